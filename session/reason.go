@@ -1,0 +1,84 @@
+package session
+
+// Reason says why a session ended. It is the close code on the wire, the word
+// in the log and the label of the metric; docs/protocol.md prints it as the
+// registry of close codes.
+type Reason uint8
+
+const (
+	ReasonNone          Reason = iota // still open
+	ReasonClient                      // the client sent a close frame
+	ReasonGone                        // the connection ended without a close frame
+	ReasonReadError                   // reading failed (reset, timed out by the kernel)
+	ReasonWriteError                  // writing failed
+	ReasonHandshake                   // the upgrade was refused or malformed
+	ReasonHandshakeTime               // the upgrade took too long
+	ReasonShutdown                    // this node stops
+	ReasonProtocol                    // RFC 6455 was violated
+	ReasonUTF8                        // text or a close reason was not UTF-8
+	ReasonPolicy                      // a client message where none is allowed
+	ReasonTooBig                      // a message above the limit
+	ReasonFragments                   // a message in too many fragments
+	ReasonInternal                    // a fault of ours
+	ReasonPongTimeout                 // a ping stayed unanswered
+	ReasonIdleRead                    // nothing was received for too long
+	ReasonIdleWrite                   // nothing was sent for too long
+	ReasonIdle                        // neither was for too long
+	ReasonSlow                        // the connection's backlog passed its bound
+	ReasonNodeBacklog                 // the node's backlog passed its bound
+	ReasonReplaced                    // the user has too many sessions
+	ReasonNoMemory                    // a table of this node is full
+	reasonCount
+)
+
+// reasonInfo is the registry: one line a reason.
+var reasonInfo = [reasonCount]struct {
+	label     string
+	code      uint16 // 0: no close frame is sent
+	text      string // in the close frame, for people
+	reconnect bool   // whether a client should come back by itself
+}{
+	ReasonNone:          {"none", 0, "", false},
+	ReasonClient:        {"client", 1000, "", false},
+	ReasonGone:          {"gone", 0, "", true},
+	ReasonReadError:     {"read_error", 0, "", true},
+	ReasonWriteError:    {"write_error", 0, "", true},
+	ReasonHandshake:     {"handshake", 0, "", false},
+	ReasonHandshakeTime: {"handshake_timeout", 0, "", true},
+	ReasonShutdown:      {"shutdown", 1001, "server is going away", true},
+	ReasonProtocol:      {"protocol", 1002, "protocol error", false},
+	ReasonUTF8:          {"utf8", 1007, "invalid UTF-8", false},
+	ReasonPolicy:        {"policy", 1008, "client messages are not accepted here", false},
+	ReasonTooBig:        {"too_big", 1009, "message too big", false},
+	ReasonFragments:     {"fragments", 1009, "too many fragments", false},
+	ReasonInternal:      {"internal", 1011, "internal error", true},
+	ReasonPongTimeout:   {"pong_timeout", 4000, "ping not answered in time", true},
+	ReasonIdleRead:      {"idle_read", 4001, "nothing received for too long", true},
+	ReasonIdleWrite:     {"idle_write", 4002, "nothing sent for too long", true},
+	ReasonIdle:          {"idle", 4003, "idle for too long", true},
+	ReasonSlow:          {"slow_consumer", 4004, "too slow to read", true},
+	ReasonNodeBacklog:   {"node_backlog", 4005, "server backlog is full", true},
+	ReasonReplaced:      {"user_sessions", 4006, "too many sessions of this user", false},
+	ReasonNoMemory:      {"no_capacity", 1013, "try again later", true},
+}
+
+// Reasons returns every reason a session can end with, in the registry's order.
+func Reasons() []Reason {
+	all := make([]Reason, 0, reasonCount-1)
+	for r := ReasonClient; r < reasonCount; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// String returns the label used in logs and metrics.
+func (r Reason) String() string { return reasonInfo[r].label }
+
+// Code returns the close code sent for r, 0 if no close frame is sent.
+func (r Reason) Code() uint16 { return reasonInfo[r].code }
+
+// Text returns the text of the close frame.
+func (r Reason) Text() string { return reasonInfo[r].text }
+
+// Reconnect says whether a client should come back by itself.
+func (r Reason) Reconnect() bool { return reasonInfo[r].reconnect }

@@ -1,0 +1,376 @@
+package session
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of one belfry.v1 command.
+const (
+	MaxRefLen        = 64             // bytes of a ref as it is spelt in JSON, quotes included
+	MaxCommandTopics = MaxTargetNames // topics in one sub or unsub
+)
+
+// badRequest is the CommandError code of what is not a valid command.
+const badRequest = "bad_request"
+
+// ParseCommand reads one command. It is stricter than encoding/json on its
+// own: names of fields are matched with their case, and a field that is
+// unknown, repeated or foreign to the command is refused, so that a misspelt
+// option is never silently without effect. Its errors are *CommandError with
+// code bad_request. The Command holds copies only.
+func (V1) ParseCommand(p []byte, kind Kind) (Command, error) {
+	if kind != Text {
+		return Command{}, &CommandError{Code: badRequest, Text: "a command is a text message, not a binary one"}
+	}
+	if !utf8.Valid(p) {
+		return Command{}, &CommandError{Code: badRequest, Text: "not valid UTF-8"}
+	}
+	fields, err := readFields(p)
+	ref, refErr := fields.ref()
+	if err == nil {
+		err = refErr
+	}
+	cmd := Command{Ref: ref}
+	if err == nil {
+		err = fields.fill(&cmd)
+	}
+	if err == nil {
+		return cmd, nil
+	}
+	refused := &CommandError{Code: badRequest, Ref: ref, Text: err.Error()}
+	if f, ok := errors.AsType[*FieldError](err); ok {
+		refused.Field = f.Field
+	}
+	return Command{}, refused
+}
+
+// jsonFields are the fields of one JSON object, their values not yet read.
+type jsonFields map[string]json.RawMessage
+
+// readFields splits a JSON object into its fields. After an error the fields
+// read so far are returned too: a ref among them names the command at fault.
+func readFields(p []byte) (jsonFields, error) {
+	fields := jsonFields{}
+	dec := json.NewDecoder(bytes.NewReader(p))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return fields, errors.New("not a JSON object")
+	}
+	var repeated error
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return fields, syntaxError(err)
+		}
+		name := t.(string) // the decoder accepts nothing else here
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return fields, syntaxError(err)
+		}
+		if _, ok := fields[name]; ok {
+			repeated = &FieldError{shorten(name), "given more than once"}
+			continue
+		}
+		fields[name] = value
+	}
+	if _, err := dec.Token(); err != nil {
+		return fields, syntaxError(err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return fields, errors.New("something follows the JSON object")
+	}
+	return fields, repeated
+}
+
+func syntaxError(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errors.New("not a JSON object: it ends too early")
+	}
+	return fmt.Errorf("not a JSON object: %w", err)
+}
+
+// ref returns the field ref as it is spelt in JSON, "" if there is none.
+func (f jsonFields) ref() (string, error) {
+	raw, ok := f["ref"]
+	if !ok {
+		return "", nil
+	}
+	if c := raw[0]; c != '"' && c != '-' && (c < '0' || c > '9') {
+		return "", &FieldError{"ref", "must be a string or a number"}
+	}
+	if len(raw) > MaxRefLen {
+		return "", &FieldError{"ref", fmt.Sprintf("%d bytes long; allowed are 1 to %d", len(raw), MaxRefLen)}
+	}
+	return string(raw), nil
+}
+
+// fill reads the fields of the command that "type" names.
+func (f jsonFields) fill(cmd *Command) error {
+	kind, err := f.str("type", "type")
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case "sub", "unsub":
+		cmd.Op = OpSub
+		if kind == "unsub" {
+			cmd.Op = OpUnsub
+		}
+		if err := f.only("type", "ref", "topic", "topics"); err != nil {
+			return err
+		}
+		cmd.Topics, err = f.topics()
+		return err
+	case "pub":
+		cmd.Op = OpPub
+		if err := f.only("type", "ref", "to", "data", "binary"); err != nil {
+			return err
+		}
+		return f.fillPub(cmd)
+	case "ping":
+		cmd.Op = OpPing
+		return f.only("type", "ref")
+	}
+	return &FieldError{"type", fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", shorten(kind))}
+}
+
+// only refuses fields other than the allowed ones, naming the first in the
+// alphabet so that the same command always gets the same answer.
+func (f jsonFields) only(allowed ...string) error {
+	strange, found := "", false
+next:
+	for name := range f {
+		for _, a := range allowed {
+			if name == a {
+				continue next
+			}
+		}
+		if !found || name < strange {
+			strange, found = name, true
+		}
+	}
+	if !found {
+		return nil
+	}
+	return &FieldError{shorten(strange), "unknown here; allowed are " + strings.Join(allowed, ", ")}
+}
+
+// topics reads "topic" or "topics", one of which must be there.
+func (f jsonFields) topics() ([]string, error) {
+	one, several := f["topic"] != nil, f["topics"] != nil
+	if one && several {
+		return nil, &FieldError{"topics", "give either topic or topics"}
+	}
+	if !several {
+		topic, err := f.str("topic", "topic")
+		if err != nil {
+			return nil, err
+		}
+		return []string{topic}, CheckTopic(topic)
+	}
+	topics, err := f.strs("topics", "topics")
+	if err != nil {
+		return nil, err
+	}
+	if n := len(topics); n < 1 || n > MaxCommandTopics {
+		return nil, &FieldError{"topics", fmt.Sprintf("%d names; allowed are 1 to %d", n, MaxCommandTopics)}
+	}
+	for _, topic := range topics {
+		if err := CheckTopic(topic); err != nil {
+			return nil, renameField(err, "topics")
+		}
+	}
+	return topics, nil
+}
+
+func (f jsonFields) fillPub(cmd *Command) error {
+	to, ok := f["to"]
+	if !ok {
+		return &FieldError{"to", "missing"}
+	}
+	var err error
+	if cmd.Target, err = parseTarget(to); err != nil {
+		return err
+	}
+	binary, err := f.boolean("binary", "binary")
+	if err != nil {
+		return err
+	}
+	data, err := f.str("data", "data")
+	if err != nil {
+		return err
+	}
+	if !binary {
+		cmd.Payload = []byte(data)
+		return nil
+	}
+	cmd.Kind = Binary
+	// The package skips line breaks; whoever writes them wraps lines by
+	// mistake (RFC 4648 §3.1).
+	cmd.Payload, err = base64.StdEncoding.Strict().DecodeString(data)
+	if err != nil || strings.ContainsAny(data, "\r\n") {
+		return &FieldError{"data", "not base64 (RFC 4648 §4, with padding, without line breaks)"}
+	}
+	return nil
+}
+
+// targetFields maps the fields of "to" to scopes.
+var targetFields = [...]struct {
+	name  string
+	scope Scope
+	list  bool
+}{
+	{"topic", ScopeTopics, false}, {"topics", ScopeTopics, true},
+	{"user", ScopeUsers, false}, {"users", ScopeUsers, true},
+	{"session", ScopeSessions, false}, {"sessions", ScopeSessions, true},
+}
+
+// parseTarget reads "to": an object with exactly one field.
+func parseTarget(raw json.RawMessage) (Target, error) {
+	const allowed = "an object with one of topic, topics, user, users, session, sessions, or all"
+	if raw[0] != '{' {
+		return Target{}, &FieldError{"to", "must be " + allowed}
+	}
+	f, err := readFields(raw)
+	if err != nil {
+		return Target{}, renameField(err, "to")
+	}
+	if len(f) != 1 {
+		return Target{}, &FieldError{"to", fmt.Sprintf("%d fields; must be %s", len(f), allowed)}
+	}
+	if _, ok := f["all"]; ok {
+		all, err := f.boolean("all", "to.all")
+		if err == nil && !all {
+			err = &FieldError{"to.all", "must be true"}
+		}
+		return ToAll(), err
+	}
+	for _, tf := range targetFields {
+		if _, ok := f[tf.name]; !ok {
+			continue
+		}
+		field := "to." + tf.name
+		t := Target{Scope: tf.scope}
+		if tf.list {
+			t.Names, err = f.strs(tf.name, field)
+		} else {
+			var name string
+			name, err = f.str(tf.name, field)
+			t.Names = []string{name}
+		}
+		if err != nil {
+			return Target{}, err
+		}
+		return t, renameField(t.Check(), field)
+	}
+	for name := range f {
+		return Target{}, &FieldError{"to." + shorten(name), "unknown; to must be " + allowed}
+	}
+	return Target{}, nil // unreachable: f has one field
+}
+
+// str reads a string that must be there; field is its name in errors.
+func (f jsonFields) str(name, field string) (string, error) {
+	raw, ok := f[name]
+	if !ok {
+		return "", &FieldError{field, "missing"}
+	}
+	if raw[0] != '"' {
+		return "", &FieldError{field, "must be a string"}
+	}
+	return unquote(raw, field)
+}
+
+// strs reads an array of strings that must be there.
+func (f jsonFields) strs(name, field string) ([]string, error) {
+	raw, ok := f[name]
+	if !ok {
+		return nil, &FieldError{field, "missing"}
+	}
+	var items []json.RawMessage
+	if raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
+		return nil, &FieldError{field, "must be an array of strings"}
+	}
+	list := make([]string, len(items))
+	for i, item := range items {
+		if item[0] != '"' { // null would become "" otherwise
+			return nil, &FieldError{field, "must be an array of strings"}
+		}
+		var err error
+		if list[i], err = unquote(item, field); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// boolean reads true or false; a field that is not there is false.
+func (f jsonFields) boolean(name, field string) (bool, error) {
+	switch string(f[name]) {
+	case "true":
+		return true, nil
+	case "false", "":
+		return false, nil
+	}
+	return false, &FieldError{field, "must be true or false"}
+}
+
+// unquote reads a JSON string. encoding/json turns half a surrogate pair into
+// U+FFFD; that would alter data without a word, so it is refused.
+func unquote(raw json.RawMessage, field string) (string, error) {
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", &FieldError{field, "must be a string"}
+	}
+	if strings.ContainsRune(s, utf8.RuneError) && halfSurrogate(raw) {
+		return "", &FieldError{field, "holds half a surrogate pair, which no UTF-8 text can"}
+	}
+	return s, nil
+}
+
+// halfSurrogate reports whether the JSON string escapes a surrogate that is
+// not part of a pair (RFC 8259 §8.2). raw is valid JSON.
+func halfSurrogate(raw []byte) bool {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		i++ // at the character after the backslash
+		if raw[i] != 'u' || raw[i+1]|0x20 != 'd' || raw[i+2] < '8' {
+			continue
+		}
+		paired := raw[i+2] < 'a' && raw[i+2] < 'A' && i+7 < len(raw) && raw[i+5] == '\\' && raw[i+6] == 'u' &&
+			raw[i+7]|0x20 == 'd' && raw[i+8]|0x20 >= 'c'
+		if !paired {
+			return true
+		}
+		i += 10
+	}
+	return false
+}
+
+// renameField puts the name a client used into a *FieldError.
+func renameField(err error, field string) error {
+	if err == nil {
+		return nil
+	}
+	if f, ok := errors.AsType[*FieldError](err); ok {
+		return &FieldError{field, f.Problem}
+	}
+	return &FieldError{field, err.Error()}
+}
+
+// shorten keeps an answer from repeating a client's megabyte back to it.
+func shorten(s string) string {
+	const most = 32
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
