@@ -187,7 +187,6 @@ func appendJSONStrings(dst []byte, list []string) []byte {
 // are escaped because they end a line in older JavaScript, and a byte that is
 // not UTF-8 becomes U+FFFD, as encoding/json does both.
 func appendJSONString[S string | []byte](dst []byte, s S) []byte {
-	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	done := 0 // everything before it is written
 	for i := 0; i < len(s); {
@@ -213,7 +212,7 @@ func appendJSONString[S string | []byte](dst []byte, s S) []byte {
 		case r == '\u2028' || r == '\u2029':
 			dst = append(dst, s[done:i]...)
 			dst = append(dst, `\u202`...)
-			dst = append(dst, hex[r&0xf])
+			dst = append(dst, '8'+byte(r-'\u2028'))
 			done = i + size
 		}
 		i += size

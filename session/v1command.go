@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -68,7 +70,10 @@ func readFields(p []byte) (jsonFields, error) {
 		if err != nil {
 			return fields, syntaxError(err)
 		}
-		name := t.(string) // the decoder accepts nothing else here
+		name, ok := t.(string)
+		if !ok {
+			return fields, errors.New("not a JSON object: the name of a field must be a string")
+		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
 			return fields, syntaxError(err)
@@ -239,6 +244,9 @@ func parseTarget(raw json.RawMessage) (Target, error) {
 	}
 	f, err := readFields(raw)
 	if err != nil {
+		if f, ok := errors.AsType[*FieldError](err); ok {
+			return Target{}, renameField(err, "to."+f.Field)
+		}
 		return Target{}, renameField(err, "to")
 	}
 	if len(f) != 1 {
@@ -342,17 +350,31 @@ func halfSurrogate(raw []byte) bool {
 			continue
 		}
 		i++ // at the character after the backslash
-		if raw[i] != 'u' || raw[i+1]|0x20 != 'd' || raw[i+2] < '8' {
+		first := escapedUnit(raw[i:])
+		if !utf16.IsSurrogate(first) {
 			continue
 		}
-		paired := raw[i+2] < 'a' && raw[i+2] < 'A' && i+7 < len(raw) && raw[i+5] == '\\' && raw[i+6] == 'u' &&
-			raw[i+7]|0x20 == 'd' && raw[i+8]|0x20 >= 'c'
-		if !paired {
+		i += 5 // behind the four digits
+		if i+1 >= len(raw) || raw[i] != '\\' ||
+			utf16.DecodeRune(first, escapedUnit(raw[i+1:])) == utf8.RuneError {
 			return true
 		}
-		i += 10
+		i += 5 // at the last digit of the second half
 	}
 	return false
+}
+
+// escapedUnit returns the UTF-16 code unit that p = uXXXX… spells, -1 if p is
+// another escape.
+func escapedUnit(p []byte) rune {
+	if len(p) < 5 || p[0] != 'u' {
+		return -1
+	}
+	unit, err := strconv.ParseUint(string(p[1:5]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(unit)
 }
 
 // renameField puts the name a client used into a *FieldError.

@@ -1,0 +1,80 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/gobwas/ws"
+)
+
+// readOneFrame parses p with gobwas and fails unless p is exactly one whole,
+// unmasked, final frame.
+func readOneFrame(t testing.TB, p []byte) ws.Frame {
+	t.Helper()
+	r := bytes.NewReader(p)
+	f, err := ws.ReadFrame(r)
+	if err != nil {
+		t.Fatalf("not a frame: %v (%x)", err, p)
+	}
+	if r.Len() != 0 {
+		t.Fatalf("%d bytes follow the frame", r.Len())
+	}
+	if !f.Header.Fin || f.Header.Masked || f.Header.Rsv != 0 {
+		t.Fatalf("header %+v; want final, unmasked, without reserved bits", f.Header)
+	}
+	return f
+}
+
+func TestPlainMessageIsThePayload(t *testing.T) {
+	big := bytes.Repeat([]byte("x"), 70000)
+	for _, c := range []struct {
+		name    string
+		kind    Kind
+		payload []byte
+		op      ws.OpCode
+	}{
+		{"text", Text, []byte("hello"), ws.OpText},
+		{"empty text", Text, nil, ws.OpText},
+		{"binary", Binary, []byte{0, 0xff, 1}, ws.OpBinary},
+		{"126 bytes", Text, big[:126], ws.OpText},
+		{"64-bit length", Binary, big, ws.OpBinary},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := &Message{ID: "1", Target: ToTopics("a"), Kind: c.kind, Payload: c.payload}
+			got := Plain{}.AppendMessage([]byte("before"), m)
+			rest, ok := bytes.CutPrefix(got, []byte("before"))
+			if !ok {
+				t.Fatalf("what dst held is gone: %q", got[:6])
+			}
+			f := readOneFrame(t, rest)
+			if f.Header.OpCode != c.op || !bytes.Equal(f.Payload, c.payload) {
+				t.Errorf("opcode %v and %d bytes; want %v and %d", f.Header.OpCode, len(f.Payload), c.op, len(c.payload))
+			}
+		})
+	}
+}
+
+func TestPlainSaysNothingElse(t *testing.T) {
+	dst := []byte("before")
+	dst = Plain{}.AppendHello(dst, &Hello{Session: "s"})
+	dst = Plain{}.AppendBye(dst, &Bye{Code: 1001})
+	dst = Plain{}.AppendReply(dst, &Reply{Ref: "1"})
+	if string(dst) != "before" {
+		t.Errorf("appended %q", dst)
+	}
+	if _, err := (Plain{}).ParseCommand([]byte(`{"type":"ping"}`), Text); !errors.Is(err, ErrNoCommands) {
+		t.Errorf("ParseCommand: %v; want ErrNoCommands", err)
+	}
+	if p := (Plain{}); p.Subprotocol() != "" || p.Name() != "plain" {
+		t.Errorf("name %q, subprotocol %q", p.Name(), p.Subprotocol())
+	}
+}
+
+func TestPlainMessageDoesNotAllocate(t *testing.T) {
+	m := &Message{Kind: Text, Payload: bytes.Repeat([]byte("x"), 1000)}
+	dst := make([]byte, 0, 2000)
+	if n := testing.AllocsPerRun(100, func() { dst = Plain{}.AppendMessage(dst[:0], m) }); n != 0 {
+		t.Errorf("%v allocations; want 0", n)
+	}
+}
