@@ -1,0 +1,76 @@
+# belfry: build, run and check. `make` lists the targets.
+SHELL := /bin/bash -o pipefail
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME    ?= 60s
+ARGS        ?=
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# The bench folder holds its own program; the figures are taken from a built server.
+BENCH := ./bench/cmd/figures
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/belfry: static, with the version stamped
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/belfry ./cmd/belfry
+
+.PHONY: run
+run: build ## build and start a node in development mode (ARGS="--listen :9000" adds flags)
+	bin/belfry serve --dev $(ARGS)
+
+.PHONY: test
+test: ## all tests that need nothing but Go
+	$(GO) test ./...
+
+.PHONY: race
+race: ## the same under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz test for FUZZTIME each (default 60s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## every fuzz test for 5 s each
+	@scripts/fuzz.sh 5s
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, and shellcheck where it is installed
+	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+		if [ -n "$$files" ]; then echo "not gofmt'ed:"; echo "$$files"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./...
+	$(GO) run $(STATICCHECK) -tags e2e ./...
+	@if command -v shellcheck >/dev/null; then \
+		shellcheck .ci/run $$(git ls-files -co --exclude-standard '*.sh') && echo "shellcheck: ok"; \
+	else echo "shellcheck: not installed, skipped"; fi
+
+.PHONY: e2e
+e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, headless Chromium
+	BELFRY_BIN=$(CURDIR)/bin/belfry $(GO) test -count=1 -tags e2e -run '^TestE2E' ./...
+
+.PHONY: bench
+bench: build ## the figures against the floor, in one run on this machine
+	$(GO) run $(BENCH) --server bin/belfry $(ARGS)
+
+.PHONY: docs
+docs: ## write the generated tables in docs/ anew
+	$(GO) test -count=1 -run '^TestReference' ./config ./metrics -update
+
+.PHONY: cover
+cover: ## statement coverage by package, and bin/cover.html
+	@mkdir -p bin
+	$(GO) test -coverprofile=bin/cover.out ./...
+	$(GO) tool cover -html=bin/cover.out -o bin/cover.html
+	$(GO) tool cover -func=bin/cover.out | tail -n 1
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

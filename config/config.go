@@ -1,0 +1,206 @@
+package config
+
+import "time"
+
+// Config is every setting. Its tags are the single declaration of each:
+//
+//	yaml   the key in the file; the path of keys names the setting
+//	doc    one sentence or two for people
+//	range  "lo..hi", inclusive, in the field's own notation
+//	zero   what 0 (or an empty text or list) means, where it is allowed beside the range
+//	enum   the allowed words, separated by |
+//	dev    the default under dev instead of Default's
+//	flag   the command-line flag, where there is one of its own
+//
+// Durations are written "25s" or "300us"; sizes "64KiB", "1MiB" or plain bytes.
+type Config struct {
+	Dev            bool     `yaml:"dev" flag:"dev" doc:"Development mode: accepts ?uid= and ?topic= without proof, serves /echo and the demo page. Never on a public address."`
+	Listen         []string `yaml:"listen" flag:"listen" dev:"127.0.0.1:8080" doc:"Addresses for clients, each host:port or host:first-last; IPv6 hosts in brackets, no host for all addresses."`
+	Path           string   `yaml:"path" doc:"Path of the WebSocket endpoint."`
+	MaxConnections int      `yaml:"max_connections" range:"1..16777216" zero:"the descriptor limit less a reserve" doc:"Connections this node accepts; further upgrades get 503 with Retry-After."`
+	Shards         int      `yaml:"shards" flag:"shards" range:"1..256" zero:"one a core" doc:"Event loops, each with its own epoll set, tables and timers."`
+	GOMAXPROCS     int      `yaml:"gomaxprocs" range:"3..1024" zero:"the larger of cores and shards + 2" doc:"Threads that run Go code; at least shards + 2, else HTTP and NATS starve while shards are busy."`
+
+	Node     Node     `yaml:"node" doc:"Who this node is."`
+	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request that becomes a WebSocket."`
+	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
+	Backlog  Backlog  `yaml:"backlog" doc:"What waits for clients that read slower than they are sent to."`
+	Fanout   Fanout   `yaml:"fanout" doc:"How a message is spread over the connections of a shard."`
+	API      API      `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
+	NATS     NATS     `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
+	Shutdown Shutdown `yaml:"shutdown" doc:"What happens between SIGTERM and the end."`
+	Log      Log      `yaml:"log" doc:"Logs go to standard error, one line an event, without payloads."`
+}
+
+// Node is the section node.
+type Node struct {
+	Name string `yaml:"name" flag:"node-name" zero:"the host name and four random hex digits" doc:"Name of this node, unique in the cluster: 1 to 64 of A-Z a-z 0-9 _ - and dots."`
+}
+
+// Upgrade is the section upgrade.
+type Upgrade struct {
+	MaxHead    Size          `yaml:"max_head" range:"1KiB..64KiB" doc:"Largest request head; a longer one gets 431."`
+	Timeout    time.Duration `yaml:"timeout" range:"1s..5m" doc:"Time from accept to a complete request head."`
+	MaxPending int           `yaml:"max_pending" range:"1..1048576" doc:"Connections that have not finished their upgrade; further ones get 503."`
+	Origins    []string      `yaml:"origins" zero:"the request's own host" doc:"Origins that browsers may connect from: example.com, *.example.com, https://example.com:8443, or * for any."`
+	RetryAfter time.Duration `yaml:"retry_after" range:"1s..1h" doc:"Retry-After of a 503 answer."`
+}
+
+// Session is the section session.
+type Session struct {
+	MaxMessage     Size          `yaml:"max_message" range:"125..64MiB" doc:"Largest message from a client, all fragments together; a larger one closes with 1009."`
+	MaxFragments   int           `yaml:"max_fragments" range:"1..1048576" doc:"Most fragments of one message from a client; more close with 1009."`
+	ClientMessages string        `yaml:"client_messages" enum:"drop|refuse" doc:"What happens to data that a plain client sends: counted and dropped, or refused by closing with 1008."`
+	Publish        bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
+	OpenTopics     []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
+	MaxTopics      int           `yaml:"max_topics" range:"1..4096" doc:"Most topics of one session."`
+	MaxPerUser     int           `yaml:"max_per_user" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; the oldest is closed with 4006."`
+	PingInterval   time.Duration `yaml:"ping_interval" range:"1s..1h" zero:"no pings" doc:"Time between pings to a client from which nothing else arrives."`
+	PongTimeout    time.Duration `yaml:"pong_timeout" range:"1s..10m" zero:"pongs are not awaited" doc:"How long a ping may stay unanswered; then the session is closed with 4000."`
+	IdleRead       time.Duration `yaml:"idle_read" range:"1s..24h" zero:"off" doc:"Longest time without anything from the client; then 4001."`
+	IdleWrite      time.Duration `yaml:"idle_write" range:"1s..24h" zero:"off" doc:"Longest time without anything to the client; then 4002."`
+	Idle           time.Duration `yaml:"idle" range:"1s..24h" zero:"off" doc:"Longest time without anything in either direction; then 4003."`
+	CloseTimeout   time.Duration `yaml:"close_timeout" range:"1s..5m" doc:"How long the client's answer to a close frame is awaited."`
+}
+
+// Backlog is the section backlog.
+type Backlog struct {
+	Frames    int    `yaml:"frames" range:"1..65535" doc:"Most frames that wait for one connection."`
+	Bytes     Size   `yaml:"bytes" range:"1KiB..1GiB" doc:"Most bytes that wait for one connection."`
+	NodeBytes Size   `yaml:"node_bytes" range:"1MiB..1TiB" doc:"Most bytes that wait for all connections of this node together."`
+	Policy    string `yaml:"policy" enum:"disconnect|drop-oldest|latest-only" doc:"What happens past a bound: close with 4004, drop the oldest waiting frames, or keep only the latest frame of each key."`
+}
+
+// Fanout is the section fanout.
+type Fanout struct {
+	Chunk   time.Duration `yaml:"chunk" range:"50us..10ms" doc:"How long a shard writes one fan-out before it serves other work."`
+	Mailbox int           `yaml:"mailbox" range:"64..1048576" doc:"Messages that may wait for one shard; a push that finds it full gets 503."`
+}
+
+// API is the section api.
+type API struct {
+	Listen           string        `yaml:"listen" flag:"api" doc:"Address of the HTTP API, host:port; any but a loopback address needs a key."`
+	MonitorListen    string        `yaml:"monitor_listen" zero:"served at the API's address" doc:"Own address for /healthz, /readyz and /metrics, which need no key."`
+	Keys             []Secret      `yaml:"keys" zero:"no key needed, on loopback only" doc:"Keys that backends send as bearer tokens, each at least 16 characters."`
+	KeysFile         string        `yaml:"keys_file" zero:"none" doc:"File with further keys, one a line; empty lines and lines beginning with # do not count."`
+	AllowedHosts     []string      `yaml:"allowed_hosts" zero:"loopback names and the address itself" doc:"Further Host headers the API answers to while it has no key, as host or host:port; a web page cannot reach it by a name of its own."`
+	MaxPayload       Size          `yaml:"max_payload" range:"1..8MiB" doc:"Largest payload of a push; a larger one gets 413."`
+	MaxBatchLines    int           `yaml:"max_batch_lines" range:"1..10000000" doc:"Most lines of one batch; the rest gets 413."`
+	MaxRequests      int           `yaml:"max_requests" range:"1..1048576" doc:"Requests under /v1/ served at the same time; further ones get 503."`
+	MaxConnections   int           `yaml:"max_connections" range:"1..1048576" doc:"Open connections at each of the addresses; further ones get 503 and are closed."`
+	MaxHead          Size          `yaml:"max_head" range:"1KiB..1MiB" doc:"Largest request line and headers; longer ones get 431."`
+	HeadTimeout      time.Duration `yaml:"head_timeout" range:"1s..10m" doc:"Time for a whole request head to arrive."`
+	ReadTimeout      time.Duration `yaml:"read_timeout" range:"1s..10m" doc:"Time for a whole request to arrive, batches aside; then 408."`
+	WriteTimeout     time.Duration `yaml:"write_timeout" range:"1s..10m" doc:"Time for a whole answer to leave, and for each write of a batch's."`
+	IdleTimeout      time.Duration `yaml:"idle_timeout" range:"1s..1h" doc:"How long a kept-alive connection may wait for its next request."`
+	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" range:"1s..1h" doc:"How long a batch may be silent; then 408 is its last line."`
+}
+
+// NATS is the section nats.
+type NATS struct {
+	URL            []string      `yaml:"url" flag:"nats-url" redact:"url" zero:"a server embedded in this process" doc:"Servers of an external NATS cluster, nats:// or tls://."`
+	Listen         string        `yaml:"listen" flag:"nats-listen" zero:"no port" doc:"Address at which the embedded server takes NATS clients."`
+	ClusterListen  string        `yaml:"cluster_listen" flag:"nats-cluster-listen" zero:"no port" doc:"Address at which the embedded server takes routes from other nodes."`
+	ClusterName    string        `yaml:"cluster_name" doc:"Name that embedded servers joined by routes share."`
+	Routes         []string      `yaml:"routes" flag:"nats-routes" redact:"url" zero:"none" doc:"Routes to other nodes' nats.cluster_listen, host:port or nats://host:port."`
+	Creds          string        `yaml:"creds" zero:"none" doc:"Credentials file for an external NATS."`
+	User           string        `yaml:"user" zero:"none" doc:"User name for an external NATS, or asked of clients of nats.listen."`
+	Password       Secret        `yaml:"password" zero:"none" doc:"Password that belongs to nats.user."`
+	Token          Secret        `yaml:"token" zero:"none" doc:"Token for an external NATS, or asked of clients of nats.listen."`
+	OutboxMessages int           `yaml:"outbox_messages" range:"1..16777216" doc:"Messages that wait while NATS is away; then pushes get 503."`
+	OutboxBytes    Size          `yaml:"outbox_bytes" range:"64KiB..64GiB" doc:"Bytes that wait while NATS is away; then pushes get 503."`
+	PendingBytes   Size          `yaml:"pending_bytes" range:"64KiB..64GiB" doc:"Bytes from NATS that may wait for this node's shards; what comes on top is lost and counted."`
+	Linger         time.Duration `yaml:"linger" range:"1s..1h" zero:"leave at once" doc:"How long a subscription stays after its last local user or topic subscriber left."`
+	Beacon         time.Duration `yaml:"beacon" range:"100ms..1m" doc:"Time between beacons, by which other nodes notice that they missed messages."`
+
+	TLS TLS `yaml:"tls" doc:"Certificates towards an external NATS, and between embedded servers."`
+}
+
+// TLS is the section nats.tls.
+type TLS struct {
+	CA   string `yaml:"ca" zero:"the system's" doc:"File with the certificates that the other side must be signed by."`
+	Cert string `yaml:"cert" zero:"none" doc:"File with this node's certificate."`
+	Key  string `yaml:"key" zero:"none" doc:"File with the key of nats.tls.cert."`
+}
+
+// Shutdown is the section shutdown.
+type Shutdown struct {
+	Grace           time.Duration `yaml:"grace" range:"1s..1h" doc:"Time from SIGTERM to exit, whatever is still open."`
+	Pace            int           `yaml:"pace" range:"1..10000000" doc:"Sessions closed a second, so that clients do not all come back in the same moment."`
+	ReconnectAfter  time.Duration `yaml:"reconnect_after" range:"1ms..1h" zero:"at once" doc:"When belfry.v1 clients are advised to come back, at the earliest."`
+	ReconnectJitter time.Duration `yaml:"reconnect_jitter" range:"1ms..1h" zero:"none" doc:"Random time, up to this, on top of shutdown.reconnect_after."`
+}
+
+// Log is the section log.
+type Log struct {
+	Level       string `yaml:"level" flag:"log-level" enum:"debug|info|warn|error" doc:"Least severe level that is logged."`
+	Format      string `yaml:"format" enum:"auto|console|json" doc:"Form of a line; auto is console on a terminal and JSON elsewhere."`
+	SampleFirst int    `yaml:"sample_first" range:"1..1000000" zero:"no sampling" doc:"Lines with the same message and level that are logged in each second before sampling begins."`
+	SampleEvery int    `yaml:"sample_every" range:"1..1000000" zero:"none of them" doc:"Of the lines past log.sample_first in a second, every n-th is logged."`
+}
+
+// Default returns the default of every setting.
+func Default() Config {
+	return Config{
+		Listen: []string{":8080"},
+		Path:   "/ws",
+		Upgrade: Upgrade{
+			MaxHead:    8 * KiB,
+			Timeout:    10 * time.Second,
+			MaxPending: 16384,
+			RetryAfter: 5 * time.Second,
+		},
+		Session: Session{
+			MaxMessage:     64 * KiB,
+			MaxFragments:   1024,
+			ClientMessages: "drop",
+			MaxTopics:      128,
+			PingInterval:   25 * time.Second,
+			PongTimeout:    10 * time.Second,
+			CloseTimeout:   5 * time.Second,
+		},
+		Backlog: Backlog{
+			Frames:    256,
+			Bytes:     1 * MiB,
+			NodeBytes: 256 * MiB,
+			Policy:    "disconnect",
+		},
+		Fanout: Fanout{
+			Chunk:   300 * time.Microsecond,
+			Mailbox: 4096,
+		},
+		API: API{
+			Listen:           "127.0.0.1:8081",
+			MaxPayload:       64 * KiB,
+			MaxBatchLines:    10000,
+			MaxRequests:      2048,
+			MaxConnections:   8192,
+			MaxHead:          16 * KiB,
+			HeadTimeout:      5 * time.Second,
+			ReadTimeout:      30 * time.Second,
+			WriteTimeout:     30 * time.Second,
+			IdleTimeout:      2 * time.Minute,
+			BatchIdleTimeout: time.Minute,
+		},
+		NATS: NATS{
+			ClusterName:    "belfry",
+			OutboxMessages: 65536,
+			OutboxBytes:    64 * MiB,
+			PendingBytes:   64 * MiB,
+			Linger:         5 * time.Second,
+			Beacon:         time.Second,
+		},
+		Shutdown: Shutdown{
+			Grace:           20 * time.Second,
+			Pace:            20000,
+			ReconnectAfter:  time.Second,
+			ReconnectJitter: 10 * time.Second,
+		},
+		Log: Log{
+			Level:       "info",
+			Format:      "auto",
+			SampleFirst: 20,
+			SampleEvery: 1000,
+		},
+	}
+}

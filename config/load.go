@@ -1,0 +1,164 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+)
+
+// Assignment gives a setting a value from the command line.
+type Assignment struct {
+	Flag  string // as typed, for errors: "--shards", "--set"
+	Path  string // of the setting
+	Value string // as Set reads it
+}
+
+// Sources are the places that settings come from.
+type Sources struct {
+	File  string       // YAML file, "" for none
+	Env   []string     // "NAME=value", as os.Environ returns; only BELFRY_ names count, an empty value counts as not set
+	Flags []Assignment // in the order given; later ones win
+}
+
+// Loaded is a valid configuration and where it comes from.
+type Loaded struct {
+	Config
+	Origins map[string]Origin // by path, of what is not the default
+	Unknown []string          // names of BELFRY_ variables that no setting has
+}
+
+// Load reads every source and validates the result. The error is a Problems
+// with everything that is wrong, in the order of the sources.
+func Load(src Sources) (*Loaded, error) {
+	l := newLoader()
+	if src.File != "" {
+		data, err := os.ReadFile(src.File)
+		if err != nil {
+			return nil, Problems{{Origin: Origin{Source: src.File}, Text: reason(err)}}
+		}
+		l.file(src.File, data)
+	}
+	l.environment(src.Env)
+	l.flags(src.Flags)
+	return l.finish()
+}
+
+// Check returns everything that is wrong with a file, given its name for the
+// messages and its contents. Nothing else than the file is looked at.
+func Check(name string, data []byte) error {
+	l := newLoader()
+	l.file(name, data)
+	_, err := l.finish()
+	return err
+}
+
+// reason returns what went wrong without the name that the problem's origin
+// already tells.
+func reason(err error) string {
+	if e, ok := err.(*os.PathError); ok {
+		return "cannot be read: " + e.Err.Error()
+	}
+	return err.Error()
+}
+
+// loader applies sources to a configuration, the weakest first.
+type loader struct {
+	loaded   *Loaded
+	settings map[string]*Setting // by path
+	byEnv    map[string]*Setting
+	sections map[string]bool
+	problems Problems
+}
+
+func newLoader() *loader {
+	l := &loader{
+		loaded:   &Loaded{Config: Default(), Origins: map[string]Origin{}},
+		settings: map[string]*Setting{},
+		byEnv:    map[string]*Setting{},
+		sections: map[string]bool{},
+	}
+	walk(&l.loaded.Config,
+		func(s Section) { l.sections[s.Path] = true },
+		func(s Setting) { l.settings[s.Path], l.byEnv[s.Env] = &s, &s })
+	return l
+}
+
+func (l *loader) file(name string, data []byte) {
+	f := &file{name: name, settings: l.settings, sections: l.sections, origins: map[string]Origin{}}
+	f.read(data)
+	l.problems = append(l.problems, f.problems...)
+	for path, origin := range f.origins {
+		if l.settings[path] != nil {
+			l.loaded.Origins[path] = origin
+		}
+	}
+}
+
+func (l *loader) environment(env []string) {
+	env = append([]string(nil), env...)
+	sort.Strings(env) // problems in a stable order
+	for _, pair := range env {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, EnvPrefix) || value == "" {
+			continue
+		}
+		if s := l.byEnv[name]; s != nil {
+			l.set(s, Origin{Source: "environment", Name: name}, value)
+		} else {
+			l.loaded.Unknown = append(l.loaded.Unknown, name)
+		}
+	}
+}
+
+func (l *loader) flags(flags []Assignment) {
+	for _, a := range flags {
+		origin := Origin{Source: "flag", Name: a.Flag}
+		if s := l.settings[a.Path]; s != nil {
+			l.set(s, origin, a.Value)
+			continue
+		}
+		l.problems = append(l.problems, &Problem{Origin: origin, Setting: a.Path, Text: "no such setting" +
+			(&file{settings: l.settings}).suggest(a.Path)})
+	}
+}
+
+func (l *loader) set(s *Setting, origin Origin, text string) {
+	l.loaded.Origins[s.Path] = origin
+	if err := s.Set(text); err != nil {
+		l.problems = append(l.problems, &Problem{Origin: origin, Setting: s.Path, Text: err.Error()})
+	}
+}
+
+// finish gives dev its defaults and validates. A setting that could not be
+// read is not validated as well: one problem each.
+func (l *loader) finish() (*Loaded, error) {
+	if l.loaded.Dev {
+		for path, s := range l.settings {
+			if _, told := l.loaded.Origins[path]; s.Dev != "" && !told {
+				if err := s.Set(s.Dev); err != nil {
+					return nil, fmt.Errorf("default of %s under dev: %w", path, err)
+				}
+			}
+		}
+	}
+	bad := map[string]bool{}
+	for _, p := range l.problems {
+		bad[p.Setting] = true
+	}
+	for _, p := range l.loaded.problems() {
+		if !bad[p.Setting] {
+			p.Origin = l.loaded.Origins[p.Setting]
+			l.problems = append(l.problems, p)
+		}
+	}
+	for _, p := range l.problems {
+		if s := l.settings[p.Setting]; s != nil {
+			p.secret = s.secret()
+		}
+	}
+	if err := l.problems.err(); err != nil {
+		return nil, err
+	}
+	return l.loaded, nil
+}

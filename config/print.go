@@ -1,0 +1,84 @@
+package config
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Print writes every setting with its value and a comment as YAML that Load
+// reads back. Unless secrets is set, a setting that holds one is written as a
+// comment, so that no placeholder can become a password. origins, which may be
+// nil, adds where a value comes from.
+func (c *Config) Print(w io.Writer, origins map[string]Origin, secrets bool) error {
+	out := bufio.NewWriter(w)
+	walk(c, func(s Section) {
+		if s.Path == "" {
+			return
+		}
+		keys := strings.Split(s.Path, ".")
+		pad := strings.Repeat("  ", len(keys)-1)
+		fmt.Fprintf(out, "\n%s# %s\n%s%s:\n", pad, s.Doc, pad, keys[len(keys)-1])
+	}, func(s Setting) {
+		s.print(out, origins, secrets)
+	})
+	return out.Flush()
+}
+
+func (s *Setting) print(out io.Writer, origins map[string]Origin, secrets bool) {
+	keys := strings.Split(s.Path, ".")
+	pad := strings.Repeat("  ", len(keys)-1)
+	note := s.Doc
+	if allowed := s.Allowed(); allowed != "" {
+		note += " (" + allowed + ")"
+	} else if s.Zero != "" {
+		note += " (empty: " + s.Zero + ")"
+	}
+	if o, ok := origins[s.Path]; ok {
+		note += " [from " + o.String() + "]"
+	}
+	items, hidden := s.shown(secrets)
+	for i, item := range items {
+		items[i] = s.yaml(item)
+	}
+	value := strings.Join(items, ", ")
+	if s.List() {
+		value = "[" + value + "]"
+	}
+	mark := ""
+	if hidden {
+		mark = "# "
+	}
+	fmt.Fprintf(out, "%s# %s\n%s%s%s: %s\n", pad, note, pad, mark, keys[len(keys)-1], value)
+}
+
+// shown returns the items to print and whether one of them is not shown whole.
+func (s *Setting) shown(secrets bool) (items []string, hidden bool) {
+	items = append(items, s.Items()...)
+	if secrets {
+		return items, false
+	}
+	for i, item := range items {
+		switch {
+		case s.secret() && item != "":
+			items[i], hidden = Redacted, true
+		case s.redact == "url":
+			if u, err := url.Parse(item); err == nil && u.User != nil {
+				u.User = url.User("REDACTED")
+				items[i], hidden = strings.Replace(u.String(), "REDACTED", Redacted, 1), true
+			}
+		}
+	}
+	return items, hidden
+}
+
+// yaml quotes texts, which might otherwise mean something else in YAML.
+func (s *Setting) yaml(item string) string {
+	if t := s.Type(); t == "list" || t == "text" && s.Enum == nil {
+		return strconv.Quote(item)
+	}
+	return item
+}

@@ -1,0 +1,107 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Origin is where a value comes from.
+type Origin struct {
+	Source string // file name, or "environment", "flag"; "" for the default
+	Name   string // the variable or flag
+	Line   int    // in the file, from 1
+	Column int
+	text   string // the line itself
+}
+
+// String returns "belfry.yaml:3:5", "BELFRY_SHARDS" or "--shards".
+func (o Origin) String() string {
+	switch {
+	case o.Line > 0:
+		return fmt.Sprintf("%s:%d:%d", o.Source, o.Line, o.Column)
+	case o.Name != "":
+		return o.Name
+	case o.Source != "":
+		return o.Source
+	}
+	return "default"
+}
+
+// Problem is one thing wrong with the configuration.
+type Problem struct {
+	Origin  Origin
+	Setting string // path of the setting, "" if none is at fault
+	Text    string // what is wrong and what is allowed
+	secret  bool   // the setting's value is not to be shown
+}
+
+// Error returns "file:line:col: setting: problem", followed for a file by the
+// line and a mark below the place.
+func (p *Problem) Error() string {
+	var b strings.Builder
+	b.WriteString(p.Origin.String())
+	if p.Setting != "" {
+		b.WriteString(": " + p.Setting)
+	}
+	b.WriteString(": " + p.Text)
+	if p.Origin.Line > 0 {
+		number := fmt.Sprintf("%5d", p.Origin.Line)
+		fmt.Fprintf(&b, "\n%s | %s\n%s | %s^", number, quotable(p.Origin.text, p.secret),
+			strings.Repeat(" ", len(number)), indent(p.Origin.text, p.Origin.Column-1))
+	}
+	return b.String()
+}
+
+// confiding are words of keys whose values are not repeated in messages:
+// messages end up in logs.
+var confiding = [...]string{"key", "password", "token", "secret", "creds", "url", "route", "://"}
+
+// quotable returns line without what follows its key if that may be a secret.
+func quotable(line string, secret bool) string {
+	lower := strings.ToLower(line)
+	for _, word := range confiding {
+		secret = secret || strings.Contains(lower, word)
+	}
+	if !secret {
+		return line
+	}
+	if i := strings.IndexAny(line, ":-"); i >= 0 {
+		return line[:i+1] + " …"
+	}
+	return "…"
+}
+
+// indent returns n columns of blanks, tabs where line has tabs, so that the
+// mark stands below its place whatever a terminal makes of a tab.
+func indent(line string, n int) string {
+	var b strings.Builder
+	runes := []rune(line)
+	for i := range n {
+		if i < len(runes) && runes[i] == '\t' {
+			b.WriteByte('\t')
+		} else {
+			b.WriteByte(' ')
+		}
+	}
+	return b.String()
+}
+
+// Problems is everything wrong with a configuration, as an error.
+type Problems []*Problem
+
+func (ps Problems) Error() string {
+	texts := make([]string, len(ps))
+	for i, p := range ps {
+		texts[i] = p.Error()
+	}
+	return strings.Join(texts, "\n")
+}
+
+// err returns nil if there are no problems: a nil Problems inside an error
+// interface would not be nil.
+func (ps Problems) err() error {
+	if len(ps) == 0 {
+		return nil
+	}
+	return ps
+}

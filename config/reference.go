@@ -1,0 +1,58 @@
+package config
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Reference writes the table of every setting as Markdown: the generated part
+// of docs/configuration.md.
+func Reference(w io.Writer) error {
+	c := Default()
+	out := bufio.NewWriter(w)
+	walk(&c, func(s Section) {
+		if s.Path == "" {
+			fmt.Fprintf(out, "### Top level\n\n")
+		} else {
+			fmt.Fprintf(out, "\n### %s\n\n%s\n\n", s.Path, s.Doc)
+		}
+		fmt.Fprintf(out, "| setting | default | allowed | what it does |\n|---|---|---|---|\n")
+	}, func(s Setting) {
+		name := "`" + s.Path + "`<br>`" + s.Env + "`"
+		if s.Flag != "" {
+			name += "<br>`--" + s.Flag + "`"
+		}
+		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", name, s.defaultCell(), s.allowedCell(), cell(s.Doc))
+	})
+	return out.Flush()
+}
+
+func (s *Setting) defaultCell() string {
+	value := strings.Join(s.Items(), ",")
+	text := "`" + value + "`"
+	if value == "" || value == "0" {
+		text = value
+		if s.Zero != "" {
+			text = strings.TrimSpace(value + " (" + cell(s.Zero) + ")")
+		}
+	}
+	if s.Dev != "" {
+		text += "; with dev `" + s.Dev + "`"
+	}
+	return text
+}
+
+func (s *Setting) allowedCell() string {
+	if allowed := s.Allowed(); allowed != "" {
+		if s.Enum != nil {
+			return cell(allowed)
+		}
+		return s.Type() + ", " + cell(allowed)
+	}
+	return s.Type()
+}
+
+// cell keeps a text from ending its table cell.
+func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }

@@ -1,0 +1,237 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// minKeyLen keeps somebody from guarding an API that is open to a network
+// with a word that can be guessed.
+const minKeyLen = 16
+
+// Validate returns a Problems naming every setting with a value that is not
+// allowed, and what is; nil if there is none. It opens no file and no socket.
+func (c *Config) Validate() error { return c.problems().err() }
+
+// checks collects problems by setting.
+type checks struct{ found Problems }
+
+func (k *checks) fail(path, format string, args ...any) {
+	k.found = append(k.found, &Problem{Setting: path, Text: fmt.Sprintf(format, args...)})
+}
+
+// when reports err, if there is one, as path's problem.
+func (k *checks) when(path string, err error) {
+	if err != nil {
+		k.fail(path, "%v", err)
+	}
+}
+
+func (c *Config) problems() Problems {
+	k := &checks{}
+	for _, s := range c.Settings() {
+		k.when(s.Path, s.check())
+	}
+	c.checkListen(k)
+	c.checkClients(k)
+	c.checkAPI(k)
+	c.checkNATS(k)
+	return k.found
+}
+
+func (c *Config) checkListen(k *checks) {
+	ports := 0
+	for _, entry := range c.Listen {
+		_, lo, hi, err := ParseListen(entry)
+		k.when("listen", err)
+		ports += hi - lo + 1
+	}
+	if len(c.Listen) == 0 {
+		k.fail("listen", "empty; at least one address is needed")
+	} else if ports > MaxListenPorts {
+		k.fail("listen", "%d ports in all; allowed are 1 to %d", ports, MaxListenPorts)
+	}
+	if c.GOMAXPROCS != 0 && c.Shards != 0 && c.GOMAXPROCS < c.Shards+2 {
+		k.fail("gomaxprocs", "%d with %d shards; allowed are 0 or at least shards + 2", c.GOMAXPROCS, c.Shards)
+	}
+	if c.Node.Name != "" {
+		k.when("node.name", checkWord(c.Node.Name))
+	}
+}
+
+func (c *Config) checkClients(k *checks) {
+	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?# ") {
+		k.fail("path", "%q; allowed are paths that begin with / and have no query", c.Path)
+	} else if c.Dev && c.Path == "/echo" {
+		k.fail("path", "/echo is taken under dev; allowed is any other path")
+	}
+	for _, origin := range c.Upgrade.Origins {
+		k.when("upgrade.origins", checkOrigin(origin))
+	}
+	for _, pattern := range c.Session.OpenTopics {
+		k.when("session.open_topics", checkPattern(pattern))
+	}
+	if c.Backlog.Bytes > c.Backlog.NodeBytes {
+		k.fail("backlog.bytes", "%v; allowed is at most backlog.node_bytes (%v)", c.Backlog.Bytes, c.Backlog.NodeBytes)
+	}
+	if c.API.MaxPayload > c.Backlog.Bytes {
+		k.fail("api.max_payload", "%v; allowed is at most backlog.bytes (%v), else one message would overrun the backlog",
+			c.API.MaxPayload, c.Backlog.Bytes)
+	}
+}
+
+func (c *Config) checkAPI(k *checks) {
+	keyless := len(c.API.Keys) == 0 && c.API.KeysFile == ""
+	if err := checkAddress(c.API.Listen); err != nil {
+		k.when("api.listen", err)
+	} else if keyless && !Loopback(c.API.Listen) {
+		k.fail("api.listen", "%s can be reached from other machines; allowed without api.keys or api.keys_file are loopback addresses (127.0.0.1:port)", c.API.Listen)
+	}
+	if c.API.MonitorListen != "" {
+		k.when("api.monitor_listen", checkAddress(c.API.MonitorListen))
+	}
+	for i, key := range c.API.Keys {
+		if n := len(key.Reveal()); n < minKeyLen {
+			k.fail("api.keys", "key %d has %d characters; allowed are %d or more", i+1, n, minKeyLen)
+		} else if strings.ContainsFunc(key.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+			k.fail("api.keys", "key %d has a blank or a character outside ASCII; a bearer token has neither", i+1)
+		}
+	}
+	for _, host := range c.API.AllowedHosts {
+		if host == "" || strings.ContainsAny(host, "/ ") {
+			k.fail("api.allowed_hosts", "%q; allowed are host names and addresses, with or without a port", host)
+		}
+	}
+}
+
+func (c *Config) checkNATS(k *checks) {
+	n := &c.NATS
+	external := len(n.URL) > 0
+	for _, text := range n.URL {
+		k.when("nats.url", checkURL(text, "nats", "tls", "ws", "wss"))
+	}
+	for _, text := range n.Routes {
+		k.when("nats.routes", checkURL(text, "nats", "nats-route", "tls"))
+	}
+	for _, own := range [][2]string{{"nats.listen", n.Listen}, {"nats.cluster_listen", n.ClusterListen}} {
+		switch path, address := own[0], own[1]; {
+		case address == "":
+		case external:
+			k.fail(path, "is of the embedded server, which nats.url replaces; set one of them")
+		default:
+			k.when(path, checkAddress(address))
+		}
+	}
+	switch {
+	case len(n.Routes) > 0 && external:
+		k.fail("nats.routes", "are of the embedded server, which nats.url replaces; set one of them")
+	case len(n.Routes) > 0 && n.ClusterListen == "":
+		k.fail("nats.routes", "need nats.cluster_listen, since the other side connects back")
+	}
+	k.when("nats.cluster_name", checkWord(n.ClusterName))
+	if (n.TLS.Cert == "") != (n.TLS.Key == "") {
+		k.fail("nats.tls.cert", "nats.tls.cert and nats.tls.key belong together; set both or neither")
+	}
+	if (n.User == "") != (n.Password == "") {
+		k.fail("nats.user", "nats.user and nats.password belong together; set both or neither")
+	}
+	if n.User != "" && n.Token != "" {
+		k.fail("nats.token", "nats.user and nats.token exclude each other; set one of them")
+	}
+	if n.Creds != "" && !external {
+		k.fail("nats.creds", "is for an external NATS; set nats.url too")
+	}
+}
+
+// checkWord checks a name that becomes a NATS server or cluster name.
+func checkWord(name string) error {
+	for _, r := range name {
+		if !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.", r) {
+			return fmt.Errorf("%q; allowed are 1 to 64 of A-Z a-z 0-9 _ - and dots", name)
+		}
+	}
+	if n := len(name); n < 1 || n > 64 {
+		return fmt.Errorf("%d characters; allowed are 1 to 64 of A-Z a-z 0-9 _ - and dots", n)
+	}
+	return nil
+}
+
+// checkAddress checks one host:port to listen at. Unlike entries of listen it
+// has one port, and its host may be a name.
+func checkAddress(text string) error {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port (IPv6 hosts in brackets)", text)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q: ports are 1 to 65535, or 0 for a free one", text)
+	}
+	if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, ":/ ") {
+		return fmt.Errorf("host %q is neither an address nor a name", host)
+	}
+	return nil
+}
+
+// checkURL checks the URL of a NATS server; host:port alone will do.
+func checkURL(text string, schemes ...string) error {
+	wanted := strings.Join(schemes, "://, ") + "://"
+	address := text
+	if strings.Contains(text, "://") {
+		u, err := url.Parse(text)
+		if err != nil {
+			return fmt.Errorf("not a URL; allowed are %s and host:port", wanted) // err repeats text, with its password
+		}
+		known := false
+		for _, scheme := range schemes {
+			known = known || u.Scheme == scheme
+		}
+		if !known {
+			return fmt.Errorf("scheme %q; allowed are %s and host:port", u.Scheme, wanted)
+		}
+		if address = u.Host; u.Port() == "" {
+			address = net.JoinHostPort(u.Hostname(), "4222")
+		}
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return fmt.Errorf("no host:port; allowed are %s and host:port", wanted)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("port %q; allowed are 1 to 65535", port)
+	}
+	return nil
+}
+
+// checkOrigin checks the form of a pattern; session matches it.
+func checkOrigin(pattern string) error {
+	_, host, schemed := strings.Cut(pattern, "://")
+	if !schemed {
+		host = pattern
+	}
+	if host == "" || strings.ContainsAny(host, "/?# ") {
+		return fmt.Errorf("%q; allowed are host, *.host, scheme://host, each with or without :port, and *", pattern)
+	}
+	return nil
+}
+
+// checkPattern checks a topic, a prefix of topics ending in ".*", or "*".
+// Topics are spelt as session.CheckTopic has it.
+func checkPattern(pattern string) error {
+	name := strings.TrimSuffix(pattern, ".*")
+	bad := name == "" || len(pattern) > 128
+	for token := range strings.SplitSeq(name, ".") {
+		bad = bad || token == ""
+	}
+	for _, r := range name {
+		plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		bad = bad || !plain && !strings.ContainsRune("_-.:/@", r)
+	}
+	if bad && pattern != "*" {
+		return fmt.Errorf("%q; allowed are topics (1 to 128 of A-Z a-z 0-9 _ - . : / @, no empty token), prefixes ending in .*, and *", pattern)
+	}
+	return nil
+}

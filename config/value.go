@@ -1,0 +1,104 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Size is a number of bytes, written "64KiB", "1MiB" or as a plain number.
+type Size int64
+
+// Units of Size.
+const (
+	KiB Size = 1 << 10
+	MiB Size = 1 << 20
+	GiB Size = 1 << 30
+	TiB Size = 1 << 40
+)
+
+// sizeUnits are the units of ParseSize, the largest first.
+var sizeUnits = [...]struct {
+	name string
+	n    Size
+}{{"TiB", TiB}, {"GiB", GiB}, {"MiB", MiB}, {"KiB", KiB}, {"B", 1}}
+
+// String writes s with the largest unit that divides it.
+func (s Size) String() string {
+	for _, u := range sizeUnits {
+		if s != 0 && s%u.n == 0 && u.n > 1 {
+			return strconv.FormatInt(int64(s/u.n), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(s), 10)
+}
+
+var errSize = errors.New(`not a size; sizes are written like 65536, "64KiB", "1MiB" or "2GiB"`)
+
+// ParseSize reads a whole, non-negative number of bytes, KiB, MiB, GiB or
+// TiB. The decimal units (kB, MB) are refused rather than guessed at.
+func ParseSize(text string) (Size, error) {
+	digits, unit := text, Size(1)
+	for _, u := range sizeUnits {
+		if rest, ok := strings.CutSuffix(text, u.name); ok {
+			digits, unit = strings.TrimSpace(rest), u.n
+			break
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 63)
+	if err != nil || n > uint64(math.MaxInt64/unit) {
+		return 0, errSize
+	}
+	return Size(n) * unit, nil
+}
+
+var errDuration = errors.New(`not a duration; durations are written like "300us", "5s", "1m30s", or 0`)
+
+func parseDuration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text) // takes "0" without a unit, and no other number
+	if err != nil || d < 0 {
+		return 0, errDuration
+	}
+	return d, nil
+}
+
+// formatDuration writes d without the zero parts that Duration.String
+// leaves ("24h0m0s").
+func formatDuration(d time.Duration) string {
+	if d == 0 {
+		return "0"
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return strings.Replace(text, "µs", "us", 1)
+}
+
+// Redacted is what stands in the place of a secret.
+const Redacted = "[redacted]"
+
+// Secret is text that no formatting verb, encoder or logger shows.
+type Secret string
+
+// Reveal returns the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return Redacted
+}
+
+// GoString keeps %#v from showing the secret.
+func (s Secret) GoString() string { return fmt.Sprintf("%q", s.String()) }
+
+// MarshalText keeps encoders from showing the secret.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -1,0 +1,215 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// file reads one YAML file into settings. It walks the syntax tree itself,
+// so that every problem of a file is found in one go and has its place, and
+// so that values mean the same as in the environment and in flags.
+type file struct {
+	name     string
+	lines    []string
+	settings map[string]*Setting
+	sections map[string]bool
+	origins  map[string]Origin // of the settings and sections found in the file
+	problems Problems
+}
+
+// read applies data to the settings.
+func (f *file) read(data []byte) {
+	f.lines = strings.Split(string(data), "\n")
+	tree, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		f.syntax(err)
+		return
+	}
+	seen := false
+	for _, doc := range tree.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if seen {
+			f.problem(doc.Body, "", "a second document; the file holds one")
+			return
+		}
+		seen = true
+		if _, null := doc.Body.(*ast.NullNode); !null {
+			f.mapping(doc.Body, "")
+		}
+	}
+}
+
+// mapping reads the keys below the section at path.
+func (f *file) mapping(node ast.Node, path string) {
+	var entries []*ast.MappingValueNode
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		entries = n.Values
+	case *ast.MappingValueNode:
+		entries = []*ast.MappingValueNode{n}
+	default:
+		f.problem(node, path, "settings are wanted here, key: value")
+		return
+	}
+	prefix := ""
+	if path != "" {
+		prefix = path + "."
+	}
+	for _, entry := range entries {
+		f.entry(entry, prefix)
+	}
+}
+
+func (f *file) entry(entry *ast.MappingValueNode, prefix string) {
+	key, ok := entry.Key.(ast.ScalarNode)
+	if !ok {
+		f.problem(entry.Key, "", "a key must be a plain word")
+		return
+	}
+	path := prefix + key.GetToken().Value
+	origin := f.at(key.GetToken())
+	if first, twice := f.origins[path]; twice {
+		f.problem(entry.Key, path, fmt.Sprintf("set twice; first at line %d", first.Line))
+		return
+	}
+	if f.sections[path] {
+		f.origins[path] = origin
+		if _, null := entry.Value.(*ast.NullNode); !null {
+			f.mapping(entry.Value, path)
+		}
+		return
+	}
+	s := f.settings[path]
+	if s == nil {
+		f.problem(entry.Key, path, "no such setting"+f.suggest(path))
+		return
+	}
+	f.origins[path] = f.at(entry.Value.GetToken())
+	f.value(s, entry.Value)
+}
+
+func (f *file) value(s *Setting, node ast.Node) {
+	list, ok := node.(*ast.SequenceNode)
+	if !ok {
+		if text, ok := f.scalar(s, node); ok {
+			f.set(s, node, s.Set(text))
+		}
+		return
+	}
+	if !s.List() {
+		f.problem(node, s.Path, fmt.Sprintf("one %s is wanted, not a list", s.Type()))
+		return
+	}
+	items := make([]string, 0, len(list.Values))
+	for _, item := range list.Values {
+		text, ok := f.scalar(s, item)
+		if !ok {
+			return
+		}
+		items = append(items, text)
+	}
+	f.set(s, node, s.SetList(items))
+}
+
+// scalar returns the text of a value as it is spelt in the file.
+func (f *file) scalar(s *Setting, node ast.Node) (string, bool) {
+	switch n := node.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+		return n.GetToken().Value, true
+	case *ast.NullNode:
+		f.problem(node, s.Path, `no value; write "" for an empty text and [] for an empty list`)
+	case *ast.AliasNode, *ast.AnchorNode, *ast.TagNode:
+		f.problem(node, s.Path, "anchors, aliases and tags are not read; write the value itself")
+	default:
+		f.problem(node, s.Path, fmt.Sprintf("one %s is wanted", s.Type()))
+	}
+	return "", false
+}
+
+func (f *file) set(s *Setting, node ast.Node, err error) {
+	if err != nil {
+		f.problem(node, s.Path, err.Error())
+	}
+}
+
+func (f *file) problem(node ast.Node, path, text string) {
+	f.problems = append(f.problems, &Problem{Origin: f.at(node.GetToken()), Setting: path, Text: text})
+}
+
+// at returns the place of a token.
+func (f *file) at(t *token.Token) Origin {
+	o := Origin{Source: f.name, Line: t.Position.Line, Column: t.Position.Column}
+	if o.Line >= 1 && o.Line <= len(f.lines) {
+		o.text = strings.TrimSuffix(f.lines[o.Line-1], "\r")
+	}
+	return o
+}
+
+func (f *file) syntax(err error) {
+	p := &Problem{Origin: Origin{Source: f.name}, Text: err.Error()}
+	var syntax *yaml.SyntaxError
+	if errors.As(err, &syntax) && syntax.Token != nil {
+		p.Origin, p.Text = f.at(syntax.Token), syntax.Message
+	}
+	f.problems = append(f.problems, p)
+}
+
+// suggest names the setting that an unknown path was likely meant to be: one
+// with the same last key elsewhere, or one that differs by little.
+func (f *file) suggest(path string) string {
+	last := path[strings.LastIndexByte(path, '.')+1:]
+	best, least := "", 3
+	paths := make([]string, 0, len(f.settings))
+	for known := range f.settings {
+		paths = append(paths, known)
+	}
+	sort.Strings(paths)
+	for _, known := range paths {
+		if known[strings.LastIndexByte(known, '.')+1:] == last {
+			return "; did you mean " + known + "?"
+		}
+		if d := distance(path, known); d < least {
+			best, least = known, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
+}
+
+// distance is the number of letters to insert, delete or replace between a
+// and b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			above := row[j+1]
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			row[j+1] = min(cost, above+1, row[j]+1)
+			diagonal = above
+		}
+	}
+	return row[len(b)]
+}
