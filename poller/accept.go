@@ -1,0 +1,145 @@
+package poller
+
+import (
+	"syscall"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// acceptBatch is how many connections one listener may give before the
+// shard's other events get their turn.
+const acceptBatch = 64
+
+// The errors of accept that mean that something has run out (man 2 accept).
+// They would come again at once, so listeners leave the set until a
+// connection closes or a second has passed.
+const acceptErrnos = 5
+
+var acceptErrnoNames = [acceptErrnos]string{"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "other"}
+
+func acceptErrnoIndex(e syscall.Errno) int {
+	switch e {
+	case syscall.EMFILE:
+		return 0
+	case syscall.ENFILE:
+		return 1
+	case syscall.ENOBUFS:
+		return 2
+	case syscall.ENOMEM:
+		return 3
+	}
+	return 4
+}
+
+// acceptState says why a shard does not accept at the moment.
+type acceptState struct {
+	exhausted bool // accept said that something has run out
+	deferring bool // sockets wait for other shards' mailboxes
+}
+
+// What has happened when listeners may be looked at again.
+type resumeCause uint8
+
+const (
+	resumeClosed resumeCause = iota // a connection closed
+	resumeTick                      // a second has passed
+	resumeSent                      // waiting sockets have moved
+)
+
+func (s *Shard) watchListener(ln *listener) error {
+	if e := sysEpollCtl(s.epfd, unix.EPOLL_CTL_ADD, ln.fd, unix.EPOLLIN, keyListener+uint64(ln.index)<<32); e != 0 {
+		return e
+	}
+	ln.inSet = true
+	return nil
+}
+
+// pauseAccept takes the listeners out of the set: it is level-triggered and
+// would report them again and again.
+func (s *Shard) pauseAccept() {
+	for _, ln := range s.listeners {
+		if ln.inSet {
+			sysEpollCtl(s.epfd, unix.EPOLL_CTL_DEL, ln.fd, 0, 0)
+			ln.inSet = false
+		}
+	}
+}
+
+func (s *Shard) resumeAccept(cause resumeCause) {
+	switch cause {
+	case resumeSent:
+		s.accepting.deferring = false
+	default:
+		s.accepting.exhausted = false
+	}
+	if s.accepting != (acceptState{}) {
+		return
+	}
+	for _, ln := range s.listeners {
+		if !ln.inSet {
+			if err := s.watchListener(ln); err != nil {
+				s.accepting.exhausted = true // try again in a second
+			}
+		}
+	}
+}
+
+// accept takes a batch of new connections from a listener.
+func (s *Shard) accept(ln *listener) {
+	for range acceptBatch {
+		if !ln.inSet {
+			return
+		}
+		fd, e := sysAccept(ln.fd)
+		switch e {
+		case 0:
+			s.Counters.Accepted.Add(1)
+			s.welcome(fd)
+		case syscall.EAGAIN:
+			return
+		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+			s.Counters.acceptErrors[acceptErrnoIndex(e)].Add(1)
+			s.opt.Log.Warn("cannot accept connections for now", zap.String("errno", acceptErrnoNames[acceptErrnoIndex(e)]), zap.Int("shard", s.index))
+			s.accepting.exhausted = true
+			s.pauseAccept()
+			return
+		case syscall.EINTR, syscall.ECONNABORTED:
+		default:
+			// Errors of the network that accept passes on; the next may be fine.
+			s.Counters.acceptErrors[acceptErrnoIndex(e)].Add(1)
+		}
+	}
+}
+
+// welcome opens an accepted connection and reads at once: TCP_DEFER_ACCEPT
+// makes it likely that the request is there. Only what is still this shard's
+// afterwards goes into its epoll set.
+func (s *Shard) welcome(fd int32) {
+	slot, ok := s.open(fd)
+	if !ok {
+		s.Counters.AcceptRefused.Add(1)
+		sysClose(fd)
+		return
+	}
+	id := s.ID(slot)
+	defer s.recoverConn(id)
+	s.handler.OnOpen(slot, nil)
+	if s.alive(slot, uint32(id>>32)) {
+		s.read(slot, s.at(slot))
+	}
+	if s.alive(slot, uint32(id>>32)) {
+		s.register(slot, s.at(slot))
+	}
+}
+
+// stopListening accepts what the kernel has completed already and closes the
+// listeners.
+func (s *Shard) stopListening() {
+	for _, ln := range s.listeners {
+		ln.inSet = true
+		s.accept(ln)
+		sysClose(ln.fd)
+	}
+	s.listeners = nil
+}

@@ -1,0 +1,114 @@
+package poller
+
+// newQueue makes a queue, or takes one that was used before.
+func (s *Shard) newQueue() *queue {
+	if n := len(s.freeQueues); n > 0 {
+		q := s.freeQueues[n-1]
+		s.freeQueues = s.freeQueues[:n-1]
+		return q
+	}
+	return new(queue)
+}
+
+// dropQueue lets go of all that waits for c.
+func (s *Shard) dropQueue(c *conn) {
+	if c.queue == 0 {
+		return
+	}
+	q := s.queues.get(c.queue)
+	for i := range q.n {
+		s.let(q.frames[q.at(i)])
+	}
+	s.queues.drop(c.queue)
+	c.queue = 0
+	s.backlogged.Add(-1)
+	if len(q.frames) <= 64 && len(s.freeQueues) < 64 {
+		clear(q.frames)
+		*q = queue{frames: q.frames}
+		s.freeQueues = append(s.freeQueues, q)
+	}
+}
+
+// DropBacklog drops all that waits for a connection except the rest of a
+// frame that has begun, so that a last word can be said to it.
+func (s *Shard) DropBacklog(slot uint32) {
+	c := s.at(slot)
+	if c.queue == 0 {
+		return
+	}
+	q := s.queues.get(c.queue)
+	for {
+		f := q.removeFirst(func(*Frame) bool { return true })
+		if f == nil {
+			break
+		}
+		s.let(f)
+	}
+	if q.n == 0 {
+		s.dropQueue(c)
+		s.arm(slot, c)
+	}
+}
+
+// Backlog returns how much waits to be sent to a connection.
+func (s *Shard) Backlog(slot uint32) (frames, bytes int) {
+	c := s.at(slot)
+	if c.queue == 0 {
+		return 0, 0
+	}
+	q := s.queues.get(c.queue)
+	return q.n, q.bytes
+}
+
+// hold counts a frame for the node's backlog when its first queue takes it.
+func (s *Shard) hold(f *Frame) {
+	if f.refs.Add(1) == 1 {
+		s.loop.nodeBytes.Add(int64(len(f.b)))
+	}
+}
+
+// let is the reverse of hold.
+func (s *Shard) let(f *Frame) {
+	if f.refs.Add(-1) == 0 {
+		s.loop.nodeBytes.Add(-int64(len(f.b)))
+	}
+}
+
+// makeRoom applies the policy before f is queued in q. fits is false if f
+// itself is what must go.
+func (s *Shard) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool) {
+	bounds := &s.opt.Backlog
+	if c.flags&flagWide != 0 {
+		bounds = &s.opt.Wide
+	}
+	r = Queued
+	if s.opt.Policy == LatestOnly && f.key != 0 {
+		if old := q.removeKey(f.key); old != nil {
+			s.let(old)
+			s.Counters.DroppedLatest.Add(1)
+			r = Dropped
+		}
+	}
+	for {
+		connFull := q.n > 0 && (q.n >= bounds.Frames || q.bytes+len(f.b) > bounds.Bytes)
+		nodeFull := f.refs.Load() == 0 && s.loop.nodeBytes.Load()+int64(len(f.b)) > s.opt.NodeBytes
+		if !connFull && !nodeFull {
+			return r, true
+		}
+		if s.opt.Policy == Disconnect || f.sticky {
+			if connFull {
+				s.Counters.Overflows.Add(1)
+				return Overflow, false
+			}
+			s.Counters.NodeOverflows.Add(1)
+			return NodeFull, false
+		}
+		s.Counters.DroppedOldest.Add(1)
+		old := q.removeOldest()
+		if old == nil {
+			return Dropped, false
+		}
+		s.let(old)
+		r = Dropped
+	}
+}

@@ -1,0 +1,206 @@
+package poller
+
+import "unsafe"
+
+// conn is what a shard knows of a connection: a record in the slab, followed
+// by the handler's own. It has no Go pointers, so the collector never looks
+// at it; what only some connections have at some times (a tail of unread
+// bytes, a queue of unsent frames) is elsewhere, found by index.
+type conn struct {
+	fd    int32
+	gen   uint32 // from Shard.gen at opening; 0 never occurs
+	timer WheelLink
+
+	lastRead  uint32 // ticks of the shard's clock
+	lastWrite uint32
+
+	tail  uint32 // index in Shard.tails; 0: none
+	queue uint32 // index in Shard.queues; 0: none
+	flags connFlags
+}
+
+type connFlags uint32
+
+const (
+	flagInSet    connFlags = 1 << iota // registered with epoll
+	flagPaused                         // the handler does not want to read
+	flagDeaf                           // EPOLLIN is off in the set
+	flagWriting                        // EPOLLOUT is on in the set
+	flagDead                           // on the list of those to be closed
+	flagFinish                         // shut down for writing once nothing waits
+	flagFinished                       // that was done
+	flagWide                           // Options.Wide bounds its backlog
+)
+
+const connSize = unsafe.Sizeof(conn{})
+
+// ID names a connection of a shard beyond its end: generation<<32 | slot.
+type ID uint64
+
+// Slot returns the slot that the connection has or had.
+func (id ID) Slot() uint32 { return uint32(id) }
+
+func (s *Shard) at(slot uint32) *conn { return (*conn)(s.slab.Ptr(slot)) }
+
+// Record returns the handler's bytes of a connection, Options.RecordSize of
+// them, zeroed at opening and aligned to 4. They are outside the Go heap and
+// must hold no Go pointers.
+func (s *Shard) Record(slot uint32) unsafe.Pointer {
+	return unsafe.Add(s.slab.Ptr(slot), connSize)
+}
+
+// ID returns the lasting name of a live connection.
+func (s *Shard) ID(slot uint32) ID { return ID(uint64(s.at(slot).gen)<<32 | uint64(slot)) }
+
+// Lookup returns the slot of the connection that id names, if it still lives.
+func (s *Shard) Lookup(id ID) (slot uint32, ok bool) {
+	slot = id.Slot()
+	if !s.slab.Live(slot) {
+		return 0, false
+	}
+	c := s.at(slot)
+	return slot, c.gen == uint32(id>>32) && c.flags&flagDead == 0
+}
+
+// alive says whether slot still is the connection it was when gen was read
+// and has not been given up.
+func (s *Shard) alive(slot, gen uint32) bool {
+	if !s.slab.Live(slot) {
+		return false
+	}
+	c := s.at(slot)
+	return c.gen == gen && c.flags&flagDead == 0
+}
+
+// Next returns the lowest live slot from the given one on.
+func (s *Shard) Next(from uint32) (slot uint32, ok bool) { return s.slab.Next(from) }
+
+// Len returns how many connections the shard has.
+func (s *Shard) Len() int { return s.slab.Len() }
+
+// LastRead and LastWrite return when bytes last went in or out, in ticks.
+func (s *Shard) LastRead(slot uint32) uint32  { return s.at(slot).lastRead }
+func (s *Shard) LastWrite(slot uint32) uint32 { return s.at(slot).lastWrite }
+
+// FD returns the descriptor, for looking only.
+func (s *Shard) FD(slot uint32) int { return int(s.at(slot).fd) }
+
+// SetWide puts a connection under the bounds of Options.Wide.
+func (s *Shard) SetWide(slot uint32) { s.at(slot).flags |= flagWide }
+
+// SetTimer has OnTimer called when the shard's clock reaches at; an earlier
+// setting is replaced.
+func (s *Shard) SetTimer(slot, at uint32) { s.wheel.Set(slot, at) }
+
+// StopTimer takes the timer away.
+func (s *Shard) StopTimer(slot uint32) { s.wheel.Cancel(slot) }
+
+// open takes a slot for fd and registers nothing yet.
+func (s *Shard) open(fd int32) (slot uint32, ok bool) {
+	slot, ok = s.slab.Alloc()
+	if !ok {
+		return 0, false
+	}
+	if s.gen++; s.gen == 0 {
+		s.gen = 1
+	}
+	c := s.at(slot)
+	c.fd, c.gen = fd, s.gen
+	c.lastRead, c.lastWrite = s.now, s.now
+	s.live.Store(int64(s.slab.Len()))
+	return slot, true
+}
+
+// forget frees what a connection holds but its descriptor.
+func (s *Shard) forget(slot uint32) {
+	c := s.at(slot)
+	s.wheel.Cancel(slot)
+	s.dropTail(c)
+	s.dropQueue(c)
+	s.slab.Free(slot)
+	s.live.Store(int64(s.slab.Len()))
+}
+
+// Close ends a connection once the handler's current call has returned.
+// OnClose follows, with CauseHandler. Closing twice does nothing.
+func (s *Shard) Close(slot uint32) { s.kill(slot, CauseHandler, nil) }
+
+func (s *Shard) kill(slot uint32, cause Cause, err error) {
+	c := s.at(slot)
+	if c.flags&flagDead != 0 {
+		return
+	}
+	c.flags |= flagDead
+	s.dead = append(s.dead, death{slot, cause, err})
+}
+
+// death is a connection waiting to be closed. Closing is put off to the end
+// of a turn so that no slot is reused and OnClose is never called inside
+// another call of the handler.
+type death struct {
+	slot  uint32
+	cause Cause
+	err   error
+}
+
+// reap closes the dead. Calls of OnClose may add to the list.
+func (s *Shard) reap() {
+	for i := 0; i < len(s.dead); i++ {
+		d := s.dead[i]
+		s.protect(0, func() { s.handler.OnClose(d.slot, d.cause, d.err) })
+		fd := s.at(d.slot).fd
+		s.forget(d.slot)
+		sysClose(fd)
+		s.Counters.Closed.Add(1)
+	}
+	if len(s.dead) > 0 {
+		clear(s.dead)
+		s.dead = s.dead[:0]
+		if cap(s.dead) > 1024 {
+			s.dead = nil
+		}
+		s.resumeAccept(resumeClosed)
+	}
+}
+
+// Pause stops reading a connection; a peer that ends it is still noticed.
+func (s *Shard) Pause(slot uint32) {
+	c := s.at(slot)
+	if c.flags&flagPaused == 0 {
+		c.flags |= flagPaused
+		s.arm(slot, c)
+	}
+}
+
+// Resume reads again. Bytes that were received before are shown to OnData
+// before the turn ends.
+func (s *Shard) Resume(slot uint32) {
+	c := s.at(slot)
+	if c.flags&flagPaused != 0 {
+		c.flags &^= flagPaused
+		s.arm(slot, c)
+		if c.tail != 0 {
+			s.resumed = append(s.resumed, s.ID(slot))
+		}
+	}
+}
+
+// Finish shuts a connection down for writing once all that waits was sent. It
+// does not end reading: the peer then sees all that was sent, and its own end
+// of file ends the connection. Closing at once instead would have the kernel
+// send a reset if unread bytes were left, and the peer might lose the last
+// bytes sent to it (RFC 1122 §4.2.2.13).
+func (s *Shard) Finish(slot uint32) {
+	c := s.at(slot)
+	c.flags |= flagFinish
+	if c.queue == 0 {
+		s.finish(c)
+	}
+}
+
+func (s *Shard) finish(c *conn) {
+	if c.flags&flagFinished == 0 {
+		c.flags |= flagFinished
+		sysShutdownWrite(c.fd)
+	}
+}

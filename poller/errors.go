@@ -1,0 +1,12 @@
+package poller
+
+import "errors"
+
+var (
+	// ErrClosed is returned by what needs a running loop.
+	ErrClosed = errors.New("poller: loop is closed")
+	// ErrMailboxFull is returned when a shard's mailbox refuses.
+	ErrMailboxFull = errors.New("poller: mailbox is full")
+
+	errTail = errors.New("poller: handler left too much unread")
+)

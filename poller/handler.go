@@ -1,0 +1,44 @@
+package poller
+
+// Handler is what a shard calls. Every method runs on the shard's goroutine,
+// one at a time, and must neither block nor keep the slices it is given. A
+// panic in it is caught: the connection at hand is closed with CausePanic.
+//
+// A connection is named by its slot, which is valid until OnClose returns or
+// Move or Detach was called; ID and Lookup turn it into a name that outlives it.
+type Handler interface {
+	// OnOpen starts a connection: accepted (state is nil), moved from
+	// another shard or adopted (state is what it came with). Its Record is
+	// zero.
+	OnOpen(slot uint32, state any)
+	// OnData gets all bytes that were received and not consumed yet, in one
+	// piece, and returns how many of them it consumed. It may change them.
+	// What is left is shown again together with what comes next.
+	OnData(slot uint32, p []byte) (consumed int)
+	// OnTimer is called once when the time set by SetTimer has come.
+	OnTimer(slot uint32)
+	// OnClose ends a connection. Its Record is still there.
+	OnClose(slot uint32, cause Cause, err error)
+
+	// OnMail gets what was posted to the shard.
+	OnMail(m Mail)
+	// OnTick is called once a second of the shard's clock, before the timers.
+	OnTick()
+	// OnWork does a piece of work that is not due to any event, until done
+	// or until Expired says so, and returns whether there is more.
+	OnWork() (more bool)
+	// OnStop is the last call to the handler, after all connections were closed.
+	OnStop()
+}
+
+// Cause says why the poller closed a connection.
+type Cause uint8
+
+const (
+	CauseHandler Cause = iota // Shard.Close was called
+	CauseEOF                  // the peer ended its side
+	CauseRead                 // recv failed
+	CauseWrite                // send failed
+	CausePanic                // the handler panicked
+	CauseStop                 // the loop was closed
+)

@@ -1,0 +1,36 @@
+package poller
+
+// index keeps the few things that only some connections have at a time, and
+// names each by a number above 0, which fits into a record without pointers.
+type index[T any] struct {
+	items []T
+	free  []uint32
+}
+
+// put stores v and returns its number.
+func (x *index[T]) put(v T) uint32 {
+	if n := len(x.free); n > 0 {
+		i := x.free[n-1]
+		x.free = x.free[:n-1]
+		x.items[i-1] = v
+		return i
+	}
+	x.items = append(x.items, v)
+	return uint32(len(x.items))
+}
+
+func (x *index[T]) get(i uint32) T    { return x.items[i-1] }
+func (x *index[T]) set(i uint32, v T) { x.items[i-1] = v }
+
+// drop forgets number i. When the last is gone the memory goes too.
+func (x *index[T]) drop(i uint32) {
+	var zero T
+	x.items[i-1] = zero
+	x.free = append(x.free, i)
+	if len(x.free) == len(x.items) {
+		x.items, x.free = x.items[:0], x.free[:0]
+		if cap(x.items) > 1024 {
+			x.items, x.free = nil, nil
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package poller
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Endpoint is an address and a run of ports to listen on.
+type Endpoint struct {
+	Host   string // an IP address, a host name, or "" for all addresses, IPv4 and IPv6
+	Lo, Hi uint16 // first and last port; 0, 0 lets the kernel choose one
+}
+
+// listener is one listening socket of one shard.
+type listener struct {
+	fd    int32
+	index int
+	inSet bool
+}
+
+// listenBacklog asks for the kernel's maximum, net.core.somaxconn (man 2 listen).
+const listenBacklog = 1 << 16
+
+// notSentLowat bounds what the kernel takes of a peer that does not read
+// (man 7 tcp, TCP_NOTSENT_LOWAT): without it that is megabytes, and every
+// bound on our own backlog would be fiction.
+const notSentLowat = 16 << 10
+
+// deferAccept is for how long the kernel may keep a connection that has sent
+// nothing yet, in seconds (man 7 tcp, TCP_DEFER_ACCEPT): the request is then
+// there when it is accepted.
+const deferAccept = 3
+
+// listen opens a listener in every shard for each port of the endpoints.
+func (l *Loop) listen() error {
+	for _, e := range l.opt.Listen {
+		ip, err := resolve(e.Host)
+		if err != nil {
+			return err
+		}
+		if e.Hi < e.Lo {
+			return fmt.Errorf("poller: listen %s: ports %d-%d run backwards", e.Host, e.Lo, e.Hi)
+		}
+		for port := int(e.Lo); port <= int(e.Hi); port++ {
+			addr, err := l.listenPort(netip.AddrPortFrom(ip, uint16(port)))
+			if err != nil {
+				return fmt.Errorf("poller: listen on %s: %w", net.JoinHostPort(e.Host, fmt.Sprint(port)), err)
+			}
+			l.addrs = append(l.addrs, addr)
+		}
+	}
+	return nil
+}
+
+func resolve(host string) (netip.Addr, error) {
+	if host == "" {
+		if hasIPv6() {
+			return netip.IPv6Unspecified(), nil
+		}
+		return netip.IPv4Unspecified(), nil
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip, nil
+	}
+	a, err := net.ResolveIPAddr("ip", host)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("poller: listen on %q: %w", host, err)
+	}
+	ip, _ := netip.AddrFromSlice(a.IP)
+	return ip.Unmap(), nil
+}
+
+func hasIPv6() bool {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.Bind(fd, &unix.SockaddrInet6{}) == nil
+}
+
+// listenPort opens one port in all shards. The first bind is exclusive and
+// closed again: with SO_REUSEPORT alone, a second server on the same port
+// would quietly get a part of the clients of the first.
+func (l *Loop) listenPort(addr netip.AddrPort) (netip.AddrPort, error) {
+	probe, err := l.bind(addr, false)
+	if err != nil {
+		return addr, err
+	}
+	if addr, err = boundTo(probe); err != nil {
+		unix.Close(probe)
+		return addr, err
+	}
+	unix.Close(probe)
+	for _, s := range l.shards {
+		fd, err := l.bind(addr, true)
+		if err != nil {
+			return addr, err
+		}
+		ln := &listener{fd: int32(fd), index: len(s.listeners)}
+		s.listeners = append(s.listeners, ln)
+		if err := s.watchListener(ln); err != nil {
+			return addr, err
+		}
+	}
+	return addr, nil
+}
+
+func (l *Loop) bind(addr netip.AddrPort, share bool) (fd int, err error) {
+	family := unix.AF_INET
+	if addr.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
+	set := func(level, opt, v int) {
+		if err == nil {
+			err = unix.SetsockoptInt(fd, level, opt, v)
+		}
+	}
+	set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if family == unix.AF_INET6 {
+		only := 1
+		if addr.Addr().IsUnspecified() {
+			only = 0
+		}
+		set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
+	}
+	if share {
+		set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		// Connections inherit these from the listener.
+		set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		set(unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat)
+		set(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(l.opt.UserTimeout/time.Millisecond))
+		set(unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferAccept)
+	}
+	if err != nil {
+		return fd, err
+	}
+	var sa unix.Sockaddr
+	if family == unix.AF_INET6 {
+		sa = &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16(), ZoneId: zoneIndex(addr.Addr().Zone())}
+	} else {
+		sa = &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
+	}
+	if err = unix.Bind(fd, sa); err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("the port is taken by another process: %w", err)
+		}
+		return fd, err
+	}
+	if share {
+		err = unix.Listen(fd, listenBacklog)
+	}
+	return fd, err
+}
+
+func zoneIndex(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	ifi, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0
+	}
+	return uint32(ifi.Index)
+}
+
+func boundTo(fd int) (netip.AddrPort, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return addrOf(sa), nil
+}
+
+func addrOf(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// RemoteAddr asks the kernel for a connection's peer, so that nothing has to
+// be kept for it. It is zero if the peer is gone.
+func (s *Shard) RemoteAddr(slot uint32) netip.AddrPort {
+	sa, err := unix.Getpeername(int(s.at(slot).fd))
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return addrOf(sa)
+}

@@ -1,0 +1,107 @@
+package poller
+
+import "sync/atomic"
+
+// Lane is one of the queues into a shard. They are apart so that a flood of
+// one kind cannot keep another waiting.
+type Lane uint8
+
+const (
+	// LaneControl is for what must always get through: closes, answers to
+	// something a shard waits for, sockets on the move.
+	LaneControl Lane = iota
+	// LaneSingle is for work on one connection or user.
+	LaneSingle
+	// LaneBulk is for work on many connections. Its places are given back
+	// by Shard.Release when that work is done, not when it is received, so
+	// that the lane's size bounds all of it that is under way.
+	LaneBulk
+	laneCount
+)
+
+// String returns the label used in metrics.
+func (l Lane) String() string { return [laneCount]string{"control", "single", "bulk"}[l] }
+
+// Lanes returns every lane.
+func Lanes() []Lane { return []Lane{LaneControl, LaneSingle, LaneBulk} }
+
+// Mail is one item for a shard. What Kind, ID and Ptr mean is the Handler's
+// affair.
+type Mail struct {
+	Kind uint32
+	ID   uint64
+	Ptr  any
+}
+
+// mailbox is how other goroutines reach a shard. It never blocks: a full lane
+// refuses.
+type mailbox struct {
+	lanes [laneCount]struct {
+		ring  *ring
+		size  int64
+		taken atomic.Int64  // places in use: reserved, queued or held by the handler
+		full  atomic.Uint64 // refusals
+	}
+	awake  atomic.Bool // the eventfd is readable or about to be looked at
+	wakeFD int32
+}
+
+func (b *mailbox) init(sizes [laneCount]int, wakeFD int32) {
+	b.wakeFD = wakeFD
+	for i := range b.lanes {
+		l := &b.lanes[i]
+		l.ring = newRing(sizes[i])
+		l.size = int64(sizes[i])
+	}
+}
+
+func (b *mailbox) reserve(lane Lane) bool {
+	l := &b.lanes[lane]
+	if l.taken.Add(1) > l.size {
+		l.taken.Add(-1)
+		l.full.Add(1)
+		return false
+	}
+	return true
+}
+
+func (b *mailbox) release(lane Lane, n int) { b.lanes[lane].taken.Add(-int64(n)) }
+
+// put queues m for which a place was reserved. The ring has at least as many
+// cells as there are places, so it can be full only for the instant in which
+// the consumer has given a place back but not yet left the cell; it leaves
+// the cell first (see Shard.drainMail), so it cannot.
+func (b *mailbox) put(lane Lane, m Mail) {
+	for !b.lanes[lane].ring.push(m) {
+	}
+	b.wake()
+}
+
+// wake makes the shard's eventfd readable unless it is already known to look.
+func (b *mailbox) wake() {
+	if !b.awake.Load() && !b.awake.Swap(true) {
+		writeCount(b.wakeFD, 1)
+	}
+}
+
+// Reserve takes a place in a lane of the shard, to be used by Put or given
+// back by Release. It returns false, and counts it, if the lane is full. Any
+// goroutine.
+func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
+
+// Put queues m in a place that Reserve has taken. Any goroutine; it does not
+// block.
+func (s *Shard) Put(lane Lane, m Mail) { s.box.put(lane, m) }
+
+// Post is Reserve and Put. Any goroutine.
+func (s *Shard) Post(lane Lane, m Mail) bool {
+	if !s.box.reserve(lane) {
+		return false
+	}
+	s.box.put(lane, m)
+	return true
+}
+
+// Release gives n places of a lane back: unused ones of Reserve (any
+// goroutine), or those of LaneBulk mail that the handler is done with.
+func (s *Shard) Release(lane Lane, n int) { s.box.release(lane, n) }

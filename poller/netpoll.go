@@ -1,0 +1,98 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/cloudwego/netpoll"
+)
+
+// netpoll's pollers belong to the process, and so does this record of how
+// many were asked for.
+var pollers struct {
+	sync.Mutex
+	n int
+}
+
+// usePollers sees to it that netpoll has n pollers. It never takes any away:
+// netpoll would close pollers under shards that live on them.
+func usePollers(n int) error {
+	pollers.Lock()
+	defer pollers.Unlock()
+	if n <= pollers.n {
+		return nil
+	}
+	if err := netpoll.Configure(netpoll.Config{PollerNum: n, LoadBalance: netpoll.RoundRobin, LoggerOutput: io.Discard}); err != nil {
+		return err
+	}
+	pollers.n = n
+	return nil
+}
+
+// set is a shard's epoll set in the shape of a netpoll.Listener.
+//
+// netpoll watches the descriptor that Fd returns and calls Accept whenever it
+// is readable. An epoll set is itself a descriptor that can be watched, and is
+// readable while it has events (man 7 epoll). So Accept takes a turn of the
+// shard and reports that no connection came: (nil, nil) is what netpoll's own
+// listener returns for EAGAIN, and netpoll then makes no connection of its
+// own, which would cost more than a kilobyte each.
+//
+// Never return an error: netpoll answers EMFILE and ENFILE by calling Accept
+// from another goroutine, and any error that says "closed" by ending the loop.
+type set struct{ shard *Shard }
+
+func (l set) Accept() (net.Conn, error) {
+	defer func() {
+		// turn catches panics one by one; this one is ours.
+		if r := recover(); r != nil {
+			l.shard.panicked(r)
+		}
+	}()
+	l.shard.turn()
+	return nil, nil
+}
+
+func (l set) Fd() int        { return int(l.shard.epfd) }
+func (l set) Close() error   { return nil } // Loop.Close closes the set, after the shard has stopped
+func (l set) Addr() net.Addr { return setAddr{} }
+
+type setAddr struct{}
+
+func (setAddr) Network() string { return "epoll" }
+func (setAddr) String() string  { return "epoll set" }
+
+// drive has netpoll call the shard's turns until the loop is shut down.
+type drive struct {
+	loop netpoll.EventLoop
+	done chan error
+}
+
+func startDrive(s *Shard) (*drive, error) {
+	loop, err := netpoll.NewEventLoop(func(context.Context, netpoll.Connection) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	d := &drive{loop: loop, done: make(chan error, 1)}
+	go func() { d.done <- loop.Serve(set{s}) }()
+	return d, nil
+}
+
+// stop takes the set out of netpoll's poller. It does not wait for an Accept
+// that runs; the shard has said before that it takes no more turns.
+func (d *drive) stop(ctx context.Context) error {
+	for {
+		// Shutdown does nothing if Serve has not got to its start yet.
+		err := d.loop.Shutdown(ctx)
+		select {
+		case serveErr := <-d.done:
+			return errors.Join(err, serveErr)
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		default:
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package poller
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Policy says what happens to a connection whose backlog passes its bound.
+type Policy uint8
+
+const (
+	// Disconnect closes it: the handler is told by SendResult and decides
+	// how.
+	Disconnect Policy = iota
+	// DropOldest drops the oldest frames that wait, never one that is
+	// partly sent and never a control frame.
+	DropOldest
+	// LatestOnly lets a frame replace a waiting one with the same key, and
+	// beyond that drops the oldest.
+	LatestOnly
+)
+
+// String returns the policy as it is spelt in the configuration.
+func (p Policy) String() string {
+	return [...]string{"disconnect", "drop-oldest", "latest-only"}[p]
+}
+
+// Bounds limit what waits to be sent to one connection.
+type Bounds struct {
+	Frames int // 0: 256
+	Bytes  int // 0: 1 MiB
+}
+
+// Options configure a Loop. The zero value of every field but NewHandler
+// works.
+type Options struct {
+	// NewHandler makes the handler of a shard. Required.
+	NewHandler func(*Shard) Handler
+	// RecordSize is how many bytes the handler keeps of each connection in
+	// the slab (Shard.Record), a multiple of 4.
+	RecordSize int
+
+	Shards   int        // 0: runtime.NumCPU()
+	Listen   []Endpoint // none: connections only come by Adopt
+	MaxConns int        // of one shard; 0: 1<<20. Address space, not memory, is taken for it
+
+	Backlog   Bounds // of one connection
+	Wide      Bounds // of one marked by SetWide; 0: 1<<18 frames, 128 MiB
+	NodeBytes int64  // of all connections together; 0: 256 MiB
+	Policy    Policy
+
+	Mailbox     int           // places in LaneSingle and in LaneBulk of a shard; 0: 4096
+	Chunk       time.Duration // how long a shard works before it looks at its sockets again; 0: 300 µs
+	UserTimeout time.Duration // TCP_USER_TIMEOUT of connections; 0: 30 s
+
+	// ManualTicks replaces the 1 s timer by Loop.Tick, for tests.
+	ManualTicks bool
+
+	Log *zap.Logger // nil: none
+}
+
+// Largest values that Options accept.
+const (
+	MaxShards  = 1 << 10
+	maxMailbox = 1 << 20
+)
+
+func (o *Options) setDefaults() {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&o.Shards, runtime.NumCPU())
+	def(&o.MaxConns, 1<<20)
+	def(&o.Backlog.Frames, 256)
+	def(&o.Backlog.Bytes, 1<<20)
+	def(&o.Wide.Frames, 1<<18)
+	def(&o.Wide.Bytes, 128<<20)
+	def(&o.Mailbox, 4096)
+	if o.NodeBytes == 0 {
+		o.NodeBytes = 256 << 20
+	}
+	if o.Chunk == 0 {
+		o.Chunk = 300 * time.Microsecond
+	}
+	if o.UserTimeout == 0 {
+		o.UserTimeout = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+}
+
+func (o *Options) check() error {
+	between := func(name string, v, lo, hi int) error {
+		if v < lo || v > hi {
+			return fmt.Errorf("poller: %s is %d; allowed are %d to %d", name, v, lo, hi)
+		}
+		return nil
+	}
+	if o.NewHandler == nil {
+		return fmt.Errorf("poller: NewHandler is missing")
+	}
+	for _, err := range []error{
+		between("Shards", o.Shards, 1, MaxShards),
+		between("MaxConns", o.MaxConns, 1, maxSlots),
+		between("Mailbox", o.Mailbox, 1, maxMailbox),
+		between("Backlog.Frames", o.Backlog.Frames, 1, 1<<20),
+		between("Backlog.Bytes", o.Backlog.Bytes, 1, 1<<30),
+		between("RecordSize", o.RecordSize, 0, 1<<12),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

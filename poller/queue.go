@@ -1,0 +1,125 @@
+package poller
+
+// queue is what waits to be sent to one slow connection: references to
+// frames, the first perhaps partly sent. It exists only while something waits.
+type queue struct {
+	frames   []*Frame // a ring
+	head, n  int
+	sent     int // bytes of the first frame that are on the wire
+	bytes    int // of all frames, without what is on the wire
+	controls int // control frames among them
+}
+
+// at returns the place in the ring of the i-th waiting frame.
+func (q *queue) at(i int) int { return (q.head + i) & (len(q.frames) - 1) }
+
+func (q *queue) push(f *Frame) {
+	q.grow()
+	q.frames[q.at(q.n)] = f
+	q.n++
+	q.bytes += len(f.b)
+}
+
+func (q *queue) grow() {
+	if q.n < len(q.frames) {
+		return
+	}
+	bigger := make([]*Frame, max(8, 2*len(q.frames)))
+	for i := range q.n {
+		bigger[i] = q.frames[q.at(i)]
+	}
+	q.frames, q.head = bigger, 0
+}
+
+// insertControl puts f behind the frame that is partly sent and the controls
+// that wait already, ahead of all other frames.
+func (q *queue) insertControl(f *Frame) {
+	to := q.controls
+	if q.sent > 0 && !q.frames[q.head].control {
+		to++
+	}
+	q.push(f)
+	for i := q.n - 1; i > to; i-- {
+		q.frames[q.at(i)], q.frames[q.at(i-1)] = q.frames[q.at(i-1)], q.frames[q.at(i)]
+	}
+	q.controls++
+}
+
+// front returns the bytes to be sent first.
+func (q *queue) front() []byte { return q.frames[q.head].b[q.sent:] }
+
+// join appends the bytes of the first frames to dst, whole frames while they
+// fit into limit bytes but at least one.
+func (q *queue) join(dst []byte, limit int) []byte {
+	dst = append(dst, q.front()...)
+	for i := 1; i < q.n; i++ {
+		b := q.frames[q.at(i)].b
+		if len(dst)+len(b) > limit {
+			break
+		}
+		dst = append(dst, b...)
+	}
+	return dst
+}
+
+// advance takes n sent bytes off the front and calls done for each frame that
+// is complete.
+func (q *queue) advance(n int, done func(*Frame)) {
+	q.bytes -= n
+	for n > 0 {
+		f := q.frames[q.head]
+		left := len(f.b) - q.sent
+		if n < left {
+			q.sent += n
+			return
+		}
+		n -= left
+		q.pop()
+		done(f)
+	}
+}
+
+// pop removes the first frame, whose bytes are off the count already.
+func (q *queue) pop() {
+	if q.frames[q.head].control {
+		q.controls--
+	}
+	q.frames[q.head] = nil
+	q.head = q.at(1)
+	q.n--
+	q.sent = 0
+}
+
+// removeOldest takes out the frame that has waited longest of those that may
+// go, nil if there is none.
+func (q *queue) removeOldest() *Frame {
+	return q.removeFirst(func(f *Frame) bool { return !f.sticky })
+}
+
+// removeKey takes out the frame with the key, of which there is at most one.
+func (q *queue) removeKey(key uint64) *Frame {
+	return q.removeFirst(func(f *Frame) bool { return f.key == key && !f.sticky })
+}
+
+// removeFirst takes out the first frame that match picks. One that is partly
+// sent is never taken.
+func (q *queue) removeFirst(match func(*Frame) bool) *Frame {
+	for i := range q.n {
+		f := q.frames[q.at(i)]
+		if i == 0 && q.sent > 0 || !match(f) {
+			continue
+		}
+		if f.control {
+			q.controls--
+		}
+		for ; i > 0; i-- {
+			q.frames[q.at(i)] = q.frames[q.at(i-1)]
+		}
+		q.frames[q.head] = nil
+		q.head = q.at(1)
+		q.n--
+		q.bytes -= len(f.b)
+		return f
+	}
+	return nil
+}

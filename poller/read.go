@@ -1,0 +1,97 @@
+package poller
+
+import (
+	"syscall"
+)
+
+// maxTail is what a handler may leave unconsumed: a quarter of a read, so that
+// there is always room to read behind it.
+const maxTail = scratchSize / 4
+
+// read takes what a connection has received, and shows it to the handler
+// behind what it left unconsumed.
+func (s *Shard) read(slot uint32, c *conn) {
+	gen := c.gen
+	for range maxReads {
+		kept := 0
+		if c.tail != 0 {
+			kept = copy(s.scratch, s.tails.get(c.tail))
+		}
+		n, e := sysRecv(c.fd, s.scratch[kept:])
+		switch {
+		case e == syscall.EAGAIN || e == syscall.EINTR:
+			return
+		case e != 0:
+			s.kill(slot, CauseRead, e)
+			return
+		case n == 0:
+			s.kill(slot, CauseEOF, nil)
+			return
+		}
+		c.lastRead = s.now
+		s.received += uint64(n)
+		s.receive(slot, c, n)
+		if kept+n < len(s.scratch) || !s.alive(slot, gen) || c.flags&flagPaused != 0 {
+			return
+		}
+	}
+}
+
+// receive shows the handler the tail of c and the n bytes read behind it into
+// the scratch buffer, and keeps what it does not consume.
+func (s *Shard) receive(slot uint32, c *conn, n int) {
+	gen := c.gen
+	kept := 0
+	if c.tail != 0 {
+		t := s.tails.get(c.tail)
+		kept = len(t)
+		if n == 0 {
+			copy(s.scratch, t)
+		}
+	}
+	p := s.scratch[:kept+n]
+	used := s.handler.OnData(slot, p)
+	if !s.alive(slot, gen) {
+		return
+	}
+	rest := p[used:]
+	if len(rest) > maxTail {
+		s.opt.Log.Error("handler left too much unread")
+		s.kill(slot, CauseHandler, errTail)
+		return
+	}
+	s.keepTail(c, rest)
+}
+
+// keepTail stores what stays unread, which is little or nothing: buffers come
+// from a short free list.
+func (s *Shard) keepTail(c *conn, rest []byte) {
+	if len(rest) == 0 {
+		s.dropTail(c)
+		return
+	}
+	var t []byte
+	if c.tail != 0 {
+		t = s.tails.get(c.tail)
+	} else if n := len(s.freeTails); n > 0 {
+		t = s.freeTails[n-1]
+		s.freeTails = s.freeTails[:n-1]
+	}
+	t = append(t[:0], rest...)
+	if c.tail != 0 {
+		s.tails.set(c.tail, t)
+	} else {
+		c.tail = s.tails.put(t)
+	}
+}
+
+func (s *Shard) dropTail(c *conn) {
+	if c.tail == 0 {
+		return
+	}
+	if t := s.tails.get(c.tail); cap(t) <= 4096 && len(s.freeTails) < 256 {
+		s.freeTails = append(s.freeTails, t)
+	}
+	s.tails.drop(c.tail)
+	c.tail = 0
+}

@@ -1,0 +1,231 @@
+package poller
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// SendResult says what became of a send.
+type SendResult uint8
+
+const (
+	Sent      SendResult = iota // the kernel has all of it
+	Queued                      // what it did not take waits
+	Dropped                     // the policy dropped it or something older
+	Overflow                    // refused: the connection's backlog is at its bound (policy Disconnect)
+	NodeFull                    // refused: the node's backlog is at its bound (policy Disconnect)
+	SendError                   // the connection is broken and will be closed
+)
+
+// Send writes a batch to a connection, or queues what the kernel does not
+// take. It never blocks and does not allocate unless something is queued.
+func (s *Shard) Send(slot uint32, b *Batch) SendResult {
+	c := s.at(slot)
+	if c.queue != 0 {
+		return s.enqueueAll(slot, c, b.parts, 0)
+	}
+	if c.flags&(flagDead|flagFinish) != 0 {
+		return SendError
+	}
+	n, e := sysSend(c.fd, b.b)
+	if n == len(b.b) {
+		c.lastWrite = s.now
+		s.written += uint64(n)
+		return Sent
+	}
+	if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
+		s.kill(slot, CauseWrite, e)
+		return SendError
+	}
+	s.Counters.ShortWrites.Add(1)
+	if n > 0 {
+		c.lastWrite = s.now
+		s.written += uint64(n)
+	}
+	parts := b.parts
+	for n >= len(parts[0].b) {
+		n -= len(parts[0].b)
+		parts = parts[1:]
+	}
+	return s.enqueueAll(slot, c, parts, n)
+}
+
+// SendBytes writes bytes that only this connection gets and that no policy
+// may drop: answers and greetings. What must wait is copied. Overflow means
+// that it was refused.
+func (s *Shard) SendBytes(slot uint32, p []byte) SendResult {
+	c := s.at(slot)
+	if c.flags&(flagDead|flagFinish) != 0 {
+		return SendError
+	}
+	n := 0
+	if c.queue == 0 {
+		var e syscall.Errno
+		n, e = sysSend(c.fd, p)
+		s.written += uint64(n)
+		if n == len(p) {
+			c.lastWrite = s.now
+			return Sent
+		}
+		if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
+			s.kill(slot, CauseWrite, e)
+			return SendError
+		}
+	}
+	f := &Frame{b: append([]byte(nil), p[n:]...), sticky: true}
+	return s.enqueue(slot, c, f, 0)
+}
+
+// SendControl writes a control frame (RFC 6455 §5.5). If the connection has a
+// backlog it goes ahead of the data frames that wait, behind the one that is
+// partly sent; at most maxControl wait there, and what is beyond is dropped:
+// nobody who does not read needs another pong.
+func (s *Shard) SendControl(slot uint32, p []byte) SendResult {
+	c := s.at(slot)
+	if c.queue == 0 {
+		return s.SendBytes(slot, p)
+	}
+	if c.flags&(flagDead|flagFinish) != 0 {
+		return SendError
+	}
+	q := s.queues.get(c.queue)
+	if q.controls >= maxControl {
+		return Dropped
+	}
+	f := &Frame{b: append([]byte(nil), p...), sticky: true, control: true}
+	s.hold(f)
+	q.insertControl(f)
+	return Queued
+}
+
+// maxControl bounds the control frames that wait for one connection.
+const maxControl = 8
+
+func (s *Shard) enqueueAll(slot uint32, c *conn, parts []*Frame, sent int) SendResult {
+	result := Queued
+	for i, f := range parts {
+		if i > 0 {
+			sent = 0
+		}
+		switch r := s.enqueue(slot, c, f, sent); r {
+		case Queued:
+		case Dropped:
+			result = Dropped
+		default:
+			return r
+		}
+	}
+	return result
+}
+
+// enqueue puts f, of which sent bytes are on the wire, behind what waits.
+func (s *Shard) enqueue(slot uint32, c *conn, f *Frame, sent int) SendResult {
+	if c.flags&(flagDead|flagFinish) != 0 {
+		return SendError
+	}
+	var q *queue
+	if c.queue == 0 {
+		q = s.newQueue()
+		c.queue = s.queues.put(q)
+		s.backlogged.Add(1)
+	} else {
+		q = s.queues.get(c.queue)
+	}
+	r, fits := Queued, true
+	if sent == 0 { // the rest of a frame that has begun must follow, whatever the bounds
+		r, fits = s.makeRoom(c, q, f)
+	}
+	if fits {
+		s.hold(f)
+		q.push(f)
+		if sent > 0 {
+			q.sent = sent
+			q.bytes -= sent
+		}
+	} else if q.n == 0 {
+		s.dropQueue(c)
+	}
+	s.arm(slot, c)
+	return r
+}
+
+// flush sends what waits. Several frames go in one send.
+func (s *Shard) flush(slot uint32, c *conn) {
+	if c.queue == 0 {
+		s.arm(slot, c)
+		return
+	}
+	q := s.queues.get(c.queue)
+	for q.n > 0 {
+		p := q.front()
+		if q.n > 1 && len(p) < joinSize {
+			s.joined = q.join(s.joined[:0], joinSize)
+			p = s.joined
+		}
+		n, e := sysSend(c.fd, p)
+		if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
+			s.kill(slot, CauseWrite, e)
+			return
+		}
+		if n > 0 {
+			c.lastWrite = s.now
+			s.written += uint64(n)
+			q.advance(n, s.let)
+		}
+		if n < len(p) {
+			return
+		}
+	}
+	s.dropQueue(c)
+	s.arm(slot, c)
+	if c.flags&flagFinish != 0 {
+		s.finish(c)
+	}
+}
+
+// joinSize is how much of a backlog goes into one send; TCP_NOTSENT_LOWAT
+// lets the kernel take no more at a time anyway.
+const joinSize = 32 << 10
+
+// arm brings the epoll set in line with what the connection waits for.
+func (s *Shard) arm(slot uint32, c *conn) {
+	if c.flags&flagInSet == 0 || c.flags&flagDead != 0 {
+		return // accept and arrive register it when the handler is done
+	}
+	armed := c.flags & (flagDeaf | flagWriting)
+	events := c.events()
+	if c.flags&(flagDeaf|flagWriting) == armed {
+		return
+	}
+	if e := sysEpollCtl(s.epfd, unix.EPOLL_CTL_MOD, c.fd, events, uint64(s.ID(slot))); e != 0 {
+		s.kill(slot, CauseWrite, e)
+	}
+}
+
+// events returns what the connection waits for and marks it as armed.
+func (c *conn) events() uint32 {
+	c.flags &^= flagDeaf | flagWriting
+	var ev uint32 = unix.EPOLLIN
+	if c.flags&flagPaused != 0 {
+		c.flags |= flagDeaf
+		ev = unix.EPOLLRDHUP // that the peer is gone is still to be seen
+	}
+	if c.queue != 0 {
+		c.flags |= flagWriting
+		ev |= unix.EPOLLOUT
+	}
+	return ev
+}
+
+// register adds the connection to the epoll set.
+func (s *Shard) register(slot uint32, c *conn) {
+	if c.flags&(flagInSet|flagDead) != 0 {
+		return
+	}
+	if e := sysEpollCtl(s.epfd, unix.EPOLL_CTL_ADD, c.fd, c.events(), uint64(s.ID(slot))); e != 0 {
+		s.kill(slot, CauseRead, e)
+		return
+	}
+	c.flags |= flagInSet
+}

@@ -1,0 +1,142 @@
+package poller
+
+import "golang.org/x/sys/unix"
+
+// Socket is a connection between two shards, or on its way into or out of a
+// loop.
+type Socket struct {
+	FD     int    // owned by whoever has the Socket
+	Unread []byte // received, not consumed by the handler
+	Unsent []byte // to be sent before anything else
+	State  any    // the handler's, given to OnOpen
+}
+
+// arrival is a socket in a mailbox.
+type arrival struct {
+	Socket
+	adopted bool
+}
+
+// outbox keeps sockets that a full mailbox refused.
+type outbox struct{ items []*arrival }
+
+// Detach gives a connection away without closing it: its descriptor and all
+// that was not read and not sent. OnClose is not called. unread is what the
+// handler holds of the bytes that it was given by the current call of OnData
+// and has not consumed; with nil, it is what it left unconsumed before.
+func (s *Shard) Detach(slot uint32, unread []byte) Socket {
+	c := s.at(slot)
+	sock := Socket{FD: int(c.fd)}
+	switch {
+	case unread != nil:
+		sock.Unread = append([]byte(nil), unread...)
+	case c.tail != 0:
+		sock.Unread = append([]byte(nil), s.tails.get(c.tail)...)
+	}
+	if c.queue != 0 {
+		q := s.queues.get(c.queue)
+		sock.Unsent = q.join(nil, q.bytes)
+	}
+	if c.flags&flagInSet != 0 {
+		sysEpollCtl(s.epfd, unix.EPOLL_CTL_DEL, c.fd, 0, 0)
+	}
+	s.forget(slot)
+	return sock
+}
+
+// Move hands a connection to another shard, where OnOpen gets state and
+// OnData the unread bytes (see Detach). It never fails: if the other's
+// mailbox is full the socket waits here, and this shard stops accepting until
+// it is gone.
+func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
+	sock := s.Detach(slot, unread)
+	sock.State = state
+	s.Counters.MovedOut.Add(1)
+	a := &arrival{Socket: sock}
+	box := &s.outboxes[to]
+	if len(box.items) == 0 && s.loop.shards[to].Post(LaneSingle, Mail{Ptr: a}) {
+		return
+	}
+	s.Counters.Deferrals.Add(1)
+	box.items = append(box.items, a)
+	s.waiting++
+	if !s.accepting.deferring {
+		s.accepting.deferring = true
+		s.pauseAccept()
+	}
+}
+
+// flushOutboxes tries again what mailboxes refused, oldest first.
+func (s *Shard) flushOutboxes() {
+	if s.waiting == 0 {
+		return
+	}
+	for to := range s.outboxes {
+		box := &s.outboxes[to]
+		n := 0
+		for n < len(box.items) && s.loop.shards[to].Post(LaneSingle, Mail{Ptr: box.items[n]}) {
+			n++
+		}
+		s.waiting -= n
+		clear(box.items[:n])
+		if box.items = box.items[n:]; len(box.items) == 0 {
+			box.items = nil
+		}
+	}
+	if s.waiting == 0 {
+		s.resumeAccept(resumeSent)
+	}
+}
+
+// arrive opens a connection that came from another shard or from outside.
+func (s *Shard) arrive(a *arrival) {
+	slot, ok := s.open(int32(a.FD))
+	if !ok {
+		s.Counters.AcceptRefused.Add(1)
+		sysClose(int32(a.FD))
+		return
+	}
+	if a.adopted {
+		s.Counters.Adopted.Add(1)
+	} else {
+		s.Counters.MovedIn.Add(1)
+	}
+	id := s.ID(slot)
+	defer s.recoverConn(id)
+	c := s.at(slot)
+	if len(a.Unsent) > 0 {
+		f := &Frame{b: a.Unsent, sticky: true}
+		q := s.newQueue()
+		c.queue = s.queues.put(q)
+		s.backlogged.Add(1)
+		s.hold(f)
+		q.push(f)
+	}
+	s.handler.OnOpen(slot, a.State)
+	if len(a.Unread) > 0 && s.alive(slot, uint32(id>>32)) {
+		s.keepTail(c, a.Unread)
+		if c.flags&flagPaused == 0 {
+			s.receive(slot, c, 0)
+		}
+	}
+	if s.alive(slot, uint32(id>>32)) {
+		s.register(slot, c)
+	}
+}
+
+// Adopt gives a loop a connected TCP socket from outside; OnOpen gets its
+// State. The descriptor is the loop's if and only if Adopt returns nil. Any
+// goroutine.
+func (l *Loop) Adopt(shard int, sock Socket) error {
+	if err := unix.SetNonblock(sock.FD, true); err != nil {
+		return err
+	}
+	s := l.shards[shard]
+	if s.stopped.Load() {
+		return ErrClosed
+	}
+	if !s.Post(LaneSingle, Mail{Ptr: &arrival{Socket: sock, adopted: true}}) {
+		return ErrMailboxFull
+	}
+	return nil
+}

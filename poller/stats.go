@@ -1,0 +1,80 @@
+package poller
+
+import "sync/atomic"
+
+// Counters are what a shard counts. Only the shard writes them.
+type Counters struct {
+	Accepted      atomic.Uint64 // connections accepted
+	AcceptRefused atomic.Uint64 // accepted and closed at once: no slot left
+	MovedIn       atomic.Uint64 // connections from other shards
+	MovedOut      atomic.Uint64
+	Adopted       atomic.Uint64
+	Closed        atomic.Uint64
+	ReadBytes     atomic.Uint64
+	WrittenBytes  atomic.Uint64
+	ShortWrites   atomic.Uint64 // sends that left something to queue
+	Overflows     atomic.Uint64 // sends refused by the bound of a connection
+	NodeOverflows atomic.Uint64 // sends refused by the bound of the node
+	DroppedOldest atomic.Uint64 // frames dropped by DropOldest, or by LatestOnly at the bound
+	DroppedLatest atomic.Uint64 // frames replaced under LatestOnly
+	Stalls        atomic.Uint64 // times the shard did not live for stallTicks or more
+	StalledTicks  atomic.Uint64 // ticks that were not lived
+	Panics        atomic.Uint64
+	Deferrals     atomic.Uint64 // sockets that waited because the mailbox of their next shard was full
+
+	acceptErrors [acceptErrnos]atomic.Uint64
+}
+
+// Stats is a snapshot of a Loop.
+type Stats struct {
+	Accepted, AcceptRefused, MovedIn, MovedOut, Adopted, Closed uint64
+	ReadBytes, WrittenBytes                                     uint64
+	ShortWrites, Overflows, NodeOverflows                       uint64
+	DroppedOldest, DroppedLatest                                uint64
+	Stalls, StalledTicks, Panics, Deferrals                     uint64
+
+	AcceptErrors map[string]uint64 // by errno name
+	MailboxFull  map[string]uint64 // by lane
+
+	Connections  int   // live now
+	Backlogged   int   // of them, how many have something waiting to be sent
+	BacklogBytes int64 // bytes that wait, each shared frame counted once
+	SlabBytes    int64 // resident in the slabs at most
+	TickAge      float64
+}
+
+// Stats sums up all shards. Any goroutine.
+func (l *Loop) Stats() Stats {
+	st := Stats{AcceptErrors: map[string]uint64{}, MailboxFull: map[string]uint64{}}
+	for _, s := range l.shards {
+		c := &s.Counters
+		for _, p := range []struct {
+			to   *uint64
+			from *atomic.Uint64
+		}{
+			{&st.Accepted, &c.Accepted}, {&st.AcceptRefused, &c.AcceptRefused},
+			{&st.MovedIn, &c.MovedIn}, {&st.MovedOut, &c.MovedOut}, {&st.Adopted, &c.Adopted},
+			{&st.Closed, &c.Closed}, {&st.ReadBytes, &c.ReadBytes}, {&st.WrittenBytes, &c.WrittenBytes},
+			{&st.ShortWrites, &c.ShortWrites}, {&st.Overflows, &c.Overflows}, {&st.NodeOverflows, &c.NodeOverflows},
+			{&st.DroppedOldest, &c.DroppedOldest}, {&st.DroppedLatest, &c.DroppedLatest},
+			{&st.Stalls, &c.Stalls}, {&st.StalledTicks, &c.StalledTicks}, {&st.Panics, &c.Panics},
+			{&st.Deferrals, &c.Deferrals},
+		} {
+			*p.to += p.from.Load()
+		}
+		for i := range c.acceptErrors {
+			st.AcceptErrors[acceptErrnoNames[i]] += c.acceptErrors[i].Load()
+		}
+		for _, lane := range Lanes() {
+			st.MailboxFull[lane.String()] += s.box.lanes[lane].full.Load()
+		}
+		st.Connections += int(s.live.Load())
+		st.Backlogged += int(s.backlogged.Load())
+		st.SlabBytes += s.slabBytes.Load()
+		if age := s.tickAge().Seconds(); age > st.TickAge {
+			st.TickAge = age
+		}
+	}
+	st.BacklogBytes = l.nodeBytes.Load()
+	return st
+}

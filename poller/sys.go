@@ -1,0 +1,77 @@
+package poller
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The system calls of the hot path are made raw, without telling the Go
+// scheduler: every descriptor here is non-blocking, so none of them waits, and
+// entersyscall costs as much as a third of a small send. The scheduler gets
+// its turn between chunks instead (see Shard.turn).
+
+// sendFlags: MSG_NOSIGNAL, because a peer that is gone must be an error and
+// not a SIGPIPE; MSG_DONTWAIT, so that a descriptor adopted from outside in
+// blocking mode cannot stop a shard (man 2 send).
+const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+
+func sysSend(fd int32, p []byte) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), sendFlags, 0, 0)
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), 0
+}
+
+func sysRecv(fd int32, p []byte) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), 0
+}
+
+func sysAccept(fd int32) (int32, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if e != 0 {
+		return -1, e
+	}
+	return int32(n), 0
+}
+
+func sysClose(fd int32) { syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+
+func sysShutdownWrite(fd int32) {
+	syscall.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
+}
+
+func sysEpollWait(epfd int32, evs []epollEvent) int {
+	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), 0, 0, 0)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+func sysEpollCtl(epfd int32, op int, fd int32, events uint32, key uint64) syscall.Errno {
+	ev := epollEvent{events: events}
+	ev.setKey(key)
+	_, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epfd), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
+	return e
+}
+
+// readCount reads the counter of an eventfd or timerfd: 0 if it was not readable.
+func readCount(fd int32) uint64 {
+	var v uint64
+	_, _, e := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&v)), 8)
+	if e != 0 {
+		return 0
+	}
+	return v
+}
+
+func writeCount(fd int32, v uint64) {
+	syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&v)), 8)
+}
