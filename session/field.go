@@ -1,0 +1,195 @@
+package session
+
+import "bytes"
+
+// knownName is a header field that decides about the handshake.
+type knownName uint8
+
+const (
+	fieldNone knownName = iota
+	fieldHost
+	fieldOrigin
+	fieldUpgrade
+	fieldConnection
+	fieldLength
+	fieldTransferEncoding
+	fieldKey
+	fieldVersion
+	fieldSubprotocol
+	knownCount
+)
+
+// knownField is what a head says in a known field.
+type knownField struct {
+	value span // the last one's
+	count int  // how often the field is there
+	odd   bool // of Connection: one of them lacks "upgrade"
+}
+
+// String returns how a known field is spelt.
+func (f knownName) String() string {
+	switch f {
+	case fieldHost:
+		return "Host"
+	case fieldOrigin:
+		return "Origin"
+	case fieldUpgrade:
+		return "Upgrade"
+	case fieldConnection:
+		return "Connection"
+	case fieldLength:
+		return "Content-Length"
+	case fieldTransferEncoding:
+		return "Transfer-Encoding"
+	case fieldKey:
+		return "Sec-WebSocket-Key"
+	case fieldVersion:
+		return "Sec-WebSocket-Version"
+	case fieldSubprotocol:
+		return "Sec-WebSocket-Protocol"
+	}
+	return ""
+}
+
+// lookUp returns which known field has that name, whatever its case.
+func lookUp(name []byte) knownName {
+	var candidates [2]knownName
+	switch len(name) {
+	case 4:
+		candidates[0] = fieldHost
+	case 6:
+		candidates[0] = fieldOrigin
+	case 7:
+		candidates[0] = fieldUpgrade
+	case 10:
+		candidates[0] = fieldConnection
+	case 14:
+		candidates[0] = fieldLength
+	case 17:
+		candidates = [2]knownName{fieldKey, fieldTransferEncoding}
+	case 21:
+		candidates[0] = fieldVersion
+	case 22:
+		candidates[0] = fieldSubprotocol
+	}
+	for _, f := range candidates {
+		if f != fieldNone && equalFold(name, f.String()) {
+			return f
+		}
+	}
+	return fieldNone
+}
+
+// readFields reads the header fields (RFC 9112 §5).
+func (h *Handshaker) readFields() *Refusal {
+	r := &h.req
+	at := bytes.IndexByte(r.head, '\n') + 1
+	for {
+		end := at + bytes.IndexByte(r.head[at:], '\r')
+		line := r.head[at:end]
+		if len(line) == 0 {
+			return nil
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			return badRequest("a header line is folded (RFC 9112 §5.2)")
+		}
+		colon := bytes.IndexByte(line, ':')
+		if colon < 0 || !isToken(line[:colon]) {
+			return badRequest("a header line does not begin with a name and a colon")
+		}
+		value := span{uint32(at + colon + 1), uint32(end)}
+		for value.from < value.to && isSpace(r.head[value.from]) {
+			value.from++
+		}
+		for value.from < value.to && isSpace(r.head[value.to-1]) {
+			value.to--
+		}
+		if !isFieldValue(r.bytes(value)) {
+			return badRequest("a header field holds a control character")
+		}
+		r.fields = append(r.fields, field{span{uint32(at), uint32(at + colon)}, value})
+		if f := lookUp(line[:colon]); f != fieldNone {
+			h.known[f].value = value
+			h.known[f].count++
+			if f == fieldConnection && !hasElement(r.bytes(value), "upgrade") {
+				h.known[f].odd = true
+			}
+		}
+		at = end + len("\r\n")
+	}
+}
+
+// nextElement cuts the first element from a comma-separated list.
+func nextElement(list []byte) (element, rest []byte) {
+	element, rest, _ = bytes.Cut(list, []byte(","))
+	return bytes.Trim(element, " \t"), rest
+}
+
+// hasElement says whether a comma-separated list holds the token, whatever
+// its case.
+func hasElement(list []byte, token string) bool {
+	for len(list) > 0 {
+		var element []byte
+		if element, list = nextElement(list); equalFold(element, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// isToken says whether p is a token (RFC 9110 §5.6.2).
+func isToken(p []byte) bool {
+	for _, c := range p {
+		if !isTokenByte(c) {
+			return false
+		}
+	}
+	return len(p) > 0
+}
+
+func isTokenByte(c byte) bool {
+	switch c {
+	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
+		return true
+	}
+	return isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// isFieldValue refuses control characters except the tab (RFC 9110 §5.5).
+func isFieldValue(p []byte) bool {
+	for _, c := range p {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// isTarget says whether p can be a request target: printable ASCII without a
+// fragment, which no request target has (RFC 9112 §3.2).
+func isTarget(p []byte) bool {
+	for _, c := range p {
+		if c <= ' ' || c >= 0x7f || c == '#' {
+			return false
+		}
+	}
+	return len(p) > 0
+}
+
+// isHost says whether p can be a host with an optional port: the characters
+// of RFC 3986 §3.2.2, without user information.
+func isHost(p []byte) bool {
+	for _, c := range p {
+		switch {
+		case isDigit(c), c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+		case bytes.IndexByte([]byte("-._~%!$&'()*+,;=:[]"), c) >= 0:
+		default:
+			return false
+		}
+	}
+	return len(p) > 0
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }

@@ -1,0 +1,188 @@
+package session
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// Origins decides which web pages may connect. WebSocket has no same-origin
+// rule and cookies travel with the handshake, so without it any page that a
+// user visits could open a session in the user's name (RFC 6455 §10.2).
+//
+// A nil Origins allows the pages of the same host only. It is immutable and
+// may be used from several goroutines at once.
+type Origins struct {
+	any   bool
+	null  bool
+	rules []originRule
+}
+
+type originRule struct {
+	scheme string // lower case
+	host   string // lower case; ".example.com" if subdomains is set
+	port   int    // 0: the scheme has no default; anyPort
+	// subdomains makes the rule match every name below host, however deep,
+	// and not host itself.
+	subdomains bool
+}
+
+const anyPort = -1
+
+// CompileOrigins compiles a list of allowed origins: "https://app.example.com",
+// "http://localhost:3000", "http://localhost:*" for any port,
+// "https://*.example.com" for all names below example.com and not itself,
+// "null" for pages without an origin (sandboxed frames, local files), "*" for
+// all. An empty list gives nil: the same host. Errors are *FieldError and name
+// the pattern.
+func CompileOrigins(patterns []string) (*Origins, error) {
+	if len(patterns) == 0 {
+		return nil, nil
+	}
+	o := &Origins{}
+	for _, pattern := range patterns {
+		switch pattern {
+		case "*":
+			o.any = true
+		case "null":
+			o.null = true
+		default:
+			rule, problem := compileOrigin(pattern)
+			if problem != "" {
+				return nil, &FieldError{"origins", fmt.Sprintf("pattern %q: %s", pattern, problem)}
+			}
+			o.rules = append(o.rules, rule)
+		}
+	}
+	return o, nil
+}
+
+func compileOrigin(pattern string) (rule originRule, problem string) {
+	for i := 0; i < len(pattern); i++ {
+		if c := pattern[i]; c <= ' ' || c >= 0x7f {
+			return rule, "has a character that an origin cannot have; international names are written in their xn-- form"
+		}
+	}
+	lower := strings.ToLower(pattern)
+	parts, ok := parseOrigin([]byte(lower))
+	if !ok {
+		return rule, "is not scheme://host or scheme://host:port"
+	}
+	rule = originRule{scheme: string(parts.scheme), host: string(parts.host), port: anyPort}
+	if string(parts.port) != "*" {
+		if rule.port, ok = portNumber(parts.port, parts.scheme); !ok {
+			return rule, "port is neither a number from 1 to 65535 nor *"
+		}
+	}
+	if rest, found := strings.CutPrefix(rule.host, "*"); found {
+		if len(rest) < 2 || rest[0] != '.' {
+			return rule, "a * in the host stands for whole labels at its start, as in https://*.example.com"
+		}
+		rule.host, rule.subdomains = rest, true
+	}
+	switch {
+	case strings.Contains(rule.host, "*"):
+		return rule, "a * in the host stands for whole labels at its start, as in https://*.example.com"
+	case strings.ContainsAny(rule.host, "/?#@,"):
+		return rule, "has more than a scheme, a host and a port"
+	}
+	return rule, ""
+}
+
+// Allow says whether a page of the given origin may connect to host, the value
+// of the request's Host. An empty origin passes: what sends none is no
+// browser. It does not allocate.
+func (o *Origins) Allow(origin, host []byte) bool {
+	if len(origin) == 0 || o != nil && o.any {
+		return true
+	}
+	if string(origin) == "null" {
+		return o != nil && o.null
+	}
+	parts, ok := parseOrigin(origin)
+	if !ok {
+		return false
+	}
+	if o == nil {
+		return sameHost(parts, host)
+	}
+	for i := range o.rules {
+		if o.rules[i].match(parts) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *originRule) match(o originParts) bool {
+	if !equalFold(o.scheme, r.scheme) {
+		return false
+	}
+	if port, ok := portNumber(o.port, o.scheme); !ok || r.port != anyPort && r.port != port {
+		return false
+	}
+	if r.subdomains {
+		below := len(o.host) - len(r.host)
+		return below > 0 && equalFold(o.host[below:], r.host)
+	}
+	return equalFold(o.host, r.host)
+}
+
+// originParts is an origin taken apart (RFC 6454 §6.2).
+type originParts struct{ scheme, host, port []byte }
+
+// parseOrigin splits scheme://host[:port]. An IPv6 address keeps its brackets.
+func parseOrigin(p []byte) (o originParts, ok bool) {
+	i := bytes.Index(p, []byte("://"))
+	if i < 1 {
+		return o, false
+	}
+	o.scheme = p[:i]
+	o.host, o.port = splitPort(p[i+3:])
+	return o, len(o.host) > 0
+}
+
+// splitPort splits host[:port]. A colon without a port after it gives an empty
+// port, as RFC 3986 §3.2.3 has it.
+func splitPort(p []byte) (host, port []byte) {
+	colon := bytes.LastIndexByte(p, ':')
+	if colon < 0 || bytes.IndexByte(p[colon:], ']') >= 0 {
+		return p, nil
+	}
+	return p[:colon], p[colon+1:]
+}
+
+// sameHost compares name and port. A missing port is the default of the
+// origin's scheme on both sides: behind a proxy that ends TLS the Host is
+// "example.com" while the browser says "https://example.com".
+func sameHost(o originParts, host []byte) bool {
+	name, port := splitPort(host)
+	if len(name) == 0 || !equalFold(o.host, name) {
+		return false
+	}
+	mine, ok1 := portNumber(port, o.scheme)
+	theirs, ok2 := portNumber(o.port, o.scheme)
+	return ok1 && ok2 && mine == theirs
+}
+
+// portNumber returns the number of a port, or the default of scheme if there
+// is none (0 if that has none).
+func portNumber(port, scheme []byte) (n int, ok bool) {
+	switch {
+	case len(port) > 5:
+		return 0, false
+	case len(port) > 0:
+		for _, c := range port {
+			if c < '0' || c > '9' {
+				return 0, false
+			}
+			n = n*10 + int(c-'0')
+		}
+		return n, n >= 1 && n <= 65535
+	case equalFold(scheme, "http"):
+		return 80, true
+	case equalFold(scheme, "https"):
+		return 443, true
+	}
+	return 0, true
+}

@@ -1,0 +1,82 @@
+package session
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Refusal is the answer to a request that does not become a WebSocket.
+type Refusal struct {
+	Status int // of HTTP: 4xx or 5xx
+	// Problem tells a developer what is wrong, in one line of printable
+	// characters. It must hold nothing of the request that is not quoted.
+	Problem string
+	// RetryAfter is when to try again, rounded up to seconds; 0: not said.
+	RetryAfter time.Duration
+}
+
+func (r *Refusal) Error() string {
+	return strconv.Itoa(r.Status) + " " + http.StatusText(r.Status) + ": " + r.Problem
+}
+
+// Unauthorized refuses a client that has not said who it is, or not so that it
+// could be believed (401).
+func Unauthorized(problem string) *Refusal {
+	return &Refusal{Status: http.StatusUnauthorized, Problem: problem}
+}
+
+// Forbidden refuses a client that is known and not allowed (403).
+func Forbidden(problem string) *Refusal {
+	return &Refusal{Status: http.StatusForbidden, Problem: problem}
+}
+
+// Unavailable refuses a client that may try again after the given time (503).
+func Unavailable(problem string, after time.Duration) *Refusal {
+	return &Refusal{Status: http.StatusServiceUnavailable, Problem: problem, RetryAfter: after}
+}
+
+func badRequest(problem string) *Refusal {
+	return &Refusal{Status: http.StatusBadRequest, Problem: problem}
+}
+
+// AppendRefusal appends r as a whole HTTP/1.1 response after which the
+// connection is to be closed. The header fields that a status demands are
+// there: Allow with 405 (RFC 9110 §15.5.6), WWW-Authenticate with 401
+// (§15.5.2), Upgrade with 426 (§15.5.22) together with the version that this
+// server understands (RFC 6455 §4.2.2).
+//
+// A client that is still sending when the connection is closed may lose the
+// response to a reset: close the sending side first and read on for a while.
+func AppendRefusal(dst []byte, r *Refusal) []byte {
+	status := http.StatusText(r.Status)
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(r.Status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, status...)
+	if r.Status == http.StatusUpgradeRequired {
+		// Whoever sends Upgrade must list it in Connection (RFC 9110 §7.8).
+		dst = append(dst, "\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"...)
+	} else {
+		dst = append(dst, "\r\nConnection: close"...)
+	}
+	switch r.Status {
+	case http.StatusMethodNotAllowed:
+		dst = append(dst, "\r\nAllow: GET"...)
+	case http.StatusUnauthorized:
+		dst = append(dst, "\r\nWWW-Authenticate: Bearer"...)
+	}
+	if r.RetryAfter > 0 {
+		dst = append(dst, "\r\nRetry-After: "...)
+		dst = strconv.AppendInt(dst, int64((r.RetryAfter+time.Second-1)/time.Second), 10)
+	}
+	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
+	dst = strconv.AppendInt(dst, int64(3+1+len(status)+2+len(r.Problem)+1), 10)
+	dst = append(dst, "\r\n\r\n"...)
+	dst = strconv.AppendInt(dst, int64(r.Status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, status...)
+	dst = append(dst, ": "...)
+	dst = append(dst, r.Problem...)
+	return append(dst, '\n')
+}
