@@ -90,11 +90,24 @@ func (f *file) entry(entry *ast.MappingValueNode, prefix string) {
 	}
 	s := f.settings[path]
 	if s == nil {
-		f.problem(entry.Key, path, "no such setting"+f.suggest(path))
+		// What follows an unknown key may be a secret under a misspelt name.
+		origin.text = upToColon(origin.text, origin.Column)
+		f.problems = append(f.problems, &Problem{Origin: origin, Setting: path, Text: "no such setting" + f.suggest(path)})
 		return
 	}
 	f.origins[path] = f.at(entry.Value.GetToken())
 	f.value(s, entry.Value)
+}
+
+// upToColon returns line without what follows the key that begins at column.
+func upToColon(line string, column int) string {
+	runes := []rune(line)
+	for i := column - 1; i >= 0 && i < len(runes); i++ {
+		if runes[i] == ':' {
+			return string(runes[:i+1])
+		}
+	}
+	return line
 }
 
 func (f *file) value(s *Setting, node ast.Node) {
