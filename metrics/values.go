@@ -1,0 +1,97 @@
+package metrics
+
+// Values is one reading of every metric. Its tags are the declaration:
+//
+//	metric  the name; groups add nothing to it
+//	type    counter or gauge
+//	help    what it counts
+//	label   the label of a map's keys; two, joined by a comma, for map[[2]string]
+//
+// Counters never fall while the process lives. A map holds one series for
+// each of its keys; its keys come from small fixed sets, never from clients.
+type Values struct {
+	Build    Build    `group:"Build"`
+	Sessions Sessions `group:"Connections and sessions"`
+	Traffic  Traffic  `group:"From clients and to clients"`
+	Shards   Shards   `group:"Shards and memory"`
+	Bus      Bus      `group:"The bus"`
+	HTTP     HTTP     `group:"The HTTP API"`
+}
+
+// Build tells what runs.
+type Build struct {
+	Info map[[2]string]uint64 `metric:"belfry_build_info" type:"gauge" label:"version,goversion" help:"1, with the version of belfry and of Go as labels."`
+}
+
+// Sessions counts connections from accept to close.
+type Sessions struct {
+	Connections   uint64            `metric:"belfry_connections" type:"gauge" help:"Open client connections, those still upgrading included."`
+	Limit         uint64            `metric:"belfry_connections_limit" type:"gauge" help:"Most client connections this node accepts (max_connections)."`
+	Upgrading     uint64            `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections that have not finished their upgrade."`
+	Open          uint64            `metric:"belfry_sessions" type:"gauge" help:"Open sessions."`
+	Users         uint64            `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
+	Topics        uint64            `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, added up over the shards."`
+	Subscriptions uint64            `metric:"belfry_subscriptions" type:"gauge" help:"Subscriptions of sessions to topics."`
+	Accepted      uint64            `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
+	AcceptErrors  map[string]uint64 `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that descriptors ran out."`
+	Upgrades      map[string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status" help:"Upgrades by the HTTP status they were answered with; 101 is success."`
+	Closed        map[string]uint64 `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason; see the registry of close codes in docs/protocol.md."`
+	Moves         uint64            `metric:"belfry_moves_total" type:"counter" help:"Connections moved to their user's shard."`
+	Pings         uint64            `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
+	Pongs         uint64            `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
+	LimitsHit     map[string]uint64 `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by the setting that holds the limit."`
+}
+
+// Traffic counts messages in both directions.
+type Traffic struct {
+	Messages       uint64            `metric:"belfry_client_messages_total" type:"counter" help:"Messages received from clients, commands included."`
+	MessageBytes   uint64            `metric:"belfry_client_message_bytes_total" type:"counter" help:"Payload bytes received from clients."`
+	Dropped        uint64            `metric:"belfry_client_messages_dropped_total" type:"counter" help:"Messages of plain clients that nobody takes (session.client_messages)."`
+	Commands       map[string]uint64 `metric:"belfry_commands_total" type:"counter" label:"op" help:"Commands of belfry.v1 clients."`
+	CommandErrors  map[string]uint64 `metric:"belfry_command_errors_total" type:"counter" label:"code" help:"Commands of belfry.v1 clients that were refused."`
+	Pushes         map[string]uint64 `metric:"belfry_pushes_total" type:"counter" label:"scope" help:"Messages handed to this node's shards, from its own API and from the bus."`
+	Deliveries     uint64            `metric:"belfry_deliveries_total" type:"counter" help:"Frames written to sockets whole."`
+	DeliveredBytes uint64            `metric:"belfry_delivered_bytes_total" type:"counter" help:"Bytes written to client sockets, framing included."`
+	Undelivered    map[string]uint64 `metric:"belfry_deliveries_dropped_total" type:"counter" label:"policy" help:"Frames dropped for slow clients, by the policy that dropped them (backlog.policy)."`
+	Passes         uint64            `metric:"belfry_fanout_passes_total" type:"counter" help:"Walks of a shard over its connections or a topic's subscribers."`
+	Coalesced      uint64            `metric:"belfry_fanout_coalesced_total" type:"counter" help:"Messages that shared another message's pass."`
+	Backlogged     uint64            `metric:"belfry_backlog_connections" type:"gauge" help:"Connections with frames waiting because the client reads too slowly."`
+	BacklogBytes   uint64            `metric:"belfry_backlog_bytes" type:"gauge" help:"Bytes waiting for slow clients; bounded by backlog.node_bytes."`
+	Slow           uint64            `metric:"belfry_backlog_events_total" type:"counter" help:"Times that a connection began to have frames waiting."`
+}
+
+// Shards tells how the event loops are.
+type Shards struct {
+	Number      uint64             `metric:"belfry_shards" type:"gauge" help:"Event loops."`
+	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds is a stalled shard."`
+	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times that the watchdog found a shard without a tick."`
+	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`
+	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"kind" help:"Memory of slabs and tables outside the Go heap, which go_memstats does not know."`
+}
+
+// Bus counts what goes between nodes.
+type Bus struct {
+	Connected      uint64            `metric:"belfry_bus_connected" type:"gauge" help:"1 while NATS is connected, else 0."`
+	Reconnects     uint64            `metric:"belfry_bus_reconnects_total" type:"counter" help:"Times that NATS was connected again."`
+	Subscriptions  uint64            `metric:"belfry_bus_subscriptions" type:"gauge" help:"NATS subjects this node subscribes to."`
+	Published      uint64            `metric:"belfry_bus_published_total" type:"counter" help:"Messages sent to NATS."`
+	Received       uint64            `metric:"belfry_bus_received_total" type:"counter" help:"Messages received from NATS."`
+	Lost           map[string]uint64 `metric:"belfry_bus_lost_total" type:"counter" label:"cause" help:"Messages lost between nodes, by cause."`
+	Gaps           uint64            `metric:"belfry_bus_gaps_total" type:"counter" help:"Gaps seen in what other nodes number."`
+	Malformed      uint64            `metric:"belfry_bus_malformed_total" type:"counter" help:"Messages from NATS that could not be read."`
+	Duplicates     uint64            `metric:"belfry_bus_duplicates_total" type:"counter" help:"Messages from NATS that had come before and were dropped."`
+	OutboxMessages uint64            `metric:"belfry_bus_outbox_messages" type:"gauge" help:"Messages waiting to be sent to NATS."`
+	OutboxBytes    uint64            `metric:"belfry_bus_outbox_bytes" type:"gauge" help:"Bytes waiting to be sent to NATS."`
+}
+
+// HTTP counts what backends ask.
+type HTTP struct {
+	Requests           map[[2]string]uint64 `metric:"belfry_http_requests_total" type:"counter" label:"route,status" help:"Requests answered, by route and status."`
+	Rejected           map[string]uint64    `metric:"belfry_http_rejected_total" type:"counter" label:"cause" help:"Requests refused, by cause."`
+	BatchLines         uint64               `metric:"belfry_http_batch_lines_total" type:"counter" help:"Lines of batches accepted."`
+	BatchLinesRejected map[string]uint64    `metric:"belfry_http_batch_lines_rejected_total" type:"counter" label:"cause" help:"Lines of batches refused, by cause."`
+	PayloadBytes       uint64               `metric:"belfry_http_payload_bytes_total" type:"counter" help:"Payload bytes accepted."`
+	InFlight           uint64               `metric:"belfry_http_requests_in_flight" type:"gauge" help:"Requests under /v1/ being served."`
+	Connections        uint64               `metric:"belfry_http_connections" type:"gauge" help:"Open connections to the API."`
+	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections."`
+}
