@@ -1,0 +1,181 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxCommand is the longest command line taken, in bytes.
+const maxCommand = 64 << 10
+
+// agent lets a Client be driven from another process. One thread does
+// everything: commands are read from the same epoll set as the sockets.
+type agent struct {
+	client *Client
+	in     int // commands
+	out    io.Writer
+	line   []byte    // a command not complete yet
+	dial   uint64    // id of the OpDial under way, 0 for none
+	waits  []waiting // in no order
+}
+
+type waiting struct {
+	id uint64
+	Wait
+	deadline int64
+}
+
+// RunClient serves commands from the descriptor in, which it makes
+// non-blocking, until its end. It keeps the calling goroutine on its thread.
+func RunClient(in int, out io.Writer) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	client, err := NewClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := unix.SetNonblock(in, true); err != nil {
+		return fmt.Errorf("standard input: %w", err)
+	}
+	if err := client.Watch(in); err != nil {
+		return fmt.Errorf("standard input: %w (a pipe is needed)", err)
+	}
+	a := &agent{client: client, in: in, out: out}
+	for {
+		timeout := time.Minute
+		if len(a.waits) > 0 {
+			timeout = 100 * time.Millisecond
+		}
+		commands, err := client.Poll(timeout)
+		if err != nil {
+			return err
+		}
+		if err := a.settle(); err != nil {
+			return err
+		}
+		if commands {
+			if err := a.read(); err == io.EOF {
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// read takes what is there of the commands and carries out the whole ones.
+func (a *agent) read() error {
+	var buf [4096]byte
+	n, err := unix.Read(a.in, buf[:])
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading commands: %w", err)
+	case n == 0:
+		return io.EOF
+	}
+	a.line = append(a.line, buf[:n]...)
+	for {
+		line, rest, ok := bytes.Cut(a.line, []byte("\n"))
+		if !ok {
+			break
+		}
+		var cmd Command
+		if err := json.Unmarshal(line, &cmd); err != nil {
+			return fmt.Errorf("command: %w", err)
+		}
+		if err := a.do(cmd); err != nil {
+			return err
+		}
+		a.line = append(a.line[:0], rest...)
+	}
+	if len(a.line) > maxCommand {
+		return fmt.Errorf("command longer than %d bytes", maxCommand)
+	}
+	return nil
+}
+
+// do carries out one command. What is wrong with it goes into the reply; an
+// error means that no reply can be sent any more.
+func (a *agent) do(cmd Command) error {
+	r := Reply{ID: cmd.ID}
+	switch {
+	case cmd.Op == OpDial && cmd.Dial != nil:
+		err := errors.New("a dial is under way")
+		if a.dial == 0 {
+			err = a.client.Dial(*cmd.Dial)
+		}
+		if err == nil {
+			a.dial = cmd.ID
+			return a.settle()
+		}
+		r.Error = err.Error()
+	case cmd.Op == OpWait && cmd.Wait != nil:
+		a.waits = append(a.waits, waiting{cmd.ID, *cmd.Wait, a.client.clock.Now() + cmd.Wait.Timeout})
+		return a.settle()
+	case cmd.Op == OpStats:
+		s := a.client.Stats(cmd.Next)
+		r.Stats = &s
+	case cmd.Op == OpMark:
+		a.client.Mark()
+	case cmd.Op == OpDrop:
+		a.client.Drop()
+		a.dial = 0
+	default:
+		r.Error = fmt.Sprintf("op: %q is not a command of a client, or lacks its details", cmd.Op)
+	}
+	return a.reply(r)
+}
+
+// settle answers the commands whose time has come.
+func (a *agent) settle() error {
+	if a.dial != 0 {
+		if d, ok := a.client.Dialed(); ok {
+			id := a.dial
+			a.dial = 0
+			if err := a.reply(Reply{ID: id, Dialed: &d}); err != nil {
+				return err
+			}
+		}
+	}
+	for i := 0; i < len(a.waits); {
+		w := a.waits[i]
+		got, at := a.client.stats.Broadcast.Received, a.client.stats.LastBroadcast
+		if w.Stream == Direct {
+			got, at = a.client.stats.Direct.Received, a.client.stats.LastDirect
+		}
+		r := Reply{ID: w.id, At: at}
+		if got < w.Until {
+			if a.client.clock.Now() < w.deadline {
+				i++
+				continue
+			}
+			r.Error = fmt.Sprintf("%d of %d messages after %v", got, w.Until, time.Duration(w.Timeout))
+		}
+		a.waits = append(a.waits[:i], a.waits[i+1:]...)
+		if err := a.reply(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *agent) reply(r Reply) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("reply: %w", err)
+	}
+	if _, err := a.out.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("reply: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package bench
+
+// The control protocol: the figures program writes one Command a line, as
+// JSON, to the standard input of a client or floor process and reads Replies
+// with the same ID from its standard output. The end of the input ends the
+// process, so that none outlives the program that drives it.
+
+// Commands. Those with a delayed answer do not hold up the ones after them.
+const (
+	OpDial  = "dial"  // client: make connections; answered when every attempt has ended
+	OpWait  = "wait"  // client: answered when so many messages have arrived in all
+	OpStats = "stats" // client: the counters
+	OpMark  = "mark"  // client: count pings from 0
+	OpDrop  = "drop"  // client, floor: close every connection
+	OpSend  = "send"  // floor: one frame to every socket; answered when all were written
+	OpCount = "count" // floor: the number of its sockets
+)
+
+// Command asks a process for something.
+type Command struct {
+	ID   uint64 `json:"id"`
+	Op   string `json:"op"`
+	Dial *Dial  `json:"dial,omitempty"`
+	Wait *Wait  `json:"wait,omitempty"`
+	Next uint32 `json:"next,omitempty"` // of OpStats: the broadcast number after the last one sent
+	Send *Send  `json:"send,omitempty"`
+}
+
+// Wait asks to be told when the client has received Until messages of a
+// stream since it started. It does not matter whether they arrived before.
+type Wait struct {
+	Stream  Stream `json:"stream"`
+	Until   uint64 `json:"until"`
+	Timeout int64  `json:"timeout_ns"`
+}
+
+// Send asks the floor for one broadcast.
+type Send struct {
+	Seq     uint32 `json:"seq"`
+	Size    int    `json:"size"`    // of the payload, in bytes
+	Threads int    `json:"threads"` // that share the sockets, 1 to those the floor has
+}
+
+// Sent is what became of a Send.
+type Sent struct {
+	Written int   `json:"written"`
+	Failed  int   `json:"failed"`
+	Start   int64 `json:"start"` // stamp before the first write(2)
+	End     int64 `json:"end"`   // stamp after the last
+	CPU     int64 `json:"cpu"`   // of the whole process so far, by getrusage(2), in ns
+}
+
+// Reply answers a Command; besides ID, what it holds depends on the Op. Error
+// is "" if the command was carried out.
+type Reply struct {
+	ID     uint64  `json:"id"`
+	Error  string  `json:"error,omitempty"`
+	Dialed *Dialed `json:"dialed,omitempty"`
+	At     int64   `json:"at,omitempty"` // of OpWait: stamp of the latest receipt
+	Stats  *Stats  `json:"stats,omitempty"`
+	Sent   *Sent   `json:"sent,omitempty"`
+	Count  int     `json:"count,omitempty"`
+}

@@ -1,0 +1,13 @@
+// Package bench measures belfry from outside: a load generator of one epoll
+// set a process, the readers of CPU and memory that the figures rest on, and
+// the control protocol by which one program drives several such processes.
+//
+// It imports nothing of the server: what it knows of belfry is RFC 6455, the
+// HTTP API and /proc. Package floor beside it is the baseline, a server that
+// does as little as a server can; cmd/figures runs both in turn and prints
+// the table.
+//
+// All stamps are nanoseconds of CLOCK_MONOTONIC, which every process of one
+// machine shares, so a stamp taken in one process can be subtracted from one
+// taken in another.
+package bench

@@ -1,0 +1,163 @@
+package bench
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseSmapsRollup(t *testing.T) {
+	const fixture = `5563f90bc000-7ffdb8e9b000 ---p 00000000 00:00 0                          [rollup]
+Rss:                1640 kB
+Pss:                 375 kB
+Pss_Anon:            112 kB
+Anonymous:           112 kB
+AnonHugePages:         0 kB
+`
+	m, err := parseSmapsRollup(strings.NewReader(fixture))
+	if err != nil || m.RSS != 1640<<10 || m.Anonymous != 112<<10 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if _, err := parseSmapsRollup(strings.NewReader("Rss: 1 kB\n")); err == nil || !strings.Contains(err.Error(), "Anonymous") {
+		t.Errorf("a missing line: %v", err)
+	}
+	if _, err := parseSmapsRollup(strings.NewReader("Rss: many kB\nAnonymous: 1 kB\n")); err == nil {
+		t.Error("a malformed line was taken")
+	}
+}
+
+func TestReadersOnThisProcess(t *testing.T) {
+	m, err := ReadMemory(os.Getpid())
+	if err != nil || m.Anonymous < 1<<20 || m.RSS < m.Anonymous {
+		t.Errorf("memory %+v, %v", m, err)
+	}
+	before, err := ProcessCPU(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for start := time.Now(); time.Since(start) < 20*time.Millisecond; {
+	}
+	after, err := ProcessCPU(os.Getpid())
+	if err != nil || after-before < time.Millisecond || after-before > 10*time.Second {
+		t.Errorf("20 ms of spinning cost %v, %v", after-before, err)
+	}
+	if _, err := ProcessCPU(1 << 28); err == nil {
+		t.Error("no error for a process that cannot exist")
+	}
+	if slab, err := ReadSlab(); err != nil || slab < 1<<20 {
+		t.Errorf("slab %d, %v", slab, err)
+	}
+	if load, err := Load(); err != nil || load < 0 {
+		t.Errorf("load %v, %v", load, err)
+	}
+	if s := Machine(); strings.Contains(s, "unknown kernel") || strings.Contains(s, "unknown memory") {
+		t.Error(s)
+	}
+}
+
+func TestParseModel(t *testing.T) {
+	if got := parseModel("processor\t: 0\nmodel name\t: A B: C\nmodel name\t: D\n"); got != "A B: C" {
+		t.Errorf("%q", got)
+	}
+	if got := parseModel("processor\t: 0\n"); got != "unknown processor" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Two readings in one process cannot differ by more than the time between
+// them, whichever of two clocks takes which.
+func TestClocksAgree(t *testing.T) {
+	a, b := NewClock(), NewClock()
+	for range 1000 {
+		first, second, third := a.Now(), b.Now(), a.Now()
+		if slack := int64(50 * time.Microsecond); second < first-slack || second > third+slack {
+			t.Fatalf("%d, %d, %d", first, second, third)
+		}
+	}
+}
+
+func TestPlan(t *testing.T) {
+	for _, tt := range []struct{ conns, processes, files, want int }{
+		{15000, 2, 20000, 2},
+		{15000, 2, 5100, 3},
+		{30000, 2, 20000, 3}, // by ports
+		{1, 2, 20000, 1},
+		{7, 3, 20000, 3},
+	} {
+		shares, err := Plan(tt.conns, tt.processes, tt.files)
+		if err != nil || len(shares) != tt.want {
+			t.Fatalf("%+v: %d shares, %v", tt, len(shares), err)
+		}
+		next := 0
+		for _, s := range shares {
+			if s.First != next || s.Count < 1 || s.Count > tt.files-spareFiles || s.Count > perSource {
+				t.Errorf("%+v: %+v, expected to begin at %d", tt, s, next)
+			}
+			next += s.Count
+		}
+		if next != tt.conns {
+			t.Errorf("%+v: %d planned", tt, next)
+		}
+		for _, cut := range []int{0, 1, tt.conns / 3, tt.conns} {
+			low, all := 0, 0
+			for _, s := range shares {
+				a, b := s.Part(0, cut, tt.conns), s.Part(cut, tt.conns, tt.conns)
+				if a.First != s.First || b.First != a.First+a.Count || a.Count+b.Count != s.Count {
+					t.Errorf("%+v: parts %+v and %+v of %+v", tt, a, b, s)
+				}
+				low, all = low+a.Count, all+a.Count+b.Count
+			}
+			if all != tt.conns || low > cut || low < cut-len(shares) {
+				t.Errorf("%+v cut at %d: %d below", tt, cut, low)
+			}
+		}
+	}
+	for _, bad := range [][3]int{{0, 2, 20000}, {10, 0, 20000}, {10, 2, 100}, {100000, 2, 110}} {
+		if _, err := Plan(bad[0], bad[1], bad[2]); err == nil {
+			t.Errorf("%v was planned", bad)
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, tt := range []struct {
+		in   []float64
+		want float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := Median(tt.in); got != tt.want {
+			t.Errorf("Median(%v) = %v", tt.in, got)
+		}
+	}
+}
+
+func TestWriteTable(t *testing.T) {
+	rows := []Row{
+		{What: "memory", Value: 200.4, Format: "%.0f B", Target: 256, Bound: AtMost},
+		{What: "speed × floor", Value: 0.5, Format: "%.2f ×", Target: 0.8, Bound: AtLeast, Notes: []string{"slow today"}},
+		{What: "push", Target: 5, Format: "%.1f ms", Bound: AtMost, Missing: "no server"},
+		{What: "slab", Value: 4200, Format: "%.0f B"},
+	}
+	var b strings.Builder
+	if err := WriteTable(&b, rows); err != nil {
+		t.Fatal(err)
+	}
+	const want = `| what          | reached |   target |              |
+|---------------|--------:|---------:|--------------|
+| memory        |   200 B |  ≤ 256 B | ok           |
+| speed × floor |  0.50 × | ≥ 0.80 × | miss         |
+| push          |       – | ≤ 5.0 ms | not measured |
+| slab          |  4200 B |          |              |
+
+speed × floor:
+- slow today
+
+push: not measured: no server
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+	if Met(rows) || Met(rows[2:]) || !Met([]Row{rows[0], rows[3]}) {
+		t.Error("Met is wrong")
+	}
+}

@@ -1,0 +1,152 @@
+package bench
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ProcessCPU returns the time on processors, user and system, that process
+// pid has used in its life, ended threads included. It reads the process's
+// CPU clock (man 3 clock_getcpuclockid) in nanoseconds, where /proc/PID/stat
+// counts in ticks of 10 ms and the sum of /proc/PID/task/*/schedstat forgets
+// threads that are gone.
+func ProcessCPU(pid int) (time.Duration, error) {
+	const sched = 2 // CPUCLOCK_SCHED of the kernel's posix-timers.h
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid)<<3|sched, &ts); err != nil {
+		return 0, fmt.Errorf("CPU clock of process %d: %w", pid, err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
+// Memory is what a process holds in user space, in bytes.
+type Memory struct {
+	RSS       int64 `json:"rss"`       // everything, the program's own pages included
+	Anonymous int64 `json:"anonymous"` // without what is backed by files
+}
+
+// ReadMemory reads /proc/PID/smaps_rollup, which walks the page tables:
+// VmRSS of /proc/PID/status is off by up to 64 pages a processor (man 5 proc).
+func ReadMemory(pid int) (Memory, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return Memory{}, err
+	}
+	defer f.Close()
+	return parseSmapsRollup(f)
+}
+
+func parseSmapsRollup(r io.Reader) (Memory, error) {
+	rss, err1 := parseKB(r, "Rss", "Anonymous")
+	if err1 != nil {
+		return Memory{}, fmt.Errorf("smaps_rollup: %w", err1)
+	}
+	return Memory{RSS: rss[0], Anonymous: rss[1]}, nil
+}
+
+// ReadSlab returns the bytes in the kernel's slabs: where sockets live.
+func ReadSlab() (int64, error) {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	v, err := parseKB(f, "Slab")
+	if err != nil {
+		return 0, fmt.Errorf("meminfo: %w", err)
+	}
+	return v[0], nil
+}
+
+// parseKB finds lines "name:   123 kB" and returns bytes.
+func parseKB(r io.Reader, names ...string) ([]int64, error) {
+	values := make([]int64, len(names))
+	found := 0
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		name, rest, _ := strings.Cut(lines.Text(), ":")
+		for i, want := range names {
+			if name != want {
+				continue
+			}
+			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			values[i] = kb << 10
+			found++
+		}
+	}
+	if found != len(names) {
+		return nil, fmt.Errorf("%d of %s found", found, strings.Join(names, ", "))
+	}
+	return values, nil
+}
+
+// Machine describes the machine in one line: processor, memory, kernel, Go.
+func Machine() string {
+	model := "unknown processor"
+	if p, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		model = parseModel(string(p))
+	}
+	memory := "unknown memory"
+	if f, err := os.Open("/proc/meminfo"); err == nil {
+		if v, err := parseKB(f, "MemTotal"); err == nil {
+			memory = fmt.Sprintf("%.1f GiB", float64(v[0])/(1<<30))
+		}
+		f.Close()
+	}
+	kernel := "unknown kernel"
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		kernel = "Linux " + unix.ByteSliceToString(u.Release[:])
+	}
+	return fmt.Sprintf("%d × %s, %s, %s, %s", runtime.NumCPU(), model, memory, kernel, runtime.Version())
+}
+
+func parseModel(cpuinfo string) string {
+	for line := range strings.Lines(cpuinfo) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
+
+// Load returns the load average of the last minute: a figure taken on a busy
+// machine should say so.
+func Load() (float64, error) {
+	p, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	first, _, ok := strings.Cut(string(p), " ")
+	if !ok {
+		return 0, errors.New("loadavg: no space in it")
+	}
+	return strconv.ParseFloat(first, 64)
+}
+
+// OpenFiles raises the soft limit of descriptors to the hard one and returns
+// it.
+func OpenFiles() (int, error) {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return 0, fmt.Errorf("RLIMIT_NOFILE: %w", err)
+	}
+	if lim.Cur < lim.Max {
+		lim.Cur = lim.Max
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+			return 0, fmt.Errorf("RLIMIT_NOFILE: %w", err)
+		}
+	}
+	return int(min(lim.Cur, 1<<30)), nil
+}

@@ -1,0 +1,118 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Row is one line of the table of figures.
+type Row struct {
+	What   string  `json:"what"`
+	Value  float64 `json:"value"`
+	Format string  `json:"-"` // of Value and Target, a fmt verb with the unit: "%.2f ×"
+	Target float64 `json:"target"`
+	Bound  Bound   `json:"bound"`
+	// Missing says why there is no Value; "" if there is one.
+	Missing string `json:"missing,omitempty"`
+	// Notes are printed under the table: what else was seen.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Bound says which side of the target is good.
+type Bound string
+
+const (
+	AtMost  Bound = "at most"
+	AtLeast Bound = "at least"
+	Info    Bound = "" // nothing to reach
+)
+
+// Verdict is "ok", "miss", "not measured", or "" for information.
+func (r Row) Verdict() string {
+	switch {
+	case r.Missing != "":
+		return "not measured"
+	case r.Bound == AtMost && r.Value <= r.Target, r.Bound == AtLeast && r.Value >= r.Target:
+		return "ok"
+	case r.Bound == Info:
+		return ""
+	}
+	return "miss"
+}
+
+func (r Row) reached() string {
+	if r.Missing != "" {
+		return "–"
+	}
+	return fmt.Sprintf(r.Format, r.Value)
+}
+
+func (r Row) target() string {
+	switch r.Bound {
+	case AtMost:
+		return "≤ " + fmt.Sprintf(r.Format, r.Target)
+	case AtLeast:
+		return "≥ " + fmt.Sprintf(r.Format, r.Target)
+	}
+	return ""
+}
+
+// Met says whether every row with a target was measured and reached it.
+func Met(rows []Row) bool {
+	return !slices.ContainsFunc(rows, func(r Row) bool {
+		return r.Bound != Info && r.Verdict() != "ok"
+	})
+}
+
+// WriteTable prints the rows as a Markdown table that is also legible as
+// text, and the notes under it.
+func WriteTable(w io.Writer, rows []Row) error {
+	cells := [][4]string{{"what", "reached", "target", ""}}
+	for _, r := range rows {
+		cells = append(cells, [4]string{r.What, r.reached(), r.target(), r.Verdict()})
+	}
+	var width [4]int
+	for _, line := range cells {
+		for i, cell := range line {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var b strings.Builder
+	for n, line := range cells {
+		for i, cell := range line {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if i == 1 || i == 2 {
+				b.WriteString("| " + pad + cell + " ")
+			} else {
+				b.WriteString("| " + cell + pad + " ")
+			}
+		}
+		b.WriteString("|\n")
+		if n == 0 {
+			for i := range width {
+				edge := "-"
+				if i == 1 || i == 2 {
+					edge = ":"
+				}
+				b.WriteString("|" + strings.Repeat("-", width[i]+1) + edge)
+			}
+			b.WriteString("|\n")
+		}
+	}
+	for _, r := range rows {
+		if r.Missing != "" {
+			fmt.Fprintf(&b, "\n%s: not measured: %s\n", r.What, r.Missing)
+		}
+		if len(r.Notes) > 0 {
+			fmt.Fprintf(&b, "\n%s:\n", r.What)
+		}
+		for _, note := range r.Notes {
+			fmt.Fprintf(&b, "- %s\n", note)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
