@@ -91,11 +91,11 @@ func (h *Handshaker) readFields() *Refusal {
 			return nil
 		}
 		if line[0] == ' ' || line[0] == '\t' {
-			return badRequest("a header line is folded (RFC 9112 §5.2)")
+			return malformed("a header line is folded (RFC 9112 §5.2)")
 		}
 		colon := bytes.IndexByte(line, ':')
 		if colon < 0 || !isToken(line[:colon]) {
-			return badRequest("a header line does not begin with a name and a colon")
+			return malformed("a header line does not begin with a name and a colon")
 		}
 		value := span{uint32(at + colon + 1), uint32(end)}
 		for value.from < value.to && isSpace(r.head[value.from]) {
@@ -105,7 +105,7 @@ func (h *Handshaker) readFields() *Refusal {
 			value.to--
 		}
 		if !isFieldValue(r.bytes(value)) {
-			return badRequest("a header field holds a control character")
+			return malformed("a header field holds a control character")
 		}
 		r.fields = append(r.fields, field{span{uint32(at), uint32(at + colon)}, value})
 		if f := lookUp(line[:colon]); f != fieldNone {

@@ -120,7 +120,7 @@ func (h *Handshaker) findEnd(p []byte) (int, *Refusal) {
 		return 0, nil
 	}
 	if !isTokenByte(p[0]) {
-		return 0, badRequest("this is not HTTP: the first byte cannot begin a request (TLS ends in front of this server)")
+		return 0, malformed("this is not HTTP: the first byte cannot begin a request (TLS ends in front of this server)")
 	}
 	within := p[:min(len(p), h.maxHead)]
 	at := 0
@@ -131,11 +131,11 @@ func (h *Handshaker) findEnd(p []byte) (int, *Refusal) {
 		}
 		line := within[at : at+i]
 		if i == 0 || line[i-1] != '\r' {
-			return 0, badRequest("a line of the request ends in LF without CR")
+			return 0, malformed("a line of the request ends in LF without CR")
 		}
 		line = line[:i-1]
 		if bytes.IndexByte(line, '\r') >= 0 || bytes.IndexByte(line, 0) >= 0 {
-			return 0, badRequest("a line of the request holds a CR or NUL")
+			return 0, malformed("a line of the request holds a CR or NUL")
 		}
 		at += i + 1
 		if len(line) == 0 {
@@ -157,10 +157,10 @@ func (h *Handshaker) readRequestLine() *Refusal {
 	method, rest, ok1 := bytes.Cut(line, []byte(" "))
 	target, version, ok2 := bytes.Cut(rest, []byte(" "))
 	if !ok1 || !ok2 || !isToken(method) || !isTarget(target) {
-		return badRequest("the request line is not METHOD target HTTP/1.1")
+		return malformed("the request line is not METHOD target HTTP/1.1")
 	}
 	if len(version) != 8 || string(version[:5]) != "HTTP/" || version[6] != '.' || !isDigit(version[5]) || !isDigit(version[7]) {
-		return badRequest("the request line does not end in an HTTP version")
+		return malformed("the request line does not end in an HTTP version")
 	}
 	if version[5] != '1' || version[7] == '0' {
 		// Not 426: Upgrade does not exist in HTTP/1.0 (RFC 9110 §7.8), and a
@@ -179,7 +179,7 @@ func (h *Handshaker) readTarget(at uint32, target []byte) *Refusal {
 		i := bytes.Index(target, []byte("://"))
 		if i < 0 || !equalFold(target[:i], "http") && !equalFold(target[:i], "https") &&
 			!equalFold(target[:i], "ws") && !equalFold(target[:i], "wss") {
-			return badRequest("the request target is neither a path nor an http URI")
+			return malformed("the request target is neither a path nor an http URI")
 		}
 		i += 3
 		end := bytes.IndexAny(target[i:], "/?")
@@ -187,7 +187,7 @@ func (h *Handshaker) readTarget(at uint32, target []byte) *Refusal {
 			end = len(target) - i
 		}
 		if !isHost(target[i : i+end]) {
-			return badRequest("the request target has no valid host")
+			return malformed("the request target has no valid host")
 		}
 		r.host = span{at + uint32(i), at + uint32(i+end)}
 		at += uint32(i + end)
@@ -196,7 +196,7 @@ func (h *Handshaker) readTarget(at uint32, target []byte) *Refusal {
 	path, query, _ := bytes.Cut(target, []byte("?"))
 	r.query = span{at + uint32(len(target)-len(query)), at + uint32(len(target))}
 	if !checkEscapes(path) || !checkEscapes(query) {
-		return badRequest("the request target has a % without two hex digits")
+		return malformed("the request target has a % without two hex digits")
 	}
 	// Slices of r.head, so that they outlive p.
 	if r.path = r.decode(r.bytes(span{at, at + uint32(len(path))}), false); len(path) == 0 {
@@ -210,14 +210,14 @@ func (h *Handshaker) checkRequest() *Refusal {
 	r := &h.req
 	for _, f := range [...]knownName{fieldHost, fieldUpgrade, fieldKey, fieldVersion, fieldOrigin, fieldLength} {
 		if h.known[f].count > 1 {
-			return badRequest("the field " + f.String() + " is repeated")
+			return malformed("the field " + f.String() + " is repeated")
 		}
 	}
 	switch host := h.known[fieldHost]; {
 	case host.count == 0:
-		return badRequest("the field Host is missing")
+		return malformed("the field Host is missing")
 	case !isHost(r.bytes(host.value)):
-		return badRequest("the field Host is not a host with an optional port")
+		return malformed("the field Host is not a host with an optional port")
 	case r.host == span{}:
 		r.host = host.value
 	}
@@ -227,7 +227,7 @@ func (h *Handshaker) checkRequest() *Refusal {
 	length := r.bytes(h.known[fieldLength].value)
 	for _, c := range length {
 		if !isDigit(c) {
-			return badRequest("the field Content-Length is not a number")
+			return malformed("the field Content-Length is not a number")
 		}
 	}
 	if h.known[fieldTransferEncoding].count > 0 || len(bytes.TrimLeft(length, "0")) > 0 {
@@ -248,10 +248,10 @@ func (h *Handshaker) checkUpgrade() *Refusal {
 		return &Refusal{Status: 426, Problem: "this is a WebSocket endpoint; the field Upgrade is missing"}
 	}
 	if !equalFold(r.bytes(h.known[fieldUpgrade].value), "websocket") {
-		return badRequest("the field Upgrade is not websocket")
+		return malformed("the field Upgrade is not websocket")
 	}
 	if h.known[fieldConnection].count == 0 || h.known[fieldConnection].odd {
-		return badRequest("the field Connection does not hold Upgrade (a proxy may have removed it)")
+		return malformed("the field Connection does not hold Upgrade (a proxy may have removed it)")
 	}
 	if string(r.bytes(h.known[fieldVersion].value)) != "13" {
 		return &Refusal{Status: 426, Problem: "the field Sec-WebSocket-Version is not 13"}
@@ -259,10 +259,10 @@ func (h *Handshaker) checkUpgrade() *Refusal {
 	key := r.bytes(h.known[fieldKey].value)
 	var raw [keyLen]byte
 	if len(key) != keyLen {
-		return badRequest("the field Sec-WebSocket-Key is not 16 bytes in base64")
+		return malformed("the field Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	if n, err := base64.StdEncoding.Decode(raw[:], key); err != nil || n != 16 {
-		return badRequest("the field Sec-WebSocket-Key is not 16 bytes in base64")
+		return malformed("the field Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	return nil
 }
@@ -283,7 +283,7 @@ func (h *Handshaker) chooseSubprotocol() *Refusal {
 			var name []byte
 			name, rest = nextElement(rest)
 			if len(name) > 0 && !isToken(name) {
-				return badRequest("the field Sec-WebSocket-Protocol is not a list of tokens")
+				return malformed("the field Sec-WebSocket-Protocol is not a list of tokens")
 			}
 			for _, sub := range h.subprotocols {
 				if r.subprotocol == "" && string(name) == sub {
@@ -312,7 +312,7 @@ func (h *Handshaker) upgrade() *Refusal {
 	_, err := h.upgrader.Upgrade(&h.rw)
 	h.req.accept = h.rw.out
 	if err != nil {
-		return badRequest("not a WebSocket handshake")
+		return malformed("not a WebSocket handshake")
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func Unavailable(problem string, after time.Duration) *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Problem: problem, RetryAfter: after}
 }
 
-func badRequest(problem string) *Refusal {
+func malformed(problem string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Problem: problem}
 }
 
