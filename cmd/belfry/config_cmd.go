@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"belfry/config"
+)
+
+func newConfigCommand(env []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print and check settings",
+	}
+	cmd.AddCommand(newConfigPrintCommand(env), newConfigCheckCommand())
+	return cmd
+}
+
+func newConfigPrintCommand(env []string) *cobra.Command {
+	var secrets bool
+	cmd := &cobra.Command{
+		Use:   "print",
+		Short: "Print every setting with its value and where that comes from",
+		Long: `Print every setting with its value, what it does and where the value comes
+from, as YAML that --config reads. Takes the flags of serve. Secrets are
+written as comments unless --show-secrets is given.`,
+		Args: cobra.NoArgs,
+	}
+	flags := addConfigFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&secrets, "show-secrets", false, "print secrets too")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		loaded, err := flags.load(env)
+		if err != nil {
+			return err
+		}
+		return loaded.Print(cmd.OutOrStdout(), loaded.Origins, secrets)
+	}
+	return cmd
+}
+
+func newConfigCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Print everything that is wrong with a YAML file",
+		Long: `Print everything that is wrong with a YAML file, with line and column. The
+environment is not looked at. FILE - is the standard input.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, data, err := readInput(cmd.InOrStdin(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := config.Check(name, data); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", name)
+			return err
+		},
+	}
+}
+
+func readInput(stdin io.Reader, file string) (name string, data []byte, err error) {
+	if file == "-" {
+		data, err = io.ReadAll(stdin)
+		return "standard input", data, err
+	}
+	data, err = os.ReadFile(file)
+	return file, data, err
+}

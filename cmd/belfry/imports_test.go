@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed says which folders of ours the packages of a folder may import,
+// beside those of the same folder. It is the table of the design; a folder
+// that is not in it may hold no Go code. "*" is every folder.
+var allowed = map[string][]string{
+	"poller":    {},
+	"session":   {"poller"},
+	"broadcast": {"session"},
+	"auth":      {"session"},
+	"cluster":   {"broadcast"},
+	"push":      {"session", "broadcast", "cluster"},
+	"gateway":   {"session", "broadcast"},
+	"handover":  {"session", "broadcast"},
+	"config":    {},
+	"metrics":   {},
+	"host":      {},
+	"web":       {},
+	"bench":     {},
+	"cmd":       {"*"},
+}
+
+// forbidden are modules that code outside tests must not use: the servers
+// that belfry is compared with, and clients, which are for tests and bench.
+var forbidden = []string{
+	"github.com/centrifugal/",
+	"github.com/lesismal/nbio",
+	"github.com/panjf2000/gnet",
+	"github.com/tidwall/evio",
+	"github.com/gorilla/websocket",
+	"github.com/coder/websocket",
+	"github.com/lxzan/gws",
+}
+
+// mayUse lets folders use what is forbidden elsewhere.
+var mayUse = map[string][]string{
+	"bench": {"github.com/gorilla/websocket", "github.com/coder/websocket", "github.com/lxzan/gws"},
+}
+
+// without lists what one folder alone must not use: the poller knows nothing
+// of WebSocket.
+var without = map[string][]string{
+	"poller": {"github.com/gobwas/ws"},
+}
+
+// goPackage is what go list tells of a package.
+type goPackage struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+}
+
+// violations returns every import of p that breaks the tables.
+func violations(p goPackage) []string {
+	folder := folderOf(p.ImportPath)
+	may, known := allowed[folder]
+	if !known {
+		return []string{fmt.Sprintf("%s: folder %q is not in the design's table", p.ImportPath, folder)}
+	}
+	var bad []string
+	check := func(imported string, test bool) {
+		refuse := func(why string) { bad = append(bad, p.ImportPath+" imports "+imported+": "+why) }
+		if strings.HasPrefix(imported, "belfry/") {
+			if to := folderOf(imported); to != folder && !slices.Contains(may, "*") && !slices.Contains(may, to) {
+				refuse("not in the design's table")
+			}
+			return
+		}
+		if within(imported, forbidden) && !test && !within(imported, mayUse[folder]) {
+			refuse("not in code outside tests")
+		}
+		if within(imported, without[folder]) {
+			refuse("not in " + folder)
+		}
+	}
+	for _, imported := range p.Imports {
+		check(imported, false)
+	}
+	for _, imported := range append(p.TestImports, p.XTestImports...) {
+		check(imported, true)
+	}
+	return bad
+}
+
+// folderOf returns the top-level folder of one of our packages.
+func folderOf(importPath string) string {
+	folder, _, _ := strings.Cut(strings.TrimPrefix(importPath, "belfry/"), "/")
+	return folder
+}
+
+func within(imported string, modules []string) bool {
+	return slices.ContainsFunc(modules, func(module string) bool {
+		module = strings.TrimSuffix(module, "/")
+		return imported == module || strings.HasPrefix(imported, module+"/")
+	})
+}
+
+func TestImports(t *testing.T) {
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := exec.Command("go", "list", "-e", "-tags", "e2e", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	list.Dir = path.Clean(strings.TrimSpace(string(root)))
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; seen++ {
+		var p goPackage
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range violations(p) {
+			t.Error(bad)
+		}
+	}
+	if seen < 5 {
+		t.Errorf("go list found %d packages only", seen)
+	}
+}
+
+// TestViolations sees every rule broken once.
+func TestViolations(t *testing.T) {
+	for _, tc := range []struct {
+		p    goPackage
+		want int
+	}{
+		{goPackage{ImportPath: "belfry/session", Imports: []string{"belfry/poller", "github.com/gobwas/ws"}}, 0},
+		{goPackage{ImportPath: "belfry/session", Imports: []string{"belfry/broadcast"}}, 1},
+		{goPackage{ImportPath: "belfry/session", XTestImports: []string{"belfry/broadcast"}}, 1},
+		{goPackage{ImportPath: "belfry/session", TestImports: []string{"github.com/lxzan/gws"}}, 0},
+		{goPackage{ImportPath: "belfry/session", Imports: []string{"github.com/lxzan/gws"}}, 1},
+		{goPackage{ImportPath: "belfry/push", Imports: []string{"github.com/centrifugal/centrifuge"}}, 1},
+		{goPackage{ImportPath: "belfry/push", Imports: []string{"github.com/panjf2000/gnet/v2"}}, 1},
+		{goPackage{ImportPath: "belfry/poller", Imports: []string{"github.com/gobwas/ws"}}, 1},
+		{goPackage{ImportPath: "belfry/poller", TestImports: []string{"github.com/gobwas/ws"}}, 1},
+		{goPackage{ImportPath: "belfry/poller/ring", Imports: []string{"belfry/poller"}}, 0},
+		{goPackage{ImportPath: "belfry/bench/cmd/figures", Imports: []string{"belfry/bench", "github.com/gorilla/websocket"}}, 0},
+		{goPackage{ImportPath: "belfry/bench", Imports: []string{"belfry/session", "belfry/metrics"}}, 2},
+		{goPackage{ImportPath: "belfry/config", Imports: []string{"belfry/session"}}, 1},
+		{goPackage{ImportPath: "belfry/cmd/belfry", Imports: []string{"belfry/session", "belfry/web"}}, 0},
+		{goPackage{ImportPath: "belfry/util"}, 1},
+		{goPackage{ImportPath: "belfry"}, 1},
+	} {
+		if got := violations(tc.p); len(got) != tc.want {
+			t.Errorf("%+v: %q; want %d", tc.p, got, tc.want)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"belfry/config"
+)
+
+func logTo(t *testing.T, change func(*config.Log)) (*zap.Logger, *bytes.Buffer) {
+	t.Helper()
+	c := config.Default().Log
+	if change != nil {
+		change(&c)
+	}
+	out := &bytes.Buffer{}
+	log, err := newLogger(c, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log, out
+}
+
+func TestLogIsJSONOffTerminals(t *testing.T) {
+	log, out := logTo(t, nil)
+	log.Debug("hidden")
+	log.Info("ready", zap.String("api", "127.0.0.1:1"))
+	var line struct{ Time, Level, Msg, API string }
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if line.Level != "info" || line.Msg != "ready" || line.API != "127.0.0.1:1" || line.Time == "" {
+		t.Errorf("line %s", out)
+	}
+}
+
+func TestLogFormatAndLevel(t *testing.T) {
+	log, out := logTo(t, func(c *config.Log) { c.Format, c.Level = "console", "warn" })
+	log.Info("hidden")
+	log.Warn("shown", zap.Int("n", 3))
+	if got := out.String(); strings.Contains(got, "hidden") || !strings.HasSuffix(got, ` WARN shown {"n": 3}`+"\n") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestLogSampling(t *testing.T) {
+	// The second in which lines are counted can end in the middle of the
+	// loop, which then shows some lines more; never as many as were logged.
+	log, out := logTo(t, func(c *config.Log) { c.SampleFirst, c.SampleEvery = 5, 0 })
+	for range 1000 {
+		log.Info("storm")
+	}
+	log.Info("calm")
+	if n := strings.Count(out.String(), "storm"); n < 5 || n > 500 {
+		t.Errorf("%d of 1000 lines; want 5 a second", n)
+	}
+	if !strings.Contains(out.String(), "calm") {
+		t.Error("one message's storm hid another message")
+	}
+
+	log, out = logTo(t, func(c *config.Log) { c.SampleFirst = 0 })
+	for range 1000 {
+		log.Info("storm")
+	}
+	if n := strings.Count(out.String(), "storm"); n != 1000 {
+		t.Errorf("%d of 1000 lines without sampling", n)
+	}
+}
+
+func TestTerminal(t *testing.T) {
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if terminal(file) || terminal(&bytes.Buffer{}) {
+		t.Error("neither a device nor a buffer is a terminal")
+	}
+	if pty, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0); err == nil {
+		defer pty.Close()
+		if !terminal(pty) {
+			t.Error("a pseudo-terminal is one")
+		}
+	}
+}
+
+func TestPlatformVariable(t *testing.T) {
+	for name, want := range map[string]bool{
+		"BELFRY_PORT": true, "BELFRY_PORT_8080_TCP_ADDR": true, "BELFRY_SERVICE_HOST": true,
+		"BELFRY_PORTS": false, "BELFRY_SESION_IDLE": false,
+	} {
+		if platformVariable(name) != want {
+			t.Errorf("%s: %v; want %v", name, !want, want)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"belfry": main})
+}
+
+// TestScript runs testdata/script/*.txtar, each in a directory of its own,
+// against the binary. Beside testscript's commands there are:
+//
+//	exits CODE command [arg…]           like exec, and hold the exit code
+//	serve NAME [flag…]                  start a node, wait until it is ready
+//	stop NAME [signal]                  end it (SIGTERM) and wait; ! expects a failure
+//	signal NAME signal                  send a signal and go on
+//	log NAME regexp                     wait until its log has a line that matches
+//	http METHOD URL [-H 'K: V'] [-d body]   print status and body; ! expects 400 or above
+//	ws NAME dial URL [-p subprotocol] [-H 'K: V']
+//	ws NAME refused URL status          dial, and be answered with that status
+//	ws NAME expect text                 the next message is this, byte for byte
+//	ws NAME match regexp                the next message matches; printed on stdout
+//	ws NAME send text
+//	ws NAME close                       with 1000, and wait for the answer
+//	ws NAME closed code                 be closed with that code before any further message
+//
+// serve sets $NAME_ws (ws://host:port/ws of the first port), $NAME_api and
+// $NAME_monitor (http://host:port) and, where they listen, $NAME_nats and
+// $NAME_cluster (host:port). The log is in $WORK/NAME.log. Nodes and sockets
+// end with the script.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			env.Values[stateKey{}] = newScriptState(env)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  cmdExits,
+			"serve":  cmdServe,
+			"stop":   cmdStop,
+			"signal": cmdSignal,
+			"log":    cmdLog,
+			"http":   cmdHTTP,
+			"ws":     cmdWS,
+		},
+	})
+}
+
+type stateKey struct{}
+
+// scriptState is what one script's commands share.
+type scriptState struct {
+	nodes   map[string]*scriptNode
+	sockets map[string]*scriptSocket
+}
+
+func newScriptState(env *testscript.Env) *scriptState {
+	st := &scriptState{nodes: map[string]*scriptNode{}, sockets: map[string]*scriptSocket{}}
+	env.Defer(func() {
+		for _, socket := range st.sockets {
+			socket.conn.Close()
+		}
+		for _, node := range st.nodes {
+			node.kill()
+		}
+	})
+	return st
+}
+
+func state(ts *testscript.TestScript) *scriptState {
+	return ts.Value(stateKey{}).(*scriptState)
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, args, 2, "exits CODE command [arg…]")
+	code := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if (strconv.Itoa(code) == args[0]) == neg {
+		ts.Fatalf("exit code %d", code)
+	}
+}
+
+// need fails the script unless there are at least n arguments.
+func need(ts *testscript.TestScript, args []string, n int, usage string) {
+	if len(args) < n {
+		ts.Fatalf("usage: %s", usage)
+	}
+}

@@ -1,0 +1,45 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestAllKeys(t *testing.T) {
+	const one, two = "0123456789abcdef", "fedcba9876543210"
+	for _, tc := range []struct {
+		name, file string
+		keys       []Secret
+		want       []string
+		problem    string
+	}{
+		{"none", "", nil, nil, ""},
+		{"setting", "", []Secret{one}, []string{one}, ""},
+		{"file", "# ours\n\n" + one + "\r\n  " + two + "  \n", nil, []string{one, two}, ""},
+		{"both", two, []Secret{one}, []string{one, two}, ""},
+		{"short", one + "\nhunter2\n", nil, nil, ":2: the key has 7 characters; allowed are 16 or more"},
+		{"blank", one + " hunter2\n", nil, nil, ":1: the key has a blank"},
+		{"no key", "# none\n", nil, nil, "no key in it"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			api := API{Keys: tc.keys}
+			if tc.file != "" {
+				api.KeysFile = write(t, tc.file)
+			}
+			got, err := api.AllKeys()
+			if tc.problem != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.problem) || strings.Contains(err.Error(), "hunter2") {
+					t.Errorf("error %v; want %q", err, tc.problem)
+				}
+				return
+			}
+			if err != nil || !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("got %q, %v; want %q", got, err, tc.want)
+			}
+		})
+	}
+	if _, err := (&API{KeysFile: "/does/not/exist"}).AllKeys(); err == nil {
+		t.Error("a file that is missing gave no error")
+	}
+}
