@@ -1,0 +1,50 @@
+package push
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// CheckAddress returns an error if addr is not a host:port on which the API
+// may listen with that many keys: without a key only loopback will do, since
+// whoever reaches the API may push to every client.
+func CheckAddress(addr string, keys int) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("api address %q: not host:port: %w", addr, err)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
+		return fmt.Errorf("api address %q: port %q; allowed are 0 to 65535", addr, port)
+	}
+	if keys == 0 && !isLoopback(host) {
+		return fmt.Errorf("api address %q is not a loopback address and there is no API key: set a key, or listen on 127.0.0.1, [::1] or localhost", addr)
+	}
+	return nil
+}
+
+// isLoopback says whether host (no port, IPv6 without brackets) can only mean
+// this machine. A name other than localhost could be pointed anywhere.
+func isLoopback(host string) bool {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Zone() == "" && ip.Unmap().IsLoopback()
+}
+
+// splitHost takes a Host header or the authority of an origin apart, without
+// the allocation of an error when there is no port.
+func splitHost(hostport string) (host, port string) {
+	host = hostport
+	if i := strings.LastIndexByte(hostport, ':'); i >= 0 && strings.IndexByte(hostport[i:], ']') < 0 &&
+		(hostport[0] == '[' || strings.IndexByte(hostport, ':') == i) {
+		host, port = hostport[:i], hostport[i+1:]
+	}
+	if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
+		host = host[1 : len(host)-1]
+	}
+	return host, port
+}

@@ -1,0 +1,162 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"belfry/session"
+)
+
+// batchBuffers are where lines are collected.
+var batchBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
+
+// batch serves POST /v1/batch: each line is published as it arrives and
+// answered with a line.
+func (s *Server) batch(w http.ResponseWriter, r *http.Request) int {
+	p := noParameters(r.URL.RawQuery)
+	if p == nil {
+		p = plainBody(r.Header)
+	}
+	if p != nil {
+		return s.refuse(w, p)
+	}
+	rc := http.NewResponseController(w)
+	// Fails only where it is not needed: HTTP/2 and recorders in tests.
+	_ = rc.EnableFullDuplex()
+	h := w.Header()
+	h["Content-Type"] = ndjsonType
+	h["X-Content-Type-Options"] = nosniff
+	h["X-Accel-Buffering"] = []string{"no"} // nginx would hold the answers back
+
+	out := newAnswers(w, rc, s.opt.WriteTimeout)
+	whole := s.runBatch(r, rc, out)
+	err := out.close()
+	_ = rc.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout)) // for the end of the answer
+	if err != nil || !whole {
+		s.abandon(rc, r, err == nil)
+	}
+	return http.StatusOK
+}
+
+// runBatch reads to the end of the batch and says whether it got there.
+func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *answers) (whole bool) {
+	// Stopping wakes a batch that waits for its next line. Whoever is second
+	// to set the deadline sees the other: beforeRead looks after setting it.
+	wake := context.AfterFunc(s.stop, func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) })
+	defer wake()
+	buf := batchBuffers.Get().(*[]byte)
+	lines := lineReader{src: r.Body, max: s.opt.MaxBatchLine, buf: *buf}
+	defer func() {
+		if len(lines.buf) <= maxPooledBuffer {
+			*buf = lines.buf
+			batchBuffers.Put(buf)
+		}
+	}()
+	lines.beforeRead = func() {
+		out.flush()
+		_ = rc.SetReadDeadline(time.Now().Add(s.opt.BatchIdleTimeout))
+		if s.stop.Err() != nil {
+			_ = rc.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
+	for n := 1; ; n++ {
+		line, err := lines.next()
+		if err == io.EOF {
+			return true
+		}
+		last := false
+		var m *session.Message
+		var p *problem
+		switch {
+		case n > s.opt.MaxBatchLines && (err == nil || err == errLineTooLong):
+			p = &problem{cause: CauseTooManyLines, detail: fmt.Sprintf("allowed are at most %d lines; this line and those after it were not read", s.opt.MaxBatchLines)}
+			last = true
+		case err == errLineTooLong:
+			p = &problem{cause: CauseLineTooLong, detail: fmt.Sprintf("allowed are at most %d bytes", s.opt.MaxBatchLine)}
+		case err != nil:
+			p, last = s.batchEnd(err), true
+		case skipSpace(line, 0) == len(line):
+			continue // blank, as at the end of many files
+		default:
+			m, p = s.publishItem(line)
+		}
+		if err := out.add(func(b []byte) []byte { return s.appendAnswer(b, n, m, p) }); err != nil || last {
+			return false
+		}
+	}
+}
+
+// publishItem publishes one line.
+func (s *Server) publishItem(line []byte) (*session.Message, *problem) {
+	m, p := parseItem(line, s.opt.MaxPayload)
+	if p != nil {
+		return nil, p
+	}
+	if err := s.opt.Publisher.Publish(m); err != nil {
+		return nil, s.publishProblem(err)
+	}
+	return m, nil
+}
+
+// batchEnd tells why a batch is read no further.
+func (s *Server) batchEnd(err error) *problem {
+	if s.stop.Err() != nil {
+		return &problem{cause: CauseShutdown, detail: "this line and those after it were not read; send them to another node"}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &problem{cause: CauseSlow, detail: fmt.Sprintf("nothing came for %v; this line and those after it were not read", s.opt.BatchIdleTimeout)}
+	}
+	return &problem{cause: CauseBody, detail: "the body broke off: " + err.Error()}
+}
+
+// appendAnswer appends the answer to line n: m's id, or p.
+func (s *Server) appendAnswer(b []byte, n int, m *session.Message, p *problem) []byte {
+	b = append(b, `{"line":`...)
+	b = strconv.AppendInt(b, int64(n), 10)
+	if p != nil {
+		s.count.linesRejected[p.cause].Add(1)
+		b = append(b, `,"error":`...)
+		b = p.appendJSON(b)
+	} else {
+		s.count.lines.Add(1)
+		s.count.payloadBytes.Add(uint64(len(m.Payload)))
+		b = append(b, `,"id":`...)
+		b = appendString(b, m.ID)
+	}
+	return append(b, '}', '\n')
+}
+
+// lingerTime is how long the rest of a body is taken in after the answer, so
+// that the reset which unread bytes cause does not destroy the answer on its
+// way (RFC 9112 §9.6).
+const lingerTime = time.Second
+
+// abandon ends the answer to a request whose body was not read to its end.
+// The connection is done with: net/http, in full duplex, would take the rest
+// of the body for the next request if reading it had timed out.
+func (s *Server) abandon(rc *http.ResponseController, r *http.Request, answered bool) {
+	conn, _, err := rc.Hijack()
+	if err != nil {
+		return // HTTP/2 ends the stream; recorders have no connection
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(lingerTime))
+	if !answered {
+		return
+	}
+	if r.ProtoAtLeast(1, 1) { // the answer has been chunked from its first flush
+		if _, err := conn.Write([]byte("0\r\n\r\n")); err != nil {
+			return
+		}
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn, 16<<20))
+	}
+}

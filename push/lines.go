@@ -1,0 +1,85 @@
+package push
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// errLineTooLong is returned once for a line above the limit; the rest of
+// that line is skipped.
+var errLineTooLong = errors.New("line too long")
+
+// lineReader cuts a stream into lines. It reads only when it holds no whole
+// line, so that what was answered can be flushed before it waits.
+type lineReader struct {
+	src        io.Reader
+	beforeRead func()
+	max        int    // bytes of a line without its newline
+	buf        []byte // buf[start:end] is read and not yet returned
+	start, end int
+	searched   int  // buf[start:searched] has no newline
+	skipping   bool // in the rest of a line that was too long
+	err        error
+}
+
+// next returns the next line without its newline, borrowed until the next
+// call. The last line needs no newline. A line that breaks off with an error
+// other than io.EOF is not returned.
+func (r *lineReader) next() ([]byte, error) {
+	for {
+		if i := bytes.IndexByte(r.buf[r.searched:r.end], '\n'); i >= 0 {
+			line := r.buf[r.start : r.searched+i]
+			r.start = r.searched + i + 1
+			r.searched = r.start
+			if r.skipping {
+				r.skipping = false
+				continue
+			}
+			if len(line) > r.max {
+				return nil, errLineTooLong
+			}
+			return bytes.TrimSuffix(line, []byte{'\r'}), nil
+		}
+		r.searched = r.end
+		if r.skipping || r.end-r.start > r.max {
+			r.start, r.end, r.searched = 0, 0, 0
+			if !r.skipping {
+				r.skipping = true
+				return nil, errLineTooLong
+			}
+		}
+		if r.err != nil {
+			line := r.buf[r.start:r.end]
+			r.start = r.end
+			if r.err == io.EOF && len(line) > 0 {
+				return line, nil
+			}
+			return nil, r.err
+		}
+		r.fill()
+	}
+}
+
+// fill reads once.
+func (r *lineReader) fill() {
+	if r.start > 0 {
+		copy(r.buf, r.buf[r.start:r.end])
+		r.end -= r.start
+		r.start, r.searched = 0, r.end
+	}
+	if r.end == len(r.buf) {
+		grown := make([]byte, max(2*len(r.buf), 4096))
+		copy(grown, r.buf[:r.end])
+		r.buf = grown
+	}
+	r.beforeRead()
+	for range 100 { // a reader that returns nothing for ever is broken
+		n, err := r.src.Read(r.buf[r.end:])
+		r.end += n
+		if r.err = err; n > 0 || err != nil {
+			return
+		}
+	}
+	r.err = io.ErrNoProgress
+}

@@ -1,0 +1,132 @@
+package push
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"belfry/session"
+)
+
+// Publisher takes a message for delivery. It sets the message's ID if it has
+// none, before it returns. After a nil error it owns the message and its
+// payload. It must not block for longer than a caller may wait.
+//
+// These errors are told to the client: *session.FieldError (400),
+// *broadcast.TooLargeError (413) and *broadcast.OverloadedError (503 with
+// Retry-After). For all three nothing was delivered. Any other error is a 500
+// and goes to the log.
+type Publisher interface {
+	Publish(m *session.Message) error
+}
+
+// DefaultAddress is where the API listens unless told otherwise.
+const DefaultAddress = "127.0.0.1:8081"
+
+// Options are the settings of a Server. Publisher is required; the zero value
+// of everything else is a safe default.
+type Options struct {
+	Publisher Publisher
+
+	// Address is the host:port of the API. Without Keys it must be a
+	// loopback address (see CheckAddress).
+	Address string
+	// HealthAddress is a host:port for /healthz, /readyz and /metrics, which
+	// are then served there and not at Address. "" leaves them at Address.
+	HealthAddress string
+	// Keys are the API keys, each good for everything under /v1/. Without
+	// any, requests need none and browsers are kept out by Host and Origin.
+	Keys []string
+	// AllowedHosts are further values of the Host header to accept without
+	// Keys, as "host" (with any port) or "host:port".
+	AllowedHosts []string
+
+	// Stats supplies what GET /v1/stats shows, as a value for encoding/json.
+	Stats func() any
+	// Ready supplies the reasons for which this node should get no traffic;
+	// none means ready.
+	Ready func() []string
+	// Healthy supplies the reasons for which this process should be
+	// restarted; none means healthy.
+	Healthy func() []string
+	// Metrics serves /metrics; nil means 404.
+	Metrics http.Handler
+	// Dev is mounted at "/", for the demo page of --dev; nil means 404.
+	Dev http.Handler
+	// Log gets faults of this side; nil means none.
+	Log *zap.Logger
+
+	Limits
+}
+
+// Limits bounds what clients may ask of the API. Each field that is 0 takes
+// the default named beside it.
+type Limits struct {
+	MaxPayload     int // bytes of one message; 64 KiB; beyond: 413
+	MaxBatchLine   int // bytes of one line of a batch; 6 × MaxPayload + 64 KiB, enough for any payload however escaped; beyond: 413 for the line
+	MaxBatchLines  int // lines of one batch; 10,000; beyond: 413 for the rest
+	MaxRequests    int // requests under /v1/ at once; 2,048; beyond: 503
+	MaxConnections int // open connections per address; 8,192; beyond: 503 and closed
+	MaxHeaderBytes int // request line and headers; 16 KiB (net/http adds 4 KiB of slack); beyond: 431
+
+	ReadHeaderTimeout time.Duration // for the whole request head; 5 s; beyond: closed
+	ReadTimeout       time.Duration // for the whole request, batches aside; 30 s; beyond: 408
+	WriteTimeout      time.Duration // for the answer, and for each write of a batch's; 30 s; beyond: closed
+	IdleTimeout       time.Duration // between requests of a connection; 2 min; beyond: closed
+	BatchIdleTimeout  time.Duration // between two reads of a batch; 60 s; beyond: 408 as its last line
+	ShutdownTimeout   time.Duration // for requests under way when the server stops; 10 s; beyond: closed
+}
+
+// MaxPayloadLimit is the most that Limits.MaxPayload may be set to. Messages
+// are held in memory whole.
+const MaxPayloadLimit = 64 << 20
+
+// withDefaults fills in what is 0 and refuses what is out of range.
+func (l Limits) withDefaults() (Limits, error) {
+	counts := []struct {
+		name      string
+		field     *int
+		def, most int
+	}{
+		{"MaxPayload", &l.MaxPayload, 64 << 10, MaxPayloadLimit},
+		{"MaxBatchLine", &l.MaxBatchLine, 0, 8 * MaxPayloadLimit}, // its default comes from MaxPayload
+		{"MaxBatchLines", &l.MaxBatchLines, 10_000, 10_000_000},
+		{"MaxRequests", &l.MaxRequests, 2048, 1 << 20},
+		{"MaxConnections", &l.MaxConnections, 8192, 1 << 20},
+		{"MaxHeaderBytes", &l.MaxHeaderBytes, 16 << 10, 1 << 20},
+	}
+	for _, c := range counts {
+		if *c.field == 0 {
+			*c.field = c.def
+			if c.field == &l.MaxBatchLine {
+				*c.field = 6*l.MaxPayload + 64<<10
+			}
+		}
+		if *c.field < 1 || *c.field > c.most {
+			return l, fmt.Errorf("push: %s is %d; allowed are 1 to %d", c.name, *c.field, c.most)
+		}
+	}
+	times := []struct {
+		name  string
+		field *time.Duration
+		def   time.Duration
+	}{
+		{"ReadHeaderTimeout", &l.ReadHeaderTimeout, 5 * time.Second},
+		{"ReadTimeout", &l.ReadTimeout, 30 * time.Second},
+		{"WriteTimeout", &l.WriteTimeout, 30 * time.Second},
+		{"IdleTimeout", &l.IdleTimeout, 2 * time.Minute},
+		{"BatchIdleTimeout", &l.BatchIdleTimeout, time.Minute},
+		{"ShutdownTimeout", &l.ShutdownTimeout, 10 * time.Second},
+	}
+	for _, t := range times {
+		if *t.field == 0 {
+			*t.field = t.def
+		}
+		if *t.field < time.Millisecond || *t.field > 24*time.Hour {
+			return l, fmt.Errorf("push: %s is %v; allowed are 1ms to 24h", t.name, *t.field)
+		}
+	}
+	return l, nil
+}
