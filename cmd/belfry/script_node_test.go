@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"belfry/config"
 )
 
 // patience bounds every wait in scripts. It is only reached by a failure.
@@ -95,7 +97,7 @@ func startNode(ts *testscript.TestScript, name string, args []string) (*scriptNo
 	}
 	cmd := exec.Command(path, append([]string{"serve"}, args...)...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"))
+	cmd.Env = scriptEnviron(ts)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -115,6 +117,23 @@ func startNode(ts *testscript.TestScript, name string, args []string) (*scriptNo
 		node.err = cmd.Wait() // after the pipe is read: Wait closes it
 	}()
 	return node, nil
+}
+
+// scriptEnviron returns what of the script's environment concerns a node;
+// testscript does not hand out the whole.
+func scriptEnviron(ts *testscript.TestScript) []string {
+	names := []string{"PATH", "HOME", "TMPDIR", configVariable}
+	defaults := config.Default()
+	for _, s := range defaults.Settings() {
+		names = append(names, s.Env)
+	}
+	var env []string
+	for _, name := range names {
+		if value := ts.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 func (n *scriptNode) read(r io.Reader) {
@@ -173,8 +192,8 @@ func node(ts *testscript.TestScript, name string) *scriptNode {
 	return n
 }
 
-func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, args, 1, "stop NAME [signal]")
+func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, args, 1, "halt NAME [signal]")
 	n, sig := node(ts, args[0]), "TERM"
 	if len(args) > 1 {
 		sig = args[1]
@@ -214,7 +233,7 @@ func signalNamed(ts *testscript.TestScript, name string) os.Signal {
 func cmdLog(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 2, "log NAME regexp")
 	if neg {
-		ts.Fatalf("a line that must not be there is looked for by: stop NAME, then ! grep regexp NAME.log")
+		ts.Fatalf("a line that must not be there is looked for by: halt NAME, then ! grep regexp NAME.log")
 	}
 	want, err := regexp.Compile(args[1])
 	ts.Check(err)

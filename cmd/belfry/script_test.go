@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE command [arg…]           like exec, and hold the exit code
 //	serve NAME [flag…]                  start a node, wait until it is ready
-//	stop NAME [signal]                  end it (SIGTERM) and wait; ! expects a failure
+//	halt NAME [signal]                  end it (SIGTERM) and wait; ! expects a failure
 //	signal NAME signal                  send a signal and go on
 //	log NAME regexp                     wait until its log has a line that matches
 //	http METHOD URL [-H 'K: V'] [-d body]   print status and body; ! expects 400 or above
@@ -48,7 +48,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  cmdExits,
 			"serve":  cmdServe,
-			"stop":   cmdStop,
+			"halt":   cmdHalt,
 			"signal": cmdSignal,
 			"log":    cmdLog,
 			"http":   cmdHTTP,
