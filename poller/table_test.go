@@ -1,0 +1,411 @@
+package poller
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func newTable(t testing.TB) *Table {
+	t.Helper()
+	tab := NewTable()
+	t.Cleanup(tab.Close)
+	return tab
+}
+
+func mustInsert(t testing.TB, tab *Table, hash, val uint32) {
+	t.Helper()
+	if err := tab.Insert(hash, val); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// values returns what is stored under a hash, sorted.
+func values(tab *Table, hash uint32) []uint32 {
+	var vals []uint32
+	for p := tab.Probe(hash); p.Next(); {
+		vals = append(vals, p.Val())
+	}
+	slices.Sort(vals)
+	return vals
+}
+
+// tableModel is what a table should be: a bag of values for each hash.
+type tableModel struct {
+	tab  *Table
+	bags map[uint32][]uint32
+	n    int
+	seq  uint32
+}
+
+func (m *tableModel) insert(t *rapid.T, hash, val uint32) {
+	if err := m.tab.Insert(hash, val); err != nil {
+		t.Fatal(err)
+	}
+	m.bags[hash] = append(m.bags[hash], val)
+	m.n++
+}
+
+func (m *tableModel) remove(t *rapid.T, hash, val uint32) {
+	i := slices.Index(m.bags[hash], val)
+	if got := m.tab.Delete(hash, val); got != (i >= 0) {
+		t.Fatalf("Delete(%#x, %d) = %v, bag %v", hash, val, got, m.bags[hash])
+	}
+	if i < 0 {
+		return
+	}
+	m.n--
+	m.bags[hash] = slices.Delete(m.bags[hash], i, i+1)
+	if len(m.bags[hash]) == 0 {
+		delete(m.bags, hash)
+	}
+}
+
+func (m *tableModel) check(t *rapid.T) {
+	if m.tab.Len() != m.n {
+		t.Fatalf("Len = %d, want %d", m.tab.Len(), m.n)
+	}
+	for hash, bag := range m.bags {
+		want := slices.Sorted(slices.Values(bag))
+		if got := values(m.tab, hash); !slices.Equal(got, want) {
+			t.Fatalf("hash %#x: %v, want %v", hash, got, want)
+		}
+	}
+}
+
+// Hashes come from few values (long equal runs), from those whose home is the
+// last slots of a small array (runs that wrap), and from everywhere.
+func hashes() *rapid.Generator[uint32] {
+	const inverse = 0x0E8B2F51 // of the multiplier in home, modulo 2^32
+	last := rapid.Custom(func(t *rapid.T) uint32 {
+		return (^uint32(0) - rapid.Uint32Range(0, 1<<24).Draw(t, "fromEnd")) * inverse
+	})
+	return rapid.OneOf(rapid.Uint32Range(0, 3), last, rapid.Uint32())
+}
+
+func TestTableAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tab := NewTable()
+		defer tab.Close()
+		m := &tableModel{tab: tab, bags: map[uint32][]uint32{}}
+		hash := hashes()
+		t.Repeat(map[string]func(*rapid.T){
+			"insert": func(t *rapid.T) {
+				m.insert(t, hash.Draw(t, "hash"), rapid.Uint32Range(0, 4).Draw(t, "val"))
+			},
+			"delete": func(t *rapid.T) {
+				m.remove(t, hash.Draw(t, "hash"), rapid.Uint32Range(0, 4).Draw(t, "val"))
+			},
+			"insertMany": func(t *rapid.T) {
+				rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+				for range rapid.IntRange(1, 1200).Draw(t, "n") {
+					m.seq++
+					m.insert(t, rng.Uint32(), m.seq)
+				}
+			},
+			"run": func(t *rapid.T) {
+				h := hash.Draw(t, "hash")
+				for range rapid.IntRange(1, 40).Draw(t, "n") {
+					m.seq++
+					m.insert(t, h, m.seq)
+				}
+			},
+			"deleteMany": func(t *rapid.T) {
+				n := rapid.IntRange(1, 1200).Draw(t, "n")
+				for hash, bag := range m.bags {
+					for _, val := range slices.Clone(bag) {
+						if n--; n < 0 {
+							return
+						}
+						m.remove(t, hash, val)
+					}
+				}
+			},
+			"replace": func(t *rapid.T) {
+				h := hash.Draw(t, "hash")
+				old, new := rapid.Uint32Range(0, 4).Draw(t, "old"), rapid.Uint32Range(0, 4).Draw(t, "new")
+				i := slices.Index(m.bags[h], old)
+				if got := tab.Replace(h, old, new); got != (i >= 0) {
+					t.Fatalf("Replace(%#x, %d, %d) = %v, bag %v", h, old, new, got, m.bags[h])
+				}
+				if i >= 0 {
+					m.bags[h][i] = new
+				}
+			},
+			"trim": func(t *rapid.T) { tab.Trim() },
+			"":     m.check,
+		})
+	})
+}
+
+func TestTableHashZeroValueZero(t *testing.T) {
+	tab := newTable(t)
+	if got := values(tab, 0); got != nil {
+		t.Fatalf("an empty table holds %v", got)
+	}
+	if tab.Delete(0, 0) || tab.Replace(0, 0, 1) {
+		t.Fatal("an empty table holds (0, 0)")
+	}
+	mustInsert(t, tab, 0, 0)
+	if got := values(tab, 0); !slices.Equal(got, []uint32{0}) {
+		t.Fatalf("values %v", got)
+	}
+	if !tab.Delete(0, 0) || tab.Len() != 0 {
+		t.Fatal("(0, 0) was not deleted")
+	}
+}
+
+func TestTableReservedValue(t *testing.T) {
+	const reserved = ^uint32(0)
+	tab := newTable(t)
+	mustInsert(t, tab, 1, reserved-1)
+	if err := tab.Insert(1, reserved); err == nil {
+		t.Error("the reserved value was stored")
+	}
+	if tab.Delete(1, reserved) || tab.Replace(1, reserved, 2) || tab.Replace(1, reserved-1, reserved) {
+		t.Error("the reserved value was found or put")
+	}
+	if got := values(tab, 1); !slices.Equal(got, []uint32{reserved - 1}) {
+		t.Errorf("values %v", got)
+	}
+}
+
+// A run of equal hashes that begins in the last slots goes on at the front.
+func TestTableRunWrapsAround(t *testing.T) {
+	tab := newTable(t)
+	mustInsert(t, tab, 0, 0)
+	var last uint32 // a hash at home in the last slot
+	for tab.cur.home(last) != tab.cur.mask {
+		last++
+	}
+	for val := range uint32(30) {
+		mustInsert(t, tab, last, val)
+	}
+	mustInsert(t, tab, 0, 99) // at home within the wrapped run
+	for val := range uint32(30) {
+		if !tab.Delete(last, val) {
+			t.Fatalf("value %d is gone", val)
+		}
+		if got := values(tab, 0); !slices.Equal(got, []uint32{0, 99}) {
+			t.Fatalf("after deleting %d: hash 0 has %v", val, got)
+		}
+		if got := len(values(tab, last)); got != 29-int(val) {
+			t.Fatalf("%d of the run left, want %d", got, 29-val)
+		}
+	}
+}
+
+// Every operation is tried at every position of a rehash.
+func TestTableDuringRehash(t *testing.T) {
+	tab := newTable(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var keys []uint32
+	for tab.old.mask == 0 || tab.cur.slots() < 1<<15 {
+		h := rng.Uint32()
+		mustInsert(t, tab, h, uint32(len(keys)))
+		keys = append(keys, h)
+	}
+	steps := 0
+	for tab.old.mask != 0 {
+		steps++
+		if i := rng.IntN(len(keys)); true {
+			if !tab.Delete(keys[i], uint32(i)) {
+				t.Fatalf("key %d not found at step %d", i, steps)
+			}
+			mustInsert(t, tab, keys[i], uint32(i))
+		}
+		if steps%16 == 0 {
+			for i, h := range keys {
+				if !slices.Contains(values(tab, h), uint32(i)) {
+					t.Fatalf("key %d not found at step %d", i, steps)
+				}
+			}
+		}
+	}
+	if want := 1 << 14 / rehashStep / 2; steps < want || steps > want+1 {
+		t.Fatalf("%d steps of two operations, want %d", steps, want)
+	}
+}
+
+// What one operation may carry over is what keeps a shard's pauses short.
+func TestTableMovesAreBounded(t *testing.T) {
+	tab := newTable(t)
+	for i := range uint32(200_000) {
+		was, moved := tab.old.base, tab.moved
+		mustInsert(t, tab, i*2654435761, i)
+		if tab.old.base == was && tab.moved-moved > rehashStep {
+			t.Fatalf("insert %d carried over %d slots", i, tab.moved-moved)
+		}
+	}
+	if tab.old.mask != 0 && tab.old.slots() > tab.cur.slots() {
+		t.Fatal("growing, yet the old array is the larger")
+	}
+}
+
+func (tab *Table) resident(t testing.TB) int {
+	n := 0
+	for _, h := range []half{tab.cur, tab.old} {
+		if h.mask != 0 {
+			n += resident(t, h.base, h.slots()*entrySize)
+		}
+	}
+	return n
+}
+
+func TestTableMemoryPerEntry(t *testing.T) {
+	tab := newTable(t)
+	rng := rand.New(rand.NewPCG(3, 4))
+	worst, n := 0.0, 0
+	for n < 1<<19 {
+		mustInsert(t, tab, rng.Uint32(), uint32(n))
+		n++
+		if n >= 100_000 && n%500 == 0 {
+			worst = max(worst, float64(tab.resident(t))/float64(n))
+		}
+	}
+	t.Logf("at worst %.1f bytes an entry", worst)
+	if worst > 20.5 {
+		t.Errorf("%.1f bytes an entry", worst)
+	}
+}
+
+func TestTableMemoryReturns(t *testing.T) {
+	tab := newTable(t)
+	const n = 300_000
+	for i := range uint32(n) {
+		mustInsert(t, tab, i*40503, i)
+	}
+	if got := tab.resident(t); got < n*entrySize {
+		t.Fatalf("%d bytes resident for %d entries", got, n)
+	}
+	for i := range uint32(n) {
+		if !tab.Delete(i*40503, i) {
+			t.Fatalf("entry %d is gone", i)
+		}
+	}
+	for tab.Trim() {
+	}
+	if got := tab.resident(t); got > tableMin*entrySize || tab.cur.slots() != tableMin {
+		t.Fatalf("%d bytes, %d slots left of an emptied table", got, tab.cur.slots())
+	}
+	mustInsert(t, tab, 5, 6)
+	if got := values(tab, 5); !slices.Equal(got, []uint32{6}) {
+		t.Fatalf("values %v", got)
+	}
+}
+
+func TestTableTrimFinishesRehash(t *testing.T) {
+	tab := newTable(t)
+	n := uint32(0)
+	for ; tab.cur.slots() < 1<<18; n++ {
+		mustInsert(t, tab, n*40503, n)
+	}
+	calls := 1
+	for tab.Trim() {
+		calls++
+	}
+	if want := 1 << 17 / trimStep; calls > want+1 {
+		t.Errorf("%d calls, want about %d", calls, want)
+	}
+	for i := range n {
+		if got := values(tab, i*40503); !slices.Contains(got, i) {
+			t.Fatalf("entry %d is gone", i)
+		}
+	}
+}
+
+// Where it cannot grow the table goes on to 15/16, then says so, keeps what it
+// has, and recovers when it can.
+func TestTableCannotGrow(t *testing.T) {
+	tab := newTable(t)
+	tab.limit = 1024
+	var err error
+	n := uint32(0)
+	for ; n < 2000 && err == nil; n++ {
+		err = tab.Insert(n, n)
+	}
+	n--
+	if err == nil || n != 1024-1024/16 {
+		t.Fatalf("at %d entries of %d: %v", n, tab.limit, err)
+	}
+	if tab.Len() != int(n) || values(tab, n) != nil {
+		t.Fatalf("the failed insert left something: %d entries", tab.Len())
+	}
+	tab.limit = tableMax
+	mustInsert(t, tab, n, n)
+	for i := range n + 1 {
+		if got := values(tab, i); !slices.Equal(got, []uint32{i}) {
+			t.Fatalf("entry %d: %v", i, got)
+		}
+	}
+}
+
+func TestTableDoesNotAllocate(t *testing.T) {
+	tab := newTable(t)
+	for i := range uint32(1000) {
+		mustInsert(t, tab, i, i)
+	}
+	var sum uint32
+	if n := testing.AllocsPerRun(100, func() {
+		for p := tab.Probe(77); p.Next(); {
+			sum += p.Val()
+		}
+		tab.Replace(77, 77, 78)
+		tab.Delete(77, 78)
+		_ = tab.Insert(77, 77)
+		tab.Trim()
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+func BenchmarkTable(b *testing.B) {
+	for _, n := range []uint32{1000, 100_000, 1_000_000} {
+		rng := rand.New(rand.NewPCG(5, 6))
+		keys := make([]uint32, n)
+		tab := newTable(b)
+		for i := range keys {
+			keys[i] = rng.Uint32()
+			mustInsert(b, tab, keys[i], uint32(i))
+		}
+		b.Run(fmt.Sprintf("Probe/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			found := 0
+			for i := uint32(0); b.Loop(); i++ {
+				for p := tab.Probe(keys[i%n]); p.Next(); {
+					found++
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("ProbeMiss/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := uint32(0); b.Loop(); i++ {
+				for p := tab.Probe(i * 2246822519); p.Next(); {
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("DeleteInsert/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := uint32(0); b.Loop(); i++ {
+				tab.Delete(keys[i%n], i%n)
+				_ = tab.Insert(keys[i%n], i%n)
+			}
+		})
+	}
+}
+
+func BenchmarkTableFill(b *testing.B) {
+	b.ReportAllocs()
+	tab := newTable(b)
+	for i := uint32(0); b.Loop(); i++ {
+		_ = tab.Insert(i*2246822519, i)
+		if tab.Len() == 1<<20 {
+			b.StopTimer()
+			tab.Close()
+			b.StartTimer()
+		}
+	}
+}
