@@ -75,7 +75,7 @@ type Stats struct {
 	LastDirect    int64 `json:"last_direct"`
 
 	// Computed by Client.Stats.
-	MinPings uint32    `json:"min_pings"` // of the open connection that got the fewest since Mark
+	MinPings uint32    `json:"min_pings"` // of the open connection that got the fewest since Mark; the largest uint32 if none is open
 	Missing  uint64    `json:"missing"`   // broadcasts sent but not received, over all open connections
 	Latency  Quantiles `json:"latency"`   // of the direct stream, stamp in the payload → receipt
 }
@@ -151,9 +151,6 @@ func (c *Client) Stats(next uint32) Stats {
 		if n := k.broadcast.Next(); n < next {
 			s.Missing += uint64(next - n)
 		}
-	}
-	if s.Open == 0 {
-		s.MinPings = 0
 	}
 	s.Latency = c.latency.quantiles()
 	return s

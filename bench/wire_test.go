@@ -64,7 +64,7 @@ func TestPayloadRoundTrip(t *testing.T) {
 		for i := range p {
 			q := slices.Clone(p)
 			q[i] ^= 1
-			if _, _, _, ok := ParsePayload(q); ok && i != sumAt+8 && i != seqAt+16 && i != stampAt+16 {
+			if _, _, _, ok := ParsePayload(q); ok {
 				t.Errorf("a flipped bit in byte %d of %d was not noticed", i, size)
 			}
 		}

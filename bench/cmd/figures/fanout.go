@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"belfry/bench"
+)
+
+// warmups are broadcasts before those that count: the first touches every
+// socket's send path, and on belfry's side the HTTP server.
+const warmups = 2
+
+// fanout is one round of broadcasts on one side.
+type fanout struct {
+	Threads int       `json:"threads,omitempty"` // of the floor
+	CPU     float64   `json:"cpu_us"`            // server's, per delivery, in µs
+	Wall    float64   `json:"wall_ms"`           // publish → last receipt, median of the round, in ms
+	Walls   []float64 `json:"walls_ms"`
+}
+
+// measureFanout sends o.broadcasts messages one after the other, each waited
+// for by all receivers, and then lets the server finish before its CPU is
+// read, so that nothing it did for them is left out.
+func measureFanout(ctx context.Context, o options, p *pool, s side) (fanout, error) {
+	var f fanout
+	for range warmups {
+		if _, err := p.broadcast(ctx, s); err != nil {
+			return f, err
+		}
+	}
+	before, err := settledCPU(ctx, s.process().PID())
+	if err != nil {
+		return f, err
+	}
+	for range o.broadcasts {
+		took, err := p.broadcast(ctx, s)
+		if err != nil {
+			return f, err
+		}
+		f.Walls = append(f.Walls, took.Seconds()*1e3)
+	}
+	after, err := settledCPU(ctx, s.process().PID())
+	if err != nil {
+		return f, err
+	}
+	f.CPU = (after - before).Seconds() * 1e6 / float64(o.broadcasts*p.total)
+	f.Wall = bench.Median(f.Walls)
+	return f, p.verify(ctx, s)
+}
+
+// settledCPU reads the CPU time of a process once it has nothing more to do:
+// two readings 5 ms apart that differ by less than 2 % of that.
+func settledCPU(ctx context.Context, pid int) (time.Duration, error) {
+	const pause, idle = 5 * time.Millisecond, 100 * time.Microsecond
+	last := time.Duration(-time.Hour)
+	for range 200 {
+		now, err := bench.ProcessCPU(pid)
+		if err != nil {
+			return 0, err
+		}
+		if now-last < idle {
+			return now, nil
+		}
+		last = now
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+	return 0, fmt.Errorf("process %d did not come to rest within a second", pid)
+}
+
+// sideRound is what one server did in one round.
+type sideRound struct {
+	Connects float64  `json:"connects_per_second"`
+	Fanout   []fanout `json:"fanout"` // belfry: one; floor: all threads, then one
+	Push     *push    `json:"push,omitempty"`
+}
+
+// withSide starts clients, runs f with them and s, and stops all three.
+func withSide(ctx context.Context, o options, start func() (side, error), f func(*pool, side) error) error {
+	s, err := start()
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	p, err := startPool(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	return f(p, s)
+}
+
+// connectAll makes all connections and returns how many a second.
+func connectAll(ctx context.Context, o options, p *pool, s side) (float64, error) {
+	c, err := p.connect(ctx, s, 0, o.conns)
+	if err != nil {
+		return 0, err
+	}
+	return c.perSecond(), nil
+}
+
+// floorRound measures the floor once.
+func floorRound(ctx context.Context, o options) (r sideRound, err error) {
+	err = withSide(ctx, o, func() (side, error) { return startFloor(ctx, o) }, func(p *pool, s side) error {
+		if r.Connects, err = connectAll(ctx, o, p, s); err != nil {
+			return err
+		}
+		if !o.measures("fanout") {
+			return nil
+		}
+		threads := []int{o.shards}
+		if o.shards > 1 {
+			threads = append(threads, 1)
+		}
+		for _, n := range threads {
+			s.(*floorSide).threads = n
+			f, err := measureFanout(ctx, o, p, s)
+			if err != nil {
+				return err
+			}
+			f.Threads = n
+			r.Fanout = append(r.Fanout, f)
+		}
+		return nil
+	})
+	return r, err
+}
+
+// serverRound measures the server once.
+func serverRound(ctx context.Context, o options, note func(string)) (r sideRound, err error) {
+	err = withSide(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *pool, s side) error {
+		if r.Connects, err = connectAll(ctx, o, p, s); err != nil {
+			return err
+		}
+		if o.measures("fanout") {
+			f, err := measureFanout(ctx, o, p, s)
+			if err != nil {
+				return err
+			}
+			r.Fanout = []fanout{f}
+		}
+		if b, ok := s.(*belfrySide); ok && o.measures("push") {
+			note("pushes to one user during a fan-out")
+			if r.Push, err = measurePush(ctx, o, p, b); err != nil {
+				return fmt.Errorf("push: %w", err)
+			}
+		}
+		return nil
+	})
+	return r, err
+}

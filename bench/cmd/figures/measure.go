@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"belfry/bench"
+)
+
+// measured is everything that was measured.
+type measured struct {
+	Floor  []sideRound  `json:"floor,omitempty"`
+	Server []sideRound  `json:"server,omitempty"`
+	Memory []memory     `json:"memory,omitempty"`
+	Allocs *allocations `json:"allocs,omitempty"`
+}
+
+// measure does all of it. Floor and server take turns, and every other round
+// the server goes first, so that what drifts drifts for both.
+func measure(ctx context.Context, o options, p *progress) (*report, error) {
+	r := &report{Command: strings.Join(os.Args, " "), Machine: bench.Machine(), Began: time.Now().UTC(), opts: o}
+	var err error
+	if r.LoadBefore, err = bench.Load(); err != nil {
+		return nil, err
+	}
+	rounds, memoryRounds := o.rounds, o.memoryRounds
+	if !o.measures("fanout") && !o.measures("push") {
+		rounds = 0
+	}
+	if !o.measures("memory") {
+		memoryRounds = 0
+	}
+	steps := 2*rounds + memoryRounds
+	if o.measures("allocs") {
+		steps++
+	}
+	p.begin(steps)
+	defer p.end()
+
+	for i := range rounds {
+		if err := bothSides(ctx, o, p, i, &r.Measured); err != nil {
+			return nil, err
+		}
+	}
+	for i := range memoryRounds {
+		p.step("memory, round %d of %d", i+1, memoryRounds)
+		m, err := memoryRound(ctx, o)
+		if err != nil {
+			return nil, fmt.Errorf("memory, round %d: %w", i+1, err)
+		}
+		r.Measured.Memory = append(r.Measured.Memory, m)
+	}
+	if o.measures("allocs") {
+		p.step("allocations")
+		a, err := measureAllocs(ctx)
+		if err != nil {
+			r.allocsErr = err // the other figures stand without it
+		} else {
+			r.Measured.Allocs = &a
+		}
+	}
+	r.Took = time.Since(r.Began).Seconds()
+	r.fill()
+	return r, context.Cause(ctx)
+}
+
+// bothSides does round i: floor and server, in the order that is due.
+func bothSides(ctx context.Context, o options, p *progress, i int, m *measured) error {
+	runs := []func() error{
+		func() error {
+			p.step("floor, round %d of %d", i+1, o.rounds)
+			r, err := floorRound(ctx, o)
+			m.Floor = append(m.Floor, r)
+			return err
+		},
+		func() error {
+			p.step("server, round %d of %d", i+1, o.rounds)
+			r, err := serverRound(ctx, o, func(what string) { p.note("server, round %d of %d: %s", i+1, o.rounds, what) })
+			m.Server = append(m.Server, r)
+			return err
+		},
+	}
+	if i%2 == 1 {
+		runs[0], runs[1] = runs[1], runs[0]
+	}
+	for _, run := range runs {
+		if err := run(); err != nil {
+			return fmt.Errorf("round %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
