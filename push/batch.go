@@ -142,6 +142,8 @@ const lingerTime = time.Second
 // The connection is done with: net/http, in full duplex, would take the rest
 // of the body for the next request if reading it had timed out.
 func (s *Server) abandon(rc *http.ResponseController, r *http.Request, answered bool) {
+	s.abandoned.Add(1) // before Hijack hides the connection from Shutdown
+	defer s.abandoned.Done()
 	conn, _, err := rc.Hijack()
 	if err != nil {
 		return // HTTP/2 ends the stream; recorders have no connection

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -24,6 +25,8 @@ type Server struct {
 
 	stop     context.Context // done when the server begins to stop
 	stopping context.CancelFunc
+
+	abandoned sync.WaitGroup // connections that abandon took from net/http
 
 	listeners []*limitedListener // of Address, and HealthAddress if it is set
 }
@@ -158,6 +161,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	for range running {
 		<-failed
 	}
+	s.abandoned.Wait() // at most lingerTime: Shutdown does not know of them
 	return err
 }
 

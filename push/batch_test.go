@@ -1,0 +1,302 @@
+package push
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// batchLine is one line of an answer to a batch.
+type batchLine struct {
+	Line  int
+	ID    string
+	Error *problemBody
+}
+
+func parseAnswers(t *testing.T, body string) []batchLine {
+	t.Helper()
+	var out []batchLine
+	for line := range strings.Lines(body) {
+		var b batchLine
+		if err := json.Unmarshal([]byte(line), &b); err != nil || !strings.HasSuffix(line, "\n") {
+			t.Fatalf("answer %q: %v", line, err)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+func TestBatchOneBadLineSpoilsNothing(t *testing.T) {
+	s, ts, rec := start(t, Options{})
+	a := post(t, ts, "/v1/batch", strings.Join([]string{
+		`{"to":{"all":true},"text":"one"}`,
+		`{"to":{"topic":"a..b"},"text":"two"}`,
+		``,
+		`not json`,
+		`{"to":{"user":"u"},"json":{"n": 3}}`,
+		`{"to":{"all":true},"text":"fail:full"}`,
+		`{"to":{"all":true},"text":"fail:other"}`,
+		`{"to":{"all":true},"base64":"/w=="}`, // without a newline
+	}, "\n"))
+	if a.StatusCode != 200 || a.Header.Get("Content-Type") != "application/x-ndjson" {
+		t.Fatalf("%d %v", a.StatusCode, a.Header)
+	}
+	got := parseAnswers(t, a.body)
+	want := []struct {
+		line  int
+		id    string
+		cause Cause
+	}{{1, "m1", 0}, {2, "", CauseField}, {4, "", CauseLine}, {5, "m2", 0}, {6, "", CauseOverloaded}, {7, "", CauseInternal}, {8, "m3", 0}}
+	if len(got) != len(want) {
+		t.Fatalf("%d answers: %s", len(got), a.body)
+	}
+	for i, w := range want {
+		g := got[i]
+		if g.Line != w.line || g.ID != w.id || (g.Error == nil) != (w.cause == 0) || w.cause != 0 && g.Error.Type != w.cause.Type() {
+			t.Errorf("answer %d: %+v %+v", i, g, g.Error)
+		}
+	}
+	if got[1].Error.Field != "to.topic" || got[4].Error.RetryAfter != 2 {
+		t.Errorf("%+v, %+v", got[1].Error, got[4].Error)
+	}
+	if m := rec.last(t); string(m.Payload) != "\xff" {
+		t.Errorf("last message %q", m.Payload)
+	}
+	st := s.Stats()
+	refused := 0
+	for _, c := range st.LinesRejected {
+		refused += int(c.Count)
+	}
+	if st.Lines != 3 || refused != 4 || st.PayloadBytes != uint64(len(`one{"n": 3}`)+1) {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// The answer to a line comes while the body is still being sent.
+func TestBatchStreams(t *testing.T) {
+	_, ts, _ := start(t, Options{})
+	pr, pw := io.Pipe()
+	req, _ := http.NewRequest(http.MethodPost, ts.URL+"/v1/batch", pr)
+	resps := make(chan *http.Response, 1)
+	go func() {
+		resp, err := ts.Client().Do(req)
+		if err != nil {
+			t.Error(err)
+			close(resps)
+			return
+		}
+		resps <- resp
+	}()
+	fmt.Fprintln(pw, `{"to":{"all":true},"text":"1"}`)
+	resp, ok := <-resps
+	if !ok {
+		return
+	}
+	defer resp.Body.Close()
+	r := bufio.NewReader(resp.Body)
+	for i := 1; i <= 50; i++ {
+		line, err := r.ReadString('\n')
+		if want := fmt.Sprintf("{\"line\":%d,\"id\":\"m%d\"}\n", i, i); err != nil || line != want {
+			t.Fatalf("%q %v, want %q", line, err, want)
+		}
+		if i < 50 {
+			fmt.Fprintf(pw, "{\"to\":{\"all\":true},\"text\":\"%d\"}\n", i+1)
+		}
+	}
+	pw.Close()
+	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+		t.Errorf("%q %v", rest, err)
+	}
+}
+
+// A client that reads nothing until it has sent everything is served too:
+// with one goroutine for both directions this would stand still.
+func TestBatchOfAClientThatReadsLast(t *testing.T) {
+	_, ts, _ := start(t, Options{})
+	c, err := net.Dial("tcp", ts.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.(*net.TCPConn).SetReadBuffer(4096)
+	line := `{"to":{"all":true},"text":"x","nonsense":"so that the answers are longer than the lines"}` + "\n"
+	const lines = 3000
+	fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", lines*len(line))
+	_ = c.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, strings.Repeat(line, lines)); err != nil {
+		t.Fatal(err)
+	}
+	if got := parseAnswers(t, readAnswer(t, bufio.NewReader(c)).body); len(got) != lines || got[lines-1].Line != lines {
+		t.Errorf("%d answers", len(got))
+	}
+}
+
+func TestBatchLimits(t *testing.T) {
+	_, ts, rec := start(t, Options{Limits: Limits{MaxBatchLine: 50, MaxBatchLines: 4}})
+	ok := `{"to":{"all":true},"text":"x"}` + "\n"
+	long := `{"to":{"all":true},"text":"` + strings.Repeat("x", 200_000) + `"}` + "\n"
+	got := parseAnswers(t, post(t, ts, "/v1/batch", ok+long+ok+long+ok+strings.Repeat(ok, 100_000)).body)
+	if len(got) != 5 || got[0].ID == "" || got[2].ID == "" {
+		t.Fatalf("%+v", got)
+	}
+	for _, i := range []int{1, 3} {
+		if got[i].Error == nil || got[i].Error.Type != CauseLineTooLong.Type() || !strings.Contains(got[i].Error.Detail, "50 bytes") {
+			t.Errorf("line %d: %+v", i+1, got[i].Error)
+		}
+	}
+	if e := got[4].Error; e == nil || e.Type != CauseTooManyLines.Type() || !strings.Contains(e.Detail, "4 lines") {
+		t.Errorf("last: %+v", e)
+	}
+	if n := len(rec.all()); n != 2 {
+		t.Errorf("%d published", n)
+	}
+	// Exactly the limit is no violation.
+	if got := parseAnswers(t, post(t, ts, "/v1/batch", strings.Repeat(ok, 4)).body); len(got) != 4 || got[3].ID == "" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Answers to batches that end early reach the client whole, and what is left
+// of the body is not taken for a request.
+func TestBatchThatFallsSilent(t *testing.T) {
+	_, ts, rec := start(t, Options{Limits: Limits{BatchIdleTimeout: 50 * time.Millisecond}})
+	c, err := net.Dial("tcp", ts.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	line := `{"to":{"all":true},"text":"x"}` + "\n"
+	fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n%s%s", line, `{"half`)
+	r := bufio.NewReader(c)
+	got := parseAnswers(t, readAnswer(t, r).body)
+	if len(got) != 2 || got[0].ID == "" || got[1].Error == nil || got[1].Error.Type != CauseSlow.Type() {
+		t.Fatalf("%+v", got)
+	}
+	fmt.Fprint(c, "POST /v1/all HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\nsmuggled")
+	if rest, _ := io.ReadAll(r); len(rest) > 0 {
+		t.Errorf("answered: %q", rest)
+	}
+	if n := len(rec.all()); n != 1 {
+		t.Errorf("%d published", n)
+	}
+}
+
+func TestBatchThatBreaksOff(t *testing.T) {
+	s, ts, rec := start(t, Options{})
+	c, err := net.Dial("tcp", ts.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	line := `{"to":{"all":true},"text":"x"}` + "\n"
+	fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n%s%s", line, strings.TrimSpace(line))
+	_ = c.(*net.TCPConn).CloseWrite()
+	got := parseAnswers(t, readAnswer(t, bufio.NewReader(c)).body)
+	if len(got) != 2 || got[0].ID == "" || got[1].Error == nil || got[1].Error.Type != CauseBody.Type() {
+		t.Fatalf("%+v", got)
+	}
+	if len(rec.all()) != 1 {
+		t.Error("a line without its end was published")
+	}
+	until(t, func() bool { return s.Stats().InFlight == 0 })
+}
+
+// A connection serves one batch after the other.
+func TestBatchKeepsTheConnection(t *testing.T) {
+	_, ts, _ := start(t, Options{})
+	c, err := net.Dial("tcp", ts.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	line := `{"to":{"all":true},"text":"x"}` + "\n"
+	for i := range 3 {
+		fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(line), line)
+		if got := parseAnswers(t, readAnswer(t, r).body); len(got) != 1 || got[0].ID != fmt.Sprintf("m%d", i+1) {
+			t.Fatalf("batch %d: %+v", i, got)
+		}
+	}
+}
+
+func TestBatchRefusals(t *testing.T) {
+	_, ts, _ := start(t, Options{})
+	if p := post(t, ts, "/v1/batch?exclude=x", "").problem(t); p.Type != CauseParameter.Type() || p.Field != "exclude" {
+		t.Errorf("%+v", p)
+	}
+	if p := post(t, ts, "/v1/batch", "", "Content-Encoding: gzip").problem(t); p.Status != 415 {
+		t.Errorf("%+v", p)
+	}
+	if a := post(t, ts, "/v1/batch", ""); a.StatusCode != 200 || a.body != "" {
+		t.Errorf("empty batch: %d %q", a.StatusCode, a.body)
+	}
+	if a := raw(t, ts, "POST /v1/batch HTTP/1.0\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"); len(parseAnswers(t, a.body)) != 1 {
+		t.Errorf("HTTP/1.0: %q", a.body)
+	}
+}
+
+// Stopping wakes a batch that waits and tells it where it got to.
+func TestBatchAtShutdown(t *testing.T) {
+	rec := &recorder{arrived: make(chan struct{}, 1)}
+	s, stop, served := serve(t, Options{Publisher: rec})
+	c, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1f\r\n%s\n\r\n", `{"to":{"all":true},"text":"x"}`)
+	<-rec.arrived
+	stop()
+	got := parseAnswers(t, readAnswer(t, bufio.NewReader(c)).body)
+	if len(got) != 2 || got[0].ID == "" || got[1].Error == nil || got[1].Error.Type != CauseShutdown.Type() || got[1].Error.RetryAfter < 1 {
+		t.Errorf("%+v", got)
+	}
+	c.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// serve runs a whole server on real ports until stop or the test's end.
+func serve(t *testing.T, o Options) (s *Server, stop context.CancelFunc, served chan error) {
+	t.Helper()
+	if o.Publisher == nil {
+		o.Publisher = &recorder{}
+	}
+	o.Address = "127.0.0.1:0"
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served = make(chan error, 1)
+	done := make(chan struct{})
+	go func() { served <- s.Serve(ctx); close(done) }()
+	t.Cleanup(func() { stop(); <-done })
+	return s, stop, served
+}
+
+// until polls a condition of the server that no answer tells.
+func until(t *testing.T, f func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-deadline:
+			t.Fatal("condition not reached within 10 s")
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package push
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"belfry/session"
+)
+
+func TestItem(t *testing.T) {
+	tests := []struct {
+		line string
+		want session.Message
+	}{
+		{`{"to":{"all":true},"text":"hi"}`, session.Message{Target: session.ToAll(), Payload: []byte("hi")}},
+		{`{"text":"a\"b\u00e9\n","to":{"topic":"a/b"}}`, session.Message{Target: session.ToTopics("a/b"), Payload: []byte("a\"bé\n")}},
+		{`{"to":{"topics":["a","b"]},"json":{ "x" : [1, 2.50, "\u00e9"] }}`, session.Message{Target: session.ToTopics("a", "b"), Payload: []byte(`{ "x" : [1, 2.50, "\u00e9"] }`)}},
+		{`{"to":{"user":"J\u00f6rg /.."},"json":null}`, session.Message{Target: session.ToUsers("Jörg /.."), Payload: []byte(`null`)}},
+		{`{"to":{"users":["a","b"]},"json":"s"}`, session.Message{Target: session.ToUsers("a", "b"), Payload: []byte(`"s"`)}},
+		{`{"to":{"session":"` + testSID + `"},"base64":"/wD+"}`, session.Message{Target: session.ToSessions(testSID), Kind: session.Binary, Payload: []byte("\xff\x00\xfe")}},
+		{`{"to":{"sessions":["` + testSID + `"]},"text":""}`, session.Message{Target: session.ToSessions(testSID)}},
+		{"\t{ \"to\" : { \"all\" : true } , \"text\" : \"x\" , \"exclude\" : \"" + testSID + "\" , \"key\" : \"k\" } ", session.Message{Target: session.ToAll(), Exclude: testSID, Key: "k", Payload: []byte("x")}},
+		{`{"to":{"all":true},"base64":""}`, session.Message{Target: session.ToAll(), Kind: session.Binary}},
+	}
+	for _, tt := range tests {
+		line := []byte(tt.line)
+		m, p := parseItem(line, 100)
+		if p != nil {
+			t.Errorf("%s: %+v", tt.line, p)
+			continue
+		}
+		for i := range line {
+			line[i] = 'X' // whatever the message kept of it shows now
+		}
+		if fmt.Sprintf("%+v", *m) != fmt.Sprintf("%+v", tt.want) {
+			t.Errorf("%s\n got %+v\nwant %+v", tt.line, *m, tt.want)
+		}
+	}
+}
+
+func TestItemRefusals(t *testing.T) {
+	many := func(n int) string { return strings.TrimSuffix(strings.Repeat(`"t",`, n), ",") }
+	tests := []struct {
+		line   string
+		cause  Cause
+		field  string
+		detail string
+	}{
+		{`{"to":{"all":true},"text":"hi"`, CauseLine, "", "not valid JSON at byte 30"},
+		{`{"to":{"all":true},"text":"hi"} {}`, CauseLine, "", "not valid JSON"},
+		{"{\"to\":{\"all\":true},\"text\":\"\xff\"}", CauseLine, "", "UTF-8"},
+		{`[1]`, CauseLine, "", "object"},
+		{`"text"`, CauseLine, "", "object"},
+		{`{}`, CauseField, "to", "missing"},
+		{`{"text":"x"}`, CauseField, "to", "missing"},
+		{`{"to":{"all":true}}`, CauseField, "text", "one of text, json and base64"},
+		{`{"to":{"all":true},"text":"x","json":1}`, CauseField, "json", "one of"},
+		{`{"to":{"all":true},"text":"x","text":"y"}`, CauseField, "text", "twice"},
+		{`{"to":{"all":true},"to":{"all":true},"text":"x"}`, CauseField, "to", "twice"},
+		{`{"to":{"all":true},"key":"a","key":"a","text":"x"}`, CauseField, "key", "twice"},
+		{`{"to":{"all":true},"Text":"x"}`, CauseField, "Text", "unknown"},
+		{`{"to":{"all":true},"text":"x","ttl":5}`, CauseField, "ttl", "unknown"},
+		{`{"to":{"all":true},"text":5}`, CauseField, "text", "not a string"},
+		{`{"to":{"all":true},"text":"\ud800"}`, CauseField, "text", "surrogate"},
+		{`{"to":{"all":true},"base64":"/wD"}`, CauseField, "base64", "padding"},
+		{`{"to":{"all":true},"base64":"_-D+"}`, CauseField, "base64", "standard alphabet"},
+		{`{"to":{"all":true},"base64":"/x=="}`, CauseField, "base64", "standard alphabet"}, // bits that say nothing
+		{`{"to":{"all":true},"text":"123456789012345678901"}`, CausePayloadTooLarge, "text", "21 bytes; allowed are at most 20"},
+		{`{"to":{"all":true},"json":[1,2,3,4,5,6,7,8,9,10]}`, CausePayloadTooLarge, "json", "22 bytes"},
+		{`{"to":{"all":true},"exclude":"x","text":"x"}`, CauseField, "exclude", "30"},
+		{`{"to":{"all":true},"exclude":null,"text":"x"}`, CauseField, "exclude", "not a string"},
+		{`{"to":{"all":true},"key":"","text":"x"}`, CauseField, "key", "1 to 128"},
+		{`{"to":{"all":false},"text":"x"}`, CauseField, "to.all", "true"},
+		{`{"to":{},"text":"x"}`, CauseField, "to", "0 members"},
+		{`{"to":{"topic":"a","user":"b"},"text":"x"}`, CauseField, "to", "2 members"},
+		{`{"to":"all","text":"x"}`, CauseField, "to", "not an object"},
+		{`{"to":{"room":"a"},"text":"x"}`, CauseField, "to.room", "unknown"},
+		{`{"to":{"topic":["a"]},"text":"x"}`, CauseField, "to.topic", "not a string"},
+		{`{"to":{"topic":"a..b"},"text":"x"}`, CauseField, "to.topic", "empty token"},
+		{`{"to":{"topics":"a"},"text":"x"}`, CauseField, "to.topics", "not an array"},
+		{`{"to":{"topics":[]},"text":"x"}`, CauseField, "to.topics", "1 to 256"},
+		{`{"to":{"topics":["a",1]},"text":"x"}`, CauseField, "to.topics[1]", "not a string"},
+		{`{"to":{"topics":[` + many(257) + `]},"text":"x"}`, CauseField, "to.topics", "1 to 256"},
+		{`{"to":{"user":"a\u0000"},"text":"x"}`, CauseField, "to.user", "control"},
+		{`{"to":{"session":"abc"},"text":"x"}`, CauseField, "to.session", "30"},
+	}
+	for _, tt := range tests {
+		m, p := parseItem([]byte(tt.line), 20)
+		if p == nil {
+			t.Errorf("%s was taken: %+v", tt.line, m)
+			continue
+		}
+		if p.cause != tt.cause || p.field != tt.field || !strings.Contains(p.detail, tt.detail) {
+			t.Errorf("%.80s\n got %v %q %q\nwant %v %q %q", tt.line, p.cause, p.field, p.detail, tt.cause, tt.field, tt.detail)
+		}
+	}
+}
+
+// No line makes the parser panic, and what it takes is what it says.
+func FuzzItem(f *testing.F) {
+	for _, s := range []string{
+		`{"to":{"all":true},"text":"hi"}`, `{"to":{"topics":["a","b"]},"json":{ "x" : [1, 2.50] },"key":"k"}`,
+		`{"to":{"session":"` + testSID + `"},"base64":"/wD+","exclude":"` + testSID + `"}`, `{"to":{"user":"\ud83d\ude00"},"text":""}`, `{"to":{}}`, `[]`, ``,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		m, p := parseItem(line, 1000)
+		if (m == nil) == (p == nil) {
+			t.Fatalf("%q: %v and %v", line, m, p)
+		}
+		if p != nil {
+			if !json.Valid(p.appendJSON(nil)) {
+				t.Fatalf("%q: problem %s", line, p.appendJSON(nil))
+			}
+			return
+		}
+		if err := m.Target.Check(); err != nil || len(m.Payload) > 1000 || m.Kind == session.Text && !utf8.Valid(m.Payload) {
+			t.Fatalf("%q: %+v, %v", line, m, err)
+		}
+	})
+}
+
+func TestItemProblemOfPlainErrors(t *testing.T) {
+	if p := itemProblem(errors.New("x")); p.cause != CauseLine {
+		t.Error(p.cause)
+	}
+}
