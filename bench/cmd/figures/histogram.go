@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,6 +77,6 @@ func (h histogram) total() float64 {
 }
 
 func (h histogram) quantiles() bench.Quantiles {
-	ns := func(q float64) int64 { return int64(min(h.quantile(q)*1e9, math.MaxInt64/2)) }
+	ns := func(q float64) int64 { return int64(min(h.quantile(q)*1e9, 1<<62)) }
 	return bench.Quantiles{Count: int64(h.total()), P50: ns(0.5), P99: ns(0.99), P999: ns(0.999), Max: ns(1)}
 }

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"belfry/bench"
+)
+
+// TestMain lets the test binary stand for the programs it starts: itself as
+// client and floor, and a server with belfry's flags and API.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "client", "floor":
+			main()
+			os.Exit(0)
+		case "serve":
+			if err := fakeCommand().Execute(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// fake is a server with just enough of belfry's API, and with faults on
+// demand, named by FAKE_FAULT.
+type fake struct {
+	mu       sync.Mutex
+	sessions map[string]net.Conn
+	pushes   int
+	fault    string
+	sent     int
+}
+
+func fakeCommand() *cobra.Command {
+	var listen, api string
+	root := &cobra.Command{Use: "fake"}
+	serve := &cobra.Command{Use: "serve", RunE: func(*cobra.Command, []string) error {
+		return (&fake{sessions: map[string]net.Conn{}, fault: os.Getenv("FAKE_FAULT")}).run(listen, api)
+	}}
+	serve.Flags().StringVar(&listen, "listen", "", "")
+	serve.Flags().StringVar(&api, "api", "", "")
+	serve.Flags().Bool("dev", false, "")
+	serve.Flags().Int("shards", 0, "")
+	serve.Flags().String("log-level", "", "")
+	root.AddCommand(serve)
+	return root
+}
+
+func (f *fake) run(listen, api string) error {
+	if f.fault == "start" {
+		return fmt.Errorf("a reason not to start")
+	}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {})
+	mux.HandleFunc("POST /v1/all", func(w http.ResponseWriter, r *http.Request) { f.push(w, r, "") })
+	mux.HandleFunc("POST /v1/users/{uid}", func(w http.ResponseWriter, r *http.Request) { f.push(w, r, r.PathValue("uid")) })
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		fmt.Fprintf(w, "%s_bucket{le=\"0.002\"} %d\n%s_bucket{le=\"+Inf\"} %d\n", pushMetric, f.pushes, pushMetric, f.pushes)
+	})
+	go http.Serve(l, http.HandlerFunc(f.upgrade))
+	if d, err := time.ParseDuration(os.Getenv("BELFRY_SESSION_PING_INTERVAL")); err == nil {
+		go func() {
+			for range time.Tick(d) {
+				f.write([]byte{0x89, 0}, "")
+			}
+		}()
+	}
+	return http.ListenAndServe(api, mux)
+}
+
+func (f *fake) upgrade(w http.ResponseWriter, r *http.Request) {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil || r.URL.Path != clientPath {
+		return
+	}
+	f.mu.Lock()
+	f.sessions[r.URL.Query().Get("uid")] = c
+	f.mu.Unlock()
+	io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+bench.Accept+"\r\n\r\n")
+	go io.Copy(io.Discard, bufio.NewReaderSize(c, 64))
+}
+
+func (f *fake) push(w http.ResponseWriter, r *http.Request, uid string) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil || r.ContentLength != int64(len(body)) {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	f.mu.Lock()
+	f.sent++
+	busy := f.sent%7 == 0
+	f.mu.Unlock()
+	if busy { // the push has to be repeated
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	f.write(bench.AppendTextFrame(nil, body), uid)
+	w.WriteHeader(http.StatusAccepted)
+	io.WriteString(w, `{"id":"x"}`)
+}
+
+func (f *fake) write(frame []byte, uid string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if uid != "" {
+		f.pushes++
+		f.sessions[uid].Write(frame)
+		return
+	}
+	for uid, c := range f.sessions {
+		if uid == bench.UID(3) && len(frame) > 2 {
+			switch f.fault {
+			case "double":
+				c.Write(frame)
+			case "close":
+				c.Close()
+				continue
+			}
+		}
+		c.Write(frame)
+	}
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"belfry/bench"
+)
+
+// small is a measurement of a moment, with the fake as server.
+func small(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd := command()
+	cmd.SetOut(&out)
+	cmd.SetArgs(append([]string{"--server", self, "--conns", "60", "--base", "20", "--rounds", "2", "--memory-rounds", "1",
+		"--broadcasts", "5", "--settle", "50ms", "--ping", "100ms", "--push", "200ms", "--shards", "2",
+		"--only", "memory,fanout,push", "--timeout", "1m"}, args...))
+	err = cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func TestEverythingAgainstFake(t *testing.T) {
+	out, err := small(t, "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rows) != 6 {
+		t.Errorf("%d rows", len(r.Rows))
+	}
+	for _, row := range r.Rows {
+		if row.Missing != "" {
+			t.Errorf("%s: %s", row.What, row.Missing)
+		}
+	}
+	if n := len(r.Measured.Floor); n != 2 || len(r.Measured.Server) != 2 || len(r.Measured.Memory) != 1 {
+		t.Fatalf("%d rounds", n)
+	}
+	for i := range 2 {
+		f, s := r.Measured.Floor[i], r.Measured.Server[i]
+		if len(f.Fanout) != 2 || f.Fanout[0].Threads != 2 || f.Fanout[1].Threads != 1 || len(s.Fanout) != 1 || len(s.Fanout[0].Walls) != 5 {
+			t.Errorf("fan-outs of round %d: %+v, %+v", i, f.Fanout, s.Fanout)
+		}
+		for _, x := range append(s.Fanout, f.Fanout...) {
+			if x.CPU <= 0 || x.Wall <= 0 {
+				t.Errorf("round %d: %+v", i, x)
+			}
+		}
+		if f.Connects <= 0 || s.Connects <= 0 {
+			t.Errorf("round %d: %v and %v connects a second", i, f.Connects, s.Connects)
+		}
+		if p := s.Push; p == nil || p.Client.Count != 40 || p.Server.Count != 40 || p.Server.P99 != 2e6 || p.Broadcasts < 2 || p.Refused == 0 {
+			t.Errorf("round %d: %+v", i, p)
+		}
+	}
+	if m := r.Measured.Memory[0]; !m.Heartbeat || m.Base == 0 {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestFaultsAreFound(t *testing.T) {
+	for fault, want := range map[string]string{
+		"double": "Duplicated:",
+		"close":  "EOF 1",
+		"start":  "a reason not to start",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			o := smallOptions(t)
+			o.env = []string{"FAKE_FAULT=" + fault}
+			err := withSide(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *pool, s side) error {
+				if _, err := connectAll(ctx, o, p, s); err != nil {
+					return err
+				}
+				if fault != "close" {
+					_, err := measureFanout(ctx, o, p, s)
+					return err
+				}
+				if _, err := s.broadcast(ctx, p.next, o.size); err != nil { // nobody waits: one will not get it
+					return err
+				}
+				for {
+					if sum, err := p.stats(ctx); err != nil || sum.Open < p.total {
+						return errors.Join(err, p.verify(ctx, s))
+					}
+					if err := sleep(ctx, time.Millisecond); err != nil {
+						return err
+					}
+				}
+			})
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v; want %q in it", err, want)
+			}
+		})
+	}
+}
+
+func smallOptions(t *testing.T) options {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return options{server: self, conns: 20, base: 10, topics: 2, clients: 2, shards: 2, broadcasts: 5, size: 128}
+}
+
+func TestFloorAgainstItself(t *testing.T) {
+	out, err := small(t, "--server", "floor", "--rounds", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| what ", "not measured", "publish → last receipt", "floor with 2 threads", bench.Machine()} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "NaN") || strings.Contains(out, "%!") {
+		t.Errorf("\n%s", out)
+	}
+}
+
+func TestCheckFails(t *testing.T) {
+	// The push row is not measured with the floor as server.
+	if _, err := small(t, "--server", "floor", "--rounds", "1", "--only", "push", "--check"); err == nil {
+		t.Error("a target that was not measured passed --check")
+	}
+}
+
+func TestTimeoutEndsEverything(t *testing.T) {
+	_, err := small(t, "--timeout", "300ms", "--push", "1m")
+	if err == nil || !strings.Contains(err.Error(), "--timeout") && !strings.Contains(err.Error(), "killed") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestFlagsAreChecked(t *testing.T) {
+	for flag, value := range map[string]string{
+		"--conns": "1", "--base": "60", "--clients": "0", "--shards": "0", "--rounds": "0", "--memory-rounds": "0",
+		"--broadcasts": "0", "--size": "10", "--push": "0s", "--only": "tea", "--server": "/nonexistent",
+	} {
+		if _, err := small(t, flag, value); err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s %s: %v", flag, value, err)
+		}
+	}
+}
+
+// A client process ends with the program that drives it.
+func TestClientEndsWithItsInput(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "client")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	const before = `# TYPE x histogram
+x_bucket{le="0.001"} 10
+x_bucket{le="0.005"} 10
+x_bucket{le="+Inf"} 10
+x_sum 1
+`
+	const after = `x_bucket{le="+Inf",scope="user"} 100
+x_bucket{scope="user",le="0.001"} 60
+x_bucket{le="0.005",scope="user"} 99
+xy_bucket{le="1"} 7
+x_bucket{scope="session",le="0.001"} 10
+x_bucket{scope="session",le="0.005"} 10
+x_bucket{scope="session",le="+Inf"} 10
+x_count 110
+`
+	old, err1 := parseHistogram(before, "x")
+	now, err2 := parseHistogram(after, "x")
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	if d := now.since(old); !slices.Equal(d.counts, []float64{60, 99, 100}) || !slices.Equal(now.counts, []float64{70, 109, 110}) {
+		t.Errorf("added %v to give %v", d.counts, now.counts)
+	}
+	q := now.quantiles()
+	if q.Count != 110 || q.P50 != 1e6 || q.P99 != 5e6 || q.P999 != q.Max || q.Max != 1<<62 {
+		t.Errorf("%+v", q)
+	}
+	if q := old.since(old).quantiles(); q != (bench.Quantiles{}) {
+		t.Errorf("of nothing: %+v", q)
+	}
+	if none, err := parseHistogram(after, "y"); err != nil || none.quantiles().Count != 0 {
+		t.Errorf("of a metric that is not there: %+v, %v", none, err)
+	}
+	for _, bad := range []string{`x_bucket{le="much"} 1`, `x_bucket{le="1"} many`, `x_bucket{} 1`} {
+		if _, err := parseHistogram(bad, "x"); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+}
+
+func TestParseAllocs(t *testing.T) {
+	const out = `goos: linux
+BenchmarkDeliver/plain-2         	 1000000	      1034 ns/op	       0 B/op	       0 allocs/op
+BenchmarkDeliver/many-2          	 1000000	      1034 ns/op	        12.5 MB/s	      16 B/op	       2 allocs/op
+BenchmarkInboundFrame-2          	 5000000	       234 ns/op	       0 B/op	       0 allocs/op
+BenchmarkOther-2                 	 5000000	       234 ns/op	       0 B/op	       9 allocs/op
+PASS
+`
+	a := parseAllocs(out)
+	if a.Delivery != 2 || a.Inbound != 0 || len(a.Lines) != 3 {
+		t.Errorf("%+v", a)
+	}
+	if a := parseAllocs("PASS\n"); a.Delivery != -1 || a.Inbound != -1 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 15000: "15000", 17753.4: "17753", 218.46: "218", 6.6819: "6.68", 0.91234: "0.912", 42.26: "42.3", -0.5: "-0.500"} {
+		if got := number(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
+
+// The API may refuse a push for good: that is an error with its words.
+func TestAPIErrors(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		c.Read(make([]byte, 4096))
+		io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo long")
+	}()
+	a, err := dialAPI(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	_, err = a.push(t.Context(), "/v1/all", bench.Broadcast, 1, 128)
+	if err == nil || !strings.Contains(err.Error(), "413") || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("%v", err)
+	}
+}
