@@ -15,11 +15,11 @@ func (s *Shard) dropQueue(c *conn) {
 	if c.queue == 0 {
 		return
 	}
-	q := s.queues.get(c.queue)
+	q := s.queues.Get(c.queue)
 	for i := range q.n {
 		s.let(q.frames[q.at(i)])
 	}
-	s.queues.drop(c.queue)
+	s.queues.Drop(c.queue)
 	c.queue = 0
 	s.backlogged.Add(-1)
 	if len(q.frames) <= 64 && len(s.freeQueues) < 64 {
@@ -36,7 +36,7 @@ func (s *Shard) DropBacklog(slot uint32) {
 	if c.queue == 0 {
 		return
 	}
-	q := s.queues.get(c.queue)
+	q := s.queues.Get(c.queue)
 	for {
 		f := q.removeFirst(func(*Frame) bool { return true })
 		if f == nil {
@@ -56,7 +56,7 @@ func (s *Shard) Backlog(slot uint32) (frames, bytes int) {
 	if c.queue == 0 {
 		return 0, 0
 	}
-	q := s.queues.get(c.queue)
+	q := s.queues.Get(c.queue)
 	return q.n, q.bytes
 }
 

@@ -48,3 +48,6 @@ func (b *Batch) Len() int { return len(b.b) }
 
 // Frames returns how many frames one connection gets.
 func (b *Batch) Frames() int { return len(b.parts) }
+
+// Frame returns the i-th frame.
+func (b *Batch) Frame(i int) *Frame { return b.parts[i] }

@@ -1,14 +1,14 @@
 package poller
 
-// index keeps the few things that only some connections have at a time, and
+// Index keeps the few things that only some connections have at a time, and
 // names each by a number above 0, which fits into a record without pointers.
-type index[T any] struct {
+type Index[T any] struct {
 	items []T
 	free  []uint32
 }
 
-// put stores v and returns its number.
-func (x *index[T]) put(v T) uint32 {
+// Put stores v and returns its number.
+func (x *Index[T]) Put(v T) uint32 {
 	if n := len(x.free); n > 0 {
 		i := x.free[n-1]
 		x.free = x.free[:n-1]
@@ -19,11 +19,15 @@ func (x *index[T]) put(v T) uint32 {
 	return uint32(len(x.items))
 }
 
-func (x *index[T]) get(i uint32) T    { return x.items[i-1] }
-func (x *index[T]) set(i uint32, v T) { x.items[i-1] = v }
+// Get and Set read and replace what number i stands for.
+func (x *Index[T]) Get(i uint32) T    { return x.items[i-1] }
+func (x *Index[T]) Set(i uint32, v T) { x.items[i-1] = v }
 
-// drop forgets number i. When the last is gone the memory goes too.
-func (x *index[T]) drop(i uint32) {
+// Len returns how many things are kept.
+func (x *Index[T]) Len() int { return len(x.items) - len(x.free) }
+
+// Drop forgets number i. When the last is gone the memory goes too.
+func (x *Index[T]) Drop(i uint32) {
 	var zero T
 	x.items[i-1] = zero
 	x.free = append(x.free, i)

@@ -38,20 +38,20 @@ func New(o Options) (*Loop, error) {
 	for i := range o.Shards {
 		s, err := newShard(l, i)
 		if err != nil {
-			l.discard()
+			l.Discard()
 			return nil, err
 		}
 		l.shards = append(l.shards, s)
 	}
 	if err := l.listen(); err != nil {
-		l.discard()
+		l.Discard()
 		return nil, err
 	}
 	return l, nil
 }
 
-// discard gives back what a loop that was never started has.
-func (l *Loop) discard() {
+// Discard gives back what a loop that was never started has.
+func (l *Loop) Discard() error {
 	for _, s := range l.shards {
 		for _, ln := range s.listeners {
 			sysClose(ln.fd)
@@ -59,6 +59,7 @@ func (l *Loop) discard() {
 		s.closeArrivals()
 		s.closeSet()
 	}
+	return nil
 }
 
 // Processors returns what GOMAXPROCS should at least be for a number of
@@ -156,7 +157,7 @@ func (l *Loop) Close(ctx context.Context) error {
 	}
 	l.closed = true
 	if l.drives == nil {
-		l.discard()
+		l.Discard()
 		return nil
 	}
 	close(l.watched)

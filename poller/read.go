@@ -4,9 +4,9 @@ import (
 	"syscall"
 )
 
-// maxTail is what a handler may leave unconsumed: a quarter of a read, so that
+// MaxUnread is how many bytes a handler may leave unconsumed: a quarter of a read, so that
 // there is always room to read behind it.
-const maxTail = scratchSize / 4
+const MaxUnread = scratchSize / 4
 
 // read takes what a connection has received, and shows it to the handler
 // behind what it left unconsumed.
@@ -15,7 +15,7 @@ func (s *Shard) read(slot uint32, c *conn) {
 	for range maxReads {
 		kept := 0
 		if c.tail != 0 {
-			kept = copy(s.scratch, s.tails.get(c.tail))
+			kept = copy(s.scratch, s.tails.Get(c.tail))
 		}
 		n, e := sysRecv(c.fd, s.scratch[kept:])
 		switch {
@@ -43,7 +43,7 @@ func (s *Shard) receive(slot uint32, c *conn, n int) {
 	gen := c.gen
 	kept := 0
 	if c.tail != 0 {
-		t := s.tails.get(c.tail)
+		t := s.tails.Get(c.tail)
 		kept = len(t)
 		if n == 0 {
 			copy(s.scratch, t)
@@ -55,7 +55,7 @@ func (s *Shard) receive(slot uint32, c *conn, n int) {
 		return
 	}
 	rest := p[used:]
-	if len(rest) > maxTail {
+	if len(rest) > MaxUnread {
 		s.opt.Log.Error("handler left too much unread")
 		s.kill(slot, CauseHandler, errTail)
 		return
@@ -72,16 +72,16 @@ func (s *Shard) keepTail(c *conn, rest []byte) {
 	}
 	var t []byte
 	if c.tail != 0 {
-		t = s.tails.get(c.tail)
+		t = s.tails.Get(c.tail)
 	} else if n := len(s.freeTails); n > 0 {
 		t = s.freeTails[n-1]
 		s.freeTails = s.freeTails[:n-1]
 	}
 	t = append(t[:0], rest...)
 	if c.tail != 0 {
-		s.tails.set(c.tail, t)
+		s.tails.Set(c.tail, t)
 	} else {
-		c.tail = s.tails.put(t)
+		c.tail = s.tails.Put(t)
 	}
 }
 
@@ -89,9 +89,9 @@ func (s *Shard) dropTail(c *conn) {
 	if c.tail == 0 {
 		return
 	}
-	if t := s.tails.get(c.tail); cap(t) <= 4096 && len(s.freeTails) < 256 {
+	if t := s.tails.Get(c.tail); cap(t) <= 4096 && len(s.freeTails) < 256 {
 		s.freeTails = append(s.freeTails, t)
 	}
-	s.tails.drop(c.tail)
+	s.tails.Drop(c.tail)
 	c.tail = 0
 }

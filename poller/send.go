@@ -89,7 +89,7 @@ func (s *Shard) SendControl(slot uint32, p []byte) SendResult {
 	if c.flags&(flagDead|flagFinish) != 0 {
 		return SendError
 	}
-	q := s.queues.get(c.queue)
+	q := s.queues.Get(c.queue)
 	if q.controls >= maxControl {
 		return Dropped
 	}
@@ -127,10 +127,10 @@ func (s *Shard) enqueue(slot uint32, c *conn, f *Frame, sent int) SendResult {
 	var q *queue
 	if c.queue == 0 {
 		q = s.newQueue()
-		c.queue = s.queues.put(q)
+		c.queue = s.queues.Put(q)
 		s.backlogged.Add(1)
 	} else {
-		q = s.queues.get(c.queue)
+		q = s.queues.Get(c.queue)
 	}
 	r, fits := Queued, true
 	if sent == 0 { // the rest of a frame that has begun must follow, whatever the bounds
@@ -156,7 +156,7 @@ func (s *Shard) flush(slot uint32, c *conn) {
 		s.arm(slot, c)
 		return
 	}
-	q := s.queues.get(c.queue)
+	q := s.queues.Get(c.queue)
 	for q.n > 0 {
 		p := q.front()
 		if q.n > 1 && len(p) < joinSize {

@@ -33,8 +33,8 @@ type Shard struct {
 	events     [256]epollEvent
 	scratch    []byte // every read lands here
 	joined     []byte // what several queued frames are copied into for one send
-	tails      index[[]byte]
-	queues     index[*queue]
+	tails      Index[[]byte]
+	queues     Index[*queue]
 	freeTails  [][]byte
 	freeQueues []*queue
 	dead       []death

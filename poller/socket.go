@@ -31,10 +31,10 @@ func (s *Shard) Detach(slot uint32, unread []byte) Socket {
 	case unread != nil:
 		sock.Unread = append([]byte(nil), unread...)
 	case c.tail != 0:
-		sock.Unread = append([]byte(nil), s.tails.get(c.tail)...)
+		sock.Unread = append([]byte(nil), s.tails.Get(c.tail)...)
 	}
 	if c.queue != 0 {
-		q := s.queues.get(c.queue)
+		q := s.queues.Get(c.queue)
 		sock.Unsent = q.join(nil, q.bytes)
 	}
 	if c.flags&flagInSet != 0 {
@@ -107,7 +107,7 @@ func (s *Shard) arrive(a *arrival) {
 	if len(a.Unsent) > 0 {
 		f := &Frame{b: a.Unsent, sticky: true}
 		q := s.newQueue()
-		c.queue = s.queues.put(q)
+		c.queue = s.queues.Put(q)
 		s.backlogged.Add(1)
 		s.hold(f)
 		q.push(f)

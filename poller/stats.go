@@ -40,7 +40,8 @@ type Stats struct {
 	Backlogged   int   // of them, how many have something waiting to be sent
 	BacklogBytes int64 // bytes that wait, each shared frame counted once
 	SlabBytes    int64 // resident in the slabs at most
-	TickAge      float64
+	TickAge      float64   // of the shard that ticked longest ago, in seconds
+	TickAges     []float64 // of each shard
 }
 
 // Stats sums up all shards. Any goroutine.
@@ -71,9 +72,9 @@ func (l *Loop) Stats() Stats {
 		st.Connections += int(s.live.Load())
 		st.Backlogged += int(s.backlogged.Load())
 		st.SlabBytes += s.slabBytes.Load()
-		if age := s.tickAge().Seconds(); age > st.TickAge {
-			st.TickAge = age
-		}
+		age := s.tickAge().Seconds()
+		st.TickAge = max(st.TickAge, age)
+		st.TickAges = append(st.TickAges, age)
 	}
 	st.BacklogBytes = l.nodeBytes.Load()
 	return st

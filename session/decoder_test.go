@@ -264,6 +264,24 @@ func TestInboundStopsAtTheLimit(t *testing.T) {
 	if st.Cap() == 0 {
 		t.Error("Reset gave up a small buffer")
 	}
+	st.Reset(0)
+	in = frames(oBin+strings.Repeat("a", 600), oCont+strings.Repeat("b", 100))
+	if _, _, err := Next(in, &st, lim); err != nil || st.Cap() > 1000 {
+		t.Errorf("a buffer of %d for a message of at most 1,000, %v", st.Cap(), err)
+	}
+}
+
+// TestInboundIsUsedAgain gives one Inbound to message after message.
+func TestInboundIsUsedAgain(t *testing.T) {
+	var st Inbound
+	lim := Limits{MaxMessage: 4, MaxFragments: 2}
+	for i := range 5 {
+		p := frames(oText+"\xc3\xa4", fCont+"bc", fText+"whole")[:22] // "whole" is too long and not reached
+		n, ev, err := Next(p, &st, lim)
+		if n != 16 || string(ev.Payload) != "äbc" || err != nil || st.Active() {
+			t.Fatalf("message %d: %d, %+v, %v", i, n, ev, err)
+		}
+	}
 }
 
 func TestProtocolErrorCodes(t *testing.T) {

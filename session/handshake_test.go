@@ -273,6 +273,12 @@ func TestHandshakeAtTheLimit(t *testing.T) {
 		t.Errorf("head of %d bytes: %d, %v", len(head), n, refusal)
 	}
 	head = goodHead("Cookie: " + strings.Repeat("x", pad+1))
+	if _, _, refusal := h.Parse([]byte(head[:DefaultMaxHead-1])); refusal != nil {
+		t.Errorf("refused a byte too early: %v", refusal)
+	}
+	if _, _, refusal := h.Parse([]byte(head[:DefaultMaxHead])); refusal == nil || refusal.Status != 431 {
+		t.Errorf("%d bytes without an end: %v", DefaultMaxHead, refusal)
+	}
 	if _, _, refusal := h.Parse([]byte(head)); refusal == nil || refusal.Status != 431 {
 		t.Errorf("head of %d bytes: %v", len(head), refusal)
 	}

@@ -50,8 +50,7 @@ func (st *Inbound) begin(h header) {
 	if st.op == 0 {
 		st.op = h.op
 		st.buf = st.buf[:0]
-		st.fragments = 0
-		st.text = utf8State{}
+		st.fragments = 0 // text is complete, or the last message would not have ended
 	}
 	st.fragments++
 	st.inFrame, st.fin = true, h.fin

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"time"
 	"unicode/utf8"
 )
 
@@ -109,6 +110,10 @@ type Message struct {
 	Kind    Kind
 	Key     string // what latest-only replaces by; "" means the target itself
 	Payload []byte
+
+	// Received is when the message came to this node, for the measurement of
+	// latency; zero if that is not of interest. It is not sent on.
+	Received time.Time
 }
 
 // FieldError is bad input: the field that is wrong and what it may be.

@@ -157,7 +157,7 @@ func splitPort(p []byte) (host, port []byte) {
 // "example.com" while the browser says "https://example.com".
 func sameHost(o originParts, host []byte) bool {
 	name, port := splitPort(host)
-	if len(name) == 0 || !equalFold(o.host, name) {
+	if !equalFold(o.host, name) {
 		return false
 	}
 	mine, ok1 := portNumber(port, o.scheme)

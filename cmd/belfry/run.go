@@ -3,14 +3,123 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
+	"belfry/broadcast"
 	"belfry/config"
+	"belfry/push"
+	"belfry/session"
 )
+
+// belfry is a running node: what package has what is wired here and nowhere
+// else.
+type belfry struct {
+	cfg      *config.Config
+	log      *zap.Logger
+	bus      *broadcast.Node
+	sessions *session.Server
+	api      *push.Server
+	started  time.Time
+}
 
 // run starts a node with resolved settings and returns when ctx is done and
 // the node has stopped, or when it could not start.
 func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
-	return errors.New("this build has no engine")
+	n := &belfry{cfg: cfg, log: log, started: time.Now()}
+	if err := n.open(); err != nil {
+		return errors.Join(err, n.abandon())
+	}
+	serving, stopServing := context.WithCancel(context.Background())
+	defer stopServing()
+	served := make(chan error, 1)
+	go func() { served <- n.api.Serve(serving) }()
+	n.sayReady()
+
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-served:
+		log.Error("the API has stopped", zap.Error(failed))
+		served <- failed
+	}
+	return errors.Join(failed, n.shutdown(stopServing, served))
+}
+
+// open makes all parts and starts them, innermost first.
+func (n *belfry) open() (err error) {
+	if n.bus, err = broadcast.Open(busOptions(n.cfg, n.log)); err != nil {
+		return err
+	}
+	opt, err := n.sessionOptions()
+	if err != nil {
+		return err
+	}
+	if n.sessions, err = session.New(opt); err != nil {
+		return err
+	}
+	if n.api, err = n.newAPI(); err != nil {
+		return err
+	}
+	if err = n.api.Listen(); err != nil {
+		return err
+	}
+	n.bus.Start(n.sessions)
+	return n.sessions.Start()
+}
+
+// abandon gives back what open has taken before it failed.
+func (n *belfry) abandon() error {
+	var errs []error
+	if n.sessions != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		errs = append(errs, n.sessions.Shutdown(ctx, 0))
+	}
+	if n.bus != nil {
+		errs = append(errs, n.bus.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// shutdown ends the node within shutdown.grace: the API says that it is not
+// ready and takes no more pushes, what was accepted goes out to the other
+// nodes, and the sessions are closed at the set pace.
+func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
+	n.log.Info("shutting down", zap.Duration("grace", n.cfg.Shutdown.Grace), zap.Int64("sessions", n.sessions.Stats().Sessions))
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Shutdown.Grace)
+	defer cancel()
+	stopServing()
+	var errs []error
+	if err := n.bus.Drain(ctx); err != nil {
+		n.log.Warn("messages for other nodes were lost", zap.Error(err))
+	}
+	var cut *session.CutOffError
+	if err := n.sessions.Shutdown(ctx, n.cfg.Shutdown.Pace); errors.As(err, &cut) {
+		n.log.Warn("connections were cut off", zap.Int("connections", cut.Connections))
+	} else if err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, n.bus.Close(), <-served)
+	n.log.Info("stopped")
+	return errors.Join(errs...)
+}
+
+// sayReady logs where everything is. Scripts read this line.
+func (n *belfry) sayReady() {
+	n.log.Info("ready",
+		zap.String("node", n.bus.Name()),
+		zap.Stringers("listen", n.sessions.Addrs()),
+		zap.Stringer("api", n.api.Addr()),
+		zap.Stringer("monitor", n.api.HealthAddr()),
+		zap.String("nats", n.bus.NATSAddr()),
+		zap.String("cluster", n.bus.ClusterAddr()),
+		zap.Int("shards", n.cfg.Shards),
+		zap.Int("max_connections", n.cfg.MaxConnections),
+	)
+	if n.cfg.Dev {
+		fmt.Printf("\n  belfry is up.  Open  http://%s/\n  and push to it:      curl -d hello http://%s/v1/all\n\n", n.api.Addr(), n.api.Addr())
+	}
 }

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"runtime"
+	"strconv"
+	"time"
+
+	"belfry/metrics"
+	"belfry/push"
+	"belfry/session"
+)
+
+// values reads every metric.
+func (n *belfry) values() metrics.Values {
+	st, bus, api := n.sessions.Stats(), n.bus.Stats(), n.api.Stats()
+	var v metrics.Values
+	v.Build.Info = map[[2]string]uint64{{buildVersion(), runtime.Version()}: 1}
+	v.Sessions = metrics.Sessions{
+		Connections:   uint64(st.Poller.Connections),
+		Limit:         uint64(n.cfg.MaxConnections),
+		Upgrading:     uint64(max(st.Pending, 0)),
+		Open:          uint64(max(st.Sessions, 0)),
+		Users:         uint64(st.Users),
+		Topics:        uint64(st.Topics),
+		Subscriptions: uint64(st.Subscriptions),
+		Accepted:      st.Poller.Accepted,
+		AcceptErrors:  st.Poller.AcceptErrors,
+		Upgrades:      st.Upgrades,
+		Closed:        st.Closed,
+		Moves:         st.Poller.MovedIn,
+		Pings:         st.PingsOut,
+		Pongs:         st.PongsIn,
+		LimitsHit:     st.Limits,
+	}
+	v.Traffic = metrics.Traffic{
+		Messages:       st.MessagesIn,
+		MessageBytes:   st.BytesIn,
+		Dropped:        st.Unwanted,
+		Commands:       st.Commands,
+		CommandErrors:  st.CommandErrors,
+		Pushes:         st.Pushes,
+		Deliveries:     st.Deliveries,
+		DeliveredBytes: st.Poller.WrittenBytes,
+		Undelivered:    map[string]uint64{"drop-oldest": st.Poller.DroppedOldest, "latest-only": st.Poller.DroppedLatest},
+		Passes:         st.Passes,
+		Coalesced:      st.Coalesced,
+		Backlogged:     uint64(st.Poller.Backlogged),
+		BacklogBytes:   uint64(max(st.Poller.BacklogBytes, 0)),
+		Slow:           st.Poller.ShortWrites,
+	}
+	v.Shards = metrics.Shards{
+		Number:      uint64(n.cfg.Shards),
+		TickAge:     map[string]float64{},
+		Stalls:      st.Poller.Stalls,
+		MailboxFull: st.Poller.MailboxFull,
+		Offheap:     map[string]uint64{"connections": uint64(st.Poller.SlabBytes)},
+	}
+	for i, age := range st.Poller.TickAges {
+		v.Shards.TickAge[strconv.Itoa(i)] = age
+	}
+	v.Bus = metrics.Bus{
+		Reconnects:    bus.Reconnects,
+		Subscriptions: uint64(bus.Subscriptions),
+		Published:     bus.Published,
+		Received:      bus.Received,
+		Lost: map[string]uint64{
+			"unconfirmed": bus.LostUnconfirmed, "too_large": bus.LostTooLarge, "shutdown": bus.LostShutdown,
+			"receive": bus.LostReceive, "overload": bus.LostOverload,
+		},
+		Gaps:           bus.Gaps,
+		Malformed:      bus.Malformed,
+		Duplicates:     bus.Duplicates,
+		OutboxMessages: uint64(bus.OutboxMessages),
+		OutboxBytes:    uint64(bus.OutboxBytes),
+	}
+	if bus.Connected {
+		v.Bus.Connected = 1
+	}
+	v.HTTP = httpValues(api)
+	return v
+}
+
+func httpValues(api push.Stats) metrics.HTTP {
+	v := metrics.HTTP{
+		Requests:           map[[2]string]uint64{},
+		Rejected:           map[string]uint64{},
+		BatchLines:         api.Lines,
+		BatchLinesRejected: map[string]uint64{},
+		PayloadBytes:       api.PayloadBytes,
+		InFlight:           uint64(api.InFlight),
+		Connections:        uint64(api.Connections),
+		ConnectionsRefused: api.ConnectionsRefused,
+	}
+	for _, r := range api.Requests {
+		v.Requests[[2]string{r.Route, strconv.Itoa(r.Status)}] = r.Count
+	}
+	for _, c := range api.Rejected {
+		v.Rejected[string(c.Cause)] = c.Count
+	}
+	for _, c := range api.LinesRejected {
+		v.BatchLinesRejected[string(c.Cause)] = c.Count
+	}
+	return v
+}
+
+// overview is what GET /v1/stats answers.
+type overview struct {
+	Node    string  `json:"node"`
+	Version string  `json:"version"`
+	Uptime  float64 `json:"uptime_seconds"`
+	Shards  int     `json:"shards"`
+
+	Connections    int   `json:"connections"`
+	MaxConnections int   `json:"max_connections"`
+	Sessions       int64 `json:"sessions"`
+	Users          int64 `json:"users"`
+	Topics         int64 `json:"topics"`
+	Subscriptions  int64 `json:"subscriptions"`
+
+	Accepted     uint64            `json:"accepted"`
+	Closed       map[string]uint64 `json:"closed"`
+	Deliveries   uint64            `json:"deliveries"`
+	Passes       uint64            `json:"fanout_passes"`
+	Coalesced    uint64            `json:"fanout_coalesced"`
+	Backlogged   int               `json:"backlog_connections"`
+	BacklogBytes int64             `json:"backlog_bytes"`
+
+	Push latencyView `json:"push_latency"`
+	Bus  busView     `json:"bus"`
+}
+
+// latencyView is the time that single pushes took on this node, from the
+// arrival of the HTTP request to the send, in microseconds.
+type latencyView struct {
+	Count uint64 `json:"count"`
+	P50   int64  `json:"p50_us"`
+	P99   int64  `json:"p99_us"`
+	P999  int64  `json:"p999_us"`
+}
+
+type busView struct {
+	Connected      bool   `json:"connected"`
+	Peers          int    `json:"peers"`
+	Published      uint64 `json:"published"`
+	Received       uint64 `json:"received"`
+	Gaps           uint64 `json:"gaps"`
+	OutboxMessages int    `json:"outbox_messages"`
+	Subscriptions  int    `json:"subscriptions"`
+}
+
+func (n *belfry) stats() any {
+	st, bus := n.sessions.Stats(), n.bus.Stats()
+	closed := map[string]uint64{}
+	for reason, count := range st.Closed {
+		if count > 0 {
+			closed[reason] = count
+		}
+	}
+	return overview{
+		Node:    n.bus.Name(),
+		Version: buildVersion(),
+		Uptime:  time.Since(n.started).Seconds(),
+		Shards:  n.cfg.Shards,
+
+		Connections:    st.Poller.Connections,
+		MaxConnections: n.cfg.MaxConnections,
+		Sessions:       st.Sessions,
+		Users:          st.Users,
+		Topics:         st.Topics,
+		Subscriptions:  st.Subscriptions,
+
+		Accepted:     st.Poller.Accepted,
+		Closed:       closed,
+		Deliveries:   st.Deliveries,
+		Passes:       st.Passes,
+		Coalesced:    st.Coalesced,
+		Backlogged:   st.Poller.Backlogged,
+		BacklogBytes: st.Poller.BacklogBytes,
+
+		Push: viewLatency(&st.PushLatency),
+		Bus: busView{
+			Connected: bus.Connected, Peers: bus.Peers, Published: bus.Published, Received: bus.Received,
+			Gaps: bus.Gaps, OutboxMessages: bus.OutboxMessages, Subscriptions: bus.Subscriptions,
+		},
+	}
+}
+
+func viewLatency(l *session.Latency) latencyView {
+	us := func(q float64) int64 { return l.Quantile(q).Microseconds() }
+	return latencyView{Count: l.Count, P50: us(0.5), P99: us(0.99), P999: us(0.999)}
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"belfry/broadcast"
+	"belfry/config"
+	"belfry/metrics"
+	"belfry/poller"
+	"belfry/push"
+	"belfry/session"
+)
+
+// off turns a setting in which 0 means none into an option in which 0 means
+// the default and a tiny value none.
+const off = time.Nanosecond
+
+func busOptions(c *config.Config, log *zap.Logger) broadcast.Options {
+	linger := c.NATS.Linger
+	if linger == 0 {
+		linger = time.Millisecond
+	}
+	return broadcast.Options{
+		NodeName: c.Node.Name,
+		URLs:     c.NATS.URL,
+		Embedded: broadcast.Embedded{
+			Listen:        c.NATS.Listen,
+			ClusterListen: c.NATS.ClusterListen,
+			ClusterName:   c.NATS.ClusterName,
+			Routes:        c.NATS.Routes,
+		},
+		TLS:            broadcast.TLS{CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key},
+		Credentials:    c.NATS.Creds,
+		User:           c.NATS.User,
+		Password:       c.NATS.Password.Reveal(),
+		Token:          c.NATS.Token.Reveal(),
+		MaxPayload:     int(c.API.MaxPayload),
+		OutboxMessages: c.NATS.OutboxMessages,
+		OutboxBytes:    int(c.NATS.OutboxBytes),
+		PendingBytes:   int(c.NATS.PendingBytes),
+		Linger:         linger,
+		Beacon:         c.NATS.Beacon,
+		Log:            log.Named("bus"),
+	}
+}
+
+func (n *belfry) sessionOptions() (session.Options, error) {
+	c := n.cfg
+	rules, err := session.CompileTopics(c.Session.OpenTopics)
+	if err != nil {
+		return session.Options{}, err
+	}
+	origins, err := session.CompileOrigins(n.origins())
+	if err != nil {
+		return session.Options{}, err
+	}
+	o := session.Options{
+		Poller:          pollerOptions(c),
+		Node:            n.bus.NodeID(),
+		Handshake:       session.HandshakeOptions{MaxHead: int(c.Upgrade.MaxHead), Paths: []string{c.Path}, Origins: origins},
+		UpgradeTime:     c.Upgrade.Timeout,
+		MaxPending:      c.Upgrade.MaxPending,
+		MaxSessions:     c.MaxConnections,
+		RetryAfter:      c.Upgrade.RetryAfter,
+		Echo:            c.Dev,
+		Authenticator:   &session.Open{Unproven: c.Dev, Topics: rules},
+		Interest:        n.bus,
+		Limits:          session.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
+		MaxTopics:       c.Session.MaxTopics,
+		MaxPerUser:      c.Session.MaxPerUser,
+		RefuseClient:    c.Session.ClientMessages == "refuse",
+		MaySubscribe:    rules.Allow,
+		PingInterval:    c.Session.PingInterval,
+		PongTimeout:     c.Session.PongTimeout,
+		IdleRead:        c.Session.IdleRead,
+		IdleWrite:       c.Session.IdleWrite,
+		Idle:            c.Session.Idle,
+		CloseTime:       c.Session.CloseTimeout,
+		ReconnectAfter:  max(c.Shutdown.ReconnectAfter, off),
+		ReconnectSpread: max(c.Shutdown.ReconnectJitter, off),
+		Log:             n.log.Named("session"),
+	}
+	if c.Session.Publish {
+		o.Publish = n.bus.Publish
+	}
+	return o, nil
+}
+
+// origins are the web pages that may connect. In development those are the
+// demo page, which is another origin than the WebSocket because of its port,
+// and whatever a front-end developer serves on the same machine.
+func (n *belfry) origins() []string {
+	if !n.cfg.Dev || len(n.cfg.Upgrade.Origins) > 0 {
+		return n.cfg.Upgrade.Origins
+	}
+	patterns := []string{"http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"}
+	if host, _, err := net.SplitHostPort(n.cfg.API.Listen); err == nil && net.ParseIP(host) != nil {
+		patterns = append(patterns, "http://"+net.JoinHostPort(host, "*"))
+	}
+	return patterns
+}
+
+func pollerOptions(c *config.Config) poller.Options {
+	o := poller.Options{
+		Shards:    c.Shards,
+		Backlog:   poller.Bounds{Frames: c.Backlog.Frames, Bytes: int(c.Backlog.Bytes)},
+		NodeBytes: int64(c.Backlog.NodeBytes),
+		Mailbox:   c.Fanout.Mailbox,
+		Chunk:     c.Fanout.Chunk,
+	}
+	for _, p := range []poller.Policy{poller.Disconnect, poller.DropOldest, poller.LatestOnly} {
+		if p.String() == c.Backlog.Policy {
+			o.Policy = p
+		}
+	}
+	for _, text := range c.Listen {
+		// The configuration was validated: this cannot fail.
+		host, lo, hi, _ := config.ParseListen(text)
+		o.Listen = append(o.Listen, poller.Endpoint{Host: host, Lo: uint16(lo), Hi: uint16(hi)})
+	}
+	return o
+}
+
+func (n *belfry) newAPI() (*push.Server, error) {
+	c := n.cfg
+	keys, err := c.API.AllKeys()
+	if err != nil {
+		return nil, err
+	}
+	scrape, err := metrics.Handler(n.values)
+	if err != nil {
+		return nil, err
+	}
+	return push.New(push.Options{
+		Publisher:     n.bus,
+		Address:       c.API.Listen,
+		HealthAddress: c.API.MonitorListen,
+		Keys:          keys,
+		AllowedHosts:  c.API.AllowedHosts,
+		Stats:         n.stats,
+		Ready:         n.ready,
+		Healthy:       n.healthy,
+		Metrics:       scrape,
+		Dev:           n.page(),
+		Log:           n.log.Named("api"),
+		Limits: push.Limits{
+			MaxPayload:        int(c.API.MaxPayload),
+			MaxBatchLines:     c.API.MaxBatchLines,
+			MaxRequests:       c.API.MaxRequests,
+			MaxConnections:    c.API.MaxConnections,
+			MaxHeaderBytes:    int(c.API.MaxHead),
+			ReadHeaderTimeout: c.API.HeadTimeout,
+			ReadTimeout:       c.API.ReadTimeout,
+			WriteTimeout:      c.API.WriteTimeout,
+			IdleTimeout:       c.API.IdleTimeout,
+			BatchIdleTimeout:  c.API.BatchIdleTimeout,
+			ShutdownTimeout:   c.Shutdown.Grace / 2,
+		},
+	})
+}
+
+// ready returns why this node should get no traffic.
+func (n *belfry) ready() (reasons []string) {
+	if err := n.bus.Ready(); err != nil {
+		reasons = append(reasons, err.Error())
+	}
+	return append(reasons, n.healthy()...)
+}
+
+// healthy returns why this process should be restarted: a shard whose clock
+// has stopped will not start again by itself.
+func (n *belfry) healthy() []string {
+	if age := n.sessions.Stats().Poller.TickAge; age > maxTickAge {
+		return []string{"a shard has stopped ticking"}
+	}
+	return nil
+}
+
+// maxTickAge is how old a shard's last tick may be, in seconds.
+const maxTickAge = 10
+
+// page is the demo page, in development only.
+func (n *belfry) page() http.Handler {
+	if !n.cfg.Dev {
+		return nil
+	}
+	return nil
+}

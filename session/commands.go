@@ -1,0 +1,181 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"belfry/poller"
+)
+
+// maxPubs is how many belfry.v1 "pub" commands of a shard may wait.
+const maxPubs = 1024
+
+// joining is a sub command that waits for the bus.
+type joining struct {
+	ref     string
+	pending int
+}
+
+// pub is a message of a client on its way to Options.Publish.
+type pub struct {
+	from poller.ID
+	ref  string
+	msg  *Message
+}
+
+// command does what a client asks for.
+func (h *shard) command(slot uint32, rec *record, c *Command) {
+	h.counters.commands[c.Op].Add(1)
+	switch c.Op {
+	case OpSub:
+		h.subscribe(slot, rec, c)
+	case OpUnsub:
+		for _, topicName := range c.Topics {
+			if t, ok := h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName)); ok {
+				h.leaveTopic(rec, t)
+			}
+		}
+		h.reply(slot, &Reply{Ref: c.Ref})
+	case OpPub:
+		h.publish(slot, c)
+	default:
+		h.reply(slot, &Reply{Ref: c.Ref})
+	}
+}
+
+func (h *shard) fail(slot uint32, ref, code, field, text string) {
+	h.reply(slot, &Reply{Ref: ref, Err: &CommandError{Code: code, Field: field, Text: text, Ref: ref}})
+}
+
+// subscribe enters a session into topics, all or none of those that are
+// asked for. It is answered when the bus carries all of them to this node.
+func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
+	for _, topicName := range c.Topics {
+		if !h.opt.MaySubscribe(topicName) {
+			h.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you", topicName))
+			return
+		}
+	}
+	id := h.ps.ID(slot)
+	if h.joining[id] != nil {
+		h.fail(slot, c.Ref, "busy", "", "the sub before this one is not answered yet")
+		return
+	}
+	before := rec.count
+	wait := 0
+	for _, topicName := range c.Topics {
+		if int(rec.count) >= h.opt.MaxTopics {
+			if _, ok := h.memberOf(rec, topicName); ok {
+				continue
+			}
+			h.counters.limit(limitTopics)
+			h.undo(rec, before)
+			h.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", h.opt.MaxTopics))
+			return
+		}
+		t, _, err := h.joinTopic(slot, rec, topicName)
+		if err != nil {
+			h.counters.limit(limitMemory)
+			h.undo(rec, before)
+			h.fail(slot, c.Ref, "unavailable", "", "this server's tables are full")
+			return
+		}
+		if !h.topics.at(t).ready {
+			h.topics.await(t, waiter{id: id, command: true})
+			wait++
+		}
+	}
+	if wait > 0 {
+		h.joining[id] = &joining{ref: c.Ref, pending: wait}
+		return
+	}
+	h.reply(slot, &Reply{Ref: c.Ref})
+}
+
+func (h *shard) memberOf(rec *record, topicName string) (t uint32, ok bool) {
+	if t, ok = h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName)); ok {
+		_, ok = h.member(rec, t)
+	}
+	return t, ok
+}
+
+// undo takes back the newest memberships until as many are left as before.
+func (h *shard) undo(rec *record, before uint16) {
+	for rec.count > before {
+		h.leaveTopic(rec, h.topics.links.At(rec.topics-1).topic)
+	}
+}
+
+// commandReady counts down what a sub command waits for.
+func (h *shard) commandReady(slot uint32, id poller.ID) {
+	j := h.joining[id]
+	if j == nil {
+		return
+	}
+	if j.pending--; j.pending == 0 {
+		delete(h.joining, id)
+		h.reply(slot, &Reply{Ref: j.ref})
+	}
+}
+
+// reply answers a command.
+func (h *shard) reply(slot uint32, r *Reply) {
+	rec := h.rec(slot)
+	if rec.state != stateOpen {
+		return
+	}
+	if r.Err != nil {
+		h.counters.commandError(r.Err.Code)
+	}
+	h.buf = h.opt.Encodings[rec.encoding].AppendReply(h.buf[:0], r)
+	if len(h.buf) > 0 {
+		h.saw(slot, h.ps.SendBytes(slot, h.buf))
+	}
+}
+
+// publish hands a client's message to the shard's publisher, so that neither
+// the bus nor a full mailbox can hold the shard up.
+func (h *shard) publish(slot uint32, c *Command) {
+	if h.opt.Publish == nil {
+		h.fail(slot, c.Ref, "forbidden", "", "clients may not publish here")
+		return
+	}
+	m := &Message{Target: c.Target, Kind: c.Kind, Payload: c.Payload, Received: time.Now()}
+	select {
+	case h.pubs <- pub{h.ps.ID(slot), c.Ref, m}:
+	default:
+		h.counters.limit(limitPubs)
+		h.fail(slot, c.Ref, "unavailable", "", "too many messages are being published; try again")
+	}
+}
+
+// publisher is a goroutine of each shard that publishes what its clients send,
+// in order. It ends when the shard closes pubs.
+func (h *shard) publisher() {
+	defer h.srv.helpers.Done()
+	for p := range h.pubs {
+		r := &Reply{Ref: p.ref}
+		if err := h.opt.Publish(p.msg); err != nil {
+			r.Err = publishError(err, p.ref)
+		} else {
+			r.ID = p.msg.ID
+		}
+		m := poller.Mail{Kind: mailReply, ID: uint64(p.from), Ptr: r}
+		for !h.ps.Post(poller.LaneSingle, m) {
+			select {
+			case <-h.srv.done:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+}
+
+func publishError(err error, ref string) *CommandError {
+	var field *FieldError
+	if errors.As(err, &field) {
+		return &CommandError{Code: "bad_request", Field: field.Field, Text: field.Problem, Ref: ref}
+	}
+	return &CommandError{Code: "unavailable", Text: err.Error(), Ref: ref}
+}

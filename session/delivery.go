@@ -1,0 +1,250 @@
+package session
+
+import (
+	"hash/fnv"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"belfry/poller"
+)
+
+// delivery is one message on its way to the shards of this node. It is shared
+// by them and does not change, but for what is encoded when it is first needed.
+type delivery struct {
+	msg     *Message
+	key     uint64 // what the policy latest-only replaces by
+	exclude name   // valid if excluding
+	without bool
+	batches [maxEncodings]atomic.Pointer[poller.Batch]
+}
+
+func (s *Server) newDelivery(m *Message) *delivery {
+	d := &delivery{msg: m, key: conflationKey(m)}
+	if m.Exclude != "" {
+		if n, ok := parseID(m.Exclude, &s.opt.Key); ok && n.node == s.opt.Node {
+			d.exclude, d.without = n, true
+		}
+	}
+	// Encoded here, on the publisher's goroutine, for every encoding that
+	// anybody speaks; a shard does it only for one that has just appeared.
+	for i := range s.opt.Encodings {
+		if s.speakers[i].Load() > 0 {
+			d.batch(&s.opt, uint8(i))
+		}
+	}
+	return d
+}
+
+// conflationKey hashes a message's key, or its target if it has none, to
+// something other than 0.
+func conflationKey(m *Message) uint64 {
+	f := fnv.New64a()
+	if m.Key != "" {
+		f.Write([]byte{'k'})
+		f.Write([]byte(m.Key))
+	} else {
+		f.Write([]byte{'0' + byte(m.Target.Scope)})
+		for _, n := range m.Target.Names {
+			f.Write([]byte(n))
+			f.Write([]byte{0})
+		}
+	}
+	return f.Sum64() | 1
+}
+
+// batch returns the message's frame in an encoding, built at the first call.
+func (d *delivery) batch(o *Options, encoding uint8) *poller.Batch {
+	p := &d.batches[encoding]
+	if b := p.Load(); b != nil {
+		return b
+	}
+	frame := o.Encodings[encoding].AppendMessage(make([]byte, 0, len(d.msg.Payload)+frameRoom), d.msg)
+	p.CompareAndSwap(nil, poller.NewBatch(poller.NewFrame(slices.Clip(frame), d.key)))
+	return p.Load()
+}
+
+// frameRoom is what an encoding usually adds to a payload, in bytes.
+const frameRoom = 16
+
+// frame returns the only frame of batch.
+func (d *delivery) frame(o *Options, encoding uint8) *poller.Frame {
+	return d.batch(o, encoding).Frame(0)
+}
+
+// excludes says whether the session is the one that is not to get the message.
+func (d *delivery) excludes(h *shard, slot uint32) bool {
+	return d.without && int(d.exclude.shard) == h.index && d.exclude.id == h.ps.ID(slot)
+}
+
+// OverloadedError says that a message was not delivered to anybody because
+// something on this node is full. What is asked for may be tried again.
+type OverloadedError struct{ What string }
+
+func (e *OverloadedError) Error() string { return "overloaded: " + e.What + " is full" }
+
+// Deliver hands m to all sessions of this node that it is meant for. It
+// returns a *OverloadedError, and then nobody gets the message; or nil, and
+// then every session that is open gets it, short of what the policy for slow
+// consumers drops. It does not block. Messages of one goroutine to one target
+// arrive in their order. m must not be changed afterwards.
+func (s *Server) Deliver(m *Message) error {
+	d := s.newDelivery(m)
+	s.pushes[m.Target.Scope].Add(1)
+	mail := poller.Mail{Kind: mailDelivery, Ptr: d}
+	switch m.Target.Scope {
+	case ScopeAll, ScopeTopics:
+		return s.post(poller.LaneBulk, mail, func(int) bool { return true })
+	case ScopeUsers:
+		if len(m.Target.Names) == 1 {
+			home, _ := s.homeOf(m.Target.Names[0])
+			return s.postOne(home, mail)
+		}
+		homes := make([]bool, len(s.shards))
+		for _, uid := range m.Target.Names {
+			home, _ := s.homeOf(uid)
+			homes[home] = true
+		}
+		return s.post(poller.LaneSingle, mail, func(i int) bool { return homes[i] })
+	}
+	homes := make([]bool, len(s.shards))
+	for _, sid := range m.Target.Names {
+		if n, ok := s.ours(sid); ok {
+			homes[n.shard] = true
+		}
+	}
+	return s.post(poller.LaneSingle, mail, func(i int) bool { return homes[i] })
+}
+
+// ours returns what sid says if this node made it.
+func (s *Server) ours(sid string) (name, bool) {
+	n, ok := parseID(sid, &s.opt.Key)
+	return n, ok && n.node == s.opt.Node && int(n.shard) < len(s.shards)
+}
+
+// postOne is post for one shard.
+func (s *Server) postOne(i int, m poller.Mail) error {
+	if s.shards[i].ps.Post(poller.LaneSingle, m) {
+		return nil
+	}
+	return &OverloadedError{"a shard's mailbox"}
+}
+
+// post puts m into the mailboxes of the chosen shards: all or none.
+func (s *Server) post(lane poller.Lane, m poller.Mail, chosen func(i int) bool) error {
+	for i, h := range s.shards {
+		if !chosen(i) || h.ps.Reserve(lane) {
+			continue
+		}
+		for j := range i {
+			if chosen(j) {
+				s.shards[j].ps.Release(lane, 1)
+			}
+		}
+		return &OverloadedError{"a shard's mailbox"}
+	}
+	for i, h := range s.shards {
+		if chosen(i) {
+			h.ps.Put(lane, m)
+		}
+	}
+	return nil
+}
+
+// deliver starts on a message that came by mail.
+func (h *shard) deliver(d *delivery) {
+	switch d.msg.Target.Scope {
+	case ScopeAll:
+		h.pass.add(queued{d: d})
+	case ScopeTopics:
+		h.deliverTopics(d)
+	case ScopeUsers:
+		for i, uid := range d.msg.Target.Names {
+			home, hash := h.srv.homeOf(uid)
+			if home == h.index && !slices.Contains(d.msg.Target.Names[:i], uid) {
+				h.deliverUser(d, hash, uid)
+			}
+		}
+	case ScopeSessions:
+		for i, sid := range d.msg.Target.Names {
+			n, ok := h.srv.ours(sid)
+			if !ok || int(n.shard) != h.index || slices.Contains(d.msg.Target.Names[:i], sid) {
+				continue
+			}
+			if slot, ok := h.ps.Lookup(n.id); ok {
+				h.send(slot, d)
+			}
+		}
+	}
+}
+
+func (h *shard) deliverUser(d *delivery, hash uint32, uid string) {
+	slot, ok := h.findUser(hash, []byte(uid))
+	for ok {
+		older := h.rec(slot).older
+		h.send(slot, d)
+		slot, ok = older-1, older != 0
+	}
+}
+
+// send gives a message to one session.
+func (h *shard) send(slot uint32, d *delivery) {
+	rec := h.rec(slot)
+	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(h, slot) {
+		return
+	}
+	h.counters.deliveries.Add(1)
+	h.saw(slot, h.ps.Send(slot, d.batch(h.opt, rec.encoding)))
+	if !d.msg.Received.IsZero() {
+		h.latency.observe(time.Since(d.msg.Received))
+	}
+}
+
+// smallTopic is how many members a topic may have for its messages to be sent
+// at once instead of in a pass.
+const smallTopic = 64
+
+// deliverTopics starts on a message to topics. If they are small, and nothing
+// that waits names one of them, it need not wait for the pass that is running.
+func (h *shard) deliverTopics(d *delivery) {
+	q := queued{d: d}
+	members, waiting := 0, false
+	for _, topicName := range d.msg.Target.Names {
+		t, ok := h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName))
+		if !ok || slices.Contains(q.topics, t) {
+			continue
+		}
+		q.topics = append(q.topics, t)
+		members += h.topics.at(t).members.Len()
+		waiting = waiting || h.topics.at(t).queued > 0
+	}
+	switch {
+	case members == 0 && !waiting:
+		h.ps.Release(poller.LaneBulk, 1)
+	case members <= smallTopic && !waiting:
+		h.deliverSmall(d, q.topics)
+		h.ps.Release(poller.LaneBulk, 1)
+	default:
+		for _, t := range q.topics {
+			h.topics.at(t).queued++
+		}
+		h.pass.add(q)
+	}
+}
+
+// deliverSmall sends a message to all members of some topics, once to each.
+func (h *shard) deliverSmall(d *delivery, topics []uint32) {
+	var slots [smallTopic]uint32
+	n := 0
+	for _, t := range topics {
+		for _, slot := range h.topics.slots(t) {
+			if len(topics) == 1 || !slices.Contains(slots[:n], slot) {
+				slots[n] = slot
+				n++
+			}
+		}
+	}
+	for _, slot := range slots[:n] {
+		h.send(slot, d)
+	}
+}

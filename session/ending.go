@@ -1,0 +1,120 @@
+package session
+
+import (
+	"errors"
+
+	"github.com/gobwas/ws"
+
+	"belfry/poller"
+)
+
+// drainTime is how long a connection that is shut down for writing may take
+// to end, in ticks.
+const drainTime = 2
+
+// end closes a session on purpose: bye, close frame, and the peer's answer is
+// awaited. detail replaces the reason's own text in the close frame.
+func (h *shard) end(slot uint32, r Reason, detail string) {
+	h.endWith(slot, r, detail, 0)
+}
+
+// endWith is end with the delay in ticks after which the client is to come back.
+func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
+	rec := h.rec(slot)
+	if rec.state != stateOpen {
+		return
+	}
+	if detail == "" {
+		detail = r.Text()
+	}
+	rec.reason = r
+	h.leave(slot)
+	h.buf = h.opt.Encodings[rec.encoding].AppendBye(h.buf[:0], &Bye{
+		Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after),
+	})
+	h.buf = AppendClose(h.buf, r.Code(), detail)
+	h.ps.SendBytes(slot, h.buf)
+	rec.state = stateClosing
+	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.CloseTime))
+}
+
+// violated closes a session whose peer broke the protocol. Nothing it sends
+// afterwards can be understood, so nothing is awaited.
+func (h *shard) violated(slot uint32, err error) {
+	rec := h.rec(slot)
+	var pe *ProtocolError
+	if !errors.As(err, &pe) {
+		pe = &ProtocolError{ReasonProtocol, err.Error()}
+	}
+	switch pe.Reason {
+	case ReasonTooBig:
+		h.counters.limit(limitMessage)
+	case ReasonFragments:
+		h.counters.limit(limitFragments)
+	}
+	h.end(slot, pe.Reason, pe.Detail)
+	h.drain(slot, rec)
+}
+
+// closed answers a close frame (RFC 6455 §5.5.1), or takes it as the answer to
+// ours.
+func (h *shard) closed(slot uint32, rec *record, code uint16) {
+	if rec.state == stateClosing {
+		h.drain(slot, rec)
+		return
+	}
+	rec.reason = ReasonClient
+	h.leave(slot)
+	// What waits is dropped: the peer has said that it wants no more.
+	h.ps.DropBacklog(slot)
+	if code == CloseNoStatus {
+		h.buf = AppendFrame(h.buf[:0], ws.OpClose, nil)
+	} else {
+		h.buf = AppendClose(h.buf[:0], code, "")
+	}
+	h.ps.SendBytes(slot, h.buf)
+	h.drain(slot, rec)
+}
+
+// slow ends a session that does not read what it is sent.
+func (h *shard) slow(slot uint32, r poller.SendResult) {
+	reason := ReasonSlow
+	h.counters.slow.Add(1)
+	if r == poller.NodeFull {
+		reason = ReasonNodeBacklog
+		h.counters.limit(limitNodeBacklog)
+	} else {
+		h.counters.limit(limitBacklog)
+	}
+	h.ps.DropBacklog(slot)
+	h.end(slot, reason, "")
+}
+
+// drain shuts a connection down once all was sent, and discards what it still
+// sends until it ends or its time is over.
+func (h *shard) drain(slot uint32, rec *record) {
+	h.leave(slot)
+	h.dropOpening(rec)
+	h.dropInbound(rec)
+	rec.state = stateDrain
+	h.ps.Finish(slot)
+	h.ps.Resume(slot)
+	h.ps.SetTimer(slot, h.ps.Now()+drainTime)
+}
+
+// leave takes a session out of all tables. Doing it twice is fine.
+func (h *shard) leave(slot uint32) {
+	rec := h.rec(slot)
+	h.unpend(rec)
+	if rec.flags&flagSession == 0 {
+		return
+	}
+	rec.flags &^= flagSession
+	if len(h.joining) > 0 {
+		delete(h.joining, h.ps.ID(slot))
+	}
+	h.srv.sessions.Add(-1)
+	h.srv.speakers[rec.encoding].Add(-1)
+	h.leaveTopics(slot, rec)
+	h.leaveUser(slot, rec)
+}

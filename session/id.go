@@ -1,0 +1,79 @@
+package session
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/minio/highwayhash"
+
+	"belfry/poller"
+)
+
+// A session id is, in base64url without padding: node (4 bytes), shard (2),
+// slot (4), generation (4) and 8 bytes of keyed hash over them. So a session is
+// found by its id without any map, and an id cannot be made up.
+const (
+	idBytes = 22
+	idLen   = 30
+)
+
+var idEncoding = base64.RawURLEncoding.Strict()
+
+// name is what a session id says, without the hash.
+type name struct {
+	node  uint32
+	shard uint16
+	id    poller.ID
+}
+
+func (n name) bytes() (b [idBytes]byte) {
+	binary.BigEndian.PutUint32(b[0:], n.node)
+	binary.BigEndian.PutUint16(b[4:], n.shard)
+	binary.BigEndian.PutUint32(b[6:], n.id.Slot())
+	binary.BigEndian.PutUint32(b[10:], uint32(n.id>>32))
+	return b
+}
+
+// format returns the session id of n.
+func (n name) format(key *[32]byte) string {
+	b := n.bytes()
+	binary.BigEndian.PutUint64(b[14:], highwayhash.Sum64(b[:14], key[:]))
+	return idEncoding.EncodeToString(b[:])
+}
+
+func decodeID(sid string) (n name, mac uint64, err error) {
+	var b [idBytes]byte
+	if len(sid) != idLen {
+		return n, 0, &FieldError{"session", fmt.Sprintf("%d characters long; a session id has %d", len(sid), idLen)}
+	}
+	if _, err := idEncoding.Decode(b[:], []byte(sid)); err != nil {
+		return n, 0, &FieldError{"session", "not a session id: characters other than A-Z a-z 0-9 - _"}
+	}
+	n.node = binary.BigEndian.Uint32(b[0:])
+	n.shard = binary.BigEndian.Uint16(b[4:])
+	n.id = poller.ID(uint64(binary.BigEndian.Uint32(b[10:]))<<32 | uint64(binary.BigEndian.Uint32(b[6:])))
+	return n, binary.BigEndian.Uint64(b[14:]), nil
+}
+
+// parseID returns what sid says if it was made with key.
+func parseID(sid string, key *[32]byte) (n name, ok bool) {
+	n, mac, err := decodeID(sid)
+	if err != nil {
+		return name{}, false
+	}
+	b := n.bytes()
+	return n, highwayhash.Sum64(b[:14], key[:]) == mac
+}
+
+// CheckID returns a *FieldError unless sid has the form of a session id.
+func CheckID(sid string) error {
+	_, _, err := decodeID(sid)
+	return err
+}
+
+// NodeOf returns which node made a session id, or a *FieldError.
+func NodeOf(sid string) (node uint32, err error) {
+	n, _, err := decodeID(sid)
+	return n.node, err
+}

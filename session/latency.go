@@ -1,0 +1,81 @@
+package session
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// latency counts how long single pushes took from their arrival at this node
+// to the send, in buckets that are a factor of about 1.19 apart: four to an
+// octave of microseconds.
+type latency struct {
+	buckets [latencyBuckets]atomic.Uint64
+	sum     atomic.Uint64 // µs
+}
+
+const (
+	latencySteps   = 4
+	latencyBuckets = 32 * latencySteps
+)
+
+func (l *latency) observe(d time.Duration) {
+	us := uint64(max(d, 0) / time.Microsecond)
+	l.buckets[latencyBucket(us)].Add(1)
+	l.sum.Add(us)
+}
+
+// latencyBucket returns the bucket of a number of µs: its octave, and the
+// quarter of the octave.
+func latencyBucket(us uint64) int {
+	if us < latencySteps {
+		return int(us)
+	}
+	octave := bits.Len64(us) - 1
+	i := (octave-1)*latencySteps + int(us>>(octave-2))&(latencySteps-1)
+	return min(i, latencyBuckets-1)
+}
+
+// latencyBound returns the first number of µs beyond bucket i.
+func latencyBound(i int) uint64 {
+	i++
+	if i < latencySteps {
+		return uint64(i)
+	}
+	octave := i/latencySteps + 1
+	return uint64(latencySteps+i%latencySteps) << (octave - 2)
+}
+
+// Latency is a distribution of times.
+type Latency struct {
+	Count  uint64
+	Sum    time.Duration
+	Bounds []time.Duration // upper, exclusive, rising
+	Counts []uint64        // of each bound, not cumulative
+}
+
+// Quantile returns an upper bound of the q-quantile, 0 without observations.
+func (l *Latency) Quantile(q float64) time.Duration {
+	want, seen := uint64(q*float64(l.Count)), uint64(0)
+	for i, n := range l.Counts {
+		if seen += n; seen > want || seen == l.Count && n > 0 {
+			return l.Bounds[i]
+		}
+	}
+	return 0
+}
+
+func (l *latency) addTo(to *Latency) {
+	if to.Bounds == nil {
+		to.Bounds, to.Counts = make([]time.Duration, latencyBuckets), make([]uint64, latencyBuckets)
+		for i := range to.Bounds {
+			to.Bounds[i] = time.Duration(latencyBound(i)) * time.Microsecond
+		}
+	}
+	for i := range l.buckets {
+		n := l.buckets[i].Load()
+		to.Counts[i] += n
+		to.Count += n
+	}
+	to.Sum += time.Duration(l.sum.Load()) * time.Microsecond
+}

@@ -1,0 +1,144 @@
+package session
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"belfry/poller"
+)
+
+// Options configure a Server. Every field has a default that works; durations
+// are rounded up to whole seconds, and 0 turns off what they time unless a
+// default is given.
+type Options struct {
+	// Poller is passed on, with what the Server decides filled in. Its
+	// MaxConns is derived from MaxSessions and MaxPending.
+	Poller poller.Options
+
+	Node uint32   // which node of the cluster this is; session ids carry it
+	Key  [32]byte // of session ids and table hashes; zero: random
+
+	Handshake     HandshakeOptions
+	UpgradeTime   time.Duration // from accept to answer; 0: 10 s
+	MaxPending    int           // upgrades in progress; 0: 16384; beyond: 503
+	MaxSessions   int           // 0: 1<<20; beyond: 503
+	RetryAfter    time.Duration // advised with a 503; 0: 5 s
+	Echo          bool          // serve /echo, for conformance suites
+	Encodings     []Encoding    // nil: Plain and V1
+	Authenticator Authenticator // nil: &Open{}
+	Interest      Interest      // nil: there is no bus
+
+	Limits       Limits
+	MaxTopics    int  // subscriptions of a session; 0: 128
+	MaxPerUser   int  // sessions of a user, the oldest gives way; 0: any number
+	RefuseClient bool // close with 1008 on a client message that nobody wants, instead of dropping it
+
+	// MaySubscribe rules over belfry.v1 "sub" commands; nil refuses all.
+	MaySubscribe func(topic string) bool
+	// Publish is given what belfry.v1 "pub" commands send, on a goroutine of
+	// its own for each shard; nil refuses them.
+	Publish func(*Message) error
+
+	PingInterval time.Duration // silence before a ping; 0: no pings
+	PongTimeout  time.Duration // silence after a ping that ends the session; 0: PingInterval
+	IdleRead     time.Duration // nothing received
+	IdleWrite    time.Duration // nothing sent
+	Idle         time.Duration // neither
+	CloseTime    time.Duration // for the peer's answer to a close frame; 0: 5 s
+
+	ReconnectAfter  time.Duration // least delay advised at shutdown; 0: 1 s
+	ReconnectSpread time.Duration // random part added to it for each session; 0: 10 s
+
+	Log *zap.Logger // nil: none
+}
+
+// EchoPath is where Options.Echo serves, and maxEchoMessage what it takes.
+const (
+	EchoPath         = "/echo"
+	maxEchoMessage   = 32 << 20
+	maxEchoFragments = 1 << 20
+)
+
+// maxEncodings bounds Options.Encodings.
+const maxEncodings = 8
+
+func (o *Options) setDefaults() {
+	dur := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	num := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	dur(&o.UpgradeTime, 10*time.Second)
+	dur(&o.RetryAfter, 5*time.Second)
+	dur(&o.CloseTime, 5*time.Second)
+	dur(&o.PongTimeout, o.PingInterval)
+	dur(&o.ReconnectAfter, time.Second)
+	dur(&o.ReconnectSpread, 10*time.Second)
+	num(&o.MaxPending, 1<<14)
+	num(&o.MaxSessions, 1<<20)
+	num(&o.MaxTopics, 128)
+	num(&o.Limits.MaxMessage, DefaultMaxMessage)
+	num(&o.Limits.MaxFragments, DefaultMaxFragments)
+	num(&o.Handshake.MaxHead, DefaultMaxHead)
+	if o.Encodings == nil {
+		o.Encodings = []Encoding{Plain{}, V1{}}
+	}
+	if o.Authenticator == nil {
+		o.Authenticator = &Open{}
+	}
+	if o.Interest == nil {
+		o.Interest = noInterest{}
+	}
+	if o.MaySubscribe == nil {
+		o.MaySubscribe = func(string) bool { return false }
+	}
+	if len(o.Handshake.Paths) == 0 {
+		o.Handshake.Paths = []string{"/ws"}
+	}
+	if o.Echo {
+		o.Handshake.Paths = append(append([]string(nil), o.Handshake.Paths...), EchoPath)
+	}
+	o.Handshake.Subprotocols = nil
+	for _, e := range o.Encodings {
+		if p := e.Subprotocol(); p != "" {
+			o.Handshake.Subprotocols = append(o.Handshake.Subprotocols, p)
+		}
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+}
+
+func (o *Options) check() error {
+	between := func(name string, v, lo, hi int) error {
+		if v < lo || v > hi {
+			return &FieldError{name, fmt.Sprintf("%d; allowed are %d to %d", v, lo, hi)}
+		}
+		return nil
+	}
+	for _, err := range []error{
+		between("encodings", len(o.Encodings), 1, maxEncodings),
+		between("max_head", o.Handshake.MaxHead, minMaxHead, poller.MaxUnread),
+		between("max_sessions", o.MaxSessions, 1, 1<<25),
+		between("max_pending", o.MaxPending, 1, 1<<20),
+		between("max_topics", o.MaxTopics, 1, 1<<14),
+		between("max_per_user", o.MaxPerUser, 0, 1<<20),
+		between("max_message", o.Limits.MaxMessage, 1, 1<<30),
+		between("max_fragments", o.Limits.MaxFragments, 1, 1<<30),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ticks returns d in seconds of a shard's clock, rounded up.
+func ticks(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }

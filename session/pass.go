@@ -1,0 +1,262 @@
+package session
+
+import (
+	"math/bits"
+
+	"belfry/poller"
+)
+
+// Bounds of what one pass sends to a session in one write.
+const (
+	passMessages = 64 // a bit each in a mask
+	passBytes    = 64 << 10
+)
+
+// queued is a message that waits for its pass. It holds a place in the bulk
+// lane of the shard's mailbox until it was sent.
+type queued struct {
+	d      *delivery
+	topics []uint32 // of those that it names, the ones that exist here
+}
+
+// pass goes through many sessions and gives each the messages that were
+// waiting when it began, in one write. It works in chunks bounded by time, so
+// that events and single pushes get their turn between them. Messages that
+// come meanwhile wait for the next pass and are sent together there.
+type pass struct {
+	h       *shard
+	waiting []queued
+
+	// The pass that runs.
+	current []queued // in order
+	active  bool
+	number  uint32 // marks the sessions it has visited
+	all     bool   // every session; else the members of topics
+	full    uint64 // mask with a bit for each message
+	cursor  uint32 // next slot, or next place in the members of topics[turn]
+	turn    int
+	topics  []topicMask
+	cache   [maxEncodings]struct {
+		mask  uint64
+		batch *poller.Batch
+	}
+	excluding bool // some message excludes a session
+	sent      uint64
+}
+
+// topicMask says which of the pass's messages go to a topic.
+type topicMask struct {
+	topic uint32
+	mask  uint64
+}
+
+func (p *pass) init(h *shard) { p.h = h }
+
+// add queues a message. OnWork follows in the same turn.
+func (p *pass) add(q queued) { p.waiting = append(p.waiting, q) }
+
+// run works until there is nothing to do or the time is over, and returns
+// whether there is more.
+func (p *pass) run() (more bool) {
+	defer p.count()
+	for p.active || p.begin() {
+		if !p.step() {
+			return true
+		}
+		p.finish()
+	}
+	return false
+}
+
+// begin takes the oldest waiting messages of one sort as the next pass.
+func (p *pass) begin() bool {
+	if len(p.waiting) == 0 {
+		return false
+	}
+	p.all = p.waiting[0].topics == nil
+	n, size := 0, 0
+	for _, q := range p.waiting {
+		size += len(q.d.msg.Payload)
+		if n == passMessages || n > 0 && size > passBytes || (q.topics == nil) != p.all {
+			break
+		}
+		n++
+	}
+	p.current = append(p.current[:0], p.waiting[:n]...)
+	clear(p.waiting[:n])
+	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {
+		p.waiting = nil
+	}
+	if p.number++; p.number == 0 {
+		p.number = 1
+	}
+	p.active, p.cursor, p.turn = true, 0, 0
+	p.full = ^uint64(0) >> (passMessages - n)
+	p.excluding = false
+	p.topics = p.topics[:0]
+	for i, q := range p.current {
+		p.excluding = p.excluding || q.d.without
+		for _, t := range q.topics {
+			p.mark(t, 1<<i)
+		}
+	}
+	p.h.counters.passes.Add(1)
+	p.h.counters.coalesced.Add(uint64(n - 1))
+	return true
+}
+
+func (p *pass) mark(t uint32, bit uint64) {
+	for i := range p.topics {
+		if p.topics[i].topic == t {
+			p.topics[i].mask |= bit
+			return
+		}
+	}
+	p.topics = append(p.topics, topicMask{t, bit})
+}
+
+// step goes on where the last chunk stopped. It returns false if the time is
+// over before the pass is.
+func (p *pass) step() (done bool) {
+	ps := p.h.ps
+	for n := 1; ; n++ {
+		slot, ok := p.next(ps)
+		if !ok {
+			return true
+		}
+		p.visit(slot)
+		if n%16 == 0 && ps.Expired() {
+			return false
+		}
+	}
+}
+
+// next returns the next session and moves the cursor beyond it.
+func (p *pass) next(ps *poller.Shard) (slot uint32, ok bool) {
+	if p.all {
+		slot, ok = ps.Next(p.cursor)
+		p.cursor = slot + 1
+		return slot, ok
+	}
+	for ; p.turn < len(p.topics); p.turn++ {
+		members := p.h.topics.slots(p.topics[p.turn].topic)
+		if int(p.cursor) < len(members) {
+			p.cursor++
+			return members[p.cursor-1], true
+		}
+		p.cursor = 0
+	}
+	return 0, false
+}
+
+// visit gives a session its messages, unless it has them or came later.
+func (p *pass) visit(slot uint32) {
+	h := p.h
+	rec := h.rec(slot)
+	if rec.state != stateOpen || rec.pass == p.number || rec.flags&flagEcho != 0 {
+		return
+	}
+	rec.pass = p.number
+	mask := p.full
+	if !p.all && len(p.topics) > 1 {
+		mask = p.maskOf(rec)
+	}
+	if p.excluding {
+		for i, q := range p.current {
+			if q.d.excludes(h, slot) {
+				mask &^= 1 << i
+			}
+		}
+		if mask == 0 {
+			return
+		}
+	}
+	b := p.batch(rec.encoding, mask)
+	p.sent += uint64(b.Frames())
+	if r := h.ps.Send(slot, b); r != poller.Sent {
+		h.saw(slot, r)
+	}
+}
+
+// maskOf returns the messages for the topics that a session is subscribed to.
+func (p *pass) maskOf(rec *record) (mask uint64) {
+	for n := rec.topics; n != 0; {
+		m := p.h.topics.links.At(n - 1)
+		for i := range p.topics {
+			if p.topics[i].topic == m.topic {
+				mask |= p.topics[i].mask
+			}
+		}
+		n = m.next
+	}
+	return mask
+}
+
+// batch returns the messages of mask as the bytes of one write. Nearly always
+// they are those of the session before.
+func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
+	c := &p.cache[encoding]
+	if c.batch != nil && c.mask == mask {
+		return c.batch
+	}
+	c.mask = mask
+	if bits.OnesCount64(mask) == 1 {
+		c.batch = p.current[bits.TrailingZeros64(mask)].d.batch(p.h.opt, encoding)
+		return c.batch
+	}
+	var frames [passMessages]*poller.Frame
+	n := 0
+	for m := mask; m != 0; m &= m - 1 {
+		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(p.h.opt, encoding)
+		n++
+	}
+	c.batch = poller.NewBatch(frames[:n]...)
+	return c.batch
+}
+
+// finish gives back what the pass held.
+func (p *pass) finish() {
+	p.active = false
+	clear(p.cache[:])
+	for _, q := range p.current {
+		p.let(q)
+	}
+	clear(p.current)
+}
+
+func (p *pass) let(q queued) {
+	p.h.ps.Release(poller.LaneBulk, 1)
+	for _, t := range q.topics {
+		p.h.topics.at(t).queued--
+		p.h.dropTopic(t)
+	}
+}
+
+// drop gives up all that is left, at the end of the shard.
+func (p *pass) drop() {
+	if p.active {
+		p.finish()
+	}
+	for _, q := range p.waiting {
+		p.let(q)
+	}
+	p.waiting = nil
+}
+
+// count brings the counters up to date, once a chunk.
+func (p *pass) count() {
+	p.h.counters.deliveries.Add(p.sent)
+	p.sent = 0
+}
+
+// border returns how many of a topic's members, from the first on, the pass
+// has behind it, if it is at that topic.
+func (p *pass) border(t uint32) uint32 {
+	if !p.active || p.all || p.turn >= len(p.topics) || p.topics[p.turn].topic != t {
+		return 0
+	}
+	return p.cursor
+}
+
+// retreat moves the border back by one: a member before it is leaving.
+func (p *pass) retreat() { p.cursor-- }

@@ -1,0 +1,63 @@
+package session
+
+import (
+	"unsafe"
+
+	"belfry/poller"
+)
+
+// record is what a shard's slab keeps of a session, behind what the poller
+// keeps of its connection. It has no Go pointers.
+type record struct {
+	state    state
+	encoding uint8 // index in Options.Encodings
+	flags    flags
+	reason   Reason
+
+	pass     uint32     // the broadcast pass that came by last
+	uid      poller.Str // 0: none
+	userHash uint32
+	newer    uint32 // the next younger session of the user, slot + 1
+	older    uint32 // the next older one
+	topics   uint32 // first membership + 1
+	count    uint16 // memberships
+	pending  uint16 // subscriptions of the bus that the upgrade waits for
+
+	openedAt uint32 // Unix seconds
+	pingedAt uint32 // tick, while flagPinged
+	inbound  uint32 // index of the message on its way in
+	opening  uint32 // index of the upgrade on its way
+}
+
+const recordSize = int(unsafe.Sizeof(record{}))
+
+type state uint8
+
+const (
+	stateHead    state = iota // the request is on its way in
+	stateAuth                 // the authenticator takes its time
+	stateJoin                 // the bus is still subscribing
+	stateOpen                 // a session
+	stateClosing              // our close frame is out, the peer's is awaited
+	stateDrain                // nothing that comes matters any more
+)
+
+type flags uint8
+
+const (
+	flagEcho    flags = 1 << iota // /echo: gets back what it sends, and no messages
+	flagPinged                    // a ping is unanswered
+	flagSession                   // counted as a session, and in the tables
+	flagPending                   // counted as an upgrade in progress
+)
+
+func (h *shard) rec(slot uint32) *record { return (*record)(h.ps.Record(slot)) }
+
+// opening is an upgrade between its three steps.
+type opening struct {
+	accept   []byte // the 101 response
+	encoding uint8
+	echo     bool
+	uid      string
+	topics   []string
+}

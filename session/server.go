@@ -1,0 +1,160 @@
+package session
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/minio/highwayhash"
+
+	"belfry/poller"
+)
+
+var errNoRoom = errors.New("session: table is full")
+
+// Server holds the sessions of a node.
+type Server struct {
+	opt    Options
+	loop   *poller.Loop
+	shards []*shard
+
+	// Shared by all shards.
+	sessions atomic.Int64 // entered in the tables
+	pending  atomic.Int64 // upgrades in progress
+	speakers [maxEncodings]atomic.Int64
+	pushes   [ScopeSessions + 1]atomic.Uint64
+
+	done    chan struct{} // closed when the shards are being stopped
+	once    sync.Once
+	helpers sync.WaitGroup // publishers
+}
+
+// New makes a server and binds its listeners.
+func New(o Options) (*Server, error) {
+	o.setDefaults()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if o.Key == ([32]byte{}) {
+		rand.Read(o.Key[:])
+	}
+	s := &Server{opt: o, done: make(chan struct{})}
+	p := o.Poller
+	p.RecordSize = recordSize
+	p.MaxConns = o.MaxSessions + o.MaxPending
+	p.Log = o.Log
+	var failed error
+	p.NewHandler = func(ps *poller.Shard) poller.Handler {
+		h, err := newShard(s, ps)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			return nil
+		}
+		s.shards = append(s.shards, h)
+		return h
+	}
+	loop, err := poller.New(p)
+	if err == nil && failed != nil {
+		err = errors.Join(failed, loop.Discard())
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.loop = loop
+	return s, nil
+}
+
+// Start has the server accept connections.
+func (s *Server) Start() error {
+	if s.opt.Publish != nil {
+		for _, h := range s.shards {
+			s.helpers.Add(1)
+			go h.publisher()
+		}
+	}
+	return s.loop.Start()
+}
+
+// Addrs returns the addresses that are listened on.
+func (s *Server) Addrs() []netip.AddrPort { return s.loop.Addrs() }
+
+// Loop returns the reactor under the server.
+func (s *Server) Loop() *poller.Loop { return s.loop }
+
+// homeOf returns the shard in which a user's sessions are, and the hash that
+// its table is searched by; the two use different bits.
+func (s *Server) homeOf(uid string) (shard int, hash uint32) {
+	sum := highwayhash.Sum64([]byte(uid), s.opt.Key[:])
+	return int((sum >> 32) % uint64(len(s.shards))), uint32(sum)
+}
+
+// encodingFor returns which encoding a subprotocol selects.
+func (s *Server) encodingFor(subprotocol string) uint8 {
+	for i, e := range s.opt.Encodings {
+		if e.Subprotocol() == subprotocol {
+			return uint8(i)
+		}
+	}
+	return 0
+}
+
+// Info describes a session.
+type Info struct {
+	ID       string
+	UID      string
+	Topics   []string
+	Opened   time.Time
+	Remote   netip.AddrPort
+	Encoding string
+}
+
+// Look asks the session's shard about a session of this node. ok is false if
+// there is none with this id, or its shard does not answer because it is
+// stopping or overloaded. It waits for the shard; not for use on shards.
+func (s *Server) Look(sid string) (info Info, ok bool) {
+	n, mine := s.ours(sid)
+	if !mine {
+		return info, false
+	}
+	answer := make(chan bool, 1)
+	look := func(h *shard) {
+		slot, live := h.ps.Lookup(n.id)
+		if live && h.rec(slot).flags&flagSession != 0 {
+			info = h.info(slot)
+			answer <- true
+			return
+		}
+		answer <- false
+	}
+	if !s.shards[n.shard].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: look}) {
+		return info, false
+	}
+	select {
+	case ok = <-answer:
+		return info, ok
+	case <-s.done:
+		return Info{}, false
+	}
+}
+
+func (h *shard) info(slot uint32) Info {
+	rec := h.rec(slot)
+	i := Info{
+		ID:       h.sid(slot),
+		Opened:   time.Unix(int64(rec.openedAt), 0),
+		Remote:   h.ps.RemoteAddr(slot),
+		Encoding: h.opt.Encodings[rec.encoding].Name(),
+	}
+	if rec.uid != 0 {
+		i.UID = string(h.uids.Get(rec.uid))
+	}
+	for n := rec.topics; n != 0; {
+		m := h.topics.links.At(n - 1)
+		i.Topics = append(i.Topics, string(h.topics.names.Get(h.topics.at(m.topic).name)))
+		n = m.next
+	}
+	return i
+}

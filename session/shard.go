@@ -1,0 +1,189 @@
+package session
+
+import (
+	"go.uber.org/zap"
+
+	"belfry/poller"
+)
+
+// shard is the WebSocket side of one poller.Shard. All of it is owned by the
+// shard's goroutine but the counters and what is marked otherwise.
+type shard struct {
+	srv   *Server
+	opt   *Options // never changed
+	beats beats
+	ps    *poller.Shard
+	index int
+
+	handshaker *Handshaker
+	buf        []byte // frames that are built for one session
+	inbounds   poller.Index[*Inbound]
+	spare      []*Inbound // released, to be used again
+	openings   poller.Index[*opening]
+	joining    map[poller.ID]*joining // sub commands that wait for the bus
+
+	users   *poller.Table // by hash of the uid: the user's youngest session
+	uids    *poller.Strs
+	topics  topics
+	pass    pass
+	closing closingRun
+
+	// Written by the shard, read by others.
+	counters counters
+	latency  latency
+	pubs     chan pub // to the shard's publisher goroutine; closed by OnStop
+}
+
+// Kinds of mail.
+const (
+	mailDelivery   uint32 = iota // Ptr: *delivery
+	mailAuth                     // ID: connection; Ptr: *verdict
+	mailUserReady                // ID: connection
+	mailTopicReady               // ID: topic token
+	mailReply                    // ID: connection; Ptr: *Reply
+	mailClose                    // Ptr: closeSome
+	mailLook                     // Ptr: func(*shard)
+)
+
+func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
+	h := &shard{srv: srv, opt: &srv.opt, beats: srv.opt.beats(), ps: ps, index: ps.Index(), joining: map[poller.ID]*joining{}}
+	var err error
+	if h.handshaker, err = NewHandshaker(srv.opt.Handshake); err != nil {
+		return nil, err
+	}
+	h.users = poller.NewTable()
+	if h.uids, err = poller.NewStrs(srv.opt.MaxSessions + srv.opt.MaxPending); err != nil {
+		return nil, err
+	}
+	if err = h.topics.init(); err != nil {
+		return nil, err
+	}
+	h.pass.init(h)
+	if h.opt.Publish != nil {
+		h.pubs = make(chan pub, maxPubs)
+	}
+	return h, nil
+}
+
+// OnOpen implements poller.Handler.
+func (h *shard) OnOpen(slot uint32, state any) {
+	if o, ok := state.(*opening); ok {
+		rec := h.rec(slot)
+		rec.state, rec.flags = stateJoin, flagPending
+		h.register(slot, o)
+		return
+	}
+	rec := h.rec(slot)
+	rec.flags = flagPending
+	if h.srv.pending.Add(1) > int64(h.opt.MaxPending) {
+		h.counters.limit(limitPending)
+		h.refuse(slot, Unavailable("too many connections are being opened", h.opt.RetryAfter))
+		return
+	}
+	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
+}
+
+// OnData implements poller.Handler.
+func (h *shard) OnData(slot uint32, p []byte) int {
+	switch h.rec(slot).state {
+	case stateHead:
+		return h.readHead(slot, p)
+	case stateOpen, stateClosing:
+		h.rec(slot).flags &^= flagPinged
+		return h.readFrames(slot, p)
+	case stateDrain:
+		return len(p)
+	}
+	return 0 // paused: an upgrade waits
+}
+
+// OnTimer implements poller.Handler.
+func (h *shard) OnTimer(slot uint32) {
+	rec := h.rec(slot)
+	switch rec.state {
+	case stateHead, stateAuth, stateJoin:
+		rec.reason = ReasonHandshakeTime
+		h.counters.limit(limitUpgradeTime)
+		h.refuse(slot, &Refusal{Status: 408, Problem: "the upgrade took too long"})
+	case stateOpen:
+		h.heartbeat(slot, rec)
+	default:
+		h.ps.Close(slot)
+	}
+}
+
+// OnClose implements poller.Handler.
+func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
+	rec := h.rec(slot)
+	if rec.reason == ReasonNone {
+		switch cause {
+		case poller.CauseEOF:
+			rec.reason = ReasonGone
+		case poller.CauseRead:
+			rec.reason = ReasonReadError
+		case poller.CauseWrite:
+			rec.reason = ReasonWriteError
+		case poller.CauseStop:
+			rec.reason = ReasonShutdown
+		default:
+			rec.reason = ReasonInternal
+		}
+	}
+	if ce := h.opt.Log.Check(zap.DebugLevel, "connection closed"); ce != nil {
+		ce.Write(zap.Stringer("reason", rec.reason), zap.Int("shard", h.index), zap.Error(err))
+	}
+	h.leave(slot)
+	h.dropInbound(rec)
+	h.dropOpening(rec)
+	h.counters.closed[rec.reason].Add(1)
+}
+
+// OnMail implements poller.Handler.
+func (h *shard) OnMail(m poller.Mail) {
+	switch m.Kind {
+	case mailDelivery:
+		h.deliver(m.Ptr.(*delivery))
+	case mailAuth:
+		h.judged(poller.ID(m.ID), m.Ptr.(*verdict))
+	case mailUserReady:
+		if slot, ok := h.ps.Lookup(poller.ID(m.ID)); ok {
+			h.ready(slot)
+		}
+	case mailTopicReady:
+		h.topicReady(m.ID)
+	case mailReply:
+		if slot, ok := h.ps.Lookup(poller.ID(m.ID)); ok {
+			h.reply(slot, m.Ptr.(*Reply))
+		}
+	case mailClose:
+		h.closing.more(m.Ptr.(closeSome))
+	case mailLook:
+		m.Ptr.(func(*shard))(h)
+	}
+}
+
+// OnTick implements poller.Handler.
+func (h *shard) OnTick() {
+	h.uids.Trim()
+	h.topics.trim()
+	h.counters.topics.Store(int64(h.topics.len()))
+	h.counters.links.Store(int64(h.topics.links.Len()))
+	h.counters.users.Store(int64(h.users.Len()))
+}
+
+// OnWork implements poller.Handler.
+func (h *shard) OnWork() bool {
+	more := h.closing.run(h)
+	return h.pass.run() || more
+}
+
+// OnStop implements poller.Handler.
+func (h *shard) OnStop() {
+	if h.pubs != nil {
+		close(h.pubs)
+	}
+	h.pass.drop()
+	h.users.Close()
+	h.uids.Close()
+	h.topics.close()
+}

@@ -1,0 +1,103 @@
+package session
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"belfry/poller"
+)
+
+// closeSome asks a shard to end so many more sessions.
+type closeSome struct{ n int }
+
+// closingRun goes through a shard's sessions at shutdown.
+type closingRun struct {
+	cursor uint32
+	left   int
+}
+
+func (c *closingRun) more(some closeSome) { c.left += some.n }
+
+// run ends sessions until enough were ended or the time is over.
+func (c *closingRun) run(h *shard) (more bool) {
+	for n := 1; c.left > 0; n++ {
+		slot, ok := h.ps.Next(c.cursor)
+		if !ok {
+			c.left = 0
+			return false
+		}
+		c.cursor = slot + 1
+		switch rec := h.rec(slot); rec.state {
+		case stateOpen:
+			c.left--
+			spread := ticks(h.opt.ReconnectSpread)
+			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(spread+1))
+		case stateHead, stateAuth, stateJoin:
+			h.refuse(slot, Unavailable("this server is going away", h.opt.RetryAfter))
+		}
+		if n%16 == 0 && h.ps.Expired() {
+			return c.left > 0
+		}
+	}
+	return false
+}
+
+// closeStep is how often a batch of sessions is ended at shutdown.
+const closeStep = 20 * time.Millisecond
+
+// Shutdown stops accepting, ends every session with 1001 and an advised delay
+// for coming back, at most pace a second (0: as fast as it goes), waits until
+// their connections have ended, and stops the shards. What is left when ctx
+// ends is cut off; the error then says how many those were.
+func (s *Server) Shutdown(ctx context.Context, pace int) error {
+	if err := s.loop.StopAccepting(ctx); err != nil {
+		s.opt.Log.Warn("listeners not closed in time")
+	}
+	tick := time.NewTicker(closeStep)
+	defer tick.Stop()
+	each := 1 << 30
+	if pace > 0 {
+		each = max(1, pace*int(closeStep/time.Millisecond)/1000/len(s.shards))
+	}
+	for s.loop.Stats().Connections > 0 {
+		for _, h := range s.shards {
+			h.ps.Post(poller.LaneControl, poller.Mail{Kind: mailClose, Ptr: closeSome{each}})
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	left := s.loop.Stats().Connections
+	if err := s.close(); err != nil {
+		return err
+	}
+	if left > 0 {
+		return &CutOffError{left}
+	}
+	return nil
+}
+
+// CutOffError says how many connections were still open when the time for
+// shutting down was over.
+type CutOffError struct{ Connections int }
+
+func (e *CutOffError) Error() string { return "session: connections cut off at shutdown" }
+
+// stopTime is how long the shards may take to stop once asked.
+const stopTime = 5 * time.Second
+
+// close stops the shards at once.
+func (s *Server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	s.once.Do(func() { close(s.done) })
+	err := s.loop.Close(ctx)
+	if err == nil {
+		s.helpers.Wait()
+	}
+	return err
+}

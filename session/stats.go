@@ -1,0 +1,162 @@
+package session
+
+import (
+	"strconv"
+	"sync/atomic"
+
+	"belfry/poller"
+)
+
+// Limits that a client or an operator can run into; their hits are counted.
+const (
+	limitPending = iota
+	limitSessions
+	limitUpgradeTime
+	limitTopics
+	limitPerUser
+	limitMessage
+	limitFragments
+	limitBacklog
+	limitNodeBacklog
+	limitPubs
+	limitMemory
+	limitCount
+)
+
+var limitNames = [limitCount]string{"upgrade.max_pending", "max_connections", "upgrade.timeout", "session.max_topics",
+	"session.max_per_user", "session.max_message", "session.max_fragments", "backlog", "backlog.node_bytes", "publish_queue", "memory"}
+
+// counters are what a shard counts. Only the shard writes them.
+type counters struct {
+	upgraded      [outcomeCount]atomic.Uint64
+	closed        [reasonCount]atomic.Uint64
+	limits        [limitCount]atomic.Uint64
+	commands      [opCount]atomic.Uint64
+	commandErrors [errorCount]atomic.Uint64
+	framesIn      atomic.Uint64
+	messagesIn    atomic.Uint64
+	bytesIn       atomic.Uint64
+	unwanted      atomic.Uint64
+	pings, pongs  atomic.Uint64 // received
+	pingsOut      atomic.Uint64
+	deliveries    atomic.Uint64
+	passes        atomic.Uint64
+	coalesced     atomic.Uint64
+	slow          atomic.Uint64
+	users, topics atomic.Int64
+	links         atomic.Int64
+}
+
+// opCount is one more than the last Op.
+const opCount = OpPing + 1
+
+var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping"}
+
+// Codes of command errors; what is none of them counts as the last.
+var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "busy", "unavailable"}
+
+const errorCount = len(errorCodes)
+
+func (c *counters) commandError(code string) {
+	for i, known := range errorCodes {
+		if known == code || i == errorCount-1 {
+			c.commandErrors[i].Add(1)
+			return
+		}
+	}
+}
+
+// Statuses with which upgrades are answered.
+var outcomes = [...]int{101, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 503, 0}
+
+const (
+	outcomeCount    = len(outcomes)
+	outcomeAccepted = 0
+	outcomeOther    = outcomeCount - 1
+)
+
+func (c *counters) refused(status int) {
+	for i, s := range outcomes {
+		if s == status {
+			c.upgraded[i].Add(1)
+			return
+		}
+	}
+	c.upgraded[outcomeOther].Add(1)
+}
+
+func (c *counters) limit(which int) { c.limits[which].Add(1) }
+
+// Stats is a snapshot of a Server.
+type Stats struct {
+	Poller poller.Stats
+
+	Sessions, Pending, Users, Topics, Subscriptions int64
+	Upgrades                         map[string]uint64 // by status
+	Closed                           map[string]uint64 // by reason
+	Limits                           map[string]uint64 // hits, by limit
+	Commands                         map[string]uint64 // by op
+	Pushes                           map[string]uint64 // delivered on this node, by scope
+
+	CommandErrors map[string]uint64 // by code
+
+	FramesIn, MessagesIn, BytesIn, Unwanted uint64
+	PingsIn, PongsIn, PingsOut                             uint64
+	Deliveries, Passes, Coalesced, Slow                    uint64
+
+	PushLatency Latency // of pushes to users and sessions, from arrival to send
+}
+
+// Stats sums up all shards. Any goroutine.
+func (s *Server) Stats() Stats {
+	st := Stats{
+		Poller:   s.loop.Stats(),
+		Sessions: s.sessions.Load(), Pending: s.pending.Load(),
+		Upgrades: map[string]uint64{}, Closed: map[string]uint64{}, Limits: map[string]uint64{},
+		Commands: map[string]uint64{}, CommandErrors: map[string]uint64{}, Pushes: map[string]uint64{},
+	}
+	for i := range s.pushes {
+		st.Pushes[Scope(i).String()] = s.pushes[i].Load()
+	}
+	for _, h := range s.shards {
+		h.counters.addTo(&st)
+		h.latency.addTo(&st.PushLatency)
+	}
+	return st
+}
+
+func (c *counters) addTo(st *Stats) {
+	for i, status := range outcomes {
+		label := strconv.Itoa(status)
+		if status == 0 {
+			label = "other"
+		}
+		st.Upgrades[label] += c.upgraded[i].Load()
+	}
+	for _, r := range Reasons() {
+		st.Closed[r.String()] += c.closed[r].Load()
+	}
+	for i, n := range limitNames {
+		st.Limits[n] += c.limits[i].Load()
+	}
+	for op := OpSub; op < opCount; op++ {
+		st.Commands[opNames[op]] += c.commands[op].Load()
+	}
+	for i, code := range errorCodes {
+		st.CommandErrors[code] += c.commandErrors[i].Load()
+	}
+	st.Subscriptions += c.links.Load()
+	st.FramesIn += c.framesIn.Load()
+	st.MessagesIn += c.messagesIn.Load()
+	st.BytesIn += c.bytesIn.Load()
+	st.Unwanted += c.unwanted.Load()
+	st.PingsIn += c.pings.Load()
+	st.PongsIn += c.pongs.Load()
+	st.PingsOut += c.pingsOut.Load()
+	st.Deliveries += c.deliveries.Load()
+	st.Passes += c.passes.Load()
+	st.Coalesced += c.coalesced.Load()
+	st.Slow += c.slow.Load()
+	st.Users += c.users.Load()
+	st.Topics += c.topics.Load()
+}
