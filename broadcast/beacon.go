@@ -1,0 +1,86 @@
+package broadcast
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// beaconPart bounds one message of a beacon, in bytes.
+const beaconPart = 16 << 10
+
+// beacon is one message on belfry.ctl.beacon: who is there, and the last
+// number of each stream that was sent on since the beacon before. A round that
+// does not fit one message comes in parts, one after the other.
+type beacon struct {
+	node     uint32
+	name     string
+	instance string // differs for each process
+	round    uint64 // from 1, without holes unless one got lost
+	floor    uint64 // streams with a larger epoch began after this beacon
+	entries  []beaconEntry
+}
+
+// beaconEntry says that subject carried the numbers prev+1 to last since the
+// beacon before.
+type beaconEntry struct {
+	subject           string
+	epoch, prev, last uint64
+}
+
+// appendHead writes the first line of each part.
+func (b *beacon) appendHead(dst []byte) []byte {
+	return fmt.Appendf(dst, "belfry 1 %s %s %s %d %d\n", nodeString(b.node), b.name, b.instance, b.round, b.floor)
+}
+
+// appendEntry writes one further line.
+func appendEntry(dst []byte, e beaconEntry) []byte {
+	dst = append(dst, e.subject...)
+	for _, v := range [...]uint64{e.epoch, e.prev, e.last} {
+		dst = append(dst, ' ')
+		dst = strconv.AppendUint(dst, v, 10)
+	}
+	return append(dst, '\n')
+}
+
+// parseBeacon reads one part.
+func parseBeacon(p []byte) (*beacon, error) {
+	sc := bufio.NewScanner(bytes.NewReader(p))
+	if !sc.Scan() {
+		return nil, bad("beacon", "empty")
+	}
+	f := strings.Split(sc.Text(), " ")
+	if len(f) != 7 || f[0] != "belfry" || f[1] != "1" {
+		return nil, bad("beacon", "first line is not belfry 1 node name instance round floor")
+	}
+	b := &beacon{name: f[3], instance: f[4]}
+	var ok bool
+	if b.node, ok = parseNode(f[2]); !ok {
+		return nil, bad("beacon", "node id")
+	}
+	if !parseUints(f[5:], &b.round, &b.floor) || b.round == 0 {
+		return nil, bad("beacon", "round or floor")
+	}
+	for sc.Scan() {
+		f := strings.Split(sc.Text(), " ")
+		e := beaconEntry{subject: f[0]}
+		if len(f) != 4 || !parseUints(f[1:], &e.epoch, &e.prev, &e.last) || e.prev > e.last {
+			return nil, bad("beacon", "a line is not subject epoch prev last")
+		}
+		b.entries = append(b.entries, e)
+	}
+	return b, sc.Err()
+}
+
+func parseUints(fields []string, to ...*uint64) bool {
+	for i, f := range fields {
+		v, err := strconv.ParseUint(f, 10, 64)
+		if err != nil {
+			return false
+		}
+		*to[i] = v
+	}
+	return true
+}

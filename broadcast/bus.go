@@ -1,0 +1,47 @@
+package broadcast
+
+import (
+	"context"
+
+	"belfry/session"
+)
+
+// Message is session.Message under the name this package's users know.
+type Message = session.Message
+
+// Local is the node's own sessions; session.Server is one.
+type Local interface {
+	// Deliver hands m to the local sessions it is for, to all of them or,
+	// when it returns an error, to none. It must neither block nor publish.
+	Deliver(m *session.Message) error
+}
+
+// Bus carries messages to the other nodes and back. All methods may be called
+// from any goroutine and none but Drain and Close waits for the network.
+type Bus interface {
+	session.Interest
+
+	// Reserve takes places in the outbox for everything m needs on the bus,
+	// all or nothing. Errors: *OverloadedError, *TooLargeError.
+	Reserve(m *Message) (Reservation, error)
+	// Start begins to receive. receive is called from one goroutine, in
+	// order, with messages of other nodes and of foreign publishers; while it
+	// runs nothing else is received. Start is called once.
+	Start(receive func(*Message))
+	// Ready returns nil, or why messages do not reach other nodes now.
+	Ready() error
+	// Stats adds what the bus counted to s.
+	Stats(s *Stats)
+	// Drain refuses further messages and waits until those in the outbox
+	// have left, or ctx ends.
+	Drain(ctx context.Context) error
+	// Close ends everything; what is still in the outbox is counted as lost.
+	Close() error
+}
+
+// Reservation is a place in the outbox. Exactly one of its methods is called,
+// once.
+type Reservation interface {
+	Commit() // sends the message; order on the bus is the order of commits
+	Cancel() // gives the place back
+}

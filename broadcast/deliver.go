@@ -1,0 +1,50 @@
+package broadcast
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// retryPause is how often a full mailbox is tried again.
+const retryPause = time.Millisecond
+
+// receive hands a message of the bus to the local sessions. While their
+// mailboxes are full it waits, for the messages behind would not fare better;
+// but each loss halves the wait of the next message until one gets through,
+// or a stuck shard would hold up the bus for OverloadWait a message.
+func (n *Node) receive(m *Message) {
+	local := *n.local.Load()
+	err := local.Deliver(m)
+	if err != nil {
+		err = n.insist(local, m)
+	}
+	if err != nil {
+		n.count.lostOverload.Add(1)
+		n.patience = max(n.patience/2, retryPause)
+		n.log.Warn("message lost: local mailboxes full", zap.String("id", m.ID), zap.Error(err))
+		return
+	}
+	n.patience = n.opt.OverloadWait
+	n.count.delivered.Add(1)
+}
+
+// insist tries for as long as patience lasts.
+func (n *Node) insist(local Local, m *Message) (err error) {
+	deadline := time.NewTimer(n.patience)
+	defer deadline.Stop()
+	again := time.NewTicker(retryPause)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+			if err = local.Deliver(m); err == nil {
+				return nil
+			}
+		case <-deadline.C:
+			return local.Deliver(m)
+		case <-n.closing:
+			return local.Deliver(m)
+		}
+	}
+}

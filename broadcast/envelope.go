@@ -1,0 +1,316 @@
+package broadcast
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"belfry/session"
+)
+
+// Headers of a bus message; docs/bus.md is their specification. The payload
+// of the bus message is the payload of the message, untouched.
+const (
+	headerPrefix  = "Belfry-"
+	headerID      = "Belfry-Id"
+	headerKind    = "Belfry-Kind"
+	headerExclude = "Belfry-Exclude"
+	headerKey     = "Belfry-Key"
+	headerTopic   = "Belfry-Topic"   // one value a topic, if there are several
+	headerUser    = "Belfry-User"    // one value a user of the bucket
+	headerSession = "Belfry-Session" // one value a session of the node
+	headerNode    = "Belfry-Node"    // the node that sent it
+	headerSeq     = "Belfry-Seq"     // epoch.number of node and subject
+)
+
+// stamp identifies a numbered bus message: the node that sent it and its
+// place among that node's messages on one subject (see numbers.go).
+type stamp struct {
+	node   uint32
+	epoch  uint64
+	number uint64
+}
+
+// MalformedError is a bus message that cannot be delivered.
+type MalformedError struct {
+	Subject string
+	Err     error // a *session.FieldError names the header at fault
+}
+
+func (e *MalformedError) Error() string {
+	return "malformed message on " + e.Subject + ": " + e.Err.Error()
+}
+
+// Unwrap returns what is wrong.
+func (e *MalformedError) Unwrap() error { return e.Err }
+
+// seal makes the bus message of a parcel.
+func seal(p *parcel, st stamp) *nats.Msg {
+	m := p.message
+	h := make(nats.Header, 8)
+	h[headerID] = []string{m.ID}
+	h[headerKind] = []string{m.Kind.String()}
+	h[headerNode] = []string{nodeString(st.node)}
+	h[headerSeq] = []string{formatSeq(st.epoch, st.number)}
+	if m.Exclude != "" {
+		h[headerExclude] = []string{m.Exclude}
+	}
+	if m.Key != "" {
+		h[headerKey] = []string{escape(m.Key)}
+	}
+	if len(p.names) > 0 {
+		values := make([]string, len(p.names))
+		for i, name := range p.names {
+			values[i] = escape(name)
+		}
+		h[nameHeader(m.Target.Scope)] = values
+	}
+	return &nats.Msg{Subject: p.subject, Header: h, Data: m.Payload}
+}
+
+func nameHeader(s session.Scope) string {
+	switch s {
+	case session.ScopeTopics:
+		return headerTopic
+	case session.ScopeUsers:
+		return headerUser
+	}
+	return headerSession
+}
+
+// sealedSize is an upper bound of the bytes NATS counts for a parcel: payload
+// and headers. The constant covers the version line, the fixed headers and
+// the names of the optional ones.
+func sealedSize(m *Message, names []string) int {
+	const fixed = 192
+	n := fixed + len(m.Payload) + len(m.ID) + len(m.Exclude) + len(escape(m.Key))
+	for _, name := range names {
+		n += len(headerSession) + 4 + len(escape(name))
+	}
+	return n
+}
+
+func formatSeq(epoch, number uint64) string {
+	b := strconv.AppendUint(make([]byte, 0, 40), epoch, 10)
+	return string(strconv.AppendUint(append(b, '.'), number, 10))
+}
+
+func parseSeq(s string) (epoch, number uint64, ok bool) {
+	e, n, found := strings.Cut(s, ".")
+	if !found {
+		return 0, 0, false
+	}
+	epoch, err1 := strconv.ParseUint(e, 10, 64)
+	number, err2 := strconv.ParseUint(n, 10, 64)
+	return epoch, number, err1 == nil && err2 == nil && epoch > 0 && number > 0
+}
+
+// opener reads bus messages for one node.
+type opener struct {
+	node       uint32
+	maxPayload int
+	nodeOf     func(sid string) (uint32, error)
+}
+
+// stamp reads who sent m and its number; numbered is false for a message of
+// a foreign publisher.
+func (o *opener) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
+	node, hasNode, err := one(m.Header, headerNode)
+	if err != nil {
+		return st, false, err
+	}
+	seq, hasSeq, err := one(m.Header, headerSeq)
+	if err != nil {
+		return st, false, err
+	}
+	if !hasNode && !hasSeq {
+		return st, false, nil
+	}
+	var ok bool
+	if st.node, ok = parseNode(node); !ok {
+		return st, false, bad(headerNode, "allowed are 8 lower-case hexadecimal digits")
+	}
+	if st.epoch, st.number, ok = parseSeq(seq); !ok {
+		return st, false, bad(headerSeq, "allowed is epoch.number, both above 0")
+	}
+	return st, true, nil
+}
+
+// open reads the rest. numbered says that a node sent it: nodes of a later
+// version may add headers, from others an unknown one is a mistake. The id is
+// "" if the message has none.
+func (o *opener) open(m *nats.Msg, numbered bool) (*Message, error) {
+	if err := checkHeaders(m.Header, numbered); err != nil {
+		return nil, err
+	}
+	out := &Message{Payload: m.Data}
+	var err error
+	if out.Target, err = o.target(m); err != nil {
+		return nil, err
+	}
+	if out.ID, _, err = one(m.Header, headerID); err != nil {
+		return nil, err
+	}
+	if out.Exclude, _, err = one(m.Header, headerExclude); err != nil {
+		return nil, err
+	}
+	key, _, err := one(m.Header, headerKey)
+	if err != nil {
+		return nil, err
+	}
+	var ok bool
+	if out.Key, ok = unescape(key); !ok {
+		return nil, bad(headerKey, "invalid percent-encoding")
+	}
+	kind, given, err := one(m.Header, headerKind)
+	switch {
+	case err != nil:
+		return nil, err
+	case !given:
+		out.Kind = session.KindOf(m.Data)
+	case kind == session.Text.String():
+		out.Kind = session.Text
+	case kind == session.Binary.String():
+		out.Kind = session.Binary
+	default:
+		return nil, bad(headerKind, "allowed are text and binary")
+	}
+	return out, check(out, o.maxPayload)
+}
+
+// target reads whom m is for out of its subject and the header that the
+// subject asks for.
+func (o *opener) target(m *nats.Msg) (session.Target, error) {
+	want, t := "", session.Target{}
+	var token string
+	switch s := m.Subject; {
+	case s == subjectAll:
+	case strings.HasPrefix(s, subjectTopic):
+		want, token, t.Scope = headerTopic, s[len(subjectTopic):], session.ScopeTopics
+	case strings.HasPrefix(s, subjectUser):
+		want, token, t.Scope = headerUser, s[len(subjectUser):], session.ScopeUsers
+	case strings.HasPrefix(s, subjectNode):
+		want, token, t.Scope = headerSession, s[len(subjectNode):], session.ScopeSessions
+	default:
+		return t, bad("subject", "not one of belfry's")
+	}
+	for _, h := range [...]string{headerTopic, headerUser, headerSession} {
+		if _, given := m.Header[h]; given && h != want {
+			return t, bad(h, "not allowed on this subject")
+		}
+	}
+	names, err := names(m.Header, want)
+	if err != nil {
+		return t, err
+	}
+	switch t.Scope {
+	case session.ScopeTopics:
+		err = topicNames(&names, token)
+	case session.ScopeUsers:
+		err = userNames(names, token)
+	case session.ScopeSessions:
+		err = o.sessionNames(names)
+	}
+	t.Names = names
+	return t, err
+}
+
+// topicNames: the subject is the topic; a list, if any, must contain it.
+func topicNames(names *[]string, topic string) error {
+	if len(*names) == 0 {
+		*names = []string{topic}
+		return nil
+	}
+	for _, name := range *names {
+		if name == topic {
+			return nil
+		}
+	}
+	return bad(headerTopic, "must list the topic of the subject")
+}
+
+// userNames: all users must belong to the bucket, or nodes that do not listen
+// to it would not get what is meant for them.
+func userNames(names []string, bucket string) error {
+	b, ok := parseBucket(bucket)
+	if !ok {
+		return bad("subject", fmt.Sprintf("user bucket %q; allowed are 0 to %d", bucket, buckets-1))
+	}
+	if len(names) == 0 {
+		return bad(headerUser, "needed on this subject, one value a user")
+	}
+	for _, name := range names {
+		if Bucket(name) != b {
+			return bad(headerUser, fmt.Sprintf("a user of bucket %d on the subject of bucket %d", Bucket(name), b))
+		}
+	}
+	return nil
+}
+
+func (o *opener) sessionNames(names []string) error {
+	if len(names) == 0 {
+		return bad(headerSession, "needed on this subject, one value a session")
+	}
+	for _, name := range names {
+		if node, err := o.nodeOf(name); err != nil || node != o.node {
+			return bad(headerSession, "not a session of this node")
+		}
+	}
+	return nil
+}
+
+// names reads the values of header h, "" for none.
+func names(h nats.Header, header string) ([]string, error) {
+	if header == "" {
+		return nil, nil
+	}
+	values := h[header]
+	if len(values) == 0 {
+		return nil, nil
+	}
+	out := make([]string, len(values))
+	for i, v := range values {
+		name, ok := unescape(v)
+		if !ok {
+			return nil, bad(header, "invalid percent-encoding")
+		}
+		out[i] = name
+	}
+	return out, nil
+}
+
+// one reads a header that may be there once, and then not empty.
+func one(h nats.Header, header string) (v string, given bool, err error) {
+	switch values := h[header]; {
+	case len(values) == 0:
+		return "", false, nil
+	case len(values) > 1:
+		return "", true, bad(header, "given more than once")
+	case values[0] == "":
+		return "", true, bad(header, "empty")
+	default:
+		return values[0], true, nil
+	}
+}
+
+// checkHeaders refuses misspelt headers: NATS header names are case-sensitive
+// and a push that reaches more people than meant is worse than none.
+func checkHeaders(h nats.Header, fromNode bool) error {
+	for name := range h {
+		if len(name) < len(headerPrefix) || !strings.EqualFold(name[:len(headerPrefix)], headerPrefix) {
+			continue
+		}
+		switch name {
+		case headerID, headerKind, headerExclude, headerKey, headerTopic, headerUser, headerSession, headerNode, headerSeq:
+		default:
+			if !fromNode {
+				return bad(name, "unknown header; names are case-sensitive")
+			}
+		}
+	}
+	return nil
+}
+
+func bad(field, problem string) error { return &session.FieldError{Field: field, Problem: problem} }

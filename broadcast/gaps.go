@@ -1,0 +1,204 @@
+package broadcast
+
+import (
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// origins watches the numbers of other nodes' messages: it recognizes copies
+// and counts what never came. Owned by the receiver's goroutine.
+//
+// A gap is counted when the next message or a beacon shows it, once. A
+// message that arrives after a beacon counted it is delivered all the same:
+// the beacon decides what is counted, never what is delivered.
+type origins struct {
+	// since returns from when on this node has been subscribed to subject
+	// without interruption (a broken connection is none: what is missed then
+	// is lost); false if it is not now.
+	since  func(subject string) (time.Time, bool)
+	beacon time.Duration // interval
+	log    *zap.Logger
+
+	nodes map[uint32]*origin
+	swept time.Time
+	gaps  *atomic.Uint64
+	peers *atomic.Int64
+}
+
+// origin is another node.
+type origin struct {
+	instance string
+	round    uint64    // of the last beacon
+	roundAt  time.Time // when it came
+	floor    uint64    // its floor
+	prevAt   time.Time // when the round before came; zero if that got lost
+	heard    time.Time
+	streams  map[string]inStream
+}
+
+// inStream is what is known of another node's stream.
+type inStream struct {
+	epoch   uint64
+	last    uint64 // number of the last message that came
+	counted uint64 // all missing numbers up to here are counted
+	at      time.Time
+}
+
+func (s inStream) known() uint64 { return max(s.last, s.counted) }
+
+// origin returns the record of a node, nil if there are too many.
+func (o *origins) origin(node uint32, now time.Time) *origin {
+	g := o.nodes[node]
+	if g == nil {
+		if len(o.nodes) >= originsMax {
+			return nil
+		}
+		g = &origin{streams: make(map[string]inStream)}
+		o.nodes[node] = g
+	}
+	g.heard = now
+	return g
+}
+
+// settled says that at the time at this node had been subscribed for long
+// enough to have received everything that was sent from then on. The margin
+// covers the way of a subscription to the other NATS servers.
+func (o *origins) settled(since, at time.Time) bool {
+	return !at.IsZero() && at.Sub(since) >= 2*o.beacon
+}
+
+// lookup returns what is known of a stream, unless the subscription lapsed
+// since it was learnt.
+func (g *origin) lookup(subject string, since time.Time) (inStream, bool) {
+	s, ok := g.streams[subject]
+	return s, ok && !s.at.Before(since)
+}
+
+// store keeps s, unless that node's streams are too many.
+func (g *origin) store(subject string, s inStream) {
+	if _, ok := g.streams[subject]; ok || len(g.streams) < originStreams {
+		g.streams[subject] = s
+	}
+}
+
+// see takes note of a numbered message. False: it is a copy of one that came
+// before.
+func (o *origins) see(st stamp, subject string, now time.Time) bool {
+	g := o.origin(st.node, now)
+	if g == nil {
+		return true
+	}
+	since, subscribed := o.since(subject)
+	if !subscribed {
+		since = now // on its way when the subscription ended
+	}
+	s, ok := g.lookup(subject, since)
+	switch {
+	case ok && st.epoch == s.epoch:
+		if st.number <= s.last {
+			return false
+		}
+		if top := s.known(); st.number > top+1 {
+			o.miss(subject, st, st.number-top-1)
+		}
+	case ok && st.epoch > s.epoch, // begun anew while we listened
+		!ok && st.epoch > g.floor && o.settled(since, g.roundAt):
+		s.counted = 0
+		if st.number > 1 {
+			o.miss(subject, st, st.number-1)
+		}
+	default: // nothing to compare with
+		s.counted = 0
+	}
+	g.store(subject, inStream{epoch: st.epoch, last: st.number, counted: s.counted, at: now})
+	return true
+}
+
+// announce takes note of a beacon.
+func (o *origins) announce(b *beacon, now time.Time) {
+	g := o.origin(b.node, now)
+	if g == nil {
+		return
+	}
+	if b.instance != g.instance { // new, or restarted
+		g.instance, g.round, g.roundAt = b.instance, 0, time.Time{}
+	}
+	if b.round != g.round { // not a further part of the same
+		g.prevAt = time.Time{}
+		if g.round > 0 && b.round == g.round+1 {
+			g.prevAt = g.roundAt
+		}
+		g.round, g.roundAt, g.floor = b.round, now, b.floor
+	}
+	for _, e := range b.entries {
+		if since, subscribed := o.since(e.subject); subscribed {
+			o.announced(g, b.node, e, since, now)
+		}
+	}
+}
+
+func (o *origins) announced(g *origin, node uint32, e beaconEntry, since, now time.Time) {
+	s, ok := g.lookup(e.subject, since)
+	st := stamp{node: node, epoch: e.epoch, number: e.last}
+	switch {
+	case ok && e.epoch == s.epoch:
+		if top := s.known(); e.last > top {
+			o.miss(e.subject, st, e.last-top)
+			s.counted = e.last
+		}
+	case ok && e.epoch > s.epoch:
+		o.miss(e.subject, st, e.last)
+		s = inStream{epoch: e.epoch, counted: e.last}
+	case ok: // of a stream that has ended
+		return
+	default:
+		if e.last > e.prev && o.settled(since, g.prevAt) {
+			o.miss(e.subject, st, e.last-e.prev)
+		}
+		s = inStream{epoch: e.epoch, counted: e.last}
+	}
+	s.at = now
+	g.store(e.subject, s)
+}
+
+func (o *origins) miss(subject string, st stamp, n uint64) {
+	o.gaps.Add(n)
+	o.log.Warn("messages of another node are missing", zap.String("node", nodeString(st.node)),
+		zap.String("subject", subject), zap.Uint64("missing", n), zap.Uint64("up_to", st.number))
+}
+
+// sweep counts the peers and, now and then, forgets idle streams and nodes.
+func (o *origins) sweep(now time.Time) {
+	var peers int64
+	for _, g := range o.nodes {
+		if !g.roundAt.IsZero() && now.Sub(g.roundAt) < 4*o.beacon {
+			peers++
+		}
+	}
+	o.peers.Store(peers)
+	if now.Sub(o.swept) < streamsSweep {
+		return
+	}
+	o.swept = now
+	for node, g := range o.nodes {
+		if now.Sub(g.heard) > streamForget {
+			delete(o.nodes, node)
+			continue
+		}
+		before := len(g.streams)
+		for subject, s := range g.streams {
+			if now.Sub(s.at) > streamForget {
+				delete(g.streams, subject)
+			}
+		}
+		if len(g.streams) < before/2 { // maps do not shrink
+			kept := make(map[string]inStream, len(g.streams))
+			for subject, s := range g.streams {
+				kept[subject] = s
+			}
+			g.streams = kept
+		}
+	}
+}

@@ -1,0 +1,24 @@
+package broadcast
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// identity makes message ids that are unique in the cluster: node id, start
+// of the process in microseconds and a counter, the last two in base 36.
+type identity struct {
+	prefix string
+	count  atomic.Uint64
+}
+
+func newIdentity(node uint32, start time.Time) *identity {
+	return &identity{prefix: nodeString(node) + "-" + strconv.FormatInt(start.UnixMicro(), 36) + "-"}
+}
+
+func (i *identity) next() string {
+	var b [48]byte
+	p := append(b[:0], i.prefix...)
+	return string(strconv.AppendUint(p, i.count.Add(1), 36))
+}

@@ -1,0 +1,200 @@
+package broadcast
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"belfry/session"
+)
+
+// interest keeps the subscriptions in step with what the shards hold.
+//
+// Shards only count, on their own goroutines; the goroutine run subscribes and
+// unsubscribes, in batches with one flush each, and tells the shards that
+// waited. A subscription is ready once the NATS server has confirmed it.
+type interest struct {
+	bus   *NATS
+	group string // queue group of the user subscriptions, see wildcard.go
+	wake  chan struct{}
+
+	// Any goroutine.
+	users  [buckets]atomic.Uint32 // readyBit and the number of sessions
+	from   [buckets]atomic.Int64  // since when subscribed: nanoseconds after epoch; 0: not
+	wanted atomic.Int32           // buckets with sessions
+	wild   atomic.Bool            // all buckets come over one subscription
+	epoch  time.Time
+	begun  atomic.Int64 // when start was called, nanoseconds after epoch
+
+	mu        sync.Mutex // guards the rest of this group; a leaf, held for a few assignments
+	topics    map[string]*topic
+	newTopics []*topic   // to subscribe to
+	idle      []idleMark // topics that lost their last subscriber, in order of time
+	waiting   []userWait // users to subscribe to or to report ready
+	fixed     []string   // subjects every node listens to, to subscribe to
+
+	// Owned by run.
+	held     map[uint16]*nats.Subscription // single buckets
+	wildcard *nats.Subscription
+	zeroAt   map[uint16]time.Time // when a held bucket was first seen empty
+	fewSince time.Time            // since when the wildcard is not worth it; zero if it is
+	live     map[*nats.Subscription]struct{}
+	dropped  uint64   // drops of subscriptions that have ended
+	refused  []notice // shards whose mailbox was full
+}
+
+// readyBit marks a bucket whose messages reach this node; the other bits
+// count its sessions.
+const readyBit = 1 << 31
+
+// topic is a topic that somebody wants, or wanted a moment ago. Guarded by
+// interest.mu, except sub, which run owns.
+type topic struct {
+	name    string
+	refs    int
+	ready   bool
+	from    time.Time
+	idleAt  time.Time
+	waiters []notice
+	sub     *nats.Subscription
+}
+
+type idleMark struct {
+	topic *topic
+	at    time.Time
+}
+
+// notice is a shard to be told that a subscription is ready.
+type notice struct {
+	waiter session.Waiter
+	token  uint64
+	user   bool
+}
+
+func (n notice) send() bool {
+	if n.user {
+		return n.waiter.UserReady(n.token)
+	}
+	return n.waiter.TopicReady(n.token)
+}
+
+type userWait struct {
+	bucket uint16
+	notice notice // without a waiter: nobody waits
+}
+
+func newInterest(b *NATS, instance string, start time.Time) *interest {
+	return &interest{
+		bus: b, group: "belfry-" + instance, wake: make(chan struct{}, 1),
+		epoch:  start,
+		live:   make(map[*nats.Subscription]struct{}),
+		topics: make(map[string]*topic),
+		held:   make(map[uint16]*nats.Subscription),
+		zeroAt: make(map[uint16]time.Time),
+	}
+}
+
+// start asks for the subjects that every node listens to.
+func (i *interest) start() {
+	i.mu.Lock()
+	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon)
+	i.mu.Unlock()
+	nudge(i.wake)
+}
+
+// joinUser and leaveUser are two atomic operations when the bucket is ready.
+func (i *interest) joinUser(b uint16, w session.Waiter, token uint64) bool {
+	v := i.users[b].Add(1)
+	if v&^readyBit == 1 {
+		i.wanted.Add(1)
+	}
+	if v&readyBit != 0 {
+		return true
+	}
+	wait := userWait{bucket: b}
+	connected := i.bus.connected.Load()
+	if connected {
+		wait.notice = notice{w, token, true}
+	}
+	i.mu.Lock()
+	i.waiting = append(i.waiting, wait)
+	i.mu.Unlock()
+	nudge(i.wake)
+	return !connected
+}
+
+func (i *interest) leaveUser(b uint16) {
+	if v := i.users[b].Add(^uint32(0)); v&^readyBit == 0 {
+		i.wanted.Add(-1)
+	}
+}
+
+// holds says whether a user of bucket b is here.
+func (i *interest) holds(b uint16) bool { return i.users[b].Load()&^readyBit != 0 }
+
+func (i *interest) joinTopic(name []byte, w session.Waiter, token uint64) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	t := i.topics[string(name)]
+	if t == nil {
+		t = &topic{name: string(name)}
+		i.topics[t.name] = t
+		i.newTopics = append(i.newTopics, t)
+		nudge(i.wake)
+	}
+	t.refs++
+	if t.ready {
+		return true
+	}
+	if !i.bus.connected.Load() {
+		return true
+	}
+	t.waiters = append(t.waiters, notice{w, token, false})
+	// run may have taken the topic before the waiter was there, but it looks
+	// at the waiters again, under the lock, when it marks the topic ready.
+	return false
+}
+
+func (i *interest) leaveTopic(name []byte) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	t := i.topics[string(name)]
+	if t == nil || t.refs == 0 {
+		return
+	}
+	if t.refs--; t.refs == 0 {
+		t.idleAt = i.bus.opt.clock.now()
+		i.idle = append(i.idle, idleMark{t, t.idleAt})
+	}
+}
+
+// since returns from when on subject has been subscribed to without
+// interruption. The receiver asks it.
+func (i *interest) since(subject string) (time.Time, bool) {
+	if b, ok := userBucket(subject); ok {
+		return i.moment(i.from[b].Load())
+	}
+	if len(subject) > len(subjectTopic) && subject[:len(subjectTopic)] == subjectTopic {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		t := i.topics[subject[len(subjectTopic):]]
+		if t == nil || !t.ready {
+			return time.Time{}, false
+		}
+		return t.from, true
+	}
+	if subject == subjectAll || subject == i.bus.self {
+		return i.moment(i.begun.Load())
+	}
+	return time.Time{}, false
+}
+
+// moment and instant convert between a time and its atomic form, in which 0
+// is none.
+func (i *interest) moment(v int64) (time.Time, bool) {
+	return i.epoch.Add(time.Duration(v)), v != 0
+}
+
+func (i *interest) instant(t time.Time) int64 { return max(int64(t.Sub(i.epoch)), 1) }

@@ -1,0 +1,278 @@
+package broadcast
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"belfry/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// eventually polls what other processes' clocks decide.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+// recorder is a Local that keeps what it gets.
+type recorder struct {
+	mu   sync.Mutex
+	got  []*Message
+	full error // answered instead of taking a message
+	try  int   // calls, refused ones included
+}
+
+func (r *recorder) Deliver(m *session.Message) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.try++
+	if r.full != nil {
+		return r.full
+	}
+	r.got = append(r.got, m)
+	return nil
+}
+
+func (r *recorder) setFull(err error) {
+	r.mu.Lock()
+	r.full = err
+	r.mu.Unlock()
+}
+
+func (r *recorder) tries() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.try
+}
+
+func (r *recorder) messages() []*Message {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.got)
+}
+
+// payloads returns what came for a target that contains name, "" for all.
+func (r *recorder) payloads(name string) (out []string) {
+	for _, m := range r.messages() {
+		if name == "" && m.Target.Scope == session.ScopeAll || slices.Contains(m.Target.Names, name) {
+			out = append(out, string(m.Payload))
+		}
+	}
+	return out
+}
+
+// shard is a Waiter that keeps the tokens it is told.
+type shard struct {
+	mu     sync.Mutex
+	tokens []uint64
+	refuse int // so many calls find the mailbox full
+}
+
+func (s *shard) UserReady(token uint64) bool  { return s.ready(token) }
+func (s *shard) TopicReady(token uint64) bool { return s.ready(token) }
+
+func (s *shard) ready(token uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse > 0 {
+		s.refuse--
+		return false
+	}
+	s.tokens = append(s.tokens, token)
+	return true
+}
+
+func (s *shard) count(token uint64) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, have := range s.tokens {
+		if have == token {
+			n++
+		}
+	}
+	return n
+}
+
+// member is a Node under test with its sessions.
+type member struct {
+	*Node
+	*recorder
+	shard *shard
+}
+
+func open(t *testing.T, o Options) *member {
+	t.Helper()
+	n, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	m := &member{n, new(recorder), new(shard)}
+	n.Start(m.recorder)
+	if n.nats.nc.IsConnected() {
+		eventually(t, "fixed subscriptions", func() bool { return n.nats.interest.begun.Load() != 0 })
+	}
+	return m
+}
+
+// topic and user make the node want something and wait until it is ready.
+func (m *member) topic(t *testing.T, name string) {
+	t.Helper()
+	token := uint64(time.Now().UnixNano())
+	if !m.JoinTopic([]byte(name), m.shard, token) {
+		eventually(t, "topic ready", func() bool { return m.shard.count(token) == 1 })
+	}
+}
+
+func (m *member) user(t *testing.T, uid string) {
+	t.Helper()
+	token := uint64(time.Now().UnixNano())
+	if !m.JoinUser([]byte(uid), m.shard, token) {
+		eventually(t, "user ready", func() bool { return m.shard.count(token) == 1 })
+	}
+}
+
+// publish must succeed.
+func (m *member) publish(t *testing.T, to session.Target, payload string) *Message {
+	t.Helper()
+	msg := &Message{Target: to, Payload: []byte(payload)}
+	if err := m.Publish(msg); err != nil {
+		t.Fatalf("publish %v %q: %v", to, payload, err)
+	}
+	return msg
+}
+
+// sid makes a session id of a node.
+func sid(node uint32, n int) string {
+	var b [22]byte
+	binary.BigEndian.PutUint32(b[:], node)
+	binary.BigEndian.PutUint32(b[6:], uint32(n))
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// uidInBucket finds a user of bucket b, different for each n.
+func uidInBucket(b uint16, n int) string {
+	for i := 0; ; i++ {
+		if uid := "u" + strconv.Itoa(i); Bucket(uid) == b {
+			if n == 0 {
+				return uid
+			}
+			n--
+		}
+	}
+}
+
+// external starts a NATS server of its own. port 0 chooses one.
+func external(t *testing.T, port int) *server.Server {
+	t.Helper()
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("external NATS server not ready")
+	}
+	t.Cleanup(func() { kill(s) })
+	return s
+}
+
+func kill(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+func portOf(t *testing.T, s *server.Server) int {
+	t.Helper()
+	return s.Addr().(*net.TCPAddr).Port
+}
+
+// client is any NATS client: it knows nothing of belfry.
+func client(t *testing.T, url string) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func send(t *testing.T, nc *nats.Conn, m *nats.Msg) {
+	t.Helper()
+	if err := nc.PublishMsg(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fakeClock is a clock that stands still unless told.
+type fakeClock struct {
+	mu    sync.Mutex
+	t     time.Time
+	ticks []chan time.Time
+}
+
+func newFakeClock() *fakeClock { return &fakeClock{t: time.Now()} }
+
+func (c *fakeClock) clock() clock {
+	return clock{
+		now: func() time.Time {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.t
+		},
+		tick: func(time.Duration) (<-chan time.Time, func()) {
+			ch := make(chan time.Time)
+			c.mu.Lock()
+			c.ticks = append(c.ticks, ch)
+			c.mu.Unlock()
+			return ch, func() {}
+		},
+	}
+}
+
+// advance moves time and lets everything periodic run once.
+func (c *fakeClock) advance(t *testing.T, d time.Duration) {
+	t.Helper()
+	c.mu.Lock()
+	c.t = c.t.Add(d)
+	now, ticks := c.t, slices.Clone(c.ticks)
+	c.mu.Unlock()
+	for _, ch := range ticks {
+		select {
+		case ch <- now:
+		case <-time.After(10 * time.Second):
+			t.Fatal("a periodic step does not run")
+		}
+	}
+}
+
+func numbered(prefix string, n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprint(prefix, i)
+	}
+	return out
+}

@@ -1,0 +1,309 @@
+package broadcast
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"belfry/session"
+)
+
+// How the connection to NATS behaves.
+const (
+	connectTimeout   = 2 * time.Second
+	reconnectWait    = 250 * time.Millisecond // after all servers were tried
+	reconnectJitter  = 500 * time.Millisecond // so that nodes do not come back as one
+	pingInterval     = 5 * time.Second        // two unanswered end the connection
+	writeTimeout     = 10 * time.Second
+	minPendingLength = 64
+)
+
+// NATS is the Bus over NATS.
+type NATS struct {
+	opt    Options
+	id     uint32
+	self   string      // belfry.node.<id>
+	log    *zap.Logger // sampled: a flood of bad messages is not a flood of lines
+	ids    *identity
+	server *embedded // nil: an external cluster
+	nc     *nats.Conn
+	box    *outbox
+	in     chan *nats.Msg // what all subscriptions receive, in order
+	count  counters
+
+	sender   *sender
+	receiver *receiver
+	interest *interest
+	stop     chan struct{}
+	wg       sync.WaitGroup
+
+	// Written by nats.go's callback goroutine.
+	connected  atomic.Bool
+	maxMessage atomic.Int64           // the server's max_payload, 0 if never connected
+	trouble    atomic.Pointer[string] // why there is no connection
+	denied     atomic.Pointer[string] // the last permission NATS refused on this connection
+}
+
+// openNATS starts the server, if it is to be embedded, and connects.
+func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, error) {
+	instance, err := newInstance()
+	if err != nil {
+		return nil, err
+	}
+	b := &NATS{
+		opt: o, id: id, self: nodeSubject(id), ids: ids, log: sampled(o.Log),
+		box:  newOutbox(o.OutboxMessages, o.OutboxBytes),
+		in:   make(chan *nats.Msg, max(o.PendingBytes/o.MaxPayload, minPendingLength)),
+		stop: make(chan struct{}),
+	}
+	b.sender = &sender{bus: b, numbers: newNumbers(start), instance: instance, wake: make(chan struct{}, 1)}
+	b.interest = newInterest(b, instance, start)
+	b.receiver = &receiver{
+		bus: b, instance: instance, recent: newRecent(),
+		opener: opener{node: id, maxPayload: o.MaxPayload, nodeOf: o.NodeOf},
+		origins: origins{
+			since: b.interest.since, beacon: o.Beacon, log: b.log, swept: start,
+			nodes: make(map[uint32]*origin), gaps: &b.count.gaps, peers: &b.count.peers,
+		},
+	}
+	if len(o.URLs) == 0 {
+		if b.server, err = startServer(&b.opt, instance); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.connect(); err != nil {
+		b.server.stop()
+		return nil, err
+	}
+	b.wg.Add(2)
+	go b.sender.run()
+	go b.interest.run()
+	return b, nil
+}
+
+// newInstance returns a name for this process that no other has.
+func newInstance() (string, error) {
+	var r [6]byte
+	if _, err := rand.Read(r[:]); err != nil {
+		return "", fmt.Errorf("random instance name: %w", err)
+	}
+	return hex.EncodeToString(r[:]), nil
+}
+
+// sampled lets the first 5 equal lines of a second pass, then one in 1000.
+func sampled(log *zap.Logger) *zap.Logger {
+	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(c, time.Second, 5, 1000)
+	}))
+}
+
+// connect makes the connection. An external server that cannot be reached is
+// no error: nats.go goes on trying.
+func (b *NATS) connect() error {
+	o := &b.opt
+	first := make(chan struct{})
+	opts := []nats.Option{
+		nats.Name(o.ClientName),
+		nats.NoEcho(),             // what we publish was delivered here already
+		nats.ReconnectBufSize(-1), // the outbox is ours, see sender.go
+		nats.MaxReconnects(-1),    // for ever
+		nats.RetryOnFailedConnect(true),
+		nats.IgnoreAuthErrorAbort(), // credentials may be repaired while we run
+		nats.Timeout(connectTimeout),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(writeTimeout),
+		nats.ConnectHandler(func(nc *nats.Conn) { b.up(nc, false); close(first) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { b.up(nc, true) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.down(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.setTrouble(err) }),
+		nats.ErrorHandler(b.asyncError),
+	}
+	if b.server != nil {
+		opts = append(opts, nats.InProcessServer(b.server.srv))
+		if b.server.token != "" {
+			opts = append(opts, nats.Token(b.server.token))
+		}
+	}
+	if b.server == nil && o.TLS.CA != "" {
+		opts = append(opts, nats.RootCAs(o.TLS.CA))
+	}
+	if b.server == nil && o.TLS.Cert != "" {
+		opts = append(opts, nats.ClientCert(o.TLS.Cert, o.TLS.Key))
+	}
+	if o.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(o.Credentials))
+	}
+	if o.User != "" {
+		opts = append(opts, nats.UserInfo(o.User, o.Password))
+	}
+	if o.Token != "" {
+		opts = append(opts, nats.Token(o.Token))
+	}
+	b.setTrouble(errors.New("not connected yet"))
+	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
+	if err != nil {
+		return fmt.Errorf("connect to NATS %s: %w", strings.Join(o.URLs, ","), err)
+	}
+	b.nc = nc
+	if nc.IsConnected() { // then the callback is on its way
+		<-first
+	}
+	return nil
+}
+
+// up runs on nats.go's callback goroutine, as do down and asyncError.
+func (b *NATS) up(nc *nats.Conn, again bool) {
+	b.denied.Store(nil)
+	b.maxMessage.Store(nc.MaxPayload())
+	b.connected.Store(true)
+	if again {
+		b.count.reconnects.Add(1)
+	}
+	b.log.Info("connected to NATS", zap.String("server", nc.ConnectedUrlRedacted()), zap.Bool("again", again))
+	if allowed := nc.MaxPayload(); b.server == nil && allowed < int64(b.opt.MaxPayload)+4096 {
+		b.log.Warn("the NATS server's max_payload leaves no room for an envelope: the largest payloads will be refused",
+			zap.Int64("max_payload", allowed), zap.Int("payload_limit", b.opt.MaxPayload))
+	}
+	nudge(b.sender.wake)
+	nudge(b.interest.wake)
+}
+
+func (b *NATS) down(err error) {
+	b.connected.Store(false)
+	if err == nil {
+		err = errors.New("connection closed")
+	}
+	b.setTrouble(err)
+	select {
+	case <-b.stop:
+	default:
+		b.log.Warn("connection to NATS lost", zap.Error(err))
+	}
+	nudge(b.interest.wake) // nobody can wait for a subscription now
+}
+
+func (b *NATS) setTrouble(err error) {
+	s := err.Error()
+	b.trouble.Store(&s)
+}
+
+func (b *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer): // counted by interest.run through Dropped
+		b.log.Warn("messages lost: the receive channel is full", zap.Int("messages", cap(b.in)))
+	case errors.Is(err, nats.ErrPermissionViolation):
+		b.count.denied.Add(1)
+		s := err.Error()
+		b.denied.Store(&s)
+		b.log.Error("NATS permissions", zap.Error(err))
+	default:
+		subject := ""
+		if sub != nil {
+			subject = sub.Subject
+		}
+		b.log.Warn("NATS error", zap.String("subject", subject), zap.Error(err))
+	}
+}
+
+// connection numbers the connections: it changes when a new one is made.
+func (b *NATS) connection() uint64 { return b.nc.Stats().Reconnects }
+
+// Reserve implements Bus.
+func (b *NATS) Reserve(m *Message) (Reservation, error) {
+	ps, err := parcels(m, b.id, b.opt.NodeOf)
+	if err != nil {
+		return nil, err
+	}
+	r := &reservation{box: b.box, parcels: ps}
+	allowed := int(b.maxMessage.Load())
+	for i := range ps {
+		if allowed > 0 && ps[i].size > allowed {
+			return nil, &TooLargeError{What: "payload with envelope", Size: ps[i].size, Max: allowed}
+		}
+		r.bytes += ps[i].size
+	}
+	if err := b.box.reserve(len(ps), r.bytes); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Start implements Bus.
+func (b *NATS) Start(receive func(*Message)) {
+	b.receiver.deliver = receive
+	b.wg.Add(1)
+	go b.receiver.run()
+	b.interest.start()
+}
+
+// Ready implements Bus.
+func (b *NATS) Ready() error {
+	messages, bytes := b.box.depth()
+	if !b.connected.Load() {
+		return fmt.Errorf("bus: no connection to NATS (%s); outbox holds %d of %d messages, %d of %d bytes",
+			*b.trouble.Load(), messages, b.opt.OutboxMessages, bytes, b.opt.OutboxBytes)
+	}
+	if why := b.denied.Load(); why != nil {
+		return fmt.Errorf("bus: %s", *why)
+	}
+	return nil
+}
+
+// Stats implements Bus.
+func (b *NATS) Stats(s *Stats) {
+	b.count.fill(s)
+	s.LostShutdown += b.box.late.Load()
+	s.OutboxMessages, s.OutboxBytes = b.box.depth()
+	s.Buckets = int(b.interest.wanted.Load())
+	s.Wildcard = b.interest.wild.Load()
+	s.Connected = b.connected.Load()
+}
+
+// Drain implements Bus.
+func (b *NATS) Drain(ctx context.Context) error {
+	b.box.refuse("stopping")
+	return b.box.wait(ctx)
+}
+
+// Close implements Bus.
+func (b *NATS) Close() error {
+	b.box.refuse("stopping")
+	close(b.stop)
+	b.nc.Close() // also ends whoever waits for a PONG
+	b.connected.Store(false)
+	b.setTrouble(errors.New("closed"))
+	b.wg.Wait()
+	b.box.discard()
+	b.count.lostShutdown.Add(uint64(len(b.in)))
+	b.server.stop()
+	return nil
+}
+
+// JoinUser implements session.Interest.
+func (b *NATS) JoinUser(uid []byte, w session.Waiter, token uint64) bool {
+	return b.interest.joinUser(bucketOf(uid), w, token)
+}
+
+// LeaveUser implements session.Interest.
+func (b *NATS) LeaveUser(uid []byte) { b.interest.leaveUser(bucketOf(uid)) }
+
+// JoinTopic implements session.Interest.
+func (b *NATS) JoinTopic(topic []byte, w session.Waiter, token uint64) bool {
+	return b.interest.joinTopic(topic, w, token)
+}
+
+// LeaveTopic implements session.Interest.
+func (b *NATS) LeaveTopic(topic []byte) { b.interest.leaveTopic(topic) }

@@ -1,0 +1,207 @@
+package broadcast
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"belfry/session"
+)
+
+// Defaults of Options.
+const (
+	DefaultClusterName    = "belfry"
+	DefaultMaxPayload     = 64 << 10
+	DefaultOutboxMessages = 16384
+	DefaultOutboxBytes    = 64 << 20
+	DefaultPendingBytes   = 256 << 20
+	DefaultLinger         = 5 * time.Second
+	DefaultBeacon         = time.Second
+	DefaultOverloadWait   = 200 * time.Millisecond
+	DefaultWildcardAbove  = 256
+)
+
+// Options configure a Node. The zero value is a node of its own with a NATS
+// server inside the process that opens no port.
+type Options struct {
+	// NodeName names this node in the cluster: 1 to 64 bytes of printable
+	// ASCII without spaces, different on every node. The node id, which
+	// session ids carry, is computed from it. Default: the host's name and a
+	// random suffix.
+	NodeName string
+
+	// URLs of an external NATS cluster ("nats://host:4222", "tls://…"). If
+	// there are none, a server is embedded as Embedded says.
+	URLs     []string
+	Embedded Embedded
+
+	// TLS, Credentials, User, Password, Token: how to reach the external
+	// cluster. With an embedded server Cert and Key secure its Listen and
+	// ClusterListen addresses (CA then demands certificates of the other
+	// side), and User and Password, or Token, are what its clients must show.
+	TLS         TLS
+	Credentials string // path of a .creds file
+	User        string
+	Password    string
+	Token       string
+	ClientName  string // shown by NATS monitoring; default "belfry <NodeName>"
+
+	// MaxPayload bounds the payload of a message in bytes, 1 to 8 MiB.
+	MaxPayload int
+	// OutboxMessages and OutboxBytes bound what waits to be sent. A message
+	// takes one place for each subject it goes to; bytes include envelopes.
+	OutboxMessages int
+	OutboxBytes    int
+	// PendingBytes bounds what was received and not yet dispatched. It is
+	// enforced as a number of messages, PendingBytes/MaxPayload (at least
+	// 64), because nats.go counts only messages on a channel.
+	PendingBytes int
+
+	// Linger is how long a topic or user bucket nobody wants any more stays
+	// subscribed.
+	Linger time.Duration
+	// Beacon is how often the last sequence numbers are announced.
+	Beacon time.Duration
+	// OverloadWait is how long a received message waits for a place in the
+	// local mailboxes before it is lost.
+	OverloadWait time.Duration
+	// WildcardAbove is the number of user buckets wanted above which the
+	// node subscribes to all of them at once; it returns to single ones
+	// below WildcardBelow, by default half of it.
+	WildcardAbove int
+	WildcardBelow int
+
+	// NodeOf returns the id of the node that made a session id. Default:
+	// session.NodeOf.
+	NodeOf func(sid string) (uint32, error)
+	// Log gets one line an event. Default: none.
+	Log *zap.Logger
+	// Bus replaces NATS. Default: nil, NATS as set above.
+	Bus Bus
+
+	clock clock // virtual in tests
+}
+
+// Embedded configures the server inside the process. Without addresses it
+// opens no port.
+type Embedded struct {
+	Listen        string   // host:port for NATS clients, "" for none
+	ClusterListen string   // host:port for routes of other nodes, "" for none
+	ClusterName   string   // the same on all nodes of a cluster
+	Routes        []string // "nats://[user:password@]host:port" of other nodes' ClusterListen
+	ClusterUser   string   // what other nodes' routes must show; "" for nothing
+	ClusterPass   string
+}
+
+// TLS names PEM files; "" is none.
+type TLS struct {
+	CA   string // certificates trusted instead of the system's
+	Cert string
+	Key  string
+}
+
+// fill sets defaults and checks. Its error names the field at fault.
+func (o *Options) fill() error {
+	if o.NodeName == "" {
+		name, err := defaultName()
+		if err != nil {
+			return err
+		}
+		o.NodeName = name
+	}
+	for _, d := range []struct {
+		name          string
+		v             *int
+		def, min, max int
+	}{
+		{"MaxPayload", &o.MaxPayload, DefaultMaxPayload, 1, 8 << 20},
+		{"OutboxMessages", &o.OutboxMessages, DefaultOutboxMessages, 1, 1 << 24},
+		{"OutboxBytes", &o.OutboxBytes, DefaultOutboxBytes, 1 << 10, 1 << 40},
+		{"PendingBytes", &o.PendingBytes, DefaultPendingBytes, 1 << 10, 1 << 40},
+		{"WildcardAbove", &o.WildcardAbove, DefaultWildcardAbove, 1, buckets},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+		if *d.v < d.min || *d.v > d.max {
+			return &session.FieldError{Field: d.name, Problem: fmt.Sprintf("%d; allowed are %d to %d", *d.v, d.min, d.max)}
+		}
+	}
+	if o.WildcardBelow == 0 {
+		o.WildcardBelow = (o.WildcardAbove + 1) / 2
+	}
+	if o.WildcardBelow < 1 || o.WildcardBelow > o.WildcardAbove {
+		return &session.FieldError{Field: "WildcardBelow", Problem: fmt.Sprintf("%d; allowed are 1 to WildcardAbove, %d", o.WildcardBelow, o.WildcardAbove)}
+	}
+	for _, d := range []struct {
+		name string
+		v    *time.Duration
+		def  time.Duration
+	}{
+		{"Linger", &o.Linger, DefaultLinger},
+		{"Beacon", &o.Beacon, DefaultBeacon},
+		{"OverloadWait", &o.OverloadWait, DefaultOverloadWait},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+		if *d.v < time.Millisecond || *d.v > time.Hour {
+			return &session.FieldError{Field: d.name, Problem: fmt.Sprintf("%v; allowed are 1ms to 1h", *d.v)}
+		}
+	}
+	if n := len(o.NodeName); n < 1 || n > 64 || !printable(o.NodeName) {
+		return &session.FieldError{Field: "NodeName", Problem: "allowed are 1 to 64 printable ASCII characters without spaces"}
+	}
+	if (o.TLS.Cert == "") != (o.TLS.Key == "") {
+		return &session.FieldError{Field: "TLS", Problem: "Cert and Key go together"}
+	}
+	if len(o.URLs) > 0 && (o.Embedded.Listen != "" || o.Embedded.ClusterListen != "" || len(o.Embedded.Routes) > 0) {
+		return &session.FieldError{Field: "URLs", Problem: "an external NATS cluster excludes addresses and routes of an embedded one"}
+	}
+	if len(o.Embedded.Routes) > 0 && o.Embedded.ClusterListen == "" {
+		return &session.FieldError{Field: "Embedded.Routes", Problem: "routes need ClusterListen, through which the others come back"}
+	}
+	if o.Embedded.ClusterName == "" {
+		o.Embedded.ClusterName = DefaultClusterName
+	}
+	if o.ClientName == "" {
+		o.ClientName = "belfry " + o.NodeName
+	}
+	if o.NodeOf == nil {
+		o.NodeOf = session.NodeOf
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.clock.now == nil {
+		o.clock = wallClock()
+	}
+	return nil
+}
+
+// defaultName returns a name that two nodes on one host do not share.
+func defaultName() (string, error) {
+	host, err := os.Hostname()
+	if err != nil || host == "" || len(host) > 50 || !printable(host) {
+		host = "node"
+	}
+	var b [4]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", fmt.Errorf("random node name: %w", err)
+	}
+	return host + "-" + hex.EncodeToString(b[:]), nil
+}
+
+// printable says whether s is ASCII without spaces and control characters.
+func printable(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,174 @@
+package broadcast
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// outbox is the queue between publishers and the sender. A place is taken by
+// reserve and given back when the NATS server has confirmed the message, so
+// the bounds include what is under way.
+type outbox struct {
+	maxMessages int
+	maxBytes    int
+
+	mu       sync.Mutex // guards the rest; innermost, see doc.go
+	messages int        // places taken: reserved, queued or under way
+	bytes    int
+	queue    []parcel
+	head     int    // queue[:head] has left
+	refusing string // why nothing is taken any more, "" if it is
+	gone     bool   // nobody takes from the queue any more
+
+	late  atomic.Uint64 // messages that were committed and will not leave
+	more  chan struct{} // 1 deep: something was queued
+	empty chan struct{} // 1 deep: the last place was given back
+}
+
+func newOutbox(messages, bytes int) *outbox {
+	return &outbox{
+		maxMessages: messages,
+		maxBytes:    bytes,
+		more:        make(chan struct{}, 1),
+		empty:       make(chan struct{}, 1),
+	}
+}
+
+// reserve takes places for all parcels or for none. One that could never fit
+// is a *TooLargeError.
+func (b *outbox) reserve(messages, bytes int) error {
+	if messages > b.maxMessages {
+		return &TooLargeError{What: "names of the target, by places in the outbox", Size: messages, Max: b.maxMessages}
+	}
+	if bytes > b.maxBytes {
+		return &TooLargeError{What: "message in the outbox", Size: bytes, Max: b.maxBytes}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refusing != "" {
+		return &OverloadedError{What: b.refusing, RetryAfter: retryAfter}
+	}
+	if b.messages+messages > b.maxMessages || b.bytes+bytes > b.maxBytes {
+		return &OverloadedError{What: "outbox", RetryAfter: retryAfter}
+	}
+	b.messages += messages
+	b.bytes += bytes
+	return nil
+}
+
+// release gives places back.
+func (b *outbox) release(messages, bytes int) {
+	b.mu.Lock()
+	b.messages -= messages
+	b.bytes -= bytes
+	done := b.messages == 0
+	b.mu.Unlock()
+	if done {
+		nudge(b.empty)
+	}
+}
+
+// commit queues parcels whose places are reserved.
+func (b *outbox) commit(ps []parcel) {
+	b.mu.Lock()
+	if b.gone {
+		b.late.Add(uint64(len(ps)))
+	}
+	if b.head > 64 && b.head*2 > len(b.queue) {
+		n := copy(b.queue, b.queue[b.head:])
+		clear(b.queue[n:])
+		b.queue, b.head = b.queue[:n], 0
+	}
+	b.queue = append(b.queue, ps...)
+	b.mu.Unlock()
+	nudge(b.more)
+}
+
+// take moves at most messages and about bytes of the queue's front to dst.
+// Their places stay taken.
+func (b *outbox) take(dst []parcel, messages, bytes int) []parcel {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.head < len(b.queue) && len(dst) < messages && bytes > 0 {
+		p := &b.queue[b.head]
+		bytes -= p.size
+		dst = append(dst, *p)
+		*p = parcel{}
+		b.head++
+	}
+	if b.head == len(b.queue) {
+		if cap(b.queue) > 4096 { // a backlog is over: its array need not stay
+			b.queue = nil
+		}
+		b.queue, b.head = b.queue[:0], 0
+	}
+	return dst
+}
+
+// refuse makes reserve fail from now on.
+func (b *outbox) refuse(why string) {
+	b.mu.Lock()
+	b.refusing = why
+	b.mu.Unlock()
+}
+
+// wait returns when no place is taken.
+func (b *outbox) wait(ctx context.Context) error {
+	for {
+		messages, bytes := b.depth()
+		if messages == 0 {
+			return nil
+		}
+		select {
+		case <-b.empty:
+		case <-ctx.Done():
+			return fmt.Errorf("bus: %d messages (%d bytes) left in the outbox: %w", messages, bytes, ctx.Err())
+		}
+	}
+}
+
+// discard counts what is queued, now or later, as late.
+func (b *outbox) discard() {
+	b.mu.Lock()
+	b.gone = true
+	b.late.Add(uint64(len(b.queue) - b.head))
+	b.mu.Unlock()
+}
+
+// depth returns the places taken and their bytes.
+func (b *outbox) depth() (messages, bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.messages, b.bytes
+}
+
+// nudge signals a channel of depth 1: whoever reads it looks at everything.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// reservation implements Reservation for the outbox.
+type reservation struct {
+	box     *outbox
+	parcels []parcel
+	bytes   int
+}
+
+// Commit implements Reservation.
+func (r *reservation) Commit() {
+	if len(r.parcels) > 0 {
+		r.box.commit(r.parcels)
+	}
+}
+
+// Cancel implements Reservation.
+func (r *reservation) Cancel() {
+	if len(r.parcels) > 0 {
+		r.box.release(len(r.parcels), r.bytes)
+	}
+}

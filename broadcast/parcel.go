@@ -1,0 +1,90 @@
+package broadcast
+
+import "belfry/session"
+
+// parcel is one bus message to be: a message and the part of its target that
+// travels on one subject.
+type parcel struct {
+	subject string
+	message *Message
+	names   []string // values of the name header: users, sessions, or all topics if several
+	size    int      // bytes, at most, with envelope
+}
+
+// parcels splits m by subject: topics one each, all with the whole list;
+// users by bucket and sessions by node, each with its own names only.
+// Sessions of this node need no bus.
+func parcels(m *Message, self uint32, nodeOf func(string) (uint32, error)) ([]parcel, error) {
+	switch m.Target.Scope {
+	case session.ScopeTopics:
+		return topicParcels(m), nil
+	case session.ScopeUsers:
+		return groupParcels(m, func(uid string) (string, error) { return bucketSubject(Bucket(uid)), nil })
+	case session.ScopeSessions:
+		return groupParcels(m, func(sid string) (string, error) {
+			node, err := nodeOf(sid)
+			if err != nil || node == self {
+				return "", err
+			}
+			return nodeSubject(node), nil
+		})
+	}
+	return []parcel{{subject: subjectAll, message: m, size: sealedSize(m, nil)}}, nil
+}
+
+func topicParcels(m *Message) []parcel {
+	topics := distinct(m.Target.Names)
+	list := topics
+	if len(topics) == 1 {
+		list = nil
+	}
+	size := sealedSize(m, list)
+	out := make([]parcel, len(topics))
+	for i, topic := range topics {
+		out[i] = parcel{subject: subjectTopic + topic, message: m, names: list, size: size}
+	}
+	return out
+}
+
+// groupParcels puts names of one subject together; "" is no subject.
+func groupParcels(m *Message, subjectOf func(string) (string, error)) ([]parcel, error) {
+	out := make([]parcel, 0, 1)
+	at := make(map[string]int, 1)
+	for _, name := range distinct(m.Target.Names) {
+		subject, err := subjectOf(name)
+		if err != nil {
+			return nil, err
+		}
+		if subject == "" {
+			continue
+		}
+		i, ok := at[subject]
+		if !ok {
+			i = len(out)
+			at[subject] = i
+			out = append(out, parcel{subject: subject, message: m})
+		}
+		out[i].names = append(out[i].names, name)
+	}
+	for i := range out {
+		out[i].size = sealedSize(m, out[i].names)
+	}
+	return out, nil
+}
+
+// distinct returns names without repetitions, in order; names itself if there
+// are none.
+func distinct(names []string) []string {
+	if len(names) < 2 {
+		return names
+	}
+	seen := make(map[string]struct{}, len(names))
+	out := make([]string, 0, len(names))
+	for _, name := range names {
+		if _, dup := seen[name]; !dup {
+			seen[name] = struct{}{}
+			out = append(out, name)
+		}
+	}
+	return out
+}

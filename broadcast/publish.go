@@ -1,0 +1,135 @@
+package broadcast
+
+import (
+	"errors"
+	"fmt"
+	"unicode"
+	"unicode/utf8"
+
+	"belfry/session"
+)
+
+// MaxKeyLen bounds Message.Key and Message.ID, in bytes.
+const MaxKeyLen = 128
+
+// Publish sends m to its target on every node: to the local sessions before
+// it returns, to the others soon after. It sets m.ID if that is empty; an id
+// given must be unique. m and its payload must not be changed afterwards.
+//
+// Errors, with nothing delivered anywhere: *session.FieldError for invalid
+// input, *TooLargeError, *OverloadedError. It never waits for the network and
+// must not be called by Local.Deliver.
+func (n *Node) Publish(m *Message) error {
+	local := n.local.Load()
+	if local == nil {
+		return &OverloadedError{What: "starting", RetryAfter: retryAfter}
+	}
+	if err := check(m, n.opt.MaxPayload); err != nil {
+		return err
+	}
+	here, err := n.localPart(m)
+	if err != nil {
+		return err
+	}
+	if m.ID == "" {
+		m.ID = n.ids.next()
+	}
+	r, err := n.bus.Reserve(m)
+	if err != nil {
+		var full *OverloadedError
+		if errors.As(err, &full) {
+			n.count.refusedOutbox.Add(1)
+		}
+		return err
+	}
+	set := n.stripes.of(m.Target)
+	n.stripes.lock(set)
+	if here != nil {
+		err = (*local).Deliver(here)
+	}
+	if err == nil {
+		r.Commit()
+	}
+	n.stripes.unlock(set)
+	if err != nil {
+		r.Cancel()
+		n.count.refusedLocal.Add(1)
+		return &OverloadedError{What: "mailbox", RetryAfter: retryAfter, Err: err}
+	}
+	n.count.published.Add(1)
+	return nil
+}
+
+// localPart returns what of m concerns this node: m itself, nil, or a message
+// to those of the sessions that are here (a session id names its node).
+func (n *Node) localPart(m *Message) (*Message, error) {
+	if m.Target.Scope != session.ScopeSessions {
+		return m, nil
+	}
+	var here []string
+	for _, sid := range m.Target.Names {
+		node, err := n.opt.NodeOf(sid)
+		if err != nil {
+			return nil, err
+		}
+		if node == n.id {
+			here = append(here, sid)
+		}
+	}
+	switch len(here) {
+	case 0:
+		return nil, nil
+	case len(m.Target.Names):
+		return m, nil
+	}
+	part := *m
+	part.Target = session.ToSessions(here...)
+	if part.ID == "" { // the part and the message are one to the client
+		m.ID = n.ids.next()
+		part.ID = m.ID
+	}
+	return &part, nil
+}
+
+// check is the door for every message, whoever sends it.
+func check(m *Message, maxPayload int) error {
+	if err := m.Target.Check(); err != nil {
+		return err
+	}
+	if m.Exclude != "" {
+		if err := session.CheckID(m.Exclude); err != nil {
+			return &session.FieldError{Field: "exclude", Problem: "not a session id"}
+		}
+	}
+	if err := checkKey(m.Key); err != nil {
+		return err
+	}
+	if len(m.ID) > MaxKeyLen || !printable(m.ID) {
+		return &session.FieldError{Field: "id", Problem: fmt.Sprintf("allowed are up to %d printable ASCII characters without spaces", MaxKeyLen)}
+	}
+	if len(m.Payload) > maxPayload {
+		return &TooLargeError{What: "payload", Size: len(m.Payload), Max: maxPayload}
+	}
+	switch m.Kind {
+	case session.Binary:
+	case session.Text:
+		if !utf8.Valid(m.Payload) {
+			return &session.FieldError{Field: "payload", Problem: "text that is not valid UTF-8; send it as binary"}
+		}
+	default:
+		return &session.FieldError{Field: "kind", Problem: "allowed are text and binary"}
+	}
+	return nil
+}
+
+func checkKey(key string) error {
+	if len(key) > MaxKeyLen || !utf8.ValidString(key) {
+		return &session.FieldError{Field: "key", Problem: fmt.Sprintf("allowed are up to %d bytes of UTF-8", MaxKeyLen)}
+	}
+	for _, r := range key {
+		if unicode.IsControl(r) {
+			return &session.FieldError{Field: "key", Problem: "control characters are not allowed"}
+		}
+	}
+	return nil
+}

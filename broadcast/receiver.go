@@ -1,0 +1,127 @@
+package broadcast
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"belfry/session"
+)
+
+// duplicateNodeEvery is how often a second process with this node's id is
+// complained about.
+const duplicateNodeEvery = time.Minute
+
+// receiver takes what nats.go puts on the channel, in order, and gives what
+// is new and valid to the node. Everything in it is owned by its goroutine,
+// run.
+type receiver struct {
+	bus      *NATS
+	deliver  func(*Message)
+	opener   opener
+	origins  origins
+	recent   *recent
+	instance string // our own
+
+	twin   string    // instance of another process with our node id
+	twinAt time.Time // when it was logged
+}
+
+func (r *receiver) run() {
+	defer r.bus.wg.Done()
+	ticks, stop := r.bus.opt.clock.tick(r.bus.opt.Beacon)
+	defer stop()
+	for {
+		select {
+		case m := <-r.bus.in:
+			r.take(m)
+		case now := <-ticks:
+			r.origins.sweep(now)
+		case <-r.bus.stop:
+			return
+		}
+	}
+}
+
+// take handles one bus message.
+func (r *receiver) take(m *nats.Msg) {
+	now := r.bus.opt.clock.now()
+	if strings.HasPrefix(m.Subject, subjectControl) {
+		r.control(m, now)
+		return
+	}
+	r.bus.count.received.Add(1)
+	st, numbered, err := r.opener.stamp(m)
+	if err != nil {
+		r.malformed(m, err)
+		return
+	}
+	if numbered && !r.origins.see(st, m.Subject, now) {
+		r.bus.count.duplicates.Add(1)
+		return
+	}
+	if b, ok := userBucket(m.Subject); ok && !r.bus.interest.holds(b) {
+		return // came over the wildcard, or on its way while the bucket was left
+	}
+	out, err := r.opener.open(m, numbered)
+	if err != nil {
+		r.malformed(m, err)
+		return
+	}
+	if out.Target.Scope == session.ScopeTopics && len(out.Target.Names) > 1 && out.ID != "" &&
+		!r.recent.first(st.node, out.ID) {
+		r.bus.count.duplicates.Add(1)
+		return
+	}
+	if out.ID == "" {
+		out.ID = r.bus.ids.next()
+	}
+	r.deliver(out)
+}
+
+// userBucket returns the bucket of a valid user subject.
+func userBucket(subject string) (uint16, bool) {
+	token, ok := strings.CutPrefix(subject, subjectUser)
+	if !ok {
+		return 0, false
+	}
+	return parseBucket(token)
+}
+
+func (r *receiver) malformed(m *nats.Msg, err error) {
+	r.bus.count.malformed.Add(1)
+	r.bus.log.Warn("malformed message dropped", zap.Error(&MalformedError{Subject: m.Subject, Err: err}))
+}
+
+// control handles belfry.ctl.>; control messages of later versions are not
+// ours to judge.
+func (r *receiver) control(m *nats.Msg, now time.Time) {
+	if m.Subject != subjectBeacon {
+		return
+	}
+	b, err := parseBeacon(m.Data)
+	if err != nil {
+		r.malformed(m, err)
+		return
+	}
+	if b.node != r.bus.id {
+		r.origins.announce(b, now)
+		return
+	}
+	// NoEcho keeps our own beacons away, so this is somebody else's.
+	if b.instance == r.instance {
+		r.malformed(m, errors.New("our own beacon, sent by somebody else"))
+		return
+	}
+	if b.instance != r.twin {
+		r.bus.count.duplicateNodes.Add(1)
+	} else if now.Sub(r.twinAt) < duplicateNodeEvery {
+		return
+	}
+	r.twin, r.twinAt = b.instance, now
+	r.bus.log.Error("another process uses this node's id: session pushes will go astray; give each node its own name",
+		zap.String("node", nodeString(b.node)), zap.String("name", r.bus.opt.NodeName), zap.String("its_name", b.name))
+}

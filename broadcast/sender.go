@@ -1,0 +1,193 @@
+package broadcast
+
+import (
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+)
+
+// A batch is what is published between two confirmations. Small enough that
+// little is in doubt when a connection breaks, large enough that the round
+// trip of a confirmation does not bound the rate.
+const (
+	batchMessages = 512
+	batchBytes    = 1 << 20
+)
+
+// flushWait is how long one wait for the NATS server's PONG lasts before the
+// connection is looked at again.
+const flushWait = 2 * time.Second
+
+// sender moves parcels from the outbox to NATS, in order, and announces the
+// numbers. Everything in it is owned by its goroutine, run.
+type sender struct {
+	bus      *NATS
+	numbers  *numbers
+	instance string
+	round    uint64 // of the last beacon
+	batch    []parcel
+	wake     chan struct{} // 1 deep: the connection changed
+}
+
+func (s *sender) run() {
+	defer s.bus.wg.Done()
+	ticks, stop := s.bus.opt.clock.tick(s.bus.opt.Beacon)
+	defer stop()
+	for {
+		s.batch = s.bus.box.take(s.batch[:0], batchMessages, batchBytes)
+		if len(s.batch) > 0 {
+			s.send(s.batch)
+			clear(s.batch)
+		}
+		select {
+		case <-s.bus.stop:
+			return
+		case now := <-ticks:
+			s.beacon(now)
+			continue
+		default:
+		}
+		if len(s.batch) > 0 {
+			continue
+		}
+		select {
+		case <-s.bus.box.more:
+		case now := <-ticks:
+			s.beacon(now)
+		case <-s.bus.stop:
+			return
+		}
+	}
+}
+
+// send publishes a batch. What the connection refuses is kept until there is
+// one again; what was handed to a connection that then broke is not sent
+// again, for it may have arrived.
+func (s *sender) send(batch []parcel) {
+	for len(batch) > 0 {
+		if !s.waitConnected() {
+			s.bus.count.lostShutdown.Add(uint64(len(batch)))
+			s.release(batch)
+			return
+		}
+		connection := s.bus.connection()
+		done, sent, doubtful := s.publish(batch)
+		if sent > 0 {
+			if s.confirmed(connection) {
+				s.bus.count.sent.Add(uint64(sent))
+			} else {
+				doubtful += sent
+			}
+		}
+		if doubtful > 0 {
+			s.bus.count.lostUnconfirmed.Add(uint64(doubtful))
+			s.bus.log.Warn("connection to NATS broke: messages possibly lost", zap.Int("messages", doubtful))
+		}
+		s.release(batch[:done])
+		batch = batch[done:]
+	}
+}
+
+// publish hands parcels to nats.go until one is refused for want of a
+// connection. done of them need no further thought: sent were accepted,
+// doubtful may be partly written, the rest are too large for this server.
+func (s *sender) publish(batch []parcel) (done, sent, doubtful int) {
+	now := s.bus.opt.clock.now()
+	for i := range batch {
+		p := &batch[i]
+		stream := s.numbers.stream(p.subject)
+		err := s.bus.nc.PublishMsg(seal(p, stamp{node: s.bus.id, epoch: stream.epoch, number: stream.last + 1}))
+		switch {
+		case err == nil:
+			sent++
+			s.numbers.used(stream, now)
+		case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed):
+			return i, sent, doubtful // certainly not sent: the number is still free
+		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrHeadersNotSupported), errors.Is(err, nats.ErrBadSubject):
+			s.bus.count.lostTooLarge.Add(1)
+			s.bus.log.Error("message refused by NATS", zap.String("subject", p.subject), zap.Int("bytes", p.size), zap.Error(err))
+		default: // a socket write failed, perhaps half way
+			doubtful++
+			s.numbers.used(stream, now)
+		}
+	}
+	return len(batch), sent, doubtful
+}
+
+// confirmed waits until the NATS server has taken everything published on
+// this connection; false if it broke first.
+func (s *sender) confirmed(connection uint64) bool {
+	for {
+		err := s.bus.nc.FlushTimeout(flushWait)
+		switch {
+		case s.bus.connection() != connection:
+			return false // a PONG, if there was one, came over another connection
+		case err == nil:
+			return true
+		case !errors.Is(err, nats.ErrTimeout), !s.bus.nc.IsConnected():
+			return false
+		}
+		select {
+		case <-s.bus.stop:
+			return false
+		default: // the server is slow; nats.go's own pings decide whether it is gone
+		}
+	}
+}
+
+// waitConnected returns when there is a connection; false if the bus closes.
+func (s *sender) waitConnected() bool {
+	for !s.bus.nc.IsConnected() {
+		select {
+		case <-s.wake:
+		case <-s.bus.stop:
+			return false
+		}
+	}
+	select {
+	case <-s.bus.stop:
+		return false
+	default:
+		return true
+	}
+}
+
+func (s *sender) release(done []parcel) {
+	bytes := 0
+	for i := range done {
+		bytes += done[i].size
+	}
+	if len(done) > 0 {
+		s.bus.box.release(len(done), bytes)
+	}
+}
+
+// beacon announces this node and the streams sent on since the last one.
+// Without a connection it is put off: the next covers the time.
+func (s *sender) beacon(now time.Time) {
+	s.numbers.sweep(now)
+	if !s.bus.nc.IsConnected() {
+		return
+	}
+	b := beacon{
+		node: s.bus.id, name: s.bus.opt.NodeName, instance: s.instance,
+		round: s.round + 1, floor: s.numbers.epoch,
+	}
+	s.round++
+	part := b.appendHead(nil)
+	head := len(part)
+	for _, st := range s.numbers.fresh {
+		if len(part) > beaconPart {
+			if s.bus.nc.Publish(subjectBeacon, part) != nil {
+				return
+			}
+			part = append([]byte(nil), part[:head]...)
+		}
+		part = appendEntry(part, beaconEntry{st.subject, st.epoch, st.announced, st.last})
+	}
+	if s.bus.nc.Publish(subjectBeacon, part) == nil {
+		s.numbers.announced()
+	}
+}

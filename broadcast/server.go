@@ -1,0 +1,225 @@
+package broadcast
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"go.uber.org/zap"
+)
+
+// envelopeRoom is what the embedded server allows a message above its
+// payload: the longest envelope, MaxTargetNames names of the longest kind
+// with every byte percent-encoded, is below it.
+const envelopeRoom = 128 << 10
+
+// serverStart bounds the start of the embedded server.
+const serverStart = 10 * time.Second
+
+// embedded is the NATS server inside this process. A nil one is none.
+type embedded struct {
+	srv    *server.Server
+	closed bool   // to clients outside the process
+	token  string // what our own connection shows, "" for Options' credentials
+}
+
+// startServer starts the server that o.Embedded describes. The instance makes
+// its name unique even if the node's is not: servers refuse routes to one of
+// their own name, and the duplicate would then never be seen.
+func startServer(o *Options, instance string) (*embedded, error) {
+	so, err := serverOptions(o, instance)
+	if err != nil {
+		return nil, err
+	}
+	e := &embedded{closed: o.Embedded.Listen == ""}
+	if !so.DontListen && e.closed && o.User == "" && o.Token == "" {
+		e.token = rand.Text()
+		so.Authorization = e.token
+	}
+	srv, err := server.NewServer(so)
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	fatal := make(chan string, 1)
+	srv.SetLoggerV2(&serverLog{log: o.Log.Named("nats-server").Sugar(), fatal: fatal}, false, false, false)
+	e.srv = srv
+	ready := make(chan bool, 1)
+	go srv.Start()
+	go func() { ready <- srv.ReadyForConnections(serverStart) }()
+	select {
+	case ok := <-ready:
+		if !ok {
+			err = errors.New("not ready within " + serverStart.String())
+		}
+		select {
+		case why := <-fatal: // ready notices a failed listener, the log says why
+			err = errors.New(why)
+		default:
+		}
+	case why := <-fatal:
+		err = errors.New(why)
+	}
+	if err != nil {
+		e.stop()
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	return e, nil
+}
+
+func serverOptions(o *Options, instance string) (*server.Options, error) {
+	so := &server.Options{
+		ServerName: o.NodeName + "-" + instance,
+		DontListen: true,
+		NoSigs:     true,
+		MaxPayload: int32(o.MaxPayload + envelopeRoom),
+		Username:   o.User,
+		Password:   o.Password,
+	}
+	if o.Token != "" {
+		so.Authorization = o.Token
+	}
+	secure, err := serverTLS(o.TLS)
+	if err != nil {
+		return nil, err
+	}
+	if o.Embedded.Listen != "" {
+		so.DontListen = false
+		if so.Host, so.Port, err = splitAddress("Embedded.Listen", o.Embedded.Listen); err != nil {
+			return nil, err
+		}
+		so.TLSConfig = secure
+	}
+	if o.Embedded.ClusterListen == "" {
+		return so, nil
+	}
+	if so.DontListen {
+		// nats-server v2.15 starts routing only after its client listener (and
+		// with DontListen never). It gets one on loopback that nobody is told
+		// of and, unless there are credentials anyway, a token nobody knows.
+		so.DontListen, so.Host, so.Port = false, "127.0.0.1", server.RANDOM_PORT
+	}
+	c := &so.Cluster
+	c.NoAdvertise = o.Embedded.Listen == ""
+	c.Name, c.Username, c.Password = o.Embedded.ClusterName, o.Embedded.ClusterUser, o.Embedded.ClusterPass
+	if c.Host, c.Port, err = splitAddress("Embedded.ClusterListen", o.Embedded.ClusterListen); err != nil {
+		return nil, err
+	}
+	c.TLSConfig = secure
+	for _, route := range o.Embedded.Routes {
+		u, err := url.Parse(route)
+		if err != nil || u.Host == "" {
+			return nil, bad("Embedded.Routes", fmt.Sprintf("%q; allowed are nats://[user:password@]host:port", route))
+		}
+		so.Routes = append(so.Routes, u)
+	}
+	return so, nil
+}
+
+// splitAddress reads host:port; port 0 lets the system choose.
+func splitAddress(field, address string) (string, int, error) {
+	host, p, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, bad(field, fmt.Sprintf("%q; allowed is host:port", address))
+	}
+	port, err := strconv.ParseUint(p, 10, 16)
+	if err != nil {
+		return "", 0, bad(field, fmt.Sprintf("port %q; allowed are 0 to 65535", p))
+	}
+	if port == 0 {
+		return host, server.RANDOM_PORT, nil
+	}
+	return host, int(port), nil
+}
+
+// serverTLS returns nil without a certificate. With a CA the other side must
+// have a certificate of it.
+func serverTLS(t TLS) (*tls.Config, error) {
+	if t.Cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("NATS certificate: %w", err)
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("NATS CA: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("NATS CA %s: no certificate in it", t.CA)
+		}
+		c.RootCAs, c.ClientCAs, c.ClientAuth = pool, pool, tls.RequireAndVerifyClientCert
+	}
+	return c, nil
+}
+
+func (e *embedded) clientAddr() string {
+	if e == nil || e.closed {
+		return ""
+	}
+	if a := e.srv.Addr(); a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+func (e *embedded) clusterAddr() string {
+	if e == nil {
+		return ""
+	}
+	if a := e.srv.ClusterAddr(); a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// stop ends the server and waits for its goroutines.
+func (e *embedded) stop() {
+	if e == nil {
+		return
+	}
+	e.srv.Shutdown()
+	e.srv.WaitForShutdown()
+}
+
+// serverLog writes the server's log to ours. A fatal error ends the start of
+// the server, not the process.
+type serverLog struct {
+	log   *zap.SugaredLogger
+	fatal chan<- string
+}
+
+// Noticef implements server.Logger; the server is chatty at this level.
+func (l *serverLog) Noticef(format string, v ...any) { l.log.Debugf(format, v...) }
+
+// Warnf implements server.Logger.
+func (l *serverLog) Warnf(format string, v ...any) { l.log.Warnf(format, v...) }
+
+// Errorf implements server.Logger.
+func (l *serverLog) Errorf(format string, v ...any) { l.log.Errorf(format, v...) }
+
+// Debugf implements server.Logger.
+func (l *serverLog) Debugf(format string, v ...any) { l.log.Debugf(format, v...) }
+
+// Tracef implements server.Logger.
+func (l *serverLog) Tracef(string, ...any) {}
+
+// Fatalf implements server.Logger.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	select {
+	case l.fatal <- fmt.Sprintf(format, v...):
+	default:
+	}
+	l.log.Errorf(format, v...)
+}

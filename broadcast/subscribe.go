@@ -1,0 +1,250 @@
+package broadcast
+
+import (
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+)
+
+// interestTick is how often lingering subscriptions and nats.go's drops are
+// looked at; repeatNotice is when a shard with a full mailbox is told again.
+const (
+	interestTick = time.Second
+	repeatNotice = 10 * time.Millisecond
+)
+
+// run is the one goroutine that subscribes and unsubscribes.
+func (i *interest) run() {
+	defer i.bus.wg.Done()
+	ticks, stop := i.bus.opt.clock.tick(min(interestTick, i.bus.opt.Linger))
+	defer stop()
+	repeat := time.NewTimer(time.Hour)
+	defer repeat.Stop()
+	for {
+		select {
+		case <-i.wake:
+			i.join()
+		case <-repeat.C:
+			i.tell(nil)
+		case now := <-ticks:
+			i.sweep(now)
+			i.countDrops()
+		case <-i.bus.stop:
+			return
+		}
+		if len(i.refused) > 0 {
+			repeat.Reset(repeatNotice)
+		}
+		i.bus.count.subscriptions.Store(int64(len(i.live)))
+	}
+}
+
+// join subscribes to everything that was asked for since it last ran, with
+// one flush, and tells those who waited.
+func (i *interest) join() {
+	i.mu.Lock()
+	topics, waiting, fixed := i.newTopics, i.waiting, i.fixed
+	i.newTopics, i.waiting, i.fixed = nil, nil, nil
+	i.mu.Unlock()
+
+	for _, subject := range fixed {
+		i.subscribe(subject, "")
+	}
+	for _, t := range topics {
+		t.sub = i.subscribe(subjectTopic+t.name, "")
+	}
+	if placed := i.place(waiting); len(fixed)+len(topics)+placed > 0 {
+		i.confirm()
+	}
+	now := i.bus.opt.clock.now()
+	if len(fixed) > 0 {
+		i.begun.Store(i.instant(now))
+	}
+	var told []notice
+	i.mu.Lock()
+	for _, t := range topics {
+		t.ready, t.from = true, now
+		told = append(told, t.waiters...)
+		t.waiters = nil
+	}
+	i.mu.Unlock()
+	for _, w := range waiting {
+		if i.held[w.bucket] != nil {
+			i.markReady(w.bucket, now)
+		}
+		if w.notice.waiter != nil {
+			told = append(told, w.notice)
+		}
+	}
+	i.tell(told)
+}
+
+// place sees to it that all buckets waited for are subscribed to. It returns
+// how many of them need a flush before they are ready.
+func (i *interest) place(waiting []userWait) int {
+	if len(waiting) == 0 || i.wild.Load() {
+		return 0
+	}
+	need := make(map[uint16]struct{})
+	for _, w := range waiting {
+		// A session that has left again needs nothing; the next one to come
+		// waits anew, since the bucket is not ready.
+		if _, held := i.held[w.bucket]; !held && i.holds(w.bucket) {
+			need[w.bucket] = struct{}{}
+		}
+	}
+	if len(i.held)+len(need) > i.bus.opt.WildcardAbove {
+		i.widen()
+		return 0
+	}
+	for b := range need {
+		i.held[b] = i.subscribe(bucketSubject(b), i.group)
+	}
+	return len(need)
+}
+
+func (i *interest) markReady(b uint16, now time.Time) {
+	if i.users[b].Load()&readyBit == 0 {
+		i.from[b].Store(i.instant(now))
+		i.users[b].Or(readyBit)
+	}
+}
+
+// clearReady takes the mark from bucket b unless somebody is in it. A session
+// that joins afterwards waits.
+func (i *interest) clearReady(b uint16) bool {
+	if !i.users[b].CompareAndSwap(readyBit, 0) {
+		return i.users[b].Load() == 0
+	}
+	i.from[b].Store(0)
+	return true
+}
+
+// subscribe feeds subject into the receive channel. While there is no
+// connection nats.go notes the subscription and makes it with the next one.
+func (i *interest) subscribe(subject, group string) *nats.Subscription {
+	var sub *nats.Subscription
+	var err error
+	if group == "" {
+		sub, err = i.bus.nc.ChanSubscribe(subject, i.bus.in)
+	} else {
+		sub, err = i.bus.nc.ChanQueueSubscribe(subject, group, i.bus.in)
+	}
+	if err != nil { // only when the connection is closed for good
+		i.bus.log.Error("subscribe", zap.String("subject", subject), zap.Error(err))
+		return nil
+	}
+	i.live[sub] = struct{}{}
+	return sub
+}
+
+// unsubscribe ends a subscription that nobody wants: what is on its way is
+// thrown away.
+func (i *interest) unsubscribe(sub *nats.Subscription) {
+	if sub == nil {
+		return
+	}
+	i.retire(sub)
+	if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		i.bus.log.Warn("unsubscribe", zap.String("subject", sub.Subject), zap.Error(err))
+	}
+}
+
+// confirm returns when the server has taken all subscriptions, or there is no
+// connection that anybody could wait for.
+func (i *interest) confirm() {
+	for i.bus.nc.IsConnected() {
+		if err := i.bus.nc.FlushTimeout(flushWait); !errors.Is(err, nats.ErrTimeout) {
+			return
+		}
+		select {
+		case <-i.bus.stop:
+			return
+		default: // the server is slow
+		}
+	}
+}
+
+// tell reports ready to the shards in told and to those that had no room for
+// it before.
+func (i *interest) tell(told []notice) {
+	told = append(i.refused, told...)
+	i.refused = nil
+	for _, n := range told {
+		if !n.send() {
+			i.refused = append(i.refused, n)
+		}
+	}
+}
+
+// sweep ends subscriptions that lingered long enough.
+func (i *interest) sweep(now time.Time) {
+	i.sweepTopics(now)
+	if i.wild.Load() {
+		i.sweepWildcard(now)
+		return
+	}
+	for b, sub := range i.held {
+		if i.holds(b) {
+			delete(i.zeroAt, b)
+			continue
+		}
+		if at, seen := i.zeroAt[b]; !seen {
+			i.zeroAt[b] = now
+		} else if now.Sub(at) >= i.bus.opt.Linger && i.clearReady(b) {
+			delete(i.zeroAt, b)
+			delete(i.held, b)
+			i.unsubscribe(sub)
+		}
+	}
+}
+
+func (i *interest) sweepTopics(now time.Time) {
+	var gone []*topic
+	i.mu.Lock()
+	n := 0
+	for ; n < len(i.idle) && now.Sub(i.idle[n].at) >= i.bus.opt.Linger; n++ {
+		mark := i.idle[n]
+		t := mark.topic
+		if !t.ready {
+			break // joined and left faster than we subscribe; the next sweep has it
+		}
+		// A topic that was wanted again in between has a later mark, or none.
+		if t.refs == 0 && t.idleAt.Equal(mark.at) && i.topics[t.name] == t {
+			delete(i.topics, t.name)
+			gone = append(gone, t)
+		}
+	}
+	if n > 0 {
+		i.idle = append([]idleMark(nil), i.idle[n:]...)
+	}
+	i.bus.count.topics.Store(int64(len(i.topics)))
+	i.mu.Unlock()
+	for _, t := range gone {
+		i.unsubscribe(t.sub)
+	}
+}
+
+// retire takes a subscription that ends out of the books, except its drops.
+func (i *interest) retire(sub *nats.Subscription) {
+	delete(i.live, sub)
+	if n, err := sub.Dropped(); err == nil {
+		i.dropped += uint64(n)
+	}
+}
+
+// countDrops adds up what nats.go dropped because the receive channel was
+// full. Only the subscriptions themselves know: SetPendingLimits does not apply
+// to channel subscriptions, and the error handler is called for the first drop
+// of a series only.
+func (i *interest) countDrops() {
+	lost := i.dropped
+	for sub := range i.live {
+		if n, err := sub.Dropped(); err == nil {
+			lost += uint64(n)
+		}
+	}
+	i.bus.count.lostReceive.Store(lost)
+}
