@@ -39,10 +39,10 @@ type Node struct {
 
 // Upgrade is the section upgrade.
 type Upgrade struct {
-	MaxHead    Size          `yaml:"max_head" range:"1KiB..64KiB" doc:"Largest request head; a longer one gets 431."`
+	MaxHead    Size          `yaml:"max_head" range:"1KiB..16KiB" doc:"Largest request head; a longer one gets 431."`
 	Timeout    time.Duration `yaml:"timeout" range:"1s..5m" doc:"Time from accept to a complete request head."`
 	MaxPending int           `yaml:"max_pending" range:"1..1048576" doc:"Connections that have not finished their upgrade; further ones get 503."`
-	Origins    []string      `yaml:"origins" zero:"the request's own host" doc:"Origins that browsers may connect from: example.com, *.example.com, https://example.com:8443, or * for any."`
+	Origins    []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, or * for any; under dev any page of this machine may."`
 	RetryAfter time.Duration `yaml:"retry_after" range:"1s..1h" doc:"Retry-After of a 503 answer."`
 }
 
@@ -107,11 +107,15 @@ type NATS struct {
 	User           string        `yaml:"user" zero:"none" doc:"User name for an external NATS, or asked of clients of nats.listen."`
 	Password       Secret        `yaml:"password" zero:"none" doc:"Password that belongs to nats.user."`
 	Token          Secret        `yaml:"token" zero:"none" doc:"Token for an external NATS, or asked of clients of nats.listen."`
+	ClusterUser    string        `yaml:"cluster_user" zero:"none" doc:"User name that routes of other nodes must show at nats.cluster_listen; nats.routes carry it as nats://user:password@host:port."`
+	ClusterPass    Secret        `yaml:"cluster_password" zero:"none" doc:"Password that belongs to nats.cluster_user."`
 	OutboxMessages int           `yaml:"outbox_messages" range:"1..16777216" doc:"Messages that wait while NATS is away; then pushes get 503."`
 	OutboxBytes    Size          `yaml:"outbox_bytes" range:"64KiB..64GiB" doc:"Bytes that wait while NATS is away; then pushes get 503."`
 	PendingBytes   Size          `yaml:"pending_bytes" range:"64KiB..64GiB" doc:"Bytes from NATS that may wait for this node's shards; what comes on top is lost and counted."`
 	Linger         time.Duration `yaml:"linger" range:"1s..1h" zero:"leave at once" doc:"How long a subscription stays after its last local user or topic subscriber left."`
 	Beacon         time.Duration `yaml:"beacon" range:"100ms..1m" doc:"Time between beacons, by which other nodes notice that they missed messages."`
+	OverloadWait   time.Duration `yaml:"overload_wait" range:"1ms..1m" doc:"How long a message from NATS waits for a place in this node's mailboxes before it is lost and counted."`
+	WildcardAbove  int           `yaml:"wildcard_above" range:"1..4096" doc:"User buckets wanted, of 4096, above which all are subscribed to by one subscription."`
 
 	TLS TLS `yaml:"tls" doc:"Certificates towards an external NATS, and between embedded servers."`
 }
@@ -184,11 +188,13 @@ func Default() Config {
 		},
 		NATS: NATS{
 			ClusterName:    "belfry",
-			OutboxMessages: 65536,
+			OutboxMessages: 16384,
 			OutboxBytes:    64 * MiB,
-			PendingBytes:   64 * MiB,
+			PendingBytes:   256 * MiB,
 			Linger:         5 * time.Second,
 			Beacon:         time.Second,
+			OverloadWait:   200 * time.Millisecond,
+			WildcardAbove:  256,
 		},
 		Shutdown: Shutdown{
 			Grace:           20 * time.Second,

@@ -111,7 +111,7 @@ func TestCheck(t *testing.T) {
 		{"twice", "shards: 1\nshards: 2\n", []string{"f.yaml:2:1: shards: set twice; first at line 1"}},
 		{"section twice", "log:\n  level: info\nlog:\n  level: info\n", []string{"f.yaml:3:1: log: set twice"}},
 		{"range", "session:\n  ping_interval: 1ms\n", []string{"f.yaml:2:18: session.ping_interval: 1ms; allowed are 0 (no pings) or 1s to 1h"}},
-		{"size range", "upgrade: {max_head: 1MiB}\n", []string{"f.yaml:1:21: upgrade.max_head: 1MiB; allowed are 1KiB to 64KiB"}},
+		{"size range", "upgrade: {max_head: 1MiB}\n", []string{"f.yaml:1:21: upgrade.max_head: 1MiB; allowed are 1KiB to 16KiB"}},
 		{"enum", "log:\n  format: xml\n", []string{`f.yaml:2:11: log.format: "xml"; allowed are auto, console or json`}},
 		{"duration", "session:\n  idle: 25\n", []string{`f.yaml:2:9: session.idle: "25" is not a duration`}},
 		{"bool", "dev: on\n", []string{`f.yaml:1:6: dev: "on" is neither true nor false`}},

@@ -133,6 +133,12 @@ func (c *Config) checkNATS(k *checks) {
 	if (n.User == "") != (n.Password == "") {
 		k.fail("nats.user", "nats.user and nats.password belong together; set both or neither")
 	}
+	if (n.ClusterUser == "") != (n.ClusterPass == "") {
+		k.fail("nats.cluster_user", "nats.cluster_user and nats.cluster_password belong together; set both or neither")
+	}
+	if n.ClusterUser != "" && n.ClusterListen == "" {
+		k.fail("nats.cluster_user", "is asked at nats.cluster_listen; set that too")
+	}
 	if n.User != "" && n.Token != "" {
 		k.fail("nats.token", "nats.user and nats.token exclude each other; set one of them")
 	}
@@ -200,14 +206,24 @@ func checkURL(text string, schemes ...string) error {
 	return nil
 }
 
-// checkOrigin checks the form of a pattern; session matches it.
+// checkOrigin checks the form of a pattern; session compiles and matches it.
 func checkOrigin(pattern string) error {
-	_, host, schemed := strings.Cut(pattern, "://")
-	if !schemed {
-		host = pattern
+	if pattern == "*" || pattern == "null" {
+		return nil
 	}
-	if host == "" || strings.ContainsAny(host, "/?# ") {
-		return fmt.Errorf("%q; allowed are host, *.host, scheme://host, each with or without :port, and *", pattern)
+	const allowed = "allowed are scheme://host and scheme://*.host, each with or without :port or :*, null, and *"
+	scheme, host, schemed := strings.Cut(pattern, "://")
+	if !schemed || scheme == "" || host == "" || strings.ContainsAny(host, "/?#@ ") {
+		return fmt.Errorf("%q; %s", pattern, allowed)
+	}
+	if name, port, err := net.SplitHostPort(host); err == nil {
+		if n, err := strconv.Atoi(port); port != "*" && (err != nil || n < 1 || n > 65535) {
+			return fmt.Errorf("%q: port %q; allowed are 1 to 65535 and *", pattern, port)
+		}
+		host = name
+	}
+	if name := strings.TrimPrefix(host, "*."); name == "" || strings.Contains(name, "*") {
+		return fmt.Errorf("%q; %s", pattern, allowed)
 	}
 	return nil
 }

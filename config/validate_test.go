@@ -24,8 +24,13 @@ func TestValidate(t *testing.T) {
 		{"negative", func(c *Config) { c.Shards = -1 }, "shards", "-1; allowed are 0 (one a core) or 1 to 256"},
 		{"starving", func(c *Config) { c.Shards, c.GOMAXPROCS = 4, 5 }, "gomaxprocs", "at least shards + 2"},
 		{"not starving", func(c *Config) { c.Shards, c.GOMAXPROCS = 4, 6 }, "", ""},
-		{"origins", func(c *Config) { c.Upgrade.Origins = []string{"*", "*.a.org", "https://a.org:8443"} }, "", ""},
+		{"origins", func(c *Config) {
+			c.Upgrade.Origins = []string{"*", "null", "https://*.a.org", "https://a.org:8443", "http://localhost:*", "http://[::1]:*"}
+		}, "", ""},
 		{"origin", func(c *Config) { c.Upgrade.Origins = []string{"https://a.org/x"} }, "upgrade.origins", "scheme://host"},
+		{"origin without scheme", func(c *Config) { c.Upgrade.Origins = []string{"a.org"} }, "upgrade.origins", "scheme://host"},
+		{"origin's port", func(c *Config) { c.Upgrade.Origins = []string{"https://a.org:99999"} }, "upgrade.origins", "1 to 65535 and *"},
+		{"origin's star", func(c *Config) { c.Upgrade.Origins = []string{"https://a.*.org"} }, "upgrade.origins", "scheme://*.host"},
 		{"patterns", func(c *Config) { c.Session.OpenTopics = []string{"*", "public.*", "a:b/c@d"} }, "", ""},
 		{"pattern", func(c *Config) { c.Session.OpenTopics = []string{"a.>"} }, "session.open_topics", "prefixes ending in .*"},
 		{"pattern inside", func(c *Config) { c.Session.OpenTopics = []string{"a.*.b"} }, "session.open_topics", "prefixes ending in .*"},
@@ -53,6 +58,8 @@ func TestValidate(t *testing.T) {
 		{"cluster name", func(c *Config) { c.NATS.ClusterName = "" }, "nats.cluster_name", "0 characters"},
 		{"half a pair", func(c *Config) { c.NATS.TLS.Cert = "cert.pem" }, "nats.tls.cert", "belong together"},
 		{"half a user", func(c *Config) { c.NATS.User = "me" }, "nats.user", "belong together"},
+		{"half a cluster user", func(c *Config) { c.NATS.ClusterListen = ":6222"; c.NATS.ClusterUser = "me" }, "nats.cluster_user", "belong together"},
+		{"cluster user, no cluster", func(c *Config) { c.NATS.ClusterUser, c.NATS.ClusterPass = "me", "pw" }, "nats.cluster_user", "set that too"},
 		{"two ways in", func(c *Config) { c.NATS.User, c.NATS.Password, c.NATS.Token = "me", "pw", "t" }, "nats.token", "exclude each other"},
 		{"creds alone", func(c *Config) { c.NATS.Creds = "x.creds" }, "nats.creds", "set nats.url too"},
 	} {
