@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -148,8 +150,28 @@ func TestCheckFails(t *testing.T) {
 
 func TestTimeoutEndsEverything(t *testing.T) {
 	_, err := small(t, "--timeout", "300ms", "--push", "1m")
-	if err == nil || !strings.Contains(err.Error(), "--timeout") && !strings.Contains(err.Error(), "killed") {
+	if err == nil || !strings.Contains(err.Error(), "--timeout") {
 		t.Errorf("%v", err)
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		t.Fatal(stats, err)
+	}
+	for _, name := range stats {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue // gone since
+		}
+		// pid (comm) state ppid; man 5 proc
+		var state string
+		var parent int
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if _, err := fmt.Sscan(rest, &state, &parent); err != nil {
+			t.Fatalf("%s: %s: %v", name, stat, err)
+		}
+		if parent == os.Getpid() {
+			t.Errorf("left behind: %s", stat)
+		}
 	}
 }
 

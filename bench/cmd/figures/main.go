@@ -75,6 +75,9 @@ func command() *cobra.Command {
 			defer cancel()
 			report, err := measure(ctx, o, newProgress(os.Stderr))
 			if err != nil {
+				if cause := context.Cause(ctx); cause != nil { // whatever failed, failed for this
+					err = fmt.Errorf("%w, during: %w", cause, err)
+				}
 				return err
 			}
 			if err := report.write(cmd.OutOrStdout(), o.json); err != nil {

@@ -102,6 +102,13 @@ func ratio(row bench.Row, server, floor series) bench.Row {
 		return row
 	}
 	row.Value = server.median() / floor.median()
+	if len(server) == len(floor) {
+		pairs := make(series, len(server))
+		for i := range pairs {
+			pairs[i] = server[i] / floor[i]
+		}
+		row.Notes = append(row.Notes, fmt.Sprintf("ratio round by round: %v", pairs))
+	}
 	return row
 }
 
