@@ -78,6 +78,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	if ready.Monitor == "" {
 		ready.Monitor = ready.API
 	}
+	ts.Setenv(name+"_listen", ready.Listen[0])
 	ts.Setenv(name+"_ws", "ws://"+ready.Listen[0]+"/ws")
 	ts.Setenv(name+"_api", "http://"+ready.API)
 	ts.Setenv(name+"_monitor", "http://"+ready.Monitor)

@@ -31,9 +31,9 @@ func TestMain(m *testing.M) {
 //	ws NAME close                       with 1000, and wait for the answer
 //	ws NAME closed code                 be closed with that code before any further message
 //
-// serve sets $NAME_ws (ws://host:port/ws of the first port), $NAME_api and
-// $NAME_monitor (http://host:port) and, where they listen, $NAME_nats and
-// $NAME_cluster (host:port). The log is in $WORK/NAME.log. Nodes and sockets
+// serve sets $NAME_listen (host:port of the first port), $NAME_ws (the same as
+// ws://host:port/ws), $NAME_api and $NAME_monitor (http://host:port) and, where
+// they listen, $NAME_nats and $NAME_cluster (host:port). The log is in $WORK/NAME.log. Nodes and sockets
 // end with the script.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
