@@ -152,7 +152,8 @@ func TestWriteTable(t *testing.T) {
 speed × floor:
 - slow today
 
-push: not measured: no server
+push:
+- not measured: no server
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

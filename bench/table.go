@@ -103,11 +103,11 @@ func WriteTable(w io.Writer, rows []Row) error {
 		}
 	}
 	for _, r := range rows {
-		if r.Missing != "" {
-			fmt.Fprintf(&b, "\n%s: not measured: %s\n", r.What, r.Missing)
-		}
-		if len(r.Notes) > 0 {
+		if r.Missing != "" || len(r.Notes) > 0 {
 			fmt.Fprintf(&b, "\n%s:\n", r.What)
+		}
+		if r.Missing != "" {
+			fmt.Fprintf(&b, "- not measured: %s\n", r.Missing)
 		}
 		for _, note := range r.Notes {
 			fmt.Fprintf(&b, "- %s\n", note)

@@ -74,10 +74,10 @@ func (f *fake) run(listen, api string) error {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {})
 	mux.HandleFunc("POST /v1/all", func(w http.ResponseWriter, r *http.Request) { f.push(w, r, "") })
 	mux.HandleFunc("POST /v1/users/{uid}", func(w http.ResponseWriter, r *http.Request) { f.push(w, r, r.PathValue("uid")) })
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /v1/stats", func(w http.ResponseWriter, _ *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		fmt.Fprintf(w, "%s_bucket{le=\"0.002\"} %d\n%s_bucket{le=\"+Inf\"} %d\n", pushMetric, f.pushes, pushMetric, f.pushes)
+		fmt.Fprintf(w, `{"push_latency":{"count":%d,"p50_us":1000,"p99_us":2000,"p999_us":3000}}`, f.pushes)
 	})
 	go http.Serve(l, http.HandlerFunc(f.upgrade))
 	if d, err := time.ParseDuration(os.Getenv("BELFRY_SESSION_PING_INTERVAL")); err == nil {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -206,44 +205,16 @@ func TestClientEndsWithItsInput(t *testing.T) {
 	}
 }
 
-func TestHistogram(t *testing.T) {
-	const before = `# TYPE x histogram
-x_bucket{le="0.001"} 10
-x_bucket{le="0.005"} 10
-x_bucket{le="+Inf"} 10
-x_sum 1
-`
-	const after = `x_bucket{le="+Inf",scope="user"} 100
-x_bucket{scope="user",le="0.001"} 60
-x_bucket{le="0.005",scope="user"} 99
-xy_bucket{le="1"} 7
-x_bucket{scope="session",le="0.001"} 10
-x_bucket{scope="session",le="0.005"} 10
-x_bucket{scope="session",le="+Inf"} 10
-x_count 110
-`
-	old, err1 := parseHistogram(before, "x")
-	now, err2 := parseHistogram(after, "x")
-	if err1 != nil || err2 != nil {
-		t.Fatal(err1, err2)
+func TestParseServerLatency(t *testing.T) {
+	q, err := parseServerLatency([]byte(`{"sessions":3,"push_latency":{"count":7,"p50_us":1,"p99_us":20,"p999_us":300,"more":1}}`))
+	if want := (bench.Quantiles{Count: 7, P50: 1e3, P99: 20e3, P999: 300e3}); err != nil || q != want {
+		t.Errorf("%+v, %v", q, err)
 	}
-	if d := now.since(old); !slices.Equal(d.counts, []float64{60, 99, 100}) || !slices.Equal(now.counts, []float64{70, 109, 110}) {
-		t.Errorf("added %v to give %v", d.counts, now.counts)
+	if q, err := parseServerLatency([]byte(`{"sessions":3}`)); err != nil || q.Count != 0 {
+		t.Errorf("without: %+v, %v", q, err)
 	}
-	q := now.quantiles()
-	if q.Count != 110 || q.P50 != 1e6 || q.P99 != 5e6 || q.P999 != q.Max || q.Max != 1<<62 {
-		t.Errorf("%+v", q)
-	}
-	if q := old.since(old).quantiles(); q != (bench.Quantiles{}) {
-		t.Errorf("of nothing: %+v", q)
-	}
-	if none, err := parseHistogram(after, "y"); err != nil || none.quantiles().Count != 0 {
-		t.Errorf("of a metric that is not there: %+v, %v", none, err)
-	}
-	for _, bad := range []string{`x_bucket{le="much"} 1`, `x_bucket{le="1"} many`, `x_bucket{} 1`} {
-		if _, err := parseHistogram(bad, "x"); err == nil {
-			t.Errorf("%s was taken", bad)
-		}
+	if _, err := parseServerLatency([]byte("404 page not found")); err == nil {
+		t.Error("something else than JSON was taken")
 	}
 }
 

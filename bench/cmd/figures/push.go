@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,10 +10,6 @@ import (
 
 	"belfry/bench"
 )
-
-// pushMetric is belfry's own histogram of single pushes, from the arrival of
-// the HTTP request to sendto(2).
-const pushMetric = "belfry_push_latency_seconds"
 
 // probeUser is the index of the one connection of the probe, beyond all
 // others.
@@ -44,11 +41,12 @@ func measurePush(ctx context.Context, o options, p *pool, s *belfrySide) (*push,
 		return nil, err
 	}
 	defer pusher.close()
-	before, err := scrape(ctx, s)
-	if err != nil {
+	switch before, err := serverLatency(ctx, s); {
+	case err != nil:
 		return nil, err
+	case before.Count != 0: // its quantiles would be of these too
+		return nil, fmt.Errorf("the server has counted %d pushes already", before.Count)
 	}
-
 	began := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -72,11 +70,9 @@ func measurePush(ctx context.Context, o options, p *pool, s *belfrySide) (*push,
 	if r.Client, err = probeResult(ctx, probe, p, sent); err != nil {
 		return nil, err
 	}
-	after, err := scrape(ctx, s)
-	if err != nil {
+	if r.Server, err = serverLatency(ctx, s); err != nil {
 		return nil, err
 	}
-	r.Server = after.since(before).quantiles()
 	return r, p.verify(ctx, s)
 }
 
@@ -171,11 +167,29 @@ func probeResult(ctx context.Context, probe *bench.Process, p *pool, sent int) (
 	return st.Latency, nil
 }
 
-// scrape reads the server's histogram of pushes.
-func scrape(ctx context.Context, s *belfrySide) (histogram, error) {
-	body, err := getBody(ctx, "http://"+s.api+"/metrics")
+// serverLatency reads what the server itself measured since it started, from
+// the arrival of the HTTP request to sendto(2). Its quantiles are upper bounds
+// of buckets, so they are never flattering. Max is not told.
+func serverLatency(ctx context.Context, s *belfrySide) (bench.Quantiles, error) {
+	body, err := getBody(ctx, "http://"+s.api+"/v1/stats")
 	if err != nil {
-		return histogram{}, err
+		return bench.Quantiles{}, err
 	}
-	return parseHistogram(string(body), pushMetric)
+	return parseServerLatency(body)
+}
+
+func parseServerLatency(body []byte) (bench.Quantiles, error) {
+	var stats struct {
+		Push struct {
+			Count int64 `json:"count"`
+			P50   int64 `json:"p50_us"`
+			P99   int64 `json:"p99_us"`
+			P999  int64 `json:"p999_us"`
+		} `json:"push_latency"`
+	}
+	if err := json.Unmarshal(body, &stats); err != nil {
+		return bench.Quantiles{}, fmt.Errorf("GET /v1/stats: %w", err)
+	}
+	p := stats.Push
+	return bench.Quantiles{Count: p.Count, P50: p.P50 * 1e3, P99: p.P99 * 1e3, P999: p.P999 * 1e3}, nil
 }
