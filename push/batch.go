@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"belfry/session"
 )
 
@@ -36,6 +38,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) int {
 	h["X-Accel-Buffering"] = []string{"no"} // nginx would hold the answers back
 
 	out := newAnswers(w, rc, s.opt.WriteTimeout)
+	defer out.close() // for a panic
 	whole := s.runBatch(r, rc, out)
 	err := out.close()
 	_ = rc.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout)) // for the end of the answer
@@ -93,16 +96,22 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 	}
 }
 
-// publishItem publishes one line.
-func (s *Server) publishItem(line []byte) (*session.Message, *problem) {
-	m, p := parseItem(line, s.opt.MaxPayload)
+// publishItem publishes one line. A panic is that line's fault alone.
+func (s *Server) publishItem(line []byte) (m *session.Message, p *problem) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.Error("handler panicked", zap.Stringer("route", routeBatch), zap.Any("panic", v), zap.Stack("stack"))
+			m, p = nil, &problem{cause: CauseInternal, detail: faultDetail}
+		}
+	}()
+	it, p := parseItem(line, s.opt.MaxPayload)
 	if p != nil {
 		return nil, p
 	}
-	if err := s.opt.Publisher.Publish(m); err != nil {
-		return nil, s.publishProblem(err)
+	if err := s.opt.Publisher.Publish(&it.m); err != nil {
+		return nil, s.publishProblem(err, it.data)
 	}
-	return m, nil
+	return &it.m, nil
 }
 
 // batchEnd tells why a batch is read no further.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -117,26 +118,84 @@ func TestBatchStreams(t *testing.T) {
 }
 
 // A client that reads nothing until it has sent everything is served too:
-// with one goroutine for both directions this would stand still.
+// with one goroutine for both directions both would wait for ever. A pipe has
+// no buffer that could hide it.
 func TestBatchOfAClientThatReadsLast(t *testing.T) {
-	_, ts, _ := start(t, Options{})
-	c, err := net.Dial("tcp", ts.Listener.Addr().String())
+	s, err := New(Options{Publisher: &recorder{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	_ = c.(*net.TCPConn).SetReadBuffer(4096)
+	client, server := net.Pipe()
+	hs := s.httpServer(s.Handler())
+	served := make(chan error)
+	go func() { served <- hs.Serve(&oneConn{conn: server, closed: make(chan struct{})}) }()
+	defer func() { client.Close(); hs.Close(); <-served }()
+
 	line := `{"to":{"all":true},"text":"x","nonsense":"so that the answers are longer than the lines"}` + "\n"
 	const lines = 3000
-	fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", lines*len(line))
-	_ = c.SetWriteDeadline(time.Now().Add(20 * time.Second))
-	if _, err := io.WriteString(c, strings.Repeat(line, lines)); err != nil {
+	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprintf(client, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", lines*len(line))
+	if _, err := io.WriteString(client, strings.Repeat(line, lines)); err != nil {
 		t.Fatal(err)
 	}
-	if got := parseAnswers(t, readAnswer(t, bufio.NewReader(c)).body); len(got) != lines || got[lines-1].Line != lines {
+	if got := parseAnswers(t, readAnswer(t, bufio.NewReader(client)).body); len(got) != lines || got[lines-1].Line != lines {
 		t.Errorf("%d answers", len(got))
 	}
 }
+
+// A client that never reads is read no further once its answers fill their
+// bound, and is cut off when a write has taken too long.
+func TestBatchOfAClientThatNeverReads(t *testing.T) {
+	s, err := New(Options{Publisher: &recorder{}, Limits: Limits{WriteTimeout: 200 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, server := net.Pipe()
+	hs := s.httpServer(s.Handler())
+	served := make(chan error)
+	go func() { served <- hs.Serve(&oneConn{conn: server, closed: make(chan struct{})}) }()
+	defer func() { client.Close(); hs.Close(); <-served }()
+
+	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprint(client, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n")
+	sent := 0
+	for {
+		n, err := io.WriteString(client, strings.Repeat("bad\n", 1000))
+		sent += n
+		if err != nil {
+			if nerr, ok := err.(net.Error); ok && nerr.Timeout() {
+				t.Fatal("neither read nor cut off")
+			}
+			break
+		}
+	}
+	refused := 0
+	for _, c := range s.Stats().LinesRejected {
+		refused += int(c.Count)
+	}
+	if most := 2*maxPendingAnswers/100 + 1000; refused > most {
+		t.Errorf("%d answers held for a client that does not read, want at most %d", refused, most)
+	}
+	s.abandoned.Wait()
+}
+
+// oneConn is a listener that has one connection.
+type oneConn struct {
+	conn   net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (l *oneConn) Accept() (c net.Conn, err error) {
+	if l.conn != nil {
+		c, l.conn = l.conn, nil
+		return c, nil
+	}
+	<-l.closed
+	return nil, net.ErrClosed
+}
+func (l *oneConn) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
 
 func TestBatchLimits(t *testing.T) {
 	_, ts, rec := start(t, Options{Limits: Limits{MaxBatchLine: 50, MaxBatchLines: 4}})

@@ -55,7 +55,7 @@ func (s *Server) serveStats(w http.ResponseWriter, r *http.Request) int {
 	}
 	var body bytes.Buffer
 	if err := json.NewEncoder(&body).Encode(v); err != nil {
-		return s.refuse(w, s.publishProblem(err))
+		return s.refuse(w, s.internal("statistics could not be encoded", err))
 	}
 	return writeJSON(w, http.StatusOK, body.Bytes())
 }

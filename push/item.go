@@ -11,7 +11,7 @@ import (
 )
 
 // parseItem reads one line of a batch. What it returns keeps nothing of line.
-func parseItem(line []byte, maxPayload int) (*session.Message, *problem) {
+func parseItem(line []byte, maxPayload int) (*item, *problem) {
 	if !utf8.Valid(line) {
 		return nil, &problem{cause: CauseLine, detail: "not valid UTF-8; send other bytes as base64"}
 	}
@@ -28,7 +28,7 @@ func parseItem(line []byte, maxPayload int) (*session.Message, *problem) {
 	if line[skipSpace(line, 0)] != '{' {
 		return nil, &problem{cause: CauseLine, detail: `allowed is an object such as {"to":{"topic":"news"},"text":"hello"}`}
 	}
-	it := item{maxPayload: maxPayload}
+	it := &item{maxPayload: maxPayload}
 	err := eachMember(line, it.member)
 	if err == nil {
 		err = it.complete()
@@ -36,7 +36,7 @@ func parseItem(line []byte, maxPayload int) (*session.Message, *problem) {
 	if err != nil {
 		return nil, itemProblem(err)
 	}
-	return &it.m, nil
+	return it, nil
 }
 
 // itemProblem tells a *problem or a *session.FieldError.
@@ -60,7 +60,7 @@ type tooLarge struct {
 
 func (e tooLarge) Error() string { return e.field + ": too large" }
 
-// item is a line being read.
+// item is a line that is or was read.
 type item struct {
 	m          session.Message
 	maxPayload int

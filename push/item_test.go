@@ -28,11 +28,12 @@ func TestItem(t *testing.T) {
 	}
 	for _, tt := range tests {
 		line := []byte(tt.line)
-		m, p := parseItem(line, 100)
+		it, p := parseItem(line, 100)
 		if p != nil {
 			t.Errorf("%s: %+v", tt.line, p)
 			continue
 		}
+		m := &it.m
 		for i := range line {
 			line[i] = 'X' // whatever the message kept of it shows now
 		}
@@ -89,9 +90,9 @@ func TestItemRefusals(t *testing.T) {
 		{`{"to":{"session":"abc"},"text":"x"}`, CauseField, "to.session", "30"},
 	}
 	for _, tt := range tests {
-		m, p := parseItem([]byte(tt.line), 20)
+		it, p := parseItem([]byte(tt.line), 20)
 		if p == nil {
-			t.Errorf("%s was taken: %+v", tt.line, m)
+			t.Errorf("%s was taken: %+v", tt.line, it.m)
 			continue
 		}
 		if p.cause != tt.cause || p.field != tt.field || !strings.Contains(p.detail, tt.detail) {
@@ -109,9 +110,9 @@ func FuzzItem(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		m, p := parseItem(line, 1000)
-		if (m == nil) == (p == nil) {
-			t.Fatalf("%q: %v and %v", line, m, p)
+		it, p := parseItem(line, 1000)
+		if (it == nil) == (p == nil) {
+			t.Fatalf("%q: %v and %v", line, it, p)
 		}
 		if p != nil {
 			if !json.Valid(p.appendJSON(nil)) {
@@ -119,6 +120,7 @@ func FuzzItem(f *testing.F) {
 			}
 			return
 		}
+		m := &it.m
 		if err := m.Target.Check(); err != nil || len(m.Payload) > 1000 || m.Kind == session.Text && !utf8.Valid(m.Payload) {
 			t.Fatalf("%q: %+v, %v", line, m, err)
 		}

@@ -35,7 +35,7 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 			o.name[0] = r.PathValue(param)
 			o.Target.Names = o.name[:]
 			if err := o.Target.Check(); err != nil {
-				return s.refuse(w, s.publishProblem(err))
+				return s.refuse(w, s.publishProblem(err, "body"))
 			}
 		}
 		p := parseParameters(r.URL.RawQuery, &o.Message)
@@ -51,7 +51,7 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 		}
 		if p == nil {
 			if err := s.opt.Publisher.Publish(&o.Message); err != nil {
-				p = s.publishProblem(err)
+				p = s.publishProblem(err, "body")
 			}
 		}
 		if p != nil {
@@ -63,7 +63,8 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 }
 
 // publishProblem tells a client about an error of the Publisher or of a check.
-func (s *Server) publishProblem(err error) *problem {
+// payload is the field that holds the payload.
+func (s *Server) publishProblem(err error, payload string) *problem {
 	var field *session.FieldError
 	var large *broadcast.TooLargeError
 	var full *broadcast.OverloadedError
@@ -71,12 +72,17 @@ func (s *Server) publishProblem(err error) *problem {
 	case errors.As(err, &field):
 		return &problem{cause: CauseField, field: field.Field, detail: field.Problem}
 	case errors.As(err, &large):
-		return &problem{cause: CausePayloadTooLarge, field: "body", detail: large.Error()}
+		return &problem{cause: CausePayloadTooLarge, field: payload, detail: large.Error()}
 	case errors.As(err, &full):
 		return &problem{cause: CauseOverloaded, detail: full.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: full.RetryAfter}
 	}
-	s.log.Error("publish failed", zap.Error(err))
-	return &problem{cause: CauseInternal, detail: "the message could not be published; the reason is in this server's log"}
+	return s.internal("publish failed", err)
+}
+
+// internal logs a fault of ours and tells the client no more than that.
+func (s *Server) internal(what string, err error) *problem {
+	s.log.Error(what, zap.Error(err))
+	return &problem{cause: CauseInternal, detail: faultDetail}
 }
 
 // answerBuffers are reused: the bytes of a 202 are on their way when Write

@@ -147,8 +147,10 @@ func (s *Server) recovered(rt route, w http.ResponseWriter) {
 		s.count.rejected[CauseInternal].Add(1)
 		panic(http.ErrAbortHandler) // net/http's own way to break off
 	}
-	s.refuse(w, &problem{cause: CauseInternal, detail: "the request met a fault of this server, which is in its log"})
+	s.refuse(w, &problem{cause: CauseInternal, detail: faultDetail})
 }
+
+const faultDetail = "a fault of this server, which is in its log"
 
 // refuse answers with a problem and counts it.
 func (s *Server) refuse(w http.ResponseWriter, p *problem) (status int) {

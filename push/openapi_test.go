@@ -1,0 +1,322 @@
+package push
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+
+	"belfry/session"
+)
+
+func loadDocument(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromFile("../docs/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// Every route with its method is in the document and the other way round.
+func TestDocumentHasTheRoutes(t *testing.T) {
+	s, err := New(Options{Publisher: &recorder{}, Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inCode, inDocument []string
+	for _, rt := range append(s.apiRoutes(), s.healthRoutes()...) {
+		if rt.method == "" {
+			continue
+		}
+		path := strings.ReplaceAll(rt.pattern, "...}", "}")
+		if path != rt.id.String() {
+			t.Errorf("route %q is counted as %q", path, rt.id)
+		}
+		inCode = append(inCode, rt.method+" "+path)
+	}
+	for path, item := range loadDocument(t).Paths.Map() {
+		for method := range item.Operations() {
+			inDocument = append(inDocument, method+" "+path)
+		}
+	}
+	slices.Sort(inCode)
+	slices.Sort(inDocument)
+	if !slices.Equal(inCode, inDocument) {
+		t.Errorf("handlers: %q\ndocument: %q", inCode, inDocument)
+	}
+}
+
+// The registry of problem types is the same in the code, the document and
+// the page for people.
+func TestDocumentsHaveTheProblemTypes(t *testing.T) {
+	var inDocument []string
+	for _, v := range loadDocument(t).Components.Schemas["Problem"].Value.Properties["type"].Value.Enum {
+		inDocument = append(inDocument, v.(string))
+	}
+	page, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inCode []string
+	for _, c := range Causes() {
+		inCode = append(inCode, c.Type())
+		if row := fmt.Sprintf("| `%s` | %d | ", c, c.Status()); !bytes.Contains(page, []byte(row)) {
+			t.Errorf("docs/api.md has no line %q", row)
+		}
+	}
+	if !slices.Equal(inCode, inDocument) {
+		t.Errorf("code: %q\ndocument: %q", inCode, inDocument)
+	}
+	if n := strings.Count(string(page), "\n| `"); n < len(inCode) {
+		t.Errorf("docs/api.md has %d lines in its tables", n)
+	}
+}
+
+// contract validates real exchanges and notes what was seen.
+type contract struct {
+	t      *testing.T
+	doc    *openapi3.T
+	seen   map[string]bool // "POST /v1/all 202"
+	causes map[string]bool // problem types
+}
+
+// check validates an answer to a request for one operation.
+func (c *contract) check(method, path string, params map[string]string, req *http.Request, a answer) {
+	c.t.Helper()
+	item := c.doc.Paths.Find(path)
+	op := item.GetOperation(method)
+	key := fmt.Sprintf("%s %s %d", method, path, a.StatusCode)
+	c.seen[key] = true
+	in := &openapi3filter.RequestValidationInput{
+		Request: req, PathParams: params,
+		Route: &routers.Route{Spec: c.doc, Path: path, PathItem: item, Method: method, Operation: op},
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true,
+			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
+	}
+	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: a.StatusCode, Header: a.Header, Options: in.Options}
+	if strings.HasPrefix(a.Header.Get("Content-Type"), "application/x-ndjson") {
+		in.Options.ExcludeResponseBody = true // each line is validated below
+		for line := range strings.Lines(a.body) {
+			c.schema("BatchAnswer", line)
+		}
+	}
+	out.SetBodyBytes([]byte(a.body))
+	if err := openapi3filter.ValidateResponse(context.Background(), out); err != nil {
+		c.t.Errorf("%s: %s\n%v", key, a.body, err)
+	}
+	if a.StatusCode == 202 {
+		if err := openapi3filter.ValidateRequest(context.Background(), in); err != nil {
+			c.t.Errorf("%s was accepted, but: %v", key, err)
+		}
+	}
+	if a.StatusCode >= 400 && a.Header.Get("Content-Type") == problemType[0] {
+		c.causes[a.problem(c.t).Type] = true
+	}
+}
+
+// schema validates one JSON value against a schema of the document.
+func (c *contract) schema(name, text string) {
+	c.t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		c.t.Fatalf("%s: %v", text, err)
+	}
+	if err := c.doc.Components.Schemas[name].Value.VisitJSON(v); err != nil {
+		c.t.Errorf("%s is no %s: %v", text, name, err)
+	}
+	m := v.(map[string]any)
+	if e, ok := m["error"].(map[string]any); ok {
+		m = e
+	}
+	if typ, ok := m["type"].(string); ok {
+		c.causes[typ] = true
+	}
+}
+
+// send makes a request of a server and checks the exchange.
+func (c *contract) send(ts *httptest.Server, method, template, path, body string, headers ...string) {
+	c.t.Helper()
+	a := request(c.t, ts, method, path, strings.NewReader(body), headers...)
+	req := httptest.NewRequest(method, path, strings.NewReader(body))
+	req.Header.Set("Content-Type", "text/plain")
+	for _, h := range headers {
+		if name, value, ok := strings.Cut(h, ": "); ok {
+			req.Header.Set(name, value)
+		}
+	}
+	params := map[string]string{}
+	if open := strings.IndexByte(template, '{'); open >= 0 {
+		escaped, _, _ := strings.Cut(path[open:], "?")
+		params[strings.Trim(template[open:], "{}")], _ = url.PathUnescape(escaped)
+	}
+	c.check(method, template, params, req, a)
+}
+
+// Every answer the document promises is given by a real server and is as
+// promised, and every problem type occurs.
+func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
+	c := &contract{t: t, doc: loadDocument(t), seen: map[string]bool{}, causes: map[string]bool{}}
+	unfit := Options{Ready: func() []string { return []string{"nats: away"} }, Healthy: func() []string { return []string{"shard 0 stalled"} },
+		Stats: func() any { return make(chan int) }}
+	_, open, _ := start(t, Options{Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		io.WriteString(w, "belfry_sessions 1\n")
+	}), Limits: Limits{MaxPayload: 100, MaxBatchLine: 60, MaxBatchLines: 20}})
+	_, keyed, _ := start(t, Options{Keys: []string{"key"}})
+	_, slow, _ := start(t, Options{Limits: Limits{ReadTimeout: 30 * time.Millisecond, BatchIdleTimeout: 30 * time.Millisecond}})
+	_, sick, _ := start(t, unfit)
+	full, _, _ := start(t, Options{Limits: Limits{MaxRequests: 1}})
+	full.count.inFlight.Add(1) // a request that does not end
+	busy := httptest.NewServer(full.Handler())
+	t.Cleanup(func() { busy.Client().CloseIdleConnections(); busy.Close() })
+
+	pushes := map[string]string{"/v1/all": "/v1/all", "/v1/topics/{topic}": "/v1/topics/a%2Fb", "/v1/users/{uid}": "/v1/users/J%C3%B6rg", "/v1/sessions/{sid}": "/v1/sessions/" + testSID}
+	for template, path := range pushes {
+		c.send(open, "POST", template, path, "hello")
+		c.send(open, "POST", template, path, "\xff\x00", "Content-Type: application/octet-stream")
+		c.send(open, "POST", template, path+"?key=k&exclude="+testSID, "")
+		c.send(open, "POST", template, path+"?ttl=5", "x")
+		c.send(open, "POST", template, path, "\xff")
+		c.send(keyed, "POST", template, path, "x")
+		c.send(open, "POST", template, path, "x", "Host: evil.example")
+		c.send(open, "POST", template, path, "x", "Origin: null")
+		c.send(open, "POST", template, path, strings.Repeat("x", 101))
+		c.send(open, "POST", template, path, "x", "Content-Encoding: br")
+		c.send(open, "POST", template, path, "fail:panic")
+		c.send(open, "POST", template, path, "fail:full")
+		c.send(busy, "POST", template, path, "x")
+		a := raw(t, slow, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nx")
+		c.check("POST", template, nil, httptest.NewRequest("POST", path, nil), a)
+	}
+	c.batches(open, slow)
+	for _, get := range []string{"/v1/stats", "/v1/batch"} {
+		method := map[string]string{"/v1/stats": "GET", "/v1/batch": "POST"}[get]
+		c.send(open, method, get, get+"?x=1", "")
+		c.send(keyed, method, get, get, "")
+		c.send(open, method, get, get, "", "Host: evil.example")
+		c.send(busy, method, get, get, "")
+	}
+	c.send(open, "POST", "/v1/batch", "/v1/batch", "", "Content-Type: multipart/mixed")
+	for _, get := range []string{"/v1/stats", "/healthz", "/readyz", "/metrics"} {
+		c.send(open, "GET", get, get, "")
+		c.send(open, "GET", get, get, "", "Host: evil.example")
+		if get != "/metrics" {
+			c.send(sick, "GET", get, get, "")
+		}
+	}
+	// 404 and 405 belong to no operation.
+	c.schema("Problem", post(t, open, "/v1/nothing", "").body)
+	c.schema("Problem", request(t, open, "PUT", "/v1/all", nil).body)
+
+	for path, item := range c.doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			for status := range op.Responses.Map() {
+				if key := method + " " + path + " " + status; !c.seen[key] {
+					t.Errorf("promised and never seen: %s", key)
+				}
+			}
+		}
+	}
+	for _, cause := range Causes() {
+		if !c.causes[cause.Type()] {
+			t.Errorf("never occurred: %s", cause)
+		}
+	}
+}
+
+// batches sends lines of every kind, good ones validated too.
+func (c *contract) batches(open, slow *httptest.Server) {
+	good := []string{
+		`{"to":{"all":true},"text":"x"}`,
+		`{"to":{"topics":["a","b"]},"json":null,"key":"k"}`,
+		`{"to":{"user":"u"},"json":[1]}`,
+		`{"to":{"session":"` + testSID + `"},"base64":"/w=="}`,
+	}
+	for _, line := range good {
+		c.schema("BatchLine", line)
+	}
+	bad := []string{`nonsense`, `{"to":{"all":true},"text":"fail:full"}`, `{"to":{"all":true},"text":"fail:panic"}`, `{"to":{"all":true},"text":"` + strings.Repeat("x", 60) + `"}`}
+	c.send(open, "POST", "/v1/batch", "/v1/batch", strings.Join(append(good, bad...), "\n")+strings.Repeat("\n"+good[0], 20))
+	req := httptest.NewRequest("POST", "/v1/batch", nil)
+	for _, request := range []string{
+		"POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{",
+		"POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+	} {
+		c.check("POST", "/v1/batch", nil, req, raw(c.t, slow, request))
+	}
+	rec := &recorder{arrived: make(chan struct{}, 1)}
+	s, stop, _ := serve(c.t, Options{Publisher: rec})
+	pr, pw := io.Pipe()
+	defer pw.Close()
+	answered := make(chan answer)
+	go func() {
+		resp, err := http.Post("http://"+s.Addr().String()+"/v1/batch", "", pr)
+		if err != nil {
+			close(answered)
+			return
+		}
+		defer resp.Body.Close()
+		line, _ := bufio.NewReader(resp.Body).ReadString('x') // to the end
+		answered <- answer{resp, line}
+	}()
+	fmt.Fprintln(pw, good[0])
+	<-rec.arrived
+	stop()
+	if a, ok := <-answered; ok {
+		c.check("POST", "/v1/batch", nil, req, a)
+	}
+}
+
+// What the document says of limits is what the code says.
+func TestDocumentHasTheLimits(t *testing.T) {
+	doc := loadDocument(t)
+	names := doc.Components.Schemas["Names"].Value
+	if *names.MaxItems != session.MaxTargetNames {
+		t.Errorf("names: %d", *names.MaxItems)
+	}
+	topic := doc.Paths.Find("/v1/topics/{topic}").Post.Parameters.GetByInAndName("path", "topic").Schema.Value
+	if *topic.MaxLength != session.MaxTopicLen {
+		t.Errorf("topic: %d", *topic.MaxLength)
+	}
+	page, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Limits{}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]any{
+		"api.max_payload": kib(l.MaxPayload), "the longest line": kib(l.MaxBatchLine), "api.max_batch_lines": l.MaxBatchLines,
+		"api.max_requests": l.MaxRequests, "api.max_connections": l.MaxConnections, "api.max_head": kib(l.MaxHeaderBytes),
+		"api.head_timeout": l.ReadHeaderTimeout, "api.read_timeout": l.ReadTimeout, "api.write_timeout": l.WriteTimeout,
+		"api.idle_timeout": l.IdleTimeout, "api.batch_idle_timeout": l.BatchIdleTimeout,
+	} {
+		want := regexp.MustCompile(fmt.Sprintf(`(?m)^\|.*\|[^|]*%s[^|]*\| %s \|`, regexp.QuoteMeta(name), strings.Replace(fmt.Sprint(value), "m0s", "m", 1)))
+		if !want.Match(page) {
+			t.Errorf("docs/api.md does not have %s as %v", name, value)
+		}
+	}
+}
+
+func kib(n int) string { return strconv.Itoa(n>>10) + " KiB" }
