@@ -30,6 +30,13 @@ func resident(t testing.TB, p unsafe.Pointer, n int) int {
 
 func (r *Region) resident(t testing.TB) int { return resident(t, r.base, r.size) }
 
+// mapped reports whether there is a mapping at p.
+func mapped(p unsafe.Pointer) bool {
+	var in [1]byte
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(p), 1, uintptr(unsafe.Pointer(&in[0])))
+	return errno != unix.ENOMEM
+}
+
 func TestRegionTouchesNothingUntilWritten(t *testing.T) {
 	page := os.Getpagesize()
 	r, err := NewRegion(1 << 34)
@@ -121,7 +128,11 @@ func TestRegionFreeTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	base := r.base
 	r.Free()
+	if mapped(base) {
+		t.Error("still mapped after Free")
+	}
 	r.Free()
 	if len(r.Bytes()) != 0 {
 		t.Error("bytes after Free")

@@ -325,25 +325,53 @@ func TestSlabTrimKeepsOneBlock(t *testing.T) {
 }
 
 func TestSlabTrimSkipsBlocksInUse(t *testing.T) {
-	s := newSlab(t, 64, 64*100)
-	for range 64 * 100 {
-		slot, _ := s.Alloc()
-		fill(s.record(slot), 1)
-	}
-	for slot := range uint32(64 * 100) {
-		if slot%(64*3) != 5 {
-			s.Free(slot)
+	for _, stride := range []int{8, 12, 64, 132, 200} {
+		shift := blockShift(stride)
+		for name, survivor := range map[string]uint32{"first": 0, "middle": 1 << (shift - 1), "last": 1<<shift - 1} {
+			t.Run(fmt.Sprintf("%d/%s", stride, name), func(t *testing.T) {
+				const blocks = 30
+				s := newSlab(t, stride, blocks<<shift)
+				for range blocks << shift {
+					slot, _ := s.Alloc()
+					fill(s.record(slot), 1)
+				}
+				// Something stays in each third block.
+				for slot := range uint32(blocks << shift) {
+					if slot>>shift%3 != 0 || slot&(1<<shift-1) != survivor {
+						s.Free(slot)
+					}
+				}
+				for s.Trim() > 0 {
+				}
+				for slot, ok := s.Next(0); ok; slot, ok = s.Next(slot + 1) {
+					if s.record(slot)[0] != 1 {
+						t.Fatalf("slot %d was in a block that Trim released", slot)
+					}
+				}
+				if got, want := s.region.resident(t), (blocks/3+1)*stride<<shift; got != want {
+					t.Fatalf("%d bytes resident, want %d", got, want)
+				}
+			})
 		}
 	}
-	for s.Trim() > 0 {
-	}
-	for slot, ok := s.Next(0); ok; slot, ok = s.Next(slot + 1) {
-		if s.record(slot)[0] != 1 {
-			t.Fatalf("slot %d was in a block that Trim released", slot)
+}
+
+// With pages of 64 KiB a block can be more words than a summary word covers.
+func TestBitmapEmptyOverSummaryWords(t *testing.T) {
+	var b bitmap
+	b.init(1 << 20)
+	for _, slot := range []uint32{128 * 64, 191 * 64, 192*64 + 5, 255*64 + 63} {
+		b.set(slot)
+		if b.empty(128, 128) {
+			t.Errorf("empty with slot %d live", slot)
 		}
-	}
-	if want := (34 + 1) * 4096; os.Getpagesize() == 4096 && s.region.resident(t) != want {
-		t.Fatalf("%d bytes resident, want %d", s.region.resident(t), want)
+		if !b.empty(0, 128) || !b.empty(256, 128) {
+			t.Errorf("slot %d counts for its neighbours", slot)
+		}
+		b.clear(slot)
+		if !b.empty(128, 128) {
+			t.Errorf("not empty after slot %d", slot)
+		}
 	}
 }
 

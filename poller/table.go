@@ -317,7 +317,7 @@ func (h *half) remove(i uint32) {
 		if e.val == 0 {
 			break
 		}
-		if (j-h.home(e.hash))&h.mask >= (j-i)&h.mask {
+		if (j-h.home(e.hash))&h.mask >= j-i {
 			*h.at(i) = *e
 			i = j
 		}

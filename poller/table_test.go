@@ -303,9 +303,12 @@ func TestTableTrimFinishesRehash(t *testing.T) {
 	for ; tab.cur.slots() < 1<<18; n++ {
 		mustInsert(t, tab, n*40503, n)
 	}
-	calls := 1
+	old, calls := tab.old.base, 1
 	for tab.Trim() {
 		calls++
+	}
+	if mapped(old) {
+		t.Error("the old array is still mapped")
 	}
 	if want := 1 << 17 / trimStep; calls > want+1 {
 		t.Errorf("%d calls, want about %d", calls, want)

@@ -225,8 +225,13 @@ func TestLargeVecCostsWhatItHolds(t *testing.T) {
 	for v.Len() > 1000 {
 		a.SwapRemove(&v, 0)
 	}
+	storage := unsafe.Pointer(a.at(&v, 0))
 	if a.Mapped() > 4*4*1000*2 {
 		t.Errorf("%d bytes mapped for %d entries", a.Mapped(), v.Len())
+	}
+	a.Free(&v)
+	if mapped(storage) || a.Mapped() != 0 {
+		t.Errorf("still mapped after Free, Mapped %d", a.Mapped())
 	}
 }
 
