@@ -128,3 +128,23 @@ func TestUIDIs16Bytes(t *testing.T) {
 		t.Errorf("%q, %q", a, b)
 	}
 }
+
+// Whatever a server sends, a frame is the same however its bytes arrive: a
+// prefix of it is incomplete or at fault, never another frame.
+func FuzzParseFrame(f *testing.F) {
+	f.Add([]byte("\x81\x03abc"))
+	f.Add([]byte("\x89\x00\x88\x02\x03\xe8"))
+	f.Add(AppendTextFrame(nil, make([]byte, 200)))
+	f.Add([]byte("\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		frame, n, err := ParseFrame(p)
+		if n < 0 || n > len(p) || (err != nil && n != 0) || len(frame.Payload) > n {
+			t.Fatalf("n %d of %d, payload %d, %v", n, len(p), len(frame.Payload), err)
+		}
+		for cut := range n {
+			if _, m, err := ParseFrame(p[:cut]); m != 0 || err != nil {
+				t.Fatalf("cut at %d of %d: n %d, %v", cut, n, m, err)
+			}
+		}
+	})
+}

@@ -198,7 +198,7 @@ func (r *report) pushRow() bench.Row {
 			gather(rounds, func(p *push) float64 { return float64(p.Refused) })),
 	}
 	if slices.ContainsFunc(rounds, func(p *push) bool { return p.Server.Count == 0 }) {
-		row.Missing = "the server's /v1/stats has no push_latency"
+		row.Missing = "the server's /v1/stats counts no pushes in push_latency"
 		return row
 	}
 	server := ms(func(p *push) int64 { return p.Server.P99 })
