@@ -2,7 +2,6 @@ package poller
 
 import (
 	"fmt"
-	"math/bits"
 	"os"
 	"unsafe"
 
@@ -108,9 +107,4 @@ func dontNeed(p unsafe.Pointer, n int) bool {
 // roundUp returns the smallest multiple of unit, a power of two, that is ≥ n.
 func roundUp(n, unit int) int {
 	return (n + unit - 1) &^ (unit - 1)
-}
-
-// powerOfTwo returns the smallest power of two ≥ n, for n ≥ 1.
-func powerOfTwo(n int) int {
-	return 1 << bits.Len(uint(n-1))
 }
