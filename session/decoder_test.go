@@ -333,47 +333,6 @@ func TestDecoderAgainstGobwas(t *testing.T) {
 	}
 }
 
-// FuzzDecoder decodes any bytes whole, cut at every byte and byte by byte.
-func FuzzDecoder(f *testing.F) {
-	for _, in := range [][]byte{
-		frames(fText+"hello", fPing+"p", fClose+"\x03\xe8bye"),
-		frames(oText+"\xe2", fPing, oCont+"\x82", fCont+"\xac"),
-		frames(oBin+strings.Repeat("a", 130), fCont+strings.Repeat("b", 126)),
-		frames(fText+goodText+brokenStart, fText),
-		frames(oText, oCont, oCont, oCont, oCont),
-		[]byte("\x82\xff\x00\x00\x00\x00\x00\x01\x00\x00abcdefgh"),
-		[]byte("\x81\x85\x00\x00\x00\x00hello\x89\x80\x00\x00\x00\x00"),
-	} {
-		f.Add(in)
-	}
-	f.Fuzz(func(t *testing.T, in []byte) {
-		if len(in) > 600 {
-			return
-		}
-		decodeSplits(t, in, Limits{MaxMessage: 200, MaxFragments: 3})
-	})
-}
-
-// FuzzDecoderFrames builds frames from the fuzzer's bytes, so that valid
-// sequences are found quickly: for each frame a first byte, a length and a
-// payload.
-func FuzzDecoderFrames(f *testing.F) {
-	f.Add([]byte("\x01\x02ab\x89\x00\x80\x01c"))
-	f.Add([]byte("\x01\x01\xe2\x00\x01\x82\x80\x01\xac\x88\x02\x03\xe8"))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		if len(in) > 300 {
-			return
-		}
-		var wire []byte
-		for len(in) >= 2 {
-			n := min(int(in[1]), len(in)-2)
-			wire = append(wire, clientFrame(in[0], in[2:2+n], uint32(in[0])<<24|uint32(n)*0x010305)...)
-			in = in[2+n:]
-		}
-		decodeSplits(t, wire, Limits{MaxMessage: 200, MaxFragments: 3})
-	})
-}
-
 // TestDecoderAllocations: a small frame that lies whole in the input costs no
 // allocation and needs no state.
 func TestDecoderAllocations(t *testing.T) {
@@ -392,61 +351,4 @@ func TestDecoderAllocations(t *testing.T) {
 	}); allocs != 0 {
 		t.Errorf("%v allocations", allocs)
 	}
-}
-
-func BenchmarkDecoder(b *testing.B) {
-	for _, bm := range []struct {
-		name   string
-		in     []byte
-		pieces int // bytes given at a time
-	}{
-		{"small", frames(fText + strings.Repeat("x", 128)), 1 << 20},
-		{"64KiB/text", frames(fText + strings.Repeat("x", 64<<10)), 1 << 20},
-		{"64KiB/binary", frames(fBin + strings.Repeat("x", 64<<10)), 1 << 20},
-		{"64KiB/text-by-4KiB", frames(fText + strings.Repeat("x", 64<<10)), 4 << 10},
-		{"16MiB/fragments-of-64", fragmented(16<<20, 64), 64 << 10},
-	} {
-		b.Run(bm.name, func(b *testing.B) {
-			lim := Limits{MaxMessage: 16 << 20, MaxFragments: 1 << 20}
-			st := &Inbound{}
-			p := make([]byte, 0, min(bm.pieces, len(bm.in))+MaxTail)
-			b.SetBytes(int64(len(bm.in)))
-			b.ReportAllocs()
-			for b.Loop() {
-				messages := 0
-				for in := bm.in; len(in) > 0; {
-					k := min(bm.pieces, len(in))
-					p = append(p, in[:k]...)
-					in = in[k:]
-					for {
-						n, ev, err := Next(p, st, lim)
-						if err != nil {
-							b.Fatal(err)
-						}
-						p = p[:copy(p, p[n:])]
-						if ev.Type == EventNone {
-							break
-						}
-						messages++
-					}
-				}
-				if messages != 1 {
-					b.Fatal(messages)
-				}
-			}
-		})
-	}
-}
-
-// fragmented is a binary message of size bytes in frames of at most n.
-func fragmented(size, n int) []byte {
-	var in []byte
-	for first := byte(0x02); size > 0; first = 0 {
-		if size <= n {
-			first |= finBit
-		}
-		in = append(in, clientFrame(first, make([]byte, min(n, size)), 0xdeadbeef)...)
-		size -= n
-	}
-	return in
 }

@@ -147,12 +147,22 @@ func isToken(p []byte) bool {
 	return len(p) > 0
 }
 
+// The bytes of tokens, as bits: those below 64 and those from 64 to 127.
+const (
+	tokenLow = 1<<'!' | 1<<'#' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.' |
+		(1<<10-1)<<'0'
+	tokenHigh = 1<<('^'-64) | 1<<('_'-64) | 1<<('`'-64) | 1<<('|'-64) | 1<<('~'-64) |
+		(1<<26-1)<<('a'-64) | (1<<26-1)<<('A'-64)
+)
+
 func isTokenByte(c byte) bool {
-	switch c {
-	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-		return true
+	switch c >> 6 {
+	case 0:
+		return uint64(tokenLow)>>c&1 != 0
+	case 1:
+		return uint64(tokenHigh)>>(c&63)&1 != 0
 	}
-	return isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+	return false
 }
 
 // isFieldValue refuses control characters except the tab (RFC 9110 §5.5).

@@ -129,16 +129,14 @@ func (h *Handshaker) findEnd(p []byte) (int, *Refusal) {
 		if i < 0 {
 			break
 		}
-		line := within[at : at+i]
-		if i == 0 || line[i-1] != '\r' {
+		switch cr := bytes.IndexByte(within[at:at+i], '\r'); {
+		case cr < 0:
 			return 0, malformed("a line of the request ends in LF without CR")
-		}
-		line = line[:i-1]
-		if bytes.IndexByte(line, '\r') >= 0 || bytes.IndexByte(line, 0) >= 0 {
-			return 0, malformed("a line of the request holds a CR or NUL")
+		case cr != i-1:
+			return 0, malformed("a line of the request holds a CR that does not end it")
 		}
 		at += i + 1
-		if len(line) == 0 {
+		if i == 1 {
 			return at, nil
 		}
 	}

@@ -216,6 +216,25 @@ func (c *client) want(op byte, payload string) {
 	}
 }
 
+// wantAtMost reads messages of op, which have to be the first of those given,
+// up to a close frame with 1000.
+func (c *client) wantAtMost(op byte, payloads ...string) {
+	c.t.Helper()
+	for _, want := range payloads {
+		got, p, err := c.next()
+		if err != nil {
+			c.t.Fatalf("waiting for a message or a close frame: %v", err)
+		}
+		if got == opClose && string(p) == "\x03\xe8" {
+			return
+		}
+		if got != op || string(p) != want {
+			c.t.Fatalf("got opcode %d with %d bytes %.60q, want %d with %d bytes %.60q or a close frame", got, len(p), p, op, len(want), want)
+		}
+	}
+	c.wantClose(1000)
+}
+
 // quiet fails if the server says or closes anything for a moment.
 func (c *client) quiet() {
 	c.t.Helper()

@@ -21,7 +21,7 @@ const Path = "/echo"
 
 // patience is how long a case waits for anything. Only a failing case waits
 // that long.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 // testCase is one case: run speaks on a fresh connection and fails the test
 // through it.
@@ -35,7 +35,7 @@ type testCase struct {
 func Run(t *testing.T, addr string) {
 	for _, section := range [][]testCase{
 		echoCases(), pingCases(), reservedBitCases(), opcodeCases(), fragmentCases(), utf8Cases(), failFastCases(),
-		closeOrderCases(), closePayloadCases(), volumeCases(), manyMessagesCases(), autoFragmentCases(),
+		closeOrderCases(), closePayloadCases(), volumeCases(), manyMessagesCases(), autoFragmentCases(), beyondCases(),
 	} {
 		for _, tc := range section {
 			t.Run(tc.id, func(t *testing.T) {
