@@ -22,11 +22,11 @@ type interest struct {
 
 	// Any goroutine.
 	users  [buckets]atomic.Uint32 // readyBit and the number of sessions
-	from   [buckets]atomic.Int64  // since when subscribed: nanoseconds after epoch; 0: not
+	from   [buckets]atomic.Int64  // since when subscribed, see instant
 	wanted atomic.Int32           // buckets with sessions
 	wild   atomic.Bool            // all buckets come over one subscription
 	epoch  time.Time
-	begun  atomic.Int64 // when start was called, nanoseconds after epoch
+	begun  atomic.Int64 // when the fixed subjects were subscribed to, see instant
 
 	mu        sync.Mutex // guards the rest of this group; a leaf, held for a few assignments
 	topics    map[string]*topic
@@ -191,10 +191,10 @@ func (i *interest) since(subject string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// moment and instant convert between a time and its atomic form, in which 0
-// is none.
+// moment and instant convert between a time and its atomic form, nanoseconds
+// after epoch plus one; 0 is none.
 func (i *interest) moment(v int64) (time.Time, bool) {
-	return i.epoch.Add(time.Duration(v)), v != 0
+	return i.epoch.Add(time.Duration(v - 1)), v != 0
 }
 
-func (i *interest) instant(t time.Time) int64 { return max(int64(t.Sub(i.epoch)), 1) }
+func (i *interest) instant(t time.Time) int64 { return max(int64(t.Sub(i.epoch)), 0) + 1 }

@@ -22,6 +22,7 @@ const (
 	DefaultLinger         = 5 * time.Second
 	DefaultBeacon         = time.Second
 	DefaultOverloadWait   = 200 * time.Millisecond
+	DefaultReconnectPause = time.Second
 	DefaultWildcardAbove  = 256
 )
 
@@ -69,6 +70,10 @@ type Options struct {
 	// OverloadWait is how long a received message waits for a place in the
 	// local mailboxes before it is lost.
 	OverloadWait time.Duration
+	// ReconnectPause is how long the outbox is held back after the connection
+	// to NATS came back, so that the other nodes, which lost it at the same
+	// time, are there to receive. Longer than nodes' reconnects are apart.
+	ReconnectPause time.Duration
 	// WildcardAbove is the number of user buckets wanted above which the
 	// node subscribes to all of them at once; it returns to single ones
 	// below WildcardBelow, by default half of it.
@@ -145,6 +150,7 @@ func (o *Options) fill() error {
 		{"Linger", &o.Linger, DefaultLinger},
 		{"Beacon", &o.Beacon, DefaultBeacon},
 		{"OverloadWait", &o.OverloadWait, DefaultOverloadWait},
+		{"ReconnectPause", &o.ReconnectPause, DefaultReconnectPause},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def

@@ -29,6 +29,9 @@ type sender struct {
 	round    uint64 // of the last beacon
 	batch    []parcel
 	wake     chan struct{} // 1 deep: the connection changed
+
+	connection uint64    // the one seen last
+	resume     time.Time // not to be used before
 }
 
 func (s *sender) run() {
@@ -54,6 +57,8 @@ func (s *sender) run() {
 		}
 		select {
 		case <-s.bus.box.more:
+		case <-s.wake:
+			s.pauseLeft()
 		case now := <-ticks:
 			s.beacon(now)
 		case <-s.bus.stop:
@@ -137,11 +142,21 @@ func (s *sender) confirmed(connection uint64) bool {
 	}
 }
 
-// waitConnected returns when there is a connection; false if the bus closes.
+// waitConnected returns when there is a connection, and has been for
+// ReconnectPause if it is not the first; false if the bus closes.
 func (s *sender) waitConnected() bool {
-	for !s.bus.nc.IsConnected() {
+	for {
+		var pause <-chan time.Time
+		if s.bus.nc.IsConnected() {
+			left := s.pauseLeft()
+			if left <= 0 {
+				break
+			}
+			pause = time.After(left)
+		}
 		select {
 		case <-s.wake:
+		case <-pause:
 		case <-s.bus.stop:
 			return false
 		}
@@ -152,6 +167,14 @@ func (s *sender) waitConnected() bool {
 	default:
 		return true
 	}
+}
+
+// pauseLeft starts the pause when it sees a new connection.
+func (s *sender) pauseLeft() time.Duration {
+	if now := s.bus.connection(); now != s.connection {
+		s.connection, s.resume = now, time.Now().Add(s.bus.opt.ReconnectPause)
+	}
+	return time.Until(s.resume)
 }
 
 func (s *sender) release(done []parcel) {

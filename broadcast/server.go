@@ -51,27 +51,28 @@ func startServer(o *Options, instance string) (*embedded, error) {
 	fatal := make(chan string, 1)
 	srv.SetLoggerV2(&serverLog{log: o.Log.Named("nats-server").Sugar(), fatal: fatal}, false, false, false)
 	e.srv = srv
-	ready := make(chan bool, 1)
 	go srv.Start()
-	go func() { ready <- srv.ReadyForConnections(serverStart) }()
-	select {
-	case ok := <-ready:
-		if !ok {
-			err = errors.New("not ready within " + serverStart.String())
-		}
-		select {
-		case why := <-fatal: // ready notices a failed listener, the log says why
-			err = errors.New(why)
-		default:
-		}
-	case why := <-fatal:
-		err = errors.New(why)
-	}
-	if err != nil {
+	if err := awaitServer(srv, fatal); err != nil {
 		e.stop()
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
 	return e, nil
+}
+
+// awaitServer returns when the server serves, or why it does not.
+func awaitServer(srv *server.Server, fatal <-chan string) error {
+	for deadline := time.Now().Add(serverStart); time.Now().Before(deadline); {
+		ready := srv.ReadyForConnections(100 * time.Millisecond)
+		select {
+		case why := <-fatal: // a listener that failed counts as ready there
+			return errors.New(why)
+		default:
+		}
+		if ready {
+			return nil
+		}
+	}
+	return errors.New("not ready within " + serverStart.String())
 }
 
 func serverOptions(o *Options, instance string) (*server.Options, error) {

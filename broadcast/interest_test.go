@@ -1,0 +1,139 @@
+package broadcast
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"belfry/session"
+)
+
+// subjects returns what the external server has of this node.
+func (m *member) subscriptions() int { return m.Stats().Subscriptions }
+
+const fixedSubscriptions = 3 // all, node, beacon
+
+func TestLingerTopic(t *testing.T) {
+	clk := newFakeClock()
+	s := external(t, 0)
+	n := open(t, Options{URLs: []string{s.ClientURL()}, Linger: 5 * time.Second, clock: clk.clock()})
+	n.topic(t, "a")
+	n.topic(t, "a") // a second shard
+	n.LeaveTopic([]byte("a"))
+	clk.advance(t, 6*time.Second)
+	clk.advance(t, time.Second)
+	if s.GlobalAccount().Interest("belfry.topic.a") != 1 {
+		t.Fatal("unsubscribed while a shard wants it")
+	}
+	n.LeaveTopic([]byte("a"))
+	clk.advance(t, 3*time.Second)
+	if !n.JoinTopic([]byte("a"), n.shard, 1) {
+		t.Error("a lingering topic is not ready at once")
+	}
+	n.LeaveTopic([]byte("a"))
+	clk.advance(t, 3*time.Second) // 6 s after the first, 3 s after the last
+	clk.advance(t, time.Second)
+	if s.GlobalAccount().Interest("belfry.topic.a") != 1 {
+		t.Error("linger counts from the first leave")
+	}
+	clk.advance(t, 2*time.Second)
+	eventually(t, "unsubscribed", func() bool { return s.GlobalAccount().Interest("belfry.topic.a") == 0 })
+	clk.advance(t, time.Second)
+	if st := n.Stats(); st.Topics != 0 || st.Subscriptions != fixedSubscriptions {
+		t.Errorf("%+v", st)
+	}
+	n.LeaveTopic([]byte("a")) // one too many harms nobody
+	n.topic(t, "a")
+	if s.GlobalAccount().Interest("belfry.topic.a") != 1 {
+		t.Error("ready without a subscription")
+	}
+}
+
+func TestLingerUser(t *testing.T) {
+	clk := newFakeClock()
+	s := external(t, 0)
+	n := open(t, Options{URLs: []string{s.ClientURL()}, Linger: 5 * time.Second, clock: clk.clock()})
+	n.user(t, uidInBucket(7, 0))
+	n.user(t, uidInBucket(7, 1))
+	has := func() bool { return s.GlobalAccount().Interest("belfry.user.7") == 1 }
+	if !has() {
+		t.Fatal("ready without a subscription")
+	}
+	n.LeaveUser([]byte(uidInBucket(7, 0)))
+	for range 8 {
+		clk.advance(t, time.Second)
+	}
+	if !has() {
+		t.Fatal("unsubscribed while a user is here")
+	}
+	n.LeaveUser([]byte(uidInBucket(7, 1)))
+	clk.advance(t, time.Second)
+	clk.advance(t, 4*time.Second)
+	if !has() {
+		t.Error("did not linger")
+	}
+	clk.advance(t, 2*time.Second)
+	eventually(t, "unsubscribed", func() bool { return !has() })
+	if n.JoinUser([]byte(uidInBucket(7, 2)), n.shard, 9) {
+		t.Error("ready at once, although unsubscribed")
+	}
+	eventually(t, "subscribed again", func() bool { return n.shard.count(9) == 1 && has() })
+}
+
+// A session is told ready only after the server has the subscription: what is
+// published from then on arrives.
+func TestReadyMeansSubscribed(t *testing.T) {
+	s := external(t, 0)
+	a := open(t, Options{NodeName: "a", URLs: []string{s.ClientURL()}})
+	b := open(t, Options{NodeName: "b", URLs: []string{s.ClientURL()}, WildcardAbove: 20})
+	for i := range 60 {
+		topic, uid := fmt.Sprint("t", i), uidInBucket(uint16(i), 0)
+		b.topic(t, topic)
+		b.user(t, uid)
+		a.publish(t, session.ToTopics(topic), topic)
+		a.publish(t, session.ToUsers(uid), uid)
+	}
+	eventually(t, "every one of them", func() bool { return len(b.messages()) == 120 })
+}
+
+func TestFullMailboxIsToldAgain(t *testing.T) {
+	n := open(t, Options{})
+	n.shard.refuse = 3
+	n.JoinUser([]byte("bob"), n.shard, 1)
+	n.JoinTopic([]byte("a"), n.shard, 2)
+	eventually(t, "both told once", func() bool { return n.shard.count(1) == 1 && n.shard.count(2) == 1 })
+}
+
+func TestJoinAndLeaveBeforeReady(t *testing.T) {
+	clk := newFakeClock()
+	n := open(t, Options{Linger: time.Second, clock: clk.clock()})
+	for i := range 50 {
+		uid, topic := []byte(fmt.Sprint("u", i)), []byte(fmt.Sprint("t", i))
+		n.JoinUser(uid, n.shard, uint64(i))
+		n.LeaveUser(uid)
+		n.JoinTopic(topic, n.shard, 1000)
+		n.LeaveTopic(topic)
+	}
+	eventually(t, "users told", func() bool { return n.shard.count(49) == 1 && n.shard.count(0) == 1 })
+	for range 5 {
+		clk.advance(t, time.Second)
+	}
+	eventually(t, "nothing left", func() bool {
+		st := n.Stats()
+		return st.Topics == 0 && st.Buckets == 0 && st.Subscriptions == fixedSubscriptions
+	})
+}
+
+func TestJoinUserIsCheap(t *testing.T) {
+	n := open(t, Options{})
+	n.user(t, "bob")
+	uid := []byte("bob")
+	if got := testing.AllocsPerRun(100, func() { n.JoinUser(uid, n.shard, 1); n.LeaveUser(uid) }); got != 0 {
+		t.Errorf("%v allocations on the fast path", got)
+	}
+	n.topic(t, "a")
+	topic := []byte("a")
+	if got := testing.AllocsPerRun(100, func() { n.JoinTopic(topic, n.shard, 1); n.LeaveTopic(topic) }); got != 0 {
+		t.Errorf("%v allocations for a topic that is ready", got)
+	}
+}
