@@ -1,0 +1,106 @@
+//go:build e2e
+
+package web
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// node is a belfry that can be stopped and started at the same addresses.
+type node struct {
+	t           *testing.T // of the whole test: the process outlives a step
+	bin, listen string
+	address     string // of the API
+	api         string // its URL
+	cmd         *exec.Cmd
+	ended       chan error
+}
+
+// startNode starts the binary that BELFRY_BIN names, by default the one that
+// make build leaves.
+func startNode(t *testing.T) *node {
+	t.Helper()
+	bin := os.Getenv("BELFRY_BIN")
+	if bin == "" {
+		bin = "../bin/belfry"
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(bin); err != nil {
+		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
+	}
+	n := &node{t: t, bin: bin, listen: freeAddress(t), address: freeAddress(t)}
+	n.api = "http://" + n.address
+	n.start(t)
+	t.Cleanup(func() {
+		if n.cmd != nil {
+			n.stop(t, syscall.SIGKILL)
+		}
+	})
+	return n
+}
+
+// freeAddress returns an address at which nobody listens at the moment.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs the binary and waits until it is ready.
+func (n *node) start(t *testing.T) {
+	t.Helper()
+	n.cmd = exec.Command(n.bin, "serve", "--dev", "--listen", n.listen, "--api", n.address)
+	n.cmd.Stdout, n.cmd.Stderr = n.t.Output(), n.t.Output()
+	if err := n.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cmd, ended := n.cmd, make(chan error, 1)
+	n.ended = ended
+	go func() { ended <- cmd.Wait() }()
+	deadline := time.After(20 * time.Second)
+	for {
+		if resp, err := http.Get(n.api + "/readyz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case err := <-n.ended:
+			n.cmd = nil
+			t.Fatalf("the node ended at once: %v", err)
+		case <-deadline:
+			t.Fatal("the node was not ready within 20 s")
+		case <-time.After(50 * time.Millisecond): // before the next look
+		}
+	}
+}
+
+// stop ends the process and waits for that.
+func (n *node) stop(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := n.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	select {
+	case <-n.ended:
+		n.cmd = nil
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the node did not end within 30 s of %v", sig)
+	}
+}

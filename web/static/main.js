@@ -1,0 +1,162 @@
+// Wires the page: what the connection says is shown, what people do is sent.
+import { Connection } from "./connection.js";
+import { Feed, element } from "./feed.js";
+import { duration, size } from "./format.js";
+import { PushForm } from "./push.js";
+import { Pulse } from "./pulse.js";
+import { settings, socketURL } from "./settings.js";
+
+const $ = (id) => document.getElementById(id);
+const connection = new Connection(socketURL());
+const feed = new Feed($("feed"), showCount);
+const pulse = new Pulse($("spark"), $("rtt"));
+const push = new PushForm(connection, (id, at) => feed.pushed(id, at));
+
+$("version").textContent = [settings.version, settings.node].filter(Boolean).join(" · ");
+$("dev").hidden = !settings.dev;
+
+function setText(id, text) {
+  const e = $(id);
+  if (e.textContent !== text) e.textContent = text; // status regions speak on every change
+}
+
+function show() {
+  const c = connection;
+  const up = c.state === "connected";
+  $("state").dataset.state = c.state;
+  setText("state-text", { connecting: "Connecting…", connected: "Connected", lost: "Connection lost" }[c.state]);
+  setText("sid", c.session || (up ? "a plain client is not told" : "–"));
+  $("sid").classList.toggle("id", Boolean(c.session));
+  $("copy-sid").hidden = !c.session;
+  setText("uid", c.user || (up ? "nobody in particular" : "–"));
+  setText("encoding", c.encoding);
+  setText("heartbeat", heartbeat(c));
+  if (!up) pulse.stop("–");
+  else if (!c.hello) pulse.stop("not in plain");
+  $("trouble").hidden = c.state !== "lost";
+  showTopics();
+  tick();
+  push.refresh();
+}
+
+function heartbeat({ state, hello }) {
+  if (state !== "connected") return "";
+  if (!hello) return "WebSocket pings are hidden from pages, and plain has no others.";
+  const server = hello.ping
+    ? `The server pings after ${hello.ping}\u00a0s of silence${hello.pong ? ` and waits ${hello.pong}\u00a0s` : ""}.`
+    : "The server sends no pings.";
+  return `${server} This page pings every 2\u00a0s.`;
+}
+
+function showTopics() {
+  const chips = [...connection.topics].map(([topic, state]) => {
+    const chip = element("li", "chip");
+    chip.dataset.state = state;
+    chip.dataset.topic = topic;
+    const remove = element("button", "chip-remove", "×");
+    remove.type = "button";
+    remove.setAttribute("aria-label", `Unsubscribe from ${topic}`);
+    remove.addEventListener("click", () => {
+      connection.unsubscribe(topic);
+      $("topic-input").focus();
+    });
+    chip.append(element("span", "", topic), remove);
+    return chip;
+  });
+  if (chips.length === 0) chips.push(element("li", "hint", "None; pushes to all still arrive."));
+  $("topics").replaceChildren(...chips);
+}
+
+/** What changes with time alone. */
+function tick() {
+  const c = connection;
+  $("uptime").textContent = c.state === "connected" ? duration((performance.now() - c.since) / 1000) : "–";
+  if (c.state !== "lost") return;
+  const wait = Math.max(0, Math.ceil((c.retryAt - performance.now()) / 1000));
+  $("trouble-text").textContent = c.retryAt ? `${c.trouble} Trying again in ${wait} s.` : `${c.trouble} Not trying again by itself.`;
+}
+
+function showCount() {
+  $("empty").hidden = feed.length > 0;
+  $("count").textContent = feed.received ? `${feed.received.toLocaleString("en")} received, ${size(feed.bytes)}` : "";
+}
+
+function problem(id, words) {
+  $(id).hidden = !words;
+  $(id).textContent = words;
+}
+
+/** The rules of docs/protocol.md; a handshake with a bad name is refused without a word to scripts. */
+function topicProblem(topic) {
+  if (!topic) return "A topic has at least one character.";
+  if (!/^[A-Za-z0-9_\-.:/@]{1,128}$/.test(topic)) return "A topic is 1 to 128 of A-Z a-z 0-9 _ - . : / @";
+  return topic.split(".").includes("") ? "A topic has no empty part between dots." : "";
+}
+
+function uidProblem(uid) {
+  const length = new TextEncoder().encode(uid).length;
+  if (length > 128) return `A user id has at most 128 bytes; this has ${length}.`;
+  return /\p{Cc}/u.test(uid) ? "A user id has no control characters." : "";
+}
+
+function copyButton(button, text) {
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      button.dataset.done = "yes";
+    } catch {
+      button.dataset.done = "no"; // no permission, or not a secure context
+    }
+    setTimeout(() => delete button.dataset.done, 1200);
+  });
+}
+
+let ringing = 0;
+function ring() {
+  $("bell").classList.add("ringing");
+  clearTimeout(ringing);
+  ringing = setTimeout(() => $("bell").classList.remove("ringing"), 900);
+}
+
+connection.addEventListener("change", show);
+connection.addEventListener("rtt", (e) => pulse.add(e.detail));
+connection.addEventListener("event", (e) => feed.event(e.detail));
+connection.addEventListener("refused", (e) => problem("topic-problem", e.detail));
+connection.addEventListener("message", (e) => {
+  ring();
+  feed.message(e.detail);
+});
+
+$("subscribe").addEventListener("submit", (e) => {
+  e.preventDefault();
+  const topic = $("topic-input").value.trim();
+  const wrong = topicProblem(topic);
+  problem("topic-problem", wrong);
+  if (wrong) return;
+  $("topic-input").value = "";
+  connection.subscribe(topic);
+});
+$("topic-input").addEventListener("input", () => problem("topic-problem", ""));
+$("connect").addEventListener("submit", (e) => {
+  e.preventDefault();
+  const uid = $("uid-input").value;
+  const wrong = uidProblem(uid);
+  problem("uid-problem", wrong);
+  if (!wrong) connection.open(uid, e.target.elements.encoding.value);
+});
+$("retry").addEventListener("click", () => connection.retry());
+$("clear").addEventListener("click", () => feed.clear());
+copyButton($("copy-sid"), () => connection.session);
+copyButton($("copy-curl"), () => push.command);
+setInterval(tick, 500);
+
+// ?uid=ann&topic=news&encoding=plain in the page's own address begins with those.
+const asked = new URLSearchParams(location.search);
+const uid = asked.get("uid") ?? `guest-${Math.floor(Math.random() * 0x10000).toString(16).padStart(4, "0")}`;
+for (const topic of asked.has("topic") ? asked.getAll("topic") : ["news"]) {
+  if (!topicProblem(topic)) connection.topics.set(topic, "wanted");
+}
+const encoding = asked.get("encoding") === "plain" ? "plain" : "belfry.v1";
+$("uid-input").value = uid;
+$("connect").elements.encoding.value = encoding;
+connection.open(uid, encoding);
