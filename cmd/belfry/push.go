@@ -1,0 +1,336 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"belfry/push"
+)
+
+// Environment of the push command, for what is the same in every call. A key
+// on the command line can be read by everybody on the machine.
+const (
+	envPushAPI = "BELFRY_PUSH_API"
+	envAPIKey  = "BELFRY_API_KEY"
+)
+
+// pushFlags are the flags of belfry push and its subcommands.
+type pushFlags struct {
+	api, key string
+	timeout  time.Duration
+	file     string
+	json     string
+	binary   bool
+	exclude  string
+	latest   string
+}
+
+// newPushCommand is the HTTP API from the shell.
+func newPushCommand() *cobra.Command {
+	f := new(pushFlags)
+	cmd := &cobra.Command{
+		Use:   "push",
+		Short: "Push messages through the HTTP API",
+		Long: `Push messages through the HTTP API of a running belfry.
+
+The data is the argument, the file of -f, or standard input, and is sent byte for
+byte (echo adds a newline: printf does not). The id of the message is printed.
+Exit status: 0 accepted, 1 refused or not reached, 2 wrong usage.`,
+		Example: `  belfry push all "hello"
+  belfry push topic news -f story.txt
+  belfry push user u1 --json '{"a":1}'
+  date | belfry push session AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+  belfry push batch < messages.ndjson`,
+	}
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&f.api, "api", envOr(envPushAPI, "http://"+push.DefaultAddress), "address of the API (or "+envPushAPI+")")
+	flags.StringVar(&f.key, "key", "", "API key (better "+envAPIKey+": the command line is no secret)")
+	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long an answer may take; of a batch, its beginning")
+	one := func(use, short, path string, names int) *cobra.Command {
+		sub := &cobra.Command{
+			Use: use, Short: short, Args: cobra.RangeArgs(names, names+1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if names > 0 {
+					return f.pushOne(cmd, path+escapeName(args[0]), args[1:])
+				}
+				return f.pushOne(cmd, path, args)
+			},
+		}
+		flags := sub.Flags()
+		flags.StringVarP(&f.file, "file", "f", "", "read the data from a file, - for standard input")
+		flags.StringVar(&f.json, "json", "", "the data, checked to be JSON")
+		flags.BoolVar(&f.binary, "binary", false, "send a binary frame instead of text")
+		flags.StringVar(&f.exclude, "exclude", "", "id of a session that does not receive the message")
+		flags.StringVar(&f.latest, "latest-key", "", "what the policy latest-only replaces by")
+		return sub
+	}
+	cmd.AddCommand(
+		one("all [TEXT]", "Push to every session", "/v1/all", 0),
+		one("topic TOPIC [TEXT]", "Push to the subscribers of a topic", "/v1/topics/", 1),
+		one("user UID [TEXT]", "Push to all sessions of a user", "/v1/users/", 1),
+		one("session SID [TEXT]", "Push to one session", "/v1/sessions/", 1),
+		newPushBatchCommand(f),
+	)
+	return cmd
+}
+
+func newPushBatchCommand(f *pushFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "batch", Short: "Push the lines of a file or of standard input", Args: cobra.NoArgs,
+		Long: `Push messages given as lines of JSON, such as
+
+  {"to":{"topic":"news"},"text":"hello"}
+  {"to":{"users":["u1","u2"]},"json":{"a":1}}
+  {"to":{"all":true},"base64":"/wA="}
+
+as they arrive, and print the answer to each. A line that is refused spoils no
+other; the exit status is 1 then.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.pushBatch(cmd) },
+	}
+	cmd.Flags().StringVarP(&f.file, "file", "f", "", "read the lines from a file, - for standard input")
+	return cmd
+}
+
+func envOr(name, def string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return def
+}
+
+// escapeName makes a name one segment of a path. A name of dots alone would
+// be taken for a directory by whatever handles the path on the way.
+func escapeName(name string) string {
+	if name == "." || name == ".." {
+		return strings.ReplaceAll(name, ".", "%2E")
+	}
+	return url.PathEscape(name)
+}
+
+// pushOne pushes one message and prints its id.
+func (f *pushFlags) pushOne(cmd *cobra.Command, path string, text []string) error {
+	data, contentType, err := f.data(cmd, text)
+	if err != nil {
+		return err
+	}
+	query := url.Values{}
+	for name, flag := range map[string]string{"exclude": "exclude", "key": "latest-key"} {
+		if v := cmd.Flag(flag); v.Changed {
+			query.Set(name, v.Value.String())
+		}
+	}
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	req, cancel, err := f.request(cmd, path, contentType, bytes.NewReader(data))
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	resp, err := f.do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		return refusal(resp)
+	}
+	var accepted struct{ ID string }
+	err = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&accepted)
+	if err != nil || accepted.ID == "" {
+		return fmt.Errorf("%s accepted the message, but its answer has no id", f.api)
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), accepted.ID)
+	return err
+}
+
+// maxAnswer bounds what is read of one answer.
+const maxAnswer = 1 << 20
+
+// data returns what to send, from the one place the command line names.
+func (f *pushFlags) data(cmd *cobra.Command, text []string) (data []byte, contentType string, err error) {
+	sources := len(text)
+	for _, name := range []string{"file", "json"} {
+		if cmd.Flag(name).Changed {
+			sources++
+		}
+	}
+	wrong := func(what string) error { return &usageError{errors.New(what), cmd.CommandPath()} }
+	contentType = "text/plain; charset=utf-8"
+	switch {
+	case sources > 1:
+		return nil, "", wrong("the data is given more than once; allowed is one of the argument, --file and --json")
+	case cmd.Flag("json").Changed:
+		if f.binary {
+			return nil, "", wrong("--json is text; allowed is one of --json and --binary")
+		}
+		if data = []byte(f.json); !json.Valid(data) {
+			return nil, "", wrong("--json: not valid JSON")
+		}
+		return data, "application/json", nil
+	case len(text) == 1:
+		data = []byte(text[0])
+	default:
+		in, err := f.open(cmd)
+		if err != nil {
+			return nil, "", err
+		}
+		defer in.Close()
+		if data, err = io.ReadAll(io.LimitReader(in, push.MaxPayloadLimit+1)); err != nil {
+			return nil, "", err
+		}
+		if len(data) > push.MaxPayloadLimit {
+			return nil, "", fmt.Errorf("the data is longer than %d bytes, the most any belfry takes", push.MaxPayloadLimit)
+		}
+	}
+	if f.binary {
+		return data, "application/octet-stream", nil
+	}
+	if !utf8.Valid(data) {
+		return nil, "", errors.New("the data is not valid UTF-8: send it with --binary")
+	}
+	return data, contentType, nil
+}
+
+// open opens the file of -f, or standard input.
+func (f *pushFlags) open(cmd *cobra.Command) (io.ReadCloser, error) {
+	if f.file == "" || f.file == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
+	return os.Open(f.file)
+}
+
+// pushBatch streams lines out and their answers back.
+func (f *pushFlags) pushBatch(cmd *cobra.Command) error {
+	in, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	req, cancel, err := f.request(cmd, "/v1/batch", "application/x-ndjson", io.NopCloser(in)) // its length is not asked for: it may be a pipe
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	resp, err := f.do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return refusal(resp)
+	}
+	return printAnswers(cmd, resp.Body)
+}
+
+// printAnswers copies the answers out line by line and counts the refusals.
+func printAnswers(cmd *cobra.Command, body io.Reader) error {
+	answers := bufio.NewReader(body)
+	lines, refused := 0, 0
+	for {
+		line, err := answers.ReadBytes('\n')
+		if err == io.EOF && len(line) == 0 {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("the answers broke off after %d lines: %w", lines, err)
+		}
+		var a struct{ Error json.RawMessage }
+		if err := json.Unmarshal(line, &a); err != nil {
+			return fmt.Errorf("not an answer: %q", line)
+		}
+		lines++
+		if a.Error != nil {
+			refused++
+		}
+		if _, err := cmd.OutOrStdout().Write(line); err != nil {
+			return err
+		}
+	}
+	if refused > 0 {
+		return fmt.Errorf("%d of %d lines were refused", refused, lines)
+	}
+	return nil
+}
+
+// request builds a request of the API. cancel ends it.
+func (f *pushFlags) request(cmd *cobra.Command, path, contentType string, body io.Reader) (*http.Request, context.CancelFunc, error) {
+	base := f.api
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" {
+		return nil, nil, &usageError{fmt.Errorf("--api %q; allowed are host:port and http:// or https:// addresses", f.api), cmd.CommandPath()}
+	}
+	ctx := cmd.Context()
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(base, "/")+path, body)
+	if err != nil {
+		cancel()
+		return nil, nil, err
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("User-Agent", "belfry-push")
+	key := f.key
+	if key == "" {
+		key = os.Getenv(envAPIKey)
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	return req, cancel, nil
+}
+
+// do sends a request. A redirect is not followed: the API has none, and a
+// key is not for whoever one leads to.
+func (f *pushFlags) do(req *http.Request) (*http.Response, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = f.timeout
+	transport.DisableKeepAlives = true // one request a process
+	client := http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(req)
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return nil, fmt.Errorf("%s: %w", f.api, ue.Err) // without the path, which names users
+	}
+	return resp, err
+}
+
+// refusal is the error of an answer that is not the one hoped for.
+func refusal(resp *http.Response) error {
+	var p struct {
+		Type, Title, Detail, Field string
+		RetryAfter                 int `json:"retry_after"`
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if json.Unmarshal(body, &p) != nil || p.Detail == "" {
+		return fmt.Errorf("the server answered %s, which is not belfry's way to refuse: is --api right?", resp.Status)
+	}
+	text := p.Detail
+	if p.Field != "" {
+		text = p.Field + ": " + text
+	}
+	if p.RetryAfter > 0 {
+		text += fmt.Sprintf("; try again in %d s", p.RetryAfter)
+	}
+	return fmt.Errorf("%s (%d %s)", text, resp.StatusCode, p.Type[strings.LastIndexByte(p.Type, ':')+1:])
+}
