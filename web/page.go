@@ -65,7 +65,7 @@ type page struct {
 // "/assets/", to GET and HEAD; other paths are 404. It is meant for the API's
 // own address: the page pushes to /v1/ of the origin that it came from.
 func Handler(info Info) http.Handler {
-	s := settings{info.Host, info.Port, info.Path, info.Version, info.Node, info.Dev}
+	s := settings(info)
 	switch s.Host {
 	case "0.0.0.0", "::", "[::]", "*":
 		s.Host = ""
