@@ -101,7 +101,7 @@ func TestPushCommand(t *testing.T) {
 			t.Errorf("%q: %q, exit %d, %v", tt.args, out, code, err)
 			continue
 		}
-		tt.want.ID = "the-id"
+		tt.want.ID, tt.want.Received = "the-id", rec.last.Received
 		if got := fmt.Sprintf("%+v", *rec.last); got != fmt.Sprintf("%+v", tt.want) {
 			t.Errorf("%q\n got %s\nwant %+v", tt.args, got, tt.want)
 		}
