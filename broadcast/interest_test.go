@@ -8,9 +8,6 @@ import (
 	"belfry/session"
 )
 
-// subjects returns what the external server has of this node.
-func (m *member) subscriptions() int { return m.Stats().Subscriptions }
-
 const fixedSubscriptions = 3 // all, node, beacon
 
 func TestLingerTopic(t *testing.T) {
@@ -90,6 +87,9 @@ func TestReadyMeansSubscribed(t *testing.T) {
 		topic, uid := fmt.Sprint("t", i), uidInBucket(uint16(i), 0)
 		b.topic(t, topic)
 		b.user(t, uid)
+		if s.GlobalAccount().Interest(subjectTopic+topic) != 1 || s.GlobalAccount().Interest(bucketSubject(uint16(i))) != 1 {
+			t.Fatal("ready, but the server does not know")
+		}
 		a.publish(t, session.ToTopics(topic), topic)
 		a.publish(t, session.ToUsers(uid), uid)
 	}

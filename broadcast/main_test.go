@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,6 +109,12 @@ func (s *shard) count(token uint64) (n int) {
 	}
 	return n
 }
+
+// ticker is a Waiter that only counts.
+type ticker struct{ n atomic.Int64 }
+
+func (c *ticker) UserReady(uint64) bool  { c.n.Add(1); return true }
+func (c *ticker) TopicReady(uint64) bool { c.n.Add(1); return true }
 
 // member is a Node under test with its sessions.
 type member struct {
@@ -253,7 +260,8 @@ func (c *fakeClock) clock() clock {
 	}
 }
 
-// advance moves time and lets everything periodic run once.
+// advance moves time and starts everything periodic once. It does not wait for
+// the end of that; a further advance does.
 func (c *fakeClock) advance(t *testing.T, d time.Duration) {
 	t.Helper()
 	c.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -144,6 +145,9 @@ func (b *NATS) connect() error {
 		opts = append(opts, nats.ClientCert(o.TLS.Cert, o.TLS.Key))
 	}
 	if o.Credentials != "" {
+		if _, err := os.Stat(o.Credentials); err != nil { // nats.go would try for ever
+			return fmt.Errorf("NATS credentials: %w", err)
+		}
 		opts = append(opts, nats.UserCredentials(o.Credentials))
 	}
 	if o.User != "" {

@@ -118,6 +118,31 @@ func (o *Options) fill() error {
 		}
 		o.NodeName = name
 	}
+	if o.Embedded.ClusterName == "" {
+		o.Embedded.ClusterName = DefaultClusterName
+	}
+	if o.ClientName == "" {
+		o.ClientName = "belfry " + o.NodeName
+	}
+	if o.NodeOf == nil {
+		o.NodeOf = session.NodeOf
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.clock.now == nil {
+		o.clock = wallClock()
+	}
+	if err := o.fillSizes(); err != nil {
+		return err
+	}
+	if err := o.fillTimes(); err != nil {
+		return err
+	}
+	return o.checkAddresses()
+}
+
+func (o *Options) fillSizes() error {
 	for _, d := range []struct {
 		name          string
 		v             *int
@@ -133,15 +158,19 @@ func (o *Options) fill() error {
 			*d.v = d.def
 		}
 		if *d.v < d.min || *d.v > d.max {
-			return &session.FieldError{Field: d.name, Problem: fmt.Sprintf("%d; allowed are %d to %d", *d.v, d.min, d.max)}
+			return bad(d.name, fmt.Sprintf("%d; allowed are %d to %d", *d.v, d.min, d.max))
 		}
 	}
 	if o.WildcardBelow == 0 {
 		o.WildcardBelow = (o.WildcardAbove + 1) / 2
 	}
 	if o.WildcardBelow < 1 || o.WildcardBelow > o.WildcardAbove {
-		return &session.FieldError{Field: "WildcardBelow", Problem: fmt.Sprintf("%d; allowed are 1 to WildcardAbove, %d", o.WildcardBelow, o.WildcardAbove)}
+		return bad("WildcardBelow", fmt.Sprintf("%d; allowed are 1 to WildcardAbove, %d", o.WildcardBelow, o.WildcardAbove))
 	}
+	return nil
+}
+
+func (o *Options) fillTimes() error {
 	for _, d := range []struct {
 		name string
 		v    *time.Duration
@@ -156,35 +185,23 @@ func (o *Options) fill() error {
 			*d.v = d.def
 		}
 		if *d.v < time.Millisecond || *d.v > time.Hour {
-			return &session.FieldError{Field: d.name, Problem: fmt.Sprintf("%v; allowed are 1ms to 1h", *d.v)}
+			return bad(d.name, fmt.Sprintf("%v; allowed are 1ms to 1h", *d.v))
 		}
 	}
-	if n := len(o.NodeName); n < 1 || n > 64 || !printable(o.NodeName) {
-		return &session.FieldError{Field: "NodeName", Problem: "allowed are 1 to 64 printable ASCII characters without spaces"}
-	}
-	if (o.TLS.Cert == "") != (o.TLS.Key == "") {
-		return &session.FieldError{Field: "TLS", Problem: "Cert and Key go together"}
-	}
-	if len(o.URLs) > 0 && (o.Embedded.Listen != "" || o.Embedded.ClusterListen != "" || len(o.Embedded.Routes) > 0) {
-		return &session.FieldError{Field: "URLs", Problem: "an external NATS cluster excludes addresses and routes of an embedded one"}
-	}
-	if len(o.Embedded.Routes) > 0 && o.Embedded.ClusterListen == "" {
-		return &session.FieldError{Field: "Embedded.Routes", Problem: "routes need ClusterListen, through which the others come back"}
-	}
-	if o.Embedded.ClusterName == "" {
-		o.Embedded.ClusterName = DefaultClusterName
-	}
-	if o.ClientName == "" {
-		o.ClientName = "belfry " + o.NodeName
-	}
-	if o.NodeOf == nil {
-		o.NodeOf = session.NodeOf
-	}
-	if o.Log == nil {
-		o.Log = zap.NewNop()
-	}
-	if o.clock.now == nil {
-		o.clock = wallClock()
+	return nil
+}
+
+func (o *Options) checkAddresses() error {
+	e := &o.Embedded
+	switch n := len(o.NodeName); {
+	case n > 64 || !printable(o.NodeName):
+		return bad("NodeName", "allowed are 1 to 64 printable ASCII characters without spaces")
+	case (o.TLS.Cert == "") != (o.TLS.Key == ""):
+		return bad("TLS", "Cert and Key go together")
+	case len(o.URLs) > 0 && (e.Listen != "" || e.ClusterListen != "" || len(e.Routes) > 0):
+		return bad("URLs", "an external NATS cluster excludes addresses and routes of an embedded one")
+	case len(e.Routes) > 0 && e.ClusterListen == "":
+		return bad("Embedded.Routes", "routes need ClusterListen, through which the others come back")
 	}
 	return nil
 }

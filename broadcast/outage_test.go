@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"belfry/session"
 )
 
@@ -104,6 +106,28 @@ func TestFullOutboxRefusesBeforeDelivery(t *testing.T) {
 	var large *TooLargeError
 	if err := n.Publish(&Message{Target: session.ToTopics(numbered("t", 6)...)}); !errors.As(err, &large) {
 		t.Errorf("what never fits: %v", err)
+	}
+}
+
+// The outbox is held back after a reconnect, or it would empty itself while
+// the other nodes are still on their way.
+func TestReconnectPause(t *testing.T) {
+	s := external(t, 0)
+	port, url := portOf(t, s), s.ClientURL()
+	n := sharing(t, url, Options{ReconnectPause: time.Hour})
+	kill(s)
+	eventually(t, "loss noticed", func() bool { return n[0].Ready() != nil })
+	n[0].publish(t, session.ToAll(), "held")
+	external(t, port)
+	for _, m := range n {
+		eventually(t, "ready", func() bool { return m.Ready() == nil })
+	}
+	for i := range 5 { // the bus works meanwhile
+		send(t, client(t, url), &nats.Msg{Subject: subjectAll, Data: []byte("x")})
+		eventually(t, "a foreign message", func() bool { return len(n[1].messages()) == i+1 })
+	}
+	if st := n[0].Stats(); st.OutboxMessages != 1 || st.Sent != 0 || len(n[1].payloads("")) != 5 {
+		t.Errorf("%+v", st)
 	}
 }
 
