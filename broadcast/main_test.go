@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // eventually polls what other processes' clocks decide.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(15 * time.Second); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -123,7 +123,7 @@ type member struct {
 	shard *shard
 }
 
-func open(t *testing.T, o Options) *member {
+func open(t testing.TB, o Options) *member {
 	t.Helper()
 	n, err := Open(o)
 	if err != nil {
@@ -147,7 +147,7 @@ func (m *member) topic(t *testing.T, name string) {
 	}
 }
 
-func (m *member) user(t *testing.T, uid string) {
+func (m *member) user(t testing.TB, uid string) {
 	t.Helper()
 	token := uint64(time.Now().UnixNano())
 	if !m.JoinUser([]byte(uid), m.shard, token) {
@@ -186,7 +186,7 @@ func uidInBucket(b uint16, n int) string {
 }
 
 // external starts a NATS server of its own. port 0 chooses one.
-func external(t *testing.T, port int) *server.Server {
+func external(t testing.TB, port int) *server.Server {
 	t.Helper()
 	if port == 0 {
 		port = server.RANDOM_PORT

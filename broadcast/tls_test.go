@@ -11,9 +11,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"belfry/session"
@@ -73,6 +75,32 @@ func TestTLS(t *testing.T) {
 		nc.Close()
 		t.Error("a client without certificate was admitted")
 	}
+}
+
+// What NATS permissions forbid is no silent loss: it is counted, and readiness
+// says which subject.
+func TestPermissionsAreTold(t *testing.T) {
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, Users: []*server.User{{
+		Username: "u", Password: "p",
+		Permissions: &server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"belfry.topic.secret"}}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(func() { kill(s) })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("server not ready")
+	}
+	n := open(t, Options{URLs: []string{s.ClientURL()}, User: "u", Password: "p"})
+	if err := n.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	n.topic(t, "secret")
+	eventually(t, "the refusal", func() bool {
+		err := n.Ready()
+		return n.Stats().Denied == 1 && err != nil && strings.Contains(err.Error(), "belfry.topic.secret")
+	})
 }
 
 func TestFilesThatAreNotThere(t *testing.T) {

@@ -1,0 +1,46 @@
+package broadcast
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"belfry/session"
+)
+
+// counting is a Local that only counts.
+type counting struct{ n atomic.Int64 }
+
+func (c *counting) Deliver(*session.Message) error { c.n.Add(1); return nil }
+
+// BenchmarkUserPush is a push to one user from one node to another over an
+// external server, from Publish until all have been delivered; both nodes and
+// the server share the machine.
+func BenchmarkUserPush(b *testing.B) {
+	url := external(b, 0).ClientURL()
+	nodes := [2]*Node{}
+	var got [2]counting
+	for i, name := range []string{"a", "b"} {
+		n, err := Open(Options{NodeName: name, URLs: []string{url}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { n.Close() })
+		n.Start(&got[i])
+		nodes[i] = n
+	}
+	ready := new(ticker)
+	nodes[1].JoinUser([]byte("bob"), ready, 1)
+	eventually(b, "ready", func() bool { return ready.n.Load() == 1 })
+	payload := make([]byte, 128)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		for nodes[0].Publish(&Message{Target: session.ToUsers("bob"), Kind: session.Binary, Payload: payload}) != nil {
+			eventually(b, "room", func() bool { return nodes[0].Stats().OutboxMessages < DefaultOutboxMessages/2 })
+		}
+		if i%1000 == 999 { // at most that many ahead of the receiver
+			eventually(b, "receipt", func() bool { return got[1].n.Load() > int64(i-1000) })
+		}
+	}
+	eventually(b, "all delivered", func() bool { return got[1].n.Load() == int64(b.N) })
+}
