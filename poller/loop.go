@@ -18,6 +18,7 @@ type Loop struct {
 	addrs  []netip.AddrPort
 	base   time.Time
 
+	arrivals  sync.Pool    // of *arrival, so that moving sockets leaves no garbage
 	nodeBytes atomic.Int64 // backlog of all connections, each frame counted once
 
 	mu      sync.Mutex // guards what follows
@@ -35,6 +36,7 @@ func New(o Options) (*Loop, error) {
 		return nil, err
 	}
 	l := &Loop{opt: o, base: time.Now(), watched: make(chan struct{})}
+	l.arrivals.New = func() any { return new(arrival) }
 	for i := range o.Shards {
 		s, err := newShard(l, i)
 		if err != nil {

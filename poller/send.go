@@ -73,8 +73,10 @@ func (s *Shard) SendBytes(slot uint32, p []byte) SendResult {
 			return SendError
 		}
 	}
-	f := &Frame{b: append([]byte(nil), p[n:]...), sticky: true}
-	return s.enqueue(slot, c, f, 0)
+	// Queued whole, with what is on the wire marked as sent: the rest of a
+	// frame that has begun must not be parted from it.
+	f := &Frame{b: append([]byte(nil), p...), sticky: true}
+	return s.enqueue(slot, c, f, n)
 }
 
 // SendControl writes a control frame (RFC 6455 §5.5). If the connection has a

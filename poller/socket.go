@@ -1,6 +1,10 @@
 package poller
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // Socket is a connection between two shards, or on its way into or out of a
 // loop.
@@ -52,7 +56,8 @@ func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	sock := s.Detach(slot, unread)
 	sock.State = state
 	s.Counters.MovedOut.Add(1)
-	a := &arrival{Socket: sock}
+	a := s.loop.arrivals.Get().(*arrival)
+	*a = arrival{Socket: sock}
 	box := &s.outboxes[to]
 	if len(box.items) == 0 && s.loop.shards[to].Post(LaneSingle, Mail{Ptr: a}) {
 		return
@@ -101,20 +106,23 @@ func (s *Shard) arrive(a *arrival) {
 	} else {
 		s.Counters.MovedIn.Add(1)
 	}
+	sock := a.Socket
+	*a = arrival{}
+	s.loop.arrivals.Put(a)
 	id := s.ID(slot)
 	defer s.recoverConn(id)
 	c := s.at(slot)
-	if len(a.Unsent) > 0 {
-		f := &Frame{b: a.Unsent, sticky: true}
+	if len(sock.Unsent) > 0 {
+		f := &Frame{b: sock.Unsent, sticky: true}
 		q := s.newQueue()
 		c.queue = s.queues.Put(q)
 		s.backlogged.Add(1)
 		s.hold(f)
 		q.push(f)
 	}
-	s.handler.OnOpen(slot, a.State)
-	if len(a.Unread) > 0 && s.alive(slot, uint32(id>>32)) {
-		s.keepTail(c, a.Unread)
+	s.handler.OnOpen(slot, sock.State)
+	if len(sock.Unread) > 0 && s.alive(slot, uint32(id>>32)) {
+		s.keepTail(c, sock.Unread)
 		if c.flags&flagPaused == 0 {
 			s.receive(slot, c, 0)
 		}
@@ -128,6 +136,9 @@ func (s *Shard) arrive(a *arrival) {
 // State. The descriptor is the loop's if and only if Adopt returns nil. Any
 // goroutine.
 func (l *Loop) Adopt(shard int, sock Socket) error {
+	if len(sock.Unread) > MaxUnread {
+		return fmt.Errorf("poller: %d unread bytes with a socket; allowed are at most %d", len(sock.Unread), MaxUnread)
+	}
 	if err := unix.SetNonblock(sock.FD, true); err != nil {
 		return err
 	}

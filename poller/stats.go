@@ -36,10 +36,10 @@ type Stats struct {
 	AcceptErrors map[string]uint64 // by errno name
 	MailboxFull  map[string]uint64 // by lane
 
-	Connections  int   // live now
-	Backlogged   int   // of them, how many have something waiting to be sent
-	BacklogBytes int64 // bytes that wait, each shared frame counted once
-	SlabBytes    int64 // resident in the slabs at most
+	Connections  int       // live now
+	Backlogged   int       // of them, how many have something waiting to be sent
+	BacklogBytes int64     // bytes that wait, each shared frame counted once
+	SlabBytes    int64     // resident in the slabs at most
 	TickAge      float64   // of the shard that ticked longest ago, in seconds
 	TickAges     []float64 // of each shard
 }

@@ -8,6 +8,9 @@ import "time"
 // nobody may be judged by them.
 const stallTicks = 3
 
+// maxTrims is how often a tick returns memory, a few MiB and 250 µs a time.
+const maxTrims = 4
+
 // countTicks reads the timer. A timerfd tells how often it has expired since
 // it was read last (man 2 timerfd_create).
 func (s *Shard) countTicks() {
@@ -32,7 +35,11 @@ func (s *Shard) tick() {
 	s.protect(0, s.handler.OnTick)
 	s.wheel.Advance(s.now)
 	s.timersDue = true
-	s.slab.Trim()
+	for range maxTrims {
+		if s.slab.Trim() == 0 {
+			break
+		}
+	}
 	s.slabBytes.Store(int64(s.slab.High()) * (int64(connSize) + int64(s.opt.RecordSize)))
 	s.resumeAccept(resumeTick)
 }

@@ -108,6 +108,7 @@ func (s *Server) publishItem(line []byte) (m *session.Message, p *problem) {
 	if p != nil {
 		return nil, p
 	}
+	it.m.Received = time.Now()
 	if err := s.opt.Publisher.Publish(&it.m); err != nil {
 		return nil, s.publishProblem(err, it.data)
 	}

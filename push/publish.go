@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"go.uber.org/zap"
@@ -30,6 +31,7 @@ type outgoing struct {
 func (s *Server) pushTo(scope session.Scope, param string) handle {
 	return func(w http.ResponseWriter, r *http.Request) int {
 		o := new(outgoing)
+		o.Received = time.Now()
 		o.Target.Scope = scope
 		if param != "" {
 			o.name[0] = r.PathValue(param)

@@ -60,8 +60,8 @@ type TopicRules struct {
 	prefixes []string
 }
 
-// CompileTopics reads rules: a topic, "prefix*" for all that begin so, or "*"
-// for all. It returns a *FieldError for anything else.
+// CompileTopics reads rules: a topic, "public.*" for all that begin with
+// "public.", or "*" for all. It returns a *FieldError for anything else.
 func CompileTopics(rules []string) (TopicRules, error) {
 	t := TopicRules{exact: map[string]bool{}}
 	for _, rule := range rules {
@@ -70,8 +70,8 @@ func CompileTopics(rules []string) (TopicRules, error) {
 		case rule == "*":
 			t.all = true
 		case wild:
-			if err := CheckTopic(prefix + "x"); err != nil {
-				return t, &FieldError{"open_topics", fmt.Sprintf("%q is neither a topic nor a prefix of one with * behind it", rule)}
+			if err := CheckTopic(prefix + "x"); err != nil || !strings.HasSuffix(prefix, ".") {
+				return t, &FieldError{"open_topics", fmt.Sprintf("%q is neither a topic, nor one with .* behind it, nor *", rule)}
 			}
 			t.prefixes = append(t.prefixes, prefix)
 		default:

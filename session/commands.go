@@ -11,10 +11,11 @@ import (
 // maxPubs is how many belfry.v1 "pub" commands of a shard may wait.
 const maxPubs = 1024
 
-// joining is a sub command that waits for the bus.
-type joining struct {
+// subscribing is a sub command that waits for the bus.
+type subscribing struct {
 	ref     string
-	pending int
+	pending int  // topics
+	failed  bool // and answered
 }
 
 // pub is a message of a client on its way to Options.Publish.
@@ -57,19 +58,15 @@ func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
 			return
 		}
 	}
-	id := h.ps.ID(slot)
-	if h.joining[id] != nil {
-		h.fail(slot, c.Ref, "busy", "", "the sub before this one is not answered yet")
-		return
-	}
 	before := rec.count
-	wait := 0
+	sub := &subscribing{ref: c.Ref}
 	for _, topicName := range c.Topics {
 		if int(rec.count) >= h.opt.MaxTopics {
 			if _, ok := h.memberOf(rec, topicName); ok {
 				continue
 			}
 			h.counters.limit(limitTopics)
+			sub.failed = true
 			h.undo(rec, before)
 			h.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", h.opt.MaxTopics))
 			return
@@ -77,20 +74,19 @@ func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
 		t, _, err := h.joinTopic(slot, rec, topicName)
 		if err != nil {
 			h.counters.limit(limitMemory)
+			sub.failed = true
 			h.undo(rec, before)
 			h.fail(slot, c.Ref, "unavailable", "", "this server's tables are full")
 			return
 		}
 		if !h.topics.at(t).ready {
-			h.topics.await(t, waiter{id: id, command: true})
-			wait++
+			h.topics.await(t, waiter{h.ps.ID(slot), sub})
+			sub.pending++
 		}
 	}
-	if wait > 0 {
-		h.joining[id] = &joining{ref: c.Ref, pending: wait}
-		return
+	if sub.pending == 0 {
+		h.reply(slot, &Reply{Ref: c.Ref})
 	}
-	h.reply(slot, &Reply{Ref: c.Ref})
 }
 
 func (h *shard) memberOf(rec *record, topicName string) (t uint32, ok bool) {
@@ -107,15 +103,10 @@ func (h *shard) undo(rec *record, before uint16) {
 	}
 }
 
-// commandReady counts down what a sub command waits for.
-func (h *shard) commandReady(slot uint32, id poller.ID) {
-	j := h.joining[id]
-	if j == nil {
-		return
-	}
-	if j.pending--; j.pending == 0 {
-		delete(h.joining, id)
-		h.reply(slot, &Reply{Ref: j.ref})
+// subscribed counts down what a sub command waits for.
+func (h *shard) subscribed(slot uint32, sub *subscribing) {
+	if sub.pending--; sub.pending == 0 && !sub.failed {
+		h.reply(slot, &Reply{Ref: sub.ref})
 	}
 }
 
@@ -172,7 +163,13 @@ func (h *shard) publisher() {
 	}
 }
 
+// publishError is what a client is told about an error of Options.Publish,
+// which may choose the words by returning a *CommandError.
 func publishError(err error, ref string) *CommandError {
+	var told *CommandError
+	if errors.As(err, &told) {
+		return &CommandError{Code: told.Code, Field: told.Field, Text: told.Text, Ref: ref}
+	}
 	var field *FieldError
 	if errors.As(err, &field) {
 		return &CommandError{Code: "bad_request", Field: field.Field, Text: field.Problem, Ref: ref}

@@ -110,9 +110,6 @@ func (h *shard) leave(slot uint32) {
 		return
 	}
 	rec.flags &^= flagSession
-	if len(h.joining) > 0 {
-		delete(h.joining, h.ps.ID(slot))
-	}
 	h.srv.sessions.Add(-1)
 	h.srv.speakers[rec.encoding].Add(-1)
 	h.leaveTopics(slot, rec)

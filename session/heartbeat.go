@@ -44,10 +44,12 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 		h.end(slot, ReasonIdle, "")
 		return
 	}
-	if b.ping > 0 && rec.flags&flagPinged == 0 && now-read >= b.ping-b.early {
+	if b.ping > 0 && rec.flags&flagPinged == 0 && now-max(read, rec.pingedAt) >= b.ping-b.early {
 		h.counters.pingsOut.Add(1)
-		rec.flags |= flagPinged // until anything is received
 		rec.pingedAt = now
+		if b.pong > 0 {
+			rec.flags |= flagPinged // until anything is received
+		}
 		h.ps.SendControl(slot, pingFrame)
 	}
 	h.armHeartbeat(slot, rec)
@@ -70,7 +72,7 @@ func (h *shard) armHeartbeat(slot uint32, rec *record) {
 	case rec.flags&flagPinged != 0:
 		consider(b.pong, rec.pingedAt)
 	case b.ping > 0:
-		consider(b.ping-rand.Uint32N(b.early+1), read)
+		consider(b.ping-rand.Uint32N(b.early+1), max(read, rec.pingedAt))
 	}
 	consider(b.idleRead, read)
 	consider(b.idleWrite, write)

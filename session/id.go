@@ -10,9 +10,11 @@ import (
 	"belfry/poller"
 )
 
-// A session id is, in base64url without padding: node (4 bytes), shard (2),
+// A session id is, in base64url without padding: shard (2 bytes), node (4),
 // slot (4), generation (4) and 8 bytes of keyed hash over them. So a session is
-// found by its id without any map, and an id cannot be made up.
+// found by its id without any map, and an id cannot be made up. The shard comes
+// first because it is small: an id never begins with a hyphen, which a command
+// line would take for a flag.
 const (
 	idBytes = 22
 	idLen   = 30
@@ -28,8 +30,8 @@ type name struct {
 }
 
 func (n name) bytes() (b [idBytes]byte) {
-	binary.BigEndian.PutUint32(b[0:], n.node)
-	binary.BigEndian.PutUint16(b[4:], n.shard)
+	binary.BigEndian.PutUint16(b[0:], n.shard)
+	binary.BigEndian.PutUint32(b[2:], n.node)
 	binary.BigEndian.PutUint32(b[6:], n.id.Slot())
 	binary.BigEndian.PutUint32(b[10:], uint32(n.id>>32))
 	return b
@@ -47,11 +49,12 @@ func decodeID(sid string) (n name, mac uint64, err error) {
 	if len(sid) != idLen {
 		return n, 0, &FieldError{"session", fmt.Sprintf("%d characters long; a session id has %d", len(sid), idLen)}
 	}
-	if _, err := idEncoding.Decode(b[:], []byte(sid)); err != nil {
+	// The decoder passes over line breaks, so the length is checked too.
+	if k, err := idEncoding.Decode(b[:], []byte(sid)); err != nil || k != idBytes {
 		return n, 0, &FieldError{"session", "not a session id: characters other than A-Z a-z 0-9 - _"}
 	}
-	n.node = binary.BigEndian.Uint32(b[0:])
-	n.shard = binary.BigEndian.Uint16(b[4:])
+	n.shard = binary.BigEndian.Uint16(b[0:])
+	n.node = binary.BigEndian.Uint32(b[2:])
 	n.id = poller.ID(uint64(binary.BigEndian.Uint32(b[10:]))<<32 | uint64(binary.BigEndian.Uint32(b[6:])))
 	return n, binary.BigEndian.Uint64(b[14:]), nil
 }

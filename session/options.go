@@ -42,7 +42,7 @@ type Options struct {
 	Publish func(*Message) error
 
 	PingInterval time.Duration // silence before a ping; 0: no pings
-	PongTimeout  time.Duration // silence after a ping that ends the session; 0: PingInterval
+	PongTimeout  time.Duration // silence after a ping that ends the session; 0: pongs are not awaited
 	IdleRead     time.Duration // nothing received
 	IdleWrite    time.Duration // nothing sent
 	Idle         time.Duration // neither
@@ -78,7 +78,6 @@ func (o *Options) setDefaults() {
 	dur(&o.UpgradeTime, 10*time.Second)
 	dur(&o.RetryAfter, 5*time.Second)
 	dur(&o.CloseTime, 5*time.Second)
-	dur(&o.PongTimeout, o.PingInterval)
 	dur(&o.ReconnectAfter, time.Second)
 	dur(&o.ReconnectSpread, 10*time.Second)
 	num(&o.MaxPending, 1<<14)

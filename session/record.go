@@ -61,3 +61,13 @@ type opening struct {
 	uid      string
 	topics   []string
 }
+
+// newOpening takes an opening that was used before, so that a storm of
+// connections leaves the collector nothing to do. Any goroutine.
+func (s *Server) newOpening() *opening { return s.openings.Get().(*opening) }
+
+// reuse gives an opening back.
+func (s *Server) reuse(o *opening) {
+	*o = opening{accept: o.accept[:0]}
+	s.openings.Put(o)
+}

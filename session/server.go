@@ -27,6 +27,8 @@ type Server struct {
 	speakers [maxEncodings]atomic.Int64
 	pushes   [ScopeSessions + 1]atomic.Uint64
 
+	openings sync.Pool // of *opening
+
 	done    chan struct{} // closed when the shards are being stopped
 	once    sync.Once
 	helpers sync.WaitGroup // publishers
@@ -42,6 +44,7 @@ func New(o Options) (*Server, error) {
 		rand.Read(o.Key[:])
 	}
 	s := &Server{opt: o, done: make(chan struct{})}
+	s.openings.New = func() any { return &opening{} }
 	p := o.Poller
 	p.RecordSize = recordSize
 	p.MaxConns = o.MaxSessions + o.MaxPending

@@ -20,7 +20,6 @@ type shard struct {
 	inbounds   poller.Index[*Inbound]
 	spare      []*Inbound // released, to be used again
 	openings   poller.Index[*opening]
-	joining    map[poller.ID]*joining // sub commands that wait for the bus
 
 	users   *poller.Table // by hash of the uid: the user's youngest session
 	uids    *poller.Strs
@@ -46,7 +45,7 @@ const (
 )
 
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
-	h := &shard{srv: srv, opt: &srv.opt, beats: srv.opt.beats(), ps: ps, index: ps.Index(), joining: map[poller.ID]*joining{}}
+	h := &shard{srv: srv, opt: &srv.opt, beats: srv.opt.beats(), ps: ps, index: ps.Index()}
 	var err error
 	if h.handshaker, err = NewHandshaker(srv.opt.Handshake); err != nil {
 		return nil, err
@@ -165,6 +164,7 @@ func (h *shard) OnMail(m poller.Mail) {
 // OnTick implements poller.Handler.
 func (h *shard) OnTick() {
 	h.uids.Trim()
+	h.users.Trim()
 	h.topics.trim()
 	h.counters.topics.Store(int64(h.topics.len()))
 	h.counters.links.Store(int64(h.topics.links.Len()))

@@ -53,7 +53,7 @@ const opCount = OpPing + 1
 var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping"}
 
 // Codes of command errors; what is none of them counts as the last.
-var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "busy", "unavailable"}
+var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "unavailable"}
 
 const errorCount = len(errorCodes)
 
@@ -92,17 +92,17 @@ type Stats struct {
 	Poller poller.Stats
 
 	Sessions, Pending, Users, Topics, Subscriptions int64
-	Upgrades                         map[string]uint64 // by status
-	Closed                           map[string]uint64 // by reason
-	Limits                           map[string]uint64 // hits, by limit
-	Commands                         map[string]uint64 // by op
-	Pushes                           map[string]uint64 // delivered on this node, by scope
+	Upgrades                                        map[string]uint64 // by status
+	Closed                                          map[string]uint64 // by reason
+	Limits                                          map[string]uint64 // hits, by limit
+	Commands                                        map[string]uint64 // by op
+	Pushes                                          map[string]uint64 // delivered on this node, by scope
 
 	CommandErrors map[string]uint64 // by code
 
 	FramesIn, MessagesIn, BytesIn, Unwanted uint64
-	PingsIn, PongsIn, PingsOut                             uint64
-	Deliveries, Passes, Coalesced, Slow                    uint64
+	PingsIn, PongsIn, PingsOut              uint64
+	Deliveries, Passes, Coalesced, Slow     uint64
 
 	PushLatency Latency // of pushes to users and sessions, from arrival to send
 }

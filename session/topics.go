@@ -36,10 +36,10 @@ type membership struct {
 	next  uint32 // the session's next membership + 1
 }
 
-// waiter is an upgrade, or with a ref a sub command, that waits for a topic.
+// waiter is an upgrade, or a sub command, that waits for a topic.
 type waiter struct {
-	id      poller.ID
-	command bool
+	id  poller.ID
+	sub *subscribing // nil: the upgrade
 }
 
 // Most topics and memberships of a shard: address space, not memory.
@@ -73,6 +73,7 @@ func (t *topics) close() {
 }
 
 func (t *topics) trim() {
+	t.table.Trim()
 	t.all.Trim()
 	t.links.Trim()
 	t.names.Trim()
@@ -240,7 +241,7 @@ func (h *shard) dropTopic(t uint32) {
 	ts.names.Free(at.name)
 	ts.members.Free(&at.members)
 	ts.all.Free(t)
-	delete(ts.waiters, t)
+	h.wakeWaiters(t) // of sub commands whose sessions have left again
 }
 
 // topicReady hears from the bus that it carries a topic to this node.
@@ -251,14 +252,19 @@ func (h *shard) topicReady(token uint64) {
 		return
 	}
 	ts.at(t).ready = true
-	waiting := ts.waiters[t]
-	delete(ts.waiters, t)
+	h.wakeWaiters(t)
+}
+
+// wakeWaiters tells all that wait for a topic to wait no longer.
+func (h *shard) wakeWaiters(t uint32) {
+	waiting := h.topics.waiters[t]
+	delete(h.topics.waiters, t)
 	for _, w := range waiting {
 		slot, ok := h.ps.Lookup(w.id)
 		switch {
 		case !ok:
-		case w.command:
-			h.commandReady(slot, w.id)
+		case w.sub != nil:
+			h.subscribed(slot, w.sub)
 		default:
 			h.ready(slot)
 		}

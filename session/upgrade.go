@@ -1,6 +1,8 @@
 package session
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,7 +24,8 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		h.refuse(slot, refusal)
 		return len(p)
 	}
-	o := &opening{accept: req.AppendAccept(nil), encoding: h.srv.encodingFor(req.Subprotocol())}
+	o := h.srv.newOpening()
+	o.accept, o.encoding = req.AppendAccept(o.accept), h.srv.encodingFor(req.Subprotocol())
 	if h.opt.Echo && string(req.Path()) == EchoPath {
 		o.echo = true
 		h.register(slot, o)
@@ -37,6 +40,7 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		h.ps.Pause(slot)
 		return n
 	case refusal != nil:
+		h.srv.reuse(o)
 		h.refuse(slot, refusal)
 		return len(p)
 	}
@@ -84,9 +88,9 @@ func (h *shard) judged(id poller.ID, v *verdict) {
 		return
 	}
 	rec := h.rec(slot)
-	o := h.openings.Get(rec.opening)
-	h.dropOpening(rec)
+	o := h.takeOpening(rec)
 	if v.refusal != nil {
+		h.srv.reuse(o)
 		h.refuse(slot, v.refusal)
 		return
 	}
@@ -95,9 +99,16 @@ func (h *shard) judged(id poller.ID, v *verdict) {
 }
 
 // settle brings a connection to the shard of its user. It returns false if
-// that is another one: the slot is then no longer ours. unread is what follows
+// the slot is then no longer ours, or refused. unread is what follows
 // the request; nil if the poller keeps it.
 func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
+	slices.Sort(o.topics)
+	if o.topics = slices.Compact(o.topics); len(o.topics) > h.opt.MaxTopics {
+		h.counters.limit(limitTopics)
+		h.srv.reuse(o)
+		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics", h.opt.MaxTopics)))
+		return false
+	}
 	if o.uid != "" {
 		if home, _ := h.srv.homeOf(o.uid); home != h.index {
 			h.ps.Move(slot, home, o, unread)
@@ -124,6 +135,7 @@ func (h *shard) register(slot uint32, o *opening) {
 	if err := h.enter(slot, rec, o); err != nil {
 		h.opt.Log.Warn("session refused", zap.Error(err))
 		h.counters.limit(limitMemory)
+		h.srv.reuse(o)
 		h.refuse(slot, Unavailable("this server's tables are full", h.opt.RetryAfter))
 		return
 	}
@@ -147,10 +159,6 @@ func (h *shard) enter(slot uint32, rec *record, o *opening) error {
 			rec.pending++
 		}
 	}
-	if len(o.topics) > h.opt.MaxTopics {
-		h.counters.limit(limitTopics)
-		o.topics = o.topics[:h.opt.MaxTopics]
-	}
 	for _, topic := range o.topics {
 		t, joined, err := h.joinTopic(slot, rec, topic)
 		if err != nil {
@@ -173,13 +181,11 @@ func (h *shard) ready(slot uint32) {
 	if rec.pending--; rec.pending > 0 {
 		return
 	}
-	o := h.openings.Get(rec.opening)
-	h.dropOpening(rec)
-	h.accept(slot, rec, o)
+	h.accept(slot, rec, h.takeOpening(rec))
 }
 
 // accept is the third step of an upgrade: the answer, and in the same write
-// what the encoding has to say first.
+// what the encoding has to say first. o is done with.
 func (h *shard) accept(slot uint32, rec *record, o *opening) {
 	h.unpend(rec)
 	rec.state = stateOpen
@@ -195,6 +201,7 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 			PongTimeout:  h.opt.PongTimeout,
 		})
 	}
+	h.srv.reuse(o)
 	if r := h.ps.SendBytes(slot, h.buf); r == poller.Overflow || r == poller.NodeFull {
 		h.slow(slot, r)
 		return
@@ -223,10 +230,17 @@ func (h *shard) unpend(rec *record) {
 	}
 }
 
+// takeOpening takes the upgrade that waits in rec.
+func (h *shard) takeOpening(rec *record) *opening {
+	o := h.openings.Get(rec.opening)
+	h.openings.Drop(rec.opening)
+	rec.opening = 0
+	return o
+}
+
 func (h *shard) dropOpening(rec *record) {
 	if rec.opening != 0 {
-		h.openings.Drop(rec.opening)
-		rec.opening = 0
+		h.srv.reuse(h.takeOpening(rec))
 	}
 }
 

@@ -66,7 +66,7 @@ func warn(cfg *config.Config, unknown []string, here machine, log *zap.Logger) {
 			zap.Int("max_connections", cfg.MaxConnections), zap.Int("descriptors", here.descriptors), zap.Int("possible", most))
 	}
 	for _, name := range unknown {
-		if !platformVariable(name) {
+		if !platformVariable(name) && name != envPushAPI && name != envAPIKey {
 			log.Warn("no setting has this variable", zap.String("variable", name))
 		}
 	}

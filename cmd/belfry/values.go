@@ -95,10 +95,10 @@ func httpValues(api push.Stats) metrics.HTTP {
 		v.Requests[[2]string{r.Route, strconv.Itoa(r.Status)}] = r.Count
 	}
 	for _, c := range api.Rejected {
-		v.Rejected[string(c.Cause)] = c.Count
+		v.Rejected[c.Cause.String()] = c.Count
 	}
 	for _, c := range api.LinesRejected {
-		v.BatchLinesRejected[string(c.Cause)] = c.Count
+		v.BatchLinesRejected[c.Cause.String()] = c.Count
 	}
 	return v
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"belfry/poller"
 	"belfry/push"
 	"belfry/session"
+	"belfry/web"
 )
 
 // off turns a setting in which 0 means none into an option in which 0 means
@@ -32,6 +34,8 @@ func busOptions(c *config.Config, log *zap.Logger) broadcast.Options {
 			ClusterListen: c.NATS.ClusterListen,
 			ClusterName:   c.NATS.ClusterName,
 			Routes:        c.NATS.Routes,
+			ClusterUser:   c.NATS.ClusterUser,
+			ClusterPass:   c.NATS.ClusterPass.Reveal(),
 		},
 		TLS:            broadcast.TLS{CA: c.NATS.TLS.CA, Cert: c.NATS.TLS.Cert, Key: c.NATS.TLS.Key},
 		Credentials:    c.NATS.Creds,
@@ -44,6 +48,8 @@ func busOptions(c *config.Config, log *zap.Logger) broadcast.Options {
 		PendingBytes:   int(c.NATS.PendingBytes),
 		Linger:         linger,
 		Beacon:         c.NATS.Beacon,
+		OverloadWait:   c.NATS.OverloadWait,
+		WildcardAbove:  c.NATS.WildcardAbove,
 		Log:            log.Named("bus"),
 	}
 }
@@ -85,7 +91,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Log:             n.log.Named("session"),
 	}
 	if c.Session.Publish {
-		o.Publish = n.bus.Publish
+		o.Publish = n.publish
 	}
 	return o, nil
 }
@@ -183,10 +189,29 @@ func (n *belfry) healthy() []string {
 // maxTickAge is how old a shard's last tick may be, in seconds.
 const maxTickAge = 10
 
+// publish is what belfry.v1 clients publish through. It puts the bus's errors
+// into the words of docs/protocol.md.
+func (n *belfry) publish(m *session.Message) error {
+	err := n.bus.Publish(m)
+	var large *broadcast.TooLargeError
+	if errors.As(err, &large) {
+		return &session.CommandError{Code: "too_large", Field: "data", Text: large.Error()}
+	}
+	return err
+}
+
 // page is the demo page, in development only.
 func (n *belfry) page() http.Handler {
 	if !n.cfg.Dev {
 		return nil
 	}
-	return nil
+	client := n.sessions.Addrs()[0]
+	return web.Handler(web.Info{
+		Host:    client.Addr().String(),
+		Port:    int(client.Port()),
+		Path:    n.cfg.Path,
+		Version: buildVersion(),
+		Node:    n.bus.Name(),
+		Dev:     true,
+	})
 }
