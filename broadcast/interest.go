@@ -40,6 +40,8 @@ type interest struct {
 	wildcard *nats.Subscription
 	zeroAt   map[uint16]time.Time // when a held bucket was first seen empty
 	fewSince time.Time            // since when the wildcard is not worth it; zero if it is
+	ending   []ending             // replaced ones that overlap with their successors
+	overlap  *time.Timer          // when the first of them is due
 	live     map[*nats.Subscription]struct{}
 	dropped  uint64   // drops of subscriptions that have ended
 	refused  []notice // shards whose mailbox was full
@@ -88,11 +90,12 @@ type userWait struct {
 func newInterest(b *NATS, instance string, start time.Time) *interest {
 	return &interest{
 		bus: b, group: "belfry-" + instance, wake: make(chan struct{}, 1),
-		epoch:  start,
-		live:   make(map[*nats.Subscription]struct{}),
-		topics: make(map[string]*topic),
-		held:   make(map[uint16]*nats.Subscription),
-		zeroAt: make(map[uint16]time.Time),
+		epoch:   start,
+		overlap: time.NewTimer(time.Hour),
+		live:    make(map[*nats.Subscription]struct{}),
+		topics:  make(map[string]*topic),
+		held:    make(map[uint16]*nats.Subscription),
+		zeroAt:  make(map[uint16]time.Time),
 	}
 }
 

@@ -40,7 +40,7 @@ func TestMemoryOfUsers(t *testing.T) {
 		limit int // bytes on the heap for each user
 	}{{"wildcard", DefaultWildcardAbove, 16}, {"single", buckets, 2000}} {
 		t.Run(c.name, func(t *testing.T) {
-			n := open(t, Options{WildcardAbove: c.above})
+			n := open(t, Options{WildcardAbove: c.above, overlap: time.Millisecond})
 			uids := make([][]byte, measuredUsers)
 			for i := range uids {
 				uids[i] = []byte("user-" + strconv.Itoa(1e10+i))
@@ -55,6 +55,7 @@ func TestMemoryOfUsers(t *testing.T) {
 			}
 			eventually(t, "all ready", func() bool { return tokens.n.Load() == int64(waits) })
 			took := time.Since(start)
+			eventually(t, "the end of the overlap", func() bool { st := n.Stats(); return st.Wildcard == (st.Subscriptions == fixedSubscriptions+1) })
 			heap1, rss1 := memory(t)
 			runtime.KeepAlive(uids)
 			each := float64(heap1-heap0) / measuredUsers

@@ -88,7 +88,8 @@ type Options struct {
 	// Bus replaces NATS. Default: nil, NATS as set above.
 	Bus Bus
 
-	clock clock // virtual in tests
+	clock   clock         // virtual in tests
+	overlap time.Duration // see wildcard.go; shorter in tests
 }
 
 // Embedded configures the server inside the process. Without addresses it
@@ -132,6 +133,9 @@ func (o *Options) fill() error {
 	}
 	if o.clock.now == nil {
 		o.clock = wallClock()
+	}
+	if o.overlap == 0 {
+		o.overlap = switchOverlap
 	}
 	if err := o.fillSizes(); err != nil {
 		return err

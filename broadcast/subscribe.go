@@ -22,12 +22,15 @@ func (i *interest) run() {
 	defer stop()
 	repeat := time.NewTimer(time.Hour)
 	defer repeat.Stop()
+	defer i.overlap.Stop()
 	for {
 		select {
 		case <-i.wake:
 			i.join()
 		case <-repeat.C:
 			i.tell(nil)
+		case <-i.overlap.C:
+			i.endOverlap()
 		case now := <-ticks:
 			i.sweep(now)
 			i.countDrops()

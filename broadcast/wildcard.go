@@ -12,9 +12,25 @@ import (
 // double a message, numbered or not. All user subscriptions of a process are
 // therefore members of one queue group that it has for itself: while a bucket
 // and the wildcard are both subscribed to, the NATS server gives each message
-// to one of them. The old ones end by Drain, which keeps them on the client's
-// side until the server has confirmed the end; a plain Unsubscribe would throw
-// away what is on its way. docs/adr/0003-user-bucket-wildcard.md.
+// to one of them.
+//
+// They overlap for a while, because the server looks up who wants a message
+// and delivers it in two steps: one that was looked up before the new
+// subscription existed must still find the old one. And the old ones end by
+// Drain, which keeps them on the client's side until the server has confirmed
+// the end; a plain Unsubscribe would throw away what is on its way.
+// docs/adr/0003-user-bucket-wildcard.md.
+
+// switchOverlap is how long the old subscriptions stay: longer than a busy
+// machine keeps a goroutine of the server from running.
+const switchOverlap = time.Second
+
+// ending is a subscription that was replaced. The time is the machine's, not
+// Options.clock's: it is the server that needs it.
+type ending struct {
+	sub *nats.Subscription
+	due time.Time
+}
 
 // widen replaces the single buckets by the wildcard. All buckets are ready
 // when it returns.
@@ -26,14 +42,12 @@ func (i *interest) widen() {
 		i.markReady(uint16(b), now)
 	}
 	i.wild.Store(true)
-	old := make([]*nats.Subscription, 0, len(i.held))
 	for _, sub := range i.held {
-		old = append(old, sub)
+		i.end(sub)
 	}
 	i.held = make(map[uint16]*nats.Subscription)
 	i.zeroAt = make(map[uint16]time.Time)
 	i.fewSince = time.Time{}
-	i.drain(old)
 	i.switched("one subscription for all user buckets")
 }
 
@@ -50,7 +64,8 @@ func (i *interest) sweepWildcard(now time.Time) {
 	}
 }
 
-// narrow replaces the wildcard by the buckets that are wanted.
+// narrow replaces the wildcard by the buckets that are wanted. One that is left
+// over from an earlier switch is in the same queue group and does no harm.
 func (i *interest) narrow() {
 	for b := range i.users {
 		if !i.clearReady(uint16(b)) {
@@ -62,9 +77,8 @@ func (i *interest) narrow() {
 	}
 	i.confirm()
 	i.wild.Store(false)
-	old := i.wildcard
+	i.end(i.wildcard)
 	i.wildcard = nil
-	i.drain([]*nats.Subscription{old})
 	i.switched("single subscriptions for user buckets")
 }
 
@@ -73,15 +87,38 @@ func (i *interest) switched(to string) {
 	i.bus.log.Info("user subscriptions switched", zap.String("to", to), zap.Int32("buckets", i.wanted.Load()))
 }
 
+// end lets a replaced subscription overlap with its successor.
+func (i *interest) end(sub *nats.Subscription) {
+	if sub == nil {
+		return
+	}
+	if len(i.ending) == 0 {
+		i.overlap.Reset(i.bus.opt.overlap)
+	}
+	i.ending = append(i.ending, ending{sub, time.Now().Add(i.bus.opt.overlap)})
+}
+
+// endOverlap ends the subscriptions that have overlapped for long enough.
+func (i *interest) endOverlap() {
+	now, n := time.Now(), 0
+	var due []*nats.Subscription
+	for ; n < len(i.ending) && !now.Before(i.ending[n].due); n++ {
+		due = append(due, i.ending[n].sub)
+	}
+	if i.ending = i.ending[n:]; len(i.ending) == 0 {
+		i.ending = nil
+	} else {
+		i.overlap.Reset(time.Until(i.ending[0].due))
+	}
+	i.drain(due)
+}
+
 // drain ends subscriptions after everything that was sent to them has come,
 // and waits for that.
 func (i *interest) drain(subs []*nats.Subscription) {
 	connection := i.bus.connection()
 	var wg sync.WaitGroup
 	for _, sub := range subs {
-		if sub == nil {
-			continue
-		}
 		if !i.bus.nc.IsConnected() { // nothing is on its way
 			i.unsubscribe(sub)
 			continue

@@ -18,7 +18,7 @@ import (
 func TestWildcardSwitchUnderTraffic(t *testing.T) {
 	t.Run("routes", func(t *testing.T) {
 		clk := newFakeClock()
-		o := Options{WildcardAbove: 8, WildcardBelow: 4, Linger: time.Second, clock: clk.clock()}
+		o := Options{WildcardAbove: 8, WildcardBelow: 4, Linger: time.Second, clock: clk.clock(), overlap: 200 * time.Millisecond}
 		o.Embedded.Listen = "127.0.0.1:0"
 		n := routed(t, o)
 		switching(t, clk, n[0], n[1], client(t, "nats://"+n[2].NATSAddr()))
@@ -26,7 +26,7 @@ func TestWildcardSwitchUnderTraffic(t *testing.T) {
 	t.Run("external", func(t *testing.T) {
 		clk := newFakeClock()
 		s := external(t, 0)
-		n := sharing(t, s.ClientURL(), Options{WildcardAbove: 8, WildcardBelow: 4, Linger: time.Second, clock: clk.clock()})
+		n := sharing(t, s.ClientURL(), Options{WildcardAbove: 8, WildcardBelow: 4, Linger: time.Second, clock: clk.clock(), overlap: 200 * time.Millisecond})
 		switching(t, clk, n[0], n[1], client(t, s.ClientURL()))
 	})
 }
@@ -89,8 +89,15 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Con
 		}
 		eventually(t, "single buckets again", func() bool { return !to.Stats().Wildcard && to.Stats().Switches == uint64(2*(round+1)) })
 	}
+	eventually(t, "the end of the last overlap", func() bool { return to.Stats().Subscriptions == fixedSubscriptions+stayers })
 	stop.Store(true)
 	total := stayers * (<-pushed + <-pushed)
+	defer func() {
+		if t.Failed() {
+			t.Logf("%d of %d; %+v", len(to.messages())-base, total, to.Stats())
+			t.Logf("%+v", from.Stats())
+		}
+	}()
 	eventually(t, fmt.Sprintf("all %d", total), func() bool { return len(to.messages())-base >= total })
 	next := make(map[string]int)
 	for _, m := range to.messages()[base:] {
@@ -104,7 +111,7 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Con
 		next[key]++
 	}
 	st := to.Stats()
-	if st.Gaps+st.Duplicates+st.Malformed+st.LostReceive != 0 || st.Subscriptions != fixedSubscriptions+stayers {
+	if st.Gaps+st.Duplicates+st.Malformed+st.LostReceive != 0 {
 		t.Errorf("%+v", st)
 	}
 	t.Logf("%d messages through %d switches", total, st.Switches)
@@ -136,7 +143,7 @@ func settle(t *testing.T, foreign *nats.Conn, uid string, to *member) {
 
 func TestWildcardHysteresis(t *testing.T) {
 	clk := newFakeClock()
-	n := open(t, Options{WildcardAbove: 8, WildcardBelow: 4, Linger: 2 * time.Second, clock: clk.clock()})
+	n := open(t, Options{WildcardAbove: 8, WildcardBelow: 4, Linger: 2 * time.Second, clock: clk.clock(), overlap: time.Millisecond})
 	topics := 0
 	advance := func(d time.Duration) { // and wait until the step is over
 		clk.advance(t, d)
@@ -175,9 +182,10 @@ func TestWildcardHysteresis(t *testing.T) {
 		t.Fatal("did not linger")
 	}
 	advance(2 * time.Second)
-	if st := n.Stats(); st.Wildcard || st.Switches != 2 || st.Buckets != 3 || st.Subscriptions < fixedSubscriptions+3+topics-1 {
+	if st := n.Stats(); st.Wildcard || st.Switches != 2 || st.Buckets != 3 {
 		t.Errorf("%+v", st)
 	}
+	eventually(t, "single subscriptions", func() bool { return n.Stats().Subscriptions == fixedSubscriptions+3+topics })
 }
 
 // Other nodes' pushes to users who are not here come over the wildcard too;
@@ -199,7 +207,7 @@ func TestWildcardKeepsStrangersOut(t *testing.T) {
 func TestSwitchWhileNATSDies(t *testing.T) {
 	s := external(t, 0)
 	port := portOf(t, s)
-	n := sharing(t, s.ClientURL(), Options{WildcardAbove: 8, ReconnectPause: time.Millisecond})
+	n := sharing(t, s.ClientURL(), Options{WildcardAbove: 8, ReconnectPause: time.Millisecond, overlap: time.Millisecond})
 	for i := range 8 {
 		n[1].user(t, uidInBucket(uint16(i), 0))
 	}
