@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,7 +34,7 @@ func busOptions(c *config.Config, log *zap.Logger) broadcast.Options {
 			Listen:        c.NATS.Listen,
 			ClusterListen: c.NATS.ClusterListen,
 			ClusterName:   c.NATS.ClusterName,
-			Routes:        c.NATS.Routes,
+			Routes:        natsRoutes(c.NATS.Routes),
 			ClusterUser:   c.NATS.ClusterUser,
 			ClusterPass:   c.NATS.ClusterPass.Reveal(),
 		},
@@ -52,6 +53,18 @@ func busOptions(c *config.Config, log *zap.Logger) broadcast.Options {
 		WildcardAbove:  c.NATS.WildcardAbove,
 		Log:            log.Named("bus"),
 	}
+}
+
+// natsRoutes gives routes that are a bare host:port the scheme of NATS.
+func natsRoutes(routes []string) []string {
+	out := make([]string, len(routes))
+	for i, r := range routes {
+		if !strings.Contains(r, "://") {
+			r = "nats://" + r
+		}
+		out[i] = r
+	}
+	return out
 }
 
 func (n *belfry) sessionOptions() (session.Options, error) {
