@@ -3,6 +3,7 @@ package broadcast
 import (
 	"fmt"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,8 +45,20 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Con
 	}
 	base := len(to.messages())
 	var stop atomic.Bool
+	var sent atomic.Int64
+	pace := func() { // no faster than the receiver, however slow the machine is
+		sent.Add(stayers)
+		for !stop.Load() && int(sent.Load())-(to.received()-base) > 300 {
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
+	var publishers sync.WaitGroup
+	defer publishers.Wait() // even if the test gives up
+	defer stop.Store(true)
 	pushed := make(chan int, 2)
+	publishers.Add(2)
 	go func() {
+		defer publishers.Done()
 		i := 0
 		for ; !stop.Load(); i++ {
 			for _, uid := range users {
@@ -53,11 +66,12 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Con
 					t.Error(err)
 				}
 			}
-			time.Sleep(50 * time.Microsecond) // a rate the receiver keeps up with
+			pace()
 		}
 		pushed <- i
 	}()
 	go func() {
+		defer publishers.Done()
 		i := 0
 		for ; !stop.Load(); i++ {
 			for b, uid := range users {
@@ -66,7 +80,7 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Con
 					t.Error(err)
 				}
 			}
-			time.Sleep(50 * time.Microsecond)
+			pace()
 		}
 		if err := foreign.Flush(); err != nil {
 			t.Error(err)
