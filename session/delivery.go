@@ -195,7 +195,7 @@ func (h *shard) send(slot uint32, d *delivery) {
 	}
 	h.counters.deliveries.Add(1)
 	h.saw(slot, h.ps.Send(slot, d.batch(h.opt, rec.encoding)))
-	if !d.msg.Received.IsZero() {
+	if d.msg.Target.Scope >= ScopeUsers && !d.msg.Received.IsZero() {
 		h.latency.observe(time.Since(d.msg.Received))
 	}
 }
