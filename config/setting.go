@@ -229,6 +229,20 @@ func (s *Setting) Allowed() string {
 	return allowed
 }
 
+// Ends returns the first and the last allowed value of a range, and 0 where
+// that has a meaning of its own, spelt as Set reads them; nothing for a
+// setting without a range.
+func (s *Setting) Ends() []string {
+	if s.rng == "" {
+		return nil
+	}
+	first, last, _ := strings.Cut(s.rng, "..")
+	if s.Zero == "" {
+		return []string{first, last}
+	}
+	return []string{"0", first, last}
+}
+
 // bounds returns the tagged range as numbers.
 func (s *Setting) bounds() (lo, hi int64) {
 	parse := func(text string) int64 {

@@ -61,6 +61,7 @@ func TestValidate(t *testing.T) {
 		{"half a cluster user", func(c *Config) { c.NATS.ClusterListen = ":6222"; c.NATS.ClusterUser = "me" }, "nats.cluster_user", "belong together"},
 		{"cluster user, no cluster", func(c *Config) { c.NATS.ClusterUser, c.NATS.ClusterPass = "me", "pw" }, "nats.cluster_user", "set that too"},
 		{"two ways in", func(c *Config) { c.NATS.User, c.NATS.Password, c.NATS.Token = "me", "pw", "t" }, "nats.token", "exclude each other"},
+		{"outbox", func(c *Config) { c.NATS.OutboxBytes, c.API.MaxPayload = 600*KiB, 512*KiB }, "nats.outbox_bytes", "at least api.max_payload and 128KiB (640KiB)"},
 		{"creds alone", func(c *Config) { c.NATS.Creds = "x.creds" }, "nats.creds", "set nats.url too"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 type Metric struct {
 	Group  string
 	Name   string
-	Type   string // "counter" or "gauge"
+	Type   string // "counter", "gauge" or "histogram"
 	Labels []string
 	Help   string
 
@@ -90,6 +90,10 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 }
 
 func (f *field) collect(out chan<- prometheus.Metric, v reflect.Value) {
+	if h, ok := v.Interface().(Histogram); ok {
+		out <- prometheus.MustNewConstHistogram(f.desc, h.Count, h.Sum, h.Buckets)
+		return
+	}
 	if v.Kind() != reflect.Map {
 		out <- f.metric(number(v))
 		return

@@ -31,6 +31,10 @@ func filled() Values {
 				x.SetUint(uint64(i) + 1)
 			}
 		}
+		if m.Type == "histogram" {
+			f.Set(reflect.ValueOf(Histogram{Count: 2, Sum: 0.75, Buckets: map[float64]uint64{0.5: 1}}))
+			continue
+		}
 		if f.Kind() != reflect.Map {
 			set(f)
 			continue
@@ -65,6 +69,12 @@ func TestDeclarations(t *testing.T) {
 		}
 		if !strings.HasSuffix(m.Help, ".") {
 			t.Errorf("%s: help %q is not a sentence", m.Name, m.Help)
+		}
+		if histogram := f.Type == reflect.TypeFor[Histogram](); histogram || m.Type == "histogram" {
+			if !histogram || m.Type != "histogram" || m.Labels != nil {
+				t.Errorf("%s: type %q of %v with labels %q", m.Name, m.Type, f.Type, m.Labels)
+			}
+			continue
 		}
 		if m.Type != "counter" && m.Type != "gauge" {
 			t.Errorf("%s: type %q", m.Name, m.Type)
@@ -104,6 +114,7 @@ func TestCollect(t *testing.T) {
 		v.Sessions.Closed = map[string]uint64{"client": 2, "gone": 1}
 		v.Shards.TickAge = map[string]float64{"0": 0.25}
 		v.HTTP.Requests = map[[2]string]uint64{{"/v1/all", "202"}: 7}
+		v.Traffic.PushLatency = Histogram{Count: 6, Sum: 1.5, Buckets: map[float64]uint64{0.001: 2, 0.5: 5}}
 		return v
 	})
 	const want = `
@@ -114,6 +125,13 @@ belfry_closed_total{reason="gone"} 1
 # HELP belfry_http_requests_total Requests answered, by route and status.
 # TYPE belfry_http_requests_total counter
 belfry_http_requests_total{route="/v1/all",status="202"} 7
+# HELP belfry_push_latency_seconds Time from the arrival of a push to users or sessions at this node to the write to each socket.
+# TYPE belfry_push_latency_seconds histogram
+belfry_push_latency_seconds_bucket{le="0.001"} 2
+belfry_push_latency_seconds_bucket{le="0.5"} 5
+belfry_push_latency_seconds_bucket{le="+Inf"} 6
+belfry_push_latency_seconds_sum 1.5
+belfry_push_latency_seconds_count 6
 # HELP belfry_sessions Open sessions.
 # TYPE belfry_sessions gauge
 belfry_sessions 3
@@ -122,7 +140,7 @@ belfry_sessions 3
 belfry_shard_tick_age_seconds{shard="0"} 0.25
 `
 	if err := testutil.CollectAndCompare(c, strings.NewReader(want),
-		"belfry_closed_total", "belfry_http_requests_total", "belfry_sessions", "belfry_shard_tick_age_seconds"); err != nil {
+		"belfry_closed_total", "belfry_http_requests_total", "belfry_push_latency_seconds", "belfry_sessions", "belfry_shard_tick_age_seconds"); err != nil {
 		t.Error(err)
 	}
 	if got, want := testutil.CollectAndCount(NewCollector(filled)), len(Metrics()); got != want {

@@ -3,7 +3,7 @@ package metrics
 // Values is one reading of every metric. Its tags are the declaration:
 //
 //	metric  the name; groups add nothing to it
-//	type    counter or gauge
+//	type    counter, gauge, or histogram for a field of type Histogram
 //	help    what it counts
 //	label   the label of a map's keys; two, joined by a comma, for map[[2]string]
 //
@@ -16,6 +16,13 @@ type Values struct {
 	Shards   Shards   `group:"Shards and memory"`
 	Bus      Bus      `group:"The bus"`
 	HTTP     HTTP     `group:"The HTTP API"`
+}
+
+// Histogram is a distribution of observations, cumulative as Prometheus has it.
+type Histogram struct {
+	Count   uint64             // of all observations
+	Sum     float64            // of all observations
+	Buckets map[float64]uint64 // by upper bound: how many observations were at most that
 }
 
 // Build tells what runs.
@@ -37,6 +44,7 @@ type Sessions struct {
 	Upgrades      map[string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status" help:"Upgrades by the HTTP status they were answered with; 101 is success."`
 	Closed        map[string]uint64 `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason; see the registry of close codes in docs/protocol.md."`
 	Moves         uint64            `metric:"belfry_moves_total" type:"counter" help:"Connections moved to their user's shard."`
+	MovesDeferred uint64            `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64            `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64            `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
 	LimitsHit     map[string]uint64 `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by the setting that holds the limit."`
@@ -58,6 +66,8 @@ type Traffic struct {
 	Backlogged     uint64            `metric:"belfry_backlog_connections" type:"gauge" help:"Connections with frames waiting because the client reads too slowly."`
 	BacklogBytes   uint64            `metric:"belfry_backlog_bytes" type:"gauge" help:"Bytes waiting for slow clients; bounded by backlog.node_bytes."`
 	Slow           uint64            `metric:"belfry_backlog_events_total" type:"counter" help:"Times that a connection began to have frames waiting."`
+	Overflows      map[string]uint64 `metric:"belfry_backlog_overflows_total" type:"counter" label:"bound" help:"Frames refused because the backlog of a connection (backlog.frames, backlog.bytes) or of the node (backlog.node_bytes) was full."`
+	PushLatency    Histogram         `metric:"belfry_push_latency_seconds" type:"histogram" help:"Time from the arrival of a push to users or sessions at this node to the write to each socket."`
 }
 
 // Shards tells how the event loops are.
@@ -65,6 +75,7 @@ type Shards struct {
 	Number      uint64             `metric:"belfry_shards" type:"gauge" help:"Event loops."`
 	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds is a stalled shard."`
 	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times that the watchdog found a shard without a tick."`
+	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, each at the cost of one connection; the log has the stack."`
 	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`
 	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"kind" help:"Memory of slabs and tables outside the Go heap, which go_memstats does not know."`
 }
@@ -73,13 +84,17 @@ type Shards struct {
 type Bus struct {
 	Connected      uint64            `metric:"belfry_bus_connected" type:"gauge" help:"1 while NATS is connected, else 0."`
 	Reconnects     uint64            `metric:"belfry_bus_reconnects_total" type:"counter" help:"Times that NATS was connected again."`
+	Peers          uint64            `metric:"belfry_bus_peers" type:"gauge" help:"Other nodes heard of lately."`
 	Subscriptions  uint64            `metric:"belfry_bus_subscriptions" type:"gauge" help:"NATS subjects this node subscribes to."`
 	Published      uint64            `metric:"belfry_bus_published_total" type:"counter" help:"Messages sent to NATS."`
 	Received       uint64            `metric:"belfry_bus_received_total" type:"counter" help:"Messages received from NATS."`
+	Refused        map[string]uint64 `metric:"belfry_bus_refused_total" type:"counter" label:"cause" help:"Messages refused before anybody got them, because the outbox or a shard's mailbox was full."`
 	Lost           map[string]uint64 `metric:"belfry_bus_lost_total" type:"counter" label:"cause" help:"Messages lost between nodes, by cause."`
 	Gaps           uint64            `metric:"belfry_bus_gaps_total" type:"counter" help:"Gaps seen in what other nodes number."`
 	Malformed      uint64            `metric:"belfry_bus_malformed_total" type:"counter" help:"Messages from NATS that could not be read."`
 	Duplicates     uint64            `metric:"belfry_bus_duplicates_total" type:"counter" help:"Messages from NATS that had come before and were dropped."`
+	Denied         uint64            `metric:"belfry_bus_denied_total" type:"counter" help:"Subscriptions and messages that NATS permissions refused."`
+	DuplicateNodes uint64            `metric:"belfry_bus_duplicate_nodes_total" type:"counter" help:"Other processes seen that go by this node's name."`
 	OutboxMessages uint64            `metric:"belfry_bus_outbox_messages" type:"gauge" help:"Messages waiting to be sent to NATS."`
 	OutboxBytes    uint64            `metric:"belfry_bus_outbox_bytes" type:"gauge" help:"Bytes waiting to be sent to NATS."`
 }

@@ -28,10 +28,12 @@ func (n *belfry) values() metrics.Values {
 		Upgrades:      st.Upgrades,
 		Closed:        st.Closed,
 		Moves:         st.Poller.MovedIn,
+		MovesDeferred: st.Poller.Deferrals,
 		Pings:         st.PingsOut,
 		Pongs:         st.PongsIn,
 		LimitsHit:     st.Limits,
 	}
+	st.Limits["max_connections"] += st.Poller.AcceptRefused // a shard without a free record
 	v.Traffic = metrics.Traffic{
 		Messages:       st.MessagesIn,
 		MessageBytes:   st.BytesIn,
@@ -47,11 +49,14 @@ func (n *belfry) values() metrics.Values {
 		Backlogged:     uint64(st.Poller.Backlogged),
 		BacklogBytes:   uint64(max(st.Poller.BacklogBytes, 0)),
 		Slow:           st.Poller.ShortWrites,
+		Overflows:      map[string]uint64{"connection": st.Poller.Overflows, "node": st.Poller.NodeOverflows},
+		PushLatency:    histogram(&st.PushLatency),
 	}
 	v.Shards = metrics.Shards{
 		Number:      uint64(n.cfg.Shards),
 		TickAge:     map[string]float64{},
 		Stalls:      st.Poller.Stalls,
+		Panics:      st.Poller.Panics,
 		MailboxFull: st.Poller.MailboxFull,
 		Offheap:     map[string]uint64{"connections": uint64(st.Poller.SlabBytes)},
 	}
@@ -60,9 +65,11 @@ func (n *belfry) values() metrics.Values {
 	}
 	v.Bus = metrics.Bus{
 		Reconnects:    bus.Reconnects,
+		Peers:         uint64(max(bus.Peers, 0)),
 		Subscriptions: uint64(bus.Subscriptions),
 		Published:     bus.Published,
 		Received:      bus.Received,
+		Refused:       map[string]uint64{"outbox": bus.RefusedOutbox, "mailbox": bus.RefusedLocal},
 		Lost: map[string]uint64{
 			"unconfirmed": bus.LostUnconfirmed, "too_large": bus.LostTooLarge, "shutdown": bus.LostShutdown,
 			"receive": bus.LostReceive, "overload": bus.LostOverload,
@@ -70,6 +77,8 @@ func (n *belfry) values() metrics.Values {
 		Gaps:           bus.Gaps,
 		Malformed:      bus.Malformed,
 		Duplicates:     bus.Duplicates,
+		Denied:         bus.Denied,
+		DuplicateNodes: bus.DuplicateNodes,
 		OutboxMessages: uint64(bus.OutboxMessages),
 		OutboxBytes:    uint64(bus.OutboxBytes),
 	}
@@ -101,6 +110,27 @@ func httpValues(api push.Stats) metrics.HTTP {
 		v.BatchLinesRejected[c.Cause.String()] = c.Count
 	}
 	return v
+}
+
+// Bounds of the histogram of latencies: 20, each twice the one before, of
+// which every one is a bound of session.Latency too.
+const (
+	firstLatency = 16 * time.Microsecond
+	lastLatency  = firstLatency << 19 // 8.4 s
+)
+
+// histogram coarsens l, which has four times as many bounds and wider ones.
+func histogram(l *session.Latency) metrics.Histogram {
+	h := metrics.Histogram{Count: l.Count, Sum: l.Sum.Seconds(), Buckets: map[float64]uint64{}}
+	bound, seen := firstLatency, uint64(0)
+	for i, upper := range l.Bounds {
+		for bound < upper && bound <= lastLatency {
+			h.Buckets[bound.Seconds()] = seen
+			bound *= 2
+		}
+		seen += l.Counts[i]
+	}
+	return h
 }
 
 // overview is what GET /v1/stats answers.

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"belfry/config"
+	"belfry/push"
+	"belfry/session"
+)
+
+// The package config knows none of ours, so it spells rules of other packages
+// once more. These tests hold the two spellings together: on patterns made of
+// the pieces that the rules are about, both say yes or both say no.
+
+const agreementRounds = 4000
+
+// assemble returns a random row of pieces.
+func assemble(rng *rand.Rand, pieces []string) string {
+	var b strings.Builder
+	for range 1 + rng.IntN(6) {
+		b.WriteString(pieces[rng.IntN(len(pieces))])
+	}
+	return b.String()
+}
+
+// agree compares two checks on random rows of pieces, and that both answers
+// occurred, so that neither says the same to everything.
+func agree(t *testing.T, pieces []string, config, theirs func(string) error) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	accepted := 0
+	for range agreementRounds {
+		text := assemble(rng, pieces)
+		mine, other := config(text), theirs(text)
+		if (mine == nil) != (other == nil) {
+			t.Fatalf("%q: config says %v, the other %v", text, mine, other)
+		}
+		if mine == nil {
+			accepted++
+		}
+	}
+	if accepted < 20 || accepted > agreementRounds-20 {
+		t.Errorf("%d of %d accepted: the pieces try too little", accepted, agreementRounds)
+	}
+}
+
+// problemOf returns what the configuration says about one changed setting.
+func problemOf(change func(*config.Config)) error {
+	c := config.Default()
+	change(&c)
+	return c.Validate()
+}
+
+func TestOriginsAgree(t *testing.T) {
+	agree(t, []string{"https", "http", "://", "://", "*", "*.", "a.example", "localhost", ":", ":443", ":*", ":0", ":99999", ":080",
+		"[::1]", "]", "/", "?", "@", ",", " ", "é", "\x7f", "null", "A", "."},
+		func(text string) error {
+			return problemOf(func(c *config.Config) { c.Upgrade.Origins = []string{text} })
+		},
+		func(text string) error {
+			_, err := session.CompileOrigins([]string{text})
+			return err
+		})
+}
+
+func TestOpenTopicsAgree(t *testing.T) {
+	agree(t, []string{"a", "news", ".", ".*", "*", "_-:/@", " ", "é", ">", "Z9", strings.Repeat("x", 60)},
+		func(text string) error {
+			return problemOf(func(c *config.Config) { c.Session.OpenTopics = []string{text} })
+		},
+		func(text string) error {
+			_, err := session.CompileTopics([]string{text})
+			return err
+		})
+}
+
+func TestAddressesAgree(t *testing.T) {
+	const key = config.Secret("0123456789abcdef")
+	for _, keys := range []int{0, 1} {
+		agree(t, []string{"127.0.0.1:", "localhost:", "[::1]:", "::1", "10.0.0.1:", ":", "80", "8081", "0", "+1", "-1", "65536", "[", "]"},
+			func(text string) error {
+				return problemOf(func(c *config.Config) {
+					c.API.Listen = text
+					if keys > 0 {
+						c.API.Keys = []config.Secret{key}
+					}
+				})
+			},
+			func(text string) error { return push.CheckAddress(text, keys) })
+	}
+}

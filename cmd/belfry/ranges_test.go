@@ -1,0 +1,106 @@
+package main
+
+import (
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"belfry/broadcast"
+	"belfry/config"
+	"belfry/session"
+)
+
+// noBus takes the place of NATS: options are checked before it is asked for
+// anything.
+type noBus struct{ broadcast.Bus }
+
+func (noBus) Close() error { return nil }
+
+// build makes everything that settings reach, and starts none of it.
+func build(cfg config.Config) error {
+	here, err := thisMachine()
+	if err != nil {
+		return err
+	}
+	here.resolve(&cfg)
+	n := &belfry{cfg: &cfg, log: zap.NewNop()}
+	bus := busOptions(&cfg, n.log)
+	bus.Bus = noBus{}
+	if n.bus, err = broadcast.Open(bus); err != nil {
+		return err
+	}
+	defer n.bus.Close()
+	opt, err := n.sessionOptions()
+	if err != nil {
+		return err
+	}
+	if n.sessions, err = session.New(opt); err != nil {
+		return err
+	}
+	defer n.sessions.Loop().Discard()
+	n.api, err = n.newAPI()
+	return err
+}
+
+// smallest is a configuration whose parts cost little to make.
+func smallest() config.Config {
+	c := config.Default()
+	c.Listen = []string{"127.0.0.1:0"}
+	c.Shards = 1
+	c.Fanout.Mailbox = 64
+	c.MaxConnections = 1000
+	return c
+}
+
+// companions are what a setting at an end of its range needs of others.
+var companions = map[string][]string{
+	"backlog.bytes 1KiB":   {"api.max_payload=1KiB"},
+	"backlog.bytes 1GiB":   {"backlog.node_bytes=1GiB"},
+	"api.max_payload 8MiB": {"backlog.bytes=8MiB"},
+	"shards 256":           {"gomaxprocs=0"},
+}
+
+func change(t *testing.T, c *config.Config, path, text string) {
+	t.Helper()
+	for _, s := range c.Settings() {
+		if s.Path == path {
+			if err := s.Set(text); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no setting %s", path)
+}
+
+// TestRangesAreTaken holds the range of every setting against the package
+// that gets it: what the configuration allows, no part refuses. In the other
+// direction it is enough that the configuration is the stricter one.
+func TestRangesAreTaken(t *testing.T) {
+	defaults := config.Default()
+	ranges := 0
+	for _, s := range defaults.Settings() {
+		for _, end := range s.Ends() {
+			ranges++
+			c := smallest()
+			change(t, &c, s.Path, end)
+			for _, other := range companions[s.Path+" "+end] {
+				path, text, _ := strings.Cut(other, "=")
+				change(t, &c, path, text)
+			}
+			if err := c.Validate(); err != nil {
+				t.Errorf("%s=%s: %v", s.Path, end, err)
+				continue
+			}
+			if err := build(c); err != nil {
+				t.Errorf("%s=%s is allowed by the configuration and refused later: %v", s.Path, end, err)
+			}
+			debug.FreeOSMemory() // the largest mailbox is megabytes
+		}
+	}
+	if ranges < 80 {
+		t.Errorf("%d ends of ranges only", ranges)
+	}
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"belfry/session"
+)
+
+// TestHistogram checks that a coarser view of latencies counts each of them
+// below every bound that it is below.
+func TestHistogram(t *testing.T) {
+	us := func(n int) time.Duration { return time.Duration(n) * time.Microsecond }
+	h := histogram(&session.Latency{
+		Count:  10,
+		Sum:    2 * time.Second,
+		Bounds: []time.Duration{us(1), us(14), us(16), us(20), us(32), us(1 << 22), us(1 << 30)},
+		Counts: []uint64{1, 1, 1, 1, 1, 2, 3},
+	})
+	if h.Count != 10 || h.Sum != 2 || len(h.Buckets) != 20 {
+		t.Errorf("%d observations, sum %v, %d buckets", h.Count, h.Sum, len(h.Buckets))
+	}
+	for bound, want := range map[time.Duration]uint64{
+		us(16): 3, us(32): 5, us(64): 5, us(1 << 21): 5, us(1 << 22): 7, us(1 << 23): 7,
+	} {
+		if got, ok := h.Buckets[bound.Seconds()]; !ok || got != want {
+			t.Errorf("at most %v: %d (%v); want %d", bound, got, ok, want)
+		}
+	}
+}
