@@ -14,7 +14,7 @@ import (
 // travel sends m through envelopes as if each parcel went over NATS, whose
 // clients trim header values.
 func travel(t *rapid.T, m *Message, self uint32) []*Message {
-	ps, err := parcels(m, self+1, session.NodeOf)
+	ps, err := parcels(m, self+1, nodeOf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func travel(t *rapid.T, m *Message, self uint32) []*Message {
 		if size > ps[i].size {
 			t.Fatalf("%d bytes, %d reserved", size, ps[i].size)
 		}
-		o := opener{node: self, maxPayload: 1 << 20, nodeOf: session.NodeOf}
+		o := opener{node: self, maxPayload: 1 << 20, nodeOf: nodeOf}
 		st, numbered, err := o.stamp(msg)
 		if err != nil || !numbered || st != (stamp{7, 8, 9}) {
 			t.Fatalf("stamp %+v %v %v", st, numbered, err)

@@ -131,6 +131,7 @@ type member struct {
 
 func open(t testing.TB, o Options) *member {
 	t.Helper()
+	o.NodeOf = nodeOf
 	n, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -171,12 +172,22 @@ func (m *member) publish(t *testing.T, to session.Target, payload string) *Messa
 	return msg
 }
 
-// sid makes a session id of a node.
+// sid makes an id that has the form of a session id and that nodeOf reads. What
+// a real one looks like inside is package session's affair.
 func sid(node uint32, n int) string {
 	var b [22]byte
-	binary.BigEndian.PutUint32(b[:], node)
+	binary.BigEndian.PutUint32(b[2:], node)
 	binary.BigEndian.PutUint32(b[6:], uint32(n))
 	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// nodeOf stands for session.NodeOf.
+func nodeOf(id string) (uint32, error) {
+	b, err := base64.RawURLEncoding.DecodeString(id)
+	if err != nil || len(b) != 22 {
+		return 0, session.CheckID(id)
+	}
+	return binary.BigEndian.Uint32(b[2:]), nil
 }
 
 // uidInBucket finds a user of bucket b, different for each n.
