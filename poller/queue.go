@@ -5,9 +5,22 @@ package poller
 type queue struct {
 	frames   []*Frame // a ring
 	head, n  int
-	sent     int // bytes of the first frame that are on the wire
-	bytes    int // of all frames, without what is on the wire
-	controls int // control frames among them
+	sent     int  // bytes of the first frame that are on the wire
+	bytes    int  // of all frames, without what is on the wire
+	controls int  // control frames among them
+	begun    bool // the first frame is the rest of something that began in another queue
+}
+
+// started says that the first frame must follow whatever happens: its
+// beginning is on the wire.
+func (q *queue) started() bool { return q.sent > 0 || q.begun }
+
+// pushRest begins the queue with what an earlier queue of the connection had
+// left. Nothing can be known of frames in it, nor whether the first of them
+// had begun, so it goes as if it were one that has.
+func (q *queue) pushRest(f *Frame) {
+	q.push(f)
+	q.begun = true
 }
 
 // at returns the place in the ring of the i-th waiting frame.
@@ -35,7 +48,7 @@ func (q *queue) grow() {
 // that wait already, ahead of all other frames.
 func (q *queue) insertControl(f *Frame) {
 	to := q.controls
-	if q.sent > 0 && !q.frames[q.head].control {
+	if q.started() && !q.frames[q.head].control {
 		to++
 	}
 	q.push(f)
@@ -87,7 +100,7 @@ func (q *queue) pop() {
 	q.frames[q.head] = nil
 	q.head = q.at(1)
 	q.n--
-	q.sent = 0
+	q.sent, q.begun = 0, false
 }
 
 // removeOldest takes out the frame that has waited longest of those that may
@@ -106,7 +119,7 @@ func (q *queue) removeKey(key uint64) *Frame {
 func (q *queue) removeFirst(match func(*Frame) bool) *Frame {
 	for i := range q.n {
 		f := q.frames[q.at(i)]
-		if i == 0 && q.sent > 0 || !match(f) {
+		if i == 0 && q.started() || !match(f) {
 			continue
 		}
 		if f.control {

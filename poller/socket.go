@@ -118,7 +118,7 @@ func (s *Shard) arrive(a *arrival) {
 		c.queue = s.queues.Put(q)
 		s.backlogged.Add(1)
 		s.hold(f)
-		q.push(f)
+		q.pushRest(f)
 	}
 	s.handler.OnOpen(slot, sock.State)
 	if len(sock.Unread) > 0 && s.alive(slot, uint32(id>>32)) {

@@ -1,0 +1,239 @@
+package poller
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// queueModel is a queue in the plainest form: a slice of frames and what has
+// gone over the wire. Every frame begins with its own length and carries a
+// number, so the wire alone tells whether frames stayed whole.
+type queueModel struct {
+	waiting []*Frame
+	sent    int  // of the first
+	begun   bool // the first began before the queue existed
+	wire    []byte
+	numbers map[*Frame]uint16
+	removed map[uint16]bool
+}
+
+func (m *queueModel) started() bool { return len(m.waiting) > 0 && (m.begun || m.sent > 0) }
+
+func (m *queueModel) controls() (n int) {
+	for _, f := range m.waiting {
+		if f.control {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *queueModel) bytes() (n int) {
+	for _, f := range m.waiting {
+		n += len(f.b)
+	}
+	return n - m.sent
+}
+
+func (m *queueModel) newFrame(t *rapid.T) *Frame {
+	n := rapid.IntRange(3, 40).Draw(t, "length")
+	b := make([]byte, n)
+	b[0] = byte(n)
+	number := uint16(len(m.numbers))
+	binary.BigEndian.PutUint16(b[1:], number)
+	f := NewFrame(b, 0)
+	m.numbers[f] = number
+	return f
+}
+
+// remove takes out the frame at i, which must be allowed to go.
+func (m *queueModel) remove(i int) {
+	m.removed[m.numbers[m.waiting[i]]] = true
+	m.waiting = append(m.waiting[:i:i], m.waiting[i+1:]...)
+}
+
+// first returns the index of the first frame that may go and matches, or -1.
+func (m *queueModel) first(match func(*Frame) bool) int {
+	for i, f := range m.waiting {
+		if !(i == 0 && m.started()) && match(f) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m *queueModel) removeFrom(t *rapid.T, got *Frame, match func(*Frame) bool) {
+	i := m.first(match)
+	switch {
+	case i < 0 && got != nil:
+		t.Fatalf("removed frame %d, should have found none", m.numbers[got])
+	case i >= 0 && got != m.waiting[i]:
+		t.Fatalf("removed %v, want frame %d", got, m.numbers[m.waiting[i]])
+	case i >= 0:
+		m.remove(i)
+	}
+}
+
+// advance sends n bytes and returns the frames that this completes.
+func (m *queueModel) advance(n int) (done []*Frame) {
+	for ; n > 0; n-- {
+		f := m.waiting[0]
+		m.wire = append(m.wire, f.b[m.sent])
+		if m.sent++; m.sent == len(f.b) {
+			done = append(done, f)
+			m.waiting, m.sent, m.begun = m.waiting[1:], 0, false
+		}
+	}
+	return done
+}
+
+func (m *queueModel) check(t *rapid.T, q *queue) {
+	if q.n != len(m.waiting) || q.bytes != m.bytes() || q.controls != m.controls() || q.sent != m.sent {
+		t.Fatalf("queue has %d frames, %d bytes, %d controls, %d sent; model %d, %d, %d, %d",
+			q.n, q.bytes, q.controls, q.sent, len(m.waiting), m.bytes(), m.controls(), m.sent)
+	}
+	for i, f := range m.waiting {
+		if q.frames[q.at(i)] != f {
+			t.Fatalf("place %d holds another frame than %d", i, m.numbers[f])
+		}
+	}
+	for i := q.n; i < len(q.frames); i++ {
+		if q.frames[q.at(i)] != nil {
+			t.Fatalf("an empty place of the ring still refers to a frame")
+		}
+	}
+}
+
+// checkWire reads the wire as the peer would: whole frames, each once, data
+// and controls each in the order they were queued.
+func (m *queueModel) checkWire(t *rapid.T) {
+	control := map[uint16]bool{}
+	for f, n := range m.numbers {
+		control[n] = f.control
+	}
+	last := map[bool]int{false: -1, true: -1}
+	seen := 0
+	for p := m.wire; len(p) > 0; seen++ {
+		if int(p[0]) > len(p) {
+			t.Fatalf("the wire ends inside a frame")
+		}
+		n := binary.BigEndian.Uint16(p[1:])
+		if !bytes.Equal(p[3:p[0]], make([]byte, p[0]-3)) {
+			t.Fatalf("something lies inside frame %d", n)
+		}
+		if m.removed[n] {
+			t.Fatalf("frame %d was removed and yet sent", n)
+		}
+		if int(n) <= last[control[n]] {
+			t.Fatalf("frame %d comes after %d", n, last[control[n]])
+		}
+		last[control[n]] = int(n)
+		p = p[p[0]:]
+	}
+	if seen+len(m.removed) != len(m.numbers) {
+		t.Fatalf("%d frames sent and %d removed of %d", seen, len(m.removed), len(m.numbers))
+	}
+}
+
+func TestQueueAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := new(queue)
+		m := &queueModel{numbers: map[*Frame]uint16{}, removed: map[uint16]bool{}}
+		if rapid.Bool().Draw(t, "begun before") {
+			f := m.newFrame(t)
+			f.sticky = true
+			q.pushRest(f)
+			m.waiting, m.begun = append(m.waiting, f), true
+		}
+		advance := func(n int) {
+			want := m.advance(n)
+			q.advance(n, func(f *Frame) {
+				if len(want) == 0 || want[0] != f {
+					t.Fatalf("frame %d reported as sent", m.numbers[f])
+				}
+				want = want[1:]
+			})
+			if len(want) > 0 {
+				t.Fatalf("%d frames not reported as sent", len(want))
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"": func(t *rapid.T) { m.check(t, q) },
+			"push": func(t *rapid.T) {
+				f := m.newFrame(t)
+				f.key = rapid.Uint64Range(0, 3).Draw(t, "key")
+				f.sticky = rapid.IntRange(0, 4).Draw(t, "sticky") == 0
+				q.push(f)
+				m.waiting = append(m.waiting, f)
+			},
+			"control": func(t *rapid.T) {
+				f := m.newFrame(t)
+				f.sticky, f.control = true, true
+				q.insertControl(f)
+				// Behind what has begun and the controls there are.
+				to := m.controls()
+				if m.started() && !m.waiting[0].control {
+					to++
+				}
+				m.waiting = append(m.waiting[:to:to], append([]*Frame{f}, m.waiting[to:]...)...)
+			},
+			"removeOldest": func(t *rapid.T) {
+				m.removeFrom(t, q.removeOldest(), func(f *Frame) bool { return !f.sticky })
+			},
+			"removeKey": func(t *rapid.T) {
+				key := rapid.Uint64Range(1, 3).Draw(t, "key")
+				m.removeFrom(t, q.removeKey(key), func(f *Frame) bool { return f.key == key && !f.sticky })
+			},
+			"removeAny": func(t *rapid.T) {
+				all := func(*Frame) bool { return true }
+				m.removeFrom(t, q.removeFirst(all), all)
+			},
+			"advance": func(t *rapid.T) { advance(rapid.IntRange(0, m.bytes()).Draw(t, "bytes")) },
+			"join": func(t *rapid.T) {
+				if q.n == 0 {
+					return
+				}
+				limit := rapid.IntRange(0, 200).Draw(t, "limit")
+				got := q.join([]byte("before"), limit+len("before"))[len("before"):]
+				want := append([]byte(nil), m.waiting[0].b[m.sent:]...)
+				for _, f := range m.waiting[1:] {
+					if len(want)+len(f.b) > limit {
+						break
+					}
+					want = append(want, f.b...)
+				}
+				if !bytes.Equal(got, want) {
+					t.Fatalf("join gives %x, want %x", got, want)
+				}
+			},
+		})
+		advance(m.bytes())
+		m.check(t, q)
+		m.checkWire(t)
+	})
+}
+
+// Every place at which the kernel may stop taking bytes, with a control and a
+// removal at that moment.
+func TestQueueEverySplit(t *testing.T) {
+	frame := func(s string) *Frame { return NewFrame([]byte(s), 0) }
+	for split := 0; split <= len("aaaabbbcc"); split++ {
+		q := new(queue)
+		for _, s := range []string{"aaaa", "bbb", "cc"} {
+			q.push(frame(s))
+		}
+		wire := append([]byte(nil), q.join(nil, 100)[:split]...)
+		q.advance(split, func(*Frame) {})
+		q.insertControl(&Frame{b: []byte("!"), control: true, sticky: true})
+		q.removeOldest()
+		wire = append(wire, q.join(nil, 100)...)
+		want := [...]string{"!bbbcc", "aaaa!cc", "aaaa!cc", "aaaa!cc", "aaaa!cc",
+			"aaaabbb!", "aaaabbb!", "aaaabbb!", "aaaabbbcc!", "aaaabbbcc!"}[split]
+		if string(wire) != want {
+			t.Errorf("split after %d: %q, want %q", split, wire, want)
+		}
+	}
+}
