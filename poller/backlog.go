@@ -47,6 +47,9 @@ func (s *Shard) DropBacklog(slot uint32) {
 	if q.n == 0 {
 		s.dropQueue(c)
 		s.arm(slot, c)
+		if c.flags&flagFinish != 0 {
+			s.finish(c)
+		}
 	}
 }
 

@@ -95,6 +95,9 @@ func (s *Shard) SendControl(slot uint32, p []byte) SendResult {
 	if q.controls >= maxControl {
 		return Dropped
 	}
+	if len(p) == 0 {
+		return Queued
+	}
 	f := &Frame{b: append([]byte(nil), p...), sticky: true, control: true}
 	s.hold(f)
 	q.insertControl(f)
@@ -125,6 +128,9 @@ func (s *Shard) enqueueAll(slot uint32, c *conn, parts []*Frame, sent int) SendR
 func (s *Shard) enqueue(slot uint32, c *conn, f *Frame, sent int) SendResult {
 	if c.flags&(flagDead|flagFinish) != 0 {
 		return SendError
+	}
+	if len(f.b) == 0 {
+		return Queued // no send would ever take it off the queue
 	}
 	var q *queue
 	if c.queue == 0 {
