@@ -2,189 +2,17 @@ package session
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest"
 
 	"belfry/poller"
 )
-
-// rig is a server on a port of its own whose clock the test moves.
-type rig struct {
-	*Server
-	t *testing.T
-}
-
-func newRig(t *testing.T, o Options) *rig {
-	t.Helper()
-	if o.Poller.Shards == 0 {
-		o.Poller.Shards = 2
-	}
-	if o.Poller.Listen == nil {
-		o.Poller.Listen = []poller.Endpoint{{Host: "127.0.0.1"}}
-	}
-	o.Poller.ManualTicks = true
-	if o.Log == nil {
-		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
-	}
-	if o.Authenticator == nil {
-		rules, err := CompileTopics([]string{"*"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Authenticator = &Open{Unproven: true, Topics: rules}
-		o.MaySubscribe = rules.Allow
-	}
-	s, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.close(); err != nil {
-			t.Error(err)
-		}
-		if n := s.sessions.Load(); n != 0 {
-			t.Errorf("%d sessions counted after the end", n)
-		}
-		if n := s.pending.Load(); n != 0 {
-			t.Errorf("%d pending upgrades counted after the end", n)
-		}
-	})
-	return &rig{s, t}
-}
-
-func (r *rig) url(path string) string { return fmt.Sprintf("ws://%s%s", r.Addrs()[0], path) }
-
-// client is a gorilla/websocket client.
-type client struct {
-	*websocket.Conn
-	t *testing.T
-}
-
-func (r *rig) dial(path string, subprotocols ...string) *client {
-	r.t.Helper()
-	d := websocket.Dialer{Subprotocols: subprotocols}
-	c, resp, err := d.Dial(r.url(path), nil)
-	if err != nil {
-		status := ""
-		if resp != nil {
-			status = resp.Status
-		}
-		r.t.Fatalf("%s: %v %s", path, err, status)
-	}
-	r.t.Cleanup(func() { c.Close() })
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
-	return &client{c, r.t}
-}
-
-// refusal dials and returns the status with which that was refused.
-func (r *rig) refusal(path string, h http.Header) int {
-	r.t.Helper()
-	c, resp, err := websocket.DefaultDialer.Dial(r.url(path), h)
-	if err == nil {
-		c.Close()
-		return 101
-	}
-	if resp == nil {
-		r.t.Fatalf("%s: %v", path, err)
-	}
-	return resp.StatusCode
-}
-
-func (c *client) want(text string) {
-	c.t.Helper()
-	_, p, err := c.ReadMessage()
-	if err != nil || string(p) != text {
-		c.t.Fatalf("got %q, %v; want %q", p, err, text)
-	}
-}
-
-// wantSet reads as many messages as there are texts, in any order.
-func (c *client) wantSet(texts ...string) {
-	c.t.Helper()
-	var got []string
-	for range texts {
-		_, p, err := c.ReadMessage()
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		got = append(got, string(p))
-	}
-	slices.Sort(got)
-	slices.Sort(texts)
-	if !slices.Equal(got, texts) {
-		c.t.Fatalf("got %q, want %q", got, texts)
-	}
-}
-
-// wantClose reads up to the close frame.
-func (c *client) wantClose(code int) {
-	c.t.Helper()
-	for {
-		_, p, err := c.ReadMessage()
-		if err == nil {
-			c.t.Logf("before the close: %q", p)
-			continue
-		}
-		if !websocket.IsCloseError(err, code) {
-			c.t.Fatalf("got %v, want close code %d", err, code)
-		}
-		return
-	}
-}
-
-// object reads one belfry.v1 message.
-func (c *client) object() map[string]any {
-	c.t.Helper()
-	_, p, err := c.ReadMessage()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	var m map[string]any
-	if err := json.Unmarshal(p, &m); err != nil {
-		c.t.Fatalf("%v: %s", err, p)
-	}
-	return m
-}
-
-func (c *client) say(text string) {
-	c.t.Helper()
-	if err := c.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-func (r *rig) deliver(t Target, text string) {
-	r.t.Helper()
-	if err := r.Deliver(&Message{ID: "m-" + text, Target: t, Payload: []byte(text)}); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-deadline:
-			t.Fatalf("never: %s", what)
-		case <-time.After(time.Millisecond):
-		}
-	}
-}
 
 func TestTargets(t *testing.T) {
 	r := newRig(t, Options{})
@@ -364,25 +192,6 @@ func TestHeartbeat(t *testing.T) {
 	}
 	if n := r.sessions.Load(); n != 1 {
 		t.Errorf("%d sessions left, want 1", n)
-	}
-}
-
-// tick moves the clock on and waits until every shard has lived it.
-func (r *rig) tick(n int) {
-	r.t.Helper()
-	before := make([]uint32, len(r.shards))
-	look := func(i int) (now uint32) {
-		done := make(chan struct{})
-		r.shards[i].ps.Post(poller.LaneControl, poller.Mail{Kind: mailLook, Ptr: func(h *shard) { now = h.ps.Now(); close(done) }})
-		<-done
-		return now
-	}
-	for i := range r.shards {
-		before[i] = look(i)
-	}
-	r.loop.Tick(n)
-	for i := range r.shards {
-		eventually(r.t, "tick", func() bool { return look(i) > before[i] })
 	}
 }
 
