@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"go.uber.org/zap"
@@ -88,16 +89,22 @@ func (n *belfry) abandon() error {
 // ready and takes no more pushes, what was accepted goes out to the other
 // nodes, and the sessions are closed at the set pace.
 func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
-	n.log.Info("shutting down", zap.Duration("grace", n.cfg.Shutdown.Grace), zap.Int64("sessions", n.sessions.Stats().Sessions))
-	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Shutdown.Grace)
+	grace := n.cfg.Shutdown.Grace
+	n.log.Info("shutting down", zap.Duration("grace", grace), zap.Int64("sessions", n.sessions.Stats().Sessions))
+	deadline := time.Now().Add(grace)
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	stopServing()
 	var errs []error
-	if err := n.bus.Drain(ctx); err != nil {
+	// NATS may be away for longer than the grace; the sessions need their part
+	// of it.
+	draining, drained := context.WithTimeout(ctx, grace/drainShare)
+	if err := n.bus.Drain(draining); err != nil {
 		n.log.Warn("messages for other nodes were lost", zap.Error(err))
 	}
+	drained()
 	var cut *session.CutOffError
-	if err := n.sessions.Shutdown(ctx, n.cfg.Shutdown.Pace); errors.As(err, &cut) {
+	if err := n.sessions.Shutdown(ctx, n.pace(time.Until(deadline))); errors.As(err, &cut) {
 		n.log.Warn("connections were cut off", zap.Int("connections", cut.Connections))
 	} else if err != nil {
 		errs = append(errs, err)
@@ -105,6 +112,22 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	errs = append(errs, n.bus.Close(), <-served)
 	n.log.Info("stopped")
 	return errors.Join(errs...)
+}
+
+// drainShare is the part of shutdown.grace in which the outbox may empty: a
+// third.
+const drainShare = 3
+
+// pace returns how many sessions are to be closed a second: shutdown.pace, or
+// more if not all of them would get their close frame in half of what is left.
+// The other half is for the answers.
+func (n *belfry) pace(left time.Duration) int {
+	seconds := max(left.Seconds()/2, 0.001)
+	needed := int(math.Ceil(float64(n.sessions.Stats().Sessions) / seconds))
+	if needed > n.cfg.Shutdown.Pace {
+		n.log.Warn("shutdown.pace is too slow for shutdown.grace and was raised", zap.Int("sessions_per_second", needed))
+	}
+	return max(n.cfg.Shutdown.Pace, needed)
 }
 
 // sayReady logs where everything is. Scripts read this line.

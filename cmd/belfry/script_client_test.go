@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,38 +15,53 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// clientFlags takes -H, -d and -p off the arguments.
-func clientFlags(ts *testscript.TestScript, args []string) (rest []string, header http.Header, body, protocol string) {
-	header = http.Header{}
+// clientOptions are the flags of http and ws.
+type clientOptions struct {
+	header         http.Header
+	body, protocol string
+	mute, headers  bool
+}
+
+// clientFlags takes flags off the arguments.
+func clientFlags(ts *testscript.TestScript, args []string) (rest []string, o clientOptions) {
+	o.header = http.Header{}
 	for i := 0; i < len(args); i++ {
-		flag := args[i]
-		if flag != "-H" && flag != "-d" && flag != "-p" {
-			rest = append(rest, flag)
-			continue
-		}
-		if i++; i == len(args) {
-			ts.Fatalf("%s needs a value", flag)
+		flag, value := args[i], ""
+		switch flag {
+		case "-H", "-d", "-f", "-p":
+			if i++; i == len(args) {
+				ts.Fatalf("%s needs a value", flag)
+			}
+			value = args[i]
 		}
 		switch flag {
 		case "-H":
-			name, value, _ := strings.Cut(args[i], ":")
-			header.Add(name, strings.TrimSpace(value))
+			name, value, _ := strings.Cut(value, ":")
+			o.header.Add(name, strings.TrimSpace(value))
 		case "-d":
-			body = args[i]
+			o.body = value
+		case "-f":
+			o.body = ts.ReadFile(value)
 		case "-p":
-			protocol = args[i]
+			o.protocol = value
+		case "-mute":
+			o.mute = true
+		case "-i":
+			o.headers = true
+		default:
+			rest = append(rest, flag)
 		}
 	}
-	return rest, header, body, protocol
+	return rest, o
 }
 
 func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
-	args, header, body, _ := clientFlags(ts, args)
-	need(ts, args, 2, "http METHOD URL [-H 'K: V'] [-d body]")
-	req, err := http.NewRequest(args[0], args[1], strings.NewReader(body))
+	args, o := clientFlags(ts, args)
+	need(ts, args, 2, "http METHOD URL [-i] [-H 'K: V'] [-d body | -f file]")
+	req, err := http.NewRequest(args[0], args[1], strings.NewReader(o.body))
 	ts.Check(err)
-	req.Header = header
-	if host := header.Get("Host"); host != "" {
+	req.Header = o.header
+	if host := o.header.Get("Host"); host != "" {
 		req.Host = host
 	}
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -54,54 +70,88 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	ts.Check(err)
-	fmt.Fprintf(ts.Stdout(), "%d\n%s\n", resp.StatusCode, answer)
+	fmt.Fprintln(ts.Stdout(), resp.StatusCode)
+	if o.headers {
+		ts.Check(resp.Header.Write(ts.Stdout()))
+	}
+	fmt.Fprintf(ts.Stdout(), "%s\n", answer)
 	if (resp.StatusCode >= 400) != neg {
 		ts.Fatalf("status %d", resp.StatusCode)
 	}
+}
+
+// cmdPoll waits for what a node shows a moment after it happened.
+func cmdPoll(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, args, 2, "poll URL regexp")
+	want, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	var last string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if resp, err := http.Get(args[0]); err == nil {
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if last = string(body); want.MatchString(last) != neg {
+				return
+			}
+		}
+	}
+	ts.Fatalf("not within %v: %s in\n%s", patience, args[1], last)
 }
 
 // scriptSocket is a client of gorilla/websocket.
 type scriptSocket struct {
 	conn   *websocket.Conn
 	frames chan scriptFrame // messages, at last an error
+	pings  chan struct{}    // 1 deep: a ping came
 }
 
 type scriptFrame struct {
-	text string
-	err  error
+	text   string
+	binary bool
+	err    error
 }
 
 func cmdWS(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("unsupported: ! ws")
 	}
-	args, header, _, protocol := clientFlags(ts, args)
-	need(ts, args, 2, "ws NAME dial|refused|expect|match|send|close|closed …")
+	args, o := clientFlags(ts, args)
+	need(ts, args, 2, "ws NAME verb …")
 	name, verb, args := args[0], args[1], args[2:]
-	if verb == "close" {
+	switch verb {
+	case "close":
 		socket(ts, name).close(ts)
+		return
+	case "pinged":
+		socket(ts, name).pinged(ts)
 		return
 	}
 	need(ts, args, 1, "ws NAME "+verb+" argument")
 	switch verb {
 	case "dial":
-		conn, resp, err := dial(args[0], header, protocol)
+		conn, resp, err := dial(args[0], o)
 		if err != nil {
 			ts.Fatalf("%v%s", err, answered(resp))
 		}
-		state(ts).sockets[name] = newScriptSocket(conn)
+		state(ts).sockets[name] = newScriptSocket(conn, o.mute)
 	case "refused":
 		need(ts, args, 2, "ws NAME refused URL status")
-		conn, resp, err := dial(args[0], header, protocol)
+		conn, resp, err := dial(args[0], o)
 		if err == nil {
 			conn.Close()
 		}
 		if resp == nil || strconv.Itoa(resp.StatusCode) != args[1] {
 			ts.Fatalf("error %v%s; want status %s", err, answered(resp), args[1])
 		}
+		ts.Check(resp.Header.Write(ts.Stdout()))
+		fmt.Fprintln(ts.Stdout(), answered(resp))
 	case "expect":
-		if got := socket(ts, name).next(ts); got.err != nil || got.text != args[0] {
-			ts.Fatalf("got %q, %v; want %q", got.text, got.err, args[0])
+		if got := socket(ts, name).next(ts); got.err != nil || got.binary || got.text != args[0] {
+			ts.Fatalf("got %q (binary %v), %v; want %q", got.text, got.binary, got.err, args[0])
+		}
+	case "bytes":
+		if got := socket(ts, name).next(ts); got.err != nil || !got.binary || got.text != args[0] {
+			ts.Fatalf("got %q (binary %v), %v; want %q in a binary frame", got.text, got.binary, got.err, args[0])
 		}
 	case "match":
 		got := socket(ts, name).next(ts)
@@ -109,6 +159,13 @@ func cmdWS(ts *testscript.TestScript, neg bool, args []string) {
 		if want, err := regexp.Compile(args[0]); err != nil || got.err != nil || !want.MatchString(got.text) {
 			ts.Fatalf("got %q, %v; want %s %v", got.text, got.err, args[0], err)
 		}
+	case "session":
+		got := socket(ts, name).next(ts)
+		var hello struct{ Type, Session string }
+		if json.Unmarshal([]byte(got.text), &hello) != nil || hello.Type != "hello" || hello.Session == "" {
+			ts.Fatalf("got %q, %v; want a hello", got.text, got.err)
+		}
+		ts.Setenv(args[0], hello.Session)
 	case "send":
 		ts.Check(socket(ts, name).conn.WriteMessage(websocket.TextMessage, []byte(args[0])))
 	case "closed":
@@ -118,12 +175,12 @@ func cmdWS(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func dial(url string, header http.Header, protocol string) (*websocket.Conn, *http.Response, error) {
+func dial(url string, o clientOptions) (*websocket.Conn, *http.Response, error) {
 	dialer := websocket.Dialer{HandshakeTimeout: patience}
-	if protocol != "" {
-		dialer.Subprotocols = []string{protocol}
+	if o.protocol != "" {
+		dialer.Subprotocols = []string{o.protocol}
 	}
-	return dialer.Dial(url, header)
+	return dialer.Dial(url, o.header)
 }
 
 func answered(resp *http.Response) string {
@@ -134,18 +191,45 @@ func answered(resp *http.Response) string {
 	return fmt.Sprintf(" (answer %s: %s)", resp.Status, body)
 }
 
-func newScriptSocket(conn *websocket.Conn) *scriptSocket {
-	s := &scriptSocket{conn, make(chan scriptFrame, 1024)}
+// newScriptSocket reads what arrives. A mute one answers neither pings nor
+// close frames.
+func newScriptSocket(conn *websocket.Conn, mute bool) *scriptSocket {
+	s := &scriptSocket{conn, make(chan scriptFrame, 1024), make(chan struct{}, 1)}
+	answer := conn.PingHandler()
+	conn.SetPingHandler(func(data string) error {
+		select {
+		case s.pings <- struct{}{}:
+		default:
+		}
+		if mute {
+			return nil
+		}
+		return answer(data)
+	})
+	if mute {
+		conn.SetCloseHandler(func(int, string) error { return nil })
+	}
 	go func() {
 		for {
-			_, text, err := conn.ReadMessage()
-			s.frames <- scriptFrame{string(text), err}
+			kind, text, err := conn.ReadMessage()
+			s.frames <- scriptFrame{string(text), kind == websocket.BinaryMessage, err}
 			if err != nil {
+				if !mute {
+					conn.Close()
+				}
 				return
 			}
 		}
 	}()
 	return s
+}
+
+func (s *scriptSocket) pinged(ts *testscript.TestScript) {
+	select {
+	case <-s.pings:
+	case <-time.After(patience):
+		ts.Fatalf("no ping within %v", patience)
+	}
 }
 
 func socket(ts *testscript.TestScript, name string) *scriptSocket {

@@ -19,22 +19,31 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE command [arg…]           like exec, and hold the exit code
 //	serve NAME [flag…]                  start a node, wait until it is ready
-//	halt NAME [signal]                  end it (SIGTERM) and wait; ! expects a failure
+//	halt NAME [signal [within]]         end it (SIGTERM) and wait; ! expects a failure
 //	signal NAME signal                  send a signal and go on
 //	log NAME regexp                     wait until its log has a line that matches
-//	http METHOD URL [-H 'K: V'] [-d body]   print status and body; ! expects 400 or above
-//	ws NAME dial URL [-p subprotocol] [-H 'K: V']
-//	ws NAME refused URL status          dial, and be answered with that status
-//	ws NAME expect text                 the next message is this, byte for byte
+//	http METHOD URL [-i] [-H 'K: V'] [-d body | -f file]
+//	                                    print status (-i: headers) and body; ! expects 400 or above
+//	poll URL regexp                     GET until a line of the body matches; ! until none does
+//	nats NAME start|stop                an external NATS, always at the same $NAME_url
+//	natspub URL subject payload         publish to NATS without headers
+//	ws NAME dial URL [-p subprotocol] [-H 'K: V'] [-mute]
+//	                                    -mute: answers neither pings nor close frames
+//	ws NAME refused URL status          dial, and be answered with that status; prints the answer
+//	ws NAME expect text                 the next message is this text, byte for byte
+//	ws NAME bytes text                  the same in a binary message
 //	ws NAME match regexp                the next message matches; printed on stdout
+//	ws NAME session VARIABLE            the next message is a hello; keep its session id
 //	ws NAME send text
+//	ws NAME pinged                      wait for a ping
 //	ws NAME close                       with 1000, and wait for the answer
 //	ws NAME closed code                 be closed with that code before any further message
 //
 // serve sets $NAME_listen (host:port of the first port), $NAME_ws (the same as
 // ws://host:port/ws), $NAME_api and $NAME_monitor (http://host:port) and, where
-// they listen, $NAME_nats and $NAME_cluster (host:port). The log is in $WORK/NAME.log. Nodes and sockets
-// end with the script.
+// they listen, $NAME_nats and $NAME_cluster (host:port). The log is in
+// $WORK/NAME.log, standard output in $WORK/NAME.out. Nodes and sockets end with
+// the script.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -46,13 +55,16 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":  cmdExits,
-			"serve":  cmdServe,
-			"halt":   cmdHalt,
-			"signal": cmdSignal,
-			"log":    cmdLog,
-			"http":   cmdHTTP,
-			"ws":     cmdWS,
+			"exits":   cmdExits,
+			"serve":   cmdServe,
+			"halt":    cmdHalt,
+			"signal":  cmdSignal,
+			"log":     cmdLog,
+			"http":    cmdHTTP,
+			"poll":    cmdPoll,
+			"nats":    cmdNATS,
+			"natspub": cmdNATSPub,
+			"ws":      cmdWS,
 		},
 	})
 }
@@ -63,16 +75,20 @@ type stateKey struct{}
 type scriptState struct {
 	nodes   map[string]*scriptNode
 	sockets map[string]*scriptSocket
+	nats    map[string]*natsServer
 }
 
 func newScriptState(env *testscript.Env) *scriptState {
-	st := &scriptState{nodes: map[string]*scriptNode{}, sockets: map[string]*scriptSocket{}}
+	st := &scriptState{nodes: map[string]*scriptNode{}, sockets: map[string]*scriptSocket{}, nats: map[string]*natsServer{}}
 	env.Defer(func() {
 		for _, socket := range st.sockets {
 			socket.conn.Close()
 		}
 		for _, node := range st.nodes {
 			node.kill()
+		}
+		for _, server := range st.nats {
+			server.stop()
 		}
 	})
 	return st

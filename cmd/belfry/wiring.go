@@ -18,9 +18,14 @@ import (
 	"belfry/web"
 )
 
-// off turns a setting in which 0 means none into an option in which 0 means
-// the default and a tiny value none.
-const off = time.Nanosecond
+// orNone turns a setting in which 0 means none into an option in which 0 means
+// the default: session rounds up to whole seconds, and this to none.
+func orNone(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
 
 func busOptions(c *config.Config, log *zap.Logger) broadcast.Options {
 	linger := c.NATS.Linger
@@ -99,8 +104,8 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		IdleWrite:       c.Session.IdleWrite,
 		Idle:            c.Session.Idle,
 		CloseTime:       c.Session.CloseTimeout,
-		ReconnectAfter:  max(c.Shutdown.ReconnectAfter, off),
-		ReconnectSpread: max(c.Shutdown.ReconnectJitter, off),
+		ReconnectAfter:  orNone(c.Shutdown.ReconnectAfter),
+		ReconnectSpread: orNone(c.Shutdown.ReconnectJitter),
 		Log:             n.log.Named("session"),
 	}
 	if c.Session.Publish {

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// patience bounds every wait in scripts. It is only reached by a failure.
+const patience = 30 * time.Second
+
+// scriptNode is a node that a script started.
+type scriptNode struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the process has ended
+	err  error         // of the process; valid after done
+
+	mu    sync.Mutex
+	lines []string      // of the log
+	more  chan struct{} // closed and replaced when lines grew
+}
+
+// readyLine is the line "ready" that a node logs once it serves.
+type readyLine struct {
+	Msg     string   `json:"msg"`
+	Listen  []string `json:"listen"`
+	API     string   `json:"api"`
+	Monitor string   `json:"monitor"`
+	NATS    string   `json:"nats"`
+	Cluster string   `json:"cluster"`
+}
+
+// launch starts the node that testscript.Main put on the PATH. Its standard
+// error goes to the file logName, its standard output to the one beside it.
+func launch(dir, logName string, env, args []string) (*scriptNode, error) {
+	cmd := exec.Command("belfry", append([]string{"serve"}, args...)...)
+	cmd.Dir, cmd.Env = dir, env
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Create(logName)
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := os.Create(strings.TrimSuffix(logName, ".log") + ".out")
+	if err != nil {
+		return nil, err
+	}
+	defer stdout.Close()
+	cmd.Stdout = stdout
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	node := &scriptNode{cmd: cmd, done: make(chan struct{}), more: make(chan struct{})}
+	go func() {
+		defer close(node.done)
+		defer file.Close()
+		node.read(io.TeeReader(stderr, file))
+		node.err = cmd.Wait() // after the pipe is read: Wait closes it
+	}()
+	return node, nil
+}
+
+// ready waits for the line that says where everything is.
+func (n *scriptNode) ready() (readyLine, error) {
+	var ready readyLine
+	line, err := n.wait(regexp.MustCompile(`"msg":"ready"`))
+	if err != nil {
+		return ready, err
+	}
+	if err := json.Unmarshal([]byte(line), &ready); err != nil {
+		return ready, err
+	}
+	if len(ready.Listen) == 0 || ready.API == "" {
+		return ready, fmt.Errorf("the line ready lacks listen or api: %s", line)
+	}
+	if ready.Monitor == "" {
+		ready.Monitor = ready.API
+	}
+	return ready, nil
+}
+
+func (n *scriptNode) read(r io.Reader) {
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		n.mu.Lock()
+		n.lines = append(n.lines, scanner.Text())
+		close(n.more)
+		n.more = make(chan struct{})
+		n.mu.Unlock()
+	}
+}
+
+// wait returns the first line of the log, past or to come, that matches.
+func (n *scriptNode) wait(want *regexp.Regexp) (string, error) {
+	timeout := time.After(patience)
+	for seen := 0; ; {
+		n.mu.Lock()
+		lines, more := n.lines, n.more
+		n.mu.Unlock()
+		for ; seen < len(lines); seen++ {
+			if want.MatchString(lines[seen]) {
+				return lines[seen], nil
+			}
+		}
+		select {
+		case <-more:
+		case <-n.done:
+			if n.mu.Lock(); seen == len(n.lines) {
+				defer n.mu.Unlock()
+				return "", fmt.Errorf("ended (%v) without a line that matches %s:\n%s", n.err, want, strings.Join(n.lines, "\n"))
+			}
+			n.mu.Unlock()
+		case <-timeout:
+			return "", fmt.Errorf("no line matches %s within %v:\n%s", want, patience, strings.Join(lines, "\n"))
+		}
+	}
+}
+
+func (n *scriptNode) kill() {
+	select {
+	case <-n.done:
+	default:
+		n.cmd.Process.Kill()
+		n.cmd.Process.Signal(syscall.SIGCONT) // a script may have stopped it
+		<-n.done
+	}
+}
