@@ -19,9 +19,11 @@ type ringCell struct {
 	mail Mail
 }
 
-// newRing makes a ring for at least n items.
+// newRing makes a ring for at least n items. It has two cells or more: with
+// one, the turn at which it may be read would be the one at which it may be
+// written again.
 func newRing(n int) *ring {
-	size := 1
+	size := 2
 	for size < n {
 		size <<= 1
 	}
