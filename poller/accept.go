@@ -85,11 +85,12 @@ func (s *Shard) resumeAccept(cause resumeCause) {
 	}
 }
 
-// accept takes a batch of new connections from a listener.
-func (s *Shard) accept(ln *listener) {
+// accept takes a batch of new connections from a listener, and says whether
+// there may be more to be had at once.
+func (s *Shard) accept(ln *listener) (more bool) {
 	for range acceptBatch {
 		if !ln.inSet {
-			return
+			return false
 		}
 		fd, e := sysAccept(ln.fd)
 		switch e {
@@ -97,19 +98,20 @@ func (s *Shard) accept(ln *listener) {
 			s.Counters.Accepted.Add(1)
 			s.welcome(fd)
 		case syscall.EAGAIN:
-			return
+			return false
 		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
 			s.Counters.acceptErrors[acceptErrnoIndex(e)].Add(1)
 			s.opt.Log.Warn("cannot accept connections for now", zap.String("errno", acceptErrnoNames[acceptErrnoIndex(e)]), zap.Int("shard", s.index))
 			s.accepting.exhausted = true
 			s.pauseAccept()
-			return
+			return false
 		case syscall.EINTR, syscall.ECONNABORTED:
 		default:
 			// Errors of the network that accept passes on; the next may be fine.
 			s.Counters.acceptErrors[acceptErrnoIndex(e)].Add(1)
 		}
 	}
+	return true
 }
 
 // welcome opens an accepted connection and reads at once: TCP_DEFER_ACCEPT
@@ -136,10 +138,16 @@ func (s *Shard) welcome(fd int32) {
 // stopListening accepts what the kernel has completed already and closes the
 // listeners.
 func (s *Shard) stopListening() {
-	for _, ln := range s.listeners {
+	listeners := s.listeners
+	s.listeners = nil // whatever comes now does not resume them
+	for _, ln := range listeners {
+		// Not for ever: clients may come as fast as they are accepted.
 		ln.inSet = true
-		s.accept(ln)
+		for n := 0; s.accept(ln) && n < listenBacklog/acceptBatch; n++ {
+		}
+		// Not left to close: a copy of the descriptor, in a child process that
+		// has not got to its exec yet, would keep it in the set.
+		sysEpollCtl(s.epfd, unix.EPOLL_CTL_DEL, ln.fd, 0, 0)
 		sysClose(ln.fd)
 	}
-	s.listeners = nil
 }

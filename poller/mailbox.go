@@ -1,6 +1,9 @@
 package poller
 
-import "sync/atomic"
+import (
+	"runtime"
+	"sync/atomic"
+)
 
 // Lane is one of the queues into a shard. They are apart so that a flood of
 // one kind cannot keep another waiting.
@@ -43,6 +46,8 @@ type mailbox struct {
 		full  atomic.Uint64 // refusals
 	}
 	awake  atomic.Bool // the eventfd is readable or about to be looked at
+	closed atomic.Bool
+	waking atomic.Int32 // goroutines that are about to write to the eventfd
 	wakeFD int32
 }
 
@@ -56,6 +61,9 @@ func (b *mailbox) init(sizes [laneCount]int, wakeFD int32) {
 }
 
 func (b *mailbox) reserve(lane Lane) bool {
+	if b.closed.Load() {
+		return false
+	}
 	l := &b.lanes[lane]
 	if l.taken.Add(1) > l.size {
 		l.taken.Add(-1)
@@ -80,13 +88,26 @@ func (b *mailbox) put(lane Lane, m Mail) {
 // wake makes the shard's eventfd readable unless it is already known to look.
 func (b *mailbox) wake() {
 	if !b.awake.Load() && !b.awake.Swap(true) {
-		writeCount(b.wakeFD, 1)
+		b.waking.Add(1)
+		if !b.closed.Load() {
+			writeCount(b.wakeFD, 1)
+		}
+		b.waking.Add(-1)
+	}
+}
+
+// close has every lane refuse. When it returns nobody writes to the eventfd
+// any more: as soon as that is closed its number may be a stranger's file.
+func (b *mailbox) close() {
+	b.closed.Store(true)
+	for b.waking.Load() > 0 {
+		runtime.Gosched()
 	}
 }
 
 // Reserve takes a place in a lane of the shard, to be used by Put or given
-// back by Release. It returns false, and counts it, if the lane is full. Any
-// goroutine.
+// back by Release. It returns false, and counts it, if the lane is full, and
+// false after the loop was closed. Any goroutine.
 func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
 
 // Put queues m in a place that Reserve has taken. Any goroutine; it does not

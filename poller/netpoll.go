@@ -3,9 +3,11 @@ package poller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/cloudwego/netpoll"
 )
@@ -18,10 +20,9 @@ var pollers struct {
 }
 
 // usePollers sees to it that netpoll has n pollers. It never takes any away:
-// netpoll would close pollers under shards that live on them.
+// netpoll would close pollers under shards that live on them. The caller holds
+// the lock, until netpoll has picked the pollers for its shards.
 func usePollers(n int) error {
-	pollers.Lock()
-	defer pollers.Unlock()
 	if n <= pollers.n {
 		return nil
 	}
@@ -43,7 +44,10 @@ func usePollers(n int) error {
 //
 // Never return an error: netpoll answers EMFILE and ENFILE by calling Accept
 // from another goroutine, and any error that says "closed" by ending the loop.
-type set struct{ shard *Shard }
+type set struct {
+	shard *Shard
+	drive *drive
+}
 
 func (l set) Accept() (net.Conn, error) {
 	defer func() {
@@ -52,6 +56,7 @@ func (l set) Accept() (net.Conn, error) {
 			l.shard.panicked(r)
 		}
 	}()
+	l.drive.first.Do(l.drive.begun)
 	l.shard.turn()
 	return nil, nil
 }
@@ -67,18 +72,35 @@ func (setAddr) String() string  { return "epoll set" }
 
 // drive has netpoll call the shard's turns until the loop is shut down.
 type drive struct {
-	loop netpoll.EventLoop
-	done chan error
+	loop    netpoll.EventLoop
+	done    chan error    // what Serve returned
+	running chan struct{} // closed by the first turn
+	first   sync.Once
 }
+
+func (d *drive) begun() { close(d.running) }
+
+// startTimeout is how long netpoll may take to call a shard for the first time.
+const startTimeout = 10 * time.Second
 
 func startDrive(s *Shard) (*drive, error) {
 	loop, err := netpoll.NewEventLoop(func(context.Context, netpoll.Connection) error { return nil })
 	if err != nil {
 		return nil, err
 	}
-	d := &drive{loop: loop, done: make(chan error, 1)}
-	go func() { d.done <- loop.Serve(set{s}) }()
-	return d, nil
+	d := &drive{loop: loop, done: make(chan error, 1), running: make(chan struct{})}
+	s.box.wake()
+	go func() { d.done <- loop.Serve(set{s, d}) }()
+	late := time.NewTimer(startTimeout)
+	defer late.Stop()
+	select {
+	case <-d.running:
+		return d, nil
+	case err := <-d.done:
+		return nil, err
+	case <-late.C:
+		return nil, fmt.Errorf("the epoll set was not looked at within %v", startTimeout)
+	}
 }
 
 // stop takes the set out of netpoll's poller. It does not wait for an Accept

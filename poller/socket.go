@@ -95,6 +95,10 @@ func (s *Shard) flushOutboxes() {
 
 // arrive opens a connection that came from another shard or from outside.
 func (s *Shard) arrive(a *arrival) {
+	if s.stopped.Load() {
+		sysClose(int32(a.FD))
+		return
+	}
 	slot, ok := s.open(int32(a.FD))
 	if !ok {
 		s.Counters.AcceptRefused.Add(1)
@@ -142,8 +146,10 @@ func (l *Loop) Adopt(shard int, sock Socket) error {
 	if err := unix.SetNonblock(sock.FD, true); err != nil {
 		return err
 	}
+	l.gate.RLock()
+	defer l.gate.RUnlock()
 	s := l.shards[shard]
-	if s.stopped.Load() {
+	if s.stopped.Load() || s.box.closed.Load() {
 		return ErrClosed
 	}
 	if !s.Post(LaneSingle, Mail{Ptr: &arrival{Socket: sock, adopted: true}}) {

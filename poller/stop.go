@@ -17,7 +17,32 @@ func (s *Shard) stop() {
 	s.reap()
 	s.closeArrivals()
 	s.protect(0, s.handler.OnStop)
+	s.handler = retired{}
 	s.stopped.Store(true)
+}
+
+// retired takes a handler's place once that has had its OnStop, for what is
+// left of the turn.
+type retired struct{}
+
+func (retired) OnOpen(uint32, any)            {}
+func (retired) OnData(_ uint32, p []byte) int { return len(p) }
+func (retired) OnTimer(uint32)                {}
+func (retired) OnClose(uint32, Cause, error)  {}
+func (retired) OnMail(Mail)                   {}
+func (retired) OnTick()                       {}
+func (retired) OnWork() bool                  { return false }
+func (retired) OnStop()                       {}
+
+// discard gives back what a shard has that takes no turns: not yet, or not
+// any more.
+func (s *Shard) discard() {
+	for _, ln := range s.listeners {
+		sysClose(ln.fd)
+	}
+	s.listeners = nil
+	s.closeArrivals()
+	s.closeSet()
 }
 
 // closeArrivals closes sockets that nobody will open any more.

@@ -1,0 +1,201 @@
+package poller
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+// block keeps a shard busy until release is called, so that nothing leaves
+// its mailbox.
+func (r *rig) block(shard int) (release func()) {
+	r.t.Helper()
+	begun, end := make(chan struct{}), make(chan struct{})
+	if !r.Shard(shard).Post(LaneControl, Mail{Ptr: func(*Shard) { close(begun); <-end }}) {
+		r.t.Fatal("control lane is full")
+	}
+	<-begun
+	release = sync.OnceFunc(func() { close(end) })
+	r.t.Cleanup(release)
+	return release
+}
+
+func TestMailboxCapacity(t *testing.T) {
+	const places = 5
+	var got []uint64
+	r := newRig(t, Options{Shards: 1, Mailbox: places}, func(h *echoHandler) {
+		h.mail = func(s *Shard, m Mail) {
+			if m.Ptr == nil {
+				got = append(got, m.ID)
+			}
+			runMail(s, m)
+		}
+	})
+	s := r.Shard(0)
+	release := r.block(0)
+	for lane, size := range map[Lane]int{LaneSingle: places, LaneBulk: places} {
+		for i := range size {
+			if !s.Post(lane, Mail{ID: uint64(i)}) {
+				t.Fatalf("lane %v refuses item %d of %d", lane, i, size)
+			}
+		}
+		if s.Post(lane, Mail{}) || s.Reserve(lane) {
+			t.Errorf("lane %v takes more than %d", lane, size)
+		}
+		if n := r.Stats().MailboxFull[lane.String()]; n != 2 {
+			t.Errorf("lane %v: %d refusals counted, want 2", lane, n)
+		}
+	}
+	if !s.Post(LaneControl, Mail{ID: 100}) {
+		t.Error("full lanes keep control out")
+	}
+	release()
+	r.on(0, func(*Shard) {})
+	r.on(0, func(*Shard) {}) // by now the lanes behind control were drained too
+	if len(got) != 2*places+1 || got[0] != 100 {
+		t.Fatalf("got %v, control first", got)
+	}
+
+	// Places: of single mail they come back by themselves, of bulk by Release.
+	reserved := 0
+	for s.Reserve(LaneSingle) {
+		reserved++
+	}
+	if reserved != places {
+		t.Errorf("%d places in the single lane, want %d", reserved, places)
+	}
+	s.Put(LaneSingle, Mail{ID: 7})
+	s.Release(LaneSingle, reserved-1)
+	if s.Reserve(LaneBulk) {
+		t.Error("bulk places came back without Release")
+	}
+	s.Release(LaneBulk, 2)
+	if !s.Reserve(LaneBulk) || !s.Reserve(LaneBulk) || s.Reserve(LaneBulk) {
+		t.Error("Release of 2 did not give 2 places")
+	}
+	r.on(0, func(*Shard) {})
+	r.on(0, func(*Shard) {})
+	if got[len(got)-1] != 7 {
+		t.Errorf("what was put in a reserved place did not arrive: %v", got)
+	}
+}
+
+// Several goroutines post through lanes of a few places: nothing is lost, and
+// each one's mail stays in order.
+func TestMailboxOrder(t *testing.T) {
+	const producers = 6
+	each := uint64(20_000)
+	if raceDetector {
+		each = 3_000
+	}
+	var next [producers]uint64
+	total := make(chan struct{})
+	left := producers * each
+	r := newRig(t, Options{Shards: 1, Mailbox: 4}, func(h *echoHandler) {
+		h.mail = func(s *Shard, m Mail) {
+			if m.ID != next[m.Kind] {
+				t.Errorf("producer %d: got %d, want %d", m.Kind, m.ID, next[m.Kind])
+			}
+			next[m.Kind] = m.ID + 1
+			if lane := m.Ptr.(Lane); lane == LaneBulk {
+				s.Release(lane, 1)
+			}
+			if left--; left == 0 {
+				close(total)
+			}
+		}
+	})
+	var wg sync.WaitGroup
+	for p := range uint32(producers) {
+		lane := Lane(p % uint32(laneCount))
+		wg.Go(func() {
+			for i := range each {
+				for !r.Shard(0).Post(lane, Mail{Kind: p, ID: i, Ptr: lane}) {
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case <-total:
+	case <-time.After(20 * time.Second):
+		t.Fatal("mail was lost")
+	}
+	for _, lane := range Lanes() {
+		if n := r.Shard(0).box.lanes[lane].taken.Load(); n != 0 {
+			t.Errorf("lane %v: %d places are still taken", lane, n)
+		}
+	}
+}
+
+// A wake-up that is lost leaves mail in a shard that sleeps: post one item,
+// wait until it was handled, very often, from several goroutines at once.
+func TestNoLostWakeup(t *testing.T) {
+	each := 25_000
+	if raceDetector {
+		each = 5_000
+	}
+	r := newRig(t, Options{Shards: 1, Listen: []Endpoint{}}, func(h *echoHandler) {
+		h.mail = func(_ *Shard, m Mail) { m.Ptr.(chan struct{}) <- struct{}{} }
+	})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			handled := make(chan struct{}, 1)
+			late := time.NewTimer(20 * time.Second)
+			for i := range each {
+				if !r.Shard(0).Post(LaneSingle, Mail{Ptr: handled}) {
+					t.Error("mailbox is full")
+					return
+				}
+				select {
+				case <-handled:
+				case <-late.C:
+					t.Errorf("item %d was never handled", i)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Posting goes on while a loop is closed, and after: it is refused, and must
+// not write to a descriptor that is somebody else's by then.
+func TestPostWhileClosing(t *testing.T) {
+	for range 5 {
+		r := newRig(t, Options{Shards: 2}, func(h *echoHandler) { h.mail = func(*Shard, Mail) {} })
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						r.Shard(i%2).Post(LaneSingle, Mail{})
+					}
+				}
+			})
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		if err := r.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		for i := range 2 {
+			b := &r.Shard(i).box
+			b.awake.Store(false)
+			if b.waking.Load() != 0 || r.Shard(i).Post(LaneSingle, Mail{}) {
+				t.Fatal("a closed loop takes mail")
+			}
+			b.wake()
+		}
+		close(stop)
+		wg.Wait()
+	}
+}

@@ -1,0 +1,166 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// scriptedListener is a netpoll.Listener over an eventfd, which is readable
+// for as long as a test wants.
+type scriptedListener struct {
+	fd     int
+	accept func(call int) (net.Conn, error)
+	calls  atomic.Int64
+}
+
+func (l *scriptedListener) Accept() (net.Conn, error) { return l.accept(int(l.calls.Add(1))) }
+func (l *scriptedListener) Fd() int                   { return l.fd }
+func (l *scriptedListener) Close() error              { return nil }
+func (l *scriptedListener) Addr() net.Addr            { return setAddr{} }
+
+// serveScript has netpoll serve a listener that is readable, and returns what
+// ends it and where the end of Serve is reported.
+func serveScript(t *testing.T, l *scriptedListener) (served chan error, connected *atomic.Int64) {
+	t.Helper()
+	pollers.Lock()
+	err := usePollers(1)
+	pollers.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.fd, err = unix.Eventfd(1, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	connected = new(atomic.Int64)
+	loop, err := netpoll.NewEventLoop(
+		func(context.Context, netpoll.Connection) error { connected.Add(1); return nil },
+		netpoll.WithOnPrepare(func(netpoll.Connection) context.Context { connected.Add(1); return nil }),
+		netpoll.WithOnConnect(func(ctx context.Context, _ netpoll.Connection) context.Context { connected.Add(1); return ctx }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	served = make(chan error, 1)
+	go func() { served <- loop.Serve(l) }()
+	t.Cleanup(func() {
+		eventually(t, "first call", func() bool { return l.calls.Load() > 0 })
+		if err := loop.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		unix.Close(l.fd)
+	})
+	return served, connected
+}
+
+// The contract everything stands on: (nil, nil) makes no connection, ends
+// nothing, and Accept is called again for as long as the descriptor is
+// readable, by one goroutine at a time, and no longer.
+func TestNetpollNilNil(t *testing.T) {
+	l := new(scriptedListener)
+	inside := new(atomic.Int64)
+	l.accept = func(call int) (net.Conn, error) {
+		if inside.Add(1) != 1 {
+			t.Error("Accept is called while it runs")
+		}
+		defer inside.Add(-1)
+		if call == 1000 {
+			readCount(int32(l.fd))
+		}
+		return nil, nil
+	}
+	served, connected := serveScript(t, l)
+	eventually(t, "1000 calls while the descriptor is readable", func() bool { return l.calls.Load() == 1000 })
+	// The last call left it unreadable. Another descriptor of the same poller
+	// comes after any call that were still to be made.
+	for range 20 {
+		other := newRig(t, Options{Shards: 1, Listen: []Endpoint{}}, func(h *echoHandler) { h.mail = runMail })
+		other.on(0, func(*Shard) {})
+	}
+	if n := l.calls.Load(); n != 1000 {
+		t.Errorf("%d calls of Accept, want 1000: it was not readable any more", n)
+	}
+	writeCount(int32(l.fd), 1)
+	eventually(t, "called again when readable again", func() bool { return l.calls.Load() > 1000 })
+	if n := connected.Load(); n != 0 {
+		t.Errorf("netpoll made %d connections", n)
+	}
+	select {
+	case err := <-served:
+		t.Errorf("Serve has ended: %v", err)
+	default:
+	}
+}
+
+// Why Accept must never return an error, 1: for EMFILE netpoll leaves the
+// descriptor alone and calls Accept from a goroutine of its own.
+func TestNetpollOutOfDescriptors(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
+		l := new(scriptedListener)
+		l.accept = func(call int) (net.Conn, error) {
+			if call == 1 {
+				readCount(int32(l.fd)) // nothing but the goroutine can call now
+			}
+			if call <= 3 {
+				return nil, errno
+			}
+			return nil, nil
+		}
+		_, connected := serveScript(t, l)
+		eventually(t, "calls without an event", func() bool { return l.calls.Load() == 4 })
+		if connected.Load() != 0 {
+			t.Error("netpoll made a connection")
+		}
+	}
+}
+
+// Why Accept must never return an error, 2: one that says "closed" ends Serve.
+func TestNetpollClosed(t *testing.T) {
+	l := new(scriptedListener)
+	l.accept = func(int) (net.Conn, error) { return nil, errors.New("use of closed network connection") }
+	served, _ := serveScript(t, l)
+	select {
+	case err := <-served:
+		if err == nil {
+			t.Error("Serve ended without an error")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Serve goes on")
+	}
+}
+
+// A shard's set never returns anything but (nil, nil), not even when a turn
+// panics outside of all handlers.
+func TestSetReturnsNothing(t *testing.T) {
+	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) { h.mail = runMail })
+	c := r.dial()
+	ask(t, c, "one")
+	broken := set{shard: &Shard{loop: r.Loop, opt: &r.opt}, drive: &drive{running: make(chan struct{})}}
+	if conn, err := broken.Accept(); conn != nil || err != nil {
+		t.Errorf("Accept returns %v, %v", conn, err)
+	}
+	if broken.shard.Counters.Panics.Load() == 0 {
+		t.Error("the panic was not counted")
+	}
+	ask(t, c, "two")
+}
+
+// leakCheck fails the test if goroutines other than netpoll's pollers, which
+// live as long as the process, are left.
+func leakCheck(t *testing.T) {
+	t.Helper()
+	err := goleak.Find(
+		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
+		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*server).OnRead.func1"),
+	)
+	if err != nil {
+		t.Error(err)
+	}
+}
