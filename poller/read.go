@@ -12,6 +12,12 @@ const MaxUnread = scratchSize / 4
 // behind what it left unconsumed.
 func (s *Shard) read(slot uint32, c *conn) {
 	gen := c.gen
+	if c.tail != 0 && len(s.tails.Get(c.tail)) > MaxUnread {
+		// Of a connection that came with it. It may fill the buffer, and a
+		// read without room looks like the end of file.
+		s.receive(slot, c, 0)
+		return
+	}
 	for range maxReads {
 		kept := 0
 		if c.tail != 0 {

@@ -124,12 +124,10 @@ func (s *Shard) arrive(a *arrival) {
 		s.hold(f)
 		q.pushRest(f)
 	}
+	s.keepTail(c, sock.Unread) // before OnOpen, which may move it on
 	s.handler.OnOpen(slot, sock.State)
-	if len(sock.Unread) > 0 && s.alive(slot, uint32(id>>32)) {
-		s.keepTail(c, sock.Unread)
-		if c.flags&flagPaused == 0 {
-			s.receive(slot, c, 0)
-		}
+	if s.alive(slot, uint32(id>>32)) && c.tail != 0 && c.flags&flagPaused == 0 {
+		s.receive(slot, c, 0)
 	}
 	if s.alive(slot, uint32(id>>32)) {
 		s.register(slot, c)
