@@ -159,7 +159,7 @@ func (b *NATS) connect() error {
 	b.setTrouble(errors.New("not connected yet"))
 	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
 	if err != nil {
-		return fmt.Errorf("connect to NATS %s: %w", strings.Join(o.URLs, ","), err)
+		return fmt.Errorf("connect to NATS: %w", err) // the URLs may hold passwords
 	}
 	b.nc = nc
 	if nc.IsConnected() { // then the callback is on its way
@@ -176,7 +176,11 @@ func (b *NATS) up(nc *nats.Conn, again bool) {
 	if again {
 		b.count.reconnects.Add(1)
 	}
-	b.log.Info("connected to NATS", zap.String("server", nc.ConnectedUrlRedacted()), zap.Bool("again", again))
+	server := "embedded" // nats.go would name its default URL, where another server may be
+	if b.server == nil {
+		server = nc.ConnectedUrlRedacted()
+	}
+	b.log.Info("connected to NATS", zap.String("server", server), zap.Bool("again", again))
 	if allowed := nc.MaxPayload(); b.server == nil && allowed < int64(b.opt.MaxPayload)+4096 {
 		b.log.Warn("the NATS server's max_payload leaves no room for an envelope: the largest payloads will be refused",
 			zap.Int64("max_payload", allowed), zap.Int("payload_limit", b.opt.MaxPayload))
