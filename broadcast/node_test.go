@@ -104,7 +104,7 @@ func TestBeforeStartAndAfterDrain(t *testing.T) {
 	if err := n.Publish(&Message{}); !errors.As(err, &over) || over.What != "stopping" {
 		t.Errorf("after Drain: %v", err)
 	}
-	if n.Close() != nil || n.Close() != nil {
+	if first, second := n.Close(), n.Close(); first != nil || second != nil {
 		t.Error("Close twice")
 	}
 	if n.Ready() == nil {

@@ -46,7 +46,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 		t.Error("a session waits for a bus that is away")
 	}
 
-	s = external(t, port)
+	external(t, port)
 	eventually(t, "all of it", func() bool { return len(n[1].messages()) == len(want) })
 	if got := n[1].payloads("a"); !slices.Equal(got, want) {
 		t.Errorf("order after the outage: %q", got)

@@ -72,8 +72,14 @@ func TestMailboxCapacity(t *testing.T) {
 		t.Error("bulk places came back without Release")
 	}
 	s.Release(LaneBulk, 2)
-	if !s.Reserve(LaneBulk) || !s.Reserve(LaneBulk) || s.Reserve(LaneBulk) {
-		t.Error("Release of 2 did not give 2 places")
+	granted := 0
+	for range 3 {
+		if s.Reserve(LaneBulk) {
+			granted++
+		}
+	}
+	if granted != 2 {
+		t.Errorf("Release of 2 gave %d places", granted)
 	}
 	r.on(0, func(*Shard) {})
 	r.on(0, func(*Shard) {})

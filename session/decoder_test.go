@@ -299,6 +299,7 @@ func TestDecoderAgainstGobwas(t *testing.T) {
 	var want []string
 	var message []byte
 	for r.Len() > 0 {
+		//lint:ignore SA1019 the frame is ours, so its length is no stranger's
 		f, err := ws.ReadFrame(r)
 		if err != nil {
 			t.Fatal(err)

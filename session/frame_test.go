@@ -51,6 +51,7 @@ func TestAppendClose(t *testing.T) {
 		{1000, long[:119] + "𝄞x", "\x03\xe8" + long[:119] + "𝄞"},
 	}
 	for _, tt := range tests {
+		//lint:ignore SA1019 the frame is ours, so its length is no stranger's
 		f, err := ws.ReadFrame(bytes.NewReader(AppendClose(nil, tt.code, tt.reason)))
 		if err != nil {
 			t.Fatal(err)
@@ -91,6 +92,7 @@ func FuzzFrameRoundTrip(f *testing.F) {
 			op, kind = ws.OpText, Text
 		}
 		server := AppendFrame(nil, op, payload)
+		//lint:ignore SA1019 the frame is ours, so its length is no stranger's
 		read, err := ws.ReadFrame(bytes.NewReader(server))
 		if err != nil || !bytes.Equal(read.Payload, payload) {
 			t.Fatalf("gobwas reads %q, %v", read.Payload, err)
