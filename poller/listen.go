@@ -44,6 +44,9 @@ func (l *Loop) listen() error {
 		if err != nil {
 			return err
 		}
+		if e.Lo == 0 && e.Hi != 0 {
+			return fmt.Errorf("poller: listen %s: ports %d-%d: a range begins at 1 or above", e.Host, e.Lo, e.Hi)
+		}
 		if e.Hi < e.Lo {
 			return fmt.Errorf("poller: listen %s: ports %d-%d run backwards", e.Host, e.Lo, e.Hi)
 		}
@@ -66,7 +69,12 @@ func resolve(host string) (netip.Addr, error) {
 		return netip.IPv4Unspecified(), nil
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip, nil
+		if zone := ip.Zone(); zone != "" {
+			if _, err := net.InterfaceByName(zone); err != nil {
+				return netip.Addr{}, fmt.Errorf("poller: listen on %q: interface %q: %w", host, zone, err)
+			}
+		}
+		return ip.Unmap(), nil
 	}
 	a, err := net.ResolveIPAddr("ip", host)
 	if err != nil {

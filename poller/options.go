@@ -111,6 +111,10 @@ func (o *Options) check() error {
 		between("Mailbox", o.Mailbox, 1, maxMailbox),
 		between("Backlog.Frames", o.Backlog.Frames, 1, 1<<20),
 		between("Backlog.Bytes", o.Backlog.Bytes, 1, 1<<30),
+		between("Wide.Frames", o.Wide.Frames, 1, 1<<20),
+		between("Wide.Bytes", o.Wide.Bytes, 1, 1<<30),
+		between("NodeBytes", int(o.NodeBytes), 1, 1<<50),
+		between("Policy", int(o.Policy), int(Disconnect), int(LatestOnly)),
 		between("RecordSize", o.RecordSize, 0, 1<<12),
 	} {
 		if err != nil {
