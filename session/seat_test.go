@@ -1,0 +1,145 @@
+package session
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"testing"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"belfry/poller"
+)
+
+// seat is a session on shard 0 whose client is the other end of a pair of
+// sockets that keep the boundaries of writes.
+type seat struct {
+	t    *testing.T
+	peer int
+	slot uint32
+	sid  string
+	v1   bool
+}
+
+// seat opens a session. The test reads what it gets.
+func (r *rig) seat(o opening) *seat {
+	r.t.Helper()
+	peer, slot := r.adopt(unix.SOCK_SEQPACKET)
+	r.t.Cleanup(func() { unix.Close(peer) })
+	o.accept = pingFrame // instead of a response, so that all that is written is frames
+	s := &seat{t: r.t, peer: peer, slot: slot, v1: o.encoding == 1}
+	r.on(0, func(h *shard) {
+		h.register(slot, &o)
+		s.sid = h.sid(slot)
+		if h.rec(slot).state != stateOpen {
+			r.t.Errorf("session in state %d", h.rec(slot).state)
+		}
+	})
+	s.writes() // the answer to the upgrade
+	return s
+}
+
+// seats opens n plain sessions with the same topics.
+func (r *rig) seats(n int, topics ...string) (all []*seat) {
+	r.t.Helper()
+	for range n {
+		all = append(all, r.seat(opening{topics: topics}))
+	}
+	return all
+}
+
+// writes returns what the session was sent since it was last asked, each write
+// apart.
+func (s *seat) writes() (all [][]byte) {
+	s.t.Helper()
+	for {
+		buf := make([]byte, 256<<10)
+		n, err := unix.Read(s.peer, buf)
+		if err == unix.EAGAIN || n == 0 && err == nil {
+			return all
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		all = append(all, buf[:n])
+	}
+}
+
+// texts returns the payloads of the messages that came.
+func (s *seat) texts() (texts []string) {
+	s.t.Helper()
+	for _, w := range s.writes() {
+		texts = append(texts, s.parse(w)...)
+	}
+	return texts
+}
+
+// parse returns the payloads of the messages in p.
+func (s *seat) parse(p []byte) (texts []string) {
+	s.t.Helper()
+	for r := bytes.NewReader(p); ; {
+		f, err := ws.ReadFrame(r)
+		if err == io.EOF {
+			return texts
+		}
+		if err != nil {
+			s.t.Fatalf("%v in %q", err, p)
+		}
+		switch {
+		case f.Header.OpCode.IsControl():
+		case !s.v1:
+			texts = append(texts, string(f.Payload))
+		default:
+			var o struct{ Type, Data string }
+			if err := json.Unmarshal(f.Payload, &o); err != nil {
+				s.t.Fatal(err)
+			}
+			if o.Type == "msg" {
+				texts = append(texts, o.Data)
+			}
+		}
+	}
+}
+
+// enqueue has a message wait for a pass, whatever the size of its topics.
+func enqueue(h *shard, to Target, text string, exclude ...string) {
+	m := &Message{Target: to, Payload: []byte(text)}
+	if len(exclude) > 0 {
+		m.Exclude = exclude[0]
+	}
+	if !h.ps.Reserve(poller.LaneBulk) {
+		panic("bulk lane is full")
+	}
+	d := h.srv.newDelivery(m)
+	if to.Scope == ScopeAll {
+		h.deliver(d)
+		return
+	}
+	(&machine{h: h}).queue(d, to.Names)
+}
+
+// visits makes n visits of the shard's pass, or less if it has no more.
+func visits(h *shard, n int) {
+	p := &h.pass
+	if !p.active {
+		p.begin()
+	}
+	for range n {
+		slot, ok := p.next(h.ps)
+		if !ok {
+			return
+		}
+		p.visit(slot)
+	}
+}
+
+// passed waits until no shard has a pass to make.
+func (r *rig) passed() {
+	r.t.Helper()
+	eventually(r.t, "passes over", func() (over bool) {
+		over = true
+		r.each(func(h *shard) { over = over && !h.pass.active && h.pass.waiting == nil })
+		return over
+	})
+}
