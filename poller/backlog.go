@@ -95,23 +95,27 @@ func (s *Shard) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool) 
 	for {
 		connFull := q.n > 0 && (q.n >= bounds.Frames || q.bytes+len(f.b) > bounds.Bytes)
 		nodeFull := f.refs.Load() == 0 && s.loop.nodeBytes.Load()+int64(len(f.b)) > s.opt.NodeBytes
-		if !connFull && !nodeFull {
+		if f.last || !connFull && !nodeFull {
 			return r, true
 		}
-		if s.opt.Policy == Disconnect || f.sticky {
-			if connFull {
-				s.Counters.Overflows.Add(1)
-				return Overflow, false
-			}
+		var old *Frame
+		if s.opt.Policy != Disconnect {
+			old = q.removeOldest()
+		}
+		switch {
+		case old != nil:
+			s.Counters.DroppedOldest.Add(1)
+			s.let(old)
+			r = Dropped
+		case s.opt.Policy != Disconnect && !f.sticky:
+			s.Counters.DroppedOldest.Add(1)
+			return Dropped, false
+		case connFull:
+			s.Counters.Overflows.Add(1)
+			return Overflow, false
+		default:
 			s.Counters.NodeOverflows.Add(1)
 			return NodeFull, false
 		}
-		s.Counters.DroppedOldest.Add(1)
-		old := q.removeOldest()
-		if old == nil {
-			return Dropped, false
-		}
-		s.let(old)
-		r = Dropped
 	}
 }

@@ -107,7 +107,7 @@ func (s *Shard) open(fd int32) (slot uint32, ok bool) {
 	c := s.at(slot)
 	c.fd, c.gen = fd, s.gen
 	c.lastRead, c.lastWrite = s.now, s.now
-	s.live.Store(int64(s.slab.Len()))
+	s.live.Store(int64(s.slab.Len() - s.spoiled))
 	return slot, true
 }
 
@@ -118,7 +118,18 @@ func (s *Shard) forget(slot uint32) {
 	s.dropTail(c)
 	s.dropQueue(c)
 	s.slab.Free(slot)
-	s.live.Store(int64(s.slab.Len()))
+	s.live.Store(int64(s.slab.Len() - s.spoiled))
+}
+
+// spoil keeps a slot from ever being used again: OnClose has panicked, and the
+// handler's tables may still name it.
+func (s *Shard) spoil(slot uint32) {
+	c := s.at(slot)
+	s.wheel.Cancel(slot)
+	s.dropTail(c)
+	s.dropQueue(c)
+	s.spoiled++
+	s.live.Store(int64(s.slab.Len() - s.spoiled))
 }
 
 // Close ends a connection once the handler's current call has returned.
@@ -131,14 +142,14 @@ func (s *Shard) kill(slot uint32, cause Cause, err error) {
 		return
 	}
 	c.flags |= flagDead
-	s.dead = append(s.dead, death{slot, cause, err})
+	s.dead = append(s.dead, death{s.ID(slot), cause, err})
 }
 
 // death is a connection waiting to be closed. Closing is put off to the end
 // of a turn so that no slot is reused and OnClose is never called inside
 // another call of the handler.
 type death struct {
-	slot  uint32
+	id    ID
 	cause Cause
 	err   error
 }
@@ -147,9 +158,17 @@ type death struct {
 func (s *Shard) reap() {
 	for i := 0; i < len(s.dead); i++ {
 		d := s.dead[i]
-		s.protect(0, func() { s.handler.OnClose(d.slot, d.cause, d.err) })
-		fd := s.at(d.slot).fd
-		s.forget(d.slot)
+		slot := d.id.Slot()
+		if !s.slab.Live(slot) || s.ID(slot) != d.id {
+			continue // it was given away since
+		}
+		fd, panics := s.at(slot).fd, s.Counters.Panics.Load()
+		s.protect(0, func() { s.handler.OnClose(slot, d.cause, d.err) })
+		if s.Counters.Panics.Load() == panics {
+			s.forget(slot)
+		} else {
+			s.spoil(slot)
+		}
 		sysClose(fd)
 		s.Counters.Closed.Add(1)
 	}

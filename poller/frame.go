@@ -7,6 +7,7 @@ import "sync/atomic"
 type Frame struct {
 	b       []byte
 	key     uint64
+	last    bool         // the last word to a connection: no bound holds it back
 	sticky  bool         // never dropped by a policy
 	control bool         // a control frame, of one connection only
 	refs    atomic.Int32 // queues that hold it; the node's backlog counts it while there are any

@@ -31,6 +31,10 @@ type Handler interface {
 	OnStop()
 }
 
+// Refuser is a Handler that wants to know of sockets that came with a state and
+// were closed because the shard has no slot left.
+type Refuser interface{ OnRefused(state any) }
+
 // Cause says why the poller closed a connection.
 type Cause uint8
 

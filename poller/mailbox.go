@@ -11,7 +11,7 @@ type Lane uint8
 
 const (
 	// LaneControl is for what must always get through: closes, answers to
-	// something a shard waits for, sockets on the move.
+	// something a shard waits for.
 	LaneControl Lane = iota
 	// LaneSingle is for work on one connection or user.
 	LaneSingle
@@ -19,14 +19,17 @@ const (
 	// by Shard.Release when that work is done, not when it is received, so
 	// that the lane's size bounds all of it that is under way.
 	LaneBulk
+	// LaneMove is for sockets on their way here from other shards or from
+	// outside. It is the poller's own.
+	LaneMove
 	laneCount
 )
 
 // String returns the label used in metrics.
-func (l Lane) String() string { return [laneCount]string{"control", "single", "bulk"}[l] }
+func (l Lane) String() string { return [laneCount]string{"control", "single", "bulk", "move"}[l] }
 
 // Lanes returns every lane.
-func Lanes() []Lane { return []Lane{LaneControl, LaneSingle, LaneBulk} }
+func Lanes() []Lane { return []Lane{LaneControl, LaneSingle, LaneBulk, LaneMove} }
 
 // Mail is one item for a shard. What Kind, ID and Ptr mean is the Handler's
 // affair.

@@ -79,7 +79,11 @@ func moveFlood(t *testing.T, mailbox int) {
 	release[0]()
 	release[1]()
 	wg.Wait()
-	eventually(t, "all closed", func() bool { return r.Stats().Connections == 0 })
+	// The last move of each socket comes after its last line was answered.
+	eventually(t, "all arrived and closed", func() bool {
+		st := r.Stats()
+		return st.MovedIn == st.MovedOut && st.Connections == 0
+	})
 	st := r.Stats()
 	if n := uint64(conns * lines); st.MovedOut != n || st.MovedIn != n || st.AcceptRefused != 0 || st.Accepted != uint64(conns) {
 		t.Errorf("moved %d out, %d in, accepted %d, refused %d; want %d moves of %d", st.MovedOut, st.MovedIn, st.Accepted, st.AcceptRefused, n, conns)

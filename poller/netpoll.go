@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -57,8 +58,20 @@ func (l set) Accept() (net.Conn, error) {
 		}
 	}()
 	l.drive.first.Do(l.drive.begun)
+	l.shard.pin()
 	l.shard.turn()
 	return nil, nil
+}
+
+// pin binds the goroutine that takes the shard's turns to its thread. A shard
+// under load never waits, and so the Go scheduler would carry it from thread
+// to thread, each of which the kernel has to find a processor for (see
+// docs/adr/0006-pinned-shards.md).
+func (s *Shard) pin() {
+	if !s.pinned {
+		s.pinned = true
+		runtime.LockOSThread() // for good: the goroutine is netpoll's, and lives as long as the process
+	}
 }
 
 func (l set) Fd() int        { return int(l.shard.epfd) }

@@ -61,7 +61,8 @@ func (s *Shard) receive(slot uint32, c *conn, n int) {
 		return
 	}
 	rest := p[used:]
-	if len(rest) > MaxUnread {
+	// Who is paused has not refused anything: all of a read may have to wait.
+	if len(rest) > MaxUnread && c.flags&flagPaused == 0 {
 		s.opt.Log.Error("handler left too much unread")
 		s.kill(slot, CauseHandler, errTail)
 		return

@@ -54,7 +54,14 @@ func (s *Shard) Send(slot uint32, b *Batch) SendResult {
 // SendBytes writes bytes that only this connection gets and that no policy
 // may drop: answers and greetings. What must wait is copied. Overflow means
 // that it was refused.
-func (s *Shard) SendBytes(slot uint32, p []byte) SendResult {
+func (s *Shard) SendBytes(slot uint32, p []byte) SendResult { return s.sendBytes(slot, p, false) }
+
+// SendLast is SendBytes for the last word to a connection, which no bound on
+// backlogs refuses: a close frame is small, and whoever is closed for having
+// too much waiting is to be told so.
+func (s *Shard) SendLast(slot uint32, p []byte) SendResult { return s.sendBytes(slot, p, true) }
+
+func (s *Shard) sendBytes(slot uint32, p []byte, last bool) SendResult {
 	c := s.at(slot)
 	if c.flags&(flagDead|flagFinish) != 0 {
 		return SendError
@@ -75,7 +82,7 @@ func (s *Shard) SendBytes(slot uint32, p []byte) SendResult {
 	}
 	// Queued whole, with what is on the wire marked as sent: the rest of a
 	// frame that has begun must not be parted from it.
-	f := &Frame{b: append([]byte(nil), p...), sticky: true}
+	f := &Frame{b: append([]byte(nil), p...), sticky: true, last: last}
 	return s.enqueue(slot, c, f, n)
 }
 

@@ -2,7 +2,6 @@ package poller
 
 import (
 	"fmt"
-	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -26,6 +25,8 @@ type Shard struct {
 	wakeFD  int32
 
 	// Owned by the shard's goroutine.
+	pinned     bool // its goroutine is bound to its thread
+	spoiled    int  // slots given up for good
 	slab       *Slab
 	wheel      *Wheel
 	gen        uint32 // of the connection opened last
@@ -72,12 +73,10 @@ const (
 	keyListener = 16<<32 | keyNone // plus the listener's index <<32
 )
 
-// How many batches of events one turn takes, and after a stall, when all that
-// arrived meanwhile is to be read before anybody is judged by a timer.
-const (
-	maxRounds      = 3
-	maxStallRounds = 1 << 14
-)
+// maxRounds is how many batches of events one turn takes. After a stall it is
+// as many as bring up every connection once: all that arrived meanwhile is to
+// be read before anybody is judged by a timer.
+const maxRounds = 3
 
 // Largest read, and how often one connection is read in a row before others
 // get their turn; a set that is level-triggered brings it up again.
@@ -101,7 +100,7 @@ func newShard(l *Loop, i int) (*Shard, error) {
 		s.closeSet()
 		return nil, err
 	}
-	s.box.init([laneCount]int{o.Mailbox + 1024, o.Mailbox, o.Mailbox}, s.wakeFD)
+	s.box.init([laneCount]int{o.Mailbox + 1024, o.Mailbox, o.Mailbox, o.Mailbox}, s.wakeFD)
 	s.lastTick.Store(int64(l.clock()))
 	s.handler = o.NewHandler(s)
 	return s, nil
@@ -194,6 +193,7 @@ func (s *Shard) turn() {
 		s.runTimers()
 	}
 	s.deadline = s.loop.clock() + s.opt.Chunk
+	s.work = true // what a panic leaves undone is gone on with
 	s.protect(0, func() { s.work = s.handler.OnWork() })
 	s.resumeTails()
 	s.reap()
@@ -210,9 +210,6 @@ func (s *Shard) turn() {
 			s.readable = true
 			writeCount(s.wakeFD, 1)
 		}
-		// A shard with work never waits, so without this the goroutines of
-		// HTTP and NATS would get the processor only by preemption.
-		runtime.Gosched()
 	}
 }
 
@@ -243,7 +240,7 @@ func (s *Shard) poll() (woken bool) {
 			}
 		}
 		if s.stalled {
-			if conns == 0 || round > maxStallRounds {
+			if conns == 0 || round > s.slab.Len()/len(s.events)+1 {
 				s.stalled = false
 				return woken
 			}

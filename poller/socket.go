@@ -59,7 +59,7 @@ func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	a := s.loop.arrivals.Get().(*arrival)
 	*a = arrival{Socket: sock}
 	box := &s.outboxes[to]
-	if len(box.items) == 0 && s.loop.shards[to].Post(LaneSingle, Mail{Ptr: a}) {
+	if len(box.items) == 0 && s.loop.shards[to].Post(LaneMove, Mail{Ptr: a}) {
 		return
 	}
 	s.Counters.Deferrals.Add(1)
@@ -79,7 +79,7 @@ func (s *Shard) flushOutboxes() {
 	for to := range s.outboxes {
 		box := &s.outboxes[to]
 		n := 0
-		for n < len(box.items) && s.loop.shards[to].Post(LaneSingle, Mail{Ptr: box.items[n]}) {
+		for n < len(box.items) && s.loop.shards[to].Post(LaneMove, Mail{Ptr: box.items[n]}) {
 			n++
 		}
 		s.waiting -= n
@@ -103,6 +103,9 @@ func (s *Shard) arrive(a *arrival) {
 	if !ok {
 		s.Counters.AcceptRefused.Add(1)
 		sysClose(int32(a.FD))
+		if h, ok := s.handler.(Refuser); ok {
+			s.protect(0, func() { h.OnRefused(a.State) })
+		}
 		return
 	}
 	if a.adopted {
@@ -150,7 +153,7 @@ func (l *Loop) Adopt(shard int, sock Socket) error {
 	if s.stopped.Load() || s.box.closed.Load() {
 		return ErrClosed
 	}
-	if !s.Post(LaneSingle, Mail{Ptr: &arrival{Socket: sock, adopted: true}}) {
+	if !s.Post(LaneMove, Mail{Ptr: &arrival{Socket: sock, adopted: true}}) {
 		return ErrMailboxFull
 	}
 	return nil

@@ -11,6 +11,9 @@ import (
 // maxPubs is how many belfry.v1 "pub" commands of a shard may wait.
 const maxPubs = 1024
 
+// maxWaitingSubs is how many sub commands of a session may wait for the bus.
+const maxWaitingSubs = 16
+
 // subscribing is a sub command that waits for the bus.
 type subscribing struct {
 	ref     string
@@ -58,6 +61,11 @@ func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
 			return
 		}
 	}
+	if rec.pending >= maxWaitingSubs {
+		h.counters.limit(limitSubs)
+		h.fail(slot, c.Ref, "busy", "", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.pending, maxWaitingSubs))
+		return
+	}
 	before := rec.count
 	sub := &subscribing{ref: c.Ref}
 	for _, topicName := range c.Topics {
@@ -86,7 +94,9 @@ func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
 	}
 	if sub.pending == 0 {
 		h.reply(slot, &Reply{Ref: c.Ref})
+		return
 	}
+	rec.pending++
 }
 
 func (h *shard) memberOf(rec *record, topicName string) (t uint32, ok bool) {
@@ -105,7 +115,11 @@ func (h *shard) undo(rec *record, before uint16) {
 
 // subscribed counts down what a sub command waits for.
 func (h *shard) subscribed(slot uint32, sub *subscribing) {
-	if sub.pending--; sub.pending == 0 && !sub.failed {
+	if sub.pending--; sub.pending > 0 || sub.failed {
+		return
+	}
+	if rec := h.rec(slot); rec.state == stateOpen {
+		rec.pending--
 		h.reply(slot, &Reply{Ref: sub.ref})
 	}
 }
@@ -119,6 +133,7 @@ func (h *shard) reply(slot uint32, r *Reply) {
 	if r.Err != nil {
 		h.counters.commandError(r.Err.Code)
 	}
+	h.sendPongs(slot)
 	h.buf = h.opt.Encodings[rec.encoding].AppendReply(h.buf[:0], r)
 	if len(h.buf) > 0 {
 		h.saw(slot, h.ps.SendBytes(slot, h.buf))

@@ -89,23 +89,20 @@ func (e *OverloadedError) Error() string { return "overloaded: " + e.What + " is
 // consumers drops. It does not block. Messages of one goroutine to one target
 // arrive in their order. m must not be changed afterwards.
 func (s *Server) Deliver(m *Message) error {
-	d := s.newDelivery(m)
-	s.pushes[m.Target.Scope].Add(1)
-	mail := poller.Mail{Kind: mailDelivery, Ptr: d}
 	switch m.Target.Scope {
 	case ScopeAll, ScopeTopics:
-		return s.post(poller.LaneBulk, mail, func(int) bool { return true })
+		return s.post(poller.LaneBulk, m, func(int) bool { return true })
 	case ScopeUsers:
 		if len(m.Target.Names) == 1 {
 			home, _ := s.homeOf(m.Target.Names[0])
-			return s.postOne(home, mail)
+			return s.post(poller.LaneSingle, m, func(i int) bool { return i == home })
 		}
 		homes := make([]bool, len(s.shards))
 		for _, uid := range m.Target.Names {
 			home, _ := s.homeOf(uid)
 			homes[home] = true
 		}
-		return s.post(poller.LaneSingle, mail, func(i int) bool { return homes[i] })
+		return s.post(poller.LaneSingle, m, func(i int) bool { return homes[i] })
 	}
 	homes := make([]bool, len(s.shards))
 	for _, sid := range m.Target.Names {
@@ -113,7 +110,7 @@ func (s *Server) Deliver(m *Message) error {
 			homes[n.shard] = true
 		}
 	}
-	return s.post(poller.LaneSingle, mail, func(i int) bool { return homes[i] })
+	return s.post(poller.LaneSingle, m, func(i int) bool { return homes[i] })
 }
 
 // ours returns what sid says if this node made it.
@@ -122,16 +119,9 @@ func (s *Server) ours(sid string) (name, bool) {
 	return n, ok && n.node == s.opt.Node && int(n.shard) < len(s.shards)
 }
 
-// postOne is post for one shard.
-func (s *Server) postOne(i int, m poller.Mail) error {
-	if s.shards[i].ps.Post(poller.LaneSingle, m) {
-		return nil
-	}
-	return &OverloadedError{"a shard's mailbox"}
-}
-
-// post puts m into the mailboxes of the chosen shards: all or none.
-func (s *Server) post(lane poller.Lane, m poller.Mail, chosen func(i int) bool) error {
+// post puts m into the mailboxes of the chosen shards: all or none. The places
+// are taken first: what is refused costs no encoding.
+func (s *Server) post(lane poller.Lane, m *Message, chosen func(i int) bool) error {
 	for i, h := range s.shards {
 		if !chosen(i) || h.ps.Reserve(lane) {
 			continue
@@ -143,9 +133,11 @@ func (s *Server) post(lane poller.Lane, m poller.Mail, chosen func(i int) bool) 
 		}
 		return &OverloadedError{"a shard's mailbox"}
 	}
+	s.pushes[m.Target.Scope].Add(1)
+	mail := poller.Mail{Kind: mailDelivery, Ptr: s.newDelivery(m)}
 	for i, h := range s.shards {
 		if chosen(i) {
-			h.ps.Put(lane, m)
+			h.ps.Put(lane, mail)
 		}
 	}
 	return nil

@@ -28,13 +28,13 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 		detail = r.Text()
 	}
 	rec.reason = r
+	rec.state = stateClosing // before leave, which may wake who waits for its topics
 	h.leave(slot)
 	h.buf = h.opt.Encodings[rec.encoding].AppendBye(h.buf[:0], &Bye{
 		Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after),
 	})
 	h.buf = AppendClose(h.buf, r.Code(), detail)
-	h.ps.SendBytes(slot, h.buf)
-	rec.state = stateClosing
+	h.ps.SendLast(slot, h.buf)
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.CloseTime))
 }
 
@@ -64,7 +64,6 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 		return
 	}
 	rec.reason = ReasonClient
-	h.leave(slot)
 	// What waits is dropped: the peer has said that it wants no more.
 	h.ps.DropBacklog(slot)
 	if code == CloseNoStatus {
@@ -72,7 +71,7 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 	} else {
 		h.buf = AppendClose(h.buf[:0], code, "")
 	}
-	h.ps.SendBytes(slot, h.buf)
+	h.ps.SendLast(slot, h.buf)
 	h.drain(slot, rec)
 }
 
@@ -93,10 +92,10 @@ func (h *shard) slow(slot uint32, r poller.SendResult) {
 // drain shuts a connection down once all was sent, and discards what it still
 // sends until it ends or its time is over.
 func (h *shard) drain(slot uint32, rec *record) {
+	rec.state = stateDrain // before leave, which may wake who waits for its topics
 	h.leave(slot)
 	h.dropOpening(rec)
 	h.dropInbound(rec)
-	rec.state = stateDrain
 	h.ps.Finish(slot)
 	h.ps.Resume(slot)
 	h.ps.SetTimer(slot, h.ps.Now()+drainTime)

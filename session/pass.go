@@ -39,6 +39,7 @@ type pass struct {
 	cache   [maxEncodings]struct {
 		mask  uint64
 		batch *poller.Batch
+		more  map[uint64]*poller.Batch // of other masks; at most maxMasks
 	}
 	excluding bool // some message excludes a session
 	sent      uint64
@@ -73,11 +74,11 @@ func (p *pass) begin() bool {
 	if len(p.waiting) == 0 {
 		return false
 	}
-	p.all = p.waiting[0].topics == nil
+	p.all = p.waiting[0].d.msg.Target.Scope == ScopeAll
 	n, size := 0, 0
 	for _, q := range p.waiting {
 		size += len(q.d.msg.Payload)
-		if n == passMessages || n > 0 && size > passBytes || (q.topics == nil) != p.all {
+		if n == passMessages || n > 0 && size > passBytes || (q.d.msg.Target.Scope == ScopeAll) != p.all {
 			break
 		}
 		n++
@@ -192,6 +193,10 @@ func (p *pass) maskOf(rec *record) (mask uint64) {
 	return mask
 }
 
+// maxMasks bounds the combinations of messages that a pass keeps joined, for
+// each encoding; with passBytes, 16 MiB.
+const maxMasks = 256
+
 // batch returns the messages of mask as the bytes of one write. Nearly always
 // they are those of the session before.
 func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
@@ -199,10 +204,24 @@ func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
 	if c.batch != nil && c.mask == mask {
 		return c.batch
 	}
-	c.mask = mask
+	b := c.more[mask]
+	if b == nil {
+		b = p.join(encoding, mask)
+		if c.more == nil && c.batch != nil { // the second combination of this pass
+			c.more = make(map[uint64]*poller.Batch)
+		}
+		if c.more != nil && len(c.more) < maxMasks {
+			c.more[mask] = b
+		}
+	}
+	c.mask, c.batch = mask, b
+	return b
+}
+
+// join builds the batch of a mask.
+func (p *pass) join(encoding uint8, mask uint64) *poller.Batch {
 	if bits.OnesCount64(mask) == 1 {
-		c.batch = p.current[bits.TrailingZeros64(mask)].d.batch(p.h.opt, encoding)
-		return c.batch
+		return p.current[bits.TrailingZeros64(mask)].d.batch(p.h.opt, encoding)
 	}
 	var frames [passMessages]*poller.Frame
 	n := 0
@@ -210,8 +229,7 @@ func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
 		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(p.h.opt, encoding)
 		n++
 	}
-	c.batch = poller.NewBatch(frames[:n]...)
-	return c.batch
+	return poller.NewBatch(frames[:n]...)
 }
 
 // finish gives back what the pass held.

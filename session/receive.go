@@ -15,8 +15,25 @@ const (
 	spareInbounds = 64
 )
 
-// readFrames decodes what a client has sent and returns how much of it.
-func (h *shard) readFrames(slot uint32, p []byte) (used int) {
+// readFrames decodes what a client has sent and returns how much of it. The
+// pongs it asks for go out together: a client that sends thousands of pings in
+// one read must not cost the shard thousands of sends.
+func (h *shard) readFrames(slot uint32, p []byte) int {
+	used := h.decode(slot, p)
+	h.sendPongs(slot)
+	return used
+}
+
+// sendPongs sends the pongs that were asked for, before anything that answers
+// what came after their pings.
+func (h *shard) sendPongs(slot uint32) {
+	if len(h.pongs) > 0 && h.rec(slot).state == stateOpen {
+		h.ps.SendControl(slot, h.pongs)
+	}
+	h.pongs = h.pongs[:0]
+}
+
+func (h *shard) decode(slot uint32, p []byte) (used int) {
 	limits := h.opt.Limits
 	if h.rec(slot).flags&flagEcho != 0 {
 		limits = Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
@@ -61,8 +78,7 @@ func (h *shard) event(slot uint32, rec *record, ev Event) bool {
 	case EventPing:
 		if rec.state == stateOpen {
 			h.counters.pings.Add(1)
-			h.buf = AppendFrame(h.buf[:0], ws.OpPong, ev.Payload)
-			h.ps.SendControl(slot, h.buf)
+			h.pongs = AppendFrame(h.pongs, ws.OpPong, ev.Payload)
 		}
 	case EventPong:
 		h.counters.pongs.Add(1)
@@ -101,6 +117,7 @@ func (h *shard) message(slot uint32, rec *record, ev Event) {
 }
 
 func (h *shard) echo(slot uint32, ev Event) {
+	h.sendPongs(slot)
 	op := ws.OpText
 	if ev.Kind == Binary {
 		op = ws.OpBinary

@@ -21,7 +21,7 @@ type record struct {
 	older    uint32 // the next older one
 	topics   uint32 // first membership + 1
 	count    uint16 // memberships
-	pending  uint16 // subscriptions of the bus that the upgrade waits for
+	pending  uint16 // subscriptions of the bus that the upgrade waits for; once open, sub commands not answered yet
 
 	openedAt uint32 // Unix seconds
 	pingedAt uint32 // tick, while flagPinged

@@ -236,13 +236,15 @@ func (r *rig) adopt(socketType int) (peer int, slot uint32) {
 	if err := r.loop.Adopt(0, poller.Socket{FD: pair[0]}); err != nil {
 		r.t.Fatal(err)
 	}
-	// The look comes by the same lane, and slots are given out lowest first.
-	r.on(0, func(h *shard) {
-		for s, ok := h.ps.Next(0); ok; s, ok = h.ps.Next(s + 1) {
-			if h.ps.FD(s) == pair[0] {
-				slot = s
+	eventually(r.t, "socket adopted", func() (found bool) {
+		r.on(0, func(h *shard) {
+			for s, ok := h.ps.Next(0); ok; s, ok = h.ps.Next(s + 1) {
+				if h.ps.FD(s) == pair[0] {
+					slot, found = s, true
+				}
 			}
-		}
+		})
+		return found
 	})
 	return pair[1], slot
 }

@@ -24,6 +24,7 @@ type Server struct {
 	// Shared by all shards.
 	sessions atomic.Int64 // entered in the tables
 	pending  atomic.Int64 // upgrades in progress
+	conns    atomic.Int64 // all connections, those that are ending included
 	speakers [maxEncodings]atomic.Int64
 	pushes   [ScopeSessions + 1]atomic.Uint64
 
@@ -72,13 +73,16 @@ func New(o Options) (*Server, error) {
 
 // Start has the server accept connections.
 func (s *Server) Start() error {
+	if err := s.loop.Start(); err != nil {
+		return err
+	}
 	if s.opt.Publish != nil {
 		for _, h := range s.shards {
 			s.helpers.Add(1)
 			go h.publisher()
 		}
 	}
-	return s.loop.Start()
+	return nil
 }
 
 // Addrs returns the addresses that are listened on.
@@ -122,22 +126,21 @@ func (s *Server) Look(sid string) (info Info, ok bool) {
 	if !mine {
 		return info, false
 	}
-	answer := make(chan bool, 1)
+	answer := make(chan Info, 1) // without an ID: there is no such session
 	look := func(h *shard) {
 		slot, live := h.ps.Lookup(n.id)
-		if live && h.rec(slot).flags&flagSession != 0 {
-			info = h.info(slot)
-			answer <- true
+		if !live || h.rec(slot).flags&flagSession == 0 {
+			answer <- Info{}
 			return
 		}
-		answer <- false
+		answer <- h.info(slot)
 	}
 	if !s.shards[n.shard].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: look}) {
 		return info, false
 	}
 	select {
-	case ok = <-answer:
-		return info, ok
+	case info = <-answer:
+		return info, info.ID != ""
 	case <-s.done:
 		return Info{}, false
 	}

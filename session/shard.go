@@ -17,6 +17,7 @@ type shard struct {
 
 	handshaker *Handshaker
 	buf        []byte // frames that are built for one session
+	pongs      []byte // that a read has asked for
 	inbounds   poller.Index[*Inbound]
 	spare      []*Inbound // released, to be used again
 	openings   poller.Index[*opening]
@@ -74,7 +75,16 @@ func (h *shard) OnOpen(slot uint32, state any) {
 	}
 	rec := h.rec(slot)
 	rec.flags = flagPending
-	if h.srv.pending.Add(1) > int64(h.opt.MaxPending) {
+	pending := h.srv.pending.Add(1)
+	if h.srv.conns.Add(1) > int64(h.opt.MaxSessions+h.opt.MaxPending) {
+		// Whoever is refused and does not go counts too: descriptors are what
+		// the limits guard.
+		h.counters.limit(limitSessions)
+		h.refuse(slot, Unavailable("this server has as many connections as it may", h.opt.RetryAfter))
+		h.ps.Close(slot)
+		return
+	}
+	if pending > int64(h.opt.MaxPending) {
 		h.counters.limit(limitPending)
 		h.refuse(slot, Unavailable("too many connections are being opened", h.opt.RetryAfter))
 		return
@@ -103,6 +113,10 @@ func (h *shard) OnTimer(slot uint32) {
 	case stateHead, stateAuth, stateJoin:
 		rec.reason = ReasonHandshakeTime
 		h.counters.limit(limitUpgradeTime)
+		if rec.state == stateJoin {
+			h.refuse(slot, Unavailable("the bus between the servers does not answer", h.opt.RetryAfter))
+			return
+		}
 		h.refuse(slot, &Refusal{Status: 408, Problem: "the upgrade took too long"})
 	case stateOpen:
 		h.heartbeat(slot, rec)
@@ -131,10 +145,22 @@ func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 	if ce := h.opt.Log.Check(zap.DebugLevel, "connection closed"); ce != nil {
 		ce.Write(zap.Stringer("reason", rec.reason), zap.Int("shard", h.index), zap.Error(err))
 	}
+	rec.state = stateDrain
 	h.leave(slot)
 	h.dropInbound(rec)
 	h.dropOpening(rec)
+	h.srv.conns.Add(-1)
 	h.counters.closed[rec.reason].Add(1)
+}
+
+// OnRefused implements poller.Refuser: a connection was lost on its way to
+// this shard.
+func (h *shard) OnRefused(state any) {
+	if o, ok := state.(*opening); ok {
+		h.srv.reuse(o)
+		h.srv.pending.Add(-1)
+		h.srv.conns.Add(-1)
+	}
 }
 
 // OnMail implements poller.Handler.

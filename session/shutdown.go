@@ -24,7 +24,8 @@ func (c *closingRun) run(h *shard) (more bool) {
 	for n := 1; c.left > 0; n++ {
 		slot, ok := h.ps.Next(c.cursor)
 		if !ok {
-			c.left = 0
+			// A socket may yet come from another shard to a slot behind us.
+			c.left, c.cursor = 0, 0
 			return false
 		}
 		c.cursor = slot + 1
@@ -46,23 +47,36 @@ func (c *closingRun) run(h *shard) (more bool) {
 // closeStep is how often a batch of sessions is ended at shutdown.
 const closeStep = 20 * time.Millisecond
 
+// StopAccepting closes the listeners; sessions go on. It may be called more
+// than once.
+func (s *Server) StopAccepting(ctx context.Context) error { return s.loop.StopAccepting(ctx) }
+
 // Shutdown stops accepting, ends every session with 1001 and an advised delay
 // for coming back, at most pace a second (0: as fast as it goes), waits until
 // their connections have ended, and stops the shards. What is left when ctx
 // ends is cut off; the error then says how many those were.
 func (s *Server) Shutdown(ctx context.Context, pace int) error {
-	if err := s.loop.StopAccepting(ctx); err != nil {
+	if err := s.StopAccepting(ctx); err != nil {
 		s.opt.Log.Warn("listeners not closed in time")
 	}
 	tick := time.NewTicker(closeStep)
 	defer tick.Stop()
-	each := 1 << 30
-	if pace > 0 {
-		each = max(1, pace*int(closeStep/time.Millisecond)/1000/len(s.shards))
-	}
+	start, given, first := time.Now(), 0, 0
 	for s.loop.Stats().Connections > 0 {
-		for _, h := range s.shards {
-			h.ps.Post(poller.LaneControl, poller.Mail{Kind: mailClose, Ptr: closeSome{each}})
+		due := 1 << 30 * len(s.shards)
+		if pace > 0 {
+			due = int(time.Since(start).Seconds()*float64(pace)) + 1 - given
+			given += due
+		}
+		first++ // of the shards whose share is one more, so that it is not always the same
+		for i := range s.shards {
+			share := due / len(s.shards)
+			if i < due%len(s.shards) {
+				share++
+			}
+			if share > 0 {
+				s.shards[(first+i)%len(s.shards)].ps.Post(poller.LaneControl, poller.Mail{Kind: mailClose, Ptr: closeSome{share}})
+			}
 		}
 		select {
 		case <-tick.C:

@@ -19,12 +19,13 @@ const (
 	limitBacklog
 	limitNodeBacklog
 	limitPubs
+	limitSubs
 	limitMemory
 	limitCount
 )
 
 var limitNames = [limitCount]string{"upgrade.max_pending", "max_connections", "upgrade.timeout", "session.max_topics",
-	"session.max_per_user", "session.max_message", "session.max_fragments", "backlog", "backlog.node_bytes", "publish_queue", "memory"}
+	"session.max_per_user", "session.max_message", "session.max_fragments", "backlog", "backlog.node_bytes", "publish_queue", "waiting_subs", "memory"}
 
 // counters are what a shard counts. Only the shard writes them.
 type counters struct {
@@ -53,7 +54,7 @@ const opCount = OpPing + 1
 var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping"}
 
 // Codes of command errors; what is none of them counts as the last.
-var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "unavailable"}
+var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "busy", "unavailable"}
 
 const errorCount = len(errorCodes)
 
@@ -67,7 +68,7 @@ func (c *counters) commandError(code string) {
 }
 
 // Statuses with which upgrades are answered.
-var outcomes = [...]int{101, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 503, 0}
+var outcomes = [...]int{101, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 503, 505, 0}
 
 const (
 	outcomeCount    = len(outcomes)

@@ -126,8 +126,13 @@ func (h *shard) register(slot uint32, o *opening) {
 	rec.encoding = o.encoding
 	rec.pass = h.pass.number // what is being sent was published before
 	rec.flags |= flagSession
-	h.srv.sessions.Add(1)
 	h.srv.speakers[o.encoding].Add(1)
+	if h.srv.sessions.Add(1) > int64(h.opt.MaxSessions) {
+		h.counters.limit(limitSessions)
+		h.srv.reuse(o)
+		h.refuse(slot, Unavailable("this server has as many sessions as it may", h.opt.RetryAfter))
+		return
+	}
 	if o.echo {
 		rec.flags |= flagEcho
 		h.ps.SetWide(slot)

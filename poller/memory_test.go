@@ -1,0 +1,202 @@
+package poller
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// adoptMany gives a shard n connections as fast as its mailbox takes them and
+// returns the peers' descriptors.
+func adoptMany(t *testing.T, r *rig, n int) (peers []int) {
+	t.Helper()
+	for range n {
+		ours, peer := socketPair(t)
+		eventually(t, "a place in the mailbox", func() bool { return r.Adopt(0, Socket{FD: ours}) == nil })
+		peers = append(peers, peer)
+	}
+	t.Cleanup(func() {
+		for _, fd := range peers {
+			unix.Close(fd)
+		}
+	})
+	eventually(t, "all adopted", func() bool { return r.Stats().Connections == n })
+	return peers
+}
+
+// Thousands of connections, each with unread bytes and a backlog, leave: what
+// they had goes back, in the slab and in the Go heap, while a few live on.
+func TestMemoryReturns(t *testing.T) {
+	const crowd, staying = 5000, 20
+	r := newRig(t, Options{Shards: 1, RecordSize: 256, Mailbox: 1 << 12}, func(h *echoHandler) { h.mail = runMail })
+	peers := adoptMany(t, r, crowd)
+	for _, fd := range peers {
+		if _, err := unix.Write(fd, []byte("no line yet")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tails := func() (n int) {
+		r.on(0, func(s *Shard) { n = s.tails.Len() })
+		return n
+	}
+	eventually(t, "tails", func() bool { return tails() == crowd })
+	shared := NewBatch(numbered(1, 20_000, 0))
+	r.on(0, func(s *Shard) {
+		for slot := range uint32(crowd) {
+			clear((*[256]byte)(s.Record(slot))[:])
+			(*[256]byte)(s.Record(slot))[255] = 1
+			if got := s.Send(slot, shared); got != Queued {
+				t.Fatalf("slot %d: result %d, want Queued", slot, got)
+			}
+		}
+	})
+	if st := r.Stats(); st.BacklogBytes != 20_000 || st.Backlogged != crowd {
+		t.Errorf("%d bytes for %d connections in the backlog, want 20000, %d", st.BacklogBytes, st.Backlogged, crowd)
+	}
+
+	residentNow := func() (n int) {
+		r.on(0, func(s *Shard) { n = s.slab.region.resident(t) })
+		return n
+	}
+	full := residentNow()
+	if full < crowd*256 {
+		t.Fatalf("%d bytes resident with %d connections", full, crowd)
+	}
+	for _, fd := range peers[staying:] {
+		unix.Shutdown(fd, unix.SHUT_RDWR)
+	}
+	eventually(t, "the crowd has left", func() bool { return r.Stats().Connections == staying })
+	r.Loop.Tick(1)
+	r.on(0, func(s *Shard) {})
+	eventually(t, "slab pages returned", func() bool {
+		r.Loop.Tick(1)
+		return residentNow() <= full/4
+	})
+	if n := r.Stats().SlabBytes; n > int64(full)/4 {
+		t.Errorf("SlabBytes is %d, was at least %d", n, full)
+	}
+	r.on(0, func(s *Shard) {
+		if s.tails.Len() != staying || s.queues.Len() != staying {
+			t.Errorf("%d tails, %d queues; want %d", s.tails.Len(), s.queues.Len(), staying)
+		}
+		for what, n := range map[string]int{
+			"places for tails": cap(s.tails.items), "places for queues": cap(s.queues.items),
+			"free tails": len(s.freeTails), "free queues": len(s.freeQueues),
+			"the dead": cap(s.dead), "the resumed": cap(s.resumed),
+		} {
+			if n > 2*indexKeep {
+				t.Errorf("%s: %d kept for %d connections", what, n, staying)
+			}
+		}
+	})
+	if n := r.Stats().BacklogBytes; n != 20_000 {
+		t.Errorf("%d bytes of backlog while some wait for the frame", n)
+	}
+	for _, fd := range peers[:staying] {
+		unix.Shutdown(fd, unix.SHUT_RDWR)
+	}
+	eventually(t, "nobody", func() bool { return r.Stats().Connections == 0 })
+	if st := r.Stats(); st.BacklogBytes != 0 || st.Backlogged != 0 {
+		t.Errorf("%d bytes, %d connections in the backlog of nobody", st.BacklogBytes, st.Backlogged)
+	}
+	// And they can all come back.
+	peers = adoptMany(t, r, 200)
+	c := fileConn(t, mustDup(t, peers[199]))
+	ask(t, c, "hello")
+}
+
+func mustDup(t *testing.T, fd int) int {
+	t.Helper()
+	d, err := unix.Dup(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// After a stall (a stopped process, a stopped machine) whatever has arrived
+// meanwhile is read before any timer is looked at, though it takes more
+// batches of events than a turn usually does.
+func TestStallReadsBeforeTimers(t *testing.T) {
+	const conns = 2000
+	var data, early int
+	r := newRig(t, Options{Shards: 1, Chunk: time.Minute}, func(h *echoHandler) {
+		h.mail = runMail
+		h.data = func(_ *Shard, _ uint32, p []byte) int { data++; return len(p) }
+	})
+	peers := adoptMany(t, r, conns)
+	h := r.handlers[0]
+	h.timers = make(chan uint32, conns)
+	r.on(0, func(s *Shard) {
+		for slot := range uint32(conns) {
+			s.SetTimer(slot, s.Now()+1)
+		}
+	})
+	h.work = func(s *Shard) bool {
+		if len(h.timers) > 0 && data < conns {
+			early++
+		}
+		return false
+	}
+	release := r.block(0)
+	for _, fd := range peers {
+		if _, err := unix.Write(fd, []byte("I live")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Loop.Tick(60)
+	release()
+	eventually(t, "all timers", func() bool { return len(h.timers) == conns })
+	r.on(0, func(s *Shard) {
+		if data != conns || early != 0 {
+			t.Errorf("%d of %d were read, timers came early %d times", data, conns, early)
+		}
+		for slot := range uint32(conns) {
+			if s.LastRead(slot)+1 != s.Now() {
+				t.Fatalf("slot %d was read at %d, the clock is %d", slot, s.LastRead(slot), s.Now())
+			}
+		}
+	})
+	if st := r.Stats(); st.Stalls != 1 || st.StalledTicks != 59 {
+		t.Errorf("%d stalls of %d ticks", st.Stalls, st.StalledTicks)
+	}
+}
+
+// A peer that never stops sending cannot make a stall last for ever.
+func TestStallUnderFlood(t *testing.T) {
+	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) {
+		h.mail = runMail
+		h.data = func(_ *Shard, _ uint32, p []byte) int { return len(p) }
+	})
+	stop := make(chan struct{})
+	done := make(chan struct{}, 2)
+	for range 2 {
+		c := r.dial()
+		go func(c net.Conn) {
+			defer func() { done <- struct{}{} }()
+			junk := make([]byte, 1<<20)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if _, err := c.Write(junk); err != nil {
+						return
+					}
+				}
+			}
+		}(c)
+	}
+	eventually(t, "a flood", func() bool { return r.Stats().ReadBytes > 1<<20 })
+	for range 5 {
+		ticks := r.handlers[0].ticks.Load()
+		r.Loop.Tick(60)
+		eventually(t, "a tick", func() bool { return r.handlers[0].ticks.Load() > ticks })
+		r.on(0, func(*Shard) {})
+	}
+	close(stop)
+	<-done
+	<-done
+}

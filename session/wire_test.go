@@ -1,0 +1,122 @@
+package session
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// wire is a client that shows every frame and sends what it is told, right or
+// wrong. Its errors are returned, so any goroutine may use it.
+type wire struct {
+	*net.TCPConn
+	br *bufio.Reader
+}
+
+// request is the head that asks for path, "" of a subprotocol for none.
+func request(path, subprotocol string) []byte {
+	head := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n", path)
+	if subprotocol != "" {
+		head = fmt.Appendf(head, "Sec-WebSocket-Protocol: %s\r\n", subprotocol)
+	}
+	return append(head, "\r\n"...)
+}
+
+// connect only connects.
+func (r *rig) connect() (*wire, error) {
+	c, err := net.Dial("tcp", r.Addrs()[0].String())
+	if err != nil {
+		return nil, err
+	}
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	return &wire{c.(*net.TCPConn), bufio.NewReader(c)}, nil
+}
+
+// wire connects and upgrades.
+func (r *rig) wire(path, subprotocol string) (*wire, error) {
+	w, err := r.connect()
+	if err != nil {
+		return nil, err
+	}
+	w.Write(request(path, subprotocol))
+	if status, err := w.answer(); err != nil || status != 101 {
+		w.Close()
+		return nil, fmt.Errorf("%s: %d, %v", path, status, err)
+	}
+	return w, nil
+}
+
+// mustWire is wire for the test's own goroutine.
+func (r *rig) mustWire(path, subprotocol string) *wire {
+	r.t.Helper()
+	w, err := r.wire(path, subprotocol)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { w.Close() })
+	return w
+}
+
+// answer reads the response to the upgrade.
+func (w *wire) answer() (status int, err error) {
+	resp, err := http.ReadResponse(w.br, nil)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, nil
+}
+
+// frame reads the next frame.
+func (w *wire) frame() (op ws.OpCode, payload []byte, err error) {
+	f, err := ws.ReadFrame(w.br)
+	return f.Header.OpCode, f.Payload, err
+}
+
+// masked returns a client's frame.
+func masked(op ws.OpCode, fin bool, payload []byte) []byte {
+	return ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(op, fin, payload)))
+}
+
+func (w *wire) send(op ws.OpCode, payload []byte) error {
+	_, err := w.Write(masked(op, true, payload))
+	return err
+}
+
+// end reads up to a close frame, then up to the end of the connection, which
+// must come without an error (a reset would be one). Code 1005 stands for a
+// close frame without a code.
+func (w *wire) end() (texts []string, code uint16, reason string, err error) {
+	for {
+		op, payload, err := w.frame()
+		if err != nil {
+			return texts, 0, "", fmt.Errorf("before a close frame: %w", err)
+		}
+		switch op {
+		case ws.OpText, ws.OpBinary:
+			texts = append(texts, string(payload))
+		case ws.OpClose:
+			if code = CloseNoStatus; len(payload) >= 2 {
+				code, reason = binary.BigEndian.Uint16(payload), string(payload[2:])
+			}
+			return texts, code, reason, nil
+		}
+	}
+}
+
+// ended reads to the end of the connection, and fails unless nothing comes and
+// it is a regular end.
+func (w *wire) ended(t *testing.T) {
+	t.Helper()
+	if p, err := w.br.ReadByte(); err == nil {
+		t.Errorf("byte %#x after the close frame", p)
+	} else if err.Error() != "EOF" {
+		t.Errorf("after the close frame: %v", err)
+	}
+}
