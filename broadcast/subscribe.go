@@ -18,7 +18,7 @@ const (
 // run is the one goroutine that subscribes and unsubscribes.
 func (i *interest) run() {
 	defer i.bus.wg.Done()
-	ticks, stop := i.bus.opt.clock.tick(min(interestTick, i.bus.opt.Linger))
+	ticks, stop := i.bus.opt.clock.tick(interestTick)
 	defer stop()
 	repeat := time.NewTimer(time.Hour)
 	defer repeat.Stop()

@@ -58,8 +58,11 @@ func (m machine) resolve(c *config.Config) {
 	if c.GOMAXPROCS == 0 {
 		c.GOMAXPROCS = max(m.cores, c.Shards+2)
 	}
+	// Upgrades in progress take descriptors too, and sessions and the API are
+	// to have theirs however many strangers knock.
+	c.Upgrade.MaxPending = min(c.Upgrade.MaxPending, max(1, m.descriptors/32))
 	if c.MaxConnections == 0 {
-		c.MaxConnections = max(1, m.descriptors-m.reserve(c))
+		c.MaxConnections = max(1, m.descriptors-m.reserve(c)-c.Upgrade.MaxPending)
 	}
 }
 

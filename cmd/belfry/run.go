@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,6 +26,7 @@ type belfry struct {
 	sessions *session.Server
 	api      *push.Server
 	started  time.Time
+	stopping atomic.Bool // the node is shutting down
 }
 
 // run starts a node with resolved settings and returns when ctx is done and
@@ -85,16 +88,25 @@ func (n *belfry) abandon() error {
 	return errors.Join(errs...)
 }
 
-// shutdown ends the node within shutdown.grace: the API says that it is not
-// ready and takes no more pushes, what was accepted goes out to the other
-// nodes, and the sessions are closed at the set pace.
+// shutdown ends the node within shutdown.grace. First it says that it is not
+// ready and takes no more clients; then no more pushes, and those accepted go
+// out to the other nodes; then the sessions are closed at the set pace. The API
+// goes last, so that /readyz and /metrics tell what happens.
 func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	grace := n.cfg.Shutdown.Grace
 	n.log.Info("shutting down", zap.Duration("grace", grace), zap.Int64("sessions", n.sessions.Stats().Sessions))
 	deadline := time.Now().Add(grace)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	stopServing()
+	// Whatever hangs, an orchestrator waits no longer than it was told to.
+	defer time.AfterFunc(grace+deadlineSlack, func() {
+		n.log.Error("shutdown.grace is over: ending at once")
+		os.Exit(exitFailed)
+	}).Stop()
+	n.stopping.Store(true)
+	if err := n.sessions.StopAccepting(ctx); err != nil {
+		n.log.Warn("listeners not closed in time", zap.Error(err))
+	}
 	var errs []error
 	// NATS may be away for longer than the grace; the sessions need their part
 	// of it.
@@ -109,10 +121,14 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	} else if err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, n.bus.Close(), <-served)
+	stopServing()
+	errs = append(errs, <-served, n.bus.Close())
 	n.log.Info("stopped")
 	return errors.Join(errs...)
 }
+
+// deadlineSlack is how long after shutdown.grace the process is ended by force.
+const deadlineSlack = time.Second
 
 // drainShare is the part of shutdown.grace in which the outbox may empty: a
 // third.

@@ -61,7 +61,7 @@ func warn(cfg *config.Config, unknown []string, here machine, log *zap.Logger) {
 	if cfg.Dev {
 		log.Warn("development mode: user ids and topics are accepted without proof")
 	}
-	if most := here.descriptors - here.reserve(cfg); cfg.MaxConnections > most {
+	if most := here.descriptors - here.reserve(cfg) - cfg.Upgrade.MaxPending; cfg.MaxConnections > most {
 		log.Warn("max_connections is more than the descriptor limit allows",
 			zap.Int("max_connections", cfg.MaxConnections), zap.Int("descriptors", here.descriptors), zap.Int("possible", most))
 	}

@@ -189,6 +189,9 @@ func (n *belfry) newAPI() (*push.Server, error) {
 
 // ready returns why this node should get no traffic.
 func (n *belfry) ready() (reasons []string) {
+	if n.stopping.Load() {
+		reasons = append(reasons, "shutting down")
+	}
 	if err := n.bus.Ready(); err != nil {
 		reasons = append(reasons, err.Error())
 	}
