@@ -20,7 +20,7 @@ func checkOrigin(pattern string) error {
 	}
 	scheme, host, _ := strings.Cut(pattern, "://")
 	host, port := splitOrigin(host)
-	if scheme == "" || host == "" || strings.ContainsAny(host, "/?#@,") {
+	if !schemeForm(strings.ToLower(scheme)) || host == "" || strings.ContainsAny(host, "/?#@,") {
 		return refused
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); port != "" && port != "*" && (err != nil || n == 0 || len(port) > 5) {
@@ -30,6 +30,11 @@ func checkOrigin(pattern string) error {
 		return refused
 	}
 	return nil
+}
+
+// schemeForm says whether text can be a scheme (RFC 3986 §3.1).
+func schemeForm(text string) bool {
+	return text != "" && text[0] >= 'a' && text[0] <= 'z' && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
 // splitOrigin splits host[:port]; IPv6 addresses keep their brackets.

@@ -65,7 +65,7 @@ func compileOrigin(pattern string) (rule originRule, problem string) {
 	}
 	lower := strings.ToLower(pattern)
 	parts, ok := parseOrigin([]byte(lower))
-	if !ok {
+	if !ok || !schemeForm(string(parts.scheme)) {
 		return rule, "is not scheme://host or scheme://host:port"
 	}
 	rule = originRule{scheme: string(parts.scheme), host: string(parts.host), port: anyPort}
@@ -87,6 +87,12 @@ func compileOrigin(pattern string) (rule originRule, problem string) {
 		return rule, "has more than a scheme, a host and a port"
 	}
 	return rule, ""
+}
+
+// schemeForm says whether s, in lower case, can be a scheme (RFC 3986 §3.1); a
+// pattern with another one would never match.
+func schemeForm(s string) bool {
+	return s[0] >= 'a' && s[0] <= 'z' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
 // Allow says whether a page of the given origin may connect to host, the value

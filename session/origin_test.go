@@ -92,7 +92,7 @@ func TestOriginPatternErrors(t *testing.T) {
 		"", "example.com", "https://", "https:///x", "https://example.com/", "https://example.com/path", "https://a b",
 		"https://*", "https://*.", "https://*example.com", "https://a.*.com", "https://*.*.com", "https://example.com:0",
 		"https://example.com:70000", "https://example.com:x", "https://user@example.com", "https://bücher.example", "https://a,b",
-		"https://example.com?x", "*.example.com",
+		"https://example.com?x", "*.example.com", "*://example.com", "1a://example.com",
 	} {
 		_, err := CompileOrigins([]string{"https://fine.example.com", pattern})
 		var field *FieldError
