@@ -55,6 +55,6 @@ func (x *Index[T]) Drop(i uint32) {
 		x.items = x.items[:last+1]
 	}
 	if room := cap(x.items); room > indexKeep && len(x.items) < room/4 {
-		x.items = append(make([]T, 0, max(indexKeep, room/2)), x.items...)
+		x.items = append(make([]T, 0, max(indexKeep, 2*len(x.items))), x.items...)
 	}
 }

@@ -141,12 +141,12 @@ func TestStallReadsBeforeTimers(t *testing.T) {
 		return false
 	}
 	release := r.block(0)
+	r.Loop.Tick(60) // first, so that its event is before all others
 	for _, fd := range peers {
 		if _, err := unix.Write(fd, []byte("I live")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r.Loop.Tick(60)
 	release()
 	eventually(t, "all timers", func() bool { return len(h.timers) == conns })
 	r.on(0, func(s *Shard) {
