@@ -48,7 +48,8 @@ func TestMemoryReturns(t *testing.T) {
 			clear((*[256]byte)(s.Record(slot))[:])
 			(*[256]byte)(s.Record(slot))[255] = 1
 			if got := s.Send(slot, shared); got != Queued {
-				t.Fatalf("slot %d: result %d, want Queued", slot, got)
+				t.Errorf("slot %d: result %d, want Queued", slot, got)
+				return
 			}
 		}
 	})
@@ -155,7 +156,8 @@ func TestStallReadsBeforeTimers(t *testing.T) {
 		}
 		for slot := range uint32(conns) {
 			if s.LastRead(slot)+1 != s.Now() {
-				t.Fatalf("slot %d was read at %d, the clock is %d", slot, s.LastRead(slot), s.Now())
+				t.Errorf("slot %d was read at %d, the clock is %d", slot, s.LastRead(slot), s.Now())
+				return
 			}
 		}
 	})
