@@ -27,7 +27,6 @@ const (
 	ReasonSlow                        // the connection's backlog passed its bound
 	ReasonNodeBacklog                 // the node's backlog passed its bound
 	ReasonReplaced                    // the user has too many sessions
-	ReasonNoMemory                    // a table of this node is full
 	reasonCount
 )
 
@@ -51,7 +50,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonPolicy:        {"policy", 1008, "client messages are not accepted here", false},
 	ReasonTooBig:        {"too_big", 1009, "message too big", false},
 	ReasonFragments:     {"fragments", 1009, "too many fragments", false},
-	ReasonInternal:      {"internal", 1011, "internal error", true},
+	ReasonInternal:      {"internal", 0, "", true},
 	ReasonPongTimeout:   {"pong_timeout", 4000, "ping not answered in time", true},
 	ReasonIdleRead:      {"idle_read", 4001, "nothing received for too long", true},
 	ReasonIdleWrite:     {"idle_write", 4002, "nothing sent for too long", true},
@@ -59,7 +58,6 @@ var reasonInfo = [reasonCount]struct {
 	ReasonSlow:          {"slow_consumer", 4004, "too slow to read", true},
 	ReasonNodeBacklog:   {"node_backlog", 4005, "server backlog is full", true},
 	ReasonReplaced:      {"user_sessions", 4006, "too many sessions of this user", false},
-	ReasonNoMemory:      {"no_capacity", 1013, "try again later", true},
 }
 
 // Reasons returns every reason a session can end with, in the registry's order.

@@ -15,9 +15,9 @@ func TestResolve(t *testing.T) {
 		node                   string
 		shards, procs, maximum int
 	}{
-		{"all by itself", machine{2, 20000, "edge.a", "beef"}, nil, "edge.a-beef", 2, 4, 20000 - 1024 - 2*9},
-		{"many cores", machine{64, 1 << 20, "h", "0000"}, nil, "h-0000", 64, 66, 1<<20 - 1024 - 64*9},
-		{"more cores than shards", machine{8, 20000, "h", "0000"}, func(c *config.Config) { c.Shards = 2 }, "h-0000", 2, 8, 20000 - 1024 - 2*9},
+		{"all by itself", machine{2, 20000, "edge.a", "beef"}, nil, "edge.a-beef", 2, 4, 20000 - 1024 - 2*9 - 20000/32},
+		{"many cores", machine{64, 1 << 20, "h", "0000"}, nil, "h-0000", 64, 66, 1<<20 - 1024 - 64*9 - 16384},
+		{"more cores than shards", machine{8, 20000, "h", "0000"}, func(c *config.Config) { c.Shards = 2 }, "h-0000", 2, 8, 20000 - 1024 - 2*9 - 20000/32},
 		{"ports", machine{2, 20000, "h", "0000"}, func(c *config.Config) { c.Listen = []string{":9000-9019"} }, "h-0000", 2, 4, 20000 - 1024 - 2*28 - 20000/32},
 		{"few descriptors", machine{2, 1024, "h", "0000"}, nil, "h-0000", 2, 4, 736},
 		{"told", machine{2, 1024, "h", "0000"}, func(c *config.Config) {

@@ -182,7 +182,7 @@ func (n *belfry) newAPI() (*push.Server, error) {
 			WriteTimeout:      c.API.WriteTimeout,
 			IdleTimeout:       c.API.IdleTimeout,
 			BatchIdleTimeout:  c.API.BatchIdleTimeout,
-			ShutdownTimeout:   c.Shutdown.Grace / 2,
+			ShutdownTimeout:   deadlineSlack / 2, // the API goes last, and takes no pushes any more
 		},
 	})
 }

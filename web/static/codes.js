@@ -6,8 +6,6 @@ const codes = {
   1007: { back: false, words: "The server saw text that is not UTF-8." },
   1008: { back: false, words: "The server does not accept messages from this client." },
   1009: { back: false, words: "A message was too big for the server." },
-  1011: { back: true, words: "The server had an internal error." },
-  1013: { back: true, words: "The server has no room at the moment." },
   4000: { back: true, words: "The server's ping was not answered in time." },
   4001: { back: true, words: "The server received nothing for too long." },
   4002: { back: true, words: "The server had nothing to send for too long." },

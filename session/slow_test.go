@@ -1,0 +1,272 @@
+package session
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"belfry/poller"
+)
+
+// slowWire is a client with a small receive buffer, so that not reading shows
+// soon.
+func (r *rig) slowWire(path, subprotocol string) *wire {
+	r.t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
+	}}
+	c, err := d.Dial("tcp", r.Addrs()[0].String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	w := &wire{c.(*net.TCPConn), bufio.NewReader(c)}
+	w.Write(request(path, subprotocol))
+	if status, err := w.answer(); err != nil || status != 101 {
+		r.t.Fatal(status, err)
+	}
+	return w
+}
+
+// crowd are clients that read all that comes and look that it is numbered.
+type crowd struct {
+	r       *rig
+	n       int
+	sent    int
+	got     atomic.Int64
+	readers sync.WaitGroup
+}
+
+func (r *rig) crowd(n int, path string) *crowd {
+	c := &crowd{r: r, n: n}
+	for range n {
+		w := r.mustWire(path, "")
+		c.readers.Go(func() {
+			for want := 1; ; want++ {
+				op, p, err := w.frame()
+				if err != nil || op == ws.OpClose {
+					return // the end of the test, or what got shows
+				}
+				if got := number(string(p)); got != want {
+					r.t.Errorf("message %d, want %d", got, want)
+					return
+				}
+				c.got.Add(1)
+			}
+		})
+	}
+	r.t.Cleanup(c.readers.Wait) // before that, by their own cleanups, the wires are closed
+	return c
+}
+
+// number returns what a message of numbered says.
+func number(text string) (n int) {
+	fmt.Sscan(strings.TrimLeft(text[:min(8, len(text))], "0"), &n)
+	return n
+}
+
+// numbered makes a message of 4 KiB.
+func numbered(n int) []byte {
+	return fmt.Appendf(nil, "%08d%s", n, strings.Repeat("x", 4<<10-8))
+}
+
+// push sends the next message, when all of the crowd have those up to the
+// eighth before it.
+func (c *crowd) push(t Target) {
+	c.r.t.Helper()
+	eventually(c.r.t, "all receive", func() bool { return c.got.Load() >= int64(c.n)*int64(c.sent-8) })
+	c.sent++
+	if err := c.r.Deliver(&Message{Target: t, Payload: numbered(c.sent)}); err != nil {
+		c.r.t.Fatal(err)
+	}
+}
+
+// done looks that the crowd has got everything.
+func (c *crowd) done() {
+	c.r.t.Helper()
+	eventually(c.r.t, "all received all", func() bool { return c.got.Load() == int64(c.n)*int64(c.sent) })
+}
+
+// One client in a hundred stops reading. The others get everything, what waits
+// is bounded, and those that stopped find whole frames and 4004 when they read.
+func TestSlowDisconnect(t *testing.T) {
+	bound := poller.Bounds{Frames: 64, Bytes: 256 << 10}
+	r := newRig(t, Options{Poller: poller.Options{Backlog: bound}})
+	c := r.crowd(297, "/ws")
+	slow := []*wire{r.slowWire("/ws", ""), r.slowWire("/ws", "belfry.v1"), r.slowWire("/ws", "")}
+	for r.Stats().Slow < 3 && c.sent < 3000 {
+		c.push(ToAll())
+		if n := r.loop.Stats().BacklogBytes; n > int64(3*bound.Bytes) {
+			t.Fatalf("%d bytes wait", n)
+		}
+	}
+	for range 20 {
+		c.push(ToAll())
+	}
+	c.done()
+	st := r.Stats()
+	if st.Slow != 3 || st.Sessions != 297 || st.Limits["backlog"] != 3 || st.Poller.Overflows != 3 {
+		t.Errorf("%d slow, %d sessions left, limits %v, %d overflows", st.Slow, st.Sessions, st.Limits, st.Poller.Overflows)
+	}
+	for i, w := range slow {
+		texts, code, reason, err := w.end()
+		if err != nil || code != 4004 || reason != "too slow to read" {
+			t.Errorf("slow %d: %d %q %v", i, code, reason, err)
+		}
+		if i == 1 { // belfry.v1: hello and bye around the messages
+			if bye := texts[len(texts)-1]; !strings.Contains(bye, `"type":"bye","code":4004,"reason":"slow_consumer","reconnect":true`) {
+				t.Errorf("bye: %s", bye)
+			}
+			continue
+		}
+		for n, text := range texts {
+			if len(text) != 4<<10 || number(text) != n+1 {
+				t.Fatalf("slow %d: message %d is %.20q, %d bytes", i, n+1, text, len(text))
+			}
+		}
+		w.send(ws.OpClose, []byte{0x0f, 0xa4})
+		w.ended(t)
+	}
+	slow[1].Close()
+	eventually(t, "slow ones counted", func() bool { return r.Stats().Closed["slow_consumer"] == 3 })
+	if n := r.loop.Stats(); n.BacklogBytes != 0 || n.Backlogged != 0 {
+		t.Errorf("%d bytes in %d backlogs", n.BacklogBytes, n.Backlogged)
+	}
+}
+
+// With drop-oldest a client that stopped misses some and gets the newest; its
+// pings are answered ahead of what waits.
+func TestSlowDropOldest(t *testing.T) {
+	r := newRig(t, Options{Poller: poller.Options{Policy: poller.DropOldest, Backlog: poller.Bounds{Frames: 32}}})
+	c := r.crowd(20, "/ws")
+	w := r.slowWire("/ws", "")
+	for r.loop.Stats().DroppedOldest < 50 && c.sent < 3000 {
+		c.push(ToAll())
+		if n := r.loop.Stats().BacklogBytes; n > 34*(4<<10+4) {
+			t.Fatalf("%d bytes wait", n)
+		}
+	}
+	c.done()
+	w.send(ws.OpPing, []byte("still there"))
+	eventually(t, "ping", func() bool { return r.Stats().PingsIn == 1 })
+	dropped := int(r.loop.Stats().DroppedOldest)
+	last, count, pong := 0, 0, 0
+	for last != c.sent {
+		op, p, err := w.frame()
+		if err != nil {
+			t.Fatalf("%v after message %d of %d", err, last, c.sent)
+		}
+		if op == ws.OpPong && string(p) == "still there" {
+			pong = count
+			continue
+		}
+		if n := number(string(p)); n <= last || len(p) != 4<<10 {
+			t.Fatalf("message %d after %d, %d bytes", n, last, len(p))
+		}
+		last = number(string(p))
+		count++
+	}
+	if dropped < 50 || count+dropped != c.sent {
+		t.Errorf("%d sent, %d dropped, %d arrived", c.sent, dropped, count)
+	}
+	if pong == 0 || count-pong < 31 { // all that waited but the one that was partly sent
+		t.Errorf("the pong came after %d of %d messages", pong, count)
+	}
+	if st := r.Stats(); st.Slow != 0 || st.Sessions != 21 {
+		t.Errorf("%d slow, %d sessions", st.Slow, st.Sessions)
+	}
+}
+
+// With latest-only one message of each key waits: the newest.
+func TestSlowLatestOnly(t *testing.T) {
+	r := newRig(t, Options{Poller: poller.Options{Shards: 1, Policy: poller.LatestOnly}})
+	w := r.slowWire("/ws?topic=t&uid=u", "")
+	// Two keys, and two targets that are keys themselves.
+	streams := []Message{{Target: ToAll(), Key: "a"}, {Target: ToTopics("t"), Key: "b"}, {Target: ToTopics("t")}, {Target: ToUsers("u")}}
+	sent := 0
+	for r.loop.Stats().DroppedLatest < 60 && sent < 3000 {
+		for _, m := range streams {
+			sent++
+			m.Payload = numbered(sent)
+			if err := r.Deliver(&m); err != nil {
+				t.Fatal(err)
+			}
+			r.passed() // they go by different lanes
+		}
+	}
+	r.each(func(h *shard) {
+		for slot, ok := h.ps.Next(0); ok; slot, ok = h.ps.Next(slot + 1) {
+			if frames, _ := h.ps.Backlog(slot); frames > len(streams)+1 {
+				t.Errorf("%d frames wait", frames)
+			}
+		}
+	})
+	dropped := int(r.loop.Stats().DroppedLatest)
+	var got []int
+	for len(got) == 0 || got[len(got)-1] != sent {
+		_, p, err := w.frame()
+		if err != nil || len(p) != 4<<10 {
+			t.Fatalf("%v, %d bytes", err, len(p))
+		}
+		got = append(got, number(string(p)))
+	}
+	for i, n := range got[len(got)-len(streams):] {
+		if n != sent-len(streams)+1+i {
+			t.Errorf("the last messages are %v of %d", got[len(got)-len(streams):], sent)
+			break
+		}
+	}
+	if dropped < 60 || len(got)+dropped != sent {
+		t.Errorf("%d sent, %d dropped, %d arrived", sent, dropped, len(got))
+	}
+}
+
+// When the node as a whole has too much waiting, those for whom more would
+// wait go with 4005.
+func TestSlowNodeBacklog(t *testing.T) {
+	const budget = 128 << 10
+	r := newRig(t, Options{Poller: poller.Options{NodeBytes: budget, Backlog: poller.Bounds{Frames: 1 << 16, Bytes: 64 << 20}}})
+	c := r.crowd(10, "/ws?topic=t")
+	var slow []*wire
+	for i := range 4 {
+		slow = append(slow, r.slowWire(fmt.Sprintf("/ws?uid=u%d", i), ""))
+	}
+	for n := 1; r.Stats().Slow < 4 && n < 3000; n++ {
+		for i := range slow { // apart, so that they share no frames
+			if err := r.Deliver(&Message{Target: ToUsers(fmt.Sprint("u", i)), Payload: numbered(n)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.push(ToTopics("t"))
+		if n := r.loop.Stats().BacklogBytes; n > budget+1<<10 { // close frames come on top
+			t.Fatalf("%d bytes wait", n)
+		}
+	}
+	c.done()
+	for i, w := range slow {
+		texts, code, _, err := w.end()
+		if err != nil || code != 4005 {
+			t.Errorf("slow %d: %d %v", i, code, err)
+		}
+		for n, text := range texts {
+			if len(text) != 4<<10 || number(text) != n+1 {
+				t.Fatalf("slow %d: message %d is %.20q, %d bytes", i, n+1, text, len(text))
+			}
+		}
+		w.Close()
+	}
+	eventually(t, "counted", func() bool { return r.Stats().Closed["node_backlog"] == 4 })
+	if st := r.Stats(); st.Limits["backlog.node_bytes"] != 4 || st.Sessions != 10 {
+		t.Errorf("limits %v, %d sessions", st.Limits, st.Sessions)
+	}
+}
