@@ -129,18 +129,19 @@ func TestStallReadsBeforeTimers(t *testing.T) {
 	})
 	peers := adoptMany(t, r, conns)
 	h := r.handlers[0]
-	h.timers = make(chan uint32, conns)
+	timers := make(chan uint32, conns)
 	r.on(0, func(s *Shard) {
 		for slot := range uint32(conns) {
 			s.SetTimer(slot, s.Now()+1)
 		}
-	})
-	h.work = func(s *Shard) bool {
-		if len(h.timers) > 0 && data < conns {
-			early++
+		h.timers = timers
+		h.work = func(s *Shard) bool {
+			if len(timers) > 0 && data < conns {
+				early++
+			}
+			return false
 		}
-		return false
-	}
+	})
 	release := r.block(0)
 	r.Loop.Tick(60) // first, so that its event is before all others
 	for _, fd := range peers {
@@ -149,7 +150,7 @@ func TestStallReadsBeforeTimers(t *testing.T) {
 		}
 	}
 	release()
-	eventually(t, "all timers", func() bool { return len(h.timers) == conns })
+	eventually(t, "all timers", func() bool { return len(timers) == conns })
 	r.on(0, func(s *Shard) {
 		if data != conns || early != 0 {
 			t.Errorf("%d of %d were read, timers came early %d times", data, conns, early)
