@@ -49,6 +49,7 @@ type crowd struct {
 
 func (r *rig) crowd(n int, path string) *crowd {
 	c := &crowd{r: r, n: n}
+	r.t.Cleanup(c.readers.Wait) // the last of the cleanups: the wires are closed
 	for range n {
 		w := r.mustWire(path, "")
 		c.readers.Go(func() {
@@ -65,7 +66,6 @@ func (r *rig) crowd(n int, path string) *crowd {
 			}
 		})
 	}
-	r.t.Cleanup(c.readers.Wait) // before that, by their own cleanups, the wires are closed
 	return c
 }
 
@@ -137,7 +137,9 @@ func TestSlowDisconnect(t *testing.T) {
 		w.send(ws.OpClose, []byte{0x0f, 0xa4})
 		w.ended(t)
 	}
-	slow[1].Close()
+	for _, w := range slow {
+		w.Close()
+	}
 	eventually(t, "slow ones counted", func() bool { return r.Stats().Closed["slow_consumer"] == 3 })
 	if n := r.loop.Stats(); n.BacklogBytes != 0 || n.Backlogged != 0 {
 		t.Errorf("%d bytes in %d backlogs", n.BacklogBytes, n.Backlogged)
