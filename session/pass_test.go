@@ -13,7 +13,7 @@ import (
 )
 
 func onePair(t *testing.T) *rig {
-	return newRig(t, Options{Poller: poller.Options{Shards: 1}})
+	return newRig(t, Options{Poller: onePoller()})
 }
 
 // A pass stands at every place of a topic's members when one or two of them,

@@ -248,3 +248,6 @@ func (r *rig) adopt(socketType int) (peer int, slot uint32) {
 	})
 	return pair[1], slot
 }
+
+// onePoller are options of a reactor with one shard.
+func onePoller() poller.Options { return poller.Options{Shards: 1} }

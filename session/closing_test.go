@@ -1,0 +1,198 @@
+package session
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+func closePayload(code uint16, reason string) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, code), reason...)
+}
+
+// closedOnce looks that exactly one connection has ended, for that reason.
+func (r *rig) closedOnce(t *testing.T, reason string) {
+	t.Helper()
+	eventually(t, "connection over", func() bool { return r.loop.Stats().Connections == 0 })
+	for label, n := range r.Stats().Closed {
+		if want := label == reason; (n == 1) != want || n > 1 {
+			t.Errorf("closed for %s: %d, and the reason was %s", label, n, reason)
+		}
+	}
+}
+
+// The client closes: the server gives back its code and ends the connection.
+func TestCloseByClient(t *testing.T) {
+	for name, c := range map[string]struct {
+		payload []byte
+		code    uint16
+	}{
+		"normal":           {closePayload(1000, "bye"), 1000},
+		"going away":       {closePayload(1001, ""), 1001},
+		"no code":          {nil, CloseNoStatus},
+		"registered later": {closePayload(1014, ""), 1014},
+		"library":          {closePayload(3000, "é"), 3000},
+		"private":          {closePayload(4999, strings.Repeat("x", 123)), 4999},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Options{})
+			w := r.mustWire("/ws?uid=u&topic=t", "")
+			frame := masked(ws.OpClose, true, c.payload)
+			for i := range frame { // however it comes
+				w.Write(frame[i : i+1])
+			}
+			w.send(ws.OpText, []byte("ignored, as all behind a close frame"))
+			texts, code, reason, err := w.end()
+			if err != nil || code != c.code || reason != "" || len(texts) > 0 {
+				t.Errorf("%d %q %q %v", code, reason, texts, err)
+			}
+			w.ended(t)
+			w.Close()
+			r.closedOnce(t, "client")
+			if st := r.Stats(); st.Sessions != 0 || st.MessagesIn != 0 {
+				t.Errorf("%d sessions, %d messages", st.Sessions, st.MessagesIn)
+			}
+		})
+	}
+}
+
+// The server closes: the client answers, in one of several ways, or does not.
+func TestCloseByServer(t *testing.T) {
+	for name, answer := range map[string]func(r *rig, w *wire){
+		"same code":  func(_ *rig, w *wire) { w.send(ws.OpClose, closePayload(4003, "")) },
+		"other code": func(_ *rig, w *wire) { w.send(ws.OpClose, closePayload(1000, "I was going anyway")) },
+		"no code":    func(_ *rig, w *wire) { w.send(ws.OpClose, nil) },
+		"after data": func(_ *rig, w *wire) {
+			w.send(ws.OpText, []byte("sent before yours came"))
+			w.send(ws.OpPing, []byte("x"))
+			w.send(ws.OpClose, closePayload(4003, ""))
+		},
+		"violation": func(_ *rig, w *wire) { w.Write([]byte{0xff, 0xff}) },
+		"none":      func(r *rig, _ *wire) { r.tick(1); r.tick(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Options{Idle: 2 * time.Second, CloseTime: 2 * time.Second})
+			w := r.mustWire("/ws", "")
+			r.tick(1)
+			r.tick(1)
+			_, code, reason, err := w.end()
+			if err != nil || code != 4003 || reason != "idle for too long" {
+				t.Fatalf("%d %q %v", code, reason, err)
+			}
+			answer(r, w)
+			w.ended(t)
+			w.Close()
+			r.closedOnce(t, "idle")
+		})
+	}
+}
+
+// Before its deadline an unanswered close frame ends nothing.
+func TestCloseDeadline(t *testing.T) {
+	r := newRig(t, Options{Idle: 2 * time.Second, CloseTime: 4 * time.Second})
+	w := r.mustWire("/ws", "")
+	r.tick(1)
+	r.tick(1)
+	if _, code, _, err := w.end(); err != nil || code != 4003 {
+		t.Fatal(code, err)
+	}
+	for range 3 {
+		r.tick(1)
+	}
+	if n := r.loop.Stats().Connections; n != 1 {
+		t.Fatalf("%d connections before the deadline", n)
+	}
+	r.tick(1)
+	r.closedOnce(t, "idle")
+	w.ended(t)
+}
+
+// violations are what a client may not send, and what it is told.
+var violations = map[string]struct {
+	send   []byte
+	code   uint16
+	reason string
+}{
+	"not masked":             {ws.MustCompileFrame(ws.NewTextFrame([]byte("x"))), 1002, "protocol"},
+	"RSV1":                   {[]byte{0xc1, 0x80, 0, 0, 0, 0}, 1002, "protocol"},
+	"reserved opcode":        {[]byte{0x83, 0x80, 0, 0, 0, 0}, 1002, "protocol"},
+	"reserved control":       {[]byte{0x8b, 0x80, 0, 0, 0, 0}, 1002, "protocol"},
+	"continuation first":     {masked(ws.OpContinuation, true, []byte("x")), 1002, "protocol"},
+	"text within text":       {append(masked(ws.OpText, false, []byte("x")), masked(ws.OpText, true, []byte("y"))...), 1002, "protocol"},
+	"ping in two":            {masked(ws.OpPing, false, nil), 1002, "protocol"},
+	"ping of 126":            {masked(ws.OpPing, true, make([]byte, 126)), 1002, "protocol"},
+	"length not minimal":     {[]byte{0x81, 0xfe, 0, 5, 0, 0, 0, 0}, 1002, "protocol"},
+	"length of 64 bits":      {[]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 0}, 1002, "protocol"},
+	"length negative":        {[]byte{0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 1002, "protocol"},
+	"close of one byte":      {masked(ws.OpClose, true, []byte{3}), 1002, "protocol"},
+	"close 1005":             {masked(ws.OpClose, true, closePayload(1005, "")), 1002, "protocol"},
+	"close 999":              {masked(ws.OpClose, true, closePayload(999, "")), 1002, "protocol"},
+	"close 1015":             {masked(ws.OpClose, true, closePayload(1015, "")), 1002, "protocol"},
+	"close 2999":             {masked(ws.OpClose, true, closePayload(2999, "")), 1002, "protocol"},
+	"close with bad reason":  {masked(ws.OpClose, true, closePayload(1000, "\xff")), 1007, "utf8"},
+	"text not UTF-8":         {masked(ws.OpText, true, []byte("ab\xffcd")), 1007, "utf8"},
+	"text with a surrogate":  {masked(ws.OpText, true, []byte("\xed\xa0\x80")), 1007, "utf8"},
+	"text ends in character": {masked(ws.OpText, true, []byte("\xe2\x82")), 1007, "utf8"},
+	"bad byte, frame open":   {masked(ws.OpText, true, append([]byte("\xff"), make([]byte, 400)...))[:20], 1007, "utf8"},
+	"bad byte, 2nd fragment": {append(masked(ws.OpText, false, []byte("\xe2")), masked(ws.OpContinuation, false, []byte("x"))...), 1007, "utf8"},
+	"too big":                {masked(ws.OpBinary, true, make([]byte, 513)), 1009, "too_big"},
+	"too big announced":      {[]byte{0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4}, 1009, "too_big"},
+	"too big in pieces":      {append(masked(ws.OpBinary, false, make([]byte, 500)), masked(ws.OpContinuation, true, make([]byte, 13))...), 1009, "too_big"},
+	"too many fragments":     {append(bytes.Clone(masked(ws.OpText, false, nil)), bytes.Repeat(masked(ws.OpContinuation, false, nil), 8)...), 1009, "fragments"},
+	"data, none wanted":      {masked(ws.OpText, true, []byte("hello")), 1008, "policy"},
+}
+
+// Every violation gets its close code. The client finds the close frame even
+// if it was still sending, for the server reads on instead of having the
+// kernel reset the connection.
+func TestViolations(t *testing.T) {
+	for name, v := range violations {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Options{Poller: onePoller(), RefuseClient: true, Limits: Limits{MaxMessage: 512, MaxFragments: 8}})
+			w := r.mustWire("/ws?uid=u&topic=t", "")
+			w.Write(v.send)
+			read := r.loop.Stats().ReadBytes
+			if v.code != 1008 { // after which frames are still understood
+				w.Write(bytes.Repeat([]byte("still sending "), 8<<10))
+				eventually(t, "all read", func() bool { return r.loop.Stats().ReadBytes >= read+8<<10*14 })
+			}
+			texts, code, _, err := w.end()
+			if err != nil || code != v.code || len(texts) > 0 {
+				t.Fatalf("code %d, want %d: %q %v", code, v.code, texts, err)
+			}
+			if v.code == 1008 {
+				w.send(ws.OpClose, closePayload(1008, ""))
+			}
+			w.ended(t)
+			for range drainTime { // the client stays; the server does not
+				r.tick(1)
+			}
+			r.closedOnce(t, v.reason)
+			limits := r.Stats().Limits
+			for name, reason := range map[string]string{"session.max_message": "too_big", "session.max_fragments": "fragments"} {
+				if hit := limits[name] == 1; hit != (v.reason == reason) {
+					t.Errorf("limit %s: %d", name, limits[name])
+				}
+			}
+		})
+	}
+}
+
+// Connections that end without a close frame are told apart.
+func TestCloseWithoutFrame(t *testing.T) {
+	for reason, leave := range map[string]func(w *wire){
+		"gone":       func(w *wire) { w.CloseWrite() },
+		"read_error": func(w *wire) { w.SetLinger(0); w.Close() },
+	} {
+		r := newRig(t, Options{})
+		w := r.mustWire("/ws?uid=u&topic=t", "")
+		leave(w)
+		r.closedOnce(t, reason)
+		w.Close()
+	}
+}
