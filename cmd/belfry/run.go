@@ -134,16 +134,22 @@ const deadlineSlack = time.Second
 // third.
 const drainShare = 3
 
-// pace returns how many sessions are to be closed a second: shutdown.pace, or
-// more if not all of them would get their close frame in half of what is left.
-// The other half is for the answers.
+// pace returns how many sessions are to be closed a second.
 func (n *belfry) pace(left time.Duration) int {
-	seconds := max(left.Seconds()/2, 0.001)
-	needed := int(math.Ceil(float64(n.sessions.Stats().Sessions) / seconds))
-	if needed > n.cfg.Shutdown.Pace {
-		n.log.Warn("shutdown.pace is too slow for shutdown.grace and was raised", zap.Int("sessions_per_second", needed))
+	set := n.cfg.Shutdown.Pace
+	pace := paceWithin(set, n.sessions.Stats().Sessions, left)
+	if pace > set {
+		n.log.Warn("shutdown.pace is too slow for shutdown.grace and was raised", zap.Int("sessions_per_second", pace))
 	}
-	return max(n.cfg.Shutdown.Pace, needed)
+	return pace
+}
+
+// paceWithin returns the set pace, or a faster one if not all sessions would
+// get their close frame in half of the time left. The other half is for their
+// answers.
+func paceWithin(set int, sessions int64, left time.Duration) int {
+	seconds := max(left.Seconds()/2, 0.001)
+	return max(set, int(math.Ceil(float64(sessions)/seconds)))
 }
 
 // sayReady logs where everything is. Scripts read this line.
