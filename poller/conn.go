@@ -170,6 +170,9 @@ func (s *Shard) reap() {
 			s.spoil(slot)
 		}
 		sysClose(fd)
+		if s.slab.Live(slot) {
+			s.at(slot).fd = -1 // spoiled: the number may soon be somebody else's
+		}
 		s.Counters.Closed.Add(1)
 	}
 	if len(s.dead) > 0 {

@@ -172,7 +172,10 @@ func (s *Shard) flush(slot uint32, c *conn) {
 		return
 	}
 	q := s.queues.Get(c.queue)
-	for q.n > 0 {
+	for before := s.written; q.n > 0; {
+		if s.written-before > maxFlush {
+			return // EPOLLOUT comes again; others first
+		}
 		p := q.front()
 		if q.n > 1 && len(p) < joinSize {
 			s.joined = q.join(s.joined[:0], joinSize)
@@ -198,6 +201,9 @@ func (s *Shard) flush(slot uint32, c *conn) {
 		s.finish(c)
 	}
 }
+
+// maxFlush is how many bytes of a backlog one event sends.
+const maxFlush = 1 << 20
 
 // joinSize is how much of a backlog goes into one send; TCP_NOTSENT_LOWAT
 // lets the kernel take no more at a time anyway.

@@ -193,7 +193,7 @@ func (s *Shard) turn() {
 		s.runTimers()
 	}
 	s.deadline = s.loop.clock() + s.opt.Chunk
-	s.work = true // what a panic leaves undone is gone on with
+	s.work = false // a panic must not come again at once: the next turn tries
 	s.protect(0, func() { s.work = s.handler.OnWork() })
 	s.resumeTails()
 	s.reap()

@@ -143,7 +143,7 @@ func (m *machine) receive(a *actor) {
 		all = append(all, buf[:n]...)
 	}
 	for r := bytes.NewReader(all); r.Len() > 0; {
-		f, err := ws.ReadFrame(r)
+		f, err := readFrame(r)
 		if err != nil {
 			if bytes.HasPrefix(all, []byte("HTTP/1.1 429")) {
 				return

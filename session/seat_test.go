@@ -6,7 +6,6 @@ import (
 	"io"
 	"testing"
 
-	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
 	"belfry/poller"
@@ -79,7 +78,7 @@ func (s *seat) texts() (texts []string) {
 func (s *seat) parse(p []byte) (texts []string) {
 	s.t.Helper()
 	for r := bytes.NewReader(p); ; {
-		f, err := ws.ReadFrame(r)
+		f, err := readFrame(r)
 		if err == io.EOF {
 			return texts
 		}

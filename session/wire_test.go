@@ -75,7 +75,7 @@ func (w *wire) answer() (status int, err error) {
 
 // frame reads the next frame.
 func (w *wire) frame() (op ws.OpCode, payload []byte, err error) {
-	f, err := ws.ReadFrame(w.br)
+	f, err := readFrame(w.br)
 	return f.Header.OpCode, f.Payload, err
 }
 
