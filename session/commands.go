@@ -70,14 +70,13 @@ func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
 	sub := &subscribing{ref: c.Ref}
 	for _, topicName := range c.Topics {
 		if int(rec.count) >= h.opt.MaxTopics {
-			if _, ok := h.memberOf(rec, topicName); ok {
-				continue
+			if _, ok := h.memberOf(rec, topicName); !ok {
+				h.counters.limit(limitTopics)
+				sub.failed = true
+				h.undo(rec, before)
+				h.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", h.opt.MaxTopics))
+				return
 			}
-			h.counters.limit(limitTopics)
-			sub.failed = true
-			h.undo(rec, before)
-			h.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", h.opt.MaxTopics))
-			return
 		}
 		t, _, err := h.joinTopic(slot, rec, topicName)
 		if err != nil {

@@ -97,6 +97,13 @@ func (g *gate) wanted(uid, topic string) (users, topics int) {
 	return g.users[uid], g.topics[topic]
 }
 
+// total returns how many users and topics are wanted.
+func (g *gate) total() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.users) + len(g.topics)
+}
+
 // releaseOne calls back for the join that waits longest.
 func (g *gate) releaseOne() bool {
 	h, ok := g.take()

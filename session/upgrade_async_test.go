@@ -1,0 +1,193 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// lateAuth is an Authenticator whose answers the test gives later.
+type lateAuth chan func(Grant, *Refusal)
+
+func (a lateAuth) Authenticate(_ *Request, later func(Grant, *Refusal)) (Grant, *Refusal, bool) {
+	a <- later
+	return Grant{}, nil, true
+}
+
+// pipelined is a request with frames behind it.
+func pipelined() []byte {
+	return slices.Concat(request("/ws", "belfry.v1"),
+		masked(ws.OpPing, true, []byte("p")), masked(ws.OpText, true, []byte(`{"type":"ping","ref":7}`)))
+}
+
+// wantPipelined reads the answers to what pipelined sends.
+func (w *wire) wantPipelined(t *testing.T, uid string) {
+	t.Helper()
+	if status, err := w.answer(); err != nil || status != 101 {
+		t.Fatalf("%d %v", status, err)
+	}
+	for _, want := range []string{fmt.Sprintf(`"uid":%q`, uid), "p", `{"type":"ack","ref":7}`} {
+		if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), want) {
+			t.Fatalf("got %q %v, want %q", p, err, want)
+		}
+	}
+}
+
+// uids returns a user of each shard.
+func (r *rig) uids() []string {
+	uids := make([]string, len(r.shards))
+	for i := 0; slices.Contains(uids, ""); i++ {
+		uid := fmt.Sprint("user-", i)
+		home, _ := r.homeOf(uid)
+		uids[home] = uid
+	}
+	return uids
+}
+
+// The verdict comes later, from another goroutine, for a user of each shard;
+// meanwhile frames lie behind the request.
+func TestAuthLater(t *testing.T) {
+	auth := make(lateAuth, 16)
+	r := newRig(t, Options{Authenticator: auth})
+	for range 4 { // until sockets of every shard have gone to every shard
+		for _, uid := range r.uids() {
+			w, _ := r.connect()
+			w.Write(pipelined())
+			later := <-auth
+			if n := r.pending.Load(); n != 1 {
+				t.Errorf("%d pending", n)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				later(Grant{UID: uid, Topics: []string{"t"}}, nil)
+				later(Grant{UID: "somebody else"}, nil) // once too often
+			}()
+			w.wantPipelined(t, uid)
+			<-done
+			r.deliver(ToUsers(uid), "hi")
+			if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), `"data":"hi"`) {
+				t.Errorf("%q %v", p, err)
+			}
+			w.Close()
+			eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
+		}
+	}
+	if n := r.loop.Stats().MovedIn; n == 0 {
+		t.Error("no socket has moved")
+	}
+}
+
+// A client that pipelines more than a server keeps of others is served too.
+func TestAuthLaterLargePipeline(t *testing.T) {
+	auth := make(lateAuth, 1)
+	r := newRig(t, Options{Authenticator: auth})
+	for _, uid := range r.uids() {
+		w, _ := r.connect()
+		const frames, size = 60, 1000
+		burst := slices.Concat(request("/ws", ""), slices.Repeat(masked(ws.OpText, true, make([]byte, size)), frames))
+		go w.Write(burst)
+		later := <-auth
+		before := r.Stats().BytesIn
+		later(Grant{UID: uid}, nil)
+		if status, err := w.answer(); err != nil || status != 101 {
+			t.Fatalf("%d %v", status, err)
+		}
+		eventually(t, "all read", func() bool { return r.Stats().BytesIn-before == frames*size })
+		w.Close()
+	}
+}
+
+func TestAuthRefusesLater(t *testing.T) {
+	auth := make(lateAuth, 1)
+	r := newRig(t, Options{Authenticator: auth})
+	w, _ := r.connect()
+	w.Write(pipelined())
+	(<-auth)(Grant{}, Unauthorized("no such ticket"))
+	if status, err := w.answer(); err != nil || status != 401 {
+		t.Fatalf("%d %v", status, err)
+	}
+	w.Close()
+	r.closedOnce(t, "handshake")
+	if st := r.Stats(); st.Upgrades["401"] != 1 || st.Pending != 0 || st.FramesIn != 0 {
+		t.Errorf("%v, %d pending, %d frames", st.Upgrades, st.Pending, st.FramesIn)
+	}
+}
+
+// A client hangs up while its verdict is out; the next has its slot, and the
+// verdict is not for it.
+func TestAuthHangUp(t *testing.T) {
+	auth := make(lateAuth, 1)
+	r := newRig(t, Options{Poller: onePoller(), Authenticator: auth})
+	first, _ := r.connect()
+	first.Write(pipelined())
+	stale := <-auth
+	first.Close()
+	r.closedOnce(t, "gone")
+	second, _ := r.connect()
+	second.Write(pipelined())
+	later := <-auth
+	stale(Grant{UID: "first"}, nil)
+	later(Grant{UID: "second"}, nil)
+	second.wantPipelined(t, "second")
+	second.Close()
+}
+
+func TestAuthTooLate(t *testing.T) {
+	auth := make(lateAuth, 1)
+	r := newRig(t, Options{Authenticator: auth, UpgradeTime: 2 * time.Second})
+	w, _ := r.connect()
+	w.Write(pipelined())
+	later := <-auth
+	r.tick(1)
+	r.tick(1)
+	if status, err := w.answer(); err != nil || status != 408 {
+		t.Fatalf("%d %v", status, err)
+	}
+	later(Grant{UID: "u"}, nil)
+	w.Close()
+	r.closedOnce(t, "handshake_timeout")
+	if st := r.Stats(); st.Sessions != 0 || st.Upgrades["101"] != 0 || st.Limits["upgrade.timeout"] != 1 {
+		t.Errorf("%d sessions, %v, %v", st.Sessions, st.Upgrades, st.Limits)
+	}
+}
+
+// However the bytes come, and wherever the user's shard is, an upgrade works
+// and no byte behind it is lost.
+func TestUpgradeInPieces(t *testing.T) {
+	for _, r := range []*rig{newRig(t, Options{Poller: onePoller()}), newRig(t, Options{})} {
+		for _, uid := range r.uids() {
+			whole := slices.Concat(request("/ws?uid="+uid, "belfry.v1"), pipelined()[len(request("/ws", "belfry.v1")):])
+			head := len(request("/ws?uid="+uid, "belfry.v1"))
+			for _, cuts := range [][]int{{1}, {head - 1}, {head}, {head + 1}, {head + 5}, {10, head + 20}, nil} {
+				w, _ := r.connect()
+				from := 0
+				for _, cut := range append(cuts, len(whole)) {
+					r.feed(w, whole[from:cut])
+					from = cut
+				}
+				w.wantPipelined(t, uid)
+				w.Close()
+			}
+			w, _ := r.connect()
+			for i := range whole {
+				w.Write(whole[i : i+1])
+			}
+			w.wantPipelined(t, uid)
+			w.Close()
+			eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
+		}
+	}
+}
+
+// feed sends bytes and waits until the server has read them.
+func (r *rig) feed(w *wire, p []byte) {
+	r.t.Helper()
+	want := r.loop.Stats().ReadBytes + uint64(len(p))
+	w.Write(p)
+	eventually(r.t, "bytes read", func() bool { return r.loop.Stats().ReadBytes >= want })
+}
