@@ -22,7 +22,7 @@ func TestUpgradeWaitsForBus(t *testing.T) {
 		accepted := r.Stats().Upgrades["101"]
 		for g.count() > 0 {
 			r.deliver(ToUsers(uid), "too early")
-			r.each(func(h *shard) {}) // the shards have seen all there is
+			r.each(func(*shard) {}) // the shards have seen all there is
 			if st := r.Stats(); st.Upgrades["101"] != accepted || st.Pending != 1 || st.Deliveries != 0 {
 				t.Fatalf("with %d to go: %v, %d pending, %d deliveries", g.count(), st.Upgrades, st.Pending, st.Deliveries)
 			}
@@ -99,6 +99,7 @@ func TestSubWaitsForBus(t *testing.T) {
 		w.command(`{"type":"ping","ref":"p%d"}`, n)
 		w.expect(t, fmt.Sprintf(`"ref":"p%d"`, n)) // and not the answer to the sub
 		g.releaseOne()
+		r.each(func(*shard) {}) // has heard it
 	}
 	w.expect(t, `{"type":"ack","ref":1}`)
 	r.deliver(ToTopics("a", "b"), "x")
@@ -124,6 +125,7 @@ func TestUnsubWhileWaiting(t *testing.T) {
 	w.command(`{"type":"sub","ref":3,"topic":"a"}`)
 	eventually(t, "joined twice", func() bool { return g.count() == 2 })
 	g.releaseOne()
+	r.each(func(*shard) {}) // has heard it
 	w.command(`{"type":"ping","ref":4}`)
 	w.expect(t, `"ref":4`)
 	g.releaseOne()
