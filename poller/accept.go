@@ -9,7 +9,7 @@ import (
 
 // acceptBatch is how many connections one listener may give before the
 // shard's other events get their turn.
-const acceptBatch = 64
+const acceptBatch = 16
 
 // The errors of accept that mean that something has run out (man 2 accept).
 // They would come again at once, so listeners leave the set until a

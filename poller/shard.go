@@ -174,7 +174,9 @@ func (s *Shard) turn() {
 	if s.stopped.Load() {
 		return
 	}
-	if s.poll() || s.readable {
+	// The flag is looked at too: the eventfd may be behind many others in the
+	// set's order.
+	if s.poll() || s.readable || s.box.awake.Load() {
 		// The flag is cleared before the mailbox is drained: whoever posts
 		// later wakes the shard again. While work remains the eventfd is left
 		// readable, and with it the set that netpoll watches.
@@ -218,33 +220,40 @@ func (s *Shard) busy() bool {
 	return s.work || s.timersDue || s.mailDue || s.waiting > 0 || len(s.dead) > 0
 }
 
-// poll waits for nothing: it takes what events there are.
+// poll waits for nothing: it serves what events there are, for the time of a
+// chunk. The set is level-triggered and hands its members out in turn, so what
+// is left comes again. (Thousands of connections that can be written to again
+// would otherwise keep single pushes waiting for milliseconds.)
 func (s *Shard) poll() (woken bool) {
+	s.deadline = s.loop.clock() + s.opt.Chunk
 	for round := 0; ; round++ {
 		n := sysEpollWait(s.epfd, s.events[:])
-		conns := 0
+		served, late := 0, false
 		for i := range s.events[:n] {
 			ev := &s.events[i]
 			key := ev.key()
 			switch {
-			case uint32(key) != keyNone:
-				conns++
-				s.connEvent(ID(key), ev.events)
 			case key == keyWake:
 				woken = true
 				s.readable = true
 			case key == keyTimer:
 				s.countTicks()
+			case late:
+			case uint32(key) != keyNone:
+				served++
+				s.connEvent(ID(key), ev.events)
+				late = served%8 == 0 && !s.stalled && s.Expired()
 			default:
 				s.accept(s.listeners[(key-keyListener)>>32])
+				late = !s.stalled && s.Expired()
 			}
 		}
 		if s.stalled {
-			if conns == 0 || round > s.slab.Len()/len(s.events)+1 {
+			if served == 0 || round > s.slab.Len()/len(s.events)+1 {
 				s.stalled = false
 				return woken
 			}
-		} else if n < len(s.events) || round >= maxRounds {
+		} else if late || n < len(s.events) || round >= maxRounds {
 			return woken
 		}
 		s.reap()
