@@ -160,7 +160,7 @@ func (h *shard) enter(slot uint32, rec *record, o *opening) error {
 		if err := h.enterUser(slot, rec, o.uid); err != nil {
 			return err
 		}
-		if !h.opt.Interest.JoinUser([]byte(o.uid), h, uint64(h.ps.ID(slot))) {
+		if !h.opt.Interest.JoinUser(h.uids.Get(rec.uid), h, uint64(h.ps.ID(slot))) {
 			rec.pending++
 		}
 	}
