@@ -55,13 +55,18 @@ func (c *child) say(format string, args ...any) { fmt.Fprintf(c.in, format+"\n",
 // hear waits for a line that the format matches.
 func (c *child) hear(format string, args ...any) {
 	c.t.Helper()
+	if err := c.listen(format, args...); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// listen is hear for other goroutines than the test's.
+func (c *child) listen(format string, args ...any) error {
 	line, err := c.out.ReadString('\n')
-	if err != nil {
-		c.t.Fatalf("child: %v", err)
-	}
 	if n, _ := fmt.Sscanf(line, format, args...); n != len(args) {
-		c.t.Fatalf("child: %q, want %s", line, format)
+		return fmt.Errorf("child said %q (%v), want %s", line, err, format)
 	}
+	return nil
 }
 
 // TestChild is the main function of children.

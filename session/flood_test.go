@@ -1,0 +1,183 @@
+package session
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"belfry/poller"
+)
+
+// spareDescriptors are left to this process for what is no half-open connection.
+const spareDescriptors = 1500
+
+// Ten thousand connections send half a request and no more. Meanwhile clients
+// connect and get their pushes, and when its time is over each of the ten
+// thousand is told so.
+func TestHalfOpen(t *testing.T) {
+	n := 10000
+	if testing.Short() || raceDetector {
+		n = 4000
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if most := int(limit.Cur) - spareDescriptors; most < n {
+		t.Logf("%d half-open connections because of RLIMIT_NOFILE instead of %d", most, n)
+		n = most
+	}
+	r := newRig(t, Options{UpgradeTime: 4 * time.Second})
+	first := r.dial("/ws?uid=first&topic=t")
+	c := startChild(t, "half-open")
+	c.say("%s %d", r.Addrs()[0], n)
+
+	served := 0
+	var opened int
+	open := make(chan error, 1)
+	go func() { open <- c.listen("open %d", &opened) }()
+	var clients []*client
+	serve := func() {
+		uid := fmt.Sprint("user-", served)
+		cl := r.dial("/ws?uid=" + uid)
+		r.deliver(ToUsers(uid), uid)
+		cl.want(uid)
+		r.deliver(ToTopics("t"), uid)
+		first.want(uid)
+		if served++; served%20 == 0 {
+			clients = append(clients, cl)
+		} else {
+			cl.Close()
+		}
+	}
+	for waiting := true; waiting; serve() {
+		select {
+		case err := <-open:
+			if waiting = false; err != nil || opened != n {
+				t.Fatal(opened, err)
+			}
+		default:
+		}
+	}
+	eventually(t, "all accepted", func() bool { return r.pending.Load() == int64(n) })
+	for range 40 {
+		serve()
+	}
+	c.say("count")
+	for range 4 {
+		r.tick(1)
+	}
+	var told, of int
+	c.hear("timeouts %d of %d", &told, &of)
+	if told != n || of != n {
+		t.Errorf("%d of %d were told, want %d", told, of, n)
+	}
+	serve()
+	eventually(t, "flood over", func() bool { return r.Stats().Closed["handshake_timeout"] == uint64(n) && r.pending.Load() == 0 })
+	eventually(t, "served ones gone", func() bool { return r.Stats().Sessions == int64(len(clients)+1) })
+	r.deliver(ToAll(), "end")
+	for _, cl := range append(clients, first) {
+		cl.want("end")
+	}
+	t.Logf("%d clients served beside %d half-open connections", served, n)
+}
+
+func TestPendingLimit(t *testing.T) {
+	r := newRig(t, Options{MaxPending: 5, RetryAfter: 7 * time.Second})
+	var half []*wire
+	for i := range 5 {
+		w, _ := r.connect()
+		defer w.Close()
+		io.WriteString(w, "GET ")
+		half = append(half, w)
+		eventually(t, "pending", func() bool { return r.pending.Load() == int64(i+1) })
+	}
+	w, _ := r.connect()
+	w.Write(request("/ws", ""))
+	resp, err := http.ReadResponse(w.br, nil)
+	if err != nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "7" {
+		t.Fatal(resp, err)
+	}
+	w.Close()
+	half[0].Close()
+	eventually(t, "room again", func() bool { return r.pending.Load() == 4 })
+	half[1].Write(request("/ws", "")[4:]) // the rest
+	if status, err := half[1].answer(); err != nil || status != 101 {
+		t.Error(status, err)
+	}
+	r.mustWire("/ws", "").Close()
+	if st := r.Stats(); st.Limits["upgrade.max_pending"] != 1 || st.Upgrades["503"] != 1 {
+		t.Errorf("%v %v", st.Limits, st.Upgrades)
+	}
+}
+
+// However many come at once, and whichever shards their users have, as many
+// sessions as there may be are admitted and not one more.
+func TestSessionLimitInStorm(t *testing.T) {
+	const most, come = 10, 80
+	for _, shards := range []int{1, 3} {
+		r := newRig(t, Options{MaxSessions: most, Poller: poller.Options{Shards: shards}})
+		var admitted, refused atomic.Int64
+		var storm sync.WaitGroup
+		start := make(chan struct{})
+		for i := range come {
+			w, err := r.connect()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			storm.Go(func() {
+				<-start
+				w.Write(request("/ws?uid=u"+strconv.Itoa(i), ""))
+				switch status, err := w.answer(); {
+				case status == 101:
+					admitted.Add(1)
+				case status == 503:
+					refused.Add(1)
+				default:
+					t.Error(status, err)
+				}
+			})
+		}
+		close(start)
+		storm.Wait()
+		if admitted.Load() != most || refused.Load() != come-most || r.sessions.Load() != most {
+			t.Errorf("%d admitted, %d refused, %d sessions", admitted.Load(), refused.Load(), r.sessions.Load())
+		}
+	}
+}
+
+// Refused connections that do not go away take places until they are cut off;
+// beyond those places nobody is kept, and in the end all are free again.
+func TestRefusedDoNotPileUp(t *testing.T) {
+	r := newRig(t, Options{MaxSessions: 2, MaxPending: 3})
+	for i := range 2 {
+		r.mustWire(fmt.Sprint("/ws?uid=u", i), "")
+	}
+	for range 50 {
+		w, _ := r.connect()
+		defer w.Close()
+		w.Write(request("/ws?uid=late", ""))
+		w.answer() // a 503, or nothing at all
+	}
+	if n := r.loop.Stats().Connections; n > 5 {
+		t.Errorf("%d connections; at most 5 may be", n)
+	}
+	for range drainTime {
+		r.tick(1)
+	}
+	eventually(t, "cut off", func() bool { return r.loop.Stats().Connections == 2 })
+	if n := r.pending.Load(); n != 0 {
+		t.Errorf("%d pending", n)
+	}
+	w, _ := r.connect()
+	defer w.Close()
+	io.WriteString(w, "GET /ws ")
+	eventually(t, "pending", func() bool { return r.pending.Load() == 1 })
+}

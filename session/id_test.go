@@ -1,0 +1,130 @@
+package session
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+	"pgregory.net/rapid"
+
+	"belfry/poller"
+)
+
+const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// No other id than the right one finds a session: not one that differs in a
+// character, nor one of another node or key.
+func TestSessionIDs(t *testing.T) {
+	r := newRig(t, Options{Node: 0xdeadbeef})
+	for _, uid := range r.uids() {
+		w := r.mustWire("/ws?uid="+uid, "")
+		var sid string
+		r.each(func(h *shard) {
+			if slot, ok := h.ps.Next(0); ok {
+				sid = h.sid(slot)
+			}
+		})
+		if err := CheckID(sid); err != nil || len(sid) != 30 || sid[0] == '-' {
+			t.Fatalf("%q: %v", sid, err)
+		}
+		if node, err := NodeOf(sid); err != nil || node != 0xdeadbeef {
+			t.Errorf("node %x %v", node, err)
+		}
+		found := func(sid string) bool {
+			info, ok := r.Look(sid)
+			if ok && (info.UID != uid || info.ID != sid) {
+				t.Errorf("%s found %+v", sid, info)
+			}
+			return ok
+		}
+		if !found(sid) {
+			t.Fatal("the session is not found")
+		}
+		for i := range sid {
+			for _, c := range idAlphabet {
+				if forged := sid[:i] + string(c) + sid[i+1:]; forged != sid && found(forged) {
+					t.Fatalf("%s is taken for %s", forged, sid)
+				}
+			}
+		}
+		for _, odd := range []string{"", sid[:29], sid + "A", sid[:10] + "\n" + sid[11:], sid[:14] + "\r\n" + sid[14:28], sid[:29] + "=", strings.ToLower(sid) + "\x00"} {
+			if found(odd) || CheckID(odd) == nil {
+				t.Errorf("%q is taken for an id", odd)
+			}
+		}
+		n, _ := parseID(sid, &r.opt.Key)
+		other := r.opt.Key
+		other[0]++
+		foreign := n
+		foreign.node++
+		beyond := n
+		beyond.shard = 7
+		for what, forged := range map[string]string{
+			"another key": n.format(&other), "another node": foreign.format(&r.opt.Key), "a shard that is not": beyond.format(&r.opt.Key),
+		} {
+			if found(forged) {
+				t.Errorf("an id of %s is found", what)
+			}
+			r.deliver(ToSessions(forged), "not for you")
+		}
+		r.deliver(ToSessions(sid), "for you")
+		if _, p, err := w.frame(); err != nil || string(p) != "for you" {
+			t.Errorf("%q %v", p, err)
+		}
+		w.Close()
+		eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
+		if found(sid) {
+			t.Error("found after its end")
+		}
+		// Another session in the same slot.
+		next := r.mustWire("/ws?uid="+uid, "")
+		if found(sid) {
+			t.Error("the id finds the successor in the slot")
+		}
+		r.deliver(ToSessions(sid), "for the one before")
+		r.deliver(ToUsers(uid), "for the user")
+		if _, p, err := next.frame(); err != nil || string(p) != "for the user" {
+			t.Errorf("%q %v", p, err)
+		}
+		next.Close()
+		eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
+	}
+}
+
+// From the close frame on a session is not found any more, though its
+// connection is still there.
+func TestIDWhileClosing(t *testing.T) {
+	r := newRig(t, Options{Poller: onePoller()})
+	w := r.mustWire("/ws", "")
+	var sid string
+	r.on(0, func(h *shard) {
+		slot, _ := h.ps.Next(0)
+		sid = h.sid(slot)
+		h.end(slot, ReasonIdle, "")
+	})
+	if _, ok := r.Look(sid); ok {
+		t.Error("found while it closes")
+	}
+	r.deliver(ToSessions(sid), "too late")
+	if texts, code, _, err := w.end(); err != nil || code != 4003 || len(texts) > 0 {
+		t.Errorf("%d %q %v", code, texts, err)
+	}
+	w.send(ws.OpClose, nil)
+	w.ended(t)
+}
+
+func TestIDRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := name{rapid.Uint32().Draw(t, "node"), uint16(rapid.IntRange(0, poller.MaxShards-1).Draw(t, "shard")), poller.ID(rapid.Uint64().Draw(t, "id"))}
+		var key [32]byte
+		copy(key[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "key"))
+		sid := n.format(&key)
+		got, ok := parseID(sid, &key)
+		if !ok || got != n || sid[0] == '-' {
+			t.Fatalf("%q: %+v %v, want %+v", sid, got, ok, n)
+		}
+		if node, err := NodeOf(sid); err != nil || node != n.node {
+			t.Fatalf("node %d %v", node, err)
+		}
+	})
+}

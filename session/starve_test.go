@@ -1,0 +1,87 @@
+package session
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"belfry/poller"
+)
+
+// Everybody is sent one message after the other, without a pause, with the
+// processors that a server takes. An HTTP server in the process answers and
+// single pushes arrive: how long they take is counted in passes, for a
+// pass is what whoever must wait waits for.
+func TestFanOutStarvesNobody(t *testing.T) {
+	const clients, rounds = 300, 40
+	const most = 60 // passes for each answer, on average; about 3 are needed
+	r := newRig(t, Options{Poller: poller.Options{Policy: poller.DropOldest}})
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(poller.Processors(2)))
+	var readers, publisher sync.WaitGroup
+	t.Cleanup(readers.Wait) // after the wires have been closed
+	for range clients {
+		w := r.mustWire("/ws", "")
+		readers.Go(func() { io.Copy(io.Discard, w.TCPConn) })
+	}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { io.Copy(w, req.Body) }))
+	defer web.Close()
+
+	stop := make(chan struct{})
+	m := &Message{Target: ToAll(), Payload: make([]byte, 128)}
+	publisher.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if r.Deliver(m) != nil { // the lane is full: work is waiting
+					runtime.Gosched()
+				}
+			}
+		}
+	})
+	user := r.mustWire("/ws?uid=u", "")
+	for what, do := range map[string]func() error{
+		"HTTP echo": func() error {
+			resp, err := http.Post(web.URL, "text/plain", strings.NewReader("hello"))
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			_, err = io.ReadAll(resp.Body)
+			return err
+		},
+		"push to a user": func() error {
+			r.deliver(ToUsers("u"), "single")
+			for {
+				_, p, err := user.frame()
+				if err != nil || string(p) == "single" {
+					return err
+				}
+			}
+		},
+	} {
+		before := r.Stats()
+		for range rounds {
+			if err := do(); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+		st := r.Stats()
+		passes, deliveries := st.Passes-before.Passes, st.Deliveries-before.Deliveries
+		t.Logf("%s: %.1f passes, %d deliveries each", what, float64(passes)/rounds, deliveries/rounds)
+		if passes > rounds*most {
+			t.Errorf("%s took %d passes each", what, passes/rounds)
+		}
+	}
+	if n := r.Stats().Poller.MailboxFull["bulk"]; n == 0 {
+		t.Error("the fan-out was never so much that it had to wait")
+	}
+	close(stop)
+	publisher.Wait()
+	r.passed()
+}
