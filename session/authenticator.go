@@ -18,7 +18,7 @@ type Authenticator interface {
 // Grant is what a client was found to be.
 type Grant struct {
 	UID    string   // "": nobody in particular
-	Topics []string // subscribed to from the start
+	Topics []string // subscribed to from the start; must not be changed any more
 }
 
 // Open admits everybody. A client is subscribed to the topics of its ?topic=

@@ -10,6 +10,7 @@ import (
 const (
 	passMessages = 64 // a bit each in a mask
 	passBytes    = 64 << 10
+	passTopics   = MaxTargetNames // they are searched for each session
 )
 
 // queued is a message that waits for its pass. It holds a place in the bulk
@@ -75,10 +76,11 @@ func (p *pass) begin() bool {
 		return false
 	}
 	p.all = p.waiting[0].d.msg.Target.Scope == ScopeAll
-	n, size := 0, 0
+	n, size, topics := 0, 0, 0
 	for _, q := range p.waiting {
 		size += len(q.d.msg.Payload)
-		if n == passMessages || n > 0 && size > passBytes || (q.d.msg.Target.Scope == ScopeAll) != p.all {
+		topics += len(q.topics)
+		if n == passMessages || n > 0 && (size > passBytes || topics > passTopics) || (q.d.msg.Target.Scope == ScopeAll) != p.all {
 			break
 		}
 		n++

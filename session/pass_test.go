@@ -128,6 +128,30 @@ func TestPassBounds(t *testing.T) {
 	}
 }
 
+// A pass has no more topics than can be searched for each session in no time.
+func TestPassTopics(t *testing.T) {
+	r := newRig(t, Options{Poller: onePoller(), MaxTopics: 1 << 10})
+	s := r.seat(opening{})
+	r.on(0, func(h *shard) {
+		for i := range 5 {
+			var names []string
+			for j := range 100 {
+				names = append(names, fmt.Sprintf("t%d.%d", i, j))
+				h.joinTopic(s.slot, h.rec(s.slot), names[j])
+			}
+			enqueue(h, ToTopics(names...), fmt.Sprint(i))
+		}
+	})
+	r.passed()
+	var writes []int
+	for _, w := range s.writes() {
+		writes = append(writes, len(s.parse(w)))
+	}
+	if !slices.Equal(writes, []int{2, 2, 1}) {
+		t.Errorf("writes of %v messages", writes)
+	}
+}
+
 // Sessions with different topics and encodings, messages to several topics and
 // with exclusions: each gets what matches, once, in order, in one write.
 func TestPassMasks(t *testing.T) {

@@ -102,8 +102,12 @@ func (h *shard) judged(id poller.ID, v *verdict) {
 // the slot is then no longer ours, or refused. unread is what follows
 // the request; nil if the poller keeps it.
 func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
-	slices.Sort(o.topics)
-	if o.topics = slices.Compact(o.topics); len(o.topics) > h.opt.MaxTopics {
+	if len(o.topics) > 1 {
+		o.topics = slices.Clone(o.topics) // the authenticator's own, which may have given it to others too
+		slices.Sort(o.topics)
+		o.topics = slices.Compact(o.topics)
+	}
+	if len(o.topics) > h.opt.MaxTopics {
 		h.counters.limit(limitTopics)
 		h.srv.reuse(o)
 		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics", h.opt.MaxTopics)))

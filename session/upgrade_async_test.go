@@ -156,6 +156,26 @@ func TestAuthTooLate(t *testing.T) {
 	}
 }
 
+// sameGrant is an Authenticator that gives everybody the same list.
+type sameGrant []string
+
+func (g sameGrant) Authenticate(*Request, func(Grant, *Refusal)) (Grant, *Refusal, bool) {
+	return Grant{Topics: g}, nil, false
+}
+
+// What an authenticator grants stays as it is: it may be granted to others at
+// the same time.
+func TestGrantIsBorrowed(t *testing.T) {
+	topics := sameGrant{"b", "a", "b"}
+	r := newRig(t, Options{Authenticator: topics})
+	for range 8 {
+		r.v1("/ws")
+	}
+	if !slices.Equal(topics, []string{"b", "a", "b"}) {
+		t.Errorf("now it is %q", topics)
+	}
+}
+
 // However the bytes come, and wherever the user's shard is, an upgrade works
 // and no byte behind it is lost.
 func TestUpgradeInPieces(t *testing.T) {
