@@ -272,3 +272,43 @@ func TestSlowNodeBacklog(t *testing.T) {
 		t.Errorf("limits %v, %d sessions", st.Limits, st.Sessions)
 	}
 }
+
+// Commands of a client whose backlog is full are answered where the policy can
+// make room. Answers themselves are never dropped: who asks on and on and reads
+// nothing has to go.
+func TestSlowAnswers(t *testing.T) {
+	for _, policy := range []poller.Policy{poller.Disconnect, poller.DropOldest, poller.LatestOnly} {
+		r := newRig(t, Options{Poller: poller.Options{Shards: 1, Policy: policy, Backlog: poller.Bounds{Frames: 16}}})
+		w := r.slowWire("/ws", "belfry.v1")
+		if policy != poller.Disconnect {
+			for n := 0; r.loop.Stats().DroppedOldest+r.loop.Stats().DroppedLatest == 0 && n < 3000; n++ {
+				r.deliver(ToAll(), strings.Repeat("x", 4<<10))
+				r.passed()
+			}
+			w.command(`{"type":"ping","ref":"asked when full"}`)
+			for text := ""; !strings.Contains(text, `"ref":"asked when full"`); {
+				_, p, err := w.frame()
+				if err != nil {
+					t.Fatalf("%v: %v", policy, err)
+				}
+				text = string(p)
+			}
+		}
+		for n := 0; r.Stats().Slow == 0 && n < 100_000; n++ {
+			w.command(`{"type":"ping","ref":%d}`, n)
+		}
+		texts, code, _, err := w.end()
+		if err != nil || code != 4004 {
+			t.Errorf("%v: %d %v", policy, code, err)
+		}
+		next := 0
+		for _, text := range texts {
+			if strings.Contains(text, `"ack"`) {
+				if text != fmt.Sprintf(`{"type":"ack","ref":%d}`, next) {
+					t.Fatalf("%v: %s, want answer %d", policy, text, next)
+				}
+				next++
+			}
+		}
+	}
+}
