@@ -133,12 +133,18 @@ func visits(h *shard, n int) {
 	}
 }
 
-// passed waits until no shard has a pass to make.
+// passed waits until no shard has a pass to make. It asks by the lane that
+// messages for passes come by, behind them.
 func (r *rig) passed() {
 	r.t.Helper()
-	eventually(r.t, "passes over", func() (over bool) {
-		over = true
-		r.each(func(h *shard) { over = over && !h.pass.active && h.pass.waiting == nil })
-		return over
-	})
+	for _, h := range r.shards {
+		eventually(r.t, "passes over", func() bool {
+			over := make(chan bool, 1)
+			look := func(h *shard) {
+				h.ps.Release(poller.LaneBulk, 1)
+				over <- !h.pass.active && h.pass.waiting == nil
+			}
+			return h.ps.Post(poller.LaneBulk, poller.Mail{Kind: mailLook, Ptr: look}) && <-over
+		})
+	}
 }
