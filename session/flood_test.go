@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -117,38 +115,42 @@ func TestPendingLimit(t *testing.T) {
 	}
 }
 
-// However many come at once, and whichever shards their users have, as many
-// sessions as there may be are admitted and not one more.
+// However many are let in at once, and whichever shards their users have, as
+// many sessions as there may be are admitted and not one more.
 func TestSessionLimitInStorm(t *testing.T) {
 	const most, come = 10, 80
 	for _, shards := range []int{1, 3} {
-		r := newRig(t, Options{MaxSessions: most, Poller: poller.Options{Shards: shards}})
-		var admitted, refused atomic.Int64
-		var storm sync.WaitGroup
-		start := make(chan struct{})
-		for i := range come {
+		auth := make(lateAuth, come)
+		r := newRig(t, Options{MaxSessions: most, Authenticator: auth, Poller: poller.Options{Shards: shards}})
+		var all []*wire
+		for range come {
 			w, err := r.connect()
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer w.Close()
-			storm.Go(func() {
-				<-start
-				w.Write(request("/ws?uid=u"+strconv.Itoa(i), ""))
-				switch status, err := w.answer(); {
-				case status == 101:
-					admitted.Add(1)
-				case status == 503:
-					refused.Add(1)
-				default:
-					t.Error(status, err)
-				}
-			})
+			w.Write(request("/ws", ""))
+			all = append(all, w)
 		}
-		close(start)
-		storm.Wait()
-		if admitted.Load() != most || refused.Load() != come-most || r.sessions.Load() != most {
-			t.Errorf("%d admitted, %d refused, %d sessions", admitted.Load(), refused.Load(), r.sessions.Load())
+		eventually(t, "all wait", func() bool { return len(auth) == come })
+		for i := range come {
+			later := <-auth
+			go later(Grant{UID: "u" + strconv.Itoa(i)}, nil)
+		}
+		statuses := map[int]int{}
+		for _, w := range all {
+			status, err := w.answer()
+			if err != nil {
+				t.Fatal(err)
+			}
+			statuses[status]++
+		}
+		if statuses[101] != most || statuses[503] != come-most {
+			t.Errorf("%v", statuses)
+		}
+		eventually(t, "sessions", func() bool { return r.sessions.Load() == most })
+		if n := r.Stats().Limits["max_connections"]; n != come-most {
+			t.Errorf("limit hit %d times", n)
 		}
 	}
 }

@@ -312,3 +312,30 @@ func TestSlowAnswers(t *testing.T) {
 		}
 	}
 }
+
+// The last word is said however little may wait: behind the rest of a frame
+// that has taken the whole bound, and when the node has no room at all.
+func TestSlowLastWord(t *testing.T) {
+	large := make([]byte, 512<<10)
+	r := newRig(t, Options{Poller: poller.Options{Shards: 1, NodeBytes: 64 << 10, Backlog: poller.Bounds{Frames: 1, Bytes: 64 << 10}}})
+	first, second := r.slowWire("/ws?uid=1", ""), r.slowWire("/ws?uid=2", "")
+	push := func(uid string) {
+		if err := r.Deliver(&Message{Kind: Binary, Target: ToUsers(uid), Payload: large}); err != nil {
+			t.Fatal(err)
+		}
+		r.each(func(*shard) {})
+	}
+	push("1") // the rest of it waits, beyond all bounds
+	if n := r.loop.Stats().BacklogBytes; n < 64<<10 {
+		t.Fatalf("only %d bytes wait", n)
+	}
+	push("2")
+	push("2")
+	push("1")
+	for i, w := range []*wire{second, first} {
+		texts, code, _, err := w.end()
+		if err != nil || code != 4004 || len(texts) != 1 || len(texts[0]) != len(large) {
+			t.Errorf("client %d: %d messages, code %d, %v", i, len(texts), code, err)
+		}
+	}
+}
