@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -99,7 +100,7 @@ func (s *Server) Shutdown(ctx context.Context, pace int) error {
 // shutting down was over.
 type CutOffError struct{ Connections int }
 
-func (e *CutOffError) Error() string { return "session: connections cut off at shutdown" }
+func (e *CutOffError) Error() string { return fmt.Sprintf("session: %d connections cut off at shutdown", e.Connections) }
 
 // stopTime is how long the shards may take to stop once asked.
 const stopTime = 5 * time.Second
