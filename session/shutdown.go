@@ -100,7 +100,9 @@ func (s *Server) Shutdown(ctx context.Context, pace int) error {
 // shutting down was over.
 type CutOffError struct{ Connections int }
 
-func (e *CutOffError) Error() string { return fmt.Sprintf("session: %d connections cut off at shutdown", e.Connections) }
+func (e *CutOffError) Error() string {
+	return fmt.Sprintf("session: %d connections cut off at shutdown", e.Connections)
+}
 
 // stopTime is how long the shards may take to stop once asked.
 const stopTime = 5 * time.Second
