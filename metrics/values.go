@@ -58,14 +58,14 @@ type Traffic struct {
 	Commands       map[string]uint64 `metric:"belfry_commands_total" type:"counter" label:"op" help:"Commands of belfry.v1 clients."`
 	CommandErrors  map[string]uint64 `metric:"belfry_command_errors_total" type:"counter" label:"code" help:"Commands of belfry.v1 clients that were refused."`
 	Pushes         map[string]uint64 `metric:"belfry_pushes_total" type:"counter" label:"scope" help:"Messages handed to this node's shards, from its own API and from the bus."`
-	Deliveries     uint64            `metric:"belfry_deliveries_total" type:"counter" help:"Frames written to sockets whole."`
+	Deliveries     uint64            `metric:"belfry_deliveries_total" type:"counter" help:"Frames handed to sockets or, for slow clients, to their backlogs."`
 	DeliveredBytes uint64            `metric:"belfry_delivered_bytes_total" type:"counter" help:"Bytes written to client sockets, framing included."`
 	Undelivered    map[string]uint64 `metric:"belfry_deliveries_dropped_total" type:"counter" label:"policy" help:"Frames dropped for slow clients, by the policy that dropped them (backlog.policy)."`
 	Passes         uint64            `metric:"belfry_fanout_passes_total" type:"counter" help:"Walks of a shard over its connections or a topic's subscribers."`
 	Coalesced      uint64            `metric:"belfry_fanout_coalesced_total" type:"counter" help:"Messages that shared another message's pass."`
 	Backlogged     uint64            `metric:"belfry_backlog_connections" type:"gauge" help:"Connections with frames waiting because the client reads too slowly."`
 	BacklogBytes   uint64            `metric:"belfry_backlog_bytes" type:"gauge" help:"Bytes waiting for slow clients; bounded by backlog.node_bytes."`
-	Slow           uint64            `metric:"belfry_backlog_events_total" type:"counter" help:"Times that a connection began to have frames waiting."`
+	Slow           uint64            `metric:"belfry_backlog_events_total" type:"counter" help:"Sends of pushed messages that a socket did not take whole."`
 	Overflows      map[string]uint64 `metric:"belfry_backlog_overflows_total" type:"counter" label:"bound" help:"Frames refused because the backlog of a connection (backlog.frames, backlog.bytes) or of the node (backlog.node_bytes) was full."`
 	PushLatency    Histogram         `metric:"belfry_push_latency_seconds" type:"histogram" help:"Time from the arrival of a push to users or sessions at this node to the write to each socket."`
 }
@@ -74,10 +74,10 @@ type Traffic struct {
 type Shards struct {
 	Number      uint64             `metric:"belfry_shards" type:"gauge" help:"Event loops."`
 	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds is a stalled shard."`
-	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times that the watchdog found a shard without a tick."`
-	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, each at the cost of one connection; the log has the stack."`
+	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times that a shard did not live through three or more seconds: stopped or starved."`
+	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, most at the cost of one connection; the log has the stack."`
 	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`
-	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"kind" help:"Memory of slabs and tables outside the Go heap, which go_memstats does not know."`
+	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"kind" help:"Memory of the connection slabs outside the Go heap, which go_memstats does not know; tables of users and topics come on top."`
 }
 
 // Bus counts what goes between nodes.
@@ -86,7 +86,7 @@ type Bus struct {
 	Reconnects     uint64            `metric:"belfry_bus_reconnects_total" type:"counter" help:"Times that NATS was connected again."`
 	Peers          uint64            `metric:"belfry_bus_peers" type:"gauge" help:"Other nodes heard of lately."`
 	Subscriptions  uint64            `metric:"belfry_bus_subscriptions" type:"gauge" help:"NATS subjects this node subscribes to."`
-	Published      uint64            `metric:"belfry_bus_published_total" type:"counter" help:"Messages sent to NATS."`
+	Published      uint64            `metric:"belfry_bus_published_total" type:"counter" help:"Messages accepted for this node and the bus."`
 	Received       uint64            `metric:"belfry_bus_received_total" type:"counter" help:"Messages received from NATS."`
 	Refused        map[string]uint64 `metric:"belfry_bus_refused_total" type:"counter" label:"cause" help:"Messages refused before anybody got them, because the outbox or a shard's mailbox was full."`
 	Lost           map[string]uint64 `metric:"belfry_bus_lost_total" type:"counter" label:"cause" help:"Messages lost between nodes, by cause."`
