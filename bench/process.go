@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -97,6 +98,26 @@ func (p *Process) reap(stdout io.Reader) {
 
 // PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Background gives the process what the others leave: SCHED_IDLE for all its
+// threads and those they start (man 7 sched). It is for clients that stand for
+// ones on other machines, which would not take the server's processors.
+func (p *Process) Background() error {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.PID()))
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		if err == nil {
+			err = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0)
+		}
+		if err != nil && err != unix.ESRCH { // ended meanwhile
+			return fmt.Errorf("%s: sched_setattr: %w", p.name, err)
+		}
+	}
+	return nil
+}
 
 // Exited is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }

@@ -7,7 +7,7 @@ import (
 )
 
 // latency counts how long single pushes took from their arrival at this node
-// to the send, in buckets that are a factor of about 1.19 apart: four to an
+// to the send, in buckets whose bounds are at most an eighth apart: eight to an
 // octave of microseconds.
 type latency struct {
 	buckets [latencyBuckets]atomic.Uint64
@@ -15,7 +15,8 @@ type latency struct {
 }
 
 const (
-	latencySteps   = 4
+	latencyDigits  = 3 // bits of a number that choose the bucket within its octave
+	latencySteps   = 1 << latencyDigits
 	latencyBuckets = 32 * latencySteps
 )
 
@@ -26,13 +27,13 @@ func (l *latency) observe(d time.Duration) {
 }
 
 // latencyBucket returns the bucket of a number of µs: its octave, and the
-// quarter of the octave.
+// part of the octave.
 func latencyBucket(us uint64) int {
 	if us < latencySteps {
 		return int(us)
 	}
 	octave := bits.Len64(us) - 1
-	i := (octave-1)*latencySteps + int(us>>(octave-2))&(latencySteps-1)
+	i := (octave-latencyDigits+1)*latencySteps + int(us>>(octave-latencyDigits))&(latencySteps-1)
 	return min(i, latencyBuckets-1)
 }
 
@@ -42,8 +43,7 @@ func latencyBound(i int) uint64 {
 	if i < latencySteps {
 		return uint64(i)
 	}
-	octave := i/latencySteps + 1
-	return uint64(latencySteps+i%latencySteps) << (octave - 2)
+	return uint64(latencySteps+i%latencySteps) << (i/latencySteps - 1)
 }
 
 // Latency is a distribution of times.
