@@ -1,0 +1,429 @@
+#!/usr/bin/env bash
+# Tunes a Linux host for many WebSocket connections: says what it would set and
+# why, sets it, checks it, undoes it, and makes it last. A value that is better
+# already is left alone. "tune.sh --help" has the usage.
+set -euo pipefail
+export LC_ALL=C
+
+usage() {
+	cat <<'END'
+usage: tune.sh plan|apply|verify|revert|persist [--connections N] [--ports LIST]
+               [--nic NAME]… [--unit NAME] [--root DIR]
+
+  plan      print what would be set, from what to what, and why
+  apply     set it until the next boot; what was before is kept for revert
+  verify    print what differs from the plan
+  revert    put back what was before apply, and remove the files of persist
+  persist   write files for sysctl.d, tmpfiles.d, modprobe.d and the systemd
+            unit, so that it is set at every boot
+
+  --connections N   client connections, 1 to 16777216; the default is as many
+                    as memory holds, but at most 1000000
+  --ports LIST      listening ports that no outgoing connection may take;
+                    default 8080-8081,9000-9019
+  --nic NAME        spread this interface's packets and interrupts over all CPUs
+  --unit NAME       the systemd unit; default belfry.service
+  --root DIR        look and write below DIR instead of / (an image, a test)
+
+What was before apply is in $BELFRY_TUNE_STATE, by default
+/var/lib/belfry-tune/state below the root.
+
+exit status: 0 all is as planned   1 something differs or was refused
+             2 wrong usage         3 the rest is, but something was skipped: it
+                                     is missing or read-only, as in a container
+END
+}
+
+die() { # status, message
+	echo "tune.sh: $2" >&2
+	exit "$1"
+}
+
+# less A B: whether A < B, for whole numbers of any size: file-max can be 2^64-1.
+less() {
+	if ((${#1} != ${#2})); then ((${#1} < ${#2})); else [[ $1 < $2 ]]; fi
+}
+larger() { if less "$1" "$2"; then echo "$2"; else echo "$1"; fi; }
+smaller() { if less "$1" "$2"; then echo "$1"; else echo "$2"; fi; }
+
+# ---- what is wanted ---------------------------------------------------------
+
+# A row a setting. Kinds: atleast and atmost (each of several numbers), exact,
+# range (first at most, last at least), ports (a list that must contain these),
+# thp (anything but always), mask (CPUs in hexadecimal).
+kinds=() names=() paths=() wants=() whys=()
+
+row() { # kind, name, path, wanted, why [source]
+	kinds+=("$1") names+=("$2") paths+=("$root$3") wants+=("$4") whys+=("$5")
+}
+sysctl() { row "$1" "$2" "/proc/sys/${2//.//}" "$3" "$4"; }
+
+want_descriptors() {
+	sysctl atleast fs.nr_open "$(larger 1048576 "$nofile")" \
+		"bounds RLIMIT_NOFILE of a process; a connection takes a descriptor [Documentation/admin-guide/sysctl/fs.rst]"
+	sysctl atleast fs.file-max $((connections * 5 / 4 + 262144)) \
+		"open files of the whole system [Documentation/admin-guide/sysctl/fs.rst]"
+	sysctl atleast fs.epoll.max_user_watches $((connections * 2)) \
+		"a connection takes a watch; the default is 4 % of memory, which a small host outgrows [man 7 epoll]"
+}
+
+want_queues() {
+	sysctl atleast net.core.somaxconn 65535 \
+		"accept queue of each listener, which a storm of reconnects fills [man 2 listen]"
+	sysctl atleast net.ipv4.tcp_max_syn_backlog 65535 \
+		"handshakes in progress, where SYN cookies do not lift this bound [Documentation/networking/ip-sysctl.rst]"
+	sysctl atleast net.ipv4.tcp_syncookies 1 \
+		"connections still come through while SYNs flood [Documentation/networking/ip-sysctl.rst]"
+	sysctl atleast net.core.netdev_max_backlog 16384 \
+		"packets that wait for a CPU; the clients' ACKs of a fan-out come in bursts [Documentation/admin-guide/sysctl/net.rst]"
+}
+
+want_ports() {
+	sysctl range net.ipv4.ip_local_port_range "1024 65535" \
+		"outgoing connections: a proxy or a load generator on this host needs a port for each [Documentation/networking/ip-sysctl.rst]"
+	sysctl ports net.ipv4.ip_local_reserved_ports "$ports" \
+		"listening ports that an outgoing connection must not take [Documentation/networking/ip-sysctl.rst]"
+}
+
+want_memory() {
+	# A socket with anything under way is charged a page at least; and a host
+	# must not give more than half of its memory to that.
+	local half=$((memory / 2 / page)) most=$((connections * 2))
+	((most <= half)) || most=$half
+	sysctl atleast net.ipv4.tcp_mem "$((most / 2)) $((most * 3 / 4)) $most" \
+		"pages that all of TCP may hold: one for each connection in a fan-out, twice; half of memory at most [man 7 tcp]"
+	sysctl atleast net.ipv4.tcp_rmem "4096 131072 6291456" \
+		"receive buffer of a socket: least, at first, most; idle ones take none [man 7 tcp]"
+	sysctl atleast net.ipv4.tcp_wmem "4096 16384 4194304" \
+		"send buffer, likewise; belfry bounds its own by TCP_NOTSENT_LOWAT [man 7 tcp]"
+	sysctl atleast net.core.rmem_max 4194304 "largest SO_RCVBUF a program may ask for [man 7 socket]"
+	sysctl atleast net.core.wmem_max 4194304 "largest SO_SNDBUF a program may ask for [man 7 socket]"
+	row thp transparent_hugepage /sys/kernel/mm/transparent_hugepage/enabled madvise \
+		"always gives 2 MB to tables of which pages are in use [Documentation/admin-guide/mm/transhuge.rst]"
+}
+
+want_lifetimes() {
+	local doc="[Documentation/networking/ip-sysctl.rst]"
+	sysctl atmost net.ipv4.tcp_keepalive_time 300 "peers that ask for keepalive, such as proxies and NATS, are found dead in minutes, not hours $doc"
+	sysctl atmost net.ipv4.tcp_keepalive_intvl 30 "the same $doc"
+	sysctl atmost net.ipv4.tcp_keepalive_probes 5 "the same $doc"
+	sysctl exact net.ipv4.tcp_tw_reuse 1 "outgoing connections may take a port in TIME_WAIT, safe with time stamps $doc"
+	sysctl atmost net.ipv4.tcp_fin_timeout 15 "closed sockets whose peers never answer go sooner $doc"
+	sysctl atleast net.ipv4.tcp_max_tw_buckets "$(larger 262144 "$connections")" "all may leave at once, as at a restart $doc"
+	sysctl atleast net.ipv4.tcp_max_orphans "$(larger 262144 $((connections / 4)))" "closed sockets with data under way; beyond this they are reset $doc"
+	sysctl exact net.ipv4.tcp_slow_start_after_idle 0 "a connection that was silent sends its backlog without starting slowly $doc"
+}
+
+want_conntrack() {
+	if [[ ! -e $root/proc/sys/net/netfilter/nf_conntrack_max ]]; then
+		notes+=("nf_conntrack is not loaded: nothing to set")
+		return
+	fi
+	local doc="[Documentation/networking/nf_conntrack-sysctl.rst]"
+	sysctl atleast net.netfilter.nf_conntrack_max "$tracked" "a connection takes an entry; with a full table packets are dropped $doc"
+	sysctl atleast net.netfilter.nf_conntrack_buckets $((tracked / 2)) "hash table: an entry is in it twice $doc"
+}
+
+want_nic() { # name
+	local dir=/sys/class/net/$1 doc="[Documentation/networking/scaling.rst]" queues queue irq i=0
+	[[ -d $root$dir/queues ]] || die 2 "--nic: no interface $1"
+	queues=("$root$dir/queues"/rx-*)
+	if ((${#queues[@]} < ${#cpus[@]})); then
+		sysctl atleast net.core.rps_sock_flow_entries 32768 "RFS: packets are handled where their socket is read $doc"
+		for queue in "${queues[@]#"$root"}"; do
+			row mask "$1/${queue##*/}/rps_cpus" "$queue/rps_cpus" "$(cpu_mask)" "RPS: fewer receive queues than CPUs $doc"
+			row atleast "$1/${queue##*/}/rps_flow_cnt" "$queue/rps_flow_cnt" $((32768 / ${#queues[@]})) "RFS: the queue's share of the flows $doc"
+		done
+	fi
+	# A virtio interface has its interrupts at the PCI device above it.
+	for irq in "$root$dir"/device/msi_irqs/* "$root$dir"/device/../msi_irqs/*; do
+		[[ -e $root/proc/irq/${irq##*/}/smp_affinity_list ]] || continue
+		row exact "$1/irq/${irq##*/}" "/proc/irq/${irq##*/}/smp_affinity_list" "${cpus[i % ${#cpus[@]}]}" \
+			"interrupts spread over the CPUs [Documentation/core-api/irq/irq-affinity.rst]"
+		i=$((i + 1))
+	done
+	[[ ! -d $root/run/irqbalance ]] || notes+=("irqbalance runs and will move the interrupts again: stop it, or ban them in its settings")
+}
+
+# read_cpus fills cpus from the kernel's list, such as 0-3,6.
+read_cpus() {
+	local part i list=0
+	read -r list 2>/dev/null <"$root/sys/devices/system/cpu/online" || true
+	for part in ${list//,/ }; do
+		for ((i = ${part%-*}; i <= ${part#*-}; i++)); do cpus+=("$i"); done
+	done
+}
+
+# cpu_mask prints all CPUs as the kernel does: words of 32 bits, highest first.
+cpu_mask() {
+	local cpu words=() text
+	for cpu in "${cpus[@]}"; do
+		((words[cpu / 32] |= 1 << cpu % 32)) || true
+	done
+	for ((cpu = ${#words[@]} - 1; cpu >= 0; cpu--)); do
+		printf -v text '%s,%08x' "${text-}" "${words[cpu]-0}"
+	done
+	echo "${text#,}"
+}
+
+# ---- what is, and what would be better --------------------------------------
+
+# current prints a row's value as words with one space between, and fails if
+# there is none.
+current() { # row
+	local text words
+	{ text=$(<"${paths[$1]}"); } 2>/dev/null || return 1
+	if [[ ${kinds[$1]} == thp ]]; then # always [madvise] never
+		text=${text#*[} text=${text%]*}
+	fi
+	read -r -a words <<<"${text//$'\n'/ }"
+	echo "${words[*]-}"
+}
+
+# target prints what a row should have: its value now if that is good.
+target() { # row, value now
+	local i out=() now want
+	read -r -a now <<<"$2"
+	read -r -a want <<<"${wants[$1]}"
+	case ${kinds[$1]} in
+	atleast) for i in "${!want[@]}"; do out+=("$(larger "${now[i]-0}" "${want[i]}")"); done ;;
+	atmost) for i in "${!want[@]}"; do out+=("$(smaller "${now[i]-${want[i]}}" "${want[i]}")"); done ;;
+	range) out=("$(smaller "${now[0]}" "${want[0]}")" "$(larger "${now[1]}" "${want[1]}")") ;;
+	ports) if contains "$2" "${wants[$1]}"; then out=("$2"); else out=("${2:+$2,}${wants[$1]}"); fi ;;
+	thp) if [[ $2 == always ]]; then out=(madvise); else out=("$2"); fi ;;
+	mask) if [[ $(bare_mask "$2") == "$(bare_mask "${wants[$1]}")" ]]; then out=("$2"); else out=("${wants[$1]}"); fi ;;
+	*) out=("${wants[$1]}") ;;
+	esac
+	echo "${out[*]-}"
+}
+
+# contains A B: whether the list of ports A has every port of B.
+contains() {
+	local -A have=()
+	local part i
+	for part in ${1//,/ }; do
+		for ((i = ${part%-*}; i <= ${part#*-}; i++)); do have[$i]=1; done
+	done
+	for part in ${2//,/ }; do
+		for ((i = ${part%-*}; i <= ${part#*-}; i++)); do [[ -n ${have[$i]-} ]] || return 1; done
+	done
+}
+
+bare_mask() { sed 's/,//g; s/^0*//' <<<"$1"; }
+
+# ---- the commands -----------------------------------------------------------
+
+refused=0 skipped=0
+
+skip() { # name, why
+	echo "skipped: $1: $2"
+	skipped=$((skipped + 1))
+}
+refuse() { # name, why
+	echo "refused: $1: $2"
+	refused=$((refused + 1))
+}
+none="not on this kernel, or not in this namespace"
+
+# put writes a value. A file that may not be written is skipped; a value that
+# the kernel does not take is an error.
+put() { # name, path, value
+	local complaint
+	if complaint=$({ printf '%s\n' "$3" >"$2"; } 2>&1); then
+		return 0
+	fi
+	case $complaint in
+	*"Permission denied"* | *"Read-only"* | *"not permitted"*) skip "$1" "read-only here" ;;
+	*"Input/output error"*) skip "$1" "the kernel keeps this to itself" ;;
+	*"No such file"*) skip "$1" "$none" ;;
+	*) refuse "$1" "${complaint##*: }" ;;
+	esac
+	return 1
+}
+
+# saved prints what a path had before the first apply.
+saved() { # path
+	[[ -f $state ]] && awk -F '\t' -v p="${1#"$root"}" '$1 == p { print $2; found = 1 } END { exit !found }' "$state"
+}
+
+plan() {
+	local i now
+	echo "for $connections connections, of which $fits fit into memory:"
+	for i in "${!names[@]}"; do
+		if ! now=$(current "$i"); then
+			skip "${names[i]}" "$none"
+			continue
+		fi
+		if [[ $now == "$(target "$i" "$now")" ]]; then
+			printf '  ok   %-36s %s\n' "${names[i]}" "${now:-none}"
+		else
+			printf '  set  %-36s %s → %s\n' "${names[i]}" "${now:-none}" "$(target "$i" "$now")"
+		fi
+		printf '       %s\n' "${whys[i]}"
+	done
+	printf '  unit %-36s %s\n       %s\n' LimitNOFILE "$nofile" \
+		"descriptors of the service: the connections and 32768 more; persist writes it [man 5 systemd.exec]"
+	skipped=0
+}
+
+apply() {
+	local i now next set=0
+	mkdir -p "$(dirname "$state")"
+	for i in "${!names[@]}"; do
+		if ! now=$(current "$i"); then
+			skip "${names[i]}" "$none"
+			continue
+		fi
+		next=$(target "$i" "$now")
+		[[ $now != "$next" ]] || continue
+		saved "${paths[i]}" >/dev/null || printf '%s\t%s\n' "${paths[i]#"$root"}" "$now" >>"$state"
+		put "${names[i]}" "${paths[i]}" "$next" || continue
+		echo "set: ${names[i]}: ${now:-none} → $next"
+		set=$((set + 1))
+		now=$(current "$i")
+		if [[ $now != "$(target "$i" "$now")" ]]; then
+			refuse "${names[i]}" "the kernel made it ${now:-none}"
+		fi
+	done
+	echo "$set set, $skipped skipped, $refused refused"
+}
+
+verify() {
+	local i now differ=0
+	for i in "${!names[@]}"; do
+		if ! now=$(current "$i"); then
+			skip "${names[i]}" "$none"
+		elif [[ $now != "$(target "$i" "$now")" ]]; then
+			echo "differs: ${names[i]}: ${now:-none}, wanted $(target "$i" "$now")"
+			differ=$((differ + 1))
+		fi
+	done
+	echo "$differ differ, $skipped skipped"
+	refused=$differ
+}
+
+revert() {
+	local path value back=0 file left
+	if [[ -f $state ]]; then
+		left=$(mktemp "$state.XXXXXX")
+		while IFS=$'\t' read -r path value; do
+			# What could not be set in the first place has not changed.
+			[[ $(raw "$root$path") != "$value" ]] || continue
+			if put "$path" "$root$path" "$value"; then
+				back=$((back + 1))
+			else
+				printf '%s\t%s\n' "$path" "$value" >>"$left"
+			fi
+		done <"$state"
+		if [[ -s $left ]]; then mv "$left" "$state"; else rm "$left" "$state"; fi
+	fi
+	for file in "${files[@]}"; do
+		ours "$file" && rm "$file" && echo "removed: $file"
+	done
+	echo "$back put back, $((skipped + refused)) not"
+}
+
+# raw prints what current would for a path of the state.
+raw() {
+	kinds=(exact) paths=("$1")
+	[[ $1 != */transparent_hugepage/* ]] || kinds=(thp)
+	current 0 || true
+}
+
+mark="# written by tune.sh persist"
+ours() { [[ -f $1 ]] && [[ $(head -n 1 "$1") == "$mark"* ]]; }
+
+# persist leaves out what is better without it: a file read at boot would make
+# that worse.
+persist() {
+	local file i now next sysctls="" tmpfiles=""
+	for file in "${files[@]}"; do
+		[[ ! -e $file ]] || ours "$file" || die 1 "$file is not ours: move it away"
+	done
+	for i in "${!names[@]}"; do
+		if ! now=$(saved "${paths[i]}" || current "$i"); then
+			skip "${names[i]}" "$none"
+			continue
+		fi
+		next=$(target "$i" "$now")
+		if [[ $now == "$next" && $now != "${wants[i]}" ]]; then
+			echo "left out: ${names[i]}: $now is better"
+			continue
+		fi
+		case ${paths[i]#"$root"} in
+		/proc/sys/*) sysctls+="# ${whys[i]}"$'\n'"-${names[i]} = $next"$'\n' ;;
+		/sys/*) tmpfiles+="w ${paths[i]#"$root"} - - - - $next"$'\n' ;;
+		*) skip "${names[i]}" "interrupts have other numbers after a boot: run apply --nic then" ;;
+		esac
+	done
+	write "${files[0]}" "$sysctls"
+	write "${files[1]}" "[Service]"$'\n'"LimitNOFILE=$nofile"$'\n'
+	write "${files[2]}" "$tmpfiles"
+	write "${files[3]}" "options nf_conntrack hashsize=$(larger 262144 "$tracked")"$'\n'
+	echo "then: systemctl daemon-reload && systemctl restart $unit"
+}
+
+write() { # file, text
+	mkdir -p "$(dirname "$1")"
+	printf '%s, for %s connections\n%s' "$mark" "$connections" "$2" >"$1"
+	echo "written: $1"
+}
+
+# ---- the command line -------------------------------------------------------
+
+command=${1-}
+case $command in
+plan | apply | verify | revert | persist) shift ;;
+-h | --help) usage && exit 0 ;;
+*) usage >&2 && exit 2 ;;
+esac
+
+root="" connections="" ports=8080-8081,9000-9019 unit=belfry.service nics=() notes=() cpus=()
+while (($#)); do
+	case $1 in
+	-h | --help) usage && exit 0 ;;
+	--connections | --ports | --nic | --unit | --root) [[ -n ${2-} ]] || die 2 "$1 needs a value" ;;
+	*) die 2 "$1 is no flag of tune.sh; --help lists them" ;;
+	esac
+	case $1 in
+	--connections) connections=$2 ;;
+	--ports) ports=$2 ;;
+	--nic) nics+=("$2") ;;
+	--unit) unit=$2 ;;
+	--root) root=${2%/} ;;
+	esac
+	shift 2
+done
+[[ $ports =~ ^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$ ]] || die 2 "--ports: \"$ports\" is not a list such as 8080,9000-9019"
+
+page=$(getconf PAGESIZE)
+memory=$(($(awk '/^MemTotal:/ { print $2 }' "$root/proc/meminfo" 2>/dev/null || echo $((4 << 20))) * 1024))
+# The kernel takes about 4.2 KB a connection and belfry 256 B; 256 MiB and 5 %
+# are for everything else. host/size.go has the same figures.
+fits=$(((memory - memory / 20 - (256 << 20)) / (4300 + 256)))
+((fits > 0)) || fits=1
+[[ -n $connections ]] || connections=$(smaller 1000000 $fits)
+if ! [[ $connections =~ ^[1-9][0-9]{0,7}$ ]] || ((connections > 16777216)); then
+	die 2 "--connections: $connections; allowed are 1 to 16777216"
+fi
+
+nofile=$((connections + 32768))
+tracked=$((connections * 5 / 4 + 65536))
+state=${BELFRY_TUNE_STATE:-$root/var/lib/belfry-tune/state}
+files=("$root/etc/sysctl.d/90-belfry.conf" "$root/etc/systemd/system/$unit.d/90-belfry-limits.conf"
+	"$root/etc/tmpfiles.d/90-belfry.conf" "$root/etc/modprobe.d/90-belfry.conf")
+read_cpus
+[[ $command == plan || $command == verify || -n $root ]] || ((EUID == 0)) || die 1 "$command needs root"
+
+want_descriptors
+want_queues
+want_ports
+want_memory
+want_lifetimes
+want_conntrack
+for nic in "${nics[@]}"; do want_nic "$nic"; done
+
+"$command"
+for note in "${notes[@]}"; do echo "note: $note"; done
+((refused == 0)) || exit 1
+((skipped == 0)) || exit 3
