@@ -74,6 +74,7 @@ type Backlog struct {
 // Fanout is the section fanout.
 type Fanout struct {
 	Chunk   time.Duration `yaml:"chunk" range:"50us..10ms" doc:"How long a shard writes one fan-out before it serves other work."`
+	IOURing string        `yaml:"io_uring" enum:"auto|off" doc:"Whether frames are written to many sockets by one system call (Linux 6.1 and newer): auto where the kernel permits it, or off."`
 	Mailbox int           `yaml:"mailbox" range:"64..1048576" doc:"Messages that may wait for one shard; a push that finds it full gets 503."`
 }
 
@@ -171,6 +172,7 @@ func Default() Config {
 		},
 		Fanout: Fanout{
 			Chunk:   300 * time.Microsecond,
+			IOURing: "auto",
 			Mailbox: 4096,
 		},
 		API: API{

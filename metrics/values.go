@@ -73,6 +73,7 @@ type Traffic struct {
 // Shards tells how the event loops are.
 type Shards struct {
 	Number      uint64             `metric:"belfry_shards" type:"gauge" help:"Event loops."`
+	IOURing     uint64             `metric:"belfry_shards_io_uring" type:"gauge" help:"Event loops that send through io_uring (fanout.io_uring); each begins with its first push."`
 	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds is a stalled shard."`
 	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times that a shard did not live through three or more seconds: stopped or starved."`
 	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, most at the cost of one connection; the log has the stack."`

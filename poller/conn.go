@@ -30,6 +30,7 @@ const (
 	flagFinish                         // shut down for writing once nothing waits
 	flagFinished                       // that was done
 	flagWide                           // Options.Wide bounds its backlog
+	flagStaged                         // a send to it is staged
 )
 
 const connSize = unsafe.Sizeof(conn{})
@@ -214,6 +215,7 @@ func (s *Shard) Resume(slot uint32) {
 // bytes sent to it (RFC 1122 §4.2.2.13).
 func (s *Shard) Finish(slot uint32) {
 	c := s.at(slot)
+	s.Submit()
 	c.flags |= flagFinish
 	if c.queue == 0 {
 		s.finish(c)

@@ -27,6 +27,9 @@ type Handler interface {
 	// OnWork does a piece of work that is not due to any event, until done
 	// or until Expired says so, and returns whether there is more.
 	OnWork() (more bool)
+	// OnSendFailed says what became of a staged send that was neither sent
+	// nor queued.
+	OnSendFailed(slot uint32, r SendResult)
 	// OnStop is the last call to the handler, after all connections were closed.
 	OnStop()
 }

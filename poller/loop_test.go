@@ -28,6 +28,7 @@ type echoHandler struct {
 	work   func(*Shard) bool
 	data   func(*Shard, uint32, []byte) int
 	open   func(*Shard, uint32, any)
+	failed func(uint32, SendResult)
 }
 
 func (h *echoHandler) OnOpen(slot uint32, state any) {
@@ -64,6 +65,11 @@ func (h *echoHandler) OnMail(m Mail) {
 func (h *echoHandler) OnTick() { h.ticks.Add(1) }
 func (h *echoHandler) OnWork() bool {
 	return h.work != nil && h.work(h.s)
+}
+func (h *echoHandler) OnSendFailed(slot uint32, r SendResult) {
+	if h.failed != nil {
+		h.failed(slot, r)
+	}
 }
 func (h *echoHandler) OnStop() {}
 

@@ -56,6 +56,10 @@ type Options struct {
 	Chunk       time.Duration // how long a shard works before it looks at its sockets again; 0: 300 µs
 	UserTimeout time.Duration // TCP_USER_TIMEOUT of connections; 0: 30 s
 
+	// NoRing has every send be a system call of its own, where io_uring would
+	// be there (Shard.Stage).
+	NoRing bool
+
 	// ManualTicks replaces the 1 s timer by Loop.Tick, for tests.
 	ManualTicks bool
 

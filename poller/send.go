@@ -22,6 +22,9 @@ const (
 // take. It never blocks and does not allocate unless something is queued.
 func (s *Shard) Send(slot uint32, b *Batch) SendResult {
 	c := s.at(slot)
+	if c.flags&flagStaged != 0 {
+		s.Submit() // what was staged goes first
+	}
 	if c.queue != 0 {
 		return s.enqueueAll(slot, c, b.parts, 0)
 	}
@@ -29,9 +32,16 @@ func (s *Shard) Send(slot uint32, b *Batch) SendResult {
 		return SendError
 	}
 	n, e := sysSend(c.fd, b.b)
-	if n == len(b.b) {
+	return s.settle(slot, c, b, n, e)
+}
+
+// settle draws the consequences of a send that took n bytes of b, or failed.
+func (s *Shard) settle(slot uint32, c *conn, b *Batch, n int, e syscall.Errno) SendResult {
+	if n > 0 {
 		c.lastWrite = s.now
 		s.written += uint64(n)
+	}
+	if n == len(b.b) && e == 0 {
 		return Sent
 	}
 	if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
@@ -39,10 +49,6 @@ func (s *Shard) Send(slot uint32, b *Batch) SendResult {
 		return SendError
 	}
 	s.Counters.ShortWrites.Add(1)
-	if n > 0 {
-		c.lastWrite = s.now
-		s.written += uint64(n)
-	}
 	parts := b.parts
 	for n >= len(parts[0].b) {
 		n -= len(parts[0].b)
@@ -63,6 +69,9 @@ func (s *Shard) SendLast(slot uint32, p []byte) SendResult { return s.sendBytes(
 
 func (s *Shard) sendBytes(slot uint32, p []byte, last bool) SendResult {
 	c := s.at(slot)
+	if c.flags&flagStaged != 0 {
+		s.Submit()
+	}
 	if c.flags&(flagDead|flagFinish) != 0 {
 		return SendError
 	}

@@ -33,6 +33,7 @@ type Shard struct {
 	now        uint32 // the shard's clock: ticks it lived
 	events     [256]epollEvent
 	scratch    []byte // every read lands here
+	stage      stage
 	joined     []byte // what several queued frames are copied into for one send
 	tails      Index[[]byte]
 	queues     Index[*queue]
@@ -62,6 +63,7 @@ type Shard struct {
 	slabBytes  atomic.Int64
 	lastTick   atomic.Int64 // on Loop.clock, ns
 	stopped    atomic.Bool
+	ringed     atomic.Bool   // it sends through io_uring
 	done       chan struct{} // closed when the shard has stopped
 }
 
@@ -141,6 +143,9 @@ func (s *Shard) closeSet() {
 			sysClose(fd)
 		}
 	}
+	if s.stage.ring != nil {
+		s.stage.ring.close()
+	}
 	s.slab.Close()
 }
 
@@ -197,6 +202,7 @@ func (s *Shard) turn() {
 	s.deadline = s.loop.clock() + s.opt.Chunk
 	s.work = false // a panic must not come again at once: the next turn tries
 	s.protect(0, func() { s.work = s.handler.OnWork() })
+	s.protect(0, s.Submit)
 	s.resumeTails()
 	s.reap()
 	s.flushOutboxes()
@@ -351,6 +357,7 @@ func (s *Shard) deliver(m Mail) {
 		p.done.Done()
 	default:
 		s.handler.OnMail(m)
+		s.Submit()
 	}
 }
 

@@ -29,6 +29,7 @@ type outbox struct{ items []*arrival }
 // handler holds of the bytes that it was given by the current call of OnData
 // and has not consumed; with nil, it is what it left unconsumed before.
 func (s *Shard) Detach(slot uint32, unread []byte) Socket {
+	s.Submit()
 	c := s.at(slot)
 	sock := Socket{FD: int(c.fd)}
 	switch {

@@ -39,6 +39,7 @@ type Stats struct {
 	Connections  int       // live now
 	Backlogged   int       // of them, how many have something waiting to be sent
 	BacklogBytes int64     // bytes that wait, each shared frame counted once
+	Rings        int       // shards that send through io_uring
 	SlabBytes    int64     // resident in the slabs at most
 	TickAge      float64   // of the shard that ticked longest ago, in seconds
 	TickAges     []float64 // of each shard
@@ -72,6 +73,9 @@ func (l *Loop) Stats() Stats {
 		st.Connections += int(s.live.Load())
 		st.Backlogged += int(s.backlogged.Load())
 		st.SlabBytes += s.slabBytes.Load()
+		if s.ringed.Load() {
+			st.Rings++
+		}
 		age := s.tickAge().Seconds()
 		st.TickAge = max(st.TickAge, age)
 		st.TickAges = append(st.TickAges, age)

@@ -25,14 +25,15 @@ func (s *Shard) stop() {
 // left of the turn.
 type retired struct{}
 
-func (retired) OnOpen(uint32, any)            {}
-func (retired) OnData(_ uint32, p []byte) int { return len(p) }
-func (retired) OnTimer(uint32)                {}
-func (retired) OnClose(uint32, Cause, error)  {}
-func (retired) OnMail(Mail)                   {}
-func (retired) OnTick()                       {}
-func (retired) OnWork() bool                  { return false }
-func (retired) OnStop()                       {}
+func (retired) OnOpen(uint32, any)              {}
+func (retired) OnData(_ uint32, p []byte) int   { return len(p) }
+func (retired) OnTimer(uint32)                  {}
+func (retired) OnClose(uint32, Cause, error)    {}
+func (retired) OnMail(Mail)                     {}
+func (retired) OnTick()                         {}
+func (retired) OnWork() bool                    { return false }
+func (retired) OnSendFailed(uint32, SendResult) {}
+func (retired) OnStop()                         {}
 
 // discard gives back what a shard has that takes no turns: not yet, or not
 // any more.

@@ -145,51 +145,65 @@ func (s *Server) post(lane poller.Lane, m *Message, chosen func(i int) bool) err
 
 // deliver starts on a message that came by mail.
 func (h *shard) deliver(d *delivery) {
+	n := h.stage(d)
+	h.ps.Submit()
+	h.counters.deliveries.Add(uint64(n))
+	if d.msg.Target.Scope >= ScopeUsers && !d.msg.Received.IsZero() {
+		took := time.Since(d.msg.Received)
+		for range n {
+			h.latency.observe(took)
+		}
+	}
+}
+
+// stage stages the sends of a message, or hands it to the pass, and returns how
+// many it staged.
+func (h *shard) stage(d *delivery) (n int) {
 	switch d.msg.Target.Scope {
 	case ScopeAll:
 		h.pass.add(queued{d: d})
 	case ScopeTopics:
-		h.deliverTopics(d)
+		n = h.deliverTopics(d)
 	case ScopeUsers:
 		for i, uid := range d.msg.Target.Names {
 			home, hash := h.srv.homeOf(uid)
 			if home == h.index && !slices.Contains(d.msg.Target.Names[:i], uid) {
-				h.deliverUser(d, hash, uid)
+				n += h.deliverUser(d, hash, uid)
 			}
 		}
 	case ScopeSessions:
 		for i, sid := range d.msg.Target.Names {
-			n, ok := h.srv.ours(sid)
-			if !ok || int(n.shard) != h.index || slices.Contains(d.msg.Target.Names[:i], sid) {
+			id, ok := h.srv.ours(sid)
+			if !ok || int(id.shard) != h.index || slices.Contains(d.msg.Target.Names[:i], sid) {
 				continue
 			}
-			if slot, ok := h.ps.Lookup(n.id); ok {
-				h.send(slot, d)
+			if slot, ok := h.ps.Lookup(id.id); ok {
+				n += h.send(slot, d)
 			}
 		}
 	}
+	return n
 }
 
-func (h *shard) deliverUser(d *delivery, hash uint32, uid string) {
+func (h *shard) deliverUser(d *delivery, hash uint32, uid string) (n int) {
 	slot, ok := h.findUser(hash, []byte(uid))
 	for ok {
 		older := h.rec(slot).older
-		h.send(slot, d)
+		n += h.send(slot, d)
 		slot, ok = older-1, older != 0
 	}
+	return n
 }
 
-// send gives a message to one session.
-func (h *shard) send(slot uint32, d *delivery) {
+// send stages a message for one session, if that is to get it, and returns 1
+// then.
+func (h *shard) send(slot uint32, d *delivery) int {
 	rec := h.rec(slot)
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(h, slot) {
-		return
+		return 0
 	}
-	h.counters.deliveries.Add(1)
-	h.saw(slot, h.ps.Send(slot, d.batch(h.opt, rec.encoding)))
-	if d.msg.Target.Scope >= ScopeUsers && !d.msg.Received.IsZero() {
-		h.latency.observe(time.Since(d.msg.Received))
-	}
+	h.ps.Stage(slot, d.batch(h.opt, rec.encoding))
+	return 1
 }
 
 // smallTopic is how many members a topic may have for its messages to be sent
@@ -198,7 +212,7 @@ const smallTopic = 64
 
 // deliverTopics starts on a message to topics. If they are small, and nothing
 // that waits names one of them, it need not wait for the pass that is running.
-func (h *shard) deliverTopics(d *delivery) {
+func (h *shard) deliverTopics(d *delivery) (n int) {
 	q := queued{d: d}
 	members, waiting := 0, false
 	for _, topicName := range d.msg.Target.Names {
@@ -214,7 +228,7 @@ func (h *shard) deliverTopics(d *delivery) {
 	case members == 0 && !waiting:
 		h.ps.Release(poller.LaneBulk, 1)
 	case members <= smallTopic && !waiting:
-		h.deliverSmall(d, q.topics)
+		n = h.deliverSmall(d, q.topics)
 		h.ps.Release(poller.LaneBulk, 1)
 	default:
 		for _, t := range q.topics {
@@ -222,10 +236,11 @@ func (h *shard) deliverTopics(d *delivery) {
 		}
 		h.pass.add(q)
 	}
+	return n
 }
 
 // deliverSmall sends a message to all members of some topics, once to each.
-func (h *shard) deliverSmall(d *delivery, topics []uint32) {
+func (h *shard) deliverSmall(d *delivery, topics []uint32) (sent int) {
 	var slots [smallTopic]uint32
 	n := 0
 	for _, t := range topics {
@@ -237,6 +252,7 @@ func (h *shard) deliverSmall(d *delivery, topics []uint32) {
 		}
 	}
 	for _, slot := range slots[:n] {
-		h.send(slot, d)
+		sent += h.send(slot, d)
 	}
+	return sent
 }

@@ -102,6 +102,7 @@ func (m *machine) expect(msg *messageModel) {
 // step makes so many visits of a pass, and ends it if there is nobody left.
 func (m *machine) step(visits int) (more bool) {
 	p := &m.h.pass
+	defer m.h.ps.Submit()
 	if !p.active && !p.begin() {
 		return false
 	}

@@ -61,6 +61,7 @@ func (p *pass) add(q queued) { p.waiting = append(p.waiting, q) }
 // whether there is more.
 func (p *pass) run() (more bool) {
 	defer p.count()
+	defer p.h.ps.Submit()
 	for p.active || p.begin() {
 		if !p.step() {
 			return true
@@ -127,8 +128,7 @@ func (p *pass) step() (done bool) {
 		if !ok {
 			return true
 		}
-		p.visit(slot)
-		if n%16 == 0 && ps.Expired() {
+		if (p.visit(slot) || n%64 == 0) && ps.Expired() {
 			return false
 		}
 	}
@@ -152,12 +152,13 @@ func (p *pass) next(ps *poller.Shard) (slot uint32, ok bool) {
 	return 0, false
 }
 
-// visit gives a session its messages, unless it has them or came later.
-func (p *pass) visit(slot uint32) {
+// visit gives a session its messages, unless it has them or came later. It
+// returns whether it is time to look at the clock.
+func (p *pass) visit(slot uint32) (pause bool) {
 	h := p.h
 	rec := h.rec(slot)
 	if rec.state != stateOpen || rec.pass == p.number || rec.flags&flagEcho != 0 {
-		return
+		return false
 	}
 	rec.pass = p.number
 	mask := p.full
@@ -171,14 +172,12 @@ func (p *pass) visit(slot uint32) {
 			}
 		}
 		if mask == 0 {
-			return
+			return false
 		}
 	}
 	b := p.batch(rec.encoding, mask)
 	p.sent += uint64(b.Frames())
-	if r := h.ps.Send(slot, b); r != poller.Sent {
-		h.saw(slot, r)
-	}
+	return h.ps.Stage(slot, b)
 }
 
 // maskOf returns the messages for the topics that a session is subscribed to.

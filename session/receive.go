@@ -129,6 +129,9 @@ func (h *shard) echo(slot uint32, ev Event) {
 	}
 }
 
+// OnSendFailed implements poller.Handler.
+func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) { h.saw(slot, r) }
+
 // saw acts on the result of a send.
 func (h *shard) saw(slot uint32, r poller.SendResult) {
 	if r == poller.Overflow || r == poller.NodeFull {

@@ -54,6 +54,7 @@ func (n *belfry) values() metrics.Values {
 	}
 	v.Shards = metrics.Shards{
 		Number:      uint64(n.cfg.Shards),
+		IOURing:     uint64(st.Poller.Rings),
 		TickAge:     map[string]float64{},
 		Stalls:      st.Poller.Stalls,
 		Panics:      st.Poller.Panics,

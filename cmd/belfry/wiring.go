@@ -135,6 +135,7 @@ func pollerOptions(c *config.Config) poller.Options {
 		NodeBytes: int64(c.Backlog.NodeBytes),
 		Mailbox:   c.Fanout.Mailbox,
 		Chunk:     c.Fanout.Chunk,
+		NoRing:    c.Fanout.IOURing == "off",
 	}
 	for _, p := range []poller.Policy{poller.Disconnect, poller.DropOldest, poller.LatestOnly} {
 		if p.String() == c.Backlog.Policy {

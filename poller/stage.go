@@ -1,0 +1,119 @@
+package poller
+
+import (
+	"syscall"
+
+	"go.uber.org/zap"
+)
+
+// Bounds of what is staged: a batch takes about as long as a chunk.
+const (
+	stageSends = 64
+	stageBytes = 128 << 10
+)
+
+// stage holds the sends of a batch until it is full or Submit is called.
+type stage struct {
+	ring    *uring // nil: every send is a system call of its own
+	tried   bool   // to make the ring
+	slots   [stageSends]uint32
+	batches [stageSends]*Batch
+	results [stageSends]int32
+	n       int
+	bytes   int
+	sent    int // without a ring: since Stage last returned true
+}
+
+// Stage is Send for many connections in a row: where the kernel has io_uring,
+// it collects sends and submits them as one system call, which costs about two
+// thirds (docs/adr/0007-io-uring.md). What becomes of a send that was not
+// simply sent or queued goes to Handler.OnSendFailed. It returns whether it is
+// time to look at Expired.
+//
+// What is staged is submitted at the latest when OnMail or OnWork returns, and
+// before anything else is done to one of its connections.
+func (s *Shard) Stage(slot uint32, b *Batch) (pause bool) {
+	g := &s.stage
+	if g.ring == nil && !s.openRing() {
+		s.report(slot, s.Send(slot, b))
+		g.sent++
+		if g.sent%16 == 0 {
+			g.sent = 0
+			return true
+		}
+		return false
+	}
+	c := s.at(slot)
+	if c.queue != 0 || c.flags&(flagDead|flagFinish|flagStaged) != 0 {
+		s.report(slot, s.Send(slot, b))
+		return false
+	}
+	c.flags |= flagStaged
+	g.slots[g.n], g.batches[g.n] = slot, b
+	g.ring.prepare(g.n, c.fd, b.b)
+	g.n++
+	g.bytes += len(b.b)
+	if g.n < stageSends && g.bytes < stageBytes {
+		return false
+	}
+	s.Submit()
+	return true
+}
+
+// Submit sends what is staged.
+func (s *Shard) Submit() {
+	g := &s.stage
+	n := g.n
+	if n == 0 {
+		return
+	}
+	g.n, g.bytes = 0, 0
+	taken := g.ring.submit(g.results[:n])
+	failed := false
+	for i, slot := range g.slots[:n] {
+		c, b := s.at(slot), g.batches[i]
+		c.flags &^= flagStaged
+		g.batches[i] = nil
+		var r SendResult
+		if i < taken {
+			r = s.settle(slot, c, b, max(int(g.results[i]), 0), syscall.Errno(max(-g.results[i], 0)))
+		} else {
+			r = s.Send(slot, b)
+		}
+		g.results[i] = int32(r)
+		failed = failed || r > Queued
+	}
+	if !failed {
+		return
+	}
+	// Told when nothing is staged any more, and from copies: the handler may
+	// send again.
+	slots, results := g.slots, g.results
+	for i, slot := range slots[:n] {
+		s.report(slot, SendResult(results[i]))
+	}
+}
+
+func (s *Shard) report(slot uint32, r SendResult) {
+	if r > Queued {
+		s.handler.OnSendFailed(slot, r)
+	}
+}
+
+// openRing makes the ring at the first use, on the shard's own thread.
+func (s *Shard) openRing() bool {
+	if s.stage.tried || s.opt.NoRing {
+		return false
+	}
+	s.stage.tried = true
+	ring, err := newUring(stageSends)
+	if err != nil {
+		if s.index == 0 {
+			s.opt.Log.Info("sends are system calls of their own", zap.Error(err))
+		}
+		return false
+	}
+	s.stage.ring = ring
+	s.ringed.Store(true)
+	return true
+}

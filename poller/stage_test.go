@@ -1,0 +1,212 @@
+package poller
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+)
+
+// bothWays runs a test with sends submitted through io_uring and one by one.
+func bothWays(t *testing.T, test func(t *testing.T, o Options)) {
+	t.Run("io_uring", func(t *testing.T) {
+		needUring(t)
+		test(t, Options{})
+	})
+	t.Run("sendto", func(t *testing.T) { test(t, Options{NoRing: true}) })
+}
+
+func needUring(t *testing.T) {
+	t.Helper()
+	u, err := newUring(stageSends)
+	if err != nil {
+		t.Skip(err)
+	}
+	u.close()
+}
+
+func TestStageReachesEverybody(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		r := backlogRig(t, o)
+		var peers []net.Conn
+		var ids []ID
+		for range 2*stageSends + 5 {
+			c, id := r.pair(0)
+			peers, ids = append(peers, c), append(ids, id)
+		}
+		const rounds = 7 // the rings turn over
+		r.on(0, func(s *Shard) {
+			for n := range rounds {
+				b := NewBatch(numbered(n, 20, 0))
+				for _, id := range ids {
+					s.Stage(id.Slot(), b)
+				}
+			}
+		})
+		for i, c := range peers {
+			for n, l := range lines(t, c, rounds) {
+				if l != fmt.Sprintf("%08d ", n) {
+					t.Fatalf("peer %d: line %d is %q", i, n, l)
+				}
+			}
+		}
+		if want := map[bool]int{true: 0, false: 1}[o.NoRing]; r.Stats().Rings != want {
+			t.Errorf("%d rings, want %d", r.Stats().Rings, want)
+		}
+	})
+}
+
+// What is not simply sent is told, for the right connection.
+func TestStageFailures(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		failed := map[uint32]SendResult{}
+		o.Shards, o.Backlog = 1, Bounds{Frames: 1}
+		r := newRig(t, o, func(h *echoHandler) {
+			h.mail, h.open = runMail, reportID
+			h.failed = func(slot uint32, result SendResult) { failed[slot] = result }
+		})
+		fine, fineID := r.pair(0)
+		_, fullID := r.pair(0)
+		gone, goneID := r.pair(0)
+		r.sendUntil(fullID, 0, 3000, Overflow)
+		r.on(0, func(s *Shard) {
+			gone.Close()
+			for _, id := range []ID{goneID, fullID, fineID} {
+				s.Stage(id.Slot(), NewBatch(numbered(1, 20, 0)))
+			}
+		})
+		if got := lines(t, fine, 1); got[0] != "00000001 " {
+			t.Errorf("got %q", got)
+		}
+		if len(failed) != 2 || failed[fullID.Slot()] != Overflow || failed[goneID.Slot()] != SendError {
+			t.Errorf("told %v, want slot %d: %d and slot %d: %d", failed, fullID.Slot(), Overflow, goneID.Slot(), SendError)
+		}
+	})
+}
+
+// Whatever is staged, sent otherwise, finished or left to wait: every
+// connection gets its bytes in order, once, and no half frames.
+func TestStageKeepsOrder(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		o.Backlog = Bounds{Frames: 1 << 16, Bytes: 1 << 30}
+		r := backlogRig(t, o)
+		rapid.Check(t, func(rt *rapid.T) {
+			type end struct {
+				peer int
+				id   ID
+				want bytes.Buffer
+			}
+			ends := make([]end, rapid.IntRange(1, 5).Draw(rt, "connections"))
+			for i := range ends {
+				ours, peer := socketPair(t)
+				ends[i].peer, ends[i].id = peer, r.adopt(0, Socket{FD: ours})
+				defer unix.Close(peer)
+			}
+			steps := rapid.SliceOfN(rapid.IntRange(0, 1<<20), 1, 60).Draw(rt, "steps")
+			r.on(0, func(s *Shard) {
+				for n, x := range steps {
+					e := &ends[x%len(ends)]
+					f := numbered(n, 10+x>>4%3000, 0)
+					switch x >> 3 % 8 {
+					case 0:
+						s.Send(e.id.Slot(), NewBatch(f))
+					case 1:
+						s.SendBytes(e.id.Slot(), f.b)
+					case 2:
+						s.Submit()
+						continue
+					default:
+						s.Stage(e.id.Slot(), NewBatch(f))
+					}
+					e.want.Write(f.b)
+				}
+				for i := range ends {
+					s.Finish(ends[i].id.Slot())
+				}
+			})
+			for i := range ends {
+				got, err := io.ReadAll(fileConn(t, dup(t, ends[i].peer)))
+				if err != nil || !bytes.Equal(got, ends[i].want.Bytes()) {
+					rt.Fatalf("connection %d got %d bytes, %v; want %d", i, len(got), err, ends[i].want.Len())
+				}
+			}
+		})
+	})
+}
+
+func dup(t *testing.T, fd int) int {
+	t.Helper()
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The results are those of send(2).
+func TestUringResults(t *testing.T) {
+	needUring(t)
+	u, err := newUring(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.close()
+	full, _ := socketPair(t)
+	for {
+		if _, e := sysSend(int32(full), bytes.Repeat([]byte("x"), 1000)); e == unix.EAGAIN {
+			break
+		}
+	}
+	broken, peer := socketPair(t)
+	unix.Close(peer)
+	for round := range 9 { // 4 entries: the indexes wrap
+		fine, reader := socketPair(t)
+		text := []byte(fmt.Sprintf("round %d", round))
+		for i, fd := range []int{fine, full, broken, 1 << 20} {
+			u.prepare(i, int32(fd), text)
+		}
+		got := make([]int32, 4)
+		if taken := u.submit(got); taken != 4 {
+			t.Fatalf("%d taken", taken)
+		}
+		want := []int32{int32(len(text)), -int32(unix.EAGAIN), -int32(unix.EPIPE), -int32(unix.EBADF)}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("round %d: %v, want %v", round, got, want)
+		}
+		buf := make([]byte, 100)
+		if n, err := unix.Read(reader, buf); err != nil || !strings.HasPrefix(string(buf[:n]), string(text)) {
+			t.Errorf("read %q, %v", buf[:max(n, 0)], err)
+		}
+		unix.Close(fine)
+		unix.Close(reader)
+	}
+}
+
+// Half a batch, as when the kernel is short of memory: what was not taken up
+// does not come later.
+func TestUringTakesBack(t *testing.T) {
+	needUring(t)
+	u, err := newUring(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.close()
+	ours, peer := socketPair(t)
+	u.prepare(0, int32(ours), []byte("a"))
+	u.prepare(1, int32(ours), []byte("b"))
+	got := make([]int32, 1)
+	if taken := u.submit(got); taken != 1 || got[0] != 1 {
+		t.Fatalf("%d taken, %v", taken, got)
+	}
+	u.prepare(0, int32(ours), []byte("c"))
+	u.submit(got)
+	buf := make([]byte, 10)
+	if n, _ := unix.Read(peer, buf); string(buf[:n]) != "ac" {
+		t.Errorf("read %q, want \"ac\"", buf[:n])
+	}
+}
