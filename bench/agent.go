@@ -23,6 +23,7 @@ type agent struct {
 	out    io.Writer
 	line   []byte    // a command not complete yet
 	dial   uint64    // id of the OpDial under way, 0 for none
+	echo   uint64    // id of the OpEcho under way, 0 for none
 	waits  []waiting // in no order
 }
 
@@ -127,9 +128,23 @@ func (a *agent) do(cmd Command) error {
 		r.Stats = &s
 	case cmd.Op == OpMark:
 		a.client.Mark()
+	case cmd.Op == OpEcho && cmd.Echo != nil:
+		if err := a.client.Echo(*cmd.Echo); err != nil {
+			r.Error = err.Error()
+			break
+		}
+		a.echo = cmd.ID
+		return a.settle()
+	case cmd.Op == OpSlow:
+		n, err := a.client.Slow(cmd.Slow)
+		if r.Count = n; err != nil {
+			r.Error = err.Error()
+		}
+	case cmd.Op == OpRead:
+		r.Count = a.client.Read()
 	case cmd.Op == OpDrop:
 		a.client.Drop()
-		a.dial = 0
+		a.dial, a.echo = 0, 0
 	default:
 		r.Error = fmt.Sprintf("op: %q is not a command of a client, or lacks its details", cmd.Op)
 	}
@@ -143,6 +158,15 @@ func (a *agent) settle() error {
 			id := a.dial
 			a.dial = 0
 			if err := a.reply(Reply{ID: id, Dialed: &d}); err != nil {
+				return err
+			}
+		}
+	}
+	if a.echo != 0 {
+		if e, ok := a.client.Echoed(); ok {
+			id := a.echo
+			a.echo = 0
+			if err := a.reply(Reply{ID: id, Echoed: &e}); err != nil {
 				return err
 			}
 		}

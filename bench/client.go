@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"maps"
 	"strconv"
 	"syscall"
 	"time"
@@ -13,7 +12,7 @@ import (
 
 // Client holds many WebSocket connections in one epoll set. It starts no
 // goroutine: Dial, Poll and everything else are called from one, which should
-// be locked to its thread. A connection costs one record of 48 bytes; bytes
+// be locked to its thread. A connection costs one record of 56 bytes; bytes
 // of a frame that is not complete yet are kept on the side while they wait.
 type Client struct {
 	clock   Clock
@@ -22,18 +21,17 @@ type Client struct {
 	buf     []byte            // one read
 	conns   []conn            // index = what epoll hands back
 	tails   map[uint32][]byte // beginnings of frames and heads
-	pong    []byte            // scratch
-	known   []byte            // the last payload that was checked
-	knownAs message           // what it says
+	payload []byte            // scratch for an echo
+	text    []byte            // scratch for a message
+	out     []byte            // scratch for what is sent
+	known   []byte            // the last message with one payload that was checked
+	knownAs Message           // what it says
+	wire    wire              // how the server of the last Dial is talked to
 	dial    *dialing          // nil unless connections are being made
+	echo    *echoing          // nil unless echoes are being sent
 	stats   Stats
-	latency *latency
-}
-
-type message struct {
-	stream Stream
-	seq    uint32
-	stamp  int64
+	polled  int64 // when the last batch of events was fetched, 0 if there was none
+	gap     int64 // the longest time spent on one batch since Mark
 }
 
 // conn is one connection. It has no pointers, so that the collector does not
@@ -43,8 +41,11 @@ type conn struct {
 	fd                int32
 	number            int32  // among all connections of all processes; gives uid and topic
 	pings             uint32 // since the last Mark
+	sent              uint32 // echoes
+	began             uint32 // when connect(2) was called, in µs; wraps
 	state             connState
 	watched           bool // is in the epoll set
+	slow              bool // was told to stop reading, and is out of all tallies since
 }
 
 type connState uint8
@@ -53,32 +54,12 @@ const (
 	connClosed     connState = iota
 	connConnecting           // waits for the TCP handshake
 	connUpgrading            // has sent the request, waits for the 101
+	connGreeting             // has the 101, waits for the message that says it is ready
 	connOpen
 )
 
 // controlIndex stands for the descriptor watched by Watch.
 const controlIndex = -1
-
-// Stats is what a client has seen.
-type Stats struct {
-	Open      int            `json:"open"`
-	Failed    map[string]int `json:"failed,omitempty"` // connections never made, by cause
-	Ended     map[string]int `json:"ended,omitempty"`  // open connections lost, by cause
-	Broadcast Tally          `json:"broadcast"`
-	Direct    Tally          `json:"direct"`
-	Corrupt   uint64         `json:"corrupt"` // messages that are not the generator's, or not as they were sent
-	Pings     uint64         `json:"pings"`
-	Pongs     uint64         `json:"pongs"`      // sent in answer
-	PongsLost uint64         `json:"pongs_lost"` // not sent: the socket was full
-
-	LastBroadcast int64 `json:"last_broadcast"` // stamps of the latest receipts
-	LastDirect    int64 `json:"last_direct"`
-
-	// Computed by Client.Stats.
-	MinPings uint32    `json:"min_pings"` // of the open connection that got the fewest since Mark; the largest uint32 if none is open
-	Missing  uint64    `json:"missing"`   // broadcasts sent but not received, over all open connections
-	Latency  Quantiles `json:"latency"`   // of the direct stream, stamp in the payload → receipt
-}
 
 // NewClient makes an empty client. Close releases it.
 func NewClient() (*Client, error) {
@@ -87,13 +68,12 @@ func NewClient() (*Client, error) {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	return &Client{
-		clock:   NewClock(),
-		epfd:    epfd,
-		events:  make([]unix.EpollEvent, 256),
-		buf:     make([]byte, 64<<10),
-		tails:   make(map[uint32][]byte),
-		stats:   Stats{Failed: make(map[string]int), Ended: make(map[string]int)},
-		latency: newLatency(),
+		clock:  NewClock(),
+		epfd:   epfd,
+		events: make([]unix.EpollEvent, 256),
+		buf:    make([]byte, 64<<10),
+		tails:  make(map[uint32][]byte),
+		stats:  newStats(),
 	}, nil
 }
 
@@ -106,10 +86,17 @@ func (c *Client) Watch(fd int) error {
 // Poll waits up to timeout for events and handles one batch of them. It
 // returns whether the descriptor given to Watch is ready. An error is final.
 func (c *Client) Poll(timeout time.Duration) (control bool, err error) {
-	if c.dial != nil { // its deadline is looked at here
-		timeout = min(timeout, 100*time.Millisecond)
+	if c.dial != nil { // its deadline and rate are looked at here
+		timeout = min(timeout, c.dial.patience())
+	}
+	if c.echo != nil {
+		timeout = min(timeout, time.Millisecond)
+	}
+	if c.polled != 0 {
+		c.gap = max(c.gap, c.clock.Now()-c.polled)
 	}
 	n, err := unix.EpollWait(c.epfd, c.events, int((timeout+time.Millisecond-1)/time.Millisecond))
+	c.polled = c.clock.Now()
 	if err != nil && err != unix.EINTR {
 		return false, fmt.Errorf("epoll_wait: %w", err)
 	}
@@ -124,6 +111,9 @@ func (c *Client) Poll(timeout time.Duration) (control bool, err error) {
 	if c.dial != nil {
 		c.progress()
 	}
+	if c.echo != nil {
+		c.pace()
+	}
 	return control, nil
 }
 
@@ -131,35 +121,8 @@ func (c *Client) handle(i uint32) {
 	switch c.conns[i].state {
 	case connConnecting:
 		c.request(i)
-	case connUpgrading, connOpen:
+	case connUpgrading, connGreeting, connOpen:
 		c.receive(i)
-	}
-}
-
-// Stats returns the counters. next is the broadcast number that follows the
-// last one sent; 0 leaves Missing at 0.
-func (c *Client) Stats(next uint32) Stats {
-	s := c.stats
-	s.Failed, s.Ended = maps.Clone(s.Failed), maps.Clone(s.Ended)
-	s.MinPings = ^uint32(0)
-	for i := range c.conns {
-		k := &c.conns[i]
-		if k.state != connOpen {
-			continue
-		}
-		s.MinPings = min(s.MinPings, k.pings)
-		if n := k.broadcast.Next(); n < next {
-			s.Missing += uint64(next - n)
-		}
-	}
-	s.Latency = c.latency.quantiles()
-	return s
-}
-
-// Mark sets the count of pings of every connection back to 0.
-func (c *Client) Mark() {
-	for i := range c.conns {
-		c.conns[i].pings = 0
 	}
 }
 
@@ -171,7 +134,7 @@ func (c *Client) Drop() {
 			c.shut(uint32(i))
 		}
 	}
-	c.conns, c.dial, c.stats.Open = nil, nil, 0
+	c.conns, c.dial, c.echo, c.stats.Open, c.stats.Slow = nil, nil, nil, 0, 0
 }
 
 // Close drops every connection and releases the epoll set.
@@ -194,6 +157,9 @@ func (c *Client) end(i uint32, cause string) {
 	if c.conns[i].state == connOpen {
 		c.stats.Ended[cause]++
 		c.stats.Open--
+		if c.conns[i].slow {
+			c.stats.Slow--
+		}
 	} else {
 		c.stats.Failed[cause]++
 		c.dial.settled()

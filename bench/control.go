@@ -10,7 +10,10 @@ const (
 	OpDial  = "dial"  // client: make connections; answered when every attempt has ended
 	OpWait  = "wait"  // client: answered when so many messages have arrived in all
 	OpStats = "stats" // client: the counters
-	OpMark  = "mark"  // client: count pings from 0
+	OpMark  = "mark"  // client: begin a measurement, see Client.Mark
+	OpEcho  = "echo"  // client: send messages that come back; answered when it is over
+	OpSlow  = "slow"  // client: a share of the connections stops reading
+	OpRead  = "read"  // client: these read again
 	OpDrop  = "drop"  // client, floor: close every connection
 	OpSend  = "send"  // floor: one frame to every socket; answered when all were written
 	OpCount = "count" // floor: the number of its sockets
@@ -18,12 +21,14 @@ const (
 
 // Command asks a process for something.
 type Command struct {
-	ID   uint64 `json:"id"`
-	Op   string `json:"op"`
-	Dial *Dial  `json:"dial,omitempty"`
-	Wait *Wait  `json:"wait,omitempty"`
-	Next uint32 `json:"next,omitempty"` // of OpStats: the broadcast number after the last one sent
-	Send *Send  `json:"send,omitempty"`
+	ID   uint64  `json:"id"`
+	Op   string  `json:"op"`
+	Dial *Dial   `json:"dial,omitempty"`
+	Wait *Wait   `json:"wait,omitempty"`
+	Next uint32  `json:"next,omitempty"` // of OpStats: the broadcast number after the last one sent
+	Send *Send   `json:"send,omitempty"`
+	Echo *Echo   `json:"echo,omitempty"`
+	Slow float64 `json:"slow,omitempty"` // of OpSlow: the share, above 0 to 1
 }
 
 // Wait asks to be told when the client has received Until messages of a
@@ -59,5 +64,6 @@ type Reply struct {
 	At     int64   `json:"at,omitempty"` // of OpWait: stamp of the latest receipt
 	Stats  *Stats  `json:"stats,omitempty"`
 	Sent   *Sent   `json:"sent,omitempty"`
-	Count  int     `json:"count,omitempty"`
+	Echoed *Echoed `json:"echoed,omitempty"`
+	Count  int     `json:"count,omitempty"` // of OpCount, OpSlow and OpRead: of connections
 }

@@ -4,22 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Dial describes connections to make.
+// Dial describes connections to make. Connection n has the target n modulo
+// their number, so that a target named twice gets twice as many, and takes
+// turns through the sources with its neighbours to the same target.
 type Dial struct {
-	Addr    netip.AddrPort `json:"addr"`   // server; IPv4
-	Source  netip.Addr     `json:"source"` // own address; the zero value lets the kernel choose
-	Path    string         `json:"path"`
-	First   int            `json:"first"`      // index of the first; gives uid and topic
-	Count   int            `json:"count"`      // how many
-	Topics  int            `json:"topics"`     // how many different ones; 0 asks for none
-	Window  int            `json:"window"`     // at most so many under way at once
-	Next    uint32         `json:"next"`       // first broadcast they are to see
-	Timeout int64          `json:"timeout_ns"` // for all of them together
+	Targets []netip.AddrPort `json:"targets"`           // IPv4
+	Sources []netip.Addr     `json:"sources,omitempty"` // own addresses; none lets the kernel choose
+	First   int              `json:"first"`             // number of the first
+	Count   int              `json:"count"`             // how many
+	Window  int              `json:"window"`            // at most so many under way at once
+	Rate    float64          `json:"rate"`              // at most so many begun a second; 0 is no limit
+	Next    uint32           `json:"next"`              // first broadcast they are to see
+	Timeout int64            `json:"timeout_ns"`        // for all of them together
+	Wire
 }
 
 // Dialed is what became of a Dial.
@@ -34,12 +38,10 @@ type Dialed struct {
 type dialing struct {
 	Dial
 	Dialed
-	to, from unix.SockaddrInet4
+	to, from []unix.SockaddrInet4
 	started  int
 	pending  int
 	deadline int64
-	host     string
-	request  []byte // scratch
 }
 
 // opened and settled note that an attempt ended, well and not.
@@ -52,20 +54,30 @@ func (c *Client) Dial(d Dial) error {
 	switch {
 	case c.dial != nil && !c.dial.done():
 		return errors.New("connections are already being made")
-	case !d.Addr.Addr().Is4():
-		return fmt.Errorf("addr: %s is not an IPv4 address and port", d.Addr)
-	case d.Source.IsValid() && !d.Source.Is4():
-		return fmt.Errorf("source: %s is not an IPv4 address", d.Source)
+	case len(d.Targets) == 0:
+		return errors.New("targets: none")
+	case d.Rate < 0:
+		return fmt.Errorf("rate: %v; at least 0", d.Rate)
 	case d.Count < 1:
 		return fmt.Errorf("count: %d; at least 1", d.Count)
 	case d.Window < 1:
 		return fmt.Errorf("window: %d; at least 1", d.Window)
 	}
-	c.dial = &dialing{Dial: d, host: d.Addr.String()}
-	c.dial.to = unix.SockaddrInet4{Port: int(d.Addr.Port()), Addr: d.Addr.Addr().As4()}
-	if d.Source.IsValid() {
-		c.dial.from = unix.SockaddrInet4{Addr: d.Source.As4()}
+	dial := &dialing{Dial: d}
+	for _, t := range d.Targets {
+		if !t.Addr().Is4() {
+			return fmt.Errorf("targets: %s is not an IPv4 address and port", t)
+		}
+		dial.to = append(dial.to, unix.SockaddrInet4{Port: int(t.Port()), Addr: t.Addr().As4()})
 	}
+	for _, s := range d.Sources {
+		if !s.Is4() {
+			return fmt.Errorf("sources: %s is not an IPv4 address", s)
+		}
+		dial.from = append(dial.from, unix.SockaddrInet4{Addr: s.As4()})
+	}
+	c.dial, c.wire = dial, newWire(d)
+	c.conns = slices.Grow(c.conns, d.Count) // the records are most of the client's memory
 	c.dial.Start = c.clock.Now()
 	c.dial.End = c.dial.Start
 	c.dial.deadline = c.dial.Start + d.Timeout
@@ -83,6 +95,14 @@ func (c *Client) Dialed() (Dialed, bool) {
 
 func (d *dialing) done() bool { return d.started == d.Count && d.pending == 0 }
 
+// patience is how long Poll may wait for events.
+func (d *dialing) patience() time.Duration {
+	if d.Rate > 0 && d.started < d.Count {
+		return time.Millisecond
+	}
+	return 100 * time.Millisecond
+}
+
 // progress starts attempts while the window has room and gives up on those
 // under way when the time is over.
 func (c *Client) progress() {
@@ -92,7 +112,7 @@ func (c *Client) progress() {
 	}
 	if c.clock.Now() > d.deadline {
 		for i := range c.conns {
-			if s := c.conns[i].state; s == connConnecting || s == connUpgrading {
+			if s := c.conns[i].state; s != connOpen && s != connClosed {
 				c.end(uint32(i), "timeout")
 			}
 		}
@@ -103,7 +123,11 @@ func (c *Client) progress() {
 		}
 		return
 	}
-	for d.pending < d.Window && d.started < d.Count {
+	due := d.Count
+	if d.Rate > 0 {
+		due = min(due, 1+int(float64(c.clock.Now()-d.Start)/1e9*d.Rate))
+	}
+	for d.pending < d.Window && d.started < due {
 		c.connect(d.First + d.started)
 		d.started++
 	}
@@ -113,6 +137,7 @@ func (c *Client) progress() {
 func (c *Client) connect(n int) {
 	d := c.dial
 	d.pending++
+	began := micros(c.clock.Now())
 	fail := func(call string, err error) {
 		var e syscall.Errno
 		errors.As(err, &e)
@@ -124,12 +149,12 @@ func (c *Client) connect(n int) {
 		fail("socket", err)
 		return
 	}
-	if d.Source.IsValid() {
+	if len(d.from) > 0 {
 		// Without it bind(2) picks a port before the destination is known,
 		// one no other connection of this address has (man 7 ip).
 		err = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		if err == nil {
-			err = unix.Bind(fd, &d.from)
+			err = unix.Bind(fd, &d.from[n/len(d.to)%len(d.from)])
 		}
 		if err != nil {
 			unix.Close(fd)
@@ -137,29 +162,38 @@ func (c *Client) connect(n int) {
 			return
 		}
 	}
-	if err := unix.Connect(fd, &d.to); err != nil && err != unix.EINPROGRESS {
+	if err := unix.Connect(fd, &d.to[n%len(d.to)]); err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
 		fail("connect", err)
 		return
 	}
-	k := conn{fd: int32(fd), number: int32(n), state: connConnecting}
+	k := conn{fd: int32(fd), number: int32(n), state: connConnecting, began: began}
 	k.broadcast.StartAt(d.Next)
 	k.direct.StartAt(1)
 	c.conns = append(c.conns, k)
 	c.request(uint32(len(c.conns) - 1))
 }
 
+// micros is a stamp in the 32 bits that a connection has for it.
+func micros(stamp int64) uint32 { return uint32(stamp / 1000) }
+
+// open notes that connection i is ready.
+func (c *Client) open(i uint32) {
+	now := c.clock.Now()
+	k := &c.conns[i]
+	k.state = connOpen
+	c.stats.Open++
+	c.stats.Handshakes.Record(int64(micros(now)-k.began) * 1000)
+	c.dial.opened(now)
+}
+
 // request sends the upgrade request. Over loopback the handshake of TCP is
 // over when connect(2) returns, so the first try mostly works; else EAGAIN,
 // and EPOLLOUT says when.
 func (c *Client) request(i uint32) {
-	d, k := c.dial, &c.conns[i]
-	topic := ""
-	if d.Topics > 0 {
-		topic = Topic(int(k.number), d.Topics)
-	}
-	d.request = AppendRequest(d.request[:0], d.host, d.Path, UID(int(k.number)), topic)
-	n, e := write(k.fd, d.request)
+	k := &c.conns[i]
+	c.out = c.wire.appendRequest(c.out[:0], int(k.number))
+	n, e := write(k.fd, c.out)
 	op, events := unix.EPOLL_CTL_ADD, uint32(unix.EPOLLIN)
 	if k.watched {
 		op = unix.EPOLL_CTL_MOD
@@ -172,7 +206,7 @@ func (c *Client) request(i uint32) {
 	case e != 0:
 		c.end(i, errnoName(e))
 		return
-	case n < len(d.request): // a new socket has room for far more
+	case n < len(c.out): // a new socket has room for far more
 		c.end(i, "short write")
 		return
 	default:

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -78,44 +79,60 @@ func TestClocksAgree(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	for _, tt := range []struct{ conns, processes, files, want int }{
-		{15000, 2, 20000, 2},
-		{15000, 2, 5100, 3},
-		{30000, 2, 20000, 3}, // by ports
-		{1, 2, 20000, 1},
-		{7, 3, 20000, 3},
+	for _, tt := range []struct{ conns, processes, files, targets, want, sources int }{
+		{15000, 2, 20000, 1, 2, 1},
+		{15000, 2, 5100, 1, 3, 1},
+		{30000, 2, 20000, 1, 2, 2},          // 15,000 each, by ports
+		{1_001_700, 2, 20000, 53, 51, 1},    // 53 nodes of 18,900
+		{1_000_000, 2, 1 << 20, 20, 2, 2},   // 20 ports
+		{1_000_000, 1, 1 << 21, 20, 1, 4},   // a single process
+		{1_000_000, 2, 1 << 20, 1, 2, 36},   // a single port
+		{2_000_000, 100, 20100, 20, 100, 1}, // 20,000 each
+		{1, 2, 20000, 1, 1, 1},
+		{7, 3, 20000, 1, 3, 1},
 	} {
-		shares, err := Plan(tt.conns, tt.processes, tt.files)
+		shares, err := Plan(tt.conns, tt.processes, tt.files, tt.targets)
 		if err != nil || len(shares) != tt.want {
 			t.Fatalf("%+v: %d shares, %v", tt, len(shares), err)
 		}
-		next := 0
+		next, seen := 0, make(map[netip.Addr]bool)
 		for _, s := range shares {
-			if s.First != next || s.Count < 1 || s.Count > tt.files-spareFiles || s.Count > perSource {
+			if s.First != next || s.Count < 1 || s.Count > tt.files-spareFiles || s.Count > len(s.Sources)*tt.targets*perSource || len(s.Sources) != tt.sources {
 				t.Errorf("%+v: %+v, expected to begin at %d", tt, s, next)
+			}
+			for _, a := range s.Sources {
+				if seen[a] || !a.IsLoopback() || a == netip.MustParseAddr("127.0.0.1") {
+					t.Errorf("%+v: source %v", tt, a)
+				}
+				seen[a] = true
 			}
 			next += s.Count
 		}
 		if next != tt.conns {
 			t.Errorf("%+v: %d planned", tt, next)
 		}
-		for _, cut := range []int{0, 1, tt.conns / 3, tt.conns} {
-			low, all := 0, 0
-			for _, s := range shares {
-				a, b := s.Part(0, cut, tt.conns), s.Part(cut, tt.conns, tt.conns)
-				if a.First != s.First || b.First != a.First+a.Count || a.Count+b.Count != s.Count {
-					t.Errorf("%+v: parts %+v and %+v of %+v", tt, a, b, s)
-				}
-				low, all = low+a.Count, all+a.Count+b.Count
-			}
-			if all != tt.conns || low > cut || low < cut-len(shares) {
-				t.Errorf("%+v cut at %d: %d below", tt, cut, low)
-			}
+		testParts(t, shares, tt.conns)
+	}
+	for _, bad := range [][4]int{{0, 2, 20000, 1}, {10, 0, 20000, 1}, {10, 2, 100, 1}, {100000, 2, 110, 1}, {10, 1, 20000, 0}} {
+		if _, err := Plan(bad[0], bad[1], bad[2], bad[3]); err == nil {
+			t.Errorf("%v was planned", bad)
 		}
 	}
-	for _, bad := range [][3]int{{0, 2, 20000}, {10, 0, 20000}, {10, 2, 100}, {100000, 2, 110}} {
-		if _, err := Plan(bad[0], bad[1], bad[2]); err == nil {
-			t.Errorf("%v was planned", bad)
+}
+
+func testParts(t *testing.T, shares []Share, conns int) {
+	t.Helper()
+	for _, cut := range []int{0, 1, conns / 3, conns} {
+		low, all := 0, 0
+		for _, s := range shares {
+			a, b := s.Part(0, cut, conns), s.Part(cut, conns, conns)
+			if a.First != s.First || b.First != a.First+a.Count || a.Count+b.Count != s.Count {
+				t.Errorf("parts %+v and %+v of %+v", a, b, s)
+			}
+			low, all = low+a.Count, all+a.Count+b.Count
+		}
+		if all != conns || low > cut || low < cut-len(shares) {
+			t.Errorf("%d cut at %d: %d below", conns, cut, low)
 		}
 	}
 }

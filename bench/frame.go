@@ -95,11 +95,17 @@ func AppendTextFrame(dst, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// appendControl appends a masked control frame, as a client sends it. payload
-// is at most 125 bytes. The mask protects proxies from what a browser's page
-// chose (RFC 6455 §10.3); nobody chooses here, so any mask does.
-func appendControl(dst []byte, op byte, mask uint32, payload []byte) []byte {
-	dst = append(dst, 0x80|op, 0x80|byte(len(payload)))
+// appendMasked appends a whole frame, as a client sends it.
+func appendMasked(dst []byte, op byte, mask uint32, payload []byte) []byte {
+	dst = append(dst, 0x80|op)
+	switch n := len(payload); {
+	case n < 126:
+		dst = append(dst, 0x80|byte(n))
+	case n < 1<<16:
+		dst = binary.BigEndian.AppendUint16(append(dst, 0x80|126), uint16(n))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, 0x80|127), uint64(n))
+	}
 	dst = binary.LittleEndian.AppendUint32(dst, mask)
 	for i, b := range payload {
 		dst = append(dst, b^byte(mask>>(i%4*8)))

@@ -3,7 +3,6 @@ package bench
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"strconv"
 )
 
@@ -18,27 +17,25 @@ const (
 // maxHead is the longest response head taken, in bytes.
 const maxHead = 8 << 10
 
-// UID returns the 16-byte user id of the i-th connection.
-func UID(i int) string { return fmt.Sprintf("u%015d", i) }
-
-// Topic returns the topic of the i-th connection, one of n.
-func Topic(i, n int) string { return "bench." + strconv.Itoa(i%n) }
-
-// AppendRequest appends the upgrade request of one connection. An empty topic
-// asks for none.
-func AppendRequest(dst []byte, host, path, uid, topic string) []byte {
+// AppendRequest appends the upgrade request of one connection. The headers
+// are whole lines without their ends; subprotocol "" asks for none.
+func AppendRequest(dst []byte, host, target string, headers []string, subprotocol string) []byte {
 	dst = append(dst, "GET "...)
-	dst = append(dst, path...)
-	dst = append(dst, "?uid="...)
-	dst = append(dst, uid...)
-	if topic != "" {
-		dst = append(dst, "&topic="...)
-		dst = append(dst, topic...)
-	}
+	dst = append(dst, target...)
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	dst = append(dst, host...)
-	return append(dst, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Key: "+Key+"\r\nSec-WebSocket-Version: 13\r\n\r\n"...)
+	dst = append(dst, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: "+Key+"\r\nSec-WebSocket-Version: 13\r\n"...)
+	if subprotocol != "" {
+		dst = append(dst, "Sec-WebSocket-Protocol: "...)
+		dst = append(dst, subprotocol...)
+		dst = append(dst, "\r\n"...)
+	}
+	for _, h := range headers {
+		dst = append(dst, h...)
+		dst = append(dst, "\r\n"...)
+	}
+	return append(dst, "\r\n"...)
 }
 
 // StatusError is a response other than 101.
@@ -51,11 +48,14 @@ var (
 	errAccept = errors.New("wrong Sec-WebSocket-Accept")
 	errUpgr   = errors.New("101 without Upgrade: websocket and Connection: Upgrade")
 	errOffer  = errors.New("extension or subprotocol that was not asked for")
+
+	errNoProtocol = errors.New("subprotocol was not accepted")
 )
 
 // ParseResponse checks the answer to AppendRequest at the start of p and says
-// how many bytes it takes, 0 if p does not hold all of it yet.
-func ParseResponse(p []byte) (n int, err error) {
+// how many bytes it takes, 0 if p does not hold all of it yet. subprotocol is
+// the one that was asked for.
+func ParseResponse(p []byte, subprotocol string) (n int, err error) {
 	end := bytes.Index(p, []byte("\r\n\r\n"))
 	if end < 0 {
 		if len(p) > maxHead {
@@ -78,6 +78,7 @@ func ParseResponse(p []byte) (n int, err error) {
 		return 0, &StatusError{code}
 	}
 	var upgrade, connection, accept bool
+	chosen := ""
 	for len(rest) > 0 {
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
 		name, value, ok := bytes.Cut(line, []byte(":"))
@@ -94,9 +95,10 @@ func ParseResponse(p []byte) (n int, err error) {
 			if accept = string(value) == Accept; !accept {
 				return 0, errAccept
 			}
-		case bytes.EqualFold(name, []byte("Sec-WebSocket-Extensions")),
-			bytes.EqualFold(name, []byte("Sec-WebSocket-Protocol")):
+		case bytes.EqualFold(name, []byte("Sec-WebSocket-Extensions")):
 			return 0, errOffer
+		case bytes.EqualFold(name, []byte("Sec-WebSocket-Protocol")):
+			chosen = string(value)
 		}
 	}
 	switch {
@@ -104,6 +106,10 @@ func ParseResponse(p []byte) (n int, err error) {
 		return 0, errUpgr
 	case !accept:
 		return 0, errAccept
+	case chosen != "" && chosen != subprotocol:
+		return 0, errOffer
+	case chosen != subprotocol:
+		return 0, errNoProtocol
 	}
 	return end + 4, nil
 }

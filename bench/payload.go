@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"bytes"
+	"errors"
 	"hash/crc32"
 )
 
@@ -9,50 +11,111 @@ type Stream byte
 
 const (
 	Broadcast Stream = 'B' // to every session; every connection expects each number once
-	Direct    Stream = 'D' // to one user; its stamp gives the latency
+	Direct    Stream = 'D' // to the sessions of one user, or an echo; numbered by user
 )
 
-// MinPayload is the size of a payload without filler, in bytes:
-// stream, sequence, space, stamp, space, checksum, space.
-const MinPayload = 1 + 16 + 1 + 16 + 1 + 8 + 1
+// Message is what a payload says.
+type Message struct {
+	Stream Stream
+	User   uint32 // of Direct: the user it is for
+	Seq    uint32 // in its stream, from 1
+	Stamp  int64  // CLOCK_MONOTONIC when it was sent, or was to be sent, in ns
+}
+
+// MinPayload is the size of a payload without filler, in bytes: marker,
+// stream, user, sequence, stamp, size, checksum, with four spaces.
+const MinPayload = 1 + 1 + 8 + 8 + 1 + 16 + 1 + 5 + 1 + 8 + 1
 
 const (
-	seqAt   = 1
-	stampAt = seqAt + 17
-	sumAt   = stampAt + 17
+	userAt  = 2
+	seqAt   = userAt + 8
+	stampAt = seqAt + 9
+	sizeAt  = stampAt + 17
+	sumAt   = sizeAt + 6
 )
 
-// AppendPayload appends size bytes of ASCII text, at least MinPayload, that
-// say which message this is and when it was sent, with a checksum over all of
-// it: it has to survive as a text frame, a log line and a curl command.
+// marker begins a payload. It is rare in text and needs no escape in JSON, in
+// a URL and in a shell's quotes.
+const marker = '~'
+
+// AppendPayload appends a broadcast's payload, or that of a direct message to
+// user 0; see AppendMessage.
 func AppendPayload(dst []byte, s Stream, seq uint32, stamp int64, size int) []byte {
+	return AppendMessage(dst, Message{Stream: s, Seq: seq, Stamp: stamp}, size)
+}
+
+// AppendMessage appends size bytes of ASCII text, MinPayload to MaxFrame-1,
+// that say which message this is and when it was sent, with its length and a
+// checksum over all of it: it has to survive as a text frame, inside a JSON
+// string, in a log line and in a curl command.
+func AppendMessage(dst []byte, m Message, size int) []byte {
 	at := len(dst)
-	dst = append(dst, byte(s))
-	dst = appendHex(dst, uint64(seq), 16)
+	size = max(size, MinPayload)
+	dst = append(dst, marker, byte(m.Stream))
+	dst = appendHex(dst, uint64(m.User), 8)
+	dst = appendHex(dst, uint64(m.Seq), 8)
 	dst = append(dst, ' ')
-	dst = appendHex(dst, uint64(stamp), 16)
+	dst = appendHex(dst, uint64(m.Stamp), 16)
 	dst = append(dst, ' ')
-	dst = append(dst, "00000000 "...)
+	dst = appendHex(dst, uint64(size), 5)
+	dst = append(dst, " 00000000 "...)
 	for i := 0; len(dst)-at < size; i++ {
-		dst = append(dst, 'a'+byte((i+int(seq))%26))
+		dst = append(dst, 'a'+byte((i+int(m.Seq))%26))
 	}
 	appendHex(dst[:at+sumAt], uint64(checksum(dst[at:])), 8)
 	return dst
 }
 
-// ParsePayload reads what AppendPayload wrote; ok is false if it is anything
+// What FindPayload can say.
+var (
+	ErrNoPayload = errors.New("no payload of the generator")
+	ErrDamaged   = errors.New("payload is not as it was sent")
+)
+
+// FindPayload finds the first payload in p, wherever it begins: servers wrap
+// it in JSON, NATS or socket.io packets. It returns what follows it too.
+func FindPayload(p []byte) (m Message, rest []byte, err error) {
+	for {
+		at := bytes.IndexByte(p, marker)
+		if at < 0 {
+			return Message{}, nil, ErrNoPayload
+		}
+		p = p[at:]
+		m, size, shaped := parseHeader(p)
+		if !shaped {
+			p = p[1:]
+			continue
+		}
+		sum, ok := parseHex(p[sumAt : sumAt+8])
+		if !ok || size > len(p) || size < MinPayload || uint32(sum) != checksum(p[:size]) {
+			return Message{}, nil, ErrDamaged
+		}
+		return m, p[size:], nil
+	}
+}
+
+// ParsePayload reads what AppendMessage wrote; ok is false if it is anything
 // else, or was changed on its way.
-func ParsePayload(p []byte) (s Stream, seq uint32, stamp int64, ok bool) {
-	if len(p) < MinPayload || (p[0] != byte(Broadcast) && p[0] != byte(Direct)) {
-		return 0, 0, 0, false
+func ParsePayload(p []byte) (m Message, ok bool) {
+	if len(p) == 0 || p[0] != marker {
+		return Message{}, false
 	}
-	n, ok1 := parseHex(p[seqAt : seqAt+16])
-	at, ok2 := parseHex(p[stampAt : stampAt+16])
-	sum, ok3 := parseHex(p[sumAt : sumAt+8])
-	if !ok1 || !ok2 || !ok3 || n>>32 != 0 || uint32(sum) != checksum(p) {
-		return 0, 0, 0, false
+	m, rest, err := FindPayload(p)
+	return m, err == nil && len(rest) == 0
+}
+
+// parseHeader reads all but checksum and filler. shaped is false if it cannot
+// have been written by AppendMessage.
+func parseHeader(p []byte) (m Message, size int, shaped bool) {
+	if len(p) < MinPayload || p[1] != byte(Broadcast) && p[1] != byte(Direct) ||
+		p[stampAt-1] != ' ' || p[sizeAt-1] != ' ' || p[sumAt-1] != ' ' {
+		return m, 0, false
 	}
-	return Stream(p[0]), uint32(n), int64(at), true
+	user, ok1 := parseHex(p[userAt:seqAt])
+	seq, ok2 := parseHex(p[seqAt : seqAt+8])
+	stamp, ok3 := parseHex(p[stampAt : stampAt+16])
+	n, ok4 := parseHex(p[sizeAt : sizeAt+5])
+	return Message{Stream(p[1]), uint32(user), uint32(seq), int64(stamp)}, int(n), ok1 && ok2 && ok3 && ok4
 }
 
 // checksum covers everything but the digits that hold it.

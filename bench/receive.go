@@ -23,6 +23,7 @@ func (c *Client) receive(i uint32) {
 		c.end(i, "EOF")
 		return
 	}
+	c.stats.Bytes += uint64(n)
 	data := c.buf[:n]
 	if len(c.tails) != 0 {
 		if tail, ok := c.tails[i]; ok {
@@ -31,7 +32,7 @@ func (c *Client) receive(i uint32) {
 		}
 	}
 	if k.state == connUpgrading {
-		n, err := ParseResponse(data)
+		n, err := ParseResponse(data, c.wire.Subprotocol)
 		if err != nil {
 			c.end(i, err.Error())
 			return
@@ -41,9 +42,9 @@ func (c *Client) receive(i uint32) {
 			return
 		}
 		data = data[n:]
-		k.state = connOpen
-		c.stats.Open++
-		c.dial.opened(c.clock.Now())
+		if !c.greet(i) {
+			return
+		}
 	}
 	c.frames(i, data)
 }
@@ -64,6 +65,9 @@ func (c *Client) frames(i uint32, data []byte) {
 		switch f.Op {
 		case opText, opBinary:
 			c.message(i, f.Payload)
+			if c.conns[i].state == connClosed {
+				return
+			}
 		case opPing:
 			c.answer(i, f.Payload)
 		case opClose:
@@ -80,28 +84,130 @@ func (c *Client) frames(i uint32, data []byte) {
 // keep copies p, which is gone at the next read.
 func (c *Client) keep(i uint32, p []byte) { c.tails[i] = append([]byte(nil), p...) }
 
-// message checks and counts one message. All receivers of a broadcast get the
-// same bytes, so comparing with the last payload saves reading it again.
+// greet sends connection i what is to be sent on open. It is ready unless a
+// message has to say so. It returns false if the connection was lost.
+func (c *Client) greet(i uint32) bool {
+	k := &c.conns[i]
+	k.state = connGreeting
+	if c.wire.Ready == "" {
+		c.open(i)
+	}
+	for _, t := range c.wire.onOpen {
+		c.text = t.Append(c.text[:0], c.wire.values(int(k.number), nil))
+		if !c.send(i, c.text) {
+			return false
+		}
+	}
+	return true
+}
+
+// send sends one message on connection i. A socket that has no room for all
+// of it ends the connection: nothing the generator sends fills one whose
+// server reads.
+func (c *Client) send(i uint32, text []byte) bool {
+	op := byte(opText)
+	if c.wire.Binary {
+		op = opBinary
+	}
+	c.out = appendMasked(c.out[:0], op, mask(i), text)
+	switch n, e := write(c.conns[i].fd, c.out); {
+	case e != 0:
+		c.end(i, "sending: "+errnoName(e))
+		return false
+	case n < len(c.out):
+		c.end(i, "sending: the socket is full")
+		return false
+	}
+	return true
+}
+
+// message checks and counts what one message holds. All receivers of a
+// broadcast mostly get the same bytes, so comparing with the last message
+// saves reading it again.
 func (c *Client) message(i uint32, p []byte) {
 	now := c.clock.Now()
-	if !bytes.Equal(p, c.known) {
-		s, seq, stamp, ok := ParsePayload(p)
+	if len(p) > 0 && bytes.Equal(p, c.known) {
+		c.take(i, c.knownAs, now)
+		return
+	}
+	if !c.wire.Wrapped {
+		m, ok := ParsePayload(p)
 		if !ok {
 			c.stats.Corrupt++
 			return
 		}
-		c.known = append(c.known[:0], p...)
-		c.knownAs = message{s, seq, stamp}
-	}
-	k := &c.conns[i]
-	if c.knownAs.stream == Broadcast {
-		k.broadcast.Take(c.knownAs.seq, &c.stats.Broadcast)
-		c.stats.LastBroadcast = now
+		c.remember(p, m)
+		c.take(i, m, now)
 		return
 	}
-	k.direct.Take(c.knownAs.seq, &c.stats.Direct)
-	c.stats.LastDirect = now
-	c.latency.record(now - c.knownAs.stamp)
+	if c.conversation(i, p) {
+		return
+	}
+	var first Message
+	found := 0
+	for rest := p; ; found++ {
+		m, after, err := FindPayload(rest)
+		if err == ErrDamaged {
+			c.stats.Corrupt++
+			return
+		}
+		if err != nil {
+			break
+		}
+		if found == 0 {
+			first = m
+		}
+		rest = after
+		c.take(i, m, now)
+	}
+	switch found {
+	case 0:
+		c.stats.Other++
+	case 1:
+		c.remember(p, first)
+	}
+}
+
+func (c *Client) remember(p []byte, m Message) { c.known, c.knownAs = append(c.known[:0], p...), m }
+
+// conversation handles messages of the server's own protocol: the one that
+// says that the connection is ready, and those that want an answer.
+func (c *Client) conversation(i uint32, p []byte) bool {
+	if c.conns[i].state == connGreeting && bytes.Contains(p, []byte(c.wire.Ready)) {
+		c.open(i)
+	}
+	for _, a := range c.wire.Answers {
+		if string(p) == a.To {
+			c.stats.Other++
+			c.send(i, []byte(a.With))
+			return true
+		}
+	}
+	return false
+}
+
+// take counts one payload.
+func (c *Client) take(i uint32, m Message, now int64) {
+	k := &c.conns[i]
+	switch {
+	case m.Stream == Direct && int(m.User) != c.wire.user(int(k.number)):
+		c.stats.Misled++
+	case k.slow && m.Stream == Broadcast:
+		k.broadcast.Take(m.Seq, &c.stats.Slowed)
+	case k.slow:
+		k.direct.Take(m.Seq, &c.stats.Slowed)
+	case m.Stream == Broadcast:
+		k.broadcast.Take(m.Seq, &c.stats.Broadcast)
+		c.stats.LastBroadcast = now
+		c.stats.Broadcasts.Record(now - m.Stamp)
+	default:
+		k.direct.Take(m.Seq, &c.stats.Direct)
+		c.stats.LastDirect = now
+		c.stats.Directs.Record(now - m.Stamp)
+		if c.echo != nil {
+			c.echoed(i)
+		}
+	}
 }
 
 // answer sends the pong for a ping (RFC 6455 §5.5.3). A socket that is full
@@ -110,10 +216,14 @@ func (c *Client) answer(i uint32, ping []byte) {
 	k := &c.conns[i]
 	k.pings++
 	c.stats.Pings++
-	c.pong = appendControl(c.pong[:0], opPong, 0x9e3779b9*(i+1), ping)
-	if n, e := write(k.fd, c.pong); e != 0 || n < len(c.pong) {
+	c.out = appendMasked(c.out[:0], opPong, mask(i), ping)
+	if n, e := write(k.fd, c.out); e != 0 || n < len(c.out) {
 		c.stats.PongsLost++
 		return
 	}
 	c.stats.Pongs++
 }
+
+// mask is that of connection i. It protects proxies from what a browser's
+// page chose (RFC 6455 §10.3); nobody chooses here, so any mask does.
+func mask(i uint32) uint32 { return 0x9e3779b9 * (i + 1) }

@@ -1,10 +1,16 @@
 package bench
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
+	"math"
 	"math/rand/v2"
+	"net/http"
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -52,25 +58,142 @@ func TestParseFrameRefuses(t *testing.T) {
 }
 
 func TestPayloadRoundTrip(t *testing.T) {
+	want := Message{Direct, 0xfedcba98, 0xfffffffe, 1 << 62}
 	for _, size := range []int{MinPayload, 128, 1000} {
-		p := AppendPayload([]byte("before"), Direct, 0xfffffffe, 1<<62, size)[6:]
+		p := AppendMessage([]byte("before"), want, size)[6:]
 		if len(p) != size {
 			t.Errorf("size %d, want %d", len(p), size)
 		}
-		s, seq, stamp, ok := ParsePayload(p)
-		if !ok || s != Direct || seq != 0xfffffffe || stamp != 1<<62 {
-			t.Errorf("got %c %d %d %v", s, seq, stamp, ok)
+		if m, ok := ParsePayload(p); !ok || m != want {
+			t.Errorf("got %+v %v", m, ok)
 		}
 		for i := range p {
 			q := slices.Clone(p)
 			q[i] ^= 1
-			if _, _, _, ok := ParsePayload(q); ok {
+			if _, ok := ParsePayload(q); ok {
 				t.Errorf("a flipped bit in byte %d of %d was not noticed", i, size)
 			}
 		}
-		if _, _, _, ok := ParsePayload(p[:MinPayload-1]); ok {
-			t.Error("a short payload was taken")
+		for _, bad := range [][]byte{p[:MinPayload-1], append(slices.Clone(p), 'x'), append([]byte("x"), p...)} {
+			if _, ok := ParsePayload(bad); ok {
+				t.Errorf("taken: %.60q", bad)
+			}
 		}
+	}
+}
+
+// Servers wrap payloads, several to a message if they like, and may use the
+// marker themselves.
+func TestFindPayload(t *testing.T) {
+	a, b := Message{Broadcast, 0, 7, 1}, Message{Direct, 3, 8, 2}
+	pa, pb := AppendMessage(nil, a, 128), AppendMessage(nil, b, MinPayload)
+	text := slices.Concat([]byte(`{"~":"~B","data":"`), pa, []byte("\"}\nMSG ~~"), pb, []byte("\r\n"))
+	m, rest, err := FindPayload(text)
+	if err != nil || m != a {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	m, rest, err = FindPayload(rest)
+	if err != nil || m != b || string(rest) != "\r\n" {
+		t.Fatalf("%+v, %q, %v", m, rest, err)
+	}
+	if _, _, err = FindPayload(rest); err != ErrNoPayload {
+		t.Errorf("%v", err)
+	}
+	for i := len(pa) - 1; i >= 60; i-- {
+		if _, _, err := FindPayload(append([]byte("x"), pa[:i]...)); err != ErrDamaged {
+			t.Errorf("cut to %d bytes: %v", i, err)
+		}
+	}
+	pa[100] ^= 1
+	if _, _, err := FindPayload(pa); err != ErrDamaged {
+		t.Errorf("a changed byte: %v", err)
+	}
+}
+
+func TestTemplate(t *testing.T) {
+	v := Values{User: 5, Number: 12, Topics: 10, Payload: []byte("P")}
+	for in, want := range map[string]string{
+		"":                                 "",
+		"/ws":                              "/ws",
+		"/ws?uid={uid}&topic={topic}":      "/ws?uid=u000000000000005&topic=bench.2",
+		`{"sub":{"to":"{topic}"},"n":{n}}`: `{"sub":{"to":"bench.2"},"n":12}`,
+		"{{uid}{payload}{":                 "{u000000000000005P{",
+		"{uid":                             "{uid",
+	} {
+		if got := string(ParseTemplate(in).Append(nil, v)); got != want {
+			t.Errorf("%q became %q, not %q", in, got, want)
+		}
+	}
+	if got := string(ParseTemplate("t={topic}.").Append(nil, Values{Number: 3})); got != "t=." {
+		t.Errorf("without topics: %q", got)
+	}
+}
+
+func TestRequest(t *testing.T) {
+	w := newWire(Dial{Targets: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:2")},
+		Wire: Wire{Path: DevPath(2), Topics: 2, Users: 3, Headers: []string{"A: b", "C: d"}, Subprotocol: "p"}})
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(w.appendRequest(nil, 7))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Host != "127.0.0.1:2" || r.RequestURI != "/ws?uid="+UID(1)+"&topic=bench.1" || r.Header.Get("C") != "d" ||
+		r.Header.Get("A") != "b" || r.Header.Get("Sec-WebSocket-Protocol") != "p" || r.Header.Get("Sec-WebSocket-Key") != Key {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestSubprotocol(t *testing.T) {
+	chosen := strings.Replace(goodHead, "\r\n\r\n", "\r\nSec-WebSocket-Protocol: p\r\n\r\n", 1)
+	for _, tt := range []struct {
+		head, asked string
+		want        error
+	}{{goodHead, "", nil}, {chosen, "p", nil}, {goodHead, "p", errNoProtocol}, {chosen, "", errOffer}, {chosen, "q", errOffer}} {
+		if _, err := ParseResponse([]byte(tt.head), tt.asked); err != tt.want {
+			t.Errorf("asked for %q: %v, want %v", tt.asked, err, tt.want)
+		}
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	h, other := NewHistogram(), NewHistogram()
+	for i := range int64(1000) {
+		h.Record((i + 1) * 1000)
+		other.Record(5_000_000)
+	}
+	h.Record(1 << 62) // counts as the longest
+	h.Merge(other)
+	h.Merge(nil)
+	p, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := NewHistogram()
+	if err := json.Unmarshal(p, back); err != nil {
+		t.Fatal(err)
+	}
+	if back.Quantiles() != h.Quantiles() {
+		t.Errorf("%+v came back as %+v", h.Quantiles(), back.Quantiles())
+	}
+	q := h.Quantiles()
+	if near := func(got, want int64) bool { return got >= want && got <= want+want/100 }; q.Count != 2001 ||
+		!near(h.At(25), 500_000) || !near(q.P50, 5_000_000) || !near(q.P999, 5_000_000) || !near(q.Max, int64(maxLatency)) {
+		t.Errorf("%+v, 25 %%: %d", q, h.At(25))
+	}
+	ns, percent := h.Curve()
+	if len(ns) != len(percent) || len(ns) < 100 || percent[len(percent)-1] != 100 || !slices.IsSorted(ns) || !slices.IsSorted(percent) {
+		t.Errorf("curve of %d points to %v", len(ns), percent[len(percent)-1])
+	}
+	for i := range ns {
+		if ns[i] >= 500_000 {
+			if math.Abs(percent[i]-25) > 0.5 {
+				t.Errorf("%v %% within 500 µs", percent[i])
+			}
+			break
+		}
+	}
+	h.Reset()
+	if ns, _ := h.Curve(); h.Count() != 0 || len(ns) != 0 {
+		t.Error("not empty after Reset")
 	}
 }
 
@@ -111,14 +234,14 @@ func TestOrderAgainstModel(t *testing.T) {
 
 func TestResponseAtEverySplit(t *testing.T) {
 	for cut := range len(goodHead) {
-		if n, err := ParseResponse([]byte(goodHead[:cut])); n != 0 || err != nil {
+		if n, err := ParseResponse([]byte(goodHead[:cut]), ""); n != 0 || err != nil {
 			t.Fatalf("cut at %d: n %d, %v", cut, n, err)
 		}
 	}
-	if n, err := ParseResponse([]byte(goodHead + "\x81")); n != len(goodHead) || err != nil {
+	if n, err := ParseResponse([]byte(goodHead+"\x81"), ""); n != len(goodHead) || err != nil {
 		t.Errorf("n %d, %v; want %d", n, err, len(goodHead))
 	}
-	if _, err := ParseResponse(make([]byte, maxHead+1)); err == nil {
+	if _, err := ParseResponse(make([]byte, maxHead+1), ""); err == nil {
 		t.Error("a head without end was taken")
 	}
 }

@@ -77,8 +77,8 @@ func startPair(t *testing.T, threads int) (floor, client func(bench.Command) ben
 func TestFloorAndClient(t *testing.T) {
 	const conns = 200
 	floor, client, addr := startPair(t, 2)
-	share := bench.Share{Source: netip.MustParseAddr("127.0.0.2"), Count: conns}
-	dial := share.Dial(addr, "/ws", 10, 1, int64(10*time.Second))
+	dial := bench.Dial{Targets: []netip.AddrPort{addr}, Sources: []netip.Addr{netip.MustParseAddr("127.0.0.2")}, Count: conns, Window: 256,
+		Next: 1, Timeout: int64(10 * time.Second), Wire: bench.Wire{Path: bench.DevPath(10), Topics: 10}}
 	r := client(bench.Command{Op: bench.OpDial, Dial: &dial})
 	if r.Error != "" || r.Dialed.Opened != conns || r.Dialed.Failed != 0 {
 		t.Fatalf("%+v %+v", r, r.Dialed)
@@ -155,7 +155,7 @@ func TestFloorTakesRequestsInPieces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	request := bench.AppendRequest(nil, f.Addr().String(), "/ws", bench.UID(1), "")
+	request := bench.AppendRequest(nil, f.Addr().String(), "/ws?uid="+bench.UID(1), nil, "")
 	for i := range request {
 		c.Write(request[i : i+1])
 	}

@@ -42,9 +42,9 @@ func dialAPI(host string) (*apiConn, error) {
 
 func (a *apiConn) close() { a.conn.Close() }
 
-// push posts one payload and returns its stamp. A 503 says that nothing was
+// push posts one payload, which it stamps, and returns the stamp. A 503 says that nothing was
 // delivered, so the push is repeated a little later.
-func (a *apiConn) push(ctx context.Context, path string, s bench.Stream, seq uint32, size int) (stamp int64, err error) {
+func (a *apiConn) push(ctx context.Context, path string, m bench.Message, size int) (stamp int64, err error) {
 	deadline := time.Now().Add(apiTimeout)
 	if err := a.conn.SetDeadline(deadline); err != nil {
 		return 0, err
@@ -60,15 +60,15 @@ func (a *apiConn) push(ctx context.Context, path string, s bench.Stream, seq uin
 		a.request = append(a.request, "\r\nContent-Type: text/plain\r\nContent-Length: "...)
 		a.request = strconv.AppendInt(a.request, int64(size), 10)
 		a.request = append(a.request, "\r\n\r\n"...)
-		stamp = a.clock.Now()
-		a.request = bench.AppendPayload(a.request, s, seq, stamp, size)
+		m.Stamp = a.clock.Now()
+		a.request = bench.AppendMessage(a.request, m, size)
 		status, body, err := a.roundTrip()
 		if err != nil {
 			return 0, fmt.Errorf("POST %s: %w", path, err)
 		}
 		switch {
 		case status == http.StatusAccepted:
-			return stamp, nil
+			return m.Stamp, nil
 		case status != http.StatusServiceUnavailable || time.Now().After(deadline.Add(-time.Second)):
 			return 0, fmt.Errorf("POST %s: status %d: %.200s", path, status, body)
 		}

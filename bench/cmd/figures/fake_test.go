@@ -92,7 +92,7 @@ func (f *fake) run(listen, api string) error {
 
 func (f *fake) upgrade(w http.ResponseWriter, r *http.Request) {
 	c, _, err := http.NewResponseController(w).Hijack()
-	if err != nil || r.URL.Path != clientPath {
+	if err != nil || r.URL.Path != "/ws" {
 		return
 	}
 	f.mu.Lock()

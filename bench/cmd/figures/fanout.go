@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"belfry/bench"
@@ -23,10 +25,10 @@ type fanout struct {
 // measureFanout sends o.broadcasts messages one after the other, each waited
 // for by all receivers, and then lets the server finish before its CPU is
 // read, so that nothing it did for them is left out.
-func measureFanout(ctx context.Context, o options, p *pool, s side) (fanout, error) {
+func measureFanout(ctx context.Context, o options, p *bench.Pool, s side) (fanout, error) {
 	var f fanout
 	for range warmups {
-		if _, err := p.broadcast(ctx, s); err != nil {
+		if _, err := broadcast(ctx, o, p, s); err != nil {
 			return f, err
 		}
 	}
@@ -35,7 +37,7 @@ func measureFanout(ctx context.Context, o options, p *pool, s side) (fanout, err
 		return f, err
 	}
 	for range o.broadcasts {
-		took, err := p.broadcast(ctx, s)
+		took, err := broadcast(ctx, o, p, s)
 		if err != nil {
 			return f, err
 		}
@@ -45,9 +47,9 @@ func measureFanout(ctx context.Context, o options, p *pool, s side) (fanout, err
 	if err != nil {
 		return f, err
 	}
-	f.CPU = (after - before).Seconds() * 1e6 / float64(o.broadcasts*p.total)
+	f.CPU = (after - before).Seconds() * 1e6 / float64(o.broadcasts*p.Open())
 	f.Wall = bench.Median(f.Walls)
-	return f, p.verify(ctx, s)
+	return f, verify(ctx, p, s)
 }
 
 // settledCPU reads the CPU time of a process once it has nothing more to do:
@@ -81,32 +83,50 @@ type sideRound struct {
 }
 
 // withSide starts clients, runs f with them and s, and stops all three.
-func withSide(ctx context.Context, o options, start func() (side, error), f func(*pool, side) error) error {
+func withSide(ctx context.Context, o options, start func() (side, error), f func(*bench.Pool, side) error) error {
 	s, err := start()
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	p, err := startPool(ctx, o)
+	p, err := bench.StartPool(ctx, bench.PoolOptions{
+		Connections: o.conns, Targets: []netip.AddrPort{s.addr()}, Processes: o.clients,
+		Wire: bench.Wire{Path: clientPath(o), Topics: o.topics},
+	})
 	if err != nil {
 		return err
 	}
-	defer p.stop()
+	defer p.Stop()
 	return f(p, s)
 }
 
-// connectAll makes all connections and returns how many a second.
-func connectAll(ctx context.Context, o options, p *pool, s side) (float64, error) {
-	c, err := p.connect(ctx, s, 0, o.conns)
-	if err != nil {
-		return 0, err
+// broadcast sends one message to everybody and returns the time from the
+// publish to the last receipt.
+func broadcast(ctx context.Context, o options, p *bench.Pool, s side) (time.Duration, error) {
+	return p.Broadcast(ctx, func(ctx context.Context, seq uint32) (int64, error) { return s.broadcast(ctx, seq, o.size) })
+}
+
+// verify returns an error unless every connection is still there and got
+// every broadcast once, in order and unchanged.
+func verify(ctx context.Context, p *bench.Pool, s side) error {
+	if err := p.Verify(ctx); err != nil {
+		return fmt.Errorf("%s: %w", s.name(), err)
 	}
-	return c.perSecond(), nil
+	return nil
+}
+
+// connectAll makes all connections and returns how many a second.
+func connectAll(ctx context.Context, o options, p *bench.Pool, s side) (float64, error) {
+	c, err := p.Connect(ctx, 0, o.conns)
+	if err = errors.Join(err, c.Err()); err != nil {
+		return 0, fmt.Errorf("%s: %w", s.name(), err)
+	}
+	return c.PerSecond(), nil
 }
 
 // floorRound measures the floor once.
 func floorRound(ctx context.Context, o options) (r sideRound, err error) {
-	err = withSide(ctx, o, func() (side, error) { return startFloor(ctx, o) }, func(p *pool, s side) error {
+	err = withSide(ctx, o, func() (side, error) { return startFloor(ctx, o) }, func(p *bench.Pool, s side) error {
 		if r.Connects, err = connectAll(ctx, o, p, s); err != nil {
 			return err
 		}
@@ -133,7 +153,7 @@ func floorRound(ctx context.Context, o options) (r sideRound, err error) {
 
 // serverRound measures the server once.
 func serverRound(ctx context.Context, o options, note func(string)) (r sideRound, err error) {
-	err = withSide(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *pool, s side) error {
+	err = withSide(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *bench.Pool, s side) error {
 		if r.Connects, err = connectAll(ctx, o, p, s); err != nil {
 			return err
 		}

@@ -89,7 +89,7 @@ func TestFaultsAreFound(t *testing.T) {
 			defer cancel()
 			o := smallOptions(t)
 			o.env = []string{"FAKE_FAULT=" + fault}
-			err := withSide(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *pool, s side) error {
+			err := withSide(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *bench.Pool, s side) error {
 				if _, err := connectAll(ctx, o, p, s); err != nil {
 					return err
 				}
@@ -97,12 +97,12 @@ func TestFaultsAreFound(t *testing.T) {
 					_, err := measureFanout(ctx, o, p, s)
 					return err
 				}
-				if _, err := s.broadcast(ctx, p.next, o.size); err != nil { // nobody waits: one will not get it
+				if _, err := s.broadcast(ctx, p.Next(), o.size); err != nil { // nobody waits: one will not get it
 					return err
 				}
 				for {
-					if sum, err := p.stats(ctx); err != nil || sum.Open < p.total {
-						return errors.Join(err, p.verify(ctx, s))
+					if sum, err := p.Stats(ctx); err != nil || sum.Open < p.Open() {
+						return errors.Join(err, verify(ctx, p, s))
 					}
 					if err := sleep(ctx, time.Millisecond); err != nil {
 						return err
@@ -264,7 +264,7 @@ func TestAPIErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.close()
-	_, err = a.push(t.Context(), "/v1/all", bench.Broadcast, 1, 128)
+	_, err = a.push(t.Context(), "/v1/all", bench.Message{Stream: bench.Broadcast, Seq: 1}, 128)
 	if err == nil || !strings.Contains(err.Error(), "413") || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("%v", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,7 +43,7 @@ func memoryRound(ctx context.Context, o options) (m memory, err error) {
 	span := float64(o.conns - o.base)
 	slope := func(from, to int64) float64 { return float64(to-from) / span }
 
-	low, high, err := twoReadings(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *pool, s side) error {
+	low, high, err := twoReadings(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *bench.Pool, s side) error {
 		return sleep(ctx, o.settle)
 	})
 	if err != nil {
@@ -53,10 +54,10 @@ func memoryRound(ctx context.Context, o options) (m memory, err error) {
 	idle := low.RSS
 
 	ping := fmt.Sprintf("BELFRY_SESSION_PING_INTERVAL=%v", o.ping)
-	low, high, err = twoReadings(ctx, o, func() (side, error) { return startServer(ctx, o, ping) }, func(p *pool, s side) error {
+	low, high, err = twoReadings(ctx, o, func() (side, error) { return startServer(ctx, o, ping) }, func(p *bench.Pool, s side) error {
 		connected := time.Now()
 		for range o.broadcasts {
-			if _, err := p.broadcast(ctx, s); err != nil {
+			if _, err := broadcast(ctx, o, p, s); err != nil {
 				return err
 			}
 		}
@@ -77,14 +78,14 @@ func memoryRound(ctx context.Context, o options) (m memory, err error) {
 
 // twoReadings connects o.base sessions, does something with them, reads, and
 // the same with all o.conns of them.
-func twoReadings(ctx context.Context, o options, start func() (side, error), use func(*pool, side) error) (low, high reading, err error) {
-	err = withSide(ctx, o, start, func(p *pool, s side) error {
+func twoReadings(ctx context.Context, o options, start func() (side, error), use func(*bench.Pool, side) error) (low, high reading, err error) {
+	err = withSide(ctx, o, start, func(p *bench.Pool, s side) error {
 		for _, step := range []struct {
 			from, to int
 			into     *reading
 		}{{0, o.base, &low}, {o.base, o.conns, &high}} {
-			if _, err := p.connect(ctx, s, step.from, step.to); err != nil {
-				return err
+			if c, err := p.Connect(ctx, step.from, step.to); err != nil || c.Failed > 0 {
+				return errors.Join(err, c.Err())
 			}
 			if err := use(p, s); err != nil {
 				return err
@@ -93,20 +94,20 @@ func twoReadings(ctx context.Context, o options, start func() (side, error), use
 				return err
 			}
 		}
-		return p.verify(ctx, s)
+		return verify(ctx, p, s)
 	})
 	return low, high, err
 }
 
 // heartbeat waits until every session has been pinged once more and has
 // answered.
-func heartbeat(ctx context.Context, o options, p *pool) error {
-	if _, err := p.all(ctx, func(int) bench.Command { return bench.Command{Op: bench.OpMark} }); err != nil {
+func heartbeat(ctx context.Context, o options, p *bench.Pool) error {
+	if err := p.Mark(ctx); err != nil {
 		return err
 	}
 	patience := 3*o.ping + 5*time.Second
 	for deadline := time.Now().Add(patience); ; {
-		sum, err := p.stats(ctx)
+		sum, err := p.Stats(ctx)
 		if err != nil {
 			return err
 		}
@@ -115,7 +116,7 @@ func heartbeat(ctx context.Context, o options, p *pool) error {
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not every session was pinged within %v at an interval of %v: %d pings, %d connections open, ended: %s",
-				patience, o.ping, sum.Pings, sum.Open, causes(sum.Ended))
+				patience, o.ping, sum.Pings, sum.Open, bench.Causes(sum.Ended))
 		}
 		if err := sleep(ctx, 250*time.Millisecond); err != nil {
 			return err

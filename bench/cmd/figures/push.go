@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 // probeUser is the index of the one connection of the probe, beyond all
 // others.
 const probeUser = 999_999_999
+
+// receiptTimeout bounds the wait for the last push.
+const receiptTimeout = 20 * time.Second
 
 // inFlight is how many broadcasts are on their way at any time: with two,
 // the next one waits when one ends.
@@ -32,7 +36,7 @@ type push struct {
 // everybody follow one another without a gap. The flooded clients run on what
 // the others leave of the processors: the figure is the server's, and clients
 // elsewhere would not compete with it.
-func measurePush(ctx context.Context, o options, p *pool, s *belfrySide) (*push, error) {
+func measurePush(ctx context.Context, o options, p *bench.Pool, s *belfrySide) (*push, error) {
 	probe, err := startProbe(ctx, o, p, s)
 	if err != nil {
 		return nil, err
@@ -49,10 +53,8 @@ func measurePush(ctx context.Context, o options, p *pool, s *belfrySide) (*push,
 	case before.Count != 0: // its quantiles would be of these too
 		return nil, fmt.Errorf("the server has counted %d pushes already", before.Count)
 	}
-	for _, c := range p.clients {
-		if err := c.Background(); err != nil {
-			return nil, err
-		}
+	if err := p.Background(); err != nil {
+		return nil, err
 	}
 	began := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -60,7 +62,7 @@ func measurePush(ctx context.Context, o options, p *pool, s *belfrySide) (*push,
 	stop := make(chan struct{})
 	flood := make(chan floodResult, 1)
 	go func() {
-		n, err := keepBroadcasting(ctx, p, s, stop)
+		n, err := keepBroadcasting(ctx, o, p, s, stop)
 		if err != nil {
 			cancel(err) // do not push on to a server that fails
 		}
@@ -74,13 +76,13 @@ func measurePush(ctx context.Context, o options, p *pool, s *belfrySide) (*push,
 		return nil, err
 	}
 
-	if r.Client, err = probeResult(ctx, probe, p, sent); err != nil {
+	if r.Client, err = probeResult(ctx, probe, sent); err != nil {
 		return nil, err
 	}
 	if r.Server, err = serverLatency(ctx, s); err != nil {
 		return nil, err
 	}
-	return r, p.verify(ctx, s)
+	return r, verify(ctx, p, s)
 }
 
 type floodResult struct {
@@ -89,7 +91,7 @@ type floodResult struct {
 }
 
 // startProbe starts a client process with the probe's one connection.
-func startProbe(ctx context.Context, o options, p *pool, s *belfrySide) (*bench.Process, error) {
+func startProbe(ctx context.Context, o options, p *bench.Pool, s *belfrySide) (*bench.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -99,8 +101,8 @@ func startProbe(ctx context.Context, o options, p *pool, s *belfrySide) (*bench.
 		return nil, err
 	}
 	r, err := probe.Call(ctx, bench.Command{Op: bench.OpDial, Dial: &bench.Dial{
-		Addr: s.addr(), Path: clientPath, First: probeUser, Count: 1, Topics: o.topics, Window: 1,
-		Next: p.next, Timeout: int64(5 * time.Second)}})
+		Targets: []netip.AddrPort{s.addr()}, First: probeUser, Count: 1, Window: 1, Next: p.Next(),
+		Timeout: int64(5 * time.Second), Wire: bench.Wire{Path: clientPath(o), Topics: o.topics}}})
 	if err == nil && r.Dialed.Opened != 1 {
 		err = errors.New("the probe could not connect")
 	}
@@ -113,15 +115,15 @@ func startProbe(ctx context.Context, o options, p *pool, s *belfrySide) (*bench.
 
 // keepBroadcasting keeps inFlight broadcasts on their way until stop is
 // closed, then waits for the last, and returns how many there were.
-func keepBroadcasting(ctx context.Context, p *pool, s side, stop <-chan struct{}) (n int, err error) {
+func keepBroadcasting(ctx context.Context, o options, p *bench.Pool, s side, stop <-chan struct{}) (n int, err error) {
 	var waits []func(context.Context) (int64, error)
 	for stopped := false; ; {
 		for !stopped && len(waits) < inFlight {
-			waits = append(waits, p.expectBroadcast())
-			if _, err := s.broadcast(ctx, p.next, p.opts.size); err != nil {
+			seq, wait := p.Expect()
+			waits = append(waits, wait)
+			if _, err := s.broadcast(ctx, seq, o.size); err != nil {
 				return n, err
 			}
-			p.next++
 			n++
 		}
 		if len(waits) == 0 {
@@ -149,7 +151,7 @@ func pushEvery(ctx context.Context, o options, a *apiConn) (sent int, err error)
 			return sent, err
 		}
 		sent++
-		if _, err := a.push(ctx, path, bench.Direct, uint32(sent), o.size); err != nil {
+		if _, err := a.push(ctx, path, bench.Message{Stream: bench.Direct, User: probeUser, Seq: uint32(sent)}, o.size); err != nil {
 			return sent, err
 		}
 	}
@@ -157,7 +159,7 @@ func pushEvery(ctx context.Context, o options, a *apiConn) (sent int, err error)
 }
 
 // probeResult waits for the last push and checks that none is missing.
-func probeResult(ctx context.Context, probe *bench.Process, p *pool, sent int) (bench.Quantiles, error) {
+func probeResult(ctx context.Context, probe *bench.Process, sent int) (bench.Quantiles, error) {
 	_, err := probe.Call(ctx, bench.Command{Op: bench.OpWait, Wait: &bench.Wait{
 		Stream: bench.Direct, Until: uint64(sent), Timeout: int64(receiptTimeout)}})
 	if err != nil {
@@ -168,10 +170,10 @@ func probeResult(ctx context.Context, probe *bench.Process, p *pool, sent int) (
 		return bench.Quantiles{}, err
 	}
 	st := r.Stats
-	if st.Direct.Faults()+st.Broadcast.Faults()+st.Corrupt > 0 || st.Open != 1 {
-		return st.Latency, fmt.Errorf("probe: direct %+v, broadcasts %+v, corrupt %d, ended: %s", st.Direct, st.Broadcast, st.Corrupt, causes(st.Ended))
+	if err := st.Faults(); err != nil || st.Open != 1 {
+		return bench.Quantiles{}, fmt.Errorf("probe: %v, ended: %s", err, bench.Causes(st.Ended))
 	}
-	return st.Latency, nil
+	return st.Directs.Quantiles(), nil
 }
 
 // serverLatency reads what the server itself measured since it started, from

@@ -15,7 +15,7 @@ import (
 )
 
 // clientPath is where both servers take WebSockets.
-const clientPath = "/ws"
+func clientPath(o options) string { return bench.DevPath(o.topics) }
 
 // side is one of the two servers under measurement.
 type side interface {
@@ -93,7 +93,7 @@ func (s *belfrySide) process() *bench.Process { return s.proc }
 func (s *belfrySide) addr() netip.AddrPort    { return s.listen }
 
 func (s *belfrySide) broadcast(ctx context.Context, seq uint32, size int) (int64, error) {
-	return s.conn.push(ctx, "/v1/all", bench.Broadcast, seq, size)
+	return s.conn.push(ctx, "/v1/all", bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
 }
 
 func (s *belfrySide) stop() {

@@ -1,0 +1,134 @@
+// Command million makes a million live WebSocket connections on this host and
+// measures fan-outs to all of them, belfry beside the floor. It plans first,
+// says what the plan needs, and refuses where it cannot succeed. It starts
+// everything as processes of its own and leaves none behind.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"belfry/bench"
+	"belfry/bench/floor"
+	"belfry/bench/million"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once, and the kernel its children
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "million:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	o := million.DefaultOptions()
+	var timeout time.Duration
+	var asJSON, check bool
+	root := &cobra.Command{
+		Use:           "million",
+		Short:         "Make a million connections on this host and measure fan-outs to them",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if o.Program, err = os.Executable(); err != nil {
+				return err
+			}
+			if timeout < time.Second {
+				return fmt.Errorf("--timeout %v: at least 1s", timeout)
+			}
+			if err := o.Validate(); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, fmt.Errorf("not done after %v (--timeout)", timeout))
+			defer cancel()
+			result, err := million.Run(ctx, &o, cmd.ErrOrStderr())
+			if result == nil {
+				return err
+			}
+			if asJSON {
+				encoder := json.NewEncoder(cmd.OutOrStdout())
+				encoder.SetIndent("", "  ")
+				err = errors.Join(err, encoder.Encode(result))
+			} else {
+				err = errors.Join(err, result.Write(cmd.OutOrStdout()))
+			}
+			if o.Report != "" {
+				err = errors.Join(err, result.WriteReport(o.Report))
+			}
+			if err == nil && check && !bench.Met(result.Rows) {
+				err = errors.New("not every target was reached")
+			}
+			return err
+		},
+	}
+	f := root.Flags()
+	f.StringVar(&o.Server, "server", o.Server, "belfry's binary")
+	f.StringArrayVar(&o.Env, "env", nil, "NAME=VALUE for the nodes' environment (repeatable)")
+	f.IntVarP(&o.Connections, "connections", "n", o.Connections, "connections in all")
+	f.IntVar(&o.PerNode, "per-node", o.PerNode, "connections of a node at most; 0 is as many as the descriptor limit allows")
+	f.IntSliceVar(&o.Steps, "steps", o.Steps, "numbers of connections at which fan-outs are measured on the way up")
+	f.IntVar(&o.Broadcasts, "broadcasts", o.Broadcasts, "broadcasts to all of them that count")
+	f.IntVar(&o.Size, "size", o.Size, "payload, in bytes")
+	f.IntVar(&o.Topics, "topics", o.Topics, "different topics; each connection has one; 0 is none")
+	f.DurationVar(&o.Ping, "ping", o.Ping, "ping interval of the idle pass; 0 leaves the pass out")
+	f.DurationVar(&o.Idle, "idle", o.Idle, "how long the idle are watched, one ping interval at least")
+	f.DurationVar(&o.Settle, "settle", o.Settle, "from the last connect to reading memory")
+	f.DurationVar(&o.Push, "push", o.Push, "how long pushes to one user are measured; 0 leaves them out")
+	f.DurationVar(&o.PushEvery, "push-every", o.PushEvery, "time between pushes to one user")
+	f.IntVar(&o.FirstPort, "first-port", o.FirstPort, "servers listen on loopback from this port upwards, where it is free")
+	f.BoolVar(&o.SkipFloor, "skip-floor", false, "measure belfry alone")
+	f.StringVar(&o.Report, "report", "", "folder for report.md, its charts and report.json")
+	f.DurationVar(&timeout, "timeout", 40*time.Minute, "for everything")
+	f.BoolVar(&asJSON, "json", false, "print JSON with everything that was measured")
+	f.BoolVar(&check, "check", false, "exit with 1 if a target was missed")
+	root.AddCommand(clientCommand(), floorCommand())
+	return root
+}
+
+func clientCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "client", Hidden: true, Args: cobra.NoArgs,
+		Short: "Hold connections, driven by commands on standard input",
+		RunE: func(*cobra.Command, []string) error {
+			if _, err := bench.OpenFiles(); err != nil {
+				return err
+			}
+			return bench.RunClient(int(os.Stdin.Fd()), os.Stdout)
+		},
+	}
+}
+
+func floorCommand() *cobra.Command {
+	var listen string
+	var threads int
+	cmd := &cobra.Command{
+		Use: "floor", Hidden: true, Args: cobra.NoArgs,
+		Short: "Be the floor, driven by commands on standard input",
+		RunE: func(*cobra.Command, []string) error {
+			addr, err := netip.ParseAddrPort(listen)
+			if err != nil {
+				return fmt.Errorf("listen: %w", err)
+			}
+			if _, err := bench.OpenFiles(); err != nil {
+				return err
+			}
+			return floor.Serve(addr, threads, os.Stdin, os.Stdout)
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9100", "IPv4 address and port")
+	cmd.Flags().IntVar(&threads, "threads", 1, "accepting and writing threads")
+	return cmd
+}

@@ -1,0 +1,276 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// PoolOptions describes the connections that a Pool holds.
+type PoolOptions struct {
+	Connections int
+	Targets     []netip.AddrPort // IPv4; the connections take turns, so one that is named twice gets twice as many
+	Sources     []netip.Addr     // own addresses; none takes loopback addresses to a loopback target, and leaves it to the kernel otherwise
+	Processes   int              // at least; 0 is as many as descriptors ask for, and not fewer than there are processors
+	Program     []string         // the client's command; none is this program with the argument "client"
+	Rate        float64          // connections begun a second over all processes; 0 is no limit
+	Window      int              // connections under way at once in one process; 0 is 256
+	Wire
+
+	ConnectTimeout time.Duration // for one Connect; 0 is a minute
+	ReceiptTimeout time.Duration // for one broadcast to reach all; 0 is 20 s
+}
+
+// Pool is a set of client processes that between them hold the connections of
+// one or many servers. Stats may be called from any goroutine, the rest from
+// one.
+type Pool struct {
+	opts    PoolOptions
+	shares  []Share
+	clients []*Process
+
+	mu       sync.Mutex // guards what follows
+	expected []uint64   // broadcasts that each client will have received in all
+	open     []int      // connections of each that read
+	next     uint32     // number of the next broadcast
+}
+
+// Connects is what became of connections that were to be made.
+type Connects struct {
+	Opened int
+	Failed int
+	Causes map[string]int // of all failures so far
+	Took   time.Duration  // first connect(2) → last 101, over all processes
+}
+
+// PerSecond is the rate of the connections that were made.
+func (c Connects) PerSecond() float64 {
+	return float64(c.Opened) / max(c.Took, time.Microsecond).Seconds()
+}
+
+// Err is nil if all were made.
+func (c Connects) Err() error {
+	if c.Failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d connections failed: %s", c.Failed, c.Opened+c.Failed, Causes(c.Causes))
+}
+
+// StartPool starts the client processes; they connect when Connect is called.
+// The end of ctx kills them.
+func StartPool(ctx context.Context, o PoolOptions) (*Pool, error) {
+	shares, err := o.plan()
+	if err != nil {
+		return nil, err
+	}
+	program := o.Program
+	if len(program) == 0 {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		program = []string{self, "client"}
+	}
+	p := &Pool{opts: o, shares: shares, next: 1, expected: make([]uint64, len(shares)), open: make([]int, len(shares))}
+	for i := range shares {
+		c, err := Start(ctx, fmt.Sprintf("client %d", i), true, []string{"GOMAXPROCS=1"}, program[0], program[1:]...)
+		if err != nil {
+			p.Stop()
+			return nil, err
+		}
+		p.clients = append(p.clients, c)
+	}
+	// Each has started when it answers: nobody is to start up while
+	// connections are timed.
+	if _, err := p.Stats(ctx); err != nil {
+		p.Stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// plan sets defaults and spreads the connections.
+func (o *PoolOptions) plan() ([]Share, error) {
+	if o.Window == 0 {
+		o.Window = defaultWindow
+	}
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = time.Minute
+	}
+	if o.ReceiptTimeout == 0 {
+		o.ReceiptTimeout = 20 * time.Second
+	}
+	if o.Processes == 0 {
+		o.Processes = min(runtime.NumCPU(), o.Connections/1000+1)
+	}
+	if len(o.Targets) == 0 {
+		return nil, errors.New("targets: none")
+	}
+	files, err := OpenFiles()
+	if err != nil {
+		return nil, err
+	}
+	different, local := make(map[netip.AddrPort]bool), true
+	for _, t := range o.Targets {
+		different[t] = true
+		local = local && t.Addr().IsLoopback()
+	}
+	shares, err := Plan(o.Connections, o.Processes, files, len(different))
+	if err != nil {
+		return nil, err
+	}
+	if !local || len(o.Sources) > 0 {
+		if room := max(len(o.Sources), 1) * len(different) * allPorts; o.Connections > room {
+			return nil, fmt.Errorf("%d connections from %d source addresses to %d ports; at most %d: give more sources, or more ports",
+				o.Connections, max(len(o.Sources), 1), len(different), room)
+		}
+		for i := range shares {
+			shares[i].Sources = o.Sources
+		}
+	}
+	return shares, nil
+}
+
+// Stop ends the client processes; the server sees resets.
+func (p *Pool) Stop() {
+	var wg sync.WaitGroup
+	for _, c := range p.clients {
+		wg.Go(func() { c.Stop(5 * time.Second) })
+	}
+	wg.Wait()
+}
+
+// Processes returns the client processes.
+func (p *Pool) Processes() []*Process { return p.clients }
+
+// Background gives the clients what everybody else leaves of the processors;
+// see Process.Background.
+func (p *Pool) Background() error {
+	var errs []error
+	for _, c := range p.clients {
+		errs = append(errs, c.Background())
+	}
+	return errors.Join(errs...)
+}
+
+// All sends a command to every client and waits for every reply.
+func (p *Pool) All(ctx context.Context, cmd func(i int) Command) ([]Reply, error) {
+	waits := make([]func(context.Context) (Reply, error), len(p.clients))
+	for i, c := range p.clients {
+		waits[i] = c.Go(cmd(i))
+	}
+	replies := make([]Reply, len(waits))
+	var errs []error
+	for i, wait := range waits {
+		var err error
+		replies[i], err = wait(ctx)
+		errs = append(errs, err)
+	}
+	return replies, errors.Join(errs...)
+}
+
+// Connect makes the connections with number from to to, to not included. What
+// failed is in the result; an error is a client that does not answer.
+func (p *Pool) Connect(ctx context.Context, from, to int) (Connects, error) {
+	o := &p.opts
+	replies, err := p.All(ctx, func(i int) Command {
+		part := p.shares[i].Part(from, to, o.Connections)
+		if part.Count == 0 {
+			return Command{Op: OpMark}
+		}
+		return Command{Op: OpDial, Dial: &Dial{Targets: o.Targets, Sources: part.Sources, First: part.First, Count: part.Count,
+			Window: o.Window, Rate: o.Rate * float64(part.Count) / float64(to-from), Next: p.Next(),
+			Timeout: int64(o.ConnectTimeout), Wire: o.Wire}}
+	})
+	if err != nil {
+		return Connects{}, err
+	}
+	var c Connects
+	start, end := int64(1<<62), int64(0)
+	p.mu.Lock()
+	for i, r := range replies {
+		if r.Dialed == nil {
+			continue
+		}
+		start, end = min(start, r.Dialed.Start), max(end, r.Dialed.End)
+		c.Opened, c.Failed = c.Opened+r.Dialed.Opened, c.Failed+r.Dialed.Failed
+		p.open[i] += r.Dialed.Opened
+	}
+	p.mu.Unlock()
+	c.Took = time.Duration(max(end-start, 0))
+	if c.Failed > 0 {
+		sum, err := p.Stats(ctx)
+		c.Causes = sum.Failed
+		return c, err
+	}
+	return c, nil
+}
+
+// Drop resets every connection. Connect may make them anew.
+func (p *Pool) Drop(ctx context.Context) error {
+	if _, err := p.All(ctx, func(int) Command { return Command{Op: OpDrop} }); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.open)
+	return nil
+}
+
+// Mark begins a measurement in every client; see Client.Mark.
+func (p *Pool) Mark(ctx context.Context) error {
+	_, err := p.All(ctx, func(int) Command { return Command{Op: OpMark} })
+	return err
+}
+
+// Slow makes a share of the connections stop reading and returns how many;
+// broadcasts are not expected there any more. See Client.Slow.
+func (p *Pool) Slow(ctx context.Context, share float64) (int, error) {
+	return p.count(ctx, Command{Op: OpSlow, Slow: share})
+}
+
+// Read makes the slow connections read again; see Client.Read.
+func (p *Pool) Read(ctx context.Context) (int, error) { return p.count(ctx, Command{Op: OpRead}) }
+
+func (p *Pool) count(ctx context.Context, cmd Command) (n int, err error) {
+	replies, err := p.All(ctx, func(int) Command { return cmd })
+	for _, r := range replies {
+		n += r.Count
+	}
+	return n, errors.Join(err, p.Refresh(ctx))
+}
+
+// Echo sends messages that come back, e.Rate being that of all connections
+// together, and returns when the last is. The answers are in Stats.Direct and
+// Stats.Directs.
+func (p *Pool) Echo(ctx context.Context, e Echo) (Echoed, error) {
+	p.mu.Lock()
+	parts := make([]Echo, len(p.clients))
+	open := 0
+	for _, n := range p.open {
+		open += n
+	}
+	for i, n := range p.open {
+		parts[i] = e
+		parts[i].Rate = e.Rate * float64(n) / float64(max(open, 1))
+	}
+	p.mu.Unlock()
+	replies, err := p.All(ctx, func(i int) Command { return Command{Op: OpEcho, Echo: &parts[i]} })
+	if err != nil {
+		return Echoed{}, err
+	}
+	sum := *replies[0].Echoed
+	for _, r := range replies[1:] {
+		sum.Sent += r.Echoed.Sent
+		sum.Back += r.Echoed.Back
+		sum.Late = max(sum.Late, r.Echoed.Late)
+		sum.Start = min(sum.Start, r.Echoed.Start)
+		sum.End = max(sum.End, r.Echoed.End)
+	}
+	return sum, nil
+}

@@ -1,0 +1,121 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Next is the number of the next broadcast.
+func (p *Pool) Next() uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next
+}
+
+// Open is how many connections are expected to receive broadcasts: those made,
+// less those found lost or slow by the last Refresh.
+func (p *Pool) Open() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range p.open {
+		n += k
+	}
+	return n
+}
+
+// Expect tells the clients that one more broadcast is coming, whose number it
+// returns with the function that waits until everybody has it and gives the
+// stamp of the last receipt. Several broadcasts may be under way.
+func (p *Pool) Expect() (seq uint32, wait func(context.Context) (int64, error)) {
+	waits := make([]func(context.Context) (Reply, error), len(p.clients))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, c := range p.clients {
+		p.expected[i] += uint64(p.open[i])
+		waits[i] = c.Go(Command{Op: OpWait, Wait: &Wait{
+			Stream: Broadcast, Until: p.expected[i], Timeout: int64(p.opts.ReceiptTimeout)}})
+	}
+	seq = p.next
+	p.next++
+	return seq, func(ctx context.Context) (int64, error) {
+		last := int64(0)
+		for _, w := range waits {
+			r, err := w(ctx)
+			if err != nil {
+				return 0, err
+			}
+			last = max(last, r.At)
+		}
+		return last, nil
+	}
+}
+
+// Broadcast has publish send one message with the given number to everybody.
+// publish returns the stamp that is in the message; the result is the time
+// from then to the last receipt.
+func (p *Pool) Broadcast(ctx context.Context, publish func(ctx context.Context, seq uint32) (stamp int64, err error)) (time.Duration, error) {
+	seq, wait := p.Expect()
+	stamp, err := publish(ctx, seq)
+	if err != nil {
+		return 0, err
+	}
+	last, err := wait(ctx)
+	return time.Duration(last - stamp), err
+}
+
+// Refresh takes note of connections that were lost, so that no broadcast is
+// expected there any more. No broadcast may be under way.
+func (p *Pool) Refresh(ctx context.Context) error {
+	stats, err := p.Each(ctx)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, s := range stats {
+		p.open[i], p.expected[i] = s.Open-s.Slow, s.Broadcast.Received
+	}
+	return nil
+}
+
+// Each returns the counters of every client.
+func (p *Pool) Each(ctx context.Context) ([]Stats, error) {
+	next := p.Next()
+	replies, err := p.All(ctx, func(int) Command { return Command{Op: OpStats, Next: next} })
+	if err != nil {
+		return nil, err
+	}
+	stats := make([]Stats, len(replies))
+	for i, r := range replies {
+		stats[i] = *r.Stats
+	}
+	return stats, nil
+}
+
+// Stats returns the counters of all clients together: MinPings that of the one
+// with the fewest, Gap the longest, CPU and RunDelay the sums.
+func (p *Pool) Stats(ctx context.Context) (Stats, error) {
+	sum := newStats()
+	stats, err := p.Each(ctx)
+	for i := range stats {
+		sum.add(&stats[i])
+	}
+	return sum, err
+}
+
+// Verify returns an error unless every connection is still there and got
+// every message once, in order and unchanged.
+func (p *Pool) Verify(ctx context.Context) error {
+	sum, err := p.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	faults := sum.Faults()
+	if open := p.Open(); faults == nil && sum.Open-sum.Slow == open {
+		return nil
+	} else if faults == nil {
+		return fmt.Errorf("open %d of %d, ended: %s", sum.Open-sum.Slow, open, Causes(sum.Ended))
+	}
+	return fmt.Errorf("%w, open %d, ended: %s", faults, sum.Open, Causes(sum.Ended))
+}

@@ -1,0 +1,181 @@
+package bench
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Stats is what a client has seen. Unless it says otherwise, a field counts
+// from the client's start.
+type Stats struct {
+	Open      int            `json:"open"`
+	Slow      int            `json:"slow"`             // of these, told to stop reading; the tallies leave them out since then
+	Failed    map[string]int `json:"failed,omitempty"` // connections never made, by cause
+	Ended     map[string]int `json:"ended,omitempty"`  // open connections lost, by cause
+	Broadcast Tally          `json:"broadcast"`
+	Direct    Tally          `json:"direct"`
+	Slowed    Tally          `json:"slowed"`  // of both streams, on connections that were told to stop reading
+	Corrupt   uint64         `json:"corrupt"` // payloads, or where nothing else is expected messages, not as they were sent
+	Misled    uint64         `json:"misled"`  // direct messages that arrived at another user
+	Other     uint64         `json:"other"`   // messages without a payload, where these are expected
+	Pings     uint64         `json:"pings"`
+	Pongs     uint64         `json:"pongs"`      // sent in answer
+	PongsLost uint64         `json:"pongs_lost"` // not sent: the socket was full
+	Bytes     uint64         `json:"bytes"`      // received
+
+	LastBroadcast int64 `json:"last_broadcast"` // stamps of the latest receipts
+	LastDirect    int64 `json:"last_direct"`
+
+	// From Mark on.
+	Handshakes *Histogram `json:"handshakes"`  // connect(2) → 101, or the message that says it is ready
+	Broadcasts *Histogram `json:"broadcasts"`  // stamp in the payload → receipt
+	Directs    *Histogram `json:"directs"`     // stamp in the payload → receipt
+	Gap        int64      `json:"gap_ns"`      // the longest that what has arrived waited for the client to read it
+	MinPings   uint32     `json:"min_pings"`   // of the open connection that got the fewest; the largest uint32 if none is open
+	CPU        int64      `json:"cpu_ns"`      // of the client's process, since its start
+	RunDelay   int64      `json:"rundelay_ns"` // that its thread was ready to run and had no processor, since its start
+	At         int64      `json:"at"`          // stamp of these counters
+
+	Missing uint64 `json:"missing"` // broadcasts sent but not received, over all open connections that read
+}
+
+func newStats() Stats {
+	return Stats{Failed: make(map[string]int), Ended: make(map[string]int), MinPings: ^uint32(0),
+		Handshakes: NewHistogram(), Broadcasts: NewHistogram(), Directs: NewHistogram()}
+}
+
+// Stats returns the counters. next is the broadcast number that follows the
+// last one sent; 0 leaves Missing at 0. The histograms go on being filled.
+func (c *Client) Stats(next uint32) Stats {
+	s := c.stats
+	s.Failed, s.Ended = maps.Clone(s.Failed), maps.Clone(s.Ended)
+	s.MinPings = ^uint32(0)
+	for i := range c.conns {
+		k := &c.conns[i]
+		if k.state != connOpen || k.slow {
+			continue
+		}
+		s.MinPings = min(s.MinPings, k.pings)
+		if n := k.broadcast.Next(); n < next {
+			s.Missing += uint64(next - n)
+		}
+	}
+	s.Gap, s.At = c.gap, c.clock.Now()
+	if cpu, err := ProcessCPU(os.Getpid()); err == nil {
+		s.CPU = int64(cpu)
+	}
+	s.RunDelay = runDelay()
+	return s
+}
+
+// Mark begins a measurement: histograms, read gap and the pings of every
+// connection count from 0.
+func (c *Client) Mark() {
+	for i := range c.conns {
+		c.conns[i].pings = 0
+	}
+	c.gap, c.polled = 0, 0
+	c.stats.Handshakes.Reset()
+	c.stats.Broadcasts.Reset()
+	c.stats.Directs.Reset()
+}
+
+// runDelay reads how long the calling thread waited for a processor (the
+// kernel's Documentation/scheduler/sched-stats.rst), 0 if it is not told.
+func runDelay() int64 {
+	p, err := os.ReadFile("/proc/thread-self/schedstat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(p))
+	if len(fields) < 2 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(fields[1], 10, 64) // 0 if it cannot be read
+	return n
+}
+
+// add adds the counters of another client. CPU is that of both together, Gap
+// and At those of the later.
+func (s *Stats) add(o *Stats) {
+	s.Open += o.Open
+	s.Slow += o.Slow
+	s.Broadcast.Add(o.Broadcast)
+	s.Direct.Add(o.Direct)
+	s.Slowed.Add(o.Slowed)
+	s.Corrupt += o.Corrupt
+	s.Misled += o.Misled
+	s.Other += o.Other
+	s.Pings += o.Pings
+	s.Pongs += o.Pongs
+	s.PongsLost += o.PongsLost
+	s.Bytes += o.Bytes
+	s.LastBroadcast = max(s.LastBroadcast, o.LastBroadcast)
+	s.LastDirect = max(s.LastDirect, o.LastDirect)
+	s.Handshakes.Merge(o.Handshakes)
+	s.Broadcasts.Merge(o.Broadcasts)
+	s.Directs.Merge(o.Directs)
+	s.Gap = max(s.Gap, o.Gap)
+	s.MinPings = min(s.MinPings, o.MinPings)
+	s.CPU += o.CPU
+	s.RunDelay += o.RunDelay
+	s.At = max(s.At, o.At)
+	s.Missing += o.Missing
+	for cause, n := range o.Failed {
+		s.Failed[cause] += n
+	}
+	for cause, n := range o.Ended {
+		s.Ended[cause] += n
+	}
+}
+
+// Faults returns an error that says what was lost, doubled, reordered,
+// damaged or misled, nil if nothing was. Connections that ended are counted
+// in Ended, not here.
+func (s *Stats) Faults() error {
+	if s.Broadcast.Faults()+s.Direct.Faults()+s.Corrupt+s.Misled+s.Missing == 0 {
+		return nil
+	}
+	return fmt.Errorf("broadcasts %+v, direct %+v, corrupt %d, to the wrong user %d, missing %d",
+		s.Broadcast, s.Direct, s.Corrupt, s.Misled, s.Missing)
+}
+
+// Lost is how many open connections ended.
+func (s *Stats) Lost() int { return total(s.Ended) }
+
+func total(m map[string]int) (n int) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// Causes prints counts by cause, most frequent first: "EOF 3, timeout 1".
+func Causes(m map[string]int) string {
+	if len(m) == 0 {
+		return "none"
+	}
+	keys := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		if m[a] != m[b] {
+			return m[b] - m[a]
+		}
+		return strings.Compare(a, b)
+	})
+	for i, k := range keys {
+		keys[i] = fmt.Sprintf("%s %d", k, m[k])
+	}
+	return strings.Join(keys, ", ")
+}
+
+// Busy is the share of one processor that the client used between two
+// readings of its counters, and Starved the share of the time that it waited
+// for one.
+func Busy(before, after Stats) (busy, starved float64) {
+	took := float64(max(after.At-before.At, int64(time.Microsecond)))
+	return float64(after.CPU-before.CPU) / took, float64(after.RunDelay-before.RunDelay) / took
+}

@@ -1,0 +1,70 @@
+package bench
+
+// Wire says how a server is talked to. The zero value asks for / and expects
+// nothing but payloads.
+type Wire struct {
+	Path        string   `json:"path"`                  // a Template, as DevPath gives for belfry
+	Host        string   `json:"host,omitempty"`        // header; "" is the target's address
+	Headers     []string `json:"headers,omitempty"`     // more lines of the request, "Name: value"
+	Subprotocol string   `json:"subprotocol,omitempty"` // to ask for and to insist on
+	Users       int      `json:"users,omitempty"`       // connection n belongs to user n modulo this; 0 makes each its own user
+	Topics      int      `json:"topics,omitempty"`      // how many different ones; 0 asks for none
+	OnOpen      []string `json:"on_open,omitempty"`     // messages to send behind the 101; Templates
+	Binary      bool     `json:"binary,omitempty"`      // what the client sends goes as binary messages, not text
+	Ready       string   `json:"ready,omitempty"`       // part of the message that says that OnOpen took effect; "" counts the 101. Needs Wrapped
+	Wrapped     bool     `json:"wrapped,omitempty"`     // payloads stand inside the server's own messages, of which some hold none
+	Answers     []Answer `json:"answers,omitempty"`     // to the server's own messages. Needs Wrapped
+}
+
+// Answer is a message that the client sends whenever it receives another,
+// which has to be equal to To in every byte: the pong to a ping that is a
+// message, as socket.io's "2" → "3".
+type Answer struct {
+	To   string `json:"to"`
+	With string `json:"with"`
+}
+
+// wire is a Wire made ready.
+type wire struct {
+	Wire
+	path   Template
+	onOpen []Template
+	hosts  []string // of the targets
+}
+
+func newWire(d Dial) wire {
+	w := wire{Wire: d.Wire, path: ParseTemplate(d.Path)}
+	if d.Path == "" {
+		w.path = ParseTemplate("/")
+	}
+	for _, s := range d.OnOpen {
+		w.onOpen = append(w.onOpen, ParseTemplate(s))
+	}
+	for _, t := range d.Targets {
+		host := d.Host
+		if host == "" {
+			host = t.String()
+		}
+		w.hosts = append(w.hosts, host)
+	}
+	return w
+}
+
+// user returns the user of connection n.
+func (w *wire) user(n int) int {
+	if w.Users > 0 {
+		return n % w.Users
+	}
+	return n
+}
+
+func (w *wire) values(n int, payload []byte) Values {
+	return Values{User: w.user(n), Number: n, Topics: w.Topics, Payload: payload}
+}
+
+// appendRequest appends the upgrade request of connection n.
+func (w *wire) appendRequest(dst []byte, n int) []byte {
+	var room [512]byte
+	target := w.path.Append(room[:0], w.values(n, nil))
+	return AppendRequest(dst, w.hosts[n%len(w.hosts)], string(target), w.Headers, w.Subprotocol)
+}
