@@ -2,13 +2,13 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 
-	"golang.org/x/sys/unix"
-
 	"belfry/config"
+	"belfry/host"
 )
 
 // machine is what the defaults of settings that are 0 or empty come from.
@@ -17,12 +17,13 @@ type machine struct {
 	descriptors int // it may have open; the runtime raises the soft limit to the hard one
 	hostname    string
 	suffix      string // random, so that two nodes on one host differ
+	facts       host.Facts
 }
 
 func thisMachine() (machine, error) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return machine{}, fmt.Errorf("reading the descriptor limit: %w", err)
+	facts := host.Live()
+	if facts.Descriptors.Soft == 0 {
+		return machine{}, errors.New("the descriptor limit cannot be read")
 	}
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -32,14 +33,15 @@ func thisMachine() (machine, error) {
 	rand.Read(random[:]) // never fails
 	return machine{
 		cores:       runtime.GOMAXPROCS(0),
-		descriptors: int(min(limit.Cur, maxDescriptors)),
+		descriptors: int(min(facts.Descriptors.Soft, maxDescriptors)),
 		hostname:    hostname,
 		suffix:      fmt.Sprintf("%x", random),
+		facts:       facts,
 	}, nil
 }
 
 const (
-	maxDescriptors = 1 << 24 // range of max_connections; RLIM_INFINITY does not fit an int
+	maxDescriptors = host.MaxConnections // RLIM_INFINITY does not fit an int
 	// Descriptors for everything but client connections: files, the runtime's
 	// own, NATS, and an allowance for the API's connections.
 	reservedDescriptors = 1024

@@ -72,10 +72,7 @@ func warn(cfg *config.Config, unknown []string, here machine, log *zap.Logger) {
 	if cfg.Dev {
 		log.Warn("development mode: user ids and topics are accepted without proof")
 	}
-	if most := here.descriptors - here.reserve(cfg) - cfg.Upgrade.MaxPending; cfg.MaxConnections > most {
-		log.Warn("max_connections is more than the descriptor limit allows",
-			zap.Int("max_connections", cfg.MaxConnections), zap.Int("descriptors", here.descriptors), zap.Int("possible", most))
-	}
+	warnOfHost(here, cfg, log)
 	for _, name := range unknown {
 		if !platformVariable(name) && name != envPushAPI && name != envAPIKey {
 			log.Warn("no setting has this variable", zap.String("variable", name))

@@ -1,0 +1,188 @@
+package host
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// advice is the finding of a fact that does not bound the connections: a
+// warning if it is not good.
+func advice(good bool, f Finding) Finding {
+	if good {
+		f.Fix = ""
+	} else {
+		f.Status = Warn
+	}
+	return f
+}
+
+// oldestKernel is the oldest long-term kernel that kernel.org keeps up.
+var oldestKernel = [2]int{5, 10}
+
+func kernel(f *Facts) Finding {
+	var major, minor int
+	fmt.Sscanf(f.Kernel, "%d.%d", &major, &minor) // 0.0 if it has another form
+	return advice(slices.Compare([]int{major, minor}, oldestKernel[:]) >= 0, Finding{
+		Name:  "kernel",
+		Value: f.Kernel,
+		Why:   fmt.Sprintf("kernels before %d.%d get no fixes any more", oldestKernel[0], oldestKernel[1]),
+		Fix:   "uname -r   # install a newer kernel with the distribution's package manager",
+	})
+}
+
+func cpus(f *Facts) Finding {
+	found := Finding{
+		Name:  "cpus",
+		Value: fmt.Sprint(f.CPUs),
+		Why:   "shards, the API and NATS share them; with less than two each waits for the others",
+		Fix:   "systemctl set-property belfry.service CPUQuota=200%   # in Docker: docker update --cpus 2 NAME; or more CPUs",
+	}
+	usable := float64(f.CPUs)
+	if quota := f.Cgroup.CPUs; quota > 0 && quota < usable {
+		usable = quota
+		found.Value = fmt.Sprintf("%g of %d, by the control group", quota, f.CPUs)
+	}
+	return advice(usable >= 2, found)
+}
+
+// slowClocks are read by a system call or a device access instead of in the
+// process (man 7 vdso).
+var slowClocks = []string{"hpet", "acpi_pm", "jiffies", "refined-jiffies", "xen", "pit"}
+
+func clockSource(f *Facts) Finding {
+	better := "tsc"
+	for _, source := range f.ClockSources {
+		if !slices.Contains(slowClocks, source) {
+			better = source
+			break
+		}
+	}
+	return advice(!slices.Contains(slowClocks, f.ClockSource), Finding{
+		Name:  "clock source",
+		Value: f.ClockSource,
+		Why:   "with a slow one each reading of the clock is a system call or worse",
+		Fix:   "echo " + better + " > /sys/devices/system/clocksource/clocksource0/current_clocksource",
+	})
+}
+
+// queue returns the length that a queue of connections to be should have: a
+// sixteenth of them may come at once, on top of the kernel's default.
+func queue(connections int64) int64 { return min(max(connections/16, 4096), wantQueue) }
+
+func acceptQueue(f *Facts, w *Want) Finding {
+	found := Finding{
+		Name:  "net.core.somaxconn",
+		Value: Thousands(f.AcceptQueue),
+		Why:   "accept queue of each listener: a storm of reconnects overflows it, and the rest waits a second or more",
+	}
+	if f.AcceptQueue == 0 {
+		return hidden(found)
+	}
+	found.Fix = setting(found.Name, wantQueue)
+	return advice(f.AcceptQueue >= queue(w.Connections), found)
+}
+
+func synBacklog(f *Facts, w *Want) Finding {
+	found := Finding{
+		Name:  "net.ipv4.tcp_max_syn_backlog",
+		Value: Thousands(f.SYNBacklog),
+		Why:   "handshakes in progress of each listener, where SYN cookies do not lift this bound",
+	}
+	if f.SYNBacklog == 0 {
+		return hidden(found)
+	}
+	found.Fix = setting(found.Name, wantQueue)
+	return advice(f.SYNBacklog >= queue(w.Connections)/4, found)
+}
+
+// localPorts: the default range has 28,232.
+func localPorts(f *Facts) Finding {
+	n := f.LocalPorts.Last - f.LocalPorts.First + 1
+	return advice(n >= 28000, Finding{
+		Name:  "net.ipv4.ip_local_port_range",
+		Value: fmt.Sprintf("%d-%d", f.LocalPorts.First, f.LocalPorts.Last),
+		Why:   "a proxy or a load generator on this host takes one for each connection to the same address and port",
+		Fix:   setting("net.ipv4.ip_local_port_range", 1024, 65535),
+	})
+}
+
+func reservedPorts(f *Facts, w *Want) Finding {
+	var exposed []Ports
+	for _, listening := range w.Ports {
+		for port := listening.First; port <= listening.Last; port++ {
+			if within(f.LocalPorts, port) && !slices.ContainsFunc(f.ReservedPorts, func(p Ports) bool { return within(p, port) }) {
+				exposed = append(exposed, listening)
+				break
+			}
+		}
+	}
+	found := Finding{
+		Name:  "net.ipv4.ip_local_reserved_ports",
+		Value: list(f.ReservedPorts),
+		Why:   "an outgoing connection may take a port that belfry listens on, and belfry then does not start",
+		Fix:   "sysctl -w net.ipv4.ip_local_reserved_ports=" + list(append(f.ReservedPorts[:len(f.ReservedPorts):len(f.ReservedPorts)], exposed...)),
+	}
+	if found.Value == "" {
+		found.Value = "none"
+	}
+	return advice(len(exposed) == 0, found)
+}
+
+func within(p Ports, port int) bool { return p.First <= port && port <= p.Last }
+
+// list writes ports as the kernel reads them.
+func list(ports []Ports) string {
+	var parts []string
+	for _, p := range ports {
+		if p.First == p.Last {
+			parts = append(parts, fmt.Sprint(p.First))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", p.First, p.Last))
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+func hugePages(f *Facts) Finding {
+	return advice(f.HugePages != "always", Finding{
+		Name:  "transparent_hugepage",
+		Value: f.HugePages,
+		Why:   "always gives 2 MB to tables of which pages are in use",
+		Fix:   "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+	})
+}
+
+// enoughTasks is more threads than a node has been seen with: GOMAXPROCS, and
+// those in system calls.
+const enoughTasks = 256
+
+func tasks(f *Facts) Finding {
+	found := Finding{
+		Name:  "pids.max",
+		Value: Thousands(f.Cgroup.PIDs),
+		Why:   "threads count as tasks of the control group, and a Go program that gets none ends",
+		Fix:   fmt.Sprintf("systemctl set-property belfry.service TasksMax=%d   # in Docker: docker update --pids-limit %[1]d NAME", enoughTasks),
+	}
+	if f.Cgroup.PIDs == 0 || f.Cgroup.PIDs >= noLimit {
+		found.Value = "no limit"
+		return advice(true, found)
+	}
+	return advice(f.Cgroup.PIDs >= enoughTasks, found)
+}
+
+func packets(f *Facts, nic NIC) Finding {
+	found := Finding{
+		Name:  nic.Name,
+		Value: fmt.Sprintf("%d receive queues", nic.RxQueues),
+		Why:   "fewer queues than CPUs: some CPUs handle all packets unless RPS spreads them",
+		Fix:   "scripts/tune.sh apply --nic " + nic.Name,
+	}
+	if nic.RxQueues == 1 {
+		found.Value = "1 receive queue"
+	}
+	if nic.RPS {
+		found.Value += ", RPS"
+	}
+	return advice(nic.RPS || nic.RxQueues >= f.CPUs, found)
+}
