@@ -157,6 +157,9 @@ type death struct {
 
 // reap closes the dead. Calls of OnClose may add to the list.
 func (s *Shard) reap() {
+	if len(s.dead) > 0 {
+		s.Submit() // while the descriptors are still theirs
+	}
 	for i := 0; i < len(s.dead); i++ {
 		d := s.dead[i]
 		slot := d.id.Slot()

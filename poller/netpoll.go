@@ -59,9 +59,20 @@ func (l set) Accept() (net.Conn, error) {
 	}()
 	l.drive.first.Do(l.drive.begun)
 	l.shard.pin()
-	l.shard.turn()
+	l.shard.turn(0)
+	for n := 0; n < lingerTurns && !l.shard.stopped.Load() && !l.shard.busy() && l.shard.turn(linger); n++ {
+	}
 	return nil, nil
 }
+
+// A shard that has nothing to do stays for a moment, in case something comes:
+// on its way back to its own wait netpoll calls runtime.Gosched, which hands a
+// thread's only goroutine to another thread and back (docs/adr/0008-linger.md).
+// It must not stay for ever: netpoll looks after other descriptors, if few.
+const (
+	linger      = time.Millisecond
+	lingerTurns = 64
+)
 
 // pin binds the goroutine that takes the shard's turns to its thread. A shard
 // under load never waits, and so the Go scheduler would carry it from thread

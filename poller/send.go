@@ -75,37 +75,46 @@ func (s *Shard) sendBytes(slot uint32, p []byte, last bool) SendResult {
 	if c.flags&(flagDead|flagFinish) != 0 {
 		return SendError
 	}
-	n := 0
 	if c.queue == 0 {
-		var e syscall.Errno
-		n, e = sysSend(c.fd, p)
-		s.written += uint64(n)
-		if n == len(p) {
-			c.lastWrite = s.now
-			return Sent
-		}
-		if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
-			s.kill(slot, CauseWrite, e)
-			return SendError
-		}
+		n, e := sysSend(c.fd, p)
+		return s.settleBytes(slot, c, p, n, e, last)
 	}
-	// Queued whole, with what is on the wire marked as sent: the rest of a
-	// frame that has begun must not be parted from it.
-	f := &Frame{b: append([]byte(nil), p...), sticky: true, last: last}
-	return s.enqueue(slot, c, f, n)
+	return s.enqueueBytes(slot, c, p, 0, last)
 }
 
-// SendControl writes a control frame (RFC 6455 §5.5). If the connection has a
+// settleBytes is settle for bytes that only one connection gets.
+func (s *Shard) settleBytes(slot uint32, c *conn, p []byte, n int, e syscall.Errno, last bool) SendResult {
+	s.written += uint64(n)
+	if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
+		s.kill(slot, CauseWrite, e)
+		return SendError
+	}
+	if n == len(p) {
+		c.lastWrite = s.now
+		return Sent
+	}
+	return s.enqueueBytes(slot, c, p, n, last)
+}
+
+// enqueueBytes queues a copy of p whole, with what is on the wire marked as
+// sent: the rest of a frame that has begun must not be parted from it.
+func (s *Shard) enqueueBytes(slot uint32, c *conn, p []byte, sent int, last bool) SendResult {
+	f := &Frame{b: append([]byte(nil), p...), sticky: true, last: last}
+	return s.enqueue(slot, c, f, sent)
+}
+
+// SendControl stages a control frame (RFC 6455 §5.5). If the connection has a
 // backlog it goes ahead of the data frames that wait, behind the one that is
 // partly sent; at most maxControl wait there, and what is beyond is dropped:
 // nobody who does not read needs another pong.
 func (s *Shard) SendControl(slot uint32, p []byte) SendResult {
 	c := s.at(slot)
-	if c.queue == 0 {
-		return s.SendBytes(slot, p)
-	}
 	if c.flags&(flagDead|flagFinish) != 0 {
 		return SendError
+	}
+	if c.queue == 0 {
+		s.StageBytes(slot, p)
+		return Queued
 	}
 	q := s.queues.Get(c.queue)
 	if q.controls >= maxControl {

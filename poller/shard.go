@@ -175,13 +175,17 @@ func (s *Shard) Expired() bool { return s.loop.clock() >= s.deadline }
 // turn serves one batch of everything the shard has: events first, so that
 // nobody's bytes wait for work that can; then mail; then timers and the
 // handler's work, each for a bounded time.
-func (s *Shard) turn() {
+//
+// It waits so long for the first event, in whole milliseconds, and returns
+// whether there was one.
+func (s *Shard) turn(wait time.Duration) (served bool) {
 	if s.stopped.Load() {
-		return
+		return false
 	}
 	// The flag is looked at too: the eventfd may be behind many others in the
 	// set's order.
-	if s.poll() || s.readable || s.box.awake.Load() {
+	woken, served := s.poll(wait)
+	if woken || s.readable || s.box.awake.Load() {
 		// The flag is cleared before the mailbox is drained: whoever posts
 		// later wakes the shard again. While work remains the eventfd is left
 		// readable, and with it the set that netpoll watches.
@@ -202,8 +206,8 @@ func (s *Shard) turn() {
 	s.deadline = s.loop.clock() + s.opt.Chunk
 	s.work = false // a panic must not come again at once: the next turn tries
 	s.protect(0, func() { s.work = s.handler.OnWork() })
-	s.protect(0, s.Submit)
 	s.resumeTails()
+	s.protect(0, s.Submit)
 	s.reap()
 	s.flushOutboxes()
 	s.Counters.WrittenBytes.Add(s.written)
@@ -211,7 +215,7 @@ func (s *Shard) turn() {
 	s.written, s.received = 0, 0
 	if s.stopped.Load() {
 		close(s.done)
-		return
+		return false
 	}
 	if s.busy() {
 		if !s.readable {
@@ -219,6 +223,7 @@ func (s *Shard) turn() {
 			writeCount(s.wakeFD, 1)
 		}
 	}
+	return served
 }
 
 // busy says whether there is something to do without any event.
@@ -226,14 +231,20 @@ func (s *Shard) busy() bool {
 	return s.work || s.timersDue || s.mailDue || s.waiting > 0 || len(s.dead) > 0
 }
 
-// poll waits for nothing: it serves what events there are, for the time of a
-// chunk. The set is level-triggered and hands its members out in turn, so what
+// poll serves what events there are, for the time of a chunk, and waits for the
+// first no longer than told. The set is level-triggered and hands its members out in turn, so what
 // is left comes again. (Thousands of connections that can be written to again
 // would otherwise keep single pushes waiting for milliseconds.)
-func (s *Shard) poll() (woken bool) {
+func (s *Shard) poll(wait time.Duration) (woken, any bool) {
+	n := 0
+	if wait > 0 {
+		n = sysEpollLinger(s.epfd, s.events[:], wait)
+	} else {
+		n = sysEpollWait(s.epfd, s.events[:])
+	}
+	any = n > 0
 	s.deadline = s.loop.clock() + s.opt.Chunk
 	for round := 0; ; round++ {
-		n := sysEpollWait(s.epfd, s.events[:])
 		served, late := 0, false
 		for i := range s.events[:n] {
 			ev := &s.events[i]
@@ -257,12 +268,13 @@ func (s *Shard) poll() (woken bool) {
 		if s.stalled {
 			if served == 0 || round > s.slab.Len()/len(s.events)+1 {
 				s.stalled = false
-				return woken
+				return woken, any
 			}
 		} else if late || n < len(s.events) || round >= maxRounds {
-			return woken
+			return woken, any
 		}
 		s.reap()
+		n = sysEpollWait(s.epfd, s.events[:])
 	}
 }
 
@@ -357,7 +369,6 @@ func (s *Shard) deliver(m Mail) {
 		p.done.Done()
 	default:
 		s.handler.OnMail(m)
-		s.Submit()
 	}
 }
 

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"slices"
 	"syscall"
 
 	"go.uber.org/zap"
@@ -10,6 +11,7 @@ import (
 const (
 	stageSends = 64
 	stageBytes = 128 << 10
+	stageCopy  = 16 << 10 // of bytes that StageBytes copies
 )
 
 // stage holds the sends of a batch until it is full or Submit is called.
@@ -17,7 +19,9 @@ type stage struct {
 	ring    *uring // nil: every send is a system call of its own
 	tried   bool   // to make the ring
 	slots   [stageSends]uint32
-	batches [stageSends]*Batch
+	batches [stageSends]*Batch // nil: bytes of copied
+	copies  [stageSends][]byte
+	copied  []byte // grows up to stageCopy, never moves while something is staged
 	results [stageSends]int32
 	n       int
 	bytes   int
@@ -30,8 +34,8 @@ type stage struct {
 // simply sent or queued goes to Handler.OnSendFailed. It returns whether it is
 // time to look at Expired.
 //
-// What is staged is submitted at the latest when OnMail or OnWork returns, and
-// before anything else is done to one of its connections.
+// What is staged is submitted before the turn ends and before anything else is
+// done to one of its connections.
 func (s *Shard) Stage(slot uint32, b *Batch) (pause bool) {
 	g := &s.stage
 	if g.ring == nil && !s.openRing() {
@@ -48,11 +52,36 @@ func (s *Shard) Stage(slot uint32, b *Batch) (pause bool) {
 		s.report(slot, s.Send(slot, b))
 		return false
 	}
+	g.batches[g.n] = b
+	return s.put(slot, c, b.b)
+}
+
+// StageBytes is to SendBytes what Stage is to Send.
+func (s *Shard) StageBytes(slot uint32, p []byte) {
+	g := &s.stage
+	c := s.at(slot)
+	if c.queue != 0 || c.flags&(flagDead|flagFinish|flagStaged) != 0 || len(p) > stageCopy || g.ring == nil && !s.openRing() {
+		s.report(slot, s.SendBytes(slot, p))
+		return
+	}
+	if len(g.copied)+len(p) > cap(g.copied) {
+		s.Submit()
+		g.copied = slices.Grow(g.copied[:0], stageCopy)
+	}
+	at := len(g.copied)
+	g.copied = append(g.copied, p...)
+	g.copies[g.n] = g.copied[at:]
+	s.put(slot, c, g.copies[g.n])
+}
+
+// put makes p the next send of the batch, which has room for it.
+func (s *Shard) put(slot uint32, c *conn, p []byte) (full bool) {
+	g := &s.stage
 	c.flags |= flagStaged
-	g.slots[g.n], g.batches[g.n] = slot, b
-	g.ring.prepare(g.n, c.fd, b.b)
+	g.slots[g.n] = slot
+	g.ring.prepare(g.n, c.fd, p)
 	g.n++
-	g.bytes += len(b.b)
+	g.bytes += len(p)
 	if g.n < stageSends && g.bytes < stageBytes {
 		return false
 	}
@@ -67,19 +96,17 @@ func (s *Shard) Submit() {
 	if n == 0 {
 		return
 	}
-	g.n, g.bytes = 0, 0
+	g.n, g.bytes, g.copied = 0, 0, g.copied[:0]
 	taken := g.ring.submit(g.results[:n])
 	failed := false
 	for i, slot := range g.slots[:n] {
-		c, b := s.at(slot), g.batches[i]
+		c := s.at(slot)
 		c.flags &^= flagStaged
-		g.batches[i] = nil
-		var r SendResult
+		sent, e := 0, syscall.EAGAIN // what was not taken up waits for EPOLLOUT, which comes at once
 		if i < taken {
-			r = s.settle(slot, c, b, max(int(g.results[i]), 0), syscall.Errno(max(-g.results[i], 0)))
-		} else {
-			r = s.Send(slot, b)
+			sent, e = max(int(g.results[i]), 0), syscall.Errno(max(-g.results[i], 0))
 		}
+		r := s.outcome(slot, c, i, sent, e)
 		g.results[i] = int32(r)
 		failed = failed || r > Queued
 	}
@@ -92,6 +119,16 @@ func (s *Shard) Submit() {
 	for i, slot := range slots[:n] {
 		s.report(slot, SendResult(results[i]))
 	}
+}
+
+// outcome draws the consequences of the i-th send of a batch.
+func (s *Shard) outcome(slot uint32, c *conn, i, sent int, e syscall.Errno) SendResult {
+	b := s.stage.batches[i]
+	if b == nil {
+		return s.settleBytes(slot, c, s.stage.copies[i], sent, e, false)
+	}
+	s.stage.batches[i] = nil
+	return s.settle(slot, c, b, sent, e)
 }
 
 func (s *Shard) report(slot uint32, r SendResult) {

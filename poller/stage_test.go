@@ -64,7 +64,7 @@ func TestStageReachesEverybody(t *testing.T) {
 // What is not simply sent is told, for the right connection.
 func TestStageFailures(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
-		failed := map[uint32]SendResult{}
+		failed := map[uint32]SendResult{} // of the shard, until it has done what comes after
 		o.Shards, o.Backlog = 1, Bounds{Frames: 1}
 		r := newRig(t, o, func(h *echoHandler) {
 			h.mail, h.open = runMail, reportID
@@ -83,6 +83,7 @@ func TestStageFailures(t *testing.T) {
 		if got := lines(t, fine, 1); got[0] != "00000001 " {
 			t.Errorf("got %q", got)
 		}
+		r.on(0, func(*Shard) {})
 		if len(failed) != 2 || failed[fullID.Slot()] != Overflow || failed[goneID.Slot()] != SendError {
 			t.Errorf("told %v, want slot %d: %d and slot %d: %d", failed, fullID.Slot(), Overflow, goneID.Slot(), SendError)
 		}
@@ -117,6 +118,8 @@ func TestStageKeepsOrder(t *testing.T) {
 						s.Send(e.id.Slot(), NewBatch(f))
 					case 1:
 						s.SendBytes(e.id.Slot(), f.b)
+					case 3:
+						s.StageBytes(e.id.Slot(), f.b)
 					case 2:
 						s.Submit()
 						continue

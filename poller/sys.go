@@ -2,6 +2,7 @@ package poller
 
 import (
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,15 @@ func sysShutdownWrite(fd int32) {
 
 func sysEpollWait(epfd int32, evs []epollEvent) int {
 	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), 0, 0, 0)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// sysEpollLinger is the one call that waits, and tells the Go scheduler.
+func sysEpollLinger(epfd int32, evs []epollEvent, wait time.Duration) int {
+	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(wait.Milliseconds()), 0, 0)
 	if e != 0 {
 		return 0
 	}

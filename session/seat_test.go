@@ -30,6 +30,7 @@ func (r *rig) seat(o opening) *seat {
 	s := &seat{t: r.t, peer: peer, slot: slot, v1: o.encoding == 1}
 	r.on(0, func(h *shard) {
 		h.register(slot, &o)
+		h.ps.Submit() // the answer, which is not to be seen later
 		s.sid = h.sid(slot)
 		if h.rec(slot).state != stateOpen {
 			r.t.Errorf("session in state %d", h.rec(slot).state)

@@ -211,10 +211,7 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 		})
 	}
 	h.srv.reuse(o)
-	if r := h.ps.SendBytes(slot, h.buf); r == poller.Overflow || r == poller.NodeFull {
-		h.slow(slot, r)
-		return
-	}
+	h.ps.StageBytes(slot, h.buf)
 	h.ps.Resume(slot)
 	h.armHeartbeat(slot, rec)
 }
