@@ -21,14 +21,43 @@ func advice(good bool, f Finding) Finding {
 var oldestKernel = [2]int{5, 10}
 
 func kernel(f *Facts) Finding {
-	var major, minor int
-	fmt.Sscanf(f.Kernel, "%d.%d", &major, &minor) // 0.0 if it has another form
-	return advice(slices.Compare([]int{major, minor}, oldestKernel[:]) >= 0, Finding{
+	return advice(f.atLeast(oldestKernel), Finding{
 		Name:  "kernel",
 		Value: f.Kernel,
 		Why:   fmt.Sprintf("kernels before %d.%d get no fixes any more", oldestKernel[0], oldestKernel[1]),
 		Fix:   "uname -r   # install a newer kernel with the distribution's package manager",
 	})
+}
+
+// atLeast compares the kernel's major and minor version: 0.0 if its release has
+// another form.
+func (f *Facts) atLeast(version [2]int) bool {
+	var major, minor int
+	fmt.Sscanf(f.Kernel, "%d.%d", &major, &minor)
+	return slices.Compare([]int{major, minor}, version[:]) >= 0
+}
+
+// batchKernel is the first kernel with which fanout.io_uring works. It cannot
+// be seen from here whether a container's seccomp filter permits it.
+var batchKernel = [2]int{6, 1}
+
+func ioUring(f *Facts) Finding {
+	found := Finding{
+		Name:  "io_uring",
+		Value: "permitted",
+		Why:   "without it a fan-out makes a system call for each connection instead of one for many",
+		Fix:   setting("kernel.io_uring_disabled", 0),
+	}
+	switch {
+	case !f.atLeast(batchKernel):
+		found.Value = "the kernel is too old"
+		found.Fix = fmt.Sprintf("uname -r   # install %d.%d or newer with the distribution's package manager", batchKernel[0], batchKernel[1])
+	case f.IOURingDisabled > 0:
+		found.Value = fmt.Sprintf("kernel.io_uring_disabled is %d", f.IOURingDisabled)
+	default:
+		return advice(true, found)
+	}
+	return advice(false, found)
 }
 
 func cpus(f *Facts) Finding {

@@ -96,7 +96,7 @@ func check(f *Facts, w *Want) Report {
 			memory(f, w), cgroupMemory(f, w), tcpMemory(f, w),
 			descriptors(f, w), nrOpen(f, w), fileMax(f, w), epollWatches(f, w), conntrack(f, w),
 			acceptQueue(f, w), synBacklog(f, w), localPorts(f), reservedPorts(f, w),
-			hugePages(f), tasks(f),
+			ioUring(f), hugePages(f), tasks(f),
 		},
 	}
 	for _, nic := range f.NICs {

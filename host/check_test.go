@@ -48,7 +48,7 @@ func TestCheck(t *testing.T) {
 				"kernel": Warn, "cpus": Warn, "clock source": Warn, "memory": Warn, "net.ipv4.tcp_mem": Fail,
 				"descriptors": Fail, "fs.file-max": Fail, "nf_conntrack": Fail, "net.core.somaxconn": Warn,
 				"net.ipv4.tcp_max_syn_backlog": Warn, "net.ipv4.ip_local_reserved_ports": Warn,
-				"transparent_hugepage": Warn,
+				"io_uring": Warn, "transparent_hugepage": Warn,
 			},
 		},
 		{
@@ -66,7 +66,7 @@ func TestCheck(t *testing.T) {
 			map[string]Status{
 				"net.ipv4.tcp_mem": Fail, "fs.file-max": Fail, "fs.epoll.max_user_watches": Fail,
 				"net.core.somaxconn": Warn, "net.ipv4.tcp_max_syn_backlog": Warn,
-				"net.ipv4.ip_local_port_range": Warn, "net.ipv4.ip_local_reserved_ports": Warn,
+				"net.ipv4.ip_local_port_range": Warn, "net.ipv4.ip_local_reserved_ports": Warn, "io_uring": Warn,
 			},
 		},
 	} {

@@ -34,6 +34,7 @@ type Facts struct {
 	ConntrackMax     int64    `json:"conntrack_max"`     // 0 where nf_conntrack is not loaded
 	ConntrackEntries int64    `json:"conntrack_entries"` // of this network namespace
 	HugePages        string   `json:"huge_pages"`        // transparent_hugepage/enabled: always, madvise or never
+	IOURingDisabled  int64    `json:"io_uring_disabled"` // kernel.io_uring_disabled: 1 but for a group, 2 for all
 	NICs             []NIC    `json:"nics"`              // with hardware, or a hypervisor's, behind them
 }
 

@@ -29,19 +29,20 @@ func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 func Read(root fs.FS) Facts {
 	r := reader{root}
 	f := Facts{
-		Kernel:        r.text("proc/sys/kernel/osrelease"),
-		CPUs:          count(ports(r.text("sys/devices/system/cpu/online"))),
-		PageSize:      4096,
-		FileMax:       r.number("proc/sys/fs/file-max"),
-		NrOpen:        r.number("proc/sys/fs/nr_open"),
-		EpollWatches:  r.number("proc/sys/fs/epoll/max_user_watches"),
-		AcceptQueue:   r.number("proc/sys/net/core/somaxconn"),
-		SYNBacklog:    r.number("proc/sys/net/ipv4/tcp_max_syn_backlog"),
-		ReservedPorts: ports(r.text("proc/sys/net/ipv4/ip_local_reserved_ports")),
-		ConntrackMax:  r.number("proc/sys/net/netfilter/nf_conntrack_max"),
-		HugePages:     chosen(r.text("sys/kernel/mm/transparent_hugepage/enabled")),
-		Cgroup:        r.cgroup(),
-		NICs:          r.nics(),
+		Kernel:          r.text("proc/sys/kernel/osrelease"),
+		CPUs:            count(ports(r.text("sys/devices/system/cpu/online"))),
+		PageSize:        4096,
+		FileMax:         r.number("proc/sys/fs/file-max"),
+		NrOpen:          r.number("proc/sys/fs/nr_open"),
+		EpollWatches:    r.number("proc/sys/fs/epoll/max_user_watches"),
+		AcceptQueue:     r.number("proc/sys/net/core/somaxconn"),
+		SYNBacklog:      r.number("proc/sys/net/ipv4/tcp_max_syn_backlog"),
+		ReservedPorts:   ports(r.text("proc/sys/net/ipv4/ip_local_reserved_ports")),
+		ConntrackMax:    r.number("proc/sys/net/netfilter/nf_conntrack_max"),
+		HugePages:       chosen(r.text("sys/kernel/mm/transparent_hugepage/enabled")),
+		IOURingDisabled: r.number("proc/sys/kernel/io_uring_disabled"),
+		Cgroup:          r.cgroup(),
+		NICs:            r.nics(),
 	}
 	const clock = "sys/devices/system/clocksource/clocksource0/"
 	f.ClockSource = r.text(clock + "current_clocksource")

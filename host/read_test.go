@@ -48,7 +48,7 @@ func TestRead(t *testing.T) {
 			FileMax: 65536, FilesOpen: 1536, NrOpen: 65536, EpollWatches: 40000,
 			AcceptQueue: 128, SYNBacklog: 512, LocalPorts: Ports{8000, 9010},
 			ReservedPorts: []Ports{{8443, 8443}, {9000, 9004}},
-			TCPMemory:     [3]int64{4096, 6144, 8192}, ConntrackMax: 65536, HugePages: "never",
+			TCPMemory:     [3]int64{4096, 6144, 8192}, ConntrackMax: 65536, HugePages: "never", IOURingDisabled: 2,
 			NICs: []NIC{{Name: "ens5", RxQueues: 2, RPS: true}},
 		},
 	} {
