@@ -5,6 +5,7 @@ GO          ?= go
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME    ?= 60s
 ARGS        ?=
+CONNECTIONS ?= 1000000
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # The bench folder holds its own program; the figures are taken from a built server.
@@ -59,6 +60,11 @@ e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, hea
 .PHONY: bench
 bench: build ## the figures against the floor, in one run on this machine
 	$(GO) run $(BENCH) --server bin/belfry $(ARGS)
+
+.PHONY: million
+million: build ## a million connections on this host, measured beside the floor (CONNECTIONS=200000 for fewer)
+	$(GO) build -o bin/million ./bench/cmd/million
+	bin/million --server bin/belfry --connections $(CONNECTIONS) --report bin/million-report $(ARGS)
 
 .PHONY: docs
 docs: ## write the generated tables in docs/ anew

@@ -1,0 +1,165 @@
+package million
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"belfry/bench"
+)
+
+const (
+	// warmups are broadcasts before those that count: the first touches the
+	// send path of every socket.
+	warmups = 1
+	// enough deliveries of a step that one reading of processor time can
+	// tell them from nothing.
+	enough = 200_000
+	// most broadcasts of a step.
+	most = 200
+	// rest is how long nodes have for what follows a fan-out: all bytes are
+	// with the clients already.
+	rest = 200 * time.Millisecond
+)
+
+// fanout is a number of broadcasts to a number of connections.
+type fanout struct {
+	Connections int          `json:"connections"`
+	Nodes       int          `json:"nodes"`
+	CPU         float64      `json:"cpu_us"`         // of all nodes, per delivery, in µs
+	Clients     float64      `json:"clients_cpu_us"` // of the client processes, per receipt
+	Wall        float64      `json:"wall_ms"`        // publish → last receipt, median, in ms
+	Walls       []float64    `json:"walls_ms"`
+	Idle        float64      `json:"idle_cores"` // what the nodes use without any fan-out
+	Curve       []curvePoint `json:"curve"`      // of the last one
+}
+
+// each is the time to the last receipt per connection, in µs.
+func (f *fanout) each() float64 { return f.Wall * 1e3 / float64(f.Connections) }
+
+// nodesFor is how many nodes hold the first n connections.
+func (p *Plan) nodesFor(n int) int {
+	for i, node := range p.Nodes {
+		if n -= node.Connections; n <= 0 {
+			return i + 1
+		}
+	}
+	return len(p.Nodes)
+}
+
+// grow takes servers and clients through the steps of a pass. What it has
+// measured is in g also when it fails.
+func grow(ctx context.Context, o *Options, p *Plan, s servers, c *clients, t *progress, g *growth) error {
+	for _, n := range o.steps() {
+		before := len(s.processes())
+		nodes := p.nodesFor(n)
+		t.stage(0, "%s: starting nodes up to %d of %d", s.name(), nodes, len(p.Nodes))
+		if err := s.grow(ctx, nodes); err != nil {
+			return err
+		}
+		if err := c.grow(ctx, nodes); err != nil {
+			return err
+		}
+		if err := g.empty(s.processes()[before:]); err != nil {
+			return err
+		}
+		t.stage(n-c.open(), "%s: connecting up to %d", s.name(), n)
+		if err := c.connect(ctx, &g.Ramp, upTo(n)); err != nil {
+			return err
+		}
+		broadcasts := o.Broadcasts
+		if n < o.Connections {
+			broadcasts = min(max(enough/n, 5), most)
+		}
+		t.stage(warmups+broadcasts, "%s: fan-outs to %d", s.name(), n)
+		f, err := measureFanout(ctx, c, s, broadcasts, t)
+		if err != nil {
+			return err
+		}
+		g.Fanouts = append(g.Fanouts, f)
+	}
+	var err error
+	g.Full, err = readMemory(s.processes(), c.open())
+	return err
+}
+
+// empty adds the memory of nodes that nobody has connected to yet. The slab is
+// that before the first of them.
+func (g *growth) empty(processes []*bench.Process) error {
+	r, err := readMemory(processes, 0)
+	if err != nil {
+		return err
+	}
+	g.Empty.RSS += r.RSS
+	g.Empty.Anonymous += r.Anonymous
+	if g.Empty.Slab == 0 {
+		g.Empty.Slab, g.Empty.Available = r.Slab, r.Available
+	}
+	return nil
+}
+
+// measureFanout sends broadcasts one after the other, each waited for by all
+// receivers, and reads the processor time of the nodes around all of them.
+func measureFanout(ctx context.Context, c *clients, s servers, broadcasts int, t *progress) (fanout, error) {
+	f := fanout{Connections: c.open(), Nodes: len(s.processes())}
+	for range warmups {
+		if _, _, err := c.broadcast(ctx, 1); err != nil {
+			return f, err
+		}
+		t.add(1)
+	}
+	var err error
+	if f.Idle, err = cores(ctx, s, time.Second); err != nil {
+		return f, err
+	}
+	before, err := cpuOf(s.processes())
+	if err != nil {
+		return f, err
+	}
+	clientsBefore, err := cpuOf(c.processes())
+	if err != nil {
+		return f, err
+	}
+	for i := range broadcasts {
+		points := 1
+		if i == broadcasts-1 {
+			points = curvePoints
+		}
+		took, curve, err := c.broadcast(ctx, points)
+		if err != nil {
+			return f, fmt.Errorf("broadcast %d of %d: %w", i+1, broadcasts, err)
+		}
+		f.Walls = append(f.Walls, took.Seconds()*1e3)
+		f.Curve = curve
+		t.add(1)
+	}
+	if err := sleep(ctx, rest); err != nil {
+		return f, err
+	}
+	after, err := cpuOf(s.processes())
+	if err != nil {
+		return f, err
+	}
+	clientsAfter, err := cpuOf(c.processes())
+	if err != nil {
+		return f, err
+	}
+	f.Clients = (clientsAfter - clientsBefore).Seconds() * 1e6 / float64(broadcasts*f.Connections)
+	f.CPU = (after - before).Seconds() * 1e6 / float64(broadcasts*f.Connections)
+	f.Wall = bench.Median(f.Walls)
+	return f, c.verify(ctx)
+}
+
+// cores is how many processors all nodes together use over some time.
+func cores(ctx context.Context, s servers, over time.Duration) (float64, error) {
+	before, err := cpuOf(s.processes())
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := sleep(ctx, over); err != nil {
+		return 0, err
+	}
+	after, err := cpuOf(s.processes())
+	return (after - before).Seconds() / time.Since(began).Seconds(), err
+}

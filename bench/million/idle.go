@@ -1,0 +1,125 @@
+package million
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"belfry/bench"
+)
+
+// quarters is in how many parts the idle pass connects, and of how many the
+// first is the beginning of the memory slope: what a process needs for its
+// first connection is not what the next costs.
+const quarters = 4
+
+// leavePatience bounds the time until every node has noticed that everybody
+// left.
+const leavePatience = 2 * time.Minute
+
+// idle is the pass in which sessions do nothing but answer pings.
+type idle struct {
+	Ramp     ramp      `json:"ramp"`
+	Readings []reading `json:"readings"` // empty, then after each quarter
+	Ping     float64   `json:"ping_seconds"`
+	Seconds  float64   `json:"seconds"` // how long it was watched
+	Pings    uint64    `json:"pings"`   // that clients got meanwhile
+	Cores    float64   `json:"cores"`   // of all nodes together
+	Left     *reading  `json:"left,omitempty"`
+	LeftIn   float64   `json:"left_in_seconds"` // until no node had a session any more
+}
+
+// slope is bytes of memory a connection, from the first quarter
+// to the last.
+func (d *idle) slope(value func(reading) int64) float64 {
+	low, high := d.Readings[1], d.Readings[len(d.Readings)-1]
+	return float64(value(high)-value(low)) / float64(high.Connections-low.Connections)
+}
+
+// sit connects everybody in quarters, all nodes evenly, reads the memory, lets
+// them sit, and has them leave. What it has measured is in d also when it
+// fails.
+func sit(ctx context.Context, o *Options, p *Plan, b *belfry, c *clients, t *progress, d *idle) error {
+	t.stage(0, "idle: starting %d nodes", len(p.Nodes))
+	if err := b.grow(ctx, len(p.Nodes)); err != nil {
+		return err
+	}
+	if err := c.grow(ctx, len(p.Nodes)); err != nil {
+		return err
+	}
+	for i := range quarters + 1 {
+		if i > 0 {
+			t.stage(p.Connections/quarters, "idle: connecting, part %d of %d", i, quarters)
+			if err := c.connect(ctx, &d.Ramp, share(i, quarters)); err != nil {
+				return err
+			}
+		}
+		if i <= 1 || i == quarters { // the ends of slopes; the others are for the chart
+			t.stage(0, "idle: settling before memory is read")
+			if err := sleep(ctx, o.Settle); err != nil {
+				return err
+			}
+		}
+		r, err := readMemory(b.processes(), c.open())
+		if err != nil {
+			return err
+		}
+		d.Readings = append(d.Readings, r)
+	}
+	if err := watch(ctx, o, b, c, t, d); err != nil {
+		return err
+	}
+	return leave(ctx, o, b, c, t, d)
+}
+
+// watch measures the processor time of nodes whose sessions are pinged.
+func watch(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, d *idle) error {
+	over := max(o.Idle, o.Ping) // everybody is pinged once in an interval
+	t.stage(0, "idle: pings every %v, watched for %v", o.Ping, over)
+	before, err := c.stats(ctx)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if d.Cores, err = cores(ctx, b, over); err != nil {
+		return err
+	}
+	after, err := c.stats(ctx)
+	if err != nil {
+		return err
+	}
+	d.Seconds = time.Since(began).Seconds()
+	d.Ping = o.Ping.Seconds()
+	d.Pings = after.Pings - before.Pings
+	if after.PongsLost > 0 {
+		return fmt.Errorf("idle: %d pongs could not be sent", after.PongsLost)
+	}
+	return c.verify(ctx)
+}
+
+// leave closes every connection at the clients and reads the memory that is
+// left when the nodes have noticed.
+func leave(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, d *idle) error {
+	t.stage(0, "idle: everybody leaves")
+	began := time.Now()
+	if _, err := c.all(ctx, bench.Command{Op: bench.OpDrop}); err != nil {
+		return err
+	}
+	err := until(ctx, leavePatience, func() error {
+		n, err := b.sessions(ctx)
+		if err == nil && n > 0 {
+			err = fmt.Errorf("%d sessions are still there", n)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.LeftIn = time.Since(began).Seconds()
+	if err := sleep(ctx, o.Settle); err != nil {
+		return err
+	}
+	r, err := readMemory(b.processes(), 0)
+	d.Left = &r
+	return err
+}

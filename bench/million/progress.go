@@ -1,0 +1,100 @@
+package million
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/sys/unix"
+)
+
+// lineEvery is how often a long stage says how far it is, without a terminal.
+const lineEvery = 10 * time.Second
+
+// progress tells a person what is being done: bars on a terminal, lines
+// elsewhere.
+type progress struct {
+	out   io.Writer
+	start time.Time
+	bars  *mpb.Progress // nil without a terminal
+
+	mu    sync.Mutex // guards what follows
+	bar   *mpb.Bar   // nil without a terminal and between stages
+	what  string
+	began time.Time // of the stage
+	done  int
+	total int
+	said  time.Time // the last line
+}
+
+func newProgress(out io.Writer) *progress {
+	t := &progress{out: out, start: time.Now()}
+	if f, ok := out.(*os.File); ok {
+		if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
+			t.bars = mpb.New(mpb.WithOutput(f), mpb.WithWidth(40))
+		}
+	}
+	return t
+}
+
+// stage says that the next stage begins, with so many things to do; 0 if there
+// is nothing to count.
+func (t *progress) stage(total int, format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.close()
+	t.what, t.began, t.done, t.total, t.said = fmt.Sprintf(format, args...), time.Now(), 0, total, time.Now()
+	if t.bars == nil {
+		fmt.Fprintf(t.out, "%5.0fs  %s\n", time.Since(t.start).Seconds(), t.what)
+		return
+	}
+	what := decor.Name(t.what+" ", decor.WC{W: 50, C: decor.DindentRight})
+	if total == 0 {
+		t.bar = t.bars.New(0, mpb.SpinnerStyle(), mpb.PrependDecorators(what),
+			mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_MMSS)))
+		return
+	}
+	t.bar = t.bars.AddBar(int64(total), mpb.PrependDecorators(what),
+		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d "), decor.AverageSpeed(0, "%.0f/s ", decor.WCSyncSpace),
+			decor.AverageETA(decor.ET_STYLE_MMSS, decor.WCSyncSpace)))
+}
+
+// add says that n of the things are done. It may be called from any goroutine.
+func (t *progress) add(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done += n
+	if t.bar != nil {
+		t.bar.IncrBy(n)
+		return
+	}
+	if time.Since(t.said) < lineEvery {
+		return
+	}
+	t.said = time.Now()
+	fmt.Fprintf(t.out, "%5.0fs    %d of %d, %.0f/s\n", time.Since(t.start).Seconds(), t.done, t.total,
+		float64(t.done)/time.Since(t.began).Seconds())
+}
+
+// close ends the bar of the stage.
+func (t *progress) close() {
+	if t.bar != nil {
+		t.bar.Abort(true)
+		t.bar = nil
+	}
+}
+
+// end leaves the terminal clean for the table.
+func (t *progress) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.close()
+	if t.bars != nil {
+		t.bars.Wait()
+		t.bars = nil
+	}
+}

@@ -1,0 +1,239 @@
+package million
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"belfry/bench"
+)
+
+// The probes' users are beyond all others.
+const (
+	homeUser = 999_999_998
+	awayUser = 999_999_999
+)
+
+// inFlight is how many broadcasts are on their way at any time: with two, the
+// next one waits when one ends.
+const inFlight = 2
+
+// push is pushes to one user while fan-outs to everybody follow one another
+// without a gap. Every push goes to the same node's API; the user is at home
+// there, or away: at another node.
+type push struct {
+	Home       pushed  `json:"home"`
+	Away       *pushed `json:"away,omitempty"` // nil where there is one node
+	Broadcasts int     `json:"broadcasts"`
+	Seconds    float64 `json:"seconds"`
+	Refused    int     `json:"refused"`      // 503s, of all pushes
+	RunQueue   float64 `json:"run_queue_ms"` // mean wait of a thread of the home node for a processor, each time it was ready
+	Switches   uint64  `json:"run_queue_n"`  // how often that was
+}
+
+// pushed is what became of the pushes to one user.
+type pushed struct {
+	Node   int             `json:"node"`
+	Server bench.Quantiles `json:"server"` // at the node of the user: arrival of the request → sendto; Count 0 of one that is away
+	Client bench.Quantiles `json:"client"` // request → receipt, in a process of its own
+}
+
+// probe is a client process with one connection, and what is pushed to it.
+type probe struct {
+	proc *bench.Process
+	user int
+	node int
+	conn *apiConn
+	sent int
+}
+
+// measurePush pushes to the probes every o.PushEvery while broadcasts go to
+// everybody.
+func measurePush(ctx context.Context, o *Options, b *belfry, c *clients) (*push, error) {
+	home := len(b.nodes) - 1
+	probes := []*probe{{user: homeUser, node: home}}
+	if home > 0 {
+		probes = append(probes, &probe{user: awayUser, node: home - 1})
+	}
+	for _, p := range probes {
+		defer p.stop()
+		if err := p.start(ctx, o, b, c, home); err != nil {
+			return nil, err
+		}
+	}
+	r := &push{}
+	queueBefore, err := runQueue(b.nodes[home].proc.PID())
+	if err != nil {
+		return nil, err
+	}
+	if err := r.flood(ctx, o, b, c, probes); err != nil {
+		return nil, err
+	}
+	queue, err := runQueue(b.nodes[home].proc.PID())
+	if err != nil {
+		return nil, err
+	}
+	r.Switches = queue.slices - queueBefore.slices
+	r.RunQueue = float64(queue.waited-queueBefore.waited) / 1e6 / float64(max(r.Switches, 1))
+	for i, p := range probes {
+		result, err := p.result(ctx, b, c)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			r.Home = result
+		} else {
+			r.Away = &result
+		}
+		r.Refused += p.conn.refused
+	}
+	r.Refused += b.conn.refused
+	return r, c.verify(ctx)
+}
+
+// flood broadcasts until every probe has got its pushes.
+func (r *push) flood(ctx context.Context, o *Options, b *belfry, c *clients, probes []*probe) error {
+	began := time.Now()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := make(chan struct{})
+	flooded := make(chan error, 1)
+	go func() {
+		var err error
+		if r.Broadcasts, err = keepBroadcasting(ctx, c, stop); err != nil {
+			cancel(err) // do not push on to nodes that fail
+		}
+		flooded <- err
+	}()
+	err := inParallel(ctx, len(probes), len(probes), func(ctx context.Context, i int) error {
+		return probes[i].pushEvery(ctx, o)
+	})
+	close(stop)
+	err = errors.Join(<-flooded, err)
+	r.Seconds = time.Since(began).Seconds()
+	return err
+}
+
+// start connects the probe to its node and to the API at the node home.
+func (p *probe) start(ctx context.Context, o *Options, b *belfry, c *clients, home int) (err error) {
+	if p.conn, err = dialAPI(b.nodes[home].api); err != nil {
+		return err
+	}
+	if p.proc, err = bench.Start(ctx, "probe", true, []string{"GOMAXPROCS=1"}, o.Program, "client"); err != nil {
+		return err
+	}
+	r, err := p.proc.Call(ctx, bench.Command{Op: bench.OpDial, Dial: dial(o, b.addr(p.node, 0), Piece{}, p.user, 1, c.next)})
+	if err == nil && r.Dialed.Opened != 1 {
+		err = fmt.Errorf("the probe could not connect to node %d", p.node)
+	}
+	if err != nil {
+		return err
+	}
+	switch s, err := getStats(ctx, b.nodes[p.node].api); {
+	case err != nil:
+		return err
+	case s.Push.Count != 0: // its quantiles would be of these too
+		return fmt.Errorf("node %d has counted %d pushes already", p.node, s.Push.Count)
+	}
+	// A node takes pushes for a user from the bus a moment after the user
+	// came: the first is not to be lost. It is number 1 of the stream, and
+	// repeated under the same number it would be a duplicate.
+	return p.subscribed(ctx, b)
+}
+
+func (p *probe) stop() {
+	if p.proc != nil {
+		p.proc.Stop(stopGrace)
+	}
+	if p.conn != nil {
+		p.conn.close()
+	}
+}
+
+// subscribed waits for a beacon interval and a bit: by then the subscription
+// of the probe's user has reached the NATS server.
+func (p *probe) subscribed(ctx context.Context, b *belfry) error {
+	if len(b.nodes) == 1 {
+		return nil
+	}
+	return sleep(ctx, 2*time.Second)
+}
+
+// pushEvery pushes to the probe's user for o.Push. A push that is late does
+// not move the ones after it.
+func (p *probe) pushEvery(ctx context.Context, o *Options) error {
+	path := "/v1/users/" + url.PathEscape(bench.UID(p.user))
+	begin := time.Now()
+	for at := time.Duration(0); at < o.Push; at += o.PushEvery {
+		if err := sleep(ctx, time.Until(begin.Add(at))); err != nil {
+			return err
+		}
+		if time.Since(begin) > 2*o.Push {
+			return nil // the API is slower than asked for; what was measured counts
+		}
+		p.sent++
+		if _, err := p.conn.push(ctx, path, bench.Message{Stream: bench.Direct, User: uint32(p.user), Seq: uint32(p.sent)}, o.Size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// result waits for the last push and checks that none is missing.
+func (p *probe) result(ctx context.Context, b *belfry, c *clients) (r pushed, err error) {
+	r.Node = p.node
+	_, err = p.proc.Call(ctx, bench.Command{Op: bench.OpWait, Wait: &bench.Wait{
+		Stream: bench.Direct, Until: uint64(p.sent), Timeout: int64(receiptBase)}})
+	if err != nil {
+		return r, err
+	}
+	reply, err := p.proc.Call(ctx, bench.Command{Op: bench.OpStats, Next: c.next})
+	if err != nil {
+		return r, err
+	}
+	st := reply.Stats
+	if st.Direct.Faults()+st.Broadcast.Faults()+st.Corrupt+st.Misled+st.Missing > 0 || st.Open != 1 {
+		return r, fmt.Errorf("probe at node %d: direct %+v, broadcasts %+v, corrupt %d, misled %d, missing %d, ended: %s",
+			p.node, st.Direct, st.Broadcast, st.Corrupt, st.Misled, st.Missing, causes(st.Ended))
+	}
+	r.Client = st.Directs.Quantiles()
+	s, err := getStats(ctx, b.nodes[p.node].api)
+	r.Server = s.latency()
+	return r, err
+}
+
+// keepBroadcasting keeps inFlight broadcasts on their way until stop is
+// closed, then waits for the last, and returns how many there were.
+func keepBroadcasting(ctx context.Context, c *clients, stop <-chan struct{}) (n int, err error) {
+	type flight struct {
+		wait  func(context.Context, int64) (time.Duration, []curvePoint, error)
+		stamp int64
+	}
+	var flights []flight
+	for stopped := false; ; {
+		for !stopped && len(flights) < inFlight {
+			wait := c.expectBroadcast(1)
+			stamp, err := c.servers.broadcast(ctx, c.next, c.opts.Size)
+			if err != nil {
+				return n, err
+			}
+			flights = append(flights, flight{wait, stamp})
+			c.next++
+			n++
+		}
+		if len(flights) == 0 {
+			return n, nil
+		}
+		if _, _, err := flights[0].wait(ctx, flights[0].stamp); err != nil {
+			return n, err
+		}
+		flights = flights[1:]
+		select {
+		case <-stop:
+			stopped = true
+		default:
+		}
+	}
+}

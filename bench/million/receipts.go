@@ -1,0 +1,78 @@
+package million
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"belfry/bench"
+)
+
+// How long the last receipt of a broadcast is waited for: this, and on top for
+// each connection.
+const (
+	receiptBase = 60 * time.Second
+	receiptEach = 100 * time.Microsecond
+)
+
+// curvePoints is how many points of a receipt curve each client gives.
+const curvePoints = 20
+
+// curvePoint is one point of a receipt curve.
+type curvePoint struct {
+	Seconds float64 `json:"s"` // since the publish
+	Share   float64 `json:"share"`
+}
+
+// expectBroadcast tells the clients that one more broadcast is coming and
+// returns the function that waits until everybody has it. That gives the stamp
+// of the last receipt and the receipt curve, of points points a client.
+func (c *clients) expectBroadcast(points int) (wait func(ctx context.Context, sent int64) (time.Duration, []curvePoint, error)) {
+	type receipt struct { // of so many connections
+		wait  func(context.Context) (bench.Reply, error)
+		count int
+	}
+	var parts []receipt
+	total := c.open()
+	timeout := receiptBase + time.Duration(total)*receiptEach
+	for _, m := range c.members {
+		for i := range points {
+			count := part(m.open, i, points)
+			if count == 0 {
+				continue
+			}
+			m.expected += uint64(count)
+			parts = append(parts, receipt{m.proc.Go(bench.Command{Op: bench.OpWait, Wait: &bench.Wait{
+				Stream: bench.Broadcast, Until: m.expected, Timeout: int64(timeout)}}), count})
+		}
+	}
+	return func(ctx context.Context, sent int64) (time.Duration, []curvePoint, error) {
+		curve := make([]curvePoint, 0, len(parts)+1)
+		for _, p := range parts {
+			r, err := p.wait(ctx)
+			if err != nil {
+				return 0, nil, err
+			}
+			curve = append(curve, curvePoint{float64(r.At-sent) / 1e9, float64(p.count) / float64(total)})
+		}
+		slices.SortFunc(curve, func(a, b curvePoint) int { return cmp.Compare(a.Seconds, b.Seconds) })
+		sum := 0.0
+		for i := range curve {
+			sum += curve[i].Share
+			curve[i].Share = sum
+		}
+		return time.Duration(curve[len(curve)-1].Seconds * 1e9), curve, nil
+	}
+}
+
+// broadcast sends one message to everybody and waits for the last receipt.
+func (c *clients) broadcast(ctx context.Context, points int) (time.Duration, []curvePoint, error) {
+	wait := c.expectBroadcast(points)
+	stamp, err := c.servers.broadcast(ctx, c.next, c.opts.Size)
+	if err != nil {
+		return 0, nil, err
+	}
+	c.next++
+	return wait(ctx, stamp)
+}

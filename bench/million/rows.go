@@ -1,0 +1,246 @@
+package million
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"belfry/bench"
+)
+
+// million is the number of connections that the targets for all of them are
+// about.
+const million = 1_000_000
+
+// fullNode is from how many connections a node on its memory's slope means
+// something: below, it is what a process does once.
+const fullNode = 10_000
+
+// missingPass is why a row of a pass that was not reached has no value.
+const missingPass = "the run did not come to it"
+
+// Write prints the table, with what it was made on.
+func (r *Result) Write(w io.Writer) error {
+	if err := bench.WriteTable(w, r.Rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n%s\n%s, %.0f s, load average before %.2f\n", r.Machine, r.Command,
+		r.Began.Format(time.RFC3339), r.Took, r.LoadBefore)
+	if err == nil && r.Unfinished != "" {
+		_, err = fmt.Fprintf(w, "NOT FINISHED: %s\n", r.Unfinished)
+	}
+	return err
+}
+
+// fill makes the rows.
+func (r *Result) fill() {
+	r.Rows = []bench.Row{r.failureRow()}
+	r.Rows = append(r.Rows, r.connectRows()...)
+	r.Rows = append(r.Rows, r.memoryRows()...)
+	r.Rows = append(r.Rows, r.fanoutRows()...)
+	r.Rows = append(r.Rows, r.pushRows()...)
+	if r.opts.Ping > 0 {
+		r.Rows = append(r.Rows, r.idleRows()...)
+	}
+}
+
+// ramps are those of every pass that was begun, by name.
+func (r *Result) ramps() (names []string, ramps []*ramp) {
+	for _, g := range []struct {
+		name string
+		g    *growth
+	}{{"floor", r.Floor}, {"belfry", r.Belfry}} {
+		if g.g != nil && g.g.Ramp.Opened > 0 {
+			names, ramps = append(names, g.name), append(ramps, &g.g.Ramp)
+		}
+	}
+	if r.Idle != nil && r.Idle.Ramp.Opened > 0 {
+		names, ramps = append(names, "belfry, with pings"), append(ramps, &r.Idle.Ramp)
+	}
+	return names, ramps
+}
+
+func (r *Result) failureRow() bench.Row {
+	row := bench.Row{What: "connections that failed or were lost; messages lost, doubled, reordered, damaged",
+		Format: "%.0f", Target: 0, Bound: bench.AtMost}
+	names, ramps := r.ramps()
+	for i, ramp := range ramps {
+		row.Value += float64(ramp.failed())
+		row.Notes = append(row.Notes, fmt.Sprintf("%s: %d opened, failed: %s", names[i], ramp.Opened, causes(ramp.Failed)))
+	}
+	row.Notes = append(row.Notes, "a run ends with an error when a connection is lost or a client finds a message missing, double, out of order or damaged")
+	if r.Unfinished != "" {
+		row.Missing = r.Unfinished
+	}
+	return row
+}
+
+func (r *Result) connectRows() []bench.Row {
+	row := bench.Row{What: fmt.Sprintf("time to connect %d", r.opts.Connections), Format: "%.1f s"}
+	rate := bench.Row{What: "connects per second / floor", Format: "%.2f ×", Target: 0.9, Bound: bench.AtLeast}
+	names, ramps := r.ramps()
+	for i, ramp := range ramps {
+		row.Notes = append(row.Notes, fmt.Sprintf("%s: %d in %.1f s, %.0f/s", names[i], ramp.Opened, ramp.Took, ramp.perSecond()))
+	}
+	if r.Belfry == nil || r.Belfry.Ramp.Opened < r.opts.Connections {
+		row.Missing, rate.Missing = missingPass, missingPass
+		return []bench.Row{row, rate}
+	}
+	row.Value = r.Belfry.Ramp.Took
+	if r.Floor == nil || r.Floor.Ramp.Opened < r.opts.Connections {
+		rate.Missing = "the floor was not measured"
+	} else {
+		rate.Value = r.Belfry.Ramp.perSecond() / r.Floor.Ramp.perSecond()
+	}
+	return []bench.Row{row, rate}
+}
+
+func rss(m reading) int64       { return m.RSS }
+func anonymous(m reading) int64 { return m.Anonymous }
+func slab(m reading) int64      { return m.Slab }
+
+func (r *Result) memoryRows() []bench.Row {
+	user := bench.Row{What: "user memory per idle session, RSS slope", Format: "%.0f B"}
+	if r.Plan.Connections/len(r.Plan.Nodes) >= fullNode {
+		user.Target, user.Bound = 256, bench.AtMost
+	}
+	base := bench.Row{What: "RSS of an empty node", Format: "%.1f MB", Target: 40, Bound: bench.AtMost}
+	kernel := bench.Row{What: "kernel slab per connection, both ends", Format: "%.0f B"}
+	used := bench.Row{What: "RSS per session after the fan-outs, against empty nodes", Format: "%.0f B"}
+	nodes := float64(len(r.Plan.Nodes))
+	if d := r.Idle; d != nil && len(d.Readings) == quarters+1 {
+		empty, low, high := d.Readings[0], d.Readings[1], d.Readings[quarters]
+		user.Value, kernel.Value = d.slope(rss), d.slope(slab)
+		base.Value = float64(empty.RSS) / nodes / 1e6
+		whole := func(value func(reading) int64) float64 {
+			return float64(value(high)-value(empty)) / float64(high.Connections)
+		}
+		user.Notes = []string{
+			fmt.Sprintf("%d → %d connections over all nodes, with pings; anonymous memory alone: %.0f B", low.Connections, high.Connections, d.slope(anonymous)),
+			fmt.Sprintf("against empty nodes, with what a process needs once it has connections at all: RSS %.0f B, anonymous %.0f B", whole(rss), whole(anonymous)),
+		}
+		kernel.Notes = []string{fmt.Sprintf("memory of the host in use, all of it, clients too: %.1f GB more than with empty nodes",
+			float64(empty.Available-high.Available)/1e9)}
+	} else {
+		user.Missing, kernel.Missing, base.Missing = missingPass, missingPass, missingPass
+	}
+	if g := r.Belfry; g != nil && g.Full.Connections > 0 {
+		used.Value = float64(g.Full.RSS-g.Empty.RSS) / float64(g.Full.Connections)
+		if base.Missing != "" {
+			base.Missing, base.Value = "", float64(g.Empty.RSS)/nodes/1e6
+		}
+	} else {
+		used.Missing = missingPass
+	}
+	return []bench.Row{user, base, used, kernel}
+}
+
+func (r *Result) fanoutRows() []bench.Row {
+	n := r.opts.Connections
+	server, floor := r.Belfry.last(n), r.Floor.last(n)
+	what := fmt.Sprintf("fan-out of %d bytes to %d: ", r.opts.Size, n)
+	last := bench.Row{What: what + "publish → last receipt", Format: "%.0f ms"}
+	each := bench.Row{What: what + "the same per connection", Format: "%.2f µs"}
+	wall := bench.Row{What: what + "the same / floor", Format: "%.2f ×", Target: 1.10, Bound: bench.AtMost}
+	cpu := bench.Row{What: what + "server CPU per delivery / floor", Format: "%.2f ×", Target: 1.10, Bound: bench.AtMost}
+	rows := []*bench.Row{&last, &each, &wall, &cpu}
+	if server == nil {
+		for _, row := range rows {
+			row.Missing = missingPass
+		}
+	} else {
+		last.Value, each.Value = server.Wall, server.each()
+		last.Notes = []string{fmt.Sprintf("one message to one node's API reached all sessions of %d nodes, %d times; ms: %s", server.Nodes, len(server.Walls), list(server.Walls))}
+		cpu.Notes = []string{fmt.Sprintf("belfry: %.2f µs a delivery over all nodes, clients %.2f µs; nodes without any fan-out: %.2f cores", server.CPU, server.Clients, server.Idle)}
+		if floor == nil {
+			wall.Missing, cpu.Missing = "the floor was not measured", "the floor was not measured"
+		} else {
+			wall.Value, cpu.Value = server.Wall/floor.Wall, server.CPU/floor.CPU
+			wall.Notes = []string{fmt.Sprintf("floor: %.0f ms, %.2f µs a connection; ms: %s", floor.Wall, floor.each(), list(floor.Walls))}
+			cpu.Notes = append(cpu.Notes, fmt.Sprintf("floor: %.2f µs a delivery, clients %.2f µs", floor.CPU, floor.Clients))
+		}
+	}
+	if r.Belfry != nil {
+		for i, f := range r.Belfry.Fanouts {
+			note := fmt.Sprintf("at %d on %d nodes: belfry %.2f µs", f.Connections, f.Nodes, f.CPU)
+			if r.Floor != nil && i < len(r.Floor.Fanouts) {
+				note += fmt.Sprintf(", floor %.2f µs", r.Floor.Fanouts[i].CPU)
+			}
+			cpu.Notes = append(cpu.Notes, note)
+		}
+	}
+	return []bench.Row{last, each, wall, cpu}
+}
+
+// list prints figures one after the other.
+func list(v []float64) string {
+	s := ""
+	for i, x := range v {
+		if i > 0 {
+			s += ", "
+		}
+		s += fmt.Sprintf("%.0f", x)
+	}
+	return s
+}
+
+func (r *Result) pushRows() []bench.Row {
+	if r.opts.Push == 0 {
+		return nil
+	}
+	home := bench.Row{What: fmt.Sprintf("push to one user during fan-outs to %d: p99, HTTP request → sendto", r.opts.Connections), Format: "%.1f ms"}
+	if len(r.Plan.Nodes) == 1 { // else the processors are oversubscribed: information
+		home.Target, home.Bound = 20, bench.AtMost
+	}
+	away := bench.Row{What: "the same through another node's API: p99, HTTP request → receipt", Format: "%.1f ms"}
+	p := r.Push
+	if p == nil {
+		home.Missing, away.Missing = missingPass, missingPass
+		return []bench.Row{home, away}
+	}
+	home.Value = float64(p.Home.Server.P99) / 1e6
+	home.Notes = []string{
+		"at the node, upper bounds of its buckets: " + quantiles(p.Home.Server),
+		"request → receipt in a process of its own: " + quantiles(p.Home.Client),
+		fmt.Sprintf("the node's threads waited %.2f ms for a processor each time they were ready (%d times): %d processes share %d cores",
+			p.RunQueue, p.Switches, len(r.Plan.Nodes)+len(r.Plan.Clients), r.Facts.CPUs),
+		fmt.Sprintf("%d broadcasts in %.0f s meanwhile, %d 503s", p.Broadcasts, p.Seconds, p.Refused),
+	}
+	rows := []bench.Row{home}
+	if p.Away != nil {
+		away.Value = float64(p.Away.Client.P99) / 1e6
+		away.Notes = []string{fmt.Sprintf("node %d's API → NATS → node %d → receipt in a process of its own: %s", p.Home.Node, p.Away.Node, quantiles(p.Away.Client))}
+		rows = append(rows, away)
+	}
+	return rows
+}
+
+func quantiles(q bench.Quantiles) string {
+	ms := func(ns int64) float64 { return float64(ns) / 1e6 }
+	return fmt.Sprintf("p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, of %d", ms(q.P50), ms(q.P99), ms(q.P999), q.Count)
+}
+
+func (r *Result) idleRows() []bench.Row {
+	cpu := bench.Row{What: fmt.Sprintf("CPU of all nodes while idle, pings every %v", r.opts.Ping), Format: "%.2f cores"}
+	if r.opts.Connections == million && r.opts.Ping == 30*time.Second {
+		cpu.Target, cpu.Bound = 0.5, bench.AtMost
+	}
+	left := bench.Row{What: "RSS of all nodes after everybody has left", Format: "%.0f MB"}
+	d := r.Idle
+	if d == nil || d.Seconds == 0 {
+		cpu.Missing = missingPass
+	} else {
+		cpu.Value = d.Cores
+		cpu.Notes = []string{fmt.Sprintf("over %.0f s; clients got %d pings meanwhile; %.1f µs of CPU a ping with all that a node does otherwise",
+			d.Seconds, d.Pings, d.Cores*d.Seconds*1e6/float64(max(d.Pings, 1)))}
+	}
+	if d == nil || d.Left == nil {
+		left.Missing = missingPass
+	} else {
+		empty, full := d.Readings[0], d.Readings[quarters]
+		left.Value = float64(d.Left.RSS) / 1e6
+		left.Notes = []string{fmt.Sprintf("empty %.0f MB, full %.0f MB; the nodes knew after %.1f s; slab per connection that stays: %.0f B",
+			float64(empty.RSS)/1e6, float64(full.RSS)/1e6, d.LeftIn, float64(d.Left.Slab-empty.Slab)/float64(full.Connections))}
+	}
+	return []bench.Row{cpu, left}
+}

@@ -1,0 +1,106 @@
+package million
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"belfry/bench"
+)
+
+// Run plans, prints the plan to out, and if the host can hold it starts
+// everything, measures, and ends every process it started. An error with a
+// result is of a run that did not come to its end: the result has what was
+// measured before.
+func Run(ctx context.Context, o *Options, out io.Writer) (*Result, error) {
+	facts, err := ReadFacts()
+	if err != nil {
+		return nil, err
+	}
+	plan, err := MakePlan(facts, Wanted{Connections: o.Connections, PerNode: o.PerNode})
+	if plan != nil {
+		fmt.Fprint(out, plan.Text(facts))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.FirstPort >= facts.PortLow {
+		return nil, fmt.Errorf("--first-port %d: must be below %d, where ephemeral ports begin", o.FirstPort, facts.PortLow)
+	}
+	r := &Result{Machine: bench.Machine(), Command: strings.Join(os.Args, " "), Began: time.Now().UTC(), Facts: facts, Plan: plan, opts: o}
+	if r.LoadBefore, err = bench.Load(); err != nil {
+		return nil, err
+	}
+	t := newProgress(out)
+	err = r.passes(ctx, t)
+	t.end()
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) { // whatever failed, failed for this
+			err = fmt.Errorf("%w, during: %w", cause, err)
+		}
+		r.Unfinished = err.Error()
+	}
+	r.Took = time.Since(r.Began).Seconds()
+	r.fill()
+	return r, err
+}
+
+// passes are the three passes of a run, one after the other: the memory of the
+// host is for one population at a time.
+func (r *Result) passes(ctx context.Context, t *progress) error {
+	o, plan := r.opts, r.Plan
+	ports := &ports{next: o.FirstPort, end: r.Facts.PortLow}
+	if !o.SkipFloor {
+		r.Floor = &growth{}
+		f := newFloors(o, plan, ports)
+		err := populate(ctx, o, plan, f, t, func(c *clients) error { return grow(ctx, o, plan, f, c, t, r.Floor) })
+		if err != nil {
+			return fmt.Errorf("floor: %w", err)
+		}
+	}
+	r.Belfry = &growth{}
+	b := newBelfry(o, plan, ports, 0)
+	err := populate(ctx, o, plan, b, t, func(c *clients) error {
+		if err := grow(ctx, o, plan, b, c, t, r.Belfry); err != nil || o.Push == 0 {
+			return err
+		}
+		t.stage(0, "belfry: pushes to one user during fan-outs to %d", o.Connections)
+		var err error
+		r.Push, err = measurePush(ctx, o, b, c)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("belfry: %w", err)
+	}
+	if o.Ping == 0 {
+		return nil
+	}
+	r.Idle = &idle{}
+	b = newBelfry(o, plan, ports, o.Ping)
+	err = populate(ctx, o, plan, b, t, func(c *clients) error { return sit(ctx, o, plan, b, c, t, r.Idle) })
+	if err != nil {
+		return fmt.Errorf("belfry, idle: %w", err)
+	}
+	return nil
+}
+
+// populate runs f with servers and clients and ends both: the clients first,
+// whose resets leave no port in TIME_WAIT.
+func populate(ctx context.Context, o *Options, p *Plan, s servers, t *progress, f func(*clients) error) error {
+	c := newClients(o, p, s, t.add)
+	err := f(c)
+	t.stage(0, "%s: ending its processes", s.name())
+	if err == nil {
+		_, err = c.all(ctx, bench.Command{Op: bench.OpDrop})
+	}
+	if err != nil {
+		err = errors.Join(err, alive(s.processes()))
+	}
+	c.stop()
+	s.stop()
+	return err
+}
