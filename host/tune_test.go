@@ -15,6 +15,9 @@ const tuneScript = "../scripts/tune.sh"
 // tune runs scripts/tune.sh and returns what it printed and its exit status.
 func tune(t *testing.T, command string, args ...string) (string, int) {
 	t.Helper()
+	if _, err := os.ReadFile(tuneScript); err != nil { // go test then knows when it changes
+		t.Fatal(err)
+	}
 	return run(t, exec.Command("bash", append([]string{tuneScript, command}, args...)...))
 }
 
@@ -85,6 +88,9 @@ func TestTune(t *testing.T) {
 			if out, status := tune(t, "verify", flags...); status != 3 || !strings.Contains(out, "\n0 differ, ") {
 				t.Fatalf("verify: %d\n%s", status, out)
 			}
+			if name == "good" && (once["/proc/sys/net/ipv4/tcp_fin_timeout"] != "9" || once["/proc/sys/net/ipv4/tcp_keepalive_time"] != "300") {
+				t.Errorf("least values: %v", once)
+			}
 			r := Check(Read(os.DirFS(root)), Want{Connections: 150000, Ports: []Ports{{8080, 8081}, {9000, 9009}}})
 			for _, f := range r.Findings {
 				if f.Status != Pass && strings.HasPrefix(f.Fix, "sysctl -w") && f.Name != "io_uring" {
@@ -95,6 +101,10 @@ func TestTune(t *testing.T) {
 				t.Errorf("huge pages: %s", read(t, enabled))
 			}
 
+			// What was before the first apply stays what revert goes back to.
+			if out, status := tune(t, "apply", "--root", root, "--connections", "6000000"); status != 3 || strings.Contains(out, "\n0 set, ") {
+				t.Fatalf("apply for more: %d\n%s", status, out)
+			}
 			if out, status := tune(t, "revert", flags...); status != 0 {
 				t.Fatalf("revert: %d\n%s", status, out)
 			}
@@ -233,7 +243,7 @@ func TestTuneUsage(t *testing.T) {
 	root := fixture(t, "good")
 	for _, tc := range [][]string{
 		{"wibble"}, {"plan", "--wibble"}, {"plan", "--connections"}, {"plan", "--connections", "0"}, {"plan", "--connections", "16777217"},
-		{"plan", "--connections", "-1"}, {"plan", "--ports", "http"}, {"plan", "--ports", "1;2"}, {"apply", "--nic", "eth9", "--root", root},
+		{"plan", "--connections", "-1"}, {"plan", "--ports", "http"}, {"plan", "--ports", "1;2"}, {"plan", "--ports", "08080"}, {"apply", "--nic", "eth9", "--root", root},
 	} {
 		out, status := tune(t, tc[0], tc[1:]...)
 		if status != 2 || out == "" {

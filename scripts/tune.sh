@@ -43,11 +43,10 @@ die() { # status, message
 less() {
 	if ((${#1} != ${#2})); then ((${#1} < ${#2})); else [[ $1 < $2 ]]; fi
 }
-larger() { if less "$1" "$2"; then echo "$2"; else echo "$1"; fi; }
 smaller() { if less "$1" "$2"; then echo "$1"; else echo "$2"; fi; }
+larger() { if less "$1" "$2"; then echo "$2"; else echo "$1"; fi; }
 
 # ---- what is wanted ---------------------------------------------------------
-
 # A row a setting. Kinds: atleast and atmost (each of several numbers), exact,
 # range (first at most, last at least), ports (a list that must contain these),
 # thp (anything but always), mask (CPUs in hexadecimal).
@@ -58,60 +57,48 @@ row() { # kind, name, path, wanted, why [source]
 }
 sysctl() { row "$1" "$2" "/proc/sys/${2//.//}" "$3" "$4"; }
 
+fs="[Documentation/admin-guide/sysctl/fs.rst]" ip="[Documentation/networking/ip-sysctl.rst]"
+
 want_descriptors() {
-	sysctl atleast fs.nr_open "$(larger 1048576 "$nofile")" \
-		"bounds RLIMIT_NOFILE of a process; a connection takes a descriptor [Documentation/admin-guide/sysctl/fs.rst]"
-	sysctl atleast fs.file-max $((connections * 5 / 4 + 262144)) \
-		"open files of the whole system [Documentation/admin-guide/sysctl/fs.rst]"
-	sysctl atleast fs.epoll.max_user_watches $((connections * 2)) \
-		"a connection takes a watch; the default is 4 % of memory, which a small host outgrows [man 7 epoll]"
+	sysctl atleast fs.nr_open "$(larger 1048576 "$nofile")" "bounds RLIMIT_NOFILE of a process; a connection takes a descriptor $fs"
+	sysctl atleast fs.file-max $((connections * 5 / 4 + 262144)) "open files of the whole system $fs"
+	sysctl atleast fs.epoll.max_user_watches $((connections * 2)) "a connection takes a watch; the default is 4 % of memory, which a small host outgrows [man 7 epoll]"
 }
 
 want_queues() {
-	sysctl atleast net.core.somaxconn 65535 \
-		"accept queue of each listener, which a storm of reconnects fills [man 2 listen]"
-	sysctl atleast net.ipv4.tcp_max_syn_backlog 65535 \
-		"handshakes in progress, where SYN cookies do not lift this bound [Documentation/networking/ip-sysctl.rst]"
-	sysctl atleast net.ipv4.tcp_syncookies 1 \
-		"connections still come through while SYNs flood [Documentation/networking/ip-sysctl.rst]"
-	sysctl atleast net.core.netdev_max_backlog 16384 \
-		"packets that wait for a CPU; the clients' ACKs of a fan-out come in bursts [Documentation/admin-guide/sysctl/net.rst]"
+	sysctl atleast net.core.somaxconn 65535 "accept queue of each listener, which a storm of reconnects fills [man 2 listen]"
+	sysctl atleast net.ipv4.tcp_max_syn_backlog 65535 "handshakes in progress, where SYN cookies do not lift this bound $ip"
+	sysctl atleast net.ipv4.tcp_syncookies 1 "connections still come through while SYNs flood $ip"
+	sysctl atleast net.core.netdev_max_backlog 16384 "packets that wait for a CPU; the clients' ACKs of a fan-out come in bursts [Documentation/admin-guide/sysctl/net.rst]"
 }
 
 want_ports() {
-	sysctl range net.ipv4.ip_local_port_range "1024 65535" \
-		"outgoing connections: a proxy or a load generator on this host needs a port for each [Documentation/networking/ip-sysctl.rst]"
-	sysctl ports net.ipv4.ip_local_reserved_ports "$ports" \
-		"listening ports that an outgoing connection must not take [Documentation/networking/ip-sysctl.rst]"
+	sysctl range net.ipv4.ip_local_port_range "1024 65535" "outgoing connections: a proxy or a load generator on this host needs a port for each $ip"
+	sysctl ports net.ipv4.ip_local_reserved_ports "$ports" "listening ports that an outgoing connection must not take $ip"
 }
 
 want_memory() {
 	# A socket with anything under way is charged a page at least; and a host
 	# must not give more than half of its memory to that.
-	local half=$((memory / 2 / page)) most=$((connections * 2))
+	local half=$((memory / 2 / $(getconf PAGESIZE))) most=$((connections * 2))
 	((most <= half)) || most=$half
-	sysctl atleast net.ipv4.tcp_mem "$((most / 2)) $((most * 3 / 4)) $most" \
-		"pages that all of TCP may hold: one for each connection in a fan-out, twice; half of memory at most [man 7 tcp]"
-	sysctl atleast net.ipv4.tcp_rmem "4096 131072 6291456" \
-		"receive buffer of a socket: least, at first, most; idle ones take none [man 7 tcp]"
-	sysctl atleast net.ipv4.tcp_wmem "4096 16384 4194304" \
-		"send buffer, likewise; belfry bounds its own by TCP_NOTSENT_LOWAT [man 7 tcp]"
+	sysctl atleast net.ipv4.tcp_mem "$((most / 2)) $((most * 3 / 4)) $most" "pages that all of TCP may hold: one for each connection in a fan-out, twice; half of memory at most [man 7 tcp]"
+	sysctl atleast net.ipv4.tcp_rmem "4096 131072 6291456" "receive buffer of a socket: least, at first, most; idle ones take none [man 7 tcp]"
+	sysctl atleast net.ipv4.tcp_wmem "4096 16384 4194304" "send buffer, likewise; belfry bounds its own by TCP_NOTSENT_LOWAT [man 7 tcp]"
 	sysctl atleast net.core.rmem_max 4194304 "largest SO_RCVBUF a program may ask for [man 7 socket]"
 	sysctl atleast net.core.wmem_max 4194304 "largest SO_SNDBUF a program may ask for [man 7 socket]"
-	row thp transparent_hugepage /sys/kernel/mm/transparent_hugepage/enabled madvise \
-		"always gives 2 MB to tables of which pages are in use [Documentation/admin-guide/mm/transhuge.rst]"
+	row thp transparent_hugepage /sys/kernel/mm/transparent_hugepage/enabled madvise "always gives 2 MB to tables of which pages are in use [Documentation/admin-guide/mm/transhuge.rst]"
 }
 
 want_lifetimes() {
-	local doc="[Documentation/networking/ip-sysctl.rst]"
-	sysctl atmost net.ipv4.tcp_keepalive_time 300 "peers that ask for keepalive, such as proxies and NATS, are found dead in minutes, not hours $doc"
-	sysctl atmost net.ipv4.tcp_keepalive_intvl 30 "the same $doc"
-	sysctl atmost net.ipv4.tcp_keepalive_probes 5 "the same $doc"
-	sysctl exact net.ipv4.tcp_tw_reuse 1 "outgoing connections may take a port in TIME_WAIT, safe with time stamps $doc"
-	sysctl atmost net.ipv4.tcp_fin_timeout 15 "closed sockets whose peers never answer go sooner $doc"
-	sysctl atleast net.ipv4.tcp_max_tw_buckets "$(larger 262144 "$connections")" "all may leave at once, as at a restart $doc"
-	sysctl atleast net.ipv4.tcp_max_orphans "$(larger 262144 $((connections / 4)))" "closed sockets with data under way; beyond this they are reset $doc"
-	sysctl exact net.ipv4.tcp_slow_start_after_idle 0 "a connection that was silent sends its backlog without starting slowly $doc"
+	sysctl atmost net.ipv4.tcp_keepalive_time 300 "peers that ask for keepalive, such as proxies and NATS, are found dead in minutes, not hours $ip"
+	sysctl atmost net.ipv4.tcp_keepalive_intvl 30 "the same $ip"
+	sysctl atmost net.ipv4.tcp_keepalive_probes 5 "the same $ip"
+	sysctl exact net.ipv4.tcp_tw_reuse 1 "outgoing connections may take a port in TIME_WAIT, safe with time stamps $ip"
+	sysctl atmost net.ipv4.tcp_fin_timeout 15 "closed sockets whose peers never answer go sooner $ip"
+	sysctl atleast net.ipv4.tcp_max_tw_buckets "$(larger 262144 "$connections")" "all may leave at once, as at a restart $ip"
+	sysctl atleast net.ipv4.tcp_max_orphans "$(larger 262144 $((connections / 4)))" "closed sockets with data under way; beyond this they are reset $ip"
+	sysctl exact net.ipv4.tcp_slow_start_after_idle 0 "a connection that was silent sends its backlog without starting slowly $ip"
 }
 
 want_conntrack() {
@@ -119,9 +106,8 @@ want_conntrack() {
 		notes+=("nf_conntrack is not loaded: nothing to set")
 		return
 	fi
-	local doc="[Documentation/networking/nf_conntrack-sysctl.rst]"
-	sysctl atleast net.netfilter.nf_conntrack_max "$tracked" "a connection takes an entry; with a full table packets are dropped $doc"
-	sysctl atleast net.netfilter.nf_conntrack_buckets $((tracked / 2)) "hash table: an entry is in it twice $doc"
+	sysctl atleast net.netfilter.nf_conntrack_max "$tracked" "a connection takes an entry; with a full table packets are dropped [Documentation/networking/nf_conntrack-sysctl.rst]"
+	sysctl atleast net.netfilter.nf_conntrack_buckets $((tracked / 2)) "hash table: an entry is in it twice [Documentation/networking/nf_conntrack-sysctl.rst]"
 }
 
 want_nic() { # name
@@ -138,9 +124,8 @@ want_nic() { # name
 	# A virtio interface has its interrupts at the PCI device above it.
 	for irq in "$root$dir"/device/msi_irqs/* "$root$dir"/device/../msi_irqs/*; do
 		[[ -e $root/proc/irq/${irq##*/}/smp_affinity_list ]] || continue
-		row exact "$1/irq/${irq##*/}" "/proc/irq/${irq##*/}/smp_affinity_list" "${cpus[i % ${#cpus[@]}]}" \
+		row exact "$1/irq/${irq##*/}" "/proc/irq/${irq##*/}/smp_affinity_list" "${cpus[i++ % ${#cpus[@]}]}" \
 			"interrupts spread over the CPUs [Documentation/core-api/irq/irq-affinity.rst]"
-		i=$((i + 1))
 	done
 	[[ ! -d $root/run/irqbalance ]] || notes+=("irqbalance runs and will move the interrupts again: stop it, or ban them in its settings")
 }
@@ -167,7 +152,6 @@ cpu_mask() {
 }
 
 # ---- what is, and what would be better --------------------------------------
-
 # current prints a row's value as words with one space between, and fails if
 # there is none.
 current() { # row
@@ -212,8 +196,7 @@ contains() {
 bare_mask() { sed 's/,//g; s/^0*//' <<<"$1"; }
 
 # ---- the commands -----------------------------------------------------------
-
-refused=0 skipped=0
+changed=0 refused=0 skipped=0
 
 skip() { # name, why
 	echo "skipped: $1: $2"
@@ -246,71 +229,70 @@ saved() { # path
 	[[ -f $state ]] && awk -F '\t' -v p="${1#"$root"}" '$1 == p { print $2; found = 1 } END { exit !found }' "$state"
 }
 
-plan() {
+# each calls a command with the number of every row, its value and its target.
+each() {
 	local i now
-	echo "for $connections connections, of which $fits fit into memory:"
 	for i in "${!names[@]}"; do
-		if ! now=$(current "$i"); then
-			skip "${names[i]}" "$none"
-			continue
-		fi
-		if [[ $now == "$(target "$i" "$now")" ]]; then
-			printf '  ok   %-36s %s\n' "${names[i]}" "${now:-none}"
+		if now=$(current "$i"); then
+			"$1" "$i" "$now" "$(target "$i" "$now")"
 		else
-			printf '  set  %-36s %s → %s\n' "${names[i]}" "${now:-none}" "$(target "$i" "$now")"
+			skip "${names[i]}" "$none"
 		fi
-		printf '       %s\n' "${whys[i]}"
 	done
+}
+
+plan() {
+	echo "for $connections connections, of which $fits fit into memory:"
+	each plan_row
 	printf '  unit %-36s %s\n       %s\n' LimitNOFILE "$nofile" \
 		"descriptors of the service: the connections and 32768 more; persist writes it [man 5 systemd.exec]"
 	skipped=0
 }
+plan_row() {
+	if [[ $2 == "$3" ]]; then
+		printf '  ok   %-36s %s\n' "${names[$1]}" "${2:-none}"
+	else
+		printf '  set  %-36s %s → %s\n' "${names[$1]}" "${2:-none}" "$3"
+	fi
+	printf '       %s\n' "${whys[$1]}"
+}
 
 apply() {
-	local i now next set=0
 	mkdir -p "$(dirname "$state")"
-	for i in "${!names[@]}"; do
-		if ! now=$(current "$i"); then
-			skip "${names[i]}" "$none"
-			continue
-		fi
-		next=$(target "$i" "$now")
-		[[ $now != "$next" ]] || continue
-		saved "${paths[i]}" >/dev/null || printf '%s\t%s\n' "${paths[i]#"$root"}" "$now" >>"$state"
-		put "${names[i]}" "${paths[i]}" "$next" || continue
-		echo "set: ${names[i]}: ${now:-none} → $next"
-		set=$((set + 1))
-		now=$(current "$i")
-		if [[ $now != "$(target "$i" "$now")" ]]; then
-			refuse "${names[i]}" "the kernel made it ${now:-none}"
-		fi
-	done
-	echo "$set set, $skipped skipped, $refused refused"
+	each apply_row
+	echo "$changed set, $skipped skipped, $refused refused"
+}
+apply_row() {
+	[[ $2 != "$3" ]] || return 0
+	saved "${paths[$1]}" >/dev/null || printf '%s\t%s\n' "${paths[$1]#"$root"}" "$2" >>"$state"
+	put "${names[$1]}" "${paths[$1]}" "$3" || return 0
+	echo "set: ${names[$1]}: ${2:-none} → $3"
+	changed=$((changed + 1))
+	local now
+	now=$(current "$1")
+	[[ $now == "$(target "$1" "$now")" ]] || refuse "${names[$1]}" "the kernel made it ${now:-none}"
 }
 
 verify() {
-	local i now differ=0
-	for i in "${!names[@]}"; do
-		if ! now=$(current "$i"); then
-			skip "${names[i]}" "$none"
-		elif [[ $now != "$(target "$i" "$now")" ]]; then
-			echo "differs: ${names[i]}: ${now:-none}, wanted $(target "$i" "$now")"
-			differ=$((differ + 1))
-		fi
-	done
-	echo "$differ differ, $skipped skipped"
-	refused=$differ
+	each verify_row
+	echo "$changed differ, $skipped skipped"
+	refused=$changed
+}
+verify_row() {
+	[[ $2 != "$3" ]] || return 0
+	echo "differs: ${names[$1]}: ${2:-none}, wanted $3"
+	changed=$((changed + 1))
 }
 
 revert() {
-	local path value back=0 file left
+	local path value file left
 	if [[ -f $state ]]; then
 		left=$(mktemp "$state.XXXXXX")
 		while IFS=$'\t' read -r path value; do
 			# What could not be set in the first place has not changed.
 			[[ $(raw "$root$path") != "$value" ]] || continue
 			if put "$path" "$root$path" "$value"; then
-				back=$((back + 1))
+				changed=$((changed + 1))
 			else
 				printf '%s\t%s\n' "$path" "$value" >>"$left"
 			fi
@@ -320,7 +302,7 @@ revert() {
 	for file in "${files[@]}"; do
 		ours "$file" && rm "$file" && echo "removed: $file"
 	done
-	echo "$back put back, $((skipped + refused)) not"
+	echo "$changed put back, $((skipped + refused)) not"
 }
 
 # raw prints what current would for a path of the state.
@@ -370,7 +352,6 @@ write() { # file, text
 }
 
 # ---- the command line -------------------------------------------------------
-
 command=${1-}
 case $command in
 plan | apply | verify | revert | persist) shift ;;
@@ -382,21 +363,16 @@ root="" connections="" ports=8080-8081,9000-9019 unit=belfry.service nics=() not
 while (($#)); do
 	case $1 in
 	-h | --help) usage && exit 0 ;;
-	--connections | --ports | --nic | --unit | --root) [[ -n ${2-} ]] || die 2 "$1 needs a value" ;;
+	--connections | --ports | --unit | --root) printf -v "${1#--}" %s "${2-}" ;;
+	--nic) nics+=("${2-}") ;;
 	*) die 2 "$1 is no flag of tune.sh; --help lists them" ;;
 	esac
-	case $1 in
-	--connections) connections=$2 ;;
-	--ports) ports=$2 ;;
-	--nic) nics+=("$2") ;;
-	--unit) unit=$2 ;;
-	--root) root=${2%/} ;;
-	esac
+	[[ -n ${2-} ]] || die 2 "$1 needs a value"
 	shift 2
 done
-[[ $ports =~ ^[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*$ ]] || die 2 "--ports: \"$ports\" is not a list such as 8080,9000-9019"
+root=${root%/} port="[1-9][0-9]{0,4}"
+[[ $ports =~ ^$port(-$port)?(,$port(-$port)?)*$ ]] || die 2 "--ports: \"$ports\" is not a list such as 8080,9000-9019"
 
-page=$(getconf PAGESIZE)
 memory=$(($(awk '/^MemTotal:/ { print $2 }' "$root/proc/meminfo" 2>/dev/null || echo $((4 << 20))) * 1024))
 # The kernel takes about 4.2 KB a connection and belfry 256 B; 256 MiB and 5 %
 # are for everything else. host/size.go has the same figures.
@@ -407,20 +383,14 @@ if ! [[ $connections =~ ^[1-9][0-9]{0,7}$ ]] || ((connections > 16777216)); then
 	die 2 "--connections: $connections; allowed are 1 to 16777216"
 fi
 
-nofile=$((connections + 32768))
-tracked=$((connections * 5 / 4 + 65536))
+nofile=$((connections + 32768)) tracked=$((connections * 5 / 4 + 65536))
 state=${BELFRY_TUNE_STATE:-$root/var/lib/belfry-tune/state}
 files=("$root/etc/sysctl.d/90-belfry.conf" "$root/etc/systemd/system/$unit.d/90-belfry-limits.conf"
 	"$root/etc/tmpfiles.d/90-belfry.conf" "$root/etc/modprobe.d/90-belfry.conf")
 read_cpus
 [[ $command == plan || $command == verify || -n $root ]] || ((EUID == 0)) || die 1 "$command needs root"
 
-want_descriptors
-want_queues
-want_ports
-want_memory
-want_lifetimes
-want_conntrack
+for part in descriptors queues ports memory lifetimes conntrack; do "want_$part"; done
 for nic in "${nics[@]}"; do want_nic "$nic"; done
 
 "$command"
