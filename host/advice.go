@@ -65,19 +65,20 @@ func cpus(f *Facts) Finding {
 		Name:  "cpus",
 		Value: fmt.Sprint(f.CPUs),
 		Why:   "shards, the API and NATS share them; with less than two each waits for the others",
-		Fix:   "systemctl set-property belfry.service CPUQuota=200%   # in Docker: docker update --cpus 2 NAME; or more CPUs",
+		Fix:   "nproc   # give the machine a second CPU",
 	}
 	usable := float64(f.CPUs)
 	if quota := f.Cgroup.CPUs; quota > 0 && quota < usable {
 		usable = quota
 		found.Value = fmt.Sprintf("%g of %d, by the control group", quota, f.CPUs)
+		found.Fix = "systemctl set-property belfry.service CPUQuota=200%   # in Docker: docker update --cpus 2 NAME"
 	}
 	return advice(usable >= 2, found)
 }
 
 // slowClocks are read by a system call or a device access instead of in the
 // process (man 7 vdso).
-var slowClocks = []string{"hpet", "acpi_pm", "jiffies", "refined-jiffies", "xen", "pit"}
+var slowClocks = []string{"hpet", "acpi_pm", "jiffies", "refined-jiffies", "xen", "pit", "hyperv_clocksource_msr"}
 
 func clockSource(f *Facts) Finding {
 	better := "tsc"

@@ -120,6 +120,8 @@ func TestFixes(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
+		"small cpus":                                "nproc   # give the machine a second CPU",
+		"container cpus":                            "systemctl set-property belfry.service CPUQuota=200%   # in Docker: docker update --cpus 2 NAME",
 		"small clock source":                        "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
 		"small descriptors":                         "docker run --ulimit nofile=132768 …   # this process may not: who starts it must; a unit: LimitNOFILE=132768",
 		"small fs.file-max":                         "sysctl -w fs.file-max=387144",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 
@@ -105,5 +106,38 @@ scripts/tune.sh plan --connections 2000 has all of them, and those that only mat
 	}
 	if err := printReport(&coloured, &r, true); err != nil || !strings.Contains(coloured.String(), "\x1b[31mfail\x1b[0m  b ") {
 		t.Errorf("%v\n%q", err, &coloured)
+	}
+}
+
+// TestDocumentedReport holds the example in docs/operations.md against what
+// doctor prints for such a host.
+func TestDocumentedReport(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "$ belfry doctor --connections 1000000\n")
+	example, _, found := strings.Cut(example, "  …\n```")
+	if !found {
+		t.Fatal("the example is gone")
+	}
+	here, c := roomy(), config.Default()
+	here.cores, here.descriptors = 2, 20000
+	here.facts.Descriptors = host.Limit{Soft: 20000, Hard: 20000}
+	here.facts.MemoryTotal = 24684084 << 10
+	here.facts.TCPMemory = [3]int64{287898, 383867, 575796}
+	here.resolve(&c)
+	r := host.Check(here.facts, here.want(&c, 1000000))
+	var out strings.Builder
+	if err := printReport(&out, &r, false); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(example) {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("not printed: %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Log(out.String())
 	}
 }
