@@ -36,7 +36,10 @@ type Chart struct {
 	X, Y       string // labels of the axes, with units
 	LogX, LogY bool
 	Zero       bool // the y axis begins at 0
-	Series     []Series
+	// Percentiles takes x as percent, 0 to 100, and stretches the axis
+	// towards 100, so that 90, 99 and 99.9 are equally far apart.
+	Percentiles bool
+	Series      []Series
 }
 
 // Size of a chart in points.
@@ -122,6 +125,9 @@ func (c *Chart) visible(s Series) plotter.XYs {
 	var points plotter.XYs
 	for i := range s.X {
 		x, y := s.X[i], s.Y[i]
+		if c.Percentiles {
+			x = 100 / (100 - min(x, mostPercent))
+		}
 		if math.IsNaN(x+y) || math.IsInf(x, 0) || math.IsInf(y, 0) || c.LogX && x <= 0 || c.LogY && y <= 0 {
 			continue
 		}
@@ -135,10 +141,13 @@ func (c *Chart) scale(p *plot.Plot) {
 	if c.Zero && !c.LogY {
 		p.Y.Min = min(p.Y.Min, 0)
 	}
+	if c.Percentiles {
+		p.X.Min = 1
+	}
 	for _, a := range []struct {
 		axis *plot.Axis
 		log  bool
-	}{{&p.X, c.LogX}, {&p.Y, c.LogY}} {
+	}{{&p.X, c.LogX || c.Percentiles}, {&p.Y, c.LogY}} {
 		if a.log {
 			if a.axis.Min == a.axis.Max {
 				a.axis.Min, a.axis.Max = a.axis.Min/2, a.axis.Max*2
@@ -150,6 +159,9 @@ func (c *Chart) scale(p *plot.Plot) {
 			a.axis.Max += max(math.Abs(a.axis.Max)/10, 1)
 		}
 		a.axis.Tick.Marker = plot.TickerFunc(linearTicks)
+	}
+	if c.Percentiles {
+		p.X.Tick.Marker = plot.TickerFunc(percentTicks)
 	}
 	if !c.LogY { // the highest point keeps off the edge
 		p.Y.Max += (p.Y.Max - p.Y.Min) * 0.04

@@ -53,6 +53,21 @@ func logTicks(low, high float64) []plot.Tick {
 	return ticks
 }
 
+// mostPercent is where a stretched axis of percentiles ends.
+const mostPercent = 99.9999
+
+// percentTicks labels an axis whose values are 100/(100-percent).
+func percentTicks(low, high float64) []plot.Tick {
+	var ticks []plot.Tick
+	for _, t := range []plot.Tick{{Value: 1, Label: "0"}, {Value: 2, Label: "50"}, {Value: 4, Label: "75"}, {Value: 10, Label: "90"}, {Value: 100, Label: "99"},
+		{Value: 1e3, Label: "99.9"}, {Value: 1e4, Label: "99.99"}, {Value: 1e5, Label: "99.999"}, {Value: 1e6, Label: "99.9999"}} {
+		if t.Value >= low*(1-1e-9) && t.Value <= high*(1+1e-9) {
+			ticks = append(ticks, t)
+		}
+	}
+	return ticks
+}
+
 // label writes v with as many digits as step asks for, large ones with the
 // prefixes of the SI: 15k, 2.5M.
 func label(v, step float64) string {

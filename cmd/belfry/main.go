@@ -64,7 +64,7 @@ func newRootCommand(env []string) *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServeCommand(env), newDoctorCommand(env), newConfigCommand(env), newPushCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(env), newDoctorCommand(env), newConfigCommand(env), newPushCommand(), newBenchCommand(), newVersionCommand())
 	markUsage(root)
 	return root
 }

@@ -1,0 +1,213 @@
+// Package load is the load generator of `belfry bench`: it connects to any
+// WebSocket server, publishes through an HTTP API, checks everything that
+// arrives, and reports. The modes are in files of their names.
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"belfry/bench"
+)
+
+// Modes, in the order of the help.
+const (
+	Connect   = "connect"
+	Fanout    = "fanout"
+	Push      = "push"
+	Echo      = "echo"
+	Heartbeat = "heartbeat"
+	Storm     = "storm"
+	Slow      = "slow"
+	Soak      = "soak"
+)
+
+// Modes returns the names of all modes.
+func Modes() []string { return []string{Connect, Fanout, Push, Echo, Heartbeat, Storm, Slow, Soak} }
+
+// Options says what to do to which server. Defaults returns values that work.
+type Options struct {
+	Mode  string
+	Wire  bench.Wire
+	Reply []string // of Wire.Answers: "what comes=what to send"
+
+	Target      string // host name or IPv4 address
+	Ports       string // "9000-9019,9100"
+	Connections int
+	Rate        float64 // connections a second; 0 is no limit
+	Window      int     // connections under way at once in one process
+	Processes   int     // client processes, at least; 0 is automatic
+	Sources     []string
+
+	Duration time.Duration // of push, echo, heartbeat and soak; of connect: how long to hold
+	Messages int           // of fanout and slow
+	Interval time.Duration // between broadcasts; 0 sends the next when all have the last
+	Size     int           // of a payload, in bytes
+	Rounds   int           // of storm
+	Share    float64       // of slow: of the connections that stop reading
+	Echo     string        // of echo: what to send; a template with {payload}
+
+	Publish     Publish
+	Concurrency int     // of push: requests under way at once
+	OpenRate    float64 // of push and echo: a second, sent whether or not the ones before were answered; 0 waits for the answers
+
+	ServerPID int    // of a server on this machine, 0 for none
+	Metrics   string // URL of a server's Prometheus metrics, "" for none
+}
+
+// Defaults returns the options of `belfry bench` without flags.
+func Defaults(mode string) Options {
+	o := Options{Mode: mode, Target: "127.0.0.1", Ports: "9000-9019", Connections: 10_000, Window: 256, Messages: 10, Size: 128,
+		Rounds: 3, Share: 0.1, Echo: "{payload}", Concurrency: 600, Duration: 30 * time.Second}
+	switch mode {
+	case Connect:
+		o.Duration = 5 * time.Second
+	case Push:
+		o.Duration = 120 * time.Second
+	case Slow:
+		o.Messages, o.Interval = 200, 20*time.Millisecond
+	case Soak:
+		o.Duration, o.Interval = 10*time.Minute, time.Second
+	case Echo:
+		o.Wire.Path = "/echo"
+	}
+	return o
+}
+
+// Limits of the options.
+const (
+	maxConnections = 10_000_000
+	maxSize        = 64 << 10
+	maxTargets     = 1000
+)
+
+// Validate checks what can be checked without a network, and completes what
+// depends on other options.
+func (o *Options) Validate() error {
+	var errs []error
+	between := func(flag string, v, low, high float64) {
+		if v < low || v > high {
+			errs = append(errs, fmt.Errorf("--%s %v: allowed are %v to %v", flag, v, low, high))
+		}
+	}
+	if !slices.Contains(Modes(), o.Mode) {
+		return fmt.Errorf("mode %q: allowed are %s", o.Mode, strings.Join(Modes(), ", "))
+	}
+	between("connections", float64(o.Connections), 1, maxConnections)
+	between("rate", o.Rate, 0, 1e6)
+	between("window", float64(o.Window), 1, 1e5)
+	between("processes", float64(o.Processes), 0, 200)
+	between("messages", float64(o.Messages), 1, 1e6)
+	between("size", float64(o.Size), bench.MinPayload, maxSize)
+	between("rounds", float64(o.Rounds), 1, 1000)
+	between("share", o.Share, 0.0001, 1)
+	between("uids", float64(o.Wire.Users), 0, float64(o.Connections))
+	between("topics", float64(o.Wire.Topics), 0, 1e6)
+	between("concurrency", float64(o.Concurrency), 1, 10_000)
+	between("open-rate", o.OpenRate, 0, 1e6)
+	between("duration", o.Duration.Seconds(), 0.01, 7*24*3600)
+	between("interval", o.Interval.Seconds(), 0, 3600)
+	between("server-pid", float64(o.ServerPID), 0, 1<<22)
+	for _, header := range o.Wire.Headers {
+		if name, _, ok := strings.Cut(header, ":"); !ok || name == "" || strings.ContainsAny(header, "\r\n") {
+			errs = append(errs, fmt.Errorf("--header %q: not of the form 'Name: value'", header))
+		}
+	}
+	for _, reply := range o.Reply {
+		to, with, ok := strings.Cut(reply, "=")
+		if !ok || to == "" {
+			errs = append(errs, fmt.Errorf("--reply %q: not of the form 'what comes=what to send'", reply))
+		}
+		o.Wire.Answers = append(o.Wire.Answers, bench.Answer{To: unescape(to), With: unescape(with)})
+	}
+	for i, m := range o.Wire.OnOpen {
+		o.Wire.OnOpen[i] = unescape(m)
+	}
+	w := &o.Wire
+	w.Wrapped = w.Wrapped || len(w.OnOpen) > 0 || len(w.Answers) > 0 || w.Ready != "" || w.Subprotocol != ""
+	if w.Path == "" {
+		w.Path = bench.DevPath(w.Topics)
+	}
+	if o.Mode == Push && w.Users == 0 {
+		w.Users = max(o.Connections/10, 1) // 10 connections each, as published
+	}
+	if o.Mode == Push {
+		o.Concurrency = min(o.Concurrency, w.Users) // a user's pushes follow one another
+	}
+	if !strings.Contains(o.Echo, "{payload}") {
+		errs = append(errs, errors.New("--echo: has no {payload} in it"))
+	}
+	if _, err := ParsePorts(o.Ports); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, o.Publish.validate(o.Mode))
+	return errors.Join(errs...)
+}
+
+// unescape turns \r, \n, \t, \\ and \x1e into what they stand for, so that
+// messages of line protocols can be given on a command line. Text with a
+// quote or a stray backslash is left as it is.
+func unescape(s string) string {
+	if t, err := strconv.Unquote(`"` + s + `"`); err == nil {
+		return t
+	}
+	return s
+}
+
+// ParsePorts reads a list of ports and ranges: "9000-9019,9100".
+func ParsePorts(s string) ([]uint16, error) {
+	bad := fmt.Errorf("--ports %q: a list of ports and ranges like 9000-9019,9100; allowed are 1 to 65535, at most %d of them", s, maxTargets)
+	var ports []uint16
+	for item := range strings.SplitSeq(s, ",") {
+		first, last, isRange := strings.Cut(strings.TrimSpace(item), "-")
+		low, err1 := strconv.ParseUint(first, 10, 16)
+		high, err2 := low, error(nil)
+		if isRange {
+			high, err2 = strconv.ParseUint(last, 10, 16)
+		}
+		if err1 != nil || err2 != nil || low == 0 || high < low || len(ports)+int(high-low) >= maxTargets {
+			return nil, bad
+		}
+		for p := low; p <= high; p++ {
+			ports = append(ports, uint16(p))
+		}
+	}
+	return ports, nil
+}
+
+// targets resolves host and ports.
+func (o *Options) targets() ([]netip.AddrPort, error) {
+	ports, err := ParsePorts(o.Ports)
+	if err != nil {
+		return nil, err
+	}
+	host, err := net.ResolveIPAddr("ip4", o.Target)
+	if err != nil {
+		return nil, fmt.Errorf("--target: %w (an IPv4 address, or a name that has one)", err)
+	}
+	addr, _ := netip.AddrFromSlice(host.IP.To4())
+	targets := make([]netip.AddrPort, len(ports))
+	for i, p := range ports {
+		targets[i] = netip.AddrPortFrom(addr, p)
+	}
+	return targets, nil
+}
+
+// sources parses the own addresses.
+func (o *Options) sources() ([]netip.Addr, error) {
+	var sources []netip.Addr
+	for _, s := range o.Sources {
+		a, err := netip.ParseAddr(s)
+		if err != nil || !a.Is4() {
+			return nil, fmt.Errorf("--sources %s: not an IPv4 address", s)
+		}
+		sources = append(sources, a)
+	}
+	return sources, nil
+}

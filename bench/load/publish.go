@@ -1,0 +1,157 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os/exec"
+	"strings"
+	"time"
+
+	"belfry/bench"
+)
+
+// Publish says how messages are handed to the server: over HTTP, or by a
+// command. Templates may hold {payload} and, of a push to a user, {uid}.
+type Publish struct {
+	API     string   // base URL of belfry's API; gives the two URLs that follow
+	Key     string   // bearer token, "" for none
+	AllURL  string   // where a message to all goes; a template
+	UserURL string   // where a message to one user goes; a template
+	Method  string   // "" is POST
+	Body    string   // template; "" is the payload alone
+	User    string   // template of the body of a push to a user; "" is that of Body
+	Headers []string // more lines of the request
+	Command string   // for the shell, instead of HTTP: sends its standard input to all
+}
+
+func (p *Publish) validate(mode string) error {
+	if p.API != "" {
+		base := strings.TrimSuffix(p.API, "/")
+		if p.AllURL == "" {
+			p.AllURL = base + "/v1/all"
+		}
+		if p.UserURL == "" {
+			p.UserURL = base + "/v1/users/{uid}"
+		}
+	}
+	if p.Method == "" {
+		p.Method = "POST"
+	}
+	if p.Body == "" {
+		p.Body = "{payload}"
+	}
+	if p.User == "" {
+		p.User = p.Body
+	}
+	if p.Key != "" {
+		p.Headers = append(p.Headers, "Authorization: Bearer "+p.Key)
+	}
+	for flag, u := range map[string]string{"api or --publish-url": p.AllURL, "api or --push-url": p.UserURL} {
+		if u == "" {
+			continue
+		}
+		if parsed, err := url.Parse(u); err != nil || parsed.Scheme != "http" || parsed.Host == "" {
+			return fmt.Errorf("--%s %q: not a URL that begins with http://", flag, u)
+		}
+	}
+	switch {
+	case (mode == Fanout || mode == Slow || mode == Soak) && p.AllURL == "" && p.Command == "":
+		return fmt.Errorf("%s publishes: --api, --publish-url or --publish-command says how", mode)
+	case mode == Push && p.UserURL == "":
+		return errors.New("push publishes to users: --api or --push-url says how")
+	case !strings.Contains(p.Body+p.AllURL, "{payload}") || !strings.Contains(p.User+p.UserURL, "{payload}"):
+		return errors.New("--publish-body: has no {payload} in it")
+	}
+	return nil
+}
+
+// publisher sends messages to all.
+type publisher interface {
+	// broadcast returns the stamp in the message, taken just before it left.
+	broadcast(ctx context.Context, seq uint32) (stamp int64, err error)
+	close()
+}
+
+// newPublisher makes the one that o asks for.
+func newPublisher(o *Options) (publisher, error) {
+	if o.Publish.Command != "" {
+		return &shell{command: o.Publish.Command, size: o.Size, clock: bench.NewClock()}, nil
+	}
+	t, err := newRequest(&o.Publish, o.Publish.AllURL, o.Publish.Body)
+	if err != nil {
+		return nil, err
+	}
+	c, err := dialHTTP(t.address)
+	if err != nil {
+		return nil, err
+	}
+	return &single{conn: c, request: t, size: o.Size, clock: bench.NewClock()}, nil
+}
+
+// shell publishes by a command.
+type shell struct {
+	command string
+	size    int
+	clock   bench.Clock
+}
+
+func (s *shell) broadcast(ctx context.Context, seq uint32) (int64, error) {
+	cmd := exec.CommandContext(ctx, "sh", "-c", s.command)
+	stamp := s.clock.Now()
+	cmd.Stdin = bytes.NewReader(bench.AppendPayload(nil, bench.Broadcast, seq, stamp, s.size))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("--publish-command: %w: %.200s", err, out)
+	}
+	return stamp, nil
+}
+
+func (s *shell) close() {}
+
+// single publishes one message after the other on one HTTP connection.
+type single struct {
+	conn    *httpConn
+	request *request
+	size    int
+	clock   bench.Clock
+	out     []byte
+}
+
+// busyPatience bounds how long a message is offered again that the server
+// has refused with 503 or 429, which say that nothing was delivered.
+const busyPatience = 10 * time.Second
+
+func (s *single) broadcast(ctx context.Context, seq uint32) (int64, error) {
+	for begun := time.Now(); ; {
+		stamp := s.clock.Now()
+		s.out = s.request.append(s.out[:0], bench.Message{Stream: bench.Broadcast, Seq: seq, Stamp: stamp}, s.size)
+		status, err := s.conn.roundTrip(ctx, s.out)
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("publishing: %w", err)
+		case status/100 == 2:
+			return stamp, nil
+		case status != 503 && status != 429 || time.Since(begun) > busyPatience:
+			return 0, fmt.Errorf("publishing: status %d: %.200s", status, s.conn.body())
+		}
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (s *single) close() { s.conn.close() }
+
+// sleep waits for d or for the end of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,79 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// push posts messages to users and checks that each reached all connections
+// of its user once.
+func (r *run) push(ctx context.Context) error {
+	p, err := newPusher(r.o)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	r.progress.begin("pushing", int(r.o.Duration/time.Millisecond))
+	begun := time.Now()
+	pushErr := p.run(ctx, func(done *Pushed) {
+		took := time.Since(begun)
+		r.progress.set(int(took/time.Millisecond), "%d pushes, %.0f/s", done.Accepted, float64(done.Accepted)/took.Seconds())
+	})
+	last, cancel := lastWords(ctx)
+	defer cancel()
+	arrived := r.arrive(context.WithoutCancel(ctx), p.Deliveries)
+	used, known := r.serverCPU(last)
+	r.rep.Answers = p.Answers
+	r.rep.figure("pushes accepted", float64(p.Accepted), "")
+	r.rep.figure("pushes per second", float64(p.Accepted)/max(p.Took, time.Microsecond).Seconds(), "/s")
+	r.rep.figure("deliveries that these had to lead to", float64(p.Deliveries), "")
+	r.rep.figure("deliveries per second", float64(p.Deliveries)/max(p.Took, time.Microsecond).Seconds(), "/s")
+	r.rep.figure("refused with 503 or 429, and repeated", float64(p.Refused), "")
+	if r.o.OpenRate > 0 {
+		r.rep.figure("sent late by at most", float64(p.Late)/1e6, "ms")
+	}
+	if known && p.Accepted > 0 {
+		r.rep.figure("server CPU per push", used*1e6/float64(p.Accepted), "µs")
+	}
+	busy := p.CPU.Seconds() / max(p.Took, time.Microsecond).Seconds()
+	r.rep.figure("the generator's CPU per push", p.CPU.Seconds()*1e6/float64(max(p.Accepted, 1)), "µs")
+	if busy >= tooBusy {
+		r.rep.warning("the HTTP pusher used %.0f %% of a processor: it was the bottleneck", 100*busy)
+	}
+	return errors.Join(pushErr, arrived, ctx.Err())
+}
+
+// arriveQuiet is how long nothing may arrive before the rest is given up.
+const arriveQuiet = 5 * time.Second
+
+// arrive waits for so many direct messages. As every connection checks that
+// it misses none of its user's, gets none twice and none of others, the sum
+// is right only if each got exactly its own.
+func (r *run) arrive(ctx context.Context, want uint64) error {
+	last, since := uint64(0), time.Now()
+	for {
+		s, err := r.pool.Stats(ctx)
+		if err != nil {
+			return err
+		}
+		got := s.Direct.Received
+		switch {
+		case got == want:
+			return nil
+		case got > want:
+			return fmt.Errorf("%d messages arrived where %d were pushed", got, want)
+		case got != last:
+			last, since = got, time.Now()
+		case time.Since(since) > arriveQuiet:
+			return fmt.Errorf("%d of %d deliveries are missing", want-got, want)
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("%d of %d deliveries are missing", want-got, want)
+		}
+	}
+}

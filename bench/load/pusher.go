@@ -1,0 +1,298 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"belfry/bench"
+)
+
+// pusher posts messages to users over many HTTP connections, one epoll set on
+// one thread: a goroutine a connection would take from the server under test
+// the processors that it shares with it.
+//
+// Each connection has users of its own, so that the messages to one user
+// follow one another and their order can be checked.
+type pusher struct {
+	o       *Options
+	request *request
+	clock   bench.Clock
+	epfd    int
+	lanes   []lane
+	idle    []int    // lanes without a request under way, the one that has rested longest first
+	seqs    []uint32 // the last number of each user
+	buf     []byte
+	begin   int64 // when the run began
+	until   int64 // when the last message is sent
+	Pushed
+}
+
+// lane is one connection and what is under way on it.
+type lane struct {
+	fd    int
+	user  int // of the request under way, or the next
+	stamp int64
+	sent  int64
+	retry int64 // when to offer the message again, 0 if it was not refused
+	in    []byte
+	out   []byte
+	busy  bool
+}
+
+// Pushed is what became of the pushes.
+type Pushed struct {
+	Accepted   int              `json:"accepted"`
+	Deliveries uint64           `json:"deliveries"` // that these have to lead to
+	Refused    int              `json:"refused"`    // answered with 503 or 429, and offered again
+	Errors     map[int]int      `json:"errors,omitempty"`
+	Answers    *bench.Histogram `json:"-"` // message due → answer
+	Late       int64            `json:"late_ns"`
+	Took       time.Duration    `json:"took_ns"`
+	CPU        time.Duration    `json:"cpu_ns"` // of the pusher
+}
+
+// newPusher connects to the API.
+func newPusher(o *Options) (*pusher, error) {
+	r, err := newRequest(&o.Publish, o.Publish.UserURL, o.Publish.User)
+	if err != nil {
+		return nil, err
+	}
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	p := &pusher{o: o, request: r, clock: bench.NewClock(), epfd: epfd, buf: make([]byte, 64<<10), seqs: make([]uint32, o.Wire.Users),
+		Pushed: Pushed{Errors: make(map[int]int), Answers: bench.NewHistogram()}}
+	for i := range o.Concurrency {
+		p.lanes = append(p.lanes, lane{fd: -1, user: i})
+		p.idle = append(p.idle, i)
+		if err := p.connect(i); err != nil {
+			p.close()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// connect makes the connection of a lane.
+func (p *pusher) connect(i int) error {
+	fd, err := connectFD(p.request.address)
+	if err != nil {
+		p.lanes[i].fd = -1
+		return fmt.Errorf("the API, connection %d: %w", i+1, err)
+	}
+	p.lanes[i].fd = fd
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
+	if err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+// threadCPU is the processor time of the calling thread.
+func threadCPU() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_THREAD, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// connectFD connects and takes the descriptor from Go's poller.
+func connectFD(address string) (int, error) {
+	c, err := net.DialTimeout("tcp", address, answerTimeout)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	fd := -1
+	if err2 := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) }); err2 != nil {
+		return 0, err2
+	}
+	return fd, err
+}
+
+func (p *pusher) close() {
+	for _, l := range p.lanes {
+		if l.fd >= 0 {
+			unix.Close(l.fd)
+		}
+	}
+	unix.Close(p.epfd)
+}
+
+// run pushes for o.Duration: at o.OpenRate, or the next one of a connection
+// when the last was answered. It waits for the last answers. progress is
+// called now and then.
+func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	p.begin = p.clock.Now()
+	used := threadCPU()
+	defer func() {
+		p.Took, p.CPU = time.Duration(p.clock.Now()-p.begin), threadCPU()-used
+	}()
+	p.until = p.begin + int64(p.o.Duration)
+	due := float64(p.begin)
+	events := make([]unix.EpollEvent, 256)
+	last, shown := p.begin, p.begin
+	for {
+		now := p.clock.Now()
+		if err := p.fill(now, &due); err != nil {
+			return err
+		}
+		if len(p.idle) == len(p.lanes) && (now >= p.until && (p.o.OpenRate == 0 || due >= float64(p.until)) || ctx.Err() != nil) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			p.until, due = min(p.until, now), float64(p.until)
+		}
+		n, err := unix.EpollWait(p.epfd, events, 1)
+		if err != nil && err != unix.EINTR {
+			return fmt.Errorf("epoll_wait: %w", err)
+		}
+		for _, ev := range events[:max(n, 0)] {
+			if err := p.receive(int(ev.Fd)); err != nil {
+				return err
+			}
+			last = now
+		}
+		if now-last > int64(answerTimeout) {
+			return fmt.Errorf("no answer from the API for %v", answerTimeout)
+		}
+		if now-shown > int64(100*time.Millisecond) {
+			shown = now
+			progress(&p.Pushed)
+		}
+	}
+}
+
+// fill gives the idle lanes something to do.
+func (p *pusher) fill(now int64, due *float64) error {
+	resting := p.idle[:0]
+	for _, i := range p.idle {
+		l := &p.lanes[i]
+		switch {
+		case l.retry > 0 && now-l.stamp > int64(busyPatience):
+			return fmt.Errorf("a push was refused for %v", busyPatience)
+		case l.retry > 0 && l.retry <= now:
+		case l.retry > 0:
+			resting = append(resting, i)
+			continue
+		case p.o.OpenRate == 0 && now < p.until:
+			l.stamp = now
+		case p.o.OpenRate > 0 && *due <= float64(now) && *due < float64(p.until):
+			l.stamp = int64(*due)
+			p.Late = max(p.Late, now-l.stamp)
+			*due += 1e9 / p.o.OpenRate
+		default:
+			resting = append(resting, i)
+			continue
+		}
+		if err := p.send(i); err != nil {
+			return err
+		}
+	}
+	p.idle = resting
+	return nil
+}
+
+// send offers the message to the lane's user.
+func (p *pusher) send(i int) error {
+	l := &p.lanes[i]
+	m := bench.Message{Stream: bench.Direct, User: uint32(l.user), Seq: p.seqs[l.user] + 1, Stamp: l.stamp}
+	l.out = p.request.append(l.out[:0], m, p.o.Size)
+	l.busy, l.retry = true, 0
+	n, err := unix.SendmsgN(l.fd, l.out, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+	if err != nil {
+		return fmt.Errorf("sending to the API: %w", err)
+	}
+	if n < len(l.out) { // at most one request is in the socket's buffer
+		return fmt.Errorf("sending to the API: %d of %d bytes", n, len(l.out))
+	}
+	return nil
+}
+
+// receive reads an answer.
+func (p *pusher) receive(i int) error {
+	l := &p.lanes[i]
+	n, err := unix.Read(l.fd, p.buf)
+	switch {
+	case err == syscall.EAGAIN || err == syscall.EINTR:
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading from the API: %w", err)
+	case n == 0 && l.busy:
+		return errors.New("the API closed a connection with a request on it")
+	case n == 0: // it has rested for too long
+		unix.Close(l.fd)
+		return p.connect(i)
+	}
+	data := p.buf[:n]
+	if len(l.in) > 0 {
+		l.in = append(l.in, data...)
+		data = l.in
+	}
+	status, whole, body, err := parseHTTP(data)
+	if err != nil {
+		return err
+	}
+	if whole == 0 {
+		if len(l.in) == 0 {
+			l.in = append(l.in, data...)
+		}
+		return nil
+	}
+	if !l.busy || whole != len(data) {
+		return fmt.Errorf("the API answered what was not asked: %.100q", data)
+	}
+	l.in, l.busy = l.in[:0], false
+	return p.answered(i, status, body)
+}
+
+// answered counts an answer and moves the lane on to its next user.
+func (p *pusher) answered(i, status int, body []byte) error {
+	l := &p.lanes[i]
+	p.idle = append(p.idle, i)
+	now := p.clock.Now()
+	switch {
+	case status/100 == 2:
+		p.Accepted++
+		p.seqs[l.user]++
+		p.Deliveries += uint64(p.o.sessionsOf(l.user))
+		p.Answers.Record(now - l.stamp)
+	case status == 503 || status == 429:
+		p.Refused++
+		// Wait as long again as it has waited: a server that has too much to
+		// do is not helped by being asked.
+		l.retry = now + min(max(now-l.stamp, int64(time.Millisecond)), int64(100*time.Millisecond))
+		return nil
+	default:
+		p.Errors[status]++
+		return fmt.Errorf("a push was answered with status %d: %.200s", status, body)
+	}
+	if l.user += len(p.lanes); l.user >= p.o.Wire.Users {
+		l.user = i
+	}
+	return nil
+}
+
+// sessionsOf is how many connections a user has.
+func (o *Options) sessionsOf(user int) int {
+	n := o.Connections / o.Wire.Users
+	if user < o.Connections%o.Wire.Users {
+		n++
+	}
+	return n
+}

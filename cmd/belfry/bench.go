@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"belfry/bench"
+	"belfry/bench/load"
+)
+
+// newBenchCommand is the load generator.
+func newBenchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Put load on a WebSocket server and check everything that arrives",
+		Long: `Put load on any WebSocket server, from this or another host, and check everything
+that arrives: payloads, order, losses and duplicates. Connections are held by child
+processes, as many as the limit of open files asks for.
+
+The defaults talk to a belfry in development mode (belfry serve --dev). In --path,
+--send-on-open, --echo and the templates of --publish-…, {uid}, {topic}, {n} and
+{payload} are replaced by the user, the topic and the number of the connection, and
+by the payload of the message.
+
+Ctrl-C ends a run with the report so far. Exit status: 0 if everything that was sent
+arrived once, in order and unchanged, and every connection was made and kept; 1 if not;
+2 for wrong usage.`,
+		Example: `  belfry serve --dev --listen 127.0.0.1:9000 &
+  belfry bench fanout --ports 9000 --api http://127.0.0.1:8081 --server-pid $! --report fanout
+  belfry bench push --ports 9000 --api http://127.0.0.1:8081 --connections 15000 --duration 30s
+  belfry bench echo --target ws.example.com --ports 80 --path /echo --open-rate 5000
+  belfry bench fanout --ports 8000 --path '/connection/websocket' --send-on-open '{"id":1,"connect":{}}' \
+    --send-on-open '{"id":2,"subscribe":{"channel":"all"}}' --ready '"id":2' --reply '{}={}' \
+    --publish-url http://127.0.0.1:8000/api/publish --publish-body '{"channel":"all","data":"{payload}"}'`,
+	}
+	about := map[string]string{
+		load.Connect:   "Make connections, hold them, and report rate and memory",
+		load.Fanout:    "Send messages to all connections",
+		load.Push:      "Push messages to users over HTTP",
+		load.Echo:      "Send messages that come back",
+		load.Heartbeat: "Measure what it costs to keep idle connections alive",
+		load.Storm:     "Have all connections come back at once",
+		load.Slow:      "Send messages while a share of the clients does not read",
+		load.Soak:      "Send messages to all connections for a long time",
+	}
+	for _, mode := range load.Modes() {
+		cmd.AddCommand(newBenchMode(mode, about[mode]))
+	}
+	cmd.AddCommand(newBenchClient())
+	return cmd
+}
+
+// newBenchClient is the process that holds connections for the others.
+func newBenchClient() *cobra.Command {
+	return &cobra.Command{
+		Use: "client", Hidden: true, Args: cobra.NoArgs,
+		Short: "Hold connections, driven by commands on standard input",
+		RunE: func(*cobra.Command, []string) error {
+			if _, err := bench.OpenFiles(); err != nil {
+				return err
+			}
+			return bench.RunClient(int(os.Stdin.Fd()), os.Stdout)
+		},
+	}
+}
+
+// newBenchMode is one mode with its flags.
+func newBenchMode(mode, about string) *cobra.Command {
+	o := load.Defaults(mode)
+	var asJSON bool
+	var folder string
+	cmd := &cobra.Command{
+		Use: mode, Short: about, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Publish.Key == "" {
+				o.Publish.Key = os.Getenv(envAPIKey)
+			}
+			if err := o.Validate(); err != nil {
+				return &usageError{err, cmd.CommandPath()}
+			}
+			return runBench(cmd, &o, asJSON, folder)
+		},
+	}
+	f := cmd.Flags()
+	benchFlags(f, &o)
+	f.BoolVar(&asJSON, "json", false, "print JSON instead of the table")
+	f.StringVar(&folder, "report", "", "folder for report.md, report.json and charts")
+	return cmd
+}
+
+// runBench runs one mode and writes its report.
+func runBench(cmd *cobra.Command, o *load.Options, asJSON bool, folder string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
+	terminal, _ := cmd.ErrOrStderr().(*os.File)
+	report, err := load.Run(ctx, o, terminal)
+	if err != nil {
+		return err
+	}
+	if folder != "" {
+		if err := report.WriteFolder(folder); err != nil {
+			return fmt.Errorf("--report: %w", err)
+		}
+	}
+	if err := printBench(cmd.OutOrStdout(), report, asJSON); err != nil {
+		return err
+	}
+	return report.Err()
+}
+
+func printBench(w io.Writer, report *load.Report, asJSON bool) error {
+	if !asJSON {
+		return report.WriteTable(w)
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	return e.Encode(report)
+}
+
+// benchFlags defines the flags of o.Mode: those that every mode has, and its
+// own.
+func benchFlags(f *pflag.FlagSet, o *load.Options) {
+	f.StringVar(&o.Target, "target", o.Target, "host of the server: an IPv4 address, or a name that has one")
+	f.StringVar(&o.Ports, "ports", o.Ports, "its ports; the connections take turns")
+	f.IntVar(&o.Connections, "connections", o.Connections, "connections to make")
+	f.Float64Var(&o.Rate, "rate", 0, "connections begun a second, 0 for as many as possible")
+	f.IntVar(&o.Window, "window", o.Window, "connections under way at once in one client process (storm: all)")
+	f.IntVar(&o.Processes, "processes", 0, "client processes, at least; 0 is one a processor, and as many as open files ask for")
+	f.StringSliceVar(&o.Sources, "sources", nil, "own addresses to connect from; each has 28,000 ports to each port of the server (default: enough of 127.0.0.2… over loopback)")
+	f.StringVar(&o.Wire.Path, "path", o.Wire.Path, "path and query (default /ws?uid={uid}, with --topics &topic={topic})")
+	f.StringVar(&o.Wire.Host, "host", "", "Host header (default: address and port)")
+	f.StringArrayVar(&o.Wire.Headers, "header", nil, "more lines of the upgrade request: 'Name: value' (repeatable)")
+	f.StringVar(&o.Wire.Subprotocol, "subprotocol", "", "subprotocol to ask for and insist on")
+	f.IntVar(&o.Wire.Users, "uids", 0, "different users; each has connections/uids connections (default: one each; push: 10 each)")
+	f.IntVar(&o.Wire.Topics, "topics", 0, "different topics; each connection has one")
+	f.StringArrayVar(&o.Wire.OnOpen, "send-on-open", nil, `message to send when upgraded; \r, \n and \x1e are understood (repeatable)`)
+	f.StringVar(&o.Wire.Ready, "ready", "", "part of the message that says that a connection is subscribed (default: the upgrade says so)")
+	f.StringArrayVar(&o.Reply, "reply", nil, `what to answer to a message: 'what comes=what to send', like 2=3 or PING\r\n=PONG\r\n (repeatable)`)
+	f.BoolVar(&o.Wire.Binary, "binary", false, "send binary messages, not text")
+	f.BoolVar(&o.Wire.Wrapped, "wrapped", false, "the server wraps payloads in messages of its own, and sends others (implied by --send-on-open, --subprotocol, --ready and --reply)")
+	f.IntVar(&o.ServerPID, "server-pid", 0, "process of a server on this machine, for its memory and CPU")
+	f.StringVar(&o.Metrics, "metrics", "", "URL of the server's Prometheus metrics, for its memory and CPU")
+	f.IntVar(&o.Size, "size", o.Size, "payload in bytes")
+	switch o.Mode {
+	case load.Connect, load.Push, load.Echo, load.Heartbeat, load.Soak:
+		f.DurationVar(&o.Duration, "duration", o.Duration, "how long")
+	case load.Fanout, load.Slow:
+		f.IntVar(&o.Messages, "messages", o.Messages, "messages to all")
+	case load.Storm:
+		f.IntVar(&o.Rounds, "rounds", o.Rounds, "storms")
+	}
+	switch o.Mode {
+	case load.Fanout, load.Slow, load.Soak:
+		f.DurationVar(&o.Interval, "interval", o.Interval, "from one message to the next; at least until everybody has it")
+		publishFlags(f, &o.Publish)
+		f.StringVar(&o.Publish.AllURL, "publish-url", "", "where a message to all is sent (default: that of --api)")
+		f.StringVar(&o.Publish.Command, "publish-command", "", "shell command that sends its standard input to all, instead of HTTP")
+	case load.Push:
+		publishFlags(f, &o.Publish)
+		f.StringVar(&o.Publish.UserURL, "push-url", "", "where a message to one user is sent; may hold {uid} (default: that of --api)")
+		f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "HTTP requests under way at once; at most --uids")
+	case load.Echo:
+		f.StringVar(&o.Echo, "echo", o.Echo, "message to send; a template")
+	}
+	if o.Mode == load.Push || o.Mode == load.Echo {
+		f.Float64Var(&o.OpenRate, "open-rate", 0, "messages a second whether or not the ones before were answered, timed from when they are due; 0 sends the next when the last was answered")
+	}
+	if o.Mode == load.Slow {
+		f.Float64Var(&o.Share, "share", o.Share, "of the connections that stop reading")
+	}
+}
+
+// publishFlags define how messages are handed to the server.
+func publishFlags(f *pflag.FlagSet, p *load.Publish) {
+	f.StringVar(&p.API, "api", "", "belfry's API, like http://127.0.0.1:8081")
+	f.StringVar(&p.Key, "api-key", "", "bearer token (better "+envAPIKey+": the command line is no secret)")
+	f.StringVar(&p.Method, "publish-method", "POST", "HTTP method")
+	f.StringVar(&p.Body, "publish-body", "{payload}", "body of the request; a template")
+	f.StringArrayVar(&p.Headers, "publish-header", nil, "more lines of the request: 'Name: value' (repeatable)")
+}
