@@ -207,9 +207,10 @@ func (p *Plan) missing(f Facts) []string {
 }
 
 // fitting is how many connections would fit into the memory there is, rounded
-// down: what a connection costs in this shape, processes included.
+// down: what a connection costs in this shape, processes included, with one
+// node and client more, because their number is rounded up.
 func (p *Plan) fitting(memory int64) int {
 	each := float64(p.Need.Total()-spareMemory) / float64(p.Connections)
-	n := int(float64(memory-spareMemory) / each)
+	n := int(float64(memory-spareMemory-nodeBase-clientBase) / each)
 	return max(n-n%1000, 0)
 }

@@ -105,7 +105,7 @@ func (r *Result) memoryFigure() figure {
 }
 
 func (r *Result) receiptFigure() figure {
-	f := figure{file: "receipt.svg", text: "The last of the broadcasts to all: the share of the clients that have it, against the time since the publish.",
+	f := figure{file: "receipt.svg", text: "The broadcast to all that took the median time: the share of the clients that have it, against the time since the publish.",
 		Chart: plot.Chart{Title: fmt.Sprintf("Receipt of one message by %d clients", r.opts.Connections), X: "since the publish, s", Y: "reached, %", Zero: true}}
 	for _, side := range []struct {
 		name string

@@ -1,0 +1,228 @@
+//go:build e2e
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asMain makes the test binary be the program, and so its children too.
+const asMain = "MILLION_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// program returns the program with the flags of a small run against the
+// built belfry.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	server := os.Getenv("BELFRY_BIN")
+	if server == "" {
+		server = "../../../bin/belfry"
+	}
+	server, err := filepath.Abs(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(server); err != nil {
+		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, append([]string{"--server", server, "--connections", "400", "--per-node", "200",
+		"--steps", "50", "--broadcasts", "3", "--push", "1s", "--ping", "1s", "--idle", "2s", "--settle", "100ms",
+		"--first-port", "23450", "--timeout", "2m"}, args...)...)
+	cmd.Env = append(os.Environ(), asMain+"=1", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+func TestE2EMillion(t *testing.T) {
+	dir := t.TempDir()
+	cmd := program(t, "--json", "--report", dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	type side struct {
+		Ramp    struct{ Opened int }
+		Fanouts []struct {
+			Connections, Nodes int
+			CPU                float64 `json:"cpu_us"`
+		}
+	}
+	type latency struct {
+		Server, Client struct{ Count int }
+	}
+	var r struct {
+		Rows []struct{ What, Missing string }
+		Plan struct {
+			Nodes []struct{ Connections int }
+		}
+		Floor, Belfry side
+		Push          struct {
+			Home, Away latency
+			Broadcasts int
+		}
+		Idle struct {
+			Ramp struct{ Opened int }
+			Pings,
+			Cores float64
+			Readings []struct{ Connections int }
+			Left     struct{ RSS int64 }
+		}
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range r.Rows {
+		if row.Missing != "" {
+			t.Errorf("%s: %s", row.What, row.Missing)
+		}
+	}
+	if len(r.Plan.Nodes) != 2 {
+		t.Errorf("%d nodes", len(r.Plan.Nodes))
+	}
+	for name, s := range map[string]side{"floor": r.Floor, "belfry": r.Belfry} {
+		if s.Ramp.Opened != 400 || len(s.Fanouts) != 2 {
+			t.Fatalf("%s: %+v", name, s)
+		}
+		if first, last := s.Fanouts[0], s.Fanouts[1]; first.Connections != 50 || first.Nodes != 1 || last.Connections != 400 || last.Nodes != 2 || last.CPU <= 0 {
+			t.Errorf("%s: %+v", name, s.Fanouts)
+		}
+	}
+	if p := r.Push; p.Home.Server.Count < 100 || p.Home.Client.Count != p.Home.Server.Count || p.Away.Client.Count < 100 || p.Broadcasts < 2 {
+		t.Errorf("push: %+v", p)
+	}
+	if d := r.Idle; d.Ramp.Opened != 400 || d.Pings < 200 || d.Cores <= 0 || len(d.Readings) != 5 || d.Left.RSS <= 0 {
+		t.Errorf("idle: %+v", d)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "report.md")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever ends the program, no process of its own outlives it.
+func TestE2EMillionEndsCleanly(t *testing.T) {
+	for _, c := range []struct {
+		signal syscall.Signal
+		at     string // the stage in which it comes
+		report bool   // of what was measured until then
+	}{
+		{syscall.SIGINT, "belfry: pushes to one user", true},
+		{syscall.SIGTERM, "floor: fan-outs to 400", true},
+		{syscall.SIGKILL, "idle: pings every", false},
+	} {
+		t.Run(c.signal.String(), func(t *testing.T) {
+			t.Parallel()
+			cmd := program(t, "--push", "30s", "--idle", "60s", "--broadcasts", "1000", "--first-port", strconv.Itoa(23600+20*int(c.signal)))
+			if c.signal != syscall.SIGTERM {
+				cmd.Args = append(cmd.Args, "--skip-floor", "--broadcasts", "3")
+			}
+			if c.signal == syscall.SIGKILL {
+				cmd.Args = append(cmd.Args, "--push", "0")
+			}
+			var out bytes.Buffer
+			cmd.Stdout = &out
+			stderr, err := cmd.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var said strings.Builder
+			var pids []int
+			for lines := bufio.NewScanner(stderr); lines.Scan(); {
+				fmt.Fprintln(&said, lines.Text())
+				if pids == nil && strings.Contains(lines.Text(), c.at) {
+					pids = children(t, cmd.Process.Pid)
+					cmd.Process.Signal(c.signal)
+				}
+			}
+			err = cmd.Wait()
+			if len(pids) < 4 {
+				t.Fatalf("%d children; %v\n%s", len(pids), err, said.String())
+			}
+			if err == nil {
+				t.Error("ended well")
+			}
+			if c.report && !strings.Contains(out.String(), "NOT FINISHED: ") {
+				t.Errorf("no report of what was measured:\n%s\n%s", out.String(), said.String())
+			}
+			if c.report && !strings.Contains(out.String(), "| time to connect 400") {
+				t.Errorf("no table:\n%s", out.String())
+			}
+			gone(t, pids)
+		})
+	}
+}
+
+// children returns the processes whose parent is pid.
+func children(t *testing.T, pid int) (pids []int) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range stats {
+		if p, _, parent := stat(name); parent == pid {
+			pids = append(pids, p)
+		}
+	}
+	return pids
+}
+
+// stat reads the process's number, state and parent; 0 if it is gone.
+func stat(name string) (pid int, state string, parent int) {
+	p, err := os.ReadFile(name)
+	if err != nil {
+		return 0, "", 0
+	}
+	number, _, _ := strings.Cut(string(p), " ")
+	pid, _ = strconv.Atoi(number)
+	// The name before, in brackets, may hold anything (man 5 proc).
+	fields := strings.Fields(string(p[bytes.LastIndexByte(p, ')')+1:]))
+	parent, _ = strconv.Atoi(fields[1])
+	return pid, fields[0], parent
+}
+
+// gone waits until none of the processes is there; one that nobody has
+// reaped, after its parent was killed, does not count.
+func gone(t *testing.T, pids []int) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for _, pid := range pids {
+		for {
+			_, state, _ := stat(fmt.Sprintf("/proc/%d/stat", pid))
+			if state == "" || state == "Z" || state == "X" {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("process %d is still there, in state %s", pid, state)
+				syscall.Kill(pid, syscall.SIGKILL)
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
