@@ -38,6 +38,19 @@ type fanout struct {
 // each is the time to the last receipt per connection, in µs.
 func (f *fanout) each() float64 { return f.Wall * 1e3 / float64(f.Connections) }
 
+// after is the time in ms until a share of the connections had the message.
+func (f *fanout) after(share float64) float64 {
+	for _, p := range f.Curve {
+		if p.Share >= share {
+			return p.Seconds * 1e3
+		}
+	}
+	return f.Wall
+}
+
+// reached says when half of the clients and when nearly all had it.
+func (f *fanout) reached() string { return fmt.Sprintf("%.0f and %.0f", f.after(0.5), f.after(0.99)) }
+
 // nodesFor is how many nodes hold the first n connections.
 func (p *Plan) nodesFor(n int) int {
 	for i, node := range p.Nodes {

@@ -29,7 +29,7 @@ const (
 	sessionUser = 320
 	clientBase  = 20 << 20
 	clientUser  = 64        // a record of 48 bytes in a slice that grows
-	socketSlab  = 4300      // of each end: socket, file, dentry, inode, epoll item
+	socketSlab  = 5200      // of each end: socket, file, dentry, inode, epoll item
 	transit     = 1 << 10   // a message on its way to one connection
 	spareMemory = 512 << 20 // for everything else
 )
@@ -90,7 +90,7 @@ func MakePlan(f Facts, w Wanted) (*Plan, error) {
 	}
 	room := f.OpenFiles - nodeSpare
 	if room < 1 {
-		return nil, fmt.Errorf("descriptors: a process may have %d, a node needs %d besides its connections: raise the hard limit (ulimit -Hn)", f.OpenFiles, nodeSpare)
+		return nil, fmt.Errorf("descriptors: a process may have %d, a node needs %d besides its connections: raise the hard limit (ulimit -Hn), up to fs.nr_open, %d", f.OpenFiles, nodeSpare, f.NrOpen)
 	}
 	if w.PerNode > 0 {
 		room = min(room, w.PerNode)
@@ -98,7 +98,7 @@ func MakePlan(f Facts, w Wanted) (*Plan, error) {
 	p := &Plan{Connections: w.Connections, Shards: 1}
 	nodes := (w.Connections + room - 1) / room
 	if nodes > maxProcesses {
-		return nil, fmt.Errorf("descriptors: %d connections at %d a process are %d nodes; at most %d: raise the hard limit (ulimit -Hn)", w.Connections, room, nodes, maxProcesses)
+		return nil, fmt.Errorf("descriptors: %d connections at %d a process are %d nodes; at most %d: raise the hard limit (ulimit -Hn), up to fs.nr_open, %d", w.Connections, room, nodes, maxProcesses, f.NrOpen)
 	}
 	if nodes == 1 {
 		p.Shards = max(f.CPUs, 1)
@@ -114,7 +114,8 @@ func MakePlan(f Facts, w Wanted) (*Plan, error) {
 	p.connect(f)
 	p.Need = p.memory()
 	if missing := p.missing(f); len(missing) > 0 {
-		return p, fmt.Errorf("%d connections do not fit on this host:\n- %s", w.Connections, strings.Join(missing, "\n- "))
+		return p, fmt.Errorf("%d connections do not fit on this host as it is; CONNECTIONS=%d would:\n- %s",
+			w.Connections, p.fitting(f), strings.Join(missing, "\n- "))
 	}
 	return p, nil
 }
@@ -189,8 +190,7 @@ func (p *Plan) missing(f Facts) []string {
 			need, max(f.FileMax-f.FilesUsed, 0), f.FileMax, need+f.FilesUsed))
 	}
 	if need := p.Need.Total(); f.Memory < need {
-		missing = append(missing, fmt.Sprintf("memory: %s needed (%s), %s available; CONNECTIONS=%d would fit",
-			gigabytes(need), p.Need, gigabytes(f.Memory), p.fitting(f.Memory)))
+		missing = append(missing, fmt.Sprintf("memory: %s needed (%s), %s available", gigabytes(need), p.Need, gigabytes(f.Memory)))
 	}
 	for _, c := range p.Clients {
 		count := 0
@@ -206,11 +206,13 @@ func (p *Plan) missing(f Facts) []string {
 	return missing
 }
 
-// fitting is how many connections would fit into the memory there is, rounded
-// down: what a connection costs in this shape, processes included, with one
-// node and client more, because their number is rounded up.
-func (p *Plan) fitting(memory int64) int {
-	each := float64(p.Need.Total()-spareMemory) / float64(p.Connections)
-	n := int(float64(memory-spareMemory-nodeBase-clientBase) / each)
+// fitting is how many connections would fit into the memory and the files
+// there are, rounded down: what a connection costs in this shape, processes
+// included, with one node and client more, because their number is rounded up.
+func (p *Plan) fitting(f Facts) int {
+	memory := float64(p.Need.Total()-spareMemory) / float64(p.Connections)
+	files := float64(p.files()) / float64(p.Connections)
+	n := int(min(float64(f.Memory-spareMemory-nodeBase-clientBase)/memory,
+		float64(f.FileMax-f.FilesUsed-2*hostSpare)/files))
 	return max(n-n%1000, 0)
 }

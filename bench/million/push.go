@@ -137,10 +137,13 @@ func (p *probe) start(ctx context.Context, o *Options, b *belfry, c *clients, ho
 	case s.Push.Count != 0: // its quantiles would be of these too
 		return fmt.Errorf("node %d has counted %d pushes already", p.node, s.Push.Count)
 	}
-	// A node takes pushes for a user from the bus a moment after the user
-	// came: the first is not to be lost. It is number 1 of the stream, and
-	// repeated under the same number it would be a duplicate.
-	return p.subscribed(ctx, b)
+	if p.node == home {
+		return nil
+	}
+	// Its node asks NATS for the user's pushes when the user comes, and does
+	// not say when it has them. A lost first push could not be told from one
+	// that is late, and repeated it might be a duplicate.
+	return sleep(ctx, 2*time.Second)
 }
 
 func (p *probe) stop() {
@@ -150,15 +153,6 @@ func (p *probe) stop() {
 	if p.conn != nil {
 		p.conn.close()
 	}
-}
-
-// subscribed waits for a beacon interval and a bit: by then the subscription
-// of the probe's user has reached the NATS server.
-func (p *probe) subscribed(ctx context.Context, b *belfry) error {
-	if len(b.nodes) == 1 {
-		return nil
-	}
-	return sleep(ctx, 2*time.Second)
 }
 
 // pushEvery pushes to the probe's user for o.Push. A push that is late does

@@ -122,7 +122,11 @@ func (r *Result) memoryRows() []bench.Row {
 		kernel.Notes = []string{fmt.Sprintf("memory of the host in use, all of it, clients too: %.1f GB more than with empty nodes",
 			float64(empty.Available-high.Available)/1e9)}
 	} else {
-		user.Missing, kernel.Missing, base.Missing = missingPass, missingPass, missingPass
+		why := missingPass
+		if r.opts.Ping == 0 {
+			why = "the idle pass was left out (--ping 0)"
+		}
+		user.Missing, kernel.Missing, base.Missing = why, why, why
 	}
 	if g := r.Belfry; g != nil && g.Full.Connections > 0 {
 		used.Value = float64(g.Full.RSS-g.Empty.RSS) / float64(g.Full.Connections)
@@ -150,13 +154,15 @@ func (r *Result) fanoutRows() []bench.Row {
 		}
 	} else {
 		last.Value, each.Value = server.Wall, server.each()
-		last.Notes = []string{fmt.Sprintf("one message to one node's API reached all sessions of %d nodes, %d times; ms: %s", server.Nodes, len(server.Walls), list(server.Walls))}
+		last.Notes = []string{fmt.Sprintf("one message to one node's API reached all sessions of %d nodes, %d times; ms: %s", server.Nodes, len(server.Walls), list(server.Walls)),
+			"half of the clients and 99 % of them had it after, ms: belfry " + server.reached()}
 		cpu.Notes = []string{fmt.Sprintf("belfry: %.2f µs a delivery over all nodes, clients %.2f µs; nodes without any fan-out: %.2f cores", server.CPU, server.Clients, server.Idle)}
 		if floor == nil {
 			wall.Missing, cpu.Missing = "the floor was not measured", "the floor was not measured"
 		} else {
 			wall.Value, cpu.Value = server.Wall/floor.Wall, server.CPU/floor.CPU
 			wall.Notes = []string{fmt.Sprintf("floor: %.0f ms, %.2f µs a connection; ms: %s", floor.Wall, floor.each(), list(floor.Walls))}
+			last.Notes[1] += ", floor " + floor.reached()
 			cpu.Notes = append(cpu.Notes, fmt.Sprintf("floor: %.2f µs a delivery, clients %.2f µs", floor.CPU, floor.Clients))
 		}
 	}
