@@ -124,7 +124,10 @@ func (a *agent) do(cmd Command) error {
 		a.waits = append(a.waits, waiting{cmd.ID, *cmd.Wait, a.client.clock.Now() + cmd.Wait.Timeout})
 		return a.settle()
 	case cmd.Op == OpStats:
-		s := a.client.Stats(cmd.Next)
+		s := a.client.Counters()
+		if !cmd.Brief {
+			s = a.client.Stats(cmd.Next)
+		}
 		r.Stats = &s
 	case cmd.Op == OpMark:
 		a.client.Mark()

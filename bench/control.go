@@ -21,14 +21,15 @@ const (
 
 // Command asks a process for something.
 type Command struct {
-	ID   uint64  `json:"id"`
-	Op   string  `json:"op"`
-	Dial *Dial   `json:"dial,omitempty"`
-	Wait *Wait   `json:"wait,omitempty"`
-	Next uint32  `json:"next,omitempty"` // of OpStats: the broadcast number after the last one sent
-	Send *Send   `json:"send,omitempty"`
-	Echo *Echo   `json:"echo,omitempty"`
-	Slow float64 `json:"slow,omitempty"` // of OpSlow: the share, above 0 to 1
+	ID    uint64  `json:"id"`
+	Op    string  `json:"op"`
+	Dial  *Dial   `json:"dial,omitempty"`
+	Wait  *Wait   `json:"wait,omitempty"`
+	Next  uint32  `json:"next,omitempty"`  // of OpStats: the broadcast number after the last one sent
+	Brief bool    `json:"brief,omitempty"` // of OpStats: see Client.Counters
+	Send  *Send   `json:"send,omitempty"`
+	Echo  *Echo   `json:"echo,omitempty"`
+	Slow  float64 `json:"slow,omitempty"` // of OpSlow: the share, above 0 to 1
 }
 
 // Wait asks to be told when the client has received Until messages of a

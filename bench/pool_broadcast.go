@@ -80,9 +80,11 @@ func (p *Pool) Refresh(ctx context.Context) error {
 }
 
 // Each returns the counters of every client.
-func (p *Pool) Each(ctx context.Context) ([]Stats, error) {
+func (p *Pool) Each(ctx context.Context) ([]Stats, error) { return p.each(ctx, false) }
+
+func (p *Pool) each(ctx context.Context, brief bool) ([]Stats, error) {
 	next := p.Next()
-	replies, err := p.All(ctx, func(int) Command { return Command{Op: OpStats, Next: next} })
+	replies, err := p.All(ctx, func(int) Command { return Command{Op: OpStats, Next: next, Brief: brief} })
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +98,16 @@ func (p *Pool) Each(ctx context.Context) ([]Stats, error) {
 // Stats returns the counters of all clients together: MinPings that of the one
 // with the fewest, Gap the longest, CPU and RunDelay the sums.
 func (p *Pool) Stats(ctx context.Context) (Stats, error) {
+	return p.total(ctx, false)
+}
+
+// Counters is Stats without histograms, MinPings and Missing, which costs the
+// clients nothing.
+func (p *Pool) Counters(ctx context.Context) (Stats, error) { return p.total(ctx, true) }
+
+func (p *Pool) total(ctx context.Context, brief bool) (Stats, error) {
 	sum := newStats()
-	stats, err := p.Each(ctx)
+	stats, err := p.each(ctx, brief)
 	for i := range stats {
 		sum.add(&stats[i])
 	}

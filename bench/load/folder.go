@@ -11,7 +11,7 @@ import (
 	"belfry/bench/plot"
 )
 
-// figure of the report folder: a chart and its file.
+// drawing is a chart of the report folder and its file.
 type drawing struct {
 	file    string
 	caption string
@@ -83,17 +83,37 @@ func (r *Report) memoryChart() *plot.Chart {
 	return &plot.Chart{Title: "Memory against connections", X: "connections", Y: "MiB", Zero: true, Series: []plot.Series{rss, slab}}
 }
 
+// pairs returns samples that follow one another and are far enough apart for
+// a rate, of which there are at most 120 so that the chart is legible.
+func (r *Report) pairs() (pairs [][2]Sample) {
+	if len(r.Samples) == 0 {
+		return nil
+	}
+	last := r.Samples[0]
+	apart := max((r.Samples[len(r.Samples)-1].At-last.At)/120, 0.04)
+	for _, s := range r.Samples[1:] {
+		if s.At-last.At >= apart {
+			pairs = append(pairs, [2]Sample{last, s})
+			last = s
+		}
+	}
+	return pairs
+}
+
 // handshakeChart draws the connections made a second.
 func (r *Report) handshakeChart() *plot.Chart {
 	rate := plot.Series{Steps: true}
-	for i := 1; i < len(r.Samples); i++ {
-		a, b := r.Samples[i-1], r.Samples[i]
+	if r.Mode == Storm {
+		return nil // the samples are too few; its latencies say more
+	}
+	for _, pair := range r.pairs() {
+		a, b := pair[0], pair[1]
 		made := max(b.Open-a.Open, 0)
-		if r.Mode != Storm && made == 0 && b.Open >= r.Opened {
+		if made == 0 && b.Open >= r.Opened {
 			rate.X, rate.Y = append(rate.X, a.At), append(rate.Y, 0)
 			break // all are there
 		}
-		rate.X, rate.Y = append(rate.X, a.At), append(rate.Y, float64(made)/max(b.At-a.At, 1e-3))
+		rate.X, rate.Y = append(rate.X, a.At), append(rate.Y, float64(made)/(b.At-a.At))
 	}
 	if len(rate.X) < 3 {
 		return nil
@@ -113,7 +133,7 @@ func (r *Report) find(name string) *Latency {
 
 // receiptChart draws the share of clients reached.
 func (r *Report) receiptChart() *plot.Chart {
-	l := r.find("publish → receipt")
+	l := r.find(receiptLatency)
 	if l == nil {
 		return nil
 	}
@@ -142,13 +162,14 @@ func (r *Report) messageChart() *plot.Chart {
 func (r *Report) latencyChart() *plot.Chart {
 	c := &plot.Chart{Title: "Latency by percentile", X: "percent of the messages", Y: "ms", Percentiles: true, LogY: true}
 	for _, l := range r.Latencies {
-		if l.Name == "connect → upgraded" && r.Mode != Connect && r.Mode != Storm && r.Mode != Heartbeat {
+		if l.Name == connectLatency && r.Mode != Connect && r.Mode != Storm && r.Mode != Heartbeat {
 			continue // drowned by what the mode is about
 		}
 		ns, percent := l.Histogram.Curve()
-		s := plot.Series{Name: l.Name, Steps: false}
+		s := plot.Series{Name: l.Name}
 		for i := range ns {
-			s.X, s.Y = append(s.X, percent[i]), append(s.Y, ns[i]/1e6)
+			// The last point, 100 %, stands as far out as one message in all.
+			s.X, s.Y = append(s.X, min(percent[i], 100-100/float64(l.Count+1))), append(s.Y, ns[i]/1e6)
 		}
 		c.Series = append(c.Series, s)
 	}
@@ -161,10 +182,10 @@ func (r *Report) latencyChart() *plot.Chart {
 // cpuChart draws the server's processor use.
 func (r *Report) cpuChart() *plot.Chart {
 	s := plot.Series{Steps: true}
-	for i := 1; i < len(r.Samples); i++ {
-		a, b := r.Samples[i-1], r.Samples[i]
+	for _, pair := range r.pairs() {
+		a, b := pair[0], pair[1]
 		if a.CPU > 0 && b.CPU > 0 {
-			s.X, s.Y = append(s.X, a.At), append(s.Y, 100*(b.CPU-a.CPU)/max(b.At-a.At, 1e-3))
+			s.X, s.Y = append(s.X, a.At), append(s.Y, 100*(b.CPU-a.CPU)/(b.At-a.At))
 		}
 	}
 	if len(s.X) < 3 {

@@ -62,7 +62,7 @@ func (r *run) fanoutFigures(ctx context.Context, took []float64) {
 	r.rep.figure("publish → last receipt, worst", worst, "ms")
 	r.rep.figure("publish → last receipt per connection, median", median*1e3/open, "µs")
 	r.rep.figure("deliveries per second while a message is on its way", open*float64(len(took))/total*1e3, "/s")
-	if used, known := r.serverCPU(ctx); known {
+	if used, known := r.ended(ctx); known {
 		r.rep.figure("server CPU per delivery", used*1e6/open/float64(len(took)), "µs")
 	}
 }
@@ -89,7 +89,7 @@ func (r *run) echo(ctx context.Context) error {
 	if r.o.OpenRate > 0 {
 		r.rep.figure("sent late by at most", float64(e.Late)/1e6, "ms")
 	}
-	if used, known := r.serverCPU(ctx); known && e.Back > 0 {
+	if used, known := r.ended(ctx); known && e.Back > 0 {
 		r.rep.figure("server CPU per echo", used*1e6/float64(e.Back), "µs")
 	}
 	if e.Back < e.Sent {
@@ -122,13 +122,16 @@ func (r *run) heartbeat(ctx context.Context) error {
 	if after.MinPings != ^uint32(0) {
 		r.rep.figure("pings of the connection with the fewest", float64(after.MinPings), "")
 	}
-	if used, known := r.serverCPU(last); known {
+	if used, known := r.ended(last); known {
 		r.rep.figure("server CPU", 100*used/took, "% of a core")
 		if pings > 0 {
 			r.rep.figure("server CPU per ping and pong", used*1e6/pings, "µs")
 		}
 	}
 	r.memoryFigures()
+	if pings == 0 {
+		r.rep.warning("no ping arrived in %v: the server pings less often, or not at all (--duration)", r.o.Duration)
+	}
 	if n := after.PongsLost - before.PongsLost; n > 0 {
 		r.rep.problem("%d pings could not be answered: the sockets were full", n)
 	}
@@ -158,7 +161,7 @@ func (r *run) storm(ctx context.Context) error {
 	}
 	r.rep.figure("all back after, median", bench.Median(seconds), "s")
 	r.rep.figure("connections per second, median", bench.Median(rates), "/s")
-	if used, known := r.serverCPU(ctx); known {
+	if used, known := r.ended(ctx); known {
 		r.rep.figure("server CPU per connection ended and made", used*1e6/float64(r.o.Connections*r.o.Rounds), "µs")
 	}
 	return nil

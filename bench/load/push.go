@@ -27,7 +27,7 @@ func (r *run) push(ctx context.Context) error {
 	last, cancel := lastWords(ctx)
 	defer cancel()
 	arrived := r.arrive(context.WithoutCancel(ctx), p.Deliveries)
-	used, known := r.serverCPU(last)
+	used, known := r.ended(last)
 	r.rep.Answers = p.Answers
 	r.rep.figure("pushes accepted", float64(p.Accepted), "")
 	r.rep.figure("pushes per second", float64(p.Accepted)/max(p.Took, time.Microsecond).Seconds(), "/s")
@@ -69,7 +69,7 @@ func (r *run) arrive(ctx context.Context, want uint64) error {
 			return fmt.Errorf("%d messages arrived where %d were pushed", got, want)
 		case got != last:
 			last, since = got, time.Now()
-		case time.Since(since) > arriveQuiet:
+		case time.Since(since) > r.o.wait(arriveQuiet):
 			return fmt.Errorf("%d of %d deliveries are missing", want-got, want)
 		}
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {

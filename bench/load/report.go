@@ -67,11 +67,20 @@ type ClientLoad struct {
 	Gap       float64 `json:"gap_ms"`  // the longest that something that had arrived waited to be read
 }
 
+// Names of latencies.
+const (
+	connectLatency = "connect → upgraded"
+	receiptLatency = "publish → receipt"
+	pushLatency    = "push → receipt"
+	echoLatency    = "message due → echo"
+	answerLatency  = "push → answer of the API"
+)
+
 // What makes a run doubtful.
 const (
 	tooBusy    = 0.9  // of a processor
 	tooStarved = 0.25 // of the time
-	tooLate    = 0.25 // of the 99th percentile, as read delay
+	tooLate    = 0.25 // of the longest latency, as read delay
 )
 
 func newReport(o *Options, processes int) *Report {
@@ -108,15 +117,15 @@ func (r *Report) finish(o *Options, all bench.Stats, before, after []bench.Stats
 	if o.Mode == Storm && all.Handshakes.Count() > 0 {
 		r.Handshakes = all.Handshakes // those of the storms
 	}
-	r.latency("connect → upgraded", r.Handshakes)
-	r.latency("publish → receipt", all.Broadcasts)
+	r.latency(connectLatency, r.Handshakes)
+	r.latency(receiptLatency, all.Broadcasts)
 	switch o.Mode {
 	case Echo:
-		r.latency("message due → echo", all.Directs)
+		r.latency(echoLatency, all.Directs)
 	default:
-		r.latency("push → receipt", all.Directs)
+		r.latency(pushLatency, all.Directs)
 	}
-	r.latency("push → answer of the API", r.Answers)
+	r.latency(answerLatency, r.Answers)
 	if r.Interrupted { // the last message may have been on its way
 		all.Missing = 0
 	}
@@ -129,7 +138,7 @@ func (r *Report) finish(o *Options, all bench.Stats, before, after []bench.Stats
 	if lost := r.Lost - sum(r.SlowEnded); lost > 0 {
 		r.problem("%d connections were lost: %s", lost, bench.Causes(r.LostBy))
 	}
-	r.doubt(o, all, before, after)
+	r.doubt(o, before, after)
 }
 
 func (r *Report) latency(name string, h *bench.Histogram) {
@@ -139,13 +148,15 @@ func (r *Report) latency(name string, h *bench.Histogram) {
 }
 
 // doubt looks whether the clients were the bottleneck.
-func (r *Report) doubt(o *Options, all bench.Stats, before, after []bench.Stats) {
+func (r *Report) doubt(o *Options, before, after []bench.Stats) {
 	c := &r.Client
 	for i := range before {
 		busy, starved := bench.Busy(before[i], after[i])
 		c.Busy, c.Starved = max(c.Busy, busy), max(c.Starved, starved)
 	}
-	c.Gap = float64(all.Gap) / 1e6
+	for _, s := range after {
+		c.Gap = max(c.Gap, float64(s.Gap)/1e6)
+	}
 	if c.Busy >= tooBusy {
 		r.warning("a client process used %.0f %% of a processor: the clients were a bottleneck, the server may be faster (--processes, or more machines)", 100*c.Busy)
 	}
@@ -156,8 +167,9 @@ func (r *Report) doubt(o *Options, all bench.Stats, before, after []bench.Stats)
 		return // they time no messages
 	}
 	for _, l := range r.Latencies {
-		if l.Name != "connect → upgraded" && all.Gap > int64(tooLate*float64(l.P99)) && all.Gap > int64(5*time.Millisecond) {
-			r.warning("what had arrived waited up to %.1f ms for the client to read it: part of %q is the client's", c.Gap, l.Name)
+		ours := l.Name != connectLatency && l.Name != answerLatency
+		if ours && c.Gap*1e6 > tooLate*float64(l.Max) && c.Gap > 5 {
+			r.warning("what had arrived waited up to %.1f ms for the client to read it: part of the longest of %q is the client's", c.Gap, l.Name)
 		}
 	}
 }

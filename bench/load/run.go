@@ -19,6 +19,7 @@ type run struct {
 	progress *progress
 	clock    bench.Clock
 	before   []bench.Stats // of the clients when the measurement began
+	after    []bench.Stats // and when it ended, nil if it did not get there
 	cpu      float64       // of the server then, in s; 0 if it is not known
 	sampler  *sampler
 }
@@ -50,7 +51,7 @@ func Run(ctx context.Context, o *Options, terminal *os.File) (*Report, error) {
 	pool, err := bench.StartPool(alive, bench.PoolOptions{
 		Connections: o.Connections, Targets: targets, Sources: sources, Processes: o.Processes,
 		Program: clientProgram(), Rate: o.Rate, Window: window, Wire: o.Wire,
-		ConnectTimeout: o.connectTimeout(), ReceiptTimeout: time.Minute,
+		ConnectTimeout: o.connectTimeout(), ReceiptTimeout: o.wait(time.Minute),
 	})
 	if err != nil {
 		return nil, err
@@ -85,6 +86,14 @@ func clientProgram() []string {
 	return []string{self, "bench", "client"}
 }
 
+// wait is how long to wait for something, unless a test says otherwise.
+func (o *Options) wait(d time.Duration) time.Duration {
+	if o.patience > 0 {
+		return o.patience
+	}
+	return d
+}
+
 // connectTimeout gives a slow server 500 connections a second.
 func (o *Options) connectTimeout() time.Duration {
 	rate := 500.0
@@ -95,6 +104,9 @@ func (o *Options) connectTimeout() time.Duration {
 }
 
 func (r *run) measure(ctx context.Context) error {
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
 	if err := r.connect(ctx); err != nil {
 		return err
 	}
@@ -147,10 +159,14 @@ func (r *run) begin(ctx context.Context) (err error) {
 	return err
 }
 
-// serverCPU is the processor time, in seconds, that the server has used since
-// begin; known is false if it cannot be read.
-func (r *run) serverCPU(ctx context.Context) (used float64, known bool) {
+// ended marks the end of what the mode measures. It returns the processor
+// time, in seconds, that the server has used since begin; known is false if it
+// cannot be read.
+func (r *run) ended(ctx context.Context) (used float64, known bool) {
 	_, cpu, err := r.sampler.server(ctx)
+	if after, err := r.pool.Each(ctx); err == nil {
+		r.after = after
+	}
 	return cpu - r.cpu, err == nil && cpu > 0
 }
 
@@ -167,7 +183,10 @@ func (r *run) finish(ctx context.Context) error {
 	samples, failed := r.sampler.end(ctx)
 	r.rep.Samples = samples
 	if failed != "" {
-		r.rep.problem("the server's memory and CPU: %s", failed)
+		r.rep.warning("the server's memory and CPU: %s", failed)
+	}
+	if r.after != nil {
+		each = r.after
 	}
 	r.rep.finish(r.o, all, r.before, each)
 	return nil
@@ -185,8 +204,8 @@ func (s *sampler) last() (Sample, bool) {
 
 // hold keeps the connections for the duration.
 func (r *run) hold(ctx context.Context) error {
-	if err := r.begin(ctx); err != nil {
-		return err
+	if used, known := r.ended(ctx); known {
+		r.rep.figure("server CPU per connection made", used*1e6/float64(max(r.rep.Opened, 1)), "µs")
 	}
 	err := r.wait(ctx, "holding", r.o.Duration)
 	r.memoryFigures()

@@ -26,11 +26,12 @@ type Sample struct {
 	CPU      float64 `json:"cpu_s"`    // of the server, used so far
 }
 
-// sampleEvery is the time between samples; it doubles whenever there are
-// maxSamples of them, so that a soak of days does not fill the memory.
+// The time between samples grows with the number of client processes, so that
+// asking them costs little, and doubles whenever there are maxSamples, so that
+// a soak of days does not fill the memory.
 const (
-	sampleEvery = 250 * time.Millisecond
-	maxSamples  = 2000
+	sampleEvery = 25 * time.Millisecond // for each process
+	maxSamples  = 1000
 )
 
 // sampler reads samples while the run goes on.
@@ -53,7 +54,7 @@ func startSampler(ctx context.Context, o *Options, pool *bench.Pool, start time.
 	s.sample(ctx)
 	go func() {
 		defer close(s.done)
-		every := sampleEvery
+		every := sampleEvery * time.Duration(max(len(pool.Processes()), 2))
 		for sleep(ctx, every) == nil {
 			if s.sample(ctx); s.thin() {
 				every *= 2
@@ -75,13 +76,16 @@ func (s *sampler) end(ctx context.Context) ([]Sample, string) {
 }
 
 func (s *sampler) sample(ctx context.Context) {
-	stats, err := s.pool.Stats(ctx)
+	stats, err := s.pool.Counters(ctx)
 	if err != nil {
 		return // the run has the error too
 	}
 	x := Sample{At: time.Since(s.start).Seconds(), Open: stats.Open, Failed: sum(stats.Failed), Lost: stats.Lost(),
 		Received: stats.Broadcast.Received + stats.Direct.Received}
 	rss, cpu, err := s.server(ctx)
+	if ctx.Err() != nil {
+		return // it ends, with one more
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

@@ -1,0 +1,193 @@
+package load
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"belfry/bench"
+)
+
+// TestMain lets the test binary be the client processes of runs under test.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "bench" && os.Args[2] == "client" {
+		if err := bench.RunClient(int(os.Stdin.Fd()), os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// fake is a server with belfry's API that commits one fault, to the user
+// number 3 only.
+type fake struct {
+	fault string
+
+	mu       sync.Mutex // guards what follows
+	sessions map[string][]net.Conn
+	held     []byte // a frame that is late
+	posts    int
+	pings    bool
+}
+
+// startFake returns options that reach it.
+func startFake(t *testing.T, mode, fault string) Options {
+	t.Helper()
+	f := &fake{fault: fault, sessions: make(map[string][]net.Conn)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ws", f.session)
+	mux.HandleFunc("GET /echo", f.echo)
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "# HELP x\nprocess_cpu_seconds_total 1.5\nprocess_resident_memory_bytes 3.2e+07\n")
+	})
+	mux.HandleFunc("POST /v1/all", func(w http.ResponseWriter, r *http.Request) { f.post(w, r, "") })
+	mux.HandleFunc("POST /v1/users/{uid}", func(w http.ResponseWriter, r *http.Request) { f.post(w, r, r.PathValue("uid")) })
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	o := Defaults(mode)
+	o.Ports = strconv.Itoa(server.Listener.Addr().(*net.TCPAddr).Port)
+	o.Publish.API = server.URL
+	o.Connections, o.Processes, o.Messages, o.Rounds = 40, 2, 5, 2
+	o.Duration, o.Interval, o.Concurrency = 200e6, 0, 4
+	o.Metrics = server.URL + "/metrics"
+	return o
+}
+
+func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		_, err = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+bench.Accept+"\r\n\r\n")
+	}
+	return c, rw, err
+}
+
+func (f *fake) session(w http.ResponseWriter, r *http.Request) {
+	uid := r.URL.Query().Get("uid")
+	if f.fault == "refuse" && uid == bench.UID(3) {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
+	c, rw, err := hijack(w)
+	if err != nil {
+		return
+	}
+	if f.fault == "ping" {
+		c.Write([]byte{0x89, 0})
+	}
+	f.mu.Lock()
+	f.sessions[uid] = append(f.sessions[uid], c)
+	f.mu.Unlock()
+	go func() {
+		io.Copy(io.Discard, rw)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for i, other := range f.sessions[uid] {
+			if other == c {
+				f.sessions[uid] = append(f.sessions[uid][:i:i], f.sessions[uid][i+1:]...)
+			}
+		}
+		c.Close()
+	}()
+}
+
+// echo sends back what clients send, which is less than 64 KB.
+func (f *fake) echo(w http.ResponseWriter, _ *http.Request) {
+	c, rw, err := hijack(w)
+	if err != nil {
+		return
+	}
+	go func() {
+		defer c.Close()
+		for i := 0; ; i++ {
+			var head [2]byte
+			if _, err := io.ReadFull(rw, head[:]); err != nil {
+				return
+			}
+			size := int(head[1] & 0x7f)
+			if size == 126 {
+				var long [2]byte
+				io.ReadFull(rw, long[:])
+				size = int(binary.BigEndian.Uint16(long[:]))
+			}
+			p := make([]byte, 4+size)
+			if _, err := io.ReadFull(rw, p); err != nil {
+				return
+			}
+			for j := range size {
+				p[4+j] ^= p[j%4]
+			}
+			if f.fault != "drop" || i != 1 {
+				c.Write(bench.AppendTextFrame(nil, p[4:]))
+			}
+		}
+	}()
+}
+
+func (f *fake) post(w http.ResponseWriter, r *http.Request, uid string) {
+	body, _ := io.ReadAll(r.Body)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.posts++; f.posts%7 == 5 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if r.Header.Get("Authorization") == "Bearer wrong" {
+		http.Error(w, "the key is wrong", http.StatusUnauthorized)
+		return
+	}
+	frame := bench.AppendTextFrame(nil, body)
+	for user, conns := range f.sessions {
+		if uid != "" && user != uid {
+			continue
+		}
+		for _, c := range conns {
+			if user == bench.UID(3) && c == conns[0] {
+				f.deliver(c, frame)
+			} else {
+				c.Write(frame)
+			}
+		}
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// deliver commits the fault.
+func (f *fake) deliver(c net.Conn, frame []byte) {
+	switch f.fault {
+	case "drop":
+		if f.posts%3 == 0 {
+			return
+		}
+	case "double":
+		c.Write(frame)
+	case "reorder":
+		if f.held == nil {
+			f.held = frame
+			return
+		}
+		c.Write(frame)
+		frame, f.held = f.held, nil
+	case "damage":
+		frame = slices.Clone(frame)
+		frame[len(frame)-1] ^= 1
+	case "mislead":
+		if others := f.sessions[bench.UID(2)]; len(others) > 0 {
+			others[0].Write(frame)
+		}
+	case "close":
+		c.Close()
+		return
+	}
+	c.Write(frame)
+}

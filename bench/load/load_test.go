@@ -1,0 +1,213 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"belfry/bench"
+)
+
+func runFake(t *testing.T, o Options) *Report {
+	t.Helper()
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	r, err := Run(ctx, &o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestEveryMode(t *testing.T) {
+	for mode, want := range map[string]struct {
+		figure   string
+		received uint64 // 0: any number but 0
+		latency  string
+	}{
+		Connect:   {"server RSS", 0, connectLatency},
+		Fanout:    {"publish → last receipt, median", (5 + warmups) * 40, receiptLatency},
+		Push:      {"pushes per second", 0, pushLatency},
+		Echo:      {"echoes per second", 0, echoLatency},
+		Heartbeat: {"pings answered", 0, ""},
+		Storm:     {"all back after, median", 0, connectLatency},
+		Slow:      {"clients that stopped reading", 0, receiptLatency},
+		Soak:      {"messages to all", 0, receiptLatency},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			o := startFake(t, mode, "")
+			if mode == Soak {
+				o.Interval = 10 * time.Millisecond
+			}
+			r := runFake(t, o)
+			if r.Err() != nil || r.Opened != 40 || r.Open != 40 || r.Lost+r.Failed != 0 {
+				t.Errorf("%v; %+v", r.Err(), r)
+			}
+			if !slices.ContainsFunc(r.Figures, func(f Figure) bool { return f.Name == want.figure }) {
+				t.Errorf("no %q in %+v", want.figure, r.Figures)
+			}
+			silent := mode == Connect || mode == Heartbeat || mode == Storm
+			if want.received > 0 && r.Received != want.received || silent != (r.Received == 0) {
+				t.Errorf("%d messages received", r.Received)
+			}
+			if want.latency != "" && r.find(want.latency) == nil {
+				t.Errorf("no latency %q", want.latency)
+			}
+			testFolder(t, r)
+		})
+	}
+}
+
+// testFolder writes the report and looks whether all it names is there.
+func testFolder(t *testing.T, r *Report) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "report")
+	if err := r.WriteFolder(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "report.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	charts := strings.Count(string(text), "](")
+	files, _ := filepath.Glob(filepath.Join(dir, "*.svg"))
+	if charts == 0 || charts != len(files) {
+		t.Errorf("%d charts named, %v there", charts, files)
+	}
+	p, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Report
+	if err := json.Unmarshal(p, &back); err != nil || back.Received != r.Received || len(back.Latencies) != len(r.Latencies) ||
+		len(back.Latencies) > 0 && back.Latencies[0].Histogram.Quantiles() != r.Latencies[0].Quantiles {
+		t.Errorf("%v; read back %+v", err, back)
+	}
+}
+
+func TestFaultsAreFound(t *testing.T) {
+	for _, tt := range []struct{ mode, fault, want string }{
+		{Fanout, "drop", "messages after"}, // the wait for all receipts gives up
+		{Fanout, "double", "Duplicated:"},
+		{Fanout, "reorder", "Reordered:"},
+		{Fanout, "damage", "corrupt"},
+		{Fanout, "close", "connections were lost: EOF 1"},
+		{Connect, "refuse", "connections could not be made: status 403 1"},
+		{Push, "drop", "Lost:"},
+		{Push, "double", "Duplicated:"},
+		{Push, "reorder", "Reordered:"},
+		{Push, "damage", "corrupt"},
+		{Push, "mislead", "to the wrong user"},
+		{Push, "close", "are missing"},
+		{Echo, "drop", "did not come back"},
+	} {
+		t.Run(tt.mode+" "+tt.fault, func(t *testing.T) {
+			t.Parallel()
+			o := startFake(t, tt.mode, tt.fault)
+			if tt.mode == Push {
+				o.Wire.Users = 8
+			}
+			if tt.mode == Echo {
+				o.OpenRate = 2000
+			}
+			r := runShort(t, o)
+			if err := r.Err(); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v; want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// runShort does not wait long for what will never arrive.
+func runShort(t *testing.T, o Options) *Report {
+	t.Helper()
+	o.patience = 300 * time.Millisecond
+	return runFake(t, o)
+}
+
+func TestInterrupted(t *testing.T) {
+	o := startFake(t, Soak, "")
+	o.Duration = time.Hour
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	defer cancel()
+	r, err := Run(ctx, &o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Interrupted || r.Received == 0 || len(r.Receipts) == 0 || len(r.Problems) > 0 || !strings.Contains(r.Err().Error(), "interrupted") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestPublishCommand(t *testing.T) {
+	o := startFake(t, Fanout, "")
+	o.Publish.Command = "curl -s --data-binary @- " + o.Publish.API + "/v1/all"
+	o.Publish.API = ""
+	o.Connections, o.Messages = 3, 1
+	r := runFake(t, o)
+	if r.Err() != nil && !strings.Contains(r.Err().Error(), "not found") { // no curl here
+		t.Error(r.Err())
+	}
+}
+
+func TestWrongKey(t *testing.T) {
+	for _, mode := range []string{Fanout, Push} {
+		o := startFake(t, mode, "")
+		o.Publish.Key = "wrong"
+		if err := runFake(t, o).Err(); err == nil || !strings.Contains(err.Error(), "status 401: the key is wrong") {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+}
+
+// A pusher at a rate counts the time that a message waited for a connection.
+func TestOpenLoopCountsWaiting(t *testing.T) {
+	o := startFake(t, Push, "")
+	o.OpenRate, o.Concurrency, o.Wire.Users = 2000, 2, 4
+	r := runFake(t, o)
+	if r.Err() != nil {
+		t.Fatal(r.Err())
+	}
+	var accepted float64
+	for _, f := range r.Figures {
+		if f.Name == "pushes accepted" {
+			accepted = f.Value
+		}
+	}
+	if accepted < 390 || accepted > 401 {
+		t.Errorf("%v pushes in 200 ms at 2,000 a second", accepted)
+	}
+	if a := r.find(answerLatency); a == nil || a.Count != int64(accepted) || a.Max < int64(time.Millisecond) { // every seventh was refused for a while
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestClientAsBottleneck(t *testing.T) {
+	o := Defaults(Fanout)
+	r := newReport(&o, 1)
+	h := bench.NewHistogram()
+	h.Record(20e6)
+	r.latency(receiptLatency, h)
+	before := []bench.Stats{{At: 0}, {At: 0}}
+	r.doubt(&o, before, []bench.Stats{{At: 1e9, CPU: 5e8}, {At: 1e9, CPU: 95e7, RunDelay: 3e8, Gap: 6e6}})
+	if len(r.Warnings) != 3 {
+		t.Errorf("%q", r.Warnings)
+	}
+	r = newReport(&o, 1)
+	r.latency(receiptLatency, h)
+	if r.doubt(&o, before, []bench.Stats{{At: 1e9, CPU: 5e8, Gap: 4e6}, {At: 1e9, CPU: 8e8}}); len(r.Warnings) != 0 {
+		t.Errorf("%q", r.Warnings)
+	}
+}

@@ -1,0 +1,175 @@
+package load
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"belfry/bench"
+)
+
+func TestParsePorts(t *testing.T) {
+	for in, want := range map[string][]uint16{
+		"9000":              {9000},
+		"9000-9002":         {9000, 9001, 9002},
+		"1, 5-6,65535":      {1, 5, 6, 65535},
+		"9000-9000":         {9000},
+		"":                  nil,
+		"0":                 nil,
+		"65536":             nil,
+		"9000-":             nil,
+		"-5":                nil,
+		"5-4":               nil,
+		"a":                 nil,
+		"1,,2":              nil,
+		"1-1001":            nil,
+		"1-600,700-1200":    nil,
+		"9000-9002-9003":    nil,
+		"18446744073709551": nil,
+	} {
+		got, err := ParsePorts(in)
+		if !slices.Equal(got, want) || (err == nil) != (want != nil) {
+			t.Errorf("%q: %v, %v", in, got, err)
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), "--ports") {
+			t.Errorf("%q: %v does not name the flag", in, err)
+		}
+	}
+}
+
+func TestValidateNamesTheFlag(t *testing.T) {
+	for want, change := range map[string]func(*Options){
+		"mode":                 func(o *Options) { o.Mode = "dance" },
+		"--connections":        func(o *Options) { o.Connections = 0 },
+		"--rate":               func(o *Options) { o.Rate = -1 },
+		"--size":               func(o *Options) { o.Size = 10 },
+		"--uids":               func(o *Options) { o.Wire.Users = o.Connections + 1 },
+		"--share":              func(o *Options) { o.Share = 1.5 },
+		"--header":             func(o *Options) { o.Wire.Headers = []string{"no colon"} },
+		"--reply":              func(o *Options) { o.Reply = []string{"no equals"} },
+		"--ports":              func(o *Options) { o.Ports = "x" },
+		"--echo":               func(o *Options) { o.Echo = "hello" },
+		"--publish-body":       func(o *Options) { o.Publish.Body = "hello" },
+		"http://":              func(o *Options) { o.Publish.API = "https://example.com" },
+		"--api, --publish-url": func(o *Options) { o.Publish.API = "" },
+		"--api or --push-url":  func(o *Options) { o.Mode, o.Publish.API = Push, "" },
+	} {
+		o := Defaults(Fanout)
+		o.Publish.API = "http://127.0.0.1:1"
+		if err := o.Validate(); err != nil {
+			t.Fatalf("the defaults: %v", err)
+		}
+		o = Defaults(Fanout)
+		o.Publish.API = "http://127.0.0.1:1"
+		change(&o)
+		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %s", err, want)
+		}
+	}
+}
+
+func TestValidateCompletes(t *testing.T) {
+	o := Defaults(Push)
+	o.Publish.API, o.Publish.Key, o.Connections, o.Wire.Topics = "http://h:1/", "k", 505, 3
+	o.Reply, o.Wire.OnOpen = []string{`PING\r\n=PONG\r\n`, "2=3"}, []string{`{"a":1}\x1e`, `SUB {uid} {n}\r\n`}
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if o.Wire.Users != 50 || o.Concurrency != 50 || o.sessionsOf(4) != 11 || o.sessionsOf(5) != 10 {
+		t.Errorf("%d users, concurrency %d", o.Wire.Users, o.Concurrency)
+	}
+	if !slices.Equal(o.Wire.Answers, []bench.Answer{{To: "PING\r\n", With: "PONG\r\n"}, {To: "2", With: "3"}}) ||
+		!slices.Equal(o.Wire.OnOpen, []string{`{"a":1}\x1e`, "SUB {uid} {n}\r\n"}) || !o.Wire.Wrapped || o.Wire.Path != bench.DevPath(3) {
+		t.Errorf("%+v", o.Wire)
+	}
+	if p := o.Publish; p.AllURL != "http://h:1/v1/all" || p.UserURL != "http://h:1/v1/users/{uid}" || !slices.Equal(p.Headers, []string{"Authorization: Bearer k"}) {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	o := Defaults(Connect)
+	o.Target, o.Ports = "localhost", "9000-9001"
+	targets, err := o.targets()
+	if err != nil || len(targets) != 2 || targets[1].String() != "127.0.0.1:9001" {
+		t.Errorf("%v, %v", targets, err)
+	}
+	o.Sources = []string{"127.0.0.2", "::1"}
+	if _, err := o.sources(); err == nil || !strings.Contains(err.Error(), "--sources ::1") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRequest(t *testing.T) {
+	p := Publish{API: "http://127.0.0.1:8000", UserURL: "http://127.0.0.1:8000/api/{uid}?x=1", Method: "PUT", Body: `{"data":"{payload}"}`, Headers: []string{"A: b"}}
+	if err := p.validate(Push); err != nil {
+		t.Fatal(err)
+	}
+	r, err := newRequest(&p, p.UserURL, p.User)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := bench.Message{Stream: bench.Direct, User: 7, Seq: 1, Stamp: 5}
+	want := "PUT /api/" + bench.UID(7) + "?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nA: b\r\nContent-Length: 139\r\n\r\n{\"data\":\"" +
+		string(bench.AppendMessage(nil, m, 128)) + "\"}"
+	if got := string(r.append(nil, m, 128)); got != want || r.address != "127.0.0.1:8000" {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestParseHTTP(t *testing.T) {
+	for _, tt := range []struct {
+		in     string
+		status int
+		body   string
+		err    error
+	}{
+		{"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nok", 202, "ok", nil},
+		{"HTTP/1.1 204 No Content\r\n\r\n", 204, "", nil},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, "", nil},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200, "2\r\nok\r\n0\r\n\r\n", nil},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, "0\r\n\r\n", nil},
+		{"HTTP/1.1 200 OK\r\n\r\n", 0, "", errLength},
+		{"HTTP/1.1 100 Continue\r\n\r\n", 0, "", errResponse},
+		{"SSH-2.0-OpenSSH_9\r\n\r\n", 0, "", errResponse},
+		{"HTTP/1.1 abc\r\n\r\n", 0, "", errResponse},
+		{"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", 0, "", errResponse},
+	} {
+		status, n, body, err := parseHTTP([]byte(tt.in))
+		if err != tt.err || status != tt.status && err == nil || string(body) != tt.body || err == nil && n != len(tt.in) {
+			t.Errorf("%q: %d, %d, %q, %v", tt.in, status, n, body, err)
+		}
+		for cut := range len(tt.in) { // what is cut off is never whole
+			if _, n, _, _ := parseHTTP([]byte(tt.in[:cut])); n != 0 {
+				t.Errorf("%q: whole", tt.in[:cut])
+			}
+		}
+	}
+	if _, _, _, err := parseHTTP([]byte("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")); err == nil || !strings.Contains(err.Error(), "no") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTable(t *testing.T) {
+	o := Defaults(Fanout)
+	r := newReport(&o, 2)
+	r.Open = 10_000
+	r.figure("rate", 1234567.4, "/s")
+	r.figure("share", 0.01234, "%")
+	r.figure("count", 3, "")
+	r.problem("it broke")
+	var b strings.Builder
+	if err := r.WriteTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"10,000 of 10,000", "| rate   | 1,234,567 /s |", "| share  |     0.0123 % |", "| count  |            3 |", "FAILED: it broke"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	for v, want := range map[float64]string{0: "0", -1234: "-1,234", 99.96: "100.0", 1.005: "1.00", 123.4: "123", 0.5: "0.500", 1e-9: "0.000000"} {
+		if got := number(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
