@@ -15,8 +15,8 @@ import (
 // lineEvery is how often a long stage says how far it is, without a terminal.
 const lineEvery = 10 * time.Second
 
-// progress tells a person what is being done: bars on a terminal, lines
-// elsewhere.
+// progress tells a person what is being done: a bar on a terminal, above it
+// the stages that are over; lines elsewhere.
 type progress struct {
 	out   io.Writer
 	start time.Time
@@ -54,11 +54,11 @@ func (t *progress) stage(total int, format string, args ...any) {
 	}
 	what := decor.Name(t.what+" ", decor.WC{W: 50, C: decor.DindentRight})
 	if total == 0 {
-		t.bar = t.bars.New(0, mpb.SpinnerStyle(), mpb.PrependDecorators(what),
+		t.bar = t.bars.New(0, mpb.SpinnerStyle(), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(what),
 			mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_MMSS)))
 		return
 	}
-	t.bar = t.bars.AddBar(int64(total), mpb.PrependDecorators(what),
+	t.bar = t.bars.AddBar(int64(total), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(what),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d "), decor.AverageSpeed(0, "%.0f/s ", decor.WCSyncSpace),
 			decor.AverageETA(decor.ET_STYLE_MMSS, decor.WCSyncSpace)))
 }
@@ -80,12 +80,15 @@ func (t *progress) add(n int) {
 		float64(t.done)/time.Since(t.began).Seconds())
 }
 
-// close ends the bar of the stage.
+// close ends the bar of the stage and leaves a line in its place.
 func (t *progress) close() {
-	if t.bar != nil {
-		t.bar.Abort(true)
-		t.bar = nil
+	if t.bar == nil {
+		return
 	}
+	t.bar.Abort(true)
+	t.bar.Wait()
+	t.bar = nil
+	fmt.Fprintf(t.bars, "%5.0fs  %s, %.1f s\n", t.began.Sub(t.start).Seconds(), t.what, time.Since(t.began).Seconds())
 }
 
 // end leaves the terminal clean for the table.
