@@ -61,6 +61,16 @@ e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, hea
 bench: build ## the figures against the floor, in one run on this machine
 	$(GO) run $(BENCH) --server bin/belfry $(ARGS)
 
+# The peers are a module of their own, so that the product does not depend on them.
+.PHONY: bench-peers
+bench-peers: build ## belfry beside the floor and other WebSocket servers, one table (ARGS="--only gws,gorilla")
+	cd bench/peers && $(GO) build -o $(CURDIR)/bin/peers .
+	bin/peers --belfry bin/belfry --cache bin/peers-cache --chart bin/peers.svg $(ARGS)
+
+.PHONY: test-peers
+test-peers: ## the tests of bench/peers (socket.io's needs node and npm)
+	cd bench/peers && $(GO) vet ./... && $(GO) test ./...
+
 .PHONY: million
 million: build ## a million connections on this host, measured beside the floor (CONNECTIONS=200000 for fewer)
 	$(GO) build -o bin/million ./bench/cmd/million

@@ -1,0 +1,93 @@
+// Command peers measures belfry side by side with the floor and with other
+// WebSocket servers: same clients, same connections, alternating rounds in
+// fresh processes, one table. docs/benchmarks.md says how to read it. It
+// starts everything it needs and leaves no process behind.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"belfry/bench"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	var o options
+	root := &cobra.Command{
+		Use:           "peers",
+		Short:         "Measure belfry beside the floor and other WebSocket servers",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.validate(); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, fmt.Errorf("not done after %v (--timeout)", o.timeout))
+			defer cancel()
+			if _, err := bench.OpenFiles(); err != nil { // servers inherit it
+				return err
+			}
+			report, err := measure(ctx, &o, newProgress(os.Stderr))
+			return errors.Join(err, o.write(cmd.OutOrStdout(), report))
+		},
+	}
+	f := root.Flags()
+	f.StringVar(&o.belfry, "belfry", "../../bin/belfry", "belfry's program")
+	f.StringSliceVar(&o.only, "only", nil, "peers to measure beside belfry and the floor; none is all")
+	f.StringArrayVar(&o.with, "with", nil, "NAME=PROGRAM of an external server with a definition (repeatable)")
+	f.StringArrayVar(&o.define, "define", nil, "YAML file with the definition of one more server (repeatable)")
+	f.IntVar(&o.connections, "connections", 15000, "connections")
+	f.IntVar(&o.rounds, "rounds", 3, "rounds; each server runs once in each")
+	f.IntVar(&o.broadcasts, "broadcasts", 20, "messages to all in a round")
+	f.IntVar(&o.size, "size", 128, "payload, in bytes")
+	f.IntVar(&o.clients, "clients", 2, "client processes, at least")
+	f.IntVar(&o.shards, "shards", runtime.NumCPU(), "shards of belfry and threads of the floor")
+	f.DurationVar(&o.settle, "settle", 2*time.Second, "from the last connect to reading memory")
+	f.DurationVar(&o.push, "push", 6*time.Second, "how long users are pushed to in a round; 0 leaves it out")
+	f.IntVar(&o.concurrency, "concurrency", 600, "requests under way while users are pushed to")
+	f.StringVar(&o.cache, "cache", "cache", "folder that socket.io is installed into")
+	f.StringVar(&o.chart, "chart", "", "file for a chart, .svg or .png")
+	f.DurationVar(&o.timeout, "timeout", 20*time.Minute, "for everything")
+	f.BoolVar(&o.json, "json", false, "print JSON with the figures of every round")
+	root.AddCommand(clientCommand(), floorCommand(), serveCommand())
+	return root
+}
+
+// write prints what there is of the report, nil for none.
+func (o *options) write(w io.Writer, r *report) error {
+	if r == nil || len(r.Servers) == 0 {
+		return nil
+	}
+	r.fill()
+	write := r.writeTable
+	if o.json {
+		write = r.writeJSON
+	}
+	if err := write(w); err != nil {
+		return err
+	}
+	if chart := r.chart(); o.chart != "" && len(chart.Series) > 0 {
+		return chart.Write(o.chart)
+	}
+	return nil
+}

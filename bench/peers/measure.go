@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"belfry/bench"
+	"belfry/bench/peers/peer"
+	"belfry/bench/peers/servers/socketio"
+)
+
+// measure does all of it. Every round begins with another server, so that
+// what drifts drifts for all. What there is of the report is returned with an
+// error too.
+func measure(ctx context.Context, o *options, p *progress) (*report, error) {
+	r := &report{Command: strings.Join(os.Args, " "), Machine: bench.Machine(), Began: time.Now().UTC(),
+		Connections: o.connections, size: o.size, broadcasts: o.broadcasts, concurrency: o.concurrency, settle: o.settle}
+	var err error
+	if r.LoadBefore, err = bench.Load(); err != nil {
+		return nil, err
+	}
+	lineup, err := contenders(ctx, o, r)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range lineup {
+		r.Servers = append(r.Servers, &result{Name: c.name, About: c.about})
+	}
+	p.begin(o.rounds * len(lineup))
+	defer p.end()
+	defer func() { r.Took = time.Since(r.Began).Seconds() }()
+	for i := range o.rounds {
+		for j := range lineup {
+			at := (i + j) % len(lineup)
+			c := lineup[at]
+			p.step("%s, round %d of %d", c.name, i+1, o.rounds)
+			round, err := measureRound(ctx, o, c, func(what string) { p.note("%s, round %d of %d: %s", c.name, i+1, o.rounds, what) })
+			if err != nil {
+				return r, fmt.Errorf("%s, round %d: %w", c.name, i+1, err)
+			}
+			if round.Problem != "" {
+				p.say("%s, round %d: %s", c.name, i+1, round.Problem)
+			}
+			r.Servers[at].Rounds = append(r.Servers[at].Rounds, round)
+		}
+		r.Rounds = i + 1
+	}
+	return r, nil
+}
+
+// contenders are the servers of the table, in its order; those that this
+// machine cannot run are noted in r.
+func contenders(ctx context.Context, o *options, r *report) ([]contender, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	lineup := []contender{fromDefinition(peer.ForBelfry(o.shards), o.belfry), floorContender(o.shards)}
+	for _, name := range peer.Libraries() {
+		if o.measures(name) {
+			lineup = append(lineup, fromDefinition(peer.ForLibrary(name), self))
+		}
+	}
+	if o.measures(peer.SocketIO) {
+		command, err := socketio.Install(ctx, o.cache)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, socketio.ErrNoNode):
+			r.Skipped = append(r.Skipped, peer.SocketIO+": "+err.Error())
+		case err != nil:
+			return nil, err
+		default:
+			lineup = append(lineup, fromDefinition(peer.ForSocketIO(command), ""))
+		}
+	}
+	for _, name := range names(o.external) {
+		d := o.external[name]
+		needs := strings.Contains(strings.Join(d.Command, " "), "{binary}")
+		switch program := o.programs[name]; {
+		case !o.measures(name):
+		case program != "" || !needs:
+			lineup = append(lineup, fromDefinition(d, program))
+		default:
+			r.Skipped = append(r.Skipped, fmt.Sprintf("%s: its program is not given (--with %s=PROGRAM)", name, name))
+		}
+	}
+	return lineup, nil
+}

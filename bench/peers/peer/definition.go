@@ -1,0 +1,148 @@
+// Package peer says how a WebSocket server is started, talked to and published
+// through: the servers of this module, and any other by a definition in YAML.
+package peer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"belfry/bench"
+)
+
+// Definition describes a server. In Command, Files, Ready, API and NATS stand
+// {binary} for the program that was given for it, {listen} and {api} for
+// IPv4 addresses with a free port each, {listen_port} and {api_port} for the
+// ports alone, and {dir} for an empty folder of its own.
+type Definition struct {
+	Name    string            `json:"name"`    // in tables and in --only
+	About   string            `json:"about"`   // a line under the table
+	Command []string          `json:"command"` // the program and its arguments; it stays in the foreground and ends by SIGTERM
+	Env     []string          `json:"env"`     // NAME=VALUE, more of its environment
+	Files   map[string]string `json:"files"`   // to write into {dir} before it starts
+	// Ready is a URL that answers 200 when it is ready. "" waits until it
+	// accepts connections at {listen}.
+	Ready string `json:"ready"`
+	// Listen and API are addresses that the server has fixed. "" chooses.
+	Listen string `json:"listen"`
+	API    string `json:"api"`
+
+	// Wire is how connections are made; {uid} and {n} are as in bench.Template.
+	Wire bench.Wire `json:"wire"`
+
+	All  *Request `json:"all"`  // publishes to everybody; nil is the floor
+	User *Request `json:"user"` // publishes to a user's connections; nil leaves pushes out
+}
+
+// Request is one publication: an HTTP POST, or a NATS message if Subject is
+// given. The texts are bench.Templates of {uid} and {payload}.
+type Request struct {
+	Path    string   `json:"path"`
+	Headers []string `json:"headers"` // whole lines, "Name: value"
+	Body    string   `json:"body"`    // "" is the payload alone
+	Subject string   `json:"subject"`
+	// Delivered is a part of the answer's body that says that it was taken,
+	// for servers that report errors with a 200. "" asks for any 2xx.
+	Delivered string `json:"delivered"`
+}
+
+// Parse reads a definition and checks it.
+func Parse(text []byte) (*Definition, error) {
+	// By way of JSON: the field names of bench.Wire are its JSON ones.
+	var tree map[string]any
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		return nil, fmt.Errorf("definition: %w", err)
+	}
+	asJSON, err := json.Marshal(tree)
+	if err != nil {
+		return nil, fmt.Errorf("definition: %w", err)
+	}
+	var d Definition
+	dec := json.NewDecoder(bytes.NewReader(asJSON))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&d); err != nil {
+		return nil, fmt.Errorf("definition: %w", err)
+	}
+	return &d, d.Check()
+}
+
+// Check returns what is wrong with the definition, naming the field.
+func (d *Definition) Check() error {
+	fail := func(field, format string, args ...any) error {
+		return fmt.Errorf("definition of %q: %s: %s", d.Name, field, fmt.Sprintf(format, args...))
+	}
+	if d.Name == "" || strings.ContainsAny(d.Name, ", \t\n|=") {
+		return fail("name", "needed, without spaces, commas, bars and equal signs")
+	}
+	if len(d.Command) == 0 {
+		return fail("command", "empty")
+	}
+	for field, s := range map[string]string{"listen": d.Listen, "api": d.API} {
+		if s == "" {
+			continue
+		}
+		if a, err := netip.ParseAddrPort(s); err != nil || !a.Addr().Is4() {
+			return fail(field, "%q is no IPv4 address with a port", s)
+		}
+	}
+	w := &d.Wire
+	if !strings.HasPrefix(w.Path, "/") {
+		return fail("wire.path", "%q does not begin with /", w.Path)
+	}
+	if !w.Wrapped && (w.Ready != "" || len(w.Answers) > 0) {
+		return fail("wire.wrapped", "needed for ready and answers")
+	}
+	if w.Users != 0 || w.Topics != 0 {
+		return fail("wire.users, wire.topics", "are for the measurement to set")
+	}
+	if d.All == nil {
+		return fail("all", "needed")
+	}
+	for field, r := range map[string]*Request{"all": d.All, "user": d.User} {
+		if r == nil {
+			continue
+		}
+		if (r.Path == "") == (r.Subject == "") {
+			return fail(field, "one of path and subject is needed")
+		}
+		if r.Body != "" && !strings.Contains(r.Body, "{payload}") {
+			return fail(field+".body", "does not contain {payload}")
+		}
+	}
+	if r := d.User; r != nil && !strings.Contains(r.Path+r.Subject+r.Body, "{uid}") {
+		return fail("user", "does not name the user: {uid}")
+	}
+	return nil
+}
+
+// Places fill in a definition.
+type Places struct {
+	Binary      string
+	Listen, API netip.AddrPort
+	Dir         string
+}
+
+// Render returns a copy with its places filled in.
+func (d *Definition) Render(p Places) (*Definition, error) {
+	replace := strings.NewReplacer("{binary}", p.Binary, "{dir}", p.Dir,
+		"{listen}", p.Listen.String(), "{listen_port}", fmt.Sprint(p.Listen.Port()),
+		"{api}", p.API.String(), "{api_port}", fmt.Sprint(p.API.Port())).Replace
+	if p.Binary == "" && strings.Contains(strings.Join(d.Command, " "), "{binary}") {
+		return nil, errors.New("command: no program was given for {binary}")
+	}
+	r := *d
+	r.Command, r.Files = make([]string, len(d.Command)), make(map[string]string, len(d.Files))
+	for i, s := range d.Command {
+		r.Command[i] = replace(s)
+	}
+	for name, text := range d.Files {
+		r.Files[name] = replace(text)
+	}
+	r.Ready, r.Listen, r.API = replace(d.Ready), p.Listen.String(), p.API.String()
+	return &r, nil
+}

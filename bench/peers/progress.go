@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/sys/unix"
+)
+
+// progress tells a person what is being done: a bar on a terminal, a line a
+// step elsewhere. It is used by one goroutine.
+type progress struct {
+	out         io.Writer
+	start       time.Time
+	bars        *mpb.Progress // nil without a terminal
+	bar         *mpb.Bar
+	doing       atomic.Pointer[string]
+	done, total int
+}
+
+func newProgress(f *os.File) *progress {
+	p := &progress{out: f, start: time.Now()}
+	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
+		p.bars = mpb.New(mpb.WithOutput(f), mpb.WithWidth(40))
+	}
+	return p
+}
+
+// begin says how many steps there will be.
+func (p *progress) begin(steps int) {
+	p.total = steps
+	p.note("starting")
+	if p.bars != nil {
+		p.bar = p.bars.AddBar(int64(steps),
+			mpb.PrependDecorators(decor.Elapsed(decor.ET_STYLE_MMSS, decor.WC{W: 6})),
+			mpb.AppendDecorators(decor.AverageETA(decor.ET_STYLE_MMSS, decor.WC{W: 6}),
+				decor.Any(func(decor.Statistics) string { return "  " + *p.doing.Load() })))
+	}
+}
+
+// step says that the next step begins.
+func (p *progress) step(format string, args ...any) {
+	p.note(format, args...)
+	if p.bar != nil {
+		p.bar.SetCurrent(int64(p.done)) // the steps before this one
+	} else {
+		fmt.Fprintf(p.out, "%4.0fs %2d/%d  %s\n", time.Since(p.start).Seconds(), p.done+1, p.total, *p.doing.Load())
+	}
+	p.done++
+}
+
+// note says more about the step that is under way.
+func (p *progress) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	p.doing.Store(&text)
+}
+
+// say prints a line above the bar.
+func (p *progress) say(format string, args ...any) {
+	out := p.out
+	if p.bars != nil {
+		out = p.bars
+	}
+	fmt.Fprintf(out, format+"\n", args...)
+}
+
+// end leaves the terminal clean for the table.
+func (p *progress) end() {
+	if p.bar != nil {
+		p.bar.Abort(true)
+		p.bars.Wait()
+	}
+}

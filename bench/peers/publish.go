@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"belfry/bench"
+	"belfry/bench/peers/peer"
+)
+
+// publisher sends to everybody, from one goroutine.
+type publisher interface {
+	// broadcast sends message seq and returns the stamp in it, taken just
+	// before.
+	broadcast(ctx context.Context, seq uint32, size int) (stamp int64, err error)
+	close()
+}
+
+// newPublisher connects to a server by its definition, rendered.
+func newPublisher(d *peer.Definition) (publisher, error) {
+	if d.All.Subject != "" {
+		conn, err := nats.Connect("nats://"+d.API, nats.NoReconnect())
+		if err != nil {
+			return nil, fmt.Errorf("publishing over NATS: %w", err)
+		}
+		return &natsPublisher{conn: conn, subject: d.All.Subject, clock: bench.NewClock()}, nil
+	}
+	conn, err := dialHTTP(d.API, d.All)
+	if err != nil {
+		return nil, err
+	}
+	return &httpPublisher{conn}, nil
+}
+
+type httpPublisher struct{ conn *httpConn }
+
+func (p *httpPublisher) broadcast(ctx context.Context, seq uint32, size int) (int64, error) {
+	return p.conn.push(ctx, bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
+}
+
+func (p *httpPublisher) close() { p.conn.close() }
+
+type natsPublisher struct {
+	conn    *nats.Conn
+	subject string
+	clock   bench.Clock
+	payload []byte // scratch
+}
+
+func (p *natsPublisher) broadcast(_ context.Context, seq uint32, size int) (int64, error) {
+	stamp := p.clock.Now()
+	p.payload = bench.AppendPayload(p.payload[:0], bench.Broadcast, seq, stamp, size)
+	if err := p.conn.Publish(p.subject, p.payload); err != nil {
+		return 0, err
+	}
+	return stamp, p.conn.Flush()
+}
+
+func (p *natsPublisher) close() { p.conn.Close() }
+
+// floorPublisher drives the floor through the control protocol.
+type floorPublisher struct {
+	proc    *bench.Process
+	clock   bench.Clock
+	threads int // that write
+}
+
+func (p *floorPublisher) broadcast(ctx context.Context, seq uint32, size int) (int64, error) {
+	stamp := p.clock.Now()
+	r, err := p.proc.Call(ctx, bench.Command{Op: bench.OpSend, Send: &bench.Send{Seq: seq, Size: size, Threads: p.threads}})
+	if err == nil && r.Sent.Failed > 0 {
+		err = fmt.Errorf("%d of %d writes failed", r.Sent.Failed, r.Sent.Failed+r.Sent.Written)
+	}
+	return stamp, err
+}
+
+func (p *floorPublisher) close() {}

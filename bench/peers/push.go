@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"belfry/bench"
+)
+
+// perUser is how many connections a user has, as in the published figure.
+const perUser = 10
+
+// pushes is what came of pushing to users in a closed loop.
+type pushes struct {
+	PerSecond float64         `json:"per_second"` // from the first request to the last receipt
+	Pushed    int             `json:"pushed"`
+	Refused   int             `json:"refused"` // answered with 503 and repeated
+	Latency   bench.Quantiles `json:"latency_ns"`
+}
+
+// pusher is one connection that pushes to its own share of the users, so that
+// every user's messages have an order.
+type pusher struct {
+	conn  *httpConn
+	users []uint32
+	seqs  []uint32
+	done  int
+}
+
+// measurePushes keeps o.concurrency requests under way for o.push, each to one
+// user after the other, and checks that everything arrived once at every
+// connection of its user.
+func measurePushes(ctx context.Context, o *options, p *bench.Pool, t *target) (*pushes, error) {
+	users := o.connections / perUser
+	pushers := make([]*pusher, min(o.concurrency, users))
+	for i := range pushers {
+		conn, err := dialHTTP(t.def.API, t.def.User)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.close()
+		w := &pusher{conn: conn}
+		for u := i; u < users; u += len(pushers) {
+			w.users = append(w.users, uint32(u))
+		}
+		w.seqs = make([]uint32, len(w.users))
+		pushers[i] = w
+	}
+	if err := p.Mark(ctx); err != nil {
+		return nil, err
+	}
+	began := bench.NewClock().Now()
+	if err := pushAll(ctx, o, pushers); err != nil {
+		return nil, err
+	}
+	r := new(pushes)
+	for _, w := range pushers {
+		r.Pushed += w.done
+		r.Refused += w.conn.refused
+	}
+	st, err := arrival(ctx, p, uint64(r.Pushed*perUser))
+	if err != nil {
+		return nil, err
+	}
+	r.PerSecond = float64(r.Pushed) / time.Duration(st.LastDirect-began).Seconds()
+	r.Latency = st.Directs.Quantiles()
+	return r, p.Verify(ctx)
+}
+
+func pushAll(ctx context.Context, o *options, pushers []*pusher) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	end := time.Now().Add(o.push)
+	var wg sync.WaitGroup
+	for _, w := range pushers {
+		wg.Go(func() {
+			if err := w.run(ctx, end, o.size); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func (w *pusher) run(ctx context.Context, end time.Time, size int) error {
+	for time.Now().Before(end) {
+		i := w.done % len(w.users)
+		w.seqs[i]++
+		if _, err := w.conn.push(ctx, bench.Message{Stream: bench.Direct, User: w.users[i], Seq: w.seqs[i]}, size); err != nil {
+			return err
+		}
+		w.done++
+	}
+	return nil
+}
+
+// arrival waits until so many direct messages have arrived.
+func arrival(ctx context.Context, p *bench.Pool, want uint64) (bench.Stats, error) {
+	const patience = 15 * time.Second
+	for deadline := time.Now().Add(patience); ; {
+		st, err := p.Stats(ctx)
+		switch {
+		case err != nil || st.Direct.Received >= want:
+			return st, err
+		case time.Now().After(deadline):
+			return st, errors.Join(fmt.Errorf("%d of %d messages to users arrived within %v of the last push", st.Direct.Received, want, patience), st.Faults())
+		}
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return st, err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

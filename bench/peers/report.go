@@ -1,0 +1,213 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"belfry/bench"
+	"belfry/bench/peers/peer"
+	"belfry/bench/plot"
+)
+
+// report is everything that was measured.
+type report struct {
+	Machine     string    `json:"machine"`
+	Command     string    `json:"command"`
+	Began       time.Time `json:"began"`
+	Took        float64   `json:"took_seconds"`
+	LoadBefore  float64   `json:"load_before"`
+	Connections int       `json:"connections"`
+	Rounds      int       `json:"rounds"`
+	Servers     []*result `json:"servers"`
+	Skipped     []string  `json:"skipped,omitempty"` // and why
+
+	size, broadcasts, concurrency int
+	settle                        time.Duration
+}
+
+// result is one server of the table.
+type result struct {
+	Name   string  `json:"name"`
+	About  string  `json:"about,omitempty"`
+	Median round   `json:"median"` // of each figure over the rounds that have it
+	Rounds []round `json:"rounds"`
+}
+
+// column is one figure of the table.
+type column struct {
+	head, unit string
+	format     string
+	of         func(*round) float64
+}
+
+func columns() []column {
+	return []column{
+		{"idle RSS", "B/connection", "%.0f", func(r *round) float64 { return r.RSS }},
+		{"slab", "B/connection", "%.0f", func(r *round) float64 { return r.Slab }},
+		{"connects", "1/s", "%.0f", func(r *round) float64 { return r.Connects }},
+		{"fan-out", "µs/connection", "%.2f", func(r *round) float64 { return r.Wall }},
+		{"p99 receipt", "ms", "%.1f", func(r *round) float64 { return r.P99 }},
+		{"server CPU", "µs/delivery", "%.2f", func(r *round) float64 { return r.CPU }},
+		{"pushes", "1/s", "%.0f", func(r *round) float64 {
+			if r.Push == nil {
+				return 0
+			}
+			return r.Push.PerSecond
+		}},
+		{"p99 push", "ms", "%.0f", func(r *round) float64 {
+			if r.Push == nil {
+				return 0
+			}
+			return float64(r.Push.Latency.P99) / 1e6
+		}},
+	}
+}
+
+// fill computes the medians.
+func (r *report) fill() {
+	for _, s := range r.Servers {
+		of := func(value func(*round) float64) float64 {
+			var values []float64
+			for i := range s.Rounds {
+				if v := value(&s.Rounds[i]); v != 0 {
+					values = append(values, v)
+				}
+			}
+			return bench.Median(values)
+		}
+		c := columns()
+		m := &s.Median
+		m.RSS, m.Slab, m.Connects, m.Wall, m.P99, m.CPU = of(c[0].of), of(c[1].of), of(c[2].of), of(c[3].of), of(c[4].of), of(c[5].of)
+		m.BaseRSS = int64(of(func(r *round) float64 { return float64(r.BaseRSS) }))
+		if perSecond := of(c[6].of); perSecond > 0 {
+			m.Push = &pushes{PerSecond: perSecond, Latency: bench.Quantiles{P99: int64(of(c[7].of) * 1e6)}}
+		}
+	}
+}
+
+func (r *report) writeJSON(w io.Writer) error {
+	p, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		_, err = w.Write(append(p, '\n'))
+	}
+	return err
+}
+
+// writeTable prints figures and their ratios as Markdown tables.
+func (r *report) writeTable(w io.Writer) error {
+	var b strings.Builder
+	heads := []string{"server"}
+	for _, c := range columns() {
+		heads = append(heads, c.head+", "+c.unit)
+	}
+	writeCells(&b, append([][]string{heads}, r.cells(nil)...))
+	if belfry := r.find(peer.Belfry); belfry != nil && len(r.Servers) > 1 {
+		heads = []string{"÷ belfry"}
+		for _, c := range columns() {
+			heads = append(heads, c.head)
+		}
+		b.WriteString("\n")
+		writeCells(&b, append([][]string{heads}, r.cells(&belfry.Median)...))
+	}
+	fmt.Fprintf(&b, "\n%d connections, %d of them a user; medians of %d rounds in fresh processes. Idle RSS and slab (both ends) are slopes from a third of the connections, %v after the last; "+
+		"fan-out is one message of %d B to all, publish → last receipt, median of %d a round; pushes are a closed loop of %d requests.\n",
+		r.Connections, perUser, r.Rounds, r.settle, r.size, r.broadcasts, r.concurrency)
+	for _, s := range r.Servers {
+		fmt.Fprintf(&b, "- %s: %s\n", s.Name, s.About)
+		for i, round := range s.Rounds {
+			if round.Problem != "" {
+				fmt.Fprintf(&b, "  - round %d: %s\n", i+1, round.Problem)
+			}
+		}
+	}
+	for _, s := range r.Skipped {
+		fmt.Fprintf(&b, "- skipped: %s\n", s)
+	}
+	fmt.Fprintf(&b, "\n%s\n%s\n%s, %.0f s, load average before %.2f\n", r.Machine, r.Command, r.Began.Format(time.RFC3339), r.Took, r.LoadBefore)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *report) find(name string) *result {
+	for _, s := range r.Servers {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// cells are a line a server: its figures, or their ratios to those of over.
+func (r *report) cells(over *round) [][]string {
+	var lines [][]string
+	for _, s := range r.Servers {
+		line := []string{s.Name}
+		for _, c := range columns() {
+			v, format := c.of(&s.Median), c.format
+			if over != nil {
+				v, format = v/c.of(over), "%.2f"
+			}
+			if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
+				line = append(line, "–")
+				continue
+			}
+			line = append(line, fmt.Sprintf(format, v))
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// writeCells writes a Markdown table that is also legible as text; the first
+// column is text, the others are numbers.
+func writeCells(b *strings.Builder, lines [][]string) {
+	width := make([]int, len(lines[0]))
+	for _, line := range lines {
+		for i, cell := range line {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for n, line := range lines {
+		for i, cell := range line {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if i == 0 {
+				b.WriteString("| " + cell + pad + " ")
+			} else {
+				b.WriteString("| " + pad + cell + " ")
+			}
+		}
+		b.WriteString("|\n")
+		if n > 0 {
+			continue
+		}
+		for i, w := range width {
+			if i == 0 {
+				b.WriteString("|" + strings.Repeat("-", w+2))
+			} else {
+				b.WriteString("|" + strings.Repeat("-", w+1) + ":")
+			}
+		}
+		b.WriteString("|\n")
+	}
+}
+
+// chart shows each server as a point: what an idle connection costs in memory
+// and what a delivery costs in time.
+func (r *report) chart() *plot.Chart {
+	c := &plot.Chart{
+		Title: fmt.Sprintf("One message to %d connections against the memory of an idle one", r.Connections),
+		X:     "server RSS, bytes per idle connection", Y: "fan-out, µs per connection", LogX: true, Zero: true,
+	}
+	for _, s := range r.Servers {
+		if m := s.Median; m.Wall > 0 {
+			c.Series = append(c.Series, plot.Series{Name: s.Name, Dots: true, Bare: true,
+				X: []float64{max(m.RSS, 1)}, Y: []float64{m.Wall}}) // the floor has next to nothing
+		}
+	}
+	return c
+}

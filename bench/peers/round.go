@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"belfry/bench"
+)
+
+// warmups are broadcasts before those that count.
+const warmups = 2
+
+// round is what one server did in fresh processes. What could not be measured
+// is 0.
+type round struct {
+	RSS      float64 `json:"rss"`      // of the server, bytes an idle connection: the slope, so that the program itself cancels out
+	Slab     float64 `json:"slab"`     // of the kernel, bytes a connection, both ends
+	BaseRSS  int64   `json:"base_rss"` // of the server with a third of the connections
+	Connects float64 `json:"connects_per_second"`
+	Wall     float64 `json:"wall_us"` // publish → last receipt, median, µs a connection
+	P99      float64 `json:"p99_ms"`  // publish → receipt of a connection, ms
+	CPU      float64 `json:"cpu_us"`  // of the server, µs a delivery
+	Push     *pushes `json:"push,omitempty"`
+	Problem  string  `json:"problem,omitempty"` // what ended the round early
+}
+
+// measureRound does one round. What goes wrong is in the result, but for the
+// end of ctx.
+func measureRound(ctx context.Context, o *options, c contender, note func(string)) (r round, err error) {
+	if err := r.measure(ctx, o, c, note); err != nil {
+		if ctx.Err() != nil {
+			return r, context.Cause(ctx)
+		}
+		r.Problem = err.Error()
+	}
+	return r, nil
+}
+
+func (r *round) measure(ctx context.Context, o *options, c contender, note func(string)) error {
+	note("starting")
+	t, err := c.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.stop()
+	wire := c.wire
+	wire.Users = o.connections / perUser
+	p, err := bench.StartPool(ctx, bench.PoolOptions{
+		Connections: o.connections, Targets: []netip.AddrPort{t.listen}, Processes: o.clients, Wire: wire,
+	})
+	if err != nil {
+		return err
+	}
+	defer p.Stop()
+	note("connecting")
+	if err := r.connect(ctx, o, p, t); err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	note("fan-out")
+	if err := r.fanout(ctx, o, p, t); err != nil {
+		return fmt.Errorf("fan-out: %w", err)
+	}
+	if c.pushes && o.push > 0 {
+		note("pushes to users")
+		if r.Push, err = measurePushes(ctx, o, p, t); err != nil {
+			r.Push = nil
+			return fmt.Errorf("pushes: %w", err)
+		}
+	}
+	return nil
+}
+
+// reading is the memory at one number of connections.
+type reading struct {
+	bench.Memory
+	slab int64
+}
+
+// connect makes all connections in two steps and takes the memory between.
+func (r *round) connect(ctx context.Context, o *options, p *bench.Pool, t *target) error {
+	base := o.connections / 3
+	var took time.Duration
+	var readings [2]reading
+	for i, step := range [][2]int{{0, base}, {base, o.connections}} {
+		c, err := p.Connect(ctx, step[0], step[1])
+		if err = errors.Join(err, c.Err()); err != nil {
+			return err
+		}
+		took += c.Took
+		if err := sleep(ctx, o.settle); err != nil {
+			return err
+		}
+		if readings[i].Memory, err = bench.ReadMemory(t.proc.PID()); err != nil {
+			return err
+		}
+		if readings[i].slab, err = bench.ReadSlab(); err != nil {
+			return err
+		}
+	}
+	span := float64(o.connections - base)
+	r.RSS = float64(readings[1].RSS-readings[0].RSS) / span
+	r.Slab = float64(readings[1].slab-readings[0].slab) / span
+	r.BaseRSS = readings[0].RSS
+	r.Connects = float64(o.connections) / took.Seconds()
+	return p.Verify(ctx)
+}
+
+// fanout sends broadcasts one after the other and then lets the server finish
+// before its CPU is read, so that nothing it did for them is left out.
+func (r *round) fanout(ctx context.Context, o *options, p *bench.Pool, t *target) error {
+	publish := func(ctx context.Context, seq uint32) (int64, error) { return t.all.broadcast(ctx, seq, o.size) }
+	for range warmups {
+		if _, err := p.Broadcast(ctx, publish); err != nil {
+			return err
+		}
+	}
+	if err := p.Mark(ctx); err != nil {
+		return err
+	}
+	before, err := settledCPU(ctx, t.proc.PID())
+	if err != nil {
+		return err
+	}
+	walls := make([]float64, o.broadcasts)
+	for i := range walls {
+		took, err := p.Broadcast(ctx, publish)
+		if err != nil {
+			return err
+		}
+		walls[i] = float64(took.Nanoseconds()) / 1e3 / float64(o.connections)
+	}
+	after, err := settledCPU(ctx, t.proc.PID())
+	if err != nil {
+		return err
+	}
+	st, err := p.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	r.Wall = bench.Median(walls)
+	r.P99 = float64(st.Broadcasts.At(99)) / 1e6
+	r.CPU = float64((after - before).Nanoseconds()) / 1e3 / float64(o.broadcasts*o.connections)
+	return p.Verify(ctx)
+}
+
+// settledCPU reads the CPU time of a process once it is at rest: two readings
+// 10 ms apart that differ by less than 2 % of that. Runtimes that never rest
+// are read after a second.
+func settledCPU(ctx context.Context, pid int) (time.Duration, error) {
+	const pause, idle = 10 * time.Millisecond, 200 * time.Microsecond
+	last := time.Duration(-time.Hour)
+	for range 100 {
+		now, err := bench.ProcessCPU(pid)
+		if err != nil || now-last < idle {
+			return now, err
+		}
+		last = now
+		if err := sleep(ctx, pause); err != nil {
+			return 0, err
+		}
+	}
+	return last, nil
+}
