@@ -106,6 +106,7 @@ type HTTP struct {
 	Rejected           map[string]uint64    `metric:"belfry_http_rejected_total" type:"counter" label:"cause" help:"Requests refused, by cause."`
 	BatchLines         uint64               `metric:"belfry_http_batch_lines_total" type:"counter" help:"Lines of batches accepted."`
 	BatchLinesRejected map[string]uint64    `metric:"belfry_http_batch_lines_rejected_total" type:"counter" label:"cause" help:"Lines of batches refused, by cause."`
+	Paced              uint64               `metric:"belfry_http_paced_total" type:"counter" help:"Pushes that waited because a shard was behind (api.push_wait)."`
 	PayloadBytes       uint64               `metric:"belfry_http_payload_bytes_total" type:"counter" help:"Payload bytes accepted."`
 	InFlight           uint64               `metric:"belfry_http_requests_in_flight" type:"gauge" help:"Requests under /v1/ being served."`
 	Connections        uint64               `metric:"belfry_http_connections" type:"gauge" help:"Open connections to the API."`

@@ -1,8 +1,10 @@
 package poller
 
 import (
+	"context"
 	"runtime"
 	"sync/atomic"
+	"time"
 )
 
 // Lane is one of the queues into a shard. They are apart so that a flood of
@@ -45,8 +47,9 @@ type mailbox struct {
 	lanes [laneCount]struct {
 		ring  *ring
 		size  int64
-		taken atomic.Int64  // places in use: reserved, queued or held by the handler
-		full  atomic.Uint64 // refusals
+		taken atomic.Int64                  // places in use: reserved, queued or held by the handler
+		full  atomic.Uint64                 // refusals
+		gate  atomic.Pointer[chan struct{}] // closed when the lane is no longer crowded; nil: nobody waits
 	}
 	awake  atomic.Bool // the eventfd is readable or about to be looked at
 	closed atomic.Bool
@@ -76,6 +79,24 @@ func (b *mailbox) reserve(lane Lane) bool {
 	return true
 }
 
+// crowdShare is the part of a lane's places in use from which it is crowded.
+const crowdShare = 16
+
+func (b *mailbox) crowded(lane Lane) bool {
+	l := &b.lanes[lane]
+	return l.taken.Load() > l.size/crowdShare && !b.closed.Load()
+}
+
+// thin wakes whoever waits for a lane that is no longer crowded.
+func (b *mailbox) thin(lane Lane) {
+	if b.lanes[lane].gate.Load() == nil || b.crowded(lane) {
+		return
+	}
+	if gate := b.lanes[lane].gate.Swap(nil); gate != nil {
+		close(*gate)
+	}
+}
+
 func (b *mailbox) release(lane Lane, n int) { b.lanes[lane].taken.Add(-int64(n)) }
 
 // put queues m for which a place was reserved. The ring has at least as many
@@ -103,6 +124,9 @@ func (b *mailbox) wake() {
 // any more: as soon as that is closed its number may be a stranger's file.
 func (b *mailbox) close() {
 	b.closed.Store(true)
+	for _, lane := range Lanes() {
+		b.thin(lane)
+	}
 	for b.waking.Load() > 0 {
 		runtime.Gosched()
 	}
@@ -112,6 +136,35 @@ func (b *mailbox) close() {
 // back by Release. It returns false, and counts it, if the lane is full, and
 // false after the loop was closed. Any goroutine.
 func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
+
+// Uncrowded waits while more than a sixteenth of a lane's places are in use,
+// but no longer than told or until ctx is done, and returns whether it had to. Whoever can
+// wait does so here before Reserve: a lane that is full refuses. Any goroutine
+// but a shard's.
+func (s *Shard) Uncrowded(ctx context.Context, lane Lane, wait time.Duration) (waited bool) {
+	if !s.box.crowded(lane) {
+		return false
+	}
+	l := &s.box.lanes[lane]
+	gate := l.gate.Load()
+	for gate == nil {
+		fresh := make(chan struct{})
+		l.gate.CompareAndSwap(nil, &fresh)
+		gate = l.gate.Load()
+	}
+	if !s.box.crowded(lane) { // the shard may have looked before there was a gate
+		s.box.thin(lane)
+		return false
+	}
+	late := time.NewTimer(wait)
+	defer late.Stop()
+	select {
+	case <-*gate:
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return true
+}
 
 // Put queues m in a place that Reserve has taken. Any goroutine; it does not
 // block.

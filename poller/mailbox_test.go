@@ -205,3 +205,46 @@ func TestPostWhileClosing(t *testing.T) {
 		wg.Wait()
 	}
 }
+
+// Whoever can wait is held while a lane is crowded, and let go when it is not,
+// when his time is over, and when the loop ends.
+func TestUncrowded(t *testing.T) {
+	const size = 160
+	r := newRig(t, Options{Shards: 1, Mailbox: size}, func(h *echoHandler) { h.mail = runMail })
+	s := r.Shard(0)
+	ctx := context.Background()
+	if s.Uncrowded(ctx, LaneSingle, time.Hour) {
+		t.Error("waited for an empty lane")
+	}
+	begun, hold := make(chan struct{}), make(chan struct{})
+	s.Post(LaneControl, Mail{Ptr: func(*Shard) { close(begun); <-hold }})
+	<-begun
+	for range size/crowdShare + 1 {
+		s.Post(LaneSingle, Mail{Ptr: func(*Shard) {}})
+	}
+	if !s.Uncrowded(ctx, LaneSingle, time.Millisecond) {
+		t.Error("did not wait for a crowded lane")
+	}
+	if gone, cancel := context.WithCancel(ctx); true {
+		cancel()
+		s.Uncrowded(gone, LaneSingle, time.Hour)
+	}
+	waited := make(chan bool)
+	for range 3 {
+		go func() { waited <- s.Uncrowded(ctx, LaneSingle, time.Hour) }()
+	}
+	eventually(t, "somebody waits", func() bool { return s.box.lanes[LaneSingle].gate.Load() != nil })
+	select {
+	case <-waited:
+		t.Error("let go while the lane was crowded")
+	default:
+	}
+	close(hold)
+	for range 3 {
+		select {
+		case <-waited:
+		case <-time.After(10 * time.Second):
+			t.Fatal("not let go when the lane was empty")
+		}
+	}
+}

@@ -354,6 +354,7 @@ func (s *Shard) drainMail() {
 				break
 			}
 		}
+		s.box.thin(lane)
 	}
 }
 

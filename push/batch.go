@@ -109,7 +109,7 @@ func (s *Server) publishItem(line []byte) (m *session.Message, p *problem) {
 		return nil, p
 	}
 	it.m.Received = time.Now()
-	if err := s.opt.Publisher.Publish(&it.m); err != nil {
+	if err := s.publish(s.stop, &it.m); err != nil {
 		return nil, s.publishProblem(err, it.data)
 	}
 	return &it.m, nil

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -29,6 +30,11 @@ const DefaultAddress = "127.0.0.1:8081"
 // of everything else is a safe default.
 type Options struct {
 	Publisher Publisher
+
+	// Pace, if set, waits for no longer than told while what a push is meant
+	// for is behind, and returns whether it had to: whoever pushes faster than
+	// can be delivered is slowed down before he is refused.
+	Pace func(ctx context.Context, to session.Target, wait time.Duration) (waited bool)
 
 	// Address is the host:port of the API. Without Keys it must be a
 	// loopback address (see CheckAddress).
@@ -75,6 +81,7 @@ type Limits struct {
 	ReadTimeout       time.Duration // for the whole request, batches aside; 30 s; beyond: 408
 	WriteTimeout      time.Duration // for the answer, and for each write of a batch's; 30 s; beyond: closed
 	IdleTimeout       time.Duration // between requests of a connection; 2 min; beyond: closed
+	PushWait          time.Duration // of a push whose receivers are behind; 1 s; beyond: published, and refused if there is no room
 	BatchIdleTimeout  time.Duration // between two reads of a batch; 60 s; beyond: 408 as its last line
 	ShutdownTimeout   time.Duration // for requests under way when the server stops; 10 s; beyond: closed
 }
@@ -117,6 +124,7 @@ func (l Limits) withDefaults() (Limits, error) {
 		{"ReadTimeout", &l.ReadTimeout, 30 * time.Second},
 		{"WriteTimeout", &l.WriteTimeout, 30 * time.Second},
 		{"IdleTimeout", &l.IdleTimeout, 2 * time.Minute},
+		{"PushWait", &l.PushWait, time.Second},
 		{"BatchIdleTimeout", &l.BatchIdleTimeout, time.Minute},
 		{"ShutdownTimeout", &l.ShutdownTimeout, 10 * time.Second},
 	}

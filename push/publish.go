@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,7 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 				detail: "not valid UTF-8; allowed is UTF-8, or any bytes with Content-Type: application/octet-stream"}
 		}
 		if p == nil {
-			if err := s.opt.Publisher.Publish(&o.Message); err != nil {
+			if err := s.publish(r.Context(), &o.Message); err != nil {
 				p = s.publishProblem(err, "body")
 			}
 		}
@@ -62,6 +63,13 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 		s.count.payloadBytes.Add(uint64(len(o.Payload)))
 		return accepted(w, o.ID)
 	}
+}
+
+func (s *Server) publish(ctx context.Context, m *session.Message) error {
+	if s.opt.Pace != nil && s.opt.Pace(ctx, m.Target, s.opt.PushWait) {
+		s.count.paced.Add(1)
+	}
+	return s.opt.Publisher.Publish(m)
 }
 
 // publishProblem tells a client about an error of the Publisher or of a check.

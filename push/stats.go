@@ -23,6 +23,7 @@ type Stats struct {
 	Lines              uint64         // lines of batches accepted
 	LinesRejected      []CauseCount   // lines of batches refused; every cause, zero or not
 	PayloadBytes       uint64         // payloads accepted, in bytes
+	Paced              uint64         // pushes that waited because their receivers were behind
 	InFlight           int            // requests under /v1/ right now; at most MaxRequests
 	Connections        int            // open connections, both addresses
 	ConnectionsRefused uint64         // beyond MaxConnections
@@ -38,6 +39,7 @@ type counters struct {
 	lines         atomic.Uint64
 	linesRejected [causeCount]atomic.Uint64
 	payloadBytes  atomic.Uint64
+	paced         atomic.Uint64
 	inFlight      atomic.Int64
 	connections   atomic.Int64
 	connsRefused  atomic.Uint64
@@ -58,6 +60,7 @@ func (c *counters) snapshot() Stats {
 	s := Stats{
 		Lines:              c.lines.Load(),
 		PayloadBytes:       c.payloadBytes.Load(),
+		Paced:              c.paced.Load(),
 		InFlight:           int(c.inFlight.Load()),
 		Connections:        int(c.connections.Load()),
 		ConnectionsRefused: c.connsRefused.Load(),

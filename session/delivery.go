@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"hash/fnv"
 	"slices"
 	"sync/atomic"
@@ -111,6 +112,28 @@ func (s *Server) Deliver(m *Message) error {
 		}
 	}
 	return s.post(poller.LaneSingle, m, func(i int) bool { return homes[i] })
+}
+
+// Pace waits while the shards that a message to users or sessions would go to
+// have more waiting than they should, for each no longer than told or until ctx
+// is done, and returns whether it had to. Called before Deliver it slows down whoever pushes
+// faster than the sockets can be written to, where Deliver alone refuses.
+func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration) (waited bool) {
+	for _, name := range t.Names {
+		home := -1
+		switch t.Scope {
+		case ScopeUsers:
+			home, _ = s.homeOf(name)
+		case ScopeSessions:
+			if n, ok := s.ours(name); ok {
+				home = int(n.shard)
+			}
+		}
+		if home >= 0 && s.shards[home].ps.Uncrowded(ctx, poller.LaneSingle, wait) {
+			waited = true
+		}
+	}
+	return waited
 }
 
 // ours returns what sid says if this node made it.

@@ -97,6 +97,7 @@ func httpValues(api push.Stats) metrics.HTTP {
 		BatchLines:         api.Lines,
 		BatchLinesRejected: map[string]uint64{},
 		PayloadBytes:       api.PayloadBytes,
+		Paced:              api.Paced,
 		InFlight:           uint64(api.InFlight),
 		Connections:        uint64(api.Connections),
 		ConnectionsRefused: api.ConnectionsRefused,

@@ -162,6 +162,7 @@ func (n *belfry) newAPI() (*push.Server, error) {
 	}
 	return push.New(push.Options{
 		Publisher:     n.bus,
+		Pace:          n.sessions.Pace,
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
 		Keys:          keys,
@@ -182,6 +183,7 @@ func (n *belfry) newAPI() (*push.Server, error) {
 			ReadTimeout:       c.API.ReadTimeout,
 			WriteTimeout:      c.API.WriteTimeout,
 			IdleTimeout:       c.API.IdleTimeout,
+			PushWait:          c.API.PushWait,
 			BatchIdleTimeout:  c.API.BatchIdleTimeout,
 			ShutdownTimeout:   deadlineSlack / 2, // the API goes last, and takes no pushes any more
 		},

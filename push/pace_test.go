@@ -1,0 +1,43 @@
+package push
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"belfry/session"
+)
+
+// A push waits where its receivers are behind, before it is published, and a
+// batch line by line.
+func TestPushesArePaced(t *testing.T) {
+	var asked []session.Target
+	behind := false
+	var rec *recorder
+	published := func() int { return len(rec.all()) }
+	var before []int
+	s, ts, r := start(t, Options{
+		Limits: Limits{PushWait: 7 * time.Second},
+		Pace: func(ctx context.Context, to session.Target, wait time.Duration) bool {
+			if wait != 7*time.Second || ctx.Err() != nil {
+				t.Errorf("wait %v, %v", wait, ctx.Err())
+			}
+			asked, before = append(asked, to), append(before, published())
+			return behind
+		},
+	})
+	rec = r
+	post(t, ts, "/v1/users/u1", "x")
+	behind = true
+	if a := post(t, ts, "/v1/users/u2", "x"); a.StatusCode != http.StatusAccepted {
+		t.Errorf("%d", a.StatusCode)
+	}
+	post(t, ts, "/v1/batch", `{"to":{"user":"u3"},"text":"x"}`+"\n"+`{"to":{"topic":"t"},"text":"x"}`+"\n")
+	if len(asked) != 4 || asked[2].Names[0] != "u3" || before[0] != 0 || before[1] != 1 || before[3] != 3 {
+		t.Errorf("asked for %v, after %v were published", asked, before)
+	}
+	if n := s.Stats().Paced; n != 3 {
+		t.Errorf("%d paced, want 3", n)
+	}
+}
