@@ -10,6 +10,9 @@ import (
 // bytes, so that the server has to keep what it sends soon.
 const slowBuffer = 4 << 10
 
+// readBuffer is what it gets back when it reads again.
+const readBuffer = 128 << 10
+
 // Slow makes a share of the open connections stop reading, spread evenly, and
 // returns how many there are. They answer no pings either. What the server
 // does to them is seen when Read is called.
@@ -46,6 +49,7 @@ func (c *Client) Read() (n int) {
 			c.end(uint32(i), "epoll_ctl: "+err.Error())
 			continue
 		}
+		_ = unix.SetsockoptInt(int(k.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, readBuffer) // else it only takes longer
 		k.watched = true
 		n++
 	}

@@ -38,7 +38,6 @@ type fake struct {
 	sessions map[string][]net.Conn
 	held     []byte // a frame that is late
 	posts    int
-	pings    bool
 }
 
 // startFake returns options that reach it.

@@ -39,7 +39,6 @@ type lane struct {
 	fd    int
 	user  int // of the request under way, or the next
 	stamp int64
-	sent  int64
 	retry int64 // when to offer the message again, 0 if it was not refused
 	in    []byte
 	out   []byte

@@ -153,9 +153,11 @@ func TestViolations(t *testing.T) {
 		{goPackage{ImportPath: "belfry/poller/ring", Imports: []string{"belfry/poller"}}, 0},
 		{goPackage{ImportPath: "belfry/bench/cmd/figures", Imports: []string{"belfry/bench", "github.com/gorilla/websocket"}}, 0},
 		{goPackage{ImportPath: "belfry/bench", Imports: []string{"belfry/session", "belfry/metrics"}}, 2},
+		{goPackage{ImportPath: "belfry/bench/load", Imports: []string{"belfry/bench", "belfry/bench/plot"}}, 0},
+		{goPackage{ImportPath: "belfry/bench/load", Imports: []string{"belfry/push"}, TestImports: []string{"belfry/session"}}, 2},
 		{goPackage{ImportPath: "belfry/config", Imports: []string{"belfry/session"}}, 1},
 		{goPackage{ImportPath: "belfry/host", Imports: []string{"belfry/config", "golang.org/x/sys/unix"}}, 1},
-		{goPackage{ImportPath: "belfry/cmd/belfry", Imports: []string{"belfry/session", "belfry/web"}}, 0},
+		{goPackage{ImportPath: "belfry/cmd/belfry", Imports: []string{"belfry/session", "belfry/web", "belfry/bench/load"}}, 0},
 		{goPackage{ImportPath: "belfry/util"}, 1},
 		{goPackage{ImportPath: "belfry"}, 1},
 	} {

@@ -1,0 +1,193 @@
+//go:build e2e
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"belfry/bench/load"
+)
+
+// benchBinary is the binary that BELFRY_BIN names, by default the one that
+// make build leaves.
+func benchBinary(t *testing.T) string {
+	t.Helper()
+	bin := os.Getenv("BELFRY_BIN")
+	if bin == "" {
+		bin = "../../bin/belfry"
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(bin); err != nil {
+		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
+	}
+	return bin
+}
+
+// startBenched starts a node and returns the flags that reach it, without and
+// with those for publishing.
+func startBenched(t *testing.T, bin string) (target, publish []string) {
+	t.Helper()
+	address := func() string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return l.Addr().String()
+	}
+	listen, api := address(), address()
+	cmd := exec.Command(bin, "serve", "--dev", "--listen", listen, "--api", api, "--log-level", "warn")
+	cmd.Env = append(os.Environ(), "BELFRY_SESSION_PING_INTERVAL=1s")
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-ended
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		resp, err := http.Get("http://" + api + "/readyz")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				break
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the node is not ready: %v", err)
+		}
+		select {
+		case <-ended:
+			t.Fatal("the node ended at once")
+		case <-time.After(20 * time.Millisecond): // before the next look
+		}
+	}
+	_, port, _ := net.SplitHostPort(listen)
+	target = []string{"--ports", port, "--server-pid", strconv.Itoa(cmd.Process.Pid), "--json"}
+	return target, []string{"--api", "http://" + api}
+}
+
+func TestE2EBenchModes(t *testing.T) {
+	bin := benchBinary(t)
+	target, publish := startBenched(t, bin)
+	for _, tt := range []struct {
+		args     []string
+		received uint64 // 0: none; 1: some
+		figure   string
+	}{
+		{[]string{"connect", "--connections", "500", "--duration", "100ms"}, 0, "server RSS per connection"},
+		{append(publish, "fanout", "--connections", "500", "--messages", "5", "--topics", "7"), 7 * 500, "server CPU per delivery"},
+		{append(publish, "push", "--connections", "200", "--duration", "500ms", "--concurrency", "10"), 1, "pushes per second"},
+		{append(publish, "push", "--connections", "200", "--duration", "500ms", "--open-rate", "500"), 2500, "sent late by at most"},
+		{[]string{"echo", "--connections", "100", "--duration", "300ms"}, 1, "server CPU per echo"},
+		{[]string{"echo", "--connections", "100", "--duration", "500ms", "--open-rate", "1000", "--echo", "a {payload} b", "--wrapped"}, 500, "echoes back"},
+		{[]string{"heartbeat", "--connections", "100", "--duration", "2500ms"}, 0, "server CPU per ping and pong"},
+		{[]string{"storm", "--connections", "500", "--rounds", "2"}, 0, "all back after, median"},
+		{append(publish, "slow", "--connections", "100", "--messages", "20", "--interval", "1ms", "--size", "4000"), 1, "clients that stopped reading"},
+		{append(publish, "soak", "--connections", "100", "--duration", "500ms", "--interval", "20ms"), 1, "messages to all"},
+	} {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			folder := filepath.Join(t.TempDir(), "report")
+			args := append([]string{"bench"}, tt.args...)
+			if tt.args[0] == publish[0] { // the mode comes first
+				args = append([]string{"bench", tt.args[2]}, append(tt.args[3:], publish...)...)
+			}
+			var stdout, stderr bytes.Buffer
+			cmd := exec.CommandContext(t.Context(), bin, append(append(args, target...), "--report", folder)...)
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			if err := cmd.Run(); err != nil || stderr.Len() > 0 {
+				t.Fatalf("%v: %s", err, &stderr)
+			}
+			var r load.Report
+			if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+				t.Fatal(err)
+			}
+			// 500 messages may be 499 or 501 by where the beats fall.
+			if want := tt.received; want == 0 && r.Received != 0 || want == 1 && r.Received == 0 ||
+				want > 1 && (r.Received < want*98/100 || r.Received > want*102/100) {
+				t.Errorf("%d messages received", r.Received)
+			}
+			found := false
+			for _, f := range r.Figures {
+				found = found || f.Name == tt.figure && f.Value > 0
+			}
+			if !found {
+				t.Errorf("no %q in %+v", tt.figure, r.Figures)
+			}
+			text, err := os.ReadFile(filepath.Join(folder, "report.md"))
+			if err != nil || !bytes.Contains(text, []byte(".svg)")) {
+				t.Errorf("report.md: %v:\n%s", err, text)
+			}
+		})
+	}
+}
+
+// Ctrl-C ends a run with the report so far and leaves no client behind.
+func TestE2EBenchInterrupted(t *testing.T) {
+	bin := benchBinary(t)
+	target, publish := startBenched(t, bin)
+	args := append([]string{"bench", "soak", "--connections", "100", "--interval", "10ms", "--duration", "1h"}, append(target, publish...)...)
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), bin, args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	children := func() string {
+		p, _ := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/task/" + strconv.Itoa(cmd.Process.Pid) + "/children")
+		return strings.TrimSpace(string(p))
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for children() == "" && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond) // before the next look
+	}
+	clients := strings.Fields(children())
+	time.Sleep(500 * time.Millisecond) // some messages
+	cmd.Process.Signal(os.Interrupt)
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailed || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("%v: %s", err, &stderr)
+	}
+	var r load.Report
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || !r.Interrupted || r.Received == 0 || len(r.Problems) > 0 {
+		t.Errorf("%v: %+v", err, r)
+	}
+	for _, pid := range clients {
+		if _, err := os.Stat("/proc/" + pid); err == nil {
+			t.Errorf("client process %s is still there", pid)
+		}
+	}
+}
+
+func TestE2EBenchWrongUsage(t *testing.T) {
+	bin := benchBinary(t)
+	for _, args := range [][]string{{"bench", "fanout"}, {"bench", "connect", "--connections", "0"}, {"bench", "connect", "--ports", "x"}, {"bench", "dance"}} {
+		out, err := exec.CommandContext(t.Context(), bin, args...).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
+			t.Errorf("%q: %v: %s", args, err, out)
+		}
+	}
+}
