@@ -17,6 +17,7 @@ import (
 // Bounds on talking to a node's HTTP API.
 const (
 	apiTimeout = 60 * time.Second // of one push with its retries: 100 processes share the processors
+	apiFresh   = time.Second      // a connection unused for longer is made anew: the node closes those that are silent
 	maxBody    = 1 << 20          // of an answer, in bytes
 )
 
@@ -28,23 +29,41 @@ type apiConn struct {
 	conn    net.Conn
 	r       *bufio.Reader
 	clock   bench.Clock
-	request []byte // scratch
-	refused int    // pushes answered with 503 and repeated
+	used    time.Time // last
+	request []byte    // scratch
+	refused int       // pushes answered with 503 and repeated
 }
 
 func dialAPI(host string) (*apiConn, error) {
-	c, err := net.DialTimeout("tcp", host, apiTimeout)
-	if err != nil {
-		return nil, fmt.Errorf("the node's API: %w", err)
-	}
-	return &apiConn{host: host, conn: c, r: bufio.NewReader(c), clock: bench.NewClock()}, nil
+	a := &apiConn{host: host, clock: bench.NewClock()}
+	return a, a.dial()
 }
 
-func (a *apiConn) close() { a.conn.Close() }
+func (a *apiConn) dial() error {
+	c, err := net.DialTimeout("tcp", a.host, apiTimeout)
+	if err != nil {
+		return fmt.Errorf("the node's API: %w", err)
+	}
+	a.close()
+	a.conn, a.r, a.used = c, bufio.NewReader(c), time.Now()
+	return nil
+}
+
+func (a *apiConn) close() {
+	if a.conn != nil {
+		a.conn.Close()
+	}
+}
 
 // push posts one payload and returns its stamp. A 503 says that nothing was
 // delivered, so the push is repeated a little later.
 func (a *apiConn) push(ctx context.Context, path string, m bench.Message, size int) (stamp int64, err error) {
+	if time.Since(a.used) > apiFresh {
+		if err := a.dial(); err != nil {
+			return 0, err
+		}
+	}
+	defer func() { a.used = time.Now() }()
 	deadline := time.Now().Add(apiTimeout)
 	if err := a.conn.SetDeadline(deadline); err != nil {
 		return 0, err

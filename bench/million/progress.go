@@ -42,25 +42,27 @@ func newProgress(out io.Writer) *progress {
 }
 
 // stage says that the next stage begins, with so many things to do; 0 if there
-// is nothing to count.
-func (t *progress) stage(total int, format string, args ...any) {
+// is nothing to count. It returns the stage before.
+func (t *progress) stage(total int, format string, args ...any) (before string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	before = t.what
 	t.close()
 	t.what, t.began, t.done, t.total, t.said = fmt.Sprintf(format, args...), time.Now(), 0, total, time.Now()
 	if t.bars == nil {
 		fmt.Fprintf(t.out, "%5.0fs  %s\n", time.Since(t.start).Seconds(), t.what)
-		return
+		return before
 	}
 	what := decor.Name(t.what+" ", decor.WC{W: 50, C: decor.DindentRight})
 	if total == 0 {
 		t.bar = t.bars.New(0, mpb.SpinnerStyle(), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(what),
 			mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_MMSS)))
-		return
+		return before
 	}
 	t.bar = t.bars.AddBar(int64(total), mpb.BarRemoveOnComplete(), mpb.PrependDecorators(what),
 		mpb.AppendDecorators(decor.CountersNoUnit("%d/%d "), decor.AverageSpeed(0, "%.0f/s ", decor.WCSyncSpace),
 			decor.AverageETA(decor.ET_STYLE_MMSS, decor.WCSyncSpace)))
+	return before
 }
 
 // add says that n of the things are done. It may be called from any goroutine.

@@ -39,9 +39,6 @@ func Run(ctx context.Context, o *Options, out io.Writer) (*Result, error) {
 	err = r.passes(ctx, t)
 	t.end()
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) { // whatever failed, failed for this
-			err = fmt.Errorf("%w, during: %w", cause, err)
-		}
 		r.Unfinished = err.Error()
 	}
 	r.Took = time.Since(r.Began).Seconds()
@@ -59,7 +56,7 @@ func (r *Result) passes(ctx context.Context, t *progress) error {
 		f := newFloors(o, plan, ports)
 		err := populate(ctx, o, plan, f, t, func(c *clients) error { return grow(ctx, o, plan, f, c, t, r.Floor) })
 		if err != nil {
-			return fmt.Errorf("floor: %w", err)
+			return err
 		}
 	}
 	r.Belfry = &growth{}
@@ -73,19 +70,12 @@ func (r *Result) passes(ctx context.Context, t *progress) error {
 		r.Push, err = measurePush(ctx, o, b, c)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("belfry: %w", err)
-	}
-	if o.Ping == 0 {
-		return nil
+	if err != nil || o.Ping == 0 {
+		return err
 	}
 	r.Idle = &idle{}
 	b = newBelfry(o, plan, ports, o.Ping)
-	err = populate(ctx, o, plan, b, t, func(c *clients) error { return sit(ctx, o, plan, b, c, t, r.Idle) })
-	if err != nil {
-		return fmt.Errorf("belfry, idle: %w", err)
-	}
-	return nil
+	return populate(ctx, o, plan, b, t, func(c *clients) error { return sit(ctx, o, plan, b, c, t, r.Idle) })
 }
 
 // populate runs f with servers and clients and ends both: the clients first,
@@ -93,12 +83,18 @@ func (r *Result) passes(ctx context.Context, t *progress) error {
 func populate(ctx context.Context, o *Options, p *Plan, s servers, t *progress, f func(*clients) error) error {
 	c := newClients(o, p, s, t.add)
 	err := f(c)
-	t.stage(0, "%s: ending its processes", s.name())
+	during := t.stage(0, "%s: ending its processes", s.name())
 	if err == nil {
 		_, err = c.all(ctx, bench.Command{Op: bench.OpDrop})
 	}
-	if err != nil {
-		err = errors.Join(err, alive(s.processes()))
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // whatever failed, failed for this
+		err = fmt.Errorf("%w, in the stage %q", context.Cause(ctx), during)
+	default:
+		// What failed may be a process that ended a moment ago.
+		_ = sleep(ctx, 500*time.Millisecond)
+		err = errors.Join(fmt.Errorf("in the stage %q: %w", during, err), alive(append(s.processes(), c.processes()...)))
 	}
 	c.stop()
 	s.stop()
