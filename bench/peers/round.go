@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"belfry/bench"
@@ -49,7 +48,7 @@ func (r *round) measure(ctx context.Context, o *options, c contender, note func(
 	wire := c.wire
 	wire.Users = o.connections / perUser
 	p, err := bench.StartPool(ctx, bench.PoolOptions{
-		Connections: o.connections, Targets: []netip.AddrPort{t.listen}, Processes: o.clients, Wire: wire,
+		Connections: o.connections, Targets: t.addresses(), Processes: o.clients, Wire: wire,
 	})
 	if err != nil {
 		return err

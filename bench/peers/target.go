@@ -40,6 +40,9 @@ type target struct {
 	dir    string // removed at the end; "" is none
 }
 
+// addresses is where clients connect.
+func (t *target) addresses() []netip.AddrPort { return []netip.AddrPort{t.listen} }
+
 func (t *target) stop() {
 	if t.all != nil {
 		t.all.close()

@@ -13,12 +13,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Subjects that clients of the measurement subscribe to.
-const (
-	AllSubject = "all"
-	UserPrefix = "user."
-)
-
 const startTimeout = 10 * time.Second
 
 // Serve takes WebSockets at sockets and NATS clients at control until the end
