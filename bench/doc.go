@@ -5,7 +5,8 @@
 // It imports nothing of the server: what it knows of belfry is RFC 6455, the
 // HTTP API and /proc. Package floor beside it is the baseline, a server that
 // does as little as a server can; cmd/figures runs both in turn and prints
-// the table.
+// the table. Package load is the generator as a tool, `belfry bench`, and
+// package plot draws the charts of its reports.
 //
 // All stamps are nanoseconds of CLOCK_MONOTONIC, which every process of one
 // machine shares, so a stamp taken in one process can be subtracted from one

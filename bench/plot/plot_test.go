@@ -86,6 +86,23 @@ func TestPNG(t *testing.T) {
 	}
 }
 
+func TestPercentileAxis(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.svg")
+	c := Chart{Percentiles: true, Series: []Series{{X: []float64{0, 50, 99, 99.95}, Y: []float64{1, 2, 3, 4}}}}
+	if err := c.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	text := texts(t, path)
+	for _, want := range []string{"50", "75", "90", "99", "99.9"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in %q", want, text)
+		}
+	}
+	if strings.Contains(text, "99.99") {
+		t.Errorf("the axis goes beyond the data: %q", text)
+	}
+}
+
 // What measurements bring: one value only, zeros on logarithmic axes, gaps.
 func TestOddData(t *testing.T) {
 	for name, c := range map[string]*Chart{
@@ -93,6 +110,7 @@ func TestOddData(t *testing.T) {
 		"flat":        {Zero: true, Series: []Series{{X: []float64{1, 2}, Y: []float64{5, 5}}}},
 		"log":         {LogX: true, LogY: true, Series: []Series{{X: []float64{0, 1, 1000}, Y: []float64{1, 0, 7}}}},
 		"log, narrow": {LogX: true, LogY: true, Series: []Series{{X: []float64{1e6, 1.1e6}, Y: []float64{1, 2}}}},
+		"percentiles": {Percentiles: true, LogY: true, Series: []Series{{X: []float64{0, 50, 99, 100}, Y: []float64{1, 2, 3, 4}}}},
 		"gaps":        {Series: []Series{{X: []float64{1, 2, 3}, Y: []float64{1, math.NaN(), math.Inf(1)}}}},
 		"negative":    {Series: []Series{{X: []float64{1, 2, 3}, Y: []float64{-1e-4, 0, 1e-4}}}},
 	} {

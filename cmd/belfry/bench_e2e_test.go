@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -144,6 +145,21 @@ func TestE2EBenchModes(t *testing.T) {
 	}
 }
 
+// messageSent says whether the node has taken messages.
+func messageSent(t *testing.T, api string) bool {
+	t.Helper()
+	resp, err := http.Get(api + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	p, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return !bytes.Contains(p, []byte("belfry_bus_published_total 0\n"))
+}
+
 // Ctrl-C ends a run with the report so far and leaves no client behind.
 func TestE2EBenchInterrupted(t *testing.T) {
 	bin := benchBinary(t)
@@ -155,16 +171,24 @@ func TestE2EBenchInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	children := func() string {
-		p, _ := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/task/" + strconv.Itoa(cmd.Process.Pid) + "/children")
-		return strings.TrimSpace(string(p))
+	children := func() (pids []string) { // a thread knows only those that it started
+		tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/task/*/children")
+		for _, task := range tasks {
+			p, _ := os.ReadFile(task)
+			pids = append(pids, strings.Fields(string(p))...)
+		}
+		return pids
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for children() == "" && time.Now().Before(deadline) {
+	for deadline := time.Now().Add(10 * time.Second); len(children()) == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("no client process was started")
+		}
 		time.Sleep(10 * time.Millisecond) // before the next look
 	}
-	clients := strings.Fields(children())
-	time.Sleep(500 * time.Millisecond) // some messages
+	clients := children()
+	for begun := time.Now(); !messageSent(t, publish[1]) && time.Since(begun) < 10*time.Second; {
+		time.Sleep(10 * time.Millisecond) // before the next look
+	}
 	cmd.Process.Signal(os.Interrupt)
 	var exit *exec.ExitError
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailed || !strings.Contains(stderr.String(), "interrupted") {
