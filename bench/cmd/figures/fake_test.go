@@ -43,6 +43,7 @@ type fake struct {
 	mu       sync.Mutex
 	sessions map[string]net.Conn
 	pushes   int
+	passes   int
 	fault    string
 	sent     int
 }
@@ -77,7 +78,7 @@ func (f *fake) run(listen, api string) error {
 	mux.HandleFunc("GET /v1/stats", func(w http.ResponseWriter, _ *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		fmt.Fprintf(w, `{"push_latency":{"count":%d,"p50_us":1000,"p99_us":2000,"p999_us":3000}}`, f.pushes)
+		fmt.Fprintf(w, `{"fanout_passes":%d,"push_latency":{"count":%d,"p50_us":1000,"p99_us":2000,"p999_us":3000}}`, f.passes, f.pushes)
 	})
 	go http.Serve(l, http.HandlerFunc(f.upgrade))
 	if d, err := time.ParseDuration(os.Getenv("BELFRY_SESSION_PING_INTERVAL")); err == nil {
@@ -129,6 +130,7 @@ func (f *fake) write(frame []byte, uid string) {
 		f.sessions[uid].Write(frame)
 		return
 	}
+	f.passes++
 	for uid, c := range f.sessions {
 		if uid == bench.UID(3) && len(frame) > 2 {
 			switch f.fault {

@@ -30,13 +30,15 @@ func small(t *testing.T, args ...string) (string, error) {
 	cmd.SetOut(&out)
 	cmd.SetArgs(append([]string{"--server", self, "--conns", "60", "--base", "20", "--rounds", "2", "--memory-rounds", "1",
 		"--broadcasts", "5", "--settle", "50ms", "--ping", "100ms", "--push", "200ms", "--shards", "2",
-		"--only", "memory,fanout,push", "--timeout", "1m"}, args...))
+		"--rates", "20,40", "--rate-time", "200ms", "--rate-last", "300ms",
+		"--only", "memory,fanout,push,rates", "--timeout", "1m"}, args...))
 	err = cmd.ExecuteContext(t.Context())
 	return out.String(), err
 }
 
 func TestEverythingAgainstFake(t *testing.T) {
-	out, err := small(t, "--json")
+	plots := t.TempDir()
+	out, err := small(t, "--json", "--plots", plots)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +46,7 @@ func TestEverythingAgainstFake(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rows) != 6 {
+	if len(r.Rows) != 8 {
 		t.Errorf("%d rows", len(r.Rows))
 	}
 	for _, row := range r.Rows {
@@ -71,6 +73,14 @@ func TestEverythingAgainstFake(t *testing.T) {
 		if p := s.Push; p == nil || p.Client.Count != 40 || p.Server.Count != 40 || p.Server.P99 != 2e6 || p.Broadcasts < 2 || p.Refused == 0 {
 			t.Errorf("round %d: %+v", i, p)
 		}
+	}
+	for i, x := range r.Measured.Rates {
+		if want := []float64{20, 40}[i]; x.PerSecond < want*0.8 || x.CPU <= 0 || x.Receipt.Count < 4*60 || x.Passes != 2 { // the fake has one pass a message, not one a shard
+			t.Errorf("rate %v: %+v", want, x)
+		}
+	}
+	if chart, err := os.ReadFile(plots + "/rates.svg"); err != nil || !bytes.Contains(chart, []byte("<svg")) {
+		t.Errorf("chart: %v", err)
 	}
 	if m := r.Measured.Memory[0]; !m.Heartbeat || m.Base == 0 {
 		t.Errorf("%+v", m)

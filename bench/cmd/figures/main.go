@@ -40,6 +40,10 @@ type options struct {
 	ping         time.Duration
 	push         time.Duration
 	pushEvery    time.Duration
+	rates        []int
+	rateTime     time.Duration
+	rateLast     time.Duration
+	plots        string
 	only         []string
 	timeout      time.Duration
 	json         bool
@@ -47,7 +51,7 @@ type options struct {
 }
 
 // parts of the measurement, for --only.
-var parts = []string{"memory", "fanout", "push", "allocs"}
+var parts = []string{"memory", "fanout", "push", "rates", "allocs"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -80,6 +84,9 @@ func command() *cobra.Command {
 				}
 				return err
 			}
+			if err := report.draw(); err != nil {
+				return err
+			}
 			if err := report.write(cmd.OutOrStdout(), o.json); err != nil {
 				return err
 			}
@@ -105,6 +112,10 @@ func command() *cobra.Command {
 	f.DurationVar(&o.ping, "ping", 10*time.Second, "ping interval of the server when memory is read after a heartbeat round")
 	f.DurationVar(&o.push, "push", 6*time.Second, "how long pushes to one user are measured in a round")
 	f.DurationVar(&o.pushEvery, "push-every", 5*time.Millisecond, "time between pushes to one user")
+	f.IntSliceVar(&o.rates, "rates", []int{2, 5, 10, 20, 50, 100}, "messages a second of the streams to all, one after the other")
+	f.DurationVar(&o.rateTime, "rate-time", 8*time.Second, "how long each rate but the last is kept up")
+	f.DurationVar(&o.rateLast, "rate-last", time.Minute, "how long the last rate is kept up")
+	f.StringVar(&o.plots, "plots", "", "folder for charts; none are drawn without")
 	f.StringSliceVar(&o.only, "only", parts, "parts to measure")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "for everything")
 	f.BoolVar(&o.json, "json", false, "print JSON with the figures of every round")
@@ -170,9 +181,14 @@ func (o *options) validate() error {
 			return err
 		}
 	}
-	for name, d := range map[string]time.Duration{"ping": o.ping, "push": o.push, "push-every": o.pushEvery, "timeout": o.timeout} {
+	for name, d := range map[string]time.Duration{"ping": o.ping, "push": o.push, "push-every": o.pushEvery, "timeout": o.timeout, "rate-time": o.rateTime, "rate-last": o.rateLast} {
 		if d <= 0 {
 			return fmt.Errorf("--%s %v: must be above 0", name, d)
+		}
+	}
+	for _, n := range o.rates {
+		if err := between("rates", n, 1, 10_000); err != nil {
+			return err
 		}
 	}
 	for _, p := range o.only {

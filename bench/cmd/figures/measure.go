@@ -15,6 +15,7 @@ type measured struct {
 	Floor  []sideRound  `json:"floor,omitempty"`
 	Server []sideRound  `json:"server,omitempty"`
 	Memory []memory     `json:"memory,omitempty"`
+	Rates  []rate       `json:"rates,omitempty"`
 	Allocs *allocations `json:"allocs,omitempty"`
 }
 
@@ -34,6 +35,10 @@ func measure(ctx context.Context, o options, p *progress) (*report, error) {
 		memoryRounds = 0
 	}
 	steps := 2*rounds + memoryRounds
+	streams := o.measures("rates") && o.server != "floor"
+	if streams {
+		steps += len(o.rates)
+	}
 	if o.measures("allocs") {
 		steps++
 	}
@@ -52,6 +57,11 @@ func measure(ctx context.Context, o options, p *progress) (*report, error) {
 			return nil, fmt.Errorf("memory, round %d: %w", i+1, err)
 		}
 		r.Measured.Memory = append(r.Measured.Memory, m)
+	}
+	if streams {
+		if r.Measured.Rates, err = measureRates(ctx, o, p); err != nil {
+			return nil, fmt.Errorf("rates: %w", err)
+		}
 	}
 	if o.measures("allocs") {
 		p.step("allocations")
