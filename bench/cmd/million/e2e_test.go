@@ -54,6 +54,38 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// result is what is looked at of the program's JSON.
+type result struct {
+	Rows []struct{ What, Missing string }
+	Plan struct {
+		Nodes []struct{ Connections int }
+	}
+	Floor, Belfry side
+	Push          struct {
+		Home, Away latency
+		Broadcasts int
+	}
+	Idle struct {
+		Ramp     struct{ Opened int }
+		Pings    int
+		Cores    float64
+		Readings []struct{ Connections int }
+		Left     struct{ RSS int64 }
+	}
+}
+
+type side struct {
+	Ramp    struct{ Opened int }
+	Fanouts []struct {
+		Connections, Nodes int
+		CPU                float64 `json:"cpu_us"`
+	}
+}
+
+type latency struct {
+	Server, Client struct{ Count int }
+}
+
 func TestE2EMillion(t *testing.T) {
 	dir := t.TempDir()
 	cmd := program(t, "--json", "--report", dir)
@@ -63,34 +95,7 @@ func TestE2EMillion(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
-	type side struct {
-		Ramp    struct{ Opened int }
-		Fanouts []struct {
-			Connections, Nodes int
-			CPU                float64 `json:"cpu_us"`
-		}
-	}
-	type latency struct {
-		Server, Client struct{ Count int }
-	}
-	var r struct {
-		Rows []struct{ What, Missing string }
-		Plan struct {
-			Nodes []struct{ Connections int }
-		}
-		Floor, Belfry side
-		Push          struct {
-			Home, Away latency
-			Broadcasts int
-		}
-		Idle struct {
-			Ramp struct{ Opened int }
-			Pings,
-			Cores float64
-			Readings []struct{ Connections int }
-			Left     struct{ RSS int64 }
-		}
-	}
+	var r result
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatal(err)
 	}

@@ -31,48 +31,22 @@ func main() {
 	}
 }
 
+// output is what becomes of a result.
+type output struct {
+	timeout     time.Duration
+	json, check bool
+}
+
 func command() *cobra.Command {
 	o := million.DefaultOptions()
-	var timeout time.Duration
-	var asJSON, check bool
+	var to output
 	root := &cobra.Command{
 		Use:           "million",
 		Short:         "Make a million connections on this host and measure fan-outs to them",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if o.Program, err = os.Executable(); err != nil {
-				return err
-			}
-			if timeout < time.Second {
-				return fmt.Errorf("--timeout %v: at least 1s", timeout)
-			}
-			if err := o.Validate(); err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, fmt.Errorf("not done after %v (--timeout)", timeout))
-			defer cancel()
-			result, err := million.Run(ctx, &o, cmd.ErrOrStderr())
-			if result == nil {
-				return err
-			}
-			if asJSON {
-				encoder := json.NewEncoder(cmd.OutOrStdout())
-				encoder.SetIndent("", "  ")
-				err = errors.Join(err, encoder.Encode(result))
-			} else {
-				err = errors.Join(err, result.Write(cmd.OutOrStdout()))
-			}
-			if o.Report != "" {
-				err = errors.Join(err, result.WriteReport(o.Report))
-			}
-			if err == nil && check && !bench.Met(result.Rows) {
-				err = errors.New("not every target was reached")
-			}
-			return err
-		},
+		RunE:          func(cmd *cobra.Command, _ []string) error { return measure(cmd, &o, to) },
 	}
 	f := root.Flags()
 	f.StringVar(&o.Server, "server", o.Server, "belfry's binary")
@@ -91,11 +65,46 @@ func command() *cobra.Command {
 	f.IntVar(&o.FirstPort, "first-port", o.FirstPort, "servers listen on loopback from this port upwards, where it is free")
 	f.BoolVar(&o.SkipFloor, "skip-floor", false, "measure belfry alone")
 	f.StringVar(&o.Report, "report", "", "folder for report.md, its charts and report.json")
-	f.DurationVar(&timeout, "timeout", 40*time.Minute, "for everything")
-	f.BoolVar(&asJSON, "json", false, "print JSON with everything that was measured")
-	f.BoolVar(&check, "check", false, "exit with 1 if a target was missed")
+	f.DurationVar(&to.timeout, "timeout", 40*time.Minute, "for everything")
+	f.BoolVar(&to.json, "json", false, "print JSON with everything that was measured")
+	f.BoolVar(&to.check, "check", false, "exit with 1 if a target was missed")
 	root.AddCommand(clientCommand(), floorCommand())
 	return root
+}
+
+// measure runs and reports. A run that ended early reports what it has, and
+// fails.
+func measure(cmd *cobra.Command, o *million.Options, to output) error {
+	var err error
+	if o.Program, err = os.Executable(); err != nil {
+		return err
+	}
+	if to.timeout < time.Second {
+		return fmt.Errorf("--timeout %v: at least 1s", to.timeout)
+	}
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(cmd.Context(), to.timeout, fmt.Errorf("not done after %v (--timeout)", to.timeout))
+	defer cancel()
+	result, err := million.Run(ctx, o, cmd.ErrOrStderr())
+	if result == nil {
+		return err
+	}
+	if to.json {
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		err = errors.Join(err, encoder.Encode(result))
+	} else {
+		err = errors.Join(err, result.Write(cmd.OutOrStdout()))
+	}
+	if o.Report != "" {
+		err = errors.Join(err, result.WriteReport(o.Report))
+	}
+	if err == nil && to.check && !bench.Met(result.Rows) {
+		err = errors.New("not every target was reached")
+	}
+	return err
 }
 
 func clientCommand() *cobra.Command {
