@@ -27,20 +27,31 @@ func newPublisher(d *peer.Definition) (publisher, error) {
 		}
 		return &natsPublisher{conn: conn, subject: d.All.Subject, clock: bench.NewClock()}, nil
 	}
-	conn, err := dialHTTP(d.API, d.All)
-	if err != nil {
-		return nil, err
-	}
-	return &httpPublisher{conn}, nil
+	return &httpPublisher{addr: d.API, form: d.All}, nil
 }
 
-type httpPublisher struct{ conn *httpConn }
+// httpPublisher connects when the first message is sent: servers give up a
+// connection that asks for nothing.
+type httpPublisher struct {
+	addr string
+	form *peer.Request
+	conn *httpConn // nil until then
+}
 
-func (p *httpPublisher) broadcast(ctx context.Context, seq uint32, size int) (int64, error) {
+func (p *httpPublisher) broadcast(ctx context.Context, seq uint32, size int) (stamp int64, err error) {
+	if p.conn == nil {
+		if p.conn, err = dialHTTP(p.addr, p.form); err != nil {
+			return 0, err
+		}
+	}
 	return p.conn.push(ctx, bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
 }
 
-func (p *httpPublisher) close() { p.conn.close() }
+func (p *httpPublisher) close() {
+	if p.conn != nil {
+		p.conn.close()
+	}
+}
 
 type natsPublisher struct {
 	conn    *nats.Conn

@@ -65,9 +65,12 @@ func measurePushes(ctx context.Context, o *options, p *bench.Pool, t *target) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := p.Verify(ctx); err != nil {
+		return nil, err
+	}
 	r.PerSecond = float64(r.Pushed) / time.Duration(st.LastDirect-began).Seconds()
 	r.Latency = st.Directs.Quantiles()
-	return r, p.Verify(ctx)
+	return r, nil
 }
 
 func pushAll(ctx context.Context, o *options, pushers []*pusher) error {

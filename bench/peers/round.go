@@ -54,6 +54,17 @@ func (r *round) measure(ctx context.Context, o *options, c contender, note func(
 		return err
 	}
 	defer p.Stop()
+	err = r.with(ctx, o, c, p, t, note)
+	select {
+	case <-t.proc.Exited(): // which says more than what failed for it
+		err = errors.Join(t.proc.Failure(), err)
+	default:
+	}
+	return err
+}
+
+// with takes the figures of a server and the clients that were started for it.
+func (r *round) with(ctx context.Context, o *options, c contender, p *bench.Pool, t *target, note func(string)) (err error) {
 	note("connecting")
 	if err := r.connect(ctx, o, p, t); err != nil {
 		return fmt.Errorf("connecting: %w", err)
@@ -65,7 +76,6 @@ func (r *round) measure(ctx context.Context, o *options, c contender, note func(
 	if c.pushes && o.push > 0 {
 		note("pushes to users")
 		if r.Push, err = measurePushes(ctx, o, p, t); err != nil {
-			r.Push = nil
 			return fmt.Errorf("pushes: %w", err)
 		}
 	}
