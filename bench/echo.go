@@ -3,7 +3,6 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Echo describes messages to send to a server that sends them back.
@@ -11,6 +10,7 @@ type Echo struct {
 	Rate     float64 `json:"rate"` // messages a second over all connections of the process; 0 sends the next one of a connection when the last is back
 	Size     int     `json:"size"` // of the payload, in bytes
 	Duration int64   `json:"duration_ns"`
+	Patience int64   `json:"patience_ns"`       // how long the last answers are waited for
 	Message  string  `json:"message,omitempty"` // a Template that holds the payload; "" is the payload alone
 }
 
@@ -32,9 +32,6 @@ type echoing struct {
 	cursor  int     // the connection it is for
 	until   int64
 }
-
-// echoGrace is how long the last answers are waited for, in ns.
-const echoGrace = int64(5 * time.Second)
 
 // Echo begins to send messages on the open connections; Poll does the work
 // and Echoed says when it is over.
@@ -70,7 +67,7 @@ func (c *Client) Echo(e Echo) error {
 func (c *Client) Echoed() (Echoed, bool) {
 	x := c.echo
 	now := c.clock.Now()
-	if x == nil || now < x.until || x.Back < x.Sent && now < x.until+echoGrace && c.stats.Open > 0 {
+	if x == nil || now < x.until || x.Back < x.Sent && now < x.until+x.Patience && c.stats.Open > 0 {
 		return Echoed{}, false
 	}
 	c.echo = nil

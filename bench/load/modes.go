@@ -16,7 +16,7 @@ func (r *run) broadcasts(ctx context.Context, what string, p publisher, n int) (
 	for i := range n {
 		wall, err := r.pool.Broadcast(ctx, p.broadcast)
 		if err != nil {
-			return took, errLate(err, "message %d of %d", i+1, n)
+			return took, fmt.Errorf("message %d of %d: %w", i+1, n, err)
 		}
 		took = append(took, wall.Seconds()*1e3)
 		r.progress.set(i+1, "%d of %d messages, the last reached all in %.0f ms", i+1, n, took[i])
@@ -76,7 +76,8 @@ func (r *run) echo(ctx context.Context) error {
 	var e bench.Echoed
 	go func() {
 		var err error
-		e, err = r.pool.Echo(ctx, bench.Echo{Rate: r.o.OpenRate, Size: r.o.Size, Duration: int64(r.o.Duration), Message: r.o.Echo})
+		e, err = r.pool.Echo(ctx, bench.Echo{Rate: r.o.OpenRate, Size: r.o.Size, Duration: int64(r.o.Duration),
+			Patience: int64(r.o.wait(arriveQuiet)), Message: r.o.Echo})
 		done <- err
 	}()
 	waited := r.wait(ctx, "echo", r.o.Duration)

@@ -152,14 +152,10 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// unescape turns \r, \n, \t, \\ and \x1e into what they stand for, so that
-// messages of line protocols can be given on a command line. Text with a
-// quote or a stray backslash is left as it is.
+// unescape turns \r, \n, \x1e and \\ into what they stand for, so that messages
+// of line protocols, and SignalR's, can be given on a command line.
 func unescape(s string) string {
-	if t, err := strconv.Unquote(`"` + s + `"`); err == nil {
-		return t
-	}
-	return s
+	return strings.NewReplacer(`\\`, `\`, `\r`, "\r", `\n`, "\n", `\x1e`, "\x1e").Replace(s)
 }
 
 // ParsePorts reads a list of ports and ranges: "9000-9019,9100".

@@ -71,7 +71,7 @@ func TestValidateNamesTheFlag(t *testing.T) {
 func TestValidateCompletes(t *testing.T) {
 	o := Defaults(Push)
 	o.Publish.API, o.Publish.Key, o.Connections, o.Wire.Topics = "http://h:1/", "k", 505, 3
-	o.Reply, o.Wire.OnOpen = []string{`PING\r\n=PONG\r\n`, "2=3"}, []string{`{"a":1}\x1e`, `SUB {uid} {n}\r\n`}
+	o.Reply, o.Wire.OnOpen = []string{`PING\r\n=PONG\r\n`, "2=3"}, []string{`{"a":"\\n"}\x1e`, `SUB {uid} {n}\r\n`}
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestValidateCompletes(t *testing.T) {
 		t.Errorf("%d users, concurrency %d", o.Wire.Users, o.Concurrency)
 	}
 	if !slices.Equal(o.Wire.Answers, []bench.Answer{{To: "PING\r\n", With: "PONG\r\n"}, {To: "2", With: "3"}}) ||
-		!slices.Equal(o.Wire.OnOpen, []string{`{"a":1}\x1e`, "SUB {uid} {n}\r\n"}) || !o.Wire.Wrapped || o.Wire.Path != bench.DevPath(3) {
+		!slices.Equal(o.Wire.OnOpen, []string{"{\"a\":\"\\n\"}\x1e", "SUB {uid} {n}\r\n"}) || !o.Wire.Wrapped || o.Wire.Path != bench.DevPath(3) {
 		t.Errorf("%+v", o.Wire)
 	}
 	if p := o.Publish; p.AllURL != "http://h:1/v1/all" || p.UserURL != "http://h:1/v1/users/{uid}" || !slices.Equal(p.Headers, []string{"Authorization: Bearer k"}) {

@@ -2,10 +2,8 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"belfry/bench"
@@ -245,12 +243,4 @@ func (s *sampler) first() Sample {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.samples[0]
-}
-
-// errLate joins what was done with what ended it.
-func errLate(err error, format string, args ...any) error {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return err
-	}
-	return fmt.Errorf("%s: %w", strings.TrimSpace(fmt.Sprintf(format, args...)), err)
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -134,7 +136,7 @@ func benchFlags(f *pflag.FlagSet, o *load.Options) {
 	f.IntVar(&o.Connections, "connections", o.Connections, "connections to make")
 	f.Float64Var(&o.Rate, "rate", 0, "connections begun a second, 0 for as many as possible")
 	f.IntVar(&o.Window, "window", o.Window, "connections under way at once in one client process (storm: all)")
-	f.IntVar(&o.Processes, "processes", 0, "client processes, at least; 0 is one a processor, and as many as open files ask for")
+	f.Var((*processes)(&o.Processes), "processes", "client processes, at least; auto is one a processor, and as many as open files ask for")
 	f.StringSliceVar(&o.Sources, "sources", nil, "own addresses to connect from; each has 28,000 ports to each port of the server (default: enough of 127.0.0.2… over loopback)")
 	f.StringVar(&o.Wire.Path, "path", o.Wire.Path, "path and query (default /ws?uid={uid}, with --topics &topic={topic})")
 	f.StringVar(&o.Wire.Host, "host", "", "Host header (default: address and port)")
@@ -142,7 +144,7 @@ func benchFlags(f *pflag.FlagSet, o *load.Options) {
 	f.StringVar(&o.Wire.Subprotocol, "subprotocol", "", "subprotocol to ask for and insist on")
 	f.IntVar(&o.Wire.Users, "uids", 0, "different users; each has connections/uids connections (default: one each; push: 10 each)")
 	f.IntVar(&o.Wire.Topics, "topics", 0, "different topics; each connection has one")
-	f.StringArrayVar(&o.Wire.OnOpen, "send-on-open", nil, `message to send when upgraded; \r, \n and \x1e are understood (repeatable)`)
+	f.StringArrayVar(&o.Wire.OnOpen, "send-on-open", nil, `message to send when upgraded; a template, in which \r, \n, \x1e and \\ are understood (repeatable)`)
 	f.StringVar(&o.Wire.Ready, "ready", "", "part of the message that says that a connection is subscribed (default: the upgrade says so)")
 	f.StringArrayVar(&o.Reply, "reply", nil, `what to answer to a message: 'what comes=what to send', like 2=3 or PING\r\n=PONG\r\n (repeatable)`)
 	f.BoolVar(&o.Wire.Binary, "binary", false, "send binary messages, not text")
@@ -178,6 +180,31 @@ func benchFlags(f *pflag.FlagSet, o *load.Options) {
 		f.Float64Var(&o.Share, "share", o.Share, "of the connections that stop reading")
 	}
 }
+
+// processes is a number, or auto for 0.
+type processes int
+
+func (p *processes) String() string {
+	if *p == 0 {
+		return "auto"
+	}
+	return strconv.Itoa(int(*p))
+}
+
+func (p *processes) Set(s string) error {
+	if s == "auto" {
+		*p = 0
+		return nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > 200 {
+		return errors.New("allowed are auto and 1 to 200")
+	}
+	*p = processes(n)
+	return nil
+}
+
+func (p *processes) Type() string { return "number" }
 
 // publishFlags define how messages are handed to the server.
 func publishFlags(f *pflag.FlagSet, p *load.Publish) {

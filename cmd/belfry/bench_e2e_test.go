@@ -207,7 +207,7 @@ func TestE2EBenchInterrupted(t *testing.T) {
 
 func TestE2EBenchWrongUsage(t *testing.T) {
 	bin := benchBinary(t)
-	for _, args := range [][]string{{"bench", "fanout"}, {"bench", "connect", "--connections", "0"}, {"bench", "connect", "--ports", "x"}, {"bench", "dance"}} {
+	for _, args := range [][]string{{"bench", "fanout"}, {"bench", "connect", "--connections", "0"}, {"bench", "connect", "--ports", "x"}, {"bench", "connect", "--processes", "0"}, {"bench", "dance"}} {
 		out, err := exec.CommandContext(t.Context(), bin, args...).CombinedOutput()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
