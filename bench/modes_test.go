@@ -274,10 +274,14 @@ func TestMarkAndBusy(t *testing.T) {
 		t.Errorf("%+v", before)
 	}
 	c.Mark()
-	for begun := time.Now(); time.Since(begun) < 20*time.Millisecond; { // the client is busy
-	}
 	after := c.Stats(0)
-	if busy, starved := Busy(before, after); busy < 0.2 || busy > 3 || starved < 0 || starved > 1 {
+	for after.CPU-before.CPU < int64(10*time.Millisecond) { // the client is busy
+		after = c.Stats(0)
+	}
+	if busy, starved := Busy(before, after); busy <= 0 || busy > 8 || starved < 0 || starved > 1 {
+		t.Errorf("busy %v, starved %v", busy, starved)
+	}
+	if busy, starved := Busy(Stats{At: 1e9, CPU: 1e9}, Stats{At: 3e9, CPU: 2e9, RunDelay: 5e8}); busy != 0.5 || starved != 0.25 {
 		t.Errorf("busy %v, starved %v", busy, starved)
 	}
 	if after.Broadcasts.Count() != 0 || after.Handshakes.Count() != 0 || after.Broadcast.Received != 4 || after.Gap != 0 {

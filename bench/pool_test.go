@@ -51,9 +51,16 @@ func (h *hub) serve(c net.Conn) {
 	h.conns = append(h.conns, c)
 }
 
-func (h *hub) write(frames []byte) {
+// write sends frames to all when there are n of them: clients may know of a
+// connection before the hub does.
+func (h *hub) write(frames []byte, n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for len(h.conns) < n {
+		h.mu.Unlock()
+		time.Sleep(time.Millisecond) // before the next look
+		h.mu.Lock()
+	}
 	for _, c := range h.conns {
 		c.Write(frames)
 	}
@@ -78,7 +85,7 @@ func TestPool(t *testing.T) {
 	ctx, clock := t.Context(), NewClock()
 	publish := func(_ context.Context, seq uint32) (int64, error) {
 		stamp := clock.Now()
-		h.write(AppendTextFrame(nil, AppendPayload(nil, Broadcast, seq, stamp, 128)))
+		h.write(AppendTextFrame(nil, AppendPayload(nil, Broadcast, seq, stamp, 128)), p.Open())
 		return stamp, nil
 	}
 	received := uint64(0)

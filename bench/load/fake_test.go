@@ -63,9 +63,11 @@ func startFake(t *testing.T, mode, fault string) Options {
 	return o
 }
 
-func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+// hijack upgrades. register is called before the client can know.
+func hijack(w http.ResponseWriter, register func(net.Conn)) (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(w).Hijack()
 	if err == nil {
+		register(c)
 		_, err = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+bench.Accept+"\r\n\r\n")
 	}
 	return c, rw, err
@@ -77,16 +79,12 @@ func (f *fake) session(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
-	c, rw, err := hijack(w)
+	f.mu.Lock() // no message overtakes the upgrade
+	c, rw, err := hijack(w, func(c net.Conn) { f.sessions[uid] = append(f.sessions[uid], c) })
+	f.mu.Unlock()
 	if err != nil {
 		return
 	}
-	if f.fault == "ping" {
-		c.Write([]byte{0x89, 0})
-	}
-	f.mu.Lock()
-	f.sessions[uid] = append(f.sessions[uid], c)
-	f.mu.Unlock()
 	go func() {
 		io.Copy(io.Discard, rw)
 		f.mu.Lock()
@@ -102,7 +100,7 @@ func (f *fake) session(w http.ResponseWriter, r *http.Request) {
 
 // echo sends back what clients send, which is less than 64 KB.
 func (f *fake) echo(w http.ResponseWriter, _ *http.Request) {
-	c, rw, err := hijack(w)
+	c, rw, err := hijack(w, func(net.Conn) {})
 	if err != nil {
 		return
 	}
