@@ -26,7 +26,9 @@ func (r *run) push(ctx context.Context) error {
 	})
 	last, cancel := lastWords(ctx)
 	defer cancel()
-	arrived := r.arrive(context.WithoutCancel(ctx), p.Deliveries)
+	if err := r.arrive(context.WithoutCancel(ctx), p.Deliveries); err != nil {
+		r.rep.problem("push: %v", err)
+	}
 	used, known := r.ended(last)
 	r.rep.Answers = p.Answers
 	r.rep.figure("pushes accepted", float64(p.Accepted), "")
@@ -45,7 +47,7 @@ func (r *run) push(ctx context.Context) error {
 	if busy >= tooBusy {
 		r.rep.warning("the HTTP pusher used %.0f %% of a processor: it was the bottleneck", 100*busy)
 	}
-	return errors.Join(pushErr, arrived, ctx.Err())
+	return errors.Join(pushErr, ctx.Err())
 }
 
 // arriveQuiet is how long nothing may arrive before the rest is given up.
