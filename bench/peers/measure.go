@@ -23,7 +23,7 @@ func measure(ctx context.Context, o *options, p *progress) (*report, error) {
 	if r.LoadBefore, err = bench.Load(); err != nil {
 		return nil, err
 	}
-	lineup, err := contenders(ctx, o, r)
+	lineup, err := contenders(ctx, o, r, p)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func measure(ctx context.Context, o *options, p *progress) (*report, error) {
 
 // contenders are the servers of the table, in its order; those that this
 // machine cannot run are noted in r.
-func contenders(ctx context.Context, o *options, r *report) ([]contender, error) {
+func contenders(ctx context.Context, o *options, r *report, p *progress) ([]contender, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -66,6 +66,7 @@ func contenders(ctx context.Context, o *options, r *report) ([]contender, error)
 		}
 	}
 	if o.measures(peer.SocketIO) {
+		p.say("installing socket.io unless %s has it", o.cache)
 		command, err := socketio.Install(ctx, o.cache)
 		switch {
 		case ctx.Err() != nil:

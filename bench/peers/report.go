@@ -84,6 +84,11 @@ func (r *report) fill() {
 		m := &s.Median
 		m.RSS, m.Slab, m.Connects, m.Wall, m.P99, m.CPU = of(c[0].of), of(c[1].of), of(c[2].of), of(c[3].of), of(c[4].of), of(c[5].of)
 		m.BaseRSS = int64(of(func(r *round) float64 { return float64(r.BaseRSS) }))
+		m.Clients = clients{
+			CPU:     of(func(r *round) float64 { return r.Clients.CPU }),
+			Starved: of(func(r *round) float64 { return r.Clients.Starved }),
+			Gap:     of(func(r *round) float64 { return r.Clients.Gap }),
+		}
 		if perSecond := of(c[6].of); perSecond > 0 {
 			m.Push = &pushes{PerSecond: perSecond, Latency: bench.Quantiles{P99: int64(of(c[7].of) * 1e6)}}
 		}
@@ -114,11 +119,15 @@ func (r *report) writeTable(w io.Writer) error {
 		b.WriteString("\n")
 		writeCells(&b, append([][]string{heads}, r.cells(&belfry.Median)...))
 	}
-	fmt.Fprintf(&b, "\n%d connections, %d of them a user; medians of %d rounds in fresh processes. Idle RSS and slab (both ends) are slopes from a third of the connections, %v after the last; "+
-		"fan-out is one message of %d B to all, publish → last receipt, median of %d a round; pushes are a closed loop of %d requests.\n",
+	fmt.Fprintf(&b, "\n%d connections, %d of them a user; medians over rounds in fresh processes, %d of them complete. Idle RSS and slab (both ends) are slopes from a third of the connections, %v after the last; "+
+		"fan-out is one message of %d B to all, publish → last receipt, median of %d a round; pushes are a closed loop of %d requests. "+
+		"Slab is the whole machine's, which should have nothing else to do.\n",
 		r.Connections, perUser, r.Rounds, r.settle, r.size, r.broadcasts, r.concurrency)
 	for _, s := range r.Servers {
 		fmt.Fprintf(&b, "- %s: %s\n", s.Name, s.About)
+		if c := s.Median.Clients; c.CPU > 0 {
+			fmt.Fprintf(&b, "  - its clients took %.2f µs of CPU a delivery, waited %.0f %% of the time for a processor, and let messages wait up to %.0f ms\n", c.CPU, 100*c.Starved, c.Gap)
+		}
 		for i, round := range s.Rounds {
 			if round.Problem != "" {
 				fmt.Fprintf(&b, "  - round %d: %s\n", i+1, round.Problem)

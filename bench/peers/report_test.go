@@ -112,7 +112,7 @@ func TestExternalServersInTheLineup(t *testing.T) {
 	if err := o.validate(); err != nil {
 		t.Fatal(err)
 	}
-	lineup, err := contenders(t.Context(), o, new(report))
+	lineup, err := contenders(t.Context(), o, new(report), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,16 @@ type round struct {
 	P99      float64 `json:"p99_ms"`  // publish → receipt of a connection, ms
 	CPU      float64 `json:"cpu_us"`  // of the server, µs a delivery
 	Push     *pushes `json:"push,omitempty"`
+	Clients  clients `json:"clients"`           // during the fan-out
 	Problem  string  `json:"problem,omitempty"` // what ended the round early
+}
+
+// clients says how much the clients stood in the way: they share processors
+// with the server.
+type clients struct {
+	CPU     float64 `json:"cpu_us"`        // of all of them, µs a delivery
+	Starved float64 `json:"starved"`       // time that they were ready to run without a processor, over the time of the fan-out
+	Gap     float64 `json:"read_delay_ms"` // the longest that what had arrived waited to be read
 }
 
 // measureRound does one round. What goes wrong is in the result, but for the
@@ -111,7 +120,9 @@ func (r *round) connect(ctx context.Context, o *options, p *bench.Pool, t *targe
 	}
 	span := float64(o.connections - base)
 	r.RSS = float64(readings[1].RSS-readings[0].RSS) / span
-	r.Slab = float64(readings[1].slab-readings[0].slab) / span
+	// The slabs are the whole machine's: what else it frees meanwhile can
+	// outweigh the connections, and then there is no figure.
+	r.Slab = max(float64(readings[1].slab-readings[0].slab)/span, 0)
 	r.BaseRSS = readings[0].RSS
 	r.Connects = float64(o.connections) / took.Seconds()
 	return p.Verify(ctx)
@@ -127,6 +138,10 @@ func (r *round) fanout(ctx context.Context, o *options, p *bench.Pool, t *target
 		}
 	}
 	if err := p.Mark(ctx); err != nil {
+		return err
+	}
+	begin, err := p.Stats(ctx)
+	if err != nil {
 		return err
 	}
 	before, err := settledCPU(ctx, t.proc.PID())
@@ -151,7 +166,13 @@ func (r *round) fanout(ctx context.Context, o *options, p *bench.Pool, t *target
 	}
 	r.Wall = bench.Median(walls)
 	r.P99 = float64(st.Broadcasts.At(99)) / 1e6
-	r.CPU = float64((after - before).Nanoseconds()) / 1e3 / float64(o.broadcasts*o.connections)
+	deliveries := float64(o.broadcasts * o.connections)
+	r.CPU = float64((after - before).Nanoseconds()) / 1e3 / deliveries
+	_, starved := bench.Busy(begin, st)
+	r.Clients = clients{
+		CPU: float64(st.CPU-begin.CPU) / 1e3 / deliveries, Gap: float64(st.Gap) / 1e6,
+		Starved: starved / float64(len(p.Processes())),
+	}
 	return p.Verify(ctx)
 }
 

@@ -46,7 +46,7 @@ func checkRound(t *testing.T, c contender) {
 	if err != nil || r.Problem != "" {
 		t.Fatalf("%v, problem: %s", err, r.Problem)
 	}
-	if r.Connects <= 0 || r.Wall <= 0 || r.P99 <= 0 || r.CPU <= 0 || r.BaseRSS <= 0 {
+	if r.Connects <= 0 || r.Wall <= 0 || r.P99 <= 0 || r.CPU <= 0 || r.BaseRSS <= 0 || r.Clients.CPU <= 0 {
 		t.Errorf("not measured: %+v", r)
 	}
 	if c.pushes && (r.Push == nil || r.Push.Pushed == 0 || r.Push.Latency.Count != int64(r.Push.Pushed*perUser)) {
@@ -107,6 +107,21 @@ func TestPushToOneUserOverNATS(t *testing.T) {
 	if err := p.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestServerByDefinition(t *testing.T) {
+	d, err := peer.Parse([]byte(`
+name: mine
+command: ["{binary}", "serve", "coder", "--listen", "{listen}", "--api", "{api}"]
+files: {unused.txt: "{listen_port}"}
+wire: {path: "/ws?uid={uid}", wrapped: true}
+all: {path: /v1/all, body: "<{payload}>"}
+user: {path: "/v1/users/{uid}", body: "<{payload}>"}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkRound(t, fromDefinition(d, self(t)))
 }
 
 // doubled publishes everything twice.
