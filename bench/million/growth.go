@@ -183,6 +183,7 @@ func cores(ctx context.Context, s servers, over time.Duration) (float64, error) 
 	if err := sleep(ctx, over); err != nil {
 		return 0, err
 	}
+	took := time.Since(began)
 	after, err := cpuOf(s.processes())
-	return (after - before).Seconds() / time.Since(began).Seconds(), err
+	return (after - before).Seconds() / took.Seconds(), err
 }

@@ -22,9 +22,10 @@ type idle struct {
 	Ramp     ramp      `json:"ramp"`
 	Readings []reading `json:"readings"` // empty, then after each quarter
 	Ping     float64   `json:"ping_seconds"`
-	Seconds  float64   `json:"seconds"` // how long it was watched
-	Pings    uint64    `json:"pings"`   // that clients got meanwhile
-	Cores    float64   `json:"cores"`   // of all nodes together
+	Seconds  float64   `json:"seconds"`    // how long it was watched
+	Pings    uint64    `json:"pings"`      // that clients got meanwhile
+	Cores    float64   `json:"cores"`      // of all nodes together
+	Base     float64   `json:"base_cores"` // of all nodes while nobody was connected
 	Left     *reading  `json:"left,omitempty"`
 	LeftIn   float64   `json:"left_in_seconds"` // until no node had a session any more
 }
@@ -56,8 +57,12 @@ func sit(ctx context.Context, o *Options, p *Plan, b *belfry, c *clients, t *pro
 		}
 		if i <= 1 || i == quarters { // the ends of slopes; the others are for the chart
 			t.stage(0, "idle: settling before memory is read")
-			if err := sleep(ctx, o.Settle); err != nil {
+			used, err := cores(ctx, b, o.Settle)
+			if err != nil {
 				return err
+			}
+			if i == 0 {
+				d.Base = used
 			}
 		}
 		r, err := readMemory(b.processes(), c.open())

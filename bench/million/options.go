@@ -27,7 +27,7 @@ type Options struct {
 	Idle        time.Duration // how long the idle are watched, Ping at least
 	Settle      time.Duration // before memory is read
 	Push        time.Duration // how long pushes to one user are measured; 0 leaves them out
-	PushEvery   time.Duration // time between them
+	PushEvery   time.Duration // time between them; 0: a millisecond for each node, 5 at least
 	FirstPort   int           // servers listen from here upwards
 	SkipFloor   bool          // measure belfry alone
 	Report      string        // folder for report.md and its charts; "" makes none
@@ -45,8 +45,7 @@ func DefaultOptions() Options {
 		Ping:        30 * time.Second,
 		Idle:        30 * time.Second,
 		Settle:      10 * time.Second,
-		Push:        30 * time.Second,
-		PushEvery:   5 * time.Millisecond,
+		Push:        time.Minute,
 		FirstPort:   20_000,
 	}
 }
@@ -77,9 +76,11 @@ func (o *Options) Validate() error {
 		lasts("ping", o.Ping, time.Second, time.Hour)
 	}
 	lasts("idle", o.Idle, 0, time.Hour)
-	lasts("settle", o.Settle, 0, 10*time.Minute)
+	lasts("settle", o.Settle, 100*time.Millisecond, 10*time.Minute)
 	lasts("push", o.Push, 0, time.Hour)
-	lasts("push-every", o.PushEvery, time.Millisecond, time.Minute)
+	if o.PushEvery != 0 {
+		lasts("push-every", o.PushEvery, time.Millisecond, time.Minute)
+	}
 	if info, err := os.Stat(o.Server); err != nil {
 		errs = append(errs, fmt.Errorf("--server: %w (make build makes it)", err))
 	} else if info.IsDir() {
@@ -101,6 +102,15 @@ func (o *Options) reportable() error {
 		return fmt.Errorf("--report: %w", err)
 	}
 	return os.Remove(probe)
+}
+
+// pushEvery is the time between pushes to one user. Each goes to all nodes, so
+// that those of a large cluster on one host would do nothing else.
+func (o *Options) pushEvery(nodes int) time.Duration {
+	if o.PushEvery > 0 {
+		return o.PushEvery
+	}
+	return max(5*time.Millisecond, time.Duration(nodes)*time.Millisecond)
 }
 
 // steps are the numbers of connections of a pass: those asked for that are

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 // small is a host where a process may hold 20,000 descriptors, large one where
@@ -210,5 +211,10 @@ func TestNodesForAndSteps(t *testing.T) {
 	o := Options{Connections: 500, Steps: []int{100, 5, 500, 900, 100}}
 	if got := o.steps(); len(got) != 3 || got[0] != 5 || got[1] != 100 || got[2] != 500 {
 		t.Errorf("steps %v", got)
+	}
+	for nodes, want := range map[int]time.Duration{1: 5 * time.Millisecond, 53: 53 * time.Millisecond} {
+		if got := o.pushEvery(nodes); got != want {
+			t.Errorf("%d nodes: a push every %v", nodes, got)
+		}
 	}
 }

@@ -49,7 +49,7 @@ type probe struct {
 	sent int
 }
 
-// measurePush pushes to the probes every o.PushEvery while broadcasts go to
+// measurePush pushes to the probes at a steady rate while broadcasts go to
 // everybody. Beside one node, the flooded clients run on what the others leave
 // of the processors, as clients elsewhere would; beside a cluster there is
 // nothing left, and messages for a million sockets would pile up in the kernel.
@@ -117,7 +117,7 @@ func (r *push) flood(ctx context.Context, o *Options, b *belfry, c *clients, pro
 		flooded <- err
 	}()
 	err := inParallel(ctx, len(probes), len(probes), func(ctx context.Context, i int) error {
-		return probes[i].pushEvery(ctx, o)
+		return probes[i].push(ctx, o, o.pushEvery(len(b.nodes)))
 	})
 	close(stop)
 	err = errors.Join(<-flooded, err)
@@ -164,12 +164,12 @@ func (p *probe) stop() {
 	}
 }
 
-// pushEvery pushes to the probe's user for o.Push. A push that is late does
-// not move the ones after it.
-func (p *probe) pushEvery(ctx context.Context, o *Options) error {
+// push pushes to the probe's user for o.Push. A push that is late does not
+// move the ones after it.
+func (p *probe) push(ctx context.Context, o *Options, every time.Duration) error {
 	path := "/v1/users/" + url.PathEscape(bench.UID(p.user))
 	begin := time.Now()
-	for at := time.Duration(0); at < o.Push; at += o.PushEvery {
+	for at := time.Duration(0); at < o.Push; at += every {
 		if err := sleep(ctx, time.Until(begin.Add(at))); err != nil {
 			return err
 		}

@@ -174,7 +174,7 @@ func TestValidate(t *testing.T) {
 		"--steps 0: allowed are 1":                   func(o *Options) { o.Steps = []int{0} },
 		"--ping 1ms: allowed are 1s to 1h":           func(o *Options) { o.Ping = time.Millisecond },
 		"--push -1s: allowed are 0s to":              func(o *Options) { o.Push = -time.Second },
-		"--push-every 0s: allowed are 1ms":           func(o *Options) { o.PushEvery = 0 },
+		"--push-every 1µs: allowed are 1ms":          func(o *Options) { o.PushEvery = time.Microsecond },
 		"--server: stat":                             func(o *Options) { o.Server = file + "x" },
 		"is a folder":                                func(o *Options) { o.Server = filepath.Dir(file) },
 		"--report: ":                                 func(o *Options) { o.Report = file },

@@ -237,8 +237,8 @@ func (r *Result) idleRows() []bench.Row {
 		cpu.Missing = missingPass
 	} else {
 		cpu.Value = d.Cores
-		cpu.Notes = []string{fmt.Sprintf("over %.0f s; clients got %d pings meanwhile; %.1f µs of CPU a ping with all that a node does otherwise",
-			d.Seconds, d.Pings, d.Cores*d.Seconds*1e6/float64(max(d.Pings, 1)))}
+		cpu.Notes = []string{fmt.Sprintf("over %.0f s; %.2f cores of it also while nobody is connected, for what %d nodes tell each other; the rest is %.1f µs for each of %d pings",
+			d.Seconds, d.Base, len(r.Plan.Nodes), (d.Cores-d.Base)*d.Seconds*1e6/float64(max(d.Pings, 1)), d.Pings)}
 	}
 	if d == nil || d.Left == nil {
 		left.Missing = missingPass

@@ -61,7 +61,7 @@ func command() *cobra.Command {
 	f.DurationVar(&o.Idle, "idle", o.Idle, "how long the idle are watched, one ping interval at least")
 	f.DurationVar(&o.Settle, "settle", o.Settle, "from the last connect to reading memory")
 	f.DurationVar(&o.Push, "push", o.Push, "how long pushes to one user are measured; 0 leaves them out")
-	f.DurationVar(&o.PushEvery, "push-every", o.PushEvery, "time between pushes to one user")
+	f.DurationVar(&o.PushEvery, "push-every", o.PushEvery, "time between pushes to one user; 0 is a millisecond for each node, 5 at least")
 	f.IntVar(&o.FirstPort, "first-port", o.FirstPort, "servers listen on loopback from this port upwards, where it is free")
 	f.BoolVar(&o.SkipFloor, "skip-floor", false, "measure belfry alone")
 	f.StringVar(&o.Report, "report", "", "folder for report.md, its charts and report.json")
