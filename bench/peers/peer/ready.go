@@ -79,9 +79,9 @@ func ForLibrary(name string) *Definition {
 	case GWS:
 		d.About = "lxzan/gws 1.8.9: a reading goroutine a connection, its Broadcaster"
 	case Gorilla:
-		d.About = "gorilla/websocket 1.5.3: two goroutines and a channel a connection as in its chat example, prepared messages"
+		d.About = "gorilla/websocket 1.5.3: two goroutines and a queue of 64 a connection, otherwise as in its chat example, prepared messages"
 	case Coder:
-		d.About = "coder/websocket 1.8.15: two goroutines and a channel a connection as in its chat example"
+		d.About = "coder/websocket 1.8.15: two goroutines and a queue of 64 a connection, otherwise as in its chat example"
 	case NATS:
 		d.About = "nats-server 2.15.2, its WebSocket listener; two subscriptions a connection, published to over NATS"
 		d.Ready, d.All, d.User = "", &Request{Subject: "all"}, &Request{Subject: "user.{uid}"}

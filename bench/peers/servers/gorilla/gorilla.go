@@ -17,7 +17,8 @@ import (
 )
 
 // The chat example's numbers but for the queue, which is 256 there: 2 KB a
-// connection.
+// connection. 16 overflow where 100 requests at once keep the writers from
+// running.
 const (
 	queue      = 64
 	bufferSize = 1024
