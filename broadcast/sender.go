@@ -27,6 +27,7 @@ type sender struct {
 	numbers  *numbers
 	instance string
 	round    uint64 // of the last beacon
+	idle     int    // intervals since then in which nothing was sent
 	batch    []parcel
 	wake     chan struct{} // 1 deep: the connection changed
 
@@ -187,6 +188,11 @@ func (s *sender) release(done []parcel) {
 	}
 }
 
+// idleBeacons is how many intervals may pass between beacons that have nothing
+// to tell but that their node is there: every node hears every other, so that
+// 50 of them at one a second would cost a third of a core between them.
+const idleBeacons = 5
+
 // beacon announces this node and the streams sent on since the last one.
 // Without a connection it is put off: the next covers the time.
 func (s *sender) beacon(now time.Time) {
@@ -194,6 +200,10 @@ func (s *sender) beacon(now time.Time) {
 	if !s.bus.nc.IsConnected() {
 		return
 	}
+	if s.idle++; len(s.numbers.fresh) == 0 && s.idle < idleBeacons && s.round > 0 {
+		return
+	}
+	s.idle = 0
 	b := beacon{
 		node: s.bus.id, name: s.bus.opt.NodeName, instance: s.instance,
 		round: s.round + 1, floor: s.numbers.epoch,
