@@ -108,6 +108,9 @@ func (r *round) connect(ctx context.Context, o *options, p *bench.Pool, t *targe
 			return err
 		}
 		took += c.Took
+		if err := t.connected(ctx, step[1]); err != nil {
+			return err
+		}
 		if err := sleep(ctx, o.settle); err != nil {
 			return err
 		}

@@ -112,6 +112,7 @@ func TestPushToOneUserOverNATS(t *testing.T) {
 func TestServerByDefinition(t *testing.T) {
 	d, err := peer.Parse([]byte(`
 name: mine
+connected: http://{api}/v1/connections
 command: ["{binary}", "serve", "coder", "--listen", "{listen}", "--api", "{api}"]
 files: {unused.txt: "{listen_port}"}
 wire: {path: "/ws?uid={uid}", wrapped: true}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -138,21 +139,46 @@ func (t *target) check(ctx context.Context) error {
 		}
 		return c.Close()
 	}
+	_, err := get(ctx, t.def.Ready)
+	return err
+}
+
+// connected waits until the server knows of n connections, if it tells.
+func (t *target) connected(ctx context.Context, n int) error {
+	if t.def == nil || t.def.Connected == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("the server does not know of %d connections after %v", n, startPatience))
+	defer cancel()
+	for {
+		body, err := get(ctx, t.def.Connected)
+		if err == nil && body == strconv.Itoa(n) {
+			return nil
+		}
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("%w, but of %q", err, body)
+		}
+	}
+}
+
+// get returns the body of a 200.
+func get(ctx context.Context, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.def.Ready, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", t.def.Ready, res.Status)
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s", url, res.Status)
 	}
-	return nil
+	return string(body), err
 }
 
 // floorContender is the floor with so many sending threads.

@@ -15,7 +15,7 @@ import (
 	"belfry/bench"
 )
 
-// Definition describes a server. In Command, Files, Ready, API and NATS stand
+// Definition describes a server. In Command, Files, Ready and Connected stand
 // {binary} for the program that was given for it, {listen} and {api} for
 // IPv4 addresses with a free port each, {listen_port} and {api_port} for the
 // ports alone, and {dir} for an empty folder of its own.
@@ -28,6 +28,10 @@ type Definition struct {
 	// Ready is a URL that answers 200 when it is ready. "" waits until it
 	// accepts connections at {listen}.
 	Ready string `json:"ready"`
+	// Connected is a URL that answers how many connections would be sent to:
+	// a server may answer the upgrade before it takes note of a connection.
+	// "" takes the clients' word.
+	Connected string `json:"connected"`
 	// Listen and API are addresses that the server has fixed. "" chooses.
 	Listen string `json:"listen"`
 	API    string `json:"api"`
@@ -143,6 +147,7 @@ func (d *Definition) Render(p Places) (*Definition, error) {
 	for name, text := range d.Files {
 		r.Files[name] = replace(text)
 	}
+	r.Connected = replace(d.Connected)
 	r.Ready, r.Listen, r.API = replace(d.Ready), p.Listen.String(), p.API.String()
 	return &r, nil
 }

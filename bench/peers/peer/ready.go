@@ -73,7 +73,8 @@ func ForBelfry(shards int) *Definition {
 func ForLibrary(name string) *Definition {
 	d := &Definition{
 		Name: name, Command: []string{"{binary}", "serve", name, "--listen", "{listen}", "--api", "{api}"},
-		Ready: "http://{api}/readyz", Wire: bench.Wire{Path: ownPath}, All: &toAll, User: &toUser,
+		Ready: "http://{api}/readyz", Connected: "http://{api}/v1/connections",
+		Wire: bench.Wire{Path: ownPath}, All: &toAll, User: &toUser,
 	}
 	switch name {
 	case GWS:
@@ -84,7 +85,7 @@ func ForLibrary(name string) *Definition {
 		d.About = "coder/websocket 1.8.15: two goroutines and a queue of 64 a connection, otherwise as in its chat example"
 	case NATS:
 		d.About = "nats-server 2.15.2, its WebSocket listener; two subscriptions a connection, published to over NATS"
-		d.Ready, d.All, d.User = "", &Request{Subject: "all"}, &Request{Subject: "user.{uid}"}
+		d.Ready, d.Connected, d.All, d.User = "", "", &Request{Subject: "all"}, &Request{Subject: "user.{uid}"}
 		d.Wire = bench.Wire{
 			Path:    "/",
 			OnOpen:  []string{"CONNECT {\"verbose\":false,\"pedantic\":false,\"protocol\":1}\r\nSUB all 1\r\nSUB user.{uid} 2\r\nPING\r\n"},

@@ -4,6 +4,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,10 +18,11 @@ const maxPayload = 64 << 10
 type Hub interface {
 	All(payload []byte)
 	User(uid string, payload []byte)
+	Len() int // connections that would be sent to
 }
 
 // Handler serves POST /v1/all and POST /v1/users/{uid}, whose body is the
-// payload, and GET /readyz.
+// payload, GET /v1/connections, which answers their number, and GET /readyz.
 func Handler(h Hub) http.Handler {
 	mux := http.NewServeMux()
 	push := func(deliver func(*http.Request, []byte)) http.HandlerFunc {
@@ -36,6 +38,7 @@ func Handler(h Hub) http.Handler {
 	}
 	mux.HandleFunc("POST /v1/all", push(func(_ *http.Request, p []byte) { h.All(p) }))
 	mux.HandleFunc("POST /v1/users/{uid}", push(func(r *http.Request, p []byte) { h.User(r.PathValue("uid"), p) }))
+	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, h.Len()) })
 	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
 	return mux
 }

@@ -75,6 +75,9 @@ func (c *client) push(payload []byte) {
 	}
 }
 
+// Len is the number of connections.
+func (h *hub) Len() int { return h.conns.Len() }
+
 // All sends to every connection. The library has no frames made once for all.
 func (h *hub) All(payload []byte) { h.conns.All(func(c *client) { c.push(payload) }) }
 

@@ -95,6 +95,9 @@ func (c *client) push(m *websocket.PreparedMessage) {
 	}
 }
 
+// Len is the number of connections.
+func (h *hub) Len() int { return h.conns.Len() }
+
 // All sends to every connection.
 func (h *hub) All(payload []byte) {
 	if m, err := websocket.NewPreparedMessage(websocket.TextMessage, payload); err == nil { // fails for no text

@@ -38,6 +38,16 @@ func (r *Registry[C]) Remove(uid string, c C) {
 	}
 }
 
+// Len is the number of connections.
+func (r *Registry[C]) Len() (n int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, of := range r.users {
+		n += len(of)
+	}
+	return n
+}
+
 // All calls f for every connection. f must neither block nor call the
 // registry.
 func (r *Registry[C]) All(f func(C)) {

@@ -12,6 +12,9 @@ func TestRegistry(t *testing.T) {
 	r.Add("b", 3)
 	r.Remove("a", 1)
 	r.Remove("c", 9)
+	if r.Len() != 2 {
+		t.Errorf("%d connections, want 2", r.Len())
+	}
 	collect := func(each func(func(int))) []int {
 		var got []int
 		each(func(c int) { got = append(got, c) })
