@@ -106,7 +106,7 @@ func (c *Client) Poll(timeout time.Duration) (control bool, err error) {
 			control = true
 			continue
 		}
-		c.handle(uint32(ev.Fd))
+		c.handle(uint32(ev.Fd), ev.Events)
 	}
 	if c.dial != nil {
 		c.progress()
@@ -117,12 +117,12 @@ func (c *Client) Poll(timeout time.Duration) (control bool, err error) {
 	return control, nil
 }
 
-func (c *Client) handle(i uint32) {
+func (c *Client) handle(i, events uint32) {
 	switch c.conns[i].state {
 	case connConnecting:
 		c.request(i)
 	case connUpgrading, connGreeting, connOpen:
-		c.receive(i)
+		c.receive(i, events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0)
 	}
 }
 
@@ -178,7 +178,7 @@ func errnoName(e syscall.Errno) string {
 // read and write are raw: the sockets never block, so the scheduler need not
 // hear of the call, which would cost as much again as a small one.
 func read(fd int32, p []byte) (int, syscall.Errno) {
-	n, _, e := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), e
 }
 

@@ -8,21 +8,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receive reads once from connection i and handles what is whole. The set is
-// level-triggered, so what one read leaves brings another event.
-func (c *Client) receive(i uint32) {
-	k := &c.conns[i]
-	n, e := read(k.fd, c.buf)
-	switch {
-	case e == unix.EAGAIN || e == unix.EINTR:
-		return
-	case e != 0:
-		c.end(i, errnoName(e))
-		return
-	case n == 0:
-		c.end(i, "EOF")
-		return
+// readEvents has the kernel tell of new bytes once: a set that is
+// level-triggered looks at every connection a second time to find that nothing
+// is left (man 7 epoll).
+const readEvents = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+
+// receive reads all there is of connection i, up to its end if that has come. A
+// read that does not fill the buffer has emptied the socket.
+func (c *Client) receive(i uint32, ended bool) {
+	for {
+		n, e := read(c.conns[i].fd, c.buf)
+		switch {
+		case e == unix.EINTR:
+			continue
+		case e == unix.EAGAIN:
+			return
+		case e != 0:
+			c.end(i, errnoName(e))
+			return
+		case n == 0:
+			c.end(i, "EOF")
+			return
+		}
+		c.received(i, n)
+		if !ended && n < len(c.buf) || c.conns[i].state == connClosed {
+			return
+		}
 	}
+}
+
+// received handles what is whole of n bytes in the buffer and of what was left
+// before.
+func (c *Client) received(i uint32, n int) {
+	k := &c.conns[i]
 	c.stats.Bytes += uint64(n)
 	data := c.buf[:n]
 	if len(c.tails) != 0 {

@@ -27,6 +27,8 @@ type Handler interface {
 	// OnWork does a piece of work that is not due to any event, until done
 	// or until Expired says so, and returns whether there is more.
 	OnWork() (more bool)
+	// OnSubmitted says that all that was staged has been sent, or queued.
+	OnSubmitted()
 	// OnSendFailed says what became of a staged send that was neither sent
 	// nor queued.
 	OnSendFailed(slot uint32, r SendResult)

@@ -66,6 +66,7 @@ func (h *echoHandler) OnTick() { h.ticks.Add(1) }
 func (h *echoHandler) OnWork() bool {
 	return h.work != nil && h.work(h.s)
 }
+func (h *echoHandler) OnSubmitted() {}
 func (h *echoHandler) OnSendFailed(slot uint32, r SendResult) {
 	if h.failed != nil {
 		h.failed(slot, r)

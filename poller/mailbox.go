@@ -79,8 +79,9 @@ func (b *mailbox) reserve(lane Lane) bool {
 	return true
 }
 
-// crowdShare is the part of a lane's places in use from which it is crowded.
-const crowdShare = 16
+// crowdShare is the part of a lane's places in use from which it is crowded:
+// few, so that what waits there is a matter of a few milliseconds.
+const crowdShare = 64
 
 func (b *mailbox) crowded(lane Lane) bool {
 	l := &b.lanes[lane]
@@ -137,7 +138,7 @@ func (b *mailbox) close() {
 // false after the loop was closed. Any goroutine.
 func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
 
-// Uncrowded waits while more than a sixteenth of a lane's places are in use,
+// Uncrowded waits while more than one in 64 of a lane's places are in use,
 // but no longer than told or until ctx is done, and returns whether it had to. Whoever can
 // wait does so here before Reserve: a lane that is full refuses. Any goroutine
 // but a shard's.

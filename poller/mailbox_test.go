@@ -225,10 +225,9 @@ func TestUncrowded(t *testing.T) {
 	if !s.Uncrowded(ctx, LaneSingle, time.Millisecond) {
 		t.Error("did not wait for a crowded lane")
 	}
-	if gone, cancel := context.WithCancel(ctx); true {
-		cancel()
-		s.Uncrowded(gone, LaneSingle, time.Hour)
-	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	s.Uncrowded(gone, LaneSingle, time.Hour)
 	waited := make(chan bool)
 	for range 3 {
 		go func() { waited <- s.Uncrowded(ctx, LaneSingle, time.Hour) }()

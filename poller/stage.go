@@ -89,6 +89,9 @@ func (s *Shard) put(slot uint32, c *conn, p []byte) (full bool) {
 	return true
 }
 
+// Staged returns how many sends wait for Submit.
+func (s *Shard) Staged() int { return s.stage.n }
+
 // Submit sends what is staged.
 func (s *Shard) Submit() {
 	g := &s.stage
@@ -110,6 +113,7 @@ func (s *Shard) Submit() {
 		g.results[i] = int32(r)
 		failed = failed || r > Queued
 	}
+	s.handler.OnSubmitted()
 	if !failed {
 		return
 	}

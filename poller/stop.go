@@ -32,6 +32,7 @@ func (retired) OnClose(uint32, Cause, error)    {}
 func (retired) OnMail(Mail)                     {}
 func (retired) OnTick()                         {}
 func (retired) OnWork() bool                    { return false }
+func (retired) OnSubmitted()                    {}
 func (retired) OnSendFailed(uint32, SendResult) {}
 func (retired) OnStop()                         {}
 

@@ -169,14 +169,34 @@ func (s *Server) post(lane poller.Lane, m *Message, chosen func(i int) bool) err
 // deliver starts on a message that came by mail.
 func (h *shard) deliver(d *delivery) {
 	n := h.stage(d)
-	h.ps.Submit()
 	h.counters.deliveries.Add(uint64(n))
-	if d.msg.Target.Scope >= ScopeUsers && !d.msg.Received.IsZero() {
-		took := time.Since(d.msg.Received)
-		for range n {
-			h.latency.observe(took)
+	if d.msg.Target.Scope >= ScopeUsers && !d.msg.Received.IsZero() && n > 0 {
+		h.unsent = append(h.unsent, unsent{d.msg.Received, n})
+	}
+	if h.ps.Staged() == 0 {
+		h.OnSubmitted()
+	}
+}
+
+// unsent is a push whose sends are staged.
+type unsent struct {
+	received time.Time
+	sends    int
+}
+
+// OnSubmitted implements poller.Handler. Only now have the pushes reached the
+// sockets.
+func (h *shard) OnSubmitted() {
+	if len(h.unsent) == 0 {
+		return
+	}
+	now := time.Now()
+	for _, u := range h.unsent {
+		for range u.sends {
+			h.latency.observe(now.Sub(u.received))
 		}
 	}
+	h.unsent = h.unsent[:0]
 }
 
 // stage stages the sends of a message, or hands it to the pass, and returns how

@@ -27,6 +27,7 @@ type shard struct {
 	topics  topics
 	pass    pass
 	closing closingRun
+	unsent  []unsent // pushes whose sends are staged
 
 	// Written by the shard, read by others.
 	counters counters
