@@ -125,7 +125,7 @@ belfry_closed_total{reason="gone"} 1
 # HELP belfry_http_requests_total Requests answered, by route and status.
 # TYPE belfry_http_requests_total counter
 belfry_http_requests_total{route="/v1/all",status="202"} 7
-# HELP belfry_push_latency_seconds Time from the arrival of a push to users or sessions at this node to the write to each socket.
+# HELP belfry_push_latency_seconds Time from the arrival of a push to users or sessions at this node, waiting for a busy shard included, to the system call that wrote to its sockets.
 # TYPE belfry_push_latency_seconds histogram
 belfry_push_latency_seconds_bucket{le="0.001"} 2
 belfry_push_latency_seconds_bucket{le="0.5"} 5

@@ -67,13 +67,13 @@ type Traffic struct {
 	BacklogBytes   uint64            `metric:"belfry_backlog_bytes" type:"gauge" help:"Bytes waiting for slow clients; bounded by backlog.node_bytes."`
 	Slow           uint64            `metric:"belfry_backlog_events_total" type:"counter" help:"Sends of pushed messages that a socket did not take whole."`
 	Overflows      map[string]uint64 `metric:"belfry_backlog_overflows_total" type:"counter" label:"bound" help:"Frames refused because the backlog of a connection (backlog.frames, backlog.bytes) or of the node (backlog.node_bytes) was full."`
-	PushLatency    Histogram         `metric:"belfry_push_latency_seconds" type:"histogram" help:"Time from the arrival of a push to users or sessions at this node to the write to each socket."`
+	PushLatency    Histogram         `metric:"belfry_push_latency_seconds" type:"histogram" help:"Time from the arrival of a push to users or sessions at this node, waiting for a busy shard included, to the system call that wrote to its sockets."`
 }
 
 // Shards tells how the event loops are.
 type Shards struct {
 	Number      uint64             `metric:"belfry_shards" type:"gauge" help:"Event loops."`
-	IOURing     uint64             `metric:"belfry_shards_io_uring" type:"gauge" help:"Event loops that send through io_uring (fanout.io_uring); each begins with its first push."`
+	IOURing     uint64             `metric:"belfry_shards_io_uring" type:"gauge" help:"Event loops that send through io_uring (fanout.io_uring); each begins with the first it has to send."`
 	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds is a stalled shard."`
 	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times that a shard did not live through three or more seconds: stopped or starved."`
 	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, most at the cost of one connection; the log has the stack."`

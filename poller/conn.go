@@ -157,14 +157,14 @@ type death struct {
 
 // reap closes the dead. Calls of OnClose may add to the list.
 func (s *Shard) reap() {
-	if len(s.dead) > 0 {
-		s.Submit() // while the descriptors are still theirs
-	}
 	for i := 0; i < len(s.dead); i++ {
 		d := s.dead[i]
 		slot := d.id.Slot()
 		if !s.slab.Live(slot) || s.ID(slot) != d.id {
 			continue // it was given away since
+		}
+		if s.at(slot).flags&flagStaged != 0 {
+			s.Submit() // while the descriptor is still its own
 		}
 		fd, panics := s.at(slot).fd, s.Counters.Panics.Load()
 		s.protect(0, func() { s.handler.OnClose(slot, d.cause, d.err) })

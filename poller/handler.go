@@ -30,7 +30,8 @@ type Handler interface {
 	// OnSubmitted says that all that was staged has been sent, or queued.
 	OnSubmitted()
 	// OnSendFailed says what became of a staged send that was neither sent
-	// nor queued.
+	// nor queued, when nothing else is under way. Of a connection that is
+	// broken OnClose tells instead.
 	OnSendFailed(slot uint32, r SendResult)
 	// OnStop is the last call to the handler, after all connections were closed.
 	OnStop()

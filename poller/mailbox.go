@@ -41,28 +41,35 @@ type Mail struct {
 	Ptr  any
 }
 
+// lane is one of a mailbox's queues.
+type lane struct {
+	ring  *ring
+	size  int64
+	taken atomic.Int64  // places in use: reserved, queued or held by the handler
+	full  atomic.Uint64 // refusals
+
+	waiting atomic.Int64  // goroutines in Uncrowded
+	entry   chan struct{} // a token lets one of them go on
+}
+
 // mailbox is how other goroutines reach a shard. It never blocks: a full lane
 // refuses.
 type mailbox struct {
-	lanes [laneCount]struct {
-		ring  *ring
-		size  int64
-		taken atomic.Int64                  // places in use: reserved, queued or held by the handler
-		full  atomic.Uint64                 // refusals
-		gate  atomic.Pointer[chan struct{}] // closed when the lane is no longer crowded; nil: nobody waits
-	}
-	awake  atomic.Bool // the eventfd is readable or about to be looked at
+	lanes  [laneCount]lane
+	gone   chan struct{} // closed by close
+	awake  atomic.Bool   // the eventfd is readable or about to be looked at
 	closed atomic.Bool
 	waking atomic.Int32 // goroutines that are about to write to the eventfd
 	wakeFD int32
 }
 
 func (b *mailbox) init(sizes [laneCount]int, wakeFD int32) {
-	b.wakeFD = wakeFD
+	b.wakeFD, b.gone = wakeFD, make(chan struct{})
 	for i := range b.lanes {
 		l := &b.lanes[i]
 		l.ring = newRing(sizes[i])
 		l.size = int64(sizes[i])
+		l.entry = make(chan struct{}, l.crowd())
 	}
 }
 
@@ -83,22 +90,34 @@ func (b *mailbox) reserve(lane Lane) bool {
 // few, so that what waits there is a matter of a few milliseconds.
 const crowdShare = 64
 
+func (l *lane) crowd() int64 { return max(l.size/crowdShare, 1) }
+
 func (b *mailbox) crowded(lane Lane) bool {
 	l := &b.lanes[lane]
-	return l.taken.Load() > l.size/crowdShare && !b.closed.Load()
+	return l.taken.Load() >= l.crowd() && !b.closed.Load()
 }
 
-// thin wakes whoever waits for a lane that is no longer crowded.
+// thin lets as many go on as there are places before the lane is crowded.
 func (b *mailbox) thin(lane Lane) {
-	if b.lanes[lane].gate.Load() == nil || b.crowded(lane) {
+	l := &b.lanes[lane]
+	waiting := l.waiting.Load()
+	if waiting == 0 {
 		return
 	}
-	if gate := b.lanes[lane].gate.Swap(nil); gate != nil {
-		close(*gate)
+	tokens := int64(len(l.entry))
+	for n := min(l.crowd()-l.taken.Load(), waiting) - tokens; n > 0; n-- {
+		select {
+		case l.entry <- struct{}{}:
+		default:
+			return
+		}
 	}
 }
 
-func (b *mailbox) release(lane Lane, n int) { b.lanes[lane].taken.Add(-int64(n)) }
+func (b *mailbox) release(lane Lane, n int) {
+	b.lanes[lane].taken.Add(-int64(n))
+	b.thin(lane)
+}
 
 // put queues m for which a place was reserved. The ring has at least as many
 // cells as there are places, so it can be full only for the instant in which
@@ -124,9 +143,8 @@ func (b *mailbox) wake() {
 // close has every lane refuse. When it returns nobody writes to the eventfd
 // any more: as soon as that is closed its number may be a stranger's file.
 func (b *mailbox) close() {
-	b.closed.Store(true)
-	for _, lane := range Lanes() {
-		b.thin(lane)
+	if !b.closed.Swap(true) {
+		close(b.gone)
 	}
 	for b.waking.Load() > 0 {
 		runtime.Gosched()
@@ -138,31 +156,27 @@ func (b *mailbox) close() {
 // false after the loop was closed. Any goroutine.
 func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
 
-// Uncrowded waits while more than one in 64 of a lane's places are in use,
-// but no longer than told or until ctx is done, and returns whether it had to. Whoever can
-// wait does so here before Reserve: a lane that is full refuses. Any goroutine
-// but a shard's.
+// Uncrowded waits while a lane is crowded, with one in 64 of its places taken,
+// but no longer than told or until ctx is done, and returns whether it had to.
+// Whoever can wait does so here before Reserve: a lane that is full refuses. It
+// does not wait for a shard that does not tick. Any goroutine but a shard's.
 func (s *Shard) Uncrowded(ctx context.Context, lane Lane, wait time.Duration) (waited bool) {
-	if !s.box.crowded(lane) {
+	if !s.box.crowded(lane) || s.tickAge() > staleTick {
 		return false
 	}
 	l := &s.box.lanes[lane]
-	gate := l.gate.Load()
-	for gate == nil {
-		fresh := make(chan struct{})
-		l.gate.CompareAndSwap(nil, &fresh)
-		gate = l.gate.Load()
-	}
-	if !s.box.crowded(lane) { // the shard may have looked before there was a gate
-		s.box.thin(lane)
+	l.waiting.Add(1)
+	defer l.waiting.Add(-1)
+	if !s.box.crowded(lane) { // thin may have looked before we were counted
 		return false
 	}
 	late := time.NewTimer(wait)
 	defer late.Stop()
 	select {
-	case <-*gate:
+	case <-l.entry:
 	case <-late.C:
 	case <-ctx.Done():
+	case <-s.box.gone:
 	}
 	return true
 }

@@ -209,17 +209,14 @@ func TestPostWhileClosing(t *testing.T) {
 // Whoever can wait is held while a lane is crowded, and let go when it is not,
 // when his time is over, and when the loop ends.
 func TestUncrowded(t *testing.T) {
-	const size = 160
+	const size = 1024
 	r := newRig(t, Options{Shards: 1, Mailbox: size}, func(h *echoHandler) { h.mail = runMail })
-	s := r.Shard(0)
-	ctx := context.Background()
+	s, ctx := r.Shard(0), context.Background()
 	if s.Uncrowded(ctx, LaneSingle, time.Hour) {
 		t.Error("waited for an empty lane")
 	}
-	begun, hold := make(chan struct{}), make(chan struct{})
-	s.Post(LaneControl, Mail{Ptr: func(*Shard) { close(begun); <-hold }})
-	<-begun
-	for range size/crowdShare + 1 {
+	release := r.block(0)
+	for range size / crowdShare {
 		s.Post(LaneSingle, Mail{Ptr: func(*Shard) {}})
 	}
 	if !s.Uncrowded(ctx, LaneSingle, time.Millisecond) {
@@ -227,23 +224,49 @@ func TestUncrowded(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	s.Uncrowded(gone, LaneSingle, time.Hour)
-	waited := make(chan bool)
-	for range 3 {
-		go func() { waited <- s.Uncrowded(ctx, LaneSingle, time.Hour) }()
+	if !s.Uncrowded(gone, LaneSingle, time.Hour) {
+		t.Error("did not wait for a crowded lane")
 	}
-	eventually(t, "somebody waits", func() bool { return s.box.lanes[LaneSingle].gate.Load() != nil })
-	select {
-	case <-waited:
+	const waiters = 3 * size / crowdShare // more than one drain lets go
+	waited := make(chan bool, waiters)
+	for range waiters {
+		go func() {
+			waited <- s.Uncrowded(ctx, LaneSingle, time.Hour)
+			s.Post(LaneSingle, Mail{Ptr: func(*Shard) {}})
+		}()
+	}
+	l := &s.box.lanes[LaneSingle]
+	eventually(t, "everybody waits", func() bool { return l.waiting.Load() == waiters })
+	if len(waited) > 0 {
 		t.Error("let go while the lane was crowded")
-	default:
 	}
-	close(hold)
-	for range 3 {
+	release()
+	for range waiters {
 		select {
-		case <-waited:
+		case ok := <-waited:
+			if !ok {
+				t.Error("says it did not wait")
+			}
 		case <-time.After(10 * time.Second):
 			t.Fatal("not let go when the lane was empty")
 		}
+	}
+	if full := r.Stats().MailboxFull["single"]; full != 0 {
+		t.Errorf("%d found the lane full", full)
+	}
+}
+
+func TestUncrowdedEnds(t *testing.T) {
+	s := &Shard{opt: &Options{ManualTicks: true}}
+	s.box.init([laneCount]int{64, 64, 64, 64}, -1)
+	if !s.Reserve(LaneSingle) {
+		t.Fatal("no place")
+	}
+	waited := make(chan bool)
+	go func() { waited <- s.Uncrowded(context.Background(), LaneSingle, time.Hour) }()
+	eventually(t, "it waits", func() bool { return s.box.lanes[LaneSingle].waiting.Load() == 1 })
+	s.box.close()
+	if !<-waited {
+		t.Error("says it did not wait")
 	}
 }

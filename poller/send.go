@@ -113,7 +113,7 @@ func (s *Shard) SendControl(slot uint32, p []byte) SendResult {
 		return SendError
 	}
 	if c.queue == 0 {
-		s.StageBytes(slot, p)
+		s.stageBytes(slot, p, true)
 		return Queued
 	}
 	q := s.queues.Get(c.queue)

@@ -34,7 +34,8 @@ type Shard struct {
 	events     [256]epollEvent
 	scratch    []byte // every read lands here
 	stage      stage
-	joined     []byte // what several queued frames are copied into for one send
+	failed     []failure // told at the end of the turn
+	joined     []byte    // what several queued frames are copied into for one send
 	tails      Index[[]byte]
 	queues     Index[*queue]
 	freeTails  [][]byte
@@ -207,8 +208,7 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 	s.work = false // a panic must not come again at once: the next turn tries
 	s.protect(0, func() { s.work = s.handler.OnWork() })
 	s.resumeTails()
-	s.protect(0, s.Submit)
-	s.reap()
+	s.settled()
 	s.flushOutboxes()
 	s.Counters.WrittenBytes.Add(s.written)
 	s.Counters.ReadBytes.Add(s.received)
@@ -228,7 +228,8 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 
 // busy says whether there is something to do without any event.
 func (s *Shard) busy() bool {
-	return s.work || s.timersDue || s.mailDue || s.waiting > 0 || len(s.dead) > 0
+	return s.work || s.timersDue || s.mailDue || s.waiting > 0 || len(s.dead) > 0 ||
+		s.stage.n > 0
 }
 
 // poll serves what events there are, for the time of a chunk, and waits for the

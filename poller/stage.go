@@ -22,16 +22,18 @@ type stage struct {
 	batches [stageSends]*Batch // nil: bytes of copied
 	copies  [stageSends][]byte
 	copied  []byte // grows up to stageCopy, never moves while something is staged
-	results [stageSends]int32
-	n       int
-	bytes   int
-	sent    int // without a ring: since Stage last returned true
+
+	controls [stageSends]bool // no bound on backlogs refuses it
+	results  [stageSends]int32
+	n        int
+	bytes    int
+	sent     int // without a ring: since Stage last returned true
 }
 
 // Stage is Send for many connections in a row: where the kernel has io_uring,
 // it collects sends and submits them as one system call, which costs about two
 // thirds (docs/adr/0007-io-uring.md). What becomes of a send that was not
-// simply sent or queued goes to Handler.OnSendFailed. It returns whether it is
+// simply sent or queued is told by Handler.OnSendFailed, later. It returns whether it is
 // time to look at Expired.
 //
 // What is staged is submitted before the turn ends and before anything else is
@@ -41,27 +43,25 @@ func (s *Shard) Stage(slot uint32, b *Batch) (pause bool) {
 	if g.ring == nil && !s.openRing() {
 		s.report(slot, s.Send(slot, b))
 		g.sent++
-		if g.sent%16 == 0 {
-			g.sent = 0
-			return true
-		}
-		return false
+		return g.sent%16 == 0
 	}
 	c := s.at(slot)
 	if c.queue != 0 || c.flags&(flagDead|flagFinish|flagStaged) != 0 {
 		s.report(slot, s.Send(slot, b))
 		return false
 	}
-	g.batches[g.n] = b
+	g.batches[g.n], g.controls[g.n] = b, false
 	return s.put(slot, c, b.b)
 }
 
 // StageBytes is to SendBytes what Stage is to Send.
-func (s *Shard) StageBytes(slot uint32, p []byte) {
+func (s *Shard) StageBytes(slot uint32, p []byte) { s.stageBytes(slot, p, false) }
+
+func (s *Shard) stageBytes(slot uint32, p []byte, control bool) {
 	g := &s.stage
 	c := s.at(slot)
 	if c.queue != 0 || c.flags&(flagDead|flagFinish|flagStaged) != 0 || len(p) > stageCopy || g.ring == nil && !s.openRing() {
-		s.report(slot, s.SendBytes(slot, p))
+		s.report(slot, s.sendBytes(slot, p, control))
 		return
 	}
 	if len(g.copied)+len(p) > cap(g.copied) {
@@ -70,7 +70,7 @@ func (s *Shard) StageBytes(slot uint32, p []byte) {
 	}
 	at := len(g.copied)
 	g.copied = append(g.copied, p...)
-	g.copies[g.n] = g.copied[at:]
+	g.copies[g.n], g.controls[g.n] = g.copied[at:], control
 	s.put(slot, c, g.copies[g.n])
 }
 
@@ -100,44 +100,75 @@ func (s *Shard) Submit() {
 		return
 	}
 	g.n, g.bytes, g.copied = 0, 0, g.copied[:0]
-	taken := g.ring.submit(g.results[:n])
-	failed := false
-	for i, slot := range g.slots[:n] {
-		c := s.at(slot)
-		c.flags &^= flagStaged
-		sent, e := 0, syscall.EAGAIN // what was not taken up waits for EPOLLOUT, which comes at once
-		if i < taken {
-			sent, e = max(int(g.results[i]), 0), syscall.Errno(max(-g.results[i], 0))
+	taken := 0
+	if n > 1 { // one alone is cheaper without
+		var e syscall.Errno
+		if taken, e = g.ring.submit(g.results[:n]); e != 0 {
+			s.dropRing(e)
 		}
-		r := s.outcome(slot, c, i, sent, e)
-		g.results[i] = int32(r)
-		failed = failed || r > Queued
+	}
+	for i, slot := range g.slots[:n] {
+		s.at(slot).flags &^= flagStaged
+		if i < taken {
+			s.outcome(i, max(int(g.results[i]), 0), syscall.Errno(max(-g.results[i], 0)))
+		} else {
+			sent, e := sysSend(s.at(slot).fd, g.payload(i))
+			s.outcome(i, sent, e)
+		}
+		g.batches[i] = nil
 	}
 	s.handler.OnSubmitted()
-	if !failed {
-		return
+}
+
+func (g *stage) payload(i int) []byte {
+	if b := g.batches[i]; b != nil {
+		return b.b
 	}
-	// Told when nothing is staged any more, and from copies: the handler may
-	// send again.
-	slots, results := g.slots, g.results
-	for i, slot := range slots[:n] {
-		s.report(slot, SendResult(results[i]))
-	}
+	return g.copies[i]
 }
 
 // outcome draws the consequences of the i-th send of a batch.
-func (s *Shard) outcome(slot uint32, c *conn, i, sent int, e syscall.Errno) SendResult {
-	b := s.stage.batches[i]
-	if b == nil {
-		return s.settleBytes(slot, c, s.stage.copies[i], sent, e, false)
+func (s *Shard) outcome(i, sent int, e syscall.Errno) {
+	g := &s.stage
+	slot := g.slots[i]
+	c := s.at(slot)
+	if b := g.batches[i]; b != nil {
+		s.report(slot, s.settle(slot, c, b, sent, e))
+		return
 	}
-	s.stage.batches[i] = nil
-	return s.settle(slot, c, b, sent, e)
+	s.report(slot, s.settleBytes(slot, c, g.copies[i], sent, e, g.controls[i]))
 }
 
+// failure is a send whose fate the handler has not been told yet.
+type failure struct {
+	id     ID
+	result SendResult
+}
+
+// report keeps what became of a send for later: whoever sends is in the middle
+// of something, often about another connection.
 func (s *Shard) report(slot uint32, r SendResult) {
 	if r > Queued {
-		s.handler.OnSendFailed(slot, r)
+		s.failed = append(s.failed, failure{s.ID(slot), r})
+	}
+}
+
+// settled sends what is staged, tells what became of it and closes what is to
+// be closed, as far as these lead to one another.
+func (s *Shard) settled() {
+	for range 3 {
+		s.protect(0, s.Submit)
+		for i := 0; i < len(s.failed); i++ { // may grow
+			f := s.failed[i]
+			if slot, ok := s.Lookup(f.id); ok {
+				s.protect(f.id, func() { s.handler.OnSendFailed(slot, f.result) })
+			}
+		}
+		s.failed = s.failed[:0]
+		s.reap()
+		if s.stage.n == 0 {
+			return
+		}
 	}
 }
 
@@ -149,12 +180,18 @@ func (s *Shard) openRing() bool {
 	s.stage.tried = true
 	ring, err := newUring(stageSends)
 	if err != nil {
-		if s.index == 0 {
-			s.opt.Log.Info("sends are system calls of their own", zap.Error(err))
-		}
+		s.opt.Log.Info("sends are system calls of their own", zap.Int("shard", s.index), zap.Error(err))
 		return false
 	}
 	s.stage.ring = ring
 	s.ringed.Store(true)
 	return true
+}
+
+// dropRing does without a ring that fails.
+func (s *Shard) dropRing(e syscall.Errno) {
+	s.opt.Log.Warn("io_uring fails; sends are system calls of their own from now on", zap.Int("shard", s.index), zap.Error(e))
+	s.stage.ring.close()
+	s.stage.ring = nil
+	s.ringed.Store(false)
 }

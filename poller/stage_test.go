@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -84,8 +85,11 @@ func TestStageFailures(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		r.on(0, func(*Shard) {})
-		if len(failed) != 2 || failed[fullID.Slot()] != Overflow || failed[goneID.Slot()] != SendError {
-			t.Errorf("told %v, want slot %d: %d and slot %d: %d", failed, fullID.Slot(), Overflow, goneID.Slot(), SendError)
+		if len(failed) != 1 || failed[fullID.Slot()] != Overflow {
+			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), Overflow)
+		}
+		if n := r.Stats().Connections; n != 2 {
+			t.Errorf("%d connections, want 2: one is broken", n)
 		}
 	})
 }
@@ -153,12 +157,7 @@ func dup(t *testing.T, fd int) int {
 
 // The results are those of send(2).
 func TestUringResults(t *testing.T) {
-	needUring(t)
-	u, err := newUring(4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.close()
+	u := testUring(t)
 	full, _ := socketPair(t)
 	for {
 		if _, e := sysSend(int32(full), bytes.Repeat([]byte("x"), 1000)); e == unix.EAGAIN {
@@ -174,8 +173,8 @@ func TestUringResults(t *testing.T) {
 			u.prepare(i, int32(fd), text)
 		}
 		got := make([]int32, 4)
-		if taken := u.submit(got); taken != 4 {
-			t.Fatalf("%d taken", taken)
+		if taken, e := u.submit(got); taken != 4 || e != 0 {
+			t.Fatalf("%d taken, %v", taken, e)
 		}
 		want := []int32{int32(len(text)), -int32(unix.EAGAIN), -int32(unix.EPIPE), -int32(unix.EBADF)}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -190,26 +189,166 @@ func TestUringResults(t *testing.T) {
 	}
 }
 
-// Half a batch, as when the kernel is short of memory: what was not taken up
-// does not come later.
-func TestUringTakesBack(t *testing.T) {
+// testUring makes a ring on the test's own thread.
+func testUring(t *testing.T) *uring {
+	t.Helper()
 	needUring(t)
+	runtime.LockOSThread()
 	u, err := newUring(4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer u.close()
+	t.Cleanup(func() {
+		u.close()
+		runtime.UnlockOSThread()
+	})
+	return u
+}
+
+// What the kernel did not take up does not come with a later batch.
+func TestUringTakesBack(t *testing.T) {
+	u := testUring(t)
 	ours, peer := socketPair(t)
 	u.prepare(0, int32(ours), []byte("a"))
-	u.prepare(1, int32(ours), []byte("b"))
+	fd := u.fd
+	u.fd = -1
 	got := make([]int32, 1)
-	if taken := u.submit(got); taken != 1 || got[0] != 1 {
-		t.Fatalf("%d taken, %v", taken, got)
+	if taken, e := u.submit(got); taken != 0 || e != unix.EBADF {
+		t.Fatalf("%d taken, %v", taken, e)
 	}
-	u.prepare(0, int32(ours), []byte("c"))
-	u.submit(got)
+	u.fd = fd
+	u.prepare(0, int32(ours), []byte("b"))
+	if taken, e := u.submit(got); taken != 1 || e != 0 || got[0] != 1 {
+		t.Fatalf("%d taken, %v, %v", taken, e, got)
+	}
 	buf := make([]byte, 10)
-	if n, _ := unix.Read(peer, buf); string(buf[:n]) != "ac" {
-		t.Errorf("read %q, want \"ac\"", buf[:n])
+	if n, _ := unix.Read(peer, buf); string(buf[:n]) != "b" {
+		t.Errorf("read %q, want \"b\"", buf[:n])
 	}
+}
+
+// A ring that fails costs nobody anything.
+func TestStageWithoutItsRing(t *testing.T) {
+	needUring(t)
+	r := backlogRig(t, Options{})
+	a, aID := r.pair(0)
+	b, bID := r.pair(0)
+	for n := range 3 {
+		r.on(0, func(s *Shard) {
+			for _, id := range []ID{aID, bID} {
+				s.Stage(id.Slot(), NewBatch(numbered(n, 20, 0)))
+			}
+			if n == 1 {
+				sysClose(s.stage.ring.fd)
+				s.stage.ring.fd = -1
+			}
+		})
+	}
+	for _, c := range []net.Conn{a, b} {
+		for n, l := range lines(t, c, 3) {
+			if l != fmt.Sprintf("%08d ", n) {
+				t.Errorf("line %d is %q", n, l)
+			}
+		}
+	}
+	if st := r.Stats(); st.Rings != 0 || st.ShortWrites != 0 {
+		t.Errorf("%d rings, %d short writes", st.Rings, st.ShortWrites)
+	}
+}
+
+// What is staged goes out before its connection is given away or closed.
+func TestStageBeforeTheEnd(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		r := backlogRig(t, o)
+		given, givenID := r.pair(0)
+		closed, closedID := r.pair(0)
+		r.on(0, func(s *Shard) {
+			s.Stage(closedID.Slot(), NewBatch(numbered(1, 20, 0)))
+			s.Stage(givenID.Slot(), NewBatch(numbered(2, 20, 0)))
+			s.Close(closedID.Slot())
+			sock := s.Detach(givenID.Slot(), nil)
+			unix.Write(sock.FD, []byte("after\n"))
+			unix.Close(sock.FD)
+		})
+		if got, _ := io.ReadAll(closed); !bytes.HasPrefix(got, []byte("00000001 ")) || len(got) != 20 {
+			t.Errorf("closed: %q", got)
+		}
+		if got, _ := io.ReadAll(given); !bytes.HasPrefix(got, []byte("00000002 ")) || !bytes.HasSuffix(got, []byte("\nafter\n")) {
+			t.Errorf("given away: %q", got)
+		}
+	})
+}
+
+// The handler is told of failures when nothing else is under way, and what it
+// then sends is sent.
+func TestStageFailureIsToldLater(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		o.Shards, o.Backlog = 1, Bounds{Frames: 1}
+		sending := false
+		var told, during []ID
+		var other ID
+		r := newRig(t, o, func(h *echoHandler) {
+			h.mail, h.open = runMail, reportID
+			h.failed = func(slot uint32, _ SendResult) {
+				id := h.s.ID(slot)
+				told = append(told, id)
+				if sending {
+					during = append(during, id)
+				}
+				h.s.Stage(other.Slot(), NewBatch(numbered(7, 20, 0)))
+			}
+		})
+		_, full := r.pair(0)
+		c, id := r.pair(0)
+		other = id
+		r.sendUntil(full, 0, 3000, Overflow)
+		r.on(0, func(s *Shard) {
+			sending = true
+			s.Stage(full.Slot(), NewBatch(numbered(0, 20, 0)))
+			s.Stage(other.Slot(), NewBatch(numbered(1, 20, 0)))
+			s.SendBytes(other.Slot(), []byte("00000002 \n"))
+			sending = false
+		})
+		if got := fmt.Sprint(lines(t, c, 3)); got != "[00000001  00000002  00000007 ]" {
+			t.Errorf("got %v", got)
+		}
+		r.on(0, func(*Shard) {})
+		if len(told) != 1 || told[0] != full || during != nil {
+			t.Errorf("told of %v, of %v in the middle of a send", told, during)
+		}
+	})
+}
+
+// Control frames get through whatever the bounds.
+func TestStagedControlAtNodeBound(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		o.NodeBytes = 1
+		failed := 0
+		o.Shards = 1
+		r := newRig(t, o, func(h *echoHandler) {
+			h.mail, h.open = runMail, reportID
+			h.failed = func(uint32, SendResult) { failed++ }
+		})
+		c, id := r.pair(0)
+		filled := 0
+		r.on(0, func(s *Shard) {
+			for { // the socket, without a queue
+				n, e := sysSend(s.at(id.Slot()).fd, []byte("x"))
+				if e != 0 {
+					break
+				}
+				filled += n
+			}
+			s.SendControl(id.Slot(), []byte("ping\n"))
+			s.Submit()
+		})
+		got := make([]byte, filled+5)
+		if _, err := io.ReadFull(c, got); err != nil || string(got[filled:]) != "ping\n" {
+			t.Errorf("%v, %q", err, got[filled:])
+		}
+		r.on(0, func(*Shard) {})
+		if failed != 0 {
+			t.Errorf("%d failures told", failed)
+		}
+	})
 }

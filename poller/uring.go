@@ -14,8 +14,7 @@ import (
 // not wait is carried out within io_uring_enter, in its order, so that when
 // the call returns all results are there and no buffer is in use any more.
 //
-// It belongs to the thread that makes its first submission
-// (IORING_SETUP_SINGLE_ISSUER).
+// It belongs to the thread that made it (IORING_SETUP_SINGLE_ISSUER).
 type uring struct {
 	fd      int32
 	rings   []byte // both rings, in one mapping
@@ -131,12 +130,17 @@ func (u *uring) prepare(i int, fd int32, p []byte) {
 
 // submit carries out the first len(results) sends and sets for each what
 // send(2) would have returned: the bytes it took, or -errno. It returns how
-// many the kernel took up; the rest, for want of memory, it did not touch.
-func (u *uring) submit(results []int32) (taken int) {
+// many the kernel took up; the rest, for want of memory, it did not touch. An
+// error says that the ring is of no use any more.
+func (u *uring) submit(results []int32) (taken int, lasting syscall.Errno) {
 	*u.sqTail += uint32(len(results)) // the system call orders it
 	n, _, e := syscall.RawSyscall6(sysUringEnter, uintptr(u.fd), uintptr(len(results)), 0, 0, 0, 0)
-	if e == 0 {
+	switch e {
+	case 0:
 		taken = int(n)
+	case unix.EINTR, unix.EAGAIN, unix.EBUSY:
+	default:
+		lasting = e
 	}
 	*u.sqTail = atomic.LoadUint32(u.sqHead) // what was not taken up is taken back
 	for i := range results[:taken] {
@@ -147,7 +151,7 @@ func (u *uring) submit(results []int32) (taken int) {
 		if head == tail { // none of ours waits for anything, so this does not happen
 			_, _, e := syscall.RawSyscall6(sysUringEnter, uintptr(u.fd), 0, 1, uringGetEvents, 0, 0)
 			if e != 0 && e != unix.EINTR {
-				break
+				return taken, e
 			}
 			continue
 		}
@@ -158,5 +162,5 @@ func (u *uring) submit(results []int32) (taken int) {
 		}
 		atomic.StoreUint32(u.cqHead, head)
 	}
-	return taken
+	return taken, lasting
 }

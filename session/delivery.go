@@ -115,25 +115,37 @@ func (s *Server) Deliver(m *Message) error {
 }
 
 // Pace waits while the shards that a message to users or sessions would go to
-// have more waiting than they should, for each no longer than told or until ctx
-// is done, and returns whether it had to. Called before Deliver it slows down whoever pushes
-// faster than the sockets can be written to, where Deliver alone refuses.
+// have more waiting than they should, in all no longer than told or until ctx
+// is done, and returns whether it had to. Called before Deliver it slows down
+// whoever pushes faster than the sockets can be written to, where Deliver alone
+// refuses.
 func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration) (waited bool) {
-	for _, name := range t.Names {
-		home := -1
-		switch t.Scope {
-		case ScopeUsers:
-			home, _ = s.homeOf(name)
-		case ScopeSessions:
-			if n, ok := s.ours(name); ok {
-				home = int(n.shard)
-			}
+	late := time.Now().Add(wait)
+	for i, name := range t.Names {
+		home := s.singleHome(t.Scope, name)
+		if home < 0 || slices.ContainsFunc(t.Names[:i], func(n string) bool { return s.singleHome(t.Scope, n) == home }) {
+			continue
 		}
-		if home >= 0 && s.shards[home].ps.Uncrowded(ctx, poller.LaneSingle, wait) {
+		if s.shards[home].ps.Uncrowded(ctx, poller.LaneSingle, time.Until(late)) {
 			waited = true
 		}
 	}
 	return waited
+}
+
+// singleHome is the shard to which a push to a user or session goes, -1 if it
+// goes to none or is not such a push.
+func (s *Server) singleHome(scope Scope, name string) int {
+	switch scope {
+	case ScopeUsers:
+		home, _ := s.homeOf(name)
+		return home
+	case ScopeSessions:
+		if n, ok := s.ours(name); ok {
+			return int(n.shard)
+		}
+	}
+	return -1
 }
 
 // ours returns what sid says if this node made it.

@@ -77,6 +77,9 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 
 // slow ends a session that does not read what it is sent.
 func (h *shard) slow(slot uint32, r poller.SendResult) {
+	if h.rec(slot).state != stateOpen {
+		return // it is being closed already
+	}
 	reason := ReasonSlow
 	h.counters.slow.Add(1)
 	if r == poller.NodeFull {
