@@ -28,6 +28,7 @@ const serverStart = 10 * time.Second
 type embedded struct {
 	srv    *server.Server
 	closed bool   // to clients outside the process
+	alone  bool   // to other nodes as well: nobody can hear
 	token  string // what our own connection shows, "" for Options' credentials
 }
 
@@ -39,7 +40,7 @@ func startServer(o *Options, instance string) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{closed: o.Embedded.Listen == ""}
+	e := &embedded{closed: o.Embedded.Listen == "", alone: so.DontListen}
 	if !so.DontListen && e.closed && o.User == "" && o.Token == "" {
 		e.token = rand.Text()
 		so.Authorization = e.token

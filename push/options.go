@@ -81,7 +81,7 @@ type Limits struct {
 	ReadTimeout       time.Duration // for the whole request, batches aside; 30 s; beyond: 408
 	WriteTimeout      time.Duration // for the answer, and for each write of a batch's; 30 s; beyond: closed
 	IdleTimeout       time.Duration // between requests of a connection; 2 min; beyond: closed
-	PushWait          time.Duration // of a push whose receivers are behind; 1 s, or half of WriteTimeout if that is less; beyond: published, and refused if there is no room
+	PushWait          time.Duration // of a push whose receivers are behind; 1 s, at most half of WriteTimeout; beyond: published, and refused if there is no room
 	BatchIdleTimeout  time.Duration // between two reads of a batch; 60 s; beyond: 408 as its last line
 	ShutdownTimeout   time.Duration // for requests under way when the server stops; 10 s; beyond: closed
 }
@@ -124,6 +124,7 @@ func (l Limits) withDefaults() (Limits, error) {
 		{"ReadTimeout", &l.ReadTimeout, 30 * time.Second},
 		{"WriteTimeout", &l.WriteTimeout, 30 * time.Second},
 		{"IdleTimeout", &l.IdleTimeout, 2 * time.Minute},
+		{"PushWait", &l.PushWait, time.Second},
 		{"BatchIdleTimeout", &l.BatchIdleTimeout, time.Minute},
 		{"ShutdownTimeout", &l.ShutdownTimeout, 10 * time.Second},
 	}
@@ -135,11 +136,6 @@ func (l Limits) withDefaults() (Limits, error) {
 			return l, fmt.Errorf("push: %s is %v; allowed are 1ms to 24h", t.name, *t.field)
 		}
 	}
-	if l.PushWait == 0 {
-		l.PushWait = min(time.Second, l.WriteTimeout/2)
-	}
-	if l.PushWait < time.Millisecond || l.PushWait >= l.WriteTimeout {
-		return l, fmt.Errorf("push: PushWait is %v; allowed are 1ms to less than WriteTimeout, %v, so that an answer gets through", l.PushWait, l.WriteTimeout)
-	}
+	l.PushWait = min(l.PushWait, l.WriteTimeout/2) // an answer has to get through
 	return l, nil
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -40,12 +38,6 @@ the YAML file. "belfry config print" shows all of them.`,
 	return cmd
 }
 
-// gcPercent is what the Go heap may grow by between two collections. Sessions
-// are not on it, so it is a few MB and a collection a matter of a millisecond;
-// with Go's default of 100 the garbage of a storm of connections would weigh as
-// much as their records.
-const gcPercent = 50
-
 // serve runs a node until it is told to stop.
 func serve(loaded *config.Loaded, log *zap.Logger) error {
 	here, err := thisMachine()
@@ -55,14 +47,12 @@ func serve(loaded *config.Loaded, log *zap.Logger) error {
 	cfg := loaded.Config
 	here.resolve(&cfg)
 	runtime.GOMAXPROCS(cfg.GOMAXPROCS)
-	if _, set := os.LookupEnv("GOGC"); !set {
-		debug.SetGCPercent(gcPercent)
-	}
 	warn(&cfg, loaded.Unknown, here, log)
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal then has its usual effect
+	paceGC(ctx)
 	return run(ctx, &cfg, log)
 }
 

@@ -1,0 +1,29 @@
+package main
+
+import "testing"
+
+func TestGCPace(t *testing.T) {
+	var p gcPace
+	for i, step := range []struct {
+		cycles uint64
+		times  int
+		want   int // after the last of them
+	}{
+		{0, 10, gcPercent},
+		{gcBusyCycles, gcBusySeconds - 1, gcPercent},
+		{gcBusyCycles - 1, 1, gcPercent}, // a storm that is over
+		{100, gcBusySeconds - 1, gcPercent},
+		{100, 1, gcPercentBusy},
+		{gcCalmCycles, 100, gcPercentBusy}, // the same load, with more room
+		{0, gcBusySeconds - 1, gcPercentBusy},
+		{0, 1, gcPercent},
+	} {
+		got := 0
+		for range step.times {
+			got = p.next(step.cycles)
+		}
+		if got != step.want {
+			t.Errorf("step %d: %d %%, want %d", i, got, step.want)
+		}
+	}
+}
