@@ -355,6 +355,7 @@ func (s *Shard) drainMail() {
 				break
 			}
 		}
+		s.protect(0, s.Submit) // before what is for many
 		s.box.thin(lane)
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Bounds of what is staged: a batch takes about as long as a chunk.
+// Bounds of what is staged: a batch takes less than a chunk.
 const (
-	stageSends = 64
+	stageSends = 32
 	stageBytes = 128 << 10
 	stageCopy  = 16 << 10 // of bytes that StageBytes copies
 )
