@@ -46,8 +46,8 @@ func TestIdleBeacons(t *testing.T) {
 		}
 	}
 	beacons(1)
-	if n := beacons(4 * idleBeacons); n < 3 || n > 5 { // the last step may still run
-		t.Errorf("%d beacons in %d idle seconds, want 4", n, 4*idleBeacons)
+	if n := beacons(4 * idleBeacons(0)); n < 3 || n > 5 { // the last step may still run
+		t.Errorf("%d beacons in %d idle seconds, want 4", n, 4*idleBeacons(0))
 	}
 	for i := range uint64(3) {
 		a.publish(t, session.ToAll(), "x")

@@ -169,15 +169,12 @@ func (o *origins) miss(subject string, st stamp, n uint64) {
 		zap.String("subject", subject), zap.Uint64("missing", n), zap.Uint64("up_to", st.number))
 }
 
-// peerBeacons is for how many intervals a node counts as a peer after its last
-// beacon: two that were idle, and some to spare.
-const peerBeacons = 2*idleBeacons + 2
-
 // sweep counts the peers and, now and then, forgets idle streams and nodes.
 func (o *origins) sweep(now time.Time) {
 	var peers int64
+	silence := time.Duration(2*idleBeacons(o.peers.Load())+2) * o.beacon // two idle beacons, and some to spare
 	for _, g := range o.nodes {
-		if !g.roundAt.IsZero() && now.Sub(g.roundAt) < peerBeacons*o.beacon {
+		if !g.roundAt.IsZero() && now.Sub(g.roundAt) < silence {
 			peers++
 		}
 	}

@@ -189,9 +189,10 @@ func (s *sender) release(done []parcel) {
 }
 
 // idleBeacons is how many intervals may pass between beacons that have nothing
-// to tell but that their node is there: every node hears every other, so that
-// 50 of them at one a second would cost a third of a core between them.
-const idleBeacons = 5
+// to tell but that their node is there, among so many peers. Every node hears
+// every other: 53 of them at one a second would cost a third of a core between
+// them.
+func idleBeacons(peers int64) int { return 5 + int(peers/5) }
 
 // beacon announces this node and the streams sent on since the last one.
 // Without a connection it is put off: the next covers the time.
@@ -200,7 +201,7 @@ func (s *sender) beacon(now time.Time) {
 	if !s.bus.nc.IsConnected() {
 		return
 	}
-	if s.idle++; len(s.numbers.fresh) == 0 && s.idle < idleBeacons && s.round > 0 {
+	if s.idle++; len(s.numbers.fresh) == 0 && s.idle < idleBeacons(s.bus.count.peers.Load()) && s.round > 0 {
 		return
 	}
 	s.idle = 0

@@ -18,7 +18,7 @@ type beats struct{ ping, early, pong, idleRead, idleWrite, idle uint32 }
 func (o *Options) beats() beats {
 	b := beats{ping: ticks(o.PingInterval), pong: ticks(o.PongTimeout),
 		idleRead: ticks(o.IdleRead), idleWrite: ticks(o.IdleWrite), idle: ticks(o.Idle)}
-	b.early = b.ping / 4
+	b.early = (b.ping + 9) / 10
 	return b
 }
 
@@ -56,7 +56,7 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 }
 
 // armHeartbeat sets the timer to the first moment at which something could be
-// due. A ping comes up to a quarter of its interval early, at random, so that
+// due. A ping comes up to a tenth of its interval early, at random, so that
 // sessions that opened together do not stay together.
 func (h *shard) armHeartbeat(slot uint32, rec *record) {
 	read, write := h.ps.LastRead(slot), h.ps.LastWrite(slot)
