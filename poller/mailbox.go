@@ -158,18 +158,19 @@ func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
 
 // Uncrowded waits while a lane is crowded, with one in 64 of its places taken,
 // but no longer than told or until ctx is done, and returns whether it had to.
-// Whoever can wait does so here before Reserve: a lane that is full refuses. It
-// does not wait for a shard that does not tick. Any goroutine but a shard's.
+// Whoever can wait does so here before Reserve, in the order of arrival: a lane
+// that is full refuses. It does not wait for a shard that does not tick. Any goroutine but a shard's.
 func (s *Shard) Uncrowded(ctx context.Context, lane Lane, wait time.Duration) (waited bool) {
-	if !s.box.crowded(lane) || s.tickAge() > staleTick {
-		return false
-	}
 	l := &s.box.lanes[lane]
-	l.waiting.Add(1)
-	defer l.waiting.Add(-1)
-	if !s.box.crowded(lane) { // thin may have looked before we were counted
+	if !s.box.crowded(lane) && l.waiting.Load() == 0 || s.tickAge() > staleTick {
 		return false
 	}
+	l.waiting.Add(1)
+	s.box.thin(lane) // the shard may have looked before we were counted
+	defer func() {
+		l.waiting.Add(-1)
+		s.box.thin(lane) // we may not post after all
+	}()
 	late := time.NewTimer(wait)
 	defer late.Stop()
 	select {

@@ -18,7 +18,7 @@ type beats struct{ ping, early, pong, idleRead, idleWrite, idle uint32 }
 func (o *Options) beats() beats {
 	b := beats{ping: ticks(o.PingInterval), pong: ticks(o.PongTimeout),
 		idleRead: ticks(o.IdleRead), idleWrite: ticks(o.IdleWrite), idle: ticks(o.Idle)}
-	b.early = (b.ping + 9) / 10
+	b.early = b.ping / 10 // less than ping: a wait of 0 is none
 	return b
 }
 
