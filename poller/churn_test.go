@@ -162,7 +162,10 @@ func TestChurn(t *testing.T) {
 	for _, s := range stayers {
 		s.c.Close()
 	}
-	eventually(t, "all closed", func() bool { return r.Stats().Connections == 0 })
+	eventually(t, "all closed and counted", func() bool {
+		st := r.Stats()
+		return st.Connections == 0 && st.Accepted == st.Closed+st.AcceptRefused
+	})
 	st := r.Stats()
 	if st.Panics != 0 || st.BacklogBytes != 0 || st.Accepted != st.Closed+st.AcceptRefused {
 		t.Errorf("%d panics, %d bytes of backlog, %d accepted, %d closed, %d refused", st.Panics, st.BacklogBytes, st.Accepted, st.Closed, st.AcceptRefused)
