@@ -159,7 +159,8 @@ func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
 // Uncrowded waits while a lane is crowded, with one in 64 of its places taken,
 // but no longer than told or until ctx is done, and returns whether it had to.
 // Whoever can wait does so here before Reserve, in the order of arrival: a lane
-// that is full refuses. It does not wait for a shard that does not tick. Any goroutine but a shard's.
+// that is full refuses. It does not wait for a shard that does not tick. Any
+// goroutine but a shard's.
 func (s *Shard) Uncrowded(ctx context.Context, lane Lane, wait time.Duration) (waited bool) {
 	l := &s.box.lanes[lane]
 	if !s.box.crowded(lane) && l.waiting.Load() == 0 || s.tickAge() > staleTick {

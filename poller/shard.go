@@ -177,7 +177,7 @@ func (s *Shard) Expired() bool { return s.loop.clock() >= s.deadline }
 // nobody's bytes wait for work that can; then mail; then timers and the
 // handler's work, each for a bounded time.
 //
-// It waits so long for the first event, in whole milliseconds, and returns
+// It waits up to wait for the first event, in whole milliseconds, and returns
 // whether there was one.
 func (s *Shard) turn(wait time.Duration) (served bool) {
 	if s.stopped.Load() {
@@ -236,14 +236,14 @@ func (s *Shard) busy() bool {
 // first no longer than told. The set is level-triggered and hands its members out in turn, so what
 // is left comes again. (Thousands of connections that can be written to again
 // would otherwise keep single pushes waiting for milliseconds.)
-func (s *Shard) poll(wait time.Duration) (woken, any bool) {
+func (s *Shard) poll(wait time.Duration) (woken, some bool) {
 	n := 0
 	if wait > 0 {
 		n = sysEpollLinger(s.epfd, s.events[:], wait)
 	} else {
 		n = sysEpollWait(s.epfd, s.events[:])
 	}
-	any = n > 0
+	some = n > 0
 	s.deadline = s.loop.clock() + s.opt.Chunk
 	for round := 0; ; round++ {
 		served, late := 0, false
@@ -269,10 +269,10 @@ func (s *Shard) poll(wait time.Duration) (woken, any bool) {
 		if s.stalled {
 			if served == 0 || round > s.slab.Len()/len(s.events)+1 {
 				s.stalled = false
-				return woken, any
+				return woken, some
 			}
 		} else if late || n < len(s.events) || round >= maxRounds {
-			return woken, any
+			return woken, some
 		}
 		s.reap()
 		n = sysEpollWait(s.epfd, s.events[:])

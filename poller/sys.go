@@ -9,9 +9,9 @@ import (
 )
 
 // The system calls of the hot path are made raw, without telling the Go
-// scheduler: every descriptor here is non-blocking, so none of them waits, and
-// entersyscall costs as much as a third of a small send. The scheduler gets
-// its turn between chunks instead (see Shard.turn).
+// scheduler: every descriptor here is non-blocking, so none of them waits (but
+// sysEpollLinger, which tells it), and entersyscall costs as much as a third of
+// a small send. Other goroutines have processors of their own (see Processors).
 
 // sendFlags: MSG_NOSIGNAL, because a peer that is gone must be an error and
 // not a SIGPIPE; MSG_DONTWAIT, so that a descriptor adopted from outside in
