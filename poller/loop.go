@@ -20,6 +20,7 @@ type Loop struct {
 
 	arrivals  sync.Pool    // of *arrival, so that moving sockets leaves no garbage
 	nodeBytes atomic.Int64 // backlog of all connections, each frame counted once
+	waiting   nodeWaiting
 	gate      sync.RWMutex // write-locked when descriptors are about to be given back; others hold it from the look whether that is so to their use
 
 	mu       sync.Mutex // guards what follows
@@ -38,6 +39,7 @@ func New(o Options) (*Loop, error) {
 		return nil, err
 	}
 	l := &Loop{opt: o, base: time.Now(), watched: make(chan struct{})}
+	l.waiting.shards = int64(o.Shards)
 	l.arrivals.New = func() any { return new(arrival) }
 	for i := range o.Shards {
 		s, err := newShard(l, i)

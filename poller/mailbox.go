@@ -47,15 +47,13 @@ type lane struct {
 	size  int64
 	taken atomic.Int64  // places in use: reserved, queued or held by the handler
 	full  atomic.Uint64 // refusals
-
-	waiting atomic.Int64  // goroutines in Uncrowded
-	entry   chan struct{} // a token lets one of them go on
 }
 
 // mailbox is how other goroutines reach a shard. It never blocks: a full lane
 // refuses.
 type mailbox struct {
 	lanes  [laneCount]lane
+	entry  admission     // to LaneSingle
 	gone   chan struct{} // closed by close
 	awake  atomic.Bool   // the eventfd is readable or about to be looked at
 	closed atomic.Bool
@@ -63,14 +61,14 @@ type mailbox struct {
 	wakeFD int32
 }
 
-func (b *mailbox) init(sizes [laneCount]int, wakeFD int32) {
+func (b *mailbox) init(sizes [laneCount]int, wakeFD int32, node *nodeWaiting) {
 	b.wakeFD, b.gone = wakeFD, make(chan struct{})
 	for i := range b.lanes {
 		l := &b.lanes[i]
 		l.ring = newRing(sizes[i])
 		l.size = int64(sizes[i])
-		l.entry = make(chan struct{}, l.crowd())
 	}
+	b.entry.init(sizes[LaneSingle], node)
 }
 
 func (b *mailbox) reserve(lane Lane) bool {
@@ -86,37 +84,11 @@ func (b *mailbox) reserve(lane Lane) bool {
 	return true
 }
 
-// crowdShare is the part of a lane's places in use from which it is crowded:
-// few, so that what waits there is a matter of a few milliseconds.
-const crowdShare = 64
-
-func (l *lane) crowd() int64 { return max(l.size/crowdShare, 1) }
-
-func (b *mailbox) crowded(lane Lane) bool {
-	l := &b.lanes[lane]
-	return l.taken.Load() >= l.crowd() && !b.closed.Load()
-}
-
-// thin lets as many go on as there are places before the lane is crowded.
-func (b *mailbox) thin(lane Lane) {
-	l := &b.lanes[lane]
-	waiting := l.waiting.Load()
-	if waiting == 0 {
-		return
-	}
-	tokens := int64(len(l.entry))
-	for n := min(l.crowd()-l.taken.Load(), waiting) - tokens; n > 0; n-- {
-		select {
-		case l.entry <- struct{}{}:
-		default:
-			return
-		}
-	}
-}
-
 func (b *mailbox) release(lane Lane, n int) {
 	b.lanes[lane].taken.Add(-int64(n))
-	b.thin(lane)
+	if lane == LaneSingle {
+		b.entry.open(&b.lanes[lane].taken)
+	}
 }
 
 // put queues m for which a place was reserved. The ring has at least as many
@@ -156,30 +128,17 @@ func (b *mailbox) close() {
 // false after the loop was closed. Any goroutine.
 func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
 
-// Uncrowded waits while a lane is crowded, with one in 64 of its places taken,
-// but no longer than told or until ctx is done, and returns whether it had to.
-// Whoever can wait does so here before Reserve, in the order of arrival: a lane
-// that is full refuses. It does not wait for a shard that does not tick. Any
-// goroutine but a shard's.
-func (s *Shard) Uncrowded(ctx context.Context, lane Lane, wait time.Duration) (waited bool) {
-	l := &s.box.lanes[lane]
-	if !s.box.crowded(lane) && l.waiting.Load() == 0 || s.tickAge() > staleTick {
+// Uncrowded waits while the single lane is crowded, with one in 64 of its
+// places taken, but no longer than told or until ctx is done, and returns
+// whether it had to. Whoever can wait does so here before Reserve, in the order
+// of arrival: a lane that is full refuses. It does not wait for a shard that
+// does not tick. Any goroutine but a shard's.
+func (s *Shard) Uncrowded(ctx context.Context, wait time.Duration) (waited bool) {
+	e, taken := &s.box.entry, &s.box.lanes[LaneSingle].taken
+	if e.waiting.Load() == 0 && taken.Load() < e.places || s.box.closed.Load() || s.tickAge() > staleTick {
 		return false
 	}
-	l.waiting.Add(1)
-	s.box.thin(lane) // the shard may have looked before we were counted
-	defer func() {
-		l.waiting.Add(-1)
-		s.box.thin(lane) // we may not post after all
-	}()
-	late := time.NewTimer(wait)
-	defer late.Stop()
-	select {
-	case <-l.entry:
-	case <-late.C:
-	case <-ctx.Done():
-	case <-s.box.gone:
-	}
+	e.wait(ctx, taken, wait, s.box.gone)
 	return true
 }
 

@@ -103,7 +103,7 @@ func newShard(l *Loop, i int) (*Shard, error) {
 		s.closeSet()
 		return nil, err
 	}
-	s.box.init([laneCount]int{o.Mailbox + 1024, o.Mailbox, o.Mailbox, o.Mailbox}, s.wakeFD)
+	s.box.init([laneCount]int{o.Mailbox + 1024, o.Mailbox, o.Mailbox, o.Mailbox}, s.wakeFD, &l.waiting)
 	s.lastTick.Store(int64(l.clock()))
 	s.handler = o.NewHandler(s)
 	return s, nil
@@ -356,7 +356,6 @@ func (s *Shard) drainMail() {
 			}
 		}
 		s.protect(0, s.Submit) // before what is for many
-		s.box.thin(lane)
 	}
 }
 

@@ -126,7 +126,7 @@ func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration) (waited
 		if home < 0 || slices.ContainsFunc(t.Names[:i], func(n string) bool { return s.singleHome(t.Scope, n) == home }) {
 			continue
 		}
-		if s.shards[home].ps.Uncrowded(ctx, poller.LaneSingle, time.Until(late)) {
+		if s.shards[home].ps.Uncrowded(ctx, time.Until(late)) {
 			waited = true
 		}
 	}
