@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,3 +37,15 @@ func NewClock() Clock {
 // Now returns nanoseconds of CLOCK_MONOTONIC. It may be called from any
 // goroutine and allocates nothing.
 func (c Clock) Now() int64 { return c.base + int64(time.Since(c.start)) }
+
+// Sleep waits for d or for the end of ctx, whose cause it returns.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

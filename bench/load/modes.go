@@ -21,7 +21,7 @@ func (r *run) broadcasts(ctx context.Context, what string, p publisher, n int) (
 		took = append(took, wall.Seconds()*1e3)
 		r.progress.set(i+1, "%d of %d messages, the last reached all in %.0f ms", i+1, n, took[i])
 		if next := time.Duration(i+1) * r.o.Interval; i+1 < n && next > 0 {
-			if err := sleep(ctx, time.Until(begun.Add(next))); err != nil {
+			if err := bench.Sleep(ctx, time.Until(begun.Add(next))); err != nil {
 				return took, err
 			}
 		}
@@ -217,7 +217,7 @@ func (r *run) slow(ctx context.Context) error {
 func (r *run) settled(ctx context.Context, last bench.Stats) (bench.Stats, error) {
 	r.progress.begin("reading what is left", 50)
 	for quiet, i := 0, 0; quiet < 5 && i < 300; i++ {
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := bench.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return last, err
 		}
 		now, err := r.pool.Stats(ctx)
@@ -265,7 +265,7 @@ func (r *run) soak(ctx context.Context) error {
 			took = append(took, wall.Seconds()*1e3)
 			s, _ := r.sampler.last()
 			r.progress.set(int(time.Since(begun)/time.Millisecond), "%d open, %d lost, message %d reached all in %.0f ms", s.Open, s.Lost, len(took), took[len(took)-1])
-			err = sleep(ctx, r.o.Interval-wall)
+			err = bench.Sleep(ctx, r.o.Interval-wall)
 		}
 	}
 	last, cancel := lastWords(ctx)

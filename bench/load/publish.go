@@ -8,9 +8,9 @@ import (
 	"net/url"
 	"os/exec"
 	"strings"
-	"time"
 
 	"belfry/bench"
+	"belfry/bench/publish"
 )
 
 // Publish says how messages are handed to the server: over HTTP, or by a
@@ -80,15 +80,20 @@ func newPublisher(o *Options) (publisher, error) {
 	if o.Publish.Command != "" {
 		return &shell{command: o.Publish.Command, size: o.Size, clock: bench.NewClock()}, nil
 	}
-	t, err := newRequest(&o.Publish, o.Publish.AllURL, o.Publish.Body)
+	r, err := o.Publish.request(o.Publish.AllURL, o.Publish.Body)
 	if err != nil {
 		return nil, err
 	}
-	c, err := dialHTTP(t.address)
+	c, err := publish.Dial(r)
 	if err != nil {
 		return nil, err
 	}
-	return &single{conn: c, request: t, size: o.Size, clock: bench.NewClock()}, nil
+	return &single{conn: c, size: o.Size}, nil
+}
+
+// request makes messages for a URL.
+func (p *Publish) request(to, body string) (*publish.Request, error) {
+	return publish.NewRequest(p.Method, to, body, p.Headers...)
 }
 
 // shell publishes by a command.
@@ -112,46 +117,12 @@ func (s *shell) close() {}
 
 // single publishes one message after the other on one HTTP connection.
 type single struct {
-	conn    *httpConn
-	request *request
-	size    int
-	clock   bench.Clock
-	out     []byte
+	conn *publish.Conn
+	size int
 }
-
-// busyPatience bounds how long a message is offered again that the server
-// has refused with 503 or 429, which say that nothing was delivered.
-const busyPatience = 10 * time.Second
 
 func (s *single) broadcast(ctx context.Context, seq uint32) (int64, error) {
-	for begun := time.Now(); ; {
-		stamp := s.clock.Now()
-		s.out = s.request.append(s.out[:0], bench.Message{Stream: bench.Broadcast, Seq: seq, Stamp: stamp}, s.size)
-		status, err := s.conn.roundTrip(ctx, s.out)
-		switch {
-		case err != nil:
-			return 0, fmt.Errorf("publishing: %w", err)
-		case status/100 == 2:
-			return stamp, nil
-		case status != 503 && status != 429 || time.Since(begun) > busyPatience:
-			return 0, fmt.Errorf("publishing: status %d: %.200s", status, s.conn.body())
-		}
-		if err := sleep(ctx, time.Millisecond); err != nil {
-			return 0, err
-		}
-	}
+	return s.conn.Push(ctx, bench.Message{Stream: bench.Broadcast, Seq: seq}, s.size)
 }
 
-func (s *single) close() { s.conn.close() }
-
-// sleep waits for d or for the end of ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
+func (s *single) close() { s.conn.Close() }

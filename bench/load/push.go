@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"belfry/bench"
 )
 
 // push posts messages to users and checks that each reached all connections
@@ -74,7 +76,7 @@ func (r *run) arrive(ctx context.Context, want uint64) error {
 		case time.Since(since) > r.o.wait(arriveQuiet):
 			return fmt.Errorf("%d of %d deliveries are missing", want-got, want)
 		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := bench.Sleep(ctx, 20*time.Millisecond); err != nil {
 			return fmt.Errorf("%d of %d deliveries are missing", want-got, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"belfry/bench"
+	"belfry/bench/publish"
 )
 
 // pusher posts messages to users over many HTTP connections, one epoll set on
@@ -22,7 +23,7 @@ import (
 // follow one another and their order can be checked.
 type pusher struct {
 	o       *Options
-	request *request
+	request *publish.Request
 	clock   bench.Clock
 	epfd    int
 	lanes   []lane
@@ -59,7 +60,7 @@ type Pushed struct {
 
 // newPusher connects to the API.
 func newPusher(o *Options) (*pusher, error) {
-	r, err := newRequest(&o.Publish, o.Publish.UserURL, o.Publish.User)
+	r, err := o.Publish.request(o.Publish.UserURL, o.Publish.User)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func newPusher(o *Options) (*pusher, error) {
 
 // connect makes the connection of a lane.
 func (p *pusher) connect(i int) error {
-	fd, err := connectFD(p.request.address)
+	fd, err := connectFD(p.request.Address)
 	if err != nil {
 		p.lanes[i].fd = -1
 		return fmt.Errorf("the API, connection %d: %w", i+1, err)
@@ -106,7 +107,7 @@ func threadCPU() time.Duration {
 
 // connectFD connects and takes the descriptor from Go's poller.
 func connectFD(address string) (int, error) {
-	c, err := net.DialTimeout("tcp", address, answerTimeout)
+	c, err := net.DialTimeout("tcp", address, publish.Timeout)
 	if err != nil {
 		return 0, err
 	}
@@ -167,8 +168,8 @@ func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
 			}
 			last = now
 		}
-		if now-last > int64(answerTimeout) {
-			return fmt.Errorf("no answer from the API for %v", answerTimeout)
+		if now-last > int64(publish.Timeout) {
+			return fmt.Errorf("no answer from the API for %v", publish.Timeout)
 		}
 		if now-shown > int64(100*time.Millisecond) {
 			shown = now
@@ -183,8 +184,8 @@ func (p *pusher) fill(now int64, due *float64) error {
 	for _, i := range p.idle {
 		l := &p.lanes[i]
 		switch {
-		case l.retry > 0 && now-l.stamp > int64(busyPatience):
-			return fmt.Errorf("a push was refused for %v", busyPatience)
+		case l.retry > 0 && now-l.stamp > int64(publish.Patience):
+			return fmt.Errorf("a push was refused for %v", publish.Patience)
 		case l.retry > 0 && l.retry <= now:
 		case l.retry > 0:
 			resting = append(resting, i)
@@ -211,7 +212,7 @@ func (p *pusher) fill(now int64, due *float64) error {
 func (p *pusher) send(i int) error {
 	l := &p.lanes[i]
 	m := bench.Message{Stream: bench.Direct, User: uint32(l.user), Seq: p.seqs[l.user] + 1, Stamp: l.stamp}
-	l.out = p.request.append(l.out[:0], m, p.o.Size)
+	l.out = p.request.Append(l.out[:0], m, p.o.Size)
 	l.busy, l.retry = true, 0
 	n, err := unix.SendmsgN(l.fd, l.out, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 	if err != nil {
@@ -243,7 +244,7 @@ func (p *pusher) receive(i int) error {
 		l.in = append(l.in, data...)
 		data = l.in
 	}
-	status, whole, body, err := parseHTTP(data)
+	status, whole, body, err := publish.ParseResponse(data)
 	if err != nil {
 		return err
 	}
@@ -271,7 +272,7 @@ func (p *pusher) answered(i, status int, body []byte) error {
 		p.seqs[l.user]++
 		p.Deliveries += uint64(p.o.sessionsOf(l.user))
 		p.Answers.Record(now - l.stamp)
-	case status == 503 || status == 429:
+	case publish.Busy(status):
 		p.Refused++
 		// Wait as long again as it has waited: a server that has too much to
 		// do is not helped by being asked.

@@ -214,7 +214,7 @@ func (r *run) hold(ctx context.Context) error {
 func (r *run) wait(ctx context.Context, what string, d time.Duration) error {
 	r.progress.begin(what, int(d/time.Millisecond))
 	for begun := time.Now(); time.Since(begun) < d; {
-		if err := sleep(ctx, min(200*time.Millisecond, d-time.Since(begun))); err != nil {
+		if err := bench.Sleep(ctx, min(200*time.Millisecond, d-time.Since(begun))); err != nil {
 			return err
 		}
 		s, _ := r.sampler.last()

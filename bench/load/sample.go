@@ -55,7 +55,7 @@ func startSampler(ctx context.Context, o *Options, pool *bench.Pool, start time.
 	go func() {
 		defer close(s.done)
 		every := sampleEvery * time.Duration(max(len(pool.Processes()), 2))
-		for sleep(ctx, every) == nil {
+		for bench.Sleep(ctx, every) == nil {
 			if s.sample(ctx); s.thin() {
 				every *= 2
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/publish"
 )
 
 // Bounds on the start of nodes.
@@ -30,7 +31,7 @@ type belfry struct {
 	token string        // of NATS
 	nats  netip.AddrPort
 	nodes []belfryNode
-	conn  *apiConn // to the first node
+	conn  *publish.Conn // to the first node
 }
 
 type belfryNode struct {
@@ -66,7 +67,7 @@ func (b *belfry) grow(ctx context.Context, n int) error {
 				return err
 			}
 			var err error
-			if b.conn, err = dialAPI(b.nodes[0].api); err != nil {
+			if b.conn, err = publish.Dial(publish.ToAll(b.nodes[0].api)); err != nil {
 				return err
 			}
 		} else if err := b.ready(ctx, i-1); err != nil {
@@ -129,7 +130,7 @@ func (b *belfry) ready(ctx context.Context, i int) error {
 		if dead = alive([]*bench.Process{n.proc}); dead != nil {
 			return nil
 		}
-		_, err := getBody(ctx, "http://"+n.api+"/readyz")
+		_, err := publish.Get(ctx, apiTimeout, "http://"+n.api+"/readyz")
 		return err
 	})
 	if dead != nil {
@@ -142,7 +143,7 @@ func (b *belfry) ready(ctx context.Context, i int) error {
 }
 
 func (b *belfry) broadcast(ctx context.Context, seq uint32, size int) (int64, error) {
-	return b.conn.push(ctx, "/v1/all", bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
+	return b.conn.Push(ctx, bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
 }
 
 // sessions adds up the sessions of all nodes.
@@ -160,7 +161,7 @@ func (b *belfry) sessions(ctx context.Context) (int, error) {
 
 func (b *belfry) stop() {
 	if b.conn != nil {
-		b.conn.close()
+		b.conn.Close()
 	}
 	stopAll(b.processes())
 }

@@ -144,7 +144,7 @@ func measureFanout(ctx context.Context, c *clients, s servers, broadcasts int, t
 		curves[i] = curve
 		t.add(1)
 	}
-	if err := sleep(ctx, rest); err != nil {
+	if err := bench.Sleep(ctx, rest); err != nil {
 		return f, err
 	}
 	after, err := cpuOf(s.processes())
@@ -180,7 +180,7 @@ func cores(ctx context.Context, s servers, over time.Duration) (float64, error) 
 		return 0, err
 	}
 	began := time.Now()
-	if err := sleep(ctx, over); err != nil {
+	if err := bench.Sleep(ctx, over); err != nil {
 		return 0, err
 	}
 	took := time.Since(began)

@@ -121,7 +121,7 @@ func leave(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, 
 		return err
 	}
 	d.LeftIn = time.Since(began).Seconds()
-	if err := sleep(ctx, o.Settle); err != nil {
+	if err := bench.Sleep(ctx, o.Settle); err != nil {
 		return err
 	}
 	r, err := readMemory(b.processes(), 0)

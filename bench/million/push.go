@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/publish"
 )
 
 // The probes' users are beyond all others.
@@ -45,7 +45,7 @@ type probe struct {
 	proc *bench.Process
 	user int
 	node int
-	conn *apiConn
+	conn *publish.Conn
 	sent int
 }
 
@@ -96,9 +96,9 @@ func measurePush(ctx context.Context, o *Options, b *belfry, c *clients) (*push,
 		} else {
 			r.Away = &result
 		}
-		r.Refused += p.conn.refused
+		r.Refused += p.conn.Refused
 	}
-	r.Refused += b.conn.refused
+	r.Refused += b.conn.Refused
 	return r, c.verify(ctx)
 }
 
@@ -127,7 +127,7 @@ func (r *push) flood(ctx context.Context, o *Options, b *belfry, c *clients, pro
 
 // start connects the probe to its node and to the API at the node home.
 func (p *probe) start(ctx context.Context, o *Options, b *belfry, c *clients, home int) (err error) {
-	if p.conn, err = dialAPI(b.nodes[home].api); err != nil {
+	if p.conn, err = publish.Dial(publish.ToUser(b.nodes[home].api)); err != nil {
 		return err
 	}
 	if p.proc, err = bench.Start(ctx, "probe", true, []string{"GOMAXPROCS=1"}, o.Program, "client"); err != nil {
@@ -152,7 +152,7 @@ func (p *probe) start(ctx context.Context, o *Options, b *belfry, c *clients, ho
 	// Its node asks NATS for the user's pushes when the user comes, and does
 	// not say when it has them. A lost first push could not be told from one
 	// that is late, and repeated it might be a duplicate.
-	return sleep(ctx, 2*time.Second)
+	return bench.Sleep(ctx, 2*time.Second)
 }
 
 func (p *probe) stop() {
@@ -160,24 +160,23 @@ func (p *probe) stop() {
 		p.proc.Stop(stopGrace)
 	}
 	if p.conn != nil {
-		p.conn.close()
+		p.conn.Close()
 	}
 }
 
 // push pushes to the probe's user for o.Push. A push that is late does not
 // move the ones after it.
 func (p *probe) push(ctx context.Context, o *Options, every time.Duration) error {
-	path := "/v1/users/" + url.PathEscape(bench.UID(p.user))
 	begin := time.Now()
 	for at := time.Duration(0); at < o.Push; at += every {
-		if err := sleep(ctx, time.Until(begin.Add(at))); err != nil {
+		if err := bench.Sleep(ctx, time.Until(begin.Add(at))); err != nil {
 			return err
 		}
 		if time.Since(begin) > 2*o.Push {
 			return nil // the API is slower than asked for; what was measured counts
 		}
 		p.sent++
-		if _, err := p.conn.push(ctx, path, bench.Message{Stream: bench.Direct, User: uint32(p.user), Seq: uint32(p.sent)}, o.Size); err != nil {
+		if _, err := p.conn.Push(ctx, bench.Message{Stream: bench.Direct, User: uint32(p.user), Seq: uint32(p.sent)}, o.Size); err != nil {
 			return err
 		}
 	}
@@ -203,7 +202,7 @@ func (p *probe) result(ctx context.Context, b *belfry, c *clients) (r pushed, er
 	}
 	r.Client = st.Directs.Quantiles()
 	s, err := getStats(ctx, b.nodes[p.node].api)
-	r.Server = s.latency()
+	r.Server = s.Latency()
 	return r, err
 }
 

@@ -93,7 +93,7 @@ func populate(ctx context.Context, o *Options, p *Plan, s servers, t *progress, 
 		err = fmt.Errorf("%w, in the stage %q", context.Cause(ctx), during)
 	default:
 		// What failed may be a process that ended a moment ago.
-		_ = sleep(ctx, 500*time.Millisecond)
+		_ = bench.Sleep(ctx, 500*time.Millisecond)
 		err = errors.Join(fmt.Errorf("in the stage %q: %w", during, err), alive(append(s.processes(), c.processes()...)))
 	}
 	c.stop()

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"belfry/bench"
-	"belfry/bench/floor"
 	"belfry/bench/peers/peer"
 	"belfry/bench/peers/servers/coder"
 	"belfry/bench/peers/servers/gorilla"
@@ -69,40 +68,4 @@ func serve(ctx context.Context, name, listen, api string) error {
 		return fmt.Errorf("--api: %w", err)
 	}
 	return run(ctx, sockets, control)
-}
-
-// clientCommand is what bench.Pool starts.
-func clientCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "client", Hidden: true, Args: cobra.NoArgs,
-		Short: "Hold connections, driven by commands on standard input",
-		RunE: func(*cobra.Command, []string) error {
-			if _, err := bench.OpenFiles(); err != nil {
-				return err
-			}
-			return bench.RunClient(int(os.Stdin.Fd()), os.Stdout)
-		},
-	}
-}
-
-func floorCommand() *cobra.Command {
-	var listen string
-	var threads int
-	cmd := &cobra.Command{
-		Use: "floor", Hidden: true, Args: cobra.NoArgs,
-		Short: "Be the floor, driven by commands on standard input",
-		RunE: func(*cobra.Command, []string) error {
-			addr, err := netip.ParseAddrPort(listen)
-			if err != nil {
-				return fmt.Errorf("--listen: %w", err)
-			}
-			if _, err := bench.OpenFiles(); err != nil {
-				return err
-			}
-			return floor.Serve(addr, threads, os.Stdin, os.Stdout)
-		},
-	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9100", "IPv4 address and port")
-	cmd.Flags().IntVar(&threads, "threads", 1, "accepting and writing threads")
-	return cmd
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"belfry/bench"
+	"belfry/bench/tool"
 )
 
 func main() {
@@ -47,7 +48,7 @@ func command() *cobra.Command {
 			if _, err := bench.OpenFiles(); err != nil { // servers inherit it
 				return err
 			}
-			report, err := measure(ctx, &o, newProgress(os.Stderr))
+			report, err := measure(ctx, &o, tool.NewProgress(os.Stderr))
 			return errors.Join(err, o.write(cmd.OutOrStdout(), report))
 		},
 	}
@@ -69,7 +70,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.chart, "chart", "", "file for a chart, .svg or .png")
 	f.DurationVar(&o.timeout, "timeout", 20*time.Minute, "for everything")
 	f.BoolVar(&o.json, "json", false, "print JSON with the figures of every round")
-	root.AddCommand(clientCommand(), floorCommand(), serveCommand())
+	root.AddCommand(tool.ClientCommand(), tool.FloorCommand(), serveCommand())
 	return root
 }
 

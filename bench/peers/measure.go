@@ -11,12 +11,13 @@ import (
 	"belfry/bench"
 	"belfry/bench/peers/peer"
 	"belfry/bench/peers/servers/socketio"
+	"belfry/bench/tool"
 )
 
 // measure does all of it. Every round begins with another server, so that
 // what drifts drifts for all. What there is of the report is returned with an
 // error too.
-func measure(ctx context.Context, o *options, p *progress) (*report, error) {
+func measure(ctx context.Context, o *options, p *tool.Progress) (*report, error) {
 	r := &report{Command: strings.Join(os.Args, " "), Machine: bench.Machine(), Began: time.Now().UTC(),
 		Connections: o.connections, size: o.size, broadcasts: o.broadcasts, concurrency: o.concurrency, settle: o.settle}
 	var err error
@@ -30,20 +31,20 @@ func measure(ctx context.Context, o *options, p *progress) (*report, error) {
 	for _, c := range lineup {
 		r.Servers = append(r.Servers, &result{Name: c.name, About: c.about})
 	}
-	p.begin(o.rounds * len(lineup))
-	defer p.end()
+	p.Begin(o.rounds * len(lineup))
+	defer p.End()
 	defer func() { r.Took = time.Since(r.Began).Seconds() }()
 	for i := range o.rounds {
 		for j := range lineup {
 			at := (i + j) % len(lineup)
 			c := lineup[at]
-			p.step("%s, round %d of %d", c.name, i+1, o.rounds)
-			round, err := measureRound(ctx, o, c, func(what string) { p.note("%s, round %d of %d: %s", c.name, i+1, o.rounds, what) })
+			p.Step("%s, round %d of %d", c.name, i+1, o.rounds)
+			round, err := measureRound(ctx, o, c, func(what string) { p.Note("%s, round %d of %d: %s", c.name, i+1, o.rounds, what) })
 			if err != nil {
 				return r, fmt.Errorf("%s, round %d: %w", c.name, i+1, err)
 			}
 			if round.Problem != "" {
-				p.say("%s, round %d: %s", c.name, i+1, round.Problem)
+				p.Say("%s, round %d: %s", c.name, i+1, round.Problem)
 			}
 			r.Servers[at].Rounds = append(r.Servers[at].Rounds, round)
 		}
@@ -54,7 +55,7 @@ func measure(ctx context.Context, o *options, p *progress) (*report, error) {
 
 // contenders are the servers of the table, in its order; those that this
 // machine cannot run are noted in r.
-func contenders(ctx context.Context, o *options, r *report, p *progress) ([]contender, error) {
+func contenders(ctx context.Context, o *options, r *report, p *tool.Progress) ([]contender, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -66,7 +67,7 @@ func contenders(ctx context.Context, o *options, r *report, p *progress) ([]cont
 		}
 	}
 	if o.measures(peer.SocketIO) {
-		p.say("installing socket.io unless %s has it", o.cache)
+		p.Say("installing socket.io unless %s has it", o.cache)
 		command, err := socketio.Install(ctx, o.cache)
 		switch {
 		case ctx.Err() != nil:

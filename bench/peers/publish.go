@@ -8,6 +8,7 @@ import (
 
 	"belfry/bench"
 	"belfry/bench/peers/peer"
+	"belfry/bench/publish"
 )
 
 // publisher sends to everybody, from one goroutine.
@@ -35,7 +36,7 @@ func newPublisher(d *peer.Definition) (publisher, error) {
 type httpPublisher struct {
 	addr string
 	form *peer.Request
-	conn *httpConn // nil until then
+	conn *publish.Conn // nil until then
 }
 
 func (p *httpPublisher) broadcast(ctx context.Context, seq uint32, size int) (stamp int64, err error) {
@@ -44,12 +45,12 @@ func (p *httpPublisher) broadcast(ctx context.Context, seq uint32, size int) (st
 			return 0, err
 		}
 	}
-	return p.conn.push(ctx, bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
+	return p.conn.Push(ctx, bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
 }
 
 func (p *httpPublisher) close() {
 	if p.conn != nil {
-		p.conn.close()
+		p.conn.Close()
 	}
 }
 
@@ -88,3 +89,13 @@ func (p *floorPublisher) broadcast(ctx context.Context, seq uint32, size int) (i
 }
 
 func (p *floorPublisher) close() {}
+
+// dialHTTP connects to a server's API for messages of a form.
+func dialHTTP(addr string, form *peer.Request) (*publish.Conn, error) {
+	r, err := publish.NewRequest("", "http://"+addr+form.Path, form.Body, form.Headers...)
+	if err != nil {
+		return nil, err
+	}
+	r.Delivered = form.Delivered
+	return publish.Dial(r)
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/publish"
 )
 
 // perUser is how many connections a user has, as in the published figure.
@@ -24,7 +25,7 @@ type pushes struct {
 // pusher is one connection that pushes to its own share of the users, so that
 // every user's messages have an order.
 type pusher struct {
-	conn  *httpConn
+	conn  *publish.Conn
 	users []uint32
 	seqs  []uint32
 	done  int
@@ -41,7 +42,7 @@ func measurePushes(ctx context.Context, o *options, p *bench.Pool, t *target) (*
 		if err != nil {
 			return nil, err
 		}
-		defer conn.close()
+		defer conn.Close()
 		w := &pusher{conn: conn}
 		for u := i; u < users; u += len(pushers) {
 			w.users = append(w.users, uint32(u))
@@ -59,7 +60,7 @@ func measurePushes(ctx context.Context, o *options, p *bench.Pool, t *target) (*
 	r := new(pushes)
 	for _, w := range pushers {
 		r.Pushed += w.done
-		r.Refused += w.conn.refused
+		r.Refused += w.conn.Refused
 	}
 	st, err := arrival(ctx, p, uint64(r.Pushed*perUser))
 	if err != nil {
@@ -93,7 +94,7 @@ func (w *pusher) run(ctx context.Context, end time.Time, size int) error {
 	for time.Now().Before(end) {
 		i := w.done % len(w.users)
 		w.seqs[i]++
-		if _, err := w.conn.push(ctx, bench.Message{Stream: bench.Direct, User: w.users[i], Seq: w.seqs[i]}, size); err != nil {
+		if _, err := w.conn.Push(ctx, bench.Message{Stream: bench.Direct, User: w.users[i], Seq: w.seqs[i]}, size); err != nil {
 			return err
 		}
 		w.done++
@@ -112,19 +113,8 @@ func arrival(ctx context.Context, p *bench.Pool, want uint64) (bench.Stats, erro
 		case time.Now().After(deadline):
 			return st, errors.Join(fmt.Errorf("%d of %d messages to users arrived within %v of the last push", st.Direct.Received, want, patience), st.Faults())
 		}
-		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := bench.Sleep(ctx, 10*time.Millisecond); err != nil {
 			return st, err
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

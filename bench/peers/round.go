@@ -111,7 +111,7 @@ func (r *round) connect(ctx context.Context, o *options, p *bench.Pool, t *targe
 		if err := t.connected(ctx, step[1]); err != nil {
 			return err
 		}
-		if err := sleep(ctx, o.settle); err != nil {
+		if err := bench.Sleep(ctx, o.settle); err != nil {
 			return err
 		}
 		if readings[i].Memory, err = bench.ReadMemory(t.proc.PID()); err != nil {
@@ -191,7 +191,7 @@ func settledCPU(ctx context.Context, pid int) (time.Duration, error) {
 			return now, err
 		}
 		last = now
-		if err := sleep(ctx, pause); err != nil {
+		if err := bench.Sleep(ctx, pause); err != nil {
 			return 0, err
 		}
 	}

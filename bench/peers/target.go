@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 	"belfry/bench"
 	"belfry/bench/floor"
 	"belfry/bench/peers/peer"
+	"belfry/bench/publish"
 )
 
 const (
@@ -139,7 +138,7 @@ func (t *target) check(ctx context.Context) error {
 		}
 		return c.Close()
 	}
-	_, err := get(ctx, t.def.Ready)
+	_, err := publish.Get(ctx, time.Second, t.def.Ready)
 	return err
 }
 
@@ -151,34 +150,14 @@ func (t *target) connected(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("the server does not know of %d connections after %v", n, startPatience))
 	defer cancel()
 	for {
-		body, err := get(ctx, t.def.Connected)
-		if err == nil && body == strconv.Itoa(n) {
+		body, err := publish.Get(ctx, time.Second, t.def.Connected)
+		if err == nil && string(body) == strconv.Itoa(n) {
 			return nil
 		}
-		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+		if err := bench.Sleep(ctx, 10*time.Millisecond); err != nil {
 			return fmt.Errorf("%w, but of %q", err, body)
 		}
 	}
-}
-
-// get returns the body of a 200.
-func get(ctx context.Context, url string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s", url, res.Status)
-	}
-	return string(body), err
 }
 
 // floorContender is the floor with so many sending threads.

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"belfry/bench"
 	"belfry/bench/load"
+	"belfry/bench/tool"
 )
 
 // newBenchCommand is the load generator.
@@ -56,22 +56,8 @@ arrived once, in order and unchanged, and every connection was made and kept; 1 
 	for _, mode := range load.Modes() {
 		cmd.AddCommand(newBenchMode(mode, about[mode]))
 	}
-	cmd.AddCommand(newBenchClient())
+	cmd.AddCommand(tool.ClientCommand())
 	return cmd
-}
-
-// newBenchClient is the process that holds connections for the others.
-func newBenchClient() *cobra.Command {
-	return &cobra.Command{
-		Use: "client", Hidden: true, Args: cobra.NoArgs,
-		Short: "Hold connections, driven by commands on standard input",
-		RunE: func(*cobra.Command, []string) error {
-			if _, err := bench.OpenFiles(); err != nil {
-				return err
-			}
-			return bench.RunClient(int(os.Stdin.Fd()), os.Stdout)
-		},
-	}
 }
 
 // newBenchMode is one mode with its flags.

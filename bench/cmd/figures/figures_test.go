@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,7 +112,7 @@ func TestFaultsAreFound(t *testing.T) {
 					if sum, err := p.Stats(ctx); err != nil || sum.Open < p.Open() {
 						return errors.Join(err, verify(ctx, p, s))
 					}
-					if err := sleep(ctx, time.Millisecond); err != nil {
+					if err := bench.Sleep(ctx, time.Millisecond); err != nil {
 						return err
 					}
 				}
@@ -215,19 +213,6 @@ func TestClientEndsWithItsInput(t *testing.T) {
 	}
 }
 
-func TestParseServerLatency(t *testing.T) {
-	q, err := parseServerLatency([]byte(`{"sessions":3,"push_latency":{"count":7,"p50_us":1,"p99_us":20,"p999_us":300,"more":1}}`))
-	if want := (bench.Quantiles{Count: 7, P50: 1e3, P99: 20e3, P999: 300e3}); err != nil || q != want {
-		t.Errorf("%+v, %v", q, err)
-	}
-	if q, err := parseServerLatency([]byte(`{"sessions":3}`)); err != nil || q.Count != 0 {
-		t.Errorf("without: %+v, %v", q, err)
-	}
-	if _, err := parseServerLatency([]byte("404 page not found")); err == nil {
-		t.Error("something else than JSON was taken")
-	}
-}
-
 func TestParseAllocs(t *testing.T) {
 	const out = `goos: linux
 BenchmarkDeliver/plain-2         	 1000000	      1034 ns/op	       0 B/op	       0 allocs/op
@@ -250,32 +235,5 @@ func TestNumber(t *testing.T) {
 		if got := number(v); got != want {
 			t.Errorf("%v: %s, want %s", v, got, want)
 		}
-	}
-}
-
-// The API may refuse a push for good: that is an error with its words.
-func TestAPIErrors(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		c.Read(make([]byte, 4096))
-		io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 8\r\n\r\ntoo long")
-	}()
-	a, err := dialAPI(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	_, err = a.push(t.Context(), "/v1/all", bench.Message{Stream: bench.Broadcast, Seq: 1}, 128)
-	if err == nil || !strings.Contains(err.Error(), "413") || !strings.Contains(err.Error(), "too long") {
-		t.Errorf("%v", err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -20,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"belfry/bench"
-	"belfry/bench/floor"
+	"belfry/bench/tool"
 )
 
 // options are the flags.
@@ -77,7 +76,7 @@ func command() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, fmt.Errorf("not done after %v (--timeout)", o.timeout))
 			defer cancel()
-			report, err := measure(ctx, o, newProgress(os.Stderr))
+			report, err := measure(ctx, o, tool.NewProgress(os.Stderr))
 			if err != nil {
 				if cause := context.Cause(ctx); cause != nil { // whatever failed, failed for this
 					err = fmt.Errorf("%w, during: %w", cause, err)
@@ -120,43 +119,8 @@ func command() *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "for everything")
 	f.BoolVar(&o.json, "json", false, "print JSON with the figures of every round")
 	f.BoolVar(&o.check, "check", false, "exit with 1 if a target was missed")
-	root.AddCommand(clientCommand(), floorCommand())
+	root.AddCommand(tool.ClientCommand(), tool.FloorCommand())
 	return root
-}
-
-func clientCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "client", Hidden: true, Args: cobra.NoArgs,
-		Short: "Hold connections, driven by commands on standard input",
-		RunE: func(*cobra.Command, []string) error {
-			if _, err := bench.OpenFiles(); err != nil {
-				return err
-			}
-			return bench.RunClient(int(os.Stdin.Fd()), os.Stdout)
-		},
-	}
-}
-
-func floorCommand() *cobra.Command {
-	var listen string
-	var threads int
-	cmd := &cobra.Command{
-		Use: "floor", Hidden: true, Args: cobra.NoArgs,
-		Short: "Be the floor, driven by commands on standard input",
-		RunE: func(*cobra.Command, []string) error {
-			addr, err := netip.ParseAddrPort(listen)
-			if err != nil {
-				return fmt.Errorf("listen: %w", err)
-			}
-			if _, err := bench.OpenFiles(); err != nil {
-				return err
-			}
-			return floor.Serve(addr, threads, os.Stdin, os.Stdout)
-		},
-	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9100", "IPv4 address and port")
-	cmd.Flags().IntVar(&threads, "threads", 1, "accepting and writing threads")
-	return cmd
 }
 
 func (o *options) validate() error {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/tool"
 )
 
 // measured is everything that was measured.
@@ -21,7 +22,7 @@ type measured struct {
 
 // measure does all of it. Floor and server take turns, and every other round
 // the server goes first, so that what drifts drifts for both.
-func measure(ctx context.Context, o options, p *progress) (*report, error) {
+func measure(ctx context.Context, o options, p *tool.Progress) (*report, error) {
 	r := &report{Command: strings.Join(os.Args, " "), Machine: bench.Machine(), Began: time.Now().UTC(), opts: o}
 	var err error
 	if r.LoadBefore, err = bench.Load(); err != nil {
@@ -42,8 +43,8 @@ func measure(ctx context.Context, o options, p *progress) (*report, error) {
 	if o.measures("allocs") {
 		steps++
 	}
-	p.begin(steps)
-	defer p.end()
+	p.Begin(steps)
+	defer p.End()
 
 	for i := range rounds {
 		if err := bothSides(ctx, o, p, i, &r.Measured); err != nil {
@@ -51,7 +52,7 @@ func measure(ctx context.Context, o options, p *progress) (*report, error) {
 		}
 	}
 	for i := range memoryRounds {
-		p.step("memory, round %d of %d", i+1, memoryRounds)
+		p.Step("memory, round %d of %d", i+1, memoryRounds)
 		m, err := memoryRound(ctx, o)
 		if err != nil {
 			return nil, fmt.Errorf("memory, round %d: %w", i+1, err)
@@ -64,7 +65,7 @@ func measure(ctx context.Context, o options, p *progress) (*report, error) {
 		}
 	}
 	if o.measures("allocs") {
-		p.step("allocations")
+		p.Step("allocations")
 		a, err := measureAllocs(ctx)
 		if err != nil {
 			r.allocsErr = err // the other figures stand without it
@@ -78,17 +79,17 @@ func measure(ctx context.Context, o options, p *progress) (*report, error) {
 }
 
 // bothSides does round i: floor and server, in the order that is due.
-func bothSides(ctx context.Context, o options, p *progress, i int, m *measured) error {
+func bothSides(ctx context.Context, o options, p *tool.Progress, i int, m *measured) error {
 	runs := []func() error{
 		func() error {
-			p.step("floor, round %d of %d", i+1, o.rounds)
+			p.Step("floor, round %d of %d", i+1, o.rounds)
 			r, err := floorRound(ctx, o)
 			m.Floor = append(m.Floor, r)
 			return err
 		},
 		func() error {
-			p.step("server, round %d of %d", i+1, o.rounds)
-			r, err := serverRound(ctx, o, func(what string) { p.note("server, round %d of %d: %s", i+1, o.rounds, what) })
+			p.Step("server, round %d of %d", i+1, o.rounds)
+			r, err := serverRound(ctx, o, func(what string) { p.Note("server, round %d of %d: %s", i+1, o.rounds, what) })
 			m.Server = append(m.Server, r)
 			return err
 		},

@@ -44,7 +44,7 @@ func memoryRound(ctx context.Context, o options) (m memory, err error) {
 	slope := func(from, to int64) float64 { return float64(to-from) / span }
 
 	low, high, err := twoReadings(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *bench.Pool, s side) error {
-		return sleep(ctx, o.settle)
+		return bench.Sleep(ctx, o.settle)
 	})
 	if err != nil {
 		return m, fmt.Errorf("idle: %w", err)
@@ -67,7 +67,7 @@ func memoryRound(ctx context.Context, o options) (m memory, err error) {
 				return err
 			}
 		}
-		return sleep(ctx, o.settle-time.Since(connected))
+		return bench.Sleep(ctx, o.settle-time.Since(connected))
 	})
 	if err != nil {
 		return m, fmt.Errorf("used: %w", err)
@@ -112,25 +112,14 @@ func heartbeat(ctx context.Context, o options, p *bench.Pool) error {
 			return err
 		}
 		if sum.MinPings >= 1 {
-			return sleep(ctx, 500*time.Millisecond) // the last pongs arrive
+			return bench.Sleep(ctx, 500*time.Millisecond) // the last pongs arrive
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not every session was pinged within %v at an interval of %v: %d pings, %d connections open, ended: %s",
 				patience, o.ping, sum.Pings, sum.Open, bench.Causes(sum.Ended))
 		}
-		if err := sleep(ctx, 250*time.Millisecond); err != nil {
+		if err := bench.Sleep(ctx, 250*time.Millisecond); err != nil {
 			return err
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/publish"
 )
 
 // probeUser is the index of the one connection of the probe, beyond all
@@ -42,16 +42,16 @@ func measurePush(ctx context.Context, o options, p *bench.Pool, s *belfrySide) (
 		return nil, err
 	}
 	defer probe.Stop(5 * time.Second)
-	pusher, err := dialAPI(s.api)
+	pusher, err := publish.Dial(publish.ToUser(s.api))
 	if err != nil {
 		return nil, err
 	}
-	defer pusher.close()
-	switch before, err := serverLatency(ctx, s); {
+	defer pusher.Close()
+	switch before, err := s.stats(ctx); {
 	case err != nil:
 		return nil, err
-	case before.Count != 0: // its quantiles would be of these too
-		return nil, fmt.Errorf("the server has counted %d pushes already", before.Count)
+	case before.Push.Count != 0: // its quantiles would be of these too
+		return nil, fmt.Errorf("the server has counted %d pushes already", before.Push.Count)
 	}
 	if err := p.Background(); err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func measurePush(ctx context.Context, o options, p *bench.Pool, s *belfrySide) (
 	sent, pushErr := pushEvery(ctx, o, pusher)
 	close(stop)
 	flooded := <-flood
-	r := &push{Broadcasts: flooded.broadcasts, Seconds: time.Since(began).Seconds(), Refused: pusher.refused + s.conn.refused}
+	r := &push{Broadcasts: flooded.broadcasts, Seconds: time.Since(began).Seconds(), Refused: pusher.Refused + s.conn.Refused}
 	if err := errors.Join(flooded.err, pushErr); err != nil {
 		return nil, err
 	}
@@ -79,9 +79,11 @@ func measurePush(ctx context.Context, o options, p *bench.Pool, s *belfrySide) (
 	if r.Client, err = probeResult(ctx, probe, sent); err != nil {
 		return nil, err
 	}
-	if r.Server, err = serverLatency(ctx, s); err != nil {
+	after, err := s.stats(ctx)
+	if err != nil {
 		return nil, err
 	}
+	r.Server = after.Latency()
 	return r, verify(ctx, p, s)
 }
 
@@ -143,15 +145,14 @@ func keepBroadcasting(ctx context.Context, o options, p *bench.Pool, s side, sto
 
 // pushEvery pushes to the probe's user for o.push and returns how often. A
 // push that is late does not move the ones after it.
-func pushEvery(ctx context.Context, o options, a *apiConn) (sent int, err error) {
-	path := userPath(bench.UID(probeUser))
+func pushEvery(ctx context.Context, o options, to *publish.Conn) (sent int, err error) {
 	begin := time.Now()
 	for at := time.Duration(0); at < o.push; at += o.pushEvery {
-		if err := sleep(ctx, time.Until(begin.Add(at))); err != nil {
+		if err := bench.Sleep(ctx, time.Until(begin.Add(at))); err != nil {
 			return sent, err
 		}
 		sent++
-		if _, err := a.push(ctx, path, bench.Message{Stream: bench.Direct, User: probeUser, Seq: uint32(sent)}, o.size); err != nil {
+		if _, err := to.Push(ctx, bench.Message{Stream: bench.Direct, User: probeUser, Seq: uint32(sent)}, o.size); err != nil {
 			return sent, err
 		}
 	}
@@ -174,31 +175,4 @@ func probeResult(ctx context.Context, probe *bench.Process, sent int) (bench.Qua
 		return bench.Quantiles{}, fmt.Errorf("probe: %v, ended: %s", err, bench.Causes(st.Ended))
 	}
 	return st.Directs.Quantiles(), nil
-}
-
-// serverLatency reads what the server itself measured since it started, from
-// the arrival of the HTTP request to sendto(2). Its quantiles are upper bounds
-// of buckets, so they are never flattering. Max is not told.
-func serverLatency(ctx context.Context, s *belfrySide) (bench.Quantiles, error) {
-	body, err := getBody(ctx, "http://"+s.api+"/v1/stats")
-	if err != nil {
-		return bench.Quantiles{}, err
-	}
-	return parseServerLatency(body)
-}
-
-func parseServerLatency(body []byte) (bench.Quantiles, error) {
-	var stats struct {
-		Push struct {
-			Count int64 `json:"count"`
-			P50   int64 `json:"p50_us"`
-			P99   int64 `json:"p99_us"`
-			P999  int64 `json:"p999_us"`
-		} `json:"push_latency"`
-	}
-	if err := json.Unmarshal(body, &stats); err != nil {
-		return bench.Quantiles{}, fmt.Errorf("GET /v1/stats: %w", err)
-	}
-	p := stats.Push
-	return bench.Quantiles{Count: p.Count, P50: p.P50 * 1e3, P99: p.P99 * 1e3, P999: p.P999 * 1e3}, nil
 }

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"belfry/bench"
 	"belfry/bench/plot"
+	"belfry/bench/tool"
 )
 
 // rate is what a constant stream of messages to everybody cost.
@@ -24,13 +24,13 @@ type rate struct {
 
 // measureRates has one server stream at one rate after the other. The last one
 // is kept up for o.rateLast.
-func measureRates(ctx context.Context, o options, p *progress) (rates []rate, err error) {
+func measureRates(ctx context.Context, o options, p *tool.Progress) (rates []rate, err error) {
 	err = withSide(ctx, o, func() (side, error) { return startBelfry(ctx, o) }, func(pool *bench.Pool, s side) error {
 		if _, err := connectAll(ctx, o, pool, s); err != nil {
 			return err
 		}
 		for i, n := range o.rates {
-			p.step("a stream of %d messages a second", n)
+			p.Step("a stream of %d messages a second", n)
 			length := o.rateTime
 			if i == len(o.rates)-1 {
 				length = o.rateLast
@@ -50,7 +50,7 @@ func measureRate(ctx context.Context, o options, p *bench.Pool, s *belfrySide, p
 	if err := p.Mark(ctx); err != nil {
 		return r, err
 	}
-	passes, err := fanoutPasses(ctx, s)
+	statsBefore, err := s.stats(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -58,11 +58,11 @@ func measureRate(ctx context.Context, o options, p *bench.Pool, s *belfrySide, p
 	if err != nil {
 		return r, err
 	}
-	refused := s.conn.refused
+	refused := s.conn.Refused
 	n := int(length.Seconds() * float64(perSecond))
 	begin, wait, last := time.Now(), (func(context.Context) (int64, error))(nil), int64(0)
 	for i := range n {
-		if err := sleep(ctx, time.Until(begin.Add(time.Duration(i)*time.Second/time.Duration(perSecond)))); err != nil {
+		if err := bench.Sleep(ctx, time.Until(begin.Add(time.Duration(i)*time.Second/time.Duration(perSecond)))); err != nil {
 			return r, err
 		}
 		var seq uint32
@@ -84,7 +84,7 @@ func measureRate(ctx context.Context, o options, p *bench.Pool, s *belfrySide, p
 	if err != nil {
 		return r, err
 	}
-	passesAfter, err := fanoutPasses(ctx, s)
+	statsAfter, err := s.stats(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -92,24 +92,9 @@ func measureRate(ctx context.Context, o options, p *bench.Pool, s *belfrySide, p
 	return rate{
 		PerSecond: float64(n) / took.Seconds(), Seconds: took.Seconds(),
 		CPU: cpu * 1e6 / float64(n*p.Open()), Share: cpu / took.Seconds(),
-		Passes:  float64(n*o.shards) / max(passesAfter-passes, 1),
-		Receipt: stats.Broadcasts.Quantiles(), Behind: float64(end-last) / 1e6, Refused: s.conn.refused - refused,
+		Passes:  float64(n*o.shards) / max(statsAfter.Passes-statsBefore.Passes, 1),
+		Receipt: stats.Broadcasts.Quantiles(), Behind: float64(end-last) / 1e6, Refused: s.conn.Refused - refused,
 	}, verify(ctx, p, s)
-}
-
-// fanoutPasses is how often the server's shards went through their sessions.
-func fanoutPasses(ctx context.Context, s *belfrySide) (float64, error) {
-	body, err := getBody(ctx, "http://"+s.api+"/v1/stats")
-	if err != nil {
-		return 0, err
-	}
-	var stats struct {
-		Passes float64 `json:"fanout_passes"`
-	}
-	if err := json.Unmarshal(body, &stats); err != nil {
-		return 0, fmt.Errorf("GET /v1/stats: %w", err)
-	}
-	return stats.Passes, nil
 }
 
 // maxBehind is how late the last receipt of a stream may be for nobody to have

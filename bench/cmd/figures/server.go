@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"os"
 	"strconv"
@@ -12,10 +11,14 @@ import (
 
 	"belfry/bench"
 	"belfry/bench/floor"
+	"belfry/bench/publish"
 )
 
 // clientPath is where both servers take WebSockets.
 func clientPath(o options) string { return bench.DevPath(o.topics) }
+
+// askTimeout bounds one question to the server under measurement.
+const askTimeout = 5 * time.Second
 
 // side is one of the two servers under measurement.
 type side interface {
@@ -33,7 +36,7 @@ type belfrySide struct {
 	proc   *bench.Process
 	listen netip.AddrPort
 	api    string
-	conn   *apiConn
+	conn   *publish.Conn
 }
 
 // startBelfry starts the server and returns when it says it is ready.
@@ -57,7 +60,7 @@ func startBelfry(ctx context.Context, o options, env ...string) (*belfrySide, er
 		s.stop()
 		return nil, err
 	}
-	if s.conn, err = dialAPI(s.api); err != nil {
+	if s.conn, err = publish.Dial(publish.ToAll(s.api)); err != nil {
 		s.stop()
 		return nil, err
 	}
@@ -71,7 +74,7 @@ func (s *belfrySide) ready(ctx context.Context) error {
 	defer cancel()
 	last := errors.New("never asked")
 	for {
-		_, err := getBody(ctx, "http://"+s.api+"/readyz")
+		_, err := publish.Get(ctx, askTimeout, "http://"+s.api+"/readyz")
 		if err == nil {
 			return nil
 		}
@@ -93,12 +96,16 @@ func (s *belfrySide) process() *bench.Process { return s.proc }
 func (s *belfrySide) addr() netip.AddrPort    { return s.listen }
 
 func (s *belfrySide) broadcast(ctx context.Context, seq uint32, size int) (int64, error) {
-	return s.conn.push(ctx, "/v1/all", bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
+	return s.conn.Push(ctx, bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
+}
+
+func (s *belfrySide) stats(ctx context.Context) (publish.Stats, error) {
+	return publish.GetStats(ctx, askTimeout, s.api)
 }
 
 func (s *belfrySide) stop() {
 	if s.conn != nil {
-		s.conn.close()
+		s.conn.Close()
 	}
 	s.proc.Stop(5 * time.Second)
 }
@@ -154,24 +161,4 @@ func startServer(ctx context.Context, o options, env ...string) (side, error) {
 		return startFloor(ctx, o)
 	}
 	return startBelfry(ctx, o, env...)
-}
-
-// getBody returns the body of a 200.
-func getBody(ctx context.Context, url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	body, err := readLimited(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s: %.200s", url, res.Status, body)
-	}
-	return body, err
 }

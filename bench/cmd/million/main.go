@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,8 +17,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"belfry/bench"
-	"belfry/bench/floor"
 	"belfry/bench/million"
+	"belfry/bench/tool"
 )
 
 func main() {
@@ -68,7 +67,7 @@ func command() *cobra.Command {
 	f.DurationVar(&to.timeout, "timeout", 40*time.Minute, "for everything")
 	f.BoolVar(&to.json, "json", false, "print JSON with everything that was measured")
 	f.BoolVar(&to.check, "check", false, "exit with 1 if a target was missed")
-	root.AddCommand(clientCommand(), floorCommand())
+	root.AddCommand(tool.ClientCommand(), tool.FloorCommand())
 	return root
 }
 
@@ -105,39 +104,4 @@ func measure(cmd *cobra.Command, o *million.Options, to output) error {
 		err = errors.New("not every target was reached")
 	}
 	return err
-}
-
-func clientCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "client", Hidden: true, Args: cobra.NoArgs,
-		Short: "Hold connections, driven by commands on standard input",
-		RunE: func(*cobra.Command, []string) error {
-			if _, err := bench.OpenFiles(); err != nil {
-				return err
-			}
-			return bench.RunClient(int(os.Stdin.Fd()), os.Stdout)
-		},
-	}
-}
-
-func floorCommand() *cobra.Command {
-	var listen string
-	var threads int
-	cmd := &cobra.Command{
-		Use: "floor", Hidden: true, Args: cobra.NoArgs,
-		Short: "Be the floor, driven by commands on standard input",
-		RunE: func(*cobra.Command, []string) error {
-			addr, err := netip.ParseAddrPort(listen)
-			if err != nil {
-				return fmt.Errorf("listen: %w", err)
-			}
-			if _, err := bench.OpenFiles(); err != nil {
-				return err
-			}
-			return floor.Serve(addr, threads, os.Stdin, os.Stdout)
-		},
-	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9100", "IPv4 address and port")
-	cmd.Flags().IntVar(&threads, "threads", 1, "accepting and writing threads")
-	return cmd
 }

@@ -1,4 +1,4 @@
-package main
+package tool
 
 import (
 	"fmt"
@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// progress tells a person what is being done: a bar on a terminal, a line a
-// step elsewhere. It is used by one goroutine.
-type progress struct {
+// Progress tells a person what is being done: a bar on a terminal, a line a
+// Step elsewhere. It is used by one goroutine.
+type Progress struct {
 	out         io.Writer
 	start       time.Time
 	bars        *mpb.Progress // nil without a terminal
@@ -23,18 +23,19 @@ type progress struct {
 	done, total int
 }
 
-func newProgress(f *os.File) *progress {
-	p := &progress{out: f, start: time.Now()}
+// NewProgress tells it on f.
+func NewProgress(f *os.File) *Progress {
+	p := &Progress{out: f, start: time.Now()}
 	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
 		p.bars = mpb.New(mpb.WithOutput(f), mpb.WithWidth(40))
 	}
 	return p
 }
 
-// begin says how many steps there will be.
-func (p *progress) begin(steps int) {
+// Begin says how many steps there will be.
+func (p *Progress) Begin(steps int) {
 	p.total = steps
-	p.note("starting")
+	p.Note("starting")
 	if p.bars != nil {
 		p.bar = p.bars.AddBar(int64(steps),
 			mpb.PrependDecorators(decor.Elapsed(decor.ET_STYLE_MMSS, decor.WC{W: 6})),
@@ -43,9 +44,9 @@ func (p *progress) begin(steps int) {
 	}
 }
 
-// step says that the next step begins.
-func (p *progress) step(format string, args ...any) {
-	p.note(format, args...)
+// Step says that the next step begins.
+func (p *Progress) Step(format string, args ...any) {
+	p.Note(format, args...)
 	if p.bar != nil {
 		p.bar.SetCurrent(int64(p.done)) // the steps before this one
 	} else {
@@ -54,14 +55,14 @@ func (p *progress) step(format string, args ...any) {
 	p.done++
 }
 
-// note says more about the step that is under way.
-func (p *progress) note(format string, args ...any) {
+// Note says more about the step that is under way.
+func (p *Progress) Note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	p.doing.Store(&text)
 }
 
-// say prints a line above the bar.
-func (p *progress) say(format string, args ...any) {
+// Say prints a line above the bar.
+func (p *Progress) Say(format string, args ...any) {
 	out := p.out
 	if p.bars != nil {
 		out = p.bars
@@ -69,8 +70,8 @@ func (p *progress) say(format string, args ...any) {
 	fmt.Fprintf(out, format+"\n", args...)
 }
 
-// end leaves the terminal clean for the table.
-func (p *progress) end() {
+// End leaves the terminal clean for the table.
+func (p *Progress) End() {
 	if p.bar != nil {
 		p.bar.Abort(true)
 		p.bars.Wait()

@@ -1,0 +1,83 @@
+// Package publish hands measured messages to a server over HTTP, from one
+// kept-alive connection. net/http's client would spend more on a request than
+// some of the servers under test, on the same processors, and the stamp in a
+// message is to be taken just before its bytes leave.
+package publish
+
+import (
+	"bytes"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"belfry/bench"
+)
+
+// Request makes the bytes of requests that carry a message. It is used by one
+// goroutine.
+type Request struct {
+	// Address is the host:port to connect to.
+	Address string
+	// Delivered, if not "", is what an answer has to have in its body: some
+	// servers tell of errors with a 200.
+	Delivered string
+
+	method  string
+	host    string
+	target  bench.Template
+	headers []byte
+	form    bench.Template // of the body
+	payload []byte         // scratch
+	body    []byte
+}
+
+// NewRequest makes a Request for an http:// URL. URL and body are templates,
+// in which {payload} and {uid} stand for the message's (see bench.Template);
+// method "" is POST, body "" is the payload alone. headers are whole lines.
+func NewRequest(method, to, body string, headers ...string) (*Request, error) {
+	u, err := url.Parse(to)
+	if err != nil {
+		return nil, err
+	}
+	if method == "" {
+		method = "POST"
+	}
+	if body == "" {
+		body = "{payload}"
+	}
+	r := &Request{method: method, host: u.Host, Address: u.Host, form: bench.ParseTemplate(body)}
+	if u.Port() == "" {
+		r.Address = net.JoinHostPort(u.Hostname(), "80")
+	}
+	_, rest, _ := strings.Cut(to, "://")
+	_, path, _ := strings.Cut(rest, "/") // as it stands: url.Parse would escape the braces
+	r.target = bench.ParseTemplate("/" + path)
+	for _, h := range headers {
+		r.headers = append(append(r.headers, h...), "\r\n"...)
+	}
+	return r, nil
+}
+
+// Append appends the request that sends m with a payload of size bytes.
+func (r *Request) Append(dst []byte, m bench.Message, size int) []byte {
+	r.payload = bench.AppendMessage(r.payload[:0], m, size)
+	v := bench.Values{User: int(m.User), Payload: r.payload}
+	r.body = r.form.Append(r.body[:0], v)
+	dst = append(append(dst, r.method...), ' ')
+	dst = r.target.Append(dst, v)
+	dst = append(append(dst, " HTTP/1.1\r\nHost: "...), r.host...)
+	dst = append(append(dst, "\r\n"...), r.headers...)
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(r.body)), 10)
+	return append(append(dst, "\r\n\r\n"...), r.body...)
+}
+
+// delivered says whether an answer means that the message was taken.
+func (r *Request) delivered(status int, body []byte) bool {
+	return status/100 == 2 && bytes.Contains(body, []byte(r.Delivered))
+}
+
+// Busy says whether a status means that nothing was delivered and the message
+// may be offered again.
+func Busy(status int) bool { return status == 503 || status == 429 }
