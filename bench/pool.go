@@ -160,18 +160,7 @@ func (p *Pool) Background() error {
 
 // All sends a command to every client and waits for every reply.
 func (p *Pool) All(ctx context.Context, cmd func(i int) Command) ([]Reply, error) {
-	waits := make([]func(context.Context) (Reply, error), len(p.clients))
-	for i, c := range p.clients {
-		waits[i] = c.Go(cmd(i))
-	}
-	replies := make([]Reply, len(waits))
-	var errs []error
-	for i, wait := range waits {
-		var err error
-		replies[i], err = wait(ctx)
-		errs = append(errs, err)
-	}
-	return replies, errors.Join(errs...)
+	return CallAll(ctx, p.clients, cmd)
 }
 
 // Connect makes the connections with number from to to, to not included. What

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -106,12 +105,8 @@ func (p *Pool) Stats(ctx context.Context) (Stats, error) {
 func (p *Pool) Counters(ctx context.Context) (Stats, error) { return p.total(ctx, true) }
 
 func (p *Pool) total(ctx context.Context, brief bool) (Stats, error) {
-	sum := newStats()
 	stats, err := p.each(ctx, brief)
-	for i := range stats {
-		sum.add(&stats[i])
-	}
-	return sum, err
+	return SumStats(stats), err
 }
 
 // Verify returns an error unless every connection is still there and got
@@ -121,11 +116,5 @@ func (p *Pool) Verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	faults := sum.Faults()
-	if open := p.Open(); faults == nil && sum.Open-sum.Slow == open {
-		return nil
-	} else if faults == nil {
-		return fmt.Errorf("open %d of %d, ended: %s", sum.Open-sum.Slow, open, Causes(sum.Ended))
-	}
-	return fmt.Errorf("%w, open %d, ended: %s", faults, sum.Open, Causes(sum.Ended))
+	return sum.Verify(p.Open())
 }

@@ -219,3 +219,19 @@ func (t *tail) String() string {
 	defer t.mu.Unlock()
 	return string(t.p)
 }
+
+// CallAll sends a command to every process and waits for every reply.
+func CallAll(ctx context.Context, processes []*Process, cmd func(i int) Command) ([]Reply, error) {
+	waits := make([]func(context.Context) (Reply, error), len(processes))
+	for i, p := range processes {
+		waits[i] = p.Go(cmd(i))
+	}
+	replies := make([]Reply, len(waits))
+	var errs []error
+	for i, wait := range waits {
+		var err error
+		replies[i], err = wait(ctx)
+		errs = append(errs, err)
+	}
+	return replies, errors.Join(errs...)
+}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -109,8 +110,16 @@ func runDelay() int64 {
 	return n
 }
 
-// add adds the counters of another client. CPU is that of both together, Gap
-// and At those of the later.
+// SumStats adds up what clients said. CPU is that of all together, Gap the
+// longest and At the last.
+func SumStats(stats []Stats) Stats {
+	sum := newStats()
+	for i := range stats {
+		sum.add(&stats[i])
+	}
+	return sum
+}
+
 func (s *Stats) add(o *Stats) {
 	s.Open += o.Open
 	s.Slow += o.Slow
@@ -152,6 +161,16 @@ func (s *Stats) Faults() error {
 	}
 	return fmt.Errorf("broadcasts %+v, direct %+v, corrupt %d, to the wrong user %d, missing %d",
 		s.Broadcast, s.Direct, s.Corrupt, s.Misled, s.Missing)
+}
+
+// Verify is Faults, and that so many connections are open which read.
+func (s *Stats) Verify(open int) error {
+	faults := s.Faults()
+	if faults == nil && s.Open-s.Slow == open {
+		return nil
+	}
+	ended := fmt.Errorf("open %d of %d, ended: %s", s.Open-s.Slow, open, Causes(s.Ended))
+	return errors.Join(faults, ended)
 }
 
 // Lost is how many open connections ended.

@@ -70,38 +70,12 @@ func Met(rows []Row) bool {
 // WriteTable prints the rows as a Markdown table that is also legible as
 // text, and the notes under it.
 func WriteTable(w io.Writer, rows []Row) error {
-	cells := [][4]string{{"what", "reached", "target", ""}}
+	cells := [][]string{{"what", "reached", "target", ""}}
 	for _, r := range rows {
-		cells = append(cells, [4]string{r.What, r.reached(), r.target(), r.Verdict()})
-	}
-	var width [4]int
-	for _, line := range cells {
-		for i, cell := range line {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
+		cells = append(cells, []string{r.What, r.reached(), r.target(), r.Verdict()})
 	}
 	var b strings.Builder
-	for n, line := range cells {
-		for i, cell := range line {
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
-			if i == 1 || i == 2 {
-				b.WriteString("| " + pad + cell + " ")
-			} else {
-				b.WriteString("| " + cell + pad + " ")
-			}
-		}
-		b.WriteString("|\n")
-		if n == 0 {
-			for i := range width {
-				edge := "-"
-				if i == 1 || i == 2 {
-					edge = ":"
-				}
-				b.WriteString("|" + strings.Repeat("-", width[i]+1) + edge)
-			}
-			b.WriteString("|\n")
-		}
-	}
+	WriteCells(&b, cells, 0, 3)
 	for _, r := range rows {
 		if r.Missing != "" || len(r.Notes) > 0 {
 			fmt.Fprintf(&b, "\n%s:\n", r.What)
@@ -115,4 +89,37 @@ func WriteTable(w io.Writer, rows []Row) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// WriteCells writes a Markdown table that is also legible as text. The first
+// line is its head. The columns named hold text, the others numbers.
+func WriteCells(b *strings.Builder, lines [][]string, text ...int) {
+	width := make([]int, len(lines[0]))
+	for _, line := range lines {
+		for i, cell := range line {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for n, line := range lines {
+		for i, cell := range line {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if slices.Contains(text, i) {
+				b.WriteString("| " + cell + pad + " ")
+			} else {
+				b.WriteString("| " + pad + cell + " ")
+			}
+		}
+		b.WriteString("|\n")
+		if n > 0 {
+			continue
+		}
+		for i, w := range width {
+			edge := ":"
+			if slices.Contains(text, i) {
+				edge = "-"
+			}
+			b.WriteString("|" + strings.Repeat("-", w+1) + edge)
+		}
+		b.WriteString("|\n")
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"belfry/bench"
 )
@@ -23,14 +22,14 @@ func (r *Report) WriteTable(w io.Writer) error {
 	for _, f := range r.Figures {
 		rows = append(rows, []string{f.Name, strings.TrimSpace(number(f.Value) + " " + f.Unit)})
 	}
-	writeRows(&b, rows)
+	bench.WriteCells(&b, rows, 0)
 	if len(r.Latencies) > 0 {
 		rows = [][]string{{"latency in ms", "p50", "p99", "p99.9", "max", "count"}}
 		for _, l := range r.Latencies {
 			rows = append(rows, []string{l.Name, ms(l.P50), ms(l.P99), ms(l.P999), ms(l.Max), group(float64(l.Count))})
 		}
 		b.WriteByte('\n')
-		writeRows(&b, rows)
+		bench.WriteCells(&b, rows, 0)
 	}
 	fmt.Fprintf(&b, "\nconnections: %d opened, %d failed (%s), %d lost (%s)\n", r.Opened, r.Failed, bench.Causes(r.FailedBy), r.Lost, bench.Causes(r.LostBy))
 	fmt.Fprintf(&b, "clients: %d processes, the busiest used %.0f %% of a processor; waited for one at most %.0f %% of the time; read delay at most %.1f ms\n",
@@ -43,37 +42,6 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// writeRows prints a Markdown table; all columns but the first are numbers.
-func writeRows(b *strings.Builder, rows [][]string) {
-	width := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for i, row := range rows {
-		for j, cell := range row {
-			pad := strings.Repeat(" ", width[j]-utf8.RuneCountInString(cell))
-			if j == 0 {
-				b.WriteString("| " + cell + pad + " |")
-			} else {
-				b.WriteString(" " + pad + cell + " |")
-			}
-		}
-		b.WriteByte('\n')
-		if i == 0 {
-			for j, w := range width {
-				if j == 0 {
-					b.WriteString("|" + strings.Repeat("-", w+2) + "|")
-				} else {
-					b.WriteString(strings.Repeat("-", w+1) + ":|")
-				}
-			}
-			b.WriteByte('\n')
-		}
-	}
 }
 
 // ms prints nanoseconds as milliseconds.

@@ -2,11 +2,7 @@ package million
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -112,7 +108,7 @@ func (c *clients) connect(ctx context.Context, r *ramp, want func(Piece) int) er
 	}
 	r.Failed = sum.Failed
 	if n := r.failed(); n > 0 {
-		return fmt.Errorf("%s: %d of %d connections failed: %s", c.servers.name(), n, r.Opened+n, causes(sum.Failed))
+		return fmt.Errorf("%s: %d of %d connections failed: %s", c.servers.name(), n, r.Opened+n, bench.Causes(sum.Failed))
 	}
 	return nil
 }
@@ -140,45 +136,20 @@ func (m *member) connect(ctx context.Context, c *clients, want func(Piece) int, 
 
 // all sends a command to every client and waits for every answer.
 func (c *clients) all(ctx context.Context, cmd bench.Command) ([]bench.Reply, error) {
-	waits := make([]func(context.Context) (bench.Reply, error), len(c.members))
-	for i, m := range c.members {
-		waits[i] = m.proc.Go(cmd)
-	}
-	replies := make([]bench.Reply, len(waits))
-	var errs []error
-	for i, wait := range waits {
-		var err error
-		replies[i], err = wait(ctx)
-		errs = append(errs, err)
-	}
-	return replies, errors.Join(errs...)
+	return bench.CallAll(ctx, c.processes(), func(int) bench.Command { return cmd })
 }
 
 // stats adds up the counters of all clients.
 func (c *clients) stats(ctx context.Context) (bench.Stats, error) {
-	sum := bench.Stats{Failed: map[string]int{}, Ended: map[string]int{}}
 	replies, err := c.all(ctx, bench.Command{Op: bench.OpStats, Next: c.next})
 	if err != nil {
-		return sum, err
+		return bench.Stats{}, err
 	}
-	for _, r := range replies {
-		s := r.Stats
-		sum.Open += s.Open
-		sum.Broadcast.Add(s.Broadcast)
-		sum.Direct.Add(s.Direct)
-		sum.Corrupt += s.Corrupt
-		sum.Misled += s.Misled
-		sum.Pings += s.Pings
-		sum.PongsLost += s.PongsLost
-		sum.Missing += s.Missing
-		for cause, n := range s.Failed {
-			sum.Failed[cause] += n
-		}
-		for cause, n := range s.Ended {
-			sum.Ended[cause] += n
-		}
+	stats := make([]bench.Stats, len(replies))
+	for i, r := range replies {
+		stats[i] = *r.Stats
 	}
-	return sum, nil
+	return bench.SumStats(stats), nil
 }
 
 // verify returns an error unless every connection is still there and got
@@ -188,26 +159,8 @@ func (c *clients) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if sum.Broadcast.Faults()+sum.Direct.Faults()+sum.Corrupt+sum.Misled+sum.Missing > 0 || sum.Open != c.open() {
-		return fmt.Errorf("%s: broadcasts %+v, direct %+v, corrupt %d, missing %d, open %d of %d, ended: %s", c.servers.name(),
-			sum.Broadcast, sum.Direct, sum.Corrupt, sum.Missing, sum.Open, c.open(), causes(sum.Ended))
+	if err := sum.Verify(c.open()); err != nil {
+		return fmt.Errorf("%s: %w", c.servers.name(), err)
 	}
 	return nil
-}
-
-// causes prints counts by cause, most frequent first.
-func causes(m map[string]int) string {
-	if len(m) == 0 {
-		return "none"
-	}
-	keys := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
-		if m[a] != m[b] {
-			return m[b] - m[a]
-		}
-		return strings.Compare(a, b)
-	})
-	for i, k := range keys {
-		keys[i] = fmt.Sprintf("%s %d", k, m[k])
-	}
-	return strings.Join(keys, ", ")
 }

@@ -196,9 +196,8 @@ func (p *probe) result(ctx context.Context, b *belfry, c *clients) (r pushed, er
 		return r, err
 	}
 	st := reply.Stats
-	if st.Direct.Faults()+st.Broadcast.Faults()+st.Corrupt+st.Misled+st.Missing > 0 || st.Open != 1 {
-		return r, fmt.Errorf("probe at node %d: direct %+v, broadcasts %+v, corrupt %d, misled %d, missing %d, ended: %s",
-			p.node, st.Direct, st.Broadcast, st.Corrupt, st.Misled, st.Missing, causes(st.Ended))
+	if err := st.Verify(1); err != nil {
+		return r, fmt.Errorf("probe at node %d: %w", p.node, err)
 	}
 	r.Client = st.Directs.Quantiles()
 	s, err := getStats(ctx, b.nodes[p.node].api)

@@ -66,7 +66,7 @@ func (r *Result) failureRow() bench.Row {
 	names, ramps := r.ramps()
 	for i, ramp := range ramps {
 		row.Value += float64(ramp.failed())
-		row.Notes = append(row.Notes, fmt.Sprintf("%s: %d opened, failed: %s", names[i], ramp.Opened, causes(ramp.Failed)))
+		row.Notes = append(row.Notes, fmt.Sprintf("%s: %d opened, failed: %s", names[i], ramp.Opened, bench.Causes(ramp.Failed)))
 	}
 	row.Notes = append(row.Notes, "a run ends with an error when a connection is lost or a client finds a message missing, double, out of order or damaged")
 	if r.Unfinished != "" {

@@ -7,7 +7,6 @@ import (
 	"math"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"belfry/bench"
 	"belfry/bench/peers/peer"
@@ -110,14 +109,14 @@ func (r *report) writeTable(w io.Writer) error {
 	for _, c := range columns() {
 		heads = append(heads, c.head+", "+c.unit)
 	}
-	writeCells(&b, append([][]string{heads}, r.cells(nil)...))
+	bench.WriteCells(&b, append([][]string{heads}, r.cells(nil)...), 0)
 	if belfry := r.find(peer.Belfry); belfry != nil && len(r.Servers) > 1 {
 		heads = []string{"÷ belfry"}
 		for _, c := range columns() {
 			heads = append(heads, c.head)
 		}
 		b.WriteString("\n")
-		writeCells(&b, append([][]string{heads}, r.cells(&belfry.Median)...))
+		bench.WriteCells(&b, append([][]string{heads}, r.cells(&belfry.Median)...), 0)
 	}
 	fmt.Fprintf(&b, "\n%d connections, %d of them a user; medians over rounds in fresh processes, %d of them complete. Idle RSS and slab (both ends) are slopes from a third of the connections, %v after the last; "+
 		"fan-out is one message of %d B to all, publish → last receipt, median of %d a round; pushes are a closed loop of %d requests. "+
@@ -170,39 +169,6 @@ func (r *report) cells(over *round) [][]string {
 		lines = append(lines, line)
 	}
 	return lines
-}
-
-// writeCells writes a Markdown table that is also legible as text; the first
-// column is text, the others are numbers.
-func writeCells(b *strings.Builder, lines [][]string) {
-	width := make([]int, len(lines[0]))
-	for _, line := range lines {
-		for i, cell := range line {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for n, line := range lines {
-		for i, cell := range line {
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
-			if i == 0 {
-				b.WriteString("| " + cell + pad + " ")
-			} else {
-				b.WriteString("| " + pad + cell + " ")
-			}
-		}
-		b.WriteString("|\n")
-		if n > 0 {
-			continue
-		}
-		for i, w := range width {
-			if i == 0 {
-				b.WriteString("|" + strings.Repeat("-", w+2))
-			} else {
-				b.WriteString("|" + strings.Repeat("-", w+1) + ":")
-			}
-		}
-		b.WriteString("|\n")
-	}
 }
 
 // chart shows each server as a point: what an idle connection costs in memory

@@ -171,8 +171,8 @@ func probeResult(ctx context.Context, probe *bench.Process, sent int) (bench.Qua
 		return bench.Quantiles{}, err
 	}
 	st := r.Stats
-	if err := st.Faults(); err != nil || st.Open != 1 {
-		return bench.Quantiles{}, fmt.Errorf("probe: %v, ended: %s", err, bench.Causes(st.Ended))
+	if err := st.Verify(1); err != nil {
+		return bench.Quantiles{}, fmt.Errorf("probe: %w", err)
 	}
 	return st.Directs.Quantiles(), nil
 }
