@@ -237,12 +237,7 @@ func (s *Shard) busy() bool {
 // is left comes again. (Thousands of connections that can be written to again
 // would otherwise keep single pushes waiting for milliseconds.)
 func (s *Shard) poll(wait time.Duration) (woken, some bool) {
-	n := 0
-	if wait > 0 {
-		n = sysEpollLinger(s.epfd, s.events[:], wait)
-	} else {
-		n = sysEpollWait(s.epfd, s.events[:])
-	}
+	n := sysEpollWait(s.epfd, s.events[:], wait)
 	some = n > 0
 	s.deadline = s.loop.clock() + s.opt.Chunk
 	for round := 0; ; round++ {
@@ -275,7 +270,7 @@ func (s *Shard) poll(wait time.Duration) (woken, some bool) {
 			return woken, some
 		}
 		s.reap()
-		n = sysEpollWait(s.epfd, s.events[:])
+		n = sysEpollWait(s.epfd, s.events[:], 0)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 
 // The system calls of the hot path are made raw, without telling the Go
 // scheduler: every descriptor here is non-blocking, so none of them waits (but
-// sysEpollLinger, which tells it), and entersyscall costs as much as a third of
-// a small send. Other goroutines have processors of their own (see Processors).
+// sysEpollWait, for a moment), and entersyscall costs as much as a third of a
+// small send. Other goroutines have processors of their own (see Processors).
 
 // sendFlags: MSG_NOSIGNAL, because a peer that is gone must be an error and
 // not a SIGPIPE; MSG_DONTWAIT, so that a descriptor adopted from outside in
@@ -48,17 +48,12 @@ func sysShutdownWrite(fd int32) {
 	syscall.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
 }
 
-func sysEpollWait(epfd int32, evs []epollEvent) int {
-	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), 0, 0, 0)
-	if e != 0 {
-		return 0
-	}
-	return int(n)
-}
-
-// sysEpollLinger is the one call that waits, and tells the Go scheduler.
-func sysEpollLinger(epfd int32, evs []epollEvent, wait time.Duration) int {
-	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(wait.Milliseconds()), 0, 0)
+// sysEpollWait waits for some milliseconds, for 0 not at all. A wait is raw,
+// too: the Go runtime would take the processor away from a thread that waits,
+// wake another for it, and hand it back. When it wants to stop the world it
+// interrupts the wait with the signal by which it preempts.
+func sysEpollWait(epfd int32, evs []epollEvent, wait time.Duration) int {
+	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(wait.Milliseconds()), 0, 0)
 	if e != 0 {
 		return 0
 	}
