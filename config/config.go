@@ -94,7 +94,7 @@ type API struct {
 	ReadTimeout      time.Duration `yaml:"read_timeout" range:"1s..10m" doc:"Time for a whole request to arrive, batches aside; then 408."`
 	WriteTimeout     time.Duration `yaml:"write_timeout" range:"1s..10m" doc:"Time for a whole answer to leave, and for each write of a batch's."`
 	IdleTimeout      time.Duration `yaml:"idle_timeout" range:"1s..1h" doc:"How long a kept-alive connection may wait for its next request."`
-	PushWait         time.Duration `yaml:"push_wait" range:"1ms..10s" doc:"How long a push to users or sessions waits while one in 64 places of a shard's mailbox (fanout.mailbox) is taken; it is refused only if there is no room even then. At most half of api.write_timeout."`
+	PushWait         time.Duration `yaml:"push_wait" range:"1ms..10s" doc:"How long a push to users or sessions waits, in the order of arrival, while one in 32 places of its shard's mailbox (fanout.mailbox) is taken or others wait already; it is refused only if there is no room even then. At most half of api.write_timeout."`
 	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" range:"1s..1h" doc:"How long a batch may be silent; then 408 is its last line."`
 }
 

@@ -7,27 +7,30 @@ import (
 )
 
 // A shard's single lane is crowded with crowdShare-th of its places taken: few,
-// so that what waits there is a matter of a few milliseconds. For a shard that
-// is ahead of the others it is aheadShare times fewer.
+// so that what waits there is a matter of a few milliseconds. A shard that is
+// ahead of the others has aheadShare-th of these.
 const (
-	crowdShare = 64
+	crowdShare = 32
 	aheadShare = 32
 )
 
 // admission lets those who can wait into a shard's single lane in their order
 // of arrival, and no more of them than keep it from being crowded.
 //
-// Shards share processors. Left alone, the difference between their queues
-// grows like any sum of coin tosses, until whoever comes to the longer one
-// waits twice as long as the average while the shorter one has as much of the
-// processors. So a shard that fewer wait for than 7/8 of the average takes
-// smaller steps, which leaves the processors to those behind. It never stops:
-// where there are processors enough it loses little.
+// Shards share processors. Left alone, the difference between their queues is
+// a random walk, until whoever comes to the longer one waits twice as long as
+// the average while the shorter one has as much of the processors. So when on
+// average a crowd waits for each shard, one that fewer than 7/8 of the average
+// wait for takes small steps, which leaves the processors to those behind. It
+// never stops; and where one shard alone is in demand the average is low, and
+// the others are left alone.
 type admission struct {
 	places   int64         // taken ones that make a crowd
 	waiting  atomic.Int64  // callers of wait
-	admitted atomic.Int64  // those of them that were let in and have not yet noticed
-	entry    chan struct{} // a token lets one of them in
+	tokens   atomic.Int64  // given to these and not yet noticed
+	admitted atomic.Int64  // given, up to Entry.Done
+	entry    chan struct{} // of tokens, each lets in one that waits
+	taken    *atomic.Int64 // places of the lane in use
 	node     *nodeWaiting
 }
 
@@ -37,52 +40,73 @@ type nodeWaiting struct {
 	total  atomic.Int64 // callers of wait, of all shards
 }
 
-func (a *admission) init(laneSize int, node *nodeWaiting) {
-	a.places = max(int64(laneSize)/crowdShare, 1)
+func (a *admission) init(l *lane, node *nodeWaiting) {
+	a.places = max(l.size/crowdShare, 1)
 	a.entry = make(chan struct{}, a.places)
+	a.taken = &l.taken
 	a.node = node
+}
+
+// crowded says whether whoever comes now has to wait.
+func (a *admission) crowded() bool {
+	return a.waiting.Load() > 0 || a.taken.Load()+a.admitted.Load() >= a.places
 }
 
 // limit is how many places may be taken when another one is let in.
 func (a *admission) limit() int64 {
-	if a.waiting.Load()*a.node.shards < a.node.total.Load()*7/8 {
+	total, shards := a.node.total.Load(), a.node.shards
+	if total >= shards*a.places && a.waiting.Load()*shards < total*7/8 {
 		return max(a.places/aheadShare, 1)
 	}
 	return a.places
 }
 
-// open lets in as many as there is room for, taken places being those in use
-// already. A token too many, because somebody left meanwhile, lets in the next
-// to come. Any goroutine.
-func (a *admission) open(taken *atomic.Int64) {
+// open lets in as many as there is room for. Whoever frees a place calls it. A
+// token whose waiter has left meanwhile lets in the next to come. Any goroutine.
+func (a *admission) open() {
 	for {
-		n := a.admitted.Load()
-		if n >= a.waiting.Load() || taken.Load()+n >= a.limit() {
+		n := a.tokens.Load()
+		if n >= a.waiting.Load() || a.taken.Load()+a.admitted.Load() >= a.limit() {
 			return
 		}
-		if a.admitted.CompareAndSwap(n, n+1) {
+		a.admitted.Add(1)
+		if a.tokens.CompareAndSwap(n, n+1) {
 			a.entry <- struct{}{} // has room: no more are admitted than there are places
+		} else {
+			a.admitted.Add(-1)
 		}
 	}
 }
 
-// wait waits to be let in, until late, ctx or gone.
-func (a *admission) wait(ctx context.Context, taken *atomic.Int64, wait time.Duration, gone <-chan struct{}) {
+// wait waits to be let in, for no longer than told, or until ctx or gone is
+// done.
+func (a *admission) wait(ctx context.Context, wait time.Duration, gone <-chan struct{}) (e Entry) {
 	a.node.total.Add(1)
 	a.waiting.Add(1)
-	a.open(taken) // the shard may have looked before we were counted
+	a.open() // the shard may have looked before we were counted
 	late := time.NewTimer(wait)
 	defer late.Stop()
-	in := int64(0)
 	select {
 	case <-a.entry:
-		in = 1
+		e.of = a
+		defer a.tokens.Add(-1) // last: nobody else is to be let in in our place
 	case <-late.C:
 	case <-ctx.Done():
 	case <-gone:
 	}
-	a.waiting.Add(-1) // first, or somebody else would let in nobody in our place
+	a.waiting.Add(-1)
 	a.node.total.Add(-1)
-	a.admitted.Add(-in)
-	a.open(taken) // we may not post after all
+	return e
+}
+
+// Entry keeps a place for somebody whom Uncrowded has let in, until he has
+// reserved one or given up. The zero Entry keeps none.
+type Entry struct{ of *admission }
+
+// Done gives the place up. To be called once; any goroutine.
+func (e Entry) Done() {
+	if e.of != nil {
+		e.of.admitted.Add(-1)
+		e.of.open()
+	}
 }

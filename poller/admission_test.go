@@ -2,7 +2,8 @@ package poller
 
 import (
 	"context"
-	"sync/atomic"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -13,7 +14,7 @@ func TestUncrowded(t *testing.T) {
 	const size = 1024
 	r := newRig(t, Options{Shards: 2, Mailbox: size}, func(h *echoHandler) { h.mail = runMail })
 	ctx := context.Background()
-	if r.Shard(0).Uncrowded(ctx, time.Hour) {
+	if waited, _ := r.Shard(0).Uncrowded(ctx, time.Hour); waited {
 		t.Error("waited for an empty lane")
 	}
 	var releases []func()
@@ -23,12 +24,12 @@ func TestUncrowded(t *testing.T) {
 			r.Shard(i).Post(LaneSingle, Mail{Ptr: func(*Shard) {}})
 		}
 	}
-	if !r.Shard(0).Uncrowded(ctx, time.Millisecond) {
-		t.Error("did not wait for a crowded lane")
+	if waited, e := r.Shard(0).Uncrowded(ctx, time.Millisecond); !waited || e != (Entry{}) {
+		t.Error("did not wait for a crowded lane, or was let in")
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if !r.Shard(0).Uncrowded(gone, time.Hour) {
+	if waited, e := r.Shard(0).Uncrowded(gone, time.Hour); !waited || e != (Entry{}) {
 		t.Error("did not wait for a crowded lane, if only to see that it is not wanted any more")
 	}
 	waiters := [2]int{10 * size / crowdShare, size / crowdShare} // more than one drain lets go, and unlike
@@ -37,8 +38,13 @@ func TestUncrowded(t *testing.T) {
 	for i, n := range waiters {
 		for range n {
 			go func() {
-				waited <- r.Shard(i).Uncrowded(ctx, time.Hour)
+				ok, e := r.Shard(i).Uncrowded(ctx, time.Hour)
+				if taken := r.Shard(i).box.lanes[LaneSingle].taken.Load(); taken > size/crowdShare {
+					t.Errorf("let in with %d places taken", taken)
+				}
 				r.Shard(i).Post(LaneSingle, Mail{Ptr: func(*Shard) {}})
+				e.Done()
+				waited <- ok
 			}()
 		}
 		eventually(t, "everybody waits", func() bool { return r.Shard(i).box.entry.waiting.Load() == int64(n) })
@@ -64,73 +70,137 @@ func TestUncrowded(t *testing.T) {
 	}
 	eventually(t, "nobody waits", func() bool { return r.waiting.total.Load() == 0 })
 	for i := range 2 {
-		if e := &r.Shard(i).box.entry; e.waiting.Load() != 0 || e.admitted.Load() != int64(len(e.entry)) {
-			t.Errorf("shard %d: %d wait, %d admitted, %d tokens", i, e.waiting.Load(), e.admitted.Load(), len(e.entry))
+		if e := &r.Shard(i).box.entry; e.waiting.Load() != 0 || e.admitted.Load() != int64(len(e.entry)) || e.tokens.Load() != int64(len(e.entry)) {
+			t.Errorf("shard %d: %d wait, %d admitted, %d tokens, %d in the channel", i, e.waiting.Load(), e.admitted.Load(), e.tokens.Load(), len(e.entry))
 		}
 	}
 }
 
 func TestUncrowdedEnds(t *testing.T) {
 	s := &Shard{opt: &Options{ManualTicks: true}}
-	s.box.init([laneCount]int{64, 64, 64, 64}, -1, &nodeWaiting{shards: 1})
+	s.box.init([laneCount]int{crowdShare, crowdShare, crowdShare, crowdShare}, -1, &nodeWaiting{shards: 1})
 	if !s.Reserve(LaneSingle) {
 		t.Fatal("no place")
 	}
 	waited := make(chan bool)
-	go func() { waited <- s.Uncrowded(context.Background(), time.Hour) }()
+	go func() {
+		ok, _ := s.Uncrowded(context.Background(), time.Hour)
+		waited <- ok
+	}()
 	eventually(t, "it waits", func() bool { return s.box.entry.waiting.Load() == 1 })
 	s.box.close()
 	if !<-waited {
 		t.Error("says it did not wait")
 	}
-	if s.Uncrowded(context.Background(), time.Hour) {
+	if waited, _ := s.Uncrowded(context.Background(), time.Hour); waited {
 		t.Error("waited for a shard that is gone")
 	}
 }
 
 // No more are let in than there is room for, counting those who were let in but
-// have not run yet, in the order in which they came; fewer where hardly anybody
-// waits while many wait for another shard.
+// have not reserved a place yet.
+func TestAdmissionPlaces(t *testing.T) {
+	l := &lane{size: 4 * crowdShare}
+	var a admission
+	a.init(l, &nodeWaiting{shards: 1})
+	l.taken.Store(1)
+	enter := make(chan Entry)
+	const waiters = 9
+	for range waiters {
+		go func() { enter <- a.wait(t.Context(), time.Hour, nil) }()
+	}
+	eventually(t, "everybody came", func() bool { return a.waiting.Load()+a.admitted.Load() == waiters && a.tokens.Load() == 0 })
+	var in []Entry
+	in = append(in, <-enter, <-enter, <-enter)
+	if a.open(); a.admitted.Load() != 3 || a.waiting.Load() != waiters-3 {
+		t.Fatalf("%d let in, %d wait; want 3, 6", a.admitted.Load(), a.waiting.Load())
+	}
+	l.taken.Add(1) // one has reserved
+	if in[0].Done(); a.admitted.Load() != 2 {
+		t.Errorf("%d let in with 2 places taken, want 2", a.admitted.Load())
+	}
+	if in[1].Done(); a.admitted.Load() != 2 { // one has given up: the next
+		t.Errorf("%d let in with 2 places taken, want 2", a.admitted.Load())
+	}
+	(<-enter).Done()
+	if !a.crowded() {
+		t.Error("not crowded while somebody waits")
+	}
+	in[2].Done()
+	for range waiters - 4 {
+		(<-enter).Done()
+	}
+	if a.crowded() || a.admitted.Load() != 0 || a.tokens.Load() != 0 {
+		t.Errorf("at the end %d let in, %d tokens", a.admitted.Load(), a.tokens.Load())
+	}
+}
+
+// The order of arrival is kept.
+func TestAdmissionOrder(t *testing.T) {
+	l := &lane{size: crowdShare}
+	var a admission
+	a.init(l, &nodeWaiting{shards: 1})
+	l.taken.Store(1)
+	const waiters = 20
+	entered := make(chan int)
+	for i := range waiters {
+		go func() {
+			e := a.wait(t.Context(), time.Hour, nil)
+			entered <- i
+			e.Done()
+		}()
+		eventually(t, "it waits in the channel", func() bool { return a.waiting.Load() == int64(i+1) && blockedInSelect(i+1) })
+	}
+	l.taken.Store(0)
+	a.open()
+	for want := range waiters {
+		if got := <-entered; got != want {
+			t.Errorf("let in as number %d: the one that came as number %d", want, got)
+		}
+	}
+}
+
+// blockedInSelect says whether n goroutines of a test wait to be let in.
+func blockedInSelect(n int) bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	waiting := 0
+	for one := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(one, "[select") && strings.Contains(one, "(*admission).wait") {
+			waiting++
+		}
+	}
+	return waiting == n
+}
+
+// When a crowd waits for every shard on average, one that clearly fewer wait
+// for takes small steps.
 func TestAdmissionLimit(t *testing.T) {
 	const places = 64
 	node := &nodeWaiting{shards: 2}
-	var short, long admission
-	for _, a := range []*admission{&short, &long} {
-		a.init(places*crowdShare, node)
+	var a, b admission
+	for _, x := range []*admission{&a, &b} {
+		x.init(&lane{size: places * crowdShare}, node)
 	}
-	wait := func(a *admission, n int64) {
-		a.waiting.Add(n)
-		node.total.Add(n)
-	}
-	letIn := func(a *admission, taken int64) int {
-		var n atomic.Int64
-		n.Store(taken)
-		a.open(&n)
-		a.open(&n)
-		in := len(a.entry)
-		for range in {
-			<-a.entry
-			a.admitted.Add(-1)
-			wait(a, -1)
+	for _, tt := range []struct{ a, b, limitA, limitB int64 }{
+		{0, 0, places, places},
+		{10, 100, places, places}, // no crowd for each
+		{10, 118, places / aheadShare, places},
+		{300, 300, places, places},
+		{280, 320, places, places}, // about alike
+		{260, 340, places / aheadShare, places},
+		{1000, 0, places, places / aheadShare},
+	} {
+		a.waiting.Store(tt.a)
+		b.waiting.Store(tt.b)
+		node.total.Store(tt.a + tt.b)
+		if a.limit() != tt.limitA || b.limit() != tt.limitB {
+			t.Errorf("%d and %d wait: %d and %d places, want %d and %d", tt.a, tt.b, a.limit(), b.limit(), tt.limitA, tt.limitB)
 		}
-		return in
 	}
-	wait(&long, 300)
-	wait(&short, 225)
-	if in := letIn(&short, places/aheadShare-1); in != 1 {
-		t.Errorf("with 225 waiting and 300 for the other shard: %d let in, want 1", in)
-	}
-	if in := letIn(&long, 10); in != places-10 {
-		t.Errorf("with 10 places taken: %d let in, want %d", in, places-10)
-	}
-	if in := letIn(&long, places); in != 0 {
-		t.Errorf("with all places taken: %d let in", in)
-	}
-	if in := letIn(&short, 0); in != places { // 224 against 246
-		t.Errorf("with about as many waiting for both: %d let in, want %d", in, places)
-	}
-	wait(&long, -node.total.Load()+short.waiting.Load()+3)
-	if in := letIn(&long, 0); in != places/aheadShare {
-		t.Errorf("of 3, with 160 waiting for the other shard: %d let in, want %d", in, places/aheadShare)
+	a.init(&lane{size: 1}, node)
+	a.waiting.Store(0)
+	if a.places != 1 || a.limit() != 1 {
+		t.Errorf("the smallest lane has %d places, limit %d", a.places, a.limit())
 	}
 }

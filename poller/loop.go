@@ -21,6 +21,7 @@ type Loop struct {
 	arrivals  sync.Pool    // of *arrival, so that moving sockets leaves no garbage
 	nodeBytes atomic.Int64 // backlog of all connections, each frame counted once
 	waiting   nodeWaiting
+	spare     bool         // shards may wait with their processor: see Start
 	gate      sync.RWMutex // write-locked when descriptors are about to be given back; others hold it from the look whether that is so to their use
 
 	mu       sync.Mutex // guards what follows
@@ -99,6 +100,9 @@ func (l *Loop) Start() error {
 	if err := usePollers(len(l.shards)); err != nil {
 		return fmt.Errorf("poller: netpoll: %w", err)
 	}
+	// As many processors are to be left for HTTP, NATS and the collector as
+	// there are shards, whatever these do.
+	l.spare = runtime.GOMAXPROCS(0) >= 2*len(l.shards)
 	for _, s := range l.shards {
 		if err := s.startTimer(); err != nil {
 			return fmt.Errorf("poller: timer: %w", err)

@@ -68,7 +68,7 @@ func (b *mailbox) init(sizes [laneCount]int, wakeFD int32, node *nodeWaiting) {
 		l.ring = newRing(sizes[i])
 		l.size = int64(sizes[i])
 	}
-	b.entry.init(sizes[LaneSingle], node)
+	b.entry.init(&b.lanes[LaneSingle], node)
 }
 
 func (b *mailbox) reserve(lane Lane) bool {
@@ -87,7 +87,7 @@ func (b *mailbox) reserve(lane Lane) bool {
 func (b *mailbox) release(lane Lane, n int) {
 	b.lanes[lane].taken.Add(-int64(n))
 	if lane == LaneSingle {
-		b.entry.open(&b.lanes[lane].taken)
+		b.entry.open()
 	}
 }
 
@@ -128,18 +128,18 @@ func (b *mailbox) close() {
 // false after the loop was closed. Any goroutine.
 func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
 
-// Uncrowded waits while the single lane is crowded, with one in 64 of its
-// places taken, but no longer than told or until ctx is done, and returns
-// whether it had to. Whoever can wait does so here before Reserve, in the order
-// of arrival: a lane that is full refuses. It does not wait for a shard that
-// does not tick. Any goroutine but a shard's.
-func (s *Shard) Uncrowded(ctx context.Context, wait time.Duration) (waited bool) {
-	e, taken := &s.box.entry, &s.box.lanes[LaneSingle].taken
-	if e.waiting.Load() == 0 && taken.Load() < e.places || s.box.closed.Load() || s.tickAge() > staleTick {
-		return false
+// Uncrowded waits while the single lane is crowded, with one in 32 of its
+// places taken or somebody waiting already, but no longer than told or until
+// ctx is done, and returns whether it had to. Whoever can wait does so here
+// before Reserve, in the order of arrival, and calls Done after it: a lane that
+// is full refuses. It does not wait for a shard that does not tick. Any
+// goroutine but a shard's.
+func (s *Shard) Uncrowded(ctx context.Context, wait time.Duration) (waited bool, e Entry) {
+	a := &s.box.entry
+	if !a.crowded() || s.box.closed.Load() || s.tickAge() > staleTick {
+		return false, e
 	}
-	e.wait(ctx, taken, wait, s.box.gone)
-	return true
+	return true, a.wait(ctx, wait, s.box.gone)
 }
 
 // Put queues m in a place that Reserve has taken. Any goroutine; it does not

@@ -68,8 +68,7 @@ func (l set) Accept() (net.Conn, error) {
 // A shard that has nothing to do stays for a moment, in case something comes:
 // on its way back to its own wait netpoll calls runtime.Gosched, which hands a
 // thread's only goroutine to another thread and back (docs/adr/0008-linger.md).
-// It must not stay for ever: netpoll looks after other descriptors, if few; and
-// after 10 ms in one go the Go runtime interrupts whatever holds a processor.
+// It must not stay for ever: netpoll looks after other descriptors, if few.
 const (
 	linger      = 5 * time.Millisecond
 	lingerTurns = 64

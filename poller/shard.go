@@ -50,6 +50,7 @@ type Shard struct {
 	stalled    bool   // the last count of ticks was a stall
 	timersDue  bool   // the wheel has more that is due
 	mailDue    bool   // the mailbox was not drained to its end
+	mailed     bool   // it was looked into since the last wait
 	work       bool   // the handler has more work
 	readable   bool   // the eventfd is
 	deadline   time.Duration
@@ -232,12 +233,19 @@ func (s *Shard) busy() bool {
 		s.stage.n > 0
 }
 
-// poll serves what events there are, for the time of a chunk, and waits for the
-// first no longer than told. The set is level-triggered and hands its members out in turn, so what
-// is left comes again. (Thousands of connections that can be written to again
-// would otherwise keep single pushes waiting for milliseconds.)
+// poll waits for the first event no longer than told, and serves what events
+// there are for the time of a chunk. The set is level-triggered and hands its
+// members out in turn, so what is left comes again. (Thousands of connections
+// that can be written to again would otherwise keep single pushes waiting for
+// milliseconds.)
 func (s *Shard) poll(wait time.Duration) (woken, some bool) {
-	n := sysEpollWait(s.epfd, s.events[:], wait)
+	n := 0
+	if wait > 0 && (s.mailed || !s.loop.spare) {
+		n = sysEpollLinger(s.epfd, s.events[:], wait)
+	} else {
+		n = sysEpollWait(s.epfd, s.events[:], wait)
+	}
+	s.mailed = false
 	some = n > 0
 	s.deadline = s.loop.clock() + s.opt.Chunk
 	for round := 0; ; round++ {
@@ -333,6 +341,7 @@ func (s *Shard) panicked(r any) {
 // some of it always, so that no lane starves another or the sockets.
 func (s *Shard) drainMail() {
 	s.mailDue = false
+	s.mailed = true
 	for _, lane := range Lanes() {
 		l := &s.box.lanes[lane]
 		s.deadline = s.loop.clock() + s.opt.Chunk
@@ -342,7 +351,7 @@ func (s *Shard) drainMail() {
 				break
 			}
 			if lane != LaneBulk {
-				s.box.release(lane, 1)
+				l.taken.Add(-1)
 			}
 			s.deliver(m)
 			if n%16 == 0 && lane != LaneControl && s.Expired() {
@@ -351,6 +360,9 @@ func (s *Shard) drainMail() {
 			}
 		}
 		s.protect(0, s.Submit) // before what is for many
+		if lane == LaneSingle {
+			s.box.entry.open()
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 // The system calls of the hot path are made raw, without telling the Go
 // scheduler: every descriptor here is non-blocking, so none of them waits (but
-// sysEpollWait, for a moment), and entersyscall costs as much as a third of a
+// for sysEpollWait, a moment), and entersyscall costs as much as a third of a
 // small send. Other goroutines have processors of their own (see Processors).
 
 // sendFlags: MSG_NOSIGNAL, because a peer that is gone must be an error and
@@ -49,11 +49,19 @@ func sysShutdownWrite(fd int32) {
 }
 
 // sysEpollWait waits for some milliseconds, for 0 not at all. A wait is raw,
-// too: the Go runtime would take the processor away from a thread that waits,
-// wake another for it, and hand it back. When it wants to stop the world it
-// interrupts the wait with the signal by which it preempts.
+// too, and keeps its processor (its P) from other goroutines; the runtime
+// interrupts it by a signal when it wants to stop the world.
 func sysEpollWait(epfd int32, evs []epollEvent, wait time.Duration) int {
 	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(wait.Milliseconds()), 0, 0)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// sysEpollLinger is sysEpollWait that tells the scheduler.
+func sysEpollLinger(epfd int32, evs []epollEvent, wait time.Duration) int {
+	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(wait.Milliseconds()), 0, 0)
 	if e != 0 {
 		return 0
 	}

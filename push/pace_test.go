@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,15 +17,15 @@ func TestPushesArePaced(t *testing.T) {
 	behind := false
 	var rec *recorder
 	published := func() int { return len(rec.all()) }
-	var before []int
+	var before, done []int // how many were published then
 	s, ts, r := start(t, Options{
 		Limits: Limits{PushWait: 7 * time.Second},
-		Pace: func(ctx context.Context, to session.Target, wait time.Duration) bool {
+		Pace: func(ctx context.Context, to session.Target, wait time.Duration) (bool, func()) {
 			if wait != 7*time.Second || ctx.Err() != nil {
 				t.Errorf("wait %v, %v", wait, ctx.Err())
 			}
 			asked, before = append(asked, to), append(before, published())
-			return behind
+			return behind, func() { done = append(done, published()) }
 		},
 	})
 	rec = r
@@ -36,6 +37,9 @@ func TestPushesArePaced(t *testing.T) {
 	post(t, ts, "/v1/batch", `{"to":{"user":"u3"},"text":"x"}`+"\n"+`{"to":{"topic":"t"},"text":"x"}`+"\n")
 	if len(asked) != 4 || asked[2].Names[0] != "u3" || before[0] != 0 || before[1] != 1 || before[3] != 3 {
 		t.Errorf("asked for %v, after %v were published", asked, before)
+	}
+	if !slices.Equal(done, []int{1, 2, 3, 4}) {
+		t.Errorf("places were given back when %v were published, want 1, 2, 3, 4", done)
 	}
 	if n := s.Stats().Paced; n != 3 {
 		t.Errorf("%d paced, want 3", n)

@@ -68,9 +68,13 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 // publish publishes m when its receivers are ready for it. A client that is
 // gone by then was told nothing, and would push again.
 func (s *Server) publish(ctx context.Context, m *session.Message) error {
-	if s.opt.Pace != nil && s.opt.Pace(ctx, m.Target, s.opt.PushWait) {
-		s.count.paced.Add(1)
-		if ctx.Err() != nil {
+	if s.opt.Pace != nil {
+		waited, done := s.opt.Pace(ctx, m.Target, s.opt.PushWait)
+		defer done()
+		if waited {
+			s.count.paced.Add(1)
+		}
+		if waited && ctx.Err() != nil {
 			return &broadcast.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}
 		}
 	}

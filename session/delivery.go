@@ -98,19 +98,8 @@ func (s *Server) Deliver(m *Message) error {
 			home, _ := s.homeOf(m.Target.Names[0])
 			return s.post(poller.LaneSingle, m, func(i int) bool { return i == home })
 		}
-		homes := make([]bool, len(s.shards))
-		for _, uid := range m.Target.Names {
-			home, _ := s.homeOf(uid)
-			homes[home] = true
-		}
-		return s.post(poller.LaneSingle, m, func(i int) bool { return homes[i] })
 	}
-	homes := make([]bool, len(s.shards))
-	for _, sid := range m.Target.Names {
-		if n, ok := s.ours(sid); ok {
-			homes[n.shard] = true
-		}
-	}
+	homes := s.homes(m.Target)
 	return s.post(poller.LaneSingle, m, func(i int) bool { return homes[i] })
 }
 
@@ -118,34 +107,38 @@ func (s *Server) Deliver(m *Message) error {
 // have more waiting than they should, in all no longer than told or until ctx
 // is done, and returns whether it had to. Called before Deliver it slows down
 // whoever pushes faster than the sockets can be written to, where Deliver alone
-// refuses.
-func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration) (waited bool) {
+// refuses. done, never nil, is to be called after Deliver: until then the place
+// that was waited for is kept. (Of several shards, that of the last: a shard is
+// not to stand still because a push to it waits for another.)
+func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration) (waited bool, done func()) {
 	late := time.Now().Add(wait)
-	for i, name := range t.Names {
-		home := s.singleHome(t.Scope, name)
-		if home < 0 || slices.ContainsFunc(t.Names[:i], func(n string) bool { return s.singleHome(t.Scope, n) == home }) {
+	var entry poller.Entry
+	for home, is := range s.homes(t) {
+		if !is {
 			continue
 		}
-		if s.shards[home].ps.Uncrowded(ctx, time.Until(late)) {
-			waited = true
-		}
+		entry.Done()
+		w, e := s.shards[home].ps.Uncrowded(ctx, time.Until(late))
+		waited, entry = waited || w, e
 	}
-	return waited
+	return waited, entry.Done
 }
 
-// singleHome is the shard to which a push to a user or session goes, -1 if it
-// goes to none or is not such a push.
-func (s *Server) singleHome(scope Scope, name string) int {
-	switch scope {
-	case ScopeUsers:
-		home, _ := s.homeOf(name)
-		return home
-	case ScopeSessions:
-		if n, ok := s.ours(name); ok {
-			return int(n.shard)
+// homes marks the shards to which a message to users or sessions goes.
+func (s *Server) homes(t Target) []bool {
+	homes := make([]bool, len(s.shards))
+	for _, name := range t.Names {
+		switch t.Scope {
+		case ScopeUsers:
+			home, _ := s.homeOf(name)
+			homes[home] = true
+		case ScopeSessions:
+			if n, ok := s.ours(name); ok {
+				homes[n.shard] = true
+			}
 		}
 	}
-	return -1
+	return homes
 }
 
 // ours returns what sid says if this node made it.
