@@ -220,7 +220,9 @@ func (t *tail) String() string {
 	return string(t.p)
 }
 
-// CallAll sends a command to every process and waits for every reply.
+// CallAll sends a command to every process, cmd(i) to the i-th, and waits for
+// all. The replies are in the order of the processes; that of one that failed
+// is empty, and the error names all that did.
 func CallAll(ctx context.Context, processes []*Process, cmd func(i int) Command) ([]Reply, error) {
 	waits := make([]func(context.Context) (Reply, error), len(processes))
 	for i, p := range processes {

@@ -111,7 +111,7 @@ func runDelay() int64 {
 }
 
 // SumStats adds up what clients said. CPU is that of all together, Gap the
-// longest and At the last.
+// longest, At and the stamps of receipts the last, MinPings the fewest.
 func SumStats(stats []Stats) Stats {
 	sum := newStats()
 	for i := range stats {
@@ -163,14 +163,18 @@ func (s *Stats) Faults() error {
 		s.Broadcast, s.Direct, s.Corrupt, s.Misled, s.Missing)
 }
 
-// Verify is Faults, and that so many connections are open which read.
+// Verify returns what Faults returns, or an error if the number of open
+// connections that read is not the one told.
 func (s *Stats) Verify(open int) error {
 	faults := s.Faults()
 	if faults == nil && s.Open-s.Slow == open {
 		return nil
 	}
-	ended := fmt.Errorf("open %d of %d, ended: %s", s.Open-s.Slow, open, Causes(s.Ended))
-	return errors.Join(faults, ended)
+	population := fmt.Sprintf("open %d of %d, ended: %s", s.Open-s.Slow, open, Causes(s.Ended))
+	if faults == nil {
+		return errors.New(population)
+	}
+	return fmt.Errorf("%w; %s", faults, population)
 }
 
 // Lost is how many open connections ended.

@@ -92,7 +92,8 @@ func WriteTable(w io.Writer, rows []Row) error {
 }
 
 // WriteCells writes a Markdown table that is also legible as text. The first
-// line is its head. The columns named hold text, the others numbers.
+// line is its head. The columns in text, from 0, are flush left, the others
+// hold numbers and are flush right.
 func WriteCells(b *strings.Builder, lines [][]string, text ...int) {
 	width := make([]int, len(lines[0]))
 	for _, line := range lines {

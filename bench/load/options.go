@@ -1,6 +1,6 @@
 // Package load is the load generator of `belfry bench`: it connects to any
 // WebSocket server, publishes through an HTTP API, checks everything that
-// arrives, and reports. The modes are in files of their names.
+// arrives, and reports. The modes are in modes.go, push in push.go.
 package load
 
 import (

@@ -84,10 +84,7 @@ func newPublisher(o *Options) (publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := publish.Dial(r)
-	if err != nil {
-		return nil, err
-	}
+	c := publish.NewConn(r)
 	return &single{conn: c, size: o.Size}, nil
 }
 

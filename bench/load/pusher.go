@@ -267,16 +267,14 @@ func (p *pusher) answered(i, status int, body []byte) error {
 	p.idle = append(p.idle, i)
 	now := p.clock.Now()
 	switch {
-	case status/100 == 2:
+	case p.request.Accepts(status, body):
 		p.Accepted++
 		p.seqs[l.user]++
 		p.Deliveries += uint64(p.o.sessionsOf(l.user))
 		p.Answers.Record(now - l.stamp)
 	case publish.Busy(status):
 		p.Refused++
-		// Wait as long again as it has waited: a server that has too much to
-		// do is not helped by being asked.
-		l.retry = now + min(max(now-l.stamp, int64(time.Millisecond)), int64(100*time.Millisecond))
+		l.retry = now + int64(publish.Pause(time.Duration(now-l.stamp)))
 		return nil
 	default:
 		p.Errors[status]++

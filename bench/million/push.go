@@ -28,7 +28,7 @@ type push struct {
 	Away       *pushed `json:"away,omitempty"` // nil where there is one node
 	Broadcasts int     `json:"broadcasts"`
 	Seconds    float64 `json:"seconds"`
-	Refused    int     `json:"refused"`      // 503s, of all pushes
+	Refused    int     `json:"refused"`      // answers that said busy, to all pushes
 	RunQueue   float64 `json:"run_queue_ms"` // mean wait of a thread of the home node for a processor, each time it was ready
 	Switches   uint64  `json:"run_queue_n"`  // how often that was
 }
@@ -72,7 +72,7 @@ func measurePush(ctx context.Context, o *Options, b *belfry, c *clients) (*push,
 			}
 		}
 	}
-	r := &push{}
+	r, refused := &push{}, b.conn.Refused
 	queueBefore, err := runQueue(b.nodes[home].proc.PID())
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func measurePush(ctx context.Context, o *Options, b *belfry, c *clients) (*push,
 		}
 		r.Refused += p.conn.Refused
 	}
-	r.Refused += b.conn.Refused
+	r.Refused += b.conn.Refused - refused
 	return r, c.verify(ctx)
 }
 
@@ -127,9 +127,7 @@ func (r *push) flood(ctx context.Context, o *Options, b *belfry, c *clients, pro
 
 // start connects the probe to its node and to the API at the node home.
 func (p *probe) start(ctx context.Context, o *Options, b *belfry, c *clients, home int) (err error) {
-	if p.conn, err = publish.Dial(publish.ToUser(b.nodes[home].api)); err != nil {
-		return err
-	}
+	p.conn = publish.NewConn(publish.ToUser(b.nodes[home].api))
 	if p.proc, err = bench.Start(ctx, "probe", true, []string{"GOMAXPROCS=1"}, o.Program, "client"); err != nil {
 		return err
 	}

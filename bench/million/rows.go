@@ -210,7 +210,7 @@ func (r *Result) pushRows() []bench.Row {
 		"request → receipt in a process of its own: " + quantiles(p.Home.Client),
 		fmt.Sprintf("the node's threads waited %.2f ms for a processor each time they were ready (%d times): %d processes share %d cores",
 			p.RunQueue, p.Switches, len(r.Plan.Nodes)+len(r.Plan.Clients), r.Facts.CPUs),
-		fmt.Sprintf("%d broadcasts in %.0f s meanwhile, %d 503s", p.Broadcasts, p.Seconds, p.Refused),
+		fmt.Sprintf("%d broadcasts in %.0f s meanwhile, %d refused", p.Broadcasts, p.Seconds, p.Refused),
 	}
 	rows := []bench.Row{home}
 	if p.Away != nil {

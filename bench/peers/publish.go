@@ -28,31 +28,17 @@ func newPublisher(d *peer.Definition) (publisher, error) {
 		}
 		return &natsPublisher{conn: conn, subject: d.All.Subject, clock: bench.NewClock()}, nil
 	}
-	return &httpPublisher{addr: d.API, form: d.All}, nil
+	conn, err := newConn(d.API, d.All)
+	return &httpPublisher{conn}, err
 }
 
-// httpPublisher connects when the first message is sent: servers give up a
-// connection that asks for nothing.
-type httpPublisher struct {
-	addr string
-	form *peer.Request
-	conn *publish.Conn // nil until then
-}
+type httpPublisher struct{ conn *publish.Conn }
 
 func (p *httpPublisher) broadcast(ctx context.Context, seq uint32, size int) (stamp int64, err error) {
-	if p.conn == nil {
-		if p.conn, err = dialHTTP(p.addr, p.form); err != nil {
-			return 0, err
-		}
-	}
 	return p.conn.Push(ctx, bench.Message{Stream: bench.Broadcast, Seq: seq}, size)
 }
 
-func (p *httpPublisher) close() {
-	if p.conn != nil {
-		p.conn.Close()
-	}
-}
+func (p *httpPublisher) close() { p.conn.Close() }
 
 type natsPublisher struct {
 	conn    *nats.Conn
@@ -90,12 +76,12 @@ func (p *floorPublisher) broadcast(ctx context.Context, seq uint32, size int) (i
 
 func (p *floorPublisher) close() {}
 
-// dialHTTP connects to a server's API for messages of a form.
-func dialHTTP(addr string, form *peer.Request) (*publish.Conn, error) {
+// newConn publishes messages of a form at a server's API.
+func newConn(addr string, form *peer.Request) (*publish.Conn, error) {
 	r, err := publish.NewRequest("", "http://"+addr+form.Path, form.Body, form.Headers...)
 	if err != nil {
 		return nil, err
 	}
 	r.Delivered = form.Delivered
-	return publish.Dial(r)
+	return publish.NewConn(r), nil
 }

@@ -18,7 +18,7 @@ const perUser = 10
 type pushes struct {
 	PerSecond float64         `json:"per_second"` // from the first request to the last receipt
 	Pushed    int             `json:"pushed"`
-	Refused   int             `json:"refused"` // answered with 503 and repeated
+	Refused   int             `json:"refused"` // answered with 503 or 429 and repeated
 	Latency   bench.Quantiles `json:"latency_ns"`
 }
 
@@ -38,7 +38,10 @@ func measurePushes(ctx context.Context, o *options, p *bench.Pool, t *target) (*
 	users := o.connections / perUser
 	pushers := make([]*pusher, min(o.concurrency, users))
 	for i := range pushers {
-		conn, err := dialHTTP(t.def.API, t.def.User)
+		conn, err := newConn(t.def.API, t.def.User)
+		if err == nil {
+			err = conn.Connect(ctx)
+		}
 		if err != nil {
 			return nil, err
 		}

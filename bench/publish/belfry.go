@@ -9,18 +9,15 @@ import (
 	"belfry/bench"
 )
 
-// ToAll makes messages to all of the belfry whose API is at host:port.
+// ToAll carries messages to all sessions, by the API of a belfry at host:port.
 func ToAll(api string) *Request { return toBelfry(api, "/v1/all") }
 
-// ToUser makes messages to the user of the message.
+// ToUser carries each message to its own user.
 func ToUser(api string) *Request { return toBelfry(api, "/v1/users/{uid}") }
 
 func toBelfry(api, path string) *Request {
-	r, err := NewRequest("", "http://"+api+path, "", "Content-Type: text/plain")
-	if err != nil {
-		panic(err) // api is an address that a belfry listens on
-	}
-	return r
+	return &Request{Address: api, host: api, method: "POST", target: bench.ParseTemplate(path),
+		headers: []byte("Content-Type: text/plain\r\n"), form: bench.ParseTemplate("{payload}")}
 }
 
 // Stats is what is read of belfry's /v1/stats.
@@ -39,8 +36,8 @@ type Stats struct {
 }
 
 // GetStats asks the belfry whose API is at host:port.
-func GetStats(ctx context.Context, patience time.Duration, api string) (s Stats, err error) {
-	body, err := Get(ctx, patience, "http://"+api+"/v1/stats")
+func GetStats(ctx context.Context, timeout time.Duration, api string) (s Stats, err error) {
+	body, err := Get(ctx, timeout, "http://"+api+"/v1/stats")
 	if err == nil {
 		if err = json.Unmarshal(body, &s); err != nil {
 			err = fmt.Errorf("GET /v1/stats: %w", err)

@@ -4,25 +4,39 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"belfry/bench"
 )
 
+// Defaults of a Conn.
 const (
-	// Timeout bounds the wait for one answer.
-	Timeout = 30 * time.Second
-	// Patience bounds how long a message is offered that is refused because
-	// the server is busy.
+	Timeout  = 30 * time.Second
 	Patience = 10 * time.Second
-
-	fresh = time.Second // a connection unused for longer is made anew: servers close those that are silent
-	pause = time.Millisecond
 )
 
-// Conn publishes one message after the other. It is used by one goroutine.
+const (
+	// fresh is how long a connection may have been unused; then it is made
+	// anew, because servers close those that are silent (Node.js after 5 s).
+	fresh = 4 * time.Second
+	// Between two offers passes as long again as has passed already, within
+	// bounds: a server that has too much to do is not helped by being asked.
+	minPause = time.Millisecond
+	maxPause = 100 * time.Millisecond
+)
+
+// Pause is how long to wait before a message that was refused because the
+// server is busy is offered again, when it has waited for so long.
+func Pause(waited time.Duration) time.Duration { return min(max(waited, minPause), maxPause) }
+
+// Conn publishes one message after the other on a connection that it makes
+// when it needs one. It is used by one goroutine.
 type Conn struct {
-	// Refused counts the answers that said busy; the message was offered again.
+	// Timeout bounds the wait for one answer, Patience how long a message is
+	// offered that is refused because the server is busy.
+	Timeout, Patience time.Duration
+	// Refused counts the answers that said so.
 	Refused int
 
 	request *Request
@@ -30,86 +44,112 @@ type Conn struct {
 	conn    net.Conn // nil: not connected
 	used    time.Time
 	in, out []byte
+
+	watched context.Context // whose end interrupts conn, nil: none
+	unwatch func() bool
 }
 
-// Dial connects to where r's messages go.
-func Dial(r *Request) (*Conn, error) {
-	c := &Conn{request: r, clock: bench.NewClock(), in: make([]byte, 0, 4096)}
-	return c, c.dial()
-}
-
-func (c *Conn) dial() error {
-	c.Close()
-	conn, err := net.DialTimeout("tcp", c.request.Address, Timeout)
-	if err != nil {
-		return fmt.Errorf("the server's API: %w", err)
-	}
-	c.conn, c.used = conn, time.Now()
-	return nil
+// NewConn returns a Conn for r's messages. r is the Conn's from now on.
+func NewConn(r *Request) *Conn {
+	return &Conn{Timeout: Timeout, Patience: Patience, request: r, clock: bench.NewClock(), in: make([]byte, 0, 4096)}
 }
 
 // Close closes the connection. The next Push makes another.
 func (c *Conn) Close() {
+	c.watch(nil)
 	if c.conn != nil {
 		c.conn.Close()
 		c.conn = nil
 	}
 }
 
+// Connect makes the connection now, so that the first Push does not have to.
+func (c *Conn) Connect(ctx context.Context) error {
+	c.Close()
+	d := net.Dialer{Timeout: c.Timeout}
+	conn, err := d.DialContext(ctx, "tcp", c.request.Address)
+	if err != nil {
+		return fmt.Errorf("the server's API: %w", ended(ctx, err))
+	}
+	c.conn, c.used = conn, time.Now()
+	return nil
+}
+
+// watch has the end of ctx interrupt the connection.
+func (c *Conn) watch(ctx context.Context) {
+	if c.watched == ctx {
+		return
+	}
+	if c.watched != nil {
+		c.unwatch()
+	}
+	if c.watched = ctx; ctx != nil {
+		conn := c.conn
+		c.unwatch = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	}
+}
+
 // Push publishes m with a payload of size bytes and returns the stamp in it,
-// which it takes just before the bytes leave. It offers m again, with a new
-// stamp, while the server says that it is busy and has delivered nothing, for
-// as long as Patience. After any other error the message may have been
-// delivered.
+// taken just before the bytes leave. It offers m again, with a new stamp, while
+// the server says that it is busy and has delivered nothing. After any other
+// error the message may or may not have been delivered.
 func (c *Conn) Push(ctx context.Context, m bench.Message, size int) (stamp int64, err error) {
 	for begun := time.Now(); ; {
-		if c.conn == nil || time.Since(c.used) > fresh {
-			if err := c.dial(); err != nil {
-				return 0, err
-			}
-		}
-		m.Stamp = c.clock.Now()
-		c.out = c.request.Append(c.out[:0], m, size)
-		status, body, err := c.roundTrip(ctx, c.out)
-		c.used = time.Now()
+		status, body, err := c.offer(ctx, &m, size)
 		switch {
 		case err != nil:
 			c.Close()
 			return 0, fmt.Errorf("publishing: %w", err)
-		case c.request.delivered(status, body):
+		case c.request.Accepts(status, body):
 			return m.Stamp, nil
-		case !Busy(status) || time.Since(begun) > Patience:
+		case !Busy(status) || time.Since(begun) > c.Patience:
 			return 0, fmt.Errorf("publishing: status %d: %.200s", status, body)
 		}
 		c.Refused++
-		if err := bench.Sleep(ctx, pause); err != nil {
+		if err := bench.Sleep(ctx, Pause(time.Since(begun))); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// roundTrip sends a request and reads its answer, which is good until the next.
-func (c *Conn) roundTrip(ctx context.Context, request []byte) (status int, body []byte, err error) {
-	if err := c.conn.SetDeadline(time.Now().Add(Timeout)); err != nil {
+// offer stamps and sends m and reads the answer, whose body is good until the
+// next.
+func (c *Conn) offer(ctx context.Context, m *bench.Message, size int) (status int, body []byte, err error) {
+	if c.conn == nil || time.Since(c.used) > fresh {
+		if err := c.Connect(ctx); err != nil {
+			return 0, nil, err
+		}
+	}
+	c.watch(ctx)
+	if err := c.conn.SetDeadline(time.Now().Add(c.Timeout)); err != nil {
 		return 0, nil, err
 	}
-	conn := c.conn
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	if _, err := conn.Write(request); err != nil {
+	if ctx.Err() != nil { // looked at last: it may have ended before the deadline was set
+		return 0, nil, context.Cause(ctx)
+	}
+	m.Stamp = c.clock.Now()
+	c.out = c.request.Append(c.out[:0], *m, size)
+	if _, err := c.conn.Write(c.out); err != nil {
 		return 0, nil, ended(ctx, err)
 	}
-	c.in = c.in[:0]
-	for {
-		var room [4096]byte
-		n, err := conn.Read(room[:])
+	for c.in = c.in[:0]; ; {
+		c.in = slices.Grow(c.in, 512)
+		n, err := c.conn.Read(c.in[len(c.in):cap(c.in)])
 		if err != nil {
 			return 0, nil, ended(ctx, err)
 		}
-		c.in = append(c.in, room[:n]...)
-		status, n, body, err := ParseResponse(c.in)
-		if err != nil || n > 0 {
-			return status, body, err
+		c.in = c.in[:len(c.in)+n]
+		status, whole, body, err := ParseResponse(c.in)
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case whole == 0:
+			continue
+		case whole < len(c.in):
+			return 0, nil, fmt.Errorf("the server answered what was not asked: %.100q", c.in[whole:])
 		}
+		c.used = time.Now()
+		return status, body, nil
 	}
 }
 

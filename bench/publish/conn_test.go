@@ -49,10 +49,7 @@ func status(code int, body string) http.HandlerFunc {
 func TestPushRepeatsWhatWasRefused(t *testing.T) {
 	var bodies []string
 	addr := answers(t, &bodies, status(503, "later"), status(202, ""))
-	conn, err := Dial(to(t, addr, "/to/{uid}", `{"m":"{payload}"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := NewConn(to(t, addr, "/to/{uid}", `{"m":"{payload}"}`))
 	defer conn.Close()
 	stamp, err := conn.Push(t.Context(), bench.Message{Stream: bench.Direct, User: 3, Seq: 9}, 128)
 	if err != nil || conn.Refused != 1 || len(bodies) != 2 {
@@ -84,10 +81,7 @@ func TestPushReportsWhatFailed(t *testing.T) {
 			var bodies []string
 			r := to(t, answers(t, &bodies, tt.handler), "/", "")
 			r.Delivered = `"result"`
-			conn, err := Dial(r)
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := NewConn(r)
 			defer conn.Close()
 			if _, err := conn.Push(t.Context(), bench.Message{Stream: bench.Broadcast, Seq: 1}, 128); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
@@ -104,14 +98,14 @@ func TestPushConnectsAgain(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer s.Close()
-	conn, err := Dial(ToUser(s.Listener.Addr().String()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := NewConn(ToUser(s.Listener.Addr().String()))
 	defer conn.Close()
 	push := func() error {
 		_, err := conn.Push(t.Context(), bench.Message{Stream: bench.Direct, User: 7, Seq: 1}, 128)
 		return err
+	}
+	if err := conn.Connect(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	s.CloseClientConnections()
 	conn.used = time.Now().Add(-2 * fresh)
@@ -137,14 +131,10 @@ func TestPushEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conn, err := Dial(ToAll(l.Addr().String()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := NewConn(ToAll(l.Addr().String()))
 	defer conn.Close()
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	context.AfterFunc(ctx, func() {})
 	go func() {
 		c, err := l.Accept()
 		if err == nil {
@@ -154,8 +144,45 @@ func TestPushEnds(t *testing.T) {
 			<-t.Context().Done()
 		}
 	}()
-	if _, err := conn.Push(ctx, bench.Message{Stream: bench.Broadcast, Seq: 1}, 128); !errors.Is(err, why) {
-		t.Errorf("%v, want %v", err, why)
+	for range 2 { // the second does not begin
+		if _, err := conn.Push(ctx, bench.Message{Stream: bench.Broadcast, Seq: 1}, 128); !errors.Is(err, why) {
+			t.Errorf("%v, want %v", err, why)
+		}
+	}
+}
+
+// A server that stays busy is asked for as long as Patience.
+func TestPushLosesPatience(t *testing.T) {
+	var bodies []string
+	conn := NewConn(to(t, answers(t, &bodies, status(429, "slow down")), "/", ""))
+	defer conn.Close()
+	conn.Patience = 20 * time.Millisecond
+	if _, err := conn.Push(t.Context(), bench.Message{Stream: bench.Broadcast, Seq: 1}, 128); err == nil || !strings.Contains(err.Error(), "429: slow down") {
+		t.Errorf("%v", err)
+	}
+	if conn.Refused == 0 || conn.Refused != len(bodies)-1 {
+		t.Errorf("%d refused and asked again, of %d requests", conn.Refused, len(bodies))
+	}
+}
+
+func TestPushToBelfry(t *testing.T) {
+	var got *http.Request
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		w.WriteHeader(http.StatusAccepted)
+		w.(http.Flusher).Flush() // so the answer comes in chunks
+		io.WriteString(w, `{"id":"1"}`)
+	}))
+	defer s.Close()
+	conn := NewConn(ToAll(s.Listener.Addr().String()))
+	defer conn.Close()
+	for range 2 {
+		if _, err := conn.Push(t.Context(), bench.Message{Stream: bench.Broadcast, Seq: 1}, 128); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got.Method != "POST" || got.URL.Path != "/v1/all" || got.Header.Get("Content-Type") != "text/plain" || got.ContentLength != 128 {
+		t.Errorf("%s %s, %v", got.Method, got.URL, got.Header)
 	}
 }
 
@@ -170,6 +197,10 @@ func TestGetStats(t *testing.T) {
 	get := func() (Stats, error) { return GetStats(t.Context(), time.Minute, s.Listener.Addr().String()) }
 	st, err := get()
 	if want := (bench.Quantiles{Count: 7, P50: 1e3, P99: 20e3, P999: 300e3}); err != nil || st.Latency() != want || st.Sessions != 3 || st.Passes != 4 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	body = `{"sessions":3}` // of a node that has pushed nothing
+	if st, err := get(); err != nil || st.Latency() != (bench.Quantiles{}) {
 		t.Errorf("%+v, %v", st, err)
 	}
 	body = "404 page not found"

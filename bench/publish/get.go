@@ -11,9 +11,10 @@ import (
 // maxBody is the longest answer that Get reads, in bytes.
 const maxBody = 8 << 20
 
-// Get returns the body of a 200, which has to come within patience.
-func Get(ctx context.Context, patience time.Duration, url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// Get returns the body of a 200, which has to come within timeout. With an error
+// it returns what has come of another answer's.
+func Get(ctx context.Context, timeout time.Duration, url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -1,11 +1,13 @@
 // Package publish hands measured messages to a server over HTTP, from one
-// kept-alive connection. net/http's client would spend more on a request than
-// some of the servers under test, on the same processors, and the stamp in a
-// message is to be taken just before its bytes leave.
+// kept-alive connection, and asks a belfry what it has counted. net/http's
+// client would spend more on a request than some of the servers under test, on
+// the same processors, and the stamp in a message is to be taken just before
+// its bytes leave.
 package publish
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"net/url"
 	"strconv"
@@ -34,11 +36,15 @@ type Request struct {
 
 // NewRequest makes a Request for an http:// URL. URL and body are templates,
 // in which {payload} and {uid} stand for the message's (see bench.Template);
-// method "" is POST, body "" is the payload alone. headers are whole lines.
+// method "" is POST, body "" is the payload alone. headers are whole lines
+// without their ends.
 func NewRequest(method, to, body string, headers ...string) (*Request, error) {
 	u, err := url.Parse(to)
 	if err != nil {
 		return nil, err
+	}
+	if u.Scheme != "http" || u.Host == "" {
+		return nil, fmt.Errorf("%s: not a URL that begins with http://", to)
 	}
 	if method == "" {
 		method = "POST"
@@ -73,8 +79,8 @@ func (r *Request) Append(dst []byte, m bench.Message, size int) []byte {
 	return append(append(dst, "\r\n\r\n"...), r.body...)
 }
 
-// delivered says whether an answer means that the message was taken.
-func (r *Request) delivered(status int, body []byte) bool {
+// Accepts says whether an answer means that the message was taken.
+func (r *Request) Accepts(status int, body []byte) bool {
 	return status/100 == 2 && bytes.Contains(body, []byte(r.Delivered))
 }
 

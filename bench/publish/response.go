@@ -22,7 +22,7 @@ var (
 // is part of p.
 func ParseResponse(p []byte) (status, n int, body []byte, err error) {
 	end := bytes.Index(p, []byte("\r\n\r\n"))
-	if end < 0 {
+	if end < 0 || len(p) > maxResponse {
 		if len(p) > maxResponse {
 			err = ErrResponse
 		}

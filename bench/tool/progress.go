@@ -19,11 +19,11 @@ type Progress struct {
 	start       time.Time
 	bars        *mpb.Progress // nil without a terminal
 	bar         *mpb.Bar
-	doing       atomic.Pointer[string]
+	doing       atomic.Pointer[string] // read by the bar's own goroutine
 	done, total int
 }
 
-// NewProgress tells it on f.
+// NewProgress writes to f: bars if that is a terminal, else lines.
 func NewProgress(f *os.File) *Progress {
 	p := &Progress{out: f, start: time.Now()}
 	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {

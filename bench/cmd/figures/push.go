@@ -29,7 +29,7 @@ type push struct {
 	Client     bench.Quantiles `json:"client"` // request → receipt in an otherwise idle process: an upper bound
 	Broadcasts int             `json:"broadcasts"`
 	Seconds    float64         `json:"seconds"`
-	Refused    int             `json:"refused"` // 503s, of both kinds of push
+	Refused    int             `json:"refused"` // answers that said busy, to both kinds of push
 }
 
 // measurePush pushes to one user every o.pushEvery while broadcasts to
@@ -42,10 +42,8 @@ func measurePush(ctx context.Context, o options, p *bench.Pool, s *belfrySide) (
 		return nil, err
 	}
 	defer probe.Stop(5 * time.Second)
-	pusher, err := publish.Dial(publish.ToUser(s.api))
-	if err != nil {
-		return nil, err
-	}
+	pusher := publish.NewConn(publish.ToUser(s.api))
+	refused := s.conn.Refused
 	defer pusher.Close()
 	switch before, err := s.stats(ctx); {
 	case err != nil:
@@ -71,7 +69,7 @@ func measurePush(ctx context.Context, o options, p *bench.Pool, s *belfrySide) (
 	sent, pushErr := pushEvery(ctx, o, pusher)
 	close(stop)
 	flooded := <-flood
-	r := &push{Broadcasts: flooded.broadcasts, Seconds: time.Since(began).Seconds(), Refused: pusher.Refused + s.conn.Refused}
+	r := &push{Broadcasts: flooded.broadcasts, Seconds: time.Since(began).Seconds(), Refused: pusher.Refused + s.conn.Refused - refused}
 	if err := errors.Join(flooded.err, pushErr); err != nil {
 		return nil, err
 	}

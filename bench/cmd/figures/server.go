@@ -60,10 +60,7 @@ func startBelfry(ctx context.Context, o options, env ...string) (*belfrySide, er
 		s.stop()
 		return nil, err
 	}
-	if s.conn, err = publish.Dial(publish.ToAll(s.api)); err != nil {
-		s.stop()
-		return nil, err
-	}
+	s.conn = publish.NewConn(publish.ToAll(s.api))
 	return s, nil
 }
 

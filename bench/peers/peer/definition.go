@@ -114,6 +114,9 @@ func (d *Definition) Check() error {
 		if (r.Path == "") == (r.Subject == "") {
 			return fail(field, "one of path and subject is needed")
 		}
+		if r.Path != "" && !strings.HasPrefix(r.Path, "/") {
+			return fail(field+".path", "%q does not begin with /", r.Path)
+		}
 		if r.Body != "" && !strings.Contains(r.Body, "{payload}") {
 			return fail(field+".body", "does not contain {payload}")
 		}

@@ -117,6 +117,7 @@ func TestParseNamesTheField(t *testing.T) {
 		strings.Replace(good, "[\"{binary}\"]", "[]", 1):          "command",
 		strings.Replace(good, "/ws", "ws", 1):                     "wire.path",
 		strings.Replace(good, "all:", "user:", 1):                 "all",
+		strings.Replace(good, "path: /p", "path: p", 1):           "all.path",
 		strings.Replace(good, "/p", "/p, subject: s", 1):          "path and subject",
 		strings.Replace(good, "/p", "/p, body: x", 1):             "{payload}",
 		good + "user: {path: /u}\n":                               "{uid}",
