@@ -56,7 +56,10 @@ func NewConn(r *Request) *Conn {
 
 // Close closes the connection. The next Push makes another.
 func (c *Conn) Close() {
-	c.watch(nil)
+	if c.watched != nil {
+		c.unwatch()
+		c.watched = nil
+	}
 	if c.conn != nil {
 		c.conn.Close()
 		c.conn = nil
@@ -83,10 +86,9 @@ func (c *Conn) watch(ctx context.Context) {
 	if c.watched != nil {
 		c.unwatch()
 	}
-	if c.watched = ctx; ctx != nil {
-		conn := c.conn
-		c.unwatch = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	}
+	conn := c.conn
+	c.watched = ctx
+	c.unwatch = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 }
 
 // Push publishes m with a payload of size bytes and returns the stamp in it,
