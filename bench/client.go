@@ -95,7 +95,7 @@ func (c *Client) Poll(timeout time.Duration) (control bool, err error) {
 	if c.polled != 0 {
 		c.gap = max(c.gap, c.clock.Now()-c.polled)
 	}
-	n, err := unix.EpollWait(c.epfd, c.events, int((timeout+time.Millisecond-1)/time.Millisecond))
+	n, err := EpollWait(c.epfd, c.events, timeout)
 	c.polled = c.clock.Now()
 	if err != nil && err != unix.EINTR {
 		return false, fmt.Errorf("epoll_wait: %w", err)

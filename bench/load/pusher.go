@@ -158,7 +158,7 @@ func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
 		if ctx.Err() != nil {
 			p.until, due = min(p.until, now), float64(p.until)
 		}
-		n, err := unix.EpollWait(p.epfd, events, 1)
+		n, err := bench.EpollWait(p.epfd, events, time.Millisecond)
 		if err != nil && err != unix.EINTR {
 			return fmt.Errorf("epoll_wait: %w", err)
 		}
