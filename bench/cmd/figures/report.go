@@ -214,7 +214,7 @@ func (r *report) pushRow() bench.Row {
 	row.Notes = []string{
 		fmt.Sprintf("up to the receipt in an otherwise idle process, ms: p50 %v, p99 %v, p99.9 %v", ms(func(p *push) int64 { return p.Client.P50 }),
 			ms(func(p *push) int64 { return p.Client.P99 }), ms(func(p *push) int64 { return p.Client.P999 })),
-		fmt.Sprintf("pushes a round: %v; broadcasts a second meanwhile: %v; 503s: %v",
+		fmt.Sprintf("pushes a round: %v; broadcasts a second meanwhile: %v; refused: %v",
 			gather(rounds, func(p *push) float64 { return float64(p.Client.Count) }),
 			gather(rounds, func(p *push) float64 { return float64(p.Broadcasts) / p.Seconds }),
 			gather(rounds, func(p *push) float64 { return float64(p.Refused) })),
