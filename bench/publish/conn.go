@@ -78,19 +78,6 @@ func (c *Conn) Connect(ctx context.Context) error {
 	return nil
 }
 
-// watch has the end of ctx interrupt the connection.
-func (c *Conn) watch(ctx context.Context) {
-	if c.watched == ctx {
-		return
-	}
-	if c.watched != nil {
-		c.unwatch()
-	}
-	conn := c.conn
-	c.watched = ctx
-	c.unwatch = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-}
-
 // Push publishes m with a payload of size bytes and returns the stamp in it,
 // taken just before the bytes leave. It offers m again, with a new stamp, while
 // the server says that it is busy and has delivered nothing. After any other
@@ -117,12 +104,22 @@ func (c *Conn) Push(ctx context.Context, m bench.Message, size int) (stamp int64
 // offer stamps and sends m and reads the answer, whose body is good until the
 // next.
 func (c *Conn) offer(ctx context.Context, m *bench.Message, size int) (status int, body []byte, err error) {
+	if c.watched != nil && c.watched != ctx {
+		if !c.unwatch() { // its end may interrupt the connection at any moment
+			c.Close()
+		}
+		c.watched = nil
+	}
 	if c.conn == nil || time.Since(c.used) > fresh {
 		if err := c.Connect(ctx); err != nil {
 			return 0, nil, err
 		}
 	}
-	c.watch(ctx)
+	if c.watched == nil {
+		conn := c.conn
+		c.watched = ctx
+		c.unwatch = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	}
 	if err := c.conn.SetDeadline(time.Now().Add(c.Timeout)); err != nil {
 		return 0, nil, err
 	}

@@ -151,6 +151,22 @@ func TestPushEnds(t *testing.T) {
 	}
 }
 
+// A connection outlives the context of a push, and an end that comes late
+// does not disturb the pushes of the next.
+func TestPushWithTheNextContext(t *testing.T) {
+	var bodies []string
+	conn := NewConn(to(t, answers(t, &bodies, status(202, "")), "/", ""))
+	defer conn.Close()
+	for range 200 {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := conn.Push(ctx, bench.Message{Stream: bench.Broadcast, Seq: 1}, 128)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A server that stays busy is asked for as long as Patience.
 func TestPushLosesPatience(t *testing.T) {
 	var bodies []string

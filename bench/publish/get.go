@@ -12,7 +12,7 @@ import (
 const maxBody = 8 << 20
 
 // Get returns the body of a 200, which has to come within timeout. With an error
-// it returns what has come of another answer's.
+// that names another status it returns the body as well.
 func Get(ctx context.Context, timeout time.Duration, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
