@@ -8,7 +8,8 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/sys/unix"
+
+	"belfry/bench/tool"
 )
 
 // showAfter is how long something may take without a bar.
@@ -28,10 +29,8 @@ type progress struct {
 
 // newProgress shows bars on f if it is a terminal; f may be nil.
 func newProgress(f *os.File) *progress {
-	if f != nil {
-		if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
-			f = nil
-		}
+	if f != nil && !tool.Terminal(f) {
+		f = nil
 	}
 	return &progress{out: f}
 }

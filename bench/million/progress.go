@@ -9,7 +9,8 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/sys/unix"
+
+	"belfry/bench/tool"
 )
 
 // lineEvery is how often a long stage says how far it is, without a terminal.
@@ -33,10 +34,8 @@ type progress struct {
 
 func newProgress(out io.Writer) *progress {
 	t := &progress{out: out, start: time.Now()}
-	if f, ok := out.(*os.File); ok {
-		if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
-			t.bars = mpb.New(mpb.WithOutput(f), mpb.WithWidth(40))
-		}
+	if f, ok := out.(*os.File); ok && tool.Terminal(f) {
+		t.bars = mpb.New(mpb.WithOutput(f), mpb.WithWidth(40))
 	}
 	return t
 }

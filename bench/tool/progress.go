@@ -23,10 +23,16 @@ type Progress struct {
 	done, total int
 }
 
+// Terminal says whether f is one: only those have terminal settings.
+func Terminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
 // NewProgress writes to f: bars if that is a terminal, else lines.
 func NewProgress(f *os.File) *Progress {
 	p := &Progress{out: f, start: time.Now()}
-	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
+	if Terminal(f) {
 		p.bars = mpb.New(mpb.WithOutput(f), mpb.WithWidth(40))
 	}
 	return p
