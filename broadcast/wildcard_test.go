@@ -41,7 +41,7 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Con
 		from.sees(t, bucketSubject(uint16(i)), 1)
 	}
 	if foreign.ConnectedAddr() != "" {
-		settle(t, foreign, users[0], to)
+		settle(t, foreign, to)
 	}
 	base := len(to.messages())
 	var stop atomic.Bool
@@ -131,28 +131,32 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Con
 	t.Logf("%d messages through %d switches", total, st.Switches)
 }
 
-// settle waits until what the foreign client publishes reaches the node: its
-// server hears of the subscription a moment after ours.
-func settle(t *testing.T, foreign *nats.Conn, uid string, to *member) {
+// settle waits until what the foreign client publishes reaches the node, whose
+// server hears of the subscription a moment after ours, and until nothing of
+// that is on its way any more.
+func settle(t *testing.T, foreign *nats.Conn, to *member) {
 	t.Helper()
 	before := len(to.messages())
-	sent := 0
-	eventually(t, "a way from the foreign publisher", func() bool {
-		for b := range 3 {
-			send(t, foreign, &nats.Msg{Subject: bucketSubject(uint16(b)), Header: nats.Header{headerUser: {uidInBucket(uint16(b), 0)}}, Data: []byte("probe")})
+	probe := func(text string) {
+		for b := range uint16(3) {
+			send(t, foreign, &nats.Msg{Subject: bucketSubject(b), Header: nats.Header{headerUser: {uidInBucket(b, 0)}}, Data: []byte(text)})
 		}
-		sent++
-		time.Sleep(5 * time.Millisecond)
-		return len(to.messages())-before >= 3
+	}
+	arrived := func(text string) bool { // in every bucket
+		buckets := make(map[string]bool)
+		for _, m := range to.messages()[before:] {
+			if string(m.Payload) == text {
+				buckets[m.Target.Names[0]] = true
+			}
+		}
+		return len(buckets) == 3
+	}
+	eventually(t, "a way from the foreign publisher", func() bool {
+		probe("probe")
+		return arrived("probe")
 	})
-	last := -1 // what is still on its way comes now
-	eventually(t, "quiet", func() bool {
-		n := len(to.messages())
-		quiet := n == last
-		last = n
-		time.Sleep(20 * time.Millisecond)
-		return quiet
-	})
+	probe("last") // comes after all that it has sent before
+	eventually(t, "the last probe", func() bool { return arrived("last") })
 }
 
 func TestWildcardHysteresis(t *testing.T) {
