@@ -47,7 +47,7 @@ func TestUncrowded(t *testing.T) {
 				waited <- ok
 			}()
 		}
-		eventually(t, "everybody waits", func() bool { return r.Shard(i).box.entry.waiting.Load() == int64(n) })
+		eventually(t, "everybody waits", func() bool { return r.Shard(i).box.single.waiting.Load() == int64(n) })
 	}
 	if len(waited) > 0 {
 		t.Error("let go while the lane was crowded")
@@ -70,7 +70,7 @@ func TestUncrowded(t *testing.T) {
 	}
 	eventually(t, "nobody waits", func() bool { return r.waiting.total.Load() == 0 })
 	for i := range 2 {
-		if e := &r.Shard(i).box.entry; e.waiting.Load() != 0 || e.admitted.Load() != int64(len(e.entry)) || e.tokens.Load() != int64(len(e.entry)) {
+		if e := &r.Shard(i).box.single; e.waiting.Load() != 0 || e.admitted.Load() != int64(len(e.entry)) || e.tokens.Load() != int64(len(e.entry)) {
 			t.Errorf("shard %d: %d wait, %d admitted, %d tokens, %d in the channel", i, e.waiting.Load(), e.admitted.Load(), e.tokens.Load(), len(e.entry))
 		}
 	}
@@ -87,7 +87,7 @@ func TestUncrowdedEnds(t *testing.T) {
 		ok, _ := s.Uncrowded(context.Background(), time.Hour)
 		waited <- ok
 	}()
-	eventually(t, "it waits", func() bool { return s.box.entry.waiting.Load() == 1 })
+	eventually(t, "it waits", func() bool { return s.box.single.waiting.Load() == 1 })
 	s.box.close()
 	if !<-waited {
 		t.Error("says it did not wait")

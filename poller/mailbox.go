@@ -53,7 +53,7 @@ type lane struct {
 // refuses.
 type mailbox struct {
 	lanes  [laneCount]lane
-	entry  admission     // to LaneSingle
+	single admission     // to LaneSingle
 	gone   chan struct{} // closed by close
 	awake  atomic.Bool   // the eventfd is readable or about to be looked at
 	closed atomic.Bool
@@ -68,7 +68,7 @@ func (b *mailbox) init(sizes [laneCount]int, wakeFD int32, node *nodeWaiting) {
 		l.ring = newRing(sizes[i])
 		l.size = int64(sizes[i])
 	}
-	b.entry.init(&b.lanes[LaneSingle], node)
+	b.single.init(&b.lanes[LaneSingle], node)
 }
 
 func (b *mailbox) reserve(lane Lane) bool {
@@ -87,7 +87,7 @@ func (b *mailbox) reserve(lane Lane) bool {
 func (b *mailbox) release(lane Lane, n int) {
 	b.lanes[lane].taken.Add(-int64(n))
 	if lane == LaneSingle {
-		b.entry.open()
+		b.single.open()
 	}
 }
 
@@ -135,7 +135,7 @@ func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
 // is full refuses. It does not wait for a shard that does not tick. Any
 // goroutine but a shard's.
 func (s *Shard) Uncrowded(ctx context.Context, wait time.Duration) (waited bool, e Entry) {
-	a := &s.box.entry
+	a := &s.box.single
 	if !a.crowded() || s.box.closed.Load() || s.tickAge() > staleTick {
 		return false, e
 	}

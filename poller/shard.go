@@ -361,7 +361,7 @@ func (s *Shard) drainMail() {
 		}
 		s.protect(0, s.Submit) // before what is for many
 		if lane == LaneSingle {
-			s.box.entry.open()
+			s.box.single.open()
 		}
 	}
 }
