@@ -9,8 +9,15 @@ import (
 	"belfry/bench/publish"
 )
 
-// apiTimeout bounds one question to a node: 100 processes share the processors.
+// apiTimeout bounds one question to a node, and one push with its retries: 100
+// processes share the processors.
 const apiTimeout = 60 * time.Second
+
+func newConn(r *publish.Request) *publish.Conn {
+	c := publish.NewConn(r)
+	c.Timeout, c.Patience = apiTimeout, apiTimeout
+	return c
+}
 
 func getStats(ctx context.Context, host string) (publish.Stats, error) {
 	return publish.GetStats(ctx, apiTimeout, host)

@@ -66,7 +66,7 @@ func (b *belfry) grow(ctx context.Context, n int) error {
 			if err := b.ready(ctx, 0); err != nil {
 				return err
 			}
-			b.conn = publish.NewConn(publish.ToAll(b.nodes[0].api))
+			b.conn = newConn(publish.ToAll(b.nodes[0].api))
 		} else if err := b.ready(ctx, i-1); err != nil {
 			return err
 		}

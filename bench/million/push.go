@@ -127,7 +127,7 @@ func (r *push) flood(ctx context.Context, o *Options, b *belfry, c *clients, pro
 
 // start connects the probe to its node and to the API at the node home.
 func (p *probe) start(ctx context.Context, o *Options, b *belfry, c *clients, home int) (err error) {
-	p.conn = publish.NewConn(publish.ToUser(b.nodes[home].api))
+	p.conn = newConn(publish.ToUser(b.nodes[home].api))
 	if p.proc, err = bench.Start(ctx, "probe", true, []string{"GOMAXPROCS=1"}, o.Program, "client"); err != nil {
 		return err
 	}
