@@ -13,7 +13,7 @@ import (
 )
 
 // Progress tells a person what is being done: a bar on a terminal, a line a
-// Step elsewhere. It is used by one goroutine.
+// step elsewhere. It is used by one goroutine.
 type Progress struct {
 	out         io.Writer
 	start       time.Time
