@@ -48,37 +48,65 @@ func (r *rig) uids() []string {
 	return uids
 }
 
-// The verdict comes later, from another goroutine, for a user of each shard;
-// meanwhile frames lie behind the request.
+// at returns the shard that the only socket of a rig is on.
+func (r *rig) at() int {
+	r.t.Helper()
+	for i := range r.shards {
+		var here bool
+		r.on(i, func(h *shard) { _, here = h.ps.Next(0) })
+		if here {
+			return i
+		}
+	}
+	r.t.Fatal("no socket on any shard")
+	return 0
+}
+
+// The verdict comes later, from another goroutine, for sockets of each shard
+// and users of each shard; meanwhile frames lie behind the request.
 func TestAuthLater(t *testing.T) {
 	auth := make(lateAuth, 16)
 	r := newRig(t, Options{Authenticator: auth})
-	for range 4 { // until sockets of every shard have gone to every shard
-		for _, uid := range r.uids() {
-			w, _ := r.connect()
-			w.Write(pipelined())
-			later := <-auth
-			if n := r.pending.Load(); n != 1 {
-				t.Errorf("%d pending", n)
-			}
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				later(Grant{UID: uid, Topics: []string{"t"}}, nil)
-				later(Grant{UID: "somebody else"}, nil) // once too often
-			}()
-			w.wantPipelined(t, uid)
-			<-done
-			r.deliver(ToUsers(uid), "hi")
-			if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), `"data":"hi"`) {
-				t.Errorf("%q %v", p, err)
-			}
-			w.Close()
-			eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
+	uids := r.uids()
+	seen := map[[2]int]bool{}
+	// The kernel chooses a socket's shard, the test a user's: one whose shard
+	// no socket has gone to from there.
+	for turn := 0; len(seen) < len(uids)*len(uids); turn++ {
+		if turn == 1000 {
+			t.Fatalf("the kernel gives every socket to the same shards: %v", seen)
 		}
-	}
-	if n := r.loop.Stats().MovedIn; n == 0 {
-		t.Error("no socket has moved")
+		w, _ := r.connect()
+		w.Write(pipelined())
+		later := <-auth
+		if n := r.pending.Load(); n != 1 {
+			t.Errorf("%d pending", n)
+		}
+		from := r.at()
+		home := from
+		for to := range uids {
+			if !seen[[2]int{from, to}] {
+				home = to
+			}
+		}
+		seen[[2]int{from, home}] = true
+		uid, moved := uids[home], r.loop.Stats().MovedIn
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			later(Grant{UID: uid, Topics: []string{"t"}}, nil)
+			later(Grant{UID: "somebody else"}, nil) // once too often
+		}()
+		w.wantPipelined(t, uid)
+		<-done
+		r.deliver(ToUsers(uid), "hi")
+		if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), `"data":"hi"`) {
+			t.Errorf("%q %v", p, err)
+		}
+		if got := r.loop.Stats().MovedIn - moved; (got == 1) != (from != home) {
+			t.Errorf("a socket of shard %d, a user of shard %d: %d moves", from, home, got)
+		}
+		w.Close()
+		eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
 	}
 }
 
