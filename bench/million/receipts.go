@@ -25,9 +25,24 @@ type curvePoint struct {
 	Share   float64 `json:"share"`
 }
 
+// receipts waits until everybody has a broadcast and returns the time from the
+// publish to the last receipt, and the receipt curve.
+type receipts func(context.Context) (time.Duration, []curvePoint, error)
+
+// publish sends one message to everybody. Each client gives points points of
+// the curve of its receipts.
+func (c *clients) publish(ctx context.Context, points int) (receipts, error) {
+	wait := c.expectBroadcast(points)
+	sent, err := c.servers.broadcast(ctx, c.next, c.opts.Size)
+	if err != nil {
+		return nil, err
+	}
+	c.next++
+	return func(ctx context.Context) (time.Duration, []curvePoint, error) { return wait(ctx, sent) }, nil
+}
+
 // expectBroadcast tells the clients that one more broadcast is coming and
-// returns the function that waits until everybody has it. That gives the stamp
-// of the last receipt and the receipt curve, of points points a client.
+// returns what waits for it, given the stamp in it.
 func (c *clients) expectBroadcast(points int) (wait func(ctx context.Context, sent int64) (time.Duration, []curvePoint, error)) {
 	type receipt struct { // of so many connections
 		wait  func(context.Context) (bench.Reply, error)
@@ -68,11 +83,9 @@ func (c *clients) expectBroadcast(points int) (wait func(ctx context.Context, se
 
 // broadcast sends one message to everybody and waits for the last receipt.
 func (c *clients) broadcast(ctx context.Context, points int) (time.Duration, []curvePoint, error) {
-	wait := c.expectBroadcast(points)
-	stamp, err := c.servers.broadcast(ctx, c.next, c.opts.Size)
+	wait, err := c.publish(ctx, points)
 	if err != nil {
 		return 0, nil, err
 	}
-	c.next++
-	return wait(ctx, stamp)
+	return wait(ctx)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/probe"
 )
 
 // measured is a run as it could have been.
@@ -42,8 +43,11 @@ func measured(t *testing.T) *Result {
 	d.Left = &reading{RSS: 53 * 31e6, Slab: 200e6}
 	r := &Result{Machine: "a machine", Command: "million --connections 1000000", Began: time.Unix(0, 0).UTC(), Took: 800, Facts: small(), Plan: p, opts: &o,
 		Floor: side(1), Belfry: side(1.05), Idle: d,
-		Push: &push{Home: pushed{Node: 52, Server: bench.Quantiles{Count: 6000, P50: 1e6, P99: 30e6, P999: 50e6}, Client: bench.Quantiles{Count: 6000, P99: 45e6}},
-			Away: &pushed{Node: 51, Client: bench.Quantiles{Count: 6000, P99: 70e6}}, Broadcasts: 3, Seconds: 40, RunQueue: 12.5, Switches: 4000}}
+		Push: &push{
+			Home: pushed{Node: 52, Result: probe.Result{
+				Server: bench.Quantiles{Count: 6000, P50: 1e6, P99: 30e6, P999: 50e6}, Client: bench.Quantiles{Count: 6000, P99: 45e6}}},
+			Away:    &pushed{Node: 51, Result: probe.Result{Client: bench.Quantiles{Count: 6000, P99: 70e6}}},
+			Flooded: probe.Flooded{Broadcasts: 3, Seconds: 40}, RunQueue: 12.5, Switches: 4000}}
 	r.fill()
 	return r
 }

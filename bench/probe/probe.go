@@ -1,0 +1,123 @@
+// Package probe measures pushes to one user of a belfry while fan-outs to
+// everybody follow one another without a gap.
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"belfry/bench"
+	"belfry/bench/publish"
+)
+
+const (
+	// late is how long the last receipt is waited for.
+	late = time.Minute
+	// grace is how long the client has to end by itself.
+	grace = 5 * time.Second
+)
+
+// Probe is a client process with the one connection of a user, and a way to
+// push to that user.
+type Probe struct {
+	client *bench.Process
+	to     *publish.Conn
+	node   string // host:port of the API of the user's node
+	user   uint32
+	sent   uint32
+	first  uint32 // number of the first broadcast that the user sees
+}
+
+// Result is what became of a probe's pushes.
+type Result struct {
+	Server bench.Quantiles `json:"server"` // at the user's node: arrival of the request → sendto; Count 0 of pushes that came from another
+	Client bench.Quantiles `json:"client"` // request → receipt, in a process of its own: an upper bound
+}
+
+// Start connects the user d.First as d says, by the hidden command "client" of
+// a program. to, which is the Probe's from now on, leads to the user by any
+// node's API; node is the host:port of the API where the user connects. That
+// has not counted any push yet, as its quantiles would be of those too.
+func Start(ctx context.Context, program string, d bench.Dial, to *publish.Conn, node string) (*Probe, error) {
+	p := &Probe{to: to, node: node, user: uint32(d.First), first: d.Next}
+	var err error
+	if p.client, err = bench.Start(ctx, "probe", true, []string{"GOMAXPROCS=1"}, program, "client"); err != nil {
+		to.Close()
+		return nil, err
+	}
+	if err := p.connect(ctx, d); err != nil {
+		p.Stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Probe) connect(ctx context.Context, d bench.Dial) error {
+	d.Count, d.Window = 1, 1
+	r, err := p.client.Call(ctx, bench.Command{Op: bench.OpDial, Dial: &d})
+	if err != nil {
+		return err
+	}
+	if r.Dialed.Opened != 1 {
+		return errors.New("the probe could not connect")
+	}
+	switch s, err := p.stats(ctx); {
+	case err != nil:
+		return err
+	case s.Push.Count != 0:
+		return fmt.Errorf("the node has counted %d pushes already", s.Push.Count)
+	}
+	return nil
+}
+
+func (p *Probe) stats(ctx context.Context) (publish.Stats, error) {
+	return publish.GetStats(ctx, p.to.Timeout, p.node)
+}
+
+// Stop ends the process and the connection.
+func (p *Probe) Stop() {
+	p.client.Stop(grace)
+	p.to.Close()
+}
+
+// Refused is how many answers to pushes said that the node was busy.
+func (p *Probe) Refused() int { return p.to.Refused }
+
+// Push pushes messages of size bytes for so long. One that is late does not
+// move those after it; where the API is too slow for all, it ends after twice
+// the time, and those that were sent count.
+func (p *Probe) Push(ctx context.Context, size int, every, lasting time.Duration) error {
+	begin := time.Now()
+	for at := time.Duration(0); at < lasting && time.Since(begin) < 2*lasting; at += every {
+		if err := bench.Sleep(ctx, time.Until(begin.Add(at))); err != nil {
+			return err
+		}
+		p.sent++
+		if _, err := p.to.Push(ctx, bench.Message{Stream: bench.Direct, User: p.user, Seq: p.sent}, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Result waits for the last push and the last broadcast, which is the one
+// before next, and checks that each came once, in order and unchanged.
+func (p *Probe) Result(ctx context.Context, next uint32) (r Result, err error) {
+	for _, last := range []bench.Wait{{Stream: bench.Direct, Until: uint64(p.sent)}, {Stream: bench.Broadcast, Until: uint64(next - p.first)}} {
+		last.Timeout = int64(late)
+		if _, err := p.client.Call(ctx, bench.Command{Op: bench.OpWait, Wait: &last}); err != nil {
+			return r, err
+		}
+	}
+	reply, err := p.client.Call(ctx, bench.Command{Op: bench.OpStats, Next: next})
+	if err != nil {
+		return r, err
+	}
+	if err := reply.Stats.Verify(1); err != nil {
+		return r, fmt.Errorf("probe: %w", err)
+	}
+	s, err := p.stats(ctx)
+	return Result{Server: s.Latency(), Client: reply.Stats.Directs.Quantiles()}, err
+}
