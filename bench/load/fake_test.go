@@ -40,12 +40,19 @@ type fake struct {
 	sessions map[string][]net.Conn
 	held     []byte // a frame that is late
 	posts    int
+	at       map[int]func() // what happens at a post
 }
 
-// startFake returns options that reach it.
+// startFake returns options that reach a fake.
 func startFake(t *testing.T, mode, fault string) Options {
 	t.Helper()
-	f := &fake{fault: fault, sessions: make(map[string][]net.Conn)}
+	return (&fake{fault: fault}).start(t, mode)
+}
+
+// start returns options that reach it.
+func (f *fake) start(t *testing.T, mode string) Options {
+	t.Helper()
+	f.sessions = make(map[string][]net.Conn)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ws", f.session)
 	mux.HandleFunc("GET /echo", f.echo)
@@ -137,7 +144,11 @@ func (f *fake) post(w http.ResponseWriter, r *http.Request, uid string) {
 	body, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.posts++; f.posts%7 == 5 {
+	f.posts++
+	if do := f.at[f.posts]; do != nil {
+		do()
+	}
+	if f.posts%7 == 5 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}

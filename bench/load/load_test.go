@@ -135,13 +135,12 @@ func runShort(t *testing.T, o Options) *Report {
 }
 
 func TestInterrupted(t *testing.T) {
-	o := startFake(t, Soak, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	o := (&fake{at: map[int]func(){20: cancel}}).start(t, Soak) // all have had some by then
 	o.Duration = time.Hour
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
-	defer cancel()
 	r, err := Run(ctx, &o, nil)
 	if err != nil {
 		t.Fatal(err)
