@@ -260,16 +260,17 @@ func TestClientDrops(t *testing.T) {
 }
 
 func TestDialRefusesNonsense(t *testing.T) {
-	good := Dial{Targets: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, Count: 1, Window: 1}
 	for field, change := range map[string]func(*Dial){
-		"targets: [":  func(d *Dial) { d.Targets = []netip.AddrPort{netip.MustParseAddrPort("[::1]:1")} },
-		"targets: no": func(d *Dial) { d.Targets = nil },
-		"sources":     func(d *Dial) { d.Sources = []netip.Addr{netip.MustParseAddr("::1")} },
-		"count":       func(d *Dial) { d.Count = 0 },
-		"window":      func(d *Dial) { d.Window = 0 },
-		"rate":        func(d *Dial) { d.Rate = -1 },
+		"targets: fe80::1%lo is":  func(d *Dial) { d.Targets[0] = netip.MustParseAddrPort("[fe80::1%lo]:1") },
+		"targets: ::ffff:1.2.3.4": func(d *Dial) { d.Targets[0] = netip.MustParseAddrPort("[::ffff:1.2.3.4]:1") },
+		"targets: ::1 is":         func(d *Dial) { d.Targets = append(d.Targets, netip.MustParseAddrPort("[::1]:1")) },
+		"targets: no":             func(d *Dial) { d.Targets = nil },
+		"sources":                 func(d *Dial) { d.Sources = []netip.Addr{netip.MustParseAddr("::1")} },
+		"count":                   func(d *Dial) { d.Count = 0 },
+		"window":                  func(d *Dial) { d.Window = 0 },
+		"rate":                    func(d *Dial) { d.Rate = -1 },
 	} {
-		d := good
+		d := Dial{Targets: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, Count: 1, Window: 1}
 		change(&d)
 		if err := newTestClient(t).Dial(d); err == nil || !strings.HasPrefix(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)

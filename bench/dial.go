@@ -15,8 +15,8 @@ import (
 // their number, so that a target named twice gets twice as many, and takes
 // turns through the sources with its neighbours to the same target.
 type Dial struct {
-	Targets []netip.AddrPort `json:"targets"`           // IPv4
-	Sources []netip.Addr     `json:"sources,omitempty"` // own addresses; none lets the kernel choose
+	Targets []netip.AddrPort `json:"targets"`           // all IPv4 or all IPv6
+	Sources []netip.Addr     `json:"sources,omitempty"` // own addresses, of the same family; none lets the kernel choose
 	First   int              `json:"first"`             // number of the first
 	Count   int              `json:"count"`             // how many
 	Window  int              `json:"window"`            // at most so many under way at once
@@ -38,7 +38,8 @@ type Dialed struct {
 type dialing struct {
 	Dial
 	Dialed
-	to, from []unix.SockaddrInet4
+	family   int // of all addresses
+	to, from []unix.Sockaddr
 	started  int
 	pending  int
 	deadline int64
@@ -64,17 +65,8 @@ func (c *Client) Dial(d Dial) error {
 		return fmt.Errorf("window: %d; at least 1", d.Window)
 	}
 	dial := &dialing{Dial: d}
-	for _, t := range d.Targets {
-		if !t.Addr().Is4() {
-			return fmt.Errorf("targets: %s is not an IPv4 address and port", t)
-		}
-		dial.to = append(dial.to, unix.SockaddrInet4{Port: int(t.Port()), Addr: t.Addr().As4()})
-	}
-	for _, s := range d.Sources {
-		if !s.Is4() {
-			return fmt.Errorf("sources: %s is not an IPv4 address", s)
-		}
-		dial.from = append(dial.from, unix.SockaddrInet4{Addr: s.As4()})
+	if err := dial.addresses(); err != nil {
+		return err
 	}
 	c.dial, c.wire = dial, newWire(d)
 	c.conns = slices.Grow(c.conns, d.Count) // the records are most of the client's memory
@@ -82,6 +74,32 @@ func (c *Client) Dial(d Dial) error {
 	c.dial.End = c.dial.Start
 	c.dial.deadline = c.dial.Start + d.Timeout
 	c.progress()
+	return nil
+}
+
+// addresses checks those of d and makes them ready.
+func (d *dialing) addresses() (err error) {
+	if d.family, err = family(d.Targets[0].Addr()); err != nil {
+		return fmt.Errorf("targets: %w", err)
+	}
+	same := func(what string, a netip.Addr) error {
+		if f, err := family(a); err != nil || f != d.family {
+			return fmt.Errorf("%s: %v is not of the family of the target %v", what, a, d.Targets[0])
+		}
+		return nil
+	}
+	for _, t := range d.Targets {
+		if err := same("targets", t.Addr()); err != nil {
+			return err
+		}
+		d.to = append(d.to, sockaddr(t))
+	}
+	for _, s := range d.Sources {
+		if err := same("sources", s); err != nil {
+			return err
+		}
+		d.from = append(d.from, sockaddr(netip.AddrPortFrom(s, 0)))
+	}
 	return nil
 }
 
@@ -144,7 +162,7 @@ func (c *Client) connect(n int) {
 		c.stats.Failed[call+": "+errnoName(e)]++
 		d.settled()
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(d.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		fail("socket", err)
 		return
@@ -154,7 +172,7 @@ func (c *Client) connect(n int) {
 		// one no other connection of this address has (man 7 ip).
 		err = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		if err == nil {
-			err = unix.Bind(fd, &d.from[n/len(d.to)%len(d.from)])
+			err = unix.Bind(fd, d.from[n/len(d.to)%len(d.from)])
 		}
 		if err != nil {
 			unix.Close(fd)
@@ -162,7 +180,7 @@ func (c *Client) connect(n int) {
 			return
 		}
 	}
-	if err := unix.Connect(fd, &d.to[n%len(d.to)]); err != nil && err != unix.EINPROGRESS {
+	if err := unix.Connect(fd, d.to[n%len(d.to)]); err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
 		fail("connect", err)
 		return

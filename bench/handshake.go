@@ -90,7 +90,9 @@ func ParseResponse(p []byte, subprotocol string) (n int, err error) {
 		case bytes.EqualFold(name, []byte("Upgrade")):
 			upgrade = bytes.EqualFold(value, []byte("websocket"))
 		case bytes.EqualFold(name, []byte("Connection")):
-			connection = bytes.EqualFold(value, []byte("upgrade"))
+			for token := range bytes.SplitSeq(value, []byte(",")) {
+				connection = connection || bytes.EqualFold(bytes.TrimSpace(token), []byte("upgrade"))
+			}
 		case bytes.EqualFold(name, []byte("Sec-WebSocket-Accept")):
 			if accept = string(value) == Accept; !accept {
 				return 0, errAccept

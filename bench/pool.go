@@ -14,8 +14,8 @@ import (
 // PoolOptions describes the connections that a Pool holds.
 type PoolOptions struct {
 	Connections int
-	Targets     []netip.AddrPort // IPv4; the connections take turns, so one that is named twice gets twice as many
-	Sources     []netip.Addr     // own addresses; none takes loopback addresses to a loopback target, and leaves it to the kernel otherwise
+	Targets     []netip.AddrPort // all IPv4 or all IPv6; the connections take turns, so one that is named twice gets twice as many
+	Sources     []netip.Addr     // own addresses; none takes loopback addresses to an IPv4 loopback target, and leaves it to the kernel otherwise
 	Processes   int              // at least; 0 is as many as descriptors ask for, and not fewer than there are processors
 	Program     []string         // the client's command; none is this program with the argument "client"
 	Rate        float64          // connections begun a second over all processes; 0 is no limit
@@ -118,7 +118,7 @@ func (o *PoolOptions) plan() ([]Share, error) {
 	different, local := make(map[netip.AddrPort]bool), true
 	for _, t := range o.Targets {
 		different[t] = true
-		local = local && t.Addr().IsLoopback()
+		local = local && t.Addr().IsLoopback() && t.Addr().Is4() // IPv6 has one such address, not a network of them
 	}
 	shares, err := Plan(o.Connections, o.Processes, files, len(different))
 	if err != nil {

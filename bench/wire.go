@@ -1,10 +1,15 @@
 package bench
 
+import (
+	"strconv"
+	"strings"
+)
+
 // Wire says how a server is talked to. The zero value asks for / and expects
 // nothing but payloads.
 type Wire struct {
 	Path        string   `json:"path"`                  // a Template, as DevPath gives for belfry
-	Host        string   `json:"host,omitempty"`        // header; "" is the target's address
+	Host        string   `json:"host,omitempty"`        // header, in which {port} is the target's; "" is the target's address
 	Headers     []string `json:"headers,omitempty"`     // more lines of the request, "Name: value"
 	Subprotocol string   `json:"subprotocol,omitempty"` // to ask for and to insist on
 	Users       int      `json:"users,omitempty"`       // connection n belongs to user n modulo this; 0 makes each its own user
@@ -41,7 +46,7 @@ func newWire(d Dial) wire {
 		w.onOpen = append(w.onOpen, ParseTemplate(s))
 	}
 	for _, t := range d.Targets {
-		host := d.Host
+		host := strings.ReplaceAll(d.Host, "{port}", strconv.Itoa(int(t.Port())))
 		if host == "" {
 			host = t.String()
 		}

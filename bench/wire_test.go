@@ -140,6 +140,22 @@ func TestRequest(t *testing.T) {
 		r.Header.Get("A") != "b" || r.Header.Get("Sec-WebSocket-Protocol") != "p" || r.Header.Get("Sec-WebSocket-Key") != Key {
 		t.Errorf("%+v", r)
 	}
+	for host, want := range map[string]string{"push.example:{port}": "push.example:443", "push.example": "push.example", "": "[2001:db8::1]:443"} {
+		w := newWire(Dial{Targets: []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::1]:443")}, Wire: Wire{Host: host}})
+		if r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(w.appendRequest(nil, 0)))); err != nil || r.Host != want {
+			t.Errorf("%q: %+v, %v", host, r, err)
+		}
+	}
+}
+
+// Connection is a list of tokens (RFC 9110 §7.6.1).
+func TestConnectionTokens(t *testing.T) {
+	for value, want := range map[string]error{"keep-alive, Upgrade": nil, "UPGRADE ,x": nil, "keep-alive": errUpgr, "upgrades": errUpgr, "": errUpgr} {
+		head := strings.Replace(goodHead, "Connection: upgrade", "Connection: "+value, 1)
+		if _, err := ParseResponse([]byte(head), ""); err != want {
+			t.Errorf("%q: %v, want %v", value, err, want)
+		}
+	}
 }
 
 func TestSubprotocol(t *testing.T) {

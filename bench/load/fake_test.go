@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 // number 3 only.
 type fake struct {
 	fault string
+	ipv6  bool
 
 	mu       sync.Mutex // guards what follows
 	sessions map[string][]net.Conn
@@ -61,9 +62,18 @@ func (f *fake) start(t *testing.T, mode string) Options {
 	})
 	mux.HandleFunc("POST /v1/all", func(w http.ResponseWriter, r *http.Request) { f.post(w, r, "") })
 	mux.HandleFunc("POST /v1/users/{uid}", func(w http.ResponseWriter, r *http.Request) { f.post(w, r, r.PathValue("uid")) })
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
+	server := httptest.NewUnstartedServer(mux)
 	o := Defaults(mode)
+	if f.ipv6 {
+		server.Listener.Close()
+		var err error
+		if server.Listener, err = net.Listen("tcp", "[::1]:0"); err != nil {
+			t.Fatal(err)
+		}
+		o.Target = "::1"
+	}
+	server.Start()
+	t.Cleanup(server.Close)
 	o.Ports = strconv.Itoa(server.Listener.Addr().(*net.TCPAddr).Port)
 	o.Publish.API = server.URL
 	o.Connections, o.Processes, o.Messages, o.Rounds = 40, 2, 5, 2

@@ -150,6 +150,17 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+func TestIPv6(t *testing.T) {
+	for _, sources := range [][]string{nil, {"::1"}} {
+		o := (&fake{ipv6: true}).start(t, Fanout)
+		o.Sources = sources
+		r := runFake(t, o)
+		if err := r.Err(); err != nil || r.Open != o.Connections {
+			t.Errorf("from %v: %d open, %v", sources, r.Open, err)
+		}
+	}
+}
+
 func TestPublishCommand(t *testing.T) {
 	o := startFake(t, Fanout, "")
 	o.Publish.Command = "curl -s --data-binary @- " + o.Publish.API + "/v1/all"

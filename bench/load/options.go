@@ -37,7 +37,7 @@ type Options struct {
 	Wire  bench.Wire
 	Reply []string // of Wire.Answers: "what comes=what to send"
 
-	Target      string // host name or IPv4 address
+	Target      string // host name or address
 	Ports       string // "9000-9019,9100"
 	Connections int
 	Rate        float64 // connections a second; 0 is no limit
@@ -136,6 +136,12 @@ func (o *Options) Validate() error {
 	if w.Path == "" {
 		w.Path = bench.DevPath(w.Topics)
 	}
+	if o.Target == "" {
+		errs = append(errs, errors.New("--target: missing; a name, or an IPv4 or IPv6 address"))
+	}
+	if _, err := netip.ParseAddr(o.Target); err != nil && w.Host == "" {
+		w.Host = o.Target + ":{port}"
+	}
 	if o.Mode == Push && w.Users == 0 {
 		w.Users = max(o.Connections/10, 1) // 10 connections each, as published
 	}
@@ -179,33 +185,32 @@ func ParsePorts(s string) ([]uint16, error) {
 	return ports, nil
 }
 
-// targets resolves host and ports.
-func (o *Options) targets() ([]netip.AddrPort, error) {
+// addresses resolves the target and its ports, and parses the own addresses.
+// A name with addresses of both families stands for the one of the sources,
+// without any for IPv4.
+func (o *Options) addresses() (targets []netip.AddrPort, sources []netip.Addr, err error) {
 	ports, err := ParsePorts(o.Ports)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	host, err := net.ResolveIPAddr("ip4", o.Target)
-	if err != nil {
-		return nil, fmt.Errorf("--target: %w (an IPv4 address, or a name that has one)", err)
-	}
-	addr, _ := netip.AddrFromSlice(host.IP.To4())
-	targets := make([]netip.AddrPort, len(ports))
-	for i, p := range ports {
-		targets[i] = netip.AddrPortFrom(addr, p)
-	}
-	return targets, nil
-}
-
-// sources parses the own addresses.
-func (o *Options) sources() ([]netip.Addr, error) {
-	var sources []netip.Addr
+	network := "ip"
 	for _, s := range o.Sources {
 		a, err := netip.ParseAddr(s)
-		if err != nil || !a.Is4() {
-			return nil, fmt.Errorf("--sources %s: not an IPv4 address", s)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--sources %q: not an IP address", s)
 		}
-		sources = append(sources, a)
+		sources = append(sources, a.Unmap())
+		if network = "ip6"; sources[0].Is4() {
+			network = "ip4"
+		}
 	}
-	return sources, nil
+	host, err := net.ResolveIPAddr(network, o.Target)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--target: %w (of the family of --sources, if there are any)", err)
+	}
+	addr, _ := netip.AddrFromSlice(host.IP)
+	for _, p := range ports {
+		targets = append(targets, netip.AddrPortFrom(addr.Unmap().WithZone(host.Zone), p))
+	}
+	return targets, sources, nil
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -87,16 +88,47 @@ func TestValidateCompletes(t *testing.T) {
 	}
 }
 
-func TestTargets(t *testing.T) {
-	o := Defaults(Connect)
-	o.Target, o.Ports = "localhost", "9000-9001"
-	targets, err := o.targets()
-	if err != nil || len(targets) != 2 || targets[1].String() != "127.0.0.1:9001" {
-		t.Errorf("%v, %v", targets, err)
+func TestAddresses(t *testing.T) {
+	for _, tt := range []struct {
+		target  string
+		sources []string
+		want    string // or what the error begins with
+	}{
+		{"localhost", nil, "[127.0.0.1:9000 127.0.0.1:9001] []"},
+		{"127.0.0.9", []string{"127.0.0.2", "127.0.0.3"}, "[127.0.0.9:9000 127.0.0.9:9001] [127.0.0.2 127.0.0.3]"},
+		{"::1", nil, "[[::1]:9000 [::1]:9001] []"},
+		{"::1", []string{"::1"}, "[[::1]:9000 [::1]:9001] [::1]"},
+		{"::ffff:127.0.0.1", nil, "[127.0.0.1:9000 127.0.0.1:9001] []"},
+		{"127.0.0.1", []string{"elsewhere"}, `--sources "elsewhere"`},
+		{"127.0.0.1", []string{"::1"}, "--target"},
+	} {
+		o := Defaults(Connect)
+		o.Target, o.Ports, o.Sources = tt.target, "9000-9001", tt.sources
+		targets, sources, err := o.addresses()
+		if got := fmt.Sprint(targets, sources); got != tt.want && (err == nil || !strings.HasPrefix(err.Error(), tt.want)) {
+			t.Errorf("%s from %v: %s, %v", tt.target, tt.sources, got, err)
+		}
 	}
-	o.Sources = []string{"127.0.0.2", "::1"}
-	if _, err := o.sources(); err == nil || !strings.Contains(err.Error(), "--sources ::1") {
-		t.Errorf("%v", err)
+}
+
+// The Host header names what the user named.
+func TestHostHeader(t *testing.T) {
+	for _, tt := range []struct{ target, given, want string }{
+		{"push.example", "", "push.example:{port}"},
+		{"push.example", "other", "other"},
+		{"::1", "", ""},
+		{"127.0.0.1", "", ""},
+	} {
+		o := Defaults(Connect)
+		o.Target, o.Wire.Host = tt.target, tt.given
+		if err := o.Validate(); err != nil || o.Wire.Host != tt.want {
+			t.Errorf("%+v: %q, %v", tt, o.Wire.Host, err)
+		}
+	}
+	o := Defaults(Connect)
+	o.Target = ""
+	if err := o.Validate(); err == nil || !strings.Contains(err.Error(), "--target: missing") {
+		t.Error(err)
 	}
 }
 

@@ -31,11 +31,7 @@ const warmups = 2
 // wrong after that is in the report, see Report.Err. Bars are shown on the
 // terminal, which may be nil.
 func Run(ctx context.Context, o *Options, terminal *os.File) (*Report, error) {
-	targets, err := o.targets()
-	if err != nil {
-		return nil, err
-	}
-	sources, err := o.sources()
+	targets, sources, err := o.addresses()
 	if err != nil {
 		return nil, err
 	}

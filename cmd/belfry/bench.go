@@ -117,7 +117,7 @@ func printBench(w io.Writer, report *load.Report, asJSON bool) error {
 // benchFlags defines the flags of o.Mode: those that every mode has, and its
 // own.
 func benchFlags(f *pflag.FlagSet, o *load.Options) {
-	f.StringVar(&o.Target, "target", o.Target, "host of the server: an IPv4 address, or a name that has one")
+	f.StringVar(&o.Target, "target", o.Target, "host of the server: a name, or an IPv4 or IPv6 address")
 	f.StringVar(&o.Ports, "ports", o.Ports, "its ports; the connections take turns")
 	f.IntVar(&o.Connections, "connections", o.Connections, "connections to make")
 	f.Float64Var(&o.Rate, "rate", 0, "connections begun a second, 0 for as many as possible")
@@ -125,7 +125,7 @@ func benchFlags(f *pflag.FlagSet, o *load.Options) {
 	f.Var((*processes)(&o.Processes), "processes", "client processes, at least; auto is one a processor, and as many as open files ask for")
 	f.StringSliceVar(&o.Sources, "sources", nil, "own addresses to connect from; each has 28,000 ports to each port of the server (default: enough of 127.0.0.2… over loopback)")
 	f.StringVar(&o.Wire.Path, "path", o.Wire.Path, "path and query (default /ws?uid={uid}, with --topics &topic={topic})")
-	f.StringVar(&o.Wire.Host, "host", "", "Host header (default: address and port)")
+	f.StringVar(&o.Wire.Host, "host", "", "Host header, in which {port} is the port (default: --target and port)")
 	f.StringArrayVar(&o.Wire.Headers, "header", nil, "more lines of the upgrade request: 'Name: value' (repeatable)")
 	f.StringVar(&o.Wire.Subprotocol, "subprotocol", "", "subprotocol to ask for and insist on")
 	f.IntVar(&o.Wire.Users, "uids", 0, "different users; each has connections/uids connections (default: one each; push: 10 each)")
