@@ -143,10 +143,14 @@ func (s *Server) appendAnswer(b []byte, n int, m *session.Message, p *problem) [
 	return append(b, '}', '\n')
 }
 
-// lingerTime is how long the rest of a body is taken in after the answer, so
-// that the reset which unread bytes cause does not destroy the answer on its
-// way (RFC 9112 §9.6).
-const lingerTime = time.Second
+// The rest of a body is taken in after the answer, so that the reset which
+// unread bytes cause does not destroy the answer on its way (RFC 9112 §9.6):
+// until nothing has come for lingerSilence, and within the two other bounds.
+const (
+	lingerSilence = time.Second
+	lingerTime    = 5 * time.Second
+	lingerBytes   = 16 << 20
+)
 
 // abandon ends the answer to a request whose body was not read to its end.
 // The connection is done with: net/http, in full duplex, would take the rest
@@ -159,16 +163,31 @@ func (s *Server) abandon(rc *http.ResponseController, r *http.Request, answered 
 		return // HTTP/2 ends the stream; recorders have no connection
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(lingerTime))
 	if !answered {
 		return
 	}
+	deadline := time.Now().Add(lingerTime)
+	_ = conn.SetDeadline(deadline)
 	if r.ProtoAtLeast(1, 1) { // the answer has been chunked from its first flush
 		if _, err := conn.Write([]byte("0\r\n\r\n")); err != nil {
 			return
 		}
 	}
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(conn, 16<<20))
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	buf := make([]byte, 32<<10)
+	for taken := 0; taken < lingerBytes; {
+		silence := time.Now().Add(lingerSilence)
+		if silence.After(deadline) {
+			silence = deadline
+		}
+		_ = conn.SetReadDeadline(silence)
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		taken += n
 	}
 }

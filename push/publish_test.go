@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -236,6 +237,49 @@ func TestEndlessBody(t *testing.T) {
 	}()
 	if p := readAnswer(t, bufio.NewReader(c)).problem(t); p.Status != 413 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// Who says that the connection closes after the answer, as HTTP/1.0 does and
+// "belfry push", sees why it was refused although its body is on its way.
+func TestRefusalOfABodyUnderWay(t *testing.T) {
+	for _, tt := range []struct {
+		path   string
+		size   int
+		status int
+	}{{"/v1/all", 200_000, 413}, {"/v1/batch?x=y", 200_000, 400}, {"/v1/nothing", 200_000, 404}, {"/v1/all", 3 << 20, 413}} {
+		s, ts, _ := start(t, Options{})
+		c, err := net.Dial("tcp", ts.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", tt.path, tt.size, strings.Repeat("x", 1000))
+		refused := func() (n uint64) {
+			for _, cause := range s.Stats().Rejected {
+				n += cause.Count
+			}
+			return n
+		}
+		for refused() == 0 { // by now the answer is known, and the body is not all here
+			runtime.Gosched()
+		}
+		written := make(chan error, 1)
+		go func() {
+			var err error
+			for sent := 1000; sent < tt.size && err == nil; sent += 1000 { // in so many pieces that a reset comes between
+				_, err = io.WriteString(c, strings.Repeat("x", min(1000, tt.size-sent)))
+			}
+			written <- err
+		}()
+		if p := readAnswer(t, bufio.NewReader(c)).problem(t); p.Status != tt.status {
+			t.Errorf("%s, %d bytes: %+v", tt.path, tt.size, p)
+		}
+		if tt.size < 256<<10 {
+			if err := <-written; err != nil {
+				t.Errorf("%s, %d bytes: %v", tt.path, tt.size, err)
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -101,7 +102,22 @@ func (s *Server) handler(guard *browserGuard, routes []route) http.Handler {
 			return
 		}
 		mux.ServeHTTP(w, keepPath(r))
+		takeIn(w, r)
 	})
+}
+
+// takeIn reads what is left of the body of a request after which the connection
+// closes, before net/http sends the answer. Closing with bytes unread resets a
+// connection, and the client may never see why it was refused (RFC 9112 §9.6).
+// Where connections stay open net/http does the same, with the same bound.
+func takeIn(w http.ResponseWriter, r *http.Request) {
+	const bound = 256 << 10
+	if !r.Close || r.ContentLength == 0 || r.Header.Get("Expect") != "" { // who expects to be asked has not sent it
+		return
+	}
+	// Beyond the bound this reader has net/http close in two steps, with time
+	// for the answer in between.
+	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, bound))
 }
 
 // admit lets a request in to a route: from this machine or with a key, not
