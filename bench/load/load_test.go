@@ -114,7 +114,7 @@ func TestFaultsAreFound(t *testing.T) {
 			t.Parallel()
 			o := startFake(t, tt.mode, tt.fault)
 			if tt.mode == Push {
-				o.Wire.Users = 8
+				o.Wire.Users, o.Duration = 8, 2*time.Second // so that the faulty user gets many, also on a busy machine
 			}
 			if tt.mode == Echo {
 				o.OpenRate = 2000
