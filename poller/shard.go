@@ -59,6 +59,7 @@ type Shard struct {
 
 	// Seen by others.
 	box        mailbox
+	denied     []atomic.Bool // by shard: it waits for room in LaneMove
 	Counters   Counters
 	live       atomic.Int64
 	backlogged atomic.Int64
@@ -92,7 +93,7 @@ const (
 func newShard(l *Loop, i int) (*Shard, error) {
 	o := &l.opt
 	s := &Shard{loop: l, index: i, opt: o, epfd: -1, timerFD: -1, wakeFD: -1,
-		scratch: make([]byte, scratchSize), outboxes: make([]outbox, o.Shards), done: make(chan struct{})}
+		scratch: make([]byte, scratchSize), outboxes: make([]outbox, o.Shards), denied: make([]atomic.Bool, o.Shards), done: make(chan struct{})}
 	var err error
 	if s.slab, err = NewSlab(int(connSize)+o.RecordSize, o.MaxConns); err != nil {
 		return nil, err
@@ -229,8 +230,7 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 
 // busy says whether there is something to do without any event.
 func (s *Shard) busy() bool {
-	return s.work || s.timersDue || s.mailDue || s.waiting > 0 || len(s.dead) > 0 ||
-		s.stage.n > 0
+	return s.work || s.timersDue || s.mailDue || len(s.dead) > 0 || s.stage.n > 0
 }
 
 // poll waits for the first event no longer than told, and serves what events
@@ -360,8 +360,11 @@ func (s *Shard) drainMail() {
 			}
 		}
 		s.protect(0, s.Submit) // before what is for many
-		if lane == LaneSingle {
+		switch lane {
+		case LaneSingle:
 			s.box.single.open()
+		case LaneMove:
+			s.wakeDenied()
 		}
 	}
 }

@@ -72,16 +72,24 @@ func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	}
 }
 
-// flushOutboxes tries again what mailboxes refused, oldest first.
+// flushOutboxes tries again what mailboxes refused, oldest first. Where there
+// is no room the other shard is asked to wake this one once it has drained some.
 func (s *Shard) flushOutboxes() {
 	if s.waiting == 0 {
 		return
 	}
 	for to := range s.outboxes {
-		box := &s.outboxes[to]
+		box, other := &s.outboxes[to], s.loop.shards[to]
 		n := 0
-		for n < len(box.items) && s.loop.shards[to].Post(LaneMove, Mail{Ptr: box.items[n]}) {
-			n++
+		send := func() bool {
+			for n < len(box.items) && other.Post(LaneMove, Mail{Ptr: box.items[n]}) {
+				n++
+			}
+			return n == len(box.items)
+		}
+		if !send() {
+			other.denied[s.index].Store(true)
+			send() // room that came before the other could see that
 		}
 		s.waiting -= n
 		clear(box.items[:n])
@@ -91,6 +99,17 @@ func (s *Shard) flushOutboxes() {
 	}
 	if s.waiting == 0 {
 		s.resumeAccept(resumeSent)
+	}
+}
+
+// wakeDenied has the shards that wait for room in the mailbox try again. One
+// that is refused for the instant in which another's refusal is counted might
+// miss it: it tries at its next tick.
+func (s *Shard) wakeDenied() {
+	for i := range s.denied {
+		if s.denied[i].Load() && s.denied[i].Swap(false) {
+			s.loop.shards[i].box.wake()
+		}
 	}
 }
 
