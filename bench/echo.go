@@ -67,7 +67,11 @@ func (c *Client) Echo(e Echo) error {
 func (c *Client) Echoed() (Echoed, bool) {
 	x := c.echo
 	now := c.clock.Now()
-	if x == nil || now < x.until || x.Back < x.Sent && now < x.until+x.Patience && c.stats.Open > 0 {
+	if x == nil || now < x.until {
+		return Echoed{}, false
+	}
+	unsent := x.Rate > 0 && x.due < float64(x.until)
+	if (unsent || x.Back < x.Sent) && now < x.until+x.Patience && c.stats.Open > 0 {
 		return Echoed{}, false
 	}
 	c.echo = nil
