@@ -22,7 +22,7 @@ const (
 	DefaultLinger         = 5 * time.Second
 	DefaultBeacon         = time.Second
 	DefaultOverloadWait   = 200 * time.Millisecond
-	DefaultReconnectPause = time.Second
+	DefaultReconnectPause = 2 * time.Second
 	DefaultWildcardAbove  = 256
 )
 
