@@ -11,7 +11,8 @@ import (
 
 // Options configure a Server. Every field has a default that works; durations
 // are rounded up to whole seconds, and 0 turns off what they time unless a
-// default is given.
+// default is given. What a client did counts from the begin of its second, so
+// that an idle session may be closed up to a second early.
 type Options struct {
 	// Poller is passed on, with what the Server decides filled in. Its
 	// MaxConns is derived from MaxSessions and MaxPending.
