@@ -14,7 +14,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -195,17 +194,6 @@ func (f *Floor) Close() {
 		close(s.jobs)
 	}
 	f.senders = nil
-}
-
-// FreePort returns a loopback address with a port that nobody listens on at
-// the moment.
-func FreePort() (netip.AddrPort, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort(), nil
 }
 
 func rawWrite(fd int32, p []byte) bool {

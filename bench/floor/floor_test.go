@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func control(t *testing.T, serve func(in *os.File, out io.Writer) error) (call f
 
 func startPair(t *testing.T, threads int) (floor, client func(bench.Command) bench.Reply, addr netip.AddrPort) {
 	t.Helper()
-	addr, err := FreePort()
+	addr, err := bench.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,8 +157,8 @@ func TestFloorTakesRequestsInPieces(t *testing.T) {
 	}
 	defer c.Close()
 	request := bench.AppendRequest(nil, f.Addr().String(), "/ws?uid="+bench.UID(1), nil, "")
-	for i := range request {
-		c.Write(request[i : i+1])
+	for piece := range slices.Chunk(request, 16) {
+		c.Write(piece)
 	}
 	got := make([]byte, len(response))
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != string(response) {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"belfry/bench"
-	"belfry/bench/floor"
 	"belfry/bench/peers/peer"
 	"belfry/bench/publish"
 )
@@ -108,7 +107,7 @@ func address(fixed string) (netip.AddrPort, error) {
 	if fixed != "" {
 		return netip.ParseAddrPort(fixed)
 	}
-	return floor.FreePort()
+	return bench.FreePort()
 }
 
 // ready waits until the server says that it is ready.
@@ -171,7 +170,7 @@ func floorContender(threads int) contender {
 }
 
 func startFloor(ctx context.Context, threads int) (*target, error) {
-	listen, err := floor.FreePort()
+	listen, err := bench.FreePort()
 	if err != nil {
 		return nil, err
 	}

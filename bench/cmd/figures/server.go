@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"belfry/bench"
-	"belfry/bench/floor"
 	"belfry/bench/publish"
 )
 
@@ -41,11 +40,11 @@ type belfrySide struct {
 
 // startBelfry starts the server and returns when it says it is ready.
 func startBelfry(ctx context.Context, o options, env ...string) (*belfrySide, error) {
-	listen, err := floor.FreePort()
+	listen, err := bench.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	api, err := floor.FreePort()
+	api, err := bench.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +116,7 @@ type floorSide struct {
 
 // startFloor starts the floor and returns when it answers.
 func startFloor(ctx context.Context, o options) (*floorSide, error) {
-	listen, err := floor.FreePort()
+	listen, err := bench.FreePort()
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func Install(ctx context.Context, dir string) (command []string, err error) {
 	}
 	if !installed(dir) {
 		// Versions are exact where it matters, so that no lock file is needed.
-		install := exec.CommandContext(ctx, npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
+		install := exec.CommandContext(ctx, npm, "install", "--fetch-retries=5", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
 		install.Dir = dir
 		if out, err := install.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("npm install in %s: %w: %.500s", dir, err, out)
