@@ -74,7 +74,7 @@ func dialWire(t *testing.T, c *Client, addr netip.AddrPort, n int, w Wire) Diale
 
 func pollUntil(t *testing.T, c *Client, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); {
+	for deadline := time.Now().Add(time.Minute); !done(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("not reached in time; stats %+v", c.Stats(0))
 		}

@@ -72,7 +72,7 @@ func TestProcessDiesWithContext(t *testing.T) {
 	cancel()
 	select {
 	case <-p.Exited():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("still there")
 	}
 	if !errors.Is(p.err, context.Canceled) && !strings.Contains(p.err.Error(), "killed") {

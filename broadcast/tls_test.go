@@ -89,7 +89,7 @@ func TestPermissionsAreTold(t *testing.T) {
 	}
 	go s.Start()
 	t.Cleanup(func() { kill(s) })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("server not ready")
 	}
 	n := open(t, Options{URLs: []string{s.ClientURL()}, User: "u", Password: "p"})

@@ -229,9 +229,11 @@ func TestSwitchWhileNATSDies(t *testing.T) {
 	for i := range 8 {
 		n[1].user(t, uidInBucket(uint16(i), 0))
 	}
-	go kill(s)
+	killed := make(chan struct{})
+	go func() { defer close(killed); kill(s) }()
 	n[1].JoinUser([]byte(uidInBucket(8, 0)), n[1].shard, 1)
 	eventually(t, "switched", func() bool { return n[1].Stats().Wildcard })
+	<-killed
 	s = external(t, port)
 	for _, m := range n {
 		eventually(t, "ready", func() bool { return m.Ready() == nil })

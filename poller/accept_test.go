@@ -61,7 +61,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		io.WriteString(c, "hello\n")
 		conns = append(conns, c)
 	}

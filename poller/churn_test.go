@@ -203,7 +203,7 @@ func churnOnce(ctx context.Context, addr string, rng *rand.Rand, names chan<- [2
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	c.Write([]byte("h"))
 	r := &churnReader{c: c}
 	for i := range rng.IntN(30) {

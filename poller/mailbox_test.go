@@ -130,7 +130,7 @@ func TestMailboxOrder(t *testing.T) {
 	wg.Wait()
 	select {
 	case <-total:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("mail was lost")
 	}
 	for _, lane := range Lanes() {
@@ -154,8 +154,9 @@ func TestNoLostWakeup(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			handled := make(chan struct{}, 1)
-			late := time.NewTimer(20 * time.Second)
+			late := time.NewTimer(time.Minute)
 			for i := range each {
+				late.Reset(time.Minute)
 				if !r.Shard(0).Post(LaneSingle, Mail{Ptr: handled}) {
 					t.Error("mailbox is full")
 					return

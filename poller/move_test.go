@@ -62,7 +62,7 @@ func moveFlood(t *testing.T, mailbox int) {
 	var wg sync.WaitGroup
 	for range conns {
 		c := r.dial()
-		c.SetDeadline(time.Now().Add(40 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		wg.Go(func() {
 			defer c.Close()
 			if _, err := io.WriteString(c, want[:len(want)/2]); err != nil {

@@ -49,7 +49,7 @@ func (r *rig) adopt(shard int, sock Socket) ID {
 	select {
 	case got := <-id:
 		return got
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		r.t.Fatal("adopted socket was not opened")
 		return 0
 	}

@@ -75,7 +75,7 @@ func TestBlockedShardIsReported(t *testing.T) {
 	t.Cleanup(func() { closeLoop(t, l) })
 	select {
 	case <-ticked:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the shard's own timer does not tick")
 	}
 	if st := l.Stats(); st.TickAge > staleTick.Seconds() || len(st.TickAges) != 2 {

@@ -134,7 +134,7 @@ func TestBatchOfAClientThatReadsLast(t *testing.T) {
 
 	line := `{"to":{"all":true},"text":"x","nonsense":"so that the answers are longer than the lines"}` + "\n"
 	const lines = 3000
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = client.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprintf(client, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", lines*len(line))
 	if _, err := io.WriteString(client, strings.Repeat(line, lines)); err != nil {
 		t.Fatal(err)
@@ -157,7 +157,7 @@ func TestBatchOfAClientThatNeverReads(t *testing.T) {
 	go func() { served <- hs.Serve(&oneConn{conn: server, closed: make(chan struct{})}) }()
 	defer func() { client.Close(); hs.Close(); <-served }()
 
-	_ = client.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = client.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprint(client, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n")
 	sent := 0
 	for {
@@ -352,7 +352,7 @@ func serve(t *testing.T, o Options) (s *Server, stop context.CancelFunc, served 
 // until polls a condition of the server that no answer tells.
 func until(t *testing.T, f func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !f() {

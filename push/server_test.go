@@ -224,7 +224,7 @@ func TestSlowHead(t *testing.T) {
 	}
 	defer c.Close()
 	fmt.Fprint(c, "POST /v1/all HTTP/1.1\r\nHost: loc")
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := io.ReadAll(c); err != nil {
 		t.Errorf("the connection was not closed: %v", err)
 	}
@@ -240,7 +240,7 @@ func TestIdleConnection(t *testing.T) {
 	fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	r := bufio.NewReader(c)
 	readAnswer(t, r)
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := r.ReadByte(); err != io.EOF {
 		t.Errorf("the idle connection: %v", err)
 	}

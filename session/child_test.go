@@ -82,11 +82,11 @@ func TestChild(t *testing.T) {
 }
 
 // childServer is a server with a real clock that pings after a second and waits
-// another for the pong. Each line that it gets goes to everybody.
+// three for the pong. Each line that it gets goes to everybody.
 func childServer(t *testing.T) {
 	s, err := New(Options{
 		Poller:       poller.Options{Shards: 2, Listen: []poller.Endpoint{{Host: "127.0.0.1"}}},
-		PingInterval: time.Second, PongTimeout: time.Second,
+		PingInterval: time.Second, PongTimeout: 3 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +136,7 @@ func childHalfOpen(t *testing.T) {
 		if c == nil {
 			continue
 		}
-		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		c.SetReadDeadline(time.Now().Add(patience))
 		if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
 			statuses[resp.StatusCode]++
 		} else if !strings.Contains(err.Error(), "EOF") {

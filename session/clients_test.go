@@ -47,7 +47,7 @@ func next(t *testing.T, c libraryConn) libraryEvent {
 	select {
 	case ev := <-c.events():
 		return ev
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing comes")
 		return libraryEvent{}
 	}

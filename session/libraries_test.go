@@ -18,7 +18,7 @@ func pong(c <-chan struct{}) error {
 	select {
 	case <-c:
 		return nil
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		return errNoPong
 	}
 }

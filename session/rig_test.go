@@ -87,8 +87,13 @@ func (r *rig) dial(path string, subprotocols ...string) *client {
 		r.t.Fatalf("%s: %v %s", path, err, status)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	return &client{c, r.t}
+}
+
+// ReadMessage reads the next message, which has to come soon.
+func (c *client) ReadMessage() (kind int, p []byte, err error) {
+	c.SetReadDeadline(time.Now().Add(patience))
+	return c.Conn.ReadMessage()
 }
 
 // refusal dials and returns the status with which that was refused.
@@ -177,7 +182,7 @@ func (r *rig) deliver(t Target, text string) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-deadline:

@@ -230,7 +230,7 @@ func TestUpgradeTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	c.Write([]byte("GET /ws HTTP/1.1\r\n"))
 	eventually(t, "accepted", func() bool { return r.pending.Load() == 1 })
 	for range 4 {

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
@@ -29,7 +28,6 @@ func (r *rig) slowWire(path, subprotocol string) *wire {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(30 * time.Second))
 	w := &wire{c.(*net.TCPConn), bufio.NewReader(c)}
 	w.Write(request(path, subprotocol))
 	if status, err := w.answer(); err != nil || status != 101 {

@@ -12,6 +12,10 @@ import (
 	"github.com/gobwas/ws"
 )
 
+// patience is how long a client of a test waits for what is to come. What takes
+// long as a whole may take longer.
+const patience = time.Minute
+
 // wire is a client that shows every frame and sends what it is told, right or
 // wrong. Its errors are returned, so any goroutine may use it.
 type wire struct {
@@ -35,7 +39,6 @@ func (r *rig) connect() (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.SetDeadline(time.Now().Add(30 * time.Second))
 	return &wire{c.(*net.TCPConn), bufio.NewReader(c)}, nil
 }
 
@@ -66,6 +69,7 @@ func (r *rig) mustWire(path, subprotocol string) *wire {
 
 // answer reads the response to the upgrade.
 func (w *wire) answer() (status int, err error) {
+	w.SetReadDeadline(time.Now().Add(patience))
 	resp, err := http.ReadResponse(w.br, nil)
 	if err != nil {
 		return 0, err
@@ -75,8 +79,15 @@ func (w *wire) answer() (status int, err error) {
 
 // frame reads the next frame.
 func (w *wire) frame() (op ws.OpCode, payload []byte, err error) {
+	w.SetReadDeadline(time.Now().Add(patience))
 	f, err := readFrame(w.br)
 	return f.Header.OpCode, f.Payload, err
+}
+
+// Write writes raw bytes.
+func (w *wire) Write(p []byte) (int, error) {
+	w.SetWriteDeadline(time.Now().Add(patience))
+	return w.TCPConn.Write(p)
 }
 
 // masked returns a client's frame.
@@ -114,6 +125,7 @@ func (w *wire) end() (texts []string, code uint16, reason string, err error) {
 // it is a regular end.
 func (w *wire) ended(t *testing.T) {
 	t.Helper()
+	w.SetReadDeadline(time.Now().Add(patience))
 	if p, err := w.br.ReadByte(); err == nil {
 		t.Errorf("byte %#x after the close frame", p)
 	} else if err.Error() != "EOF" {

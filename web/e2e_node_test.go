@@ -4,6 +4,8 @@ package web
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -53,12 +55,15 @@ func startNode(t *testing.T) *node {
 // freeAddress returns an address at which nobody listens at the moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 { // below the ephemeral range: those may be taken before the node listens
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 12_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // start runs the binary and waits until it is ready.
@@ -72,7 +77,7 @@ func (n *node) start(t *testing.T) {
 	cmd, ended := n.cmd, make(chan error, 1)
 	n.ended = ended
 	go func() { ended <- cmd.Wait() }()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		if resp, err := http.Get(n.api + "/readyz"); err == nil {
 			resp.Body.Close()

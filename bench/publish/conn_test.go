@@ -172,7 +172,10 @@ func TestPushLosesPatience(t *testing.T) {
 	var bodies []string
 	conn := NewConn(to(t, answers(t, &bodies, status(429, "slow down")), "/", ""))
 	defer conn.Close()
-	conn.Patience = 20 * time.Millisecond
+	conn.Patience = time.Second
+	if err := conn.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := conn.Push(t.Context(), bench.Message{Stream: bench.Broadcast, Seq: 1}, 128); err == nil || !strings.Contains(err.Error(), "429: slow down") {
 		t.Errorf("%v", err)
 	}

@@ -27,7 +27,8 @@ type clusterNode struct {
 func startClusterNode(t *testing.T, name string, flags ...string) *clusterNode {
 	t.Helper()
 	dir := t.TempDir()
-	args := ownPorts(append([]string{"--dev", "--node-name", name, "--set", "backlog.frames=65535", "--set", "backlog.bytes=64MiB"}, flags...))
+	args := ownPorts(append([]string{"--dev", "--node-name", name, "--set", "backlog.frames=65535", "--set", "backlog.bytes=64MiB",
+		"--set", "fanout.mailbox=65536", "--set", "nats.pending_bytes=4GiB"}, flags...))
 	process, err := launch(dir, filepath.Join(dir, name+".log"), os.Environ(), args)
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"belfry/bench"
 )
 
 // natsServer is an external NATS, for nodes with --nats-url. It can be stopped
@@ -21,7 +23,11 @@ type natsServer struct {
 func (s *natsServer) start() error {
 	port := s.port
 	if port == 0 {
-		port = server.RANDOM_PORT
+		free, err := bench.FreePort() // to be had again
+		if err != nil {
+			return err
+		}
+		port = int(free.Port())
 	}
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait in scripts. It is only reached by a failure.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // scriptNode is a node that a script started.
 type scriptNode struct {

@@ -48,7 +48,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, append([]string{"--server", server, "--connections", "400", "--per-node", "200",
-		"--steps", "50", "--broadcasts", "3", "--push", "1s", "--ping", "1s", "--idle", "2s", "--settle", "100ms",
+		"--steps", "50", "--broadcasts", "3", "--push", "3s", "--ping", "1s", "--idle", "2s", "--settle", "100ms",
 		"--first-port", "23450", "--timeout", "2m"}, args...)...)
 	cmd.Env = append(os.Environ(), asMain+"=1", "GORACE=atexit_sleep_ms=0")
 	return cmd
@@ -215,7 +215,7 @@ func stat(name string) (pid int, state string, parent int) {
 // reaped, after its parent was killed, does not count.
 func gone(t *testing.T, pids []int) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for _, pid := range pids {
 		for {
 			_, state, _ := stat(fmt.Sprintf("/proc/%d/stat", pid))
