@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,6 +221,20 @@ func (r *rig) on(i int, f func(h *shard)) {
 		runtime.Gosched()
 	}
 	<-done
+}
+
+// block keeps a shard from doing anything until release is called.
+func (r *rig) block(i int) (release func()) {
+	r.t.Helper()
+	begun, end := make(chan struct{}), make(chan struct{})
+	look := func(*shard) { close(begun); <-end }
+	if !r.shards[i].ps.Post(poller.LaneControl, poller.Mail{Kind: mailLook, Ptr: look}) {
+		r.t.Fatal("control lane is full")
+	}
+	<-begun
+	release = sync.OnceFunc(func() { close(end) })
+	r.t.Cleanup(release)
+	return release
 }
 
 // each runs f on every shard in turn.
