@@ -48,6 +48,11 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) int {
 	return http.StatusOK
 }
 
+// maxBatchRest is how much is read, in bytes, of what follows the last line
+// that a batch may have. A client that has sent all of it can go on with the
+// connection; one that sends more is cut off.
+const maxBatchRest = 16 << 20
+
 // runBatch reads to the end of the batch and says whether it got there.
 func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *answers) (whole bool) {
 	// Stopping wakes a batch that waits for its next line. Whoever is second
@@ -79,7 +84,7 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 		var p *problem
 		switch {
 		case n > s.opt.MaxBatchLines && (err == nil || err == errLineTooLong):
-			p = &problem{cause: CauseTooManyLines, detail: fmt.Sprintf("allowed are at most %d lines; this line and those after it were not read", s.opt.MaxBatchLines)}
+			p = &problem{cause: CauseTooManyLines, detail: fmt.Sprintf("allowed are at most %d lines; this line and those after it were not looked at", s.opt.MaxBatchLines)}
 			last = true
 		case err == errLineTooLong:
 			p = &problem{cause: CauseLineTooLong, detail: fmt.Sprintf("allowed are at most %d bytes", s.opt.MaxBatchLine)}
@@ -90,8 +95,11 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 		default:
 			m, p = s.publishItem(line)
 		}
-		if err := out.add(func(b []byte) []byte { return s.appendAnswer(b, n, m, p) }); err != nil || last {
+		if err := out.add(func(b []byte) []byte { return s.appendAnswer(b, n, m, p) }); err != nil {
 			return false
+		}
+		if last {
+			return lines.rest(maxBatchRest)
 		}
 	}
 }
@@ -143,19 +151,16 @@ func (s *Server) appendAnswer(b []byte, n int, m *session.Message, p *problem) [
 	return append(b, '}', '\n')
 }
 
-// The rest of a body is taken in after the answer, so that the reset which
-// unread bytes cause does not destroy the answer on its way (RFC 9112 §9.6):
-// until nothing has come for lingerSilence, and within the two other bounds.
-const (
-	lingerSilence = time.Second
-	lingerTime    = 5 * time.Second
-	lingerBytes   = 16 << 20
-)
+// lingerTime is how long a connection is read on after the answer to a batch
+// that fell silent or was stopped, so that the reset which unread bytes cause
+// does not destroy the answer on its way (RFC 9112 §9.6).
+const lingerTime = time.Second
 
 // abandon ends the answer to a request whose body was not read to its end.
 // The connection is done with: net/http, in full duplex, would take the rest
 // of the body for the next request if reading it had timed out.
 func (s *Server) abandon(rc *http.ResponseController, r *http.Request, answered bool) {
+	s.count.bodiesCut.Add(1)
 	s.abandoned.Add(1) // before Hijack hides the connection from Shutdown
 	defer s.abandoned.Done()
 	conn, _, err := rc.Hijack()
@@ -163,31 +168,17 @@ func (s *Server) abandon(rc *http.ResponseController, r *http.Request, answered 
 		return // HTTP/2 ends the stream; recorders have no connection
 	}
 	defer conn.Close()
+	r.Body = http.NoBody // of no use after Hijack
+	_ = conn.SetDeadline(time.Now().Add(lingerTime))
 	if !answered {
 		return
 	}
-	deadline := time.Now().Add(lingerTime)
-	_ = conn.SetDeadline(deadline)
 	if r.ProtoAtLeast(1, 1) { // the answer has been chunked from its first flush
 		if _, err := conn.Write([]byte("0\r\n\r\n")); err != nil {
 			return
 		}
 	}
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		return
-	}
-	buf := make([]byte, 32<<10)
-	for taken := 0; taken < lingerBytes; {
-		silence := time.Now().Add(lingerSilence)
-		if silence.After(deadline) {
-			silence = deadline
-		}
-		_ = conn.SetReadDeadline(silence)
-		n, err := conn.Read(buf)
-		if err != nil {
-			return
-		}
-		taken += n
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn, maxBatchRest))
 	}
 }

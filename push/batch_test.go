@@ -226,6 +226,38 @@ func TestBatchLimits(t *testing.T) {
 	}
 }
 
+// What follows the last line that is allowed is read, so that the connection
+// serves on; who sends far more is cut off.
+func TestBatchBeyondItsLines(t *testing.T) {
+	for _, tt := range []struct{ size, cut int }{{3 << 20, 0}, {maxBatchRest + 1<<20, 1}} {
+		s, ts, _ := start(t, Options{Limits: Limits{MaxBatchLines: 1}})
+		c, err := net.Dial("tcp", ts.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		r := bufio.NewReader(c)
+		go func() {
+			fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", tt.size)
+			io.WriteString(c, strings.Repeat("bad\n", tt.size/4))
+		}()
+		got := parseAnswers(t, readAnswer(t, r).body)
+		if len(got) != 2 || got[1].Error == nil || got[1].Error.Type != CauseTooManyLines.Type() {
+			t.Fatalf("%d bytes: %+v", tt.size, got)
+		}
+		if n := s.Stats().BodiesCut; n != uint64(tt.cut) {
+			t.Errorf("%d bytes: %d bodies cut, want %d", tt.size, n, tt.cut)
+		}
+		if tt.cut > 0 {
+			continue
+		}
+		fmt.Fprint(c, "POST /v1/all HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nnext")
+		if a := readAnswer(t, r); a.StatusCode != http.StatusAccepted {
+			t.Errorf("%d bytes: the next request is answered with %d", tt.size, a.StatusCode)
+		}
+	}
+}
+
 // Answers to batches that end early reach the client whole, and what is left
 // of the body is not taken for a request.
 func TestBatchThatFallsSilent(t *testing.T) {
@@ -248,6 +280,19 @@ func TestBatchThatFallsSilent(t *testing.T) {
 	}
 	if n := len(rec.all()); n != 1 {
 		t.Errorf("%d published", n)
+	}
+}
+
+// Nothing is read of a body whose connection was taken from net/http.
+func TestBatchThatIsTheLast(t *testing.T) {
+	s, ts, _ := start(t, Options{Limits: Limits{BatchIdleTimeout: 50 * time.Millisecond}})
+	a := raw(t, ts, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000\r\n\r\nbad\n")
+	if got := parseAnswers(t, a.body); len(got) != 2 || got[1].Error.Type != CauseSlow.Type() {
+		t.Errorf("%+v", got)
+	}
+	until(t, func() bool { return s.Stats().InFlight == 0 })
+	if n := s.Stats().BodiesCut; n != 1 {
+		t.Errorf("%d bodies cut, want 1", n)
 	}
 }
 
@@ -358,7 +403,7 @@ func until(t *testing.T, f func() bool) {
 	for !f() {
 		select {
 		case <-deadline:
-			t.Fatal("condition not reached within 10 s")
+			t.Fatal("condition not reached within a minute")
 		case <-tick.C:
 		}
 	}

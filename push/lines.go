@@ -61,6 +61,16 @@ func (r *lineReader) next() ([]byte, error) {
 	}
 }
 
+// rest reads on to the end, no more than about most bytes, and says whether it
+// got there.
+func (r *lineReader) rest(most int) bool {
+	for read := 0; r.err == nil && read < most; read += r.end {
+		r.start, r.end, r.searched = 0, 0, 0
+		r.fill()
+	}
+	return r.err == io.EOF
+}
+
 // fill reads once.
 func (r *lineReader) fill() {
 	if r.start > 0 {

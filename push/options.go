@@ -33,8 +33,8 @@ type Options struct {
 
 	// Pace, if set, waits for no longer than told while what a push is meant
 	// for is behind, and returns whether it had to: whoever pushes faster than
-	// can be delivered is slowed down before he is refused. done is called
-	// when the push has been published or given up.
+	// can be delivered is slowed down before he is refused. done, never nil,
+	// is called when the push has been published or given up.
 	Pace func(ctx context.Context, to session.Target, wait time.Duration) (waited bool, done func())
 
 	// Address is the host:port of the API. Without Keys it must be a

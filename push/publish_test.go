@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -261,9 +260,7 @@ func TestRefusalOfABodyUnderWay(t *testing.T) {
 			}
 			return n
 		}
-		for refused() == 0 { // by now the answer is known, and the body is not all here
-			runtime.Gosched()
-		}
+		until(t, func() bool { return refused() > 0 }) // the answer is known, and the body is not all here
 		written := make(chan error, 1)
 		go func() {
 			var err error
@@ -275,10 +272,15 @@ func TestRefusalOfABodyUnderWay(t *testing.T) {
 		if p := readAnswer(t, bufio.NewReader(c)).problem(t); p.Status != tt.status {
 			t.Errorf("%s, %d bytes: %+v", tt.path, tt.size, p)
 		}
-		if tt.size < 256<<10 {
+		cut := uint64(1)
+		if tt.size < maxRest {
+			cut = 0
 			if err := <-written; err != nil {
 				t.Errorf("%s, %d bytes: %v", tt.path, tt.size, err)
 			}
+		}
+		if n := s.Stats().BodiesCut; n != cut {
+			t.Errorf("%s, %d bytes: %d bodies cut, want %d", tt.path, tt.size, n, cut)
 		}
 	}
 }

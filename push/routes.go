@@ -101,23 +101,28 @@ func (s *Server) handler(guard *browserGuard, routes []route) http.Handler {
 			odd.ServeHTTP(w, r)
 			return
 		}
-		mux.ServeHTTP(w, keepPath(r))
-		takeIn(w, r)
+		r = keepPath(r)
+		mux.ServeHTTP(w, r)
+		s.takeIn(w, r)
 	})
 }
+
+// maxRest is how much takeIn reads, in bytes: as much as net/http.
+const maxRest = 256 << 10
 
 // takeIn reads what is left of the body of a request after which the connection
 // closes, before net/http sends the answer. Closing with bytes unread resets a
 // connection, and the client may never see why it was refused (RFC 9112 §9.6).
 // Where connections stay open net/http does the same, with the same bound.
-func takeIn(w http.ResponseWriter, r *http.Request) {
-	const bound = 256 << 10
+func (s *Server) takeIn(w http.ResponseWriter, r *http.Request) {
 	if !r.Close || r.ContentLength == 0 || r.Header.Get("Expect") != "" { // who expects to be asked has not sent it
 		return
 	}
 	// Beyond the bound this reader has net/http close in two steps, with time
 	// for the answer in between.
-	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, bound))
+	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxRest)); err != nil {
+		s.count.bodiesCut.Add(1)
+	}
 }
 
 // admit lets a request in to a route: from this machine or with a key, not

@@ -23,6 +23,7 @@ type Stats struct {
 	Lines              uint64         // lines of batches accepted
 	LinesRejected      []CauseCount   // lines of batches refused; every cause, zero or not
 	PayloadBytes       uint64         // payloads accepted, in bytes
+	BodiesCut          uint64         // bodies not read to their end: their connections close, and the answer may be lost
 	Paced              uint64         // pushes that waited because their receivers were behind
 	InFlight           int            // requests under /v1/ right now; at most MaxRequests
 	Connections        int            // open connections, both addresses
@@ -39,6 +40,7 @@ type counters struct {
 	lines         atomic.Uint64
 	linesRejected [causeCount]atomic.Uint64
 	payloadBytes  atomic.Uint64
+	bodiesCut     atomic.Uint64
 	paced         atomic.Uint64
 	inFlight      atomic.Int64
 	connections   atomic.Int64
@@ -60,6 +62,7 @@ func (c *counters) snapshot() Stats {
 	s := Stats{
 		Lines:              c.lines.Load(),
 		PayloadBytes:       c.payloadBytes.Load(),
+		BodiesCut:          c.bodiesCut.Load(),
 		Paced:              c.paced.Load(),
 		InFlight:           int(c.inFlight.Load()),
 		Connections:        int(c.connections.Load()),

@@ -100,6 +100,7 @@ func httpValues(api push.Stats) metrics.HTTP {
 		Paced:              api.Paced,
 		InFlight:           uint64(api.InFlight),
 		Connections:        uint64(api.Connections),
+		BodiesCut:          api.BodiesCut,
 		ConnectionsRefused: api.ConnectionsRefused,
 	}
 	for _, r := range api.Requests {
