@@ -22,8 +22,8 @@ const (
 // the average while the shorter one has as much of the processors. So when on
 // average a crowd waits for each shard, one that fewer than 7/8 of the average
 // wait for takes small steps, which leaves the processors to those behind. It
-// never stops; and where one shard alone is in demand the average is low, and
-// the others are left alone.
+// never stops, and one that is not crowded lets everybody through as ever. Where
+// fewer wait in all than a crowd for every shard, none takes small steps.
 type admission struct {
 	places   int64         // taken ones that make a crowd
 	waiting  atomic.Int64  // callers of wait
@@ -70,10 +70,16 @@ func (a *admission) open() {
 			return
 		}
 		a.admitted.Add(1)
-		if a.tokens.CompareAndSwap(n, n+1) {
-			a.entry <- struct{}{} // has room: no more are admitted than there are places
-		} else {
+		if !a.tokens.CompareAndSwap(n, n+1) {
 			a.admitted.Add(-1)
+			continue
+		}
+		select {
+		case a.entry <- struct{}{}:
+		default: // several looked at once and let in one too many; the shard must not wait for room
+			a.tokens.Add(-1)
+			a.admitted.Add(-1)
+			return
 		}
 	}
 }

@@ -77,12 +77,15 @@ func (b *mailbox) reserve(lane Lane) bool {
 	}
 	l := &b.lanes[lane]
 	if l.taken.Add(1) > l.size {
-		l.taken.Add(-1)
 		l.full.Add(1)
+		b.release(lane, 1)
 		return false
 	}
 	return true
 }
+
+// room says whether a place in a lane is free at the moment.
+func (b *mailbox) room(lane Lane) bool { return b.lanes[lane].taken.Load() < b.lanes[lane].size }
 
 func (b *mailbox) release(lane Lane, n int) {
 	b.lanes[lane].taken.Add(-int64(n))

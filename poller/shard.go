@@ -241,7 +241,7 @@ func (s *Shard) busy() bool {
 func (s *Shard) poll(wait time.Duration) (woken, some bool) {
 	n := 0
 	if wait > 0 && (s.mailed || !s.loop.spare) {
-		n = sysEpollLinger(s.epfd, s.events[:], wait)
+		n = sysEpollWaitTold(s.epfd, s.events[:], wait)
 	} else {
 		n = sysEpollWait(s.epfd, s.events[:], wait)
 	}

@@ -82,7 +82,7 @@ func (s *Shard) flushOutboxes() {
 		box, other := &s.outboxes[to], s.loop.shards[to]
 		n := 0
 		send := func() bool {
-			for n < len(box.items) && other.Post(LaneMove, Mail{Ptr: box.items[n]}) {
+			for n < len(box.items) && other.box.room(LaneMove) && other.Post(LaneMove, Mail{Ptr: box.items[n]}) {
 				n++
 			}
 			return n == len(box.items)

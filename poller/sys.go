@@ -59,8 +59,8 @@ func sysEpollWait(epfd int32, evs []epollEvent, wait time.Duration) int {
 	return int(n)
 }
 
-// sysEpollLinger is sysEpollWait that tells the scheduler.
-func sysEpollLinger(epfd int32, evs []epollEvent, wait time.Duration) int {
+// sysEpollWaitTold is sysEpollWait that tells the Go scheduler.
+func sysEpollWaitTold(epfd int32, evs []epollEvent, wait time.Duration) int {
 	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(wait.Milliseconds()), 0, 0)
 	if e != 0 {
 		return 0
