@@ -90,9 +90,7 @@ func ParseResponse(p []byte, subprotocol string) (n int, err error) {
 		case bytes.EqualFold(name, []byte("Upgrade")):
 			upgrade = bytes.EqualFold(value, []byte("websocket"))
 		case bytes.EqualFold(name, []byte("Connection")):
-			for token := range bytes.SplitSeq(value, []byte(",")) {
-				connection = connection || bytes.EqualFold(bytes.TrimSpace(token), []byte("upgrade"))
-			}
+			connection = connection || HasToken(value, "upgrade")
 		case bytes.EqualFold(name, []byte("Sec-WebSocket-Accept")):
 			if accept = string(value) == Accept; !accept {
 				return 0, errAccept
@@ -114,4 +112,15 @@ func ParseResponse(p []byte, subprotocol string) (n int, err error) {
 		return 0, errNoProtocol
 	}
 	return end + 4, nil
+}
+
+// HasToken says whether a header that is a list, such as Connection, has a token
+// in it, in upper or lower case (RFC 9110 §5.6.1).
+func HasToken(value []byte, token string) bool {
+	for t := range bytes.SplitSeq(value, []byte(",")) {
+		if bytes.EqualFold(bytes.TrimSpace(t), []byte(token)) {
+			return true
+		}
+	}
+	return false
 }

@@ -22,7 +22,7 @@ var portsGiven atomic.Uint32
 // FreePort returns a loopback address with a port that nobody listens on at
 // the moment, another one each time. It is below the ephemeral range: a port
 // that bind(2) chose could be taken by any connection before it is listened on.
-// It may be called from any goroutine.
+// Where a host was tuned so that hardly any are below, it may be. Any goroutine.
 func FreePort() (netip.AddrPort, error) {
 	var low, high int
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
@@ -33,7 +33,7 @@ func FreePort() (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("ip_local_port_range: %w", err)
 	}
 	begin, end := firstPort, min(low, endPort)
-	if end-begin < 1000 { // a host tuned for many connections
+	if end-begin < 1000 { // as scripts/tune.sh leaves it
 		begin, end = 1024, firstPort
 	}
 	for range end - begin {

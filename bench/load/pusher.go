@@ -168,6 +168,9 @@ func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
 			}
 			last = now
 		}
+		if len(p.idle) == len(p.lanes) {
+			last = now // nothing is asked
+		}
 		if now-last > int64(publish.Timeout) {
 			return fmt.Errorf("no answer from the API for %v", publish.Timeout)
 		}

@@ -9,8 +9,8 @@ import (
 	"belfry/bench/publish"
 )
 
-// apiTimeout bounds one question to a node, and one push with its retries: 100
-// processes share the processors.
+// apiTimeout bounds one question to a node, each answer to a push, and the time
+// for which a push is offered: 100 processes share the processors.
 const apiTimeout = 60 * time.Second
 
 func newConn(r *publish.Request) *publish.Conn {

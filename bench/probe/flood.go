@@ -36,7 +36,9 @@ func During(ctx context.Context, send Send, do func(ctx context.Context) error) 
 	}()
 	err = do(ctx)
 	close(stop)
-	err = errors.Join(<-flooded, err)
+	if floodErr := <-flooded; !errors.Is(err, floodErr) { // do may have ended for it
+		err = errors.Join(floodErr, err)
+	}
 	f.Seconds = time.Since(began).Seconds()
 	return f, err
 }

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,9 +71,9 @@ func TestDuringFloodFails(t *testing.T) {
 				_, err := During(t.Context(), s.send, func(ctx context.Context) error {
 					<-ctx.Done()
 					cause = context.Cause(ctx)
-					return nil
+					return fmt.Errorf("the work: %w", cause)
 				})
-				if !errors.Is(err, boom) || !errors.Is(cause, boom) {
+				if err == nil || err.Error() != "the work: boom" || !errors.Is(cause, boom) {
 					t.Errorf("%v, and the work ended for %v", err, cause)
 				}
 			})

@@ -56,9 +56,14 @@ func NewRequest(method, to, body string, headers ...string) (*Request, error) {
 	if u.Port() == "" {
 		r.Address = net.JoinHostPort(u.Hostname(), "80")
 	}
-	_, rest, _ := strings.Cut(to, "://")
-	_, path, _ := strings.Cut(rest, "/") // as it stands: url.Parse would escape the braces
-	r.target = bench.ParseTemplate("/" + path)
+	_, path, _ := strings.Cut(to, "://") // as it stands: url.Parse would escape the braces
+	path, _, _ = strings.Cut(path, "#")
+	if at := strings.IndexAny(path, "/?"); at < 0 {
+		path = "/"
+	} else if path = path[at:]; path[0] == '?' {
+		path = "/" + path
+	}
+	r.target = bench.ParseTemplate(path)
 	for _, h := range headers {
 		r.headers = append(append(r.headers, h...), "\r\n"...)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"belfry/bench"
 )
 
 // maxResponse is the longest response taken, in bytes.
@@ -13,6 +15,7 @@ const maxResponse = 64 << 10
 // What ParseResponse says of responses that cannot be used.
 var (
 	ErrResponse = errors.New("malformed HTTP response")
+	ErrTooLong  = fmt.Errorf("HTTP response longer than %d bytes", maxResponse)
 	ErrLength   = errors.New("HTTP response without Content-Length or chunks")
 	ErrClosing  = errors.New("the server closes the connection after a response: it has to keep it")
 )
@@ -22,11 +25,11 @@ var (
 // is part of p.
 func ParseResponse(p []byte) (status, n int, body []byte, err error) {
 	end := bytes.Index(p, []byte("\r\n\r\n"))
-	if end < 0 || len(p) > maxResponse {
-		if len(p) > maxResponse {
-			err = ErrResponse
-		}
-		return 0, 0, nil, err
+	switch {
+	case len(p) > maxResponse:
+		return 0, 0, nil, ErrTooLong
+	case end < 0:
+		return 0, 0, nil, nil
 	}
 	line, rest, _ := bytes.Cut(p[:end+2], []byte("\r\n"))
 	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) {
@@ -42,13 +45,16 @@ func ParseResponse(p []byte) (status, n int, body []byte, err error) {
 		value = bytes.TrimSpace(value)
 		switch {
 		case bytes.EqualFold(name, []byte("Content-Length")):
-			if length, err = strconv.Atoi(string(value)); err != nil || length < 0 || length > maxResponse {
+			if length, err = strconv.Atoi(string(value)); err != nil || length < 0 {
 				return 0, 0, nil, ErrResponse
+			}
+			if length > maxResponse {
+				return 0, 0, nil, ErrTooLong
 			}
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
 			chunked = bytes.EqualFold(value, []byte("chunked"))
 		case bytes.EqualFold(name, []byte("Connection")):
-			closing = bytes.EqualFold(value, []byte("close"))
+			closing = closing || bench.HasToken(value, "close")
 		}
 	}
 	end += 4
