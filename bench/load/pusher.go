@@ -39,7 +39,8 @@ type pusher struct {
 type lane struct {
 	fd    int
 	user  int // of the request under way, or the next
-	stamp int64
+	stamp int64 // when the message was due
+	first int64 // when it was offered first
 	retry int64 // when to offer the message again, 0 if it was not refused
 	in    []byte
 	out   []byte
@@ -187,16 +188,16 @@ func (p *pusher) fill(now int64, due *float64) error {
 	for _, i := range p.idle {
 		l := &p.lanes[i]
 		switch {
-		case l.retry > 0 && now-l.stamp > int64(publish.Patience):
+		case l.retry > 0 && now-l.first > int64(publish.Patience):
 			return fmt.Errorf("a push was refused for %v", publish.Patience)
 		case l.retry > 0 && l.retry <= now:
 		case l.retry > 0:
 			resting = append(resting, i)
 			continue
 		case p.o.OpenRate == 0 && now < p.until:
-			l.stamp = now
+			l.stamp, l.first = now, now
 		case p.o.OpenRate > 0 && *due <= float64(now) && *due < float64(p.until):
-			l.stamp = int64(*due)
+			l.stamp, l.first = int64(*due), now
 			p.Late = max(p.Late, now-l.stamp)
 			*due += 1e9 / p.o.OpenRate
 		default:
@@ -277,7 +278,7 @@ func (p *pusher) answered(i, status int, body []byte) error {
 		p.Answers.Record(now - l.stamp)
 	case publish.Busy(status):
 		p.Refused++
-		l.retry = now + int64(publish.Pause(time.Duration(now-l.stamp)))
+		l.retry = now + int64(publish.Pause(time.Duration(now-l.first)))
 		return nil
 	default:
 		p.Errors[status]++
