@@ -151,13 +151,8 @@ func (s *Server) appendAnswer(b []byte, n int, m *session.Message, p *problem) [
 	return append(b, '}', '\n')
 }
 
-// lingerTime is how long a connection is read on after the answer to a batch
-// that fell silent or was stopped, so that the reset which unread bytes cause
-// does not destroy the answer on its way (RFC 9112 §9.6).
-const lingerTime = time.Second
-
-// abandon ends the answer to a request whose body was not read to its end.
-// The connection is done with: net/http, in full duplex, would take the rest
+// abandon ends the answer to a batch that was not read to its end, and reads on
+// for a while (see takeIn). The connection is done with: net/http, in full duplex, would take the rest
 // of the body for the next request if reading it had timed out.
 func (s *Server) abandon(rc *http.ResponseController, r *http.Request, answered bool) {
 	s.count.bodiesCut.Add(1)

@@ -285,6 +285,59 @@ func TestRefusalOfABodyUnderWay(t *testing.T) {
 	}
 }
 
+// Nobody waits for a body that does not come before he hears that it is not
+// wanted, nor is the time for the answer over with the time for the body.
+func TestRefusalOfABodyThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	s, ts, _ := start(t, Options{Limits: Limits{ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}})
+	cut := uint64(0)
+	for _, tt := range []struct {
+		request string
+		status  int
+	}{
+		{"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\n", 404},
+		{"POST /v1/nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", 404},
+		{"POST /v1/nothing HTTP/1.0\r\nHost: localhost\r\n", 404},
+		{"POST /v1/batch?x=y HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n", 400},
+		{"POST /v1/all HTTP/1.1\r\nHost: localhost\r\n", 408},
+	} {
+		a := raw(t, ts, tt.request+"Content-Length: 1000\r\n\r\nabc")
+		if a.StatusCode != tt.status {
+			t.Errorf("%q: %d", tt.request, a.StatusCode)
+		}
+		cut++
+		until(t, func() bool { return s.Stats().BodiesCut == cut })
+	}
+}
+
+// A body that was asked for with 100 is on its way when it turns out to be too
+// long.
+func TestRefusalOfABodyThatWasAskedFor(t *testing.T) {
+	_, ts, _ := start(t, Options{})
+	for range 10 {
+		c, err := net.Dial("tcp", ts.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, "POST /v1/all HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
+		r := bufio.NewReader(c)
+		if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+			t.Fatalf("%q, %v", line, err)
+		}
+		r.ReadString('\n')
+		for range 200 {
+			if _, err := io.WriteString(c, "400\r\n"+strings.Repeat("x", 1024)+"\r\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		io.WriteString(c, "0\r\n\r\n")
+		if p := readAnswer(t, r).problem(t); p.Status != 413 {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
 func TestBodyThatDoesNotCome(t *testing.T) {
 	_, ts, rec := start(t, Options{Limits: Limits{ReadTimeout: 50 * time.Millisecond}})
 	a := raw(t, ts, "POST /v1/all HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhel")

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -101,57 +102,73 @@ func (s *Server) handler(guard *browserGuard, routes []route) http.Handler {
 			odd.ServeHTTP(w, r)
 			return
 		}
-		r = keepPath(r)
-		mux.ServeHTTP(w, r)
-		s.takeIn(w, r)
+		mux.ServeHTTP(w, keepPath(r))
 	})
 }
 
-// maxRest is how much takeIn reads, in bytes: as much as net/http.
-const maxRest = 256 << 10
+// admit lets a request in to a route and counts what was answered. A panic ends
+// in a 500.
+func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		defer s.recovered(rt, w)
+		status := s.serve(rt, guard, w, r)
+		s.count.request(rt.id, status)
+		if status >= http.StatusBadRequest {
+			s.takeIn(w, r)
+		}
+	}
+}
 
-// takeIn reads what is left of the body of a request after which the connection
-// closes, before net/http sends the answer. Closing with bytes unread resets a
-// connection, and the client may never see why it was refused (RFC 9112 §9.6).
-// Where connections stay open net/http does the same, with the same bound.
+// serve serves a request if it comes from this machine or with a key, and there
+// are not too many at once.
+func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *http.Request) (status int) {
+	if guard != nil {
+		if p := guard.check(r); p != nil {
+			return s.refuse(w, p)
+		}
+	}
+	if !rt.keyed {
+		return rt.serve(w, r)
+	}
+	if err := s.keys.check(r); err != nil {
+		w.Header().Set("WWW-Authenticate", challenge(err))
+		return s.refuse(w, &problem{cause: CauseUnauthorized, field: "Authorization", detail: err.Error()})
+	}
+	n := s.count.inFlight.Add(1)
+	defer s.count.inFlight.Add(-1)
+	if n > int64(s.opt.MaxRequests) {
+		return s.refuse(w, &problem{cause: CauseBusy, detail: s.busyDetail})
+	}
+	return rt.serve(w, r)
+}
+
+// How much takeIn reads, in bytes: as much as net/http. And how long a
+// connection is read on after an answer.
+const (
+	maxRest    = 256 << 10
+	lingerTime = time.Second
+)
+
+// takeIn reads what is left of the body of a request that was refused. Closing
+// a connection with bytes unread resets it, and the client may never see why it
+// was refused (RFC 9112 §9.6). net/http reads on by itself where a connection
+// stays open, but for as long as the body has, and the time for the answer is
+// over with that.
 func (s *Server) takeIn(w http.ResponseWriter, r *http.Request) {
-	if !r.Close || r.ContentLength == 0 || r.Header.Get("Expect") != "" { // who expects to be asked has not sent it
+	if r.ContentLength == 0 {
 		return
+	}
+	rc := http.NewResponseController(w)
+	now := time.Now()
+	_ = rc.SetReadDeadline(now.Add(lingerTime)) // fails in tests that record
+	_ = rc.SetWriteDeadline(now.Add(s.opt.WriteTimeout))
+	if r.Close || r.Header.Get("Expect") != "" { // it closes: there is nothing to read for but the answer's sake
+		_ = rc.Flush()
 	}
 	// Beyond the bound this reader has net/http close in two steps, with time
 	// for the answer in between.
 	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxRest)); err != nil {
 		s.count.bodiesCut.Add(1)
-	}
-}
-
-// admit lets a request in to a route: from this machine or with a key, not
-// too many at once. It counts what was answered, and a panic ends in a 500.
-func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		defer s.recovered(rt, w)
-		if guard != nil {
-			if p := guard.check(r); p != nil {
-				s.count.request(rt.id, s.refuse(w, p))
-				return
-			}
-		}
-		if !rt.keyed {
-			s.count.request(rt.id, rt.serve(w, r))
-			return
-		}
-		if err := s.keys.check(r); err != nil {
-			w.Header().Set("WWW-Authenticate", challenge(err))
-			s.count.request(rt.id, s.refuse(w, &problem{cause: CauseUnauthorized, field: "Authorization", detail: err.Error()}))
-			return
-		}
-		n := s.count.inFlight.Add(1)
-		defer s.count.inFlight.Add(-1)
-		if n > int64(s.opt.MaxRequests) {
-			s.count.request(rt.id, s.refuse(w, &problem{cause: CauseBusy, detail: s.busyDetail}))
-			return
-		}
-		s.count.request(rt.id, rt.serve(w, r))
 	}
 }
 
