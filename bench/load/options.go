@@ -136,6 +136,9 @@ func (o *Options) Validate() error {
 	if w.Path == "" {
 		w.Path = bench.DevPath(w.Topics)
 	}
+	if strings.HasPrefix(o.Target, "[") && strings.HasSuffix(o.Target, "]") { // as in a URL
+		o.Target = o.Target[1 : len(o.Target)-1]
+	}
 	if o.Target == "" {
 		errs = append(errs, errors.New("--target: missing; a name, or an IPv4 or IPv6 address"))
 	}
@@ -193,24 +196,30 @@ func (o *Options) addresses() (targets []netip.AddrPort, sources []netip.Addr, e
 	if err != nil {
 		return nil, nil, err
 	}
-	network := "ip"
+	network, family := "ip", ""
 	for _, s := range o.Sources {
 		a, err := netip.ParseAddr(s)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--sources %q: not an IP address", s)
 		}
 		sources = append(sources, a.Unmap())
-		if network = "ip6"; sources[0].Is4() {
-			network = "ip4"
+		if network, family = "ip6", " (an IPv6 address, as --sources are)"; sources[0].Is4() {
+			network, family = "ip4", " (an IPv4 address, as --sources are)"
+		}
+		if sources[0].Is4() != a.Unmap().Is4() {
+			return nil, nil, fmt.Errorf("--sources %s: of another family than %s", s, o.Sources[0])
 		}
 	}
 	host, err := net.ResolveIPAddr(network, o.Target)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--target: %w (of the family of --sources, if there are any)", err)
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("--target: %w%s", err, family)
+	case host.Zone != "":
+		return nil, nil, fmt.Errorf("--target %s: an IPv6 address without a zone is wanted", o.Target)
 	}
 	addr, _ := netip.AddrFromSlice(host.IP)
 	for _, p := range ports {
-		targets = append(targets, netip.AddrPortFrom(addr.Unmap().WithZone(host.Zone), p))
+		targets = append(targets, netip.AddrPortFrom(addr.Unmap(), p))
 	}
 	return targets, sources, nil
 }

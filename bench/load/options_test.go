@@ -100,7 +100,9 @@ func TestAddresses(t *testing.T) {
 		{"::1", []string{"::1"}, "[[::1]:9000 [::1]:9001] [::1]"},
 		{"::ffff:127.0.0.1", nil, "[127.0.0.1:9000 127.0.0.1:9001] []"},
 		{"127.0.0.1", []string{"elsewhere"}, `--sources "elsewhere"`},
-		{"127.0.0.1", []string{"::1"}, "--target"},
+		{"127.0.0.1", []string{"::1"}, "--target: address 127.0.0.1: no suitable address found (an IPv6 address, as --sources are)"},
+		{"127.0.0.1", []string{"127.0.0.1", "::1"}, "--sources ::1: of another family than 127.0.0.1"},
+		{"fe80::1%lo", nil, "--target fe80::1%lo"},
 	} {
 		o := Defaults(Connect)
 		o.Target, o.Ports, o.Sources = tt.target, "9000-9001", tt.sources
@@ -117,6 +119,7 @@ func TestHostHeader(t *testing.T) {
 		{"push.example", "", "push.example:{port}"},
 		{"push.example", "other", "other"},
 		{"::1", "", ""},
+		{"[::1]", "", ""},
 		{"127.0.0.1", "", ""},
 	} {
 		o := Defaults(Connect)

@@ -38,7 +38,7 @@ type pusher struct {
 // lane is one connection and what is under way on it.
 type lane struct {
 	fd    int
-	user  int // of the request under way, or the next
+	user  int   // of the request under way, or the next
 	stamp int64 // when the message was due
 	first int64 // when it was offered first
 	retry int64 // when to offer the message again, 0 if it was not refused
