@@ -152,8 +152,9 @@ func (s *Server) appendAnswer(b []byte, n int, m *session.Message, p *problem) [
 }
 
 // abandon ends the answer to a batch that was not read to its end, and reads on
-// for a while (see takeIn). The connection is done with: net/http, in full duplex, would take the rest
-// of the body for the next request if reading it had timed out.
+// for a while (see takeIn). The connection is done with: net/http, in full
+// duplex, would take the rest of the body for the next request if reading it
+// had timed out.
 func (s *Server) abandon(rc *http.ResponseController, r *http.Request, answered bool) {
 	s.count.bodiesCut.Add(1)
 	s.abandoned.Add(1) // before Hijack hides the connection from Shutdown
