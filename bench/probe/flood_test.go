@@ -45,7 +45,7 @@ func TestDuring(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sender{}
 		f, err := During(t.Context(), s.send, func(context.Context) error {
-			time.Sleep(3500 * time.Millisecond)
+			time.Sleep(3500 * time.Millisecond) // of virtual time: the work
 			return nil
 		})
 		if err != nil {
