@@ -22,6 +22,7 @@ type Config struct {
 	GOMAXPROCS     int      `yaml:"gomaxprocs" range:"3..1024" zero:"the larger of cores and shards + 2" doc:"Threads that run Go code; at least shards + 2, else HTTP and NATS starve while shards are busy."`
 
 	Node     Node     `yaml:"node" doc:"Who this node is."`
+	Proxy    Proxy    `yaml:"proxy" doc:"What stands in front of this node, and what it is believed about a client's address."`
 	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request that becomes a WebSocket."`
 	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
 	Backlog  Backlog  `yaml:"backlog" doc:"What waits for clients that read slower than they are sent to."`
@@ -37,19 +38,39 @@ type Node struct {
 	Name string `yaml:"name" flag:"node-name" zero:"the host name and four random hex digits" doc:"Name of this node, unique in the cluster: 1 to 64 of A-Z a-z 0-9 _ - and dots."`
 }
 
+// Proxy is the section proxy.
+type Proxy struct {
+	Protocol []string `yaml:"protocol" zero:"none" doc:"Addresses of listen, written as there, at which every connection begins with a PROXY protocol header, v1 or v2; one without it is refused."`
+	Trusted  []string `yaml:"trusted" zero:"none" doc:"Networks of proxies that are believed about the address of a client (10.0.0.0/8, ::1); from any other the header and the PROXY protocol are not."`
+	Header   string   `yaml:"header" enum:"x-forwarded-for|forwarded" doc:"The header in which proxies of proxy.trusted name the client; the other one is ignored, since a proxy may pass on what a client wrote there."`
+}
+
 // Upgrade is the section upgrade.
 type Upgrade struct {
-	MaxHead    Size          `yaml:"max_head" range:"1KiB..16KiB" doc:"Largest request head; a longer one gets 431."`
-	Timeout    time.Duration `yaml:"timeout" range:"1s..5m" doc:"Time from accept to a complete request head."`
-	MaxPending int           `yaml:"max_pending" range:"1..1048576" doc:"Connections that have not finished their upgrade; further ones get 503."`
-	Origins    []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, or * for any; under dev any page of this machine may."`
-	RetryAfter time.Duration `yaml:"retry_after" range:"1s..1h" doc:"Retry-After of a 503 answer."`
+	MaxHead        Size          `yaml:"max_head" range:"1KiB..16KiB" doc:"Largest request head; a longer one gets 431."`
+	Timeout        time.Duration `yaml:"timeout" range:"1s..5m" doc:"Time from accept to a complete request head."`
+	MaxPending     int           `yaml:"max_pending" range:"1..1048576" doc:"Connections without a complete request head; one address (IPv6: its /64) may hold half of them, and its oldest gives way. Where all are taken, newcomers get 503."`
+	MaxWaiting     int           `yaml:"max_waiting" range:"1..1048576" doc:"Connections whose request head is complete and whose identity or subscriptions are awaited; further ones get 503."`
+	MaxPerAddress  int           `yaml:"max_per_address" range:"1..16777216" zero:"no limit" doc:"Connections of one address (IPv6: of its /64); further ones get 429. Off by default, since whole tiers stand behind one proxy: see proxy.trusted."`
+	RatePerAddress int           `yaml:"rate_per_address" range:"1..1048576" zero:"no limit" doc:"New connections a second of one address (IPv6: of its /64), with twice as many at once; further ones get 429."`
+	Health         bool          `yaml:"health" doc:"Whether GET /healthz at the addresses of listen answers 200 or 503, without detail, for balancers that can check only there."`
+	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, or * for any; under dev any page of this machine may."`
+	RetryAfter     time.Duration `yaml:"retry_after" range:"1s..1h" doc:"Retry-After of a 503 answer."`
 }
 
 // Session is the section session.
 type Session struct {
 	MaxMessage     Size          `yaml:"max_message" range:"125..64MiB" doc:"Largest message from a client, all fragments together; a larger one closes with 1009."`
 	MaxFragments   int           `yaml:"max_fragments" range:"1..1048576" doc:"Most fragments of one message from a client; more close with 1009."`
+	MessageTimeout time.Duration `yaml:"message_timeout" range:"1s..10m" zero:"no limit" doc:"Time from the first byte of a client's message to its last; then 4008."`
+	InboundBytes   Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Most bytes of unfinished messages, of what was received and not read yet, and of what clients publish, all of this node together; past it the session that holds most is closed with 4007."`
+	MessageRate    int           `yaml:"message_rate" range:"1..1000000" zero:"no limit" doc:"Messages a second of one session, commands, pings and fragments included. Past it the session is slowed down (belfry.v1: err rate_limited), after session.rate_grace closed with 1008."`
+	MessageBurst   int           `yaml:"message_burst" range:"1..10000000" doc:"Messages that a session may send at once before session.message_rate counts."`
+	ByteRate       Size          `yaml:"byte_rate" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes a second of one session, as session.message_rate."`
+	ByteBurst      Size          `yaml:"byte_burst" range:"1KiB..4GiB" doc:"Bytes that a session may send at once before session.byte_rate counts; never less than session.max_message."`
+	CommandRate    int           `yaml:"command_rate" range:"1..1000000" zero:"no limit" doc:"Commands a second of one belfry.v1 session, as session.message_rate; a sub or unsub counts once for each topic."`
+	CommandBurst   int           `yaml:"command_burst" range:"1..10000000" doc:"Commands that a session may send at once before session.command_rate counts; never less than session.max_topics."`
+	RateGrace      time.Duration `yaml:"rate_grace" range:"1s..10m" zero:"closed at once" doc:"How long a session may go on sending more than its rates allow, slowed down meanwhile; then 1008."`
 	ClientMessages string        `yaml:"client_messages" enum:"drop|refuse" doc:"What happens to data that a plain client sends: counted and dropped, or refused by closing with 1008."`
 	Publish        bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
 	OpenTopics     []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
@@ -65,17 +86,19 @@ type Session struct {
 
 // Backlog is the section backlog.
 type Backlog struct {
-	Frames    int    `yaml:"frames" range:"1..65535" doc:"Most frames that wait for one connection."`
-	Bytes     Size   `yaml:"bytes" range:"1KiB..1GiB" doc:"Most bytes that wait for one connection."`
-	NodeBytes Size   `yaml:"node_bytes" range:"1MiB..1TiB" doc:"Most bytes that wait for all connections of this node together."`
-	Policy    string `yaml:"policy" enum:"disconnect|drop-oldest|latest-only" doc:"What happens past a bound: close with 4004, drop the oldest waiting frames, or keep only the latest frame of each key."`
+	Frames    int           `yaml:"frames" range:"1..65535" doc:"Most frames that wait for one connection."`
+	Bytes     Size          `yaml:"bytes" range:"1KiB..1GiB" doc:"Most bytes that wait for one connection."`
+	NodeBytes Size          `yaml:"node_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Most bytes that wait for all connections of this node together."`
+	Timeout   time.Duration `yaml:"timeout" range:"1s..1h" zero:"no limit" doc:"How long a client may take nothing of what waits for it; then 4004."`
+	Policy    string        `yaml:"policy" enum:"disconnect|drop-oldest|latest-only" doc:"What happens past a bound: close with 4004, drop the oldest waiting frames, or keep only the latest frame of each key."`
 }
 
 // Fanout is the section fanout.
 type Fanout struct {
-	Chunk   time.Duration `yaml:"chunk" range:"50us..10ms" doc:"How long a shard writes one fan-out before it serves other work."`
-	IOURing string        `yaml:"io_uring" enum:"auto|off" doc:"Whether frames are written to many sockets by one system call (Linux 6.1 and newer): auto where the kernel permits it, or off."`
-	Mailbox int           `yaml:"mailbox" range:"64..1048576" doc:"Messages that may wait for one shard; a push that finds it full gets 503."`
+	Chunk        time.Duration `yaml:"chunk" range:"50us..10ms" doc:"How long a shard writes one fan-out before it serves other work."`
+	IOURing      string        `yaml:"io_uring" enum:"auto|off" doc:"Whether frames are written to many sockets by one system call (Linux 6.1 and newer): auto where the kernel permits it, or off."`
+	Mailbox      int           `yaml:"mailbox" range:"64..1048576" doc:"Messages that may wait for one shard; a push that finds it full gets 503."`
+	MailboxBytes Size          `yaml:"mailbox_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of messages that may wait for the shards of this node; a push that finds no room gets 503."`
 }
 
 // API is the section api.
@@ -88,6 +111,7 @@ type API struct {
 	MaxPayload       Size          `yaml:"max_payload" range:"1..8MiB" doc:"Largest payload of a push; a larger one gets 413."`
 	MaxBatchLines    int           `yaml:"max_batch_lines" range:"1..10000000" doc:"Most lines of one batch; the rest gets 413."`
 	MaxRequests      int           `yaml:"max_requests" range:"1..1048576" doc:"Requests under /v1/ served at the same time; further ones get 503."`
+	MaxBodies        int           `yaml:"max_bodies" range:"1..1048576" doc:"Request bodies on their way in at the same time, batches included; further requests with a body get 503."`
 	MaxConnections   int           `yaml:"max_connections" range:"1..1048576" doc:"Open connections at each of the addresses; further ones get 503 and are closed."`
 	MaxHead          Size          `yaml:"max_head" range:"1KiB..1MiB" doc:"Largest request line and headers; longer ones get 431."`
 	HeadTimeout      time.Duration `yaml:"head_timeout" range:"1s..10m" doc:"Time for a whole request head to arrive."`
@@ -100,24 +124,27 @@ type API struct {
 
 // NATS is the section nats.
 type NATS struct {
-	URL            []string      `yaml:"url" flag:"nats-url" redact:"url" zero:"a server embedded in this process" doc:"Servers of an external NATS cluster, nats:// or tls://."`
-	Listen         string        `yaml:"listen" flag:"nats-listen" zero:"no port" doc:"Address at which the embedded server takes NATS clients."`
-	ClusterListen  string        `yaml:"cluster_listen" flag:"nats-cluster-listen" zero:"no port" doc:"Address at which the embedded server takes routes from other nodes."`
-	ClusterName    string        `yaml:"cluster_name" doc:"Name that embedded servers joined by routes share."`
-	Routes         []string      `yaml:"routes" flag:"nats-routes" redact:"url" zero:"none" doc:"Routes to other nodes' nats.cluster_listen, host:port or nats://host:port."`
-	Creds          string        `yaml:"creds" zero:"none" doc:"Credentials file for an external NATS."`
-	User           string        `yaml:"user" zero:"none" doc:"User name for an external NATS, or asked of clients of nats.listen."`
-	Password       Secret        `yaml:"password" zero:"none" doc:"Password that belongs to nats.user."`
-	Token          Secret        `yaml:"token" zero:"none" doc:"Token for an external NATS, or asked of clients of nats.listen."`
-	ClusterUser    string        `yaml:"cluster_user" zero:"none" doc:"User name that routes of other nodes must show at nats.cluster_listen; nats.routes carry it as nats://user:password@host:port."`
-	ClusterPass    Secret        `yaml:"cluster_password" zero:"none" doc:"Password that belongs to nats.cluster_user."`
-	OutboxMessages int           `yaml:"outbox_messages" range:"1..16777216" doc:"Messages that wait while NATS is away; then pushes get 503."`
-	OutboxBytes    Size          `yaml:"outbox_bytes" range:"256KiB..64GiB" doc:"Bytes that wait while NATS is away; then pushes get 503."`
-	PendingBytes   Size          `yaml:"pending_bytes" range:"64KiB..64GiB" doc:"Bytes from NATS that may wait for this node's shards; what comes on top is lost and counted."`
-	Linger         time.Duration `yaml:"linger" range:"1s..1h" zero:"leave at once" doc:"How long a subscription stays after its last local user or topic subscriber left."`
-	Beacon         time.Duration `yaml:"beacon" range:"100ms..1m" doc:"Time between beacons, by which other nodes notice that they missed messages."`
-	OverloadWait   time.Duration `yaml:"overload_wait" range:"1ms..1m" doc:"How long a message from NATS waits for a place in this node's mailboxes before it is lost and counted."`
-	WildcardAbove  int           `yaml:"wildcard_above" range:"1..4096" doc:"User buckets wanted, of 4096, above which all are subscribed to by one subscription."`
+	URL              []string      `yaml:"url" flag:"nats-url" redact:"url" zero:"a server embedded in this process" doc:"Servers of an external NATS cluster, nats:// or tls://."`
+	Listen           string        `yaml:"listen" flag:"nats-listen" zero:"no port" doc:"Address at which the embedded server takes NATS clients."`
+	ClusterListen    string        `yaml:"cluster_listen" flag:"nats-cluster-listen" zero:"no port" doc:"Address at which the embedded server takes routes from other nodes."`
+	ClusterAdvertise string        `yaml:"cluster_advertise" zero:"nats.cluster_listen" doc:"host:port at which other nodes reach nats.cluster_listen, where that differs (NAT, containers)."`
+	ClusterName      string        `yaml:"cluster_name" doc:"Name that embedded servers joined by routes share."`
+	Routes           []string      `yaml:"routes" flag:"nats-routes" redact:"url" zero:"none" doc:"Routes to other nodes' nats.cluster_listen, host:port or nats://host:port."`
+	Creds            string        `yaml:"creds" zero:"none" doc:"Credentials file for an external NATS."`
+	User             string        `yaml:"user" zero:"none" doc:"User name for an external NATS, or asked of clients of nats.listen."`
+	Password         Secret        `yaml:"password" zero:"none" doc:"Password that belongs to nats.user."`
+	Token            Secret        `yaml:"token" zero:"none" doc:"Token for an external NATS, or asked of clients of nats.listen."`
+	ClusterUser      string        `yaml:"cluster_user" zero:"none" doc:"User name that routes of other nodes must show at nats.cluster_listen; nats.routes carry it as nats://user:password@host:port."`
+	ClusterPass      Secret        `yaml:"cluster_password" zero:"none" doc:"Password that belongs to nats.cluster_user."`
+	OutboxMessages   int           `yaml:"outbox_messages" range:"1..16777216" doc:"Messages that wait while NATS is away; then pushes get 503."`
+	OutboxBytes      Size          `yaml:"outbox_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes that wait while NATS is away; then pushes get 503."`
+	PendingBytes     Size          `yaml:"pending_bytes" range:"64KiB..64GiB" zero:"a share of memory" doc:"Bytes from NATS that may wait for this node's shards; what comes on top is lost and counted."`
+	Linger           time.Duration `yaml:"linger" range:"1s..1h" zero:"leave at once" doc:"How long a subscription stays after its last local user or topic subscriber left."`
+	Beacon           time.Duration `yaml:"beacon" range:"100ms..1m" doc:"Time between beacons, by which other nodes notice that they missed messages."`
+	OverloadWait     time.Duration `yaml:"overload_wait" range:"1ms..1m" doc:"How long a message from NATS waits for a place in this node's mailboxes before it is lost and counted."`
+	WildcardAbove    int           `yaml:"wildcard_above" range:"1..4096" doc:"User buckets wanted, of 4096, above which all are subscribed to by one subscription."`
+	MaxLingering     int           `yaml:"max_lingering" range:"1..1048576" doc:"Topics that nobody here wants any more and that stay subscribed for nats.linger; past it the oldest are left at once."`
+	Required         bool          `yaml:"required" doc:"Whether a node that has lost NATS answers /readyz with 503. By default it stays ready for its clients and says degraded; one that never had NATS is not ready either way."`
 
 	TLS TLS `yaml:"tls" doc:"Certificates towards an external NATS, and between embedded servers."`
 }
@@ -131,10 +158,11 @@ type TLS struct {
 
 // Shutdown is the section shutdown.
 type Shutdown struct {
-	Grace           time.Duration `yaml:"grace" range:"1s..1h" doc:"Time from SIGTERM to exit, whatever is still open."`
+	Delay           time.Duration `yaml:"delay" range:"1s..10m" zero:"none" dev:"0" doc:"How long the node serves on after SIGTERM while /readyz says 503, so that balancers see it first."`
+	Grace           time.Duration `yaml:"grace" range:"1s..1h" doc:"Time from the end of shutdown.delay to exit, whatever is still open."`
 	Pace            int           `yaml:"pace" range:"1..10000000" doc:"Sessions closed a second, so that clients do not all come back in the same moment."`
 	ReconnectAfter  time.Duration `yaml:"reconnect_after" range:"1ms..1h" zero:"at once" doc:"When belfry.v1 clients are advised to come back, at the earliest."`
-	ReconnectJitter time.Duration `yaml:"reconnect_jitter" range:"1ms..1h" zero:"none" doc:"Random time, up to this, on top of shutdown.reconnect_after."`
+	ReconnectJitter time.Duration `yaml:"reconnect_jitter" range:"1ms..1h" zero:"none" doc:"Random time on top of shutdown.reconnect_after, up to this or to what shutdown.pace takes for all sessions, whichever is less."`
 }
 
 // Log is the section log.
@@ -143,6 +171,7 @@ type Log struct {
 	Format      string `yaml:"format" enum:"auto|console|json" doc:"Form of a line; auto is console on a terminal and JSON elsewhere."`
 	SampleFirst int    `yaml:"sample_first" range:"1..1000000" zero:"no sampling" doc:"Lines with the same message and level that are logged in each second before sampling begins."`
 	SampleEvery int    `yaml:"sample_every" range:"1..1000000" zero:"none of them" doc:"Of the lines past log.sample_first in a second, every n-th is logged."`
+	Buffer      Size   `yaml:"buffer" range:"64KiB..1GiB" doc:"Bytes of lines that wait while whatever reads standard error does not; what comes on top is lost, counted and told."`
 }
 
 // Default returns the default of every setting.
@@ -154,13 +183,26 @@ func Default() Config {
 			MaxHead:    8 * KiB,
 			Timeout:    10 * time.Second,
 			MaxPending: 16384,
+			MaxWaiting: 16384,
+			Health:     true,
 			RetryAfter: 5 * time.Second,
 		},
+		Proxy: Proxy{Header: "x-forwarded-for"},
 		Session: Session{
 			MaxMessage:     64 * KiB,
 			MaxFragments:   1024,
+			InboundBytes:   256 * MiB,
 			ClientMessages: "drop",
 			MaxTopics:      128,
+			MaxPerUser:     64,
+			MessageTimeout: 30 * time.Second,
+			MessageRate:    200,
+			MessageBurst:   1000,
+			ByteRate:       512 * KiB,
+			ByteBurst:      4 * MiB,
+			CommandRate:    50,
+			CommandBurst:   500,
+			RateGrace:      10 * time.Second,
 			PingInterval:   25 * time.Second,
 			PongTimeout:    10 * time.Second,
 			CloseTimeout:   5 * time.Second,
@@ -169,18 +211,21 @@ func Default() Config {
 			Frames:    256,
 			Bytes:     1 * MiB,
 			NodeBytes: 256 * MiB,
+			Timeout:   30 * time.Second,
 			Policy:    "disconnect",
 		},
 		Fanout: Fanout{
-			Chunk:   300 * time.Microsecond,
-			IOURing: "auto",
-			Mailbox: 4096,
+			Chunk:        300 * time.Microsecond,
+			IOURing:      "auto",
+			Mailbox:      4096,
+			MailboxBytes: 256 * MiB,
 		},
 		API: API{
 			Listen:           "127.0.0.1:8081",
 			MaxPayload:       64 * KiB,
 			MaxBatchLines:    10000,
 			MaxRequests:      2048,
+			MaxBodies:        1024,
 			MaxConnections:   8192,
 			MaxHead:          16 * KiB,
 			HeadTimeout:      5 * time.Second,
@@ -199,8 +244,10 @@ func Default() Config {
 			Beacon:         time.Second,
 			OverloadWait:   200 * time.Millisecond,
 			WildcardAbove:  256,
+			MaxLingering:   4096,
 		},
 		Shutdown: Shutdown{
+			Delay:           5 * time.Second,
 			Grace:           20 * time.Second,
 			Pace:            20000,
 			ReconnectAfter:  time.Second,
@@ -211,6 +258,7 @@ func Default() Config {
 			Format:      "auto",
 			SampleFirst: 20,
 			SampleEvery: 1000,
+			Buffer:      1 * MiB,
 		},
 	}
 }

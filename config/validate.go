@@ -71,7 +71,7 @@ func (c *Config) checkClients(k *checks) {
 	for _, pattern := range c.Session.OpenTopics {
 		k.when("session.open_topics", checkPattern(pattern))
 	}
-	if c.Backlog.Bytes > c.Backlog.NodeBytes {
+	if c.Backlog.NodeBytes != 0 && c.Backlog.Bytes > c.Backlog.NodeBytes {
 		k.fail("backlog.bytes", "%v; allowed is at most backlog.node_bytes (%v)", c.Backlog.Bytes, c.Backlog.NodeBytes)
 	}
 	if c.API.MaxPayload > c.Backlog.Bytes {
@@ -126,7 +126,7 @@ func (c *Config) checkNATS(k *checks) {
 	case len(n.Routes) > 0 && n.ClusterListen == "":
 		k.fail("nats.routes", "need nats.cluster_listen, since the other side connects back")
 	}
-	if room := c.API.MaxPayload + envelopeRoom; n.OutboxBytes < room {
+	if room := c.API.MaxPayload + envelopeRoom; n.OutboxBytes != 0 && n.OutboxBytes < room {
 		k.fail("nats.outbox_bytes", "%v; allowed is at least api.max_payload and 128KiB (%v), else the largest messages would never fit", n.OutboxBytes, room)
 	}
 	k.when("nats.cluster_name", checkWord(n.ClusterName))
