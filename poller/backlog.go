@@ -10,6 +10,25 @@ func (s *Shard) newQueue() *queue {
 	return new(queue)
 }
 
+// startQueue gives c a queue.
+func (s *Shard) startQueue(c *conn) *queue {
+	q := s.newQueue()
+	q.since = s.now
+	c.queue = s.queues.Put(q)
+	s.backlogged.Add(1)
+	return q
+}
+
+// Stuck returns for how many ticks a connection has taken nothing of what
+// waits for it, 0 if nothing waits.
+func (s *Shard) Stuck(slot uint32) uint32 {
+	c := s.at(slot)
+	if c.queue == 0 {
+		return 0
+	}
+	return s.now - max(c.lastWrite, s.queues.Get(c.queue).since)
+}
+
 // dropQueue lets go of all that waits for c.
 func (s *Shard) dropQueue(c *conn) {
 	if c.queue == 0 {

@@ -78,7 +78,7 @@ func TestDropOldest(t *testing.T) {
 		for n := 200; n <= last; n++ {
 			s.Send(id.Slot(), NewBatch(numbered(n, 1000, 0)))
 			if n == 250 {
-				s.SendControl(id.Slot(), []byte("control\n"))
+				s.SendControl(id.Slot(), []byte("control\n"), 0)
 			}
 		}
 	})

@@ -31,6 +31,8 @@ const (
 	flagFinished                       // that was done
 	flagWide                           // Options.Wide bounds its backlog
 	flagStaged                         // a send to it is staged
+	flagDeferred                       // on the list of those to be shown what they left unread
+	flagBulk                           // a message longer than a read is on its way in
 )
 
 const connSize = unsafe.Sizeof(conn{})
@@ -198,16 +200,38 @@ func (s *Shard) Pause(slot uint32) {
 	}
 }
 
-// Resume reads again. Bytes that were received before are shown to OnData
-// before the turn ends.
+// Resume reads again. Bytes that were received before are shown to OnData in
+// this turn or the next.
 func (s *Shard) Resume(slot uint32) {
 	c := s.at(slot)
 	if c.flags&flagPaused != 0 {
 		c.flags &^= flagPaused
 		s.arm(slot, c)
 		if c.tail != 0 {
-			s.resumed = append(s.resumed, s.ID(slot))
+			s.postpone(slot, c)
 		}
+	}
+}
+
+// Defer is called within OnData, which then leaves unconsumed what it has no
+// time for: all of it is shown again in a later turn, after what other
+// connections have deferred, and nothing is read of the connection before.
+func (s *Shard) Defer(slot uint32) { s.postpone(slot, s.at(slot)) }
+
+func (s *Shard) postpone(slot uint32, c *conn) {
+	if c.flags&flagDeferred == 0 {
+		c.flags |= flagDeferred
+		s.deferred = append(s.deferred, s.ID(slot))
+	}
+}
+
+// SetBulk says whether a message longer than a small read is on its way in: a
+// connection is then read in larger pieces.
+func (s *Shard) SetBulk(slot uint32, bulk bool) {
+	c := s.at(slot)
+	c.flags &^= flagBulk
+	if bulk {
+		c.flags |= flagBulk
 	}
 }
 

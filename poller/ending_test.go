@@ -19,9 +19,9 @@ func TestDropBacklog(t *testing.T) {
 		for n := range 10 {
 			s.Send(id.Slot(), NewBatch(numbered(1000+n, 3000, 0)))
 		}
-		s.SendControl(id.Slot(), []byte("ping\n"))
+		s.SendControl(id.Slot(), []byte("ping\n"), 0)
 		s.DropBacklog(id.Slot())
-		s.SendControl(id.Slot(), []byte("bye\n"))
+		s.SendControl(id.Slot(), []byte("bye\n"), 0)
 		frames, _ = s.Backlog(id.Slot()) // before the socket may take more
 	})
 	begun := 0
@@ -53,10 +53,10 @@ func TestFinish(t *testing.T) {
 		r.on(0, func(s *Shard) {
 			s.Send(id.Slot(), NewBatch(numbered(1, size, 0)))
 			s.SendBytes(id.Slot(), []byte("answer\n"))
-			s.SendControl(id.Slot(), []byte("close\n"))
+			s.SendControl(id.Slot(), []byte("close\n"), 0)
 			s.Finish(id.Slot())
 			again = s.Send(id.Slot(), NewBatch(numbered(2, 100, 0)))
-			control = s.SendControl(id.Slot(), []byte("late\n"))
+			control = s.SendControl(id.Slot(), []byte("late\n"), 0)
 			answer = s.SendBytes(id.Slot(), []byte("late\n"))
 			s.Finish(id.Slot())
 		})
@@ -93,7 +93,7 @@ func TestDropBacklogAfterFinish(t *testing.T) {
 	r.on(0, func(s *Shard) {
 		for s.SendBytes(id.Slot(), []byte(strings.Repeat("x", 100))) == Sent {
 		}
-		s.SendControl(id.Slot(), []byte("ping"))
+		s.SendControl(id.Slot(), []byte("ping"), 0)
 		s.Finish(id.Slot())
 		s.DropBacklog(id.Slot())
 	})
@@ -109,7 +109,7 @@ func TestSendNothing(t *testing.T) {
 	n := r.sendUntil(id, 0, 1000, Queued)
 	r.on(0, func(s *Shard) {
 		s.SendBytes(id.Slot(), nil)
-		s.SendControl(id.Slot(), nil)
+		s.SendControl(id.Slot(), nil, 0)
 		s.Send(id.Slot(), NewBatch(NewFrame(nil, 0), numbered(n+1, 1000, 0), NewFrame(nil, 0)))
 	})
 	if frames, _ := r.backlog(id); frames != 2 {
@@ -132,9 +132,9 @@ func TestMoveInsideFrame(t *testing.T) {
 		h.open = func(s *Shard, slot uint32, state any) {
 			reportID(s, slot, state)
 			if state == "moved" {
-				s.SendControl(slot, []byte("control\n"))
+				s.SendControl(slot, []byte("control\n"), 0)
 				s.DropBacklog(slot)
-				s.SendControl(slot, []byte("bye\n"))
+				s.SendControl(slot, []byte("bye\n"), 0)
 				s.Finish(slot)
 			}
 		}

@@ -91,7 +91,7 @@ func TestMemoryReturns(t *testing.T) {
 		for what, n := range map[string]int{
 			"places for tails": cap(s.tails.items), "places for queues": cap(s.queues.items),
 			"free tails": len(s.freeTails), "free queues": len(s.freeQueues),
-			"the dead": cap(s.dead), "the resumed": cap(s.resumed),
+			"the dead": cap(s.dead), "the deferred": cap(s.deferred),
 		} {
 			if n > 4*keep { // an Index shrinks when less than a quarter is used
 				t.Errorf("%s: %d kept for %d connections", what, n, staying)

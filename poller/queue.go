@@ -5,10 +5,11 @@ package poller
 type queue struct {
 	frames   []*Frame // a ring
 	head, n  int
-	sent     int  // bytes of the first frame that are on the wire
-	bytes    int  // of all frames, without what is on the wire
-	controls int  // control frames among them
-	begun    bool // the first frame is the rest of something that began in another queue
+	sent     int    // bytes of the first frame that are on the wire
+	bytes    int    // of all frames, without what is on the wire
+	controls int    // control frames among them
+	since    uint32 // tick at which something began to wait
+	begun    bool   // the first frame is the rest of something that began in another queue
 }
 
 // started says that the first frame must follow whatever happens: its
@@ -112,6 +113,15 @@ func (q *queue) removeOldest() *Frame {
 // removeKey takes out the frame with the key, of which there is at most one.
 func (q *queue) removeKey(key uint64) *Frame {
 	return q.removeFirst(func(f *Frame) bool { return f.key == key && !f.sticky })
+}
+
+// removeControl takes out the control frame of a kind, of which there is at
+// most one.
+func (q *queue) removeControl(kind byte) *Frame {
+	if q.controls == 0 {
+		return nil
+	}
+	return q.removeFirst(func(f *Frame) bool { return f.control && f.b[0] == kind })
 }
 
 // removeFirst takes out the first frame that match picks. One that is partly

@@ -1,11 +1,20 @@
 package poller
 
-import (
-	"syscall"
+import "syscall"
+
+// A connection is read in pieces of smallRead, which bounds what may be left
+// unread of one that is paused or deferred, and in pieces of scratchSize while
+// a long message is on its way (SetBulk); at most maxReads in a row before
+// others get their turn. The set is level-triggered and brings it up again.
+const (
+	scratchSize = 64 << 10
+	smallRead   = scratchSize / 4
+	maxReads    = 4
 )
 
-// MaxUnread is how many bytes a handler may leave unconsumed: a quarter of a read, so that
-// there is always room to read behind it.
+// MaxUnread is how many bytes a handler may leave unconsumed, unless it has
+// paused or deferred the connection: a quarter of the buffer, so that there is
+// always room to read behind it.
 const MaxUnread = scratchSize / 4
 
 // read takes what a connection has received, and shows it to the handler
@@ -23,7 +32,11 @@ func (s *Shard) read(slot uint32, c *conn) {
 		if c.tail != 0 {
 			kept = copy(s.scratch, s.tails.Get(c.tail))
 		}
-		n, e := sysRecv(c.fd, s.scratch[kept:])
+		room := s.scratch[kept:]
+		if c.flags&flagBulk == 0 {
+			room = room[:smallRead]
+		}
+		n, e := sysRecv(c.fd, room)
 		switch {
 		case e == syscall.EAGAIN || e == syscall.EINTR:
 			return
@@ -37,7 +50,7 @@ func (s *Shard) read(slot uint32, c *conn) {
 		c.lastRead = s.now
 		s.received += uint64(n)
 		s.receive(slot, c, n)
-		if kept+n < len(s.scratch) || !s.alive(slot, gen) || c.flags&flagPaused != 0 {
+		if n < len(room) || !s.alive(slot, gen) || c.flags&(flagPaused|flagDeferred) != 0 {
 			return
 		}
 	}
@@ -61,8 +74,9 @@ func (s *Shard) receive(slot uint32, c *conn, n int) {
 		return
 	}
 	rest := p[used:]
-	// Who is paused has not refused anything: all of a read may have to wait.
-	if len(rest) > MaxUnread && c.flags&flagPaused == 0 {
+	// All of a read may have to wait for what the handler is paused for, or
+	// for its next turn.
+	if len(rest) > MaxUnread && c.flags&(flagPaused|flagDeferred) == 0 {
 		s.opt.Log.Error("handler left too much unread")
 		s.kill(slot, CauseHandler, errTail)
 		return

@@ -15,6 +15,7 @@ const (
 	Dropped                     // the policy dropped it or something older
 	Overflow                    // refused: the connection's backlog is at its bound (policy Disconnect)
 	NodeFull                    // refused: the node's backlog is at its bound (policy Disconnect)
+	NoRoom                      // a control frame was given up: the node's backlog is at its bound
 	SendError                   // the connection is broken and will be closed
 )
 
@@ -103,35 +104,6 @@ func (s *Shard) enqueueBytes(slot uint32, c *conn, p []byte, sent int, last bool
 	return s.enqueue(slot, c, f, sent)
 }
 
-// SendControl stages a control frame (RFC 6455 §5.5). If the connection has a
-// backlog it goes ahead of the data frames that wait, behind the one that is
-// partly sent; at most maxControl wait there, and what is beyond is dropped:
-// nobody who does not read needs another pong.
-func (s *Shard) SendControl(slot uint32, p []byte) SendResult {
-	c := s.at(slot)
-	if c.flags&(flagDead|flagFinish) != 0 {
-		return SendError
-	}
-	if c.queue == 0 {
-		s.stageBytes(slot, p, true)
-		return Queued
-	}
-	q := s.queues.Get(c.queue)
-	if q.controls >= maxControl {
-		return Dropped
-	}
-	if len(p) == 0 {
-		return Queued
-	}
-	f := &Frame{b: append([]byte(nil), p...), sticky: true, control: true}
-	s.hold(f)
-	q.insertControl(f)
-	return Queued
-}
-
-// maxControl bounds the control frames that wait for one connection.
-const maxControl = 8
-
 func (s *Shard) enqueueAll(slot uint32, c *conn, parts []*Frame, sent int) SendResult {
 	result := Queued
 	for i, f := range parts {
@@ -159,9 +131,7 @@ func (s *Shard) enqueue(slot uint32, c *conn, f *Frame, sent int) SendResult {
 	}
 	var q *queue
 	if c.queue == 0 {
-		q = s.newQueue()
-		c.queue = s.queues.Put(q)
-		s.backlogged.Add(1)
+		q = s.startQueue(c)
 	} else {
 		q = s.queues.Get(c.queue)
 	}

@@ -141,9 +141,7 @@ func (s *Shard) arrive(a *arrival) {
 	c := s.at(slot)
 	if len(sock.Unsent) > 0 {
 		f := &Frame{b: sock.Unsent, sticky: true}
-		q := s.newQueue()
-		c.queue = s.queues.Put(q)
-		s.backlogged.Add(1)
+		q := s.startQueue(c)
 		s.hold(f)
 		q.pushRest(f)
 	}

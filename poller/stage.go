@@ -23,11 +23,17 @@ type stage struct {
 	copies  [stageSends][]byte
 	copied  []byte // grows up to stageCopy, never moves while something is staged
 
-	controls [stageSends]bool // no bound on backlogs refuses it
-	results  [stageSends]int32
-	n        int
-	bytes    int
-	sent     int // without a ring: since Stage last returned true
+	kinds   [stageSends]bytesKind // of copies
+	results [stageSends]int32
+	n       int
+	bytes   int
+	sent    int // without a ring: since Stage last returned true
+}
+
+// bytesKind says how bytes that only one connection gets may have to wait.
+type bytesKind struct {
+	control bool // control frames, of which
+	newest  int  // the one that begins here is to be sent
 }
 
 // Stage is Send for many connections in a row: where the kernel has io_uring,
@@ -50,18 +56,21 @@ func (s *Shard) Stage(slot uint32, b *Batch) (pause bool) {
 		s.report(slot, s.Send(slot, b))
 		return false
 	}
-	g.batches[g.n], g.controls[g.n] = b, false
+	g.batches[g.n] = b
 	return s.put(slot, c, b.b)
 }
 
 // StageBytes is to SendBytes what Stage is to Send.
-func (s *Shard) StageBytes(slot uint32, p []byte) { s.stageBytes(slot, p, false) }
+func (s *Shard) StageBytes(slot uint32, p []byte) { s.stageBytes(slot, p, bytesKind{}) }
 
-func (s *Shard) stageBytes(slot uint32, p []byte, control bool) {
+func (s *Shard) stageBytes(slot uint32, p []byte, kind bytesKind) {
 	g := &s.stage
 	c := s.at(slot)
-	if c.queue != 0 || c.flags&(flagDead|flagFinish|flagStaged) != 0 || len(p) > stageCopy || g.ring == nil && !s.openRing() {
-		s.report(slot, s.sendBytes(slot, p, control))
+	if c.flags&flagStaged != 0 {
+		s.Submit() // what was staged goes first, and may have to wait
+	}
+	if c.queue != 0 || c.flags&(flagDead|flagFinish) != 0 || len(p) > stageCopy || g.ring == nil && !s.openRing() {
+		s.report(slot, s.sendKind(slot, c, p, kind))
 		return
 	}
 	if len(g.copied)+len(p) > cap(g.copied) {
@@ -70,8 +79,22 @@ func (s *Shard) stageBytes(slot uint32, p []byte, control bool) {
 	}
 	at := len(g.copied)
 	g.copied = append(g.copied, p...)
-	g.copies[g.n], g.controls[g.n] = g.copied[at:], control
+	g.copies[g.n], g.kinds[g.n] = g.copied[at:], kind
 	s.put(slot, c, g.copies[g.n])
+}
+
+// sendKind sends at once what cannot be staged.
+func (s *Shard) sendKind(slot uint32, c *conn, p []byte, kind bytesKind) SendResult {
+	switch {
+	case !kind.control:
+		return s.sendBytes(slot, p, false)
+	case c.flags&(flagDead|flagFinish) != 0:
+		return SendError
+	case c.queue != 0:
+		return s.queueControl(slot, c, p[kind.newest:])
+	}
+	n, e := sysSend(c.fd, p)
+	return s.settleControl(slot, c, p, n, e, kind.newest)
 }
 
 // put makes p the next send of the batch, which has room for it.
@@ -136,7 +159,11 @@ func (s *Shard) outcome(i, sent int, e syscall.Errno) {
 		s.report(slot, s.settle(slot, c, b, sent, e))
 		return
 	}
-	s.report(slot, s.settleBytes(slot, c, g.copies[i], sent, e, g.controls[i]))
+	if kind := g.kinds[i]; kind.control {
+		s.report(slot, s.settleControl(slot, c, g.copies[i], sent, e, kind.newest))
+		return
+	}
+	s.report(slot, s.settleBytes(slot, c, g.copies[i], sent, e, false))
 }
 
 // failure is a send whose fate the handler has not been told yet.

@@ -318,36 +318,62 @@ func TestStageFailureIsToldLater(t *testing.T) {
 	})
 }
 
-// Control frames get through whatever the bounds.
-func TestStagedControlAtNodeBound(t *testing.T) {
-	bothWays(t, func(t *testing.T, o Options) {
-		o.NodeBytes = 1
-		failed := 0
-		o.Shards = 1
-		r := newRig(t, o, func(h *echoHandler) {
-			h.mail, h.open = runMail, reportID
-			h.failed = func(uint32, SendResult) { failed++ }
-		})
-		c, id := r.pair(0)
-		filled := 0
-		r.on(0, func(s *Shard) {
-			for { // the socket, without a queue
-				n, e := sysSend(s.at(id.Slot()).fd, []byte("x"))
-				if e != 0 {
-					break
+// fillSocket fills a socket's buffer without a queue, and returns with how much.
+func fillSocket(s *Shard, slot uint32) (filled int) {
+	for {
+		n, e := sysSend(s.at(slot).fd, []byte("x"))
+		if e != 0 {
+			return filled
+		}
+		filled += n
+	}
+}
+
+// Of several control frames that have to wait the newest does, and at the
+// bound of the node none: what a peer asks for must not cost the others.
+func TestStagedControlAtBounds(t *testing.T) {
+	for _, bound := range []int64{1, 100} {
+		bothWays(t, func(t *testing.T, o Options) {
+			o.NodeBytes, o.Shards = bound, 1
+			failed := 0
+			r := newRig(t, o, func(h *echoHandler) {
+				h.mail, h.open = runMail, reportID
+				h.failed = func(_ uint32, result SendResult) {
+					if result == NoRoom {
+						failed++
+					}
 				}
-				filled += n
+			})
+			c, id := r.pair(0)
+			var filled, frames int
+			r.on(0, func(s *Shard) {
+				filled = fillSocket(s, id.Slot())
+				s.SendControl(id.Slot(), []byte("a old\na new\n"), 6)
+				s.Submit()
+				for range 1000 {
+					s.SendControl(id.Slot(), []byte("a newer\n"), 0)
+					s.Submit()
+				}
+				s.SendControl(id.Slot(), []byte("b other\n"), 0)
+				s.Submit()
+				frames, _ = s.Backlog(id.Slot())
+			})
+			want, told := "a newer\nb other\n", 0
+			if bound == 1 {
+				want, told = "", 1002
 			}
-			s.SendControl(id.Slot(), []byte("ping\n"))
-			s.Submit()
+			r.on(0, func(*Shard) {})
+			if frames != len(want)/8 || r.Stats().BacklogBytes > bound || failed != told {
+				t.Errorf("bound %d: %d frames, %d bytes wait, %d told", bound, frames, r.Stats().BacklogBytes, failed)
+			}
+			if lost := r.Stats().ControlsLost; lost < 1000 {
+				t.Errorf("bound %d: %d control frames counted as lost", bound, lost)
+			}
+			got := make([]byte, filled+len(want))
+			if _, err := io.ReadFull(c, got); err != nil || string(got[filled:]) != want {
+				t.Errorf("bound %d: %v, %q", bound, err, got[filled:])
+			}
+			eventually(t, "no backlog", func() bool { return r.Stats().Backlogged == 0 && r.Stats().BacklogBytes == 0 })
 		})
-		got := make([]byte, filled+5)
-		if _, err := io.ReadFull(c, got); err != nil || string(got[filled:]) != "ping\n" {
-			t.Errorf("%v, %q", err, got[filled:])
-		}
-		r.on(0, func(*Shard) {})
-		if failed != 0 {
-			t.Errorf("%d failures told", failed)
-		}
-	})
+	}
 }

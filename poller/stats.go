@@ -21,6 +21,8 @@ type Counters struct {
 	StalledTicks  atomic.Uint64 // ticks that were not lived
 	Panics        atomic.Uint64
 	Deferrals     atomic.Uint64 // sockets that waited because the mailbox of their next shard was full
+	ControlsLost  atomic.Uint64 // control frames that a newer one replaced, or for which there was no room
+	BusyNanos     atomic.Uint64 // time in turns, without the waits for events
 
 	acceptErrors [acceptErrnos]atomic.Uint64
 }
@@ -31,7 +33,7 @@ type Stats struct {
 	ReadBytes, WrittenBytes                                     uint64
 	ShortWrites, Overflows, NodeOverflows                       uint64
 	DroppedOldest, DroppedLatest                                uint64
-	Stalls, StalledTicks, Panics, Deferrals                     uint64
+	Stalls, StalledTicks, Panics, Deferrals, ControlsLost       uint64
 
 	AcceptErrors map[string]uint64 // by errno name
 	MailboxFull  map[string]uint64 // by lane
@@ -43,6 +45,7 @@ type Stats struct {
 	SlabBytes    int64     // resident in the slabs at most
 	TickAge      float64   // of the shard that ticked longest ago, in seconds
 	TickAges     []float64 // of each shard
+	BusySeconds  []float64 // of each shard: time spent in turns, waits not counted
 }
 
 // Stats sums up all shards. Any goroutine.
@@ -60,7 +63,7 @@ func (l *Loop) Stats() Stats {
 			{&st.ShortWrites, &c.ShortWrites}, {&st.Overflows, &c.Overflows}, {&st.NodeOverflows, &c.NodeOverflows},
 			{&st.DroppedOldest, &c.DroppedOldest}, {&st.DroppedLatest, &c.DroppedLatest},
 			{&st.Stalls, &c.Stalls}, {&st.StalledTicks, &c.StalledTicks}, {&st.Panics, &c.Panics},
-			{&st.Deferrals, &c.Deferrals},
+			{&st.Deferrals, &c.Deferrals}, {&st.ControlsLost, &c.ControlsLost},
 		} {
 			*p.to += p.from.Load()
 		}
@@ -79,6 +82,7 @@ func (l *Loop) Stats() Stats {
 		age := s.tickAge().Seconds()
 		st.TickAge = max(st.TickAge, age)
 		st.TickAges = append(st.TickAges, age)
+		st.BusySeconds = append(st.BusySeconds, float64(c.BusyNanos.Load())/1e9)
 	}
 	st.BacklogBytes = l.nodeBytes.Load()
 	return st

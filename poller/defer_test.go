@@ -1,0 +1,113 @@
+package poller
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"testing"
+)
+
+// A handler that takes one line of a read at a time still gets all of them,
+// in order, and another connection its turn in between.
+func TestDefer(t *testing.T) {
+	var order []uint32 // slots, as their lines were taken
+	r := newRig(t, Options{Shards: 1, Backlog: Bounds{Frames: 1 << 16}}, func(h *echoHandler) {
+		h.mail = runMail
+		h.data = func(s *Shard, slot uint32, p []byte) int {
+			i := bytes.IndexByte(p, '\n') + 1
+			if i == 0 {
+				return 0
+			}
+			order = append(order, slot)
+			s.SendBytes(slot, p[:i])
+			if i < len(p) {
+				s.Defer(slot)
+			}
+			return i
+		}
+	})
+	const count = 3000
+	var all bytes.Buffer
+	for i := range count {
+		fmt.Fprintf(&all, "%08d\n", i)
+	}
+	a, b := r.dial(), r.dial()
+	// Held up, so that the bytes of both are there when the shard looks.
+	r.on(0, func(*Shard) {
+		a.Write(all.Bytes())
+		b.Write(all.Bytes())
+	})
+	for _, c := range []io.Reader{a, b} {
+		got := make([]byte, all.Len())
+		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, all.Bytes()) {
+			t.Fatalf("%v, or other lines than were sent", err)
+		}
+	}
+	r.on(0, func(*Shard) {
+		longest, run := 0, 0
+		for i, slot := range order {
+			if run++; i > 0 && slot != order[i-1] {
+				run = 1
+			}
+			longest = max(longest, run)
+		}
+		if longest > 2 {
+			t.Errorf("%d lines in a row of one connection", longest)
+		}
+		if len(order) != 2*count {
+			t.Errorf("%d lines taken", len(order))
+		}
+	})
+}
+
+// What was received before the peer ended is handled before the end is.
+func TestDeferBeforeEnd(t *testing.T) {
+	taken := 0
+	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) {
+		h.mail = runMail
+		h.data = func(s *Shard, slot uint32, p []byte) int {
+			taken++
+			if len(p) > 1 {
+				s.Defer(slot)
+			}
+			return 1
+		}
+	})
+	c := r.dial()
+	r.on(0, func(*Shard) {}) // accepted
+	r.on(0, func(*Shard) {
+		c.Write(make([]byte, 1000))
+		c.Close()
+	})
+	eventually(t, "closed", func() bool { return r.Stats().Connections == 0 })
+	r.on(0, func(*Shard) {
+		if taken != 1000 {
+			t.Errorf("%d bytes taken of 1000", taken)
+		}
+	})
+}
+
+// A connection is read in small pieces unless a long message is on its way,
+// so that little is kept of one that is paused.
+func TestReadSizes(t *testing.T) {
+	for _, bulk := range []bool{false, true} {
+		largest := 0
+		r := newRig(t, Options{Shards: 1}, func(h *echoHandler) {
+			h.mail = runMail
+			h.open = func(s *Shard, slot uint32, _ any) { s.SetBulk(slot, bulk) }
+			h.data = func(_ *Shard, _ uint32, p []byte) int {
+				largest = max(largest, len(p))
+				return len(p)
+			}
+		})
+		c := r.dial()
+		r.on(0, func(*Shard) { c.Write(make([]byte, 100<<10)) })
+		want := uint64(100 << 10)
+		eventually(t, "read", func() bool { return r.Stats().ReadBytes == want })
+		r.on(0, func(*Shard) {
+			if bulk != (largest > smallRead) || largest > scratchSize {
+				t.Errorf("bulk %v: largest read %d", bulk, largest)
+			}
+		})
+	}
+}

@@ -1,0 +1,193 @@
+package poller
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxRounds is how many batches of events one turn takes. After a stall it is
+// as many as bring up every connection once: all that arrived meanwhile is to
+// be read before anybody is judged by a timer.
+const maxRounds = 3
+
+// How often a turn looks at the clock while it serves connections: after so
+// many of them, or so many bytes received. What a client sends is what it
+// costs, so bytes count too.
+const (
+	clockConns = 8
+	clockBytes = 16 << 10
+)
+
+// turn serves one batch of everything the shard has: events first, so that
+// nobody's bytes wait for work that can; then connections whose bytes were too
+// many for an earlier turn; then mail; then timers and the handler's work, each
+// for a bounded time.
+//
+// It waits up to wait for the first event, in whole milliseconds, and returns
+// whether there was one.
+func (s *Shard) turn(wait time.Duration) (served bool) {
+	if s.stopped.Load() {
+		return false
+	}
+	// The flag is looked at too: the eventfd may be behind many others in the
+	// set's order.
+	woken, served, began := s.poll(wait)
+	s.resumeDeferred()
+	if woken || s.readable || s.box.awake.Load() {
+		// The flag is cleared before the mailbox is drained: whoever posts
+		// later wakes the shard again. While work remains the eventfd is left
+		// readable, and with it the set that netpoll watches.
+		if !s.busy() {
+			readCount(s.wakeFD)
+			s.readable = false
+		}
+		s.box.awake.Store(false)
+		s.drainMail()
+	}
+	if s.ticks > 0 {
+		s.tick()
+	}
+	if s.timersDue {
+		s.deadline = s.loop.clock() + s.opt.Chunk
+		s.runTimers()
+	}
+	s.deadline = s.loop.clock() + s.opt.Chunk
+	s.work = false // a panic must not come again at once: the next turn tries
+	s.protect(0, func() { s.work = s.handler.OnWork() })
+	s.settled()
+	s.flushOutboxes()
+	s.count(began)
+	if s.stopped.Load() {
+		close(s.done)
+		return false
+	}
+	if s.busy() {
+		if !s.readable {
+			s.readable = true
+			writeCount(s.wakeFD, 1)
+		}
+	}
+	return served
+}
+
+// count brings the counters up to date that a turn moves all the time.
+func (s *Shard) count(began time.Duration) {
+	s.Counters.WrittenBytes.Add(s.written)
+	s.Counters.ReadBytes.Add(s.received)
+	s.Counters.BusyNanos.Add(uint64(max(s.loop.clock()-began, 0)))
+	s.written, s.received = 0, 0
+}
+
+// busy says whether there is something to do without any event.
+func (s *Shard) busy() bool {
+	return s.work || s.timersDue || s.mailDue || len(s.deferred) > 0 || len(s.dead) > 0 || s.stage.n > 0
+}
+
+// poll waits for the first event no longer than told, and serves what events
+// there are for the time of a chunk. The set is level-triggered and hands its
+// members out in turn, so what is left comes again. (Thousands of connections
+// that can be written to again would otherwise keep single pushes waiting for
+// milliseconds.) began is when it had waited.
+func (s *Shard) poll(wait time.Duration) (woken, some bool, began time.Duration) {
+	n := 0
+	if wait > 0 && (s.mailed || !s.loop.spare) {
+		n = sysEpollWaitTold(s.epfd, s.events[:], wait)
+	} else {
+		n = sysEpollWait(s.epfd, s.events[:], wait)
+	}
+	s.mailed = false
+	some = n > 0
+	began = s.loop.clock()
+	s.deadline = began + s.opt.Chunk
+	for round := 0; ; round++ {
+		served, late, looked := 0, false, s.received
+		for i := range s.events[:n] {
+			ev := &s.events[i]
+			key := ev.key()
+			switch {
+			case key == keyWake:
+				woken = true
+				s.readable = true
+			case key == keyTimer:
+				s.countTicks()
+			case late:
+			case uint32(key) != keyNone:
+				served++
+				s.connEvent(ID(key), ev.events)
+				if served%clockConns == 0 || s.received-looked >= clockBytes {
+					late, looked = !s.stalled && s.Expired(), s.received
+				}
+			default:
+				s.accept(s.listeners[(key-keyListener)>>32])
+				late = !s.stalled && s.Expired()
+			}
+		}
+		if s.stalled {
+			if served == 0 || round > s.slab.Len()/len(s.events)+1 {
+				s.stalled = false
+				return woken, some, began
+			}
+		} else if late || n < len(s.events) || round >= maxRounds {
+			return woken, some, began
+		}
+		s.reap()
+		n = sysEpollWait(s.epfd, s.events[:], 0)
+	}
+}
+
+// connEvent serves one connection. The generation in the key tells a stale
+// event, of a connection closed earlier in the same batch, from its
+// successor in the slot.
+func (s *Shard) connEvent(id ID, events uint32) {
+	slot, ok := s.Lookup(id)
+	if !ok {
+		return
+	}
+	defer s.recoverConn(id)
+	c := s.at(slot)
+	if events&unix.EPOLLOUT != 0 {
+		s.flush(slot, c)
+		if !s.alive(slot, uint32(id>>32)) {
+			return
+		}
+	}
+	switch {
+	case events&unix.EPOLLIN != 0 && c.flags&(flagPaused|flagDeferred) == 0:
+		s.read(slot, c)
+	case events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
+		s.kill(slot, CauseRead, s.sockError(c.fd))
+	case events&unix.EPOLLRDHUP != 0 && c.flags&flagDeferred == 0:
+		s.kill(slot, CauseEOF, nil)
+	}
+}
+
+// resumeDeferred shows connections what they had left unread, in their order
+// and for the time of a chunk. One that defers again goes to the end.
+func (s *Shard) resumeDeferred() {
+	if len(s.deferred) == 0 {
+		return
+	}
+	s.deadline = s.loop.clock() + s.opt.Chunk
+	due, n := len(s.deferred), 0
+	for n < due {
+		id := s.deferred[n]
+		n++
+		if slot, ok := s.Lookup(id); ok {
+			s.protect(id, func() {
+				c := s.at(slot)
+				c.flags &^= flagDeferred
+				if c.tail != 0 && c.flags&flagPaused == 0 {
+					s.receive(slot, c, 0)
+				}
+			})
+		}
+		if s.Expired() {
+			break
+		}
+	}
+	s.deferred = append(s.deferred[:0], s.deferred[n:]...)
+	if len(s.deferred) == 0 && cap(s.deferred) > 1024 {
+		s.deferred = nil
+	}
+}
