@@ -33,19 +33,19 @@ type Open struct {
 func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refusal *Refusal, pending bool) {
 	if uid, ok := r.Query("uid"); ok {
 		if !a.Unproven {
-			return g, Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)"), false
+			return g, Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").Because(CauseUID), false
 		}
 		g.UID = string(uid)
 		if err := CheckUID(g.UID); err != nil {
-			return g, malformed(err.Error()), false
+			return g, malformed(err.Error()).Because(CauseUID), false
 		}
 	}
 	r.QueryAll("topic", func(v []byte) bool {
 		topic := string(v)
 		if err := CheckTopic(topic); err != nil {
-			refusal = malformed(err.Error())
+			refusal = malformed(err.Error()).Because(CauseTopic)
 		} else if !a.Topics.Allow(topic) {
-			refusal = Forbidden(fmt.Sprintf("topic: %q is not open to everybody here", topic))
+			refusal = Forbidden(fmt.Sprintf("topic: %q is not open to everybody here", topic)).Because(CauseTopic)
 		}
 		g.Topics = append(g.Topics, topic)
 		return refusal == nil

@@ -120,7 +120,7 @@ func (h *Handshaker) findEnd(p []byte) (int, *Refusal) {
 		return 0, nil
 	}
 	if !isTokenByte(p[0]) {
-		return 0, malformed("this is not HTTP: the first byte cannot begin a request (TLS ends in front of this server)")
+		return 0, malformed("this is not HTTP: the first byte cannot begin a request (TLS ends in front of this server)").Because(CauseProtocol)
 	}
 	within := p[:min(len(p), h.maxHead)]
 	at := 0
@@ -144,9 +144,9 @@ func (h *Handshaker) findEnd(p []byte) (int, *Refusal) {
 	case len(p) < h.maxHead:
 		return 0, nil
 	case at == 0:
-		return 0, &Refusal{Status: 414, Problem: fmt.Sprintf("the request line is longer than %d bytes", h.maxHead)}
+		return 0, &Refusal{Status: 414, Cause: CauseHeadSize, Problem: fmt.Sprintf("the request line is longer than %d bytes", h.maxHead)}
 	}
-	return 0, &Refusal{Status: 431, Problem: fmt.Sprintf("request line and header are longer than %d bytes", h.maxHead)}
+	return 0, &Refusal{Status: 431, Cause: CauseHeadSize, Problem: fmt.Sprintf("request line and header are longer than %d bytes", h.maxHead)}
 }
 
 // readRequestLine reads "GET target HTTP/1.1" (RFC 9112 §3).
@@ -163,7 +163,7 @@ func (h *Handshaker) readRequestLine() *Refusal {
 	if version[5] != '1' || version[7] == '0' {
 		// Not 426: Upgrade does not exist in HTTP/1.0 (RFC 9110 §7.8), and a
 		// request of another major version cannot even be read.
-		return &Refusal{Status: 505, Problem: "a WebSocket begins with an HTTP/1.1 request"}
+		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Problem: "a WebSocket begins with an HTTP/1.1 request"}
 	}
 	h.isGet = string(method) == "GET"
 	return h.readTarget(uint32(len(method)+1), target)
@@ -220,7 +220,7 @@ func (h *Handshaker) checkRequest() *Refusal {
 		r.host = host.value
 	}
 	if !h.isGet {
-		return &Refusal{Status: 405, Problem: "a WebSocket begins with a GET"}
+		return &Refusal{Status: 405, Cause: CauseMethod, Problem: "a WebSocket begins with a GET"}
 	}
 	length := r.bytes(h.known[fieldLength].value)
 	for _, c := range length {
@@ -229,38 +229,38 @@ func (h *Handshaker) checkRequest() *Refusal {
 		}
 	}
 	if h.known[fieldTransferEncoding].count > 0 || len(bytes.TrimLeft(length, "0")) > 0 {
-		return &Refusal{Status: 413, Problem: "the request has a body; a WebSocket begins with a GET without one"}
+		return &Refusal{Status: 413, Cause: CauseBody, Problem: "the request has a body; a WebSocket begins with a GET without one"}
 	}
 	for _, path := range h.paths {
 		if string(r.path) == path {
 			return nil
 		}
 	}
-	return &Refusal{Status: 404, Problem: "no WebSocket at this path; there is one at " + h.served}
+	return &Refusal{Status: 404, Cause: CausePath, Problem: "no WebSocket at this path; there is one at " + h.served}
 }
 
 // checkUpgrade checks the fields of RFC 6455 §4.2.1.
 func (h *Handshaker) checkUpgrade() *Refusal {
 	r := &h.req
 	if h.known[fieldUpgrade].count == 0 {
-		return &Refusal{Status: 426, Problem: "this is a WebSocket endpoint; the field Upgrade is missing"}
+		return &Refusal{Status: 426, Cause: CauseUpgrade, Problem: "this is a WebSocket endpoint; the field Upgrade is missing"}
 	}
 	if !equalFold(r.bytes(h.known[fieldUpgrade].value), "websocket") {
-		return malformed("the field Upgrade is not websocket")
+		return malformed("the field Upgrade is not websocket").Because(CauseUpgrade)
 	}
 	if h.known[fieldConnection].count == 0 || h.known[fieldConnection].odd {
-		return malformed("the field Connection does not hold Upgrade (a proxy may have removed it)")
+		return malformed("the field Connection does not hold Upgrade (a proxy may have removed it)").Because(CauseUpgrade)
 	}
 	if string(r.bytes(h.known[fieldVersion].value)) != "13" {
-		return &Refusal{Status: 426, Problem: "the field Sec-WebSocket-Version is not 13"}
+		return &Refusal{Status: 426, Cause: CauseUpgrade, Problem: "the field Sec-WebSocket-Version is not 13"}
 	}
 	key := r.bytes(h.known[fieldKey].value)
 	var raw [keyLen]byte
 	if len(key) != keyLen {
-		return malformed("the field Sec-WebSocket-Key is not 16 bytes in base64")
+		return malformed("the field Sec-WebSocket-Key is not 16 bytes in base64").Because(CauseUpgrade)
 	}
 	if n, err := base64.StdEncoding.Decode(raw[:], key); err != nil || n != 16 {
-		return malformed("the field Sec-WebSocket-Key is not 16 bytes in base64")
+		return malformed("the field Sec-WebSocket-Key is not 16 bytes in base64").Because(CauseUpgrade)
 	}
 	return nil
 }
@@ -281,7 +281,7 @@ func (h *Handshaker) chooseSubprotocol() *Refusal {
 			var name []byte
 			name, rest = nextElement(rest)
 			if len(name) > 0 && !isToken(name) {
-				return malformed("the field Sec-WebSocket-Protocol is not a list of tokens")
+				return malformed("the field Sec-WebSocket-Protocol is not a list of tokens").Because(CauseUpgrade)
 			}
 			for _, sub := range h.subprotocols {
 				if r.subprotocol == "" && string(name) == sub {
@@ -297,7 +297,7 @@ func (h *Handshaker) checkOrigin() *Refusal {
 	r := &h.req
 	r.origin = h.known[fieldOrigin].value
 	if !h.origins.Allow(r.Origin(), r.Host()) {
-		return Forbidden("pages of this Origin may not connect here (see the list of allowed origins)")
+		return Forbidden("pages of this Origin may not connect here (see the list of allowed origins)").Because(CauseOrigin)
 	}
 	return nil
 }

@@ -9,6 +9,9 @@ import (
 // Refusal is the answer to a request that does not become a WebSocket.
 type Refusal struct {
 	Status int // of HTTP: 4xx or 5xx
+	// Cause tells refusals of the same status apart in metrics and the log.
+	// Left out it is CauseOther.
+	Cause Cause
 	// Problem tells a developer what is wrong, in one line of printable
 	// characters. It must hold nothing of the request that is not quoted.
 	Problem string
@@ -37,7 +40,13 @@ func Unavailable(problem string, after time.Duration) *Refusal {
 }
 
 func malformed(problem string) *Refusal {
-	return &Refusal{Status: http.StatusBadRequest, Problem: problem}
+	return &Refusal{Status: http.StatusBadRequest, Cause: CauseHead, Problem: problem}
+}
+
+// Because sets the cause of r and returns r.
+func (r *Refusal) Because(c Cause) *Refusal {
+	r.Cause = c
+	return r
 }
 
 // AppendRefusal appends r as a whole HTTP/1.1 response after which the
