@@ -17,6 +17,7 @@ type shard struct {
 
 	handshaker *Handshaker
 	buf        []byte // frames that are built for one session
+	date       httpDate
 	pongs      []byte // that a read has asked for
 	inbounds   poller.Index[*Inbound]
 	spare      []*Inbound // released, to be used again

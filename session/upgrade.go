@@ -223,7 +223,7 @@ func (h *shard) refuse(slot uint32, r *Refusal) {
 		rec.reason = ReasonHandshake
 	}
 	h.counters.refused(r)
-	h.buf = AppendRefusal(h.buf[:0], r)
+	h.buf = AppendRefusal(h.buf[:0], r, h.date.at(time.Now()))
 	h.ps.SendBytes(slot, h.buf)
 	h.drain(slot, rec)
 }
