@@ -54,7 +54,7 @@ type Upgrade struct {
 	MaxPerAddress  int           `yaml:"max_per_address" range:"1..16777216" zero:"no limit" doc:"Connections of one address (IPv6: of its /64); further ones get 429. Off by default, since whole tiers stand behind one proxy: see proxy.trusted."`
 	RatePerAddress int           `yaml:"rate_per_address" range:"1..1048576" zero:"no limit" doc:"New connections a second of one address (IPv6: of its /64), with twice as many at once; further ones get 429."`
 	Health         bool          `yaml:"health" doc:"Whether GET /healthz at the addresses of listen answers 200 or 503, without detail, for balancers that can check only there."`
-	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, or * for any; under dev any page of this machine may."`
+	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, file://, or * for any; under dev, without a list, any page of this machine may, and any that has the host of the request on whatever port."`
 	RetryAfter     time.Duration `yaml:"retry_after" range:"1s..1h" doc:"Retry-After of a 503 answer."`
 }
 

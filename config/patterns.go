@@ -10,10 +10,10 @@ import (
 // this package knows none of ours, so a test of cmd/belfry holds the two
 // together.
 func checkOrigin(pattern string) error {
-	if pattern == "*" || pattern == "null" {
+	if pattern == "*" || pattern == "null" || strings.EqualFold(pattern, "file://") {
 		return nil
 	}
-	const allowed = "allowed are scheme://host and scheme://*.host, each with or without :port or :*, null, and *"
+	const allowed = "allowed are scheme://host and scheme://*.host, each with or without :port or :*, null, file://, and *"
 	refused := fmt.Errorf("%q; %s", pattern, allowed)
 	if strings.ContainsFunc(pattern, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return refused

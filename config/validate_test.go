@@ -25,7 +25,7 @@ func TestValidate(t *testing.T) {
 		{"starving", func(c *Config) { c.Shards, c.GOMAXPROCS = 4, 5 }, "gomaxprocs", "at least shards + 2"},
 		{"not starving", func(c *Config) { c.Shards, c.GOMAXPROCS = 4, 6 }, "", ""},
 		{"origins", func(c *Config) {
-			c.Upgrade.Origins = []string{"*", "null", "https://*.a.org", "https://a.org:8443", "http://localhost:*", "http://[::1]:*"}
+			c.Upgrade.Origins = []string{"*", "null", "https://*.a.org", "https://a.org:8443", "http://localhost:*", "http://[::1]:*", "file://", "wss://a.org:443"}
 		}, "", ""},
 		{"origin", func(c *Config) { c.Upgrade.Origins = []string{"https://a.org/x"} }, "upgrade.origins", "scheme://host"},
 		{"origin without scheme", func(c *Config) { c.Upgrade.Origins = []string{"a.org"} }, "upgrade.origins", "scheme://host"},

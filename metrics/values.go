@@ -32,22 +32,22 @@ type Build struct {
 
 // Sessions counts connections from accept to close.
 type Sessions struct {
-	Connections   uint64            `metric:"belfry_connections" type:"gauge" help:"Open client connections, those still upgrading included."`
-	Limit         uint64            `metric:"belfry_connections_limit" type:"gauge" help:"Most client connections this node accepts (max_connections)."`
-	Upgrading     uint64            `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections that have not finished their upgrade."`
-	Open          uint64            `metric:"belfry_sessions" type:"gauge" help:"Open sessions."`
-	Users         uint64            `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
-	Topics        uint64            `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, added up over the shards."`
-	Subscriptions uint64            `metric:"belfry_subscriptions" type:"gauge" help:"Subscriptions of sessions to topics."`
-	Accepted      uint64            `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
-	AcceptErrors  map[string]uint64 `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that descriptors ran out."`
-	Upgrades      map[string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status" help:"Upgrades by the HTTP status they were answered with; 101 is success."`
-	Closed        map[string]uint64 `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason; see the registry of close codes in docs/protocol.md."`
-	Moves         uint64            `metric:"belfry_moves_total" type:"counter" help:"Connections moved to their user's shard."`
-	MovesDeferred uint64            `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
-	Pings         uint64            `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
-	Pongs         uint64            `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64 `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by the setting that holds the limit."`
+	Connections   uint64               `metric:"belfry_connections" type:"gauge" help:"Open client connections, those still upgrading included."`
+	Limit         uint64               `metric:"belfry_connections_limit" type:"gauge" help:"Most client connections this node accepts (max_connections)."`
+	Upgrading     uint64               `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections that have not finished their upgrade."`
+	Open          uint64               `metric:"belfry_sessions" type:"gauge" help:"Open sessions."`
+	Users         uint64               `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
+	Topics        uint64               `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, added up over the shards."`
+	Subscriptions uint64               `metric:"belfry_subscriptions" type:"gauge" help:"Subscriptions of sessions to topics."`
+	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
+	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that descriptors ran out."`
+	Upgrades      map[[2]string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status,cause" help:"Upgrades by the HTTP status they were answered with and, for those refused, the cause; 101 is success. docs/protocol.md lists both."`
+	Closed        map[string]uint64    `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason; see the registry of close codes in docs/protocol.md."`
+	Moves         uint64               `metric:"belfry_moves_total" type:"counter" help:"Connections moved to their user's shard."`
+	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
+	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
+	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by the setting that holds the limit."`
 }
 
 // Traffic counts messages in both directions.

@@ -24,6 +24,7 @@ type Grant struct {
 // Open admits everybody. A client is subscribed to the topics of its ?topic=
 // parameters if TopicRules has them. With Unproven it is believed whatever
 // ?uid= it claims, which is for development only; without, a claim is refused.
+// Parameters that it does not know are ignored.
 type Open struct {
 	Unproven bool
 	Topics   TopicRules
@@ -31,27 +32,52 @@ type Open struct {
 
 // Authenticate implements Authenticator.
 func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refusal *Refusal, pending bool) {
-	if uid, ok := r.Query("uid"); ok {
-		if !a.Unproven {
-			return g, Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)"), false
+	claimed := false
+	r.QueryEach(func(key, value []byte) bool {
+		switch {
+		case string(key) == "uid":
+			g.UID, refusal = a.user(string(value), claimed)
+			claimed = true
+		case string(key) == "topic":
+			topic := string(value)
+			refusal = a.mayHave(topic)
+			g.Topics = append(g.Topics, topic)
+		case equalFold(key, "uid"):
+			refusal = malformed(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).Because(CauseUID)
+		case equalFold(key, "topic"):
+			refusal = malformed(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).Because(CauseTopic)
 		}
-		g.UID = string(uid)
-		if err := CheckUID(g.UID); err != nil {
-			return g, malformed(err.Error()), false
-		}
-	}
-	r.QueryAll("topic", func(v []byte) bool {
-		topic := string(v)
-		if err := CheckTopic(topic); err != nil {
-			refusal = malformed(err.Error())
-		} else if !a.Topics.Allow(topic) {
-			refusal = Forbidden(fmt.Sprintf("topic: %q is not open to everybody here", topic))
-		}
-		g.Topics = append(g.Topics, topic)
 		return refusal == nil
 	})
 	return g, refusal, false
 }
+
+// user checks a uid that a client claims.
+func (a *Open) user(uid string, again bool) (string, *Refusal) {
+	if !a.Unproven {
+		return "", Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").Because(CauseUID)
+	}
+	if again {
+		return "", malformed("uid: the parameter is repeated; a session has one user").Because(CauseUID)
+	}
+	if err := CheckUID(uid); err != nil {
+		return "", malformed(err.Error() + ofQuery).Because(CauseUID)
+	}
+	return uid, nil
+}
+
+func (a *Open) mayHave(topic string) *Refusal {
+	if err := CheckTopic(topic); err != nil {
+		return malformed(err.Error() + ofQuery).Because(CauseTopic)
+	}
+	if !a.Topics.Allow(topic) {
+		return Forbidden(fmt.Sprintf("topic: %q is not open to everybody here", topic)).Because(CauseTopic)
+	}
+	return nil
+}
+
+// ofQuery explains a name that is not what the client thought it wrote.
+const ofQuery = " (in a query + is a space and %2B a plus)"
 
 // TopicRules say which topics any client may subscribe to.
 type TopicRules struct {

@@ -16,14 +16,18 @@ const (
 	fieldKey
 	fieldVersion
 	fieldSubprotocol
+	fieldExtensions
 	knownCount
 )
 
 // knownField is what a head says in a known field.
 type knownField struct {
-	value span // the last one's
-	count int  // how often the field is there
-	odd   bool // of Connection: one of them lacks "upgrade"
+	value span // the last line's
+	count int  // of its lines
+
+	// Of list fields, over all lines:
+	found     bool // the member that matters is there (of Transfer-Encoding: is the last)
+	malformed bool // a member is
 }
 
 // String returns how a known field is spelt.
@@ -47,6 +51,8 @@ func (f knownName) String() string {
 		return "Sec-WebSocket-Version"
 	case fieldSubprotocol:
 		return "Sec-WebSocket-Protocol"
+	case fieldExtensions:
+		return "Sec-WebSocket-Extensions"
 	}
 	return ""
 }
@@ -71,6 +77,8 @@ func lookUp(name []byte) knownName {
 		candidates[0] = fieldVersion
 	case 22:
 		candidates[0] = fieldSubprotocol
+	case 24:
+		candidates[0] = fieldExtensions
 	}
 	for _, f := range candidates {
 		if f != fieldNone && equalFold(name, f.String()) {
@@ -97,44 +105,16 @@ func (h *Handshaker) readFields() *Refusal {
 		if colon < 0 || !isToken(line[:colon]) {
 			return malformed("a header line does not begin with a name and a colon")
 		}
-		value := span{uint32(at + colon + 1), uint32(end)}
-		for value.from < value.to && isSpace(r.head[value.from]) {
-			value.from++
-		}
-		for value.from < value.to && isSpace(r.head[value.to-1]) {
-			value.to--
-		}
+		value := trimSpace(r.head, span{uint32(at + colon + 1), uint32(end)})
 		if !isFieldValue(r.bytes(value)) {
 			return malformed("a header field holds a control character")
 		}
 		r.fields = append(r.fields, field{span{uint32(at), uint32(at + colon)}, value})
 		if f := lookUp(line[:colon]); f != fieldNone {
-			h.known[f].value = value
-			h.known[f].count++
-			if f == fieldConnection && !hasElement(r.bytes(value), "upgrade") {
-				h.known[f].odd = true
-			}
+			h.addLine(f, value)
 		}
 		at = end + len("\r\n")
 	}
-}
-
-// nextElement cuts the first element from a comma-separated list.
-func nextElement(list []byte) (element, rest []byte) {
-	element, rest, _ = bytes.Cut(list, []byte(","))
-	return bytes.Trim(element, " \t"), rest
-}
-
-// hasElement says whether a comma-separated list holds the token, whatever
-// its case.
-func hasElement(list []byte, token string) bool {
-	for len(list) > 0 {
-		var element []byte
-		if element, list = nextElement(list); equalFold(element, token) {
-			return true
-		}
-	}
-	return false
 }
 
 // isToken says whether p is a token (RFC 9110 §5.6.2).
@@ -173,31 +153,6 @@ func isFieldValue(p []byte) bool {
 		}
 	}
 	return true
-}
-
-// isTarget says whether p can be a request target: printable ASCII without a
-// fragment, which no request target has (RFC 9112 §3.2).
-func isTarget(p []byte) bool {
-	for _, c := range p {
-		if c <= ' ' || c >= 0x7f || c == '#' {
-			return false
-		}
-	}
-	return len(p) > 0
-}
-
-// isHost says whether p can be a host with an optional port: the characters
-// of RFC 3986 §3.2.2, without user information.
-func isHost(p []byte) bool {
-	for _, c := range p {
-		switch {
-		case isDigit(c), c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
-		case bytes.IndexByte([]byte("-._~%!$&'()*+,;=:[]"), c) >= 0:
-		default:
-			return false
-		}
-	}
-	return len(p) > 0
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

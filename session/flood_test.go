@@ -110,7 +110,7 @@ func TestPendingLimit(t *testing.T) {
 		t.Error(status, err)
 	}
 	r.mustWire("/ws", "").Close()
-	if st := r.Stats(); st.Limits["upgrade.max_pending"] != 1 || st.Upgrades["503"] != 1 {
+	if st := r.Stats(); st.Limits["upgrade.max_pending"] != 1 || st.Upgrades[[2]string{"503", "pending"}] != 1 {
 		t.Errorf("%v %v", st.Limits, st.Upgrades)
 	}
 }

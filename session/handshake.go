@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
-
-	"github.com/gobwas/ws"
 )
 
 // Limits of an opening handshake.
@@ -29,23 +27,17 @@ type HandshakeOptions struct {
 }
 
 // Handshaker reads opening handshakes. It reuses its buffers: one goroutine at
-// a time, and one Request at a time.
-//
-// It goes through the head itself and then lets ws.Upgrader judge the same
-// bytes and write the response. The Upgrader alone is too lenient (bare LF,
-// folded lines, repeated Host or key, bodies, keys that are no base64), says
-// nothing at all to what it cannot parse, and reads beyond the head if given
-// more than the head.
+// a time, and one Request at a time. docs/adr/0010 says why it leaves nothing
+// to a library.
 type Handshaker struct {
 	maxHead      int
 	paths        []string
 	served       string // paths for a 404
 	subprotocols []string
 	origins      *Origins
-	upgrader     ws.Upgrader
-	rw           headReadWriter
 	req          Request
 	known        [knownCount]knownField
+	offers       []span // members of Sec-WebSocket-Protocol
 	isGet        bool
 }
 
@@ -72,10 +64,6 @@ func NewHandshaker(o HandshakeOptions) (*Handshaker, error) {
 		}
 	}
 	h.served = strings.Join(h.paths, ", ")
-	h.upgrader = ws.Upgrader{
-		ReadBufferSize: h.maxHead, // a longer line would be assembled on the heap
-		ProtocolCustom: func([]byte) (string, bool) { return h.req.subprotocol, true },
-	}
 	return h, nil
 }
 
@@ -88,14 +76,26 @@ func NewHandshaker(o HandshakeOptions) (*Handshaker, error) {
 //
 // The result does not depend on how the bytes were split.
 func (h *Handshaker) Parse(p []byte) (req *Request, n int, refusal *Refusal) {
-	n, refusal = h.findEnd(p)
-	if n == 0 {
-		return nil, 0, refusal
+	from, n, refusal := h.findHead(p)
+	if n > 0 {
+		refusal = h.read(p[from:n])
 	}
+	if refusal != nil {
+		refusal.Head = bytes.HasPrefix(p[from:], []byte("HEAD "))
+		return nil, n, refusal
+	}
+	if n == 0 {
+		return nil, 0, nil
+	}
+	return &h.req, n, nil
+}
+
+// read reads a head, of which it keeps a copy.
+func (h *Handshaker) read(head []byte) *Refusal {
 	r := &h.req
-	r.head = append(r.head[:0], p[:n]...)
-	r.fields, r.decoded, r.accept = r.fields[:0], r.decoded[:0], r.accept[:0]
-	r.host, r.origin, r.query, r.path, r.subprotocol = span{}, span{}, span{}, nil, ""
+	r.head = append(r.head[:0], head...)
+	r.fields, r.decoded, h.offers = r.fields[:0], r.decoded[:0], h.offers[:0]
+	r.host, r.origin, r.query, r.key, r.path, r.subprotocol = span{}, span{}, span{}, span{}, nil, ""
 	h.known = [knownCount]knownField{}
 	for _, check := range [...]func(*Handshaker) *Refusal{
 		(*Handshaker).readRequestLine,
@@ -104,101 +104,10 @@ func (h *Handshaker) Parse(p []byte) (req *Request, n int, refusal *Refusal) {
 		(*Handshaker).checkUpgrade,
 		(*Handshaker).chooseSubprotocol,
 		(*Handshaker).checkOrigin,
-		(*Handshaker).upgrade,
 	} {
-		if refusal = check(h); refusal != nil {
-			return nil, n, refusal
+		if refusal := check(h); refusal != nil {
+			return refusal
 		}
-	}
-	return r, n, nil
-}
-
-// findEnd returns the length of the head, 0 if its end is not there yet. It
-// refuses at once what will never be one, line by line.
-func (h *Handshaker) findEnd(p []byte) (int, *Refusal) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if !isTokenByte(p[0]) {
-		return 0, malformed("this is not HTTP: the first byte cannot begin a request (TLS ends in front of this server)")
-	}
-	within := p[:min(len(p), h.maxHead)]
-	at := 0
-	for {
-		i := bytes.IndexByte(within[at:], '\n')
-		if i < 0 {
-			break
-		}
-		switch cr := bytes.IndexByte(within[at:at+i], '\r'); {
-		case cr < 0:
-			return 0, malformed("a line of the request ends in LF without CR")
-		case cr != i-1:
-			return 0, malformed("a line of the request holds a CR that does not end it")
-		}
-		at += i + 1
-		if i == 1 {
-			return at, nil
-		}
-	}
-	switch {
-	case len(p) < h.maxHead:
-		return 0, nil
-	case at == 0:
-		return 0, &Refusal{Status: 414, Problem: fmt.Sprintf("the request line is longer than %d bytes", h.maxHead)}
-	}
-	return 0, &Refusal{Status: 431, Problem: fmt.Sprintf("request line and header are longer than %d bytes", h.maxHead)}
-}
-
-// readRequestLine reads "GET target HTTP/1.1" (RFC 9112 §3).
-func (h *Handshaker) readRequestLine() *Refusal {
-	line, _, _ := bytes.Cut(h.req.head, []byte("\r\n"))
-	method, rest, ok1 := bytes.Cut(line, []byte(" "))
-	target, version, ok2 := bytes.Cut(rest, []byte(" "))
-	if !ok1 || !ok2 || !isToken(method) || !isTarget(target) {
-		return malformed("the request line is not METHOD target HTTP/1.1")
-	}
-	if len(version) != 8 || string(version[:5]) != "HTTP/" || version[6] != '.' || !isDigit(version[5]) || !isDigit(version[7]) {
-		return malformed("the request line does not end in an HTTP version")
-	}
-	if version[5] != '1' || version[7] == '0' {
-		// Not 426: Upgrade does not exist in HTTP/1.0 (RFC 9110 §7.8), and a
-		// request of another major version cannot even be read.
-		return &Refusal{Status: 505, Problem: "a WebSocket begins with an HTTP/1.1 request"}
-	}
-	h.isGet = string(method) == "GET"
-	return h.readTarget(uint32(len(method)+1), target)
-}
-
-// readTarget takes a request target apart, in origin-form or absolute-form
-// (RFC 9112 §3.2); the other forms are not for GET.
-func (h *Handshaker) readTarget(at uint32, target []byte) *Refusal {
-	r := &h.req
-	if target[0] != '/' {
-		i := bytes.Index(target, []byte("://"))
-		if i < 0 || !equalFold(target[:i], "http") && !equalFold(target[:i], "https") &&
-			!equalFold(target[:i], "ws") && !equalFold(target[:i], "wss") {
-			return malformed("the request target is neither a path nor an http URI")
-		}
-		i += 3
-		end := bytes.IndexAny(target[i:], "/?")
-		if end < 0 {
-			end = len(target) - i
-		}
-		if !isHost(target[i : i+end]) {
-			return malformed("the request target has no valid host")
-		}
-		r.host = span{at + uint32(i), at + uint32(i+end)}
-		at += uint32(i + end)
-		target = target[i+end:]
-	}
-	path, query, _ := bytes.Cut(target, []byte("?"))
-	r.query = span{at + uint32(len(target)-len(query)), at + uint32(len(target))}
-	if !checkEscapes(path) || !checkEscapes(query) {
-		return malformed("the request target has a % without two hex digits")
-	}
-	// Slices of r.head, so that they outlive p.
-	if r.path = r.decode(r.bytes(span{at, at + uint32(len(path))}), false); len(path) == 0 {
-		r.path = []byte("/")
 	}
 	return nil
 }
@@ -206,7 +115,7 @@ func (h *Handshaker) readTarget(at uint32, target []byte) *Refusal {
 // checkRequest checks what concerns HTTP alone.
 func (h *Handshaker) checkRequest() *Refusal {
 	r := &h.req
-	for _, f := range [...]knownName{fieldHost, fieldUpgrade, fieldKey, fieldVersion, fieldOrigin, fieldLength} {
+	for _, f := range [...]knownName{fieldHost, fieldKey, fieldVersion, fieldOrigin, fieldLength} {
 		if h.known[f].count > 1 {
 			return malformed("the field " + f.String() + " is repeated")
 		}
@@ -219,75 +128,94 @@ func (h *Handshaker) checkRequest() *Refusal {
 	case r.host == span{}:
 		r.host = host.value
 	}
+	if refusal := h.checkContent(); refusal != nil {
+		return refusal
+	}
+	if slices.Contains(h.paths, string(r.path)) {
+		return nil
+	}
+	return &Refusal{Status: 404, Cause: CausePath, Problem: "no WebSocket at this path; there is one at " + h.served}
+}
+
+// checkContent checks the method and that no content follows the head (RFC
+// 9112 §6).
+func (h *Handshaker) checkContent() *Refusal {
+	length, coding := h.known[fieldLength], h.known[fieldTransferEncoding]
+	digits := h.req.bytes(length.value)
+	if length.count > 0 && len(digits) == 0 || len(bytes.TrimLeft(digits, "0123456789")) > 0 {
+		return malformed("the field Content-Length is not a number")
+	}
+	if coding.count > 0 && !coding.found {
+		return malformed("the last coding of the field Transfer-Encoding is not chunked")
+	}
 	if !h.isGet {
-		return &Refusal{Status: 405, Problem: "a WebSocket begins with a GET"}
+		return &Refusal{Status: 405, Cause: CauseMethod, Problem: "a WebSocket begins with a GET"}
 	}
-	length := r.bytes(h.known[fieldLength].value)
-	for _, c := range length {
-		if !isDigit(c) {
-			return malformed("the field Content-Length is not a number")
-		}
+	if coding.count > 0 || len(bytes.TrimLeft(digits, "0")) > 0 {
+		return &Refusal{Status: 413, Cause: CauseBody, Problem: "the request has a body; a WebSocket begins with a GET without one"}
 	}
-	if h.known[fieldTransferEncoding].count > 0 || len(bytes.TrimLeft(length, "0")) > 0 {
-		return &Refusal{Status: 413, Problem: "the request has a body; a WebSocket begins with a GET without one"}
-	}
-	for _, path := range h.paths {
-		if string(r.path) == path {
-			return nil
-		}
-	}
-	return &Refusal{Status: 404, Problem: "no WebSocket at this path; there is one at " + h.served}
+	return nil
 }
 
 // checkUpgrade checks the fields of RFC 6455 §4.2.1.
 func (h *Handshaker) checkUpgrade() *Refusal {
 	r := &h.req
-	if h.known[fieldUpgrade].count == 0 {
-		return &Refusal{Status: 426, Problem: "this is a WebSocket endpoint; the field Upgrade is missing"}
+	wrong := func(problem string) *Refusal { return malformed(problem).Because(CauseUpgrade) }
+	upgrade, connection, extensions := h.known[fieldUpgrade], h.known[fieldConnection], h.known[fieldExtensions]
+	switch {
+	case upgrade.count == 0:
+		return &Refusal{Status: 426, Cause: CauseUpgrade, Problem: "this is a WebSocket endpoint; the field Upgrade is missing" + ofProxy}
+	case upgrade.malformed:
+		return wrong("the field Upgrade is not a list of protocols")
+	case !upgrade.found:
+		return wrong("the field Upgrade is not websocket")
+	case connection.malformed:
+		return wrong("the field Connection is not a list of tokens")
+	case !connection.found:
+		return wrong("the field Connection does not hold Upgrade" + ofProxy)
+	case string(r.bytes(h.known[fieldVersion].value)) != "13":
+		return &Refusal{Status: 426, Cause: CauseUpgrade, Problem: "the field Sec-WebSocket-Version is not 13"}
+	case extensions.count > 0 && (extensions.malformed || !extensions.found):
+		return wrong("the field Sec-WebSocket-Extensions is not a list of extensions (RFC 6455 §9.1)")
 	}
-	if !equalFold(r.bytes(h.known[fieldUpgrade].value), "websocket") {
-		return malformed("the field Upgrade is not websocket")
-	}
-	if h.known[fieldConnection].count == 0 || h.known[fieldConnection].odd {
-		return malformed("the field Connection does not hold Upgrade (a proxy may have removed it)")
-	}
-	if string(r.bytes(h.known[fieldVersion].value)) != "13" {
-		return &Refusal{Status: 426, Problem: "the field Sec-WebSocket-Version is not 13"}
-	}
-	key := r.bytes(h.known[fieldKey].value)
+	r.key = h.known[fieldKey].value
+	key := r.bytes(r.key)
 	var raw [keyLen]byte
 	if len(key) != keyLen {
-		return malformed("the field Sec-WebSocket-Key is not 16 bytes in base64")
+		return wrong("the field Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	if n, err := base64.StdEncoding.Decode(raw[:], key); err != nil || n != 16 {
-		return malformed("the field Sec-WebSocket-Key is not 16 bytes in base64")
+		return wrong("the field Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	return nil
 }
 
+// ofProxy is what to do when a field that is for one hop only did not arrive
+// (RFC 9110 §7.6.1).
+const ofProxy = " (a proxy may have removed it; nginx: proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and proxy_set_header Connection upgrade)"
+
 // chooseSubprotocol takes the first that the client lists and this server
-// speaks. The elements are tokens (RFC 6455 §4.2.1); empty ones are passed
-// over (RFC 9110 §5.6.1).
+// speaks. Members are tokens, none is empty and none is there twice (RFC 6455
+// §4.1); what RFC 9110 §5.6.1 says of empty members does not hold here.
 func (h *Handshaker) chooseSubprotocol() *Refusal {
-	if h.known[fieldSubprotocol].count == 0 {
-		return nil
-	}
 	r := &h.req
-	for i := range r.fields {
-		if !equalFold(r.bytes(r.fields[i].name), fieldSubprotocol.String()) {
-			continue
+	for _, offer := range h.offers {
+		name := r.bytes(offer)
+		if !isToken(name) {
+			return malformed("the field Sec-WebSocket-Protocol is not a list of tokens").Because(CauseUpgrade)
 		}
-		for rest := r.bytes(r.fields[i].value); len(rest) > 0; {
-			var name []byte
-			name, rest = nextElement(rest)
-			if len(name) > 0 && !isToken(name) {
-				return malformed("the field Sec-WebSocket-Protocol is not a list of tokens")
+		for _, sub := range h.subprotocols {
+			if r.subprotocol == "" && string(name) == sub {
+				r.subprotocol = sub
 			}
-			for _, sub := range h.subprotocols {
-				if r.subprotocol == "" && string(name) == sub {
-					r.subprotocol = sub
-				}
-			}
+		}
+	}
+	// Sorted, because comparing each member with each would let a client buy
+	// milliseconds of the shard with one request.
+	slices.SortFunc(h.offers, func(a, b span) int { return bytes.Compare(r.bytes(a), r.bytes(b)) })
+	for i := 1; i < len(h.offers); i++ {
+		if bytes.Equal(r.bytes(h.offers[i-1]), r.bytes(h.offers[i])) {
+			return malformed("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").Because(CauseUpgrade)
 		}
 	}
 	return nil
@@ -297,37 +225,7 @@ func (h *Handshaker) checkOrigin() *Refusal {
 	r := &h.req
 	r.origin = h.known[fieldOrigin].value
 	if !h.origins.Allow(r.Origin(), r.Host()) {
-		return Forbidden("pages of this Origin may not connect here (see the list of allowed origins)")
+		return h.origins.refuse(r.Origin(), r.Host())
 	}
 	return nil
-}
-
-// upgrade lets ws.Upgrader read the head and keeps the response it writes.
-// Extensions are declined by its having no Negotiate: it then passes over
-// Sec-WebSocket-Extensions, malformed or not.
-func (h *Handshaker) upgrade() *Refusal {
-	h.rw = headReadWriter{in: h.req.head, out: h.req.accept}
-	_, err := h.upgrader.Upgrade(&h.rw)
-	h.req.accept = h.rw.out
-	if err != nil {
-		return malformed("not a WebSocket handshake")
-	}
-	return nil
-}
-
-// headReadWriter is the connection that ws.Upgrader believes it talks to.
-type headReadWriter struct{ in, out []byte }
-
-func (rw *headReadWriter) Read(p []byte) (int, error) {
-	if len(rw.in) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, rw.in)
-	rw.in = rw.in[n:]
-	return n, nil
-}
-
-func (rw *headReadWriter) Write(p []byte) (int, error) {
-	rw.out = append(rw.out, p...)
-	return len(p), nil
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -13,10 +14,16 @@ import (
 // A nil Origins allows the pages of the same host only. It is immutable and
 // may be used from several goroutines at once.
 type Origins struct {
-	any   bool
-	null  bool
-	rules []originRule
+	any      bool
+	null     bool
+	file     bool // file://, which has no host
+	sameName bool // see OrSameName
+	rules    []originRule
 }
+
+// fileOrigin is what clients send whose page is a local file, and libraries
+// that name none: Android's WebView, some for microcontrollers.
+const fileOrigin = "file://"
 
 type originRule struct {
 	scheme string // lower case
@@ -32,8 +39,8 @@ const anyPort = -1
 // CompileOrigins compiles a list of allowed origins: "https://app.example.com",
 // "http://localhost:3000", "http://localhost:*" for any port,
 // "https://*.example.com" for all names below example.com and not itself,
-// "null" for pages without an origin (sandboxed frames, local files), "*" for
-// all. An empty list gives nil: the same host. Errors are *FieldError and name
+// "null" for pages without an origin (sandboxed frames, local files), "file://"
+// for clients that send just that, "*" for all. An empty list gives nil: the same host. Errors are *FieldError and name
 // the pattern.
 func CompileOrigins(patterns []string) (*Origins, error) {
 	if len(patterns) == 0 {
@@ -41,11 +48,13 @@ func CompileOrigins(patterns []string) (*Origins, error) {
 	}
 	o := &Origins{}
 	for _, pattern := range patterns {
-		switch pattern {
-		case "*":
+		switch {
+		case pattern == "*":
 			o.any = true
-		case "null":
+		case pattern == "null":
 			o.null = true
+		case equalFold(pattern, fileOrigin):
+			o.file = true
 		default:
 			rule, problem := compileOrigin(pattern)
 			if problem != "" {
@@ -55,6 +64,18 @@ func CompileOrigins(patterns []string) (*Origins, error) {
 		}
 	}
 	return o, nil
+}
+
+// OrSameName returns o with the pages allowed as well whose host name is the
+// request's, on whatever port: in development the page and the WebSocket come
+// from two servers of one machine, and a phone knows that by its address.
+func (o *Origins) OrSameName() *Origins {
+	more := &Origins{}
+	if o != nil {
+		*more = *o
+	}
+	more.sameName = true
+	return more
 }
 
 func compileOrigin(pattern string) (rule originRule, problem string) {
@@ -105,12 +126,18 @@ func (o *Origins) Allow(origin, host []byte) bool {
 	if string(origin) == "null" {
 		return o != nil && o.null
 	}
+	if equalFold(origin, fileOrigin) {
+		return o != nil && o.file
+	}
 	parts, ok := parseOrigin(origin)
 	if !ok {
 		return false
 	}
 	if o == nil {
 		return sameHost(parts, host)
+	}
+	if o.sameName && sameName(parts, host) {
+		return true
 	}
 	for i := range o.rules {
 		if o.rules[i].match(parts) {
@@ -148,27 +175,59 @@ func parseOrigin(p []byte) (o originParts, ok bool) {
 	return o, len(o.host) > 0
 }
 
-// splitPort splits host[:port]. A colon without a port after it gives an empty
-// port, as RFC 3986 §3.2.3 has it.
-func splitPort(p []byte) (host, port []byte) {
-	colon := bytes.LastIndexByte(p, ':')
-	if colon < 0 || bytes.IndexByte(p[colon:], ']') >= 0 {
-		return p, nil
-	}
-	return p[:colon], p[colon+1:]
-}
-
 // sameHost compares name and port. A missing port is the default of the
 // origin's scheme on both sides: behind a proxy that ends TLS the Host is
 // "example.com" while the browser says "https://example.com".
 func sameHost(o originParts, host []byte) bool {
-	name, port := splitPort(host)
-	if !equalFold(o.host, name) {
-		return false
-	}
+	_, port := splitPort(host)
 	mine, ok1 := portNumber(port, o.scheme)
 	theirs, ok2 := portNumber(o.port, o.scheme)
-	return ok1 && ok2 && mine == theirs
+	return ok1 && ok2 && mine == theirs && sameName(o, host)
+}
+
+// sameName compares the name alone. The page of another scheme (an extension's,
+// an app's) is never the same host, whatever it calls itself.
+func sameName(o originParts, host []byte) bool {
+	name, _ := splitPort(host)
+	return isHTTPScheme(o.scheme) && equalFold(o.host, name)
+}
+
+// isHTTPScheme says whether scheme is one of HTTP's, to which WebSocket's
+// belong (RFC 6455 §3).
+func isHTTPScheme(scheme []byte) bool {
+	return equalFold(scheme, "http") || equalFold(scheme, "https") || equalFold(scheme, "ws") || equalFold(scheme, "wss")
+}
+
+// refuse is the answer to a page that Allow does not let connect. Behind a
+// proxy it is the first that everybody meets.
+func (o *Origins) refuse(origin, host []byte) *Refusal {
+	problem := fmt.Sprintf("Origin %s: list the origin in upgrade.origins too", shown(origin))
+	_, authority, ok := bytes.Cut(origin, []byte("://"))
+	switch {
+	case string(origin) == "null", equalFold(origin, fileOrigin):
+	case !ok || !isHost(authority):
+		problem = fmt.Sprintf("Origin %s: not an origin (scheme://host, scheme://host:port, null)", shown(origin))
+	case o == nil || o.sameName:
+		problem = fmt.Sprintf("Origin %s, Host %s: list the origin in upgrade.origins, or let the proxy pass Host on (nginx: proxy_set_header Host $http_host)",
+			shown(origin), shown(host))
+	}
+	return Forbidden(problem).Because(CauseOrigin)
+}
+
+// maxShown bounds what a text repeats of a request, in bytes.
+const maxShown = 128
+
+// shown returns p as a text may repeat it: as it is if there is nothing in it
+// but what origins and hosts are made of, else quoted, and cut if it is long.
+func shown(p []byte) string {
+	text, more := string(p[:min(len(p), maxShown)]), ""
+	if len(p) > maxShown {
+		more = "..."
+	}
+	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%:/[]") != "" {
+		text = strconv.QuoteToASCII(text)
+	}
+	return text + more
 }
 
 // portNumber returns the number of a port, or the default of scheme if there
@@ -185,9 +244,9 @@ func portNumber(port, scheme []byte) (n int, ok bool) {
 			n = n*10 + int(c-'0')
 		}
 		return n, n >= 1 && n <= 65535
-	case equalFold(scheme, "http"):
+	case equalFold(scheme, "http"), equalFold(scheme, "ws"):
 		return 80, true
-	case equalFold(scheme, "https"):
+	case equalFold(scheme, "https"), equalFold(scheme, "wss"):
 		return 443, true
 	}
 	return 0, true

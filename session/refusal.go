@@ -9,15 +9,36 @@ import (
 // Refusal is the answer to a request that does not become a WebSocket.
 type Refusal struct {
 	Status int // of HTTP: 4xx or 5xx
+	// Cause tells refusals of the same status apart in metrics and the log.
+	// Left out it is CauseOther.
+	Cause Cause
 	// Problem tells a developer what is wrong, in one line of printable
 	// characters. It must hold nothing of the request that is not quoted.
 	Problem string
 	// RetryAfter is when to try again, rounded up to seconds; 0: not said.
 	RetryAfter time.Duration
+	// Head says that the request was a HEAD, whose answer has no content.
+	Head bool
 }
 
 func (r *Refusal) Error() string {
-	return strconv.Itoa(r.Status) + " " + http.StatusText(r.Status) + ": " + r.Problem
+	return strconv.Itoa(r.Status) + " " + statusText(r.Status) + ": " + r.Problem
+}
+
+// statusText returns the name of a status in RFC 9110 §15, which has renamed
+// some since net/http learned them.
+func statusText(status int) string {
+	switch status {
+	case http.StatusRequestEntityTooLarge:
+		return "Content Too Large"
+	case http.StatusRequestURITooLong:
+		return "URI Too Long"
+	case http.StatusRequestedRangeNotSatisfiable:
+		return "Range Not Satisfiable"
+	case http.StatusUnprocessableEntity:
+		return "Unprocessable Content"
+	}
+	return http.StatusText(status)
 }
 
 // Unauthorized refuses a client that has not said who it is, or not so that it
@@ -37,19 +58,26 @@ func Unavailable(problem string, after time.Duration) *Refusal {
 }
 
 func malformed(problem string) *Refusal {
-	return &Refusal{Status: http.StatusBadRequest, Problem: problem}
+	return &Refusal{Status: http.StatusBadRequest, Cause: CauseHead, Problem: problem}
+}
+
+// Because sets the cause of r and returns r.
+func (r *Refusal) Because(c Cause) *Refusal {
+	r.Cause = c
+	return r
 }
 
 // AppendRefusal appends r as a whole HTTP/1.1 response after which the
-// connection is to be closed. The header fields that a status demands are
+// connection is to be closed. date is the value of its Date, nil for none; a
+// server that has a clock sends it (RFC 9110 §6.6.1). The other header fields that a status demands are
 // there: Allow with 405 (RFC 9110 §15.5.6), WWW-Authenticate with 401
 // (§15.5.2), Upgrade with 426 (§15.5.22) together with the version that this
 // server understands (RFC 6455 §4.2.2).
 //
 // A client that is still sending when the connection is closed may lose the
 // response to a reset: close the sending side first and read on for a while.
-func AppendRefusal(dst []byte, r *Refusal) []byte {
-	status := http.StatusText(r.Status)
+func AppendRefusal(dst []byte, r *Refusal, date []byte) []byte {
+	status := statusText(r.Status)
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(r.Status), 10)
 	dst = append(dst, ' ')
@@ -59,6 +87,10 @@ func AppendRefusal(dst []byte, r *Refusal) []byte {
 		dst = append(dst, "\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"...)
 	} else {
 		dst = append(dst, "\r\nConnection: close"...)
+	}
+	if date != nil {
+		dst = append(dst, "\r\nDate: "...)
+		dst = append(dst, date...)
 	}
 	switch r.Status {
 	case http.StatusMethodNotAllowed:
@@ -73,6 +105,9 @@ func AppendRefusal(dst []byte, r *Refusal) []byte {
 	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(3+1+len(status)+2+len(r.Problem)+1), 10)
 	dst = append(dst, "\r\n\r\n"...)
+	if r.Head { // RFC 9110 §9.3.2; Content-Length is that of a GET's answer
+		return dst
+	}
 	dst = strconv.AppendInt(dst, int64(r.Status), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, status...)

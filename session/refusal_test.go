@@ -5,9 +5,57 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
+
+// TestStatusTexts has the names of RFC 9110 where net/http has older ones, and
+// holds them against the table in docs/protocol.md.
+func TestStatusTexts(t *testing.T) {
+	for status, want := range map[int]string{403: "Forbidden", 413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"} {
+		raw := AppendRefusal(nil, &Refusal{Status: status}, nil)
+		if !bytes.HasPrefix(raw, fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n", status, want)) {
+			t.Errorf("%d is answered with %q", status, raw)
+		}
+	}
+	page, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range outcomes[1:outcomeOther] {
+		if row := fmt.Sprintf("\n| %d %s |", status, statusText(status)); !strings.Contains(string(page), row) {
+			t.Errorf("docs/protocol.md has no row %q", row)
+		}
+	}
+}
+
+// TestDates has a date for each second, formatted once, on a clock that goes
+// back as well.
+func TestDates(t *testing.T) {
+	var d httpDate
+	if got := string(d.at(refusalDate)); got != "Sun, 06 Nov 1994 08:49:37 GMT" {
+		t.Errorf("date %q", got)
+	}
+	if allocs := testing.AllocsPerRun(100, func() { d.at(refusalDate.Add(999 * time.Millisecond)) }); allocs != 0 {
+		t.Errorf("%v allocations in the same second", allocs)
+	}
+	d.text[0] = 'x' // a mark that formatting again would remove
+	if got := string(d.at(refusalDate.Add(time.Millisecond))); got != "xun, 06 Nov 1994 08:49:37 GMT" {
+		t.Errorf("formatted again in the same second: %q", got)
+	}
+	for _, step := range []time.Duration{time.Second, -time.Hour, 20 * time.Hour} {
+		now := refusalDate.Add(step).In(time.FixedZone("", 3600))
+		if got, err := http.ParseTime(string(d.at(now))); err != nil || !got.Equal(now) {
+			t.Errorf("at %v: %v, %v", now, got, err)
+		}
+	}
+	var zero httpDate
+	if got := string(zero.at(time.Unix(0, 0))); got != "Thu, 01 Jan 1970 00:00:00 GMT" {
+		t.Errorf("at second 0: %q", got)
+	}
+}
 
 func TestRefusals(t *testing.T) {
 	tests := []struct {
@@ -35,12 +83,19 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// refusalDate is the example of RFC 9110 §5.6.7.
+var refusalDate = time.Date(1994, time.November, 6, 8, 49, 37, 0, time.UTC)
+
 // readRefusal checks that r is a whole HTTP response and returns it.
 func readRefusal(t *testing.T, r *Refusal) *http.Response {
 	t.Helper()
-	raw := AppendRefusal(nil, r)
+	raw := AppendRefusal(nil, r, new(httpDate).at(refusalDate))
 	br := bufio.NewReader(bytes.NewReader(raw))
-	resp, err := http.ReadResponse(br, nil)
+	method := http.MethodGet
+	if r.Head {
+		method = http.MethodHead
+	}
+	resp, err := http.ReadResponse(br, &http.Request{Method: method})
 	if err != nil {
 		t.Fatalf("%v in %q", err, raw)
 	}
@@ -51,8 +106,18 @@ func readRefusal(t *testing.T, r *Refusal) *http.Response {
 	if br.Buffered() > 0 {
 		t.Errorf("bytes after the body in %q", raw)
 	}
-	if want := fmt.Sprintf("%d %s: %s\n", r.Status, http.StatusText(r.Status), r.Problem); body.String() != want {
+	want := fmt.Sprintf("%d %s: %s\n", r.Status, statusText(r.Status), r.Problem)
+	if resp.ContentLength != int64(len(want)) {
+		t.Errorf("Content-Length %d; the content of a GET's answer has %d bytes", resp.ContentLength, len(want))
+	}
+	if r.Head {
+		want = ""
+	}
+	if body.String() != want {
 		t.Errorf("body %q, want %q", body.String(), want)
+	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err != nil || !date.Equal(refusalDate) {
+		t.Errorf("Date %q: %v", resp.Header.Get("Date"), err)
 	}
 	if !resp.Close {
 		t.Errorf("no Connection: close in %q", raw)

@@ -2,6 +2,8 @@ package session
 
 import (
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
 	"slices"
 )
 
@@ -16,8 +18,8 @@ type Request struct {
 	query       span
 	path        []byte // percent-decoded
 	decoded     []byte // where percent-decoded bytes are; only grows, so earlier results stay
+	key         span   // Sec-WebSocket-Key
 	subprotocol string
-	accept      []byte // the response that accepts
 }
 
 // span is a part of Request.head.
@@ -79,19 +81,41 @@ func (r *Request) Query(key string) (value []byte, ok bool) {
 // (application/x-www-form-urlencoded: "+" is a space), which is what
 // URLSearchParams in a browser writes.
 func (r *Request) QueryAll(key string, fn func(value []byte) bool) {
+	r.QueryEach(func(k, value []byte) bool { return string(k) != key || fn(value) })
+}
+
+// QueryEach calls fn with each parameter of the query, decoded, in order,
+// until fn returns false.
+func (r *Request) QueryEach(fn func(key, value []byte) bool) {
 	rest := r.RawQuery()
 	for len(rest) > 0 {
 		var pair []byte
-		pair, rest, _ = bytes.Cut(rest, []byte("&"))
-		name, value, _ := bytes.Cut(pair, []byte("="))
-		if string(r.decode(name, true)) == key && len(pair) > 0 && !fn(r.decode(value, true)) {
+		if pair, rest, _ = bytes.Cut(rest, []byte("&")); len(pair) == 0 {
+			continue
+		}
+		key, value, _ := bytes.Cut(pair, []byte("="))
+		if !fn(r.decode(key, true), r.decode(value, true)) {
 			return
 		}
 	}
 }
 
-// AppendAccept appends the 101 response that makes the connection a WebSocket.
-func (r *Request) AppendAccept(dst []byte) []byte { return append(dst, r.accept...) }
+// AppendAccept appends the 101 response that makes the connection a WebSocket
+// (RFC 6455 §4.2.2). Extensions are declined by not being in it.
+func (r *Request) AppendAccept(dst []byte) []byte {
+	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+	var nonce [keyLen + len(guid)]byte
+	copy(nonce[:], r.bytes(r.key))
+	copy(nonce[keyLen:], guid)
+	sum := sha1.Sum(nonce[:])
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = base64.StdEncoding.AppendEncode(dst, sum[:])
+	if r.subprotocol != "" {
+		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
+		dst = append(dst, r.subprotocol...)
+	}
+	return append(dst, "\r\n\r\n"...)
+}
 
 // Clone returns a copy that does not end with the next Parse.
 func (r *Request) Clone() *Request {
@@ -99,7 +123,6 @@ func (r *Request) Clone() *Request {
 	c.head = bytes.Clone(r.head)
 	c.fields = slices.Clone(r.fields)
 	c.path = bytes.Clone(r.path)
-	c.accept = bytes.Clone(r.accept)
 	c.decoded = nil
 	return &c
 }

@@ -17,6 +17,7 @@ type shard struct {
 
 	handshaker *Handshaker
 	buf        []byte // frames that are built for one session
+	date       httpDate
 	pongs      []byte // that a read has asked for
 	inbounds   poller.Index[*Inbound]
 	spare      []*Inbound // released, to be used again
@@ -81,13 +82,13 @@ func (h *shard) OnOpen(slot uint32, state any) {
 		// Whoever is refused and does not go counts too: descriptors are what
 		// the limits guard.
 		h.counters.limit(limitSessions)
-		h.refuse(slot, Unavailable("this server has as many connections as it may", h.opt.RetryAfter))
+		h.refuse(slot, Unavailable("this server has as many connections as it may", h.opt.RetryAfter).Because(CauseSessions))
 		h.ps.Close(slot)
 		return
 	}
 	if pending > int64(h.opt.MaxPending) {
 		h.counters.limit(limitPending)
-		h.refuse(slot, Unavailable("too many connections are being opened", h.opt.RetryAfter))
+		h.refuse(slot, Unavailable("too many connections are being opened", h.opt.RetryAfter).Because(CausePending))
 		return
 	}
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
@@ -115,10 +116,10 @@ func (h *shard) OnTimer(slot uint32) {
 		rec.reason = ReasonHandshakeTime
 		h.counters.limit(limitUpgradeTime)
 		if rec.state == stateJoin {
-			h.refuse(slot, Unavailable("the bus between the servers does not answer", h.opt.RetryAfter))
+			h.refuse(slot, Unavailable("the bus between the servers does not answer", h.opt.RetryAfter).Because(CauseBus))
 			return
 		}
-		h.refuse(slot, &Refusal{Status: 408, Problem: "the upgrade took too long"})
+		h.refuse(slot, &Refusal{Status: 408, Cause: CauseTimeout, Problem: "the upgrade took too long"})
 	case stateOpen:
 		h.heartbeat(slot, rec)
 	default:

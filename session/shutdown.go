@@ -36,7 +36,7 @@ func (c *closingRun) run(h *shard) (more bool) {
 			spread := ticks(h.opt.ReconnectSpread)
 			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(spread+1))
 		case stateHead, stateAuth, stateJoin:
-			h.refuse(slot, Unavailable("this server is going away", h.opt.RetryAfter))
+			h.refuse(slot, Unavailable("this server is going away", h.opt.RetryAfter).Because(CauseShutdown))
 		}
 		if n%16 == 0 && h.ps.Expired() {
 			return c.left > 0

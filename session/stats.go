@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -29,7 +30,7 @@ var limitNames = [limitCount]string{"upgrade.max_pending", "max_connections", "u
 
 // counters are what a shard counts. Only the shard writes them.
 type counters struct {
-	upgraded      [outcomeCount]atomic.Uint64
+	upgraded      [outcomeCount][causeCount]atomic.Uint64
 	closed        [reasonCount]atomic.Uint64
 	limits        [limitCount]atomic.Uint64
 	commands      [opCount]atomic.Uint64
@@ -68,7 +69,7 @@ func (c *counters) commandError(code string) {
 }
 
 // Statuses with which upgrades are answered.
-var outcomes = [...]int{101, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 503, 505, 0}
+var outcomes = [...]int{101, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 500, 503, 505, 0}
 
 const (
 	outcomeCount    = len(outcomes)
@@ -76,14 +77,15 @@ const (
 	outcomeOther    = outcomeCount - 1
 )
 
-func (c *counters) refused(status int) {
-	for i, s := range outcomes {
-		if s == status {
-			c.upgraded[i].Add(1)
-			return
-		}
+// answered counts an upgrade by the index of its status.
+func (c *counters) answered(outcome int, cause Cause) { c.upgraded[outcome][cause].Add(1) }
+
+func (c *counters) refused(r *Refusal) {
+	outcome := slices.Index(outcomes[:], r.Status)
+	if outcome < 0 {
+		outcome = outcomeOther
 	}
-	c.upgraded[outcomeOther].Add(1)
+	c.answered(outcome, max(r.Cause, CauseOther))
 }
 
 func (c *counters) limit(which int) { c.limits[which].Add(1) }
@@ -93,11 +95,11 @@ type Stats struct {
 	Poller poller.Stats
 
 	Sessions, Pending, Users, Topics, Subscriptions int64
-	Upgrades                                        map[string]uint64 // by status
-	Closed                                          map[string]uint64 // by reason
-	Limits                                          map[string]uint64 // hits, by limit
-	Commands                                        map[string]uint64 // by op
-	Pushes                                          map[string]uint64 // delivered on this node, by scope
+	Upgrades                                        map[[2]string]uint64 // by status and cause
+	Closed                                          map[string]uint64    // by reason
+	Limits                                          map[string]uint64    // hits, by limit
+	Commands                                        map[string]uint64    // by op
+	Pushes                                          map[string]uint64    // delivered on this node, by scope
 
 	CommandErrors map[string]uint64 // by code
 
@@ -113,7 +115,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		Poller:   s.loop.Stats(),
 		Sessions: s.sessions.Load(), Pending: s.pending.Load(),
-		Upgrades: map[string]uint64{}, Closed: map[string]uint64{}, Limits: map[string]uint64{},
+		Upgrades: map[[2]string]uint64{}, Closed: map[string]uint64{}, Limits: map[string]uint64{},
 		Commands: map[string]uint64{}, CommandErrors: map[string]uint64{}, Pushes: map[string]uint64{},
 	}
 	for i := range s.pushes {
@@ -127,13 +129,7 @@ func (s *Server) Stats() Stats {
 }
 
 func (c *counters) addTo(st *Stats) {
-	for i, status := range outcomes {
-		label := strconv.Itoa(status)
-		if status == 0 {
-			label = "other"
-		}
-		st.Upgrades[label] += c.upgraded[i].Load()
-	}
+	c.addUpgrades(st.Upgrades)
 	for _, r := range Reasons() {
 		st.Closed[r.String()] += c.closed[r].Load()
 	}
@@ -160,4 +156,21 @@ func (c *counters) addTo(st *Stats) {
 	st.Slow += c.slow.Load()
 	st.Users += c.users.Load()
 	st.Topics += c.topics.Load()
+}
+
+// addUpgrades adds what happened, and a zero for each cause with its usual
+// status.
+func (c *counters) addUpgrades(upgrades map[[2]string]uint64) {
+	for i, status := range outcomes {
+		label := strconv.Itoa(status)
+		if status == 0 {
+			label = "other"
+		}
+		for cause := range c.upgraded[i] {
+			n := c.upgraded[i][cause].Load()
+			if n > 0 || causeInfo[cause].status == status {
+				upgrades[[2]string{label, causeInfo[cause].label}] += n
+			}
+		}
+	}
 }

@@ -18,7 +18,7 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 	}
 	if refusal == nil && h.srv.sessions.Load() >= int64(h.opt.MaxSessions) {
 		h.counters.limit(limitSessions)
-		refusal = Unavailable("this server has as many sessions as it may", h.opt.RetryAfter)
+		refusal = Unavailable("this server has as many sessions as it may", h.opt.RetryAfter).Because(CauseSessions)
 	}
 	if refusal != nil {
 		h.refuse(slot, refusal)
@@ -110,7 +110,7 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 	if len(o.topics) > h.opt.MaxTopics {
 		h.counters.limit(limitTopics)
 		h.srv.reuse(o)
-		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics", h.opt.MaxTopics)))
+		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics", h.opt.MaxTopics)).Because(CauseMaxTopics))
 		return false
 	}
 	if o.uid != "" {
@@ -134,7 +134,7 @@ func (h *shard) register(slot uint32, o *opening) {
 	if h.srv.sessions.Add(1) > int64(h.opt.MaxSessions) {
 		h.counters.limit(limitSessions)
 		h.srv.reuse(o)
-		h.refuse(slot, Unavailable("this server has as many sessions as it may", h.opt.RetryAfter))
+		h.refuse(slot, Unavailable("this server has as many sessions as it may", h.opt.RetryAfter).Because(CauseSessions))
 		return
 	}
 	if o.echo {
@@ -145,7 +145,7 @@ func (h *shard) register(slot uint32, o *opening) {
 		h.opt.Log.Warn("session refused", zap.Error(err))
 		h.counters.limit(limitMemory)
 		h.srv.reuse(o)
-		h.refuse(slot, Unavailable("this server's tables are full", h.opt.RetryAfter))
+		h.refuse(slot, Unavailable("this server's tables are full", h.opt.RetryAfter).Because(CauseMemory))
 		return
 	}
 	if rec.pending > 0 {
@@ -199,7 +199,7 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 	h.unpend(rec)
 	rec.state = stateOpen
 	rec.openedAt = uint32(time.Now().Unix())
-	h.counters.upgraded[outcomeAccepted].Add(1)
+	h.counters.answered(outcomeAccepted, CauseNone)
 	h.buf = append(h.buf[:0], o.accept...)
 	if e := h.opt.Encodings[rec.encoding]; e.Subprotocol() != "" {
 		h.buf = e.AppendHello(h.buf, &Hello{
@@ -222,8 +222,8 @@ func (h *shard) refuse(slot uint32, r *Refusal) {
 	if rec.reason == ReasonNone {
 		rec.reason = ReasonHandshake
 	}
-	h.counters.refused(r.Status)
-	h.buf = AppendRefusal(h.buf[:0], r)
+	h.counters.refused(r)
+	h.buf = AppendRefusal(h.buf[:0], r, h.date.at(time.Now()))
 	h.ps.SendBytes(slot, h.buf)
 	h.drain(slot, rec)
 }

@@ -141,7 +141,7 @@ func TestAuthRefusesLater(t *testing.T) {
 	}
 	w.Close()
 	r.closedOnce(t, "handshake")
-	if st := r.Stats(); st.Upgrades["401"] != 1 || st.Pending != 0 || st.FramesIn != 0 {
+	if st := r.Stats(); st.Upgrades[[2]string{"401", "other"}] != 1 || st.Pending != 0 || st.FramesIn != 0 {
 		t.Errorf("%v, %d pending, %d frames", st.Upgrades, st.Pending, st.FramesIn)
 	}
 }
@@ -179,7 +179,7 @@ func TestAuthTooLate(t *testing.T) {
 	later(Grant{UID: "u"}, nil)
 	w.Close()
 	r.closedOnce(t, "handshake_timeout")
-	if st := r.Stats(); st.Sessions != 0 || st.Upgrades["101"] != 0 || st.Limits["upgrade.timeout"] != 1 {
+	if st := r.Stats(); st.Sessions != 0 || st.Upgrades[[2]string{"101", "none"}] != 0 || st.Limits["upgrade.timeout"] != 1 {
 		t.Errorf("%d sessions, %v, %v", st.Sessions, st.Upgrades, st.Limits)
 	}
 }

@@ -58,7 +58,7 @@ func (h *shard) makeWay(first uint32) {
 		newer := rec.newer
 		h.counters.limit(limitPerUser)
 		if rec.state == stateJoin {
-			h.refuse(slot, &Refusal{Status: 429, Problem: "too many sessions of this user"})
+			h.refuse(slot, &Refusal{Status: 429, Cause: CauseUserSessions, Problem: "too many sessions of this user"})
 		} else {
 			h.end(slot, ReasonReplaced, "")
 		}

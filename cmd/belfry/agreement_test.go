@@ -55,7 +55,7 @@ func problemOf(change func(*config.Config)) error {
 
 func TestOriginsAgree(t *testing.T) {
 	agree(t, []string{"https", "http", "://", "://", "*://", "1x://", "x+y://", "*", "*.", "a.example", "localhost", ":", ":443", ":*", ":0", ":99999", ":080",
-		"[::1]", "]", "/", "?", "@", ",", " ", "é", "\x7f", "null", "A", "."},
+		"[::1]", "]", "/", "?", "@", ",", " ", "é", "\x7f", "null", "file://", "FILE://", "wss://", "A", "."},
 		func(text string) error {
 			return problemOf(func(c *config.Config) { c.Upgrade.Origins = []string{text} })
 		},

@@ -78,7 +78,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	if err != nil {
 		return session.Options{}, err
 	}
-	origins, err := session.CompileOrigins(n.origins())
+	origins, err := n.origins()
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -116,16 +116,25 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 
 // origins are the web pages that may connect. In development those are the
 // demo page, which is another origin than the WebSocket because of its port,
-// and whatever a front-end developer serves on the same machine.
-func (n *belfry) origins() []string {
+// and whatever a front-end developer serves on the same machine, seen from
+// there or from a phone beside it.
+func (n *belfry) origins() (*session.Origins, error) {
 	if !n.cfg.Dev || len(n.cfg.Upgrade.Origins) > 0 {
-		return n.cfg.Upgrade.Origins
+		return session.CompileOrigins(n.cfg.Upgrade.Origins)
 	}
-	patterns := []string{"http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"}
+	hosts := []string{"localhost:*", "127.0.0.1:*", "[::1]:*"}
 	if host, _, err := net.SplitHostPort(n.cfg.API.Listen); err == nil && net.ParseIP(host) != nil {
-		patterns = append(patterns, "http://"+net.JoinHostPort(host, "*"))
+		hosts = append(hosts, net.JoinHostPort(host, "*"))
 	}
-	return patterns
+	var patterns []string
+	for _, host := range hosts {
+		patterns = append(patterns, "http://"+host, "https://"+host)
+	}
+	origins, err := session.CompileOrigins(patterns)
+	if err != nil {
+		return nil, err
+	}
+	return origins.OrSameName(), nil
 }
 
 func pollerOptions(c *config.Config) poller.Options {

@@ -60,7 +60,7 @@ func echo(conn *net.TCPConn) {
 		if !upgraded {
 			req, n, refusal := h.Parse(buf)
 			if refusal != nil {
-				conn.Write(session.AppendRefusal(nil, refusal))
+				conn.Write(session.AppendRefusal(nil, refusal, nil))
 				return
 			}
 			if req == nil {

@@ -1,0 +1,68 @@
+package session
+
+import (
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestCauses holds the registry against the statuses that are counted and the
+// table in docs/protocol.md.
+func TestCauses(t *testing.T) {
+	page, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, c := range Causes() {
+		info := causeInfo[c]
+		if info.label == "" || seen[info.label] || strings.Trim(info.label, "abcdefghijklmnopqrstuvwxyz_") != "" {
+			t.Errorf("cause %d: label %q is missing, repeated or no word", c, info.label)
+		}
+		seen[info.label] = true
+		if !slices.Contains(outcomes[:], info.status) {
+			t.Errorf("%v: status %d is not counted", c, info.status)
+		}
+		if !strings.Contains(string(page), "`"+info.label+"`") {
+			t.Errorf("docs/protocol.md does not name the cause %q", info.label)
+		}
+	}
+}
+
+// TestUpgradesByCause tells refusals of the same status apart.
+func TestUpgradesByCause(t *testing.T) {
+	r := newRig(t, Options{Authenticator: &Open{}})
+	for _, tt := range []struct {
+		path, origin, status, cause string
+	}{
+		{"/ws", "https://evil.example", "403", "origin"},
+		{"/ws?topic=secret", "", "403", "topic"},
+		{"/ws?topic=..", "", "400", "topic"},
+		{"/ws?uid=ann", "", "401", "uid"},
+		{"/other", "", "404", "path"},
+		{"/ws", "", "101", "none"},
+	} {
+		key := [2]string{tt.status, tt.cause}
+		before := r.Stats().Upgrades[key]
+		h := http.Header{}
+		if tt.origin != "" {
+			h.Set("Origin", tt.origin)
+		}
+		r.refusal(tt.path, h)
+		if n := r.Stats().Upgrades[key] - before; n != 1 {
+			t.Errorf("%s of %q: %d counted as %v, want 1: %v", tt.path, tt.origin, n, key, r.Stats().Upgrades)
+		}
+	}
+	var c counters
+	c.refused(&Refusal{Status: 418})
+	got := map[[2]string]uint64{}
+	c.addUpgrades(got)
+	if got[[2]string{"other", "other"}] != 1 {
+		t.Errorf("an unknown status without a cause: %v", got)
+	}
+	if n, ok := got[[2]string{"403", "origin"}]; n != 0 || !ok {
+		t.Error("no series of an origin's refusal before the first")
+	}
+}
