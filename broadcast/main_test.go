@@ -51,14 +51,18 @@ type recorder struct {
 	try  int   // calls, refused ones included
 }
 
-func (r *recorder) Deliver(m *session.Message) error {
+func (r *recorder) Prepare(m *session.Message) (*session.Prepared, error) {
+	return &session.Prepared{Message: m}, nil
+}
+
+func (r *recorder) Deliver(p *session.Prepared) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.try++
 	if r.full != nil {
 		return r.full
 	}
-	r.got = append(r.got, m)
+	r.got = append(r.got, p.Message)
 	return nil
 }
 

@@ -34,6 +34,12 @@ func (n *Node) Publish(m *Message) error {
 	if m.ID == "" {
 		m.ID = n.ids.next()
 	}
+	var prepared *session.Prepared
+	if here != nil {
+		if prepared, err = (*local).Prepare(here); err != nil {
+			return err
+		}
+	}
 	r, err := n.bus.Reserve(m)
 	if err != nil {
 		var full *OverloadedError
@@ -44,8 +50,8 @@ func (n *Node) Publish(m *Message) error {
 	}
 	set := n.stripes.of(m.Target)
 	n.stripes.lock(set)
-	if here != nil {
-		err = (*local).Deliver(here)
+	if prepared != nil {
+		err = (*local).Deliver(prepared)
 	}
 	if err == nil {
 		r.Commit()
