@@ -26,11 +26,13 @@ type Stats struct {
 	Denied          uint64 // subscriptions or messages that NATS permissions refused
 	Switches        uint64 // changes between single user buckets and the wildcard
 	DuplicateNodes  uint64 // other processes seen that use this node's id
+	LeftEarly       uint64 // topics left before Linger was over, because more than MaxLingering lingered
 
 	OutboxMessages int  // now: places taken
 	OutboxBytes    int  // now
 	Subscriptions  int  // now: NATS subscriptions
 	Topics         int  // now: topics subscribed, lingering ones included
+	Lingering      int  // now: topics subscribed that nobody wants
 	Buckets        int  // now: user buckets that hold somebody
 	Peers          int  // now: other nodes heard of lately
 	Wildcard       bool // now: all user buckets by one subscription
@@ -45,7 +47,8 @@ type counters struct {
 	lostUnconfirmed, lostTooLarge, lostShutdown  atomic.Uint64
 	lostReceive, lostOverload, gaps              atomic.Uint64
 	reconnects, denied, switches, duplicateNodes atomic.Uint64
-	subscriptions, topics, peers                 atomic.Int64
+	leftEarly                                    atomic.Uint64
+	subscriptions, topics, lingering, peers      atomic.Int64
 }
 
 func (c *counters) fill(s *Stats) {
@@ -70,4 +73,6 @@ func (c *counters) fill(s *Stats) {
 	s.Subscriptions += int(c.subscriptions.Load())
 	s.Topics += int(c.topics.Load())
 	s.Peers += int(c.peers.Load())
+	s.Lingering += int(c.lingering.Load())
+	s.LeftEarly += c.leftEarly.Load()
 }

@@ -44,14 +44,19 @@ func (i *interest) run() {
 	}
 }
 
-// join subscribes to everything that was asked for since it last ran, with
-// one flush, and tells those who waited.
+// join subscribes to what was asked for since it last ran, with one flush, and
+// tells those who waited.
 func (i *interest) join() {
 	i.mu.Lock()
-	topics, waiting, fixed := i.newTopics, i.waiting, i.fixed
-	i.newTopics, i.waiting, i.fixed = nil, nil, nil
+	topics := i.takeTopics(nil)
+	leaving, waiting, fixed := i.leaving, i.waiting, i.fixed
+	i.leaving, i.waiting, i.fixed = nil, nil, nil
+	if i.shared.n+i.queued.n > 0 {
+		nudge(i.wake)
+	}
 	i.mu.Unlock()
 
+	i.leave(leaving) // first: one that is wanted again must not be subscribed to twice
 	for _, subject := range fixed {
 		i.subscribe(subject, "")
 	}
@@ -65,14 +70,7 @@ func (i *interest) join() {
 	if len(fixed) > 0 {
 		i.begun.Store(i.instant(now))
 	}
-	var told []notice
-	i.mu.Lock()
-	for _, t := range topics {
-		t.ready, t.from = true, now
-		told = append(told, t.waiters...)
-		t.waiters = nil
-	}
-	i.mu.Unlock()
+	told := i.settle(topics, now)
 	for _, w := range waiting {
 		if i.held[w.bucket] != nil {
 			i.markReady(w.bucket, now)
@@ -201,32 +199,6 @@ func (i *interest) sweep(now time.Time) {
 			delete(i.held, b)
 			i.unsubscribe(sub)
 		}
-	}
-}
-
-func (i *interest) sweepTopics(now time.Time) {
-	var gone []*topic
-	i.mu.Lock()
-	n := 0
-	for ; n < len(i.idle) && now.Sub(i.idle[n].at) >= i.bus.opt.Linger; n++ {
-		mark := i.idle[n]
-		t := mark.topic
-		if !t.ready {
-			break // joined and left faster than we subscribe; the next sweep has it
-		}
-		// A topic that was wanted again in between has a later mark, or none.
-		if t.refs == 0 && t.idleAt.Equal(mark.at) && i.topics[t.name] == t {
-			delete(i.topics, t.name)
-			gone = append(gone, t)
-		}
-	}
-	if n > 0 {
-		i.idle = append([]idleMark(nil), i.idle[n:]...)
-	}
-	i.bus.count.topics.Store(int64(len(i.topics)))
-	i.mu.Unlock()
-	for _, t := range gone {
-		i.unsubscribe(t.sub)
 	}
 }
 
