@@ -44,7 +44,7 @@ type Bus interface {
 }
 
 // Reservation is a place in the outbox. Exactly one of its methods is called,
-// once.
+// once; only after a Commit that panicked Cancel is called too.
 type Reservation interface {
 	Commit() // sends the message; order on the bus is the order of commits
 	Cancel() // gives the place back

@@ -16,6 +16,12 @@ const retryPause = time.Millisecond
 // but each loss halves the wait of the next message until one gets through,
 // or a stuck shard would hold up the bus for OverloadWait a message.
 func (n *Node) receive(m *Message) {
+	defer func() {
+		if v := recover(); v != nil {
+			n.faults.report("deliver", v)
+			n.count.lostFault.Add(1)
+		}
+	}()
 	local := *n.local.Load()
 	p, err := local.Prepare(m)
 	if err != nil {

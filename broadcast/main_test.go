@@ -326,6 +326,22 @@ func (c *fakeClock) advance(t *testing.T, d time.Duration) {
 	}
 }
 
+// armedClock panics once when it is asked for the time, after set(true).
+type armedClock struct{ armed atomic.Bool }
+
+func (a *armedClock) set(on bool) { a.armed.Store(on) }
+
+func (a *armedClock) over(c clock) clock {
+	now := c.now
+	c.now = func() time.Time {
+		if a.armed.CompareAndSwap(true, false) {
+			panic("injected")
+		}
+		return now()
+	}
+	return c
+}
+
 func numbered(prefix string, n int) []string {
 	out := make([]string, n)
 	for i := range out {

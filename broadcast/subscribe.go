@@ -24,24 +24,29 @@ func (i *interest) run() {
 	defer repeat.Stop()
 	defer i.overlap.Stop()
 	for {
+		step := i.join
 		select {
 		case <-i.wake:
-			i.join()
 		case <-repeat.C:
-			i.tell(nil)
+			step = func() { i.tell(nil) }
 		case <-i.overlap.C:
-			i.endOverlap()
+			step = i.endOverlap
 		case now := <-ticks:
-			i.sweep(now)
-			i.countDrops()
+			step = func() { i.sweep(now); i.countDrops() }
 		case <-i.bus.stop:
 			return
 		}
+		i.guard(step)
 		if len(i.refused) > 0 {
 			repeat.Reset(repeatNotice)
 		}
 		i.bus.count.subscriptions.Store(int64(len(i.live)))
 	}
+}
+
+func (i *interest) guard(step func()) {
+	defer i.bus.faults.caught("subscriptions")
+	step()
 }
 
 // join subscribes to what was asked for since it last ran, with one flush, and
@@ -56,18 +61,25 @@ func (i *interest) join() {
 	}
 	i.mu.Unlock()
 
+	defer func() {
+		if v := recover(); v != nil {
+			i.requeue(topics, waiting, fixed)
+			panic(v)
+		}
+	}()
 	i.leave(leaving) // first: one that is wanted again must not be subscribed to twice
-	for _, subject := range fixed {
-		i.subscribe(subject, "")
+	begins := len(fixed) > 0
+	for ; len(fixed) > 0; fixed = fixed[1:] {
+		i.subscribe(fixed[0], "")
 	}
 	for _, t := range topics {
 		t.sub = i.subscribe(subjectTopic+t.name, "")
 	}
-	if placed := i.place(waiting); len(fixed)+len(topics)+placed > 0 {
+	if placed := i.place(waiting); begins || len(topics)+placed > 0 {
 		i.confirm()
 	}
 	now := i.bus.opt.clock.now()
-	if len(fixed) > 0 {
+	if begins {
 		i.begun.Store(i.instant(now))
 	}
 	told := i.settle(topics, now)
@@ -174,14 +186,22 @@ func (i *interest) tell(told []notice) {
 	told = append(i.refused, told...)
 	i.refused = nil
 	for _, n := range told {
-		if !n.send() {
+		if !i.sent(n) {
 			i.refused = append(i.refused, n)
 		}
 	}
 }
 
+// sent tells one shard; false if that had no room.
+func (i *interest) sent(n notice) (ok bool) {
+	ok = true // a shard that fails is not asked again
+	defer i.bus.faults.caught("ready")
+	return n.send()
+}
+
 // sweep ends subscriptions that lingered long enough.
 func (i *interest) sweep(now time.Time) {
+	i.retry()
 	i.sweepTopics(now)
 	if i.wild.Load() {
 		i.sweepWildcard(now)

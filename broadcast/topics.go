@@ -203,3 +203,34 @@ func (i *interest) leave(topics []*topic) {
 		i.unsubscribe(t.sub)
 	}
 }
+
+// requeue takes back what join met a fault with; the next tick tries again.
+func (i *interest) requeue(topics []*topic, waiting []userWait, fixed []string) {
+	for _, t := range topics {
+		if !t.ready { // only run makes it so
+			i.unsubscribe(t.sub)
+			t.sub = nil
+		}
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, t := range topics {
+		switch {
+		case t.ready:
+		case t.refs == 0:
+			delete(i.topics, t.name)
+		default:
+			i.queued.push(t)
+		}
+	}
+	i.waiting = append(waiting, i.waiting...)
+	i.fixed = append(fixed, i.fixed...)
+}
+
+func (i *interest) retry() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.shared.n+i.queued.n+len(i.waiting)+len(i.fixed) > 0 {
+		nudge(i.wake)
+	}
+}
