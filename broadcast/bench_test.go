@@ -10,7 +10,10 @@ import (
 // counting is a Local that only counts.
 type counting struct{ n atomic.Int64 }
 
-func (c *counting) Deliver(*session.Message) error { c.n.Add(1); return nil }
+func (c *counting) Prepare(m *session.Message) (*session.Prepared, error) {
+	return &session.Prepared{Message: m}, nil
+}
+func (c *counting) Deliver(*session.Prepared) error { c.n.Add(1); return nil }
 
 // BenchmarkUserPush is a push to one user from one node to another over an
 // external server, from Publish until all have been delivered; both nodes and

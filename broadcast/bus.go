@@ -11,9 +11,13 @@ type Message = session.Message
 
 // Local is the node's own sessions; session.Server is one.
 type Local interface {
-	// Deliver hands m to the local sessions it is for, to all of them or,
-	// when it returns an error, to none. It must neither block nor publish.
-	Deliver(m *session.Message) error
+	// Prepare does for m whatever can fail or take long: Deliver is called
+	// under locks.
+	Prepare(m *session.Message) (*session.Prepared, error)
+	// Deliver hands p to the local sessions it is for, to all of them or,
+	// when it returns an error, to none. It must neither block nor publish. It
+	// may be called again with what it refused.
+	Deliver(p *session.Prepared) error
 }
 
 // Bus carries messages to the other nodes and back. All methods may be called
@@ -40,7 +44,7 @@ type Bus interface {
 }
 
 // Reservation is a place in the outbox. Exactly one of its methods is called,
-// once.
+// once; only after a Commit that panicked Cancel is called too.
 type Reservation interface {
 	Commit() // sends the message; order on the bus is the order of commits
 	Cancel() // gives the place back

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"belfry/session"
 )
 
 // retryPause is how often a full mailbox is tried again.
@@ -14,10 +16,21 @@ const retryPause = time.Millisecond
 // but each loss halves the wait of the next message until one gets through,
 // or a stuck shard would hold up the bus for OverloadWait a message.
 func (n *Node) receive(m *Message) {
+	defer func() {
+		if v := recover(); v != nil {
+			n.faults.report("deliver", v)
+			n.count.lostFault.Add(1)
+		}
+	}()
 	local := *n.local.Load()
-	err := local.Deliver(m)
+	p, err := local.Prepare(m)
 	if err != nil {
-		err = n.insist(local, m)
+		n.count.malformed.Add(1)
+		n.log.Warn("message dropped: the local sessions cannot have it", zap.String("id", m.ID), zap.Error(err))
+		return
+	}
+	if err = local.Deliver(p); err != nil {
+		err = n.insist(local, p)
 	}
 	if err != nil {
 		n.count.lostOverload.Add(1)
@@ -30,7 +43,7 @@ func (n *Node) receive(m *Message) {
 }
 
 // insist tries for as long as patience lasts.
-func (n *Node) insist(local Local, m *Message) (err error) {
+func (n *Node) insist(local Local, p *session.Prepared) (err error) {
 	deadline := time.NewTimer(n.patience)
 	defer deadline.Stop()
 	again := time.NewTicker(retryPause)
@@ -38,13 +51,13 @@ func (n *Node) insist(local Local, m *Message) (err error) {
 	for {
 		select {
 		case <-again.C:
-			if err = local.Deliver(m); err == nil {
+			if err = local.Deliver(p); err == nil {
 				return nil
 			}
 		case <-deadline.C:
-			return local.Deliver(m)
+			return local.Deliver(p)
 		case <-n.closing:
-			return local.Deliver(m)
+			return local.Deliver(p)
 		}
 	}
 }

@@ -39,3 +39,15 @@ type TooLargeError struct {
 func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%s: %d bytes; allowed are at most %d", e.What, e.Size, e.Max)
 }
+
+// FaultError is a panic of belfry that one message met; the log has its stack.
+type FaultError struct {
+	Uncertain bool // some sessions may have got the message; else none has
+}
+
+func (e *FaultError) Error() string {
+	if e.Uncertain {
+		return "fault of belfry: some receivers may have got the message; the log has the stack"
+	}
+	return "fault of belfry: nobody got the message; the log has the stack"
+}

@@ -30,8 +30,10 @@ type interest struct {
 
 	mu        sync.Mutex // guards the rest of this group; a leaf, held for a few assignments
 	topics    map[string]*topic
-	newTopics []*topic   // to subscribe to
-	idle      []idleMark // topics that lost their last subscriber, in order of time
+	shared    topicList  // to subscribe to: wanted by several shards, see topics.go
+	queued    topicList  // to subscribe to: wanted by one
+	lingering topicList  // subscribed and left, the oldest first
+	leaving   []*topic   // to unsubscribe from
 	waiting   []userWait // users to subscribe to or to report ready
 	fixed     []string   // subjects every node listens to, to subscribe to
 
@@ -50,23 +52,6 @@ type interest struct {
 // readyBit marks a bucket whose messages reach this node; the other bits
 // count its sessions.
 const readyBit = 1 << 31
-
-// topic is a topic that somebody wants, or wanted a moment ago. Guarded by
-// interest.mu, except sub, which run owns.
-type topic struct {
-	name    string
-	refs    int
-	ready   bool
-	from    time.Time
-	idleAt  time.Time
-	waiters []notice
-	sub     *nats.Subscription
-}
-
-type idleMark struct {
-	topic *topic
-	at    time.Time
-}
 
 // notice is a shard to be told that a subscription is ready.
 type notice struct {
@@ -136,42 +121,6 @@ func (i *interest) leaveUser(b uint16) {
 
 // holds says whether a user of bucket b is here.
 func (i *interest) holds(b uint16) bool { return i.users[b].Load()&^readyBit != 0 }
-
-func (i *interest) joinTopic(name []byte, w session.Waiter, token uint64) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	t := i.topics[string(name)]
-	if t == nil {
-		t = &topic{name: string(name)}
-		i.topics[t.name] = t
-		i.newTopics = append(i.newTopics, t)
-		nudge(i.wake)
-	}
-	t.refs++
-	if t.ready {
-		return true
-	}
-	if !i.bus.connected.Load() {
-		return true
-	}
-	t.waiters = append(t.waiters, notice{w, token, false})
-	// run may have taken the topic before the waiter was there, but it looks
-	// at the waiters again, under the lock, when it marks the topic ready.
-	return false
-}
-
-func (i *interest) leaveTopic(name []byte) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	t := i.topics[string(name)]
-	if t == nil || t.refs == 0 {
-		return
-	}
-	if t.refs--; t.refs == 0 {
-		t.idleAt = i.bus.opt.clock.now()
-		i.idle = append(i.idle, idleMark{t, t.idleAt})
-	}
-}
 
 // since returns from when on subject has been subscribed to without
 // interruption. The receiver asks it.

@@ -51,14 +51,18 @@ type recorder struct {
 	try  int   // calls, refused ones included
 }
 
-func (r *recorder) Deliver(m *session.Message) error {
+func (r *recorder) Prepare(m *session.Message) (*session.Prepared, error) {
+	return &session.Prepared{Message: m}, nil
+}
+
+func (r *recorder) Deliver(p *session.Prepared) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.try++
 	if r.full != nil {
 		return r.full
 	}
-	r.got = append(r.got, m)
+	r.got = append(r.got, p.Message)
 	return nil
 }
 
@@ -320,6 +324,22 @@ func (c *fakeClock) advance(t *testing.T, d time.Duration) {
 			t.Fatal("a periodic step does not run")
 		}
 	}
+}
+
+// armedClock panics once when it is asked for the time, after set(true).
+type armedClock struct{ armed atomic.Bool }
+
+func (a *armedClock) set(on bool) { a.armed.Store(on) }
+
+func (a *armedClock) over(c clock) clock {
+	now := c.now
+	c.now = func() time.Time {
+		if a.armed.CompareAndSwap(true, false) {
+			panic("injected")
+		}
+		return now()
+	}
+	return c
 }
 
 func numbered(prefix string, n int) []string {

@@ -41,6 +41,7 @@ type NATS struct {
 	box    *outbox
 	in     chan *nats.Msg // what all subscriptions receive, in order
 	count  counters
+	faults faults
 
 	sender   *sender
 	receiver *receiver
@@ -67,6 +68,7 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 		in:   make(chan *nats.Msg, max(o.PendingBytes/o.MaxPayload, minPendingLength)),
 		stop: make(chan struct{}),
 	}
+	b.faults = faults{log: o.Log, count: &b.count.faults}
 	b.sender = &sender{bus: b, numbers: newNumbers(start), instance: instance, wake: make(chan struct{}, 1)}
 	b.interest = newInterest(b, instance, start)
 	b.receiver = &receiver{
@@ -170,6 +172,7 @@ func (b *NATS) connect() error {
 
 // up runs on nats.go's callback goroutine, as do down and asyncError.
 func (b *NATS) up(nc *nats.Conn, again bool) {
+	defer b.faults.caught("connection")
 	b.denied.Store(nil)
 	b.maxMessage.Store(nc.MaxPayload())
 	b.connected.Store(true)
@@ -190,6 +193,7 @@ func (b *NATS) up(nc *nats.Conn, again bool) {
 }
 
 func (b *NATS) down(err error) {
+	defer b.faults.caught("connection")
 	b.connected.Store(false)
 	if err == nil {
 		err = errors.New("connection closed")
@@ -209,6 +213,7 @@ func (b *NATS) setTrouble(err error) {
 }
 
 func (b *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	defer b.faults.caught("connection")
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer): // counted by interest.run through Dropped
 		b.log.Warn("messages lost: the receive channel is full", zap.Int("messages", cap(b.in)))

@@ -24,6 +24,7 @@ type Node struct {
 	ids     *identity
 	stripes *stripes
 	count   counters
+	faults  faults
 	local   atomic.Pointer[Local]
 
 	closing   chan struct{}
@@ -54,6 +55,7 @@ func Open(o Options) (*Node, error) {
 		closing:  make(chan struct{}),
 		patience: o.OverloadWait,
 	}
+	n.faults = faults{log: o.Log, count: &n.count.faults}
 	if o.Bus != nil {
 		n.bus = o.Bus
 		return n, nil

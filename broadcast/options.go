@@ -24,6 +24,7 @@ const (
 	DefaultOverloadWait   = 200 * time.Millisecond
 	DefaultReconnectPause = 2 * time.Second
 	DefaultWildcardAbove  = 256
+	DefaultMaxLingering   = 4096
 )
 
 // Options configure a Node. The zero value is a node of its own with a NATS
@@ -65,6 +66,9 @@ type Options struct {
 	// Linger is how long a topic or user bucket nobody wants any more stays
 	// subscribed.
 	Linger time.Duration
+	// MaxLingering bounds the topics that linger; past it the oldest are left
+	// at once and counted in LeftEarly.
+	MaxLingering int
 	// Beacon is how often the last sequence numbers are announced.
 	Beacon time.Duration
 	// OverloadWait is how long a received message waits for a place in the
@@ -156,6 +160,7 @@ func (o *Options) fillSizes() error {
 		{"OutboxMessages", &o.OutboxMessages, DefaultOutboxMessages, 1, 1 << 24},
 		{"OutboxBytes", &o.OutboxBytes, DefaultOutboxBytes, 1 << 10, 1 << 40},
 		{"PendingBytes", &o.PendingBytes, DefaultPendingBytes, 1 << 10, 1 << 40},
+		{"MaxLingering", &o.MaxLingering, DefaultMaxLingering, 1, 1 << 20},
 		{"WildcardAbove", &o.WildcardAbove, DefaultWildcardAbove, 1, buckets},
 	} {
 		if *d.v == 0 {

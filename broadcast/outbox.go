@@ -73,6 +73,7 @@ func (b *outbox) release(messages, bytes int) {
 // commit queues parcels whose places are reserved.
 func (b *outbox) commit(ps []parcel) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.gone {
 		b.late.Add(uint64(len(ps)))
 	}
@@ -82,7 +83,6 @@ func (b *outbox) commit(ps []parcel) {
 		b.queue, b.head = b.queue[:n], 0
 	}
 	b.queue = append(b.queue, ps...)
-	b.mu.Unlock()
 	nudge(b.more)
 }
 

@@ -17,45 +17,94 @@ const MaxKeyLen = 128
 // given must be unique. m and its payload must not be changed afterwards.
 //
 // Errors, with nothing delivered anywhere: *session.FieldError for invalid
-// input, *TooLargeError, *OverloadedError. It never waits for the network and
+// input, *TooLargeError, *OverloadedError. A *FaultError is a fault of belfry,
+// and says whether anybody got the message. It never waits for the network and
 // must not be called by Local.Deliver.
 func (n *Node) Publish(m *Message) error {
 	local := n.local.Load()
 	if local == nil {
 		return &OverloadedError{What: "starting", RetryAfter: retryAfter}
 	}
-	if err := check(m, n.opt.MaxPayload); err != nil {
+	p, err := n.prepare(*local, m)
+	if err != nil {
 		return err
+	}
+	return n.post(*local, p)
+}
+
+// prepared is a message with all done that can fail or take long, and a place
+// in the outbox.
+type prepared struct {
+	target session.Target
+	here   *session.Prepared // nil: nobody here is meant
+	place  Reservation
+}
+
+// prepare takes no lock, and the place last.
+func (n *Node) prepare(local Local, m *Message) (p prepared, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			n.faults.report("prepare", v)
+			err = &FaultError{}
+		}
+	}()
+	if err := check(m, n.opt.MaxPayload); err != nil {
+		return p, err
 	}
 	here, err := n.localPart(m)
 	if err != nil {
-		return err
+		return p, err
 	}
 	if m.ID == "" {
 		m.ID = n.ids.next()
 	}
-	r, err := n.bus.Reserve(m)
-	if err != nil {
-		var full *OverloadedError
-		if errors.As(err, &full) {
-			n.count.refusedOutbox.Add(1)
-		}
-		return err
-	}
-	set := n.stripes.of(m.Target)
-	n.stripes.lock(set)
 	if here != nil {
-		err = (*local).Deliver(here)
+		if p.here, err = local.Prepare(here); err != nil {
+			return p, err
+		}
 	}
-	if err == nil {
-		r.Commit()
+	p.target = m.Target
+	p.place, err = n.bus.Reserve(m)
+	var full *OverloadedError
+	if errors.As(err, &full) {
+		n.count.refusedOutbox.Add(1)
 	}
-	n.stripes.unlock(set)
-	if err != nil {
-		r.Cancel()
-		n.count.refusedLocal.Add(1)
-		return &OverloadedError{What: "mailbox", RetryAfter: retryAfter, Err: err}
+	return p, err
+}
+
+// post delivers locally and commits to the bus in one order, under the
+// target's stripes. Whatever happens, these and the place are given back.
+func (n *Node) post(local Local, p prepared) (err error) {
+	delivered, committed := false, false
+	defer func() {
+		v := recover()
+		switch {
+		case v == nil:
+		case delivered: // the clients here have it: sending it again would double it
+			n.count.lostFault.Add(1)
+			n.count.published.Add(1)
+		default:
+			err = &FaultError{Uncertain: true}
+		}
+		if v != nil {
+			n.faults.report("publish", v)
+		}
+		if !committed {
+			p.place.Cancel()
+		}
+	}()
+	set := n.stripes.of(p.target)
+	n.stripes.lock(set)
+	defer n.stripes.unlock(set)
+	if p.here != nil {
+		if err := local.Deliver(p.here); err != nil {
+			n.count.refusedLocal.Add(1)
+			return &OverloadedError{What: "mailbox", RetryAfter: retryAfter, Err: err}
+		}
 	}
+	delivered = true
+	p.place.Commit()
+	committed = true
 	n.count.published.Add(1)
 	return nil
 }

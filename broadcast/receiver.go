@@ -39,15 +39,28 @@ func (r *receiver) run() {
 		case m := <-r.bus.in:
 			r.take(m)
 		case now := <-ticks:
-			r.origins.sweep(now)
+			r.sweep(now)
 		case <-r.bus.stop:
 			return
 		}
 	}
 }
 
+func (r *receiver) sweep(now time.Time) {
+	defer r.bus.faults.caught("sweep")
+	r.origins.sweep(now)
+}
+
 // take handles one bus message.
 func (r *receiver) take(m *nats.Msg) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.bus.faults.report("receive "+m.Subject, v)
+			if !strings.HasPrefix(m.Subject, subjectControl) {
+				r.bus.count.lostFault.Add(1)
+			}
+		}
+	}()
 	now := r.bus.opt.clock.now()
 	if strings.HasPrefix(m.Subject, subjectControl) {
 		r.control(m, now)

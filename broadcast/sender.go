@@ -72,6 +72,13 @@ func (s *sender) run() {
 // one again; what was handed to a connection that then broke is not sent
 // again, for it may have arrived.
 func (s *sender) send(batch []parcel) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.bus.faults.report("send", v)
+			s.bus.count.lostFault.Add(uint64(len(batch)))
+			s.release(batch)
+		}
+	}()
 	for len(batch) > 0 {
 		if !s.waitConnected() {
 			s.bus.count.lostShutdown.Add(uint64(len(batch)))
@@ -104,7 +111,12 @@ func (s *sender) publish(batch []parcel) (done, sent, doubtful int) {
 	for i := range batch {
 		p := &batch[i]
 		stream := s.numbers.stream(p.subject)
-		err := s.bus.nc.PublishMsg(seal(p, stamp{node: s.bus.id, epoch: stream.epoch, number: stream.last + 1}))
+		m := s.seal(p, stamp{node: s.bus.id, epoch: stream.epoch, number: stream.last + 1})
+		if m == nil {
+			s.bus.count.lostFault.Add(1)
+			continue
+		}
+		err := s.bus.nc.PublishMsg(m)
 		switch {
 		case err == nil:
 			sent++
@@ -120,6 +132,12 @@ func (s *sender) publish(batch []parcel) (done, sent, doubtful int) {
 		}
 	}
 	return len(batch), sent, doubtful
+}
+
+// seal makes the bus message of a parcel, nil if that meets a fault.
+func (s *sender) seal(p *parcel, st stamp) (m *nats.Msg) {
+	defer s.bus.faults.caught("seal")
+	return seal(p, st)
 }
 
 // confirmed waits until the NATS server has taken everything published on
@@ -197,6 +215,7 @@ func idleBeacons(peers int64) int { return 5 + int(peers/5) }
 // beacon announces this node and the streams sent on since the last one.
 // Without a connection it is put off: the next covers the time.
 func (s *sender) beacon(now time.Time) {
+	defer s.bus.faults.caught("beacon")
 	s.numbers.sweep(now)
 	if !s.bus.nc.IsConnected() {
 		return

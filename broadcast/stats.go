@@ -21,16 +21,20 @@ type Stats struct {
 	LostShutdown    uint64 // still in the outbox, or received and not dispatched, at Close
 	LostReceive     uint64 // dropped by nats.go because the receive channel was full
 	LostOverload    uint64 // received, but the local mailboxes stayed full
+	LostFault       uint64 // met a fault of belfry on their way
 	Gaps            uint64 // numbers of other nodes' messages that never came, each counted once
 	Reconnects      uint64 // times the connection to NATS came back
 	Denied          uint64 // subscriptions or messages that NATS permissions refused
 	Switches        uint64 // changes between single user buckets and the wildcard
 	DuplicateNodes  uint64 // other processes seen that use this node's id
+	Faults          uint64 // panics caught, each at the cost of one message or one step at most
+	LeftEarly       uint64 // topics left before Linger was over, because more than MaxLingering lingered
 
 	OutboxMessages int  // now: places taken
 	OutboxBytes    int  // now
 	Subscriptions  int  // now: NATS subscriptions
 	Topics         int  // now: topics subscribed, lingering ones included
+	Lingering      int  // now: topics subscribed that nobody wants
 	Buckets        int  // now: user buckets that hold somebody
 	Peers          int  // now: other nodes heard of lately
 	Wildcard       bool // now: all user buckets by one subscription
@@ -45,7 +49,8 @@ type counters struct {
 	lostUnconfirmed, lostTooLarge, lostShutdown  atomic.Uint64
 	lostReceive, lostOverload, gaps              atomic.Uint64
 	reconnects, denied, switches, duplicateNodes atomic.Uint64
-	subscriptions, topics, peers                 atomic.Int64
+	leftEarly, faults, lostFault                 atomic.Uint64
+	subscriptions, topics, lingering, peers      atomic.Int64
 }
 
 func (c *counters) fill(s *Stats) {
@@ -70,4 +75,8 @@ func (c *counters) fill(s *Stats) {
 	s.Subscriptions += int(c.subscriptions.Load())
 	s.Topics += int(c.topics.Load())
 	s.Peers += int(c.peers.Load())
+	s.Lingering += int(c.lingering.Load())
+	s.Faults += c.faults.Load()
+	s.LostFault += c.lostFault.Load()
+	s.LeftEarly += c.leftEarly.Load()
 }

@@ -24,19 +24,19 @@ func (i *interest) run() {
 	defer repeat.Stop()
 	defer i.overlap.Stop()
 	for {
+		step := i.join
 		select {
 		case <-i.wake:
-			i.join()
 		case <-repeat.C:
-			i.tell(nil)
+			step = func() { i.tell(nil) }
 		case <-i.overlap.C:
-			i.endOverlap()
+			step = i.endOverlap
 		case now := <-ticks:
-			i.sweep(now)
-			i.countDrops()
+			step = func() { i.sweep(now); i.countDrops() }
 		case <-i.bus.stop:
 			return
 		}
+		i.guard(step)
 		if len(i.refused) > 0 {
 			repeat.Reset(repeatNotice)
 		}
@@ -44,35 +44,45 @@ func (i *interest) run() {
 	}
 }
 
-// join subscribes to everything that was asked for since it last ran, with
-// one flush, and tells those who waited.
+func (i *interest) guard(step func()) {
+	defer i.bus.faults.caught("subscriptions")
+	step()
+}
+
+// join subscribes to what was asked for since it last ran, with one flush, and
+// tells those who waited.
 func (i *interest) join() {
 	i.mu.Lock()
-	topics, waiting, fixed := i.newTopics, i.waiting, i.fixed
-	i.newTopics, i.waiting, i.fixed = nil, nil, nil
+	topics := i.takeTopics(nil)
+	leaving, waiting, fixed := i.leaving, i.waiting, i.fixed
+	i.leaving, i.waiting, i.fixed = nil, nil, nil
+	if i.shared.n+i.queued.n > 0 {
+		nudge(i.wake)
+	}
 	i.mu.Unlock()
 
-	for _, subject := range fixed {
-		i.subscribe(subject, "")
+	defer func() {
+		if v := recover(); v != nil {
+			i.requeue(topics, waiting, fixed)
+			panic(v)
+		}
+	}()
+	i.leave(leaving) // first: one that is wanted again must not be subscribed to twice
+	begins := len(fixed) > 0
+	for ; len(fixed) > 0; fixed = fixed[1:] {
+		i.subscribe(fixed[0], "")
 	}
 	for _, t := range topics {
 		t.sub = i.subscribe(subjectTopic+t.name, "")
 	}
-	if placed := i.place(waiting); len(fixed)+len(topics)+placed > 0 {
+	if placed := i.place(waiting); begins || len(topics)+placed > 0 {
 		i.confirm()
 	}
 	now := i.bus.opt.clock.now()
-	if len(fixed) > 0 {
+	if begins {
 		i.begun.Store(i.instant(now))
 	}
-	var told []notice
-	i.mu.Lock()
-	for _, t := range topics {
-		t.ready, t.from = true, now
-		told = append(told, t.waiters...)
-		t.waiters = nil
-	}
-	i.mu.Unlock()
+	told := i.settle(topics, now)
 	for _, w := range waiting {
 		if i.held[w.bucket] != nil {
 			i.markReady(w.bucket, now)
@@ -176,14 +186,22 @@ func (i *interest) tell(told []notice) {
 	told = append(i.refused, told...)
 	i.refused = nil
 	for _, n := range told {
-		if !n.send() {
+		if !i.sent(n) {
 			i.refused = append(i.refused, n)
 		}
 	}
 }
 
+// sent tells one shard; false if that had no room.
+func (i *interest) sent(n notice) (ok bool) {
+	ok = true // a shard that fails is not asked again
+	defer i.bus.faults.caught("ready")
+	return n.send()
+}
+
 // sweep ends subscriptions that lingered long enough.
 func (i *interest) sweep(now time.Time) {
+	i.retry()
 	i.sweepTopics(now)
 	if i.wild.Load() {
 		i.sweepWildcard(now)
@@ -201,32 +219,6 @@ func (i *interest) sweep(now time.Time) {
 			delete(i.held, b)
 			i.unsubscribe(sub)
 		}
-	}
-}
-
-func (i *interest) sweepTopics(now time.Time) {
-	var gone []*topic
-	i.mu.Lock()
-	n := 0
-	for ; n < len(i.idle) && now.Sub(i.idle[n].at) >= i.bus.opt.Linger; n++ {
-		mark := i.idle[n]
-		t := mark.topic
-		if !t.ready {
-			break // joined and left faster than we subscribe; the next sweep has it
-		}
-		// A topic that was wanted again in between has a later mark, or none.
-		if t.refs == 0 && t.idleAt.Equal(mark.at) && i.topics[t.name] == t {
-			delete(i.topics, t.name)
-			gone = append(gone, t)
-		}
-	}
-	if n > 0 {
-		i.idle = append([]idleMark(nil), i.idle[n:]...)
-	}
-	i.bus.count.topics.Store(int64(len(i.topics)))
-	i.mu.Unlock()
-	for _, t := range gone {
-		i.unsubscribe(t.sub)
 	}
 }
 

@@ -88,7 +88,7 @@ func BenchmarkDeliver(b *testing.B) {
 	b.ResetTimer()
 	start := s.Stats().Deliveries
 	for n := 0; n < b.N; n += sessions {
-		if err := s.Deliver(m); err != nil {
+		if err := s.push(m); err != nil {
 			b.Fatal(err)
 		}
 		want := start + uint64(n+sessions)

@@ -96,7 +96,7 @@ func childServer(t *testing.T) {
 	}
 	fmt.Println(s.Addrs()[0])
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		if err := s.Deliver(&Message{Target: ToAll(), Payload: in.Bytes()}); err != nil {
+		if err := s.push(&Message{Target: ToAll(), Payload: in.Bytes()}); err != nil {
 			t.Error(err)
 		}
 		st := s.Stats()

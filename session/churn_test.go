@@ -118,7 +118,7 @@ func (c *churnTarget) publish(t *testing.T, r *rig, over *atomic.Bool) {
 		last = over.Load()
 		c.sent++
 		text := fmt.Sprintf("%s#%d#%v", c.label(), c.sent, last)
-		for r.Deliver(&Message{Target: c.to, Payload: []byte(text)}) != nil {
+		for r.push(&Message{Target: c.to, Payload: []byte(text)}) != nil {
 			gosched()
 		}
 	}

@@ -129,7 +129,7 @@ func TestClientsReceive(t *testing.T) {
 			{Payload: bytes.Repeat([]byte("long "), 1<<18)},
 		} {
 			m.Target = [...]Target{ToAll(), ToTopics("t"), ToUsers("u")}[i%3]
-			if err := r.Deliver(&m); err != nil {
+			if err := r.push(&m); err != nil {
 				t.Fatal(err)
 			}
 			got, binary := next(t, c).content(t, v1)

@@ -84,25 +84,6 @@ type OverloadedError struct{ What string }
 
 func (e *OverloadedError) Error() string { return "overloaded: " + e.What + " is full" }
 
-// Deliver hands m to all sessions of this node that it is meant for. It
-// returns a *OverloadedError, and then nobody gets the message; or nil, and
-// then every session that is open gets it, short of what the policy for slow
-// consumers drops. It does not block. Messages of one goroutine to one target
-// arrive in their order. m must not be changed afterwards.
-func (s *Server) Deliver(m *Message) error {
-	switch m.Target.Scope {
-	case ScopeAll, ScopeTopics:
-		return s.post(poller.LaneBulk, m, func(int) bool { return true })
-	case ScopeUsers:
-		if len(m.Target.Names) == 1 {
-			home, _ := s.homeOf(m.Target.Names[0])
-			return s.post(poller.LaneSingle, m, func(i int) bool { return i == home })
-		}
-	}
-	homes := s.homes(m.Target)
-	return s.post(poller.LaneSingle, m, func(i int) bool { return homes[i] })
-}
-
 // Pace waits while the shards that a message to users or sessions would go to
 // have more waiting than they should, in all no longer than told or until ctx
 // is done, and returns whether it had to. Called before Deliver it slows down
@@ -145,30 +126,6 @@ func (s *Server) homes(t Target) []bool {
 func (s *Server) ours(sid string) (name, bool) {
 	n, ok := parseID(sid, &s.opt.Key)
 	return n, ok && n.node == s.opt.Node && int(n.shard) < len(s.shards)
-}
-
-// post puts m into the mailboxes of the chosen shards: all or none. The places
-// are taken first: what is refused costs no encoding.
-func (s *Server) post(lane poller.Lane, m *Message, chosen func(i int) bool) error {
-	for i, h := range s.shards {
-		if !chosen(i) || h.ps.Reserve(lane) {
-			continue
-		}
-		for j := range i {
-			if chosen(j) {
-				s.shards[j].ps.Release(lane, 1)
-			}
-		}
-		return &OverloadedError{"a shard's mailbox"}
-	}
-	s.pushes[m.Target.Scope].Add(1)
-	mail := poller.Mail{Kind: mailDelivery, Ptr: s.newDelivery(m)}
-	for i, h := range s.shards {
-		if chosen(i) {
-			h.ps.Put(lane, mail)
-		}
-	}
-	return nil
 }
 
 // deliver starts on a message that came by mail.

@@ -89,7 +89,7 @@ func TestLatencyOfPushes(t *testing.T) {
 		{Target: ToAll(), Received: time.Now()},
 	} {
 		m.Payload = []byte("x")
-		if err := r.Deliver(&m); err != nil {
+		if err := r.push(&m); err != nil {
 			t.Fatal(err)
 		}
 		if i != 2 {

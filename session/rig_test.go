@@ -24,6 +24,15 @@ type rig struct {
 	t *testing.T
 }
 
+// push is what a publisher does: prepare, then deliver.
+func (s *Server) push(m *Message) error {
+	p, err := s.Prepare(m)
+	if err != nil {
+		return err
+	}
+	return s.Deliver(p)
+}
+
 func newRig(t *testing.T, o Options) *rig {
 	t.Helper()
 	if o.Poller.Shards == 0 {
@@ -176,7 +185,7 @@ func (c *client) say(text string) {
 
 func (r *rig) deliver(t Target, text string) {
 	r.t.Helper()
-	if err := r.Deliver(&Message{ID: "m-" + text, Target: t, Payload: []byte(text)}); err != nil {
+	if err := r.push(&Message{ID: "m-" + text, Target: t, Payload: []byte(text)}); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -41,7 +41,7 @@ func TestTargets(t *testing.T) {
 			t.Fatalf("got %v, want %q", m, want)
 		}
 	}
-	if err := r.Deliver(&Message{Target: ToAll(), Exclude: sid, Payload: []byte("not b2")}); err != nil {
+	if err := r.push(&Message{Target: ToAll(), Exclude: sid, Payload: []byte("not b2")}); err != nil {
 		t.Fatal(err)
 	}
 	r.deliver(ToAll(), "end")
@@ -94,7 +94,7 @@ func TestCommands(t *testing.T) {
 
 func TestPub(t *testing.T) {
 	var srv atomic.Pointer[Server]
-	r := newRig(t, Options{Publish: func(m *Message) error { m.ID = "given"; return srv.Load().Deliver(m) }})
+	r := newRig(t, Options{Publish: func(m *Message) error { m.ID = "given"; return srv.Load().push(m) }})
 	srv.Store(r.Server)
 	a, b := r.dial("/ws?topic=t", "belfry.v1"), r.dial("/ws?topic=t")
 	a.object()

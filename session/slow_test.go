@@ -96,7 +96,7 @@ func (c *crowd) push(t Target) {
 	c.r.t.Helper()
 	c.have(c.sent - 8)
 	c.sent++
-	if err := c.r.Deliver(&Message{Target: t, Payload: numbered(c.sent)}); err != nil {
+	if err := c.r.push(&Message{Target: t, Payload: numbered(c.sent)}); err != nil {
 		c.r.t.Fatal(err)
 	}
 }
@@ -204,7 +204,7 @@ func TestSlowLatestOnly(t *testing.T) {
 		for _, m := range streams {
 			sent++
 			m.Payload = numbered(sent)
-			if err := r.Deliver(&m); err != nil {
+			if err := r.push(&m); err != nil {
 				t.Fatal(err)
 			}
 			r.passed() // they go by different lanes
@@ -249,7 +249,7 @@ func TestSlowNodeBacklog(t *testing.T) {
 	}
 	for n := 1; r.Stats().Slow < 4 && n < 3000; n++ {
 		for i := range slow { // apart, so that they share no frames
-			if err := r.Deliver(&Message{Target: ToUsers(fmt.Sprint("u", i)), Payload: numbered(n)}); err != nil {
+			if err := r.push(&Message{Target: ToUsers(fmt.Sprint("u", i)), Payload: numbered(n)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -330,7 +330,7 @@ func TestSlowLastWord(t *testing.T) {
 	r := newRig(t, Options{Poller: poller.Options{Shards: 1, NodeBytes: 64 << 10, Backlog: poller.Bounds{Frames: 1, Bytes: 64 << 10}}})
 	first, second := r.slowWire("/ws?uid=1", ""), r.slowWire("/ws?uid=2", "")
 	push := func(uid string) {
-		if err := r.Deliver(&Message{Kind: Binary, Target: ToUsers(uid), Payload: large}); err != nil {
+		if err := r.push(&Message{Kind: Binary, Target: ToUsers(uid), Payload: large}); err != nil {
 			t.Fatal(err)
 		}
 		r.each(func(*shard) {})

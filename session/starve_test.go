@@ -40,7 +40,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				if r.Deliver(m) != nil { // the lane is full: work is waiting
+				if r.push(m) != nil { // the lane is full: work is waiting
 					runtime.Gosched()
 				}
 			}

@@ -1,0 +1,59 @@
+package session
+
+import "belfry/poller"
+
+// Prepared is a message with everything done that can fail or take long: it is
+// encoded for everybody here, and what is left is to post it. It may be
+// delivered more than once.
+type Prepared struct {
+	Message  *Message // must not be changed any more
+	delivery *delivery
+}
+
+// Prepare encodes m for the sessions of this node. It is called before any lock
+// or place is taken: an Encoding that panics leaves none behind.
+func (s *Server) Prepare(m *Message) (*Prepared, error) {
+	return &Prepared{Message: m, delivery: s.newDelivery(m)}, nil
+}
+
+// Deliver hands p to all sessions of this node that it is meant for. It
+// returns a *OverloadedError, and then nobody gets the message; or nil, and
+// then every session that is open gets it, short of what the policy for slow
+// consumers drops. It does not block. Messages of one goroutine to one target
+// arrive in their order.
+func (s *Server) Deliver(p *Prepared) error {
+	switch t := p.Message.Target; t.Scope {
+	case ScopeAll, ScopeTopics:
+		return s.post(poller.LaneBulk, p, func(int) bool { return true })
+	case ScopeUsers:
+		if len(t.Names) == 1 {
+			home, _ := s.homeOf(t.Names[0])
+			return s.post(poller.LaneSingle, p, func(i int) bool { return i == home })
+		}
+	}
+	homes := s.homes(p.Message.Target)
+	return s.post(poller.LaneSingle, p, func(i int) bool { return homes[i] })
+}
+
+// post puts p into the mailboxes of the chosen shards: all or none.
+func (s *Server) post(lane poller.Lane, p *Prepared, chosen func(i int) bool) error {
+	for i, h := range s.shards {
+		if !chosen(i) || h.ps.Reserve(lane) {
+			continue
+		}
+		for j := range i {
+			if chosen(j) {
+				s.shards[j].ps.Release(lane, 1)
+			}
+		}
+		return &OverloadedError{"a shard's mailbox"}
+	}
+	s.pushes[p.Message.Target.Scope].Add(1)
+	mail := poller.Mail{Kind: mailDelivery, Ptr: p.delivery}
+	for i, h := range s.shards {
+		if chosen(i) {
+			h.ps.Put(lane, mail)
+		}
+	}
+	return nil
+}
