@@ -68,6 +68,8 @@ type Traffic struct {
 	Slow           uint64            `metric:"belfry_backlog_events_total" type:"counter" help:"Sends of pushed messages that a socket did not take whole."`
 	Overflows      map[string]uint64 `metric:"belfry_backlog_overflows_total" type:"counter" label:"bound" help:"Frames refused because the backlog of a connection (backlog.frames, backlog.bytes) or of the node (backlog.node_bytes) was full."`
 	PushLatency    Histogram         `metric:"belfry_push_latency_seconds" type:"histogram" help:"Time from the arrival of a push to users or sessions at this node, waiting for a busy shard included, to the system call that wrote to its sockets."`
+	FanoutLatency  Histogram         `metric:"belfry_fanout_latency_seconds" type:"histogram" help:"Time from the arrival of a push to topics or all at this node to the last system call of a shard that wrote it; one observation a shard."`
+	ControlsLost   uint64            `metric:"belfry_control_frames_dropped_total" type:"counter" help:"Pongs and pings that waited for a client that does not read, replaced by a newer one or given up at backlog.node_bytes."`
 }
 
 // Shards tells how the event loops are.
@@ -75,6 +77,7 @@ type Shards struct {
 	Number      uint64             `metric:"belfry_shards" type:"gauge" help:"Event loops."`
 	IOURing     uint64             `metric:"belfry_shards_io_uring" type:"gauge" help:"Event loops that send through io_uring (fanout.io_uring); each begins with the first it has to send."`
 	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds is a stalled shard."`
+	Busy        map[string]float64 `metric:"belfry_shard_busy_seconds_total" type:"counter" label:"shard" help:"Time that a shard worked, without its waits for events: its rate is the busy ratio, and 1 is a shard at its limit."`
 	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times that a shard did not live through three or more seconds: stopped or starved."`
 	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, most at the cost of one connection; the log has the stack."`
 	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`

@@ -72,6 +72,9 @@ func (s *Shard) DropBacklog(slot uint32) {
 	}
 }
 
+// Backlogged says whether something waits to be sent to a connection.
+func (s *Shard) Backlogged(slot uint32) bool { return s.at(slot).queue != 0 }
+
 // Backlog returns how much waits to be sent to a connection.
 func (s *Shard) Backlog(slot uint32) (frames, bytes int) {
 	c := s.at(slot)

@@ -11,8 +11,9 @@ import (
 // maxPubs is how many belfry.v1 "pub" commands of a shard may wait.
 const maxPubs = 1024
 
-// maxWaitingSubs is how many sub commands of a session may wait for the bus.
-const maxWaitingSubs = 16
+// leastWaiting is how many sub commands of a session may wait for their answers
+// where session.max_topics is less: several may name the same topic.
+const leastWaiting = 16
 
 // subscribing is a sub command that waits for the bus.
 type subscribing struct {
@@ -31,6 +32,7 @@ type pub struct {
 // command does what a client asks for.
 func (h *shard) command(slot uint32, rec *record, c *Command) {
 	h.counters.commands[c.Op].Add(1)
+	h.reading.left[rateCommands] -= int32(max(1, len(c.Topics)))
 	switch c.Op {
 	case OpSub:
 		h.subscribe(slot, rec, c)
@@ -40,6 +42,7 @@ func (h *shard) command(slot uint32, rec *record, c *Command) {
 				h.leaveTopic(rec, t)
 			}
 		}
+		h.wakeWaiters() // whose answers come before this one's
 		h.reply(slot, &Reply{Ref: c.Ref})
 	case OpPub:
 		h.publish(slot, c)
@@ -61,9 +64,9 @@ func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
 			return
 		}
 	}
-	if rec.pending >= maxWaitingSubs {
-		h.counters.limit(limitSubs)
-		h.fail(slot, c.Ref, "busy", "", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.pending, maxWaitingSubs))
+	if most := max(h.opt.MaxTopics, leastWaiting); int(rec.pending) >= most {
+		h.counters.limit(limitTopics)
+		h.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.pending, most))
 		return
 	}
 	before := rec.count
@@ -132,10 +135,12 @@ func (h *shard) reply(slot uint32, r *Reply) {
 	if r.Err != nil {
 		h.counters.commandError(r.Err.Code)
 	}
-	h.sendPongs(slot)
-	h.buf = h.opt.Encodings[rec.encoding].AppendReply(h.buf[:0], r)
-	if len(h.buf) > 0 {
-		h.saw(slot, h.ps.SendBytes(slot, h.buf))
+	if e := h.opt.Encodings[rec.encoding]; h.reading.on && h.reading.slot == slot {
+		if h.reading.out = e.AppendReply(h.reading.out, r); len(h.reading.out) >= flushAnswers {
+			h.flushAnswers(slot)
+		}
+	} else if h.buf = e.AppendReply(h.buf[:0], r); len(h.buf) > 0 {
+		h.ps.StageBytes(slot, h.buf)
 	}
 }
 

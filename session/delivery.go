@@ -7,34 +7,66 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"belfry/poller"
 )
 
 // delivery is one message on its way to the shards of this node. It is shared
 // by them and does not change, but for what is encoded when it is first needed.
 type delivery struct {
+	srv     *Server
 	msg     *Message
 	key     uint64 // what the policy latest-only replaces by
 	exclude name   // valid if excluding
 	without bool
+	size    int64 // bytes, the payload and what it was encoded to
 	batches [maxEncodings]atomic.Pointer[poller.Batch]
+	shards  atomic.Int32 // that are not done with it
 }
 
-func (s *Server) newDelivery(m *Message) *delivery {
-	d := &delivery{msg: m, key: conflationKey(m)}
+// newDelivery encodes m, on the publisher's goroutine, for every encoding that
+// anybody speaks; a shard does it only for one that has just appeared. ok is
+// false if an encoding panicked.
+func (s *Server) newDelivery(m *Message) (d *delivery, ok bool) {
+	d, ok = &delivery{srv: s, msg: m, key: conflationKey(m), size: int64(len(m.Payload))}, true
 	if m.Exclude != "" {
 		if n, ok := parseID(m.Exclude, &s.opt.Key); ok && n.node == s.opt.Node {
 			d.exclude, d.without = n, true
 		}
 	}
-	// Encoded here, on the publisher's goroutine, for every encoding that
-	// anybody speaks; a shard does it only for one that has just appeared.
 	for i := range s.opt.Encodings {
 		if s.speakers[i].Load() > 0 {
-			d.batch(&s.opt, uint8(i))
+			frame, encoded := d.encode(uint8(i))
+			d.batches[i].Store(poller.NewBatch(poller.NewFrame(frame, d.key)))
+			d.size += int64(len(frame))
+			ok = ok && encoded
 		}
 	}
-	return d
+	return d, ok
+}
+
+// encode builds the message's frame in an encoding. One that panics gives no
+// bytes: sending nothing harms nobody, and the fault costs this message only.
+func (d *delivery) encode(encoding uint8) (frame []byte, ok bool) {
+	e := d.srv.opt.Encodings[encoding]
+	defer func() {
+		if r := recover(); r != nil {
+			d.srv.faults.Add(1)
+			d.srv.opt.Log.Error("an encoding panicked; its clients do not get the message",
+				zap.String("encoding", e.Name()), zap.String("id", d.msg.ID), zap.Any("panic", r), zap.Stack("stack"))
+			frame, ok = nil, false
+		}
+	}()
+	frame = e.AppendMessage(make([]byte, 0, len(d.msg.Payload)+frameRoom), d.msg)
+	return slices.Clip(frame), true
+}
+
+// done says that a shard has sent the message to all its sessions.
+func (d *delivery) done() {
+	if d.shards.Add(-1) == 0 {
+		d.srv.mailBytes.Add(-d.size)
+	}
 }
 
 // conflationKey hashes a message's key, or its target if it has none, to
@@ -54,14 +86,14 @@ func conflationKey(m *Message) uint64 {
 	return f.Sum64() | 1
 }
 
-// batch returns the message's frame in an encoding, built at the first call.
-func (d *delivery) batch(o *Options, encoding uint8) *poller.Batch {
+// batch returns the message's frame in an encoding.
+func (d *delivery) batch(encoding uint8) *poller.Batch {
 	p := &d.batches[encoding]
 	if b := p.Load(); b != nil {
 		return b
 	}
-	frame := o.Encodings[encoding].AppendMessage(make([]byte, 0, len(d.msg.Payload)+frameRoom), d.msg)
-	p.CompareAndSwap(nil, poller.NewBatch(poller.NewFrame(slices.Clip(frame), d.key)))
+	frame, _ := d.encode(encoding)
+	p.CompareAndSwap(nil, poller.NewBatch(poller.NewFrame(frame, d.key)))
 	return p.Load()
 }
 
@@ -69,9 +101,7 @@ func (d *delivery) batch(o *Options, encoding uint8) *poller.Batch {
 const frameRoom = 16
 
 // frame returns the only frame of batch.
-func (d *delivery) frame(o *Options, encoding uint8) *poller.Frame {
-	return d.batch(o, encoding).Frame(0)
-}
+func (d *delivery) frame(encoding uint8) *poller.Frame { return d.batch(encoding).Frame(0) }
 
 // excludes says whether the session is the one that is not to get the message.
 func (d *delivery) excludes(h *shard, slot uint32) bool {
@@ -130,10 +160,23 @@ func (s *Server) ours(sid string) (name, bool) {
 
 // deliver starts on a message that came by mail.
 func (h *shard) deliver(d *delivery) {
-	n := h.stage(d)
+	n, waits := 0, false
+	defer func() { // also when something in it panics
+		if waits {
+			return
+		}
+		if d.msg.Target.Scope <= ScopeTopics {
+			h.ps.Release(poller.LaneBulk, 1)
+		}
+		d.done()
+	}()
+	n, waits = h.stage(d)
 	h.counters.deliveries.Add(uint64(n))
-	if d.msg.Target.Scope >= ScopeUsers && !d.msg.Received.IsZero() && n > 0 {
-		h.unsent = append(h.unsent, unsent{d.msg.Received, n})
+	if to, many := h.latencyOf(d); !d.msg.Received.IsZero() && n > 0 {
+		if many {
+			n = 1
+		}
+		h.unsent = append(h.unsent, unsent{d.msg.Received, n, to})
 	}
 	if h.ps.Staged() == 0 {
 		h.OnSubmitted()
@@ -144,6 +187,16 @@ func (h *shard) deliver(d *delivery) {
 type unsent struct {
 	received time.Time
 	sends    int
+	to       *latency
+}
+
+// latencyOf returns where the time that a message takes is counted: of one to
+// users and sessions for each send, of one to many once.
+func (h *shard) latencyOf(d *delivery) (to *latency, many bool) {
+	if d.msg.Target.Scope >= ScopeUsers {
+		return &h.latency, false
+	}
+	return &h.fanoutLatency, true
 }
 
 // OnSubmitted implements poller.Handler. Only now have the pushes reached the
@@ -155,49 +208,34 @@ func (h *shard) OnSubmitted() {
 	now := time.Now()
 	for _, u := range h.unsent {
 		for range u.sends {
-			h.latency.observe(now.Sub(u.received))
+			u.to.observe(now.Sub(u.received))
 		}
 	}
 	h.unsent = h.unsent[:0]
 }
 
-// stage stages the sends of a message, or hands it to the pass, and returns how
-// many it staged.
-func (h *shard) stage(d *delivery) (n int) {
+// stage stages the sends of a message and returns how many, or hands it to the
+// pass: then it waits.
+func (h *shard) stage(d *delivery) (n int, waits bool) {
 	switch d.msg.Target.Scope {
 	case ScopeAll:
-		h.pass.add(queued{d: d})
+		h.pass.add(queued{d: d, lane: poller.LaneBulk})
+		return 0, true
 	case ScopeTopics:
-		n = h.deliverTopics(d)
+		return h.deliverTopics(d)
 	case ScopeUsers:
-		for i, uid := range d.msg.Target.Names {
-			home, hash := h.srv.homeOf(uid)
-			if home == h.index && !slices.Contains(d.msg.Target.Names[:i], uid) {
-				n += h.deliverUser(d, hash, uid)
-			}
+		return h.deliverUsers(d)
+	}
+	for i, sid := range d.msg.Target.Names {
+		id, ok := h.srv.ours(sid)
+		if !ok || int(id.shard) != h.index || slices.Contains(d.msg.Target.Names[:i], sid) {
+			continue
 		}
-	case ScopeSessions:
-		for i, sid := range d.msg.Target.Names {
-			id, ok := h.srv.ours(sid)
-			if !ok || int(id.shard) != h.index || slices.Contains(d.msg.Target.Names[:i], sid) {
-				continue
-			}
-			if slot, ok := h.ps.Lookup(id.id); ok {
-				n += h.send(slot, d)
-			}
+		if slot, ok := h.ps.Lookup(id.id); ok {
+			n += h.send(slot, d)
 		}
 	}
-	return n
-}
-
-func (h *shard) deliverUser(d *delivery, hash uint32, uid string) (n int) {
-	slot, ok := h.findUser(hash, []byte(uid))
-	for ok {
-		older := h.rec(slot).older
-		n += h.send(slot, d)
-		slot, ok = older-1, older != 0
-	}
-	return n
+	return n, false
 }
 
 // send stages a message for one session, if that is to get it, and returns 1
@@ -207,57 +245,6 @@ func (h *shard) send(slot uint32, d *delivery) int {
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(h, slot) {
 		return 0
 	}
-	h.ps.Stage(slot, d.batch(h.opt, rec.encoding))
+	h.ps.Stage(slot, d.batch(rec.encoding))
 	return 1
-}
-
-// smallTopic is how many members a topic may have for its messages to be sent
-// at once instead of in a pass.
-const smallTopic = 64
-
-// deliverTopics starts on a message to topics. If they are small, and nothing
-// that waits names one of them, it need not wait for the pass that is running.
-func (h *shard) deliverTopics(d *delivery) (n int) {
-	q := queued{d: d}
-	members, waiting := 0, false
-	for _, topicName := range d.msg.Target.Names {
-		t, ok := h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName))
-		if !ok || slices.Contains(q.topics, t) {
-			continue
-		}
-		q.topics = append(q.topics, t)
-		members += h.topics.at(t).members.Len()
-		waiting = waiting || h.topics.at(t).queued > 0
-	}
-	switch {
-	case members == 0 && !waiting:
-		h.ps.Release(poller.LaneBulk, 1)
-	case members <= smallTopic && !waiting:
-		n = h.deliverSmall(d, q.topics)
-		h.ps.Release(poller.LaneBulk, 1)
-	default:
-		for _, t := range q.topics {
-			h.topics.at(t).queued++
-		}
-		h.pass.add(q)
-	}
-	return n
-}
-
-// deliverSmall sends a message to all members of some topics, once to each.
-func (h *shard) deliverSmall(d *delivery, topics []uint32) (sent int) {
-	var slots [smallTopic]uint32
-	n := 0
-	for _, t := range topics {
-		for _, slot := range h.topics.slots(t) {
-			if len(topics) == 1 || !slices.Contains(slots[:n], slot) {
-				slots[n] = slot
-				n++
-			}
-		}
-	}
-	for _, slot := range slots[:n] {
-		sent += h.send(slot, d)
-	}
-	return sent
 }

@@ -27,6 +27,7 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	if detail == "" {
 		detail = r.Text()
 	}
+	h.flushAnswers(slot)
 	rec.reason = r
 	rec.state = stateClosing // before leave, which may wake who waits for its topics
 	h.leave(slot)
@@ -63,6 +64,7 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 		h.drain(slot, rec)
 		return
 	}
+	h.flushAnswers(slot)
 	rec.reason = ReasonClient
 	// What waits is dropped: the peer has said that it wants no more.
 	h.ps.DropBacklog(slot)
@@ -114,6 +116,7 @@ func (h *shard) leave(slot uint32) {
 	rec.flags &^= flagSession
 	h.srv.sessions.Add(-1)
 	h.srv.speakers[rec.encoding].Add(-1)
+	h.dropBucket(slot, rec)
 	h.leaveTopics(slot, rec)
 	h.leaveUser(slot, rec)
 }

@@ -13,11 +13,11 @@ var pingFrame = []byte{0x80 | byte(ws.OpPing), 0}
 func seconds(ticks uint32) time.Duration { return time.Duration(ticks) * time.Second }
 
 // beats are the times of heartbeats in ticks, 0 for those that are off.
-type beats struct{ ping, early, pong, idleRead, idleWrite, idle uint32 }
+type beats struct{ ping, early, pong, idleRead, idleWrite, idle, stuck uint32 }
 
 func (o *Options) beats() beats {
 	b := beats{ping: ticks(o.PingInterval), pong: ticks(o.PongTimeout),
-		idleRead: ticks(o.IdleRead), idleWrite: ticks(o.IdleWrite), idle: ticks(o.Idle)}
+		idleRead: ticks(o.IdleRead), idleWrite: ticks(o.IdleWrite), idle: ticks(o.Idle), stuck: ticks(o.BacklogTime)}
 	b.early = b.ping / 10 // less than ping: a wait of 0 is none
 	return b
 }
@@ -31,6 +31,14 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 	b := &h.beats
 	over := func(limit, since uint32) bool { return limit > 0 && now-since >= limit }
 	switch {
+	case rec.flags&flagSlowed != 0: // we do not read what it sends
+		h.armHeartbeat(slot, rec)
+		return
+	case b.stuck > 0 && h.ps.Stuck(slot) >= b.stuck:
+		h.counters.limit(limitBacklogTime)
+		h.ps.DropBacklog(slot)
+		h.end(slot, ReasonSlow, "took nothing of what waits for too long")
+		return
 	case rec.flags&flagPinged != 0 && over(b.pong, rec.pingedAt):
 		h.end(slot, ReasonPongTimeout, "")
 		return
@@ -50,7 +58,7 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 		if b.pong > 0 {
 			rec.flags |= flagPinged // until anything is received
 		}
-		h.ps.SendControl(slot, pingFrame)
+		h.ps.SendControl(slot, pingFrame, 0)
 	}
 	h.armHeartbeat(slot, rec)
 }
@@ -73,6 +81,9 @@ func (h *shard) armHeartbeat(slot uint32, rec *record) {
 		consider(b.pong, rec.pingedAt)
 	case b.ping > 0:
 		consider(b.ping-rand.Uint32N(b.early+1), max(read, rec.pingedAt))
+	}
+	if h.ps.Backlogged(slot) {
+		consider(b.stuck, h.ps.Now()-h.ps.Stuck(slot))
 	}
 	consider(b.idleRead, read)
 	consider(b.idleWrite, write)

@@ -23,6 +23,14 @@ type Inbound struct {
 // Active says whether a message is in progress. It is false for a nil Inbound.
 func (st *Inbound) Active() bool { return st != nil && st.op != 0 }
 
+// frames returns how many frames the event of that type was made of.
+func (st *Inbound) frames(t EventType) int {
+	if st == nil || t != EventMessage {
+		return 1
+	}
+	return max(1, st.fragments)
+}
+
 // Cap returns the bytes of memory that the assembly buffer takes.
 func (st *Inbound) Cap() int { return cap(st.buf) }
 

@@ -173,23 +173,27 @@ func TestConcurrentSubs(t *testing.T) {
 	b.expect(t, "end")
 }
 
-// So many sub commands of a session may wait, and no more.
+// The components of a page subscribe one by one, at once: as many sub commands
+// may wait as the session may have topics. Beyond that the same topics again
+// and again are refused.
 func TestSubsWaitingLimit(t *testing.T) {
+	const most = 40
 	g := newGate(false)
-	r := newRig(t, Options{Interest: g})
+	r := newRig(t, Options{Interest: g, MaxTopics: most})
 	w := r.v1("/ws?uid=u")
 	g.set(true)
-	for i := range maxWaitingSubs + 1 {
+	for i := range most {
 		w.command(`{"type":"sub","ref":%d,"topic":"t%d"}`, i, i)
 	}
-	w.expect(t, fmt.Sprintf(`"err","ref":%d,"code":"busy"`, maxWaitingSubs))
+	w.command(`{"type":"sub","ref":%d,"topic":"t0"}`, most)
+	w.expect(t, fmt.Sprintf(`"err","ref":%d,"code":"too_many_topics"`, most))
 	g.release()
-	for i := range maxWaitingSubs {
+	for i := range most {
 		w.expect(t, fmt.Sprintf(`{"type":"ack","ref":%d}`, i))
 	}
 	w.command(`{"type":"sub","ref":"again","topic":"t16"}`)
 	w.expect(t, `{"type":"ack","ref":"again"}`)
-	if n := r.Stats().Limits["waiting_subs"]; n != 1 {
+	if n := r.Stats().Limits["session.max_topics"]; n != 1 {
 		t.Errorf("limit hit %d times", n)
 	}
 }

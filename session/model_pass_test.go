@@ -27,7 +27,8 @@ func (m *machine) message(o op, to Target, queue bool) {
 	}
 	m.sent = append(m.sent, msg)
 	m.expect(msg)
-	d := m.h.srv.newDelivery(push)
+	d, _ := m.h.srv.newDelivery(push)
+	d.shards.Store(1)
 	msg.d = d
 	if to.Scope != ScopeUsers && !m.h.ps.Reserve(poller.LaneBulk) {
 		m.fail("no place in the bulk lane")
@@ -57,7 +58,7 @@ func unique(names []string) []string {
 
 // queue does as deliverTopics does for large topics.
 func (m *machine) queue(d *delivery, names []string) {
-	q := queued{d: d}
+	q := queued{d: d, lane: poller.LaneBulk}
 	for _, name := range unique(names) {
 		if t, ok := m.h.topics.find(m.h.topicHash([]byte(name)), []byte(name)); ok {
 			q.topics = append(q.topics, t)

@@ -32,9 +32,12 @@ type Options struct {
 	Interest      Interest      // nil: there is no bus
 
 	Limits       Limits
+	Rates        Rates
 	MaxTopics    int  // subscriptions of a session; 0: 128
 	MaxPerUser   int  // sessions of a user, the oldest gives way; 0: any number
 	RefuseClient bool // close with 1008 on a client message that nobody wants, instead of dropping it
+
+	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: OverloadedError
 
 	// MaySubscribe rules over belfry.v1 "sub" commands; nil refuses all.
 	MaySubscribe func(topic string) bool
@@ -42,6 +45,7 @@ type Options struct {
 	// its own for each shard; nil refuses them.
 	Publish func(*Message) error
 
+	BacklogTime  time.Duration // how long a client may take nothing of what waits for it; 0: for ever
 	PingInterval time.Duration // silence before a ping; 0: no pings
 	PongTimeout  time.Duration // silence after a ping that ends the session; 0: pongs are not awaited
 	IdleRead     time.Duration // nothing received
@@ -81,6 +85,9 @@ func (o *Options) setDefaults() {
 	dur(&o.CloseTime, 5*time.Second)
 	dur(&o.ReconnectAfter, time.Second)
 	dur(&o.ReconnectSpread, 10*time.Second)
+	if o.MailboxBytes == 0 {
+		o.MailboxBytes = 256 << 20
+	}
 	num(&o.MaxPending, 1<<14)
 	num(&o.MaxSessions, 1<<20)
 	num(&o.MaxTopics, 128)

@@ -2,6 +2,8 @@ package session
 
 import (
 	"math/bits"
+	"slices"
+	"time"
 
 	"belfry/poller"
 )
@@ -16,9 +18,18 @@ const (
 // queued is a message that waits for its pass. It holds a place in the bulk
 // lane of the shard's mailbox until it was sent.
 type queued struct {
-	d      *delivery
-	topics []uint32 // of those that it names, the ones that exist here
+	d       *delivery
+	topics  []uint32    // of those that it names, the ones that exist here
+	ids     []poller.ID // of a message to users: the sessions that it is for
+	users   []uint32    // and the hashes of their uids
+	changed uint64      // shard.usersChanged when ids was made
+	lane    poller.Lane // where it holds a place
 }
+
+func (q *queued) listBytes() int64 { return int64(8 * len(q.ids)) }
+
+// sort tells messages that can share a pass.
+func (q *queued) sort() Scope { return q.d.msg.Target.Scope }
 
 // pass goes through many sessions and gives each the messages that were
 // waiting when it began, in one write. It works in chunks bounded by time, so
@@ -27,12 +38,14 @@ type queued struct {
 type pass struct {
 	h       *shard
 	waiting []queued
+	users   map[uint32]int // messages to users that wait or are being sent, by hash of the uid
 
 	// The pass that runs.
 	current []queued // in order
 	active  bool
 	number  uint32 // marks the sessions it has visited
-	all     bool   // every session; else the members of topics
+	all     bool   // every session; else those of ids, or the members of topics
+	ids     []poller.ID
 	full    uint64 // mask with a bit for each message
 	cursor  uint32 // next slot, or next place in the members of topics[turn]
 	turn    int
@@ -55,7 +68,32 @@ type topicMask struct {
 func (p *pass) init(h *shard) { p.h = h }
 
 // add queues a message. OnWork follows in the same turn.
-func (p *pass) add(q queued) { p.waiting = append(p.waiting, q) }
+func (p *pass) add(q queued) {
+	for _, user := range q.users {
+		if p.users == nil {
+			p.users = map[uint32]int{}
+		}
+		p.users[user]++
+	}
+	p.waiting = append(p.waiting, q)
+}
+
+// awaits says whether a message to the user of that hash waits or is being
+// sent, and so has to be waited for by others.
+func (p *pass) awaits(user uint32) bool { return len(p.users) > 0 && p.users[user] > 0 }
+
+// sameUsers returns the sessions of the newest message that waits if it is for
+// the same users and no user's sessions have changed since.
+func (p *pass) sameUsers(d *delivery, changed uint64) []poller.ID {
+	if len(p.waiting) == 0 {
+		return nil
+	}
+	q := &p.waiting[len(p.waiting)-1]
+	if q.ids == nil || q.changed != changed || !slices.Equal(q.d.msg.Target.Names, d.msg.Target.Names) {
+		return nil
+	}
+	return q.ids
+}
 
 // run works until there is nothing to do or the time is over, and returns
 // whether there is more.
@@ -76,12 +114,13 @@ func (p *pass) begin() bool {
 	if len(p.waiting) == 0 {
 		return false
 	}
-	p.all = p.waiting[0].d.msg.Target.Scope == ScopeAll
+	first := &p.waiting[0]
+	p.all, p.ids = first.sort() == ScopeAll, first.ids
 	n, size, topics := 0, 0, 0
 	for _, q := range p.waiting {
 		size += len(q.d.msg.Payload)
 		topics += len(q.topics)
-		if n == passMessages || n > 0 && (size > passBytes || topics > passTopics) || (q.d.msg.Target.Scope == ScopeAll) != p.all {
+		if n == passMessages || n > 0 && (size > passBytes || topics > passTopics) || q.sort() != first.sort() || !sameList(q.ids, p.ids) {
 			break
 		}
 		n++
@@ -107,6 +146,11 @@ func (p *pass) begin() bool {
 	p.h.counters.passes.Add(1)
 	p.h.counters.coalesced.Add(uint64(n - 1))
 	return true
+}
+
+// sameList says whether two lists of sessions are equal; they mostly are one.
+func sameList(a, b []poller.ID) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
 func (p *pass) mark(t uint32, bit uint64) {
@@ -140,6 +184,12 @@ func (p *pass) next(ps *poller.Shard) (slot uint32, ok bool) {
 		slot, ok = ps.Next(p.cursor)
 		p.cursor = slot + 1
 		return slot, ok
+	}
+	for int(p.cursor) < len(p.ids) {
+		p.cursor++
+		if slot, ok = ps.Lookup(p.ids[p.cursor-1]); ok {
+			return slot, true
+		}
 	}
 	for ; p.turn < len(p.topics); p.turn++ {
 		members := p.h.topics.slots(p.topics[p.turn].topic)
@@ -222,12 +272,12 @@ func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
 // join builds the batch of a mask.
 func (p *pass) join(encoding uint8, mask uint64) *poller.Batch {
 	if bits.OnesCount64(mask) == 1 {
-		return p.current[bits.TrailingZeros64(mask)].d.batch(p.h.opt, encoding)
+		return p.current[bits.TrailingZeros64(mask)].d.batch(encoding)
 	}
 	var frames [passMessages]*poller.Frame
 	n := 0
 	for m := mask; m != 0; m &= m - 1 {
-		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(p.h.opt, encoding)
+		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(encoding)
 		n++
 	}
 	return poller.NewBatch(frames[:n]...)
@@ -235,16 +285,29 @@ func (p *pass) join(encoding uint8, mask uint64) *poller.Batch {
 
 // finish gives back what the pass held.
 func (p *pass) finish() {
-	p.active = false
+	p.h.ps.Submit() // its last sends are part of it
+	p.active, p.ids = false, nil
 	clear(p.cache[:])
+	now := time.Now()
 	for _, q := range p.current {
+		if received := q.d.msg.Received; !received.IsZero() {
+			to, _ := p.h.latencyOf(q.d)
+			to.observe(now.Sub(received))
+		}
 		p.let(q)
 	}
 	clear(p.current)
 }
 
 func (p *pass) let(q queued) {
-	p.h.ps.Release(poller.LaneBulk, 1)
+	p.h.ps.Release(q.lane, 1)
+	q.d.done()
+	p.h.srv.mailBytes.Add(-q.listBytes())
+	for _, user := range q.users {
+		if p.users[user]--; p.users[user] == 0 {
+			delete(p.users, user)
+		}
+	}
 	for _, t := range q.topics {
 		p.h.topics.at(t).queued--
 		p.h.dropTopic(t)

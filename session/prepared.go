@@ -1,6 +1,12 @@
 package session
 
-import "belfry/poller"
+import (
+	"errors"
+
+	"belfry/poller"
+)
+
+var errEncoding = errors.New("session: the message could not be encoded")
 
 // Prepared is a message with everything done that can fail or take long: it is
 // encoded for everybody here, and what is left is to post it. It may be
@@ -12,8 +18,14 @@ type Prepared struct {
 
 // Prepare encodes m for the sessions of this node. It is called before any lock
 // or place is taken: an Encoding that panics leaves none behind.
+//
+// The error is a fault of this server, which is in its log: nobody gets m.
 func (s *Server) Prepare(m *Message) (*Prepared, error) {
-	return &Prepared{Message: m, delivery: s.newDelivery(m)}, nil
+	d, ok := s.newDelivery(m)
+	if !ok {
+		return nil, errEncoding
+	}
+	return &Prepared{Message: m, delivery: d}, nil
 }
 
 // Deliver hands p to all sessions of this node that it is meant for. It
@@ -37,6 +49,38 @@ func (s *Server) Deliver(p *Prepared) error {
 
 // post puts p into the mailboxes of the chosen shards: all or none.
 func (s *Server) post(lane poller.Lane, p *Prepared, chosen func(i int) bool) error {
+	d := p.delivery
+	if waits := s.mailBytes.Add(d.size); waits > s.opt.MailboxBytes && waits > d.size {
+		s.mailBytes.Add(-d.size)
+		s.shards[0].counters.limit(limitMailbox)
+		return &OverloadedError{"the room for messages that wait for shards (fanout.mailbox_bytes)"}
+	}
+	if !s.reserve(lane, chosen) {
+		s.mailBytes.Add(-d.size)
+		return &OverloadedError{"a shard's mailbox"}
+	}
+	s.pushes[p.Message.Target.Scope].Add(1)
+	shards := int32(0)
+	for i := range s.shards {
+		if chosen(i) {
+			shards++
+		}
+	}
+	if d.shards.Store(shards); shards == 0 {
+		s.mailBytes.Add(-d.size)
+		return nil
+	}
+	mail := poller.Mail{Kind: mailDelivery, Ptr: d}
+	for i, h := range s.shards {
+		if chosen(i) {
+			h.ps.Put(lane, mail)
+		}
+	}
+	return nil
+}
+
+// reserve takes a place in a lane of each of the chosen shards, or none.
+func (s *Server) reserve(lane poller.Lane, chosen func(i int) bool) bool {
 	for i, h := range s.shards {
 		if !chosen(i) || h.ps.Reserve(lane) {
 			continue
@@ -46,14 +90,7 @@ func (s *Server) post(lane poller.Lane, p *Prepared, chosen func(i int) bool) er
 				s.shards[j].ps.Release(lane, 1)
 			}
 		}
-		return &OverloadedError{"a shard's mailbox"}
+		return false
 	}
-	s.pushes[p.Message.Target.Scope].Add(1)
-	mail := poller.Mail{Kind: mailDelivery, Ptr: p.delivery}
-	for i, h := range s.shards {
-		if chosen(i) {
-			h.ps.Put(lane, mail)
-		}
-	}
-	return nil
+	return true
 }

@@ -27,6 +27,7 @@ const (
 	ReasonSlow                        // the connection's backlog passed its bound
 	ReasonNodeBacklog                 // the node's backlog passed its bound
 	ReasonReplaced                    // the user has too many sessions
+	ReasonRate                        // the client sent more than its rates allow for too long
 	reasonCount
 )
 
@@ -58,6 +59,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonSlow:          {"slow_consumer", 4004, "too slow to read", true},
 	ReasonNodeBacklog:   {"node_backlog", 4005, "server backlog is full", true},
 	ReasonReplaced:      {"user_sessions", 4006, "too many sessions of this user", false},
+	ReasonRate:          {"rate_limit", 1008, "sent too much", false},
 }
 
 // Reasons returns every reason a session can end with, in the registry's order.

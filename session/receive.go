@@ -15,31 +15,117 @@ const (
 	spareInbounds = 64
 )
 
-// readFrames decodes what a client has sent and returns how much of it. The
-// pongs it asks for go out together: a client that sends thousands of pings in
-// one read must not cost the shard thousands of sends.
+// reading is what belongs to the read that is being decoded. It is reset at its
+// begin: a panic may have left the last one in the middle.
+type reading struct {
+	on    bool
+	slot  uint32
+	left  [rateCount]int32 // tokens
+	pongs []byte           // of all pings but those beyond maxPongs
+	pong  int              // where the newest begins
+	count int              // of pongs
+	out   []byte           // answers to commands
+}
+
+const (
+	// maxPongs is how many pings of one read get a pong each; of more only the
+	// newest does (RFC 6455 §5.5.3).
+	maxPongs = 16
+	// flushAnswers is when answers are sent although the read goes on, in bytes.
+	flushAnswers = 8 << 10
+	// decodeLook is after how many frames the clock is looked at.
+	decodeLook = 16
+)
+
+func (r *reading) begin(slot uint32, left [rateCount]int32) {
+	*r = reading{on: true, slot: slot, left: left, pongs: r.pongs[:0], out: r.out[:0]}
+}
+
+// ping notes that a ping is to be answered.
+func (r *reading) ping(payload []byte) {
+	if r.count == maxPongs {
+		r.pongs = r.pongs[:r.pong] // instead of the newest so far
+		r.count--
+	}
+	r.pong = len(r.pongs)
+	r.pongs = AppendFrame(r.pongs, ws.OpPong, payload)
+	r.count++
+}
+
+// readFrames decodes what a client has sent and returns how much of it. What
+// answers it goes out together at the end.
 func (h *shard) readFrames(slot uint32, p []byte) int {
+	rec := h.rec(slot)
+	pinged := rec.flags&flagPinged != 0
+	if !h.ps.Backlogged(slot) {
+		// Something came: the client lives. But one for which something waits
+		// has to answer the ping, which it can only if it reads.
+		rec.flags &^= flagPinged
+	}
+	r := &h.reading
+	r.begin(slot, h.tokens(rec))
+	defer func() { r.on = false }()
 	used := h.decode(slot, p)
-	h.sendPongs(slot)
+	h.flushAnswers(slot)
+	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !h.buckets.limits {
+		return used
+	}
+	if pinged && used == len(p) && rec.flags&flagMetered == 0 && h.onlyPong(used) {
+		return used // the answer to our ping is free
+	}
+	r.left[rateBytes] -= int32(used)
+	h.charge(slot, rec, r.left)
 	return used
 }
 
-// sendPongs sends the pongs that were asked for, before anything that answers
-// what came after their pings.
-func (h *shard) sendPongs(slot uint32) {
-	if len(h.pongs) > 0 && h.rec(slot).state == stateOpen {
-		h.ps.SendControl(slot, h.pongs)
+// onlyPong says whether a read of so many bytes was one frame, and no message:
+// what is answered costs nothing then.
+func (h *shard) onlyPong(used int) bool {
+	return h.reading.left[rateMessages] == h.buckets.rates[rateMessages].burst-1 && used <= MaxTail+1 &&
+		h.reading.count == 0 && h.reading.left[rateCommands] == h.buckets.rates[rateCommands].burst
+}
+
+// flushAnswers sends the pongs and answers that a read has gathered: the
+// pongs first, which whoever closes now is still owed.
+func (h *shard) flushAnswers(slot uint32) {
+	r := &h.reading
+	if !r.on || r.slot != slot {
+		return
 	}
-	h.pongs = h.pongs[:0]
+	if h.rec(slot).state == stateOpen {
+		if len(r.pongs) > 0 {
+			h.ps.SendControl(slot, r.pongs, r.pong)
+		}
+		if len(r.out) > 0 {
+			h.ps.StageBytes(slot, r.out)
+		}
+	}
+	r.pongs, r.pong, r.count, r.out = r.pongs[:0], 0, 0, r.out[:0]
 }
 
 func (h *shard) decode(slot uint32, p []byte) (used int) {
 	limits := h.opt.Limits
-	if h.rec(slot).flags&flagEcho != 0 {
+	echo := h.rec(slot).flags&flagEcho != 0
+	if echo {
 		limits = Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
 	}
-	for {
+	for looks := 1; ; looks++ {
 		rec := h.rec(slot)
+		if used < len(p) {
+			if which := spent(h.reading.left); which < rateCount && rec.state == stateOpen && !echo {
+				h.reading.left[rateBytes] -= int32(used)
+				h.charge(slot, rec, h.reading.left)
+				h.reading.left[rateBytes] += int32(used)
+				if !h.overrun(slot, rec, which) {
+					return len(p)
+				}
+				return used
+			}
+			if looks%decodeLook == 0 && h.ps.Expired() {
+				h.ps.Defer(slot)
+				return used
+			}
+		}
 		var in *Inbound
 		if rec.inbound != 0 {
 			in = h.inbounds.Get(rec.inbound)
@@ -55,11 +141,13 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 			if in != nil && !in.Active() {
 				h.dropInbound(rec)
 			}
+			h.ps.SetBulk(slot, in.Active())
 			return used
 		case EventAssemble:
 			rec.inbound = h.inbounds.Put(h.newInbound())
 		default:
 			h.counters.framesIn.Add(1)
+			h.reading.left[rateMessages] -= int32(in.frames(ev.Type))
 			if !h.event(slot, rec, ev) {
 				return len(p)
 			}
@@ -78,10 +166,11 @@ func (h *shard) event(slot uint32, rec *record, ev Event) bool {
 	case EventPing:
 		if rec.state == stateOpen {
 			h.counters.pings.Add(1)
-			h.pongs = AppendFrame(h.pongs, ws.OpPong, ev.Payload)
+			h.reading.ping(ev.Payload)
 		}
 	case EventPong:
 		h.counters.pongs.Add(1)
+		rec.flags &^= flagPinged
 	case EventClose:
 		h.closed(slot, rec, ev.Code)
 		return false
@@ -117,7 +206,7 @@ func (h *shard) message(slot uint32, rec *record, ev Event) {
 }
 
 func (h *shard) echo(slot uint32, ev Event) {
-	h.sendPongs(slot)
+	h.flushAnswers(slot)
 	op := ws.OpText
 	if ev.Kind == Binary {
 		op = ws.OpBinary
@@ -134,8 +223,11 @@ func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) { h.saw(slot, r) 
 
 // saw acts on the result of a send.
 func (h *shard) saw(slot uint32, r poller.SendResult) {
-	if r == poller.Overflow || r == poller.NodeFull {
+	switch r {
+	case poller.Overflow, poller.NodeFull:
 		h.slow(slot, r)
+	case poller.NoRoom:
+		h.rec(slot).flags &^= flagPinged // the ping was not sent: its pong is not awaited
 	}
 }
 

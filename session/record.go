@@ -26,7 +26,7 @@ type record struct {
 	openedAt uint32 // Unix seconds
 	pingedAt uint32 // tick, while flagPinged
 	inbound  uint32 // index of the message on its way in
-	opening  uint32 // index of the upgrade on its way
+	aside    uint32 // index of the upgrade on its way; once open, slot of the token buckets, if flagMetered
 }
 
 const recordSize = int(unsafe.Sizeof(record{}))
@@ -49,6 +49,8 @@ const (
 	flagPinged                    // a ping is unanswered
 	flagSession                   // counted as a session, and in the tables
 	flagPending                   // counted as an upgrade in progress
+	flagMetered                   // has token buckets
+	flagSlowed                    // is not read until it has tokens again
 )
 
 func (h *shard) rec(slot uint32) *record { return (*record)(h.ps.Record(slot)) }

@@ -111,7 +111,7 @@ func enqueue(h *shard, to Target, text string, exclude ...string) {
 	if !h.ps.Reserve(poller.LaneBulk) {
 		panic("bulk lane is full")
 	}
-	d := h.srv.newDelivery(m)
+	d, _ := h.srv.newDelivery(m)
 	if to.Scope == ScopeAll {
 		h.deliver(d)
 		return

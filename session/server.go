@@ -22,11 +22,13 @@ type Server struct {
 	shards []*shard
 
 	// Shared by all shards.
-	sessions atomic.Int64 // entered in the tables
-	pending  atomic.Int64 // upgrades in progress
-	conns    atomic.Int64 // all connections, those that are ending included
-	speakers [maxEncodings]atomic.Int64
-	pushes   [ScopeSessions + 1]atomic.Uint64
+	sessions  atomic.Int64  // entered in the tables
+	pending   atomic.Int64  // upgrades in progress
+	faults    atomic.Uint64 // panics that were caught outside the shards
+	mailBytes atomic.Int64  // of messages that wait for shards, or are being sent by them
+	conns     atomic.Int64  // all connections, those that are ending included
+	speakers  [maxEncodings]atomic.Int64
+	pushes    [ScopeSessions + 1]atomic.Uint64
 
 	openings sync.Pool // of *opening
 

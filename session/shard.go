@@ -18,22 +18,25 @@ type shard struct {
 	handshaker *Handshaker
 	buf        []byte // frames that are built for one session
 	date       httpDate
-	pongs      []byte // that a read has asked for
+	reading    reading
+	buckets    buckets
 	inbounds   poller.Index[*Inbound]
 	spare      []*Inbound // released, to be used again
 	openings   poller.Index[*opening]
 
-	users   *poller.Table // by hash of the uid: the user's youngest session
-	uids    *poller.Strs
-	topics  topics
-	pass    pass
-	closing closingRun
-	unsent  []unsent // pushes whose sends are staged
+	usersChanged uint64        // how often the sessions of some user did
+	users        *poller.Table // by hash of the uid: the user's youngest session
+	uids         *poller.Strs
+	topics       topics
+	pass         pass
+	closing      closingRun
+	unsent       []unsent // pushes whose sends are staged
 
 	// Written by the shard, read by others.
-	counters counters
-	latency  latency
-	pubs     chan pub // to the shard's publisher goroutine; closed by OnStop
+	counters      counters
+	latency       latency  // of pushes to users and sessions
+	fanoutLatency latency  // of pushes to topics and all
+	pubs          chan pub // to the shard's publisher goroutine; closed by OnStop
 }
 
 // Kinds of mail.
@@ -58,6 +61,9 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		return nil, err
 	}
 	if err = h.topics.init(); err != nil {
+		return nil, err
+	}
+	if err = h.buckets.init(&srv.opt); err != nil {
 		return nil, err
 	}
 	h.pass.init(h)
@@ -100,7 +106,6 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 	case stateHead:
 		return h.readHead(slot, p)
 	case stateOpen, stateClosing:
-		h.rec(slot).flags &^= flagPinged
 		return h.readFrames(slot, p)
 	case stateDrain:
 		return len(p)
@@ -194,6 +199,7 @@ func (h *shard) OnTick() {
 	h.uids.Trim()
 	h.users.Trim()
 	h.topics.trim()
+	h.buckets.tick(h)
 	h.counters.topics.Store(int64(h.topics.len()))
 	h.counters.links.Store(int64(h.topics.links.Len()))
 	h.counters.users.Store(int64(h.users.Len()))
@@ -201,7 +207,9 @@ func (h *shard) OnTick() {
 
 // OnWork implements poller.Handler.
 func (h *shard) OnWork() bool {
+	h.wakeWaiters()
 	more := h.closing.run(h)
+	more = h.resumeSlowed() || more
 	return h.pass.run() || more
 }
 
@@ -214,4 +222,5 @@ func (h *shard) OnStop() {
 	h.users.Close()
 	h.uids.Close()
 	h.topics.close()
+	h.buckets.all.Close()
 }

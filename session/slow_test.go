@@ -282,7 +282,7 @@ func TestSlowNodeBacklog(t *testing.T) {
 // nothing has to go.
 func TestSlowAnswers(t *testing.T) {
 	for _, policy := range []poller.Policy{poller.Disconnect, poller.DropOldest, poller.LatestOnly} {
-		r := newRig(t, Options{Poller: poller.Options{Shards: 1, Policy: policy, Backlog: poller.Bounds{Frames: 16}}})
+		r := newRig(t, Options{Poller: poller.Options{Shards: 1, Policy: policy, Backlog: poller.Bounds{Frames: 16, Bytes: 8 << 10}}})
 		w := r.slowWire("/ws", "belfry.v1")
 		if policy != poller.Disconnect {
 			for n := 0; r.loop.Stats().DroppedOldest+r.loop.Stats().DroppedLatest == 0 && n < 3000; n++ {

@@ -20,13 +20,18 @@ const (
 	limitBacklog
 	limitNodeBacklog
 	limitPubs
-	limitSubs
 	limitMemory
+	limitMessageRate
+	limitByteRate
+	limitCommandRate
+	limitBacklogTime
+	limitMailbox
 	limitCount
 )
 
 var limitNames = [limitCount]string{"upgrade.max_pending", "max_connections", "upgrade.timeout", "session.max_topics",
-	"session.max_per_user", "session.max_message", "session.max_fragments", "backlog", "backlog.node_bytes", "publish_queue", "waiting_subs", "memory"}
+	"session.max_per_user", "session.max_message", "session.max_fragments", "backlog", "backlog.node_bytes", "publish_queue", "memory",
+	"session.message_rate", "session.byte_rate", "session.command_rate", "backlog.timeout", "fanout.mailbox_bytes"}
 
 // counters are what a shard counts. Only the shard writes them.
 type counters struct {
@@ -55,7 +60,7 @@ const opCount = OpPing + 1
 var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping"}
 
 // Codes of command errors; what is none of them counts as the last.
-var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "busy", "unavailable"}
+var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "rate_limited", "unavailable"}
 
 const errorCount = len(errorCodes)
 
@@ -107,7 +112,8 @@ type Stats struct {
 	PingsIn, PongsIn, PingsOut              uint64
 	Deliveries, Passes, Coalesced, Slow     uint64
 
-	PushLatency Latency // of pushes to users and sessions, from arrival to send
+	PushLatency   Latency // of pushes to users and sessions, from arrival to send
+	FanoutLatency Latency // of pushes to topics and all, from arrival to the last send of a shard
 }
 
 // Stats sums up all shards. Any goroutine.
@@ -118,12 +124,14 @@ func (s *Server) Stats() Stats {
 		Upgrades: map[[2]string]uint64{}, Closed: map[string]uint64{}, Limits: map[string]uint64{},
 		Commands: map[string]uint64{}, CommandErrors: map[string]uint64{}, Pushes: map[string]uint64{},
 	}
+	st.Poller.Panics += s.faults.Load()
 	for i := range s.pushes {
 		st.Pushes[Scope(i).String()] = s.pushes[i].Load()
 	}
 	for _, h := range s.shards {
 		h.counters.addTo(&st)
 		h.latency.addTo(&st.PushLatency)
+		h.fanoutLatency.addTo(&st.FanoutLatency)
 	}
 	return st
 }

@@ -84,8 +84,8 @@ func (m *machine) checkSessions() {
 		if pending := rec.flags&flagPending != 0; pending != (a.state == actorJoin) {
 			m.fail("session %d: upgrade counted: %v", a.slot, pending)
 		}
-		if (rec.opening != 0) != (a.state == actorJoin) {
-			m.fail("session %d in state %d: opening %d", a.slot, a.state, rec.opening)
+		if (rec.aside != 0) != (a.state == actorJoin) {
+			m.fail("session %d in state %d: upgrade %d", a.slot, a.state, rec.aside)
 		}
 		n := 0
 		for link := rec.topics; link != 0 && n <= modelTopics; n++ {
@@ -172,7 +172,8 @@ func testModel(t *testing.T, weights map[opKind]int) {
 				}
 			}()
 			for i, o := range list {
-				if m.do(o); m.wrong == "" {
+				m.do(o)
+				if h.wakeWaiters(); m.wrong == "" {
 					m.check()
 				}
 				if m.wrong != "" {

@@ -17,6 +17,7 @@ type topics struct {
 	members *poller.Vecs
 	gen     uint32
 	waiters map[uint32][]waiter // by topic: who waits for the bus
+	woken   []waiter            // who waits no longer, and is not told yet
 }
 
 // topic is one topic that somebody has subscribed to. No Go pointers.
@@ -241,7 +242,7 @@ func (h *shard) dropTopic(t uint32) {
 	ts.names.Free(at.name)
 	ts.members.Free(&at.members)
 	ts.all.Free(t)
-	h.wakeWaiters(t) // of sub commands whose sessions have left again
+	ts.wake(t) // sub commands whose sessions have left again
 }
 
 // topicReady hears from the bus that it carries a topic to this node.
@@ -252,14 +253,22 @@ func (h *shard) topicReady(token uint64) {
 		return
 	}
 	ts.at(t).ready = true
-	h.wakeWaiters(t)
+	ts.wake(t)
 }
 
-// wakeWaiters tells all that wait for a topic to wait no longer.
-func (h *shard) wakeWaiters(t uint32) {
-	waiting := h.topics.waiters[t]
-	delete(h.topics.waiters, t)
-	for _, w := range waiting {
+// wake has all that wait for a topic told that they wait no longer: when
+// nothing else is under way, since whoever is told may change the tables.
+func (t *topics) wake(topic uint32) {
+	t.woken = append(t.woken, t.waiters[topic]...)
+	delete(t.waiters, topic)
+}
+
+// wakeWaiters tells those who wait no longer.
+func (h *shard) wakeWaiters() {
+	ts := &h.topics
+	for len(ts.woken) > 0 {
+		w := ts.woken[0]
+		ts.woken = ts.woken[1:] // first: a panic must not come again
 		slot, ok := h.ps.Lookup(w.id)
 		switch {
 		case !ok:
@@ -269,4 +278,5 @@ func (h *shard) wakeWaiters(t uint32) {
 			h.ready(slot)
 		}
 	}
+	ts.woken = nil
 }

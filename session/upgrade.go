@@ -36,7 +36,7 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 	switch {
 	case pending:
 		rec := h.rec(slot)
-		rec.state, rec.opening = stateAuth, h.openings.Put(o)
+		rec.state, rec.aside = stateAuth, h.openings.Put(o)
 		h.ps.Pause(slot)
 		return n
 	case refusal != nil:
@@ -150,7 +150,7 @@ func (h *shard) register(slot uint32, o *opening) {
 	}
 	if rec.pending > 0 {
 		rec.state = stateJoin
-		rec.opening = h.openings.Put(o)
+		rec.aside = h.openings.Put(o)
 		h.ps.Pause(slot)
 		h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
 		return
@@ -238,14 +238,14 @@ func (h *shard) unpend(rec *record) {
 
 // takeOpening takes the upgrade that waits in rec.
 func (h *shard) takeOpening(rec *record) *opening {
-	o := h.openings.Get(rec.opening)
-	h.openings.Drop(rec.opening)
-	rec.opening = 0
+	o := h.openings.Get(rec.aside)
+	h.openings.Drop(rec.aside)
+	rec.aside = 0
 	return o
 }
 
 func (h *shard) dropOpening(rec *record) {
-	if rec.opening != 0 {
+	if rec.aside != 0 && rec.flags&flagMetered == 0 {
 		h.srv.reuse(h.takeOpening(rec))
 	}
 }

@@ -17,6 +17,7 @@ func (h *shard) findUser(hash uint32, uid []byte) (slot uint32, ok bool) {
 
 // enterUser makes slot the youngest session of uid.
 func (h *shard) enterUser(slot uint32, rec *record, uid string) error {
+	h.usersChanged++
 	_, hash := h.srv.homeOf(uid)
 	first, ok := h.findUser(hash, []byte(uid))
 	if !ok {
@@ -74,6 +75,7 @@ func (h *shard) leaveUser(slot uint32, rec *record) {
 	if rec.uid == 0 {
 		return
 	}
+	h.usersChanged++
 	h.opt.Interest.LeaveUser(h.uids.Get(rec.uid))
 	if rec.older != 0 {
 		h.rec(rec.older - 1).newer = rec.newer

@@ -51,11 +51,14 @@ func (n *belfry) values() metrics.Values {
 		Slow:           st.Poller.ShortWrites,
 		Overflows:      map[string]uint64{"connection": st.Poller.Overflows, "node": st.Poller.NodeOverflows},
 		PushLatency:    histogram(&st.PushLatency),
+		FanoutLatency:  histogram(&st.FanoutLatency),
+		ControlsLost:   st.Poller.ControlsLost,
 	}
 	v.Shards = metrics.Shards{
 		Number:      uint64(n.cfg.Shards),
 		IOURing:     uint64(st.Poller.Rings),
 		TickAge:     map[string]float64{},
+		Busy:        map[string]float64{},
 		Stalls:      st.Poller.Stalls,
 		Panics:      st.Poller.Panics,
 		MailboxFull: st.Poller.MailboxFull,
@@ -63,6 +66,7 @@ func (n *belfry) values() metrics.Values {
 	}
 	for i, age := range st.Poller.TickAges {
 		v.Shards.TickAge[strconv.Itoa(i)] = age
+		v.Shards.Busy[strconv.Itoa(i)] = st.Poller.BusySeconds[i]
 	}
 	v.Bus = metrics.Bus{
 		Reconnects:    bus.Reconnects,

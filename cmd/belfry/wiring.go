@@ -94,6 +94,9 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Authenticator:   &session.Open{Unproven: c.Dev, Topics: rules},
 		Interest:        n.bus,
 		Limits:          session.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
+		Rates:           rates(c),
+		MailboxBytes:    int64(c.Fanout.MailboxBytes),
+		BacklogTime:     c.Backlog.Timeout,
 		MaxTopics:       c.Session.MaxTopics,
 		MaxPerUser:      c.Session.MaxPerUser,
 		RefuseClient:    c.Session.ClientMessages == "refuse",
@@ -112,6 +115,16 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		o.Publish = n.publish
 	}
 	return o, nil
+}
+
+func rates(c *config.Config) session.Rates {
+	s := &c.Session
+	return session.Rates{
+		Messages: s.MessageRate, MessageBurst: s.MessageBurst,
+		Bytes: int(s.ByteRate), ByteBurst: int(s.ByteBurst),
+		Commands: s.CommandRate, CommandBurst: s.CommandBurst,
+		Grace: s.RateGrace,
+	}
 }
 
 // origins are the web pages that may connect. In development those are the

@@ -1,0 +1,130 @@
+package session
+
+import (
+	"slices"
+
+	"belfry/poller"
+)
+
+// smallTarget is how many sessions a message to topics or users may be for to
+// be sent at once instead of in a pass.
+const smallTarget = 64
+
+// deliverTopics starts on a message to topics. If they are small, and nothing
+// that waits names one of them, it need not wait for the pass that is running.
+func (h *shard) deliverTopics(d *delivery) (n int, waits bool) {
+	q := queued{d: d, lane: poller.LaneBulk}
+	members, waiting := 0, false
+	for _, topicName := range d.msg.Target.Names {
+		t, ok := h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName))
+		if !ok || slices.Contains(q.topics, t) {
+			continue
+		}
+		q.topics = append(q.topics, t)
+		members += h.topics.at(t).members.Len()
+		waiting = waiting || h.topics.at(t).queued > 0
+	}
+	if members > smallTarget || waiting {
+		for _, t := range q.topics {
+			h.topics.at(t).queued++
+		}
+		h.pass.add(q)
+		return 0, true
+	}
+	return h.deliverSmall(d, q.topics), false
+}
+
+// deliverSmall sends a message to all members of some topics, once to each.
+func (h *shard) deliverSmall(d *delivery, topics []uint32) (sent int) {
+	var slots [smallTarget]uint32
+	n := 0
+	for _, t := range topics {
+		for _, slot := range h.topics.slots(t) {
+			if len(topics) == 1 || !slices.Contains(slots[:n], slot) {
+				slots[n] = slot
+				n++
+			}
+		}
+	}
+	for _, slot := range slots[:n] {
+		sent += h.send(slot, d)
+	}
+	return sent
+}
+
+// deliverUsers starts on a message to users. Their sessions are served at
+// once if they are few and nothing that waits names one of the users, and else
+// in a pass, as the members of a topic are.
+func (h *shard) deliverUsers(d *delivery) (sent int, waits bool) {
+	var slots [smallTarget]uint32
+	var many []poller.ID
+	n, waiting := 0, false
+	for i, uid := range d.msg.Target.Names {
+		home, hash := h.srv.homeOf(uid)
+		if home != h.index || slices.Contains(d.msg.Target.Names[:i], uid) {
+			continue
+		}
+		waiting = waiting || h.pass.awaits(hash)
+		slot, ok := h.findUser(hash, []byte(uid))
+		for ok {
+			switch older := h.rec(slot).older; {
+			case many == nil && n < smallTarget:
+				slots[n] = slot
+				n++
+				slot, ok = older-1, older != 0
+			case many == nil:
+				if list := h.pass.sameUsers(d, h.usersChanged); list != nil {
+					return 0, h.queueUsers(d, list)
+				}
+				many = h.idsOf(slots[:])
+			default:
+				many = h.appendOpen(many, slot)
+				slot, ok = older-1, older != 0
+			}
+		}
+	}
+	if many == nil && waiting {
+		many = h.idsOf(slots[:n])
+	}
+	if many != nil {
+		return 0, h.queueUsers(d, many)
+	}
+	for _, slot := range slots[:n] {
+		sent += h.send(slot, d)
+	}
+	return sent, false
+}
+
+func (h *shard) idsOf(slots []uint32) []poller.ID {
+	ids := make([]poller.ID, 0, 2*len(slots))
+	for _, slot := range slots {
+		ids = h.appendOpen(ids, slot)
+	}
+	return ids
+}
+
+func (h *shard) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
+	if h.rec(slot).state == stateOpen {
+		ids = append(ids, h.ps.ID(slot))
+	}
+	return ids
+}
+
+// queueUsers has a message wait for its pass. It then holds a place in the
+// bulk lane like any message for many, or its own if there is none: few such
+// messages must not make pushes to other users wait.
+func (h *shard) queueUsers(d *delivery, ids []poller.ID) (waits bool) {
+	q := queued{d: d, ids: ids, changed: h.usersChanged, lane: poller.LaneBulk}
+	for _, uid := range d.msg.Target.Names {
+		if home, hash := h.srv.homeOf(uid); home == h.index {
+			q.users = append(q.users, hash)
+		}
+	}
+	if !h.ps.Reserve(poller.LaneBulk) {
+		h.ps.Keep()
+		q.lane = poller.LaneSingle
+	}
+	h.srv.mailBytes.Add(q.listBytes())
+	h.pass.add(q)
+	return true
+}
