@@ -93,7 +93,9 @@ func (b *buckets) fill(k *bucket, now uint32) (full bool) {
 	passed := int64(now - k.at)
 	k.at, full = now, true
 	for i, r := range b.rates {
-		k.tokens[i] = int32(min(int64(k.tokens[i])+passed*int64(r.each), int64(r.burst)))
+		if k.tokens[i] = int32(min(int64(k.tokens[i])+passed*int64(r.each), int64(r.burst))); r.each == 0 {
+			k.tokens[i] = r.burst // what has no limit
+		}
 		full = full && k.tokens[i] == r.burst
 	}
 	return full

@@ -73,7 +73,6 @@ func (h *shard) readFrames(slot uint32, p []byte) int {
 	if pinged && used == len(p) && rec.flags&flagMetered == 0 && h.onlyPong(used) {
 		return used // the answer to our ping is free
 	}
-	r.left[rateBytes] -= int32(used)
 	h.charge(slot, rec, r.left)
 	return used
 }
@@ -113,9 +112,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 		rec := h.rec(slot)
 		if used < len(p) {
 			if which := spent(h.reading.left); which < rateCount && rec.state == stateOpen && !echo {
-				h.reading.left[rateBytes] -= int32(used)
 				h.charge(slot, rec, h.reading.left)
-				h.reading.left[rateBytes] += int32(used)
 				if !h.overrun(slot, rec, which) {
 					return len(p)
 				}
@@ -132,6 +129,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 		}
 		n, ev, err := Next(p[used:], in, limits)
 		used += n
+		h.reading.left[rateBytes] -= int32(n)
 		if err != nil {
 			h.violated(slot, err)
 			return len(p)

@@ -145,11 +145,9 @@ func (h *shard) joinTopic(slot uint32, rec *record, topicName string) (t uint32,
 	hash := h.topicHash([]byte(topicName))
 	t, ok := ts.find(hash, []byte(topicName))
 	if !ok {
-		if t, err = ts.create(hash, topicName); err != nil {
+		if t, err = h.createTopic(hash, topicName); err != nil {
 			return 0, false, err
 		}
-		at := ts.at(t)
-		at.ready = h.opt.Interest.JoinTopic(ts.names.Get(at.name), h, ts.token(t))
 	} else if _, in := h.member(rec, t); in {
 		return t, false, nil
 	}
@@ -168,6 +166,25 @@ func (h *shard) joinTopic(slot uint32, rec *record, topicName string) (t uint32,
 	rec.topics = link + 1
 	rec.count++
 	return t, true, nil
+}
+
+// createTopic makes a topic and tells the bus. If that panics nothing is left
+// of it.
+func (h *shard) createTopic(hash uint32, topicName string) (t uint32, err error) {
+	ts := &h.topics
+	if t, err = ts.create(hash, topicName); err != nil {
+		return 0, err
+	}
+	told := false
+	defer func() {
+		if !told {
+			ts.remove(t)
+		}
+	}()
+	at := ts.at(t)
+	at.ready = h.opt.Interest.JoinTopic(ts.names.Get(at.name), h, ts.token(t))
+	told = true
+	return t, nil
 }
 
 // leaveTopic takes a subscription back. It returns false if there is none.
@@ -238,11 +255,7 @@ func (h *shard) dropTopic(t uint32) {
 		return
 	}
 	h.opt.Interest.LeaveTopic(ts.names.Get(at.name))
-	ts.table.Delete(at.hash, t)
-	ts.names.Free(at.name)
-	ts.members.Free(&at.members)
-	ts.all.Free(t)
-	ts.wake(t) // sub commands whose sessions have left again
+	ts.remove(t)
 }
 
 // topicReady hears from the bus that it carries a topic to this node.
@@ -254,6 +267,16 @@ func (h *shard) topicReady(token uint64) {
 	}
 	ts.at(t).ready = true
 	ts.wake(t)
+}
+
+// remove frees what a topic without members has.
+func (t *topics) remove(slot uint32) {
+	at := t.at(slot)
+	t.table.Delete(at.hash, slot)
+	t.names.Free(at.name)
+	t.members.Free(&at.members)
+	t.all.Free(slot)
+	t.wake(slot) // sub commands whose sessions have left again
 }
 
 // wake has all that wait for a topic told that they wait no longer: when

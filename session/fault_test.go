@@ -1,0 +1,169 @@
+package session
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+	"go.uber.org/zap"
+
+	"belfry/poller"
+)
+
+// faultyEncoding panics where its V1 is asked for what holds the word.
+type faultyEncoding struct{ V1 }
+
+const faultWord = "fault"
+
+func fault(where string, p []byte) {
+	if strings.Contains(string(p), faultWord) {
+		panic("injected in " + where)
+	}
+}
+
+func (f faultyEncoding) AppendMessage(dst []byte, m *Message) []byte {
+	fault("AppendMessage", m.Payload)
+	return f.V1.AppendMessage(dst, m)
+}
+
+func (f faultyEncoding) AppendHello(dst []byte, h *Hello) []byte {
+	fault("AppendHello", []byte(h.UID))
+	return f.V1.AppendHello(dst, h)
+}
+
+func (f faultyEncoding) AppendReply(dst []byte, r *Reply) []byte {
+	fault("AppendReply", []byte(r.Ref))
+	return f.V1.AppendReply(append(dst, "half"...)[:len(dst)], r)
+}
+
+func (f faultyEncoding) ParseCommand(p []byte, k Kind) (Command, error) {
+	if strings.Contains(string(p), "parse "+faultWord) {
+		panic("injected in ParseCommand")
+	}
+	return f.V1.ParseCommand(p, k)
+}
+
+// faultyInterest panics for topics that hold the word.
+type faultyInterest struct{ noInterest }
+
+func (faultyInterest) JoinTopic(topic []byte, _ Waiter, _ uint64) bool {
+	fault("JoinTopic", topic)
+	return true
+}
+
+// faultyAuthenticator panics for uids that hold "auth fault".
+type faultyAuthenticator struct{ Open }
+
+func (a *faultyAuthenticator) Authenticate(r *Request, later func(Grant, *Refusal)) (Grant, *Refusal, bool) {
+	if uid, _ := r.Query("uid"); string(uid) == "auth "+faultWord {
+		panic("injected in Authenticate")
+	}
+	return a.Open.Authenticate(r, later)
+}
+
+func faultRig(t *testing.T) *rig {
+	rules, err := CompileTopics([]string{"*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, Options{
+		Encodings:     []Encoding{Plain{}, faultyEncoding{}},
+		Interest:      faultyInterest{},
+		Authenticator: &faultyAuthenticator{Open{Unproven: true, Topics: rules}},
+		MaySubscribe: func(topic string) bool {
+			fault("MaySubscribe", []byte(strings.TrimPrefix(topic, "interest.")))
+			return true
+		},
+		Poller: poller.Options{Shards: 1},
+		Log:    zap.NewNop(),
+	})
+	r.faults = true
+	return r
+}
+
+// A message that cannot be encoded is refused before a place is taken, and the
+// next one goes through.
+func TestFaultInAppendMessage(t *testing.T) {
+	r := faultRig(t)
+	plain := r.mustWire("/ws?uid=u", "")
+	if err := r.push(&Message{Target: ToAll(), Payload: []byte(faultWord)}); err != nil {
+		t.Errorf("refused although nobody speaks the encoding: %v", err)
+	}
+	if _, p, err := plain.frame(); err != nil || string(p) != faultWord {
+		t.Errorf("%q, %v", p, err)
+	}
+	v1 := r.v1("/ws?uid=u&topic=t")
+	for _, to := range []Target{ToAll(), ToUsers("u"), ToTopics("t")} {
+		for range 100 {
+			if err := r.push(&Message{Target: to, Payload: []byte(faultWord)}); err == nil {
+				t.Fatalf("%v: no error", to)
+			}
+		}
+	}
+	// Somebody who speaks it appears between the encoding and the sending.
+	v1.Close()
+	eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 })
+	p, err := r.Prepare(&Message{Target: ToAll(), Payload: []byte(faultWord)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v1 = r.v1("/ws?uid=u")
+	if err := r.Deliver(p); err != nil {
+		t.Fatal(err)
+	}
+	r.deliver(ToAll(), "fine")
+	v1.expect(t, `"data":"fine"`)
+	for _, want := range []string{faultWord, "fine"} {
+		if _, p, err := plain.frame(); err != nil || string(p) != want {
+			t.Errorf("%q, %v; want %q", p, err, want)
+		}
+	}
+	eventually(t, "nothing waits", func() bool { return r.mailBytes.Load() == 0 })
+	if n := r.Stats().Poller.Panics; n != 301 {
+		t.Errorf("%d faults counted, want 301", n)
+	}
+}
+
+// A fault in what serves one client ends that client's connection, and nothing
+// of it is left for the next: no topic, no user, no place, no bytes.
+func TestFaultCostsOneConnection(t *testing.T) {
+	r := faultRig(t)
+	witness := r.v1("/ws?uid=witness&topic=t")
+	secret := masked(ws.OpPing, true, []byte("secret"))
+	for name, text := range map[string]string{
+		"ParseCommand": `{"type":"parse ` + faultWord + `"}`,
+		"AppendReply":  `{"type":"ping","ref":"` + faultWord + `"}`,
+		"MaySubscribe": `{"type":"sub","topic":"` + faultWord + `"}`,
+		"JoinTopic":    `{"type":"sub","topics":["a","interest.` + faultWord + `"]}`,
+	} {
+		before := r.Stats()
+		w := r.v1("/ws?uid=attacker&topic=own")
+		w.Write(append(append([]byte(nil), secret...), masked(ws.OpText, true, []byte(text))...))
+		for {
+			if _, _, err := w.frame(); err != nil {
+				break
+			}
+		}
+		eventually(t, name+": closed", func() bool { return r.Stats().Closed["internal"] == before.Closed["internal"]+1 })
+		r.tick(1)
+		if st := r.Stats(); st.Sessions != 1 || st.Users != 1 || st.Topics != 1 || st.Subscriptions != 1 {
+			t.Errorf("%s: %d sessions, %d users, %d topics, %d subscriptions are left of the witness's one each",
+				name, st.Sessions, st.Users, st.Topics, st.Subscriptions)
+		}
+		next := r.v1("/ws?uid=attacker") // in the same slot
+		next.command(`{"type":"ping","ref":"mine"}`)
+		if op, p, err := next.frame(); err != nil || op != ws.OpText || !strings.Contains(string(p), "mine") {
+			t.Errorf("%s: the next client gets %v %q, %v", name, op, p, err)
+		}
+		next.Close()
+		eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 })
+	}
+	for _, path := range []string{"/ws?uid=auth+" + faultWord, "/ws?uid=hello+" + faultWord, "/ws?topic=interest." + faultWord} {
+		if _, err := r.wire(path, "belfry.v1"); err == nil {
+			t.Errorf("%s: accepted", path)
+		}
+	}
+	eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 && r.Stats().Pending == 0 })
+	r.deliver(ToTopics("t"), "still here")
+	witness.expect(t, "still here")
+}

@@ -1,0 +1,236 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"belfry/poller"
+)
+
+// What one client has sent does not keep another's push waiting until all of
+// it is done: decoding stops when its time is over.
+func TestFloodIsDecodedInPieces(t *testing.T) {
+	r := newRig(t, Options{Poller: poller.Options{Shards: 1, Chunk: time.Nanosecond}})
+	attacker, witness := r.v1("/ws"), r.mustWire("/ws?uid=witness", "")
+	release := r.block(0)
+	attacker.Write(repeated(1500, ws.OpText, `{"type":"ping"}`))
+	r.deliver(ToUsers("witness"), "in between")
+	decoded := uint64(0)
+	r.shards[0].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(h *shard) { decoded = h.counters.commands[OpPing].Load() }})
+	release()
+	if _, p, err := witness.frame(); err != nil || string(p) != "in between" {
+		t.Fatal(string(p), err)
+	}
+	if attacker.acks(t, `"ack"`) != 0 {
+		t.Error("no ack first")
+	}
+	for range 1499 {
+		attacker.expect(t, `"ack"`)
+	}
+	if decoded > 100 {
+		t.Errorf("%d commands of the attacker were served before the witness", decoded)
+	}
+}
+
+// A push to a user with very many sessions is sent in chunks, as one to a
+// topic is, and pushes to one user keep their order.
+func TestUserFanoutIsChunked(t *testing.T) {
+	const sessions = 500
+	r := newRig(t, Options{Poller: poller.Options{Shards: 1, Chunk: time.Nanosecond}})
+	var crowd []*wire
+	for range sessions {
+		crowd = append(crowd, r.mustWire("/ws?uid=u", ""))
+	}
+	witness := r.mustWire("/ws?uid=witness", "")
+	release := r.block(0)
+	r.deliver(ToUsers("u"), "1")
+	r.deliver(ToUsers("u", "witness"), "2")
+	r.deliver(ToUsers("witness"), "3")
+	var before uint64
+	var waiting, named int
+	r.shards[0].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(h *shard) {
+		before, waiting, named = h.counters.deliveries.Load(), len(h.pass.waiting), len(h.pass.users)
+	}})
+	release()
+	for i, w := range append(crowd, witness) {
+		for _, want := range []string{"1", "2", "3"} {
+			if i < sessions && want == "3" || i == sessions && want == "1" {
+				continue
+			}
+			if _, p, err := w.frame(); err != nil || string(p) != want {
+				t.Fatalf("session %d: %q, %v; want %q", i, p, err, want)
+			}
+		}
+	}
+	if before != 0 || waiting != 3 || named != 2 {
+		t.Errorf("%d sends in one piece; %d messages to %d users wait", before, waiting, named)
+	}
+	eventually(t, "places and bytes given back", func() bool { return r.mailBytes.Load() == 0 })
+	r.on(0, func(h *shard) {
+		if len(h.pass.users) != 0 {
+			t.Errorf("%d users are still waited for", len(h.pass.users))
+		}
+	})
+	// A push to them all once more shares the list of sessions with the last
+	// while it waits.
+	release = r.block(0)
+	for i := range 10 {
+		r.deliver(ToUsers("u"), fmt.Sprint(i))
+	}
+	passes := r.Stats().Passes
+	release()
+	for _, w := range crowd {
+		for i := range 10 {
+			if _, p, err := w.frame(); err != nil || string(p) != fmt.Sprint(i) {
+				t.Fatalf("%q, %v; want %d", p, err, i)
+			}
+		}
+	}
+	if n := r.Stats().Passes - passes; n != 1 {
+		t.Errorf("%d passes for ten messages to the same sessions", n)
+	}
+}
+
+// What waits for a shard is bounded in bytes, not only in number.
+func TestMailboxBytes(t *testing.T) {
+	r := newRig(t, Options{Poller: onePoller(), MailboxBytes: 100 << 10})
+	w := r.mustWire("/ws?uid=u", "")
+	release := r.block(0)
+	accepted := 0
+	var err error
+	for ; err == nil && accepted < 100; accepted++ {
+		err = r.push(&Message{Target: ToUsers("u"), Payload: []byte(strings.Repeat("x", 10<<10))})
+	}
+	accepted--
+	if err == nil || !strings.Contains(err.Error(), "fanout.mailbox_bytes") || accepted < 4 || accepted > 5 {
+		t.Errorf("%d messages of 10 KiB, each encoded once, in 100 KiB: %v", accepted, err)
+	}
+	if n := r.Stats().Limits["fanout.mailbox_bytes"]; n != 1 {
+		t.Errorf("limit counted %d times", n)
+	}
+	release()
+	for range accepted {
+		if _, _, err := w.frame(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "bytes given back", func() bool { return r.mailBytes.Load() == 0 })
+	// One that is larger than the bound goes alone.
+	if err := r.push(&Message{Target: ToAll(), Payload: make([]byte, 200<<10), Kind: Binary}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Clients that ping and do not read cost a few bytes each, take no room from
+// innocent slow readers, and are closed although they go on pinging.
+func TestPingsWithoutReading(t *testing.T) {
+	const attackers, budget = 20, 64 << 10
+	r := newRig(t, Options{BacklogTime: 5 * time.Second, PingInterval: 2 * time.Second, PongTimeout: time.Minute,
+		Poller: poller.Options{Shards: 1, NodeBytes: budget}})
+	var all []*wire
+	pings := repeated(100, ws.OpPing, strings.Repeat("p", 125))
+	stuck := func() (n int) { return r.loop.Stats().Backlogged }
+	for i := range attackers {
+		w := r.slowWire("/ws", "")
+		all = append(all, w)
+		for n := 0; stuck() <= i; n++ {
+			if n > 1000 {
+				t.Fatal("no backlog")
+			}
+			w.Write(pings)
+		}
+	}
+	for _, w := range all {
+		for range 20 {
+			w.Write(pings)
+		}
+	}
+	if n := r.loop.Stats().BacklogBytes; n > attackers*(16*127+2*127) {
+		t.Errorf("%d bytes wait for %d clients that only ping", n, attackers)
+	}
+	innocent := r.mustWire("/ws?uid=innocent", "")
+	r.deliver(ToUsers("innocent"), "x")
+	if _, p, err := innocent.frame(); err != nil || string(p) != "x" {
+		t.Error(string(p), err)
+	}
+	for range 12 {
+		r.tick(1)
+		for _, w := range all {
+			w.Write(pings) // fails once it is closed
+		}
+		innocent.send(ws.OpPong, nil)
+	}
+	eventually(t, "attackers closed", func() bool { return r.Stats().Closed["slow_consumer"] == attackers })
+	if st := r.Stats(); st.Sessions != 1 || st.Limits["backlog.timeout"] != attackers || st.Closed["node_backlog"] != 0 {
+		t.Errorf("%d sessions, limits %v, closed %v", st.Sessions, st.Limits, st.Closed)
+	}
+}
+
+// A ping in the same read as a close or a violation is answered first
+// (RFC 6455 §5.5.2), and of very many in one read the newest.
+func TestPingBeforeTheEnd(t *testing.T) {
+	r := newRig(t, Options{})
+	ping := masked(ws.OpPing, true, []byte("last"))
+	for name, c := range map[string]struct {
+		after []byte
+		code  uint16
+	}{
+		"close":     {masked(ws.OpClose, true, []byte{3, 232}), 1000},
+		"violation": {masked(ws.OpContinuation, true, nil), 1002},
+		"not UTF-8": {masked(ws.OpText, true, []byte{0xff}), 1007},
+	} {
+		w := r.mustWire("/ws", "")
+		w.Write(append(append([]byte(nil), ping...), c.after...))
+		op, p, err := w.frame()
+		if err != nil || op != ws.OpPong || string(p) != "last" {
+			t.Errorf("%s: %v %q %v; want a pong first", name, op, p, err)
+		}
+		if _, code, _, err := w.end(); err != nil || code != c.code {
+			t.Errorf("%s: %d %v", name, code, err)
+		}
+	}
+	w := r.mustWire("/ws", "")
+	var many []byte
+	for i := range 100 {
+		many = append(many, masked(ws.OpPing, true, fmt.Append(nil, i))...)
+	}
+	w.Write(many)
+	for got := ""; got != "99"; {
+		op, p, err := w.frame()
+		if err != nil || op != ws.OpPong {
+			t.Fatal(op, err)
+		}
+		got = string(p)
+	}
+}
+
+// A session whose answer finds its backlog full while it leaves a topic is
+// left once: the count of its topics stays right.
+func TestLeaveWithinLeave(t *testing.T) {
+	g := newGate(true)
+	r := newRig(t, Options{Interest: g, Poller: poller.Options{Shards: 1, Backlog: poller.Bounds{Frames: 1, Bytes: 4 << 10}}})
+	g.set(false)
+	w := r.slowWire("/ws?uid=u", "belfry.v1")
+	g.set(true)
+	w.command(`{"type":"sub","topics":["a","b","c"]}`)
+	eventually(t, "joined", func() bool { return g.count() == 3 })
+	for n := 0; r.loop.Stats().Backlogged == 0 && n < 1000; n++ {
+		r.deliver(ToUsers("u"), strings.Repeat("x", 2<<10))
+	}
+	w.command(`{"type":"unsub","topics":["a","b","c"]}`)
+	eventually(t, "left", func() (left bool) {
+		r.on(0, func(h *shard) { left = h.topics.len() == 0 && h.topics.links.Len() == 0 })
+		return left
+	})
+	r.on(0, func(h *shard) {
+		for slot, ok := h.ps.Next(0); ok; slot, ok = h.ps.Next(slot + 1) {
+			if rec := h.rec(slot); rec.count != 0 || rec.topics != 0 {
+				t.Errorf("%d topics counted, first %d", rec.count, rec.topics)
+			}
+		}
+	})
+}
