@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"hash/maphash"
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -37,13 +39,15 @@ type Handshaker struct {
 	origins      *Origins
 	req          Request
 	known        [knownCount]knownField
-	offers       []span // members of Sec-WebSocket-Protocol
 	isGet        bool
+	offers       []span   // members of Sec-WebSocket-Protocol
+	seen         []uint32 // hash table of offers, their index + 1
+	seed         maphash.Seed
 }
 
 // NewHandshaker returns a *FieldError if an option is out of its range.
 func NewHandshaker(o HandshakeOptions) (*Handshaker, error) {
-	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins}
+	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins, seed: maphash.MakeSeed()}
 	if h.maxHead == 0 {
 		h.maxHead = DefaultMaxHead
 	}
@@ -210,15 +214,36 @@ func (h *Handshaker) chooseSubprotocol() *Refusal {
 			}
 		}
 	}
-	// Sorted, because comparing each member with each would let a client buy
-	// milliseconds of the shard with one request.
-	slices.SortFunc(h.offers, func(a, b span) int { return bytes.Compare(r.bytes(a), r.bytes(b)) })
-	for i := 1; i < len(h.offers); i++ {
-		if bytes.Equal(r.bytes(h.offers[i-1]), r.bytes(h.offers[i])) {
-			return malformed("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").Because(CauseUpgrade)
-		}
+	if h.isRepeated() {
+		return malformed("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").Because(CauseUpgrade)
 	}
 	return nil
+}
+
+// isRepeated says whether a subprotocol is offered twice. Its hash table has a
+// secret seed: comparing each with each, or names chosen to collide, would let
+// a client buy milliseconds of the shard with one request.
+func (h *Handshaker) isRepeated() bool {
+	if len(h.offers) < 2 {
+		return false
+	}
+	size := 1 << bits.Len(uint(2*len(h.offers)))
+	h.seen = slices.Grow(h.seen[:0], size)[:size]
+	clear(h.seen)
+	for i, offer := range h.offers {
+		name := h.req.bytes(offer)
+		for at := maphash.Bytes(h.seed, name); ; at++ {
+			earlier := &h.seen[at&uint64(size-1)]
+			if *earlier == 0 {
+				*earlier = uint32(i + 1)
+				break
+			}
+			if bytes.Equal(h.req.bytes(h.offers[*earlier-1]), name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (h *Handshaker) checkOrigin() *Refusal {

@@ -1,9 +1,12 @@
 package session
 
 import (
+	"math/rand/v2"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestLists has the lines of a list field judged as one list (RFC 9110 §5.3),
@@ -207,5 +210,68 @@ func TestHead(t *testing.T) {
 	}
 	if refusal := checkStatus(t, goodHead("=HEADS /ws HTTP/1.1"), 405, ""); refusal.Head {
 		t.Error("no content in the answer to another method")
+	}
+}
+
+// TestLinesAreOneList has two lines of a list field answered as their members
+// are in one line, for lists made of the pieces that the rules are about.
+func TestLinesAreOneList(t *testing.T) {
+	h := newTestHandshaker(t, HandshakeOptions{Subprotocols: []string{"a", "b"}})
+	rng := rand.New(rand.NewPCG(1, 2))
+	pieces := []string{"a", "b", "Upgrade", "websocket", "chunked", ",", ",", " ", "\t", ";", "=", `"a"`, `"`, `\`, "/", "", "é"}
+	line := func() string {
+		var b strings.Builder
+		for range rng.IntN(7) {
+			b.WriteString(pieces[rng.IntN(len(pieces))])
+		}
+		return b.String()
+	}
+	for _, field := range []string{"Connection", "Upgrade", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Transfer-Encoding"} {
+		statuses := map[int]int{}
+		for range 3000 {
+			one, two := line(), line()
+			joined := describeHandshake(h.Parse([]byte(goodHead(field + ": " + one + " , " + two))))
+			req, n, refusal := h.Parse([]byte(goodHead(field+": "+one, "+"+field+": "+two)))
+			if refusal != nil {
+				statuses[refusal.Status]++
+			} else {
+				statuses[101]++
+			}
+			// The lengths of the heads differ.
+			_, apart, _ := strings.Cut(describeHandshake(req, n, refusal), " ")
+			if _, joined, _ = strings.Cut(joined, " "); joined != apart {
+				t.Fatalf("%s: %q and %q\nin one line: %s\nin two: %s", field, one, two, joined, apart)
+			}
+		}
+		if len(statuses) < 2 {
+			t.Errorf("%s: only %v: the pieces try too little", field, statuses)
+		}
+	}
+}
+
+// TestManySubprotocols has a head full of subprotocols cost about what a head
+// full of extensions does, although no two may be the same: a client must not
+// buy milliseconds of a shard with one request.
+func TestManySubprotocols(t *testing.T) {
+	h := newTestHandshaker(t, HandshakeOptions{MaxHead: 64 << 10})
+	var names []string
+	for i := range 15_000 {
+		names = append(names, strconv.FormatInt(int64(i*7919%15_000), 36))
+	}
+	head := []byte(goodHead("Sec-WebSocket-Protocol: " + strings.Join(names, ",")))
+	least := func(head []byte) time.Duration {
+		best := time.Hour
+		for range 5 {
+			start := time.Now()
+			if _, _, refusal := h.Parse(head); refusal != nil {
+				t.Fatal(refusal)
+			}
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	extensions, subprotocols := least([]byte(goodHead("Sec-WebSocket-Extensions: "+strings.Join(names, ",")))), least(head)
+	if subprotocols > 10*extensions {
+		t.Errorf("%d extensions cost %v, as many subprotocols %v", len(names), extensions, subprotocols)
 	}
 }
