@@ -40,6 +40,7 @@ type Handshaker struct {
 	req          Request
 	known        [knownCount]knownField
 	isGet        bool
+	isOld        bool     // HTTP/1.0
 	offers       []span   // members of Sec-WebSocket-Protocol
 	seen         []uint32 // hash table of offers, their index + 1
 	seed         maphash.Seed
@@ -85,7 +86,7 @@ func (h *Handshaker) Parse(p []byte) (req *Request, n int, refusal *Refusal) {
 		refusal = h.read(p[from:n])
 	}
 	if refusal != nil {
-		refusal.Head = bytes.HasPrefix(p[from:], []byte("HEAD "))
+		refusal.NoContent = bytes.HasPrefix(p[from:], []byte("HEAD "))
 		return nil, n, refusal
 	}
 	if n == 0 {
@@ -126,11 +127,17 @@ func (h *Handshaker) checkRequest() *Refusal {
 	}
 	switch host := h.known[fieldHost]; {
 	case host.count == 0:
-		return malformed("the field Host is missing")
+		if !h.isOld {
+			return malformed("the field Host is missing")
+		}
 	case !isHost(r.bytes(host.value)):
 		return malformed("the field Host is not a host with an optional port")
 	case r.host == span{}:
 		r.host = host.value
+	}
+	if h.isOld {
+		// Not 426: Upgrade does not exist in HTTP/1.0 (RFC 9110 §7.8).
+		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Problem: "a WebSocket begins with an HTTP/1.1 request (nginx: proxy_http_version 1.1)"}
 	}
 	if refusal := h.checkContent(); refusal != nil {
 		return refusal

@@ -160,6 +160,9 @@ func TestByTheLetter(t *testing.T) {
 		{"both lengths", goodHead("Content-Length: 0", "Transfer-Encoding: chunked"), 413, "body"},
 		{"malformed length of another method", goodHead("=POST /ws HTTP/1.1", "Content-Length: x"), 400, "Content-Length"},
 
+		{"HTTP/1.0 without Host", goodHead("=GET /ws HTTP/1.0", "-Host"), 505, "HTTP/1.1"},
+		{"HTTP/1.0 with two Hosts", goodHead("=GET /ws HTTP/1.0", "+Host: a"), 400, "Host is repeated"},
+		{"HTTP/1.0 with a malformed Host", goodHead("=GET /ws HTTP/1.0", "Host: a b"), 400, "Host"},
 		{"OPTIONS of the server", goodHead("=OPTIONS * HTTP/1.1"), 405, "GET"},
 		{"CONNECT", goodHead("=CONNECT a.example:443 HTTP/1.1"), 405, "GET"},
 		{"CONNECT to no host", goodHead("=CONNECT a:b HTTP/1.1"), 400, "target"},
@@ -200,15 +203,15 @@ func TestHead(t *testing.T) {
 		{goodHead("=HEAD /ws HTTP/1.1"), 405},
 		{"\r\n" + goodHead("=HEAD /other HTTP/1.1"), 405},
 		{goodHead("=HEAD /ws HTTP/1.1", "-Host"), 400},
-		{goodHead("=HEAD /ws HTTP/1.0"), 505},
+		{goodHead("=HEAD /ws HTTP/1.0", "-Host"), 505},
 		{"HEAD /" + strings.Repeat("x", DefaultMaxHead), 414},
 		{goodHead("=HEAD /ws HTTP/1.1", "Cookie: "+strings.Repeat("x", DefaultMaxHead)), 431},
 	} {
-		if refusal := checkStatus(t, tt.head, tt.status, ""); !refusal.Head {
+		if refusal := checkStatus(t, tt.head, tt.status, ""); !refusal.NoContent {
 			t.Errorf("%.20q: content in the answer to a HEAD", tt.head)
 		}
 	}
-	if refusal := checkStatus(t, goodHead("=HEADS /ws HTTP/1.1"), 405, ""); refusal.Head {
+	if refusal := checkStatus(t, goodHead("=HEADS /ws HTTP/1.1"), 405, ""); refusal.NoContent {
 		t.Error("no content in the answer to another method")
 	}
 }
