@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"hash/maphash"
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -37,13 +39,16 @@ type Handshaker struct {
 	origins      *Origins
 	req          Request
 	known        [knownCount]knownField
-	offers       []span // members of Sec-WebSocket-Protocol
 	isGet        bool
+	isOld        bool     // HTTP/1.0
+	offers       []span   // members of Sec-WebSocket-Protocol
+	seen         []uint32 // hash table of offers, their index + 1
+	seed         maphash.Seed
 }
 
 // NewHandshaker returns a *FieldError if an option is out of its range.
 func NewHandshaker(o HandshakeOptions) (*Handshaker, error) {
-	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins}
+	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins, seed: maphash.MakeSeed()}
 	if h.maxHead == 0 {
 		h.maxHead = DefaultMaxHead
 	}
@@ -81,7 +86,7 @@ func (h *Handshaker) Parse(p []byte) (req *Request, n int, refusal *Refusal) {
 		refusal = h.read(p[from:n])
 	}
 	if refusal != nil {
-		refusal.Head = bytes.HasPrefix(p[from:], []byte("HEAD "))
+		refusal.NoContent = bytes.HasPrefix(p[from:], []byte("HEAD "))
 		return nil, n, refusal
 	}
 	if n == 0 {
@@ -122,11 +127,17 @@ func (h *Handshaker) checkRequest() *Refusal {
 	}
 	switch host := h.known[fieldHost]; {
 	case host.count == 0:
-		return malformed("the field Host is missing")
+		if !h.isOld {
+			return malformed("the field Host is missing")
+		}
 	case !isHost(r.bytes(host.value)):
 		return malformed("the field Host is not a host with an optional port")
 	case r.host == span{}:
 		r.host = host.value
+	}
+	if h.isOld {
+		// Not 426: Upgrade does not exist in HTTP/1.0 (RFC 9110 §7.8).
+		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Problem: "a WebSocket begins with an HTTP/1.1 request (nginx: proxy_http_version 1.1)"}
 	}
 	if refusal := h.checkContent(); refusal != nil {
 		return refusal
@@ -210,15 +221,36 @@ func (h *Handshaker) chooseSubprotocol() *Refusal {
 			}
 		}
 	}
-	// Sorted, because comparing each member with each would let a client buy
-	// milliseconds of the shard with one request.
-	slices.SortFunc(h.offers, func(a, b span) int { return bytes.Compare(r.bytes(a), r.bytes(b)) })
-	for i := 1; i < len(h.offers); i++ {
-		if bytes.Equal(r.bytes(h.offers[i-1]), r.bytes(h.offers[i])) {
-			return malformed("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").Because(CauseUpgrade)
-		}
+	if h.isRepeated() {
+		return malformed("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").Because(CauseUpgrade)
 	}
 	return nil
+}
+
+// isRepeated says whether a subprotocol is offered twice. Its hash table has a
+// secret seed: comparing each with each, or names chosen to collide, would let
+// a client buy milliseconds of the shard with one request.
+func (h *Handshaker) isRepeated() bool {
+	if len(h.offers) < 2 {
+		return false
+	}
+	size := 1 << bits.Len(uint(2*len(h.offers)))
+	h.seen = slices.Grow(h.seen[:0], size)[:size]
+	clear(h.seen)
+	for i, offer := range h.offers {
+		name := h.req.bytes(offer)
+		for at := maphash.Bytes(h.seed, name); ; at++ {
+			earlier := &h.seen[at&uint64(size-1)]
+			if *earlier == 0 {
+				*earlier = uint32(i + 1)
+				break
+			}
+			if bytes.Equal(h.req.bytes(h.offers[*earlier-1]), name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (h *Handshaker) checkOrigin() *Refusal {

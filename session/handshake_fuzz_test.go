@@ -21,7 +21,7 @@ func FuzzHandshake(f *testing.F) {
 		strings.ReplaceAll(goodHead(), "\r", ""), "GET /ws HTTP/1.1\r\r\n\r\n",
 		"\r\n\r\n" + goodHead(), proxyV1 + "TCP4 192.0.2.1 192.0.2.2 1 2\r\n" + goodHead(), proxyV2 + "\x21\x11\x00\x0c", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 		strings.Repeat("\r\n", 300), goodHead("=HEAD /ws HTTP/1.1"), "HEAD /" + strings.Repeat("x", 600), goodHead("=OPTIONS * HTTP/1.1"), goodHead("=CONNECT a:1 HTTP/1.1"),
-		goodHead("Upgrade: h2c", "+Upgrade: websocket", "Connection: a,,b", "+Connection: Upgrade"), goodHead("Transfer-Encoding: gzip, chunked"),
+		goodHead("Connection: close"), goodHead("Upgrade: h2c"), goodHead("Upgrade: h2c", "+Upgrade: websocket", "Connection: a,,b", "+Connection: Upgrade"), goodHead("Transfer-Encoding: gzip, chunked"),
 		goodHead("Sec-WebSocket-Extensions: a; b=\"c\", d;e ; f=g", "Host: [::1]:80", "Origin: http://[::1]"), goodHead("Sec-WebSocket-Protocol: a, b", "+Sec-WebSocket-Protocol: a"),
 	} {
 		f.Add([]byte(head))
@@ -106,7 +106,7 @@ func describeHandshake(req *Request, n int, refusal *Refusal) string {
 		}
 		return pendingHandshake
 	case refusal != nil:
-		return fmt.Sprintf("%d %v %v %v", n, refusal, refusal.Cause, refusal.Head)
+		return fmt.Sprintf("%d %v %v %v", n, refusal, refusal.Cause, refusal.NoContent)
 	}
 	var values []string
 	req.QueryAll("x", func(v []byte) bool { values = append(values, string(v)); return true })

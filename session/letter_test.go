@@ -1,9 +1,12 @@
 package session
 
 import (
+	"math/rand/v2"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestLists has the lines of a list field judged as one list (RFC 9110 §5.3),
@@ -157,6 +160,9 @@ func TestByTheLetter(t *testing.T) {
 		{"both lengths", goodHead("Content-Length: 0", "Transfer-Encoding: chunked"), 413, "body"},
 		{"malformed length of another method", goodHead("=POST /ws HTTP/1.1", "Content-Length: x"), 400, "Content-Length"},
 
+		{"HTTP/1.0 without Host", goodHead("=GET /ws HTTP/1.0", "-Host"), 505, "HTTP/1.1"},
+		{"HTTP/1.0 with two Hosts", goodHead("=GET /ws HTTP/1.0", "+Host: a"), 400, "Host is repeated"},
+		{"HTTP/1.0 with a malformed Host", goodHead("=GET /ws HTTP/1.0", "Host: a b"), 400, "Host"},
 		{"OPTIONS of the server", goodHead("=OPTIONS * HTTP/1.1"), 405, "GET"},
 		{"CONNECT", goodHead("=CONNECT a.example:443 HTTP/1.1"), 405, "GET"},
 		{"CONNECT to no host", goodHead("=CONNECT a:b HTTP/1.1"), 400, "target"},
@@ -197,15 +203,78 @@ func TestHead(t *testing.T) {
 		{goodHead("=HEAD /ws HTTP/1.1"), 405},
 		{"\r\n" + goodHead("=HEAD /other HTTP/1.1"), 405},
 		{goodHead("=HEAD /ws HTTP/1.1", "-Host"), 400},
-		{goodHead("=HEAD /ws HTTP/1.0"), 505},
+		{goodHead("=HEAD /ws HTTP/1.0", "-Host"), 505},
 		{"HEAD /" + strings.Repeat("x", DefaultMaxHead), 414},
 		{goodHead("=HEAD /ws HTTP/1.1", "Cookie: "+strings.Repeat("x", DefaultMaxHead)), 431},
 	} {
-		if refusal := checkStatus(t, tt.head, tt.status, ""); !refusal.Head {
+		if refusal := checkStatus(t, tt.head, tt.status, ""); !refusal.NoContent {
 			t.Errorf("%.20q: content in the answer to a HEAD", tt.head)
 		}
 	}
-	if refusal := checkStatus(t, goodHead("=HEADS /ws HTTP/1.1"), 405, ""); refusal.Head {
+	if refusal := checkStatus(t, goodHead("=HEADS /ws HTTP/1.1"), 405, ""); refusal.NoContent {
 		t.Error("no content in the answer to another method")
+	}
+}
+
+// TestLinesAreOneList has two lines of a list field answered as their members
+// are in one line, for lists made of the pieces that the rules are about.
+func TestLinesAreOneList(t *testing.T) {
+	h := newTestHandshaker(t, HandshakeOptions{Subprotocols: []string{"a", "b"}})
+	rng := rand.New(rand.NewPCG(1, 2))
+	pieces := []string{"a", "b", "Upgrade", "websocket", "chunked", ",", ",", " ", "\t", ";", "=", `"a"`, `"`, `\`, "/", "", "é"}
+	line := func() string {
+		var b strings.Builder
+		for range rng.IntN(7) {
+			b.WriteString(pieces[rng.IntN(len(pieces))])
+		}
+		return b.String()
+	}
+	for _, field := range []string{"Connection", "Upgrade", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Transfer-Encoding"} {
+		statuses := map[int]int{}
+		for range 3000 {
+			one, two := line(), line()
+			joined := describeHandshake(h.Parse([]byte(goodHead(field + ": " + one + " , " + two))))
+			req, n, refusal := h.Parse([]byte(goodHead(field+": "+one, "+"+field+": "+two)))
+			if refusal != nil {
+				statuses[refusal.Status]++
+			} else {
+				statuses[101]++
+			}
+			// The lengths of the heads differ.
+			_, apart, _ := strings.Cut(describeHandshake(req, n, refusal), " ")
+			if _, joined, _ = strings.Cut(joined, " "); joined != apart {
+				t.Fatalf("%s: %q and %q\nin one line: %s\nin two: %s", field, one, two, joined, apart)
+			}
+		}
+		if len(statuses) < 2 {
+			t.Errorf("%s: only %v: the pieces try too little", field, statuses)
+		}
+	}
+}
+
+// TestManySubprotocols has a head full of subprotocols cost about what a head
+// full of extensions does, although no two may be the same: a client must not
+// buy milliseconds of a shard with one request.
+func TestManySubprotocols(t *testing.T) {
+	h := newTestHandshaker(t, HandshakeOptions{MaxHead: 64 << 10})
+	var names []string
+	for i := range 15_000 {
+		names = append(names, strconv.FormatInt(int64(i*7919%15_000), 36))
+	}
+	head := []byte(goodHead("Sec-WebSocket-Protocol: " + strings.Join(names, ",")))
+	least := func(head []byte) time.Duration {
+		best := time.Hour
+		for range 5 {
+			start := time.Now()
+			if _, _, refusal := h.Parse(head); refusal != nil {
+				t.Fatal(refusal)
+			}
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	extensions, subprotocols := least([]byte(goodHead("Sec-WebSocket-Extensions: "+strings.Join(names, ",")))), least(head)
+	if subprotocols > 10*extensions {
+		t.Errorf("%d extensions cost %v, as many subprotocols %v", len(names), extensions, subprotocols)
 	}
 }

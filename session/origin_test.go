@@ -43,6 +43,32 @@ func TestOrigins(t *testing.T) {
 		{"", "https://a.example.com https://evil.com", "a.example.com", false},
 		{"", "https://\u212Aelvin.com", "kelvin.com", false}, // no Unicode folding
 
+		{"", "wss://a.example.com", "a.example.com:443", true},
+		{"", "ws://a.example.com", "a.example.com:80", true},
+		{"", "WS://a.example.com:80", "a.example.com", true},
+		{"", "wss://a.example.com", "a.example.com:80", false},
+		{"", "ws://a.example.com", "a.example.com:443", false},
+		{"", "ws://a.example.com", "a.example.com:8080", false},
+		{"", "chrome-extension://a.example.com", "a.example.com", false}, // no page of that host
+		{"", "capacitor://localhost:8080", "localhost:8080", false},
+		{"", "ftp://a.example.com", "a.example.com", false},
+		{"", "file://", "a.example.com", false},
+		{"", "file://a.example.com", "a.example.com", false},
+
+		{"file://", "file://", "x", true},
+		{"FILE://", "file://", "x", true},
+		{"file://", "FILE://", "x", true},
+		{"file://", "file:///sdcard/page.html", "x", false},
+		{"file://", "null", "x", false},
+		{"null", "file://", "x", false},
+		{"*", "file://", "x", true},
+		{"file://", "https://x", "x", false},
+		{"wss://h:443", "wss://h", "x", true},
+		{"wss://h", "wss://h:443", "x", true},
+		{"ws://h:80", "ws://h", "x", true},
+		{"ws://h", "ws://h:443", "x", false},
+		{"wss://h", "https://h", "x", false},
+
 		{"*", "https://evil.com", "a.example.com", true},
 		{"*", "null", "a.example.com", true},
 		{"null", "null", "a.example.com", true},
@@ -102,6 +128,69 @@ func TestOriginPatternErrors(t *testing.T) {
 	}
 	if o, err := CompileOrigins(nil); o != nil || err != nil {
 		t.Errorf("no patterns: %v, %v", o, err)
+	}
+}
+
+// TestOrSameName adds the host of the request on any port to a list.
+func TestOrSameName(t *testing.T) {
+	listed, err := CompileOrigins([]string{"http://localhost:*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var none *Origins
+	for _, tt := range []struct {
+		origins      *Origins
+		origin, host string
+		want         bool
+	}{
+		{listed.OrSameName(), "http://localhost:3000", "192.168.1.5:8080", true},
+		{listed.OrSameName(), "http://192.168.1.5:8080", "192.168.1.5:8080", true},
+		{listed.OrSameName(), "https://192.168.1.5:3000", "192.168.1.5:8080", true},
+		{listed.OrSameName(), "http://[fe80::1]", "[FE80::1]:8080", true},
+		{listed.OrSameName(), "http://192.168.1.6:8080", "192.168.1.5:8080", false},
+		{listed.OrSameName(), "x://192.168.1.5:8080", "192.168.1.5:8080", false},
+		{listed.OrSameName(), "null", "null", false},
+		{none.OrSameName(), "http://a:1", "a:2", true},
+		{none.OrSameName(), "http://b", "a", false},
+		{listed, "http://192.168.1.5:8080", "192.168.1.5:8080", false}, // not changed by what was made of it
+	} {
+		if got := tt.origins.Allow([]byte(tt.origin), []byte(tt.host)); got != tt.want {
+			t.Errorf("%+v: origin %q to host %q: %v, want %v", tt.origins, tt.origin, tt.host, got, tt.want)
+		}
+	}
+}
+
+// TestOriginRefusals has the text name what was compared and what to do, and
+// nothing that a client wrote unquoted.
+func TestOriginRefusals(t *testing.T) {
+	listed, err := CompileOrigins([]string{"https://app.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := "https://" + strings.Repeat("a", 5000)
+	for _, tt := range []struct {
+		origins            *Origins
+		origin, host, want string
+	}{
+		{nil, "https://a.example", "b:9510", "Origin https://a.example, Host b:9510: list the origin in upgrade.origins, or let the proxy pass Host on (nginx: proxy_set_header Host $http_host)"},
+		{listed.OrSameName(), "http://[::1]:80", "b", "Origin http://[::1]:80, Host b: list the origin in upgrade.origins, or let the proxy pass Host on (nginx: proxy_set_header Host $http_host)"},
+		{listed, "https://a.example", "b", "Origin https://a.example: list the origin in upgrade.origins too"},
+		{nil, "null", "b", "Origin null: list the origin in upgrade.origins too"},
+		{nil, "file://", "b", "Origin file://: list the origin in upgrade.origins too"},
+		{nil, "nonsense", "b", "Origin nonsense: not an origin (scheme://host, scheme://host:port, null)"},
+		{nil, "https://a/path", "b", "Origin https://a/path: not an origin (scheme://host, scheme://host:port, null)"},
+		{nil, "https://a https://b", "b", `Origin "https://a https://b": not an origin (scheme://host, scheme://host:port, null)`},
+		{nil, "http://\xe4\u202e\"<b>", "b", `Origin "http://\xe4\u202e\"<b>": not an origin (scheme://host, scheme://host:port, null)`},
+		{nil, "https://a&b", "b;c", `Origin "https://a&b", Host "b;c": list the origin in upgrade.origins, or let the proxy pass Host on (nginx: proxy_set_header Host $http_host)`},
+		{nil, long, "b", "Origin " + long[:maxShown] + "..., Host b: list the origin in upgrade.origins, or let the proxy pass Host on (nginx: proxy_set_header Host $http_host)"},
+	} {
+		if tt.origins.Allow([]byte(tt.origin), []byte(tt.host)) {
+			t.Errorf("%q to %q is allowed", tt.origin, tt.host)
+		}
+		r := tt.origins.refuse([]byte(tt.origin), []byte(tt.host))
+		if r.Status != 403 || r.Cause != CauseOrigin || r.Problem != tt.want {
+			t.Errorf("%d %v %s\nwant %s", r.Status, r.Cause, r.Problem, tt.want)
+		}
 	}
 }
 

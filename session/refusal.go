@@ -17,8 +17,8 @@ type Refusal struct {
 	Problem string
 	// RetryAfter is when to try again, rounded up to seconds; 0: not said.
 	RetryAfter time.Duration
-	// Head says that the request was a HEAD, whose answer has no content.
-	Head bool
+	// NoContent says that the request was a HEAD.
+	NoContent bool
 }
 
 func (r *Refusal) Error() string {
@@ -105,7 +105,7 @@ func AppendRefusal(dst []byte, r *Refusal, date []byte) []byte {
 	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(3+1+len(status)+2+len(r.Problem)+1), 10)
 	dst = append(dst, "\r\n\r\n"...)
-	if r.Head { // RFC 9110 §9.3.2; Content-Length is that of a GET's answer
+	if r.NoContent { // RFC 9110 §9.3.2; Content-Length is that of a GET's answer
 		return dst
 	}
 	dst = strconv.AppendInt(dst, int64(r.Status), 10)

@@ -92,7 +92,7 @@ func readRefusal(t *testing.T, r *Refusal) *http.Response {
 	raw := AppendRefusal(nil, r, new(httpDate).at(refusalDate))
 	br := bufio.NewReader(bytes.NewReader(raw))
 	method := http.MethodGet
-	if r.Head {
+	if r.NoContent {
 		method = http.MethodHead
 	}
 	resp, err := http.ReadResponse(br, &http.Request{Method: method})
@@ -110,7 +110,7 @@ func readRefusal(t *testing.T, r *Refusal) *http.Response {
 	if resp.ContentLength != int64(len(want)) {
 		t.Errorf("Content-Length %d; the content of a GET's answer has %d bytes", resp.ContentLength, len(want))
 	}
-	if r.Head {
+	if r.NoContent {
 		want = ""
 	}
 	if body.String() != want {

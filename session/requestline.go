@@ -88,12 +88,10 @@ func (h *Handshaker) readRequestLine() *Refusal {
 		return &Refusal{Status: 505, Cause: CauseProtocol,
 			Problem: "this is HTTP/2, and this port speaks HTTP/1.1: have the proxy in front speak HTTP/1.1 to it (nginx: proxy_http_version 1.1, haproxy: proto h1)"}
 	}
-	if version[5] != '1' || version[7] == '0' {
-		// Not 426: Upgrade does not exist in HTTP/1.0 (RFC 9110 §7.8), and a
-		// request of another major version cannot even be read.
-		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Problem: "a WebSocket begins with an HTTP/1.1 request (nginx: proxy_http_version 1.1)"}
+	if version[5] != '1' { // such a request cannot even be read
+		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Problem: "a WebSocket begins with an HTTP/1.1 request"}
 	}
-	h.isGet = string(method) == "GET"
+	h.isGet, h.isOld = string(method) == "GET", version[7] == '0'
 	if string(target) == "*" && string(method) == "OPTIONS" || string(method) == "CONNECT" && isHost(target) {
 		return nil // asterisk-form and authority-form: known, and not allowed here
 	}

@@ -1,0 +1,66 @@
+package session
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestOpen has the parameters of the query read by the letter.
+func TestOpen(t *testing.T) {
+	rules, err := CompileTopics([]string{"news", "a.b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rule = "in a query + is a space and %2B a plus"
+	tests := []struct {
+		query  string
+		proven bool // uids are not believed
+		uid    string
+		topics []string
+		status int
+		cause  Cause
+		says   string
+	}{
+		{"", false, "", nil, 0, 0, ""},
+		{"uid=ann&topic=news&topic=a.b", false, "ann", []string{"news", "a.b"}, 0, 0, ""},
+		{"token=x&v=1&user=bob&&=y&flag", true, "", nil, 0, 0, ""},
+		{"Uidx=1&topics=secret", true, "", nil, 0, 0, ""},
+		{"uid=a+b%2Bc", false, "a b+c", nil, 0, 0, ""},
+
+		{"uid=ann&uid=bob", false, "", nil, 400, CauseUID, "uid: the parameter is repeated"},
+		{"uid=ann&topic=news&uid=ann", false, "", nil, 400, CauseUID, "uid: the parameter is repeated"},
+		{"uid=", false, "", nil, 400, CauseUID, "uid: 0 bytes"},
+		{"uid", false, "", nil, 400, CauseUID, rule},
+		{"uid=a%0a", false, "", nil, 400, CauseUID, rule},
+		{"uid=%ff", false, "", nil, 400, CauseUID, "UTF-8"},
+		{"uid=ann", true, "", nil, 401, CauseUID, "needs proof"},
+		{"UID=ann", false, "", nil, 400, CauseUID, "UID: the parameter for a user id is uid"},
+		{"Uid=ann", true, "", nil, 400, CauseUID, "Uid: "},
+		{"%55id=ann", false, "", nil, 400, CauseUID, "Uid: "},
+
+		{"Topic=news", false, "", nil, 400, CauseTopic, "Topic: the parameter for a topic is topic"},
+		{"topic=news&TOPIC=news", false, "", nil, 400, CauseTopic, "TOPIC: "},
+		{"topic=a+b", false, "", nil, 400, CauseTopic, rule},
+		{"topic=", false, "", nil, 400, CauseTopic, "topic: 0 bytes"},
+		{"topic=secret", false, "", nil, 403, CauseTopic, `"secret" is not open`},
+		{"topic=news&topic=secret&uid=a&uid=b", false, "", nil, 403, CauseTopic, "secret"}, // the first fault
+	}
+	h := newTestHandshaker(t, HandshakeOptions{})
+	for _, tt := range tests {
+		a := &Open{Unproven: !tt.proven, Topics: rules}
+		g, refusal, pending := a.Authenticate(parseGood(t, h, "=GET /ws?"+tt.query+" HTTP/1.1"), nil)
+		if pending {
+			t.Errorf("%s: pending", tt.query)
+		}
+		if tt.status == 0 {
+			if refusal != nil || g.UID != tt.uid || !slices.Equal(g.Topics, tt.topics) {
+				t.Errorf("%s: %+v, %v; want %q, %q", tt.query, g, refusal, tt.uid, tt.topics)
+			}
+			continue
+		}
+		if refusal == nil || refusal.Status != tt.status || refusal.Cause != tt.cause || !strings.Contains(refusal.Problem, tt.says) {
+			t.Errorf("%s: %v (%+v); want %d, %v, %q", tt.query, refusal, g, tt.status, tt.cause, tt.says)
+		}
+	}
+}
