@@ -108,7 +108,6 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Idle:            c.Session.Idle,
 		CloseTime:       c.Session.CloseTimeout,
 		ReconnectAfter:  orNone(c.Shutdown.ReconnectAfter),
-		ReconnectSpread: orNone(c.Shutdown.ReconnectJitter),
 		Log:             n.log.Named("session"),
 	}
 	if c.Session.Publish {
