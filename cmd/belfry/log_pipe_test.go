@@ -16,6 +16,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"golang.org/x/sys/unix"
+
+	"belfry/config"
 )
 
 // pipedNode is a node whose standard error and output are pipes of the test.
@@ -27,13 +29,14 @@ type pipedNode struct {
 
 // startPiped starts a node and reads its log up to the line ready, and no
 // further.
-func startPiped(t *testing.T, flags ...string) *pipedNode {
+func startPiped(t *testing.T, pipe func() (read, write *os.File, err error)) *pipedNode {
 	t.Helper()
-	read, write, err := os.Pipe()
+	read, write, err := pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"serve", "--dev", "--set", "log.buffer=64KiB", "--set", "log.sample_first=0", "--log-level", "debug"}, ownPorts(flags)...)
+	args := append([]string{"serve", "--dev", "--set", "log.buffer=64KiB", "--set", "log.sample_first=0", "--log-level", "debug",
+		"--set", "session.close_timeout=1s"}, ownPorts(nil)...)
 	cmd := exec.Command("belfry", args...)
 	cmd.Stdout, cmd.Stderr = write, write
 	if err := cmd.Start(); err != nil {
@@ -130,7 +133,7 @@ func (n *pipedNode) ends(sig os.Signal) error {
 }
 
 func TestFullLogPipe(t *testing.T) {
-	n := startPiped(t)
+	n := startPiped(t, os.Pipe)
 	n.delivers("before")
 	n.fill()
 	n.flood()
@@ -159,8 +162,20 @@ func TestFullLogPipe(t *testing.T) {
 	}
 }
 
-func TestClosedLogPipe(t *testing.T) {
-	n := startPiped(t)
+func TestClosedLogPipe(t *testing.T)   { testClosedLog(t, os.Pipe) }
+func TestClosedLogSocket(t *testing.T) { testClosedLog(t, socketPair) }
+
+// socketPair is what systemd's journal is to a service.
+func socketPair() (read, write *os.File, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(pair[0]), "read"), os.NewFile(uintptr(pair[1]), "write"), nil
+}
+
+func testClosedLog(t *testing.T, pipe func() (read, write *os.File, err error)) {
+	n := startPiped(t, pipe)
 	n.read.Close()
 	n.write.Close()
 	n.flood()
@@ -179,7 +194,7 @@ func TestClosedLogPipe(t *testing.T) {
 // TestCrashWithFullLogPipe: a Go program writes what it dies of itself
 // (SIGQUIT shows all goroutines).
 func TestCrashWithFullLogPipe(t *testing.T) {
-	n := startPiped(t)
+	n := startPiped(t, os.Pipe)
 	n.fill()
 	if err := n.ends(syscall.SIGQUIT); err == nil {
 		t.Error("ended without an error")
@@ -219,4 +234,26 @@ func TestFullOutputAtStart(t *testing.T) {
 		t.Errorf("%v: %s", err, text)
 	}
 	cmd.Wait()
+}
+
+// hang is a process that is told to end and cannot, whose log hangs too.
+func hang() {
+	log, lines, err := newLogger(config.Default().Log, os.Stderr)
+	if err != nil {
+		panic(err)
+	}
+	lines.mu.Lock()
+	watchSignals(config.Shutdown{}, log, lines)
+	syscall.Kill(os.Getpid(), syscall.SIGTERM)
+	select {}
+}
+
+// TestLastResort: the end after shutdown.grace depends on nothing.
+func TestLastResort(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "hang")
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed {
+		t.Errorf("ended with %v", err)
+	}
 }
