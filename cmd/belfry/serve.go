@@ -55,6 +55,7 @@ func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 	here.resolve(&cfg)
 	runtime.GOMAXPROCS(cfg.GOMAXPROCS)
 	warn(&cfg, loaded.Unknown, here, log)
+	here.limitMemory(&cfg, log)
 
 	ctx := watchSignals(cfg.Shutdown, log, lines)
 	paceGC(ctx)
