@@ -80,7 +80,7 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	if n.sessions, err = session.New(opt); err != nil {
-		return err
+		return addressSpace(err, n.cfg)
 	}
 	if n.api, err = n.newAPI(); err != nil {
 		return err
