@@ -69,7 +69,7 @@ func newRootCommand(env []string) *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServeCommand(env), newDoctorCommand(env), newConfigCommand(env), newPushCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(env), newDoctorCommand(env), newConfigCommand(env), newPushCommand(), newListenCommand(), newBenchCommand(), newVersionCommand())
 	markUsage(root)
 	return root
 }
