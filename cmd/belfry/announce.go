@@ -25,6 +25,9 @@ const (
 func (n *belfry) announce(ctx context.Context) {
 	ticks := time.NewTicker(readyEvery)
 	defer ticks.Stop()
+	if open := n.openAddresses(); n.cfg.Dev && len(open) > 0 {
+		n.log.Warn("development mode can be reached from other machines: anybody there may be any user and read any topic", zap.Strings("addresses", open))
+	}
 	told := false
 	for start := time.Now(); ; {
 		reasons := n.ready()
@@ -76,7 +79,7 @@ func (n *belfry) printBanner(state string) {
 	fmt.Fprintf(n.banner, "  and push to it:      curl -d hello http://%s/v1/all\n", api)
 	fmt.Fprintf(n.banner, "  to that user alone:  curl -d hello http://%s/v1/users/%s\n", api, demoUser)
 	if open := n.openAddresses(); len(open) > 0 {
-		fmt.Fprintf(n.banner, "\n  DANGER: --dev believes any user id and topic, and %s can be reached from other machines.\n", strings.Join(open, ", "))
+		fmt.Fprintf(n.banner, "\n  WARNING: --dev believes any user id and any topic, and other machines can reach %s.\n", strings.Join(open, ", "))
 	}
 	fmt.Fprintln(n.banner)
 }
