@@ -53,7 +53,7 @@ type Options struct {
 	Idle         time.Duration // neither
 	CloseTime    time.Duration // for the peer's answer to a close frame; 0: 5 s
 
-	ReconnectAfter  time.Duration // least delay advised at shutdown; 0: 1 s
+	ReconnectAfter time.Duration // least delay advised at shutdown; 0: 1 s
 
 	Log *zap.Logger // nil: none
 }
