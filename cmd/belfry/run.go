@@ -47,6 +47,7 @@ func (n *belfry) run(ctx context.Context) error {
 	case <-ctx.Done():
 		n.linger(served)
 	case failed = <-served:
+		time.AfterFunc(n.cfg.Shutdown.Grace+deadlineSlack, func() { giveUp(n.log, n.lines) })
 		n.log.Error("the API has stopped", zap.Error(failed))
 		served <- failed
 	}
@@ -141,7 +142,8 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	return errors.Join(errs...)
 }
 
-// deadlineSlack is how long after shutdown.grace the process is ended by force.
+// deadlineSlack is how long after shutdown.grace the process is ended by force
+// (watchSignals): an orchestrator waits no longer than it was told to.
 const deadlineSlack = time.Second
 
 // drainShare is the part of shutdown.grace in which the outbox may empty: a
