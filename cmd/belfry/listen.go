@@ -238,8 +238,10 @@ func refusedAnswer(resp *http.Response, err error) (least time.Duration, _ error
 		text, _ = io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	}
 	answer := strings.TrimSpace(resp.Status + ": " + strings.TrimSpace(string(text)))
-	if resp.StatusCode >= 500 && resp.StatusCode != http.StatusHTTPVersionNotSupported || resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode == http.StatusTooManyRequests {
-		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+	seconds, told := strconv.Atoi(resp.Header.Get("Retry-After"))
+	switch status := resp.StatusCode; {
+	case status == http.StatusHTTPVersionNotSupported:
+	case status >= 500, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests && told == nil:
 		return time.Duration(seconds) * time.Second, errors.New("refused: " + answer)
 	}
 	return 0, &finalError{"refused: " + answer}
