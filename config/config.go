@@ -191,7 +191,6 @@ func Default() Config {
 		Session: Session{
 			MaxMessage:     64 * KiB,
 			MaxFragments:   1024,
-			InboundBytes:   256 * MiB,
 			ClientMessages: "drop",
 			MaxTopics:      128,
 			MaxPerUser:     64,
@@ -208,17 +207,15 @@ func Default() Config {
 			CloseTimeout:   5 * time.Second,
 		},
 		Backlog: Backlog{
-			Frames:    256,
-			Bytes:     1 * MiB,
-			NodeBytes: 256 * MiB,
-			Timeout:   30 * time.Second,
-			Policy:    "disconnect",
+			Frames:  256,
+			Bytes:   1 * MiB,
+			Timeout: 30 * time.Second,
+			Policy:  "disconnect",
 		},
 		Fanout: Fanout{
-			Chunk:        300 * time.Microsecond,
-			IOURing:      "auto",
-			Mailbox:      4096,
-			MailboxBytes: 256 * MiB,
+			Chunk:   300 * time.Microsecond,
+			IOURing: "auto",
+			Mailbox: 4096,
 		},
 		API: API{
 			Listen:           "127.0.0.1:8081",
@@ -238,8 +235,6 @@ func Default() Config {
 		NATS: NATS{
 			ClusterName:    "belfry",
 			OutboxMessages: 16384,
-			OutboxBytes:    64 * MiB,
-			PendingBytes:   256 * MiB,
 			Linger:         5 * time.Second,
 			Beacon:         time.Second,
 			OverloadWait:   200 * time.Millisecond,

@@ -35,6 +35,9 @@ func (a *API) AllKeys() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api.keys_file: %s: %s", a.KeysFile, reason(err))
 	}
+	if data, err = plainText(data); err != nil {
+		return nil, fmt.Errorf("api.keys_file: %s: %w", a.KeysFile, err)
+	}
 	for i, line := range strings.Split(string(data), "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {

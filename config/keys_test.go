@@ -20,6 +20,8 @@ func TestAllKeys(t *testing.T) {
 		{"both", two, []Secret{one}, []string{one, two}, ""},
 		{"short", one + "\nhunter2\n", nil, nil, ":2: the key has 7 characters; allowed are 16 or more"},
 		{"blank", one + " hunter2\n", nil, nil, ":1: the key has a blank"},
+		{"byte order mark", "\xef\xbb\xbf" + one + "\n", nil, []string{one}, ""},
+		{"UTF-16", "\xff\xfeh\x00u\x00n\x00t\x00e\x00r\x002\x00", nil, nil, "byte order mark (BOM) of UTF-16, little endian"},
 		{"no key", "# none\n", nil, nil, "no key in it"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

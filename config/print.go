@@ -12,9 +12,16 @@ import (
 // Print writes every setting with its value and a comment as YAML that Load
 // reads back. Unless secrets is set, a setting that holds one is written as a
 // comment, so that no placeholder can become a password. origins, which may be
-// nil, adds where a value comes from.
-func (c *Config) Print(w io.Writer, origins map[string]Origin, secrets bool) error {
+// nil, adds where a value comes from; inForce, which may be nil, what became of
+// it on this machine, where that is something else.
+func (c *Config) Print(w io.Writer, origins map[string]Origin, inForce *Config, secrets bool) error {
 	out := bufio.NewWriter(w)
+	became := map[string]string{}
+	if inForce != nil {
+		for _, s := range inForce.Settings() {
+			became[s.Path] = strings.Join(s.Items(), ",")
+		}
+	}
 	walk(c, func(s Section) {
 		if s.Path == "" {
 			return
@@ -23,12 +30,16 @@ func (c *Config) Print(w io.Writer, origins map[string]Origin, secrets bool) err
 		pad := strings.Repeat("  ", len(keys)-1)
 		fmt.Fprintf(out, "\n%s# %s\n%s%s:\n", pad, s.Doc, pad, keys[len(keys)-1])
 	}, func(s Setting) {
-		s.print(out, origins, secrets)
+		note := ""
+		if now, ok := became[s.Path]; ok && now != strings.Join(s.Items(), ",") {
+			note = " [in force here: " + now + "]"
+		}
+		s.print(out, origins, note, secrets)
 	})
 	return out.Flush()
 }
 
-func (s *Setting) print(out io.Writer, origins map[string]Origin, secrets bool) {
+func (s *Setting) print(out io.Writer, origins map[string]Origin, inForce string, secrets bool) {
 	keys := strings.Split(s.Path, ".")
 	pad := strings.Repeat("  ", len(keys)-1)
 	note := s.Doc
@@ -40,6 +51,7 @@ func (s *Setting) print(out io.Writer, origins map[string]Origin, secrets bool) 
 	if o, ok := origins[s.Path]; ok {
 		note += " [from " + o.String() + "]"
 	}
+	note += inForce
 	items, hidden := s.shown(secrets)
 	for i, item := range items {
 		items[i] = s.yaml(item)

@@ -39,7 +39,7 @@ func TestPrintFeedsBack(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := c.Print(&out, nil, true); err != nil {
+	if err := c.Print(&out, nil, nil, true); err != nil {
 		t.Fatal(err)
 	}
 	l := newLoader()
@@ -64,7 +64,7 @@ func TestPrintHidesSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := l.Print(&out, l.Origins, false); err != nil {
+	if err := l.Print(&out, l.Origins, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(out.String(), "hunter2") {

@@ -26,6 +26,11 @@ type file struct {
 
 // read applies data to the settings.
 func (f *file) read(data []byte) {
+	data, err := plainText(data)
+	if err != nil {
+		f.problems = append(f.problems, &Problem{Origin: Origin{Source: f.name}, Text: err.Error()})
+		return
+	}
 	f.lines = strings.Split(string(data), "\n")
 	tree, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {

@@ -30,8 +30,9 @@ func memory(f *Facts, w *Want) Finding {
 	if f.MemoryTotal == 0 {
 		return hidden(found)
 	}
-	holds := held(f.MemoryTotal, systemBytes)
-	found.Fix = setMaximum(holds) + fmt.Sprintf("   # or a host with %s", size(needed(w.Connections, systemBytes)))
+	kept := systemBytes + w.Queues
+	holds := held(f.MemoryTotal, kept)
+	found.Fix = setMaximum(holds) + fmt.Sprintf("   # or a host with %s", size(needed(w.Connections, kept)))
 	found = bounded(found, w, holds, holds)
 	if found.Status == Pass && f.MemoryAvailable > 0 && f.MemoryAvailable < w.Connections*(KernelBytes+UserBytes) {
 		found.Status = Warn
@@ -52,9 +53,10 @@ func cgroupMemory(f *Facts, w *Want) Finding {
 		found.Value = "no limit"
 		return found
 	}
-	limit := mebibytes(needed(w.Connections, belfryBytes))
+	kept := max(belfryBytes, processBytes+w.Queues)
+	limit := mebibytes(needed(w.Connections, kept))
 	found.Fix = fmt.Sprintf("systemctl set-property belfry.service MemoryMax=%s   # in Docker: docker update --memory %[1]s NAME", limit)
-	holds := held(f.Cgroup.Memory, belfryBytes)
+	holds := held(f.Cgroup.Memory, kept)
 	return bounded(found, w, holds, holds)
 }
 
@@ -165,4 +167,23 @@ func conntrack(f *Facts, w *Want) Finding {
 // setMaximum is the way to live with what a host cannot have more of.
 func setMaximum(n int64) string {
 	return fmt.Sprintf("belfry serve --set max_connections=%d", max(n, 1))
+}
+
+// queueShare is the part of memory, one in so many, that what waits may take:
+// the rest is for connections, for the process itself and for its garbage.
+const queueShare = 2
+
+// Queues judges the memory that may be taken by what waits in the process.
+func Queues(f *Facts, w Want) Finding {
+	memory := f.Memory()
+	found := Finding{
+		Name:  "memory of queues",
+		Value: fmt.Sprintf("%s of %s", size(w.Queues), size(memory)),
+		Why:   "what waits for clients, shards and NATS may take this much at the same time; the kernel kills a process that takes more than there is",
+		Fix:   w.QueuesFix,
+	}
+	if memory == 0 {
+		return hidden(found)
+	}
+	return advice(w.Queues <= memory/queueShare, found)
 }

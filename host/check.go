@@ -7,6 +7,8 @@ type Want struct {
 	Connections int64   // client connections of one process; 0: as many as the host holds now
 	Reserve     int64   // descriptors the process needs beside theirs; 0: DefaultReserve
 	Ports       []Ports // that it listens on
+	Queues      int64   // bytes that may wait in the process
+	QueuesFix   string  // the command by which less may
 }
 
 // Status is a judgement.
@@ -93,7 +95,7 @@ func check(f *Facts, w *Want) Report {
 		Connections: w.Connections,
 		Findings: []Finding{
 			kernel(f), cpus(f), clockSource(f),
-			memory(f, w), cgroupMemory(f, w), tcpMemory(f, w),
+			memory(f, w), cgroupMemory(f, w), Queues(f, *w), tcpMemory(f, w),
 			descriptors(f, w), nrOpen(f, w), fileMax(f, w), epollWatches(f, w), conntrack(f, w),
 			acceptQueue(f, w), synBacklog(f, w), localPorts(f), reservedPorts(f, w),
 			ioUring(f), hugePages(f), tasks(f),

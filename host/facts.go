@@ -64,3 +64,12 @@ type NIC struct {
 	RxQueues int    `json:"rx_queues"`
 	RPS      bool   `json:"rps"` // packets are handed to CPUs beside those of the queues
 }
+
+// Memory returns how many bytes this process and those beside it may take: what
+// the control group allows or the host has. 0 if neither is known.
+func (f *Facts) Memory() int64 {
+	if f.Cgroup.Memory > 0 && f.Cgroup.Memory < noLimit && (f.MemoryTotal == 0 || f.Cgroup.Memory < f.MemoryTotal) {
+		return f.Cgroup.Memory
+	}
+	return f.MemoryTotal
+}

@@ -26,6 +26,9 @@ const DefaultReserve = 32768
 const (
 	systemBytes = 256 << 20
 	belfryBytes = 128 << 20
+	// processBytes of the latter is a node without a session and with nothing
+	// that waits: about 35 MB, and its garbage.
+	processBytes = 48 << 20
 )
 
 // held returns how many connections a memory holds.

@@ -16,6 +16,7 @@ type Values struct {
 	Shards   Shards   `group:"Shards and memory"`
 	Bus      Bus      `group:"The bus"`
 	HTTP     HTTP     `group:"The HTTP API"`
+	Log      Log      `group:"The log"`
 }
 
 // Histogram is a distribution of observations, cumulative as Prometheus has it.
@@ -115,4 +116,10 @@ type HTTP struct {
 	Connections        uint64               `metric:"belfry_http_connections" type:"gauge" help:"Open connections to the API."`
 	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end: too much came after a refusal, or a batch fell silent or was stopped. Their connections are closed."`
 	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections."`
+}
+
+// Log counts what became of the log's lines.
+type Log struct {
+	Lost   uint64 `metric:"belfry_log_lines_lost_total" type:"counter" help:"Log lines lost because what reads standard error was slower than log.buffer allows, or was away."`
+	Failed uint64 `metric:"belfry_log_write_errors_total" type:"counter" help:"Writes to standard error that failed."`
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,16 +25,6 @@ type listener struct {
 
 // listenBacklog asks for the kernel's maximum, net.core.somaxconn (man 2 listen).
 const listenBacklog = 1 << 16
-
-// notSentLowat bounds what the kernel takes of a peer that does not read
-// (man 7 tcp, TCP_NOTSENT_LOWAT): without it that is megabytes, and every
-// bound on our own backlog would be fiction.
-const notSentLowat = 16 << 10
-
-// deferAccept is for how long the kernel may keep a connection that has sent
-// nothing yet, in seconds (man 7 tcp, TCP_DEFER_ACCEPT): the request is then
-// there when it is accepted.
-const deferAccept = 3
 
 // listen opens a listener in every shard for each port of the endpoints.
 func (l *Loop) listen() error {
@@ -58,6 +47,7 @@ func (l *Loop) listen() error {
 			l.addrs = append(l.addrs, addr)
 		}
 	}
+	l.tellLacks()
 	return nil
 }
 
@@ -134,26 +124,24 @@ func (l *Loop) bind(addr netip.AddrPort, share bool) (fd int, err error) {
 			unix.Close(fd)
 		}
 	}()
-	set := func(level, opt, v int) {
+	set := func(name string, level, opt, v int) {
 		if err == nil {
-			err = unix.SetsockoptInt(fd, level, opt, v)
+			if err = l.opt.setsockopt(fd, level, opt, v); err != nil {
+				err = fmt.Errorf("socket option %s: %w", name, err)
+			}
 		}
 	}
-	set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	set("SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if family == unix.AF_INET6 {
 		only := 1
 		if addr.Addr().IsUnspecified() {
 			only = 0
 		}
-		set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
+		set("IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
 	}
 	if share {
-		set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		// Connections inherit these from the listener.
-		set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		set(unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat)
-		set(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(l.opt.UserTimeout/time.Millisecond))
-		set(unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferAccept)
+		set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		l.improve(fd)
 	}
 	if err != nil {
 		return fd, err

@@ -18,8 +18,10 @@ type Loop struct {
 	addrs  []netip.AddrPort
 	base   time.Time
 
-	arrivals  sync.Pool    // of *arrival, so that moving sockets leaves no garbage
-	nodeBytes atomic.Int64 // backlog of all connections, each frame counted once
+	arrivals  sync.Pool                // of *arrival, so that moving sockets leaves no garbage
+	lacks     [len(improvements)]error // of listeners; written by New alone
+	ringless  sync.Once                // says that there is no io_uring
+	nodeBytes atomic.Int64             // backlog of all connections, each frame counted once
 	waiting   nodeWaiting
 	spare     bool         // shards may wait with their processor: see Start
 	gate      sync.RWMutex // write-locked when descriptors are about to be given back; others hold it from the look whether that is so to their use

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // Policy says what happens to a connection whose backlog passes its bound.
@@ -64,6 +65,8 @@ type Options struct {
 	ManualTicks bool
 
 	Log *zap.Logger // nil: none
+
+	setsockopt func(fd, level, opt, value int) error // of listeners; nil: the kernel's. For tests
 }
 
 // Largest values that Options accept.
@@ -96,6 +99,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.setsockopt == nil {
+		o.setsockopt = unix.SetsockoptInt
 	}
 }
 

@@ -52,7 +52,7 @@ func (r *Region) reserve(bytes int) error {
 	p, err := unix.MmapPtr(-1, 0, nil, uintptr(size), unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
-		return fmt.Errorf("poller: reserve %d bytes of address space: %w", size, err)
+		return &AddressSpaceError{Want: int64(size), Err: err}
 	}
 	*r = Region{base: p, size: size}
 	// EINVAL here means a kernel without transparent huge pages, which is
@@ -60,6 +60,17 @@ func (r *Region) reserve(bytes int) error {
 	_ = unix.Madvise(r.Bytes(), unix.MADV_NOHUGEPAGE)
 	return nil
 }
+
+// AddressSpaceError says that the kernel gave no address space for tables.
+type AddressSpaceError struct {
+	Want int64 // bytes of the table that found none
+	Err  error
+}
+
+func (e *AddressSpaceError) Error() string {
+	return fmt.Sprintf("poller: reserve %d bytes of address space: %v", e.Want, e.Err)
+}
+func (e *AddressSpaceError) Unwrap() error { return e.Err }
 
 // Bytes is the whole range, valid until Free. Reading a page that was never
 // written maps the kernel's shared zero page and costs no memory.

@@ -207,7 +207,11 @@ func (s *Shard) openRing() bool {
 	s.stage.tried = true
 	ring, err := newUring(stageSends)
 	if err != nil {
-		s.opt.Log.Info("sends are system calls of their own", zap.Int("shard", s.index), zap.Error(err))
+		s.loop.ringless.Do(func() {
+			s.opt.Log.Warn("no io_uring here", zap.Error(err),
+				zap.String("costs", "a fan-out makes a system call for each connection instead of one for many"),
+				zap.String("mend", "belfry doctor says what forbids it; fanout.io_uring: off does without and is silent"))
+		})
 		return false
 	}
 	s.stage.ring = ring

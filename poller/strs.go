@@ -44,7 +44,7 @@ func NewStrs(max int) (*Strs, error) {
 		return nil, fmt.Errorf("poller: room for %d strings: must be 1 to %d", max, strMask+1)
 	}
 	a := new(Strs)
-	err := carve(&a.region, a.slabs[1:1+strClasses], max, func(i int) int { return strSize(uint32(i) + 1) })
+	err := carve(&a.region, a.slabs[1:1+strClasses], func(int) int { return max }, func(i int) int { return strSize(uint32(i) + 1) })
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +56,13 @@ func NewStrs(max int) (*Strs, error) {
 	return a, nil
 }
 
-// carve reserves one Region for several slabs of max records each and puts
-// them into it one after the other. Their records are not cleared when freed.
-func carve(r *Region, slabs []Slab, max int, stride func(i int) int) error {
+// carve reserves one Region for several slabs and puts them into it one after
+// the other: slab i has room for max(i) records. Their records are not cleared
+// when freed.
+func carve(r *Region, slabs []Slab, max, stride func(i int) int) error {
 	total := 0
 	for i := range slabs {
-		n, err := slabSpan(stride(i), max)
+		n, err := slabSpan(stride(i), max(i))
 		if err != nil {
 			return err
 		}
@@ -72,9 +73,9 @@ func carve(r *Region, slabs []Slab, max int, stride func(i int) int) error {
 	}
 	at := r.base
 	for i := range slabs {
-		slabs[i].init(at, stride(i), max)
+		slabs[i].init(at, stride(i), max(i))
 		slabs[i].dirty = true
-		n, _ := slabSpan(stride(i), max)
+		n, _ := slabSpan(stride(i), max(i))
 		at = unsafe.Add(at, n)
 	}
 	return nil

@@ -27,6 +27,7 @@ const (
 	vecSmall   = 512 // entries of the largest class; above it a vector has a mapping of its own
 	vecClasses = 8   // 4, 8 … 512
 	vecMax     = 1 << 29
+	vecSpare   = 16 // of a class, for vectors that are between two of them
 )
 
 // Vecs holds the storage of vectors, outside the Go heap. Up to 512 entries it
@@ -43,14 +44,16 @@ type Vecs struct {
 	mapped int // bytes of the mappings of large vectors
 }
 
-// NewVecs reserves room for max vectors of each size class up to 512 entries,
-// 1 to 2^28.
-func NewVecs(max int) (*Vecs, error) {
-	if max < 1 || max > 1<<28 {
-		return nil, fmt.Errorf("poller: room for %d vectors: must be 1 to %d", max, 1<<28)
+// NewVecs reserves room for max vectors, 1 to 2^28, that have so many entries
+// together. A vector has a quarter of its capacity at least, so that of the
+// larger classes fewer can be in use than there are vectors.
+func NewVecs(max, entries int) (*Vecs, error) {
+	if max < 1 || max > 1<<28 || entries < 1 {
+		return nil, fmt.Errorf("poller: room for %d vectors of %d entries: must be 1 to %d, of 1 or more", max, entries, 1<<28)
 	}
 	a := new(Vecs)
-	if err := carve(&a.region, a.slabs[:], max, func(i int) int { return vecMin * 4 << i }); err != nil {
+	room := func(class int) int { return min(max, entries*4/(vecMin<<class)+vecSpare) }
+	if err := carve(&a.region, a.slabs[:], room, func(class int) int { return vecMin * 4 << class }); err != nil {
 		return nil, err
 	}
 	a.base = a.region.base

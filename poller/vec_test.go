@@ -13,7 +13,7 @@ import (
 
 func newVecs(t testing.TB, max int) *Vecs {
 	t.Helper()
-	a, err := NewVecs(max)
+	a, err := NewVecs(max, 1<<24)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestVecsAgainstModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer headers.Close()
-		a, err := NewVecs(3)
+		a, err := NewVecs(3, 1<<24)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestVecsAgainstModel(t *testing.T) {
 
 func TestVecsErrors(t *testing.T) {
 	for _, n := range []int{0, -1, 1<<28 + 1} {
-		if _, err := NewVecs(n); err == nil {
+		if _, err := NewVecs(n, 1<<24); err == nil {
 			t.Errorf("NewVecs(%d) succeeded", n)
 		}
 	}
@@ -283,4 +283,41 @@ func BenchmarkVecsGrow(b *testing.B) {
 		}
 	}
 	a.Free(&v)
+}
+
+// TestVecsReserve: large classes have room for what the entries allow, and all
+// entries fit however they are spread.
+func TestVecsReserve(t *testing.T) {
+	const entries = 10_000
+	few, err := NewVecs(entries, entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer few.Close()
+	many, err := NewVecs(entries, entries*vecSmall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer many.Close()
+	if few.region.size*8 > many.region.size {
+		t.Errorf("%d bytes of address space; %d with room for every vector in every class", few.region.size, many.region.size)
+	}
+	for _, length := range []int{1, 4, 5, 33, 129, 257} {
+		vecs := make([]Vec, entries/length)
+		for i := range vecs {
+			for range length {
+				if err := few.Append(&vecs[i], 1); err != nil {
+					t.Fatalf("vector %d of %d entries: %v", i, length, err)
+				}
+			}
+		}
+		for i := range vecs { // down to where the capacity is about to halve
+			for v := &vecs[i]; v.n > v.cap/4 && v.n > 1; {
+				few.SwapRemove(v, 0)
+			}
+		}
+		for i := range vecs {
+			few.Free(&vecs[i])
+		}
+	}
 }

@@ -53,8 +53,7 @@ type Options struct {
 	Idle         time.Duration // neither
 	CloseTime    time.Duration // for the peer's answer to a close frame; 0: 5 s
 
-	ReconnectAfter  time.Duration // least delay advised at shutdown; 0: 1 s
-	ReconnectSpread time.Duration // random part added to it for each session; 0: 10 s
+	ReconnectAfter time.Duration // least delay advised at shutdown; 0: 1 s
 
 	Log *zap.Logger // nil: none
 }
@@ -84,7 +83,6 @@ func (o *Options) setDefaults() {
 	dur(&o.RetryAfter, 5*time.Second)
 	dur(&o.CloseTime, 5*time.Second)
 	dur(&o.ReconnectAfter, time.Second)
-	dur(&o.ReconnectSpread, 10*time.Second)
 	if o.MailboxBytes == 0 {
 		o.MailboxBytes = 256 << 20
 	}

@@ -272,7 +272,7 @@ func TestShutdown(t *testing.T) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		done <- r.Shutdown(ctx, 1000)
+		done <- r.Shutdown(ctx, 1000, 10*time.Second)
 	}()
 	for i, c := range clients {
 		if i%2 == 1 {

@@ -60,7 +60,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if h.uids, err = poller.NewStrs(srv.opt.MaxSessions + srv.opt.MaxPending); err != nil {
 		return nil, err
 	}
-	if err = h.topics.init(); err != nil {
+	if err = h.topics.init(h.opt); err != nil {
 		return nil, err
 	}
 	if err = h.buckets.init(&srv.opt); err != nil {

@@ -10,15 +10,19 @@ import (
 )
 
 // closeSome asks a shard to end so many more sessions.
-type closeSome struct{ n int }
+type closeSome struct {
+	n      int
+	spread uint32 // ticks over which they are to come back
+}
 
 // closingRun goes through a shard's sessions at shutdown.
 type closingRun struct {
 	cursor uint32
 	left   int
+	spread uint32
 }
 
-func (c *closingRun) more(some closeSome) { c.left += some.n }
+func (c *closingRun) more(some closeSome) { c.left, c.spread = c.left+some.n, some.spread }
 
 // run ends sessions until enough were ended or the time is over.
 func (c *closingRun) run(h *shard) (more bool) {
@@ -33,8 +37,7 @@ func (c *closingRun) run(h *shard) (more bool) {
 		switch rec := h.rec(slot); rec.state {
 		case stateOpen:
 			c.left--
-			spread := ticks(h.opt.ReconnectSpread)
-			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(spread+1))
+			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
 		case stateHead, stateAuth, stateJoin:
 			h.refuse(slot, Unavailable("this server is going away", h.opt.RetryAfter).Because(CauseShutdown))
 		}
@@ -54,9 +57,11 @@ func (s *Server) StopAccepting(ctx context.Context) error { return s.loop.StopAc
 
 // Shutdown stops accepting, ends every session with 1001 and an advised delay
 // for coming back, at most pace a second (0: as fast as it goes), waits until
-// their connections have ended, and stops the shards. What is left when ctx
-// ends is cut off; the error then says how many those were.
-func (s *Server) Shutdown(ctx context.Context, pace int) error {
+// their connections have ended, and stops the shards. The delay is
+// Options.ReconnectAfter and a random part of spread, which counts in whole
+// seconds. What is left when ctx ends is cut off; the error then says how many
+// those were.
+func (s *Server) Shutdown(ctx context.Context, pace int, spread time.Duration) error {
 	if err := s.StopAccepting(ctx); err != nil {
 		s.opt.Log.Warn("listeners not closed in time")
 	}
@@ -76,7 +81,7 @@ func (s *Server) Shutdown(ctx context.Context, pace int) error {
 				share++
 			}
 			if share > 0 {
-				s.shards[(first+i)%len(s.shards)].ps.Post(poller.LaneControl, poller.Mail{Kind: mailClose, Ptr: closeSome{share}})
+				s.shards[(first+i)%len(s.shards)].ps.Post(poller.LaneControl, poller.Mail{Kind: mailClose, Ptr: closeSome{share, uint32(spread / time.Second)}})
 			}
 		}
 		select {

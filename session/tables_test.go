@@ -197,7 +197,7 @@ func testModel(t *testing.T, weights map[opKind]int) {
 // fresh gives a shard empty tables.
 func fresh(h *shard) {
 	h.users, h.topics, h.pass = poller.NewTable(), topics{}, pass{h: h}
-	h.topics.init()
+	h.topics.init(h.opt)
 	h.uids, _ = poller.NewStrs(1 << 10)
 }
 

@@ -43,25 +43,28 @@ type waiter struct {
 	sub *subscribing // nil: the upgrade
 }
 
-// Most topics and memberships of a shard: address space, not memory.
+// Most topics and memberships of a shard: address space, not memory. Fewer are
+// reserved where the sessions of a node cannot have as many.
 const (
 	maxShardTopics = 1 << 20
 	maxMemberships = 1 << 24
 )
 
-func (t *topics) init() (err error) {
+func (t *topics) init(o *Options) (err error) {
+	memberships := min(maxMemberships, (o.MaxSessions+o.MaxPending)*o.MaxTopics)
+	names := min(maxShardTopics, memberships)
 	t.waiters = map[uint32][]waiter{}
 	t.table = poller.NewTable()
-	if t.all, err = poller.NewRecords[topic](maxShardTopics); err != nil {
+	if t.all, err = poller.NewRecords[topic](names); err != nil {
 		return err
 	}
-	if t.links, err = poller.NewRecords[membership](maxMemberships); err != nil {
+	if t.links, err = poller.NewRecords[membership](memberships); err != nil {
 		return err
 	}
-	if t.names, err = poller.NewStrs(maxShardTopics); err != nil {
+	if t.names, err = poller.NewStrs(names); err != nil {
 		return err
 	}
-	t.members, err = poller.NewVecs(maxShardTopics)
+	t.members, err = poller.NewVecs(names, memberships)
 	return err
 }
 

@@ -69,7 +69,8 @@ func freeAddress(t *testing.T) string {
 // start runs the binary and waits until it is ready.
 func (n *node) start(t *testing.T) {
 	t.Helper()
-	n.cmd = exec.Command(n.bin, "serve", "--dev", "--listen", n.listen, "--api", n.address)
+	// Late enough that a test comes back earlier than it is advised to.
+	n.cmd = exec.Command(n.bin, "serve", "--dev", "--listen", n.listen, "--api", n.address, "--set", "shutdown.reconnect_after=20s")
 	n.cmd.Stdout, n.cmd.Stderr = n.t.Output(), n.t.Output()
 	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -28,11 +28,14 @@ func TestE2EPage(t *testing.T) {
 		b.wait(`/^[A-Za-z0-9_-]{30}$/.test(document.querySelector("#sid").textContent)`)
 		b.wait(`document.querySelector("#uid").textContent === "ann"`)
 		b.wait(`document.querySelector("#dev").checkVisibility()`)
+		b.wait(`["#node", "#version"].every((id) => document.querySelector(id).textContent.length > 1)`)
 		b.wait(`document.querySelector('.chip[data-topic="news"]').dataset.state === "subscribed"`)
 	})
 	b.step(t, "shows heartbeats", func(t *testing.T) {
 		b.wait(`/^[\d.]+ ms$/.test(document.querySelector("#rtt").textContent)`)
 		b.wait(`document.querySelector("#heartbeat").textContent.startsWith("The server pings after")`)
+		b.wait(`/^[125]0* ms$/.test(document.querySelector("#spark-top").textContent)`)
+		b.wait(`/ ago$/.test(document.querySelector("#spark-first").textContent)`)
 	})
 	b.step(t, "shows pushes", func(t *testing.T) {
 		id := n.push(t, "/v1/all", "text/plain", "hello <b>from</b> the test")
@@ -150,6 +153,9 @@ func screenshots(t *testing.T, b *browser, n *node) {
 		b.do(chromedp.EmulateViewport(look.width, look.height, chromedp.EmulateScale(2)))
 		b.wait(fmt.Sprintf("innerWidth === %d && document.documentElement.scrollWidth <= innerWidth", look.width))
 		b.shot(look.name)
+		if look.width <= 480 {
+			phone(t, b, look.name)
+		}
 	}
 	b.do(chromedp.EmulateViewport(1280, 1000))
 	b.prefer("light")
@@ -162,6 +168,22 @@ func screenshots(t *testing.T, b *browser, n *node) {
 	b.click("#theme")
 	if again := b.eval(background); again != light {
 		t.Errorf("the toggle does not come back to %s but to %s", light, again)
+	}
+}
+
+// phone holds the page to what a hand needs: what arrives is above what is told
+// of the session, and what can be touched is 44 px high and wide.
+func phone(t *testing.T, b *browser, look string) {
+	if above := b.eval(`String(document.querySelector("#feed").getBoundingClientRect().top < document.querySelector("#session-title").getBoundingClientRect().top)`); above != "true" {
+		t.Errorf("%s: the feed is below the session", look)
+	}
+	small := b.eval(`[...document.querySelectorAll("button, input, textarea, summary, .segments label, .check")]
+		.filter((e) => e.checkVisibility() && !e.closest(".segments label, .check")?.contains(e.parentElement))
+		.map((e) => [e.outerHTML.slice(0, 60), e.getBoundingClientRect()])
+		.filter(([, r]) => r.height < 44 || r.width < 44)
+		.map(([html, r]) => html + " is " + r.width + " by " + r.height).join("\n")`)
+	if small != "" {
+		t.Errorf("%s: too small to be touched:\n%s", look, small)
 	}
 }
 

@@ -25,7 +25,9 @@ func newConfigPrintCommand(env []string) *cobra.Command {
 		Use:   "print",
 		Short: "Print every setting with its value and where that comes from",
 		Long: `Print every setting with its value, what it does and where the value comes
-from, as YAML that --config reads. Takes the flags of serve. Secrets are
+from, as YAML that --config reads. Takes the flags of serve. What a node on this
+machine makes of a value is added as a comment, where it is another: of a share
+of memory, or of a number that the descriptor limit does not allow. Secrets are
 written as comments unless --show-secrets is given.`,
 		Args: cobra.NoArgs,
 	}
@@ -36,9 +38,22 @@ written as comments unless --show-secrets is given.`,
 		if err != nil {
 			return err
 		}
-		return loaded.Print(cmd.OutOrStdout(), loaded.Origins, secrets)
+		return loaded.Print(cmd.OutOrStdout(), loaded.Origins, inForce(loaded), secrets)
 	}
 	return cmd
+}
+
+// inForce returns the settings as a node here would have them; nil if that is
+// not known. A name that is drawn at each start is none yet.
+func inForce(loaded *config.Loaded) *config.Config {
+	here, err := thisMachine()
+	if err != nil {
+		return nil
+	}
+	c := loaded.Config
+	here.resolve(&c)
+	c.Node.Name = loaded.Node.Name
+	return &c
 }
 
 func newConfigCheckCommand() *cobra.Command {

@@ -66,7 +66,7 @@ Exit code: 0 if the host holds the connections, warnings included; 1 if not.`,
 
 // want is what a node with resolved settings needs of its host.
 func (m machine) want(c *config.Config, connections int64) host.Want {
-	w := host.Want{Connections: connections, Reserve: int64(m.reserve(c) + c.Upgrade.MaxPending)}
+	w := host.Want{Connections: connections, Reserve: int64(m.reserve(c) + c.Upgrade.MaxPending), Queues: queueBytes(c), QueuesFix: m.queuesFix(c)}
 	for _, entry := range append(c.Listen[:len(c.Listen):len(c.Listen)], c.API.Listen, c.API.MonitorListen) {
 		if _, lo, hi, err := config.ParseListen(entry); err == nil && lo > 0 {
 			w.Ports = append(w.Ports, host.Ports{First: lo, Last: hi})

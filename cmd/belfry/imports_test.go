@@ -48,6 +48,7 @@ var forbidden = []string{
 // mayUse lets folders use what is forbidden elsewhere.
 var mayUse = map[string][]string{
 	"bench": {"github.com/gorilla/websocket", "github.com/coder/websocket", "github.com/lxzan/gws"},
+	"cmd":   {"github.com/coder/websocket"}, // belfry listen
 }
 
 // without lists what one folder alone must not use: the poller knows nothing

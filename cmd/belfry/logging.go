@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,17 +14,34 @@ import (
 	"belfry/config"
 )
 
-// newLogger returns the logger that the section log describes. It writes to w.
-func newLogger(c config.Log, w io.Writer) (*zap.Logger, error) {
+// newLogger returns the logger that the section log describes, and the sink
+// between it and w: logging never waits for w.
+func newLogger(c config.Log, w io.Writer) (*zap.Logger, *sink, error) {
 	level, err := zapcore.ParseLevel(c.Level)
 	if err != nil {
-		return nil, fmt.Errorf("log.level: %w", err)
+		return nil, nil, fmt.Errorf("log.level: %w", err)
 	}
-	core := zapcore.NewCore(newEncoder(c.Format, terminal(w)), zapcore.Lock(zapcore.AddSync(w)), level)
+	encoder := newEncoder(c.Format, terminal(w))
+	out := newSink(w, int(c.Buffer), linesLost(encoder.Clone()))
+	core := zapcore.NewCore(encoder, out, level)
 	if c.SampleFirst > 0 {
 		core = zapcore.NewSamplerWithOptions(core, time.Second, c.SampleFirst, c.SampleEvery)
 	}
-	return zap.New(core, zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(w)))), nil
+	return zap.New(core, zap.ErrorOutput(out)), out, nil
+}
+
+// linesLost writes the line that tells of lost ones.
+func linesLost(encoder zapcore.Encoder) func(lines uint64) []byte {
+	return func(lines uint64) []byte {
+		entry := zapcore.Entry{Level: zapcore.WarnLevel, Time: time.Now(),
+			Message: "log lines were lost: whatever reads standard error is slower than log.buffer allows, or was away"}
+		line, err := encoder.EncodeEntry(entry, []zapcore.Field{zap.Uint64("lines", lines)})
+		if err != nil {
+			return nil
+		}
+		defer line.Free()
+		return slices.Clone(line.Bytes())
+	}
 }
 
 func newEncoder(format string, terminal bool) zapcore.Encoder {

@@ -12,18 +12,22 @@ import (
 	"belfry/config"
 )
 
-func logTo(t *testing.T, change func(*config.Log)) (*zap.Logger, *bytes.Buffer) {
+// logTo returns a logger and what returns all that was logged.
+func logTo(t *testing.T, change func(*config.Log)) (*zap.Logger, func() string) {
 	t.Helper()
 	c := config.Default().Log
 	if change != nil {
 		change(&c)
 	}
 	out := &bytes.Buffer{}
-	log, err := newLogger(c, out)
+	log, lines, err := newLogger(c, out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return log, out
+	return log, func() string {
+		lines.Flush(patience)
+		return out.String()
+	}
 }
 
 func TestLogIsJSONOffTerminals(t *testing.T) {
@@ -31,11 +35,11 @@ func TestLogIsJSONOffTerminals(t *testing.T) {
 	log.Debug("hidden")
 	log.Info("ready", zap.String("api", "127.0.0.1:1"))
 	var line struct{ Time, Level, Msg, API string }
-	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if err := json.Unmarshal([]byte(out()), &line); err != nil {
+		t.Fatalf("%v: %s", err, out())
 	}
 	if line.Level != "info" || line.Msg != "ready" || line.API != "127.0.0.1:1" || line.Time == "" {
-		t.Errorf("line %s", out)
+		t.Errorf("line %s", out())
 	}
 }
 
@@ -43,7 +47,7 @@ func TestLogFormatAndLevel(t *testing.T) {
 	log, out := logTo(t, func(c *config.Log) { c.Format, c.Level = "console", "warn" })
 	log.Info("hidden")
 	log.Warn("shown", zap.Int("n", 3))
-	if got := out.String(); strings.Contains(got, "hidden") || !strings.HasSuffix(got, ` WARN shown {"n": 3}`+"\n") {
+	if got := out(); strings.Contains(got, "hidden") || !strings.HasSuffix(got, ` WARN shown {"n": 3}`+"\n") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -56,10 +60,10 @@ func TestLogSampling(t *testing.T) {
 		log.Info("storm")
 	}
 	log.Info("calm")
-	if n := strings.Count(out.String(), "storm"); n < 5 || n > 500 {
+	if n := strings.Count(out(), "storm"); n < 5 || n > 500 {
 		t.Errorf("%d of 1000 lines; want 5 a second", n)
 	}
-	if !strings.Contains(out.String(), "calm") {
+	if !strings.Contains(out(), "calm") {
 		t.Error("one message's storm hid another message")
 	}
 
@@ -67,7 +71,7 @@ func TestLogSampling(t *testing.T) {
 	for range 1000 {
 		log.Info("storm")
 	}
-	if n := strings.Count(out.String(), "storm"); n != 1000 {
+	if n := strings.Count(out(), "storm"); n != 1000 {
 		t.Errorf("%d of 1000 lines without sampling", n)
 	}
 }

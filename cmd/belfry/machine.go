@@ -51,6 +51,7 @@ const (
 
 // resolve gives settings that are 0 or empty their value on this machine.
 func (m machine) resolve(c *config.Config) {
+	m.resolveMemory(c)
 	if c.Node.Name == "" {
 		c.Node.Name = nodeName(m.hostname) + "-" + m.suffix
 	}

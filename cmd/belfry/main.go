@@ -32,10 +32,15 @@ func execute(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.Execute()
+	if err != nil {
+		report(root.ErrOrStderr(), err)
+	}
+	if lines, ok := root.ErrOrStderr().(*sink); ok { // serve has written to it
+		lines.Flush(lastWords)
+	}
 	if err == nil {
 		return exitOK
 	}
-	report(stderr, err)
 	var coded interface{ ExitCode() int }
 	if errors.As(err, &coded) {
 		return coded.ExitCode()
@@ -64,7 +69,7 @@ func newRootCommand(env []string) *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServeCommand(env), newDoctorCommand(env), newConfigCommand(env), newPushCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(env), newDoctorCommand(env), newConfigCommand(env), newPushCommand(), newListenCommand(), newBenchCommand(), newVersionCommand())
 	markUsage(root)
 	return root
 }

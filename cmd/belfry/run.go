@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"math"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +21,8 @@ import (
 type belfry struct {
 	cfg      *config.Config
 	log      *zap.Logger
+	lines    *sink     // what log writes to
+	banner   io.Writer // standard output, which it does not wait for
 	bus      *broadcast.Node
 	sessions *session.Server
 	api      *push.Server
@@ -31,8 +32,7 @@ type belfry struct {
 
 // run starts a node with resolved settings and returns when ctx is done and
 // the node has stopped, or when it could not start.
-func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
-	n := &belfry{cfg: cfg, log: log, started: time.Now()}
+func (n *belfry) run(ctx context.Context) error {
 	if err := n.open(); err != nil {
 		return errors.Join(err, n.abandon())
 	}
@@ -40,16 +40,35 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	defer stopServing()
 	served := make(chan error, 1)
 	go func() { served <- n.api.Serve(serving) }()
-	n.sayReady()
+	go n.announce(ctx)
 
 	var failed error
 	select {
 	case <-ctx.Done():
+		n.linger(served)
 	case failed = <-served:
-		log.Error("the API has stopped", zap.Error(failed))
+		time.AfterFunc(n.cfg.Shutdown.Grace+deadlineSlack, func() { giveUp(n.log, n.lines) })
+		n.log.Error("the API has stopped", zap.Error(failed))
 		served <- failed
 	}
 	return errors.Join(failed, n.shutdown(stopServing, served))
+}
+
+// linger serves on for shutdown.delay while /readyz says 503, so that balancers
+// send no more clients here when the listeners close.
+func (n *belfry) linger(served chan error) {
+	delay := n.cfg.Shutdown.Delay
+	n.stopping.Store(true)
+	if delay == 0 {
+		return
+	}
+	n.log.Info("not ready: serving on for shutdown.delay; a second signal ends at once", zap.Duration("delay", delay))
+	select {
+	case <-time.After(delay):
+	case failed := <-served:
+		n.log.Error("the API has stopped", zap.Error(failed))
+		served <- failed
+	}
 }
 
 // open makes all parts and starts them, innermost first.
@@ -62,7 +81,7 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	if n.sessions, err = session.New(opt); err != nil {
-		return err
+		return addressSpace(err, n.cfg)
 	}
 	if n.api, err = n.newAPI(); err != nil {
 		return err
@@ -80,7 +99,7 @@ func (n *belfry) abandon() error {
 	if n.sessions != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		errs = append(errs, n.sessions.Shutdown(ctx, 0))
+		errs = append(errs, n.sessions.Shutdown(ctx, 0, 0))
 	}
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
@@ -98,11 +117,6 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	deadline := time.Now().Add(grace)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	// Whatever hangs, an orchestrator waits no longer than it was told to.
-	defer time.AfterFunc(grace+deadlineSlack, func() {
-		n.log.Error("shutdown.grace is over: ending at once")
-		os.Exit(exitFailed)
-	}).Stop()
 	n.stopping.Store(true)
 	if err := n.sessions.StopAccepting(ctx); err != nil {
 		n.log.Warn("listeners not closed in time", zap.Error(err))
@@ -116,7 +130,8 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	}
 	drained()
 	var cut *session.CutOffError
-	if err := n.sessions.Shutdown(ctx, n.pace(time.Until(deadline))); errors.As(err, &cut) {
+	spread := reconnectSpread(n.cfg.Shutdown, n.sessions.Stats().Sessions)
+	if err := n.sessions.Shutdown(ctx, n.pace(time.Until(deadline)), spread); errors.As(err, &cut) {
 		n.log.Warn("connections were cut off", zap.Int("connections", cut.Connections))
 	} else if err != nil {
 		errs = append(errs, err)
@@ -127,7 +142,8 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	return errors.Join(errs...)
 }
 
-// deadlineSlack is how long after shutdown.grace the process is ended by force.
+// deadlineSlack is how long after shutdown.grace the process is ended by force
+// (watchSignals): an orchestrator waits no longer than it was told to.
 const deadlineSlack = time.Second
 
 // drainShare is the part of shutdown.grace in which the outbox may empty: a
@@ -152,19 +168,8 @@ func paceWithin(set int, sessions int64, left time.Duration) int {
 	return max(set, int(math.Ceil(float64(sessions)/seconds)))
 }
 
-// sayReady logs where everything is. Scripts read this line.
-func (n *belfry) sayReady() {
-	n.log.Info("ready",
-		zap.String("node", n.bus.Name()),
-		zap.Stringers("listen", n.sessions.Addrs()),
-		zap.Stringer("api", n.api.Addr()),
-		zap.Stringer("monitor", n.api.HealthAddr()),
-		zap.String("nats", n.bus.NATSAddr()),
-		zap.String("cluster", n.bus.ClusterAddr()),
-		zap.Int("shards", n.cfg.Shards),
-		zap.Int("max_connections", n.cfg.MaxConnections),
-	)
-	if n.cfg.Dev {
-		fmt.Printf("\n  belfry is up.  Open  http://%s/\n  and push to it:      curl -d hello http://%s/v1/all\n\n", n.api.Addr(), n.api.Addr())
-	}
+// reconnectSpread returns over how long clients are to come back: as long as
+// shutdown.pace takes for all of them, so that a few do not wait for nothing.
+func reconnectSpread(c config.Shutdown, sessions int64) time.Duration {
+	return min(c.ReconnectJitter, time.Duration(float64(sessions)/float64(c.Pace)*float64(time.Second)))
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 	"time"
+
+	"belfry/config"
 )
 
 func TestPaceWithin(t *testing.T) {
@@ -21,6 +23,17 @@ func TestPaceWithin(t *testing.T) {
 	} {
 		if got := paceWithin(tc.set, tc.sessions, tc.left); got != tc.want {
 			t.Errorf("%d sessions in %v at %d a second: %d; want %d", tc.sessions, tc.left, tc.set, got, tc.want)
+		}
+	}
+}
+
+func TestReconnectSpread(t *testing.T) {
+	c := config.Default().Shutdown
+	for sessions, want := range map[int64]time.Duration{
+		0: 0, 18: 900 * time.Microsecond, 20_000: time.Second, 100_000: 5 * time.Second, 200_000: c.ReconnectJitter, 5_000_000: c.ReconnectJitter,
+	} {
+		if got := reconnectSpread(c, sessions); got != want {
+			t.Errorf("%d sessions: %v; want %v", sessions, got, want)
 		}
 	}
 }

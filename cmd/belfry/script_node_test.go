@@ -16,8 +16,9 @@ import (
 )
 
 // ownPorts are flags that give a node free ports where a script names none.
+// No balancer has to see that it ends.
 func ownPorts(args []string) []string {
-	own := []string{"--set", "log.format=json"}
+	own := []string{"--set", "log.format=json", "--set", "shutdown.delay=0"}
 	for _, flag := range []string{"--listen", "--api"} {
 		if !slices.ContainsFunc(args, func(arg string) bool { return arg == flag || strings.HasPrefix(arg, flag+"=") }) {
 			own = append(own, flag, "127.0.0.1:0")

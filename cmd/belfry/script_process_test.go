@@ -70,10 +70,11 @@ func launch(dir, logName string, env, args []string) (*scriptNode, error) {
 	return node, nil
 }
 
-// ready waits for the line that says where everything is.
+// ready waits for the line that says where everything is: a node whose NATS is
+// away serves without being ready.
 func (n *scriptNode) ready() (readyLine, error) {
 	var ready readyLine
-	line, err := n.wait(regexp.MustCompile(`"msg":"ready"`))
+	line, err := n.wait(regexp.MustCompile(`"msg":"(ready|serving, not ready)"`))
 	if err != nil {
 		return ready, err
 	}

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"context"
-	"os/signal"
+	"os"
 	"runtime"
 	"strings"
-	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -29,17 +28,25 @@ the YAML file. "belfry config print" shows all of them.`,
 		if err != nil {
 			return err
 		}
-		log, err := newLogger(loaded.Log, cmd.ErrOrStderr())
-		if err != nil {
-			return err
-		}
-		return serve(loaded, log)
+		return serve(cmd, loaded)
 	}
 	return cmd
 }
 
-// serve runs a node until it is told to stop.
-func serve(loaded *config.Loaded, log *zap.Logger) error {
+// serve runs a node until it is told to stop. From here on nothing waits for
+// standard output or standard error: the error that serve returns goes the way
+// of the log too.
+func serve(cmd *cobra.Command, loaded *config.Loaded) error {
+	stderr, stdout := cmd.ErrOrStderr(), cmd.OutOrStdout()
+	if file, ok := stderr.(*os.File); ok {
+		stderr = ownPipe(file)
+	}
+	log, lines, err := newLogger(loaded.Log, stderr)
+	if err != nil {
+		return err
+	}
+	cmd.Root().SetErr(lines)
+	zap.RedirectStdLog(log.Named("std")) // of what belongs to nobody
 	here, err := thisMachine()
 	if err != nil {
 		return err
@@ -48,13 +55,19 @@ func serve(loaded *config.Loaded, log *zap.Logger) error {
 	here.resolve(&cfg)
 	runtime.GOMAXPROCS(cfg.GOMAXPROCS)
 	warn(&cfg, loaded.Unknown, here, log)
+	here.limitMemory(&cfg, log)
 
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	context.AfterFunc(ctx, stop) // the second signal then has its usual effect
+	ctx := watchSignals(cfg.Shutdown, log, lines)
 	paceGC(ctx)
-	return run(ctx, &cfg, log)
+	n := &belfry{cfg: &cfg, log: log, lines: lines, started: time.Now()}
+	banner := newSink(stdout, maxBanner, nil)
+	defer banner.Flush(lastWords)
+	n.banner = banner
+	return n.run(ctx)
 }
+
+// maxBanner is more than --dev prints.
+const maxBanner = 4 << 10
 
 // warn logs what an operator should know about the settings before the node
 // starts with them.

@@ -91,6 +91,8 @@ func (n *belfry) values() metrics.Values {
 		v.Bus.Connected = 1
 	}
 	v.HTTP = httpValues(api)
+	v.Log = metrics.Log{Lost: n.lines.lost.Load(), Failed: n.lines.failed.Load()}
+	st.Limits["log.buffer"] += v.Log.Lost
 	return v
 }
 

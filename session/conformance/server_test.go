@@ -26,7 +26,7 @@ func TestServer(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := s.Shutdown(ctx, 0); err != nil {
+		if err := s.Shutdown(ctx, 0, 0); err != nil {
 			t.Error(err)
 		}
 	})

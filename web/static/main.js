@@ -9,10 +9,11 @@ import { settings, socketURL } from "./settings.js";
 const $ = (id) => document.getElementById(id);
 const connection = new Connection(socketURL());
 const feed = new Feed($("feed"), showCount);
-const pulse = new Pulse($("spark"), $("rtt"));
+const pulse = new Pulse(document.querySelector(".spark-frame"), $("rtt"));
 const push = new PushForm(connection, (id, at) => feed.pushed(id, at));
 
-$("version").textContent = [settings.version, settings.node].filter(Boolean).join(" · ");
+$("node").textContent = settings.node || "–";
+$("version").textContent = settings.version || "–";
 $("dev").hidden = !settings.dev;
 
 function setText(id, text) {

@@ -1,43 +1,60 @@
-// Round-trip times as a row of beats.
+// Round-trip times as a row of bars with a scale.
 import { milliseconds } from "./format.js";
 
-const most = 60; // beats
+const most = 60; // bars
 const width = 300;
 const height = 48;
 const floor = 2; // ms at full height at least, so that noise looks like noise
 
 export class Pulse {
-  #times = [];
-  #svg;
+  #beats = []; // { ms, at }
+  #frame;
   #output;
 
-  constructor(svg, output) {
-    this.#svg = svg;
+  constructor(frame, output) {
+    this.#frame = frame;
     this.#output = output;
   }
 
   add(ms) {
-    this.#times.push(ms);
-    if (this.#times.length > most) this.#times.shift();
+    this.#beats.push({ ms, at: performance.now() });
+    if (this.#beats.length > most) this.#beats.shift();
     this.#output.textContent = milliseconds(ms);
     this.#draw();
   }
 
-  /** Shows words in the place of the latest time; the beats so far stay. */
+  /** Shows words in the place of the latest time; the bars so far stay. */
   stop(words) {
     this.#output.textContent = words;
   }
 
   #draw() {
-    const top = Math.max(floor, ...this.#times) * 1.1;
+    const top = roundUp(Math.max(floor, ...this.#beats.map((b) => b.ms)));
     const step = width / most;
-    const first = most - this.#times.length;
-    const beats = this.#times.map((ms, i) => {
+    const first = most - this.#beats.length;
+    const bars = this.#beats.map(({ ms }, i) => {
       const x = ((first + i + 0.5) * step).toFixed(1);
       const tall = Math.max(3, (ms / top) * height);
       return `M${x} ${height}V${(height - tall).toFixed(1)}`;
     });
-    this.#svg.querySelector(".spark-past").setAttribute("d", beats.slice(0, -1).join(""));
-    this.#svg.querySelector(".spark-latest").setAttribute("d", beats.at(-1) ?? "");
+    const part = (selector) => this.#frame.querySelector(selector);
+    part(".spark-past").setAttribute("d", bars.slice(0, -1).join(""));
+    part(".spark-latest").setAttribute("d", bars.at(-1) ?? "");
+    part("#spark-top").textContent = `${top} ms`;
+    part("#spark-first").textContent = span(this.#beats);
   }
+}
+
+/** The least of 1, 2, 5, 10, 20, … that is not below ms. */
+function roundUp(ms) {
+  const ten = 10 ** Math.floor(Math.log10(ms));
+  return [1, 2, 5, 10].map((n) => n * ten).find((n) => n >= ms);
+}
+
+/** How far back the left end is: that of the bars there would be room for. */
+function span(beats) {
+  if (beats.length < 2) return "";
+  const each = (beats.at(-1).at - beats[0].at) / (beats.length - 1);
+  const seconds = Math.round((each * (most - 1)) / 1000);
+  return seconds < 90 ? `${seconds} s ago` : `${Math.round(seconds / 60)} min ago`;
 }

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"belfry/config"
+	"belfry/poller"
+)
+
+// addressSpace says of an error of the start that it is about RLIMIT_AS, where
+// there is such a limit, and what to do about it.
+func addressSpace(err error, c *config.Config) error {
+	var none *poller.AddressSpaceError
+	if !errors.As(err, &none) {
+		return err
+	}
+	limit := "vm.overcommit_memory=2 (sysctl) or the kernel refuses it"
+	var as unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_AS, &as) == nil && as.Cur != unix.RLIM_INFINITY {
+		limit = fmt.Sprintf("RLIMIT_AS (ulimit -v, LimitAS=) allows %v in all", config.Size(as.Cur))
+	}
+	return fmt.Errorf("no address space for the tables of max_connections=%d, session.max_topics=%d and shards=%d: %v more were wanted, %s. "+
+		"Address space is no memory: lift the limit, or lower these settings: %w",
+		c.MaxConnections, c.Session.MaxTopics, c.Shards, config.Size(none.Want), limit, err)
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// How soon a node that is not ready when it starts is looked at again: often
+// at first, as the first connection to a NATS takes a moment and is no reason
+// for a warning.
+const (
+	readyEvery = 20 * time.Millisecond
+	startSlack = time.Second
+	readyLater = time.Second
+)
+
+// announce logs where everything is, as "ready" once /readyz says so. A node
+// that is not ready serves all the same, and says that first. Scripts read
+// these lines.
+func (n *belfry) announce(ctx context.Context) {
+	ticks := time.NewTicker(readyEvery)
+	defer ticks.Stop()
+	if open := n.openAddresses(); n.cfg.Dev && len(open) > 0 {
+		n.log.Warn("development mode can be reached from other machines: anybody there may be any user and read any topic", zap.Strings("addresses", open))
+	}
+	told := false
+	for start := time.Now(); ; {
+		reasons := n.ready()
+		switch {
+		case len(reasons) == 0:
+			n.log.Info("ready", n.places()...)
+			if !told {
+				n.printBanner("belfry is up.")
+			}
+			return
+		case !told && time.Since(start) >= startSlack:
+			told = true
+			ticks.Reset(readyLater)
+			n.log.Warn("serving, not ready", append(n.places(), zap.Strings("reasons", reasons))...)
+			n.printBanner("belfry serves, but is not ready: " + strings.Join(reasons, "; ") + ".")
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// places are the addresses of the node and its size.
+func (n *belfry) places() []zap.Field {
+	return []zap.Field{
+		zap.String("node", n.bus.Name()),
+		zap.Stringers("listen", n.sessions.Addrs()),
+		zap.Stringer("api", n.api.Addr()),
+		zap.Stringer("monitor", n.api.HealthAddr()),
+		zap.String("nats", n.bus.NATSAddr()),
+		zap.String("cluster", n.bus.ClusterAddr()),
+		zap.Int("shards", n.cfg.Shards),
+		zap.Int("max_connections", n.cfg.MaxConnections),
+	}
+}
+
+// demoUser is whom the printed page is, and whom README's third curl pushes to.
+const demoUser = "u1"
+
+// printBanner tells a developer what to do next, in development only.
+func (n *belfry) printBanner(state string) {
+	if !n.cfg.Dev {
+		return
+	}
+	api := n.api.Addr()
+	fmt.Fprintf(n.banner, "\n  %s  Open  http://%s/?uid=%s\n", state, api, demoUser)
+	fmt.Fprintf(n.banner, "  and push to it:      curl -d hello http://%s/v1/all\n", api)
+	fmt.Fprintf(n.banner, "  to that user alone:  curl -d hello http://%s/v1/users/%s\n", api, demoUser)
+	if open := n.openAddresses(); len(open) > 0 {
+		fmt.Fprintf(n.banner, "\n  WARNING: --dev believes any user id and any topic, and other machines can reach %s.\n", strings.Join(open, ", "))
+	}
+	fmt.Fprintln(n.banner)
+}
+
+// openAddresses returns the addresses at which other machines reach a node in
+// development mode.
+func (n *belfry) openAddresses() (open []string) {
+	for _, a := range n.sessions.Addrs() {
+		if !a.Addr().IsLoopback() {
+			open = append(open, a.String())
+		}
+	}
+	if host, _, err := net.SplitHostPort(n.api.Addr().String()); err == nil {
+		if ip := net.ParseIP(host); ip != nil && !ip.IsLoopback() {
+			open = append(open, n.api.Addr().String())
+		}
+	}
+	return open
+}

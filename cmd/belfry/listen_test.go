@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// listenTo runs belfry listen against a server of the test, once.
+func listenTo(t *testing.T, f listenFlags, handler http.HandlerFunc) (out string, least time.Duration, err error) {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	f.url = server.URL + "/any"
+	var stdout, stderr bytes.Buffer
+	l, err := f.listener(&stdout, &stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	least, err = l.connection(ctx)
+	return stdout.String(), least, err
+}
+
+// TestListenPlain: a server that does not know belfry.v1 is listened to all the
+// same.
+func TestListenPlain(t *testing.T) {
+	speak := func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		c.Write(r.Context(), websocket.MessageText, []byte("a line\n"))
+		c.Write(r.Context(), websocket.MessageText, []byte(`{"not closed`))
+		c.Write(r.Context(), websocket.MessageBinary, []byte("\x00\xff"))
+		c.Close(websocket.StatusPolicyViolation, "go away")
+	}
+	for _, tc := range []struct {
+		json bool
+		want string
+	}{
+		{false, "a line\n{\"not closed\n00000000  00 ff                                             |..|\n"},
+		{true, `{"type":"msg","data":"a line\n"}` + "\n" + `{"type":"msg","data":"{\"not closed"}` + "\n" + `{"type":"msg","data":"AP8=","binary":true}` + "\n"},
+	} {
+		out, _, err := listenTo(t, listenFlags{json: tc.json}, speak)
+		if out != tc.want {
+			t.Errorf("got %q, want %q", out, tc.want)
+		}
+		var final *finalError
+		if !errors.As(err, &final) || err.Error() != "closed with 1008 go away" {
+			t.Errorf("ended with %v", err)
+		}
+	}
+}
+
+// TestListenRefused: which refusals are worth another try.
+func TestListenRefused(t *testing.T) {
+	for status, again := range map[int]bool{400: false, 401: false, 403: false, 404: false, 408: true, 426: false, 429: true, 431: false, 500: true, 503: true, 505: false} {
+		_, least, err := listenTo(t, listenFlags{}, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			http.Error(w, "because", status)
+		})
+		var final *finalError
+		if errors.As(err, &final) == again {
+			t.Errorf("%d: %v; another try: %v", status, err, !again)
+		}
+		if again && least != 7*time.Second {
+			t.Errorf("%d: comes back after %v", status, least)
+		}
+	}
+}
+
+func TestListenBackoff(t *testing.T) {
+	for attempt, want := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 4: 16 * time.Second, 5: 30 * time.Second, 1000: 30 * time.Second} {
+		if least, most := backoff(attempt, 0), backoff(attempt, 1); least != want/2 || most != want {
+			t.Errorf("attempt %d: %v to %v, want %v to %v", attempt, least, most, want/2, want)
+		}
+	}
+}

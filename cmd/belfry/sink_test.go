@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// gate is a file that takes a write when it is told to.
+type gate struct {
+	bytes.Buffer
+	begun  chan struct{}
+	result chan error
+}
+
+func newGate() *gate { return &gate{begun: make(chan struct{}), result: make(chan error)} }
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.begun <- struct{}{}
+	if err := <-g.result; err != nil {
+		return 0, err
+	}
+	return g.Buffer.Write(p)
+}
+
+// takes lets one write pass.
+func (g *gate) takes(err error) {
+	<-g.begun
+	g.result <- err
+}
+
+func tellLost(n uint64) []byte { return fmt.Appendf(nil, "%d lost\n", n) }
+
+func TestSinkLosesWhatDoesNotFit(t *testing.T) {
+	g := newGate()
+	s := newSink(g, 20, tellLost)
+	s.Write([]byte("one\n"))
+	<-g.begun // and stays in the write
+	for _, line := range []string{"two\n", "three\n", "a line that is too long\n", "four\n"} {
+		if n, err := s.Write([]byte(line)); n != len(line) || err != nil {
+			t.Errorf("%q: %d, %v", line, n, err)
+		}
+	}
+	if lost := s.lost.Load(); lost != 1 {
+		t.Errorf("%d lost; want 1", lost)
+	}
+	s.Flush(time.Millisecond) // comes back although nothing moves
+	g.result <- nil
+	for range 2 { // what waited, then what was lost
+		g.takes(nil)
+	}
+	s.Flush(patience)
+	if got := g.String(); got != "one\ntwo\nthree\nfour\n1 lost\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestSinkTellsOfFailedWrites(t *testing.T) {
+	g := newGate()
+	s := newSink(g, 100, tellLost)
+	s.Write([]byte("one\ntwo\n"))
+	g.takes(errors.New("closed"))
+	s.Flush(patience)
+	s.Write([]byte("three\n")) // with the notice, and both are lost
+	g.takes(errors.New("closed"))
+	s.Flush(patience)
+	s.Write([]byte("four\n"))
+	g.takes(nil)
+	s.Flush(patience)
+	if got := g.String(); got != "3 lost\nfour\n" {
+		t.Errorf("got %q", got)
+	}
+	if lost, failed := s.lost.Load(), s.failed.Load(); lost != 3 || failed != 2 {
+		t.Errorf("%d lost, %d failed; want 3, 2", lost, failed)
+	}
+}
+
+func TestSinkKeepsNoLargeBuffer(t *testing.T) {
+	var out bytes.Buffer
+	s := newSink(&out, 1<<20, nil)
+	for range 8 {
+		s.Write([]byte(strings.Repeat("x", keptBuffer) + "\n"))
+	}
+	s.Flush(patience)
+	for range 2 { // each of the two buffers
+		s.Write([]byte("y\n"))
+		s.Flush(patience)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := cap(s.waiting.data); n > keptBuffer {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
