@@ -47,6 +47,9 @@ func appendEntry(dst []byte, e beaconEntry) []byte {
 
 // parseBeacon reads one part.
 func parseBeacon(p []byte) (*beacon, error) {
+	if len(p) > 4*beaconPart {
+		return nil, bad("beacon", fmt.Sprintf("%d bytes; a part has about %d", len(p), beaconPart))
+	}
 	sc := bufio.NewScanner(bytes.NewReader(p))
 	if !sc.Scan() {
 		return nil, bad("beacon", "empty")
@@ -60,13 +63,14 @@ func parseBeacon(p []byte) (*beacon, error) {
 	if b.node, ok = parseNode(f[2]); !ok {
 		return nil, bad("beacon", "node id")
 	}
-	if !parseUints(f[5:], &b.round, &b.floor) || b.round == 0 {
+	if !parseUints(f[5:], &b.round, &b.floor) || !counts(b.round) || b.floor > maxNumber {
 		return nil, bad("beacon", "round or floor")
 	}
 	for sc.Scan() {
 		f := strings.Split(sc.Text(), " ")
 		e := beaconEntry{subject: f[0]}
-		if len(f) != 4 || !parseUints(f[1:], &e.epoch, &e.prev, &e.last) || e.prev > e.last {
+		if len(f) != 4 || !parseUints(f[1:], &e.epoch, &e.prev, &e.last) || e.prev > e.last ||
+			!counts(e.epoch) || e.last > maxNumber {
 			return nil, bad("beacon", "a line is not subject epoch prev last")
 		}
 		b.entries = append(b.entries, e)

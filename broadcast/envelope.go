@@ -104,7 +104,7 @@ func parseSeq(s string) (epoch, number uint64, ok bool) {
 	}
 	epoch, err1 := strconv.ParseUint(e, 10, 64)
 	number, err2 := strconv.ParseUint(n, 10, 64)
-	return epoch, number, err1 == nil && err2 == nil && epoch > 0 && number > 0
+	return epoch, number, err1 == nil && err2 == nil && counts(epoch) && counts(number)
 }
 
 // opener reads bus messages for one node.
@@ -117,6 +117,9 @@ type opener struct {
 // stamp reads who sent m and its number; numbered is false for a message of
 // a foreign publisher.
 func (o *opener) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
+	if err := checkDecoded(m); err != nil {
+		return st, false, err
+	}
 	node, hasNode, err := one(m.Header, headerNode)
 	if err != nil {
 		return st, false, err
@@ -133,7 +136,7 @@ func (o *opener) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
 		return st, false, bad(headerNode, "allowed are 8 lower-case hexadecimal digits")
 	}
 	if st.epoch, st.number, ok = parseSeq(seq); !ok {
-		return st, false, bad(headerSeq, "allowed is epoch.number, both above 0")
+		return st, false, bad(headerSeq, fmt.Sprintf("allowed is epoch.number, both 1 to %d", uint64(maxNumber)))
 	}
 	return st, true, nil
 }
@@ -293,24 +296,6 @@ func one(h nats.Header, header string) (v string, given bool, err error) {
 	default:
 		return values[0], true, nil
 	}
-}
-
-// checkHeaders refuses misspelt headers: NATS header names are case-sensitive
-// and a push that reaches more people than meant is worse than none.
-func checkHeaders(h nats.Header, fromNode bool) error {
-	for name := range h {
-		if len(name) < len(headerPrefix) || !strings.EqualFold(name[:len(headerPrefix)], headerPrefix) {
-			continue
-		}
-		switch name {
-		case headerID, headerKind, headerExclude, headerKey, headerTopic, headerUser, headerSession, headerNode, headerSeq:
-		default:
-			if !fromNode {
-				return bad(name, "unknown header; names are case-sensitive")
-			}
-		}
-	}
-	return nil
 }
 
 func bad(field, problem string) error { return &session.FieldError{Field: field, Problem: problem} }

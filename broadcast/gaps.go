@@ -43,6 +43,7 @@ type inStream struct {
 	epoch   uint64
 	last    uint64 // number of the last message that came
 	counted uint64 // all missing numbers up to here are counted
+	doubted uint64 // the last number that no node could have come to, see missed
 	at      time.Time
 }
 
@@ -100,20 +101,29 @@ func (o *origins) see(st stamp, subject string, now time.Time) bool {
 		if st.number <= s.last {
 			return false
 		}
-		if top := s.known(); st.number > top+1 {
-			o.miss(subject, st, st.number-top-1)
+		if top := s.known(); st.number > top+1 && !o.missed(&s, subject, st, st.number-top-1, s.at, now) {
+			g.store(subject, s)
+			return true
 		}
-	case ok && st.epoch > s.epoch, // begun anew while we listened
-		!ok && st.epoch > g.floor && o.settled(since, g.roundAt):
-		s.counted = 0
-		if st.number > 1 {
-			o.miss(subject, st, st.number-1)
-		}
+	case ok && st.epoch > s.epoch: // begun anew while we listened
+		o.begun(subject, st, s.at, now)
+		s.counted, s.doubted = 0, 0
+	case !ok && st.epoch > g.floor && o.settled(since, g.roundAt):
+		o.begun(subject, st, g.roundAt, now)
+		s.counted, s.doubted = 0, 0
 	default: // nothing to compare with
-		s.counted = 0
+		s.counted, s.doubted = 0, 0
 	}
-	g.store(subject, inStream{epoch: st.epoch, last: st.number, counted: s.counted, at: now})
+	s.epoch, s.last, s.at = st.epoch, st.number, now
+	g.store(subject, s)
 	return true
+}
+
+// begun counts what is missing before the first message of a stream.
+func (o *origins) begun(subject string, st stamp, at, now time.Time) {
+	if st.number > 1 {
+		o.missed(&inStream{}, subject, st, st.number-1, at, now)
+	}
 }
 
 // announce takes note of a beacon.
@@ -144,18 +154,20 @@ func (o *origins) announced(g *origin, node uint32, e beaconEntry, since, now ti
 	st := stamp{node: node, epoch: e.epoch, number: e.last}
 	switch {
 	case ok && e.epoch == s.epoch:
-		if top := s.known(); e.last > top {
-			o.miss(e.subject, st, e.last-top)
+		if top := s.known(); e.last > top && o.missed(&s, e.subject, st, e.last-top, s.at, now) {
 			s.counted = e.last
 		}
 	case ok && e.epoch > s.epoch:
-		o.miss(e.subject, st, e.last)
+		if !o.missed(&inStream{}, e.subject, st, e.last, s.at, now) {
+			return
+		}
 		s = inStream{epoch: e.epoch, counted: e.last}
 	case ok: // of a stream that has ended
 		return
 	default:
-		if e.last > e.prev && o.settled(since, g.prevAt) {
-			o.miss(e.subject, st, e.last-e.prev)
+		if e.last > e.prev && o.settled(since, g.prevAt) &&
+			!o.missed(&inStream{}, e.subject, st, e.last-e.prev, g.prevAt, now) {
+			return
 		}
 		s = inStream{epoch: e.epoch, counted: e.last}
 	}
@@ -163,10 +175,32 @@ func (o *origins) announced(g *origin, node uint32, e beaconEntry, since, now ti
 	g.store(e.subject, s)
 }
 
-func (o *origins) miss(subject string, st stamp, n uint64) {
-	o.gaps.Add(n)
-	o.log.Warn("messages of another node are missing", zap.String("node", nodeString(st.node)),
-		zap.String("subject", subject), zap.Uint64("missing", n), zap.Uint64("up_to", st.number))
+// numbersPerSecond is more than one node can send on one subject.
+const numbersPerSecond = 1 << 20
+
+// missed counts n numbers up to st.number that did not come since at. If no
+// node can have sent that many in the time, it counts one and returns false:
+// the number is then not to be relied on, or what really follows would be taken
+// for copies. A second number that goes on from there shows that it is right.
+func (o *origins) missed(s *inStream, subject string, st stamp, n uint64, at, now time.Time) bool {
+	most := func() uint64 { return uint64((max(now.Sub(at), 0) + 2*o.beacon).Seconds() * numbersPerSecond) }
+	if n > most() && s.doubted > 0 && st.number > s.doubted {
+		n = st.number - s.doubted - 1
+	}
+	if n > most() {
+		s.doubted = st.number
+		o.gaps.Add(1)
+		o.log.Error("a number that no node can have come to: counted as one gap", zap.String("node", nodeString(st.node)),
+			zap.String("subject", subject), zap.Uint64("number", st.number), zap.Uint64("would_be_missing", n))
+		return false
+	}
+	s.doubted = 0
+	if n > 0 {
+		o.gaps.Add(n)
+		o.log.Warn("messages of another node are missing", zap.String("node", nodeString(st.node)),
+			zap.String("subject", subject), zap.Uint64("missing", n), zap.Uint64("up_to", st.number))
+	}
+	return true
 }
 
 // sweep counts the peers and, now and then, forgets idle streams and nodes.

@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -52,6 +53,28 @@ func TestGapsAreCountedOnTheBus(t *testing.T) {
 	eventually(t, "the last", func() bool { return n.Stats().Delivered == 4 })
 	if st := n.Stats(); len(n.payloads("a")) != 4 || st.Gaps != 5 || st.Duplicates != 1 || st.Delivered != 4 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// Numbers that nobody can have come to must not spoil the count for ever.
+func TestForgedNumbersAreMalformed(t *testing.T) {
+	s := external(t, 0)
+	n := open(t, Options{URLs: []string{s.ClientURL()}})
+	n.topic(t, "a")
+	raw := rawNode{client(t, s.ClientURL()), 100}
+	const a = subjectTopic + "a"
+	raw.message(t, a, 1)
+	raw.beacon(t, 1, beaconEntry{a, 100, 0, math.MaxUint64})
+	raw.beacon(t, 2, beaconEntry{a, math.MaxUint64, 0, 7})
+	raw.beacon(t, math.MaxUint64)
+	rawNode{raw.nc, math.MaxUint64}.message(t, a, 1)
+	raw.message(t, a, math.MaxUint64)
+	send(t, raw.nc, &nats.Msg{Subject: subjectBeacon, Data: make([]byte, 5*beaconPart)})
+	raw.message(t, a, 1<<50) // one gap, and delivered
+	raw.message(t, a, 4)     // 2 and 3 are missing
+	eventually(t, "the last", func() bool { return n.Stats().Delivered == 3 })
+	if st := n.Stats(); st.Gaps != 3 || st.Malformed != 6 || st.Duplicates != 0 {
+		t.Errorf("%d gaps, %d malformed, %d duplicates", st.Gaps, st.Malformed, st.Duplicates)
 	}
 }
 
@@ -198,6 +221,44 @@ func TestGapRules(t *testing.T) {
 			delete(k.subs, "s")
 			k.round(1, beaconEntry{"s", 5, 0, 7})
 		}, 0},
+		"a number no node can have come to": {func(k *tracker) {
+			k.message(5, 1)
+			if !k.message(5, 1<<40) {
+				k.gaps.Add(100) // it must be delivered
+			}
+			for _, number := range []uint64{2, 3, 5} { // and so must what really follows
+				if !k.message(5, number) {
+					k.gaps.Add(100)
+				}
+			}
+		}, 1 + 1},
+		"a beacon with such a number": {func(k *tracker) {
+			k.message(5, 1)
+			k.round(1, beaconEntry{"s", 5, 0, 1 << 40})
+			k.message(5, 3)
+		}, 1 + 1},
+		"a beacon of a new stream with such a number": {func(k *tracker) {
+			k.message(5, 1)
+			k.round(1, beaconEntry{"s", 6, 0, 1 << 40})
+			k.message(5, 3)
+		}, 1 + 1},
+		"the first beacons with such numbers": {func(k *tracker) {
+			k.pass(10 * time.Second)
+			k.round(1)
+			k.pass(time.Second)
+			k.round(2, beaconEntry{"s", 5, 0, 1 << 40})
+		}, 1},
+		"many messages in a long silence": {func(k *tracker) {
+			k.message(5, 1)
+			k.pass(time.Minute)
+			k.message(5, 50_000_001)
+		}, 49_999_999},
+		"such numbers, and they go on": {func(k *tracker) {
+			k.message(5, 1)
+			k.message(5, 1<<40)
+			k.message(5, 1<<40+3) // 2 missing
+			k.message(5, 1<<40+5) // 1 missing
+		}, 1 + 2 + 1},
 		"late after its beacon": {func(k *tracker) {
 			k.message(5, 1)
 			k.round(1, beaconEntry{"s", 5, 0, 2})

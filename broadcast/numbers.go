@@ -13,6 +13,13 @@ const (
 	originsMax    = 4096    // nodes remembered
 )
 
+// maxNumber bounds epochs and numbers. Epochs are microseconds since 1970 and
+// numbers are counted one by one, so neither gets there; one that is larger is
+// no node's.
+const maxNumber = 1 << 53
+
+func counts(n uint64) bool { return 0 < n && n <= maxNumber }
+
 // numbers gives every bus message of this node its number on its subject.
 // Owned by the sender's goroutine.
 //
