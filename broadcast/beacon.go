@@ -60,8 +60,8 @@ func parseBeacon(p []byte) (*beacon, error) {
 	}
 	b := &beacon{name: f[3], instance: f[4]}
 	var ok bool
-	if b.node, ok = parseNode(f[2]); !ok {
-		return nil, bad("beacon", "node id")
+	if b.node, ok = parseNode(f[2]); !ok || !nodeName(b.name) || !nodeName(b.instance) {
+		return nil, bad("beacon", "node id, name or instance")
 	}
 	if !parseUints(f[5:], &b.round, &b.floor) || !counts(b.round) || b.floor > maxNumber {
 		return nil, bad("beacon", "round or floor")

@@ -39,6 +39,9 @@ func TestIdleBeacons(t *testing.T) {
 			if err != nil {
 				return n
 			}
+			if m.Header[headerProbe] != nil {
+				continue
+			}
 			if b, err := parseBeacon(m.Data); err != nil || b.name != "a" {
 				t.Errorf("%q: %v", m.Data, err)
 			}

@@ -32,8 +32,8 @@ type Bus interface {
 	// order, with messages of other nodes and of foreign publishers; while it
 	// runs nothing else is received. Start is called once.
 	Start(receive func(*Message))
-	// Ready returns nil, or why messages do not reach other nodes now.
-	Ready() error
+	// Condition returns why messages do not reach other nodes now.
+	Condition() Condition
 	// Stats adds what the bus counted to s.
 	Stats(s *Stats)
 	// Drain refuses further messages and waits until those in the outbox

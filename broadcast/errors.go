@@ -8,13 +8,17 @@ import (
 // OverloadedError refuses a message that nobody has received: trying again
 // after RetryAfter doubles nothing.
 type OverloadedError struct {
-	What       string        // what is full: "outbox", "mailbox"; or "starting", "stopping"
-	RetryAfter time.Duration // when to try again
-	Err        error         // what the local server said, if it refused
+	What        string        // what is full: "outbox", "mailbox"; or "starting", "stopping"
+	Unavailable bool          // nothing is full: What says why messages cannot reach the other nodes
+	RetryAfter  time.Duration // when to try again
+	Err         error         // what the local server said, if it refused
 }
 
 func (e *OverloadedError) Error() string {
 	s := "overloaded: " + e.What
+	if e.Unavailable {
+		s = "unavailable: " + e.What
+	}
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}

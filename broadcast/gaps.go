@@ -24,7 +24,6 @@ type origins struct {
 	nodes map[uint32]*origin
 	swept time.Time
 	gaps  *atomic.Uint64
-	peers *atomic.Int64
 }
 
 // origin is another node.
@@ -203,16 +202,8 @@ func (o *origins) missed(s *inStream, subject string, st stamp, n uint64, at, no
 	return true
 }
 
-// sweep counts the peers and, now and then, forgets idle streams and nodes.
+// sweep forgets idle streams and nodes, now and then.
 func (o *origins) sweep(now time.Time) {
-	var peers int64
-	silence := time.Duration(2*idleBeacons(o.peers.Load())+2) * o.beacon // two idle beacons, and some to spare
-	for _, g := range o.nodes {
-		if !g.roundAt.IsZero() && now.Sub(g.roundAt) < silence {
-			peers++
-		}
-	}
-	o.peers.Store(peers)
 	if now.Sub(o.swept) < streamsSweep {
 		return
 	}

@@ -118,12 +118,13 @@ func TestFullChannelIsCounted(t *testing.T) {
 // tracker is origins with a subscription table and a clock of the test.
 type tracker struct {
 	origins
-	gaps  atomic.Uint64
-	peers atomic.Int64
-	subs  map[string]time.Time
-	now   time.Time
-	floor uint64
-	inst  string
+	roster *roster
+	gaps   atomic.Uint64
+	peers  atomic.Int64
+	subs   map[string]time.Time
+	now    time.Time
+	floor  uint64
+	inst   string
 }
 
 func newTracker() *tracker {
@@ -131,8 +132,9 @@ func newTracker() *tracker {
 	k.origins = origins{
 		since:  func(s string) (time.Time, bool) { at, ok := k.subs[s]; return at, ok },
 		beacon: time.Second, log: zap.NewNop(), nodes: map[uint32]*origin{}, swept: k.now,
-		gaps: &k.gaps, peers: &k.peers,
+		gaps: &k.gaps,
 	}
+	k.roster = newRoster(0, time.Second, k.now, zap.NewNop(), &k.peers)
 	return k
 }
 
@@ -141,7 +143,9 @@ func (k *tracker) message(epoch, number uint64) bool {
 }
 
 func (k *tracker) round(r uint64, e ...beaconEntry) {
-	k.announce(&beacon{node: 1, instance: k.inst, round: r, floor: k.floor, entries: e}, k.now)
+	b := &beacon{node: 1, name: "n", instance: k.inst, round: r, floor: k.floor, entries: e}
+	k.roster.hear(b, k.now)
+	k.announce(b, k.now)
 }
 
 func (k *tracker) pass(d time.Duration) { k.now = k.now.Add(d) }
@@ -297,12 +301,14 @@ func TestIdleStreamsAreForgotten(t *testing.T) {
 	}
 	k.round(1)
 	k.sweep(k.now)
+	k.roster.sweep(k.now)
 	if k.peers.Load() != 1 || len(k.nodes[1].streams) != 1000 {
 		t.Fatal("too early")
 	}
 	k.pass(streamForget + time.Second)
 	k.message(5, 1)
 	k.sweep(k.now)
+	k.roster.sweep(k.now)
 	if len(k.nodes[1].streams) != 1 || k.peers.Load() != 0 {
 		t.Errorf("%d streams, %d peers", len(k.nodes[1].streams), k.peers.Load())
 	}

@@ -87,7 +87,7 @@ func newInterest(b *NATS, instance string, start time.Time) *interest {
 // start asks for the subjects that every node listens to.
 func (i *interest) start() {
 	i.mu.Lock()
-	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon)
+	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon, subjectPeers)
 	i.mu.Unlock()
 	nudge(i.wake)
 }

@@ -8,7 +8,7 @@ import (
 	"belfry/session"
 )
 
-const fixedSubscriptions = 3 // all, node, beacon
+const fixedSubscriptions = 4 // all, node, beacon, peers
 
 func TestLingerTopic(t *testing.T) {
 	clk := newFakeClock()

@@ -161,6 +161,10 @@ func open(t testing.TB, o Options) *member {
 	return m
 }
 
+// away says whether the node has lost NATS, whole that nothing is missing.
+func (m *member) away() bool  { return m.Ready() != nil || len(m.Degraded()) > 0 }
+func (m *member) whole() bool { return !m.away() }
+
 // topic and user make the node want something and wait until it is ready.
 func (m *member) topic(t *testing.T, name string) {
 	t.Helper()

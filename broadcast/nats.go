@@ -54,6 +54,14 @@ type NATS struct {
 	maxMessage atomic.Int64           // the server's max_payload, 0 if never connected
 	trouble    atomic.Pointer[string] // why there is no connection
 	denied     atomic.Pointer[string] // the last permission NATS refused on this connection
+	unfit      atomic.Pointer[string] // why this server will not do, see probe.go
+	headerless atomic.Pointer[string] // why nothing can be sent through it
+	forbidden  atomic.Pointer[string] // what may not be published, until the sender finds that it may
+
+	announced atomic.Uint64 // the connection that up has run for, plus 1
+	inspected atomic.Bool   // the permissions of a connection were looked at
+	served    atomic.Bool   // messages could reach other nodes once
+	watch     watch
 }
 
 // openNATS starts the server, if it is to be embedded, and connects.
@@ -69,6 +77,7 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 		stop: make(chan struct{}),
 	}
 	b.faults = faults{log: o.Log, count: &b.count.faults}
+	b.watch.bus = b
 	b.sender = &sender{bus: b, numbers: newNumbers(start), instance: instance, wake: make(chan struct{}, 1)}
 	b.interest = newInterest(b, instance, start)
 	b.receiver = &receiver{
@@ -76,8 +85,9 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 		opener: opener{node: id, maxPayload: o.MaxPayload, nodeOf: o.NodeOf},
 		origins: origins{
 			since: b.interest.since, beacon: o.Beacon, log: b.log, swept: start,
-			nodes: make(map[uint32]*origin), gaps: &b.count.gaps, peers: &b.count.peers,
+			nodes: make(map[uint32]*origin), gaps: &b.count.gaps,
 		},
+		roster: newRoster(id, o.Beacon, start, b.log, &b.count.peers),
 	}
 	if len(o.URLs) == 0 {
 		if b.server, err = startServer(&b.opt, instance); err != nil {
@@ -131,7 +141,7 @@ func (b *NATS) connect() error {
 		nats.ConnectHandler(func(nc *nats.Conn) { b.up(nc, false); close(first) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { b.up(nc, true) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.down(err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.setTrouble(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.failed(err) }),
 		nats.ErrorHandler(b.asyncError),
 	}
 	if b.server != nil {
@@ -174,8 +184,14 @@ func (b *NATS) connect() error {
 func (b *NATS) up(nc *nats.Conn, again bool) {
 	defer b.faults.caught("connection")
 	b.denied.Store(nil)
+	b.forbidden.Store(nil)
+	b.judge(nc)
 	b.maxMessage.Store(nc.MaxPayload())
 	b.connected.Store(true)
+	b.announced.Store(nc.Stats().Reconnects + 1)
+	if b.server != nil {
+		b.served.Store(true)
+	}
 	if again {
 		b.count.reconnects.Add(1)
 	}
@@ -184,10 +200,6 @@ func (b *NATS) up(nc *nats.Conn, again bool) {
 		server = nc.ConnectedUrlRedacted()
 	}
 	b.log.Info("connected to NATS", zap.String("server", server), zap.Bool("again", again))
-	if allowed := nc.MaxPayload(); b.server == nil && allowed < int64(b.opt.MaxPayload)+4096 {
-		b.log.Warn("the NATS server's max_payload leaves no room for an envelope: the largest payloads will be refused",
-			zap.Int64("max_payload", allowed), zap.Int("payload_limit", b.opt.MaxPayload))
-	}
 	nudge(b.sender.wake)
 	nudge(b.interest.wake)
 }
@@ -202,9 +214,18 @@ func (b *NATS) down(err error) {
 	select {
 	case <-b.stop:
 	default:
-		b.log.Warn("connection to NATS lost", zap.Error(err))
+		b.log.Warn("connection to NATS lost", zap.String("server", b.servers()), zap.Error(err))
 	}
 	nudge(b.interest.wake) // nobody can wait for a subscription now
+}
+
+// failed runs when an attempt to connect was in vain.
+func (b *NATS) failed(err error) {
+	defer b.faults.caught("connection")
+	b.setTrouble(err)
+	if !b.served.Load() {
+		b.watch.say(b.opt.clock.now())
+	}
 }
 
 func (b *NATS) setTrouble(err error) {
@@ -221,13 +242,28 @@ func (b *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		b.count.denied.Add(1)
 		s := err.Error()
 		b.denied.Store(&s)
+		if strings.Contains(s, violatesPublish) {
+			b.forbid(err)
+		}
 		b.log.Error("NATS permissions", zap.Error(err))
+	case errors.Is(err, nats.ErrBadHeaderMsg): // counted by the receiver
+	case !b.connected.Load(): // refused for its password, for example
+		b.failed(err)
 	default:
 		subject := ""
 		if sub != nil {
 			subject = sub.Subject
 		}
 		b.log.Warn("NATS error", zap.String("subject", subject), zap.Error(err))
+	}
+}
+
+func (b *NATS) stopped() bool {
+	select {
+	case <-b.stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -242,6 +278,11 @@ func (b *NATS) Reserve(m *Message) (Reservation, error) {
 	ps, err := parcels(m, b.id, b.opt.NodeOf)
 	if err != nil {
 		return nil, err
+	}
+	if b.connected.Load() {
+		if why := b.refusal(); why != "" {
+			return nil, &OverloadedError{What: why, Unavailable: true, RetryAfter: inspectAgain}
+		}
 	}
 	r := &reservation{box: b.box, parcels: ps}
 	allowed := int(b.maxMessage.Load())
@@ -271,19 +312,6 @@ func (b *NATS) Start(receive func(*Message)) {
 	b.interest.start()
 }
 
-// Ready implements Bus.
-func (b *NATS) Ready() error {
-	messages, bytes := b.box.depth()
-	if !b.connected.Load() {
-		return fmt.Errorf("bus: no connection to NATS (%s); outbox holds %d of %d messages, %d of %d bytes",
-			*b.trouble.Load(), messages, b.opt.OutboxMessages, bytes, b.opt.OutboxBytes)
-	}
-	if why := b.denied.Load(); why != nil {
-		return fmt.Errorf("bus: %s", *why)
-	}
-	return nil
-}
-
 // Stats implements Bus.
 func (b *NATS) Stats(s *Stats) {
 	b.count.fill(s)
@@ -292,6 +320,13 @@ func (b *NATS) Stats(s *Stats) {
 	s.Buckets = int(b.interest.wanted.Load())
 	s.Wildcard = b.interest.wild.Load()
 	s.Connected = b.connected.Load()
+	view := b.receiver.roster.view.Load()
+	for _, p := range view.present {
+		s.PeerNames = append(s.PeerNames, p.name)
+	}
+	for _, u := range view.unheard {
+		s.Unheard = append(s.Unheard, u.name)
+	}
 }
 
 // Drain implements Bus.

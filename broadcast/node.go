@@ -2,7 +2,9 @@ package broadcast
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,13 +101,30 @@ func (n *Node) ClusterAddr() string {
 	return n.nats.server.clusterAddr()
 }
 
-// Ready returns nil, or why messages do not reach other nodes now. Local
-// delivery goes on regardless.
+// Ready returns nil, or why this node should get no traffic. What it has
+// without other nodes goes on regardless.
 func (n *Node) Ready() error {
 	if n.local.Load() == nil {
-		return fmt.Errorf("bus: not started")
+		return errors.New("bus: not started")
 	}
-	return n.bus.Ready()
+	c := n.bus.Condition()
+	reasons := c.Unready
+	if n.opt.Required {
+		reasons = append(reasons, c.Degraded...)
+	}
+	if len(reasons) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(reasons, "; "))
+}
+
+// Degraded returns what a node that is ready has lost of the others: with
+// Options.Required nothing, since it is not ready then.
+func (n *Node) Degraded() []string {
+	if n.opt.Required {
+		return nil
+	}
+	return n.bus.Condition().Degraded
 }
 
 // Stats returns what was counted. Losses inside nats.go are a second behind.

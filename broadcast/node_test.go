@@ -324,7 +324,7 @@ func (p stubPlace) Cancel() {}
 
 func (b *stubBus) Reserve(m *Message) (Reservation, error) { return stubPlace{b, m.ID}, nil }
 func (b *stubBus) Start(func(*Message))                    {}
-func (b *stubBus) Ready() error                            { return nil }
+func (b *stubBus) Condition() Condition                    { return Condition{} }
 func (b *stubBus) Stats(*Stats)                            {}
 func (b *stubBus) Drain(context.Context) error             { return nil }
 func (b *stubBus) Close() error                            { return nil }

@@ -84,6 +84,10 @@ type Options struct {
 	WildcardAbove int
 	WildcardBelow int
 
+	// Required makes a node that has lost NATS not ready. By default one that
+	// was ready stays so, and is degraded.
+	Required bool
+
 	// NodeOf returns the id of the node that made a session id. Default:
 	// session.NodeOf.
 	NodeOf func(sid string) (uint32, error)

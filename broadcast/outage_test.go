@@ -27,7 +27,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 
 	kill(s)
 	for _, m := range n {
-		eventually(t, "loss noticed", func() bool { return m.Ready() != nil && !m.Stats().Connected })
+		eventually(t, "loss noticed", func() bool { return m.away() && !m.Stats().Connected })
 	}
 	want := []string{"before"}
 	for i := range 50 {
@@ -38,8 +38,8 @@ func TestNATSKilledAndBack(t *testing.T) {
 	if got := n[0].payloads("a"); !slices.Equal(got, want) {
 		t.Errorf("local sessions while NATS is away: %q", got)
 	}
-	if err := n[0].Ready(); !strings.Contains(err.Error(), "50 of 100 messages") {
-		t.Errorf("readiness does not tell the outbox: %v", err)
+	if why := n[0].Degraded(); n[0].Ready() != nil || !strings.Contains(why[0], "50 of 100 messages") {
+		t.Errorf("ready %v; what is lost does not tell the outbox: %q", n[0].Ready(), why)
 	}
 	// Nothing can be waited for now; it is subscribed with the connection.
 	if !n[2].JoinTopic([]byte("a"), n[2].shard, 1) || !n[2].JoinUser([]byte("bob"), n[2].shard, 2) {
@@ -52,7 +52,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 		t.Errorf("order after the outage: %q", got)
 	}
 	for _, m := range n {
-		eventually(t, "ready again", func() bool { return m.Ready() == nil })
+		eventually(t, "ready again", func() bool { return m.whole() })
 	}
 	n[0].publish(t, session.ToTopics("a"), "topic after")
 	n[0].publish(t, session.ToUsers("bob"), "user after")
@@ -73,7 +73,7 @@ func TestFullOutboxRefusesBeforeDelivery(t *testing.T) {
 	port := portOf(t, s)
 	n := open(t, Options{URLs: []string{s.ClientURL()}, OutboxMessages: 5, OutboxBytes: 10000, ReconnectPause: time.Millisecond})
 	kill(s)
-	eventually(t, "loss noticed", func() bool { return n.Ready() != nil })
+	eventually(t, "loss noticed", func() bool { return n.away() })
 	for range 3 {
 		n.publish(t, session.ToAll(), "x")
 	}
@@ -116,11 +116,11 @@ func TestReconnectPause(t *testing.T) {
 	port, url := portOf(t, s), s.ClientURL()
 	n := sharing(t, url, Options{ReconnectPause: time.Hour})
 	kill(s)
-	eventually(t, "loss noticed", func() bool { return n[0].Ready() != nil })
+	eventually(t, "loss noticed", func() bool { return n[0].away() })
 	n[0].publish(t, session.ToAll(), "held")
 	external(t, port)
 	for _, m := range n {
-		eventually(t, "ready", func() bool { return m.Ready() == nil })
+		eventually(t, "ready", func() bool { return m.whole() })
 	}
 	for i := range 5 { // the bus works meanwhile
 		send(t, client(t, url), &nats.Msg{Subject: subjectAll, Data: []byte("x")})
@@ -144,7 +144,7 @@ func TestOpenBeforeNATS(t *testing.T) {
 	n[0].publish(t, session.ToAll(), "early")
 	external(t, port)
 	for _, m := range n {
-		eventually(t, "ready", func() bool { return m.Ready() == nil })
+		eventually(t, "ready", func() bool { return m.whole() })
 	}
 	n[0].publish(t, session.ToAll(), "late")
 	eventually(t, "the second", func() bool { return slices.Contains(n[1].payloads(""), "late") })
@@ -184,7 +184,7 @@ func TestDrain(t *testing.T) {
 	port := portOf(t, s)
 	n := open(t, Options{URLs: []string{s.ClientURL()}, ReconnectPause: time.Millisecond})
 	kill(s)
-	eventually(t, "loss noticed", func() bool { return n.Ready() != nil })
+	eventually(t, "loss noticed", func() bool { return n.away() })
 	for range 7 {
 		n.publish(t, session.ToAll(), "x")
 	}
@@ -209,7 +209,7 @@ func TestCloseCountsWhatIsLeft(t *testing.T) {
 	s := external(t, 0)
 	n := open(t, Options{URLs: []string{s.ClientURL()}})
 	kill(s)
-	eventually(t, "loss noticed", func() bool { return n.Ready() != nil })
+	eventually(t, "loss noticed", func() bool { return n.away() })
 	for range 7 {
 		n.publish(t, session.ToAll(), "x")
 	}

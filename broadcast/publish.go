@@ -66,7 +66,11 @@ func (n *Node) prepare(local Local, m *Message) (p prepared, err error) {
 	p.target = m.Target
 	p.place, err = n.bus.Reserve(m)
 	var full *OverloadedError
-	if errors.As(err, &full) {
+	switch {
+	case !errors.As(err, &full):
+	case full.Unavailable:
+		n.count.refusedNATS.Add(1)
+	default:
 		n.count.refusedOutbox.Add(1)
 	}
 	return p, err

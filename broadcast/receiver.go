@@ -23,6 +23,7 @@ type receiver struct {
 	deliver  func(*Message)
 	opener   opener
 	origins  origins
+	roster   *roster
 	recent   *recent
 	instance string // our own
 
@@ -48,7 +49,9 @@ func (r *receiver) run() {
 
 func (r *receiver) sweep(now time.Time) {
 	defer r.bus.faults.caught("sweep")
+	r.roster.sweep(now)
 	r.origins.sweep(now)
+	r.bus.watch.look(now)
 }
 
 // take handles one bus message.
@@ -62,6 +65,9 @@ func (r *receiver) take(m *nats.Msg) {
 		}
 	}()
 	now := r.bus.opt.clock.now()
+	if m.Header[headerProbe] != nil { // asks NATS, not us, see probe.go
+		return
+	}
 	if strings.HasPrefix(m.Subject, subjectControl) {
 		r.control(m, now)
 		return
@@ -112,15 +118,26 @@ func (r *receiver) malformed(m *nats.Msg, err error) {
 // control handles belfry.ctl.>; control messages of later versions are not
 // ours to judge.
 func (r *receiver) control(m *nats.Msg, now time.Time) {
-	if m.Subject != subjectBeacon {
-		return
+	switch m.Subject {
+	case subjectBeacon:
+		r.beacon(m, now)
+	case subjectPeers:
+		if l, err := parsePeers(m.Data); err != nil {
+			r.malformed(m, err)
+		} else if l.node != r.bus.id {
+			r.roster.tell(l, now)
+		}
 	}
+}
+
+func (r *receiver) beacon(m *nats.Msg, now time.Time) {
 	b, err := parseBeacon(m.Data)
 	if err != nil {
 		r.malformed(m, err)
 		return
 	}
 	if b.node != r.bus.id {
+		r.roster.hear(b, now)
 		r.origins.announce(b, now)
 		return
 	}

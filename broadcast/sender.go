@@ -28,10 +28,12 @@ type sender struct {
 	instance string
 	round    uint64 // of the last beacon
 	idle     int    // intervals since then in which nothing was sent
+	unlisted int    // intervals since the last list of peers
 	batch    []parcel
 	wake     chan struct{} // 1 deep: the connection changed
 
-	connection uint64    // the one seen last
+	connection uint64 // the one seen last
+	inspected  inspection
 	resume     time.Time // not to be used before
 }
 
@@ -39,6 +41,7 @@ func (s *sender) run() {
 	defer s.bus.wg.Done()
 	ticks, stop := s.bus.opt.clock.tick(s.bus.opt.Beacon)
 	defer stop()
+	s.inspect()
 	for {
 		s.batch = s.bus.box.take(s.batch[:0], batchMessages, batchBytes)
 		if len(s.batch) > 0 {
@@ -49,7 +52,7 @@ func (s *sender) run() {
 		case <-s.bus.stop:
 			return
 		case now := <-ticks:
-			s.beacon(now)
+			s.tick(now)
 			continue
 		default:
 		}
@@ -60,12 +63,19 @@ func (s *sender) run() {
 		case <-s.bus.box.more:
 		case <-s.wake:
 			s.pauseLeft()
+			s.inspect()
 		case now := <-ticks:
-			s.beacon(now)
+			s.tick(now)
 		case <-s.bus.stop:
 			return
 		}
 	}
+}
+
+func (s *sender) tick(now time.Time) {
+	s.inspect()
+	s.beacon(now)
+	s.list()
 }
 
 // send publishes a batch. What the connection refuses is kept until there is
@@ -161,17 +171,23 @@ func (s *sender) confirmed(connection uint64) bool {
 	}
 }
 
-// waitConnected returns when there is a connection, and has been for
-// ReconnectPause if it is not the first; false if the bus closes.
+// waitConnected returns when there is a connection that carries messages, and
+// has been for ReconnectPause if it is not the first; false if the bus closes.
 func (s *sender) waitConnected() bool {
 	for {
 		var pause <-chan time.Time
 		if s.bus.nc.IsConnected() {
 			left := s.pauseLeft()
-			if left <= 0 {
-				break
+			switch {
+			case !s.inspect():
+				pause = time.After(time.Second)
+			case s.bus.refusal() != "":
+				pause = time.After(inspectAgain)
+			case left <= 0:
+				return !s.bus.stopped()
+			default:
+				pause = time.After(left)
 			}
-			pause = time.After(left)
 		}
 		select {
 		case <-s.wake:
@@ -179,12 +195,6 @@ func (s *sender) waitConnected() bool {
 		case <-s.bus.stop:
 			return false
 		}
-	}
-	select {
-	case <-s.bus.stop:
-		return false
-	default:
-		return true
 	}
 }
 
@@ -242,5 +252,18 @@ func (s *sender) beacon(now time.Time) {
 	}
 	if s.bus.nc.Publish(subjectBeacon, part) == nil {
 		s.numbers.announced()
+	}
+}
+
+// list tells the others whom this node hears.
+func (s *sender) list() {
+	defer s.bus.faults.caught("peers")
+	present := s.bus.receiver.roster.view.Load().present
+	if s.unlisted++; len(present) == 0 || s.unlisted < idleBeacons(int64(len(present))) || !s.bus.nc.IsConnected() {
+		return
+	}
+	l := peerList{node: s.bus.id, name: s.bus.opt.NodeName, peers: present}
+	if s.bus.nc.Publish(subjectPeers, l.append(nil)) == nil {
+		s.unlisted = 0
 	}
 }

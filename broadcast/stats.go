@@ -10,6 +10,7 @@ import "sync/atomic"
 type Stats struct {
 	Published       uint64 // messages that Publish accepted
 	RefusedOutbox   uint64 // messages refused because the outbox was full
+	RefusedNATS     uint64 // messages refused because nothing can be sent through this NATS server
 	RefusedLocal    uint64 // messages refused because the local mailboxes were full
 	Sent            uint64 // bus messages that the NATS server confirmed
 	Received        uint64 // bus messages received, beacons excluded
@@ -30,15 +31,17 @@ type Stats struct {
 	Faults          uint64 // panics caught, each at the cost of one message or one step at most
 	LeftEarly       uint64 // topics left before Linger was over, because more than MaxLingering lingered
 
-	OutboxMessages int  // now: places taken
-	OutboxBytes    int  // now
-	Subscriptions  int  // now: NATS subscriptions
-	Topics         int  // now: topics subscribed, lingering ones included
-	Lingering      int  // now: topics subscribed that nobody wants
-	Buckets        int  // now: user buckets that hold somebody
-	Peers          int  // now: other nodes heard of lately
-	Wildcard       bool // now: all user buckets by one subscription
-	Connected      bool // now: NATS is reachable
+	OutboxMessages int      // now: places taken
+	OutboxBytes    int      // now
+	Subscriptions  int      // now: NATS subscriptions
+	Topics         int      // now: topics subscribed, lingering ones included
+	Lingering      int      // now: topics subscribed that nobody wants
+	Buckets        int      // now: user buckets that hold somebody
+	Peers          int      // now: other nodes heard of lately
+	PeerNames      []string // now: names of these
+	Unheard        []string // now: names of nodes that others hear and this one does not
+	Wildcard       bool     // now: all user buckets by one subscription
+	Connected      bool     // now: NATS is reachable
 }
 
 // counters are the running totals behind Stats, touched by any goroutine.
@@ -49,13 +52,14 @@ type counters struct {
 	lostUnconfirmed, lostTooLarge, lostShutdown  atomic.Uint64
 	lostReceive, lostOverload, gaps              atomic.Uint64
 	reconnects, denied, switches, duplicateNodes atomic.Uint64
-	leftEarly, faults, lostFault                 atomic.Uint64
+	refusedNATS, leftEarly, faults, lostFault    atomic.Uint64
 	subscriptions, topics, lingering, peers      atomic.Int64
 }
 
 func (c *counters) fill(s *Stats) {
 	s.Published += c.published.Load()
 	s.RefusedOutbox += c.refusedOutbox.Load()
+	s.RefusedNATS += c.refusedNATS.Load()
 	s.RefusedLocal += c.refusedLocal.Load()
 	s.Sent += c.sent.Load()
 	s.Received += c.received.Load()

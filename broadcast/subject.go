@@ -16,6 +16,7 @@ const (
 	subjectNode    = "belfry.node."  // and the node id, 8 hexadecimal digits
 	subjectControl = "belfry.ctl."
 	subjectBeacon  = subjectControl + "beacon"
+	subjectPeers   = subjectControl + "peers"
 	subjectUsers   = subjectUser + "*"
 )
 

@@ -1,0 +1,111 @@
+package broadcast
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Condition is what keeps messages from reaching other nodes now.
+type Condition struct {
+	Unready  []string // the node should get no traffic
+	Degraded []string // its own clients are served, as they were before
+}
+
+// Condition implements Bus.
+func (b *NATS) Condition() (c Condition) {
+	messages, bytes := b.box.depth()
+	switch {
+	case b.stopped():
+		c.Unready = append(c.Unready, "bus: closed")
+	case !b.connected.Load():
+		why := fmt.Sprintf("bus: no connection to NATS at %s (%s); outbox holds %d of %d messages, %d of %d bytes",
+			b.servers(), *b.trouble.Load(), messages, b.opt.OutboxMessages, bytes, b.opt.OutboxBytes)
+		if b.served.Load() {
+			c.Degraded = append(c.Degraded, why)
+		} else {
+			c.Unready = append(c.Unready, why)
+		}
+	case b.refusal() != "":
+		c.Unready = append(c.Unready, "bus: pushes are refused: "+b.refusal())
+	case b.unfit.Load() != nil:
+		c.Unready = append(c.Unready, "bus: "+*b.unfit.Load())
+	case b.denied.Load() != nil:
+		c.Unready = append(c.Unready, "bus: "+*b.denied.Load())
+	case !b.served.Load() && !b.inspected.Load():
+		c.Unready = append(c.Unready, "bus: the permissions at NATS are being looked at")
+	}
+	for _, u := range b.receiver.roster.view.Load().unheard {
+		if u.never {
+			c.Unready = append(c.Unready, u.String())
+		} else {
+			c.Degraded = append(c.Degraded, u.String())
+		}
+	}
+	return c
+}
+
+// servers names the NATS servers, without user names and passwords.
+func (b *NATS) servers() string {
+	if b.server != nil {
+		return "this process"
+	}
+	names := make([]string, len(b.opt.URLs))
+	for i, text := range b.opt.URLs {
+		names[i] = withoutUser(text)
+	}
+	return strings.Join(names, ", ")
+}
+
+// withoutUser takes user name and password, or a token, out of a URL.
+func withoutUser(text string) string {
+	if u, err := url.Parse(text); err == nil && u.Host != "" {
+		return u.Scheme + "://" + u.Host
+	}
+	return text[strings.LastIndexByte(text, '@')+1:]
+}
+
+// watchEvery is how often it is said again that the bus does not work.
+const watchEvery = time.Minute
+
+// watch says in the log what /readyz says, at once and then every minute.
+type watch struct {
+	bus *NATS
+
+	mu   sync.Mutex // guards told
+	told time.Time
+}
+
+// look runs on the receiver's goroutine.
+func (w *watch) look(now time.Time) {
+	if b := w.bus; !b.connected.Load() {
+		// nats.go tells of no failure of a first connection that got as far as
+		// being refused for its password.
+		if err := b.nc.LastError(); err != nil && !b.connected.Load() {
+			b.setTrouble(err)
+		}
+	}
+	w.say(now)
+}
+
+// say logs the condition unless it is good, or was logged within the minute.
+func (w *watch) say(now time.Time) {
+	c := w.bus.Condition()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(c.Unready)+len(c.Degraded) == 0 {
+		w.told = time.Time{}
+		return
+	}
+	if !w.told.IsZero() && now.Sub(w.told) < watchEvery {
+		return
+	}
+	w.told = now
+	w.bus.log.Warn("messages do not reach all other nodes",
+		zap.Strings("not_ready", c.Unready), zap.Strings("degraded", c.Degraded),
+		zap.String("works", "clients of this node are served; pushes here reach them, and what is for other nodes waits or is refused"))
+}
