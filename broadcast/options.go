@@ -103,12 +103,16 @@ type Options struct {
 // Embedded configures the server inside the process. Without addresses it
 // opens no port.
 type Embedded struct {
-	Listen        string   // host:port for NATS clients, "" for none
-	ClusterListen string   // host:port for routes of other nodes, "" for none
-	ClusterName   string   // the same on all nodes of a cluster
-	Routes        []string // "nats://[user:password@]host:port" of other nodes' ClusterListen
-	ClusterUser   string   // what other nodes' routes must show; "" for nothing
-	ClusterPass   string
+	Listen        string // host:port for NATS clients, "" for none
+	ClusterListen string // host:port for routes of other nodes, "" for none
+	// ClusterAdvertise is the host:port at which other nodes reach
+	// ClusterListen. Default: ClusterListen, unless that is every address of
+	// the host; then the one that they see.
+	ClusterAdvertise string
+	ClusterName      string   // the same on all nodes of a cluster
+	Routes           []string // "nats://[user:password@]host:port" of other nodes' ClusterListen
+	ClusterUser      string   // what other nodes' routes must show; "" for nothing
+	ClusterPass      string
 }
 
 // TLS names PEM files; "" is none.
@@ -213,6 +217,8 @@ func (o *Options) checkAddresses() error {
 		return bad("TLS", "Cert and Key go together")
 	case len(o.URLs) > 0 && (e.Listen != "" || e.ClusterListen != "" || len(e.Routes) > 0):
 		return bad("URLs", "an external NATS cluster excludes addresses and routes of an embedded one")
+	case e.ClusterAdvertise != "" && e.ClusterListen == "":
+		return bad("Embedded.ClusterAdvertise", "is how others reach ClusterListen; set that too")
 	case len(e.Routes) > 0 && e.ClusterListen == "":
 		return bad("Embedded.Routes", "routes need ClusterListen, through which the others come back")
 	}

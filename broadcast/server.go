@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -106,7 +107,7 @@ func serverOptions(o *Options, instance string) (*server.Options, error) {
 		// nats-server v2.15 starts routing only after its client listener (and
 		// with DontListen never). It gets one on loopback that nobody is told
 		// of and, unless there are credentials anyway, a token nobody knows.
-		so.DontListen, so.Host, so.Port = false, "127.0.0.1", server.RANDOM_PORT
+		so.DontListen, so.Host, so.Port = false, loopback(net.Listen), server.RANDOM_PORT
 	}
 	c := &so.Cluster
 	c.NoAdvertise = o.Embedded.Listen == ""
@@ -115,6 +116,9 @@ func serverOptions(o *Options, instance string) (*server.Options, error) {
 		return nil, err
 	}
 	c.TLSConfig = secure
+	if c.Advertise = o.Embedded.ClusterAdvertise; c.Advertise == "" {
+		c.Advertise = advertised(c.Host, c.Port)
+	}
 	for _, route := range o.Embedded.Routes {
 		u, err := url.Parse(route)
 		if err != nil || u.Host == "" {
@@ -123,6 +127,32 @@ func serverOptions(o *Options, instance string) (*server.Options, error) {
 		so.Routes = append(so.Routes, u)
 	}
 	return so, nil
+}
+
+// loopback returns the loopback address that this host has: one without IPv4
+// has only ::1.
+func loopback(listen func(network, address string) (net.Listener, error)) string {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		if l, err := listen("tcp", net.JoinHostPort(host, "0")); err == nil {
+			l.Close()
+			return host
+		}
+	}
+	return "127.0.0.1" // and the server says why that fails
+}
+
+// advertised returns the address at which other servers reach one that listens
+// for routes at host, "" if that does not say. Without it they take the address
+// that a connection of this one came from, and on a host with several, that may
+// be another. A name stays one, since certificates may be for it.
+func advertised(host string, port int) string {
+	if host == "" {
+		return ""
+	}
+	if a, err := netip.ParseAddr(host); err == nil && (a.IsUnspecified() || a.Zone() != "") {
+		return ""
+	}
+	return net.JoinHostPort(host, strconv.Itoa(max(port, 0)))
 }
 
 // splitAddress reads host:port; port 0 lets the system choose.

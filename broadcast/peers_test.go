@@ -1,0 +1,244 @@
+package broadcast
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"belfry/session"
+)
+
+// theirs is a roster with a clock of the test.
+type theirs struct {
+	*roster
+	now   time.Time
+	lines *observer.ObservedLogs
+}
+
+func newTheirs() *theirs {
+	core, lines := observer.New(zap.InfoLevel)
+	k := &theirs{now: time.Unix(1e9, 0), lines: lines}
+	k.roster = newRoster(0, time.Second, k.now, zap.New(core), new(atomic.Int64))
+	return k
+}
+
+func (k *theirs) beacon(id uint32, instance string) {
+	k.hear(&beacon{node: id, name: fmt.Sprint("n", id), instance: instance}, k.now)
+}
+
+// list has node 1 say whom it hears.
+func (k *theirs) list(ids ...uint32) {
+	l := &peerList{node: 1, name: "n1"}
+	for _, id := range ids {
+		l.peers = append(l.peers, peerName{id, fmt.Sprint("n", id)})
+	}
+	k.tell(l, k.now)
+}
+
+// pass lets time pass in which node 1 is heard, and does what it is told each
+// second.
+func (k *theirs) pass(seconds int, each func()) {
+	for range seconds {
+		k.now = k.now.Add(time.Second)
+		k.beacon(1, "i")
+		each()
+		k.sweep(k.now)
+	}
+}
+
+func (k *theirs) unheard() (names []string) {
+	for _, u := range k.view.Load().unheard {
+		names = append(names, fmt.Sprint(u.name, " by ", u.by, " never ", u.never))
+	}
+	return names
+}
+
+func TestPeersComeAndGo(t *testing.T) {
+	k := newTheirs()
+	k.beacon(2, "i")
+	k.pass(20, func() {}) // node 2 is lost after 12 s
+	k.beacon(2, "j")
+	k.beacon(2, "k")
+	var got []string
+	for _, l := range k.lines.All() {
+		got = append(got, fmt.Sprint(l.Level, " ", l.Message, " ", l.ContextMap()["peer"], " ", l.ContextMap()["peers"]))
+	}
+	want := []string{"info peer joined n2 1", "info peer joined n1 2", "warn peer lost: not heard any more n2 1",
+		"info peer is back n2 2", "info peer restarted n2 2"}
+	if !slices.Equal(got, want) {
+		t.Errorf("logged %q\nwant %q", got, want)
+	}
+	names := k.view.Load().present
+	if len(names) != 2 || names[0].name != "n1" || names[1].name != "n2" || k.lines.FilterLevelExact(zapcore.WarnLevel).Len() != 1 {
+		t.Errorf("present: %v", names)
+	}
+}
+
+func TestPeerThatOthersHear(t *testing.T) {
+	for name, c := range map[string]struct {
+		do   func(k *theirs)
+		want []string
+	}{
+		"never heard":  {func(k *theirs) { k.pass(20, func() { k.list(1, 2, 0) }) }, []string{"n2 by n1 never true"}},
+		"not for long": {func(k *theirs) { k.pass(10, func() { k.list(2) }) }, nil},
+		"heard at last": {func(k *theirs) {
+			k.pass(20, func() { k.list(2) })
+			k.beacon(2, "i")
+			k.sweep(k.now)
+		}, nil},
+		"not said any more": {func(k *theirs) {
+			k.pass(20, func() { k.list(2) })
+			k.pass(20, func() { k.list() })
+		}, nil},
+		"joined when this node had been there for long": {func(k *theirs) {
+			k.pass(100, func() {})
+			k.pass(20, func() { k.list(2) })
+		}, []string{"n2 by n1 never false"}},
+		"heard before": {func(k *theirs) {
+			k.beacon(2, "i")
+			k.pass(40, func() { k.list(2) })
+		}, []string{"n2 by n1 never false"}},
+		// Node 1 sees that node 2 has ended a moment later than this one.
+		"ended": {func(k *theirs) {
+			k.beacon(2, "i")
+			k.pass(13, func() { k.list(2) })
+			k.pass(40, func() { k.list(); k.never(t) })
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newTheirs()
+			c.do(k)
+			if got := k.unheard(); !slices.Equal(got, c.want) {
+				t.Errorf("unheard %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func (k *theirs) never(t *testing.T) {
+	if got := k.unheard(); got != nil {
+		t.Errorf("a node that has ended is named: %q", got)
+	}
+}
+
+func TestPeerListIsReadStrictly(t *testing.T) {
+	l := &peerList{node: 7, name: "me", peers: []peerName{{1, "a"}, {2, "b.c"}}}
+	back, err := parsePeers(l.append(nil))
+	if err != nil || back.node != 7 || back.name != "me" || !slices.Equal(back.peers, l.peers) {
+		t.Errorf("%+v: %v", back, err)
+	}
+	head := "belfry 1 00000007 me\n"
+	for _, text := range []string{"", "belfry 2 00000007 me\n", "belfry 1 7 me\n", "belfry 1 00000007 \n", head + "x y\n",
+		head + "00000001\n", head + "00000001 a b\n", head + "00000001 " + strings.Repeat("x", 65) + "\n",
+		head + strings.Repeat("00000001 a\n", listed+1)} {
+		if _, err := parsePeers([]byte(text)); err == nil {
+			t.Errorf("%.40q is read", text)
+		}
+	}
+}
+
+// Three nodes on three addresses, of which two know only the first one's route:
+// they are told where the others listen, not where a connection came from.
+func TestThreeNodesOnThreeAddresses(t *testing.T) {
+	var nodes []*member
+	for i, name := range []string{"one", "two", "three"} {
+		o := Options{NodeName: name, Beacon: 50 * time.Millisecond}
+		o.Embedded.ClusterListen = fmt.Sprintf("127.0.0.%d:0", i+1)
+		if i > 0 {
+			o.Embedded.Routes = []string{"nats://" + nodes[0].ClusterAddr()}
+		}
+		nodes = append(nodes, open(t, o))
+	}
+	for _, n := range nodes {
+		n.sees(t, subjectAll, 3)
+	}
+	for i, n := range nodes {
+		n.publish(t, session.ToAll(), fmt.Sprint("from ", i))
+	}
+	for _, n := range nodes {
+		eventually(t, "a message of each", func() bool { return len(n.messages()) == 3 })
+		eventually(t, "both peers", func() bool { return len(n.Stats().PeerNames) == 2 })
+		if !n.whole() {
+			t.Error(n.Ready(), n.Degraded())
+		}
+	}
+}
+
+// The same where what is advertised is wrong: the first node meets both, and
+// these, which never meet, are not ready and say whom they miss.
+func TestTwoNodesThatNeverMeet(t *testing.T) {
+	var nodes []*member
+	for i, name := range []string{"one", "two", "three"} {
+		o := Options{NodeName: name, Beacon: 10 * time.Millisecond}
+		o.Embedded.ClusterListen = "127.0.0.1:0"
+		if i > 0 {
+			o.Embedded.Routes = []string{"nats://" + nodes[0].ClusterAddr()}
+			o.Embedded.ClusterAdvertise = "127.0.0.1:1"
+		}
+		nodes = append(nodes, open(t, o))
+	}
+	eventually(t, "the first hears both", func() bool { return len(nodes[0].Stats().PeerNames) == 2 })
+	for i, other := range map[int]string{1: "three", 2: "two"} {
+		eventually(t, "the reason", func() bool { return nodes[i].Ready() != nil })
+		if text := nodes[i].Ready().Error(); !strings.Contains(text, "node "+other+" is heard by one and not by this one") {
+			t.Error(text)
+		}
+		if st := nodes[i].Stats(); !slices.Equal(st.Unheard, []string{other}) {
+			t.Errorf("unheard %q", st.Unheard)
+		}
+	}
+	if !nodes[0].whole() {
+		t.Error(nodes[0].Ready(), nodes[0].Degraded())
+	}
+}
+
+func TestWhatIsAdvertised(t *testing.T) {
+	for _, c := range []struct {
+		listen, advertise, want string
+	}{
+		{"10.0.0.1:6222", "", "10.0.0.1:6222"},
+		{"10.0.0.1:0", "", "10.0.0.1:0"}, // the server puts its port there
+		{"[2001:db8::1]:6222", "", "[2001:db8::1]:6222"},
+		{"edge-1.example.com:6222", "", "edge-1.example.com:6222"},
+		{"0.0.0.0:6222", "", ""},
+		{"[::]:6222", "", ""},
+		{":6222", "", ""},
+		{"[fe80::1%eth0]:6222", "", ""},
+		{"0.0.0.0:6222", "203.0.113.7:16222", "203.0.113.7:16222"},
+	} {
+		o := Options{Embedded: Embedded{ClusterListen: c.listen, ClusterAdvertise: c.advertise}}
+		if err := o.fill(); err != nil {
+			t.Fatal(err)
+		}
+		so, err := serverOptions(&o, "i")
+		if err != nil || so.Cluster.Advertise != c.want {
+			t.Errorf("%s, %q: %q, %v; want %q", c.listen, c.advertise, so.Cluster.Advertise, err, c.want)
+		}
+	}
+}
+
+// A host without IPv4 has another loopback address.
+func TestLoopbackOfTheHost(t *testing.T) {
+	only := func(host string) func(string, string) (net.Listener, error) {
+		return func(network, address string) (net.Listener, error) {
+			if h, _, _ := net.SplitHostPort(address); h != host {
+				return nil, errors.New("cannot assign requested address")
+			}
+			return net.Listen("tcp", "127.0.0.1:0")
+		}
+	}
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		if got := loopback(only(host)); got != host {
+			t.Errorf("%s where there is only %s", got, host)
+		}
+	}
+}
