@@ -80,7 +80,7 @@ type watch struct {
 	told time.Time
 }
 
-// look runs on the receiver's goroutine.
+// look finds the newest reason and says it. It runs on the receiver's goroutine.
 func (w *watch) look(now time.Time) {
 	if b := w.bus; !b.connected.Load() {
 		// nats.go tells of no failure of a first connection that got as far as
@@ -105,7 +105,12 @@ func (w *watch) say(now time.Time) {
 		return
 	}
 	w.told = now
-	w.bus.log.Warn("messages do not reach all other nodes",
-		zap.Strings("not_ready", c.Unready), zap.Strings("degraded", c.Degraded),
-		zap.String("works", "clients of this node are served; pushes here reach them, and what is for other nodes waits or is refused"))
+	fields := []zap.Field{zap.String("works", "clients of this node are served; pushes here reach them, and what is for other nodes waits or is refused")}
+	if len(c.Unready) > 0 {
+		fields = append(fields, zap.Strings("not_ready", c.Unready))
+	}
+	if len(c.Degraded) > 0 {
+		fields = append(fields, zap.Strings("degraded", c.Degraded))
+	}
+	w.bus.log.Warn("messages do not reach all other nodes", fields...)
 }

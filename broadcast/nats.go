@@ -222,6 +222,9 @@ func (b *NATS) down(err error) {
 // failed runs when an attempt to connect was in vain.
 func (b *NATS) failed(err error) {
 	defer b.faults.caught("connection")
+	if errors.Is(err, nats.ErrNoServers) { // says nothing; the next attempt will, within a second
+		return
+	}
 	b.setTrouble(err)
 	if !b.served.Load() {
 		b.watch.say(b.opt.clock.now())

@@ -124,6 +124,9 @@ func serverOptions(o *Options, instance string) (*server.Options, error) {
 		if err != nil || u.Host == "" {
 			return nil, bad("Embedded.Routes", fmt.Sprintf("%q; allowed are nats://[user:password@]host:port", route))
 		}
+		if u.User == nil && c.Username != "" { // the same at every node
+			u.User = url.UserPassword(c.Username, c.Password)
+		}
 		so.Routes = append(so.Routes, u)
 	}
 	return so, nil

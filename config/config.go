@@ -125,7 +125,7 @@ type API struct {
 // NATS is the section nats.
 type NATS struct {
 	URL              []string      `yaml:"url" flag:"nats-url" redact:"url" zero:"a server embedded in this process" doc:"Servers of an external NATS cluster, nats:// or tls://."`
-	Listen           string        `yaml:"listen" flag:"nats-listen" zero:"no port" doc:"Address at which the embedded server takes NATS clients."`
+	Listen           string        `yaml:"listen" flag:"nats-listen" zero:"no port" doc:"Address at which the embedded server takes NATS clients; beyond loopback only with nats.user, nats.token or nats.tls.ca."`
 	ClusterListen    string        `yaml:"cluster_listen" flag:"nats-cluster-listen" zero:"no port" doc:"Address at which the embedded server takes routes from other nodes."`
 	ClusterAdvertise string        `yaml:"cluster_advertise" zero:"nats.cluster_listen" doc:"host:port at which other nodes reach nats.cluster_listen, where that differs (NAT, containers)."`
 	ClusterName      string        `yaml:"cluster_name" doc:"Name that embedded servers joined by routes share."`
@@ -134,7 +134,7 @@ type NATS struct {
 	User             string        `yaml:"user" zero:"none" doc:"User name for an external NATS, or asked of clients of nats.listen."`
 	Password         Secret        `yaml:"password" zero:"none" doc:"Password that belongs to nats.user."`
 	Token            Secret        `yaml:"token" zero:"none" doc:"Token for an external NATS, or asked of clients of nats.listen."`
-	ClusterUser      string        `yaml:"cluster_user" zero:"none" doc:"User name that routes of other nodes must show at nats.cluster_listen; nats.routes carry it as nats://user:password@host:port."`
+	ClusterUser      string        `yaml:"cluster_user" zero:"none" doc:"User name that routes of other nodes must show at nats.cluster_listen, and that this node shows to them where nats.routes name none; needed beyond loopback."`
 	ClusterPass      Secret        `yaml:"cluster_password" zero:"none" doc:"Password that belongs to nats.cluster_user."`
 	OutboxMessages   int           `yaml:"outbox_messages" range:"1..16777216" doc:"Messages that wait while NATS is away; then pushes get 503."`
 	OutboxBytes      Size          `yaml:"outbox_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes that wait while NATS is away; then pushes get 503."`

@@ -122,7 +122,8 @@ func (s *Setting) SetList(items []string) error {
 	}
 	list := reflect.MakeSlice(s.value.Type(), len(items), len(items))
 	for i, item := range items {
-		if err := s.checkText(item); err != nil {
+		item, err := s.readText(item)
+		if err != nil {
 			return err
 		}
 		list.Index(i).SetString(item)
@@ -159,7 +160,8 @@ func (s *Setting) setScalar(text string) error {
 			return s.quote(text, errors.New("neither true nor false"))
 		}
 	default: // string, Secret
-		if err := s.checkText(text); err != nil {
+		text, err := s.readText(text)
+		if err != nil {
 			return err
 		}
 		s.value.SetString(text)
@@ -167,13 +169,16 @@ func (s *Setting) setScalar(text string) error {
 	return nil
 }
 
-// checkText refuses what config print writes in the place of a secret, so
-// that feeding its output back never makes that a password.
-func (s *Setting) checkText(text string) error {
+// readText reads text and secrets. It refuses what config print writes in the
+// place of a secret, so that feeding its output back never makes that a password.
+func (s *Setting) readText(text string) (string, error) {
 	if strings.Contains(text, Redacted) {
-		return fmt.Errorf("%s stands for a secret that was not printed; give the secret itself", Redacted)
+		return "", fmt.Errorf("%s stands for a secret that was not printed; give the secret itself", Redacted)
 	}
-	return nil
+	if s.secret() {
+		return CleanSecret(text)
+	}
+	return text, nil
 }
 
 func (s *Setting) quote(text string, problem error) error {

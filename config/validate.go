@@ -120,6 +120,10 @@ func (c *Config) checkNATS(k *checks) {
 			k.when(path, checkAddress(address))
 		}
 	}
+	if !external {
+		n.checkExposed(k)
+	}
+	n.checkAdvertise(k)
 	switch {
 	case len(n.Routes) > 0 && external:
 		k.fail("nats.routes", "are of the embedded server, which nats.url replaces; set one of them")

@@ -53,12 +53,31 @@ func TestValidate(t *testing.T) {
 		{"host", func(c *Config) { c.NATS.URL = []string{"a"} }, "nats.url", "no host:port"},
 		{"both", func(c *Config) { c.NATS.URL = []string{"a:1"}; c.NATS.Listen = ":4222" }, "nats.listen", "nats.url replaces"},
 		{"both, routes", func(c *Config) { c.NATS.URL = []string{"a:1"}; c.NATS.Routes = []string{"b:1"} }, "nats.routes", "nats.url replaces"},
-		{"routes", func(c *Config) { c.NATS.ClusterListen = ":6222"; c.NATS.Routes = []string{"nats://b:6222", "c:6222"} }, "", ""},
+		{"open NATS", func(c *Config) { c.NATS.Listen = "0.0.0.0:4222" }, "nats.listen", "set nats.user and nats.password, or nats.token"},
+		{"open NATS by name", func(c *Config) { c.NATS.Listen = "edge1:4222" }, "nats.listen", "can be reached from other machines"},
+		{"NATS on loopback", func(c *Config) { c.NATS.Listen, c.NATS.ClusterListen = "[::1]:4222", "127.0.0.2:6222" }, "", ""},
+		{"NATS with a user", func(c *Config) { c.NATS.Listen, c.NATS.User, c.NATS.Password = ":4222", "me", "pw" }, "", ""},
+		{"NATS with a token", func(c *Config) { c.NATS.Listen, c.NATS.Token = ":4222", "t" }, "", ""},
+		{"NATS with half of TLS", func(c *Config) { c.NATS.Listen = ":4222"; c.NATS.TLS.Cert, c.NATS.TLS.Key = "c", "k" }, "nats.listen", "nats.tls.ca"},
+		{"NATS with certificates", func(c *Config) {
+			c.NATS.Listen, c.NATS.ClusterListen = ":4222", ":6222"
+			c.NATS.TLS = TLS{CA: "ca", Cert: "c", Key: "k"}
+		}, "", ""},
+		{"open routes", func(c *Config) { c.NATS.ClusterListen = "10.0.0.1:6222" }, "nats.cluster_listen", "set nats.cluster_user and nats.cluster_password"},
+		{"a client's token is not for routes", func(c *Config) { c.NATS.ClusterListen, c.NATS.Token = ":6222", "t" }, "nats.cluster_listen", "nats.cluster_user"},
+		{"guarded routes", func(c *Config) { c.NATS.ClusterListen, c.NATS.ClusterUser, c.NATS.ClusterPass = ":6222", "me", "pw" }, "", ""},
+		{"advertise", func(c *Config) { c.NATS.ClusterListen, c.NATS.ClusterAdvertise = "127.0.0.1:6222", "edge1:16222" }, "", ""},
+		{"advertise nothing", func(c *Config) { c.NATS.ClusterAdvertise = "edge1:16222" }, "nats.cluster_advertise", "set that too"},
+		{"advertise without port", func(c *Config) { c.NATS.ClusterListen, c.NATS.ClusterAdvertise = "127.0.0.1:6222", "edge1" }, "nats.cluster_advertise", "no host:port"},
+		{"routes", func(c *Config) {
+			c.NATS.ClusterListen = "127.0.0.1:6222"
+			c.NATS.Routes = []string{"nats://b:6222", "c:6222"}
+		}, "", ""},
 		{"routes, no cluster", func(c *Config) { c.NATS.Routes = []string{"b:6222"} }, "nats.routes", "need nats.cluster_listen"},
 		{"cluster name", func(c *Config) { c.NATS.ClusterName = "" }, "nats.cluster_name", "0 characters"},
 		{"half a pair", func(c *Config) { c.NATS.TLS.Cert = "cert.pem" }, "nats.tls.cert", "belong together"},
 		{"half a user", func(c *Config) { c.NATS.User = "me" }, "nats.user", "belong together"},
-		{"half a cluster user", func(c *Config) { c.NATS.ClusterListen = ":6222"; c.NATS.ClusterUser = "me" }, "nats.cluster_user", "belong together"},
+		{"half a cluster user", func(c *Config) { c.NATS.ClusterListen = "127.0.0.1:6222"; c.NATS.ClusterUser = "me" }, "nats.cluster_user", "belong together"},
 		{"cluster user, no cluster", func(c *Config) { c.NATS.ClusterUser, c.NATS.ClusterPass = "me", "pw" }, "nats.cluster_user", "set that too"},
 		{"two ways in", func(c *Config) { c.NATS.User, c.NATS.Password, c.NATS.Token = "me", "pw", "t" }, "nats.token", "exclude each other"},
 		{"outbox", func(c *Config) { c.NATS.OutboxBytes, c.API.MaxPayload = 600*KiB, 512*KiB }, "nats.outbox_bytes", "at least api.max_payload and 128KiB (640KiB)"},

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Size is a number of bytes, written "64KiB", "1MiB" or as a plain number.
@@ -83,6 +84,18 @@ func formatDuration(d time.Duration) string {
 
 // Redacted is what stands in the place of a secret.
 const Redacted = "[redacted]"
+
+// CleanSecret is how every secret is read, whatever it comes from. The newline
+// that ends it in a file or in $(cat file) is not part of it; another control
+// character is a mistake that a server could only call a wrong password. The
+// error does not repeat the secret.
+func CleanSecret(text string) (string, error) {
+	text = strings.TrimRight(text, "\r\n")
+	if i := strings.IndexFunc(text, unicode.IsControl); i >= 0 {
+		return "", fmt.Errorf("has a control character at byte %d; a secret has none, but for a newline at its end, which is left out", i+1)
+	}
+	return text, nil
+}
 
 // Secret is text that no formatting verb, encoder or logger shows.
 type Secret string

@@ -90,12 +90,15 @@ type Bus struct {
 	Connected      uint64            `metric:"belfry_bus_connected" type:"gauge" help:"1 while NATS is connected, else 0."`
 	Reconnects     uint64            `metric:"belfry_bus_reconnects_total" type:"counter" help:"Times that NATS was connected again."`
 	Peers          uint64            `metric:"belfry_bus_peers" type:"gauge" help:"Other nodes heard of lately."`
+	Unheard        uint64            `metric:"belfry_bus_peers_unheard" type:"gauge" help:"Nodes that other nodes hear and this one does not."`
 	Subscriptions  uint64            `metric:"belfry_bus_subscriptions" type:"gauge" help:"NATS subjects this node subscribes to."`
+	Lingering      uint64            `metric:"belfry_bus_lingering" type:"gauge" help:"Topics subscribed to that nobody here wants any more; bounded by nats.max_lingering."`
 	Published      uint64            `metric:"belfry_bus_published_total" type:"counter" help:"Messages accepted for this node and the bus."`
 	Received       uint64            `metric:"belfry_bus_received_total" type:"counter" help:"Messages received from NATS."`
-	Refused        map[string]uint64 `metric:"belfry_bus_refused_total" type:"counter" label:"cause" help:"Messages refused before anybody got them, because the outbox or a shard's mailbox was full."`
+	Refused        map[string]uint64 `metric:"belfry_bus_refused_total" type:"counter" label:"cause" help:"Messages refused before anybody got them: the outbox or a shard's mailbox was full, or nothing can be sent through this NATS."`
 	Lost           map[string]uint64 `metric:"belfry_bus_lost_total" type:"counter" label:"cause" help:"Messages lost between nodes, by cause."`
 	Gaps           uint64            `metric:"belfry_bus_gaps_total" type:"counter" help:"Gaps seen in what other nodes number."`
+	Faults         uint64            `metric:"belfry_bus_faults_total" type:"counter" help:"Faults of belfry caught on the bus, each at the cost of one message at most; the log has the stack."`
 	Malformed      uint64            `metric:"belfry_bus_malformed_total" type:"counter" help:"Messages from NATS that could not be read."`
 	Duplicates     uint64            `metric:"belfry_bus_duplicates_total" type:"counter" help:"Messages from NATS that had come before and were dropped."`
 	Denied         uint64            `metric:"belfry_bus_denied_total" type:"counter" help:"Subscriptions and messages that NATS permissions refused."`

@@ -8,7 +8,7 @@ import (
 
 // healthz answers whether the process should be left alone.
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) int {
-	return condition(w, "healthy", call(s.opt.Healthy))
+	return condition(w, "healthy", call(s.opt.Healthy), nil)
 }
 
 // readyz answers whether the node should get traffic.
@@ -17,7 +17,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) int {
 	if s.stop.Err() != nil {
 		reasons = append(reasons, "shutting down")
 	}
-	return condition(w, "ready", reasons)
+	return condition(w, "ready", reasons, call(s.opt.Degraded))
 }
 
 func call(f func() []string) []string {
@@ -27,22 +27,31 @@ func call(f func() []string) []string {
 	return f()
 }
 
-// condition answers 200 {"name":true}, or 503 {"name":false,"reasons":[…]}.
-func condition(w http.ResponseWriter, name string, reasons []string) int {
+// condition answers 200 {"name":true}, with "degraded":[…] if anything is, or
+// 503 {"name":false,"reasons":[…]}.
+func condition(w http.ResponseWriter, name string, reasons, degraded []string) int {
 	status := http.StatusOK
-	body := append(appendString([]byte("{"), name), ":true}\n"...)
+	body := append(appendString([]byte("{"), name), ":true"...)
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
-		body = append(appendString([]byte("{"), name), `:false,"reasons":[`...)
-		for i, reason := range reasons {
-			if i > 0 {
-				body = append(body, ',')
-			}
-			body = appendString(body, reason)
-		}
-		body = append(body, "]}\n"...)
+		body = append(appendString([]byte("{"), name), ":false"...)
+		body = appendList(append(body, `,"reasons":`...), reasons)
 	}
-	return writeJSON(w, status, body)
+	if len(degraded) > 0 {
+		body = appendList(append(body, `,"degraded":`...), degraded)
+	}
+	return writeJSON(w, status, append(body, "}\n"...))
+}
+
+func appendList(dst []byte, texts []string) []byte {
+	dst = append(dst, '[')
+	for i, text := range texts {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, text)
+	}
+	return append(dst, ']')
 }
 
 func (s *Server) serveStats(w http.ResponseWriter, r *http.Request) int {

@@ -55,6 +55,8 @@ type Options struct {
 	// Ready supplies the reasons for which this node should get no traffic;
 	// none means ready.
 	Ready func() []string
+	// Degraded supplies what a node that is ready has lost; /readyz shows it.
+	Degraded func() []string
 	// Healthy supplies the reasons for which this process should be
 	// restarted; none means healthy.
 	Healthy func() []string

@@ -29,7 +29,10 @@ func TestHealth(t *testing.T) {
 	var reasons atomic.Value
 	reasons.Store([]string(nil))
 	f := func() []string { return reasons.Load().([]string) }
-	s, _, _ := serve(t, Options{Ready: f, Healthy: f, Stats: func() any { return map[string]int{"sessions": 7} },
+	var degraded atomic.Value
+	degraded.Store([]string(nil))
+	lost := func() []string { return degraded.Load().([]string) }
+	s, _, _ := serve(t, Options{Ready: f, Healthy: f, Degraded: lost, Stats: func() any { return map[string]int{"sessions": 7} },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "belfry_sessions 7\n") })})
 	for path, want := range map[string]string{
 		"/healthz": `{"healthy":true}`, "/readyz": `{"ready":true}`, "/v1/stats": `{"sessions":7}`, "/metrics": "belfry_sessions 7",
@@ -38,6 +41,13 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s: %d %q", path, a.StatusCode, a.body)
 		}
 	}
+	degraded.Store([]string{"no NATS", "no peer"})
+	for path, want := range map[string]string{"/healthz": `{"healthy":true}`, "/readyz": `{"ready":true,"degraded":["no NATS","no peer"]}`} {
+		if a := get(t, s.Addr(), path); a.StatusCode != 200 || a.body != want+"\n" {
+			t.Errorf("degraded, %s: %d %q", path, a.StatusCode, a.body)
+		}
+	}
+	degraded.Store([]string(nil))
 	reasons.Store([]string{`nats: "gone"`, "shard 1 stalled"})
 	for path, name := range map[string]string{"/healthz": "healthy", "/readyz": "ready"} {
 		want := `{"` + name + `":false,"reasons":["nats: \"gone\"","shard 1 stalled"]}` + "\n"

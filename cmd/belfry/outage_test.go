@@ -14,7 +14,8 @@ import (
 )
 
 // TestNATSKilledAndBack takes the NATS server of three nodes away: everything
-// local goes on, the nodes say that they are alone, the outbox fills up to its
+// local goes on, the nodes say that they are alone (the one for which NATS is
+// required is not ready then, the others are and call it degraded), the outbox fills up to its
 // bound and is emptied in order when the server is back.
 func TestNATSKilledAndBack(t *testing.T) {
 	t.Parallel()
@@ -22,7 +23,8 @@ func TestNATSKilledAndBack(t *testing.T) {
 	server := startNATS(t)
 	var nodes []*clusterNode
 	for _, name := range []string{"a", "b", "c"} {
-		nodes = append(nodes, startClusterNode(t, name, "--nats-url", server.url(), "--set", fmt.Sprint("nats.outbox_messages=", outbox)))
+		nodes = append(nodes, startClusterNode(t, name, "--nats-url", server.url(), "--set", fmt.Sprint("nats.outbox_messages=", outbox),
+			"--set", fmt.Sprint("nats.required=", name == "a")))
 	}
 	a, b := nodes[0], nodes[1]
 	here, there := a.dial("here", "topic=news"), b.dial("there", "topic=news")
@@ -33,10 +35,14 @@ func TestNATSKilledAndBack(t *testing.T) {
 	soon(t, "everything is confirmed", func() bool { return a.metric("belfry_bus_outbox_messages") == 0 })
 
 	server.stop()
-	for _, n := range nodes {
-		soon(t, "degraded", func() bool {
-			status, reasons := n.readiness()
-			return status == http.StatusServiceUnavailable && strings.Contains(reasons, "no connection to NATS")
+	for i, n := range nodes {
+		want, list := http.StatusOK, `"degraded":["bus: no connection to NATS`
+		if i == 0 {
+			want, list = http.StatusServiceUnavailable, `"reasons":["bus: no connection to NATS`
+		}
+		soon(t, "without NATS", func() bool {
+			status, text := n.readiness()
+			return status == want && strings.Contains(text, list)
 		})
 		if v := n.metric("belfry_bus_connected"); v != 0 {
 			t.Errorf("belfry_bus_connected is %v", v)
@@ -69,7 +75,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 	there.expect(kept...)
 	here.expect("b is as alone") // and nothing of what was refused
 	for _, n := range nodes {
-		soon(t, "ready again", func() bool { status, _ := n.readiness(); return status == http.StatusOK })
+		soon(t, "whole again", func() bool { _, text := n.readiness(); return strings.TrimSpace(text) == `{"ready":true}` })
 		if v := n.metric("belfry_bus_reconnects_total"); v != 1 {
 			t.Errorf("%v reconnects", v)
 		}

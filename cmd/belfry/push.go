@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"belfry/config"
 	"belfry/push"
 )
 
@@ -290,6 +291,10 @@ func (f *pushFlags) request(cmd *cobra.Command, path, contentType string, body i
 	key := f.key
 	if key == "" {
 		key = os.Getenv(envAPIKey)
+	}
+	if key, err = config.CleanSecret(key); err != nil {
+		cancel()
+		return nil, nil, fmt.Errorf("the API key %w", err)
 	}
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)

@@ -33,6 +33,7 @@ func (n *belfry) values() metrics.Values {
 		Pongs:         st.PongsIn,
 		LimitsHit:     st.Limits,
 	}
+	st.Limits["nats.max_lingering"] += bus.LeftEarly
 	st.Limits["max_connections"] += st.Poller.AcceptRefused // a shard without a free record
 	v.Traffic = metrics.Traffic{
 		Messages:       st.MessagesIn,
@@ -71,15 +72,19 @@ func (n *belfry) values() metrics.Values {
 	v.Bus = metrics.Bus{
 		Reconnects:    bus.Reconnects,
 		Peers:         uint64(max(bus.Peers, 0)),
+		Unheard:       uint64(len(bus.Unheard)),
 		Subscriptions: uint64(bus.Subscriptions),
+		Lingering:     uint64(bus.Lingering),
 		Published:     bus.Published,
 		Received:      bus.Received,
-		Refused:       map[string]uint64{"outbox": bus.RefusedOutbox, "mailbox": bus.RefusedLocal},
+		Refused:       map[string]uint64{"outbox": bus.RefusedOutbox, "mailbox": bus.RefusedLocal, "nats": bus.RefusedNATS},
 		Lost: map[string]uint64{
 			"unconfirmed": bus.LostUnconfirmed, "too_large": bus.LostTooLarge, "shutdown": bus.LostShutdown,
 			"receive": bus.LostReceive, "overload": bus.LostOverload,
+			"fault": bus.LostFault,
 		},
 		Gaps:           bus.Gaps,
+		Faults:         bus.Faults,
 		Malformed:      bus.Malformed,
 		Duplicates:     bus.Duplicates,
 		Denied:         bus.Denied,
@@ -178,13 +183,15 @@ type latencyView struct {
 }
 
 type busView struct {
-	Connected      bool   `json:"connected"`
-	Peers          int    `json:"peers"`
-	Published      uint64 `json:"published"`
-	Received       uint64 `json:"received"`
-	Gaps           uint64 `json:"gaps"`
-	OutboxMessages int    `json:"outbox_messages"`
-	Subscriptions  int    `json:"subscriptions"`
+	Connected      bool     `json:"connected"`
+	Peers          int      `json:"peers"`
+	PeerNames      []string `json:"peer_names"`
+	Unheard        []string `json:"peers_unheard"` // other nodes hear them, this one does not
+	Published      uint64   `json:"published"`
+	Received       uint64   `json:"received"`
+	Gaps           uint64   `json:"gaps"`
+	OutboxMessages int      `json:"outbox_messages"`
+	Subscriptions  int      `json:"subscriptions"`
 }
 
 func (n *belfry) stats() any {
@@ -218,11 +225,14 @@ func (n *belfry) stats() any {
 
 		Push: viewLatency(&st.PushLatency),
 		Bus: busView{
-			Connected: bus.Connected, Peers: bus.Peers, Published: bus.Published, Received: bus.Received,
+			Connected: bus.Connected, Peers: bus.Peers, PeerNames: orEmpty(bus.PeerNames), Unheard: orEmpty(bus.Unheard), Published: bus.Published, Received: bus.Received,
 			Gaps: bus.Gaps, OutboxMessages: bus.OutboxMessages, Subscriptions: bus.Subscriptions,
 		},
 	}
 }
+
+// orEmpty is a list in JSON even if it is nil.
+func orEmpty(names []string) []string { return append([]string{}, names...) }
 
 func viewLatency(l *session.Latency) latencyView {
 	us := func(q float64) int64 { return l.Quantile(q).Microseconds() }

@@ -1,0 +1,27 @@
+package config
+
+// checkExposed refuses an address of the embedded NATS server that other
+// machines can reach without credentials: whoever reaches it can push to
+// everybody, and read what is pushed.
+func (n *NATS) checkExposed(k *checks) {
+	mutual := n.TLS.CA != "" && n.TLS.Cert != "" // then clients and routes must show a certificate
+	const exposed = "%s can be reached from other machines, and whoever reaches it can push to everybody; set %s, or listen at a loopback address (127.0.0.1:port)"
+	if n.Listen != "" && !Loopback(n.Listen) && n.User == "" && n.Token == "" && !mutual {
+		k.fail("nats.listen", exposed, n.Listen, "nats.user and nats.password, or nats.token, or nats.tls.ca with nats.tls.cert and nats.tls.key")
+	}
+	if n.ClusterListen != "" && !Loopback(n.ClusterListen) && n.ClusterUser == "" && !mutual {
+		k.fail("nats.cluster_listen", exposed, n.ClusterListen,
+			"nats.cluster_user and nats.cluster_password, the same at every node, or nats.tls.ca with nats.tls.cert and nats.tls.key")
+	}
+}
+
+// checkAdvertise checks how others are told to reach nats.cluster_listen.
+func (n *NATS) checkAdvertise(k *checks) {
+	switch {
+	case n.ClusterAdvertise == "":
+	case n.ClusterListen == "":
+		k.fail("nats.cluster_advertise", "is how other nodes reach nats.cluster_listen; set that too")
+	default:
+		k.when("nats.cluster_advertise", checkURL(n.ClusterAdvertise))
+	}
+}
