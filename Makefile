@@ -61,6 +61,11 @@ e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, hea
 bench: build ## the figures against the floor, in one run on this machine
 	$(GO) run $(BENCH) --server bin/belfry $(ARGS)
 
+.PHONY: hostile
+hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
+	$(GO) build -o bin/hostile ./bench/cmd/hostile
+	bin/hostile --server bin/belfry $(ARGS)
+
 # The peers are a module of their own, so that the product does not depend on them.
 .PHONY: bench-peers
 bench-peers: build ## belfry beside the floor and other WebSocket servers, one table (ARGS="--only gws,gorilla")
