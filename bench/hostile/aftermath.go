@@ -56,7 +56,7 @@ func (s *scene) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drain)
 	defer cancel()
 	for {
-		n := 0
+		n := s.strangers.waiting()
 		for _, w := range s.witnesses {
 			n += w.waiting()
 		}

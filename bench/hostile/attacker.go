@@ -166,6 +166,9 @@ func (a *attacker) connect(n int) {
 		a.report.Failed[err.Error()]++
 		return
 	}
+	if a.plan.Reads && a.plan.Count <= 32 { // it is not to be closed for being slow
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
+	}
 	if !a.plan.Reads {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) // else it only takes longer to fill
 	}

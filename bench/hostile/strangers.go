@@ -32,6 +32,7 @@ type strangers struct {
 	phase *atomic.Uint32
 
 	mu        sync.Mutex // guards what follows
+	under     int        // connects under way
 	connects  [phases]*bench.Histogram
 	failed    [phases]map[string]int
 	asked     [phases]int
@@ -72,6 +73,9 @@ func (s *strangers) every(ctx context.Context, period time.Duration, do func(n i
 
 // connect is one stranger: connect(2) to 101, and away again.
 func (s *strangers) connect(ctx context.Context, n int, ph phase) {
+	s.mu.Lock()
+	s.under++
+	s.mu.Unlock()
 	start := s.clock.Now()
 	c, err := dial(ctx, [4]byte{127, 101, byte(n / 250 % 250), byte(n%250 + 1)}, s.node.listen, fmt.Sprintf("/ws?uid=stranger-%d", n), "")
 	took := s.clock.Now() - start
@@ -83,11 +87,19 @@ func (s *strangers) connect(ctx context.Context, n int, ph phase) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.under--
 	if err != nil {
 		s.failed[ph][cause(err)]++
 		return
 	}
 	s.connects[ph].Record(took)
+}
+
+// waiting is how many are neither connected nor refused.
+func (s *strangers) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.under
 }
 
 // health asks /healthz once.
