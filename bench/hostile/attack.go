@@ -24,6 +24,7 @@ type Attack struct {
 
 	Setup       bool          // it begins when all attackers are connected, not with their first connect
 	Memory      bool          // memory is read again after it has had time to come back
+	Longer      int           // times the duration of others; 0 is once
 	Joined      bool          // a third node is joined to the one under attack
 	Files       int           // descriptors of the node; 0 is what the rig has
 	SlowReaders int           // innocent clients that read slowly and have a backlog

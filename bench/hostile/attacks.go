@@ -124,9 +124,9 @@ func frameAttacks() []Attack {
 		plain("pings", "flood of WebSocket pings of 125 bytes, pongs read", usual[:2], ping),
 		{
 			Name: "deaf-pings", What: "WebSocket pings of 125 bytes from clients that never read, beside 20 slow readers", Counts: []int{600},
-			Memory: true, SlowReaders: 20,
+			Memory: true, SlowReaders: 20, Longer: 4, // the sockets' buffers have to fill first
 			Plan: func(count int, aim Aim) Plan {
-				return Plan{Count: count, Head: upgrades(count, aim, ""), Upgrade: true, Flood: constant(ping)}
+				return Plan{Count: count, Head: upgrades(count, aim, ""), Upgrade: true, Flood: constant(ping), Cap: 1e9}
 			},
 		},
 		plain("pongs", "flood of unsolicited pongs", usual[:2], appendFrame(nil, true, opPong, []byte("x"))),

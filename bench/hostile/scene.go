@@ -226,7 +226,7 @@ func (s *scene) assault(ctx context.Context, target *node, uid string, p phase) 
 	if s.attack.Pushes != nil {
 		go stream(pushes, target.api, s.attack.Pushes())
 	}
-	if err := bench.Sleep(ctx, s.opts.Duration); err != nil {
+	if err := bench.Sleep(ctx, s.opts.Duration*time.Duration(max(s.attack.Longer, 1))); err != nil {
 		return r, err
 	}
 	s.enter(phBetween)
