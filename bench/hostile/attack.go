@@ -27,6 +27,7 @@ type Attack struct {
 	Longer      int           // times the duration of others; 0 is once
 	Joined      bool          // a third node is joined to the one under attack
 	Files       int           // descriptors of the node; 0 is what the rig has
+	Crowd       int           // innocent clients that connect to the attacked node and stay
 	SlowReaders int           // innocent clients that read slowly and have a backlog
 	Pushes      func() Pushes // beside those to the witness; nil: none
 }

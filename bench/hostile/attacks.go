@@ -52,12 +52,12 @@ func constant(piece []byte) func(n, round int) []byte {
 
 // commandAttacks are floods of belfry.v1 commands.
 func commandAttacks() []Attack {
-	say := func(name, what, commands string, settings ...string) Attack {
+	say := func(name, what, commands string) Attack {
 		var piece []byte
 		for _, c := range splitLines(commands) {
 			piece = appendText(piece, c)
 		}
-		return Attack{Name: name, What: what, Counts: usual[:], Settings: settings, Plan: func(count int, aim Aim) Plan {
+		return Attack{Name: name, What: what, Counts: usual[:], Plan: func(count int, aim Aim) Plan {
 			return Plan{Count: count, Head: v1(count, aim), Upgrade: true, Flood: constant(piece), Cap: answered, Reads: true}
 		}}
 	}
@@ -77,8 +77,13 @@ func commandAttacks() []Attack {
 				return Plan{Count: count, Head: func(int) []byte { return upgradeRequest("/ws", "belfry.v1") }, Upgrade: true, Flood: newTopics, Cap: answered, Reads: true}
 			},
 		},
-		say("publish", "flood of pub commands of 128 bytes",
-			fmt.Sprintf(`{"type":"pub","to":{"topic":"public.p"},"data":%q}`, filler(128)), "session.publish=true"),
+		{
+			Name: "publish", What: "flood of pub commands of 128 bytes", Counts: usual[:2], Settings: []string{"session.publish=true"},
+			Plan: func(count int, aim Aim) Plan {
+				piece := appendText(nil, fmt.Sprintf(`{"type":"pub","to":{"topic":"public.p"},"data":%q}`, filler(128)))
+				return Plan{Count: count, Head: v1(count, aim), Upgrade: true, Flood: constant(piece), Cap: answered, Reads: true}
+			},
+		},
 		{
 			Name: "publish-large", What: "flood of pub commands of 60,000 bytes", Counts: []int{8}, Settings: []string{"session.publish=true"}, Memory: true,
 			Plan: func(count int, aim Aim) Plan {
@@ -123,15 +128,15 @@ func frameAttacks() []Attack {
 	return []Attack{
 		plain("pings", "flood of WebSocket pings of 125 bytes, pongs read", usual[:2], ping),
 		{
-			Name: "deaf-pings", What: "WebSocket pings of 125 bytes from clients that never read, beside 20 slow readers", Counts: []int{600},
+			Name: "deaf-pings", What: "WebSocket pings of 125 bytes from clients that never read, beside 20 slow readers", Counts: []int{1000},
 			Memory: true, SlowReaders: 20, Longer: 4, // the sockets' buffers have to fill first
 			Plan: func(count int, aim Aim) Plan {
 				return Plan{Count: count, Head: upgrades(count, aim, ""), Upgrade: true, Flood: constant(ping), Cap: 1e9}
 			},
 		},
-		plain("pongs", "flood of unsolicited pongs", usual[:2], appendFrame(nil, true, opPong, []byte("x"))),
-		plain("messages", "flood of messages of one byte", usual[:], appendFrame(nil, true, opText, []byte("x"))),
-		plain("fragments", "flood of fragments of one byte", usual[:], fragments),
+		plain("pongs", "flood of unsolicited pongs", usual[1:2], appendFrame(nil, true, opPong, []byte("x"))),
+		plain("messages", "flood of messages of one byte", usual[:2], appendFrame(nil, true, opText, []byte("x"))),
+		plain("fragments", "flood of fragments of one byte", usual[:2], fragments),
 		{
 			Name: "drip-frames", What: "frames that arrive a byte every 100 ms", Counts: []int{500},
 			Plan: func(count int, aim Aim) Plan {
@@ -145,14 +150,14 @@ func frameAttacks() []Attack {
 func memoryAttacks() []Attack {
 	return []Attack{
 		{
-			Name: "unfinished", What: "unfinished messages of 65,500 bytes", Counts: []int{8000}, Memory: true,
+			Name: "unfinished", What: "unfinished messages of 65,500 bytes", Counts: []int{8000}, Memory: true, Longer: 2,
 			Plan: func(count int, aim Aim) Plan {
 				once := append(appendHead(nil, true, opText, 65_536), filler(65_500)...)
 				return Plan{Count: count, Head: upgrades(count, aim, ""), Upgrade: true, Once: once, Reads: true}
 			},
 		},
 		{
-			Name: "unfinished-large", What: "unfinished messages of 64 MiB", Counts: []int{10}, Memory: true,
+			Name: "unfinished-large", What: "unfinished messages of 64 MiB", Counts: []int{10}, Memory: true, Longer: 2,
 			Settings: []string{"session.max_message=64MiB"},
 			Plan: func(count int, aim Aim) Plan {
 				// Fragments of 1 MiB, the first of them begun by Head's request.

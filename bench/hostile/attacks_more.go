@@ -19,8 +19,8 @@ func fanoutAttacks() []Attack {
 		many("one-user-20", "sessions of one user, 20 pushes a second to it", "/ws?uid=rig-many", "/v1/users/rig-many", 20),
 		many("one-topic-20", "for comparison: sessions of one topic, 20 pushes a second to it", "/ws?topic=rig.many", "/v1/topics/rig.many", 20),
 		{
-			Name: "never-reads", What: "subscribers of a busy topic that never read, beside 20 slow readers", Counts: []int{8, 500}, Memory: true, SlowReaders: 20,
-			Pushes: func() Pushes { return Pushes{Path: "/v1/topics/rig.busy", Rate: 50, Size: 4096} },
+			Name: "never-reads", What: "subscribers of a busy topic that never read, beside 20 slow readers", Counts: []int{8, 500}, Memory: true, SlowReaders: 20, Longer: 2,
+			Pushes: func() Pushes { return Pushes{Path: "/v1/topics/rig.busy", Rate: 100, Size: 8192} },
 			Plan: func(count int, _ Aim) Plan {
 				return Plan{Count: count, Head: func(int) []byte { return upgradeRequest("/ws?topic=rig.busy", "") }, Upgrade: true}
 			},
@@ -30,16 +30,16 @@ func fanoutAttacks() []Attack {
 
 // connectAttacks never become sessions.
 func connectAttacks() []Attack {
-	halfOpen := func(name, what string, rate float64) Attack {
-		return Attack{Name: name, What: what, Counts: []int{1}, Plan: func(int, Aim) Plan {
+	halfOpen := func(name, what string, rate float64, longer int) Attack {
+		return Attack{Name: name, What: what, Counts: []int{1}, Longer: longer, Plan: func(int, Aim) Plan {
 			return Plan{Count: 1 << 30, Rate: rate, Hold: 15_000, Address: 1, Head: func(int) []byte { return []byte("GET /ws HTTP/1.1\r\n") }, Reads: true}
 		}}
 	}
 	head := "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Filler: " + filler(6000)
 	batch := "POST /v1/batch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\nContent-Length: 1000000\r\n\r\n"
 	return []Attack{
-		halfOpen("half-open-100", "half-open connections from one address, 100 a second", 100),
-		halfOpen("half-open-2000", "half-open connections from one address, 2,000 a second", 2000),
+		halfOpen("half-open-100", "half-open connections from one address, 100 a second", 100, 4),
+		halfOpen("half-open-2000", "half-open connections from one address, 2,000 a second", 2000, 1),
 		{
 			Name: "drip-heads", What: "request heads that arrive a byte every 100 ms", Counts: []int{500},
 			Plan: func(count int, _ Aim) Plan {
@@ -47,14 +47,14 @@ func connectAttacks() []Attack {
 			},
 		},
 		{
-			Name: "api-idle", What: "idle kept-alive connections to the API", Counts: []int{8192},
+			Name: "api-idle", What: "idle kept-alive connections to the API", Counts: []int{8192}, Setup: true,
 			Plan: func(count int, _ Aim) Plan {
 				return Plan{Count: count, API: true, Reads: true,
 					Head: func(int) []byte { return []byte("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") }}
 			},
 		},
 		{
-			Name: "api-files", What: "idle connections to the API of a node with 2,000 descriptors", Counts: []int{1700}, Files: 2000,
+			Name: "api-files", What: "idle connections to the API of a node with 2,000 descriptors, to which 500 clients connect", Counts: []int{1700}, Files: 2000, Setup: true, Crowd: 500,
 			Plan: func(count int, _ Aim) Plan {
 				return Plan{Count: count, API: true, Reads: true,
 					Head: func(int) []byte { return []byte("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") }}

@@ -131,6 +131,10 @@ func (s *scene) people(ctx, hard, soft context.Context) error {
 		if err := s.readers.fill(ctx, s.attack.SlowReaders); err != nil {
 			return err
 		}
+		// As much as they read, so that the backlog lasts.
+		s.running.Go(func() {
+			stream(soft, s.node.api, Pushes{Path: "/v1/topics/" + slowTopic, Rate: 5, Size: slowRate / 5})
+		})
 	}
 	s.strangers = newStrangers(s.node, &s.phase)
 	s.strangers.start(soft, hard, &s.running)
@@ -223,6 +227,9 @@ func (s *scene) assault(ctx context.Context, target *node, uid string, p phase) 
 	}
 	pushes, stop := context.WithCancel(ctx)
 	defer stop()
+	if target == s.node {
+		s.strangers.crowd(pushes, s.attack.Crowd, &s.running)
+	}
 	if s.attack.Pushes != nil {
 		go stream(pushes, target.api, s.attack.Pushes())
 	}

@@ -34,6 +34,7 @@ type strangers struct {
 	mu        sync.Mutex // guards what follows
 	under     int        // connects under way
 	connects  [phases]*bench.Histogram
+	joined    [phases]int // of a crowd
 	failed    [phases]map[string]int
 	asked     [phases]int
 	unhealthy [phases]map[string]int
@@ -95,6 +96,30 @@ func (s *strangers) connect(ctx context.Context, n int, ph phase) {
 	s.connects[ph].Record(took)
 }
 
+// crowd lets n clients connect at once that stay until ctx ends.
+func (s *strangers) crowd(ctx context.Context, n int, running *sync.WaitGroup) {
+	ph := phase(s.phase.Load())
+	for i := range n {
+		running.Go(func() {
+			c, err := dial(ctx, [4]byte{127, 103, byte(i / 250), byte(i%250 + 1)}, s.node.listen, fmt.Sprintf("/ws?uid=crowd-%d", i), "")
+			if err != nil && ctx.Err() != nil {
+				err = os.ErrDeadlineExceeded // its time was over: it had the whole attack
+			}
+			s.mu.Lock()
+			if err != nil {
+				s.failed[ph][cause(err)]++
+			} else {
+				s.joined[ph]++
+			}
+			s.mu.Unlock()
+			if err == nil {
+				<-ctx.Done()
+				c.close()
+			}
+		})
+	}
+}
+
 // waiting is how many are neither connected nor refused.
 func (s *strangers) waiting() int {
 	s.mu.Lock()
@@ -134,7 +159,7 @@ func (s *strangers) tally(ph phase) Newcomers {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.connects[ph]
-	return Newcomers{Connected: int(h.Count()), Failed: maps.Clone(s.failed[ph]), P50: ms(h.At(50)), P99: ms(h.At(99)),
+	return Newcomers{Connected: int(h.Count()) + s.joined[ph], Failed: maps.Clone(s.failed[ph]), P50: ms(h.At(50)), P99: ms(h.At(99)),
 		Asked: s.asked[ph], Unhealthy: maps.Clone(s.unhealthy[ph])}
 }
 
