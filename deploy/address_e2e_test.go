@@ -10,7 +10,9 @@ import (
 // What a limit goes by is the client's address if the proxy is trusted, and the
 // proxy's otherwise. The limit of one connection an address shows which.
 func TestE2EClientAddress(t *testing.T) {
-	const limit, trusted = "upgrade.max_per_address=1", "proxy.trusted=127.0.0.0/8"
+	// Clients and proxies are all in 127.0.0.0/8 here, so only the proxy's own
+	// address is trusted: trusted networks have no limit.
+	const limit, trusted = "upgrade.max_per_address=1", "proxy.trusted=127.0.0.1"
 	nginx := func(t *testing.T, n *node) *proxy { return startNginx(t, n, "nginx/belfry.conf") }
 	haproxy := func(t *testing.T, n *node) *proxy {
 		return startHAProxy(t, n, "haproxy/belfry-http.cfg", " check inter 100ms", "")
@@ -24,11 +26,9 @@ func TestE2EClientAddress(t *testing.T) {
 		start    func(*testing.T, *node) *proxy
 		told     bool // belfry knows the clients' addresses
 	}{
-		// Clients and proxies are all in 127.0.0.0/8 here, so only the proxy's own
-		// address is trusted.
-		{"nginx", []string{limit, "proxy.trusted=127.0.0.1"}, nginx, true},
+		{"nginx", []string{limit, trusted}, nginx, true},
 		{"nginx, not trusted", []string{limit}, nginx, false},
-		{"haproxy", []string{limit, "proxy.trusted=127.0.0.1"}, haproxy, true},
+		{"haproxy", []string{limit, trusted}, haproxy, true},
 		{"haproxy, not trusted", []string{limit}, haproxy, false},
 		{"haproxy by PROXY protocol", []string{limit, "proxy.protocol={listen}", trusted}, tcp, true},
 	} {

@@ -36,6 +36,11 @@ func connectAttacks() []Attack {
 		}}
 	}
 	head := "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Filler: " + filler(6000)
+	idle := func(name, what string, address int) Attack {
+		return Attack{Name: name, What: what, Counts: []int{8192}, Setup: true, Plan: func(count int, _ Aim) Plan {
+			return Plan{Count: count, API: true, Address: address, Head: healthz, Reads: true}
+		}}
+	}
 	batch := "POST /v1/batch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\nContent-Length: 1000000\r\n\r\n"
 	return []Attack{
 		halfOpen("half-open-100", "half-open connections from one address, 100 a second", 100, 4),
@@ -46,18 +51,12 @@ func connectAttacks() []Attack {
 				return Plan{Count: count, Drip: []byte(head), Every: 100 * time.Millisecond, Reads: true}
 			},
 		},
-		{
-			Name: "api-idle", What: "idle kept-alive connections to the API", Counts: []int{8192}, Setup: true,
-			Plan: func(count int, _ Aim) Plan {
-				return Plan{Count: count, API: true, Reads: true,
-					Head: func(int) []byte { return []byte("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") }}
-			},
-		},
+		idle("api-idle", "idle kept-alive connections to the API, from one address", 1),
+		idle("api-idle-many", "idle kept-alive connections to the API, from as many addresses", 0),
 		{
 			Name: "api-files", What: "idle connections to the API of a node with 2,000 descriptors, to which 500 clients connect", Counts: []int{1700}, Files: 2000, Setup: true, Crowd: 500,
 			Plan: func(count int, _ Aim) Plan {
-				return Plan{Count: count, API: true, Reads: true,
-					Head: func(int) []byte { return []byte("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") }}
+				return Plan{Count: count, API: true, Address: 1, Head: healthz, Reads: true}
 			},
 		},
 		{
@@ -69,5 +68,8 @@ func connectAttacks() []Attack {
 		},
 	}
 }
+
+// healthz is a request that the API answers and keeps the connection after.
+func healthz(int) []byte { return []byte("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") }
 
 func splitLines(s string) []string { return strings.Split(s, "\n") }

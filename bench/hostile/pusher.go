@@ -66,11 +66,11 @@ func (p *pusher) work(ctx context.Context) {
 		case err != nil && ctx.Err() != nil:
 			return
 		case err != nil:
-			p.witness.answered(seq, broken)
+			p.witness.answered(seq, broken, cause(err))
 		case status/100 == 2:
-			p.witness.answered(seq, accepted)
+			p.witness.answered(seq, accepted, "")
 		default:
-			p.witness.answered(seq, refused)
+			p.witness.answered(seq, refused, (&bench.StatusError{Code: status}).Error())
 		}
 	}
 }

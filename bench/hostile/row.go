@@ -77,7 +77,7 @@ func (r *Row) Faults() []string {
 	}
 	add(sum(r.InnocentsClosed), "innocents closed: %s", counts(r.InnocentsClosed))
 	add(r.Attacked.Lost+r.After.Lost, "pushes lost: %d", r.Attacked.Lost+r.After.Lost)
-	add(r.Attacked.Refused+r.After.Refused, "pushes refused: %d", r.Attacked.Refused+r.After.Refused)
+	add(r.Attacked.Refused+r.After.Refused, "pushes refused: %d, %s", r.Attacked.Refused+r.After.Refused, counts(merged(r.Attacked.Causes, r.After.Causes)))
 	add(r.Twice, "pushes delivered twice: %d", r.Twice)
 	add(sum(r.NewAttacked.Failed), "newcomers not let in: %s", counts(r.NewAttacked.Failed))
 	add(sum(r.NewAttacked.Unhealthy), "/healthz: %s of %d", counts(r.NewAttacked.Unhealthy), r.NewAttacked.Asked)
@@ -113,6 +113,18 @@ type Result struct {
 // Met says whether no row missed anything.
 func (r *Result) Met() bool {
 	return !slices.ContainsFunc(r.Rows, func(row Row) bool { return len(row.Misses()) > 0 })
+}
+
+// merged adds up counts.
+func merged(a, b map[string]int) map[string]int {
+	m := maps.Clone(a)
+	if m == nil {
+		m = make(map[string]int)
+	}
+	for k, n := range b {
+		m[k] += n
+	}
+	return m
 }
 
 func sum(m map[string]int) (n int) {

@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestVerdict(t *testing.T) {
 		"slow":      {func(r *Row) { r.Ratio = 4.1 }, "slow", "4.1 × of the control"},
 		"closed":    {func(r *Row) { r.InnocentsClosed = map[string]int{"close 4005": 1} }, "fault", "innocents closed: 1 × close 4005"},
 		"lost":      {func(r *Row) { r.Attacked.Lost = 3 }, "fault", "pushes lost: 3"},
-		"refused":   {func(r *Row) { r.After.Refused = 2 }, "fault", "pushes refused: 2"},
+		"refused":   {func(r *Row) { r.After.Refused, r.After.Causes = 2, map[string]int{"status 503": 2} }, "fault", "pushes refused: 2, 2 × status 503"},
 		"twice":     {func(r *Row) { r.Twice = 1 }, "fault", "delivered twice: 1"},
 		"newcomers": {func(r *Row) { r.NewAttacked.Failed = map[string]int{"status 503": 9} }, "fault", "newcomers not let in: 9 × status 503"},
 		"unhealthy": {func(r *Row) {
@@ -56,14 +57,14 @@ func TestWitness(t *testing.T) {
 	w := newWitness(nil, "u")
 	at := func(ph phase, due int64) uint32 { return w.offer(due, ph) }
 	one, two, three, four := at(phControl, 0), at(phAttacked, 0), at(phAttacked, 0), at(phAttacked, 0)
-	w.answered(one, accepted)
+	w.answered(one, accepted, "")
 	w.take(bench.Message{Seq: one}, 2e6)
-	w.answered(two, accepted)
+	w.answered(two, accepted, "")
 	w.take(bench.Message{Seq: two}, 40e6)
 	w.take(bench.Message{Seq: two}, 50e6)
 	w.take(bench.Message{Seq: 99}, 50e6)
-	w.answered(three, refused)
-	w.answered(four, accepted)
+	w.answered(three, refused, "status 503")
+	w.answered(four, accepted, "")
 	if n := w.waiting(); n != 1 {
 		t.Errorf("%d wait", n)
 	}
@@ -71,18 +72,18 @@ func TestWitness(t *testing.T) {
 		t.Errorf("control: %+v", got)
 	}
 	got := w.tally(phAttacked)
-	if got.Due != 3 || got.Lost != 1 || got.Refused != 1 || got.P99 < 39 || got.P99 > 41 || w.twice != 1 {
+	if got.Due != 3 || got.Lost != 1 || got.Refused != 1 || got.Causes["status 503"] != 1 || got.P99 < 39 || got.P99 > 41 || w.twice != 1 {
 		t.Errorf("attacked: %+v, %d twice", got, w.twice)
 	}
-	w.answered(four, unanswered)
+	w.answered(four, unanswered, "")
 	if got := w.tally(phAttacked); got.Refused != 2 || got.Lost != 0 {
 		t.Errorf("without an answer: %+v", got)
 	}
 }
 
 func TestWorse(t *testing.T) {
-	got := worse(Pushed{Due: 1, Refused: 2, Lost: 3, P50: 9, P99: 10}, Pushed{Due: 10, Refused: 20, Lost: 30, P50: 1, P99: 11})
-	if want := (Pushed{Due: 11, Refused: 22, Lost: 33, P50: 1, P99: 11}); got != want {
+	got := worse(Pushed{Due: 1, Refused: 2, Lost: 3, P50: 9, P99: 10, Causes: map[string]int{"EOF": 2}}, Pushed{Due: 10, Refused: 20, Lost: 30, P50: 1, P99: 11, Causes: map[string]int{"EOF": 20}})
+	if want := (Pushed{Due: 11, Refused: 22, Lost: 33, P50: 1, P99: 11, Causes: map[string]int{"EOF": 22}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
 }

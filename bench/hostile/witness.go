@@ -21,6 +21,7 @@ type witness struct {
 	latency [phases]*bench.Histogram
 	closed  map[string]int
 	twice   int // pushes that arrived again
+	refused [phases]map[string]int
 }
 
 // push is one push to a witness.
@@ -44,6 +45,7 @@ func newWitness(n *node, uid string) *witness {
 	w := &witness{uid: uid, node: n, pushes: make([]push, 1), closed: make(map[string]int)}
 	for p := range w.latency {
 		w.latency[p] = bench.NewHistogram()
+		w.refused[p] = make(map[string]int)
 	}
 	return w
 }
@@ -123,11 +125,14 @@ func (w *witness) offer(due int64, ph phase) uint32 {
 	return uint32(len(w.pushes) - 1)
 }
 
-// answered records what the API said.
-func (w *witness) answered(seq uint32, a answer) {
+// answered records what the API said, and why if it was no acceptance.
+func (w *witness) answered(seq uint32, a answer, cause string) {
 	w.mu.Lock()
-	w.pushes[seq].answer = a
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	p := &w.pushes[seq]
+	if p.answer = a; cause != "" {
+		w.refused[p.phase][cause]++
+	}
 }
 
 // waiting is how many pushes have no answer, or were accepted and have not
@@ -145,13 +150,14 @@ func (w *witness) waiting() (n int) {
 
 // Pushed is what became of the pushes to the witnesses in one phase.
 type Pushed struct {
-	Due     int     `json:"due"`
-	Refused int     `json:"refused"` // or with no answer in time, and not delivered
-	Lost    int     `json:"lost"`    // accepted and never delivered
-	P50     float64 `json:"p50_ms"`  // due → receipt, of the witness that was worse off
-	P90     float64 `json:"p90_ms"`
-	P99     float64 `json:"p99_ms"`
-	Max     float64 `json:"max_ms"`
+	Due     int            `json:"due"`
+	Refused int            `json:"refused"`          // or with no answer in time, and not delivered
+	Lost    int            `json:"lost"`             // accepted and never delivered
+	Causes  map[string]int `json:"causes,omitempty"` // of refusals and broken connections
+	P50     float64        `json:"p50_ms"`           // due → receipt, of the witness that was worse off
+	P90     float64        `json:"p90_ms"`
+	P99     float64        `json:"p99_ms"`
+	Max     float64        `json:"max_ms"`
 }
 
 // tally sums up one phase.
@@ -172,6 +178,7 @@ func (w *witness) tally(ph phase) Pushed {
 			t.Refused++
 		}
 	}
+	t.Causes = maps.Clone(w.refused[ph])
 	h := w.latency[ph]
 	t.P50, t.P90, t.P99, t.Max = ms(h.At(50)), ms(h.At(90)), ms(h.At(99)), ms(h.Quantiles().Max)
 	return t
@@ -193,6 +200,7 @@ func worse(a, b Pushed) Pushed {
 	a.Due += b.Due
 	a.Refused += b.Refused
 	a.Lost += b.Lost
+	a.Causes = merged(a.Causes, b.Causes)
 	return a
 }
 

@@ -130,6 +130,6 @@ func TestE2EHostileMemory(t *testing.T) {
 // Strangers get in while one address holds connections open, and /healthz and
 // pushes do not wait for idle or dripping requests.
 func TestE2EHostileConnects(t *testing.T) {
-	unharmed(t, attack(t, "--only", "half-open-2000,drip-heads:200,api-idle:500,drip-batches:60",
+	unharmed(t, attack(t, "--only", "half-open-2000,drip-heads:100,api-idle:500,drip-batches:60",
 		"--set", "upgrade.max_pending=200", "--set", "api.max_connections=200", "--set", "api.max_requests=50", "--set", "api.max_bodies=40"))
 }
