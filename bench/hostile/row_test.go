@@ -98,6 +98,7 @@ func TestWrite(t *testing.T) {
 		Limits: map[string]int{"session.message_rate": 4}, LeftOut: []string{"a.b=1"},
 	}}}
 	var with, without strings.Builder
+	r.Load = 1.5
 	if err := r.Write(&with, true); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"a machine; belfry v1; 3s an attack", "0.50, 2.0, 10", "5.0 ×", "13 of 22", "0, 1", "8 × close 1008; 3 err rate_limited", "2.0–2.5",
-		"8.0, 0.10", "30, 60, 31 after 10 s", "1, 2, 3", "4 × session.message_rate", "fault"} {
+		"8.0, 0.10", "30, 60, 31 after 10 s", "1, 2, 3", "4 × session.message_rate", "fault", "on a quiet machine"} {
 		if !strings.Contains(without.String(), want) {
 			t.Errorf("tables without %q:\n%s", want, without.String())
 		}

@@ -10,12 +10,18 @@ import (
 	"belfry/bench"
 )
 
+// busy is the load average from which on the table says so.
+const busy = 1
+
 // Write prints two tables, Markdown that is also legible as text: what the
 // others noticed, and what became of the attackers. With notes it prints below
 // them what was missed.
 func (r *Result) Write(w io.Writer, notes bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; belfry %s; %v an attack; load average before it %.1f\n\n", r.Machine, r.Server, r.Attack, r.Load)
+	if r.Load > busy {
+		fmt.Fprintf(&b, "Other programs took processors, so the times and ratios say little: run it on a quiet machine.\n\n")
+	}
 	witness := [][]string{{"attack", "attackers", "p50 idle, control, attacked (ms)", "p99 idle, control, attacked (ms)", "ratio", "innocents closed",
 		"refused, lost", "newcomers' p99 idle, control, attacked (ms)", "not let in", "verdict"}}
 	attackers := [][]string{{"attack", "attackers", "closed", "when (s)", "sent at first, at last (MB/s)", "RSS before, peak, after (MB)", "joined node", "limits hit"}}

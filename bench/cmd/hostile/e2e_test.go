@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// attack runs the program with short phases and returns what it measured.
-func attack(t *testing.T, args ...string) hostile.Result {
+// program returns the program with short phases, against the built belfry.
+func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	server := os.Getenv("BELFRY_BIN")
 	if server == "" {
@@ -43,10 +43,16 @@ func attack(t *testing.T, args ...string) hostile.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "result.json")
-	cmd := exec.CommandContext(t.Context(), self, append([]string{"--server", server, "--json", file,
-		"--idle", "200ms", "--duration", "1s", "--after", "1s", "--timeout", "4m"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), self, append([]string{"--server", server, "--idle", "200ms", "--duration", "1s", "--after", "1s", "--timeout", "4m"}, args...)...)
 	cmd.Env = append(os.Environ(), asMain+"=1", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// attack runs the program and returns what it measured.
+func attack(t *testing.T, args ...string) hostile.Result {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "result.json")
+	cmd := program(t, append([]string{"--json", file}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
