@@ -23,6 +23,7 @@ type Attack struct {
 	Plan func(count int, aim Aim) Plan
 
 	Setup       bool          // it begins when all attackers are connected, not with their first connect
+	Grow        [2]int64      // most bytes that the node and the joined one may grow by; 0: no bound of this attack's own
 	Memory      bool          // memory is read again after it has had time to come back
 	Longer      int           // times the duration of others; 0 is once
 	Joined      bool          // a third node is joined to the one under attack

@@ -72,7 +72,7 @@ func commandAttacks() []Attack {
 		},
 		{
 			Name: "open-topics", What: "anonymous, ever new topics below public.*, with a joined node", Counts: []int{4},
-			Settings: []string{"session.open_topics=public.*"}, Joined: true, Memory: true,
+			Settings: []string{"session.open_topics=public.*"}, Joined: true, Memory: true, Grow: [2]int64{32 << 20, 8 << 20},
 			Plan: func(count int, _ Aim) Plan {
 				return Plan{Count: count, Head: func(int) []byte { return upgradeRequest("/ws", "belfry.v1") }, Upgrade: true, Flood: newTopics, Cap: answered, Reads: true}
 			},

@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,6 +31,10 @@ type Memory struct {
 // Growth is what the attack added at its height.
 func (m Memory) Growth() int64 { return max(m.Peak-m.Before, 0) }
 
+// kept says whether memory is not back within a tenth, and the few MiB that a
+// heap of this size moves by itself.
+func (m Memory) kept() bool { return m.After > m.Before+m.Before/10+4<<20 }
+
 // Row is one attack by a number of attackers.
 type Row struct {
 	Attack    string `json:"attack"`
@@ -57,11 +62,13 @@ type Row struct {
 	Memory    Memory             `json:"memory"`
 	AfterTime time.Duration      `json:"memory_after_ns"` // from the end of the attack
 	Joined    *Memory            `json:"memory_joined,omitempty"`
-	Gauges    map[string]float64 `json:"gauges"`             // highest values while it was attacked
-	Limits    map[string]int     `json:"limits_hit"`         // belfry_limits_hit_total
-	Reasons   map[string]int     `json:"closed_by_reason"`   // belfry_closed_total
-	LeftOut   []string           `json:"left_out,omitempty"` // settings that the binary does not know
-	Died      string             `json:"died,omitempty"`     // how the node ended, if it did
+	Gauges    map[string]float64 `json:"gauges"`                 // highest values while it was attacked
+	Limits    map[string]int     `json:"limits_hit"`             // belfry_limits_hit_total
+	Reasons   map[string]int     `json:"closed_by_reason"`       // belfry_closed_total
+	LeftOut   []string           `json:"left_out,omitempty"`     // settings that the binary does not know
+	Bound     [2]int64           `json:"memory_bounds"`          // see Attack.Grow
+	Others    []string           `json:"other_rounds,omitempty"` // faults of the rounds that are not shown
+	Died      string             `json:"died,omitempty"`         // how the node ended, if it did
 }
 
 // Faults is what must not be, whatever the machine's speed.
@@ -81,6 +88,9 @@ func (r *Row) Faults() []string {
 	add(r.Twice, "pushes delivered twice: %d", r.Twice)
 	add(sum(r.NewAttacked.Failed), "newcomers not let in: %s", counts(r.NewAttacked.Failed))
 	add(sum(r.NewAttacked.Unhealthy), "/healthz: %s of %d", counts(r.NewAttacked.Unhealthy), r.NewAttacked.Asked)
+	for _, other := range r.Others {
+		f = append(f, "in another round: "+other)
+	}
 	return f
 }
 
@@ -90,7 +100,39 @@ func (r *Row) Misses() []string {
 	if r.Ratio > r.Target {
 		f = append(f, fmt.Sprintf("p99 of the witness %.1f × of the control, to reach ≤ %g ×", r.Ratio, r.Target))
 	}
+	f = append(f, r.memoryMisses()...)
 	return f
+}
+
+// memoryMisses is what was not reached of memory.
+func (r *Row) memoryMisses() (f []string) {
+	if r.AfterTime >= memoryTime && r.Memory.kept() {
+		f = append(f, fmt.Sprintf("memory is not back %v after: %s MB", r.AfterTime, mb(r.Memory)))
+	}
+	if b := r.Bound[0]; b > 0 && r.Memory.Growth() > b {
+		f = append(f, fmt.Sprintf("grew by %d MB, to reach ≤ %d", r.Memory.Growth()/1e6, b/1e6))
+	}
+	if b := r.Bound[1]; b > 0 && r.Joined != nil && r.Joined.Growth() > b {
+		f = append(f, fmt.Sprintf("the joined node grew by %d MB, to reach ≤ %d", r.Joined.Growth()/1e6, b/1e6))
+	}
+	return f
+}
+
+// memoryTime is how long memory has at least before it is to be back.
+const memoryTime = 5 * time.Second
+
+// median returns the row whose ratio is in the middle, with the faults of the
+// others: times vary between rounds, faults must not be in any.
+func median(rows []Row) Row {
+	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(a.Ratio, b.Ratio) })
+	mid := len(rows) / 2
+	row := rows[mid]
+	for i := range rows {
+		if i != mid {
+			row.Others = append(row.Others, rows[i].Faults()...)
+		}
+	}
+	return row
 }
 
 // target is what the ratio of a row is to keep to.

@@ -45,6 +45,40 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+func TestMemoryMisses(t *testing.T) {
+	back := Memory{Before: 40 << 20, Peak: 60 << 20, After: 47 << 20}
+	for name, c := range map[string]struct {
+		row  Row
+		miss string
+	}{
+		"not back":        {Row{AfterTime: 10 * time.Second, Memory: Memory{Before: 40 << 20, Peak: 60 << 20, After: 49 << 20}}, "memory is not back 10s after"},
+		"no time":         {Row{AfterTime: time.Second, Memory: Memory{Before: 40 << 20, Peak: 60 << 20, After: 49 << 20}}, ""},
+		"back":            {Row{AfterTime: 10 * time.Second, Memory: back}, ""},
+		"above its bound": {Row{Memory: back, Bound: [2]int64{10 << 20, 0}}, "grew by 20 MB, to reach ≤ 10"},
+		"joined":          {Row{Joined: &back, Bound: [2]int64{0, 10 << 20}}, "the joined node grew by 20 MB"},
+		"below":           {Row{Memory: back, Joined: &back, Bound: [2]int64{20 << 20, 20 << 20}}, ""},
+	} {
+		misses := c.row.Misses()
+		if (c.miss == "") != (len(misses) == 0) || c.miss != "" && !strings.Contains(misses[0], c.miss) {
+			t.Errorf("%s: %q", name, misses)
+		}
+		if len(c.row.Faults()) != 0 {
+			t.Errorf("%s: a fault: %q", name, c.row.Faults())
+		}
+	}
+}
+
+// The middle round is shown, and no fault of another is lost.
+func TestMedian(t *testing.T) {
+	row := median([]Row{{Ratio: 9}, {Ratio: 1, Attacked: Pushed{Lost: 2}}, {Ratio: 3}})
+	if row.Ratio != 3 || !slices.Equal(row.Faults(), []string{"in another round: pushes lost: 2"}) {
+		t.Errorf("%v, %q", row.Ratio, row.Faults())
+	}
+	if row := median([]Row{{Ratio: 5}}); row.Ratio != 5 || len(row.Faults()) != 0 {
+		t.Errorf("one round: %+v", row)
+	}
+}
+
 // What happens on the control alone is no fault of the node.
 func TestControlIsNoFault(t *testing.T) {
 	r := Row{Ratio: 1, Target: 2, NewControl: Newcomers{Failed: map[string]int{"timeout": 1}}, Control: Pushed{Refused: 1}}

@@ -16,6 +16,7 @@ import (
 type Options struct {
 	Server   string        // belfry's binary
 	Attacker []string      // the program that attacks; none is this one with the argument "attacker"
+	Rounds   int           // of each row; the one with the middle ratio is shown
 	Shards   int           // of each node
 	Only     []string      // names of attacks, see Find; none: all
 	Counts   []int         // numbers of attackers instead of each attack's own, at most its own; none: its own
@@ -28,7 +29,7 @@ type Options struct {
 // DefaultOptions are those of `make hostile`.
 func DefaultOptions() Options {
 	return Options{
-		Server: "bin/belfry", Shards: 2, Idle: 1500 * time.Millisecond, Duration: 3 * time.Second, After: 10 * time.Second,
+		Server: "bin/belfry", Rounds: 1, Shards: 2, Idle: 1500 * time.Millisecond, Duration: 3 * time.Second, After: 10 * time.Second,
 		// Shorter than the default of 10 s, so that a short attack sees it end.
 		Settings: []string{"session.rate_grace=1s"},
 	}
@@ -41,6 +42,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Shards < 1 || o.Shards > 64 {
 		return fmt.Errorf("--shards %d: allowed are 1 to 64", o.Shards)
+	}
+	if o.Rounds < 1 || o.Rounds > 99 {
+		return fmt.Errorf("--rounds %d: allowed are 1 to 99", o.Rounds)
 	}
 	for name, d := range map[string]time.Duration{"idle": o.Idle, "duration": o.Duration, "after": o.After} {
 		if d < 100*time.Millisecond || d > 10*time.Minute {
@@ -93,11 +97,16 @@ func Run(ctx context.Context, o *Options, progress *tool.Progress) (*Result, err
 	for _, a := range attacks {
 		for _, n := range o.counts(a) {
 			progress.Step("%s, %d", a.Name, n)
-			row, err := o.row(ctx, a, n, paths, progress)
-			if err != nil {
-				return result, fmt.Errorf("%s, %d: %w", a.Name, n, err)
+			var rounds []Row
+			for range o.Rounds {
+				row, err := o.row(ctx, a, n, paths, progress)
+				if err != nil {
+					return result, fmt.Errorf("%s, %d: %w", a.Name, n, err)
+				}
+				rounds = append(rounds, *row)
 			}
-			result.Rows = append(result.Rows, *row)
+			row := median(rounds)
+			result.Rows = append(result.Rows, row)
 			progress.Say("%-16s %5d  p99 %s ms, %.1f ×  %s", a.Name, n, row.three(func(p Pushed) float64 { return p.P99 }), row.Ratio, strings.Join(row.Faults(), "; "))
 		}
 	}

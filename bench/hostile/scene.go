@@ -41,7 +41,7 @@ const calm = 3 * time.Second
 
 // row runs one attack with n attackers.
 func (o *Options) row(ctx context.Context, a Attack, n int, paths []string, progress *tool.Progress) (*Row, error) {
-	s := &scene{opts: o, attack: a, count: n, row: Row{Attack: a.Name, What: a.What, Attackers: n, Target: target(n)}}
+	s := &scene{opts: o, attack: a, count: n, row: Row{Attack: a.Name, What: a.What, Attackers: n, Target: target(n), Bound: a.Grow}}
 	defer s.stopNodes()
 	// soft ends what is begun anew, hard what is under way.
 	hard, stopHard := context.WithCancel(ctx)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"belfry/bench"
 )
@@ -140,7 +139,7 @@ func (r *Row) rates() string {
 
 func (r *Row) memory() string {
 	text := mb(r.Memory)
-	if r.AfterTime > 5*time.Second {
+	if r.AfterTime >= memoryTime {
 		text += fmt.Sprintf(" after %.0f s", r.AfterTime.Seconds())
 	}
 	return text

@@ -54,6 +54,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.Server, "server", o.Server, "belfry's binary")
 	f.StringSliceVar(&o.Only, "only", nil, "attacks to run; none is all of them")
 	f.IntSliceVar(&o.Counts, "counts", nil, "numbers of attackers instead of each attack's own")
+	f.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds of each row, of which the one with the middle ratio is shown, and the faults of all")
 	f.IntVar(&o.Shards, "shards", o.Shards, "shards of each node")
 	f.DurationVar(&o.Idle, "idle", o.Idle, "how long the witness is measured before the attacks")
 	f.DurationVarP(&o.Duration, "duration", "d", o.Duration, "of an attack on the control, and again on the witness's node")
