@@ -54,12 +54,17 @@ lint: ## gofmt, go vet, staticcheck, and shellcheck where it is installed
 	else echo "shellcheck: not installed, skipped"; fi
 
 .PHONY: e2e
-e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, headless Chromium
+e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, headless Chromium, nginx, HAProxy
 	BELFRY_BIN=$(CURDIR)/bin/belfry $(GO) test -count=1 -tags e2e -run '^TestE2E' ./...
 
 .PHONY: bench
 bench: build ## the figures against the floor, in one run on this machine
 	$(GO) run $(BENCH) --server bin/belfry $(ARGS)
+
+.PHONY: hostile
+hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
+	$(GO) build -o bin/hostile ./bench/cmd/hostile
+	bin/hostile --server bin/belfry $(ARGS)
 
 # The peers are a module of their own, so that the product does not depend on them.
 .PHONY: bench-peers

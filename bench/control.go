@@ -1,5 +1,7 @@
 package bench
 
+import "encoding/json"
+
 // The control protocol: the figures program writes one Command a line, as
 // JSON, to the standard input of a client or floor process and reads Replies
 // with the same ID from its standard output. The end of the input ends the
@@ -30,6 +32,8 @@ type Command struct {
 	Send  *Send   `json:"send,omitempty"`
 	Echo  *Echo   `json:"echo,omitempty"`
 	Slow  float64 `json:"slow,omitempty"` // of OpSlow: the share, above 0 to 1
+
+	Detail json.RawMessage `json:"detail,omitempty"` // of an operation that another package's process knows
 }
 
 // Wait asks to be told when the client has received Until messages of a
@@ -67,4 +71,6 @@ type Reply struct {
 	Sent   *Sent   `json:"sent,omitempty"`
 	Echoed *Echoed `json:"echoed,omitempty"`
 	Count  int     `json:"count,omitempty"` // of OpCount, OpSlow and OpRead: of connections
+
+	Detail json.RawMessage `json:"detail,omitempty"` // of an operation that another package's process knows
 }

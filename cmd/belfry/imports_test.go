@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"cluster":   {"broadcast"},
 	"push":      {"session", "broadcast", "cluster"},
 	"gateway":   {"session", "broadcast"},
+	"deploy":    {},
 	"handover":  {"session", "broadcast"},
 	"config":    {},
 	"metrics":   {},

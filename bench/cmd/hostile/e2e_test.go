@@ -1,0 +1,141 @@
+//go:build e2e
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"belfry/bench/hostile"
+)
+
+// asMain makes the test binary be the program, and so its attackers too.
+const asMain = "HOSTILE_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// program returns the program with short phases, against the built belfry.
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	server := os.Getenv("BELFRY_BIN")
+	if server == "" {
+		server = "../../../bin/belfry"
+	}
+	server, err := filepath.Abs(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(server); err != nil {
+		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, append([]string{"--server", server, "--idle", "200ms", "--duration", "1s", "--after", "1s", "--timeout", "4m"}, args...)...)
+	cmd.Env = append(os.Environ(), asMain+"=1", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// attack runs the program and returns what it measured.
+func attack(t *testing.T, args ...string) hostile.Result {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "result.json")
+	cmd := program(t, append([]string{"--json", file}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, stderr.String())
+	}
+	t.Logf("%s", out)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r hostile.Result
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// unharmed fails the test for everything that must not be, however slow the
+// machine is; it does not look at times.
+func unharmed(t *testing.T, r hostile.Result) {
+	t.Helper()
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		for _, fault := range row.Faults() {
+			t.Errorf("%s, %d: %s", row.Attack, row.Attackers, fault)
+		}
+		if row.Attacked.Due == 0 || row.Control.Due == 0 || row.NewAttacked.Connected == 0 {
+			t.Errorf("%s, %d: nothing was measured: %+v", row.Attack, row.Attackers, row)
+		}
+		if len(row.LeftOut) > 0 {
+			t.Errorf("%s: settings that do not exist: %v", row.Attack, row.LeftOut)
+		}
+	}
+}
+
+// Clients that send more than the rates allow are closed with 1008, each of
+// them, and nobody else notices.
+func TestE2EHostileFloods(t *testing.T) {
+	r := attack(t, "--set", "session.rate_grace=0s", "--only", "commands:8,subscribe:8,topics:8,publish:8,pings:8,pongs:8,messages:8,fragments:8")
+	unharmed(t, r)
+	for _, row := range r.Rows {
+		if row.OnNode.Connected != row.Attackers || row.OnNode.Closed["close 1008"] != row.Attackers {
+			t.Errorf("%s: %d attackers, %+v", row.Attack, row.Attackers, row.OnNode)
+		}
+		moved := 0
+		for limit, n := range row.Limits {
+			if strings.HasSuffix(limit, "_rate") {
+				moved += n
+			}
+		}
+		if moved < row.Attackers {
+			t.Errorf("%s: %d attackers were limited: %v", row.Attack, row.Attackers, row.Limits)
+		}
+	}
+}
+
+// What is kept for clients stays within its bound, and the attackers pay.
+func TestE2EHostileMemory(t *testing.T) {
+	const inbound, backlog, lingering = 8 << 20, 16 << 20, 500
+	r := attack(t, "--set", "session.inbound_bytes=8MiB", "--set", "backlog.node_bytes=16MiB", "--set", "nats.max_lingering=500",
+		"--only", "unfinished:400,deaf-pings:100,open-topics:4,never-reads:100")
+	unharmed(t, r)
+	for _, row := range r.Rows {
+		for gauge, bound := range map[string]float64{
+			"belfry_inbound_bytes": inbound, "belfry_backlog_bytes": backlog,
+			// Of the attackers and of the innocent: a topic each of up to 128 for the
+			// ones, one for the others, and what a node has always.
+			"belfry_bus_subscriptions": lingering + 4*128 + 200,
+		} {
+			if row.Gauges[gauge] > bound {
+				t.Errorf("%s: %s rose to %.0f, above %.0f", row.Attack, gauge, row.Gauges[gauge], bound)
+			}
+		}
+	}
+	if row := r.Rows[0]; row.OnNode.Closed["close 4007"] == 0 || row.Limits["session.inbound_bytes"] == 0 {
+		t.Errorf("unfinished messages of 26 MB where 8 MiB are allowed: %+v, %v", row.OnNode, row.Limits)
+	}
+}
+
+// Strangers get in while one address holds connections open, and /healthz and
+// pushes do not wait for idle or dripping requests.
+func TestE2EHostileConnects(t *testing.T) {
+	unharmed(t, attack(t, "--only", "half-open-2000,drip-heads:100,api-idle:500,drip-batches:60",
+		"--set", "upgrade.max_pending=200", "--set", "api.max_connections=200", "--set", "api.max_requests=50", "--set", "api.max_bodies=40"))
+}

@@ -1,0 +1,111 @@
+// Command hostile attacks nodes of a belfry and measures what innocent clients
+// notice of it. It starts everything as processes of its own and leaves none
+// behind. docs/benchmarks.md says how each figure comes about.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"belfry/bench"
+	"belfry/bench/hostile"
+	"belfry/bench/tool"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once, and the kernel its children
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "hostile:", err)
+		os.Exit(1)
+	}
+}
+
+// output is what becomes of a result.
+type output struct {
+	timeout         time.Duration
+	json            string
+	markdown, check bool
+}
+
+func command() *cobra.Command {
+	o := hostile.DefaultOptions()
+	var to output
+	root := &cobra.Command{
+		Use:   "hostile",
+		Short: "Attack a belfry and measure what innocent clients notice",
+		Long: "Attack a belfry and measure what innocent clients notice.\n\nAttacks (--only NAME, or NAME:ATTACKERS): " +
+			strings.Join(hostile.Names(), ", ") + ".",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return run(cmd, &o, to) },
+	}
+	f := root.Flags()
+	f.StringVar(&o.Server, "server", o.Server, "belfry's binary")
+	f.StringSliceVar(&o.Only, "only", nil, "attacks to run; none is all of them")
+	f.IntSliceVar(&o.Counts, "counts", nil, "numbers of attackers instead of each attack's own")
+	f.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds of each row, of which the one with the middle ratio is shown, and the faults of all")
+	f.IntVar(&o.Shards, "shards", o.Shards, "shards of each node")
+	f.DurationVar(&o.Idle, "idle", o.Idle, "how long the witness is measured before the attacks")
+	f.DurationVarP(&o.Duration, "duration", "d", o.Duration, "of an attack on the control, and again on the witness's node")
+	f.DurationVar(&o.After, "after", o.After, "how long memory has to come back")
+	f.StringArrayVar(&o.Settings, "set", o.Settings, "NAME=VALUE for all nodes, where the binary knows it (repeatable)")
+	f.DurationVar(&to.timeout, "timeout", 30*time.Minute, "for everything")
+	f.StringVar(&to.json, "json", "", "file for everything that was measured")
+	f.BoolVar(&to.markdown, "markdown", false, "print only the tables, for the docs")
+	f.BoolVar(&to.check, "check", false, "exit with 1 if a target was missed")
+	root.AddCommand(attackerCommand())
+	return root
+}
+
+// attackerCommand is what the rig starts to attack with.
+func attackerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "attacker", Hidden: true, Args: cobra.NoArgs,
+		Short: "Attack, driven by commands on standard input",
+		RunE: func(*cobra.Command, []string) error {
+			if _, err := bench.OpenFiles(); err != nil {
+				return err
+			}
+			return hostile.RunAttacker(int(os.Stdin.Fd()), os.Stdout)
+		},
+	}
+}
+
+// run runs and reports. A run that ended early reports what it has, and fails.
+func run(cmd *cobra.Command, o *hostile.Options, to output) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(cmd.Context(), to.timeout, fmt.Errorf("not done after %v (--timeout)", to.timeout))
+	defer cancel()
+	result, err := hostile.Run(ctx, o, tool.NewProgress(os.Stderr))
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = fmt.Errorf("%w, during: %w", cause, err)
+	}
+	if result == nil || len(result.Rows) == 0 {
+		return err
+	}
+	if to.json != "" {
+		text, e := json.MarshalIndent(result, "", "  ")
+		if e == nil {
+			e = os.WriteFile(to.json, append(text, '\n'), 0o644)
+		}
+		err = errors.Join(err, e)
+	}
+	err = errors.Join(err, result.Write(cmd.OutOrStdout(), !to.markdown))
+	if err == nil && to.check && !result.Met() {
+		err = errors.New("not every target was reached")
+	}
+	return err
+}

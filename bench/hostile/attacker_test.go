@@ -1,0 +1,199 @@
+package hostile
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"belfry/bench"
+)
+
+// fake is a server that does with each connection what serve says.
+func fake(t *testing.T, serve func(net.Conn)) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				serve(c)
+			}()
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// accept reads a request up to its blank line and answers 101.
+func accept(c net.Conn) bool {
+	var head []byte
+	for p := make([]byte, 1); !bytes.HasSuffix(head, []byte("\r\n\r\n")); head = append(head, p...) {
+		if _, err := c.Read(p); err != nil {
+			return false
+		}
+	}
+	_, err := io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+bench.Accept+"\r\n\r\n")
+	return err == nil
+}
+
+// attackUntil polls until done, and returns the report.
+func attackUntil(t *testing.T, target netip.AddrPort, plan Plan, done func(*attacker) bool) Report {
+	t.Helper()
+	a, err := newAttacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.begin(plan, Order{Target: target})
+	for begun := time.Now(); !done(a); {
+		if _, err := a.poll(); err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(begun) > 20*time.Second {
+			t.Fatalf("not done: %+v", a.finish())
+		}
+	}
+	return a.finish()
+}
+
+var plainHead = func(int) []byte { return upgradeRequest("/ws", "") }
+
+// A flood goes on until the server closes, and the close code is counted once.
+func TestFloodUntilClosed(t *testing.T) {
+	var taken atomic.Int64
+	release := make(chan struct{})
+	target := fake(t, func(c net.Conn) {
+		if !accept(c) {
+			return
+		}
+		n, _ := io.CopyN(io.Discard, c, 100_000)
+		taken.Add(n)
+		_, _ = c.Write(append([]byte{0x81, 22}, `{"code":"rate_limited"`...))
+		_, _ = c.Write([]byte{0x88, 2, 0x03, 0xF0})
+		n, _ = io.CopyN(io.Discard, c, 10_000) // it goes on after the close frame
+		taken.Add(n)
+		<-release
+	})
+	plan := Plan{Count: 3, Head: plainHead, Upgrade: true, Flood: constant(appendText(nil, "x")), Reads: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { return a.report.ClosedCount() == 3 && taken.Load() == 330_000 })
+	close(release)
+	if r.Connected != 3 || r.Closed["close 1008"] != 3 || r.Limited != 3 || r.Open != 3 {
+		t.Errorf("%+v", r)
+	}
+	if taken.Load() != 330_000 || r.Sent < 330_000 || r.Last < r.First || r.First <= 0 {
+		t.Errorf("%d taken, %+v", taken.Load(), r)
+	}
+}
+
+// All of them together keep to the cap.
+func TestFloodCap(t *testing.T) {
+	target := fake(t, func(c net.Conn) {
+		if accept(c) {
+			_, _ = io.Copy(io.Discard, c)
+		}
+	})
+	plan := Plan{Count: 4, Head: plainHead, Upgrade: true, Flood: constant(appendText(nil, "x")), Cap: 1_000_000, Reads: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { return a.report.Sent > 300_000 })
+	// A piece of a connection each, and a fiftieth of a second, may be over it.
+	if most := r.Seconds*1_000_000 + 20_000 + 4*turnBytes + 4*1000; float64(r.Sent) > most || r.Open != 4 {
+		t.Errorf("%d bytes in %.2f s: %+v", r.Sent, r.Seconds, r)
+	}
+}
+
+// What is sent once is sent so many times, and no more.
+func TestOnce(t *testing.T) {
+	got := make(chan int64, 1)
+	target := fake(t, func(c net.Conn) {
+		if !accept(c) {
+			return
+		}
+		n, _ := io.CopyN(io.Discard, c, 3000)
+		_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		more, _ := io.Copy(io.Discard, c)
+		got <- n + more
+	})
+	plan := Plan{Count: 1, Head: plainHead, Upgrade: true, Once: bytes.Repeat([]byte{'x'}, 1000), OnceTimes: 3, Reads: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { return a.report.ClosedCount() == 1 })
+	if n := <-got; n != 3000 || r.Closed["EOF"] != 1 {
+		t.Errorf("%d bytes, %+v", n, r)
+	}
+}
+
+// A refusal is counted by its status, and is no closed session.
+func TestRefused(t *testing.T) {
+	target := fake(t, func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 1000))
+		_, _ = io.WriteString(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+	})
+	for _, upgrade := range []bool{true, false} {
+		plan := Plan{Count: 2, Head: plainHead, Upgrade: upgrade, Reads: true}
+		r := attackUntil(t, target, plan, func(a *attacker) bool { return a.begun == 2 && a.open == 0 })
+		if r.Answers["503"] != 2 {
+			t.Errorf("upgrade %v: %+v", upgrade, r)
+		}
+		if upgrade && (r.Failed["status 503"] != 2 || r.Connected != 0 || r.ClosedCount() != 0) {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// A drip arrives byte by byte, again from its beginning when it is over.
+func TestDrip(t *testing.T) {
+	got := make(chan string, 1)
+	target := fake(t, func(c net.Conn) {
+		var all []byte
+		for len(all) < 7 {
+			p := make([]byte, 100)
+			n, err := c.Read(p)
+			if err != nil {
+				return
+			}
+			all = append(all, p[:n]...)
+		}
+		got <- string(all)
+	})
+	plan := Plan{Count: 1, Drip: []byte("abc"), Every: time.Millisecond, Reads: true}
+	attackUntil(t, target, plan, func(*attacker) bool { return len(got) == 1 })
+	if s := <-got; s[:7] != "abcabca" {
+		t.Errorf("%q", s)
+	}
+}
+
+// Connections at a rate go on without end, and the oldest give way.
+func TestRateAndHold(t *testing.T) {
+	target := fake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	plan := Plan{Count: 1 << 30, Rate: 2000, Hold: 5, Address: 1, Reads: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { return a.report.Connected >= 100 })
+	if r.Open > 5 || r.ClosedCount() != 0 {
+		t.Errorf("%+v", r)
+	}
+	if float64(r.Connected) > r.Seconds*2000+1 {
+		t.Errorf("%d connects in %.3f s", r.Connected, r.Seconds)
+	}
+}
+
+// A client that never reads still learns of its end.
+func TestNeverReads(t *testing.T) {
+	target := fake(t, func(c net.Conn) {
+		if !accept(c) {
+			return
+		}
+		_, _ = io.CopyN(io.Discard, c, 1000)
+		_, _ = c.Write([]byte{0x88, 2, 0x0F, 0xA4})
+	})
+	plan := Plan{Count: 1, Head: plainHead, Upgrade: true, Once: make([]byte, 1000)}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { return a.begun == 1 && a.open == 0 })
+	if r.ClosedCount() != 1 {
+		t.Errorf("%+v", r)
+	}
+}
