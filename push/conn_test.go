@@ -67,6 +67,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	for i := range most {
 		idle = append(idle, visit(t, s, "127.0.0.1"))
 		idle[i].ask(t, healthCheck)
+		until(t, func() bool { return s.listeners[0].places.waiting() == i+1 }) // it waits when its answer is out, not before
 	}
 	idle[0].ask(t, healthCheck) // now the second has waited longest
 	until(t, func() bool { return s.listeners[0].places.waiting() == most })
@@ -104,6 +105,7 @@ func TestHeadsThatDoNotArriveGiveWay(t *testing.T) {
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most, ReadHeaderTimeout: time.Hour, ReadTimeout: time.Hour}})
 	backend := visit(t, s, "127.0.0.1")
 	backend.ask(t, smallPush)
+	until(t, func() bool { return s.listeners[0].places.waiting() == 1 })
 	var heads []*visitor
 	for range most - 1 {
 		v := visit(t, s, "127.0.0.2")
