@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,12 +195,7 @@ func TestPlacesModel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var conns, waiting []*conn // waiting in the order in which they began to
 	drop := func(all []*conn, c *conn) []*conn {
-		for i := range all {
-			if all[i] == c {
-				return append(all[:i:i], all[i+1:]...)
-			}
-		}
-		return all
+		return slices.DeleteFunc(slices.Clone(all), func(other *conn) bool { return other == c })
 	}
 	for range 20_000 {
 		switch op := rng.IntN(4); {

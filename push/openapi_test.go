@@ -227,28 +227,7 @@ func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
 	busy := httptest.NewServer(full.Handler())
 	t.Cleanup(func() { busy.Client().CloseIdleConnections(); busy.Close() })
 
-	pushes := map[string]string{"/v1/all": "/v1/all", "/v1/topics/{topic}": "/v1/topics/a%2Fb", "/v1/users/{uid}": "/v1/users/J%C3%B6rg", "/v1/sessions/{sid}": "/v1/sessions/" + testSID}
-	for template, path := range pushes {
-		c.send(open, "POST", template, path, "hello")
-		c.send(open, "POST", template, path, "\xff\x00", "Content-Type: application/octet-stream")
-		c.send(open, "POST", template, path+"?key=k&exclude="+testSID, "")
-		c.send(open, "POST", template, path+"?ttl=5", "x")
-		c.send(open, "POST", template, path, "\xff")
-		c.send(open, "POST", template, path, "x", "Idempotency-Key: 1")
-		c.send(keyed, "POST", template, path, "x")
-		c.send(open, "POST", template, path, "x", "Host: evil.example")
-		c.send(open, "POST", template, path, "x", "Origin: null")
-		c.send(open, "POST", template, path, strings.Repeat("x", 101))
-		c.send(open, "POST", template, path, "x", "Content-Encoding: br")
-		c.send(open, "POST", template, path, "fail:panic")
-		c.send(open, "POST", template, path, "fail:full")
-		c.send(busy, "POST", template, path, "x")
-		c.raw("POST", template, slow.Listener.Addr().String(), "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nx")
-		c.raw("POST", template, open.Listener.Addr().String(), "POST "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		if template != path {
-			c.raw("POST", template, open.Listener.Addr().String(), "POST "+path+"/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
-		}
-	}
+	c.pushes(open, keyed, slow, busy)
 	c.batches(open, slow)
 	for get, method := range map[string]string{"/v1/stats": "GET", "/v1/config": "GET", "/v1/batch": "POST"} {
 		c.send(open, method, get, get+"?x=1", "")
@@ -279,6 +258,32 @@ func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
 	for _, cause := range Causes() {
 		if !c.causes[cause.Type()] {
 			t.Errorf("never occurred: %s", cause)
+		}
+	}
+}
+
+// pushes sends everything that a push can be answered for.
+func (c *contract) pushes(open, keyed, slow, busy *httptest.Server) {
+	pushes := map[string]string{"/v1/all": "/v1/all", "/v1/topics/{topic}": "/v1/topics/a%2Fb", "/v1/users/{uid}": "/v1/users/J%C3%B6rg", "/v1/sessions/{sid}": "/v1/sessions/" + testSID}
+	for template, path := range pushes {
+		c.send(open, "POST", template, path, "hello")
+		c.send(open, "POST", template, path, "\xff\x00", "Content-Type: application/octet-stream")
+		c.send(open, "POST", template, path+"?key=k&exclude="+testSID, "")
+		c.send(open, "POST", template, path+"?ttl=5", "x")
+		c.send(open, "POST", template, path, "\xff")
+		c.send(open, "POST", template, path, "x", "Idempotency-Key: 1")
+		c.send(keyed, "POST", template, path, "x")
+		c.send(open, "POST", template, path, "x", "Host: evil.example")
+		c.send(open, "POST", template, path, "x", "Origin: null")
+		c.send(open, "POST", template, path, strings.Repeat("x", 101))
+		c.send(open, "POST", template, path, "x", "Content-Encoding: br")
+		c.send(open, "POST", template, path, "fail:panic")
+		c.send(open, "POST", template, path, "fail:full")
+		c.send(busy, "POST", template, path, "x")
+		c.raw("POST", template, slow.Listener.Addr().String(), "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nx")
+		c.raw("POST", template, open.Listener.Addr().String(), "POST "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if template != path {
+			c.raw("POST", template, open.Listener.Addr().String(), "POST "+path+"/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
 		}
 	}
 }
