@@ -105,21 +105,22 @@ type Fanout struct {
 type API struct {
 	Listen           string        `yaml:"listen" flag:"api" doc:"Address of the HTTP API, host:port; any but a loopback address needs a key."`
 	MonitorListen    string        `yaml:"monitor_listen" zero:"served at the API's address" doc:"Own address for /healthz, /readyz and /metrics, which need no key."`
-	Keys             []Secret      `yaml:"keys" zero:"no key needed, on loopback only" doc:"Keys that backends send as bearer tokens, each at least 16 characters."`
-	KeysFile         string        `yaml:"keys_file" zero:"none" doc:"File with further keys, one a line; empty lines and lines beginning with # do not count."`
+	Keys             []Secret      `yaml:"keys" zero:"no key needed, on loopback only" doc:"Keys that backends send as bearer tokens, each at least 16 characters; name:KEY gives one a name to be counted and logged by, 1 to 32 of a-z 0-9 - _ . and unique."`
+	KeysFile         string        `yaml:"keys_file" zero:"none" doc:"File with further keys, one a line, with or without a name; empty lines and lines beginning with # do not count."`
 	AllowedHosts     []string      `yaml:"allowed_hosts" zero:"loopback names and the address itself" doc:"Further Host headers the API answers to while it has no key, as host or host:port; a web page cannot reach it by a name of its own."`
 	MaxPayload       Size          `yaml:"max_payload" range:"1..8MiB" doc:"Largest payload of a push; a larger one gets 413."`
 	MaxBatchLines    int           `yaml:"max_batch_lines" range:"1..10000000" doc:"Most lines of one batch; the rest gets 413."`
-	MaxRequests      int           `yaml:"max_requests" range:"1..1048576" doc:"Requests under /v1/ served at the same time; further ones get 503."`
-	MaxBodies        int           `yaml:"max_bodies" range:"1..1048576" doc:"Request bodies on their way in at the same time, batches included; further requests with a body get 503."`
-	MaxConnections   int           `yaml:"max_connections" range:"1..1048576" doc:"Open connections at each of the addresses; further ones get 503 and are closed."`
+	MaxRequests      int           `yaml:"max_requests" range:"1..1048576" doc:"Requests under /v1/ and lines of batches served at the same time, bodies on their way in aside; further ones get 503. At most half of them wait for one busy shard (api.push_wait), three quarters for all."`
+	MaxBodies        int           `yaml:"max_bodies" range:"1..1048576" doc:"Request bodies on their way in at the same time, at most half of them batches; further ones get 503. A body that comes in one packet with its head is not counted."`
+	BodyBytes        Size          `yaml:"body_bytes" range:"1MiB..64GiB" doc:"Bytes of request bodies on their way in that are held at the same time; further ones get 503."`
+	MaxConnections   int           `yaml:"max_connections" range:"1..1048576" doc:"Open connections at each of the addresses, and 64 more for health and metrics alone. Past it a connection that waits for a request gives way to a new one: of the remote address with the most of them, the one that has waited longest. Where all are being served the new one gets 503."`
 	MaxHead          Size          `yaml:"max_head" range:"1KiB..1MiB" doc:"Largest request line and headers; longer ones get 431."`
 	HeadTimeout      time.Duration `yaml:"head_timeout" range:"1s..10m" doc:"Time for a whole request head to arrive."`
 	ReadTimeout      time.Duration `yaml:"read_timeout" range:"1s..10m" doc:"Time for a whole request to arrive, batches aside; then 408."`
 	WriteTimeout     time.Duration `yaml:"write_timeout" range:"1s..10m" doc:"Time for a whole answer to leave, and for each write of a batch's."`
 	IdleTimeout      time.Duration `yaml:"idle_timeout" range:"1s..1h" doc:"How long a kept-alive connection may wait for its next request."`
 	PushWait         time.Duration `yaml:"push_wait" range:"1ms..10s" doc:"How long a push to users or sessions waits, in the order of arrival, while one in 32 places of its shard's mailbox (fanout.mailbox) is taken or others wait already; it is refused only if there is no room even then. At most half of api.write_timeout."`
-	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" range:"1s..1h" doc:"How long a batch may be silent; then 408 is its last line."`
+	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" range:"1s..1h" doc:"Time for each line of a batch to arrive whole; then 408 is its last line."`
 }
 
 // NATS is the section nats.
@@ -223,6 +224,7 @@ func Default() Config {
 			MaxBatchLines:    10000,
 			MaxRequests:      2048,
 			MaxBodies:        1024,
+			BodyBytes:        64 * MiB,
 			MaxConnections:   8192,
 			MaxHead:          16 * KiB,
 			HeadTimeout:      5 * time.Second,

@@ -21,12 +21,60 @@ func checkKey(key string) error {
 	return nil
 }
 
+// Key is an API key with the name that it is counted and logged by, "" if it
+// has none.
+type Key struct {
+	Name string
+	Key  Secret
+}
+
+// maxKeyName bounds a label of the metrics.
+const maxKeyName = 32
+
+// parseKey reads name:KEY or KEY. A bearer token has no colon (RFC 6750 §2.1),
+// so the first one ends a name. Errors repeat neither: what was meant as a key
+// may stand before a colon.
+func parseKey(text string) (Key, error) {
+	name, key, named := strings.Cut(text, ":")
+	if !named {
+		name, key = "", text
+	}
+	if err := checkKey(key); err != nil {
+		return Key{}, err
+	}
+	switch {
+	case !named:
+	case len(name) < 1 || len(name) > maxKeyName || strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
+	}):
+		return Key{}, fmt.Errorf("has a colon after what is no name; allowed before a colon is a name, 1 to %d of a-z 0-9 - _ . and nothing else", maxKeyName)
+	case name == "none" || name == "unnamed":
+		return Key{}, fmt.Errorf("has the name %s, which metrics use for requests without one; allowed is any other name", name)
+	}
+	return Key{name, Secret(key)}, nil
+}
+
 // AllKeys returns api.keys and the keys in the file api.keys_file. Errors tell
 // a key by its line, never by its content.
-func (a *API) AllKeys() ([]string, error) {
-	var keys []string
-	for _, key := range a.Keys {
-		keys = append(keys, key.Reveal())
+func (a *API) AllKeys() ([]Key, error) {
+	var keys []Key
+	add := func(where, text string) error {
+		key, err := parseKey(text)
+		if err != nil {
+			return fmt.Errorf("%s %w", where, err)
+		}
+		for _, other := range keys {
+			if key.Name != "" && key.Name == other.Name {
+				return fmt.Errorf("%s has the name %s, which another key has; allowed are names that differ", where, key.Name)
+			}
+		}
+		keys = append(keys, key)
+		return nil
+	}
+	for i, key := range a.Keys {
+		if err := add(fmt.Sprintf("api.keys: key %d", i+1), key.Reveal()); err != nil {
+			return nil, err
+		}
 	}
 	if a.KeysFile == "" {
 		return keys, nil
@@ -43,10 +91,9 @@ func (a *API) AllKeys() ([]string, error) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if err := checkKey(line); err != nil {
-			return nil, fmt.Errorf("api.keys_file: %s:%d: the key %w", a.KeysFile, i+1, err)
+		if err := add(fmt.Sprintf("api.keys_file: %s:%d: the key", a.KeysFile, i+1), line); err != nil {
+			return nil, err
 		}
-		keys = append(keys, line)
 	}
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("api.keys_file: %s: no key in it; at least one is needed", a.KeysFile)

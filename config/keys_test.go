@@ -11,17 +11,24 @@ func TestAllKeys(t *testing.T) {
 	for _, tc := range []struct {
 		name, file string
 		keys       []Secret
-		want       []string
+		want       []Key
 		problem    string
 	}{
 		{"none", "", nil, nil, ""},
-		{"setting", "", []Secret{one}, []string{one}, ""},
-		{"file", "# ours\n\n" + one + "\r\n  " + two + "  \n", nil, []string{one, two}, ""},
-		{"both", two, []Secret{one}, []string{one, two}, ""},
+		{"setting", "", []Secret{one}, []Key{{"", one}}, ""},
+		{"file", "# ours\n\n" + one + "\r\n  " + two + "  \n", nil, []Key{{"", one}, {"", two}}, ""},
+		{"both", two, []Secret{one}, []Key{{"", one}, {"", two}}, ""},
 		{"short", one + "\nhunter2\n", nil, nil, ":2: the key has 7 characters; allowed are 16 or more"},
 		{"blank", one + " hunter2\n", nil, nil, ":1: the key has a blank"},
-		{"byte order mark", "\xef\xbb\xbf" + one + "\n", nil, []string{one}, ""},
+		{"byte order mark", "\xef\xbb\xbf" + one + "\n", nil, []Key{{"", one}}, ""},
 		{"UTF-16", "\xff\xfeh\x00u\x00n\x00t\x00e\x00r\x002\x00", nil, nil, "byte order mark (BOM) of UTF-16, little endian"},
+		{"names", "back-office.2:" + two + "\n" + one + "\n", []Secret{"shop:" + one + ":+"}, []Key{{"shop", one + ":+"}, {"back-office.2", two}, {"", one}}, ""},
+		{"no name", "hunter2!:" + one + "\n", nil, nil, ":1: the key has a colon after what is no name; allowed before a colon is a name, 1 to 32 of a-z 0-9 - _ . and nothing else"},
+		{"empty name", ":" + one + "\n", nil, nil, "no name"},
+		{"long name", strings.Repeat("n", 33) + ":" + one + "\n", nil, nil, "no name"},
+		{"short named", "shop:hunter2\n", nil, nil, ":1: the key has 7 characters"},
+		{"same name", "shop:" + one + "\n", []Secret{"shop:" + two}, nil, ":1: the key has the name shop, which another key has"},
+		{"name of a label", "none:" + one + "\n", nil, nil, "any other name"},
 		{"no key", "# none\n", nil, nil, "no key in it"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -39,6 +39,33 @@ func (c *Config) Print(w io.Writer, origins map[string]Origin, inForce *Config, 
 	return out.Flush()
 }
 
+// Shown is one setting for encoding/json.
+type Shown struct {
+	Setting string `json:"setting"`
+	Value   any    `json:"value"`            // a text, a number, true or false, or a list of texts; durations and sizes as in the file
+	Origin  string `json:"origin"`           // where the value comes from, "default" if it was not set
+	Secret  bool   `json:"secret,omitempty"` // the value, or a part of it, is not shown
+}
+
+// Show returns what Print writes without secrets.
+func (c *Config) Show(origins map[string]Origin) []Shown {
+	var all []Shown
+	for _, s := range c.Settings() {
+		items, hidden := s.shown(false)
+		one := Shown{Setting: s.Path, Secret: hidden, Origin: origins[s.Path].String()}
+		switch s.Type() {
+		case "list":
+			one.Value = append([]string{}, items...) // [] for none, not null
+		case "integer", "true or false":
+			one.Value = s.value.Interface()
+		default:
+			one.Value = items[0]
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
 func (s *Setting) print(out io.Writer, origins map[string]Origin, inForce string, secrets bool) {
 	keys := strings.Split(s.Path, ".")
 	pad := strings.Repeat("  ", len(keys)-1)

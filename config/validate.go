@@ -90,10 +90,18 @@ func (c *Config) checkAPI(k *checks) {
 	if c.API.MonitorListen != "" {
 		k.when("api.monitor_listen", checkAddress(c.API.MonitorListen))
 	}
-	for i, key := range c.API.Keys {
-		if err := checkKey(key.Reveal()); err != nil {
+	names := map[string]bool{}
+	for i, text := range c.API.Keys {
+		key, err := parseKey(text.Reveal())
+		if err != nil {
 			k.fail("api.keys", "key %d %v", i+1, err)
+		} else if key.Name != "" && names[key.Name] {
+			k.fail("api.keys", "key %d has the name %s, which another key has; allowed are names that differ", i+1, key.Name)
 		}
+		names[key.Name] = true
+	}
+	if longest := longestLine(c.API.MaxPayload); c.API.BodyBytes < longest {
+		k.fail("api.body_bytes", "%v; allowed is at least %v, what the longest line of a batch with api.max_payload %v may need", c.API.BodyBytes, longest, c.API.MaxPayload)
 	}
 	for _, host := range c.API.AllowedHosts {
 		if host == "" || strings.ContainsAny(host, "/ ") {
@@ -101,6 +109,9 @@ func (c *Config) checkAPI(k *checks) {
 		}
 	}
 }
+
+// longestLine is push's default for a line of a batch, and some more.
+func longestLine(payload Size) Size { return 6*payload + 128*KiB }
 
 func (c *Config) checkNATS(k *checks) {
 	n := &c.NATS

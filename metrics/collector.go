@@ -100,6 +100,10 @@ func (f *field) collect(out chan<- prometheus.Metric, v reflect.Value) {
 	}
 	for series := v.MapRange(); series.Next(); {
 		key := series.Key()
+		if h, ok := series.Value().Interface().(Histogram); ok {
+			out <- prometheus.MustNewConstHistogram(f.desc, h.Count, h.Sum, h.Buckets, key.String())
+			continue
+		}
 		if key.Kind() == reflect.String {
 			out <- f.metric(number(series.Value()), key.String())
 			continue

@@ -32,7 +32,12 @@ func filled() Values {
 			}
 		}
 		if m.Type == "histogram" {
-			f.Set(reflect.ValueOf(Histogram{Count: 2, Sum: 0.75, Buckets: map[float64]uint64{0.5: 1}}))
+			h := Histogram{Count: 2, Sum: 0.75, Buckets: map[float64]uint64{0.5: 1}}
+			if f.Kind() == reflect.Map {
+				f.Set(reflect.ValueOf(map[string]Histogram{"x": h}))
+			} else {
+				f.Set(reflect.ValueOf(h))
+			}
 			continue
 		}
 		if f.Kind() != reflect.Map {
@@ -70,8 +75,9 @@ func TestDeclarations(t *testing.T) {
 		if !strings.HasSuffix(m.Help, ".") {
 			t.Errorf("%s: help %q is not a sentence", m.Name, m.Help)
 		}
-		if histogram := f.Type == reflect.TypeFor[Histogram](); histogram || m.Type == "histogram" {
-			if !histogram || m.Type != "histogram" || m.Labels != nil {
+		plain, labelled := f.Type == reflect.TypeFor[Histogram](), f.Type == reflect.TypeFor[map[string]Histogram]()
+		if plain || labelled || m.Type == "histogram" {
+			if !plain && !labelled || m.Type != "histogram" || plain != (m.Labels == nil) {
 				t.Errorf("%s: type %q of %v with labels %q", m.Name, m.Type, f.Type, m.Labels)
 			}
 			continue
@@ -115,6 +121,7 @@ func TestCollect(t *testing.T) {
 		v.Shards.TickAge = map[string]float64{"0": 0.25}
 		v.HTTP.Requests = map[[2]string]uint64{{"/v1/all", "202"}: 7}
 		v.Traffic.PushLatency = Histogram{Count: 6, Sum: 1.5, Buckets: map[float64]uint64{0.001: 2, 0.5: 5}}
+		v.HTTP.Duration = map[string]Histogram{"/v1/all": {Count: 3, Sum: 0.5, Buckets: map[float64]uint64{0.25: 2}}}
 		return v
 	})
 	const want = `
@@ -122,6 +129,12 @@ func TestCollect(t *testing.T) {
 # TYPE belfry_closed_total counter
 belfry_closed_total{reason="client"} 2
 belfry_closed_total{reason="gone"} 1
+# HELP belfry_http_request_duration_seconds Time from the end of a request's head to the end of its answer, its body and waiting for a busy shard included; of a batch, all its lines.
+# TYPE belfry_http_request_duration_seconds histogram
+belfry_http_request_duration_seconds_bucket{route="/v1/all",le="0.25"} 2
+belfry_http_request_duration_seconds_bucket{route="/v1/all",le="+Inf"} 3
+belfry_http_request_duration_seconds_sum{route="/v1/all"} 0.5
+belfry_http_request_duration_seconds_count{route="/v1/all"} 3
 # HELP belfry_http_requests_total Requests answered, by route and status.
 # TYPE belfry_http_requests_total counter
 belfry_http_requests_total{route="/v1/all",status="202"} 7
@@ -140,7 +153,7 @@ belfry_sessions 3
 belfry_shard_tick_age_seconds{shard="0"} 0.25
 `
 	if err := testutil.CollectAndCompare(c, strings.NewReader(want),
-		"belfry_closed_total", "belfry_http_requests_total", "belfry_push_latency_seconds", "belfry_sessions", "belfry_shard_tick_age_seconds"); err != nil {
+		"belfry_closed_total", "belfry_http_request_duration_seconds", "belfry_http_requests_total", "belfry_push_latency_seconds", "belfry_sessions", "belfry_shard_tick_age_seconds"); err != nil {
 		t.Error(err)
 	}
 	if got, want := testutil.CollectAndCount(NewCollector(filled)), len(Metrics()); got != want {

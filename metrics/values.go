@@ -110,15 +110,22 @@ type Bus struct {
 // HTTP counts what backends ask.
 type HTTP struct {
 	Requests           map[[2]string]uint64 `metric:"belfry_http_requests_total" type:"counter" label:"route,status" help:"Requests answered, by route and status."`
-	Rejected           map[string]uint64    `metric:"belfry_http_rejected_total" type:"counter" label:"cause" help:"Requests refused, by cause."`
+	Rejected           map[string]uint64    `metric:"belfry_http_rejected_total" type:"counter" label:"cause" help:"Requests refused, by cause; those included that never got to a route."`
 	BatchLines         uint64               `metric:"belfry_http_batch_lines_total" type:"counter" help:"Lines of batches accepted."`
 	BatchLinesRejected map[string]uint64    `metric:"belfry_http_batch_lines_rejected_total" type:"counter" label:"cause" help:"Lines of batches refused, by cause."`
 	Paced              uint64               `metric:"belfry_http_paced_total" type:"counter" help:"Pushes that waited because a shard was behind (api.push_wait)."`
 	PayloadBytes       uint64               `metric:"belfry_http_payload_bytes_total" type:"counter" help:"Payload bytes accepted."`
-	InFlight           uint64               `metric:"belfry_http_requests_in_flight" type:"gauge" help:"Requests under /v1/ being served."`
+	PaceRefused        uint64               `metric:"belfry_http_pace_refused_total" type:"counter" help:"Pushes refused because too many waited for a busy shard already: half of api.max_requests for one, three quarters for all."`
+	Duration           map[string]Histogram `metric:"belfry_http_request_duration_seconds" type:"histogram" label:"route" help:"Time from the end of a request's head to the end of its answer, its body and waiting for a busy shard included; of a batch, all its lines."`
+	KeyRequests        map[string]uint64    `metric:"belfry_http_key_requests_total" type:"counter" label:"key" help:"Requests under /v1/ by the name of their API key (api.keys); unnamed for a key without one, none without a valid key."`
+	KeyPushes          map[string]uint64    `metric:"belfry_http_key_pushes_total" type:"counter" label:"key" help:"Messages accepted, lines of batches included, by the name of the API key."`
+	InFlight           uint64               `metric:"belfry_http_requests_in_flight" type:"gauge" help:"Requests under /v1/ and lines of batches being served, bodies on their way in aside; bounded by api.max_requests."`
+	Bodies             uint64               `metric:"belfry_http_bodies" type:"gauge" help:"Request bodies on their way in, batches included; bounded by api.max_bodies."`
+	BodyBytes          uint64               `metric:"belfry_http_bodies_bytes" type:"gauge" help:"Bytes held of request bodies on their way in; bounded by api.body_bytes."`
 	Connections        uint64               `metric:"belfry_http_connections" type:"gauge" help:"Open connections to the API."`
-	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end: too much came after a refusal, or a batch fell silent or was stopped. Their connections are closed."`
-	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections."`
+	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end: too much came after a refusal, or a batch had no whole line in time or was stopped. Their connections are closed."`
+	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections that waited for a request and gave way to new ones at api.max_connections."`
+	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections while all of them were being served."`
 }
 
 // Log counts what became of the log's lines.

@@ -145,6 +145,14 @@ func (s *Shard) Uncrowded(ctx context.Context, wait time.Duration) (waited bool,
 	return true, a.wait(ctx, wait, s.box.gone)
 }
 
+// TooManyWait says whether whoever came now would have to wait in Uncrowded
+// where that many wait already, or half as many again at all shards together.
+// Those who come in the same moment may be a few more. Any goroutine.
+func (s *Shard) TooManyWait(most int) bool {
+	a := &s.box.single
+	return (a.waiting.Load() >= int64(most) || a.node.total.Load() >= int64(most+most/2)) && a.crowded()
+}
+
 // Put queues m in a place that Reserve has taken. Any goroutine; it does not
 // block.
 func (s *Shard) Put(lane Lane, m Mail) { s.box.put(lane, m) }

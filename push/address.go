@@ -48,3 +48,53 @@ func splitHost(hostport string) (host, port string) {
 	}
 	return host, port
 }
+
+// validHost says whether a Host, or the authority of the target, is a host
+// with an optional port (RFC 9110 §7.2, RFC 3986 §3.2). HTTP/1.0 may have none.
+func validHost(hostport string) bool {
+	host, port := hostport, ""
+	if len(host) > 0 && host[0] == '[' {
+		end := strings.IndexByte(host, ']')
+		if end < 0 {
+			return false
+		}
+		ip, err := netip.ParseAddr(host[1:end])
+		if err != nil || !ip.Is6() || ip.Zone() != "" {
+			return false
+		}
+		if port = host[end+1:]; port != "" && port[0] != ':' {
+			return false
+		}
+		return validPort(strings.TrimPrefix(port, ":"))
+	}
+	if i := strings.IndexByte(host, ':'); i >= 0 {
+		host, port = host[:i], host[i+1:]
+	}
+	for i := 0; i < len(host); i++ {
+		switch c := host[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case c == '%':
+			if i+2 >= len(host) || hexDigit(host[i+1]) < 0 || hexDigit(host[i+2]) < 0 {
+				return false
+			}
+			i += 2
+		case strings.IndexByte("-._~!$&'()*+,;=", c) < 0:
+			return false
+		}
+	}
+	return validPort(port) && (host != "" || hostport == "")
+}
+
+// validPort allows an empty port, as RFC 3986 §3.2.3 does.
+func validPort(port string) bool {
+	if port == "" {
+		return true
+	}
+	for i := range len(port) {
+		if port[i] < '0' || port[i] > '9' {
+			return false
+		}
+	}
+	n, err := strconv.Atoi(port)
+	return err == nil && n <= 65535
+}

@@ -21,12 +21,16 @@ var batchBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return
 
 // batch serves POST /v1/batch: each line is published as it arrives and
 // answered with a line.
-func (s *Server) batch(w http.ResponseWriter, r *http.Request) int {
+func (s *Server) batch(w http.ResponseWriter, r *http.Request, c call) int {
 	p := noParameters(r.URL.RawQuery)
 	if p == nil {
-		p = plainBody(r.Header)
+		_, p = checkBody(r)
 	}
 	if p != nil {
+		return s.refuse(w, p)
+	}
+	defer s.in.leave(true)
+	if p := s.in.enter(true); p != nil {
 		return s.refuse(w, p)
 	}
 	rc := http.NewResponseController(w)
@@ -39,7 +43,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) int {
 
 	out := newAnswers(w, rc, s.opt.WriteTimeout)
 	defer out.close() // for a panic
-	whole := s.runBatch(r, rc, out)
+	whole := s.runBatch(r, rc, out, c.key)
 	err := out.close()
 	_ = rc.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout)) // for the end of the answer
 	if err != nil || !whole {
@@ -54,21 +58,22 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) int {
 const maxBatchRest = 16 << 20
 
 // runBatch reads to the end of the batch and says whether it got there.
-func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *answers) (whole bool) {
+func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *answers, key *keyCount) (whole bool) {
 	// Stopping wakes a batch that waits for its next line. Whoever is second
-	// to set the deadline sees the other: beforeRead looks after setting it.
+	// to set the deadline sees the other: beforeLine looks after setting it.
 	wake := context.AfterFunc(s.stop, func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) })
 	defer wake()
 	buf := batchBuffers.Get().(*[]byte)
-	lines := lineReader{src: r.Body, max: s.opt.MaxBatchLine, buf: *buf}
+	lines := lineReader{src: r.Body, max: s.opt.MaxBatchLine, buf: *buf, held: held{of: &s.in}}
 	defer func() {
+		lines.held.release()
 		if len(lines.buf) <= maxPooledBuffer {
 			*buf = lines.buf
 			batchBuffers.Put(buf)
 		}
 	}()
-	lines.beforeRead = func() {
-		out.flush()
+	lines.beforeRead = out.flush
+	lines.beforeLine = func() { // once a line: one that drips is no better than none
 		_ = rc.SetReadDeadline(time.Now().Add(s.opt.BatchIdleTimeout))
 		if s.stop.Err() != nil {
 			_ = rc.SetReadDeadline(time.Unix(1, 0))
@@ -93,7 +98,9 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 		case skipSpace(line, 0) == len(line):
 			continue // blank, as at the end of many files
 		default:
-			m, p = s.publishItem(line)
+			if m, p = s.publishItem(line); p == nil {
+				key.pushes.Add(1)
+			}
 		}
 		if err := out.add(func(b []byte) []byte { return s.appendAnswer(b, n, m, p) }); err != nil {
 			return false
@@ -117,8 +124,8 @@ func (s *Server) publishItem(line []byte) (m *session.Message, p *problem) {
 		return nil, p
 	}
 	it.m.Received = time.Now()
-	if err := s.publish(s.stop, &it.m); err != nil {
-		return nil, s.publishProblem(err, it.data)
+	if p := s.publish(s.stop, &it.m, it.data); p != nil {
+		return nil, p
 	}
 	return &it.m, nil
 }
@@ -129,7 +136,11 @@ func (s *Server) batchEnd(err error) *problem {
 		return &problem{cause: CauseShutdown, detail: "this line and those after it were not read; send them to another node"}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &problem{cause: CauseSlow, detail: fmt.Sprintf("nothing came for %v; this line and those after it were not read", s.opt.BatchIdleTimeout)}
+		return &problem{cause: CauseSlow, detail: fmt.Sprintf("no whole line came for %v; this line and those after it were not read", s.opt.BatchIdleTimeout)}
+	}
+	var full errBodyBytes
+	if errors.As(err, &full) {
+		return &problem{cause: CauseBodies, detail: full.Error() + "; this line and those after it were not read"}
 	}
 	return &problem{cause: CauseBody, detail: "the body broke off: " + err.Error()}
 }

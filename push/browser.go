@@ -37,8 +37,9 @@ func (g *browserGuard) check(r *http.Request) *problem {
 		return &problem{cause: CauseHost, field: "Host",
 			detail: fmt.Sprintf("%q is neither a loopback name nor one of the allowed hosts; without an API key only those are answered", r.Host)}
 	}
-	switch site := r.Header.Get("Sec-Fetch-Site"); site {
-	case "", "same-origin", "none": // none: typed into the address bar
+	site, once := single(r.Header, "Sec-Fetch-Site")
+	switch {
+	case once && (site == "" || site == "same-origin" || site == "none"): // none: typed into the address bar
 	default:
 		if pageVisit(r) {
 			return nil
@@ -78,5 +79,11 @@ func (g *browserGuard) hostAllowed(hostport string) bool {
 // nothing to the other site; frames of it are a different destination.
 func pageVisit(r *http.Request) bool {
 	return r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
-		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+		onlyIs(r, "Sec-Fetch-Mode", "navigate") && onlyIs(r, "Sec-Fetch-Dest", "document")
+}
+
+// onlyIs says whether a field is there once, with that value.
+func onlyIs(r *http.Request, name, want string) bool {
+	value, once := single(r.Header, name)
+	return once && value == want
 }

@@ -7,66 +7,66 @@ import (
 )
 
 // healthz answers whether the process should be left alone.
-func (s *Server) healthz(w http.ResponseWriter, r *http.Request) int {
-	return condition(w, "healthy", call(s.opt.Healthy), nil)
+func (s *Server) healthz(w http.ResponseWriter, r *http.Request, _ call) int {
+	return condition(w, "healthy", ask(s.opt.Healthy), nil)
 }
 
 // readyz answers whether the node should get traffic.
-func (s *Server) readyz(w http.ResponseWriter, r *http.Request) int {
-	reasons := call(s.opt.Ready)
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request, _ call) int {
+	reasons := ask(s.opt.Ready)
 	if s.stop.Err() != nil {
 		reasons = append(reasons, "shutting down")
 	}
-	return condition(w, "ready", reasons, call(s.opt.Degraded))
+	return condition(w, "ready", reasons, ask(s.opt.Degraded))
 }
 
-func call(f func() []string) []string {
+func ask(f func() []string) []string {
 	if f == nil {
 		return nil
 	}
 	return f()
 }
 
-// condition answers 200 {"name":true}, with "degraded":[…] if anything is, or
-// 503 {"name":false,"reasons":[…]}.
+// condition answers 200 {"name":true}, or 503 {"name":false,"reasons":[…]};
+// with "degraded":[…] if something does not work that does not decide.
 func condition(w http.ResponseWriter, name string, reasons, degraded []string) int {
 	status := http.StatusOK
 	body := append(appendString([]byte("{"), name), ":true"...)
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
 		body = append(appendString([]byte("{"), name), ":false"...)
-		body = appendList(append(body, `,"reasons":`...), reasons)
+		body = appendStrings(append(body, `,"reasons":`...), reasons)
 	}
 	if len(degraded) > 0 {
-		body = appendList(append(body, `,"degraded":`...), degraded)
+		body = appendStrings(append(body, `,"degraded":`...), degraded)
 	}
-	return writeJSON(w, status, append(body, "}\n"...))
+	return writeJSON(w, status, append(body, '}', '\n'))
 }
 
-func appendList(dst []byte, texts []string) []byte {
-	dst = append(dst, '[')
+func appendStrings(dst []byte, texts []string) []byte {
 	for i, text := range texts {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
+		dst = append(dst, "[,"[min(i, 1)])
 		dst = appendString(dst, text)
 	}
 	return append(dst, ']')
 }
 
-func (s *Server) serveStats(w http.ResponseWriter, r *http.Request) int {
-	if p := noParameters(r.URL.RawQuery); p != nil {
-		return s.refuse(w, p)
+// shown serves a value as JSON, an empty object if there is none.
+func (s *Server) shown(what string, value func() any) handle {
+	return func(w http.ResponseWriter, r *http.Request, _ call) int {
+		if p := noParameters(r.URL.RawQuery); p != nil {
+			return s.refuse(w, p)
+		}
+		var v any = struct{}{}
+		if value != nil {
+			v = value()
+		}
+		var body bytes.Buffer
+		if err := json.NewEncoder(&body).Encode(v); err != nil {
+			return s.refuse(w, s.internal(what+" could not be encoded", err))
+		}
+		return writeJSON(w, http.StatusOK, body.Bytes())
 	}
-	var v any = struct{}{}
-	if s.opt.Stats != nil {
-		v = s.opt.Stats()
-	}
-	var body bytes.Buffer
-	if err := json.NewEncoder(&body).Encode(v); err != nil {
-		return s.refuse(w, s.internal("statistics could not be encoded", err))
-	}
-	return writeJSON(w, http.StatusOK, body.Bytes())
 }
 
 func writeJSON(w http.ResponseWriter, status int, body []byte) int {
@@ -81,7 +81,7 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) int {
 
 // foreign makes a handle of a handler that does not say what it answered.
 func foreign(h http.Handler) handle {
-	return func(w http.ResponseWriter, r *http.Request) int {
+	return func(w http.ResponseWriter, r *http.Request, _ call) int {
 		sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		h.ServeHTTP(sw, r)
 		return sw.status

@@ -7,54 +7,93 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 )
+
+// Key is an API key.
+type Key struct {
+	Name   string // what it is counted and logged by; "" for a key without a name
+	Secret string
+}
+
+// What requests are counted by that came without a valid key, or with one
+// that has no name.
+const (
+	keyNone    = "none"
+	keyUnnamed = "unnamed"
+)
+
+// keyCount counts what came with a key.
+type keyCount struct {
+	name             string
+	requests, pushes atomic.Uint64
+}
 
 // keyring holds the digests of the API keys. Comparing digests of equal
 // length, all of them every time, keeps the time taken independent of how
 // much of which key was guessed.
-type keyring [][sha256.Size]byte
+type keyring struct {
+	digests [][sha256.Size]byte
+	counts  []*keyCount // of each
+	none    *keyCount
+	all     []*keyCount // each once
+}
 
 // newKeyring refuses keys that could not arrive in an Authorization header.
 // The errors say which key by its position, not by its content.
-func newKeyring(keys []string) (keyring, error) {
-	ring := make(keyring, 0, len(keys))
+func newKeyring(keys []Key) (*keyring, error) {
+	unnamed := &keyCount{name: keyUnnamed}
+	ring := &keyring{none: &keyCount{name: keyNone}}
+	ring.all = []*keyCount{ring.none, unnamed}
 	for i, key := range keys {
-		if key == "" {
+		if key.Secret == "" {
 			return nil, fmt.Errorf("push: API key %d is empty", i+1)
 		}
-		if strings.IndexFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
+		if strings.IndexFunc(key.Secret, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
 			return nil, fmt.Errorf("push: API key %d has a character outside printable ASCII without space", i+1)
 		}
-		ring = append(ring, sha256.Sum256([]byte(key)))
+		count := unnamed
+		if key.Name != "" {
+			count = &keyCount{name: key.Name}
+			for _, other := range ring.all {
+				if other.name == key.Name {
+					return nil, fmt.Errorf("push: API key %d has the name %s, which is taken", i+1, key.Name)
+				}
+			}
+			ring.all = append(ring.all, count)
+		}
+		ring.digests = append(ring.digests, sha256.Sum256([]byte(key.Secret)))
+		ring.counts = append(ring.counts, count)
 	}
 	return ring, nil
 }
 
 var (
-	errNoKey    = errors.New("send an API key as Authorization: Bearer KEY")
+	errNoKey    = errors.New("send an API key, once, as Authorization: Bearer KEY")
 	errWrongKey = errors.New("the API key is not one of this server's")
 )
 
-// check returns nil if the request carries one of the keys (RFC 6750 §2.1) or
-// if there are none.
-func (ring keyring) check(r *http.Request) error {
-	if len(ring) == 0 {
-		return nil
+// check returns what the request is counted by, and nil if it carries one of
+// the keys (RFC 6750 §2.1) or if there are none.
+func (ring *keyring) check(r *http.Request) (*keyCount, error) {
+	if len(ring.digests) == 0 {
+		return ring.none, nil
 	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	given, once := single(r.Header, "Authorization")
+	scheme, token, _ := strings.Cut(given, " ")
 	token = strings.TrimLeft(token, " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return errNoKey
+	if !once || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return ring.none, errNoKey
 	}
 	digest := sha256.Sum256([]byte(token))
-	found := 0
-	for i := range ring {
-		found |= subtle.ConstantTimeCompare(digest[:], ring[i][:])
+	found := 0 // 1 + the key's place; of equal keys the last one's
+	for i := range ring.digests {
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(digest[:], ring.digests[i][:]), i+1, found)
 	}
 	if found == 0 {
-		return errWrongKey
+		return ring.none, errWrongKey
 	}
-	return nil
+	return ring.counts[found-1], nil
 }
 
 // challenge is the WWW-Authenticate of a 401 (RFC 6750 §3).

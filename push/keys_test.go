@@ -6,7 +6,7 @@ import (
 )
 
 func TestKeys(t *testing.T) {
-	_, ts, rec := start(t, Options{Keys: []string{"first-key", "second-key"}})
+	_, ts, rec := start(t, Options{Keys: []Key{{"", "first-key"}, {"second", "second-key"}}})
 	tests := []struct {
 		header string
 		ok     bool
@@ -57,7 +57,7 @@ func TestKeys(t *testing.T) {
 
 func TestKeysThatCannotArrive(t *testing.T) {
 	for _, key := range []string{"", "a b", "a\n", "schlüssel", "\x7f"} {
-		_, err := New(Options{Publisher: &recorder{}, Keys: []string{"fine", key}})
+		_, err := New(Options{Publisher: &recorder{}, Keys: []Key{{"", "fine"}, {"", key}}})
 		if err == nil || !strings.Contains(err.Error(), "key 2") || key != "" && strings.Contains(err.Error(), key) {
 			t.Errorf("%q: %v", key, err)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 func readAll(src io.Reader, most, buf int) (lines []string, err error) {
-	r := lineReader{src: src, max: most, buf: make([]byte, buf), beforeRead: func() {}}
+	r := lineReader{src: src, max: most, buf: make([]byte, buf), beforeRead: func() {}, beforeLine: func() {}}
 	for {
 		line, err := r.next()
 		switch err {
@@ -74,7 +74,7 @@ func (stuck) Read([]byte) (int, error) { return 0, nil }
 
 // A long line costs no more memory than the limit asks for.
 func TestLongLineIsNotCollected(t *testing.T) {
-	r := lineReader{src: io.LimitReader(zeros{}, 10<<20), max: 1000, buf: make([]byte, 64), beforeRead: func() {}}
+	r := lineReader{src: io.LimitReader(zeros{}, 10<<20), max: 1000, buf: make([]byte, 64), beforeRead: func() {}, beforeLine: func() {}}
 	if _, err := r.next(); err != errLineTooLong {
 		t.Fatal(err)
 	}

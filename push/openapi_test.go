@@ -39,7 +39,7 @@ func loadDocument(t *testing.T) *openapi3.T {
 
 // Every route with its method is in the document and the other way round.
 func TestDocumentHasTheRoutes(t *testing.T) {
-	s, err := New(Options{Publisher: &recorder{}, Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler()})
+	s, err := New(Options{Publisher: &recorder{}, Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler(), Config: func() any { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestDocumentHasTheRoutes(t *testing.T) {
 		if rt.method == "" {
 			continue
 		}
-		path := strings.ReplaceAll(rt.pattern, "...}", "}")
+		path := rt.pattern
 		if path != rt.id.String() {
 			t.Errorf("route %q is counted as %q", path, rt.id)
 		}
@@ -70,8 +70,13 @@ func TestDocumentHasTheRoutes(t *testing.T) {
 // the page for people.
 func TestDocumentsHaveTheProblemTypes(t *testing.T) {
 	var inDocument []string
-	for _, v := range loadDocument(t).Components.Schemas["Problem"].Value.Properties["type"].Value.Enum {
+	typ := loadDocument(t).Components.Schemas["Problem"].Value.Properties["type"].Value
+	known, _ := typ.Extensions["x-extensible-enum"].([]any)
+	for _, v := range known {
 		inDocument = append(inDocument, v.(string))
+	}
+	if typ.Enum != nil {
+		t.Error("the types of problems are closed; a later version could add none")
 	}
 	page, err := os.ReadFile("../docs/api.md")
 	if err != nil {
@@ -89,6 +94,33 @@ func TestDocumentsHaveTheProblemTypes(t *testing.T) {
 	}
 	if n := strings.Count(string(page), "\n| `"); n < len(inCode) {
 		t.Errorf("docs/api.md has %d lines in its tables", n)
+	}
+}
+
+// Answers can get further members: clients made from the document must not
+// refuse them. Requests are closed, as the handlers are.
+func TestAnswersAreOpenToAdditions(t *testing.T) {
+	doc := loadDocument(t)
+	requests := map[string]bool{"BatchLine": true, "Target": true}
+	for name, schema := range doc.Components.Schemas {
+		closed := schema.Value.AdditionalProperties.Has != nil && !*schema.Value.AdditionalProperties.Has
+		if closed != requests[name] {
+			t.Errorf("%s: closed %v", name, closed)
+		}
+	}
+	for _, answer := range []string{`{"id":"x","new":1}`, `{"ready":true,"new":1}`, `{"healthy":true,"new":1}`,
+		`{"line":1,"id":"x","new":1}`, `{"type":"urn:belfry:problem:new","title":"x","status":418,"detail":"x","new":1}`} {
+		var v any
+		if err := json.Unmarshal([]byte(answer), &v); err != nil {
+			t.Fatal(err)
+		}
+		taken := false
+		for _, name := range []string{"Accepted", "Ready", "Healthy", "BatchAnswer", "Problem"} {
+			taken = taken || doc.Components.Schemas[name].Value.VisitJSON(v) == nil
+		}
+		if !taken {
+			t.Errorf("%s is refused", answer)
+		}
 	}
 }
 
@@ -177,56 +209,42 @@ func (c *contract) send(ts *httptest.Server, method, template, path, body string
 func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
 	c := &contract{t: t, doc: loadDocument(t), seen: map[string]bool{}, causes: map[string]bool{}}
 	unfit := Options{Ready: func() []string { return []string{"nats: away"} }, Healthy: func() []string { return []string{"shard 0 stalled"} },
-		Stats: func() any { return make(chan int) }}
+		Stats: func() any { return make(chan int) }, Config: func() any { return make(chan int) },
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "too many scrapes", http.StatusServiceUnavailable)
+		})}
 	_, open, _ := start(t, Options{Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		io.WriteString(w, "belfry_sessions 1\n")
-	}), Limits: Limits{MaxPayload: 100, MaxBatchLine: 60, MaxBatchLines: 20}})
-	_, keyed, _ := start(t, Options{Keys: []string{"key"}})
+	}), Limits: Limits{MaxPayload: 100, MaxBatchLine: 60, MaxBatchLines: 20}, Degraded: func() []string { return []string{"no peers"} },
+		Config: func() any { return map[string]any{"settings": []any{}} }})
+	_, keyed, _ := start(t, Options{Keys: []Key{{"", "key"}}, Config: func() any { return nil }})
 	_, slow, _ := start(t, Options{Limits: Limits{ReadTimeout: 30 * time.Millisecond, BatchIdleTimeout: 30 * time.Millisecond}})
 	_, sick, _ := start(t, unfit)
-	full, _, _ := start(t, Options{Limits: Limits{MaxRequests: 1}})
+	full, _, _ := start(t, Options{Limits: Limits{MaxRequests: 1, MaxBodies: 1}, Config: func() any { return nil }})
 	full.count.inFlight.Add(1) // a request that does not end
+	full.in.open.Add(1)        // a body that does not come
 	busy := httptest.NewServer(full.Handler())
 	t.Cleanup(func() { busy.Client().CloseIdleConnections(); busy.Close() })
 
-	pushes := map[string]string{"/v1/all": "/v1/all", "/v1/topics/{topic}": "/v1/topics/a%2Fb", "/v1/users/{uid}": "/v1/users/J%C3%B6rg", "/v1/sessions/{sid}": "/v1/sessions/" + testSID}
-	for template, path := range pushes {
-		c.send(open, "POST", template, path, "hello")
-		c.send(open, "POST", template, path, "\xff\x00", "Content-Type: application/octet-stream")
-		c.send(open, "POST", template, path+"?key=k&exclude="+testSID, "")
-		c.send(open, "POST", template, path+"?ttl=5", "x")
-		c.send(open, "POST", template, path, "\xff")
-		c.send(keyed, "POST", template, path, "x")
-		c.send(open, "POST", template, path, "x", "Host: evil.example")
-		c.send(open, "POST", template, path, "x", "Origin: null")
-		c.send(open, "POST", template, path, strings.Repeat("x", 101))
-		c.send(open, "POST", template, path, "x", "Content-Encoding: br")
-		c.send(open, "POST", template, path, "fail:panic")
-		c.send(open, "POST", template, path, "fail:full")
-		c.send(busy, "POST", template, path, "x")
-		a := raw(t, slow, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nx")
-		c.check("POST", template, nil, httptest.NewRequest("POST", path, nil), a)
-	}
+	c.pushes(open, keyed, slow, busy)
 	c.batches(open, slow)
-	for _, get := range []string{"/v1/stats", "/v1/batch"} {
-		method := map[string]string{"/v1/stats": "GET", "/v1/batch": "POST"}[get]
+	for get, method := range map[string]string{"/v1/stats": "GET", "/v1/config": "GET", "/v1/batch": "POST"} {
 		c.send(open, method, get, get+"?x=1", "")
 		c.send(keyed, method, get, get, "")
 		c.send(open, method, get, get, "", "Host: evil.example")
 		c.send(busy, method, get, get, "")
 	}
+	c.send(slow, "GET", "/v1/config", "/v1/config", "") // it has none
 	c.send(open, "POST", "/v1/batch", "/v1/batch", "", "Content-Type: multipart/mixed")
-	for _, get := range []string{"/v1/stats", "/healthz", "/readyz", "/metrics"} {
+	c.raw("POST", "/v1/batch", open.Listener.Addr().String(), "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	for _, get := range []string{"/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics"} {
 		c.send(open, "GET", get, get, "")
 		c.send(open, "GET", get, get, "", "Host: evil.example")
-		if get != "/metrics" {
-			c.send(sick, "GET", get, get, "")
-		}
+		c.send(open, "GET", get, get, "", "Host: a:xx")
+		c.send(sick, "GET", get, get, "")
 	}
-	// 404 and 405 belong to no operation.
-	c.schema("Problem", post(t, open, "/v1/nothing", "").body)
-	c.schema("Problem", request(t, open, "PUT", "/v1/all", nil).body)
+	c.everywhere()
 
 	for path, item := range c.doc.Paths.Map() {
 		for method, op := range item.Operations() {
@@ -241,6 +259,59 @@ func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
 		if !c.causes[cause.Type()] {
 			t.Errorf("never occurred: %s", cause)
 		}
+	}
+}
+
+// pushes sends everything that a push can be answered for.
+func (c *contract) pushes(open, keyed, slow, busy *httptest.Server) {
+	pushes := map[string]string{"/v1/all": "/v1/all", "/v1/topics/{topic}": "/v1/topics/a%2Fb", "/v1/users/{uid}": "/v1/users/J%C3%B6rg", "/v1/sessions/{sid}": "/v1/sessions/" + testSID}
+	for template, path := range pushes {
+		c.send(open, "POST", template, path, "hello")
+		c.send(open, "POST", template, path, "\xff\x00", "Content-Type: application/octet-stream")
+		c.send(open, "POST", template, path+"?key=k&exclude="+testSID, "")
+		c.send(open, "POST", template, path+"?ttl=5", "x")
+		c.send(open, "POST", template, path, "\xff")
+		c.send(open, "POST", template, path, "x", "Idempotency-Key: 1")
+		c.send(keyed, "POST", template, path, "x")
+		c.send(open, "POST", template, path, "x", "Host: evil.example")
+		c.send(open, "POST", template, path, "x", "Origin: null")
+		c.send(open, "POST", template, path, strings.Repeat("x", 101))
+		c.send(open, "POST", template, path, "x", "Content-Encoding: br")
+		c.send(open, "POST", template, path, "fail:panic")
+		c.send(open, "POST", template, path, "fail:full")
+		c.send(busy, "POST", template, path, "x")
+		c.raw("POST", template, slow.Listener.Addr().String(), "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nx")
+		c.raw("POST", template, open.Listener.Addr().String(), "POST "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if template != path {
+			c.raw("POST", template, open.Listener.Addr().String(), "POST "+path+"/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+		}
+	}
+}
+
+// raw sends a request as it is written.
+func (c *contract) raw(method, template, addr, request string) {
+	c.t.Helper()
+	c.check(method, template, nil, httptest.NewRequest(method, "/", nil), rawTo(c.t, addr, request))
+}
+
+// everywhere asks for what every operation can answer, of a server with the
+// health routes at an address of their own.
+func (c *contract) everywhere() {
+	s, _, _ := serve(c.t, Options{HealthAddress: "127.0.0.1:0", Config: func() any { return nil }, Metrics: http.NotFoundHandler()})
+	for path, item := range c.doc.Paths.Map() {
+		filled := strings.NewReplacer("{topic}", "t", "{uid}", "u", "{sid}", testSID).Replace(path)
+		addr := s.Addr().String()
+		if !strings.HasPrefix(path, "/v1/") {
+			c.raw("GET", path, addr, "GET "+filled+" HTTP/1.1\r\nHost: localhost\r\n\r\n") // 404
+			addr = s.HealthAddr().String()
+		}
+		for method := range item.Operations() {
+			c.raw(method, path, addr, "PUT "+filled+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			c.raw(method, path, addr, method+" "+filled+" HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 64<<10)+"\r\n\r\n")
+		}
+	}
+	for _, request := range []string{"nonsense\r\n\r\n", "GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n"} {
+		c.schema("Problem", rawTo(c.t, s.Addr().String(), request).body)
 	}
 }
 
@@ -308,7 +379,7 @@ func TestDocumentHasTheLimits(t *testing.T) {
 	}
 	for name, value := range map[string]any{
 		"api.max_payload": kib(l.MaxPayload), "the longest line": kib(l.MaxBatchLine), "api.max_batch_lines": l.MaxBatchLines,
-		"api.max_requests": l.MaxRequests, "api.max_connections": l.MaxConnections, "api.max_head": kib(l.MaxHeaderBytes),
+		"api.max_requests": l.MaxRequests, "api.max_bodies": l.MaxBodies, "api.body_bytes": fmt.Sprint(l.BodyBytes>>20, " MiB"), "api.max_connections": l.MaxConnections, "api.max_head": kib(l.MaxHeaderBytes),
 		"api.head_timeout": l.ReadHeaderTimeout, "api.read_timeout": l.ReadTimeout, "api.write_timeout": l.WriteTimeout,
 		"api.idle_timeout": l.IdleTimeout, "api.batch_idle_timeout": l.BatchIdleTimeout,
 	} {

@@ -32,10 +32,12 @@ type Options struct {
 	Publisher Publisher
 
 	// Pace, if set, waits for no longer than told while what a push is meant
-	// for is behind, and returns whether it had to: whoever pushes faster than
-	// can be delivered is slowed down before he is refused. done, never nil,
-	// is called when the push has been published or given up.
-	Pace func(ctx context.Context, to session.Target, wait time.Duration) (waited bool, done func())
+	// for is behind, and says whether it had to: whoever pushes faster than
+	// can be delivered is slowed down before he is refused. Of those that wait
+	// for the same, no more than most are to wait, half of MaxRequests; one
+	// more gets an error at once. done, never nil, is called when the push has
+	// been published or given up.
+	Pace func(ctx context.Context, to session.Target, wait time.Duration, most int) (waited bool, done func(), err error)
 
 	// Address is the host:port of the API. Without Keys it must be a
 	// loopback address (see CheckAddress).
@@ -45,7 +47,7 @@ type Options struct {
 	HealthAddress string
 	// Keys are the API keys, each good for everything under /v1/. Without
 	// any, requests need none and browsers are kept out by Host and Origin.
-	Keys []string
+	Keys []Key
 	// AllowedHosts are further values of the Host header to accept without
 	// Keys, as "host" (with any port) or "host:port".
 	AllowedHosts []string
@@ -55,8 +57,12 @@ type Options struct {
 	// Ready supplies the reasons for which this node should get no traffic;
 	// none means ready.
 	Ready func() []string
-	// Degraded supplies what a node that is ready has lost; /readyz shows it.
+	// Degraded supplies what does not work although the node is ready, for
+	// /readyz to tell.
 	Degraded func() []string
+	// Config supplies what GET /v1/config shows, as a value for
+	// encoding/json, without secrets; nil means 404.
+	Config func() any
 	// Healthy supplies the reasons for which this process should be
 	// restarted; none means healthy.
 	Healthy func() []string
@@ -76,8 +82,10 @@ type Limits struct {
 	MaxPayload     int // bytes of one message; 64 KiB; beyond: 413
 	MaxBatchLine   int // bytes of one line of a batch; 6 × MaxPayload + 64 KiB, enough for any payload however escaped; beyond: 413 for the line
 	MaxBatchLines  int // lines of one batch; 10,000; beyond: 413 for the rest
-	MaxRequests    int // requests under /v1/ at once; 2,048; beyond: 503
-	MaxConnections int // open connections per address; 8,192; beyond: 503 and closed
+	MaxRequests    int // requests under /v1/ and lines of batches served at once; 2,048; beyond: 503
+	MaxBodies      int // bodies on their way in, at most half of them batches; 1,024; beyond: 503
+	BodyBytes      int // bytes of these that are held; 64 MiB, at least MaxBatchLine; beyond: 503
+	MaxConnections int // open connections per address; 8,192; beyond: one that waits for a request is closed, or this one with 503
 	MaxHeaderBytes int // request line and headers; 16 KiB (net/http adds 4 KiB of slack); beyond: 431
 
 	ReadHeaderTimeout time.Duration // for the whole request head; 5 s; beyond: closed
@@ -85,7 +93,7 @@ type Limits struct {
 	WriteTimeout      time.Duration // for the answer, and for each write of a batch's; 30 s; beyond: closed
 	IdleTimeout       time.Duration // between requests of a connection; 2 min; beyond: closed
 	PushWait          time.Duration // of a push whose receivers are behind; 1 s, at most half of WriteTimeout; beyond: published, and refused if there is no room
-	BatchIdleTimeout  time.Duration // between two reads of a batch; 60 s; beyond: 408 as its last line
+	BatchIdleTimeout  time.Duration // for each line of a batch to arrive whole; 60 s; beyond: 408 as its last line
 	ShutdownTimeout   time.Duration // for requests under way when the server stops; 10 s; beyond: closed
 }
 
@@ -104,6 +112,8 @@ func (l Limits) withDefaults() (Limits, error) {
 		{"MaxBatchLine", &l.MaxBatchLine, 0, 8 * MaxPayloadLimit}, // its default comes from MaxPayload
 		{"MaxBatchLines", &l.MaxBatchLines, 10_000, 10_000_000},
 		{"MaxRequests", &l.MaxRequests, 2048, 1 << 20},
+		{"MaxBodies", &l.MaxBodies, 1024, 1 << 20},
+		{"BodyBytes", &l.BodyBytes, 64 << 20, 1 << 40},
 		{"MaxConnections", &l.MaxConnections, 8192, 1 << 20},
 		{"MaxHeaderBytes", &l.MaxHeaderBytes, 16 << 10, 1 << 20},
 	}
@@ -139,6 +149,7 @@ func (l Limits) withDefaults() (Limits, error) {
 			return l, fmt.Errorf("push: %s is %v; allowed are 1ms to 24h", t.name, *t.field)
 		}
 	}
+	l.BodyBytes = max(l.BodyBytes, l.MaxBatchLine+lineSlack)
 	l.PushWait = min(l.PushWait, l.WriteTimeout/2) // an answer has to get through
 	return l, nil
 }

@@ -20,12 +20,12 @@ func TestPushesArePaced(t *testing.T) {
 	var before, done []int // how many were published then
 	s, ts, r := start(t, Options{
 		Limits: Limits{PushWait: 7 * time.Second},
-		Pace: func(ctx context.Context, to session.Target, wait time.Duration) (bool, func()) {
+		Pace: func(ctx context.Context, to session.Target, wait time.Duration, most int) (bool, func(), error) {
 			if wait != 7*time.Second || ctx.Err() != nil {
 				t.Errorf("wait %v, %v", wait, ctx.Err())
 			}
 			asked, before = append(asked, to), append(before, published())
-			return behind, func() { done = append(done, published()) }
+			return behind, func() { done = append(done, published()) }, nil
 		},
 	})
 	rec = r
@@ -43,5 +43,26 @@ func TestPushesArePaced(t *testing.T) {
 	}
 	if n := s.Stats().Paced; n != 3 {
 		t.Errorf("%d paced, want 3", n)
+	}
+}
+
+// Where too many wait already a push is refused at once, and counted; it is not
+// published.
+func TestTooManyWait(t *testing.T) {
+	s, ts, rec := start(t, Options{
+		Limits: Limits{MaxRequests: 9},
+		Pace: func(ctx context.Context, to session.Target, wait time.Duration, most int) (bool, func(), error) {
+			if most != 4 {
+				t.Errorf("%d may wait", most)
+			}
+			return false, func() {}, &session.OverloadedError{What: "the queue"}
+		},
+	})
+	a := post(t, ts, "/v1/users/u1", "x")
+	if p := a.problem(t); p.Type != CauseOverloaded.Type() || a.Header.Get("Retry-After") != "1" || p.Detail != "overloaded: the queue is full; nothing was delivered, so a retry doubles nothing" {
+		t.Errorf("%+v", p)
+	}
+	if st := s.Stats(); st.PaceRefused != 1 || st.Paced != 0 || len(rec.all()) != 0 {
+		t.Errorf("%d refused, %d paced, %d published", st.PaceRefused, st.Paced, len(rec.all()))
 	}
 }

@@ -27,8 +27,15 @@ const (
 	CauseMediaType                        // a body that would have to be decoded first
 	CauseInternal                         // a fault of ours
 	CauseOverloaded                       // a queue behind the API is full
-	CauseBusy                             // more than MaxRequests at once
+	CauseBusy                             // more than MaxRequests or MaxConnections at once
+	CauseBodies                           // more than MaxBodies or BodyBytes on their way in
 	CauseShutdown                         // this node stops
+	CauseIdempotency                      // an Idempotency-Key, which would not be honoured
+	CauseLength                           // a push without a length
+	CauseHTTP                             // not HTTP; told by net/http, as the rest
+	CauseHead                             // a head above MaxHeaderBytes
+	CauseTransferCoding                   // a Transfer-Encoding other than chunked
+	CauseVersion                          // a version of HTTP other than 1.0 and 1.1
 	causeCount
 )
 
@@ -56,11 +63,18 @@ var causeInfo = [causeCount]struct {
 	CausePayloadTooLarge: {"payload-too-large", http.StatusRequestEntityTooLarge, "The payload is too large"},
 	CauseLineTooLong:     {"line-too-long", http.StatusRequestEntityTooLarge, "The line is too long"},
 	CauseTooManyLines:    {"too-many-lines", http.StatusRequestEntityTooLarge, "The batch has too many lines"},
-	CauseMediaType:       {"unsupported-media-type", http.StatusUnsupportedMediaType, "The body's encoding is not supported"},
+	CauseMediaType:       {"unsupported-media-type", http.StatusUnsupportedMediaType, "The body's encoding or type is not supported"},
 	CauseInternal:        {"internal", http.StatusInternalServerError, "Internal error"},
 	CauseOverloaded:      {"overloaded", http.StatusServiceUnavailable, "The server is overloaded"},
 	CauseBusy:            {"too-many-requests-at-once", http.StatusServiceUnavailable, "Too many requests at once"},
+	CauseBodies:          {"too-many-bodies-at-once", http.StatusServiceUnavailable, "Too many bodies on their way in"},
 	CauseShutdown:        {"shutting-down", http.StatusServiceUnavailable, "The server is shutting down"},
+	CauseIdempotency:     {"idempotency-unsupported", http.StatusBadRequest, "An Idempotency-Key is not supported"},
+	CauseLength:          {"length-required", http.StatusLengthRequired, "The length of the body is missing"},
+	CauseHTTP:            {"malformed-request", http.StatusBadRequest, "Not a request of HTTP/1.1"},
+	CauseHead:            {"head-too-large", http.StatusRequestHeaderFieldsTooLarge, "The request line and headers are too long"},
+	CauseTransferCoding:  {"unsupported-transfer-coding", http.StatusNotImplemented, "The transfer coding is not supported"},
+	CauseVersion:         {"unsupported-http-version", http.StatusHTTPVersionNotSupported, "The version of HTTP is not supported"},
 }
 
 // Causes returns every cause, in the registry's order.
@@ -142,4 +156,5 @@ var (
 	ndjsonType  = []string{"application/x-ndjson"}
 	nosniff     = []string{"nosniff"}
 	noStore     = []string{"no-store"}
+	closeConn   = []string{"close"}
 )

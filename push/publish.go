@@ -30,9 +30,9 @@ type outgoing struct {
 // pushTo serves POSTs whose body is the payload. param is the wildcard of the
 // pattern that holds the name, "" for none.
 func (s *Server) pushTo(scope session.Scope, param string) handle {
-	return func(w http.ResponseWriter, r *http.Request) int {
+	return func(w http.ResponseWriter, r *http.Request, c call) int {
 		o := new(outgoing)
-		o.Received = time.Now()
+		o.Received = c.begun
 		o.Target.Scope = scope
 		if param != "" {
 			o.name[0] = r.PathValue(param)
@@ -43,42 +43,53 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 		}
 		p := parseParameters(r.URL.RawQuery, &o.Message)
 		if p == nil {
-			o.Kind, p = kindOf(r.Header)
+			o.Kind, p = checkBody(r)
 		}
 		if p == nil {
-			o.Payload, p = s.readPayload(r)
+			o.Payload, p = s.readPayload(r, c.conn)
 		}
 		if p == nil && o.Kind == session.Text && !utf8.Valid(o.Payload) {
 			p = &problem{cause: CauseField, field: "body",
 				detail: "not valid UTF-8; allowed is UTF-8, or any bytes with Content-Type: application/octet-stream"}
 		}
 		if p == nil {
-			if err := s.publish(r.Context(), &o.Message); err != nil {
-				p = s.publishProblem(err, "body")
-			}
+			p = s.publish(r.Context(), &o.Message, "body")
 		}
 		if p != nil {
 			return s.refuse(w, p)
 		}
 		s.count.payloadBytes.Add(uint64(len(o.Payload)))
+		c.key.pushes.Add(1)
 		return accepted(w, o.ID)
 	}
 }
 
 // publish publishes m when its receivers are ready for it. A client that is
-// gone by then was told nothing, and would push again.
-func (s *Server) publish(ctx context.Context, m *session.Message) error {
+// gone by then was told nothing, and would push again. payload is the field
+// that holds the payload.
+func (s *Server) publish(ctx context.Context, m *session.Message, payload string) *problem {
+	defer s.leave()
+	if p := s.enter(); p != nil {
+		return p
+	}
 	if s.opt.Pace != nil {
-		waited, done := s.opt.Pace(ctx, m.Target, s.opt.PushWait)
+		waited, done, err := s.opt.Pace(ctx, m.Target, s.opt.PushWait, max(1, s.opt.MaxRequests/2))
 		defer done()
 		if waited {
 			s.count.paced.Add(1)
 		}
+		if err != nil {
+			s.count.paceRefused.Add(1)
+			return &problem{cause: CauseOverloaded, detail: err.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: time.Second}
+		}
 		if waited && ctx.Err() != nil {
-			return &broadcast.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}
+			return s.publishProblem(&broadcast.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}, payload)
 		}
 	}
-	return s.opt.Publisher.Publish(m)
+	if err := s.opt.Publisher.Publish(m); err != nil {
+		return s.publishProblem(err, payload)
+	}
+	return nil
 }
 
 // publishProblem tells a client about an error of the Publisher or of a check.
@@ -189,53 +200,57 @@ func renamed(err error, field string) error {
 	return &session.FieldError{Field: field, Problem: fe.Problem}
 }
 
-// kindOf says by Content-Type which frame a body becomes, and refuses bodies
-// that would have to be decoded before they are what the sender meant.
-func kindOf(h http.Header) (session.Kind, *problem) {
-	if p := plainBody(h); p != nil {
-		return 0, p
-	}
-	if strings.EqualFold(mediaType(h), "application/octet-stream") {
-		return session.Binary, nil
-	}
-	return session.Text, nil
-}
-
-// plainBody refuses compressed and multipart bodies.
-func plainBody(h http.Header) *problem {
-	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return &problem{cause: CauseMediaType, field: "Content-Encoding", detail: fmt.Sprintf("%q; allowed is a body that is not encoded", enc)}
-	}
-	if mt := mediaType(h); len(mt) >= 10 && strings.EqualFold(mt[:10], "multipart/") {
-		return &problem{cause: CauseMediaType, field: "Content-Type",
-			detail: "multipart bodies are not taken apart; send the data itself (curl: -d or --data-binary, not -F)"}
-	}
-	return nil
-}
-
-// mediaType returns the Content-Type without its parameters.
-func mediaType(h http.Header) string {
-	mt, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	return strings.TrimSpace(mt)
-}
-
 // bodyBuffers serve bodies of unknown length until their length is known.
 var bodyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // maxPooledBuffer keeps a few huge bodies from staying in the pools.
 const maxPooledBuffer = 128 << 10
 
+// firstRead is how much memory a body gets before any of it is there.
+const firstRead = 64 << 10
+
 // readPayload reads the body into memory of exactly its size: the message
 // keeps it for as long as it waits for slow readers.
-func (s *Server) readPayload(r *http.Request) ([]byte, *problem) {
-	most := s.opt.MaxPayload
+func (s *Server) readPayload(r *http.Request, c *conn) ([]byte, *problem) {
 	n := r.ContentLength
-	if n > int64(most) {
+	if most := s.opt.MaxPayload; n > int64(most) {
 		return nil, payloadTooLarge("body", fmt.Sprint(n), most)
 	}
-	if n >= 0 {
-		payload := make([]byte, n)
-		if _, err := io.ReadFull(r.Body, payload); err != nil {
+	if n == 0 || n > 0 && c.whole() { // it is in the buffer of net/http
+		return readSmall(r.Body, int(n))
+	}
+	defer s.in.leave(false)
+	if p := s.in.enter(false); p != nil {
+		return nil, p
+	}
+	if n > 0 && n <= firstRead {
+		defer s.in.bytes.Add(-n)
+		if s.in.bytes.Add(n) > s.in.maxBytes {
+			return nil, bodyProblem(errBodyBytes{s.in.maxBytes})
+		}
+		return readSmall(r.Body, int(n))
+	}
+	return s.readLarge(r.Body, int(n))
+}
+
+func readSmall(body io.Reader, n int) ([]byte, *problem) {
+	payload := make([]byte, n)
+	if _, err := io.ReadFull(body, payload); err != nil {
+		return nil, bodyProblem(err)
+	}
+	return payload, nil
+}
+
+// readLarge reads a body of more than firstRead bytes, or of an unknown number
+// if n is negative.
+func (s *Server) readLarge(body io.Reader, n int) ([]byte, *problem) {
+	most := s.opt.MaxPayload
+	held := held{of: &s.in}
+	defer held.release()
+	src := heldReader{body, &held}
+	if n > 0 {
+		payload, err := readSized(src, n)
+		if err != nil {
 			return nil, bodyProblem(err)
 		}
 		return payload, nil
@@ -247,13 +262,30 @@ func (s *Server) readPayload(r *http.Request) ([]byte, *problem) {
 		}
 	}()
 	buf.Reset()
-	if _, err := buf.ReadFrom(io.LimitReader(r.Body, int64(most)+1)); err != nil {
+	if _, err := buf.ReadFrom(io.LimitReader(src, int64(most)+1)); err != nil {
 		return nil, bodyProblem(err)
 	}
 	if buf.Len() > most {
 		return nil, payloadTooLarge("body", fmt.Sprintf("more than %d", most), most)
 	}
 	return append(make([]byte, 0, buf.Len()), buf.Bytes()...), nil
+}
+
+// readSized reads n bytes. Memory for them is taken as they come: a length is
+// no more than a promise.
+func readSized(src io.Reader, n int) ([]byte, error) {
+	payload := make([]byte, min(n, firstRead))
+	for at := 0; ; {
+		if _, err := io.ReadFull(src, payload[at:]); err != nil {
+			return nil, err
+		}
+		if at = len(payload); at == n {
+			return payload, nil
+		}
+		grown := make([]byte, min(n, 2*at))
+		copy(grown, payload)
+		payload = grown
+	}
 }
 
 func payloadTooLarge(field, size string, most int) *problem {
@@ -264,6 +296,10 @@ func payloadTooLarge(field, size string, most int) *problem {
 func bodyProblem(err error) *problem {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &problem{cause: CauseSlow, field: "body", detail: "the body did not arrive in time"}
+	}
+	var full errBodyBytes
+	if errors.As(err, &full) {
+		return &problem{cause: CauseBodies, detail: full.Error()}
 	}
 	return &problem{cause: CauseBody, field: "body", detail: "the body broke off: " + err.Error()}
 }

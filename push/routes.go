@@ -1,6 +1,7 @@
 package push
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -23,6 +24,7 @@ const (
 	routeSession
 	routeBatch
 	routeStats
+	routeConfig
 	routeHealthz
 	routeReadyz
 	routeMetrics
@@ -33,40 +35,59 @@ const (
 // String returns the path as docs/openapi.yaml writes it.
 func (id routeID) String() string {
 	return [...]string{"other", "/v1/all", "/v1/topics/{topic}", "/v1/users/{uid}", "/v1/sessions/{sid}",
-		"/v1/batch", "/v1/stats", "/healthz", "/readyz", "/metrics", "/"}[id]
+		"/v1/batch", "/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics", "/"}[id]
+}
+
+// call is what admit knows of a request.
+type call struct {
+	begun time.Time
+	conn  *conn     // nil under a listener that is not ours
+	key   *keyCount // nil where no key is asked for
 }
 
 // handle serves a request that was let in and returns the status it answered.
-type handle func(w http.ResponseWriter, r *http.Request) (status int)
+type handle func(w http.ResponseWriter, r *http.Request, c call) (status int)
 
 // route is one line of the table of routes.
 type route struct {
 	id      routeID
 	method  string // "" for any
 	pattern string // of http.ServeMux, without the method
-	keyed   bool   // asks for an API key and counts towards MaxRequests
+	access  access
 	serve   handle
 }
+
+// access is what a route asks for.
+type access uint8
+
+const (
+	accessOpen   access = iota
+	accessHealth        // nothing, and is served on connections of the reserve too
+	accessKeyed         // an API key, and counts towards MaxRequests
+	accessPush          // an API key, and counts by itself: not while its body is on its way
+)
 
 // apiRoutes are the routes under /v1/ and, in --dev, the page.
 func (s *Server) apiRoutes() []route {
 	routes := []route{
-		{routeAll, http.MethodPost, "/v1/all", true, s.pushTo(session.ScopeAll, "")},
-		{routeTopic, http.MethodPost, "/v1/topics/{topic...}", true, s.pushTo(session.ScopeTopics, "topic")},
-		{routeUser, http.MethodPost, "/v1/users/{uid}", true, s.pushTo(session.ScopeUsers, "uid")},
-		{routeSession, http.MethodPost, "/v1/sessions/{sid}", true, s.pushTo(session.ScopeSessions, "sid")},
-		{routeBatch, http.MethodPost, "/v1/batch", true, s.batch},
-		{routeStats, http.MethodGet, "/v1/stats", true, s.serveStats},
+		{routeAll, http.MethodPost, "/v1/all", accessPush, s.pushTo(session.ScopeAll, "")},
+		{routeTopic, http.MethodPost, "/v1/topics/{topic}", accessPush, s.pushTo(session.ScopeTopics, "topic")},
+		{routeUser, http.MethodPost, "/v1/users/{uid}", accessPush, s.pushTo(session.ScopeUsers, "uid")},
+		{routeSession, http.MethodPost, "/v1/sessions/{sid}", accessPush, s.pushTo(session.ScopeSessions, "sid")},
+		{routeBatch, http.MethodPost, "/v1/batch", accessPush, s.batch},
+		{routeStats, http.MethodGet, "/v1/stats", accessKeyed, s.shown("statistics", s.opt.Stats)},
 		// What does not exist under /v1/ is not told without a key either.
-		// The last two keep the mux from redirecting to them with a slash.
-		{routeOther, "", "/v1/", true, s.notFound},
-		{routeOther, "", "/v1", true, s.notFound},
-		{routeOther, "", "/v1/topics", true, s.notFound},
+		// The last keeps the mux from redirecting to it with a slash.
+		{routeOther, "", "/v1/", accessKeyed, s.notFound},
+		{routeOther, "", "/v1", accessKeyed, s.notFound},
+	}
+	if s.opt.Config != nil {
+		routes = append(routes, route{routeConfig, http.MethodGet, "/v1/config", accessKeyed, s.shown("settings", s.opt.Config)})
 	}
 	if s.opt.Dev != nil {
-		routes = append(routes, route{routeDev, "", "/", false, foreign(s.opt.Dev)})
+		routes = append(routes, route{routeDev, "", "/", accessOpen, foreign(s.opt.Dev)})
 	} else {
-		routes = append(routes, route{routeOther, "", "/", false, s.notFound})
+		routes = append(routes, route{routeOther, "", "/", accessOpen, s.notFound})
 	}
 	return routes
 }
@@ -74,11 +95,11 @@ func (s *Server) apiRoutes() []route {
 // healthRoutes are the routes that never ask for a key.
 func (s *Server) healthRoutes() []route {
 	routes := []route{
-		{routeHealthz, http.MethodGet, "/healthz", false, s.healthz},
-		{routeReadyz, http.MethodGet, "/readyz", false, s.readyz},
+		{routeHealthz, http.MethodGet, "/healthz", accessHealth, s.healthz},
+		{routeReadyz, http.MethodGet, "/readyz", accessHealth, s.readyz},
 	}
 	if s.opt.Metrics != nil {
-		routes = append(routes, route{routeMetrics, http.MethodGet, "/metrics", false, foreign(s.opt.Metrics)})
+		routes = append(routes, route{routeMetrics, http.MethodGet, "/metrics", accessHealth, foreign(s.opt.Metrics)})
 	}
 	return routes
 }
@@ -110,37 +131,79 @@ func (s *Server) handler(guard *browserGuard, routes []route) http.Handler {
 // in a 500.
 func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		c := call{begun: time.Now(), conn: connOf(r)}
 		defer s.recovered(rt, w)
-		status := s.serve(rt, guard, w, r)
+		if c.conn.faulty() {
+			w.Header()["Connection"] = closeConn
+		}
+		status := s.serve(rt, guard, w, r, c)
 		s.count.request(rt.id, status)
 		if status >= http.StatusBadRequest {
 			s.takeIn(w, r)
 		}
+		s.count.durations[rt.id].add(time.Since(c.begun))
 	}
 }
 
 // serve serves a request if it comes from this machine or with a key, and there
 // are not too many at once.
-func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *http.Request) (status int) {
+func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *http.Request, c call) (status int) {
+	if p := s.placed(rt, w, c.conn); p != nil {
+		return s.refuse(w, p)
+	}
+	if !validHost(r.Host) {
+		return s.refuse(w, &problem{cause: CauseField, field: "Host", detail: fmt.Sprintf("%q; allowed is host or host:port (RFC 9110 §7.2)", r.Host)})
+	}
 	if guard != nil {
 		if p := guard.check(r); p != nil {
+			s.logs.refused(rt.id, r, keyNone, p.cause)
 			return s.refuse(w, p)
 		}
 	}
-	if !rt.keyed {
-		return rt.serve(w, r)
+	if rt.access < accessKeyed {
+		return rt.serve(w, r, c)
 	}
-	if err := s.keys.check(r); err != nil {
+	var err error
+	c.key, err = s.keys.check(r)
+	c.key.requests.Add(1)
+	if err != nil {
+		s.logs.refused(rt.id, r, logKey(err), CauseUnauthorized)
 		w.Header().Set("WWW-Authenticate", challenge(err))
 		return s.refuse(w, &problem{cause: CauseUnauthorized, field: "Authorization", detail: err.Error()})
 	}
-	n := s.count.inFlight.Add(1)
-	defer s.count.inFlight.Add(-1)
-	if n > int64(s.opt.MaxRequests) {
-		return s.refuse(w, &problem{cause: CauseBusy, detail: s.busyDetail})
+	if rt.access == accessPush {
+		return rt.serve(w, r, c)
 	}
-	return rt.serve(w, r)
+	defer s.leave()
+	if p := s.enter(); p != nil {
+		return s.refuse(w, p)
+	}
+	return rt.serve(w, r, c)
 }
+
+// placed refuses what a connection without a place of its own asks for: one of
+// the reserve, which is for health alone, and one that gave way just now.
+func (s *Server) placed(rt route, w http.ResponseWriter, c *conn) *problem {
+	if c == nil || !c.healthOnly && !c.leaving.Load() {
+		return nil
+	}
+	w.Header()["Connection"] = closeConn
+	if rt.access == accessHealth {
+		return nil
+	}
+	return &problem{cause: CauseBusy, detail: fmt.Sprintf("allowed are at most %d connections (api.max_connections)", s.opt.MaxConnections)}
+}
+
+// enter takes one of the places of MaxRequests. leave gives it back, also when
+// it was refused.
+func (s *Server) enter() *problem {
+	if s.count.inFlight.Add(1) > int64(s.opt.MaxRequests) {
+		return &problem{cause: CauseBusy, detail: s.busyDetail}
+	}
+	return nil
+}
+
+func (s *Server) leave() { s.count.inFlight.Add(-1) }
 
 // How much takeIn reads, in bytes: as much as net/http. And how long a
 // connection is read on after an answer.
@@ -155,6 +218,12 @@ const (
 // stays open, but for as long as the body has, and the time for the answer is
 // over with that.
 func (s *Server) takeIn(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && r.ContentLength == 0 && len(r.Header["Content-Length"]) == 0 {
+		// A body without a length may follow; it would be taken for a
+		// request. This reader has net/http close in two steps, as below.
+		_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("?")), 0).Read(make([]byte, 1))
+		return
+	}
 	if r.ContentLength == 0 {
 		return
 	}
@@ -162,7 +231,7 @@ func (s *Server) takeIn(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	_ = rc.SetReadDeadline(now.Add(lingerTime)) // fails in tests that record
 	_ = rc.SetWriteDeadline(now.Add(s.opt.WriteTimeout))
-	if r.Close || r.Header.Get("Expect") != "" { // it closes: there is nothing to read for but the answer's sake
+	if r.Close || len(r.Header["Expect"]) > 0 { // it closes: there is nothing to read for but the answer's sake
 		_ = rc.Flush()
 	}
 	// Beyond the bound this reader has net/http close in two steps, with time
@@ -196,9 +265,14 @@ func (s *Server) refuse(w http.ResponseWriter, p *problem) (status int) {
 	return p.write(w)
 }
 
-func (s *Server) notFound(w http.ResponseWriter, r *http.Request) int {
-	return s.refuse(w, &problem{cause: CauseNotFound,
-		detail: "no such path; the API has /v1/all, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, /v1/batch and /v1/stats, and a / inside a uid or session is written %2F"})
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request, _ call) int {
+	detail := "no such path; the API has /v1/all, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, /v1/batch, /v1/stats and /v1/config"
+	for _, prefix := range namePrefixes {
+		if strings.HasPrefix(r.URL.EscapedPath(), prefix) {
+			detail = "no such path; a / inside a topic, uid or session is written %2F: " + prefix + "a%2Fb"
+		}
+	}
+	return s.refuse(w, &problem{cause: CauseNotFound, detail: detail})
 }
 
 func (s *Server) wrongMethod(allowed string) handle {
@@ -206,23 +280,20 @@ func (s *Server) wrongMethod(allowed string) handle {
 	if allowed == http.MethodGet {
 		allow = "GET, HEAD"
 	}
-	return func(w http.ResponseWriter, r *http.Request) int {
+	return func(w http.ResponseWriter, r *http.Request, _ call) int {
 		w.Header().Set("Allow", allow)
 		return s.refuse(w, &problem{cause: CauseMethod, detail: "allowed is " + allow})
 	}
 }
 
-// namePrefixes are the paths that end in a name. Topics may hold slashes.
-var namePrefixes = [...]struct {
-	prefix  string
-	slashes bool
-}{{"/v1/topics/", true}, {"/v1/users/", false}, {"/v1/sessions/", false}}
+// namePrefixes are the paths that end in a name.
+var namePrefixes = [...]string{"/v1/topics/", "/v1/users/", "/v1/sessions/"}
 
 // keepPath returns r with a path that http.ServeMux takes as it is. The mux
-// redirects "//", "/./" and "/../" to a cleaned path, but "a//b" and "a/./b"
-// are topics, "." and ".." are uids, and clients have no way to escape a dot
-// (it is unreserved, RFC 3986 §2.3). A path that is unclean elsewhere is made
-// one that does not exist: a redirected push would be lost on most clients.
+// redirects "//", "/./" and "/../" to a cleaned path, but "." and ".." are
+// uids, and clients have no way to escape a dot (it is unreserved, RFC 3986
+// §2.3). A path that is unclean elsewhere is made one that does not exist: a
+// redirected push would be lost on most clients.
 func keepPath(r *http.Request) *http.Request {
 	p := r.URL.EscapedPath()
 	if !unclean(p) {
@@ -233,18 +304,16 @@ func keepPath(r *http.Request) *http.Request {
 	u := new(url.URL)
 	*u = *r.URL
 	kept.URL = u
-	for _, n := range namePrefixes {
-		name, ok := strings.CutPrefix(p, n.prefix)
-		if !ok || !n.slashes && strings.Contains(name, "/") {
-			continue
-		}
-		if name == "." || name == ".." {
-			name = strings.ReplaceAll(name, ".", "%2E")
-		}
-		u.RawPath = n.prefix + strings.ReplaceAll(name, "/", "%2F")
-		return kept
-	}
 	u.Path, u.RawPath = "/v1/-", ""
+	for _, prefix := range namePrefixes {
+		switch name, ok := strings.CutPrefix(p, prefix); {
+		case !ok:
+		case name == "." || name == "..":
+			u.Path, u.RawPath = r.URL.Path, prefix+strings.ReplaceAll(name, ".", "%2E")
+		default:
+			u.Path = prefix + "-/-" // not found, with the text for this prefix
+		}
+	}
 	return kept
 }
 

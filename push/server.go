@@ -16,10 +16,12 @@ import (
 // Handler and serve it elsewhere.
 type Server struct {
 	opt   Options // with defaults filled in
-	keys  keyring
+	keys  *keyring
 	guard *browserGuard // nil if there are keys
 	log   *zap.Logger
 	count counters
+	in    bodies
+	logs  refusalLog
 
 	busyDetail string
 
@@ -28,7 +30,7 @@ type Server struct {
 
 	abandoned sync.WaitGroup // connections that abandon took from net/http
 
-	listeners []*limitedListener // of Address, and HealthAddress if it is set
+	listeners []*listener // of Address, and HealthAddress if it is set
 }
 
 // New checks the options. It opens nothing.
@@ -59,12 +61,14 @@ func New(o Options) (*Server, error) {
 	if s.keys, err = newKeyring(o.Keys); err != nil {
 		return nil, err
 	}
-	if len(s.keys) == 0 {
+	if len(s.keys.digests) == 0 {
 		if s.guard, err = newBrowserGuard(o.AllowedHosts); err != nil {
 			return nil, err
 		}
 	}
-	s.busyDetail = fmt.Sprintf("allowed are at most %d requests at once", s.opt.MaxRequests)
+	s.busyDetail = fmt.Sprintf("allowed are at most %d requests at once (api.max_requests)", s.opt.MaxRequests)
+	s.in = newBodies(&s.opt.Limits)
+	s.logs.log = s.log
 	s.stop, s.stopping = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -82,11 +86,18 @@ func (s *Server) Handler() http.Handler {
 // HealthHandler serves /healthz, /readyz and /metrics and nothing else. It
 // looks neither at keys nor at Host.
 func (s *Server) HealthHandler() http.Handler {
-	return s.handler(nil, append(s.healthRoutes(), route{routeOther, "", "/", false, s.notFound}))
+	return s.handler(nil, append(s.healthRoutes(), route{id: routeOther, pattern: "/", serve: s.notFound}))
 }
 
 // Stats returns the counters. It may be called from any goroutine.
-func (s *Server) Stats() Stats { return s.count.snapshot() }
+func (s *Server) Stats() Stats {
+	st := s.count.snapshot()
+	st.Bodies, st.BodyBytes = int(s.in.open.Load()), s.in.bytes.Load()
+	for _, k := range s.keys.all {
+		st.Keys = append(st.Keys, KeyCount{k.name, k.requests.Load(), k.pushes.Load()})
+	}
+	return st
+}
 
 // Listen binds the addresses, so that a port already taken is told at once.
 // A port 0 is chosen by the kernel: see Addr.
@@ -103,7 +114,7 @@ func (s *Server) Listen() error {
 			s.listeners = nil
 			return fmt.Errorf("push: listen on %s: %w", addr, err)
 		}
-		s.listeners = append(s.listeners, newLimitedListener(l, s.opt.MaxConnections, &s.count))
+		s.listeners = append(s.listeners, newListener(l, s.opt.MaxConnections, &s.count))
 	}
 	return nil
 }
@@ -176,6 +187,8 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		IdleTimeout:                  s.opt.IdleTimeout,
 		MaxHeaderBytes:               s.opt.MaxHeaderBytes,
 		ErrorLog:                     errorLog,
+		ConnContext:                  withConn,
+		ConnState:                    connState,
 		DisableGeneralOptionsHandler: true,
 	}
 }

@@ -33,9 +33,17 @@ type body struct{ strings.Reader }
 
 func (*body) Close() error { return nil }
 
+// named are keys with names.
+func named(keys ...string) (all []Key) {
+	for i, key := range keys {
+		all = append(all, Key{fmt.Sprint("key", i), key})
+	}
+	return all
+}
+
 // pushOnce returns a function that handles one push to a user.
 func pushOnce(tb testing.TB, keys ...string) func() {
-	s, err := New(Options{Publisher: nowhere, Keys: keys})
+	s, err := New(Options{Publisher: nowhere, Keys: named(keys...)})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -45,6 +53,7 @@ func pushOnce(tb testing.TB, keys ...string) func() {
 		r.Header.Set("Authorization", "Bearer "+keys[0])
 	}
 	const payload = `{"price":123.45,"symbol":"BELL"}`
+	r.Header.Set("Content-Length", fmt.Sprint(len(payload)))
 	b := new(body)
 	r.Body, r.ContentLength = b, int64(len(payload))
 	w := &discard{h: http.Header{}}

@@ -1,6 +1,9 @@
 package push
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // RequestCount is how many requests of a route were answered with a status.
 type RequestCount struct {
@@ -15,36 +18,85 @@ type CauseCount struct {
 	Count uint64
 }
 
-// Stats are the counters of a Server since it was made. What net/http answers
-// itself is not in them: 400 to what is not HTTP, 431 to a long head.
+// KeyCount is what came with an API key.
+type KeyCount struct {
+	Key      string // its name, "unnamed" or, for requests without a valid key, "none"
+	Requests uint64 // under /v1/
+	Pushes   uint64 // messages accepted, lines of batches included
+}
+
+// Duration is how long the requests of a route took, from the end of the head
+// to the end of the answer, batches with all their lines.
+type Duration struct {
+	Route  string
+	Count  uint64
+	Sum    time.Duration
+	Counts [len(DurationBounds)]uint64 // of those up to the bound and above the one before
+}
+
+// DurationBounds are the upper bounds of Duration.Counts.
+var DurationBounds = [...]time.Duration{
+	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second,
+}
+
+// Stats are the counters of a Server since it was made.
 type Stats struct {
 	Requests           []RequestCount // those that occurred
+	Durations          []Duration     // of the routes that were asked for
+	Keys               []KeyCount     // "none", "unnamed" and every name
 	Rejected           []CauseCount   // requests refused; every cause, zero or not
 	Lines              uint64         // lines of batches accepted
 	LinesRejected      []CauseCount   // lines of batches refused; every cause, zero or not
 	PayloadBytes       uint64         // payloads accepted, in bytes
 	BodiesCut          uint64         // bodies not read to their end: their connections close, and the answer may be lost
 	Paced              uint64         // pushes that waited because their receivers were behind
-	InFlight           int            // requests under /v1/ right now; at most MaxRequests
+	PaceRefused        uint64         // pushes refused because too many waited already
+	InFlight           int            // requests under /v1/ and lines of batches right now; at most MaxRequests
+	Bodies             int            // bodies on their way in right now; at most MaxBodies
+	BodyBytes          int64          // bytes of these that are held
 	Connections        int            // open connections, both addresses
+	ConnectionsEvicted uint64         // gave way to others while they waited for a request
 	ConnectionsRefused uint64         // beyond MaxConnections
 }
 
 // statuses are those that the handlers answer with; others count as the first.
-var statuses = [...]int{0, 200, 202, 304, 400, 401, 403, 404, 405, 408, 413, 415, 500, 503}
+var statuses = [...]int{0, 200, 202, 304, 400, 401, 403, 404, 405, 408, 411, 413, 415, 500, 503}
 
 // counters is written by all request goroutines.
 type counters struct {
 	requests      [routeCount][len(statuses)]atomic.Uint64
+	durations     [routeCount]duration
 	rejected      [causeCount]atomic.Uint64
 	lines         atomic.Uint64
 	linesRejected [causeCount]atomic.Uint64
 	payloadBytes  atomic.Uint64
 	bodiesCut     atomic.Uint64
 	paced         atomic.Uint64
+	paceRefused   atomic.Uint64
 	inFlight      atomic.Int64
 	connections   atomic.Int64
+	connsEvicted  atomic.Uint64
 	connsRefused  atomic.Uint64
+}
+
+// duration is a histogram. Past the last bound only sum and count tell.
+type duration struct {
+	counts     [len(DurationBounds)]atomic.Uint64
+	count, sum atomic.Uint64 // sum in nanoseconds
+}
+
+func (d *duration) add(took time.Duration) {
+	for i, bound := range DurationBounds {
+		if took <= bound {
+			d.counts[i].Add(1)
+			break
+		}
+	}
+	d.count.Add(1)
+	d.sum.Add(uint64(took))
 }
 
 // request counts one answered request.
@@ -64,11 +116,21 @@ func (c *counters) snapshot() Stats {
 		PayloadBytes:       c.payloadBytes.Load(),
 		BodiesCut:          c.bodiesCut.Load(),
 		Paced:              c.paced.Load(),
+		PaceRefused:        c.paceRefused.Load(),
+		ConnectionsEvicted: c.connsEvicted.Load(),
 		InFlight:           int(c.inFlight.Load()),
 		Connections:        int(c.connections.Load()),
 		ConnectionsRefused: c.connsRefused.Load(),
 	}
 	for route := range routeCount {
+		if d := &c.durations[route]; d.count.Load() > 0 {
+			out := Duration{Route: route.String(), Sum: time.Duration(d.sum.Load())}
+			for i := range d.counts {
+				out.Counts[i] = d.counts[i].Load()
+			}
+			out.Count = d.count.Load() // last: never less than the buckets add up to
+			s.Durations = append(s.Durations, out)
+		}
 		for i, status := range statuses {
 			if n := c.requests[route][i].Load(); n > 0 {
 				s.Requests = append(s.Requests, RequestCount{route.String(), status, n})

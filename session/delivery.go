@@ -118,21 +118,27 @@ func (e *OverloadedError) Error() string { return "overloaded: " + e.What + " is
 // have more waiting than they should, in all no longer than told or until ctx
 // is done, and returns whether it had to. Called before Deliver it slows down
 // whoever pushes faster than the sockets can be written to, where Deliver alone
-// refuses. done, never nil, is to be called after Deliver: until then the place
-// that was waited for is kept. (Of several shards, that of the last: a shard is
-// not to stand still because a push to it waits for another.)
-func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration) (waited bool, done func()) {
+// refuses. Where most wait for a shard already, or half as many again for all
+// shards, it returns an *OverloadedError at once: those who wait for a busy
+// shard are not to keep others from being served. done, never nil, is to be
+// called after Deliver: until then the place that was waited for is kept. (Of
+// several shards, that of the last: a shard is not to stand still because a
+// push to it waits for another.)
+func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration, most int) (waited bool, done func(), err error) {
 	late := time.Now().Add(wait)
 	var entry poller.Entry
 	for home, is := range s.homes(t) {
 		if !is {
 			continue
 		}
+		if s.shards[home].ps.TooManyWait(most) {
+			return waited, entry.Done, &OverloadedError{"the queue of pushes that wait for a busy shard"}
+		}
 		entry.Done()
 		w, e := s.shards[home].ps.Uncrowded(ctx, time.Until(late))
 		waited, entry = waited || w, e
 	}
-	return waited, entry.Done
+	return waited, entry.Done, nil
 }
 
 // homes marks the shards to which a message to users or sessions goes.

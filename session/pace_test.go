@@ -16,7 +16,7 @@ func TestPace(t *testing.T) {
 	ctx := context.Background()
 	both := ToUsers(r.uids()...)
 	for _, target := range []Target{ToAll(), ToTopics("t"), ToSessions("no such session"), both} {
-		waited, done := r.Pace(ctx, target, time.Hour)
+		waited, done, _ := r.Pace(ctx, target, time.Hour, 100)
 		if done(); waited {
 			t.Errorf("%v waited for shards that have nothing to do", target)
 		}
@@ -28,17 +28,17 @@ func TestPace(t *testing.T) {
 			r.shards[i].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(*shard) {}})
 		}
 	}
-	if waited, done := r.Pace(ctx, ToTopics("t"), time.Hour); waited || done == nil {
+	if waited, done, _ := r.Pace(ctx, ToTopics("t"), time.Hour, 100); waited || done == nil {
 		t.Error("a push to a topic waited for the single lane")
 	}
-	if waited, done := r.Pace(ctx, both, time.Millisecond); !waited || done == nil {
+	if waited, done, _ := r.Pace(ctx, both, time.Millisecond, 100); !waited || done == nil {
 		t.Error("did not wait for crowded shards")
 	}
 	const pushes = 40 // more than there are places
 	paced := make(chan bool, pushes)
 	for range pushes {
 		go func() {
-			waited, done := r.Pace(ctx, both, time.Hour)
+			waited, done, _ := r.Pace(ctx, both, time.Hour, 100)
 			done()
 			paced <- waited
 		}()
@@ -56,9 +56,53 @@ func TestPace(t *testing.T) {
 		}
 	}
 	for range size { // places that were not given back would be missing now
-		waited, done := r.Pace(ctx, both, time.Hour)
+		waited, done, _ := r.Pace(ctx, both, time.Hour, 100)
 		if done(); waited {
 			t.Fatal("waited for shards that have nothing to do")
+		}
+	}
+}
+
+// Where enough wait for a shard the next is refused at once, also when it could
+// wait for long; pushes to the other shard are not.
+func TestPaceIsBounded(t *testing.T) {
+	const size, most = 64, 4
+	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: size}})
+	hot, cool := "", ""
+	for _, uid := range r.uids() {
+		if home, _ := r.homeOf(uid); home == 0 {
+			hot = uid
+		} else {
+			cool = uid
+		}
+	}
+	release := r.block(0)
+	defer release()
+	for range size / 32 { // a crowd
+		r.shards[0].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(*shard) {}})
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, most)
+	for range most {
+		go func() {
+			_, done, err := r.Pace(ctx, ToUsers(hot), time.Hour, most)
+			done()
+			ended <- err
+		}()
+	}
+	eventually(t, "as many wait as may", func() bool { return r.shards[0].ps.TooManyWait(most) })
+	waited, done, err := r.Pace(ctx, ToUsers(hot), time.Hour, most)
+	if done(); waited || err == nil {
+		t.Errorf("one more waited: %v, %v", waited, err)
+	}
+	waited, done, err = r.Pace(ctx, ToUsers(cool), time.Hour, most)
+	if done(); waited || err != nil {
+		t.Errorf("a push to the other shard: waited %v, %v", waited, err)
+	}
+	stop()
+	for range most {
+		if err := <-ended; err != nil {
+			t.Errorf("one of those that may wait: %v", err)
 		}
 	}
 }

@@ -39,7 +39,11 @@ func (p *pushRecorder) Publish(m *session.Message) error {
 func startAPI(t *testing.T, keys ...string) *pushRecorder {
 	t.Helper()
 	rec := &pushRecorder{}
-	s, err := push.New(push.Options{Publisher: rec, Keys: keys})
+	var named []push.Key
+	for _, key := range keys {
+		named = append(named, push.Key{Secret: key})
+	}
+	s, err := push.New(push.Options{Publisher: rec, Keys: named})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +108,26 @@ func TestPushCommand(t *testing.T) {
 		tt.want.ID, tt.want.Received = "the-id", rec.last.Received
 		if got := fmt.Sprintf("%+v", *rec.last); got != fmt.Sprintf("%+v", tt.want) {
 			t.Errorf("%q\n got %s\nwant %+v", tt.args, got, tt.want)
+		}
+	}
+}
+
+// A slash in a name is %2F on the wire: as it is it would end the name.
+func TestPushCommandEscapesNames(t *testing.T) {
+	startAPI(t)
+	var paths []string
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths = append(paths, r.URL.EscapedPath())
+		w.WriteHeader(http.StatusAccepted)
+		io.WriteString(w, `{"id":"x"}`)
+	}))
+	defer api.Close()
+	t.Setenv(envPushAPI, api.URL)
+	for _, tt := range []struct{ kind, name, path string }{
+		{"topic", "a/b", "/v1/topics/a%2Fb"}, {"topic", "/", "/v1/topics/%2F"}, {"user", "a/b c", "/v1/users/a%2Fb%20c"}, {"user", "..", "/v1/users/%2E%2E"},
+	} {
+		if _, _, err := runPush("", tt.kind, tt.name, "x"); err != nil || paths[len(paths)-1] != tt.path {
+			t.Errorf("%s %s: %q, %v; want %s", tt.kind, tt.name, paths, err, tt.path)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 // else.
 type belfry struct {
 	cfg      *config.Config
+	sources  map[string]config.Origin // of its values
 	log      *zap.Logger
 	lines    *sink     // what log writes to
 	banner   io.Writer // standard output, which it does not wait for

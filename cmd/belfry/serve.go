@@ -59,7 +59,7 @@ func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 
 	ctx := watchSignals(cfg.Shutdown, log, lines)
 	paceGC(ctx)
-	n := &belfry{cfg: &cfg, log: log, lines: lines, started: time.Now()}
+	n := &belfry{cfg: &cfg, sources: sources(loaded, &cfg), log: log, lines: lines, started: time.Now()}
 	banner := newSink(stdout, maxBanner, nil)
 	defer banner.Flush(lastWords)
 	n.banner = banner

@@ -109,6 +109,13 @@ func httpValues(api push.Stats) metrics.HTTP {
 		BatchLinesRejected: map[string]uint64{},
 		PayloadBytes:       api.PayloadBytes,
 		Paced:              api.Paced,
+		PaceRefused:        api.PaceRefused,
+		Duration:           map[string]metrics.Histogram{},
+		KeyRequests:        map[string]uint64{},
+		KeyPushes:          map[string]uint64{},
+		Bodies:             uint64(max(api.Bodies, 0)),
+		BodyBytes:          uint64(max(api.BodyBytes, 0)),
+		ConnectionsEvicted: api.ConnectionsEvicted,
 		InFlight:           uint64(api.InFlight),
 		Connections:        uint64(api.Connections),
 		BodiesCut:          api.BodiesCut,
@@ -116,6 +123,18 @@ func httpValues(api push.Stats) metrics.HTTP {
 	}
 	for _, r := range api.Requests {
 		v.Requests[[2]string{r.Route, strconv.Itoa(r.Status)}] = r.Count
+	}
+	for _, d := range api.Durations {
+		h := metrics.Histogram{Count: d.Count, Sum: d.Sum.Seconds(), Buckets: map[float64]uint64{}}
+		seen := uint64(0)
+		for i, bound := range push.DurationBounds {
+			seen += d.Counts[i]
+			h.Buckets[bound.Seconds()] = seen
+		}
+		v.Duration[d.Route] = h
+	}
+	for _, k := range api.Keys {
+		v.KeyRequests[k.Key], v.KeyPushes[k.Key] = k.Requests, k.Pushes
 	}
 	for _, c := range api.Rejected {
 		v.Rejected[c.Cause.String()] = c.Count

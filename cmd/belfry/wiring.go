@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -180,6 +182,10 @@ func (n *belfry) newAPI() (*push.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	var apiKeys []push.Key
+	for _, k := range keys {
+		apiKeys = append(apiKeys, push.Key{Name: k.Name, Secret: k.Key.Reveal()})
+	}
 	scrape, err := metrics.Handler(n.values)
 	if err != nil {
 		return nil, err
@@ -189,12 +195,13 @@ func (n *belfry) newAPI() (*push.Server, error) {
 		Pace:          n.sessions.Pace,
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
-		Keys:          keys,
+		Keys:          apiKeys,
 		AllowedHosts:  c.API.AllowedHosts,
 		Stats:         n.stats,
 		Ready:         n.ready,
 		Degraded:      n.bus.Degraded,
 		Healthy:       n.healthy,
+		Config:        func() any { return configView{n.bus.Name(), buildVersion(), n.cfg.Show(n.sources)} },
 		Metrics:       scrape,
 		Dev:           n.page(),
 		Log:           n.log.Named("api"),
@@ -202,6 +209,8 @@ func (n *belfry) newAPI() (*push.Server, error) {
 			MaxPayload:        int(c.API.MaxPayload),
 			MaxBatchLines:     c.API.MaxBatchLines,
 			MaxRequests:       c.API.MaxRequests,
+			MaxBodies:         c.API.MaxBodies,
+			BodyBytes:         int(c.API.BodyBytes),
 			MaxConnections:    c.API.MaxConnections,
 			MaxHeaderBytes:    int(c.API.MaxHead),
 			ReadHeaderTimeout: c.API.HeadTimeout,
@@ -213,6 +222,31 @@ func (n *belfry) newAPI() (*push.Server, error) {
 			ShutdownTimeout:   deadlineSlack / 2, // the API goes last, and takes no pushes any more
 		},
 	})
+}
+
+// configView is what GET /v1/config answers: the settings in force.
+type configView struct {
+	Node     string         `json:"node"`
+	Version  string         `json:"version"`
+	Settings []config.Shown `json:"settings"`
+}
+
+// sources returns where the values in force come from: those that were loaded,
+// and this machine, where it decided.
+func sources(loaded *config.Loaded, inForce *config.Config) map[string]config.Origin {
+	all := maps.Clone(loaded.Origins)
+	was := loaded.Config.Settings()
+	for i, s := range inForce.Settings() {
+		if slices.Equal(was[i].Items(), s.Items()) {
+			continue
+		}
+		origin := config.Origin{Source: "this machine"}
+		if set, ok := all[s.Path]; ok {
+			origin.Source = set.String() + ", changed for this machine"
+		}
+		all[s.Path] = origin
+	}
+	return all
 }
 
 // ready returns why this node should get no traffic.

@@ -1,0 +1,261 @@
+package push
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"belfry/session"
+)
+
+// visitor is a client connection of a test.
+type visitor struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// visit connects from an address of 127.0.0.0/8.
+func visit(t *testing.T, s *Server, from string) *visitor {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+	return &visitor{c, bufio.NewReader(c)}
+}
+
+// ask sends a request and reads the answer.
+func (v *visitor) ask(t *testing.T, request string) answer {
+	t.Helper()
+	if _, err := io.WriteString(v, request); err != nil {
+		t.Fatal(err)
+	}
+	return readAnswer(t, v.r)
+}
+
+const (
+	healthCheck = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	smallPush   = "POST /v1/all HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi"
+)
+
+// wantClosed waits until the server has closed.
+func (v *visitor) wantClosed(t *testing.T, who string) {
+	t.Helper()
+	if _, err := v.r.ReadByte(); err == nil {
+		t.Errorf("%s: more comes", who)
+	} else if e, ok := err.(net.Error); ok && e.Timeout() {
+		t.Errorf("%s was not closed", who)
+	}
+}
+
+// Connections that wait for a request refuse nobody: the one that has waited
+// longest gives way.
+func TestIdleConnectionsGiveWay(t *testing.T) {
+	const most = 4
+	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most}})
+	var idle []*visitor
+	for i := range most {
+		idle = append(idle, visit(t, s, "127.0.0.1"))
+		idle[i].ask(t, healthCheck)
+		until(t, func() bool { return s.listeners[0].places.waiting() == i+1 }) // it waits when its answer is out, not before
+	}
+	idle[0].ask(t, healthCheck) // now the second has waited longest
+	until(t, func() bool { return s.listeners[0].places.waiting() == most })
+	for i, request := range []string{smallPush, healthCheck} {
+		if a := visit(t, s, "127.0.0.1").ask(t, request); a.StatusCode >= 300 {
+			t.Errorf("newcomer %d: %d %s", i+1, a.StatusCode, a.body)
+		}
+		idle[i+1].wantClosed(t, fmt.Sprint("connection ", i+1))
+		until(t, func() bool { return s.listeners[0].places.waiting() == most })
+	}
+	for _, i := range []int{0, 3} {
+		if a := idle[i].ask(t, smallPush); a.StatusCode != 202 {
+			t.Errorf("connection %d: %d", i, a.StatusCode)
+		}
+	}
+	if st := s.Stats(); st.ConnectionsEvicted != 2 || st.ConnectionsRefused != 0 {
+		t.Errorf("%d gave way, %d refused", st.ConnectionsEvicted, st.ConnectionsRefused)
+	}
+}
+
+// waiting returns how many connections wait for a request.
+func (p *places) waiting() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, own := range p.owners {
+		n += own.n
+	}
+	return n
+}
+
+// An address that holds all places with heads that do not arrive gives way to
+// others, and they do not to each other.
+func TestHeadsThatDoNotArriveGiveWay(t *testing.T) {
+	const most = 8
+	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most, ReadHeaderTimeout: time.Hour, ReadTimeout: time.Hour}})
+	backend := visit(t, s, "127.0.0.1")
+	backend.ask(t, smallPush)
+	until(t, func() bool { return s.listeners[0].places.waiting() == 1 })
+	var heads []*visitor
+	for range most - 1 {
+		v := visit(t, s, "127.0.0.2")
+		io.WriteString(v, "POST /v1/all HTTP/1.1\r\nHost: loc")
+		heads = append(heads, v)
+	}
+	until(t, func() bool { return s.listeners[0].places.waiting() == most })
+	if a := visit(t, s, "127.0.0.3").ask(t, smallPush); a.StatusCode != 202 {
+		t.Errorf("a newcomer: %d", a.StatusCode)
+	}
+	heads[0].wantClosed(t, "the oldest head")
+	if a := visit(t, s, "127.0.0.2").ask(t, healthCheck); a.StatusCode != 200 {
+		t.Errorf("the same address: %d", a.StatusCode)
+	}
+	heads[1].wantClosed(t, "the next head")
+	if a := backend.ask(t, smallPush); a.StatusCode != 202 {
+		t.Errorf("the idle connection of another address: %d", a.StatusCode)
+	}
+}
+
+// Where all connections are being served health is too, and nothing else.
+func TestHealthHasAReserve(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: 2, ReadHeaderTimeout: time.Hour, ReadTimeout: time.Hour},
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}),
+		Publisher: publisherFunc(func(m *session.Message) error {
+			entered <- struct{}{}
+			<-release
+			return nil
+		})})
+	defer close(release)
+	for range 2 {
+		io.WriteString(visit(t, s, "127.0.0.1"), smallPush)
+		<-entered
+	}
+	health := func() {
+		t.Helper()
+		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+			v := visit(t, s, "127.0.0.1")
+			if a := v.ask(t, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.StatusCode != 200 || !a.Close {
+				t.Errorf("%s: %d, close %v", path, a.StatusCode, a.Close)
+			}
+			v.wantClosed(t, path)
+		}
+	}
+	health()
+	v := visit(t, s, "127.0.0.1")
+	if p := v.ask(t, smallPush).problem(t); p.Type != CauseBusy.Type() || !strings.Contains(p.Detail, "2 connections") {
+		t.Errorf("a push on a connection of the reserve: %+v", p)
+	}
+	v.wantClosed(t, "a push on a connection of the reserve")
+	for range healthReserve + 5 { // they say nothing
+		visit(t, s, "127.0.0.2")
+	}
+	health()
+}
+
+// A request that comes on a connection in the moment in which it gives way is
+// refused, so that its sender knows that nothing was delivered.
+func TestRequestOnAConnectionThatGaveWay(t *testing.T) {
+	s, _, _ := serve(t, Options{})
+	v := visit(t, s, "127.0.0.1")
+	v.ask(t, smallPush)
+	until(t, func() bool { return s.listeners[0].places.waiting() == 1 })
+	p := s.listeners[0].places
+	p.mu.Lock()
+	c := p.longest()
+	c.leaving.Store(true)
+	p.free(c)
+	p.mu.Unlock()
+	a := v.ask(t, smallPush)
+	if p := a.problem(t); p.Type != CauseBusy.Type() || !a.Close {
+		t.Errorf("%+v, close %v", p, a.Close)
+	}
+	v.wantClosed(t, "it")
+	until(t, func() bool { return s.Stats().Connections == 0 })
+	if p.open != 0 || len(p.owners) != 0 || len(p.crowds) != 1 {
+		t.Errorf("%d places taken by %d addresses", p.open, len(p.owners))
+	}
+}
+
+// places against a model that walks.
+func TestPlacesModel(t *testing.T) {
+	const most = 20
+	p := newPlaces(most)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var conns, waiting []*conn // waiting in the order in which they began to
+	drop := func(all []*conn, c *conn) []*conn {
+		return slices.DeleteFunc(slices.Clone(all), func(other *conn) bool { return other == c })
+	}
+	for range 20_000 {
+		switch op := rng.IntN(4); {
+		case op == 0 || len(conns) == 0:
+			c := &conn{remote: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(rng.IntN(5))}), 32)}
+			c.link.of = c
+			by := map[netip.Prefix]int{}
+			greatest := 0
+			for _, w := range waiting {
+				by[w.remote]++
+				greatest = max(greatest, by[w.remote])
+			}
+			victim, ok := p.take(c)
+			if ok != (len(conns) < most || greatest > 0) || (victim != nil) != (len(conns) == most && greatest > 0) {
+				t.Fatalf("%d open, %d wait: victim %v, %v", len(conns), len(waiting), victim != nil, ok)
+			}
+			if victim != nil {
+				if by[victim.remote] != greatest {
+					t.Fatalf("an address with %d paid; another has %d", by[victim.remote], greatest)
+				}
+				for _, w := range waiting {
+					if w.remote == victim.remote {
+						if w != victim {
+							t.Fatal("not the longest of its address")
+						}
+						break
+					}
+				}
+				conns, waiting = drop(conns, victim), drop(waiting, victim)
+			}
+			if ok {
+				conns, waiting = append(conns, c), append(waiting, c)
+			}
+		default:
+			c := conns[rng.IntN(len(conns))]
+			waiting = drop(waiting, c)
+			switch op {
+			case 1:
+				c.changed(http.StateActive)
+			case 2:
+				if c.waits { // it cannot become idle twice
+					c.changed(http.StateActive)
+				}
+				c.changed(http.StateIdle)
+				waiting = append(waiting, c)
+			case 3:
+				p.free(c)
+				conns = drop(conns, c)
+			}
+		}
+	}
+}
+
+func TestRemoteAddresses(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.7:1": "192.0.2.7/32", "[::ffff:192.0.2.7]:1": "192.0.2.7/32",
+		"[2001:db8:1:2:3:4:5:6]:1": "2001:db8:1:2::/64", "[fe80::1%lo]:1": "fe80::/64",
+	} {
+		if got := remoteOf(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(text))); got.String() != want {
+			t.Errorf("%s: %v, want %s", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package push
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"belfry/session"
+)
+
+// single returns the value of a field that is no list, and false if the field
+// is there more than once: which of its lines counts is then anybody's guess
+// (RFC 9110 §5.3).
+func single(h http.Header, name string) (value string, once bool) {
+	lines := h[name]
+	if len(lines) == 0 {
+		return "", true
+	}
+	return lines[0], len(lines) == 1
+}
+
+// checkBody refuses bodies that are not what the sender meant as they stand:
+// compressed ones, multipart ones, text that is not UTF-8, those of which the
+// length is missing, and those with a promise that would not be kept. Content
+// in it is text unless it says that it is octets.
+func checkBody(r *http.Request) (session.Kind, *problem) {
+	h := r.Header
+	if len(h["Idempotency-Key"]) > 0 {
+		return 0, &problem{cause: CauseIdempotency, field: "Idempotency-Key",
+			detail: "a push with it would not be recognised when it comes again: leave it out; after any error but a broken connection nothing was delivered"}
+	}
+	for _, line := range h["Content-Encoding"] {
+		for coding := range strings.SplitSeq(line, ",") {
+			if coding = strings.Trim(coding, " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
+				return 0, &problem{cause: CauseMediaType, field: "Content-Encoding",
+					detail: fmt.Sprintf("%q; allowed is a body that is not encoded", strings.Join(h["Content-Encoding"], ", "))}
+			}
+		}
+	}
+	value, once := single(h, "Content-Type")
+	if !once {
+		return 0, &problem{cause: CauseField, field: "Content-Type", detail: "given twice; allowed is once"}
+	}
+	if r.ContentLength == 0 && len(h["Content-Length"]) == 0 {
+		return 0, &problem{cause: CauseLength, field: "Content-Length",
+			detail: "neither Content-Length nor Transfer-Encoding: chunked; an empty message is Content-Length: 0 (curl: -d '')"}
+	}
+	return checkType(value)
+}
+
+// checkType says by Content-Type which frame a body becomes.
+func checkType(value string) (session.Kind, *problem) {
+	media, parameters, _ := strings.Cut(value, ";")
+	media = strings.TrimSpace(media)
+	if strings.EqualFold(media, "application/octet-stream") {
+		return session.Binary, nil
+	}
+	if len(media) >= 10 && strings.EqualFold(media[:10], "multipart/") {
+		return 0, &problem{cause: CauseMediaType, field: "Content-Type",
+			detail: "multipart bodies are not taken apart; send the data itself (curl: -d or --data-binary, not -F)"}
+	}
+	for parameters != "" {
+		var one string
+		one, parameters, _ = strings.Cut(parameters, ";")
+		name, charset, _ := strings.Cut(one, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "charset") {
+			continue
+		}
+		switch charset = strings.Trim(charset, " \t\""); {
+		case strings.EqualFold(charset, "utf-8"), strings.EqualFold(charset, "utf8"), strings.EqualFold(charset, "us-ascii"):
+		default:
+			return 0, &problem{cause: CauseMediaType, field: "Content-Type",
+				detail: fmt.Sprintf("charset %q; allowed is text in UTF-8, or any bytes with Content-Type: application/octet-stream", charset)}
+		}
+	}
+	return session.Text, nil
+}

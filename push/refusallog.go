@@ -1,0 +1,64 @@
+package push
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// refusalLog logs requests that were refused for want of a key or for where
+// they come from. Each is a line at debug; a token bucket of its own lets a few
+// of them through at info, so that an attack fills no log and a wrong key is
+// still seen.
+type refusalLog struct {
+	log *zap.Logger
+
+	mu     sync.Mutex // guards the rest
+	tokens float64
+	filled time.Time
+	silent uint64 // lines at debug since the last one at info
+}
+
+// The bucket: as many lines at once, and as many a second.
+const (
+	logBurst = 10
+	logRate  = 0.2
+)
+
+// refused logs one request. key is its key's name, never the key.
+func (l *refusalLog) refused(id routeID, r *http.Request, key string, cause Cause) {
+	level, silent := l.level(time.Now())
+	if e := l.log.Check(level, "request refused"); e != nil {
+		e.Write(zap.Stringer("route", id), zap.String("remote", r.RemoteAddr), zap.String("key", key),
+			zap.Int("status", cause.Status()), zap.Stringer("cause", cause), zap.Uint64("not_shown", silent))
+	}
+}
+
+func (l *refusalLog) level(now time.Time) (level zapcore.Level, silent uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.filled.IsZero() {
+		l.tokens = logBurst
+	} else {
+		l.tokens = min(logBurst, l.tokens+now.Sub(l.filled).Seconds()*logRate)
+	}
+	l.filled = now
+	if l.tokens < 1 {
+		l.silent++
+		return zapcore.DebugLevel, 0
+	}
+	l.tokens--
+	silent, l.silent = l.silent, 0
+	return zapcore.InfoLevel, silent
+}
+
+// logKey is what stands for the key of a request that was refused.
+func logKey(err error) string {
+	if err == errWrongKey {
+		return "unknown key"
+	}
+	return keyNone
+}
