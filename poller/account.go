@@ -19,9 +19,9 @@ type account struct {
 	prev, next *account // of the same class, the one that is in it longest first
 }
 
-// accountSize is charged for an account itself, and for what a handler keeps
-// beside it: a million connections that hold one byte each hold more than that.
-const accountSize = 256
+// accountSize is charged for an account itself: a million connections that hold
+// one byte each hold more than that.
+const accountSize = 128
 
 // accountClasses is one more than the highest class: the bits of a size.
 const accountClasses = 64
@@ -186,8 +186,12 @@ func (s *Shard) uncharge(c *conn, a *account, n int) {
 	s.accounts.resize(a, a.bytes-n)
 }
 
-// ChargeNode counts n bytes that no single connection can give up any more;
-// whoever they are for holds size bytes with them. It returns false as Charge
-// does. UnchargeNode, which takes them back, is for any goroutine.
-func (s *Shard) ChargeNode(size, n int) bool { return s.reserve(nil, size, n) }
-func (s *Shard) UnchargeNode(n int)          { s.loop.inbound.Add(-int64(n)) }
+// ChargeNode counts n bytes that came from a connection, which has size bytes of
+// that kind with them, and that do not go when it ends. It returns false as
+// Charge does. UnchargeNode takes them back; any goroutine.
+func (s *Shard) ChargeNode(slot uint32, size, n int) bool {
+	return s.reserve(s.account(s.at(slot)), size, n)
+}
+
+// UnchargeNode is the reverse of ChargeNode. Any goroutine.
+func (s *Shard) UnchargeNode(n int) { s.loop.inbound.Add(-int64(n)) }

@@ -21,8 +21,8 @@ const (
 	maxMappings  = 1 << 14 // of all shards
 )
 
-// NewBuffers returns what a shard of so many makes buffers with.
-func NewBuffers(shards int) Buffers { return Buffers{most: maxMappings / shards} }
+// NewBuffers returns what the shard's handler makes buffers with.
+func (s *Shard) NewBuffers() Buffers { return Buffers{most: maxMappings / s.opt.Shards} }
 
 // BufferSize returns the capacity of a buffer that is made for n bytes.
 func BufferSize(n int) int {

@@ -27,6 +27,7 @@ type pub struct {
 	from poller.ID
 	ref  string
 	msg  *Message
+	size int // charged until it is published
 }
 
 // command does what a client asks for.
@@ -152,9 +153,17 @@ func (h *shard) publish(slot uint32, c *Command) {
 		return
 	}
 	m := &Message{Target: c.Target, Kind: c.Kind, Payload: c.Payload, Received: time.Now()}
+	p := pub{h.ps.ID(slot), c.Ref, m, pubSize(m)}
+	if !h.chargePub(slot, &p) {
+		h.counters.limit(limitInbound)
+		h.fail(slot, c.Ref, "unavailable", "", "too many bytes are being published; try again")
+		return
+	}
 	select {
-	case h.pubs <- pub{h.ps.ID(slot), c.Ref, m}:
+	case h.pubs <- p:
 	default:
+		h.unchargePub(&p)
+		h.publishing.done(&p)
 		h.counters.limit(limitPubs)
 		h.fail(slot, c.Ref, "unavailable", "", "too many messages are being published; try again")
 	}
@@ -165,13 +174,7 @@ func (h *shard) publish(slot uint32, c *Command) {
 func (h *shard) publisher() {
 	defer h.srv.helpers.Done()
 	for p := range h.pubs {
-		r := &Reply{Ref: p.ref}
-		if err := h.opt.Publish(p.msg); err != nil {
-			r.Err = publishError(err, p.ref)
-		} else {
-			r.ID = p.msg.ID
-		}
-		m := poller.Mail{Kind: mailReply, ID: uint64(p.from), Ptr: r}
+		m := poller.Mail{Kind: mailPublished, ID: uint64(p.from), Ptr: h.publishNow(&p)}
 		for !h.ps.Post(poller.LaneSingle, m) {
 			select {
 			case <-h.srv.done:
@@ -180,6 +183,18 @@ func (h *shard) publisher() {
 			}
 		}
 	}
+}
+
+// publishNow publishes p, which is charged for no longer whatever comes of it.
+func (h *shard) publishNow(p *pub) *published {
+	defer h.unchargePub(p)
+	r := &Reply{Ref: p.ref}
+	if err := h.opt.Publish(p.msg); err != nil {
+		r.Err = publishError(err, p.ref)
+	} else {
+		r.ID = p.msg.ID
+	}
+	return &published{*p, r}
 }
 
 // publishError is what a client is told about an error of Options.Publish,
