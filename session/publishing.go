@@ -28,13 +28,13 @@ func pubSize(m *Message) int {
 }
 
 // chargePub counts p for its session and the node. It returns false if what the
-// session has waiting would then be more than what is left for all others: one
-// that publishes faster than the bus takes it is refused long before those that
-// publish little.
+// session has waiting would then be more than what is left for all others: a
+// session that publishes faster than the bus takes it is refused at half of the
+// share, and those that publish little find room.
 func (h *shard) chargePub(slot uint32, p *pub) bool {
 	own := int64(h.publishing.own[p.from] + p.size)
 	total := h.srv.pubBytes.Add(int64(p.size))
-	if own > h.srv.opt.Poller.InboundBytes/pubShare-(total-own) || !h.ps.ChargeNode(slot, int(own), p.size) {
+	if own > h.srv.opt.Poller.InboundBytes/pubShare-total || !h.ps.ChargeNode(slot, int(own), p.size) {
 		h.srv.pubBytes.Add(-int64(p.size))
 		return false
 	}

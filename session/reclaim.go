@@ -67,7 +67,7 @@ func (h *shard) endReclaimed(slot uint32) {
 	case stateHead, stateAuth, stateJoin:
 		h.counters.limit(limitInbound)
 		rec.reason = ReasonNodeInbound
-		h.refuse(slot, Unavailable("this server holds as many unread bytes as it may", h.opt.RetryAfter))
+		h.refuse(slot, Unavailable("this server holds as many unread bytes as it may", h.opt.RetryAfter).Because(CauseInbound))
 	case stateOpen:
 		h.counters.limit(limitInbound)
 		h.cut(slot, ReasonNodeInbound)
