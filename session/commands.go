@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"belfry/poller"
 )
 
@@ -163,7 +165,7 @@ func (h *shard) publish(slot uint32, c *Command) {
 	case h.pubs <- p:
 	default:
 		h.unchargePub(&p)
-		h.publishing.done(&p)
+		h.publishing.done(p.from, p.size)
 		h.counters.limit(limitPubs)
 		h.fail(slot, c.Ref, "unavailable", "", "too many messages are being published; try again")
 	}
@@ -175,10 +177,10 @@ func (h *shard) publisher() {
 	defer h.srv.helpers.Done()
 	for p := range h.pubs {
 		m := poller.Mail{Kind: mailPublished, ID: uint64(p.from), Ptr: h.publishNow(&p)}
-		for !h.ps.Post(poller.LaneSingle, m) {
+		for over := false; !over && !h.ps.Post(poller.LaneSingle, m); {
 			select {
 			case <-h.srv.done:
-				return
+				over = true // nobody is left to be told; what was taken is published all the same
 			case <-time.After(time.Millisecond):
 			}
 		}
@@ -186,15 +188,23 @@ func (h *shard) publisher() {
 }
 
 // publishNow publishes p, which is charged for no longer whatever comes of it.
-func (h *shard) publishNow(p *pub) *published {
-	defer h.unchargePub(p)
+func (h *shard) publishNow(p *pub) (done *published) {
 	r := &Reply{Ref: p.ref}
+	done = &published{p.size, r}
+	defer func() {
+		h.unchargePub(p)
+		if v := recover(); v != nil {
+			h.srv.faults.Add(1)
+			h.opt.Log.Error("publishing panicked; the message is lost", zap.Any("panic", v), zap.Stack("stack"))
+			r.Err = &CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
+		}
+	}()
 	if err := h.opt.Publish(p.msg); err != nil {
 		r.Err = publishError(err, p.ref)
 	} else {
 		r.ID = p.msg.ID
 	}
-	return &published{*p, r}
+	return done
 }
 
 // publishError is what a client is told about an error of Options.Publish,

@@ -247,3 +247,26 @@ func TestPanicLeavesNoCharge(t *testing.T) {
 	eventually(t, "the other's message", func() bool { return r.Stats().MessagesIn == 2 })
 	eventually(t, "nothing counted", func() bool { return r.loop.Stats().InboundBytes == 0 })
 }
+
+// A panic of whoever publishes costs its message only, whose client is told.
+func TestPanicInPublish(t *testing.T) {
+	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *Message) error {
+		if string(m.Payload) == "bad" {
+			panic("asked for")
+		}
+		return nil
+	}})
+	r.faults = true
+	w := r.mustWire("/ws", "belfry.v1")
+	for ref, data := range []string{"good", "bad", "good"} {
+		w.send(ws.OpText, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, data))
+	}
+	for _, want := range []string{"hello", `{"type":"ack","ref":0}`, `"ref":1,"code":"unavailable"`, `{"type":"ack","ref":2}`} {
+		if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), want) {
+			t.Fatalf("got %q %v, want %s", p, err, want)
+		}
+	}
+	if st := r.Stats(); st.Poller.Panics != 1 || st.Poller.InboundBytes != 0 {
+		t.Errorf("%d panics counted, %d bytes", st.Poller.Panics, st.Poller.InboundBytes)
+	}
+}

@@ -7,7 +7,7 @@ type publishing struct{ own map[poller.ID]int }
 
 // published is what became of a pub.
 type published struct {
-	pub   pub
+	size  int
 	reply *Reply
 }
 
@@ -48,18 +48,18 @@ func (h *shard) unchargePub(p *pub) {
 	h.ps.UnchargeNode(p.size)
 }
 
-// done takes p off its session's count.
-func (q *publishing) done(p *pub) {
-	if left := q.own[p.from] - p.size; left > 0 {
-		q.own[p.from] = left
+// done takes size bytes off a session's count.
+func (q *publishing) done(id poller.ID, size int) {
+	if left := q.own[id] - size; left > 0 {
+		q.own[id] = left
 	} else {
-		delete(q.own, p.from)
+		delete(q.own, id)
 	}
 }
 
 // published answers a pub, if its session is still there.
 func (h *shard) published(id poller.ID, p *published) {
-	h.publishing.done(&p.pub)
+	h.publishing.done(id, p.size)
 	if slot, ok := h.ps.Lookup(id); ok {
 		h.reply(slot, p.reply)
 	}
