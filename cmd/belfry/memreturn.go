@@ -9,35 +9,33 @@ import (
 // When thousands of slow readers leave, what waited for them is garbage. The
 // collector gets to it once the heap has grown by its percentage again, which
 // on a node that has become quiet takes until Go forces a collection, after two
-// minutes; a container may be killed for memory that nobody uses. So it is
-// collected, and given back to the kernel, once much of what waited has gone.
+// minutes; a container may be killed for memory that nobody uses. What it has
+// freed the runtime gives back by and by, but down to the size that the heap had
+// at the last collection. So there is one, and all is given back to the kernel,
+// once much of what waited has gone or much of the heap is free.
 const (
-	returnLeast   = 8 << 20 // bytes that went, and at least a quarter of the heap
-	returnShare   = 4
-	returnSeconds = 3   // in a row without a collection: a busy node has its own
-	returnGap     = 10  // seconds between two at least, twice as many each time
-	returnGapMost = 120 // at most; twice these without another, and it begins anew
+	returnLeast   = 8 << 20 // bytes that went or are free, beside a share of the heap
+	returnSeconds = 3       // in a row without a collection: a busy node has its own
+	returnGap     = 10      // seconds between two at least, twice as many each time
+	returnGapMost = 120     // at most; twice these without another, and it begins anew
 )
 
 // returnPace decides, once a second, whether memory is given back.
 type returnPace struct {
-	before int64 // what waited a second ago
-	peak   int64 // most that waited since the last collection
-	calm   int   // seconds in a row that speak for it
-	since  int   // seconds since memory was given back
-	gap    int   // seconds that since must reach; 0: it never was
+	peak  int64 // most that waited since memory was given back
+	calm  int   // seconds in a row that speak for it
+	since int   // seconds since memory was given back
+	gap   int   // seconds that since must reach; 0: it never was
 }
 
-// next takes the collections of the last second, the bytes that wait on the
-// node for clients or for the bus, and those on the Go heap.
-func (p *returnPace) next(cycles uint64, waiting, heap int64) bool {
+// next takes the collections of the last second, the bytes that wait on the node
+// for clients and from them, and those of the Go heap: of objects, and free ones
+// that the process has all the same.
+func (p *returnPace) next(cycles uint64, waiting, objects, free int64) bool {
 	p.since++
-	if cycles > 0 {
-		p.peak, p.calm = p.before, 0 // what went within the second may have been seen or not
-	}
-	p.before = waiting
 	p.peak = max(p.peak, waiting)
-	if gone := p.peak - waiting; gone < returnLeast || gone < heap/returnShare {
+	gone := p.peak-waiting >= max(returnLeast, objects/4)
+	if cycles > 0 || !gone && free < objects/2+returnLeast {
 		p.calm = 0
 		return false
 	}
@@ -65,7 +63,8 @@ func returnMemory(ctx context.Context, waiting func() int64) {
 		case <-ticks.C:
 		}
 		cycles := gcCycles()
-		if p.next(cycles-last, waiting(), int64(readMetric("/memory/classes/heap/objects:bytes"))) {
+		objects, free := readMetric("/memory/classes/heap/objects:bytes"), readMetric("/memory/classes/heap/free:bytes")
+		if p.next(cycles-last, waiting(), int64(objects), int64(free)) {
 			debug.FreeOSMemory()
 			cycles = gcCycles()
 		}
