@@ -51,6 +51,10 @@ type Stats struct {
 	BusySeconds  []float64 // of each shard: time spent in turns, waits not counted
 }
 
+// Waiting returns the bytes that wait to be sent, and those that came in and are
+// not done with. Any goroutine; it costs next to nothing.
+func (l *Loop) Waiting() int64 { return l.nodeBytes.Load() + l.inbound.Load() }
+
 // Stats sums up all shards. Any goroutine.
 func (l *Loop) Stats() Stats {
 	st := Stats{AcceptErrors: map[string]uint64{}, MailboxFull: map[string]uint64{}}

@@ -15,6 +15,7 @@ import (
 // once much of what waited has gone or much of the heap is free.
 const (
 	returnLeast   = 8 << 20 // bytes that went or are free, beside a share of the heap
+	returnLooks   = 10      // a second, at what waits
 	returnSeconds = 3       // in a row without a collection: a busy node has its own
 	returnGap     = 10      // seconds between two at least, twice as many each time
 	returnGapMost = 120     // at most; twice these without another, and it begins anew
@@ -28,12 +29,15 @@ type returnPace struct {
 	gap   int   // seconds that since must reach; 0: it never was
 }
 
+// saw notes what waits: a burst may be over within a second.
+func (p *returnPace) saw(waiting int64) { p.peak = max(p.peak, waiting) }
+
 // next takes the collections of the last second, the bytes that wait on the node
 // for clients and from them, and those of the Go heap: of objects, and free ones
 // that the process has all the same.
 func (p *returnPace) next(cycles uint64, waiting, objects, free int64) bool {
 	p.since++
-	p.peak = max(p.peak, waiting)
+	p.saw(waiting)
 	gone := p.peak-waiting >= max(returnLeast, objects/4)
 	if cycles > 0 || !gone && free < objects/2+returnLeast {
 		p.calm = 0
@@ -54,13 +58,18 @@ func (p *returnPace) next(cycles uint64, waiting, objects, free int64) bool {
 // returnMemory gives memory back until ctx is done.
 func returnMemory(ctx context.Context, waiting func() int64) {
 	var p returnPace
-	ticks := time.NewTicker(time.Second)
-	defer ticks.Stop()
+	looks := time.NewTicker(time.Second / returnLooks)
+	defer looks.Stop()
+	n := 0
 	for last := gcCycles(); ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticks.C:
+		case <-looks.C:
+		}
+		if n++; n%returnLooks != 0 {
+			p.saw(waiting())
+			continue
 		}
 		cycles := gcCycles()
 		objects, free := readMetric("/memory/classes/heap/objects:bytes"), readMetric("/memory/classes/heap/free:bytes")
@@ -70,10 +79,4 @@ func returnMemory(ctx context.Context, waiting func() int64) {
 		}
 		last = cycles
 	}
-}
-
-// waitingBytes is what waits on this node for clients and from them.
-func (n *belfry) waitingBytes() int64 {
-	st := n.sessions.Stats().Poller
-	return st.BacklogBytes + st.InboundBytes
 }
