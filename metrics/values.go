@@ -55,6 +55,7 @@ type Sessions struct {
 type Traffic struct {
 	Messages       uint64            `metric:"belfry_client_messages_total" type:"counter" help:"Messages received from clients, commands included."`
 	MessageBytes   uint64            `metric:"belfry_client_message_bytes_total" type:"counter" help:"Payload bytes received from clients."`
+	InboundBytes   uint64            `metric:"belfry_inbound_bytes" type:"gauge" help:"Bytes of unfinished messages, of what was received and not read yet, and of what clients publish; bounded by session.inbound_bytes."`
 	Dropped        uint64            `metric:"belfry_client_messages_dropped_total" type:"counter" help:"Messages of plain clients that nobody takes (session.client_messages)."`
 	Commands       map[string]uint64 `metric:"belfry_commands_total" type:"counter" label:"op" help:"Commands of belfry.v1 clients."`
 	CommandErrors  map[string]uint64 `metric:"belfry_command_errors_total" type:"counter" label:"code" help:"Commands of belfry.v1 clients that were refused."`

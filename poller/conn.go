@@ -4,8 +4,8 @@ import "unsafe"
 
 // conn is what a shard knows of a connection: a record in the slab, followed
 // by the handler's own. It has no Go pointers, so the collector never looks
-// at it; what only some connections have at some times (a tail of unread
-// bytes, a queue of unsent frames) is elsewhere, found by index.
+// at it; what only some connections have at some times (an account with
+// unread bytes, a queue of unsent frames) is elsewhere, found by index.
 type conn struct {
 	fd    int32
 	gen   uint32 // from Shard.gen at opening; 0 never occurs
@@ -14,9 +14,9 @@ type conn struct {
 	lastRead  uint32 // ticks of the shard's clock
 	lastWrite uint32
 
-	tail  uint32 // index in Shard.tails; 0: none
-	queue uint32 // index in Shard.queues; 0: none
-	flags connFlags
+	account uint32 // index in Shard.accounts; 0: none
+	queue   uint32 // index in Shard.queues; 0: none
+	flags   connFlags
 }
 
 type connFlags uint32
@@ -118,7 +118,7 @@ func (s *Shard) open(fd int32) (slot uint32, ok bool) {
 func (s *Shard) forget(slot uint32) {
 	c := s.at(slot)
 	s.wheel.Cancel(slot)
-	s.dropTail(c)
+	s.closeAccount(c)
 	s.dropQueue(c)
 	s.slab.Free(slot)
 	s.live.Store(int64(s.slab.Len() - s.spoiled))
@@ -129,7 +129,7 @@ func (s *Shard) forget(slot uint32) {
 func (s *Shard) spoil(slot uint32) {
 	c := s.at(slot)
 	s.wheel.Cancel(slot)
-	s.dropTail(c)
+	s.closeAccount(c)
 	s.dropQueue(c)
 	s.spoiled++
 	s.live.Store(int64(s.slab.Len() - s.spoiled))
@@ -207,8 +207,11 @@ func (s *Shard) Resume(slot uint32) {
 	if c.flags&flagPaused != 0 {
 		c.flags &^= flagPaused
 		s.arm(slot, c)
-		if c.tail != 0 {
-			s.postpone(slot, c)
+		if a := s.account(c); a != nil {
+			a.paused, a.resumed = true, s.now
+			if a.tail != nil {
+				s.postpone(slot, c)
+			}
 		}
 	}
 }

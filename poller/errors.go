@@ -8,5 +8,6 @@ var (
 	// ErrMailboxFull is returned when a shard's mailbox refuses.
 	ErrMailboxFull = errors.New("poller: mailbox is full")
 
-	errTail = errors.New("poller: handler left too much unread")
+	errTail    = errors.New("poller: handler left too much unread")
+	errInbound = errors.New("poller: the node's bound on inbound bytes is reached")
 )

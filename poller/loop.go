@@ -22,6 +22,7 @@ type Loop struct {
 	lacks     [len(improvements)]error // of listeners; written by New alone
 	ringless  sync.Once                // says that there is no io_uring
 	nodeBytes atomic.Int64             // backlog of all connections, each frame counted once
+	inbound   atomic.Int64             // what came in and is not done with, of all connections
 	waiting   nodeWaiting
 	spare     bool         // shards may wait with their processor: see Start
 	gate      sync.RWMutex // write-locked when descriptors are about to be given back; others hold it from the look whether that is so to their use

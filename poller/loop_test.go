@@ -330,7 +330,7 @@ func TestAdoptDetach(t *testing.T) {
 	io.WriteString(f, "partial")
 	eventually(t, "tail", func() bool {
 		n := 0
-		r.on(1, func(s *Shard) { n = len(s.tails.items) })
+		r.on(1, func(s *Shard) { n = len(s.accounts.index.items) })
 		return n == 1
 	})
 	r.on(1, func(s *Shard) {

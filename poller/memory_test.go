@@ -38,7 +38,7 @@ func TestMemoryReturns(t *testing.T) {
 		}
 	}
 	tails := func() (n int) {
-		r.on(0, func(s *Shard) { n = s.tails.Len() })
+		r.on(0, func(s *Shard) { n = s.accounts.index.Len() })
 		return n
 	}
 	eventually(t, "tails", func() bool { return tails() == crowd })
@@ -79,17 +79,17 @@ func TestMemoryReturns(t *testing.T) {
 		t.Errorf("SlabBytes is %d, was at least %d", n, full)
 	}
 	r.on(0, func(s *Shard) {
-		if s.tails.Len() != staying || s.queues.Len() != staying {
-			t.Errorf("%d tails, %d queues; want %d", s.tails.Len(), s.queues.Len(), staying)
+		if s.accounts.index.Len() != staying || s.queues.Len() != staying {
+			t.Errorf("%d tails, %d queues; want %d", s.accounts.index.Len(), s.queues.Len(), staying)
 		}
 		// Whoever stays may have any number, and what is below it stays too.
 		keep := indexKeep
-		for _, taken := range []*bitmap{&s.tails.taken, &s.queues.taken} {
+		for _, taken := range []*bitmap{&s.accounts.index.taken, &s.queues.taken} {
 			top, _ := taken.highest()
 			keep = max(keep, int(top)+1)
 		}
 		for what, n := range map[string]int{
-			"places for tails": cap(s.tails.items), "places for queues": cap(s.queues.items),
+			"places for tails": cap(s.accounts.index.items), "places for queues": cap(s.queues.items),
 			"free tails": len(s.freeTails), "free queues": len(s.freeQueues),
 			"the dead": cap(s.dead), "the deferred": cap(s.deferred),
 		} {

@@ -93,8 +93,8 @@ func moveFlood(t *testing.T, mailbox int) {
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.waiting != 0 || s.accepting != (acceptState{}) || !s.listeners[0].inSet || s.tails.Len() != 0 {
-				t.Errorf("shard %d: %d waiting, %+v, listening %v, %d tails", i, s.waiting, s.accepting, s.listeners[0].inSet, s.tails.Len())
+			if s.waiting != 0 || s.accepting != (acceptState{}) || !s.listeners[0].inSet || s.accounts.index.Len() != 0 {
+				t.Errorf("shard %d: %d waiting, %+v, listening %v, %d tails", i, s.waiting, s.accepting, s.listeners[0].inSet, s.accounts.index.Len())
 			}
 		})
 	}
@@ -156,7 +156,7 @@ func TestReadBehindFullTail(t *testing.T) {
 	c, id := r.pair(0)
 	r.on(0, func(s *Shard) {
 		io.WriteString(c, "more")
-		s.keepTail(s.at(id.Slot()), make([]byte, scratchSize))
+		s.keepTail(id.Slot(), s.at(id.Slot()), make([]byte, scratchSize))
 		s.read(id.Slot(), s.at(id.Slot()))
 		if _, ok := s.Lookup(id); !ok {
 			t.Error("the connection was taken for ended")
@@ -194,7 +194,7 @@ func TestMoveKeepsEverything(t *testing.T) {
 	io.WriteString(c, "begun ")
 	eventually(t, "a tail", func() bool {
 		n := 0
-		r.on(0, func(s *Shard) { n = s.tails.Len() })
+		r.on(0, func(s *Shard) { n = s.accounts.index.Len() })
 		return n == 1
 	})
 	var queued int
@@ -225,8 +225,8 @@ func TestMoveKeepsEverything(t *testing.T) {
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.tails.Len() != 0 || s.queues.Len() != 0 {
-				t.Errorf("shard %d: %d tails, %d queues left", i, s.tails.Len(), s.queues.Len())
+			if s.accounts.index.Len() != 0 || s.queues.Len() != 0 {
+				t.Errorf("shard %d: %d tails, %d queues left", i, s.accounts.index.Len(), s.queues.Len())
 			}
 		})
 	}

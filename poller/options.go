@@ -53,6 +53,10 @@ type Options struct {
 	NodeBytes int64  // of all connections together; 0: 256 MiB
 	Policy    Policy
 
+	// InboundBytes bounds, for all connections together, what was received and
+	// not consumed, and what the handler charges (Shard.Charge); 0: 256 MiB.
+	InboundBytes int64
+
 	Mailbox     int           // places in LaneSingle and in LaneBulk of a shard; 0: 4096
 	Chunk       time.Duration // how long a shard works before it looks at its sockets again; 0: 300 µs
 	UserTimeout time.Duration // TCP_USER_TIMEOUT of connections; 0: 30 s
@@ -91,6 +95,9 @@ func (o *Options) setDefaults() {
 	if o.NodeBytes == 0 {
 		o.NodeBytes = 256 << 20
 	}
+	if o.InboundBytes == 0 {
+		o.InboundBytes = 256 << 20
+	}
 	if o.Chunk == 0 {
 		o.Chunk = 300 * time.Microsecond
 	}
@@ -124,6 +131,7 @@ func (o *Options) check() error {
 		between("Wide.Frames", o.Wide.Frames, 1, 1<<20),
 		between("Wide.Bytes", o.Wide.Bytes, 1, 1<<30),
 		between("NodeBytes", int(o.NodeBytes), 1, 1<<50),
+		between("InboundBytes", int(o.InboundBytes), 1, 1<<50),
 		between("Policy", int(o.Policy), int(Disconnect), int(LatestOnly)),
 		between("RecordSize", o.RecordSize, 0, 1<<12),
 	} {

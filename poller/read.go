@@ -21,17 +21,14 @@ const MaxUnread = scratchSize / 4
 // behind what it left unconsumed.
 func (s *Shard) read(slot uint32, c *conn) {
 	gen := c.gen
-	if c.tail != 0 && len(s.tails.Get(c.tail)) > MaxUnread {
+	if len(s.tail(c)) > MaxUnread {
 		// Of a connection that came with it. It may fill the buffer, and a
 		// read without room looks like the end of file.
 		s.receive(slot, c, 0)
 		return
 	}
 	for range maxReads {
-		kept := 0
-		if c.tail != 0 {
-			kept = copy(s.scratch, s.tails.Get(c.tail))
-		}
+		kept := copy(s.scratch, s.tail(c))
 		room := s.scratch[kept:]
 		if c.flags&flagBulk == 0 {
 			room = room[:smallRead]
@@ -60,13 +57,10 @@ func (s *Shard) read(slot uint32, c *conn) {
 // the scratch buffer, and keeps what it does not consume.
 func (s *Shard) receive(slot uint32, c *conn, n int) {
 	gen := c.gen
-	kept := 0
-	if c.tail != 0 {
-		t := s.tails.Get(c.tail)
-		kept = len(t)
-		if n == 0 {
-			copy(s.scratch, t)
-		}
+	t := s.tail(c)
+	kept := len(t)
+	if n == 0 {
+		copy(s.scratch, t)
 	}
 	p := s.scratch[:kept+n]
 	used := s.handler.OnData(slot, p)
@@ -81,38 +75,5 @@ func (s *Shard) receive(slot uint32, c *conn, n int) {
 		s.kill(slot, CauseHandler, errTail)
 		return
 	}
-	s.keepTail(c, rest)
-}
-
-// keepTail stores what stays unread, which is little or nothing: buffers come
-// from a short free list.
-func (s *Shard) keepTail(c *conn, rest []byte) {
-	if len(rest) == 0 {
-		s.dropTail(c)
-		return
-	}
-	var t []byte
-	if c.tail != 0 {
-		t = s.tails.Get(c.tail)
-	} else if n := len(s.freeTails); n > 0 {
-		t = s.freeTails[n-1]
-		s.freeTails = s.freeTails[:n-1]
-	}
-	t = append(t[:0], rest...)
-	if c.tail != 0 {
-		s.tails.Set(c.tail, t)
-	} else {
-		c.tail = s.tails.Put(t)
-	}
-}
-
-func (s *Shard) dropTail(c *conn) {
-	if c.tail == 0 {
-		return
-	}
-	if t := s.tails.Get(c.tail); cap(t) <= 4096 && len(s.freeTails) < 256 {
-		s.freeTails = append(s.freeTails, t)
-	}
-	s.tails.Drop(c.tail)
-	c.tail = 0
+	s.keepTail(slot, c, rest)
 }

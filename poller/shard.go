@@ -36,7 +36,7 @@ type Shard struct {
 	stage      stage
 	failed     []failure // told at the end of the turn
 	joined     []byte    // what several queued frames are copied into for one send
-	tails      Index[[]byte]
+	accounts   accounts  // of what came in and is not done with
 	queues     Index[*queue]
 	freeTails  [][]byte
 	freeQueues []*queue

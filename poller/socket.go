@@ -19,6 +19,7 @@ type Socket struct {
 type arrival struct {
 	Socket
 	adopted bool
+	charged int // for Unread, while it is under way
 }
 
 // outbox keeps sockets that a full mailbox refused.
@@ -35,8 +36,8 @@ func (s *Shard) Detach(slot uint32, unread []byte) Socket {
 	switch {
 	case unread != nil:
 		sock.Unread = append([]byte(nil), unread...)
-	case c.tail != 0:
-		sock.Unread = append([]byte(nil), s.tails.Get(c.tail)...)
+	default:
+		sock.Unread = append([]byte(nil), s.tail(c)...)
 	}
 	if c.queue != 0 {
 		q := s.queues.Get(c.queue)
@@ -58,7 +59,10 @@ func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	sock.State = state
 	s.Counters.MovedOut.Add(1)
 	a := s.loop.arrivals.Get().(*arrival)
-	*a = arrival{Socket: sock}
+	*a = arrival{Socket: sock, charged: chargeOf(sock.Unread)}
+	if !s.reserve(nil, a.charged, a.charged) {
+		s.loop.inbound.Add(int64(a.charged)) // the next shard finds somebody
+	}
 	box := &s.outboxes[to]
 	if len(box.items) == 0 && s.loop.shards[to].Post(LaneMove, Mail{Ptr: a}) {
 		return
@@ -113,16 +117,22 @@ func (s *Shard) wakeDenied() {
 	}
 }
 
+// dropArrival closes a socket that nobody will open any more.
+func (s *Shard) dropArrival(a *arrival) {
+	s.loop.inbound.Add(-int64(a.charged))
+	sysClose(int32(a.FD))
+}
+
 // arrive opens a connection that came from another shard or from outside.
 func (s *Shard) arrive(a *arrival) {
 	if s.stopped.Load() {
-		sysClose(int32(a.FD))
+		s.dropArrival(a)
 		return
 	}
 	slot, ok := s.open(int32(a.FD))
 	if !ok {
 		s.Counters.AcceptRefused.Add(1)
-		sysClose(int32(a.FD))
+		s.dropArrival(a)
 		if h, ok := s.handler.(Refuser); ok {
 			s.protect(0, func() { h.OnRefused(a.State) })
 		}
@@ -145,9 +155,9 @@ func (s *Shard) arrive(a *arrival) {
 		s.hold(f)
 		q.pushRest(f)
 	}
-	s.keepTail(c, sock.Unread) // before OnOpen, which may move it on
+	s.takeTail(slot, c, sock.Unread) // before OnOpen, which may move it on
 	s.handler.OnOpen(slot, sock.State)
-	if s.alive(slot, uint32(id>>32)) && c.tail != 0 && c.flags&flagPaused == 0 {
+	if s.alive(slot, uint32(id>>32)) && s.tail(c) != nil && c.flags&flagPaused == 0 {
 		s.receive(slot, c, 0)
 	}
 	if s.alive(slot, uint32(id>>32)) {
@@ -171,7 +181,10 @@ func (l *Loop) Adopt(shard int, sock Socket) error {
 	if s.stopped.Load() || s.box.closed.Load() {
 		return ErrClosed
 	}
-	if !s.Post(LaneMove, Mail{Ptr: &arrival{Socket: sock, adopted: true}}) {
+	a := &arrival{Socket: sock, adopted: true, charged: chargeOf(sock.Unread)}
+	l.inbound.Add(int64(a.charged))
+	if !s.Post(LaneMove, Mail{Ptr: a}) {
+		l.inbound.Add(-int64(a.charged))
 		return ErrMailboxFull
 	}
 	return nil

@@ -20,6 +20,7 @@ type Counters struct {
 	Stalls        atomic.Uint64 // times the shard did not live for stallTicks or more
 	StalledTicks  atomic.Uint64 // ticks that were not lived
 	Panics        atomic.Uint64
+	Reclaimed     atomic.Uint64 // connections that gave up what they held of Options.InboundBytes
 	Deferrals     atomic.Uint64 // sockets that waited because the mailbox of their next shard was full
 	ControlsLost  atomic.Uint64 // control frames that a newer one replaced, or for which there was no room
 	BusyNanos     atomic.Uint64 // time in turns, without the waits for events
@@ -34,6 +35,7 @@ type Stats struct {
 	ShortWrites, Overflows, NodeOverflows                       uint64
 	DroppedOldest, DroppedLatest                                uint64
 	Stalls, StalledTicks, Panics, Deferrals, ControlsLost       uint64
+	Reclaimed                                                   uint64
 
 	AcceptErrors map[string]uint64 // by errno name
 	MailboxFull  map[string]uint64 // by lane
@@ -41,12 +43,17 @@ type Stats struct {
 	Connections  int       // live now
 	Backlogged   int       // of them, how many have something waiting to be sent
 	BacklogBytes int64     // bytes that wait, each shared frame counted once
+	InboundBytes int64     // what came in and is not done with
 	Rings        int       // shards that send through io_uring
 	SlabBytes    int64     // resident in the slabs at most
 	TickAge      float64   // of the shard that ticked longest ago, in seconds
 	TickAges     []float64 // of each shard
 	BusySeconds  []float64 // of each shard: time spent in turns, waits not counted
 }
+
+// Waiting returns the bytes that wait to be sent, and those that came in and are
+// not done with. Any goroutine; it costs next to nothing.
+func (l *Loop) Waiting() int64 { return l.nodeBytes.Load() + l.inbound.Load() }
 
 // Stats sums up all shards. Any goroutine.
 func (l *Loop) Stats() Stats {
@@ -63,7 +70,7 @@ func (l *Loop) Stats() Stats {
 			{&st.ShortWrites, &c.ShortWrites}, {&st.Overflows, &c.Overflows}, {&st.NodeOverflows, &c.NodeOverflows},
 			{&st.DroppedOldest, &c.DroppedOldest}, {&st.DroppedLatest, &c.DroppedLatest},
 			{&st.Stalls, &c.Stalls}, {&st.StalledTicks, &c.StalledTicks}, {&st.Panics, &c.Panics},
-			{&st.Deferrals, &c.Deferrals}, {&st.ControlsLost, &c.ControlsLost},
+			{&st.Deferrals, &c.Deferrals}, {&st.ControlsLost, &c.ControlsLost}, {&st.Reclaimed, &c.Reclaimed},
 		} {
 			*p.to += p.from.Load()
 		}
@@ -85,5 +92,6 @@ func (l *Loop) Stats() Stats {
 		st.BusySeconds = append(st.BusySeconds, float64(c.BusyNanos.Load())/1e9)
 	}
 	st.BacklogBytes = l.nodeBytes.Load()
+	st.InboundBytes = l.inbound.Load()
 	return st
 }

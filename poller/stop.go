@@ -51,7 +51,7 @@ func (s *Shard) discard() {
 func (s *Shard) closeArrivals() {
 	for i := range s.outboxes {
 		for _, a := range s.outboxes[i].items {
-			sysClose(int32(a.FD))
+			s.dropArrival(a)
 		}
 		s.outboxes[i].items = nil
 	}
@@ -64,7 +64,7 @@ func (s *Shard) closeArrivals() {
 			}
 			switch p := m.Ptr.(type) {
 			case *arrival:
-				sysClose(int32(p.FD))
+				s.dropArrival(p)
 			case listenRequest:
 				p.done.Done()
 			}

@@ -177,7 +177,7 @@ func (s *Shard) resumeDeferred() {
 			s.protect(id, func() {
 				c := s.at(slot)
 				c.flags &^= flagDeferred
-				if c.tail != 0 && c.flags&flagPaused == 0 {
+				if s.tail(c) != nil && c.flags&flagPaused == 0 {
 					s.receive(slot, c, 0)
 				}
 			})

@@ -24,6 +24,7 @@ const (
 	CauseHalfOpen                  // too many connections without a complete request
 	CausePending                   // too many upgrades in progress
 	CauseMemory                    // the shard's tables are full
+	CauseInbound                   // the node holds as many unread bytes as it may
 	CauseTimeout                   // the request, or the authenticator, took too long
 	CauseBus                       // the bus does not answer
 	CauseShutdown                  // the node stops
@@ -56,6 +57,7 @@ var causeInfo = [causeCount]struct {
 	CauseHalfOpen:     {"half_open", 503},
 	CausePending:      {"pending", 503},
 	CauseMemory:       {"memory", 503},
+	CauseInbound:      {"inbound", 503},
 	CauseTimeout:      {"timeout", 408},
 	CauseBus:          {"bus", 503},
 	CauseShutdown:     {"shutdown", 503},

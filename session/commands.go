@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"belfry/poller"
 )
 
@@ -27,6 +29,7 @@ type pub struct {
 	from poller.ID
 	ref  string
 	msg  *Message
+	size int // charged until it is published
 }
 
 // command does what a client asks for.
@@ -152,9 +155,17 @@ func (h *shard) publish(slot uint32, c *Command) {
 		return
 	}
 	m := &Message{Target: c.Target, Kind: c.Kind, Payload: c.Payload, Received: time.Now()}
+	p := pub{h.ps.ID(slot), c.Ref, m, pubSize(m)}
+	if !h.chargePub(slot, &p) {
+		h.counters.limit(limitInbound)
+		h.fail(slot, c.Ref, "unavailable", "", "too many bytes are being published; try again")
+		return
+	}
 	select {
-	case h.pubs <- pub{h.ps.ID(slot), c.Ref, m}:
+	case h.pubs <- p:
 	default:
+		h.unchargePub(&p)
+		h.publishing.done(p.from, p.size)
 		h.counters.limit(limitPubs)
 		h.fail(slot, c.Ref, "unavailable", "", "too many messages are being published; try again")
 	}
@@ -165,21 +176,35 @@ func (h *shard) publish(slot uint32, c *Command) {
 func (h *shard) publisher() {
 	defer h.srv.helpers.Done()
 	for p := range h.pubs {
-		r := &Reply{Ref: p.ref}
-		if err := h.opt.Publish(p.msg); err != nil {
-			r.Err = publishError(err, p.ref)
-		} else {
-			r.ID = p.msg.ID
-		}
-		m := poller.Mail{Kind: mailReply, ID: uint64(p.from), Ptr: r}
-		for !h.ps.Post(poller.LaneSingle, m) {
+		m := poller.Mail{Kind: mailPublished, ID: uint64(p.from), Ptr: h.publishNow(&p)}
+		for over := false; !over && !h.ps.Post(poller.LaneSingle, m); {
 			select {
 			case <-h.srv.done:
-				return
+				over = true // nobody is left to be told; what was taken is published all the same
 			case <-time.After(time.Millisecond):
 			}
 		}
 	}
+}
+
+// publishNow publishes p, which is charged for no longer whatever comes of it.
+func (h *shard) publishNow(p *pub) (done *published) {
+	r := &Reply{Ref: p.ref}
+	done = &published{p.size, r}
+	defer func() {
+		h.unchargePub(p)
+		if v := recover(); v != nil {
+			h.srv.faults.Add(1)
+			h.opt.Log.Error("publishing panicked; the message is lost", zap.Any("panic", v), zap.Stack("stack"))
+			r.Err = &CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
+		}
+	}()
+	if err := h.opt.Publish(p.msg); err != nil {
+		r.Err = publishError(err, p.ref)
+	} else {
+		r.ID = p.msg.ID
+	}
+	return done
 }
 
 // publishError is what a client is told about an error of Options.Publish,

@@ -52,6 +52,8 @@ func (h *shard) violated(slot uint32, err error) {
 		h.counters.limit(limitMessage)
 	case ReasonFragments:
 		h.counters.limit(limitFragments)
+	case ReasonNodeInbound:
+		h.counters.limit(limitInbound)
 	}
 	h.end(slot, pe.Reason, pe.Detail)
 	h.drain(slot, rec)
@@ -100,7 +102,7 @@ func (h *shard) drain(slot uint32, rec *record) {
 	rec.state = stateDrain // before leave, which may wake who waits for its topics
 	h.leave(slot)
 	h.dropOpening(rec)
-	h.dropInbound(rec)
+	h.inbounds.drop(rec)
 	h.ps.Finish(slot)
 	h.ps.Resume(slot)
 	h.ps.SetTimer(slot, h.ps.Now()+drainTime)

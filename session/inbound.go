@@ -11,6 +11,7 @@ type Inbound struct {
 	op        ws.OpCode // of the first frame; 0 if no message is in progress
 	fragments int       // frames begun
 	text      utf8State
+	mapped    bool // buf is a mapping of its own
 
 	// The current data frame, if inFrame.
 	inFrame   bool
@@ -18,6 +19,13 @@ type Inbound struct {
 	mask      [4]byte
 	pos       int    // position in mask, 0 to 3
 	remaining uint64 // bytes of its payload still to come
+
+	// Of the shard that has it; home is nil where nobody counts.
+	home         *assembly
+	slot         uint32
+	waits        bool   // in the list of messages that are not complete
+	since        uint32 // tick at which the message began, if waits
+	older, newer *Inbound
 }
 
 // Active says whether a message is in progress. It is false for a nil Inbound.
@@ -77,7 +85,9 @@ func (st *Inbound) take(p []byte, limit int) (n int, done bool, err *ProtocolErr
 			return bad + 1, false, &ProtocolError{ReasonUTF8, "text message is not valid UTF-8"}
 		}
 	}
-	st.add(p, limit)
+	if !st.add(p, limit) {
+		return 0, false, &ProtocolError{ReasonNodeInbound, ReasonNodeInbound.Text()}
+	}
 	st.pos = (st.pos + len(p)) & 3
 	st.remaining -= uint64(len(p))
 	if st.remaining > 0 {
@@ -93,8 +103,8 @@ func (st *Inbound) take(p []byte, limit int) (n int, done bool, err *ProtocolErr
 // add appends p, a part of the current frame, to the message. The buffer
 // grows with what has arrived, by doubling, never with what was announced: an
 // announcement costs a client nothing. Where the message will end is only used
-// not to grow beyond it.
-func (st *Inbound) add(p []byte, limit int) {
+// not to grow beyond it. add returns false if the node has no room for it.
+func (st *Inbound) add(p []byte, limit int) bool {
 	need := len(st.buf) + len(p)
 	if need > cap(st.buf) {
 		most := limit
@@ -102,9 +112,20 @@ func (st *Inbound) add(p []byte, limit int) {
 			most = len(st.buf) + int(st.remaining)
 		}
 		size := max(need, min(most, max(minAssembly, 2*cap(st.buf))))
-		st.buf = append(make([]byte, 0, size), st.buf...)
+		if !st.enlarge(size) {
+			return false
+		}
 	}
 	st.buf = append(st.buf, p...)
+	return true
+}
+
+func (st *Inbound) enlarge(size int) bool {
+	if st.home != nil {
+		return st.home.enlarge(st, size)
+	}
+	st.buf = append(make([]byte, 0, size), st.buf...)
+	return true
 }
 
 // finish gives out the message and ends it.

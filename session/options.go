@@ -33,9 +33,10 @@ type Options struct {
 
 	Limits       Limits
 	Rates        Rates
-	MaxTopics    int  // subscriptions of a session; 0: 128
-	MaxPerUser   int  // sessions of a user, the oldest gives way; 0: any number
-	RefuseClient bool // close with 1008 on a client message that nobody wants, instead of dropping it
+	MessageTime  time.Duration // from the first byte of a client's message to its last; 0: any time
+	MaxTopics    int           // subscriptions of a session; 0: 128
+	MaxPerUser   int           // sessions of a user, the oldest gives way; 0: any number
+	RefuseClient bool          // close with 1008 on a client message that nobody wants, instead of dropping it
 
 	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: OverloadedError
 
@@ -92,6 +93,9 @@ func (o *Options) setDefaults() {
 	num(&o.Limits.MaxMessage, DefaultMaxMessage)
 	num(&o.Limits.MaxFragments, DefaultMaxFragments)
 	num(&o.Handshake.MaxHead, DefaultMaxHead)
+	if o.Poller.InboundBytes == 0 {
+		o.Poller.InboundBytes = 256 << 20
+	}
 	if o.Encodings == nil {
 		o.Encodings = []Encoding{Plain{}, V1{}}
 	}

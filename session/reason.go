@@ -28,6 +28,8 @@ const (
 	ReasonNodeBacklog                 // the node's backlog passed its bound
 	ReasonReplaced                    // the user has too many sessions
 	ReasonRate                        // the client sent more than its rates allow for too long
+	ReasonNodeInbound                 // the node's bound on bytes that came in was reached
+	ReasonMessageTime                 // a message was not complete in time
 	reasonCount
 )
 
@@ -60,6 +62,8 @@ var reasonInfo = [reasonCount]struct {
 	ReasonNodeBacklog:   {"node_backlog", 4005, "server backlog is full", true},
 	ReasonReplaced:      {"user_sessions", 4006, "too many sessions of this user", false},
 	ReasonRate:          {"rate_limit", 1008, "sent too much", false},
+	ReasonNodeInbound:   {"node_inbound", 4007, "server input is full", true},
+	ReasonMessageTime:   {"message_timeout", 4008, "message not complete in time", true},
 }
 
 // Reasons returns every reason a session can end with, in the registry's order.

@@ -8,13 +8,6 @@ import (
 	"belfry/poller"
 )
 
-// Buffers of messages on their way in are used again unless they grew beyond
-// keepInbound bytes, and so many of them.
-const (
-	keepInbound   = 16 << 10
-	spareInbounds = 64
-)
-
 // reading is what belongs to the read that is being decoded. It is reset at its
 // begin: a panic may have left the last one in the middle.
 type reading struct {
@@ -66,6 +59,7 @@ func (h *shard) readFrames(slot uint32, p []byte) int {
 	r.begin(slot, h.tokens(rec))
 	defer func() { r.on = false }()
 	used := h.decode(slot, p)
+	h.inbounds.rest(rec)
 	h.flushAnswers(slot)
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !h.buckets.limits {
 		return used
@@ -123,10 +117,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 				return used
 			}
 		}
-		var in *Inbound
-		if rec.inbound != 0 {
-			in = h.inbounds.Get(rec.inbound)
-		}
+		in := h.inbounds.of(rec)
 		n, ev, err := Next(p[used:], in, limits)
 		used += n
 		h.reading.left[rateBytes] -= int32(n)
@@ -136,16 +127,20 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 		}
 		switch ev.Type {
 		case EventNone:
-			if in != nil && !in.Active() {
-				h.dropInbound(rec)
-			}
 			h.ps.SetBulk(slot, in.Active())
+			h.unfinished(slot, rec, len(p)-used)
 			return used
 		case EventAssemble:
-			rec.inbound = h.inbounds.Put(h.newInbound())
+			if h.inbounds.open(slot, rec) == nil {
+				h.violated(slot, &ProtocolError{ReasonNodeInbound, ""})
+				return len(p)
+			}
 		default:
 			h.counters.framesIn.Add(1)
 			h.reading.left[rateMessages] -= int32(in.frames(ev.Type))
+			if in != nil && !in.Active() {
+				h.inbounds.ended(in)
+			}
 			if !h.event(slot, rec, ev) {
 				return len(p)
 			}
@@ -226,28 +221,5 @@ func (h *shard) saw(slot uint32, r poller.SendResult) {
 		h.slow(slot, r)
 	case poller.NoRoom:
 		h.rec(slot).flags &^= flagPinged // the ping was not sent: its pong is not awaited
-	}
-}
-
-// newInbound takes a buffer that was used before, if there is one.
-func (h *shard) newInbound() *Inbound {
-	if n := len(h.spare); n > 0 {
-		in := h.spare[n-1]
-		h.spare = h.spare[:n-1]
-		return in
-	}
-	return new(Inbound)
-}
-
-func (h *shard) dropInbound(rec *record) {
-	if rec.inbound == 0 {
-		return
-	}
-	in := h.inbounds.Get(rec.inbound)
-	h.inbounds.Drop(rec.inbound)
-	rec.inbound = 0
-	if len(h.spare) < spareInbounds {
-		in.Reset(keepInbound)
-		h.spare = append(h.spare, in)
 	}
 }

@@ -45,12 +45,13 @@ const (
 type flags uint8
 
 const (
-	flagEcho    flags = 1 << iota // /echo: gets back what it sends, and no messages
-	flagPinged                    // a ping is unanswered
-	flagSession                   // counted as a session, and in the tables
-	flagPending                   // counted as an upgrade in progress
-	flagMetered                   // has token buckets
-	flagSlowed                    // is not read until it has tokens again
+	flagEcho      flags = 1 << iota // /echo: gets back what it sends, and no messages
+	flagPinged                      // a ping is unanswered
+	flagSession                     // counted as a session, and in the tables
+	flagPending                     // counted as an upgrade in progress
+	flagMetered                     // has token buckets
+	flagSlowed                      // is not read until it has tokens again
+	flagReclaimed                   // gave up what it held of its input, and is about to be ended
 )
 
 func (h *shard) rec(slot uint32) *record { return (*record)(h.ps.Record(slot)) }

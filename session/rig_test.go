@@ -72,6 +72,9 @@ func newRig(t *testing.T, o Options) *rig {
 		if n := s.pending.Load(); n != 0 {
 			t.Errorf("%d pending upgrades counted after the end", n)
 		}
+		if n := s.loop.Stats().InboundBytes; n != 0 {
+			t.Errorf("%d inbound bytes counted after the end", n)
+		}
 		if n := s.loop.Stats().Panics; n != 0 && !r.faults {
 			t.Errorf("%d panics in shards", n)
 		}

@@ -29,6 +29,7 @@ type Server struct {
 	conns     atomic.Int64  // all connections, those that are ending included
 	speakers  [maxEncodings]atomic.Int64
 	pushes    [ScopeSessions + 1]atomic.Uint64
+	pubBytes  atomic.Int64 // of clients' messages that wait to be published
 
 	openings sync.Pool // of *opening
 

@@ -20,8 +20,9 @@ type shard struct {
 	date       httpDate
 	reading    reading
 	buckets    buckets
-	inbounds   poller.Index[*Inbound]
-	spare      []*Inbound // released, to be used again
+	inbounds   assembly
+	reclaimed  []poller.ID // connections that gave up what they held, to be ended
+	publishing publishing
 	openings   poller.Index[*opening]
 
 	usersChanged uint64        // how often the sessions of some user did
@@ -48,6 +49,7 @@ const (
 	mailReply                    // ID: connection; Ptr: *Reply
 	mailClose                    // Ptr: closeSome
 	mailLook                     // Ptr: func(*shard)
+	mailPublished                // ID: connection; Ptr: *published
 )
 
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
@@ -67,8 +69,10 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		return nil, err
 	}
 	h.pass.init(h)
+	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
 	if h.opt.Publish != nil {
 		h.pubs = make(chan pub, maxPubs)
+		h.publishing.own = map[poller.ID]int{}
 	}
 	return h, nil
 }
@@ -102,7 +106,11 @@ func (h *shard) OnOpen(slot uint32, state any) {
 
 // OnData implements poller.Handler.
 func (h *shard) OnData(slot uint32, p []byte) int {
-	switch h.rec(slot).state {
+	rec := h.rec(slot)
+	if rec.flags&flagReclaimed != 0 {
+		return len(p)
+	}
+	switch rec.state {
 	case stateHead:
 		return h.readHead(slot, p)
 	case stateOpen, stateClosing:
@@ -135,6 +143,7 @@ func (h *shard) OnTimer(slot uint32) {
 // OnClose implements poller.Handler.
 func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 	rec := h.rec(slot)
+	h.inbounds.drop(rec) // before anything that may fail
 	if rec.reason == ReasonNone {
 		switch cause {
 		case poller.CauseEOF:
@@ -154,7 +163,6 @@ func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 	}
 	rec.state = stateDrain
 	h.leave(slot)
-	h.dropInbound(rec)
 	h.dropOpening(rec)
 	h.srv.conns.Add(-1)
 	h.counters.closed[rec.reason].Add(1)
@@ -189,6 +197,8 @@ func (h *shard) OnMail(m poller.Mail) {
 		}
 	case mailClose:
 		h.closing.more(m.Ptr.(closeSome))
+	case mailPublished:
+		h.published(poller.ID(m.ID), m.Ptr.(*published))
 	case mailLook:
 		m.Ptr.(func(*shard))(h)
 	}
@@ -200,6 +210,7 @@ func (h *shard) OnTick() {
 	h.users.Trim()
 	h.topics.trim()
 	h.buckets.tick(h)
+	h.inbounds.trim()
 	h.counters.topics.Store(int64(h.topics.len()))
 	h.counters.links.Store(int64(h.topics.links.Len()))
 	h.counters.users.Store(int64(h.users.Len()))
@@ -208,7 +219,8 @@ func (h *shard) OnTick() {
 // OnWork implements poller.Handler.
 func (h *shard) OnWork() bool {
 	h.wakeWaiters()
-	more := h.closing.run(h)
+	more := h.endInbound()
+	more = h.closing.run(h) || more
 	more = h.resumeSlowed() || more
 	return h.pass.run() || more
 }
@@ -223,4 +235,5 @@ func (h *shard) OnStop() {
 	h.uids.Close()
 	h.topics.close()
 	h.buckets.all.Close()
+	h.inbounds.close()
 }

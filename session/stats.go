@@ -26,12 +26,15 @@ const (
 	limitCommandRate
 	limitBacklogTime
 	limitMailbox
+	limitInbound
+	limitMessageTime
 	limitCount
 )
 
 var limitNames = [limitCount]string{"upgrade.max_pending", "max_connections", "upgrade.timeout", "session.max_topics",
 	"session.max_per_user", "session.max_message", "session.max_fragments", "backlog", "backlog.node_bytes", "publish_queue", "memory",
-	"session.message_rate", "session.byte_rate", "session.command_rate", "backlog.timeout", "fanout.mailbox_bytes"}
+	"session.message_rate", "session.byte_rate", "session.command_rate", "backlog.timeout", "fanout.mailbox_bytes",
+	"session.inbound_bytes", "session.message_timeout"}
 
 // counters are what a shard counts. Only the shard writes them.
 type counters struct {

@@ -17,6 +17,9 @@ import (
 const (
 	gcPercent     = 50
 	gcPercentBusy = 300
+	// But not more than so many bytes of room: what waits for slow readers may
+	// be on the heap too, and is bounded without four times as much in mind.
+	gcRoomBusy = 128 << 20
 )
 
 // When a node is busy: so many collections a second for so many seconds.
@@ -32,8 +35,9 @@ type gcPace struct {
 	runs int // seconds in a row that speak for a change
 }
 
-// next takes the collections of the last second.
-func (p *gcPace) next(cycles uint64) (percent int) {
+// next takes the collections of the last second, and what the last of them found
+// in use.
+func (p *gcPace) next(cycles, live uint64) (percent int) {
 	if !p.busy && cycles >= gcBusyCycles || p.busy && cycles < gcCalmCycles {
 		p.runs++
 	} else {
@@ -43,7 +47,7 @@ func (p *gcPace) next(cycles uint64) (percent int) {
 		p.busy, p.runs = !p.busy, 0
 	}
 	if p.busy {
-		return gcPercentBusy
+		return max(gcPercent, min(gcPercentBusy, gcRoomBusy/int(live/100+1)))
 	}
 	return gcPercent
 }
@@ -65,7 +69,7 @@ func paceGC(ctx context.Context) {
 			case <-ticks.C:
 			}
 			cycles := gcCycles()
-			if want := p.next(cycles - last); want != now {
+			if want := p.next(cycles-last, readMetric("/gc/heap/live:bytes")); want != now {
 				now = want
 				debug.SetGCPercent(now)
 			}
@@ -74,8 +78,10 @@ func paceGC(ctx context.Context) {
 	}()
 }
 
-func gcCycles() uint64 {
-	s := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
+func gcCycles() uint64 { return readMetric("/gc/cycles/total:gc-cycles") }
+
+func readMetric(name string) uint64 {
+	s := []metrics.Sample{{Name: name}}
 	metrics.Read(s)
 	return s[0].Value.Uint64()
 }

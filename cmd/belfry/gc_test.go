@@ -20,10 +20,20 @@ func TestGCPace(t *testing.T) {
 	} {
 		got := 0
 		for range step.times {
-			got = p.next(step.cycles)
+			got = p.next(step.cycles, 10<<20)
 		}
 		if got != step.want {
 			t.Errorf("step %d: %d %%, want %d", i, got, step.want)
+		}
+	}
+}
+
+// With much in use a busy node gets less room, in proportion.
+func TestGCPaceIsBounded(t *testing.T) {
+	for live, want := range map[uint64]int{0: gcPercentBusy, 40 << 20: gcPercentBusy, 64 << 20: 199, 1 << 30: gcPercent} {
+		p := gcPace{busy: true}
+		if got := p.next(gcBusyCycles, live); got != want {
+			t.Errorf("%d bytes live: %d %%, want %d", live, got, want)
 		}
 	}
 }

@@ -42,6 +42,7 @@ func (n *belfry) run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- n.api.Serve(serving) }()
 	go n.announce(ctx)
+	go returnMemory(serving, n.sessions.Loop().Waiting)
 
 	var failed error
 	select {

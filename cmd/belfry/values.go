@@ -38,6 +38,7 @@ func (n *belfry) values() metrics.Values {
 	v.Traffic = metrics.Traffic{
 		Messages:       st.MessagesIn,
 		MessageBytes:   st.BytesIn,
+		InboundBytes:   uint64(max(st.Poller.InboundBytes, 0)),
 		Dropped:        st.Unwanted,
 		Commands:       st.Commands,
 		CommandErrors:  st.CommandErrors,

@@ -102,6 +102,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Rates:          rates(c),
 		MailboxBytes:   int64(c.Fanout.MailboxBytes),
 		BacklogTime:    c.Backlog.Timeout,
+		MessageTime:    c.Session.MessageTimeout,
 		MaxTopics:      c.Session.MaxTopics,
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
@@ -156,12 +157,13 @@ func (n *belfry) origins() (*session.Origins, error) {
 
 func pollerOptions(c *config.Config) poller.Options {
 	o := poller.Options{
-		Shards:    c.Shards,
-		Backlog:   poller.Bounds{Frames: c.Backlog.Frames, Bytes: int(c.Backlog.Bytes)},
-		NodeBytes: int64(c.Backlog.NodeBytes),
-		Mailbox:   c.Fanout.Mailbox,
-		Chunk:     c.Fanout.Chunk,
-		NoRing:    c.Fanout.IOURing == "off",
+		Shards:       c.Shards,
+		Backlog:      poller.Bounds{Frames: c.Backlog.Frames, Bytes: int(c.Backlog.Bytes)},
+		NodeBytes:    int64(c.Backlog.NodeBytes),
+		InboundBytes: int64(c.Session.InboundBytes),
+		Mailbox:      c.Fanout.Mailbox,
+		Chunk:        c.Fanout.Chunk,
+		NoRing:       c.Fanout.IOURing == "off",
 	}
 	for _, p := range []poller.Policy{poller.Disconnect, poller.DropOldest, poller.LatestOnly} {
 		if p.String() == c.Backlog.Policy {

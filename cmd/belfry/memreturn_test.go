@@ -1,0 +1,96 @@
+package main
+
+import "testing"
+
+// step is so many seconds of a node's life.
+type step struct {
+	seconds int
+	cycles  uint64
+	waiting int64 // MiB
+	heap    int64 // MiB of objects
+	free    int64 // MiB
+	want    int   // times that memory was given back
+}
+
+func runReturnPace(t *testing.T, steps []step) {
+	t.Helper()
+	var p returnPace
+	for i, s := range steps {
+		got := 0
+		for range s.seconds {
+			if p.next(s.cycles, s.waiting<<20, s.heap<<20, s.free<<20) {
+				got++
+			}
+		}
+		if got != s.want {
+			t.Errorf("step %d: given back %d times, want %d", i, got, s.want)
+		}
+	}
+}
+
+func TestReturnPace(t *testing.T) {
+	runReturnPace(t, []step{
+		{60, 0, 0, 30, 0, 0},
+		{10, 2, 500, 600, 0, 0},
+		{60, 0, 500, 600, 0, 0},              // it still waits
+		{returnSeconds - 1, 0, 0, 600, 0, 0}, // gone
+		{1, 0, 0, 600, 0, 1},
+		{600, 0, 0, 20, 0, 0}, // and that was all
+	})
+	runReturnPace(t, []step{
+		{10, 2, 500, 600, 0, 0},
+		{600, 1, 0, 600, 0, 0}, // the collector comes by itself
+	})
+	runReturnPace(t, []step{
+		{1, 1, 500, 600, 0, 0},
+		{1, 1, 0, 600, 0, 0}, // a collection in the second in which it went
+		{returnSeconds, 0, 0, 600, 0, 1},
+	})
+	runReturnPace(t, []step{
+		{5, 0, 100, 600, 0, 0},
+		{60, 0, 0, 600, 0, 0}, // little of what there is
+	})
+	runReturnPace(t, []step{
+		{5, 1, 7, 10, 0, 0},
+		{60, 0, 0, 10, 0, 0}, // little
+	})
+}
+
+// What is free of the heap is given back when the collector rests.
+func TestReturnPaceOfFreeHeap(t *testing.T) {
+	runReturnPace(t, []step{
+		{600, 1, 0, 20, 300, 0},
+		{returnSeconds - 1, 0, 0, 20, 300, 0},
+		{1, 0, 0, 20, 300, 1},
+		{600, 0, 0, 20, 1, 0},
+		{600, 0, 0, 100, 50, 0}, // what a collection leaves free at GOGC=50
+	})
+}
+
+// On a node where much comes and goes all the time memory is seldom given back.
+func TestReturnPaceUnderLoad(t *testing.T) {
+	var p returnPace
+	given := 0
+	for second := range 3600 {
+		var cycles uint64
+		waiting := int64(0)
+		if second%10 < 4 {
+			waiting, cycles = 300<<20, 3
+		}
+		if p.next(cycles, waiting, 400<<20, 0) {
+			given++
+		}
+	}
+	if most := 3600/returnGapMost + 5; given == 0 || given > most {
+		t.Errorf("given back %d times in an hour, want 1 to %d", given, most)
+	}
+	p, given = returnPace{}, 0
+	for second := range 3600 {
+		if p.next(1, int64(second%2)*300<<20, 400<<20, 0) {
+			given++
+		}
+	}
+	if given != 0 {
+		t.Errorf("given back %d times while the collector runs every second", given)
+	}
+}

@@ -1,0 +1,355 @@
+package poller
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// hoarder is a handler that consumes nothing, and that remembers what it is
+// told to give up.
+type hoarder struct {
+	*echoHandler
+	charged   map[uint32]int
+	reclaimed []uint32
+}
+
+func (h *hoarder) OnReclaim(slot uint32) {
+	h.reclaimed = append(h.reclaimed, slot)
+	delete(h.charged, slot)
+	h.s.Close(slot)
+}
+
+func (h *hoarder) OnClose(slot uint32, c Cause, err error) {
+	delete(h.charged, slot)
+	h.echoHandler.OnClose(slot, c, err)
+}
+
+func hoarderRig(t *testing.T, o Options) (*rig, []*hoarder) {
+	t.Helper()
+	var all []*hoarder
+	o.Shards = max(o.Shards, 1)
+	o.Mailbox = 1 << 12
+	o.ManualTicks = true
+	o.NewHandler = func(s *Shard) Handler {
+		h := &hoarder{charged: map[uint32]int{}}
+		h.echoHandler = &echoHandler{s: s, causes: make(chan Cause, 1024), mail: runMail,
+			data: func(s *Shard, slot uint32, p []byte) int {
+				if len(p) > 8<<10 {
+					s.Pause(slot)
+				}
+				return 0
+			},
+			open: func(s *Shard, slot uint32, state any) {
+				if to, ok := state.(chan ID); ok {
+					to <- s.ID(slot)
+				}
+			}}
+		all = append(all, h)
+		return h
+	}
+	l, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		closeLoop(t, l)
+		if n := l.Stats().InboundBytes; n != 0 {
+			t.Errorf("%d inbound bytes counted after Close", n)
+		}
+	})
+	return &rig{Loop: l, t: t}, all
+}
+
+// counted adds up what the connections of all shards hold, and looks whether
+// the lists agree with it. Nothing may be under way.
+func (r *rig) counted() (sum int64) {
+	r.t.Helper()
+	for i := range r.shards {
+		r.on(i, func(s *Shard) {
+			x := &s.accounts
+			n, top := 0, 0
+			for class, a := range x.first {
+				for prev := (*account)(nil); a != nil; prev, a = a, a.next {
+					n++
+					top = class + 1
+					sum += int64(a.bytes)
+					if c := s.at(a.id.Slot()); a.prev != prev || sizeClass(a.bytes) != class || s.account(c) != a || s.ID(a.id.Slot()) != a.id {
+						r.t.Errorf("account %+v is in the list of class %d", *a, class)
+					}
+					if charged := a.bytes - accountSize - cap(a.tail); charged < 0 || charged == 0 && a.tail == nil {
+						r.t.Errorf("account with %d bytes charged, a tail of %d", charged, cap(a.tail))
+					}
+				}
+			}
+			if n != x.index.Len() || top != int(x.top.Load()) {
+				r.t.Errorf("shard %d: %d accounts in lists, %d in all; highest class %d, told %d", i, n, x.index.Len(), top, x.top.Load())
+			}
+		})
+	}
+	return sum
+}
+
+// Paused connections that keep what they were sent fill the bound; then the one
+// that holds most pays, and those that hold little never do.
+func TestGreediestPays(t *testing.T) {
+	const bound = 1 << 20
+	r, hoarders := hoarderRig(t, Options{InboundBytes: bound})
+	h := hoarders[0]
+	send := func(n int) net.Conn {
+		ours, peer := socketPair(t)
+		c := fileConn(t, peer)
+		r.adopt(0, Socket{FD: ours})
+		read := r.Stats().ReadBytes
+		c.Write(make([]byte, n))
+		eventually(t, "read", func() bool { return r.Stats().ReadBytes == read+uint64(n) })
+		if n := r.Stats().InboundBytes; n > bound {
+			t.Fatalf("%d bytes held, at most %d may be", n, bound)
+		}
+		return c
+	}
+	var small []net.Conn
+	for range 50 {
+		small = append(small, send(10))
+	}
+	for range 200 {
+		send(3000) // their tails are 4 KiB each
+	}
+	if n := len(h.reclaimed); n > 0 {
+		t.Fatalf("%d gave way below the bound", n)
+	}
+	for range 300 {
+		send(3000)
+	}
+	for range 50 {
+		small = append(small, send(10))
+	}
+	r.on(0, func(*Shard) {
+		if len(h.reclaimed) < 200 {
+			t.Errorf("%d of 500 gave way", len(h.reclaimed))
+		}
+	})
+	if st := r.Stats(); st.Connections != 600-int(st.Reclaimed) || st.InboundBytes < bound/2 {
+		t.Errorf("%d connections, %d reclaimed, %d bytes held", st.Connections, st.Reclaimed, st.InboundBytes)
+	}
+	for i, c := range small {
+		c.Close()
+		eventually(t, "closed by its client", func() bool { return h.closed.Load() == int64(r.Stats().Reclaimed)+int64(i)+1 })
+	}
+}
+
+// Who alone wants more than there is pays himself, although others hold
+// something.
+func TestGreediestIsRefused(t *testing.T) {
+	r, hoarders := hoarderRig(t, Options{InboundBytes: 1 << 20})
+	_, little := r.pair(0)
+	_, much := r.pair(0)
+	r.on(0, func(s *Shard) {
+		if !s.Charge(little.Slot(), 1000) || !s.Charge(much.Slot(), 900<<10) {
+			t.Error("refused below the bound")
+		}
+		if s.Charge(much.Slot(), 200<<10) {
+			t.Error("more than the bound was granted")
+		}
+		if !s.Charge(little.Slot(), 1000) {
+			t.Error("room was refused to the one that holds little")
+		}
+		if !s.Charge(little.Slot(), 200<<10) {
+			t.Error("the greediest has not given way")
+		}
+		s.Uncharge(much.Slot(), 1<<30) // it holds nothing any more
+		s.Uncharge(little.Slot(), 1<<30)
+		if got := hoarders[0].reclaimed; len(got) != 1 || got[0] != much.Slot() || s.loop.inbound.Load() != 0 {
+			t.Errorf("reclaimed %d, %d bytes left; want %d and none", got, s.loop.inbound.Load(), much.Slot())
+		}
+	})
+}
+
+// A shard on which nobody holds much does not pay for what is held elsewhere.
+func TestOtherShardsAreSpared(t *testing.T) {
+	r, hoarders := hoarderRig(t, Options{InboundBytes: 1 << 20, Shards: 2})
+	var greedy []ID
+	for range 20 {
+		_, id := r.pair(0)
+		greedy = append(greedy, id)
+	}
+	r.on(0, func(s *Shard) {
+		for _, id := range greedy {
+			s.Charge(id.Slot(), 64<<10)
+		}
+	})
+	_, innocent := r.pair(1)
+	r.on(1, func(s *Shard) {
+		for range 20 {
+			if !s.Charge(innocent.Slot(), 1000) {
+				t.Error("refused for what the other shard holds")
+			}
+		}
+	})
+	r.on(0, func(*Shard) {
+		if len(hoarders[0].reclaimed) == 0 || len(hoarders[1].reclaimed) > 0 {
+			t.Errorf("reclaimed %d and %d", hoarders[0].reclaimed, hoarders[1].reclaimed)
+		}
+	})
+}
+
+// panicky panics when it is to give something up.
+type panicky struct{ *hoarder }
+
+func (panicky) OnReclaim(uint32) { panic("asked for") }
+
+// A handler that panics in OnReclaim costs that connection only, and what it
+// held is not counted any more.
+func TestPanicInReclaim(t *testing.T) {
+	r, hoarders := hoarderRig(t, Options{InboundBytes: 1 << 20})
+	_, first := r.pair(0)
+	_, second := r.pair(0)
+	r.on(0, func(s *Shard) {
+		s.handler = panicky{hoarders[0]}
+		if !s.Charge(first.Slot(), 900<<10) || !s.Charge(second.Slot(), 800<<10) {
+			t.Error("no room")
+		}
+	})
+	eventually(t, "the first is closed", func() bool { return r.Stats().Connections == 1 })
+	if st := r.Stats(); st.Panics != 1 || st.InboundBytes != 800<<10+accountSize {
+		t.Errorf("%d panics, %d bytes", st.Panics, st.InboundBytes)
+	}
+}
+
+// What moves between shards with unread bytes stays counted on its way, and
+// when there is nobody to take it any more it is not.
+func TestMovedBytesAreCounted(t *testing.T) {
+	r, _ := hoarderRig(t, Options{Shards: 2})
+	c, id := r.pair(0)
+	c.Write(bytes.Repeat([]byte("x"), 5000))
+	eventually(t, "read", func() bool { return r.counted() >= 4096+accountSize })
+	release, held := make(chan struct{}), make(chan struct{})
+	r.Shard(1).Post(LaneControl, Mail{Ptr: func(*Shard) { close(held); <-release }})
+	<-held
+	r.on(0, func(s *Shard) { s.Move(id.Slot(), 1, nil, nil) })
+	if n := r.Stats().InboundBytes; n < 4096 {
+		t.Errorf("%d bytes counted on the way", n)
+	}
+	close(release)
+	eventually(t, "moved", func() bool { return r.Stats().MovedIn == 1 })
+	if sum := r.counted(); sum < 4096 || sum != r.Stats().InboundBytes {
+		t.Errorf("%d bytes counted, %d held", r.Stats().InboundBytes, sum)
+	}
+	c.Close()
+	eventually(t, "nothing", func() bool { return r.counted() == 0 && r.Stats().InboundBytes == 0 })
+}
+
+// holder is a connection of the model.
+type holder struct {
+	peer  net.Conn
+	shard int
+	id    ID
+}
+
+// Whatever connections do, the node's count is what they hold.
+func TestInboundCountModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		bound := int64(rapid.SampledFrom([]int{64 << 10, 1 << 20, 256 << 20}).Draw(rt, "bound"))
+		r, hoarders := hoarderRig(t, Options{InboundBytes: bound, Shards: 2})
+		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
+		var live []*holder
+		check := func(what string) {
+			eventually(t, what+": nothing under way", func() bool {
+				st := r.Stats()
+				return st.MovedIn == st.MovedOut
+			})
+			if sum, n := r.counted(), r.Stats().InboundBytes; sum != n {
+				rt.Fatalf("after %s: %d counted, %d held", what, n, sum)
+			} else if n > bound+bound/8+64<<10 { // moves go over it for an instant
+				rt.Fatalf("after %s: %d bytes, at most %d may be", what, n, bound)
+			}
+		}
+		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
+			if len(live) == 0 || rnd.IntN(4) == 0 {
+				shard := rnd.IntN(2)
+				c, id := r.pair(shard)
+				live = append(live, &holder{c, shard, id})
+				continue
+			}
+			i := rnd.IntN(len(live))
+			h := live[i]
+			size := 1 << rnd.IntN(16)
+			what := ""
+			gone := false
+			act := func(f func(s *Shard)) {
+				r.on(h.shard, func(s *Shard) {
+					if _, ok := s.Lookup(h.id); !ok {
+						gone = true
+						return
+					}
+					f(s)
+				})
+			}
+			slot := h.id.Slot()
+			switch rnd.IntN(7) {
+			case 0:
+				what = "write"
+				read := r.Stats().ReadBytes
+				paused := false
+				act(func(s *Shard) { paused = s.Paused(slot) })
+				if !gone && !paused {
+					h.peer.Write(make([]byte, min(size, 2000)))
+					eventually(t, "read", func() bool { return r.Stats().ReadBytes > read })
+				}
+			case 1:
+				what = "charge"
+				act(func(s *Shard) {
+					if s.Charge(slot, size) {
+						hoarders[h.shard].charged[slot] += size
+					}
+				})
+			case 2:
+				what = "uncharge"
+				act(func(s *Shard) {
+					n := hoarders[h.shard].charged[slot]
+					s.Uncharge(slot, n)
+					delete(hoarders[h.shard].charged, slot)
+				})
+			case 3:
+				what = "move"
+				moved := make(chan ID, 1)
+				act(func(s *Shard) {
+					delete(hoarders[h.shard].charged, slot)
+					s.Move(slot, 1-h.shard, moved, nil)
+				})
+				if !gone {
+					h.id, h.shard = <-moved, 1-h.shard
+				}
+			case 4:
+				what = "close"
+				h.peer.Close()
+				live = append(live[:i], live[i+1:]...)
+				eventually(t, "closed", func() (over bool) {
+					r.on(h.shard, func(s *Shard) { _, ok := s.Lookup(h.id); over = !ok })
+					return over
+				})
+			case 5:
+				what = "panic in OnData"
+				act(func(s *Shard) { s.protect(h.id, func() { panic("asked for") }) })
+			default:
+				what = "pause and resume"
+				act(func(s *Shard) { s.Pause(slot); s.Resume(slot) })
+			}
+			check(what)
+		}
+		for _, h := range live {
+			h.peer.Close()
+		}
+		eventually(t, "all gone", func() bool { return r.Stats().Connections == 0 })
+		if n := r.Stats().InboundBytes; n != 0 {
+			rt.Fatalf("%d bytes counted of nobody", n)
+		}
+		closeLoop(t, r.Loop)
+	})
+}

@@ -1,0 +1,67 @@
+package poller
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Buffers makes byte buffers for one goroutine. From mappedBuffer bytes on each
+// is a mapping of its own outside the Go heap: growing it copies nothing, and it
+// is the kernel's again the moment it is freed. On the Go heap the same bytes
+// would stay until the next collection and weigh up to four times as much by
+// then (GOGC). The zero value makes all of them on the heap.
+type Buffers struct {
+	most   int // mappings; the kernel allows a process 65,530 (vm.max_map_count)
+	mapped int
+}
+
+const (
+	mappedBuffer = 16 << 10
+	maxMappings  = 1 << 14 // of all shards
+)
+
+// NewBuffers returns what the shard's handler makes buffers with.
+func (s *Shard) NewBuffers() Buffers { return Buffers{most: maxMappings / s.opt.Shards} }
+
+// BufferSize returns the capacity of a buffer that is made for n bytes.
+func BufferSize(n int) int {
+	if n >= mappedBuffer {
+		return roundUp(n, 4096)
+	}
+	return n
+}
+
+// Grow returns a buffer with the content of b and a capacity of BufferSize(n),
+// which is above b's. mapped is what Grow said of b, false if b is nil, and is
+// returned for the new one. b is gone.
+func (m *Buffers) Grow(b []byte, mapped bool, n int) (_ []byte, nowMapped bool) {
+	size := BufferSize(n)
+	if size < mappedBuffer || !mapped && m.mapped >= m.most {
+		return append(make([]byte, 0, size), b...), false
+	}
+	if mapped {
+		p, err := unix.MremapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(cap(b)), nil, uintptr(size), unix.MREMAP_MAYMOVE)
+		if err == nil {
+			return unsafe.Slice((*byte)(p), size)[:len(b)], true
+		}
+		heap := append(make([]byte, 0, size), b...)
+		m.Free(b, true)
+		return heap, false
+	}
+	var r Region
+	if r.reserve(size) != nil {
+		return append(make([]byte, 0, size), b...), false
+	}
+	m.mapped++
+	return append(r.Bytes()[:0], b...), true
+}
+
+// Free gives a buffer back. Nothing may point into it any more.
+func (m *Buffers) Free(b []byte, mapped bool) {
+	if mapped {
+		// Fails only for arguments that are not a mapping of ours.
+		_ = unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(cap(b)))
+		m.mapped--
+	}
+}

@@ -1,0 +1,177 @@
+package session
+
+import (
+	"unsafe"
+
+	"belfry/poller"
+)
+
+// What an assembly keeps to be used again, until the next tick takes half.
+const (
+	spareInbounds = 64
+	spareBytes    = 64 << 10 // of buffers on the Go heap
+)
+
+// assembly is the messages of a shard's connections that are on their way in,
+// each charged to its connection by what its buffer takes.
+type assembly struct {
+	ps      *poller.Shard
+	index   poller.Index[*Inbound] // by record.inbound
+	buffers poller.Buffers
+	free    []*Inbound
+	spare   [][]byte
+	spared  int // bytes of spare
+
+	// Messages that are not complete, the one that began first in front.
+	oldest, newest *Inbound
+}
+
+// inboundSize is charged for an Inbound without its buffer.
+const inboundSize = int(unsafe.Sizeof(Inbound{}))
+
+// open gives a connection an Inbound, which has no buffer. It returns nil if
+// the node has no room for it.
+func (m *assembly) open(slot uint32, rec *record) *Inbound {
+	if !m.ps.Charge(slot, inboundSize) {
+		return nil
+	}
+	var in *Inbound
+	if n := len(m.free); n > 0 {
+		in = m.free[n-1]
+		m.free = m.free[:n-1]
+	} else {
+		in = new(Inbound)
+	}
+	in.home, in.slot = m, slot
+	rec.inbound = m.index.Put(in)
+	return in
+}
+
+// of returns the connection's Inbound, nil if it has none.
+func (m *assembly) of(rec *record) *Inbound {
+	if rec.inbound == 0 {
+		return nil
+	}
+	return m.index.Get(rec.inbound)
+}
+
+// drop takes a connection's Inbound, and with it all that it was charged.
+func (m *assembly) drop(rec *record) {
+	in := m.of(rec)
+	if in == nil {
+		return
+	}
+	m.index.Drop(rec.inbound)
+	rec.inbound = 0
+	m.ended(in)
+	m.ps.Uncharge(in.slot, inboundSize+cap(in.buf))
+	m.release(in)
+	*in = Inbound{}
+	if len(m.free) < spareInbounds {
+		m.free = append(m.free, in)
+	}
+}
+
+// rest drops a connection's Inbound unless something is on its way: decoding
+// may go on much later.
+func (m *assembly) rest(rec *record) {
+	if in := m.of(rec); in != nil && !in.Active() && !in.waits {
+		m.drop(rec)
+	}
+}
+
+func (m *assembly) release(in *Inbound) {
+	switch size := cap(in.buf); {
+	case in.mapped:
+		m.buffers.Free(in.buf, true)
+	case size > 0 && m.spared+size <= spareBytes:
+		m.spare = append(m.spare, in.buf[:0])
+		m.spared += size
+	}
+}
+
+// enlarge gives in a buffer of at least size bytes, with what it has already.
+// It returns false if the node has no room for it.
+func (m *assembly) enlarge(in *Inbound, size int) bool {
+	if n := len(m.spare); n > 0 && in.buf == nil && cap(m.spare[n-1]) >= size {
+		b := m.spare[n-1]
+		if !m.ps.Charge(in.slot, cap(b)) {
+			return false
+		}
+		m.spare[n-1] = nil
+		m.spare = m.spare[:n-1]
+		m.spared -= cap(b)
+		in.buf = b
+		return true
+	}
+	if !m.ps.Charge(in.slot, poller.BufferSize(size)-cap(in.buf)) {
+		return false
+	}
+	in.buf, in.mapped = m.buffers.Grow(in.buf, in.mapped, size)
+	return true
+}
+
+// began says that a message of in has begun, and is not complete, at a tick.
+// Nothing changes if it had begun before.
+func (m *assembly) began(in *Inbound, now uint32) {
+	if in.waits {
+		return
+	}
+	in.waits, in.since = true, now
+	in.older, in.newer = m.newest, nil
+	if in.older == nil {
+		m.oldest = in
+	} else {
+		in.older.newer = in
+	}
+	m.newest = in
+}
+
+// ended says that no message of in is incomplete.
+func (m *assembly) ended(in *Inbound) {
+	if !in.waits {
+		return
+	}
+	if in.older == nil {
+		m.oldest = in.newer
+	} else {
+		in.older.newer = in.newer
+	}
+	if in.newer == nil {
+		m.newest = in.older
+	} else {
+		in.newer.older = in.older
+	}
+	in.waits, in.older, in.newer = false, nil, nil
+}
+
+// overdue returns a message that began limit ticks ago or earlier, nil if there
+// is none. Time in which the connection was not read does not count.
+func (m *assembly) overdue(now, limit uint32) *Inbound {
+	for in := m.oldest; in != nil && now-in.since >= limit; in = m.oldest {
+		resumed, was := m.ps.Resumed(in.slot)
+		if !m.ps.Paused(in.slot) && !(was && now-resumed < limit) {
+			return in
+		}
+		m.ended(in)
+		m.began(in, now)
+	}
+	return nil
+}
+
+// trim lets go of half of what is kept to be used again.
+func (m *assembly) trim() {
+	for keep := len(m.spare) / 2; len(m.spare) > keep; {
+		n := len(m.spare) - 1
+		m.spared -= cap(m.spare[n])
+		m.spare[n] = nil
+		m.spare = m.spare[:n]
+	}
+}
+
+// close gives the mappings back.
+func (m *assembly) close() {
+	for n := uint32(1); m.index.Len() > 0; n++ {
+		m.drop(&record{inbound: n})
+	}
+}
