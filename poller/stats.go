@@ -1,6 +1,9 @@
 package poller
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Counters are what a shard counts. Only the shard writes them.
 type Counters struct {
@@ -46,6 +49,15 @@ type Stats struct {
 	TickAge      float64   // of the shard that ticked longest ago, in seconds
 	TickAges     []float64 // of each shard
 	BusySeconds  []float64 // of each shard: time spent in turns, waits not counted
+}
+
+// TickAge returns how long ago the tick was of the shard that ticked longest
+// ago. It costs a look at each shard. Any goroutine.
+func (l *Loop) TickAge() (age time.Duration) {
+	for _, s := range l.shards {
+		age = max(age, s.tickAge())
+	}
+	return age
 }
 
 // Stats sums up all shards. Any goroutine.

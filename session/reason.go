@@ -28,6 +28,7 @@ const (
 	ReasonNodeBacklog                 // the node's backlog passed its bound
 	ReasonReplaced                    // the user has too many sessions
 	ReasonRate                        // the client sent more than its rates allow for too long
+	ReasonHealth                      // a question for HealthPath was answered
 	reasonCount
 )
 
@@ -60,6 +61,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonNodeBacklog:   {"node_backlog", 4005, "server backlog is full", true},
 	ReasonReplaced:      {"user_sessions", 4006, "too many sessions of this user", false},
 	ReasonRate:          {"rate_limit", 1008, "sent too much", false},
+	ReasonHealth:        {"health", 0, "", false},
 }
 
 // Reasons returns every reason a session can end with, in the registry's order.

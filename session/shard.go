@@ -1,8 +1,6 @@
 package session
 
 import (
-	"go.uber.org/zap"
-
 	"belfry/poller"
 )
 
@@ -23,6 +21,12 @@ type shard struct {
 	inbounds   poller.Index[*Inbound]
 	spare      []*Inbound // released, to be used again
 	openings   poller.Index[*opening]
+	half       halfOpen
+	remotes    remotes
+	origin     []byte  // of the request that is being refused, for its line
+	conns      connLog // lines about connections
+	lost       error   // what ended the connection that OnClose is called for
+	faulty     uint32  // tick at which the authenticator was last complained about, + 1
 
 	usersChanged uint64        // how often the sessions of some user did
 	users        *poller.Table // by hash of the uid: the user's youngest session
@@ -66,6 +70,13 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if err = h.buckets.init(&srv.opt); err != nil {
 		return nil, err
 	}
+	if err = h.half.init(h.opt); err != nil {
+		return nil, err
+	}
+	if err = h.remotes.init(h.opt.remotes()); err != nil {
+		return nil, err
+	}
+	h.conns = connLog{log: h.opt.Log, left: connLines}
 	h.pass.init(h)
 	if h.opt.Publish != nil {
 		h.pubs = make(chan pub, maxPubs)
@@ -75,29 +86,17 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 
 // OnOpen implements poller.Handler.
 func (h *shard) OnOpen(slot uint32, state any) {
+	rec := h.rec(slot)
 	if o, ok := state.(*opening); ok {
-		rec := h.rec(slot)
 		rec.state, rec.flags = stateJoin, flagPending
+		if o.remote.IsValid() {
+			h.keep(slot, o.remote, o.counted)
+		}
 		h.register(slot, o)
 		return
 	}
-	rec := h.rec(slot)
-	rec.flags = flagPending
-	pending := h.srv.pending.Add(1)
-	if h.srv.conns.Add(1) > int64(h.opt.MaxSessions+h.opt.MaxPending) {
-		// Whoever is refused and does not go counts too: descriptors are what
-		// the limits guard.
-		h.counters.limit(limitSessions)
-		h.refuse(slot, Unavailable("this server has as many connections as it may", h.opt.RetryAfter).Because(CauseSessions))
-		h.ps.Close(slot)
-		return
-	}
-	if pending > int64(h.opt.MaxPending) {
-		h.counters.limit(limitPending)
-		h.refuse(slot, Unavailable("too many connections are being opened", h.opt.RetryAfter).Because(CausePending))
-		return
-	}
-	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
+	h.srv.conns.Add(1)
+	h.arrived(slot, rec, state)
 }
 
 // OnData implements poller.Handler.
@@ -109,6 +108,8 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 		return h.readFrames(slot, p)
 	case stateDrain:
 		return len(p)
+	case stateProxy:
+		return h.readProxy(slot, p)
 	}
 	return 0 // paused: an upgrade waits
 }
@@ -117,7 +118,7 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 func (h *shard) OnTimer(slot uint32) {
 	rec := h.rec(slot)
 	switch rec.state {
-	case stateHead, stateAuth, stateJoin:
+	case stateHead, stateAuth, stateJoin, stateProxy:
 		rec.reason = ReasonHandshakeTime
 		h.counters.limit(limitUpgradeTime)
 		if rec.state == stateJoin {
@@ -148,14 +149,18 @@ func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 		default:
 			rec.reason = ReasonInternal
 		}
+		if rec.openedAt == 0 {
+			h.logEnded(slot, rec, err) // refusals and sessions have their line elsewhere
+		}
 	}
-	if ce := h.opt.Log.Check(zap.DebugLevel, "connection closed"); ce != nil {
-		ce.Write(zap.Stringer("reason", rec.reason), zap.Int("shard", h.index), zap.Error(err))
-	}
+	h.leaveHalf(rec)
 	rec.state = stateDrain
+	h.lost = err
 	h.leave(slot)
+	h.lost = nil
 	h.dropInbound(rec)
 	h.dropOpening(rec)
+	h.forgetRemote(slot)
 	h.srv.conns.Add(-1)
 	h.counters.closed[rec.reason].Add(1)
 }
@@ -164,8 +169,11 @@ func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 // this shard.
 func (h *shard) OnRefused(state any) {
 	if o, ok := state.(*opening); ok {
+		if o.counted {
+			h.srv.addresses.leave(keyOf(o.remote.Addr()), h.srv.now())
+		}
 		h.srv.reuse(o)
-		h.srv.pending.Add(-1)
+		h.srv.waiting.Add(-1)
 		h.srv.conns.Add(-1)
 	}
 }
@@ -200,6 +208,10 @@ func (h *shard) OnTick() {
 	h.users.Trim()
 	h.topics.trim()
 	h.buckets.tick(h)
+	h.half.trim()
+	h.remotes.trim()
+	h.srv.addresses.sweep(h.srv.now(), h.index, len(h.srv.shards))
+	h.conns.tick(h.index)
 	h.counters.topics.Store(int64(h.topics.len()))
 	h.counters.links.Store(int64(h.topics.links.Len()))
 	h.counters.users.Store(int64(h.users.Len()))
@@ -223,4 +235,6 @@ func (h *shard) OnStop() {
 	h.uids.Close()
 	h.topics.close()
 	h.buckets.all.Close()
+	h.half.close()
+	h.remotes.close()
 }
