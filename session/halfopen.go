@@ -171,6 +171,7 @@ func (h *shard) enterHalf(slot uint32, rec *record) {
 	if h.srv.pending.Add(1) <= int64(h.opt.MaxPending) {
 		if index, ok := h.half.put(slot, key); ok {
 			rec.aside = index + 1
+			h.counters.halfOpened.Add(1)
 			return
 		}
 	}

@@ -56,6 +56,7 @@ type counters struct {
 	slow          atomic.Uint64
 	unreadable    atomic.Uint64 // headers of trusted proxies
 	badGrants     atomic.Uint64
+	halfOpened    atomic.Uint64 // connections that had to wait for their request
 	users, topics atomic.Int64
 	links         atomic.Int64
 }
@@ -119,6 +120,7 @@ type Stats struct {
 	PingsIn, PongsIn, PingsOut              uint64
 	Deliveries, Passes, Coalesced, Slow     uint64
 	UnreadableForwarded, BadGrants          uint64
+	HalfOpened                              uint64
 
 	PushLatency   Latency // of pushes to users and sessions, from arrival to send
 	FanoutLatency Latency // of pushes to topics and all, from arrival to the last send of a shard
@@ -172,6 +174,7 @@ func (c *counters) addTo(st *Stats) {
 	st.Slow += c.slow.Load()
 	st.UnreadableForwarded += c.unreadable.Load()
 	st.BadGrants += c.badGrants.Load()
+	st.HalfOpened += c.halfOpened.Load()
 	st.Users += c.users.Load()
 	st.Topics += c.topics.Load()
 }
