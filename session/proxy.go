@@ -64,8 +64,8 @@ func (h *shard) readProxy(slot uint32, p []byte) int {
 		}
 	}
 	if n < len(p) {
-		if n += h.readHead(slot, p[n:]); h.rec(slot).state != stateHead {
-			return n
+		if m := h.readHead(slot, p[n:]); m > 0 {
+			return n + m // and the slot may be another's
 		}
 	}
 	if waited {
