@@ -1,6 +1,9 @@
 package session
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 // HealthPath is where Options.Healthy is told to whoever asks.
 const HealthPath = "/healthz"
@@ -15,7 +18,7 @@ func (h *shard) health(slot uint32, answer *Refusal) {
 	rec := h.rec(slot)
 	h.leaveHalf(rec)
 	rec.reason = ReasonHealth
-	h.buf = AppendRefusal(h.buf[:0], answer)
+	h.buf = AppendRefusal(h.buf[:0], answer, h.date.at(time.Now()))
 	h.ps.SendBytes(slot, h.buf)
 	h.drain(slot, rec)
 }
