@@ -67,7 +67,7 @@ func TestLineOfReset(t *testing.T) {
 
 func TestLineOfRefusal(t *testing.T) {
 	log, logs := observed(zap.DebugLevel)
-	r := newRig(t, Options{Log: log})
+	r := newRig(t, Options{Log: log, Poller: onePoller()})
 	if status := r.refusal("/ws", http.Header{"Origin": {"https://evil.example"}}); status != 403 {
 		t.Fatal(status)
 	}
@@ -75,14 +75,22 @@ func TestLineOfRefusal(t *testing.T) {
 	if f["status"] != int64(403) || f["cause"] != "origin" || f["origin"] != "https://evil.example" || f["address"] == nil || f["problem"] == "" {
 		t.Errorf("%v", f)
 	}
-	// The next refusal has no Origin, and must not show that of the last.
-	w, _ := r.connect()
-	defer w.Close()
-	w.Write([]byte("nonsense\r\n\r\n"))
-	if f := one(t, logs, "connection refused"); f["origin"] != nil || f["status"] != int64(400) {
-		t.Errorf("%v", f)
+	// What has no Origin must not show that of the request before it, be that
+	// refused or accepted.
+	for _, say := range []string{"nonsense\r\n\r\n", "\x16\x03\x01\x00\x00"} {
+		for _, before := range []string{"https://evil.example", "http://" + r.Addrs()[0].String()} {
+			r.refusal("/ws", http.Header{"Origin": {before}})
+			eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
+			logs.TakeAll()
+			w, _ := r.connect()
+			w.Write([]byte(say))
+			if f := one(t, logs, "connection refused"); f["origin"] != nil || f["status"] != int64(400) {
+				t.Errorf("%q after %s: %v", say, before, f)
+			}
+			w.Close()
+		}
 	}
-	eventually(t, "gone", func() bool { w.Close(); return r.loop.Stats().Connections == 0 })
+	eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
 	if n := logs.FilterMessage("connection ended").Len(); n != 0 {
 		t.Errorf("%d more lines about refused connections", n)
 	}

@@ -81,7 +81,7 @@ func TestHalfOpenOfOneAddress(t *testing.T) {
 // When all places are taken and no address has too many, newcomers without a
 // complete request are refused, and those with one get in.
 func TestPendingLimit(t *testing.T) {
-	r := newRig(t, Options{MaxPending: 5, RetryAfter: 7 * time.Second, Poller: onePoller()})
+	r := newRig(t, Options{MaxPending: 5, RetryAfter: 7 * time.Second, Poller: poller.Options{Shards: 2}})
 	var half []*wire
 	for i := range 5 {
 		half = append(half, r.half(fmt.Sprintf("127.0.2.%d", i+1)))
