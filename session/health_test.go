@@ -32,6 +32,14 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s: %d", method, status)
 		}
 	}
+	// As haproxy's "option httpchk GET /healthz" asks.
+	old, _ := r.connect()
+	defer old.Close()
+	old.Write([]byte("GET /healthz HTTP/1.0\r\n\r\n"))
+	if status, _ := old.refused(t); status != 200 {
+		t.Errorf("HTTP/1.0: %d", status)
+	}
+	old.Close()
 	if status, _ := ask("POST", HealthPath); status == 200 {
 		t.Errorf("POST: %d", status)
 	}
@@ -39,7 +47,7 @@ func TestHealth(t *testing.T) {
 	if status, text := ask("GET", HealthPath); status != 503 || strings.Contains(text, "shard") {
 		t.Errorf("unhealthy: %d %q", status, text)
 	}
-	eventually(t, "three ended", func() bool { return r.Stats().Closed["health"] == 3 })
+	eventually(t, "four ended", func() bool { return r.Stats().Closed["health"] == 4 })
 	for status, n := range r.Stats().Upgrades {
 		if n > 0 && status[0] != "101" && status[0] != "405" {
 			t.Errorf("%d upgrades were answered with %s", n, status)
