@@ -65,6 +65,10 @@ func (c *Config) checkClients(k *checks) {
 	} else if c.Dev && c.Path == "/echo" {
 		k.fail("path", "/echo is taken under dev; allowed is any other path")
 	}
+	if c.Path == "/healthz" && c.Upgrade.Health {
+		k.fail("path", "/healthz is taken by upgrade.health; allowed is any other path, or upgrade.health=false")
+	}
+	c.checkProxy(k)
 	for _, origin := range c.Upgrade.Origins {
 		k.when("upgrade.origins", checkOrigin(origin))
 	}

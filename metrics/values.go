@@ -35,13 +35,17 @@ type Build struct {
 type Sessions struct {
 	Connections   uint64               `metric:"belfry_connections" type:"gauge" help:"Open client connections, those still upgrading included."`
 	Limit         uint64               `metric:"belfry_connections_limit" type:"gauge" help:"Most client connections this node accepts (max_connections)."`
-	Upgrading     uint64               `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections that have not finished their upgrade."`
+	Upgrading     uint64               `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections without a complete request head (upgrade.max_pending)."`
+	Waiting       uint64               `metric:"belfry_upgrades_waiting" type:"gauge" help:"Upgrades whose request head is complete and that wait for an answer (upgrade.max_waiting)."`
 	Open          uint64               `metric:"belfry_sessions" type:"gauge" help:"Open sessions."`
 	Users         uint64               `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
 	Topics        uint64               `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, added up over the shards."`
 	Subscriptions uint64               `metric:"belfry_subscriptions" type:"gauge" help:"Subscriptions of sessions to topics."`
 	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
 	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that descriptors ran out."`
+	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request head was not complete when it was first looked for; far more than usual is an attack, or clients on bad lines."`
+	Unreadable    uint64               `metric:"belfry_forwarded_unreadable_total" type:"counter" help:"Requests of trusted proxies whose proxy.header could not be read; the proxy's address stood in for the client's."`
+	BadGrants     uint64               `metric:"belfry_grants_invalid_total" type:"counter" help:"Clients refused because the authenticator granted a user id or topic that is not valid."`
 	Upgrades      map[[2]string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status,cause" help:"Upgrades by the HTTP status they were answered with and, for those refused, the cause; 101 is success. docs/protocol.md lists both."`
 	Closed        map[string]uint64    `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason; see the registry of close codes in docs/protocol.md."`
 	Moves         uint64               `metric:"belfry_moves_total" type:"counter" help:"Connections moved to their user's shard."`

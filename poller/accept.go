@@ -96,7 +96,7 @@ func (s *Shard) accept(ln *listener) (more bool) {
 		switch e {
 		case 0:
 			s.Counters.Accepted.Add(1)
-			s.welcome(fd)
+			s.welcome(fd, ln.state)
 		case syscall.EAGAIN:
 			return false
 		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
@@ -117,7 +117,7 @@ func (s *Shard) accept(ln *listener) (more bool) {
 // welcome opens an accepted connection and reads at once: TCP_DEFER_ACCEPT
 // makes it likely that the request is there. Only what is still this shard's
 // afterwards goes into its epoll set.
-func (s *Shard) welcome(fd int32) {
+func (s *Shard) welcome(fd int32, state any) {
 	slot, ok := s.open(fd)
 	if !ok {
 		s.Counters.AcceptRefused.Add(1)
@@ -126,9 +126,21 @@ func (s *Shard) welcome(fd int32) {
 	}
 	id := s.ID(slot)
 	defer s.recoverConn(id)
-	s.handler.OnOpen(slot, nil)
+	s.handler.OnOpen(slot, state)
 	if s.alive(slot, uint32(id>>32)) {
 		s.read(slot, s.at(slot))
+	}
+	if s.alive(slot, uint32(id>>32)) {
+		s.stays(slot)
+	}
+}
+
+// stays has a connection that is still this shard's after its first read wait
+// for events.
+func (s *Shard) stays(slot uint32) {
+	id := s.ID(slot)
+	if w, ok := s.handler.(Watcher); ok {
+		w.OnWatch(slot)
 	}
 	if s.alive(slot, uint32(id>>32)) {
 		s.register(slot, s.at(slot))

@@ -7,9 +7,9 @@ package poller
 // A connection is named by its slot, which is valid until OnClose returns or
 // Move or Detach was called; ID and Lookup turn it into a name that outlives it.
 type Handler interface {
-	// OnOpen starts a connection: accepted (state is nil), moved from
-	// another shard or adopted (state is what it came with). Its Record is
-	// zero.
+	// OnOpen starts a connection: accepted (state is the Endpoint's), moved
+	// from another shard or adopted (state is what it came with). Its Record
+	// is zero.
 	OnOpen(slot uint32, state any)
 	// OnData gets all bytes that were received and not consumed yet, in one
 	// piece, and returns how many of them it consumed. It may change them.
@@ -40,6 +40,11 @@ type Handler interface {
 // Refuser is a Handler that wants to know of sockets that came with a state and
 // were closed because the shard has no slot left.
 type Refuser interface{ OnRefused(state any) }
+
+// Watcher is a Handler that wants to know which connections have to wait: those
+// that are still open and the shard's own after OnOpen and a first read, which
+// has mostly brought the request already.
+type Watcher interface{ OnWatch(slot uint32) }
 
 // Cause says why the poller closed a connection.
 type Cause uint8

@@ -14,6 +14,7 @@ import (
 type Endpoint struct {
 	Host   string // an IP address, a host name, or "" for all addresses, IPv4 and IPv6
 	Lo, Hi uint16 // first and last port; 0, 0 lets the kernel choose one
+	State  any    // given to OnOpen with each connection accepted here
 }
 
 // listener is one listening socket of one shard.
@@ -21,6 +22,7 @@ type listener struct {
 	fd    int32
 	index int
 	inSet bool
+	state any // Endpoint.State
 }
 
 // listenBacklog asks for the kernel's maximum, net.core.somaxconn (man 2 listen).
@@ -40,7 +42,7 @@ func (l *Loop) listen() error {
 			return fmt.Errorf("poller: listen %s: ports %d-%d run backwards", e.Host, e.Lo, e.Hi)
 		}
 		for port := int(e.Lo); port <= int(e.Hi); port++ {
-			addr, err := l.listenPort(netip.AddrPortFrom(ip, uint16(port)))
+			addr, err := l.listenPort(netip.AddrPortFrom(ip, uint16(port)), e.State)
 			if err != nil {
 				return fmt.Errorf("poller: listen on %s: %w", net.JoinHostPort(e.Host, fmt.Sprint(port)), err)
 			}
@@ -86,7 +88,7 @@ func hasIPv6() bool {
 // listenPort opens one port in all shards. The first bind is exclusive and
 // closed again: with SO_REUSEPORT alone, a second server on the same port
 // would quietly get a part of the clients of the first.
-func (l *Loop) listenPort(addr netip.AddrPort) (netip.AddrPort, error) {
+func (l *Loop) listenPort(addr netip.AddrPort, state any) (netip.AddrPort, error) {
 	probe, err := l.bind(addr, false)
 	if err != nil {
 		return addr, err
@@ -101,7 +103,7 @@ func (l *Loop) listenPort(addr netip.AddrPort) (netip.AddrPort, error) {
 		if err != nil {
 			return addr, err
 		}
-		ln := &listener{fd: int32(fd), index: len(s.listeners)}
+		ln := &listener{fd: int32(fd), index: len(s.listeners), state: state}
 		s.listeners = append(s.listeners, ln)
 		if err := s.watchListener(ln); err != nil {
 			return addr, err
@@ -194,11 +196,12 @@ func addrOf(sa unix.Sockaddr) netip.AddrPort {
 }
 
 // RemoteAddr asks the kernel for a connection's peer, so that nothing has to
-// be kept for it. It is zero if the peer is gone.
+// be kept for it. It is zero if the peer has none (a socket pair).
 func (s *Shard) RemoteAddr(slot uint32) netip.AddrPort {
-	sa, err := unix.Getpeername(int(s.at(slot).fd))
+	fd := s.at(slot).fd
+	sa, err := unix.Getpeername(int(fd))
 	if err != nil {
-		return netip.AddrPort{}
+		return sysPeerName(fd)
 	}
 	return addrOf(sa)
 }

@@ -161,7 +161,7 @@ func (s *Shard) arrive(a *arrival) {
 		s.receive(slot, c, 0)
 	}
 	if s.alive(slot, uint32(id>>32)) {
-		s.register(slot, c)
+		s.stays(slot)
 	}
 }
 

@@ -1,6 +1,9 @@
 package poller
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Counters are what a shard counts. Only the shard writes them.
 type Counters struct {
@@ -54,6 +57,15 @@ type Stats struct {
 // Waiting returns the bytes that wait to be sent, and those that came in and are
 // not done with. Any goroutine; it costs next to nothing.
 func (l *Loop) Waiting() int64 { return l.nodeBytes.Load() + l.inbound.Load() }
+
+// TickAge returns how long ago the tick was of the shard that ticked longest
+// ago. It costs a look at each shard. Any goroutine.
+func (l *Loop) TickAge() (age time.Duration) {
+	for _, s := range l.shards {
+		age = max(age, s.tickAge())
+	}
+	return age
+}
 
 // Stats sums up all shards. Any goroutine.
 func (l *Loop) Stats() Stats {

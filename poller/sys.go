@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"net/netip"
 	"syscall"
 	"time"
 	"unsafe"
@@ -40,6 +41,32 @@ func sysAccept(fd int32) (int32, syscall.Errno) {
 		return -1, e
 	}
 	return int32(n), 0
+}
+
+// sysPeerName returns the peer of a connection that a reset has ended, for
+// which getpeername says ENOTCONN: SO_PEERNAME (man 7 socket has no word of
+// it, asm-generic/socket.h has) still tells it.
+func sysPeerName(fd int32) netip.AddrPort {
+	var sa unix.RawSockaddrInet6
+	for _, size := range []uintptr{unix.SizeofSockaddrInet6, unix.SizeofSockaddrInet4} {
+		// A buffer longer than the address is EINVAL.
+		n := uint32(size)
+		_, _, e := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERNAME,
+			uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&n)), 0)
+		if e != 0 {
+			continue
+		}
+		port := (*[2]byte)(unsafe.Pointer(&sa.Port))
+		at := uint16(port[0])<<8 | uint16(port[1])
+		switch sa.Family {
+		case unix.AF_INET:
+			v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&sa))
+			return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), at)
+		case unix.AF_INET6:
+			return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), at)
+		}
+	}
+	return netip.AddrPort{}
 }
 
 func sysClose(fd int32) { syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }

@@ -115,6 +115,9 @@ func (h *shard) leave(slot uint32) {
 	if rec.flags&flagSession == 0 {
 		return
 	}
+	if rec.openedAt != 0 {
+		h.logEnded(slot, rec, h.lost)
+	}
 	rec.flags &^= flagSession
 	h.srv.sessions.Add(-1)
 	h.srv.speakers[rec.encoding].Add(-1)

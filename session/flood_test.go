@@ -3,7 +3,6 @@ package session
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"syscall"
 	"testing"
@@ -31,7 +30,7 @@ func TestHalfOpen(t *testing.T) {
 		t.Logf("%d half-open connections because of RLIMIT_NOFILE instead of %d", most, n)
 		n = most
 	}
-	r := newRig(t, Options{UpgradeTime: 4 * time.Second})
+	r := newRig(t, Options{UpgradeTime: 4 * time.Second, MaxPending: 1 << 16})
 	first := r.dial("/ws?uid=first&topic=t")
 	c := startChild(t, "half-open")
 	c.say("%s %d", r.Addrs()[0], n)
@@ -84,35 +83,6 @@ func TestHalfOpen(t *testing.T) {
 		cl.want("end")
 	}
 	t.Logf("%d clients served beside %d half-open connections", served, n)
-}
-
-func TestPendingLimit(t *testing.T) {
-	r := newRig(t, Options{MaxPending: 5, RetryAfter: 7 * time.Second})
-	var half []*wire
-	for i := range 5 {
-		w, _ := r.connect()
-		defer w.Close()
-		io.WriteString(w, "GET ")
-		half = append(half, w)
-		eventually(t, "pending", func() bool { return r.pending.Load() == int64(i+1) })
-	}
-	w, _ := r.connect()
-	w.Write(request("/ws", ""))
-	resp, err := http.ReadResponse(w.br, nil)
-	if err != nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "7" {
-		t.Fatal(resp, err)
-	}
-	w.Close()
-	half[0].Close()
-	eventually(t, "room again", func() bool { return r.pending.Load() == 4 })
-	half[1].Write(request("/ws", "")[4:]) // the rest
-	if status, err := half[1].answer(); err != nil || status != 101 {
-		t.Error(status, err)
-	}
-	r.mustWire("/ws", "").Close()
-	if st := r.Stats(); st.Limits["upgrade.max_pending"] != 1 || st.Upgrades[[2]string{"503", "pending"}] != 1 {
-		t.Errorf("%v %v", st.Limits, st.Upgrades)
-	}
 }
 
 // However many are let in at once, and whichever shards their users have, as

@@ -26,6 +26,8 @@ type HandshakeOptions struct {
 	Paths        []string // paths served, compared after percent-decoding; none: "/ws"; others: 404
 	Subprotocols []string // spoken here; the first of the client's list that is among them is chosen
 	Origins      *Origins // web pages that may connect; nil: those of the same host; others: 403
+
+	health bool // whether HealthPath is served
 }
 
 // Handshaker reads opening handshakes. It reuses its buffers: one goroutine at
@@ -40,6 +42,7 @@ type Handshaker struct {
 	req          Request
 	known        [knownCount]knownField
 	isGet        bool
+	serveHealth  bool
 	isOld        bool     // HTTP/1.0
 	offers       []span   // members of Sec-WebSocket-Protocol
 	seen         []uint32 // hash table of offers, their index + 1
@@ -48,7 +51,7 @@ type Handshaker struct {
 
 // NewHandshaker returns a *FieldError if an option is out of its range.
 func NewHandshaker(o HandshakeOptions) (*Handshaker, error) {
-	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins, seed: maphash.MakeSeed()}
+	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins, serveHealth: o.health, seed: maphash.MakeSeed()}
 	if h.maxHead == 0 {
 		h.maxHead = DefaultMaxHead
 	}
@@ -95,6 +98,11 @@ func (h *Handshaker) Parse(p []byte) (req *Request, n int, refusal *Refusal) {
 	return &h.req, n, nil
 }
 
+// seenOrigin returns the Origin field of the head that was parsed last, which
+// may have been refused, valid until the next Parse. Only if that head was
+// whole.
+func (h *Handshaker) seenOrigin() []byte { return h.req.bytes(h.known[fieldOrigin].value) }
+
 // read reads a head, of which it keeps a copy.
 func (h *Handshaker) read(head []byte) *Refusal {
 	r := &h.req
@@ -102,6 +110,9 @@ func (h *Handshaker) read(head []byte) *Refusal {
 	r.fields, r.decoded, h.offers = r.fields[:0], r.decoded[:0], h.offers[:0]
 	r.host, r.origin, r.query, r.key, r.path, r.subprotocol = span{}, span{}, span{}, span{}, nil, ""
 	h.known = [knownCount]knownField{}
+	if h.serveHealth && asksForHealth(r.head) {
+		return &Refusal{Status: 200, Problem: "healthy", health: true}
+	}
 	for _, check := range [...]func(*Handshaker) *Refusal{
 		(*Handshaker).readRequestLine,
 		(*Handshaker).readFields,

@@ -23,8 +23,8 @@ func TestUpgradeWaitsForBus(t *testing.T) {
 		for g.count() > 0 {
 			r.deliver(ToUsers(uid), "too early")
 			r.each(func(*shard) {}) // the shards have seen all there is
-			if st := r.Stats(); st.Upgrades[[2]string{"101", "none"}] != accepted || st.Pending != 1 || st.Deliveries != 0 {
-				t.Fatalf("with %d to go: %v, %d pending, %d deliveries", g.count(), st.Upgrades, st.Pending, st.Deliveries)
+			if st := r.Stats(); st.Upgrades[[2]string{"101", "none"}] != accepted || st.Waiting != 1 || st.Deliveries != 0 {
+				t.Fatalf("with %d to go: %v, %d pending, %d deliveries", g.count(), st.Upgrades, st.Waiting, st.Deliveries)
 			}
 			g.releaseOne()
 		}

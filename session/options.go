@@ -22,14 +22,20 @@ type Options struct {
 	Key  [32]byte // of session ids and table hashes; zero: random
 
 	Handshake     HandshakeOptions
-	UpgradeTime   time.Duration // from accept to answer; 0: 10 s
-	MaxPending    int           // upgrades in progress; 0: 16384; beyond: 503
+	UpgradeTime   time.Duration // from accept to a complete head, and from there to the answer; 0: 10 s
+	MaxPending    int           // connections without a complete head; 0: 16384; of one address half of them, beyond its oldest gets 429; all taken: 503
+	MaxWaiting    int           // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
 	MaxSessions   int           // 0: 1<<20; beyond: 503
 	RetryAfter    time.Duration // advised with a 503; 0: 5 s
 	Echo          bool          // serve /echo, for conformance suites
 	Encodings     []Encoding    // nil: Plain and V1
 	Authenticator Authenticator // nil: &Open{}
 	Interest      Interest      // nil: there is no bus
+
+	MaxPerAddress  int          // connections of one address (IPv6: of its /64); 0: any number; beyond: 429
+	RatePerAddress int          // new ones a second, with twice as many at once; 0: any number; beyond: 429
+	Proxy          ProxyOptions // whose word is taken for where clients come from
+	Healthy        func() bool  // told at HealthPath; must not block; nil: nothing is served there
 
 	Limits       Limits
 	Rates        Rates
@@ -88,6 +94,7 @@ func (o *Options) setDefaults() {
 		o.MailboxBytes = 256 << 20
 	}
 	num(&o.MaxPending, 1<<14)
+	num(&o.MaxWaiting, 1<<14)
 	num(&o.MaxSessions, 1<<20)
 	num(&o.MaxTopics, 128)
 	num(&o.Limits.MaxMessage, DefaultMaxMessage)
@@ -114,6 +121,7 @@ func (o *Options) setDefaults() {
 	if o.Echo {
 		o.Handshake.Paths = append(append([]string(nil), o.Handshake.Paths...), EchoPath)
 	}
+	o.Handshake.health = o.Healthy != nil
 	o.Handshake.Subprotocols = nil
 	for _, e := range o.Encodings {
 		if p := e.Subprotocol(); p != "" {
@@ -137,6 +145,9 @@ func (o *Options) check() error {
 		between("max_head", o.Handshake.MaxHead, minMaxHead, poller.MaxUnread),
 		between("max_sessions", o.MaxSessions, 1, 1<<25),
 		between("max_pending", o.MaxPending, 1, 1<<20),
+		between("max_waiting", o.MaxWaiting, 1, 1<<20),
+		between("max_per_address", o.MaxPerAddress, 0, 1<<24),
+		between("rate_per_address", o.RatePerAddress, 0, 1<<20),
 		between("max_topics", o.MaxTopics, 1, 1<<14),
 		between("max_per_user", o.MaxPerUser, 0, 1<<20),
 		between("max_message", o.Limits.MaxMessage, 1, 1<<30),

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net/netip"
 	"unsafe"
 
 	"belfry/poller"
@@ -26,7 +27,7 @@ type record struct {
 	openedAt uint32 // Unix seconds
 	pingedAt uint32 // tick, while flagPinged
 	inbound  uint32 // index of the message on its way in
-	aside    uint32 // index of the upgrade on its way; once open, slot of the token buckets, if flagMetered
+	aside    uint32 // index of the upgrade on its way, before, while its head is, index in shard.half + 1; once open, slot of the token buckets, if flagMetered
 }
 
 const recordSize = int(unsafe.Sizeof(record{}))
@@ -40,6 +41,7 @@ const (
 	stateOpen                 // a session
 	stateClosing              // our close frame is out, the peer's is awaited
 	stateDrain                // nothing that comes matters any more
+	stateProxy                // a PROXY header is to come before the request
 )
 
 type flags uint8
@@ -48,10 +50,11 @@ const (
 	flagEcho      flags = 1 << iota // /echo: gets back what it sends, and no messages
 	flagPinged                      // a ping is unanswered
 	flagSession                     // counted as a session, and in the tables
-	flagPending                     // counted as an upgrade in progress
+	flagPending                     // counted as waiting: the request is all there
 	flagMetered                     // has token buckets
 	flagSlowed                      // is not read until it has tokens again
 	flagReclaimed                   // gave up what it held of its input, and is about to be ended
+	flagRemote                      // shard.remotes has its client's address
 )
 
 func (h *shard) rec(slot uint32) *record { return (*record)(h.ps.Record(slot)) }
@@ -63,6 +66,10 @@ type opening struct {
 	echo     bool
 	uid      string
 	topics   []string
+
+	// Of a connection on its way to another shard, if shard.remotes had it.
+	remote  netip.AddrPort
+	counted bool
 }
 
 // newOpening takes an opening that was used before, so that a storm of

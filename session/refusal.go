@@ -19,6 +19,8 @@ type Refusal struct {
 	RetryAfter time.Duration
 	// NoContent says that the request was a HEAD.
 	NoContent bool
+
+	health bool // not a refusal: an answer to whoever asks for HealthPath
 }
 
 func (r *Refusal) Error() string {

@@ -75,6 +75,9 @@ func newRig(t *testing.T, o Options) *rig {
 		if n := s.loop.Stats().InboundBytes; n != 0 {
 			t.Errorf("%d inbound bytes counted after the end", n)
 		}
+		if n := s.waiting.Load(); n != 0 {
+			t.Errorf("%d waiting upgrades counted after the end", n)
+		}
 		if n := s.loop.Stats().Panics; n != 0 && !r.faults {
 			t.Errorf("%d panics in shards", n)
 		}
@@ -275,6 +278,7 @@ func (r *rig) adopt(socketType int) (peer int, slot uint32) {
 			for s, ok := h.ps.Next(0); ok; s, ok = h.ps.Next(s + 1) {
 				if h.ps.FD(s) == pair[0] {
 					slot, found = s, true
+					h.leaveHalf(h.rec(s)) // no request is awaited
 				}
 			}
 		})

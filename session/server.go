@@ -23,7 +23,8 @@ type Server struct {
 
 	// Shared by all shards.
 	sessions  atomic.Int64  // entered in the tables
-	pending   atomic.Int64  // upgrades in progress
+	pending   atomic.Int64  // without a complete request head
+	waiting   atomic.Int64  // with one, and not answered yet
 	faults    atomic.Uint64 // panics that were caught outside the shards
 	mailBytes atomic.Int64  // of messages that wait for shards, or are being sent by them
 	conns     atomic.Int64  // all connections, those that are ending included
@@ -31,7 +32,9 @@ type Server struct {
 	pushes    [ScopeSessions + 1]atomic.Uint64
 	pubBytes  atomic.Int64 // of clients' messages that wait to be published
 
-	openings sync.Pool // of *opening
+	openings  sync.Pool  // of *opening
+	addresses *addresses // nil: no limit on addresses
+	clock     func() time.Duration
 
 	done    chan struct{} // closed when the shards are being stopped
 	once    sync.Once
@@ -47,7 +50,11 @@ func New(o Options) (*Server, error) {
 	if o.Key == ([32]byte{}) {
 		rand.Read(o.Key[:])
 	}
-	s := &Server{opt: o, done: make(chan struct{})}
+	s := &Server{opt: o, clock: sinceStart(), done: make(chan struct{})}
+	var err error
+	if s.addresses, err = newAddresses(&s.opt); err != nil {
+		return nil, err
+	}
 	s.openings.New = func() any { return &opening{} }
 	p := o.Poller
 	p.RecordSize = recordSize
@@ -64,6 +71,9 @@ func New(o Options) (*Server, error) {
 		return h
 	}
 	loop, err := poller.New(p)
+	if err != nil {
+		s.addresses.close()
+	}
 	if err == nil && failed != nil {
 		err = errors.Join(failed, loop.Discard())
 	}
@@ -154,7 +164,7 @@ func (h *shard) info(slot uint32) Info {
 	i := Info{
 		ID:       h.sid(slot),
 		Opened:   time.Unix(int64(rec.openedAt), 0),
-		Remote:   h.ps.RemoteAddr(slot),
+		Remote:   h.remote(slot),
 		Encoding: h.opt.Encodings[rec.encoding].Name(),
 	}
 	if rec.uid != 0 {

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"go.uber.org/zap"
-
 	"belfry/poller"
 )
 
@@ -24,6 +22,12 @@ type shard struct {
 	reclaimed  []poller.ID // connections that gave up what they held, to be ended
 	publishing publishing
 	openings   poller.Index[*opening]
+	half       halfOpen
+	remotes    remotes
+	origin     []byte  // of the request that is being refused, for its line
+	conns      connLog // lines about connections
+	lost       error   // what ended the connection that OnClose is called for
+	faulty     uint32  // tick at which the authenticator was last complained about, + 1
 
 	usersChanged uint64        // how often the sessions of some user did
 	users        *poller.Table // by hash of the uid: the user's youngest session
@@ -46,7 +50,6 @@ const (
 	mailAuth                     // ID: connection; Ptr: *verdict
 	mailUserReady                // ID: connection
 	mailTopicReady               // ID: topic token
-	mailReply                    // ID: connection; Ptr: *Reply
 	mailClose                    // Ptr: closeSome
 	mailLook                     // Ptr: func(*shard)
 	mailPublished                // ID: connection; Ptr: *published
@@ -68,6 +71,13 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if err = h.buckets.init(&srv.opt); err != nil {
 		return nil, err
 	}
+	if err = h.half.init(h.opt); err != nil {
+		return nil, err
+	}
+	if err = h.remotes.init(h.opt.remotes()); err != nil {
+		return nil, err
+	}
+	h.conns = connLog{log: h.opt.Log, left: connLines}
 	h.pass.init(h)
 	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
 	if h.opt.Publish != nil {
@@ -79,29 +89,17 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 
 // OnOpen implements poller.Handler.
 func (h *shard) OnOpen(slot uint32, state any) {
+	rec := h.rec(slot)
 	if o, ok := state.(*opening); ok {
-		rec := h.rec(slot)
 		rec.state, rec.flags = stateJoin, flagPending
+		if o.remote.IsValid() {
+			h.keep(slot, o.remote, o.counted)
+		}
 		h.register(slot, o)
 		return
 	}
-	rec := h.rec(slot)
-	rec.flags = flagPending
-	pending := h.srv.pending.Add(1)
-	if h.srv.conns.Add(1) > int64(h.opt.MaxSessions+h.opt.MaxPending) {
-		// Whoever is refused and does not go counts too: descriptors are what
-		// the limits guard.
-		h.counters.limit(limitSessions)
-		h.refuse(slot, Unavailable("this server has as many connections as it may", h.opt.RetryAfter).Because(CauseSessions))
-		h.ps.Close(slot)
-		return
-	}
-	if pending > int64(h.opt.MaxPending) {
-		h.counters.limit(limitPending)
-		h.refuse(slot, Unavailable("too many connections are being opened", h.opt.RetryAfter).Because(CausePending))
-		return
-	}
-	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
+	h.srv.conns.Add(1)
+	h.arrived(slot, rec, state)
 }
 
 // OnData implements poller.Handler.
@@ -117,6 +115,8 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 		return h.readFrames(slot, p)
 	case stateDrain:
 		return len(p)
+	case stateProxy:
+		return h.readProxy(slot, p)
 	}
 	return 0 // paused: an upgrade waits
 }
@@ -125,7 +125,7 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 func (h *shard) OnTimer(slot uint32) {
 	rec := h.rec(slot)
 	switch rec.state {
-	case stateHead, stateAuth, stateJoin:
+	case stateHead, stateAuth, stateJoin, stateProxy:
 		rec.reason = ReasonHandshakeTime
 		h.counters.limit(limitUpgradeTime)
 		if rec.state == stateJoin {
@@ -157,13 +157,17 @@ func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 		default:
 			rec.reason = ReasonInternal
 		}
+		if rec.openedAt == 0 {
+			h.logEnded(slot, rec, err) // refusals and sessions have their line elsewhere
+		}
 	}
-	if ce := h.opt.Log.Check(zap.DebugLevel, "connection closed"); ce != nil {
-		ce.Write(zap.Stringer("reason", rec.reason), zap.Int("shard", h.index), zap.Error(err))
-	}
+	h.leaveHalf(rec)
 	rec.state = stateDrain
+	h.lost = err
 	h.leave(slot)
+	h.lost = nil
 	h.dropOpening(rec)
+	h.forgetRemote(slot)
 	h.srv.conns.Add(-1)
 	h.counters.closed[rec.reason].Add(1)
 }
@@ -172,8 +176,11 @@ func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 // this shard.
 func (h *shard) OnRefused(state any) {
 	if o, ok := state.(*opening); ok {
+		if o.counted {
+			h.srv.addresses.leave(keyOf(o.remote.Addr()), h.srv.now())
+		}
 		h.srv.reuse(o)
-		h.srv.pending.Add(-1)
+		h.srv.waiting.Add(-1)
 		h.srv.conns.Add(-1)
 	}
 }
@@ -191,10 +198,6 @@ func (h *shard) OnMail(m poller.Mail) {
 		}
 	case mailTopicReady:
 		h.topicReady(m.ID)
-	case mailReply:
-		if slot, ok := h.ps.Lookup(poller.ID(m.ID)); ok {
-			h.reply(slot, m.Ptr.(*Reply))
-		}
 	case mailClose:
 		h.closing.more(m.Ptr.(closeSome))
 	case mailPublished:
@@ -211,6 +214,10 @@ func (h *shard) OnTick() {
 	h.topics.trim()
 	h.buckets.tick(h)
 	h.inbounds.trim()
+	h.half.trim()
+	h.remotes.trim()
+	h.srv.addresses.sweep(h.srv.now(), h.index, len(h.srv.shards))
+	h.conns.tick(h.index)
 	h.counters.topics.Store(int64(h.topics.len()))
 	h.counters.links.Store(int64(h.topics.links.Len()))
 	h.counters.users.Store(int64(h.users.Len()))
@@ -236,4 +243,6 @@ func (h *shard) OnStop() {
 	h.topics.close()
 	h.buckets.all.Close()
 	h.inbounds.close()
+	h.half.close()
+	h.remotes.close()
 }

@@ -38,7 +38,7 @@ func (c *closingRun) run(h *shard) (more bool) {
 		case stateOpen:
 			c.left--
 			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
-		case stateHead, stateAuth, stateJoin:
+		case stateHead, stateAuth, stateJoin, stateProxy:
 			h.refuse(slot, Unavailable("this server is going away", h.opt.RetryAfter).Because(CauseShutdown))
 		}
 		if n%16 == 0 && h.ps.Expired() {
@@ -120,6 +120,7 @@ func (s *Server) close() error {
 	err := s.loop.Close(ctx)
 	if err == nil {
 		s.helpers.Wait()
+		s.addresses.close()
 	}
 	return err
 }

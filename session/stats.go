@@ -11,6 +11,9 @@ import (
 // Limits that a client or an operator can run into; their hits are counted.
 const (
 	limitPending = iota
+	limitWaiting
+	limitPerAddress
+	limitAddressRate
 	limitSessions
 	limitUpgradeTime
 	limitTopics
@@ -31,7 +34,8 @@ const (
 	limitCount
 )
 
-var limitNames = [limitCount]string{"upgrade.max_pending", "max_connections", "upgrade.timeout", "session.max_topics",
+var limitNames = [limitCount]string{"upgrade.max_pending", "upgrade.max_waiting", "upgrade.max_per_address",
+	"upgrade.rate_per_address", "max_connections", "upgrade.timeout", "session.max_topics",
 	"session.max_per_user", "session.max_message", "session.max_fragments", "backlog", "backlog.node_bytes", "publish_queue", "memory",
 	"session.message_rate", "session.byte_rate", "session.command_rate", "backlog.timeout", "fanout.mailbox_bytes",
 	"session.inbound_bytes", "session.message_timeout"}
@@ -53,6 +57,9 @@ type counters struct {
 	passes        atomic.Uint64
 	coalesced     atomic.Uint64
 	slow          atomic.Uint64
+	unreadable    atomic.Uint64 // headers of trusted proxies
+	badGrants     atomic.Uint64
+	halfOpened    atomic.Uint64 // connections that had to wait for their request
 	users, topics atomic.Int64
 	links         atomic.Int64
 }
@@ -103,6 +110,7 @@ type Stats struct {
 	Poller poller.Stats
 
 	Sessions, Pending, Users, Topics, Subscriptions int64
+	Waiting                                         int64                // connections whose request is complete
 	Upgrades                                        map[[2]string]uint64 // by status and cause
 	Closed                                          map[string]uint64    // by reason
 	Limits                                          map[string]uint64    // hits, by limit
@@ -114,6 +122,8 @@ type Stats struct {
 	FramesIn, MessagesIn, BytesIn, Unwanted uint64
 	PingsIn, PongsIn, PingsOut              uint64
 	Deliveries, Passes, Coalesced, Slow     uint64
+	UnreadableForwarded, BadGrants          uint64
+	HalfOpened                              uint64
 
 	PushLatency   Latency // of pushes to users and sessions, from arrival to send
 	FanoutLatency Latency // of pushes to topics and all, from arrival to the last send of a shard
@@ -123,7 +133,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Poller:   s.loop.Stats(),
-		Sessions: s.sessions.Load(), Pending: s.pending.Load(),
+		Sessions: s.sessions.Load(), Pending: s.pending.Load(), Waiting: s.waiting.Load(),
 		Upgrades: map[[2]string]uint64{}, Closed: map[string]uint64{}, Limits: map[string]uint64{},
 		Commands: map[string]uint64{}, CommandErrors: map[string]uint64{}, Pushes: map[string]uint64{},
 	}
@@ -165,6 +175,9 @@ func (c *counters) addTo(st *Stats) {
 	st.Passes += c.passes.Load()
 	st.Coalesced += c.coalesced.Load()
 	st.Slow += c.slow.Load()
+	st.UnreadableForwarded += c.unreadable.Load()
+	st.BadGrants += c.badGrants.Load()
+	st.HalfOpened += c.halfOpened.Load()
 	st.Users += c.users.Load()
 	st.Topics += c.topics.Load()
 }

@@ -13,17 +13,54 @@ import (
 // readHead is the first step of an upgrade: the request, once it is all there.
 func (h *shard) readHead(slot uint32, p []byte) int {
 	req, n, refusal := h.handshaker.Parse(p)
-	if refusal == nil && n == 0 {
+	switch {
+	case refusal == nil && n == 0:
 		return 0
-	}
-	if refusal == nil && h.srv.sessions.Load() >= int64(h.opt.MaxSessions) {
+	case refusal != nil && refusal.health:
+		h.health(slot, refusal)
+		return len(p)
+	case h.srv.conns.Load() > h.opt.maxConns():
+		// Whoever is refused and does not go counts too.
 		h.counters.limit(limitSessions)
-		refusal = Unavailable("this server has as many sessions as it may", h.opt.RetryAfter).Because(CauseSessions)
+		h.dismiss(slot, h.fullOfConnections())
+		return len(p)
+	case refusal != nil:
+		if n > 0 {
+			h.origin = h.handshaker.seenOrigin()
+		}
+		h.refuse(slot, refusal)
+		h.origin = nil
+		return len(p)
 	}
-	if refusal != nil {
+	h.origin = req.Origin()
+	defer func() { h.origin = nil }()
+	if refusal = h.mayTry(slot, req); refusal != nil {
 		h.refuse(slot, refusal)
 		return len(p)
 	}
+	h.leaveHalf(h.rec(slot))
+	return h.authorize(slot, req, p, n)
+}
+
+// mayTry says whether a request may go on to the authenticator.
+func (h *shard) mayTry(slot uint32, req *Request) *Refusal {
+	if refusal := h.forwarded(slot, req); refusal != nil {
+		return refusal
+	}
+	if h.srv.sessions.Load() >= int64(h.opt.MaxSessions) {
+		h.counters.limit(limitSessions)
+		return h.fullOfSessions()
+	}
+	return nil
+}
+
+func (h *shard) fullOfSessions() *Refusal {
+	return Unavailable("this server has as many sessions as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
+}
+
+// authorize is the second step of an upgrade. The request is the first n bytes
+// of p.
+func (h *shard) authorize(slot uint32, req *Request, p []byte, n int) int {
 	o := h.srv.newOpening()
 	o.accept, o.encoding = req.AppendAccept(o.accept), h.srv.encodingFor(req.Subprotocol())
 	if h.opt.Echo && string(req.Path()) == EchoPath {
@@ -35,6 +72,11 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 	grant, refusal, pending := h.opt.Authenticator.Authenticate(req, func(g Grant, r *Refusal) { h.authenticated(id, g, r) })
 	switch {
 	case pending:
+		if refusal = h.await(slot); refusal != nil {
+			h.srv.reuse(o)
+			h.refuse(slot, refusal)
+			return len(p) // its verdict finds nobody
+		}
 		rec := h.rec(slot)
 		rec.state, rec.aside = stateAuth, h.openings.Put(o)
 		h.ps.Pause(slot)
@@ -44,11 +86,26 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		h.refuse(slot, refusal)
 		return len(p)
 	}
-	o.uid, o.topics = grant.UID, grant.Topics
-	if h.settle(slot, o, p[n:]) {
+	if h.granted(slot, o, grant) && h.settle(slot, o, p[n:]) {
 		return h.readOn(slot, p, n)
 	}
 	return len(p)
+}
+
+// await counts a connection as waiting for its answer, for no longer than
+// told. It returns a refusal if too many wait.
+func (h *shard) await(slot uint32) *Refusal {
+	n := h.srv.waiting.Load()
+	if rec := h.rec(slot); rec.flags&flagPending == 0 {
+		rec.flags |= flagPending
+		n = h.srv.waiting.Add(1)
+	}
+	if n > int64(h.opt.MaxWaiting) {
+		h.counters.limit(limitWaiting)
+		return Unavailable("too many upgrades wait for an answer (upgrade.max_waiting)", h.opt.RetryAfter).Because(CausePending)
+	}
+	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
+	return nil
 }
 
 // readOn reads the frames that a client sent behind its request without
@@ -94,8 +151,46 @@ func (h *shard) judged(id poller.ID, v *verdict) {
 		h.refuse(slot, v.refusal)
 		return
 	}
-	o.uid, o.topics = v.grant.UID, v.grant.Topics
-	h.settle(slot, o, nil)
+	if h.granted(slot, o, v.grant) {
+		h.settle(slot, o, nil)
+	}
+}
+
+// faultEvery is how often, in ticks, an authenticator that grants what is not
+// valid is complained about.
+const faultEvery = 60
+
+// granted takes over what an authenticator has granted. What is not valid is
+// refused here, whoever has made it: a topic is literally a NATS subject, and
+// uids go into logs and headers.
+func (h *shard) granted(slot uint32, o *opening, g Grant) bool {
+	o.uid, o.topics = g.UID, g.Topics
+	err := checkGrant(g)
+	if err == nil {
+		return true
+	}
+	h.srv.reuse(o)
+	h.counters.badGrants.Add(1)
+	if now := h.ps.Now() + 1; h.faulty == 0 || now-h.faulty >= faultEvery {
+		h.faulty = now
+		h.opt.Log.Error("the authenticator has granted what is not valid; such clients are refused", zap.Error(err))
+	}
+	h.refuse(slot, &Refusal{Status: 500, Cause: CauseAuthenticator, Problem: "what this client may have cannot be determined; the server's log says why"})
+	return false
+}
+
+func checkGrant(g Grant) error {
+	if g.UID != "" {
+		if err := CheckUID(g.UID); err != nil {
+			return err
+		}
+	}
+	for _, topic := range g.Topics {
+		if err := CheckTopic(topic); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle brings a connection to the shard of its user. It returns false if
@@ -115,6 +210,10 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 	}
 	if o.uid != "" {
 		if home, _ := h.srv.homeOf(o.uid); home != h.index {
+			if rec := h.rec(slot); rec.flags&flagPending == 0 {
+				h.srv.waiting.Add(1) // on its way
+			}
+			o.remote, o.counted = h.takeRemote(slot)
 			h.ps.Move(slot, home, o, unread)
 			return false
 		}
@@ -134,7 +233,7 @@ func (h *shard) register(slot uint32, o *opening) {
 	if h.srv.sessions.Add(1) > int64(h.opt.MaxSessions) {
 		h.counters.limit(limitSessions)
 		h.srv.reuse(o)
-		h.refuse(slot, Unavailable("this server has as many sessions as it may", h.opt.RetryAfter).Because(CauseSessions))
+		h.refuse(slot, h.fullOfSessions())
 		return
 	}
 	if o.echo {
@@ -149,10 +248,14 @@ func (h *shard) register(slot uint32, o *opening) {
 		return
 	}
 	if rec.pending > 0 {
+		if refusal := h.await(slot); refusal != nil {
+			h.srv.reuse(o)
+			h.refuse(slot, refusal)
+			return
+		}
 		rec.state = stateJoin
 		rec.aside = h.openings.Put(o)
 		h.ps.Pause(slot)
-		h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
 		return
 	}
 	h.accept(slot, rec, o)
@@ -222,17 +325,19 @@ func (h *shard) refuse(slot uint32, r *Refusal) {
 	if rec.reason == ReasonNone {
 		rec.reason = ReasonHandshake
 	}
+	h.leaveHalf(rec)
+	h.logRefused(slot, r)
 	h.counters.refused(r)
 	h.buf = AppendRefusal(h.buf[:0], r, h.date.at(time.Now()))
 	h.ps.SendBytes(slot, h.buf)
 	h.drain(slot, rec)
 }
 
-// unpend stops counting an upgrade as in progress.
+// unpend stops counting an upgrade as waiting.
 func (h *shard) unpend(rec *record) {
 	if rec.flags&flagPending != 0 {
 		rec.flags &^= flagPending
-		h.srv.pending.Add(-1)
+		h.srv.waiting.Add(-1)
 	}
 }
 

@@ -78,7 +78,7 @@ func TestAuthLater(t *testing.T) {
 		w, _ := r.connect()
 		w.Write(pipelined())
 		later := <-auth
-		if n := r.pending.Load(); n != 1 {
+		if n := r.waiting.Load(); n != 1 {
 			t.Errorf("%d pending", n)
 		}
 		from := r.at()

@@ -34,8 +34,16 @@ func request(path, subprotocol string) []byte {
 }
 
 // connect only connects.
-func (r *rig) connect() (*wire, error) {
-	c, err := net.Dial("tcp", r.Addrs()[0].String())
+func (r *rig) connect() (*wire, error) { return r.connectFrom("") }
+
+// connectFrom is connect with an address of its own, of which 127.0.0.0/8 has
+// many; "" leaves it to the kernel.
+func (r *rig) connectFrom(address string) (*wire, error) {
+	d := net.Dialer{}
+	if address != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(address)}
+	}
+	c, err := d.Dial("tcp", r.Addrs()[0].String())
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,8 @@ func (n *belfry) places() []zap.Field {
 		zap.String("cluster", n.bus.ClusterAddr()),
 		zap.Int("shards", n.cfg.Shards),
 		zap.Int("max_connections", n.cfg.MaxConnections),
+		zap.Int("upgrade.max_pending", n.cfg.Upgrade.MaxPending),
+		zap.Int("api.max_connections", n.cfg.API.MaxConnections),
 	}
 }
 

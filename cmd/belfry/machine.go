@@ -42,15 +42,30 @@ func thisMachine() (machine, error) {
 
 const (
 	maxDescriptors = host.MaxConnections // RLIM_INFINITY does not fit an int
-	// Descriptors for everything but client connections: files, the runtime's
-	// own, NATS, and an allowance for the API's connections.
-	reservedDescriptors = 1024
+	// Descriptors for everything but connections of clients and of the API:
+	// files, the runtime's own, NATS.
+	reservedDescriptors = 128
 	// And for each shard: its epoll set, timer and mailbox.
 	reservedPerShard = 8
 )
 
-// resolve gives settings that are 0 or empty their value on this machine.
-func (m machine) resolve(c *config.Config) {
+// Shares of the descriptors: settings that would take more are lowered to them.
+const (
+	pendingShare = 32 // connections without a request
+	apiShare     = 16 // connections of the API, at all its addresses together
+	leastAPI     = 16
+)
+
+// lowered is a setting that this machine does not allow as it is.
+type lowered struct {
+	setting  string
+	set, now int
+	why      string
+}
+
+// resolve gives settings that are 0 or empty their value on this machine, and
+// returns those that it had to lower.
+func (m machine) resolve(c *config.Config) (changed []lowered) {
 	m.resolveMemory(c)
 	if c.Node.Name == "" {
 		c.Node.Name = nodeName(m.hostname) + "-" + m.suffix
@@ -61,12 +76,30 @@ func (m machine) resolve(c *config.Config) {
 	if c.GOMAXPROCS == 0 {
 		c.GOMAXPROCS = max(m.cores, c.Shards+2)
 	}
-	// Upgrades in progress take descriptors too, and sessions and the API are
-	// to have theirs however many strangers knock.
-	c.Upgrade.MaxPending = min(c.Upgrade.MaxPending, max(1, m.descriptors/32))
+	lower := func(setting string, v *int, most int, why string) {
+		if *v > most {
+			changed = append(changed, lowered{setting, *v, most, why})
+			*v = most
+		}
+	}
+	// Sessions and the API are to have their descriptors however many strangers
+	// knock; and what the API may have is what is reserved for it.
+	lower("upgrade.max_pending", &c.Upgrade.MaxPending, max(1, m.descriptors/pendingShare),
+		fmt.Sprintf("connections without a request may take a %dth of the %d files that this process may have open", pendingShare, m.descriptors))
+	lower("api.max_connections", &c.API.MaxConnections, max(leastAPI, m.descriptors/apiShare/apiAddresses(c)),
+		fmt.Sprintf("the API, at all its addresses, may take a %dth of the %d files that this process may have open", apiShare, m.descriptors))
 	if c.MaxConnections == 0 {
 		c.MaxConnections = max(1, m.descriptors-m.reserve(c)-c.Upgrade.MaxPending)
 	}
+	return changed
+}
+
+// apiAddresses returns at how many addresses api.max_connections counts.
+func apiAddresses(c *config.Config) int {
+	if c.API.MonitorListen != "" {
+		return 2
+	}
+	return 1
 }
 
 // reserve returns how many descriptors are kept from client connections: at
@@ -78,7 +111,8 @@ func (m machine) reserve(c *config.Config) int {
 			ports += hi - lo + 1
 		}
 	}
-	return min(reservedDescriptors+c.Shards*(ports+reservedPerShard), m.descriptors/4)
+	api := apiAddresses(c) * c.API.MaxConnections
+	return min(reservedDescriptors+api+c.Shards*(ports+reservedPerShard), m.descriptors/4)
 }
 
 // nodeName makes a host name one that node.name allows, with room for a suffix.

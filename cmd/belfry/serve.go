@@ -52,9 +52,10 @@ func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 		return err
 	}
 	cfg := loaded.Config
-	here.resolve(&cfg)
+	changed := here.resolve(&cfg)
 	runtime.GOMAXPROCS(cfg.GOMAXPROCS)
 	warn(&cfg, loaded.Unknown, here, log)
+	warnOfLowered(changed, loaded.Origins, log)
 	here.limitMemory(&cfg, log)
 
 	ctx := watchSignals(cfg.Shutdown, log, lines)
@@ -79,6 +80,18 @@ func warn(cfg *config.Config, unknown []string, here machine, log *zap.Logger) {
 	for _, name := range unknown {
 		if !platformVariable(name) && name != envPushAPI && name != envAPIKey {
 			log.Warn("no setting has this variable", zap.String("variable", name))
+		}
+	}
+}
+
+// warnOfLowered tells an operator that a value of his own is not in force. Of
+// defaults the line "ready" says what they came to.
+func warnOfLowered(changed []lowered, origins map[string]config.Origin, log *zap.Logger) {
+	for _, l := range changed {
+		if from, set := origins[l.setting]; set {
+			log.Warn("a setting is lowered to what this machine allows",
+				zap.String("setting", l.setting), zap.Int("value", l.set), zap.Stringer("from", from), zap.Int("in_force", l.now), zap.String("why", l.why),
+				zap.String("mend", "raise the descriptor limit (ulimit -n, LimitNOFILE of the unit, or the container's) or lower the setting"))
 		}
 	}
 }

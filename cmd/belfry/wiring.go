@@ -93,6 +93,10 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Handshake:      session.HandshakeOptions{MaxHead: int(c.Upgrade.MaxHead), Paths: []string{c.Path}, Origins: origins},
 		UpgradeTime:    c.Upgrade.Timeout,
 		MaxPending:     c.Upgrade.MaxPending,
+		MaxWaiting:     c.Upgrade.MaxWaiting,
+		MaxPerAddress:  c.Upgrade.MaxPerAddress,
+		RatePerAddress: c.Upgrade.RatePerAddress,
+		Proxy:          proxyOptions(c),
 		MaxSessions:    c.MaxConnections,
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
@@ -119,6 +123,9 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	if c.Session.Publish {
 		o.Publish = n.publish
 	}
+	if c.Upgrade.Health {
+		o.Healthy = n.serves
+	}
 	return o, nil
 }
 
@@ -130,6 +137,19 @@ func rates(c *config.Config) session.Rates {
 		Commands: s.CommandRate, CommandBurst: s.CommandBurst,
 		Grace: s.RateGrace,
 	}
+}
+
+func proxyOptions(c *config.Config) session.ProxyOptions {
+	o := session.ProxyOptions{Header: session.XForwardedFor}
+	if c.Proxy.Header == "forwarded" {
+		o.Header = session.Forwarded
+	}
+	for _, text := range c.Proxy.Trusted {
+		// The configuration was validated: this cannot fail.
+		network, _ := config.ParseNetwork(text)
+		o.Trusted = append(o.Trusted, network)
+	}
+	return o
 }
 
 // origins are the web pages that may connect. In development those are the
@@ -173,7 +193,11 @@ func pollerOptions(c *config.Config) poller.Options {
 	for _, text := range c.Listen {
 		// The configuration was validated: this cannot fail.
 		host, lo, hi, _ := config.ParseListen(text)
-		o.Listen = append(o.Listen, poller.Endpoint{Host: host, Lo: uint16(lo), Hi: uint16(hi)})
+		e := poller.Endpoint{Host: host, Lo: uint16(lo), Hi: uint16(hi)}
+		if slices.Contains(c.Proxy.Protocol, text) {
+			e.State = session.BehindProxy{}
+		}
+		o.Listen = append(o.Listen, e)
 	}
 	return o
 }
@@ -269,6 +293,12 @@ func (n *belfry) healthy() []string {
 		return []string{"a shard has stopped ticking"}
 	}
 	return nil
+}
+
+// serves is what balancers are told at the client port. Shards call it, for
+// anybody who asks, so it is only a look.
+func (n *belfry) serves() bool {
+	return !n.stopping.Load() && n.sessions.Loop().TickAge().Seconds() <= maxTickAge
 }
 
 // maxTickAge is how old a shard's last tick may be, in seconds.

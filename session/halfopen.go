@@ -1,0 +1,209 @@
+package session
+
+import (
+	"encoding/binary"
+
+	"github.com/minio/highwayhash"
+
+	"belfry/poller"
+)
+
+// halfOpen are the connections of a shard whose request head was not complete
+// after the first read. Those whose head came with the accept, which
+// TCP_DEFER_ACCEPT makes the rule, are never in here and cost nothing; the
+// others are found by their address, oldest first.
+type halfOpen struct {
+	table *poller.Table // by hash of the address: index in addresses
+	all   *poller.Records[half]
+	from  *poller.Records[halfAddress]
+	key   *[32]byte // of the hash: addresses come from clients
+}
+
+// half is one half-open connection. No Go pointers.
+type half struct {
+	slot uint32
+	from uint32 // its address, index + 1; 0: none that counts
+	next uint32 // the next younger one of the address, index + 1
+	prev uint32
+}
+
+// halfAddress is an address with half-open connections. No Go pointers.
+type halfAddress struct {
+	key    addrKey
+	hash   uint32
+	n      uint32
+	oldest uint32 // index + 1
+	newest uint32
+}
+
+func (t *halfOpen) init(o *Options) (err error) {
+	t.key = &o.Key
+	t.table = poller.NewTable()
+	if t.all, err = poller.NewRecords[half](o.MaxPending); err != nil {
+		return err
+	}
+	t.from, err = poller.NewRecords[halfAddress](o.MaxPending)
+	return err
+}
+
+func (t *halfOpen) close() {
+	t.table.Close()
+	t.all.Close()
+	t.from.Close()
+}
+
+func (t *halfOpen) trim() {
+	t.table.Trim()
+	t.all.Trim()
+	t.from.Trim()
+}
+
+func (t *halfOpen) find(key addrKey) (at, hash uint32, ok bool) {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], uint64(key))
+	hash = uint32(highwayhash.Sum64(b[:], t.key[:]))
+	for p := t.table.Probe(hash); p.Next(); {
+		if t.from.At(p.Val()).key == key {
+			return p.Val(), hash, true
+		}
+	}
+	return 0, hash, false
+}
+
+// oldest returns the slot of an address' oldest half-open connection, and how
+// many it has.
+func (t *halfOpen) oldest(key addrKey) (slot uint32, n int) {
+	if key == 0 {
+		return 0, 0
+	}
+	at, _, ok := t.find(key)
+	if !ok {
+		return 0, 0
+	}
+	a := t.from.At(at)
+	return t.all.At(a.oldest - 1).slot, int(a.n)
+}
+
+// put adds a connection as the newest of its address, and returns its index.
+func (t *halfOpen) put(slot uint32, key addrKey) (index uint32, ok bool) {
+	if index, ok = t.all.Alloc(); !ok {
+		return 0, false
+	}
+	*t.all.At(index) = half{slot: slot}
+	if key == 0 {
+		return index, true
+	}
+	at, hash, ok := t.find(key)
+	if !ok {
+		if at, ok = t.from.Alloc(); !ok {
+			t.all.Free(index)
+			return 0, false
+		}
+		if err := t.table.Insert(hash, at); err != nil {
+			t.from.Free(at)
+			t.all.Free(index)
+			return 0, false
+		}
+		*t.from.At(at) = halfAddress{key: key, hash: hash}
+	}
+	c, a := t.all.At(index), t.from.At(at)
+	c.from, c.prev = at+1, a.newest
+	if a.newest != 0 {
+		t.all.At(a.newest - 1).next = index + 1
+	} else {
+		a.oldest = index + 1
+	}
+	a.newest = index + 1
+	a.n++
+	return index, true
+}
+
+// drop forgets a connection.
+func (t *halfOpen) drop(index uint32) {
+	c := *t.all.At(index)
+	t.all.Free(index)
+	if c.from == 0 {
+		return
+	}
+	a := t.from.At(c.from - 1)
+	if c.prev != 0 {
+		t.all.At(c.prev - 1).next = c.next
+	} else {
+		a.oldest = c.next
+	}
+	if c.next != 0 {
+		t.all.At(c.next - 1).prev = c.prev
+	} else {
+		a.newest = c.prev
+	}
+	if a.n--; a.n == 0 {
+		t.table.Delete(a.hash, c.from-1)
+		t.from.Free(c.from - 1)
+	}
+}
+
+// OnWatch implements poller.Watcher: a connection whose request was not all
+// there at once has to wait, and so do those who wait with it.
+func (h *shard) OnWatch(slot uint32) {
+	switch rec := h.rec(slot); {
+	case rec.state != stateHead && rec.state != stateProxy:
+	case h.srv.conns.Load() > h.opt.maxConns():
+		h.counters.limit(limitSessions)
+		h.dismiss(slot, h.fullOfConnections())
+	default:
+		h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
+		h.enterHalf(slot, rec)
+	}
+}
+
+// enterHalf counts a connection as half-open. An address that has its half of
+// what the shard may have loses its oldest: whoever opens connections and says
+// nothing takes places from nobody but himself. A shard's share is enough to
+// go by, since the kernel spreads the connections of an address evenly, and
+// needs no lock.
+func (h *shard) enterHalf(slot uint32, rec *record) {
+	key := h.keyOf(h.remote(slot))
+	if oldest, n := h.half.oldest(key); n >= h.halfOpenOf() {
+		h.counters.limit(limitPending)
+		h.dismiss(oldest, &Refusal{Status: 429, Cause: CauseHalfOpen, RetryAfter: h.opt.RetryAfter,
+			Problem: "this address has too many connections without a complete request (upgrade.max_pending); the oldest gives way"})
+	}
+	if h.srv.pending.Add(1) <= int64(h.opt.MaxPending) {
+		if index, ok := h.half.put(slot, key); ok {
+			rec.aside = index + 1
+			h.counters.halfOpened.Add(1)
+			return
+		}
+	}
+	h.srv.pending.Add(-1)
+	h.counters.limit(limitPending)
+	h.dismiss(slot, Unavailable("too many connections have not sent a complete request (upgrade.max_pending)", h.opt.RetryAfter).Because(CauseHalfOpen))
+}
+
+// leaveHalf stops counting a connection as half-open, if it is.
+func (h *shard) leaveHalf(rec *record) {
+	if rec.aside != 0 && (rec.state == stateHead || rec.state == stateProxy) {
+		h.half.drop(rec.aside - 1)
+		rec.aside = 0
+		h.srv.pending.Add(-1)
+	}
+}
+
+// halfOpenOf returns how many half-open connections of one address the shard
+// keeps.
+func (h *shard) halfOpenOf() int { return max(1, h.opt.MaxPending/(2*len(h.srv.shards))) }
+
+// maxConns is how many connections the node keeps, those that are ending
+// included: descriptors are what it guards.
+func (o *Options) maxConns() int64 { return int64(o.MaxSessions + o.MaxPending) }
+
+func (h *shard) fullOfConnections() *Refusal {
+	return Unavailable("this server has as many connections as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
+}
+
+// dismiss refuses a connection and closes it at once, where waiting for the
+// client's end would take what there is too little of.
+func (h *shard) dismiss(slot uint32, r *Refusal) {
+	h.refuse(slot, r)
+	h.ps.Close(slot)
+}
