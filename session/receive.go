@@ -111,7 +111,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 	for looks := 1; ; looks++ {
 		rec := h.rec(slot)
 		if used < len(p) {
-			if which := spent(h.reading.left); false && rec.state == stateOpen && !echo {
+			if which := spent(h.reading.left); which < rateCount && rec.state == stateOpen && !echo {
 				h.charge(slot, rec, h.reading.left)
 				if !h.overrun(slot, rec, which) {
 					return len(p)
