@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -58,6 +59,22 @@ func TestSharedTopicComesFirst(t *testing.T) {
 	}
 	if told := i.settle(batch[:1], time.Now()); len(told) != 2 {
 		t.Errorf("%d shards are told, want both", len(told))
+	}
+}
+
+// Nor does a topic that one client wants wait for ever behind those that two
+// make up.
+func TestSharedTopicsLeaveRoom(t *testing.T) {
+	i := waits(Options{})
+	one, two := new(shard), new(shard)
+	for n := range 10_000 {
+		i.joinTopic(fmt.Append(nil, "t", n), one, uint64(n))
+		i.joinTopic(fmt.Append(nil, "t", n), two, uint64(n))
+	}
+	i.joinTopic([]byte("mine"), one, 1)
+	batch := i.takeTopics(nil)
+	if !slices.ContainsFunc(batch, func(t *topic) bool { return t.name == "mine" }) || len(batch) != joinBatch {
+		t.Errorf("not among the first %d", len(batch))
 	}
 }
 

@@ -335,6 +335,33 @@ func TestIdleStreamsAreForgotten(t *testing.T) {
 	}
 }
 
+// Whoever publishes to ever new topics costs no more than so many streams, and
+// nothing is taken for lost when one of them begins anew.
+func TestStreamsOfThisNodeAreBounded(t *testing.T) {
+	now := time.Now()
+	n := newNumbers(now)
+	for i := range ownStreams + 10 {
+		n.used(n.stream(fmt.Sprint("s", i)), now)
+	}
+	n.sweep(now)
+	if len(n.streams) != ownStreams+10 {
+		t.Error("streams were forgotten before a beacon told of them")
+	}
+	k := newTracker()
+	k.subs["s0"] = k.now
+	k.see(stamp{1, n.stream("s0").epoch, 1}, "s0", k.now)
+	n.announced()
+	n.sweep(now)
+	if len(n.streams) != 0 {
+		t.Errorf("%d streams kept", len(n.streams))
+	}
+	again := n.stream("s0")
+	n.used(again, now)
+	if !k.see(stamp{1, again.epoch, again.last}, "s0", k.now) || k.gaps.Load() != 0 {
+		t.Errorf("begun anew: %d gaps", k.gaps.Load())
+	}
+}
+
 func TestMadPeerIsBounded(t *testing.T) {
 	k := newTracker()
 	for i := range originStreams + 10 {

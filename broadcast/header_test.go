@@ -75,6 +75,7 @@ func TestHeadersThatCannotBeReadAreMalformed(t *testing.T) {
 		"a blank after the name":   "NATS/1.0\r\nBelfry-Exclude : " + here + "\r\n\r\n",
 		"folded":                   "NATS/1.0\r\nX: y\r\n\t" + exclude + "\r\n",
 		"a name that is empty":     "NATS/1.0\r\n:" + exclude + "\r\n",
+		"of a node":                "NATS/1.0\r\nBelfry-Node: 0000abcd\r\nBelfry-Seq: 100.1\r\n " + exclude + "\r\n",
 		"nothing but the bad line": "X\r\n",
 	}
 	for _, block := range bad {

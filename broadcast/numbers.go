@@ -9,6 +9,7 @@ const (
 	streamIdle    = time.Minute
 	streamForget  = 3 * streamIdle
 	streamsSweep  = streamIdle / 4
+	ownStreams    = 1 << 16 // of this node; above it those announced are forgotten before their time
 	originStreams = 1 << 16 // streams remembered of one node, against a mad peer
 	originsMax    = 4096    // nodes remembered
 )
@@ -77,15 +78,17 @@ func (n *numbers) announced() {
 	n.fresh = n.fresh[:0]
 }
 
-// sweep forgets idle streams, now and then.
+// sweep forgets idle streams, now and then, and at once where somebody sends to
+// ever new subjects. One that is used again begins anew with a larger epoch.
 func (n *numbers) sweep(now time.Time) {
-	if now.Sub(n.swept) < streamsSweep {
+	many := len(n.streams) > ownStreams
+	if now.Sub(n.swept) < streamsSweep && !many {
 		return
 	}
 	n.swept = now
 	before := len(n.streams)
 	for subject, s := range n.streams {
-		if !s.listed && now.Sub(s.at) > streamIdle {
+		if !s.listed && (many || now.Sub(s.at) > streamIdle) {
 			delete(n.streams, subject)
 		}
 	}

@@ -155,15 +155,19 @@ func (i *interest) forget(t *topic) {
 	i.leaving = append(i.leaving, t)
 }
 
-// takeTopics moves the next topics to subscribe to into dst. Guarded by mu.
+// takeTopics moves the next topics to subscribe to into dst. Shared ones have
+// most of a batch, and never all of it: they can be made up too. Guarded by mu.
 func (i *interest) takeTopics(dst []*topic) []*topic {
-	for _, l := range [...]*topicList{&i.shared, &i.queued} {
-		for l.n > 0 && len(dst) < joinBatch {
+	take := func(l *topicList, most int) {
+		for l.n > 0 && len(dst) < most {
 			t := l.first
 			t.leave()
 			dst = append(dst, t)
 		}
 	}
+	take(&i.shared, joinBatch-joinBatch/4)
+	take(&i.queued, joinBatch)
+	take(&i.shared, joinBatch)
 	return dst
 }
 
