@@ -44,8 +44,9 @@ func freeAddress(t *testing.T) string {
 	return ""
 }
 
-// start runs a program until the test ends.
-func start(t *testing.T, program string, args ...string) {
+// start runs a program until the test ends. The channel is closed when it has
+// ended by itself.
+func start(t *testing.T, program string, args ...string) (ended chan struct{}) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
@@ -53,21 +54,27 @@ func start(t *testing.T, program string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
+	ended = make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-ended
 	})
+	return ended
 }
 
-// eventually asks until there is no error any more.
-func eventually(t *testing.T, what string, ask func() error) {
+// eventually asks a program until there is no error any more.
+func eventually(t *testing.T, what string, ended chan struct{}, ask func() error) {
 	t.Helper()
 	var err error
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = ask(); err == nil {
 			return
+		}
+		select {
+		case <-ended:
+			t.Fatalf("%s has ended: %v", what, err)
+		default:
 		}
 	}
 	t.Fatalf("%s: %v", what, err)
@@ -97,8 +104,8 @@ func startNode(t *testing.T, settings ...string) *node {
 	for _, s := range settings {
 		args = append(args, "--set", strings.ReplaceAll(s, "{listen}", n.listen))
 	}
-	start(t, bin, args...)
-	eventually(t, "belfry", func() error {
+	ended := start(t, bin, args...)
+	eventually(t, "belfry", ended, func() error {
 		resp, err := http.Get("http://" + n.api + "/readyz")
 		if err != nil {
 			return err
@@ -205,8 +212,7 @@ func startNginx(t *testing.T, n *node, file string, pairs ...string) *proxy {
 	if err := os.WriteFile(name, []byte(main), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, bin, "-c", name, "-e", "stderr")
-	p.awaitTLS(t)
+	p.awaitTLS(t, "nginx", start(t, bin, "-c", name, "-e", "stderr"))
 	return p
 }
 
@@ -222,8 +228,7 @@ func startHAProxy(t *testing.T, n *node, file string, pairs ...string) *proxy {
 	if err := os.WriteFile(name, []byte(s), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, bin, "-db", "-f", name)
-	p.awaitTLS(t)
+	p.awaitTLS(t, "haproxy", start(t, bin, "-db", "-f", name))
 	return p
 }
 
@@ -240,9 +245,9 @@ func installed(t *testing.T, name string) string {
 	return path
 }
 
-func (p *proxy) awaitTLS(t *testing.T) {
+func (p *proxy) awaitTLS(t *testing.T, what string, ended chan struct{}) {
 	t.Helper()
-	eventually(t, "the proxy", func() error {
+	eventually(t, what, ended, func() error {
 		c, err := tls.Dial("tcp", p.address, &tls.Config{RootCAs: p.roots, ServerName: site})
 		if err == nil {
 			c.Close()
