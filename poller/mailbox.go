@@ -145,6 +145,12 @@ func (s *Shard) Uncrowded(ctx context.Context, wait time.Duration) (waited bool,
 	return true, a.wait(ctx, wait, s.box.gone)
 }
 
+// Taken returns which part of a lane's places is taken. Any goroutine.
+func (s *Shard) Taken(lane Lane) float64 {
+	l := &s.box.lanes[lane]
+	return float64(l.taken.Load()) / float64(l.size)
+}
+
 // TooManyWait says whether whoever came now would have to wait in Uncrowded
 // where that many wait already, or half as many again at all shards together.
 // Those who come in the same moment may be a few more. Any goroutine.

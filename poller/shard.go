@@ -181,6 +181,10 @@ func (s *Shard) recoverConn(id ID) {
 	}
 }
 
+// Protect calls f, and a panic of it costs the connection that id names (none
+// for 0) and nothing else of what the handler is doing.
+func (s *Shard) Protect(id ID, f func()) { s.protect(id, f) }
+
 // protect calls f and survives its panic.
 func (s *Shard) protect(id ID, f func()) {
 	defer s.recoverConn(id)

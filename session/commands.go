@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.uber.org/zap"
-
 	"belfry/poller"
 )
 
@@ -169,42 +167,6 @@ func (h *shard) publish(slot uint32, c *Command) {
 		h.counters.limit(limitPubs)
 		h.fail(slot, c.Ref, "unavailable", "", "too many messages are being published; try again")
 	}
-}
-
-// publisher is a goroutine of each shard that publishes what its clients send,
-// in order. It ends when the shard closes pubs.
-func (h *shard) publisher() {
-	defer h.srv.helpers.Done()
-	for p := range h.pubs {
-		m := poller.Mail{Kind: mailPublished, ID: uint64(p.from), Ptr: h.publishNow(&p)}
-		for over := false; !over && !h.ps.Post(poller.LaneSingle, m); {
-			select {
-			case <-h.srv.done:
-				over = true // nobody is left to be told; what was taken is published all the same
-			case <-time.After(time.Millisecond):
-			}
-		}
-	}
-}
-
-// publishNow publishes p, which is charged for no longer whatever comes of it.
-func (h *shard) publishNow(p *pub) (done *published) {
-	r := &Reply{Ref: p.ref}
-	done = &published{p.size, r}
-	defer func() {
-		h.unchargePub(p)
-		if v := recover(); v != nil {
-			h.srv.faults.Add(1)
-			h.opt.Log.Error("publishing panicked; the message is lost", zap.Any("panic", v), zap.Stack("stack"))
-			r.Err = &CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
-		}
-	}()
-	if err := h.opt.Publish(p.msg); err != nil {
-		r.Err = publishError(err, p.ref)
-	} else {
-		r.ID = p.msg.ID
-	}
-	return done
 }
 
 // publishError is what a client is told about an error of Options.Publish,

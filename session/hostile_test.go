@@ -236,3 +236,54 @@ func TestLeaveWithinLeave(t *testing.T) {
 		}
 	})
 }
+
+// What clients publish takes a part of the room for messages only, and its
+// answers one place for all: pushes of backends find theirs.
+func TestPubsLeaveRoom(t *testing.T) {
+	const places = 64
+	var srv *rig
+	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: places},
+		Publish: func(m *Message) error { return srv.push(m) }})
+	srv = r
+	var w *wire
+	home := -1
+	for i := 0; home != 1; i++ { // a client of shard 1
+		uid := fmt.Sprint("u", i)
+		if home, _ = r.homeOf(uid); home == 1 {
+			w = r.v1("/ws?uid=" + uid)
+		}
+	}
+	release := r.block(0)
+	for i := range places {
+		w.command(`{"type":"pub","ref":%d,"to":{"all":true},"data":"x"}`, i)
+	}
+	ahead := func() float64 { return r.shards[0].ps.Taken(poller.LaneBulk) }
+	eventually(t, "some of it waits", func() bool { return ahead() > 1.0/clientShare })
+	for i := range places / 2 {
+		if err := r.push(&Message{Target: ToAll(), Payload: []byte("backend")}); err != nil {
+			t.Fatalf("push %d of a backend: %v", i, err)
+		}
+	}
+	release()
+	for acks := 0; acks < places; {
+		_, p, err := w.frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(p), `"ack"`) {
+			acks++
+		}
+	}
+
+	// Answers: the publisher is far ahead of its shard.
+	release = r.block(1)
+	for range 100 {
+		if call := r.shards[1].publishing.tell(published{}); call {
+			r.shards[1].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailPublished})
+		}
+	}
+	if n := r.shards[1].ps.Taken(poller.LaneSingle) * places; n > 2 {
+		t.Errorf("%.0f places taken by the answers to 100 pubs", n)
+	}
+	release()
+}

@@ -1,14 +1,29 @@
 package session
 
-import "belfry/poller"
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
 
-// publishing says how many bytes of a shard's clients wait for its publisher.
-type publishing struct{ own map[poller.ID]int }
+	"go.uber.org/zap"
+
+	"belfry/poller"
+)
+
+// publishing is between a shard and its publisher.
+type publishing struct {
+	own map[poller.ID]int // the shard's: bytes that wait for the publisher, by session
+
+	mu   sync.Mutex  // guards told
+	told []published // what became of pubs, until the shard takes it
+}
 
 // published is what became of a pub.
 type published struct {
+	from  poller.ID
 	size  int
-	reply *Reply
+	reply Reply
 }
 
 // pubShare is the part of Poller.InboundBytes that clients' messages may take
@@ -57,10 +72,107 @@ func (q *publishing) done(id poller.ID, size int) {
 	}
 }
 
-// published answers a pub, if its session is still there.
-func (h *shard) published(id poller.ID, p *published) {
-	h.publishing.done(id, p.size)
-	if slot, ok := h.ps.Lookup(id); ok {
-		h.reply(slot, p.reply)
+// tell leaves what became of a pub to the shard, and says whether that has to
+// be called: one place in its mailbox serves for all, or clients that publish
+// would make pushes wait.
+func (q *publishing) tell(p published) (call bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.told = append(q.told, p)
+	return len(q.told) == 1
+}
+
+func (q *publishing) take() []published {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	told := q.told
+	q.told = nil
+	return told
+}
+
+// answerPubs answers pubs whose sessions are still there.
+func (h *shard) answerPubs() {
+	for _, p := range h.publishing.take() {
+		h.publishing.done(p.from, p.size)
+		if slot, ok := h.ps.Lookup(p.from); ok {
+			h.ps.Protect(p.from, func() { h.reply(slot, &p.reply) })
+		}
 	}
+}
+
+// publisher is a goroutine of each shard that publishes what its clients send,
+// in order. It ends when the shard closes pubs.
+func (h *shard) publisher() {
+	defer h.srv.helpers.Done()
+	for p := range h.pubs {
+		if !h.publishing.tell(h.publishNow(&p)) {
+			continue
+		}
+		for over := false; !over && !h.ps.Post(poller.LaneSingle, poller.Mail{Kind: mailPublished}); {
+			over = h.pause() // then nobody is left to be told; what was taken is published all the same
+		}
+	}
+}
+
+// pause waits a moment, and says whether the shards are being stopped.
+func (h *shard) pause() (over bool) {
+	select {
+	case <-h.srv.done:
+		return true
+	case <-time.After(time.Millisecond):
+		return false
+	}
+}
+
+// publishNow publishes p, which is charged for no longer whatever comes of it.
+func (h *shard) publishNow(p *pub) (done published) {
+	done = published{p.from, p.size, Reply{Ref: p.ref}}
+	defer func() {
+		h.unchargePub(p)
+		if v := recover(); v != nil {
+			h.srv.faults.Add(1)
+			h.opt.Log.Error("publishing panicked; the message is lost", zap.Any("panic", v), zap.Stack("stack"))
+			done.reply.Err = &CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
+		}
+	}()
+	defer h.awaitRoom(p.msg.Target)()
+	if err := h.opt.Publish(p.msg); err != nil {
+		done.reply.Err = publishError(err, p.ref)
+	} else {
+		done.reply.ID = p.msg.ID
+	}
+	return done
+}
+
+// What clients publish waits while its shards are behind, so that backends
+// find room: to users and sessions in the order of arrival, as their pushes
+// do, and to topics and all while a bulk lane has more than one in
+// clientShare places taken.
+const (
+	clientWait  = time.Second
+	clientShare = 4
+)
+
+// awaitRoom waits for that; done is to be called once the message was published.
+func (h *shard) awaitRoom(t Target) (done func()) {
+	if t.Scope >= ScopeUsers {
+		if _, done, err := h.srv.Pace(context.Background(), t, clientWait, math.MaxInt); err == nil {
+			return done
+		}
+		return func() {}
+	}
+	for late := time.Now().Add(clientWait); h.srv.bulkTaken() > 1.0/clientShare && time.Now().Before(late); {
+		if h.pause() {
+			break
+		}
+	}
+	return func() {}
+}
+
+// bulkTaken returns which part of the fullest bulk lane is taken.
+func (s *Server) bulkTaken() (part float64) {
+	for _, h := range s.shards {
+		part = max(part, h.ps.Taken(poller.LaneBulk))
+	}
+	return part
 }

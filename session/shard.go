@@ -52,7 +52,7 @@ const (
 	mailTopicReady               // ID: topic token
 	mailClose                    // Ptr: closeSome
 	mailLook                     // Ptr: func(*shard)
-	mailPublished                // ID: connection; Ptr: *published
+	mailPublished                // there is something in publishing.told
 )
 
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
@@ -201,7 +201,7 @@ func (h *shard) OnMail(m poller.Mail) {
 	case mailClose:
 		h.closing.more(m.Ptr.(closeSome))
 	case mailPublished:
-		h.published(poller.ID(m.ID), m.Ptr.(*published))
+		h.answerPubs()
 	case mailLook:
 		m.Ptr.(func(*shard))(h)
 	}
