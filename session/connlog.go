@@ -55,7 +55,7 @@ func (h *shard) logRefused(slot uint32, r *Refusal) {
 	}
 	fields := []zap.Field{zap.Int("status", r.Status), zap.Stringer("cause", max(r.Cause, CauseOther)), zap.String("problem", r.Problem)}
 	if len(h.origin) > 0 {
-		fields = append(fields, zap.ByteString("origin", h.origin[:min(len(h.origin), maxLogged)]))
+		fields = append(fields, zap.String("origin", string(h.origin[:min(len(h.origin), maxLogged)])))
 	}
 	ce.Write(h.connFields(slot, fields)...)
 }
@@ -79,7 +79,7 @@ func (h *shard) logEnded(slot uint32, rec *record, err error) {
 		fields = append(fields, zap.Error(err))
 	}
 	if rec.uid != 0 {
-		fields = append(fields, zap.ByteString("uid", h.uids.Get(rec.uid)))
+		fields = append(fields, zap.String("uid", string(h.uids.Get(rec.uid))))
 	}
 	if rec.openedAt != 0 {
 		fields = append(fields, zap.String("sid", h.sid(slot)),
