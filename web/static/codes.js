@@ -13,6 +13,8 @@ const codes = {
   4004: { back: true, words: "This client was too slow to read." },
   4005: { back: true, words: "Too much waits for the clients of this server." },
   4006: { back: false, words: "Too many sessions of this user; a newer one took the place of this one." },
+  4007: { back: true, words: "The server holds too much unfinished input, and this client held most of it." },
+  4008: { back: true, words: "A message was begun and not finished in time." },
 };
 
 /**
