@@ -4,7 +4,7 @@ const codes = {
   1001: { back: true, words: "The server is going away." },
   1002: { back: false, words: "The server saw a violation of the WebSocket protocol." },
   1007: { back: false, words: "The server saw text that is not UTF-8." },
-  1008: { back: false, words: "The server does not accept messages from this client." },
+  1008: { back: false, words: "The server does not accept what this client sends, or so much of it." },
   1009: { back: false, words: "A message was too big for the server." },
   4000: { back: true, words: "The server's ping was not answered in time." },
   4001: { back: true, words: "The server received nothing for too long." },
