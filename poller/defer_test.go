@@ -74,7 +74,6 @@ func TestDeferBeforeEnd(t *testing.T) {
 		}
 	})
 	c := r.dial()
-	r.on(0, func(*Shard) {}) // accepted
 	r.on(0, func(*Shard) {
 		c.Write(make([]byte, 1000))
 		c.Close()

@@ -23,6 +23,7 @@ type echoHandler struct {
 	closed atomic.Int64
 	causes chan Cause
 	ticks  atomic.Int64
+	turns  atomic.Int64
 	timers chan uint32
 	mail   func(*Shard, Mail)
 	work   func(*Shard) bool
@@ -64,6 +65,7 @@ func (h *echoHandler) OnMail(m Mail) {
 }
 func (h *echoHandler) OnTick() { h.ticks.Add(1) }
 func (h *echoHandler) OnWork() bool {
+	h.turns.Add(1)
 	return h.work != nil && h.work(h.s)
 }
 func (h *echoHandler) OnSubmitted() {}
@@ -143,6 +145,17 @@ func (r *rig) on(shard int, f func(*Shard)) {
 	case <-done:
 	case <-time.After(time.Minute):
 		r.t.Fatal("shard did not run what was posted")
+	}
+}
+
+// settle returns when what was begun by earlier calls of on is at its end, the
+// telling of failed sends and the closing of connections included: both come
+// at the end of a turn, and several calls of on may share one.
+func (r *rig) settle(shard int) {
+	r.t.Helper()
+	turns := &r.handlers[shard].turns
+	for last := turns.Load() + 2; turns.Load() < last; {
+		r.on(shard, func(*Shard) {})
 	}
 }
 

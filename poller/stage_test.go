@@ -86,7 +86,7 @@ func TestStageFailures(t *testing.T) {
 		}
 		// The broken one is closed after the failures of its turn were told.
 		eventually(t, "one closed", func() bool { return r.Stats().Connections == 2 })
-		r.on(0, func(*Shard) {})
+		r.settle(0)
 		if len(failed) != 1 || failed[fullID.Slot()] != Overflow {
 			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), Overflow)
 		}
@@ -311,7 +311,7 @@ func TestStageFailureIsToldLater(t *testing.T) {
 		if got := fmt.Sprint(lines(t, c, 3)); got != "[00000001  00000002  00000007 ]" {
 			t.Errorf("got %v", got)
 		}
-		r.on(0, func(*Shard) {})
+		r.settle(0)
 		if len(told) != 1 || told[0] != full || during != nil {
 			t.Errorf("told of %v, of %v in the middle of a send", told, during)
 		}
@@ -362,7 +362,7 @@ func TestStagedControlAtBounds(t *testing.T) {
 			if bound == 1 {
 				want, told = "", 1002
 			}
-			r.on(0, func(*Shard) {})
+			r.settle(0)
 			if frames != len(want)/8 || r.Stats().BacklogBytes > bound || failed != told {
 				t.Errorf("bound %d: %d frames, %d bytes wait, %d told", bound, frames, r.Stats().BacklogBytes, failed)
 			}
