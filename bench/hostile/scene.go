@@ -131,9 +131,10 @@ func (s *scene) people(ctx, hard, soft context.Context) error {
 		if err := s.readers.fill(ctx, s.attack.SlowReaders); err != nil {
 			return err
 		}
-		// As much as they read, so that the backlog lasts.
+		// A little less than they read, in frames as large as those that wait, so
+		// that the backlog lasts and never reaches a bound by itself.
 		s.running.Go(func() {
-			stream(soft, s.node.api, Pushes{Path: "/v1/topics/" + slowTopic, Rate: 5, Size: slowRate / 5})
+			stream(soft, s.node.api, Pushes{Path: "/v1/topics/" + slowTopic, Rate: 1, Size: slowMessage})
 		})
 	}
 	s.strangers = newStrangers(s.node, &s.phase)
