@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -241,10 +242,10 @@ func TestLeaveWithinLeave(t *testing.T) {
 // answers one place for all: pushes of backends find theirs.
 func TestPubsLeaveRoom(t *testing.T) {
 	const places = 64
-	var srv *rig
+	var srv atomic.Pointer[rig]
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: places},
-		Publish: func(m *Message) error { return srv.push(m) }})
-	srv = r
+		Publish: func(m *Message) error { return srv.Load().push(m) }})
+	srv.Store(r)
 	var w *wire
 	home := -1
 	for i := 0; home != 1; i++ { // a client of shard 1
