@@ -64,7 +64,11 @@ func hoarderRig(t *testing.T, o Options) (*rig, []*hoarder) {
 			t.Errorf("%d inbound bytes counted after Close", n)
 		}
 	})
-	return &rig{Loop: l, t: t}, all
+	r := &rig{Loop: l, t: t}
+	for _, h := range all {
+		r.handlers = append(r.handlers, h.echoHandler)
+	}
+	return r, all
 }
 
 // counted adds up what the connections of all shards hold, and looks whether
@@ -72,6 +76,7 @@ func hoarderRig(t *testing.T, o Options) (*rig, []*hoarder) {
 func (r *rig) counted() (sum int64) {
 	r.t.Helper()
 	for i := range r.shards {
+		r.settle(i)
 		r.on(i, func(s *Shard) {
 			x := &s.accounts
 			n, top := 0, 0

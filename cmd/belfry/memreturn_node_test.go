@@ -65,6 +65,9 @@ func (n *clusterNode) slowReaders(mb int) (conns []net.Conn) {
 // When many clients with unfinished messages, or slow readers with long
 // backlogs, have gone, the process is as large as before.
 func TestMemoryIsGivenBack(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector's own memory is not given back")
+	}
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}

@@ -145,8 +145,13 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 }
 
 // deadlineSlack is how long after shutdown.grace the process is ended by force
-// (watchSignals): an orchestrator waits no longer than it was told to.
-const deadlineSlack = time.Second
+// (watchSignals): an orchestrator waits no longer than it was told to, and a
+// busy machine has its time to close what is left.
+const deadlineSlack = 3 * time.Second
+
+// apiGrace is how long requests under way have at the end. The API goes last,
+// and takes no pushes any more.
+const apiGrace = time.Second / 2
 
 // drainShare is the part of shutdown.grace in which the outbox may empty: a
 // third.

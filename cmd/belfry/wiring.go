@@ -245,7 +245,7 @@ func (n *belfry) newAPI() (*push.Server, error) {
 			IdleTimeout:       c.API.IdleTimeout,
 			PushWait:          c.API.PushWait,
 			BatchIdleTimeout:  c.API.BatchIdleTimeout,
-			ShutdownTimeout:   deadlineSlack / 2, // the API goes last, and takes no pushes any more
+			ShutdownTimeout:   apiGrace,
 		},
 	})
 }
