@@ -5,19 +5,35 @@ import (
 	"strconv"
 	"time"
 
+	"belfry/broadcast"
 	"belfry/metrics"
+	"belfry/poller"
 	"belfry/push"
 	"belfry/session"
 )
 
 // values reads every metric.
 func (n *belfry) values() metrics.Values {
-	st, bus, api := n.sessions.Stats(), n.bus.Stats(), n.api.Stats()
+	st, bus := n.sessions.Stats(), n.bus.Stats()
 	var v metrics.Values
 	v.Build.Info = map[[2]string]uint64{{buildVersion(), runtime.Version()}: 1}
-	v.Sessions = metrics.Sessions{
+	v.Log = metrics.Log{Lost: n.lines.lost.Load(), Failed: n.lines.failed.Load()}
+	// Limits of what has no count of its own by limit.
+	st.Limits["nats.max_lingering"] += bus.LeftEarly
+	st.Limits["max_connections"] += st.Poller.AcceptRefused // a shard without a free record
+	st.Limits["log.buffer"] += v.Log.Lost
+	v.Sessions = sessionValues(&st, n.cfg.MaxConnections)
+	v.Traffic = trafficValues(&st)
+	v.Shards = shardValues(&st.Poller, n.cfg.Shards)
+	v.Bus = busValues(&bus)
+	v.HTTP = httpValues(n.api.Stats())
+	return v
+}
+
+func sessionValues(st *session.Stats, limit int) metrics.Sessions {
+	return metrics.Sessions{
 		Connections:   uint64(st.Poller.Connections),
-		Limit:         uint64(n.cfg.MaxConnections),
+		Limit:         uint64(limit),
 		Upgrading:     uint64(max(st.Pending, 0)),
 		Waiting:       uint64(max(st.Waiting, 0)),
 		HalfOpened:    st.HalfOpened,
@@ -37,9 +53,10 @@ func (n *belfry) values() metrics.Values {
 		Pongs:         st.PongsIn,
 		LimitsHit:     st.Limits,
 	}
-	st.Limits["nats.max_lingering"] += bus.LeftEarly
-	st.Limits["max_connections"] += st.Poller.AcceptRefused // a shard without a free record
-	v.Traffic = metrics.Traffic{
+}
+
+func trafficValues(st *session.Stats) metrics.Traffic {
+	return metrics.Traffic{
 		Messages:       st.MessagesIn,
 		MessageBytes:   st.BytesIn,
 		InboundBytes:   uint64(max(st.Poller.InboundBytes, 0)),
@@ -60,21 +77,28 @@ func (n *belfry) values() metrics.Values {
 		FanoutLatency:  histogram(&st.FanoutLatency),
 		ControlsLost:   st.Poller.ControlsLost,
 	}
-	v.Shards = metrics.Shards{
-		Number:      uint64(n.cfg.Shards),
-		IOURing:     uint64(st.Poller.Rings),
+}
+
+func shardValues(st *poller.Stats, shards int) metrics.Shards {
+	v := metrics.Shards{
+		Number:      uint64(shards),
+		IOURing:     uint64(st.Rings),
 		TickAge:     map[string]float64{},
 		Busy:        map[string]float64{},
-		Stalls:      st.Poller.Stalls,
-		Panics:      st.Poller.Panics,
-		MailboxFull: st.Poller.MailboxFull,
-		Offheap:     map[string]uint64{"connections": uint64(st.Poller.SlabBytes)},
+		Stalls:      st.Stalls,
+		Panics:      st.Panics,
+		MailboxFull: st.MailboxFull,
+		Offheap:     map[string]uint64{"connections": uint64(st.SlabBytes)},
 	}
-	for i, age := range st.Poller.TickAges {
-		v.Shards.TickAge[strconv.Itoa(i)] = age
-		v.Shards.Busy[strconv.Itoa(i)] = st.Poller.BusySeconds[i]
+	for i, age := range st.TickAges {
+		v.TickAge[strconv.Itoa(i)] = age
+		v.Busy[strconv.Itoa(i)] = st.BusySeconds[i]
 	}
-	v.Bus = metrics.Bus{
+	return v
+}
+
+func busValues(bus *broadcast.Stats) metrics.Bus {
+	v := metrics.Bus{
 		Reconnects:    bus.Reconnects,
 		Peers:         uint64(max(bus.Peers, 0)),
 		Unheard:       uint64(len(bus.Unheard)),
@@ -98,11 +122,8 @@ func (n *belfry) values() metrics.Values {
 		OutboxBytes:    uint64(bus.OutboxBytes),
 	}
 	if bus.Connected {
-		v.Bus.Connected = 1
+		v.Connected = 1
 	}
-	v.HTTP = httpValues(api)
-	v.Log = metrics.Log{Lost: n.lines.lost.Load(), Failed: n.lines.failed.Load()}
-	st.Limits["log.buffer"] += v.Log.Lost
 	return v
 }
 
