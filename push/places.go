@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"belfry/session"
 )
 
 // places bounds the connections that are open at once. Past the bound a
@@ -110,18 +112,11 @@ func (p *places) count(own *owner, by int) {
 	}
 }
 
-// remoteOf returns what counts as one remote address: an IPv4 address, or the
-// /64 of an IPv6 address, which one machine can have all of.
+// remoteOf returns what counts as one remote address.
 func remoteOf(a net.Addr) netip.Prefix {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
 		return netip.Prefix{}
 	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	prefix, _ := ip.Prefix(bits) // fails only for the zero Addr
-	return prefix
+	return session.ClientPrefix(tcp.AddrPort().Addr())
 }

@@ -151,7 +151,7 @@ func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *
 	if p := s.placed(rt, w, c.conn); p != nil {
 		return s.refuse(w, p)
 	}
-	if !validHost(r.Host) {
+	if r.Host != "" && !session.ValidHost(r.Host) { // HTTP/1.0 may have none
 		return s.refuse(w, &problem{cause: CauseField, field: "Host", detail: fmt.Sprintf("%q; allowed is host or host:port (RFC 9110 §7.2)", r.Host)})
 	}
 	if guard != nil {

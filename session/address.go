@@ -7,17 +7,24 @@ import (
 	"belfry/poller"
 )
 
-// addrKey is what limits by address count under: an IPv4 address, or the /64
-// that an IPv6 address is in, since a host has a whole /64 to choose from.
-// 0 is no address: a socket pair's, or that of a trusted proxy, behind which
-// many clients stand.
+// ClientPrefix returns the addresses that limits take for one client: an IPv4
+// address, or the /64 that an IPv6 address is in, since a host has a whole /64
+// to choose from. The zero Addr gives the zero Prefix.
+func ClientPrefix(a netip.Addr) netip.Prefix {
+	a = a.Unmap()
+	p, _ := a.Prefix(min(a.BitLen(), 64)) // fails for the zero Addr alone
+	return p
+}
+
+// addrKey stands for a ClientPrefix. 0 is no address: a socket pair's, or that
+// of a trusted proxy, behind which many clients stand.
 type addrKey uint64
 
-// ipv4Key is the upper half of 0:ffff::/32, which nobody is given.
+// ipv4Key is the upper half of 0:ffff::/32, which is not assigned to anybody.
 const ipv4Key = 0xffff << 32
 
 func keyOf(a netip.Addr) addrKey {
-	switch a = a.Unmap(); {
+	switch a = ClientPrefix(a).Addr(); {
 	case !a.IsValid():
 		return 0
 	case a.Is4():

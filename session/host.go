@@ -6,6 +6,12 @@ import (
 	"unsafe"
 )
 
+// ValidHost says whether hostport, which must not be empty, is what a Host may
+// hold; see isHost. It allocates nothing for a valid one.
+func ValidHost(hostport string) bool {
+	return isHost(unsafe.Slice(unsafe.StringData(hostport), len(hostport))) // isHost only reads
+}
+
 // isHost says whether p is a host with an optional port, as Host and request
 // targets have it (RFC 9110 §7.2, RFC 3986 §3.2): a name or an address, IPv6
 // in brackets and without a zone, and a port that may be empty. A host that is
