@@ -56,7 +56,7 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 		h.counters.pingsOut.Add(1)
 		rec.pingedAt = now
 		if b.pong > 0 {
-			rec.flags |= flagPinged // until anything is received
+			rec.flags |= flagPinged // until the pong comes, or anything while nothing waits for the client
 		}
 		h.ps.SendControl(slot, pingFrame, 0)
 	}

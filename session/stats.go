@@ -34,11 +34,30 @@ const (
 	limitCount
 )
 
-var limitNames = [limitCount]string{"upgrade.max_pending", "upgrade.max_waiting", "upgrade.max_per_address",
-	"upgrade.rate_per_address", "max_connections", "upgrade.timeout", "session.max_topics",
-	"session.max_per_user", "session.max_message", "session.max_fragments", "backlog", "backlog.node_bytes", "publish_queue", "memory",
-	"session.message_rate", "session.byte_rate", "session.command_rate", "backlog.timeout", "fanout.mailbox_bytes",
-	"session.inbound_bytes", "session.message_timeout"}
+// limitNames are labels of the metric: the setting that holds the limit.
+var limitNames = [limitCount]string{
+	limitPending:     "upgrade.max_pending",
+	limitWaiting:     "upgrade.max_waiting",
+	limitPerAddress:  "upgrade.max_per_address",
+	limitAddressRate: "upgrade.rate_per_address",
+	limitSessions:    "max_connections",
+	limitUpgradeTime: "upgrade.timeout",
+	limitTopics:      "session.max_topics",
+	limitPerUser:     "session.max_per_user",
+	limitMessage:     "session.max_message",
+	limitFragments:   "session.max_fragments",
+	limitBacklog:     "backlog", // backlog.frames or backlog.bytes
+	limitNodeBacklog: "backlog.node_bytes",
+	limitPubs:        "publish_queue", // of a shard: no setting
+	limitMemory:      "memory",        // of a shard's tables: no setting
+	limitMessageRate: "session.message_rate",
+	limitByteRate:    "session.byte_rate",
+	limitCommandRate: "session.command_rate",
+	limitBacklogTime: "backlog.timeout",
+	limitMailbox:     "fanout.mailbox_bytes",
+	limitInbound:     "session.inbound_bytes",
+	limitMessageTime: "session.message_timeout",
+}
 
 // counters are what a shard counts. Only the shard writes them.
 type counters struct {
