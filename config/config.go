@@ -22,7 +22,7 @@ type Config struct {
 	GOMAXPROCS     int      `yaml:"gomaxprocs" range:"3..1024" zero:"the larger of cores and shards + 2" doc:"Threads that run Go code; at least shards + 2, else HTTP and NATS starve while shards are busy."`
 
 	Node     Node     `yaml:"node" doc:"Who this node is."`
-	Proxy    Proxy    `yaml:"proxy" doc:"What stands in front of this node, and what it is believed about a client's address."`
+	Proxy    Proxy    `yaml:"proxy" doc:"The proxies in front of this node, and how they tell a client's address."`
 	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request that becomes a WebSocket."`
 	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
 	Backlog  Backlog  `yaml:"backlog" doc:"What waits for clients that read slower than they are sent to."`
@@ -41,7 +41,7 @@ type Node struct {
 // Proxy is the section proxy.
 type Proxy struct {
 	Protocol []string `yaml:"protocol" zero:"none" doc:"Addresses of listen, written as there, at which every connection begins with a PROXY protocol header, v1 or v2; one without it is refused."`
-	Trusted  []string `yaml:"trusted" zero:"none" doc:"Networks of proxies that are believed about the address of a client (10.0.0.0/8, ::1); from any other the header and the PROXY protocol are not."`
+	Trusted  []string `yaml:"trusted" zero:"none" doc:"Networks of the proxies (10.0.0.0/8, ::1) whose word about a client's address is taken. From any other address proxy.header is ignored and, where this list is not empty, the PROXY protocol is refused."`
 	Header   string   `yaml:"header" enum:"x-forwarded-for|forwarded" doc:"The header in which proxies of proxy.trusted name the client; the other one is ignored, since a proxy may pass on what a client wrote there."`
 }
 
@@ -54,7 +54,7 @@ type Upgrade struct {
 	MaxPerAddress  int           `yaml:"max_per_address" range:"1..16777216" zero:"no limit" doc:"Connections of one address (IPv6: of its /64); further ones get 429. Off by default, since whole tiers stand behind one proxy: see proxy.trusted."`
 	RatePerAddress int           `yaml:"rate_per_address" range:"1..1048576" zero:"no limit" doc:"New connections a second of one address (IPv6: of its /64), with twice as many at once; further ones get 429."`
 	Health         bool          `yaml:"health" doc:"Whether GET /healthz at the addresses of listen answers 200 or 503, without detail, for balancers that can check only there."`
-	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, file://, or * for any; under dev, without a list, any page of this machine may, and any that has the host of the request on whatever port."`
+	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, file://, or * for any; under dev, without a list: pages of this machine, and pages of the request's host on any port."`
 	RetryAfter     time.Duration `yaml:"retry_after" range:"1s..1h" doc:"Retry-After of a 503 answer."`
 }
 
@@ -63,7 +63,7 @@ type Session struct {
 	MaxMessage     Size          `yaml:"max_message" range:"125..64MiB" doc:"Largest message from a client, all fragments together; a larger one closes with 1009."`
 	MaxFragments   int           `yaml:"max_fragments" range:"1..1048576" doc:"Most fragments of one message from a client; more close with 1009."`
 	MessageTimeout time.Duration `yaml:"message_timeout" range:"1s..10m" zero:"no limit" doc:"Time from the first byte of a client's message to its last; then 4008."`
-	InboundBytes   Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Most bytes of unfinished messages, of what was received and not read yet, and of what clients publish, all of this node together; past it the session that holds most is closed with 4007."`
+	InboundBytes   Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Most bytes of unfinished messages, of input that was received and not decoded yet, and of messages that clients publish, for the whole node; past it the session that holds most is closed with 4007."`
 	MessageRate    int           `yaml:"message_rate" range:"1..1000000" zero:"no limit" doc:"Messages a second of one session, commands, pings and fragments included. Past it the session is slowed down (belfry.v1: err rate_limited), after session.rate_grace closed with 1008."`
 	MessageBurst   int           `yaml:"message_burst" range:"1..10000000" doc:"Messages that a session may send at once before session.message_rate counts."`
 	ByteRate       Size          `yaml:"byte_rate" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes a second of one session, as session.message_rate."`
@@ -113,7 +113,7 @@ type API struct {
 	MaxRequests      int           `yaml:"max_requests" range:"1..1048576" doc:"Requests under /v1/ and lines of batches served at the same time, bodies on their way in aside; further ones get 503. At most half of them wait for one busy shard (api.push_wait), three quarters for all."`
 	MaxBodies        int           `yaml:"max_bodies" range:"1..1048576" doc:"Request bodies on their way in at the same time, at most half of them batches; further ones get 503. A body that comes in one packet with its head is not counted."`
 	BodyBytes        Size          `yaml:"body_bytes" range:"1MiB..64GiB" doc:"Bytes of request bodies on their way in that are held at the same time; further ones get 503."`
-	MaxConnections   int           `yaml:"max_connections" range:"1..1048576" doc:"Open connections at each of the addresses, and 64 more for health and metrics alone. Past it a connection that waits for a request gives way to a new one: of the remote address with the most of them, the one that has waited longest. Where all are being served the new one gets 503."`
+	MaxConnections   int           `yaml:"max_connections" range:"1..1048576" doc:"Open connections at each of the addresses, and 64 more for health and metrics alone. Past it a new connection takes the place of one that waits for a request: the one that has waited longest, of the remote address with the most of them. Where all are being served the new one gets 503."`
 	MaxHead          Size          `yaml:"max_head" range:"1KiB..1MiB" doc:"Largest request line and headers; longer ones get 431."`
 	HeadTimeout      time.Duration `yaml:"head_timeout" range:"1s..10m" doc:"Time for a whole request head to arrive."`
 	ReadTimeout      time.Duration `yaml:"read_timeout" range:"1s..10m" doc:"Time for a whole request to arrive, batches aside; then 408."`
@@ -144,7 +144,7 @@ type NATS struct {
 	Beacon           time.Duration `yaml:"beacon" range:"100ms..1m" doc:"Time between beacons, by which other nodes notice that they missed messages."`
 	OverloadWait     time.Duration `yaml:"overload_wait" range:"1ms..1m" doc:"How long a message from NATS waits for a place in this node's mailboxes before it is lost and counted."`
 	WildcardAbove    int           `yaml:"wildcard_above" range:"1..4096" doc:"User buckets wanted, of 4096, above which all are subscribed to by one subscription."`
-	MaxLingering     int           `yaml:"max_lingering" range:"1..1048576" doc:"Topics that nobody here wants any more and that stay subscribed for nats.linger; past it the oldest are left at once."`
+	MaxLingering     int           `yaml:"max_lingering" range:"1..1048576" doc:"Topics that have lost their last subscriber here and stay subscribed for nats.linger; past it the oldest are unsubscribed at once."`
 	Required         bool          `yaml:"required" doc:"Whether a node that has lost NATS answers /readyz with 503. By default it stays ready for its clients and says degraded; one that never had NATS is not ready either way."`
 
 	TLS TLS `yaml:"tls" doc:"Certificates towards an external NATS, and between embedded servers."`
@@ -172,5 +172,5 @@ type Log struct {
 	Format      string `yaml:"format" enum:"auto|console|json" doc:"Form of a line; auto is console on a terminal and JSON elsewhere."`
 	SampleFirst int    `yaml:"sample_first" range:"1..1000000" zero:"no sampling" doc:"Lines with the same message and level that are logged in each second before sampling begins."`
 	SampleEvery int    `yaml:"sample_every" range:"1..1000000" zero:"none of them" doc:"Of the lines past log.sample_first in a second, every n-th is logged."`
-	Buffer      Size   `yaml:"buffer" range:"64KiB..1GiB" doc:"Bytes of lines that wait while whatever reads standard error does not; what comes on top is lost, counted and told."`
+	Buffer      Size   `yaml:"buffer" range:"64KiB..1GiB" doc:"Bytes of log lines that may wait while standard error is not read; further lines are lost and counted, and the log says how many."`
 }

@@ -1,11 +1,11 @@
 package config
 
 // checkExposed refuses an address of the embedded NATS server that other
-// machines can reach without credentials: whoever reaches it can push to
-// everybody, and read what is pushed.
+// machines can reach without credentials: any of them could push to every
+// client, and read what is pushed.
 func (n *NATS) checkExposed(k *checks) {
 	mutual := n.TLS.CA != "" && n.TLS.Cert != "" // then clients and routes must show a certificate
-	const exposed = "%s can be reached from other machines, and whoever reaches it can push to everybody; set %s, or listen at a loopback address (127.0.0.1:port)"
+	const exposed = "%s can be reached from other machines, which could then push to every client; set %s, or listen at a loopback address (127.0.0.1:port)"
 	if n.Listen != "" && !Loopback(n.Listen) && n.User == "" && n.Token == "" && !mutual {
 		k.fail("nats.listen", exposed, n.Listen, "nats.user and nats.password, or nats.token, or nats.tls.ca with nats.tls.cert and nats.tls.key")
 	}

@@ -43,7 +43,7 @@ type Sessions struct {
 	Subscriptions uint64               `metric:"belfry_subscriptions" type:"gauge" help:"Subscriptions of sessions to topics."`
 	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
 	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that descriptors ran out."`
-	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request head was not complete when it was first looked for; far more than usual is an attack, or clients on bad lines."`
+	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request head was not complete after the first read; far more than usual is an attack, or clients on bad lines."`
 	Unreadable    uint64               `metric:"belfry_forwarded_unreadable_total" type:"counter" help:"Requests of trusted proxies whose proxy.header could not be read; the proxy's address stood in for the client's."`
 	BadGrants     uint64               `metric:"belfry_grants_invalid_total" type:"counter" help:"Clients refused because the authenticator granted a user id or topic that is not valid."`
 	Upgrades      map[[2]string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status,cause" help:"Upgrades by the HTTP status they were answered with and, for those refused, the cause; 101 is success. docs/protocol.md lists both."`
@@ -52,14 +52,14 @@ type Sessions struct {
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by the setting that holds the limit."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by its setting; backlog is backlog.frames or backlog.bytes, memory and publish_queue have no setting."`
 }
 
 // Traffic counts messages in both directions.
 type Traffic struct {
 	Messages       uint64            `metric:"belfry_client_messages_total" type:"counter" help:"Messages received from clients, commands included."`
 	MessageBytes   uint64            `metric:"belfry_client_message_bytes_total" type:"counter" help:"Payload bytes received from clients."`
-	InboundBytes   uint64            `metric:"belfry_inbound_bytes" type:"gauge" help:"Bytes of unfinished messages, of what was received and not read yet, and of what clients publish; bounded by session.inbound_bytes."`
+	InboundBytes   uint64            `metric:"belfry_inbound_bytes" type:"gauge" help:"Bytes of unfinished messages, of input that was received and not decoded yet, and of messages that clients publish; bounded by session.inbound_bytes."`
 	Dropped        uint64            `metric:"belfry_client_messages_dropped_total" type:"counter" help:"Messages of plain clients that nobody takes (session.client_messages)."`
 	Commands       map[string]uint64 `metric:"belfry_commands_total" type:"counter" label:"op" help:"Commands of belfry.v1 clients."`
 	CommandErrors  map[string]uint64 `metric:"belfry_command_errors_total" type:"counter" label:"code" help:"Commands of belfry.v1 clients that were refused."`
@@ -97,7 +97,7 @@ type Bus struct {
 	Peers          uint64            `metric:"belfry_bus_peers" type:"gauge" help:"Other nodes heard of lately."`
 	Unheard        uint64            `metric:"belfry_bus_peers_unheard" type:"gauge" help:"Nodes that other nodes hear and this one does not."`
 	Subscriptions  uint64            `metric:"belfry_bus_subscriptions" type:"gauge" help:"NATS subjects this node subscribes to."`
-	Lingering      uint64            `metric:"belfry_bus_lingering" type:"gauge" help:"Topics subscribed to that nobody here wants any more; bounded by nats.max_lingering."`
+	Lingering      uint64            `metric:"belfry_bus_lingering" type:"gauge" help:"Topics still subscribed to without a subscriber here; bounded by nats.max_lingering."`
 	Published      uint64            `metric:"belfry_bus_published_total" type:"counter" help:"Messages accepted for this node and the bus."`
 	Received       uint64            `metric:"belfry_bus_received_total" type:"counter" help:"Messages received from NATS."`
 	Refused        map[string]uint64 `metric:"belfry_bus_refused_total" type:"counter" label:"cause" help:"Messages refused before anybody got them: the outbox or a shard's mailbox was full, or nothing can be sent through this NATS."`
@@ -115,7 +115,7 @@ type Bus struct {
 // HTTP counts what backends ask.
 type HTTP struct {
 	Requests           map[[2]string]uint64 `metric:"belfry_http_requests_total" type:"counter" label:"route,status" help:"Requests answered, by route and status."`
-	Rejected           map[string]uint64    `metric:"belfry_http_rejected_total" type:"counter" label:"cause" help:"Requests refused, by cause; those included that never got to a route."`
+	Rejected           map[string]uint64    `metric:"belfry_http_rejected_total" type:"counter" label:"cause" help:"Requests refused, by cause, including those that never got to a route."`
 	BatchLines         uint64               `metric:"belfry_http_batch_lines_total" type:"counter" help:"Lines of batches accepted."`
 	BatchLinesRejected map[string]uint64    `metric:"belfry_http_batch_lines_rejected_total" type:"counter" label:"cause" help:"Lines of batches refused, by cause."`
 	Paced              uint64               `metric:"belfry_http_paced_total" type:"counter" help:"Pushes that waited because a shard was behind (api.push_wait)."`
@@ -135,6 +135,6 @@ type HTTP struct {
 
 // Log counts what became of the log's lines.
 type Log struct {
-	Lost   uint64 `metric:"belfry_log_lines_lost_total" type:"counter" help:"Log lines lost because what reads standard error was slower than log.buffer allows, or was away."`
+	Lost   uint64 `metric:"belfry_log_lines_lost_total" type:"counter" help:"Log lines lost because standard error was read too slowly for log.buffer, or not at all."`
 	Failed uint64 `metric:"belfry_log_write_errors_total" type:"counter" help:"Writes to standard error that failed."`
 }

@@ -34,7 +34,7 @@ func newLogger(c config.Log, w io.Writer) (*zap.Logger, *sink, error) {
 func linesLost(encoder zapcore.Encoder) func(lines uint64) []byte {
 	return func(lines uint64) []byte {
 		entry := zapcore.Entry{Level: zapcore.WarnLevel, Time: time.Now(),
-			Message: "log lines were lost: whatever reads standard error is slower than log.buffer allows, or was away"}
+			Message: "log lines were lost: standard error was read too slowly for log.buffer, or not at all"}
 		line, err := encoder.EncodeEntry(entry, []zapcore.Field{zap.Uint64("lines", lines)})
 		if err != nil {
 			return nil
