@@ -53,5 +53,5 @@ func (e *FaultError) Error() string {
 	if e.Uncertain {
 		return "fault of belfry: some receivers may have got the message; the log has the stack"
 	}
-	return "fault of belfry: nobody got the message; the log has the stack"
+	return "fault of belfry: no session got the message; the log has the stack"
 }

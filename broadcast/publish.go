@@ -36,7 +36,7 @@ func (n *Node) Publish(m *Message) error {
 // in the outbox.
 type prepared struct {
 	target session.Target
-	here   *session.Prepared // nil: nobody here is meant
+	here   *session.Prepared // nil: not for sessions of this node
 	place  Reservation
 }
 

@@ -35,7 +35,7 @@ type Stats struct {
 	OutboxBytes    int      // now
 	Subscriptions  int      // now: NATS subscriptions
 	Topics         int      // now: topics subscribed, lingering ones included
-	Lingering      int      // now: topics subscribed that nobody wants
+	Lingering      int      // now: topics subscribed without a subscriber here
 	Buckets        int      // now: user buckets that hold somebody
 	Peers          int      // now: other nodes heard of lately
 	PeerNames      []string // now: names of these

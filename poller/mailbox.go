@@ -151,9 +151,9 @@ func (s *Shard) Taken(lane Lane) float64 {
 	return float64(l.taken.Load()) / float64(l.size)
 }
 
-// TooManyWait says whether whoever came now would have to wait in Uncrowded
-// where that many wait already, or half as many again at all shards together.
-// Those who come in the same moment may be a few more. Any goroutine.
+// TooManyWait says whether a caller of Uncrowded would have to wait now although
+// most callers wait at this shard already, or 1.5 × most at all shards together.
+// Callers of the same moment may exceed that by a few. Any goroutine.
 func (s *Shard) TooManyWait(most int) bool {
 	a := &s.box.single
 	return (a.waiting.Load() >= int64(most) || a.node.total.Load() >= int64(most+most/2)) && a.crowded()

@@ -11,8 +11,9 @@ type Reclaimer interface {
 }
 
 // inboundReserve is the part of the bound that the shard of the greediest
-// connection leaves to the others: 1 in so many. Without it a shard on which
-// nobody holds much would have to close somebody for what is held elsewhere.
+// connection leaves to the others: 1 in so many. Without it a shard whose
+// connections all hold little would have to end one of them for what other
+// shards hold.
 const inboundReserve = 16
 
 // reserve counts n more bytes. Where there is no room for them, the greediest

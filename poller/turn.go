@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxRounds is how many batches of events one turn takes. After a stall it is
-// as many as bring up every connection once: all that arrived meanwhile is to
-// be read before anybody is judged by a timer.
+// maxRounds is how many batches of events one turn takes. After a stall it takes
+// as many as bring up every connection once: what arrived meanwhile must be read
+// before a timer decides that a client was silent.
 const maxRounds = 3
 
 // How often a turn looks at the clock while it serves connections: after so
@@ -19,10 +19,9 @@ const (
 	clockBytes = 16 << 10
 )
 
-// turn serves one batch of everything the shard has: events first, so that
-// nobody's bytes wait for work that can; then connections whose bytes were too
-// many for an earlier turn; then mail; then timers and the handler's work, each
-// for a bounded time.
+// turn does the shard's work, each kind of it for a bounded time: events first,
+// so that bytes do not wait for work that can wait; then connections that left
+// bytes unread in an earlier turn; then mail; then timers and the handler's work.
 //
 // It waits up to wait for the first event, in whole milliseconds, and returns
 // whether there was one.
@@ -84,11 +83,11 @@ func (s *Shard) busy() bool {
 	return s.work || s.timersDue || s.mailDue || len(s.deferred) > 0 || len(s.dead) > 0 || s.stage.n > 0
 }
 
-// poll waits for the first event no longer than told, and serves what events
-// there are for the time of a chunk. The set is level-triggered and hands its
-// members out in turn, so what is left comes again. (Thousands of connections
-// that can be written to again would otherwise keep single pushes waiting for
-// milliseconds.) began is when it had waited.
+// poll waits for the first event, for at most wait, and serves events for the
+// time of a chunk. The set is level-triggered and hands its members out in turn,
+// so events that are left come again. (Without that bound, thousands of
+// connections that can be written to again would keep single pushes waiting for
+// milliseconds.) began is when the wait was over.
 func (s *Shard) poll(wait time.Duration) (woken, some bool, began time.Duration) {
 	n := 0
 	if wait > 0 && (s.mailed || !s.loop.spare) {

@@ -18,8 +18,8 @@ import (
 const healthReserve = 64
 
 // listener hands out places. A connection that finds none is answered with a
-// 503 and closed: making it wait, as netutil.LimitListener does, would tell
-// nobody why.
+// 503 and closed: if it waited, as with netutil.LimitListener, its client would
+// not learn why.
 type listener struct {
 	net.Listener
 	places  *places
@@ -137,8 +137,9 @@ func (c *conn) takeIn() {
 	}
 }
 
-// SetReadDeadline sets the deadline, unless the connection gave way: whoever is
-// second to set one sees the other.
+// SetReadDeadline sets the deadline, unless the connection gave way. That sets
+// leaving and then the deadline, this the deadline and then looks at leaving, so
+// the deadline that is over always wins.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	err := c.TCPConn.SetReadDeadline(t)
 	if c.leaving.Load() {

@@ -31,12 +31,12 @@ const DefaultAddress = "127.0.0.1:8081"
 type Options struct {
 	Publisher Publisher
 
-	// Pace, if set, waits for no longer than told while what a push is meant
-	// for is behind, and says whether it had to: whoever pushes faster than
-	// can be delivered is slowed down before he is refused. Of those that wait
-	// for the same, no more than most are to wait, half of MaxRequests; one
-	// more gets an error at once. done, never nil, is called when the push has
-	// been published or given up.
+	// Pace, if set, waits for at most wait while the target of a push is behind,
+	// and says whether it had to: backends that push faster than can be
+	// delivered are slowed down before they are refused. If most (half of
+	// MaxRequests) wait for the same target already, it returns an error at
+	// once. done, never nil, is called when the push has been published or
+	// given up.
 	Pace func(ctx context.Context, to session.Target, wait time.Duration, most int) (waited bool, done func(), err error)
 
 	// Address is the host:port of the API. Without Keys it must be a

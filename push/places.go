@@ -11,9 +11,9 @@ import (
 // places bounds the connections that are open at once. Past the bound a
 // connection that waits for a request, whether between two requests or with
 // half a head, gives way to a new one: of the remote address with the most
-// such connections, the one that has waited longest. So idle connections
-// refuse nobody, and one address cannot hold all places with heads that do not
-// arrive. Only connections that are being served refuse a new one.
+// such connections, the one that has waited longest. So a new connection is not
+// refused because of idle ones, and one address cannot hold all places with
+// heads that do not arrive. It is refused only if all are being served.
 type places struct {
 	max int
 
@@ -95,7 +95,7 @@ func (p *places) stopWaiting(c *conn) {
 }
 
 // count moves an owner to the crowd of those with as many waiting. The last
-// crowd is never empty, but for crowd 0, which holds nobody.
+// crowd is never empty, but for crowd 0, which is not used.
 func (p *places) count(own *owner, by int) {
 	if own.n > 0 {
 		p.crowds[own.n].remove(&own.link)

@@ -152,9 +152,10 @@ func (h *shard) keyOf(a netip.AddrPort) addrKey {
 	return keyOf(a.Addr())
 }
 
-// came takes note of the address of a new connection's client: it counts, and
-// is kept if the socket cannot tell it (told), or might not be able to when
-// the count is taken back. It returns a refusal if a limit is reached.
+// came counts a new connection under its client's address. The address is kept
+// if a proxy told it (told), since the socket has the proxy's, and if it was
+// counted, since the socket may not have it any more when the connection ends.
+// It returns a refusal if a limit is reached.
 func (h *shard) came(slot uint32, a netip.AddrPort, told bool) *Refusal {
 	counted := false
 	if h.opt.limitsAddresses() {

@@ -73,8 +73,8 @@ func newAddresses(o *Options) (*addresses, error) {
 		s := &a.stripes[i]
 		s.table = poller.NewTable()
 		var err error
-		// Address space for twice an even share, and for those that have just
-		// left.
+		// Address space for twice an even share, and for addresses whose last
+		// connection has just ended.
 		s.all, err = poller.NewRecords[addressCount](2*(o.MaxSessions+o.MaxPending)/addressStripes + 1<<16)
 		errs = append(errs, err)
 	}
@@ -120,14 +120,14 @@ func (a *addresses) enter(key addrKey, now uint32) admittance {
 	if c.conns == 0 {
 		s.unlink(at)
 	}
-	verdict := a.judge(c, now)
+	result := a.admit(c, now)
 	if c.conns == 0 {
 		s.link(at)
 	}
-	return verdict
+	return result
 }
 
-func (a *addresses) judge(c *addressCount, now uint32) admittance {
+func (a *addresses) admit(c *addressCount, now uint32) admittance {
 	if a.most > 0 && c.conns >= a.most {
 		return tooMany
 	}

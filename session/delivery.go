@@ -114,16 +114,16 @@ type OverloadedError struct{ What string }
 
 func (e *OverloadedError) Error() string { return "overloaded: " + e.What + " is full" }
 
-// Pace waits while the shards that a message to users or sessions would go to
-// have more waiting than they should, in all no longer than told or until ctx
-// is done, and returns whether it had to. Called before Deliver it slows down
-// whoever pushes faster than the sockets can be written to, where Deliver alone
-// refuses. Where most wait for a shard already, or half as many again for all
-// shards, it returns an *OverloadedError at once: those who wait for a busy
-// shard are not to keep others from being served. done, never nil, is to be
-// called after Deliver: until then the place that was waited for is kept. (Of
-// several shards, that of the last: a shard is not to stand still because a
-// push to it waits for another.)
+// Pace waits while the shards of a message to users or sessions are crowded,
+// for at most wait in all or until ctx is done, and returns whether it had to.
+// Called before Deliver it slows backends down that push faster than sockets
+// can be written to, where Deliver alone refuses. If most pushes wait for one of
+// the shards already, or 1.5 × most for all shards of the node, it returns an
+// *OverloadedError at once, so that pushes to a busy shard do not take all the
+// requests that the API may serve. done, never nil, is to be called after
+// Deliver; until then the place that was waited for is kept. (Of several
+// shards, that of the last: a shard must not stand still because a push to it
+// waits for another.)
 func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration, most int) (waited bool, done func(), err error) {
 	late := time.Now().Add(wait)
 	var entry poller.Entry

@@ -22,7 +22,7 @@ type halfOpen struct {
 // half is one half-open connection. No Go pointers.
 type half struct {
 	slot uint32
-	from uint32 // its address, index + 1; 0: none that counts
+	from uint32 // index of its address in halfOpen.from, + 1; 0: no limit counts it
 	next uint32 // the next younger one of the address, index + 1
 	prev uint32
 }
@@ -156,11 +156,11 @@ func (h *shard) OnWatch(slot uint32) {
 	}
 }
 
-// enterHalf counts a connection as half-open. An address that has its half of
-// what the shard may have loses its oldest: whoever opens connections and says
-// nothing takes places from nobody but himself. A shard's share is enough to
-// go by, since the kernel spreads the connections of an address evenly, and
-// needs no lock.
+// enterHalf counts a connection as half-open. An address that already has half
+// of the shard's places loses its oldest connection: a client that opens
+// connections and sends nothing takes places from itself only. The bound is
+// the shard's and not the node's: that needs no lock, and the kernel spreads
+// the connections of an address evenly over the shards.
 func (h *shard) enterHalf(slot uint32, rec *record) {
 	key := h.keyOf(h.remote(slot))
 	if oldest, n := h.half.oldest(key); n >= h.halfOpenOf() {
@@ -201,8 +201,8 @@ func (h *shard) fullOfConnections() *Refusal {
 	return Unavailable("this server has as many connections as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
 }
 
-// dismiss refuses a connection and closes it at once, where waiting for the
-// client's end would take what there is too little of.
+// dismiss refuses a connection and closes it at once. Waiting for the client to
+// close would keep the place that the refusal is to free.
 func (h *shard) dismiss(slot uint32, r *Refusal) {
 	h.refuse(slot, r)
 	h.ps.Close(slot)

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// HealthPath is where Options.Healthy is told to whoever asks.
+// HealthPath is where requests are answered by Options.Healthy.
 const HealthPath = "/healthz"
 
 // health answers a request for HealthPath. It counts as no upgrade and has no
-// line in the log: a balancer asks every few seconds. No limit on sessions
-// keeps it from an answer, since a node that is full is not broken.
+// line in the log: a balancer asks every few seconds. It is answered beyond the
+// limit on sessions too, since a node that is full is not broken.
 func (h *shard) health(slot uint32, answer *Refusal) {
 	if !h.opt.Healthy() {
 		answer.Status, answer.Problem = 503, "unhealthy"

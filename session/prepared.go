@@ -8,9 +8,9 @@ import (
 
 var errEncoding = errors.New("session: the message could not be encoded")
 
-// Prepared is a message with everything done that can fail or take long: it is
-// encoded for everybody here, and what is left is to post it. It may be
-// delivered more than once.
+// Prepared is a message that is encoded for all sessions of this node, which is
+// what can fail or take long. Posting it is left. It may be delivered more than
+// once.
 type Prepared struct {
 	Message  *Message // must not be changed any more
 	delivery *delivery

@@ -78,8 +78,8 @@ func (h *shard) onlyPong(used int) bool {
 		h.reading.count == 0 && h.reading.left[rateCommands] == h.buckets.rates[rateCommands].burst
 }
 
-// flushAnswers sends the pongs and answers that a read has gathered: the
-// pongs first, which whoever closes now is still owed.
+// flushAnswers sends the pongs and answers that a read has gathered: the pongs
+// first, since a ping that came before a close frame is answered before it.
 func (h *shard) flushAnswers(slot uint32) {
 	r := &h.reading
 	if !r.on || r.slot != slot {

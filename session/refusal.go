@@ -20,7 +20,7 @@ type Refusal struct {
 	// NoContent says that the request was a HEAD.
 	NoContent bool
 
-	health bool // not a refusal: an answer to whoever asks for HealthPath
+	health bool // not a refusal: the answer to a request for HealthPath
 }
 
 func (r *Refusal) Error() string {

@@ -10,8 +10,8 @@ import (
 	"belfry/poller"
 )
 
-// addressSpace says of an error of the start that it is about RLIMIT_AS, where
-// there is such a limit, and what to do about it.
+// addressSpace adds to an error of the start that is about address space which
+// limit was reached (RLIMIT_AS, or the kernel's) and what to do about it.
 func addressSpace(err error, c *config.Config) error {
 	var none *poller.AddressSpaceError
 	if !errors.As(err, &none) {

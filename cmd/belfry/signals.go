@@ -50,8 +50,8 @@ func giveUp(log *zap.Logger, out *sink) {
 	os.Exit(exitFailed)
 }
 
-// endBy ends the process as the signal does by itself, so that whoever waits
-// for the process sees which it was.
+// endBy ends the process as the signal does by itself, so that its parent sees
+// which it was.
 func endBy(sig syscall.Signal) {
 	time.AfterFunc(lastWords, func() { os.Exit(exitFailed) })
 	signal.Reset(sig)
