@@ -17,10 +17,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// envelopeRoom is what the embedded server allows a message above its
+// EnvelopeRoom is what the embedded server allows a message above its
 // payload: the longest envelope, MaxTargetNames names of the longest kind
 // with every byte percent-encoded, is below it.
-const envelopeRoom = 128 << 10
+const EnvelopeRoom = 128 << 10
 
 // serverStart bounds the start of the embedded server.
 const serverStart = 10 * time.Second
@@ -82,7 +82,7 @@ func serverOptions(o *Options, instance string) (*server.Options, error) {
 		ServerName: o.NodeName + "-" + instance,
 		DontListen: true,
 		NoSigs:     true,
-		MaxPayload: int32(o.MaxPayload + envelopeRoom),
+		MaxPayload: int32(o.MaxPayload + EnvelopeRoom),
 		Username:   o.User,
 		Password:   o.Password,
 	}

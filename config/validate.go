@@ -145,7 +145,7 @@ func (c *Config) checkNATS(k *checks) {
 	case len(n.Routes) > 0 && n.ClusterListen == "":
 		k.fail("nats.routes", "need nats.cluster_listen, since the other side connects back")
 	}
-	if room := c.API.MaxPayload + envelopeRoom; n.OutboxBytes != 0 && n.OutboxBytes < room {
+	if room := c.API.MaxPayload + EnvelopeRoom; n.OutboxBytes != 0 && n.OutboxBytes < room {
 		k.fail("nats.outbox_bytes", "%v; allowed is at least api.max_payload and 128KiB (%v), else the largest messages would never fit", n.OutboxBytes, room)
 	}
 	k.when("nats.cluster_name", checkWord(n.ClusterName))
@@ -169,9 +169,9 @@ func (c *Config) checkNATS(k *checks) {
 	}
 }
 
-// envelopeRoom is what a message takes on the bus beside its payload, at most:
+// EnvelopeRoom is what a message takes on the bus beside its payload, at most:
 // broadcast allows as much.
-const envelopeRoom = 128 * KiB
+const EnvelopeRoom = 128 * KiB
 
 // checkWord checks a name that becomes a NATS server or cluster name.
 func checkWord(name string) error {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"belfry/broadcast"
 	"belfry/config"
 	"belfry/push"
 	"belfry/session"
@@ -89,5 +90,11 @@ func TestAddressesAgree(t *testing.T) {
 				})
 			},
 			func(text string) error { return push.CheckAddress(text, keys) })
+	}
+}
+
+func TestEnvelopeRoomAgrees(t *testing.T) {
+	if config.EnvelopeRoom != broadcast.EnvelopeRoom {
+		t.Errorf("config has %d bytes, broadcast %d", config.EnvelopeRoom, broadcast.EnvelopeRoom)
 	}
 }

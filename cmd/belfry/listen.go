@@ -21,6 +21,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/spf13/cobra"
+
+	"belfry/session"
 )
 
 // listenFlags are the flags of belfry listen.
@@ -247,8 +249,13 @@ func refusedAnswer(resp *http.Response, err error) (least time.Duration, _ error
 	return 0, &finalError{"refused: " + answer}
 }
 
-// finalCodes are the close codes after which clients stay away.
-var finalCodes = []websocket.StatusCode{1000, 1002, 1007, 1008, 1009, 4006}
+// final says whether clients stay away after a close code. They come back after
+// one that is not in the registry.
+func final(code websocket.StatusCode) bool {
+	return slices.ContainsFunc(session.Reasons(), func(r session.Reason) bool {
+		return r.Code() != 0 && websocket.StatusCode(r.Code()) == code && !r.Reconnect()
+	})
+}
 
 // ended says why a connection ended.
 func (l *listener) ended(err error) (least time.Duration, _ error) {
@@ -257,7 +264,7 @@ func (l *listener) ended(err error) (least time.Duration, _ error) {
 		return l.after(), fmt.Errorf("the connection broke: %w", err)
 	}
 	text := strings.TrimSpace(fmt.Sprintf("closed with %d %s", closed.Code, closed.Reason))
-	if l.bye != nil && !l.bye.Reconnect || l.bye == nil && slices.Contains(finalCodes, closed.Code) {
+	if l.bye != nil && !l.bye.Reconnect || l.bye == nil && final(closed.Code) {
 		return 0, &finalError{text}
 	}
 	return l.after(), errors.New(text)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -81,6 +82,16 @@ func TestListenBackoff(t *testing.T) {
 	for attempt, want := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 4: 16 * time.Second, 5: 30 * time.Second, 1000: 30 * time.Second} {
 		if least, most := backoff(attempt, 0), backoff(attempt, 1); least != want/2 || most != want {
 			t.Errorf("attempt %d: %v to %v, want %v to %v", attempt, least, most, want/2, want)
+		}
+	}
+}
+
+// TestListenFinal holds the codes after which listen ends to docs/protocol.md.
+func TestListenFinal(t *testing.T) {
+	documented := []websocket.StatusCode{1000, 1002, 1007, 1008, 1009, 4006}
+	for code := websocket.StatusCode(-1); code < 5000; code++ {
+		if want := slices.Contains(documented, code); final(code) != want {
+			t.Errorf("%d: %v, want %v", code, !want, want)
 		}
 	}
 }

@@ -35,11 +35,8 @@ var queueBounds = [...]queueBound{
 	{"nats.pending_bytes", func(c *config.Config) *config.Size { return &c.NATS.PendingBytes }, 16, 4 * config.MiB, 256 * config.MiB,
 		func(c *config.Config) config.Size { return 2 * c.API.MaxPayload }},
 	{"nats.outbox_bytes", func(c *config.Config) *config.Size { return &c.NATS.OutboxBytes }, 32, 2 * config.MiB, 64 * config.MiB,
-		func(c *config.Config) config.Size { return 2 * (c.API.MaxPayload + busHeaders) }},
+		func(c *config.Config) config.Size { return 2 * (c.API.MaxPayload + config.EnvelopeRoom) }},
 }
-
-// busHeaders is what a message takes on the bus beside its payload, at most.
-const busHeaders = 128 * config.KiB
 
 // share returns what the bound is on a machine with so much memory: whole MiB,
 // and today's most where the memory is not known.
