@@ -257,104 +257,121 @@ type holder struct {
 	id    ID
 }
 
-// Whatever connections do, the node's count is what they hold.
+// inboundModel does what connections can do to the node's count of bytes that
+// came in, at random.
+type inboundModel struct {
+	t        *testing.T
+	rt       *rapid.T
+	r        *rig
+	hoarders []*hoarder
+	rnd      *rand.Rand
+	bound    int64
+	live     []*holder
+}
+
+// TestInboundCountModel: whatever connections do, the node's count is what they
+// hold.
 func TestInboundCountModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		bound := int64(rapid.SampledFrom([]int{64 << 10, 1 << 20, 256 << 20}).Draw(rt, "bound"))
-		r, hoarders := hoarderRig(t, Options{InboundBytes: bound, Shards: 2})
-		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
-		var live []*holder
-		check := func(what string) {
-			eventually(t, what+": nothing under way", func() bool {
-				st := r.Stats()
-				return st.MovedIn == st.MovedOut
-			})
-			if sum, n := r.counted(), r.Stats().InboundBytes; sum != n {
-				rt.Fatalf("after %s: %d counted, %d held", what, n, sum)
-			} else if n > bound+bound/8+64<<10 { // moves go over it for an instant
-				rt.Fatalf("after %s: %d bytes, at most %d may be", what, n, bound)
-			}
-		}
+		m := &inboundModel{t: t, rt: rt, bound: int64(rapid.SampledFrom([]int{64 << 10, 1 << 20, 256 << 20}).Draw(rt, "bound"))}
+		m.r, m.hoarders = hoarderRig(t, Options{InboundBytes: m.bound, Shards: 2})
+		m.rnd = rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
-			if len(live) == 0 || rnd.IntN(4) == 0 {
-				shard := rnd.IntN(2)
-				c, id := r.pair(shard)
-				live = append(live, &holder{c, shard, id})
+			if len(m.live) == 0 || m.rnd.IntN(4) == 0 {
+				shard := m.rnd.IntN(2)
+				c, id := m.r.pair(shard)
+				m.live = append(m.live, &holder{c, shard, id})
 				continue
 			}
-			i := rnd.IntN(len(live))
-			h := live[i]
-			size := 1 << rnd.IntN(16)
-			what := ""
-			gone := false
-			act := func(f func(s *Shard)) {
-				r.on(h.shard, func(s *Shard) {
-					if _, ok := s.Lookup(h.id); !ok {
-						gone = true
-						return
-					}
-					f(s)
-				})
-			}
-			slot := h.id.Slot()
-			switch rnd.IntN(7) {
-			case 0:
-				what = "write"
-				read := r.Stats().ReadBytes
-				paused := false
-				act(func(s *Shard) { paused = s.Paused(slot) })
-				if !gone && !paused {
-					h.peer.Write(make([]byte, min(size, 2000)))
-					eventually(t, "read", func() bool { return r.Stats().ReadBytes > read })
-				}
-			case 1:
-				what = "charge"
-				act(func(s *Shard) {
-					if s.Charge(slot, size) {
-						hoarders[h.shard].charged[slot] += size
-					}
-				})
-			case 2:
-				what = "uncharge"
-				act(func(s *Shard) {
-					n := hoarders[h.shard].charged[slot]
-					s.Uncharge(slot, n)
-					delete(hoarders[h.shard].charged, slot)
-				})
-			case 3:
-				what = "move"
-				moved := make(chan ID, 1)
-				act(func(s *Shard) {
-					delete(hoarders[h.shard].charged, slot)
-					s.Move(slot, 1-h.shard, moved, nil)
-				})
-				if !gone {
-					h.id, h.shard = <-moved, 1-h.shard
-				}
-			case 4:
-				what = "close"
-				h.peer.Close()
-				live = append(live[:i], live[i+1:]...)
-				eventually(t, "closed", func() (over bool) {
-					r.on(h.shard, func(s *Shard) { _, ok := s.Lookup(h.id); over = !ok })
-					return over
-				})
-			case 5:
-				what = "panic in OnData"
-				act(func(s *Shard) { s.protect(h.id, func() { panic("asked for") }) })
-			default:
-				what = "pause and resume"
-				act(func(s *Shard) { s.Pause(slot); s.Resume(slot) })
-			}
-			check(what)
+			m.check(m.step(m.rnd.IntN(len(m.live))))
 		}
-		for _, h := range live {
+		for _, h := range m.live {
 			h.peer.Close()
 		}
-		eventually(t, "all gone", func() bool { return r.Stats().Connections == 0 })
-		if n := r.Stats().InboundBytes; n != 0 {
-			rt.Fatalf("%d bytes counted of nobody", n)
+		eventually(t, "all gone", func() bool { return m.r.Stats().Connections == 0 })
+		if n := m.r.Stats().InboundBytes; n != 0 {
+			rt.Fatalf("%d bytes counted that no connection holds", n)
 		}
-		closeLoop(t, r.Loop)
+		closeLoop(t, m.r.Loop)
 	})
+}
+
+func (m *inboundModel) check(what string) {
+	eventually(m.t, what+": nothing under way", func() bool {
+		st := m.r.Stats()
+		return st.MovedIn == st.MovedOut
+	})
+	if sum, n := m.r.counted(), m.r.Stats().InboundBytes; sum != n {
+		m.rt.Fatalf("after %s: %d counted, %d held", what, n, sum)
+	} else if n > m.bound+m.bound/8+64<<10 { // moves go over it for an instant
+		m.rt.Fatalf("after %s: %d bytes, at most %d may be", what, n, m.bound)
+	}
+}
+
+// act calls f on the shard of h, unless h is gone.
+func (m *inboundModel) act(h *holder, f func(s *Shard)) (gone bool) {
+	m.r.on(h.shard, func(s *Shard) {
+		if _, ok := s.Lookup(h.id); !ok {
+			gone = true
+			return
+		}
+		f(s)
+	})
+	return gone
+}
+
+// step has a live connection do something, and says what.
+func (m *inboundModel) step(i int) (what string) {
+	h, slot, size := m.live[i], m.live[i].id.Slot(), 1<<m.rnd.IntN(16)
+	charged := m.hoarders[h.shard].charged
+	switch m.rnd.IntN(7) {
+	case 0:
+		m.write(h, min(size, 2000))
+		return "write"
+	case 1:
+		m.act(h, func(s *Shard) {
+			if s.Charge(slot, size) {
+				charged[slot] += size
+			}
+		})
+		return "charge"
+	case 2:
+		m.act(h, func(s *Shard) {
+			s.Uncharge(slot, charged[slot])
+			delete(charged, slot)
+		})
+		return "uncharge"
+	case 3:
+		moved := make(chan ID, 1)
+		if gone := m.act(h, func(s *Shard) {
+			delete(charged, slot)
+			s.Move(slot, 1-h.shard, moved, nil)
+		}); !gone {
+			h.id, h.shard = <-moved, 1-h.shard
+		}
+		return "move"
+	case 4:
+		h.peer.Close()
+		m.live = append(m.live[:i], m.live[i+1:]...)
+		eventually(m.t, "closed", func() (over bool) {
+			m.r.on(h.shard, func(s *Shard) { _, ok := s.Lookup(h.id); over = !ok })
+			return over
+		})
+		return "close"
+	case 5:
+		m.act(h, func(s *Shard) { s.protect(h.id, func() { panic("asked for") }) })
+		return "panic"
+	}
+	m.act(h, func(s *Shard) { s.Pause(slot); s.Resume(slot) })
+	return "pause and resume"
+}
+
+// write has a connection that is read receive n bytes.
+func (m *inboundModel) write(h *holder, n int) {
+	read, paused := m.r.Stats().ReadBytes, false
+	gone := m.act(h, func(s *Shard) { paused = s.Paused(h.id.Slot()) })
+	if !gone && !paused {
+		h.peer.Write(make([]byte, n))
+		eventually(m.t, "read", func() bool { return m.r.Stats().ReadBytes > read })
+	}
 }
