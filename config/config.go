@@ -139,7 +139,7 @@ type NATS struct {
 	ClusterPass      Secret        `yaml:"cluster_password" zero:"none" doc:"Password that belongs to nats.cluster_user."`
 	OutboxMessages   int           `yaml:"outbox_messages" range:"1..16777216" doc:"Messages that wait while NATS is away; then pushes get 503."`
 	OutboxBytes      Size          `yaml:"outbox_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes that wait while NATS is away; then pushes get 503."`
-	PendingBytes     Size          `yaml:"pending_bytes" range:"64KiB..64GiB" zero:"a share of memory" doc:"Bytes from NATS that may wait for this node's shards; what comes on top is lost and counted."`
+	PendingBytes     Size          `yaml:"pending_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes from NATS that may wait for this node's shards; what comes on top is lost and counted."`
 	Linger           time.Duration `yaml:"linger" range:"1s..1h" zero:"leave at once" doc:"How long a subscription stays after its last local user or topic subscriber left."`
 	Beacon           time.Duration `yaml:"beacon" range:"100ms..1m" doc:"Time between beacons, by which other nodes notice that they missed messages."`
 	OverloadWait     time.Duration `yaml:"overload_wait" range:"1ms..1m" doc:"How long a message from NATS waits for a place in this node's mailboxes before it is lost and counted."`

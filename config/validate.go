@@ -78,6 +78,10 @@ func (c *Config) checkClients(k *checks) {
 	if c.Backlog.NodeBytes != 0 && c.Backlog.Bytes > c.Backlog.NodeBytes {
 		k.fail("backlog.bytes", "%v; allowed is at most backlog.node_bytes (%v)", c.Backlog.Bytes, c.Backlog.NodeBytes)
 	}
+	if in := c.Session.InboundBytes; in != 0 && c.Session.MaxMessage > in/2 {
+		k.fail("session.max_message", "%v; allowed is at most half of session.inbound_bytes (%v), else the longest messages would end their sessions with 4007",
+			c.Session.MaxMessage, in)
+	}
 	if c.API.MaxPayload > c.Backlog.Bytes {
 		k.fail("api.max_payload", "%v; allowed is at most backlog.bytes (%v), else one message would overrun the backlog",
 			c.API.MaxPayload, c.Backlog.Bytes)
@@ -147,6 +151,9 @@ func (c *Config) checkNATS(k *checks) {
 	}
 	if room := c.API.MaxPayload + EnvelopeRoom; n.OutboxBytes != 0 && n.OutboxBytes < room {
 		k.fail("nats.outbox_bytes", "%v; allowed is at least api.max_payload and 128KiB (%v), else the largest messages would never fit", n.OutboxBytes, room)
+	}
+	if room := c.API.MaxPayload + EnvelopeRoom; n.PendingBytes != 0 && n.PendingBytes < room {
+		k.fail("nats.pending_bytes", "%v; allowed is at least api.max_payload and 128KiB (%v), else the largest messages would be lost", n.PendingBytes, room)
 	}
 	k.when("nats.cluster_name", checkWord(n.ClusterName))
 	if (n.TLS.Cert == "") != (n.TLS.Key == "") {

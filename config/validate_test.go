@@ -36,6 +36,8 @@ func TestValidate(t *testing.T) {
 		{"pattern inside", func(c *Config) { c.Session.OpenTopics = []string{"a.*.b"} }, "session.open_topics", "prefixes ending in .*"},
 		{"empty token", func(c *Config) { c.Session.OpenTopics = []string{"a..b"} }, "session.open_topics", "no empty token"},
 		{"backlog", func(c *Config) { c.Backlog.NodeBytes = MiB; c.Backlog.Bytes = 2 * MiB }, "backlog.bytes", "at most backlog.node_bytes (1MiB)"},
+		{"message", func(c *Config) { c.Session.InboundBytes = MiB; c.Session.MaxMessage = MiB }, "session.max_message", "at most half of session.inbound_bytes (1MiB)"},
+		{"bytes from NATS", func(c *Config) { c.NATS.PendingBytes = 256 * KiB; c.API.MaxPayload = 256 * KiB }, "nats.pending_bytes", "at least api.max_payload and 128KiB (384KiB)"},
 		{"payload", func(c *Config) { c.API.MaxPayload = 2 * MiB }, "api.max_payload", "at most backlog.bytes (1MiB)"},
 		{"open API", func(c *Config) { c.API.Listen = ":8081" }, "api.listen", "can be reached from other machines"},
 		{"open API by name", func(c *Config) { c.API.Listen = "edge1:8081" }, "api.listen", "can be reached from other machines"},
