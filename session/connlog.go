@@ -8,17 +8,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connLines is how many lines a second a shard logs at level info about
-// connections that were refused or have ended. The others are counted, and
-// told once a second.
-const connLines = 10
+// connLines is how many lines a second a node logs at level info about
+// connections that were refused or have ended, each shard its share. The others
+// are counted, and told once a second. It is below the default of
+// log.sample_first, which would leave lines out that nobody counts.
+const connLines = 16
 
 // connLog decides whether a line about a connection is written, before
 // anything is asked or put together for it.
 type connLog struct {
 	log    *zap.Logger
-	left   int    // lines in this second
+	each   int    // lines in a second
+	left   int    // in this one
 	missed uint64 // that were not written
+}
+
+func newConnLog(log *zap.Logger, shards int) connLog {
+	each := max(1, connLines/max(shards, 1))
+	return connLog{log: log, each: each, left: each}
 }
 
 // check returns nil if there is to be no line: at level debug every connection
@@ -40,7 +47,7 @@ func (l *connLog) check(msg string) *zapcore.CheckedEntry {
 
 // tick begins a second.
 func (l *connLog) tick(shard int) {
-	l.left = connLines
+	l.left = l.each
 	if l.missed > 0 {
 		l.log.Info("more connections were refused or have ended than are logged", zap.Uint64("connections", l.missed), zap.Int("shard", shard))
 		l.missed = 0

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -93,6 +94,7 @@ func (o *Options) setDefaults() {
 	if o.MailboxBytes == 0 {
 		o.MailboxBytes = 256 << 20
 	}
+	num(&o.Poller.Shards, runtime.NumCPU())
 	num(&o.MaxPending, 1<<14)
 	num(&o.MaxWaiting, 1<<14)
 	num(&o.MaxSessions, 1<<20)

@@ -77,7 +77,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if err = h.remotes.init(h.opt.remotes()); err != nil {
 		return nil, err
 	}
-	h.conns = connLog{log: h.opt.Log, left: connLines}
+	h.conns = newConnLog(h.opt.Log, h.opt.Poller.Shards)
 	h.pass.init(h)
 	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
 	if h.opt.Publish != nil {
