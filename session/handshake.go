@@ -171,7 +171,7 @@ func (h *Handshaker) checkContent() *Refusal {
 		return malformed("the last coding of the field Transfer-Encoding is not chunked")
 	}
 	if !h.isGet {
-		return &Refusal{Status: 405, Cause: CauseMethod, Problem: "a WebSocket begins with a GET"}
+		return &Refusal{Status: 405, Cause: CauseMethod, Problem: "a WebSocket begins with a GET; pushes go to the HTTP API, at the address of api.listen"}
 	}
 	if coding.count > 0 || len(bytes.TrimLeft(digits, "0")) > 0 {
 		return &Refusal{Status: 413, Cause: CauseBody, Problem: "the request has a body; a WebSocket begins with a GET without one"}

@@ -205,7 +205,7 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 	if len(o.topics) > h.opt.MaxTopics {
 		h.counters.limit(limitTopics)
 		h.srv.reuse(o)
-		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics", h.opt.MaxTopics)).Because(CauseMaxTopics))
+		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).Because(CauseMaxTopics))
 		return false
 	}
 	if o.uid != "" {
