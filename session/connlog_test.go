@@ -65,6 +65,15 @@ func TestLineBehindProxy(t *testing.T) {
 	if f := one(t, logs, "connection ended"); f["address"] != "2001:db8::7" {
 		t.Errorf("%v", f)
 	}
+	for _, fields := range []http.Header{
+		{"X-Forwarded-For": {"192.0.2.7"}, "Origin": {"https://evil.example"}},
+		{"X-Forwarded-For": {"198.51.100.1", "192.0.2.7"}, "Origin": {"null"}},
+	} {
+		r.refusal("/ws", fields)
+		if f := one(t, logs, "connection refused"); f["address"] != "192.0.2.7" {
+			t.Errorf("%v: %v", fields, f)
+		}
+	}
 }
 
 func TestLineOfReset(t *testing.T) {

@@ -28,6 +28,11 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		if n > 0 {
 			h.origin = h.handshaker.seenOrigin()
 		}
+		if r := h.handshaker.seenFields(); n > 0 && r != nil {
+			if limited := h.forwarded(slot, r); limited != nil {
+				refusal = limited
+			}
+		}
 		h.refuse(slot, refusal)
 		h.origin = nil
 		return len(p)
