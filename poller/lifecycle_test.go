@@ -78,6 +78,11 @@ func TestDiscard(t *testing.T) {
 		if err := l.Adopt(1, Socket{FD: ours}); err != nil {
 			t.Fatal(err)
 		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := l.StopAccepting(ended); err != nil { // nothing to wait for
+			t.Errorf("StopAccepting before Start: %v", err)
+		}
 		for range 2 {
 			if err := end(l); err != nil {
 				t.Fatal(err)

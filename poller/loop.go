@@ -24,6 +24,7 @@ type Loop struct {
 	nodeBytes atomic.Int64             // backlog of all connections, each frame counted once
 	inbound   atomic.Int64             // what came in and is not done with, of all connections
 	waiting   nodeWaiting
+	started   atomic.Bool
 	spare     bool         // shards may wait with their processor: see Start
 	gate      sync.RWMutex // write-locked when descriptors are about to be given back; others hold it from the look whether that is so to their use
 
@@ -117,6 +118,7 @@ func (l *Loop) Start() error {
 		}
 		l.drives = append(l.drives, d)
 	}
+	l.started.Store(true)
 	if !l.opt.ManualTicks {
 		l.guarded.Add(1)
 		go l.watch()
@@ -146,8 +148,11 @@ func (l *Loop) Tick(n int) {
 }
 
 // StopAccepting closes the listeners of all shards and returns when that is
-// done. Connections live on.
+// done. Connections live on. A loop that was never started accepts nothing.
 func (l *Loop) StopAccepting(ctx context.Context) error {
+	if !l.started.Load() {
+		return nil
+	}
 	var wg sync.WaitGroup
 	for _, s := range l.shards {
 		if s.stopped.Load() {

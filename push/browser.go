@@ -35,7 +35,7 @@ func newBrowserGuard(allowed []string) (*browserGuard, error) {
 func (g *browserGuard) check(r *http.Request) *problem {
 	if !g.hostAllowed(r.Host) {
 		return &problem{cause: CauseHost, field: "Host",
-			detail: fmt.Sprintf("%q is neither a loopback name nor one of the allowed hosts; without an API key only those are answered", r.Host)}
+			detail: fmt.Sprintf("%q is neither a loopback name nor in api.allowed_hosts: list it there, or set api.keys, with which any Host will do", r.Host)}
 	}
 	site, once := single(r.Header, "Sec-Fetch-Site")
 	switch {
@@ -45,7 +45,7 @@ func (g *browserGuard) check(r *http.Request) *problem {
 			return nil
 		}
 		return &problem{cause: CauseOrigin, field: "Sec-Fetch-Site",
-			detail: fmt.Sprintf("the request comes from another web page (%q); allowed is same-origin", site)}
+			detail: fmt.Sprintf("the request comes from another web page (%q); allowed is same-origin, or any with a key (api.keys)", site)}
 	}
 	origins := r.Header["Origin"]
 	if len(origins) == 0 {
@@ -57,7 +57,7 @@ func (g *browserGuard) check(r *http.Request) *problem {
 		}
 	}
 	return &problem{cause: CauseOrigin, field: "Origin",
-		detail: fmt.Sprintf("the request comes from a web page of %q; allowed is http://%s", strings.Join(origins, ", "), r.Host)}
+		detail: fmt.Sprintf("the request comes from a web page of %q; allowed is http://%s, or any with a key (api.keys)", strings.Join(origins, ", "), r.Host)}
 }
 
 // hostAllowed says whether a Host header names this machine or is allowed.

@@ -68,7 +68,8 @@ type Options struct {
 	Healthy func() []string
 	// Metrics serves /metrics; nil means 404.
 	Metrics http.Handler
-	// Dev is mounted at "/", for the demo page of --dev; nil means 404.
+	// Dev serves "/" and what is below "/assets/", the demo page of --dev; nil
+	// means 404.
 	Dev http.Handler
 	// Log gets faults of this side; nil means none.
 	Log *zap.Logger

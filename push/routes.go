@@ -80,14 +80,14 @@ func (s *Server) apiRoutes() []route {
 		// The last keeps the mux from redirecting to it with a slash.
 		{routeOther, "", "/v1/", accessKeyed, s.notFound},
 		{routeOther, "", "/v1", accessKeyed, s.notFound},
+		{routeOther, "", "/", accessOpen, s.notFound},
 	}
 	if s.opt.Config != nil {
 		routes = append(routes, route{routeConfig, http.MethodGet, "/v1/config", accessKeyed, s.shown("settings", s.opt.Config)})
 	}
 	if s.opt.Dev != nil {
-		routes = append(routes, route{routeDev, "", "/", accessOpen, foreign(s.opt.Dev)})
-	} else {
-		routes = append(routes, route{routeOther, "", "/", accessOpen, s.notFound})
+		routes = append(routes, route{routeDev, "", "/{$}", accessOpen, foreign(s.opt.Dev)},
+			route{routeDev, "", "/assets/", accessOpen, foreign(s.opt.Dev)})
 	}
 	return routes
 }
@@ -267,6 +267,9 @@ func (s *Server) refuse(w http.ResponseWriter, p *problem) (status int) {
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request, _ call) int {
 	detail := "no such path; the API has /v1/all, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, /v1/batch, /v1/stats and /v1/config"
+	if !strings.HasPrefix(r.URL.Path, "/v1") {
+		detail += "; WebSockets are not here but at the addresses of listen"
+	}
 	for _, prefix := range namePrefixes {
 		if strings.HasPrefix(r.URL.EscapedPath(), prefix) {
 			detail = "no such path; a / inside a topic, uid or session is written %2F: " + prefix + "a%2Fb"

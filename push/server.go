@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync"
+	"syscall"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -112,11 +114,26 @@ func (s *Server) Listen() error {
 				_ = open.Close()
 			}
 			s.listeners = nil
-			return fmt.Errorf("push: listen on %s: %w", addr, err)
+			return fmt.Errorf("push: listen on %s: %w", addr, listenReason(err))
 		}
 		s.listeners = append(s.listeners, newListener(l, s.opt.MaxConnections, &s.count))
 	}
 	return nil
+}
+
+// listenReason is err without the address, which net says once more.
+func listenReason(err error) error {
+	var op *net.OpError
+	var call *os.SyscallError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("the port is taken by another process: %w", syscall.EADDRINUSE)
+	case errors.As(err, &call):
+		return call.Err
+	case errors.As(err, &op):
+		return op.Err
+	}
+	return err
 }
 
 // Addr returns the address the API listens on, nil before Listen.

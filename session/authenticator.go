@@ -71,7 +71,7 @@ func (a *Open) mayHave(topic string) *Refusal {
 		return malformed(err.Error() + ofQuery).Because(CauseTopic)
 	}
 	if !a.Topics.Allow(topic) {
-		return Forbidden(fmt.Sprintf("topic: %q is not open to everybody here", topic)).Because(CauseTopic)
+		return Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).Because(CauseTopic)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func (h *shard) fail(slot uint32, ref, code, field, text string) {
 func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
 	for _, topicName := range c.Topics {
 		if !h.opt.MaySubscribe(topicName) {
-			h.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you", topicName))
+			h.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you (session.open_topics)", topicName))
 			return
 		}
 	}
@@ -149,7 +149,7 @@ func (h *shard) reply(slot uint32, r *Reply) {
 // the bus nor a full mailbox can hold the shard up.
 func (h *shard) publish(slot uint32, c *Command) {
 	if h.opt.Publish == nil {
-		h.fail(slot, c.Ref, "forbidden", "", "clients may not publish here")
+		h.fail(slot, c.Ref, "forbidden", "", "clients may not publish here (session.publish)")
 		return
 	}
 	m := &Message{Target: c.Target, Kind: c.Kind, Payload: c.Payload, Received: time.Now()}

@@ -97,7 +97,9 @@ func (h *shard) logEnded(slot uint32, rec *record, err error) {
 
 // connFields adds what the kernel knows of a connection.
 func (h *shard) connFields(slot uint32, fields []zap.Field) []zap.Field {
-	if a := h.remote(slot); a.IsValid() {
+	if a := h.remote(slot); a.IsValid() && a.Port() == 0 { // a proxy told it without
+		fields = append(fields, zap.Stringer("address", a.Addr()))
+	} else if a.IsValid() {
 		fields = append(fields, zap.Stringer("address", a))
 	}
 	// Of no use where the socket is not TCP.

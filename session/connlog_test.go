@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,29 @@ func TestLineOfEndedSession(t *testing.T) {
 }
 
 // A connection that a reset has ended still has its address in its line.
+// A proxy tells an address without a port, and none is made up.
+func TestLineBehindProxy(t *testing.T) {
+	log, logs := observed(zap.DebugLevel)
+	r := newRig(t, Options{Log: log, Proxy: ProxyOptions{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})
+	c, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+r.Addrs()[0].String()+"/ws", http.Header{"X-Forwarded-For": {"2001:db8::7"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if f := one(t, logs, "connection ended"); f["address"] != "2001:db8::7" {
+		t.Errorf("%v", f)
+	}
+	for _, fields := range []http.Header{
+		{"X-Forwarded-For": {"192.0.2.7"}, "Origin": {"https://evil.example"}},
+		{"X-Forwarded-For": {"198.51.100.1", "192.0.2.7"}, "Origin": {"null"}},
+	} {
+		r.refusal("/ws", fields)
+		if f := one(t, logs, "connection refused"); f["address"] != "192.0.2.7" {
+			t.Errorf("%v: %v", fields, f)
+		}
+	}
+}
+
 func TestLineOfReset(t *testing.T) {
 	log, logs := observed(zap.DebugLevel)
 	r := newRig(t, Options{Log: log})

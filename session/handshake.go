@@ -44,6 +44,7 @@ type Handshaker struct {
 	isGet        bool
 	serveHealth  bool
 	isOld        bool     // HTTP/1.0
+	allFields    bool     // of req were read
 	offers       []span   // members of Sec-WebSocket-Protocol
 	seen         []uint32 // hash table of offers, their index + 1
 	seed         maphash.Seed
@@ -103,6 +104,16 @@ func (h *Handshaker) Parse(p []byte) (req *Request, n int, refusal *Refusal) {
 // whole.
 func (h *Handshaker) seenOrigin() []byte { return h.req.bytes(h.known[fieldOrigin].value) }
 
+// seenFields returns the request that was parsed last, which may have been
+// refused, if all of its fields were read: of some of them the last address in
+// X-Forwarded-For may be one that the client made up. Valid as seenOrigin.
+func (h *Handshaker) seenFields() *Request {
+	if !h.allFields {
+		return nil
+	}
+	return &h.req
+}
+
 // read reads a head, of which it keeps a copy.
 func (h *Handshaker) read(head []byte) *Refusal {
 	r := &h.req
@@ -110,6 +121,7 @@ func (h *Handshaker) read(head []byte) *Refusal {
 	r.fields, r.decoded, h.offers = r.fields[:0], r.decoded[:0], h.offers[:0]
 	r.host, r.origin, r.query, r.key, r.path, r.subprotocol = span{}, span{}, span{}, span{}, nil, ""
 	h.known = [knownCount]knownField{}
+	h.allFields = false
 	if h.serveHealth && asksForHealth(r.head) {
 		return &Refusal{Status: 200, Problem: "healthy", health: true}
 	}
@@ -130,6 +142,7 @@ func (h *Handshaker) read(head []byte) *Refusal {
 
 // checkRequest checks what concerns HTTP alone.
 func (h *Handshaker) checkRequest() *Refusal {
+	h.allFields = true
 	r := &h.req
 	for _, f := range [...]knownName{fieldHost, fieldKey, fieldVersion, fieldOrigin, fieldLength} {
 		if h.known[f].count > 1 {
@@ -171,7 +184,7 @@ func (h *Handshaker) checkContent() *Refusal {
 		return malformed("the last coding of the field Transfer-Encoding is not chunked")
 	}
 	if !h.isGet {
-		return &Refusal{Status: 405, Cause: CauseMethod, Problem: "a WebSocket begins with a GET"}
+		return &Refusal{Status: 405, Cause: CauseMethod, Problem: "a WebSocket begins with a GET; pushes go to the HTTP API, at the address of api.listen"}
 	}
 	if coding.count > 0 || len(bytes.TrimLeft(digits, "0")) > 0 {
 		return &Refusal{Status: 413, Cause: CauseBody, Problem: "the request has a body; a WebSocket begins with a GET without one"}

@@ -28,6 +28,11 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		if n > 0 {
 			h.origin = h.handshaker.seenOrigin()
 		}
+		if r := h.handshaker.seenFields(); n > 0 && r != nil {
+			if limited := h.forwarded(slot, r); limited != nil {
+				refusal = limited
+			}
+		}
 		h.refuse(slot, refusal)
 		h.origin = nil
 		return len(p)
@@ -205,7 +210,7 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 	if len(o.topics) > h.opt.MaxTopics {
 		h.counters.limit(limitTopics)
 		h.srv.reuse(o)
-		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics", h.opt.MaxTopics)).Because(CauseMaxTopics))
+		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).Because(CauseMaxTopics))
 		return false
 	}
 	if o.uid != "" {

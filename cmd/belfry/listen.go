@@ -239,7 +239,10 @@ func refusedAnswer(resp *http.Response, err error) (least time.Duration, _ error
 	if resp.Body != nil {
 		text, _ = io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	}
-	answer := strings.TrimSpace(resp.Status + ": " + strings.TrimSpace(string(text)))
+	answer := strings.TrimSpace(string(text))
+	if !strings.HasPrefix(answer, resp.Status) { // belfry's own begins with it
+		answer = resp.Status + ", which is not how belfry refuses a client: is --url right? " + answer
+	}
 	seconds, told := strconv.Atoi(resp.Header.Get("Retry-After"))
 	switch status := resp.StatusCode; {
 	case status == http.StatusHTTPVersionNotSupported:

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +69,9 @@ func TestListenRefused(t *testing.T) {
 			w.Header().Set("Retry-After", "7")
 			http.Error(w, "because", status)
 		})
+		if !strings.Contains(err.Error(), "is --url right? because") { // not belfry's text
+			t.Errorf("%d: %v", status, err)
+		}
 		var final *finalError
 		if errors.As(err, &final) == again {
 			t.Errorf("%d: %v; another try: %v", status, err, !again)

@@ -39,7 +39,7 @@ func build(cfg config.Config) error {
 		return err
 	}
 	defer n.sessions.Loop().Discard()
-	n.api, err = n.newAPI()
+	n.api, err = n.newAPI(nil)
 	return err
 }
 

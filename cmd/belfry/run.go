@@ -75,6 +75,10 @@ func (n *belfry) linger(served chan error) {
 
 // open makes all parts and starts them, innermost first.
 func (n *belfry) open() (err error) {
+	keys, err := n.cfg.API.AllKeys() // first: what the file may have wrong is known before anything runs
+	if err != nil {
+		return err
+	}
 	if n.bus, err = broadcast.Open(busOptions(n.cfg, n.log)); err != nil {
 		return err
 	}
@@ -85,7 +89,7 @@ func (n *belfry) open() (err error) {
 	if n.sessions, err = session.New(opt); err != nil {
 		return addressSpace(err, n.cfg)
 	}
-	if n.api, err = n.newAPI(); err != nil {
+	if n.api, err = n.newAPI(keys); err != nil {
 		return err
 	}
 	if err = n.api.Listen(); err != nil {

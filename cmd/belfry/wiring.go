@@ -202,12 +202,8 @@ func pollerOptions(c *config.Config) poller.Options {
 	return o
 }
 
-func (n *belfry) newAPI() (*push.Server, error) {
+func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
 	c := n.cfg
-	keys, err := c.API.AllKeys()
-	if err != nil {
-		return nil, err
-	}
 	var apiKeys []push.Key
 	for _, k := range keys {
 		apiKeys = append(apiKeys, push.Key{Name: k.Name, Secret: k.Key.Reveal()})
