@@ -39,6 +39,9 @@ func (b *NATS) Condition() (c Condition) {
 	case !b.served.Load() && !b.inspected.Load():
 		c.Unready = append(c.Unready, "bus: the permissions at NATS are being looked at")
 	}
+	if b.server != nil && b.server.log.routesRefused() {
+		c.Degraded = append(c.Degraded, "bus: another node refuses the routes of this one: nats.cluster_user and nats.cluster_password have to be the same at all nodes")
+	}
 	for _, u := range b.receiver.roster.view.Load().unheard {
 		if u.never {
 			c.Unready = append(c.Unready, u.String())

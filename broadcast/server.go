@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"go.uber.org/zap"
 )
 
 // EnvelopeRoom is what the embedded server allows a message above its
@@ -31,6 +30,7 @@ type embedded struct {
 	closed bool   // to clients outside the process
 	alone  bool   // to other nodes as well: nobody can hear
 	token  string // what our own connection shows, "" for Options' credentials
+	log    *serverLog
 }
 
 // startServer starts the server that o.Embedded describes. The instance makes
@@ -51,7 +51,8 @@ func startServer(o *Options, instance string) (*embedded, error) {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
 	fatal := make(chan string, 1)
-	srv.SetLoggerV2(&serverLog{log: o.Log.Named("nats-server").Sugar(), fatal: fatal}, false, false, false)
+	e.log = &serverLog{log: o.Log.Named("nats-server").Sugar(), fatal: fatal, now: o.clock.now}
+	srv.SetLoggerV2(e.log, false, false, false)
 	e.srv = srv
 	go srv.Start()
 	if err := awaitServer(srv, fatal); err != nil {
@@ -226,35 +227,4 @@ func (e *embedded) stop() {
 	}
 	e.srv.Shutdown()
 	e.srv.WaitForShutdown()
-}
-
-// serverLog writes the server's log to ours. A fatal error ends the start of
-// the server, not the process.
-type serverLog struct {
-	log   *zap.SugaredLogger
-	fatal chan<- string
-}
-
-// Noticef implements server.Logger; the server is chatty at this level.
-func (l *serverLog) Noticef(format string, v ...any) { l.log.Debugf(format, v...) }
-
-// Warnf implements server.Logger.
-func (l *serverLog) Warnf(format string, v ...any) { l.log.Warnf(format, v...) }
-
-// Errorf implements server.Logger.
-func (l *serverLog) Errorf(format string, v ...any) { l.log.Errorf(format, v...) }
-
-// Debugf implements server.Logger.
-func (l *serverLog) Debugf(format string, v ...any) { l.log.Debugf(format, v...) }
-
-// Tracef implements server.Logger.
-func (l *serverLog) Tracef(string, ...any) {}
-
-// Fatalf implements server.Logger.
-func (l *serverLog) Fatalf(format string, v ...any) {
-	select {
-	case l.fatal <- fmt.Sprintf(format, v...):
-	default:
-	}
-	l.log.Errorf(format, v...)
 }

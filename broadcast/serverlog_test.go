@@ -1,0 +1,23 @@
+package broadcast
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// A node whose routes are refused says which settings to look at, for as long
+// as that is so.
+func TestRefusedRoutesAreSaid(t *testing.T) {
+	first := open(t, Options{NodeName: "one", Embedded: Embedded{ClusterListen: "127.0.0.1:0", ClusterUser: "u", ClusterPass: "right"}})
+	second := open(t, Options{NodeName: "two", Embedded: Embedded{ClusterListen: "127.0.0.1:0", ClusterUser: "u", ClusterPass: "wrong",
+		Routes: []string{"nats://u:wrong@" + first.ClusterAddr()}}})
+	eventually(t, "said", func() bool {
+		return strings.Contains(strings.Join(second.Degraded(), " "), "nats.cluster_password")
+	})
+	l := &serverLog{now: second.opt.clock.now}
+	l.refused.Store(l.now().Add(-refusedFor - time.Second).UnixNano())
+	if l.routesRefused() {
+		t.Error("said for ever")
+	}
+}
