@@ -55,12 +55,12 @@ func newEncoder(format string, terminal bool) zapcore.Encoder {
 		EncodeDuration: zapcore.StringDurationEncoder,
 	}
 	if format == "json" || format == "auto" && !terminal {
-		return zapcore.NewJSONEncoder(c)
+		return legibleEncoder{zapcore.NewJSONEncoder(c)}
 	}
 	c.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 	c.EncodeLevel = zapcore.CapitalLevelEncoder
 	c.ConsoleSeparator = " "
-	return zapcore.NewConsoleEncoder(c)
+	return legibleEncoder{zapcore.NewConsoleEncoder(c)}
 }
 
 // terminal says whether w is a terminal: only those have terminal settings.

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
+	"unicode"
 
 	"go.uber.org/zap"
 
@@ -49,6 +51,36 @@ func TestLogFormatAndLevel(t *testing.T) {
 	log.Warn("shown", zap.Int("n", 3))
 	if got := out(); strings.Contains(got, "hidden") || !strings.HasSuffix(got, ` WARN shown {"n": 3}`+"\n") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Clients choose words that are logged: none of them commands a terminal, nor
+// begins a line of its own.
+func TestLogIsLegible(t *testing.T) {
+	const hostile = "a\u009b31m\u202e\u2028\x7f\x1b[31m\n\U000e0001\xffz"
+	for _, format := range []string{"json", "console"} {
+		log, out := logTo(t, func(c *config.Log) { c.Format = format })
+		log.Named("n").With(zap.String("with", hostile)).Info("said "+hostile, zap.String("origin", hostile), zap.Error(errors.New(hostile)))
+		log.Info("grüße 日本")
+		lines := strings.Split(out(), "\n")
+		if len(lines) != 3 || !strings.Contains(lines[1], "grüße 日本") {
+			t.Errorf("%s: lines %q", format, lines)
+		}
+		for _, r := range lines[0] {
+			if !unicode.IsPrint(r) {
+				t.Errorf("%s: %U in %q", format, r, lines[0])
+			}
+		}
+		_, object, _ := strings.Cut(lines[0], "{")
+		var fields map[string]string
+		if err := json.Unmarshal([]byte("{"+object), &fields); err != nil {
+			t.Fatalf("%s: %v in %q", format, err, lines[0])
+		}
+		for _, name := range []string{"with", "origin", "error"} {
+			if want := strings.ToValidUTF8(hostile, "\ufffd"); fields[name] != want {
+				t.Errorf("%s: field %s is %q, want %q", format, name, fields[name], want)
+			}
+		}
 	}
 }
 

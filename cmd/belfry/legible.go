@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"go.uber.org/zap/buffer"
+	"go.uber.org/zap/zapcore"
+)
+
+// legibleEncoder escapes what zap leaves as it is and a terminal obeys: lines
+// hold words of clients (an Origin, a uid), of other nodes and of NATS. The
+// control characters U+0080 to U+009F are commands to terminals as ESC is,
+// U+202E turns the order of what follows, and the console encoder writes
+// messages without any escapes.
+type legibleEncoder struct{ zapcore.Encoder }
+
+// Clone implements zapcore.Encoder.
+func (e legibleEncoder) Clone() zapcore.Encoder { return legibleEncoder{e.Encoder.Clone()} }
+
+// EncodeEntry implements zapcore.Encoder.
+func (e legibleEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+	if !ascii(entry.Message) { // before it is encoded: a line break would begin another line
+		entry.Message = string(appendLegible(nil, entry.Message))
+	}
+	line, err := e.Encoder.EncodeEntry(entry, fields)
+	if err != nil {
+		return line, err
+	}
+	text := line.Bytes()
+	if end := len(text) - 1; end >= 0 && !ascii(text[:end]) {
+		clean := append(appendLegible(nil, text[:end]), text[end])
+		line.Reset()
+		_, err = line.Write(clean)
+	}
+	return line, err
+}
+
+// ascii says whether all of text is printable ASCII.
+func ascii[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// appendLegible appends text with \u in the place of what cannot be seen, which
+// means the same in a string of JSON.
+func appendLegible[T string | []byte](dst []byte, text T) []byte {
+	for _, r := range string(text) {
+		switch {
+		case unicode.IsPrint(r):
+			dst = utf8.AppendRune(dst, r)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			dst = fmt.Appendf(dst, `\u%04x\u%04x`, high, low)
+		default:
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		}
+	}
+	return dst
+}
