@@ -68,7 +68,7 @@ type Session struct {
 	MessageBurst   int           `yaml:"message_burst" range:"1..10000000" doc:"Messages that a session may send at once before session.message_rate counts."`
 	ByteRate       Size          `yaml:"byte_rate" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes a second of one session, as session.message_rate."`
 	ByteBurst      Size          `yaml:"byte_burst" range:"1KiB..1GiB" doc:"Bytes that a session may send at once before session.byte_rate counts; never less than session.max_message."`
-	CommandRate    int           `yaml:"command_rate" range:"1..1000000" zero:"no limit" doc:"Commands a second of one belfry.v1 session, as session.message_rate; a sub or unsub counts once for each topic."`
+	CommandRate    int           `yaml:"command_rate" range:"1..1000000" zero:"no limit" doc:"Commands a second of one belfry.v1 session, as session.message_rate; a sub or unsub counts once for each topic, a pub once for each name that it is for."`
 	CommandBurst   int           `yaml:"command_burst" range:"1..10000000" doc:"Commands that a session may send at once before session.command_rate counts; never less than session.max_topics."`
 	RateGrace      time.Duration `yaml:"rate_grace" range:"1s..10m" zero:"closed at once" doc:"How long a session may go on sending more than its rates allow, slowed down meanwhile; then 1008."`
 	ClientMessages string        `yaml:"client_messages" enum:"drop|refuse" doc:"What happens to data that a plain client sends: counted and dropped, or refused by closing with 1008."`

@@ -33,7 +33,7 @@ type pub struct {
 // command does what a client asks for.
 func (h *shard) command(slot uint32, rec *record, c *Command) {
 	h.counters.commands[c.Op].Add(1)
-	h.reading.left[rateCommands] -= int32(max(1, len(c.Topics)))
+	h.reading.left[rateCommands] -= int32(max(1, len(c.Topics), len(c.Target.Names)))
 	switch c.Op {
 	case OpSub:
 		h.subscribe(slot, rec, c)

@@ -20,7 +20,7 @@ import (
 type Rates struct {
 	Messages, MessageBurst int // messages and control frames; a fragment counts as one
 	Bytes, ByteBurst       int // as they were received, framing included; the burst is at least Limits.MaxMessage
-	Commands, CommandBurst int // of belfry.v1; a sub or unsub counts once for each topic; the burst is at least MaxTopics
+	Commands, CommandBurst int // of belfry.v1; a sub, unsub or pub counts once for each name; the burst is at least MaxTopics
 	Grace                  time.Duration
 }
 

@@ -79,6 +79,26 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// Each name that a pub is for is a message on the bus, and costs as much as a
+// topic of a sub.
+func TestPubCostsItsNames(t *testing.T) {
+	r := newRig(t, Options{Poller: onePoller(), MaxTopics: 16, Rates: Rates{Commands: 1, CommandBurst: 20, Grace: 3 * time.Second}})
+	w := r.v1("/ws")
+	w.Write(repeated(100, ws.OpText, `{"type":"pub","to":{"users":["a","b","c","d"]},"data":""}`))
+	for answers := 0; ; answers++ {
+		_, p, err := w.frame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(p), "rate_limited") {
+			if answers != 5 {
+				t.Errorf("told after %d pubs to 4 users, want 5 for 20 tokens", answers)
+			}
+			return
+		}
+	}
+}
+
 // Bytes are counted as they come, also those of a message that does not end;
 // reading goes on when there are tokens again, and nothing is lost.
 func TestByteRate(t *testing.T) {
