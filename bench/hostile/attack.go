@@ -65,6 +65,9 @@ type Plan struct {
 	// Cap is the most that all of them send a second, in bytes; 0: as much as a
 	// link of a gigabit carries.
 	Cap int
+	// Renew is how many bytes a connection sends before it is reset and another
+	// one begun in its place, with all tokens of a new session; 0: it stays.
+	Renew int
 	// Drip is sent a byte at a time, again and again, one every Every.
 	Drip  []byte
 	Every time.Duration

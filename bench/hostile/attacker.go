@@ -46,6 +46,7 @@ type bot struct {
 	number int
 	round  int    // buffers begun
 	left   []byte // of the buffer under way
+	sent   int    // bytes; only with Plan.Renew
 	at     int    // of the drip
 	due    int64  // of the next byte of the drip
 	got    received
@@ -236,6 +237,13 @@ func (a *attacker) closed(b *bot, cause string) {
 		a.report.First = at
 	}
 	a.report.Last = at
+}
+
+// renew resets a connection that has sent all that it was to, and has another
+// one begun in its place.
+func (a *attacker) renew(i uint32) {
+	a.shut(i)
+	a.plan.Count++
 }
 
 // shut closes the socket with a reset, which leaves no port in TIME_WAIT.

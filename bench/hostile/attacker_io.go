@@ -130,6 +130,10 @@ func (a *attacker) send(i uint32) {
 		sent += n
 		a.allowed -= int64(n)
 		b.left = b.left[n:]
+		if b.sent += n; a.plan.Renew > 0 && b.sent >= a.plan.Renew {
+			a.renew(i)
+			return
+		}
 	}
 	if b.state == botActive {
 		a.rearm(i)

@@ -110,6 +110,24 @@ func TestFloodCap(t *testing.T) {
 	}
 }
 
+// A connection that has sent what it was to is reset, and another one begun.
+func TestRenew(t *testing.T) {
+	var resets atomic.Int64
+	target := fake(t, func(c net.Conn) {
+		if !accept(c) {
+			return
+		}
+		if n, err := io.Copy(io.Discard, c); n <= 1000+turnBytes && err != nil {
+			resets.Add(1)
+		}
+	})
+	plan := Plan{Count: 2, Head: plainHead, Upgrade: true, Flood: constant(appendText(nil, "x")), Renew: 1000, Reads: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { return resets.Load() >= 10 })
+	if r.Connected < 10 || r.Open > 2 || r.ClosedCount() != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // What is sent once is sent so many times, and no more.
 func TestOnce(t *testing.T) {
 	got := make(chan int64, 1)

@@ -26,6 +26,7 @@ func Attacks() []Attack {
 	a = append(a, frameAttacks()...)
 	a = append(a, memoryAttacks()...)
 	a = append(a, fanoutAttacks()...)
+	a = append(a, renewAttacks()...)
 	return append(a, connectAttacks()...)
 }
 
