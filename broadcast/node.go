@@ -135,6 +135,14 @@ func (n *Node) Stats() Stats {
 	return s
 }
 
+// OutboxTaken returns which part of the outbox is taken, 0 to 1.
+func (n *Node) OutboxTaken() float64 {
+	if n.nats == nil {
+		return 0
+	}
+	return n.nats.box.taken()
+}
+
 // Drain refuses further messages and waits until the outbox is empty. When
 // ctx ends first it returns an error that says how much was left.
 func (n *Node) Drain(ctx context.Context) error { return n.bus.Drain(ctx) }

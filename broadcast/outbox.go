@@ -144,6 +144,13 @@ func (b *outbox) depth() (messages, bytes int) {
 	return b.messages, b.bytes
 }
 
+// taken returns which part of the outbox is taken: of its places, or of its
+// bytes if that is more.
+func (b *outbox) taken() float64 {
+	messages, bytes := b.depth()
+	return max(float64(messages)/float64(b.maxMessages), float64(bytes)/float64(b.maxBytes))
+}
+
 // nudge signals a channel of depth 1: whoever reads it looks at everything.
 func nudge(c chan struct{}) {
 	select {

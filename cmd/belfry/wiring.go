@@ -300,9 +300,17 @@ func (n *belfry) serves() bool {
 // maxTickAge is how old a shard's last tick may be, in seconds.
 const maxTickAge = 10
 
+// clientOutbox is the part of the outbox that what clients publish may take: one
+// pub can be a message on the bus for each of its names, and backends are to
+// find room.
+const clientOutbox = 1.0 / 4
+
 // publish is what belfry.v1 clients publish through. It puts the bus's errors
 // into the words of docs/protocol.md.
 func (n *belfry) publish(m *session.Message) error {
+	if n.bus.OutboxTaken() > clientOutbox {
+		return &session.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
+	}
 	err := n.bus.Publish(m)
 	var large *broadcast.TooLargeError
 	if errors.As(err, &large) {

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"belfry/broadcast"
+	"belfry/session"
+)
+
+// nobody has no sessions.
+type nobody struct{}
+
+func (nobody) Prepare(*session.Message) (*session.Prepared, error) { return new(session.Prepared), nil }
+func (nobody) Deliver(*session.Prepared) error                     { return nil }
+
+// What clients publish leaves most of the outbox to backends.
+func TestClientsLeaveOutbox(t *testing.T) {
+	bus, err := broadcast.Open(broadcast.Options{NodeName: "a", URLs: []string{"nats://127.0.0.1:1"},
+		NodeOf: func(string) (uint32, error) { return 0, nil }, OutboxMessages: 400})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	bus.Start(nobody{})
+	n := &belfry{bus: bus}
+	message := func(i int) *session.Message {
+		return &session.Message{Target: session.ToUsers(fmt.Sprint("u", i)), Payload: []byte("x")}
+	}
+	taken := 0
+	for ; err == nil && taken < 400; taken++ {
+		err = n.publish(message(taken))
+	}
+	var told *session.CommandError
+	if taken < 100 || taken > 102 || !errors.As(err, &told) || told.Code != "unavailable" {
+		t.Errorf("the pub after %d of 400 places: %v", taken-1, err)
+	}
+	for i := range 200 {
+		if err := bus.Publish(message(i)); err != nil {
+			t.Fatalf("push %d of a backend: %v", i, err)
+		}
+	}
+}
