@@ -1,5 +1,7 @@
 package hostile
 
+import "fmt"
+
 // renewAttacks use up what a new session may send at once and begin anew: no
 // session of theirs ever runs out of tokens.
 func renewAttacks() []Attack {
@@ -15,6 +17,16 @@ func renewAttacks() []Attack {
 		burst("renew-commands", "500 ping commands, reset, and anew", "belfry.v1", 500*len(command), constant(command)),
 		burst("renew-messages", "1,000 messages of one byte, reset, and anew", "", 1000*len(message), constant(message)),
 		burst("renew-bytes", "4 MiB in messages of 60,000 bytes, reset, and anew", "", 4<<20, constant(appendText(nil, filler(60_000)))),
+		burst("renew-costly", "4 MiB in commands of 60,000 bytes with 10,000 fields, reset, and anew", "belfry.v1", 4<<20, constant(appendText(nil, costly()))),
 		burst("renew-topics", "500 new topics, reset, and anew", "belfry.v1", len(newTopics(0, 1))/4, newTopics),
 	}
+}
+
+// costly is a command that is refused and takes long to read.
+func costly() string {
+	p := []byte(`{"type":"ping"`)
+	for i := range 10_000 {
+		p = fmt.Appendf(p, `,"%x":0`, i)
+	}
+	return string(p[:min(len(p), 60_000)]) + "}"
 }
