@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 )
 
 // A handler that takes one line of a read at a time still gets all of them,
@@ -58,6 +59,26 @@ func TestDefer(t *testing.T) {
 			t.Errorf("%d lines taken", len(order))
 		}
 	})
+}
+
+// A connection is not read on once the time of the chunk is over: what it sends
+// may take long to handle.
+func TestReadLooksAtTheClock(t *testing.T) {
+	reads, before := 0, make(chan int, 1)
+	r := newRig(t, Options{Shards: 1, Chunk: time.Nanosecond}, func(h *echoHandler) {
+		h.mail = runMail
+		h.data = func(s *Shard, slot uint32, p []byte) int {
+			if reads++; reads == 1 {
+				s.Post(LaneSingle, Mail{Ptr: func(*Shard) { before <- reads }})
+			}
+			return len(p)
+		}
+	})
+	c := r.dial()
+	r.on(0, func(*Shard) { c.Write(make([]byte, maxReads*smallRead)) })
+	if n := <-before; n != 1 {
+		t.Errorf("%d reads of one connection in a turn whose time was over after the first", n)
+	}
 }
 
 // What was received before the peer ended is handled before the end is.

@@ -4,8 +4,8 @@ import "syscall"
 
 // A connection is read in pieces of smallRead, which bounds what may be left
 // unread of one that is paused or deferred, and in pieces of scratchSize while
-// a long message is on its way (SetBulk); at most maxReads in a row before
-// others get their turn. The set is level-triggered and brings it up again.
+// a long message is on its way (SetBulk); at most maxReads in a row, and only
+// while the time of the chunk is not over, before others get their turn. The set is level-triggered and brings it up again.
 const (
 	scratchSize = 64 << 10
 	smallRead   = scratchSize / 4
@@ -47,7 +47,7 @@ func (s *Shard) read(slot uint32, c *conn) {
 		c.lastRead = s.now
 		s.received += uint64(n)
 		s.receive(slot, c, n)
-		if n < len(room) || !s.alive(slot, gen) || c.flags&(flagPaused|flagDeferred) != 0 {
+		if n < len(room) || !s.alive(slot, gen) || c.flags&(flagPaused|flagDeferred) != 0 || !s.stalled && s.Expired() {
 			return
 		}
 	}
