@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"unicode"
 	"unicode/utf16"
@@ -63,4 +64,17 @@ func appendLegible[T string | []byte](dst []byte, text T) []byte {
 		}
 	}
 	return dst
+}
+
+// tame makes of text what can be shown on a terminal: lines and tabs are kept,
+// all else that a terminal obeys is escaped. Whoever pushes is not to command it.
+func tame(text []byte) (out []byte) {
+	for {
+		n := bytes.IndexAny(text, "\n\t")
+		if n < 0 {
+			return appendLegible(out, text)
+		}
+		out = append(appendLegible(out, text[:n]), text[n])
+		text = text[n+1:]
+	}
 }

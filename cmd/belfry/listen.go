@@ -81,7 +81,8 @@ type listener struct {
 	url      string
 	header   http.Header
 	out, err io.Writer
-	left     int // messages until the end; below 0: no end
+	tty      bool // out is a terminal
+	left     int  // messages until the end; below 0: no end
 	bye      *serverMessage
 	attempt  int // connections in a row that did not come to be
 }
@@ -121,7 +122,7 @@ func (f *listenFlags) listener(out, errs io.Writer) (*listener, error) {
 		query.Add("topic", topic)
 	}
 	u.RawQuery = query.Encode()
-	l := &listener{flags: f, url: u.String(), header: http.Header{}, out: out, err: errs, left: -1}
+	l := &listener{flags: f, url: u.String(), header: http.Header{}, out: out, err: errs, tty: terminal(out), left: -1}
 	for _, line := range f.headers {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || name == "" {
@@ -302,6 +303,9 @@ func (l *listener) received(enveloped, binary bool, data []byte) error {
 		line = append(bytes.TrimSpace(line), '\n')
 	} else {
 		line = readable(&m)
+	}
+	if l.tty {
+		line = tame(line)
 	}
 	if _, err := l.out.Write(line); err != nil {
 		return &finalError{err.Error()}

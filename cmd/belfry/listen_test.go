@@ -99,3 +99,18 @@ func TestListenFinal(t *testing.T) {
 		}
 	}
 }
+
+// What is pushed commands no terminal. Elsewhere it stays what it is.
+func TestListenTamesForTerminals(t *testing.T) {
+	const pushed = "a\tb\n\x1b]0;title\x07\u009b31m\u202ez"
+	for tty, want := range map[bool]string{
+		false: pushed + "\n",
+		true:  "a\tb\n\\u001b]0;title\\u0007\\u009b31m\\u202ez\n",
+	} {
+		var out bytes.Buffer
+		l := &listener{flags: &listenFlags{}, out: &out, tty: tty, left: -1}
+		if err := l.received(false, false, []byte(pushed)); err != nil || out.String() != want {
+			t.Errorf("terminal %v: %q, %v; want %q", tty, out.String(), err, want)
+		}
+	}
+}
