@@ -93,9 +93,7 @@ func TestPermissionsAreTold(t *testing.T) {
 		t.Fatal("server not ready")
 	}
 	n := open(t, Options{URLs: []string{s.ClientURL()}, User: "u", Password: "p"})
-	if err := n.Ready(); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "permissions looked at", func() bool { return n.Ready() == nil })
 	n.topic(t, "secret")
 	eventually(t, "the refusal", func() bool {
 		err := n.Ready()
