@@ -11,8 +11,9 @@ func (s *Shard) newQueue() *queue {
 }
 
 // startQueue gives c a queue.
-func (s *Shard) startQueue(c *conn) *queue {
+func (s *Shard) startQueue(slot uint32, c *conn) *queue {
 	q := s.newQueue()
+	q.id = s.ID(slot)
 	q.since = s.now
 	c.queue = s.queues.Put(q)
 	s.backlogged.Add(1)
@@ -35,6 +36,7 @@ func (s *Shard) dropQueue(c *conn) {
 		return
 	}
 	q := s.queues.Get(c.queue)
+	s.ranks.leave(q)
 	for i := range q.n {
 		s.let(q.frames[q.at(i)])
 	}
@@ -51,13 +53,19 @@ func (s *Shard) dropQueue(c *conn) {
 // DropBacklog drops all that waits for a connection except the rest of a
 // frame that has begun, so that a last word can be said to it.
 func (s *Shard) DropBacklog(slot uint32) {
+	s.at(slot).flags &^= flagEvicted // the handler knows
+	s.dropFrames(slot, func(*Frame) bool { return true })
+}
+
+// dropFrames drops what matches of what waits for a connection.
+func (s *Shard) dropFrames(slot uint32, match func(*Frame) bool) {
 	c := s.at(slot)
 	if c.queue == 0 {
 		return
 	}
 	q := s.queues.Get(c.queue)
 	for {
-		f := q.removeFirst(func(*Frame) bool { return true })
+		f := q.removeFirst(match)
 		if f == nil {
 			break
 		}
@@ -123,6 +131,8 @@ func (s *Shard) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool) 
 		var old *Frame
 		if s.opt.Policy != Disconnect {
 			old = q.removeOldest()
+		} else if !connFull && s.evict(q, q.bytes+len(f.b)) {
+			continue
 		}
 		switch {
 		case old != nil:

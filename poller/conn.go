@@ -33,6 +33,9 @@ const (
 	flagStaged                         // a send to it is staged
 	flagDeferred                       // on the list of those to be shown what they left unread
 	flagBulk                           // a message longer than a read is on its way in
+	flagEvicted                        // its backlog is gone, and the handler is to be told
+
+	flagsMute = flagDead | flagFinish | flagEvicted // nothing is sent any more
 )
 
 const connSize = unsafe.Sizeof(conn{})

@@ -14,7 +14,7 @@ import "syscall"
 func (s *Shard) SendControl(slot uint32, p []byte, newest int) SendResult {
 	c := s.at(slot)
 	switch {
-	case c.flags&(flagDead|flagFinish) != 0:
+	case c.flags&flagsMute != 0:
 		return SendError
 	case len(p) == 0:
 		return Queued
@@ -52,10 +52,11 @@ func (s *Shard) queueControl(slot uint32, c *conn, p []byte) SendResult {
 		return NoRoom
 	}
 	if q == nil {
-		q = s.startQueue(c)
+		q = s.startQueue(slot, c)
 	}
 	s.hold(f)
 	q.insertControl(f)
+	s.ranks.grown(q)
 	s.arm(slot, c)
 	return Queued
 }

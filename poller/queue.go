@@ -10,6 +10,13 @@ type queue struct {
 	controls int    // control frames among them
 	since    uint32 // tick at which something began to wait
 	begun    bool   // the first frame is the rest of something that began in another queue
+
+	// Of the shard, see ranks.
+	id         ID
+	class      int
+	ranked     bool // it is in the list of its class
+	evicted    bool // it has given way, and will not do so again
+	prev, next *queue
 }
 
 // started says that the first frame must follow whatever happens: its

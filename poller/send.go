@@ -29,7 +29,7 @@ func (s *Shard) Send(slot uint32, b *Batch) SendResult {
 	if c.queue != 0 {
 		return s.enqueueAll(slot, c, b.parts, 0)
 	}
-	if c.flags&(flagDead|flagFinish) != 0 {
+	if c.flags&flagsMute != 0 {
 		return SendError
 	}
 	n, e := sysSend(c.fd, b.b)
@@ -73,7 +73,7 @@ func (s *Shard) sendBytes(slot uint32, p []byte, last bool) SendResult {
 	if c.flags&flagStaged != 0 {
 		s.Submit()
 	}
-	if c.flags&(flagDead|flagFinish) != 0 {
+	if c.flags&flagsMute != 0 {
 		return SendError
 	}
 	if c.queue == 0 {
@@ -123,7 +123,7 @@ func (s *Shard) enqueueAll(slot uint32, c *conn, parts []*Frame, sent int) SendR
 
 // enqueue puts f, of which sent bytes are on the wire, behind what waits.
 func (s *Shard) enqueue(slot uint32, c *conn, f *Frame, sent int) SendResult {
-	if c.flags&(flagDead|flagFinish) != 0 {
+	if c.flags&flagsMute != 0 {
 		return SendError
 	}
 	if len(f.b) == 0 {
@@ -131,7 +131,7 @@ func (s *Shard) enqueue(slot uint32, c *conn, f *Frame, sent int) SendResult {
 	}
 	var q *queue
 	if c.queue == 0 {
-		q = s.startQueue(c)
+		q = s.startQueue(slot, c)
 	} else {
 		q = s.queues.Get(c.queue)
 	}
@@ -146,6 +146,7 @@ func (s *Shard) enqueue(slot uint32, c *conn, f *Frame, sent int) SendResult {
 			q.sent = sent
 			q.bytes -= sent
 		}
+		s.ranks.grown(q)
 	} else if q.n == 0 {
 		s.dropQueue(c)
 	}

@@ -38,6 +38,7 @@ type Shard struct {
 	joined     []byte    // what several queued frames are copied into for one send
 	accounts   accounts  // of what came in and is not done with
 	queues     Index[*queue]
+	ranks      ranks // of queues
 	freeTails  [][]byte
 	freeQueues []*queue
 	dead       []death

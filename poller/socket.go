@@ -151,9 +151,10 @@ func (s *Shard) arrive(a *arrival) {
 	c := s.at(slot)
 	if len(sock.Unsent) > 0 {
 		f := &Frame{b: sock.Unsent, sticky: true}
-		q := s.startQueue(c)
+		q := s.startQueue(slot, c)
 		s.hold(f)
 		q.pushRest(f)
+		s.ranks.grown(q)
 	}
 	s.takeTail(slot, c, sock.Unread) // before OnOpen, which may move it on
 	s.handler.OnOpen(slot, sock.State)

@@ -52,7 +52,7 @@ func (s *Shard) Stage(slot uint32, b *Batch) (pause bool) {
 		return g.sent%16 == 0
 	}
 	c := s.at(slot)
-	if c.queue != 0 || c.flags&(flagDead|flagFinish|flagStaged) != 0 {
+	if c.queue != 0 || c.flags&(flagsMute|flagStaged) != 0 {
 		s.report(slot, s.Send(slot, b))
 		return false
 	}
@@ -69,7 +69,7 @@ func (s *Shard) stageBytes(slot uint32, p []byte, kind bytesKind) {
 	if c.flags&flagStaged != 0 {
 		s.Submit() // what was staged goes first, and may have to wait
 	}
-	if c.queue != 0 || c.flags&(flagDead|flagFinish) != 0 || len(p) > stageCopy || g.ring == nil && !s.openRing() {
+	if c.queue != 0 || c.flags&flagsMute != 0 || len(p) > stageCopy || g.ring == nil && !s.openRing() {
 		s.report(slot, s.sendKind(slot, c, p, kind))
 		return
 	}
@@ -88,7 +88,7 @@ func (s *Shard) sendKind(slot uint32, c *conn, p []byte, kind bytesKind) SendRes
 	switch {
 	case !kind.control:
 		return s.sendBytes(slot, p, false)
-	case c.flags&(flagDead|flagFinish) != 0:
+	case c.flags&flagsMute != 0:
 		return SendError
 	case c.queue != 0:
 		return s.queueControl(slot, c, p[kind.newest:])
