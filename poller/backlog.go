@@ -107,6 +107,10 @@ func (s *Shard) let(f *Frame) {
 	}
 }
 
+// maxEvictions is how many connections give way to one frame. Those that wait
+// for the same frames free nothing one by one.
+const maxEvictions = 8
+
 // makeRoom applies the policy before f is queued in q. fits is false if f
 // itself is what must go.
 func (s *Shard) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool) {
@@ -122,7 +126,7 @@ func (s *Shard) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool) 
 			r = Dropped
 		}
 	}
-	for {
+	for evictions := 0; ; {
 		connFull := q.n > 0 && (q.n >= bounds.Frames || q.bytes+len(f.b) > bounds.Bytes)
 		nodeFull := f.refs.Load() == 0 && s.loop.nodeBytes.Load()+int64(len(f.b)) > s.opt.NodeBytes
 		if f.last || !connFull && !nodeFull {
@@ -131,7 +135,8 @@ func (s *Shard) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool) 
 		var old *Frame
 		if s.opt.Policy != Disconnect {
 			old = q.removeOldest()
-		} else if !connFull && s.evict(q, q.bytes+len(f.b)) {
+		} else if !connFull && evictions < maxEvictions && s.evict(q, q.bytes+len(f.b)) {
+			evictions++
 			continue
 		}
 		switch {
