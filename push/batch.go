@@ -41,13 +41,21 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request, c call) int {
 	h["X-Content-Type-Options"] = nosniff
 	h["X-Accel-Buffering"] = []string{"no"} // nginx would hold the answers back
 
+	if c.conn != nil {
+		c.conn.batch = true
+		defer func() { c.conn.batch = false }()
+	}
 	out := newAnswers(w, rc, s.opt.WriteTimeout)
 	defer out.close() // for a panic
 	whole := s.runBatch(r, rc, out, c.key)
 	err := out.close()
 	_ = rc.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout)) // for the end of the answer
 	if err != nil || !whole {
-		s.abandon(rc, r, err == nil)
+		end := ""
+		if r.ProtoAtLeast(1, 1) {
+			end = lastChunk // the answer has been chunked from its first flush
+		}
+		s.abandon(rc, r, c.conn, cutOff{answered: err == nil, end: end, until: time.Now().Add(lingerTime), most: maxBatchRest})
 	}
 	return http.StatusOK
 }
@@ -160,32 +168,4 @@ func (s *Server) appendAnswer(b []byte, n int, m *session.Message, p *problem) [
 		b = appendString(b, m.ID)
 	}
 	return append(b, '}', '\n')
-}
-
-// abandon ends the answer to a batch that was not read to its end, and reads on
-// for a while (see takeIn). The connection is done with: net/http, in full
-// duplex, would take the rest of the body for the next request if reading it
-// had timed out.
-func (s *Server) abandon(rc *http.ResponseController, r *http.Request, answered bool) {
-	s.count.bodiesCut.Add(1)
-	s.abandoned.Add(1) // before Hijack hides the connection from Shutdown
-	defer s.abandoned.Done()
-	conn, _, err := rc.Hijack()
-	if err != nil {
-		return // HTTP/2 ends the stream; recorders have no connection
-	}
-	defer conn.Close()
-	r.Body = http.NoBody // of no use after Hijack
-	_ = conn.SetDeadline(time.Now().Add(lingerTime))
-	if !answered {
-		return
-	}
-	if r.ProtoAtLeast(1, 1) { // the answer has been chunked from its first flush
-		if _, err := conn.Write([]byte("0\r\n\r\n")); err != nil {
-			return
-		}
-	}
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(conn, maxBatchRest))
-	}
 }

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// healthReserve is how many connections beyond MaxConnections each address
+// HealthReserve returns how many connections beyond MaxConnections each address
 // takes that are served /healthz, /readyz and /metrics alone, so that a node
 // that is busy is not taken for one that is sick.
-const healthReserve = 64
+func HealthReserve(maxConnections int) int { return min(64, maxConnections) }
 
 // listener hands out places. A connection that finds none is answered with a
 // 503 and closed: if it waited, as with netutil.LimitListener, its client would
@@ -29,7 +29,7 @@ type listener struct {
 }
 
 func newListener(l net.Listener, most int, count *counters) *listener {
-	return &listener{Listener: l, places: newPlaces(most), reserve: newPlaces(healthReserve), count: count,
+	return &listener{Listener: l, places: newPlaces(most), reserve: newPlaces(HealthReserve(most)), count: count,
 		refusal: problem{cause: CauseBusy, detail: fmt.Sprintf("allowed are at most %d connections (api.max_connections), and all of them are being served", most)}}
 }
 
@@ -40,9 +40,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		tcp := c.(*net.TCPConn)
-		mine := &conn{TCPConn: tcp, remote: remoteOf(c.RemoteAddr()), count: l.count}
-		mine.link.of = mine
+		mine := newConn(c.(*net.TCPConn), l.count)
 		victim, ok := l.places.take(mine)
 		if !ok {
 			mine.healthOnly = true
@@ -56,7 +54,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		if victim != nil {
 			l.count.connsEvicted.Add(1)
-			_ = victim.TCPConn.SetReadDeadline(past)
+			victim.giveWay()
 		}
 		l.count.connections.Add(1)
 		return mine, nil
@@ -83,10 +81,36 @@ type conn struct {
 	frames framing       // of the goroutine that reads
 	served atomic.Uint64 // requests that net/http has begun to serve
 
-	at    *places
-	own   *owner      // guarded by at.mu
-	link  link[*conn] // likewise; in own.waiting
-	waits bool        // likewise; for a request
+	write slowWriter // of the goroutine that writes
+
+	// Of the goroutine that serves.
+	batch  bool // what is served is a batch
+	health bool // what was asked for is health
+	proven bool // it has carried what needs a key
+
+	at      *places
+	own     *owner      // guarded by at.mu, and the rest
+	rank    rank        // the list that it is in
+	link    link[*conn] // in at.giving[rank]
+	ownLink link[*conn] // in own.giving[rank]
+	waits   bool        // for a request
+}
+
+func newConn(tcp *net.TCPConn, count *counters) *conn {
+	c := &conn{TCPConn: tcp, remote: remoteOf(tcp.RemoteAddr()), count: count}
+	c.link.of, c.ownLink.of = c, c
+	return c
+}
+
+// giveWay tells a connection whose place was given away. One that waits for a
+// request is woken, so that a request of the same moment is answered; on the
+// others nothing is to be lost.
+func (c *conn) giveWay() {
+	if c.waits { // it stays so: whoever changes it looks at leaving first
+		_ = c.TCPConn.SetReadDeadline(past)
+	} else {
+		_ = c.TCPConn.Close()
+	}
 }
 
 // changed follows what net/http does with the connection.
@@ -101,10 +125,36 @@ func (c *conn) changed(state http.ConnState) {
 	}
 	switch state {
 	case http.StateIdle:
-		c.at.wait(c)
-	case http.StateActive, http.StateHijacked:
-		c.at.stopWaiting(c)
+		c.waits = true
+		c.at.move(c, c.patience())
+	case http.StateActive:
+		c.waits = false
+		c.at.move(c, rankServed)
 	}
+}
+
+// patience returns the rank of the connection while it waits.
+func (c *conn) patience() rank {
+	if c.proven {
+		return rankProven
+	}
+	return rankStranger
+}
+
+// lingers says that the connection was answered and only reads on. It returns
+// false if there is no place to do so.
+func (c *conn) lingers() bool {
+	if c == nil {
+		return true // of another listener, which does as it likes
+	}
+	c.at.mu.Lock()
+	defer c.at.mu.Unlock()
+	if c.leaving.Load() || c.healthOnly && !c.health {
+		return false
+	}
+	c.waits = false
+	c.at.move(c, rankAnswered)
+	return true
 }
 
 // Read reads and follows where requests begin and end.
@@ -119,9 +169,9 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) {
 	q, closes := c.count.amend(p)
 	if q == nil {
-		return c.TCPConn.Write(p)
+		return c.write.write(c, p)
 	}
-	if _, err := c.TCPConn.Write(q); err != nil {
+	if _, err := c.write.write(c, q); err != nil {
 		return 0, err
 	}
 	if closes {
@@ -132,7 +182,7 @@ func (c *conn) Write(p []byte) (int, error) {
 
 // takeIn reads on for a while before net/http closes: see Server.takeIn.
 func (c *conn) takeIn() {
-	if c.TCPConn.CloseWrite() == nil && c.TCPConn.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+	if c.lingers() && c.TCPConn.CloseWrite() == nil && c.TCPConn.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.TCPConn, maxRest))
 	}
 }

@@ -93,8 +93,10 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 func (p *places) waiting() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, own := range p.owners {
-		n += own.n
+	for r := rankStranger; r < rankCount; r++ {
+		for e := p.giving[r].first; e != nil; e = e.next {
+			n++
+		}
 	}
 	return n
 }
@@ -158,7 +160,7 @@ func TestHealthHasAReserve(t *testing.T) {
 		t.Errorf("a push on a connection of the reserve: %+v", p)
 	}
 	v.wantClosed(t, "a push on a connection of the reserve")
-	for range healthReserve + 5 { // they say nothing
+	for range 64 + 5 { // they say nothing
 		visit(t, s, "127.0.0.2")
 	}
 	health()
@@ -173,7 +175,7 @@ func TestRequestOnAConnectionThatGaveWay(t *testing.T) {
 	until(t, func() bool { return s.listeners[0].places.waiting() == 1 })
 	p := s.listeners[0].places
 	p.mu.Lock()
-	c := p.longest()
+	c := p.giving.first()
 	c.leaving.Store(true)
 	p.free(c)
 	p.mu.Unlock()
@@ -183,7 +185,7 @@ func TestRequestOnAConnectionThatGaveWay(t *testing.T) {
 	}
 	v.wantClosed(t, "it")
 	until(t, func() bool { return s.Stats().Connections == 0 })
-	if p.open != 0 || len(p.owners) != 0 || len(p.crowds) != 1 {
+	if p.open != 0 || len(p.owners) != 0 || p.giving != (ranks{}) {
 		t.Errorf("%d places taken by %d addresses", p.open, len(p.owners))
 	}
 }
@@ -193,57 +195,70 @@ func TestPlacesModel(t *testing.T) {
 	const most = 20
 	p := newPlaces(most)
 	rng := rand.New(rand.NewPCG(1, 2))
-	var conns, waiting []*conn // waiting in the order in which they began to
+	var conns []*conn
+	var giving [rankCount][]*conn // in the order in which they began to
 	drop := func(all []*conn, c *conn) []*conn {
 		return slices.DeleteFunc(slices.Clone(all), func(other *conn) bool { return other == c })
 	}
-	for range 20_000 {
-		switch op := rng.IntN(4); {
-		case op == 0 || len(conns) == 0:
-			c := &conn{remote: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(rng.IntN(5))}), 32)}
-			c.link.of = c
-			by := map[netip.Prefix]int{}
-			greatest := 0
-			for _, w := range waiting {
-				by[w.remote]++
-				greatest = max(greatest, by[w.remote])
-			}
-			victim, ok := p.take(c)
-			if ok != (len(conns) < most || greatest > 0) || (victim != nil) != (len(conns) == most && greatest > 0) {
-				t.Fatalf("%d open, %d wait: victim %v, %v", len(conns), len(waiting), victim != nil, ok)
-			}
-			if victim != nil {
-				if by[victim.remote] != greatest {
-					t.Fatalf("an address with %d paid; another has %d", by[victim.remote], greatest)
+	dropped := func(c *conn) {
+		for r := range giving {
+			giving[r] = drop(giving[r], c)
+		}
+	}
+	for range 50_000 {
+		switch op := rng.IntN(6); {
+		case op < 2 || len(conns) == 0:
+			c := &conn{remote: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(rng.IntN(5) * rng.IntN(2))}), 32)}
+			c.link.of, c.ownLink.of = c, c
+			ofIts := 0
+			for _, other := range conns {
+				if other.remote == c.remote {
+					ofIts++
 				}
-				for _, w := range waiting {
-					if w.remote == victim.remote {
-						if w != victim {
-							t.Fatal("not the longest of its address")
-						}
-						break
+			}
+			var want *conn
+			for r := range giving {
+				for _, other := range giving[r] {
+					if want == nil && (ofIts < most/2 || other.remote == c.remote) {
+						want = other
 					}
 				}
-				conns, waiting = drop(conns, victim), drop(waiting, victim)
+			}
+			if len(conns) < most {
+				want = nil
+			}
+			victim, ok := p.take(c)
+			if victim != want || ok != (want != nil || len(conns) < most) {
+				t.Fatalf("%d open, %d of this address: %p gave way, want %p", len(conns), ofIts, victim, want)
+			}
+			if victim != nil {
+				conns = drop(conns, victim)
+				dropped(victim)
 			}
 			if ok {
-				conns, waiting = append(conns, c), append(waiting, c)
+				conns = append(conns, c)
+				giving[rankStranger] = append(giving[rankStranger], c)
 			}
 		default:
 			c := conns[rng.IntN(len(conns))]
-			waiting = drop(waiting, c)
+			was := c.rank
 			switch op {
-			case 1:
-				c.changed(http.StateActive)
 			case 2:
-				if c.waits { // it cannot become idle twice
-					c.changed(http.StateActive)
-				}
-				c.changed(http.StateIdle)
-				waiting = append(waiting, c)
+				c.changed(http.StateActive)
 			case 3:
+				c.proven = c.proven || rng.IntN(4) == 0
+				c.changed(http.StateIdle)
+			case 4:
+				c.lingers()
+			case 5:
 				p.free(c)
 				conns = drop(conns, c)
+			}
+			if c.rank != was {
+				dropped(c)
+				if c.rank != rankServed {
+					giving[c.rank] = append(giving[c.rank], c)
+				}
 			}
 		}
 	}

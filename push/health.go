@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"strconv"
 )
 
 // healthz answers whether the process should be left alone.
@@ -53,20 +54,39 @@ func appendStrings(dst []byte, texts []string) []byte {
 
 // shown serves a value as JSON, an empty object if there is none.
 func (s *Server) shown(what string, value func() any) handle {
-	return func(w http.ResponseWriter, r *http.Request, _ call) int {
-		if p := noParameters(r.URL.RawQuery); p != nil {
-			return s.refuse(w, p)
-		}
+	encoded := &shared{render: func() (*rendering, error) {
 		var v any = struct{}{}
 		if value != nil {
 			v = value()
 		}
 		var body bytes.Buffer
-		if err := json.NewEncoder(&body).Encode(v); err != nil {
-			return s.refuse(w, s.internal(what+" could not be encoded", err))
+		err := json.NewEncoder(&body).Encode(v)
+		return &rendering{body: body.Bytes()}, err
+	}}
+	return func(w http.ResponseWriter, r *http.Request, _ call) int {
+		if p := noParameters(r.URL.RawQuery); p != nil {
+			return s.refuse(w, p)
 		}
-		return writeJSON(w, http.StatusOK, body.Bytes())
+		shown, p := s.bounded(encoded)
+		if p != nil {
+			return s.refuse(w, p)
+		}
+		defer encoded.release(shown)
+		if shown.err != nil {
+			return s.refuse(w, s.internal(what+" could not be encoded", shown.err))
+		}
+		return writeJSON(w, http.StatusOK, shown.body)
 	}
+}
+
+// bounded renders as one of MaxRequests: to be read may take longer, and takes
+// no place of others.
+func (s *Server) bounded(what *shared) (*rendering, *problem) {
+	defer s.leave()
+	if p := s.enter(); p != nil {
+		return nil, p
+	}
+	return what.get(), nil
 }
 
 func writeJSON(w http.ResponseWriter, status int, body []byte) int {
@@ -74,6 +94,7 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) int {
 	h["Content-Type"] = jsonType
 	h["X-Content-Type-Options"] = nosniff
 	h["Cache-Control"] = noStore
+	h["Content-Length"] = []string{strconv.Itoa(len(body))} // it may be flushed: see takeIn
 	w.WriteHeader(status)
 	w.Write(body)
 	return status

@@ -9,106 +9,104 @@ import (
 )
 
 // places bounds the connections that are open at once. Past the bound a
-// connection that waits for a request, whether between two requests or with
-// half a head, gives way to a new one: of the remote address with the most
-// such connections, the one that has waited longest. So a new connection is not
-// refused because of idle ones, and one address cannot hold all places with
-// heads that do not arrive. It is refused only if all are being served.
+// connection on which nothing is done for its client gives way to a new one:
+// one that was answered and only reads on, else the one that has waited
+// longest. A pool in use waits for milliseconds, idle connections for longer;
+// and those that carried a push under a key go last, so that strangers cannot
+// close the connections of backends. One address may hold half of the places:
+// past that its own connections give way. Only connections that are being
+// served refuse a new one.
 type places struct {
 	max int
 
 	mu     sync.Mutex // guards the rest, and the fields of conn that say so
 	open   int        // those that gave way not included
 	owners map[netip.Prefix]*owner
-	crowds []list[*owner] // owners by how many of their connections wait, in the order of arrival there
+	giving ranks // of all addresses
 }
 
 // owner is a remote address with open connections.
 type owner struct {
-	open    int
-	waiting list[*conn] // the longest first
-	n       int         // how many wait
-	link    link[*owner]
+	open   int
+	giving ranks // of this address
+}
+
+// rank says when a connection gives way, the first rank first.
+type rank uint8
+
+const (
+	rankAnswered rank = iota // reads the rest of a body so that the answer arrives
+	rankStranger             // waits for a request, or for its client to read
+	rankProven               // likewise; it has carried what needs a key
+	rankCount
+	rankServed = rankCount // does not give way
+)
+
+// ranks are connections that give way, of each rank the longest first.
+type ranks [rankCount]list[*conn]
+
+func (r *ranks) first() *conn {
+	for i := range r {
+		if e := r[i].first; e != nil {
+			return e.of
+		}
+	}
+	return nil
 }
 
 func newPlaces(most int) *places {
-	return &places{max: most, owners: map[netip.Prefix]*owner{}, crowds: make([]list[*owner], 1)}
+	return &places{max: most, owners: map[netip.Prefix]*owner{}}
 }
 
 // take gives c a place, if need be that of victim, which has to be told.
 func (p *places) take(c *conn) (victim *conn, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	own := p.owners[c.remote]
 	if p.open >= p.max {
-		if victim = p.longest(); victim == nil {
+		from := &p.giving
+		if own != nil && own.open >= max(1, p.max/2) {
+			from = &own.giving
+		}
+		if victim = from.first(); victim == nil {
 			return nil, false
 		}
 		victim.leaving.Store(true)
 		p.free(victim)
+		own = p.owners[c.remote] // the victim may have been its last
 	}
 	p.open++
-	own := p.owners[c.remote]
 	if own == nil {
 		own = new(owner)
-		own.link.of = own
 		p.owners[c.remote] = own
 	}
 	own.open++
-	c.own, c.at = own, p
-	p.wait(c)
+	c.own, c.at, c.rank, c.waits = own, p, rankServed, true
+	p.move(c, rankStranger)
 	return victim, true
-}
-
-// longest returns who is to give way, nil if every connection is being served.
-func (p *places) longest() *conn {
-	own := p.crowds[len(p.crowds)-1].first
-	if own == nil {
-		return nil
-	}
-	return own.of.waiting.first.of
 }
 
 // free gives c's place back.
 func (p *places) free(c *conn) {
-	p.stopWaiting(c)
+	p.move(c, rankServed)
 	p.open--
 	if c.own.open--; c.own.open == 0 {
 		delete(p.owners, c.remote)
 	}
 }
 
-// wait appends c to those of its address that wait.
-func (p *places) wait(c *conn) {
-	if !c.waits {
-		c.waits = true
-		c.own.waiting.pushBack(&c.link)
-		p.count(c.own, 1)
+// move makes c the last of a rank, if it is not in it already.
+func (p *places) move(c *conn, to rank) {
+	if c.rank == to {
+		return
 	}
-}
-
-func (p *places) stopWaiting(c *conn) {
-	if c.waits {
-		c.waits = false
-		c.own.waiting.remove(&c.link)
-		p.count(c.own, -1)
+	if c.rank != rankServed {
+		p.giving[c.rank].remove(&c.link)
+		c.own.giving[c.rank].remove(&c.ownLink)
 	}
-}
-
-// count moves an owner to the crowd of those with as many waiting. The last
-// crowd is never empty, but for crowd 0, which is not used.
-func (p *places) count(own *owner, by int) {
-	if own.n > 0 {
-		p.crowds[own.n].remove(&own.link)
-	}
-	own.n += by
-	if own.n == len(p.crowds) {
-		p.crowds = append(p.crowds, list[*owner]{})
-	}
-	if own.n > 0 {
-		p.crowds[own.n].pushBack(&own.link)
-	}
-	if last := len(p.crowds) - 1; last > 0 && p.crowds[last].first == nil {
-		p.crowds = p.crowds[:last]
+	if c.rank = to; to != rankServed {
+		p.giving[to].pushBack(&c.link)
+		c.own.giving[to].pushBack(&c.ownLink)
 	}
 }
 

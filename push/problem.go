@@ -144,6 +144,7 @@ func (p *problem) write(w http.ResponseWriter) int {
 		h.Set("Retry-After", strconv.FormatInt(p.retrySeconds(), 10))
 	}
 	buf := append(p.appendJSON(make([]byte, 0, 512)), '\n')
+	h["Content-Length"] = []string{strconv.Itoa(len(buf))} // it may be flushed: see takeIn
 	w.WriteHeader(status)
 	w.Write(buf)
 	return status

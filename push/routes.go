@@ -2,7 +2,6 @@ package push
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -63,8 +62,8 @@ type access uint8
 const (
 	accessOpen   access = iota
 	accessHealth        // nothing, and is served on connections of the reserve too
-	accessKeyed         // an API key, and counts towards MaxRequests
-	accessPush          // an API key, and counts by itself: not while its body is on its way
+	accessKeyed         // an API key
+	accessPush          // an API key, and takes a body
 )
 
 // apiRoutes are the routes under /v1/ and, in --dev, the page.
@@ -99,7 +98,7 @@ func (s *Server) healthRoutes() []route {
 		{routeReadyz, http.MethodGet, "/readyz", accessHealth, s.readyz},
 	}
 	if s.opt.Metrics != nil {
-		routes = append(routes, route{routeMetrics, http.MethodGet, "/metrics", accessHealth, foreign(s.opt.Metrics)})
+		routes = append(routes, route{routeMetrics, http.MethodGet, "/metrics", accessHealth, s.scrape(s.opt.Metrics)})
 	}
 	return routes
 }
@@ -136,10 +135,16 @@ func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
 		if c.conn.faulty() {
 			w.Header()["Connection"] = closeConn
 		}
+		pending := c.conn != nil && r.ContentLength != 0 && !c.conn.whole()
+		if pending && rt.access != accessPush {
+			// Or net/http would read the body, for as long as that has,
+			// before it answers.
+			_ = http.NewResponseController(w).EnableFullDuplex()
+		}
 		status := s.serve(rt, guard, w, r, c)
 		s.count.request(rt.id, status)
-		if status >= http.StatusBadRequest {
-			s.takeIn(w, r)
+		if status >= http.StatusBadRequest || pending && !c.conn.whole() {
+			s.takeIn(w, r, c.conn, status)
 		}
 		s.count.durations[rt.id].add(time.Since(c.begun))
 	}
@@ -171,14 +176,10 @@ func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *
 		w.Header().Set("WWW-Authenticate", challenge(err))
 		return s.refuse(w, &problem{cause: CauseUnauthorized, field: "Authorization", detail: err.Error()})
 	}
-	if rt.access == accessPush {
-		return rt.serve(w, r, c)
+	if status = rt.serve(w, r, c); status < http.StatusBadRequest && c.conn != nil {
+		c.conn.proven = true
 	}
-	defer s.leave()
-	if p := s.enter(); p != nil {
-		return s.refuse(w, p)
-	}
-	return rt.serve(w, r, c)
+	return status
 }
 
 // placed refuses what a connection without a place of its own asks for: one of
@@ -189,6 +190,7 @@ func (s *Server) placed(rt route, w http.ResponseWriter, c *conn) *problem {
 	}
 	w.Header()["Connection"] = closeConn
 	if rt.access == accessHealth {
+		c.health = true
 		return nil
 	}
 	return &problem{cause: CauseBusy, detail: fmt.Sprintf("allowed are at most %d connections (api.max_connections)", s.opt.MaxConnections)}
@@ -204,42 +206,6 @@ func (s *Server) enter() *problem {
 }
 
 func (s *Server) leave() { s.count.inFlight.Add(-1) }
-
-// How much takeIn reads, in bytes: as much as net/http. And how long a
-// connection is read on after an answer.
-const (
-	maxRest    = 256 << 10
-	lingerTime = time.Second
-)
-
-// takeIn reads what is left of the body of a request that was refused. Closing
-// a connection with bytes unread resets it, and the client may never see why it
-// was refused (RFC 9112 §9.6). net/http reads on by itself where a connection
-// stays open, but for as long as the body has, and the time for the answer is
-// over with that.
-func (s *Server) takeIn(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPost && r.ContentLength == 0 && len(r.Header["Content-Length"]) == 0 {
-		// A body without a length may follow; it would be taken for a
-		// request. This reader has net/http close in two steps, as below.
-		_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("?")), 0).Read(make([]byte, 1))
-		return
-	}
-	if r.ContentLength == 0 {
-		return
-	}
-	rc := http.NewResponseController(w)
-	now := time.Now()
-	_ = rc.SetReadDeadline(now.Add(lingerTime)) // fails in tests that record
-	_ = rc.SetWriteDeadline(now.Add(s.opt.WriteTimeout))
-	if r.Close || len(r.Header["Expect"]) > 0 { // it closes: there is nothing to read for but the answer's sake
-		_ = rc.Flush()
-	}
-	// Beyond the bound this reader has net/http close in two steps, with time
-	// for the answer in between.
-	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxRest)); err != nil {
-		s.count.bodiesCut.Add(1)
-	}
-}
 
 // recovered turns a panic of a handler into a 500, or into a broken
 // connection if the answer has begun.
