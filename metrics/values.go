@@ -129,7 +129,7 @@ type HTTP struct {
 	BodyBytes          uint64               `metric:"belfry_http_bodies_bytes" type:"gauge" help:"Bytes held of request bodies on their way in; bounded by api.body_bytes."`
 	Connections        uint64               `metric:"belfry_http_connections" type:"gauge" help:"Open connections to the API."`
 	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end: too much came after a refusal, or a batch had no whole line in time or was stopped. Their connections are closed."`
-	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections that waited for a request and gave way to new ones at api.max_connections."`
+	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections that gave way to new ones at api.max_connections: answered, waiting for a request, or not read by their clients."`
 	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections while all of them were being served."`
 }
 

@@ -84,9 +84,9 @@ type Limits struct {
 	MaxBatchLine   int // bytes of one line of a batch; 6 × MaxPayload + 64 KiB, enough for any payload however escaped; beyond: 413 for the line
 	MaxBatchLines  int // lines of one batch; 10,000; beyond: 413 for the rest
 	MaxRequests    int // requests under /v1/ and lines of batches served at once; 2,048; beyond: 503
-	MaxBodies      int // bodies on their way in, at most half of them batches; 1,024; beyond: 503
+	MaxBodies      int // bodies on their way in, at most half of them batches; 1,024; beyond: 503. Should be at most half of MaxConnections
 	BodyBytes      int // bytes of these that are held; 64 MiB, at least MaxBatchLine; beyond: 503
-	MaxConnections int // open connections per address; 8,192; beyond: one that waits for a request is closed, or this one with 503
+	MaxConnections int // open connections per address; 8,192; beyond: one that was answered or waits is closed, or this one with 503
 	MaxHeaderBytes int // request line and headers; 16 KiB (net/http adds 4 KiB of slack); beyond: 431
 
 	ReadHeaderTimeout time.Duration // for the whole request head; 5 s; beyond: closed

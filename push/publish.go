@@ -46,7 +46,9 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 			o.Kind, p = checkBody(r)
 		}
 		if p == nil {
-			o.Payload, p = s.readPayload(r, c.conn)
+			if o.Payload, p = s.readPayload(r, c.conn); p != nil && (p.cause == CauseSlow || p.cause == CauseBody) {
+				w.Header()["Connection"] = closeConn // half a body is in it
+			}
 		}
 		if p == nil && o.Kind == session.Text && !utf8.Valid(o.Payload) {
 			p = &problem{cause: CauseField, field: "body",

@@ -265,7 +265,7 @@ func TestLongHead(t *testing.T) {
 // A panic after the answer began breaks the connection off, so that half an
 // answer is not taken for a whole one.
 func TestPanicInTheMiddle(t *testing.T) {
-	s, _, _ := serve(t, Options{Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s, _, _ := serve(t, Options{Dev: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		w.WriteHeader(200)
 		io.WriteString(w, "half")
@@ -277,7 +277,7 @@ func TestPanicInTheMiddle(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	fmt.Fprint(c, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	fmt.Fprint(c, "GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package push
 import (
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -70,7 +71,7 @@ func (s *shared) fill(r *rendering) {
 	defer close(r.done)
 	defer func() {
 		if v := recover(); v != nil {
-			r.err = fmt.Errorf("panic: %v", v)
+			r.err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
 	r.begun = time.Now()

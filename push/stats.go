@@ -58,7 +58,7 @@ type Stats struct {
 	Bodies             int            // bodies on their way in right now; at most MaxBodies
 	BodyBytes          int64          // bytes of these that are held
 	Connections        int            // open connections, both addresses
-	ConnectionsEvicted uint64         // gave way to others while they waited for a request
+	ConnectionsEvicted uint64         // gave way to others
 	ConnectionsRefused uint64         // beyond MaxConnections
 }
 

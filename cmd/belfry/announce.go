@@ -65,6 +65,8 @@ func (n *belfry) places() []zap.Field {
 		zap.Int("max_connections", n.cfg.MaxConnections),
 		zap.Int("upgrade.max_pending", n.cfg.Upgrade.MaxPending),
 		zap.Int("api.max_connections", n.cfg.API.MaxConnections),
+		zap.Int("api.max_bodies", n.cfg.API.MaxBodies),
+		zap.Int("api.max_requests", n.cfg.API.MaxRequests),
 	}
 }
 

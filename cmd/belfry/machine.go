@@ -9,6 +9,7 @@ import (
 
 	"belfry/config"
 	"belfry/host"
+	"belfry/push"
 )
 
 // machine is what the defaults of settings that are 0 or empty come from.
@@ -43,7 +44,8 @@ func thisMachine() (machine, error) {
 const (
 	maxDescriptors = host.MaxConnections // RLIM_INFINITY does not fit an int
 	// Descriptors for everything but connections of clients and of the API:
-	// files, the runtime's own, NATS.
+	// files, the runtime's own, NATS, and API connections that gave way just
+	// now.
 	reservedDescriptors = 128
 	// And for each shard: its epoll set, timer and mailbox.
 	reservedPerShard = 8
@@ -52,16 +54,21 @@ const (
 // Shares of the descriptors: settings that would take more are lowered to them.
 const (
 	pendingShare = 32 // connections without a request
-	apiShare     = 16 // connections of the API, at all its addresses together
+	apiShare     = 16 // connections of the API, at all its addresses together, those for health aside
 	leastAPI     = 16
 )
 
 // lowered is a setting that this machine does not allow as it is.
 type lowered struct {
-	setting  string
-	set, now int
-	why      string
+	setting   string
+	set, now  int
+	why, mend string
 }
+
+const (
+	mendDescriptors    = "raise the descriptor limit (ulimit -n, LimitNOFILE of the unit, or the container's) or lower the setting"
+	mendAPIConnections = "raise api.max_connections, and the descriptor limit if that bounds it, or lower the setting"
+)
 
 // resolve gives settings that are 0 or empty their value on this machine, and
 // returns those that it had to lower.
@@ -76,18 +83,25 @@ func (m machine) resolve(c *config.Config) (changed []lowered) {
 	if c.GOMAXPROCS == 0 {
 		c.GOMAXPROCS = max(m.cores, c.Shards+2)
 	}
-	lower := func(setting string, v *int, most int, why string) {
+	lower := func(setting string, v *int, most int, why, mend string) {
 		if *v > most {
-			changed = append(changed, lowered{setting, *v, most, why})
+			changed = append(changed, lowered{setting, *v, most, why, mend})
 			*v = most
 		}
 	}
 	// Sessions and the API are to have their descriptors however many strangers
 	// knock; and what the API may have is what is reserved for it.
 	lower("upgrade.max_pending", &c.Upgrade.MaxPending, max(1, m.descriptors/pendingShare),
-		fmt.Sprintf("connections without a request may take a %dth of the %d files that this process may have open", pendingShare, m.descriptors))
-	lower("api.max_connections", &c.API.MaxConnections, max(leastAPI, m.descriptors/apiShare/apiAddresses(c)),
-		fmt.Sprintf("the API, at all its addresses, may take a %dth of the %d files that this process may have open", apiShare, m.descriptors))
+		fmt.Sprintf("connections without a request may take a %dth of the %d files that this process may have open", pendingShare, m.descriptors), mendDescriptors)
+	api := &c.API
+	lower("api.max_connections", &api.MaxConnections, max(leastAPI, m.descriptors/apiShare/apiAddresses(c)),
+		fmt.Sprintf("the API, at all its addresses, may take a %dth of the %d files that this process may have open, those for health aside", apiShare, m.descriptors), mendDescriptors)
+	// A body on its way in and a push that waits keep their connections in
+	// service: neither is to take all of them.
+	lower("api.max_bodies", &api.MaxBodies, max(1, api.MaxConnections/2),
+		fmt.Sprintf("bodies on their way in may take half of the %d connections (api.max_connections)", api.MaxConnections), mendAPIConnections)
+	lower("api.max_requests", &api.MaxRequests, api.MaxConnections,
+		fmt.Sprintf("there are no more than %d connections (api.max_connections)", api.MaxConnections), mendAPIConnections)
 	if c.MaxConnections == 0 {
 		c.MaxConnections = max(1, m.descriptors-m.reserve(c)-c.Upgrade.MaxPending)
 	}
@@ -102,8 +116,9 @@ func apiAddresses(c *config.Config) int {
 	return 1
 }
 
-// reserve returns how many descriptors are kept from client connections: at
-// most a quarter, so that a small limit still leaves most of it to them.
+// reserve returns how many descriptors are kept from client connections: all
+// that the API may have, and the rest of a reserve that is at most a quarter, so
+// that a small limit still leaves most of it to them.
 func (m machine) reserve(c *config.Config) int {
 	ports := 0
 	for _, entry := range c.Listen {
@@ -111,8 +126,8 @@ func (m machine) reserve(c *config.Config) int {
 			ports += hi - lo + 1
 		}
 	}
-	api := apiAddresses(c) * c.API.MaxConnections
-	return min(reservedDescriptors+api+c.Shards*(ports+reservedPerShard), m.descriptors/4)
+	api := apiAddresses(c) * (c.API.MaxConnections + push.HealthReserve(c.API.MaxConnections))
+	return max(api, min(reservedDescriptors+api+c.Shards*(ports+reservedPerShard), m.descriptors/4))
 }
 
 // nodeName makes a host name one that node.name allows, with room for a suffix.

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"belfry/config"
+	"belfry/push"
 )
 
 func TestResolve(t *testing.T) {
@@ -20,16 +21,16 @@ func TestResolve(t *testing.T) {
 		node                   string
 		shards, procs, maximum int
 	}{
-		{"all by itself", machine{cores: 2, descriptors: 20000, hostname: "edge.a", suffix: "beef"}, nil, "edge.a-beef", 2, 4, 20000 - 128 - 2*9 - 1250 - 20000/32},
-		{"many cores", machine{cores: 64, descriptors: 1 << 20, hostname: "h", suffix: "0000"}, nil, "h-0000", 64, 66, 1<<20 - 128 - 64*9 - 8192 - 16384},
-		{"more cores than shards", machine{cores: 8, descriptors: 20000, hostname: "h", suffix: "0000"}, func(c *config.Config) { c.Shards = 2 }, "h-0000", 2, 8, 20000 - 128 - 2*9 - 1250 - 20000/32},
-		{"ports", machine{cores: 2, descriptors: 20000, hostname: "h", suffix: "0000"}, func(c *config.Config) { c.Listen = []string{":9000-9019"} }, "h-0000", 2, 4, 20000 - 128 - 2*28 - 1250 - 20000/32},
-		{"few descriptors", machine{cores: 2, descriptors: 1024, hostname: "h", suffix: "0000"}, nil, "h-0000", 2, 4, 782},
+		{"all by itself", machine{cores: 2, descriptors: 20000, hostname: "edge.a", suffix: "beef"}, nil, "edge.a-beef", 2, 4, 20000 - 128 - 2*9 - 1250 - 64 - 20000/32},
+		{"many cores", machine{cores: 64, descriptors: 1 << 20, hostname: "h", suffix: "0000"}, nil, "h-0000", 64, 66, 1<<20 - 128 - 64*9 - 8192 - 64 - 16384},
+		{"more cores than shards", machine{cores: 8, descriptors: 20000, hostname: "h", suffix: "0000"}, func(c *config.Config) { c.Shards = 2 }, "h-0000", 2, 8, 20000 - 128 - 2*9 - 1250 - 64 - 20000/32},
+		{"ports", machine{cores: 2, descriptors: 20000, hostname: "h", suffix: "0000"}, func(c *config.Config) { c.Listen = []string{":9000-9019"} }, "h-0000", 2, 4, 20000 - 128 - 2*28 - 1250 - 64 - 20000/32},
+		{"few descriptors", machine{cores: 2, descriptors: 1024, hostname: "h", suffix: "0000"}, nil, "h-0000", 2, 4, 736},
 		{"told", machine{cores: 2, descriptors: 1024, hostname: "h", suffix: "0000"}, func(c *config.Config) {
 			c.Node.Name, c.Shards, c.GOMAXPROCS, c.MaxConnections = "n1", 3, 9, 77
 		}, "n1", 3, 9, 77},
-		{"odd host name", machine{cores: 1, descriptors: 1024, hostname: "ä b", suffix: "0000"}, nil, "b-0000", 1, 3, 791},
-		{"no host name", machine{cores: 1, descriptors: 1024, hostname: "日", suffix: "0000"}, nil, "node-0000", 1, 3, 791},
+		{"odd host name", machine{cores: 1, descriptors: 1024, hostname: "ä b", suffix: "0000"}, nil, "b-0000", 1, 3, 736},
+		{"no host name", machine{cores: 1, descriptors: 1024, hostname: "日", suffix: "0000"}, nil, "node-0000", 1, 3, 736},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := config.Default()
@@ -65,29 +66,55 @@ func TestResolveLowers(t *testing.T) {
 	c := config.Default()
 	c.API.MonitorListen = "127.0.0.1:8082"
 	changed := here.resolve(&c)
-	if c.Upgrade.MaxPending != 62 || c.API.MaxConnections != 62 {
-		t.Errorf("%d half-open connections, %d of the API", c.Upgrade.MaxPending, c.API.MaxConnections)
+	if c.Upgrade.MaxPending != 62 || c.API.MaxConnections != 62 || c.API.MaxBodies != 31 || c.API.MaxRequests != 62 {
+		t.Errorf("%d half-open connections, %+v", c.Upgrade.MaxPending, c.API)
 	}
 	var settings []string
 	for _, l := range changed {
 		settings = append(settings, fmt.Sprintf("%s %d %d", l.setting, l.set, l.now))
+		if l.why == "" || l.mend == "" {
+			t.Errorf("%+v", l)
+		}
 	}
-	if want := []string{"upgrade.max_pending 16384 62", "api.max_connections 8192 62"}; !slices.Equal(settings, want) {
+	if want := []string{"upgrade.max_pending 16384 62", "api.max_connections 8192 62", "api.max_bodies 1024 31", "api.max_requests 2048 62"}; !slices.Equal(settings, want) {
 		t.Errorf("%q, want %q", settings, want)
-	}
-	if used := c.MaxConnections + c.Upgrade.MaxPending + 2*c.API.MaxConnections; used+reservedDescriptors > here.descriptors {
-		t.Errorf("clients and the API may have %d of %d descriptors", used, here.descriptors)
 	}
 	here.descriptors = 1 << 20
 	if c = config.Default(); len(here.resolve(&c)) != 0 {
 		t.Errorf("lowered where there is enough: %+v", c.Upgrade)
+	}
+	// What an operator sets low takes the others with it.
+	c = config.Default()
+	c.API.MaxConnections = 100
+	if changed := here.resolve(&c); len(changed) != 2 || c.API.MaxBodies != 50 || c.API.MaxRequests != 100 {
+		t.Errorf("%+v", changed)
+	}
+}
+
+// What the API may have at each address, connections for health included, is
+// kept from clients, however few descriptors there are.
+func TestReserveHoldsTheAPI(t *testing.T) {
+	for descriptors := 64; descriptors <= 1<<20; descriptors += 1 + descriptors/10 {
+		for _, monitor := range []string{"", "127.0.0.1:8082"} {
+			here := machine{cores: 2, descriptors: descriptors, hostname: "h", suffix: "0000"}
+			c := config.Default()
+			c.API.MonitorListen = monitor
+			here.resolve(&c)
+			api := apiAddresses(&c) * (c.API.MaxConnections + push.HealthReserve(c.API.MaxConnections))
+			if used := c.MaxConnections + c.Upgrade.MaxPending + api; used > descriptors && c.MaxConnections > 1 {
+				t.Fatalf("%d descriptors, monitor %q: %d for clients, %d half-open, %d for the API", descriptors, monitor, c.MaxConnections, c.Upgrade.MaxPending, api)
+			}
+			if descriptors >= 1024 && c.MaxConnections < descriptors/2 {
+				t.Fatalf("%d descriptors: %d are left to clients", descriptors, c.MaxConnections)
+			}
+		}
 	}
 }
 
 // An operator is told what became of a value of his own, and not of a default.
 func TestWarnOfLowered(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
-	changed := []lowered{{"upgrade.max_pending", 16384, 625, "files"}, {"api.max_connections", 8192, 1250, "files"}}
+	changed := []lowered{{"upgrade.max_pending", 16384, 625, "files", "more"}, {"api.max_connections", 8192, 1250, "files", "more"}}
 	warnOfLowered(changed, map[string]config.Origin{"upgrade.max_pending": {Source: "flag", Name: "--set"}}, zap.New(core))
 	lines := logs.All()
 	if len(lines) != 1 || lines[0].Level != zap.WarnLevel {

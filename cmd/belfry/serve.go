@@ -91,7 +91,7 @@ func warnOfLowered(changed []lowered, origins map[string]config.Origin, log *zap
 		if from, set := origins[l.setting]; set {
 			log.Warn("a setting is lowered to what this machine allows",
 				zap.String("setting", l.setting), zap.Int("value", l.set), zap.Stringer("from", from), zap.Int("in_force", l.now), zap.String("why", l.why),
-				zap.String("mend", "raise the descriptor limit (ulimit -n, LimitNOFILE of the unit, or the container's) or lower the setting"))
+				zap.String("mend", l.mend))
 		}
 	}
 }
