@@ -277,7 +277,7 @@ func TestPanicInTheMiddle(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	fmt.Fprint(c, "GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	fmt.Fprint(c, "GET /assets/page HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		t.Fatal(err)
