@@ -176,7 +176,7 @@ func TestBatchOfAClientThatNeverReads(t *testing.T) {
 	if most := 2*maxPendingAnswers/100 + 1000; refused > most {
 		t.Errorf("%d answers held for a client that does not read, want at most %d", refused, most)
 	}
-	for s.Stats().InFlight > 0 { // until then it may still begin to abandon
+	for s.Stats().Bodies > 0 { // until then it may still begin to abandon
 		runtime.Gosched()
 	}
 	s.abandoned.Wait()
