@@ -142,19 +142,29 @@ func (m *assembly) ended(in *Inbound) {
 	} else {
 		in.newer.older = in.older
 	}
-	in.waits, in.older, in.newer = false, nil, nil
+	in.waits, in.renewed, in.older, in.newer = false, 0, nil, nil
 }
 
+// maxRenewals is how often the time of a message begins anew because its
+// connection was not read for a while: a client could see to it that it is
+// paused again and again.
+const maxRenewals = 3
+
 // overdue returns a message that began limit ticks ago or earlier, nil if there
-// is none. Time in which the connection was not read does not count.
+// is none. After a pause in reading the time begins anew, so many times.
 func (m *assembly) overdue(now, limit uint32) *Inbound {
 	for in := m.oldest; in != nil && now-in.since >= limit; in = m.oldest {
-		resumed, was := m.ps.Resumed(in.slot)
-		if !m.ps.Paused(in.slot) && !(was && now-resumed < limit) {
-			return in
+		renewed := in.renewed
+		if !m.ps.Paused(in.slot) {
+			resumed, was := m.ps.Resumed(in.slot)
+			if !was || now-resumed >= limit || renewed == maxRenewals {
+				return in
+			}
+			renewed++
 		}
 		m.ended(in)
 		m.began(in, now)
+		in.renewed = renewed
 	}
 	return nil
 }

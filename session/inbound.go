@@ -25,6 +25,7 @@ type Inbound struct {
 	slot         uint32
 	waits        bool   // in the list of messages that are not complete
 	since        uint32 // tick at which the message began, if waits
+	renewed      uint8  // how often its time began anew after a pause
 	older, newer *Inbound
 }
 

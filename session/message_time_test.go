@@ -154,6 +154,24 @@ func TestMessageTimeoutAndPauses(t *testing.T) {
 	}
 }
 
+// A client that is paused again and again does not keep its message for ever.
+func TestMessageTimeoutIsNotRenewedForEver(t *testing.T) {
+	r := newRig(t, Options{Poller: onePoller(), MessageTime: 5 * time.Second})
+	w := r.mustWire("/ws", "")
+	slot := r.slotOf()
+	r.sendAndWait(w, begun(60_000, 100))
+	for i := 0; r.Stats().Sessions == 1; i++ {
+		if i > 30 {
+			t.Fatal("still there")
+		}
+		r.on(0, func(h *shard) { h.ps.Pause(slot); h.ps.Resume(slot) })
+		r.ticks(1)
+	}
+	if _, code, _, err := w.end(); err != nil || code != 4008 {
+		t.Errorf("%d %v, want 4008", code, err)
+	}
+}
+
 // Where there is no limit a message may take any time.
 func TestNoMessageTimeout(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller()})
