@@ -99,7 +99,7 @@ func TestDeferBeforeEnd(t *testing.T) {
 		c.Write(make([]byte, 1000))
 		c.Close()
 	})
-	eventually(t, "closed", func() bool { return r.Stats().Connections == 0 })
+	eventually(t, "closed", func() bool { return r.Stats().Closed == 1 })
 	r.on(0, func(*Shard) {
 		if taken != 1000 {
 			t.Errorf("%d bytes taken of 1000", taken)

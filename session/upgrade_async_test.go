@@ -78,9 +78,7 @@ func TestAuthLater(t *testing.T) {
 		w, _ := r.connect()
 		w.Write(pipelined())
 		later := <-auth
-		if n := r.waiting.Load(); n != 1 {
-			t.Errorf("%d pending", n)
-		}
+		eventually(t, "counted as waiting", func() bool { return r.waiting.Load() == 1 })
 		from := r.at()
 		home := from
 		for to := range uids {
