@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 
@@ -10,10 +11,13 @@ import (
 // counting is a Local that only counts.
 type counting struct{ n atomic.Int64 }
 
-func (c *counting) Prepare(m *session.Message) (*session.Prepared, error) {
-	return &session.Prepared{Message: m}, nil
+func (c *counting) Prepare(m *session.Message) (*session.Delivery, error) {
+	return &session.Delivery{Message: m}, nil
 }
-func (c *counting) Deliver(*session.Prepared) error { c.n.Add(1); return nil }
+func (c *counting) Await(context.Context, *session.Delivery, session.Wait) (bool, error) {
+	return false, nil
+}
+func (c *counting) Deliver(*session.Delivery) error { c.n.Add(1); return nil }
 
 // BenchmarkUserPush is a push to one user from one node to another over an
 // external server, from Publish until all have been delivered; both nodes and

@@ -13,11 +13,15 @@ type Message = session.Message
 type Local interface {
 	// Prepare does for m whatever can fail or take long: Deliver is called
 	// under locks.
-	Prepare(m *session.Message) (*session.Prepared, error)
-	// Deliver hands p to the local sessions it is for, to all of them or,
+	Prepare(m *session.Message) (*session.Delivery, error)
+	// Await waits, within w or until ctx is done, while the sessions that d is
+	// for are behind, and says whether it had to. What it keeps for d is given
+	// up by d.Leave.
+	Await(ctx context.Context, d *session.Delivery, w session.Wait) (waited bool, err error)
+	// Deliver hands d to the local sessions it is for, to all of them or,
 	// when it returns an error, to none. It must neither block nor publish. It
 	// may be called again with what it refused.
-	Deliver(p *session.Prepared) error
+	Deliver(d *session.Delivery) error
 }
 
 // Bus carries messages to the other nodes and back. All methods may be called

@@ -23,14 +23,14 @@ func (n *Node) receive(m *Message) {
 		}
 	}()
 	local := *n.local.Load()
-	p, err := local.Prepare(m)
+	d, err := local.Prepare(m)
 	if err != nil {
 		n.count.malformed.Add(1)
 		n.log.Warn("message dropped: the local sessions cannot have it", zap.String("id", m.ID), zap.Error(err))
 		return
 	}
-	if err = local.Deliver(p); err != nil {
-		err = n.insist(local, p)
+	if err = local.Deliver(d); err != nil {
+		err = n.insist(local, d)
 	}
 	if err != nil {
 		n.count.lostOverload.Add(1)
@@ -43,7 +43,7 @@ func (n *Node) receive(m *Message) {
 }
 
 // insist tries for as long as patience lasts.
-func (n *Node) insist(local Local, p *session.Prepared) (err error) {
+func (n *Node) insist(local Local, d *session.Delivery) (err error) {
 	deadline := time.NewTimer(n.patience)
 	defer deadline.Stop()
 	again := time.NewTicker(retryPause)
@@ -51,13 +51,13 @@ func (n *Node) insist(local Local, p *session.Prepared) (err error) {
 	for {
 		select {
 		case <-again.C:
-			if err = local.Deliver(p); err == nil {
+			if err = local.Deliver(d); err == nil {
 				return nil
 			}
 		case <-deadline.C:
-			return local.Deliver(p)
+			return local.Deliver(d)
 		case <-n.closing:
-			return local.Deliver(p)
+			return local.Deliver(d)
 		}
 	}
 }

@@ -17,14 +17,14 @@ import (
 // faulty is a Local that panics where a payload says so.
 type faulty struct{ recorder }
 
-func (f *faulty) Prepare(m *session.Message) (*session.Prepared, error) {
+func (f *faulty) Prepare(m *session.Message) (*session.Delivery, error) {
 	if string(m.Payload) == "prepare" {
 		panic("injected")
 	}
 	return f.recorder.Prepare(m)
 }
 
-func (f *faulty) Deliver(p *session.Prepared) error {
+func (f *faulty) Deliver(p *session.Delivery) error {
 	if string(p.Message.Payload) == "deliver" {
 		panic("injected")
 	}

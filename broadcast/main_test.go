@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -48,14 +49,23 @@ type recorder struct {
 	mu   sync.Mutex
 	got  []*Message
 	full error // answered instead of taking a message
+
+	await func(context.Context, *session.Delivery, session.Wait) (bool, error) // nil: never waits
 	try  int   // calls, refused ones included
 }
 
-func (r *recorder) Prepare(m *session.Message) (*session.Prepared, error) {
-	return &session.Prepared{Message: m}, nil
+func (r *recorder) Prepare(m *session.Message) (*session.Delivery, error) {
+	return &session.Delivery{Message: m}, nil
 }
 
-func (r *recorder) Deliver(p *session.Prepared) error {
+func (r *recorder) Await(ctx context.Context, d *session.Delivery, w session.Wait) (bool, error) {
+	if r.await == nil {
+		return false, nil
+	}
+	return r.await(ctx, d, w)
+}
+
+func (r *recorder) Deliver(p *session.Delivery) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.try++

@@ -73,6 +73,9 @@ func (b *mailbox) close() {
 	}
 }
 
+// Wake has the shard take a turn, and with it call Handler.OnWork. Any goroutine.
+func (s *Shard) Wake() { s.box.wake() }
+
 // Reserve takes a place in a lane of the shard, to be used by Put or given
 // back by Release. It returns false, and counts it, if the lane is full, and
 // false after the loop was closed. Any goroutine.

@@ -2,6 +2,7 @@ package push
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,7 +50,11 @@ type recorder struct {
 
 var errBroken = errors.New("disk on fire")
 
-func (p *recorder) Publish(m *session.Message) error {
+func (p *recorder) PublishWithin(_ context.Context, m *session.Message, _ session.Wait) (bool, error) {
+	return false, p.publish(m)
+}
+
+func (p *recorder) publish(m *session.Message) error {
 	switch string(m.Payload) {
 	case "fail:field":
 		return fmt.Errorf("wrapped: %w", &session.FieldError{Field: "key", Problem: "control characters are not allowed"})

@@ -18,7 +18,9 @@ import (
 // publisherFunc is a Publisher of one function.
 type publisherFunc func(*session.Message) error
 
-func (f publisherFunc) Publish(m *session.Message) error { return f(m) }
+func (f publisherFunc) PublishWithin(_ context.Context, m *session.Message, _ session.Wait) (bool, error) {
+	return false, f(m)
+}
 
 func get(t *testing.T, addr net.Addr, path string) answer {
 	t.Helper()

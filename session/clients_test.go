@@ -143,7 +143,7 @@ func TestClientsReceive(t *testing.T) {
 
 func TestClientsSend(t *testing.T) {
 	var published atomic.Pointer[Message]
-	o := Options{Limits: Limits{MaxMessage: 1 << 20}, Publish: func(m *Message) error { published.Store(m); return nil }}
+	o := Options{Limits: Limits{MaxMessage: 1 << 20}, Publish: func(m *Message, _ Wait) error { published.Store(m); return nil }}
 	eachClient(t, o, func(t *testing.T, r *rig, c libraryConn, v1 bool) {
 		large := strings.Repeat("0123456789abcdef", 40<<10) // 640 KiB
 		if !v1 {

@@ -246,7 +246,7 @@ func TestPubsLeaveRoom(t *testing.T) {
 	const places = 64
 	var srv atomic.Pointer[rig]
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: places},
-		Publish: func(m *Message) error { return srv.Load().push(m) }})
+		Publish: func(m *Message, w Wait) error { return srv.Load().pushWithin(m, w) }})
 	srv.Store(r)
 	var w *wire
 	home := -1

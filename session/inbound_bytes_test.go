@@ -175,7 +175,7 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 	var taken int
 	r := newRig(t, Options{
 		Poller:  poller.Options{Shards: 1, InboundBytes: bound},
-		Publish: func(*Message) error { <-gate; taken++; return nil },
+		Publish: func(*Message, Wait) error { <-gate; taken++; return nil },
 	})
 	pub := func(ref, size int) []byte {
 		return masked(ws.OpText, true, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, strings.Repeat("x", size)))
@@ -250,7 +250,7 @@ func TestPanicLeavesNoCharge(t *testing.T) {
 
 // A panic of whoever publishes costs its message only, whose client is told.
 func TestPanicInPublish(t *testing.T) {
-	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *Message) error {
+	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *Message, _ Wait) error {
 		if string(m.Payload) == "bad" {
 			panic("asked for")
 		}

@@ -50,8 +50,9 @@ type Options struct {
 	// MaySubscribe rules over belfry.v1 "sub" commands; nil refuses all.
 	MaySubscribe func(topic string) bool
 	// Publish is given what belfry.v1 "pub" commands send, on a goroutine of
-	// its own for each shard; nil refuses them.
-	Publish func(*Message) error
+	// its own for each shard, and may wait within w while the shards of the
+	// message are behind; nil refuses them.
+	Publish func(m *Message, w Wait) error
 
 	BacklogTime  time.Duration // how long a client may take nothing of what waits for it; 0: for ever
 	PingInterval time.Duration // silence before a ping; 0: no pings

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -25,13 +26,20 @@ type rig struct {
 	faults bool // panics are part of the test
 }
 
-// push is what a publisher does: prepare, then deliver.
-func (s *Server) push(m *Message) error {
-	p, err := s.Prepare(m)
+// push is what a publisher does that does not wait.
+func (s *Server) push(m *Message) error { return s.pushWithin(m, Wait{}) }
+
+// pushWithin is what a publisher does: prepare, wait for room, then deliver.
+func (s *Server) pushWithin(m *Message, w Wait) error {
+	d, err := s.Prepare(m)
 	if err != nil {
 		return err
 	}
-	return s.Deliver(p)
+	defer d.Leave()
+	if _, err := s.Await(context.Background(), d, w); err != nil {
+		return err
+	}
+	return s.Deliver(d)
 }
 
 func newRig(t *testing.T, o Options) *rig {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -12,8 +13,11 @@ import (
 // nobody has no sessions.
 type nobody struct{}
 
-func (nobody) Prepare(*session.Message) (*session.Prepared, error) { return new(session.Prepared), nil }
-func (nobody) Deliver(*session.Prepared) error                     { return nil }
+func (nobody) Prepare(*session.Message) (*session.Delivery, error) { return new(session.Delivery), nil }
+func (nobody) Await(context.Context, *session.Delivery, session.Wait) (bool, error) {
+	return false, nil
+}
+func (nobody) Deliver(*session.Delivery) error                     { return nil }
 
 // What clients publish leaves most of the outbox to backends.
 func TestClientsLeaveOutbox(t *testing.T) {
@@ -30,7 +34,7 @@ func TestClientsLeaveOutbox(t *testing.T) {
 	}
 	taken := 0
 	for ; err == nil && taken < 400; taken++ {
-		err = n.publish(message(taken))
+		err = n.publish(message(taken), session.Wait{})
 	}
 	var told *session.CommandError
 	if taken < 100 || taken > 102 || !errors.As(err, &told) || told.Code != "unavailable" {

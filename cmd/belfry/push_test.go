@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"bytes"
 	"fmt"
 	"io"
@@ -25,14 +26,14 @@ type pushRecorder struct {
 	last *session.Message
 }
 
-func (p *pushRecorder) Publish(m *session.Message) error {
+func (p *pushRecorder) PublishWithin(_ context.Context, m *session.Message, _ session.Wait) (bool, error) {
 	if string(m.Payload) == "too much" {
-		return &broadcast.OverloadedError{What: "outbox", RetryAfter: 3e9}
+		return false, &broadcast.OverloadedError{What: "outbox", RetryAfter: 3e9}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m.ID, p.last = "the-id", m
-	return nil
+	return false, nil
 }
 
 // startAPI serves a real API, whose address the environment names.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net"
@@ -214,7 +215,6 @@ func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
 	}
 	return push.New(push.Options{
 		Publisher:     n.bus,
-		Pace:          n.sessions.Pace,
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
 		Keys:          apiKeys,
@@ -307,11 +307,11 @@ const clientOutbox = 1.0 / 4
 
 // publish is what belfry.v1 clients publish through. It puts the bus's errors
 // into the words of docs/protocol.md.
-func (n *belfry) publish(m *session.Message) error {
+func (n *belfry) publish(m *session.Message, w session.Wait) error {
 	if n.bus.OutboxTaken() > clientOutbox {
 		return &session.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
 	}
-	err := n.bus.Publish(m)
+	_, err := n.bus.PublishWithin(context.Background(), m, w)
 	var large *broadcast.TooLargeError
 	if errors.As(err, &large) {
 		return &session.CommandError{Code: "too_large", Field: "data", Text: large.Error()}
