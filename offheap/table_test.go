@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 
 func newTable(t testing.TB) *Table {
 	t.Helper()
-	tab := NewTable()
+	tab := NewTable(new(Owner))
 	t.Cleanup(tab.Close)
 	return tab
 }

@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ func TestBuffers(t *testing.T) {
 			want   []byte
 		}
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
-		m := Buffers{most: rapid.IntRange(0, 4).Draw(rt, "most")}
+		m := NewBuffers(new(Owner), rapid.IntRange(0, 4).Draw(rt, "most"))
 		all := make([]held, 6)
 		for range 100 {
 			h := &all[rnd.IntN(len(all))]
@@ -65,7 +65,7 @@ func TestBuffers(t *testing.T) {
 
 // A buffer that is freed is the kernel's again.
 func TestBufferIsGivenBack(t *testing.T) {
-	m := Buffers{most: 1}
+	m := NewBuffers(new(Owner), 1)
 	b, mapped := m.Grow(nil, false, 1<<20)
 	if !mapped {
 		t.Fatal("1 MiB is not a mapping")
