@@ -152,7 +152,7 @@ func (t *Table) Insert(hash, val uint32) error {
 	}
 	t.rehash(rehashStep)
 	if slots := t.cur.slots(); t.n >= slots/5*4 && t.old.mask == 0 {
-		if err := t.resize(max(2*slots, tableMin)); err != nil && t.n >= slots-slots/16 {
+		if err := t.resize(max(2*slots, tableMin)); err != nil && (t.cur.mask == 0 || t.n >= slots-slots/16) {
 			return err
 		}
 	}

@@ -197,9 +197,13 @@ func testModel(t *testing.T, weights map[opKind]int) {
 
 // fresh gives a shard empty tables.
 func fresh(h *shard) {
-	h.users, h.topics, h.pass = offheap.NewTable(new(offheap.Owner)), topics{}, pass{h: h}
+	h.users.Close()
+	h.uids.Close()
+	h.topics.close()
+	users := h.opt.Poller.Memory.Owner("users")
+	h.users, h.topics, h.pass = offheap.NewTable(users), topics{}, pass{h: h}
 	h.topics.init(h.opt)
-	h.uids, _ = offheap.NewStrs(new(offheap.Owner), 1<<10)
+	h.uids, _ = offheap.NewStrs(users, 1<<10)
 }
 
 func TestTablesModel(t *testing.T) {
