@@ -13,7 +13,7 @@ import (
 // All memory of the sessions outside the Go heap has an owner, which counts
 // what the sessions need and nothing where there is none.
 func TestMemoryByOwner(t *testing.T) {
-	r := newRig(t, Options{MaxPerAddress: 1000, Rates: Rates{Messages: 100}})
+	r := newRig(t, Options{MaxPerAddress: 1000, Rates: Rates{Messages: 100, MessageBurst: 100}})
 	memory := r.opt.Poller.Memory
 	for owner, n := range memory.Bytes() {
 		if n != 0 {
