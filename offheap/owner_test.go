@@ -281,15 +281,16 @@ func TestOwnersOnManyGoroutines(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			for range 1000 {
-				memory.Owner("one").Add(3)
-				memory.Bytes()
-				memory.Owner("one").Add(-2)
+			owner := memory.Owner("one")
+			for range 100_000 {
+				owner.Add(3)
+				owner.Add(-2)
 			}
+			memory.Bytes()
 		})
 	}
 	all.Wait()
-	if n := memory.Bytes()["one"]; n != 4000 {
-		t.Errorf("%d bytes, want 4000", n)
+	if n := memory.Bytes()["one"]; n != 400_000 {
+		t.Errorf("%d bytes, want 400000", n)
 	}
 }
