@@ -20,9 +20,9 @@ type Buffers struct {
 // mappedBuffer is the size in bytes from which on a buffer is a mapping.
 const mappedBuffer = 16 << 10
 
-// NewBuffers returns buffers of which at most so many are mappings at a time,
-// the others are on the Go heap. The kernel allows a process 65,530 mappings
-// (vm.max_map_count).
+// NewBuffers returns Buffers that keep at most so many mappings at a time and
+// make all further buffers on the Go heap: the kernel allows a process 65,530
+// mappings (vm.max_map_count).
 func NewBuffers(owner *Owner, most int) Buffers { return Buffers{owner: owner, most: most} }
 
 // BufferSize returns the capacity of a buffer that is made for n bytes.
