@@ -4,9 +4,10 @@
 // memory.
 //
 // A container reserves address space for the most it may ever hold, and the
-// kernel supplies pages as they are used. So nothing is copied in order to grow
-// (Table alone moves its entries, a few with each operation), and numbers and
-// pointers stay valid. Records go by number, the lowest free number first, so
+// kernel supplies pages as they are used. So records are never copied in order
+// to grow, and their numbers and addresses stay valid. (A Table moves its
+// entries, a few with each operation, and a small vector moves when it grows.)
+// Records go by number, the lowest free number first, so
 // that pages fall empty when clients leave; Trim gives these pages back. Every
 // container has an Owner, which counts its bytes for the metrics.
 //
