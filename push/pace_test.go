@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"belfry/broadcast"
 	"belfry/session"
 )
@@ -85,72 +87,98 @@ func TestFullIsNoQueue(t *testing.T) {
 }
 
 // A client that goes away while its push waits is known to be gone when the wait
-// is over. One that sends its next request meanwhile is not, nor one that only
-// waits.
+// is over.
 func TestGoneWhileWaiting(t *testing.T) {
+	asks, answer := make(chan func() bool), make(chan error)
+	p := &waitingPublisher{await: func(_ context.Context, _ *session.Message, w session.Wait) (bool, error) {
+		asks <- w.Gone
+		return true, <-answer
+	}}
+	s, _, _ := serve(t, Options{Publisher: p})
+	c, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(c, "POST /v1/users/u HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
+	gone := <-asks
+	if gone() {
+		t.Error("gone before it did anything")
+	}
+	c.Close()
+	for begun := time.Now(); !gone(); {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("not known to be gone")
+		}
+	}
+	answer <- errors.New("not published")
+}
+
+// One look tells that a client is gone, and takes nothing from what it has sent.
+func TestPresence(t *testing.T) {
 	for _, tt := range []struct {
 		what string
-		do   func(c net.Conn)
+		do   func(c *net.TCPConn)
 		gone bool
 	}{
-		{"waits", func(net.Conn) {}, false},
-		{"sends another request", func(c net.Conn) { io.WriteString(c, "GET /healthz HTTP/1.1\r\n") }, false},
-		{"closes", func(c net.Conn) { c.Close() }, true},
-		{"resets", func(c net.Conn) { c.(*net.TCPConn).SetLinger(0); c.Close() }, true},
-		{"closes its side", func(c net.Conn) { c.(*net.TCPConn).CloseWrite() }, true},
+		{"sends", func(c *net.TCPConn) { io.WriteString(c, "next") }, false},
+		{"sends and closes", func(c *net.TCPConn) { io.WriteString(c, "next"); c.Close() }, false},
+		{"closes", func(c *net.TCPConn) { c.Close() }, true},
+		{"resets", func(c *net.TCPConn) { c.SetLinger(0); c.Close() }, true},
+		{"closes its side", func(c *net.TCPConn) { c.CloseWrite() }, true},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
-			asks, answer := make(chan func() bool), make(chan error)
-			p := &waitingPublisher{await: func(_ context.Context, _ *session.Message, w session.Wait) (bool, error) {
-				asks <- w.Gone
-				return true, <-answer
-			}}
-			s, _, _ := serve(t, Options{Publisher: p})
-			c, err := net.Dial("tcp", s.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			io.WriteString(c, "POST /v1/users/u HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
-			gone := <-asks
-			if gone() {
+			client, tcp := tcpPair(t)
+			c := newConn(tcp, new(counters))
+			if c.client.gone() {
 				t.Error("gone before it did anything")
 			}
-			tt.do(c)
-			if tt.gone {
-				for begun := time.Now(); !gone(); {
-					if time.Since(begun) > 10*time.Second {
-						t.Fatal("not known to be gone")
-					}
-				}
-			} else if gone() {
-				t.Error("said to be gone")
+			tt.do(client)
+			c.client.raw.Control(func(fd uintptr) { // until something has arrived
+				unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+			})
+			if gone := c.client.gone(); gone != tt.gone {
+				t.Errorf("gone: %v, want %v", gone, tt.gone)
 			}
-			answer <- errors.New("not published")
+			if p := make([]byte, 4); !tt.gone {
+				if n, err := io.ReadFull(c, p); err != nil {
+					t.Errorf("%q, %v is left of what it sent", p[:n], err)
+				}
+			}
 		})
 	}
+	_, tcp := tcpPair(t)
+	c := newConn(tcp, new(counters))
+	if tcp.Close(); !c.client.gone() {
+		t.Error("a connection that was closed here is not gone")
+	}
+}
+
+// tcpPair returns both ends of a connection.
+func tcpPair(t *testing.T) (client, server *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); s.Close() })
+	return c.(*net.TCPConn), s.(*net.TCPConn)
 }
 
 // While a handler runs and its request is read to the end, the byte that
 // net/http reads ahead is not waited for; at all other times a read of one byte
 // is a read.
 func TestNoReadAhead(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	tcp, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := newConn(tcp.(*net.TCPConn), new(counters))
-	defer tcp.Close()
+	client, tcp := tcpPair(t)
+	c := newConn(tcp, new(counters))
 	const head, body = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", "xy"
 	read := func(n int, want string) {
 		t.Helper()
