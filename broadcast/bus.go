@@ -26,7 +26,7 @@ type Bus interface {
 	session.Interest
 
 	// Reserve takes places in the outbox for everything m needs on the bus,
-	// all or nothing. Errors: *OverloadedError, *TooLargeError.
+	// all or nothing. Errors: *session.OverloadedError, *session.TooLargeError.
 	Reserve(m *Message) (Reservation, error)
 	// Start begins to receive. receive is called from one goroutine, in
 	// order, with messages of other nodes and of foreign publishers; while it

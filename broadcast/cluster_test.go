@@ -93,7 +93,8 @@ func threeNodes(t *testing.T, n []*member) {
 			for i, m := range n {
 				before[i] = len(m.messages())
 			}
-			msg := &Message{Target: c.to, Kind: session.Binary, Exclude: s2, Key: " a%b ", Payload: []byte{0, 255}}
+			msg := &Message{Target: c.to, Kind: session.Binary, Key: " a%b ", Payload: []byte{0, 255}}
+			msg.Target.Exclude = s2
 			if err := n[0].Publish(msg); err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +116,7 @@ func threeNodes(t *testing.T, n []*member) {
 				if !slices.Equal(g.Target.Names, c.want[i]) || g.Target.Scope != c.to.Scope {
 					t.Errorf("node %d: target %v, want %v", i, g.Target, c.want[i])
 				}
-				if g.ID != msg.ID || g.Kind != session.Binary || g.Exclude != s2 || g.Key != " a%b " || string(g.Payload) != "\x00\xff" {
+				if g.ID != msg.ID || g.Kind != session.Binary || g.Target.Exclude != s2 || g.Key != " a%b " || string(g.Payload) != "\x00\xff" {
 					t.Errorf("node %d: %+v is not %+v", i, g, msg)
 				}
 			}

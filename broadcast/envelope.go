@@ -54,8 +54,8 @@ func seal(p *parcel, st stamp) *nats.Msg {
 	h[headerKind] = []string{m.Kind.String()}
 	h[headerNode] = []string{nodeString(st.node)}
 	h[headerSeq] = []string{formatSeq(st.epoch, st.number)}
-	if m.Exclude != "" {
-		h[headerExclude] = []string{m.Exclude}
+	if m.Target.Exclude != "" {
+		h[headerExclude] = []string{m.Target.Exclude}
 	}
 	if m.Key != "" {
 		h[headerKey] = []string{escape(m.Key)}
@@ -85,7 +85,7 @@ func nameHeader(s session.Scope) string {
 // the names of the optional ones.
 func sealedSize(m *Message, names []string) int {
 	const fixed = 192
-	n := fixed + len(m.Payload) + len(m.ID) + len(m.Exclude) + len(escape(m.Key))
+	n := fixed + len(m.Payload) + len(m.ID) + len(m.Target.Exclude) + len(escape(m.Key))
 	for _, name := range names {
 		n += len(headerSession) + 4 + len(escape(name))
 	}
@@ -156,7 +156,7 @@ func (o *opener) open(m *nats.Msg, numbered bool) (*Message, error) {
 	if out.ID, _, err = one(m.Header, headerID); err != nil {
 		return nil, err
 	}
-	if out.Exclude, _, err = one(m.Header, headerExclude); err != nil {
+	if out.Target.Exclude, _, err = one(m.Header, headerExclude); err != nil {
 		return nil, err
 	}
 	key, _, err := one(m.Header, headerKey)
@@ -180,7 +180,7 @@ func (o *opener) open(m *nats.Msg, numbered bool) (*Message, error) {
 	default:
 		return nil, bad(headerKind, "allowed are text and binary")
 	}
-	return out, check(out, o.maxPayload)
+	return out, out.Check(o.maxPayload)
 }
 
 // target reads whom m is for out of its subject and the header that the

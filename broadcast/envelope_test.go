@@ -59,7 +59,7 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 			Payload: []byte(rapid.StringMatching(`.{0,40}`).Draw(t, "payload")),
 		}
 		if rapid.Bool().Draw(t, "exclude") {
-			m.Exclude = sid(1, 2)
+			m.Target.Exclude = sid(1, 2)
 		}
 		var want []string
 		switch rapid.IntRange(0, 3).Draw(t, "scope") {
@@ -149,7 +149,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := check(out, 64); err != nil {
+		if err := out.Check(64); err != nil {
 			t.Fatalf("%q %v: %v", subject, m.Header, err)
 		}
 	})

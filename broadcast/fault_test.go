@@ -76,7 +76,7 @@ func TestFaultWhilePublishing(t *testing.T) {
 		fails     bool
 		uncertain bool
 	}{{"prepare", true, false}, {"reserve", true, false}, {"deliver", true, true}, {"commit", false, false}} {
-		var fault *FaultError
+		var fault *session.FaultError
 		err := publish(c.at)
 		if errors.As(err, &fault) != c.fails || c.fails && fault.Uncertain != c.uncertain || !c.fails && err != nil {
 			t.Errorf("fault in %s: %v", c.at, err)

@@ -284,14 +284,14 @@ func (b *NATS) Reserve(m *Message) (Reservation, error) {
 	}
 	if b.connected.Load() {
 		if why := b.refusal(); why != "" {
-			return nil, &OverloadedError{What: why, Unavailable: true, RetryAfter: inspectAgain}
+			return nil, &session.OverloadedError{What: why, Unavailable: true, RetryAfter: inspectAgain}
 		}
 	}
 	r := &reservation{box: b.box, parcels: ps}
 	allowed := int(b.maxMessage.Load())
 	for i := range ps {
 		if allowed > 0 && ps[i].size > allowed {
-			return nil, &TooLargeError{What: "payload with envelope", Size: ps[i].size, Max: allowed}
+			return nil, &session.TooLargeError{What: "payload with envelope", Size: ps[i].size, Max: allowed}
 		}
 		r.bytes += ps[i].size
 	}

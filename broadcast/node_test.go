@@ -59,9 +59,9 @@ func TestPublishRefuses(t *testing.T) {
 		"empty uid":       {Message{Target: session.ToUsers("")}, "uid"},
 		"uid with CR":     {Message{Target: session.ToUsers("a\rb")}, "uid"},
 		"short session":   {Message{Target: session.ToSessions("abc")}, "session"},
-		"exclude":         {Message{Exclude: "abc"}, "exclude"},
+		"exclude":         {Message{Target: session.Target{Exclude: "abc"}}, "exclude"},
 		"key":             {Message{Key: "a\nb"}, "key"},
-		"long key":        {Message{Key: strings.Repeat("k", MaxKeyLen+1)}, "key"},
+		"long key":        {Message{Key: strings.Repeat("k", session.MaxUIDLen+1)}, "key"},
 		"id with space":   {Message{ID: "a b"}, "id"},
 		"kind":            {Message{Kind: 7}, "kind"},
 		"text not UTF-8":  {Message{Payload: []byte{0xff}}, "payload"},
@@ -74,7 +74,7 @@ func TestPublishRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want a FieldError of %q", name, err, c.field)
 		}
 	}
-	var large *TooLargeError
+	var large *session.TooLargeError
 	if err := n.Publish(&Message{Payload: make([]byte, 11)}); !errors.As(err, &large) || large.Max != 10 {
 		t.Errorf("11 bytes: %v", err)
 	}
@@ -92,7 +92,7 @@ func TestBeforeStartAndAfterDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { n.Close() })
-	var over *OverloadedError
+	var over *session.OverloadedError
 	if err := n.Publish(&Message{}); !errors.As(err, &over) || over.What != "starting" {
 		t.Errorf("before Start: %v", err)
 	}
@@ -118,7 +118,7 @@ func TestBeforeStartAndAfterDrain(t *testing.T) {
 func TestFullLocalMailboxSendsNothing(t *testing.T) {
 	n := sharing(t, external(t, 0).ClientURL(), Options{})
 	n[0].setFull(errors.New("full"))
-	var over *OverloadedError
+	var over *session.OverloadedError
 	if err := n[0].Publish(&Message{Payload: []byte("no")}); !errors.As(err, &over) || over.What != "mailbox" {
 		t.Fatalf("%v", err)
 	}
@@ -187,7 +187,7 @@ func TestPlainPublisher(t *testing.T) {
 	if got[0].Kind != session.Text || got[1].Kind != session.Binary || got[2].Kind != session.Binary {
 		t.Error("kinds")
 	}
-	if m := got[2]; m.ID != "my-id" || m.Key != "k%" || m.Exclude != here {
+	if m := got[2]; m.ID != "my-id" || m.Key != "k%" || m.Target.Exclude != here {
 		t.Errorf("envelope: %+v", m)
 	}
 	if !slices.Equal(got[3].Target.Names, []string{uid}) || got[4].Target.Names[0] != here || len(got[5].Target.Names) != 2 {

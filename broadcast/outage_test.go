@@ -77,7 +77,7 @@ func TestFullOutboxRefusesBeforeDelivery(t *testing.T) {
 	for range 3 {
 		n.publish(t, session.ToAll(), "x")
 	}
-	var over *OverloadedError
+	var over *session.OverloadedError
 	err := n.Publish(&Message{Target: session.ToTopics("a", "b", "c")})
 	if !errors.As(err, &over) || over.What != "outbox" || over.RetryAfter <= 0 {
 		t.Fatalf("three places of two: %v", err)
@@ -103,7 +103,7 @@ func TestFullOutboxRefusesBeforeDelivery(t *testing.T) {
 	if st := n.Stats(); st.Sent != 5 || st.OutboxBytes != 0 {
 		t.Errorf("%+v", st)
 	}
-	var large *TooLargeError
+	var large *session.TooLargeError
 	if err := n.Publish(&Message{Target: session.ToTopics(numbered("t", 6)...)}); !errors.As(err, &large) {
 		t.Errorf("what never fits: %v", err)
 	}

@@ -69,7 +69,7 @@ func TestServerThatWillNotDo(t *testing.T) {
 				err := n.Ready()
 				return err != nil && strings.Contains(err.Error(), c.reason)
 			})
-			var over *OverloadedError
+			var over *session.OverloadedError
 			err := n.Publish(&Message{Payload: []byte("x")})
 			if c.refuses != (errors.As(err, &over) && over.Unavailable) || !c.refuses && err != nil {
 				t.Errorf("a push: %v", err)

@@ -89,14 +89,14 @@ func (it *item) member(name, value []byte) error {
 		it.data = field
 		return it.payload(field, value)
 	case `"exclude"`:
-		if it.m.Exclude != "" {
+		if it.m.Target.Exclude != "" {
 			return twice("exclude")
 		}
 		s, err := stringOf("exclude", value)
 		if err != nil {
 			return err
 		}
-		it.m.Exclude = s
+		it.m.Target.Exclude = s
 		return checkExclude(s)
 	case `"key"`:
 		if it.m.Key != "" {
@@ -107,7 +107,7 @@ func (it *item) member(name, value []byte) error {
 			return err
 		}
 		it.m.Key = s
-		return checkKey(s)
+		return session.CheckKey(s)
 	}
 	return &session.FieldError{Field: fieldName(name), Problem: "unknown; allowed are to, text, json, base64, exclude and key"}
 }
@@ -176,7 +176,7 @@ func (it *item) target(value []byte) error {
 			if string(value) != "true" {
 				return &session.FieldError{Field: "to.all", Problem: "allowed is true"}
 			}
-			it.m.Target = session.ToAll()
+			it.m.Target.Scope = session.ScopeAll
 			return nil
 		}
 		field := "to." + fieldName(name)
@@ -188,9 +188,9 @@ func (it *item) target(value []byte) error {
 		if err != nil {
 			return err
 		}
-		it.m.Target = session.Target{Scope: s.scope, Names: names}
+		it.m.Target.Scope, it.m.Target.Names = s.scope, names
 		if err := it.m.Target.Check(); err != nil {
-			return renamed(err, field)
+			return session.Renamed(err, field)
 		}
 		return nil
 	})

@@ -23,7 +23,7 @@ func TestItem(t *testing.T) {
 		{`{"to":{"users":["a","b"]},"json":"s"}`, session.Message{Target: session.ToUsers("a", "b"), Payload: []byte(`"s"`)}},
 		{`{"to":{"session":"` + testSID + `"},"base64":"/wD+"}`, session.Message{Target: session.ToSessions(testSID), Kind: session.Binary, Payload: []byte("\xff\x00\xfe")}},
 		{`{"to":{"sessions":["` + testSID + `"]},"text":""}`, session.Message{Target: session.ToSessions(testSID)}},
-		{"\t{ \"to\" : { \"all\" : true } , \"text\" : \"x\" , \"exclude\" : \"" + testSID + "\" , \"key\" : \"k\" } ", session.Message{Target: session.ToAll(), Exclude: testSID, Key: "k", Payload: []byte("x")}},
+		{"\t{ \"to\" : { \"all\" : true } , \"text\" : \"x\" , \"exclude\" : \"" + testSID + "\" , \"key\" : \"k\" } ", session.Message{Target: session.Target{Exclude: testSID}, Key: "k", Payload: []byte("x")}},
 		{`{"to":{"all":true},"base64":""}`, session.Message{Target: session.ToAll(), Kind: session.Binary}},
 	}
 	for _, tt := range tests {

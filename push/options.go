@@ -16,7 +16,7 @@ import (
 // payload. It must not block for longer than a caller may wait.
 //
 // These errors are told to the client: *session.FieldError (400),
-// *broadcast.TooLargeError (413) and *broadcast.OverloadedError (503 with
+// *session.TooLargeError (413) and *session.OverloadedError (503 with
 // Retry-After). For all three nothing was delivered. Any other error is a 500
 // and goes to the log.
 type Publisher interface {

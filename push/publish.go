@@ -16,7 +16,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/broadcast"
 	"belfry/session"
 )
 
@@ -85,7 +84,7 @@ func (s *Server) publish(ctx context.Context, m *session.Message, payload string
 			return &problem{cause: CauseOverloaded, detail: err.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: time.Second}
 		}
 		if waited && ctx.Err() != nil {
-			return s.publishProblem(&broadcast.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}, payload)
+			return s.publishProblem(&session.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}, payload)
 		}
 	}
 	if err := s.opt.Publisher.Publish(m); err != nil {
@@ -98,8 +97,8 @@ func (s *Server) publish(ctx context.Context, m *session.Message, payload string
 // payload is the field that holds the payload.
 func (s *Server) publishProblem(err error, payload string) *problem {
 	var field *session.FieldError
-	var large *broadcast.TooLargeError
-	var full *broadcast.OverloadedError
+	var large *session.TooLargeError
+	var full *session.OverloadedError
 	switch {
 	case errors.As(err, &field):
 		return &problem{cause: CauseField, field: field.Field, detail: field.Problem}
@@ -152,11 +151,11 @@ func parseParameters(raw string, m *session.Message) *problem {
 			return &problem{cause: CauseField, field: name, detail: fmt.Sprintf("given %d times; allowed is once", len(v))}
 		}
 		if name == "exclude" {
-			m.Exclude = v[0]
-			err = checkExclude(m.Exclude)
+			m.Target.Exclude = v[0]
+			err = checkExclude(m.Target.Exclude)
 		} else {
 			m.Key = v[0]
-			err = checkKey(m.Key)
+			err = session.CheckKey(m.Key)
 		}
 		if fe := (*session.FieldError)(nil); errors.As(err, &fe) {
 			return &problem{cause: CauseField, field: fe.Field, detail: fe.Problem}
@@ -180,26 +179,9 @@ func unknownParameter(name, allowed string) *problem {
 
 func checkExclude(sid string) error {
 	if err := session.CheckID(sid); err != nil {
-		return renamed(err, "exclude")
+		return session.Renamed(err, "exclude")
 	}
 	return nil
-}
-
-// checkKey holds the key of latest-only to the rules of uids.
-func checkKey(key string) error {
-	if err := session.CheckUID(key); err != nil {
-		return renamed(err, "key")
-	}
-	return nil
-}
-
-// renamed returns the *session.FieldError err with another field name.
-func renamed(err error, field string) error {
-	var fe *session.FieldError
-	if !errors.As(err, &fe) {
-		return err
-	}
-	return &session.FieldError{Field: field, Problem: fe.Problem}
 }
 
 // bodyBuffers serve bodies of unknown length until their length is known.

@@ -120,8 +120,8 @@ func TestParameters(t *testing.T) {
 	if a := post(t, ts, "/v1/all?exclude="+testSID+"&key=k%201", "x"); a.StatusCode != 202 {
 		t.Fatal(a.body)
 	}
-	if m := rec.last(t); m.Exclude != testSID || m.Key != "k 1" {
-		t.Fatalf("exclude %q, key %q", m.Exclude, m.Key)
+	if m := rec.last(t); m.Target.Exclude != testSID || m.Key != "k 1" {
+		t.Fatalf("exclude %q, key %q", m.Target.Exclude, m.Key)
 	}
 	refused := []struct {
 		query, field string

@@ -16,7 +16,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"belfry/broadcast"
 	"belfry/session"
 )
 
@@ -54,9 +53,9 @@ func (p *recorder) Publish(m *session.Message) error {
 	case "fail:field":
 		return fmt.Errorf("wrapped: %w", &session.FieldError{Field: "key", Problem: "control characters are not allowed"})
 	case "fail:large":
-		return &broadcast.TooLargeError{What: "payload with envelope", Size: 70_000, Max: 65_536}
+		return &session.TooLargeError{What: "payload with envelope", Size: 70_000, Max: 65_536}
 	case "fail:full":
-		return &broadcast.OverloadedError{What: "outbox", RetryAfter: 1500e6}
+		return &session.OverloadedError{What: "outbox", RetryAfter: 1500e6}
 	case "fail:other":
 		return errBroken
 	case "fail:panic":

@@ -257,3 +257,20 @@ func (w *wire) hello(t *testing.T) string {
 	}
 	return string(sid)
 }
+
+func TestAddrKey(t *testing.T) {
+	key := func(s string) addrKey { return keyOf(netip.MustParseAddr(s)) }
+	for _, same := range [][2]string{{"2001:db8::1", "2001:db8::ffff:1:2:3"}, {"192.0.2.7", "::ffff:192.0.2.7"}} {
+		if key(same[0]) != key(same[1]) {
+			t.Errorf("%v are two", same)
+		}
+	}
+	for _, other := range [][2]string{{"2001:db8::1", "2001:db8:0:1::1"}, {"192.0.2.7", "192.0.2.8"}, {"::1", "0.0.0.0"}} {
+		if key(other[0]) == key(other[1]) {
+			t.Errorf("%v are one", other)
+		}
+	}
+	if key("::1") == 0 || keyOf(netip.Addr{}) != 0 {
+		t.Error("0 is for what is no address")
+	}
+}

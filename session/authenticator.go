@@ -43,9 +43,9 @@ func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refus
 			refusal = a.mayHave(topic)
 			g.Topics = append(g.Topics, topic)
 		case equalFold(key, "uid"):
-			refusal = malformed(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).Because(CauseUID)
+			refusal = BadRequest(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).Because(CauseUID)
 		case equalFold(key, "topic"):
-			refusal = malformed(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).Because(CauseTopic)
+			refusal = BadRequest(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).Because(CauseTopic)
 		}
 		return refusal == nil
 	})
@@ -58,17 +58,17 @@ func (a *Open) user(uid string, again bool) (string, *Refusal) {
 		return "", Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").Because(CauseUID)
 	}
 	if again {
-		return "", malformed("uid: the parameter is repeated; a session has one user").Because(CauseUID)
+		return "", BadRequest("uid: the parameter is repeated; a session has one user").Because(CauseUID)
 	}
 	if err := CheckUID(uid); err != nil {
-		return "", malformed(err.Error() + ofQuery).Because(CauseUID)
+		return "", BadRequest(err.Error() + ofQuery).Because(CauseUID)
 	}
 	return uid, nil
 }
 
 func (a *Open) mayHave(topic string) *Refusal {
 	if err := CheckTopic(topic); err != nil {
-		return malformed(err.Error() + ofQuery).Because(CauseTopic)
+		return BadRequest(err.Error() + ofQuery).Because(CauseTopic)
 	}
 	if !a.Topics.Allow(topic) {
 		return Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).Because(CauseTopic)

@@ -22,11 +22,11 @@ func TestOpen(t *testing.T) {
 		cause  Cause
 		says   string
 	}{
-		{"", false, "", nil, 0, 0, ""},
-		{"uid=ann&topic=news&topic=a.b", false, "ann", []string{"news", "a.b"}, 0, 0, ""},
-		{"token=x&v=1&user=bob&&=y&flag", true, "", nil, 0, 0, ""},
-		{"Uidx=1&topics=secret", true, "", nil, 0, 0, ""},
-		{"uid=a+b%2Bc", false, "a b+c", nil, 0, 0, ""},
+		{"", false, "", nil, 0, "", ""},
+		{"uid=ann&topic=news&topic=a.b", false, "ann", []string{"news", "a.b"}, 0, "", ""},
+		{"token=x&v=1&user=bob&&=y&flag", true, "", nil, 0, "", ""},
+		{"Uidx=1&topics=secret", true, "", nil, 0, "", ""},
+		{"uid=a+b%2Bc", false, "a b+c", nil, 0, "", ""},
 
 		{"uid=ann&uid=bob", false, "", nil, 400, CauseUID, "uid: the parameter is repeated"},
 		{"uid=ann&topic=news&uid=ann", false, "", nil, 400, CauseUID, "uid: the parameter is repeated"},

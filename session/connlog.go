@@ -60,7 +60,7 @@ func (h *shard) logRefused(slot uint32, r *Refusal) {
 	if ce == nil {
 		return
 	}
-	fields := []zap.Field{zap.Int("status", r.Status), zap.Stringer("cause", max(r.Cause, CauseOther)), zap.String("problem", r.Problem)}
+	fields := []zap.Field{zap.Int("status", r.Status), zap.String("cause", string(causes[causeOf(r)].cause)), zap.String("problem", r.Problem)}
 	if len(h.origin) > 0 {
 		fields = append(fields, zap.String("origin", string(h.origin[:min(len(h.origin), maxLogged)])))
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/gobwas/ws"
 )
@@ -22,8 +23,8 @@ const (
 
 // Limits bound what a client may send. A field of 0 means its default.
 type Limits struct {
-	MaxMessage   int // bytes of payload of one message, all fragments together; passed: ReasonTooBig
-	MaxFragments int // frames of one message; passed: ReasonFragments
+	MaxMessage   int // bytes of payload of one message, all fragments together; passed: TooBig
+	MaxFragments int // frames of one message; passed: TooManyFragments
 }
 
 func (l Limits) maxMessage() int {
@@ -55,23 +56,60 @@ const (
 // Event is one thing that a client said.
 type Event struct {
 	Type EventType
-	Kind Kind   // of EventMessage
-	Code uint16 // of EventClose; CloseNoStatus if the frame had none
+	Op   ws.OpCode // of EventMessage: OpText or OpBinary
+	Code uint16    // of EventClose; CloseNoStatus if the frame had none
 	// Payload is the message, the application data of a ping or pong, or the
 	// reason of a close frame. It lies in the p or in the Inbound given to
 	// Next and is valid until either is used again.
 	Payload []byte
 }
 
-// ProtocolError says why a connection has to be closed: Reason gives the close
-// code (1002, 1007 or 1009), Detail is for the log and the close frame. Detail
-// never has bytes of the client in it and fits a close frame.
-type ProtocolError struct {
-	Reason Reason // ReasonProtocol, ReasonUTF8, ReasonTooBig or ReasonFragments
-	Detail string
+// Violation is the rule that a client broke.
+type Violation uint8
+
+const (
+	BrokenProtocol   Violation = iota // RFC 6455 was violated
+	InvalidUTF8                       // a text message or a close reason is not UTF-8
+	TooBig                            // a message has more bytes than Limits.MaxMessage
+	TooManyFragments                  // a message has more frames than Limits.MaxFragments
+)
+
+// String returns a word for v.
+func (v Violation) String() string {
+	switch v {
+	case InvalidUTF8:
+		return "utf8"
+	case TooBig:
+		return "too_big"
+	case TooManyFragments:
+		return "fragments"
+	}
+	return "protocol"
 }
 
-func (e *ProtocolError) Error() string { return e.Reason.String() + ": " + e.Detail }
+// Code returns the close code for v: 1002, 1007 or 1009.
+func (v Violation) Code() uint16 {
+	switch v {
+	case InvalidUTF8:
+		return CloseInvalidPayload
+	case TooBig, TooManyFragments:
+		return CloseMessageTooBig
+	}
+	return CloseProtocolError
+}
+
+// ProtocolError says why a connection has to be closed. Detail is for the log
+// and the close frame: it never repeats bytes of the client and fits a close
+// frame.
+type ProtocolError struct {
+	Violation Violation
+	Detail    string
+}
+
+func (e *ProtocolError) Error() string { return e.Violation.String() + ": " + e.Detail }
+
+// ErrNoMemory says that the Allocator of an Inbound had no room for a message.
+var ErrNoMemory = errors.New("no memory for the message")
 
 // Next decodes the next thing a client says. p is all that was received and
 // not yet consumed; n bytes of it are consumed now. st is nil unless the
@@ -88,7 +126,7 @@ func (e *ProtocolError) Error() string { return e.Reason.String() + ": " + e.Det
 // with more bytes behind them. Partial payloads of data frames are consumed and
 // checked as they come, partial headers and partial control frames are not.
 //
-// An error is a *ProtocolError and final: the connection has to be closed, and
+// An error is a *ProtocolError or ErrNoMemory, and final: the connection has to be closed, and
 // Next must not be called for it again. n is then the bytes before the frame at
 // fault; if text is not UTF-8, the bytes up to and including the first that
 // cannot be. Errors, events and n do not depend on how the bytes were split.
@@ -140,15 +178,14 @@ func Next(p []byte, st *Inbound, lim Limits) (n int, ev Event, err error) {
 // the first n bytes of p.
 func wholeMessage(h header, n int, payload []byte) (int, Event, error) {
 	ws.Cipher(payload, h.mask, 0)
-	ev := Event{Type: EventMessage, Kind: Binary, Payload: payload}
+	ev := Event{Type: EventMessage, Op: h.op, Payload: payload}
 	if h.op == ws.OpText {
-		ev.Kind = Text
 		var text utf8State
 		if bad := text.check(payload); bad >= 0 {
-			return n + bad + 1, Event{}, &ProtocolError{ReasonUTF8, "text message is not valid UTF-8"}
+			return n + bad + 1, Event{}, &ProtocolError{InvalidUTF8, "text message is not valid UTF-8"}
 		}
 		if !text.complete() {
-			return n + len(payload), Event{}, &ProtocolError{ReasonUTF8, "text message ends within a character"}
+			return n + len(payload), Event{}, &ProtocolError{InvalidUTF8, "text message ends within a character"}
 		}
 	}
 	return n + len(payload), ev, nil
@@ -169,11 +206,11 @@ func controlEvent(h header, payload []byte) (Event, *ProtocolError) {
 	}
 	code := binary.BigEndian.Uint16(payload)
 	if !ValidCloseCode(code) {
-		return Event{}, &ProtocolError{ReasonProtocol, "close frame has a code that must not be sent"}
+		return Event{}, &ProtocolError{BrokenProtocol, "close frame has a code that must not be sent"}
 	}
 	var text utf8State
 	if text.check(payload[2:]) >= 0 || !text.complete() {
-		return Event{}, &ProtocolError{ReasonUTF8, "close reason is not valid UTF-8"}
+		return Event{}, &ProtocolError{InvalidUTF8, "close reason is not valid UTF-8"}
 	}
 	return Event{Type: EventClose, Code: code, Payload: payload[2:]}, nil
 }
@@ -205,11 +242,11 @@ func parseHeader(p []byte, st *Inbound, lim Limits) (h header, size int, err *Pr
 	n := p[1] & lenBits
 	switch {
 	case p[1]&maskBit == 0:
-		return h, 0, &ProtocolError{ReasonProtocol, "client frame is not masked"}
+		return h, 0, &ProtocolError{BrokenProtocol, "client frame is not masked"}
 	case h.op.IsControl() && n > MaxControlPayload:
-		return h, 0, &ProtocolError{ReasonProtocol, "control frame has more than 125 bytes"}
+		return h, 0, &ProtocolError{BrokenProtocol, "control frame has more than 125 bytes"}
 	case h.op == ws.OpClose && n == 1:
-		return h, 0, &ProtocolError{ReasonProtocol, "close frame has a payload of one byte"}
+		return h, 0, &ProtocolError{BrokenProtocol, "close frame has a payload of one byte"}
 	}
 	h.length, size = uint64(n), 2
 	switch n {
@@ -219,7 +256,7 @@ func parseHeader(p []byte, st *Inbound, lim Limits) (h header, size int, err *Pr
 		}
 		h.length, size = uint64(binary.BigEndian.Uint16(p[2:])), 4
 		if h.length < len16 {
-			return h, 0, &ProtocolError{ReasonProtocol, "length is not in its shortest form"}
+			return h, 0, &ProtocolError{BrokenProtocol, "length is not in its shortest form"}
 		}
 	case len64:
 		if len(p) < 10 {
@@ -227,14 +264,14 @@ func parseHeader(p []byte, st *Inbound, lim Limits) (h header, size int, err *Pr
 		}
 		h.length, size = binary.BigEndian.Uint64(p[2:]), 10
 		if h.length <= 0xffff {
-			return h, 0, &ProtocolError{ReasonProtocol, "length is not in its shortest form"}
+			return h, 0, &ProtocolError{BrokenProtocol, "length is not in its shortest form"}
 		}
 		if h.length>>63 != 0 {
-			return h, 0, &ProtocolError{ReasonProtocol, "length has its most significant bit set"}
+			return h, 0, &ProtocolError{BrokenProtocol, "length has its most significant bit set"}
 		}
 	}
 	if !h.op.IsControl() && uint64(st.assembled())+h.length > uint64(lim.maxMessage()) {
-		return h, 0, &ProtocolError{ReasonTooBig, "message is above the limit of this server"}
+		return h, 0, &ProtocolError{TooBig, "message is above the limit of this server"}
 	}
 	if len(p) < size+4 {
 		return h, 0, nil
@@ -248,22 +285,22 @@ func checkFirst(b byte, h header, st *Inbound, lim Limits) *ProtocolError {
 	active := st.Active()
 	switch {
 	case b&rsvBits != 0:
-		return &ProtocolError{ReasonProtocol, "reserved bit set without an extension"}
+		return &ProtocolError{BrokenProtocol, "reserved bit set without an extension"}
 	case h.op.IsReserved():
-		return &ProtocolError{ReasonProtocol, "reserved opcode"}
+		return &ProtocolError{BrokenProtocol, "reserved opcode"}
 	case h.op.IsControl():
 		if !h.fin {
-			return &ProtocolError{ReasonProtocol, "fragmented control frame"}
+			return &ProtocolError{BrokenProtocol, "fragmented control frame"}
 		}
 	case h.op == ws.OpContinuation:
 		if !active {
-			return &ProtocolError{ReasonProtocol, "continuation without a message to continue"}
+			return &ProtocolError{BrokenProtocol, "continuation without a message to continue"}
 		}
 		if st.fragments >= lim.maxFragments() {
-			return &ProtocolError{ReasonFragments, "message has too many fragments"}
+			return &ProtocolError{TooManyFragments, "message has too many fragments"}
 		}
 	case active:
-		return &ProtocolError{ReasonProtocol, "new message within a fragmented one"}
+		return &ProtocolError{BrokenProtocol, "new message within a fragmented one"}
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type delivery struct {
 	srv     *Server
 	msg     *Message
 	key     uint64 // what the policy latest-only replaces by
-	exclude name   // valid if excluding
+	exclude SID    // valid if excluding
 	without bool
 	size    int64 // bytes, the payload and what it was encoded to
 	batches [maxEncodings]atomic.Pointer[poller.Batch]
@@ -30,8 +30,8 @@ type delivery struct {
 // false if an encoding panicked.
 func (s *Server) newDelivery(m *Message) (d *delivery, ok bool) {
 	d, ok = &delivery{srv: s, msg: m, key: conflationKey(m), size: int64(len(m.Payload))}, true
-	if m.Exclude != "" {
-		if n, ok := parseID(m.Exclude, &s.opt.Key); ok && n.node == s.opt.Node {
+	if m.Target.Exclude != "" {
+		if n, ok := ParseSID(m.Target.Exclude, &s.opt.Key); ok && n.Node == s.opt.Node {
 			d.exclude, d.without = n, true
 		}
 	}
@@ -105,14 +105,8 @@ func (d *delivery) frame(encoding uint8) *poller.Frame { return d.batch(encoding
 
 // excludes says whether the session is the one that is not to get the message.
 func (d *delivery) excludes(h *shard, slot uint32) bool {
-	return d.without && int(d.exclude.shard) == h.index && d.exclude.id == h.ps.ID(slot)
+	return d.without && int(d.exclude.Shard) == h.index && poller.ID(d.exclude.Conn) == h.ps.ID(slot)
 }
-
-// OverloadedError says that a message was not delivered to anybody because
-// something on this node is full. What is asked for may be tried again.
-type OverloadedError struct{ What string }
-
-func (e *OverloadedError) Error() string { return "overloaded: " + e.What + " is full" }
 
 // Pace waits while the shards of a message to users or sessions are crowded,
 // for at most wait in all or until ctx is done, and returns whether it had to.
@@ -132,7 +126,7 @@ func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration, most in
 			continue
 		}
 		if s.shards[home].ps.TooManyWait(most) {
-			return waited, entry.Done, &OverloadedError{"the queue of pushes that wait for a busy shard"}
+			return waited, entry.Done, &OverloadedError{What: "the queue of pushes that wait for a busy shard is full"}
 		}
 		entry.Done()
 		w, e := s.shards[home].ps.Uncrowded(ctx, time.Until(late))
@@ -151,7 +145,7 @@ func (s *Server) homes(t Target) []bool {
 			homes[home] = true
 		case ScopeSessions:
 			if n, ok := s.ours(name); ok {
-				homes[n.shard] = true
+				homes[n.Shard] = true
 			}
 		}
 	}
@@ -159,9 +153,9 @@ func (s *Server) homes(t Target) []bool {
 }
 
 // ours returns what sid says if this node made it.
-func (s *Server) ours(sid string) (name, bool) {
-	n, ok := parseID(sid, &s.opt.Key)
-	return n, ok && n.node == s.opt.Node && int(n.shard) < len(s.shards)
+func (s *Server) ours(sid string) (SID, bool) {
+	n, ok := ParseSID(sid, &s.opt.Key)
+	return n, ok && n.Node == s.opt.Node && int(n.Shard) < len(s.shards)
 }
 
 // deliver starts on a message that came by mail.
@@ -234,10 +228,10 @@ func (h *shard) stage(d *delivery) (n int, waits bool) {
 	}
 	for i, sid := range d.msg.Target.Names {
 		id, ok := h.srv.ours(sid)
-		if !ok || int(id.shard) != h.index || slices.Contains(d.msg.Target.Names[:i], sid) {
+		if !ok || int(id.Shard) != h.index || slices.Contains(d.msg.Target.Names[:i], sid) {
 			continue
 		}
-		if slot, ok := h.ps.Lookup(id.id); ok {
+		if slot, ok := h.ps.Lookup(poller.ID(id.Conn)); ok {
 			n += h.send(slot, d)
 		}
 	}

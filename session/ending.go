@@ -43,11 +43,8 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 // afterwards can be understood, so nothing is awaited.
 func (h *shard) violated(slot uint32, err error) {
 	rec := h.rec(slot)
-	var pe *ProtocolError
-	if !errors.As(err, &pe) {
-		pe = &ProtocolError{ReasonProtocol, err.Error()}
-	}
-	switch pe.Reason {
+	reason, detail := reasonOf(err)
+	switch reason {
 	case ReasonTooBig:
 		h.counters.limit(limitMessage)
 	case ReasonFragments:
@@ -55,8 +52,29 @@ func (h *shard) violated(slot uint32, err error) {
 	case ReasonNodeInbound:
 		h.counters.limit(limitInbound)
 	}
-	h.end(slot, pe.Reason, pe.Detail)
+	h.end(slot, reason, detail)
 	h.drain(slot, rec)
+}
+
+// reasonOf returns why a session ends after an error of Next, and the text of
+// the close frame, "" for the reason's own.
+func reasonOf(err error) (r Reason, detail string) {
+	var pe *ProtocolError
+	switch {
+	case errors.Is(err, ErrNoMemory):
+		return ReasonNodeInbound, ""
+	case !errors.As(err, &pe):
+		return ReasonProtocol, err.Error()
+	}
+	switch pe.Violation {
+	case InvalidUTF8:
+		return ReasonUTF8, pe.Detail
+	case TooBig:
+		return ReasonTooBig, pe.Detail
+	case TooManyFragments:
+		return ReasonFragments, pe.Detail
+	}
+	return ReasonProtocol, pe.Detail
 }
 
 // closed answers a close frame (RFC 6455 §5.5.1), or takes it as the answer to

@@ -99,15 +99,15 @@ func (h *Handshaker) readFields() *Refusal {
 			return nil
 		}
 		if line[0] == ' ' || line[0] == '\t' {
-			return malformed("a header line is folded (RFC 9112 §5.2)")
+			return BadRequest("a header line is folded (RFC 9112 §5.2)")
 		}
 		colon := bytes.IndexByte(line, ':')
 		if colon < 0 || !isToken(line[:colon]) {
-			return malformed("a header line does not begin with a name and a colon")
+			return BadRequest("a header line does not begin with a name and a colon")
 		}
 		value := trimSpace(r.head, span{uint32(at + colon + 1), uint32(end)})
 		if !isFieldValue(r.bytes(value)) {
-			return malformed("a header field holds a control character")
+			return BadRequest("a header field holds a control character")
 		}
 		r.fields = append(r.fields, field{span{uint32(at), uint32(at + colon)}, value})
 		if f := lookUp(line[:colon]); f != fieldNone {

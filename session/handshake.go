@@ -27,8 +27,18 @@ type HandshakeOptions struct {
 	Subprotocols []string // spoken here; the first of the client's list that is among them is chosen
 	Origins      *Origins // web pages that may connect; nil: those of the same host; others: 403
 
-	health bool // whether HealthPath is served
+	// HealthPath is a path whose requests are told apart by Refusal.Health,
+	// whatever else is in them; "": none.
+	HealthPath string
 }
+
+// OptionError says which option is wrong and what it may be.
+type OptionError struct {
+	Option  string // as configuration spells it: "max_head", "origins", …
+	Problem string
+}
+
+func (e *OptionError) Error() string { return e.Option + ": " + e.Problem }
 
 // Handshaker reads opening handshakes. It reuses its buffers: one goroutine at
 // a time, and one Request at a time. docs/adr/0010 says why it leaves nothing
@@ -42,7 +52,7 @@ type Handshaker struct {
 	req          Request
 	known        [knownCount]knownField
 	isGet        bool
-	serveHealth  bool
+	health       string
 	isOld        bool     // HTTP/1.0
 	allFields    bool     // of req were read
 	offers       []span   // members of Sec-WebSocket-Protocol
@@ -50,26 +60,26 @@ type Handshaker struct {
 	seed         maphash.Seed
 }
 
-// NewHandshaker returns a *FieldError if an option is out of its range.
+// NewHandshaker returns a *OptionError if an option is out of its range.
 func NewHandshaker(o HandshakeOptions) (*Handshaker, error) {
-	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins, serveHealth: o.health, seed: maphash.MakeSeed()}
+	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins, health: o.HealthPath, seed: maphash.MakeSeed()}
 	if h.maxHead == 0 {
 		h.maxHead = DefaultMaxHead
 	}
 	if h.maxHead < minMaxHead || h.maxHead > maxMaxHead {
-		return nil, &FieldError{"max_head", fmt.Sprintf("%d bytes; allowed are %d to %d", h.maxHead, minMaxHead, maxMaxHead)}
+		return nil, &OptionError{"max_head", fmt.Sprintf("%d bytes; allowed are %d to %d", h.maxHead, minMaxHead, maxMaxHead)}
 	}
 	if len(h.paths) == 0 {
 		h.paths = []string{"/ws"}
 	}
 	for _, path := range h.paths {
 		if !strings.HasPrefix(path, "/") {
-			return nil, &FieldError{"paths", fmt.Sprintf("%q does not begin with a slash", path)}
+			return nil, &OptionError{"paths", fmt.Sprintf("%q does not begin with a slash", path)}
 		}
 	}
 	for _, sub := range h.subprotocols {
 		if !isToken([]byte(sub)) {
-			return nil, &FieldError{"subprotocols", fmt.Sprintf("%q is not a token", sub)}
+			return nil, &OptionError{"subprotocols", fmt.Sprintf("%q is not a token", sub)}
 		}
 	}
 	h.served = strings.Join(h.paths, ", ")
@@ -122,8 +132,8 @@ func (h *Handshaker) read(head []byte) *Refusal {
 	r.host, r.origin, r.query, r.key, r.path, r.subprotocol = span{}, span{}, span{}, span{}, nil, ""
 	h.known = [knownCount]knownField{}
 	h.allFields = false
-	if h.serveHealth && asksForHealth(r.head) {
-		return &Refusal{Status: 200, Problem: "healthy", health: true}
+	if h.health != "" && h.asksForHealth() {
+		return &Refusal{Status: 200, Problem: "healthy", Health: true}
 	}
 	for _, check := range [...]func(*Handshaker) *Refusal{
 		(*Handshaker).readRequestLine,
@@ -146,16 +156,16 @@ func (h *Handshaker) checkRequest() *Refusal {
 	r := &h.req
 	for _, f := range [...]knownName{fieldHost, fieldKey, fieldVersion, fieldOrigin, fieldLength} {
 		if h.known[f].count > 1 {
-			return malformed("the field " + f.String() + " is repeated")
+			return BadRequest("the field " + f.String() + " is repeated")
 		}
 	}
 	switch host := h.known[fieldHost]; {
 	case host.count == 0:
 		if !h.isOld {
-			return malformed("the field Host is missing")
+			return BadRequest("the field Host is missing")
 		}
 	case !isHost(r.bytes(host.value)):
-		return malformed("the field Host is not a host with an optional port")
+		return BadRequest("the field Host is not a host with an optional port")
 	case r.host == span{}:
 		r.host = host.value
 	}
@@ -178,10 +188,10 @@ func (h *Handshaker) checkContent() *Refusal {
 	length, coding := h.known[fieldLength], h.known[fieldTransferEncoding]
 	digits := h.req.bytes(length.value)
 	if length.count > 0 && len(digits) == 0 || len(bytes.TrimLeft(digits, "0123456789")) > 0 {
-		return malformed("the field Content-Length is not a number")
+		return BadRequest("the field Content-Length is not a number")
 	}
 	if coding.count > 0 && !coding.found {
-		return malformed("the last coding of the field Transfer-Encoding is not chunked")
+		return BadRequest("the last coding of the field Transfer-Encoding is not chunked")
 	}
 	if !h.isGet {
 		return &Refusal{Status: 405, Cause: CauseMethod, Problem: "a WebSocket begins with a GET; pushes go to the HTTP API, at the address of api.listen"}
@@ -195,7 +205,7 @@ func (h *Handshaker) checkContent() *Refusal {
 // checkUpgrade checks the fields of RFC 6455 §4.2.1.
 func (h *Handshaker) checkUpgrade() *Refusal {
 	r := &h.req
-	wrong := func(problem string) *Refusal { return malformed(problem).Because(CauseUpgrade) }
+	wrong := func(problem string) *Refusal { return BadRequest(problem).Because(CauseUpgrade) }
 	upgrade, connection, extensions := h.known[fieldUpgrade], h.known[fieldConnection], h.known[fieldExtensions]
 	switch {
 	case upgrade.count == 0:
@@ -237,7 +247,7 @@ func (h *Handshaker) chooseSubprotocol() *Refusal {
 	for _, offer := range h.offers {
 		name := r.bytes(offer)
 		if !isToken(name) {
-			return malformed("the field Sec-WebSocket-Protocol is not a list of tokens").Because(CauseUpgrade)
+			return BadRequest("the field Sec-WebSocket-Protocol is not a list of tokens").Because(CauseUpgrade)
 		}
 		for _, sub := range h.subprotocols {
 			if r.subprotocol == "" && string(name) == sub {
@@ -246,7 +256,7 @@ func (h *Handshaker) chooseSubprotocol() *Refusal {
 		}
 	}
 	if h.isRepeated() {
-		return malformed("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").Because(CauseUpgrade)
+		return BadRequest("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").Because(CauseUpgrade)
 	}
 	return nil
 }

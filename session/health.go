@@ -1,9 +1,6 @@
 package session
 
-import (
-	"bytes"
-	"time"
-)
+import "time"
 
 // HealthPath is where requests are answered by Options.Healthy.
 const HealthPath = "/healthz"
@@ -21,16 +18,4 @@ func (h *shard) health(slot uint32, answer *Refusal) {
 	h.buf = AppendRefusal(h.buf[:0], answer, h.date.at(time.Now()))
 	h.ps.SendBytes(slot, h.buf)
 	h.drain(slot, rec)
-}
-
-// asksForHealth says whether a head is a request for HealthPath. The request
-// line is all that counts: the checks of balancers are HTTP/1.0 as often as
-// not, and have no Host.
-func asksForHealth(head []byte) bool {
-	line, _, _ := bytes.Cut(head, []byte("\r\n"))
-	method, rest, _ := bytes.Cut(line, []byte(" "))
-	target, version, _ := bytes.Cut(rest, []byte(" "))
-	path, _, _ := bytes.Cut(target, []byte("?"))
-	return string(path) == HealthPath && (string(method) == "GET" || string(method) == "HEAD") &&
-		(string(version) == "HTTP/1.1" || string(version) == "HTTP/1.0")
 }

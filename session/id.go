@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/minio/highwayhash"
-
-	"belfry/poller"
 )
 
 // A session id is, in base64url without padding: shard (2 bytes), node (4),
@@ -22,29 +20,29 @@ const (
 
 var idEncoding = base64.RawURLEncoding.Strict()
 
-// name is what a session id says, without the hash.
-type name struct {
-	node  uint32
-	shard uint16
-	id    poller.ID
+// SID is what a session id says.
+type SID struct {
+	Node  uint32 // of the cluster
+	Shard uint16 // of the node
+	Conn  uint64 // of the shard: the slot in the lower half, its generation in the upper
 }
 
-func (n name) bytes() (b [idBytes]byte) {
-	binary.BigEndian.PutUint16(b[0:], n.shard)
-	binary.BigEndian.PutUint32(b[2:], n.node)
-	binary.BigEndian.PutUint32(b[6:], n.id.Slot())
-	binary.BigEndian.PutUint32(b[10:], uint32(n.id>>32))
+func (n SID) bytes() (b [idBytes]byte) {
+	binary.BigEndian.PutUint16(b[0:], n.Shard)
+	binary.BigEndian.PutUint32(b[2:], n.Node)
+	binary.BigEndian.PutUint32(b[6:], uint32(n.Conn))
+	binary.BigEndian.PutUint32(b[10:], uint32(n.Conn>>32))
 	return b
 }
 
-// format returns the session id of n.
-func (n name) format(key *[32]byte) string {
+// Format returns the session id of n, made with key.
+func (n SID) Format(key *[32]byte) string {
 	b := n.bytes()
 	binary.BigEndian.PutUint64(b[14:], highwayhash.Sum64(b[:14], key[:]))
 	return idEncoding.EncodeToString(b[:])
 }
 
-func decodeID(sid string) (n name, mac uint64, err error) {
+func decodeID(sid string) (n SID, mac uint64, err error) {
 	var b [idBytes]byte
 	if len(sid) != idLen {
 		return n, 0, &FieldError{"session", fmt.Sprintf("%d characters long; a session id has %d", len(sid), idLen)}
@@ -53,17 +51,17 @@ func decodeID(sid string) (n name, mac uint64, err error) {
 	if k, err := idEncoding.Decode(b[:], []byte(sid)); err != nil || k != idBytes {
 		return n, 0, &FieldError{"session", "not a session id: characters other than A-Z a-z 0-9 - _"}
 	}
-	n.shard = binary.BigEndian.Uint16(b[0:])
-	n.node = binary.BigEndian.Uint32(b[2:])
-	n.id = poller.ID(uint64(binary.BigEndian.Uint32(b[10:]))<<32 | uint64(binary.BigEndian.Uint32(b[6:])))
+	n.Shard = binary.BigEndian.Uint16(b[0:])
+	n.Node = binary.BigEndian.Uint32(b[2:])
+	n.Conn = uint64(binary.BigEndian.Uint32(b[10:]))<<32 | uint64(binary.BigEndian.Uint32(b[6:]))
 	return n, binary.BigEndian.Uint64(b[14:]), nil
 }
 
-// parseID returns what sid says if it was made with key.
-func parseID(sid string, key *[32]byte) (n name, ok bool) {
+// ParseSID returns what sid says if it was made with key.
+func ParseSID(sid string, key *[32]byte) (n SID, ok bool) {
 	n, mac, err := decodeID(sid)
 	if err != nil {
-		return name{}, false
+		return SID{}, false
 	}
 	b := n.bytes()
 	return n, highwayhash.Sum64(b[:14], key[:]) == mac
@@ -78,5 +76,5 @@ func CheckID(sid string) error {
 // NodeOf returns which node made a session id, or a *FieldError.
 func NodeOf(sid string) (node uint32, err error) {
 	n, _, err := decodeID(sid)
-	return n.node, err
+	return n.Node, err
 }

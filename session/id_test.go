@@ -52,15 +52,15 @@ func TestSessionIDs(t *testing.T) {
 				t.Errorf("%q is taken for an id", odd)
 			}
 		}
-		n, _ := parseID(sid, &r.opt.Key)
+		n, _ := ParseSID(sid, &r.opt.Key)
 		other := r.opt.Key
 		other[0]++
 		foreign := n
-		foreign.node++
+		foreign.Node++
 		beyond := n
-		beyond.shard = 7
+		beyond.Shard = 7
 		for what, forged := range map[string]string{
-			"another key": n.format(&other), "another node": foreign.format(&r.opt.Key), "a shard that is not": beyond.format(&r.opt.Key),
+			"another key": n.Format(&other), "another node": foreign.Format(&r.opt.Key), "a shard that is not": beyond.Format(&r.opt.Key),
 		} {
 			if found(forged) {
 				t.Errorf("an id of %s is found", what)
@@ -115,15 +115,15 @@ func TestIDWhileClosing(t *testing.T) {
 
 func TestIDRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := name{rapid.Uint32().Draw(t, "node"), uint16(rapid.IntRange(0, poller.MaxShards-1).Draw(t, "shard")), poller.ID(rapid.Uint64().Draw(t, "id"))}
+		n := SID{rapid.Uint32().Draw(t, "node"), uint16(rapid.IntRange(0, poller.MaxShards-1).Draw(t, "shard")), rapid.Uint64().Draw(t, "conn")}
 		var key [32]byte
 		copy(key[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "key"))
-		sid := n.format(&key)
-		got, ok := parseID(sid, &key)
+		sid := n.Format(&key)
+		got, ok := ParseSID(sid, &key)
 		if !ok || got != n || sid[0] == '-' {
 			t.Fatalf("%q: %+v %v, want %+v", sid, got, ok, n)
 		}
-		if node, err := NodeOf(sid); err != nil || node != n.node {
+		if node, err := NodeOf(sid); err != nil || node != n.Node {
 			t.Fatalf("node %d %v", node, err)
 		}
 	})

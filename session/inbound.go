@@ -11,7 +11,6 @@ type Inbound struct {
 	op        ws.OpCode // of the first frame; 0 if no message is in progress
 	fragments int       // frames begun
 	text      utf8State
-	mapped    bool // buf is a mapping of its own
 
 	// The current data frame, if inFrame.
 	inFrame   bool
@@ -20,20 +19,24 @@ type Inbound struct {
 	pos       int    // position in mask, 0 to 3
 	remaining uint64 // bytes of its payload still to come
 
-	// Of the shard that has it; home is nil where nobody counts.
-	home         *assembly
-	slot         uint32
-	waits        bool   // in the list of messages that are not complete
-	since        uint32 // tick at which the message began, if waits
-	renewed      uint8  // how often its time began anew after a pause
-	older, newer *Inbound
+	// Alloc makes room for the message; nil: the Go heap does.
+	Alloc Allocator
+}
+
+// Allocator owns the assembly buffer of an Inbound.
+type Allocator interface {
+	// Grow returns a buffer with the content of buf and a capacity of at
+	// least size bytes. buf must no longer be used. ok is false if there is
+	// no room: buf is then unchanged.
+	Grow(buf []byte, size int) (grown []byte, ok bool)
 }
 
 // Active says whether a message is in progress. It is false for a nil Inbound.
 func (st *Inbound) Active() bool { return st != nil && st.op != 0 }
 
-// frames returns how many frames the event of that type was made of.
-func (st *Inbound) frames(t EventType) int {
+// Frames returns how many frames the event of that type, which Next has just
+// returned, was made of.
+func (st *Inbound) Frames(t EventType) int {
 	if st == nil || t != EventMessage {
 		return 1
 	}
@@ -43,15 +46,13 @@ func (st *Inbound) frames(t EventType) int {
 // Cap returns the bytes of memory that the assembly buffer takes.
 func (st *Inbound) Cap() int { return cap(st.buf) }
 
-// Reset forgets the message and makes the Inbound ready for another
-// connection. A buffer of more than keep bytes is given up. The payload of the
-// last message must no longer be in use.
-func (st *Inbound) Reset(keep int) {
-	buf := st.buf[:0]
-	if cap(buf) > keep {
-		buf = nil
-	}
-	*st = Inbound{buf: buf}
+// Reset forgets the message and returns the assembly buffer, which its owner
+// may use for something else. The payload of the last message must no longer
+// be in use.
+func (st *Inbound) Reset() (buf []byte) {
+	buf = st.buf
+	*st = Inbound{}
+	return buf
 }
 
 // assembled returns the bytes of the message so far.
@@ -76,18 +77,18 @@ func (st *Inbound) begin(h header) {
 
 // take consumes what p has of the current frame's payload and says whether
 // the frame is complete. limit is the most bytes a message may have.
-func (st *Inbound) take(p []byte, limit int) (n int, done bool, err *ProtocolError) {
+func (st *Inbound) take(p []byte, limit int) (n int, done bool, err error) {
 	if uint64(len(p)) > st.remaining {
 		p = p[:st.remaining]
 	}
 	ws.Cipher(p, st.mask, st.pos)
 	if st.op == ws.OpText {
 		if bad := st.text.check(p); bad >= 0 {
-			return bad + 1, false, &ProtocolError{ReasonUTF8, "text message is not valid UTF-8"}
+			return bad + 1, false, &ProtocolError{InvalidUTF8, "text message is not valid UTF-8"}
 		}
 	}
 	if !st.add(p, limit) {
-		return 0, false, &ProtocolError{ReasonNodeInbound, ReasonNodeInbound.Text()}
+		return 0, false, ErrNoMemory
 	}
 	st.pos = (st.pos + len(p)) & 3
 	st.remaining -= uint64(len(p))
@@ -95,7 +96,7 @@ func (st *Inbound) take(p []byte, limit int) (n int, done bool, err *ProtocolErr
 		return len(p), false, nil
 	}
 	if st.fin && st.op == ws.OpText && !st.text.complete() {
-		return len(p), false, &ProtocolError{ReasonUTF8, "text message ends within a character"}
+		return len(p), false, &ProtocolError{InvalidUTF8, "text message ends within a character"}
 	}
 	st.inFrame = false
 	return len(p), true, nil
@@ -122,19 +123,20 @@ func (st *Inbound) add(p []byte, limit int) bool {
 }
 
 func (st *Inbound) enlarge(size int) bool {
-	if st.home != nil {
-		return st.home.enlarge(st, size)
+	if st.Alloc == nil {
+		st.buf = append(make([]byte, 0, size), st.buf...)
+		return true
 	}
-	st.buf = append(make([]byte, 0, size), st.buf...)
-	return true
+	grown, ok := st.Alloc.Grow(st.buf, size)
+	if ok {
+		st.buf = grown
+	}
+	return ok
 }
 
 // finish gives out the message and ends it.
 func (st *Inbound) finish() Event {
-	ev := Event{Type: EventMessage, Kind: Binary, Payload: st.buf}
-	if st.op == ws.OpText {
-		ev.Kind = Text
-	}
+	ev := Event{Type: EventMessage, Op: st.op, Payload: st.buf}
 	st.op = 0
 	return ev
 }

@@ -28,7 +28,7 @@ func (r *rig) sumInbound() (sum int64) {
 			mine := 0
 			if in := h.inbounds.of(h.rec(slot)); in != nil {
 				inbounds++
-				mine = inboundSize + cap(in.buf)
+				mine = inboundSize + in.Cap()
 				if in.slot != slot {
 					r.t.Errorf("slot %d has the message of %d", slot, in.slot)
 				}

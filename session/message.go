@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -58,11 +59,17 @@ func (s Scope) String() string {
 // MaxTargetNames bounds the names in one Target.
 const MaxTargetNames = 256
 
+// MaxExcludedTopics bounds Target.ExcludeTopics.
+const MaxExcludedTopics = 16
+
 // Target says who receives a message. A session that several names match
 // receives it once.
 type Target struct {
 	Scope Scope
 	Names []string // 1 to MaxTargetNames; none for ScopeAll
+
+	Exclude       string   // id of a session that does not receive it; "" for none
+	ExcludeTopics []string // sessions subscribed to one of these do not receive it; up to MaxExcludedTopics
 }
 
 // ToAll, ToTopics, ToUsers and ToSessions build targets.
@@ -74,6 +81,19 @@ func ToSessions(sids ...string) Target { return Target{Scope: ScopeSessions, Nam
 // Check returns a *FieldError if the target has too few or too many names or
 // a name that is not valid for its scope.
 func (t Target) Check() error {
+	if t.Exclude != "" {
+		if err := CheckID(t.Exclude); err != nil {
+			return &FieldError{"exclude", "not a session id"}
+		}
+	}
+	if n := len(t.ExcludeTopics); n > MaxExcludedTopics {
+		return &FieldError{"exclude_topics", fmt.Sprintf("%d names; allowed are up to %d", n, MaxExcludedTopics)}
+	}
+	for _, name := range t.ExcludeTopics {
+		if err := CheckTopic(name); err != nil {
+			return Renamed(err, "exclude_topics")
+		}
+	}
 	if t.Scope == ScopeAll {
 		if len(t.Names) != 0 {
 			return &FieldError{"to", "all takes no names"}
@@ -106,9 +126,9 @@ func (t Target) Check() error {
 type Message struct {
 	ID      string // unique for the cluster; shown to belfry.v1 clients
 	Target  Target
-	Exclude string // id of a session that does not receive it; "" for none
 	Kind    Kind
 	Key     string // what latest-only replaces by; "" means the target itself
+	Op      uint32 // operation number, for encodings that have one (goim); 0 for none
 	Payload []byte
 
 	// Received is when the message came to this node, for the measurement of
@@ -116,10 +136,32 @@ type Message struct {
 	Received time.Time
 }
 
-// FieldError is bad input: the field that is wrong and what it may be.
-type FieldError struct {
-	Field   string // as the caller spelt it: "topic", "uid", "exclude", …
-	Problem string // what is wrong and what is allowed
+// Check is the door for every message, whichever way it came. It returns a
+// *FieldError or, for a payload of more than maxPayload bytes, a
+// *TooLargeError.
+func (m *Message) Check(maxPayload int) error {
+	if err := m.Target.Check(); err != nil {
+		return err
+	}
+	if m.Key != "" {
+		if err := CheckKey(m.Key); err != nil {
+			return err
+		}
+	}
+	if len(m.ID) > MaxIDLen || strings.ContainsFunc(m.ID, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return &FieldError{"id", fmt.Sprintf("allowed are up to %d printable ASCII characters without spaces", MaxIDLen)}
+	}
+	if len(m.Payload) > maxPayload {
+		return &TooLargeError{What: "payload", Size: len(m.Payload), Max: maxPayload}
+	}
+	switch m.Kind {
+	case Binary:
+	case Text:
+		if !utf8.Valid(m.Payload) {
+			return &FieldError{"payload", "text that is not valid UTF-8; send it as binary"}
+		}
+	default:
+		return &FieldError{"kind", "allowed are text and binary"}
+	}
+	return nil
 }
-
-func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }

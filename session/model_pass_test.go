@@ -21,7 +21,7 @@ func (m *machine) message(o op, to Target, queue bool) {
 	msg.target = fmt.Sprint(to.Scope, to.Names)
 	push := &Message{Target: to, Payload: []byte("m" + strconv.Itoa(len(m.sent)))}
 	if msg.not = m.live(o, actorOpen); o.Flag && msg.not != nil {
-		push.Exclude = msg.not.sid
+		push.Target.Exclude = msg.not.sid
 	} else {
 		msg.not = nil
 	}

@@ -9,7 +9,8 @@ import (
 // Limits of names, in bytes.
 const (
 	MaxTopicLen = 128
-	MaxUIDLen   = 128
+	MaxUIDLen   = 128 // of keys too
+	MaxIDLen    = 128 // of Message.ID
 )
 
 // CheckTopic returns a *FieldError unless name is a topic: 1 to MaxTopicLen
@@ -57,3 +58,7 @@ func CheckUID(uid string) error {
 	}
 	return nil
 }
+
+// CheckKey returns a *FieldError unless key may be a Message.Key, which has
+// the form of a uid.
+func CheckKey(key string) error { return Renamed(CheckUID(key), "key") }

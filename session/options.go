@@ -123,7 +123,9 @@ func (o *Options) setDefaults() {
 	if o.Echo {
 		o.Handshake.Paths = append(append([]string(nil), o.Handshake.Paths...), EchoPath)
 	}
-	o.Handshake.health = o.Healthy != nil
+	if o.Healthy != nil {
+		o.Handshake.HealthPath = HealthPath
+	}
 	o.Handshake.Subprotocols = nil
 	for _, e := range o.Encodings {
 		if p := e.Subprotocol(); p != "" {

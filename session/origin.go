@@ -40,7 +40,7 @@ const anyPort = -1
 // "http://localhost:3000", "http://localhost:*" for any port,
 // "https://*.example.com" for all names below example.com and not itself,
 // "null" for pages without an origin (sandboxed frames, local files), "file://"
-// for clients that send just that, "*" for all. An empty list gives nil: the same host. Errors are *FieldError and name
+// for clients that send just that, "*" for all. An empty list gives nil: the same host. Errors are *OptionError and name
 // the pattern.
 func CompileOrigins(patterns []string) (*Origins, error) {
 	if len(patterns) == 0 {
@@ -58,7 +58,7 @@ func CompileOrigins(patterns []string) (*Origins, error) {
 		default:
 			rule, problem := compileOrigin(pattern)
 			if problem != "" {
-				return nil, &FieldError{"origins", fmt.Sprintf("pattern %q: %s", pattern, problem)}
+				return nil, &OptionError{"origins", fmt.Sprintf("pattern %q: %s", pattern, problem)}
 			}
 			o.rules = append(o.rules, rule)
 		}

@@ -53,11 +53,11 @@ func (s *Server) post(lane poller.Lane, p *Prepared, chosen func(i int) bool) er
 	if waits := s.mailBytes.Add(d.size); waits > s.opt.MailboxBytes && waits > d.size {
 		s.mailBytes.Add(-d.size)
 		s.shards[0].counters.limit(limitMailbox)
-		return &OverloadedError{"the room for messages that wait for shards (fanout.mailbox_bytes)"}
+		return &OverloadedError{What: "the room for messages that wait for shards (fanout.mailbox_bytes) is full"}
 	}
 	if !s.reserve(lane, chosen) {
 		s.mailBytes.Add(-d.size)
-		return &OverloadedError{"a shard's mailbox"}
+		return &OverloadedError{What: "a shard's mailbox is full"}
 	}
 	s.pushes[p.Message.Target.Scope].Add(1)
 	shards := int32(0)

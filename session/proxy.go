@@ -43,7 +43,7 @@ func (h *shard) arrived(slot uint32, rec *record, state any) {
 func (h *shard) readProxy(slot uint32, p []byte) int {
 	src, n, err := parseProxy(p)
 	if err != nil {
-		h.refuse(slot, malformed(proxyProblem(err, p)).Because(CauseProxy))
+		h.refuse(slot, BadRequest(proxyProblem(err, p)).Because(CauseProxy))
 		return len(p)
 	}
 	if n == 0 {

@@ -118,7 +118,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 			}
 		}
 		in := h.inbounds.of(rec)
-		n, ev, err := Next(p[used:], in, limits)
+		n, ev, err := Next(p[used:], in.decoder(), limits)
 		used += n
 		h.reading.left[rateBytes] -= int32(n)
 		if err != nil {
@@ -127,17 +127,17 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 		}
 		switch ev.Type {
 		case EventNone:
-			h.ps.SetBulk(slot, in.Active())
+			h.ps.SetBulk(slot, in.decoder().Active())
 			h.unfinished(slot, rec, len(p)-used)
 			return used
 		case EventAssemble:
 			if h.inbounds.open(slot, rec) == nil {
-				h.violated(slot, &ProtocolError{ReasonNodeInbound, ""})
+				h.violated(slot, ErrNoMemory)
 				return len(p)
 			}
 		default:
 			h.counters.framesIn.Add(1)
-			h.reading.left[rateMessages] -= int32(in.frames(ev.Type))
+			h.reading.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
 			if in != nil && !in.Active() {
 				h.inbounds.ended(in)
 			}
@@ -179,7 +179,7 @@ func (h *shard) message(slot uint32, rec *record, ev Event) {
 		h.echo(slot, ev)
 		return
 	}
-	cmd, err := h.opt.Encodings[rec.encoding].ParseCommand(ev.Payload, ev.Kind)
+	cmd, err := h.opt.Encodings[rec.encoding].ParseCommand(ev.Payload, kindOf(ev.Op))
 	if err == nil {
 		h.command(slot, rec, &cmd)
 		return
@@ -198,13 +198,17 @@ func (h *shard) message(slot uint32, rec *record, ev Event) {
 	h.reply(slot, &Reply{Ref: bad.Ref, Err: bad})
 }
 
+// kindOf returns what a data frame of the opcode carries.
+func kindOf(op ws.OpCode) Kind {
+	if op == ws.OpBinary {
+		return Binary
+	}
+	return Text
+}
+
 func (h *shard) echo(slot uint32, ev Event) {
 	h.flushAnswers(slot)
-	op := ws.OpText
-	if ev.Kind == Binary {
-		op = ws.OpBinary
-	}
-	h.buf = AppendFrame(h.buf[:0], op, ev.Payload)
+	h.buf = AppendFrame(h.buf[:0], ev.Op, ev.Payload)
 	h.saw(slot, h.ps.SendBytes(slot, h.buf))
 	if cap(h.buf) > 1<<20 {
 		h.buf = nil

@@ -8,10 +8,8 @@ import (
 
 // Refusal is the answer to a request that does not become a WebSocket.
 type Refusal struct {
-	Status int // of HTTP: 4xx or 5xx
-	// Cause tells refusals of the same status apart in metrics and the log.
-	// Left out it is CauseOther.
-	Cause Cause
+	Status int   // of HTTP: 4xx or 5xx
+	Cause  Cause // "" for a refusal that names none
 	// Problem tells a developer what is wrong, in one line of printable
 	// characters. It must hold nothing of the request that is not quoted.
 	Problem string
@@ -20,8 +18,27 @@ type Refusal struct {
 	// NoContent says that the request was a HEAD.
 	NoContent bool
 
-	health bool // not a refusal: the answer to a request for HealthPath
+	// Health says that this is no refusal: the request is for
+	// HandshakeOptions.HealthPath, and the caller decides the status.
+	Health bool
 }
+
+// Cause tells refusals of the same status apart, in metrics and the log. It is
+// one lower-case word. These are the causes that Handshaker.Parse finds; its
+// callers add causes of their own.
+type Cause string
+
+const (
+	CauseProtocol    Cause = "protocol"     // what came is not HTTP/1.x: TLS, HTTP/2, a PROXY header, noise
+	CauseHead        Cause = "head"         // the request violates HTTP
+	CauseHeadSize    Cause = "head_size"    // request line or header too long
+	CauseHTTPVersion Cause = "http_version" // not HTTP/1.1
+	CauseMethod      Cause = "method"       // not GET
+	CauseBody        Cause = "body"         // the request has content
+	CausePath        Cause = "path"         // no WebSocket at this path
+	CauseUpgrade     Cause = "upgrade"      // a field of RFC 6455 is missing or wrong
+	CauseOrigin      Cause = "origin"       // a page that may not connect
+)
 
 func (r *Refusal) Error() string {
 	return strconv.Itoa(r.Status) + " " + statusText(r.Status) + ": " + r.Problem
@@ -59,7 +76,8 @@ func Unavailable(problem string, after time.Duration) *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Problem: problem, RetryAfter: after}
 }
 
-func malformed(problem string) *Refusal {
+// BadRequest refuses a request that is not right (400).
+func BadRequest(problem string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Cause: CauseHead, Problem: problem}
 }
 

@@ -25,7 +25,7 @@ func (h *Handshaker) findHead(p []byte) (from, n int, refusal *Refusal) {
 	}
 	unclear := begins(within, proxyV2) || begins(within, tlsRecord)
 	if rest := within[from:]; !unclear && len(rest) > 0 && !isTokenByte(rest[0]) && !begins(rest, "\r\n") {
-		return from, 0, malformed("this is not HTTP: the first byte cannot begin a request").Because(CauseProtocol)
+		return from, 0, BadRequest("this is not HTTP: the first byte cannot begin a request").Because(CauseProtocol)
 	}
 	at := from
 	for !unclear {
@@ -35,9 +35,9 @@ func (h *Handshaker) findHead(p []byte) (from, n int, refusal *Refusal) {
 		}
 		switch cr := bytes.IndexByte(within[at:at+i], '\r'); {
 		case cr < 0:
-			return from, 0, malformed("a line of the request ends in LF without CR")
+			return from, 0, BadRequest("a line of the request ends in LF without CR")
 		case cr != i-1:
-			return from, 0, malformed("a line of the request holds a CR that does not end it")
+			return from, 0, BadRequest("a line of the request holds a CR that does not end it")
 		}
 		at += i + 1
 		if i == 1 {
@@ -65,7 +65,7 @@ func foreign(p []byte) *Refusal {
 	default:
 		return nil
 	}
-	return malformed(problem).Because(CauseProtocol)
+	return BadRequest(problem).Because(CauseProtocol)
 }
 
 // begins says whether p, which may go on, can become what begins with whole.
@@ -79,10 +79,10 @@ func (h *Handshaker) readRequestLine() *Refusal {
 	method, rest, ok1 := bytes.Cut(line, []byte(" "))
 	target, version, ok2 := bytes.Cut(rest, []byte(" "))
 	if !ok1 || !ok2 || !isToken(method) || !isTarget(target) {
-		return malformed("the request line is not METHOD target HTTP/1.1")
+		return BadRequest("the request line is not METHOD target HTTP/1.1")
 	}
 	if len(version) != 8 || string(version[:5]) != "HTTP/" || version[6] != '.' || !isDigit(version[5]) || !isDigit(version[7]) {
-		return malformed("the request line does not end in an HTTP version")
+		return BadRequest("the request line does not end in an HTTP version")
 	}
 	if string(line) == "PRI * HTTP/2.0" { // RFC 9113 §3.4
 		return &Refusal{Status: 505, Cause: CauseProtocol,
@@ -105,7 +105,7 @@ func (h *Handshaker) readTarget(at uint32, target []byte) *Refusal {
 	if target[0] != '/' {
 		i := bytes.Index(target, []byte("://"))
 		if i < 0 || !isHTTPScheme(target[:i]) {
-			return malformed("the request target is neither a path nor an http URI")
+			return BadRequest("the request target is neither a path nor an http URI")
 		}
 		i += 3
 		end := bytes.IndexAny(target[i:], "/?")
@@ -113,7 +113,7 @@ func (h *Handshaker) readTarget(at uint32, target []byte) *Refusal {
 			end = len(target) - i
 		}
 		if !isHost(target[i : i+end]) {
-			return malformed("the request target has no valid host")
+			return BadRequest("the request target has no valid host")
 		}
 		r.host = span{at + uint32(i), at + uint32(i+end)}
 		at += uint32(i + end)
@@ -122,7 +122,7 @@ func (h *Handshaker) readTarget(at uint32, target []byte) *Refusal {
 	path, query, _ := bytes.Cut(target, []byte("?"))
 	r.query = span{at + uint32(len(target)-len(query)), at + uint32(len(target))}
 	if !checkEscapes(path) || !checkEscapes(query) {
-		return malformed("the request target has a % without two hex digits")
+		return BadRequest("the request target has a % without two hex digits")
 	}
 	// Slices of r.head, so that they outlive p.
 	if r.path = r.decode(r.bytes(span{at, at + uint32(len(path))}), false); len(path) == 0 {
@@ -141,4 +141,16 @@ func isTarget(p []byte) bool {
 		}
 	}
 	return len(p) > 0
+}
+
+// asksForHealth says whether the head is a request for HandshakeOptions.HealthPath. The request
+// line is all that counts: the checks of balancers are HTTP/1.0 as often as
+// not, and have no Host.
+func (h *Handshaker) asksForHealth() bool {
+	line, _, _ := bytes.Cut(h.req.head, []byte("\r\n"))
+	method, rest, _ := bytes.Cut(line, []byte(" "))
+	target, version, _ := bytes.Cut(rest, []byte(" "))
+	path, _, _ := bytes.Cut(target, []byte("?"))
+	return string(path) == h.health && (string(method) == "GET" || string(method) == "HEAD") &&
+		(string(version) == "HTTP/1.1" || string(version) == "HTTP/1.0")
 }

@@ -106,7 +106,7 @@ func (s *seat) parse(p []byte) (texts []string) {
 func enqueue(h *shard, to Target, text string, exclude ...string) {
 	m := &Message{Target: to, Payload: []byte(text)}
 	if len(exclude) > 0 {
-		m.Exclude = exclude[0]
+		m.Target.Exclude = exclude[0]
 	}
 	if !h.ps.Reserve(poller.LaneBulk) {
 		panic("bulk lane is full")

@@ -141,14 +141,14 @@ func (s *Server) Look(sid string) (info Info, ok bool) {
 	}
 	answer := make(chan Info, 1) // without an ID: there is no such session
 	look := func(h *shard) {
-		slot, live := h.ps.Lookup(n.id)
+		slot, live := h.ps.Lookup(poller.ID(n.Conn))
 		if !live || h.rec(slot).flags&flagSession == 0 {
 			answer <- Info{}
 			return
 		}
 		answer <- h.info(slot)
 	}
-	if !s.shards[n.shard].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: look}) {
+	if !s.shards[n.Shard].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: look}) {
 		return info, false
 	}
 	select {

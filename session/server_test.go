@@ -41,7 +41,7 @@ func TestTargets(t *testing.T) {
 			t.Fatalf("got %v, want %q", m, want)
 		}
 	}
-	if err := r.push(&Message{Target: ToAll(), Exclude: sid, Payload: []byte("not b2")}); err != nil {
+	if err := r.push(&Message{Target: Target{Exclude: sid}, Payload: []byte("not b2")}); err != nil {
 		t.Fatal(err)
 	}
 	r.deliver(ToAll(), "end")

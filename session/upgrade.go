@@ -16,7 +16,7 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 	switch {
 	case refusal == nil && n == 0:
 		return 0
-	case refusal != nil && refusal.health:
+	case refusal != nil && refusal.Health:
 		h.health(slot, refusal)
 		return len(p)
 	case h.srv.conns.Load() > h.opt.maxConns():
@@ -307,7 +307,7 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 	h.unpend(rec)
 	rec.state = stateOpen
 	rec.openedAt = uint32(time.Now().Unix())
-	h.counters.answered(outcomeAccepted, CauseNone)
+	h.counters.answered(outcomeAccepted, causeNone)
 	h.buf = append(h.buf[:0], o.accept...)
 	if e := h.opt.Encodings[rec.encoding]; e.Subprotocol() != "" {
 		h.buf = e.AppendHello(h.buf, &Hello{
@@ -362,5 +362,5 @@ func (h *shard) dropOpening(rec *record) {
 
 // sid returns the id of the session in a slot.
 func (h *shard) sid(slot uint32) string {
-	return name{h.opt.Node, uint16(h.index), h.ps.ID(slot)}.format(&h.opt.Key)
+	return SID{Node: h.opt.Node, Shard: uint16(h.index), Conn: uint64(h.ps.ID(slot))}.Format(&h.opt.Key)
 }

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"testing"
 
-	"belfry/broadcast"
 	"belfry/push"
 	"belfry/session"
 )
@@ -27,7 +26,7 @@ type pushRecorder struct {
 
 func (p *pushRecorder) Publish(m *session.Message) error {
 	if string(m.Payload) == "too much" {
-		return &broadcast.OverloadedError{What: "outbox", RetryAfter: 3e9}
+		return &session.OverloadedError{What: "outbox", RetryAfter: 3e9}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +95,7 @@ func TestPushCommand(t *testing.T) {
 		{"", []string{"user", "a/../Jörg %2F?#", "x"}, session.Message{Target: session.ToUsers("a/../Jörg %2F?#"), Payload: []byte("x")}},
 		{"", []string{"session", pushTestSID, "x"}, session.Message{Target: session.ToSessions(pushTestSID), Payload: []byte("x")}},
 		{"\xff\x00", []string{"all", "--binary"}, session.Message{Target: session.ToAll(), Kind: session.Binary, Payload: []byte("\xff\x00")}},
-		{"", []string{"all", "--exclude", pushTestSID, "--latest-key", "a b&c", "x"}, session.Message{Target: session.ToAll(), Exclude: pushTestSID, Key: "a b&c", Payload: []byte("x")}},
+		{"", []string{"all", "--exclude", pushTestSID, "--latest-key", "a b&c", "x"}, session.Message{Target: session.Target{Exclude: pushTestSID}, Key: "a b&c", Payload: []byte("x")}},
 		{"", []string{"all", "--", "--dashes"}, session.Message{Target: session.ToAll(), Payload: []byte("--dashes")}},
 	}
 	for _, tt := range tests {

@@ -312,7 +312,7 @@ func (n *belfry) publish(m *session.Message) error {
 		return &session.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
 	}
 	err := n.bus.Publish(m)
-	var large *broadcast.TooLargeError
+	var large *session.TooLargeError
 	if errors.As(err, &large) {
 		return &session.CommandError{Code: "too_large", Field: "data", Text: large.Error()}
 	}

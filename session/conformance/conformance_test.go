@@ -90,17 +90,13 @@ func answer(p, out []byte, in *session.Inbound, lim session.Limits) (n int, _ []
 		k, ev, err := session.Next(p[n:], in, lim)
 		n += k
 		if fault := (*session.ProtocolError)(nil); errors.As(err, &fault) {
-			return n, session.AppendClose(out, fault.Reason.Code(), fault.Detail), true
+			return n, session.AppendClose(out, fault.Violation.Code(), fault.Detail), true
 		}
 		switch ev.Type {
 		case session.EventNone:
 			return n, out, false
 		case session.EventMessage:
-			op := ws.OpText
-			if ev.Kind == session.Binary {
-				op = ws.OpBinary
-			}
-			out = session.AppendFrame(out, op, ev.Payload)
+			out = session.AppendFrame(out, ev.Op, ev.Payload)
 		case session.EventPing:
 			out = session.AppendFrame(out, ws.OpPong, ev.Payload)
 		case session.EventClose:
