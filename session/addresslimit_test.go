@@ -162,7 +162,7 @@ func TestProxyProtocol(t *testing.T) {
 	w, _ := r.connect()
 	defer w.Close()
 	local := w.LocalAddr().String()
-	w.Write(append(headerV2(0, 0), request("/ws", "belfry.v1")...))
+	w.Write(append([]byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"), request("/ws", "belfry.v1")...))
 	if status, err := w.answer(); err != nil || status != 101 {
 		t.Fatal(status, err)
 	}

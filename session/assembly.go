@@ -46,6 +46,9 @@ func (in *inbound) decoder() *Inbound {
 	return &in.Inbound
 }
 
+// Active says whether a message is in progress. It is false for a nil inbound.
+func (in *inbound) Active() bool { return in != nil && in.Inbound.Active() }
+
 // Grow implements Allocator.
 func (in *inbound) Grow(buf []byte, size int) ([]byte, bool) { return in.of.enlarge(in, buf, size) }
 

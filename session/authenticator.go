@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 )
@@ -42,9 +43,9 @@ func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refus
 			topic := string(value)
 			refusal = a.mayHave(topic)
 			g.Topics = append(g.Topics, topic)
-		case equalFold(key, "uid"):
+		case bytes.EqualFold(key, []byte("uid")):
 			refusal = BadRequest(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).Because(CauseUID)
-		case equalFold(key, "topic"):
+		case bytes.EqualFold(key, []byte("topic")):
 			refusal = BadRequest(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).Because(CauseTopic)
 		}
 		return refusal == nil

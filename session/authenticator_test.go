@@ -46,10 +46,17 @@ func TestOpen(t *testing.T) {
 		{"topic=secret", false, "", nil, 403, CauseTopic, `"secret" is not open`},
 		{"topic=news&topic=secret&uid=a&uid=b", false, "", nil, 403, CauseTopic, "secret"}, // the first fault
 	}
-	h := newTestHandshaker(t, HandshakeOptions{})
+	h, err := NewHandshaker(HandshakeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range tests {
 		a := &Open{Unproven: !tt.proven, Topics: rules}
-		g, refusal, pending := a.Authenticate(parseGood(t, h, "=GET /ws?"+tt.query+" HTTP/1.1"), nil)
+		req, _, refusal := h.Parse(request("/ws?"+tt.query, ""))
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		g, refusal, pending := a.Authenticate(req, nil)
 		if pending {
 			t.Errorf("%s: pending", tt.query)
 		}

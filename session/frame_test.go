@@ -73,11 +73,6 @@ func TestCloseCodes(t *testing.T) {
 			t.Errorf("%d accepted", code)
 		}
 	}
-	for _, r := range Reasons() {
-		if code := r.Code(); code != 0 && !ValidCloseCode(code) {
-			t.Errorf("reason %v sends %d", r, code)
-		}
-	}
 }
 
 // FuzzFrameRoundTrip writes a frame, masks it as a client would and decodes

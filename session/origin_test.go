@@ -121,8 +121,8 @@ func TestOriginPatternErrors(t *testing.T) {
 		"https://example.com?x", "*.example.com", "*://example.com", "1a://example.com",
 	} {
 		_, err := CompileOrigins([]string{"https://fine.example.com", pattern})
-		var field *FieldError
-		if !errors.As(err, &field) || field.Field != "origins" || !strings.Contains(field.Problem, "pattern") {
+		var field *OptionError
+		if !errors.As(err, &field) || field.Option != "origins" || !strings.Contains(field.Problem, "pattern") {
 			t.Errorf("pattern %q: %v", pattern, err)
 		}
 	}

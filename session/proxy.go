@@ -1,7 +1,6 @@
 package session
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 )
@@ -43,7 +42,7 @@ func (h *shard) arrived(slot uint32, rec *record, state any) {
 func (h *shard) readProxy(slot uint32, p []byte) int {
 	src, n, err := parseProxy(p)
 	if err != nil {
-		h.refuse(slot, BadRequest(proxyProblem(err, p)).Because(CauseProxy))
+		h.refuse(slot, BadRequest(PROXYProblem(err, p)).Because(CauseProxy))
 		return len(p)
 	}
 	if n == 0 {
@@ -72,23 +71,6 @@ func (h *shard) readProxy(slot uint32, p []byte) int {
 		h.enterHalf(slot, rec) // again, by the client's address and not the proxy's
 	}
 	return n
-}
-
-// proxyProblem says what is wrong with how a connection begins that is to
-// begin with a PROXY header.
-func proxyProblem(err error, p []byte) string {
-	if !errors.Is(err, errNoProxy) {
-		return err.Error()
-	}
-	seen := "something else"
-	switch {
-	case p[0] == 0x16:
-		seen = "TLS"
-	case isTokenByte(p[0]):
-		seen = "what may be an HTTP request"
-	}
-	return "a connection to this address begins with a PROXY protocol header (proxy.protocol), this one with " + seen +
-		": let the proxy send the header (haproxy: send-proxy-v2, nginx: proxy_protocol on), or take the address out of proxy.protocol"
 }
 
 // forwarded takes the client's address from the header of a proxy that is

@@ -141,3 +141,20 @@ func parseProxyV2(p []byte) (src netip.AddrPort, n int, err error) {
 	}
 	return src, n, nil
 }
+
+// PROXYProblem explains the error of ParsePROXY for p. It says what is wrong with how a connection begins that is to
+// begin with a PROXY header.
+func PROXYProblem(err error, p []byte) string {
+	if !errors.Is(err, errNoProxy) {
+		return err.Error()
+	}
+	seen := "something else"
+	switch {
+	case p[0] == 0x16:
+		seen = "TLS"
+	case isTokenByte(p[0]):
+		seen = "what may be an HTTP request"
+	}
+	return "a connection to this address begins with a PROXY protocol header (proxy.protocol), this one with " + seen +
+		": let the proxy send the header (haproxy: send-proxy-v2, nginx: proxy_protocol on), or take the address out of proxy.protocol"
+}

@@ -79,3 +79,12 @@ func TestReasonsAreConsistent(t *testing.T) {
 		back[code] = r.Reconnect()
 	}
 }
+
+// TestReasonsSendValidCodes has every close frame understood (RFC 6455 §7.4).
+func TestReasonsSendValidCodes(t *testing.T) {
+	for _, r := range Reasons() {
+		if code := r.Code(); code != 0 && !ValidCloseCode(code) {
+			t.Errorf("reason %v sends %d", r, code)
+		}
+	}
+}

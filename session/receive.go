@@ -127,7 +127,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 		}
 		switch ev.Type {
 		case EventNone:
-			h.ps.SetBulk(slot, in.decoder().Active())
+			h.ps.SetBulk(slot, in.Active())
 			h.unfinished(slot, rec, len(p)-used)
 			return used
 		case EventAssemble:
