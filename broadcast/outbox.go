@@ -1,12 +1,12 @@
 package broadcast
 
 import (
-	"belfry/session"
-
 	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"belfry/message"
 )
 
 // outbox is the queue between publishers and the sender. A place is taken by
@@ -39,21 +39,21 @@ func newOutbox(messages, bytes int) *outbox {
 }
 
 // reserve takes places for all parcels or for none. One that could never fit
-// is a *session.TooLargeError.
+// is a *message.TooLargeError.
 func (b *outbox) reserve(messages, bytes int) error {
 	if messages > b.maxMessages {
-		return &session.TooLargeError{What: "names of the target, by places in the outbox", Size: messages, Max: b.maxMessages}
+		return &message.TooLargeError{What: "names of the target, by places in the outbox", Size: messages, Max: b.maxMessages}
 	}
 	if bytes > b.maxBytes {
-		return &session.TooLargeError{What: "message in the outbox", Size: bytes, Max: b.maxBytes}
+		return &message.TooLargeError{What: "message in the outbox", Size: bytes, Max: b.maxBytes}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.refusing != "" {
-		return &session.OverloadedError{What: b.refusing, RetryAfter: retryAfter}
+		return &message.OverloadedError{What: b.refusing, RetryAfter: retryAfter}
 	}
 	if b.messages+messages > b.maxMessages || b.bytes+bytes > b.maxBytes {
-		return &session.OverloadedError{What: "outbox", RetryAfter: retryAfter}
+		return &message.OverloadedError{What: "outbox", RetryAfter: retryAfter}
 	}
 	b.messages += messages
 	b.bytes += bytes

@@ -16,19 +16,19 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // outgoing is a message with room for the one name most targets have, so that
 // both are one allocation.
 type outgoing struct {
-	session.Message
+	message.Message
 	name [1]string
 }
 
 // pushTo serves POSTs whose body is the payload. param is the wildcard of the
 // pattern that holds the name, "" for none.
-func (s *Server) pushTo(scope session.Scope, param string) handle {
+func (s *Server) pushTo(scope message.Scope, param string) handle {
 	return func(w http.ResponseWriter, r *http.Request, c call) int {
 		o := new(outgoing)
 		o.Received = c.begun
@@ -49,7 +49,7 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 				w.Header()["Connection"] = closeConn // half a body is in it
 			}
 		}
-		if p == nil && o.Kind == session.Text && !utf8.Valid(o.Payload) {
+		if p == nil && o.Kind == message.Text && !utf8.Valid(o.Payload) {
 			p = &problem{cause: CauseField, field: "body",
 				detail: "not valid UTF-8; allowed is UTF-8, or any bytes with Content-Type: application/octet-stream"}
 		}
@@ -68,7 +68,7 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 // publish publishes m when its receivers are ready for it. A client that is
 // gone by then was told nothing, and would push again. payload is the field
 // that holds the payload.
-func (s *Server) publish(ctx context.Context, m *session.Message, payload string) *problem {
+func (s *Server) publish(ctx context.Context, m *message.Message, payload string) *problem {
 	defer s.leave()
 	if p := s.enter(); p != nil {
 		return p
@@ -84,7 +84,7 @@ func (s *Server) publish(ctx context.Context, m *session.Message, payload string
 			return &problem{cause: CauseOverloaded, detail: err.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: time.Second}
 		}
 		if waited && ctx.Err() != nil {
-			return s.publishProblem(&session.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}, payload)
+			return s.publishProblem(&message.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}, payload)
 		}
 	}
 	if err := s.opt.Publisher.Publish(m); err != nil {
@@ -96,9 +96,9 @@ func (s *Server) publish(ctx context.Context, m *session.Message, payload string
 // publishProblem tells a client about an error of the Publisher or of a check.
 // payload is the field that holds the payload.
 func (s *Server) publishProblem(err error, payload string) *problem {
-	var field *session.FieldError
-	var large *session.TooLargeError
-	var full *session.OverloadedError
+	var field *message.FieldError
+	var large *message.TooLargeError
+	var full *message.OverloadedError
 	switch {
 	case errors.As(err, &field):
 		return &problem{cause: CauseField, field: field.Field, detail: field.Problem}
@@ -135,7 +135,7 @@ func accepted(w http.ResponseWriter, id string) int {
 }
 
 // parseParameters reads ?exclude= and ?key= into m.
-func parseParameters(raw string, m *session.Message) *problem {
+func parseParameters(raw string, m *message.Message) *problem {
 	if raw == "" {
 		return nil
 	}
@@ -155,9 +155,9 @@ func parseParameters(raw string, m *session.Message) *problem {
 			err = checkExclude(m.Target.Exclude)
 		} else {
 			m.Key = v[0]
-			err = session.CheckKey(m.Key)
+			err = message.CheckKey(m.Key)
 		}
-		if fe := (*session.FieldError)(nil); errors.As(err, &fe) {
+		if fe := (*message.FieldError)(nil); errors.As(err, &fe) {
 			return &problem{cause: CauseField, field: fe.Field, detail: fe.Problem}
 		}
 	}
@@ -178,8 +178,8 @@ func unknownParameter(name, allowed string) *problem {
 }
 
 func checkExclude(sid string) error {
-	if err := session.CheckID(sid); err != nil {
-		return session.Renamed(err, "exclude")
+	if err := message.CheckSID(sid); err != nil {
+		return message.Renamed(err, "exclude")
 	}
 	return nil
 }

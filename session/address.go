@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // addrKey stands for a ClientPrefix. 0 is no address: a socket pair's, or that
@@ -15,7 +16,7 @@ type addrKey uint64
 const ipv4Key = 0xffff << 32
 
 func keyOf(a netip.Addr) addrKey {
-	switch a = ClientPrefix(a).Addr(); {
+	switch a = ws.ClientPrefix(a).Addr(); {
 	case !a.IsValid():
 		return 0
 	case a.Is4():
@@ -147,7 +148,7 @@ func (h *shard) keyOf(a netip.AddrPort) addrKey {
 // if a proxy told it (told), since the socket has the proxy's, and if it was
 // counted, since the socket may not have it any more when the connection ends.
 // It returns a refusal if a limit is reached.
-func (h *shard) came(slot uint32, a netip.AddrPort, told bool) *Refusal {
+func (h *shard) came(slot uint32, a netip.AddrPort, told bool) *ws.Refusal {
 	counted := false
 	if h.opt.limitsAddresses() {
 		if key := h.keyOf(a); key != 0 {
@@ -168,8 +169,8 @@ func (h *shard) came(slot uint32, a netip.AddrPort, told bool) *Refusal {
 	return nil
 }
 
-func tooManyOf(o *Options, problem string) *Refusal {
-	return &Refusal{Status: 429, Cause: CauseAddress, Problem: problem, RetryAfter: o.RetryAfter}
+func tooManyOf(o *Options, problem string) *ws.Refusal {
+	return &ws.Refusal{Status: 429, Cause: CauseAddress, Problem: problem, RetryAfter: o.RetryAfter}
 }
 
 // keep stores the address of a slot instead of what was stored before.

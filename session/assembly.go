@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // What an assembly keeps to be used again, until the next tick takes half.
@@ -28,7 +29,7 @@ type assembly struct {
 
 // inbound is a message of a connection that is on its way in.
 type inbound struct {
-	Inbound
+	ws.Inbound
 	of           *assembly
 	slot         uint32
 	mapped       bool   // its buffer is a mapping of its own
@@ -39,7 +40,7 @@ type inbound struct {
 }
 
 // decoder returns what Next wants of in, which may be nil.
-func (in *inbound) decoder() *Inbound {
+func (in *inbound) decoder() *ws.Inbound {
 	if in == nil {
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"belfry/ws"
 )
 
 // TestOpen has the parameters of the query read by the letter.
@@ -19,7 +21,7 @@ func TestOpen(t *testing.T) {
 		uid    string
 		topics []string
 		status int
-		cause  Cause
+		cause  ws.Cause
 		says   string
 	}{
 		{"", false, "", nil, 0, "", ""},
@@ -46,7 +48,7 @@ func TestOpen(t *testing.T) {
 		{"topic=secret", false, "", nil, 403, CauseTopic, `"secret" is not open`},
 		{"topic=news&topic=secret&uid=a&uid=b", false, "", nil, 403, CauseTopic, "secret"}, // the first fault
 	}
-	h, err := NewHandshaker(HandshakeOptions{})
+	h, err := ws.NewHandshaker(ws.HandshakeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

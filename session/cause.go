@@ -1,45 +1,47 @@
 package session
 
+import "belfry/ws"
+
 // Causes of refusals that are not found in the request's own bytes; package ws
 // has those that are.
 const (
-	CauseNone          Cause = "none"          // not refused
-	CauseOther         Cause = "other"         // of a Refusal that names none
-	CauseUID           Cause = "uid"           // the user id is not valid, or not proven
-	CauseTopic         Cause = "topic"         // a topic that is not valid, or not open to this client
-	CauseMaxTopics     Cause = "max_topics"    // more topics than a session may have
-	CauseUserSessions  Cause = "user_sessions" // newer sessions of the user took its place
-	CauseSessions      Cause = "sessions"      // as many connections as the node may have
-	CauseHalfOpen      Cause = "half_open"     // too many connections without a complete request
-	CausePending       Cause = "pending"       // too many upgrades in progress
-	CauseAddress       Cause = "address"       // too many, or too fast, of one address
-	CauseProxy         Cause = "proxy"         // no PROXY header where one has to be, or from a stranger
-	CauseMemory        Cause = "memory"        // the shard's tables are full
-	CauseInbound       Cause = "inbound"       // the node holds as many unread bytes as it may
-	CauseTimeout       Cause = "timeout"       // the request, or the authenticator, took too long
-	CauseBus           Cause = "bus"           // the bus does not answer
-	CauseShutdown      Cause = "shutdown"      // the node stops
-	CauseAuthenticator Cause = "authenticator" // what the authenticator granted is not valid
-	CauseInternal      Cause = "internal"      // a fault of ours
+	CauseNone          ws.Cause = "none"          // not refused
+	CauseOther         ws.Cause = "other"         // of a Refusal that names none
+	CauseUID           ws.Cause = "uid"           // the user id is not valid, or not proven
+	CauseTopic         ws.Cause = "topic"         // a topic that is not valid, or not open to this client
+	CauseMaxTopics     ws.Cause = "max_topics"    // more topics than a session may have
+	CauseUserSessions  ws.Cause = "user_sessions" // newer sessions of the user took its place
+	CauseSessions      ws.Cause = "sessions"      // as many connections as the node may have
+	CauseHalfOpen      ws.Cause = "half_open"     // too many connections without a complete request
+	CausePending       ws.Cause = "pending"       // too many upgrades in progress
+	CauseAddress       ws.Cause = "address"       // too many, or too fast, of one address
+	CauseProxy         ws.Cause = "proxy"         // no PROXY header where one has to be, or from a stranger
+	CauseMemory        ws.Cause = "memory"        // the shard's tables are full
+	CauseInbound       ws.Cause = "inbound"       // the node holds as many unread bytes as it may
+	CauseTimeout       ws.Cause = "timeout"       // the request, or the authenticator, took too long
+	CauseBus           ws.Cause = "bus"           // the bus does not answer
+	CauseShutdown      ws.Cause = "shutdown"      // the node stops
+	CauseAuthenticator ws.Cause = "authenticator" // what the authenticator granted is not valid
+	CauseInternal      ws.Cause = "internal"      // a fault of ours
 )
 
 // causes is the registry: one line a cause. The series of a cause with its
 // usual status is there from the start, so that a rate sees its first event.
 var causes = [...]struct {
-	cause  Cause
+	cause  ws.Cause
 	status int // that it usually comes with
 }{
 	{CauseNone, 101},
 	{CauseOther, 400},
-	{CauseProtocol, 400},
-	{CauseHead, 400},
-	{CauseHeadSize, 431},
-	{CauseHTTPVersion, 505},
-	{CauseMethod, 405},
-	{CauseBody, 413},
-	{CausePath, 404},
-	{CauseUpgrade, 400},
-	{CauseOrigin, 403},
+	{ws.CauseProtocol, 400},
+	{ws.CauseHead, 400},
+	{ws.CauseHeadSize, 431},
+	{ws.CauseHTTPVersion, 505},
+	{ws.CauseMethod, 405},
+	{ws.CauseBody, 413},
+	{ws.CausePath, 404},
+	{ws.CauseUpgrade, 400},
+	{ws.CauseOrigin, 403},
 	{CauseUID, 401},
 	{CauseTopic, 403},
 	{CauseMaxTopics, 403},
@@ -65,7 +67,7 @@ const (
 )
 
 // causeOf returns the place of a refusal's cause in the registry.
-func causeOf(r *Refusal) int {
+func causeOf(r *ws.Refusal) int {
 	for i := causeOther; i < causeCount; i++ {
 		if causes[i].cause == r.Cause {
 			return i

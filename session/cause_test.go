@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"belfry/ws"
 )
 
 // TestCauses holds the registry against the statuses that are counted and the
@@ -61,7 +63,7 @@ func TestUpgradesByCause(t *testing.T) {
 		}
 	}
 	var c counters
-	c.refused(&Refusal{Status: 418})
+	c.refused(&ws.Refusal{Status: 418})
 	got := map[[2]string]uint64{}
 	c.addUpgrades(got)
 	if got[[2]string{"other", "other"}] != 1 {
@@ -80,7 +82,7 @@ func TestStatuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, status := range outcomes[1:outcomeOther] {
-		text := (&Refusal{Status: status}).Error()
+		text := (&ws.Refusal{Status: status}).Error()
 		if row := "\n| " + strings.TrimSuffix(text, ": ") + " |"; !strings.Contains(string(page), row) {
 			t.Errorf("docs/protocol.md has no row %q", row)
 		}

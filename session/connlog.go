@@ -6,6 +6,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
+
+	"belfry/ws"
 )
 
 // connLines is how many lines a second a node logs at level info about
@@ -55,7 +57,7 @@ func (l *connLog) tick(shard int) {
 }
 
 // logRefused writes the line of a refused connection.
-func (h *shard) logRefused(slot uint32, r *Refusal) {
+func (h *shard) logRefused(slot uint32, r *ws.Refusal) {
 	ce := h.conns.check("connection refused")
 	if ce == nil {
 		return

@@ -3,9 +3,8 @@ package session
 import (
 	"errors"
 
-	"github.com/gobwas/ws"
-
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // drainTime is how long a connection that is shut down for writing may take
@@ -34,7 +33,7 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	h.buf = h.opt.Encodings[rec.encoding].AppendBye(h.buf[:0], &Bye{
 		Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after),
 	})
-	h.buf = AppendClose(h.buf, r.Code(), detail)
+	h.buf = ws.AppendClose(h.buf, r.Code(), detail)
 	h.ps.SendLast(slot, h.buf)
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.CloseTime))
 }
@@ -59,19 +58,19 @@ func (h *shard) violated(slot uint32, err error) {
 // reasonOf returns why a session ends after an error of Next, and the text of
 // the close frame, "" for the reason's own.
 func reasonOf(err error) (r Reason, detail string) {
-	var pe *ProtocolError
+	var pe *ws.ProtocolError
 	switch {
-	case errors.Is(err, ErrNoMemory):
+	case errors.Is(err, ws.ErrNoMemory):
 		return ReasonNodeInbound, ""
 	case !errors.As(err, &pe):
 		return ReasonProtocol, err.Error()
 	}
 	switch pe.Violation {
-	case InvalidUTF8:
+	case ws.InvalidUTF8:
 		return ReasonUTF8, pe.Detail
-	case TooBig:
+	case ws.TooBig:
 		return ReasonTooBig, pe.Detail
-	case TooManyFragments:
+	case ws.TooManyFragments:
 		return ReasonFragments, pe.Detail
 	}
 	return ReasonProtocol, pe.Detail
@@ -88,10 +87,10 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 	rec.reason = ReasonClient
 	// What waits is dropped: the peer has said that it wants no more.
 	h.ps.DropBacklog(slot)
-	if code == CloseNoStatus {
-		h.buf = AppendFrame(h.buf[:0], ws.OpClose, nil)
+	if code == ws.CloseNoStatus {
+		h.buf = ws.AppendFrame(h.buf[:0], ws.OpClose, nil)
 	} else {
-		h.buf = AppendClose(h.buf[:0], code, "")
+		h.buf = ws.AppendClose(h.buf[:0], code, "")
 	}
 	h.ps.SendLast(slot, h.buf)
 	h.drain(slot, rec)

@@ -1,6 +1,10 @@
 package session
 
-import "time"
+import (
+	"time"
+
+	"belfry/ws"
+)
 
 // HealthPath is where requests are answered by Options.Healthy.
 const HealthPath = "/healthz"
@@ -8,14 +12,14 @@ const HealthPath = "/healthz"
 // health answers a request for HealthPath. It counts as no upgrade and has no
 // line in the log: a balancer asks every few seconds. It is answered beyond the
 // limit on sessions too, since a node that is full is not broken.
-func (h *shard) health(slot uint32, answer *Refusal) {
+func (h *shard) health(slot uint32, answer *ws.Refusal) {
 	if !h.opt.Healthy() {
 		answer.Status, answer.Problem = 503, "unhealthy"
 	}
 	rec := h.rec(slot)
 	h.leaveHalf(rec)
 	rec.reason = ReasonHealth
-	h.buf = AppendRefusal(h.buf[:0], answer, h.date.at(time.Now()))
+	h.buf = ws.AppendRefusal(h.buf[:0], answer, h.date.At(time.Now()))
 	h.ps.SendBytes(slot, h.buf)
 	h.drain(slot, rec)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/minio/highwayhash"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -29,7 +30,7 @@ type Server struct {
 	mailBytes atomic.Int64  // of messages that wait for shards, or are being sent by them
 	conns     atomic.Int64  // all connections, those that are ending included
 	speakers  [maxEncodings]atomic.Int64
-	pushes    [ScopeSessions + 1]atomic.Uint64
+	pushes    [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes  atomic.Int64 // of clients' messages that wait to be published
 
 	openings  sync.Pool  // of *opening

@@ -5,7 +5,9 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // Limits that a client or an operator can run into; their hits are counted.
@@ -114,7 +116,7 @@ const (
 // answered counts an upgrade by the index of its status.
 func (c *counters) answered(outcome, cause int) { c.upgraded[outcome][cause].Add(1) }
 
-func (c *counters) refused(r *Refusal) {
+func (c *counters) refused(r *ws.Refusal) {
 	outcome := slices.Index(outcomes[:], r.Status)
 	if outcome < 0 {
 		outcome = outcomeOther
@@ -158,7 +160,7 @@ func (s *Server) Stats() Stats {
 	}
 	st.Poller.Panics += s.faults.Load()
 	for i := range s.pushes {
-		st.Pushes[Scope(i).String()] = s.pushes[i].Load()
+		st.Pushes[message.Scope(i).String()] = s.pushes[i].Load()
 	}
 	for _, h := range s.shards {
 		h.counters.addTo(&st)
