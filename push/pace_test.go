@@ -55,7 +55,7 @@ func TestTooManyWait(t *testing.T) {
 			if most != 4 {
 				t.Errorf("%d may wait", most)
 			}
-			return false, func() {}, &message.OverloadedError{What: "the queue"}
+			return false, func() {}, &message.OverloadedError{What: "the queue is full"}
 		},
 	})
 	a := post(t, ts, "/v1/users/u1", "x")
