@@ -3,6 +3,7 @@ package session
 import (
 	"unsafe"
 
+	"belfry/offheap"
 	"belfry/poller"
 	"belfry/ws"
 )
@@ -17,8 +18,8 @@ const (
 // each charged to its connection by what its buffer takes.
 type assembly struct {
 	ps      *poller.Shard
-	index   poller.Index[*inbound] // by record.inbound
-	buffers poller.Buffers
+	index   offheap.Index[*inbound] // by record.inbound
+	buffers offheap.Buffers
 	free    []*inbound
 	spare   [][]byte
 	spared  int // bytes of spare
@@ -131,7 +132,7 @@ func (m *assembly) enlarge(in *inbound, buf []byte, size int) (grown []byte, ok 
 		m.spared -= cap(b)
 		return b, true
 	}
-	if !m.ps.Charge(in.slot, poller.BufferSize(size)-cap(buf)) {
+	if !m.ps.Charge(in.slot, offheap.BufferSize(size)-cap(buf)) {
 		return buf, false
 	}
 	grown, in.mapped = m.buffers.Grow(buf, in.mapped, size)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"belfry/message"
+	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -44,6 +45,7 @@ func newRig(t *testing.T, o Options) *rig {
 		o.Poller.Listen = []poller.Endpoint{{Host: "127.0.0.1"}}
 	}
 	o.Poller.ManualTicks = true
+	o.Poller.Memory = new(offheap.Owners)
 	if o.Log == nil {
 		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	}
@@ -75,6 +77,11 @@ func newRig(t *testing.T, o Options) *rig {
 		}
 		if n := s.loop.Stats().InboundBytes; n != 0 {
 			t.Errorf("%d inbound bytes counted after the end", n)
+		}
+		for owner, n := range o.Poller.Memory.Bytes() {
+			if n != 0 {
+				t.Errorf("%d bytes outside the Go heap for %s after the end", n, owner)
+			}
 		}
 		if n := s.waiting.Load(); n != 0 {
 			t.Errorf("%d waiting upgrades counted after the end", n)
