@@ -19,7 +19,7 @@ type delivery struct {
 	srv     *Server
 	msg     *message.Message
 	key     uint64      // what the policy latest-only replaces by
-	exclude message.SID // valid if excluding
+	exclude message.SID // valid if without
 	without bool
 	size    int64 // bytes, the payload and what it was encoded to
 	batches [maxEncodings]atomic.Pointer[poller.Batch]
@@ -104,9 +104,23 @@ const frameRoom = 16
 // frame returns the only frame of batch.
 func (d *delivery) frame(encoding uint8) *poller.Frame { return d.batch(encoding).Frame(0) }
 
-// excludes says whether the session is the one that is not to get the message.
+// excluding says whether some session may have to be left out.
+func (d *delivery) excluding() bool { return d.without || len(d.msg.Target.ExcludeTopics) > 0 }
+
+// excludes says whether the session does not receive the message although the
+// target's names match it.
 func (d *delivery) excludes(h *shard, slot uint32) bool {
-	return d.without && int(d.exclude.Shard) == h.index && poller.ID(d.exclude.Conn) == h.ps.ID(slot)
+	if d.without && int(d.exclude.Shard) == h.index && poller.ID(d.exclude.Conn) == h.ps.ID(slot) {
+		return true
+	}
+	for _, name := range d.msg.Target.ExcludeTopics {
+		if t, ok := h.topics.find(h.topicHash([]byte(name)), []byte(name)); ok {
+			if _, subscribed := h.member(h.rec(slot), t); subscribed {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Pace waits while the shards of a message to users or sessions are crowded,

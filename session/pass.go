@@ -56,7 +56,7 @@ type pass struct {
 		batch *poller.Batch
 		more  map[uint64]*poller.Batch // of other masks; at most maxMasks
 	}
-	excluding bool // some message excludes a session
+	excluding bool // some message excludes sessions
 	sent      uint64
 }
 
@@ -139,7 +139,7 @@ func (p *pass) begin() bool {
 	p.excluding = false
 	p.topics = p.topics[:0]
 	for i, q := range p.current {
-		p.excluding = p.excluding || q.d.without
+		p.excluding = p.excluding || q.d.excluding()
 		for _, t := range q.topics {
 			p.mark(t, 1<<i)
 		}
