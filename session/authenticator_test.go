@@ -5,12 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	"belfry/message"
 	"belfry/ws"
 )
 
 // TestOpen has the parameters of the query read by the letter.
 func TestOpen(t *testing.T) {
-	rules, err := CompileTopics([]string{"news", "a.b"})
+	rules, err := message.CompileTopics([]string{"news", "a.b"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (a *faultyAuthenticator) Authenticate(r *ws.Request, later func(Grant, *ws.
 }
 
 func faultRig(t *testing.T) *rig {
-	rules, err := CompileTopics([]string{"*"})
+	rules, err := message.CompileTopics([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}

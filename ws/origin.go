@@ -92,7 +92,7 @@ func compileOrigin(pattern string) (rule originRule, problem string) {
 	rule = originRule{scheme: string(parts.scheme), host: string(parts.host), port: anyPort}
 	if string(parts.port) != "*" {
 		if rule.port, ok = portNumber(parts.port, parts.scheme); !ok {
-			return rule, "port is neither a number from 1 to 65535 nor *"
+			return rule, "port; allowed are 1 to 65535 and *"
 		}
 	}
 	if rest, found := strings.CutPrefix(rule.host, "*"); found {

@@ -82,7 +82,7 @@ func natsRoutes(routes []string) []string {
 
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
-	rules, err := session.CompileTopics(c.Session.OpenTopics)
+	rules, err := message.CompileTopics(c.Session.OpenTopics)
 	if err != nil {
 		return session.Options{}, err
 	}
