@@ -38,7 +38,7 @@ func serve(t *testing.T, handle func(*net.TCPConn)) (addr string) {
 
 func echo(conn *net.TCPConn) {
 	defer conn.Close()
-	h, err := ws.NewHandshaker(ws.HandshakeOptions{Paths: []string{conformance.Path}})
+	h, err := ws.NewParser(ws.ParserOptions{})
 	if err != nil {
 		panic(err)
 	}
@@ -57,6 +57,9 @@ func echo(conn *net.TCPConn) {
 		used := 0
 		if !upgraded {
 			req, n, refusal := h.Parse(buf)
+			if req != nil {
+				refusal = req.CheckUpgrade()
+			}
 			if refusal != nil {
 				conn.Write(ws.AppendRefusal(nil, refusal, nil))
 				return
@@ -64,7 +67,7 @@ func echo(conn *net.TCPConn) {
 			if req == nil {
 				continue
 			}
-			out = req.AppendAccept(out[:0])
+			out = req.AppendAccept(out[:0], "")
 			upgraded, used = true, n
 		}
 		var n int
