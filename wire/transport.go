@@ -45,7 +45,7 @@ type Transport interface {
 
 	// AppendFrame appends p as one frame. For a broadcast it is called once,
 	// and all clients of the variant get the same bytes.
-	AppendFrame(dst []byte, p *Payload) []byte
+	AppendFrame(dst []byte, p Payload) []byte
 	AppendPing(dst []byte) []byte
 	AppendPong(dst, payload []byte) []byte
 	// AppendClose appends the last frame of a connection.

@@ -19,11 +19,11 @@ func (w *Writer) Bytes() []byte { return w.out }
 func (w *Writer) Buffer() []byte { return w.scratch[:0] }
 
 // Frame writes p as one frame.
-func (w *Writer) Frame(p Payload) { w.out = w.transport.AppendFrame(w.out, &p) }
+func (w *Writer) Frame(p Payload) { w.out = w.transport.AppendFrame(w.out, p) }
 
 // FrameBuffer writes p, whose Data was built in Buffer.
 func (w *Writer) FrameBuffer(p Payload) {
-	w.out = w.transport.AppendFrame(w.out, &p)
+	w.out = w.transport.AppendFrame(w.out, p)
 	if cap(p.Data) <= maxScratch {
 		w.scratch = p.Data
 	}

@@ -77,7 +77,7 @@ func (*Transport) AppendRefusal(dst, accept []byte, r *ws.Refusal, date []byte) 
 // and CR and CRLF arrive as LF. Binary payloads are base64, and ";base64" is
 // added to the type: no topic can hold a semicolon, and a page that does not
 // know of them gets none.
-func (*Transport) AppendFrame(dst []byte, p *wire.Payload) []byte {
+func (*Transport) AppendFrame(dst []byte, p wire.Payload) []byte {
 	if p.ID != "" && !strings.ContainsAny(p.ID, "\r\n\x00") {
 		dst = append(dst, "id: "...)
 		dst = append(dst, p.ID...)

@@ -32,7 +32,7 @@ func (Transport) AppendRefusal(dst, _ []byte, r *ws.Refusal, date []byte) []byte
 }
 
 // AppendFrame appends one text or binary frame.
-func (Transport) AppendFrame(dst []byte, p *wire.Payload) []byte {
+func (Transport) AppendFrame(dst []byte, p wire.Payload) []byte {
 	return ws.AppendFrame(dst, opcode(p.Kind), p.Data)
 }
 
