@@ -1,8 +1,12 @@
 package session
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
+
+	"belfry/message"
+	"belfry/ws"
 )
 
 // Authenticator decides who a client is and what it may have: the second of
@@ -12,7 +16,7 @@ type Authenticator interface {
 	// takes time is done elsewhere: it then returns pending, and calls later
 	// exactly once, from another goroutine. r is valid until Authenticate
 	// returns; r.Clone lasts.
-	Authenticate(r *Request, later func(Grant, *Refusal)) (g Grant, refusal *Refusal, pending bool)
+	Authenticate(r *ws.Request, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
 // Grant is what a client was found to be.
@@ -31,7 +35,7 @@ type Open struct {
 }
 
 // Authenticate implements Authenticator.
-func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refusal *Refusal, pending bool) {
+func (a *Open) Authenticate(r *ws.Request, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
 	claimed := false
 	r.QueryEach(func(key, value []byte) bool {
 		switch {
@@ -42,10 +46,10 @@ func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refus
 			topic := string(value)
 			refusal = a.mayHave(topic)
 			g.Topics = append(g.Topics, topic)
-		case equalFold(key, "uid"):
-			refusal = malformed(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).Because(CauseUID)
-		case equalFold(key, "topic"):
-			refusal = malformed(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).Because(CauseTopic)
+		case bytes.EqualFold(key, []byte("uid")):
+			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).Because(CauseUID)
+		case bytes.EqualFold(key, []byte("topic")):
+			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).Because(CauseTopic)
 		}
 		return refusal == nil
 	})
@@ -53,25 +57,25 @@ func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refus
 }
 
 // user checks a uid that a client claims.
-func (a *Open) user(uid string, again bool) (string, *Refusal) {
+func (a *Open) user(uid string, again bool) (string, *ws.Refusal) {
 	if !a.Unproven {
-		return "", Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").Because(CauseUID)
+		return "", ws.Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").Because(CauseUID)
 	}
 	if again {
-		return "", malformed("uid: the parameter is repeated; a session has one user").Because(CauseUID)
+		return "", ws.BadRequest("uid: the parameter is repeated; a session has one user").Because(CauseUID)
 	}
-	if err := CheckUID(uid); err != nil {
-		return "", malformed(err.Error() + ofQuery).Because(CauseUID)
+	if err := message.CheckUID(uid); err != nil {
+		return "", ws.BadRequest(err.Error() + ofQuery).Because(CauseUID)
 	}
 	return uid, nil
 }
 
-func (a *Open) mayHave(topic string) *Refusal {
-	if err := CheckTopic(topic); err != nil {
-		return malformed(err.Error() + ofQuery).Because(CauseTopic)
+func (a *Open) mayHave(topic string) *ws.Refusal {
+	if err := message.CheckTopic(topic); err != nil {
+		return ws.BadRequest(err.Error() + ofQuery).Because(CauseTopic)
 	}
 	if !a.Topics.Allow(topic) {
-		return Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).Because(CauseTopic)
+		return ws.Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).Because(CauseTopic)
 	}
 	return nil
 }
@@ -96,13 +100,13 @@ func CompileTopics(rules []string) (TopicRules, error) {
 		case rule == "*":
 			t.all = true
 		case wild:
-			if err := CheckTopic(prefix + "x"); err != nil || !strings.HasSuffix(prefix, ".") {
-				return t, &FieldError{"open_topics", fmt.Sprintf("%q is neither a topic, nor one with .* behind it, nor *", rule)}
+			if err := message.CheckTopic(prefix + "x"); err != nil || !strings.HasSuffix(prefix, ".") {
+				return t, &message.FieldError{Field: "open_topics", Problem: fmt.Sprintf("%q is neither a topic, nor one with .* behind it, nor *", rule)}
 			}
 			t.prefixes = append(t.prefixes, prefix)
 		default:
-			if err := CheckTopic(rule); err != nil {
-				return t, &FieldError{"open_topics", err.Error()}
+			if err := message.CheckTopic(rule); err != nil {
+				return t, &message.FieldError{Field: "open_topics", Problem: err.Error()}
 			}
 			t.exact[rule] = true
 		}

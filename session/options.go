@@ -7,7 +7,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // Options configure a Server. Every field has a default that works; durations
@@ -22,7 +24,7 @@ type Options struct {
 	Node uint32   // which node of the cluster this is; session ids carry it
 	Key  [32]byte // of session ids and table hashes; zero: random
 
-	Handshake     HandshakeOptions
+	Handshake     ws.HandshakeOptions
 	UpgradeTime   time.Duration // from accept to a complete head, and from there to the answer; 0: 10 s
 	MaxPending    int           // connections without a complete head; 0: 16384; of one address half of them, beyond its oldest gets 429; all taken: 503
 	MaxWaiting    int           // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
@@ -38,7 +40,7 @@ type Options struct {
 	Proxy          ProxyOptions // whose word is taken for where clients come from
 	Healthy        func() bool  // told at HealthPath; must not block; nil: nothing is served there
 
-	Limits       Limits
+	Limits       ws.Limits
 	Rates        Rates
 	MessageTime  time.Duration // from the first byte of a client's message to its last; 0: any time
 	MaxTopics    int           // subscriptions of a session; 0: 128
@@ -51,7 +53,7 @@ type Options struct {
 	MaySubscribe func(topic string) bool
 	// Publish is given what belfry.v1 "pub" commands send, on a goroutine of
 	// its own for each shard; nil refuses them.
-	Publish func(*Message) error
+	Publish func(*message.Message) error
 
 	BacklogTime  time.Duration // how long a client may take nothing of what waits for it; 0: for ever
 	PingInterval time.Duration // silence before a ping; 0: no pings
@@ -99,9 +101,9 @@ func (o *Options) setDefaults() {
 	num(&o.MaxWaiting, 1<<14)
 	num(&o.MaxSessions, 1<<20)
 	num(&o.MaxTopics, 128)
-	num(&o.Limits.MaxMessage, DefaultMaxMessage)
-	num(&o.Limits.MaxFragments, DefaultMaxFragments)
-	num(&o.Handshake.MaxHead, DefaultMaxHead)
+	num(&o.Limits.MaxMessage, ws.DefaultMaxMessage)
+	num(&o.Limits.MaxFragments, ws.DefaultMaxFragments)
+	num(&o.Handshake.MaxHead, ws.DefaultMaxHead)
 	if o.Poller.InboundBytes == 0 {
 		o.Poller.InboundBytes = 256 << 20
 	}
@@ -123,7 +125,9 @@ func (o *Options) setDefaults() {
 	if o.Echo {
 		o.Handshake.Paths = append(append([]string(nil), o.Handshake.Paths...), EchoPath)
 	}
-	o.Handshake.health = o.Healthy != nil
+	if o.Healthy != nil {
+		o.Handshake.HealthPath = HealthPath
+	}
 	o.Handshake.Subprotocols = nil
 	for _, e := range o.Encodings {
 		if p := e.Subprotocol(); p != "" {
@@ -138,13 +142,13 @@ func (o *Options) setDefaults() {
 func (o *Options) check() error {
 	between := func(name string, v, lo, hi int) error {
 		if v < lo || v > hi {
-			return &FieldError{name, fmt.Sprintf("%d; allowed are %d to %d", v, lo, hi)}
+			return &message.FieldError{Field: name, Problem: fmt.Sprintf("%d; allowed are %d to %d", v, lo, hi)}
 		}
 		return nil
 	}
 	for _, err := range []error{
 		between("encodings", len(o.Encodings), 1, maxEncodings),
-		between("max_head", o.Handshake.MaxHead, minMaxHead, poller.MaxUnread),
+		between("max_head", o.Handshake.MaxHead, ws.MinMaxHead, poller.MaxUnread),
 		between("max_sessions", o.MaxSessions, 1, 1<<25),
 		between("max_pending", o.MaxPending, 1, 1<<20),
 		between("max_waiting", o.MaxWaiting, 1, 1<<20),

@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 
+	"belfry/message"
+	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -26,12 +28,12 @@ type rig struct {
 }
 
 // push is what a publisher does: prepare, then deliver.
-func (s *Server) push(m *Message) error {
+func (s *Server) push(m *message.Message) error {
 	p, err := s.Prepare(m)
 	if err != nil {
 		return err
 	}
-	return s.Deliver(p)
+	return p.Deliver()
 }
 
 func newRig(t *testing.T, o Options) *rig {
@@ -43,6 +45,7 @@ func newRig(t *testing.T, o Options) *rig {
 		o.Poller.Listen = []poller.Endpoint{{Host: "127.0.0.1"}}
 	}
 	o.Poller.ManualTicks = true
+	o.Poller.Memory = new(offheap.Owners)
 	if o.Log == nil {
 		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	}
@@ -74,6 +77,11 @@ func newRig(t *testing.T, o Options) *rig {
 		}
 		if n := s.loop.Stats().InboundBytes; n != 0 {
 			t.Errorf("%d inbound bytes counted after the end", n)
+		}
+		for owner, n := range o.Poller.Memory.Bytes() {
+			if n != 0 {
+				t.Errorf("%d bytes outside the Go heap for %s after the end", n, owner)
+			}
 		}
 		if n := s.waiting.Load(); n != 0 {
 			t.Errorf("%d waiting upgrades counted after the end", n)
@@ -191,9 +199,9 @@ func (c *client) say(text string) {
 	}
 }
 
-func (r *rig) deliver(t Target, text string) {
+func (r *rig) deliver(t message.Target, text string) {
 	r.t.Helper()
-	if err := r.push(&Message{ID: "m-" + text, Target: t, Payload: []byte(text)}); err != nil {
+	if err := r.push(&message.Message{ID: "m-" + text, Target: t, Payload: []byte(text)}); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -1,7 +1,9 @@
 package session
 
 import (
+	"belfry/offheap"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // shard is the WebSocket side of one poller.Shard. All of it is owned by the
@@ -13,15 +15,15 @@ type shard struct {
 	ps    *poller.Shard
 	index int
 
-	handshaker *Handshaker
+	handshaker *ws.Handshaker
 	buf        []byte // frames that are built for one session
-	date       httpDate
+	date       ws.Date
 	reading    reading
 	buckets    buckets
 	inbounds   assembly
 	reclaimed  []poller.ID // connections that gave up what they held, to be ended
 	publishing publishing
-	openings   poller.Index[*opening]
+	openings   offheap.Index[*opening]
 	half       halfOpen
 	remotes    remotes
 	origin     []byte  // of the request that is being refused, for its line
@@ -29,9 +31,9 @@ type shard struct {
 	lost       error   // what ended the connection that OnClose is called for
 	faulty     uint32  // tick at which the authenticator was last complained about, + 1
 
-	usersChanged uint64        // how often the sessions of some user did
-	users        *poller.Table // by hash of the uid: the user's youngest session
-	uids         *poller.Strs
+	usersChanged uint64         // how often the sessions of some user did
+	users        *offheap.Table // by hash of the uid: the user's youngest session
+	uids         *offheap.Strs
 	topics       topics
 	pass         pass
 	closing      closingRun
@@ -58,11 +60,12 @@ const (
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h := &shard{srv: srv, opt: &srv.opt, beats: srv.opt.beats(), ps: ps, index: ps.Index()}
 	var err error
-	if h.handshaker, err = NewHandshaker(srv.opt.Handshake); err != nil {
+	if h.handshaker, err = ws.NewHandshaker(srv.opt.Handshake); err != nil {
 		return nil, err
 	}
-	h.users = poller.NewTable()
-	if h.uids, err = poller.NewStrs(srv.opt.MaxSessions + srv.opt.MaxPending); err != nil {
+	memory := srv.opt.Poller.Memory
+	h.users = offheap.NewTable(memory.Owner("users"))
+	if h.uids, err = offheap.NewStrs(memory.Owner("users"), srv.opt.MaxSessions+srv.opt.MaxPending); err != nil {
 		return nil, err
 	}
 	if err = h.topics.init(h.opt); err != nil {
@@ -74,7 +77,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if err = h.half.init(h.opt); err != nil {
 		return nil, err
 	}
-	if err = h.remotes.init(h.opt.remotes()); err != nil {
+	if err = h.remotes.init(memory.Owner("remotes"), h.opt.remotes()); err != nil {
 		return nil, err
 	}
 	h.conns = newConnLog(h.opt.Log, h.opt.Poller.Shards)
@@ -129,10 +132,10 @@ func (h *shard) OnTimer(slot uint32) {
 		rec.reason = ReasonHandshakeTime
 		h.counters.limit(limitUpgradeTime)
 		if rec.state == stateJoin {
-			h.refuse(slot, Unavailable("the bus between the servers does not answer", h.opt.RetryAfter).Because(CauseBus))
+			h.refuse(slot, ws.Unavailable("the bus between the servers does not answer", h.opt.RetryAfter).Because(CauseBus))
 			return
 		}
-		h.refuse(slot, &Refusal{Status: 408, Cause: CauseTimeout, Problem: "the upgrade took too long"})
+		h.refuse(slot, &ws.Refusal{Status: 408, Cause: CauseTimeout, Problem: "the upgrade took too long"})
 	case stateOpen:
 		h.heartbeat(slot, rec)
 	default:

@@ -9,6 +9,7 @@ import (
 	"belfry/config"
 	"belfry/push"
 	"belfry/session"
+	"belfry/ws"
 )
 
 // The package config knows none of ours, so it spells rules of other packages
@@ -61,7 +62,7 @@ func TestOriginsAgree(t *testing.T) {
 			return problemOf(func(c *config.Config) { c.Upgrade.Origins = []string{text} })
 		},
 		func(text string) error {
-			_, err := session.CompileOrigins([]string{text})
+			_, err := ws.CompileOrigins([]string{text})
 			return err
 		})
 }
