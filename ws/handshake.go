@@ -30,6 +30,11 @@ type HandshakeOptions struct {
 	// HealthPath is a path whose requests are told apart by Refusal.Health,
 	// whatever else is in them; "": none.
 	HealthPath string
+
+	// Deflate accepts permessage-deflate, except from clients whose User-Agent
+	// contains a string of NoDeflate; nil: browsers that are known to break.
+	Deflate   bool
+	NoDeflate []string
 }
 
 // OptionError says which option is wrong and what it may be.
@@ -49,6 +54,8 @@ type Handshaker struct {
 	served       string // paths for a 404
 	subprotocols []string
 	origins      *Origins
+	deflate      bool
+	noDeflate    []string
 	req          Request
 	known        [knownCount]knownField
 	isGet        bool
@@ -62,7 +69,11 @@ type Handshaker struct {
 
 // NewHandshaker returns a *OptionError if an option is out of its range.
 func NewHandshaker(o HandshakeOptions) (*Handshaker, error) {
-	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins, health: o.HealthPath, seed: maphash.MakeSeed()}
+	h := &Handshaker{maxHead: o.MaxHead, paths: o.Paths, subprotocols: o.Subprotocols, origins: o.Origins, health: o.HealthPath,
+		deflate: o.Deflate, noDeflate: o.NoDeflate, seed: maphash.MakeSeed()}
+	if h.noDeflate == nil {
+		h.noDeflate = brokenDeflate
+	}
 	if h.maxHead == 0 {
 		h.maxHead = DefaultMaxHead
 	}
@@ -129,7 +140,7 @@ func (h *Handshaker) read(head []byte) *Refusal {
 	r := &h.req
 	r.head = append(r.head[:0], head...)
 	r.fields, r.decoded, h.offers = r.fields[:0], r.decoded[:0], h.offers[:0]
-	r.host, r.origin, r.query, r.key, r.path, r.subprotocol = span{}, span{}, span{}, span{}, nil, ""
+	r.host, r.origin, r.query, r.key, r.path, r.subprotocol, r.extension = span{}, span{}, span{}, span{}, nil, "", ""
 	h.known = [knownCount]knownField{}
 	h.allFields = false
 	if h.health != "" && h.asksForHealth() {
@@ -142,6 +153,7 @@ func (h *Handshaker) read(head []byte) *Refusal {
 		(*Handshaker).checkUpgrade,
 		(*Handshaker).chooseSubprotocol,
 		(*Handshaker).checkOrigin,
+		(*Handshaker).chooseExtension,
 	} {
 		if refusal := check(h); refusal != nil {
 			return refusal

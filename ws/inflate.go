@@ -2,14 +2,14 @@ package ws
 
 import (
 	"encoding/binary"
-	"errors"
+	"unicode/utf8"
 )
 
 // Why a payload does not inflate.
 var (
-	errDeflateData  = errors.New("compressed message is not valid Deflate")
-	errDeflateWork  = errors.New("compressed message has too many Huffman tables for its size")
-	errDeflateLarge = errors.New("message is above the limit of this server once inflated")
+	errDeflateData  = &ProtocolError{InvalidDeflate, "compressed message is not valid"}
+	errDeflateWork  = &ProtocolError{InvalidDeflate, "compressed message has too many Huffman tables for its size"}
+	errDeflateLarge = &ProtocolError{TooBig, "inflated message is above the limit of this server"}
 )
 
 // deflateTail is what a sender cuts from the end of a message and a receiver
@@ -51,10 +51,23 @@ type Inflater struct {
 	lengths      [maxLitLenCodes + maxDistCodes]uint8
 }
 
-// Inflate returns the message whose compressed payload is p. A message of more
-// than max bytes is an error, found before more than max bytes of memory are
-// used. The message lies in the Inflater and is valid until the next call.
-func (f *Inflater) Inflate(p []byte, max int) ([]byte, error) {
+// Inflate returns the message of an Event that is compressed: op and p are its
+// opcode and payload. The message lies in the Inflater and is valid until the
+// next call. The error is a *ProtocolError: the message has more than max
+// bytes, which is found before it has taken more memory than that, the payload
+// is not valid, or text is not UTF-8. The connection has to be closed then.
+func (f *Inflater) Inflate(op OpCode, p []byte, max int) ([]byte, error) {
+	out, err := f.inflate(p, max)
+	if err != nil {
+		return nil, err
+	}
+	if op == OpText && !utf8.Valid(out) {
+		return nil, &ProtocolError{InvalidUTF8, "text message is not valid UTF-8"}
+	}
+	return out, nil
+}
+
+func (f *Inflater) inflate(p []byte, max int) ([]byte, error) {
 	if cap(f.buf) > keepInflated && len(p) < keepInflated/8 {
 		f.buf = nil
 	}

@@ -9,7 +9,7 @@ func BenchmarkInflate4KiB(b *testing.B) {
 	b.SetBytes(int64(len(payload)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if out, err := f.Inflate(in, 64<<10); err != nil || len(out) != len(payload) {
+		if out, err := f.inflate(in, 64<<10); err != nil || len(out) != len(payload) {
 			b.Fatal(len(out), err)
 		}
 	}
@@ -26,7 +26,7 @@ func BenchmarkInflateTables(b *testing.B) {
 	b.SetBytes(int64(len(in)))
 	var f Inflater
 	for b.Loop() {
-		if _, err := f.Inflate(in, 64<<10); err != nil {
+		if _, err := f.inflate(in, 64<<10); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -59,7 +59,7 @@ func TestInflateLongestCodes(t *testing.T) {
 		}
 		litLen.write(&w, endOfBlock)
 		var f Inflater
-		if out, err := f.Inflate(w.message(), 1<<20); err != nil || !bytes.Equal(out, want) {
+		if out, err := f.inflate(w.message(), 1<<20); err != nil || !bytes.Equal(out, want) {
 			t.Fatalf("%d letters: %d bytes of %d, %v", letters, len(out), len(want), err)
 		}
 	}
@@ -149,7 +149,7 @@ func TestInflateRefusesTables(t *testing.T) {
 			w.bits(0b010, 3)
 			w.bits(0, 7)
 		}
-		if out, err := f.Inflate(w.message(), 100); !errors.Is(err, errDeflateData) {
+		if out, err := f.inflate(w.message(), 100); !errors.Is(err, errDeflateData) {
 			t.Errorf("%s: %q, %v", name, out, err)
 		}
 	}

@@ -91,7 +91,7 @@ func TestInflate(t *testing.T) {
 		{"last, then a match before it", "f348cdc9c90700" + hex.EncodeToString(matchBlock()), "HelloHello"},
 		{"the tail ends a last block", "01", ""},
 	} {
-		got, err := f.Inflate(unhexed(t, tc.in), 10)
+		got, err := f.inflate(unhexed(t, tc.in), 10)
 		if err != nil || string(got) != tc.want {
 			t.Errorf("%s: %q, %v", tc.name, got, err)
 		}
@@ -113,7 +113,7 @@ func TestInflateRefuses(t *testing.T) {
 		{"the tail was not cut", "f248cdc9c90700 0000ffff"},
 		{"tables cut off", "04"},
 	} {
-		got, err := f.Inflate(unhexed(t, tc.in), 100)
+		got, err := f.inflate(unhexed(t, tc.in), 100)
 		if !errors.Is(err, errDeflateData) {
 			t.Errorf("%s: %q, %v", tc.name, got, err)
 		}
@@ -128,7 +128,7 @@ func TestInflateLimit(t *testing.T) {
 		in := deflated(t, payload, level)
 		for max := 4990; max <= 5010; max++ {
 			var f Inflater
-			got, err := f.Inflate(in, max)
+			got, err := f.inflate(in, max)
 			if max >= len(payload) && (err != nil || !bytes.Equal(got, payload)) {
 				t.Fatalf("level %d, limit %d: %d bytes, %v", level, max, len(got), err)
 			}
@@ -139,11 +139,11 @@ func TestInflateLimit(t *testing.T) {
 	}
 	bomb := deflated(t, make([]byte, 32<<20), 9)
 	var f Inflater
-	if _, err := f.Inflate(bomb, 64<<10); !errors.Is(err, errDeflateLarge) || cap(f.buf) > 64<<10 {
+	if _, err := f.inflate(bomb, 64<<10); !errors.Is(err, errDeflateLarge) || cap(f.buf) > 64<<10 {
 		t.Errorf("a bomb of %d bytes: %v, with a buffer of %d bytes", len(bomb), err, cap(f.buf))
 	}
 	// What a larger limit left behind does not widen a smaller one.
-	if _, err := f.Inflate(deflated(t, make([]byte, 2000), 9), 1999); !errors.Is(err, errDeflateLarge) {
+	if _, err := f.inflate(deflated(t, make([]byte, 2000), 9), 1999); !errors.Is(err, errDeflateLarge) {
 		t.Errorf("limit of 1999 bytes: %v", err)
 	}
 }
@@ -154,7 +154,7 @@ func TestInflateSizes(t *testing.T) {
 	for _, data := range [][]byte{sampleJSON(100000), noise(100000), make([]byte, 100000)} {
 		for _, level := range []int{0, 1, 6, 9, flate.HuffmanOnly} {
 			for _, n := range []int{0, 1, 2, 7, 8, 9, 100, 257, 258, 259, 4096, 32767, 32768, 32769, 65535, 65536, 100000} {
-				got, err := f.Inflate(deflated(t, data[:n], level), 100000)
+				got, err := f.inflate(deflated(t, data[:n], level), 100000)
 				if err != nil || !bytes.Equal(got, data[:n]) {
 					t.Fatalf("%d bytes of level %d: %d bytes, %v", n, level, len(got), err)
 				}
@@ -170,7 +170,7 @@ func TestInflateAllocations(t *testing.T) {
 	in := deflated(t, payload, 6)
 	var f Inflater
 	if allocs := testing.AllocsPerRun(100, func() {
-		if out, err := f.Inflate(in, 64<<10); err != nil || len(out) != len(payload) {
+		if out, err := f.inflate(in, 64<<10); err != nil || len(out) != len(payload) {
 			t.Fatal(len(out), err)
 		}
 	}); allocs != 0 {
@@ -181,10 +181,10 @@ func TestInflateAllocations(t *testing.T) {
 // TestInflateGivesBack: one large message does not hold its memory for ever.
 func TestInflateGivesBack(t *testing.T) {
 	var f Inflater
-	if _, err := f.Inflate(deflated(t, make([]byte, 1<<20), 0), 1<<20); err != nil {
+	if _, err := f.inflate(deflated(t, make([]byte, 1<<20), 0), 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Inflate(deflated(t, []byte("small"), 6), 1<<20); err != nil || cap(f.buf) > keepInflated {
+	if _, err := f.inflate(deflated(t, []byte("small"), 6), 1<<20); err != nil || cap(f.buf) > keepInflated {
 		t.Errorf("%v, with a buffer of %d bytes", err, cap(f.buf))
 	}
 }
@@ -230,7 +230,7 @@ func FuzzInflate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		const limit = 4000
 		var fl Inflater
-		got, err := fl.Inflate(in, limit)
+		got, err := fl.inflate(in, limit)
 		want, ok := reference(in, limit)
 		if ok != (err == nil) && err != errDeflateWork || err == nil && !bytes.Equal(got, want) {
 			t.Errorf("got %d bytes, %v; the reference %d, %v", len(got), err, len(want), ok)
@@ -239,7 +239,7 @@ func FuzzInflate(f *testing.F) {
 		w.Reset(&compressed)
 		w.Write(in)
 		w.Flush()
-		if got, err := fl.Inflate(bytes.TrimSuffix(compressed.Bytes(), deflateTail[:]), len(in)); err != nil || !bytes.Equal(got, in) {
+		if got, err := fl.inflate(bytes.TrimSuffix(compressed.Bytes(), deflateTail[:]), len(in)); err != nil || !bytes.Equal(got, in) {
 			t.Errorf("%d bytes of %d, %v", len(got), len(in), err)
 		}
 	})

@@ -117,7 +117,7 @@ func TestInflateTables(t *testing.T) {
 				block(&w)
 			}
 			var f Inflater
-			out, err := f.Inflate(w.message(), 64<<10)
+			out, err := f.inflate(w.message(), 64<<10)
 			if blocks <= freeTables && (err != nil || len(out) != 0) {
 				t.Errorf("%d blocks of %s: %d bytes, %v", blocks, name, len(out), err)
 			}
@@ -144,7 +144,7 @@ func TestInflateSmallBlocks(t *testing.T) {
 		litLen.write(&w, endOfBlock)
 	}
 	var f Inflater
-	if out, err := f.Inflate(w.message(), 64<<10); err != nil || !slices.Equal(out, want) {
+	if out, err := f.inflate(w.message(), 64<<10); err != nil || !slices.Equal(out, want) {
 		t.Errorf("%d bytes of %d, %v", len(out), len(want), err)
 	}
 }

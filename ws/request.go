@@ -20,6 +20,7 @@ type Request struct {
 	decoded     []byte // where percent-decoded bytes are; only grows, so earlier results stay
 	key         span   // Sec-WebSocket-Key
 	subprotocol string
+	extension   string // the answer to what was offered; "" if nothing was accepted
 }
 
 // span is a part of Request.head.
@@ -44,6 +45,9 @@ func (r *Request) Origin() []byte { return r.bytes(r.origin) }
 
 // Subprotocol returns the negotiated subprotocol, "" if none.
 func (r *Request) Subprotocol() string { return r.subprotocol }
+
+// Deflate says whether permessage-deflate was negotiated.
+func (r *Request) Deflate() bool { return r.extension != "" }
 
 // Header returns the first field of that name, whatever its case, and nil if
 // there is none.
@@ -101,7 +105,8 @@ func (r *Request) QueryEach(fn func(key, value []byte) bool) {
 }
 
 // AppendAccept appends the 101 response that makes the connection a WebSocket
-// (RFC 6455 §4.2.2). Extensions are declined by not being in it.
+// (RFC 6455 §4.2.2). Extensions that are not in it are declined; an empty field
+// would not be understood by every client.
 func (r *Request) AppendAccept(dst []byte) []byte {
 	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 	var nonce [keyLen + len(guid)]byte
@@ -113,6 +118,10 @@ func (r *Request) AppendAccept(dst []byte) []byte {
 	if r.subprotocol != "" {
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
 		dst = append(dst, r.subprotocol...)
+	}
+	if r.extension != "" {
+		dst = append(dst, "\r\nSec-WebSocket-Extensions: "...)
+		dst = append(dst, r.extension...)
 	}
 	return append(dst, "\r\n\r\n"...)
 }
