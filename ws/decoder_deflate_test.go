@@ -151,3 +151,26 @@ func TestDecoderDeflateAllocations(t *testing.T) {
 		t.Errorf("%v allocations", allocs)
 	}
 }
+
+// TestInboundForgetsDeflate: a message is not compressed because one before it
+// in the same Inbound was.
+func TestInboundForgetsDeflate(t *testing.T) {
+	var st Inbound
+	lim := Limits{Deflate: true}
+	for _, tc := range []struct {
+		in         []byte
+		compressed bool
+	}{
+		{frames(zoText+zHello[:3], fCont+zHello[3:]), true},
+		{frames(oText+"He", fCont+"llo"), false},
+		{frames(zoText+zHello[:3], fCont+zHello[3:]), true},
+	} {
+		n, ev, err := Next(tc.in, &st, lim)
+		if n != len(tc.in) || ev.Compressed != tc.compressed || err != nil {
+			t.Fatalf("%d of %d, %+v, %v", n, len(tc.in), ev, err)
+		}
+	}
+	if _, _, err := Next(frames(oText+"\xff", fCont), &st, lim); err == nil {
+		t.Error("plain text was not checked")
+	}
+}

@@ -25,7 +25,7 @@ const (
 type DeflateOptions struct {
 	Level   int // from 1, the fastest, to 9, the smallest
 	MinSize int // a payload of fewer bytes is sent as it is
-	Writers int // the most messages that are compressed at the same time; 0: GOMAXPROCS. Each takes about 1 MB, for ever
+	Writers int // the most messages that are compressed at the same time; 0: GOMAXPROCS. Each takes 0.8 to 1.4 MB once it was used
 }
 
 // Deflater makes compressed frames (RFC 7692) that need no context: the same
