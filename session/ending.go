@@ -73,6 +73,8 @@ func reasonOf(err error) (r Reason, detail string) {
 	switch pe.Violation {
 	case ws.InvalidUTF8:
 		return ReasonUTF8, pe.Detail
+	case ws.InvalidDeflate:
+		return ReasonDeflate, pe.Detail
 	case ws.TooBig:
 		return ReasonTooBig, pe.Detail
 	case ws.TooManyFragments:

@@ -16,6 +16,7 @@ const (
 	ReasonShutdown                    // this node stops
 	ReasonProtocol                    // RFC 6455 was violated
 	ReasonUTF8                        // text or a close reason was not UTF-8
+	ReasonDeflate                     // a compressed message did not inflate
 	ReasonPolicy                      // a client message where none is allowed
 	ReasonTooBig                      // a message above the limit
 	ReasonFragments                   // a message in too many fragments
@@ -52,6 +53,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonShutdown:      {"shutdown", 1001, "server is going away", true},
 	ReasonProtocol:      {"protocol", 1002, "protocol error", false},
 	ReasonUTF8:          {"utf8", 1007, "invalid UTF-8", false},
+	ReasonDeflate:       {"deflate", 1007, "invalid compressed data", false},
 	ReasonPolicy:        {"policy", 1008, "client messages are not accepted here", false},
 	ReasonTooBig:        {"too_big", 1009, "message too big", false},
 	ReasonFragments:     {"fragments", 1009, "too many fragments", false},

@@ -23,6 +23,11 @@ const (
 type Limits struct {
 	MaxMessage   int // bytes of payload of one message, all fragments together; passed: TooBig
 	MaxFragments int // frames of one message; passed: TooManyFragments
+
+	// Deflate says that permessage-deflate was negotiated: the bit RSV1 marks
+	// compressed messages (RFC 7692 §6). MaxMessage bounds their payload too,
+	// and Inflate what they inflate to.
+	Deflate bool
 }
 
 func (l Limits) maxMessage() int {
@@ -56,6 +61,9 @@ type Event struct {
 	Type EventType
 	Op   OpCode // of EventMessage: OpText or OpBinary
 	Code uint16 // of EventClose; CloseNoStatus if the frame had none
+	// Compressed says that the payload of a message is compressed. Text is not
+	// checked then: Inflater.Inflate gives the message and checks it.
+	Compressed bool
 	// Payload is the message, the application data of a ping or pong, or the
 	// reason of a close frame. It lies in the p or in the Inbound given to
 	// Next and is valid until either is used again.
@@ -70,6 +78,7 @@ const (
 	InvalidUTF8                       // a text message or a close reason is not UTF-8
 	TooBig                            // a message has more bytes than Limits.MaxMessage
 	TooManyFragments                  // a message has more frames than Limits.MaxFragments
+	InvalidDeflate                    // a compressed message does not inflate
 )
 
 // String returns a word for v.
@@ -81,6 +90,8 @@ func (v Violation) String() string {
 		return "too_big"
 	case TooManyFragments:
 		return "fragments"
+	case InvalidDeflate:
+		return "deflate"
 	}
 	return "protocol"
 }
@@ -88,7 +99,7 @@ func (v Violation) String() string {
 // Code returns the close code for v: 1002, 1007 or 1009.
 func (v Violation) Code() uint16 {
 	switch v {
-	case InvalidUTF8:
+	case InvalidUTF8, InvalidDeflate:
 		return CloseInvalidPayload
 	case TooBig, TooManyFragments:
 		return CloseMessageTooBig
@@ -176,8 +187,8 @@ func Next(p []byte, st *Inbound, lim Limits) (n int, ev Event, err error) {
 // the first n bytes of p.
 func wholeMessage(h header, n int, payload []byte) (int, Event, error) {
 	mask(payload, h.mask, 0)
-	ev := Event{Type: EventMessage, Op: h.op, Payload: payload}
-	if h.op == OpText {
+	ev := Event{Type: EventMessage, Op: h.op, Compressed: h.compressed, Payload: payload}
+	if h.op == OpText && !h.compressed {
 		var text utf8State
 		if bad := text.check(payload); bad >= 0 {
 			return n + bad + 1, Event{}, &ProtocolError{InvalidUTF8, "text message is not valid UTF-8"}
@@ -215,10 +226,11 @@ func controlEvent(h header, payload []byte) (Event, *ProtocolError) {
 
 // header is the part of a frame before its payload.
 type header struct {
-	op     OpCode
-	fin    bool
-	mask   [4]byte
-	length uint64
+	op         OpCode
+	fin        bool
+	compressed bool // of the first frame of a message
+	mask       [4]byte
+	length     uint64
 }
 
 // parseHeader reads the header at the start of p and returns its size, 0 if
@@ -230,7 +242,7 @@ func parseHeader(p []byte, st *Inbound, lim Limits) (h header, size int, err *Pr
 	if len(p) < 1 {
 		return h, 0, nil
 	}
-	h.op, h.fin = OpCode(p[0]&opBits), p[0]&finBit != 0
+	h.op, h.fin, h.compressed = OpCode(p[0]&opBits), p[0]&finBit != 0, p[0]&rsv1Bit != 0
 	if err := checkFirst(p[0], h, st, lim); err != nil {
 		return h, 0, err
 	}
@@ -282,7 +294,7 @@ func parseHeader(p []byte, st *Inbound, lim Limits) (h header, size int, err *Pr
 func checkFirst(b byte, h header, st *Inbound, lim Limits) *ProtocolError {
 	active := st.Active()
 	switch {
-	case b&rsvBits != 0:
+	case b&rsvBits != 0 && !(lim.Deflate && b&rsvBits == rsv1Bit && (h.op == OpText || h.op == OpBinary)):
 		return &ProtocolError{BrokenProtocol, "reserved bit set without an extension"}
 	case h.op.IsReserved():
 		return &ProtocolError{BrokenProtocol, "reserved opcode"}

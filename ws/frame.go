@@ -16,6 +16,7 @@ const (
 	finBit  = 0x80
 	maskBit = 0x80
 	rsvBits = 0x70
+	rsv1Bit = 0x40
 	opBits  = 0x0f
 	lenBits = 0x7f
 	len16   = 126 // the next 2 bytes are the length

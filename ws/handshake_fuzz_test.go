@@ -110,5 +110,5 @@ func describeHandshake(req *Request, n int, refusal *Refusal) string {
 	}
 	var values []string
 	req.QueryAll("x", func(v []byte) bool { values = append(values, string(v)); return true })
-	return fmt.Sprintf("%d %q %q %q %q %q %q %q", n, req.Path(), req.RawQuery(), req.Host(), req.Origin(), req.Subprotocol(), values, req.AppendAccept(nil, ""))
+	return fmt.Sprintf("%d %q %q %q %q %q %q %q", n, req.Path(), req.RawQuery(), req.Host(), req.Origin(), req.Subprotocol(), values, req.AppendAccept(nil))
 }

@@ -11,6 +11,8 @@ type handshakeOptions struct {
 	Paths        []string // none: "/ws"
 	Subprotocols []string
 	Origins      *Origins
+	Deflate      bool
+	NoDeflate    []string
 }
 
 // handshaker checks a whole opening handshake, in the order in which a server
@@ -49,6 +51,9 @@ func (h *handshaker) Parse(p []byte) (*Request, int, *Refusal) {
 	}
 	if refusal = h.o.Origins.Check(req); refusal != nil {
 		return nil, n, refusal
+	}
+	if h.o.Deflate {
+		req.NegotiateDeflate(h.o.NoDeflate)
 	}
 	return req, n, nil
 }

@@ -185,7 +185,7 @@ func TestHandshakeAccept(t *testing.T) {
 	if refusal != nil || n != len(head) {
 		t.Fatalf("Parse = %d, %v; the head has %d bytes", n, refusal, len(head))
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(req.AppendAccept([]byte(nil), ""))), nil)
+	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(req.AppendAccept([]byte(nil)))), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestHandshakeAccept(t *testing.T) {
 	if resp.StatusCode != 101 {
 		t.Errorf("status %d", resp.StatusCode)
 	}
-	if got := string(req.AppendAccept([]byte("before "), "")); !strings.HasPrefix(got, "before HTTP/1.1 101 ") || !strings.HasSuffix(got, "\r\n\r\n") {
+	if got := string(req.AppendAccept([]byte("before "))); !strings.HasPrefix(got, "before HTTP/1.1 101 ") || !strings.HasSuffix(got, "\r\n\r\n") {
 		t.Errorf("AppendAccept gave %q", got)
 	}
 }
@@ -228,7 +228,7 @@ func TestHandshakeSubprotocol(t *testing.T) {
 		if refusal != nil {
 			t.Fatal(refusal)
 		}
-		accept := string(req.AppendAccept(nil, ""))
+		accept := string(req.AppendAccept(nil))
 		if req.Subprotocol() != tt.want || strings.Contains(accept, "Sec-WebSocket-Protocol: ") != (tt.want != "") {
 			t.Errorf("%v: chose %q, want %q; answer %q", tt.edits, req.Subprotocol(), tt.want, accept)
 		}
@@ -283,7 +283,7 @@ func TestHandshakeAllocations(t *testing.T) {
 		if uid, ok := req.Query("uid"); !ok || string(uid) != "alice" {
 			t.Fatal("no uid")
 		}
-		out = req.AppendAccept(out[:0], "")
+		out = req.AppendAccept(out[:0])
 	})
 	if allocs > 0 {
 		t.Errorf("%v allocations a handshake, want none", allocs)
@@ -304,7 +304,7 @@ func BenchmarkHandshake(b *testing.B) {
 		if refusal != nil {
 			b.Fatal(refusal)
 		}
-		out = req.AppendAccept(out[:0], "")
+		out = req.AppendAccept(out[:0])
 	}
 }
 

@@ -100,7 +100,7 @@ func (h *Parser) read(head []byte) *Refusal {
 	r := &h.req
 	r.head = append(r.head[:0], head...)
 	r.fields, r.decoded, r.offers = r.fields[:0], r.decoded[:0], r.offers[:0]
-	r.host, r.query, r.path, r.subprotocol = span{}, span{}, nil, ""
+	r.host, r.query, r.path, r.subprotocol, r.extension = span{}, span{}, nil, "", ""
 	r.known = [knownCount]knownField{}
 	h.allFields = false
 	if h.health != "" && h.asksForHealth() {

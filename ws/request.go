@@ -18,6 +18,7 @@ type Request struct {
 	decoded     []byte // where percent-decoded bytes are; only grows, so earlier results stay
 	known       [knownCount]knownField
 	subprotocol string
+	extension   string // the answer to what was offered; "" if nothing was accepted
 
 	// For ChooseSubprotocol.
 	offers []span   // members of Sec-WebSocket-Protocol
@@ -47,6 +48,9 @@ func (r *Request) Origin() []byte { return r.bytes(r.known[fieldOrigin].value) }
 
 // Subprotocol returns the negotiated subprotocol, "" if none.
 func (r *Request) Subprotocol() string { return r.subprotocol }
+
+// Deflate says whether permessage-deflate was negotiated.
+func (r *Request) Deflate() bool { return r.extension != "" }
 
 // Header returns the first field of that name, whatever its case, and nil if
 // there is none.

@@ -95,9 +95,9 @@ func (r *Request) isRepeated() bool {
 }
 
 // AppendAccept appends the 101 response that makes the connection a WebSocket
-// (RFC 6455 §4.2.2). extensions is what
-// was negotiated, "" for none: the field is then left out.
-func (r *Request) AppendAccept(dst []byte, extensions string) []byte {
+// (RFC 6455 §4.2.2). Extensions that are not in it are declined; an empty field
+// would not be understood by every client.
+func (r *Request) AppendAccept(dst []byte) []byte {
 	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 	var nonce [keyLen + len(guid)]byte
 	copy(nonce[:], r.bytes(r.known[fieldKey].value))
@@ -109,9 +109,9 @@ func (r *Request) AppendAccept(dst []byte, extensions string) []byte {
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
 		dst = append(dst, r.subprotocol...)
 	}
-	if extensions != "" {
+	if r.extension != "" {
 		dst = append(dst, "\r\nSec-WebSocket-Extensions: "...)
-		dst = append(dst, extensions...)
+		dst = append(dst, r.extension...)
 	}
 	return append(dst, "\r\n\r\n"...)
 }

@@ -75,7 +75,7 @@ func TestV1Objects(t *testing.T) {
 		{"hello", `{"type":"hello","session":"s1","ping":0,"pong":0}`,
 			written(nil, Encoding.Hello, &wire.Hello{Session: "s1"})},
 		{"whole hello", `{"type":"hello","session":"s1","uid":"a\"b","topics":["a","b"],"ping":25,"pong":2.5}`,
-			written(nil, Encoding.Hello, &wire.Hello{"s1", `a"b`, []string{"a", "b"}, 25 * time.Second, 2500 * time.Millisecond})},
+			written(nil, Encoding.Hello, &wire.Hello{Session: "s1", UID: `a"b`, Topics: []string{"a", "b"}, PingInterval: 25 * time.Second, PongTimeout: 2500 * time.Millisecond})},
 		{"ack", `{"type":"ack"}`, written(nil, Encoding.Reply, &wire.Reply{})},
 		{"ack of a pub", `{"type":"ack","ref":"r\u0031","id":"m1"}`, written(nil, Encoding.Reply, &wire.Reply{Ref: `"r\u0031"`, ID: "m1"})},
 		{"err", `{"type":"err","ref":1.0,"code":"forbidden","field":"topic","message":"no"}`,
@@ -83,7 +83,7 @@ func TestV1Objects(t *testing.T) {
 		{"err with its own ref", `{"type":"err","ref":7,"code":"bad_request","message":"no"}`,
 			written(nil, Encoding.Reply, &wire.Reply{Err: &wire.CommandError{Code: "bad_request", Text: "no", Ref: "7"}})},
 		{"bye", `{"type":"bye","code":1001,"reason":"shutdown","reconnect":true,"after":3.2}`,
-			written(nil, Encoding.Bye, &wire.Bye{1001, "shutdown", true, 3200 * time.Millisecond})},
+			written(nil, Encoding.Bye, &wire.Bye{Code: 1001, Reason: "shutdown", Reconnect: true, After: 3200 * time.Millisecond})},
 		{"final bye", `{"type":"bye","code":4006,"reason":"user_sessions","reconnect":false,"after":0}`,
 			written(nil, Encoding.Bye, &wire.Bye{Code: 4006, Reason: "user_sessions"})},
 	} {

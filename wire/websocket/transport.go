@@ -4,7 +4,6 @@
 package websocket
 
 import (
-	"belfry/message"
 	"belfry/wire"
 	"belfry/ws"
 )
@@ -24,7 +23,7 @@ func (Transport) Name() string { return "websocket" }
 func (Transport) Answers() bool { return true }
 
 // AppendAccept appends the 101 response (RFC 6455 §4.2.2).
-func (Transport) AppendAccept(dst []byte, r *ws.Request) []byte { return r.AppendAccept(dst, "") }
+func (Transport) AppendAccept(dst []byte, r *ws.Request) []byte { return r.AppendAccept(dst) }
 
 // AppendRefusal appends r as an HTTP response.
 func (Transport) AppendRefusal(dst, _ []byte, r *ws.Refusal, date []byte) []byte {
@@ -62,11 +61,4 @@ type decoder struct{}
 
 func (decoder) Next(p []byte, in *ws.Inbound, limits ws.Limits) (int, ws.Event, error) {
 	return ws.Next(p, in, limits)
-}
-
-func opcode(k message.Kind) ws.OpCode {
-	if k == message.Binary {
-		return ws.OpBinary
-	}
-	return ws.OpText
 }
