@@ -14,8 +14,9 @@ import (
 const (
 	// DefaultMaxHead is the default of HandshakeOptions.MaxHead, in bytes.
 	DefaultMaxHead = 8 << 10
-	MinMaxHead     = 512
-	maxMaxHead     = 1 << 20
+	// MinMaxHead is the least that HandshakeOptions.MaxHead may be, in bytes.
+	MinMaxHead = 512
+	maxMaxHead = 1 << 20
 
 	keyLen = 24 // base64 of the 16 bytes of Sec-WebSocket-Key
 )
@@ -27,15 +28,16 @@ type HandshakeOptions struct {
 	Subprotocols []string // spoken here; the first of the client's list that is among them is chosen
 	Origins      *Origins // web pages that may connect; nil: those of the same host; others: 403
 
-	// HealthPath is a path whose requests are told apart by Refusal.Health,
-	// whatever else is in them; "": none.
+	// HealthPath is where load balancers ask whether the server is well: a
+	// GET or HEAD of it, with whatever fields, gives a Refusal with Health
+	// set. "": there is no such path.
 	HealthPath string
 }
 
-// OptionError says which option is wrong and what it may be.
+// OptionError says which option is wrong.
 type OptionError struct {
 	Option  string // as configuration spells it: "max_head", "origins", …
-	Problem string
+	Problem string // what is wrong and what is allowed
 }
 
 func (e *OptionError) Error() string { return e.Option + ": " + e.Problem }
@@ -52,7 +54,7 @@ type Handshaker struct {
 	req          Request
 	known        [knownCount]knownField
 	isGet        bool
-	health       string
+	health       string   // HealthPath
 	isOld        bool     // HTTP/1.0
 	allFields    bool     // of req were read
 	offers       []span   // members of Sec-WebSocket-Protocol
@@ -109,14 +111,14 @@ func (h *Handshaker) Parse(p []byte) (req *Request, n int, refusal *Refusal) {
 	return &h.req, n, nil
 }
 
-// seenOrigin returns the Origin field of the head that was parsed last, which
+// LastOrigin returns the Origin field of the head that was parsed last, which
 // may have been refused, valid until the next Parse. Only if that head was
 // whole.
 func (h *Handshaker) LastOrigin() []byte { return h.req.bytes(h.known[fieldOrigin].value) }
 
-// seenFields returns the request that was parsed last, which may have been
+// LastRequest returns the request that was parsed last, which may have been
 // refused, if all of its fields were read: of some of them the last address in
-// X-Forwarded-For may be one that the client made up. Valid as seenOrigin.
+// X-Forwarded-For may be one that the client made up. Valid as LastOrigin.
 func (h *Handshaker) LastRequest() *Request {
 	if !h.allFields {
 		return nil
