@@ -121,7 +121,7 @@ func (t Target) Check() error {
 }
 
 // Message is one push on its way to its receivers. It and its payload must
-// not be changed once it was handed to Deliver or to a bus: frames are built
+// not be changed once it was given to sessions or to a bus: frames are built
 // from it later and on other goroutines.
 type Message struct {
 	ID      string // unique for the cluster; shown to belfry.v1 clients

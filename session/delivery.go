@@ -135,7 +135,7 @@ func (d *delivery) excludes(h *shard, slot uint32) bool {
 // Called before Deliver it slows backends down that push faster than sockets
 // can be written to, where Deliver alone refuses. If most pushes wait for one of
 // the shards already, or 1.5 × most for all shards of the node, it returns an
-// *OverloadedError at once, so that pushes to a busy shard do not take all the
+// *message.OverloadedError at once, so that pushes to a busy shard do not take all the
 // requests that the API may serve. done, never nil, is to be called after
 // Deliver; until then the place that was waited for is kept. (Of several
 // shards, that of the last: a shard must not stand still because a push to it

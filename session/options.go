@@ -49,7 +49,7 @@ type Options struct {
 	MaxPerUser   int           // sessions of a user, the oldest gives way; 0: any number
 	RefuseClient bool          // close with 1008 on a client message that nobody wants, instead of dropping it
 
-	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: OverloadedError
+	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: message.OverloadedError
 
 	// MaySubscribe rules over belfry.v1 "sub" commands; nil refuses all.
 	MaySubscribe func(topic string) bool

@@ -7,7 +7,6 @@ import (
 
 	"belfry/broadcast"
 	"belfry/message"
-	"belfry/session"
 	"belfry/wire"
 )
 

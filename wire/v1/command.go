@@ -235,7 +235,7 @@ func parseTarget(raw json.RawMessage) (message.Target, error) {
 	return message.Target{}, nil // unreachable: f has one field
 }
 
-// renameField puts the name a client used into a *FieldError.
+// renameField puts the name a client used into a *message.FieldError.
 func renameField(err error, field string) error {
 	if err == nil {
 		return nil
