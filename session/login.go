@@ -86,13 +86,11 @@ func (h *shard) startLogin(slot uint32, id poller.ID) {
 // refused.
 func (h *shard) appendLoginRefusal(dst []byte, o *opening, r *ws.Refusal) []byte {
 	v := &h.srv.protocols.variants[o.variant]
-	code := "forbidden"
+	code, end := "forbidden", wire.Close{Code: ReasonLogin.Code(), Text: r.Problem}
 	if r.Status >= 500 || r.Status == 429 {
-		code = "unavailable"
+		code, end = "unavailable", wire.Close{Code: ws.CloseTryAgainLater, Text: r.Problem, Reconnect: true, After: r.RetryAfter}
 	}
 	h.writer.Reset(v.Transport, dst)
 	v.Encoding.Reply(&h.writer, &wire.Reply{Ref: o.ref, Err: &wire.CommandError{Code: code, Text: r.Problem, Ref: o.ref}})
-	return v.Transport.AppendClose(h.writer.Bytes(), &wire.Close{
-		Code: ReasonLogin.Code(), Text: r.Problem, Reconnect: code == "unavailable", After: r.RetryAfter,
-	})
+	return v.Transport.AppendClose(h.writer.Bytes(), &end)
 }
