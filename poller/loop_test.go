@@ -45,7 +45,7 @@ func (h *echoHandler) OnData(slot uint32, p []byte) int {
 	}
 	i := bytes.LastIndexByte(p, '\n') + 1
 	if i > 0 {
-		h.s.SendBytes(slot, p[:i])
+		h.s.Send(slot, Bytes(p[:i]), Data)
 	}
 	return i
 }
@@ -264,7 +264,7 @@ func TestPanicClosesOneConnection(t *testing.T) {
 			if bytes.HasPrefix(p, []byte("panic")) {
 				panic("asked for")
 			}
-			s.SendBytes(slot, p)
+			s.Send(slot, Bytes(p), Data)
 			return len(p)
 		}
 	})
@@ -325,7 +325,7 @@ func TestAdoptDetach(t *testing.T) {
 		h.mail = runMail
 		h.open = func(s *Shard, slot uint32, state any) {
 			if state != nil {
-				s.SendBytes(slot, []byte(state.(string)))
+				s.Send(slot, Bytes([]byte(state.(string))), Data)
 			}
 		}
 	})

@@ -56,7 +56,7 @@ func (q *queue) grow() {
 // that wait already, ahead of all other frames.
 func (q *queue) insertControl(f *Frame) {
 	to := q.controls
-	if q.started() && !q.frames[q.head].control {
+	if q.started() && q.frames[q.head].class != Control {
 		to++
 	}
 	q.push(f)
@@ -102,7 +102,7 @@ func (q *queue) advance(n int, done func(*Frame)) {
 
 // pop removes the first frame, whose bytes are off the count already.
 func (q *queue) pop() {
-	if q.frames[q.head].control {
+	if q.frames[q.head].class == Control {
 		q.controls--
 	}
 	q.frames[q.head] = nil
@@ -114,12 +114,12 @@ func (q *queue) pop() {
 // removeOldest takes out the frame that has waited longest of those that may
 // go, nil if there is none.
 func (q *queue) removeOldest() *Frame {
-	return q.removeFirst(func(f *Frame) bool { return !f.sticky })
+	return q.removeFirst(func(f *Frame) bool { return !f.own })
 }
 
 // removeKey takes out the frame with the key, of which there is at most one.
 func (q *queue) removeKey(key uint64) *Frame {
-	return q.removeFirst(func(f *Frame) bool { return f.key == key && !f.sticky })
+	return q.removeFirst(func(f *Frame) bool { return f.key == key && !f.own })
 }
 
 // removeControl takes out the control frame of a kind, of which there is at
@@ -128,7 +128,7 @@ func (q *queue) removeControl(kind byte) *Frame {
 	if q.controls == 0 {
 		return nil
 	}
-	return q.removeFirst(func(f *Frame) bool { return f.control && f.b[0] == kind })
+	return q.removeFirst(func(f *Frame) bool { return f.class == Control && f.b[0] == kind })
 }
 
 // removeFirst takes out the first frame that match picks. One that is partly
@@ -139,7 +139,7 @@ func (q *queue) removeFirst(match func(*Frame) bool) *Frame {
 		if i == 0 && q.started() || !match(f) {
 			continue
 		}
-		if f.control {
+		if f.class == Control {
 			q.controls--
 		}
 		for ; i > 0; i-- {

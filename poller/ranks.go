@@ -79,21 +79,3 @@ func (x *ranks) heaviest(but *queue, size int) *queue {
 	}
 	return nil
 }
-
-// evict has the connection in whose queue most waits give way to one for which
-// less does: it loses what waits, and the handler is told NodeFull. It returns
-// false if there is none.
-func (s *Shard) evict(but *queue, size int) bool {
-	q := s.ranks.heaviest(but, size)
-	if q == nil {
-		return false
-	}
-	s.Counters.NodeOverflows.Add(1)
-	s.ranks.leave(q)
-	q.evicted = true // once: a frame that has begun stays, however large
-	slot := q.id.Slot()
-	s.dropFrames(slot, func(f *Frame) bool { return !f.last })
-	s.at(slot).flags |= flagEvicted // what came next would follow a gap
-	s.report(slot, NodeFull)
-	return true
-}

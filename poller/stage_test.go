@@ -43,9 +43,9 @@ func TestStageReachesEverybody(t *testing.T) {
 		const rounds = 7 // the rings turn over
 		r.on(0, func(s *Shard) {
 			for n := range rounds {
-				b := NewBatch(numbered(n, 20, 0))
+				b := NewFrames(numbered(n, 20, 0))
 				for _, id := range ids {
-					s.Stage(id.Slot(), b)
+					s.Send(id.Slot(), Shared(b), Data)
 				}
 			}
 		})
@@ -74,11 +74,11 @@ func TestStageFailures(t *testing.T) {
 		fine, fineID := r.pair(0)
 		_, fullID := r.pair(0)
 		gone, goneID := r.pair(0)
-		r.sendUntil(fullID, 0, 3000, Overflow)
+		r.sendUntil(fullID, 0, 3000, BacklogFull)
 		r.on(0, func(s *Shard) {
 			gone.Close()
 			for _, id := range []ID{goneID, fullID, fineID} {
-				s.Stage(id.Slot(), NewBatch(numbered(1, 20, 0)))
+				s.Send(id.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
 			}
 		})
 		if got := lines(t, fine, 1); got[0] != "00000001 " {
@@ -87,8 +87,8 @@ func TestStageFailures(t *testing.T) {
 		// The broken one is closed after the failures of its turn were told.
 		eventually(t, "one closed", func() bool { return r.Stats().Connections == 2 })
 		r.settle(0)
-		if len(failed) != 1 || failed[fullID.Slot()] != Overflow {
-			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), Overflow)
+		if len(failed) != 1 || failed[fullID.Slot()] != BacklogFull {
+			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), BacklogFull)
 		}
 	})
 }
@@ -118,16 +118,16 @@ func TestStageKeepsOrder(t *testing.T) {
 					f := numbered(n, 10+x>>4%3000, 0)
 					switch x >> 3 % 8 {
 					case 0:
-						s.Send(e.id.Slot(), NewBatch(f))
+						s.sendNow(e.id.Slot(), Shared(NewFrames(f)), Data)
 					case 1:
-						s.SendBytes(e.id.Slot(), f.b)
+						s.sendNow(e.id.Slot(), Bytes(f.b), Data)
 					case 3:
-						s.StageBytes(e.id.Slot(), f.b)
+						s.Send(e.id.Slot(), Bytes(f.b), Data)
 					case 2:
 						s.Submit()
 						continue
 					default:
-						s.Stage(e.id.Slot(), NewBatch(f))
+						s.Send(e.id.Slot(), Shared(NewFrames(f)), Data)
 					}
 					e.want.Write(f.b)
 				}
@@ -235,11 +235,11 @@ func TestStageWithoutItsRing(t *testing.T) {
 	for n := range 3 {
 		r.on(0, func(s *Shard) {
 			for _, id := range []ID{aID, bID} {
-				s.Stage(id.Slot(), NewBatch(numbered(n, 20, 0)))
+				s.Send(id.Slot(), Shared(NewFrames(numbered(n, 20, 0))), Data)
 			}
 			if n == 1 {
-				sysClose(s.stage.ring.fd)
-				s.stage.ring.fd = -1
+				sysClose(s.sender.stage.ring.fd)
+				s.sender.stage.ring.fd = -1
 			}
 		})
 	}
@@ -262,8 +262,8 @@ func TestStageBeforeTheEnd(t *testing.T) {
 		given, givenID := r.pair(0)
 		closed, closedID := r.pair(0)
 		r.on(0, func(s *Shard) {
-			s.Stage(closedID.Slot(), NewBatch(numbered(1, 20, 0)))
-			s.Stage(givenID.Slot(), NewBatch(numbered(2, 20, 0)))
+			s.Send(closedID.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
+			s.Send(givenID.Slot(), Shared(NewFrames(numbered(2, 20, 0))), Data)
 			s.Close(closedID.Slot())
 			sock := s.Detach(givenID.Slot(), nil)
 			unix.Write(sock.FD, []byte("after\n"))
@@ -294,18 +294,18 @@ func TestStageFailureIsToldLater(t *testing.T) {
 				if sending {
 					during = append(during, id)
 				}
-				h.s.Stage(other.Slot(), NewBatch(numbered(7, 20, 0)))
+				h.s.Send(other.Slot(), Shared(NewFrames(numbered(7, 20, 0))), Data)
 			}
 		})
 		_, full := r.pair(0)
 		c, id := r.pair(0)
 		other = id
-		r.sendUntil(full, 0, 3000, Overflow)
+		r.sendUntil(full, 0, 3000, BacklogFull)
 		r.on(0, func(s *Shard) {
 			sending = true
-			s.Stage(full.Slot(), NewBatch(numbered(0, 20, 0)))
-			s.Stage(other.Slot(), NewBatch(numbered(1, 20, 0)))
-			s.SendBytes(other.Slot(), []byte("00000002 \n"))
+			s.Send(full.Slot(), Shared(NewFrames(numbered(0, 20, 0))), Data)
+			s.Send(other.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
+			s.sendNow(other.Slot(), Bytes([]byte("00000002 \n")), Data)
 			sending = false
 		})
 		if got := fmt.Sprint(lines(t, c, 3)); got != "[00000001  00000002  00000007 ]" {
@@ -339,7 +339,7 @@ func TestStagedControlAtBounds(t *testing.T) {
 			r := newRig(t, o, func(h *echoHandler) {
 				h.mail, h.open = runMail, reportID
 				h.failed = func(_ uint32, result SendResult) {
-					if result == NoRoom {
+					if result == ControlLost {
 						failed++
 					}
 				}
@@ -348,15 +348,15 @@ func TestStagedControlAtBounds(t *testing.T) {
 			var filled, frames int
 			r.on(0, func(s *Shard) {
 				filled = fillSocket(s, id.Slot())
-				s.SendControl(id.Slot(), []byte("a old\na new\n"), 6)
+				s.Send(id.Slot(), Bytes([]byte("a old\na new\n")).Newest(6), Control)
 				s.Submit()
 				for range 1000 {
-					s.SendControl(id.Slot(), []byte("a newer\n"), 0)
+					s.Send(id.Slot(), Bytes([]byte("a newer\n")), Control)
 					s.Submit()
 				}
-				s.SendControl(id.Slot(), []byte("b other\n"), 0)
+				s.Send(id.Slot(), Bytes([]byte("b other\n")), Control)
 				s.Submit()
-				frames, _ = s.Backlog(id.Slot())
+				frames, _ = s.backlogOf(id.Slot())
 			})
 			want, told := "a newer\nb other\n", 0
 			if bound == 1 {

@@ -93,9 +93,9 @@ func (l *Loop) Stats() Stats {
 			st.MailboxFull[lane.String()] += s.box.lanes[lane].full.Load()
 		}
 		st.Connections += int(s.live.Load())
-		st.Backlogged += int(s.backlogged.Load())
+		st.Backlogged += int(s.sender.backlog.slow.Load())
 		st.SlabBytes += s.slabBytes.Load()
-		if s.ringed.Load() {
+		if s.sender.stage.ringed.Load() {
 			st.Rings++
 		}
 		age := s.tickAge().Seconds()

@@ -141,7 +141,7 @@ func (h *shard) reply(slot uint32, r *Reply) {
 			h.flushAnswers(slot)
 		}
 	} else if h.buf = e.AppendReply(h.buf[:0], r); len(h.buf) > 0 {
-		h.ps.StageBytes(slot, h.buf)
+		h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	}
 }
 

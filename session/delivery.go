@@ -21,7 +21,7 @@ type delivery struct {
 	exclude name   // valid if excluding
 	without bool
 	size    int64 // bytes, the payload and what it was encoded to
-	batches [maxEncodings]atomic.Pointer[poller.Batch]
+	batches [maxEncodings]atomic.Pointer[poller.Frames]
 	shards  atomic.Int32 // that are not done with it
 }
 
@@ -38,7 +38,7 @@ func (s *Server) newDelivery(m *Message) (d *delivery, ok bool) {
 	for i := range s.opt.Encodings {
 		if s.speakers[i].Load() > 0 {
 			frame, encoded := d.encode(uint8(i))
-			d.batches[i].Store(poller.NewBatch(poller.NewFrame(frame, d.key)))
+			d.batches[i].Store(poller.NewFrames(poller.NewFrame(frame, d.key)))
 			d.size += int64(len(frame))
 			ok = ok && encoded
 		}
@@ -87,13 +87,13 @@ func conflationKey(m *Message) uint64 {
 }
 
 // batch returns the message's frame in an encoding.
-func (d *delivery) batch(encoding uint8) *poller.Batch {
+func (d *delivery) batch(encoding uint8) *poller.Frames {
 	p := &d.batches[encoding]
 	if b := p.Load(); b != nil {
 		return b
 	}
 	frame, _ := d.encode(encoding)
-	p.CompareAndSwap(nil, poller.NewBatch(poller.NewFrame(frame, d.key)))
+	p.CompareAndSwap(nil, poller.NewFrames(poller.NewFrame(frame, d.key)))
 	return p.Load()
 }
 
@@ -101,7 +101,7 @@ func (d *delivery) batch(encoding uint8) *poller.Batch {
 const frameRoom = 16
 
 // frame returns the only frame of batch.
-func (d *delivery) frame(encoding uint8) *poller.Frame { return d.batch(encoding).Frame(0) }
+func (d *delivery) frame(encoding uint8) *poller.Frame { return d.batch(encoding).At(0) }
 
 // excludes says whether the session is the one that is not to get the message.
 func (d *delivery) excludes(h *shard, slot uint32) bool {
@@ -251,6 +251,6 @@ func (h *shard) send(slot uint32, d *delivery) int {
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(h, slot) {
 		return 0
 	}
-	h.ps.Stage(slot, d.batch(rec.encoding))
+	h.ps.Send(slot, poller.Shared(d.batch(rec.encoding)), poller.Data)
 	return 1
 }

@@ -35,7 +35,7 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 		Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after),
 	})
 	h.buf = AppendClose(h.buf, r.Code(), detail)
-	h.ps.SendLast(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.CloseTime))
 }
 
@@ -75,7 +75,7 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 	} else {
 		h.buf = AppendClose(h.buf[:0], code, "")
 	}
-	h.ps.SendLast(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
 	h.drain(slot, rec)
 }
 

@@ -3,6 +3,8 @@ package session
 import (
 	"bytes"
 	"time"
+
+	"belfry/poller"
 )
 
 // HealthPath is where requests are answered by Options.Healthy.
@@ -19,7 +21,7 @@ func (h *shard) health(slot uint32, answer *Refusal) {
 	h.leaveHalf(rec)
 	rec.reason = ReasonHealth
 	h.buf = AppendRefusal(h.buf[:0], answer, h.date.at(time.Now()))
-	h.ps.SendBytes(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	h.drain(slot, rec)
 }
 

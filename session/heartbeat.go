@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"belfry/poller"
 )
 
 // pingFrame is an empty ping: one is all that is ever needed.
@@ -58,7 +60,7 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 		if b.pong > 0 {
 			rec.flags |= flagPinged // until the pong comes, or anything while nothing waits for the client
 		}
-		h.ps.SendControl(slot, pingFrame, 0)
+		h.ps.Send(slot, poller.Bytes(pingFrame), poller.Control)
 	}
 	h.armHeartbeat(slot, rec)
 }

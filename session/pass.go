@@ -52,8 +52,8 @@ type pass struct {
 	topics  []topicMask
 	cache   [maxEncodings]struct {
 		mask  uint64
-		batch *poller.Batch
-		more  map[uint64]*poller.Batch // of other masks; at most maxMasks
+		batch *poller.Frames
+		more  map[uint64]*poller.Frames // of other masks; at most maxMasks
 	}
 	excluding bool // some message excludes a session
 	sent      uint64
@@ -226,8 +226,8 @@ func (p *pass) visit(slot uint32) (pause bool) {
 		}
 	}
 	b := p.batch(rec.encoding, mask)
-	p.sent += uint64(b.Frames())
-	return h.ps.Stage(slot, b)
+	p.sent += uint64(b.Len())
+	return h.ps.Send(slot, poller.Shared(b), poller.Data)
 }
 
 // maskOf returns the messages for the topics that a session is subscribed to.
@@ -250,7 +250,7 @@ const maxMasks = 256
 
 // batch returns the messages of mask as the bytes of one write. Nearly always
 // they are those of the session before.
-func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
+func (p *pass) batch(encoding uint8, mask uint64) *poller.Frames {
 	c := &p.cache[encoding]
 	if c.batch != nil && c.mask == mask {
 		return c.batch
@@ -259,7 +259,7 @@ func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
 	if b == nil {
 		b = p.join(encoding, mask)
 		if c.more == nil && c.batch != nil { // the second combination of this pass
-			c.more = make(map[uint64]*poller.Batch)
+			c.more = make(map[uint64]*poller.Frames)
 		}
 		if c.more != nil && len(c.more) < maxMasks {
 			c.more[mask] = b
@@ -270,7 +270,7 @@ func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
 }
 
 // join builds the batch of a mask.
-func (p *pass) join(encoding uint8, mask uint64) *poller.Batch {
+func (p *pass) join(encoding uint8, mask uint64) *poller.Frames {
 	if bits.OnesCount64(mask) == 1 {
 		return p.current[bits.TrailingZeros64(mask)].d.batch(encoding)
 	}
@@ -280,7 +280,7 @@ func (p *pass) join(encoding uint8, mask uint64) *poller.Batch {
 		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(encoding)
 		n++
 	}
-	return poller.NewBatch(frames[:n]...)
+	return poller.NewFrames(frames[:n]...)
 }
 
 // finish gives back what the pass held.

@@ -87,10 +87,10 @@ func (h *shard) flushAnswers(slot uint32) {
 	}
 	if h.rec(slot).state == stateOpen {
 		if len(r.pongs) > 0 {
-			h.ps.SendControl(slot, r.pongs, r.pong)
+			h.ps.Send(slot, poller.Bytes(r.pongs).Newest(r.pong), poller.Control)
 		}
 		if len(r.out) > 0 {
-			h.ps.StageBytes(slot, r.out)
+			h.ps.Send(slot, poller.Bytes(r.out), poller.Data)
 		}
 	}
 	r.pongs, r.pong, r.count, r.out = r.pongs[:0], 0, 0, r.out[:0]
@@ -205,21 +205,18 @@ func (h *shard) echo(slot uint32, ev Event) {
 		op = ws.OpBinary
 	}
 	h.buf = AppendFrame(h.buf[:0], op, ev.Payload)
-	h.saw(slot, h.ps.SendBytes(slot, h.buf))
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	if cap(h.buf) > 1<<20 {
 		h.buf = nil
 	}
 }
 
 // OnSendFailed implements poller.Handler.
-func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) { h.saw(slot, r) }
-
-// saw acts on the result of a send.
-func (h *shard) saw(slot uint32, r poller.SendResult) {
+func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
 	switch r {
-	case poller.Overflow, poller.NodeFull:
+	case poller.BacklogFull, poller.NodeFull:
 		h.slow(slot, r)
-	case poller.NoRoom:
+	case poller.ControlLost:
 		h.rec(slot).flags &^= flagPinged // the ping was not sent: its pong is not awaited
 	}
 }

@@ -243,7 +243,7 @@ func (h *shard) register(slot uint32, o *opening) {
 	}
 	if o.echo {
 		rec.flags |= flagEcho
-		h.ps.SetWide(slot)
+		h.ps.SetLargeBacklog(slot)
 	}
 	if err := h.enter(slot, rec, o); err != nil {
 		h.opt.Log.Warn("session refused", zap.Error(err))
@@ -319,7 +319,7 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 		})
 	}
 	h.srv.reuse(o)
-	h.ps.StageBytes(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	h.ps.Resume(slot)
 	h.armHeartbeat(slot, rec)
 }
@@ -334,7 +334,7 @@ func (h *shard) refuse(slot uint32, r *Refusal) {
 	h.logRefused(slot, r)
 	h.counters.refused(r)
 	h.buf = AppendRefusal(h.buf[:0], r, h.date.at(time.Now()))
-	h.ps.SendBytes(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	h.drain(slot, rec)
 }
 
