@@ -79,11 +79,11 @@ func (h *echoHandler) OnStop() {}
 // rig is a loop with echo handlers on a port of its own.
 type rig struct {
 	*Loop
-	t        *testing.T
+	t        testing.TB
 	handlers []*echoHandler
 }
 
-func newRig(t *testing.T, o Options, each func(*echoHandler)) *rig {
+func newRig(t testing.TB, o Options, each func(*echoHandler)) *rig {
 	t.Helper()
 	r := &rig{t: t}
 	if o.Shards == 0 {
@@ -362,7 +362,7 @@ func TestAdoptDetach(t *testing.T) {
 	expect(t, f, "back\npartial again\n")
 }
 
-func fileConn(t *testing.T, fd int) net.Conn {
+func fileConn(t testing.TB, fd int) net.Conn {
 	t.Helper()
 	file := os.NewFile(uintptr(fd), "")
 	c, err := net.FileConn(file)

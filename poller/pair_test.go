@@ -69,7 +69,7 @@ func reportID(s *Shard, slot uint32, state any) {
 
 // backlogRig has one shard on which tests run functions, and which closes
 // nothing by itself.
-func backlogRig(t *testing.T, o Options) *rig {
+func backlogRig(t testing.TB, o Options) *rig {
 	o.Shards = 1
 	return newRig(t, o, func(h *echoHandler) {
 		h.mail = runMail
