@@ -33,9 +33,9 @@ const (
 	flagStaged                             // a send to it is staged
 	flagDeferred                           // on the list of those to be shown what they left unread
 	flagBulk                               // a message longer than a read is on its way in
-	flagEvicted                            // its backlog is gone, and the handler is to be told
+	flagEvicted                            // its backlog was dropped for another connection, and the handler does not know yet
 
-	flagsNoSend = flagDead | flagFinish | flagEvicted // nothing is sent any more
+	flagsNoSend = flagDead | flagFinish | flagEvicted // nothing can be sent
 )
 
 const connSize = unsafe.Sizeof(conn{})

@@ -8,7 +8,7 @@ func (x *sender) enqueue(slot uint32, c *conn, p Payload, class Class, sent int)
 		return sendClosed
 	case class == Control && sent == 0:
 		return x.enqueueControl(slot, c, p.bytes[p.newest:])
-	case class == Data && p.frames != nil:
+	case p.frames != nil:
 		return x.enqueueShared(slot, c, p.frames.list, sent)
 	case class == Control:
 		class = Data // the rest of control frames that have begun, which must follow

@@ -26,8 +26,8 @@ type Payload struct {
 	newest int     // of several control frames: where the newest begins
 }
 
-// Shared makes a payload of frames that many connections get. It is always
-// Data.
+// Shared makes a payload of frames that many connections get. As Control or Last
+// they are sent like the bytes of one connection.
 func Shared(f *Frames) Payload { return Payload{bytes: f.bytes, frames: f} }
 
 // Bytes makes a payload of bytes that only one connection gets. Send copies

@@ -27,8 +27,8 @@ type Bounds struct {
 	Bytes  int // 0: 1 MiB
 }
 
-// maxEvictions is how many connections give way to one frame. Those that wait
-// for the same frames free nothing one by one.
+// maxEvictions is how many connections are evicted for one frame. Evicting one
+// of several that wait for the same frames frees nothing.
 const maxEvictions = 8
 
 // makeRoom applies the policy before f is queued in q. fits is false if f
@@ -77,11 +77,11 @@ func (x *sender) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool)
 	}
 }
 
-// evict has the connection in whose queue most waits give way to the one of
-// but, which is to hold size bytes: it loses what waits, and the handler is
-// told NodeFull. It returns false if no connection has more waiting.
+// evict drops all that waits for the connection with the largest queue, so that
+// the queue but, which is to hold size bytes, can grow. The handler is told
+// NodeFull. It returns false if no queue is larger than but.
 func (x *sender) evict(but *queue, size int) bool {
-	q := x.backlog.ranks.heaviest(but, size)
+	q := x.backlog.ranks.largest(but, size)
 	if q == nil {
 		return false
 	}

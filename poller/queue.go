@@ -11,21 +11,21 @@ type queue struct {
 	since    uint32 // tick at which something began to wait
 	begun    bool   // the first frame is the rest of something that began in another queue
 
-	// Of the shard, see ranks.
+	// Of the shard's backlog.
 	id         ID
-	class      int
-	ranked     bool // it is in the list of its class
-	evicted    bool // it has given way, and will not do so again
+	evicted    bool // it was evicted, and will not be again
+	rank       int  // see ranks
+	ranked     bool // it is in the list of its rank
 	prev, next *queue
 }
 
-// started says that the first frame must follow whatever happens: its
-// beginning is on the wire.
+// started says that the beginning of the first frame is on the wire, so that
+// its rest must follow whatever happens.
 func (q *queue) started() bool { return q.sent > 0 || q.begun }
 
-// pushRest begins the queue with what an earlier queue of the connection had
-// left. Nothing can be known of frames in it, nor whether the first of them
-// had begun, so it goes as if it were one that has.
+// pushRest begins the queue with the bytes that an earlier queue of the
+// connection had left. They may begin in the middle of a frame, so all of them
+// count as one frame that has begun.
 func (q *queue) pushRest(f *Frame) {
 	q.push(f)
 	q.begun = true
@@ -111,8 +111,8 @@ func (q *queue) pop() {
 	q.sent, q.begun = 0, false
 }
 
-// removeOldest takes out the frame that has waited longest of those that may
-// go, nil if there is none.
+// removeOldest takes out the oldest frame that a policy may drop, nil if there
+// is none.
 func (q *queue) removeOldest() *Frame {
 	return q.removeFirst(func(f *Frame) bool { return !f.own })
 }

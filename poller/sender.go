@@ -37,8 +37,9 @@ const (
 
 	// BacklogFull: the connection's backlog is at its bound.
 	BacklogFull
-	// NodeFull: the node's backlog is at its bound. The connection is the one
-	// that asks for more, or the one for which most waits.
+	// NodeFull: the node's backlog is at its bound, and the connection has the
+	// largest queue. Either its send was refused, or all that waited for it
+	// was dropped to make room for another connection.
 	NodeFull
 	// ControlLost: the node's backlog is at its bound, and a control frame was
 	// given up. The connection can go on without it.
@@ -57,11 +58,14 @@ func (x *sender) send(slot uint32, p Payload, class Class) (pause bool) {
 	if len(p.bytes) == 0 {
 		return false
 	}
+	if class != Data {
+		p.frames = nil
+	}
 	c := x.conns.at(slot)
 	if c.flags&flagStaged != 0 {
 		x.submit() // what was staged goes first, and may have to wait
 	}
-	if c.queue == 0 && c.flags&flagsNoSend == 0 && x.stage.usable() && x.makeStageRoom(&p, class) {
+	if c.queue == 0 && c.flags&flagsNoSend == 0 && x.stage.usable() && x.copyOwn(&p) {
 		c.flags |= flagStaged
 		if full := x.stage.add(slot, c.fd, p, class); full {
 			x.submit()
@@ -78,10 +82,10 @@ func (x *sender) send(slot uint32, p Payload, class Class) (pause bool) {
 // long as the submission of what is staged.
 const directSends = 16
 
-// makeStageRoom copies bytes that only one connection gets to the stage. It
-// returns false if there are too many of them.
-func (x *sender) makeStageRoom(p *Payload, class Class) bool {
-	if p.frames != nil && class == Data {
+// copyOwn copies bytes that only one connection gets to the stage. It returns
+// false if there are too many of them.
+func (x *sender) copyOwn(p *Payload) bool {
+	if p.frames != nil {
 		return true
 	}
 	if len(p.bytes) > stageCopy {
@@ -139,7 +143,9 @@ func (x *sender) complete(slot uint32, c *conn, p Payload, class Class, n int, e
 		x.conns.kill(slot, CauseWrite, e)
 		return sendClosed
 	}
-	x.counters.ShortWrites.Add(1)
+	if p.frames != nil {
+		x.counters.ShortWrites.Add(1)
+	}
 	return x.enqueue(slot, c, p, class, n)
 }
 

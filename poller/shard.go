@@ -24,10 +24,10 @@ type Shard struct {
 	wakeFD  int32
 
 	// Owned by the shard's goroutine.
-	pinned  bool // its goroutine is bound to its thread
-	spoiled int  // slots given up for good
 	conns
 	wheel     *Wheel
+	pinned    bool // its goroutine is bound to its thread
+	spoiled   int  // slots given up for good
 	events    [256]epollEvent
 	scratch   []byte // every read lands here
 	sender    sender

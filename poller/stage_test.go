@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
-	"strings"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,15 +19,6 @@ func bothWays(t *testing.T, test func(t *testing.T, o Options)) {
 		test(t, Options{})
 	})
 	t.Run("sendto", func(t *testing.T) { test(t, Options{NoRing: true}) })
-}
-
-func needUring(t *testing.T) {
-	t.Helper()
-	u, err := newUring(stageSends)
-	if err != nil {
-		t.Skip(err)
-	}
-	u.close()
 }
 
 func TestStageReachesEverybody(t *testing.T) {
@@ -152,78 +142,6 @@ func dup(t *testing.T, fd int) int {
 		t.Fatal(err)
 	}
 	return n
-}
-
-// The results are those of send(2).
-func TestUringResults(t *testing.T) {
-	u := testUring(t)
-	full, _ := socketPair(t)
-	for {
-		if _, e := sysSend(int32(full), bytes.Repeat([]byte("x"), 1000)); e == unix.EAGAIN {
-			break
-		}
-	}
-	broken, peer := socketPair(t)
-	unix.Close(peer)
-	for round := range 9 { // 4 entries: the indexes wrap
-		fine, reader := socketPair(t)
-		text := []byte(fmt.Sprintf("round %d", round))
-		for i, fd := range []int{fine, full, broken, 1 << 20} {
-			u.prepare(i, int32(fd), text)
-		}
-		got := make([]int32, 4)
-		if taken, e := u.submit(got); taken != 4 || e != 0 {
-			t.Fatalf("%d taken, %v", taken, e)
-		}
-		want := []int32{int32(len(text)), -int32(unix.EAGAIN), -int32(unix.EPIPE), -int32(unix.EBADF)}
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("round %d: %v, want %v", round, got, want)
-		}
-		buf := make([]byte, 100)
-		if n, err := unix.Read(reader, buf); err != nil || !strings.HasPrefix(string(buf[:n]), string(text)) {
-			t.Errorf("read %q, %v", buf[:max(n, 0)], err)
-		}
-		unix.Close(fine)
-		unix.Close(reader)
-	}
-}
-
-// testUring makes a ring on the test's own thread.
-func testUring(t *testing.T) *uring {
-	t.Helper()
-	needUring(t)
-	runtime.LockOSThread()
-	u, err := newUring(4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		u.close()
-		runtime.UnlockOSThread()
-	})
-	return u
-}
-
-// What the kernel did not take up does not come with a later batch.
-func TestUringTakesBack(t *testing.T) {
-	u := testUring(t)
-	ours, peer := socketPair(t)
-	u.prepare(0, int32(ours), []byte("a"))
-	fd := u.fd
-	u.fd = -1
-	got := make([]int32, 1)
-	if taken, e := u.submit(got); taken != 0 || e != unix.EBADF {
-		t.Fatalf("%d taken, %v", taken, e)
-	}
-	u.fd = fd
-	u.prepare(0, int32(ours), []byte("b"))
-	if taken, e := u.submit(got); taken != 1 || e != 0 || got[0] != 1 {
-		t.Fatalf("%d taken, %v, %v", taken, e, got)
-	}
-	buf := make([]byte, 10)
-	if n, _ := unix.Read(peer, buf); string(buf[:n]) != "b" {
-		t.Errorf("read %q, want \"b\"", buf[:n])
-	}
 }
 
 // A ring that fails costs nobody anything.
@@ -376,4 +294,60 @@ func TestStagedControlAtBounds(t *testing.T) {
 			eventually(t, "no backlog", func() bool { return r.Stats().Backlogged == 0 && r.Stats().BacklogBytes == 0 })
 		})
 	}
+}
+
+// A last payload waits whatever the bounds, behind what waits already.
+func TestLastIsNeverRefused(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		o.Shards, o.NodeBytes, o.Backlog = 1, 1, Bounds{Frames: 1}
+		var told []SendResult
+		r := newRig(t, o, func(h *echoHandler) {
+			h.mail, h.open = runMail, reportID
+			h.failed = func(_ uint32, result SendResult) { told = append(told, result) }
+		})
+		c, id := r.pair(0)
+		var filled int
+		r.on(0, func(s *Shard) {
+			filled = fillSocket(s, id.Slot())
+			for _, class := range []Class{Data, Last, Data, Last} {
+				s.Send(id.Slot(), Bytes(fmt.Appendf(nil, "class %d\n", class)), class)
+				s.Submit()
+			}
+			if frames, _ := s.backlogOf(id.Slot()); frames != 2 {
+				t.Errorf("%d frames wait, want 2", frames)
+			}
+		})
+		r.settle(0)
+		if want := []SendResult{NodeFull, BacklogFull}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+		const want = "class 2\nclass 2\n"
+		got := make([]byte, filled+len(want))
+		if _, err := io.ReadFull(c, got); err != nil || string(got[filled:]) != want {
+			t.Errorf("%v, %q", err, got[filled:])
+		}
+	})
+}
+
+// What the policy drops is counted, and is no failure of a send.
+func TestDroppedIsNotTold(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		o.Shards, o.Policy, o.Backlog = 1, DropOldest, Bounds{Frames: 1}
+		told := 0
+		r := newRig(t, o, func(h *echoHandler) {
+			h.mail, h.open = runMail, reportID
+			h.failed = func(uint32, SendResult) { told++ }
+		})
+		_, id := r.pair(0)
+		r.on(0, func(s *Shard) {
+			fillSocket(s, id.Slot())
+			for n := range 3 {
+				s.Send(id.Slot(), Shared(NewFrames(numbered(n, 100, 0))), Data)
+			}
+		})
+		r.settle(0)
+		if n := r.Stats().DroppedOldest; told != 0 || n != 2 {
+			t.Errorf("told %d times, %d dropped; want 0, 2", told, n)
+		}
+	})
 }

@@ -90,7 +90,9 @@ func (s *Shard) finishTurn() {
 				s.protect(r.id, func() { s.handler.OnSendFailed(slot, r.result) })
 			}
 		}
-		s.sender.refusals = s.sender.refusals[:0]
+		if s.sender.refusals = s.sender.refusals[:0]; cap(s.sender.refusals) > 1024 {
+			s.sender.refusals = nil
+		}
 		s.reap()
 		if s.Staged() == 0 {
 			return

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
@@ -344,5 +345,29 @@ func TestSlowLastWord(t *testing.T) {
 		if err != nil || code != 4004 || len(texts) != 1 || len(texts[0]) != len(large) {
 			t.Errorf("client %d: %d messages, code %d, %v", i, len(texts), code, err)
 		}
+	}
+}
+
+// A ping for which the node has no room was not sent, and its pong is not
+// awaited.
+func TestSlowLostPing(t *testing.T) {
+	r := newRig(t, Options{PingInterval: 4 * time.Second, PongTimeout: 2 * time.Second, BacklogTime: time.Hour,
+		Poller: poller.Options{Shards: 1, NodeBytes: 64 << 10}})
+	large := make([]byte, 512<<10)
+	w := r.slowWire("/ws?uid=1", "")
+	if err := r.push(&Message{Kind: Binary, Target: ToUsers("1"), Payload: large}); err != nil {
+		t.Fatal(err)
+	}
+	r.each(func(*shard) {}) // the rest of it waits, beyond the node's bound
+	for range 20 {
+		r.tick(1)
+		r.each(func(*shard) {})
+	}
+	st := r.Stats()
+	if lost := r.loop.Stats().ControlsLost; lost < 2 || st.Sessions != 1 {
+		t.Errorf("%d pings lost, %d sessions: %v", lost, st.Sessions, st.Closed)
+	}
+	if _, p, err := w.frame(); err != nil || len(p) != len(large) {
+		t.Errorf("%d bytes, %v", len(p), err)
 	}
 }
