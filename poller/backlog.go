@@ -1,11 +1,15 @@
 package poller
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"belfry/offheap"
+)
 
 // backlog is what waits for the connections of a shard that read more slowly
 // than they are sent to. A connection has a queue only while something waits.
 type backlog struct {
-	queues Index[*queue] // by conn.queue
+	queues offheap.Index[*queue] // by conn.queue
 	ranks  ranks
 	free   []*queue
 	node   *atomic.Int64 // bytes that wait on the node, each frame counted once; all shards write it

@@ -1,12 +1,16 @@
 package poller
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"belfry/offheap"
+)
 
 // conns are the connections of a shard: their records, the epoll set that
 // watches them, the clock that stamps them and the list of connections to be
 // closed. It is all that the sending half needs to know of connections.
 type conns struct {
-	slab *Slab
+	slab *offheap.Slab
 	epfd int32
 	gen  uint32  // of the connection opened last
 	now  uint32  // the shard's clock: ticks it lived

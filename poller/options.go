@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"belfry/offheap"
 )
 
 // Options configure a Loop. The zero value of every field but NewHandler
@@ -41,6 +43,10 @@ type Options struct {
 
 	// ManualTicks replaces the 1 s timer by Loop.Tick, for tests.
 	ManualTicks bool
+
+	// Memory counts what the loop and its handlers keep outside the Go heap;
+	// nil: it is not counted.
+	Memory *offheap.Owners
 
 	Log *zap.Logger // nil: none
 
@@ -98,7 +104,7 @@ func (o *Options) check() error {
 	}
 	for _, err := range []error{
 		between("Shards", o.Shards, 1, MaxShards),
-		between("MaxConns", o.MaxConns, 1, maxSlots),
+		between("MaxConns", o.MaxConns, 1, offheap.MaxRecords),
 		between("Mailbox", o.Mailbox, 1, maxMailbox),
 		between("Backlog.Frames", o.Backlog.Frames, 1, 1<<20),
 		between("Backlog.Bytes", o.Backlog.Bytes, 1, 1<<30),

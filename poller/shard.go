@@ -9,6 +9,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"belfry/offheap"
 )
 
 // Shard is one reactor: an epoll set and all that belongs to the connections
@@ -50,14 +52,13 @@ type Shard struct {
 	received  uint64 // bytes since the counters were last brought up to date
 
 	// Seen by others.
-	box       mailbox
-	denied    []atomic.Bool // by shard: it waits for room in LaneMove
-	Counters  Counters
-	live      atomic.Int64
-	slabBytes atomic.Int64
-	lastTick  atomic.Int64 // on Loop.clock, ns
-	stopped   atomic.Bool
-	done      chan struct{} // closed when the shard has stopped
+	box      mailbox
+	denied   []atomic.Bool // by shard: it waits for room in LaneMove
+	Counters Counters
+	live     atomic.Int64
+	lastTick atomic.Int64 // on Loop.clock, ns
+	stopped  atomic.Bool
+	done     chan struct{} // closed when the shard has stopped
 }
 
 // Keys of the events that are no connection: the slot is out of range.
@@ -73,7 +74,7 @@ func newShard(l *Loop, i int) (*Shard, error) {
 	s := &Shard{loop: l, index: i, opt: o, conns: conns{epfd: -1}, timerFD: -1, wakeFD: -1,
 		scratch: make([]byte, scratchSize), outboxes: make([]outbox, o.Shards), denied: make([]atomic.Bool, o.Shards), done: make(chan struct{})}
 	var err error
-	if s.slab, err = NewSlab(int(connSize)+o.RecordSize, o.MaxConns); err != nil {
+	if s.slab, err = offheap.NewSlab(o.Memory.Owner("connections"), int(connSize)+o.RecordSize, o.MaxConns); err != nil {
 		return nil, err
 	}
 	if s.wheel, err = NewWheel(s.slab, unsafe.Offsetof(conn{}.timer), 0); err != nil {

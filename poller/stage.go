@@ -21,9 +21,8 @@ const (
 type stage struct {
 	ring    *uring // nil: every send is a system call of its own
 	tried   bool   // to make the ring
-	off     bool   // Options.NoRing
-	shard   int    // for the log
-	log     *zap.Logger
+	opt     *Options
+	shard   int         // for the log
 	missing *sync.Once  // says for the whole loop that there is no io_uring
 	ringed  atomic.Bool // there is a ring; other goroutines read it
 
@@ -41,7 +40,7 @@ type stagedSend struct {
 }
 
 func (g *stage) init(s *Shard) {
-	g.off, g.shard, g.log, g.missing = s.opt.NoRing, s.index, s.opt.Log, &s.loop.noRing
+	g.opt, g.shard, g.missing = s.opt, s.index, &s.loop.noRing
 }
 
 // usable says whether sends can be staged.
@@ -81,7 +80,7 @@ func (g *stage) submit() (n, taken int) {
 	}
 	taken, e := g.ring.submit(g.results[:n])
 	if e != 0 {
-		g.log.Warn("io_uring fails; sends are system calls of their own from now on", zap.Int("shard", g.shard), zap.Error(e))
+		g.opt.Log.Warn("io_uring fails; sends are system calls of their own from now on", zap.Int("shard", g.shard), zap.Error(e))
 		g.closeRing()
 	}
 	return n, taken
@@ -95,14 +94,14 @@ func (g *stage) result(i int) (n int, e syscall.Errno) {
 
 // openRing makes the ring at the first use, on the shard's own thread.
 func (g *stage) openRing() bool {
-	if g.tried || g.off {
+	if g.tried || g.opt.NoRing {
 		return false
 	}
 	g.tried = true
-	ring, err := newUring(stageSends)
+	ring, err := newUring(g.opt.Memory.Owner("io_uring"), stageSends)
 	if err != nil {
 		g.missing.Do(func() {
-			g.log.Warn("no io_uring here", zap.Error(err),
+			g.opt.Log.Warn("no io_uring here", zap.Error(err),
 				zap.String("costs", "a fan-out makes a system call for each connection instead of one for many"),
 				zap.String("mend", "belfry doctor says what forbids it; fanout.io_uring: off does without and is silent"))
 		})

@@ -49,6 +49,9 @@ func TestStageReachesEverybody(t *testing.T) {
 		if want := map[bool]int{true: 0, false: 1}[o.NoRing]; r.Stats().Rings != want {
 			t.Errorf("%d rings, want %d", r.Stats().Rings, want)
 		}
+		if ring := r.Shard(0).opt.Memory.Bytes()["io_uring"]; (ring > stageSends*64) == o.NoRing {
+			t.Errorf("%d bytes of rings", ring)
+		}
 	})
 }
 

@@ -8,11 +8,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"belfry/offheap"
 )
 
 func needUring(t *testing.T) {
 	t.Helper()
-	u, err := newUring(stageSends)
+	u, err := newUring(new(offheap.Owner), stageSends)
 	if err != nil {
 		t.Skip(err)
 	}
@@ -58,7 +60,7 @@ func testUring(t *testing.T) *uring {
 	t.Helper()
 	needUring(t)
 	runtime.LockOSThread()
-	u, err := newUring(4)
+	u, err := newUring(new(offheap.Owner), 4)
 	if err != nil {
 		t.Fatal(err)
 	}
