@@ -324,6 +324,9 @@ func TestLastIsNeverRefused(t *testing.T) {
 		if want := []SendResult{NodeFull, BacklogFull}; !slices.Equal(told, want) {
 			t.Errorf("told %v, want %v", told, want)
 		}
+		if n := r.Stats().ShortWrites; n != 0 {
+			t.Errorf("%d short writes of shared frames, of which none was sent", n)
+		}
 		const want = "class 2\nclass 2\n"
 		got := make([]byte, filled+len(want))
 		if _, err := io.ReadFull(c, got); err != nil || string(got[filled:]) != want {
@@ -332,7 +335,8 @@ func TestLastIsNeverRefused(t *testing.T) {
 	})
 }
 
-// What the policy drops is counted, and is no failure of a send.
+// What the policy drops is counted, and is no failure of a send; nor is a send
+// to a connection that the handler has finished.
 func TestDroppedIsNotTold(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
 		o.Shards, o.Policy, o.Backlog = 1, DropOldest, Bounds{Frames: 1}
@@ -347,10 +351,47 @@ func TestDroppedIsNotTold(t *testing.T) {
 			for n := range 3 {
 				s.Send(id.Slot(), Shared(NewFrames(numbered(n, 100, 0))), Data)
 			}
+			s.Finish(id.Slot())
+			s.Send(id.Slot(), Shared(NewFrames(numbered(3, 100, 0))), Data)
 		})
 		r.settle(0)
 		if n := r.Stats().DroppedOldest; told != 0 || n != 2 {
 			t.Errorf("told %d times, %d dropped; want 0, 2", told, n)
 		}
+	})
+}
+
+// Of one connection one send is staged at most: if the kernel does not take it,
+// it must not take the next one either. The caller is told when it is time to
+// look at the clock.
+func TestStageTakesOneSendOfEach(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		r := backlogRig(t, o)
+		var ids []ID
+		for range stageSends {
+			_, id := r.pair(0)
+			ids = append(ids, id)
+		}
+		p := Shared(NewFrames(numbered(1, 20, 0)))
+		r.on(0, func(s *Shard) {
+			for range 3 {
+				s.Send(ids[0].Slot(), p, Data)
+			}
+			if n, want := s.Staged(), map[bool]int{true: 0, false: 1}[o.NoRing]; n != want {
+				t.Errorf("%d sends are staged, want %d", n, want)
+			}
+			s.Submit()
+			pauses := 0
+			for range 4 {
+				for _, id := range ids {
+					if s.Send(id.Slot(), p, Data) {
+						pauses++
+					}
+				}
+			}
+			if want := map[bool]int{true: 8, false: 4}[o.NoRing]; pauses != want {
+				t.Errorf("%d pauses, want %d", pauses, want)
+			}
+		})
 	})
 }
