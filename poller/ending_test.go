@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The last words of a connection that did not read: what began is completed,
@@ -200,6 +202,44 @@ func TestSendDoesNotAllocate(t *testing.T) {
 			if n := testing.AllocsPerRun(100, func() { send(); sysRecv(int32(peer), read) }); n != 0 || s.Backlogged(id.Slot()) {
 				t.Errorf("%s: %v allocations a send", what, n)
 			}
+		}
+	})
+}
+
+// What is staged goes out before its connection is given away or closed.
+func TestStageBeforeTheEnd(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		r := backlogRig(t, o)
+		given, givenID := r.pair(0)
+		closed, closedID := r.pair(0)
+		r.on(0, func(s *Shard) {
+			s.Send(closedID.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
+			s.Send(givenID.Slot(), Shared(NewFrames(numbered(2, 20, 0))), Data)
+			s.Close(closedID.Slot())
+			sock := s.Detach(givenID.Slot(), nil)
+			unix.Write(sock.FD, []byte("after\n"))
+			unix.Close(sock.FD)
+		})
+		if got, _ := io.ReadAll(closed); !bytes.HasPrefix(got, []byte("00000001 ")) || len(got) != 20 {
+			t.Errorf("closed: %q", got)
+		}
+		if got, _ := io.ReadAll(given); !bytes.HasPrefix(got, []byte("00000002 ")) || !bytes.HasSuffix(got, []byte("\nafter\n")) {
+			t.Errorf("given away: %q", got)
+		}
+	})
+}
+
+// The same when the loop ends in the turn in which something was staged.
+func TestStageBeforeStop(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		r := backlogRig(t, o)
+		c, id := r.pair(0)
+		r.on(0, func(s *Shard) {
+			s.Post(LaneControl, Mail{Ptr: stopRequest{}})
+			s.Send(id.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
+		})
+		if got, err := io.ReadAll(c); !bytes.HasPrefix(got, []byte("00000001 ")) {
+			t.Errorf("got %q, %v", got, err)
 		}
 	})
 }

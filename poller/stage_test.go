@@ -176,29 +176,6 @@ func TestStageWithoutItsRing(t *testing.T) {
 	}
 }
 
-// What is staged goes out before its connection is given away or closed.
-func TestStageBeforeTheEnd(t *testing.T) {
-	bothWays(t, func(t *testing.T, o Options) {
-		r := backlogRig(t, o)
-		given, givenID := r.pair(0)
-		closed, closedID := r.pair(0)
-		r.on(0, func(s *Shard) {
-			s.Send(closedID.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
-			s.Send(givenID.Slot(), Shared(NewFrames(numbered(2, 20, 0))), Data)
-			s.Close(closedID.Slot())
-			sock := s.Detach(givenID.Slot(), nil)
-			unix.Write(sock.FD, []byte("after\n"))
-			unix.Close(sock.FD)
-		})
-		if got, _ := io.ReadAll(closed); !bytes.HasPrefix(got, []byte("00000001 ")) || len(got) != 20 {
-			t.Errorf("closed: %q", got)
-		}
-		if got, _ := io.ReadAll(given); !bytes.HasPrefix(got, []byte("00000002 ")) || !bytes.HasSuffix(got, []byte("\nafter\n")) {
-			t.Errorf("given away: %q", got)
-		}
-	})
-}
-
 // The handler is told of failures when nothing else is under way, and what it
 // then sends is sent.
 func TestStageFailureIsToldLater(t *testing.T) {
@@ -316,8 +293,9 @@ func TestLastIsNeverRefused(t *testing.T) {
 				s.Send(id.Slot(), Bytes(fmt.Appendf(nil, "class %d\n", class)), class)
 				s.Submit()
 			}
-			if frames, _ := s.backlogOf(id.Slot()); frames != 2 {
-				t.Errorf("%d frames wait, want 2", frames)
+			s.Send(id.Slot(), Shared(NewFrames(NewFrame([]byte("shared \n"), 0))), Last)
+			if frames, _ := s.backlogOf(id.Slot()); frames != 3 {
+				t.Errorf("%d frames wait, want 3", frames)
 			}
 		})
 		r.settle(0)
@@ -327,7 +305,7 @@ func TestLastIsNeverRefused(t *testing.T) {
 		if n := r.Stats().ShortWrites; n != 0 {
 			t.Errorf("%d short writes of shared frames, of which none was sent", n)
 		}
-		const want = "class 2\nclass 2\n"
+		const want = "class 2\nclass 2\nshared \n"
 		got := make([]byte, filled+len(want))
 		if _, err := io.ReadFull(c, got); err != nil || string(got[filled:]) != want {
 			t.Errorf("%v, %q", err, got[filled:])
