@@ -300,7 +300,7 @@ func TestLastIsNeverRefused(t *testing.T) {
 		})
 		r.settle(0)
 		if want := []SendResult{NodeFull, BacklogFull}; !slices.Equal(told, want) {
-			t.Errorf("told %v, want %v", told, want)
+			t.Fatalf("told %v, want %v", told, want)
 		}
 		if n := r.Stats().ShortWrites; n != 0 {
 			t.Errorf("%d short writes of shared frames, of which none was sent", n)
