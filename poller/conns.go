@@ -56,7 +56,7 @@ func (x *conns) register(slot uint32, c *conn) {
 	if c.flags&(flagInSet|flagDead) != 0 {
 		return
 	}
-	if e := sysEpollCtl(x.epfd, unix.EPOLL_CTL_ADD, c.fd, c.interest(), uint64(x.id(slot))); e != 0 {
+	if e := sysEpollCtl(x.epfd, unix.EPOLL_CTL_ADD, c.fd, c.events(), uint64(x.id(slot))); e != 0 {
 		x.kill(slot, CauseRead, e)
 		return
 	}
@@ -70,7 +70,7 @@ func (x *conns) arm(slot uint32, c *conn) {
 		return // accept and arrive register it when the handler is done
 	}
 	armed := c.flags & (flagInOff | flagOutOn)
-	events := c.interest()
+	events := c.events()
 	if c.flags&(flagInOff|flagOutOn) == armed {
 		return
 	}
@@ -79,9 +79,9 @@ func (x *conns) arm(slot uint32, c *conn) {
 	}
 }
 
-// interest returns the events that the connection waits for, and notes in its
+// events returns the events that the connection waits for, and notes in its
 // flags that the epoll set is told so.
-func (c *conn) interest() uint32 {
+func (c *conn) events() uint32 {
 	c.flags &^= flagInOff | flagOutOn
 	var events uint32 = unix.EPOLLIN
 	if c.flags&flagPaused != 0 {
