@@ -89,7 +89,11 @@ func (n *belfry) open() (err error) {
 	if n.sessions, err = session.New(opt); err != nil {
 		return addressSpace(err, n.cfg)
 	}
-	if n.api, err = n.newAPI(keys); err != nil {
+	api, err := n.apiOptions(keys)
+	if err != nil {
+		return err
+	}
+	if n.api, err = push.New(api); err != nil {
 		return err
 	}
 	if err = n.api.Listen(); err != nil {

@@ -202,7 +202,7 @@ func pollerOptions(c *config.Config) poller.Options {
 	return o
 }
 
-func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
+func (n *belfry) apiOptions(keys []config.Key) (push.Options, error) {
 	c := n.cfg
 	var apiKeys []push.Key
 	for _, k := range keys {
@@ -210,9 +210,9 @@ func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
 	}
 	scrape, err := metrics.Handler(n.values)
 	if err != nil {
-		return nil, err
+		return push.Options{}, err
 	}
-	return push.New(push.Options{
+	return push.Options{
 		Publisher:     n.bus,
 		Pace:          n.sessions.Pace,
 		Address:       c.API.Listen,
@@ -243,7 +243,7 @@ func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
 			BatchIdleTimeout:  c.API.BatchIdleTimeout,
 			ShutdownTimeout:   apiGrace,
 		},
-	})
+	}, nil
 }
 
 // configView is what GET /v1/config answers: the settings in force.
