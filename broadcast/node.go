@@ -26,7 +26,7 @@ type Node struct {
 	ids     *identity
 	stripes *stripes
 	count   counters
-	faults  faults
+	faults  *faults
 	local   atomic.Pointer[Local]
 
 	closing   chan struct{}
@@ -57,7 +57,7 @@ func Open(o Options) (*Node, error) {
 		closing:  make(chan struct{}),
 		patience: o.OverloadWait,
 	}
-	n.faults = faults{log: o.Log, count: &n.count.faults}
+	n.faults = newFaults(o.Log, &n.count.faults)
 	if o.Bus != nil {
 		n.bus = o.Bus
 		return n, nil
