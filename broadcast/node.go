@@ -3,7 +3,6 @@ package broadcast
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,7 +43,7 @@ type Node struct {
 // certificate file that cannot be read).
 func Open(o Options) (*Node, error) {
 	if err := o.fill(); err != nil {
-		return nil, fmt.Errorf("broadcast options: %w", err)
+		return nil, err
 	}
 	id := NodeID(o.NodeName)
 	start := o.clock.now()

@@ -56,10 +56,10 @@ func New(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
-	var err error
-	if s.opt.Limits, err = o.Limits.withDefaults(); err != nil {
+	if err := s.opt.Limits.fill(); err != nil {
 		return nil, err
 	}
+	var err error
 	if s.keys, err = newKeyring(o.Keys); err != nil {
 		return nil, err
 	}
