@@ -88,6 +88,7 @@ type Session struct {
 	RateGrace      time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may go on sending more than its rates allow, slowed down meanwhile; then 1008."`
 	ClientMessages string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: counted and dropped, or refused by closing with 1008."`
 	Publish        bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
+	PublishQueue   int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub is answered by unavailable."`
 	OpenTopics     []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
 	MaxTopics      int           `yaml:"max_topics" default:"128" range:"1..4096" doc:"Most topics of one session."`
 	MaxPerUser     int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; the oldest is closed with 4006."`

@@ -52,6 +52,9 @@ type Options struct {
 	// Publish is given what belfry.v1 "pub" commands send, on a goroutine of
 	// its own for each shard; nil refuses them.
 	Publish func(*Message) error
+	// PublishQueue is how many messages of a shard's clients may wait for
+	// Publish; 0: 1024. Beyond, "pub" is answered by unavailable.
+	PublishQueue int
 
 	BacklogTime  time.Duration // how long a client may take nothing of what waits for it; 0: for ever
 	PingInterval time.Duration // silence before a ping; 0: no pings
@@ -99,6 +102,7 @@ func (o *Options) setDefaults() {
 	num(&o.MaxWaiting, 1<<14)
 	num(&o.MaxSessions, 1<<20)
 	num(&o.MaxTopics, 128)
+	num(&o.PublishQueue, 1024)
 	num(&o.Limits.MaxMessage, DefaultMaxMessage)
 	num(&o.Limits.MaxFragments, DefaultMaxFragments)
 	num(&o.Handshake.MaxHead, DefaultMaxHead)
@@ -151,6 +155,7 @@ func (o *Options) check() error {
 		between("max_per_address", o.MaxPerAddress, 0, 1<<24),
 		between("rate_per_address", o.RatePerAddress, 0, 1<<20),
 		between("max_topics", o.MaxTopics, 1, 1<<14),
+		between("publish_queue", o.PublishQueue, 1, 1<<16),
 		between("max_per_user", o.MaxPerUser, 0, 1<<20),
 		between("max_message", o.Limits.MaxMessage, 1, 1<<30),
 		between("max_fragments", o.Limits.MaxFragments, 1, 1<<30),

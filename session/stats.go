@@ -34,7 +34,8 @@ const (
 	limitCount
 )
 
-// limitNames are labels of the metric: the setting that holds the limit.
+// limitNames are labels of the metric: the setting that holds the limit. A test
+// of cmd/belfry compares them with the settings.
 var limitNames = [limitCount]string{
 	limitPending:     "upgrade.max_pending",
 	limitWaiting:     "upgrade.max_waiting",
@@ -48,8 +49,8 @@ var limitNames = [limitCount]string{
 	limitFragments:   "session.max_fragments",
 	limitBacklog:     "backlog", // backlog.frames or backlog.bytes
 	limitNodeBacklog: "backlog.node_bytes",
-	limitPubs:        "publish_queue", // of a shard: no setting
-	limitMemory:      "memory",        // of a shard's tables: no setting
+	limitPubs:        "session.publish_queue",
+	limitMemory:      "memory", // of a shard's tables: no setting
 	limitMessageRate: "session.message_rate",
 	limitByteRate:    "session.byte_rate",
 	limitCommandRate: "session.command_rate",

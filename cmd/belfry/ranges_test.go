@@ -18,6 +18,8 @@ type noBus struct{ broadcast.Bus }
 
 func (noBus) Close() error { return nil }
 
+func (noBus) Stats(*broadcast.Stats) {}
+
 // options are what the packages get of the settings.
 type options struct {
 	bus      broadcast.Options
@@ -26,14 +28,15 @@ type options struct {
 }
 
 // build makes everything that settings reach, and starts none of it. It
-// returns the options that the parts were made with.
-func build(cfg config.Config) (o options, err error) {
+// returns the options that the parts were made with. use, which may be nil, is
+// called with the node before its parts are given back.
+func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	here, err := thisMachine()
 	if err != nil {
 		return o, err
 	}
 	here.resolve(&cfg)
-	n := &belfry{cfg: &cfg, log: zap.NewNop()}
+	n := &belfry{cfg: &cfg, log: zap.NewNop(), lines: &sink{}}
 	keys, err := cfg.API.AllKeys()
 	if err != nil {
 		return o, err
@@ -54,7 +57,9 @@ func build(cfg config.Config) (o options, err error) {
 	if o.api, err = n.apiOptions(keys); err != nil {
 		return o, err
 	}
-	n.api, err = push.New(o.api)
+	if n.api, err = push.New(o.api); err == nil && use != nil {
+		use(n)
+	}
 	return o, err
 }
 
@@ -108,7 +113,7 @@ func TestRangesAreTaken(t *testing.T) {
 				t.Errorf("%s=%s: %v", s.Path, end, err)
 				continue
 			}
-			if _, err := build(c); err != nil {
+			if _, err := build(c, nil); err != nil {
 				t.Errorf("%s=%s is allowed by the configuration and refused later: %v", s.Path, end, err)
 			}
 		}

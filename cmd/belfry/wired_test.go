@@ -145,7 +145,7 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 // fingerprint returns all values that the packages get of the settings.
 func fingerprint(t *testing.T, c config.Config) string {
 	t.Helper()
-	o, err := build(c)
+	o, err := build(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

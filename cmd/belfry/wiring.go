@@ -111,6 +111,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		MaySubscribe:   rules.Allow,
+		PublishQueue:   c.Session.PublishQueue,
 		PingInterval:   c.Session.PingInterval,
 		PongTimeout:    c.Session.PongTimeout,
 		IdleRead:       c.Session.IdleRead,
