@@ -87,7 +87,7 @@ type Shards struct {
 	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times that a shard did not live through three or more seconds: stopped or starved."`
 	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, most at the cost of one connection; the log has the stack."`
 	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`
-	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"kind" help:"Memory of the connection slabs outside the Go heap, which go_memstats does not know; tables of users and topics come on top."`
+	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"owner" help:"Memory outside the Go heap, which go_memstats does not know, by what it is for: pages that have been used and not given back to the kernel."`
 }
 
 // Bus counts what goes between nodes.

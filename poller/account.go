@@ -3,6 +3,8 @@ package poller
 import (
 	"math/bits"
 	"sync/atomic"
+
+	"belfry/offheap"
 )
 
 // An account says what one connection holds of Options.InboundBytes: bytes that
@@ -32,7 +34,7 @@ func sizeClass(bytes int) int { return bits.Len64(uint64(bytes)) - 1 }
 // accounts are those of a shard, in lists by size class, so that one of those
 // that hold most is found without a walk.
 type accounts struct {
-	index Index[*account]
+	index offheap.Index[*account]
 	first [accountClasses]*account
 	last  [accountClasses]*account
 	used  uint64 // a bit for each class in which there is an account

@@ -13,6 +13,8 @@ import (
 
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
+
+	"belfry/offheap"
 )
 
 // echoHandler sends back what it gets, in whole lines. It answers "move N",
@@ -93,6 +95,9 @@ func newRig(t *testing.T, o Options, each func(*echoHandler)) *rig {
 		o.Listen = []Endpoint{{Host: "127.0.0.1"}}
 	}
 	o.ManualTicks = true
+	if o.Memory == nil {
+		o.Memory = new(offheap.Owners)
+	}
 	if o.Log == nil {
 		o.Log = zaptest.NewLogger(t)
 	}
@@ -117,6 +122,11 @@ func newRig(t *testing.T, o Options, each func(*echoHandler)) *rig {
 		defer cancel()
 		if err := l.Close(ctx); err != nil {
 			t.Error(err)
+		}
+		for owner, n := range o.Memory.Bytes() {
+			if n != 0 {
+				t.Errorf("%d bytes outside the Go heap for %s after the end", n, owner)
+			}
 		}
 	})
 	return r
@@ -343,7 +353,7 @@ func TestAdoptDetach(t *testing.T) {
 	io.WriteString(f, "partial")
 	eventually(t, "tail", func() bool {
 		n := 0
-		r.on(1, func(s *Shard) { n = len(s.accounts.index.items) })
+		r.on(1, func(s *Shard) { n = s.accounts.index.Len() })
 		return n == 1
 	})
 	r.on(1, func(s *Shard) {

@@ -2,10 +2,15 @@ package poller
 
 import (
 	"net"
+	"os"
+	"reflect"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"belfry/offheap"
 )
 
 // adoptMany gives a shard n connections as fast as its mailbox takes them and
@@ -26,11 +31,33 @@ func adoptMany(t *testing.T, r *rig, n int) (peers []int) {
 	return peers
 }
 
+// resident returns how many bytes of a slab are in memory (man 2 mincore).
+func resident(t *testing.T, s *offheap.Slab) (bytes int) {
+	t.Helper()
+	page := os.Getpagesize()
+	size := s.Max() * s.Stride()
+	in := make([]byte, (size+page-1)/page)
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(s.Ptr(0)), uintptr(size), uintptr(unsafe.Pointer(&in[0])))
+	if errno != 0 {
+		t.Fatalf("mincore: %v", errno)
+	}
+	for _, b := range in {
+		bytes += int(b&1) * page
+	}
+	return bytes
+}
+
+// places returns how many things an Index has room for without growing.
+func places[T any](x *offheap.Index[T]) int {
+	return reflect.ValueOf(x).Elem().FieldByName("items").Cap()
+}
+
 // Thousands of connections, each with unread bytes and a backlog, leave: what
 // they had goes back, in the slab and in the Go heap, while a few live on.
 func TestMemoryReturns(t *testing.T) {
 	const crowd, staying = 5000, 20
-	r := newRig(t, Options{Shards: 1, RecordSize: 256, Mailbox: 1 << 12}, func(h *echoHandler) { h.mail = runMail })
+	memory := new(offheap.Owners)
+	r := newRig(t, Options{Shards: 1, RecordSize: 256, Mailbox: 1 << 12, Memory: memory}, func(h *echoHandler) { h.mail = runMail })
 	peers := adoptMany(t, r, crowd)
 	for _, fd := range peers {
 		if _, err := unix.Write(fd, []byte("no line yet")); err != nil {
@@ -58,7 +85,7 @@ func TestMemoryReturns(t *testing.T) {
 	}
 
 	residentNow := func() (n int) {
-		r.on(0, func(s *Shard) { n = s.slab.region.resident(t) })
+		r.on(0, func(s *Shard) { n = resident(t, s.slab) })
 		return n
 	}
 	full := residentNow()
@@ -75,21 +102,20 @@ func TestMemoryReturns(t *testing.T) {
 		r.Loop.Tick(1)
 		return residentNow() <= full/4
 	})
-	if n := r.Stats().SlabBytes; n > int64(full)/4 {
-		t.Errorf("SlabBytes is %d, was at least %d", n, full)
+	if n := memory.Bytes()["connections"]; n < int64(residentNow()) || n > int64(full)/4 {
+		t.Errorf("%d bytes are counted for connections, %d are resident, %d were", n, residentNow(), full)
 	}
 	r.on(0, func(s *Shard) {
 		if s.accounts.index.Len() != staying || s.queues.Len() != staying {
 			t.Errorf("%d tails, %d queues; want %d", s.accounts.index.Len(), s.queues.Len(), staying)
 		}
 		// Whoever stays may have any number, and what is below it stays too.
-		keep := indexKeep
-		for _, taken := range []*bitmap{&s.accounts.index.taken, &s.queues.taken} {
-			top, _ := taken.highest()
-			keep = max(keep, int(top)+1)
+		keep := 1024 // places that an Index keeps for nothing
+		for slot, ok := s.slab.Next(0); ok; slot, ok = s.slab.Next(slot + 1) {
+			keep = max(keep, int(s.at(slot).account), int(s.at(slot).queue))
 		}
 		for what, n := range map[string]int{
-			"places for tails": cap(s.accounts.index.items), "places for queues": cap(s.queues.items),
+			"places for tails": places(&s.accounts.index), "places for queues": places(&s.queues),
 			"free tails": len(s.freeTails), "free queues": len(s.freeQueues),
 			"the dead": cap(s.dead), "the deferred": cap(s.deferred),
 		} {

@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"belfry/offheap"
 )
 
 // Policy says what happens to a connection whose backlog passes its bound.
@@ -68,6 +70,10 @@ type Options struct {
 	// ManualTicks replaces the 1 s timer by Loop.Tick, for tests.
 	ManualTicks bool
 
+	// Memory counts what the loop and its handlers keep outside the Go heap;
+	// nil: it is not counted.
+	Memory *offheap.Owners
+
 	Log *zap.Logger // nil: none
 
 	setsockopt func(fd, level, opt, value int) error // of listeners; nil: the kernel's. For tests
@@ -124,7 +130,7 @@ func (o *Options) check() error {
 	}
 	for _, err := range []error{
 		between("Shards", o.Shards, 1, MaxShards),
-		between("MaxConns", o.MaxConns, 1, maxSlots),
+		between("MaxConns", o.MaxConns, 1, offheap.MaxRecords),
 		between("Mailbox", o.Mailbox, 1, maxMailbox),
 		between("Backlog.Frames", o.Backlog.Frames, 1, 1<<20),
 		between("Backlog.Bytes", o.Backlog.Bytes, 1, 1<<30),

@@ -9,6 +9,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"belfry/offheap"
 )
 
 // Shard is one reactor: an epoll set and all that belongs to the connections
@@ -27,7 +29,7 @@ type Shard struct {
 	// Owned by the shard's goroutine.
 	pinned     bool // its goroutine is bound to its thread
 	spoiled    int  // slots given up for good
-	slab       *Slab
+	slab       *offheap.Slab
 	wheel      *Wheel
 	gen        uint32 // of the connection opened last
 	now        uint32 // the shard's clock: ticks it lived
@@ -37,7 +39,7 @@ type Shard struct {
 	failed     []failure // told at the end of the turn
 	joined     []byte    // what several queued frames are copied into for one send
 	accounts   accounts  // of what came in and is not done with
-	queues     Index[*queue]
+	queues     offheap.Index[*queue]
 	ranks      ranks // of queues
 	freeTails  [][]byte
 	freeQueues []*queue
@@ -65,7 +67,6 @@ type Shard struct {
 	Counters   Counters
 	live       atomic.Int64
 	backlogged atomic.Int64
-	slabBytes  atomic.Int64
 	lastTick   atomic.Int64 // on Loop.clock, ns
 	stopped    atomic.Bool
 	ringed     atomic.Bool   // it sends through io_uring
@@ -85,7 +86,7 @@ func newShard(l *Loop, i int) (*Shard, error) {
 	s := &Shard{loop: l, index: i, opt: o, epfd: -1, timerFD: -1, wakeFD: -1,
 		scratch: make([]byte, scratchSize), outboxes: make([]outbox, o.Shards), denied: make([]atomic.Bool, o.Shards), done: make(chan struct{})}
 	var err error
-	if s.slab, err = NewSlab(int(connSize)+o.RecordSize, o.MaxConns); err != nil {
+	if s.slab, err = offheap.NewSlab(o.Memory.Owner("connections"), int(connSize)+o.RecordSize, o.MaxConns); err != nil {
 		return nil, err
 	}
 	if s.wheel, err = NewWheel(s.slab, unsafe.Offsetof(conn{}.timer), 0); err != nil {

@@ -205,7 +205,7 @@ func (s *Shard) openRing() bool {
 		return false
 	}
 	s.stage.tried = true
-	ring, err := newUring(stageSends)
+	ring, err := newUring(s.opt.Memory.Owner("io_uring"), stageSends)
 	if err != nil {
 		s.loop.ringless.Do(func() {
 			s.opt.Log.Warn("no io_uring here", zap.Error(err),

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"belfry/offheap"
 )
 
 // bothWays runs a test with sends submitted through io_uring and one by one.
@@ -24,7 +26,7 @@ func bothWays(t *testing.T, test func(t *testing.T, o Options)) {
 
 func needUring(t *testing.T) {
 	t.Helper()
-	u, err := newUring(stageSends)
+	u, err := newUring(new(offheap.Owner), stageSends)
 	if err != nil {
 		t.Skip(err)
 	}
@@ -58,6 +60,9 @@ func TestStageReachesEverybody(t *testing.T) {
 		}
 		if want := map[bool]int{true: 0, false: 1}[o.NoRing]; r.Stats().Rings != want {
 			t.Errorf("%d rings, want %d", r.Stats().Rings, want)
+		}
+		if ring := r.Shard(0).opt.Memory.Bytes()["io_uring"]; (ring > stageSends*64) == o.NoRing {
+			t.Errorf("%d bytes of rings", ring)
 		}
 	})
 }
@@ -193,7 +198,7 @@ func testUring(t *testing.T) *uring {
 	t.Helper()
 	needUring(t)
 	runtime.LockOSThread()
-	u, err := newUring(4)
+	u, err := newUring(new(offheap.Owner), 4)
 	if err != nil {
 		t.Fatal(err)
 	}

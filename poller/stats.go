@@ -48,7 +48,6 @@ type Stats struct {
 	BacklogBytes int64     // bytes that wait, each shared frame counted once
 	InboundBytes int64     // what came in and is not done with
 	Rings        int       // shards that send through io_uring
-	SlabBytes    int64     // resident in the slabs at most
 	TickAge      float64   // of the shard that ticked longest ago, in seconds
 	TickAges     []float64 // of each shard
 	BusySeconds  []float64 // of each shard: time spent in turns, waits not counted
@@ -94,7 +93,6 @@ func (l *Loop) Stats() Stats {
 		}
 		st.Connections += int(s.live.Load())
 		st.Backlogged += int(s.backlogged.Load())
-		st.SlabBytes += s.slabBytes.Load()
 		if s.ringed.Load() {
 			st.Rings++
 		}

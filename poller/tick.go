@@ -40,7 +40,6 @@ func (s *Shard) tick() {
 			break
 		}
 	}
-	s.slabBytes.Store(int64(s.slab.High()) * (int64(connSize) + int64(s.opt.RecordSize)))
 	s.resumeAccept(resumeTick)
 }
 

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"belfry/offheap"
 )
 
 // uring hands many sends to the kernel in one system call (man 7 io_uring,
@@ -17,8 +19,9 @@ import (
 // It belongs to the thread that made it (IORING_SETUP_SINGLE_ISSUER).
 type uring struct {
 	fd      int32
-	rings   []byte // both rings, in one mapping
-	entries []byte // what sqes lie in
+	rings   []byte         // both rings, in one mapping
+	entries []byte         // what sqes lie in
+	owner   *offheap.Owner // of the mappings
 	sqes    []sqe
 	cqes    []cqe
 
@@ -73,13 +76,13 @@ const (
 // newUring makes a ring for batches of up to n sends, a power of two. It fails
 // where the kernel is older than 6.1 or does not permit it (kernel.io_uring_disabled,
 // seccomp).
-func newUring(n int) (*uring, error) {
+func newUring(owner *offheap.Owner, n int) (*uring, error) {
 	p := uringParams{flags: uringSingleIssuer | uringDeferTaskrun | uringSubmitAll}
 	fd, _, e := syscall.Syscall(sysUringSetup, uintptr(n), uintptr(unsafe.Pointer(&p)), 0) // close-on-exec by itself
 	if e != 0 {
 		return nil, fmt.Errorf("io_uring_setup: %w", e)
 	}
-	u := &uring{fd: int32(fd)}
+	u := &uring{fd: int32(fd), owner: owner}
 	if err := u.mmap(&p); err != nil {
 		u.close()
 		return nil, fmt.Errorf("io_uring: %w", err)
@@ -96,9 +99,11 @@ func (u *uring) mmap(p *uringParams) (err error) {
 	if u.rings, err = unix.Mmap(int(u.fd), 0, int(size), prot, flags); err != nil {
 		return fmt.Errorf("mmap: %w", err)
 	}
+	u.owner.Add(len(u.rings))
 	if u.entries, err = unix.Mmap(int(u.fd), uringOffEntries, int(p.sqEntries)*int(unsafe.Sizeof(sqe{})), prot, flags); err != nil {
 		return fmt.Errorf("mmap: %w", err)
 	}
+	u.owner.Add(len(u.entries))
 	at := func(off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&u.rings[off])) }
 	u.sqHead, u.sqTail, u.cqHead, u.cqTail = at(p.sq.head), at(p.sq.tail), at(p.cq.head), at(p.cq.tail)
 	u.sqes = unsafe.Slice((*sqe)(unsafe.Pointer(&u.entries[0])), p.sqEntries)
@@ -112,6 +117,7 @@ func (u *uring) mmap(p *uringParams) (err error) {
 }
 
 func (u *uring) close() {
+	u.owner.Add(-len(u.rings) - len(u.entries))
 	if u.rings != nil {
 		_ = unix.Munmap(u.rings)
 	}

@@ -3,6 +3,8 @@ package poller
 import (
 	"fmt"
 	"unsafe"
+
+	"belfry/offheap"
 )
 
 // WheelLink is the part of a record that a Wheel owns: put one in the record
@@ -51,13 +53,13 @@ type Wheel struct {
 
 // NewWheel makes a wheel over the records of s, whose WheelLink is at offset in
 // each (unsafe.Offsetof). now is the current tick.
-func NewWheel(s *Slab, offset uintptr, now uint32) (*Wheel, error) {
-	if offset%4 != 0 || offset+unsafe.Sizeof(WheelLink{}) > s.stride {
-		return nil, fmt.Errorf("poller: wheel link at offset %d: must be a multiple of 4 and end within the record's %d bytes", offset, s.stride)
+func NewWheel(s *offheap.Slab, offset uintptr, now uint32) (*Wheel, error) {
+	if offset%4 != 0 || offset+unsafe.Sizeof(WheelLink{}) > uintptr(s.Stride()) {
+		return nil, fmt.Errorf("poller: wheel link at offset %d: must be a multiple of 4 and end within the record's %d bytes", offset, s.Stride())
 	}
 	return &Wheel{
-		base:   unsafe.Add(s.base, offset),
-		stride: s.stride,
+		base:   unsafe.Add(s.Ptr(0), offset),
+		stride: uintptr(s.Stride()),
 		heads:  make([]uint32, wheelBuckets+1),
 		now:    now,
 		tick:   now,

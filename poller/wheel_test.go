@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"pgregory.net/rapid"
+
+	"belfry/offheap"
 )
 
 type timed struct {
@@ -15,9 +17,9 @@ type timed struct {
 	after  uint32
 }
 
-func newWheel(t testing.TB, max int, now uint32) (*Wheel, *Records[timed]) {
+func newWheel(t testing.TB, max int, now uint32) (*Wheel, *offheap.Records[timed]) {
 	t.Helper()
-	r, err := NewRecords[timed](max)
+	r, err := offheap.NewRecords[timed](new(offheap.Owner), max)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +90,7 @@ func TestWheelAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const slots = 40
 		start := rapid.SampledFrom([]uint32{0, 1, 511, 1 << 31, ^uint32(0) - 700}).Draw(t, "start")
-		r, err := NewRecords[timed](slots)
+		r, err := offheap.NewRecords[timed](new(offheap.Owner), slots)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +245,11 @@ func TestWheelChangesWhileDue(t *testing.T) {
 }
 
 func TestWheelErrors(t *testing.T) {
-	s := newSlab(t, 16, 1)
+	s, err := offheap.NewSlab(new(offheap.Owner), 16, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
 	for _, offset := range []uintptr{1, 2, 8, 16, 1 << 40} {
 		if _, err := NewWheel(s, offset, 0); err == nil {
 			t.Errorf("link at offset %d of a 16-byte record accepted", offset)

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"belfry/poller"
+	"belfry/offheap"
 )
 
 // ClientPrefix returns the addresses that limits take for one client: an IPv4
@@ -72,13 +72,13 @@ func (o *Options) remotes() int {
 // remotes are the remotes of a shard's connections, by slot. A connection
 // without one costs nothing.
 type remotes struct {
-	table *poller.Table // by slot
-	all   *poller.Records[remote]
+	table *offheap.Table // by slot
+	all   *offheap.Records[remote]
 }
 
-func (r *remotes) init(max int) (err error) {
-	r.table = poller.NewTable()
-	r.all, err = poller.NewRecords[remote](max)
+func (r *remotes) init(owner *offheap.Owner, max int) (err error) {
+	r.table = offheap.NewTable(owner)
+	r.all, err = offheap.NewRecords[remote](owner, max)
 	return err
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/minio/highwayhash"
 
-	"belfry/poller"
+	"belfry/offheap"
 )
 
 // addresses count the connections of each client address of the node
@@ -29,8 +29,8 @@ const addressStripes = 16
 // addressStripe is a part of the addresses, off the Go heap.
 type addressStripe struct {
 	mu    sync.Mutex // guards what follows
-	table *poller.Table
-	all   *poller.Records[addressCount]
+	table *offheap.Table
+	all   *offheap.Records[addressCount]
 
 	// Addresses without a connection, those longest so first. They are kept
 	// until their token bucket is full again.
@@ -68,14 +68,15 @@ func newAddresses(o *Options) (*addresses, error) {
 		return nil, nil
 	}
 	a := &addresses{most: uint32(o.MaxPerAddress), rate: uint32(o.RatePerAddress), key: o.Key}
+	owner := o.Poller.Memory.Owner("address_limits")
 	var errs []error
 	for i := range a.stripes {
 		s := &a.stripes[i]
-		s.table = poller.NewTable()
+		s.table = offheap.NewTable(owner)
 		var err error
 		// Address space for twice an even share, and for addresses whose last
 		// connection has just ended.
-		s.all, err = poller.NewRecords[addressCount](2*(o.MaxSessions+o.MaxPending)/addressStripes + 1<<16)
+		s.all, err = offheap.NewRecords[addressCount](owner, 2*(o.MaxSessions+o.MaxPending)/addressStripes+1<<16)
 		errs = append(errs, err)
 	}
 	return a, errors.Join(errs...)

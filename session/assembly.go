@@ -3,6 +3,7 @@ package session
 import (
 	"unsafe"
 
+	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -16,8 +17,8 @@ const (
 // each charged to its connection by what its buffer takes.
 type assembly struct {
 	ps      *poller.Shard
-	index   poller.Index[*Inbound] // by record.inbound
-	buffers poller.Buffers
+	index   offheap.Index[*Inbound] // by record.inbound
+	buffers offheap.Buffers
 	free    []*Inbound
 	spare   [][]byte
 	spared  int // bytes of spare
@@ -104,7 +105,7 @@ func (m *assembly) enlarge(in *Inbound, size int) bool {
 		in.buf = b
 		return true
 	}
-	if !m.ps.Charge(in.slot, poller.BufferSize(size)-cap(in.buf)) {
+	if !m.ps.Charge(in.slot, offheap.BufferSize(size)-cap(in.buf)) {
 		return false
 	}
 	in.buf, in.mapped = m.buffers.Grow(in.buf, in.mapped, size)

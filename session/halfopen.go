@@ -5,7 +5,7 @@ import (
 
 	"github.com/minio/highwayhash"
 
-	"belfry/poller"
+	"belfry/offheap"
 )
 
 // halfOpen are the connections of a shard whose request head was not complete
@@ -13,9 +13,9 @@ import (
 // TCP_DEFER_ACCEPT makes the rule, are never in here and cost nothing; the
 // others are found by their address, oldest first.
 type halfOpen struct {
-	table *poller.Table // by hash of the address: index in addresses
-	all   *poller.Records[half]
-	from  *poller.Records[halfAddress]
+	table *offheap.Table // by hash of the address: index in addresses
+	all   *offheap.Records[half]
+	from  *offheap.Records[halfAddress]
 	key   *[32]byte // of the hash: addresses come from clients
 }
 
@@ -38,11 +38,12 @@ type halfAddress struct {
 
 func (t *halfOpen) init(o *Options) (err error) {
 	t.key = &o.Key
-	t.table = poller.NewTable()
-	if t.all, err = poller.NewRecords[half](o.MaxPending); err != nil {
+	owner := o.Poller.Memory.Owner("half_open")
+	t.table = offheap.NewTable(owner)
+	if t.all, err = offheap.NewRecords[half](owner, o.MaxPending); err != nil {
 		return err
 	}
-	t.from, err = poller.NewRecords[halfAddress](o.MaxPending)
+	t.from, err = offheap.NewRecords[halfAddress](owner, o.MaxPending)
 	return err
 }
 

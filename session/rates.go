@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -62,7 +63,7 @@ type buckets struct {
 	rates  [rateCount]rate
 	grace  uint32
 	limits bool // some rate is a limit
-	all    *poller.Records[bucket]
+	all    *offheap.Records[bucket]
 	cursor uint32 // where the sweep goes on
 
 	slowed []poller.ID // sessions that wait for tokens
@@ -83,7 +84,7 @@ func (b *buckets) init(o *Options) (err error) {
 	for _, r := range b.rates {
 		b.limits = b.limits || r.each > 0
 	}
-	b.all, err = poller.NewRecords[bucket](o.MaxSessions + o.MaxPending)
+	b.all, err = offheap.NewRecords[bucket](o.Poller.Memory.Owner("rates"), o.MaxSessions+o.MaxPending)
 	return err
 }
 

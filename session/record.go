@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"unsafe"
 
-	"belfry/poller"
+	"belfry/offheap"
 )
 
 // record is what a shard's slab keeps of a session, behind what the poller
@@ -15,8 +15,8 @@ type record struct {
 	flags    flags
 	reason   Reason
 
-	pass     uint32     // the broadcast pass that came by last
-	uid      poller.Str // 0: none
+	pass     uint32      // the broadcast pass that came by last
+	uid      offheap.Str // 0: none
 	userHash uint32
 	newer    uint32 // the next younger session of the user, slot + 1
 	older    uint32 // the next older one

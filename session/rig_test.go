@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 
+	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -43,6 +44,7 @@ func newRig(t *testing.T, o Options) *rig {
 		o.Poller.Listen = []poller.Endpoint{{Host: "127.0.0.1"}}
 	}
 	o.Poller.ManualTicks = true
+	o.Poller.Memory = new(offheap.Owners)
 	if o.Log == nil {
 		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	}
@@ -74,6 +76,11 @@ func newRig(t *testing.T, o Options) *rig {
 		}
 		if n := s.loop.Stats().InboundBytes; n != 0 {
 			t.Errorf("%d inbound bytes counted after the end", n)
+		}
+		for owner, n := range o.Poller.Memory.Bytes() {
+			if n != 0 {
+				t.Errorf("%d bytes outside the Go heap for %s after the end", n, owner)
+			}
 		}
 		if n := s.waiting.Load(); n != 0 {
 			t.Errorf("%d waiting upgrades counted after the end", n)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -21,7 +22,7 @@ type shard struct {
 	inbounds   assembly
 	reclaimed  []poller.ID // connections that gave up what they held, to be ended
 	publishing publishing
-	openings   poller.Index[*opening]
+	openings   offheap.Index[*opening]
 	half       halfOpen
 	remotes    remotes
 	origin     []byte  // of the request that is being refused, for its line
@@ -29,9 +30,9 @@ type shard struct {
 	lost       error   // what ended the connection that OnClose is called for
 	faulty     uint32  // tick at which the authenticator was last complained about, + 1
 
-	usersChanged uint64        // how often the sessions of some user did
-	users        *poller.Table // by hash of the uid: the user's youngest session
-	uids         *poller.Strs
+	usersChanged uint64         // how often the sessions of some user did
+	users        *offheap.Table // by hash of the uid: the user's youngest session
+	uids         *offheap.Strs
 	topics       topics
 	pass         pass
 	closing      closingRun
@@ -61,8 +62,9 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if h.handshaker, err = NewHandshaker(srv.opt.Handshake); err != nil {
 		return nil, err
 	}
-	h.users = poller.NewTable()
-	if h.uids, err = poller.NewStrs(srv.opt.MaxSessions + srv.opt.MaxPending); err != nil {
+	memory := srv.opt.Poller.Memory
+	h.users = offheap.NewTable(memory.Owner("users"))
+	if h.uids, err = offheap.NewStrs(memory.Owner("users"), srv.opt.MaxSessions+srv.opt.MaxPending); err != nil {
 		return nil, err
 	}
 	if err = h.topics.init(h.opt); err != nil {
@@ -74,7 +76,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if err = h.half.init(h.opt); err != nil {
 		return nil, err
 	}
-	if err = h.remotes.init(h.opt.remotes()); err != nil {
+	if err = h.remotes.init(memory.Owner("remotes"), h.opt.remotes()); err != nil {
 		return nil, err
 	}
 	h.conns = newConnLog(h.opt.Log, h.opt.Poller.Shards)

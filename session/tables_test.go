@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -196,9 +197,13 @@ func testModel(t *testing.T, weights map[opKind]int) {
 
 // fresh gives a shard empty tables.
 func fresh(h *shard) {
-	h.users, h.topics, h.pass = poller.NewTable(), topics{}, pass{h: h}
+	h.users.Close()
+	h.uids.Close()
+	h.topics.close()
+	users := h.opt.Poller.Memory.Owner("users")
+	h.users, h.topics, h.pass = offheap.NewTable(users), topics{}, pass{h: h}
 	h.topics.init(h.opt)
-	h.uids, _ = poller.NewStrs(1 << 10)
+	h.uids, _ = offheap.NewStrs(users, 1<<10)
 }
 
 func TestTablesModel(t *testing.T) {

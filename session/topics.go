@@ -3,6 +3,7 @@ package session
 import (
 	"github.com/minio/highwayhash"
 
+	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -10,11 +11,11 @@ import (
 // list of the slots of its members; each session a linked list of its
 // memberships, which know their places in those lists.
 type topics struct {
-	table   *poller.Table // by hash of the name: slot in topics
-	all     *poller.Records[topic]
-	links   *poller.Records[membership]
-	names   *poller.Strs
-	members *poller.Vecs
+	table   *offheap.Table // by hash of the name: slot in topics
+	all     *offheap.Records[topic]
+	links   *offheap.Records[membership]
+	names   *offheap.Strs
+	members *offheap.Vecs
 	gen     uint32
 	waiters map[uint32][]waiter // by topic: who waits for the bus
 	woken   []waiter            // who waits no longer, and is not told yet
@@ -22,11 +23,11 @@ type topics struct {
 
 // topic is one topic that somebody has subscribed to. No Go pointers.
 type topic struct {
-	name    poller.Str
+	name    offheap.Str
 	hash    uint32
 	gen     uint32 // tells it from its successors in the slot
 	queued  uint32 // messages waiting for a pass that name it
-	members poller.Vec
+	members offheap.Vec
 	ready   bool // the bus carries it to this node
 }
 
@@ -54,17 +55,18 @@ func (t *topics) init(o *Options) (err error) {
 	memberships := min(maxMemberships, (o.MaxSessions+o.MaxPending)*o.MaxTopics)
 	names := min(maxShardTopics, memberships)
 	t.waiters = map[uint32][]waiter{}
-	t.table = poller.NewTable()
-	if t.all, err = poller.NewRecords[topic](names); err != nil {
+	owner, subscriptions := o.Poller.Memory.Owner("topics"), o.Poller.Memory.Owner("subscriptions")
+	t.table = offheap.NewTable(owner)
+	if t.all, err = offheap.NewRecords[topic](owner, names); err != nil {
 		return err
 	}
-	if t.links, err = poller.NewRecords[membership](memberships); err != nil {
+	if t.links, err = offheap.NewRecords[membership](subscriptions, memberships); err != nil {
 		return err
 	}
-	if t.names, err = poller.NewStrs(names); err != nil {
+	if t.names, err = offheap.NewStrs(owner, names); err != nil {
 		return err
 	}
-	t.members, err = poller.NewVecs(names, memberships)
+	t.members, err = offheap.NewVecs(subscriptions, names, memberships)
 	return err
 }
 

@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"belfry/config"
-	"belfry/poller"
+	"belfry/offheap"
 )
 
 // addressSpace adds to an error of the start that is about address space which
 // limit was reached (RLIMIT_AS, or the kernel's) and what to do about it.
 func addressSpace(err error, c *config.Config) error {
-	var none *poller.AddressSpaceError
+	var none *offheap.AddressSpaceError
 	if !errors.As(err, &none) {
 		return err
 	}

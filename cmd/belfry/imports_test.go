@@ -17,8 +17,9 @@ import (
 // beside those of the same folder. It is the table of the design; a folder
 // that is not in it may hold no Go code. "*" is every folder.
 var allowed = map[string][]string{
-	"poller":    {},
-	"session":   {"poller"},
+	"offheap":   {},
+	"poller":    {"offheap"},
+	"session":   {"poller", "offheap"},
 	"broadcast": {"session"},
 	"auth":      {"session"},
 	"cluster":   {"broadcast"},
@@ -30,7 +31,7 @@ var allowed = map[string][]string{
 	"metrics":   {},
 	"host":      {},
 	"web":       {},
-	"bench":     {},
+	"bench":     {"offheap"},
 	"cmd":       {"*"},
 }
 
@@ -152,6 +153,8 @@ func TestViolations(t *testing.T) {
 		{goPackage{ImportPath: "belfry/push", Imports: []string{"github.com/panjf2000/gnet/v2"}}, 1},
 		{goPackage{ImportPath: "belfry/poller", Imports: []string{"github.com/gobwas/ws"}}, 1},
 		{goPackage{ImportPath: "belfry/poller", TestImports: []string{"github.com/gobwas/ws"}}, 1},
+		{goPackage{ImportPath: "belfry/poller", Imports: []string{"belfry/offheap"}}, 0},
+		{goPackage{ImportPath: "belfry/offheap", Imports: []string{"belfry/poller"}}, 1},
 		{goPackage{ImportPath: "belfry/poller/ring", Imports: []string{"belfry/poller"}}, 0},
 		{goPackage{ImportPath: "belfry/bench/cmd/figures", Imports: []string{"belfry/bench", "github.com/gorilla/websocket"}}, 0},
 		{goPackage{ImportPath: "belfry/bench", Imports: []string{"belfry/session", "belfry/metrics"}}, 2},

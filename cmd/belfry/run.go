@@ -12,6 +12,7 @@ import (
 
 	"belfry/broadcast"
 	"belfry/config"
+	"belfry/offheap"
 	"belfry/push"
 	"belfry/session"
 )
@@ -25,6 +26,7 @@ type belfry struct {
 	lines    *sink     // what log writes to
 	banner   io.Writer // standard output, which it does not wait for
 	bus      *broadcast.Node
+	memory   offheap.Owners // of the sessions, outside the Go heap
 	sessions *session.Server
 	api      *push.Server
 	started  time.Time

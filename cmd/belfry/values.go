@@ -24,7 +24,7 @@ func (n *belfry) values() metrics.Values {
 	st.Limits["log.buffer"] += v.Log.Lost
 	v.Sessions = sessionValues(&st, n.cfg.MaxConnections)
 	v.Traffic = trafficValues(&st)
-	v.Shards = shardValues(&st.Poller, n.cfg.Shards)
+	v.Shards = shardValues(&st.Poller, n.cfg.Shards, n.memory.Bytes())
 	v.Bus = busValues(&bus)
 	v.HTTP = httpValues(n.api.Stats())
 	return v
@@ -79,7 +79,7 @@ func trafficValues(st *session.Stats) metrics.Traffic {
 	}
 }
 
-func shardValues(st *poller.Stats, shards int) metrics.Shards {
+func shardValues(st *poller.Stats, shards int, offheap map[string]int64) metrics.Shards {
 	v := metrics.Shards{
 		Number:      uint64(shards),
 		IOURing:     uint64(st.Rings),
@@ -88,7 +88,10 @@ func shardValues(st *poller.Stats, shards int) metrics.Shards {
 		Stalls:      st.Stalls,
 		Panics:      st.Panics,
 		MailboxFull: st.MailboxFull,
-		Offheap:     map[string]uint64{"connections": uint64(st.SlabBytes)},
+		Offheap:     map[string]uint64{},
+	}
+	for owner, bytes := range offheap {
+		v.Offheap[owner] = uint64(max(bytes, 0))
 	}
 	for i, age := range st.TickAges {
 		v.TickAge[strconv.Itoa(i)] = age

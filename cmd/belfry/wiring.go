@@ -14,6 +14,7 @@ import (
 	"belfry/broadcast"
 	"belfry/config"
 	"belfry/metrics"
+	"belfry/offheap"
 	"belfry/poller"
 	"belfry/push"
 	"belfry/session"
@@ -88,7 +89,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		return session.Options{}, err
 	}
 	o := session.Options{
-		Poller:         pollerOptions(c),
+		Poller:         pollerOptions(c, &n.memory),
 		Node:           n.bus.NodeID(),
 		Handshake:      session.HandshakeOptions{MaxHead: int(c.Upgrade.MaxHead), Paths: []string{c.Path}, Origins: origins},
 		UpgradeTime:    c.Upgrade.Timeout,
@@ -176,7 +177,7 @@ func (n *belfry) origins() (*session.Origins, error) {
 	return origins.OrSameName(), nil
 }
 
-func pollerOptions(c *config.Config) poller.Options {
+func pollerOptions(c *config.Config, memory *offheap.Owners) poller.Options {
 	o := poller.Options{
 		Shards:       c.Shards,
 		Backlog:      poller.Bounds{Frames: c.Backlog.Frames, Bytes: int(c.Backlog.Bytes)},
@@ -185,6 +186,7 @@ func pollerOptions(c *config.Config) poller.Options {
 		Mailbox:      c.Fanout.Mailbox,
 		Chunk:        c.Fanout.Chunk,
 		NoRing:       c.Fanout.IOURing == "off",
+		Memory:       memory,
 	}
 	for _, p := range []poller.Policy{poller.Disconnect, poller.DropOldest, poller.LatestOnly} {
 		if p.String() == c.Backlog.Policy {

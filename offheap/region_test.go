@@ -1,8 +1,8 @@
-package poller
+package offheap
 
 import (
+	"errors"
 	"os"
-	"strings"
 	"testing"
 	"unsafe"
 
@@ -28,7 +28,16 @@ func resident(t testing.TB, p unsafe.Pointer, n int) int {
 	return bytes
 }
 
-func (r *Region) resident(t testing.TB) int { return resident(t, r.base, r.size) }
+func (r *region) resident(t testing.TB) int { return resident(t, r.base, r.size) }
+
+func newRegion(t testing.TB, bytes int) *region {
+	t.Helper()
+	r := new(region)
+	if err := r.reserve(new(Owner), bytes); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
 
 // mapped reports whether there is a mapping at p.
 func mapped(p unsafe.Pointer) bool {
@@ -39,15 +48,12 @@ func mapped(p unsafe.Pointer) bool {
 
 func TestRegionTouchesNothingUntilWritten(t *testing.T) {
 	page := os.Getpagesize()
-	r, err := NewRegion(1 << 34)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Free()
+	r := newRegion(t, 1<<34)
+	defer r.free()
 	if got := r.resident(t); got != 0 {
 		t.Fatalf("fresh region has %d resident bytes", got)
 	}
-	b := r.Bytes()
+	b := r.bytes()
 	if len(b) != 1<<34 || cap(b) != len(b) {
 		t.Fatalf("len %d cap %d", len(b), cap(b))
 	}
@@ -58,64 +64,26 @@ func TestRegionTouchesNothingUntilWritten(t *testing.T) {
 	}
 }
 
-func TestRegionRelease(t *testing.T) {
-	page := os.Getpagesize()
-	r, err := NewRegion(8*page - 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Free()
-	if len(r.Bytes()) != 8*page {
-		t.Fatalf("%d bytes, want whole pages", len(r.Bytes()))
-	}
-	fill := func() {
-		for i := range r.Bytes() {
-			r.Bytes()[i] = 0xff
-		}
-	}
-	for _, c := range []struct{ off, n, want int }{
-		{0, 8 * page, 8 * page},
-		{0, 1 << 40, 8 * page},
-		{1, 2 * page, page},
-		{page, page, page},
-		{page + 1, page, 0},
-		{0, page - 1, 0},
-		{0, 0, 0},
-		{0, -5, 0},
-		{-1, page, 0},
-		{8 * page, page, 0},
-		{7 * page, 2 * page, page},
-	} {
-		fill()
-		if got := r.Release(c.off, c.n); got != c.want {
-			t.Errorf("Release(%d, %d) = %d, want %d", c.off, c.n, got, c.want)
-		}
-		if got := 8*page - r.resident(t); got != c.want {
-			t.Errorf("Release(%d, %d) gave back %d, want %d", c.off, c.n, got, c.want)
-		}
-		zeros := strings.Count(string(r.Bytes()), "\x00")
-		if zeros != c.want {
-			t.Errorf("Release(%d, %d): %d bytes read as zero, want %d", c.off, c.n, zeros, c.want)
-		}
-	}
-}
-
 func TestRegionErrors(t *testing.T) {
 	for _, n := range []int{0, -1, 1 << 60} {
-		if _, err := NewRegion(n); err == nil {
-			t.Errorf("NewRegion(%d) succeeded", n)
+		if err := new(region).reserve(new(Owner), n); err == nil {
+			t.Errorf("a region of %d bytes", n)
 		}
 	}
 	// More than the address space has left: the kernel refuses, nothing panics.
-	var all []*Region
+	var all []region
 	defer func() {
-		for _, r := range all {
-			r.Free()
+		for i := range all {
+			all[i].free()
 		}
 	}()
 	for range 64 {
-		r, err := NewRegion(maxRegionBytes)
-		if err != nil {
+		var r region
+		if err := r.reserve(&Owner{name: "tests"}, maxRegionBytes); err != nil {
+			var none *AddressSpaceError
+			if !errors.As(err, &none) || none.Owner != "tests" || none.Want != maxRegionBytes || !errors.Is(err, unix.ENOMEM) {
+				t.Errorf("the error is %v", err)
+			}
 			return
 		}
 		all = append(all, r)
@@ -124,17 +92,14 @@ func TestRegionErrors(t *testing.T) {
 }
 
 func TestRegionFreeTwice(t *testing.T) {
-	r, err := NewRegion(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := newRegion(t, 1)
 	base := r.base
-	r.Free()
+	r.free()
 	if mapped(base) {
 		t.Error("still mapped after Free")
 	}
-	r.Free()
-	if len(r.Bytes()) != 0 {
+	r.free()
+	if len(r.bytes()) != 0 {
 		t.Error("bytes after Free")
 	}
 }

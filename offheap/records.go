@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"fmt"
@@ -8,16 +8,16 @@ import (
 // Records is a Slab whose records are Ts.
 type Records[T any] struct{ Slab }
 
-// NewRecords reserves room for max Ts. T must not contain Go pointers in any
+// NewRecords reserves room for max Ts, as NewSlab does. T must not contain Go pointers in any
 // form (strings, slices, maps, interfaces, functions and channels included):
 // the collector does not look at this memory and would free what they refer to.
-func NewRecords[T any](max int) (*Records[T], error) {
+func NewRecords[T any](owner *Owner, max int) (*Records[T], error) {
 	t := reflect.TypeFor[T]()
 	if field := pointerIn(t, "it"); field != "" {
-		return nil, fmt.Errorf("poller: records of %v: %s holds a pointer, which the collector would not see", t, field)
+		return nil, fmt.Errorf("offheap: records of %v: %s holds a pointer, which the collector would not see", t, field)
 	}
 	r := new(Records[T])
-	if err := r.reserve(roundUp(int(t.Size()), 4), max); err != nil {
+	if err := r.reserve(owner, roundUp(int(t.Size()), 4), max); err != nil {
 		return nil, err
 	}
 	return r, nil

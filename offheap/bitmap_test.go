@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import "testing"
 
@@ -7,7 +7,7 @@ import "testing"
 func TestBitmapSeams(t *testing.T) {
 	seams := []uint32{0, 1, 63, 64, 65, 4095, 4096, 4097, 262143, 262144, 262145, 16777215, 16777216, noSlot - 1}
 	var b bitmap
-	b.init(maxSlots)
+	b.init(MaxRecords)
 	for _, s := range seams[:len(seams)-1] {
 		b.set(s)
 	}

@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"bytes"
@@ -20,7 +20,8 @@ func TestBuffers(t *testing.T) {
 			want   []byte
 		}
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
-		m := Buffers{most: rapid.IntRange(0, 4).Draw(rt, "most")}
+		var owner Owner
+		m := NewBuffers(&owner, rapid.IntRange(0, 4).Draw(rt, "most"))
 		all := make([]held, 6)
 		for range 100 {
 			h := &all[rnd.IntN(len(all))]
@@ -41,14 +42,18 @@ func TestBuffers(t *testing.T) {
 				h.b = append(h.b, byte(len(h.b)*7))
 			}
 			h.want = append(h.want[:0], h.b...)
-			mapped := 0
+			mapped, size := 0, 0
 			for _, other := range all {
 				if !bytes.Equal(other.b, other.want) {
 					rt.Fatal("content is lost")
 				}
 				if other.mapped {
 					mapped++
+					size += cap(other.b)
 				}
+			}
+			if owner.Bytes() != int64(size) {
+				rt.Fatalf("%d bytes are counted for mappings of %d", owner.Bytes(), size)
 			}
 			if mapped != m.mapped || mapped > m.most {
 				rt.Fatalf("%d mappings, counted %d, at most %d", mapped, m.mapped, m.most)
@@ -57,15 +62,15 @@ func TestBuffers(t *testing.T) {
 		for _, h := range all {
 			m.Free(h.b, h.mapped)
 		}
-		if m.mapped != 0 {
-			rt.Fatalf("%d mappings left", m.mapped)
+		if m.mapped != 0 || owner.Bytes() != 0 {
+			rt.Fatalf("%d mappings left, %d bytes are counted", m.mapped, owner.Bytes())
 		}
 	})
 }
 
 // A buffer that is freed is the kernel's again.
 func TestBufferIsGivenBack(t *testing.T) {
-	m := Buffers{most: 1}
+	m := NewBuffers(new(Owner), 1)
 	b, mapped := m.Grow(nil, false, 1<<20)
 	if !mapped {
 		t.Fatal("1 MiB is not a mapping")

@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"unsafe"
@@ -12,17 +12,18 @@ import (
 // would stay until the next collection and weigh up to four times as much by
 // then (GOGC). The zero value makes all of them on the heap.
 type Buffers struct {
-	most   int // mappings; the kernel allows a process 65,530 (vm.max_map_count)
+	owner  *Owner
+	most   int // mappings
 	mapped int
 }
 
-const (
-	mappedBuffer = 16 << 10
-	maxMappings  = 1 << 14 // of all shards
-)
+// mappedBuffer is the size in bytes from which on a buffer is a mapping.
+const mappedBuffer = 16 << 10
 
-// NewBuffers returns what the shard's handler makes buffers with.
-func (s *Shard) NewBuffers() Buffers { return Buffers{most: maxMappings / s.opt.Shards} }
+// NewBuffers returns Buffers that keep at most so many mappings at a time and
+// make all further buffers on the Go heap: the kernel allows a process 65,530
+// mappings (vm.max_map_count).
+func NewBuffers(owner *Owner, most int) Buffers { return Buffers{owner: owner, most: most} }
 
 // BufferSize returns the capacity of a buffer that is made for n bytes.
 func BufferSize(n int) int {
@@ -43,18 +44,20 @@ func (m *Buffers) Grow(b []byte, mapped bool, n int) (_ []byte, nowMapped bool) 
 	if mapped {
 		p, err := unix.MremapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(cap(b)), nil, uintptr(size), unix.MREMAP_MAYMOVE)
 		if err == nil {
+			m.owner.Add(size - cap(b))
 			return unsafe.Slice((*byte)(p), size)[:len(b)], true
 		}
 		heap := append(make([]byte, 0, size), b...)
 		m.Free(b, true)
 		return heap, false
 	}
-	var r Region
-	if r.reserve(size) != nil {
+	var r region
+	if r.reserve(m.owner, size) != nil {
 		return append(make([]byte, 0, size), b...), false
 	}
 	m.mapped++
-	return append(r.Bytes()[:0], b...), true
+	m.owner.Add(r.size)
+	return append(r.bytes()[:0], b...), true
 }
 
 // Free gives a buffer back. Nothing may point into it any more.
@@ -63,5 +66,6 @@ func (m *Buffers) Free(b []byte, mapped bool) {
 		// Fails only for arguments that are not a mapping of ours.
 		_ = unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(cap(b)))
 		m.mapped--
+		m.owner.Add(-cap(b))
 	}
 }

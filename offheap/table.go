@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"fmt"
@@ -39,7 +39,9 @@ type Table struct {
 	moved uint32 // old: slots from there on that have been emptied
 	freed uint32 // old: up to here whole chunks have been given back
 	n     int
-	limit int   // slots
+	limit int // slots
+	owner *Owner
+	held  int   // bytes counted by owner
 	none  entry // stands for the array of an empty table; never written
 }
 
@@ -68,14 +70,14 @@ const (
 )
 
 // NewTable returns an empty table, which has no memory yet.
-func NewTable() *Table {
+func NewTable(owner *Owner) *Table {
 	t := new(Table)
-	t.init()
+	t.init(owner)
 	return t
 }
 
-func (t *Table) init() {
-	*t = Table{limit: tableMax}
+func (t *Table) init(owner *Owner) {
+	*t = Table{limit: tableMax, owner: owner}
 	t.cur = half{base: unsafe.Pointer(&t.none), shift: 31}
 }
 
@@ -146,11 +148,11 @@ func (t *Table) Len() int { return t.n }
 // memory to grow into, and the table is then as it was.
 func (t *Table) Insert(hash, val uint32) error {
 	if val == ^uint32(0) {
-		return fmt.Errorf("poller: table value %d: must be below it", val)
+		return fmt.Errorf("offheap: table value %d: must be below it", val)
 	}
 	t.rehash(rehashStep)
 	if slots := t.cur.slots(); t.n >= slots/5*4 && t.old.mask == 0 {
-		if err := t.resize(max(2*slots, tableMin)); err != nil && t.n >= slots-slots/16 {
+		if err := t.resize(max(2*slots, tableMin)); err != nil && (t.cur.mask == 0 || t.n >= slots-slots/16) {
 			return err
 		}
 	}
@@ -213,7 +215,16 @@ func (t *Table) Trim() bool {
 func (t *Table) Close() {
 	t.cur.close()
 	t.old.close()
-	t.init()
+	t.hold(0)
+	t.init(t.owner)
+}
+
+// hold tells the owner that the table holds so many bytes now.
+func (t *Table) hold(bytes int) {
+	if bytes != t.held {
+		t.owner.Add(bytes - t.held)
+		t.held = bytes
+	}
 }
 
 // find returns the array and slot of an entry, or nil.
@@ -245,12 +256,13 @@ func (t *Table) shrink() {
 // before the new one, at 40 % or 30 % by then, can want another.
 func (t *Table) resize(slots int) error {
 	if slots > t.limit {
-		return fmt.Errorf("poller: table of %d entries: full", t.n)
+		return fmt.Errorf("offheap: table of %d entries: full", t.n)
 	}
-	var r Region
-	if err := r.reserve(slots * entrySize); err != nil {
+	var r region
+	if err := r.reserve(t.owner, slots*entrySize); err != nil {
 		return err
 	}
+	t.hold(t.held + slots*entrySize)
 	h := half{base: r.base, mask: uint32(slots - 1), shift: 33 - uint32(bits.Len(uint(slots)))}
 	if t.cur.mask == 0 {
 		t.cur = h
@@ -280,10 +292,12 @@ func (t *Table) rehash(n uint32) {
 	}
 	if t.moved > t.old.mask {
 		t.old.close()
+		t.hold(t.cur.slots() * entrySize)
 		return
 	}
 	for ; t.from+t.moved >= t.freed+rehashFreed; t.freed += rehashFreed {
 		dontNeed(unsafe.Pointer(t.old.at(t.freed)), rehashFreed*entrySize)
+		t.hold(t.held - rehashFreed*entrySize)
 	}
 }
 
@@ -328,8 +342,8 @@ func (h *half) remove(i uint32) {
 // close unmaps the array, unless it is the stand-in of an empty table.
 func (h *half) close() {
 	if h.mask != 0 {
-		r := Region{base: h.base, size: h.slots() * entrySize}
-		r.Free()
+		r := region{base: h.base, size: h.slots() * entrySize}
+		r.free()
 	}
 	*h = half{}
 }

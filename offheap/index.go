@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 // Index keeps the few things that only some connections have at a time, and
 // names each by a number above 0, which fits into a record without pointers.
@@ -18,7 +18,7 @@ const indexKeep = 1024
 // Put stores v and returns its number.
 func (x *Index[T]) Put(v T) uint32 {
 	if x.taken.depth == 0 {
-		x.taken.init(maxSlots)
+		x.taken.init(MaxRecords)
 	}
 	i := x.taken.lowestFree()
 	x.taken.set(i)

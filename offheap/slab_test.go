@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 
 func newSlab(t testing.TB, stride, max int) *Slab {
 	t.Helper()
-	s, err := NewSlab(stride, max)
+	s, err := NewSlab(new(Owner), stride, max)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestSlabAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		stride := rapid.SampledFrom([]int{8, 12, 60, 128, 132, 256, 1000, 2048}).Draw(t, "stride")
 		max := rapid.SampledFrom([]int{1, 2, 63, 64, 65, 700, 4095, 4097}).Draw(t, "max")
-		s, err := NewSlab(stride, max)
+		s, err := NewSlab(new(Owner), stride, max)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,10 +178,10 @@ func TestSlabFreeOfDeadSlotDoesNothing(t *testing.T) {
 
 func TestSlabErrors(t *testing.T) {
 	for _, c := range []struct{ stride, max int }{
-		{0, 1}, {4, 1}, {10, 1}, {-8, 1}, {2 << 20, 1}, {8, 0}, {8, -1}, {8, maxSlots + 1},
+		{0, 1}, {4, 1}, {10, 1}, {-8, 1}, {2 << 20, 1}, {8, 0}, {8, -1}, {8, MaxRecords + 1},
 	} {
-		if _, err := NewSlab(c.stride, c.max); err == nil {
-			t.Errorf("NewSlab(%d, %d) succeeded", c.stride, c.max)
+		if _, err := NewSlab(new(Owner), c.stride, c.max); err == nil {
+			t.Errorf("NewSlab(new(Owner), %d, %d) succeeded", c.stride, c.max)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"fmt"
@@ -37,39 +37,42 @@ type Slab struct {
 	blockShift uint8    // log2 of the slots in a block
 	idle       []uint64 // a bit a block: nothing lives in it, its pages may be resident
 	idles      int      // bits set in idle
+	used       []uint64 // a bit a block: its pages may be resident, and are counted
 
-	dirty  bool // records keep their content: the owner overwrites what it uses
-	region Region
+	dirty  bool // records keep their content: the user overwrites what it uses
+	owner  *Owner
+	held   int // bytes counted by owner
+	region region
 }
 
-// maxSlots is the largest number of records in a slab.
-const maxSlots = int(noSlot)
+// MaxRecords is the largest number of records in a slab.
+const MaxRecords = int(noSlot)
 
 // trimBytes bounds what one Trim returns: zapping 1,024 pages takes the kernel
 // about 200 µs, the length of a fan-out's chunk.
 const trimBytes = 4 << 20
 
 // NewSlab reserves room for max records of stride bytes. stride is a multiple
-// of 4, at least 8; max is 1 to 2^30. Nothing is resident until records are
-// written.
-func NewSlab(stride, max int) (*Slab, error) {
+// of 4 from 8 to 2^20; max is 1 to MaxRecords. Nothing is resident until records
+// are written. It fails for other values, and with an *AddressSpaceError.
+func NewSlab(owner *Owner, stride, max int) (*Slab, error) {
 	s := new(Slab)
-	if err := s.reserve(stride, max); err != nil {
+	if err := s.reserve(owner, stride, max); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Slab) reserve(stride, max int) error {
+func (s *Slab) reserve(owner *Owner, stride, max int) error {
 	span, err := slabSpan(stride, max)
 	if err != nil {
 		return err
 	}
-	var r Region
-	if err := r.reserve(span); err != nil {
+	var r region
+	if err := r.reserve(owner, span); err != nil {
 		return err
 	}
-	s.init(r.base, stride, max)
+	s.init(owner, r.base, stride, max)
 	s.region = r
 	return nil
 }
@@ -77,10 +80,10 @@ func (s *Slab) reserve(stride, max int) error {
 // slabSpan returns the bytes that max records need, whole blocks.
 func slabSpan(stride, max int) (int, error) {
 	if stride < 8 || stride%4 != 0 || stride > 1<<20 {
-		return 0, fmt.Errorf("poller: slab stride %d: must be a multiple of 4 from 8 to %d", stride, 1<<20)
+		return 0, fmt.Errorf("offheap: slab stride %d: must be a multiple of 4 from 8 to %d", stride, 1<<20)
 	}
-	if max < 1 || max > maxSlots {
-		return 0, fmt.Errorf("poller: slab of %d records: must be 1 to %d", max, maxSlots)
+	if max < 1 || max > MaxRecords {
+		return 0, fmt.Errorf("offheap: slab of %d records: must be 1 to %d", max, MaxRecords)
 	}
 	return roundUp(max, 1<<blockShift(stride)) * stride, nil
 }
@@ -96,9 +99,9 @@ func blockShift(stride int) uint8 {
 }
 
 // init builds the slab over zeroed memory of slabSpan bytes at base, which is
-// page-aligned. Several slabs may share one Region that way.
-func (s *Slab) init(base unsafe.Pointer, stride, max int) {
-	*s = Slab{base: base, stride: uintptr(stride), max: uint32(max), blockShift: blockShift(stride)}
+// page-aligned. Several slabs may share one region that way.
+func (s *Slab) init(owner *Owner, base unsafe.Pointer, stride, max int) {
+	*s = Slab{owner: owner, base: base, stride: uintptr(stride), max: uint32(max), blockShift: blockShift(stride)}
 	s.bits.init(max)
 }
 
@@ -134,6 +137,20 @@ func (s *Slab) take(slot uint32) {
 		s.idle[i] &^= 1 << (b & 63)
 		s.idles--
 	}
+	s.used = reach(s.used, b>>6)
+	if s.used[b>>6]>>(b&63)&1 == 0 {
+		s.used[b>>6] |= 1 << (b & 63)
+		s.count(s.block())
+	}
+}
+
+// block returns the bytes of a block.
+func (s *Slab) block() int { return int(s.stride) << s.blockShift }
+
+// count tells the owner of n more bytes.
+func (s *Slab) count(n int) {
+	s.held += n
+	s.owner.Add(n)
 }
 
 // Free gives a slot back. Nothing happens when it is not live.
@@ -177,6 +194,9 @@ func (s *Slab) Len() int { return s.live }
 // Max returns the number of records there is room for.
 func (s *Slab) Max() int { return int(s.max) }
 
+// Stride returns the bytes from one record to the next.
+func (s *Slab) Stride() int { return int(s.stride) }
+
 // High returns one past the highest live slot, 0 when none is live.
 func (s *Slab) High() uint32 {
 	if top, ok := s.bits.highest(); ok {
@@ -197,7 +217,7 @@ func (s *Slab) Next(from uint32) (slot uint32, ok bool) { return s.bits.next(fro
 // when it returned something.
 func (s *Slab) Trim() int {
 	released := 0
-	block := int(s.stride) << s.blockShift
+	block := s.block()
 	at, ok := nextBit(s.idle, 0) // the one to keep
 	for ok && s.idles > 1 && released < trimBytes {
 		first, more := nextBit(s.idle, at+1)
@@ -208,12 +228,18 @@ func (s *Slab) Trim() int {
 		for size := released; end>>6 < uint32(len(s.idle)) && s.idle[end>>6]>>(end&63)&1 != 0 && size < trimBytes; size += block {
 			end++
 		}
-		if n := int(end-first) * block; dontNeed(unsafe.Add(s.base, int(first)*block), n) {
-			released += n
-		}
+		n := int(end-first) * block
+		gone := dontNeed(unsafe.Add(s.base, int(first)*block), n)
 		for b := first; b < end; b++ {
 			s.idle[b>>6] &^= 1 << (b & 63)
 			s.idles--
+			if gone {
+				s.used[b>>6] &^= 1 << (b & 63)
+			}
+		}
+		if gone {
+			released += n
+			s.count(-n)
 		}
 		at = end
 	}
@@ -222,7 +248,10 @@ func (s *Slab) Trim() int {
 
 // Close unmaps the records. The slab is empty and unusable afterwards.
 func (s *Slab) Close() {
-	s.region.Free()
+	if s.owner != nil {
+		s.count(-s.held)
+	}
+	s.region.free()
 	*s = Slab{}
 }
 

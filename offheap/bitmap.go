@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import "math/bits"
 

@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 
 func newStrs(t testing.TB, max int) *Strs {
 	t.Helper()
-	a, err := NewStrs(max)
+	a, err := NewStrs(new(Owner), max)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestStrSizes(t *testing.T) {
 func TestStrsAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const max = 300
-		a, err := NewStrs(max)
+		a, err := NewStrs(new(Owner), max)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,8 +124,8 @@ func TestStrsEmpty(t *testing.T) {
 
 func TestStrsErrors(t *testing.T) {
 	for _, n := range []int{0, -1, 1<<28 + 1} {
-		if _, err := NewStrs(n); err == nil {
-			t.Errorf("NewStrs(%d) succeeded", n)
+		if _, err := NewStrs(new(Owner), n); err == nil {
+			t.Errorf("NewStrs(new(Owner), %d) succeeded", n)
 		}
 	}
 	a := newStrs(t, 2)

@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"strings"
@@ -13,28 +13,28 @@ func TestRecordsRefusePointers(t *testing.T) {
 			t.Errorf("%s: error %v, want one that names %q", name, err, field)
 		}
 	}
-	_, err := NewRecords[*int](1)
+	_, err := NewRecords[*int](new(Owner), 1)
 	refused("*int", err, "pointer")
-	_, err = NewRecords[string](1)
+	_, err = NewRecords[string](new(Owner), 1)
 	refused("string", err, "pointer")
 	_, err = NewRecords[struct {
 		A int
 		B struct{ Name string }
-	}](1)
+	}](new(Owner), 1)
 	refused("nested string", err, "it.B.Name")
-	_, err = NewRecords[struct{ A [4]map[int]int }](1)
+	_, err = NewRecords[struct{ A [4]map[int]int }](new(Owner), 1)
 	refused("map in an array", err, "it.A[0]")
-	_, err = NewRecords[struct{ P unsafe.Pointer }](1)
+	_, err = NewRecords[struct{ P unsafe.Pointer }](new(Owner), 1)
 	refused("unsafe.Pointer", err, "it.P")
-	_, err = NewRecords[struct{ F func() }](1)
+	_, err = NewRecords[struct{ F func() }](new(Owner), 1)
 	refused("func", err, "it.F")
-	_, err = NewRecords[struct{ B []byte }](1)
+	_, err = NewRecords[struct{ B []byte }](new(Owner), 1)
 	refused("slice", err, "it.B")
-	_, err = NewRecords[struct{ E error }](1)
+	_, err = NewRecords[struct{ E error }](new(Owner), 1)
 	refused("interface", err, "it.E")
-	_, err = NewRecords[struct{ C chan int }](1)
+	_, err = NewRecords[struct{ C chan int }](new(Owner), 1)
 	refused("chan", err, "it.C")
-	if _, err := NewRecords[struct{}](1); err == nil {
+	if _, err := NewRecords[struct{}](new(Owner), 1); err == nil {
 		t.Error("records of no bytes accepted")
 	}
 }
@@ -46,7 +46,7 @@ func TestRecordsAt(t *testing.T) {
 		rest [2]uint16
 		none [0]*int
 	}
-	r, err := NewRecords[record](100)
+	r, err := NewRecords[record](new(Owner), 100)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"fmt"
@@ -40,20 +40,22 @@ const (
 type Vecs struct {
 	base   unsafe.Pointer // of region; every vector's storage is found from here
 	slabs  [vecClasses]Slab
-	region Region
-	mapped int // bytes of the mappings of large vectors
+	owner  *Owner
+	region region
+	mapped int // bytes of the mappings of large vectors, which count in full
 }
 
 // NewVecs reserves room for max vectors, 1 to 2^28, that have so many entries
 // together. A vector has a quarter of its capacity at least, so that of the
-// larger classes fewer can be in use than there are vectors.
-func NewVecs(max, entries int) (*Vecs, error) {
+// larger classes fewer can be in use than there are vectors. It fails for other
+// values, and with an *AddressSpaceError.
+func NewVecs(owner *Owner, max, entries int) (*Vecs, error) {
 	if max < 1 || max > 1<<28 || entries < 1 {
-		return nil, fmt.Errorf("poller: room for %d vectors of %d entries: must be 1 to %d, of 1 or more", max, entries, 1<<28)
+		return nil, fmt.Errorf("offheap: room for %d vectors of %d entries: must be 1 to %d, of 1 or more", max, entries, 1<<28)
 	}
-	a := new(Vecs)
+	a := &Vecs{owner: owner}
 	room := func(class int) int { return min(max, entries*4/(vecMin<<class)+vecSpare) }
-	if err := carve(&a.region, a.slabs[:], room, func(class int) int { return vecMin * 4 << class }); err != nil {
+	if err := carve(owner, &a.region, a.slabs[:], room, func(class int) int { return vecMin * 4 << class }); err != nil {
 		return nil, err
 	}
 	a.base = a.region.base
@@ -133,27 +135,27 @@ func (a *Vecs) resize(v *Vec, c uint32) error {
 func (a *Vecs) storage(v *Vec, c uint32) (to unsafe.Pointer, err error) {
 	switch {
 	case c > vecMax:
-		return nil, fmt.Errorf("poller: vector of %d entries: full", v.n)
+		return nil, fmt.Errorf("offheap: vector of %d entries: full", v.n)
 	case c > vecSmall && v.cap > vecSmall:
 		to, err = unix.MremapPtr(unsafe.Pointer(a.at(v, 0)), uintptr(v.cap)*4, nil, uintptr(c)*4, unix.MREMAP_MAYMOVE)
 		if err != nil {
-			return nil, fmt.Errorf("poller: remap a vector of %d entries to %d: %w", v.n, c, err)
+			return nil, fmt.Errorf("offheap: remap a vector of %d entries to %d: %w", v.n, c, err)
 		}
-		a.mapped += (int(c) - int(v.cap)) * 4
+		a.count((int(c) - int(v.cap)) * 4)
 		v.cap = 0
 		return to, nil
 	case c > vecSmall:
-		var r Region
-		if err := r.reserve(int(c) * 4); err != nil {
+		var r region
+		if err := r.reserve(a.owner, int(c)*4); err != nil {
 			return nil, err
 		}
-		a.mapped += int(c) * 4
+		a.count(int(c) * 4)
 		to = r.base
 	default:
 		s := a.class(c)
 		slot, ok := s.Alloc()
 		if !ok {
-			return nil, fmt.Errorf("poller: %d vectors of up to %d entries: full", s.Len(), c)
+			return nil, fmt.Errorf("offheap: %d vectors of up to %d entries: full", s.Len(), c)
 		}
 		to = s.Ptr(slot)
 	}
@@ -171,8 +173,14 @@ func (a *Vecs) drop(v Vec) {
 	default:
 		// Fails only for arguments that are not a mapping of ours.
 		_ = unix.MunmapPtr(unsafe.Pointer(a.at(&v, 0)), uintptr(v.cap)*4)
-		a.mapped -= int(v.cap) * 4
+		a.count(-int(v.cap) * 4)
 	}
+}
+
+// count tells the owner of n more bytes of mappings.
+func (a *Vecs) count(n int) {
+	a.mapped += n
+	a.owner.Add(n)
 }
 
 // class returns the slab for storage of c entries.
@@ -203,6 +211,7 @@ func (a *Vecs) Trim() int { return trim(a.slabs[:]) }
 // Close unmaps the storage of vectors up to 512 entries; larger ones must have
 // been freed. The Vecs is unusable afterwards.
 func (a *Vecs) Close() {
-	a.region.Free()
+	closeAll(a.slabs[:])
+	a.region.free()
 	*a = Vecs{}
 }

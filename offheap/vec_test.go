@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 
 func newVecs(t testing.TB, max int) *Vecs {
 	t.Helper()
-	a, err := NewVecs(max, 1<<24)
+	a, err := NewVecs(new(Owner), max, 1<<24)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestVecHeader(t *testing.T) {
 	if size := unsafe.Sizeof(Vec{}); size > 16 {
 		t.Errorf("the header has %d bytes", size)
 	}
-	if _, err := NewRecords[Vec](1); err != nil {
+	if _, err := NewRecords[Vec](new(Owner), 1); err != nil {
 		t.Error(err)
 	}
 }
@@ -57,12 +57,12 @@ func (m *vecModel) check(t *rapid.T, a *Vecs) {
 
 func TestVecsAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		headers, err := NewRecords[Vec](3)
+		headers, err := NewRecords[Vec](new(Owner), 3)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer headers.Close()
-		a, err := NewVecs(3, 1<<24)
+		a, err := NewVecs(new(Owner), 3, 1<<24)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,8 +156,8 @@ func TestVecsAgainstModel(t *testing.T) {
 
 func TestVecsErrors(t *testing.T) {
 	for _, n := range []int{0, -1, 1<<28 + 1} {
-		if _, err := NewVecs(n, 1<<24); err == nil {
-			t.Errorf("NewVecs(%d) succeeded", n)
+		if _, err := NewVecs(new(Owner), n, 1<<24); err == nil {
+			t.Errorf("NewVecs(new(Owner), %d) succeeded", n)
 		}
 	}
 	a := newVecs(t, 1)
@@ -289,12 +289,12 @@ func BenchmarkVecsGrow(b *testing.B) {
 // entries fit however they are spread.
 func TestVecsReserve(t *testing.T) {
 	const entries = 10_000
-	few, err := NewVecs(entries, entries)
+	few, err := NewVecs(new(Owner), entries, entries)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer few.Close()
-	many, err := NewVecs(entries, entries*vecSmall)
+	many, err := NewVecs(new(Owner), entries, entries*vecSmall)
 	if err != nil {
 		t.Fatal(err)
 	}

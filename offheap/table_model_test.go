@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"math/rand/v2"
@@ -63,7 +63,7 @@ func hashes() *rapid.Generator[uint32] {
 
 func TestTableAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		tab := NewTable()
+		tab := NewTable(new(Owner))
 		defer tab.Close()
 		m := &tableModel{tab: tab, bags: map[uint32][]uint32{}}
 		hash := hashes()

@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 
 func newTable(t testing.TB) *Table {
 	t.Helper()
-	tab := NewTable()
+	tab := NewTable(new(Owner))
 	t.Cleanup(tab.Close)
 	return tab
 }
@@ -301,4 +301,22 @@ func BenchmarkTableFill(b *testing.B) {
 			b.StartTimer()
 		}
 	}
+}
+
+// An empty table that finds no memory stays empty: its stand-in array has no
+// room, and a look-up in it would never end if it were full.
+func TestTableWithoutMemory(t *testing.T) {
+	tab := NewTable(new(Owner))
+	tab.limit = tableMin - 1
+	if err := tab.Insert(1, 2); err == nil || tab.Len() != 0 || tab.none != (entry{}) {
+		t.Fatalf("%v; %d entries, the stand-in holds %v", err, tab.Len(), tab.none)
+	}
+	for p := tab.Probe(1); p.Next(); {
+		t.Fatalf("found %d", p.Val())
+	}
+	tab.limit = tableMax
+	if err := tab.Insert(1, 2); err != nil || tab.Len() != 1 {
+		t.Errorf("with memory again: %v, %d entries", err, tab.Len())
+	}
+	tab.Close()
 }

@@ -1,4 +1,4 @@
-package poller
+package offheap
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ const (
 )
 
 // ErrTooLong is returned for a string of more than MaxStr bytes.
-var ErrTooLong = errors.New("poller: string is longer than 255 bytes")
+var ErrTooLong = errors.New("offheap: string is longer than 255 bytes")
 
 // Strs holds byte strings of at most MaxStr bytes (user ids, topic names)
 // outside the Go heap. Each takes a record that fits it and a byte for its
@@ -34,17 +34,18 @@ var ErrTooLong = errors.New("poller: string is longer than 255 bytes")
 // is owned by one goroutine.
 type Strs struct {
 	slabs  [1 << (32 - strShift)]Slab // by class; those without one are the empty string
-	region Region
+	region region
 	empty  byte // length of the empty string
 }
 
-// NewStrs reserves room for max strings of each size class, 1 to 2^28.
-func NewStrs(max int) (*Strs, error) {
+// NewStrs reserves room for max strings of each size class, 1 to 2^28. It fails
+// for other values, and with an *AddressSpaceError.
+func NewStrs(owner *Owner, max int) (*Strs, error) {
 	if max < 1 || max > strMask+1 {
-		return nil, fmt.Errorf("poller: room for %d strings: must be 1 to %d", max, strMask+1)
+		return nil, fmt.Errorf("offheap: room for %d strings: must be 1 to %d", max, strMask+1)
 	}
 	a := new(Strs)
-	err := carve(&a.region, a.slabs[1:1+strClasses], func(int) int { return max }, func(i int) int { return strSize(uint32(i) + 1) })
+	err := carve(owner, &a.region, a.slabs[1:1+strClasses], func(int) int { return max }, func(i int) int { return strSize(uint32(i) + 1) })
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +57,10 @@ func NewStrs(max int) (*Strs, error) {
 	return a, nil
 }
 
-// carve reserves one Region for several slabs and puts them into it one after
+// carve reserves one region for several slabs and puts them into it one after
 // the other: slab i has room for max(i) records. Their records are not cleared
 // when freed.
-func carve(r *Region, slabs []Slab, max, stride func(i int) int) error {
+func carve(owner *Owner, r *region, slabs []Slab, max, stride func(i int) int) error {
 	total := 0
 	for i := range slabs {
 		n, err := slabSpan(stride(i), max(i))
@@ -68,12 +69,12 @@ func carve(r *Region, slabs []Slab, max, stride func(i int) int) error {
 		}
 		total += n
 	}
-	if err := r.reserve(total); err != nil {
+	if err := r.reserve(owner, total); err != nil {
 		return err
 	}
 	at := r.base
 	for i := range slabs {
-		slabs[i].init(at, stride(i), max(i))
+		slabs[i].init(owner, at, stride(i), max(i))
 		slabs[i].dirty = true
 		n, _ := slabSpan(stride(i), max(i))
 		at = unsafe.Add(at, n)
@@ -114,7 +115,7 @@ func (a *Strs) Put(p []byte) (Str, error) {
 	slab := &a.slabs[class]
 	slot, ok := slab.Alloc()
 	if !ok {
-		return 0, fmt.Errorf("poller: %d strings of up to %d bytes: full", slab.Len(), slab.stride-1)
+		return 0, fmt.Errorf("offheap: %d strings of up to %d bytes: full", slab.Len(), slab.stride-1)
 	}
 	rec := unsafe.Slice((*byte)(slab.Ptr(slot)), len(p)+1)
 	rec[0] = byte(len(p))
@@ -158,8 +159,16 @@ func trim(slabs []Slab) int {
 	return released
 }
 
+// closeAll closes slabs that share a region, which is not unmapped yet.
+func closeAll(slabs []Slab) {
+	for i := range slabs {
+		slabs[i].Close()
+	}
+}
+
 // Close unmaps the strings. The Strs is unusable afterwards.
 func (a *Strs) Close() {
-	a.region.Free()
+	closeAll(a.slabs[:])
+	a.region.free()
 	*a = Strs{}
 }
