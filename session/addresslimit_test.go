@@ -162,7 +162,7 @@ func TestProxyProtocol(t *testing.T) {
 	w, _ := r.connect()
 	defer w.Close()
 	local := w.LocalAddr().String()
-	w.Write(append(headerV2(0, 0), request("/ws", "belfry.v1")...))
+	w.Write(append([]byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"), request("/ws", "belfry.v1")...))
 	if status, err := w.answer(); err != nil || status != 101 {
 		t.Fatal(status, err)
 	}
@@ -256,4 +256,21 @@ func (w *wire) hello(t *testing.T) string {
 		t.Fatalf("%s", p)
 	}
 	return string(sid)
+}
+
+func TestAddrKey(t *testing.T) {
+	key := func(s string) addrKey { return keyOf(netip.MustParseAddr(s)) }
+	for _, same := range [][2]string{{"2001:db8::1", "2001:db8::ffff:1:2:3"}, {"192.0.2.7", "::ffff:192.0.2.7"}} {
+		if key(same[0]) != key(same[1]) {
+			t.Errorf("%v are two", same)
+		}
+	}
+	for _, other := range [][2]string{{"2001:db8::1", "2001:db8:0:1::1"}, {"192.0.2.7", "192.0.2.8"}, {"::1", "0.0.0.0"}} {
+		if key(other[0]) == key(other[1]) {
+			t.Errorf("%v are one", other)
+		}
+	}
+	if key("::1") == 0 || keyOf(netip.Addr{}) != 0 {
+		t.Error("0 is for what is no address")
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -23,7 +24,7 @@ type subscribing struct {
 type pub struct {
 	from poller.ID
 	ref  string
-	msg  *Message
+	msg  *message.Message
 	size int // charged until it is published
 }
 
@@ -149,7 +150,7 @@ func (h *shard) publish(slot uint32, c *Command) {
 		h.fail(slot, c.Ref, "forbidden", "", "clients may not publish here (session.publish)")
 		return
 	}
-	m := &Message{Target: c.Target, Kind: c.Kind, Payload: c.Payload, Received: time.Now()}
+	m := &message.Message{Target: c.Target, Kind: c.Kind, Payload: c.Payload, Received: time.Now()}
 	p := pub{h.ps.ID(slot), c.Ref, m, pubSize(m)}
 	if !h.chargePub(slot, &p) {
 		h.counters.limit(limitInbound)
@@ -173,7 +174,7 @@ func publishError(err error, ref string) *CommandError {
 	if errors.As(err, &told) {
 		return &CommandError{Code: told.Code, Field: told.Field, Text: told.Text, Ref: ref}
 	}
-	var field *FieldError
+	var field *message.FieldError
 	if errors.As(err, &field) {
 		return &CommandError{Code: "bad_request", Field: field.Field, Text: field.Problem, Ref: ref}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -16,9 +17,9 @@ import (
 // by them and does not change, but for what is encoded when it is first needed.
 type delivery struct {
 	srv     *Server
-	msg     *Message
-	key     uint64 // what the policy latest-only replaces by
-	exclude name   // valid if excluding
+	msg     *message.Message
+	key     uint64      // what the policy latest-only replaces by
+	exclude message.SID // valid if without
 	without bool
 	size    int64 // bytes, the payload and what it was encoded to
 	batches [maxEncodings]atomic.Pointer[poller.Batch]
@@ -28,10 +29,10 @@ type delivery struct {
 // newDelivery encodes m, on the publisher's goroutine, for every encoding that
 // anybody speaks; a shard does it only for one that has just appeared. ok is
 // false if an encoding panicked.
-func (s *Server) newDelivery(m *Message) (d *delivery, ok bool) {
+func (s *Server) newDelivery(m *message.Message) (d *delivery, ok bool) {
 	d, ok = &delivery{srv: s, msg: m, key: conflationKey(m), size: int64(len(m.Payload))}, true
-	if m.Exclude != "" {
-		if n, ok := parseID(m.Exclude, &s.opt.Key); ok && n.node == s.opt.Node {
+	if m.Target.Exclude != "" {
+		if n, ok := message.ParseSID(m.Target.Exclude, &s.opt.Key); ok && n.Node == s.opt.Node {
 			d.exclude, d.without = n, true
 		}
 	}
@@ -71,7 +72,7 @@ func (d *delivery) done() {
 
 // conflationKey hashes a message's key, or its target if it has none, to
 // something other than 0.
-func conflationKey(m *Message) uint64 {
+func conflationKey(m *message.Message) uint64 {
 	f := fnv.New64a()
 	if m.Key != "" {
 		f.Write([]byte{'k'})
@@ -103,28 +104,36 @@ const frameRoom = 16
 // frame returns the only frame of batch.
 func (d *delivery) frame(encoding uint8) *poller.Frame { return d.batch(encoding).Frame(0) }
 
-// excludes says whether the session is the one that is not to get the message.
+// excluding says whether some session may have to be left out.
+func (d *delivery) excluding() bool { return d.without || len(d.msg.Target.ExcludeTopics) > 0 }
+
+// excludes says whether the session does not receive the message although the
+// target's names match it.
 func (d *delivery) excludes(h *shard, slot uint32) bool {
-	return d.without && int(d.exclude.shard) == h.index && d.exclude.id == h.ps.ID(slot)
+	if d.without && int(d.exclude.Shard) == h.index && poller.ID(d.exclude.Conn) == h.ps.ID(slot) {
+		return true
+	}
+	for _, name := range d.msg.Target.ExcludeTopics {
+		if t, ok := h.topics.find(h.topicHash([]byte(name)), []byte(name)); ok {
+			if _, subscribed := h.member(h.rec(slot), t); subscribed {
+				return true
+			}
+		}
+	}
+	return false
 }
-
-// OverloadedError says that a message was not delivered to anybody because
-// something on this node is full. What is asked for may be tried again.
-type OverloadedError struct{ What string }
-
-func (e *OverloadedError) Error() string { return "overloaded: " + e.What + " is full" }
 
 // Pace waits while the shards of a message to users or sessions are crowded,
 // for at most wait in all or until ctx is done, and returns whether it had to.
 // Called before Deliver it slows backends down that push faster than sockets
 // can be written to, where Deliver alone refuses. If most pushes wait for one of
 // the shards already, or 1.5 × most for all shards of the node, it returns an
-// *OverloadedError at once, so that pushes to a busy shard do not take all the
+// *message.OverloadedError at once, so that pushes to a busy shard do not take all the
 // requests that the API may serve. done, never nil, is to be called after
 // Deliver; until then the place that was waited for is kept. (Of several
 // shards, that of the last: a shard must not stand still because a push to it
 // waits for another.)
-func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration, most int) (waited bool, done func(), err error) {
+func (s *Server) Pace(ctx context.Context, t message.Target, wait time.Duration, most int) (waited bool, done func(), err error) {
 	late := time.Now().Add(wait)
 	var entry poller.Entry
 	for home, is := range s.homes(t) {
@@ -132,7 +141,7 @@ func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration, most in
 			continue
 		}
 		if s.shards[home].ps.TooManyWait(most) {
-			return waited, entry.Done, &OverloadedError{"the queue of pushes that wait for a busy shard"}
+			return waited, entry.Done, &message.OverloadedError{What: "the queue of pushes that wait for a busy shard is full"}
 		}
 		entry.Done()
 		w, e := s.shards[home].ps.Uncrowded(ctx, time.Until(late))
@@ -142,16 +151,16 @@ func (s *Server) Pace(ctx context.Context, t Target, wait time.Duration, most in
 }
 
 // homes marks the shards to which a message to users or sessions goes.
-func (s *Server) homes(t Target) []bool {
+func (s *Server) homes(t message.Target) []bool {
 	homes := make([]bool, len(s.shards))
 	for _, name := range t.Names {
 		switch t.Scope {
-		case ScopeUsers:
+		case message.ScopeUsers:
 			home, _ := s.homeOf(name)
 			homes[home] = true
-		case ScopeSessions:
+		case message.ScopeSessions:
 			if n, ok := s.ours(name); ok {
-				homes[n.shard] = true
+				homes[n.Shard] = true
 			}
 		}
 	}
@@ -159,9 +168,9 @@ func (s *Server) homes(t Target) []bool {
 }
 
 // ours returns what sid says if this node made it.
-func (s *Server) ours(sid string) (name, bool) {
-	n, ok := parseID(sid, &s.opt.Key)
-	return n, ok && n.node == s.opt.Node && int(n.shard) < len(s.shards)
+func (s *Server) ours(sid string) (message.SID, bool) {
+	n, ok := message.ParseSID(sid, &s.opt.Key)
+	return n, ok && n.Node == s.opt.Node && int(n.Shard) < len(s.shards)
 }
 
 // deliver starts on a message that came by mail.
@@ -171,7 +180,7 @@ func (h *shard) deliver(d *delivery) {
 		if waits {
 			return
 		}
-		if d.msg.Target.Scope <= ScopeTopics {
+		if d.msg.Target.Scope <= message.ScopeTopics {
 			h.ps.Release(poller.LaneBulk, 1)
 		}
 		d.done()
@@ -199,7 +208,7 @@ type unsent struct {
 // latencyOf returns where the time that a message takes is counted: of one to
 // users and sessions for each send, of one to many once.
 func (h *shard) latencyOf(d *delivery) (to *latency, many bool) {
-	if d.msg.Target.Scope >= ScopeUsers {
+	if d.msg.Target.Scope >= message.ScopeUsers {
 		return &h.latency, false
 	}
 	return &h.fanoutLatency, true
@@ -224,20 +233,20 @@ func (h *shard) OnSubmitted() {
 // pass: then it waits.
 func (h *shard) stage(d *delivery) (n int, waits bool) {
 	switch d.msg.Target.Scope {
-	case ScopeAll:
+	case message.ScopeAll:
 		h.pass.add(queued{d: d, lane: poller.LaneBulk})
 		return 0, true
-	case ScopeTopics:
+	case message.ScopeTopics:
 		return h.deliverTopics(d)
-	case ScopeUsers:
+	case message.ScopeUsers:
 		return h.deliverUsers(d)
 	}
 	for i, sid := range d.msg.Target.Names {
 		id, ok := h.srv.ours(sid)
-		if !ok || int(id.shard) != h.index || slices.Contains(d.msg.Target.Names[:i], sid) {
+		if !ok || int(id.Shard) != h.index || slices.Contains(d.msg.Target.Names[:i], sid) {
 			continue
 		}
-		if slot, ok := h.ps.Lookup(id.id); ok {
+		if slot, ok := h.ps.Lookup(poller.ID(id.Conn)); ok {
 			n += h.send(slot, d)
 		}
 	}

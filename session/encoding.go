@@ -1,6 +1,10 @@
 package session
 
-import "time"
+import (
+	"time"
+
+	"belfry/message"
+)
 
 // Encoding turns what the server has to say into the bytes of one wire
 // format, WebSocket framing included, and reads what clients say in it.
@@ -16,7 +20,7 @@ type Encoding interface {
 	// "" for the one used when a client asks for none.
 	Subprotocol() string
 
-	AppendMessage(dst []byte, m *Message) []byte
+	AppendMessage(dst []byte, m *message.Message) []byte
 	AppendHello(dst []byte, h *Hello) []byte
 	AppendBye(dst []byte, b *Bye) []byte
 	AppendReply(dst []byte, r *Reply) []byte
@@ -26,7 +30,7 @@ type Encoding interface {
 	// gateway), and a *CommandError, which is answered with AppendReply, if
 	// p is not a command. p is borrowed: whatever the Command keeps of it is
 	// valid only until p's owner is called again, except Payload's copy.
-	ParseCommand(p []byte, kind Kind) (Command, error)
+	ParseCommand(p []byte, kind message.Kind) (Command, error)
 }
 
 // Hello is said once, right after the upgrade.
@@ -59,11 +63,11 @@ const (
 // Command is one message of a client that asks for something.
 type Command struct {
 	Op      Op
-	Ref     string   // the client's own number for it, given back in the Reply; "" for none
-	Topics  []string // of OpSub and OpUnsub
-	Target  Target   // of OpPub
-	Kind    Kind     // of OpPub
-	Payload []byte   // of OpPub; a copy that the caller may keep
+	Ref     string         // the client's own number for it, given back in the Reply; "" for none
+	Topics  []string       // of OpSub and OpUnsub
+	Target  message.Target // of OpPub
+	Kind    message.Kind   // of OpPub
+	Payload []byte         // of OpPub; a copy that the caller may keep
 }
 
 // Reply answers a command: an ack, or an error if Err is set.

@@ -3,9 +3,8 @@ package session
 import (
 	"errors"
 
-	"github.com/gobwas/ws"
-
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // drainTime is how long a connection that is shut down for writing may take
@@ -34,7 +33,7 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	h.buf = h.opt.Encodings[rec.encoding].AppendBye(h.buf[:0], &Bye{
 		Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after),
 	})
-	h.buf = AppendClose(h.buf, r.Code(), detail)
+	h.buf = ws.AppendClose(h.buf, r.Code(), detail)
 	h.ps.SendLast(slot, h.buf)
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.CloseTime))
 }
@@ -43,11 +42,8 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 // afterwards can be understood, so nothing is awaited.
 func (h *shard) violated(slot uint32, err error) {
 	rec := h.rec(slot)
-	var pe *ProtocolError
-	if !errors.As(err, &pe) {
-		pe = &ProtocolError{ReasonProtocol, err.Error()}
-	}
-	switch pe.Reason {
+	reason, detail := reasonOf(err)
+	switch reason {
 	case ReasonTooBig:
 		h.counters.limit(limitMessage)
 	case ReasonFragments:
@@ -55,8 +51,29 @@ func (h *shard) violated(slot uint32, err error) {
 	case ReasonNodeInbound:
 		h.counters.limit(limitInbound)
 	}
-	h.end(slot, pe.Reason, pe.Detail)
+	h.end(slot, reason, detail)
 	h.drain(slot, rec)
+}
+
+// reasonOf returns why a session ends after an error of Next, and the text of
+// the close frame, "" for the reason's own.
+func reasonOf(err error) (r Reason, detail string) {
+	var pe *ws.ProtocolError
+	switch {
+	case errors.Is(err, ws.ErrNoMemory):
+		return ReasonNodeInbound, ""
+	case !errors.As(err, &pe):
+		return ReasonProtocol, err.Error()
+	}
+	switch pe.Violation {
+	case ws.InvalidUTF8:
+		return ReasonUTF8, pe.Detail
+	case ws.TooBig:
+		return ReasonTooBig, pe.Detail
+	case ws.TooManyFragments:
+		return ReasonFragments, pe.Detail
+	}
+	return ReasonProtocol, pe.Detail
 }
 
 // closed answers a close frame (RFC 6455 §5.5.1), or takes it as the answer to
@@ -70,10 +87,10 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 	rec.reason = ReasonClient
 	// What waits is dropped: the peer has said that it wants no more.
 	h.ps.DropBacklog(slot)
-	if code == CloseNoStatus {
-		h.buf = AppendFrame(h.buf[:0], ws.OpClose, nil)
+	if code == ws.CloseNoStatus {
+		h.buf = ws.AppendFrame(h.buf[:0], ws.OpClose, nil)
 	} else {
-		h.buf = AppendClose(h.buf[:0], code, "")
+		h.buf = ws.AppendClose(h.buf[:0], code, "")
 	}
 	h.ps.SendLast(slot, h.buf)
 	h.drain(slot, rec)

@@ -4,10 +4,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // faultyEncoding panics where its V1 is asked for what holds the word.
@@ -21,7 +23,7 @@ func fault(where string, p []byte) {
 	}
 }
 
-func (f faultyEncoding) AppendMessage(dst []byte, m *Message) []byte {
+func (f faultyEncoding) AppendMessage(dst []byte, m *message.Message) []byte {
 	fault("AppendMessage", m.Payload)
 	return f.V1.AppendMessage(dst, m)
 }
@@ -36,7 +38,7 @@ func (f faultyEncoding) AppendReply(dst []byte, r *Reply) []byte {
 	return f.V1.AppendReply(append(dst, "half"...)[:len(dst)], r)
 }
 
-func (f faultyEncoding) ParseCommand(p []byte, k Kind) (Command, error) {
+func (f faultyEncoding) ParseCommand(p []byte, k message.Kind) (Command, error) {
 	if strings.Contains(string(p), "parse "+faultWord) {
 		panic("injected in ParseCommand")
 	}
@@ -54,7 +56,7 @@ func (faultyInterest) JoinTopic(topic []byte, _ Waiter, _ uint64) bool {
 // faultyAuthenticator panics for uids that hold "auth fault".
 type faultyAuthenticator struct{ Open }
 
-func (a *faultyAuthenticator) Authenticate(r *Request, later func(Grant, *Refusal)) (Grant, *Refusal, bool) {
+func (a *faultyAuthenticator) Authenticate(r *ws.Request, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	if uid, _ := r.Query("uid"); string(uid) == "auth "+faultWord {
 		panic("injected in Authenticate")
 	}
@@ -62,7 +64,7 @@ func (a *faultyAuthenticator) Authenticate(r *Request, later func(Grant, *Refusa
 }
 
 func faultRig(t *testing.T) *rig {
-	rules, err := CompileTopics([]string{"*"})
+	rules, err := message.CompileTopics([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,16 +90,16 @@ func faultRig(t *testing.T) *rig {
 func TestFaultInAppendMessage(t *testing.T) {
 	r := faultRig(t)
 	plain := r.mustWire("/ws?uid=u", "")
-	if err := r.push(&Message{Target: ToAll(), Payload: []byte(faultWord)}); err != nil {
+	if err := r.push(&message.Message{Target: message.ToAll(), Payload: []byte(faultWord)}); err != nil {
 		t.Errorf("refused although nobody speaks the encoding: %v", err)
 	}
 	if _, p, err := plain.frame(); err != nil || string(p) != faultWord {
 		t.Errorf("%q, %v", p, err)
 	}
 	v1 := r.v1("/ws?uid=u&topic=t")
-	for _, to := range []Target{ToAll(), ToUsers("u"), ToTopics("t")} {
+	for _, to := range []message.Target{message.ToAll(), message.ToUsers("u"), message.ToTopics("t")} {
 		for range 100 {
-			if err := r.push(&Message{Target: to, Payload: []byte(faultWord)}); err == nil {
+			if err := r.push(&message.Message{Target: to, Payload: []byte(faultWord)}); err == nil {
 				t.Fatalf("%v: no error", to)
 			}
 		}
@@ -105,15 +107,15 @@ func TestFaultInAppendMessage(t *testing.T) {
 	// Somebody who speaks it appears between the encoding and the sending.
 	v1.Close()
 	eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 })
-	p, err := r.Prepare(&Message{Target: ToAll(), Payload: []byte(faultWord)})
+	p, err := r.Prepare(&message.Message{Target: message.ToAll(), Payload: []byte(faultWord)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	v1 = r.v1("/ws?uid=u")
-	if err := r.Deliver(p); err != nil {
+	if err := p.Deliver(); err != nil {
 		t.Fatal(err)
 	}
-	r.deliver(ToAll(), "fine")
+	r.deliver(message.ToAll(), "fine")
 	v1.expect(t, `"data":"fine"`)
 	for _, want := range []string{faultWord, "fine"} {
 		if _, p, err := plain.frame(); err != nil || string(p) != want {
@@ -131,7 +133,7 @@ func TestFaultInAppendMessage(t *testing.T) {
 func TestFaultCostsOneConnection(t *testing.T) {
 	r := faultRig(t)
 	witness := r.v1("/ws?uid=witness&topic=t")
-	secret := masked(ws.OpPing, true, []byte("secret"))
+	secret := masked(gobwas.OpPing, true, []byte("secret"))
 	for name, text := range map[string]string{
 		"ParseCommand": `{"type":"parse ` + faultWord + `"}`,
 		"AppendReply":  `{"type":"ping","ref":"` + faultWord + `"}`,
@@ -140,7 +142,7 @@ func TestFaultCostsOneConnection(t *testing.T) {
 	} {
 		before := r.Stats()
 		w := r.v1("/ws?uid=attacker&topic=own")
-		w.Write(append(append([]byte(nil), secret...), masked(ws.OpText, true, []byte(text))...))
+		w.Write(append(append([]byte(nil), secret...), masked(gobwas.OpText, true, []byte(text))...))
 		for {
 			if _, _, err := w.frame(); err != nil {
 				break
@@ -154,7 +156,7 @@ func TestFaultCostsOneConnection(t *testing.T) {
 		}
 		next := r.v1("/ws?uid=attacker") // in the same slot
 		next.command(`{"type":"ping","ref":"mine"}`)
-		if op, p, err := next.frame(); err != nil || op != ws.OpText || !strings.Contains(string(p), "mine") {
+		if op, p, err := next.frame(); err != nil || op != gobwas.OpText || !strings.Contains(string(p), "mine") {
 			t.Errorf("%s: the next client gets %v %q, %v", name, op, p, err)
 		}
 		next.Close()
@@ -166,6 +168,6 @@ func TestFaultCostsOneConnection(t *testing.T) {
 		}
 	}
 	eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 && r.Stats().Pending == 0 })
-	r.deliver(ToTopics("t"), "still here")
+	r.deliver(message.ToTopics("t"), "still here")
 	witness.expect(t, "still here")
 }

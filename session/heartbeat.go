@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/gobwas/ws"
+	"belfry/ws"
 )
 
 // pingFrame is an empty ping: one is all that is ever needed.

@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // begun returns the begin of a binary frame of length bytes: its header and the
@@ -50,7 +52,7 @@ func (r *rig) settled() {
 func TestUnfinishedMessagesAreBounded(t *testing.T) {
 	const bound, attackers = 4 << 20, 200
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, InboundBytes: bound}})
-	hello := masked(ws.OpText, true, []byte(`{"type":"ping","ref":1}`))
+	hello := masked(gobwas.OpText, true, []byte(`{"type":"ping","ref":1}`))
 	early := r.mustWire("/ws", "belfry.v1")
 	early.Write(hello[:10])
 	var greedy []*wire
@@ -102,7 +104,7 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 // wants more than there is pays itself.
 func TestLargeMessagesObeyTheBound(t *testing.T) {
 	const bound = 16 << 20
-	r := newRig(t, Options{Poller: poller.Options{Shards: 1, InboundBytes: bound}, Limits: Limits{MaxMessage: 64 << 20}})
+	r := newRig(t, Options{Poller: poller.Options{Shards: 1, InboundBytes: bound}, Limits: ws.Limits{MaxMessage: 64 << 20}})
 	witness := r.mustWire("/ws", "")
 	witness.Write(begun(1000, 10))
 	for i := range 10 {
@@ -175,10 +177,10 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 	var taken int
 	r := newRig(t, Options{
 		Poller:  poller.Options{Shards: 1, InboundBytes: bound},
-		Publish: func(*Message) error { <-gate; taken++; return nil },
+		Publish: func(*message.Message) error { <-gate; taken++; return nil },
 	})
 	pub := func(ref, size int) []byte {
-		return masked(ws.OpText, true, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, strings.Repeat("x", size)))
+		return masked(gobwas.OpText, true, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, strings.Repeat("x", size)))
 	}
 	greedy, modest := r.mustWire("/ws", "belfry.v1"), r.mustWire("/ws", "belfry.v1")
 	const pubs = 40
@@ -225,7 +227,7 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 type faulty struct{ V1 }
 
 func (faulty) Subprotocol() string { return "faulty" }
-func (faulty) ParseCommand(p []byte, _ Kind) (Command, error) {
+func (faulty) ParseCommand(p []byte, _ message.Kind) (Command, error) {
 	panic(fmt.Sprintf("%d bytes, as asked for", len(p)))
 }
 
@@ -250,7 +252,7 @@ func TestPanicLeavesNoCharge(t *testing.T) {
 
 // A panic of whoever publishes costs its message only, whose client is told.
 func TestPanicInPublish(t *testing.T) {
-	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *Message) error {
+	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *message.Message) error {
 		if string(m.Payload) == "bad" {
 			panic("asked for")
 		}
@@ -259,7 +261,7 @@ func TestPanicInPublish(t *testing.T) {
 	r.faults = true
 	w := r.mustWire("/ws", "belfry.v1")
 	for ref, data := range []string{"good", "bad", "good"} {
-		w.send(ws.OpText, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, data))
+		w.send(gobwas.OpText, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, data))
 	}
 	for _, want := range []string{"hello", `{"type":"ack","ref":0}`, `"ref":1,"code":"unavailable"`, `{"type":"ack","ref":2}`} {
 		if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), want) {

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"belfry/message"
 )
 
 // An upgrade is answered when the bus carries messages for the user and all
@@ -21,7 +23,7 @@ func TestUpgradeWaitsForBus(t *testing.T) {
 		eventually(t, "joined", func() bool { return g.count() == 3 })
 		accepted := r.Stats().Upgrades[[2]string{"101", "none"}]
 		for g.count() > 0 {
-			r.deliver(ToUsers(uid), "too early")
+			r.deliver(message.ToUsers(uid), "too early")
 			r.each(func(*shard) {}) // the shards have seen all there is
 			if st := r.Stats(); st.Upgrades[[2]string{"101", "none"}] != accepted || st.Waiting != 1 || st.Deliveries != 0 {
 				t.Fatalf("with %d to go: %v, %d pending, %d deliveries", g.count(), st.Upgrades, st.Waiting, st.Deliveries)
@@ -76,7 +78,7 @@ func (r *rig) v1(path string) *wire {
 
 // command sends one.
 func (w *wire) command(format string, args ...any) {
-	w.send(ws.OpText, fmt.Appendf(nil, format, args...))
+	w.send(gobwas.OpText, fmt.Appendf(nil, format, args...))
 }
 
 // expect reads frames that have the given texts in them, in this order.
@@ -102,7 +104,7 @@ func TestSubWaitsForBus(t *testing.T) {
 		r.each(func(*shard) {}) // has heard it
 	}
 	w.expect(t, `{"type":"ack","ref":1}`)
-	r.deliver(ToTopics("a", "b"), "x")
+	r.deliver(message.ToTopics("a", "b"), "x")
 	w.expect(t, `"data":"x"`)
 	w.command(`{"type":"sub","ref":2,"topics":["b"]}`) // in force already
 	w.expect(t, `{"type":"ack","ref":2}`)
@@ -165,7 +167,7 @@ func TestConcurrentSubs(t *testing.T) {
 	a.expect(t, `"ref":2`)
 	g.releaseOne() // z
 	a.expect(t, `"ref":3`, `"ref":4`)
-	r.deliver(ToTopics("x", "y", "z"), "once")
+	r.deliver(message.ToTopics("x", "y", "z"), "once")
 	a.expect(t, "once")
 	a.command(`{"type":"ping","ref":"end"}`)
 	a.expect(t, "end")

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -55,7 +56,7 @@ type topicModel struct {
 type messageModel struct {
 	d      *delivery
 	target string // in which order holds
-	scope  Scope
+	scope  message.Scope
 	names  []string
 	done   bool
 	must   map[*actor]map[string]bool // to the topics that it has held all the time
@@ -155,13 +156,13 @@ func (m *machine) do(o op) {
 	case doReady:
 		m.ready()
 	case doAll:
-		m.message(o, ToAll(), true)
+		m.message(o, message.ToAll(), true)
 	case doQueue:
-		m.message(o, ToTopics(o.names()...), true)
+		m.message(o, message.ToTopics(o.names()...), true)
 	case doTopics:
-		m.message(o, ToTopics(o.names()...), false)
+		m.message(o, message.ToTopics(o.names()...), false)
 	case doUsers:
-		m.message(o, ToUsers("u1", "u2", "u1"), false)
+		m.message(o, message.ToUsers("u1", "u2", "u1"), false)
 	case doStep:
 		m.step(1 + o.Who%4)
 	}
@@ -213,7 +214,7 @@ func (m *machine) open(o op) {
 	}
 	m.opened()
 	for _, msg := range m.sent {
-		if !msg.done && msg.scope == ScopeAll {
+		if !msg.done && msg.scope == message.ScopeAll {
 			msg.may[a] = true
 		}
 	}
@@ -299,7 +300,7 @@ func (m *machine) command(o op) {
 		for _, name := range names {
 			delete(a.topics, name)
 			for _, msg := range m.sent {
-				if msg.done || msg.scope != ScopeTopics || msg.must[a] == nil {
+				if msg.done || msg.scope != message.ScopeTopics || msg.must[a] == nil {
 					continue
 				}
 				if delete(msg.must[a], name); len(msg.must[a]) == 0 {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -12,7 +13,7 @@ import (
 const (
 	passMessages = 64 // a bit each in a mask
 	passBytes    = 64 << 10
-	passTopics   = MaxTargetNames // they are searched for each session
+	passTopics   = message.MaxTargetNames // they are searched for each session
 )
 
 // queued is a message that waits for its pass. It holds a place in the bulk
@@ -29,7 +30,7 @@ type queued struct {
 func (q *queued) listBytes() int64 { return int64(8 * len(q.ids)) }
 
 // sort tells messages that can share a pass.
-func (q *queued) sort() Scope { return q.d.msg.Target.Scope }
+func (q *queued) sort() message.Scope { return q.d.msg.Target.Scope }
 
 // pass goes through many sessions and gives each the messages that were
 // waiting when it began, in one write. It works in chunks bounded by time, so
@@ -55,7 +56,7 @@ type pass struct {
 		batch *poller.Batch
 		more  map[uint64]*poller.Batch // of other masks; at most maxMasks
 	}
-	excluding bool // some message excludes a session
+	excluding bool // some message excludes sessions
 	sent      uint64
 }
 
@@ -115,7 +116,7 @@ func (p *pass) begin() bool {
 		return false
 	}
 	first := &p.waiting[0]
-	p.all, p.ids = first.sort() == ScopeAll, first.ids
+	p.all, p.ids = first.sort() == message.ScopeAll, first.ids
 	n, size, topics := 0, 0, 0
 	for _, q := range p.waiting {
 		size += len(q.d.msg.Payload)
@@ -138,7 +139,7 @@ func (p *pass) begin() bool {
 	p.excluding = false
 	p.topics = p.topics[:0]
 	for i, q := range p.current {
-		p.excluding = p.excluding || q.d.without
+		p.excluding = p.excluding || q.d.excluding()
 		for _, t := range q.topics {
 			p.mark(t, 1<<i)
 		}

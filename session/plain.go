@@ -3,7 +3,8 @@ package session
 import (
 	"errors"
 
-	"github.com/gobwas/ws"
+	"belfry/message"
+	"belfry/ws"
 )
 
 // ErrNoCommands says that an encoding has no commands: what its clients send
@@ -24,12 +25,12 @@ func (Plain) Name() string { return "plain" }
 func (Plain) Subprotocol() string { return "" }
 
 // AppendMessage appends one text or binary frame that holds m's payload.
-func (Plain) AppendMessage(dst []byte, m *Message) []byte {
+func (Plain) AppendMessage(dst []byte, m *message.Message) []byte {
 	op := ws.OpText
-	if m.Kind == Binary {
+	if m.Kind == message.Binary {
 		op = ws.OpBinary
 	}
-	return AppendFrame(dst, op, m.Payload)
+	return ws.AppendFrame(dst, op, m.Payload)
 }
 
 // AppendHello appends nothing.
@@ -42,4 +43,4 @@ func (Plain) AppendBye(dst []byte, _ *Bye) []byte { return dst }
 func (Plain) AppendReply(dst []byte, _ *Reply) []byte { return dst }
 
 // ParseCommand returns ErrNoCommands.
-func (Plain) ParseCommand([]byte, Kind) (Command, error) { return Command{}, ErrNoCommands }
+func (Plain) ParseCommand([]byte, message.Kind) (Command, error) { return Command{}, ErrNoCommands }

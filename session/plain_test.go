@@ -5,15 +5,17 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"belfry/message"
 )
 
 // readOneFrame parses p with gobwas and fails unless p is exactly one whole,
 // unmasked, final frame.
-func readOneFrame(t testing.TB, p []byte) ws.Frame {
+func readOneFrame(t testing.TB, p []byte) gobwas.Frame {
 	t.Helper()
 	r := bytes.NewReader(p)
-	h, err := ws.ReadHeader(r)
+	h, err := gobwas.ReadHeader(r)
 	if err != nil {
 		t.Fatalf("not a frame: %v (%x)", err, p)
 	}
@@ -23,25 +25,25 @@ func readOneFrame(t testing.TB, p []byte) ws.Frame {
 	if !h.Fin || h.Masked || h.Rsv != 0 {
 		t.Fatalf("header %+v; want final, unmasked, without reserved bits", h)
 	}
-	return ws.Frame{Header: h, Payload: p[len(p)-r.Len():]}
+	return gobwas.Frame{Header: h, Payload: p[len(p)-r.Len():]}
 }
 
 func TestPlainMessageIsThePayload(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 70000)
 	for _, c := range []struct {
 		name    string
-		kind    Kind
+		kind    message.Kind
 		payload []byte
-		op      ws.OpCode
+		op      gobwas.OpCode
 	}{
-		{"text", Text, []byte("hello"), ws.OpText},
-		{"empty text", Text, nil, ws.OpText},
-		{"binary", Binary, []byte{0, 0xff, 1}, ws.OpBinary},
-		{"126 bytes", Text, big[:126], ws.OpText},
-		{"64-bit length", Binary, big, ws.OpBinary},
+		{"text", message.Text, []byte("hello"), gobwas.OpText},
+		{"empty text", message.Text, nil, gobwas.OpText},
+		{"binary", message.Binary, []byte{0, 0xff, 1}, gobwas.OpBinary},
+		{"126 bytes", message.Text, big[:126], gobwas.OpText},
+		{"64-bit length", message.Binary, big, gobwas.OpBinary},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := &Message{ID: "1", Target: ToTopics("a"), Kind: c.kind, Payload: c.payload}
+			m := &message.Message{ID: "1", Target: message.ToTopics("a"), Kind: c.kind, Payload: c.payload}
 			got := Plain{}.AppendMessage([]byte("before"), m)
 			rest, ok := bytes.CutPrefix(got, []byte("before"))
 			if !ok {
@@ -63,7 +65,7 @@ func TestPlainSaysNothingElse(t *testing.T) {
 	if string(dst) != "before" {
 		t.Errorf("appended %q", dst)
 	}
-	if _, err := (Plain{}).ParseCommand([]byte(`{"type":"ping"}`), Text); !errors.Is(err, ErrNoCommands) {
+	if _, err := (Plain{}).ParseCommand([]byte(`{"type":"ping"}`), message.Text); !errors.Is(err, ErrNoCommands) {
 		t.Errorf("ParseCommand: %v; want ErrNoCommands", err)
 	}
 	if p := (Plain{}); p.Subprotocol() != "" || p.Name() != "plain" {
@@ -72,7 +74,7 @@ func TestPlainSaysNothingElse(t *testing.T) {
 }
 
 func TestPlainMessageDoesNotAllocate(t *testing.T) {
-	m := &Message{Kind: Text, Payload: bytes.Repeat([]byte("x"), 1000)}
+	m := &message.Message{Kind: message.Text, Payload: bytes.Repeat([]byte("x"), 1000)}
 	dst := make([]byte, 0, 2000)
 	if n := testing.AllocsPerRun(100, func() { dst = Plain{}.AppendMessage(dst[:0], m) }); n != 0 {
 		t.Errorf("%v allocations; want 0", n)

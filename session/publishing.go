@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -34,7 +35,7 @@ const pubShare = 2
 // pubOverhead is charged for a pub beside its bytes.
 const pubOverhead = 256
 
-func pubSize(m *Message) int {
+func pubSize(m *message.Message) int {
 	n := pubOverhead + len(m.Payload)
 	for _, name := range m.Target.Names {
 		n += len(name) + 16
@@ -154,8 +155,8 @@ const (
 )
 
 // awaitRoom waits for that; done is to be called once the message was published.
-func (h *shard) awaitRoom(t Target) (done func()) {
-	if t.Scope >= ScopeUsers {
+func (h *shard) awaitRoom(t message.Target) (done func()) {
+	if t.Scope >= message.ScopeUsers {
 		if _, done, err := h.srv.Pace(context.Background(), t, clientWait, math.MaxInt); err == nil {
 			return done
 		}

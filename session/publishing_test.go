@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"belfry/message"
 )
 
 // A message that finds PublishQueue others waiting is refused and counted;
@@ -16,11 +18,11 @@ func TestPublishQueueIsBounded(t *testing.T) {
 	r := newRig(t, Options{
 		Poller:       onePoller(),
 		PublishQueue: most,
-		Publish:      func(m *Message) error { begun <- string(m.Payload); <-gate; return nil },
+		Publish:      func(m *message.Message) error { begun <- string(m.Payload); <-gate; return nil },
 	})
 	w := r.mustWire("/ws", "belfry.v1")
 	pub := func(ref int) {
-		w.Write(masked(ws.OpText, true, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":"%d"}`, ref, ref)))
+		w.Write(masked(gobwas.OpText, true, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":"%d"}`, ref, ref)))
 	}
 	pub(0)
 	if first := <-begun; first != "0" {

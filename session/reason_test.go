@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"belfry/ws"
 )
 
 // docs/protocol.md prints the registry for people who write clients; this
@@ -67,15 +69,24 @@ func TestReasonsAreConsistent(t *testing.T) {
 		if code == 0 {
 			continue
 		}
-		if !ValidCloseCode(code) {
+		if !ws.ValidCloseCode(code) {
 			t.Errorf("%s: %d must not stand in a close frame", r, code)
 		}
-		if len(r.Text()) > MaxCloseReason {
-			t.Errorf("%s: text of %d bytes; a close frame has room for %d", r, len(r.Text()), MaxCloseReason)
+		if len(r.Text()) > ws.MaxCloseReason {
+			t.Errorf("%s: text of %d bytes; a close frame has room for %d", r, len(r.Text()), ws.MaxCloseReason)
 		}
 		if known, ok := back[code]; ok && known != r.Reconnect() {
 			t.Errorf("%s: other reasons with code %d disagree on coming back", r, code)
 		}
 		back[code] = r.Reconnect()
+	}
+}
+
+// TestReasonsSendValidCodes has every close frame understood (RFC 6455 §7.4).
+func TestReasonsSendValidCodes(t *testing.T) {
+	for _, r := range Reasons() {
+		if code := r.Code(); code != 0 && !ws.ValidCloseCode(code) {
+			t.Errorf("reason %v sends %d", r, code)
+		}
 	}
 }

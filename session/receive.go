@@ -3,9 +3,9 @@ package session
 import (
 	"errors"
 
-	"github.com/gobwas/ws"
-
+	"belfry/message"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // reading is what belongs to the read that is being decoded. It is reset at its
@@ -41,7 +41,7 @@ func (r *reading) ping(payload []byte) {
 		r.count--
 	}
 	r.pong = len(r.pongs)
-	r.pongs = AppendFrame(r.pongs, ws.OpPong, payload)
+	r.pongs = ws.AppendFrame(r.pongs, ws.OpPong, payload)
 	r.count++
 }
 
@@ -74,7 +74,7 @@ func (h *shard) readFrames(slot uint32, p []byte) int {
 // onlyPong says whether a read of so many bytes was one frame, and no message:
 // what is answered costs nothing then.
 func (h *shard) onlyPong(used int) bool {
-	return h.reading.left[rateMessages] == h.buckets.rates[rateMessages].burst-1 && used <= MaxTail+1 &&
+	return h.reading.left[rateMessages] == h.buckets.rates[rateMessages].burst-1 && used <= ws.MaxTail+1 &&
 		h.reading.count == 0 && h.reading.left[rateCommands] == h.buckets.rates[rateCommands].burst
 }
 
@@ -100,7 +100,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 	limits := h.opt.Limits
 	echo := h.rec(slot).flags&flagEcho != 0
 	if echo {
-		limits = Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
+		limits = ws.Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
 	}
 	for looks := 1; ; looks++ {
 		rec := h.rec(slot)
@@ -118,7 +118,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 			}
 		}
 		in := h.inbounds.of(rec)
-		n, ev, err := Next(p[used:], in, limits)
+		n, ev, err := ws.Next(p[used:], in.decoder(), limits)
 		used += n
 		h.reading.left[rateBytes] -= int32(n)
 		if err != nil {
@@ -126,18 +126,18 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 			return len(p)
 		}
 		switch ev.Type {
-		case EventNone:
+		case ws.EventNone:
 			h.ps.SetBulk(slot, in.Active())
 			h.unfinished(slot, rec, len(p)-used)
 			return used
-		case EventAssemble:
+		case ws.EventAssemble:
 			if h.inbounds.open(slot, rec) == nil {
-				h.violated(slot, &ProtocolError{ReasonNodeInbound, ""})
+				h.violated(slot, ws.ErrNoMemory)
 				return len(p)
 			}
 		default:
 			h.counters.framesIn.Add(1)
-			h.reading.left[rateMessages] -= int32(in.frames(ev.Type))
+			h.reading.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
 			if in != nil && !in.Active() {
 				h.inbounds.ended(in)
 			}
@@ -150,21 +150,21 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 
 // event acts on what was decoded. It returns false if nothing more of the
 // connection is of interest.
-func (h *shard) event(slot uint32, rec *record, ev Event) bool {
+func (h *shard) event(slot uint32, rec *record, ev ws.Event) bool {
 	switch ev.Type {
-	case EventMessage:
+	case ws.EventMessage:
 		if rec.state == stateOpen {
 			h.message(slot, rec, ev)
 		}
-	case EventPing:
+	case ws.EventPing:
 		if rec.state == stateOpen {
 			h.counters.pings.Add(1)
 			h.reading.ping(ev.Payload)
 		}
-	case EventPong:
+	case ws.EventPong:
 		h.counters.pongs.Add(1)
 		rec.flags &^= flagPinged
-	case EventClose:
+	case ws.EventClose:
 		h.closed(slot, rec, ev.Code)
 		return false
 	}
@@ -172,14 +172,14 @@ func (h *shard) event(slot uint32, rec *record, ev Event) bool {
 }
 
 // message acts on a data message.
-func (h *shard) message(slot uint32, rec *record, ev Event) {
+func (h *shard) message(slot uint32, rec *record, ev ws.Event) {
 	h.counters.messagesIn.Add(1)
 	h.counters.bytesIn.Add(uint64(len(ev.Payload)))
 	if rec.flags&flagEcho != 0 {
 		h.echo(slot, ev)
 		return
 	}
-	cmd, err := h.opt.Encodings[rec.encoding].ParseCommand(ev.Payload, ev.Kind)
+	cmd, err := h.opt.Encodings[rec.encoding].ParseCommand(ev.Payload, kindOf(ev.Op))
 	if err == nil {
 		h.command(slot, rec, &cmd)
 		return
@@ -198,13 +198,17 @@ func (h *shard) message(slot uint32, rec *record, ev Event) {
 	h.reply(slot, &Reply{Ref: bad.Ref, Err: bad})
 }
 
-func (h *shard) echo(slot uint32, ev Event) {
-	h.flushAnswers(slot)
-	op := ws.OpText
-	if ev.Kind == Binary {
-		op = ws.OpBinary
+// kindOf returns what a data frame of the opcode carries.
+func kindOf(op ws.OpCode) message.Kind {
+	if op == ws.OpBinary {
+		return message.Binary
 	}
-	h.buf = AppendFrame(h.buf[:0], op, ev.Payload)
+	return message.Text
+}
+
+func (h *shard) echo(slot uint32, ev ws.Event) {
+	h.flushAnswers(slot)
+	h.buf = ws.AppendFrame(h.buf[:0], ev.Op, ev.Payload)
 	h.saw(slot, h.ps.SendBytes(slot, h.buf))
 	if cap(h.buf) > 1<<20 {
 		h.buf = nil

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -103,16 +104,16 @@ func (s *seat) parse(p []byte) (texts []string) {
 }
 
 // enqueue has a message wait for a pass, whatever the size of its topics.
-func enqueue(h *shard, to Target, text string, exclude ...string) {
-	m := &Message{Target: to, Payload: []byte(text)}
+func enqueue(h *shard, to message.Target, text string, exclude ...string) {
+	m := &message.Message{Target: to, Payload: []byte(text)}
 	if len(exclude) > 0 {
-		m.Exclude = exclude[0]
+		m.Target.Exclude = exclude[0]
 	}
 	if !h.ps.Reserve(poller.LaneBulk) {
 		panic("bulk lane is full")
 	}
 	d, _ := h.srv.newDelivery(m)
-	if to.Scope == ScopeAll {
+	if to.Scope == message.ScopeAll {
 		h.deliver(d)
 		return
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/minio/highwayhash"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -29,7 +30,7 @@ type Server struct {
 	mailBytes atomic.Int64  // of messages that wait for shards, or are being sent by them
 	conns     atomic.Int64  // all connections, those that are ending included
 	speakers  [maxEncodings]atomic.Int64
-	pushes    [ScopeSessions + 1]atomic.Uint64
+	pushes    [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes  atomic.Int64 // of clients' messages that wait to be published
 
 	openings  sync.Pool  // of *opening
@@ -43,8 +44,7 @@ type Server struct {
 
 // New makes a server and binds its listeners.
 func New(o Options) (*Server, error) {
-	o.setDefaults()
-	if err := o.check(); err != nil {
+	if err := o.fill(); err != nil {
 		return nil, err
 	}
 	if o.Key == ([32]byte{}) {
@@ -141,14 +141,14 @@ func (s *Server) Look(sid string) (info Info, ok bool) {
 	}
 	answer := make(chan Info, 1) // without an ID: there is no such session
 	look := func(h *shard) {
-		slot, live := h.ps.Lookup(n.id)
+		slot, live := h.ps.Lookup(poller.ID(n.Conn))
 		if !live || h.rec(slot).flags&flagSession == 0 {
 			answer <- Info{}
 			return
 		}
 		answer <- h.info(slot)
 	}
-	if !s.shards[n.shard].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: look}) {
+	if !s.shards[n.Shard].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: look}) {
 		return info, false
 	}
 	select {

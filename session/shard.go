@@ -3,6 +3,7 @@ package session
 import (
 	"belfry/offheap"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // shard is the WebSocket side of one poller.Shard. All of it is owned by the
@@ -14,9 +15,9 @@ type shard struct {
 	ps    *poller.Shard
 	index int
 
-	handshaker *Handshaker
+	handshaker *ws.Handshaker
 	buf        []byte // frames that are built for one session
-	date       httpDate
+	date       ws.Date
 	reading    reading
 	buckets    buckets
 	inbounds   assembly
@@ -59,7 +60,7 @@ const (
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h := &shard{srv: srv, opt: &srv.opt, beats: srv.opt.beats(), ps: ps, index: ps.Index()}
 	var err error
-	if h.handshaker, err = NewHandshaker(srv.opt.Handshake); err != nil {
+	if h.handshaker, err = ws.NewHandshaker(srv.opt.Handshake); err != nil {
 		return nil, err
 	}
 	memory := srv.opt.Poller.Memory
@@ -131,10 +132,10 @@ func (h *shard) OnTimer(slot uint32) {
 		rec.reason = ReasonHandshakeTime
 		h.counters.limit(limitUpgradeTime)
 		if rec.state == stateJoin {
-			h.refuse(slot, Unavailable("the bus between the servers does not answer", h.opt.RetryAfter).Because(CauseBus))
+			h.refuse(slot, ws.Unavailable("the bus between the servers does not answer", h.opt.RetryAfter).Because(CauseBus))
 			return
 		}
-		h.refuse(slot, &Refusal{Status: 408, Cause: CauseTimeout, Problem: "the upgrade took too long"})
+		h.refuse(slot, &ws.Refusal{Status: 408, Cause: CauseTimeout, Problem: "the upgrade took too long"})
 	case stateOpen:
 		h.heartbeat(slot, rec)
 	default:

@@ -5,7 +5,9 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // Limits that a client or an operator can run into; their hits are counted.
@@ -113,14 +115,14 @@ const (
 )
 
 // answered counts an upgrade by the index of its status.
-func (c *counters) answered(outcome int, cause Cause) { c.upgraded[outcome][cause].Add(1) }
+func (c *counters) answered(outcome, cause int) { c.upgraded[outcome][cause].Add(1) }
 
-func (c *counters) refused(r *Refusal) {
+func (c *counters) refused(r *ws.Refusal) {
 	outcome := slices.Index(outcomes[:], r.Status)
 	if outcome < 0 {
 		outcome = outcomeOther
 	}
-	c.answered(outcome, max(r.Cause, CauseOther))
+	c.answered(outcome, causeOf(r))
 }
 
 func (c *counters) limit(which int) { c.limits[which].Add(1) }
@@ -159,7 +161,7 @@ func (s *Server) Stats() Stats {
 	}
 	st.Poller.Panics += s.faults.Load()
 	for i := range s.pushes {
-		st.Pushes[Scope(i).String()] = s.pushes[i].Load()
+		st.Pushes[message.Scope(i).String()] = s.pushes[i].Load()
 	}
 	for _, h := range s.shards {
 		h.counters.addTo(&st)
@@ -212,8 +214,8 @@ func (c *counters) addUpgrades(upgrades map[[2]string]uint64) {
 		}
 		for cause := range c.upgraded[i] {
 			n := c.upgraded[i][cause].Load()
-			if n > 0 || causeInfo[cause].status == status {
-				upgrades[[2]string{label, causeInfo[cause].label}] += n
+			if n > 0 || causes[cause].status == status {
+				upgrades[[2]string{label, string(causes[cause].cause)}] += n
 			}
 		}
 	}

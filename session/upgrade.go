@@ -7,7 +7,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // readHead is the first step of an upgrade: the request, once it is all there.
@@ -16,7 +18,7 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 	switch {
 	case refusal == nil && n == 0:
 		return 0
-	case refusal != nil && refusal.health:
+	case refusal != nil && refusal.Health:
 		h.health(slot, refusal)
 		return len(p)
 	case h.srv.conns.Load() > h.opt.maxConns():
@@ -26,9 +28,9 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		return len(p)
 	case refusal != nil:
 		if n > 0 {
-			h.origin = h.handshaker.seenOrigin()
+			h.origin = h.handshaker.LastOrigin()
 		}
-		if r := h.handshaker.seenFields(); n > 0 && r != nil {
+		if r := h.handshaker.LastRequest(); n > 0 && r != nil {
 			if limited := h.forwarded(slot, r); limited != nil {
 				refusal = limited
 			}
@@ -48,7 +50,7 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 }
 
 // mayTry says whether a request may go on to the authenticator.
-func (h *shard) mayTry(slot uint32, req *Request) *Refusal {
+func (h *shard) mayTry(slot uint32, req *ws.Request) *ws.Refusal {
 	if refusal := h.forwarded(slot, req); refusal != nil {
 		return refusal
 	}
@@ -59,13 +61,13 @@ func (h *shard) mayTry(slot uint32, req *Request) *Refusal {
 	return nil
 }
 
-func (h *shard) fullOfSessions() *Refusal {
-	return Unavailable("this server has as many sessions as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
+func (h *shard) fullOfSessions() *ws.Refusal {
+	return ws.Unavailable("this server has as many sessions as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
 }
 
 // authorize is the second step of an upgrade. The request is the first n bytes
 // of p.
-func (h *shard) authorize(slot uint32, req *Request, p []byte, n int) int {
+func (h *shard) authorize(slot uint32, req *ws.Request, p []byte, n int) int {
 	o := h.srv.newOpening()
 	o.accept, o.encoding = req.AppendAccept(o.accept), h.srv.encodingFor(req.Subprotocol())
 	if h.opt.Echo && string(req.Path()) == EchoPath {
@@ -74,7 +76,7 @@ func (h *shard) authorize(slot uint32, req *Request, p []byte, n int) int {
 		return h.readOn(slot, p, n)
 	}
 	id := h.ps.ID(slot)
-	grant, refusal, pending := h.opt.Authenticator.Authenticate(req, func(g Grant, r *Refusal) { h.authenticated(id, g, r) })
+	grant, refusal, pending := h.opt.Authenticator.Authenticate(req, func(g Grant, r *ws.Refusal) { h.authenticated(id, g, r) })
 	switch {
 	case pending:
 		if refusal = h.await(slot); refusal != nil {
@@ -99,7 +101,7 @@ func (h *shard) authorize(slot uint32, req *Request, p []byte, n int) int {
 
 // await counts a connection as waiting for its answer, for no longer than
 // told. It returns a refusal if too many wait.
-func (h *shard) await(slot uint32) *Refusal {
+func (h *shard) await(slot uint32) *ws.Refusal {
 	n := h.srv.waiting.Load()
 	if rec := h.rec(slot); rec.flags&flagPending == 0 {
 		rec.flags |= flagPending
@@ -107,7 +109,7 @@ func (h *shard) await(slot uint32) *Refusal {
 	}
 	if n > int64(h.opt.MaxWaiting) {
 		h.counters.limit(limitWaiting)
-		return Unavailable("too many upgrades wait for an answer (upgrade.max_waiting)", h.opt.RetryAfter).Because(CausePending)
+		return ws.Unavailable("too many upgrades wait for an answer (upgrade.max_waiting)", h.opt.RetryAfter).Because(CausePending)
 	}
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
 	return nil
@@ -128,12 +130,12 @@ func (h *shard) readOn(slot uint32, p []byte, n int) int {
 // verdict is what an authenticator found out elsewhere.
 type verdict struct {
 	grant   Grant
-	refusal *Refusal
+	refusal *ws.Refusal
 }
 
 // authenticated brings a verdict home. It runs on the authenticator's
 // goroutine, which may wait for a full mailbox.
-func (h *shard) authenticated(id poller.ID, g Grant, r *Refusal) {
+func (h *shard) authenticated(id poller.ID, g Grant, r *ws.Refusal) {
 	m := poller.Mail{Kind: mailAuth, ID: uint64(id), Ptr: &verdict{g, r}}
 	for !h.ps.Post(poller.LaneControl, m) {
 		select {
@@ -180,18 +182,18 @@ func (h *shard) granted(slot uint32, o *opening, g Grant) bool {
 		h.faulty = now
 		h.opt.Log.Error("the authenticator has granted what is not valid; such clients are refused", zap.Error(err))
 	}
-	h.refuse(slot, &Refusal{Status: 500, Cause: CauseAuthenticator, Problem: "what this client may have cannot be determined; the server's log says why"})
+	h.refuse(slot, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Problem: "what this client may have cannot be determined; the server's log says why"})
 	return false
 }
 
 func checkGrant(g Grant) error {
 	if g.UID != "" {
-		if err := CheckUID(g.UID); err != nil {
+		if err := message.CheckUID(g.UID); err != nil {
 			return err
 		}
 	}
 	for _, topic := range g.Topics {
-		if err := CheckTopic(topic); err != nil {
+		if err := message.CheckTopic(topic); err != nil {
 			return err
 		}
 	}
@@ -210,7 +212,7 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 	if len(o.topics) > h.opt.MaxTopics {
 		h.counters.limit(limitTopics)
 		h.srv.reuse(o)
-		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).Because(CauseMaxTopics))
+		h.refuse(slot, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).Because(CauseMaxTopics))
 		return false
 	}
 	if o.uid != "" {
@@ -249,7 +251,7 @@ func (h *shard) register(slot uint32, o *opening) {
 		h.opt.Log.Warn("session refused", zap.Error(err))
 		h.counters.limit(limitMemory)
 		h.srv.reuse(o)
-		h.refuse(slot, Unavailable("this server's tables are full", h.opt.RetryAfter).Because(CauseMemory))
+		h.refuse(slot, ws.Unavailable("this server's tables are full", h.opt.RetryAfter).Because(CauseMemory))
 		return
 	}
 	if rec.pending > 0 {
@@ -307,7 +309,7 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 	h.unpend(rec)
 	rec.state = stateOpen
 	rec.openedAt = uint32(time.Now().Unix())
-	h.counters.answered(outcomeAccepted, CauseNone)
+	h.counters.answered(outcomeAccepted, causeNone)
 	h.buf = append(h.buf[:0], o.accept...)
 	if e := h.opt.Encodings[rec.encoding]; e.Subprotocol() != "" {
 		h.buf = e.AppendHello(h.buf, &Hello{
@@ -325,7 +327,7 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 }
 
 // refuse answers a request that does not become a session.
-func (h *shard) refuse(slot uint32, r *Refusal) {
+func (h *shard) refuse(slot uint32, r *ws.Refusal) {
 	rec := h.rec(slot)
 	if rec.reason == ReasonNone {
 		rec.reason = ReasonHandshake
@@ -333,7 +335,7 @@ func (h *shard) refuse(slot uint32, r *Refusal) {
 	h.leaveHalf(rec)
 	h.logRefused(slot, r)
 	h.counters.refused(r)
-	h.buf = AppendRefusal(h.buf[:0], r, h.date.at(time.Now()))
+	h.buf = ws.AppendRefusal(h.buf[:0], r, h.date.At(time.Now()))
 	h.ps.SendBytes(slot, h.buf)
 	h.drain(slot, rec)
 }
@@ -362,5 +364,5 @@ func (h *shard) dropOpening(rec *record) {
 
 // sid returns the id of the session in a slot.
 func (h *shard) sid(slot uint32) string {
-	return name{h.opt.Node, uint16(h.index), h.ps.ID(slot)}.format(&h.opt.Key)
+	return message.SID{Node: h.opt.Node, Shard: uint16(h.index), Conn: uint64(h.ps.ID(slot))}.Format(&h.opt.Key)
 }

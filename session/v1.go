@@ -7,7 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/gobwas/ws"
+	"belfry/message"
+	"belfry/ws"
 )
 
 // V1 is the encoding of the subprotocol belfry.v1: one JSON object in each
@@ -29,17 +30,17 @@ func (V1) Subprotocol() string { return "belfry.v1" }
 // AppendMessage appends a "msg". A text payload becomes a JSON string, a
 // binary one base64 marked with "binary":true. A byte of a text payload that
 // is not UTF-8 becomes U+FFFD, since the envelope is a text frame itself.
-func (V1) AppendMessage(dst []byte, m *Message) []byte {
+func (V1) AppendMessage(dst []byte, m *message.Message) []byte {
 	dst, start := openFrame(dst, messageSize(m))
 	dst = append(dst, `{"type":"msg"`...)
 	if m.ID != "" {
 		dst = append(dst, `,"id":`...)
 		dst = appendJSONString(dst, m.ID)
 	}
-	if m.Target.Scope == ScopeTopics {
+	if m.Target.Scope == message.ScopeTopics {
 		dst = appendTopics(dst, m.Target.Names)
 	}
-	if m.Kind == Binary {
+	if m.Kind == message.Binary {
 		dst = append(dst, `,"binary":true,"data":"`...)
 		dst = base64.StdEncoding.AppendEncode(dst, m.Payload)
 		dst = append(dst, '"')
@@ -132,19 +133,19 @@ func openFrame(dst []byte, size int) (grown []byte, start int) {
 // maxFrameHeader bytes before the payload, and copies with append, which
 // allows overlap.
 func closeFrame(dst []byte, start int) []byte {
-	return AppendFrame(dst[:start], ws.OpText, dst[start+maxFrameHeader:])
+	return ws.AppendFrame(dst[:start], ws.OpText, dst[start+maxFrameHeader:])
 }
 
 // messageSize guesses the length of a "msg" so that dst grows once: text with
 // few escapes fits, and so does any binary payload.
-func messageSize(m *Message) int {
+func messageSize(m *message.Message) int {
 	n := 80 + len(m.ID)
-	if m.Target.Scope == ScopeTopics {
+	if m.Target.Scope == message.ScopeTopics {
 		for _, name := range m.Target.Names {
 			n += len(name) + 3
 		}
 	}
-	if m.Kind == Binary {
+	if m.Kind == message.Binary {
 		return n + base64.StdEncoding.EncodedLen(len(m.Payload))
 	}
 	return n + len(m.Payload) + len(m.Payload)/8

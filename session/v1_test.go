@@ -9,14 +9,16 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"belfry/message"
 )
 
 // v1Object returns the JSON in the one text frame that p is.
 func v1Object(t testing.TB, p []byte) string {
 	t.Helper()
 	f := readOneFrame(t, p)
-	if f.Header.OpCode != ws.OpText {
+	if f.Header.OpCode != gobwas.OpText {
 		t.Fatalf("opcode %v; want text", f.Header.OpCode)
 	}
 	if !utf8.Valid(f.Payload) || !json.Valid(f.Payload) {
@@ -32,17 +34,17 @@ func TestV1Objects(t *testing.T) {
 		got        []byte
 	}{
 		{"msg to all", `{"type":"msg","id":"m1","data":"hi"}`,
-			v.AppendMessage(nil, &Message{ID: "m1", Payload: []byte("hi")})},
+			v.AppendMessage(nil, &message.Message{ID: "m1", Payload: []byte("hi")})},
 		{"msg to a topic", `{"type":"msg","id":"m1","topic":"news","data":"hi"}`,
-			v.AppendMessage(nil, &Message{ID: "m1", Target: ToTopics("news"), Payload: []byte("hi")})},
+			v.AppendMessage(nil, &message.Message{ID: "m1", Target: message.ToTopics("news"), Payload: []byte("hi")})},
 		{"msg to topics", `{"type":"msg","id":"m1","topics":["a","b"],"data":""}`,
-			v.AppendMessage(nil, &Message{ID: "m1", Target: ToTopics("a", "b")})},
+			v.AppendMessage(nil, &message.Message{ID: "m1", Target: message.ToTopics("a", "b")})},
 		{"msg to a user does not name them", `{"type":"msg","id":"m1","data":"hi"}`,
-			v.AppendMessage(nil, &Message{ID: "m1", Target: ToUsers("ann"), Payload: []byte("hi")})},
+			v.AppendMessage(nil, &message.Message{ID: "m1", Target: message.ToUsers("ann"), Payload: []byte("hi")})},
 		{"msg without id", `{"type":"msg","data":"hi"}`,
-			v.AppendMessage(nil, &Message{Payload: []byte("hi")})},
+			v.AppendMessage(nil, &message.Message{Payload: []byte("hi")})},
 		{"binary msg", `{"type":"msg","id":"m1","binary":true,"data":"AP8B/g=="}`,
-			v.AppendMessage(nil, &Message{ID: "m1", Kind: Binary, Payload: []byte{0, 255, 1, 254}})},
+			v.AppendMessage(nil, &message.Message{ID: "m1", Kind: message.Binary, Payload: []byte{0, 255, 1, 254}})},
 		{"hello", `{"type":"hello","session":"s1","ping":0,"pong":0}`,
 			v.AppendHello(nil, &Hello{Session: "s1"})},
 		{"whole hello", `{"type":"hello","session":"s1","uid":"a\"b","topics":["a","b"],"ping":25,"pong":2.5}`,
@@ -95,7 +97,7 @@ func TestV1MessageAroundFrameLengths(t *testing.T) {
 		text := strings.Repeat("é", n/2) + strings.Repeat("x", n%2)
 		for _, room := range []int{0, n, 2*n + 200} {
 			dst := append(make([]byte, 0, 6+room), "before"...)
-			dst = V1{}.AppendMessage(dst, &Message{ID: "m", Payload: []byte(text)})
+			dst = V1{}.AppendMessage(dst, &message.Message{ID: "m", Payload: []byte(text)})
 			if string(dst[:6]) != "before" {
 				t.Fatalf("%d bytes: what dst held is gone: %q", n, dst[:6])
 			}
@@ -110,10 +112,10 @@ func TestV1MessageAroundFrameLengths(t *testing.T) {
 func TestV1MessageDoesNotAllocate(t *testing.T) {
 	text := []byte(strings.Repeat("grüße \"\n\u2028🦉\xff", 200))
 	dst := make([]byte, 0, 64<<10)
-	for _, m := range []*Message{
+	for _, m := range []*message.Message{
 		{ID: "m1", Payload: text},
-		{ID: "m1", Target: ToTopics("a", "b", "c"), Payload: text},
-		{ID: "m1", Target: ToTopics("a"), Kind: Binary, Payload: text},
+		{ID: "m1", Target: message.ToTopics("a", "b", "c"), Payload: text},
+		{ID: "m1", Target: message.ToTopics("a"), Kind: message.Binary, Payload: text},
 	} {
 		if n := testing.AllocsPerRun(100, func() { dst = V1{}.AppendMessage(dst[:0], m) }); n != 0 {
 			t.Errorf("%s to %s: %v allocations; want 0", m.Kind, m.Target.Scope, n)
@@ -130,12 +132,12 @@ func FuzzV1Message(f *testing.F) {
 	f.Add("m1", "", []byte("\x00\xff\xed\xa0\x80\u2028\"\\"), true)
 	f.Add("\xff", "a.b", bytes.Repeat([]byte("é"), 40000), false)
 	f.Fuzz(func(t *testing.T, id, topic string, payload []byte, binary bool) {
-		m := &Message{ID: id, Payload: payload}
+		m := &message.Message{ID: id, Payload: payload}
 		if topic != "" {
-			m.Target = ToTopics(topic)
+			m.Target = message.ToTopics(topic)
 		}
 		if binary {
-			m.Kind = Binary
+			m.Kind = message.Binary
 		}
 		raw := v1Object(t, V1{}.AppendMessage(nil, m))
 		var got struct {

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"belfry/message"
 )
 
 // Limits of one belfry.v1 command.
 const (
-	MaxRefLen        = 64             // bytes of a ref as it is spelt in JSON, quotes included
-	MaxCommandTopics = MaxTargetNames // topics in one sub or unsub
+	MaxRefLen        = 64                     // bytes of a ref as it is spelt in JSON, quotes included
+	MaxCommandTopics = message.MaxTargetNames // topics in one sub or unsub
 )
 
 // badRequest is the CommandError code of what is not a valid command.
@@ -23,8 +25,8 @@ const badRequest = "bad_request"
 // unknown, repeated or foreign to the command is refused, so that a misspelt
 // option is never silently without effect. Its errors are *CommandError with
 // code bad_request. The Command holds copies only.
-func (V1) ParseCommand(p []byte, kind Kind) (Command, error) {
-	if kind != Text {
+func (V1) ParseCommand(p []byte, kind message.Kind) (Command, error) {
+	if kind != message.Text {
 		return Command{}, &CommandError{Code: badRequest, Text: "a command is a text message, not a binary one"}
 	}
 	if !utf8.Valid(p) {
@@ -43,7 +45,7 @@ func (V1) ParseCommand(p []byte, kind Kind) (Command, error) {
 		return cmd, nil
 	}
 	refused := &CommandError{Code: badRequest, Ref: ref, Text: err.Error()}
-	if f, ok := errors.AsType[*FieldError](err); ok {
+	if f, ok := errors.AsType[*message.FieldError](err); ok {
 		refused.Field = f.Field
 	}
 	return Command{}, refused
@@ -56,10 +58,10 @@ func (f jsonFields) ref() (string, error) {
 		return "", nil
 	}
 	if c := raw[0]; c != '"' && c != '-' && (c < '0' || c > '9') {
-		return "", &FieldError{"ref", "must be a string or a number"}
+		return "", &message.FieldError{Field: "ref", Problem: "must be a string or a number"}
 	}
 	if len(raw) > MaxRefLen {
-		return "", &FieldError{"ref", fmt.Sprintf("%d bytes long; allowed are 1 to %d", len(raw), MaxRefLen)}
+		return "", &message.FieldError{Field: "ref", Problem: fmt.Sprintf("%d bytes long; allowed are 1 to %d", len(raw), MaxRefLen)}
 	}
 	return string(raw), nil
 }
@@ -91,7 +93,7 @@ func (f jsonFields) fill(cmd *Command) error {
 		cmd.Op = OpPing
 		return f.only("type", "ref")
 	}
-	return &FieldError{"type", fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", shorten(kind))}
+	return &message.FieldError{Field: "type", Problem: fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", shorten(kind))}
 }
 
 // only refuses fields other than the allowed ones, naming the first in the
@@ -112,31 +114,31 @@ next:
 	if !found {
 		return nil
 	}
-	return &FieldError{shorten(strange), "unknown here; allowed are " + strings.Join(allowed, ", ")}
+	return &message.FieldError{Field: shorten(strange), Problem: "unknown here; allowed are " + strings.Join(allowed, ", ")}
 }
 
 // topics reads "topic" or "topics", one of which must be there.
 func (f jsonFields) topics() ([]string, error) {
 	one, several := f["topic"] != nil, f["topics"] != nil
 	if one && several {
-		return nil, &FieldError{"topics", "give either topic or topics"}
+		return nil, &message.FieldError{Field: "topics", Problem: "give either topic or topics"}
 	}
 	if !several {
 		topic, err := f.str("topic", "topic")
 		if err != nil {
 			return nil, err
 		}
-		return []string{topic}, CheckTopic(topic)
+		return []string{topic}, message.CheckTopic(topic)
 	}
 	topics, err := f.strs("topics", "topics")
 	if err != nil {
 		return nil, err
 	}
 	if n := len(topics); n < 1 || n > MaxCommandTopics {
-		return nil, &FieldError{"topics", fmt.Sprintf("%d names; allowed are 1 to %d", n, MaxCommandTopics)}
+		return nil, &message.FieldError{Field: "topics", Problem: fmt.Sprintf("%d names; allowed are 1 to %d", n, MaxCommandTopics)}
 	}
 	for _, topic := range topics {
-		if err := CheckTopic(topic); err != nil {
+		if err := message.CheckTopic(topic); err != nil {
 			return nil, renameField(err, "topics")
 		}
 	}
@@ -146,7 +148,7 @@ func (f jsonFields) topics() ([]string, error) {
 func (f jsonFields) fillPub(cmd *Command) error {
 	to, ok := f["to"]
 	if !ok {
-		return &FieldError{"to", "missing"}
+		return &message.FieldError{Field: "to", Problem: "missing"}
 	}
 	var err error
 	if cmd.Target, err = parseTarget(to); err != nil {
@@ -164,12 +166,12 @@ func (f jsonFields) fillPub(cmd *Command) error {
 		cmd.Payload = []byte(data)
 		return nil
 	}
-	cmd.Kind = Binary
+	cmd.Kind = message.Binary
 	// The package skips line breaks; whoever writes them wraps lines by
 	// mistake (RFC 4648 §3.1).
 	cmd.Payload, err = base64.StdEncoding.Strict().DecodeString(data)
 	if err != nil || strings.ContainsAny(data, "\r\n") {
-		return &FieldError{"data", "not base64 (RFC 4648 §4, with padding, without line breaks)"}
+		return &message.FieldError{Field: "data", Problem: "not base64 (RFC 4648 §4, with padding, without line breaks)"}
 	}
 	return nil
 }
@@ -177,43 +179,43 @@ func (f jsonFields) fillPub(cmd *Command) error {
 // targetFields maps the fields of "to" to scopes.
 var targetFields = [...]struct {
 	name  string
-	scope Scope
+	scope message.Scope
 	list  bool
 }{
-	{"topic", ScopeTopics, false}, {"topics", ScopeTopics, true},
-	{"user", ScopeUsers, false}, {"users", ScopeUsers, true},
-	{"session", ScopeSessions, false}, {"sessions", ScopeSessions, true},
+	{"topic", message.ScopeTopics, false}, {"topics", message.ScopeTopics, true},
+	{"user", message.ScopeUsers, false}, {"users", message.ScopeUsers, true},
+	{"session", message.ScopeSessions, false}, {"sessions", message.ScopeSessions, true},
 }
 
 // parseTarget reads "to": an object with exactly one field.
-func parseTarget(raw json.RawMessage) (Target, error) {
+func parseTarget(raw json.RawMessage) (message.Target, error) {
 	const allowed = "an object with one of topic, topics, user, users, session, sessions, or all"
 	if raw[0] != '{' {
-		return Target{}, &FieldError{"to", "must be " + allowed}
+		return message.Target{}, &message.FieldError{Field: "to", Problem: "must be " + allowed}
 	}
 	f, err := readFields(raw)
 	if err != nil {
-		if f, ok := errors.AsType[*FieldError](err); ok {
-			return Target{}, renameField(err, "to."+f.Field)
+		if f, ok := errors.AsType[*message.FieldError](err); ok {
+			return message.Target{}, renameField(err, "to."+f.Field)
 		}
-		return Target{}, renameField(err, "to")
+		return message.Target{}, renameField(err, "to")
 	}
 	if len(f) != 1 {
-		return Target{}, &FieldError{"to", fmt.Sprintf("%d fields; must be %s", len(f), allowed)}
+		return message.Target{}, &message.FieldError{Field: "to", Problem: fmt.Sprintf("%d fields; must be %s", len(f), allowed)}
 	}
 	if _, ok := f["all"]; ok {
 		all, err := f.boolean("all", "to.all")
 		if err == nil && !all {
-			err = &FieldError{"to.all", "must be true"}
+			err = &message.FieldError{Field: "to.all", Problem: "must be true"}
 		}
-		return ToAll(), err
+		return message.ToAll(), err
 	}
 	for _, tf := range targetFields {
 		if _, ok := f[tf.name]; !ok {
 			continue
 		}
 		field := "to." + tf.name
-		t := Target{Scope: tf.scope}
+		t := message.Target{Scope: tf.scope}
 		if tf.list {
 			t.Names, err = f.strs(tf.name, field)
 		} else {
@@ -222,25 +224,25 @@ func parseTarget(raw json.RawMessage) (Target, error) {
 			t.Names = []string{name}
 		}
 		if err != nil {
-			return Target{}, err
+			return message.Target{}, err
 		}
 		return t, renameField(t.Check(), field)
 	}
 	for name := range f {
-		return Target{}, &FieldError{"to." + shorten(name), "unknown; to must be " + allowed}
+		return message.Target{}, &message.FieldError{Field: "to." + shorten(name), Problem: "unknown; to must be " + allowed}
 	}
-	return Target{}, nil // unreachable: f has one field
+	return message.Target{}, nil // unreachable: f has one field
 }
 
-// renameField puts the name a client used into a *FieldError.
+// renameField puts the name a client used into a *message.FieldError.
 func renameField(err error, field string) error {
 	if err == nil {
 		return nil
 	}
-	if f, ok := errors.AsType[*FieldError](err); ok {
-		return &FieldError{field, f.Problem}
+	if f, ok := errors.AsType[*message.FieldError](err); ok {
+		return &message.FieldError{Field: field, Problem: f.Problem}
 	}
-	return &FieldError{field, err.Error()}
+	return &message.FieldError{Field: field, Problem: err.Error()}
 }
 
 // shorten keeps an answer from repeating a client's megabyte back to it.

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"belfry/message"
 )
 
 func TestV1CommandsAccepted(t *testing.T) {
@@ -16,14 +18,14 @@ func TestV1CommandsAccepted(t *testing.T) {
 		`{"type":"ping","ref":-1.50e3}`:                              {Op: OpPing, Ref: "-1.50e3"},
 		`{"type":"ping","ref":"\u0031\/"}`:                           {Op: OpPing, Ref: `"\u0031\/"`},
 		`{"type":"p\u0069ng","ref":""}`:                              {Op: OpPing, Ref: `""`},
-		`{"type":"pub","ref":2,"to":{"topic":"a"},"data":"x\u00e9"}`: {Op: OpPub, Ref: "2", Target: ToTopics("a"), Payload: []byte("xé")},
-		`{"type":"pub","to":{"all":true},"data":""}`:                 {Op: OpPub, Target: ToAll(), Payload: []byte{}},
+		`{"type":"pub","ref":2,"to":{"topic":"a"},"data":"x\u00e9"}`: {Op: OpPub, Ref: "2", Target: message.ToTopics("a"), Payload: []byte("xé")},
+		`{"type":"pub","to":{"all":true},"data":""}`:                 {Op: OpPub, Target: message.ToAll(), Payload: []byte{}},
 		`{"type":"pub","to":{"users":["u","v"]},"binary":false,"data":"\ud83e\udd89\ufffd"}`: {Op: OpPub,
-			Target: ToUsers("u", "v"), Payload: []byte("🦉\ufffd")},
-		`{"type":"pub","to":{"topics":["a"]},"binary":true,"data":"AP8="}`: {Op: OpPub, Target: ToTopics("a"),
-			Kind: Binary, Payload: []byte{0, 255}},
+			Target: message.ToUsers("u", "v"), Payload: []byte("🦉\ufffd")},
+		`{"type":"pub","to":{"topics":["a"]},"binary":true,"data":"AP8="}`: {Op: OpPub, Target: message.ToTopics("a"),
+			Kind: message.Binary, Payload: []byte{0, 255}},
 	} {
-		got, err := V1{}.ParseCommand([]byte(in), Text)
+		got, err := V1{}.ParseCommand([]byte(in), message.Text)
 		if err != nil {
 			t.Errorf("%s: %v", in, err)
 		} else if !reflect.DeepEqual(got, want) {
@@ -84,7 +86,7 @@ func TestV1CommandsRefused(t *testing.T) {
 		{`{"type":"pub","to":{"topic":"a"},"data":"\ud83e\n0000"}`, "data", "", "surrogate"},
 		{"{\"type\":\"p\xff\"}", "", "", "UTF-8"},
 	} {
-		_, err := V1{}.ParseCommand([]byte(c.in), Text)
+		_, err := V1{}.ParseCommand([]byte(c.in), message.Text)
 		refused, ok := errors.AsType[*CommandError](err)
 		if !ok {
 			t.Errorf("%s: %v; want a *CommandError", c.in, err)
@@ -94,7 +96,7 @@ func TestV1CommandsRefused(t *testing.T) {
 			t.Errorf("%s:\n got %+v\nwant field %q, ref %q, text with %q", c.in, *refused, c.field, c.ref, c.text)
 		}
 	}
-	if _, err := (V1{}).ParseCommand([]byte(`{"type":"ping"}`), Binary); err == nil {
+	if _, err := (V1{}).ParseCommand([]byte(`{"type":"ping"}`), message.Binary); err == nil {
 		t.Error("a binary command was accepted")
 	}
 }
@@ -110,7 +112,7 @@ func TestV1RefusalsAreShort(t *testing.T) {
 		`{"type":"sub","topic":"` + long + `"}`,
 		`{"type":"pub","to":{"user":"` + long + `"},"data":""}`,
 	} {
-		_, err := V1{}.ParseCommand([]byte(in), Text)
+		_, err := V1{}.ParseCommand([]byte(in), message.Text)
 		refused, ok := errors.AsType[*CommandError](err)
 		if !ok {
 			t.Errorf("%.40s…: %v; want a *CommandError", in, err)
@@ -128,7 +130,7 @@ func FuzzV1Command(f *testing.F) {
 	f.Add([]byte(`{"type":"pub","to":{"users":["u"]},"binary":true,"data":"AP8="}`))
 	f.Add([]byte(`{"type":"ping","ref":1e5}`))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		cmd, err := V1{}.ParseCommand(p, Text)
+		cmd, err := V1{}.ParseCommand(p, message.Text)
 		reply := &Reply{Ref: cmd.Ref}
 		if err != nil {
 			refused, ok := errors.AsType[*CommandError](err)
@@ -155,12 +157,12 @@ func commandFault(cmd Command) error {
 			return fmt.Errorf("%d topics", n)
 		}
 		for _, topic := range cmd.Topics {
-			if err := CheckTopic(topic); err != nil {
+			if err := message.CheckTopic(topic); err != nil {
 				return err
 			}
 		}
 	case OpPub:
-		if cmd.Kind == Text && KindOf(cmd.Payload) != Text {
+		if cmd.Kind == message.Text && message.KindOf(cmd.Payload) != message.Text {
 			return errors.New("text that is not UTF-8")
 		}
 		return cmd.Target.Check()
@@ -189,7 +191,7 @@ func TestHostileCommandsAreCheap(t *testing.T) {
 		"topics of a pub": filled(`{"type":"pub","data":"","to":{"topics":["a"`, `,"a"`, `]}}`),
 	} {
 		var err error
-		n := testing.AllocsPerRun(1, func() { _, err = V1{}.ParseCommand(p, Text) })
+		n := testing.AllocsPerRun(1, func() { _, err = V1{}.ParseCommand(p, message.Text) })
 		if n > 2500 || err == nil || !strings.Contains(err.Error(), "more than ") {
 			t.Errorf("%s: %v allocations for %d bytes: %v", name, n, len(p), err)
 		}

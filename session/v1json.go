@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"belfry/message"
 )
 
 // jsonFields are the fields of one JSON object, their values not yet read.
@@ -19,8 +21,8 @@ type jsonFields map[string]json.RawMessage
 // sure to be refused is not read to its end: 64 KiB of small fields would take
 // as long as 40 pushes.
 const (
-	maxFields = 16             // of one object; no command has as many
-	maxNames  = MaxTargetNames // of one array
+	maxFields = 16                     // of one object; no command has as many
+	maxNames  = message.MaxTargetNames // of one array
 )
 
 // readFields splits a JSON object into its fields. After an error the fields
@@ -49,7 +51,7 @@ func readFields(p []byte) (jsonFields, error) {
 			return fields, syntaxError(err)
 		}
 		if _, ok := fields[name]; ok {
-			repeated = &FieldError{shorten(name), "given more than once"}
+			repeated = &message.FieldError{Field: shorten(name), Problem: "given more than once"}
 			continue
 		}
 		fields[name] = value
@@ -74,10 +76,10 @@ func syntaxError(err error) error {
 func (f jsonFields) str(name, field string) (string, error) {
 	raw, ok := f[name]
 	if !ok {
-		return "", &FieldError{field, "missing"}
+		return "", &message.FieldError{Field: field, Problem: "missing"}
 	}
 	if raw[0] != '"' {
-		return "", &FieldError{field, "must be a string"}
+		return "", &message.FieldError{Field: field, Problem: "must be a string"}
 	}
 	return unquote(raw, field)
 }
@@ -86,20 +88,20 @@ func (f jsonFields) str(name, field string) (string, error) {
 func (f jsonFields) strs(name, field string) ([]string, error) {
 	raw, ok := f[name]
 	if !ok {
-		return nil, &FieldError{field, "missing"}
+		return nil, &message.FieldError{Field: field, Problem: "missing"}
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, &FieldError{field, "must be an array of strings"}
+		return nil, &message.FieldError{Field: field, Problem: "must be an array of strings"}
 	}
 	var list []string
 	for dec.More() {
 		if len(list) == maxNames {
-			return nil, &FieldError{field, fmt.Sprintf("more than %d names; allowed are 1 to %d", maxNames, maxNames)}
+			return nil, &message.FieldError{Field: field, Problem: fmt.Sprintf("more than %d names; allowed are 1 to %d", maxNames, maxNames)}
 		}
 		var item json.RawMessage
 		if dec.Decode(&item) != nil || item[0] != '"' { // null would become "" otherwise
-			return nil, &FieldError{field, "must be an array of strings"}
+			return nil, &message.FieldError{Field: field, Problem: "must be an array of strings"}
 		}
 		name, err := unquote(item, field)
 		if err != nil {
@@ -118,7 +120,7 @@ func (f jsonFields) boolean(name, field string) (bool, error) {
 	case "false", "":
 		return false, nil
 	}
-	return false, &FieldError{field, "must be true or false"}
+	return false, &message.FieldError{Field: field, Problem: "must be true or false"}
 }
 
 // unquote reads a JSON string. encoding/json turns half a surrogate pair into
@@ -126,10 +128,10 @@ func (f jsonFields) boolean(name, field string) (bool, error) {
 func unquote(raw json.RawMessage, field string) (string, error) {
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", &FieldError{field, "must be a string"}
+		return "", &message.FieldError{Field: field, Problem: "must be a string"}
 	}
 	if strings.ContainsRune(s, utf8.RuneError) && halfSurrogate(raw) {
-		return "", &FieldError{field, "holds half a surrogate pair, which no UTF-8 text can"}
+		return "", &message.FieldError{Field: field, Problem: "holds half a surrogate pair, which no UTF-8 text can"}
 	}
 	return s, nil
 }

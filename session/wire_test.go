@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"belfry/ws"
 )
 
 // patience is how long a client of a test waits for what is to come. What takes
@@ -86,7 +88,7 @@ func (w *wire) answer() (status int, err error) {
 }
 
 // frame reads the next frame.
-func (w *wire) frame() (op ws.OpCode, payload []byte, err error) {
+func (w *wire) frame() (op gobwas.OpCode, payload []byte, err error) {
 	w.SetReadDeadline(time.Now().Add(patience))
 	f, err := readFrame(w.br)
 	return f.Header.OpCode, f.Payload, err
@@ -99,11 +101,11 @@ func (w *wire) Write(p []byte) (int, error) {
 }
 
 // masked returns a client's frame.
-func masked(op ws.OpCode, fin bool, payload []byte) []byte {
-	return ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(op, fin, payload)))
+func masked(op gobwas.OpCode, fin bool, payload []byte) []byte {
+	return gobwas.MustCompileFrame(gobwas.MaskFrame(gobwas.NewFrame(op, fin, payload)))
 }
 
-func (w *wire) send(op ws.OpCode, payload []byte) error {
+func (w *wire) send(op gobwas.OpCode, payload []byte) error {
 	_, err := w.Write(masked(op, true, payload))
 	return err
 }
@@ -118,10 +120,10 @@ func (w *wire) end() (texts []string, code uint16, reason string, err error) {
 			return texts, 0, "", fmt.Errorf("before a close frame: %w", err)
 		}
 		switch op {
-		case ws.OpText, ws.OpBinary:
+		case gobwas.OpText, gobwas.OpBinary:
 			texts = append(texts, string(payload))
-		case ws.OpClose:
-			if code = CloseNoStatus; len(payload) >= 2 {
+		case gobwas.OpClose:
+			if code = ws.CloseNoStatus; len(payload) >= 2 {
 				code, reason = binary.BigEndian.Uint16(payload), string(payload[2:])
 			}
 			return texts, code, reason, nil

@@ -74,7 +74,10 @@ func TestSettingsAreWired(t *testing.T) {
 	if err := os.WriteFile(keys, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before := map[string]string{} // by what the sample needs of others
+	before := map[string]string{"": fingerprint(t, wiredBase(t, nil))} // by what the sample needs of others
+	if before[""] != fingerprint(t, wiredBase(t, nil)) {
+		t.Fatal("what the packages get differs although no setting does: some setting is wired to nothing, and something is drawn at random instead")
+	}
 	defaults := config.Default()
 	wired := 0
 	for _, s := range defaults.Settings() {
