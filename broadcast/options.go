@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,8 +17,7 @@ import (
 type Options struct {
 	// NodeName names this node in the cluster: 1 to 64 bytes of printable
 	// ASCII without spaces, different on every node. The node id, which
-	// session ids carry, is computed from it. Default: the host's name and a
-	// random suffix.
+	// session ids carry, is computed from it. Default: one drawn at random.
 	NodeName string
 
 	// URLs of an external NATS cluster ("nats://host:4222", "tls://…"). If
@@ -103,11 +101,7 @@ type TLS struct {
 // Its error names the option at fault.
 func (o *Options) fill() error {
 	if o.NodeName == "" {
-		name, err := defaultName()
-		if err != nil {
-			return err
-		}
-		o.NodeName = name
+		o.NodeName = defaultName()
 	}
 	if o.Embedded.ClusterName == "" {
 		o.Embedded.ClusterName = "belfry"
@@ -181,17 +175,11 @@ func (o *Options) checkAddresses() error {
 	return nil
 }
 
-// defaultName returns a name that two nodes on one host do not share.
-func defaultName() (string, error) {
-	host, err := os.Hostname()
-	if err != nil || host == "" || len(host) > 50 || !printable(host) {
-		host = "node"
-	}
+// defaultName returns a name that no other node has.
+func defaultName() string {
 	var b [4]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", fmt.Errorf("random node name: %w", err)
-	}
-	return host + "-" + hex.EncodeToString(b[:]), nil
+	rand.Read(b[:]) // never fails
+	return "node-" + hex.EncodeToString(b[:])
 }
 
 // printable says whether s is ASCII without spaces and control characters.

@@ -98,15 +98,11 @@ func (c *Config) checkAPI(k *checks) {
 	if c.API.MonitorListen != "" {
 		k.when("api.monitor_listen", checkAddress(c.API.MonitorListen))
 	}
-	names := map[string]bool{}
+	var keys keyList
 	for i, text := range c.API.Keys {
-		key, err := parseKey(text.Reveal())
-		if err != nil {
+		if err := keys.add(text.Reveal()); err != nil {
 			k.fail("api.keys", "key %d %v", i+1, err)
-		} else if key.Name != "" && names[key.Name] {
-			k.fail("api.keys", "key %d has the name %s, which another key has; allowed are names that differ", i+1, key.Name)
 		}
-		names[key.Name] = true
 	}
 	if longest := longestLine(c.API.MaxPayload); c.API.BodyBytes < longest {
 		k.fail("api.body_bytes", "%v; allowed is at least %v, what the longest line of a batch with api.max_payload %v may need", c.API.BodyBytes, longest, c.API.MaxPayload)

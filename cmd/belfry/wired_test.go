@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,7 +75,7 @@ func TestSettingsAreWired(t *testing.T) {
 	if err := os.WriteFile(keys, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before := map[string]string{"": fingerprint(t, wiredBase(t, nil))} // by what the sample needs of others
+	before := map[string]parts{"": fingerprint(t, wiredBase(t, nil))} // by what the sample needs of others
 	if before[""] != fingerprint(t, wiredBase(t, nil)) {
 		t.Fatal("what the packages get differs although no setting does: some setting is wired to nothing, and something is drawn at random instead")
 	}
@@ -93,11 +94,12 @@ func TestSettingsAreWired(t *testing.T) {
 			changeToOther(t, &c, s.Path)
 		}
 		needs := strings.Join(with, " ")
-		if before[needs] == "" {
+		if _, there := before[needs]; !there {
 			before[needs] = fingerprint(t, base)
 		}
-		if before[needs] == fingerprint(t, c) {
-			t.Errorf("%s reaches nothing: no option of a package differs when it does", s.Path)
+		want := reaches[s.Path]
+		if got := before[needs].differing(fingerprint(t, c)); got == "" || want != "" && got != want {
+			t.Errorf("%s reaches %q, want %q: the options of packages that differ when it does", s.Path, got, cmp.Or(want, "some"))
 		}
 		wired++
 	}
@@ -145,18 +147,38 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 	t.Fatalf("%s: no other value is known that is allowed; add a sample", path)
 }
 
+// parts are what the bus, the sessions and the API get of the settings.
+type parts [3]string
+
+// reaches are the settings that more than one part gets.
+var reaches = map[string]string{
+	"dev":             " sessions api",
+	"api.max_payload": " bus api",
+	"node.name":       " bus sessions", // its hash is the node's number in session ids
+}
+
+func (p parts) differing(other parts) (names string) {
+	for i, name := range []string{" bus", " sessions", " api"} {
+		if p[i] != other[i] {
+			names += name
+		}
+	}
+	return names
+}
+
 // fingerprint returns all values that the packages get of the settings.
-func fingerprint(t *testing.T, c config.Config) string {
+func fingerprint(t *testing.T, c config.Config) (all parts) {
 	t.Helper()
 	o, err := build(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b strings.Builder
-	for _, part := range []any{o.bus, o.sessions, o.api} {
+	for i, part := range []any{o.bus, o.sessions, o.api} {
+		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
+		all[i] = b.String()
 	}
-	return b.String()
+	return all
 }
 
 // writeValue writes v with everything that belongs to it. Of functions, and of
