@@ -3,19 +3,16 @@ package broadcast
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-
-	"belfry/session"
 )
 
 // Node is this process on the bus. Its methods may be called from any
-// goroutine. It is the session.Interest of the server whose sessions it
+// goroutine. It is the Interest of the server whose sessions it
 // delivers to.
 type Node struct {
 	opt     Options
@@ -26,7 +23,7 @@ type Node struct {
 	ids     *identity
 	stripes *stripes
 	count   counters
-	faults  faults
+	faults  *faults
 	local   atomic.Pointer[Local]
 
 	closing   chan struct{}
@@ -39,12 +36,12 @@ type Node struct {
 
 // Open starts the embedded NATS server or begins to connect to an external
 // one. It returns before an external one is reachable: Ready tells. Nothing is
-// received before Start. Errors: *session.FieldError for an option out of
+// received before Start. Errors: *message.FieldError for an option out of
 // range, otherwise what was tried and why it failed (an address in use, a
 // certificate file that cannot be read).
 func Open(o Options) (*Node, error) {
 	if err := o.fill(); err != nil {
-		return nil, fmt.Errorf("broadcast options: %w", err)
+		return nil, err
 	}
 	id := NodeID(o.NodeName)
 	start := o.clock.now()
@@ -57,7 +54,7 @@ func Open(o Options) (*Node, error) {
 		closing:  make(chan struct{}),
 		patience: o.OverloadWait,
 	}
-	n.faults = faults{log: o.Log, count: &n.count.faults}
+	n.faults = newFaults(o.Log, &n.count.faults)
 	if o.Bus != nil {
 		n.bus = o.Bus
 		return n, nil
@@ -157,18 +154,18 @@ func (n *Node) Close() error {
 	return n.closeErr
 }
 
-// JoinUser implements session.Interest.
-func (n *Node) JoinUser(uid []byte, w session.Waiter, token uint64) bool {
+// JoinUser implements Interest.
+func (n *Node) JoinUser(uid []byte, w Waiter, token uint64) bool {
 	return n.bus.JoinUser(uid, w, token)
 }
 
-// LeaveUser implements session.Interest.
+// LeaveUser implements Interest.
 func (n *Node) LeaveUser(uid []byte) { n.bus.LeaveUser(uid) }
 
-// JoinTopic implements session.Interest.
-func (n *Node) JoinTopic(topic []byte, w session.Waiter, token uint64) bool {
+// JoinTopic implements Interest.
+func (n *Node) JoinTopic(topic []byte, w Waiter, token uint64) bool {
 	return n.bus.JoinTopic(topic, w, token)
 }
 
-// LeaveTopic implements session.Interest.
+// LeaveTopic implements Interest.
 func (n *Node) LeaveTopic(topic []byte) { n.bus.LeaveTopic(topic) }

@@ -80,9 +80,9 @@ func (s *Shard) drainMail() {
 	s.inbox.begin(s.busy())
 	for _, lane := range Lanes() {
 		s.deadline = s.loop.clock() + s.opt.Chunk
-		looked := s.written
+		looked := s.sender.progress()
 		s.inbox.drain(lane, s.deliver, func(n int64) bool {
-			written := s.written + uint64(s.stage.bytes)
+			written := s.sender.progress()
 			if n%16 != 0 && written-looked < mailBytes {
 				return false
 			}

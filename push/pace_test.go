@@ -11,17 +11,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"belfry/broadcast"
-	"belfry/session"
+	"belfry/message"
 )
 
 // waitingPublisher says whether pushes had to wait, after it was told so.
 type waitingPublisher struct {
 	recorder
-	await func(ctx context.Context, m *session.Message, w session.Wait) (bool, error)
+	await func(ctx context.Context, m *message.Message, w message.Wait) (bool, error)
 }
 
-func (p *waitingPublisher) PublishWithin(ctx context.Context, m *session.Message, w session.Wait) (bool, error) {
+func (p *waitingPublisher) PublishWithin(ctx context.Context, m *message.Message, w message.Wait) (bool, error) {
 	waited, err := p.await(ctx, m, w)
 	if err == nil {
 		err = p.publish(m)
@@ -32,9 +31,9 @@ func (p *waitingPublisher) PublishWithin(ctx context.Context, m *session.Message
 // A push may wait where its receivers are behind, and a line of a batch as well;
 // those that did are counted.
 func TestPushesMayWait(t *testing.T) {
-	var asked []session.Target
+	var asked []message.Target
 	behind := false
-	p := &waitingPublisher{await: func(ctx context.Context, m *session.Message, w session.Wait) (bool, error) {
+	p := &waitingPublisher{await: func(ctx context.Context, m *message.Message, w message.Wait) (bool, error) {
 		if w.Time != 7*time.Second || w.Others != 4 || ctx.Err() != nil {
 			t.Errorf("may wait for %v beside %d others, %v", w.Time, w.Others, ctx.Err())
 		}
@@ -59,8 +58,8 @@ func TestPushesMayWait(t *testing.T) {
 // Where too many wait already a push is refused at once, and counted; it is not
 // published.
 func TestTooManyWait(t *testing.T) {
-	p := &waitingPublisher{await: func(context.Context, *session.Message, session.Wait) (bool, error) {
-		return false, &session.OverloadedError{What: "the queue"}
+	p := &waitingPublisher{await: func(context.Context, *message.Message, message.Wait) (bool, error) {
+		return false, &message.OverloadedError{What: "the queue is full", Queue: true, RetryAfter: time.Second}
 	}}
 	s, ts, _ := start(t, Options{Publisher: p})
 	a := post(t, ts, "/v1/users/u1", "x")
@@ -74,8 +73,8 @@ func TestTooManyWait(t *testing.T) {
 
 // Full mailboxes and outboxes are no queue of pushes.
 func TestFullIsNoQueue(t *testing.T) {
-	p := &waitingPublisher{await: func(context.Context, *session.Message, session.Wait) (bool, error) {
-		return true, &broadcast.OverloadedError{What: "mailbox", RetryAfter: time.Second, Err: &session.OverloadedError{What: "a shard's mailbox"}}
+	p := &waitingPublisher{await: func(context.Context, *message.Message, message.Wait) (bool, error) {
+		return true, &message.OverloadedError{What: "mailbox", RetryAfter: time.Second, Err: &message.OverloadedError{What: "a shard's mailbox is full"}}
 	}}
 	s, ts, _ := start(t, Options{Publisher: p})
 	if a := post(t, ts, "/v1/users/u1", "x"); a.StatusCode != http.StatusServiceUnavailable {
@@ -90,7 +89,7 @@ func TestFullIsNoQueue(t *testing.T) {
 // is over.
 func TestGoneWhileWaiting(t *testing.T) {
 	asks, answer := make(chan func() bool), make(chan error)
-	p := &waitingPublisher{await: func(_ context.Context, _ *session.Message, w session.Wait) (bool, error) {
+	p := &waitingPublisher{await: func(_ context.Context, _ *message.Message, w message.Wait) (bool, error) {
 		asks <- w.Gone
 		return true, <-answer
 	}}

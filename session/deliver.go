@@ -4,41 +4,28 @@ import (
 	"context"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
-
-// OverloadedError says that a message was not delivered to anybody because
-// something on this node is full. What is asked for may be tried again.
-type OverloadedError struct{ What string }
-
-func (e *OverloadedError) Error() string { return "overloaded: " + e.What + " is full" }
-
-// Wait bounds how long a publisher waits for shards that are behind. With the
-// zero Wait it does not wait.
-type Wait struct {
-	Time   time.Duration // at most, for all shards of a message together
-	Others int           // how many publishers may wait for one shard, and 1.5 × as many for all; 0: no bound
-	Gone   func() bool   // says after a wait whether the publisher has gone away; nil: never
-}
 
 // Await waits while the shards of a message to users or sessions are crowded,
 // within w or until ctx is done, and returns whether it had to. Called before
 // Deliver it slows down backends that push faster than sockets can be written
 // to, where Deliver alone refuses. If too many wait for one of the shards or for
-// all already, it returns an *OverloadedError at once, so that pushes to a busy
+// all already, it returns a *message.OverloadedError at once, so that pushes to a busy
 // shard do not take all the requests that the API may serve.
 //
-// Await keeps the place that was waited for until Leave, which is called when d
-// was delivered or given up. (Of several shards it keeps that of the last: a
+// Await keeps the place that was waited for until Leave, which is called when the
+// message was delivered or given up. (Of several shards it keeps that of the last: a
 // shard must not stand still because a push to it waits for another.)
-func (s *Server) Await(ctx context.Context, d *Delivery, w Wait) (waited bool, err error) {
+func (d *Delivery) Await(ctx context.Context, w message.Wait) (waited bool, err error) {
 	if w.Time <= 0 || d.lane != poller.LaneSingle {
 		return false, nil
 	}
 	late := time.Now().Add(w.Time)
 	for _, h := range d.shards {
 		if w.Others > 0 && h.ps.TooManyWait(w.Others) {
-			return waited, &OverloadedError{"the queue of pushes that wait for a busy shard"}
+			return waited, &message.OverloadedError{What: "the queue of pushes that wait for a busy shard is full", Queue: true, RetryAfter: time.Second}
 		}
 		d.Leave()
 		var here bool
@@ -54,20 +41,21 @@ func (d *Delivery) Leave() {
 	d.entry = poller.Entry{}
 }
 
-// Deliver hands d to all sessions of this node that it is meant for. It
-// returns a *OverloadedError, and then no session gets the message; or nil, and
+// Deliver hands the message to all sessions of this node that it is meant for. It
+// returns a *message.OverloadedError, and then no session gets the message; or nil, and
 // then every session that is open gets it, short of what the policy for slow
 // consumers drops. It does not block. Messages of one goroutine to one target
 // arrive in their order.
-func (s *Server) Deliver(d *Delivery) error {
+func (d *Delivery) Deliver() error {
+	s := d.srv
 	if waits := s.mailBytes.Add(d.size); waits > s.opt.MailboxBytes && waits > d.size {
 		s.mailBytes.Add(-d.size)
 		s.shards[0].counters.limit(limitMailbox)
-		return &OverloadedError{"the room for messages that wait for shards (fanout.mailbox_bytes)"}
+		return &message.OverloadedError{What: "the room for messages that wait for shards (fanout.mailbox_bytes) is full"}
 	}
 	if !d.reserve() {
 		s.mailBytes.Add(-d.size)
-		return &OverloadedError{"a shard's mailbox"}
+		return &message.OverloadedError{What: "a shard's mailbox is full"}
 	}
 	s.pushes[d.Message.Target.Scope].Add(1)
 	if d.left.Store(int32(len(d.shards))); len(d.shards) == 0 {

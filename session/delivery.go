@@ -7,24 +7,26 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 )
 
 var errEncoding = errors.New("session: the message could not be encoded")
 
 // Delivery is one message on its way to the sessions of this node: which shards
-// it goes to, and its frame in every encoding that somebody speaks. The shards
+// it goes to, and its frame for every variant that somebody speaks. The shards
 // share it, and it does not change, but for a frame that is encoded when it is
 // first needed. It may be delivered more than once.
 type Delivery struct {
-	Message *Message // must not be changed any more
+	Message *message.Message // must not be changed any more
 
 	srv     *Server
-	key     uint64 // what the policy latest-only replaces by
-	exclude name   // valid if excluding
+	key     uint64      // what the policy latest-only replaces by
+	exclude message.SID // valid if without
 	without bool
-	size    int64 // bytes, the payload and what it was encoded to
-	batches [maxEncodings]atomic.Pointer[poller.Batch]
+	size    int64                           // bytes, the payload and what it was encoded to
+	batches []atomic.Pointer[poller.Frames] // by variant
 
 	lane   poller.Lane
 	shards []*shard // that it goes to, each once
@@ -41,25 +43,26 @@ type home struct {
 	id    poller.ID // of a session
 }
 
-// Prepare finds the shards of m and encodes it for every encoding that any
+// Prepare finds the shards of m and encodes it for every variant that any
 // session of this node speaks; a shard encodes only for one that has just
 // appeared. It is called before any lock or place is taken: an Encoding that
 // panics leaves none behind.
 //
 // The error is a fault of this server, which is in its log: no session gets m.
-func (s *Server) Prepare(m *Message) (*Delivery, error) {
+func (s *Server) Prepare(m *message.Message) (*Delivery, error) {
 	d := &Delivery{Message: m, srv: s, key: conflationKey(m), size: int64(len(m.Payload))}
-	if m.Exclude != "" {
-		if n, ok := parseID(m.Exclude, &s.opt.Key); ok && n.node == s.opt.Node {
+	if m.Target.Exclude != "" {
+		if n, ok := message.ParseSID(m.Target.Exclude, &s.opt.Key); ok && n.Node == s.opt.Node {
 			d.exclude, d.without = n, true
 		}
 	}
 	d.route()
 	ok := true
-	for i := range s.opt.Encodings {
-		if s.speakers[i].Load() > 0 {
+	d.batches = make([]atomic.Pointer[poller.Frames], len(s.perVariant))
+	for i := range s.perVariant {
+		if s.perVariant[i].Load() > 0 {
 			frame, encoded := d.encode(uint8(i))
-			d.batches[i].Store(poller.NewBatch(poller.NewFrame(frame, d.key)))
+			d.batches[i].Store(poller.NewFrames(poller.NewFrame(frame, d.key)))
 			d.size += int64(len(frame))
 			ok = ok && encoded
 		}
@@ -73,7 +76,7 @@ func (s *Server) Prepare(m *Message) (*Delivery, error) {
 // route finds the shards that the message goes to.
 func (d *Delivery) route() {
 	t, s := &d.Message.Target, d.srv
-	if t.Scope <= ScopeTopics {
+	if t.Scope <= message.ScopeTopics {
 		d.lane, d.shards = poller.LaneBulk, s.shards
 		return
 	}
@@ -83,10 +86,10 @@ func (d *Delivery) route() {
 	}
 	for _, name := range t.Names {
 		at := home{shard: -1}
-		if t.Scope == ScopeUsers {
+		if t.Scope == message.ScopeUsers {
 			at.shard, at.hash = s.homeOf(name)
 		} else if n, ok := s.ours(name); ok {
-			at.shard, at.id = int(n.shard), n.id
+			at.shard, at.id = int(n.Shard), poller.ID(n.Conn)
 		}
 		d.homes = append(d.homes, at)
 		switch {
@@ -100,47 +103,66 @@ func (d *Delivery) route() {
 }
 
 // ours returns what sid says if this node made it.
-func (s *Server) ours(sid string) (name, bool) {
-	n, ok := parseID(sid, &s.opt.Key)
-	return n, ok && n.node == s.opt.Node && int(n.shard) < len(s.shards)
+func (s *Server) ours(sid string) (message.SID, bool) {
+	n, ok := message.ParseSID(sid, &s.opt.Key)
+	return n, ok && n.Node == s.opt.Node && int(n.Shard) < len(s.shards)
 }
 
 // frameRoom is what an encoding usually adds to a payload, in bytes.
 const frameRoom = 16
 
-// encode builds the message's frame in an encoding. One that panics gives no
+// encode builds the message's frame for a variant. One that panics gives no
 // bytes: sending nothing harms nobody, and the fault costs this message only.
-func (d *Delivery) encode(encoding uint8) (frame []byte, ok bool) {
-	e, m := d.srv.opt.Encodings[encoding], d.Message
+func (d *Delivery) encode(variant uint8) (frame []byte, ok bool) {
+	v := &d.srv.protocols.variants[variant]
+	w := d.srv.writers.Get().(*wire.Writer)
 	defer func() {
 		if r := recover(); r != nil {
 			d.srv.faults.Add(1)
-			d.srv.opt.Log.Error("an encoding panicked; its clients do not get the message",
-				zap.String("encoding", e.Name()), zap.String("id", m.ID), zap.Any("panic", r), zap.Stack("stack"))
+			d.srv.opt.Log.Error("an encoding panicked; its clients do not get the message", zap.String("transport", v.Transport.Name()),
+				zap.String("encoding", v.Encoding.Name()), zap.String("id", d.Message.ID), zap.Any("panic", r), zap.Stack("stack"))
 			frame, ok = nil, false
 		}
 	}()
-	frame = e.AppendMessage(make([]byte, 0, len(m.Payload)+frameRoom), m)
-	return slices.Clip(frame), true
+	w.Reset(v.Transport, make([]byte, 0, len(d.Message.Payload)+frameRoom))
+	v.Encoding.Message(w, d.Message)
+	frame = slices.Clip(w.Bytes())
+	w.Reset(nil, nil)
+	d.srv.writers.Put(w)
+	return frame, true
 }
 
 // batch returns the message's frame in an encoding.
-func (d *Delivery) batch(encoding uint8) *poller.Batch {
-	p := &d.batches[encoding]
+func (d *Delivery) batch(variant uint8) *poller.Frames {
+	p := &d.batches[variant]
 	if b := p.Load(); b != nil {
 		return b
 	}
-	frame, _ := d.encode(encoding)
-	p.CompareAndSwap(nil, poller.NewBatch(poller.NewFrame(frame, d.key)))
+	frame, _ := d.encode(variant)
+	p.CompareAndSwap(nil, poller.NewFrames(poller.NewFrame(frame, d.key)))
 	return p.Load()
 }
 
 // frame returns the only frame of batch.
-func (d *Delivery) frame(encoding uint8) *poller.Frame { return d.batch(encoding).Frame(0) }
+func (d *Delivery) frame(variant uint8) *poller.Frame { return d.batch(variant).At(0) }
 
-// excludes says whether the session is the one that is not to get the message.
+// excluding says whether some session may have to be left out.
+func (d *Delivery) excluding() bool { return d.without || len(d.Message.Target.ExcludeTopics) > 0 }
+
+// excludes says whether the session does not receive the message although the
+// target's names match it.
 func (d *Delivery) excludes(h *shard, slot uint32) bool {
-	return d.without && int(d.exclude.shard) == h.index && d.exclude.id == h.ps.ID(slot)
+	if d.without && int(d.exclude.Shard) == h.index && poller.ID(d.exclude.Conn) == h.ps.ID(slot) {
+		return true
+	}
+	for _, name := range d.Message.Target.ExcludeTopics {
+		if t, ok := h.topics.find(h.topicHash([]byte(name)), []byte(name)); ok {
+			if _, subscribed := h.member(h.rec(slot), t); subscribed {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // done says that a shard has sent the message to all its sessions.
@@ -152,7 +174,7 @@ func (d *Delivery) done() {
 
 // conflationKey hashes a message's key, or its target if it has none, to
 // something other than 0 (FNV-1a, 64 bits).
-func conflationKey(m *Message) uint64 {
+func conflationKey(m *message.Message) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211
 	sum := uint64(offset)
 	add := func(s string) {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -36,12 +37,12 @@ func (h *shard) dispatch(d *Delivery) {
 // how many, or queues it for the pass.
 func (h *shard) sendOrQueue(d *Delivery) (sent int, isQueued bool) {
 	switch d.Message.Target.Scope {
-	case ScopeAll:
+	case message.ScopeAll:
 		h.pass.add(queued{d: d, lane: poller.LaneBulk})
 		return 0, true
-	case ScopeTopics:
+	case message.ScopeTopics:
 		return h.sendToTopics(d)
-	case ScopeUsers:
+	case message.ScopeUsers:
 		return h.sendToUsers(d)
 	}
 	return h.sendToSessions(d), false
@@ -66,7 +67,7 @@ func (h *shard) stage(slot uint32, d *Delivery) int {
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(h, slot) {
 		return 0
 	}
-	h.ps.Stage(slot, d.batch(rec.encoding))
+	h.ps.Send(slot, poller.Shared(d.batch(rec.variant)), poller.Data)
 	return 1
 }
 
@@ -80,7 +81,7 @@ type unsent struct {
 // latencyOf returns where the time that a message takes is counted: of one to
 // users and sessions for each send, of one to many once.
 func (h *shard) latencyOf(d *Delivery) (to *latency, many bool) {
-	if d.Message.Target.Scope >= ScopeUsers {
+	if d.Message.Target.Scope >= message.ScopeUsers {
 		return &h.latency, false
 	}
 	return &h.fanoutLatency, true

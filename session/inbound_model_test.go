@@ -3,11 +3,12 @@ package session
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 	"pgregory.net/rapid"
 
 	"belfry/poller"
@@ -21,14 +22,15 @@ const accountSize = 128
 func (r *rig) sumInbound() (sum int64) {
 	r.t.Helper()
 	r.each(func(h *shard) {
+		charged := accountsOf(h.ps)
 		inbounds := 0
 		for slot, ok := h.ps.Next(0); ok; slot, ok = h.ps.Next(slot + 1) {
-			held := h.ps.Held(slot)
+			held := charged[h.ps.ID(slot)]
 			sum += int64(held)
 			mine := 0
 			if in := h.inbounds.of(h.rec(slot)); in != nil {
 				inbounds++
-				mine = inboundSize + cap(in.buf)
+				mine = inboundSize + in.Cap()
 				if in.slot != slot {
 					r.t.Errorf("slot %d has the message of %d", slot, in.slot)
 				}
@@ -61,6 +63,19 @@ func (r *rig) sumInbound() (sum int64) {
 	return sum
 }
 
+// accountsOf returns what each connection of a shard is charged. Only tests ask
+// for it, so poller has no method that tells.
+func accountsOf(ps *poller.Shard) map[poller.ID]int {
+	charged := map[poller.ID]int{}
+	accounts := reflect.ValueOf(ps).Elem().FieldByName("accounts").FieldByName("index").FieldByName("items")
+	for i := range accounts.Len() {
+		if a := accounts.Index(i); !a.IsNil() {
+			charged[poller.ID(a.Elem().FieldByName("id").Uint())] = int(a.Elem().FieldByName("bytes").Int())
+		}
+	}
+	return charged
+}
+
 // inboundMachine is random clients and the server's count of what they hold.
 type inboundMachine struct {
 	r     *rig
@@ -71,7 +86,7 @@ type inboundMachine struct {
 }
 
 type inboundClient struct {
-	*wire
+	*rawConn
 	started bool // a fragmented message
 }
 
@@ -88,22 +103,22 @@ func (m *inboundMachine) step() string {
 		if status, err := w.answer(); err == nil && status == 101 {
 			w.Write(make([]byte, 60_000)) // ends it, and begins something else: a continuation, which is wrong, or none
 		}
-		m.live = append(m.live, &inboundClient{wire: w})
+		m.live = append(m.live, &inboundClient{rawConn: w})
 		return "open"
 	}
 	i := m.rnd.IntN(len(m.live))
 	c := m.live[i]
 	switch n := m.rnd.IntN(8); n {
 	case 0, 1, 2:
-		op := ws.OpBinary
+		op := gobwas.OpBinary
 		if c.started {
-			op = ws.OpContinuation
+			op = gobwas.OpContinuation
 		}
 		c.started = n > 0
 		c.Write(masked(op, !c.started, make([]byte, m.rnd.IntN(1<<m.rnd.IntN(17)))))
 		return "fragment"
 	case 3:
-		c.Write(masked(ws.OpPing, true, make([]byte, 100))[:1+m.rnd.IntN(105)])
+		c.Write(masked(gobwas.OpPing, true, make([]byte, 100))[:1+m.rnd.IntN(105)])
 		return "part of a ping"
 	case 4:
 		c.Write(begun(50_000, 1+m.rnd.IntN(40_000)))

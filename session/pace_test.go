@@ -5,13 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
 // prepared returns a message to a target, prepared.
-func (r *rig) prepared(to Target) *Delivery {
+func (r *rig) prepared(to message.Target) *Delivery {
 	r.t.Helper()
-	d, err := r.Prepare(&Message{Target: to, Payload: []byte("x")})
+	d, err := r.Prepare(&message.Message{Target: to, Payload: []byte("x")})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -19,10 +20,10 @@ func (r *rig) prepared(to Target) *Delivery {
 }
 
 // await waits with a message to a target, which is then given up.
-func (r *rig) await(ctx context.Context, to Target, w Wait) (waited bool, err error) {
+func (r *rig) await(ctx context.Context, to message.Target, w message.Wait) (waited bool, err error) {
 	d := r.prepared(to)
 	defer d.Leave()
-	return r.Await(ctx, d, w)
+	return d.Await(ctx, w)
 }
 
 // crowdLane fills the share of a shard's single lane from which on pushes wait.
@@ -37,9 +38,9 @@ func (r *rig) crowdLane(i, mailbox int) {
 func TestAwait(t *testing.T) {
 	const size = 64
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: size}})
-	ctx, hour := context.Background(), Wait{Time: time.Hour, Others: 100}
-	both := ToUsers(r.uids()...)
-	for _, target := range []Target{ToAll(), ToTopics("t"), ToSessions("no such session"), both} {
+	ctx, hour := context.Background(), message.Wait{Time: time.Hour, Others: 100}
+	both := message.ToUsers(r.uids()...)
+	for _, target := range []message.Target{message.ToAll(), message.ToTopics("t"), message.ToSessions("no such session"), both} {
 		if waited, err := r.await(ctx, target, hour); waited || err != nil {
 			t.Errorf("%v waited for shards that have nothing to do: %v", target, err)
 		}
@@ -49,15 +50,15 @@ func TestAwait(t *testing.T) {
 		releases = append(releases, r.block(i))
 		r.crowdLane(i, size)
 	}
-	for _, w := range []Wait{{}, hour} {
-		if waited, _ := r.await(ctx, ToTopics("t"), w); waited {
+	for _, w := range []message.Wait{{}, hour} {
+		if waited, _ := r.await(ctx, message.ToTopics("t"), w); waited {
 			t.Error("a push to a topic waited for the single lane")
 		}
 	}
-	if waited, _ := r.await(ctx, both, Wait{}); waited {
+	if waited, _ := r.await(ctx, both, message.Wait{}); waited {
 		t.Error("the zero Wait waited")
 	}
-	if waited, _ := r.await(ctx, both, Wait{Time: time.Millisecond, Others: 100}); !waited {
+	if waited, _ := r.await(ctx, both, message.Wait{Time: time.Millisecond, Others: 100}); !waited {
 		t.Error("did not wait for crowded shards")
 	}
 	const pushes = 40 // more than there are places
@@ -112,7 +113,7 @@ func TestAwaitIsBounded(t *testing.T) {
 	ended := make(chan error, most+1)
 	wait := func(others int) {
 		go func() {
-			_, err := r.await(ctx, ToUsers(hot), Wait{Time: time.Hour, Others: others})
+			_, err := r.await(ctx, message.ToUsers(hot), message.Wait{Time: time.Hour, Others: others})
 			ended <- err
 		}()
 	}
@@ -120,10 +121,10 @@ func TestAwaitIsBounded(t *testing.T) {
 		wait(most)
 	}
 	eventually(t, "as many wait as may", func() bool { return r.shards[0].ps.TooManyWait(most) })
-	if waited, err := r.await(ctx, ToUsers(hot), Wait{Time: time.Hour, Others: most}); waited || err == nil {
+	if waited, err := r.await(ctx, message.ToUsers(hot), message.Wait{Time: time.Hour, Others: most}); waited || err == nil {
 		t.Errorf("one more waited: %v, %v", waited, err)
 	}
-	if waited, err := r.await(ctx, ToUsers(cool), Wait{Time: time.Hour, Others: most}); waited || err != nil {
+	if waited, err := r.await(ctx, message.ToUsers(cool), message.Wait{Time: time.Hour, Others: most}); waited || err != nil {
 		t.Errorf("a push to the other shard: waited %v, %v", waited, err)
 	}
 	wait(0)
@@ -142,12 +143,12 @@ func TestPubWaits(t *testing.T) {
 	const size = 64
 	var r *rig
 	asked := make(chan bool, 1)
-	r = newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: size}, Publish: func(m *Message, w Wait) error {
+	r = newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: size}, Publish: func(m *message.Message, w message.Wait) error {
 		m.ID = "given"
 		if w.Time != clientWait || w.Others != 0 || w.Gone != nil {
 			t.Errorf("%+v", w)
 		}
-		waited, err := r.await(context.Background(), m.Target, Wait{Time: time.Minute})
+		waited, err := r.await(context.Background(), m.Target, message.Wait{Time: time.Minute})
 		asked <- waited
 		return err
 	}})

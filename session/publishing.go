@@ -6,7 +6,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 )
 
 // publishing is between a shard and its publisher.
@@ -21,7 +23,7 @@ type publishing struct {
 type published struct {
 	from  poller.ID
 	size  int
-	reply Reply
+	reply wire.Reply
 }
 
 // pubShare is the part of Poller.InboundBytes that clients' messages may take
@@ -32,7 +34,7 @@ const pubShare = 2
 // pubOverhead is charged for a pub beside its bytes.
 const pubOverhead = 256
 
-func pubSize(m *Message) int {
+func pubSize(m *message.Message) int {
 	n := pubOverhead + len(m.Payload)
 	for _, name := range m.Target.Names {
 		n += len(name) + 16
@@ -124,19 +126,19 @@ func (h *shard) pause() (over bool) {
 
 // publishNow publishes p, which is charged for no longer whatever comes of it.
 func (h *shard) publishNow(p *pub) (done published) {
-	done = published{p.from, p.size, Reply{Ref: p.ref}}
+	done = published{p.from, p.size, wire.Reply{Ref: p.ref}}
 	defer func() {
 		h.unchargePub(p)
 		if v := recover(); v != nil {
 			h.srv.faults.Add(1)
 			h.opt.Log.Error("publishing panicked; the message is lost", zap.Any("panic", v), zap.Stack("stack"))
-			done.reply.Err = &CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
+			done.reply.Err = &wire.CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
 		}
 	}()
-	if p.msg.Target.Scope <= ScopeTopics {
+	if p.msg.Target.Scope <= message.ScopeTopics {
 		h.awaitBulk()
 	}
-	if err := h.opt.Publish(p.msg, Wait{Time: clientWait}); err != nil {
+	if err := h.opt.Publish(p.msg, message.Wait{Time: clientWait}); err != nil {
 		done.reply.Err = publishError(err, p.ref)
 	} else {
 		done.reply.ID = p.msg.ID

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 
+	"belfry/message"
 	"belfry/offheap"
 	"belfry/poller"
 )
@@ -28,19 +29,19 @@ type rig struct {
 }
 
 // push is what a publisher does that does not wait.
-func (s *Server) push(m *Message) error { return s.pushWithin(m, Wait{}) }
+func (s *Server) push(m *message.Message) error { return s.pushWithin(m, message.Wait{}) }
 
 // pushWithin is what a publisher does: prepare, wait for room, then deliver.
-func (s *Server) pushWithin(m *Message, w Wait) error {
+func (s *Server) pushWithin(m *message.Message, w message.Wait) error {
 	d, err := s.Prepare(m)
 	if err != nil {
 		return err
 	}
 	defer d.Leave()
-	if _, err := s.Await(context.Background(), d, w); err != nil {
+	if _, err := d.Await(context.Background(), w); err != nil {
 		return err
 	}
-	return s.Deliver(d)
+	return d.Deliver()
 }
 
 func newRig(t *testing.T, o Options) *rig {
@@ -57,7 +58,7 @@ func newRig(t *testing.T, o Options) *rig {
 		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	}
 	if o.Authenticator == nil {
-		rules, err := CompileTopics([]string{"*"})
+		rules, err := message.CompileTopics([]string{"*"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,9 +207,9 @@ func (c *client) say(text string) {
 	}
 }
 
-func (r *rig) deliver(t Target, text string) {
+func (r *rig) deliver(t message.Target, text string) {
 	r.t.Helper()
-	if err := r.push(&Message{ID: "m-" + text, Target: t, Payload: []byte(text)}); err != nil {
+	if err := r.push(&message.Message{ID: "m-" + text, Target: t, Payload: []byte(text)}); err != nil {
 		r.t.Fatal(err)
 	}
 }

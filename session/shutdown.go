@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // closeOrder tells a shard to end its sessions.
@@ -77,7 +78,7 @@ func (c *closingRun) run(h *shard) (more bool) {
 			c.left--
 			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
 		case stateHead, stateAuth, stateJoin, stateProxy:
-			h.refuse(slot, Unavailable("this server is going away", h.opt.RetryAfter).Because(CauseShutdown))
+			h.refuse(slot, ws.Unavailable("this server is going away", h.opt.RetryAfter).Because(CauseShutdown))
 		}
 		if n%16 == 0 && h.ps.Expired() {
 			return c.left > 0

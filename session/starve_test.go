@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -21,7 +22,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 	const clients, rounds = 300, 40
 	const most = 60 // passes for each answer, on average; 0.2 to 10 are usual
 	r := newRig(t, Options{Poller: poller.Options{Policy: poller.DropOldest}})
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(poller.Processors(2)))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.NumCPU(), poller.Processors(2))))
 	var readers, publisher sync.WaitGroup
 	t.Cleanup(readers.Wait) // after the wires have been closed
 	for range clients {
@@ -33,7 +34,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 	defer web.Close()
 
 	stop := make(chan struct{})
-	m := &Message{Target: ToTopics("t"), Payload: make([]byte, 128)}
+	m := &message.Message{Target: message.ToTopics("t"), Payload: make([]byte, 128)}
 	publisher.Go(func() {
 		for {
 			select {
@@ -58,7 +59,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 			return err
 		},
 		"push to a user": func() error {
-			r.deliver(ToUsers("u"), "single")
+			r.deliver(message.ToUsers("u"), "single")
 			for {
 				_, p, err := user.frame()
 				if err != nil || string(p) == "single" {

@@ -7,17 +7,17 @@ import (
 	"testing"
 
 	"belfry/broadcast"
-	"belfry/session"
+	"belfry/message"
+	"belfry/wire"
 )
 
 // nobody has no sessions.
 type nobody struct{}
 
-func (nobody) Prepare(*session.Message) (*session.Delivery, error) { return new(session.Delivery), nil }
-func (nobody) Await(context.Context, *session.Delivery, session.Wait) (bool, error) {
-	return false, nil
-}
-func (nobody) Deliver(*session.Delivery) error                     { return nil }
+func (nobody) Prepare(*message.Message) (broadcast.Prepared, error) { return nobody{}, nil }
+func (nobody) Await(context.Context, message.Wait) (bool, error)    { return false, nil }
+func (nobody) Leave()                                               {}
+func (nobody) Deliver() error                                       { return nil }
 
 // What clients publish leaves most of the outbox to backends.
 func TestClientsLeaveOutbox(t *testing.T) {
@@ -29,14 +29,15 @@ func TestClientsLeaveOutbox(t *testing.T) {
 	defer bus.Close()
 	bus.Start(nobody{})
 	n := &belfry{bus: bus}
-	message := func(i int) *session.Message {
-		return &session.Message{Target: session.ToUsers(fmt.Sprint("u", i)), Payload: []byte("x")}
+	var none message.Wait
+	message := func(i int) *message.Message {
+		return &message.Message{Target: message.ToUsers(fmt.Sprint("u", i)), Payload: []byte("x")}
 	}
 	taken := 0
 	for ; err == nil && taken < 400; taken++ {
-		err = n.publish(message(taken), session.Wait{})
+		err = n.publish(message(taken), none)
 	}
-	var told *session.CommandError
+	var told *wire.CommandError
 	if taken < 100 || taken > 102 || !errors.As(err, &told) || told.Code != "unavailable" {
 		t.Errorf("the pub after %d of 400 places: %v", taken-1, err)
 	}

@@ -14,12 +14,15 @@ import (
 
 	"belfry/broadcast"
 	"belfry/config"
+	"belfry/message"
 	"belfry/metrics"
 	"belfry/offheap"
 	"belfry/poller"
 	"belfry/push"
 	"belfry/session"
 	"belfry/web"
+	"belfry/wire"
+	"belfry/ws"
 )
 
 // orNone turns a setting in which 0 means none into an option in which 0 means
@@ -81,7 +84,7 @@ func natsRoutes(routes []string) []string {
 
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
-	rules, err := session.CompileTopics(c.Session.OpenTopics)
+	rules, err := message.CompileTopics(c.Session.OpenTopics)
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -89,10 +92,16 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	if err != nil {
 		return session.Options{}, err
 	}
+	endpoints, err := n.endpoints()
+	if err != nil {
+		return session.Options{}, err
+	}
 	o := session.Options{
 		Poller:         pollerOptions(c, &n.memory),
 		Node:           n.bus.NodeID(),
-		Handshake:      session.HandshakeOptions{MaxHead: int(c.Upgrade.MaxHead), Paths: []string{c.Path}, Origins: origins},
+		MaxHead:        int(c.Upgrade.MaxHead),
+		Origins:        origins,
+		Endpoints:      endpoints,
 		UpgradeTime:    c.Upgrade.Timeout,
 		MaxPending:     c.Upgrade.MaxPending,
 		MaxWaiting:     c.Upgrade.MaxWaiting,
@@ -103,8 +112,8 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
 		Authenticator:  &session.Open{Unproven: c.Dev, Topics: rules},
-		Interest:       n.bus,
-		Limits:         session.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
+		Interest:       interest{n.bus},
+		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
 		MailboxBytes:   int64(c.Fanout.MailboxBytes),
 		BacklogTime:    c.Backlog.Timeout,
@@ -113,6 +122,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		MaySubscribe:   rules.Allow,
+		PublishQueue:   c.Session.PublishQueue,
 		PingInterval:   c.Session.PingInterval,
 		PongTimeout:    c.Session.PongTimeout,
 		IdleRead:       c.Session.IdleRead,
@@ -142,9 +152,9 @@ func rates(c *config.Config) session.Rates {
 }
 
 func proxyOptions(c *config.Config) session.ProxyOptions {
-	o := session.ProxyOptions{Header: session.XForwardedFor}
+	o := session.ProxyOptions{Header: ws.XForwardedFor}
 	if c.Proxy.Header == "forwarded" {
-		o.Header = session.Forwarded
+		o.Header = ws.Forwarded
 	}
 	for _, text := range c.Proxy.Trusted {
 		// The configuration was validated: this cannot fail.
@@ -158,9 +168,9 @@ func proxyOptions(c *config.Config) session.ProxyOptions {
 // demo page, which is another origin than the WebSocket because of its port,
 // and whatever a front-end developer serves on the same machine, seen from
 // there or from a phone beside it.
-func (n *belfry) origins() (*session.Origins, error) {
+func (n *belfry) origins() (*ws.Origins, error) {
 	if !n.cfg.Dev || len(n.cfg.Upgrade.Origins) > 0 {
-		return session.CompileOrigins(n.cfg.Upgrade.Origins)
+		return ws.CompileOrigins(n.cfg.Upgrade.Origins)
 	}
 	hosts := []string{"localhost:*", "127.0.0.1:*", "[::1]:*"}
 	if host, _, err := net.SplitHostPort(n.cfg.API.Listen); err == nil && net.ParseIP(host) != nil {
@@ -170,7 +180,7 @@ func (n *belfry) origins() (*session.Origins, error) {
 	for _, host := range hosts {
 		patterns = append(patterns, "http://"+host, "https://"+host)
 	}
-	origins, err := session.CompileOrigins(patterns)
+	origins, err := ws.CompileOrigins(patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +215,7 @@ func pollerOptions(c *config.Config, memory *offheap.Owners) poller.Options {
 	return o
 }
 
-func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
+func (n *belfry) apiOptions(keys []config.Key) (push.Options, error) {
 	c := n.cfg
 	var apiKeys []push.Key
 	for _, k := range keys {
@@ -213,9 +223,9 @@ func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
 	}
 	scrape, err := metrics.Handler(n.values)
 	if err != nil {
-		return nil, err
+		return push.Options{}, err
 	}
-	return push.New(push.Options{
+	return push.Options{
 		Publisher:     n.bus,
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
@@ -245,7 +255,7 @@ func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
 			BatchIdleTimeout:  c.API.BatchIdleTimeout,
 			ShutdownTimeout:   apiGrace,
 		},
-	})
+	}, nil
 }
 
 // configView is what GET /v1/config answers: the settings in force.
@@ -309,14 +319,14 @@ const clientOutbox = 1.0 / 4
 
 // publish is what belfry.v1 clients publish through. It puts the bus's errors
 // into the words of docs/protocol.md.
-func (n *belfry) publish(m *session.Message, w session.Wait) error {
+func (n *belfry) publish(m *message.Message, w message.Wait) error {
 	if n.bus.OutboxTaken() > clientOutbox {
-		return &session.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
+		return &wire.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
 	}
 	_, err := n.bus.PublishWithin(context.Background(), m, w)
-	var large *broadcast.TooLargeError
+	var large *message.TooLargeError
 	if errors.As(err, &large) {
-		return &session.CommandError{Code: "too_large", Field: "data", Text: large.Error()}
+		return &wire.CommandError{Code: "too_large", Field: "data", Text: large.Error()}
 	}
 	return err
 }
