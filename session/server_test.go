@@ -303,8 +303,8 @@ func TestShutdownPace(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	begun := time.Now()
-	if err := r.Shutdown(ctx, pace, 0); err != nil {
-		t.Error(err)
+	if err := r.Shutdown(ctx, pace, 0); err != nil || ctx.Err() != nil {
+		t.Errorf("%v; the time given was over: %v", err, ctx.Err())
 	}
 	if took := time.Since(begun); took < (sessions-1)*time.Second/pace {
 		t.Errorf("%d sessions ended within %v, allowed are %d a second", sessions, took, pace)
