@@ -17,6 +17,8 @@ const (
 	headerID      = "Belfry-Id"
 	headerKind    = "Belfry-Kind"
 	headerExclude = "Belfry-Exclude"
+	headerExcept  = "Belfry-Exclude-Topic" // one value a topic
+	headerOp      = "Belfry-Op"
 	headerKey     = "Belfry-Key"
 	headerTopic   = "Belfry-Topic"   // one value a topic, if there are several
 	headerUser    = "Belfry-User"    // one value a user of the bucket
@@ -57,6 +59,12 @@ func seal(p *parcel, st stamp) *nats.Msg {
 	if m.Target.Exclude != "" {
 		h[headerExclude] = []string{m.Target.Exclude}
 	}
+	if len(m.Target.ExcludeTopics) > 0 {
+		h[headerExcept] = m.Target.ExcludeTopics // topics need no escaping
+	}
+	if m.Op != 0 {
+		h[headerOp] = []string{strconv.FormatUint(uint64(m.Op), 10)}
+	}
 	if m.Key != "" {
 		h[headerKey] = []string{escape(m.Key)}
 	}
@@ -88,6 +96,12 @@ func sealedSize(m *message.Message, names []string) int {
 	n := fixed + len(m.Payload) + len(m.ID) + len(m.Target.Exclude) + len(escape(m.Key))
 	for _, name := range names {
 		n += len(headerSession) + 4 + len(escape(name))
+	}
+	for _, name := range m.Target.ExcludeTopics {
+		n += len(headerExcept) + 4 + len(name)
+	}
+	if m.Op != 0 {
+		n += len(headerOp) + 4 + len("4294967295")
 	}
 	return n
 }
@@ -159,6 +173,12 @@ func (o *opener) open(m *nats.Msg, numbered bool) (*message.Message, error) {
 	if out.Target.Exclude, _, err = one(m.Header, headerExclude); err != nil {
 		return nil, err
 	}
+	if out.Target.ExcludeTopics, err = names(m.Header, headerExcept); err != nil {
+		return nil, err
+	}
+	if out.Op, err = operation(m.Header); err != nil {
+		return nil, err
+	}
 	key, _, err := one(m.Header, headerKey)
 	if err != nil {
 		return nil, err
@@ -181,6 +201,19 @@ func (o *opener) open(m *nats.Msg, numbered bool) (*message.Message, error) {
 		return nil, bad(headerKind, "allowed are text and binary")
 	}
 	return out, out.Check(o.maxPayload)
+}
+
+// operation reads the operation number, 0 for none.
+func operation(h nats.Header) (uint32, error) {
+	text, given, err := one(h, headerOp)
+	if err != nil || !given {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n == 0 || text[0] == '0' {
+		return 0, bad(headerOp, "allowed are 1 to 4294967295")
+	}
+	return uint32(n), nil
 }
 
 // target reads whom m is for out of its subject and the header that the

@@ -11,8 +11,8 @@ import (
 // given must be unique. m and its payload must not be changed afterwards.
 //
 // Errors, with nothing delivered anywhere: *message.FieldError for invalid
-// input, *message.TooLargeError, *message.OverloadedError. A *session.FaultError is a fault of belfry,
-// and says whether anybody got the message. It never waits for the network and
+// input, *message.TooLargeError, *message.OverloadedError. A
+// *message.FaultError is a fault of belfry, and says whether anybody got the message. It never waits for the network and
 // must not be called by Prepared.Deliver.
 func (n *Node) Publish(m *message.Message) error {
 	local := n.local.Load()

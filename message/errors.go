@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// OverloadedError refuses a message that nobody has received: trying again
+// OverloadedError refuses a message that nobody has received. To try again
 // after RetryAfter doubles nothing.
 type OverloadedError struct {
-	What        string        // what is full: "outbox", "mailbox"; or "starting", "stopping"
+	What        string        // what is full ("outbox", "mailbox"), or "starting", "stopping"
 	Unavailable bool          // nothing is full: What says why messages cannot reach the other nodes
 	RetryAfter  time.Duration // when to try again
 	Err         error         // what the local server said, if it refused

@@ -67,7 +67,7 @@ func ParseSID(sid string, key *[32]byte) (n SID, ok bool) {
 	return n, highwayhash.Sum64(b[:14], key[:]) == mac
 }
 
-// CheckID returns a *FieldError unless sid has the form of a session id.
+// CheckSID returns a *FieldError unless sid has the form of a session id.
 func CheckSID(sid string) error {
 	_, _, err := decodeID(sid)
 	return err

@@ -121,7 +121,7 @@ func (t Target) Check() error {
 }
 
 // Message is one push on its way to its receivers. It and its payload must
-// not be changed once it was handed to Deliver or to a bus: frames are built
+// not be changed once it was given to sessions or to a bus: frames are built
 // from it later and on other goroutines.
 type Message struct {
 	ID      string // unique for the cluster; shown to belfry.v1 clients
@@ -164,4 +164,13 @@ func (m *Message) Check(maxPayload int) error {
 		return &FieldError{"kind", "allowed are text and binary"}
 	}
 	return nil
+}
+
+// Topic returns the topic that m is for, the first if it is for several; "" if
+// it is for none.
+func (m *Message) Topic() string {
+	if m.Target.Scope != ScopeTopics || len(m.Target.Names) == 0 {
+		return ""
+	}
+	return m.Target.Names[0]
 }

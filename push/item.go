@@ -39,7 +39,7 @@ func parseItem(line []byte, maxPayload int) (*item, *problem) {
 	return it, nil
 }
 
-// itemProblem tells a *problem or a *session.FieldError.
+// itemProblem tells a *problem or a *message.FieldError.
 func itemProblem(err error) *problem {
 	var fe *message.FieldError
 	if errors.As(err, &fe) {

@@ -15,8 +15,8 @@ import (
 // none, before it returns. After a nil error it owns the message and its
 // payload. It must not block for longer than a caller may wait.
 //
-// These errors are told to the client: *session.FieldError (400),
-// *session.TooLargeError (413) and *session.OverloadedError (503 with
+// These errors are told to the client: *message.FieldError (400),
+// *message.TooLargeError (413) and *message.OverloadedError (503 with
 // Retry-After). For all three nothing was delivered. Any other error is a 500
 // and goes to the log.
 type Publisher interface {

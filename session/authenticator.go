@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"fmt"
-	"strings"
 
 	"belfry/message"
 	"belfry/ws"
@@ -26,12 +25,12 @@ type Grant struct {
 }
 
 // Open admits everybody. A client is subscribed to the topics of its ?topic=
-// parameters if TopicRules has them. With Unproven it is believed whatever
+// parameters if Topics allows them. With Unproven it is believed whatever
 // ?uid= it claims, which is for development only; without, a claim is refused.
 // Parameters that it does not know are ignored.
 type Open struct {
 	Unproven bool
-	Topics   TopicRules
+	Topics   message.TopicRules
 }
 
 // Authenticate implements Authenticator.
@@ -82,47 +81,3 @@ func (a *Open) mayHave(topic string) *ws.Refusal {
 
 // ofQuery explains a name that is not what the client thought it wrote.
 const ofQuery = " (in a query + is a space and %2B a plus)"
-
-// TopicRules say which topics any client may subscribe to.
-type TopicRules struct {
-	all      bool
-	exact    map[string]bool
-	prefixes []string
-}
-
-// CompileTopics reads rules: a topic, "public.*" for all that begin with
-// "public.", or "*" for all. It returns a *FieldError for anything else.
-func CompileTopics(rules []string) (TopicRules, error) {
-	t := TopicRules{exact: map[string]bool{}}
-	for _, rule := range rules {
-		prefix, wild := strings.CutSuffix(rule, "*")
-		switch {
-		case rule == "*":
-			t.all = true
-		case wild:
-			if err := message.CheckTopic(prefix + "x"); err != nil || !strings.HasSuffix(prefix, ".") {
-				return t, &message.FieldError{Field: "open_topics", Problem: fmt.Sprintf("%q is neither a topic, nor one with .* behind it, nor *", rule)}
-			}
-			t.prefixes = append(t.prefixes, prefix)
-		default:
-			if err := message.CheckTopic(rule); err != nil {
-				return t, &message.FieldError{Field: "open_topics", Problem: err.Error()}
-			}
-			t.exact[rule] = true
-		}
-	}
-	return t, nil
-}
-
-// Allow says whether any client may subscribe to topic.
-func (t *TopicRules) Allow(topic string) bool {
-	if t.all || t.exact[topic] {
-		return true
-	}
-	for _, p := range t.prefixes {
-		if strings.HasPrefix(topic, p) {
-			return true
-		}
-	}
-	return false
-}

@@ -2,8 +2,8 @@ package session
 
 import "belfry/ws"
 
-// Causes of refusals that are not found in the request's own bytes; package ws
-// has those that are.
+// Causes of refusals that a request alone does not show; package ws has the
+// others.
 const (
 	CauseNone          ws.Cause = "none"          // not refused
 	CauseOther         ws.Cause = "other"         // of a Refusal that names none

@@ -30,7 +30,7 @@ func (s *Server) Prepare(m *message.Message) (*Prepared, error) {
 }
 
 // Deliver hands the message to all sessions of this node that it is meant for. It
-// returns a *OverloadedError, and then nobody gets the message; or nil, and
+// returns a *message.OverloadedError, and then nobody gets the message; or nil, and
 // then every session that is open gets it, short of what the policy for slow
 // consumers drops. It does not block. Messages of one goroutine to one target
 // arrive in their order.

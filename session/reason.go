@@ -31,6 +31,7 @@ const (
 	ReasonRate                        // the client sent more than its rates allow for too long
 	ReasonNodeInbound                 // the node's bound on bytes that came in was reached
 	ReasonMessageTime                 // a message was not complete in time
+	ReasonLogin                       // a login in band was refused or did not come
 	ReasonHealth                      // a question for HealthPath was answered
 	reasonCount
 )
@@ -67,6 +68,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonRate:          {"rate_limit", 1008, "sent too much", false},
 	ReasonNodeInbound:   {"node_inbound", 4007, "server input is full", true},
 	ReasonMessageTime:   {"message_timeout", 4008, "message not complete in time", true},
+	ReasonLogin:         {"login", 4009, "login refused", false},
 	ReasonHealth:        {"health", 0, "", false},
 }
 

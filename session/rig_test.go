@@ -50,7 +50,7 @@ func newRig(t *testing.T, o Options) *rig {
 		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	}
 	if o.Authenticator == nil {
-		rules, err := CompileTopics([]string{"*"})
+		rules, err := message.CompileTopics([]string{"*"})
 		if err != nil {
 			t.Fatal(err)
 		}

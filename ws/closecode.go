@@ -1,8 +1,8 @@
 package ws
 
 // Close codes with a name in RFC 6455 §7.4.1 and in the WebSocket registry of
-// IANA. What this server sends is chosen by Reason; these are for what clients
-// send.
+// IANA. These are for what clients send; package session has a registry of
+// what the server sends.
 const (
 	CloseNormal          uint16 = 1000
 	CloseGoingAway       uint16 = 1001

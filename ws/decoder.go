@@ -1,9 +1,6 @@
 package ws
 
-import (
-	"encoding/binary"
-	"errors"
-)
+import "encoding/binary"
 
 // Defaults of Limits, and what Next may leave unconsumed.
 const (
@@ -70,56 +67,6 @@ type Event struct {
 	Payload []byte
 }
 
-// Violation is the rule that a client broke.
-type Violation uint8
-
-const (
-	BrokenProtocol   Violation = iota // RFC 6455 was violated
-	InvalidUTF8                       // a text message or a close reason is not UTF-8
-	TooBig                            // a message has more bytes than Limits.MaxMessage
-	TooManyFragments                  // a message has more frames than Limits.MaxFragments
-	InvalidDeflate                    // a compressed message does not inflate
-)
-
-// String returns a word for v.
-func (v Violation) String() string {
-	switch v {
-	case InvalidUTF8:
-		return "utf8"
-	case TooBig:
-		return "too_big"
-	case TooManyFragments:
-		return "fragments"
-	case InvalidDeflate:
-		return "deflate"
-	}
-	return "protocol"
-}
-
-// Code returns the close code for v: 1002, 1007 or 1009.
-func (v Violation) Code() uint16 {
-	switch v {
-	case InvalidUTF8, InvalidDeflate:
-		return CloseInvalidPayload
-	case TooBig, TooManyFragments:
-		return CloseMessageTooBig
-	}
-	return CloseProtocolError
-}
-
-// ProtocolError says why a connection has to be closed. Detail is for the log
-// and the close frame: it never repeats bytes of the client and fits a close
-// frame.
-type ProtocolError struct {
-	Violation Violation
-	Detail    string
-}
-
-func (e *ProtocolError) Error() string { return e.Violation.String() + ": " + e.Detail }
-
-// ErrNoMemory says that the Allocator of an Inbound had no room for a message.
-var ErrNoMemory = errors.New("no memory for the message")
-
 // Next decodes the next thing a client says. p is all that was received and
 // not yet consumed; n bytes of it are consumed now. st is nil unless the
 // connection holds an Inbound.
@@ -135,8 +82,8 @@ var ErrNoMemory = errors.New("no memory for the message")
 // with more bytes behind them. Partial payloads of data frames are consumed and
 // checked as they come, partial headers and partial control frames are not.
 //
-// An error is a *ProtocolError or ErrNoMemory, and final: the connection has to be closed, and
-// Next must not be called for it again. n is then the bytes before the frame at
+// An error is a *ProtocolError or ErrNoMemory, and final: the connection has to
+// be closed, and Next must not be called for it again. n is then the bytes before the frame at
 // fault; if text is not UTF-8, the bytes up to and including the first that
 // cannot be. Errors, events and n do not depend on how the bytes were split.
 func Next(p []byte, st *Inbound, lim Limits) (n int, ev Event, err error) {

@@ -12,7 +12,7 @@ const (
 	deflateWindowAnswer = deflateAnswer + "; server_max_window_bits=15"
 )
 
-// brokenDeflate is the default of HandshakeOptions.NoDeflate: Safari 15.0 to
+// brokenDeflate is the default of NegotiateDeflate: Safari 15.0 to
 // 15.3, and what is built on the WebKit of iOS 15.0 to 15.3, offers deflate and
 // loses messages or the connection when it gets it.
 var brokenDeflate = []string{
@@ -20,24 +20,28 @@ var brokenDeflate = []string{
 	"OS 15_0", "OS 15_1", "OS 15_2", "OS 15_3",
 }
 
-// chooseExtension accepts the first offer of permessage-deflate that it can,
-// over all fields. There is no other extension.
-func (h *Handshaker) chooseExtension() *Refusal {
-	r := &h.req
-	if !h.deflate || h.known[fieldExtensions].count == 0 {
-		return nil
+// NegotiateDeflate accepts the first offer of permessage-deflate that this
+// server can serve, over all fields, and says whether there is one; AppendAccept
+// then answers it. Clients whose User-Agent contains one of the given strings
+// are not offered it; nil: browsers that are known to break.
+func (r *Request) NegotiateDeflate(except []string) bool {
+	if r.known[fieldExtensions].count == 0 {
+		return false
+	}
+	if except == nil {
+		except = brokenDeflate
 	}
 	agent := r.Header("User-Agent")
-	for _, part := range h.noDeflate {
+	for _, part := range except {
 		if bytes.Contains(agent, []byte(part)) {
-			return nil
+			return false
 		}
 	}
 	r.HeaderAll(fieldExtensions.String(), func(line []byte) bool {
 		r.extension = acceptDeflate(line)
 		return r.extension == ""
 	})
-	return nil
+	return r.extension != ""
 }
 
 // acceptDeflate returns the answer to the first offer of permessage-deflate in

@@ -124,15 +124,15 @@ func TestHandshakeDeflate(t *testing.T) {
 	const deflate = "Sec-WebSocket-Extensions: permessage-deflate"
 	const safari = "User-Agent: Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/%s Safari/605.1.15"
 	const iPhone = "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS %s like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
-	on := HandshakeOptions{Deflate: true}
+	on := handshakeOptions{Deflate: true}
 	for _, tc := range []struct {
 		name  string
-		o     HandshakeOptions
+		o     handshakeOptions
 		edits []string
 		want  string
 	}{
 		{"not offered", on, nil, ""},
-		{"not wanted", HandshakeOptions{}, []string{deflate}, ""},
+		{"not wanted", handshakeOptions{}, []string{deflate}, ""},
 		{"offered", on, []string{deflate}, deflateAnswer},
 		{"declined", on, []string{deflate + "; unknown"}, ""},
 		{"two fields", on, []string{deflate + "; server_max_window_bits=9", "+" + deflate + "; server_max_window_bits=15"}, deflateWindowAnswer},
@@ -142,9 +142,9 @@ func TestHandshakeDeflate(t *testing.T) {
 		{"Safari 16.0", on, []string{deflate, fmt.Sprintf(safari, "16.0")}, deflateAnswer},
 		{"iOS 15.2", on, []string{deflate, fmt.Sprintf(iPhone, "15_2")}, ""},
 		{"iOS 17.1", on, []string{deflate, fmt.Sprintf(iPhone, "17_1")}, deflateAnswer},
-		{"an agent of the setting", HandshakeOptions{Deflate: true, NoDeflate: []string{"curl/", "bad/1."}}, []string{deflate, "User-Agent: very bad/1.2"}, ""},
-		{"an agent not of the setting", HandshakeOptions{Deflate: true, NoDeflate: []string{"bad/1."}}, []string{deflate, "User-Agent: bad/2.0"}, deflateAnswer},
-		{"the setting replaces the default", HandshakeOptions{Deflate: true, NoDeflate: []string{}}, []string{deflate, fmt.Sprintf(safari, "15.1")}, deflateAnswer},
+		{"an agent of the setting", handshakeOptions{Deflate: true, NoDeflate: []string{"curl/", "bad/1."}}, []string{deflate, "User-Agent: very bad/1.2"}, ""},
+		{"an agent not of the setting", handshakeOptions{Deflate: true, NoDeflate: []string{"bad/1."}}, []string{deflate, "User-Agent: bad/2.0"}, deflateAnswer},
+		{"the setting replaces the default", handshakeOptions{Deflate: true, NoDeflate: []string{}}, []string{deflate, fmt.Sprintf(safari, "15.1")}, deflateAnswer},
 	} {
 		h := newTestHandshaker(t, tc.o)
 		parseGood(t, h, deflate) // the next request does not inherit it
@@ -164,7 +164,7 @@ func TestHandshakeDeflate(t *testing.T) {
 
 // TestHandshakeDeflateAllocations: negotiating costs no allocation.
 func TestHandshakeDeflateAllocations(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{Deflate: true})
+	h := newTestHandshaker(t, handshakeOptions{Deflate: true})
 	head := []byte(goodHead("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", "User-Agent: Mozilla/5.0"))
 	dst := make([]byte, 0, 512)
 	if allocs := testing.AllocsPerRun(100, func() {

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// ProxyHeader names the header field in which proxies that are believed name
-// the client.
+// ForwardHeader is the header field in which trusted proxies name the client.
 type ForwardHeader uint8
 
 const (
@@ -24,32 +23,32 @@ func (k ForwardHeader) String() string {
 	return "X-Forwarded-For"
 }
 
-// clientOf returns the address of the client that a request of peer, which is
+// ForwardedClient returns the address of the client that a request of peer, which is
 // believed, comes from. Each proxy adds the address it was reached from at the
 // right end, so the walk goes from there to the left past those that are
 // believed; what is further to the left may be the client's invention and is
 // not even looked at. A hop that hides its address ("unknown", "_hidden") ends
 // the walk at the proxy that said so. ok is false if an element that counts
 // cannot be read.
-func ForwardedClient(r *Request, kind ForwardHeader, trusts func(netip.Addr) bool, peer netip.AddrPort) (client netip.AddrPort, ok bool) {
+func ForwardedClient(r *Request, field ForwardHeader, trusts func(netip.Addr) bool, peer netip.AddrPort) (client netip.AddrPort, ok bool) {
 	client = peer
 	for i := len(r.fields) - 1; i >= 0; i-- {
-		if !equalFold(r.bytes(r.fields[i].name), kind.String()) {
+		if !equalFold(r.bytes(r.fields[i].name), field.String()) {
 			continue
 		}
 		for rest, more := r.bytes(r.fields[i].value), true; more; {
 			var element []byte
-			if element, rest, more, ok = lastElement(rest, kind == Forwarded); !ok {
+			if element, rest, more, ok = lastElement(rest, field == Forwarded); !ok {
 				return peer, false
 			}
 			if len(element) == 0 {
 				continue // RFC 9110 §5.6.1
 			}
 			node, right := element, true
-			if kind == Forwarded {
+			if field == Forwarded {
 				node, right = forwardedFor(element)
 			}
-			addr, known, valid := parseNode(node, kind != Forwarded)
+			addr, known, valid := parseNode(node, field != Forwarded)
 			switch {
 			case !right || !valid:
 				return peer, false

@@ -3,6 +3,7 @@ package ws
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 	"unsafe"
 )
 
@@ -77,4 +78,14 @@ func isRegName(p []byte) bool {
 		}
 	}
 	return checkEscapes(p)
+}
+
+// IsLoopback says whether host, without a port and without brackets, can only
+// mean this machine. A name other than localhost could be pointed anywhere.
+func IsLoopback(host string) bool {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Zone() == "" && ip.Unmap().IsLoopback()
 }

@@ -2,8 +2,8 @@ package ws
 
 // Inbound is a data message on its way in that does not lie whole in one read:
 // it is fragmented, or part of a frame is still to come. A connection has one
-// only while Active; in between it belongs to a pool of the shard. The zero
-// value is ready for use.
+// only while Active; in between it belongs to its caller's pool. The zero value
+// is ready for use.
 type Inbound struct {
 	buf       []byte // payload so far, unmasked
 	op        OpCode // of the first frame; 0 if no message is in progress
@@ -26,8 +26,8 @@ type Inbound struct {
 // Allocator owns the assembly buffer of an Inbound.
 type Allocator interface {
 	// Grow returns a buffer with the content of buf and a capacity of at
-	// least size bytes. buf must no longer be used. ok is false if there is
-	// no room: buf is then unchanged.
+	// least size bytes; buf is no longer used then. ok is false if there is
+	// no memory for it: buf is then unchanged and still in use.
 	Grow(buf []byte, size int) (grown []byte, ok bool)
 }
 

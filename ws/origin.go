@@ -92,7 +92,7 @@ func compileOrigin(pattern string) (rule originRule, problem string) {
 	rule = originRule{scheme: string(parts.scheme), host: string(parts.host), port: anyPort}
 	if string(parts.port) != "*" {
 		if rule.port, ok = portNumber(parts.port, parts.scheme); !ok {
-			return rule, "port is neither a number from 1 to 65535 nor *"
+			return rule, "port; allowed are 1 to 65535 and *"
 		}
 	}
 	if rest, found := strings.CutPrefix(rule.host, "*"); found {
@@ -196,6 +196,14 @@ func sameName(o originParts, host []byte) bool {
 // belong (RFC 6455 §3).
 func isHTTPScheme(scheme []byte) bool {
 	return equalFold(scheme, "http") || equalFold(scheme, "https") || equalFold(scheme, "ws") || equalFold(scheme, "wss")
+}
+
+// Check refuses a request of a page that may not connect.
+func (o *Origins) Check(r *Request) *Refusal {
+	if o.Allow(r.Origin(), r.Host()) {
+		return nil
+	}
+	return o.refuse(r.Origin(), r.Host())
 }
 
 // refuse is the answer to a page that Allow does not let connect. Behind a

@@ -18,7 +18,7 @@ const (
 // errNoProxy says that what was received does not begin like a PROXY header.
 var errNoPROXY = errors.New("no PROXY protocol header")
 
-// parseProxy reads the header of the PROXY protocol, version 1 or 2, at the
+// ParsePROXY reads the header of the PROXY protocol, version 1 or 2, at the
 // start of p, which is all that was received so far. n is its length, 0 with a
 // nil error if it is not all there yet. src is the client's address, not valid
 // if the header does not tell it (LOCAL, UNKNOWN, a unix socket): the socket's
@@ -44,7 +44,7 @@ func mayBegin(p []byte, start string) bool {
 	return string(p[:n]) == start[:n]
 }
 
-// parseProxyV1 reads "PROXY TCP4 source destination port port\r\n".
+// parsePROXYv1 reads "PROXY TCP4 source destination port port\r\n".
 func parsePROXYv1(p []byte) (src netip.AddrPort, n int, err error) {
 	within := p[:min(len(p), maxProxyV1)]
 	end := bytes.IndexByte(within, '\n')
@@ -96,7 +96,7 @@ func proxyPort(text []byte) (uint16, bool) {
 	return uint16(n), err == nil && isDigit(text[0]) && (text[0] != '0' || len(text) == 1)
 }
 
-// parseProxyV2 reads the binary header. What follows the addresses (TLVs) is
+// parsePROXYv2 reads the binary header. What follows the addresses (TLVs) is
 // passed over.
 func parsePROXYv2(p []byte) (src netip.AddrPort, n int, err error) {
 	if len(p) < proxyV2Fix {
@@ -142,8 +142,8 @@ func parsePROXYv2(p []byte) (src netip.AddrPort, n int, err error) {
 	return src, n, nil
 }
 
-// PROXYProblem explains the error of ParsePROXY for p. It says what is wrong with how a connection begins that is to
-// begin with a PROXY header.
+// PROXYProblem explains an error of ParsePROXY for p, for the operator of
+// the proxy.
 func PROXYProblem(err error, p []byte) string {
 	if !errors.Is(err, errNoPROXY) {
 		return err.Error()

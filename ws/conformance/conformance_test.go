@@ -48,7 +48,7 @@ func serve(t *testing.T, handle func(*net.TCPConn)) (addr string) {
 // echo serves a connection. A Deflater is given if deflate may be negotiated.
 func echo(conn *net.TCPConn, d *ws.Deflater) {
 	defer conn.Close()
-	h, err := ws.NewHandshaker(ws.HandshakeOptions{Paths: []string{conformance.Path}, Deflate: d != nil})
+	h, err := ws.NewParser(ws.ParserOptions{})
 	if err != nil {
 		panic(err)
 	}
@@ -66,6 +66,11 @@ func echo(conn *net.TCPConn, d *ws.Deflater) {
 		used := 0
 		if !upgraded {
 			req, n, refusal := h.Parse(buf)
+			if req != nil {
+				if refusal = req.CheckUpgrade(); refusal == nil && d != nil {
+					req.NegotiateDeflate(nil)
+				}
+			}
 			if refusal != nil {
 				conn.Write(ws.AppendRefusal(nil, refusal, nil))
 				return
