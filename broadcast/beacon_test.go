@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // A node that sends nothing says so rarely; one that did says so at once.
@@ -53,7 +53,7 @@ func TestIdleBeacons(t *testing.T) {
 		t.Errorf("%d beacons in %d idle seconds, want 4", n, 4*idleBeacons(0))
 	}
 	for i := range uint64(3) {
-		a.publish(t, session.ToAll(), "x")
+		a.publish(t, message.ToAll(), "x")
 		eventually(t, "sent", func() bool { return a.Stats().Sent == i+1 })
 		if n := beacons(2); n < 1 {
 			t.Error("no beacon after a message")

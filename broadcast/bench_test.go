@@ -4,16 +4,16 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // counting is a Local that only counts.
 type counting struct{ n atomic.Int64 }
 
-func (c *counting) Prepare(m *session.Message) (*session.Prepared, error) {
-	return &session.Prepared{Message: m}, nil
+func (c *counting) Prepare(m *message.Message) (Prepared, error) {
+	return c, nil
 }
-func (c *counting) Deliver(*session.Prepared) error { c.n.Add(1); return nil }
+func (c *counting) Deliver() error { c.n.Add(1); return nil }
 
 // BenchmarkUserPush is a push to one user from one node to another over an
 // external server, from Publish until all have been delivered; both nodes and
@@ -38,7 +38,7 @@ func BenchmarkUserPush(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		for nodes[0].Publish(&Message{Target: session.ToUsers("bob"), Kind: session.Binary, Payload: payload}) != nil {
+		for nodes[0].Publish(&message.Message{Target: message.ToUsers("bob"), Kind: message.Binary, Payload: payload}) != nil {
 			eventually(b, "room", func() bool { return nodes[0].Stats().OutboxMessages < DefaultOutboxMessages/2 })
 		}
 		if i%1000 == 999 { // at most that many ahead of the receiver

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // routed opens three nodes whose embedded servers are joined by routes.
@@ -75,29 +75,30 @@ func threeNodes(t *testing.T, n []*member) {
 
 	for _, c := range []struct {
 		name string
-		to   session.Target
+		to   message.Target
 		want [3][]string // the names that arrive at each node; nil: nothing
 	}{
-		{"topic", session.ToTopics("news/a:b@c"), [3][]string{{"news/a:b@c"}, {"news/a:b@c"}, {"news/a:b@c"}}},
-		{"topic of one", session.ToTopics("sport"), [3][]string{{"sport"}, nil, {"sport"}}},
-		{"topics once", session.ToTopics("sport", "news/a:b@c", "sport"),
+		{"topic", message.ToTopics("news/a:b@c"), [3][]string{{"news/a:b@c"}, {"news/a:b@c"}, {"news/a:b@c"}}},
+		{"topic of one", message.ToTopics("sport"), [3][]string{{"sport"}, nil, {"sport"}}},
+		{"topics once", message.ToTopics("sport", "news/a:b@c", "sport"),
 			[3][]string{{"sport", "news/a:b@c", "sport"}, {"sport", "news/a:b@c"}, {"sport", "news/a:b@c"}}},
-		{"user", session.ToUsers(bob), [3][]string{{bob}, {bob}, nil}},
-		{"users by bucket", session.ToUsers(bob, eve), [3][]string{{bob, eve}, {bob}, {eve}}},
-		{"session elsewhere", session.ToSessions(s1), [3][]string{nil, {s1}, nil}},
-		{"session here", session.ToSessions(s0), [3][]string{{s0}, nil, nil}},
-		{"sessions", session.ToSessions(s0, s1, s2), [3][]string{{s0}, {s1}, {s2}}},
+		{"user", message.ToUsers(bob), [3][]string{{bob}, {bob}, nil}},
+		{"users by bucket", message.ToUsers(bob, eve), [3][]string{{bob, eve}, {bob}, {eve}}},
+		{"session elsewhere", message.ToSessions(s1), [3][]string{nil, {s1}, nil}},
+		{"session here", message.ToSessions(s0), [3][]string{{s0}, nil, nil}},
+		{"sessions", message.ToSessions(s0, s1, s2), [3][]string{{s0}, {s1}, {s2}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var before [3]int
 			for i, m := range n {
 				before[i] = len(m.messages())
 			}
-			msg := &Message{Target: c.to, Kind: session.Binary, Exclude: s2, Key: " a%b ", Payload: []byte{0, 255}}
+			msg := &message.Message{Target: c.to, Kind: message.Binary, Key: " a%b ", Payload: []byte{0, 255}}
+			msg.Target.Exclude = s2
 			if err := n[0].Publish(msg); err != nil {
 				t.Fatal(err)
 			}
-			n[0].publish(t, session.ToAll(), c.name)
+			n[0].publish(t, message.ToAll(), c.name)
 			for i, m := range n {
 				eventually(t, "the push to all", func() bool { return slices.Contains(m.payloads(""), c.name) })
 				got := m.messages()[before[i]:]
@@ -115,7 +116,7 @@ func threeNodes(t *testing.T, n []*member) {
 				if !slices.Equal(g.Target.Names, c.want[i]) || g.Target.Scope != c.to.Scope {
 					t.Errorf("node %d: target %v, want %v", i, g.Target, c.want[i])
 				}
-				if g.ID != msg.ID || g.Kind != session.Binary || g.Exclude != s2 || g.Key != " a%b " || string(g.Payload) != "\x00\xff" {
+				if g.ID != msg.ID || g.Kind != message.Binary || g.Target.Exclude != s2 || g.Key != " a%b " || string(g.Payload) != "\x00\xff" {
 					t.Errorf("node %d: %+v is not %+v", i, g, msg)
 				}
 			}
@@ -162,13 +163,13 @@ func orderHolds(t *testing.T, n []*member) {
 	n[0].sees(t, subjectTopic+"a", 1)
 	n[0].sees(t, subjectTopic+"b", 1)
 	n[0].sees(t, bucketSubject(1), 1)
-	targets := []session.Target{session.ToAll(), session.ToTopics("a"), session.ToUsers(uid), session.ToTopics("a", "b"), session.ToTopics("b")}
+	targets := []message.Target{message.ToAll(), message.ToTopics("a"), message.ToUsers(uid), message.ToTopics("a", "b"), message.ToTopics("b")}
 	done := make(chan error, publishers)
 	for p := range publishers {
 		go func() {
 			var err error
 			for i := range each {
-				if e := n[0].Publish(&Message{Target: targets[(p+i)%len(targets)], Payload: []byte("x")}); e != nil {
+				if e := n[0].Publish(&message.Message{Target: targets[(p+i)%len(targets)], Payload: []byte("x")}); e != nil {
 					err = e
 				}
 			}
@@ -194,7 +195,7 @@ func orderHolds(t *testing.T, n []*member) {
 
 func idsFor(m *member, name string) (ids []string) {
 	for _, msg := range m.messages() {
-		if name == "" && msg.Target.Scope == session.ScopeAll || slices.Contains(msg.Target.Names, name) {
+		if name == "" && msg.Target.Scope == message.ScopeAll || slices.Contains(msg.Target.Names, name) {
 			ids = append(ids, msg.ID)
 		}
 	}

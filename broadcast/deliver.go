@@ -5,7 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // retryPause is how often a full mailbox is tried again.
@@ -15,7 +15,7 @@ const retryPause = time.Millisecond
 // mailboxes are full it waits, for the messages behind would not fare better;
 // but each loss halves the wait of the next message until one gets through,
 // or a stuck shard would hold up the bus for OverloadWait a message.
-func (n *Node) receive(m *Message) {
+func (n *Node) receive(m *message.Message) {
 	defer func() {
 		if v := recover(); v != nil {
 			n.faults.report("deliver", v)
@@ -29,8 +29,8 @@ func (n *Node) receive(m *Message) {
 		n.log.Warn("message dropped: the local sessions cannot have it", zap.String("id", m.ID), zap.Error(err))
 		return
 	}
-	if err = local.Deliver(p); err != nil {
-		err = n.insist(local, p)
+	if err = p.Deliver(); err != nil {
+		err = n.insist(p)
 	}
 	if err != nil {
 		n.count.lostOverload.Add(1)
@@ -43,7 +43,7 @@ func (n *Node) receive(m *Message) {
 }
 
 // insist tries for as long as patience lasts.
-func (n *Node) insist(local Local, p *session.Prepared) (err error) {
+func (n *Node) insist(p Prepared) (err error) {
 	deadline := time.NewTimer(n.patience)
 	defer deadline.Stop()
 	again := time.NewTicker(retryPause)
@@ -51,13 +51,13 @@ func (n *Node) insist(local Local, p *session.Prepared) (err error) {
 	for {
 		select {
 		case <-again.C:
-			if err = local.Deliver(p); err == nil {
+			if err = p.Deliver(); err == nil {
 				return nil
 			}
 		case <-deadline.C:
-			return local.Deliver(p)
+			return p.Deliver()
 		case <-n.closing:
-			return local.Deliver(p)
+			return p.Deliver()
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // Headers of a bus message; docs/bus.md is their specification. The payload
@@ -17,6 +17,8 @@ const (
 	headerID      = "Belfry-Id"
 	headerKind    = "Belfry-Kind"
 	headerExclude = "Belfry-Exclude"
+	headerExcept  = "Belfry-Exclude-Topic" // one value a topic
+	headerOp      = "Belfry-Op"
 	headerKey     = "Belfry-Key"
 	headerTopic   = "Belfry-Topic"   // one value a topic, if there are several
 	headerUser    = "Belfry-User"    // one value a user of the bucket
@@ -36,7 +38,7 @@ type stamp struct {
 // MalformedError is a bus message that cannot be delivered.
 type MalformedError struct {
 	Subject string
-	Err     error // a *session.FieldError names the header at fault
+	Err     error // a *message.FieldError names the header at fault
 }
 
 func (e *MalformedError) Error() string {
@@ -54,8 +56,14 @@ func seal(p *parcel, st stamp) *nats.Msg {
 	h[headerKind] = []string{m.Kind.String()}
 	h[headerNode] = []string{nodeString(st.node)}
 	h[headerSeq] = []string{formatSeq(st.epoch, st.number)}
-	if m.Exclude != "" {
-		h[headerExclude] = []string{m.Exclude}
+	if m.Target.Exclude != "" {
+		h[headerExclude] = []string{m.Target.Exclude}
+	}
+	if len(m.Target.ExcludeTopics) > 0 {
+		h[headerExcept] = m.Target.ExcludeTopics // topics need no escaping
+	}
+	if m.Op != 0 {
+		h[headerOp] = []string{strconv.FormatUint(uint64(m.Op), 10)}
 	}
 	if m.Key != "" {
 		h[headerKey] = []string{escape(m.Key)}
@@ -70,11 +78,11 @@ func seal(p *parcel, st stamp) *nats.Msg {
 	return &nats.Msg{Subject: p.subject, Header: h, Data: m.Payload}
 }
 
-func nameHeader(s session.Scope) string {
+func nameHeader(s message.Scope) string {
 	switch s {
-	case session.ScopeTopics:
+	case message.ScopeTopics:
 		return headerTopic
-	case session.ScopeUsers:
+	case message.ScopeUsers:
 		return headerUser
 	}
 	return headerSession
@@ -83,11 +91,17 @@ func nameHeader(s session.Scope) string {
 // sealedSize is an upper bound of the bytes NATS counts for a parcel: payload
 // and headers. The constant covers the version line, the fixed headers and
 // the names of the optional ones.
-func sealedSize(m *Message, names []string) int {
+func sealedSize(m *message.Message, names []string) int {
 	const fixed = 192
-	n := fixed + len(m.Payload) + len(m.ID) + len(m.Exclude) + len(escape(m.Key))
+	n := fixed + len(m.Payload) + len(m.ID) + len(m.Target.Exclude) + len(escape(m.Key))
 	for _, name := range names {
 		n += len(headerSession) + 4 + len(escape(name))
+	}
+	for _, name := range m.Target.ExcludeTopics {
+		n += len(headerExcept) + 4 + len(name)
+	}
+	if m.Op != 0 {
+		n += len(headerOp) + 4 + len("4294967295")
 	}
 	return n
 }
@@ -144,11 +158,11 @@ func (o *opener) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
 // open reads the rest. numbered says that a node sent it: nodes of a later
 // version may add headers, from others an unknown one is a mistake. The id is
 // "" if the message has none.
-func (o *opener) open(m *nats.Msg, numbered bool) (*Message, error) {
+func (o *opener) open(m *nats.Msg, numbered bool) (*message.Message, error) {
 	if err := checkHeaders(m.Header, numbered); err != nil {
 		return nil, err
 	}
-	out := &Message{Payload: m.Data}
+	out := &message.Message{Payload: m.Data}
 	var err error
 	if out.Target, err = o.target(m); err != nil {
 		return nil, err
@@ -156,7 +170,13 @@ func (o *opener) open(m *nats.Msg, numbered bool) (*Message, error) {
 	if out.ID, _, err = one(m.Header, headerID); err != nil {
 		return nil, err
 	}
-	if out.Exclude, _, err = one(m.Header, headerExclude); err != nil {
+	if out.Target.Exclude, _, err = one(m.Header, headerExclude); err != nil {
+		return nil, err
+	}
+	if out.Target.ExcludeTopics, err = names(m.Header, headerExcept); err != nil {
+		return nil, err
+	}
+	if out.Op, err = operation(m.Header); err != nil {
 		return nil, err
 	}
 	key, _, err := one(m.Header, headerKey)
@@ -172,30 +192,43 @@ func (o *opener) open(m *nats.Msg, numbered bool) (*Message, error) {
 	case err != nil:
 		return nil, err
 	case !given:
-		out.Kind = session.KindOf(m.Data)
-	case kind == session.Text.String():
-		out.Kind = session.Text
-	case kind == session.Binary.String():
-		out.Kind = session.Binary
+		out.Kind = message.KindOf(m.Data)
+	case kind == message.Text.String():
+		out.Kind = message.Text
+	case kind == message.Binary.String():
+		out.Kind = message.Binary
 	default:
 		return nil, bad(headerKind, "allowed are text and binary")
 	}
-	return out, check(out, o.maxPayload)
+	return out, out.Check(o.maxPayload)
+}
+
+// operation reads the operation number, 0 for none.
+func operation(h nats.Header) (uint32, error) {
+	text, given, err := one(h, headerOp)
+	if err != nil || !given {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || n == 0 || text[0] == '0' {
+		return 0, bad(headerOp, "allowed are 1 to 4294967295")
+	}
+	return uint32(n), nil
 }
 
 // target reads whom m is for out of its subject and the header that the
 // subject asks for.
-func (o *opener) target(m *nats.Msg) (session.Target, error) {
-	want, t := "", session.Target{}
+func (o *opener) target(m *nats.Msg) (message.Target, error) {
+	want, t := "", message.Target{}
 	var token string
 	switch s := m.Subject; {
 	case s == subjectAll:
 	case strings.HasPrefix(s, subjectTopic):
-		want, token, t.Scope = headerTopic, s[len(subjectTopic):], session.ScopeTopics
+		want, token, t.Scope = headerTopic, s[len(subjectTopic):], message.ScopeTopics
 	case strings.HasPrefix(s, subjectUser):
-		want, token, t.Scope = headerUser, s[len(subjectUser):], session.ScopeUsers
+		want, token, t.Scope = headerUser, s[len(subjectUser):], message.ScopeUsers
 	case strings.HasPrefix(s, subjectNode):
-		want, token, t.Scope = headerSession, s[len(subjectNode):], session.ScopeSessions
+		want, token, t.Scope = headerSession, s[len(subjectNode):], message.ScopeSessions
 	default:
 		return t, bad("subject", "not one of belfry's")
 	}
@@ -209,11 +242,11 @@ func (o *opener) target(m *nats.Msg) (session.Target, error) {
 		return t, err
 	}
 	switch t.Scope {
-	case session.ScopeTopics:
+	case message.ScopeTopics:
 		err = topicNames(&names, token)
-	case session.ScopeUsers:
+	case message.ScopeUsers:
 		err = userNames(names, token)
-	case session.ScopeSessions:
+	case message.ScopeSessions:
 		err = o.sessionNames(names)
 	}
 	t.Names = names
@@ -298,4 +331,4 @@ func one(h nats.Header, header string) (v string, given bool, err error) {
 	}
 }
 
-func bad(field, problem string) error { return &session.FieldError{Field: field, Problem: problem} }
+func bad(field, problem string) error { return &message.FieldError{Field: field, Problem: problem} }

@@ -8,17 +8,17 @@ import (
 	"github.com/nats-io/nats.go"
 	"pgregory.net/rapid"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // travel sends m through envelopes as if each parcel went over NATS, whose
 // clients trim header values.
-func travel(t *rapid.T, m *Message, self uint32) []*Message {
+func travel(t *rapid.T, m *message.Message, self uint32) []*message.Message {
 	ps, err := parcels(m, self+1, nodeOf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []*Message
+	var out []*message.Message
 	for i := range ps {
 		msg := seal(&ps[i], stamp{node: 7, epoch: 8, number: 9})
 		size := len("NATS/1.0\r\n\r\n") + len(msg.Data)
@@ -52,27 +52,29 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 	const self = 0xfeed
 	rapid.Check(t, func(t *rapid.T) {
 		uid := rapid.StringMatching(`[ %a-zé]{1,12}`)
-		m := &Message{
+		m := &message.Message{
 			ID:      rapid.StringMatching(`[!-~]{1,20}`).Draw(t, "id"),
 			Key:     rapid.StringMatching(`[ %a-zé]{0,12}`).Draw(t, "key"),
-			Kind:    session.Kind(rapid.IntRange(0, 1).Draw(t, "kind")),
+			Kind:    message.Kind(rapid.IntRange(0, 1).Draw(t, "kind")),
 			Payload: []byte(rapid.StringMatching(`.{0,40}`).Draw(t, "payload")),
-		}
-		if rapid.Bool().Draw(t, "exclude") {
-			m.Exclude = sid(1, 2)
 		}
 		var want []string
 		switch rapid.IntRange(0, 3).Draw(t, "scope") {
 		case 0:
 		case 1:
 			want = distinct(rapid.SliceOfN(rapid.StringMatching(`[a-z:/@]{1,9}(\.[a-z]{1,3})?`), 1, 5).Draw(t, "topics"))
-			m.Target = session.ToTopics(want...)
+			m.Target = message.ToTopics(want...)
 		case 2:
 			want = distinct(rapid.SliceOfN(uid, 1, 5).Draw(t, "users"))
-			m.Target = session.ToUsers(want...)
+			m.Target = message.ToUsers(want...)
 		case 3:
 			want = []string{sid(self, 1), sid(self, 2)}
-			m.Target = session.ToSessions(want...)
+			m.Target = message.ToSessions(want...)
+		}
+		if rapid.Bool().Draw(t, "exclude") {
+			m.Target.Exclude = sid(1, 2)
+			m.Target.ExcludeTopics = []string{"a.b", "c:/@"}
+			m.Op = rapid.Uint32().Draw(t, "op")
 		}
 		reached := make(map[string]bool)
 		for _, got := range travel(t, m, self) {
@@ -80,11 +82,11 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 				reached[name] = true
 			}
 			names := got.Target.Names
-			got.Target = m.Target
+			got.Target.Scope, got.Target.Names = m.Target.Scope, m.Target.Names
 			if !reflect.DeepEqual(got, m) {
 				t.Fatalf("%+v became %+v", m, got)
 			}
-			if m.Target.Scope == session.ScopeTopics && !reflect.DeepEqual(names, want) {
+			if m.Target.Scope == message.ScopeTopics && !reflect.DeepEqual(names, want) {
 				t.Fatalf("topics %q became %q", want, names)
 			}
 		}
@@ -139,7 +141,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add("belfry.topic.news", "Belfry-Topic", "news", "Belfry-Seq", "1.1", []byte{0xff})
 	f.Add("belfry.user.404", "Belfry-User", "%20", "Belfry-Node", "00000001", []byte(""))
 	f.Fuzz(func(t *testing.T, subject, k1, v1, k2, v2 string, data []byte) {
-		o := opener{node: 1, maxPayload: 64, nodeOf: session.NodeOf}
+		o := opener{node: 1, maxPayload: 64, nodeOf: message.NodeOf}
 		m := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{k1: {v1}, k2: {v2}}}
 		_, numbered, err := o.stamp(m)
 		if err != nil {
@@ -149,7 +151,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := check(out, 64); err != nil {
+		if err := out.Check(64); err != nil {
 			t.Fatalf("%q %v: %v", subject, m.Header, err)
 		}
 	})

@@ -1,57 +1,7 @@
 package broadcast
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
-// OverloadedError refuses a message that nobody has received: trying again
-// after RetryAfter doubles nothing.
-type OverloadedError struct {
-	What        string        // what is full: "outbox", "mailbox"; or "starting", "stopping"
-	Unavailable bool          // nothing is full: What says why messages cannot reach the other nodes
-	RetryAfter  time.Duration // when to try again
-	Err         error         // what the local server said, if it refused
-}
-
-func (e *OverloadedError) Error() string {
-	s := "overloaded: " + e.What
-	if e.Unavailable {
-		s = "unavailable: " + e.What
-	}
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	return s
-}
-
-// Unwrap returns the local server's error, if any.
-func (e *OverloadedError) Unwrap() error { return e.Err }
-
-// retryAfter is the advice in an OverloadedError: outboxes and mailboxes
+// retryAfter is the advice in a message.OverloadedError: outboxes and mailboxes
 // empty within moments or not at all.
 const retryAfter = time.Second
-
-// TooLargeError refuses a message above a limit of the bus. Size and Max are
-// in bytes.
-type TooLargeError struct {
-	What string // "payload", or "payload with envelope" as NATS counts it
-	Size int
-	Max  int
-}
-
-func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("%s: %d bytes; allowed are at most %d", e.What, e.Size, e.Max)
-}
-
-// FaultError is a panic of belfry that one message met; the log has its stack.
-type FaultError struct {
-	Uncertain bool // some sessions may have got the message; else none has
-}
-
-func (e *FaultError) Error() string {
-	if e.Uncertain {
-		return "fault of belfry: some receivers may have got the message; the log has the stack"
-	}
-	return "fault of belfry: no session got the message; the log has the stack"
-}

@@ -11,24 +11,26 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // faulty is a Local that panics where a payload says so.
 type faulty struct{ recorder }
 
-func (f *faulty) Prepare(m *session.Message) (*session.Prepared, error) {
+func (f *faulty) Prepare(m *message.Message) (Prepared, error) {
 	if string(m.Payload) == "prepare" {
 		panic("injected")
 	}
-	return f.recorder.Prepare(m)
+	return faultyDelivery{recorded{&f.recorder, m}}, nil
 }
 
-func (f *faulty) Deliver(p *session.Prepared) error {
-	if string(p.Message.Payload) == "deliver" {
+type faultyDelivery struct{ recorded }
+
+func (d faultyDelivery) Deliver() error {
+	if string(d.m.Payload) == "deliver" {
 		panic("injected")
 	}
-	return f.recorder.Deliver(p)
+	return d.recorded.Deliver()
 }
 
 // faultyBus is a Bus that panics where a payload says so.
@@ -39,10 +41,10 @@ type faultyBus struct {
 
 type faultyPlace struct {
 	b *faultyBus
-	m *Message
+	m *message.Message
 }
 
-func (b *faultyBus) Reserve(m *Message) (Reservation, error) {
+func (b *faultyBus) Reserve(m *message.Message) (Reservation, error) {
 	if string(m.Payload) == "reserve" {
 		panic("injected")
 	}
@@ -69,14 +71,14 @@ func TestFaultWhilePublishing(t *testing.T) {
 	}
 	n.Start(local)
 	publish := func(text string) error {
-		return n.Publish(&Message{Target: session.ToTopics("a", "b"), Payload: []byte(text)})
+		return n.Publish(&message.Message{Target: message.ToTopics("a", "b"), Payload: []byte(text)})
 	}
 	for _, c := range []struct {
 		at        string
 		fails     bool
 		uncertain bool
 	}{{"prepare", true, false}, {"reserve", true, false}, {"deliver", true, true}, {"commit", false, false}} {
-		var fault *FaultError
+		var fault *message.FaultError
 		err := publish(c.at)
 		if errors.As(err, &fault) != c.fails || c.fails && fault.Uncertain != c.uncertain || !c.fails && err != nil {
 			t.Errorf("fault in %s: %v", c.at, err)
@@ -154,7 +156,7 @@ func TestFaultWhileSending(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := func(text string) parcel {
-		return parcel{subject: subjectAll, message: &Message{ID: text, Payload: []byte(text)}, size: 100}
+		return parcel{subject: subjectAll, message: &message.Message{ID: text, Payload: []byte(text)}, size: 100}
 	}
 	box.commit([]parcel{good("before"), {subject: subjectAll, message: nil, size: 100}, good("after")})
 	eventually(t, "both", func() bool { return len(n[1].messages()) == 2 })
@@ -177,9 +179,9 @@ func TestFaultInTheSender(t *testing.T) {
 	var armed armedClock
 	n := open(t, Options{URLs: []string{external(t, 0).ClientURL()}, clock: armed.over(clk.clock())})
 	armed.set(true)
-	n.publish(t, session.ToAll(), "lost")
+	n.publish(t, message.ToAll(), "lost")
 	eventually(t, "the fault", func() bool { return n.Stats().LostFault == 1 })
-	n.publish(t, session.ToAll(), "sent")
+	n.publish(t, message.ToAll(), "sent")
 	eventually(t, "the next", func() bool { st := n.Stats(); return st.Sent == 1 && st.OutboxMessages == 0 && st.OutboxBytes == 0 })
 
 	broken := &sender{bus: n.nats} // without numbers

@@ -3,15 +3,14 @@ package broadcast
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
-	"belfry/session"
-
-	"sync/atomic"
+	"belfry/message"
 )
 
 // rawNode is a NATS client that speaks as a node would, and skips numbers.
@@ -89,11 +88,11 @@ func TestFullChannelIsCounted(t *testing.T) {
 		t.Fatalf("channel of %d", got)
 	}
 	const sent, held = minPendingLength + 30, minPendingLength + 1 // one is with the recorder
-	a.publish(t, session.ToAll(), "first")
+	a.publish(t, message.ToAll(), "first")
 	eventually(t, "the first", func() bool { return len(b.messages()) == 1 })
 	b.recorder.mu.Lock()
 	for range sent {
-		a.publish(t, session.ToAll(), "x")
+		a.publish(t, message.ToAll(), "x")
 	}
 	eventually(t, "confirmed", func() bool { return a.Stats().Sent == sent+1 })
 	if err := b.nats.nc.Flush(); err != nil { // everything has come to b's client
@@ -108,7 +107,7 @@ func TestFullChannelIsCounted(t *testing.T) {
 	if st.LostReceive != st.Gaps || st.Delivered+st.Gaps != sent+1 {
 		t.Errorf("%+v", st)
 	}
-	a.publish(t, session.ToAll(), "last")
+	a.publish(t, message.ToAll(), "last")
 	eventually(t, "the last", func() bool { p := b.payloads(""); return p[len(p)-1] == "last" })
 	if g := b.Stats().Gaps; g != st.Gaps {
 		t.Errorf("%d gaps became %d", st.Gaps, g)

@@ -95,8 +95,8 @@ func TestHeadersThatCannotBeReadAreMalformed(t *testing.T) {
 	eventually(t, "the good ones", func() bool { return n.Stats().Delivered >= uint64(len(good)) })
 	for _, m := range n.messages() {
 		what := string(m.Payload)
-		if (m.Exclude == here) != (what != "none") || good[what] == "" {
-			t.Errorf("%s: delivered with exclude %q", what, m.Exclude)
+		if (m.Target.Exclude == here) != (what != "none") || good[what] == "" {
+			t.Errorf("%s: delivered with exclude %q", what, m.Target.Exclude)
 		}
 	}
 	if st := n.Stats(); st.Malformed != uint64(len(bad)) {

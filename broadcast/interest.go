@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"belfry/session"
 )
 
 // interest keeps the subscriptions in step with what the shards hold.
@@ -55,7 +53,7 @@ const readyBit = 1 << 31
 
 // notice is a shard to be told that a subscription is ready.
 type notice struct {
-	waiter session.Waiter
+	waiter Waiter
 	token  uint64
 	user   bool
 }
@@ -93,7 +91,7 @@ func (i *interest) start() {
 }
 
 // joinUser and leaveUser are two atomic operations when the bucket is ready.
-func (i *interest) joinUser(b uint16, w session.Waiter, token uint64) bool {
+func (i *interest) joinUser(b uint16, w Waiter, token uint64) bool {
 	v := i.users[b].Add(1)
 	if v&^readyBit == 1 {
 		i.wanted.Add(1)

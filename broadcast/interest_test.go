@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 const fixedSubscriptions = 4 // all, node, beacon, peers
@@ -90,8 +90,8 @@ func TestReadyMeansSubscribed(t *testing.T) {
 		if s.GlobalAccount().Interest(subjectTopic+topic) != 1 || s.GlobalAccount().Interest(bucketSubject(uint16(i))) != 1 {
 			t.Fatal("ready, but the server does not know")
 		}
-		a.publish(t, session.ToTopics(topic), topic)
-		a.publish(t, session.ToUsers(uid), uid)
+		a.publish(t, message.ToTopics(topic), topic)
+		a.publish(t, message.ToUsers(uid), uid)
 	}
 	eventually(t, "every one of them", func() bool { return len(b.messages()) == 120 })
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(settled{m}) }
@@ -46,23 +46,30 @@ func eventually(t testing.TB, what string, cond func() bool) {
 // recorder is a Local that keeps what it gets.
 type recorder struct {
 	mu   sync.Mutex
-	got  []*Message
+	got  []*message.Message
 	full error // answered instead of taking a message
 	try  int   // calls, refused ones included
 }
 
-func (r *recorder) Prepare(m *session.Message) (*session.Prepared, error) {
-	return &session.Prepared{Message: m}, nil
+func (r *recorder) Prepare(m *message.Message) (Prepared, error) {
+	return recorded{r, m}, nil
 }
 
-func (r *recorder) Deliver(p *session.Prepared) error {
+// recorded is a message for a recorder.
+type recorded struct {
+	r *recorder
+	m *message.Message
+}
+
+func (p recorded) Deliver() error {
+	r := p.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.try++
 	if r.full != nil {
 		return r.full
 	}
-	r.got = append(r.got, p.Message)
+	r.got = append(r.got, p.m)
 	return nil
 }
 
@@ -84,7 +91,7 @@ func (r *recorder) received() int {
 	return len(r.got)
 }
 
-func (r *recorder) messages() []*Message {
+func (r *recorder) messages() []*message.Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.got)
@@ -93,7 +100,7 @@ func (r *recorder) messages() []*Message {
 // payloads returns what came for a target that contains name, "" for all.
 func (r *recorder) payloads(name string) (out []string) {
 	for _, m := range r.messages() {
-		if name == "" && m.Target.Scope == session.ScopeAll || slices.Contains(m.Target.Names, name) {
+		if name == "" && m.Target.Scope == message.ScopeAll || slices.Contains(m.Target.Names, name) {
 			out = append(out, string(m.Payload))
 		}
 	}
@@ -183,9 +190,9 @@ func (m *member) user(t testing.TB, uid string) {
 }
 
 // publish must succeed.
-func (m *member) publish(t *testing.T, to session.Target, payload string) *Message {
+func (m *member) publish(t *testing.T, to message.Target, payload string) *message.Message {
 	t.Helper()
-	msg := &Message{Target: to, Payload: []byte(payload)}
+	msg := &message.Message{Target: to, Payload: []byte(payload)}
 	if err := m.Publish(msg); err != nil {
 		t.Fatalf("publish %v %q: %v", to, payload, err)
 	}
@@ -201,11 +208,11 @@ func sid(node uint32, n int) string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// nodeOf stands for session.NodeOf.
+// nodeOf stands for message.NodeOf.
 func nodeOf(id string) (uint32, error) {
 	b, err := base64.RawURLEncoding.DecodeString(id)
 	if err != nil || len(b) != 22 {
-		return 0, session.CheckID(id)
+		return 0, message.CheckSID(id)
 	}
 	return binary.BigEndian.Uint32(b[2:]), nil
 }

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // How the connection to NATS behaves.
@@ -274,7 +274,7 @@ func (b *NATS) stopped() bool {
 func (b *NATS) connection() uint64 { return b.nc.Stats().Reconnects }
 
 // Reserve implements Bus.
-func (b *NATS) Reserve(m *Message) (Reservation, error) {
+func (b *NATS) Reserve(m *message.Message) (Reservation, error) {
 	if b.server != nil && b.server.alone {
 		return nobody{}, b.box.reserve(0, 0) // only whether it takes anything at all
 	}
@@ -284,14 +284,14 @@ func (b *NATS) Reserve(m *Message) (Reservation, error) {
 	}
 	if b.connected.Load() {
 		if why := b.refusal(); why != "" {
-			return nil, &OverloadedError{What: why, Unavailable: true, RetryAfter: inspectAgain}
+			return nil, &message.OverloadedError{What: why, Unavailable: true, RetryAfter: inspectAgain}
 		}
 	}
 	r := &reservation{box: b.box, parcels: ps}
 	allowed := int(b.maxMessage.Load())
 	for i := range ps {
 		if allowed > 0 && ps[i].size > allowed {
-			return nil, &TooLargeError{What: "payload with envelope", Size: ps[i].size, Max: allowed}
+			return nil, &message.TooLargeError{What: "payload with envelope", Size: ps[i].size, Max: allowed}
 		}
 		r.bytes += ps[i].size
 	}
@@ -308,7 +308,7 @@ func (nobody) Commit() {}
 func (nobody) Cancel() {}
 
 // Start implements Bus.
-func (b *NATS) Start(receive func(*Message)) {
+func (b *NATS) Start(receive func(*message.Message)) {
 	b.receiver.deliver = receive
 	b.wg.Add(1)
 	go b.receiver.run()
@@ -352,18 +352,18 @@ func (b *NATS) Close() error {
 	return nil
 }
 
-// JoinUser implements session.Interest.
-func (b *NATS) JoinUser(uid []byte, w session.Waiter, token uint64) bool {
+// JoinUser implements Interest.
+func (b *NATS) JoinUser(uid []byte, w Waiter, token uint64) bool {
 	return b.interest.joinUser(bucketOf(uid), w, token)
 }
 
-// LeaveUser implements session.Interest.
+// LeaveUser implements Interest.
 func (b *NATS) LeaveUser(uid []byte) { b.interest.leaveUser(bucketOf(uid)) }
 
-// JoinTopic implements session.Interest.
-func (b *NATS) JoinTopic(topic []byte, w session.Waiter, token uint64) bool {
+// JoinTopic implements Interest.
+func (b *NATS) JoinTopic(topic []byte, w Waiter, token uint64) bool {
 	return b.interest.joinTopic(topic, w, token)
 }
 
-// LeaveTopic implements session.Interest.
+// LeaveTopic implements Interest.
 func (b *NATS) LeaveTopic(topic []byte) { b.interest.leaveTopic(topic) }

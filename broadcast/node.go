@@ -10,12 +10,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"belfry/session"
 )
 
 // Node is this process on the bus. Its methods may be called from any
-// goroutine. It is the session.Interest of the server whose sessions it
+// goroutine. It is the Interest of the server whose sessions it
 // delivers to.
 type Node struct {
 	opt     Options
@@ -39,7 +37,7 @@ type Node struct {
 
 // Open starts the embedded NATS server or begins to connect to an external
 // one. It returns before an external one is reachable: Ready tells. Nothing is
-// received before Start. Errors: *session.FieldError for an option out of
+// received before Start. Errors: *message.FieldError for an option out of
 // range, otherwise what was tried and why it failed (an address in use, a
 // certificate file that cannot be read).
 func Open(o Options) (*Node, error) {
@@ -157,18 +155,18 @@ func (n *Node) Close() error {
 	return n.closeErr
 }
 
-// JoinUser implements session.Interest.
-func (n *Node) JoinUser(uid []byte, w session.Waiter, token uint64) bool {
+// JoinUser implements Interest.
+func (n *Node) JoinUser(uid []byte, w Waiter, token uint64) bool {
 	return n.bus.JoinUser(uid, w, token)
 }
 
-// LeaveUser implements session.Interest.
+// LeaveUser implements Interest.
 func (n *Node) LeaveUser(uid []byte) { n.bus.LeaveUser(uid) }
 
-// JoinTopic implements session.Interest.
-func (n *Node) JoinTopic(topic []byte, w session.Waiter, token uint64) bool {
+// JoinTopic implements Interest.
+func (n *Node) JoinTopic(topic []byte, w Waiter, token uint64) bool {
 	return n.bus.JoinTopic(topic, w, token)
 }
 
-// LeaveTopic implements session.Interest.
+// LeaveTopic implements Interest.
 func (n *Node) LeaveTopic(topic []byte) { n.bus.LeaveTopic(topic) }

@@ -12,13 +12,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 func TestOneNodeWithoutAnyOption(t *testing.T) {
 	n := open(t, Options{})
-	first := n.publish(t, session.ToAll(), "hello")
-	second := n.publish(t, session.ToTopics("news"), "hello")
+	first := n.publish(t, message.ToAll(), "hello")
+	second := n.publish(t, message.ToTopics("news"), "hello")
 	if got := n.messages(); len(got) != 2 || got[0] != first || got[1] != second {
 		t.Errorf("local sessions got %v", got)
 	}
@@ -50,35 +50,35 @@ func TestClusterWithoutListenAdmitsNoClient(t *testing.T) {
 func TestPublishRefuses(t *testing.T) {
 	n := open(t, Options{MaxPayload: 10})
 	for name, c := range map[string]struct {
-		m     Message
+		m     message.Message
 		field string
 	}{
-		"names of all":    {Message{Target: session.Target{Names: []string{"a"}}}, "to"},
-		"no topic":        {Message{Target: session.ToTopics()}, "topic"},
-		"wildcard":        {Message{Target: session.ToTopics("a.*")}, "topic"},
-		"empty uid":       {Message{Target: session.ToUsers("")}, "uid"},
-		"uid with CR":     {Message{Target: session.ToUsers("a\rb")}, "uid"},
-		"short session":   {Message{Target: session.ToSessions("abc")}, "session"},
-		"exclude":         {Message{Exclude: "abc"}, "exclude"},
-		"key":             {Message{Key: "a\nb"}, "key"},
-		"long key":        {Message{Key: strings.Repeat("k", MaxKeyLen+1)}, "key"},
-		"id with space":   {Message{ID: "a b"}, "id"},
-		"kind":            {Message{Kind: 7}, "kind"},
-		"text not UTF-8":  {Message{Payload: []byte{0xff}}, "payload"},
-		"far too many":    {Message{Target: session.ToTopics(numbered("t", session.MaxTargetNames+1)...)}, "topic"},
-		"topic of 129":    {Message{Target: session.ToTopics(strings.Repeat("x", 129))}, "topic"},
-		"dots at the end": {Message{Target: session.ToTopics("a.")}, "topic"},
+		"names of all":    {message.Message{Target: message.Target{Names: []string{"a"}}}, "to"},
+		"no topic":        {message.Message{Target: message.ToTopics()}, "topic"},
+		"wildcard":        {message.Message{Target: message.ToTopics("a.*")}, "topic"},
+		"empty uid":       {message.Message{Target: message.ToUsers("")}, "uid"},
+		"uid with CR":     {message.Message{Target: message.ToUsers("a\rb")}, "uid"},
+		"short session":   {message.Message{Target: message.ToSessions("abc")}, "session"},
+		"exclude":         {message.Message{Target: message.Target{Exclude: "abc"}}, "exclude"},
+		"key":             {message.Message{Key: "a\nb"}, "key"},
+		"long key":        {message.Message{Key: strings.Repeat("k", message.MaxUIDLen+1)}, "key"},
+		"id with space":   {message.Message{ID: "a b"}, "id"},
+		"kind":            {message.Message{Kind: 7}, "kind"},
+		"text not UTF-8":  {message.Message{Payload: []byte{0xff}}, "payload"},
+		"far too many":    {message.Message{Target: message.ToTopics(numbered("t", message.MaxTargetNames+1)...)}, "topic"},
+		"topic of 129":    {message.Message{Target: message.ToTopics(strings.Repeat("x", 129))}, "topic"},
+		"dots at the end": {message.Message{Target: message.ToTopics("a.")}, "topic"},
 	} {
-		var field *session.FieldError
+		var field *message.FieldError
 		if err := n.Publish(&c.m); !errors.As(err, &field) || field.Field != c.field {
 			t.Errorf("%s: %v, want a FieldError of %q", name, err, c.field)
 		}
 	}
-	var large *TooLargeError
-	if err := n.Publish(&Message{Payload: make([]byte, 11)}); !errors.As(err, &large) || large.Max != 10 {
+	var large *message.TooLargeError
+	if err := n.Publish(&message.Message{Payload: make([]byte, 11)}); !errors.As(err, &large) || large.Max != 10 {
 		t.Errorf("11 bytes: %v", err)
 	}
-	if err := n.Publish(&Message{Payload: make([]byte, 10)}); err != nil {
+	if err := n.Publish(&message.Message{Payload: make([]byte, 10)}); err != nil {
 		t.Errorf("10 bytes: %v", err)
 	}
 	if got := len(n.messages()); got != 1 {
@@ -92,8 +92,8 @@ func TestBeforeStartAndAfterDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { n.Close() })
-	var over *OverloadedError
-	if err := n.Publish(&Message{}); !errors.As(err, &over) || over.What != "starting" {
+	var over *message.OverloadedError
+	if err := n.Publish(&message.Message{}); !errors.As(err, &over) || over.What != "starting" {
 		t.Errorf("before Start: %v", err)
 	}
 	if n.Ready() == nil {
@@ -103,7 +103,7 @@ func TestBeforeStartAndAfterDrain(t *testing.T) {
 	if err := n.Drain(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if err := n.Publish(&Message{}); !errors.As(err, &over) || over.What != "stopping" {
+	if err := n.Publish(&message.Message{}); !errors.As(err, &over) || over.What != "stopping" {
 		t.Errorf("after Drain: %v", err)
 	}
 	if first, second := n.Close(), n.Close(); first != nil || second != nil {
@@ -118,12 +118,12 @@ func TestBeforeStartAndAfterDrain(t *testing.T) {
 func TestFullLocalMailboxSendsNothing(t *testing.T) {
 	n := sharing(t, external(t, 0).ClientURL(), Options{})
 	n[0].setFull(errors.New("full"))
-	var over *OverloadedError
-	if err := n[0].Publish(&Message{Payload: []byte("no")}); !errors.As(err, &over) || over.What != "mailbox" {
+	var over *message.OverloadedError
+	if err := n[0].Publish(&message.Message{Payload: []byte("no")}); !errors.As(err, &over) || over.What != "mailbox" {
 		t.Fatalf("%v", err)
 	}
 	n[0].setFull(nil)
-	n[0].publish(t, session.ToAll(), "yes")
+	n[0].publish(t, message.ToAll(), "yes")
 	eventually(t, "the second", func() bool { return len(n[1].messages()) == 1 })
 	if got := n[1].payloads(""); got[0] != "yes" {
 		t.Errorf("the refused message travelled: %q", got)
@@ -139,14 +139,14 @@ func TestFullLocalMailboxSendsNothing(t *testing.T) {
 func TestSlowLocalLosesAndCounts(t *testing.T) {
 	n := sharing(t, external(t, 0).ClientURL(), Options{OverloadWait: 20 * time.Millisecond})
 	n[1].setFull(errors.New("full"))
-	n[0].publish(t, session.ToAll(), "lost")
+	n[0].publish(t, message.ToAll(), "lost")
 	eventually(t, "the loss", func() bool { return n[1].Stats().LostOverload == 1 })
 	tries := n[1].tries()
-	n[0].publish(t, session.ToAll(), "waits")
+	n[0].publish(t, message.ToAll(), "waits")
 	eventually(t, "an attempt", func() bool { return n[1].tries() > tries })
 	n[1].setFull(nil)
 	eventually(t, "delivery or loss", func() bool { s := n[1].Stats(); return s.Delivered+s.LostOverload == 2 })
-	n[0].publish(t, session.ToAll(), "arrives")
+	n[0].publish(t, message.ToAll(), "arrives")
 	eventually(t, "the third", func() bool { return slices.Contains(n[1].payloads(""), "arrives") })
 	if s := n[1].Stats(); s.Gaps != 0 || s.Received != 3 {
 		t.Errorf("%+v", s)
@@ -164,7 +164,7 @@ func TestPlainPublisher(t *testing.T) {
 	sent := []*nats.Msg{
 		{Subject: "belfry.topic.news", Data: []byte(`{"a":1}`)},
 		{Subject: "belfry.all", Data: []byte{0xff, 0}},
-		{Subject: "belfry.all", Data: []byte("x"), Header: nats.Header{headerKind: {"binary"}, headerID: {"my-id"}, headerKey: {"k%25"}, headerExclude: {here}, "Other": {"y"}}},
+		{Subject: "belfry.all", Data: []byte("x"), Header: nats.Header{headerKind: {"binary"}, headerID: {"my-id"}, headerKey: {"k%25"}, headerExclude: {here}, headerExcept: {"a", "b.c"}, headerOp: {"7"}, "Other": {"y"}}},
 		{Subject: "belfry.user.3", Data: []byte("u"), Header: nats.Header{headerUser: {uid}}},
 		{Subject: n.nats.self, Data: []byte("s"), Header: nats.Header{headerSession: {here}}},
 		{Subject: "belfry.topic.news", Data: []byte("both"), Header: nats.Header{headerTopic: {"news", "sport"}}},
@@ -184,10 +184,10 @@ func TestPlainPublisher(t *testing.T) {
 		}
 		ids[m.ID] = true
 	}
-	if got[0].Kind != session.Text || got[1].Kind != session.Binary || got[2].Kind != session.Binary {
+	if got[0].Kind != message.Text || got[1].Kind != message.Binary || got[2].Kind != message.Binary {
 		t.Error("kinds")
 	}
-	if m := got[2]; m.ID != "my-id" || m.Key != "k%" || m.Exclude != here {
+	if m := got[2]; m.ID != "my-id" || m.Key != "k%" || m.Target.Exclude != here || !slices.Equal(m.Target.ExcludeTopics, []string{"a", "b.c"}) || m.Op != 7 {
 		t.Errorf("envelope: %+v", m)
 	}
 	if !slices.Equal(got[3].Target.Names, []string{uid}) || got[4].Target.Names[0] != here || len(got[5].Target.Names) != 2 {
@@ -217,6 +217,9 @@ func TestBadHeadersAreDropped(t *testing.T) {
 		{Subject: "belfry.all", Header: h(headerID, "a", headerID, "b")},
 		{Subject: "belfry.all", Header: h(headerID, "a b")},
 		{Subject: "belfry.all", Header: h(headerExclude, "nobody")},
+		{Subject: "belfry.all", Header: h(headerExcept, "a..b")},
+		{Subject: "belfry.all", Header: h(headerOp, "0")},
+		{Subject: "belfry.all", Header: h(headerOp, "4294967296")},
 		{Subject: "belfry.all", Header: h(headerKey, "%zz")},
 		{Subject: "belfry.all", Header: h(headerNode, "xyz", headerSeq, "1.1")},
 		{Subject: "belfry.all", Header: h(headerNode, "00000001")},
@@ -260,7 +263,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		if err == nil {
 			n.Close()
 		}
-		var field *session.FieldError
+		var field *message.FieldError
 		if !errors.As(err, &field) || field.Field != name {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -291,7 +294,7 @@ func TestExternalCredentials(t *testing.T) {
 		t.Error("admitted without token")
 	}
 	m := open(t, Options{NodeName: "m", URLs: []string{url}, Token: "secret"})
-	n.publish(t, session.ToAll(), "x")
+	n.publish(t, message.ToAll(), "x")
 	eventually(t, "delivery", func() bool { return len(m.messages()) == 1 })
 	wrong := open(t, Options{NodeName: "w", URLs: []string{url}, Token: "wrong"})
 	eventually(t, "the reason", func() bool {
@@ -309,10 +312,10 @@ type stubBus struct {
 
 type noWait struct{}
 
-func (noWait) JoinUser([]byte, session.Waiter, uint64) bool  { return true }
-func (noWait) LeaveUser([]byte)                              {}
-func (noWait) JoinTopic([]byte, session.Waiter, uint64) bool { return true }
-func (noWait) LeaveTopic([]byte)                             {}
+func (noWait) JoinUser([]byte, Waiter, uint64) bool  { return true }
+func (noWait) LeaveUser([]byte)                      {}
+func (noWait) JoinTopic([]byte, Waiter, uint64) bool { return true }
+func (noWait) LeaveTopic([]byte)                     {}
 
 type stubPlace struct {
 	b  *stubBus
@@ -322,12 +325,12 @@ type stubPlace struct {
 func (p stubPlace) Commit() { p.b.mu.Lock(); p.b.kept = append(p.b.kept, p.id); p.b.mu.Unlock() }
 func (p stubPlace) Cancel() {}
 
-func (b *stubBus) Reserve(m *Message) (Reservation, error) { return stubPlace{b, m.ID}, nil }
-func (b *stubBus) Start(func(*Message))                    {}
-func (b *stubBus) Condition() Condition                    { return Condition{} }
-func (b *stubBus) Stats(*Stats)                            {}
-func (b *stubBus) Drain(context.Context) error             { return nil }
-func (b *stubBus) Close() error                            { return nil }
+func (b *stubBus) Reserve(m *message.Message) (Reservation, error) { return stubPlace{b, m.ID}, nil }
+func (b *stubBus) Start(func(*message.Message))                    {}
+func (b *stubBus) Condition() Condition                            { return Condition{} }
+func (b *stubBus) Stats(*Stats)                                    {}
+func (b *stubBus) Drain(context.Context) error                     { return nil }
+func (b *stubBus) Close() error                                    { return nil }
 
 // Local order and bus order are one for every target, under any interleaving.
 func TestCommitOrderIsDeliveryOrder(t *testing.T) {
@@ -344,11 +347,11 @@ func TestCommitOrderIsDeliveryOrder(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			for i := range 500 {
-				to := session.ToTopics([]string{"a", "b"}[(p+i)%2])
+				to := message.ToTopics([]string{"a", "b"}[(p+i)%2])
 				if i%5 == 0 {
-					to = session.ToTopics("b", "a")
+					to = message.ToTopics("b", "a")
 				}
-				if err := n.Publish(&Message{Target: to}); err != nil {
+				if err := n.Publish(&message.Message{Target: to}); err != nil {
 					t.Error(err)
 				}
 			}

@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // Defaults of Options.
@@ -89,7 +89,7 @@ type Options struct {
 	Required bool
 
 	// NodeOf returns the id of the node that made a session id. Default:
-	// session.NodeOf.
+	// message.NodeOf.
 	NodeOf func(sid string) (uint32, error)
 	// Log gets one line an event. Default: none.
 	Log *zap.Logger
@@ -138,7 +138,7 @@ func (o *Options) fill() error {
 		o.ClientName = "belfry " + o.NodeName
 	}
 	if o.NodeOf == nil {
-		o.NodeOf = session.NodeOf
+		o.NodeOf = message.NodeOf
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()

@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // NATS dies and comes back on the same port: local pushes go on, what waits in
@@ -21,7 +21,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 	port, url := portOf(t, s), s.ClientURL()
 	n := sharing(t, url, Options{OutboxMessages: 100, ReconnectPause: 2 * time.Second})
 	n[1].topic(t, "a")
-	n[0].publish(t, session.ToTopics("a"), "before")
+	n[0].publish(t, message.ToTopics("a"), "before")
 	eventually(t, "the first", func() bool { return len(n[1].messages()) == 1 })
 	eventually(t, "confirmed", func() bool { return n[0].Stats().OutboxMessages == 0 })
 
@@ -32,7 +32,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 	want := []string{"before"}
 	for i := range 50 {
 		p := fmt.Sprint("away", i)
-		n[0].publish(t, session.ToTopics("a"), p)
+		n[0].publish(t, message.ToTopics("a"), p)
 		want = append(want, p)
 	}
 	if got := n[0].payloads("a"); !slices.Equal(got, want) {
@@ -54,8 +54,8 @@ func TestNATSKilledAndBack(t *testing.T) {
 	for _, m := range n {
 		eventually(t, "ready again", func() bool { return m.whole() })
 	}
-	n[0].publish(t, session.ToTopics("a"), "topic after")
-	n[0].publish(t, session.ToUsers("bob"), "user after")
+	n[0].publish(t, message.ToTopics("a"), "topic after")
+	n[0].publish(t, message.ToUsers("bob"), "user after")
 	eventually(t, "interest of the time without NATS", func() bool {
 		return slices.Contains(n[2].payloads("a"), "topic after") && slices.Contains(n[2].payloads("bob"), "user after")
 	})
@@ -75,18 +75,18 @@ func TestFullOutboxRefusesBeforeDelivery(t *testing.T) {
 	kill(s)
 	eventually(t, "loss noticed", func() bool { return n.away() })
 	for range 3 {
-		n.publish(t, session.ToAll(), "x")
+		n.publish(t, message.ToAll(), "x")
 	}
-	var over *OverloadedError
-	err := n.Publish(&Message{Target: session.ToTopics("a", "b", "c")})
+	var over *message.OverloadedError
+	err := n.Publish(&message.Message{Target: message.ToTopics("a", "b", "c")})
 	if !errors.As(err, &over) || over.What != "outbox" || over.RetryAfter <= 0 {
 		t.Fatalf("three places of two: %v", err)
 	}
-	if err := n.Publish(&Message{Payload: make([]byte, 9500)}); !errors.As(err, &over) {
+	if err := n.Publish(&message.Message{Payload: make([]byte, 9500)}); !errors.As(err, &over) {
 		t.Errorf("too many bytes: %v", err)
 	}
-	n.publish(t, session.ToTopics("a", "b"), "fits")
-	if err := n.Publish(&Message{}); !errors.As(err, &over) {
+	n.publish(t, message.ToTopics("a", "b"), "fits")
+	if err := n.Publish(&message.Message{}); !errors.As(err, &over) {
 		t.Errorf("sixth place of five: %v", err)
 	}
 	if got := len(n.messages()); got != 4 {
@@ -96,15 +96,15 @@ func TestFullOutboxRefusesBeforeDelivery(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	// A session of this node needs no bus.
-	n.publish(t, session.ToSessions(sid(n.NodeID(), 1)), "local")
+	n.publish(t, message.ToSessions(sid(n.NodeID(), 1)), "local")
 
 	external(t, port)
 	eventually(t, "the outbox empties", func() bool { return n.Stats().OutboxMessages == 0 })
 	if st := n.Stats(); st.Sent != 5 || st.OutboxBytes != 0 {
 		t.Errorf("%+v", st)
 	}
-	var large *TooLargeError
-	if err := n.Publish(&Message{Target: session.ToTopics(numbered("t", 6)...)}); !errors.As(err, &large) {
+	var large *message.TooLargeError
+	if err := n.Publish(&message.Message{Target: message.ToTopics(numbered("t", 6)...)}); !errors.As(err, &large) {
 		t.Errorf("what never fits: %v", err)
 	}
 }
@@ -117,7 +117,7 @@ func TestReconnectPause(t *testing.T) {
 	n := sharing(t, url, Options{ReconnectPause: time.Hour})
 	kill(s)
 	eventually(t, "loss noticed", func() bool { return n[0].away() })
-	n[0].publish(t, session.ToAll(), "held")
+	n[0].publish(t, message.ToAll(), "held")
 	external(t, port)
 	for _, m := range n {
 		eventually(t, "ready", func() bool { return m.whole() })
@@ -141,12 +141,12 @@ func TestOpenBeforeNATS(t *testing.T) {
 			t.Error("ready without NATS")
 		}
 	}
-	n[0].publish(t, session.ToAll(), "early")
+	n[0].publish(t, message.ToAll(), "early")
 	external(t, port)
 	for _, m := range n {
 		eventually(t, "ready", func() bool { return m.whole() })
 	}
-	n[0].publish(t, session.ToAll(), "late")
+	n[0].publish(t, message.ToAll(), "late")
 	eventually(t, "the second", func() bool { return slices.Contains(n[1].payloads(""), "late") })
 }
 
@@ -158,7 +158,7 @@ func TestUnconfirmedIsCounted(t *testing.T) {
 	n := sharing(t, s.ClientURL(), Options{ReconnectPause: time.Millisecond})
 	sent := 0
 	for range 2000 {
-		n[0].publish(t, session.ToAll(), "x")
+		n[0].publish(t, message.ToAll(), "x")
 		sent++
 		if sent == 1000 {
 			kill(s)
@@ -186,7 +186,7 @@ func TestDrain(t *testing.T) {
 	kill(s)
 	eventually(t, "loss noticed", func() bool { return n.away() })
 	for range 7 {
-		n.publish(t, session.ToAll(), "x")
+		n.publish(t, message.ToAll(), "x")
 	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -211,7 +211,7 @@ func TestCloseCountsWhatIsLeft(t *testing.T) {
 	kill(s)
 	eventually(t, "loss noticed", func() bool { return n.away() })
 	for range 7 {
-		n.publish(t, session.ToAll(), "x")
+		n.publish(t, message.ToAll(), "x")
 	}
 	n.Close()
 	if st := n.Stats(); st.LostShutdown != 7 {

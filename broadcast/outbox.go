@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"belfry/message"
 )
 
 // outbox is the queue between publishers and the sender. A place is taken by
@@ -37,21 +39,21 @@ func newOutbox(messages, bytes int) *outbox {
 }
 
 // reserve takes places for all parcels or for none. One that could never fit
-// is a *TooLargeError.
+// is a *message.TooLargeError.
 func (b *outbox) reserve(messages, bytes int) error {
 	if messages > b.maxMessages {
-		return &TooLargeError{What: "names of the target, by places in the outbox", Size: messages, Max: b.maxMessages}
+		return &message.TooLargeError{What: "names of the target, by places in the outbox", Size: messages, Max: b.maxMessages}
 	}
 	if bytes > b.maxBytes {
-		return &TooLargeError{What: "message in the outbox", Size: bytes, Max: b.maxBytes}
+		return &message.TooLargeError{What: "message in the outbox", Size: bytes, Max: b.maxBytes}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.refusing != "" {
-		return &OverloadedError{What: b.refusing, RetryAfter: retryAfter}
+		return &message.OverloadedError{What: b.refusing, RetryAfter: retryAfter}
 	}
 	if b.messages+messages > b.maxMessages || b.bytes+bytes > b.maxBytes {
-		return &OverloadedError{What: "outbox", RetryAfter: retryAfter}
+		return &message.OverloadedError{What: "outbox", RetryAfter: retryAfter}
 	}
 	b.messages += messages
 	b.bytes += bytes

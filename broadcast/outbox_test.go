@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"belfry/message"
 )
 
 // The outbox against a slice: order kept, bounds kept, places add up.
@@ -20,7 +22,7 @@ func TestOutboxAgainstModel(t *testing.T) {
 				ps := make([]parcel, n)
 				for i := range ps {
 					serial++
-					ps[i] = parcel{size: size, message: &Message{ID: string(rune(serial))}}
+					ps[i] = parcel{size: size, message: &message.Message{ID: string(rune(serial))}}
 				}
 				err := b.reserve(n, n*size)
 				if fits := messages+n <= maxMessages && bytes+n*size <= maxBytes; fits != (err == nil) {

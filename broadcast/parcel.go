@@ -1,12 +1,12 @@
 package broadcast
 
-import "belfry/session"
+import "belfry/message"
 
 // parcel is one bus message to be: a message and the part of its target that
 // travels on one subject.
 type parcel struct {
 	subject string
-	message *Message
+	message *message.Message
 	names   []string // values of the name header: users, sessions, or all topics if several
 	size    int      // bytes, at most, with envelope
 }
@@ -14,13 +14,13 @@ type parcel struct {
 // parcels splits m by subject: topics one each, all with the whole list;
 // users by bucket and sessions by node, each with its own names only.
 // Sessions of this node need no bus.
-func parcels(m *Message, self uint32, nodeOf func(string) (uint32, error)) ([]parcel, error) {
+func parcels(m *message.Message, self uint32, nodeOf func(string) (uint32, error)) ([]parcel, error) {
 	switch m.Target.Scope {
-	case session.ScopeTopics:
+	case message.ScopeTopics:
 		return topicParcels(m), nil
-	case session.ScopeUsers:
+	case message.ScopeUsers:
 		return groupParcels(m, func(uid string) (string, error) { return bucketSubject(Bucket(uid)), nil })
-	case session.ScopeSessions:
+	case message.ScopeSessions:
 		return groupParcels(m, func(sid string) (string, error) {
 			node, err := nodeOf(sid)
 			if err != nil || node == self {
@@ -32,7 +32,7 @@ func parcels(m *Message, self uint32, nodeOf func(string) (uint32, error)) ([]pa
 	return []parcel{{subject: subjectAll, message: m, size: sealedSize(m, nil)}}, nil
 }
 
-func topicParcels(m *Message) []parcel {
+func topicParcels(m *message.Message) []parcel {
 	topics := distinct(m.Target.Names)
 	list := topics
 	if len(topics) == 1 {
@@ -47,7 +47,7 @@ func topicParcels(m *Message) []parcel {
 }
 
 // groupParcels puts names of one subject together; "" is no subject.
-func groupParcels(m *Message, subjectOf func(string) (string, error)) ([]parcel, error) {
+func groupParcels(m *message.Message, subjectOf func(string) (string, error)) ([]parcel, error) {
 	out := make([]parcel, 0, 1)
 	at := make(map[string]int, 1)
 	for _, name := range distinct(m.Target.Names) {

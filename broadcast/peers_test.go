@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // theirs is a roster with a clock of the test.
@@ -162,7 +162,7 @@ func TestThreeNodesOnThreeAddresses(t *testing.T) {
 		n.sees(t, subjectAll, 3)
 	}
 	for i, n := range nodes {
-		n.publish(t, session.ToAll(), fmt.Sprint("from ", i))
+		n.publish(t, message.ToAll(), fmt.Sprint("from ", i))
 	}
 	for _, n := range nodes {
 		eventually(t, "a message of each", func() bool { return len(n.messages()) == 3 })

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // externalWith starts a NATS server with options of its own.
@@ -69,8 +69,8 @@ func TestServerThatWillNotDo(t *testing.T) {
 				err := n.Ready()
 				return err != nil && strings.Contains(err.Error(), c.reason)
 			})
-			var over *OverloadedError
-			err := n.Publish(&Message{Payload: []byte("x")})
+			var over *message.OverloadedError
+			err := n.Publish(&message.Message{Payload: []byte("x")})
 			if c.refuses != (errors.As(err, &over) && over.Unavailable) || !c.refuses && err != nil {
 				t.Errorf("a push: %v", err)
 			}
@@ -96,10 +96,10 @@ func TestServerReplacedByOneThatWillNotDo(t *testing.T) {
 	if err := n[0].Ready(); err != nil {
 		t.Errorf("a node that was ready is not when NATS is away: %v", err)
 	}
-	n[0].publish(t, session.ToAll(), "kept")
+	n[0].publish(t, message.ToAll(), "kept")
 	s = externalWith(t, server.Options{Port: port, NoHeaderSupport: true})
 	eventually(t, "the reason", func() bool { err := n[0].Ready(); return err != nil && strings.Contains(err.Error(), "headers") })
-	if err := n[0].Publish(&Message{}); err == nil {
+	if err := n[0].Publish(&message.Message{}); err == nil {
 		t.Error("a push is taken that no other node can get")
 	}
 	if st := n[0].Stats(); st.OutboxMessages != 1 || st.LostTooLarge != 0 {

@@ -2,53 +2,47 @@ package broadcast
 
 import (
 	"errors"
-	"fmt"
-	"unicode"
-	"unicode/utf8"
 
-	"belfry/session"
+	"belfry/message"
 )
-
-// MaxKeyLen bounds Message.Key and Message.ID, in bytes.
-const MaxKeyLen = 128
 
 // Publish sends m to its target on every node: to the local sessions before
 // it returns, to the others soon after. It sets m.ID if that is empty; an id
 // given must be unique. m and its payload must not be changed afterwards.
 //
-// Errors, with nothing delivered anywhere: *session.FieldError for invalid
-// input, *TooLargeError, *OverloadedError. A *FaultError is a fault of belfry,
-// and says whether anybody got the message. It never waits for the network and
-// must not be called by Local.Deliver.
-func (n *Node) Publish(m *Message) error {
+// Errors, with nothing delivered anywhere: *message.FieldError for invalid
+// input, *message.TooLargeError, *message.OverloadedError. A
+// *message.FaultError is a fault of belfry, and says whether anybody got the message. It never waits for the network and
+// must not be called by Prepared.Deliver.
+func (n *Node) Publish(m *message.Message) error {
 	local := n.local.Load()
 	if local == nil {
-		return &OverloadedError{What: "starting", RetryAfter: retryAfter}
+		return &message.OverloadedError{What: "starting", RetryAfter: retryAfter}
 	}
 	p, err := n.prepare(*local, m)
 	if err != nil {
 		return err
 	}
-	return n.post(*local, p)
+	return n.post(p)
 }
 
 // prepared is a message with all done that can fail or take long, and a place
 // in the outbox.
 type prepared struct {
-	target session.Target
-	here   *session.Prepared // nil: not for sessions of this node
+	target message.Target
+	here   Prepared // nil: not for sessions of this node
 	place  Reservation
 }
 
 // prepare takes no lock, and the place last.
-func (n *Node) prepare(local Local, m *Message) (p prepared, err error) {
+func (n *Node) prepare(local Local, m *message.Message) (p prepared, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			n.faults.report("prepare", v)
-			err = &FaultError{}
+			err = &message.FaultError{}
 		}
 	}()
-	if err := check(m, n.opt.MaxPayload); err != nil {
+	if err := m.Check(n.opt.MaxPayload); err != nil {
 		return p, err
 	}
 	here, err := n.localPart(m)
@@ -65,7 +59,7 @@ func (n *Node) prepare(local Local, m *Message) (p prepared, err error) {
 	}
 	p.target = m.Target
 	p.place, err = n.bus.Reserve(m)
-	var full *OverloadedError
+	var full *message.OverloadedError
 	switch {
 	case !errors.As(err, &full):
 	case full.Unavailable:
@@ -78,7 +72,7 @@ func (n *Node) prepare(local Local, m *Message) (p prepared, err error) {
 
 // post delivers locally and commits to the bus in one order, under the
 // target's stripes. Whatever happens, these and the place are given back.
-func (n *Node) post(local Local, p prepared) (err error) {
+func (n *Node) post(p prepared) (err error) {
 	delivered, committed := false, false
 	defer func() {
 		v := recover()
@@ -88,7 +82,7 @@ func (n *Node) post(local Local, p prepared) (err error) {
 			n.count.lostFault.Add(1)
 			n.count.published.Add(1)
 		default:
-			err = &FaultError{Uncertain: true}
+			err = &message.FaultError{Uncertain: true}
 		}
 		if v != nil {
 			n.faults.report("publish", v)
@@ -101,9 +95,9 @@ func (n *Node) post(local Local, p prepared) (err error) {
 	n.stripes.lock(set)
 	defer n.stripes.unlock(set)
 	if p.here != nil {
-		if err := local.Deliver(p.here); err != nil {
+		if err := p.here.Deliver(); err != nil {
 			n.count.refusedLocal.Add(1)
-			return &OverloadedError{What: "mailbox", RetryAfter: retryAfter, Err: err}
+			return &message.OverloadedError{What: "mailbox", RetryAfter: retryAfter, Err: err}
 		}
 	}
 	delivered = true
@@ -115,8 +109,8 @@ func (n *Node) post(local Local, p prepared) (err error) {
 
 // localPart returns what of m concerns this node: m itself, nil, or a message
 // to those of the sessions that are here (a session id names its node).
-func (n *Node) localPart(m *Message) (*Message, error) {
-	if m.Target.Scope != session.ScopeSessions {
+func (n *Node) localPart(m *message.Message) (*message.Message, error) {
+	if m.Target.Scope != message.ScopeSessions {
 		return m, nil
 	}
 	var here []string
@@ -136,53 +130,10 @@ func (n *Node) localPart(m *Message) (*Message, error) {
 		return m, nil
 	}
 	part := *m
-	part.Target = session.ToSessions(here...)
+	part.Target.Names = here
 	if part.ID == "" { // the part and the message are one to the client
 		m.ID = n.ids.next()
 		part.ID = m.ID
 	}
 	return &part, nil
-}
-
-// check is the door for every message, whoever sends it.
-func check(m *Message, maxPayload int) error {
-	if err := m.Target.Check(); err != nil {
-		return err
-	}
-	if m.Exclude != "" {
-		if err := session.CheckID(m.Exclude); err != nil {
-			return &session.FieldError{Field: "exclude", Problem: "not a session id"}
-		}
-	}
-	if err := checkKey(m.Key); err != nil {
-		return err
-	}
-	if len(m.ID) > MaxKeyLen || !printable(m.ID) {
-		return &session.FieldError{Field: "id", Problem: fmt.Sprintf("allowed are up to %d printable ASCII characters without spaces", MaxKeyLen)}
-	}
-	if len(m.Payload) > maxPayload {
-		return &TooLargeError{What: "payload", Size: len(m.Payload), Max: maxPayload}
-	}
-	switch m.Kind {
-	case session.Binary:
-	case session.Text:
-		if !utf8.Valid(m.Payload) {
-			return &session.FieldError{Field: "payload", Problem: "text that is not valid UTF-8; send it as binary"}
-		}
-	default:
-		return &session.FieldError{Field: "kind", Problem: "allowed are text and binary"}
-	}
-	return nil
-}
-
-func checkKey(key string) error {
-	if len(key) > MaxKeyLen || !utf8.ValidString(key) {
-		return &session.FieldError{Field: "key", Problem: fmt.Sprintf("allowed are up to %d bytes of UTF-8", MaxKeyLen)}
-	}
-	for _, r := range key {
-		if unicode.IsControl(r) {
-			return &session.FieldError{Field: "key", Problem: "control characters are not allowed"}
-		}
-	}
-	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // duplicateNodeEvery is how often a second process with this node's id is
@@ -20,7 +20,7 @@ const duplicateNodeEvery = time.Minute
 // run.
 type receiver struct {
 	bus      *NATS
-	deliver  func(*Message)
+	deliver  func(*message.Message)
 	opener   opener
 	origins  origins
 	roster   *roster
@@ -90,7 +90,7 @@ func (r *receiver) take(m *nats.Msg) {
 		r.malformed(m, err)
 		return
 	}
-	if out.Target.Scope == session.ScopeTopics && len(out.Target.Names) > 1 && out.ID != "" &&
+	if out.Target.Scope == message.ScopeTopics && len(out.Target.Names) > 1 && out.ID != "" &&
 		!r.recent.first(st.node, out.ID) {
 		r.bus.count.duplicates.Add(1)
 		return

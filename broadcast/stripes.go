@@ -5,7 +5,7 @@ import (
 	"math/bits"
 	"sync"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // stripes serialize publishers of the same target: whoever holds a target's
@@ -19,8 +19,8 @@ type stripes struct {
 func newStripes() *stripes { return &stripes{seed: maphash.MakeSeed()} }
 
 // of returns the set of stripes of t.
-func (s *stripes) of(t session.Target) (set uint64) {
-	if t.Scope == session.ScopeAll {
+func (s *stripes) of(t message.Target) (set uint64) {
+	if t.Scope == message.ScopeAll {
 		return 1
 	}
 	for _, name := range t.Names {

@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // certificates writes a CA and a certificate of it that serves both ends.
@@ -67,7 +67,7 @@ func TestTLS(t *testing.T) {
 	b := open(t, Options{NodeName: "b", TLS: files, Embedded: Embedded{ClusterListen: "127.0.0.1:0", Routes: []string{"nats://" + a.ClusterAddr()}}})
 	c := open(t, Options{NodeName: "c", TLS: files, URLs: []string{"tls://" + a.NATSAddr()}})
 	b.sees(t, subjectAll, 2) // its own, and the other server's as one
-	b.publish(t, session.ToAll(), "x")
+	b.publish(t, message.ToAll(), "x")
 	for _, n := range []*member{a, c} {
 		eventually(t, "delivery", func() bool { return len(n.messages()) == 1 })
 	}

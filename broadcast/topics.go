@@ -4,8 +4,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"belfry/session"
 )
 
 // A topic goes through these places, of which each is bounded by something
@@ -40,7 +38,7 @@ type topic struct {
 
 // await has the shard told when t is ready. A shard that left and came back
 // waits once, with its newest token.
-func (t *topic) await(w session.Waiter, token uint64) {
+func (t *topic) await(w Waiter, token uint64) {
 	for i := range t.waiters {
 		if t.waiters[i].waiter == w {
 			t.waiters[i].token = token
@@ -87,7 +85,7 @@ func (t *topic) leave() {
 	l.n--
 }
 
-func (i *interest) joinTopic(name []byte, w session.Waiter, token uint64) bool {
+func (i *interest) joinTopic(name []byte, w Waiter, token uint64) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	t := i.topics[string(name)]

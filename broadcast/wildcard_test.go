@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // While a node goes from single buckets to the wildcard and back, several
@@ -62,7 +62,7 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Con
 		i := 0
 		for ; !stop.Load(); i++ {
 			for _, uid := range users {
-				if err := from.Publish(&Message{Target: session.ToUsers(uid), Payload: strconv.AppendInt(nil, int64(i), 10)}); err != nil {
+				if err := from.Publish(&message.Message{Target: message.ToUsers(uid), Payload: strconv.AppendInt(nil, int64(i), 10)}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -212,8 +212,8 @@ func TestWildcardKeepsStrangersOut(t *testing.T) {
 	n := sharing(t, external(t, 0).ClientURL(), Options{WildcardAbove: 1})
 	n[1].user(t, uidInBucket(1, 0))
 	n[1].user(t, uidInBucket(2, 0))
-	n[0].publish(t, session.ToUsers(uidInBucket(3, 0)), "stranger")
-	n[0].publish(t, session.ToUsers(uidInBucket(2, 0)), "here")
+	n[0].publish(t, message.ToUsers(uidInBucket(3, 0)), "stranger")
+	n[0].publish(t, message.ToUsers(uidInBucket(2, 0)), "here")
 	eventually(t, "the second", func() bool { return n[1].Stats().Delivered == 1 })
 	if st := n[1].Stats(); len(n[1].messages()) != 1 || st.Received != 2 || st.Delivered != 1 || !st.Wildcard {
 		t.Errorf("%+v", st)
@@ -243,7 +243,7 @@ func TestSwitchWhileNATSDies(t *testing.T) {
 	})
 	for i := range 9 {
 		uid := uidInBucket(uint16(i), 0)
-		n[0].publish(t, session.ToUsers(uid), uid)
+		n[0].publish(t, message.ToUsers(uid), uid)
 		eventually(t, "delivery in bucket "+strconv.Itoa(i), func() bool { return len(n[1].payloads(uid)) == 1 })
 	}
 }

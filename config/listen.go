@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"belfry/ws"
 )
 
 // MaxListenPorts bounds the ports of one entry of listen.
@@ -57,12 +59,5 @@ func parseHost(host string) (string, error) {
 // only. Names other than localhost are taken to be reachable from outside.
 func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Zone() == "" && ip.Unmap().IsLoopback()
+	return err == nil && ws.IsLoopback(host)
 }

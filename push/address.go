@@ -3,9 +3,10 @@ package push
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
+
+	"belfry/ws"
 )
 
 // CheckAddress returns an error if addr is not a host:port on which the API
@@ -19,20 +20,10 @@ func CheckAddress(addr string, keys int) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
 		return fmt.Errorf("api address %q: port %q; allowed are 0 to 65535", addr, port)
 	}
-	if keys == 0 && !isLoopback(host) {
+	if keys == 0 && !ws.IsLoopback(host) {
 		return fmt.Errorf("api address %q is not a loopback address and there is no API key: set a key, or listen on 127.0.0.1, [::1] or localhost", addr)
 	}
 	return nil
-}
-
-// isLoopback says whether host (no port, IPv6 without brackets) can only mean
-// this machine. A name other than localhost could be pointed anywhere.
-func isLoopback(host string) bool {
-	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Zone() == "" && ip.Unmap().IsLoopback()
 }
 
 // splitHost takes a Host header or the authority of an origin apart, without

@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // batchBuffers are where lines are collected.
@@ -93,7 +93,7 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 			return true
 		}
 		last := false
-		var m *session.Message
+		var m *message.Message
 		var p *problem
 		switch {
 		case n > s.opt.MaxBatchLines && (err == nil || err == errLineTooLong):
@@ -120,7 +120,7 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 }
 
 // publishItem publishes one line. A panic is that line's fault alone.
-func (s *Server) publishItem(line []byte) (m *session.Message, p *problem) {
+func (s *Server) publishItem(line []byte) (m *message.Message, p *problem) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.Error("handler panicked", zap.Stringer("route", routeBatch), zap.Any("panic", v), zap.Stack("stack"))
@@ -154,7 +154,7 @@ func (s *Server) batchEnd(err error) *problem {
 }
 
 // appendAnswer appends the answer to line n: m's id, or p.
-func (s *Server) appendAnswer(b []byte, n int, m *session.Message, p *problem) []byte {
+func (s *Server) appendAnswer(b []byte, n int, m *message.Message, p *problem) []byte {
 	b = append(b, `{"line":`...)
 	b = strconv.AppendInt(b, int64(n), 10)
 	if p != nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"belfry/ws"
 )
 
 // browserGuard keeps web pages from using an API that asks for no key.
@@ -63,7 +65,7 @@ func (g *browserGuard) check(r *http.Request) *problem {
 // hostAllowed says whether a Host header names this machine or is allowed.
 func (g *browserGuard) hostAllowed(hostport string) bool {
 	host, _ := splitHost(hostport)
-	if isLoopback(host) {
+	if ws.IsLoopback(host) {
 		return true
 	}
 	if len(g.hosts) == 0 {

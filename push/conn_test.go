@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // visitor is a client connection of a test.
@@ -134,7 +134,7 @@ func TestHealthHasAReserve(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: 2, ReadHeaderTimeout: time.Hour, ReadTimeout: time.Hour},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}),
-		Publisher: publisherFunc(func(m *session.Message) error {
+		Publisher: publisherFunc(func(m *message.Message) error {
 			entered <- struct{}{}
 			<-release
 			return nil

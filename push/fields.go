@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // single returns the value of a field that is no list, and false if the field
@@ -23,7 +23,7 @@ func single(h http.Header, name string) (value string, once bool) {
 // compressed ones, multipart ones, text that is not UTF-8, those of which the
 // length is missing, and those with a promise that would not be kept. Content
 // in it is text unless it says that it is octets.
-func checkBody(r *http.Request) (session.Kind, *problem) {
+func checkBody(r *http.Request) (message.Kind, *problem) {
 	h := r.Header
 	if len(h["Idempotency-Key"]) > 0 {
 		return 0, &problem{cause: CauseIdempotency, field: "Idempotency-Key",
@@ -49,11 +49,11 @@ func checkBody(r *http.Request) (session.Kind, *problem) {
 }
 
 // checkType says by Content-Type which frame a body becomes.
-func checkType(value string) (session.Kind, *problem) {
+func checkType(value string) (message.Kind, *problem) {
 	media, parameters, _ := strings.Cut(value, ";")
 	media = strings.TrimSpace(media)
 	if strings.EqualFold(media, "application/octet-stream") {
-		return session.Binary, nil
+		return message.Binary, nil
 	}
 	if len(media) >= 10 && strings.EqualFold(media[:10], "multipart/") {
 		return 0, &problem{cause: CauseMediaType, field: "Content-Type",
@@ -73,5 +73,5 @@ func checkType(value string) (session.Kind, *problem) {
 				detail: fmt.Sprintf("charset %q; allowed is text in UTF-8, or any bytes with Content-Type: application/octet-stream", charset)}
 		}
 	}
-	return session.Text, nil
+	return message.Text, nil
 }

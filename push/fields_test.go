@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // The lines of a list field are one list (RFC 9110 §5.3), and of other fields
@@ -81,7 +81,7 @@ func TestPushWithoutALength(t *testing.T) {
 	if a := visit(t, s, "127.0.0.1").ask(t, "POST /v1/all HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"); a.StatusCode != 202 {
 		t.Errorf("an empty message: %d", a.StatusCode)
 	}
-	if m := rec.last(t); len(m.Payload) != 0 || m.Kind != session.Text {
+	if m := rec.last(t); len(m.Payload) != 0 || m.Kind != message.Text {
 		t.Errorf("%+v", m)
 	}
 }

@@ -9,13 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // blocking is a Publisher that holds pushes until release is closed.
 func blocking() (p publisherFunc, entered chan struct{}, release chan struct{}) {
 	entered, release = make(chan struct{}), make(chan struct{})
-	return func(m *session.Message) error {
+	return func(m *message.Message) error {
 		entered <- struct{}{}
 		<-release
 		m.ID = "id"

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // parseItem reads one line of a batch. What it returns keeps nothing of line.
@@ -39,9 +39,9 @@ func parseItem(line []byte, maxPayload int) (*item, *problem) {
 	return it, nil
 }
 
-// itemProblem tells a *problem or a *session.FieldError.
+// itemProblem tells a *problem or a *message.FieldError.
 func itemProblem(err error) *problem {
-	var fe *session.FieldError
+	var fe *message.FieldError
 	if errors.As(err, &fe) {
 		return &problem{cause: CauseField, field: fe.Field, detail: fe.Problem}
 	}
@@ -62,7 +62,7 @@ func (e tooLarge) Error() string { return e.field + ": too large" }
 
 // item is a line that is or was read.
 type item struct {
-	m          session.Message
+	m          message.Message
 	maxPayload int
 	data       string // which of text, json and base64 was there
 	hasTo      bool
@@ -84,19 +84,19 @@ func (it *item) member(name, value []byte) error {
 		case field:
 			return twice(field)
 		default:
-			return &session.FieldError{Field: field, Problem: fmt.Sprintf("there is %s already; allowed is one of text, json and base64", it.data)}
+			return &message.FieldError{Field: field, Problem: fmt.Sprintf("there is %s already; allowed is one of text, json and base64", it.data)}
 		}
 		it.data = field
 		return it.payload(field, value)
 	case `"exclude"`:
-		if it.m.Exclude != "" {
+		if it.m.Target.Exclude != "" {
 			return twice("exclude")
 		}
 		s, err := stringOf("exclude", value)
 		if err != nil {
 			return err
 		}
-		it.m.Exclude = s
+		it.m.Target.Exclude = s
 		return checkExclude(s)
 	case `"key"`:
 		if it.m.Key != "" {
@@ -107,17 +107,17 @@ func (it *item) member(name, value []byte) error {
 			return err
 		}
 		it.m.Key = s
-		return checkKey(s)
+		return message.CheckKey(s)
 	}
-	return &session.FieldError{Field: fieldName(name), Problem: "unknown; allowed are to, text, json, base64, exclude and key"}
+	return &message.FieldError{Field: fieldName(name), Problem: "unknown; allowed are to, text, json, base64, exclude and key"}
 }
 
 func (it *item) complete() error {
 	if !it.hasTo {
-		return &session.FieldError{Field: "to", Problem: `missing; allowed is an object such as {"all":true} or {"topic":"news"}`}
+		return &message.FieldError{Field: "to", Problem: `missing; allowed is an object such as {"all":true} or {"topic":"news"}`}
 	}
 	if it.data == "" {
-		return &session.FieldError{Field: "text", Problem: "missing; allowed is one of text, json and base64"}
+		return &message.FieldError{Field: "text", Problem: "missing; allowed is one of text, json and base64"}
 	}
 	return nil
 }
@@ -138,11 +138,11 @@ func (it *item) payload(field string, value []byte) error {
 		if err != nil {
 			return err
 		}
-		it.m.Kind = session.Binary
+		it.m.Kind = message.Binary
 		it.m.Payload = make([]byte, base64.StdEncoding.DecodedLen(len(p)))
 		n, err := base64.StdEncoding.Strict().Decode(it.m.Payload, p)
 		if err != nil {
-			return &session.FieldError{Field: field, Problem: fmt.Sprintf("%v; allowed is the standard alphabet with padding (RFC 4648 §4)", err)}
+			return &message.FieldError{Field: field, Problem: fmt.Sprintf("%v; allowed is the standard alphabet with padding (RFC 4648 §4)", err)}
 		}
 		it.m.Payload = it.m.Payload[:n:n]
 	}
@@ -154,18 +154,18 @@ func (it *item) payload(field string, value []byte) error {
 
 // scopes are the members of "to".
 var scopes = map[string]struct {
-	scope session.Scope
+	scope message.Scope
 	many  bool
 }{
-	"topic": {session.ScopeTopics, false}, "topics": {session.ScopeTopics, true},
-	"user": {session.ScopeUsers, false}, "users": {session.ScopeUsers, true},
-	"session": {session.ScopeSessions, false}, "sessions": {session.ScopeSessions, true},
+	"topic": {message.ScopeTopics, false}, "topics": {message.ScopeTopics, true},
+	"user": {message.ScopeUsers, false}, "users": {message.ScopeUsers, true},
+	"session": {message.ScopeSessions, false}, "sessions": {message.ScopeSessions, true},
 }
 
 // target reads "to".
 func (it *item) target(value []byte) error {
 	if value[0] != '{' {
-		return &session.FieldError{Field: "to", Problem: `not an object; allowed is one such as {"all":true} or {"topic":"news"}`}
+		return &message.FieldError{Field: "to", Problem: `not an object; allowed is one such as {"all":true} or {"topic":"news"}`}
 	}
 	members := 0
 	err := eachMember(value, func(name, value []byte) error {
@@ -174,28 +174,28 @@ func (it *item) target(value []byte) error {
 		}
 		if string(name) == `"all"` {
 			if string(value) != "true" {
-				return &session.FieldError{Field: "to.all", Problem: "allowed is true"}
+				return &message.FieldError{Field: "to.all", Problem: "allowed is true"}
 			}
-			it.m.Target = session.ToAll()
+			it.m.Target.Scope = message.ScopeAll
 			return nil
 		}
 		field := "to." + fieldName(name)
 		s, ok := scopes[string(name[1:len(name)-1])]
 		if !ok {
-			return &session.FieldError{Field: field, Problem: "unknown; allowed are all, topic, topics, user, users, session and sessions"}
+			return &message.FieldError{Field: field, Problem: "unknown; allowed are all, topic, topics, user, users, session and sessions"}
 		}
 		names, err := namesOf(field, value, s.many)
 		if err != nil {
 			return err
 		}
-		it.m.Target = session.Target{Scope: s.scope, Names: names}
+		it.m.Target.Scope, it.m.Target.Names = s.scope, names
 		if err := it.m.Target.Check(); err != nil {
-			return renamed(err, field)
+			return message.Renamed(err, field)
 		}
 		return nil
 	})
 	if err == nil && members != 1 {
-		return &session.FieldError{Field: "to", Problem: fmt.Sprintf("%d members; allowed is one of all, topic, topics, user, users, session and sessions", members)}
+		return &message.FieldError{Field: "to", Problem: fmt.Sprintf("%d members; allowed is one of all, topic, topics, user, users, session and sessions", members)}
 	}
 	return err
 }
@@ -207,12 +207,12 @@ func namesOf(field string, value []byte, many bool) ([]string, error) {
 		return []string{s}, err
 	}
 	if value[0] != '[' {
-		return nil, &session.FieldError{Field: field, Problem: "not an array; allowed is an array of strings"}
+		return nil, &message.FieldError{Field: field, Problem: "not an array; allowed is an array of strings"}
 	}
 	var names []string
 	err := eachElement(value, func(value []byte) error {
-		if len(names) == session.MaxTargetNames {
-			return &session.FieldError{Field: field, Problem: fmt.Sprintf("more than %d names; allowed are 1 to %d", session.MaxTargetNames, session.MaxTargetNames)}
+		if len(names) == message.MaxTargetNames {
+			return &message.FieldError{Field: field, Problem: fmt.Sprintf("more than %d names; allowed are 1 to %d", message.MaxTargetNames, message.MaxTargetNames)}
 		}
 		s, err := stringOf(fmt.Sprintf("%s[%d]", field, len(names)), value)
 		names = append(names, s)
@@ -224,11 +224,11 @@ func namesOf(field string, value []byte, many bool) ([]string, error) {
 // bytesOf reads a string value.
 func bytesOf(field string, value []byte) ([]byte, error) {
 	if value[0] != '"' {
-		return nil, &session.FieldError{Field: field, Problem: "not a string"}
+		return nil, &message.FieldError{Field: field, Problem: "not a string"}
 	}
 	p, ok := unquote(value)
 	if !ok {
-		return nil, &session.FieldError{Field: field, Problem: `half of a surrogate pair (\ud800 to \udfff), which is no character`}
+		return nil, &message.FieldError{Field: field, Problem: `half of a surrogate pair (\ud800 to \udfff), which is no character`}
 	}
 	return p, nil
 }
@@ -239,7 +239,7 @@ func stringOf(field string, value []byte) (string, error) {
 }
 
 func twice(field string) error {
-	return &session.FieldError{Field: field, Problem: "given twice; allowed is once"}
+	return &message.FieldError{Field: field, Problem: "given twice; allowed is once"}
 }
 
 // fieldName is a member's raw name for an error, cut if it is long.

@@ -8,23 +8,23 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 func TestItem(t *testing.T) {
 	tests := []struct {
 		line string
-		want session.Message
+		want message.Message
 	}{
-		{`{"to":{"all":true},"text":"hi"}`, session.Message{Target: session.ToAll(), Payload: []byte("hi")}},
-		{`{"text":"a\"b\u00e9\n","to":{"topic":"a/b"}}`, session.Message{Target: session.ToTopics("a/b"), Payload: []byte("a\"bé\n")}},
-		{`{"to":{"topics":["a","b"]},"json":{ "x" : [1, 2.50, "\u00e9"] }}`, session.Message{Target: session.ToTopics("a", "b"), Payload: []byte(`{ "x" : [1, 2.50, "\u00e9"] }`)}},
-		{`{"to":{"user":"J\u00f6rg /.."},"json":null}`, session.Message{Target: session.ToUsers("Jörg /.."), Payload: []byte(`null`)}},
-		{`{"to":{"users":["a","b"]},"json":"s"}`, session.Message{Target: session.ToUsers("a", "b"), Payload: []byte(`"s"`)}},
-		{`{"to":{"session":"` + testSID + `"},"base64":"/wD+"}`, session.Message{Target: session.ToSessions(testSID), Kind: session.Binary, Payload: []byte("\xff\x00\xfe")}},
-		{`{"to":{"sessions":["` + testSID + `"]},"text":""}`, session.Message{Target: session.ToSessions(testSID)}},
-		{"\t{ \"to\" : { \"all\" : true } , \"text\" : \"x\" , \"exclude\" : \"" + testSID + "\" , \"key\" : \"k\" } ", session.Message{Target: session.ToAll(), Exclude: testSID, Key: "k", Payload: []byte("x")}},
-		{`{"to":{"all":true},"base64":""}`, session.Message{Target: session.ToAll(), Kind: session.Binary}},
+		{`{"to":{"all":true},"text":"hi"}`, message.Message{Target: message.ToAll(), Payload: []byte("hi")}},
+		{`{"text":"a\"b\u00e9\n","to":{"topic":"a/b"}}`, message.Message{Target: message.ToTopics("a/b"), Payload: []byte("a\"bé\n")}},
+		{`{"to":{"topics":["a","b"]},"json":{ "x" : [1, 2.50, "\u00e9"] }}`, message.Message{Target: message.ToTopics("a", "b"), Payload: []byte(`{ "x" : [1, 2.50, "\u00e9"] }`)}},
+		{`{"to":{"user":"J\u00f6rg /.."},"json":null}`, message.Message{Target: message.ToUsers("Jörg /.."), Payload: []byte(`null`)}},
+		{`{"to":{"users":["a","b"]},"json":"s"}`, message.Message{Target: message.ToUsers("a", "b"), Payload: []byte(`"s"`)}},
+		{`{"to":{"session":"` + testSID + `"},"base64":"/wD+"}`, message.Message{Target: message.ToSessions(testSID), Kind: message.Binary, Payload: []byte("\xff\x00\xfe")}},
+		{`{"to":{"sessions":["` + testSID + `"]},"text":""}`, message.Message{Target: message.ToSessions(testSID)}},
+		{"\t{ \"to\" : { \"all\" : true } , \"text\" : \"x\" , \"exclude\" : \"" + testSID + "\" , \"key\" : \"k\" } ", message.Message{Target: message.Target{Exclude: testSID}, Key: "k", Payload: []byte("x")}},
+		{`{"to":{"all":true},"base64":""}`, message.Message{Target: message.ToAll(), Kind: message.Binary}},
 	}
 	for _, tt := range tests {
 		line := []byte(tt.line)
@@ -121,7 +121,7 @@ func FuzzItem(f *testing.F) {
 			return
 		}
 		m := &it.m
-		if err := m.Target.Check(); err != nil || len(m.Payload) > 1000 || m.Kind == session.Text && !utf8.Valid(m.Payload) {
+		if err := m.Target.Check(); err != nil || len(m.Payload) > 1000 || m.Kind == message.Text && !utf8.Valid(m.Payload) {
 			t.Fatalf("%q: %+v, %v", line, m, err)
 		}
 	})

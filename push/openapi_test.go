@@ -22,7 +22,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 func loadDocument(t *testing.T) *openapi3.T {
@@ -362,11 +362,11 @@ func (c *contract) batches(open, slow *httptest.Server) {
 func TestDocumentHasTheLimits(t *testing.T) {
 	doc := loadDocument(t)
 	names := doc.Components.Schemas["Names"].Value
-	if *names.MaxItems != session.MaxTargetNames {
+	if *names.MaxItems != message.MaxTargetNames {
 		t.Errorf("names: %d", *names.MaxItems)
 	}
 	topic := doc.Paths.Find("/v1/topics/{topic}").Post.Parameters.GetByInAndName("path", "topic").Schema.Value
-	if *topic.MaxLength != session.MaxTopicLen {
+	if *topic.MaxLength != message.MaxTopicLen {
 		t.Errorf("topic: %d", *topic.MaxLength)
 	}
 	page, err := os.ReadFile("../docs/api.md")

@@ -8,19 +8,19 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // Publisher takes a message for delivery. It sets the message's ID if it has
 // none, before it returns. After a nil error it owns the message and its
 // payload. It must not block for longer than a caller may wait.
 //
-// These errors are told to the client: *session.FieldError (400),
-// *broadcast.TooLargeError (413) and *broadcast.OverloadedError (503 with
+// These errors are told to the client: *message.FieldError (400),
+// *message.TooLargeError (413) and *message.OverloadedError (503 with
 // Retry-After). For all three nothing was delivered. Any other error is a 500
 // and goes to the log.
 type Publisher interface {
-	Publish(m *session.Message) error
+	Publish(m *message.Message) error
 }
 
 // DefaultAddress is where the API listens unless told otherwise.
@@ -37,7 +37,7 @@ type Options struct {
 	// MaxRequests) wait for the same target already, it returns an error at
 	// once. done, never nil, is called when the push has been published or
 	// given up.
-	Pace func(ctx context.Context, to session.Target, wait time.Duration, most int) (waited bool, done func(), err error)
+	Pace func(ctx context.Context, to message.Target, wait time.Duration, most int) (waited bool, done func(), err error)
 
 	// Address is the host:port of the API. Without Keys it must be a
 	// loopback address (see CheckAddress).

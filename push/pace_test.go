@@ -7,20 +7,20 @@ import (
 	"testing"
 	"time"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // A push waits where its receivers are behind, before it is published, and a
 // batch line by line.
 func TestPushesArePaced(t *testing.T) {
-	var asked []session.Target
+	var asked []message.Target
 	behind := false
 	var rec *recorder
 	published := func() int { return len(rec.all()) }
 	var before, done []int // how many were published then
 	s, ts, r := start(t, Options{
 		Limits: Limits{PushWait: 7 * time.Second},
-		Pace: func(ctx context.Context, to session.Target, wait time.Duration, most int) (bool, func(), error) {
+		Pace: func(ctx context.Context, to message.Target, wait time.Duration, most int) (bool, func(), error) {
 			if wait != 7*time.Second || ctx.Err() != nil {
 				t.Errorf("wait %v, %v", wait, ctx.Err())
 			}
@@ -51,11 +51,11 @@ func TestPushesArePaced(t *testing.T) {
 func TestTooManyWait(t *testing.T) {
 	s, ts, rec := start(t, Options{
 		Limits: Limits{MaxRequests: 9},
-		Pace: func(ctx context.Context, to session.Target, wait time.Duration, most int) (bool, func(), error) {
+		Pace: func(ctx context.Context, to message.Target, wait time.Duration, most int) (bool, func(), error) {
 			if most != 4 {
 				t.Errorf("%d may wait", most)
 			}
-			return false, func() {}, &session.OverloadedError{What: "the queue"}
+			return false, func() {}, &message.OverloadedError{What: "the queue is full"}
 		},
 	})
 	a := post(t, ts, "/v1/users/u1", "x")

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"sync"
 
-	"belfry/session"
+	"belfry/ws"
 )
 
 // places bounds the connections that are open at once. Past the bound a
@@ -116,5 +116,5 @@ func remoteOf(a net.Addr) netip.Prefix {
 	if !ok {
 		return netip.Prefix{}
 	}
-	return session.ClientPrefix(tcp.AddrPort().Addr())
+	return ws.ClientPrefix(tcp.AddrPort().Addr())
 }

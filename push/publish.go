@@ -16,20 +16,19 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/broadcast"
-	"belfry/session"
+	"belfry/message"
 )
 
 // outgoing is a message with room for the one name most targets have, so that
 // both are one allocation.
 type outgoing struct {
-	session.Message
+	message.Message
 	name [1]string
 }
 
 // pushTo serves POSTs whose body is the payload. param is the wildcard of the
 // pattern that holds the name, "" for none.
-func (s *Server) pushTo(scope session.Scope, param string) handle {
+func (s *Server) pushTo(scope message.Scope, param string) handle {
 	return func(w http.ResponseWriter, r *http.Request, c call) int {
 		o := new(outgoing)
 		o.Received = c.begun
@@ -50,7 +49,7 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 				w.Header()["Connection"] = closeConn // half a body is in it
 			}
 		}
-		if p == nil && o.Kind == session.Text && !utf8.Valid(o.Payload) {
+		if p == nil && o.Kind == message.Text && !utf8.Valid(o.Payload) {
 			p = &problem{cause: CauseField, field: "body",
 				detail: "not valid UTF-8; allowed is UTF-8, or any bytes with Content-Type: application/octet-stream"}
 		}
@@ -69,7 +68,7 @@ func (s *Server) pushTo(scope session.Scope, param string) handle {
 // publish publishes m when its receivers are ready for it. A client that is
 // gone by then was told nothing, and would push again. payload is the field
 // that holds the payload.
-func (s *Server) publish(ctx context.Context, m *session.Message, payload string) *problem {
+func (s *Server) publish(ctx context.Context, m *message.Message, payload string) *problem {
 	defer s.leave()
 	if p := s.enter(); p != nil {
 		return p
@@ -85,7 +84,7 @@ func (s *Server) publish(ctx context.Context, m *session.Message, payload string
 			return &problem{cause: CauseOverloaded, detail: err.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: time.Second}
 		}
 		if waited && ctx.Err() != nil {
-			return s.publishProblem(&broadcast.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}, payload)
+			return s.publishProblem(&message.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}, payload)
 		}
 	}
 	if err := s.opt.Publisher.Publish(m); err != nil {
@@ -97,9 +96,9 @@ func (s *Server) publish(ctx context.Context, m *session.Message, payload string
 // publishProblem tells a client about an error of the Publisher or of a check.
 // payload is the field that holds the payload.
 func (s *Server) publishProblem(err error, payload string) *problem {
-	var field *session.FieldError
-	var large *broadcast.TooLargeError
-	var full *broadcast.OverloadedError
+	var field *message.FieldError
+	var large *message.TooLargeError
+	var full *message.OverloadedError
 	switch {
 	case errors.As(err, &field):
 		return &problem{cause: CauseField, field: field.Field, detail: field.Problem}
@@ -136,7 +135,7 @@ func accepted(w http.ResponseWriter, id string) int {
 }
 
 // parseParameters reads ?exclude= and ?key= into m.
-func parseParameters(raw string, m *session.Message) *problem {
+func parseParameters(raw string, m *message.Message) *problem {
 	if raw == "" {
 		return nil
 	}
@@ -152,13 +151,13 @@ func parseParameters(raw string, m *session.Message) *problem {
 			return &problem{cause: CauseField, field: name, detail: fmt.Sprintf("given %d times; allowed is once", len(v))}
 		}
 		if name == "exclude" {
-			m.Exclude = v[0]
-			err = checkExclude(m.Exclude)
+			m.Target.Exclude = v[0]
+			err = checkExclude(m.Target.Exclude)
 		} else {
 			m.Key = v[0]
-			err = checkKey(m.Key)
+			err = message.CheckKey(m.Key)
 		}
-		if fe := (*session.FieldError)(nil); errors.As(err, &fe) {
+		if fe := (*message.FieldError)(nil); errors.As(err, &fe) {
 			return &problem{cause: CauseField, field: fe.Field, detail: fe.Problem}
 		}
 	}
@@ -179,27 +178,10 @@ func unknownParameter(name, allowed string) *problem {
 }
 
 func checkExclude(sid string) error {
-	if err := session.CheckID(sid); err != nil {
-		return renamed(err, "exclude")
+	if err := message.CheckSID(sid); err != nil {
+		return message.Renamed(err, "exclude")
 	}
 	return nil
-}
-
-// checkKey holds the key of latest-only to the rules of uids.
-func checkKey(key string) error {
-	if err := session.CheckUID(key); err != nil {
-		return renamed(err, "key")
-	}
-	return nil
-}
-
-// renamed returns the *session.FieldError err with another field name.
-func renamed(err error, field string) error {
-	var fe *session.FieldError
-	if !errors.As(err, &fe) {
-		return err
-	}
-	return &session.FieldError{Field: field, Problem: fe.Problem}
 }
 
 // bodyBuffers serve bodies of unknown length until their length is known.

@@ -10,34 +10,34 @@ import (
 	"testing"
 	"time"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 func TestPushCarriesTheBodyAsItIs(t *testing.T) {
 	_, ts, rec := start(t, Options{})
 	tests := []struct {
 		path, contentType, body string
-		kind                    session.Kind
-		target                  session.Target
+		kind                    message.Kind
+		target                  message.Target
 	}{
-		{"/v1/all", "", "hello", session.Text, session.ToAll()},
-		{"/v1/all", "application/x-www-form-urlencoded", "a=1&b=%20+\r\n", session.Text, session.ToAll()}, // curl -d
-		{"/v1/all", "application/json", `{ "a" : 1 }`, session.Text, session.ToAll()},
-		{"/v1/all", "", "", session.Text, session.ToAll()}, // an empty message is legal
-		{"/v1/all", "application/octet-stream", "", session.Binary, session.ToAll()},
-		{"/v1/all", "Application/Octet-Stream ; x=y", "\xff\x00\xfe", session.Binary, session.ToAll()},
-		{"/v1/topics/news", "text/plain; charset=utf-8", "grüße", session.Text, session.ToTopics("news")},
-		{"/v1/topics/a%2Fb", "", "x", session.Text, session.ToTopics("a/b")},
-		{"/v1/topics/a:b@c-d_e.f", "", "x", session.Text, session.ToTopics("a:b@c-d_e.f")},
-		{"/v1/topics/a%2F%2Fb%2f.%2F", "", "x", session.Text, session.ToTopics("a//b/./")},
-		{"/v1/users/u1", "", "x", session.Text, session.ToUsers("u1")},
-		{"/v1/users/a%2Fb", "", "x", session.Text, session.ToUsers("a/b")},
-		{"/v1/users/J%C3%B6rg%20%25%3F%23", "", "x", session.Text, session.ToUsers("Jörg %?#")},
-		{"/v1/users/a+b", "", "x", session.Text, session.ToUsers("a+b")}, // no form decoding in paths
-		{"/v1/users/%2E%2E", "", "x", session.Text, session.ToUsers("..")},
-		{"/v1/users/%2e", "", "x", session.Text, session.ToUsers(".")},
-		{"/v1/users/..%2F..%2Fall", "", "x", session.Text, session.ToUsers("../../all")},
-		{"/v1/sessions/" + testSID, "", "x", session.Text, session.ToSessions(testSID)},
+		{"/v1/all", "", "hello", message.Text, message.ToAll()},
+		{"/v1/all", "application/x-www-form-urlencoded", "a=1&b=%20+\r\n", message.Text, message.ToAll()}, // curl -d
+		{"/v1/all", "application/json", `{ "a" : 1 }`, message.Text, message.ToAll()},
+		{"/v1/all", "", "", message.Text, message.ToAll()}, // an empty message is legal
+		{"/v1/all", "application/octet-stream", "", message.Binary, message.ToAll()},
+		{"/v1/all", "Application/Octet-Stream ; x=y", "\xff\x00\xfe", message.Binary, message.ToAll()},
+		{"/v1/topics/news", "text/plain; charset=utf-8", "grüße", message.Text, message.ToTopics("news")},
+		{"/v1/topics/a%2Fb", "", "x", message.Text, message.ToTopics("a/b")},
+		{"/v1/topics/a:b@c-d_e.f", "", "x", message.Text, message.ToTopics("a:b@c-d_e.f")},
+		{"/v1/topics/a%2F%2Fb%2f.%2F", "", "x", message.Text, message.ToTopics("a//b/./")},
+		{"/v1/users/u1", "", "x", message.Text, message.ToUsers("u1")},
+		{"/v1/users/a%2Fb", "", "x", message.Text, message.ToUsers("a/b")},
+		{"/v1/users/J%C3%B6rg%20%25%3F%23", "", "x", message.Text, message.ToUsers("Jörg %?#")},
+		{"/v1/users/a+b", "", "x", message.Text, message.ToUsers("a+b")}, // no form decoding in paths
+		{"/v1/users/%2E%2E", "", "x", message.Text, message.ToUsers("..")},
+		{"/v1/users/%2e", "", "x", message.Text, message.ToUsers(".")},
+		{"/v1/users/..%2F..%2Fall", "", "x", message.Text, message.ToUsers("../../all")},
+		{"/v1/sessions/" + testSID, "", "x", message.Text, message.ToSessions(testSID)},
 	}
 	for i, tt := range tests {
 		a := post(t, ts, tt.path, tt.body, "Content-Type: "+tt.contentType)
@@ -62,33 +62,33 @@ func TestPathsTheMuxWouldClean(t *testing.T) {
 	_, ts, rec := start(t, Options{})
 	tests := []struct {
 		path   string
-		target session.Target
+		target message.Target
 		status int
 	}{
-		{"/v1/users/.", session.ToUsers("."), 202},
-		{"/v1/users/..", session.ToUsers(".."), 202},
-		{"/v1/topics/a%2F%2Fb", session.ToTopics("a//b"), 202},
-		{"/v1/topics/..", session.Target{}, 400}, // empty tokens
+		{"/v1/users/.", message.ToUsers("."), 202},
+		{"/v1/users/..", message.ToUsers(".."), 202},
+		{"/v1/topics/a%2F%2Fb", message.ToTopics("a//b"), 202},
+		{"/v1/topics/..", message.Target{}, 400}, // empty tokens
 		// A raw slash ends the name: what comes after it is another path.
-		{"/v1/topics/news/sessions", session.Target{}, 404},
-		{"/v1/topics/a//b", session.Target{}, 404},
-		{"/v1/topics//a", session.Target{}, 404},
-		{"/v1/topics/a/./b", session.Target{}, 404},
-		{"/v1/topics/a/", session.Target{}, 404},
-		{"/v1/topics/../all", session.Target{}, 404},
-		{"/v1/topics/", session.Target{}, 404},
-		{"/v1/topics", session.Target{}, 404},
-		{"/v1/users/../all", session.Target{}, 404},
-		{"/v1/users/a/b", session.Target{}, 404},
-		{"/v1/users/", session.Target{}, 404},
-		{"/v1//all", session.Target{}, 404},
-		{"//v1/all", session.Target{}, 404},
-		{"/v1/./all", session.Target{}, 404},
-		{"/x/../v1/all", session.Target{}, 404},
-		{"/v1", session.Target{}, 404},
-		{"/v1/", session.Target{}, 404},
-		{"/v1/all/", session.Target{}, 404},
-		{"*", session.Target{}, 404},
+		{"/v1/topics/news/sessions", message.Target{}, 404},
+		{"/v1/topics/a//b", message.Target{}, 404},
+		{"/v1/topics//a", message.Target{}, 404},
+		{"/v1/topics/a/./b", message.Target{}, 404},
+		{"/v1/topics/a/", message.Target{}, 404},
+		{"/v1/topics/../all", message.Target{}, 404},
+		{"/v1/topics/", message.Target{}, 404},
+		{"/v1/topics", message.Target{}, 404},
+		{"/v1/users/../all", message.Target{}, 404},
+		{"/v1/users/a/b", message.Target{}, 404},
+		{"/v1/users/", message.Target{}, 404},
+		{"/v1//all", message.Target{}, 404},
+		{"//v1/all", message.Target{}, 404},
+		{"/v1/./all", message.Target{}, 404},
+		{"/x/../v1/all", message.Target{}, 404},
+		{"/v1", message.Target{}, 404},
+		{"/v1/", message.Target{}, 404},
+		{"/v1/all/", message.Target{}, 404},
+		{"*", message.Target{}, 404},
 	}
 	for _, tt := range tests {
 		before := len(rec.all())
@@ -120,8 +120,8 @@ func TestParameters(t *testing.T) {
 	if a := post(t, ts, "/v1/all?exclude="+testSID+"&key=k%201", "x"); a.StatusCode != 202 {
 		t.Fatal(a.body)
 	}
-	if m := rec.last(t); m.Exclude != testSID || m.Key != "k 1" {
-		t.Fatalf("exclude %q, key %q", m.Exclude, m.Key)
+	if m := rec.last(t); m.Target.Exclude != testSID || m.Key != "k 1" {
+		t.Fatalf("exclude %q, key %q", m.Target.Exclude, m.Key)
 	}
 	refused := []struct {
 		query, field string

@@ -16,8 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"belfry/broadcast"
-	"belfry/session"
+	"belfry/message"
 )
 
 func TestMain(m *testing.M) {
@@ -43,20 +42,20 @@ const testSID = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 // "fail:" make it return the error of that name.
 type recorder struct {
 	mu       sync.Mutex
-	messages []*session.Message
+	messages []*message.Message
 	arrived  chan struct{} // if set, gets one value a message
 }
 
 var errBroken = errors.New("disk on fire")
 
-func (p *recorder) Publish(m *session.Message) error {
+func (p *recorder) Publish(m *message.Message) error {
 	switch string(m.Payload) {
 	case "fail:field":
-		return fmt.Errorf("wrapped: %w", &session.FieldError{Field: "key", Problem: "control characters are not allowed"})
+		return fmt.Errorf("wrapped: %w", &message.FieldError{Field: "key", Problem: "control characters are not allowed"})
 	case "fail:large":
-		return &broadcast.TooLargeError{What: "payload with envelope", Size: 70_000, Max: 65_536}
+		return &message.TooLargeError{What: "payload with envelope", Size: 70_000, Max: 65_536}
 	case "fail:full":
-		return &broadcast.OverloadedError{What: "outbox", RetryAfter: 1500e6}
+		return &message.OverloadedError{What: "outbox", RetryAfter: 1500e6}
 	case "fail:other":
 		return errBroken
 	case "fail:panic":
@@ -72,14 +71,14 @@ func (p *recorder) Publish(m *session.Message) error {
 	return nil
 }
 
-func (p *recorder) all() []*session.Message {
+func (p *recorder) all() []*message.Message {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return append([]*session.Message(nil), p.messages...)
+	return append([]*message.Message(nil), p.messages...)
 }
 
 // last returns the last message and fails if there is none.
-func (p *recorder) last(t *testing.T) *session.Message {
+func (p *recorder) last(t *testing.T) *message.Message {
 	t.Helper()
 	all := p.all()
 	if len(all) == 0 {

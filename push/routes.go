@@ -9,7 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/session"
+	"belfry/message"
+	"belfry/ws"
 )
 
 // routeID names a route in the counters.
@@ -69,10 +70,10 @@ const (
 // apiRoutes are the routes under /v1/ and, in --dev, the page.
 func (s *Server) apiRoutes() []route {
 	routes := []route{
-		{routeAll, http.MethodPost, "/v1/all", accessPush, s.pushTo(session.ScopeAll, "")},
-		{routeTopic, http.MethodPost, "/v1/topics/{topic}", accessPush, s.pushTo(session.ScopeTopics, "topic")},
-		{routeUser, http.MethodPost, "/v1/users/{uid}", accessPush, s.pushTo(session.ScopeUsers, "uid")},
-		{routeSession, http.MethodPost, "/v1/sessions/{sid}", accessPush, s.pushTo(session.ScopeSessions, "sid")},
+		{routeAll, http.MethodPost, "/v1/all", accessPush, s.pushTo(message.ScopeAll, "")},
+		{routeTopic, http.MethodPost, "/v1/topics/{topic}", accessPush, s.pushTo(message.ScopeTopics, "topic")},
+		{routeUser, http.MethodPost, "/v1/users/{uid}", accessPush, s.pushTo(message.ScopeUsers, "uid")},
+		{routeSession, http.MethodPost, "/v1/sessions/{sid}", accessPush, s.pushTo(message.ScopeSessions, "sid")},
 		{routeBatch, http.MethodPost, "/v1/batch", accessPush, s.batch},
 		{routeStats, http.MethodGet, "/v1/stats", accessKeyed, s.shown("statistics", s.opt.Stats)},
 		// What does not exist under /v1/ is not told without a key either.
@@ -156,7 +157,7 @@ func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *
 	if p := s.placed(rt, w, c.conn); p != nil {
 		return s.refuse(w, p)
 	}
-	if r.Host != "" && !session.ValidHost(r.Host) { // HTTP/1.0 may have none
+	if r.Host != "" && !ws.ValidHost(r.Host) { // HTTP/1.0 may have none
 		return s.refuse(w, &problem{cause: CauseField, field: "Host", detail: fmt.Sprintf("%q; allowed is host or host:port (RFC 9110 §7.2)", r.Host)})
 	}
 	if guard != nil {

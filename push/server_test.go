@@ -12,13 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // publisherFunc is a Publisher of one function.
-type publisherFunc func(*session.Message) error
+type publisherFunc func(*message.Message) error
 
-func (f publisherFunc) Publish(m *session.Message) error { return f(m) }
+func (f publisherFunc) Publish(m *message.Message) error { return f(m) }
 
 func get(t *testing.T, addr net.Addr, path string) answer {
 	t.Helper()
@@ -138,7 +138,7 @@ func TestPortTaken(t *testing.T) {
 // Requests under way are finished, new ones are not taken, /readyz says why.
 func TestGracefulShutdown(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	s, stop, served := serve(t, Options{HealthAddress: "127.0.0.1:0", Publisher: publisherFunc(func(m *session.Message) error {
+	s, stop, served := serve(t, Options{HealthAddress: "127.0.0.1:0", Publisher: publisherFunc(func(m *message.Message) error {
 		entered <- struct{}{}
 		<-release
 		m.ID = "late"
@@ -171,7 +171,7 @@ func TestGracefulShutdown(t *testing.T) {
 
 func TestShutdownTimeout(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	s, stop, served := serve(t, Options{Limits: Limits{ShutdownTimeout: 20 * time.Millisecond}, Publisher: publisherFunc(func(m *session.Message) error {
+	s, stop, served := serve(t, Options{Limits: Limits{ShutdownTimeout: 20 * time.Millisecond}, Publisher: publisherFunc(func(m *message.Message) error {
 		close(entered)
 		<-release
 		return nil
@@ -195,7 +195,7 @@ func TestShutdownTimeout(t *testing.T) {
 
 func TestConcurrentRequestsAreBounded(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	s, _, _ := serve(t, Options{Limits: Limits{MaxRequests: 2}, Publisher: publisherFunc(func(m *session.Message) error {
+	s, _, _ := serve(t, Options{Limits: Limits{MaxRequests: 2}, Publisher: publisherFunc(func(m *message.Message) error {
 		entered <- struct{}{}
 		<-release
 		return nil

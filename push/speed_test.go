@@ -12,11 +12,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"belfry/session"
+	"belfry/message"
 )
 
 // nowhere is a Publisher that costs nothing.
-var nowhere = publisherFunc(func(m *session.Message) error { m.ID = "0123456789abcdef"; return nil })
+var nowhere = publisherFunc(func(m *message.Message) error { m.ID = "0123456789abcdef"; return nil })
 
 // discard is a ResponseWriter that keeps nothing.
 type discard struct {

@@ -5,16 +5,8 @@ import (
 	"net/netip"
 
 	"belfry/offheap"
+	"belfry/ws"
 )
-
-// ClientPrefix returns the addresses that limits take for one client: an IPv4
-// address, or the /64 that an IPv6 address is in, since a host has a whole /64
-// to choose from. The zero Addr gives the zero Prefix.
-func ClientPrefix(a netip.Addr) netip.Prefix {
-	a = a.Unmap()
-	p, _ := a.Prefix(min(a.BitLen(), 64)) // fails for the zero Addr alone
-	return p
-}
 
 // addrKey stands for a ClientPrefix. 0 is no address: a socket pair's, or that
 // of a trusted proxy, behind which many clients stand.
@@ -24,7 +16,7 @@ type addrKey uint64
 const ipv4Key = 0xffff << 32
 
 func keyOf(a netip.Addr) addrKey {
-	switch a = ClientPrefix(a).Addr(); {
+	switch a = ws.ClientPrefix(a).Addr(); {
 	case !a.IsValid():
 		return 0
 	case a.Is4():
@@ -156,7 +148,7 @@ func (h *shard) keyOf(a netip.AddrPort) addrKey {
 // if a proxy told it (told), since the socket has the proxy's, and if it was
 // counted, since the socket may not have it any more when the connection ends.
 // It returns a refusal if a limit is reached.
-func (h *shard) came(slot uint32, a netip.AddrPort, told bool) *Refusal {
+func (h *shard) came(slot uint32, a netip.AddrPort, told bool) *ws.Refusal {
 	counted := false
 	if h.opt.limitsAddresses() {
 		if key := h.keyOf(a); key != 0 {
@@ -177,8 +169,8 @@ func (h *shard) came(slot uint32, a netip.AddrPort, told bool) *Refusal {
 	return nil
 }
 
-func tooManyOf(o *Options, problem string) *Refusal {
-	return &Refusal{Status: 429, Cause: CauseAddress, Problem: problem, RetryAfter: o.RetryAfter}
+func tooManyOf(o *Options, problem string) *ws.Refusal {
+	return &ws.Refusal{Status: 429, Cause: CauseAddress, Problem: problem, RetryAfter: o.RetryAfter}
 }
 
 // keep stores the address of a slot instead of what was stored before.

@@ -8,8 +8,9 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -36,7 +37,7 @@ func BenchmarkUpgrade(b *testing.B) {
 
 func newBenchRig(b *testing.B, shards int) *Server {
 	b.Helper()
-	rules, _ := CompileTopics([]string{"*"})
+	rules, _ := message.CompileTopics([]string{"*"})
 	s, err := New(Options{
 		Poller:        poller.Options{Shards: shards, Listen: []poller.Endpoint{{Host: "127.0.0.1"}}, ManualTicks: true},
 		Authenticator: &Open{Unproven: true, Topics: rules},
@@ -80,7 +81,7 @@ func BenchmarkDeliver(b *testing.B) {
 		c := rawClient(b, s, "/ws")
 		go io.Copy(io.Discard, c)
 	}
-	m := &Message{ID: "1", Target: ToAll(), Payload: make([]byte, 128)}
+	m := &message.Message{ID: "1", Target: message.ToAll(), Payload: make([]byte, 128)}
 	for i := range m.Payload {
 		m.Payload[i] = 'x'
 	}
@@ -106,8 +107,8 @@ func BenchmarkInboundFrame(b *testing.B) {
 	c := rawClient(b, s, "/ws")
 	var burst []byte
 	for range batch {
-		f := ws.MaskFrameWith(ws.NewTextFrame(bytes.Repeat([]byte("x"), 32)), [4]byte{1, 2, 3, 4})
-		burst = append(burst, ws.MustCompileFrame(f)...)
+		f := gobwas.MaskFrameWith(gobwas.NewTextFrame(bytes.Repeat([]byte("x"), 32)), [4]byte{1, 2, 3, 4})
+		burst = append(burst, gobwas.MustCompileFrame(f)...)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()

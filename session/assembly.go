@@ -5,6 +5,7 @@ import (
 
 	"belfry/offheap"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // What an assembly keeps to be used again, until the next tick takes half.
@@ -17,39 +18,65 @@ const (
 // each charged to its connection by what its buffer takes.
 type assembly struct {
 	ps      *poller.Shard
-	index   offheap.Index[*Inbound] // by record.inbound
+	index   offheap.Index[*inbound] // by record.inbound
 	buffers offheap.Buffers
-	free    []*Inbound
+	free    []*inbound
 	spare   [][]byte
 	spared  int // bytes of spare
 
 	// Messages that are not complete, the one that began first in front.
-	oldest, newest *Inbound
+	oldest, newest *inbound
 }
 
-// inboundSize is charged for an Inbound without its buffer.
-const inboundSize = int(unsafe.Sizeof(Inbound{}))
+// inbound is a message of a connection that is on its way in.
+type inbound struct {
+	ws.Inbound
+	of           *assembly
+	slot         uint32
+	mapped       bool   // its buffer is a mapping of its own
+	waits        bool   // in the list of messages that are not complete
+	since        uint32 // tick at which the message began, if waits
+	renewed      uint8  // how often its time began anew after a pause
+	older, newer *inbound
+}
+
+// decoder returns what Next wants of in, which may be nil.
+func (in *inbound) decoder() *ws.Inbound {
+	if in == nil {
+		return nil
+	}
+	return &in.Inbound
+}
+
+// Active says whether a message is in progress. It is false for a nil inbound.
+func (in *inbound) Active() bool { return in != nil && in.Inbound.Active() }
+
+// Grow implements Allocator.
+func (in *inbound) Grow(buf []byte, size int) ([]byte, bool) { return in.of.enlarge(in, buf, size) }
+
+// inboundSize is charged for an inbound without its buffer.
+const inboundSize = int(unsafe.Sizeof(inbound{}))
 
 // open gives a connection an Inbound, which has no buffer. It returns nil if
 // the node has no room for it.
-func (m *assembly) open(slot uint32, rec *record) *Inbound {
+func (m *assembly) open(slot uint32, rec *record) *inbound {
 	if !m.ps.Charge(slot, inboundSize) {
 		return nil
 	}
-	var in *Inbound
+	var in *inbound
 	if n := len(m.free); n > 0 {
 		in = m.free[n-1]
 		m.free = m.free[:n-1]
 	} else {
-		in = new(Inbound)
+		in = new(inbound)
 	}
-	in.home, in.slot = m, slot
+	in.of, in.slot, in.Alloc = m, slot, in
 	rec.inbound = m.index.Put(in)
 	return in
 }
 
 // of returns the connection's Inbound, nil if it has none.
-func (m *assembly) of(rec *record) *Inbound {
+func (m *assembly) of(rec *record) *inbound {
 	if rec.inbound == 0 {
 		return nil
 	}
@@ -65,9 +92,9 @@ func (m *assembly) drop(rec *record) {
 	m.index.Drop(rec.inbound)
 	rec.inbound = 0
 	m.ended(in)
-	m.ps.Uncharge(in.slot, inboundSize+cap(in.buf))
+	m.ps.Uncharge(in.slot, inboundSize+in.Cap())
 	m.release(in)
-	*in = Inbound{}
+	*in = inbound{}
 	if len(m.free) < spareInbounds {
 		m.free = append(m.free, in)
 	}
@@ -81,40 +108,40 @@ func (m *assembly) rest(rec *record) {
 	}
 }
 
-func (m *assembly) release(in *Inbound) {
-	switch size := cap(in.buf); {
+func (m *assembly) release(in *inbound) {
+	buf := in.Reset()
+	switch size := cap(buf); {
 	case in.mapped:
-		m.buffers.Free(in.buf, true)
+		m.buffers.Free(buf, true)
 	case size > 0 && m.spared+size <= spareBytes:
-		m.spare = append(m.spare, in.buf[:0])
+		m.spare = append(m.spare, buf[:0])
 		m.spared += size
 	}
 }
 
-// enlarge gives in a buffer of at least size bytes, with what it has already.
-// It returns false if the node has no room for it.
-func (m *assembly) enlarge(in *Inbound, size int) bool {
-	if n := len(m.spare); n > 0 && in.buf == nil && cap(m.spare[n-1]) >= size {
+// enlarge returns a buffer of at least size bytes for in, with what is in buf,
+// its buffer so far. ok is false if the node has no room for it.
+func (m *assembly) enlarge(in *inbound, buf []byte, size int) (grown []byte, ok bool) {
+	if n := len(m.spare); n > 0 && buf == nil && cap(m.spare[n-1]) >= size {
 		b := m.spare[n-1]
 		if !m.ps.Charge(in.slot, cap(b)) {
-			return false
+			return buf, false
 		}
 		m.spare[n-1] = nil
 		m.spare = m.spare[:n-1]
 		m.spared -= cap(b)
-		in.buf = b
-		return true
+		return b, true
 	}
-	if !m.ps.Charge(in.slot, offheap.BufferSize(size)-cap(in.buf)) {
-		return false
+	if !m.ps.Charge(in.slot, offheap.BufferSize(size)-cap(buf)) {
+		return buf, false
 	}
-	in.buf, in.mapped = m.buffers.Grow(in.buf, in.mapped, size)
-	return true
+	grown, in.mapped = m.buffers.Grow(buf, in.mapped, size)
+	return grown, true
 }
 
 // began says that a message of in has begun, and is not complete, at a tick.
 // Nothing changes if it had begun before.
-func (m *assembly) began(in *Inbound, now uint32) {
+func (m *assembly) began(in *inbound, now uint32) {
 	if in.waits {
 		return
 	}
@@ -129,7 +156,7 @@ func (m *assembly) began(in *Inbound, now uint32) {
 }
 
 // ended says that no message of in is incomplete.
-func (m *assembly) ended(in *Inbound) {
+func (m *assembly) ended(in *inbound) {
 	if !in.waits {
 		return
 	}
@@ -153,7 +180,7 @@ const maxRenewals = 3
 
 // overdue returns a message that began limit ticks ago or earlier, nil if there
 // is none. After a pause in reading the time begins anew, so many times.
-func (m *assembly) overdue(now, limit uint32) *Inbound {
+func (m *assembly) overdue(now, limit uint32) *inbound {
 	for in := m.oldest; in != nil && now-in.since >= limit; in = m.oldest {
 		renewed := in.renewed
 		if !m.ps.Paused(in.slot) {

@@ -1,8 +1,11 @@
 package session
 
 import (
+	"bytes"
 	"fmt"
-	"strings"
+
+	"belfry/message"
+	"belfry/ws"
 )
 
 // Authenticator decides who a client is and what it may have: the second of
@@ -12,7 +15,7 @@ type Authenticator interface {
 	// takes time is done elsewhere: it then returns pending, and calls later
 	// exactly once, from another goroutine. r is valid until Authenticate
 	// returns; r.Clone lasts.
-	Authenticate(r *Request, later func(Grant, *Refusal)) (g Grant, refusal *Refusal, pending bool)
+	Authenticate(r *ws.Request, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
 // Grant is what a client was found to be.
@@ -22,16 +25,16 @@ type Grant struct {
 }
 
 // Open admits everybody. A client is subscribed to the topics of its ?topic=
-// parameters if TopicRules has them. With Unproven it is believed whatever
+// parameters if Topics allows them. With Unproven it is believed whatever
 // ?uid= it claims, which is for development only; without, a claim is refused.
 // Parameters that it does not know are ignored.
 type Open struct {
 	Unproven bool
-	Topics   TopicRules
+	Topics   message.TopicRules
 }
 
 // Authenticate implements Authenticator.
-func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refusal *Refusal, pending bool) {
+func (a *Open) Authenticate(r *ws.Request, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
 	claimed := false
 	r.QueryEach(func(key, value []byte) bool {
 		switch {
@@ -42,10 +45,10 @@ func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refus
 			topic := string(value)
 			refusal = a.mayHave(topic)
 			g.Topics = append(g.Topics, topic)
-		case equalFold(key, "uid"):
-			refusal = malformed(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).Because(CauseUID)
-		case equalFold(key, "topic"):
-			refusal = malformed(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).Because(CauseTopic)
+		case bytes.EqualFold(key, []byte("uid")):
+			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).Because(CauseUID)
+		case bytes.EqualFold(key, []byte("topic")):
+			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).Because(CauseTopic)
 		}
 		return refusal == nil
 	})
@@ -53,72 +56,28 @@ func (a *Open) Authenticate(r *Request, _ func(Grant, *Refusal)) (g Grant, refus
 }
 
 // user checks a uid that a client claims.
-func (a *Open) user(uid string, again bool) (string, *Refusal) {
+func (a *Open) user(uid string, again bool) (string, *ws.Refusal) {
 	if !a.Unproven {
-		return "", Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").Because(CauseUID)
+		return "", ws.Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").Because(CauseUID)
 	}
 	if again {
-		return "", malformed("uid: the parameter is repeated; a session has one user").Because(CauseUID)
+		return "", ws.BadRequest("uid: the parameter is repeated; a session has one user").Because(CauseUID)
 	}
-	if err := CheckUID(uid); err != nil {
-		return "", malformed(err.Error() + ofQuery).Because(CauseUID)
+	if err := message.CheckUID(uid); err != nil {
+		return "", ws.BadRequest(err.Error() + ofQuery).Because(CauseUID)
 	}
 	return uid, nil
 }
 
-func (a *Open) mayHave(topic string) *Refusal {
-	if err := CheckTopic(topic); err != nil {
-		return malformed(err.Error() + ofQuery).Because(CauseTopic)
+func (a *Open) mayHave(topic string) *ws.Refusal {
+	if err := message.CheckTopic(topic); err != nil {
+		return ws.BadRequest(err.Error() + ofQuery).Because(CauseTopic)
 	}
 	if !a.Topics.Allow(topic) {
-		return Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).Because(CauseTopic)
+		return ws.Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).Because(CauseTopic)
 	}
 	return nil
 }
 
 // ofQuery explains a name that is not what the client thought it wrote.
 const ofQuery = " (in a query + is a space and %2B a plus)"
-
-// TopicRules say which topics any client may subscribe to.
-type TopicRules struct {
-	all      bool
-	exact    map[string]bool
-	prefixes []string
-}
-
-// CompileTopics reads rules: a topic, "public.*" for all that begin with
-// "public.", or "*" for all. It returns a *FieldError for anything else.
-func CompileTopics(rules []string) (TopicRules, error) {
-	t := TopicRules{exact: map[string]bool{}}
-	for _, rule := range rules {
-		prefix, wild := strings.CutSuffix(rule, "*")
-		switch {
-		case rule == "*":
-			t.all = true
-		case wild:
-			if err := CheckTopic(prefix + "x"); err != nil || !strings.HasSuffix(prefix, ".") {
-				return t, &FieldError{"open_topics", fmt.Sprintf("%q is neither a topic, nor one with .* behind it, nor *", rule)}
-			}
-			t.prefixes = append(t.prefixes, prefix)
-		default:
-			if err := CheckTopic(rule); err != nil {
-				return t, &FieldError{"open_topics", err.Error()}
-			}
-			t.exact[rule] = true
-		}
-	}
-	return t, nil
-}
-
-// Allow says whether any client may subscribe to topic.
-func (t *TopicRules) Allow(topic string) bool {
-	if t.all || t.exact[topic] {
-		return true
-	}
-	for _, p := range t.prefixes {
-		if strings.HasPrefix(topic, p) {
-			return true
-		}
-	}
-	return false
-}

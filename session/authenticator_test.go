@@ -4,11 +4,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"belfry/message"
+	"belfry/ws"
 )
 
 // TestOpen has the parameters of the query read by the letter.
 func TestOpen(t *testing.T) {
-	rules, err := CompileTopics([]string{"news", "a.b"})
+	rules, err := message.CompileTopics([]string{"news", "a.b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,14 +22,14 @@ func TestOpen(t *testing.T) {
 		uid    string
 		topics []string
 		status int
-		cause  Cause
+		cause  ws.Cause
 		says   string
 	}{
-		{"", false, "", nil, 0, 0, ""},
-		{"uid=ann&topic=news&topic=a.b", false, "ann", []string{"news", "a.b"}, 0, 0, ""},
-		{"token=x&v=1&user=bob&&=y&flag", true, "", nil, 0, 0, ""},
-		{"Uidx=1&topics=secret", true, "", nil, 0, 0, ""},
-		{"uid=a+b%2Bc", false, "a b+c", nil, 0, 0, ""},
+		{"", false, "", nil, 0, "", ""},
+		{"uid=ann&topic=news&topic=a.b", false, "ann", []string{"news", "a.b"}, 0, "", ""},
+		{"token=x&v=1&user=bob&&=y&flag", true, "", nil, 0, "", ""},
+		{"Uidx=1&topics=secret", true, "", nil, 0, "", ""},
+		{"uid=a+b%2Bc", false, "a b+c", nil, 0, "", ""},
 
 		{"uid=ann&uid=bob", false, "", nil, 400, CauseUID, "uid: the parameter is repeated"},
 		{"uid=ann&topic=news&uid=ann", false, "", nil, 400, CauseUID, "uid: the parameter is repeated"},
@@ -46,10 +49,17 @@ func TestOpen(t *testing.T) {
 		{"topic=secret", false, "", nil, 403, CauseTopic, `"secret" is not open`},
 		{"topic=news&topic=secret&uid=a&uid=b", false, "", nil, 403, CauseTopic, "secret"}, // the first fault
 	}
-	h := newTestHandshaker(t, HandshakeOptions{})
+	h, err := ws.NewParser(ws.ParserOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range tests {
 		a := &Open{Unproven: !tt.proven, Topics: rules}
-		g, refusal, pending := a.Authenticate(parseGood(t, h, "=GET /ws?"+tt.query+" HTTP/1.1"), nil)
+		req, _, refusal := h.Parse(request("/ws?"+tt.query, ""))
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		g, refusal, pending := a.Authenticate(req, nil)
 		if pending {
 			t.Errorf("%s: pending", tt.query)
 		}

@@ -1,83 +1,77 @@
 package session
 
-// Cause says why an upgrade was refused, where the status is shared by several
-// faults: it is the second label of the metric and a word in the log.
-type Cause uint8
+import "belfry/ws"
 
+// Causes of refusals that a request alone does not show; package ws has the
+// others.
 const (
-	CauseNone          Cause = iota // not refused
-	CauseOther                      // of a Refusal that names none
-	CauseProtocol                   // what came is not HTTP/1.x: TLS, HTTP/2, a PROXY header, noise
-	CauseHead                       // the request violates HTTP
-	CauseHeadSize                   // request line or header too long
-	CauseHTTPVersion                // not HTTP/1.1
-	CauseMethod                     // not GET
-	CauseBody                       // the request has content
-	CausePath                       // no WebSocket at this path
-	CauseUpgrade                    // a field of RFC 6455 is missing or wrong
-	CauseOrigin                     // a page that may not connect
-	CauseUID                        // the user id is not valid, or not proven
-	CauseTopic                      // a topic that is not valid, or not open to this client
-	CauseMaxTopics                  // more topics than a session may have
-	CauseUserSessions               // newer sessions of the user took its place
-	CauseSessions                   // as many connections as the node may have
-	CauseHalfOpen                   // too many connections without a complete request
-	CausePending                    // too many upgrades in progress
-	CauseAddress                    // too many, or too fast, of one address
-	CauseProxy                      // no PROXY header where one has to be, or from a stranger
-	CauseMemory                     // the shard's tables are full
-	CauseInbound                    // the node holds as many unread bytes as it may
-	CauseTimeout                    // the request, or the authenticator, took too long
-	CauseBus                        // the bus does not answer
-	CauseShutdown                   // the node stops
-	CauseAuthenticator              // what the authenticator granted is not valid
-	CauseInternal                   // a fault of ours
-	causeCount
+	CauseNone          ws.Cause = "none"          // not refused
+	CauseOther         ws.Cause = "other"         // of a Refusal that names none
+	CauseUID           ws.Cause = "uid"           // the user id is not valid, or not proven
+	CauseTopic         ws.Cause = "topic"         // a topic that is not valid, or not open to this client
+	CauseMaxTopics     ws.Cause = "max_topics"    // more topics than a session may have
+	CauseUserSessions  ws.Cause = "user_sessions" // newer sessions of the user took its place
+	CauseSessions      ws.Cause = "sessions"      // as many connections as the node may have
+	CauseHalfOpen      ws.Cause = "half_open"     // too many connections without a complete request
+	CausePending       ws.Cause = "pending"       // too many upgrades in progress
+	CauseAddress       ws.Cause = "address"       // too many, or too fast, of one address
+	CauseProxy         ws.Cause = "proxy"         // no PROXY header where one has to be, or from a stranger
+	CauseMemory        ws.Cause = "memory"        // the shard's tables are full
+	CauseInbound       ws.Cause = "inbound"       // the node holds as many unread bytes as it may
+	CauseTimeout       ws.Cause = "timeout"       // the request, or the authenticator, took too long
+	CauseBus           ws.Cause = "bus"           // the bus does not answer
+	CauseShutdown      ws.Cause = "shutdown"      // the node stops
+	CauseAuthenticator ws.Cause = "authenticator" // what the authenticator granted is not valid
+	CauseInternal      ws.Cause = "internal"      // a fault of ours
 )
 
-// causeInfo is the registry: one line a cause. The series of a cause with its
+// causes is the registry: one line a cause. The series of a cause with its
 // usual status is there from the start, so that a rate sees its first event.
-var causeInfo = [causeCount]struct {
-	label  string
+var causes = [...]struct {
+	cause  ws.Cause
 	status int // that it usually comes with
 }{
-	CauseNone:          {"none", 101},
-	CauseOther:         {"other", 400},
-	CauseProtocol:      {"protocol", 400},
-	CauseHead:          {"head", 400},
-	CauseHeadSize:      {"head_size", 431},
-	CauseHTTPVersion:   {"http_version", 505},
-	CauseMethod:        {"method", 405},
-	CauseBody:          {"body", 413},
-	CausePath:          {"path", 404},
-	CauseUpgrade:       {"upgrade", 400},
-	CauseOrigin:        {"origin", 403},
-	CauseUID:           {"uid", 401},
-	CauseTopic:         {"topic", 403},
-	CauseMaxTopics:     {"max_topics", 403},
-	CauseUserSessions:  {"user_sessions", 429},
-	CauseSessions:      {"sessions", 503},
-	CauseHalfOpen:      {"half_open", 503},
-	CausePending:       {"pending", 503},
-	CauseAddress:       {"address", 429},
-	CauseProxy:         {"proxy", 400},
-	CauseMemory:        {"memory", 503},
-	CauseInbound:       {"inbound", 503},
-	CauseTimeout:       {"timeout", 408},
-	CauseBus:           {"bus", 503},
-	CauseShutdown:      {"shutdown", 503},
-	CauseAuthenticator: {"authenticator", 500},
-	CauseInternal:      {"internal", 500},
+	{CauseNone, 101},
+	{CauseOther, 400},
+	{ws.CauseProtocol, 400},
+	{ws.CauseHead, 400},
+	{ws.CauseHeadSize, 431},
+	{ws.CauseHTTPVersion, 505},
+	{ws.CauseMethod, 405},
+	{ws.CauseBody, 413},
+	{ws.CausePath, 404},
+	{ws.CauseUpgrade, 400},
+	{ws.CauseOrigin, 403},
+	{CauseUID, 401},
+	{CauseTopic, 403},
+	{CauseMaxTopics, 403},
+	{CauseUserSessions, 429},
+	{CauseSessions, 503},
+	{CauseHalfOpen, 503},
+	{CausePending, 503},
+	{CauseAddress, 429},
+	{CauseProxy, 400},
+	{CauseMemory, 503},
+	{CauseInbound, 503},
+	{CauseTimeout, 408},
+	{CauseBus, 503},
+	{CauseShutdown, 503},
+	{CauseAuthenticator, 500},
+	{CauseInternal, 500},
 }
 
-// Causes returns every cause of a refusal, in the registry's order.
-func Causes() []Cause {
-	all := make([]Cause, 0, causeCount-1)
-	for c := CauseOther; c < causeCount; c++ {
-		all = append(all, c)
+const (
+	causeCount = len(causes)
+	causeNone  = 0 // index of CauseNone
+	causeOther = 1 // index of CauseOther
+)
+
+// causeOf returns the place of a refusal's cause in the registry.
+func causeOf(r *ws.Refusal) int {
+	for i := causeOther; i < causeCount; i++ {
+		if causes[i].cause == r.Cause {
+			return i
+		}
 	}
-	return all
+	return causeOther
 }
-
-// String returns the label used in logs and metrics.
-func (c Cause) String() string { return causeInfo[c].label }

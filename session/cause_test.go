@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"belfry/ws"
 )
 
 // TestCauses holds the registry against the statuses that are counted and the
@@ -18,20 +20,20 @@ func TestCauses(t *testing.T) {
 	}
 	rows := strings.Split(string(page), "\n")
 	seen := map[string]bool{}
-	for _, c := range Causes() {
-		info := causeInfo[c]
-		if info.label == "" || seen[info.label] || strings.Trim(info.label, "abcdefghijklmnopqrstuvwxyz_") != "" {
-			t.Errorf("cause %d: label %q is missing, repeated or no word", c, info.label)
+	for _, info := range causes[causeOther:] {
+		label := string(info.cause)
+		if label == "" || seen[label] || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz_") != "" {
+			t.Errorf("cause %q is missing, repeated or no word", label)
 		}
-		seen[info.label] = true
+		seen[label] = true
 		if !slices.Contains(outcomes[:], info.status) {
-			t.Errorf("%v: status %d is not counted", c, info.status)
+			t.Errorf("%s: status %d is not counted", label, info.status)
 		}
 		named := slices.ContainsFunc(rows, func(row string) bool {
-			return strings.HasPrefix(row, fmt.Sprintf("| %d ", info.status)) && strings.Contains(row, "`"+info.label+"`")
+			return strings.HasPrefix(row, fmt.Sprintf("| %d ", info.status)) && strings.Contains(row, "`"+label+"`")
 		})
-		if !named && c != CauseOther {
-			t.Errorf("docs/protocol.md has no row of %d with the cause %q", info.status, info.label)
+		if !named && info.cause != CauseOther {
+			t.Errorf("docs/protocol.md has no row of %d with the cause %q", info.status, label)
 		}
 	}
 }
@@ -61,7 +63,7 @@ func TestUpgradesByCause(t *testing.T) {
 		}
 	}
 	var c counters
-	c.refused(&Refusal{Status: 418})
+	c.refused(&ws.Refusal{Status: 418})
 	got := map[[2]string]uint64{}
 	c.addUpgrades(got)
 	if got[[2]string{"other", "other"}] != 1 {
@@ -69,5 +71,20 @@ func TestUpgradesByCause(t *testing.T) {
 	}
 	if n, ok := got[[2]string{"403", "origin"}]; n != 0 || !ok {
 		t.Error("no series of an origin's refusal before the first")
+	}
+}
+
+// TestStatuses holds the table of statuses in docs/protocol.md against those
+// of refusals that are counted; 101 and 200 come first.
+func TestStatuses(t *testing.T) {
+	page, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range outcomes[2:outcomeOther] {
+		text := (&ws.Refusal{Status: status}).Error()
+		if row := "\n| " + strings.TrimSuffix(text, ": ") + " |"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/protocol.md has no row %q", row)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -96,7 +97,7 @@ func childServer(t *testing.T) {
 	}
 	fmt.Println(s.Addrs()[0])
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		if err := s.push(&Message{Target: ToAll(), Payload: in.Bytes()}); err != nil {
+		if err := s.push(&message.Message{Target: message.ToAll(), Payload: in.Bytes()}); err != nil {
 			t.Error(err)
 		}
 		st := s.Stats()

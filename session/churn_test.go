@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -87,7 +88,7 @@ func TestChurn(t *testing.T) {
 // churnTarget is somebody that numbered messages go to. Window holds a place
 // for each that its first stayer has not had yet.
 type churnTarget struct {
-	to     Target
+	to     message.Target
 	sent   int
 	window chan struct{}
 	paced  bool
@@ -95,9 +96,9 @@ type churnTarget struct {
 
 func churnTargets() []*churnTarget {
 	var all []*churnTarget
-	for _, to := range []Target{
-		ToAll(), ToTopics("big"), ToTopics("small"), ToTopics("big", "small", "none"), ToTopics("small", "coming"),
-		ToUsers("user-1"), ToUsers("user-2", "user-3"),
+	for _, to := range []message.Target{
+		message.ToAll(), message.ToTopics("big"), message.ToTopics("small"), message.ToTopics("big", "small", "none"), message.ToTopics("small", "coming"),
+		message.ToUsers("user-1"), message.ToUsers("user-2", "user-3"),
 	} {
 		all = append(all, &churnTarget{to: to, window: make(chan struct{}, 24)})
 	}
@@ -118,7 +119,7 @@ func (c *churnTarget) publish(t *testing.T, r *rig, over *atomic.Bool) {
 		last = over.Load()
 		c.sent++
 		text := fmt.Sprintf("%s#%d#%v", c.label(), c.sent, last)
-		for r.push(&Message{Target: c.to, Payload: []byte(text)}) != nil {
+		for r.push(&message.Message{Target: c.to, Payload: []byte(text)}) != nil {
 			gosched()
 		}
 	}
@@ -141,12 +142,12 @@ func stayerProfile(i int) profile {
 
 // reaches says whether messages to the target go to p.
 func (c *churnTarget) reaches(p profile) bool {
-	return c.to.Scope == ScopeAll || slices.ContainsFunc(c.to.Names, func(n string) bool { return n == p.uid || slices.Contains(p.topics, n) })
+	return c.to.Scope == message.ScopeAll || slices.ContainsFunc(c.to.Names, func(n string) bool { return n == p.uid || slices.Contains(p.topics, n) })
 }
 
 // stayer is a client that stays.
 type stayer struct {
-	*wire
+	*rawConn
 	v1   bool
 	last map[string]int           // number of the last message, by target
 	pace map[string]chan struct{} // windows of the targets of which it is the first
@@ -167,7 +168,7 @@ func (r *rig) stayer(i int, targets []*churnTarget) (*stayer, error) {
 		}
 	}
 	var err error
-	s.wire, err = r.wire(p.path(), subprotocol(s.v1))
+	s.rawConn, err = r.rawConn(p.path(), subprotocol(s.v1))
 	return s, err
 }
 
@@ -212,13 +213,13 @@ func (s *stayer) read() error {
 }
 
 // message reads the next numbered message.
-func (w *wire) message(v1 bool) (label string, n int, last bool, err error) {
+func (w *rawConn) message(v1 bool) (label string, n int, last bool, err error) {
 	for {
 		op, p, err := w.frame()
 		if err != nil {
 			return "", 0, false, err
 		}
-		if op == ws.OpClose {
+		if op == gobwas.OpClose {
 			return "", 0, false, fmt.Errorf("closed: %q", p)
 		}
 		text := string(p)
@@ -245,16 +246,16 @@ func (w *wire) message(v1 bool) (label string, n int, last bool, err error) {
 func (r *rig) comeAndGo(targets []*churnTarget) error {
 	p := profile{fmt.Sprint("guest-", rand.IntN(20)), []string{"coming", "passing", "big"}[:rand.IntN(4)]}
 	v1 := rand.IntN(2) == 0
-	w, err := r.wire(p.path(), subprotocol(v1))
+	w, err := r.rawConn(p.path(), subprotocol(v1))
 	if err != nil {
 		return err
 	}
 	defer w.Close()
 	if v1 {
-		w.send(ws.OpText, []byte(`{"type":"sub","topics":["coming","other"]}`))
+		w.send(gobwas.OpText, []byte(`{"type":"sub","topics":["coming","other"]}`))
 		p.topics = append(p.topics, "coming")
 		if rand.IntN(2) == 0 {
-			w.send(ws.OpText, []byte(`{"type":"unsub","topics":["other","big"]}`))
+			w.send(gobwas.OpText, []byte(`{"type":"unsub","topics":["other","big"]}`))
 		}
 	}
 	for range rand.IntN(10) {
@@ -270,7 +271,7 @@ func (r *rig) comeAndGo(targets []*churnTarget) error {
 	case 0:
 		w.SetLinger(0) // a reset
 	case 1:
-		w.send(ws.OpClose, []byte{3, 232})
+		w.send(gobwas.OpClose, []byte{3, 232})
 	}
 	return nil
 }

@@ -11,9 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // library is a WebSocket client that somebody else wrote. All of them offer
@@ -118,22 +120,22 @@ func TestClientsReceive(t *testing.T) {
 	}
 	o := Options{Poller: poller.Options{Backlog: poller.Bounds{Bytes: 16 << 20}}}
 	eachClient(t, o, func(t *testing.T, r *rig, c libraryConn, v1 bool) {
-		for i, m := range []Message{
+		for i, m := range []message.Message{
 			{Payload: []byte("héllo \"world\" \u2028 \x00")},
 			{Payload: nil},
-			{Kind: Binary, Payload: all},
+			{Kind: message.Binary, Payload: all},
 			{Payload: bytes.Repeat([]byte("x"), 125)},
 			{Payload: bytes.Repeat([]byte("y"), 126)},
 			{Payload: bytes.Repeat([]byte("é"), 1<<15)},
-			{Kind: Binary, Payload: bytes.Repeat(all, 1<<12)}, // 1 MiB
+			{Kind: message.Binary, Payload: bytes.Repeat(all, 1<<12)}, // 1 MiB
 			{Payload: bytes.Repeat([]byte("long "), 1<<18)},
 		} {
-			m.Target = [...]Target{ToAll(), ToTopics("t"), ToUsers("u")}[i%3]
+			m.Target = [...]message.Target{message.ToAll(), message.ToTopics("t"), message.ToUsers("u")}[i%3]
 			if err := r.push(&m); err != nil {
 				t.Fatal(err)
 			}
 			got, binary := next(t, c).content(t, v1)
-			if !bytes.Equal(got, m.Payload) || binary != (m.Kind == Binary) {
+			if !bytes.Equal(got, m.Payload) || binary != (m.Kind == message.Binary) {
 				t.Errorf("message %d: %d bytes %.40q, binary %v; want %d", i, len(got), got, binary, len(m.Payload))
 			}
 		}
@@ -142,8 +144,8 @@ func TestClientsReceive(t *testing.T) {
 }
 
 func TestClientsSend(t *testing.T) {
-	var published atomic.Pointer[Message]
-	o := Options{Limits: Limits{MaxMessage: 1 << 20}, Publish: func(m *Message) error { published.Store(m); return nil }}
+	var published atomic.Pointer[message.Message]
+	o := Options{Limits: ws.Limits{MaxMessage: 1 << 20}, Publish: func(m *message.Message) error { published.Store(m); return nil }}
 	eachClient(t, o, func(t *testing.T, r *rig, c libraryConn, v1 bool) {
 		large := strings.Repeat("0123456789abcdef", 40<<10) // 640 KiB
 		if !v1 {
@@ -229,7 +231,7 @@ func TestCompressionDeclined(t *testing.T) {
 	if status, err := w.answer(); err != nil || status != 101 {
 		t.Fatal(status, err)
 	}
-	f := masked(ws.OpText, true, []byte("x"))
+	f := masked(gobwas.OpText, true, []byte("x"))
 	f[0] |= 0x40 // RSV1: compressed
 	w.Write(f)
 	if _, code, _, err := w.end(); err != nil || code != 1002 {

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"belfry/ws"
 )
 
 func closePayload(code uint16, reason string) []byte {
@@ -33,7 +35,7 @@ func TestCloseByClient(t *testing.T) {
 	}{
 		"normal":           {closePayload(1000, "bye"), 1000},
 		"going away":       {closePayload(1001, ""), 1001},
-		"no code":          {nil, CloseNoStatus},
+		"no code":          {nil, ws.CloseNoStatus},
 		"registered later": {closePayload(1014, ""), 1014},
 		"library":          {closePayload(3000, "é"), 3000},
 		"private":          {closePayload(4999, strings.Repeat("x", 123)), 4999},
@@ -41,11 +43,11 @@ func TestCloseByClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, Options{})
 			w := r.mustWire("/ws?uid=u&topic=t", "")
-			frame := masked(ws.OpClose, true, c.payload)
+			frame := masked(gobwas.OpClose, true, c.payload)
 			for i := range frame { // however it comes
 				w.Write(frame[i : i+1])
 			}
-			w.send(ws.OpText, []byte("ignored, as all behind a close frame"))
+			w.send(gobwas.OpText, []byte("ignored, as all behind a close frame"))
 			texts, code, reason, err := w.end()
 			if err != nil || code != c.code || reason != "" || len(texts) > 0 {
 				t.Errorf("%d %q %q %v", code, reason, texts, err)
@@ -62,17 +64,17 @@ func TestCloseByClient(t *testing.T) {
 
 // The server closes: the client answers, in one of several ways, or does not.
 func TestCloseByServer(t *testing.T) {
-	for name, answer := range map[string]func(r *rig, w *wire){
-		"same code":  func(_ *rig, w *wire) { w.send(ws.OpClose, closePayload(4003, "")) },
-		"other code": func(_ *rig, w *wire) { w.send(ws.OpClose, closePayload(1000, "I was going anyway")) },
-		"no code":    func(_ *rig, w *wire) { w.send(ws.OpClose, nil) },
-		"after data": func(_ *rig, w *wire) {
-			w.send(ws.OpText, []byte("sent before yours came"))
-			w.send(ws.OpPing, []byte("x"))
-			w.send(ws.OpClose, closePayload(4003, ""))
+	for name, answer := range map[string]func(r *rig, w *rawConn){
+		"same code":  func(_ *rig, w *rawConn) { w.send(gobwas.OpClose, closePayload(4003, "")) },
+		"other code": func(_ *rig, w *rawConn) { w.send(gobwas.OpClose, closePayload(1000, "I was going anyway")) },
+		"no code":    func(_ *rig, w *rawConn) { w.send(gobwas.OpClose, nil) },
+		"after data": func(_ *rig, w *rawConn) {
+			w.send(gobwas.OpText, []byte("sent before yours came"))
+			w.send(gobwas.OpPing, []byte("x"))
+			w.send(gobwas.OpClose, closePayload(4003, ""))
 		},
-		"violation": func(_ *rig, w *wire) { w.Write([]byte{0xff, 0xff}) },
-		"none":      func(r *rig, _ *wire) { r.tick(1); r.tick(1) },
+		"violation": func(_ *rig, w *rawConn) { w.Write([]byte{0xff, 0xff}) },
+		"none":      func(r *rig, _ *rawConn) { r.tick(1); r.tick(1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, Options{Idle: 2 * time.Second, CloseTime: 2 * time.Second})
@@ -117,33 +119,33 @@ var violations = map[string]struct {
 	code   uint16
 	reason string
 }{
-	"not masked":             {ws.MustCompileFrame(ws.NewTextFrame([]byte("x"))), 1002, "protocol"},
+	"not masked":             {gobwas.MustCompileFrame(gobwas.NewTextFrame([]byte("x"))), 1002, "protocol"},
 	"RSV1":                   {[]byte{0xc1, 0x80, 0, 0, 0, 0}, 1002, "protocol"},
 	"reserved opcode":        {[]byte{0x83, 0x80, 0, 0, 0, 0}, 1002, "protocol"},
 	"reserved control":       {[]byte{0x8b, 0x80, 0, 0, 0, 0}, 1002, "protocol"},
-	"continuation first":     {masked(ws.OpContinuation, true, []byte("x")), 1002, "protocol"},
-	"text within text":       {append(masked(ws.OpText, false, []byte("x")), masked(ws.OpText, true, []byte("y"))...), 1002, "protocol"},
-	"ping in two":            {masked(ws.OpPing, false, nil), 1002, "protocol"},
-	"ping of 126":            {masked(ws.OpPing, true, make([]byte, 126)), 1002, "protocol"},
+	"continuation first":     {masked(gobwas.OpContinuation, true, []byte("x")), 1002, "protocol"},
+	"text within text":       {append(masked(gobwas.OpText, false, []byte("x")), masked(gobwas.OpText, true, []byte("y"))...), 1002, "protocol"},
+	"ping in two":            {masked(gobwas.OpPing, false, nil), 1002, "protocol"},
+	"ping of 126":            {masked(gobwas.OpPing, true, make([]byte, 126)), 1002, "protocol"},
 	"length not minimal":     {[]byte{0x81, 0xfe, 0, 5, 0, 0, 0, 0}, 1002, "protocol"},
 	"length of 64 bits":      {[]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 0}, 1002, "protocol"},
 	"length negative":        {[]byte{0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 1002, "protocol"},
-	"close of one byte":      {masked(ws.OpClose, true, []byte{3}), 1002, "protocol"},
-	"close 1005":             {masked(ws.OpClose, true, closePayload(1005, "")), 1002, "protocol"},
-	"close 999":              {masked(ws.OpClose, true, closePayload(999, "")), 1002, "protocol"},
-	"close 1015":             {masked(ws.OpClose, true, closePayload(1015, "")), 1002, "protocol"},
-	"close 2999":             {masked(ws.OpClose, true, closePayload(2999, "")), 1002, "protocol"},
-	"close with bad reason":  {masked(ws.OpClose, true, closePayload(1000, "\xff")), 1007, "utf8"},
-	"text not UTF-8":         {masked(ws.OpText, true, []byte("ab\xffcd")), 1007, "utf8"},
-	"text with a surrogate":  {masked(ws.OpText, true, []byte("\xed\xa0\x80")), 1007, "utf8"},
-	"text ends in character": {masked(ws.OpText, true, []byte("\xe2\x82")), 1007, "utf8"},
-	"bad byte, frame open":   {masked(ws.OpText, true, append([]byte("\xff"), make([]byte, 400)...))[:20], 1007, "utf8"},
-	"bad byte, 2nd fragment": {append(masked(ws.OpText, false, []byte("\xe2")), masked(ws.OpContinuation, false, []byte("x"))...), 1007, "utf8"},
-	"too big":                {masked(ws.OpBinary, true, make([]byte, 513)), 1009, "too_big"},
+	"close of one byte":      {masked(gobwas.OpClose, true, []byte{3}), 1002, "protocol"},
+	"close 1005":             {masked(gobwas.OpClose, true, closePayload(1005, "")), 1002, "protocol"},
+	"close 999":              {masked(gobwas.OpClose, true, closePayload(999, "")), 1002, "protocol"},
+	"close 1015":             {masked(gobwas.OpClose, true, closePayload(1015, "")), 1002, "protocol"},
+	"close 2999":             {masked(gobwas.OpClose, true, closePayload(2999, "")), 1002, "protocol"},
+	"close with bad reason":  {masked(gobwas.OpClose, true, closePayload(1000, "\xff")), 1007, "utf8"},
+	"text not UTF-8":         {masked(gobwas.OpText, true, []byte("ab\xffcd")), 1007, "utf8"},
+	"text with a surrogate":  {masked(gobwas.OpText, true, []byte("\xed\xa0\x80")), 1007, "utf8"},
+	"text ends in character": {masked(gobwas.OpText, true, []byte("\xe2\x82")), 1007, "utf8"},
+	"bad byte, frame open":   {masked(gobwas.OpText, true, append([]byte("\xff"), make([]byte, 400)...))[:20], 1007, "utf8"},
+	"bad byte, 2nd fragment": {append(masked(gobwas.OpText, false, []byte("\xe2")), masked(gobwas.OpContinuation, false, []byte("x"))...), 1007, "utf8"},
+	"too big":                {masked(gobwas.OpBinary, true, make([]byte, 513)), 1009, "too_big"},
 	"too big announced":      {[]byte{0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4}, 1009, "too_big"},
-	"too big in pieces":      {append(masked(ws.OpBinary, false, make([]byte, 500)), masked(ws.OpContinuation, true, make([]byte, 13))...), 1009, "too_big"},
-	"too many fragments":     {append(bytes.Clone(masked(ws.OpText, false, nil)), bytes.Repeat(masked(ws.OpContinuation, false, nil), 8)...), 1009, "fragments"},
-	"data, none wanted":      {masked(ws.OpText, true, []byte("hello")), 1008, "policy"},
+	"too big in pieces":      {append(masked(gobwas.OpBinary, false, make([]byte, 500)), masked(gobwas.OpContinuation, true, make([]byte, 13))...), 1009, "too_big"},
+	"too many fragments":     {append(bytes.Clone(masked(gobwas.OpText, false, nil)), bytes.Repeat(masked(gobwas.OpContinuation, false, nil), 8)...), 1009, "fragments"},
+	"data, none wanted":      {masked(gobwas.OpText, true, []byte("hello")), 1008, "policy"},
 }
 
 // Every violation gets its close code. The client finds the close frame even
@@ -153,7 +155,7 @@ func TestViolations(t *testing.T) {
 	for name, v := range violations {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, Options{Poller: onePoller(), RefuseClient: true, Limits: Limits{MaxMessage: 512, MaxFragments: 8}})
+			r := newRig(t, Options{Poller: onePoller(), RefuseClient: true, Limits: ws.Limits{MaxMessage: 512, MaxFragments: 8}})
 			w := r.mustWire("/ws?uid=u&topic=t", "")
 			w.Write(v.send)
 			read := r.loop.Stats().ReadBytes
@@ -166,7 +168,7 @@ func TestViolations(t *testing.T) {
 				t.Fatalf("code %d, want %d: %q %v", code, v.code, texts, err)
 			}
 			if v.code == 1008 {
-				w.send(ws.OpClose, closePayload(1008, ""))
+				w.send(gobwas.OpClose, closePayload(1008, ""))
 			}
 			w.ended(t)
 			for range drainTime { // the client stays; the server does not
@@ -185,9 +187,9 @@ func TestViolations(t *testing.T) {
 
 // Connections that end without a close frame are told apart.
 func TestCloseWithoutFrame(t *testing.T) {
-	for reason, leave := range map[string]func(w *wire){
-		"gone":       func(w *wire) { w.CloseWrite() },
-		"read_error": func(w *wire) { w.SetLinger(0); w.Close() },
+	for reason, leave := range map[string]func(w *rawConn){
+		"gone":       func(w *rawConn) { w.CloseWrite() },
+		"read_error": func(w *rawConn) { w.SetLinger(0); w.Close() },
 	} {
 		r := newRig(t, Options{})
 		w := r.mustWire("/ws?uid=u&topic=t", "")

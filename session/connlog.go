@@ -6,6 +6,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
+
+	"belfry/ws"
 )
 
 // connLines is how many lines a second a node logs at level info about
@@ -55,12 +57,12 @@ func (l *connLog) tick(shard int) {
 }
 
 // logRefused writes the line of a refused connection.
-func (h *shard) logRefused(slot uint32, r *Refusal) {
+func (h *shard) logRefused(slot uint32, r *ws.Refusal) {
 	ce := h.conns.check("connection refused")
 	if ce == nil {
 		return
 	}
-	fields := []zap.Field{zap.Int("status", r.Status), zap.Stringer("cause", max(r.Cause, CauseOther)), zap.String("problem", r.Problem)}
+	fields := []zap.Field{zap.Int("status", r.Status), zap.String("cause", string(causes[causeOf(r)].cause)), zap.String("problem", r.Problem)}
 	if len(h.origin) > 0 {
 		fields = append(fields, zap.String("origin", string(h.origin[:min(len(h.origin), maxLogged)])))
 	}

@@ -12,6 +12,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"belfry/ws"
 )
 
 func observed(level zapcore.Level) (*zap.Logger, *observer.ObservedLogs) {
@@ -148,7 +150,7 @@ func TestNoLineNoCost(t *testing.T) {
 	defer w.Close()
 	r.on(0, func(h *shard) {
 		slot, _ := h.ps.Next(0)
-		refusal := Forbidden("no")
+		refusal := ws.Forbidden("no")
 		if n := testing.AllocsPerRun(100, func() {
 			h.logEnded(slot, h.rec(slot), nil)
 			h.logRefused(slot, refusal)

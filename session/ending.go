@@ -3,9 +3,9 @@ package session
 import (
 	"errors"
 
-	"github.com/gobwas/ws"
-
 	"belfry/poller"
+	"belfry/wire"
+	"belfry/ws"
 )
 
 // drainTime is how long a connection that is shut down for writing may take
@@ -21,7 +21,7 @@ func (h *shard) end(slot uint32, r Reason, detail string) {
 // endWith is end with the delay in ticks after which the client is to come back.
 func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	rec := h.rec(slot)
-	if rec.state != stateOpen {
+	if rec.state != stateOpen && rec.state != stateLogin {
 		return
 	}
 	if detail == "" {
@@ -31,11 +31,15 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	rec.reason = r
 	rec.state = stateClosing // before leave, which may wake who waits for its topics
 	h.leave(slot)
-	h.buf = h.opt.Encodings[rec.encoding].AppendBye(h.buf[:0], &Bye{
-		Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after),
-	})
-	h.buf = AppendClose(h.buf, r.Code(), detail)
+	h.dropOpening(rec)
+	v, w := h.variantOf(rec), h.say(rec, h.buf[:0])
+	v.Encoding.Bye(w, &wire.Bye{Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after)})
+	h.buf = v.Transport.AppendClose(w.Bytes(), &wire.Close{Code: r.Code(), Text: detail, Reconnect: r.Reconnect(), After: seconds(after)})
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
+	if !v.answers {
+		h.drain(slot, rec)
+		return
+	}
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.CloseTime))
 }
 
@@ -43,11 +47,8 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 // afterwards can be understood, so nothing is awaited.
 func (h *shard) violated(slot uint32, err error) {
 	rec := h.rec(slot)
-	var pe *ProtocolError
-	if !errors.As(err, &pe) {
-		pe = &ProtocolError{ReasonProtocol, err.Error()}
-	}
-	switch pe.Reason {
+	reason, detail := reasonOf(err)
+	switch reason {
 	case ReasonTooBig:
 		h.counters.limit(limitMessage)
 	case ReasonFragments:
@@ -55,8 +56,31 @@ func (h *shard) violated(slot uint32, err error) {
 	case ReasonNodeInbound:
 		h.counters.limit(limitInbound)
 	}
-	h.end(slot, pe.Reason, pe.Detail)
+	h.end(slot, reason, detail)
 	h.drain(slot, rec)
+}
+
+// reasonOf returns why a session ends after an error of Next, and the text of
+// the close frame, "" for the reason's own.
+func reasonOf(err error) (r Reason, detail string) {
+	var pe *ws.ProtocolError
+	switch {
+	case errors.Is(err, ws.ErrNoMemory):
+		return ReasonNodeInbound, ""
+	case !errors.As(err, &pe):
+		return ReasonProtocol, err.Error()
+	}
+	switch pe.Violation {
+	case ws.InvalidUTF8:
+		return ReasonUTF8, pe.Detail
+	case ws.InvalidDeflate:
+		return ReasonDeflate, pe.Detail
+	case ws.TooBig:
+		return ReasonTooBig, pe.Detail
+	case ws.TooManyFragments:
+		return ReasonFragments, pe.Detail
+	}
+	return ReasonProtocol, pe.Detail
 }
 
 // closed answers a close frame (RFC 6455 §5.5.1), or takes it as the answer to
@@ -70,11 +94,7 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 	rec.reason = ReasonClient
 	// What waits is dropped: the peer has said that it wants no more.
 	h.ps.DropBacklog(slot)
-	if code == CloseNoStatus {
-		h.buf = AppendFrame(h.buf[:0], ws.OpClose, nil)
-	} else {
-		h.buf = AppendClose(h.buf[:0], code, "")
-	}
+	h.buf = h.variantOf(rec).Transport.AppendCloseReply(h.buf[:0], code)
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
 	h.drain(slot, rec)
 }
@@ -120,7 +140,7 @@ func (h *shard) leave(slot uint32) {
 	}
 	rec.flags &^= flagSession
 	h.srv.sessions.Add(-1)
-	h.srv.speakers[rec.encoding].Add(-1)
+	h.srv.perVariant[rec.variant].Add(-1)
 	h.dropBucket(slot, rec)
 	h.leaveTopics(slot, rec)
 	h.leaveUser(slot, rec)

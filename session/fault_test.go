@@ -4,14 +4,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
+	"belfry/wire/plain"
+	"belfry/wire/v1"
+	"belfry/wire/websocket"
+	"belfry/ws"
 )
 
-// faultyEncoding panics where its V1 is asked for what holds the word.
-type faultyEncoding struct{ V1 }
+// faultyEncoding panics where its v1 is asked for what holds the word.
+type faultyEncoding struct{ v1.Encoding }
 
 const faultWord = "fault"
 
@@ -21,26 +27,37 @@ func fault(where string, p []byte) {
 	}
 }
 
-func (f faultyEncoding) AppendMessage(dst []byte, m *Message) []byte {
-	fault("AppendMessage", m.Payload)
-	return f.V1.AppendMessage(dst, m)
+func (f faultyEncoding) Message(w *wire.Writer, m *message.Message) {
+	fault("Message", m.Payload)
+	f.Encoding.Message(w, m)
 }
 
-func (f faultyEncoding) AppendHello(dst []byte, h *Hello) []byte {
-	fault("AppendHello", []byte(h.UID))
-	return f.V1.AppendHello(dst, h)
+func (f faultyEncoding) Hello(w *wire.Writer, h *wire.Hello) {
+	fault("Hello", []byte(h.UID))
+	f.Encoding.Hello(w, h)
 }
 
-func (f faultyEncoding) AppendReply(dst []byte, r *Reply) []byte {
-	fault("AppendReply", []byte(r.Ref))
-	return f.V1.AppendReply(append(dst, "half"...)[:len(dst)], r)
-}
-
-func (f faultyEncoding) ParseCommand(p []byte, k Kind) (Command, error) {
-	if strings.Contains(string(p), "parse "+faultWord) {
-		panic("injected in ParseCommand")
+func (f faultyEncoding) Reply(w *wire.Writer, r *wire.Reply) {
+	if strings.Contains(r.Ref, faultWord) {
+		w.Frame(wire.Payload{Data: []byte("half")})
 	}
-	return f.V1.ParseCommand(p, k)
+	fault("Reply", []byte(r.Ref))
+	f.Encoding.Reply(w, r)
+}
+
+func (f faultyEncoding) Command(p []byte, k message.Kind) (wire.Command, []byte, error) {
+	if strings.Contains(string(p), "parse "+faultWord) {
+		panic("injected in Command")
+	}
+	return f.Encoding.Command(p, k)
+}
+
+// withEncoding serves plain clients, and those of a subprotocol in an encoding
+// under test.
+func withEncoding(subprotocol string, e wire.Encoding) []wire.Endpoint {
+	return []wire.Endpoint{websocket.New(websocket.Options{Encodings: []websocket.Encoding{
+		{Encoding: plain.Encoding{}}, {Encoding: e, Subprotocol: subprotocol},
+	}})}
 }
 
 // faultyInterest panics for topics that hold the word.
@@ -54,7 +71,7 @@ func (faultyInterest) JoinTopic(topic []byte, _ Waiter, _ uint64) bool {
 // faultyAuthenticator panics for uids that hold "auth fault".
 type faultyAuthenticator struct{ Open }
 
-func (a *faultyAuthenticator) Authenticate(r *Request, later func(Grant, *Refusal)) (Grant, *Refusal, bool) {
+func (a *faultyAuthenticator) Authenticate(r *ws.Request, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	if uid, _ := r.Query("uid"); string(uid) == "auth "+faultWord {
 		panic("injected in Authenticate")
 	}
@@ -62,12 +79,12 @@ func (a *faultyAuthenticator) Authenticate(r *Request, later func(Grant, *Refusa
 }
 
 func faultRig(t *testing.T) *rig {
-	rules, err := CompileTopics([]string{"*"})
+	rules, err := message.CompileTopics([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := newRig(t, Options{
-		Encodings:     []Encoding{Plain{}, faultyEncoding{}},
+		Endpoints:     withEncoding(v1.Name, faultyEncoding{}),
 		Interest:      faultyInterest{},
 		Authenticator: &faultyAuthenticator{Open{Unproven: true, Topics: rules}},
 		MaySubscribe: func(topic string) bool {
@@ -85,36 +102,36 @@ func faultRig(t *testing.T) *rig {
 
 // A message that cannot be encoded is refused before a place is taken, and the
 // next one goes through.
-func TestFaultInAppendMessage(t *testing.T) {
+func TestFaultInMessage(t *testing.T) {
 	r := faultRig(t)
 	plain := r.mustWire("/ws?uid=u", "")
-	if err := r.push(&Message{Target: ToAll(), Payload: []byte(faultWord)}); err != nil {
+	if err := r.push(&message.Message{Target: message.ToAll(), Payload: []byte(faultWord)}); err != nil {
 		t.Errorf("refused although nobody speaks the encoding: %v", err)
 	}
 	if _, p, err := plain.frame(); err != nil || string(p) != faultWord {
 		t.Errorf("%q, %v", p, err)
 	}
-	v1 := r.v1("/ws?uid=u&topic=t")
-	for _, to := range []Target{ToAll(), ToUsers("u"), ToTopics("t")} {
+	speaker := r.v1("/ws?uid=u&topic=t")
+	for _, to := range []message.Target{message.ToAll(), message.ToUsers("u"), message.ToTopics("t")} {
 		for range 100 {
-			if err := r.push(&Message{Target: to, Payload: []byte(faultWord)}); err == nil {
+			if err := r.push(&message.Message{Target: to, Payload: []byte(faultWord)}); err == nil {
 				t.Fatalf("%v: no error", to)
 			}
 		}
 	}
 	// Somebody who speaks it appears between the encoding and the sending.
-	v1.Close()
+	speaker.Close()
 	eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 })
-	p, err := r.Prepare(&Message{Target: ToAll(), Payload: []byte(faultWord)})
+	p, err := r.Prepare(&message.Message{Target: message.ToAll(), Payload: []byte(faultWord)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v1 = r.v1("/ws?uid=u")
-	if err := r.Deliver(p); err != nil {
+	speaker = r.v1("/ws?uid=u")
+	if err := p.Deliver(); err != nil {
 		t.Fatal(err)
 	}
-	r.deliver(ToAll(), "fine")
-	v1.expect(t, `"data":"fine"`)
+	r.deliver(message.ToAll(), "fine")
+	speaker.expect(t, `"data":"fine"`)
 	for _, want := range []string{faultWord, "fine"} {
 		if _, p, err := plain.frame(); err != nil || string(p) != want {
 			t.Errorf("%q, %v; want %q", p, err, want)
@@ -131,16 +148,16 @@ func TestFaultInAppendMessage(t *testing.T) {
 func TestFaultCostsOneConnection(t *testing.T) {
 	r := faultRig(t)
 	witness := r.v1("/ws?uid=witness&topic=t")
-	secret := masked(ws.OpPing, true, []byte("secret"))
+	secret := masked(gobwas.OpPing, true, []byte("secret"))
 	for name, text := range map[string]string{
-		"ParseCommand": `{"type":"parse ` + faultWord + `"}`,
-		"AppendReply":  `{"type":"ping","ref":"` + faultWord + `"}`,
+		"Command":      `{"type":"parse ` + faultWord + `"}`,
+		"Reply":        `{"type":"ping","ref":"` + faultWord + `"}`,
 		"MaySubscribe": `{"type":"sub","topic":"` + faultWord + `"}`,
 		"JoinTopic":    `{"type":"sub","topics":["a","interest.` + faultWord + `"]}`,
 	} {
 		before := r.Stats()
 		w := r.v1("/ws?uid=attacker&topic=own")
-		w.Write(append(append([]byte(nil), secret...), masked(ws.OpText, true, []byte(text))...))
+		w.Write(append(append([]byte(nil), secret...), masked(gobwas.OpText, true, []byte(text))...))
 		for {
 			if _, _, err := w.frame(); err != nil {
 				break
@@ -154,18 +171,18 @@ func TestFaultCostsOneConnection(t *testing.T) {
 		}
 		next := r.v1("/ws?uid=attacker") // in the same slot
 		next.command(`{"type":"ping","ref":"mine"}`)
-		if op, p, err := next.frame(); err != nil || op != ws.OpText || !strings.Contains(string(p), "mine") {
+		if op, p, err := next.frame(); err != nil || op != gobwas.OpText || !strings.Contains(string(p), "mine") {
 			t.Errorf("%s: the next client gets %v %q, %v", name, op, p, err)
 		}
 		next.Close()
 		eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 })
 	}
 	for _, path := range []string{"/ws?uid=auth+" + faultWord, "/ws?uid=hello+" + faultWord, "/ws?topic=interest." + faultWord} {
-		if _, err := r.wire(path, "belfry.v1"); err == nil {
+		if _, err := r.rawConn(path, "belfry.v1"); err == nil {
 			t.Errorf("%s: accepted", path)
 		}
 	}
 	eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 && r.Stats().Pending == 0 })
-	r.deliver(ToTopics("t"), "still here")
+	r.deliver(message.ToTopics("t"), "still here")
 	witness.expect(t, "still here")
 }

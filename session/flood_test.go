@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -43,9 +44,9 @@ func TestHalfOpen(t *testing.T) {
 	serve := func() {
 		uid := fmt.Sprint("user-", served)
 		cl := r.dial("/ws?uid=" + uid)
-		r.deliver(ToUsers(uid), uid)
+		r.deliver(message.ToUsers(uid), uid)
 		cl.want(uid)
-		r.deliver(ToTopics("t"), uid)
+		r.deliver(message.ToTopics("t"), uid)
 		first.want(uid)
 		if served++; served%20 == 0 {
 			clients = append(clients, cl)
@@ -78,7 +79,7 @@ func TestHalfOpen(t *testing.T) {
 	serve()
 	eventually(t, "flood over", func() bool { return r.Stats().Closed["handshake_timeout"] == uint64(n) && r.pending.Load() == 0 })
 	eventually(t, "served ones gone", func() bool { return r.Stats().Sessions == int64(len(clients)+1) })
-	r.deliver(ToAll(), "end")
+	r.deliver(message.ToAll(), "end")
 	for _, cl := range append(clients, first) {
 		cl.want("end")
 	}
@@ -92,7 +93,7 @@ func TestSessionLimitInStorm(t *testing.T) {
 	for _, shards := range []int{1, 3} {
 		auth := make(lateAuth, come)
 		r := newRig(t, Options{MaxSessions: most, Authenticator: auth, Poller: poller.Options{Shards: shards}})
-		var all []*wire
+		var all []*rawConn
 		for range come {
 			w, err := r.connect()
 			if err != nil {

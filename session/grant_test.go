@@ -7,6 +7,9 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"belfry/message"
+	"belfry/ws"
 )
 
 // grants is an Authenticator that grants what it is told, at once or later.
@@ -15,7 +18,7 @@ type grants struct {
 	later bool
 }
 
-func (g grants) Authenticate(_ *Request, later func(Grant, *Refusal)) (Grant, *Refusal, bool) {
+func (g grants) Authenticate(_ *ws.Request, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	if g.later {
 		go later(g.grant, nil)
 		return Grant{}, nil, true
@@ -34,7 +37,7 @@ func TestGrantIsChecked(t *testing.T) {
 			{Grant{Topics: []string{"a.>"}}, `a.>`},
 			{Grant{Topics: []string{""}}, `topic`},
 			{Grant{UID: "line\nbreak"}, `uid`},
-			{Grant{UID: strings.Repeat("u", MaxUIDLen+1)}, `uid`},
+			{Grant{UID: strings.Repeat("u", message.MaxUIDLen+1)}, `uid`},
 		} {
 			log, logs := observed(zap.ErrorLevel)
 			g := newGate(false)

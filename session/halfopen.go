@@ -6,6 +6,7 @@ import (
 	"github.com/minio/highwayhash"
 
 	"belfry/offheap"
+	"belfry/ws"
 )
 
 // halfOpen are the connections of a shard whose request head was not complete
@@ -166,7 +167,7 @@ func (h *shard) enterHalf(slot uint32, rec *record) {
 	key := h.keyOf(h.remote(slot))
 	if oldest, n := h.half.oldest(key); n >= h.halfOpenOf() {
 		h.counters.limit(limitPending)
-		h.dismiss(oldest, &Refusal{Status: 429, Cause: CauseHalfOpen, RetryAfter: h.opt.RetryAfter,
+		h.dismiss(oldest, &ws.Refusal{Status: 429, Cause: CauseHalfOpen, RetryAfter: h.opt.RetryAfter,
 			Problem: "this address has too many connections without a complete request (upgrade.max_pending); the oldest gives way"})
 	}
 	if h.srv.pending.Add(1) <= int64(h.opt.MaxPending) {
@@ -178,7 +179,7 @@ func (h *shard) enterHalf(slot uint32, rec *record) {
 	}
 	h.srv.pending.Add(-1)
 	h.counters.limit(limitPending)
-	h.dismiss(slot, Unavailable("too many connections have not sent a complete request (upgrade.max_pending)", h.opt.RetryAfter).Because(CauseHalfOpen))
+	h.dismiss(slot, ws.Unavailable("too many connections have not sent a complete request (upgrade.max_pending)", h.opt.RetryAfter).Because(CauseHalfOpen))
 }
 
 // leaveHalf stops counting a connection as half-open, if it is.
@@ -198,13 +199,13 @@ func (h *shard) halfOpenOf() int { return max(1, h.opt.MaxPending/(2*len(h.srv.s
 // included: descriptors are what it guards.
 func (o *Options) maxConns() int64 { return int64(o.MaxSessions + o.MaxPending) }
 
-func (h *shard) fullOfConnections() *Refusal {
-	return Unavailable("this server has as many connections as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
+func (h *shard) fullOfConnections() *ws.Refusal {
+	return ws.Unavailable("this server has as many connections as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
 }
 
 // dismiss refuses a connection and closes it at once. Waiting for the client to
 // close would keep the place that the refusal is to free.
-func (h *shard) dismiss(slot uint32, r *Refusal) {
+func (h *shard) dismiss(slot uint32, r *ws.Refusal) {
 	h.refuse(slot, r)
 	h.ps.Close(slot)
 }

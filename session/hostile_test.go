@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -18,7 +19,7 @@ import (
 func TestFloodIsDecodedInPieces(t *testing.T) {
 	r := newRig(t, Options{Poller: poller.Options{Shards: 1, Chunk: time.Nanosecond}})
 	w := r.v1("/ws")
-	flood := repeated(1500, ws.OpText, `{"type":"ping"}`)
+	flood := repeated(1500, gobwas.OpText, `{"type":"ping"}`)
 	each := len(flood) / 1500
 	r.on(0, func(h *shard) {
 		slot, _ := h.ps.Next(0)
@@ -40,15 +41,15 @@ func TestFloodIsDecodedInPieces(t *testing.T) {
 func TestUserFanoutIsChunked(t *testing.T) {
 	const sessions = 500
 	r := newRig(t, Options{Poller: poller.Options{Shards: 1, Chunk: time.Nanosecond}})
-	var crowd []*wire
+	var crowd []*rawConn
 	for range sessions {
 		crowd = append(crowd, r.mustWire("/ws?uid=u", ""))
 	}
 	witness := r.mustWire("/ws?uid=witness", "")
 	release := r.block(0)
-	r.deliver(ToUsers("u"), "1")
-	r.deliver(ToUsers("u", "witness"), "2")
-	r.deliver(ToUsers("witness"), "3")
+	r.deliver(message.ToUsers("u"), "1")
+	r.deliver(message.ToUsers("u", "witness"), "2")
+	r.deliver(message.ToUsers("witness"), "3")
 	var before uint64
 	var waiting, named int
 	r.shards[0].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(h *shard) {
@@ -79,7 +80,7 @@ func TestUserFanoutIsChunked(t *testing.T) {
 	// while it waits.
 	release = r.block(0)
 	for i := range 10 {
-		r.deliver(ToUsers("u"), fmt.Sprint(i))
+		r.deliver(message.ToUsers("u"), fmt.Sprint(i))
 	}
 	passes, shared := r.Stats().Passes, false
 	r.shards[0].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(h *shard) {
@@ -108,7 +109,7 @@ func TestMailboxBytes(t *testing.T) {
 	accepted := 0
 	var err error
 	for ; err == nil && accepted < 100; accepted++ {
-		err = r.push(&Message{Target: ToUsers("u"), Payload: []byte(strings.Repeat("x", 10<<10))})
+		err = r.push(&message.Message{Target: message.ToUsers("u"), Payload: []byte(strings.Repeat("x", 10<<10))})
 	}
 	accepted--
 	if err == nil || !strings.Contains(err.Error(), "fanout.mailbox_bytes") || accepted < 4 || accepted > 5 {
@@ -125,7 +126,7 @@ func TestMailboxBytes(t *testing.T) {
 	}
 	eventually(t, "bytes given back", func() bool { return r.mailBytes.Load() == 0 })
 	// One that is larger than the bound goes alone.
-	if err := r.push(&Message{Target: ToAll(), Payload: make([]byte, 200<<10), Kind: Binary}); err != nil {
+	if err := r.push(&message.Message{Target: message.ToAll(), Payload: make([]byte, 200<<10), Kind: message.Binary}); err != nil {
 		t.Error(err)
 	}
 }
@@ -136,8 +137,8 @@ func TestPingsWithoutReading(t *testing.T) {
 	const attackers, budget = 20, 64 << 10
 	r := newRig(t, Options{BacklogTime: 5 * time.Second, PingInterval: 2 * time.Second, PongTimeout: time.Minute,
 		Poller: poller.Options{Shards: 1, NodeBytes: budget}})
-	var all []*wire
-	pings := repeated(100, ws.OpPing, strings.Repeat("p", 125))
+	var all []*rawConn
+	pings := repeated(100, gobwas.OpPing, strings.Repeat("p", 125))
 	stuck := func() (n int) { return r.loop.Stats().Backlogged }
 	for i := range attackers {
 		w := r.slowWire("/ws", "")
@@ -158,7 +159,7 @@ func TestPingsWithoutReading(t *testing.T) {
 		t.Errorf("%d bytes wait for %d clients that only ping", n, attackers)
 	}
 	innocent := r.mustWire("/ws?uid=innocent", "")
-	r.deliver(ToUsers("innocent"), "x")
+	r.deliver(message.ToUsers("innocent"), "x")
 	if _, p, err := innocent.frame(); err != nil || string(p) != "x" {
 		t.Error(string(p), err)
 	}
@@ -167,7 +168,7 @@ func TestPingsWithoutReading(t *testing.T) {
 		for _, w := range all {
 			w.Write(pings) // fails once it is closed
 		}
-		innocent.send(ws.OpPong, nil)
+		innocent.send(gobwas.OpPong, nil)
 	}
 	eventually(t, "attackers closed", func() bool { return r.Stats().Closed["slow_consumer"] == attackers })
 	if st := r.Stats(); st.Sessions != 1 || st.Limits["backlog.timeout"] != attackers || st.Closed["node_backlog"] != 0 {
@@ -179,19 +180,19 @@ func TestPingsWithoutReading(t *testing.T) {
 // (RFC 6455 §5.5.2), and of very many in one read the newest.
 func TestPingBeforeTheEnd(t *testing.T) {
 	r := newRig(t, Options{})
-	ping := masked(ws.OpPing, true, []byte("last"))
+	ping := masked(gobwas.OpPing, true, []byte("last"))
 	for name, c := range map[string]struct {
 		after []byte
 		code  uint16
 	}{
-		"close":     {masked(ws.OpClose, true, []byte{3, 232}), 1000},
-		"violation": {masked(ws.OpContinuation, true, nil), 1002},
-		"not UTF-8": {masked(ws.OpText, true, []byte{0xff}), 1007},
+		"close":     {masked(gobwas.OpClose, true, []byte{3, 232}), 1000},
+		"violation": {masked(gobwas.OpContinuation, true, nil), 1002},
+		"not UTF-8": {masked(gobwas.OpText, true, []byte{0xff}), 1007},
 	} {
 		w := r.mustWire("/ws", "")
 		w.Write(append(append([]byte(nil), ping...), c.after...))
 		op, p, err := w.frame()
-		if err != nil || op != ws.OpPong || string(p) != "last" {
+		if err != nil || op != gobwas.OpPong || string(p) != "last" {
 			t.Errorf("%s: %v %q %v; want a pong first", name, op, p, err)
 		}
 		if _, code, _, err := w.end(); err != nil || code != c.code {
@@ -201,12 +202,12 @@ func TestPingBeforeTheEnd(t *testing.T) {
 	w := r.mustWire("/ws", "")
 	var many []byte
 	for i := range 100 {
-		many = append(many, masked(ws.OpPing, true, fmt.Append(nil, i))...)
+		many = append(many, masked(gobwas.OpPing, true, fmt.Append(nil, i))...)
 	}
 	w.Write(many)
 	for got := ""; got != "99"; {
 		op, p, err := w.frame()
-		if err != nil || op != ws.OpPong {
+		if err != nil || op != gobwas.OpPong {
 			t.Fatal(op, err)
 		}
 		got = string(p)
@@ -224,7 +225,7 @@ func TestLeaveWithinLeave(t *testing.T) {
 	w.command(`{"type":"sub","topics":["a","b","c"]}`)
 	eventually(t, "joined", func() bool { return g.count() == 3 })
 	for n := 0; r.loop.Stats().Backlogged == 0 && n < 1000; n++ {
-		r.deliver(ToUsers("u"), strings.Repeat("x", 2<<10))
+		r.deliver(message.ToUsers("u"), strings.Repeat("x", 2<<10))
 	}
 	w.command(`{"type":"unsub","topics":["a","b","c"]}`)
 	eventually(t, "left", func() (left bool) {
@@ -246,9 +247,9 @@ func TestPubsLeaveRoom(t *testing.T) {
 	const places = 64
 	var srv atomic.Pointer[rig]
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: places},
-		Publish: func(m *Message) error { return srv.Load().push(m) }})
+		Publish: func(m *message.Message) error { return srv.Load().push(m) }})
 	srv.Store(r)
-	var w *wire
+	var w *rawConn
 	home := -1
 	for i := 0; home != 1; i++ { // a client of shard 1
 		uid := fmt.Sprint("u", i)
@@ -263,7 +264,7 @@ func TestPubsLeaveRoom(t *testing.T) {
 	ahead := func() float64 { return r.shards[0].ps.Taken(poller.LaneBulk) }
 	eventually(t, "some of it waits", func() bool { return ahead() > 1.0/clientShare })
 	for i := range places / 2 {
-		if err := r.push(&Message{Target: ToAll(), Payload: []byte("backend")}); err != nil {
+		if err := r.push(&message.Message{Target: message.ToAll(), Payload: []byte("backend")}); err != nil {
 			t.Fatalf("push %d of a backend: %v", i, err)
 		}
 	}

@@ -4,10 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gobwas/ws"
-	"pgregory.net/rapid"
+	gobwas "github.com/gobwas/ws"
 
-	"belfry/poller"
+	"belfry/message"
 )
 
 const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -24,10 +23,10 @@ func TestSessionIDs(t *testing.T) {
 				sid = h.sid(slot)
 			}
 		})
-		if err := CheckID(sid); err != nil || len(sid) != 30 || sid[0] == '-' {
+		if err := message.CheckSID(sid); err != nil || len(sid) != 30 || sid[0] == '-' {
 			t.Fatalf("%q: %v", sid, err)
 		}
-		if node, err := NodeOf(sid); err != nil || node != 0xdeadbeef {
+		if node, err := message.NodeOf(sid); err != nil || node != 0xdeadbeef {
 			t.Errorf("node %x %v", node, err)
 		}
 		found := func(sid string) bool {
@@ -48,26 +47,26 @@ func TestSessionIDs(t *testing.T) {
 			}
 		}
 		for _, odd := range []string{"", sid[:29], sid + "A", sid[:10] + "\n" + sid[11:], sid[:14] + "\r\n" + sid[14:28], sid[:29] + "=", strings.ToLower(sid) + "\x00"} {
-			if found(odd) || CheckID(odd) == nil {
+			if found(odd) || message.CheckSID(odd) == nil {
 				t.Errorf("%q is taken for an id", odd)
 			}
 		}
-		n, _ := parseID(sid, &r.opt.Key)
+		n, _ := message.ParseSID(sid, &r.opt.Key)
 		other := r.opt.Key
 		other[0]++
 		foreign := n
-		foreign.node++
+		foreign.Node++
 		beyond := n
-		beyond.shard = 7
+		beyond.Shard = 7
 		for what, forged := range map[string]string{
-			"another key": n.format(&other), "another node": foreign.format(&r.opt.Key), "a shard that is not": beyond.format(&r.opt.Key),
+			"another key": n.Format(&other), "another node": foreign.Format(&r.opt.Key), "a shard that is not": beyond.Format(&r.opt.Key),
 		} {
 			if found(forged) {
 				t.Errorf("an id of %s is found", what)
 			}
-			r.deliver(ToSessions(forged), "not for you")
+			r.deliver(message.ToSessions(forged), "not for you")
 		}
-		r.deliver(ToSessions(sid), "for you")
+		r.deliver(message.ToSessions(sid), "for you")
 		if _, p, err := w.frame(); err != nil || string(p) != "for you" {
 			t.Errorf("%q %v", p, err)
 		}
@@ -81,8 +80,8 @@ func TestSessionIDs(t *testing.T) {
 		if found(sid) {
 			t.Error("the id finds the successor in the slot")
 		}
-		r.deliver(ToSessions(sid), "for the one before")
-		r.deliver(ToUsers(uid), "for the user")
+		r.deliver(message.ToSessions(sid), "for the one before")
+		r.deliver(message.ToUsers(uid), "for the user")
 		if _, p, err := next.frame(); err != nil || string(p) != "for the user" {
 			t.Errorf("%q %v", p, err)
 		}
@@ -105,26 +104,10 @@ func TestIDWhileClosing(t *testing.T) {
 	if _, ok := r.Look(sid); ok {
 		t.Error("found while it closes")
 	}
-	r.deliver(ToSessions(sid), "too late")
+	r.deliver(message.ToSessions(sid), "too late")
 	if texts, code, _, err := w.end(); err != nil || code != 4003 || len(texts) > 0 {
 		t.Errorf("%d %q %v", code, texts, err)
 	}
-	w.send(ws.OpClose, nil)
+	w.send(gobwas.OpClose, nil)
 	w.ended(t)
-}
-
-func TestIDRoundTrip(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := name{rapid.Uint32().Draw(t, "node"), uint16(rapid.IntRange(0, poller.MaxShards-1).Draw(t, "shard")), poller.ID(rapid.Uint64().Draw(t, "id"))}
-		var key [32]byte
-		copy(key[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "key"))
-		sid := n.format(&key)
-		got, ok := parseID(sid, &key)
-		if !ok || got != n || sid[0] == '-' {
-			t.Fatalf("%q: %+v %v, want %+v", sid, got, ok, n)
-		}
-		if node, err := NodeOf(sid); err != nil || node != n.node {
-			t.Fatalf("node %d %v", node, err)
-		}
-	})
 }

@@ -8,9 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
+	"belfry/wire/v1"
+	"belfry/ws"
 )
 
 // begun returns the begin of a binary frame of length bytes: its header and the
@@ -28,7 +32,7 @@ func begun(length, first int) []byte {
 
 // sendAndWait writes p and waits until the server has read all of it, or has
 // ended somebody over it.
-func (r *rig) sendAndWait(w *wire, p []byte) {
+func (r *rig) sendAndWait(w *rawConn, p []byte) {
 	r.t.Helper()
 	read := r.loop.Stats().ReadBytes
 	w.Write(p)
@@ -50,10 +54,10 @@ func (r *rig) settled() {
 func TestUnfinishedMessagesAreBounded(t *testing.T) {
 	const bound, attackers = 4 << 20, 200
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, InboundBytes: bound}})
-	hello := masked(ws.OpText, true, []byte(`{"type":"ping","ref":1}`))
+	hello := masked(gobwas.OpText, true, []byte(`{"type":"ping","ref":1}`))
 	early := r.mustWire("/ws", "belfry.v1")
 	early.Write(hello[:10])
-	var greedy []*wire
+	var greedy []*rawConn
 	for range attackers {
 		w := r.mustWire("/ws", "")
 		r.sendAndWait(w, begun(65536, 65500))
@@ -67,7 +71,7 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 		late.Write([]byte{b})
 	}
 	early.Write(hello[10:])
-	for name, w := range map[string]*wire{"early": early, "late": late} {
+	for name, w := range map[string]*rawConn{"early": early, "late": late} {
 		for _, want := range []string{"hello", `{"type":"ack","ref":1}`} {
 			if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), want) {
 				t.Fatalf("%s: got %q %v, want %s", name, p, err, want)
@@ -102,7 +106,7 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 // wants more than there is pays itself.
 func TestLargeMessagesObeyTheBound(t *testing.T) {
 	const bound = 16 << 20
-	r := newRig(t, Options{Poller: poller.Options{Shards: 1, InboundBytes: bound}, Limits: Limits{MaxMessage: 64 << 20}})
+	r := newRig(t, Options{Poller: poller.Options{Shards: 1, InboundBytes: bound}, Limits: ws.Limits{MaxMessage: 64 << 20}})
 	witness := r.mustWire("/ws", "")
 	witness.Write(begun(1000, 10))
 	for i := range 10 {
@@ -134,7 +138,7 @@ func TestWaitingUpgradesAreBounded(t *testing.T) {
 	const bound, come = 1 << 20, 120
 	auth := make(lateAuth, come+1)
 	r := newRig(t, Options{Authenticator: auth, RetryAfter: 3 * time.Second, Poller: poller.Options{Shards: 1, InboundBytes: bound}})
-	connect := func(behind int) *wire {
+	connect := func(behind int) *rawConn {
 		w, err := r.connect()
 		if err != nil {
 			t.Fatal(err)
@@ -145,7 +149,7 @@ func TestWaitingUpgradesAreBounded(t *testing.T) {
 	}
 	first := connect(5)
 	admit := <-auth
-	var all []*wire
+	var all []*rawConn
 	for range come {
 		all = append(all, connect(12<<10))
 		<-auth
@@ -175,10 +179,10 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 	var taken int
 	r := newRig(t, Options{
 		Poller:  poller.Options{Shards: 1, InboundBytes: bound},
-		Publish: func(*Message) error { <-gate; taken++; return nil },
+		Publish: func(*message.Message) error { <-gate; taken++; return nil },
 	})
 	pub := func(ref, size int) []byte {
-		return masked(ws.OpText, true, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, strings.Repeat("x", size)))
+		return masked(gobwas.OpText, true, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, strings.Repeat("x", size)))
 	}
 	greedy, modest := r.mustWire("/ws", "belfry.v1"), r.mustWire("/ws", "belfry.v1")
 	const pubs = 40
@@ -192,7 +196,7 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 	modest.Write(pub(0, 20<<10))
 	eventually(t, "read", func() bool { return r.Stats().Commands["pub"] == pubs+1 })
 	close(gate)
-	count := func(w *wire, want int) (acks, errs int) {
+	count := func(w *rawConn, want int) (acks, errs int) {
 		for acks+errs < want {
 			_, p, err := w.frame()
 			switch {
@@ -222,16 +226,15 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 }
 
 // faulty is an encoding that panics over a message.
-type faulty struct{ V1 }
+type faulty struct{ v1.Encoding }
 
-func (faulty) Subprotocol() string { return "faulty" }
-func (faulty) ParseCommand(p []byte, _ Kind) (Command, error) {
+func (faulty) Command(p []byte, _ message.Kind) (wire.Command, []byte, error) {
 	panic(fmt.Sprintf("%d bytes, as asked for", len(p)))
 }
 
 // A panic over a message that was assembled leaves nothing of it counted.
 func TestPanicLeavesNoCharge(t *testing.T) {
-	r := newRig(t, Options{Poller: onePoller(), Encodings: []Encoding{Plain{}, faulty{}}})
+	r := newRig(t, Options{Poller: onePoller(), Endpoints: withEncoding("faulty", faulty{})})
 	r.faults = true
 	other := r.mustWire("/ws", "")
 	other.Write(begun(50_000, 40_000))
@@ -250,7 +253,7 @@ func TestPanicLeavesNoCharge(t *testing.T) {
 
 // A panic of whoever publishes costs its message only, whose client is told.
 func TestPanicInPublish(t *testing.T) {
-	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *Message) error {
+	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *message.Message) error {
 		if string(m.Payload) == "bad" {
 			panic("asked for")
 		}
@@ -259,7 +262,7 @@ func TestPanicInPublish(t *testing.T) {
 	r.faults = true
 	w := r.mustWire("/ws", "belfry.v1")
 	for ref, data := range []string{"good", "bad", "good"} {
-		w.send(ws.OpText, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, data))
+		w.send(gobwas.OpText, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, data))
 	}
 	for _, want := range []string{"hello", `{"type":"ack","ref":0}`, `"ref":1,"code":"unavailable"`, `{"type":"ack","ref":2}`} {
 		if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), want) {

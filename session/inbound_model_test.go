@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 	"pgregory.net/rapid"
 
 	"belfry/poller"
@@ -30,7 +30,7 @@ func (r *rig) sumInbound() (sum int64) {
 			mine := 0
 			if in := h.inbounds.of(h.rec(slot)); in != nil {
 				inbounds++
-				mine = inboundSize + cap(in.buf)
+				mine = inboundSize + in.Cap()
 				if in.slot != slot {
 					r.t.Errorf("slot %d has the message of %d", slot, in.slot)
 				}
@@ -86,7 +86,7 @@ type inboundMachine struct {
 }
 
 type inboundClient struct {
-	*wire
+	*rawConn
 	started bool // a fragmented message
 }
 
@@ -103,22 +103,22 @@ func (m *inboundMachine) step() string {
 		if status, err := w.answer(); err == nil && status == 101 {
 			w.Write(make([]byte, 60_000)) // ends it, and begins something else: a continuation, which is wrong, or none
 		}
-		m.live = append(m.live, &inboundClient{wire: w})
+		m.live = append(m.live, &inboundClient{rawConn: w})
 		return "open"
 	}
 	i := m.rnd.IntN(len(m.live))
 	c := m.live[i]
 	switch n := m.rnd.IntN(8); n {
 	case 0, 1, 2:
-		op := ws.OpBinary
+		op := gobwas.OpBinary
 		if c.started {
-			op = ws.OpContinuation
+			op = gobwas.OpContinuation
 		}
 		c.started = n > 0
 		c.Write(masked(op, !c.started, make([]byte, m.rnd.IntN(1<<m.rnd.IntN(17)))))
 		return "fragment"
 	case 3:
-		c.Write(masked(ws.OpPing, true, make([]byte, 100))[:1+m.rnd.IntN(105)])
+		c.Write(masked(gobwas.OpPing, true, make([]byte, 100))[:1+m.rnd.IntN(105)])
 		return "part of a ping"
 	case 4:
 		c.Write(begun(50_000, 1+m.rnd.IntN(40_000)))

@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"belfry/message"
 )
 
 // An upgrade is answered when the bus carries messages for the user and all
@@ -21,7 +23,7 @@ func TestUpgradeWaitsForBus(t *testing.T) {
 		eventually(t, "joined", func() bool { return g.count() == 3 })
 		accepted := r.Stats().Upgrades[[2]string{"101", "none"}]
 		for g.count() > 0 {
-			r.deliver(ToUsers(uid), "too early")
+			r.deliver(message.ToUsers(uid), "too early")
 			r.each(func(*shard) {}) // the shards have seen all there is
 			if st := r.Stats(); st.Upgrades[[2]string{"101", "none"}] != accepted || st.Waiting != 1 || st.Deliveries != 0 {
 				t.Fatalf("with %d to go: %v, %d pending, %d deliveries", g.count(), st.Upgrades, st.Waiting, st.Deliveries)
@@ -39,15 +41,15 @@ func TestUpgradeWaitsForBus(t *testing.T) {
 
 // The bus does not answer in time, or the client does not wait for it.
 func TestUpgradeGivesUpOnBus(t *testing.T) {
-	for name, end := range map[string]func(r *rig, w *wire){
-		"timeout": func(r *rig, w *wire) {
+	for name, end := range map[string]func(r *rig, w *rawConn){
+		"timeout": func(r *rig, w *rawConn) {
 			r.tick(1)
 			r.tick(1)
 			if status, err := w.answer(); err != nil || status != 503 {
 				t.Errorf("%d %v", status, err)
 			}
 		},
-		"hangs up": func(*rig, *wire) {},
+		"hangs up": func(*rig, *rawConn) {},
 	} {
 		g := newGate(true)
 		r := newRig(t, Options{Interest: g, UpgradeTime: 2 * time.Second})
@@ -67,7 +69,7 @@ func TestUpgradeGivesUpOnBus(t *testing.T) {
 }
 
 // v1 opens a belfry.v1 session and reads its hello.
-func (r *rig) v1(path string) *wire {
+func (r *rig) v1(path string) *rawConn {
 	r.t.Helper()
 	w := r.mustWire(path, "belfry.v1")
 	w.expect(r.t, `"hello"`)
@@ -75,12 +77,12 @@ func (r *rig) v1(path string) *wire {
 }
 
 // command sends one.
-func (w *wire) command(format string, args ...any) {
-	w.send(ws.OpText, fmt.Appendf(nil, format, args...))
+func (w *rawConn) command(format string, args ...any) {
+	w.send(gobwas.OpText, fmt.Appendf(nil, format, args...))
 }
 
 // expect reads frames that have the given texts in them, in this order.
-func (w *wire) expect(t *testing.T, texts ...string) {
+func (w *rawConn) expect(t *testing.T, texts ...string) {
 	t.Helper()
 	for _, want := range texts {
 		if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), want) {
@@ -102,7 +104,7 @@ func TestSubWaitsForBus(t *testing.T) {
 		r.each(func(*shard) {}) // has heard it
 	}
 	w.expect(t, `{"type":"ack","ref":1}`)
-	r.deliver(ToTopics("a", "b"), "x")
+	r.deliver(message.ToTopics("a", "b"), "x")
 	w.expect(t, `"data":"x"`)
 	w.command(`{"type":"sub","ref":2,"topics":["b"]}`) // in force already
 	w.expect(t, `{"type":"ack","ref":2}`)
@@ -165,7 +167,7 @@ func TestConcurrentSubs(t *testing.T) {
 	a.expect(t, `"ref":2`)
 	g.releaseOne() // z
 	a.expect(t, `"ref":3`, `"ref":4`)
-	r.deliver(ToTopics("x", "y", "z"), "once")
+	r.deliver(message.ToTopics("x", "y", "z"), "once")
 	a.expect(t, "once")
 	a.command(`{"type":"ping","ref":"end"}`)
 	a.expect(t, "end")

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"belfry/message"
 )
 
 // Each bucket begins where the one before ends, and is at most a quarter of
@@ -81,12 +83,12 @@ func TestLatencyModel(t *testing.T) {
 func TestLatencyOfPushes(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller()})
 	c := r.dial("/ws?uid=u&topic=t")
-	for i, m := range []Message{
-		{Target: ToUsers("u"), Received: time.Now().Add(-time.Second)},
-		{Target: ToUsers("u")},
-		{Target: ToUsers("nobody"), Received: time.Now()},
-		{Target: ToTopics("t"), Received: time.Now()},
-		{Target: ToAll(), Received: time.Now()},
+	for i, m := range []message.Message{
+		{Target: message.ToUsers("u"), Received: time.Now().Add(-time.Second)},
+		{Target: message.ToUsers("u")},
+		{Target: message.ToUsers("nobody"), Received: time.Now()},
+		{Target: message.ToTopics("t"), Received: time.Now()},
+		{Target: message.ToAll(), Received: time.Now()},
 	} {
 		m.Payload = []byte("x")
 		if err := r.push(&m); err != nil {

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 )
 
 func (r *rig) ticks(n int) {
@@ -23,17 +23,17 @@ func (r *rig) slotOf() (slot uint32) {
 // A message that is not complete in time ends its session with 4008, whatever
 // part of it is missing, and whatever control frames come meanwhile.
 func TestMessageTimeout(t *testing.T) {
-	ping := masked(ws.OpPing, true, []byte("p"))
+	ping := masked(gobwas.OpPing, true, []byte("p"))
 	for name, parts := range map[string][][]byte{
 		"first byte only":       {{0x81}},
 		"header cut":            {begun(60_000, 0)[:5]},
 		"header only":           {begun(60_000, 0)},
 		"payload cut":           {begun(60_000, 20_000), make([]byte, 100), make([]byte, 1)},
-		"next fragment missing": {masked(ws.OpText, false, []byte("x"))},
-		"fragments go on":       {masked(ws.OpText, false, []byte("x")), masked(ws.OpContinuation, false, []byte("y")), masked(ws.OpContinuation, false, nil)},
-		"pings in between":      {masked(ws.OpText, false, []byte("x")), ping, ping, ping, ping},
+		"next fragment missing": {masked(gobwas.OpText, false, []byte("x"))},
+		"fragments go on":       {masked(gobwas.OpText, false, []byte("x")), masked(gobwas.OpContinuation, false, []byte("y")), masked(gobwas.OpContinuation, false, nil)},
+		"pings in between":      {masked(gobwas.OpText, false, []byte("x")), ping, ping, ping, ping},
 		"ping cut":              {ping[:4]},
-		"after a whole one":     {append(masked(ws.OpText, true, []byte("whole")), 0x81, 0x85)},
+		"after a whole one":     {append(masked(gobwas.OpText, true, []byte("whole")), 0x81, 0x85)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -53,7 +53,7 @@ func TestMessageTimeout(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if op == ws.OpClose {
+				if op == gobwas.OpClose {
 					if string(p) != string(closePayload(4008, "message not complete in time")) {
 						t.Fatalf("closed with %q", p)
 					}
@@ -74,7 +74,7 @@ func TestMessageTimeout(t *testing.T) {
 func TestMessageTimeoutIsPerMessage(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), MessageTime: 5 * time.Second})
 	w := r.mustWire("/ws", "")
-	first, last := masked(ws.OpBinary, false, []byte("a")), masked(ws.OpContinuation, true, []byte("b"))
+	first, last := masked(gobwas.OpBinary, false, []byte("a")), masked(gobwas.OpContinuation, true, []byte("b"))
 	r.sendAndWait(w, first)
 	for range 5 {
 		r.ticks(4)
@@ -99,7 +99,7 @@ func TestMessageTimeoutIsPerMessage(t *testing.T) {
 // Those that began first are ended first, and the others keep their time.
 func TestMessageTimeoutInOrder(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), MessageTime: 5 * time.Second})
-	var all []*wire
+	var all []*rawConn
 	for range 10 {
 		w := r.mustWire("/ws", "")
 		r.sendAndWait(w, begun(100, 10))

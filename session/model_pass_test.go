@@ -8,20 +8,21 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
 // message sends one. With queue it waits for a pass even if its topics are so
 // small that it would be sent at once.
-func (m *machine) message(o op, to Target, queue bool) {
+func (m *machine) message(o op, to message.Target, queue bool) {
 	msg := &messageModel{scope: to.Scope, names: to.Names, must: map[*actor]map[string]bool{}, may: map[*actor]bool{}}
 	msg.target = fmt.Sprint(to.Scope, to.Names)
-	push := &Message{Target: to, Payload: []byte("m" + strconv.Itoa(len(m.sent)))}
+	push := &message.Message{Target: to, Payload: []byte("m" + strconv.Itoa(len(m.sent)))}
 	if msg.not = m.live(o, actorOpen); o.Flag && msg.not != nil {
-		push.Exclude = msg.not.sid
+		push.Target.Exclude = msg.not.sid
 	} else {
 		msg.not = nil
 	}
@@ -30,12 +31,12 @@ func (m *machine) message(o op, to Target, queue bool) {
 	d, _ := m.h.srv.newDelivery(push)
 	d.shards.Store(1)
 	msg.d = d
-	if to.Scope != ScopeUsers && !m.h.ps.Reserve(poller.LaneBulk) {
+	if to.Scope != message.ScopeUsers && !m.h.ps.Reserve(poller.LaneBulk) {
 		m.fail("no place in the bulk lane")
 		return
 	}
 	before := len(m.h.pass.waiting)
-	if queue && to.Scope == ScopeTopics {
+	if queue && to.Scope == message.ScopeTopics {
 		m.queue(d, to.Names)
 	} else {
 		m.h.deliver(d)
@@ -77,15 +78,15 @@ func (m *machine) expect(msg *messageModel) {
 	for _, a := range m.actors {
 		held := map[string]bool{}
 		switch msg.scope {
-		case ScopeAll:
+		case message.ScopeAll:
 			held["all"] = true
-		case ScopeTopics:
+		case message.ScopeTopics:
 			for _, name := range msg.names {
 				if a.topics[name] {
 					held[name] = true
 				}
 			}
-		case ScopeUsers:
+		case message.ScopeUsers:
 			if a.uid != "" && slices.Contains(msg.names, a.uid) {
 				held[a.uid] = true
 			}
@@ -153,7 +154,7 @@ func (m *machine) receive(a *actor) {
 			m.fail("session %d: %v in %q", a.slot, err, all)
 			return
 		}
-		if f.Header.OpCode != ws.OpText {
+		if f.Header.OpCode != gobwas.OpText {
 			continue
 		}
 		text := string(f.Payload)

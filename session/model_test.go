@@ -8,7 +8,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 )
 
 // machine drives a real shard's methods and a simple model of what it should
@@ -55,7 +57,7 @@ type topicModel struct {
 type messageModel struct {
 	d      *delivery
 	target string // in which order holds
-	scope  Scope
+	scope  message.Scope
 	names  []string
 	done   bool
 	must   map[*actor]map[string]bool // to the topics that it has held all the time
@@ -155,13 +157,13 @@ func (m *machine) do(o op) {
 	case doReady:
 		m.ready()
 	case doAll:
-		m.message(o, ToAll(), true)
+		m.message(o, message.ToAll(), true)
 	case doQueue:
-		m.message(o, ToTopics(o.names()...), true)
+		m.message(o, message.ToTopics(o.names()...), true)
 	case doTopics:
-		m.message(o, ToTopics(o.names()...), false)
+		m.message(o, message.ToTopics(o.names()...), false)
 	case doUsers:
-		m.message(o, ToUsers("u1", "u2", "u1"), false)
+		m.message(o, message.ToUsers("u1", "u2", "u1"), false)
 	case doStep:
 		m.step(1 + o.Who%4)
 	}
@@ -194,7 +196,7 @@ func (m *machine) open(o op) {
 	names = slices.Compact(names)
 	op := &opening{uid: a.uid, topics: names}
 	if a.v1 {
-		op.encoding = 1
+		op.variant = 1
 	}
 	m.h.register(a.slot, op)
 
@@ -213,7 +215,7 @@ func (m *machine) open(o op) {
 	}
 	m.opened()
 	for _, msg := range m.sent {
-		if !msg.done && msg.scope == ScopeAll {
+		if !msg.done && msg.scope == message.ScopeAll {
 			msg.may[a] = true
 		}
 	}
@@ -295,11 +297,11 @@ func (m *machine) command(o op) {
 	names := o.names()
 	rec := m.h.rec(a.slot)
 	if o.Kind == doUnsub {
-		m.h.command(a.slot, rec, &Command{Op: OpUnsub, Topics: names})
+		m.h.command(a.slot, rec, &wire.Command{Op: wire.OpUnsub, Topics: names})
 		for _, name := range names {
 			delete(a.topics, name)
 			for _, msg := range m.sent {
-				if msg.done || msg.scope != ScopeTopics || msg.must[a] == nil {
+				if msg.done || msg.scope != message.ScopeTopics || msg.must[a] == nil {
 					continue
 				}
 				if delete(msg.must[a], name); len(msg.must[a]) == 0 {
@@ -309,7 +311,7 @@ func (m *machine) command(o op) {
 		}
 		return
 	}
-	m.h.command(a.slot, rec, &Command{Op: OpSub, Topics: names})
+	m.h.command(a.slot, rec, &wire.Command{Op: wire.OpSub, Topics: names})
 	all := maps.Clone(a.topics)
 	for _, name := range names {
 		all[name] = true

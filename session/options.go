@@ -7,7 +7,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
+	"belfry/ws"
 )
 
 // Options configure a Server. Every field has a default that works; durations
@@ -22,36 +25,37 @@ type Options struct {
 	Node uint32   // which node of the cluster this is; session ids carry it
 	Key  [32]byte // of session ids and table hashes; zero: random
 
-	Handshake     HandshakeOptions
-	UpgradeTime   time.Duration // from accept to a complete head, and from there to the answer; 0: 10 s
-	MaxPending    int           // connections without a complete head; 0: 16384; of one address half of them, beyond its oldest gets 429; all taken: 503
-	MaxWaiting    int           // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
-	MaxSessions   int           // 0: 1<<20; beyond: 503
-	RetryAfter    time.Duration // advised with a 503; 0: 5 s
-	Echo          bool          // serve /echo, for conformance suites
-	Encodings     []Encoding    // nil: Plain and V1
-	Authenticator Authenticator // nil: &Open{}
-	Interest      Interest      // nil: there is no bus
+	MaxHead       int             // bytes of a request's line and header; 0: 8 KiB; passed: 431 or 414
+	Origins       *ws.Origins     // pages that may connect; nil: those of the same host; others: 403
+	Endpoints     []wire.Endpoint // what clients may speak, and at which paths; nil: DefaultEndpoint()
+	UpgradeTime   time.Duration   // from accept to a complete head, and from there to the answer; 0: 10 s
+	MaxPending    int             // connections without a complete head; 0: 16384; of one address half of them, beyond its oldest gets 429; all taken: 503
+	MaxWaiting    int             // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
+	MaxSessions   int             // 0: 1<<20; beyond: 503
+	RetryAfter    time.Duration   // advised with a 503; 0: 5 s
+	Echo          bool            // serve /echo by the first endpoint, for conformance suites
+	Authenticator Authenticator   // nil: &Open{}
+	Interest      Interest        // nil: there is no bus
 
 	MaxPerAddress  int          // connections of one address (IPv6: of its /64); 0: any number; beyond: 429
 	RatePerAddress int          // new ones a second, with twice as many at once; 0: any number; beyond: 429
 	Proxy          ProxyOptions // whose word is taken for where clients come from
 	Healthy        func() bool  // told at HealthPath; must not block; nil: nothing is served there
 
-	Limits       Limits
+	Limits       ws.Limits
 	Rates        Rates
 	MessageTime  time.Duration // from the first byte of a client's message to its last; 0: any time
 	MaxTopics    int           // subscriptions of a session; 0: 128
 	MaxPerUser   int           // sessions of a user, the oldest gives way; 0: any number
 	RefuseClient bool          // close with 1008 on a client message that nobody wants, instead of dropping it
 
-	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: OverloadedError
+	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: message.OverloadedError
 
 	// MaySubscribe rules over belfry.v1 "sub" commands; nil refuses all.
 	MaySubscribe func(topic string) bool
 	// Publish is given what belfry.v1 "pub" commands send, on a goroutine of
 	// its own for each shard; nil refuses them.
-	Publish func(*Message) error
+	Publish func(*message.Message) error
 
 	BacklogTime  time.Duration // how long a client may take nothing of what waits for it; 0: for ever
 	PingInterval time.Duration // silence before a ping; 0: no pings
@@ -65,16 +69,6 @@ type Options struct {
 
 	Log *zap.Logger // nil: none
 }
-
-// EchoPath is where Options.Echo serves, and maxEchoMessage what it takes.
-const (
-	EchoPath         = "/echo"
-	maxEchoMessage   = 32 << 20
-	maxEchoFragments = 1 << 20
-)
-
-// maxEncodings bounds Options.Encodings.
-const maxEncodings = 8
 
 func (o *Options) setDefaults() {
 	dur := func(v *time.Duration, d time.Duration) {
@@ -99,14 +93,14 @@ func (o *Options) setDefaults() {
 	num(&o.MaxWaiting, 1<<14)
 	num(&o.MaxSessions, 1<<20)
 	num(&o.MaxTopics, 128)
-	num(&o.Limits.MaxMessage, DefaultMaxMessage)
-	num(&o.Limits.MaxFragments, DefaultMaxFragments)
-	num(&o.Handshake.MaxHead, DefaultMaxHead)
+	num(&o.Limits.MaxMessage, ws.DefaultMaxMessage)
+	num(&o.Limits.MaxFragments, ws.DefaultMaxFragments)
+	num(&o.MaxHead, ws.DefaultMaxHead)
 	if o.Poller.InboundBytes == 0 {
 		o.Poller.InboundBytes = 256 << 20
 	}
-	if o.Encodings == nil {
-		o.Encodings = []Encoding{Plain{}, V1{}}
+	if o.Endpoints == nil {
+		o.Endpoints = []wire.Endpoint{DefaultEndpoint()}
 	}
 	if o.Authenticator == nil {
 		o.Authenticator = &Open{}
@@ -117,19 +111,6 @@ func (o *Options) setDefaults() {
 	if o.MaySubscribe == nil {
 		o.MaySubscribe = func(string) bool { return false }
 	}
-	if len(o.Handshake.Paths) == 0 {
-		o.Handshake.Paths = []string{"/ws"}
-	}
-	if o.Echo {
-		o.Handshake.Paths = append(append([]string(nil), o.Handshake.Paths...), EchoPath)
-	}
-	o.Handshake.health = o.Healthy != nil
-	o.Handshake.Subprotocols = nil
-	for _, e := range o.Encodings {
-		if p := e.Subprotocol(); p != "" {
-			o.Handshake.Subprotocols = append(o.Handshake.Subprotocols, p)
-		}
-	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -138,13 +119,12 @@ func (o *Options) setDefaults() {
 func (o *Options) check() error {
 	between := func(name string, v, lo, hi int) error {
 		if v < lo || v > hi {
-			return &FieldError{name, fmt.Sprintf("%d; allowed are %d to %d", v, lo, hi)}
+			return &message.FieldError{Field: name, Problem: fmt.Sprintf("%d; allowed are %d to %d", v, lo, hi)}
 		}
 		return nil
 	}
 	for _, err := range []error{
-		between("encodings", len(o.Encodings), 1, maxEncodings),
-		between("max_head", o.Handshake.MaxHead, minMaxHead, poller.MaxUnread),
+		between("max_head", o.MaxHead, ws.MinMaxHead, poller.MaxUnread),
 		between("max_sessions", o.MaxSessions, 1, 1<<25),
 		between("max_pending", o.MaxPending, 1, 1<<20),
 		between("max_waiting", o.MaxWaiting, 1, 1<<20),

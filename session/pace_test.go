@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -14,8 +15,8 @@ func TestPace(t *testing.T) {
 	const size = 64
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: size}})
 	ctx := context.Background()
-	both := ToUsers(r.uids()...)
-	for _, target := range []Target{ToAll(), ToTopics("t"), ToSessions("no such session"), both} {
+	both := message.ToUsers(r.uids()...)
+	for _, target := range []message.Target{message.ToAll(), message.ToTopics("t"), message.ToSessions("no such session"), both} {
 		waited, done, _ := r.Pace(ctx, target, time.Hour, 100)
 		if done(); waited {
 			t.Errorf("%v waited for shards that have nothing to do", target)
@@ -28,7 +29,7 @@ func TestPace(t *testing.T) {
 			r.shards[i].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(*shard) {}})
 		}
 	}
-	if waited, done, _ := r.Pace(ctx, ToTopics("t"), time.Hour, 100); waited || done == nil {
+	if waited, done, _ := r.Pace(ctx, message.ToTopics("t"), time.Hour, 100); waited || done == nil {
 		t.Error("a push to a topic waited for the single lane")
 	}
 	if waited, done, _ := r.Pace(ctx, both, time.Millisecond, 100); !waited || done == nil {
@@ -85,17 +86,17 @@ func TestPaceIsBounded(t *testing.T) {
 	ended := make(chan error, most)
 	for range most {
 		go func() {
-			_, done, err := r.Pace(ctx, ToUsers(hot), time.Hour, most)
+			_, done, err := r.Pace(ctx, message.ToUsers(hot), time.Hour, most)
 			done()
 			ended <- err
 		}()
 	}
 	eventually(t, "as many wait as may", func() bool { return r.shards[0].ps.TooManyWait(most) })
-	waited, done, err := r.Pace(ctx, ToUsers(hot), time.Hour, most)
+	waited, done, err := r.Pace(ctx, message.ToUsers(hot), time.Hour, most)
 	if done(); waited || err == nil {
 		t.Errorf("one more waited: %v, %v", waited, err)
 	}
-	waited, done, err = r.Pace(ctx, ToUsers(cool), time.Hour, most)
+	waited, done, err = r.Pace(ctx, message.ToUsers(cool), time.Hour, most)
 	if done(); waited || err != nil {
 		t.Errorf("a push to the other shard: waited %v, %v", waited, err)
 	}

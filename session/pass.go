@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -12,7 +13,7 @@ import (
 const (
 	passMessages = 64 // a bit each in a mask
 	passBytes    = 64 << 10
-	passTopics   = MaxTargetNames // they are searched for each session
+	passTopics   = message.MaxTargetNames // they are searched for each session
 )
 
 // queued is a message that waits for its pass. It holds a place in the bulk
@@ -29,7 +30,7 @@ type queued struct {
 func (q *queued) listBytes() int64 { return int64(8 * len(q.ids)) }
 
 // sort tells messages that can share a pass.
-func (q *queued) sort() Scope { return q.d.msg.Target.Scope }
+func (q *queued) sort() message.Scope { return q.d.msg.Target.Scope }
 
 // pass goes through many sessions and gives each the messages that were
 // waiting when it began, in one write. It works in chunks bounded by time, so
@@ -41,22 +42,25 @@ type pass struct {
 	users   map[uint32]int // messages to users that wait or are being sent, by hash of the uid
 
 	// The pass that runs.
-	current []queued // in order
-	active  bool
-	number  uint32 // marks the sessions it has visited
-	all     bool   // every session; else those of ids, or the members of topics
-	ids     []poller.ID
-	full    uint64 // mask with a bit for each message
-	cursor  uint32 // next slot, or next place in the members of topics[turn]
-	turn    int
-	topics  []topicMask
-	cache   [maxEncodings]struct {
-		mask  uint64
-		batch *poller.Frames
-		more  map[uint64]*poller.Frames // of other masks; at most maxMasks
-	}
-	excluding bool // some message excludes a session
+	current   []queued // in order
+	active    bool
+	number    uint32 // marks the sessions it has visited
+	all       bool   // every session; else those of ids, or the members of topics
+	ids       []poller.ID
+	full      uint64 // mask with a bit for each message
+	cursor    uint32 // next slot, or next place in the members of topics[turn]
+	turn      int
+	topics    []topicMask
+	cache     []joined // by variant
+	excluding bool     // some message excludes sessions
 	sent      uint64
+}
+
+// joined is the messages of a mask as the bytes of one write.
+type joined struct {
+	mask  uint64
+	batch *poller.Frames
+	more  map[uint64]*poller.Frames // of other masks; at most maxMasks
 }
 
 // topicMask says which of the pass's messages go to a topic.
@@ -65,7 +69,7 @@ type topicMask struct {
 	mask  uint64
 }
 
-func (p *pass) init(h *shard) { p.h = h }
+func (p *pass) init(h *shard) { p.h, p.cache = h, make([]joined, len(h.srv.protocols.variants)) }
 
 // add queues a message. OnWork follows in the same turn.
 func (p *pass) add(q queued) {
@@ -115,7 +119,7 @@ func (p *pass) begin() bool {
 		return false
 	}
 	first := &p.waiting[0]
-	p.all, p.ids = first.sort() == ScopeAll, first.ids
+	p.all, p.ids = first.sort() == message.ScopeAll, first.ids
 	n, size, topics := 0, 0, 0
 	for _, q := range p.waiting {
 		size += len(q.d.msg.Payload)
@@ -138,7 +142,7 @@ func (p *pass) begin() bool {
 	p.excluding = false
 	p.topics = p.topics[:0]
 	for i, q := range p.current {
-		p.excluding = p.excluding || q.d.without
+		p.excluding = p.excluding || q.d.excluding()
 		for _, t := range q.topics {
 			p.mark(t, 1<<i)
 		}
@@ -225,7 +229,7 @@ func (p *pass) visit(slot uint32) (pause bool) {
 			return false
 		}
 	}
-	b := p.batch(rec.encoding, mask)
+	b := p.batch(rec.variant, mask)
 	p.sent += uint64(b.Len())
 	return h.ps.Send(slot, poller.Shared(b), poller.Data)
 }
@@ -245,19 +249,19 @@ func (p *pass) maskOf(rec *record) (mask uint64) {
 }
 
 // maxMasks bounds the combinations of messages that a pass keeps joined, for
-// each encoding; with passBytes, 16 MiB.
+// each variant; with passBytes, 16 MiB.
 const maxMasks = 256
 
 // batch returns the messages of mask as the bytes of one write. Nearly always
 // they are those of the session before.
-func (p *pass) batch(encoding uint8, mask uint64) *poller.Frames {
-	c := &p.cache[encoding]
+func (p *pass) batch(variant uint8, mask uint64) *poller.Frames {
+	c := &p.cache[variant]
 	if c.batch != nil && c.mask == mask {
 		return c.batch
 	}
 	b := c.more[mask]
 	if b == nil {
-		b = p.join(encoding, mask)
+		b = p.join(variant, mask)
 		if c.more == nil && c.batch != nil { // the second combination of this pass
 			c.more = make(map[uint64]*poller.Frames)
 		}
@@ -270,14 +274,14 @@ func (p *pass) batch(encoding uint8, mask uint64) *poller.Frames {
 }
 
 // join builds the batch of a mask.
-func (p *pass) join(encoding uint8, mask uint64) *poller.Frames {
+func (p *pass) join(variant uint8, mask uint64) *poller.Frames {
 	if bits.OnesCount64(mask) == 1 {
-		return p.current[bits.TrailingZeros64(mask)].d.batch(encoding)
+		return p.current[bits.TrailingZeros64(mask)].d.batch(variant)
 	}
 	var frames [passMessages]*poller.Frame
 	n := 0
 	for m := mask; m != 0; m &= m - 1 {
-		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(encoding)
+		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(variant)
 		n++
 	}
 	return poller.NewFrames(frames[:n]...)
@@ -287,7 +291,7 @@ func (p *pass) join(encoding uint8, mask uint64) *poller.Frames {
 func (p *pass) finish() {
 	p.h.ps.Submit() // its last sends are part of it
 	p.active, p.ids = false, nil
-	clear(p.cache[:])
+	clear(p.cache)
 	now := time.Now()
 	for _, q := range p.current {
 		if received := q.d.msg.Received; !received.IsZero() {

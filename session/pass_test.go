@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -35,7 +36,7 @@ func TestPassCursor(t *testing.T) {
 					for _, slot := range h.topics.slots(topic) {
 						order = append(order, seats[slices.IndexFunc(seats, func(s *seat) bool { return s.slot == slot })])
 					}
-					enqueue(h, ToTopics("t"), "x")
+					enqueue(h, message.ToTopics("t"), "x")
 					visits(h, cursor)
 					h.leaveTopic(h.rec(order[first].slot), topic)
 					h.leaveTopic(h.rec(order[second].slot), topic)
@@ -73,7 +74,7 @@ func TestPassWritesOnce(t *testing.T) {
 	before := r.Stats()
 	r.on(0, func(h *shard) {
 		for i := range 5 {
-			enqueue(h, ToAll(), fmt.Sprint(i))
+			enqueue(h, message.ToAll(), fmt.Sprint(i))
 		}
 	})
 	r.passed()
@@ -107,7 +108,7 @@ func TestPassBounds(t *testing.T) {
 				for i, size := range c.sizes {
 					text := fmt.Sprintf("%-*d", size, i)
 					want = append(want, text)
-					enqueue(h, ToAll(), text)
+					enqueue(h, message.ToAll(), text)
 				}
 			})
 			r.passed()
@@ -139,7 +140,7 @@ func TestPassTopics(t *testing.T) {
 				names = append(names, fmt.Sprintf("t%d.%d", i, j))
 				h.joinTopic(s.slot, h.rec(s.slot), names[j])
 			}
-			enqueue(h, ToTopics(names...), fmt.Sprint(i))
+			enqueue(h, message.ToTopics(names...), fmt.Sprint(i))
 		}
 	})
 	r.passed()
@@ -159,7 +160,7 @@ func TestPassMasks(t *testing.T) {
 	subscribed := [][]string{{"a"}, {"b"}, {"a", "b"}, {"c"}, {"a", "b", "c"}, {"d"}, nil}
 	var seats []*seat
 	for i := range 2 * len(subscribed) {
-		seats = append(seats, r.seat(opening{topics: subscribed[i/2], encoding: uint8(i % 2)}))
+		seats = append(seats, r.seat(opening{topics: subscribed[i/2], variant: uint8(i % 2)}))
 	}
 	sent := []struct {
 		topics []string
@@ -173,7 +174,7 @@ func TestPassMasks(t *testing.T) {
 			if m.not >= 0 {
 				exclude = append(exclude, seats[m.not].sid)
 			}
-			enqueue(h, ToTopics(m.topics...), fmt.Sprint(i), exclude...)
+			enqueue(h, message.ToTopics(m.topics...), fmt.Sprint(i), exclude...)
 		}
 	})
 	r.passed()
@@ -198,7 +199,7 @@ func TestPassMasks(t *testing.T) {
 
 // What is being sent when a session opens was published before it did.
 func TestPassNewcomers(t *testing.T) {
-	for _, to := range []Target{ToAll(), ToTopics("t")} {
+	for _, to := range []message.Target{message.ToAll(), message.ToTopics("t")} {
 		r := onePair(t)
 		seats := r.seats(3, "t")
 		low, lowSlot := r.adopt(unix.SOCK_SEQPACKET)
@@ -230,7 +231,7 @@ func TestPassNewcomers(t *testing.T) {
 // are not touched, wherever it stands.
 func TestPassEndsSlow(t *testing.T) {
 	for place := range 4 {
-		for _, to := range []Target{ToAll(), ToTopics("t"), ToTopics("u", "t")} {
+		for _, to := range []message.Target{message.ToAll(), message.ToTopics("t"), message.ToTopics("u", "t")} {
 			r := newRig(t, Options{Poller: poller.Options{Shards: 1, Backlog: poller.Bounds{Frames: 1}}})
 			seats := r.seats(4, "t", "u")
 			slow := seats[place]
@@ -279,8 +280,8 @@ func TestQueuedTopicStays(t *testing.T) {
 	r := newRig(t, Options{Poller: poller.Options{Shards: 1}, Interest: g})
 	a, b := r.seat(opening{topics: []string{"t"}}), r.seat(opening{})
 	r.on(0, func(h *shard) {
-		enqueue(h, ToTopics("t"), "1")
-		enqueue(h, ToTopics("t"), "2")
+		enqueue(h, message.ToTopics("t"), "1")
+		enqueue(h, message.ToTopics("t"), "2")
 		topic, _ := h.topics.find(h.topicHash([]byte("t")), []byte("t"))
 		token := h.topics.token(topic)
 		h.leaveTopic(h.rec(a.slot), topic)
@@ -319,15 +320,15 @@ func TestSinglePushBetweenChunks(t *testing.T) {
 	r := newRig(t, Options{Interest: in,
 		Poller: poller.Options{Shards: 1, Chunk: 1 /* ns: the least there is */, Backlog: poller.Bounds{Frames: 1}}})
 	var push sync.Once
-	in.call = func() { push.Do(func() { r.deliver(ToUsers("last"), "single") }) }
+	in.call = func() { push.Do(func() { r.deliver(message.ToUsers("last"), "single") }) }
 	seats := r.seats(20)
 	slow := r.seat(opening{uid: "slow"}) // the pass ends it, and the push comes
 	seats = append(seats, r.seats(80)...)
 	last := r.seat(opening{uid: "last"})
 	r.on(0, func(h *shard) {
 		stuff(t, h.ps.FD(slow.slot))
-		enqueue(h, ToAll(), "1")
-		enqueue(h, ToAll(), "2")
+		enqueue(h, message.ToAll(), "1")
+		enqueue(h, message.ToAll(), "2")
 	})
 	r.passed()
 	if got := last.texts(); !slices.Equal(got, []string{"single", "1", "2"}) {

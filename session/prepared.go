@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -12,7 +13,7 @@ var errEncoding = errors.New("session: the message could not be encoded")
 // what can fail or take long. Posting it is left. It may be delivered more than
 // once.
 type Prepared struct {
-	Message  *Message // must not be changed any more
+	Message  *message.Message // must not be changed any more
 	delivery *delivery
 }
 
@@ -20,7 +21,7 @@ type Prepared struct {
 // or place is taken: an Encoding that panics leaves none behind.
 //
 // The error is a fault of this server, which is in its log: nobody gets m.
-func (s *Server) Prepare(m *Message) (*Prepared, error) {
+func (s *Server) Prepare(m *message.Message) (*Prepared, error) {
 	d, ok := s.newDelivery(m)
 	if !ok {
 		return nil, errEncoding
@@ -28,16 +29,17 @@ func (s *Server) Prepare(m *Message) (*Prepared, error) {
 	return &Prepared{Message: m, delivery: d}, nil
 }
 
-// Deliver hands p to all sessions of this node that it is meant for. It
-// returns a *OverloadedError, and then nobody gets the message; or nil, and
+// Deliver hands the message to all sessions of this node that it is meant for. It
+// returns a *message.OverloadedError, and then nobody gets the message; or nil, and
 // then every session that is open gets it, short of what the policy for slow
 // consumers drops. It does not block. Messages of one goroutine to one target
 // arrive in their order.
-func (s *Server) Deliver(p *Prepared) error {
+func (p *Prepared) Deliver() error {
+	s := p.delivery.srv
 	switch t := p.Message.Target; t.Scope {
-	case ScopeAll, ScopeTopics:
+	case message.ScopeAll, message.ScopeTopics:
 		return s.post(poller.LaneBulk, p, func(int) bool { return true })
-	case ScopeUsers:
+	case message.ScopeUsers:
 		if len(t.Names) == 1 {
 			home, _ := s.homeOf(t.Names[0])
 			return s.post(poller.LaneSingle, p, func(i int) bool { return i == home })
@@ -53,11 +55,11 @@ func (s *Server) post(lane poller.Lane, p *Prepared, chosen func(i int) bool) er
 	if waits := s.mailBytes.Add(d.size); waits > s.opt.MailboxBytes && waits > d.size {
 		s.mailBytes.Add(-d.size)
 		s.shards[0].counters.limit(limitMailbox)
-		return &OverloadedError{"the room for messages that wait for shards (fanout.mailbox_bytes)"}
+		return &message.OverloadedError{What: "the room for messages that wait for shards (fanout.mailbox_bytes) is full"}
 	}
 	if !s.reserve(lane, chosen) {
 		s.mailBytes.Add(-d.size)
-		return &OverloadedError{"a shard's mailbox"}
+		return &message.OverloadedError{What: "a shard's mailbox is full"}
 	}
 	s.pushes[p.Message.Target.Scope].Add(1)
 	shards := int32(0)

@@ -1,9 +1,10 @@
 package session
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
+
+	"belfry/ws"
 )
 
 // ProxyOptions say what is believed about the address of a client that comes
@@ -12,7 +13,7 @@ type ProxyOptions struct {
 	// Trusted are the networks of proxies that are believed. Limits on
 	// addresses do not count the proxies themselves.
 	Trusted []netip.Prefix
-	Header  ProxyHeader // in which they name the client; the other one is not looked at
+	Header  ws.ForwardHeader // in which they name the client; the other one is not looked at
 }
 
 // BehindProxy is the State of a poller.Endpoint at which every connection
@@ -26,7 +27,7 @@ func (h *shard) arrived(slot uint32, rec *record, state any) {
 		rec.state = stateProxy
 		if len(h.opt.Proxy.Trusted) > 0 {
 			if peer := h.ps.RemoteAddr(slot).Addr(); !h.opt.trusts(peer) {
-				h.refuse(slot, Forbidden(fmt.Sprintf("%v may not tell where its clients come from at this address: it is not in proxy.trusted, and the address is in proxy.protocol", peer)).Because(CauseProxy))
+				h.refuse(slot, ws.Forbidden(fmt.Sprintf("%v may not tell where its clients come from at this address: it is not in proxy.trusted, and the address is in proxy.protocol", peer)).Because(CauseProxy))
 			}
 		}
 		return
@@ -41,9 +42,9 @@ func (h *shard) arrived(slot uint32, rec *record, state any) {
 // readProxy reads the PROXY header that a connection begins with, and the
 // request behind it.
 func (h *shard) readProxy(slot uint32, p []byte) int {
-	src, n, err := parseProxy(p)
+	src, n, err := ws.ParsePROXY(p)
 	if err != nil {
-		h.refuse(slot, malformed(proxyProblem(err, p)).Because(CauseProxy))
+		h.refuse(slot, ws.BadRequest(ws.PROXYProblem(err, p)).Because(CauseProxy))
 		return len(p)
 	}
 	if n == 0 {
@@ -74,27 +75,10 @@ func (h *shard) readProxy(slot uint32, p []byte) int {
 	return n
 }
 
-// proxyProblem says what is wrong with how a connection begins that is to
-// begin with a PROXY header.
-func proxyProblem(err error, p []byte) string {
-	if !errors.Is(err, errNoProxy) {
-		return err.Error()
-	}
-	seen := "something else"
-	switch {
-	case p[0] == 0x16:
-		seen = "TLS"
-	case isTokenByte(p[0]):
-		seen = "what may be an HTTP request"
-	}
-	return "a connection to this address begins with a PROXY protocol header (proxy.protocol), this one with " + seen +
-		": let the proxy send the header (haproxy: send-proxy-v2, nginx: proxy_protocol on), or take the address out of proxy.protocol"
-}
-
 // forwarded takes the client's address from the header of a proxy that is
 // believed. Whether the peer is one is only looked at if the header is there,
 // so that requests without it cost no system call.
-func (h *shard) forwarded(slot uint32, r *Request) *Refusal {
+func (h *shard) forwarded(slot uint32, r *ws.Request) *ws.Refusal {
 	if len(h.opt.Proxy.Trusted) == 0 || r.Header(h.opt.Proxy.Header.String()) == nil {
 		return nil
 	}
@@ -102,7 +86,7 @@ func (h *shard) forwarded(slot uint32, r *Request) *Refusal {
 	if !h.opt.trusts(peer.Addr()) {
 		return nil
 	}
-	client, ok := clientOf(r, h.opt.Proxy.Header, h.opt.trusts, peer)
+	client, ok := ws.ForwardedClient(r, h.opt.Proxy.Header, h.opt.trusts, peer)
 	if !ok {
 		h.counters.unreadable.Add(1)
 		return nil

@@ -8,7 +8,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 )
 
 // publishing is between a shard and its publisher.
@@ -23,7 +25,7 @@ type publishing struct {
 type published struct {
 	from  poller.ID
 	size  int
-	reply Reply
+	reply wire.Reply
 }
 
 // pubShare is the part of Poller.InboundBytes that clients' messages may take
@@ -34,7 +36,7 @@ const pubShare = 2
 // pubOverhead is charged for a pub beside its bytes.
 const pubOverhead = 256
 
-func pubSize(m *Message) int {
+func pubSize(m *message.Message) int {
 	n := pubOverhead + len(m.Payload)
 	for _, name := range m.Target.Names {
 		n += len(name) + 16
@@ -126,13 +128,13 @@ func (h *shard) pause() (over bool) {
 
 // publishNow publishes p, which is charged for no longer whatever comes of it.
 func (h *shard) publishNow(p *pub) (done published) {
-	done = published{p.from, p.size, Reply{Ref: p.ref}}
+	done = published{p.from, p.size, wire.Reply{Ref: p.ref}}
 	defer func() {
 		h.unchargePub(p)
 		if v := recover(); v != nil {
 			h.srv.faults.Add(1)
 			h.opt.Log.Error("publishing panicked; the message is lost", zap.Any("panic", v), zap.Stack("stack"))
-			done.reply.Err = &CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
+			done.reply.Err = &wire.CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
 		}
 	}()
 	defer h.awaitRoom(p.msg.Target)()
@@ -154,8 +156,8 @@ const (
 )
 
 // awaitRoom waits for that; done is to be called once the message was published.
-func (h *shard) awaitRoom(t Target) (done func()) {
-	if t.Scope >= ScopeUsers {
+func (h *shard) awaitRoom(t message.Target) (done func()) {
+	if t.Scope >= message.ScopeUsers {
 		if _, done, err := h.srv.Pace(context.Background(), t, clientWait, math.MaxInt); err == nil {
 			return done
 		}

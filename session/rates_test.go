@@ -7,17 +7,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"belfry/message"
+	"belfry/ws"
 )
 
 // repeated is the same frame n times.
-func repeated(n int, op ws.OpCode, payload string) []byte {
+func repeated(n int, op gobwas.OpCode, payload string) []byte {
 	return bytes.Repeat(masked(op, true, []byte(payload)), n)
 }
 
 // acks reads up to a frame that holds the text, and returns how many acks came
 // before it.
-func (w *wire) acks(t *testing.T, text string) (n int) {
+func (w *rawConn) acks(t *testing.T, text string) (n int) {
 	t.Helper()
 	for {
 		_, p, err := w.frame()
@@ -43,10 +46,10 @@ func TestRates(t *testing.T) {
 		first int // acks before it is told
 		each  int // and in each second after that
 	}{
-		{"session.message_rate", Rates{Messages: 5, MessageBurst: 20}, repeated(1000, ws.OpText, ping), 20, 5},
-		{"session.command_rate", Rates{Commands: 5, CommandBurst: 20}, repeated(1000, ws.OpText, ping), 20, 5},
+		{"session.message_rate", Rates{Messages: 5, MessageBurst: 20}, repeated(1000, gobwas.OpText, ping), 20, 5},
+		{"session.command_rate", Rates{Commands: 5, CommandBurst: 20}, repeated(1000, gobwas.OpText, ping), 20, 5},
 		{"session.command_rate", Rates{Commands: 2, CommandBurst: 20},
-			repeated(1000, ws.OpText, `{"type":"unsub","topics":["a","b","c","d"]}`), 5, 0},
+			repeated(1000, gobwas.OpText, `{"type":"unsub","topics":["a","b","c","d"]}`), 5, 0},
 	} {
 		c.rates.Grace = 3 * time.Second
 		r := newRig(t, Options{Poller: onePoller(), Rates: c.rates, MaxTopics: 16})
@@ -84,7 +87,7 @@ func TestRates(t *testing.T) {
 func TestPubCostsItsNames(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), MaxTopics: 16, Rates: Rates{Commands: 1, CommandBurst: 20, Grace: 3 * time.Second}})
 	w := r.v1("/ws")
-	w.Write(repeated(100, ws.OpText, `{"type":"pub","to":{"users":["a","b","c","d"]},"data":""}`))
+	w.Write(repeated(100, gobwas.OpText, `{"type":"pub","to":{"users":["a","b","c","d"]},"data":""}`))
 	for answers := 0; ; answers++ {
 		_, p, err := w.frame()
 		if err != nil {
@@ -103,10 +106,10 @@ func TestPubCostsItsNames(t *testing.T) {
 // reading goes on when there are tokens again, and nothing is lost.
 func TestByteRate(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), Rates: Rates{Bytes: 8 << 10, ByteBurst: 32 << 10, Grace: time.Minute},
-		Limits: Limits{MaxMessage: 16 << 10}})
+		Limits: ws.Limits{MaxMessage: 16 << 10}})
 	w := r.mustWire("/ws", "")
 	const count, size = 20, 10000
-	w.Write(repeated(count, ws.OpBinary, strings.Repeat("x", size)))
+	w.Write(repeated(count, gobwas.OpBinary, strings.Repeat("x", size)))
 	for sent, n := uint64(0), 0; sent < count; n++ {
 		sent = r.Stats().MessagesIn
 		if most := uint64(32<<10+n*8<<10)/size + 3; sent > most {
@@ -120,7 +123,7 @@ func TestByteRate(t *testing.T) {
 	if n := r.Stats().Limits["session.byte_rate"]; n == 0 {
 		t.Error("the limit was not counted")
 	}
-	r.deliver(ToAll(), "still here")
+	r.deliver(message.ToAll(), "still here")
 	if _, p, err := w.frame(); err != nil || string(p) != "still here" {
 		t.Errorf("%q, %v", p, err)
 	}
@@ -143,11 +146,11 @@ func TestHonestClientsMeetNoRate(t *testing.T) {
 			r.tick(1)
 		}
 		op, p, err := w.frame()
-		if err != nil || op != ws.OpPing {
+		if err != nil || op != gobwas.OpPing {
 			t.Fatal(op, err)
 		}
 		pongs := r.Stats().PongsIn
-		w.send(ws.OpPong, p)
+		w.send(gobwas.OpPong, p)
 		eventually(t, "pong", func() bool { return r.Stats().PongsIn > pongs })
 	}
 	r.on(0, func(h *shard) {
@@ -163,7 +166,7 @@ func TestHonestClientsMeetNoRate(t *testing.T) {
 // A session has token buckets only while they are not full.
 func TestBucketsAreGivenBack(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), Rates: Rates{Messages: 10, MessageBurst: 20, Grace: time.Second}})
-	var all []*wire
+	var all []*rawConn
 	for i := range 50 {
 		w := r.v1("/ws")
 		w.command(`{"type":"ping","ref":%d}`, i)
@@ -209,7 +212,7 @@ func TestSlowedSessionIsNotJudged(t *testing.T) {
 	}
 	for range 10 {
 		r.tick(1)
-		w.send(ws.OpPong, nil)
+		w.send(gobwas.OpPong, nil)
 	}
 	w.expect(t, `"ref":2`)
 }

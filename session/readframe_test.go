@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 )
 
 // readFrame reads a frame of the server, which sends none above 64 MiB.
-func readFrame(r io.Reader) (f ws.Frame, err error) {
-	if f.Header, err = ws.ReadHeader(r); err != nil {
+func readFrame(r io.Reader) (f gobwas.Frame, err error) {
+	if f.Header, err = gobwas.ReadHeader(r); err != nil {
 		return f, err
 	}
 	if f.Header.Length > 64<<20 {

@@ -16,6 +16,7 @@ const (
 	ReasonShutdown                    // this node stops
 	ReasonProtocol                    // RFC 6455 was violated
 	ReasonUTF8                        // text or a close reason was not UTF-8
+	ReasonDeflate                     // a compressed message did not inflate
 	ReasonPolicy                      // a client message where none is allowed
 	ReasonTooBig                      // a message above the limit
 	ReasonFragments                   // a message in too many fragments
@@ -30,6 +31,7 @@ const (
 	ReasonRate                        // the client sent more than its rates allow for too long
 	ReasonNodeInbound                 // the node's bound on bytes that came in was reached
 	ReasonMessageTime                 // a message was not complete in time
+	ReasonLogin                       // a login in band was refused or did not come
 	ReasonHealth                      // a question for HealthPath was answered
 	reasonCount
 )
@@ -51,6 +53,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonShutdown:      {"shutdown", 1001, "server is going away", true},
 	ReasonProtocol:      {"protocol", 1002, "protocol error", false},
 	ReasonUTF8:          {"utf8", 1007, "invalid UTF-8", false},
+	ReasonDeflate:       {"deflate", 1007, "invalid compressed data", false},
 	ReasonPolicy:        {"policy", 1008, "client messages are not accepted here", false},
 	ReasonTooBig:        {"too_big", 1009, "message too big", false},
 	ReasonFragments:     {"fragments", 1009, "too many fragments", false},
@@ -65,6 +68,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonRate:          {"rate_limit", 1008, "sent too much", false},
 	ReasonNodeInbound:   {"node_inbound", 4007, "server input is full", true},
 	ReasonMessageTime:   {"message_timeout", 4008, "message not complete in time", true},
+	ReasonLogin:         {"login", 4009, "login refused", false},
 	ReasonHealth:        {"health", 0, "", false},
 }
 

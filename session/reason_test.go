@@ -1,10 +1,13 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+
+	"belfry/ws"
 )
 
 // docs/protocol.md prints the registry for people who write clients; this
@@ -67,15 +70,44 @@ func TestReasonsAreConsistent(t *testing.T) {
 		if code == 0 {
 			continue
 		}
-		if !ValidCloseCode(code) {
+		if !ws.ValidCloseCode(code) {
 			t.Errorf("%s: %d must not stand in a close frame", r, code)
 		}
-		if len(r.Text()) > MaxCloseReason {
-			t.Errorf("%s: text of %d bytes; a close frame has room for %d", r, len(r.Text()), MaxCloseReason)
+		if len(r.Text()) > ws.MaxCloseReason {
+			t.Errorf("%s: text of %d bytes; a close frame has room for %d", r, len(r.Text()), ws.MaxCloseReason)
 		}
 		if known, ok := back[code]; ok && known != r.Reconnect() {
 			t.Errorf("%s: other reasons with code %d disagree on coming back", r, code)
 		}
 		back[code] = r.Reconnect()
+	}
+}
+
+// TestReasonsSendValidCodes has every close frame understood (RFC 6455 §7.4).
+func TestReasonsSendValidCodes(t *testing.T) {
+	for _, r := range Reasons() {
+		if code := r.Code(); code != 0 && !ws.ValidCloseCode(code) {
+			t.Errorf("reason %v sends %d", r, code)
+		}
+	}
+}
+
+// TestReasonOf has each error of the decoder end a session with its reason.
+func TestReasonOf(t *testing.T) {
+	for want, err := range map[Reason]error{
+		ReasonProtocol:    &ws.ProtocolError{Violation: ws.BrokenProtocol},
+		ReasonUTF8:        &ws.ProtocolError{Violation: ws.InvalidUTF8},
+		ReasonTooBig:      &ws.ProtocolError{Violation: ws.TooBig},
+		ReasonFragments:   &ws.ProtocolError{Violation: ws.TooManyFragments},
+		ReasonNodeInbound: ws.ErrNoMemory,
+	} {
+		got, _ := reasonOf(err)
+		if got != want {
+			t.Errorf("%v ends with %v, want %v", err, got, want)
+		}
+		var pe *ws.ProtocolError
+		if errors.As(err, &pe) && got.Code() != pe.Violation.Code() {
+			t.Errorf("%v has code %d, its violation %d", got, got.Code(), pe.Violation.Code())
+		}
 	}
 }

@@ -3,9 +3,10 @@ package session
 import (
 	"errors"
 
-	"github.com/gobwas/ws"
-
+	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
+	"belfry/ws"
 )
 
 // reading is what belongs to the read that is being decoded. It is reset at its
@@ -35,13 +36,13 @@ func (r *reading) begin(slot uint32, left [rateCount]int32) {
 }
 
 // ping notes that a ping is to be answered.
-func (r *reading) ping(payload []byte) {
+func (r *reading) ping(t wire.Transport, payload []byte) {
 	if r.count == maxPongs {
 		r.pongs = r.pongs[:r.pong] // instead of the newest so far
 		r.count--
 	}
 	r.pong = len(r.pongs)
-	r.pongs = AppendFrame(r.pongs, ws.OpPong, payload)
+	r.pongs = t.AppendPong(r.pongs, payload)
 	r.count++
 }
 
@@ -74,7 +75,7 @@ func (h *shard) readFrames(slot uint32, p []byte) int {
 // onlyPong says whether a read of so many bytes was one frame, and no message:
 // what is answered costs nothing then.
 func (h *shard) onlyPong(used int) bool {
-	return h.reading.left[rateMessages] == h.buckets.rates[rateMessages].burst-1 && used <= MaxTail+1 &&
+	return h.reading.left[rateMessages] == h.buckets.rates[rateMessages].burst-1 && used <= ws.MaxTail+1 &&
 		h.reading.count == 0 && h.reading.left[rateCommands] == h.buckets.rates[rateCommands].burst
 }
 
@@ -85,7 +86,7 @@ func (h *shard) flushAnswers(slot uint32) {
 	if !r.on || r.slot != slot {
 		return
 	}
-	if h.rec(slot).state == stateOpen {
+	if s := h.rec(slot).state; s == stateOpen || s == stateLogin {
 		if len(r.pongs) > 0 {
 			h.ps.Send(slot, poller.Bytes(r.pongs).Newest(r.pong), poller.Control)
 		}
@@ -100,7 +101,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 	limits := h.opt.Limits
 	echo := h.rec(slot).flags&flagEcho != 0
 	if echo {
-		limits = Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
+		limits = ws.Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
 	}
 	for looks := 1; ; looks++ {
 		rec := h.rec(slot)
@@ -118,7 +119,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 			}
 		}
 		in := h.inbounds.of(rec)
-		n, ev, err := Next(p[used:], in, limits)
+		n, ev, err := h.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
 		h.reading.left[rateBytes] -= int32(n)
 		if err != nil {
@@ -126,23 +127,26 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 			return len(p)
 		}
 		switch ev.Type {
-		case EventNone:
+		case ws.EventNone:
 			h.ps.SetBulk(slot, in.Active())
 			h.unfinished(slot, rec, len(p)-used)
 			return used
-		case EventAssemble:
+		case ws.EventAssemble:
 			if h.inbounds.open(slot, rec) == nil {
-				h.violated(slot, &ProtocolError{ReasonNodeInbound, ""})
+				h.violated(slot, ws.ErrNoMemory)
 				return len(p)
 			}
 		default:
 			h.counters.framesIn.Add(1)
-			h.reading.left[rateMessages] -= int32(in.frames(ev.Type))
+			h.reading.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
 			if in != nil && !in.Active() {
 				h.inbounds.ended(in)
 			}
 			if !h.event(slot, rec, ev) {
 				return len(p)
+			}
+			if rec.state == stateAuth {
+				return used // a login is being checked
 			}
 		}
 	}
@@ -150,61 +154,83 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 
 // event acts on what was decoded. It returns false if nothing more of the
 // connection is of interest.
-func (h *shard) event(slot uint32, rec *record, ev Event) bool {
+func (h *shard) event(slot uint32, rec *record, ev ws.Event) bool {
+	if rec.state == stateLogin {
+		h.beforeLogin(slot, rec, ev)
+	}
 	switch ev.Type {
-	case EventMessage:
+	case ws.EventMessage:
 		if rec.state == stateOpen {
 			h.message(slot, rec, ev)
 		}
-	case EventPing:
-		if rec.state == stateOpen {
+	case ws.EventPing:
+		if rec.state == stateOpen || rec.state == stateLogin {
 			h.counters.pings.Add(1)
-			h.reading.ping(ev.Payload)
+			h.reading.ping(h.variantOf(rec).Transport, ev.Payload)
 		}
-	case EventPong:
+	case ws.EventPong:
 		h.counters.pongs.Add(1)
 		rec.flags &^= flagPinged
-	case EventClose:
+	case ws.EventClose:
 		h.closed(slot, rec, ev.Code)
 		return false
 	}
-	return rec.state == stateOpen || rec.state == stateClosing
+	switch rec.state {
+	case stateOpen, stateClosing, stateLogin, stateAuth:
+		return true
+	}
+	return false
 }
 
 // message acts on a data message.
-func (h *shard) message(slot uint32, rec *record, ev Event) {
+func (h *shard) message(slot uint32, rec *record, ev ws.Event) {
 	h.counters.messagesIn.Add(1)
 	h.counters.bytesIn.Add(uint64(len(ev.Payload)))
 	if rec.flags&flagEcho != 0 {
 		h.echo(slot, ev)
 		return
 	}
-	cmd, err := h.opt.Encodings[rec.encoding].ParseCommand(ev.Payload, ev.Kind)
-	if err == nil {
-		h.command(slot, rec, &cmd)
-		return
-	}
-	if errors.Is(err, ErrNoCommands) {
-		h.counters.unwanted.Add(1)
-		if h.opt.RefuseClient {
-			h.end(slot, ReasonPolicy, "")
-		}
-		return
-	}
-	var bad *CommandError
-	if !errors.As(err, &bad) {
-		bad = &CommandError{Code: "bad_request", Text: err.Error()}
-	}
-	h.reply(slot, &Reply{Ref: bad.Ref, Err: bad})
+	h.commands(slot, rec, ev.Payload, kindOf(ev.Op))
 }
 
-func (h *shard) echo(slot uint32, ev Event) {
-	h.flushAnswers(slot)
-	op := ws.OpText
-	if ev.Kind == Binary {
-		op = ws.OpBinary
+// commands does what the commands in a client's payload ask for.
+func (h *shard) commands(slot uint32, rec *record, p []byte, kind message.Kind) {
+	for encoding := h.variantOf(rec).Encoding; rec.state == stateOpen; {
+		cmd, rest, err := encoding.Command(p, kind)
+		switch {
+		case err == nil:
+			h.command(slot, rec, &cmd)
+		case errors.Is(err, wire.ErrNoCommands):
+			h.counters.unwanted.Add(1)
+			if h.opt.RefuseClient {
+				h.end(slot, ReasonPolicy, "")
+			}
+			return
+		default:
+			bad, ok := errors.AsType[*wire.CommandError](err)
+			if !ok {
+				bad = &wire.CommandError{Code: "bad_request", Text: err.Error()}
+			}
+			h.reply(slot, &wire.Reply{Ref: bad.Ref, Err: bad})
+			return
+		}
+		if p = rest; len(p) == 0 {
+			return
+		}
 	}
-	h.buf = AppendFrame(h.buf[:0], op, ev.Payload)
+}
+
+// kindOf returns what a data frame of the opcode carries.
+func kindOf(op ws.OpCode) message.Kind {
+	if op == ws.OpBinary {
+		return message.Binary
+	}
+	return message.Text
+}
+
+func (h *shard) echo(slot uint32, ev ws.Event) {
+	h.flushAnswers(slot)
+	h.buf = ws.AppendFrame(h.buf[:0], ev.Op, ev.Payload)
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	if cap(h.buf) > 1<<20 {
 		h.buf = nil

@@ -1,5 +1,7 @@
 package session
 
+import "belfry/ws"
+
 // unfinished is called when all that was received of a session is decoded but
 // rest bytes, which are the begin of a frame.
 func (h *shard) unfinished(slot uint32, rec *record, rest int) {
@@ -67,7 +69,7 @@ func (h *shard) endReclaimed(slot uint32) {
 	case stateHead, stateAuth, stateJoin:
 		h.counters.limit(limitInbound)
 		rec.reason = ReasonNodeInbound
-		h.refuse(slot, Unavailable("this server holds as many unread bytes as it may", h.opt.RetryAfter).Because(CauseInbound))
+		h.refuse(slot, ws.Unavailable("this server holds as many unread bytes as it may", h.opt.RetryAfter).Because(CauseInbound))
 	case stateOpen:
 		h.counters.limit(limitInbound)
 		h.cut(slot, ReasonNodeInbound)

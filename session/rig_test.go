@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
 
+	"belfry/message"
 	"belfry/offheap"
 	"belfry/poller"
 )
@@ -27,12 +28,12 @@ type rig struct {
 }
 
 // push is what a publisher does: prepare, then deliver.
-func (s *Server) push(m *Message) error {
+func (s *Server) push(m *message.Message) error {
 	p, err := s.Prepare(m)
 	if err != nil {
 		return err
 	}
-	return s.Deliver(p)
+	return p.Deliver()
 }
 
 func newRig(t *testing.T, o Options) *rig {
@@ -49,7 +50,7 @@ func newRig(t *testing.T, o Options) *rig {
 		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	}
 	if o.Authenticator == nil {
-		rules, err := CompileTopics([]string{"*"})
+		rules, err := message.CompileTopics([]string{"*"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,9 +199,9 @@ func (c *client) say(text string) {
 	}
 }
 
-func (r *rig) deliver(t Target, text string) {
+func (r *rig) deliver(t message.Target, text string) {
 	r.t.Helper()
-	if err := r.push(&Message{ID: "m-" + text, Target: t, Payload: []byte(text)}); err != nil {
+	if err := r.push(&message.Message{ID: "m-" + text, Target: t, Payload: []byte(text)}); err != nil {
 		r.t.Fatal(err)
 	}
 }

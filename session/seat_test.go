@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -27,7 +28,7 @@ func (r *rig) seat(o opening) *seat {
 	peer, slot := r.adopt(unix.SOCK_SEQPACKET)
 	r.t.Cleanup(func() { unix.Close(peer) })
 	o.accept = pingFrame // instead of a response, so that all that is written is frames
-	s := &seat{t: r.t, peer: peer, slot: slot, v1: o.encoding == 1}
+	s := &seat{t: r.t, peer: peer, slot: slot, v1: o.variant == 1}
 	r.on(0, func(h *shard) {
 		h.register(slot, &o)
 		h.ps.Submit() // the answer, which is not to be seen later
@@ -103,16 +104,16 @@ func (s *seat) parse(p []byte) (texts []string) {
 }
 
 // enqueue has a message wait for a pass, whatever the size of its topics.
-func enqueue(h *shard, to Target, text string, exclude ...string) {
-	m := &Message{Target: to, Payload: []byte(text)}
+func enqueue(h *shard, to message.Target, text string, exclude ...string) {
+	m := &message.Message{Target: to, Payload: []byte(text)}
 	if len(exclude) > 0 {
-		m.Exclude = exclude[0]
+		m.Target.Exclude = exclude[0]
 	}
 	if !h.ps.Reserve(poller.LaneBulk) {
 		panic("bulk lane is full")
 	}
 	d, _ := h.srv.newDelivery(m)
-	if to.Scope == ScopeAll {
+	if to.Scope == message.ScopeAll {
 		h.deliver(d)
 		return
 	}
@@ -149,3 +150,6 @@ func (r *rig) passed() {
 		})
 	}
 }
+
+// pingFrame is how a WebSocket is pinged.
+var pingFrame = []byte{0x89, 0}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -24,27 +25,27 @@ func TestTargets(t *testing.T) {
 		t.Fatalf("hello: %v", hello)
 	}
 	sid := hello["session"].(string)
-	r.deliver(ToAll(), "all")
-	r.deliver(ToTopics("news"), "news")
-	r.deliver(ToTopics("sport", "news"), "both")
+	r.deliver(message.ToAll(), "all")
+	r.deliver(message.ToTopics("news"), "news")
+	r.deliver(message.ToTopics("sport", "news"), "both")
 	// Order holds for one target; to different ones it is free.
 	a.wantSet("all", "news", "both")
 	b.wantSet("all", "news", "both")
-	r.deliver(ToUsers("b"), "to b")
+	r.deliver(message.ToUsers("b"), "to b")
 	b.want("to b")
-	r.deliver(ToUsers("a", "b", "nobody", "a"), "to both")
+	r.deliver(message.ToUsers("a", "b", "nobody", "a"), "to both")
 	a.want("to both")
 	b.want("to both")
-	r.deliver(ToSessions(sid), "to one")
+	r.deliver(message.ToSessions(sid), "to one")
 	for _, want := range []string{"all", "to b", "to both", "to one"} {
 		if m := b2.object(); m["data"] != want || m["id"] != "m-"+want {
 			t.Fatalf("got %v, want %q", m, want)
 		}
 	}
-	if err := r.push(&Message{Target: ToAll(), Exclude: sid, Payload: []byte("not b2")}); err != nil {
+	if err := r.push(&message.Message{Target: message.Target{Exclude: sid}, Payload: []byte("not b2")}); err != nil {
 		t.Fatal(err)
 	}
-	r.deliver(ToAll(), "end")
+	r.deliver(message.ToAll(), "end")
 	a.want("not b2")
 	b.want("not b2")
 	if m := b2.object(); m["data"] != "end" {
@@ -64,7 +65,7 @@ func TestCommands(t *testing.T) {
 	if m := c.object(); m["type"] != "ack" || m["ref"] != 1.0 {
 		t.Fatalf("%v", m)
 	}
-	r.deliver(ToTopics("b"), "x")
+	r.deliver(message.ToTopics("b"), "x")
 	if m := c.object(); m["data"] != "x" || m["topic"] != "b" {
 		t.Fatalf("%v", m)
 	}
@@ -76,9 +77,9 @@ func TestCommands(t *testing.T) {
 	if m := c.object(); m["type"] != "ack" {
 		t.Fatalf("%v", m)
 	}
-	r.deliver(ToTopics("a"), "gone")
-	r.deliver(ToTopics("c"), "never had")
-	r.deliver(ToTopics("b"), "still")
+	r.deliver(message.ToTopics("a"), "gone")
+	r.deliver(message.ToTopics("c"), "never had")
+	r.deliver(message.ToTopics("b"), "still")
 	if m := c.object(); m["data"] != "still" {
 		t.Fatalf("%v", m)
 	}
@@ -94,7 +95,7 @@ func TestCommands(t *testing.T) {
 
 func TestPub(t *testing.T) {
 	var srv atomic.Pointer[Server]
-	r := newRig(t, Options{Publish: func(m *Message) error { m.ID = "given"; return srv.Load().push(m) }})
+	r := newRig(t, Options{Publish: func(m *message.Message) error { m.ID = "given"; return srv.Load().push(m) }})
 	srv.Store(r.Server)
 	a, b := r.dial("/ws?topic=t", "belfry.v1"), r.dial("/ws?topic=t")
 	a.object()
@@ -158,7 +159,7 @@ func TestUserLimit(t *testing.T) {
 	r := newRig(t, Options{MaxPerUser: 2})
 	a, b, c := r.dial("/ws?uid=u"), r.dial("/ws?uid=u"), r.dial("/ws?uid=u")
 	a.wantClose(4006)
-	r.deliver(ToUsers("u"), "x")
+	r.deliver(message.ToUsers("u"), "x")
 	b.want("x")
 	c.want("x")
 }
@@ -208,11 +209,11 @@ func TestIdle(t *testing.T) {
 				r.tick(1)
 			}
 			if name != "read" { // a push restarts all but the time of reading
-				r.deliver(ToAll(), "x")
+				r.deliver(message.ToAll(), "x")
 				c.want("x")
 				r.tick(1)
 				r.tick(1)
-				r.deliver(ToAll(), "y")
+				r.deliver(message.ToAll(), "y")
 				c.want("y")
 				r.tick(1)
 				r.tick(1)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"belfry/poller"
+	"belfry/ws"
 )
 
 // closeSome asks a shard to end so many more sessions.
@@ -39,7 +40,7 @@ func (c *closingRun) run(h *shard) (more bool) {
 			c.left--
 			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
 		case stateHead, stateAuth, stateJoin, stateProxy:
-			h.refuse(slot, Unavailable("this server is going away", h.opt.RetryAfter).Because(CauseShutdown))
+			h.refuse(slot, ws.Unavailable("this server is going away", h.opt.RetryAfter).Because(CauseShutdown))
 		}
 		if n%16 == 0 && h.ps.Expired() {
 			return c.left > 0

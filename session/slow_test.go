@@ -11,15 +11,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
 // slowWire is a client with a small receive buffer, so that not reading shows
 // soon.
-func (r *rig) slowWire(path, subprotocol string) *wire {
+func (r *rig) slowWire(path, subprotocol string) *rawConn {
 	r.t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
@@ -29,7 +30,7 @@ func (r *rig) slowWire(path, subprotocol string) *wire {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	w := &wire{c.(*net.TCPConn), bufio.NewReader(c)}
+	w := &rawConn{c.(*net.TCPConn), bufio.NewReader(c)}
 	w.Write(request(path, subprotocol))
 	if status, err := w.answer(); err != nil || status != 101 {
 		r.t.Fatal(status, err)
@@ -53,7 +54,7 @@ func (r *rig) crowd(n int, path string) *crowd {
 		c.readers.Go(func() {
 			for want := 1; ; want++ {
 				op, p, err := w.frame()
-				if err != nil || op == ws.OpClose {
+				if err != nil || op == gobwas.OpClose {
 					return // the end of the test, or what got shows
 				}
 				if got := number(string(p)); got != want {
@@ -93,11 +94,11 @@ func (c *crowd) have(n int) {
 
 // push sends the next message, when every one has those up to the eighth
 // before it.
-func (c *crowd) push(t Target) {
+func (c *crowd) push(t message.Target) {
 	c.r.t.Helper()
 	c.have(c.sent - 8)
 	c.sent++
-	if err := c.r.push(&Message{Target: t, Payload: numbered(c.sent)}); err != nil {
+	if err := c.r.push(&message.Message{Target: t, Payload: numbered(c.sent)}); err != nil {
 		c.r.t.Fatal(err)
 	}
 }
@@ -108,15 +109,15 @@ func TestSlowDisconnect(t *testing.T) {
 	bound := poller.Bounds{Frames: 64, Bytes: 256 << 10}
 	r := newRig(t, Options{Poller: poller.Options{Backlog: bound}})
 	c := r.crowd(297, "/ws")
-	slow := []*wire{r.slowWire("/ws", ""), r.slowWire("/ws", "belfry.v1"), r.slowWire("/ws", "")}
+	slow := []*rawConn{r.slowWire("/ws", ""), r.slowWire("/ws", "belfry.v1"), r.slowWire("/ws", "")}
 	for r.Stats().Slow < 3 && c.sent < 3000 {
-		c.push(ToAll())
+		c.push(message.ToAll())
 		if n := r.loop.Stats().BacklogBytes; n > int64(3*bound.Bytes) {
 			t.Fatalf("%d bytes wait", n)
 		}
 	}
 	for range 20 {
-		c.push(ToAll())
+		c.push(message.ToAll())
 	}
 	c.have(c.sent)
 	st := r.Stats()
@@ -139,7 +140,7 @@ func TestSlowDisconnect(t *testing.T) {
 				t.Fatalf("slow %d: message %d is %.20q, %d bytes", i, n+1, text, len(text))
 			}
 		}
-		w.send(ws.OpClose, []byte{0x0f, 0xa4})
+		w.send(gobwas.OpClose, []byte{0x0f, 0xa4})
 		w.ended(t)
 	}
 	for _, w := range slow {
@@ -158,13 +159,13 @@ func TestSlowDropOldest(t *testing.T) {
 	c := r.crowd(20, "/ws")
 	w := r.slowWire("/ws", "")
 	for r.loop.Stats().DroppedOldest < 50 && c.sent < 3000 {
-		c.push(ToAll())
+		c.push(message.ToAll())
 		if n := r.loop.Stats().BacklogBytes; n > 34*(4<<10+4) {
 			t.Fatalf("%d bytes wait", n)
 		}
 	}
 	c.have(c.sent)
-	w.send(ws.OpPing, []byte("still there"))
+	w.send(gobwas.OpPing, []byte("still there"))
 	eventually(t, "ping", func() bool { return r.Stats().PingsIn == 1 })
 	dropped := int(r.loop.Stats().DroppedOldest)
 	last, count, pong := 0, 0, 0
@@ -173,7 +174,7 @@ func TestSlowDropOldest(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v after message %d of %d", err, last, c.sent)
 		}
-		if op == ws.OpPong && string(p) == "still there" {
+		if op == gobwas.OpPong && string(p) == "still there" {
 			pong = count
 			continue
 		}
@@ -199,7 +200,7 @@ func TestSlowLatestOnly(t *testing.T) {
 	r := newRig(t, Options{Poller: poller.Options{Shards: 1, Policy: poller.LatestOnly}})
 	w := r.slowWire("/ws?topic=t&uid=u", "")
 	// Two keys, and two targets that are keys themselves.
-	streams := []Message{{Target: ToAll(), Key: "a"}, {Target: ToTopics("t"), Key: "b"}, {Target: ToTopics("t")}, {Target: ToUsers("u")}}
+	streams := []message.Message{{Target: message.ToAll(), Key: "a"}, {Target: message.ToTopics("t"), Key: "b"}, {Target: message.ToTopics("t")}, {Target: message.ToUsers("u")}}
 	sent := 0
 	for r.loop.Stats().DroppedLatest < 60 && sent < 3000 {
 		for _, m := range streams {
@@ -241,17 +242,17 @@ func TestSlowNodeBacklog(t *testing.T) {
 	const budget = 128 << 10
 	r := newRig(t, Options{Poller: poller.Options{NodeBytes: budget, Backlog: poller.Bounds{Frames: 1 << 16, Bytes: 64 << 20}}})
 	c := r.crowd(10, "/ws?topic=t")
-	var slow []*wire
+	var slow []*rawConn
 	for i := range 4 {
 		slow = append(slow, r.slowWire(fmt.Sprintf("/ws?uid=u%d", i), ""))
 	}
 	for n := 1; r.Stats().Slow < 4 && n < 3000; n++ {
 		for i := range slow { // apart, so that they share no frames
-			if err := r.push(&Message{Target: ToUsers(fmt.Sprint("u", i)), Payload: numbered(n)}); err != nil {
+			if err := r.push(&message.Message{Target: message.ToUsers(fmt.Sprint("u", i)), Payload: numbered(n)}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		c.push(ToTopics("t"))
+		c.push(message.ToTopics("t"))
 		if n := r.loop.Stats().BacklogBytes; n > budget+1<<10 { // close frames come on top
 			t.Fatalf("%d bytes wait", n)
 		}
@@ -284,7 +285,7 @@ func TestSlowAnswers(t *testing.T) {
 		w := r.slowWire("/ws", "belfry.v1")
 		if policy != poller.Disconnect {
 			for n := 0; r.loop.Stats().DroppedOldest+r.loop.Stats().DroppedLatest == 0 && n < 3000; n++ {
-				r.deliver(ToAll(), strings.Repeat("x", 4<<10))
+				r.deliver(message.ToAll(), strings.Repeat("x", 4<<10))
 				r.passed()
 			}
 			w.command(`{"type":"ping","ref":"asked when full"}`)
@@ -328,7 +329,7 @@ func TestSlowLastWord(t *testing.T) {
 	r := newRig(t, Options{Poller: poller.Options{Shards: 1, NodeBytes: 64 << 10, Backlog: poller.Bounds{Frames: 1, Bytes: 64 << 10}}})
 	first, second := r.slowWire("/ws?uid=1", ""), r.slowWire("/ws?uid=2", "")
 	push := func(uid string) {
-		if err := r.push(&Message{Kind: Binary, Target: ToUsers(uid), Payload: large}); err != nil {
+		if err := r.push(&message.Message{Kind: message.Binary, Target: message.ToUsers(uid), Payload: large}); err != nil {
 			t.Fatal(err)
 		}
 		r.each(func(*shard) {})
@@ -340,7 +341,7 @@ func TestSlowLastWord(t *testing.T) {
 	push("2")
 	push("2")
 	push("1")
-	for i, w := range []*wire{second, first} {
+	for i, w := range []*rawConn{second, first} {
 		texts, code, _, err := w.end()
 		if err != nil || code != 4004 || len(texts) != 1 || len(texts[0]) != len(large) {
 			t.Errorf("client %d: %d messages, code %d, %v", i, len(texts), code, err)
@@ -355,7 +356,7 @@ func TestSlowLostPing(t *testing.T) {
 		Poller: poller.Options{Shards: 1, NodeBytes: 64 << 10}})
 	large := make([]byte, 512<<10)
 	w := r.slowWire("/ws?uid=1", "")
-	if err := r.push(&Message{Kind: Binary, Target: ToUsers("1"), Payload: large}); err != nil {
+	if err := r.push(&message.Message{Kind: message.Binary, Target: message.ToUsers("1"), Payload: large}); err != nil {
 		t.Fatal(err)
 	}
 	r.each(func(*shard) {}) // the rest of it waits, beyond the node's bound

@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
+
+	"belfry/message"
 )
 
 // A shard does not live for a minute, as when the process is stopped. The pongs
@@ -18,7 +20,7 @@ import (
 func TestStallLosesNobody(t *testing.T) {
 	const living, dead = 600, 5
 	r := newRig(t, Options{Poller: onePoller(), PingInterval: 4 * time.Second, PongTimeout: 3 * time.Second})
-	var all []*wire
+	var all []*rawConn
 	for range living + dead {
 		all = append(all, r.mustWire("/ws", ""))
 	}
@@ -31,7 +33,7 @@ func TestStallLosesNobody(t *testing.T) {
 	go r.on(0, func(*shard) { close(stopped); <-goOn })
 	<-stopped
 	for _, w := range all[:living] {
-		w.send(ws.OpPong, nil)
+		w.send(gobwas.OpPong, nil)
 	}
 	r.loop.Tick(60)
 	close(goOn)
@@ -44,7 +46,7 @@ func TestStallLosesNobody(t *testing.T) {
 		r.tick(1)
 	}
 	eventually(t, "the dead judged", func() bool { return r.Stats().Sessions == living })
-	r.deliver(ToAll(), "alive")
+	r.deliver(message.ToAll(), "alive")
 	for i, w := range all {
 		if i >= living {
 			if _, code, _, err := w.end(); err != nil || code != 4000 {
@@ -54,10 +56,10 @@ func TestStallLosesNobody(t *testing.T) {
 		}
 		for {
 			op, p, err := w.frame()
-			if err != nil || op == ws.OpClose {
+			if err != nil || op == gobwas.OpClose {
 				t.Fatalf("client %d: %q %v", i, p, err)
 			}
-			if op == ws.OpText {
+			if op == gobwas.OpText {
 				break
 			}
 		}

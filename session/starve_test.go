@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -33,7 +34,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 	defer web.Close()
 
 	stop := make(chan struct{})
-	m := &Message{Target: ToTopics("t"), Payload: make([]byte, 128)}
+	m := &message.Message{Target: message.ToTopics("t"), Payload: make([]byte, 128)}
 	publisher.Go(func() {
 		for {
 			select {
@@ -58,7 +59,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 			return err
 		},
 		"push to a user": func() error {
-			r.deliver(ToUsers("u"), "single")
+			r.deliver(message.ToUsers("u"), "single")
 			for {
 				_, p, err := user.frame()
 				if err != nil || string(p) == "single" {

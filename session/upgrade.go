@@ -1,57 +1,65 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
+	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
+	"belfry/ws"
 )
 
 // readHead is the first step of an upgrade: the request, once it is all there.
 func (h *shard) readHead(slot uint32, p []byte) int {
-	req, n, refusal := h.handshaker.Parse(p)
+	req, n, refusal := h.parser.Parse(p)
 	switch {
 	case refusal == nil && n == 0:
 		return 0
-	case refusal != nil && refusal.health:
+	case refusal != nil && refusal.Health:
 		h.health(slot, refusal)
 		return len(p)
 	case h.srv.conns.Load() > h.opt.maxConns():
-		// Whoever is refused and does not go counts too.
+		// Refused connections count too for as long as they stay.
 		h.counters.limit(limitSessions)
 		h.dismiss(slot, h.fullOfConnections())
 		return len(p)
-	case refusal != nil:
-		if n > 0 {
-			h.origin = h.handshaker.seenOrigin()
-		}
-		if r := h.handshaker.seenFields(); n > 0 && r != nil {
-			if limited := h.forwarded(slot, r); limited != nil {
-				refusal = limited
-			}
+	}
+	if n > 0 {
+		h.origin = h.parser.LastOrigin()
+		defer func() { h.origin = nil }()
+	}
+	if refusal != nil {
+		if r := h.parser.LastRequest(); n > 0 && r != nil {
+			refusal = cmp.Or(h.forwarded(slot, r), refusal)
 		}
 		h.refuse(slot, refusal)
-		h.origin = nil
 		return len(p)
 	}
-	h.origin = req.Origin()
-	defer func() { h.origin = nil }()
-	if refusal = h.mayTry(slot, req); refusal != nil {
+	variant, echo, refusal := h.srv.protocols.choose(req)
+	if refusal == nil {
+		refusal = h.opt.Origins.Check(req)
+	}
+	if refusal = cmp.Or(h.forwarded(slot, req), refusal); refusal == nil {
+		refusal = h.full()
+	}
+	if refusal != nil {
 		h.refuse(slot, refusal)
 		return len(p)
 	}
 	h.leaveHalf(h.rec(slot))
-	return h.authorize(slot, req, p, n)
+	o := h.srv.newOpening()
+	o.variant, o.echo = variant, echo
+	o.accept = h.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
+	return h.authorize(slot, req, o, p, n)
 }
 
-// mayTry says whether a request may go on to the authenticator.
-func (h *shard) mayTry(slot uint32, req *Request) *Refusal {
-	if refusal := h.forwarded(slot, req); refusal != nil {
-		return refusal
-	}
+// full refuses a request for which there is no session left.
+func (h *shard) full() *ws.Refusal {
 	if h.srv.sessions.Load() >= int64(h.opt.MaxSessions) {
 		h.counters.limit(limitSessions)
 		return h.fullOfSessions()
@@ -59,27 +67,27 @@ func (h *shard) mayTry(slot uint32, req *Request) *Refusal {
 	return nil
 }
 
-func (h *shard) fullOfSessions() *Refusal {
-	return Unavailable("this server has as many sessions as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
+func (h *shard) fullOfSessions() *ws.Refusal {
+	return ws.Unavailable("this server has as many sessions as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
 }
 
 // authorize is the second step of an upgrade. The request is the first n bytes
 // of p.
-func (h *shard) authorize(slot uint32, req *Request, p []byte, n int) int {
-	o := h.srv.newOpening()
-	o.accept, o.encoding = req.AppendAccept(o.accept), h.srv.encodingFor(req.Subprotocol())
-	if h.opt.Echo && string(req.Path()) == EchoPath {
-		o.echo = true
+func (h *shard) authorize(slot uint32, req *ws.Request, o *opening, p []byte, n int) int {
+	switch {
+	case o.echo:
 		h.register(slot, o)
+		return h.readOn(slot, p, n)
+	case h.srv.protocols.variants[o.variant].inBand:
+		h.awaitLogin(slot, o)
 		return h.readOn(slot, p, n)
 	}
 	id := h.ps.ID(slot)
-	grant, refusal, pending := h.opt.Authenticator.Authenticate(req, func(g Grant, r *Refusal) { h.authenticated(id, g, r) })
+	grant, refusal, pending := h.opt.Authenticator.Authenticate(req, func(g Grant, r *ws.Refusal) { h.authenticated(id, g, r) })
 	switch {
 	case pending:
 		if refusal = h.await(slot); refusal != nil {
-			h.srv.reuse(o)
-			h.refuse(slot, refusal)
+			h.refuseUpgrade(slot, o, refusal)
 			return len(p) // its verdict finds nobody
 		}
 		rec := h.rec(slot)
@@ -87,8 +95,7 @@ func (h *shard) authorize(slot uint32, req *Request, p []byte, n int) int {
 		h.ps.Pause(slot)
 		return n
 	case refusal != nil:
-		h.srv.reuse(o)
-		h.refuse(slot, refusal)
+		h.refuseUpgrade(slot, o, refusal)
 		return len(p)
 	}
 	if h.granted(slot, o, grant) && h.settle(slot, o, p[n:]) {
@@ -99,7 +106,7 @@ func (h *shard) authorize(slot uint32, req *Request, p []byte, n int) int {
 
 // await counts a connection as waiting for its answer, for no longer than
 // told. It returns a refusal if too many wait.
-func (h *shard) await(slot uint32) *Refusal {
+func (h *shard) await(slot uint32) *ws.Refusal {
 	n := h.srv.waiting.Load()
 	if rec := h.rec(slot); rec.flags&flagPending == 0 {
 		rec.flags |= flagPending
@@ -107,7 +114,7 @@ func (h *shard) await(slot uint32) *Refusal {
 	}
 	if n > int64(h.opt.MaxWaiting) {
 		h.counters.limit(limitWaiting)
-		return Unavailable("too many upgrades wait for an answer (upgrade.max_waiting)", h.opt.RetryAfter).Because(CausePending)
+		return ws.Unavailable("too many upgrades wait for an answer (upgrade.max_waiting)", h.opt.RetryAfter).Because(CausePending)
 	}
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
 	return nil
@@ -116,7 +123,7 @@ func (h *shard) await(slot uint32) *Refusal {
 // readOn reads the frames that a client sent behind its request without
 // waiting for the answer. The first n bytes of p are consumed.
 func (h *shard) readOn(slot uint32, p []byte, n int) int {
-	if h.rec(slot).state == stateOpen && n < len(p) {
+	if s := h.rec(slot).state; (s == stateOpen || s == stateLogin) && n < len(p) {
 		return n + h.readFrames(slot, p[n:])
 	}
 	if h.rec(slot).state == stateDrain {
@@ -128,12 +135,12 @@ func (h *shard) readOn(slot uint32, p []byte, n int) int {
 // verdict is what an authenticator found out elsewhere.
 type verdict struct {
 	grant   Grant
-	refusal *Refusal
+	refusal *ws.Refusal
 }
 
 // authenticated brings a verdict home. It runs on the authenticator's
 // goroutine, which may wait for a full mailbox.
-func (h *shard) authenticated(id poller.ID, g Grant, r *Refusal) {
+func (h *shard) authenticated(id poller.ID, g Grant, r *ws.Refusal) {
 	m := poller.Mail{Kind: mailAuth, ID: uint64(id), Ptr: &verdict{g, r}}
 	for !h.ps.Post(poller.LaneControl, m) {
 		select {
@@ -152,8 +159,7 @@ func (h *shard) judged(id poller.ID, v *verdict) {
 	rec := h.rec(slot)
 	o := h.takeOpening(rec)
 	if v.refusal != nil {
-		h.srv.reuse(o)
-		h.refuse(slot, v.refusal)
+		h.refuseUpgrade(slot, o, v.refusal)
 		return
 	}
 	if h.granted(slot, o, v.grant) {
@@ -174,24 +180,23 @@ func (h *shard) granted(slot uint32, o *opening, g Grant) bool {
 	if err == nil {
 		return true
 	}
-	h.srv.reuse(o)
 	h.counters.badGrants.Add(1)
 	if now := h.ps.Now() + 1; h.faulty == 0 || now-h.faulty >= faultEvery {
 		h.faulty = now
 		h.opt.Log.Error("the authenticator has granted what is not valid; such clients are refused", zap.Error(err))
 	}
-	h.refuse(slot, &Refusal{Status: 500, Cause: CauseAuthenticator, Problem: "what this client may have cannot be determined; the server's log says why"})
+	h.refuseUpgrade(slot, o, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Problem: "what this client may have cannot be determined; the server's log says why"})
 	return false
 }
 
 func checkGrant(g Grant) error {
 	if g.UID != "" {
-		if err := CheckUID(g.UID); err != nil {
+		if err := message.CheckUID(g.UID); err != nil {
 			return err
 		}
 	}
 	for _, topic := range g.Topics {
-		if err := CheckTopic(topic); err != nil {
+		if err := message.CheckTopic(topic); err != nil {
 			return err
 		}
 	}
@@ -209,8 +214,7 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 	}
 	if len(o.topics) > h.opt.MaxTopics {
 		h.counters.limit(limitTopics)
-		h.srv.reuse(o)
-		h.refuse(slot, Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).Because(CauseMaxTopics))
+		h.refuseUpgrade(slot, o, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).Because(CauseMaxTopics))
 		return false
 	}
 	if o.uid != "" {
@@ -231,14 +235,13 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 // carries messages for it, answers the upgrade.
 func (h *shard) register(slot uint32, o *opening) {
 	rec := h.rec(slot)
-	rec.encoding = o.encoding
+	rec.variant = o.variant
 	rec.pass = h.pass.number // what is being sent was published before
 	rec.flags |= flagSession
-	h.srv.speakers[o.encoding].Add(1)
+	h.srv.perVariant[o.variant].Add(1)
 	if h.srv.sessions.Add(1) > int64(h.opt.MaxSessions) {
 		h.counters.limit(limitSessions)
-		h.srv.reuse(o)
-		h.refuse(slot, h.fullOfSessions())
+		h.refuseUpgrade(slot, o, h.fullOfSessions())
 		return
 	}
 	if o.echo {
@@ -248,14 +251,12 @@ func (h *shard) register(slot uint32, o *opening) {
 	if err := h.enter(slot, rec, o); err != nil {
 		h.opt.Log.Warn("session refused", zap.Error(err))
 		h.counters.limit(limitMemory)
-		h.srv.reuse(o)
-		h.refuse(slot, Unavailable("this server's tables are full", h.opt.RetryAfter).Because(CauseMemory))
+		h.refuseUpgrade(slot, o, ws.Unavailable("this server's tables are full", h.opt.RetryAfter).Because(CauseMemory))
 		return
 	}
 	if rec.pending > 0 {
 		if refusal := h.await(slot); refusal != nil {
-			h.srv.reuse(o)
-			h.refuse(slot, refusal)
+			h.refuseUpgrade(slot, o, refusal)
 			return
 		}
 		rec.state = stateJoin
@@ -306,17 +307,22 @@ func (h *shard) ready(slot uint32) {
 func (h *shard) accept(slot uint32, rec *record, o *opening) {
 	h.unpend(rec)
 	rec.state = stateOpen
-	rec.openedAt = uint32(time.Now().Unix())
-	h.counters.answered(outcomeAccepted, CauseNone)
-	h.buf = append(h.buf[:0], o.accept...)
-	if e := h.opt.Encodings[rec.encoding]; e.Subprotocol() != "" {
-		h.buf = e.AppendHello(h.buf, &Hello{
+	rec.openedAt = unixNow()
+	h.buf = h.buf[:0]
+	if !o.answered {
+		h.counters.accepted(o.accept)
+		h.buf = append(h.buf, o.accept...)
+	}
+	if !o.echo {
+		w := h.say(rec, h.buf)
+		h.variantOf(rec).Encoding.Hello(w, &wire.Hello{
 			Session:      h.sid(slot),
 			UID:          o.uid,
 			Topics:       o.topics,
 			PingInterval: h.opt.PingInterval,
 			PongTimeout:  h.opt.PongTimeout,
 		})
+		h.buf = w.Bytes()
 	}
 	h.srv.reuse(o)
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
@@ -324,19 +330,49 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 	h.armHeartbeat(slot, rec)
 }
 
-// refuse answers a request that does not become a session.
-func (h *shard) refuse(slot uint32, r *Refusal) {
+// refuse answers a request that does not become a session. Whatever step the
+// upgrade is in, it is over.
+func (h *shard) refuse(slot uint32, r *ws.Refusal) {
+	rec := h.rec(slot)
+	var o *opening
+	switch rec.state {
+	case stateAuth, stateJoin, stateLogin:
+		if rec.aside != 0 {
+			o = h.takeOpening(rec)
+		}
+	}
+	h.refuseUpgrade(slot, o, r)
+}
+
+// refuseUpgrade is refuse for an upgrade that is at hand, nil if there is none
+// yet. o is done with.
+func (h *shard) refuseUpgrade(slot uint32, o *opening, r *ws.Refusal) {
 	rec := h.rec(slot)
 	if rec.reason == ReasonNone {
 		rec.reason = ReasonHandshake
 	}
 	h.leaveHalf(rec)
 	h.logRefused(slot, r)
-	h.counters.refused(r)
-	h.buf = AppendRefusal(h.buf[:0], r, h.date.at(time.Now()))
+	date := h.date.At(time.Now())
+	switch {
+	case o == nil:
+		h.counters.refused(r)
+		h.buf = ws.AppendRefusal(h.buf[:0], r, date)
+	case o.answered:
+		rec.reason = ReasonLogin
+		h.buf = h.appendLoginRefusal(h.buf[:0], o, r)
+		h.srv.reuse(o)
+	default:
+		h.counters.refused(r)
+		h.buf = h.srv.protocols.variants[o.variant].Transport.AppendRefusal(h.buf[:0], o.accept, r, date)
+		h.srv.reuse(o)
+	}
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	h.drain(slot, rec)
 }
+
+// unixNow returns the time in Unix seconds.
+func unixNow() uint32 { return uint32(time.Now().Unix()) }
 
 // unpend stops counting an upgrade as waiting.
 func (h *shard) unpend(rec *record) {
@@ -362,5 +398,5 @@ func (h *shard) dropOpening(rec *record) {
 
 // sid returns the id of the session in a slot.
 func (h *shard) sid(slot uint32) string {
-	return name{h.opt.Node, uint16(h.index), h.ps.ID(slot)}.format(&h.opt.Key)
+	return message.SID{Node: h.opt.Node, Shard: uint16(h.index), Conn: uint64(h.ps.ID(slot))}.Format(&h.opt.Key)
 }

@@ -7,13 +7,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
+	gobwas "github.com/gobwas/ws"
+
+	"belfry/message"
+	"belfry/ws"
 )
 
 // lateAuth is an Authenticator whose answers the test gives later.
-type lateAuth chan func(Grant, *Refusal)
+type lateAuth chan func(Grant, *ws.Refusal)
 
-func (a lateAuth) Authenticate(_ *Request, later func(Grant, *Refusal)) (Grant, *Refusal, bool) {
+func (a lateAuth) Authenticate(_ *ws.Request, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	a <- later
 	return Grant{}, nil, true
 }
@@ -21,11 +24,11 @@ func (a lateAuth) Authenticate(_ *Request, later func(Grant, *Refusal)) (Grant, 
 // pipelined is a request with frames behind it.
 func pipelined() []byte {
 	return slices.Concat(request("/ws", "belfry.v1"),
-		masked(ws.OpPing, true, []byte("p")), masked(ws.OpText, true, []byte(`{"type":"ping","ref":7}`)))
+		masked(gobwas.OpPing, true, []byte("p")), masked(gobwas.OpText, true, []byte(`{"type":"ping","ref":7}`)))
 }
 
 // wantPipelined reads the answers to what pipelined sends.
-func (w *wire) wantPipelined(t *testing.T, uid string) {
+func (w *rawConn) wantPipelined(t *testing.T, uid string) {
 	t.Helper()
 	if status, err := w.answer(); err != nil || status != 101 {
 		t.Fatalf("%d %v", status, err)
@@ -96,7 +99,7 @@ func TestAuthLater(t *testing.T) {
 		}()
 		w.wantPipelined(t, uid)
 		<-done
-		r.deliver(ToUsers(uid), "hi")
+		r.deliver(message.ToUsers(uid), "hi")
 		if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), `"data":"hi"`) {
 			t.Errorf("%q %v", p, err)
 		}
@@ -115,7 +118,7 @@ func TestAuthLaterLargePipeline(t *testing.T) {
 	for _, uid := range r.uids() {
 		w, _ := r.connect()
 		const frames, size = 60, 1000
-		burst := slices.Concat(request("/ws", ""), slices.Repeat(masked(ws.OpText, true, make([]byte, size)), frames))
+		burst := slices.Concat(request("/ws", ""), slices.Repeat(masked(gobwas.OpText, true, make([]byte, size)), frames))
 		go w.Write(burst)
 		later := <-auth
 		before := r.Stats().BytesIn
@@ -133,7 +136,7 @@ func TestAuthRefusesLater(t *testing.T) {
 	r := newRig(t, Options{Authenticator: auth})
 	w, _ := r.connect()
 	w.Write(pipelined())
-	(<-auth)(Grant{}, Unauthorized("no such ticket"))
+	(<-auth)(Grant{}, ws.Unauthorized("no such ticket"))
 	if status, err := w.answer(); err != nil || status != 401 {
 		t.Fatalf("%d %v", status, err)
 	}
@@ -185,7 +188,7 @@ func TestAuthTooLate(t *testing.T) {
 // sameGrant is an Authenticator that gives everybody the same list.
 type sameGrant []string
 
-func (g sameGrant) Authenticate(*Request, func(Grant, *Refusal)) (Grant, *Refusal, bool) {
+func (g sameGrant) Authenticate(*ws.Request, func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	return Grant{Topics: g}, nil, false
 }
 
@@ -231,7 +234,7 @@ func TestUpgradeInPieces(t *testing.T) {
 }
 
 // feed sends bytes and waits until the server has read them.
-func (r *rig) feed(w *wire, p []byte) {
+func (r *rig) feed(w *rawConn, p []byte) {
 	r.t.Helper()
 	want := r.loop.Stats().ReadBytes + uint64(len(p))
 	w.Write(p)

@@ -1,6 +1,9 @@
 package session
 
-import "belfry/poller"
+import (
+	"belfry/poller"
+	"belfry/ws"
+)
 
 // The sessions of a user are a list in their records, the youngest first; the
 // table finds it by the hash of the uid. The uid's bytes are kept once.
@@ -59,7 +62,7 @@ func (h *shard) makeWay(first uint32) {
 		newer := rec.newer
 		h.counters.limit(limitPerUser)
 		if rec.state == stateJoin {
-			h.refuse(slot, &Refusal{Status: 429, Cause: CauseUserSessions, Problem: "too many sessions of this user"})
+			h.refuse(slot, &ws.Refusal{Status: 429, Cause: CauseUserSessions, Problem: "too many sessions of this user"})
 		} else {
 			h.end(slot, ReasonReplaced, "")
 		}

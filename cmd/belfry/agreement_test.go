@@ -8,12 +8,11 @@ import (
 	"belfry/broadcast"
 	"belfry/config"
 	"belfry/push"
-	"belfry/session"
 )
 
-// The package config knows none of ours, so it spells rules of other packages
-// once more. These tests hold the two spellings together: on patterns made of
-// the pieces that the rules are about, both say yes or both say no.
+// The package config knows neither push nor broadcast, so it spells some of
+// their rules once more. These tests hold the two spellings together: on texts
+// made of the pieces that the rules are about, both say yes or both say no.
 
 const agreementRounds = 4000
 
@@ -52,29 +51,6 @@ func problemOf(change func(*config.Config)) error {
 	c := config.Default()
 	change(&c)
 	return c.Validate()
-}
-
-func TestOriginsAgree(t *testing.T) {
-	agree(t, []string{"https", "http", "://", "://", "*://", "1x://", "x+y://", "*", "*.", "a.example", "localhost", ":", ":443", ":*", ":0", ":99999", ":080",
-		"[::1]", "]", "/", "?", "@", ",", " ", "é", "\x7f", "null", "file://", "FILE://", "wss://", "A", "."},
-		func(text string) error {
-			return problemOf(func(c *config.Config) { c.Upgrade.Origins = []string{text} })
-		},
-		func(text string) error {
-			_, err := session.CompileOrigins([]string{text})
-			return err
-		})
-}
-
-func TestOpenTopicsAgree(t *testing.T) {
-	agree(t, []string{"a", "news", ".", ".*", "*", "_-:/@", " ", "é", ">", "Z9", strings.Repeat("x", 60)},
-		func(text string) error {
-			return problemOf(func(c *config.Config) { c.Session.OpenTopics = []string{text} })
-		},
-		func(text string) error {
-			_, err := session.CompileTopics([]string{text})
-			return err
-		})
 }
 
 func TestAddressesAgree(t *testing.T) {

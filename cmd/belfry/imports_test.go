@@ -19,15 +19,18 @@ import (
 var allowed = map[string][]string{
 	"offheap":   {},
 	"poller":    {"offheap"},
-	"session":   {"poller", "offheap"},
-	"broadcast": {"session"},
+	"ws":        {},
+	"message":   {},
+	"wire":      {"ws", "message"},
+	"session":   {"poller", "offheap", "ws", "wire", "message"},
+	"broadcast": {"message"},
 	"auth":      {"session"},
-	"cluster":   {"broadcast"},
-	"push":      {"session", "broadcast", "cluster"},
-	"gateway":   {"session", "broadcast"},
+	"cluster":   {"broadcast", "message"},
+	"push":      {"broadcast", "cluster", "message", "ws"},
+	"gateway":   {"session", "message"},
 	"deploy":    {},
-	"handover":  {"session", "broadcast"},
-	"config":    {},
+	"handover":  {"session", "broadcast", "cluster"},
+	"config":    {"ws", "message"},
 	"metrics":   {},
 	"host":      {},
 	"web":       {},
@@ -45,12 +48,14 @@ var forbidden = []string{
 	"github.com/gorilla/websocket",
 	"github.com/coder/websocket",
 	"github.com/lxzan/gws",
+	"github.com/gobwas/ws",
 }
 
 // mayUse lets folders use what is forbidden elsewhere.
 var mayUse = map[string][]string{
 	"bench": {"github.com/gorilla/websocket", "github.com/coder/websocket", "github.com/lxzan/gws"},
 	"cmd":   {"github.com/coder/websocket"}, // belfry listen
+	"ws":    {"github.com/gobwas/ws"},       // the client of ws/conformance, which is for tests
 }
 
 // without lists what one folder alone must not use: the poller knows nothing
@@ -144,14 +149,17 @@ func TestViolations(t *testing.T) {
 		p    goPackage
 		want int
 	}{
-		{goPackage{ImportPath: "belfry/session", Imports: []string{"belfry/poller", "github.com/gobwas/ws"}}, 0},
+		{goPackage{ImportPath: "belfry/session", Imports: []string{"belfry/poller", "belfry/ws"}, TestImports: []string{"github.com/gobwas/ws"}}, 0},
+		{goPackage{ImportPath: "belfry/session", Imports: []string{"github.com/gobwas/ws"}}, 1},
+		{goPackage{ImportPath: "belfry/ws", XTestImports: []string{"belfry/session"}}, 1},
+		{goPackage{ImportPath: "belfry/broadcast", Imports: []string{"belfry/session"}}, 1},
 		{goPackage{ImportPath: "belfry/session", Imports: []string{"belfry/broadcast"}}, 1},
 		{goPackage{ImportPath: "belfry/session", XTestImports: []string{"belfry/broadcast"}}, 1},
 		{goPackage{ImportPath: "belfry/session", TestImports: []string{"github.com/lxzan/gws"}}, 0},
 		{goPackage{ImportPath: "belfry/session", Imports: []string{"github.com/lxzan/gws"}}, 1},
 		{goPackage{ImportPath: "belfry/push", Imports: []string{"github.com/centrifugal/centrifuge"}}, 1},
 		{goPackage{ImportPath: "belfry/push", Imports: []string{"github.com/panjf2000/gnet/v2"}}, 1},
-		{goPackage{ImportPath: "belfry/poller", Imports: []string{"github.com/gobwas/ws"}}, 1},
+		{goPackage{ImportPath: "belfry/poller", Imports: []string{"github.com/gobwas/ws"}}, 2},
 		{goPackage{ImportPath: "belfry/poller", TestImports: []string{"github.com/gobwas/ws"}}, 1},
 		{goPackage{ImportPath: "belfry/poller", Imports: []string{"belfry/offheap"}}, 0},
 		{goPackage{ImportPath: "belfry/offheap", Imports: []string{"belfry/poller"}}, 1},

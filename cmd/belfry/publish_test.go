@@ -6,14 +6,15 @@ import (
 	"testing"
 
 	"belfry/broadcast"
-	"belfry/session"
+	"belfry/message"
+	"belfry/wire"
 )
 
 // nobody has no sessions.
 type nobody struct{}
 
-func (nobody) Prepare(*session.Message) (*session.Prepared, error) { return new(session.Prepared), nil }
-func (nobody) Deliver(*session.Prepared) error                     { return nil }
+func (nobody) Prepare(*message.Message) (broadcast.Prepared, error) { return nobody{}, nil }
+func (nobody) Deliver() error                                       { return nil }
 
 // What clients publish leaves most of the outbox to backends.
 func TestClientsLeaveOutbox(t *testing.T) {
@@ -25,14 +26,14 @@ func TestClientsLeaveOutbox(t *testing.T) {
 	defer bus.Close()
 	bus.Start(nobody{})
 	n := &belfry{bus: bus}
-	message := func(i int) *session.Message {
-		return &session.Message{Target: session.ToUsers(fmt.Sprint("u", i)), Payload: []byte("x")}
+	message := func(i int) *message.Message {
+		return &message.Message{Target: message.ToUsers(fmt.Sprint("u", i)), Payload: []byte("x")}
 	}
 	taken := 0
 	for ; err == nil && taken < 400; taken++ {
 		err = n.publish(message(taken))
 	}
-	var told *session.CommandError
+	var told *wire.CommandError
 	if taken < 100 || taken > 102 || !errors.As(err, &told) || told.Code != "unavailable" {
 		t.Errorf("the pub after %d of 400 places: %v", taken-1, err)
 	}

@@ -12,9 +12,8 @@ import (
 	"sync"
 	"testing"
 
-	"belfry/broadcast"
+	"belfry/message"
 	"belfry/push"
-	"belfry/session"
 )
 
 const pushTestSID = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -22,12 +21,12 @@ const pushTestSID = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 // pushRecorder is a push.Publisher that keeps what it gets.
 type pushRecorder struct {
 	mu   sync.Mutex
-	last *session.Message
+	last *message.Message
 }
 
-func (p *pushRecorder) Publish(m *session.Message) error {
+func (p *pushRecorder) Publish(m *message.Message) error {
 	if string(m.Payload) == "too much" {
-		return &broadcast.OverloadedError{What: "outbox", RetryAfter: 3e9}
+		return &message.OverloadedError{What: "outbox", RetryAfter: 3e9}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,21 +82,21 @@ func TestPushCommand(t *testing.T) {
 	tests := []struct {
 		stdin string
 		args  []string
-		want  session.Message
+		want  message.Message
 	}{
-		{"", []string{"all", "hello"}, session.Message{Target: session.ToAll(), Payload: []byte("hello")}},
-		{"", []string{"all", ""}, session.Message{Target: session.ToAll()}},
-		{"from stdin\n", []string{"all"}, session.Message{Target: session.ToAll(), Payload: []byte("from stdin\n")}},
-		{"from stdin", []string{"all", "-f", "-"}, session.Message{Target: session.ToAll(), Payload: []byte("from stdin")}},
-		{"", []string{"topic", "news", "-f", file}, session.Message{Target: session.ToTopics("news"), Payload: []byte("from a file\n")}},
-		{"", []string{"topic", "a//b/./c", "x"}, session.Message{Target: session.ToTopics("a//b/./c"), Payload: []byte("x")}},
-		{"", []string{"user", "u1", "--json", `{"a": 1}`}, session.Message{Target: session.ToUsers("u1"), Payload: []byte(`{"a": 1}`)}},
-		{"", []string{"user", "..", "x"}, session.Message{Target: session.ToUsers(".."), Payload: []byte("x")}},
-		{"", []string{"user", "a/../Jörg %2F?#", "x"}, session.Message{Target: session.ToUsers("a/../Jörg %2F?#"), Payload: []byte("x")}},
-		{"", []string{"session", pushTestSID, "x"}, session.Message{Target: session.ToSessions(pushTestSID), Payload: []byte("x")}},
-		{"\xff\x00", []string{"all", "--binary"}, session.Message{Target: session.ToAll(), Kind: session.Binary, Payload: []byte("\xff\x00")}},
-		{"", []string{"all", "--exclude", pushTestSID, "--latest-key", "a b&c", "x"}, session.Message{Target: session.ToAll(), Exclude: pushTestSID, Key: "a b&c", Payload: []byte("x")}},
-		{"", []string{"all", "--", "--dashes"}, session.Message{Target: session.ToAll(), Payload: []byte("--dashes")}},
+		{"", []string{"all", "hello"}, message.Message{Target: message.ToAll(), Payload: []byte("hello")}},
+		{"", []string{"all", ""}, message.Message{Target: message.ToAll()}},
+		{"from stdin\n", []string{"all"}, message.Message{Target: message.ToAll(), Payload: []byte("from stdin\n")}},
+		{"from stdin", []string{"all", "-f", "-"}, message.Message{Target: message.ToAll(), Payload: []byte("from stdin")}},
+		{"", []string{"topic", "news", "-f", file}, message.Message{Target: message.ToTopics("news"), Payload: []byte("from a file\n")}},
+		{"", []string{"topic", "a//b/./c", "x"}, message.Message{Target: message.ToTopics("a//b/./c"), Payload: []byte("x")}},
+		{"", []string{"user", "u1", "--json", `{"a": 1}`}, message.Message{Target: message.ToUsers("u1"), Payload: []byte(`{"a": 1}`)}},
+		{"", []string{"user", "..", "x"}, message.Message{Target: message.ToUsers(".."), Payload: []byte("x")}},
+		{"", []string{"user", "a/../Jörg %2F?#", "x"}, message.Message{Target: message.ToUsers("a/../Jörg %2F?#"), Payload: []byte("x")}},
+		{"", []string{"session", pushTestSID, "x"}, message.Message{Target: message.ToSessions(pushTestSID), Payload: []byte("x")}},
+		{"\xff\x00", []string{"all", "--binary"}, message.Message{Target: message.ToAll(), Kind: message.Binary, Payload: []byte("\xff\x00")}},
+		{"", []string{"all", "--exclude", pushTestSID, "--latest-key", "a b&c", "x"}, message.Message{Target: message.Target{Exclude: pushTestSID}, Key: "a b&c", Payload: []byte("x")}},
+		{"", []string{"all", "--", "--dashes"}, message.Message{Target: message.ToAll(), Payload: []byte("--dashes")}},
 	}
 	for _, tt := range tests {
 		out, code, err := runPush(tt.stdin, tt.args...)
@@ -198,7 +197,7 @@ func TestPushCommandBatch(t *testing.T) {
 	if want := "{\"line\":1,\"id\":\"the-id\"}\n{\"line\":2,\"id\":\"the-id\"}\n"; out != want || code != 0 {
 		t.Errorf("%q, exit %d, %v", out, code, err)
 	}
-	if got := fmt.Sprint(rec.last.Target); got != fmt.Sprint(session.ToUsers("u")) {
+	if got := fmt.Sprint(rec.last.Target); got != fmt.Sprint(message.ToUsers("u")) {
 		t.Error(got)
 	}
 	out, code, err = runPush(good+"nonsense\n"+good, "batch")

@@ -97,7 +97,7 @@ func (n *belfry) open() (err error) {
 	if err = n.api.Listen(); err != nil {
 		return err
 	}
-	n.bus.Start(n.sessions)
+	n.bus.Start(local{n.sessions})
 	return n.sessions.Start()
 }
 

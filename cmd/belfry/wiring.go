@@ -13,12 +13,18 @@ import (
 
 	"belfry/broadcast"
 	"belfry/config"
+	"belfry/message"
 	"belfry/metrics"
 	"belfry/offheap"
 	"belfry/poller"
 	"belfry/push"
 	"belfry/session"
 	"belfry/web"
+	"belfry/wire"
+	"belfry/wire/plain"
+	"belfry/wire/sse"
+	"belfry/wire/v1"
+	"belfry/ws"
 )
 
 // orNone turns a setting in which 0 means none into an option in which 0 means
@@ -78,9 +84,17 @@ func natsRoutes(routes []string) []string {
 	return out
 }
 
+// endpoints returns what clients may speak, and at which paths.
+func endpoints(c *config.Config) []wire.Endpoint {
+	return []wire.Endpoint{
+		session.DefaultEndpoint(c.Path),
+		sse.New(sse.Options{Encodings: []wire.Encoding{plain.Encoding{}, v1.Encoding{}}}),
+	}
+}
+
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
-	rules, err := session.CompileTopics(c.Session.OpenTopics)
+	rules, err := message.CompileTopics(c.Session.OpenTopics)
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -91,7 +105,9 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	o := session.Options{
 		Poller:         pollerOptions(c, &n.memory),
 		Node:           n.bus.NodeID(),
-		Handshake:      session.HandshakeOptions{MaxHead: int(c.Upgrade.MaxHead), Paths: []string{c.Path}, Origins: origins},
+		MaxHead:        int(c.Upgrade.MaxHead),
+		Origins:        origins,
+		Endpoints:      endpoints(c),
 		UpgradeTime:    c.Upgrade.Timeout,
 		MaxPending:     c.Upgrade.MaxPending,
 		MaxWaiting:     c.Upgrade.MaxWaiting,
@@ -102,8 +118,8 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
 		Authenticator:  &session.Open{Unproven: c.Dev, Topics: rules},
-		Interest:       n.bus,
-		Limits:         session.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
+		Interest:       interest{n.bus},
+		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
 		MailboxBytes:   int64(c.Fanout.MailboxBytes),
 		BacklogTime:    c.Backlog.Timeout,
@@ -141,9 +157,9 @@ func rates(c *config.Config) session.Rates {
 }
 
 func proxyOptions(c *config.Config) session.ProxyOptions {
-	o := session.ProxyOptions{Header: session.XForwardedFor}
+	o := session.ProxyOptions{Header: ws.XForwardedFor}
 	if c.Proxy.Header == "forwarded" {
-		o.Header = session.Forwarded
+		o.Header = ws.Forwarded
 	}
 	for _, text := range c.Proxy.Trusted {
 		// The configuration was validated: this cannot fail.
@@ -157,9 +173,9 @@ func proxyOptions(c *config.Config) session.ProxyOptions {
 // demo page, which is another origin than the WebSocket because of its port,
 // and whatever a front-end developer serves on the same machine, seen from
 // there or from a phone beside it.
-func (n *belfry) origins() (*session.Origins, error) {
+func (n *belfry) origins() (*ws.Origins, error) {
 	if !n.cfg.Dev || len(n.cfg.Upgrade.Origins) > 0 {
-		return session.CompileOrigins(n.cfg.Upgrade.Origins)
+		return ws.CompileOrigins(n.cfg.Upgrade.Origins)
 	}
 	hosts := []string{"localhost:*", "127.0.0.1:*", "[::1]:*"}
 	if host, _, err := net.SplitHostPort(n.cfg.API.Listen); err == nil && net.ParseIP(host) != nil {
@@ -169,7 +185,7 @@ func (n *belfry) origins() (*session.Origins, error) {
 	for _, host := range hosts {
 		patterns = append(patterns, "http://"+host, "https://"+host)
 	}
-	origins, err := session.CompileOrigins(patterns)
+	origins, err := ws.CompileOrigins(patterns)
 	if err != nil {
 		return nil, err
 	}
@@ -309,14 +325,14 @@ const clientOutbox = 1.0 / 4
 
 // publish is what belfry.v1 clients publish through. It puts the bus's errors
 // into the words of docs/protocol.md.
-func (n *belfry) publish(m *session.Message) error {
+func (n *belfry) publish(m *message.Message) error {
 	if n.bus.OutboxTaken() > clientOutbox {
-		return &session.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
+		return &wire.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
 	}
 	err := n.bus.Publish(m)
-	var large *broadcast.TooLargeError
+	var large *message.TooLargeError
 	if errors.As(err, &large) {
-		return &session.CommandError{Code: "too_large", Field: "data", Text: large.Error()}
+		return &wire.CommandError{Code: "too_large", Field: "data", Text: large.Error()}
 	}
 	return err
 }

@@ -1,0 +1,50 @@
+package message
+
+import (
+	"fmt"
+	"strings"
+)
+
+// TopicRules say which topics any client may subscribe to.
+type TopicRules struct {
+	all      bool
+	exact    map[string]bool
+	prefixes []string
+}
+
+// CompileTopics reads rules: a topic, "public.*" for all that begin with
+// "public.", or "*" for all. It returns a *FieldError for anything else.
+func CompileTopics(rules []string) (TopicRules, error) {
+	t := TopicRules{exact: map[string]bool{}}
+	for _, rule := range rules {
+		prefix, wild := strings.CutSuffix(rule, "*")
+		switch {
+		case rule == "*":
+			t.all = true
+		case wild:
+			if err := CheckTopic(prefix + "x"); err != nil || !strings.HasSuffix(prefix, ".") {
+				return t, &FieldError{Field: "open_topics", Problem: fmt.Sprintf("%q is neither a topic, nor one with .* behind it, nor *", rule)}
+			}
+			t.prefixes = append(t.prefixes, prefix)
+		default:
+			if err := CheckTopic(rule); err != nil {
+				return t, &FieldError{Field: "open_topics", Problem: err.Error()}
+			}
+			t.exact[rule] = true
+		}
+	}
+	return t, nil
+}
+
+// Allow says whether any client may subscribe to topic.
+func (t *TopicRules) Allow(topic string) bool {
+	if t.all || t.exact[topic] {
+		return true
+	}
+	for _, p := range t.prefixes {
+		if strings.HasPrefix(topic, p) {
+			return true
+		}
+	}
+	return false
+}

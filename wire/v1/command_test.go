@@ -1,0 +1,200 @@
+package v1
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"belfry/message"
+	"belfry/wire"
+)
+
+func TestV1CommandsAccepted(t *testing.T) {
+	for in, want := range map[string]wire.Command{
+		`{"type":"sub","ref":1,"topics":["a","b"]}`:                  {Op: wire.OpSub, Ref: "1", Topics: []string{"a", "b"}},
+		` {"topic" : "a.b" , "ref" : "r" , "type":"sub"} `:           {Op: wire.OpSub, Ref: `"r"`, Topics: []string{"a.b"}},
+		`{"type":"unsub","topic":"a"}`:                               {Op: wire.OpUnsub, Topics: []string{"a"}},
+		`{"type":"ping","ref":-1.50e3}`:                              {Op: wire.OpPing, Ref: "-1.50e3"},
+		`{"type":"ping","ref":"\u0031\/"}`:                           {Op: wire.OpPing, Ref: `"\u0031\/"`},
+		`{"type":"p\u0069ng","ref":""}`:                              {Op: wire.OpPing, Ref: `""`},
+		`{"type":"pub","ref":2,"to":{"topic":"a"},"data":"x\u00e9"}`: {Op: wire.OpPub, Ref: "2", Target: message.ToTopics("a"), Payload: []byte("xé")},
+		`{"type":"pub","to":{"all":true},"data":""}`:                 {Op: wire.OpPub, Target: message.ToAll(), Payload: []byte{}},
+		`{"type":"pub","to":{"users":["u","v"]},"binary":false,"data":"\ud83e\udd89\ufffd"}`: {Op: wire.OpPub,
+			Target: message.ToUsers("u", "v"), Payload: []byte("🦉\ufffd")},
+		`{"type":"pub","to":{"topics":["a"]},"binary":true,"data":"AP8="}`: {Op: wire.OpPub, Target: message.ToTopics("a"),
+			Kind: message.Binary, Payload: []byte{0, 255}},
+	} {
+		got, _, err := Encoding{}.Command([]byte(in), message.Text)
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+		} else if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", in, got, want)
+		}
+	}
+}
+
+func TestV1CommandsRefused(t *testing.T) {
+	many := strings.Repeat(`"a",`, MaxCommandTopics) + `"a"`
+	for _, c := range []struct{ in, field, ref, text string }{
+		{``, "", "", "not a JSON object"},
+		{`hello`, "", "", "not a JSON object"},
+		{`[]`, "", "", "not a JSON object"},
+		{`{`, "", "", "ends too early"},
+		{`{"ref":1,"type":"ping"`, "", "1", "ends too early"},
+		{`{"ref":1,"type":ping}`, "", "1", "invalid character 'p'"},
+		{`{"ref":1,"type":"ping"]`, "", "1", "invalid character ']'"},
+		{`{"ref":1,"type":"ping"} {}`, "", "1", "something follows"},
+		{`{"ref":1}`, "type", "1", "missing"},
+		{`{"type":1}`, "type", "", "must be a string"},
+		{`{"type":null}`, "type", "", "must be a string"},
+		{`{"type":"publish","ref":1}`, "type", "1", "sub, unsub, pub and ping"},
+		{`{"type":"ping","Ref":1}`, "Ref", "", "allowed are type, ref"},
+		{`{"type":"ping","ref":null}`, "ref", "", "string or a number"},
+		{`{"type":"ping","ref":{"a":1}}`, "ref", "", "string or a number"},
+		{`{"type":"ping","ref":"` + strings.Repeat("r", 63) + `"}`, "ref", "", "65 bytes long; allowed are 1 to 64"},
+		{`{"type":"ping","ref":1,"ref":2}`, "ref", "1", "more than once"},
+		{`{"type":"ping","data":"x","ref":1}`, "data", "1", "allowed are type, ref"},
+		{`{"type":"ping","b":1,"a":1}`, "a", "", "unknown here"},
+		{`{"type":"ping","":1}`, "", "", "unknown here"},
+		{`{"type":"sub","ref":1,"topic":"a","topics":["a"]}`, "topics", "1", "either"},
+		{`{"type":"sub","ref":1}`, "topic", "1", "missing"},
+		{`{"type":"sub","topic":"a b"}`, "topic", "", "outside"},
+		{`{"type":"sub","topics":["a","b.>"]}`, "topics", "", "outside"},
+		{`{"type":"sub","topics":[]}`, "topics", "", "0 names; allowed are 1 to 256"},
+		{`{"type":"sub","topics":[` + many + `]}`, "topics", "", "more than 256 names"},
+		{`{"type":"sub","topics":[null]}`, "topics", "", "array of strings"},
+		{`{"type":"sub","topics":"a"}`, "topics", "", "array of strings"},
+		{`{"type":"pub","data":"x"}`, "to", "", "missing"},
+		{`{"type":"pub","to":"a","data":"x"}`, "to", "", "must be an object"},
+		{`{"type":"pub","to":{},"data":"x"}`, "to", "", "0 fields"},
+		{`{"type":"pub","to":{"topic":"a","user":"b"},"data":"x"}`, "to", "", "2 fields"},
+		{`{"type":"pub","to":{"topic":"a","topic":"b"},"data":"x"}`, "to.topic", "", "more than once"},
+		{`{"type":"pub","to":{"room":"a"},"data":"x"}`, "to.room", "", "unknown"},
+		{`{"type":"pub","to":{"all":false},"data":"x"}`, "to.all", "", "must be true"},
+		{`{"type":"pub","to":{"topic":""},"data":"x"}`, "to.topic", "", "0 bytes"},
+		{`{"type":"pub","to":{"users":["a\u0000"]},"data":"x"}`, "to.users", "", "control character"},
+		{`{"type":"pub","to":{"session":"x"},"data":"x"}`, "to.session", "", ""},
+		{`{"type":"pub","to":{"topic":"a"}}`, "data", "", "missing"},
+		{`{"type":"pub","to":{"topic":"a"},"data":{"a":1}}`, "data", "", "must be a string"},
+		{`{"type":"pub","to":{"topic":"a"},"data":"x","binary":1}`, "binary", "", "true or false"},
+		{`{"type":"pub","to":{"topic":"a"},"data":"AP8","binary":true}`, "data", "", "base64"},
+		{`{"type":"pub","to":{"topic":"a"},"data":"AP\n8=","binary":true}`, "data", "", "base64"},
+		{`{"type":"pub","to":{"topic":"a"},"data":"\ud83e"}`, "data", "", "surrogate"},
+		{`{"type":"pub","to":{"topic":"a"},"data":"\\\ud83e\ud83e"}`, "data", "", "surrogate"},
+		{`{"type":"pub","to":{"topic":"a"},"data":"\udd89\ud83e"}`, "data", "", "surrogate"},
+		{`{"type":"pub","to":{"topic":"a"},"data":"\ud83e\n0000"}`, "data", "", "surrogate"},
+		{"{\"type\":\"p\xff\"}", "", "", "UTF-8"},
+	} {
+		_, _, err := Encoding{}.Command([]byte(c.in), message.Text)
+		refused, ok := errors.AsType[*wire.CommandError](err)
+		if !ok {
+			t.Errorf("%s: %v; want a *wire.CommandError", c.in, err)
+			continue
+		}
+		if refused.Code != badRequest || refused.Field != c.field || refused.Ref != c.ref || !strings.Contains(refused.Text, c.text) {
+			t.Errorf("%s:\n got %+v\nwant field %q, ref %q, text with %q", c.in, *refused, c.field, c.ref, c.text)
+		}
+	}
+	if _, _, err := (Encoding{}).Command([]byte(`{"type":"ping"}`), message.Binary); err == nil {
+		t.Error("a binary command was accepted")
+	}
+}
+
+// An answer names what is wrong without repeating all of it.
+func TestV1RefusalsAreShort(t *testing.T) {
+	long := strings.Repeat("é", 30000)
+	for _, in := range []string{
+		`{"type":"` + long + `"}`,
+		`{"type":"ping","` + long + `":1}`,
+		`{"type":"ping","` + long + `":1,"` + long + `":1}`,
+		`{"type":"pub","to":{"` + long + `":1},"data":""}`,
+		`{"type":"sub","topic":"` + long + `"}`,
+		`{"type":"pub","to":{"user":"` + long + `"},"data":""}`,
+	} {
+		_, _, err := Encoding{}.Command([]byte(in), message.Text)
+		refused, ok := errors.AsType[*wire.CommandError](err)
+		if !ok {
+			t.Errorf("%.40s…: %v; want a *wire.CommandError", in, err)
+			continue
+		}
+		if n := len(written(nil, Encoding.Reply, &wire.Reply{Ref: refused.Ref, Err: refused})); n > 512 {
+			t.Errorf("%.40s…: an answer of %d bytes", in, n)
+		}
+	}
+}
+
+func FuzzV1Command(f *testing.F) {
+	f.Add([]byte(`{"type":"sub","ref":1,"topics":["a","b"]}`))
+	f.Add([]byte(`{"type":"pub","ref":"x","to":{"topic":"a"},"data":"\ud83e\udd89"}`))
+	f.Add([]byte(`{"type":"pub","to":{"users":["u"]},"binary":true,"data":"AP8="}`))
+	f.Add([]byte(`{"type":"ping","ref":1e5}`))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		cmd, _, err := Encoding{}.Command(p, message.Text)
+		reply := &wire.Reply{Ref: cmd.Ref}
+		if err != nil {
+			refused, ok := errors.AsType[*wire.CommandError](err)
+			if !ok {
+				t.Fatalf("%v; want a *wire.CommandError", err)
+			}
+			reply = &wire.Reply{Ref: refused.Ref, Err: refused}
+		} else if err := commandFault(cmd); err != nil {
+			t.Fatalf("accepted %s: %v", p, err)
+		}
+		if len(reply.Ref) > MaxRefLen {
+			t.Errorf("a ref of %d bytes", len(reply.Ref))
+		}
+		v1Object(t, written(nil, Encoding.Reply, reply))
+	})
+}
+
+// commandFault says what an accepted command should not have been accepted
+// with.
+func commandFault(cmd wire.Command) error {
+	switch cmd.Op {
+	case wire.OpSub, wire.OpUnsub:
+		if n := len(cmd.Topics); n < 1 || n > MaxCommandTopics {
+			return fmt.Errorf("%d topics", n)
+		}
+		for _, topic := range cmd.Topics {
+			if err := message.CheckTopic(topic); err != nil {
+				return err
+			}
+		}
+	case wire.OpPub:
+		if cmd.Kind == message.Text && message.KindOf(cmd.Payload) != message.Text {
+			return errors.New("text that is not UTF-8")
+		}
+		return cmd.Target.Check()
+	case wire.OpPing:
+	default:
+		return fmt.Errorf("op %d", cmd.Op)
+	}
+	return nil
+}
+
+// A command is read on the shard in one piece: what is sure to be refused costs
+// no more than what is not.
+func TestHostileCommandsAreCheap(t *testing.T) {
+	filled := func(begin, piece, end string) []byte {
+		return []byte(begin + strings.Repeat(piece, (64<<10-len(begin)-len(end))/len(piece)) + end)
+	}
+	distinct := []byte(`{"type":"ping"`)
+	for i := 0; len(distinct) < 64<<10-16; i++ {
+		distinct = fmt.Appendf(distinct, `,"%x":0`, i)
+	}
+	for name, p := range map[string][]byte{
+		"fields":          append(distinct, '}'),
+		"a field":         filled(`{"type":"ping"`, `,"a":0`, `}`),
+		"fields of to":    filled(`{"type":"pub","data":"","to":{"topic":"a"`, `,"a":0`, `}}`),
+		"topics":          filled(`{"type":"sub","topics":["a"`, `,"a"`, `]}`),
+		"topics of a pub": filled(`{"type":"pub","data":"","to":{"topics":["a"`, `,"a"`, `]}}`),
+	} {
+		var err error
+		n := testing.AllocsPerRun(1, func() { _, _, err = Encoding{}.Command(p, message.Text) })
+		if n > 2500 || err == nil || !strings.Contains(err.Error(), "more than ") {
+			t.Errorf("%s: %v allocations for %d bytes: %v", name, n, len(p), err)
+		}
+	}
+}

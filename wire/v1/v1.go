@@ -1,0 +1,223 @@
+// Package v1 is the encoding of the subprotocol belfry.v1: one JSON object in
+// each text payload, as docs/protocol.md specifies. command.go reads what
+// clients say in it.
+//
+// The objects are written by hand: a message is built in a buffer that is used
+// again, and nothing is allocated but that buffer's growth.
+package v1
+
+import (
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"belfry/message"
+	"belfry/wire"
+)
+
+// Name is the name of the encoding and of its subprotocol.
+const Name = "belfry.v1"
+
+// Encoding implements wire.Encoding.
+type Encoding struct{}
+
+var _ wire.Encoding = Encoding{}
+
+// Name returns "belfry.v1".
+func (Encoding) Name() string { return Name }
+
+// Message writes a "msg". A text payload becomes a JSON string, a
+// binary one base64 marked with "binary":true. A byte of a text payload that
+// is not UTF-8 becomes U+FFFD, since the envelope is text itself.
+func (Encoding) Message(w *wire.Writer, m *message.Message) {
+	dst := slices.Grow(w.Buffer(), messageSize(m))
+	dst = append(dst, `{"type":"msg"`...)
+	if m.ID != "" {
+		dst = append(dst, `,"id":`...)
+		dst = appendJSONString(dst, m.ID)
+	}
+	if m.Target.Scope == message.ScopeTopics {
+		dst = appendTopics(dst, m.Target.Names)
+	}
+	if m.Kind == message.Binary {
+		dst = append(dst, `,"binary":true,"data":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, m.Payload)
+		dst = append(dst, '"')
+	} else {
+		dst = append(dst, `,"data":`...)
+		dst = appendJSONString(dst, m.Payload)
+	}
+	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}'), ID: m.ID, Event: m.Topic()})
+}
+
+// Hello writes a "hello".
+func (Encoding) Hello(w *wire.Writer, h *wire.Hello) {
+	dst := append(w.Buffer(), `{"type":"hello","session":`...)
+	dst = appendJSONString(dst, h.Session)
+	if h.UID != "" {
+		dst = append(dst, `,"uid":`...)
+		dst = appendJSONString(dst, h.UID)
+	}
+	if len(h.Topics) > 0 {
+		dst = append(dst, `,"topics":`...)
+		dst = appendJSONStrings(dst, h.Topics)
+	}
+	dst = append(dst, `,"ping":`...)
+	dst = appendSeconds(dst, h.PingInterval)
+	dst = append(dst, `,"pong":`...)
+	dst = appendSeconds(dst, h.PongTimeout)
+	say(w, dst)
+}
+
+// Bye writes a "bye".
+func (Encoding) Bye(w *wire.Writer, b *wire.Bye) {
+	dst := append(w.Buffer(), `{"type":"bye","code":`...)
+	dst = strconv.AppendUint(dst, uint64(b.Code), 10)
+	dst = append(dst, `,"reason":`...)
+	dst = appendJSONString(dst, b.Reason)
+	dst = append(dst, `,"reconnect":`...)
+	dst = strconv.AppendBool(dst, b.Reconnect)
+	dst = append(dst, `,"after":`...)
+	dst = appendSeconds(dst, b.After)
+	say(w, dst)
+}
+
+// Reply writes an "ack", or an "err" if r.Err is set. A Ref is the JSON
+// token that Command returned and is written as it is.
+func (Encoding) Reply(w *wire.Writer, r *wire.Reply) {
+	if r.Err == nil {
+		dst := append(w.Buffer(), `{"type":"ack"`...)
+		dst = appendRef(dst, r.Ref)
+		if r.ID != "" {
+			dst = append(dst, `,"id":`...)
+			dst = appendJSONString(dst, r.ID)
+		}
+		say(w, dst)
+		return
+	}
+	ref := r.Ref
+	if ref == "" {
+		ref = r.Err.Ref
+	}
+	dst := append(w.Buffer(), `{"type":"err"`...)
+	dst = appendRef(dst, ref)
+	dst = append(dst, `,"code":`...)
+	dst = appendJSONString(dst, r.Err.Code)
+	if r.Err.Field != "" {
+		dst = append(dst, `,"field":`...)
+		dst = appendJSONString(dst, r.Err.Field)
+	}
+	dst = append(dst, `,"message":`...)
+	dst = appendJSONString(dst, r.Err.Text)
+	say(w, dst)
+}
+
+// say writes the object in dst, which lacks its last brace.
+func say(w *wire.Writer, dst []byte) {
+	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}')})
+}
+
+// messageSize guesses the length of a "msg" so that dst grows once: text with
+// few escapes fits, and so does any binary payload.
+func messageSize(m *message.Message) int {
+	n := 80 + len(m.ID)
+	if m.Target.Scope == message.ScopeTopics {
+		for _, name := range m.Target.Names {
+			n += len(name) + 3
+		}
+	}
+	if m.Kind == message.Binary {
+		return n + base64.StdEncoding.EncodedLen(len(m.Payload))
+	}
+	return n + len(m.Payload) + len(m.Payload)/8
+}
+
+func appendTopics(dst []byte, names []string) []byte {
+	if len(names) == 1 {
+		dst = append(dst, `,"topic":`...)
+		return appendJSONString(dst, names[0])
+	}
+	dst = append(dst, `,"topics":`...)
+	return appendJSONStrings(dst, names)
+}
+
+func appendRef(dst []byte, ref string) []byte {
+	if ref == "" {
+		return dst
+	}
+	dst = append(dst, `,"ref":`...)
+	return append(dst, ref...)
+}
+
+// appendSeconds writes d in seconds with as many decimals as it has.
+func appendSeconds(dst []byte, d time.Duration) []byte {
+	return strconv.AppendFloat(dst, d.Seconds(), 'f', -1, 64)
+}
+
+func appendJSONStrings(dst []byte, list []string) []byte {
+	dst = append(dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendJSONString(dst, s)
+	}
+	return append(dst, ']')
+}
+
+// appendJSONString writes s as a JSON string (RFC 8259 §7). U+2028 and U+2029
+// are escaped because they end a line in older JavaScript, and a byte that is
+// not UTF-8 becomes U+FFFD, as encoding/json does both.
+func appendJSONString[S string | []byte](dst []byte, s S) []byte {
+	dst = append(dst, '"')
+	done := 0 // everything before it is written
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if c >= ' ' && c != '"' && c != '\\' {
+				i++
+				continue
+			}
+			dst = append(dst, s[done:i]...)
+			dst = appendEscape(dst, c)
+			i++
+			done = i
+			continue
+		}
+		// Converting at most four bytes keeps the string on the stack.
+		r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
+		switch {
+		case r == utf8.RuneError && size == 1:
+			dst = append(dst, s[done:i]...)
+			dst = append(dst, `\ufffd`...)
+			done = i + size
+		case r == '\u2028' || r == '\u2029':
+			dst = append(dst, s[done:i]...)
+			dst = append(dst, `\u202`...)
+			dst = append(dst, '8'+byte(r-'\u2028'))
+			done = i + size
+		}
+		i += size
+	}
+	dst = append(dst, s[done:]...)
+	return append(dst, '"')
+}
+
+// appendEscape writes the escape of a control character, a quote or a
+// backslash.
+func appendEscape(dst []byte, c byte) []byte {
+	const hex = "0123456789abcdef"
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+}

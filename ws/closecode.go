@@ -1,0 +1,33 @@
+package ws
+
+// Close codes with a name in RFC 6455 §7.4.1 and in the WebSocket registry of
+// IANA. These are for what clients send; package session has a registry of
+// what the server sends.
+const (
+	CloseNormal          uint16 = 1000
+	CloseGoingAway       uint16 = 1001
+	CloseProtocolError   uint16 = 1002
+	CloseUnsupported     uint16 = 1003
+	CloseNoStatus        uint16 = 1005 // stands for a close frame without a code; never on the wire
+	CloseInvalidPayload  uint16 = 1007
+	ClosePolicyViolation uint16 = 1008
+	CloseMessageTooBig   uint16 = 1009
+	CloseInternalError   uint16 = 1011
+	CloseTryAgainLater   uint16 = 1013
+)
+
+// ValidCloseCode says whether code may stand in a close frame: the codes that
+// RFC 6455 §7.4.1 or the IANA registry define for the wire (1000–1003,
+// 1007–1011 and, registered later, 1012 service restart, 1013 try again later,
+// 1014 bad gateway) and the ranges 3000–3999 (registered by libraries) and
+// 4000–4999 (private). 1004 has no meaning yet; 1005, 1006 and 1015 must not
+// be sent; 1016–2999 are kept for later revisions of the protocol.
+func ValidCloseCode(code uint16) bool {
+	switch {
+	case code >= 1000 && code <= 1003,
+		code >= 1007 && code <= 1014,
+		code >= 3000 && code <= 4999:
+		return true
+	}
+	return false
+}
