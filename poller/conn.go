@@ -69,9 +69,6 @@ func (s *Shard) Lookup(id ID) (slot uint32, ok bool) {
 // Next returns the lowest live slot from the given one on.
 func (s *Shard) Next(from uint32) (slot uint32, ok bool) { return s.slab.Next(from) }
 
-// Len returns how many connections the shard has.
-func (s *Shard) Len() int { return s.slab.Len() }
-
 // LastRead and LastWrite return when bytes last went in or out, in ticks.
 func (s *Shard) LastRead(slot uint32) uint32  { return s.at(slot).lastRead }
 func (s *Shard) LastWrite(slot uint32) uint32 { return s.at(slot).lastWrite }

@@ -230,7 +230,7 @@ func kindOf(op ws.OpCode) message.Kind {
 
 func (h *shard) echo(slot uint32, ev ws.Event) {
 	h.flushAnswers(slot)
-	h.buf = ws.AppendFrame(h.buf[:0], ev.Op, ev.Payload)
+	h.buf = h.variantOf(h.rec(slot)).Transport.AppendFrame(h.buf[:0], wire.Payload{Kind: kindOf(ev.Op), Data: ev.Payload})
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	if cap(h.buf) > 1<<20 {
 		h.buf = nil
