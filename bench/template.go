@@ -88,9 +88,6 @@ func UID(i int) string { return string(AppendUID(nil, i)) }
 // AppendUID appends UID(i).
 func AppendUID(dst []byte, i int) []byte { return fmt.Appendf(dst, "u%015d", i) }
 
-// Topic returns the topic of the i-th connection, one of n.
-func Topic(i, n int) string { return "bench." + strconv.Itoa(i%n) }
-
 // DevPath is where belfry takes connections in its development mode, which
 // believes what the query says.
 func DevPath(topics int) string {

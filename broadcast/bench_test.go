@@ -39,7 +39,7 @@ func BenchmarkUserPush(b *testing.B) {
 	b.ResetTimer()
 	for i := range b.N {
 		for nodes[0].Publish(&message.Message{Target: message.ToUsers("bob"), Kind: message.Binary, Payload: payload}) != nil {
-			eventually(b, "room", func() bool { return nodes[0].Stats().OutboxMessages < DefaultOutboxMessages/2 })
+			eventually(b, "room", func() bool { return nodes[0].Stats().OutboxMessages < nodes[0].opt.OutboxMessages/2 })
 		}
 		if i%1000 == 999 { // at most that many ahead of the receiver
 			eventually(b, "receipt", func() bool { return got[1].n.Load() > int64(i-1000) })

@@ -19,7 +19,7 @@ func (s signal) TopicReady(uint64) bool { s <- struct{}{}; return true }
 // waits is an interest without its goroutine: what is wanted stays queued.
 func waits(o Options) *interest {
 	if o.MaxLingering == 0 {
-		o.MaxLingering = DefaultMaxLingering
+		o.MaxLingering = 4096
 	}
 	o.clock = newFakeClock().clock()
 	b := &NATS{opt: o}

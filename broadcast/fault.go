@@ -2,11 +2,11 @@ package broadcast
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
 // faultEvery is how often faults are logged: one message that cannot be
@@ -19,9 +19,11 @@ const faultEvery = time.Minute
 type faults struct {
 	log   *zap.Logger
 	count *atomic.Uint64
+	lines rate.Sometimes // one each faultEvery
+}
 
-	mu   sync.Mutex // guards told
-	told time.Time
+func newFaults(log *zap.Logger, count *atomic.Uint64) *faults {
+	return &faults{log: log, count: count, lines: rate.Sometimes{Interval: faultEvery}}
 }
 
 // caught is deferred by what may fail without a trace but its count.
@@ -35,15 +37,8 @@ func (f *faults) caught(where string) {
 // it, so that the stack is that of the fault.
 func (f *faults) report(where string, v any) {
 	total := f.count.Add(1)
-	now := time.Now()
-	f.mu.Lock()
-	silent := !f.told.IsZero() && now.Sub(f.told) < faultEvery
-	if !silent {
-		f.told = now
-	}
-	f.mu.Unlock()
-	if !silent {
+	f.lines.Do(func() {
 		f.log.Error("fault of belfry on the bus; please report it", zap.String("where", where),
 			zap.String("panic", fmt.Sprint(v)), zap.Uint64("faults", total), zap.Stack("stack"))
-	}
+	})
 }

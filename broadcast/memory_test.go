@@ -38,7 +38,7 @@ func TestMemoryOfUsers(t *testing.T) {
 		name  string
 		above int
 		limit int // bytes on the heap for each user
-	}{{"wildcard", DefaultWildcardAbove, 16}, {"single", buckets, 2000}} {
+	}{{"wildcard", 256, 16}, {"single", buckets, 2000}} {
 		t.Run(c.name, func(t *testing.T) {
 			n := open(t, Options{WildcardAbove: c.above, overlap: time.Millisecond})
 			uids := make([][]byte, measuredUsers)

@@ -41,7 +41,7 @@ type NATS struct {
 	box    *outbox
 	in     chan *nats.Msg // what all subscriptions receive, in order
 	count  counters
-	faults faults
+	faults *faults
 
 	sender   *sender
 	receiver *receiver
@@ -76,7 +76,7 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 		in:   make(chan *nats.Msg, max(o.PendingBytes/o.MaxPayload, minPendingLength)),
 		stop: make(chan struct{}),
 	}
-	b.faults = faults{log: o.Log, count: &b.count.faults}
+	b.faults = newFaults(o.Log, &b.count.faults)
 	b.watch.bus = b
 	b.sender = &sender{bus: b, numbers: newNumbers(start), instance: instance, wake: make(chan struct{}, 1)}
 	b.interest = newInterest(b, instance, start)

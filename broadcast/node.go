@@ -3,7 +3,6 @@ package broadcast
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,7 @@ type Node struct {
 	ids     *identity
 	stripes *stripes
 	count   counters
-	faults  faults
+	faults  *faults
 	local   atomic.Pointer[Local]
 
 	closing   chan struct{}
@@ -42,7 +41,7 @@ type Node struct {
 // certificate file that cannot be read).
 func Open(o Options) (*Node, error) {
 	if err := o.fill(); err != nil {
-		return nil, fmt.Errorf("broadcast options: %w", err)
+		return nil, err
 	}
 	id := NodeID(o.NodeName)
 	start := o.clock.now()
@@ -55,7 +54,7 @@ func Open(o Options) (*Node, error) {
 		closing:  make(chan struct{}),
 		patience: o.OverloadWait,
 	}
-	n.faults = faults{log: o.Log, count: &n.count.faults}
+	n.faults = newFaults(o.Log, &n.count.faults)
 	if o.Bus != nil {
 		n.bus = o.Bus
 		return n, nil

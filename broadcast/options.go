@@ -3,8 +3,8 @@ package broadcast
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,28 +12,12 @@ import (
 	"belfry/message"
 )
 
-// Defaults of Options.
-const (
-	DefaultClusterName    = "belfry"
-	DefaultMaxPayload     = 64 << 10
-	DefaultOutboxMessages = 16384
-	DefaultOutboxBytes    = 64 << 20
-	DefaultPendingBytes   = 256 << 20
-	DefaultLinger         = 5 * time.Second
-	DefaultBeacon         = time.Second
-	DefaultOverloadWait   = 200 * time.Millisecond
-	DefaultReconnectPause = 2 * time.Second
-	DefaultWildcardAbove  = 256
-	DefaultMaxLingering   = 4096
-)
-
 // Options configure a Node. The zero value is a node of its own with a NATS
 // server inside the process that opens no port.
 type Options struct {
 	// NodeName names this node in the cluster: 1 to 64 bytes of printable
 	// ASCII without spaces, different on every node. The node id, which
-	// session ids carry, is computed from it. Default: the host's name and a
-	// random suffix.
+	// session ids carry, is computed from it. Default: one drawn at random.
 	NodeName string
 
 	// URLs of an external NATS cluster ("nats://host:4222", "tls://…"). If
@@ -52,35 +36,26 @@ type Options struct {
 	Token       string
 	ClientName  string // shown by NATS monitoring; default "belfry <NodeName>"
 
-	// MaxPayload bounds the payload of a message in bytes, 1 to 8 MiB.
-	MaxPayload int
-	// OutboxMessages and OutboxBytes bound what waits to be sent. A message
-	// takes one place for each subject it goes to; bytes include envelopes.
-	OutboxMessages int
-	OutboxBytes    int
-	// PendingBytes bounds what was received and not yet dispatched. It is
-	// enforced as a number of messages, PendingBytes/MaxPayload (at least
+	MaxPayload     int // bytes of a message's payload, at most 8 MiB; 0: 64 KiB
+	OutboxMessages int // that wait to be sent, one for each subject that a message goes to; 0: 16384
+	OutboxBytes    int // that wait to be sent, envelopes included; 0: 64 MiB
+	// PendingBytes bounds what was received and not yet dispatched; 0: 256 MiB.
+	// It is enforced as a number of messages, PendingBytes/MaxPayload (at least
 	// 64), because nats.go counts only messages on a channel.
 	PendingBytes int
 
-	// Linger is how long a topic or user bucket nobody wants any more stays
-	// subscribed.
-	Linger time.Duration
-	// MaxLingering bounds the topics that linger; past it the oldest are left
-	// at once and counted in LeftEarly.
-	MaxLingering int
-	// Beacon is how often the last sequence numbers are announced.
-	Beacon time.Duration
-	// OverloadWait is how long a received message waits for a place in the
-	// local mailboxes before it is lost.
-	OverloadWait time.Duration
+	Linger       time.Duration // of the subscription to a topic or user bucket that nobody wants any more; 0: 5 s
+	MaxLingering int           // topics that linger; 0: 4096; beyond: the oldest are left at once and counted in LeftEarly
+	Beacon       time.Duration // between announcements of the last sequence numbers; 0: 1 s
+	OverloadWait time.Duration // of a received message for a place in the local mailboxes; 0: 200 ms; beyond: lost
 	// ReconnectPause is how long the outbox is held back after the connection
 	// to NATS came back, so that the other nodes, which lost it at the same
-	// time, are there to receive. Longer than nodes' reconnects are apart.
+	// time, are there to receive; 0: 2 s. Longer than nodes' reconnects are
+	// apart.
 	ReconnectPause time.Duration
-	// WildcardAbove is the number of user buckets wanted above which the
-	// node subscribes to all of them at once; it returns to single ones
-	// below WildcardBelow, by default half of it.
+	// WildcardAbove is the number of user buckets wanted above which the node
+	// subscribes to all of them at once; 0: 256. It returns to single ones
+	// below WildcardBelow; 0: half of WildcardAbove.
 	WildcardAbove int
 	WildcardBelow int
 
@@ -122,17 +97,14 @@ type TLS struct {
 	Key  string
 }
 
-// fill sets defaults and checks. Its error names the field at fault.
+// fill gives options that are 0 their default and refuses what is out of range.
+// Its error names the option at fault.
 func (o *Options) fill() error {
 	if o.NodeName == "" {
-		name, err := defaultName()
-		if err != nil {
-			return err
-		}
-		o.NodeName = name
+		o.NodeName = defaultName()
 	}
 	if o.Embedded.ClusterName == "" {
-		o.Embedded.ClusterName = DefaultClusterName
+		o.Embedded.ClusterName = "belfry"
 	}
 	if o.ClientName == "" {
 		o.ClientName = "belfry " + o.NodeName
@@ -149,61 +121,39 @@ func (o *Options) fill() error {
 	if o.overlap == 0 {
 		o.overlap = switchOverlap
 	}
-	if err := o.fillSizes(); err != nil {
-		return err
-	}
-	if err := o.fillTimes(); err != nil {
+	if err := o.fillNumbers(); err != nil {
 		return err
 	}
 	return o.checkAddresses()
 }
 
-func (o *Options) fillSizes() error {
-	for _, d := range []struct {
-		name          string
-		v             *int
-		def, min, max int
-	}{
-		{"MaxPayload", &o.MaxPayload, DefaultMaxPayload, 1, 8 << 20},
-		{"OutboxMessages", &o.OutboxMessages, DefaultOutboxMessages, 1, 1 << 24},
-		{"OutboxBytes", &o.OutboxBytes, DefaultOutboxBytes, 1 << 10, 1 << 40},
-		{"PendingBytes", &o.PendingBytes, DefaultPendingBytes, 1 << 10, 1 << 40},
-		{"MaxLingering", &o.MaxLingering, DefaultMaxLingering, 1, 1 << 20},
-		{"WildcardAbove", &o.WildcardAbove, DefaultWildcardAbove, 1, buckets},
-	} {
-		if *d.v == 0 {
-			*d.v = d.def
-		}
-		if *d.v < d.min || *d.v > d.max {
-			return bad(d.name, fmt.Sprintf("%d; allowed are %d to %d", *d.v, d.min, d.max))
-		}
-	}
-	if o.WildcardBelow == 0 {
-		o.WildcardBelow = (o.WildcardAbove + 1) / 2
-	}
-	if o.WildcardBelow < 1 || o.WildcardBelow > o.WildcardAbove {
-		return bad("WildcardBelow", fmt.Sprintf("%d; allowed are 1 to WildcardAbove, %d", o.WildcardBelow, o.WildcardAbove))
-	}
-	return nil
+func (o *Options) fillNumbers() error {
+	err := errors.Join(
+		fill("MaxPayload", &o.MaxPayload, 64<<10, 1, 8<<20),
+		fill("OutboxMessages", &o.OutboxMessages, 16384, 1, 1<<24),
+		fill("OutboxBytes", &o.OutboxBytes, 64<<20, 1<<10, 1<<40),
+		fill("PendingBytes", &o.PendingBytes, 256<<20, 1<<10, 1<<40),
+		fill("MaxLingering", &o.MaxLingering, 4096, 1, 1<<20),
+		fill("WildcardAbove", &o.WildcardAbove, 256, 1, buckets),
+
+		fill("Linger", &o.Linger, 5*time.Second, time.Millisecond, time.Hour),
+		fill("Beacon", &o.Beacon, time.Second, time.Millisecond, time.Hour),
+		fill("OverloadWait", &o.OverloadWait, 200*time.Millisecond, time.Millisecond, time.Hour),
+		fill("ReconnectPause", &o.ReconnectPause, 2*time.Second, time.Millisecond, time.Hour),
+	)
+	return errors.Join(err, fill("WildcardBelow", &o.WildcardBelow, (o.WildcardAbove+1)/2, 1, o.WildcardAbove))
 }
 
-func (o *Options) fillTimes() error {
-	for _, d := range []struct {
-		name string
-		v    *time.Duration
-		def  time.Duration
-	}{
-		{"Linger", &o.Linger, DefaultLinger},
-		{"Beacon", &o.Beacon, DefaultBeacon},
-		{"OverloadWait", &o.OverloadWait, DefaultOverloadWait},
-		{"ReconnectPause", &o.ReconnectPause, DefaultReconnectPause},
-	} {
-		if *d.v == 0 {
-			*d.v = d.def
-		}
-		if *d.v < time.Millisecond || *d.v > time.Hour {
-			return bad(d.name, fmt.Sprintf("%v; allowed are 1ms to 1h", *d.v))
-		}
+// badOption says what is wrong with an option and what is allowed.
+func badOption(name, problem string) error { return fmt.Errorf("broadcast: %s: %s", name, problem) }
+
+// fill gives an option that is 0 its default and refuses what is out of range.
+func fill[T int | time.Duration](name string, v *T, def, least, most T) error {
+	if *v == 0 {
+		*v = def
+	}
+	if *v < least || *v > most {
+		return fmt.Errorf("broadcast: %s is %v; allowed are %v to %v", name, *v, least, most)
 	}
 	return nil
 }
@@ -212,30 +162,24 @@ func (o *Options) checkAddresses() error {
 	e := &o.Embedded
 	switch n := len(o.NodeName); {
 	case n > 64 || !printable(o.NodeName):
-		return bad("NodeName", "allowed are 1 to 64 printable ASCII characters without spaces")
+		return badOption("NodeName", "allowed are 1 to 64 printable ASCII characters without spaces")
 	case (o.TLS.Cert == "") != (o.TLS.Key == ""):
-		return bad("TLS", "Cert and Key go together")
+		return badOption("TLS", "Cert and Key go together")
 	case len(o.URLs) > 0 && (e.Listen != "" || e.ClusterListen != "" || len(e.Routes) > 0):
-		return bad("URLs", "an external NATS cluster excludes addresses and routes of an embedded one")
+		return badOption("URLs", "an external NATS cluster excludes addresses and routes of an embedded one")
 	case e.ClusterAdvertise != "" && e.ClusterListen == "":
-		return bad("Embedded.ClusterAdvertise", "is how others reach ClusterListen; set that too")
+		return badOption("Embedded.ClusterAdvertise", "is how others reach ClusterListen; set that too")
 	case len(e.Routes) > 0 && e.ClusterListen == "":
-		return bad("Embedded.Routes", "routes need ClusterListen, through which the others come back")
+		return badOption("Embedded.Routes", "routes need ClusterListen, through which the others come back")
 	}
 	return nil
 }
 
-// defaultName returns a name that two nodes on one host do not share.
-func defaultName() (string, error) {
-	host, err := os.Hostname()
-	if err != nil || host == "" || len(host) > 50 || !printable(host) {
-		host = "node"
-	}
+// defaultName returns a name that no other node has.
+func defaultName() string {
 	var b [4]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", fmt.Errorf("random node name: %w", err)
-	}
-	return host + "-" + hex.EncodeToString(b[:]), nil
+	rand.Read(b[:]) // never fails
+	return "node-" + hex.EncodeToString(b[:])
 }
 
 // printable says whether s is ASCII without spaces and control characters.

@@ -123,7 +123,7 @@ func serverOptions(o *Options, instance string) (*server.Options, error) {
 	for _, route := range o.Embedded.Routes {
 		u, err := url.Parse(route)
 		if err != nil || u.Host == "" {
-			return nil, bad("Embedded.Routes", fmt.Sprintf("%q; allowed are nats://[user:password@]host:port", route))
+			return nil, badOption("Embedded.Routes", fmt.Sprintf("%q; allowed are nats://[user:password@]host:port", route))
 		}
 		if u.User == nil && c.Username != "" { // the same at every node
 			u.User = url.UserPassword(c.Username, c.Password)
@@ -163,11 +163,11 @@ func advertised(host string, port int) string {
 func splitAddress(field, address string) (string, int, error) {
 	host, p, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", 0, bad(field, fmt.Sprintf("%q; allowed is host:port", address))
+		return "", 0, badOption(field, fmt.Sprintf("%q; allowed is host:port", address))
 	}
 	port, err := strconv.ParseUint(p, 10, 16)
 	if err != nil {
-		return "", 0, bad(field, fmt.Sprintf("port %q; allowed are 0 to 65535", p))
+		return "", 0, badOption(field, fmt.Sprintf("port %q; allowed are 0 to 65535", p))
 	}
 	if port == 0 {
 		return host, server.RANDOM_PORT, nil

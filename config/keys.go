@@ -10,8 +10,8 @@ import (
 // with a word that can be guessed.
 const minKeyLen = 16
 
-// checkKey never repeats the key.
-func checkKey(key string) error {
+// checkToken checks a key as a bearer token. It never repeats the key.
+func checkToken(key string) error {
 	if n := len(key); n < minKeyLen {
 		return fmt.Errorf("has %d characters; allowed are %d or more", n, minKeyLen)
 	}
@@ -39,7 +39,7 @@ func parseKey(text string) (Key, error) {
 	if !named {
 		name, key = "", text
 	}
-	if err := checkKey(key); err != nil {
+	if err := checkToken(key); err != nil {
 		return Key{}, err
 	}
 	switch {
@@ -54,26 +54,31 @@ func parseKey(text string) (Key, error) {
 	return Key{name, Secret(key)}, nil
 }
 
+// keyList is a list of keys whose names differ.
+type keyList []Key
+
+// add reads one more key. Its errors continue "the key …".
+func (l *keyList) add(text string) error {
+	key, err := parseKey(text)
+	if err != nil {
+		return err
+	}
+	for _, other := range *l {
+		if key.Name != "" && key.Name == other.Name {
+			return fmt.Errorf("has the name %s, which another key has; allowed are names that differ", key.Name)
+		}
+	}
+	*l = append(*l, key)
+	return nil
+}
+
 // AllKeys returns api.keys and the keys in the file api.keys_file. Errors tell
 // a key by its line, never by its content.
 func (a *API) AllKeys() ([]Key, error) {
-	var keys []Key
-	add := func(where, text string) error {
-		key, err := parseKey(text)
-		if err != nil {
-			return fmt.Errorf("%s %w", where, err)
-		}
-		for _, other := range keys {
-			if key.Name != "" && key.Name == other.Name {
-				return fmt.Errorf("%s has the name %s, which another key has; allowed are names that differ", where, key.Name)
-			}
-		}
-		keys = append(keys, key)
-		return nil
-	}
+	var keys keyList
 	for i, key := range a.Keys {
-		if err := add(fmt.Sprintf("api.keys: key %d", i+1), key.Reveal()); err != nil {
-			return nil, err
+		if err := keys.add(key.Reveal()); err != nil {
+			return nil, fmt.Errorf("api.keys: key %d %w", i+1, err)
 		}
 	}
 	if a.KeysFile == "" {
@@ -91,8 +96,8 @@ func (a *API) AllKeys() ([]Key, error) {
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if err := add(fmt.Sprintf("api.keys_file: %s:%d: the key", a.KeysFile, i+1), line); err != nil {
-			return nil, err
+		if err := keys.add(line); err != nil {
+			return nil, fmt.Errorf("api.keys_file: %s:%d: the key %w", a.KeysFile, i+1, err)
 		}
 	}
 	if len(keys) == 0 {

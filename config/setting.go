@@ -22,6 +22,7 @@ type Setting struct {
 	Dev  string // default under dev, "" if the same as without
 	Enum []string
 
+	def    string // default as tagged, "" for false, 0 or empty
 	rng    string // "lo..hi" as tagged
 	redact string // "url": passwords inside URLs are not shown
 	value  reflect.Value
@@ -57,6 +58,7 @@ func walkStruct(v reflect.Value, prefix string, section func(Section), setting f
 			Doc:    tag.Get("doc"),
 			Zero:   tag.Get("zero"),
 			Dev:    tag.Get("dev"),
+			def:    tag.Get("default"),
 			rng:    tag.Get("range"),
 			redact: tag.Get("redact"),
 			value:  v.Field(i),

@@ -59,6 +59,18 @@ func (c *Config) checkListen(k *checks) {
 	}
 }
 
+func (c *Config) checkSSE(k *checks) {
+	switch p := c.SSE.Path; {
+	case p == "":
+	case !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?# "):
+		k.fail("sse.path", "%q; allowed are paths that begin with / and have no query", p)
+	case p == c.Path:
+		k.fail("sse.path", "%q is the path of the WebSocket endpoint (path); allowed is any other path", p)
+	case c.Dev && p == "/echo" || p == "/healthz" && c.Upgrade.Health:
+		k.fail("sse.path", "%q is taken; allowed is any other path", p)
+	}
+}
+
 func (c *Config) checkClients(k *checks) {
 	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?# ") {
 		k.fail("path", "%q; allowed are paths that begin with / and have no query", c.Path)
@@ -68,6 +80,7 @@ func (c *Config) checkClients(k *checks) {
 	if c.Path == "/healthz" && c.Upgrade.Health {
 		k.fail("path", "/healthz is taken by upgrade.health; allowed is any other path, or upgrade.health=false")
 	}
+	c.checkSSE(k)
 	c.checkProxy(k)
 	for _, origin := range c.Upgrade.Origins {
 		k.when("upgrade.origins", checkOrigin(origin))
@@ -98,15 +111,11 @@ func (c *Config) checkAPI(k *checks) {
 	if c.API.MonitorListen != "" {
 		k.when("api.monitor_listen", checkAddress(c.API.MonitorListen))
 	}
-	names := map[string]bool{}
+	var keys keyList
 	for i, text := range c.API.Keys {
-		key, err := parseKey(text.Reveal())
-		if err != nil {
+		if err := keys.add(text.Reveal()); err != nil {
 			k.fail("api.keys", "key %d %v", i+1, err)
-		} else if key.Name != "" && names[key.Name] {
-			k.fail("api.keys", "key %d has the name %s, which another key has; allowed are names that differ", i+1, key.Name)
 		}
-		names[key.Name] = true
 	}
 	if longest := longestLine(c.API.MaxPayload); c.API.BodyBytes < longest {
 		k.fail("api.body_bytes", "%v; allowed is at least %v, what the longest line of a batch with api.max_payload %v may need", c.API.BodyBytes, longest, c.API.MaxPayload)

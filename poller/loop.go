@@ -20,7 +20,7 @@ type Loop struct {
 
 	arrivals  sync.Pool                // of *arrival, so that moving sockets leaves no garbage
 	lacks     [len(improvements)]error // of listeners; written by New alone
-	ringless  sync.Once                // says that there is no io_uring
+	noRing    sync.Once                // says that there is no io_uring
 	nodeBytes atomic.Int64             // backlog of all connections, each frame counted once
 	inbound   atomic.Int64             // what came in and is not done with, of all connections
 	waiting   nodeWaiting
@@ -88,7 +88,7 @@ func (l *Loop) closeMailboxes() {
 // shards. A shard's goroutine makes raw system calls and seldom lets go of its
 // processor; with none to spare, the goroutines of HTTP and NATS wait for the
 // scheduler's preemption (measured: 7 ms against 0.08 for an HTTP echo).
-func Processors(shards int) int { return max(runtime.NumCPU(), shards+2) }
+func Processors(shards int) int { return shards + 2 }
 
 // Start has the shards run, and returns when each has taken its first turn.
 // After an error, Close gives back what there is.
@@ -126,9 +126,8 @@ func (l *Loop) Start() error {
 	return nil
 }
 
-// Shards returns how many shards there are, Shard one of them, Addrs the
-// addresses that are listened on. Any goroutine.
-func (l *Loop) Shards() int             { return len(l.shards) }
+// Shard returns one of the shards, Addrs the addresses that are listened on.
+// Any goroutine.
 func (l *Loop) Shard(i int) *Shard      { return l.shards[i] }
 func (l *Loop) Addrs() []netip.AddrPort { return l.addrs }
 

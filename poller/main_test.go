@@ -9,6 +9,6 @@ import (
 // TestMain gives the tests the processors that a server takes: a shard that
 // has work never waits for anything, and leaves nobody else one of its own.
 func TestMain(m *testing.M) {
-	runtime.GOMAXPROCS(Processors(4))
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), Processors(4)))
 	os.Exit(m.Run())
 }

@@ -11,32 +11,6 @@ import (
 	"belfry/offheap"
 )
 
-// Policy says what happens to a connection whose backlog passes its bound.
-type Policy uint8
-
-const (
-	// Disconnect closes it: the handler is told by SendResult and decides
-	// how.
-	Disconnect Policy = iota
-	// DropOldest drops the oldest frames that wait, never one that is
-	// partly sent and never a control frame.
-	DropOldest
-	// LatestOnly lets a frame replace a waiting one with the same key, and
-	// beyond that drops the oldest.
-	LatestOnly
-)
-
-// String returns the policy as it is spelt in the configuration.
-func (p Policy) String() string {
-	return [...]string{"disconnect", "drop-oldest", "latest-only"}[p]
-}
-
-// Bounds limit what waits to be sent to one connection.
-type Bounds struct {
-	Frames int // 0: 256
-	Bytes  int // 0: 1 MiB
-}
-
 // Options configure a Loop. The zero value of every field but NewHandler
 // works.
 type Options struct {
@@ -50,10 +24,10 @@ type Options struct {
 	Listen   []Endpoint // none: connections only come by Adopt
 	MaxConns int        // of one shard; 0: 1<<20. Address space, not memory, is taken for it
 
-	Backlog   Bounds // of one connection
-	Wide      Bounds // of one marked by SetWide; 0: 1<<18 frames, 128 MiB
-	NodeBytes int64  // of all connections together; 0: 256 MiB
-	Policy    Policy
+	Backlog      Bounds // of one connection
+	LargeBacklog Bounds // of one marked by SetLargeBacklog; 0: 1<<18 frames, 128 MiB
+	NodeBytes    int64  // of all connections together; 0: 256 MiB
+	Policy       Policy
 
 	// InboundBytes bounds, for all connections together, what was received and
 	// not consumed, and what the handler charges (Shard.Charge); 0: 256 MiB.
@@ -64,7 +38,7 @@ type Options struct {
 	UserTimeout time.Duration // TCP_USER_TIMEOUT of connections; 0: 30 s
 
 	// NoRing has every send be a system call of its own, where io_uring would
-	// be there (Shard.Stage).
+	// be there (Shard.Send).
 	NoRing bool
 
 	// ManualTicks replaces the 1 s timer by Loop.Tick, for tests.
@@ -95,8 +69,8 @@ func (o *Options) setDefaults() {
 	def(&o.MaxConns, 1<<20)
 	def(&o.Backlog.Frames, 256)
 	def(&o.Backlog.Bytes, 1<<20)
-	def(&o.Wide.Frames, 1<<18)
-	def(&o.Wide.Bytes, 128<<20)
+	def(&o.LargeBacklog.Frames, 1<<18)
+	def(&o.LargeBacklog.Bytes, 128<<20)
 	def(&o.Mailbox, 4096)
 	if o.NodeBytes == 0 {
 		o.NodeBytes = 256 << 20
@@ -134,8 +108,8 @@ func (o *Options) check() error {
 		between("Mailbox", o.Mailbox, 1, maxMailbox),
 		between("Backlog.Frames", o.Backlog.Frames, 1, 1<<20),
 		between("Backlog.Bytes", o.Backlog.Bytes, 1, 1<<30),
-		between("Wide.Frames", o.Wide.Frames, 1, 1<<20),
-		between("Wide.Bytes", o.Wide.Bytes, 1, 1<<30),
+		between("LargeBacklog.Frames", o.LargeBacklog.Frames, 1, 1<<20),
+		between("LargeBacklog.Bytes", o.LargeBacklog.Bytes, 1, 1<<30),
 		between("NodeBytes", int(o.NodeBytes), 1, 1<<50),
 		between("InboundBytes", int(o.InboundBytes), 1, 1<<50),
 		between("Policy", int(o.Policy), int(Disconnect), int(LatestOnly)),

@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"strconv"
 	"sync/atomic"
 )
 
@@ -166,7 +167,7 @@ func (f *framing) field() {
 }
 
 // number reads digits of the line from a place on, blanks before them aside.
-func (f *framing) number(at int, base int64) (n int64, ok bool) {
+func (f *framing) number(at, base int) (n int64, ok bool) {
 	if f.n > len(f.line) && base == 10 {
 		return 0, false
 	}
@@ -174,27 +175,13 @@ func (f *framing) number(at int, base int64) (n int64, ok bool) {
 	for at < len(line) && (line[at] == ' ' || line[at] == '\t') {
 		at++
 	}
-	for ; at < len(line); at++ {
-		digit := int64(hexDigit(line[at]))
-		if digit < 0 || digit >= base {
-			break
-		}
-		if n > 1<<58 {
-			return 0, false
-		}
-		n, ok = n*base+digit, true
+	digits := line[at:]
+	end := bytes.IndexFunc(digits, func(r rune) bool {
+		return (r < '0' || r > '9') && (base == 10 || (r < 'a' || r > 'f') && (r < 'A' || r > 'F'))
+	})
+	if end >= 0 {
+		digits = digits[:end]
 	}
-	return n, ok
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
+	n, err := strconv.ParseInt(string(digits), base, 62) // room for what is added to it
+	return n, err == nil
 }

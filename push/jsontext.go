@@ -1,6 +1,8 @@
 package push
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -178,16 +180,9 @@ func unquote(raw []byte) (_ []byte, ok bool) {
 	return append(out, raw[start:]...), true
 }
 
-// hex4 reads four hexadecimal digits.
-func hex4(b []byte) (r rune) {
-	for _, c := range b[:4] {
-		switch {
-		case c <= '9':
-			c -= '0'
-		default:
-			c = c&^0x20 - 'A' + 10
-		}
-		r = r<<4 | rune(c)
-	}
-	return r
+// hex4 reads four hexadecimal digits, which b begins with.
+func hex4(b []byte) rune {
+	var unit [2]byte // of UTF-16
+	hex.Decode(unit[:], b[:4])
+	return rune(binary.BigEndian.Uint16(unit[:]))
 }

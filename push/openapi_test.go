@@ -373,8 +373,8 @@ func TestDocumentHasTheLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := Limits{}.withDefaults()
-	if err != nil {
+	var l Limits
+	if err := l.fill(); err != nil {
 		t.Fatal(err)
 	}
 	for name, value := range map[string]any{

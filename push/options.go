@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -102,55 +103,42 @@ type Limits struct {
 // are held in memory whole.
 const MaxPayloadLimit = 64 << 20
 
-// withDefaults fills in what is 0 and refuses what is out of range.
-func (l Limits) withDefaults() (Limits, error) {
-	counts := []struct {
-		name      string
-		field     *int
-		def, most int
-	}{
-		{"MaxPayload", &l.MaxPayload, 64 << 10, MaxPayloadLimit},
-		{"MaxBatchLine", &l.MaxBatchLine, 0, 8 * MaxPayloadLimit}, // its default comes from MaxPayload
-		{"MaxBatchLines", &l.MaxBatchLines, 10_000, 10_000_000},
-		{"MaxRequests", &l.MaxRequests, 2048, 1 << 20},
-		{"MaxBodies", &l.MaxBodies, 1024, 1 << 20},
-		{"BodyBytes", &l.BodyBytes, 64 << 20, 1 << 40},
-		{"MaxConnections", &l.MaxConnections, 8192, 1 << 20},
-		{"MaxHeaderBytes", &l.MaxHeaderBytes, 16 << 10, 1 << 20},
-	}
-	for _, c := range counts {
-		if *c.field == 0 {
-			*c.field = c.def
-			if c.field == &l.MaxBatchLine {
-				*c.field = 6*l.MaxPayload + 64<<10
-			}
-		}
-		if *c.field < 1 || *c.field > c.most {
-			return l, fmt.Errorf("push: %s is %d; allowed are 1 to %d", c.name, *c.field, c.most)
-		}
-	}
-	times := []struct {
-		name  string
-		field *time.Duration
-		def   time.Duration
-	}{
-		{"ReadHeaderTimeout", &l.ReadHeaderTimeout, 5 * time.Second},
-		{"ReadTimeout", &l.ReadTimeout, 30 * time.Second},
-		{"WriteTimeout", &l.WriteTimeout, 30 * time.Second},
-		{"IdleTimeout", &l.IdleTimeout, 2 * time.Minute},
-		{"PushWait", &l.PushWait, time.Second},
-		{"BatchIdleTimeout", &l.BatchIdleTimeout, time.Minute},
-		{"ShutdownTimeout", &l.ShutdownTimeout, 10 * time.Second},
-	}
-	for _, t := range times {
-		if *t.field == 0 {
-			*t.field = t.def
-		}
-		if *t.field < time.Millisecond || *t.field > 24*time.Hour {
-			return l, fmt.Errorf("push: %s is %v; allowed are 1ms to 24h", t.name, *t.field)
-		}
-	}
+// fill gives limits that are 0 their default and refuses what is out of range.
+func (l *Limits) fill() error {
+	const most = MaxPayloadLimit
+	err := errors.Join(
+		fill("MaxPayload", &l.MaxPayload, 64<<10, 1, most),
+		fill("MaxBatchLines", &l.MaxBatchLines, 10_000, 1, 10_000_000),
+		fill("MaxRequests", &l.MaxRequests, 2048, 1, 1<<20),
+		fill("MaxBodies", &l.MaxBodies, 1024, 1, 1<<20),
+		fill("BodyBytes", &l.BodyBytes, 64<<20, 1, 1<<40),
+		fill("MaxConnections", &l.MaxConnections, 8192, 1, 1<<20),
+		fill("MaxHeaderBytes", &l.MaxHeaderBytes, 16<<10, 1, 1<<20),
+
+		fill("ReadHeaderTimeout", &l.ReadHeaderTimeout, 5*time.Second, time.Millisecond, maxTimeout),
+		fill("ReadTimeout", &l.ReadTimeout, 30*time.Second, time.Millisecond, maxTimeout),
+		fill("WriteTimeout", &l.WriteTimeout, 30*time.Second, time.Millisecond, maxTimeout),
+		fill("IdleTimeout", &l.IdleTimeout, 2*time.Minute, time.Millisecond, maxTimeout),
+		fill("PushWait", &l.PushWait, time.Second, time.Millisecond, maxTimeout),
+		fill("BatchIdleTimeout", &l.BatchIdleTimeout, time.Minute, time.Millisecond, maxTimeout),
+		fill("ShutdownTimeout", &l.ShutdownTimeout, 10*time.Second, time.Millisecond, maxTimeout),
+	)
+	err = errors.Join(err, fill("MaxBatchLine", &l.MaxBatchLine, 6*l.MaxPayload+64<<10, 1, 8*most))
 	l.BodyBytes = max(l.BodyBytes, l.MaxBatchLine+lineSlack)
 	l.PushWait = min(l.PushWait, l.WriteTimeout/2) // an answer has to get through
-	return l, nil
+	return err
+}
+
+// maxTimeout bounds every time of Limits.
+const maxTimeout = 24 * time.Hour
+
+// fill gives an option that is 0 its default and refuses what is out of range.
+func fill[T int | time.Duration](name string, v *T, def, least, most T) error {
+	if *v == 0 {
+		*v = def
+	}
+	if *v < least || *v > most {
+		return fmt.Errorf("push: %s is %v; allowed are %v to %v", name, *v, least, most)
+	}
+	return nil
 }

@@ -26,11 +26,12 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("%v, want %q", err, tt.want)
 		}
 	}
-	l, err := Limits{MaxPayload: MaxPayloadLimit}.withDefaults()
-	if err != nil || l.MaxBatchLine <= 6*MaxPayloadLimit {
+	l := Limits{MaxPayload: MaxPayloadLimit}
+	if err := l.fill(); err != nil || l.MaxBatchLine <= 6*MaxPayloadLimit {
 		t.Errorf("%+v %v", l, err)
 	}
-	if l, err := (Limits{}).withDefaults(); err != nil || l.MaxPayload != 65536 || l.MaxBatchLine != 458752 || l.ReadHeaderTimeout != 5*time.Second {
+	l = Limits{}
+	if err := l.fill(); err != nil || l.MaxPayload != 65536 || l.MaxBatchLine != 458752 || l.ReadHeaderTimeout != 5*time.Second {
 		t.Errorf("%+v %v", l, err)
 	}
 	// A monitoring address may be any: its routes need no key.

@@ -2,24 +2,27 @@ package push
 
 import (
 	"net/http"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/time/rate"
 )
 
 // refusalLog logs requests that were refused for want of a key or for where
-// they come from. Each is a line at debug; a token bucket of its own lets a few
+// they come from. Each is a line at debug; a token bucket lets a few
 // of them through at info, so that an attack fills no log and a wrong key is
 // still seen.
 type refusalLog struct {
 	log *zap.Logger
 
-	mu     sync.Mutex // guards the rest
-	tokens float64
-	filled time.Time
-	silent uint64 // lines at debug since the last one at info
+	lines  *rate.Limiter // at info
+	silent atomic.Uint64 // lines at debug since the last one at info
+}
+
+func newRefusalLog(log *zap.Logger) *refusalLog {
+	return &refusalLog{log: log, lines: rate.NewLimiter(logRate, logBurst)}
 }
 
 // The bucket: as many lines at once, and as many a second.
@@ -38,21 +41,11 @@ func (l *refusalLog) refused(id routeID, r *http.Request, key string, cause Caus
 }
 
 func (l *refusalLog) level(now time.Time) (level zapcore.Level, silent uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.filled.IsZero() {
-		l.tokens = logBurst
-	} else {
-		l.tokens = min(logBurst, l.tokens+now.Sub(l.filled).Seconds()*logRate)
-	}
-	l.filled = now
-	if l.tokens < 1 {
-		l.silent++
+	if !l.lines.AllowN(now, 1) {
+		l.silent.Add(1)
 		return zapcore.DebugLevel, 0
 	}
-	l.tokens--
-	silent, l.silent = l.silent, 0
-	return zapcore.InfoLevel, silent
+	return zapcore.InfoLevel, l.silent.Swap(0)
 }
 
 // logKey is what stands for the key of a request that was refused.

@@ -79,7 +79,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 
 // The bucket fills again, and the next line tells how many were not shown.
 func TestRefusalLogBucket(t *testing.T) {
-	var l refusalLog
+	l := newRefusalLog(zap.NewNop())
 	now := time.Now()
 	for i := range logBurst + 3 {
 		if level, _ := l.level(now); (level == zapcore.InfoLevel) != (i < logBurst) {

@@ -23,7 +23,7 @@ type Server struct {
 	log   *zap.Logger
 	count counters
 	in    bodies
-	logs  refusalLog
+	logs  *refusalLog
 
 	busyDetail string
 
@@ -56,10 +56,10 @@ func New(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
-	var err error
-	if s.opt.Limits, err = o.Limits.withDefaults(); err != nil {
+	if err := s.opt.Limits.fill(); err != nil {
 		return nil, err
 	}
+	var err error
 	if s.keys, err = newKeyring(o.Keys); err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.busyDetail = fmt.Sprintf("allowed are at most %d requests at once (api.max_requests)", s.opt.MaxRequests)
 	s.in = newBodies(&s.opt.Limits)
-	s.logs.log = s.log
+	s.logs = newRefusalLog(s.log)
 	s.stop, s.stopping = context.WithCancel(context.Background())
 	return s, nil
 }

@@ -10,9 +10,6 @@ import (
 	"belfry/wire"
 )
 
-// maxPubs is how many belfry.v1 "pub" commands of a shard may wait.
-const maxPubs = 1024
-
 // leastWaiting is how many sub commands of a session may wait for their answers
 // where session.max_topics is less: several may name the same topic.
 const leastWaiting = 16
@@ -150,7 +147,7 @@ func (h *shard) reply(slot uint32, r *wire.Reply) {
 	w := h.say(rec, h.buf[:0])
 	e.Reply(w, r)
 	if h.buf = w.Bytes(); len(h.buf) > 0 {
-		h.ps.StageBytes(slot, h.buf)
+		h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	}
 }
 
@@ -174,7 +171,7 @@ func (h *shard) publish(slot uint32, c *wire.Command) {
 		h.unchargePub(&p)
 		h.publishing.done(p.from, p.size)
 		h.counters.limit(limitPubs)
-		h.fail(slot, c.Ref, "unavailable", "", "too many messages are being published; try again")
+		h.fail(slot, c.Ref, "unavailable", "", "too many messages are being published (session.publish_queue); try again")
 	}
 }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -27,7 +28,7 @@ type Options struct {
 
 	MaxHead       int             // bytes of a request's line and header; 0: 8 KiB; passed: 431 or 414
 	Origins       *ws.Origins     // pages that may connect; nil: those of the same host; others: 403
-	Endpoints     []wire.Endpoint // what clients may speak, and at which paths; nil: DefaultEndpoint()
+	Endpoints     []wire.Endpoint // what clients may speak, and at which paths; nil: defaultEndpoint()
 	UpgradeTime   time.Duration   // from accept to a complete head, and from there to the answer; 0: 10 s
 	MaxPending    int             // connections without a complete head; 0: 16384; of one address half of them, beyond its oldest gets 429; all taken: 503
 	MaxWaiting    int             // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
@@ -56,6 +57,9 @@ type Options struct {
 	// Publish is given what belfry.v1 "pub" commands send, on a goroutine of
 	// its own for each shard; nil refuses them.
 	Publish func(*message.Message) error
+	// PublishQueue is how many messages of a shard's clients may wait for
+	// Publish; 0: 1024. Beyond, "pub" is answered by unavailable.
+	PublishQueue int
 
 	BacklogTime  time.Duration // how long a client may take nothing of what waits for it; 0: for ever
 	PingInterval time.Duration // silence before a ping; 0: no pings
@@ -65,42 +69,71 @@ type Options struct {
 	Idle         time.Duration // neither
 	CloseTime    time.Duration // for the peer's answer to a close frame; 0: 5 s
 
-	ReconnectAfter time.Duration // least delay advised at shutdown; 0: 1 s
+	ReconnectAfter time.Duration // least delay advised at shutdown; 0: 1 s; below 0: none
 
 	Log *zap.Logger // nil: none
 }
 
-func (o *Options) setDefaults() {
-	dur := func(v *time.Duration, d time.Duration) {
-		if *v == 0 {
-			*v = d
-		}
+// fill gives options that are 0 their default and refuses what is out of range.
+func (o *Options) fill() error {
+	o.fillParts()
+	return errors.Join(o.fillNumbers(), o.fillTimes())
+}
+
+func (o *Options) fillNumbers() error {
+	return errors.Join(
+		fill("Poller.Shards", &o.Poller.Shards, runtime.NumCPU(), 1, poller.MaxShards),
+		fill("Poller.InboundBytes", &o.Poller.InboundBytes, 256<<20, 1, 1<<50),
+		fill("MaxHead", &o.MaxHead, ws.DefaultMaxHead, ws.MinMaxHead, poller.MaxUnread),
+		fill("MaxPending", &o.MaxPending, 1<<14, 1, 1<<20),
+		fill("MaxWaiting", &o.MaxWaiting, 1<<14, 1, 1<<20),
+		fill("MaxSessions", &o.MaxSessions, 1<<20, 1, 1<<25),
+		fill("MaxPerAddress", &o.MaxPerAddress, 0, 0, 1<<24),
+		fill("RatePerAddress", &o.RatePerAddress, 0, 0, 1<<20),
+		fill("Limits.MaxMessage", &o.Limits.MaxMessage, ws.DefaultMaxMessage, 1, 1<<30),
+		fill("Limits.MaxFragments", &o.Limits.MaxFragments, ws.DefaultMaxFragments, 1, 1<<30),
+		fill("MaxTopics", &o.MaxTopics, 128, 1, 1<<14),
+		fill("MaxPerUser", &o.MaxPerUser, 0, 0, 1<<20),
+		fill("MailboxBytes", &o.MailboxBytes, 256<<20, 1, 1<<50),
+		fill("PublishQueue", &o.PublishQueue, 1024, 1, 1<<16),
+	)
+}
+
+func (o *Options) fillTimes() error {
+	return errors.Join(
+		fill("UpgradeTime", &o.UpgradeTime, 10*time.Second, 1, maxTime),
+		fill("RetryAfter", &o.RetryAfter, 5*time.Second, 1, maxTime),
+		fill("MessageTime", &o.MessageTime, 0, 0, maxTime),
+		fill("Rates.Grace", &o.Rates.Grace, 0, 0, maxTime),
+		fill("BacklogTime", &o.BacklogTime, 0, 0, maxTime),
+		fill("PingInterval", &o.PingInterval, 0, 0, maxTime),
+		fill("PongTimeout", &o.PongTimeout, 0, 0, maxTime),
+		fill("IdleRead", &o.IdleRead, 0, 0, maxTime),
+		fill("IdleWrite", &o.IdleWrite, 0, 0, maxTime),
+		fill("Idle", &o.Idle, 0, 0, maxTime),
+		fill("CloseTime", &o.CloseTime, 5*time.Second, 1, maxTime),
+		fill("ReconnectAfter", &o.ReconnectAfter, time.Second, -1, maxTime),
+	)
+}
+
+// maxTime bounds every time of Options.
+const maxTime = 365 * 24 * time.Hour
+
+// fill gives an option that is 0 its default and refuses what is out of range.
+func fill[T int | int64 | time.Duration](name string, v *T, def, least, most T) error {
+	if *v == 0 {
+		*v = def
 	}
-	num := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
+	if *v < least || *v > most {
+		return fmt.Errorf("session: %s is %v; allowed are %v to %v", name, *v, least, most)
 	}
-	dur(&o.UpgradeTime, 10*time.Second)
-	dur(&o.RetryAfter, 5*time.Second)
-	dur(&o.CloseTime, 5*time.Second)
-	dur(&o.ReconnectAfter, time.Second)
-	if o.MailboxBytes == 0 {
-		o.MailboxBytes = 256 << 20
-	}
-	num(&o.Poller.Shards, runtime.NumCPU())
-	num(&o.MaxPending, 1<<14)
-	num(&o.MaxWaiting, 1<<14)
-	num(&o.MaxSessions, 1<<20)
-	num(&o.MaxTopics, 128)
-	num(&o.Limits.MaxMessage, ws.DefaultMaxMessage)
-	num(&o.Limits.MaxFragments, ws.DefaultMaxFragments)
-	num(&o.MaxHead, ws.DefaultMaxHead)
-	if o.Poller.InboundBytes == 0 {
-		o.Poller.InboundBytes = 256 << 20
-	}
-	if o.Endpoints == nil {
-		o.Endpoints = []wire.Endpoint{DefaultEndpoint()}
+	return nil
+}
+
+// fillParts puts parts in the place of those that are missing.
+func (o *Options) fillParts() {
+	if len(o.Endpoints) == 0 {
+		o.Endpoints = []wire.Endpoint{defaultEndpoint()}
 	}
 	if o.Authenticator == nil {
 		o.Authenticator = &Open{}
@@ -114,32 +147,6 @@ func (o *Options) setDefaults() {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-}
-
-func (o *Options) check() error {
-	between := func(name string, v, lo, hi int) error {
-		if v < lo || v > hi {
-			return &message.FieldError{Field: name, Problem: fmt.Sprintf("%d; allowed are %d to %d", v, lo, hi)}
-		}
-		return nil
-	}
-	for _, err := range []error{
-		between("max_head", o.MaxHead, ws.MinMaxHead, poller.MaxUnread),
-		between("max_sessions", o.MaxSessions, 1, 1<<25),
-		between("max_pending", o.MaxPending, 1, 1<<20),
-		between("max_waiting", o.MaxWaiting, 1, 1<<20),
-		between("max_per_address", o.MaxPerAddress, 0, 1<<24),
-		between("rate_per_address", o.RatePerAddress, 0, 1<<20),
-		between("max_topics", o.MaxTopics, 1, 1<<14),
-		between("max_per_user", o.MaxPerUser, 0, 1<<20),
-		between("max_message", o.Limits.MaxMessage, 1, 1<<30),
-		between("max_fragments", o.Limits.MaxFragments, 1, 1<<30),
-	} {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // ticks returns d in seconds of a shard's clock, rounded up.

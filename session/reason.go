@@ -1,5 +1,7 @@
 package session
 
+import "belfry/ws"
+
 // Reason says why a session ended. It is the close code on the wire, the word
 // in the log and the label of the metric; docs/protocol.md prints it as the
 // registry of close codes.
@@ -44,19 +46,19 @@ var reasonInfo = [reasonCount]struct {
 	reconnect bool   // whether a client should come back by itself
 }{
 	ReasonNone:          {"none", 0, "", false},
-	ReasonClient:        {"client", 1000, "", false},
+	ReasonClient:        {"client", ws.CloseNormal, "", false},
 	ReasonGone:          {"gone", 0, "", true},
 	ReasonReadError:     {"read_error", 0, "", true},
 	ReasonWriteError:    {"write_error", 0, "", true},
 	ReasonHandshake:     {"handshake", 0, "", false},
 	ReasonHandshakeTime: {"handshake_timeout", 0, "", true},
-	ReasonShutdown:      {"shutdown", 1001, "server is going away", true},
-	ReasonProtocol:      {"protocol", 1002, "protocol error", false},
-	ReasonUTF8:          {"utf8", 1007, "invalid UTF-8", false},
-	ReasonDeflate:       {"deflate", 1007, "invalid compressed data", false},
-	ReasonPolicy:        {"policy", 1008, "client messages are not accepted here", false},
-	ReasonTooBig:        {"too_big", 1009, "message too big", false},
-	ReasonFragments:     {"fragments", 1009, "too many fragments", false},
+	ReasonShutdown:      {"shutdown", ws.CloseGoingAway, "server is going away", true},
+	ReasonProtocol:      {"protocol", ws.CloseProtocolError, "protocol error", false},
+	ReasonUTF8:          {"utf8", ws.CloseInvalidPayload, "invalid UTF-8", false},
+	ReasonDeflate:       {"deflate", ws.CloseInvalidPayload, "invalid compressed data", false},
+	ReasonPolicy:        {"policy", ws.ClosePolicyViolation, "client messages are not accepted here", false},
+	ReasonTooBig:        {"too_big", ws.CloseMessageTooBig, "message too big", false},
+	ReasonFragments:     {"fragments", ws.CloseMessageTooBig, "too many fragments", false},
 	ReasonInternal:      {"internal", 0, "", true},
 	ReasonPongTimeout:   {"pong_timeout", 4000, "ping not answered in time", true},
 	ReasonIdleRead:      {"idle_read", 4001, "nothing received for too long", true},
@@ -65,7 +67,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonSlow:          {"slow_consumer", 4004, "too slow to read", true},
 	ReasonNodeBacklog:   {"node_backlog", 4005, "server backlog is full", true},
 	ReasonReplaced:      {"user_sessions", 4006, "too many sessions of this user", false},
-	ReasonRate:          {"rate_limit", 1008, "sent too much", false},
+	ReasonRate:          {"rate_limit", ws.ClosePolicyViolation, "sent too much", false},
 	ReasonNodeInbound:   {"node_inbound", 4007, "server input is full", true},
 	ReasonMessageTime:   {"message_timeout", 4008, "message not complete in time", true},
 	ReasonLogin:         {"login", 4009, "login refused", false},

@@ -48,8 +48,7 @@ type Server struct {
 
 // New makes a server and binds its listeners.
 func New(o Options) (*Server, error) {
-	o.setDefaults()
-	if err := o.check(); err != nil {
+	if err := o.fill(); err != nil {
 		return nil, err
 	}
 	if o.Key == ([32]byte{}) {

@@ -95,7 +95,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.pass.init(h)
 	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
 	if h.opt.Publish != nil {
-		h.pubs = make(chan pub, maxPubs)
+		h.pubs = make(chan pub, h.opt.PublishQueue)
 		h.publishing.own = map[poller.ID]int{}
 	}
 	return h, nil

@@ -22,7 +22,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 	const clients, rounds = 300, 40
 	const most = 60 // passes for each answer, on average; 0.2 to 10 are usual
 	r := newRig(t, Options{Poller: poller.Options{Policy: poller.DropOldest}})
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(poller.Processors(2)))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.NumCPU(), poller.Processors(2))))
 	var readers, publisher sync.WaitGroup
 	t.Cleanup(readers.Wait) // after the wires have been closed
 	for range clients {

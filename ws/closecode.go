@@ -1,19 +1,16 @@
 package ws
 
-// Close codes with a name in RFC 6455 §7.4.1 and in the WebSocket registry of
-// IANA. These are for what clients send; package session has a registry of
-// what the server sends.
+// Close codes of RFC 6455 §7.4.1 that the server sends or looks for. Package
+// session has a registry of the reasons with which it sends them.
 const (
 	CloseNormal          uint16 = 1000
 	CloseGoingAway       uint16 = 1001
 	CloseProtocolError   uint16 = 1002
-	CloseUnsupported     uint16 = 1003
 	CloseNoStatus        uint16 = 1005 // stands for a close frame without a code; never on the wire
 	CloseInvalidPayload  uint16 = 1007
 	ClosePolicyViolation uint16 = 1008
 	CloseMessageTooBig   uint16 = 1009
-	CloseInternalError   uint16 = 1011
-	CloseTryAgainLater   uint16 = 1013
+	CloseTryAgainLater   uint16 = 1013 // of the IANA registry
 )
 
 // ValidCloseCode says whether code may stand in a close frame: the codes that

@@ -9,6 +9,7 @@ import (
 
 	"belfry/config"
 	"belfry/host"
+	"belfry/poller"
 	"belfry/push"
 )
 
@@ -81,7 +82,7 @@ func (m machine) resolve(c *config.Config) (changed []lowered) {
 		c.Shards = min(max(m.cores, 1), 256)
 	}
 	if c.GOMAXPROCS == 0 {
-		c.GOMAXPROCS = max(m.cores, c.Shards+2)
+		c.GOMAXPROCS = max(m.cores, poller.Processors(c.Shards))
 	}
 	lower := func(setting string, v *int, most int, why, mend string) {
 		if *v > most {

@@ -8,6 +8,7 @@ import (
 
 	"belfry/broadcast"
 	"belfry/config"
+	"belfry/push"
 	"belfry/session"
 )
 
@@ -17,30 +18,49 @@ type noBus struct{ broadcast.Bus }
 
 func (noBus) Close() error { return nil }
 
-// build makes everything that settings reach, and starts none of it.
-func build(cfg config.Config) error {
+func (noBus) Stats(*broadcast.Stats) {}
+
+// options are what the packages get of the settings.
+type options struct {
+	bus      broadcast.Options
+	sessions session.Options
+	api      push.Options
+}
+
+// build makes everything that settings reach, and starts none of it. It
+// returns the options that the parts were made with. use, which may be nil, is
+// called with the node before its parts are given back.
+func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	here, err := thisMachine()
 	if err != nil {
-		return err
+		return o, err
 	}
 	here.resolve(&cfg)
-	n := &belfry{cfg: &cfg, log: zap.NewNop()}
-	bus := busOptions(&cfg, n.log)
-	bus.Bus = noBus{}
-	if n.bus, err = broadcast.Open(bus); err != nil {
-		return err
+	n := &belfry{cfg: &cfg, log: zap.NewNop(), lines: &sink{}}
+	keys, err := cfg.API.AllKeys()
+	if err != nil {
+		return o, err
+	}
+	o.bus = busOptions(&cfg, n.log)
+	o.bus.Bus = noBus{}
+	if n.bus, err = broadcast.Open(o.bus); err != nil {
+		return o, err
 	}
 	defer n.bus.Close()
-	opt, err := n.sessionOptions()
-	if err != nil {
-		return err
+	if o.sessions, err = n.sessionOptions(); err != nil {
+		return o, err
 	}
-	if n.sessions, err = session.New(opt); err != nil {
-		return err
+	if n.sessions, err = session.New(o.sessions); err != nil {
+		return o, err
 	}
 	defer n.sessions.Loop().Discard()
-	n.api, err = n.newAPI(nil)
-	return err
+	if o.api, err = n.apiOptions(keys); err != nil {
+		return o, err
+	}
+	if n.api, err = push.New(o.api); err == nil && use != nil {
+		use(n)
+	}
+	return o, err
 }
 
 // smallest is a configuration whose parts cost little to make.
@@ -93,7 +113,7 @@ func TestRangesAreTaken(t *testing.T) {
 				t.Errorf("%s=%s: %v", s.Path, end, err)
 				continue
 			}
-			if err := build(c); err != nil {
+			if _, err := build(c, nil); err != nil {
 				t.Errorf("%s=%s is allowed by the configuration and refused later: %v", s.Path, end, err)
 			}
 		}

@@ -21,9 +21,6 @@ import (
 	"belfry/session"
 	"belfry/web"
 	"belfry/wire"
-	"belfry/wire/plain"
-	"belfry/wire/sse"
-	"belfry/wire/v1"
 	"belfry/ws"
 )
 
@@ -84,14 +81,6 @@ func natsRoutes(routes []string) []string {
 	return out
 }
 
-// endpoints returns what clients may speak, and at which paths.
-func endpoints(c *config.Config) []wire.Endpoint {
-	return []wire.Endpoint{
-		session.DefaultEndpoint(c.Path),
-		sse.New(sse.Options{Encodings: []wire.Encoding{plain.Encoding{}, v1.Encoding{}}}),
-	}
-}
-
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
 	rules, err := message.CompileTopics(c.Session.OpenTopics)
@@ -102,12 +91,16 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	if err != nil {
 		return session.Options{}, err
 	}
+	endpoints, err := n.endpoints()
+	if err != nil {
+		return session.Options{}, err
+	}
 	o := session.Options{
 		Poller:         pollerOptions(c, &n.memory),
 		Node:           n.bus.NodeID(),
 		MaxHead:        int(c.Upgrade.MaxHead),
 		Origins:        origins,
-		Endpoints:      endpoints(c),
+		Endpoints:      endpoints,
 		UpgradeTime:    c.Upgrade.Timeout,
 		MaxPending:     c.Upgrade.MaxPending,
 		MaxWaiting:     c.Upgrade.MaxWaiting,
@@ -128,6 +121,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		MaySubscribe:   rules.Allow,
+		PublishQueue:   c.Session.PublishQueue,
 		PingInterval:   c.Session.PingInterval,
 		PongTimeout:    c.Session.PongTimeout,
 		IdleRead:       c.Session.IdleRead,
@@ -220,7 +214,7 @@ func pollerOptions(c *config.Config, memory *offheap.Owners) poller.Options {
 	return o
 }
 
-func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
+func (n *belfry) apiOptions(keys []config.Key) (push.Options, error) {
 	c := n.cfg
 	var apiKeys []push.Key
 	for _, k := range keys {
@@ -228,9 +222,9 @@ func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
 	}
 	scrape, err := metrics.Handler(n.values)
 	if err != nil {
-		return nil, err
+		return push.Options{}, err
 	}
-	return push.New(push.Options{
+	return push.Options{
 		Publisher:     n.bus,
 		Pace:          n.sessions.Pace,
 		Address:       c.API.Listen,
@@ -261,7 +255,7 @@ func (n *belfry) newAPI(keys []config.Key) (*push.Server, error) {
 			BatchIdleTimeout:  c.API.BatchIdleTimeout,
 			ShutdownTimeout:   apiGrace,
 		},
-	})
+	}, nil
 }
 
 // configView is what GET /v1/config answers: the settings in force.

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"belfry/config"
+)
+
+// settingPaths are the settings and the sections that there are.
+var settingPaths = func() map[string]bool {
+	all := map[string]bool{}
+	defaults := config.Default()
+	for _, s := range defaults.Settings() {
+		for at, c := range s.Path {
+			if c == '.' {
+				all[s.Path[:at]] = true
+			}
+		}
+		all[s.Path] = true
+	}
+	return all
+}()
+
+// limitsWithoutSetting are the labels of belfry_limits_hit_total that are no
+// settings, each with what bounds it instead.
+var limitsWithoutSetting = map[string]string{
+	"memory": "the kernel, which gave a shard's tables no more",
+}
+
+// TestLimitsAreSettings holds the labels of the metric of limits to be
+// settings.
+func TestLimitsAreSettings(t *testing.T) {
+	var limits map[string]uint64
+	if _, err := build(smallest(), func(n *belfry) { limits = n.values().Sessions.LimitsHit }); err != nil {
+		t.Fatal(err)
+	}
+	if len(limits) < 20 {
+		t.Errorf("%d limits only", len(limits))
+	}
+	for label := range limits {
+		if !settingPaths[label] && limitsWithoutSetting[label] == "" {
+			t.Errorf("the limit %s is no setting", label)
+		}
+	}
+	for label := range limitsWithoutSetting {
+		if _, there := limits[label]; !there {
+			t.Errorf("there is no limit %s", label)
+		}
+	}
+}
+
+// settingLike finds what looks like the path of a setting.
+var settingLike = func() *regexp.Regexp {
+	var sections []string
+	for path := range settingPaths {
+		if section, _, below := strings.Cut(path, "."); below && !slices.Contains(sections, section) {
+			sections = append(sections, section)
+		}
+	}
+	return regexp.MustCompile(`\b(` + strings.Join(sections, "|") + `)(\.[a-z_]+)+\b`)
+}()
+
+// TestNamedSettingsExist holds the settings that messages, descriptions of
+// metrics and documents name to be there.
+func TestNamedSettingsExist(t *testing.T) {
+	named := map[string]bool{}
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != root, d.IsDir() && d.Name() == "bin":
+			return filepath.SkipDir
+		case d.IsDir() || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		for _, text := range textsOf(t, path) {
+			for _, name := range settingLike.FindAllString(text, -1) {
+				file := slices.Contains([]string{".go", ".md", ".yaml"}, filepath.Ext(name))
+				if named[name] = true; !settingPaths[name] && !file {
+					t.Errorf("%s: there is no setting %s", path, name)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(named) < 80 {
+		t.Errorf("%d settings are named only", len(named))
+	}
+}
+
+// textsOf returns what people read of a file: a document, or the texts in
+// code, without comments.
+func textsOf(t *testing.T, path string) (texts []string) {
+	t.Helper()
+	switch filepath.Ext(path) {
+	case ".md", ".yaml":
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []string{string(text)}
+	case ".go":
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if text, ok := n.(*ast.BasicLit); ok && text.Kind == token.STRING {
+				texts = append(texts, text.Value)
+			}
+			return true
+		})
+	}
+	return texts
+}
