@@ -109,7 +109,7 @@ func deflateBrokenCases() []offerCase {
 			c.closes()
 		}},
 		{id: "y.5.2", offers: offer, run: func(c *client) {
-			c.sendDeflated(opBinary, make([]byte, 16<<20+1), 0)
+			c.sendDeflated(opBinary, make([]byte, 32<<20+1), 0)
 			c.fails(1009)
 		}},
 	}
