@@ -164,7 +164,7 @@ func TestPlainPublisher(t *testing.T) {
 	sent := []*nats.Msg{
 		{Subject: "belfry.topic.news", Data: []byte(`{"a":1}`)},
 		{Subject: "belfry.all", Data: []byte{0xff, 0}},
-		{Subject: "belfry.all", Data: []byte("x"), Header: nats.Header{headerKind: {"binary"}, headerID: {"my-id"}, headerKey: {"k%25"}, headerExclude: {here}, "Other": {"y"}}},
+		{Subject: "belfry.all", Data: []byte("x"), Header: nats.Header{headerKind: {"binary"}, headerID: {"my-id"}, headerKey: {"k%25"}, headerExclude: {here}, headerExcept: {"a", "b.c"}, headerOp: {"7"}, "Other": {"y"}}},
 		{Subject: "belfry.user.3", Data: []byte("u"), Header: nats.Header{headerUser: {uid}}},
 		{Subject: n.nats.self, Data: []byte("s"), Header: nats.Header{headerSession: {here}}},
 		{Subject: "belfry.topic.news", Data: []byte("both"), Header: nats.Header{headerTopic: {"news", "sport"}}},
@@ -187,7 +187,7 @@ func TestPlainPublisher(t *testing.T) {
 	if got[0].Kind != message.Text || got[1].Kind != message.Binary || got[2].Kind != message.Binary {
 		t.Error("kinds")
 	}
-	if m := got[2]; m.ID != "my-id" || m.Key != "k%" || m.Target.Exclude != here {
+	if m := got[2]; m.ID != "my-id" || m.Key != "k%" || m.Target.Exclude != here || !slices.Equal(m.Target.ExcludeTopics, []string{"a", "b.c"}) || m.Op != 7 {
 		t.Errorf("envelope: %+v", m)
 	}
 	if !slices.Equal(got[3].Target.Names, []string{uid}) || got[4].Target.Names[0] != here || len(got[5].Target.Names) != 2 {
@@ -217,6 +217,9 @@ func TestBadHeadersAreDropped(t *testing.T) {
 		{Subject: "belfry.all", Header: h(headerID, "a", headerID, "b")},
 		{Subject: "belfry.all", Header: h(headerID, "a b")},
 		{Subject: "belfry.all", Header: h(headerExclude, "nobody")},
+		{Subject: "belfry.all", Header: h(headerExcept, "a..b")},
+		{Subject: "belfry.all", Header: h(headerOp, "0")},
+		{Subject: "belfry.all", Header: h(headerOp, "4294967296")},
 		{Subject: "belfry.all", Header: h(headerKey, "%zz")},
 		{Subject: "belfry.all", Header: h(headerNode, "xyz", headerSeq, "1.1")},
 		{Subject: "belfry.all", Header: h(headerNode, "00000001")},

@@ -165,3 +165,12 @@ func (m *Message) Check(maxPayload int) error {
 	}
 	return nil
 }
+
+// Topic returns the topic that m is for, the first if it is for several; "" if
+// it is for none.
+func (m *Message) Topic() string {
+	if m.Target.Scope != ScopeTopics || len(m.Target.Names) == 0 {
+		return ""
+	}
+	return m.Target.Names[0]
+}

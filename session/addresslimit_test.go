@@ -12,7 +12,7 @@ import (
 )
 
 // dialFrom opens a session from an address and returns the status.
-func (r *rig) dialFrom(address, path string) (w *wire, status int) {
+func (r *rig) dialFrom(address, path string) (w *rawConn, status int) {
 	r.t.Helper()
 	w, err := r.connectFrom(address)
 	if err != nil {
@@ -31,7 +31,7 @@ func (r *rig) dialFrom(address, path string) (w *wire, status int) {
 // and move to, and a place again when one of them has ended.
 func TestMaxPerAddress(t *testing.T) {
 	r := newRig(t, Options{MaxPerAddress: 4, Poller: poller.Options{Shards: 3}})
-	var all []*wire
+	var all []*rawConn
 	for i := range 4 {
 		w, status := r.dialFrom("127.0.3.1", fmt.Sprint("/ws?uid=u", i))
 		if status != 101 {
@@ -206,7 +206,7 @@ func TestProxyProtocolRefused(t *testing.T) {
 func TestForwardedClient(t *testing.T) {
 	r := newRig(t, Options{MaxPerAddress: 2, Poller: onePoller(),
 		Proxy: ProxyOptions{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.7.0/24")}}})
-	with := func(from, field string) (*wire, int) {
+	with := func(from, field string) (*rawConn, int) {
 		w, _ := r.connectFrom(from)
 		t.Cleanup(func() { w.Close() })
 		head := bytes.TrimSuffix(request("/ws", "belfry.v1"), []byte("\r\n"))
@@ -244,7 +244,7 @@ func TestForwardedClient(t *testing.T) {
 }
 
 // hello reads belfry.v1's first message and returns the session id in it.
-func (w *wire) hello(t *testing.T) string {
+func (w *rawConn) hello(t *testing.T) string {
 	t.Helper()
 	_, p, err := w.frame()
 	if err != nil {

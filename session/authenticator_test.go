@@ -49,7 +49,7 @@ func TestOpen(t *testing.T) {
 		{"topic=secret", false, "", nil, 403, CauseTopic, `"secret" is not open`},
 		{"topic=news&topic=secret&uid=a&uid=b", false, "", nil, 403, CauseTopic, "secret"}, // the first fault
 	}
-	h, err := ws.NewHandshaker(ws.HandshakeOptions{})
+	h, err := ws.NewParser(ws.ParserOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

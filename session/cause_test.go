@@ -75,13 +75,13 @@ func TestUpgradesByCause(t *testing.T) {
 }
 
 // TestStatuses holds the table of statuses in docs/protocol.md against those
-// that are counted.
+// of refusals that are counted; 101 and 200 come first.
 func TestStatuses(t *testing.T) {
 	page, err := os.ReadFile("../docs/protocol.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, status := range outcomes[1:outcomeOther] {
+	for _, status := range outcomes[2:outcomeOther] {
 		text := (&ws.Refusal{Status: status}).Error()
 		if row := "\n| " + strings.TrimSuffix(text, ": ") + " |"; !strings.Contains(string(page), row) {
 			t.Errorf("docs/protocol.md has no row %q", row)

@@ -147,7 +147,7 @@ func (c *churnTarget) reaches(p profile) bool {
 
 // stayer is a client that stays.
 type stayer struct {
-	*wire
+	*rawConn
 	v1   bool
 	last map[string]int           // number of the last message, by target
 	pace map[string]chan struct{} // windows of the targets of which it is the first
@@ -168,7 +168,7 @@ func (r *rig) stayer(i int, targets []*churnTarget) (*stayer, error) {
 		}
 	}
 	var err error
-	s.wire, err = r.wire(p.path(), subprotocol(s.v1))
+	s.rawConn, err = r.rawConn(p.path(), subprotocol(s.v1))
 	return s, err
 }
 
@@ -213,7 +213,7 @@ func (s *stayer) read() error {
 }
 
 // message reads the next numbered message.
-func (w *wire) message(v1 bool) (label string, n int, last bool, err error) {
+func (w *rawConn) message(v1 bool) (label string, n int, last bool, err error) {
 	for {
 		op, p, err := w.frame()
 		if err != nil {
@@ -246,7 +246,7 @@ func (w *wire) message(v1 bool) (label string, n int, last bool, err error) {
 func (r *rig) comeAndGo(targets []*churnTarget) error {
 	p := profile{fmt.Sprint("guest-", rand.IntN(20)), []string{"coming", "passing", "big"}[:rand.IntN(4)]}
 	v1 := rand.IntN(2) == 0
-	w, err := r.wire(p.path(), subprotocol(v1))
+	w, err := r.rawConn(p.path(), subprotocol(v1))
 	if err != nil {
 		return err
 	}

@@ -64,17 +64,17 @@ func TestCloseByClient(t *testing.T) {
 
 // The server closes: the client answers, in one of several ways, or does not.
 func TestCloseByServer(t *testing.T) {
-	for name, answer := range map[string]func(r *rig, w *wire){
-		"same code":  func(_ *rig, w *wire) { w.send(gobwas.OpClose, closePayload(4003, "")) },
-		"other code": func(_ *rig, w *wire) { w.send(gobwas.OpClose, closePayload(1000, "I was going anyway")) },
-		"no code":    func(_ *rig, w *wire) { w.send(gobwas.OpClose, nil) },
-		"after data": func(_ *rig, w *wire) {
+	for name, answer := range map[string]func(r *rig, w *rawConn){
+		"same code":  func(_ *rig, w *rawConn) { w.send(gobwas.OpClose, closePayload(4003, "")) },
+		"other code": func(_ *rig, w *rawConn) { w.send(gobwas.OpClose, closePayload(1000, "I was going anyway")) },
+		"no code":    func(_ *rig, w *rawConn) { w.send(gobwas.OpClose, nil) },
+		"after data": func(_ *rig, w *rawConn) {
 			w.send(gobwas.OpText, []byte("sent before yours came"))
 			w.send(gobwas.OpPing, []byte("x"))
 			w.send(gobwas.OpClose, closePayload(4003, ""))
 		},
-		"violation": func(_ *rig, w *wire) { w.Write([]byte{0xff, 0xff}) },
-		"none":      func(r *rig, _ *wire) { r.tick(1); r.tick(1) },
+		"violation": func(_ *rig, w *rawConn) { w.Write([]byte{0xff, 0xff}) },
+		"none":      func(r *rig, _ *rawConn) { r.tick(1); r.tick(1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, Options{Idle: 2 * time.Second, CloseTime: 2 * time.Second})
@@ -187,9 +187,9 @@ func TestViolations(t *testing.T) {
 
 // Connections that end without a close frame are told apart.
 func TestCloseWithoutFrame(t *testing.T) {
-	for reason, leave := range map[string]func(w *wire){
-		"gone":       func(w *wire) { w.CloseWrite() },
-		"read_error": func(w *wire) { w.SetLinger(0); w.Close() },
+	for reason, leave := range map[string]func(w *rawConn){
+		"gone":       func(w *rawConn) { w.CloseWrite() },
+		"read_error": func(w *rawConn) { w.SetLinger(0); w.Close() },
 	} {
 		r := newRig(t, Options{})
 		w := r.mustWire("/ws?uid=u&topic=t", "")

@@ -7,6 +7,7 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 )
 
 // leastWaiting is how many sub commands of a session may wait for their answers
@@ -29,34 +30,34 @@ type pub struct {
 }
 
 // command does what a client asks for.
-func (h *shard) command(slot uint32, rec *record, c *Command) {
+func (h *shard) command(slot uint32, rec *record, c *wire.Command) {
 	h.counters.commands[c.Op].Add(1)
 	h.reading.left[rateCommands] -= int32(max(1, len(c.Topics), len(c.Target.Names)))
 	switch c.Op {
-	case OpSub:
+	case wire.OpSub:
 		h.subscribe(slot, rec, c)
-	case OpUnsub:
+	case wire.OpUnsub:
 		for _, topicName := range c.Topics {
 			if t, ok := h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName)); ok {
 				h.leaveTopic(rec, t)
 			}
 		}
 		h.wakeWaiters() // whose answers come before this one's
-		h.reply(slot, &Reply{Ref: c.Ref})
-	case OpPub:
+		h.reply(slot, &wire.Reply{Ref: c.Ref})
+	case wire.OpPub:
 		h.publish(slot, c)
 	default:
-		h.reply(slot, &Reply{Ref: c.Ref})
+		h.reply(slot, &wire.Reply{Ref: c.Ref})
 	}
 }
 
 func (h *shard) fail(slot uint32, ref, code, field, text string) {
-	h.reply(slot, &Reply{Ref: ref, Err: &CommandError{Code: code, Field: field, Text: text, Ref: ref}})
+	h.reply(slot, &wire.Reply{Ref: ref, Err: &wire.CommandError{Code: code, Field: field, Text: text, Ref: ref}})
 }
 
 // subscribe enters a session into topics, all or none of those that are
 // asked for. It is answered when the bus carries all of them to this node.
-func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
+func (h *shard) subscribe(slot uint32, rec *record, c *wire.Command) {
 	for _, topicName := range c.Topics {
 		if !h.opt.MaySubscribe(topicName) {
 			h.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you (session.open_topics)", topicName))
@@ -94,7 +95,7 @@ func (h *shard) subscribe(slot uint32, rec *record, c *Command) {
 		}
 	}
 	if sub.pending == 0 {
-		h.reply(slot, &Reply{Ref: c.Ref})
+		h.reply(slot, &wire.Reply{Ref: c.Ref})
 		return
 	}
 	rec.pending++
@@ -121,12 +122,12 @@ func (h *shard) subscribed(slot uint32, sub *subscribing) {
 	}
 	if rec := h.rec(slot); rec.state == stateOpen {
 		rec.pending--
-		h.reply(slot, &Reply{Ref: sub.ref})
+		h.reply(slot, &wire.Reply{Ref: sub.ref})
 	}
 }
 
 // reply answers a command.
-func (h *shard) reply(slot uint32, r *Reply) {
+func (h *shard) reply(slot uint32, r *wire.Reply) {
 	rec := h.rec(slot)
 	if rec.state != stateOpen {
 		return
@@ -134,18 +135,25 @@ func (h *shard) reply(slot uint32, r *Reply) {
 	if r.Err != nil {
 		h.counters.commandError(r.Err.Code)
 	}
-	if e := h.opt.Encodings[rec.encoding]; h.reading.on && h.reading.slot == slot {
-		if h.reading.out = e.AppendReply(h.reading.out, r); len(h.reading.out) >= flushAnswers {
+	e := h.variantOf(rec).Encoding
+	if h.reading.on && h.reading.slot == slot {
+		w := h.say(rec, h.reading.out)
+		e.Reply(w, r)
+		if h.reading.out = w.Bytes(); len(h.reading.out) >= flushAnswers {
 			h.flushAnswers(slot)
 		}
-	} else if h.buf = e.AppendReply(h.buf[:0], r); len(h.buf) > 0 {
+		return
+	}
+	w := h.say(rec, h.buf[:0])
+	e.Reply(w, r)
+	if h.buf = w.Bytes(); len(h.buf) > 0 {
 		h.ps.StageBytes(slot, h.buf)
 	}
 }
 
 // publish hands a client's message to the shard's publisher, so that neither
 // the bus nor a full mailbox can hold the shard up.
-func (h *shard) publish(slot uint32, c *Command) {
+func (h *shard) publish(slot uint32, c *wire.Command) {
 	if h.opt.Publish == nil {
 		h.fail(slot, c.Ref, "forbidden", "", "clients may not publish here (session.publish)")
 		return
@@ -168,15 +176,15 @@ func (h *shard) publish(slot uint32, c *Command) {
 }
 
 // publishError is what a client is told about an error of Options.Publish,
-// which may choose the words by returning a *CommandError.
-func publishError(err error, ref string) *CommandError {
-	var told *CommandError
+// which may choose the words by returning a *wire.CommandError.
+func publishError(err error, ref string) *wire.CommandError {
+	var told *wire.CommandError
 	if errors.As(err, &told) {
-		return &CommandError{Code: told.Code, Field: told.Field, Text: told.Text, Ref: ref}
+		return &wire.CommandError{Code: told.Code, Field: told.Field, Text: told.Text, Ref: ref}
 	}
 	var field *message.FieldError
 	if errors.As(err, &field) {
-		return &CommandError{Code: "bad_request", Field: field.Field, Text: field.Problem, Ref: ref}
+		return &wire.CommandError{Code: "bad_request", Field: field.Field, Text: field.Problem, Ref: ref}
 	}
-	return &CommandError{Code: "unavailable", Text: err.Error(), Ref: ref}
+	return &wire.CommandError{Code: "unavailable", Text: err.Error(), Ref: ref}
 }

@@ -30,5 +30,5 @@ func TestConformance(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	conformance.Run(t, s.Addrs()[0].String())
+	conformance.Run(t, s.Addrs()[0].String(), false)
 }

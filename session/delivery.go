@@ -11,6 +11,7 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 )
 
 // delivery is one message on its way to the shards of this node. It is shared
@@ -21,9 +22,9 @@ type delivery struct {
 	key     uint64      // what the policy latest-only replaces by
 	exclude message.SID // valid if without
 	without bool
-	size    int64 // bytes, the payload and what it was encoded to
-	batches [maxEncodings]atomic.Pointer[poller.Batch]
-	shards  atomic.Int32 // that are not done with it
+	size    int64                          // bytes, the payload and what it was encoded to
+	batches []atomic.Pointer[poller.Batch] // by variant
+	shards  atomic.Int32                   // that are not done with it
 }
 
 // newDelivery encodes m, on the publisher's goroutine, for every encoding that
@@ -36,8 +37,9 @@ func (s *Server) newDelivery(m *message.Message) (d *delivery, ok bool) {
 			d.exclude, d.without = n, true
 		}
 	}
-	for i := range s.opt.Encodings {
-		if s.speakers[i].Load() > 0 {
+	d.batches = make([]atomic.Pointer[poller.Batch], len(s.perVariant))
+	for i := range s.perVariant {
+		if s.perVariant[i].Load() > 0 {
 			frame, encoded := d.encode(uint8(i))
 			d.batches[i].Store(poller.NewBatch(poller.NewFrame(frame, d.key)))
 			d.size += int64(len(frame))
@@ -47,20 +49,25 @@ func (s *Server) newDelivery(m *message.Message) (d *delivery, ok bool) {
 	return d, ok
 }
 
-// encode builds the message's frame in an encoding. One that panics gives no
+// encode builds the message's frame for a variant. One that panics gives no
 // bytes: sending nothing harms nobody, and the fault costs this message only.
-func (d *delivery) encode(encoding uint8) (frame []byte, ok bool) {
-	e := d.srv.opt.Encodings[encoding]
+func (d *delivery) encode(variant uint8) (frame []byte, ok bool) {
+	v := &d.srv.protocols.variants[variant]
+	w := d.srv.writers.Get().(*wire.Writer)
 	defer func() {
 		if r := recover(); r != nil {
 			d.srv.faults.Add(1)
-			d.srv.opt.Log.Error("an encoding panicked; its clients do not get the message",
-				zap.String("encoding", e.Name()), zap.String("id", d.msg.ID), zap.Any("panic", r), zap.Stack("stack"))
+			d.srv.opt.Log.Error("an encoding panicked; its clients do not get the message", zap.String("transport", v.Transport.Name()),
+				zap.String("encoding", v.Encoding.Name()), zap.String("id", d.msg.ID), zap.Any("panic", r), zap.Stack("stack"))
 			frame, ok = nil, false
 		}
 	}()
-	frame = e.AppendMessage(make([]byte, 0, len(d.msg.Payload)+frameRoom), d.msg)
-	return slices.Clip(frame), true
+	w.Reset(v.Transport, make([]byte, 0, len(d.msg.Payload)+frameRoom))
+	v.Encoding.Message(w, d.msg)
+	frame = slices.Clip(w.Bytes())
+	w.Reset(nil, nil)
+	d.srv.writers.Put(w)
+	return frame, true
 }
 
 // done says that a shard has sent the message to all its sessions.
@@ -88,12 +95,12 @@ func conflationKey(m *message.Message) uint64 {
 }
 
 // batch returns the message's frame in an encoding.
-func (d *delivery) batch(encoding uint8) *poller.Batch {
-	p := &d.batches[encoding]
+func (d *delivery) batch(variant uint8) *poller.Batch {
+	p := &d.batches[variant]
 	if b := p.Load(); b != nil {
 		return b
 	}
-	frame, _ := d.encode(encoding)
+	frame, _ := d.encode(variant)
 	p.CompareAndSwap(nil, poller.NewBatch(poller.NewFrame(frame, d.key)))
 	return p.Load()
 }
@@ -102,7 +109,7 @@ func (d *delivery) batch(encoding uint8) *poller.Batch {
 const frameRoom = 16
 
 // frame returns the only frame of batch.
-func (d *delivery) frame(encoding uint8) *poller.Frame { return d.batch(encoding).Frame(0) }
+func (d *delivery) frame(variant uint8) *poller.Frame { return d.batch(variant).Frame(0) }
 
 // excluding says whether some session may have to be left out.
 func (d *delivery) excluding() bool { return d.without || len(d.msg.Target.ExcludeTopics) > 0 }
@@ -260,6 +267,6 @@ func (h *shard) send(slot uint32, d *delivery) int {
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(h, slot) {
 		return 0
 	}
-	h.ps.Stage(slot, d.batch(rec.encoding))
+	h.ps.Stage(slot, d.batch(rec.variant))
 	return 1
 }

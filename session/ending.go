@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"belfry/poller"
+	"belfry/wire"
 	"belfry/ws"
 )
 
@@ -20,7 +21,7 @@ func (h *shard) end(slot uint32, r Reason, detail string) {
 // endWith is end with the delay in ticks after which the client is to come back.
 func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	rec := h.rec(slot)
-	if rec.state != stateOpen {
+	if rec.state != stateOpen && rec.state != stateLogin {
 		return
 	}
 	if detail == "" {
@@ -30,11 +31,15 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	rec.reason = r
 	rec.state = stateClosing // before leave, which may wake who waits for its topics
 	h.leave(slot)
-	h.buf = h.opt.Encodings[rec.encoding].AppendBye(h.buf[:0], &Bye{
-		Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after),
-	})
-	h.buf = ws.AppendClose(h.buf, r.Code(), detail)
+	h.dropOpening(rec)
+	v, w := h.variantOf(rec), h.say(rec, h.buf[:0])
+	v.Encoding.Bye(w, &wire.Bye{Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after)})
+	h.buf = v.Transport.AppendClose(w.Bytes(), &wire.Close{Code: r.Code(), Text: detail, Reconnect: r.Reconnect(), After: seconds(after)})
 	h.ps.SendLast(slot, h.buf)
+	if !v.answers {
+		h.drain(slot, rec)
+		return
+	}
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.CloseTime))
 }
 
@@ -68,6 +73,8 @@ func reasonOf(err error) (r Reason, detail string) {
 	switch pe.Violation {
 	case ws.InvalidUTF8:
 		return ReasonUTF8, pe.Detail
+	case ws.InvalidDeflate:
+		return ReasonDeflate, pe.Detail
 	case ws.TooBig:
 		return ReasonTooBig, pe.Detail
 	case ws.TooManyFragments:
@@ -87,11 +94,7 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 	rec.reason = ReasonClient
 	// What waits is dropped: the peer has said that it wants no more.
 	h.ps.DropBacklog(slot)
-	if code == ws.CloseNoStatus {
-		h.buf = ws.AppendFrame(h.buf[:0], ws.OpClose, nil)
-	} else {
-		h.buf = ws.AppendClose(h.buf[:0], code, "")
-	}
+	h.buf = h.variantOf(rec).Transport.AppendCloseReply(h.buf[:0], code)
 	h.ps.SendLast(slot, h.buf)
 	h.drain(slot, rec)
 }
@@ -137,7 +140,7 @@ func (h *shard) leave(slot uint32) {
 	}
 	rec.flags &^= flagSession
 	h.srv.sessions.Add(-1)
-	h.srv.speakers[rec.encoding].Add(-1)
+	h.srv.perVariant[rec.variant].Add(-1)
 	h.dropBucket(slot, rec)
 	h.leaveTopics(slot, rec)
 	h.leaveUser(slot, rec)

@@ -9,11 +9,15 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
+	"belfry/wire/plain"
+	"belfry/wire/v1"
+	"belfry/wire/websocket"
 	"belfry/ws"
 )
 
-// faultyEncoding panics where its V1 is asked for what holds the word.
-type faultyEncoding struct{ V1 }
+// faultyEncoding panics where its v1 is asked for what holds the word.
+type faultyEncoding struct{ v1.Encoding }
 
 const faultWord = "fault"
 
@@ -23,26 +27,37 @@ func fault(where string, p []byte) {
 	}
 }
 
-func (f faultyEncoding) AppendMessage(dst []byte, m *message.Message) []byte {
-	fault("AppendMessage", m.Payload)
-	return f.V1.AppendMessage(dst, m)
+func (f faultyEncoding) Message(w *wire.Writer, m *message.Message) {
+	fault("Message", m.Payload)
+	f.Encoding.Message(w, m)
 }
 
-func (f faultyEncoding) AppendHello(dst []byte, h *Hello) []byte {
-	fault("AppendHello", []byte(h.UID))
-	return f.V1.AppendHello(dst, h)
+func (f faultyEncoding) Hello(w *wire.Writer, h *wire.Hello) {
+	fault("Hello", []byte(h.UID))
+	f.Encoding.Hello(w, h)
 }
 
-func (f faultyEncoding) AppendReply(dst []byte, r *Reply) []byte {
-	fault("AppendReply", []byte(r.Ref))
-	return f.V1.AppendReply(append(dst, "half"...)[:len(dst)], r)
-}
-
-func (f faultyEncoding) ParseCommand(p []byte, k message.Kind) (Command, error) {
-	if strings.Contains(string(p), "parse "+faultWord) {
-		panic("injected in ParseCommand")
+func (f faultyEncoding) Reply(w *wire.Writer, r *wire.Reply) {
+	if strings.Contains(r.Ref, faultWord) {
+		w.Frame(wire.Payload{Data: []byte("half")})
 	}
-	return f.V1.ParseCommand(p, k)
+	fault("Reply", []byte(r.Ref))
+	f.Encoding.Reply(w, r)
+}
+
+func (f faultyEncoding) Command(p []byte, k message.Kind) (wire.Command, []byte, error) {
+	if strings.Contains(string(p), "parse "+faultWord) {
+		panic("injected in Command")
+	}
+	return f.Encoding.Command(p, k)
+}
+
+// withEncoding serves plain clients, and those of a subprotocol in an encoding
+// under test.
+func withEncoding(subprotocol string, e wire.Encoding) []wire.Endpoint {
+	return []wire.Endpoint{websocket.New(websocket.Options{Encodings: []websocket.Encoding{
+		{Encoding: plain.Encoding{}}, {Encoding: e, Subprotocol: subprotocol},
+	}})}
 }
 
 // faultyInterest panics for topics that hold the word.
@@ -69,7 +84,7 @@ func faultRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r := newRig(t, Options{
-		Encodings:     []Encoding{Plain{}, faultyEncoding{}},
+		Endpoints:     withEncoding(v1.Name, faultyEncoding{}),
 		Interest:      faultyInterest{},
 		Authenticator: &faultyAuthenticator{Open{Unproven: true, Topics: rules}},
 		MaySubscribe: func(topic string) bool {
@@ -87,7 +102,7 @@ func faultRig(t *testing.T) *rig {
 
 // A message that cannot be encoded is refused before a place is taken, and the
 // next one goes through.
-func TestFaultInAppendMessage(t *testing.T) {
+func TestFaultInMessage(t *testing.T) {
 	r := faultRig(t)
 	plain := r.mustWire("/ws?uid=u", "")
 	if err := r.push(&message.Message{Target: message.ToAll(), Payload: []byte(faultWord)}); err != nil {
@@ -96,7 +111,7 @@ func TestFaultInAppendMessage(t *testing.T) {
 	if _, p, err := plain.frame(); err != nil || string(p) != faultWord {
 		t.Errorf("%q, %v", p, err)
 	}
-	v1 := r.v1("/ws?uid=u&topic=t")
+	speaker := r.v1("/ws?uid=u&topic=t")
 	for _, to := range []message.Target{message.ToAll(), message.ToUsers("u"), message.ToTopics("t")} {
 		for range 100 {
 			if err := r.push(&message.Message{Target: to, Payload: []byte(faultWord)}); err == nil {
@@ -105,18 +120,18 @@ func TestFaultInAppendMessage(t *testing.T) {
 		}
 	}
 	// Somebody who speaks it appears between the encoding and the sending.
-	v1.Close()
+	speaker.Close()
 	eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 })
 	p, err := r.Prepare(&message.Message{Target: message.ToAll(), Payload: []byte(faultWord)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v1 = r.v1("/ws?uid=u")
+	speaker = r.v1("/ws?uid=u")
 	if err := p.Deliver(); err != nil {
 		t.Fatal(err)
 	}
 	r.deliver(message.ToAll(), "fine")
-	v1.expect(t, `"data":"fine"`)
+	speaker.expect(t, `"data":"fine"`)
 	for _, want := range []string{faultWord, "fine"} {
 		if _, p, err := plain.frame(); err != nil || string(p) != want {
 			t.Errorf("%q, %v; want %q", p, err, want)
@@ -135,8 +150,8 @@ func TestFaultCostsOneConnection(t *testing.T) {
 	witness := r.v1("/ws?uid=witness&topic=t")
 	secret := masked(gobwas.OpPing, true, []byte("secret"))
 	for name, text := range map[string]string{
-		"ParseCommand": `{"type":"parse ` + faultWord + `"}`,
-		"AppendReply":  `{"type":"ping","ref":"` + faultWord + `"}`,
+		"Command":      `{"type":"parse ` + faultWord + `"}`,
+		"Reply":        `{"type":"ping","ref":"` + faultWord + `"}`,
 		"MaySubscribe": `{"type":"sub","topic":"` + faultWord + `"}`,
 		"JoinTopic":    `{"type":"sub","topics":["a","interest.` + faultWord + `"]}`,
 	} {
@@ -163,7 +178,7 @@ func TestFaultCostsOneConnection(t *testing.T) {
 		eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 })
 	}
 	for _, path := range []string{"/ws?uid=auth+" + faultWord, "/ws?uid=hello+" + faultWord, "/ws?topic=interest." + faultWord} {
-		if _, err := r.wire(path, "belfry.v1"); err == nil {
+		if _, err := r.rawConn(path, "belfry.v1"); err == nil {
 			t.Errorf("%s: accepted", path)
 		}
 	}

@@ -93,7 +93,7 @@ func TestSessionLimitInStorm(t *testing.T) {
 	for _, shards := range []int{1, 3} {
 		auth := make(lateAuth, come)
 		r := newRig(t, Options{MaxSessions: most, Authenticator: auth, Poller: poller.Options{Shards: shards}})
-		var all []*wire
+		var all []*rawConn
 		for range come {
 			w, err := r.connect()
 			if err != nil {

@@ -12,7 +12,7 @@ import (
 
 // half opens a connection from an address, sends a part of a request and waits
 // until the server has seen it.
-func (r *rig) half(address string) *wire {
+func (r *rig) half(address string) *rawConn {
 	r.t.Helper()
 	before := r.pending.Load()
 	gone := r.Stats().Limits["upgrade.max_pending"]
@@ -29,7 +29,7 @@ func (r *rig) half(address string) *wire {
 }
 
 // refused reads the answer to a request and returns its status and Retry-After.
-func (w *wire) refused(t *testing.T) (status int, after string) {
+func (w *rawConn) refused(t *testing.T) (status int, after string) {
 	t.Helper()
 	w.SetReadDeadline(time.Now().Add(patience))
 	resp, err := http.ReadResponse(w.br, nil)
@@ -43,7 +43,7 @@ func (w *wire) refused(t *testing.T) (status int, after string) {
 // from nobody but itself: its oldest gives way, strangers get in.
 func TestHalfOpenOfOneAddress(t *testing.T) {
 	r := newRig(t, Options{MaxPending: 8, RetryAfter: 7 * time.Second, Poller: onePoller()})
-	var attacker []*wire
+	var attacker []*rawConn
 	for range 40 {
 		attacker = append(attacker, r.half("127.0.0.66"))
 	}
@@ -82,7 +82,7 @@ func TestHalfOpenOfOneAddress(t *testing.T) {
 // complete request are refused, and those with one get in.
 func TestPendingLimit(t *testing.T) {
 	r := newRig(t, Options{MaxPending: 5, RetryAfter: 7 * time.Second, Poller: poller.Options{Shards: 2}})
-	var half []*wire
+	var half []*rawConn
 	for i := range 5 {
 		half = append(half, r.half(fmt.Sprintf("127.0.2.%d", i+1)))
 	}
@@ -109,7 +109,7 @@ func TestWaitingLimit(t *testing.T) {
 	r := newRig(t, Options{MaxPending: 2, MaxWaiting: 3, Authenticator: auth, Poller: onePoller()})
 	r.half("127.0.2.1")
 	r.half("127.0.2.2")
-	var all []*wire
+	var all []*rawConn
 	for range 4 {
 		w, _ := r.connect()
 		defer w.Close()

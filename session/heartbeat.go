@@ -3,12 +3,7 @@ package session
 import (
 	"math/rand/v2"
 	"time"
-
-	"belfry/ws"
 )
-
-// pingFrame is an empty ping: one is all that is ever needed.
-var pingFrame = []byte{0x80 | byte(ws.OpPing), 0}
 
 func seconds(ticks uint32) time.Duration { return time.Duration(ticks) * time.Second }
 
@@ -28,7 +23,7 @@ func (o *Options) beats() beats {
 // shard does (poller.Shard.Now), and all that arrived meanwhile was read.
 func (h *shard) heartbeat(slot uint32, rec *record) {
 	now, read, write := h.ps.Now(), h.ps.LastRead(slot), h.ps.LastWrite(slot)
-	b := &h.beats
+	b, v := &h.beats, h.variantOf(rec)
 	over := func(limit, since uint32) bool { return limit > 0 && now-since >= limit }
 	switch {
 	case rec.flags&flagSlowed != 0: // we do not read what it sends
@@ -42,7 +37,7 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 	case rec.flags&flagPinged != 0 && over(b.pong, rec.pingedAt):
 		h.end(slot, ReasonPongTimeout, "")
 		return
-	case over(b.idleRead, read):
+	case v.answers && over(b.idleRead, read):
 		h.end(slot, ReasonIdleRead, "")
 		return
 	case over(b.idleWrite, write):
@@ -52,15 +47,27 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 		h.end(slot, ReasonIdle, "")
 		return
 	}
-	if b.ping > 0 && rec.flags&flagPinged == 0 && now-max(read, rec.pingedAt) >= b.ping-b.early {
+	if b.ping > 0 && rec.flags&flagPinged == 0 && now-max(h.lastSign(slot, v), rec.pingedAt) >= b.ping-b.early {
 		h.counters.pingsOut.Add(1)
 		rec.pingedAt = now
-		if b.pong > 0 {
+		if b.pong > 0 && v.answers {
 			rec.flags |= flagPinged // until the pong comes, or anything while nothing waits for the client
 		}
-		h.ps.SendControl(slot, pingFrame, 0)
+		h.buf = v.Transport.AppendPing(h.buf[:0])
+		h.ps.SendControl(slot, h.buf, 0)
 	}
 	h.armHeartbeat(slot, rec)
+}
+
+// lastSign returns the tick of the last sign of life, which a ping need not
+// ask for: something was received, or, of a client that cannot answer, sent. It
+// is then pinged only so that proxies do not close the connection; that it is
+// gone is seen by failed writes and TCP_USER_TIMEOUT.
+func (h *shard) lastSign(slot uint32, v *variant) uint32 {
+	if v.answers {
+		return h.ps.LastRead(slot)
+	}
+	return h.ps.LastWrite(slot)
 }
 
 // armHeartbeat sets the timer to the first moment at which something could be
@@ -68,7 +75,7 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 // sessions that opened together do not stay together.
 func (h *shard) armHeartbeat(slot uint32, rec *record) {
 	read, write := h.ps.LastRead(slot), h.ps.LastWrite(slot)
-	b := &h.beats
+	b, v := &h.beats, h.variantOf(rec)
 	const never = ^uint32(0)
 	wait := never
 	consider := func(limit, since uint32) {
@@ -80,12 +87,14 @@ func (h *shard) armHeartbeat(slot uint32, rec *record) {
 	case rec.flags&flagPinged != 0:
 		consider(b.pong, rec.pingedAt)
 	case b.ping > 0:
-		consider(b.ping-rand.Uint32N(b.early+1), max(read, rec.pingedAt))
+		consider(b.ping-rand.Uint32N(b.early+1), max(h.lastSign(slot, v), rec.pingedAt))
 	}
 	if h.ps.Backlogged(slot) {
 		consider(b.stuck, h.ps.Now()-h.ps.Stuck(slot))
 	}
-	consider(b.idleRead, read)
+	if v.answers {
+		consider(b.idleRead, read)
+	}
 	consider(b.idleWrite, write)
 	consider(b.idle, max(read, write))
 	if wait == never {

@@ -41,7 +41,7 @@ func TestFloodIsDecodedInPieces(t *testing.T) {
 func TestUserFanoutIsChunked(t *testing.T) {
 	const sessions = 500
 	r := newRig(t, Options{Poller: poller.Options{Shards: 1, Chunk: time.Nanosecond}})
-	var crowd []*wire
+	var crowd []*rawConn
 	for range sessions {
 		crowd = append(crowd, r.mustWire("/ws?uid=u", ""))
 	}
@@ -137,7 +137,7 @@ func TestPingsWithoutReading(t *testing.T) {
 	const attackers, budget = 20, 64 << 10
 	r := newRig(t, Options{BacklogTime: 5 * time.Second, PingInterval: 2 * time.Second, PongTimeout: time.Minute,
 		Poller: poller.Options{Shards: 1, NodeBytes: budget}})
-	var all []*wire
+	var all []*rawConn
 	pings := repeated(100, gobwas.OpPing, strings.Repeat("p", 125))
 	stuck := func() (n int) { return r.loop.Stats().Backlogged }
 	for i := range attackers {
@@ -249,7 +249,7 @@ func TestPubsLeaveRoom(t *testing.T) {
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: places},
 		Publish: func(m *message.Message) error { return srv.Load().push(m) }})
 	srv.Store(r)
-	var w *wire
+	var w *rawConn
 	home := -1
 	for i := 0; home != 1; i++ { // a client of shard 1
 		uid := fmt.Sprint("u", i)

@@ -12,6 +12,8 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
+	"belfry/wire/v1"
 	"belfry/ws"
 )
 
@@ -30,7 +32,7 @@ func begun(length, first int) []byte {
 
 // sendAndWait writes p and waits until the server has read all of it, or has
 // ended somebody over it.
-func (r *rig) sendAndWait(w *wire, p []byte) {
+func (r *rig) sendAndWait(w *rawConn, p []byte) {
 	r.t.Helper()
 	read := r.loop.Stats().ReadBytes
 	w.Write(p)
@@ -55,7 +57,7 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 	hello := masked(gobwas.OpText, true, []byte(`{"type":"ping","ref":1}`))
 	early := r.mustWire("/ws", "belfry.v1")
 	early.Write(hello[:10])
-	var greedy []*wire
+	var greedy []*rawConn
 	for range attackers {
 		w := r.mustWire("/ws", "")
 		r.sendAndWait(w, begun(65536, 65500))
@@ -69,7 +71,7 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 		late.Write([]byte{b})
 	}
 	early.Write(hello[10:])
-	for name, w := range map[string]*wire{"early": early, "late": late} {
+	for name, w := range map[string]*rawConn{"early": early, "late": late} {
 		for _, want := range []string{"hello", `{"type":"ack","ref":1}`} {
 			if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), want) {
 				t.Fatalf("%s: got %q %v, want %s", name, p, err, want)
@@ -136,7 +138,7 @@ func TestWaitingUpgradesAreBounded(t *testing.T) {
 	const bound, come = 1 << 20, 120
 	auth := make(lateAuth, come+1)
 	r := newRig(t, Options{Authenticator: auth, RetryAfter: 3 * time.Second, Poller: poller.Options{Shards: 1, InboundBytes: bound}})
-	connect := func(behind int) *wire {
+	connect := func(behind int) *rawConn {
 		w, err := r.connect()
 		if err != nil {
 			t.Fatal(err)
@@ -147,7 +149,7 @@ func TestWaitingUpgradesAreBounded(t *testing.T) {
 	}
 	first := connect(5)
 	admit := <-auth
-	var all []*wire
+	var all []*rawConn
 	for range come {
 		all = append(all, connect(12<<10))
 		<-auth
@@ -194,7 +196,7 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 	modest.Write(pub(0, 20<<10))
 	eventually(t, "read", func() bool { return r.Stats().Commands["pub"] == pubs+1 })
 	close(gate)
-	count := func(w *wire, want int) (acks, errs int) {
+	count := func(w *rawConn, want int) (acks, errs int) {
 		for acks+errs < want {
 			_, p, err := w.frame()
 			switch {
@@ -224,16 +226,15 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 }
 
 // faulty is an encoding that panics over a message.
-type faulty struct{ V1 }
+type faulty struct{ v1.Encoding }
 
-func (faulty) Subprotocol() string { return "faulty" }
-func (faulty) ParseCommand(p []byte, _ message.Kind) (Command, error) {
+func (faulty) Command(p []byte, _ message.Kind) (wire.Command, []byte, error) {
 	panic(fmt.Sprintf("%d bytes, as asked for", len(p)))
 }
 
 // A panic over a message that was assembled leaves nothing of it counted.
 func TestPanicLeavesNoCharge(t *testing.T) {
-	r := newRig(t, Options{Poller: onePoller(), Encodings: []Encoding{Plain{}, faulty{}}})
+	r := newRig(t, Options{Poller: onePoller(), Endpoints: withEncoding("faulty", faulty{})})
 	r.faults = true
 	other := r.mustWire("/ws", "")
 	other.Write(begun(50_000, 40_000))

@@ -71,7 +71,7 @@ type inboundMachine struct {
 }
 
 type inboundClient struct {
-	*wire
+	*rawConn
 	started bool // a fragmented message
 }
 
@@ -88,7 +88,7 @@ func (m *inboundMachine) step() string {
 		if status, err := w.answer(); err == nil && status == 101 {
 			w.Write(make([]byte, 60_000)) // ends it, and begins something else: a continuation, which is wrong, or none
 		}
-		m.live = append(m.live, &inboundClient{wire: w})
+		m.live = append(m.live, &inboundClient{rawConn: w})
 		return "open"
 	}
 	i := m.rnd.IntN(len(m.live))

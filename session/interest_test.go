@@ -41,15 +41,15 @@ func TestUpgradeWaitsForBus(t *testing.T) {
 
 // The bus does not answer in time, or the client does not wait for it.
 func TestUpgradeGivesUpOnBus(t *testing.T) {
-	for name, end := range map[string]func(r *rig, w *wire){
-		"timeout": func(r *rig, w *wire) {
+	for name, end := range map[string]func(r *rig, w *rawConn){
+		"timeout": func(r *rig, w *rawConn) {
 			r.tick(1)
 			r.tick(1)
 			if status, err := w.answer(); err != nil || status != 503 {
 				t.Errorf("%d %v", status, err)
 			}
 		},
-		"hangs up": func(*rig, *wire) {},
+		"hangs up": func(*rig, *rawConn) {},
 	} {
 		g := newGate(true)
 		r := newRig(t, Options{Interest: g, UpgradeTime: 2 * time.Second})
@@ -69,7 +69,7 @@ func TestUpgradeGivesUpOnBus(t *testing.T) {
 }
 
 // v1 opens a belfry.v1 session and reads its hello.
-func (r *rig) v1(path string) *wire {
+func (r *rig) v1(path string) *rawConn {
 	r.t.Helper()
 	w := r.mustWire(path, "belfry.v1")
 	w.expect(r.t, `"hello"`)
@@ -77,12 +77,12 @@ func (r *rig) v1(path string) *wire {
 }
 
 // command sends one.
-func (w *wire) command(format string, args ...any) {
+func (w *rawConn) command(format string, args ...any) {
 	w.send(gobwas.OpText, fmt.Appendf(nil, format, args...))
 }
 
 // expect reads frames that have the given texts in them, in this order.
-func (w *wire) expect(t *testing.T, texts ...string) {
+func (w *rawConn) expect(t *testing.T, texts ...string) {
 	t.Helper()
 	for _, want := range texts {
 		if _, p, err := w.frame(); err != nil || !strings.Contains(string(p), want) {

@@ -99,7 +99,7 @@ func TestMessageTimeoutIsPerMessage(t *testing.T) {
 // Those that began first are ended first, and the others keep their time.
 func TestMessageTimeoutInOrder(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), MessageTime: 5 * time.Second})
-	var all []*wire
+	var all []*rawConn
 	for range 10 {
 		w := r.mustWire("/ws", "")
 		r.sendAndWait(w, begun(100, 10))

@@ -10,6 +10,7 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 )
 
 // machine drives a real shard's methods and a simple model of what it should
@@ -195,7 +196,7 @@ func (m *machine) open(o op) {
 	names = slices.Compact(names)
 	op := &opening{uid: a.uid, topics: names}
 	if a.v1 {
-		op.encoding = 1
+		op.variant = 1
 	}
 	m.h.register(a.slot, op)
 
@@ -296,7 +297,7 @@ func (m *machine) command(o op) {
 	names := o.names()
 	rec := m.h.rec(a.slot)
 	if o.Kind == doUnsub {
-		m.h.command(a.slot, rec, &Command{Op: OpUnsub, Topics: names})
+		m.h.command(a.slot, rec, &wire.Command{Op: wire.OpUnsub, Topics: names})
 		for _, name := range names {
 			delete(a.topics, name)
 			for _, msg := range m.sent {
@@ -310,7 +311,7 @@ func (m *machine) command(o op) {
 		}
 		return
 	}
-	m.h.command(a.slot, rec, &Command{Op: OpSub, Topics: names})
+	m.h.command(a.slot, rec, &wire.Command{Op: wire.OpSub, Topics: names})
 	all := maps.Clone(a.topics)
 	for _, name := range names {
 		all[name] = true

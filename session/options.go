@@ -10,6 +10,7 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 	"belfry/ws"
 )
 
@@ -25,16 +26,17 @@ type Options struct {
 	Node uint32   // which node of the cluster this is; session ids carry it
 	Key  [32]byte // of session ids and table hashes; zero: random
 
-	Handshake     ws.HandshakeOptions
-	UpgradeTime   time.Duration // from accept to a complete head, and from there to the answer; 0: 10 s
-	MaxPending    int           // connections without a complete head; 0: 16384; of one address half of them, beyond its oldest gets 429; all taken: 503
-	MaxWaiting    int           // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
-	MaxSessions   int           // 0: 1<<20; beyond: 503
-	RetryAfter    time.Duration // advised with a 503; 0: 5 s
-	Echo          bool          // serve /echo, for conformance suites
-	Encodings     []Encoding    // nil: Plain and V1
-	Authenticator Authenticator // nil: &Open{}
-	Interest      Interest      // nil: there is no bus
+	MaxHead       int             // bytes of a request's line and header; 0: 8 KiB; passed: 431 or 414
+	Origins       *ws.Origins     // pages that may connect; nil: those of the same host; others: 403
+	Endpoints     []wire.Endpoint // what clients may speak, and at which paths; nil: DefaultEndpoint()
+	UpgradeTime   time.Duration   // from accept to a complete head, and from there to the answer; 0: 10 s
+	MaxPending    int             // connections without a complete head; 0: 16384; of one address half of them, beyond its oldest gets 429; all taken: 503
+	MaxWaiting    int             // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
+	MaxSessions   int             // 0: 1<<20; beyond: 503
+	RetryAfter    time.Duration   // advised with a 503; 0: 5 s
+	Echo          bool            // serve /echo by the first endpoint, for conformance suites
+	Authenticator Authenticator   // nil: &Open{}
+	Interest      Interest        // nil: there is no bus
 
 	MaxPerAddress  int          // connections of one address (IPv6: of its /64); 0: any number; beyond: 429
 	RatePerAddress int          // new ones a second, with twice as many at once; 0: any number; beyond: 429
@@ -72,16 +74,6 @@ type Options struct {
 	Log *zap.Logger // nil: none
 }
 
-// EchoPath is where Options.Echo serves, and maxEchoMessage what it takes.
-const (
-	EchoPath         = "/echo"
-	maxEchoMessage   = 32 << 20
-	maxEchoFragments = 1 << 20
-)
-
-// maxEncodings bounds Options.Encodings.
-const maxEncodings = 8
-
 // fill gives options that are 0 their default and refuses what is out of range.
 func (o *Options) fill() error {
 	o.fillParts()
@@ -89,13 +81,10 @@ func (o *Options) fill() error {
 }
 
 func (o *Options) fillNumbers() error {
-	if n := len(o.Encodings); n > maxEncodings {
-		return fmt.Errorf("session: %d Encodings; allowed are 1 to %d", n, maxEncodings)
-	}
 	return errors.Join(
 		fill("Poller.Shards", &o.Poller.Shards, runtime.NumCPU(), 1, poller.MaxShards),
 		fill("Poller.InboundBytes", &o.Poller.InboundBytes, 256<<20, 1, 1<<50),
-		fill("Handshake.MaxHead", &o.Handshake.MaxHead, ws.DefaultMaxHead, ws.MinMaxHead, poller.MaxUnread),
+		fill("MaxHead", &o.MaxHead, ws.DefaultMaxHead, ws.MinMaxHead, poller.MaxUnread),
 		fill("MaxPending", &o.MaxPending, 1<<14, 1, 1<<20),
 		fill("MaxWaiting", &o.MaxWaiting, 1<<14, 1, 1<<20),
 		fill("MaxSessions", &o.MaxSessions, 1<<20, 1, 1<<25),
@@ -143,8 +132,8 @@ func fill[T int | int64 | time.Duration](name string, v *T, def, least, most T) 
 
 // fillParts puts parts in the place of those that are missing.
 func (o *Options) fillParts() {
-	if len(o.Encodings) == 0 {
-		o.Encodings = []Encoding{Plain{}, V1{}}
+	if o.Endpoints == nil {
+		o.Endpoints = []wire.Endpoint{DefaultEndpoint()}
 	}
 	if o.Authenticator == nil {
 		o.Authenticator = &Open{}
@@ -154,21 +143,6 @@ func (o *Options) fillParts() {
 	}
 	if o.MaySubscribe == nil {
 		o.MaySubscribe = func(string) bool { return false }
-	}
-	if len(o.Handshake.Paths) == 0 {
-		o.Handshake.Paths = []string{"/ws"}
-	}
-	if o.Echo {
-		o.Handshake.Paths = append(append([]string(nil), o.Handshake.Paths...), EchoPath)
-	}
-	if o.Healthy != nil {
-		o.Handshake.HealthPath = HealthPath
-	}
-	o.Handshake.Subprotocols = nil
-	for _, e := range o.Encodings {
-		if p := e.Subprotocol(); p != "" {
-			o.Handshake.Subprotocols = append(o.Handshake.Subprotocols, p)
-		}
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +12,7 @@ import (
 // An option out of its range is refused by its name.
 func TestOptionErrors(t *testing.T) {
 	for name, o := range map[string]Options{
-		"Encodings":           {Encodings: slices.Repeat([]Encoding{Plain{}}, maxEncodings+1)},
-		"Handshake.MaxHead":   {Handshake: ws.HandshakeOptions{MaxHead: ws.MinMaxHead - 1}},
+		"MaxHead":             {MaxHead: ws.MinMaxHead - 1},
 		"Poller.Shards":       {Poller: poller.Options{Shards: poller.MaxShards + 1}},
 		"Limits.MaxMessage":   {Limits: ws.Limits{MaxMessage: -1}},
 		"MaxSessions":         {MaxSessions: 1<<25 + 1},

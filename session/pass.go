@@ -42,22 +42,25 @@ type pass struct {
 	users   map[uint32]int // messages to users that wait or are being sent, by hash of the uid
 
 	// The pass that runs.
-	current []queued // in order
-	active  bool
-	number  uint32 // marks the sessions it has visited
-	all     bool   // every session; else those of ids, or the members of topics
-	ids     []poller.ID
-	full    uint64 // mask with a bit for each message
-	cursor  uint32 // next slot, or next place in the members of topics[turn]
-	turn    int
-	topics  []topicMask
-	cache   [maxEncodings]struct {
-		mask  uint64
-		batch *poller.Batch
-		more  map[uint64]*poller.Batch // of other masks; at most maxMasks
-	}
-	excluding bool // some message excludes sessions
+	current   []queued // in order
+	active    bool
+	number    uint32 // marks the sessions it has visited
+	all       bool   // every session; else those of ids, or the members of topics
+	ids       []poller.ID
+	full      uint64 // mask with a bit for each message
+	cursor    uint32 // next slot, or next place in the members of topics[turn]
+	turn      int
+	topics    []topicMask
+	cache     []joined // by variant
+	excluding bool     // some message excludes sessions
 	sent      uint64
+}
+
+// joined is the messages of a mask as the bytes of one write.
+type joined struct {
+	mask  uint64
+	batch *poller.Batch
+	more  map[uint64]*poller.Batch // of other masks; at most maxMasks
 }
 
 // topicMask says which of the pass's messages go to a topic.
@@ -66,7 +69,7 @@ type topicMask struct {
 	mask  uint64
 }
 
-func (p *pass) init(h *shard) { p.h = h }
+func (p *pass) init(h *shard) { p.h, p.cache = h, make([]joined, len(h.srv.protocols.variants)) }
 
 // add queues a message. OnWork follows in the same turn.
 func (p *pass) add(q queued) {
@@ -226,7 +229,7 @@ func (p *pass) visit(slot uint32) (pause bool) {
 			return false
 		}
 	}
-	b := p.batch(rec.encoding, mask)
+	b := p.batch(rec.variant, mask)
 	p.sent += uint64(b.Frames())
 	return h.ps.Stage(slot, b)
 }
@@ -246,19 +249,19 @@ func (p *pass) maskOf(rec *record) (mask uint64) {
 }
 
 // maxMasks bounds the combinations of messages that a pass keeps joined, for
-// each encoding; with passBytes, 16 MiB.
+// each variant; with passBytes, 16 MiB.
 const maxMasks = 256
 
 // batch returns the messages of mask as the bytes of one write. Nearly always
 // they are those of the session before.
-func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
-	c := &p.cache[encoding]
+func (p *pass) batch(variant uint8, mask uint64) *poller.Batch {
+	c := &p.cache[variant]
 	if c.batch != nil && c.mask == mask {
 		return c.batch
 	}
 	b := c.more[mask]
 	if b == nil {
-		b = p.join(encoding, mask)
+		b = p.join(variant, mask)
 		if c.more == nil && c.batch != nil { // the second combination of this pass
 			c.more = make(map[uint64]*poller.Batch)
 		}
@@ -271,14 +274,14 @@ func (p *pass) batch(encoding uint8, mask uint64) *poller.Batch {
 }
 
 // join builds the batch of a mask.
-func (p *pass) join(encoding uint8, mask uint64) *poller.Batch {
+func (p *pass) join(variant uint8, mask uint64) *poller.Batch {
 	if bits.OnesCount64(mask) == 1 {
-		return p.current[bits.TrailingZeros64(mask)].d.batch(encoding)
+		return p.current[bits.TrailingZeros64(mask)].d.batch(variant)
 	}
 	var frames [passMessages]*poller.Frame
 	n := 0
 	for m := mask; m != 0; m &= m - 1 {
-		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(encoding)
+		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(variant)
 		n++
 	}
 	return poller.NewBatch(frames[:n]...)
@@ -288,7 +291,7 @@ func (p *pass) join(encoding uint8, mask uint64) *poller.Batch {
 func (p *pass) finish() {
 	p.h.ps.Submit() // its last sends are part of it
 	p.active, p.ids = false, nil
-	clear(p.cache[:])
+	clear(p.cache)
 	now := time.Now()
 	for _, q := range p.current {
 		if received := q.d.msg.Received; !received.IsZero() {

@@ -160,7 +160,7 @@ func TestPassMasks(t *testing.T) {
 	subscribed := [][]string{{"a"}, {"b"}, {"a", "b"}, {"c"}, {"a", "b", "c"}, {"d"}, nil}
 	var seats []*seat
 	for i := range 2 * len(subscribed) {
-		seats = append(seats, r.seat(opening{topics: subscribed[i/2], encoding: uint8(i % 2)}))
+		seats = append(seats, r.seat(opening{topics: subscribed[i/2], variant: uint8(i % 2)}))
 	}
 	sent := []struct {
 		topics []string

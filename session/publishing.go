@@ -10,6 +10,7 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 )
 
 // publishing is between a shard and its publisher.
@@ -24,7 +25,7 @@ type publishing struct {
 type published struct {
 	from  poller.ID
 	size  int
-	reply Reply
+	reply wire.Reply
 }
 
 // pubShare is the part of Poller.InboundBytes that clients' messages may take
@@ -127,13 +128,13 @@ func (h *shard) pause() (over bool) {
 
 // publishNow publishes p, which is charged for no longer whatever comes of it.
 func (h *shard) publishNow(p *pub) (done published) {
-	done = published{p.from, p.size, Reply{Ref: p.ref}}
+	done = published{p.from, p.size, wire.Reply{Ref: p.ref}}
 	defer func() {
 		h.unchargePub(p)
 		if v := recover(); v != nil {
 			h.srv.faults.Add(1)
 			h.opt.Log.Error("publishing panicked; the message is lost", zap.Any("panic", v), zap.Stack("stack"))
-			done.reply.Err = &CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
+			done.reply.Err = &wire.CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
 		}
 	}()
 	defer h.awaitRoom(p.msg.Target)()

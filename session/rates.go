@@ -9,6 +9,8 @@ import (
 
 	"belfry/offheap"
 	"belfry/poller"
+	"belfry/wire"
+	"belfry/ws"
 )
 
 // Rates bound what one session may send, each by a token bucket: so much a
@@ -52,7 +54,7 @@ func (o *Options) rates() (rates [rateCount]rate) {
 		rates[which] = rate{int32(each), int32(min(max(burst, least), unlimited))}
 	}
 	set(rateMessages, o.Rates.Messages, o.Rates.MessageBurst, 1)
-	set(rateBytes, o.Rates.Bytes, o.Rates.ByteBurst, o.Limits.MaxMessage+maxFrameHeader)
+	set(rateBytes, o.Rates.Bytes, o.Rates.ByteBurst, o.Limits.MaxMessage+ws.HeaderLen(o.Limits.MaxMessage))
 	set(rateCommands, o.Rates.Commands, o.Rates.CommandBurst, o.MaxTopics)
 	return rates
 }
@@ -164,7 +166,7 @@ func (h *shard) overrun(slot uint32, rec *record, which int) bool {
 		return false
 	}
 	if first {
-		h.reply(slot, &Reply{Err: &CommandError{Code: "rate_limited", Text: fmt.Sprintf(
+		h.reply(slot, &wire.Reply{Err: &wire.CommandError{Code: "rate_limited", Text: fmt.Sprintf(
 			"more than %d %s a second (%s): reading pauses; after %d s of it the session is closed with 1008",
 			b.rates[which].each, rateUnits[which], limitNames[rateLimits[which]], b.grace)}})
 		if ce := h.opt.Log.Check(zap.DebugLevel, "session slowed down"); ce != nil {

@@ -20,7 +20,7 @@ func repeated(n int, op gobwas.OpCode, payload string) []byte {
 
 // acks reads up to a frame that holds the text, and returns how many acks came
 // before it.
-func (w *wire) acks(t *testing.T, text string) (n int) {
+func (w *rawConn) acks(t *testing.T, text string) (n int) {
 	t.Helper()
 	for {
 		_, p, err := w.frame()
@@ -166,7 +166,7 @@ func TestHonestClientsMeetNoRate(t *testing.T) {
 // A session has token buckets only while they are not full.
 func TestBucketsAreGivenBack(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), Rates: Rates{Messages: 10, MessageBurst: 20, Grace: time.Second}})
-	var all []*wire
+	var all []*rawConn
 	for i := range 50 {
 		w := r.v1("/ws")
 		w.command(`{"type":"ping","ref":%d}`, i)

@@ -18,6 +18,7 @@ const (
 	ReasonShutdown                    // this node stops
 	ReasonProtocol                    // RFC 6455 was violated
 	ReasonUTF8                        // text or a close reason was not UTF-8
+	ReasonDeflate                     // a compressed message did not inflate
 	ReasonPolicy                      // a client message where none is allowed
 	ReasonTooBig                      // a message above the limit
 	ReasonFragments                   // a message in too many fragments
@@ -32,6 +33,7 @@ const (
 	ReasonRate                        // the client sent more than its rates allow for too long
 	ReasonNodeInbound                 // the node's bound on bytes that came in was reached
 	ReasonMessageTime                 // a message was not complete in time
+	ReasonLogin                       // a login in band was refused or did not come
 	ReasonHealth                      // a question for HealthPath was answered
 	reasonCount
 )
@@ -53,6 +55,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonShutdown:      {"shutdown", ws.CloseGoingAway, "server is going away", true},
 	ReasonProtocol:      {"protocol", ws.CloseProtocolError, "protocol error", false},
 	ReasonUTF8:          {"utf8", ws.CloseInvalidPayload, "invalid UTF-8", false},
+	ReasonDeflate:       {"deflate", ws.CloseInvalidPayload, "invalid compressed data", false},
 	ReasonPolicy:        {"policy", ws.ClosePolicyViolation, "client messages are not accepted here", false},
 	ReasonTooBig:        {"too_big", ws.CloseMessageTooBig, "message too big", false},
 	ReasonFragments:     {"fragments", ws.CloseMessageTooBig, "too many fragments", false},
@@ -67,6 +70,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonRate:          {"rate_limit", ws.ClosePolicyViolation, "sent too much", false},
 	ReasonNodeInbound:   {"node_inbound", 4007, "server input is full", true},
 	ReasonMessageTime:   {"message_timeout", 4008, "message not complete in time", true},
+	ReasonLogin:         {"login", 4009, "login refused", false},
 	ReasonHealth:        {"health", 0, "", false},
 }
 

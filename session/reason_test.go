@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -87,6 +88,26 @@ func TestReasonsSendValidCodes(t *testing.T) {
 	for _, r := range Reasons() {
 		if code := r.Code(); code != 0 && !ws.ValidCloseCode(code) {
 			t.Errorf("reason %v sends %d", r, code)
+		}
+	}
+}
+
+// TestReasonOf has each error of the decoder end a session with its reason.
+func TestReasonOf(t *testing.T) {
+	for want, err := range map[Reason]error{
+		ReasonProtocol:    &ws.ProtocolError{Violation: ws.BrokenProtocol},
+		ReasonUTF8:        &ws.ProtocolError{Violation: ws.InvalidUTF8},
+		ReasonTooBig:      &ws.ProtocolError{Violation: ws.TooBig},
+		ReasonFragments:   &ws.ProtocolError{Violation: ws.TooManyFragments},
+		ReasonNodeInbound: ws.ErrNoMemory,
+	} {
+		got, _ := reasonOf(err)
+		if got != want {
+			t.Errorf("%v ends with %v, want %v", err, got, want)
+		}
+		var pe *ws.ProtocolError
+		if errors.As(err, &pe) && got.Code() != pe.Violation.Code() {
+			t.Errorf("%v has code %d, its violation %d", got, got.Code(), pe.Violation.Code())
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 	"belfry/ws"
 )
 
@@ -35,13 +36,13 @@ func (r *reading) begin(slot uint32, left [rateCount]int32) {
 }
 
 // ping notes that a ping is to be answered.
-func (r *reading) ping(payload []byte) {
+func (r *reading) ping(t wire.Transport, payload []byte) {
 	if r.count == maxPongs {
 		r.pongs = r.pongs[:r.pong] // instead of the newest so far
 		r.count--
 	}
 	r.pong = len(r.pongs)
-	r.pongs = ws.AppendFrame(r.pongs, ws.OpPong, payload)
+	r.pongs = t.AppendPong(r.pongs, payload)
 	r.count++
 }
 
@@ -85,7 +86,7 @@ func (h *shard) flushAnswers(slot uint32) {
 	if !r.on || r.slot != slot {
 		return
 	}
-	if h.rec(slot).state == stateOpen {
+	if s := h.rec(slot).state; s == stateOpen || s == stateLogin {
 		if len(r.pongs) > 0 {
 			h.ps.SendControl(slot, r.pongs, r.pong)
 		}
@@ -118,7 +119,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 			}
 		}
 		in := h.inbounds.of(rec)
-		n, ev, err := ws.Next(p[used:], in.decoder(), limits)
+		n, ev, err := h.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
 		h.reading.left[rateBytes] -= int32(n)
 		if err != nil {
@@ -144,6 +145,9 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 			if !h.event(slot, rec, ev) {
 				return len(p)
 			}
+			if rec.state == stateAuth {
+				return used // a login is being checked
+			}
 		}
 	}
 }
@@ -151,15 +155,18 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 // event acts on what was decoded. It returns false if nothing more of the
 // connection is of interest.
 func (h *shard) event(slot uint32, rec *record, ev ws.Event) bool {
+	if rec.state == stateLogin {
+		h.beforeLogin(slot, rec, ev)
+	}
 	switch ev.Type {
 	case ws.EventMessage:
 		if rec.state == stateOpen {
 			h.message(slot, rec, ev)
 		}
 	case ws.EventPing:
-		if rec.state == stateOpen {
+		if rec.state == stateOpen || rec.state == stateLogin {
 			h.counters.pings.Add(1)
-			h.reading.ping(ev.Payload)
+			h.reading.ping(h.variantOf(rec).Transport, ev.Payload)
 		}
 	case ws.EventPong:
 		h.counters.pongs.Add(1)
@@ -168,7 +175,11 @@ func (h *shard) event(slot uint32, rec *record, ev ws.Event) bool {
 		h.closed(slot, rec, ev.Code)
 		return false
 	}
-	return rec.state == stateOpen || rec.state == stateClosing
+	switch rec.state {
+	case stateOpen, stateClosing, stateLogin, stateAuth:
+		return true
+	}
+	return false
 }
 
 // message acts on a data message.
@@ -179,23 +190,34 @@ func (h *shard) message(slot uint32, rec *record, ev ws.Event) {
 		h.echo(slot, ev)
 		return
 	}
-	cmd, err := h.opt.Encodings[rec.encoding].ParseCommand(ev.Payload, kindOf(ev.Op))
-	if err == nil {
-		h.command(slot, rec, &cmd)
-		return
-	}
-	if errors.Is(err, ErrNoCommands) {
-		h.counters.unwanted.Add(1)
-		if h.opt.RefuseClient {
-			h.end(slot, ReasonPolicy, "")
+	h.commands(slot, rec, ev.Payload, kindOf(ev.Op))
+}
+
+// commands does what the commands in a client's payload ask for.
+func (h *shard) commands(slot uint32, rec *record, p []byte, kind message.Kind) {
+	for encoding := h.variantOf(rec).Encoding; rec.state == stateOpen; {
+		cmd, rest, err := encoding.Command(p, kind)
+		switch {
+		case err == nil:
+			h.command(slot, rec, &cmd)
+		case errors.Is(err, wire.ErrNoCommands):
+			h.counters.unwanted.Add(1)
+			if h.opt.RefuseClient {
+				h.end(slot, ReasonPolicy, "")
+			}
+			return
+		default:
+			bad, ok := errors.AsType[*wire.CommandError](err)
+			if !ok {
+				bad = &wire.CommandError{Code: "bad_request", Text: err.Error()}
+			}
+			h.reply(slot, &wire.Reply{Ref: bad.Ref, Err: bad})
+			return
 		}
-		return
+		if p = rest; len(p) == 0 {
+			return
+		}
 	}
-	var bad *CommandError
-	if !errors.As(err, &bad) {
-		bad = &CommandError{Code: "bad_request", Text: err.Error()}
-	}
-	h.reply(slot, &Reply{Ref: bad.Ref, Err: bad})
 }
 
 // kindOf returns what a data frame of the opcode carries.

@@ -10,10 +10,10 @@ import (
 // record is what a shard's slab keeps of a session, behind what the poller
 // keeps of its connection. It has no Go pointers.
 type record struct {
-	state    state
-	encoding uint8 // index in Options.Encodings
-	flags    flags
-	reason   Reason
+	state   state
+	variant uint8 // index in protocols.variants
+	flags   flags
+	reason  Reason
 
 	pass     uint32      // the broadcast pass that came by last
 	uid      offheap.Str // 0: none
@@ -42,6 +42,7 @@ const (
 	stateClosing              // our close frame is out, the peer's is awaited
 	stateDrain                // nothing that comes matters any more
 	stateProxy                // a PROXY header is to come before the request
+	stateLogin                // the request was accepted, and the client is to log in
 )
 
 type flags uint8
@@ -61,11 +62,16 @@ func (h *shard) rec(slot uint32) *record { return (*record)(h.ps.Record(slot)) }
 
 // opening is an upgrade between its three steps.
 type opening struct {
-	accept   []byte // the 101 response
-	encoding uint8
+	accept   []byte // what the transport accepts the request with
+	variant  uint8
 	echo     bool
-	uid      string
-	topics   []string
+	answered bool   // accept was sent: who the client is is said in band
+	ref      string // of its OpLogin
+	frames   int    // before that
+
+	credentials []byte
+	uid         string
+	topics      []string
 
 	// Of a connection on its way to another shard, if shard.remotes had it.
 	remote  netip.AddrPort

@@ -28,7 +28,7 @@ func (r *rig) seat(o opening) *seat {
 	peer, slot := r.adopt(unix.SOCK_SEQPACKET)
 	r.t.Cleanup(func() { unix.Close(peer) })
 	o.accept = pingFrame // instead of a response, so that all that is written is frames
-	s := &seat{t: r.t, peer: peer, slot: slot, v1: o.encoding == 1}
+	s := &seat{t: r.t, peer: peer, slot: slot, v1: o.variant == 1}
 	r.on(0, func(h *shard) {
 		h.register(slot, &o)
 		h.ps.Submit() // the answer, which is not to be seen later
@@ -150,3 +150,6 @@ func (r *rig) passed() {
 		})
 	}
 }
+
+// pingFrame is how a WebSocket is pinged.
+var pingFrame = []byte{0x89, 0}

@@ -12,6 +12,7 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 )
 
 var errNoRoom = errors.New("session: table is full")
@@ -22,18 +23,21 @@ type Server struct {
 	loop   *poller.Loop
 	shards []*shard
 
+	protocols protocols
+
 	// Shared by all shards.
-	sessions  atomic.Int64  // entered in the tables
-	pending   atomic.Int64  // without a complete request head
-	waiting   atomic.Int64  // with one, and not answered yet
-	faults    atomic.Uint64 // panics that were caught outside the shards
-	mailBytes atomic.Int64  // of messages that wait for shards, or are being sent by them
-	conns     atomic.Int64  // all connections, those that are ending included
-	speakers  [maxEncodings]atomic.Int64
-	pushes    [message.ScopeSessions + 1]atomic.Uint64
-	pubBytes  atomic.Int64 // of clients' messages that wait to be published
+	sessions   atomic.Int64   // entered in the tables
+	pending    atomic.Int64   // without a complete request head
+	waiting    atomic.Int64   // with one, and not answered yet
+	faults     atomic.Uint64  // panics that were caught outside the shards
+	mailBytes  atomic.Int64   // of messages that wait for shards, or are being sent by them
+	conns      atomic.Int64   // all connections, those that are ending included
+	perVariant []atomic.Int64 // sessions that speak it
+	pushes     [message.ScopeSessions + 1]atomic.Uint64
+	pubBytes   atomic.Int64 // of clients' messages that wait to be published
 
 	openings  sync.Pool  // of *opening
+	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses
 	clock     func() time.Duration
 
@@ -52,9 +56,14 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{opt: o, clock: sinceStart(), done: make(chan struct{})}
 	var err error
+	if s.protocols, err = newProtocols(&s.opt); err != nil {
+		return nil, err
+	}
+	s.perVariant = make([]atomic.Int64, len(s.protocols.variants))
 	if s.addresses, err = newAddresses(&s.opt); err != nil {
 		return nil, err
 	}
+	s.writers.New = func() any { return new(wire.Writer) }
 	s.openings.New = func() any { return &opening{} }
 	p := o.Poller
 	p.RecordSize = recordSize
@@ -111,16 +120,6 @@ func (s *Server) homeOf(uid string) (shard int, hash uint32) {
 	return int((sum >> 32) % uint64(len(s.shards))), uint32(sum)
 }
 
-// encodingFor returns which encoding a subprotocol selects.
-func (s *Server) encodingFor(subprotocol string) uint8 {
-	for i, e := range s.opt.Encodings {
-		if e.Subprotocol() == subprotocol {
-			return uint8(i)
-		}
-	}
-	return 0
-}
-
 // Info describes a session.
 type Info struct {
 	ID       string
@@ -165,7 +164,7 @@ func (h *shard) info(slot uint32) Info {
 		ID:       h.sid(slot),
 		Opened:   time.Unix(int64(rec.openedAt), 0),
 		Remote:   h.remote(slot),
-		Encoding: h.opt.Encodings[rec.encoding].Name(),
+		Encoding: h.variantOf(rec).Encoding.Name(),
 	}
 	if rec.uid != 0 {
 		i.UID = string(h.uids.Get(rec.uid))

@@ -3,6 +3,7 @@ package session
 import (
 	"belfry/offheap"
 	"belfry/poller"
+	"belfry/wire"
 	"belfry/ws"
 )
 
@@ -15,7 +16,9 @@ type shard struct {
 	ps    *poller.Shard
 	index int
 
-	handshaker *ws.Handshaker
+	parser     *ws.Parser
+	decoders   []wire.Decoder // by variant
+	writer     wire.Writer
 	buf        []byte // frames that are built for one session
 	date       ws.Date
 	reading    reading
@@ -24,6 +27,7 @@ type shard struct {
 	reclaimed  []poller.ID // connections that gave up what they held, to be ended
 	publishing publishing
 	openings   offheap.Index[*opening]
+	logins     []poller.ID // in stateAuth, whose credentials the authenticator has not seen yet
 	half       halfOpen
 	remotes    remotes
 	origin     []byte  // of the request that is being refused, for its line
@@ -60,8 +64,15 @@ const (
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h := &shard{srv: srv, opt: &srv.opt, beats: srv.opt.beats(), ps: ps, index: ps.Index()}
 	var err error
-	if h.handshaker, err = ws.NewHandshaker(srv.opt.Handshake); err != nil {
+	head := ws.ParserOptions{MaxHead: srv.opt.MaxHead}
+	if srv.opt.Healthy != nil {
+		head.HealthPath = HealthPath
+	}
+	if h.parser, err = ws.NewParser(head); err != nil {
 		return nil, err
+	}
+	for i := range srv.protocols.variants {
+		h.decoders = append(h.decoders, srv.protocols.variants[i].Transport.NewDecoder())
 	}
 	memory := srv.opt.Poller.Memory
 	h.users = offheap.NewTable(memory.Owner("users"))
@@ -95,6 +106,9 @@ func (h *shard) OnOpen(slot uint32, state any) {
 	rec := h.rec(slot)
 	if o, ok := state.(*opening); ok {
 		rec.state, rec.flags = stateJoin, flagPending
+		if o.answered {
+			rec.openedAt = unixNow()
+		}
 		if o.remote.IsValid() {
 			h.keep(slot, o.remote, o.counted)
 		}
@@ -114,7 +128,7 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 	switch rec.state {
 	case stateHead:
 		return h.readHead(slot, p)
-	case stateOpen, stateClosing:
+	case stateOpen, stateClosing, stateLogin:
 		return h.readFrames(slot, p)
 	case stateDrain:
 		return len(p)
@@ -128,7 +142,7 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 func (h *shard) OnTimer(slot uint32) {
 	rec := h.rec(slot)
 	switch rec.state {
-	case stateHead, stateAuth, stateJoin, stateProxy:
+	case stateHead, stateAuth, stateJoin, stateProxy, stateLogin:
 		rec.reason = ReasonHandshakeTime
 		h.counters.limit(limitUpgradeTime)
 		if rec.state == stateJoin {
@@ -160,7 +174,7 @@ func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 		default:
 			rec.reason = ReasonInternal
 		}
-		if rec.openedAt == 0 {
+		if rec.openedAt == 0 || rec.state == stateLogin {
 			h.logEnded(slot, rec, err) // refusals and sessions have their line elsewhere
 		}
 	}
@@ -228,6 +242,7 @@ func (h *shard) OnTick() {
 
 // OnWork implements poller.Handler.
 func (h *shard) OnWork() bool {
+	h.startLogins()
 	h.wakeWaiters()
 	more := h.endInbound()
 	more = h.closing.run(h) || more

@@ -19,7 +19,7 @@ import (
 
 // slowWire is a client with a small receive buffer, so that not reading shows
 // soon.
-func (r *rig) slowWire(path, subprotocol string) *wire {
+func (r *rig) slowWire(path, subprotocol string) *rawConn {
 	r.t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
@@ -29,7 +29,7 @@ func (r *rig) slowWire(path, subprotocol string) *wire {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	w := &wire{c.(*net.TCPConn), bufio.NewReader(c)}
+	w := &rawConn{c.(*net.TCPConn), bufio.NewReader(c)}
 	w.Write(request(path, subprotocol))
 	if status, err := w.answer(); err != nil || status != 101 {
 		r.t.Fatal(status, err)
@@ -108,7 +108,7 @@ func TestSlowDisconnect(t *testing.T) {
 	bound := poller.Bounds{Frames: 64, Bytes: 256 << 10}
 	r := newRig(t, Options{Poller: poller.Options{Backlog: bound}})
 	c := r.crowd(297, "/ws")
-	slow := []*wire{r.slowWire("/ws", ""), r.slowWire("/ws", "belfry.v1"), r.slowWire("/ws", "")}
+	slow := []*rawConn{r.slowWire("/ws", ""), r.slowWire("/ws", "belfry.v1"), r.slowWire("/ws", "")}
 	for r.Stats().Slow < 3 && c.sent < 3000 {
 		c.push(message.ToAll())
 		if n := r.loop.Stats().BacklogBytes; n > int64(3*bound.Bytes) {
@@ -244,7 +244,7 @@ func TestSlowNodeBacklog(t *testing.T) {
 	const budget = 128 << 10
 	r := newRig(t, Options{Poller: poller.Options{NodeBytes: budget, Backlog: poller.Bounds{Frames: 1 << 16, Bytes: 64 << 20}}})
 	c := r.crowd(10, "/ws?topic=t")
-	var slow []*wire
+	var slow []*rawConn
 	for i := range 4 {
 		slow = append(slow, r.slowWire(fmt.Sprintf("/ws?uid=u%d", i), ""))
 	}
@@ -343,7 +343,7 @@ func TestSlowLastWord(t *testing.T) {
 	push("2")
 	push("2")
 	push("1")
-	for i, w := range []*wire{second, first} {
+	for i, w := range []*rawConn{second, first} {
 		texts, code, _, err := w.end()
 		if err != nil || code != 4004 || len(texts) != 1 || len(texts[0]) != len(large) {
 			t.Errorf("client %d: %d messages, code %d, %v", i, len(texts), code, err)

@@ -20,7 +20,7 @@ import (
 func TestStallLosesNobody(t *testing.T) {
 	const living, dead = 600, 5
 	r := newRig(t, Options{Poller: onePoller(), PingInterval: 4 * time.Second, PongTimeout: 3 * time.Second})
-	var all []*wire
+	var all []*rawConn
 	for range living + dead {
 		all = append(all, r.mustWire("/ws", ""))
 	}

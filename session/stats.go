@@ -7,6 +7,7 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 	"belfry/ws"
 )
 
@@ -87,9 +88,9 @@ type counters struct {
 }
 
 // opCount is one more than the last Op.
-const opCount = OpPing + 1
+const opCount = wire.OpLogin + 1
 
-var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping"}
+var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login"}
 
 // Codes of command errors; what is none of them counts as the last.
 var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "rate_limited", "unavailable"}
@@ -106,16 +107,26 @@ func (c *counters) commandError(code string) {
 }
 
 // Statuses with which upgrades are answered.
-var outcomes = [...]int{101, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 500, 503, 505, 0}
+var outcomes = [...]int{101, 200, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 500, 503, 505, 0}
 
 const (
-	outcomeCount    = len(outcomes)
-	outcomeAccepted = 0
-	outcomeOther    = outcomeCount - 1
+	outcomeCount = len(outcomes)
+	outcomeOther = outcomeCount - 1
 )
 
 // answered counts an upgrade by the index of its status.
 func (c *counters) answered(outcome, cause int) { c.upgraded[outcome][cause].Add(1) }
+
+// accepted counts a request by the status of the answer that accepts it.
+func (c *counters) accepted(answer []byte) {
+	outcome := outcomeOther
+	if len(answer) >= len("HTTP/1.1 101") {
+		if status, err := strconv.Atoi(string(answer[9:12])); err == nil && slices.Contains(outcomes[:], status) {
+			outcome = slices.Index(outcomes[:], status)
+		}
+	}
+	c.answered(outcome, causeNone)
+}
 
 func (c *counters) refused(r *ws.Refusal) {
 	outcome := slices.Index(outcomes[:], r.Status)
@@ -179,7 +190,7 @@ func (c *counters) addTo(st *Stats) {
 	for i, n := range limitNames {
 		st.Limits[n] += c.limits[i].Load()
 	}
-	for op := OpSub; op < opCount; op++ {
+	for op := wire.OpSub; op < opCount; op++ {
 		st.Commands[opNames[op]] += c.commands[op].Load()
 	}
 	for i, code := range errorCodes {

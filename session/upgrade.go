@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -9,12 +10,13 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/wire"
 	"belfry/ws"
 )
 
 // readHead is the first step of an upgrade: the request, once it is all there.
 func (h *shard) readHead(slot uint32, p []byte) int {
-	req, n, refusal := h.handshaker.Parse(p)
+	req, n, refusal := h.parser.Parse(p)
 	switch {
 	case refusal == nil && n == 0:
 		return 0
@@ -22,38 +24,42 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		h.health(slot, refusal)
 		return len(p)
 	case h.srv.conns.Load() > h.opt.maxConns():
-		// Whoever is refused and does not go counts too.
+		// Refused connections count too for as long as they stay.
 		h.counters.limit(limitSessions)
 		h.dismiss(slot, h.fullOfConnections())
 		return len(p)
-	case refusal != nil:
-		if n > 0 {
-			h.origin = h.handshaker.LastOrigin()
-		}
-		if r := h.handshaker.LastRequest(); n > 0 && r != nil {
-			if limited := h.forwarded(slot, r); limited != nil {
-				refusal = limited
-			}
+	}
+	if n > 0 {
+		h.origin = h.parser.LastOrigin()
+		defer func() { h.origin = nil }()
+	}
+	if refusal != nil {
+		if r := h.parser.LastRequest(); n > 0 && r != nil {
+			refusal = cmp.Or(h.forwarded(slot, r), refusal)
 		}
 		h.refuse(slot, refusal)
-		h.origin = nil
 		return len(p)
 	}
-	h.origin = req.Origin()
-	defer func() { h.origin = nil }()
-	if refusal = h.mayTry(slot, req); refusal != nil {
+	variant, echo, refusal := h.srv.protocols.choose(req)
+	if refusal == nil {
+		refusal = h.opt.Origins.Check(req)
+	}
+	if refusal = cmp.Or(h.forwarded(slot, req), refusal); refusal == nil {
+		refusal = h.full()
+	}
+	if refusal != nil {
 		h.refuse(slot, refusal)
 		return len(p)
 	}
 	h.leaveHalf(h.rec(slot))
-	return h.authorize(slot, req, p, n)
+	o := h.srv.newOpening()
+	o.variant, o.echo = variant, echo
+	o.accept = h.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
+	return h.authorize(slot, req, o, p, n)
 }
 
-// mayTry says whether a request may go on to the authenticator.
-func (h *shard) mayTry(slot uint32, req *ws.Request) *ws.Refusal {
-	if refusal := h.forwarded(slot, req); refusal != nil {
-		return refusal
-	}
+// full refuses a request for which there is no session left.
+func (h *shard) full() *ws.Refusal {
 	if h.srv.sessions.Load() >= int64(h.opt.MaxSessions) {
 		h.counters.limit(limitSessions)
 		return h.fullOfSessions()
@@ -67,12 +73,13 @@ func (h *shard) fullOfSessions() *ws.Refusal {
 
 // authorize is the second step of an upgrade. The request is the first n bytes
 // of p.
-func (h *shard) authorize(slot uint32, req *ws.Request, p []byte, n int) int {
-	o := h.srv.newOpening()
-	o.accept, o.encoding = req.AppendAccept(o.accept), h.srv.encodingFor(req.Subprotocol())
-	if h.opt.Echo && string(req.Path()) == EchoPath {
-		o.echo = true
+func (h *shard) authorize(slot uint32, req *ws.Request, o *opening, p []byte, n int) int {
+	switch {
+	case o.echo:
 		h.register(slot, o)
+		return h.readOn(slot, p, n)
+	case h.srv.protocols.variants[o.variant].inBand:
+		h.awaitLogin(slot, o)
 		return h.readOn(slot, p, n)
 	}
 	id := h.ps.ID(slot)
@@ -80,8 +87,7 @@ func (h *shard) authorize(slot uint32, req *ws.Request, p []byte, n int) int {
 	switch {
 	case pending:
 		if refusal = h.await(slot); refusal != nil {
-			h.srv.reuse(o)
-			h.refuse(slot, refusal)
+			h.refuseUpgrade(slot, o, refusal)
 			return len(p) // its verdict finds nobody
 		}
 		rec := h.rec(slot)
@@ -89,8 +95,7 @@ func (h *shard) authorize(slot uint32, req *ws.Request, p []byte, n int) int {
 		h.ps.Pause(slot)
 		return n
 	case refusal != nil:
-		h.srv.reuse(o)
-		h.refuse(slot, refusal)
+		h.refuseUpgrade(slot, o, refusal)
 		return len(p)
 	}
 	if h.granted(slot, o, grant) && h.settle(slot, o, p[n:]) {
@@ -118,7 +123,7 @@ func (h *shard) await(slot uint32) *ws.Refusal {
 // readOn reads the frames that a client sent behind its request without
 // waiting for the answer. The first n bytes of p are consumed.
 func (h *shard) readOn(slot uint32, p []byte, n int) int {
-	if h.rec(slot).state == stateOpen && n < len(p) {
+	if s := h.rec(slot).state; (s == stateOpen || s == stateLogin) && n < len(p) {
 		return n + h.readFrames(slot, p[n:])
 	}
 	if h.rec(slot).state == stateDrain {
@@ -154,8 +159,7 @@ func (h *shard) judged(id poller.ID, v *verdict) {
 	rec := h.rec(slot)
 	o := h.takeOpening(rec)
 	if v.refusal != nil {
-		h.srv.reuse(o)
-		h.refuse(slot, v.refusal)
+		h.refuseUpgrade(slot, o, v.refusal)
 		return
 	}
 	if h.granted(slot, o, v.grant) {
@@ -176,13 +180,12 @@ func (h *shard) granted(slot uint32, o *opening, g Grant) bool {
 	if err == nil {
 		return true
 	}
-	h.srv.reuse(o)
 	h.counters.badGrants.Add(1)
 	if now := h.ps.Now() + 1; h.faulty == 0 || now-h.faulty >= faultEvery {
 		h.faulty = now
 		h.opt.Log.Error("the authenticator has granted what is not valid; such clients are refused", zap.Error(err))
 	}
-	h.refuse(slot, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Problem: "what this client may have cannot be determined; the server's log says why"})
+	h.refuseUpgrade(slot, o, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Problem: "what this client may have cannot be determined; the server's log says why"})
 	return false
 }
 
@@ -211,8 +214,7 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 	}
 	if len(o.topics) > h.opt.MaxTopics {
 		h.counters.limit(limitTopics)
-		h.srv.reuse(o)
-		h.refuse(slot, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).Because(CauseMaxTopics))
+		h.refuseUpgrade(slot, o, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).Because(CauseMaxTopics))
 		return false
 	}
 	if o.uid != "" {
@@ -233,14 +235,13 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 // carries messages for it, answers the upgrade.
 func (h *shard) register(slot uint32, o *opening) {
 	rec := h.rec(slot)
-	rec.encoding = o.encoding
+	rec.variant = o.variant
 	rec.pass = h.pass.number // what is being sent was published before
 	rec.flags |= flagSession
-	h.srv.speakers[o.encoding].Add(1)
+	h.srv.perVariant[o.variant].Add(1)
 	if h.srv.sessions.Add(1) > int64(h.opt.MaxSessions) {
 		h.counters.limit(limitSessions)
-		h.srv.reuse(o)
-		h.refuse(slot, h.fullOfSessions())
+		h.refuseUpgrade(slot, o, h.fullOfSessions())
 		return
 	}
 	if o.echo {
@@ -250,14 +251,12 @@ func (h *shard) register(slot uint32, o *opening) {
 	if err := h.enter(slot, rec, o); err != nil {
 		h.opt.Log.Warn("session refused", zap.Error(err))
 		h.counters.limit(limitMemory)
-		h.srv.reuse(o)
-		h.refuse(slot, ws.Unavailable("this server's tables are full", h.opt.RetryAfter).Because(CauseMemory))
+		h.refuseUpgrade(slot, o, ws.Unavailable("this server's tables are full", h.opt.RetryAfter).Because(CauseMemory))
 		return
 	}
 	if rec.pending > 0 {
 		if refusal := h.await(slot); refusal != nil {
-			h.srv.reuse(o)
-			h.refuse(slot, refusal)
+			h.refuseUpgrade(slot, o, refusal)
 			return
 		}
 		rec.state = stateJoin
@@ -308,17 +307,22 @@ func (h *shard) ready(slot uint32) {
 func (h *shard) accept(slot uint32, rec *record, o *opening) {
 	h.unpend(rec)
 	rec.state = stateOpen
-	rec.openedAt = uint32(time.Now().Unix())
-	h.counters.answered(outcomeAccepted, causeNone)
-	h.buf = append(h.buf[:0], o.accept...)
-	if e := h.opt.Encodings[rec.encoding]; e.Subprotocol() != "" {
-		h.buf = e.AppendHello(h.buf, &Hello{
+	rec.openedAt = unixNow()
+	h.buf = h.buf[:0]
+	if !o.answered {
+		h.counters.accepted(o.accept)
+		h.buf = append(h.buf, o.accept...)
+	}
+	if !o.echo {
+		w := h.say(rec, h.buf)
+		h.variantOf(rec).Encoding.Hello(w, &wire.Hello{
 			Session:      h.sid(slot),
 			UID:          o.uid,
 			Topics:       o.topics,
 			PingInterval: h.opt.PingInterval,
 			PongTimeout:  h.opt.PongTimeout,
 		})
+		h.buf = w.Bytes()
 	}
 	h.srv.reuse(o)
 	h.ps.StageBytes(slot, h.buf)
@@ -326,19 +330,49 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 	h.armHeartbeat(slot, rec)
 }
 
-// refuse answers a request that does not become a session.
+// refuse answers a request that does not become a session. Whatever step the
+// upgrade is in, it is over.
 func (h *shard) refuse(slot uint32, r *ws.Refusal) {
+	rec := h.rec(slot)
+	var o *opening
+	switch rec.state {
+	case stateAuth, stateJoin, stateLogin:
+		if rec.aside != 0 {
+			o = h.takeOpening(rec)
+		}
+	}
+	h.refuseUpgrade(slot, o, r)
+}
+
+// refuseUpgrade is refuse for an upgrade that is at hand, nil if there is none
+// yet. o is done with.
+func (h *shard) refuseUpgrade(slot uint32, o *opening, r *ws.Refusal) {
 	rec := h.rec(slot)
 	if rec.reason == ReasonNone {
 		rec.reason = ReasonHandshake
 	}
 	h.leaveHalf(rec)
 	h.logRefused(slot, r)
-	h.counters.refused(r)
-	h.buf = ws.AppendRefusal(h.buf[:0], r, h.date.At(time.Now()))
+	date := h.date.At(time.Now())
+	switch {
+	case o == nil:
+		h.counters.refused(r)
+		h.buf = ws.AppendRefusal(h.buf[:0], r, date)
+	case o.answered:
+		rec.reason = ReasonLogin
+		h.buf = h.appendLoginRefusal(h.buf[:0], o, r)
+		h.srv.reuse(o)
+	default:
+		h.counters.refused(r)
+		h.buf = h.srv.protocols.variants[o.variant].Transport.AppendRefusal(h.buf[:0], o.accept, r, date)
+		h.srv.reuse(o)
+	}
 	h.ps.SendBytes(slot, h.buf)
 	h.drain(slot, rec)
 }
+
+// unixNow returns the time in Unix seconds.
+func unixNow() uint32 { return uint32(time.Now().Unix()) }
 
 // unpend stops counting an upgrade as waiting.
 func (h *shard) unpend(rec *record) {

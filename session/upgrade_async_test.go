@@ -28,7 +28,7 @@ func pipelined() []byte {
 }
 
 // wantPipelined reads the answers to what pipelined sends.
-func (w *wire) wantPipelined(t *testing.T, uid string) {
+func (w *rawConn) wantPipelined(t *testing.T, uid string) {
 	t.Helper()
 	if status, err := w.answer(); err != nil || status != 101 {
 		t.Fatalf("%d %v", status, err)
@@ -234,7 +234,7 @@ func TestUpgradeInPieces(t *testing.T) {
 }
 
 // feed sends bytes and waits until the server has read them.
-func (r *rig) feed(w *wire, p []byte) {
+func (r *rig) feed(w *rawConn, p []byte) {
 	r.t.Helper()
 	want := r.loop.Stats().ReadBytes + uint64(len(p))
 	w.Write(p)

@@ -10,6 +10,7 @@ const (
 	CloseInvalidPayload  uint16 = 1007
 	ClosePolicyViolation uint16 = 1008
 	CloseMessageTooBig   uint16 = 1009
+	CloseTryAgainLater   uint16 = 1013
 )
 
 // ValidCloseCode says whether code may stand in a close frame: the codes that

@@ -20,6 +20,11 @@ const (
 type Limits struct {
 	MaxMessage   int // bytes of payload of one message, all fragments together; passed: TooBig
 	MaxFragments int // frames of one message; passed: TooManyFragments
+
+	// Deflate says that permessage-deflate was negotiated: the bit RSV1 marks
+	// compressed messages (RFC 7692 §6). MaxMessage bounds their payload too,
+	// and Inflate what they inflate to.
+	Deflate bool
 }
 
 func (l Limits) maxMessage() int {
@@ -53,6 +58,9 @@ type Event struct {
 	Type EventType
 	Op   OpCode // of EventMessage: OpText or OpBinary
 	Code uint16 // of EventClose; CloseNoStatus if the frame had none
+	// Compressed says that the payload of a message is compressed. Text is not
+	// checked then: Inflater.Inflate gives the message and checks it.
+	Compressed bool
 	// Payload is the message, the application data of a ping or pong, or the
 	// reason of a close frame. It lies in the p or in the Inbound given to
 	// Next and is valid until either is used again.
@@ -126,8 +134,8 @@ func Next(p []byte, st *Inbound, lim Limits) (n int, ev Event, err error) {
 // the first n bytes of p.
 func wholeMessage(h header, n int, payload []byte) (int, Event, error) {
 	mask(payload, h.mask, 0)
-	ev := Event{Type: EventMessage, Op: h.op, Payload: payload}
-	if h.op == OpText {
+	ev := Event{Type: EventMessage, Op: h.op, Compressed: h.compressed, Payload: payload}
+	if h.op == OpText && !h.compressed {
 		var text utf8State
 		if bad := text.check(payload); bad >= 0 {
 			return n + bad + 1, Event{}, &ProtocolError{InvalidUTF8, "text message is not valid UTF-8"}
@@ -165,10 +173,11 @@ func controlEvent(h header, payload []byte) (Event, *ProtocolError) {
 
 // header is the part of a frame before its payload.
 type header struct {
-	op     OpCode
-	fin    bool
-	mask   [4]byte
-	length uint64
+	op         OpCode
+	fin        bool
+	compressed bool // of the first frame of a message
+	mask       [4]byte
+	length     uint64
 }
 
 // parseHeader reads the header at the start of p and returns its size, 0 if
@@ -180,7 +189,7 @@ func parseHeader(p []byte, st *Inbound, lim Limits) (h header, size int, err *Pr
 	if len(p) < 1 {
 		return h, 0, nil
 	}
-	h.op, h.fin = OpCode(p[0]&opBits), p[0]&finBit != 0
+	h.op, h.fin, h.compressed = OpCode(p[0]&opBits), p[0]&finBit != 0, p[0]&rsv1Bit != 0
 	if err := checkFirst(p[0], h, st, lim); err != nil {
 		return h, 0, err
 	}
@@ -232,7 +241,7 @@ func parseHeader(p []byte, st *Inbound, lim Limits) (h header, size int, err *Pr
 func checkFirst(b byte, h header, st *Inbound, lim Limits) *ProtocolError {
 	active := st.Active()
 	switch {
-	case b&rsvBits != 0:
+	case b&rsvBits != 0 && !(lim.Deflate && b&rsvBits == rsv1Bit && (h.op == OpText || h.op == OpBinary)):
 		return &ProtocolError{BrokenProtocol, "reserved bit set without an extension"}
 	case h.op.IsReserved():
 		return &ProtocolError{BrokenProtocol, "reserved opcode"}

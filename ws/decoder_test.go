@@ -69,6 +69,10 @@ func decodeAll(t testing.TB, pieces [][]byte, lim Limits) string {
 				}
 				st = &Inbound{buf: make([]byte, 3, 7)} // as one from a pool
 			case EventMessage:
+				if ev.Compressed {
+					out.WriteString(inflated(ev, lim))
+					break
+				}
 				fmt.Fprintf(&out, "%s %q, ", map[OpCode]string{OpText: "text", OpBinary: "binary"}[ev.Op], ev.Payload)
 			case EventPing:
 				fmt.Fprintf(&out, "ping %q, ", ev.Payload)
@@ -281,7 +285,7 @@ func TestInboundIsUsedAgain(t *testing.T) {
 }
 
 func TestProtocolErrorCodes(t *testing.T) {
-	for violation, code := range map[Violation]uint16{BrokenProtocol: 1002, InvalidUTF8: 1007, TooBig: 1009, TooManyFragments: 1009} {
+	for violation, code := range map[Violation]uint16{BrokenProtocol: 1002, InvalidUTF8: 1007, TooBig: 1009, TooManyFragments: 1009, InvalidDeflate: 1007} {
 		if violation.Code() != code {
 			t.Errorf("%v has code %d, want %d", violation, violation.Code(), code)
 		}

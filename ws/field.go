@@ -89,7 +89,7 @@ func lookUp(name []byte) knownName {
 }
 
 // readFields reads the header fields (RFC 9112 §5).
-func (h *Handshaker) readFields() *Refusal {
+func (h *Parser) readFields() *Refusal {
 	r := &h.req
 	at := bytes.IndexByte(r.head, '\n') + 1
 	for {

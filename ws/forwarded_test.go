@@ -8,10 +8,7 @@ import (
 
 func parsed(t *testing.T, fields string) *Request {
 	t.Helper()
-	h, err := NewHandshaker(HandshakeOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := newTestHandshaker(t, handshakeOptions{})
 	head := strings.TrimSuffix(goodHead(), "\r\n") + fields + "\r\n"
 	r, _, refusal := h.Parse([]byte(head))
 	if refusal != nil {
@@ -91,10 +88,7 @@ func FuzzClientOf(f *testing.F) {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
-	h, err := NewHandshaker(HandshakeOptions{})
-	if err != nil {
-		f.Fatal(err)
-	}
+	h := newTestHandshaker(f, handshakeOptions{})
 	peer := netip.MustParseAddrPort("10.0.0.1:4000")
 	f.Fuzz(func(t *testing.T, theirs string, forwarded bool) {
 		kind, ours := XForwardedFor, "192.0.2.7, 10.1.1.1"

@@ -16,6 +16,7 @@ const (
 	finBit  = 0x80
 	maskBit = 0x80
 	rsvBits = 0x70
+	rsv1Bit = 0x40
 	opBits  = 0x0f
 	lenBits = 0x7f
 	len16   = 126 // the next 2 bytes are the length
@@ -38,6 +39,17 @@ func AppendHeader(dst []byte, op OpCode, fin bool, n int) []byte {
 		return binary.BigEndian.AppendUint16(append(dst, first, len16), uint16(n))
 	}
 	return binary.BigEndian.AppendUint64(append(dst, first, len64), uint64(n))
+}
+
+// HeaderLen returns how many bytes AppendHeader appends for a payload of n.
+func HeaderLen(n int) int {
+	switch {
+	case n < len16:
+		return 2
+	case n <= 0xffff:
+		return 4
+	}
+	return 10
 }
 
 // AppendFrame appends a whole unfragmented server frame. For control frames

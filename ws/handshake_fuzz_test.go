@@ -30,7 +30,7 @@ func FuzzHandshake(f *testing.F) {
 		if len(in) > 2048 {
 			return
 		}
-		h := newTestHandshaker(t, HandshakeOptions{MaxHead: MinMaxHead, Subprotocols: []string{"belfry.v1"}})
+		h := newTestHandshaker(t, handshakeOptions{MaxHead: MinMaxHead, Subprotocols: []string{"belfry.v1"}})
 		want := describeHandshake(h.Parse(bytes.Clone(in)))
 		for cut := range in {
 			got, n := describeHandshake(h.Parse(bytes.Clone(in[:cut]))), cut
@@ -55,7 +55,7 @@ func FuzzHandshake(f *testing.F) {
 // compareHTTP holds what h says of in against http.ReadRequest: what h finds
 // fault with for another reason than its HTTP, or not at all, is HTTP there
 // too and says the same.
-func compareHTTP(t *testing.T, h *Handshaker, in []byte) {
+func compareHTTP(t *testing.T, h *handshaker, in []byte) {
 	req, n, refusal := h.Parse(in)
 	if n == 0 || refusal != nil && (refusal.Cause == CauseHead || refusal.Cause == CauseProtocol || refusal.Cause == CauseHTTPVersion || refusal.Cause == CauseBody) {
 		return

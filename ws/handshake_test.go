@@ -50,15 +50,6 @@ func removeField(fields []string, name string) []string {
 	return kept
 }
 
-func newTestHandshaker(t testing.TB, o HandshakeOptions) *Handshaker {
-	t.Helper()
-	h, err := NewHandshaker(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
 func TestHandshakeStatuses(t *testing.T) {
 	long := strings.Repeat("x", DefaultMaxHead)
 	tests := []struct {
@@ -162,7 +153,7 @@ func TestHandshakeStatuses(t *testing.T) {
 // refusal what the text has to say.
 func checkStatus(t *testing.T, head string, status int, says string) *Refusal {
 	t.Helper()
-	h := newTestHandshaker(t, HandshakeOptions{})
+	h := newTestHandshaker(t, handshakeOptions{})
 	req, n, refusal := h.Parse([]byte(head))
 	if status == 0 {
 		if refusal != nil {
@@ -187,7 +178,7 @@ func checkStatus(t *testing.T, head string, status int, says string) *Refusal {
 }
 
 func TestHandshakeAccept(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{Subprotocols: []string{"belfry.v1", "other"}})
+	h := newTestHandshaker(t, handshakeOptions{Subprotocols: []string{"belfry.v1", "other"}})
 	head := goodHead("Sec-WebSocket-Protocol: unknown, other , belfry.v1", "Sec-WebSocket-Extensions: permessage-deflate")
 	pipelined := "\x81\x80\x00\x00\x00\x00"
 	req, n, refusal := h.Parse([]byte(head + pipelined))
@@ -231,7 +222,7 @@ func TestHandshakeSubprotocol(t *testing.T) {
 		{[]string{"Sec-WebSocket-Protocol: BELFRY.V1"}, ""}, // case-sensitive
 		{[]string{"Sec-WebSocket-Protocol: x, y"}, ""},
 	}
-	h := newTestHandshaker(t, HandshakeOptions{Subprotocols: []string{"belfry.v1", "a", "b"}})
+	h := newTestHandshaker(t, handshakeOptions{Subprotocols: []string{"belfry.v1", "a", "b"}})
 	for _, tt := range tests {
 		req, _, refusal := h.Parse([]byte(goodHead(tt.edits...)))
 		if refusal != nil {
@@ -244,15 +235,13 @@ func TestHandshakeSubprotocol(t *testing.T) {
 	}
 }
 
-func TestHandshakerOptions(t *testing.T) {
-	for _, o := range []HandshakeOptions{
-		{MaxHead: 100}, {MaxHead: 2 << 20}, {Paths: []string{"ws"}}, {Paths: []string{""}}, {Subprotocols: []string{"a b"}},
-	} {
-		if _, err := NewHandshaker(o); err == nil {
-			t.Errorf("NewHandshaker(%+v) accepted", o)
+func TestParserOptions(t *testing.T) {
+	for _, o := range []ParserOptions{{MaxHead: 100}, {MaxHead: 2 << 20}} {
+		if _, err := NewParser(o); err == nil {
+			t.Errorf("NewParser(%+v) accepted", o)
 		}
 	}
-	h := newTestHandshaker(t, HandshakeOptions{Paths: []string{"/a", "/b"}, MaxHead: 600})
+	h := newTestHandshaker(t, handshakeOptions{Paths: []string{"/a", "/b"}, MaxHead: 600})
 	if _, _, refusal := h.Parse([]byte(goodHead("=GET /b HTTP/1.1"))); refusal != nil {
 		t.Error(refusal)
 	}
@@ -264,7 +253,7 @@ func TestHandshakerOptions(t *testing.T) {
 // TestHandshakeAtTheLimit has a head of exactly MaxHead bytes accepted and one
 // of a byte more refused.
 func TestHandshakeAtTheLimit(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{})
+	h := newTestHandshaker(t, handshakeOptions{})
 	pad := DefaultMaxHead - len(goodHead("Cookie: "))
 	head := goodHead("Cookie: " + strings.Repeat("x", pad))
 	if _, n, refusal := h.Parse([]byte(head + "frames")); n != DefaultMaxHead || refusal != nil {
@@ -283,7 +272,7 @@ func TestHandshakeAtTheLimit(t *testing.T) {
 }
 
 func TestHandshakeAllocations(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{Subprotocols: []string{"belfry.v1"}})
+	h := newTestHandshaker(t, handshakeOptions{Subprotocols: []string{"belfry.v1"}})
 	head := []byte(goodHead("=GET /ws?uid=%61lice&topic=a HTTP/1.1", "Origin: https://push.example.com", "Sec-WebSocket-Protocol: belfry.v1"))
 	out := make([]byte, 0, 512)
 	allocs := testing.AllocsPerRun(200, func() {
@@ -302,7 +291,7 @@ func TestHandshakeAllocations(t *testing.T) {
 }
 
 func BenchmarkHandshake(b *testing.B) {
-	h := newTestHandshaker(b, HandshakeOptions{Subprotocols: []string{"belfry.v1"}})
+	h := newTestHandshaker(b, handshakeOptions{Subprotocols: []string{"belfry.v1"}})
 	head := []byte(goodHead("=GET /ws?uid=alice&topic=news HTTP/1.1", "Origin: https://push.example.com",
 		"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
 		"Accept-Encoding: gzip, deflate, br", "Accept-Language: en-GB,en;q=0.9", "Cache-Control: no-cache", "Pragma: no-cache",

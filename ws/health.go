@@ -3,9 +3,9 @@ package ws
 import "bytes"
 
 // asksForHealth says whether the head is a request for
-// HandshakeOptions.HealthPath. The request line is all that counts: the checks
+// ParserOptions.HealthPath. The request line is all that counts: the checks
 // of load balancers are HTTP/1.0 as often as not, and have no Host.
-func (h *Handshaker) asksForHealth() bool {
+func (h *Parser) asksForHealth() bool {
 	line, _, _ := bytes.Cut(h.req.head, []byte("\r\n"))
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	target, version, _ := bytes.Cut(rest, []byte(" "))

@@ -9,6 +9,8 @@ type Inbound struct {
 	op        OpCode // of the first frame; 0 if no message is in progress
 	fragments int    // frames begun
 	text      utf8State
+	// compressed says that the message is: its text is not checked.
+	compressed bool
 
 	// The current data frame, if inFrame.
 	inFrame   bool
@@ -64,7 +66,7 @@ func (st *Inbound) assembled() int {
 // begin starts the data frame whose header is h.
 func (st *Inbound) begin(h header) {
 	if st.op == 0 {
-		st.op = h.op
+		st.op, st.compressed = h.op, h.compressed
 		st.buf = st.buf[:0]
 		st.fragments = 0 // text is complete, or the last message would not have ended
 	}
@@ -80,7 +82,7 @@ func (st *Inbound) take(p []byte, limit int) (n int, done bool, err error) {
 		p = p[:st.remaining]
 	}
 	mask(p, st.mask, st.pos)
-	if st.op == OpText {
+	if st.op == OpText && !st.compressed {
 		if bad := st.text.check(p); bad >= 0 {
 			return bad + 1, false, &ProtocolError{InvalidUTF8, "text message is not valid UTF-8"}
 		}
@@ -134,7 +136,7 @@ func (st *Inbound) enlarge(size int) bool {
 
 // finish gives out the message and ends it.
 func (st *Inbound) finish() Event {
-	ev := Event{Type: EventMessage, Op: st.op, Payload: st.buf}
+	ev := Event{Type: EventMessage, Op: st.op, Compressed: st.compressed, Payload: st.buf}
 	st.op = 0
 	return ev
 }

@@ -186,7 +186,7 @@ func TestByTheLetter(t *testing.T) {
 			}
 		})
 	}
-	h := newTestHandshaker(t, HandshakeOptions{})
+	h := newTestHandshaker(t, handshakeOptions{})
 	for _, pending := range []string{"", "\x16", "\r", "\r\n", "\r\n\r\n\x00\r\nQUIT", "PROXY", "PRI * HTTP/2.0\r\n"} {
 		if req, n, refusal := h.Parse([]byte(pending)); req != nil || n != 0 || refusal != nil {
 			t.Errorf("%q: %v, %d, %v before it is clear what it is", pending, req, n, refusal)
@@ -219,7 +219,7 @@ func TestHead(t *testing.T) {
 // TestLinesAreOneList has two lines of a list field answered as their members
 // are in one line, for lists made of the pieces that the rules are about.
 func TestLinesAreOneList(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{Subprotocols: []string{"a", "b"}})
+	h := newTestHandshaker(t, handshakeOptions{Subprotocols: []string{"a", "b"}})
 	rng := rand.New(rand.NewPCG(1, 2))
 	pieces := []string{"a", "b", "Upgrade", "websocket", "chunked", ",", ",", " ", "\t", ";", "=", `"a"`, `"`, `\`, "/", "", "é"}
 	line := func() string {
@@ -256,7 +256,7 @@ func TestLinesAreOneList(t *testing.T) {
 // few others, although no two may be the same: a client must not buy
 // milliseconds of a shard with one request.
 func TestManySubprotocols(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{MaxHead: 64 << 10})
+	h := newTestHandshaker(t, handshakeOptions{MaxHead: 64 << 10})
 	var names []string
 	for i := range 15_000 {
 		names = append(names, strconv.FormatInt(int64(i*7919%15_000), 36))
@@ -266,10 +266,10 @@ func TestManySubprotocols(t *testing.T) {
 		t.Fatal(refusal)
 	}
 	found, steps := 0, 0
-	for at, offer := range h.seen {
+	for at, offer := range h.req.seen {
 		if offer > 0 {
-			home := maphash.Bytes(h.seed, h.req.bytes(h.offers[offer-1]))
-			steps += int((uint64(at) - home) & uint64(len(h.seen)-1))
+			home := maphash.Bytes(h.req.seed, h.req.bytes(h.req.offers[offer-1]))
+			steps += int((uint64(at) - home) & uint64(len(h.req.seen)-1))
 			found++
 		}
 	}

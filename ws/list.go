@@ -5,8 +5,8 @@ import "bytes"
 // addLine takes in another line of a known field. Where the field is a list
 // its lines are one list (RFC 9110 §5.3), so each adds to what the earlier
 // ones said.
-func (h *Handshaker) addLine(f knownName, value span) {
-	k := &h.known[f]
+func (h *Parser) addLine(f knownName, value span) {
+	k := &h.req.known[f]
 	k.value = value
 	k.count++
 	line := h.req.bytes(value)
@@ -32,7 +32,7 @@ func (h *Handshaker) addLine(f knownName, value span) {
 			for end < value.to && h.req.head[end] != ',' {
 				end++
 			}
-			h.offers = append(h.offers, trimSpace(h.req.head, span{at, end}))
+			h.req.offers = append(h.req.offers, trimSpace(h.req.head, span{at, end}))
 			if at = end; at == value.to {
 				return
 			}

@@ -198,6 +198,14 @@ func isHTTPScheme(scheme []byte) bool {
 	return equalFold(scheme, "http") || equalFold(scheme, "https") || equalFold(scheme, "ws") || equalFold(scheme, "wss")
 }
 
+// Check refuses a request of a page that may not connect.
+func (o *Origins) Check(r *Request) *Refusal {
+	if o.Allow(r.Origin(), r.Host()) {
+		return nil
+	}
+	return o.refuse(r.Origin(), r.Host())
+}
+
 // refuse is the answer to a page that Allow does not let connect. Behind a
 // proxy it is the first that everybody meets.
 func (o *Origins) refuse(origin, host []byte) *Refusal {

@@ -19,12 +19,12 @@ type Refusal struct {
 	NoContent bool
 
 	// Health says that this is no refusal: the request is for
-	// HandshakeOptions.HealthPath, and the caller decides the status.
+	// ParserOptions.HealthPath, and the caller decides the status.
 	Health bool
 }
 
 // Cause tells refusals of the same status apart, in metrics and the log. It is
-// one lower-case word. These are the causes that Handshaker.Parse finds; its
+// one lower-case word. These are the causes that Parser and Request find; its
 // callers add causes of their own.
 type Cause string
 

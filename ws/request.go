@@ -2,24 +2,28 @@ package ws
 
 import (
 	"bytes"
-	"crypto/sha1"
-	"encoding/base64"
+	"hash/maphash"
 	"slices"
 )
 
-// Request is a client's opening handshake, read and found right. It belongs to
-// the Handshaker that made it: it and every slice it gives out are valid until
+// Request is the request with which a client connects, read and found right as
+// far as HTTP goes. It belongs to the Parser that made it: it and every slice it gives out are valid until
 // the next Parse. Clone makes one that lasts. One goroutine at a time.
 type Request struct {
 	head        []byte  // everything up to and with the blank line
 	fields      []field // of the header, in their order
 	host        span
-	origin      span
 	query       span
 	path        []byte // percent-decoded
 	decoded     []byte // where percent-decoded bytes are; only grows, so earlier results stay
-	key         span   // Sec-WebSocket-Key
+	known       [knownCount]knownField
 	subprotocol string
+	extension   string // the answer to what was offered; "" if nothing was accepted
+
+	// For ChooseSubprotocol.
+	offers []span   // members of Sec-WebSocket-Protocol
+	seen   []uint32 // hash table of offers, their index + 1
+	seed   maphash.Seed
 }
 
 // span is a part of Request.head.
@@ -40,10 +44,13 @@ func (r *Request) RawQuery() []byte { return r.bytes(r.query) }
 func (r *Request) Host() []byte { return r.bytes(r.host) }
 
 // Origin returns the Origin field, empty if there was none.
-func (r *Request) Origin() []byte { return r.bytes(r.origin) }
+func (r *Request) Origin() []byte { return r.bytes(r.known[fieldOrigin].value) }
 
 // Subprotocol returns the negotiated subprotocol, "" if none.
 func (r *Request) Subprotocol() string { return r.subprotocol }
+
+// Deflate says whether permessage-deflate was negotiated.
+func (r *Request) Deflate() bool { return r.extension != "" }
 
 // Header returns the first field of that name, whatever its case, and nil if
 // there is none.
@@ -100,30 +107,13 @@ func (r *Request) QueryEach(fn func(key, value []byte) bool) {
 	}
 }
 
-// AppendAccept appends the 101 response that makes the connection a WebSocket
-// (RFC 6455 §4.2.2). Extensions are declined by not being in it.
-func (r *Request) AppendAccept(dst []byte) []byte {
-	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-	var nonce [keyLen + len(guid)]byte
-	copy(nonce[:], r.bytes(r.key))
-	copy(nonce[keyLen:], guid)
-	sum := sha1.Sum(nonce[:])
-	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
-	dst = base64.StdEncoding.AppendEncode(dst, sum[:])
-	if r.subprotocol != "" {
-		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
-		dst = append(dst, r.subprotocol...)
-	}
-	return append(dst, "\r\n\r\n"...)
-}
-
 // Clone returns a copy that does not end with the next Parse.
 func (r *Request) Clone() *Request {
 	c := *r
 	c.head = bytes.Clone(r.head)
 	c.fields = slices.Clone(r.fields)
 	c.path = bytes.Clone(r.path)
-	c.decoded = nil
+	c.decoded, c.offers, c.seen = nil, nil, nil
 	return &c
 }
 

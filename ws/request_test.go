@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func parseGood(t *testing.T, h *Handshaker, edits ...string) *Request {
+func parseGood(t *testing.T, h *handshaker, edits ...string) *Request {
 	t.Helper()
 	req, _, refusal := h.Parse([]byte(goodHead(edits...)))
 	if refusal != nil {
@@ -17,7 +17,7 @@ func parseGood(t *testing.T, h *Handshaker, edits ...string) *Request {
 }
 
 func TestRequest(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{Paths: []string{"/ws", "/a b/ü"}})
+	h := newTestHandshaker(t, handshakeOptions{Paths: []string{"/ws", "/a b/ü"}})
 	tests := []struct {
 		edits                     []string
 		path, query, host, origin string
@@ -43,7 +43,7 @@ func TestRequest(t *testing.T) {
 }
 
 func TestRequestQuery(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{})
+	h := newTestHandshaker(t, handshakeOptions{})
 	req := parseGood(t, h, "=GET /ws?topic=a&uid=al+ice%2B&topic=b%20c&&=x&flag&topic=&%74opic=d&last=z%3D=%26 HTTP/1.1")
 	all := func(key string) string {
 		var got []string
@@ -76,7 +76,7 @@ func TestRequestQuery(t *testing.T) {
 }
 
 func TestRequestHeader(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{})
+	h := newTestHandshaker(t, handshakeOptions{})
 	req := parseGood(t, h, "Authorization: Bearer abc", "+X-Forwarded-For: 1.2.3.4", "+x-forwarded-for:  5.6.7.8  ", "+Empty:")
 	for name, want := range map[string]string{
 		"authorization": "Bearer abc", "X-FORWARDED-FOR": "1.2.3.4", "Sec-WebSocket-Key": testKey,
@@ -100,10 +100,10 @@ func TestRequestHeader(t *testing.T) {
 	}
 }
 
-// TestRequestClone has the Handshaker go on to another request, and the input
+// TestRequestClone has the Parser go on to another request, and the input
 // overwritten, while the clone stays what it was.
 func TestRequestClone(t *testing.T) {
-	h := newTestHandshaker(t, HandshakeOptions{Paths: []string{"/ws", "/xt"}, Subprotocols: []string{"belfry.v1", "x"}})
+	h := newTestHandshaker(t, handshakeOptions{Paths: []string{"/ws", "/xt"}, Subprotocols: []string{"belfry.v1", "x"}})
 	in := []byte(goodHead("=GET /w%73?uid=%61lice HTTP/1.1", "Cookie: a=b", "Sec-WebSocket-Protocol: belfry.v1",
 		"Padding: "+strings.Repeat("p", 500))) // the next request fits the same buffers
 	req, n, refusal := h.Parse(in)

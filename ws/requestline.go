@@ -14,7 +14,7 @@ const (
 
 // findHead returns where the head begins and ends in p; n is 0 if its end is
 // not there yet. It refuses at once what will never be one, line by line.
-func (h *Handshaker) findHead(p []byte) (from, n int, refusal *Refusal) {
+func (h *Parser) findHead(p []byte) (from, n int, refusal *Refusal) {
 	within := p[:min(len(p), h.maxHead)]
 	if refusal := foreign(within); refusal != nil {
 		return 0, 0, refusal
@@ -74,7 +74,7 @@ func begins(p []byte, whole string) bool {
 }
 
 // readRequestLine reads "GET target HTTP/1.1" (RFC 9112 §3).
-func (h *Handshaker) readRequestLine() *Refusal {
+func (h *Parser) readRequestLine() *Refusal {
 	line, _, _ := bytes.Cut(h.req.head, []byte("\r\n"))
 	method, rest, ok1 := bytes.Cut(line, []byte(" "))
 	target, version, ok2 := bytes.Cut(rest, []byte(" "))
@@ -100,7 +100,7 @@ func (h *Handshaker) readRequestLine() *Refusal {
 
 // readTarget takes a request target apart, in origin-form or absolute-form
 // (RFC 9112 §3.2); the other forms are not for GET.
-func (h *Handshaker) readTarget(at uint32, target []byte) *Refusal {
+func (h *Parser) readTarget(at uint32, target []byte) *Refusal {
 	r := &h.req
 	if target[0] != '/' {
 		i := bytes.Index(target, []byte("://"))

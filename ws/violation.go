@@ -10,6 +10,7 @@ const (
 	InvalidUTF8                       // a text message or a close reason is not UTF-8
 	TooBig                            // a message has more bytes than Limits.MaxMessage
 	TooManyFragments                  // a message has more frames than Limits.MaxFragments
+	InvalidDeflate                    // a compressed message does not inflate
 )
 
 // String returns a word for v.
@@ -21,6 +22,8 @@ func (v Violation) String() string {
 		return "too_big"
 	case TooManyFragments:
 		return "fragments"
+	case InvalidDeflate:
+		return "deflate"
 	}
 	return "protocol"
 }
@@ -28,7 +31,7 @@ func (v Violation) String() string {
 // Code returns the close code for v: 1002, 1007 or 1009.
 func (v Violation) Code() uint16 {
 	switch v {
-	case InvalidUTF8:
+	case InvalidUTF8, InvalidDeflate:
 		return CloseInvalidPayload
 	case TooBig, TooManyFragments:
 		return CloseMessageTooBig

@@ -92,7 +92,7 @@ func TestListenBackoff(t *testing.T) {
 
 // TestListenFinal holds the codes after which listen ends to docs/protocol.md.
 func TestListenFinal(t *testing.T) {
-	documented := []websocket.StatusCode{1000, 1002, 1007, 1008, 1009, 4006}
+	documented := []websocket.StatusCode{1000, 1002, 1007, 1008, 1009, 4006, 4009}
 	for code := websocket.StatusCode(-1); code < 5000; code++ {
 		if want := slices.Contains(documented, code); final(code) != want {
 			t.Errorf("%d: %v, want %v", code, !want, want)

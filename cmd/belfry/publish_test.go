@@ -7,7 +7,7 @@ import (
 
 	"belfry/broadcast"
 	"belfry/message"
-	"belfry/session"
+	"belfry/wire"
 )
 
 // nobody has no sessions.
@@ -33,7 +33,7 @@ func TestClientsLeaveOutbox(t *testing.T) {
 	for ; err == nil && taken < 400; taken++ {
 		err = n.publish(message(taken))
 	}
-	var told *session.CommandError
+	var told *wire.CommandError
 	if taken < 100 || taken > 102 || !errors.As(err, &told) || told.Code != "unavailable" {
 		t.Errorf("the pub after %d of 400 places: %v", taken-1, err)
 	}

@@ -20,6 +20,10 @@ import (
 	"belfry/push"
 	"belfry/session"
 	"belfry/web"
+	"belfry/wire"
+	"belfry/wire/plain"
+	"belfry/wire/sse"
+	"belfry/wire/v1"
 	"belfry/ws"
 )
 
@@ -80,6 +84,14 @@ func natsRoutes(routes []string) []string {
 	return out
 }
 
+// endpoints returns what clients may speak, and at which paths.
+func endpoints(c *config.Config) []wire.Endpoint {
+	return []wire.Endpoint{
+		session.DefaultEndpoint(c.Path),
+		sse.New(sse.Options{Encodings: []wire.Encoding{plain.Encoding{}, v1.Encoding{}}}),
+	}
+}
+
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
 	rules, err := message.CompileTopics(c.Session.OpenTopics)
@@ -93,7 +105,9 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	o := session.Options{
 		Poller:         pollerOptions(c, &n.memory),
 		Node:           n.bus.NodeID(),
-		Handshake:      ws.HandshakeOptions{MaxHead: int(c.Upgrade.MaxHead), Paths: []string{c.Path}, Origins: origins},
+		MaxHead:        int(c.Upgrade.MaxHead),
+		Origins:        origins,
+		Endpoints:      endpoints(c),
 		UpgradeTime:    c.Upgrade.Timeout,
 		MaxPending:     c.Upgrade.MaxPending,
 		MaxWaiting:     c.Upgrade.MaxWaiting,
@@ -314,12 +328,12 @@ const clientOutbox = 1.0 / 4
 // into the words of docs/protocol.md.
 func (n *belfry) publish(m *message.Message) error {
 	if n.bus.OutboxTaken() > clientOutbox {
-		return &session.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
+		return &wire.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
 	}
 	err := n.bus.Publish(m)
 	var large *message.TooLargeError
 	if errors.As(err, &large) {
-		return &session.CommandError{Code: "too_large", Field: "data", Text: large.Error()}
+		return &wire.CommandError{Code: "too_large", Field: "data", Text: large.Error()}
 	}
 	return err
 }

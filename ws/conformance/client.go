@@ -82,9 +82,12 @@ type client struct {
 	conn *net.TCPConn
 	br   *bufio.Reader
 	buf  []byte // payload of the last message read
+
+	deflate *deflation // nil if it was not negotiated
 }
 
-func dial(t *testing.T, addr string) *client {
+// dial connects and upgrades. offers are the extensions offered, "" for none.
+func dial(t *testing.T, addr, offers string) *client {
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		t.Fatal(err)
@@ -92,8 +95,12 @@ func dial(t *testing.T, addr string) *client {
 	c := &client{t: t, conn: conn.(*net.TCPConn), br: bufio.NewReaderSize(conn, 64<<10)}
 	c.must(conn.SetDeadline(time.Now().Add(patience)))
 	const key = "YmVsZnJ5LWNvbmZvcm1hbg=="
+	extensions := ""
+	if offers != "" {
+		extensions = "Sec-WebSocket-Extensions: " + offers + "\r\n"
+	}
 	c.write([]byte("GET " + Path + " HTTP/1.1\r\nHost: " + addr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n\r\n"))
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n" + extensions + "\r\n"))
 	resp, err := http.ReadResponse(c.br, nil)
 	if err != nil {
 		t.Fatalf("upgrade: %v", err)
@@ -102,6 +109,8 @@ func dial(t *testing.T, addr string) *client {
 	if got := resp.Header.Get("Sec-WebSocket-Accept"); resp.StatusCode != 101 || got != base64.StdEncoding.EncodeToString(sum[:]) {
 		t.Fatalf("upgrade: status %s, Sec-WebSocket-Accept %q", resp.Status, got)
 	}
+	c.deflate, err = negotiated(offers, resp.Header.Values("Sec-WebSocket-Extensions"))
+	c.must(err)
 	return c
 }
 
@@ -147,7 +156,8 @@ func (c *client) chop(p []byte, n int) {
 }
 
 // readFrame reads a frame of the server and checks what every frame of a
-// server must be: unmasked, without RSV bits, of minimal length.
+// server must be: unmasked, of minimal length, without RSV bits but the one
+// that deflate has.
 func (c *client) readFrame() (first byte, payload []byte, err error) {
 	c.t.Helper()
 	var head [10]byte
@@ -166,7 +176,11 @@ func (c *client) readFrame() (first byte, payload []byte, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if head[1]&0x80 != 0 || head[0]&0x70 != 0 || n < least || n > 1<<25 {
+	reserved := head[0] & 0x70
+	if op := head[0] & 0x0f; reserved == rsv1 && c.deflate != nil && (op == opText || op == opBinary) {
+		reserved = 0
+	}
+	if head[1]&0x80 != 0 || reserved != 0 || n < least || n > 1<<25 {
 		c.t.Fatalf("server sent a frame with the header % x", head)
 	}
 	if control := head[0]&0x08 != 0; control && (n > 125 || head[0]&fin == 0) {
@@ -180,10 +194,12 @@ func (c *client) readFrame() (first byte, payload []byte, err error) {
 	return head[0], payload, err
 }
 
-// next reads the next message or control frame, putting fragments together.
+// next reads the next message or control frame, putting fragments together and
+// inflating what is compressed.
 func (c *client) next() (op byte, payload []byte, err error) {
 	c.t.Helper()
 	c.buf = c.buf[:0]
+	compressed := false
 	for {
 		first, part, err := c.readFrame()
 		if err != nil {
@@ -193,14 +209,22 @@ func (c *client) next() (op byte, payload []byte, err error) {
 			return first & 0x0f, part, nil
 		}
 		if op == 0 {
-			op = first & 0x0f
+			op, compressed = first&0x0f, first&rsv1 != 0
 		} else if first&0x0f != opCont {
 			c.t.Fatal("server began a message within another")
 		}
 		c.buf = c.buf[:len(c.buf)+len(part)]
-		if first&fin != 0 {
+		if first&fin == 0 {
+			continue
+		}
+		if !compressed {
 			return op, c.buf, nil
 		}
+		p, err := c.deflate.inflate(c.buf)
+		if err != nil {
+			c.t.Fatalf("inflating %d bytes of the server: %v", len(c.buf), err)
+		}
+		return op, p, nil
 	}
 }
 

@@ -1,9 +1,10 @@
 // Package conformance holds a WebSocket server against the cases of the
-// Autobahn fuzzing client, sections 1 to 7, 9 and 10, over plain TCP. The
-// cases are written anew from their public descriptions, under their numbers
-// there, and judge more strictly: what the suite would accept as NON-STRICT
-// fails, and so does any other close code than the right one. Sections 12 and
-// 13 are about compression, 8 and 11 are empty.
+// Autobahn fuzzing client, sections 1 to 7, 9, 10, 12 and 13, over plain TCP.
+// The cases are written anew from their public descriptions, under their
+// numbers there, and judge more strictly: what the suite would accept as
+// NON-STRICT fails, and so does any other close code than the right one.
+// Sections 8 and 11 are empty. Sections 12 and 13, compression, send fewer
+// messages than the suite does.
 //
 // The waits of the original are gone: where it sleeps so that the server can
 // react, the reaction itself is awaited. The package is for tests; it knows
@@ -31,8 +32,10 @@ type testCase struct {
 }
 
 // Run runs all cases as parallel subtests against the WebSocket server that
-// listens at addr (host:port).
-func Run(t *testing.T, addr string) {
+// listens at addr (host:port). deflate says whether the server negotiates
+// permessage-deflate: if not, sections 12 and 13 are not run and every offer
+// has to be declined.
+func Run(t *testing.T, addr string, deflate bool) {
 	for _, section := range [][]testCase{
 		echoCases(), pingCases(), reservedBitCases(), opcodeCases(), fragmentCases(), utf8Cases(), failFastCases(),
 		closeOrderCases(), closePayloadCases(), volumeCases(), manyMessagesCases(), autoFragmentCases(), beyondCases(),
@@ -40,10 +43,17 @@ func Run(t *testing.T, addr string) {
 		for _, tc := range section {
 			t.Run(tc.id, func(t *testing.T) {
 				t.Parallel()
-				c := dial(t, addr)
+				c := dial(t, addr, "")
 				defer c.conn.Close()
 				tc.run(c)
 			})
 		}
 	}
+	if !deflate {
+		runOffers(t, addr, declinedCases())
+		return
+	}
+	runOffers(t, addr, deflateCases())
+	runOffers(t, addr, deflateParameterCases())
+	runOffers(t, addr, deflateBeyondCases())
 }

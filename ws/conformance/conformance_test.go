@@ -14,7 +14,16 @@ import (
 // TestCodec holds the codec alone, without the reactor, against the cases: an
 // echo server with a goroutine a connection that reads in pieces of odd size.
 func TestCodec(t *testing.T) {
-	conformance.Run(t, serve(t, echo))
+	conformance.Run(t, serve(t, func(conn *net.TCPConn) { echo(conn, nil) }), false)
+}
+
+// TestDeflateCodec is TestCodec with a server that compresses all it can.
+func TestDeflateCodec(t *testing.T) {
+	d, err := ws.NewDeflater(ws.DeflateOptions{MinSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conformance.Run(t, serve(t, func(conn *net.TCPConn) { echo(conn, d) }), true)
 }
 
 // serve accepts connections on a port of its own until the test ends.
@@ -36,16 +45,16 @@ func serve(t *testing.T, handle func(*net.TCPConn)) (addr string) {
 	return l.Addr().String()
 }
 
-func echo(conn *net.TCPConn) {
+// echo serves a connection. A Deflater is given if deflate may be negotiated.
+func echo(conn *net.TCPConn, d *ws.Deflater) {
 	defer conn.Close()
-	h, err := ws.NewHandshaker(ws.HandshakeOptions{Paths: []string{conformance.Path}})
+	h, err := ws.NewParser(ws.ParserOptions{})
 	if err != nil {
 		panic(err)
 	}
 	var (
 		buf = make([]byte, 0, 64<<10-1)
-		in  = &ws.Inbound{}
-		lim = ws.Limits{MaxMessage: 16 << 20, MaxFragments: 1 << 16}
+		c   = codec{lim: ws.Limits{MaxMessage: 16 << 20, MaxFragments: 1 << 16}}
 		out []byte
 	)
 	for upgraded, closing := false, false; !closing; {
@@ -57,6 +66,11 @@ func echo(conn *net.TCPConn) {
 		used := 0
 		if !upgraded {
 			req, n, refusal := h.Parse(buf)
+			if req != nil {
+				if refusal = req.CheckUpgrade(); refusal == nil && d != nil {
+					req.NegotiateDeflate(nil)
+				}
+			}
 			if refusal != nil {
 				conn.Write(ws.AppendRefusal(nil, refusal, nil))
 				return
@@ -66,9 +80,12 @@ func echo(conn *net.TCPConn) {
 			}
 			out = req.AppendAccept(out[:0])
 			upgraded, used = true, n
+			if req.Deflate() {
+				c.deflater, c.lim.Deflate = d, true
+			}
 		}
 		var n int
-		n, out, closing = answer(buf[used:], out, in, lim)
+		n, out, closing = c.answer(buf[used:], out)
 		if _, err := conn.Write(out); err != nil {
 			return
 		}
@@ -82,11 +99,22 @@ func echo(conn *net.TCPConn) {
 	io.Copy(io.Discard, conn)
 }
 
+// codec is what a connection needs.
+type codec struct {
+	in       ws.Inbound
+	lim      ws.Limits
+	inflater ws.Inflater
+	deflater *ws.Deflater // nil if deflate was not negotiated
+}
+
 // answer appends what p is answered with to out.
-func answer(p, out []byte, in *ws.Inbound, lim ws.Limits) (n int, _ []byte, closing bool) {
+func (c *codec) answer(p, out []byte) (n int, _ []byte, closing bool) {
 	for {
-		k, ev, err := ws.Next(p[n:], in, lim)
+		k, ev, err := ws.Next(p[n:], &c.in, c.lim)
 		n += k
+		if err == nil && ev.Compressed {
+			ev.Payload, err = c.inflater.Inflate(ev.Op, ev.Payload, c.lim.MaxMessage)
+		}
 		if fault := (*ws.ProtocolError)(nil); errors.As(err, &fault) {
 			return n, ws.AppendClose(out, fault.Violation.Code(), fault.Detail), true
 		}
@@ -94,7 +122,11 @@ func answer(p, out []byte, in *ws.Inbound, lim ws.Limits) (n int, _ []byte, clos
 		case ws.EventNone:
 			return n, out, false
 		case ws.EventMessage:
-			out = ws.AppendFrame(out, ev.Op, ev.Payload)
+			if c.deflater == nil {
+				out = ws.AppendFrame(out, ev.Op, ev.Payload)
+			} else {
+				out, _ = c.deflater.AppendFrame(out, ev.Op, ev.Payload)
+			}
 		case ws.EventPing:
 			out = ws.AppendFrame(out, ws.OpPong, ev.Payload)
 		case ws.EventClose:

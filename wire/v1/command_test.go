@@ -1,4 +1,4 @@
-package session
+package v1
 
 import (
 	"errors"
@@ -8,24 +8,25 @@ import (
 	"testing"
 
 	"belfry/message"
+	"belfry/wire"
 )
 
 func TestV1CommandsAccepted(t *testing.T) {
-	for in, want := range map[string]Command{
-		`{"type":"sub","ref":1,"topics":["a","b"]}`:                  {Op: OpSub, Ref: "1", Topics: []string{"a", "b"}},
-		` {"topic" : "a.b" , "ref" : "r" , "type":"sub"} `:           {Op: OpSub, Ref: `"r"`, Topics: []string{"a.b"}},
-		`{"type":"unsub","topic":"a"}`:                               {Op: OpUnsub, Topics: []string{"a"}},
-		`{"type":"ping","ref":-1.50e3}`:                              {Op: OpPing, Ref: "-1.50e3"},
-		`{"type":"ping","ref":"\u0031\/"}`:                           {Op: OpPing, Ref: `"\u0031\/"`},
-		`{"type":"p\u0069ng","ref":""}`:                              {Op: OpPing, Ref: `""`},
-		`{"type":"pub","ref":2,"to":{"topic":"a"},"data":"x\u00e9"}`: {Op: OpPub, Ref: "2", Target: message.ToTopics("a"), Payload: []byte("xé")},
-		`{"type":"pub","to":{"all":true},"data":""}`:                 {Op: OpPub, Target: message.ToAll(), Payload: []byte{}},
-		`{"type":"pub","to":{"users":["u","v"]},"binary":false,"data":"\ud83e\udd89\ufffd"}`: {Op: OpPub,
+	for in, want := range map[string]wire.Command{
+		`{"type":"sub","ref":1,"topics":["a","b"]}`:                  {Op: wire.OpSub, Ref: "1", Topics: []string{"a", "b"}},
+		` {"topic" : "a.b" , "ref" : "r" , "type":"sub"} `:           {Op: wire.OpSub, Ref: `"r"`, Topics: []string{"a.b"}},
+		`{"type":"unsub","topic":"a"}`:                               {Op: wire.OpUnsub, Topics: []string{"a"}},
+		`{"type":"ping","ref":-1.50e3}`:                              {Op: wire.OpPing, Ref: "-1.50e3"},
+		`{"type":"ping","ref":"\u0031\/"}`:                           {Op: wire.OpPing, Ref: `"\u0031\/"`},
+		`{"type":"p\u0069ng","ref":""}`:                              {Op: wire.OpPing, Ref: `""`},
+		`{"type":"pub","ref":2,"to":{"topic":"a"},"data":"x\u00e9"}`: {Op: wire.OpPub, Ref: "2", Target: message.ToTopics("a"), Payload: []byte("xé")},
+		`{"type":"pub","to":{"all":true},"data":""}`:                 {Op: wire.OpPub, Target: message.ToAll(), Payload: []byte{}},
+		`{"type":"pub","to":{"users":["u","v"]},"binary":false,"data":"\ud83e\udd89\ufffd"}`: {Op: wire.OpPub,
 			Target: message.ToUsers("u", "v"), Payload: []byte("🦉\ufffd")},
-		`{"type":"pub","to":{"topics":["a"]},"binary":true,"data":"AP8="}`: {Op: OpPub, Target: message.ToTopics("a"),
+		`{"type":"pub","to":{"topics":["a"]},"binary":true,"data":"AP8="}`: {Op: wire.OpPub, Target: message.ToTopics("a"),
 			Kind: message.Binary, Payload: []byte{0, 255}},
 	} {
-		got, err := V1{}.ParseCommand([]byte(in), message.Text)
+		got, _, err := Encoding{}.Command([]byte(in), message.Text)
 		if err != nil {
 			t.Errorf("%s: %v", in, err)
 		} else if !reflect.DeepEqual(got, want) {
@@ -86,17 +87,17 @@ func TestV1CommandsRefused(t *testing.T) {
 		{`{"type":"pub","to":{"topic":"a"},"data":"\ud83e\n0000"}`, "data", "", "surrogate"},
 		{"{\"type\":\"p\xff\"}", "", "", "UTF-8"},
 	} {
-		_, err := V1{}.ParseCommand([]byte(c.in), message.Text)
-		refused, ok := errors.AsType[*CommandError](err)
+		_, _, err := Encoding{}.Command([]byte(c.in), message.Text)
+		refused, ok := errors.AsType[*wire.CommandError](err)
 		if !ok {
-			t.Errorf("%s: %v; want a *CommandError", c.in, err)
+			t.Errorf("%s: %v; want a *wire.CommandError", c.in, err)
 			continue
 		}
 		if refused.Code != badRequest || refused.Field != c.field || refused.Ref != c.ref || !strings.Contains(refused.Text, c.text) {
 			t.Errorf("%s:\n got %+v\nwant field %q, ref %q, text with %q", c.in, *refused, c.field, c.ref, c.text)
 		}
 	}
-	if _, err := (V1{}).ParseCommand([]byte(`{"type":"ping"}`), message.Binary); err == nil {
+	if _, _, err := (Encoding{}).Command([]byte(`{"type":"ping"}`), message.Binary); err == nil {
 		t.Error("a binary command was accepted")
 	}
 }
@@ -112,13 +113,13 @@ func TestV1RefusalsAreShort(t *testing.T) {
 		`{"type":"sub","topic":"` + long + `"}`,
 		`{"type":"pub","to":{"user":"` + long + `"},"data":""}`,
 	} {
-		_, err := V1{}.ParseCommand([]byte(in), message.Text)
-		refused, ok := errors.AsType[*CommandError](err)
+		_, _, err := Encoding{}.Command([]byte(in), message.Text)
+		refused, ok := errors.AsType[*wire.CommandError](err)
 		if !ok {
-			t.Errorf("%.40s…: %v; want a *CommandError", in, err)
+			t.Errorf("%.40s…: %v; want a *wire.CommandError", in, err)
 			continue
 		}
-		if n := len(V1{}.AppendReply(nil, &Reply{Ref: refused.Ref, Err: refused})); n > 512 {
+		if n := len(written(nil, Encoding.Reply, &wire.Reply{Ref: refused.Ref, Err: refused})); n > 512 {
 			t.Errorf("%.40s…: an answer of %d bytes", in, n)
 		}
 	}
@@ -130,29 +131,29 @@ func FuzzV1Command(f *testing.F) {
 	f.Add([]byte(`{"type":"pub","to":{"users":["u"]},"binary":true,"data":"AP8="}`))
 	f.Add([]byte(`{"type":"ping","ref":1e5}`))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		cmd, err := V1{}.ParseCommand(p, message.Text)
-		reply := &Reply{Ref: cmd.Ref}
+		cmd, _, err := Encoding{}.Command(p, message.Text)
+		reply := &wire.Reply{Ref: cmd.Ref}
 		if err != nil {
-			refused, ok := errors.AsType[*CommandError](err)
+			refused, ok := errors.AsType[*wire.CommandError](err)
 			if !ok {
-				t.Fatalf("%v; want a *CommandError", err)
+				t.Fatalf("%v; want a *wire.CommandError", err)
 			}
-			reply = &Reply{Ref: refused.Ref, Err: refused}
+			reply = &wire.Reply{Ref: refused.Ref, Err: refused}
 		} else if err := commandFault(cmd); err != nil {
 			t.Fatalf("accepted %s: %v", p, err)
 		}
 		if len(reply.Ref) > MaxRefLen {
 			t.Errorf("a ref of %d bytes", len(reply.Ref))
 		}
-		v1Object(t, V1{}.AppendReply(nil, reply))
+		v1Object(t, written(nil, Encoding.Reply, reply))
 	})
 }
 
 // commandFault says what an accepted command should not have been accepted
 // with.
-func commandFault(cmd Command) error {
+func commandFault(cmd wire.Command) error {
 	switch cmd.Op {
-	case OpSub, OpUnsub:
+	case wire.OpSub, wire.OpUnsub:
 		if n := len(cmd.Topics); n < 1 || n > MaxCommandTopics {
 			return fmt.Errorf("%d topics", n)
 		}
@@ -161,12 +162,12 @@ func commandFault(cmd Command) error {
 				return err
 			}
 		}
-	case OpPub:
+	case wire.OpPub:
 		if cmd.Kind == message.Text && message.KindOf(cmd.Payload) != message.Text {
 			return errors.New("text that is not UTF-8")
 		}
 		return cmd.Target.Check()
-	case OpPing:
+	case wire.OpPing:
 	default:
 		return fmt.Errorf("op %d", cmd.Op)
 	}
@@ -191,7 +192,7 @@ func TestHostileCommandsAreCheap(t *testing.T) {
 		"topics of a pub": filled(`{"type":"pub","data":"","to":{"topics":["a"`, `,"a"`, `]}}`),
 	} {
 		var err error
-		n := testing.AllocsPerRun(1, func() { _, err = V1{}.ParseCommand(p, message.Text) })
+		n := testing.AllocsPerRun(1, func() { _, _, err = Encoding{}.Command(p, message.Text) })
 		if n > 2500 || err == nil || !strings.Contains(err.Error(), "more than ") {
 			t.Errorf("%s: %v allocations for %d bytes: %v", name, n, len(p), err)
 		}

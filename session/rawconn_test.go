@@ -18,9 +18,9 @@ import (
 // long as a whole may take longer.
 const patience = time.Minute
 
-// wire is a client that shows every frame and sends what it is told, right or
+// rawConn is a client that shows every frame and sends what it is told, right or
 // wrong. Its errors are returned, so any goroutine may use it.
-type wire struct {
+type rawConn struct {
 	*net.TCPConn
 	br *bufio.Reader
 }
@@ -36,11 +36,11 @@ func request(path, subprotocol string) []byte {
 }
 
 // connect only connects.
-func (r *rig) connect() (*wire, error) { return r.connectFrom("") }
+func (r *rig) connect() (*rawConn, error) { return r.connectFrom("") }
 
 // connectFrom is connect with an address of its own, of which 127.0.0.0/8 has
 // many; "" leaves it to the kernel.
-func (r *rig) connectFrom(address string) (*wire, error) {
+func (r *rig) connectFrom(address string) (*rawConn, error) {
 	d := net.Dialer{}
 	if address != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(address)}
@@ -49,11 +49,11 @@ func (r *rig) connectFrom(address string) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{c.(*net.TCPConn), bufio.NewReader(c)}, nil
+	return &rawConn{c.(*net.TCPConn), bufio.NewReader(c)}, nil
 }
 
-// wire connects and upgrades.
-func (r *rig) wire(path, subprotocol string) (*wire, error) {
+// rawConn connects and upgrades.
+func (r *rig) rawConn(path, subprotocol string) (*rawConn, error) {
 	w, err := r.connect()
 	if err != nil {
 		return nil, err
@@ -66,10 +66,10 @@ func (r *rig) wire(path, subprotocol string) (*wire, error) {
 	return w, nil
 }
 
-// mustWire is wire for the test's own goroutine.
-func (r *rig) mustWire(path, subprotocol string) *wire {
+// mustWire is rawConn for the test's own goroutine.
+func (r *rig) mustWire(path, subprotocol string) *rawConn {
 	r.t.Helper()
-	w, err := r.wire(path, subprotocol)
+	w, err := r.rawConn(path, subprotocol)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func (r *rig) mustWire(path, subprotocol string) *wire {
 }
 
 // answer reads the response to the upgrade.
-func (w *wire) answer() (status int, err error) {
+func (w *rawConn) answer() (status int, err error) {
 	w.SetReadDeadline(time.Now().Add(patience))
 	resp, err := http.ReadResponse(w.br, nil)
 	if err != nil {
@@ -88,14 +88,14 @@ func (w *wire) answer() (status int, err error) {
 }
 
 // frame reads the next frame.
-func (w *wire) frame() (op gobwas.OpCode, payload []byte, err error) {
+func (w *rawConn) frame() (op gobwas.OpCode, payload []byte, err error) {
 	w.SetReadDeadline(time.Now().Add(patience))
 	f, err := readFrame(w.br)
 	return f.Header.OpCode, f.Payload, err
 }
 
 // Write writes raw bytes.
-func (w *wire) Write(p []byte) (int, error) {
+func (w *rawConn) Write(p []byte) (int, error) {
 	w.SetWriteDeadline(time.Now().Add(patience))
 	return w.TCPConn.Write(p)
 }
@@ -105,7 +105,7 @@ func masked(op gobwas.OpCode, fin bool, payload []byte) []byte {
 	return gobwas.MustCompileFrame(gobwas.MaskFrame(gobwas.NewFrame(op, fin, payload)))
 }
 
-func (w *wire) send(op gobwas.OpCode, payload []byte) error {
+func (w *rawConn) send(op gobwas.OpCode, payload []byte) error {
 	_, err := w.Write(masked(op, true, payload))
 	return err
 }
@@ -113,7 +113,7 @@ func (w *wire) send(op gobwas.OpCode, payload []byte) error {
 // end reads up to a close frame, then up to the end of the connection, which
 // must come without an error (a reset would be one). Code 1005 stands for a
 // close frame without a code.
-func (w *wire) end() (texts []string, code uint16, reason string, err error) {
+func (w *rawConn) end() (texts []string, code uint16, reason string, err error) {
 	for {
 		op, payload, err := w.frame()
 		if err != nil {
@@ -133,7 +133,7 @@ func (w *wire) end() (texts []string, code uint16, reason string, err error) {
 
 // ended reads to the end of the connection, and fails unless nothing comes and
 // it is a regular end.
-func (w *wire) ended(t *testing.T) {
+func (w *rawConn) ended(t *testing.T) {
 	t.Helper()
 	w.SetReadDeadline(time.Now().Add(patience))
 	if p, err := w.br.ReadByte(); err == nil {

@@ -1,4 +1,4 @@
-package session
+package plain
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	gobwas "github.com/gobwas/ws"
 
 	"belfry/message"
+	"belfry/wire"
+	"belfry/wire/websocket"
 )
 
 // readOneFrame parses p with gobwas and fails unless p is exactly one whole,
@@ -28,6 +30,14 @@ func readOneFrame(t testing.TB, p []byte) gobwas.Frame {
 	return gobwas.Frame{Header: h, Payload: p[len(p)-r.Len():]}
 }
 
+// written returns what an encoding says in frames of a WebSocket, behind dst.
+func written[T any](dst []byte, say func(Encoding, *wire.Writer, T), x T) []byte {
+	var w wire.Writer
+	w.Reset(websocket.Transport{}, dst)
+	say(Encoding{}, &w, x)
+	return w.Bytes()
+}
+
 func TestPlainMessageIsThePayload(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 70000)
 	for _, c := range []struct {
@@ -44,7 +54,7 @@ func TestPlainMessageIsThePayload(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := &message.Message{ID: "1", Target: message.ToTopics("a"), Kind: c.kind, Payload: c.payload}
-			got := Plain{}.AppendMessage([]byte("before"), m)
+			got := written([]byte("before"), Encoding.Message, m)
 			rest, ok := bytes.CutPrefix(got, []byte("before"))
 			if !ok {
 				t.Fatalf("what dst held is gone: %q", got[:6])
@@ -59,24 +69,29 @@ func TestPlainMessageIsThePayload(t *testing.T) {
 
 func TestPlainSaysNothingElse(t *testing.T) {
 	dst := []byte("before")
-	dst = Plain{}.AppendHello(dst, &Hello{Session: "s"})
-	dst = Plain{}.AppendBye(dst, &Bye{Code: 1001})
-	dst = Plain{}.AppendReply(dst, &Reply{Ref: "1"})
+	dst = written(dst, Encoding.Hello, &wire.Hello{Session: "s"})
+	dst = written(dst, Encoding.Bye, &wire.Bye{Code: 1001})
+	dst = written(dst, Encoding.Reply, &wire.Reply{Ref: "1"})
 	if string(dst) != "before" {
 		t.Errorf("appended %q", dst)
 	}
-	if _, err := (Plain{}).ParseCommand([]byte(`{"type":"ping"}`), message.Text); !errors.Is(err, ErrNoCommands) {
-		t.Errorf("ParseCommand: %v; want ErrNoCommands", err)
+	if _, _, err := (Encoding{}).Command([]byte(`{"type":"ping"}`), message.Text); !errors.Is(err, wire.ErrNoCommands) {
+		t.Errorf("Command: %v; want ErrNoCommands", err)
 	}
-	if p := (Plain{}); p.Subprotocol() != "" || p.Name() != "plain" {
-		t.Errorf("name %q, subprotocol %q", p.Name(), p.Subprotocol())
+	if p := (Encoding{}); p.Name() != "plain" {
+		t.Errorf("name %q", p.Name())
 	}
 }
 
 func TestPlainMessageDoesNotAllocate(t *testing.T) {
 	m := &message.Message{Kind: message.Text, Payload: bytes.Repeat([]byte("x"), 1000)}
+	var w wire.Writer
 	dst := make([]byte, 0, 2000)
-	if n := testing.AllocsPerRun(100, func() { dst = Plain{}.AppendMessage(dst[:0], m) }); n != 0 {
+	say := func() {
+		w.Reset(websocket.Transport{}, dst)
+		Encoding{}.Message(&w, m)
+	}
+	if n := testing.AllocsPerRun(100, say); n != 0 {
 		t.Errorf("%v allocations; want 0", n)
 	}
 }

@@ -1,4 +1,4 @@
-package session
+package v1
 
 import (
 	"encoding/base64"
@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"belfry/message"
+	"belfry/wire"
 )
 
 // Limits of one belfry.v1 command.
@@ -20,35 +21,35 @@ const (
 // badRequest is the CommandError code of what is not a valid command.
 const badRequest = "bad_request"
 
-// ParseCommand reads one command. It is stricter than encoding/json on its
+// Command reads the one command in p. It is stricter than encoding/json on its
 // own: names of fields are matched with their case, and a field that is
 // unknown, repeated or foreign to the command is refused, so that a misspelt
 // option is never silently without effect. Its errors are *CommandError with
 // code bad_request. The Command holds copies only.
-func (V1) ParseCommand(p []byte, kind message.Kind) (Command, error) {
+func (Encoding) Command(p []byte, kind message.Kind) (cmd wire.Command, rest []byte, err error) {
 	if kind != message.Text {
-		return Command{}, &CommandError{Code: badRequest, Text: "a command is a text message, not a binary one"}
+		return cmd, nil, &wire.CommandError{Code: badRequest, Text: "a command is a text message, not a binary one"}
 	}
 	if !utf8.Valid(p) {
-		return Command{}, &CommandError{Code: badRequest, Text: "not valid UTF-8"}
+		return cmd, nil, &wire.CommandError{Code: badRequest, Text: "not valid UTF-8"}
 	}
 	fields, err := readFields(p)
 	ref, refErr := fields.ref()
 	if err == nil {
 		err = refErr
 	}
-	cmd := Command{Ref: ref}
+	cmd.Ref = ref
 	if err == nil {
 		err = fields.fill(&cmd)
 	}
 	if err == nil {
-		return cmd, nil
+		return cmd, nil, nil
 	}
-	refused := &CommandError{Code: badRequest, Ref: ref, Text: err.Error()}
+	refused := &wire.CommandError{Code: badRequest, Ref: ref, Text: err.Error()}
 	if f, ok := errors.AsType[*message.FieldError](err); ok {
 		refused.Field = f.Field
 	}
-	return Command{}, refused
+	return wire.Command{}, nil, refused
 }
 
 // ref returns the field ref as it is spelt in JSON, "" if there is none.
@@ -67,16 +68,16 @@ func (f jsonFields) ref() (string, error) {
 }
 
 // fill reads the fields of the command that "type" names.
-func (f jsonFields) fill(cmd *Command) error {
+func (f jsonFields) fill(cmd *wire.Command) error {
 	kind, err := f.str("type", "type")
 	if err != nil {
 		return err
 	}
 	switch kind {
 	case "sub", "unsub":
-		cmd.Op = OpSub
+		cmd.Op = wire.OpSub
 		if kind == "unsub" {
-			cmd.Op = OpUnsub
+			cmd.Op = wire.OpUnsub
 		}
 		if err := f.only("type", "ref", "topic", "topics"); err != nil {
 			return err
@@ -84,13 +85,13 @@ func (f jsonFields) fill(cmd *Command) error {
 		cmd.Topics, err = f.topics()
 		return err
 	case "pub":
-		cmd.Op = OpPub
+		cmd.Op = wire.OpPub
 		if err := f.only("type", "ref", "to", "data", "binary"); err != nil {
 			return err
 		}
 		return f.fillPub(cmd)
 	case "ping":
-		cmd.Op = OpPing
+		cmd.Op = wire.OpPing
 		return f.only("type", "ref")
 	}
 	return &message.FieldError{Field: "type", Problem: fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", shorten(kind))}
@@ -145,7 +146,7 @@ func (f jsonFields) topics() ([]string, error) {
 	return topics, nil
 }
 
-func (f jsonFields) fillPub(cmd *Command) error {
+func (f jsonFields) fillPub(cmd *wire.Command) error {
 	to, ok := f["to"]
 	if !ok {
 		return &message.FieldError{Field: "to", Problem: "missing"}

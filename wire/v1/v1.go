@@ -1,4 +1,10 @@
-package session
+// Package v1 is the encoding of the subprotocol belfry.v1: one JSON object in
+// each text payload, as docs/protocol.md specifies. command.go reads what
+// clients say in it.
+//
+// The objects are written by hand: a message is built in a buffer that is used
+// again, and nothing is allocated but that buffer's growth.
+package v1
 
 import (
 	"encoding/base64"
@@ -8,30 +14,25 @@ import (
 	"unicode/utf8"
 
 	"belfry/message"
-	"belfry/ws"
+	"belfry/wire"
 )
 
-// V1 is the encoding of the subprotocol belfry.v1: one JSON object in each
-// text frame, as docs/protocol.md specifies. v1command.go reads what clients
-// say in it.
-//
-// The objects are written by hand: a message is encoded into a buffer that
-// the caller reuses, and nothing is allocated but that buffer's growth.
-type V1 struct{}
+// Name is the name of the encoding and of its subprotocol.
+const Name = "belfry.v1"
 
-var _ Encoding = V1{}
+// Encoding implements wire.Encoding.
+type Encoding struct{}
+
+var _ wire.Encoding = Encoding{}
 
 // Name returns "belfry.v1".
-func (V1) Name() string { return "belfry.v1" }
+func (Encoding) Name() string { return Name }
 
-// Subprotocol returns "belfry.v1".
-func (V1) Subprotocol() string { return "belfry.v1" }
-
-// AppendMessage appends a "msg". A text payload becomes a JSON string, a
+// Message writes a "msg". A text payload becomes a JSON string, a
 // binary one base64 marked with "binary":true. A byte of a text payload that
-// is not UTF-8 becomes U+FFFD, since the envelope is a text frame itself.
-func (V1) AppendMessage(dst []byte, m *message.Message) []byte {
-	dst, start := openFrame(dst, messageSize(m))
+// is not UTF-8 becomes U+FFFD, since the envelope is text itself.
+func (Encoding) Message(w *wire.Writer, m *message.Message) {
+	dst := slices.Grow(w.Buffer(), messageSize(m))
 	dst = append(dst, `{"type":"msg"`...)
 	if m.ID != "" {
 		dst = append(dst, `,"id":`...)
@@ -48,13 +49,12 @@ func (V1) AppendMessage(dst []byte, m *message.Message) []byte {
 		dst = append(dst, `,"data":`...)
 		dst = appendJSONString(dst, m.Payload)
 	}
-	return closeFrame(append(dst, '}'), start)
+	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}'), ID: m.ID, Event: m.Topic()})
 }
 
-// AppendHello appends a "hello".
-func (V1) AppendHello(dst []byte, h *Hello) []byte {
-	dst, start := openFrame(dst, 128+len(h.UID))
-	dst = append(dst, `{"type":"hello","session":`...)
+// Hello writes a "hello".
+func (Encoding) Hello(w *wire.Writer, h *wire.Hello) {
+	dst := append(w.Buffer(), `{"type":"hello","session":`...)
 	dst = appendJSONString(dst, h.Session)
 	if h.UID != "" {
 		dst = append(dst, `,"uid":`...)
@@ -68,13 +68,12 @@ func (V1) AppendHello(dst []byte, h *Hello) []byte {
 	dst = appendSeconds(dst, h.PingInterval)
 	dst = append(dst, `,"pong":`...)
 	dst = appendSeconds(dst, h.PongTimeout)
-	return closeFrame(append(dst, '}'), start)
+	say(w, dst)
 }
 
-// AppendBye appends a "bye".
-func (V1) AppendBye(dst []byte, b *Bye) []byte {
-	dst, start := openFrame(dst, 128)
-	dst = append(dst, `{"type":"bye","code":`...)
+// Bye writes a "bye".
+func (Encoding) Bye(w *wire.Writer, b *wire.Bye) {
+	dst := append(w.Buffer(), `{"type":"bye","code":`...)
 	dst = strconv.AppendUint(dst, uint64(b.Code), 10)
 	dst = append(dst, `,"reason":`...)
 	dst = appendJSONString(dst, b.Reason)
@@ -82,27 +81,27 @@ func (V1) AppendBye(dst []byte, b *Bye) []byte {
 	dst = strconv.AppendBool(dst, b.Reconnect)
 	dst = append(dst, `,"after":`...)
 	dst = appendSeconds(dst, b.After)
-	return closeFrame(append(dst, '}'), start)
+	say(w, dst)
 }
 
-// AppendReply appends an "ack", or an "err" if r.Err is set. A Ref is the JSON
-// token that ParseCommand returned and is written as it is.
-func (V1) AppendReply(dst []byte, r *Reply) []byte {
-	dst, start := openFrame(dst, 128)
+// Reply writes an "ack", or an "err" if r.Err is set. A Ref is the JSON
+// token that Command returned and is written as it is.
+func (Encoding) Reply(w *wire.Writer, r *wire.Reply) {
 	if r.Err == nil {
-		dst = append(dst, `{"type":"ack"`...)
+		dst := append(w.Buffer(), `{"type":"ack"`...)
 		dst = appendRef(dst, r.Ref)
 		if r.ID != "" {
 			dst = append(dst, `,"id":`...)
 			dst = appendJSONString(dst, r.ID)
 		}
-		return closeFrame(append(dst, '}'), start)
+		say(w, dst)
+		return
 	}
 	ref := r.Ref
 	if ref == "" {
 		ref = r.Err.Ref
 	}
-	dst = append(dst, `{"type":"err"`...)
+	dst := append(w.Buffer(), `{"type":"err"`...)
 	dst = appendRef(dst, ref)
 	dst = append(dst, `,"code":`...)
 	dst = appendJSONString(dst, r.Err.Code)
@@ -112,28 +111,12 @@ func (V1) AppendReply(dst []byte, r *Reply) []byte {
 	}
 	dst = append(dst, `,"message":`...)
 	dst = appendJSONString(dst, r.Err.Text)
-	return closeFrame(append(dst, '}'), start)
+	say(w, dst)
 }
 
-// maxFrameHeader is the longest header of an unmasked frame (RFC 6455 §5.2):
-// two bytes and a 64-bit length.
-const maxFrameHeader = 10
-
-// openFrame leaves room at the end of dst for a frame's header and for about
-// size bytes after it. The caller appends the payload and calls closeFrame.
-func openFrame(dst []byte, size int) (grown []byte, start int) {
-	start = len(dst)
-	dst = slices.Grow(dst, maxFrameHeader+size)
-	return dst[:start+maxFrameHeader], start
-}
-
-// closeFrame makes a text frame of what was appended since openFrame. The
-// header is as long as the length that only now is known demands, so
-// AppendFrame moves the payload down within dst: it writes at most
-// maxFrameHeader bytes before the payload, and copies with append, which
-// allows overlap.
-func closeFrame(dst []byte, start int) []byte {
-	return ws.AppendFrame(dst[:start], ws.OpText, dst[start+maxFrameHeader:])
+// say writes the object in dst, which lacks its last brace.
+func say(w *wire.Writer, dst []byte) {
+	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}')})
 }
 
 // messageSize guesses the length of a "msg" so that dst grows once: text with

@@ -1,4 +1,4 @@
-package session
+package v1
 
 import (
 	"bytes"
@@ -12,7 +12,35 @@ import (
 	gobwas "github.com/gobwas/ws"
 
 	"belfry/message"
+	"belfry/wire"
+	"belfry/wire/websocket"
 )
+
+// readOneFrame parses p with gobwas and fails unless p is exactly one whole,
+// unmasked, final frame.
+func readOneFrame(t testing.TB, p []byte) gobwas.Frame {
+	t.Helper()
+	r := bytes.NewReader(p)
+	h, err := gobwas.ReadHeader(r)
+	if err != nil {
+		t.Fatalf("not a frame: %v (%x)", err, p)
+	}
+	if h.Length != int64(r.Len()) {
+		t.Fatalf("%d bytes follow a header that says %d", r.Len(), h.Length)
+	}
+	if !h.Fin || h.Masked || h.Rsv != 0 {
+		t.Fatalf("header %+v; want final, unmasked, without reserved bits", h)
+	}
+	return gobwas.Frame{Header: h, Payload: p[len(p)-r.Len():]}
+}
+
+// written returns what an encoding says in frames of a WebSocket, behind dst.
+func written[T any](dst []byte, say func(Encoding, *wire.Writer, T), x T) []byte {
+	var w wire.Writer
+	w.Reset(websocket.Transport{}, dst)
+	say(Encoding{}, &w, x)
+	return w.Bytes()
+}
 
 // v1Object returns the JSON in the one text frame that p is.
 func v1Object(t testing.TB, p []byte) string {
@@ -28,37 +56,36 @@ func v1Object(t testing.TB, p []byte) string {
 }
 
 func TestV1Objects(t *testing.T) {
-	var v V1
 	for _, c := range []struct {
 		name, want string
 		got        []byte
 	}{
 		{"msg to all", `{"type":"msg","id":"m1","data":"hi"}`,
-			v.AppendMessage(nil, &message.Message{ID: "m1", Payload: []byte("hi")})},
+			written(nil, Encoding.Message, &message.Message{ID: "m1", Payload: []byte("hi")})},
 		{"msg to a topic", `{"type":"msg","id":"m1","topic":"news","data":"hi"}`,
-			v.AppendMessage(nil, &message.Message{ID: "m1", Target: message.ToTopics("news"), Payload: []byte("hi")})},
+			written(nil, Encoding.Message, &message.Message{ID: "m1", Target: message.ToTopics("news"), Payload: []byte("hi")})},
 		{"msg to topics", `{"type":"msg","id":"m1","topics":["a","b"],"data":""}`,
-			v.AppendMessage(nil, &message.Message{ID: "m1", Target: message.ToTopics("a", "b")})},
+			written(nil, Encoding.Message, &message.Message{ID: "m1", Target: message.ToTopics("a", "b")})},
 		{"msg to a user does not name them", `{"type":"msg","id":"m1","data":"hi"}`,
-			v.AppendMessage(nil, &message.Message{ID: "m1", Target: message.ToUsers("ann"), Payload: []byte("hi")})},
+			written(nil, Encoding.Message, &message.Message{ID: "m1", Target: message.ToUsers("ann"), Payload: []byte("hi")})},
 		{"msg without id", `{"type":"msg","data":"hi"}`,
-			v.AppendMessage(nil, &message.Message{Payload: []byte("hi")})},
+			written(nil, Encoding.Message, &message.Message{Payload: []byte("hi")})},
 		{"binary msg", `{"type":"msg","id":"m1","binary":true,"data":"AP8B/g=="}`,
-			v.AppendMessage(nil, &message.Message{ID: "m1", Kind: message.Binary, Payload: []byte{0, 255, 1, 254}})},
+			written(nil, Encoding.Message, &message.Message{ID: "m1", Kind: message.Binary, Payload: []byte{0, 255, 1, 254}})},
 		{"hello", `{"type":"hello","session":"s1","ping":0,"pong":0}`,
-			v.AppendHello(nil, &Hello{Session: "s1"})},
+			written(nil, Encoding.Hello, &wire.Hello{Session: "s1"})},
 		{"whole hello", `{"type":"hello","session":"s1","uid":"a\"b","topics":["a","b"],"ping":25,"pong":2.5}`,
-			v.AppendHello(nil, &Hello{"s1", `a"b`, []string{"a", "b"}, 25 * time.Second, 2500 * time.Millisecond})},
-		{"ack", `{"type":"ack"}`, v.AppendReply(nil, &Reply{})},
-		{"ack of a pub", `{"type":"ack","ref":"r\u0031","id":"m1"}`, v.AppendReply(nil, &Reply{Ref: `"r\u0031"`, ID: "m1"})},
+			written(nil, Encoding.Hello, &wire.Hello{Session: "s1", UID: `a"b`, Topics: []string{"a", "b"}, PingInterval: 25 * time.Second, PongTimeout: 2500 * time.Millisecond})},
+		{"ack", `{"type":"ack"}`, written(nil, Encoding.Reply, &wire.Reply{})},
+		{"ack of a pub", `{"type":"ack","ref":"r\u0031","id":"m1"}`, written(nil, Encoding.Reply, &wire.Reply{Ref: `"r\u0031"`, ID: "m1"})},
 		{"err", `{"type":"err","ref":1.0,"code":"forbidden","field":"topic","message":"no"}`,
-			v.AppendReply(nil, &Reply{Ref: "1.0", Err: &CommandError{Code: "forbidden", Text: "no", Field: "topic"}})},
+			written(nil, Encoding.Reply, &wire.Reply{Ref: "1.0", Err: &wire.CommandError{Code: "forbidden", Text: "no", Field: "topic"}})},
 		{"err with its own ref", `{"type":"err","ref":7,"code":"bad_request","message":"no"}`,
-			v.AppendReply(nil, &Reply{Err: &CommandError{Code: "bad_request", Text: "no", Ref: "7"}})},
+			written(nil, Encoding.Reply, &wire.Reply{Err: &wire.CommandError{Code: "bad_request", Text: "no", Ref: "7"}})},
 		{"bye", `{"type":"bye","code":1001,"reason":"shutdown","reconnect":true,"after":3.2}`,
-			v.AppendBye(nil, &Bye{1001, "shutdown", true, 3200 * time.Millisecond})},
+			written(nil, Encoding.Bye, &wire.Bye{Code: 1001, Reason: "shutdown", Reconnect: true, After: 3200 * time.Millisecond})},
 		{"final bye", `{"type":"bye","code":4006,"reason":"user_sessions","reconnect":false,"after":0}`,
-			v.AppendBye(nil, &Bye{Code: 4006, Reason: "user_sessions"})},
+			written(nil, Encoding.Bye, &wire.Bye{Code: 4006, Reason: "user_sessions"})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := v1Object(t, c.got); got != c.want {
@@ -97,7 +124,7 @@ func TestV1MessageAroundFrameLengths(t *testing.T) {
 		text := strings.Repeat("é", n/2) + strings.Repeat("x", n%2)
 		for _, room := range []int{0, n, 2*n + 200} {
 			dst := append(make([]byte, 0, 6+room), "before"...)
-			dst = V1{}.AppendMessage(dst, &message.Message{ID: "m", Payload: []byte(text)})
+			dst = written(dst, Encoding.Message, &message.Message{ID: "m", Payload: []byte(text)})
 			if string(dst[:6]) != "before" {
 				t.Fatalf("%d bytes: what dst held is gone: %q", n, dst[:6])
 			}
@@ -111,18 +138,19 @@ func TestV1MessageAroundFrameLengths(t *testing.T) {
 
 func TestV1MessageDoesNotAllocate(t *testing.T) {
 	text := []byte(strings.Repeat("grüße \"\n\u2028🦉\xff", 200))
+	var w wire.Writer
 	dst := make([]byte, 0, 64<<10)
 	for _, m := range []*message.Message{
 		{ID: "m1", Payload: text},
 		{ID: "m1", Target: message.ToTopics("a", "b", "c"), Payload: text},
 		{ID: "m1", Target: message.ToTopics("a"), Kind: message.Binary, Payload: text},
 	} {
-		if n := testing.AllocsPerRun(100, func() { dst = V1{}.AppendMessage(dst[:0], m) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { w.Reset(websocket.Transport{}, dst[:0]); Encoding{}.Message(&w, m) }); n != 0 {
 			t.Errorf("%s to %s: %v allocations; want 0", m.Kind, m.Target.Scope, n)
 		}
 	}
-	reply := &Reply{Ref: "1", ID: "m1"}
-	if n := testing.AllocsPerRun(100, func() { dst = V1{}.AppendReply(dst[:0], reply) }); n != 0 {
+	reply := &wire.Reply{Ref: "1", ID: "m1"}
+	if n := testing.AllocsPerRun(100, func() { w.Reset(websocket.Transport{}, dst[:0]); Encoding{}.Reply(&w, reply) }); n != 0 {
 		t.Errorf("reply: %v allocations; want 0", n)
 	}
 }
@@ -139,7 +167,7 @@ func FuzzV1Message(f *testing.F) {
 		if binary {
 			m.Kind = message.Binary
 		}
-		raw := v1Object(t, V1{}.AppendMessage(nil, m))
+		raw := v1Object(t, written(nil, Encoding.Message, m))
 		var got struct {
 			Type, ID, Topic, Data string
 			Binary                bool

@@ -1,0 +1,96 @@
+package session
+
+import (
+	"belfry/poller"
+	"belfry/wire"
+	"belfry/ws"
+)
+
+// LoginAuthenticator is an Authenticator that also decides for clients of an
+// encoding that is wire.InBand.
+type LoginAuthenticator interface {
+	Authenticator
+	// Login is Authenticate for credentials that a client sent as its first
+	// command. It may keep them.
+	Login(credentials []byte, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
+}
+
+// maxBeforeLogin is how many pings and other frames a client may send before it
+// has logged in.
+const maxBeforeLogin = 64
+
+// awaitLogin accepts a connection whose client has yet to say who it is. It
+// has Options.UpgradeTime for that, and counts as an upgrade that waits.
+func (h *shard) awaitLogin(slot uint32, o *opening) {
+	if refusal := h.await(slot); refusal != nil {
+		h.refuseUpgrade(slot, o, refusal)
+		return
+	}
+	rec := h.rec(slot)
+	rec.state, rec.variant, rec.openedAt = stateLogin, o.variant, unixNow()
+	h.counters.accepted(o.accept)
+	o.answered = true
+	h.ps.StageBytes(slot, o.accept)
+	rec.aside = h.openings.Put(o)
+}
+
+// beforeLogin acts on a frame of a client that has not logged in. Its first
+// message has to be the login; what is decided then goes on in startLogin,
+// when nothing else is being done to the connection.
+func (h *shard) beforeLogin(slot uint32, rec *record, ev ws.Event) {
+	o := h.openings.Get(rec.aside)
+	if o.frames++; o.frames > maxBeforeLogin {
+		h.end(slot, ReasonLogin, "too many frames before the login")
+		return
+	}
+	if ev.Type != ws.EventMessage {
+		return
+	}
+	cmd, rest, err := h.variantOf(rec).Encoding.Command(ev.Payload, kindOf(ev.Op))
+	if err != nil || cmd.Op != wire.OpLogin || len(rest) > 0 {
+		h.end(slot, ReasonLogin, "the first message must be the login and nothing else")
+		return
+	}
+	h.counters.commands[cmd.Op].Add(1)
+	o.ref, o.credentials = cmd.Ref, cmd.Payload
+	rec.state = stateAuth
+	h.ps.Pause(slot)
+	h.logins = append(h.logins, h.ps.ID(slot))
+}
+
+// startLogins asks the authenticator about clients that have just sent their
+// credentials.
+func (h *shard) startLogins() {
+	for len(h.logins) > 0 {
+		id := h.logins[0]
+		h.logins = h.logins[1:] // first: a panic must not come again
+		slot, ok := h.ps.Lookup(id)
+		if !ok || h.rec(slot).state != stateAuth {
+			continue
+		}
+		h.ps.Protect(id, func() { h.startLogin(slot, id) })
+	}
+	h.logins = nil
+}
+
+func (h *shard) startLogin(slot uint32, id poller.ID) {
+	credentials := h.openings.Get(h.rec(slot).aside).credentials
+	a := h.opt.Authenticator.(LoginAuthenticator) // newProtocols has checked it
+	grant, refusal, pending := a.Login(credentials, func(g Grant, r *ws.Refusal) { h.authenticated(id, g, r) })
+	if !pending {
+		h.judged(id, &verdict{grant, refusal})
+	}
+}
+
+// appendLoginRefusal appends what a client is told in band whose login was
+// refused.
+func (h *shard) appendLoginRefusal(dst []byte, o *opening, r *ws.Refusal) []byte {
+	v := &h.srv.protocols.variants[o.variant]
+	code, end := "forbidden", wire.Close{Code: ReasonLogin.Code(), Text: r.Problem}
+	if r.Status >= 500 || r.Status == 429 {
+		code, end = "unavailable", wire.Close{Code: ws.CloseTryAgainLater, Text: r.Problem, Reconnect: true, After: r.RetryAfter}
+	}
+	h.writer.Reset(v.Transport, dst)
+	v.Encoding.Reply(&h.writer, &wire.Reply{Ref: o.ref, Err: &wire.CommandError{Code: code, Text: r.Problem, Ref: o.ref}})
+	return v.Transport.AppendClose(h.writer.Bytes(), &end)
+}

@@ -1,0 +1,286 @@
+package ws
+
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
+
+// Why a payload does not inflate.
+var (
+	errDeflateData  = &ProtocolError{InvalidDeflate, "compressed message is not valid"}
+	errDeflateWork  = &ProtocolError{InvalidDeflate, "compressed message has too many Huffman tables for its size"}
+	errDeflateLarge = &ProtocolError{TooBig, "inflated message is above the limit of this server"}
+)
+
+// deflateTail is what a sender cuts from the end of a message and a receiver
+// puts back (RFC 7692 §7.2): the end of an empty stored block.
+var deflateTail = [4]byte{0x00, 0x00, 0xff, 0xff}
+
+const (
+	// A block can bring Huffman tables in 12 bytes and give nothing. Reading
+	// them takes about a microsecond, so each has to be paid for with output.
+	// zlib's smallest blocks (memLevel 1) give at least 127 bytes each.
+	freeTables    = 32
+	bytesPerTable = 64
+
+	minInflated  = 4 << 10  // bytes of the first buffer
+	keepInflated = 64 << 10 // a larger buffer is given up when small messages follow
+)
+
+// Inflater decompresses messages (RFC 7692), each by itself: the context of a
+// client is never taken over. An Inflater is reused, and allocates only for a
+// message that is larger than those before. The zero value is ready for use.
+// One goroutine at a time.
+//
+// It stands in for a flate.Reader, which copies everything through a window of
+// 32 KiB, does not tell whether a message ends where a block does, and does not
+// bound the work that a small message makes.
+type Inflater struct {
+	buf []byte // what is kept from message to message
+	max int    // bytes that the message may have
+
+	// The message that is being inflated.
+	in     []byte
+	out    []byte // its capacity is at most max
+	pos    int    // in the input, of the next byte to read; counts the tail
+	acc    uint64 // bits that were read and not used, the next one lowest
+	n      uint   // their number
+	tables int    // Huffman tables read
+
+	litLen, dist huffman
+	lengths      [maxLitLenCodes + maxDistCodes]uint8
+}
+
+// Inflate returns the message of an Event that is compressed: op and p are its
+// opcode and payload. The message lies in the Inflater and is valid until the
+// next call. The error is a *ProtocolError: the message has more than max
+// bytes, which is found before it has taken more memory than that, the payload
+// is not valid, or text is not UTF-8. The connection has to be closed then.
+func (f *Inflater) Inflate(op OpCode, p []byte, max int) ([]byte, error) {
+	out, err := f.inflate(p, max)
+	if err != nil {
+		return nil, err
+	}
+	if op == OpText && !utf8.Valid(out) {
+		return nil, &ProtocolError{InvalidUTF8, "text message is not valid UTF-8"}
+	}
+	return out, nil
+}
+
+func (f *Inflater) inflate(p []byte, max int) ([]byte, error) {
+	if cap(f.buf) > keepInflated && len(p) < keepInflated/8 {
+		f.buf = nil
+	}
+	f.in, f.max = p, max
+	f.out = f.buf[:0:min(cap(f.buf), max)]
+	f.pos, f.acc, f.n, f.tables = 0, 0, 0, 0
+	err := f.blocks()
+	out := f.out
+	f.in, f.out = nil, nil
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// blocks inflates block after block. The message is whole when a block ends
+// where the tail does. A block that is marked as the last may be followed by
+// others, which begin at the next whole byte (RFC 7692 §7.2.3.4). If none
+// follows, the sender forgot the empty block that has to be there; zlib does
+// not miss it either.
+func (f *Inflater) blocks() error {
+	for {
+		final, err := f.block()
+		if err != nil {
+			return err
+		}
+		if final {
+			f.align()
+		}
+		if f.n%8 != 0 {
+			continue
+		}
+		end := f.pos - int(f.n/8)
+		if end == len(f.in)+len(deflateTail) || final && end == len(f.in) {
+			return nil
+		}
+	}
+}
+
+func (f *Inflater) block() (final bool, err error) {
+	header, ok := f.take(3)
+	if !ok {
+		return false, errDeflateData
+	}
+	final = header&1 != 0
+	switch header >> 1 {
+	case 0:
+		return final, f.stored()
+	case 1:
+		return final, f.compressed(fixedLitLen, fixedDist)
+	case 2:
+		if err := f.readTables(); err != nil {
+			return final, err
+		}
+		return final, f.compressed(&f.litLen, &f.dist)
+	}
+	return final, errDeflateData
+}
+
+// stored copies a stored block (RFC 1951 §3.2.4).
+func (f *Inflater) stored() error {
+	f.align()
+	size, _ := f.take(16)
+	inverse, ok := f.take(16)
+	if !ok || size != ^inverse&0xffff {
+		return errDeflateData
+	}
+	f.pos -= int(f.n / 8)
+	f.acc, f.n = 0, 0
+	if int(size) > len(f.in)+len(deflateTail)-f.pos {
+		return errDeflateData
+	}
+	if !f.room(int(size)) {
+		return errDeflateLarge
+	}
+	for left := int(size); left > 0; {
+		var part []byte
+		if f.pos < len(f.in) {
+			part = f.in[f.pos:]
+		} else {
+			part = deflateTail[f.pos-len(f.in):]
+		}
+		part = part[:min(left, len(part))]
+		f.out = append(f.out, part...)
+		f.pos += len(part)
+		left -= len(part)
+	}
+	return nil
+}
+
+// readTables reads the Huffman tables of a block (RFC 1951 §3.2.7).
+func (f *Inflater) readTables() error {
+	if f.tables++; f.tables > freeTables+len(f.out)/bytesPerTable {
+		return errDeflateWork
+	}
+	counts, ok := f.take(14)
+	litLens, dists, codes := int(counts&31)+257, int(counts>>5&31)+1, int(counts>>10)+4
+	if !ok || litLens > maxLitLenCodes || dists > maxDistCodes {
+		return errDeflateData
+	}
+	var lengths [len(codeLengthOrder)]uint8
+	for _, symbol := range codeLengthOrder[:codes] {
+		n, ok := f.take(3)
+		if !ok {
+			return errDeflateData
+		}
+		lengths[symbol] = uint8(n)
+	}
+	if !f.dist.build(lengths[:]) || !f.readLengths(&f.dist, f.lengths[:litLens+dists]) {
+		return errDeflateData
+	}
+	if f.lengths[endOfBlock] == 0 || !f.litLen.build(f.lengths[:litLens]) || !f.dist.build(f.lengths[litLens:litLens+dists]) {
+		return errDeflateData
+	}
+	return nil
+}
+
+// readLengths fills lengths with the code lengths that follow, which are
+// themselves in the Huffman code h.
+func (f *Inflater) readLengths(h *huffman, lengths []uint8) bool {
+	for i := 0; i < len(lengths); {
+		f.refill()
+		entry := h.lookup[f.acc&(1<<lookupBits-1)]
+		symbol, size := uint8(entry>>4), uint(entry&15)
+		if size == 0 || size > f.n {
+			return false
+		}
+		f.drop(size)
+		if symbol < 16 {
+			lengths[i] = symbol
+			i++
+			continue
+		}
+		var value uint8
+		extra, least := uint(7), 11
+		switch symbol {
+		case 16:
+			if i == 0 {
+				return false
+			}
+			value, extra, least = lengths[i-1], 2, 3
+		case 17:
+			extra, least = 3, 3
+		}
+		more, ok := f.take(extra)
+		repeat := least + int(more)
+		if !ok || repeat > len(lengths)-i {
+			return false
+		}
+		for range repeat {
+			lengths[i] = value
+			i++
+		}
+	}
+	return true
+}
+
+// room sees to it that n more bytes fit into out, which grows by doubling. It
+// returns false if the message would pass its limit.
+func (f *Inflater) room(n int) bool {
+	need := len(f.out) + n
+	if need > f.max {
+		return false
+	}
+	if need > cap(f.out) {
+		size := min(f.max, max(need, 2*cap(f.out), minInflated))
+		f.buf = append(make([]byte, 0, size), f.out...)
+		f.out = f.buf[:len(f.out):size]
+	}
+	return true
+}
+
+// refill reads until there are at least 56 bits, or all that are left.
+func (f *Inflater) refill() {
+	if f.pos+8 <= len(f.in) {
+		// Bits of acc above n may be set: they are those that are read again.
+		f.acc |= binary.LittleEndian.Uint64(f.in[f.pos:]) << f.n
+		f.pos += int(63-f.n) >> 3
+		f.n |= 56
+		return
+	}
+	for f.n < 56 {
+		var b byte
+		switch i := f.pos - len(f.in); {
+		case i < 0:
+			b = f.in[f.pos]
+		case i < len(deflateTail):
+			b = deflateTail[i]
+		default:
+			return
+		}
+		f.acc |= uint64(b) << f.n
+		f.pos++
+		f.n += 8
+	}
+}
+
+// take returns the next n bits, at most 16.
+func (f *Inflater) take(n uint) (v uint, ok bool) {
+	if f.n < n {
+		if f.refill(); f.n < n {
+			return 0, false
+		}
+	}
+	v = uint(f.acc & (1<<n - 1))
+	f.drop(n)
+	return v, true
+}
+
+func (f *Inflater) drop(n uint) {
+	f.acc >>= n
+	f.n -= n
+}
+
+// align drops what is left of a byte.
+func (f *Inflater) align() { f.drop(f.n % 8) }

@@ -1,0 +1,117 @@
+package ws
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"hash/maphash"
+	"math/bits"
+	"slices"
+)
+
+const keyLen = 24 // base64 of the 16 bytes of Sec-WebSocket-Key
+
+// CheckUpgrade refuses a request that does not ask for a WebSocket by the
+// rules of RFC 6455 §4.2.1.
+func (r *Request) CheckUpgrade() *Refusal {
+	wrong := func(problem string) *Refusal { return BadRequest(problem).Because(CauseUpgrade) }
+	upgrade, connection, extensions := r.known[fieldUpgrade], r.known[fieldConnection], r.known[fieldExtensions]
+	switch {
+	case upgrade.count == 0:
+		return &Refusal{Status: 426, Cause: CauseUpgrade, Problem: "this is a WebSocket endpoint; the field Upgrade is missing" + ofProxy}
+	case upgrade.malformed:
+		return wrong("the field Upgrade is not a list of protocols")
+	case !upgrade.found:
+		return wrong("the field Upgrade is not websocket")
+	case connection.malformed:
+		return wrong("the field Connection is not a list of tokens")
+	case !connection.found:
+		return wrong("the field Connection does not hold Upgrade" + ofProxy)
+	case string(r.bytes(r.known[fieldVersion].value)) != "13":
+		return &Refusal{Status: 426, Cause: CauseUpgrade, Problem: "the field Sec-WebSocket-Version is not 13"}
+	case extensions.count > 0 && (extensions.malformed || !extensions.found):
+		return wrong("the field Sec-WebSocket-Extensions is not a list of extensions (RFC 6455 §9.1)")
+	}
+	key := r.bytes(r.known[fieldKey].value)
+	var raw [keyLen]byte
+	if len(key) != keyLen {
+		return wrong("the field Sec-WebSocket-Key is not 16 bytes in base64")
+	}
+	if n, err := base64.StdEncoding.Decode(raw[:], key); err != nil || n != 16 {
+		return wrong("the field Sec-WebSocket-Key is not 16 bytes in base64")
+	}
+	return nil
+}
+
+// ofProxy is what to do when a field that is for one hop only did not arrive
+// (RFC 9110 §7.6.1).
+const ofProxy = " (a proxy may have removed it; nginx: proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and proxy_set_header Connection upgrade)"
+
+// ChooseSubprotocol takes the first subprotocol that the client lists and this
+// server speaks, "" if there is none; AppendAccept then names it. Members are tokens, none is empty and none is there twice (RFC 6455
+// §4.1); what RFC 9110 §5.6.1 says of empty members does not hold here.
+func (r *Request) ChooseSubprotocol(spoken []string) (chosen string, refusal *Refusal) {
+	for _, offer := range r.offers {
+		name := r.bytes(offer)
+		if !isToken(name) {
+			return "", BadRequest("the field Sec-WebSocket-Protocol is not a list of tokens").Because(CauseUpgrade)
+		}
+		for _, sub := range spoken {
+			if r.subprotocol == "" && string(name) == sub {
+				r.subprotocol = sub
+			}
+		}
+	}
+	if r.isRepeated() {
+		return "", BadRequest("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").Because(CauseUpgrade)
+	}
+	return r.subprotocol, nil
+}
+
+// isRepeated says whether a subprotocol is offered twice. Its hash table has a
+// secret seed: comparing each with each, or names chosen to collide, would let
+// a client buy milliseconds of the shard with one request.
+func (r *Request) isRepeated() bool {
+	if len(r.offers) < 2 {
+		return false
+	}
+	size := 1 << bits.Len(uint(2*len(r.offers)))
+	r.seen = slices.Grow(r.seen[:0], size)[:size]
+	clear(r.seen)
+	for i, offer := range r.offers {
+		name := r.bytes(offer)
+		for at := maphash.Bytes(r.seed, name); ; at++ {
+			earlier := &r.seen[at&uint64(size-1)]
+			if *earlier == 0 {
+				*earlier = uint32(i + 1)
+				break
+			}
+			if bytes.Equal(r.bytes(r.offers[*earlier-1]), name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// AppendAccept appends the 101 response that makes the connection a WebSocket
+// (RFC 6455 §4.2.2). Extensions that are not in it are declined; an empty field
+// would not be understood by every client.
+func (r *Request) AppendAccept(dst []byte) []byte {
+	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+	var nonce [keyLen + len(guid)]byte
+	copy(nonce[:], r.bytes(r.known[fieldKey].value))
+	copy(nonce[keyLen:], guid)
+	sum := sha1.Sum(nonce[:])
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = base64.StdEncoding.AppendEncode(dst, sum[:])
+	if r.subprotocol != "" {
+		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
+		dst = append(dst, r.subprotocol...)
+	}
+	if r.extension != "" {
+		dst = append(dst, "\r\nSec-WebSocket-Extensions: "...)
+		dst = append(dst, r.extension...)
+	}
+	return append(dst, "\r\n\r\n"...)
+}
