@@ -25,6 +25,8 @@ type Config struct {
 	Node     Node     `yaml:"node" doc:"Who this node is."`
 	Proxy    Proxy    `yaml:"proxy" doc:"The proxies in front of this node, and how they tell a client's address."`
 	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request that becomes a WebSocket."`
+	Deflate  Deflate  `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
+	SSE      SSE      `yaml:"sse" doc:"Server-Sent Events: messages for clients that only receive, by plain HTTP."`
 	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
 	Backlog  Backlog  `yaml:"backlog" doc:"What waits for clients that read slower than they are sent to."`
 	Fanout   Fanout   `yaml:"fanout" doc:"How a message is spread over the connections of a shard."`
@@ -71,6 +73,19 @@ type Upgrade struct {
 	Health         bool          `yaml:"health" default:"true" doc:"Whether GET /healthz at the addresses of listen answers 200 or 503, without detail, for balancers that can check only there."`
 	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, file://, or * for any; under dev, without a list: pages of this machine, and pages of the request's host on any port."`
 	RetryAfter     time.Duration `yaml:"retry_after" default:"5s" range:"1s..1h" doc:"Retry-After of a 503 answer."`
+}
+
+// Deflate is the section deflate.
+type Deflate struct {
+	Enabled  bool `yaml:"enabled" default:"true" doc:"Whether clients that offer compression get it. A broadcast is compressed once for all of them; an idle connection costs no memory."`
+	MinBytes Size `yaml:"min_bytes" default:"1KiB" range:"1..16MiB" doc:"Smallest message that is compressed; smaller ones are sent as they are."`
+	Level    int  `yaml:"level" default:"1" range:"1..9" doc:"From 1, the fastest, to 9, the smallest."`
+}
+
+// SSE is the section sse.
+type SSE struct {
+	Path  string        `yaml:"path" default:"/sse" zero:"not served" doc:"Path of the event stream; ?topic= subscribes, as at the WebSocket."`
+	Retry time.Duration `yaml:"retry" default:"3s" range:"100ms..1h" doc:"How long a client waits before it connects again after its connection was lost."`
 }
 
 // Session is the section session.

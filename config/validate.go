@@ -59,6 +59,18 @@ func (c *Config) checkListen(k *checks) {
 	}
 }
 
+func (c *Config) checkSSE(k *checks) {
+	switch p := c.SSE.Path; {
+	case p == "":
+	case !strings.HasPrefix(p, "/") || strings.ContainsAny(p, "?# "):
+		k.fail("sse.path", "%q; allowed are paths that begin with / and have no query", p)
+	case p == c.Path:
+		k.fail("sse.path", "%q is the path of the WebSocket endpoint (path); allowed is any other path", p)
+	case c.Dev && p == "/echo" || p == "/healthz" && c.Upgrade.Health:
+		k.fail("sse.path", "%q is taken; allowed is any other path", p)
+	}
+}
+
 func (c *Config) checkClients(k *checks) {
 	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?# ") {
 		k.fail("path", "%q; allowed are paths that begin with / and have no query", c.Path)
@@ -68,6 +80,7 @@ func (c *Config) checkClients(k *checks) {
 	if c.Path == "/healthz" && c.Upgrade.Health {
 		k.fail("path", "/healthz is taken by upgrade.health; allowed is any other path, or upgrade.health=false")
 	}
+	c.checkSSE(k)
 	c.checkProxy(k)
 	for _, origin := range c.Upgrade.Origins {
 		k.when("upgrade.origins", checkOrigin(origin))

@@ -13,6 +13,7 @@ type Values struct {
 	Build    Build    `group:"Build"`
 	Sessions Sessions `group:"Connections and sessions"`
 	Traffic  Traffic  `group:"From clients and to clients"`
+	Deflate  Deflate  `group:"Compression"`
 	Shards   Shards   `group:"Shards and memory"`
 	Bus      Bus      `group:"The bus"`
 	HTTP     HTTP     `group:"The HTTP API"`
@@ -36,6 +37,7 @@ type Sessions struct {
 	Connections   uint64               `metric:"belfry_connections" type:"gauge" help:"Open client connections, those still upgrading included."`
 	Limit         uint64               `metric:"belfry_connections_limit" type:"gauge" help:"Most client connections this node accepts (max_connections)."`
 	Upgrading     uint64               `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections without a complete request head (upgrade.max_pending)."`
+	Protocols     map[[2]string]uint64 `metric:"belfry_sessions_by_protocol" type:"gauge" label:"transport,encoding" help:"Sessions by what their clients speak."`
 	Waiting       uint64               `metric:"belfry_upgrades_waiting" type:"gauge" help:"Upgrades whose request head is complete and that wait for an answer (upgrade.max_waiting)."`
 	Open          uint64               `metric:"belfry_sessions" type:"gauge" help:"Open sessions."`
 	Users         uint64               `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
@@ -76,6 +78,14 @@ type Traffic struct {
 	PushLatency    Histogram         `metric:"belfry_push_latency_seconds" type:"histogram" help:"Time from the arrival of a push to users or sessions at this node, waiting for a busy shard included, to the system call that wrote to its sockets."`
 	FanoutLatency  Histogram         `metric:"belfry_fanout_latency_seconds" type:"histogram" help:"Time from the arrival of a push to topics or all at this node to the last system call of a shard that wrote it; one observation a shard."`
 	ControlsLost   uint64            `metric:"belfry_control_frames_dropped_total" type:"counter" help:"Pongs and pings that waited for a client that does not read, replaced by a newer one or given up at backlog.node_bytes."`
+}
+
+// Deflate counts what permessage-deflate has done (deflate.enabled).
+type Deflate struct {
+	Messages map[string]uint64  `metric:"belfry_deflate_messages_total" type:"counter" label:"direction" help:"Messages compressed (out; a broadcast counts once) and messages of clients that were inflated (in)."`
+	Saved    uint64             `metric:"belfry_deflate_saved_bytes_total" type:"counter" help:"Bytes by which compressed messages are smaller, before they are sent to their receivers."`
+	Inflated uint64             `metric:"belfry_deflate_inflated_bytes_total" type:"counter" help:"Bytes that clients' compressed messages have inflated to."`
+	Seconds  map[string]float64 `metric:"belfry_deflate_seconds_total" type:"counter" label:"direction" help:"Time spent on compressing (out) and inflating (in)."`
 }
 
 // Shards tells how the event loops are.

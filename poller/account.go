@@ -188,14 +188,6 @@ func (s *Shard) uncharge(c *conn, a *account, n int) {
 	s.accounts.resize(a, a.bytes-n)
 }
 
-// Held returns what a connection holds of Options.InboundBytes.
-func (s *Shard) Held(slot uint32) int {
-	if a := s.account(s.at(slot)); a != nil {
-		return a.bytes
-	}
-	return 0
-}
-
 // ChargeNode counts n bytes that came from a connection, which has size bytes of
 // that kind with them, and that do not go when it ends. It returns false as
 // Charge does. UnchargeNode takes them back; any goroutine.

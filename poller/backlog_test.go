@@ -20,14 +20,14 @@ func TestDisconnectAtFrames(t *testing.T) {
 	var st Stats
 	r.on(0, func(s *Shard) { // in one turn: the kernel may take more later
 		for {
-			switch s.Send(id.Slot(), NewBatch(numbered(refused, 1000, 0))) {
-			case Queued:
+			switch s.sendNow(id.Slot(), Shared(NewFrames(numbered(refused, 1000, 0))), Data) {
+			case sendQueued:
 				if queued < 0 {
 					queued = refused
 				}
-			case Sent:
+			case sendDone:
 			default:
-				frames, _ = s.Backlog(id.Slot())
+				frames, _ = s.backlogOf(id.Slot())
 				st = r.Stats()
 				return
 			}
@@ -55,15 +55,15 @@ func TestDisconnectAtFrames(t *testing.T) {
 func TestDisconnectAtBytes(t *testing.T) {
 	r := backlogRig(t, Options{Backlog: Bounds{Frames: 1 << 16, Bytes: 20000}})
 	_, id := r.pair(0)
-	queued := r.sendUntil(id, 0, 3000, Queued)
-	refused := r.sendUntil(id, queued+1, 3000, Overflow)
+	queued := r.sendUntil(id, 0, 3000, sendQueued)
+	refused := r.sendUntil(id, queued+1, 3000, BacklogFull)
 	frames, waiting := r.backlog(id)
 	if waiting > 20000 || waiting+3000 <= 20000 || frames != refused-queued {
 		t.Errorf("%d frames and %d bytes wait, bound 20000", frames, waiting)
 	}
 	// One frame alone may be larger than the bound: else it could never be sent.
 	c, id := r.pair(0)
-	r.sendUntil(id, 0, 50000, Queued)
+	r.sendUntil(id, 0, 50000, sendQueued)
 	if got := lines(t, c, 1); got[0] != "00000000 " {
 		t.Errorf("got %q", got)
 	}
@@ -72,18 +72,18 @@ func TestDisconnectAtBytes(t *testing.T) {
 func TestDropOldest(t *testing.T) {
 	r := backlogRig(t, Options{Policy: DropOldest, Backlog: Bounds{Frames: 4}})
 	c, id := r.pair(0)
-	r.sendUntil(id, 0, 1000, Queued)
+	r.sendUntil(id, 0, 1000, sendQueued)
 	const last = 300
 	r.on(0, func(s *Shard) {
 		for n := 200; n <= last; n++ {
-			s.Send(id.Slot(), NewBatch(numbered(n, 1000, 0)))
+			s.sendNow(id.Slot(), Shared(NewFrames(numbered(n, 1000, 0))), Data)
 			if n == 250 {
-				s.SendControl(id.Slot(), []byte("control\n"), 0)
+				s.Send(id.Slot(), Bytes([]byte("control\n")), Control)
 			}
 		}
 	})
 	dropped := int(r.Stats().DroppedOldest)
-	first := r.sendUntil(id, last+1, 1000, Dropped) // goes in, for one that is dropped
+	first := r.sendUntil(id, last+1, 1000, sendDropped) // goes in, for one that is dropped
 	if frames, _ := r.backlog(id); frames != 4 {
 		t.Errorf("%d frames wait, want 4", frames)
 	}
@@ -121,11 +121,11 @@ func TestDropOldest(t *testing.T) {
 func TestLatestOnly(t *testing.T) {
 	r := backlogRig(t, Options{Policy: LatestOnly, Backlog: Bounds{Frames: 8}})
 	c, id := r.pair(0)
-	queued := r.sendUntil(id, 0, 1000, Queued)
+	queued := r.sendUntil(id, 0, 1000, sendQueued)
 	r.on(0, func(s *Shard) {
 		for n := range 100 {
 			for key := uint64(1); key <= 3; key++ {
-				s.Send(id.Slot(), NewBatch(numbered(1000*int(key)+n, 100, key)))
+				s.sendNow(id.Slot(), Shared(NewFrames(numbered(1000*int(key)+n, 100, key))), Data)
 			}
 		}
 	})
@@ -142,11 +142,11 @@ func TestLatestOnly(t *testing.T) {
 func TestLatestOnlyBound(t *testing.T) {
 	r := backlogRig(t, Options{Policy: LatestOnly, Backlog: Bounds{Frames: 4}})
 	_, id := r.pair(0)
-	r.sendUntil(id, 0, 1000, Queued)
+	r.sendUntil(id, 0, 1000, sendQueued)
 	r.on(0, func(s *Shard) {
 		for n := range 10 {
-			s.Send(id.Slot(), NewBatch(numbered(n, 100, uint64(n+1))))
-			s.Send(id.Slot(), NewBatch(numbered(n, 100, 0)))
+			s.sendNow(id.Slot(), Shared(NewFrames(numbered(n, 100, uint64(n+1)))), Data)
+			s.sendNow(id.Slot(), Shared(NewFrames(numbered(n, 100, 0))), Data)
 		}
 	})
 	if st := r.Stats(); st.DroppedLatest != 0 || st.DroppedOldest != 20-3 {
@@ -160,7 +160,7 @@ func TestNodeBudget(t *testing.T) {
 	for _, policy := range []Policy{Disconnect, DropOldest} {
 		t.Run(policy.String(), func(t *testing.T) {
 			r := backlogRig(t, Options{NodeBytes: 100_000, Policy: policy})
-			shared, more := NewBatch(numbered(0, 60_000, 0)), NewBatch(numbered(1, 60_000, 0))
+			shared, more := NewFrames(numbered(0, 60_000, 0)), NewFrames(numbered(1, 60_000, 0))
 			var readers []io.Reader
 			var ids []ID
 			for range 20 {
@@ -168,25 +168,25 @@ func TestNodeBudget(t *testing.T) {
 				readers, ids = append(readers, c), append(ids, id)
 			}
 			results := map[SendResult]int{}
-			send := func(b *Batch) {
+			send := func(b *Frames) {
 				clear(results)
 				r.on(0, func(s *Shard) {
 					for _, id := range ids {
-						results[s.Send(id.Slot(), b)]++
+						results[s.sendNow(id.Slot(), Shared(b), Data)]++
 					}
 				})
 			}
 			send(shared)
-			if n := r.Stats().BacklogBytes; results[Queued] != 20 || n != 60_000 {
+			if n := r.Stats().BacklogBytes; results[sendQueued] != 20 || n != 60_000 {
 				t.Fatalf("results %v, %d bytes counted; want 20 queued, 60000", results, n)
 			}
 			send(more)
-			want := map[Policy]SendResult{Disconnect: NodeFull, DropOldest: Dropped}[policy]
+			want := map[Policy]SendResult{Disconnect: NodeFull, DropOldest: sendDropped}[policy]
 			if n := r.Stats().BacklogBytes; results[want] != 20 || n != 60_000 {
 				t.Fatalf("results %v, %d bytes counted; want 20 of %d, 60000", results, n, want)
 			}
 			send(shared) // is counted already
-			if results[Queued] != 20 {
+			if results[sendQueued] != 20 {
 				t.Fatalf("results %v; want 20 queued", results)
 			}
 			for _, c := range readers[:19] {
@@ -204,14 +204,14 @@ func TestNodeBudget(t *testing.T) {
 	}
 }
 
-func TestWideBounds(t *testing.T) {
-	r := backlogRig(t, Options{Backlog: Bounds{Frames: 4}, Wide: Bounds{Frames: 40}})
-	_, narrow := r.pair(0)
-	_, wide := r.pair(0)
-	r.on(0, func(s *Shard) { s.SetWide(wide.Slot()) })
-	for id, want := range map[ID]int{narrow: 4, wide: 40} {
-		queued := r.sendUntil(id, 0, 1000, Queued)
-		if refused := r.sendUntil(id, queued+1, 1000, Overflow); refused != queued+want {
+func TestLargeBacklog(t *testing.T) {
+	r := backlogRig(t, Options{Backlog: Bounds{Frames: 4}, LargeBacklog: Bounds{Frames: 40}})
+	_, small := r.pair(0)
+	_, large := r.pair(0)
+	r.on(0, func(s *Shard) { s.SetLargeBacklog(large.Slot()) })
+	for id, want := range map[ID]int{small: 4, large: 40} {
+		queued := r.sendUntil(id, 0, 1000, sendQueued)
+		if refused := r.sendUntil(id, queued+1, 1000, BacklogFull); refused != queued+want {
 			t.Errorf("%d frames queued, want %d", refused-queued, want)
 		}
 	}
@@ -228,11 +228,11 @@ func TestWritingOnlyWhileWaiting(t *testing.T) {
 	if writing() {
 		t.Error("EPOLLOUT before anything was sent")
 	}
-	r.on(0, func(s *Shard) { s.SendBytes(id.Slot(), []byte("short\n")) })
+	r.on(0, func(s *Shard) { s.sendNow(id.Slot(), Bytes([]byte("short\n")), Data) })
 	if writing() {
 		t.Error("EPOLLOUT after a whole send")
 	}
-	n := r.sendUntil(id, 0, 1000, Queued)
+	n := r.sendUntil(id, 0, 1000, sendQueued)
 	if !writing() {
 		t.Error("no EPOLLOUT although something waits")
 	}

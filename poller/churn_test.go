@@ -33,7 +33,7 @@ func churnBytes(kind byte, a, b uint64) []byte {
 // name, and closes those that ask for it.
 func churnServer(h *echoHandler) {
 	h.open = func(s *Shard, slot uint32, _ any) {
-		s.SendBytes(slot, churnBytes(churnHello, uint64(s.ID(slot)), uint64(s.Index())))
+		s.Send(slot, Bytes(churnBytes(churnHello, uint64(s.ID(slot)), uint64(s.Index()))), Data)
 	}
 	h.data = func(s *Shard, slot uint32, p []byte) int {
 		if bytes.IndexByte(p, 'q') >= 0 {
@@ -41,19 +41,18 @@ func churnServer(h *echoHandler) {
 		}
 		return len(p)
 	}
+	h.failed = func(slot uint32, _ SendResult) { h.s.Close(slot) }
 	h.mail = func(s *Shard, m Mail) {
 		if m.Kind == churnStale {
 			if slot, ok := s.Lookup(ID(m.ID)); ok {
-				s.SendBytes(slot, churnBytes(churnStale, m.ID, m.ID))
+				s.Send(slot, Bytes(churnBytes(churnStale, m.ID, m.ID)), Data)
 			}
 			return
 		}
-		b := m.Ptr.(*Batch)
+		b := m.Ptr.(*Frames)
 		for slot, ok := s.Next(0); ok; slot, ok = s.Next(slot + 1) {
-			if r := s.Send(slot, b); r == Overflow || r == NodeFull {
-				s.Close(slot)
-			}
-			s.SendBytes(slot, churnBytes(churnOwn, m.ID, uint64(s.ID(slot))))
+			s.Send(slot, Shared(b), Data)
+			s.Send(slot, Bytes(churnBytes(churnOwn, m.ID, uint64(s.ID(slot)))), Data)
 		}
 		s.Release(LaneBulk, 1)
 	}
@@ -178,7 +177,7 @@ func TestChurn(t *testing.T) {
 // churnWrite broadcasts all numbers, no faster than those that stay read.
 func churnWrite(t *testing.T, r *rig, stayers []*churnReader, frames uint64) {
 	for n := uint64(1); n <= frames; n++ {
-		b := NewBatch(NewFrame(churnBytes(churnShared, n, 0), 0))
+		b := NewFrames(NewFrame(churnBytes(churnShared, n, 0), 0))
 		for i := range 2 {
 			eventually(t, "a place in the mailbox", func() bool { return r.Shard(i).Post(LaneBulk, Mail{ID: n, Ptr: b}) })
 		}

@@ -15,27 +15,27 @@ type conn struct {
 	lastWrite uint32
 
 	account uint32 // index in Shard.accounts; 0: none
-	queue   uint32 // index in Shard.queues; 0: none
+	queue   uint32 // index in backlog.queues; 0: none
 	flags   connFlags
 }
 
 type connFlags uint32
 
 const (
-	flagInSet    connFlags = 1 << iota // registered with epoll
-	flagPaused                         // the handler does not want to read
-	flagDeaf                           // EPOLLIN is off in the set
-	flagWriting                        // EPOLLOUT is on in the set
-	flagDead                           // on the list of those to be closed
-	flagFinish                         // shut down for writing once nothing waits
-	flagFinished                       // that was done
-	flagWide                           // Options.Wide bounds its backlog
-	flagStaged                         // a send to it is staged
-	flagDeferred                       // on the list of those to be shown what they left unread
-	flagBulk                           // a message longer than a read is on its way in
-	flagEvicted                        // its backlog is gone, and the handler is to be told
+	flagInSet        connFlags = 1 << iota // registered with epoll
+	flagPaused                             // the handler does not want to read
+	flagInOff                              // EPOLLIN is off in the set
+	flagOutOn                              // EPOLLOUT is on in the set
+	flagDead                               // on the list of those to be closed
+	flagFinish                             // shut down for writing once nothing waits
+	flagFinished                           // that was done
+	flagLargeBacklog                       // Options.LargeBacklog bounds its backlog
+	flagStaged                             // a send to it is staged
+	flagDeferred                           // on the list of those to be shown what they left unread
+	flagBulk                               // a message longer than a read is on its way in
+	flagEvicted                            // its backlog was dropped for another connection, and the handler does not know yet
 
-	flagsMute = flagDead | flagFinish | flagEvicted // nothing is sent any more
+	flagsNoSend = flagDead | flagFinish | flagEvicted // nothing can be sent
 )
 
 const connSize = unsafe.Sizeof(conn{})
@@ -46,8 +46,6 @@ type ID uint64
 // Slot returns the slot that the connection has or had.
 func (id ID) Slot() uint32 { return uint32(id) }
 
-func (s *Shard) at(slot uint32) *conn { return (*conn)(s.slab.Ptr(slot)) }
-
 // Record returns the handler's bytes of a connection, Options.RecordSize of
 // them, zeroed at opening and aligned to 4. They are outside the Go heap and
 // must hold no Go pointers.
@@ -56,7 +54,7 @@ func (s *Shard) Record(slot uint32) unsafe.Pointer {
 }
 
 // ID returns the lasting name of a live connection.
-func (s *Shard) ID(slot uint32) ID { return ID(uint64(s.at(slot).gen)<<32 | uint64(slot)) }
+func (s *Shard) ID(slot uint32) ID { return s.id(slot) }
 
 // Lookup returns the slot of the connection that id names, if it still lives.
 func (s *Shard) Lookup(id ID) (slot uint32, ok bool) {
@@ -68,16 +66,6 @@ func (s *Shard) Lookup(id ID) (slot uint32, ok bool) {
 	return slot, c.gen == uint32(id>>32) && c.flags&flagDead == 0
 }
 
-// alive says whether slot still is the connection it was when gen was read
-// and has not been given up.
-func (s *Shard) alive(slot, gen uint32) bool {
-	if !s.slab.Live(slot) {
-		return false
-	}
-	c := s.at(slot)
-	return c.gen == gen && c.flags&flagDead == 0
-}
-
 // Next returns the lowest live slot from the given one on.
 func (s *Shard) Next(from uint32) (slot uint32, ok bool) { return s.slab.Next(from) }
 
@@ -87,9 +75,6 @@ func (s *Shard) LastWrite(slot uint32) uint32 { return s.at(slot).lastWrite }
 
 // FD returns the descriptor, for looking only.
 func (s *Shard) FD(slot uint32) int { return int(s.at(slot).fd) }
-
-// SetWide puts a connection under the bounds of Options.Wide.
-func (s *Shard) SetWide(slot uint32) { s.at(slot).flags |= flagWide }
 
 // SetTimer has OnTimer called when the shard's clock reaches at; an earlier
 // setting is replaced.
@@ -119,7 +104,7 @@ func (s *Shard) forget(slot uint32) {
 	c := s.at(slot)
 	s.wheel.Cancel(slot)
 	s.closeAccount(c)
-	s.dropQueue(c)
+	s.sender.backlog.close(c)
 	s.slab.Free(slot)
 	s.live.Store(int64(s.slab.Len() - s.spoiled))
 }
@@ -130,7 +115,7 @@ func (s *Shard) spoil(slot uint32) {
 	c := s.at(slot)
 	s.wheel.Cancel(slot)
 	s.closeAccount(c)
-	s.dropQueue(c)
+	s.sender.backlog.close(c)
 	s.spoiled++
 	s.live.Store(int64(s.slab.Len() - s.spoiled))
 }
@@ -138,24 +123,6 @@ func (s *Shard) spoil(slot uint32) {
 // Close ends a connection once the handler's current call has returned.
 // OnClose follows, with CauseHandler. Closing twice does nothing.
 func (s *Shard) Close(slot uint32) { s.kill(slot, CauseHandler, nil) }
-
-func (s *Shard) kill(slot uint32, cause Cause, err error) {
-	c := s.at(slot)
-	if c.flags&flagDead != 0 {
-		return
-	}
-	c.flags |= flagDead
-	s.dead = append(s.dead, death{s.ID(slot), cause, err})
-}
-
-// death is a connection waiting to be closed. Closing is put off to the end
-// of a turn so that no slot is reused and OnClose is never called inside
-// another call of the handler.
-type death struct {
-	id    ID
-	cause Cause
-	err   error
-}
 
 // reap closes the dead. Calls of OnClose may add to the list.
 func (s *Shard) reap() {
@@ -235,26 +202,5 @@ func (s *Shard) SetBulk(slot uint32, bulk bool) {
 	c.flags &^= flagBulk
 	if bulk {
 		c.flags |= flagBulk
-	}
-}
-
-// Finish shuts a connection down for writing once all that waits was sent. It
-// does not end reading: the peer then sees all that was sent, and its own end
-// of file ends the connection. Closing at once instead would have the kernel
-// send a reset if unread bytes were left, and the peer might lose the last
-// bytes sent to it (RFC 1122 §4.2.2.13).
-func (s *Shard) Finish(slot uint32) {
-	c := s.at(slot)
-	s.Submit()
-	c.flags |= flagFinish
-	if c.queue == 0 {
-		s.finish(c)
-	}
-}
-
-func (s *Shard) finish(c *conn) {
-	if c.flags&flagFinished == 0 {
-		c.flags |= flagFinished
-		sysShutdownWrite(c.fd)
 	}
 }

@@ -20,7 +20,7 @@ func TestDefer(t *testing.T) {
 				return 0
 			}
 			order = append(order, slot)
-			s.SendBytes(slot, p[:i])
+			s.Send(slot, Bytes(p[:i]), Data)
 			if i < len(p) {
 				s.Defer(slot)
 			}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The last words of a connection that did not read: what began is completed,
@@ -13,16 +15,16 @@ import (
 func TestDropBacklog(t *testing.T) {
 	r := backlogRig(t, Options{})
 	c, id := r.pair(0)
-	queued := r.sendUntil(id, 0, 3000, Queued)
+	queued := r.sendUntil(id, 0, 3000, sendQueued)
 	frames := 0
 	r.on(0, func(s *Shard) {
 		for n := range 10 {
-			s.Send(id.Slot(), NewBatch(numbered(1000+n, 3000, 0)))
+			s.sendNow(id.Slot(), Shared(NewFrames(numbered(1000+n, 3000, 0))), Data)
 		}
-		s.SendControl(id.Slot(), []byte("ping\n"), 0)
+		s.Send(id.Slot(), Bytes([]byte("ping\n")), Control)
 		s.DropBacklog(id.Slot())
-		s.SendControl(id.Slot(), []byte("bye\n"), 0)
-		frames, _ = s.Backlog(id.Slot()) // before the socket may take more
+		s.Send(id.Slot(), Bytes([]byte("bye\n")), Control)
+		frames, _ = s.backlogOf(id.Slot()) // before the socket may take more
 	})
 	begun := 0
 	switch frames {
@@ -51,23 +53,23 @@ func TestFinish(t *testing.T) {
 		c, id := r.pair(0)
 		var again, control, answer SendResult
 		r.on(0, func(s *Shard) {
-			s.Send(id.Slot(), NewBatch(numbered(1, size, 0)))
-			s.SendBytes(id.Slot(), []byte("answer\n"))
-			s.SendControl(id.Slot(), []byte("close\n"), 0)
+			s.sendNow(id.Slot(), Shared(NewFrames(numbered(1, size, 0))), Data)
+			s.sendNow(id.Slot(), Bytes([]byte("answer\n")), Data)
+			s.Send(id.Slot(), Bytes([]byte("close\n")), Control)
 			s.Finish(id.Slot())
-			again = s.Send(id.Slot(), NewBatch(numbered(2, 100, 0)))
-			control = s.SendControl(id.Slot(), []byte("late\n"), 0)
-			answer = s.SendBytes(id.Slot(), []byte("late\n"))
+			again = s.sendNow(id.Slot(), Shared(NewFrames(numbered(2, 100, 0))), Data)
+			control = s.sendNow(id.Slot(), Bytes([]byte("late\n")), Control)
+			answer = s.sendNow(id.Slot(), Bytes([]byte("late\n")), Data)
 			s.Finish(id.Slot())
 		})
-		if again != SendError || control != SendError || answer != SendError {
-			t.Errorf("sends after Finish: %d, %d, %d; want SendError", again, control, answer)
+		if again != sendClosed || control != sendClosed || answer != sendClosed {
+			t.Errorf("sends after Finish: %d, %d, %d; want sendClosed", again, control, answer)
 		}
 		all, err := io.ReadAll(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		rest, ok := bytes.CutPrefix(all, numbered(1, size, 0).Bytes())
+		rest, ok := bytes.CutPrefix(all, numbered(1, size, 0).b)
 		if !ok || len(rest) != len("answer\nclose\n") {
 			t.Errorf("%d bytes before the end, then %q", len(all), rest)
 		}
@@ -91,9 +93,9 @@ func TestDropBacklogAfterFinish(t *testing.T) {
 	c := fileConn(t, peer)
 	id := r.adopt(0, Socket{FD: ours})
 	r.on(0, func(s *Shard) {
-		for s.SendBytes(id.Slot(), []byte(strings.Repeat("x", 100))) == Sent {
+		for s.sendNow(id.Slot(), Bytes([]byte(strings.Repeat("x", 100))), Data) == sendDone {
 		}
-		s.SendControl(id.Slot(), []byte("ping"), 0)
+		s.Send(id.Slot(), Bytes([]byte("ping")), Control)
 		s.Finish(id.Slot())
 		s.DropBacklog(id.Slot())
 	})
@@ -106,11 +108,12 @@ func TestDropBacklogAfterFinish(t *testing.T) {
 func TestSendNothing(t *testing.T) {
 	r := backlogRig(t, Options{})
 	c, id := r.pair(0)
-	n := r.sendUntil(id, 0, 1000, Queued)
+	n := r.sendUntil(id, 0, 1000, sendQueued)
 	r.on(0, func(s *Shard) {
-		s.SendBytes(id.Slot(), nil)
-		s.SendControl(id.Slot(), nil, 0)
-		s.Send(id.Slot(), NewBatch(NewFrame(nil, 0), numbered(n+1, 1000, 0), NewFrame(nil, 0)))
+		for _, class := range []Class{Data, Control, Last} {
+			s.Send(id.Slot(), Bytes(nil), class)
+		}
+		s.sendNow(id.Slot(), Shared(NewFrames(NewFrame(nil, 0), numbered(n+1, 1000, 0), NewFrame(nil, 0))), Data)
 	})
 	if frames, _ := r.backlog(id); frames != 2 {
 		t.Errorf("%d frames wait, want 2", frames)
@@ -118,8 +121,9 @@ func TestSendNothing(t *testing.T) {
 	lines(t, c, n+2)
 	eventually(t, "no backlog", func() bool { return r.Stats().Backlogged == 0 })
 	r.on(0, func(s *Shard) {
-		if got := s.Send(id.Slot(), NewBatch(NewFrame(nil, 0), NewFrame(nil, 0))); got != Sent {
-			t.Errorf("result %d", got)
+		s.Send(id.Slot(), Shared(NewFrames(NewFrame(nil, 0), NewFrame(nil, 0))), Data)
+		if n := s.Staged(); n != 0 || s.Backlogged(id.Slot()) {
+			t.Errorf("%d sends of nothing are staged", n)
 		}
 	})
 }
@@ -132,9 +136,9 @@ func TestMoveInsideFrame(t *testing.T) {
 		h.open = func(s *Shard, slot uint32, state any) {
 			reportID(s, slot, state)
 			if state == "moved" {
-				s.SendControl(slot, []byte("control\n"), 0)
+				s.Send(slot, Bytes([]byte("control\n")), Control)
 				s.DropBacklog(slot)
-				s.SendControl(slot, []byte("bye\n"), 0)
+				s.Send(slot, Bytes([]byte("bye\n")), Control)
 				s.Finish(slot)
 			}
 		}
@@ -142,8 +146,8 @@ func TestMoveInsideFrame(t *testing.T) {
 	c, id := r.pair(0)
 	frame := numbered(7, 100_000, 0)
 	r.on(0, func(s *Shard) {
-		if got := s.Send(id.Slot(), NewBatch(frame)); got != Queued {
-			t.Errorf("result %d, want Queued", got)
+		if got := s.sendNow(id.Slot(), Shared(NewFrames(frame)), Data); got != sendQueued {
+			t.Errorf("result %d, want sendQueued", got)
 		}
 		s.Move(id.Slot(), 1, "moved", nil)
 	})
@@ -151,7 +155,7 @@ func TestMoveInsideFrame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rest, ok := bytes.CutPrefix(all, frame.Bytes()); !ok || string(rest) != "bye\n" {
+	if rest, ok := bytes.CutPrefix(all, frame.b); !ok || string(rest) != "bye\n" {
 		t.Errorf("the frame did not arrive whole: %d bytes, the last %q", len(all), all[max(0, len(all)-30):])
 	}
 	eventually(t, "no backlog", func() bool { return r.Stats().BacklogBytes == 0 && r.Stats().Backlogged == 0 })
@@ -165,11 +169,11 @@ func TestSendToNobody(t *testing.T) {
 	var first, second SendResult
 	r.on(0, func(s *Shard) {
 		sysClose(int32(peer))
-		first = s.SendBytes(id.Slot(), []byte("x"))
-		second = s.SendBytes(id.Slot(), []byte("x"))
+		first = s.sendNow(id.Slot(), Bytes([]byte("x")), Data)
+		second = s.sendNow(id.Slot(), Bytes([]byte("x")), Data)
 	})
-	if first != SendError || second != SendError {
-		t.Errorf("results %d, %d; want SendError", first, second)
+	if first != sendClosed || second != sendClosed {
+		t.Errorf("results %d, %d; want sendClosed", first, second)
 	}
 	if got := <-r.handlers[0].causes; got != CauseWrite {
 		t.Errorf("cause %d, want CauseWrite", got)
@@ -181,12 +185,61 @@ func TestSendToNobody(t *testing.T) {
 
 func TestSendDoesNotAllocate(t *testing.T) {
 	r := backlogRig(t, Options{})
-	c, id := r.pair(0)
-	go io.Copy(io.Discard, c)
-	b := NewBatch(numbered(1, 10, 0))
+	ours, peer := socketPair(t)
+	defer sysClose(int32(peer))
+	id := r.adopt(0, Socket{FD: ours})
+	read := make([]byte, 100) // or it would have to wait
+	shared, own := Shared(NewFrames(numbered(1, 10, 0))), Bytes([]byte("answer\n"))
 	r.on(0, func(s *Shard) {
-		if n := testing.AllocsPerRun(100, func() { s.Send(id.Slot(), b) }); n != 0 {
-			t.Errorf("%v allocations a send", n)
+		for what, send := range map[string]func(){
+			"shared":  func() { s.Send(id.Slot(), shared, Data) },
+			"own":     func() { s.Send(id.Slot(), own, Data) },
+			"control": func() { s.Send(id.Slot(), own.Newest(0), Control) },
+			"last":    func() { s.Send(id.Slot(), own, Last) },
+			"at once": func() { s.sendNow(id.Slot(), shared, Data) },
+		} {
+			s.Submit()
+			if n := testing.AllocsPerRun(100, func() { send(); sysRecv(int32(peer), read) }); n != 0 || s.Backlogged(id.Slot()) {
+				t.Errorf("%s: %v allocations a send", what, n)
+			}
+		}
+	})
+}
+
+// What is staged goes out before its connection is given away or closed.
+func TestStageBeforeTheEnd(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		r := backlogRig(t, o)
+		given, givenID := r.pair(0)
+		closed, closedID := r.pair(0)
+		r.on(0, func(s *Shard) {
+			s.Send(closedID.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
+			s.Send(givenID.Slot(), Shared(NewFrames(numbered(2, 20, 0))), Data)
+			s.Close(closedID.Slot())
+			sock := s.Detach(givenID.Slot(), nil)
+			unix.Write(sock.FD, []byte("after\n"))
+			unix.Close(sock.FD)
+		})
+		if got, _ := io.ReadAll(closed); !bytes.HasPrefix(got, []byte("00000001 ")) || len(got) != 20 {
+			t.Errorf("closed: %q", got)
+		}
+		if got, _ := io.ReadAll(given); !bytes.HasPrefix(got, []byte("00000002 ")) || !bytes.HasSuffix(got, []byte("\nafter\n")) {
+			t.Errorf("given away: %q", got)
+		}
+	})
+}
+
+// The same when the loop ends in the turn in which something was staged.
+func TestStageBeforeStop(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		r := backlogRig(t, o)
+		c, id := r.pair(0)
+		r.on(0, func(s *Shard) {
+			s.Post(LaneControl, Mail{Ptr: stopRequest{}})
+			s.Send(id.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
+		})
+		if got, err := io.ReadAll(c); !bytes.HasPrefix(got, []byte("00000001 ")) {
+			t.Errorf("got %q, %v", got, err)
 		}
 	})
 }

@@ -27,11 +27,12 @@ type Handler interface {
 	// OnWork does a piece of work that is not due to any event, until done
 	// or until Expired says so, and returns whether there is more.
 	OnWork() (more bool)
-	// OnSubmitted says that all that was staged has been sent, or queued.
+	// OnSubmitted is called when all that was staged has been sent or queued.
 	OnSubmitted()
-	// OnSendFailed says what became of a staged send that was neither sent
-	// nor queued, when nothing else is under way. Of a connection that is
-	// broken OnClose tells instead.
+	// OnSendFailed is called for a send that was refused: BacklogFull,
+	// NodeFull or ControlLost. It is called at the end of the turn, never
+	// within another call. Of a connection that is broken OnClose tells
+	// instead.
 	OnSendFailed(slot uint32, r SendResult)
 	// OnStop is the last call to the handler, after all connections were closed.
 	OnStop()

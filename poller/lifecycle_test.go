@@ -134,7 +134,7 @@ func TestNothingAfterStop(t *testing.T) {
 		}
 	}
 	var h *stopHandler
-	l, err := New(Options{Shards: 1, ManualTicks: true, NewHandler: func(s *Shard) Handler {
+	l, err := New(Options{Shards: 1, ManualTicks: true, NoRing: true, NewHandler: func(s *Shard) Handler {
 		h = &stopHandler{echoHandler{s: s, causes: make(chan Cause, 8), timers: make(chan uint32, 8)}, after, func() {
 			after()
 			stopped = true
@@ -168,8 +168,8 @@ func TestNothingAfterStop(t *testing.T) {
 	if got := <-h.causes; got != CauseStop {
 		t.Errorf("cause %d, want CauseStop", got)
 	}
-	// Epoll set, timer, eventfd and connection are gone, the peer of the
-	// socket that came too late has come.
+	// Epoll set, timer, eventfd and connection are gone (there is no ring), the
+	// peer of the socket that came too late has come.
 	if n := openDescriptors(t); n != before-4+1 {
 		t.Errorf("%d descriptors, want %d", n, before-4+1)
 	}

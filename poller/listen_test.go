@@ -149,17 +149,17 @@ func TestListenErrors(t *testing.T) {
 func TestOptionErrors(t *testing.T) {
 	handler := func(s *Shard) Handler { return &echoHandler{s: s} }
 	for name, o := range map[string]Options{
-		"NewHandler":     {},
-		"Shards":         {NewHandler: handler, Shards: MaxShards + 1},
-		"MaxConns":       {NewHandler: handler, MaxConns: -1},
-		"Mailbox":        {NewHandler: handler, Mailbox: maxMailbox + 1},
-		"Backlog.Frames": {NewHandler: handler, Backlog: Bounds{Frames: -1}},
-		"Backlog.Bytes":  {NewHandler: handler, Backlog: Bounds{Bytes: -1}},
-		"RecordSize":     {NewHandler: handler, RecordSize: 1 << 20},
-		"Wide.Frames":    {NewHandler: handler, Wide: Bounds{Frames: -1}},
-		"Wide.Bytes":     {NewHandler: handler, Wide: Bounds{Bytes: -1}},
-		"NodeBytes":      {NewHandler: handler, NodeBytes: -1},
-		"Policy":         {NewHandler: handler, Policy: 3},
+		"NewHandler":          {},
+		"Shards":              {NewHandler: handler, Shards: MaxShards + 1},
+		"MaxConns":            {NewHandler: handler, MaxConns: -1},
+		"Mailbox":             {NewHandler: handler, Mailbox: maxMailbox + 1},
+		"Backlog.Frames":      {NewHandler: handler, Backlog: Bounds{Frames: -1}},
+		"Backlog.Bytes":       {NewHandler: handler, Backlog: Bounds{Bytes: -1}},
+		"RecordSize":          {NewHandler: handler, RecordSize: 1 << 20},
+		"LargeBacklog.Frames": {NewHandler: handler, LargeBacklog: Bounds{Frames: -1}},
+		"LargeBacklog.Bytes":  {NewHandler: handler, LargeBacklog: Bounds{Bytes: -1}},
+		"NodeBytes":           {NewHandler: handler, NodeBytes: -1},
+		"Policy":              {NewHandler: handler, Policy: 3},
 	} {
 		l, err := New(o)
 		if err == nil || !strings.Contains(err.Error(), name) {

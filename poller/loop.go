@@ -20,7 +20,7 @@ type Loop struct {
 
 	arrivals  sync.Pool                // of *arrival, so that moving sockets leaves no garbage
 	lacks     [len(improvements)]error // of listeners; written by New alone
-	ringless  sync.Once                // says that there is no io_uring
+	noRing    sync.Once                // says that there is no io_uring
 	nodeBytes atomic.Int64             // backlog of all connections, each frame counted once
 	inbound   atomic.Int64             // what came in and is not done with, of all connections
 	waiting   nodeWaiting

@@ -47,7 +47,7 @@ func (h *echoHandler) OnData(slot uint32, p []byte) int {
 	}
 	i := bytes.LastIndexByte(p, '\n') + 1
 	if i > 0 {
-		h.s.SendBytes(slot, p[:i])
+		h.s.Send(slot, Bytes(p[:i]), Data)
 	}
 	return i
 }
@@ -81,11 +81,11 @@ func (h *echoHandler) OnStop() {}
 // rig is a loop with echo handlers on a port of its own.
 type rig struct {
 	*Loop
-	t        *testing.T
+	t        testing.TB
 	handlers []*echoHandler
 }
 
-func newRig(t *testing.T, o Options, each func(*echoHandler)) *rig {
+func newRig(t testing.TB, o Options, each func(*echoHandler)) *rig {
 	t.Helper()
 	r := &rig{t: t}
 	if o.Shards == 0 {
@@ -274,7 +274,7 @@ func TestPanicClosesOneConnection(t *testing.T) {
 			if bytes.HasPrefix(p, []byte("panic")) {
 				panic("asked for")
 			}
-			s.SendBytes(slot, p)
+			s.Send(slot, Bytes(p), Data)
 			return len(p)
 		}
 	})
@@ -335,7 +335,7 @@ func TestAdoptDetach(t *testing.T) {
 		h.mail = runMail
 		h.open = func(s *Shard, slot uint32, state any) {
 			if state != nil {
-				s.SendBytes(slot, []byte(state.(string)))
+				s.Send(slot, Bytes([]byte(state.(string))), Data)
 			}
 		}
 	})
@@ -372,7 +372,7 @@ func TestAdoptDetach(t *testing.T) {
 	expect(t, f, "back\npartial again\n")
 }
 
-func fileConn(t *testing.T, fd int) net.Conn {
+func fileConn(t testing.TB, fd int) net.Conn {
 	t.Helper()
 	file := os.NewFile(uintptr(fd), "")
 	c, err := net.FileConn(file)

@@ -9,7 +9,7 @@ func (s *Shard) drainMail() {
 	for _, lane := range Lanes() {
 		l := &s.box.lanes[lane]
 		s.deadline = s.loop.clock() + s.opt.Chunk
-		looked := s.written
+		looked := s.sender.progress()
 		for n := int64(1); n <= l.size; n++ {
 			m, ok := l.ring.pop()
 			if !ok {
@@ -20,7 +20,7 @@ func (s *Shard) drainMail() {
 			if !s.kept {
 				l.taken.Add(-1)
 			}
-			if written := s.written + uint64(s.stage.bytes); n%16 == 0 || written-looked >= mailBytes {
+			if written := s.sender.progress(); n%16 == 0 || written-looked >= mailBytes {
 				looked = written
 				if lane != LaneControl && s.Expired() {
 					s.mailDue = true

@@ -69,13 +69,13 @@ func TestMemoryReturns(t *testing.T) {
 		return n
 	}
 	eventually(t, "tails", func() bool { return tails() == crowd })
-	shared := NewBatch(numbered(1, 20_000, 0))
+	shared := NewFrames(numbered(1, 20_000, 0))
 	r.on(0, func(s *Shard) {
 		for slot := range uint32(crowd) {
 			clear((*[256]byte)(s.Record(slot))[:])
 			(*[256]byte)(s.Record(slot))[255] = 1
-			if got := s.Send(slot, shared); got != Queued {
-				t.Errorf("slot %d: result %d, want Queued", slot, got)
+			if got := s.sendNow(slot, Shared(shared), Data); got != sendQueued {
+				t.Errorf("slot %d: result %d, want sendQueued", slot, got)
 				return
 			}
 		}
@@ -106,8 +106,8 @@ func TestMemoryReturns(t *testing.T) {
 		t.Errorf("%d bytes are counted for connections, %d are resident, %d were", n, residentNow(), full)
 	}
 	r.on(0, func(s *Shard) {
-		if s.accounts.index.Len() != staying || s.queues.Len() != staying {
-			t.Errorf("%d tails, %d queues; want %d", s.accounts.index.Len(), s.queues.Len(), staying)
+		if s.accounts.index.Len() != staying || s.sender.backlog.queues.Len() != staying {
+			t.Errorf("%d tails, %d queues; want %d", s.accounts.index.Len(), s.sender.backlog.queues.Len(), staying)
 		}
 		// Whoever stays may have any number, and what is below it stays too.
 		keep := 1024 // places that an Index keeps for nothing
@@ -115,8 +115,8 @@ func TestMemoryReturns(t *testing.T) {
 			keep = max(keep, int(s.at(slot).account), int(s.at(slot).queue))
 		}
 		for what, n := range map[string]int{
-			"places for tails": places(&s.accounts.index), "places for queues": places(&s.queues),
-			"free tails": len(s.freeTails), "free queues": len(s.freeQueues),
+			"places for tails": places(&s.accounts.index), "places for queues": places(&s.sender.backlog.queues),
+			"free tails": len(s.freeTails), "free queues": len(s.sender.backlog.free),
 			"the dead": cap(s.dead), "the deferred": cap(s.deferred),
 		} {
 			if n > 4*keep { // an Index shrinks when less than a quarter is used

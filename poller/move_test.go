@@ -31,7 +31,7 @@ func relay(t *testing.T) func(*echoHandler) {
 			if n, err := strconv.Atoi(string(p[:i])); err != nil || n != int(next) {
 				t.Errorf("shard %d got line %q, want %d", s.Index(), p[:i], next)
 			}
-			s.SendBytes(slot, p[:i+1])
+			s.Send(slot, Bytes(p[:i+1]), Data)
 			s.Move(slot, 1-s.Index(), next+1, p[i+1:])
 			return 0 // it is not this shard's any more
 		}
@@ -199,12 +199,12 @@ func TestMoveKeepsEverything(t *testing.T) {
 	})
 	var queued int
 	r.on(0, func(s *Shard) {
-		for s.Send(id.Slot(), NewBatch(numbered(queued, 1000, 0))) != Queued {
+		for s.sendNow(id.Slot(), Shared(NewFrames(numbered(queued, 1000, 0))), Data) != sendQueued {
 			queued++
 		}
 		for range 5 {
 			queued++
-			s.Send(id.Slot(), NewBatch(numbered(queued, 1000, 0)))
+			s.sendNow(id.Slot(), Shared(NewFrames(numbered(queued, 1000, 0))), Data)
 		}
 		s.Pause(id.Slot())
 		s.Move(id.Slot(), 1, "through", nil)
@@ -225,8 +225,8 @@ func TestMoveKeepsEverything(t *testing.T) {
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.accounts.index.Len() != 0 || s.queues.Len() != 0 {
-				t.Errorf("shard %d: %d tails, %d queues left", i, s.accounts.index.Len(), s.queues.Len())
+			if s.accounts.index.Len() != 0 || s.sender.backlog.queues.Len() != 0 {
+				t.Errorf("shard %d: %d tails, %d queues left", i, s.accounts.index.Len(), s.sender.backlog.queues.Len())
 			}
 		})
 	}

@@ -12,32 +12,6 @@ import (
 	"belfry/offheap"
 )
 
-// Policy says what happens to a connection whose backlog passes its bound.
-type Policy uint8
-
-const (
-	// Disconnect closes it: the handler is told by SendResult and decides
-	// how.
-	Disconnect Policy = iota
-	// DropOldest drops the oldest frames that wait, never one that is
-	// partly sent and never a control frame.
-	DropOldest
-	// LatestOnly lets a frame replace a waiting one with the same key, and
-	// beyond that drops the oldest.
-	LatestOnly
-)
-
-// String returns the policy as it is spelt in the configuration.
-func (p Policy) String() string {
-	return [...]string{"disconnect", "drop-oldest", "latest-only"}[p]
-}
-
-// Bounds limit what waits to be sent to one connection.
-type Bounds struct {
-	Frames int // 0: 256
-	Bytes  int // 0: 1 MiB
-}
-
 // Options configure a Loop. The zero value of every field but NewHandler
 // works.
 type Options struct {
@@ -51,10 +25,10 @@ type Options struct {
 	Listen   []Endpoint // none: connections only come by Adopt
 	MaxConns int        // of one shard; 0: 1<<20. Address space, not memory, is taken for it
 
-	Backlog   Bounds // of one connection
-	Wide      Bounds // of one marked by SetWide; 0: 1<<18 frames, 128 MiB
-	NodeBytes int64  // of all connections together; 0: 256 MiB
-	Policy    Policy
+	Backlog      Bounds // of one connection
+	LargeBacklog Bounds // of one marked by SetLargeBacklog; 0: 1<<18 frames, 128 MiB
+	NodeBytes    int64  // of all connections together; 0: 256 MiB
+	Policy       Policy
 
 	// InboundBytes bounds, for all connections together, what was received and
 	// not consumed, and what the handler charges (Shard.Charge); 0: 256 MiB.
@@ -65,7 +39,7 @@ type Options struct {
 	UserTimeout time.Duration // TCP_USER_TIMEOUT of connections; 0: 30 s
 
 	// NoRing has every send be a system call of its own, where io_uring would
-	// be there (Shard.Stage).
+	// be there (Shard.Send).
 	NoRing bool
 
 	// ManualTicks replaces the 1 s timer by Loop.Tick, for tests.
@@ -106,8 +80,8 @@ func (o *Options) fill() error {
 		fill("MaxConns", &o.MaxConns, 1<<20, 1, offheap.MaxRecords),
 		fill("Backlog.Frames", &o.Backlog.Frames, 256, 1, 1<<20),
 		fill("Backlog.Bytes", &o.Backlog.Bytes, 1<<20, 1, 1<<30),
-		fill("Wide.Frames", &o.Wide.Frames, 1<<18, 1, 1<<20),
-		fill("Wide.Bytes", &o.Wide.Bytes, 128<<20, 1, 1<<30),
+		fill("LargeBacklog.Frames", &o.LargeBacklog.Frames, 1<<18, 1, 1<<20),
+		fill("LargeBacklog.Bytes", &o.LargeBacklog.Bytes, 128<<20, 1, 1<<30),
 		fill("NodeBytes", &o.NodeBytes, 256<<20, 1, 1<<50),
 		fill("InboundBytes", &o.InboundBytes, 256<<20, 1, 1<<50),
 		fill("Mailbox", &o.Mailbox, 4096, 1, maxMailbox),

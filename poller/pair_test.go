@@ -69,7 +69,7 @@ func reportID(s *Shard, slot uint32, state any) {
 
 // backlogRig has one shard on which tests run functions, and which closes
 // nothing by itself.
-func backlogRig(t *testing.T, o Options) *rig {
+func backlogRig(t testing.TB, o Options) *rig {
 	o.Shards = 1
 	return newRig(t, o, func(h *echoHandler) {
 		h.mail = runMail
@@ -90,7 +90,7 @@ func (r *rig) sendUntil(id ID, from, size int, want SendResult) (n int) {
 	var got SendResult
 	r.on(0, func(s *Shard) {
 		for n = from; n < from+100000; n++ {
-			if got = s.Send(id.Slot(), NewBatch(numbered(n, size, 0))); got == want || got > want {
+			if got = s.sendNow(id.Slot(), Shared(NewFrames(numbered(n, size, 0))), Data); got == want || got > want {
 				return
 			}
 		}
@@ -101,8 +101,23 @@ func (r *rig) sendUntil(id ID, from, size int, want SendResult) (n int) {
 	return n
 }
 
+// sendNow sends a payload that must not be staged, and returns what became of
+// it. The handler is not told.
+func (s *Shard) sendNow(slot uint32, p Payload, class Class) SendResult {
+	s.Submit()
+	return s.sender.sendNow(slot, s.at(slot), p, class)
+}
+
+// backlogOf returns how much waits to be sent to a connection.
+func (s *Shard) backlogOf(slot uint32) (frames, bytes int) {
+	if q := s.sender.backlog.of(s.at(slot)); q != nil {
+		return q.n, q.bytes
+	}
+	return 0, 0
+}
+
 func (r *rig) backlog(id ID) (frames, bytes int) {
-	r.on(int(0), func(s *Shard) { frames, bytes = s.Backlog(id.Slot()) })
+	r.on(int(0), func(s *Shard) { frames, bytes = s.backlogOf(id.Slot()) })
 	return frames, bytes
 }
 

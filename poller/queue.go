@@ -11,21 +11,21 @@ type queue struct {
 	since    uint32 // tick at which something began to wait
 	begun    bool   // the first frame is the rest of something that began in another queue
 
-	// Of the shard, see ranks.
+	// Of the shard's backlog.
 	id         ID
-	class      int
-	ranked     bool // it is in the list of its class
-	evicted    bool // it has given way, and will not do so again
+	evicted    bool // it was evicted, and will not be again
+	rank       int  // see ranks
+	ranked     bool // it is in the list of its rank
 	prev, next *queue
 }
 
-// started says that the first frame must follow whatever happens: its
-// beginning is on the wire.
+// started says that the beginning of the first frame is on the wire, so that
+// its rest must follow whatever happens.
 func (q *queue) started() bool { return q.sent > 0 || q.begun }
 
-// pushRest begins the queue with what an earlier queue of the connection had
-// left. Nothing can be known of frames in it, nor whether the first of them
-// had begun, so it goes as if it were one that has.
+// pushRest begins the queue with the bytes that an earlier queue of the
+// connection had left. They may begin in the middle of a frame, so all of them
+// count as one frame that has begun.
 func (q *queue) pushRest(f *Frame) {
 	q.push(f)
 	q.begun = true
@@ -56,7 +56,7 @@ func (q *queue) grow() {
 // that wait already, ahead of all other frames.
 func (q *queue) insertControl(f *Frame) {
 	to := q.controls
-	if q.started() && !q.frames[q.head].control {
+	if q.started() && q.frames[q.head].class != Control {
 		to++
 	}
 	q.push(f)
@@ -102,7 +102,7 @@ func (q *queue) advance(n int, done func(*Frame)) {
 
 // pop removes the first frame, whose bytes are off the count already.
 func (q *queue) pop() {
-	if q.frames[q.head].control {
+	if q.frames[q.head].class == Control {
 		q.controls--
 	}
 	q.frames[q.head] = nil
@@ -111,15 +111,15 @@ func (q *queue) pop() {
 	q.sent, q.begun = 0, false
 }
 
-// removeOldest takes out the frame that has waited longest of those that may
-// go, nil if there is none.
+// removeOldest takes out the oldest frame that a policy may drop, nil if there
+// is none.
 func (q *queue) removeOldest() *Frame {
-	return q.removeFirst(func(f *Frame) bool { return !f.sticky })
+	return q.removeFirst(func(f *Frame) bool { return !f.own })
 }
 
 // removeKey takes out the frame with the key, of which there is at most one.
 func (q *queue) removeKey(key uint64) *Frame {
-	return q.removeFirst(func(f *Frame) bool { return f.key == key && !f.sticky })
+	return q.removeFirst(func(f *Frame) bool { return f.key == key && !f.own })
 }
 
 // removeControl takes out the control frame of a kind, of which there is at
@@ -128,7 +128,7 @@ func (q *queue) removeControl(kind byte) *Frame {
 	if q.controls == 0 {
 		return nil
 	}
-	return q.removeFirst(func(f *Frame) bool { return f.control && f.b[0] == kind })
+	return q.removeFirst(func(f *Frame) bool { return f.class == Control && f.b[0] == kind })
 }
 
 // removeFirst takes out the first frame that match picks. One that is partly
@@ -139,7 +139,7 @@ func (q *queue) removeFirst(match func(*Frame) bool) *Frame {
 		if i == 0 && q.started() || !match(f) {
 			continue
 		}
-		if f.control {
+		if f.class == Control {
 			q.controls--
 		}
 		for ; i > 0; i-- {

@@ -24,7 +24,7 @@ func (m *queueModel) started() bool { return len(m.waiting) > 0 && (m.begun || m
 
 func (m *queueModel) controls() (n int) {
 	for _, f := range m.waiting {
-		if f.control {
+		if f.class == Control {
 			n++
 		}
 	}
@@ -112,7 +112,7 @@ func (m *queueModel) check(t *rapid.T, q *queue) {
 func (m *queueModel) checkWire(t *rapid.T) {
 	control := map[uint16]bool{}
 	for f, n := range m.numbers {
-		control[n] = f.control
+		control[n] = f.class == Control
 	}
 	last := map[bool]int{false: -1, true: -1}
 	seen := 0
@@ -144,7 +144,7 @@ func TestQueueAgainstModel(t *testing.T) {
 		m := &queueModel{numbers: map[*Frame]uint16{}, removed: map[uint16]bool{}}
 		if rapid.Bool().Draw(t, "begun before") {
 			f := m.newFrame(t)
-			f.sticky = true
+			f.own = true
 			q.pushRest(f)
 			m.waiting, m.begun = append(m.waiting, f), true
 		}
@@ -165,27 +165,27 @@ func TestQueueAgainstModel(t *testing.T) {
 			"push": func(t *rapid.T) {
 				f := m.newFrame(t)
 				f.key = rapid.Uint64Range(0, 3).Draw(t, "key")
-				f.sticky = rapid.IntRange(0, 4).Draw(t, "sticky") == 0
+				f.own = rapid.IntRange(0, 4).Draw(t, "own") == 0
 				q.push(f)
 				m.waiting = append(m.waiting, f)
 			},
 			"control": func(t *rapid.T) {
 				f := m.newFrame(t)
-				f.sticky, f.control = true, true
+				f.own, f.class = true, Control
 				q.insertControl(f)
 				// Behind what has begun and the controls there are.
 				to := m.controls()
-				if m.started() && !m.waiting[0].control {
+				if m.started() && m.waiting[0].class != Control {
 					to++
 				}
 				m.waiting = append(m.waiting[:to:to], append([]*Frame{f}, m.waiting[to:]...)...)
 			},
 			"removeOldest": func(t *rapid.T) {
-				m.removeFrom(t, q.removeOldest(), func(f *Frame) bool { return !f.sticky })
+				m.removeFrom(t, q.removeOldest(), func(f *Frame) bool { return !f.own })
 			},
 			"removeKey": func(t *rapid.T) {
 				key := rapid.Uint64Range(1, 3).Draw(t, "key")
-				m.removeFrom(t, q.removeKey(key), func(f *Frame) bool { return f.key == key && !f.sticky })
+				m.removeFrom(t, q.removeKey(key), func(f *Frame) bool { return f.key == key && !f.own })
 			},
 			"removeAny": func(t *rapid.T) {
 				all := func(*Frame) bool { return true }
@@ -227,7 +227,7 @@ func TestQueueEverySplit(t *testing.T) {
 		}
 		wire := append([]byte(nil), q.join(nil, 100)[:split]...)
 		q.advance(split, func(*Frame) {})
-		q.insertControl(&Frame{b: []byte("!"), control: true, sticky: true})
+		q.insertControl(&Frame{b: []byte("!"), class: Control, own: true})
 		q.removeOldest()
 		wire = append(wire, q.join(nil, 100)...)
 		want := [...]string{"!bbbcc", "aaaa!cc", "aaaa!cc", "aaaa!cc", "aaaa!cc",

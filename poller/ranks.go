@@ -2,35 +2,38 @@ package poller
 
 import "math/bits"
 
-// ranks are the queues of a shard in lists by size class, so that one of those
-// in which most waits is found without a walk. The class of a queue is looked
-// at when something is added: it may be too high, and is never too low.
+// ranks are the queues of a shard in lists by rank, so that one of the largest
+// is found without a walk over all of them. The rank of a queue is the class of
+// its size in bytes (sizeClass) when a frame was queued last: it may be too
+// high, and is never too low.
 type ranks struct {
 	first [accountClasses]*queue
 	last  [accountClasses]*queue
-	used  uint64 // a bit for each class in which there is a queue
+	used  uint64 // a bit for each rank that some queue has
 }
 
-// grown brings the class of a queue up to date to which something was added.
+func rankOf(bytes int) int { return sizeClass(max(bytes, 1)) }
+
+// grown brings the rank of a queue up to date after something was queued.
 func (x *ranks) grown(q *queue) {
-	class := sizeClass(max(q.bytes, 1))
-	if q.evicted || q.ranked && class <= q.class {
+	rank := rankOf(q.bytes)
+	if q.evicted || q.ranked && rank <= q.rank {
 		return
 	}
 	x.leave(q)
-	x.enter(q, class)
+	x.enter(q, rank)
 }
 
-func (x *ranks) enter(q *queue, class int) {
-	q.ranked, q.class = true, class
-	q.prev, q.next = x.last[class], nil
+func (x *ranks) enter(q *queue, rank int) {
+	q.ranked, q.rank = true, rank
+	q.prev, q.next = x.last[rank], nil
 	if q.prev == nil {
-		x.first[class] = q
+		x.first[rank] = q
 	} else {
 		q.prev.next = q
 	}
-	x.last[class] = q
-	x.used |= 1 << class
+	x.last[rank] = q
+	x.used |= 1 << rank
 }
 
 func (x *ranks) leave(q *queue) {
@@ -38,27 +41,27 @@ func (x *ranks) leave(q *queue) {
 		return
 	}
 	if q.prev == nil {
-		x.first[q.class] = q.next
+		x.first[q.rank] = q.next
 	} else {
 		q.prev.next = q.next
 	}
 	if q.next == nil {
-		x.last[q.class] = q.prev
+		x.last[q.rank] = q.prev
 	} else {
 		q.next.prev = q.prev
 	}
-	if x.first[q.class] == nil {
-		x.used &^= 1 << q.class
+	if x.first[q.rank] == nil {
+		x.used &^= 1 << q.rank
 	}
 	q.ranked, q.prev, q.next = false, nil, nil
 }
 
-// heaviest returns a queue of the highest class there is that is not but, nil
-// if none is of a higher class than size bytes are.
-func (x *ranks) heaviest(but *queue, size int) *queue {
+// largest returns a queue of the highest rank other than but, nil if none has a
+// higher rank than a queue of size bytes.
+func (x *ranks) largest(but *queue, size int) *queue {
 	for left := x.used; left != 0; {
 		top := bits.Len64(left) - 1
-		if top <= sizeClass(max(size, 1)) {
+		if top <= rankOf(size) {
 			return nil
 		}
 		q := x.first[top]
@@ -69,31 +72,13 @@ func (x *ranks) heaviest(but *queue, size int) *queue {
 			left &^= 1 << top
 			continue
 		}
-		class := sizeClass(max(q.bytes, 1))
-		if class == top {
+		rank := rankOf(q.bytes)
+		if rank == top {
 			return q
 		}
 		x.leave(q) // it has become smaller
-		x.enter(q, class)
+		x.enter(q, rank)
 		left = left&(1<<top-1) | x.used&(1<<(top+1)-1)
 	}
 	return nil
-}
-
-// evict has the connection in whose queue most waits give way to one for which
-// less does: it loses what waits, and the handler is told NodeFull. It returns
-// false if there is none.
-func (s *Shard) evict(but *queue, size int) bool {
-	q := s.ranks.heaviest(but, size)
-	if q == nil {
-		return false
-	}
-	s.Counters.NodeOverflows.Add(1)
-	s.ranks.leave(q)
-	q.evicted = true // once: a frame that has begun stays, however large
-	slot := q.id.Slot()
-	s.dropFrames(slot, func(f *Frame) bool { return !f.last })
-	s.at(slot).flags |= flagEvicted // what came next would follow a gap
-	s.report(slot, NodeFull)
-	return true
 }

@@ -10,23 +10,23 @@ func TestHoarderGivesWay(t *testing.T) {
 	var hoarders []ID
 	for range 2 {
 		_, id := r.pair(0)
-		first := r.sendUntil(id, 0, frame, Queued)
+		first := r.sendUntil(id, 0, frame, sendQueued)
 		r.on(0, func(s *Shard) {
 			for n := range 21 { // 440,000 bytes each
-				s.Send(id.Slot(), NewBatch(numbered(first+1+n, frame, 0)))
+				s.sendNow(id.Slot(), Shared(NewFrames(numbered(first+1+n, frame, 0))), Data)
 			}
 		})
 		hoarders = append(hoarders, id)
 	}
 	_, id := r.pair(0)
-	r.sendUntil(id, 0, frame, Queued) // takes what is left
+	r.sendUntil(id, 0, frame, sendQueued) // takes what is left
 	r.on(0, func(s *Shard) {
 		for n := range 4 {
-			if got := s.Send(id.Slot(), NewBatch(numbered(n, frame, 0))); got != Queued {
+			if got := s.sendNow(id.Slot(), Shared(NewFrames(numbered(n, frame, 0))), Data); got != sendQueued {
 				t.Errorf("frame %d of one that has little: %d", n, got)
 			}
 		}
-		if frames, _ := s.Backlog(id.Slot()); frames != 5 {
+		if frames, _ := s.backlogOf(id.Slot()); frames != 5 {
 			t.Errorf("%d frames wait for it", frames)
 		}
 		evicted := 0
@@ -35,10 +35,10 @@ func TestHoarderGivesWay(t *testing.T) {
 				continue
 			}
 			evicted++
-			if frames, _ := s.Backlog(id.Slot()); frames > 1 {
+			if frames, _ := s.backlogOf(id.Slot()); frames > 1 {
 				t.Errorf("%d frames wait for one that gave way", frames)
 			}
-			if got := s.Send(id.Slot(), NewBatch(numbered(0, 10, 0))); got != SendError {
+			if got := s.sendNow(id.Slot(), Shared(NewFrames(numbered(0, 10, 0))), Data); got != sendClosed {
 				t.Errorf("sent to one that gave way: %d", got)
 			}
 		}
@@ -49,7 +49,7 @@ func TestHoarderGivesWay(t *testing.T) {
 	// Among equals whoever comes last is refused, as ever.
 	r.on(0, func(s *Shard) {
 		for n := range 1000 {
-			if got := s.Send(id.Slot(), NewBatch(numbered(n, frame, 0))); got == NodeFull {
+			if got := s.sendNow(id.Slot(), Shared(NewFrames(numbered(n, frame, 0))), Data); got == NodeFull {
 				return
 			}
 		}

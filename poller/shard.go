@@ -22,55 +22,43 @@ type Shard struct {
 	index   int
 	opt     *Options
 	handler Handler
-	epfd    int32
 	timerFD int32 // 1 s timer, or an eventfd that Loop.Tick writes
 	wakeFD  int32
 
 	// Owned by the shard's goroutine.
-	pinned     bool // its goroutine is bound to its thread
-	spoiled    int  // slots given up for good
-	slab       *offheap.Slab
-	wheel      *Wheel
-	gen        uint32 // of the connection opened last
-	now        uint32 // the shard's clock: ticks it lived
-	events     [256]epollEvent
-	scratch    []byte // every read lands here
-	stage      stage
-	failed     []failure // told at the end of the turn
-	joined     []byte    // what several queued frames are copied into for one send
-	accounts   accounts  // of what came in and is not done with
-	queues     offheap.Index[*queue]
-	ranks      ranks // of queues
-	freeTails  [][]byte
-	freeQueues []*queue
-	dead       []death
-	deferred   []ID // to be shown what they left unread
-	listeners  []*listener
-	outboxes   []outbox // by destination
-	waiting    int      // items in outboxes
-	accepting  acceptState
-	ticks      uint32 // ticks not handled yet
-	stalled    bool   // the last count of ticks was a stall
-	timersDue  bool   // the wheel has more that is due
-	mailDue    bool   // the mailbox was not drained to its end
-	mailed     bool   // it was looked into since the last wait
-	work       bool   // the handler has more work
-	readable   bool   // the eventfd is
-	kept       bool   // the handler keeps the place of the mail at hand
-	deadline   time.Duration
-	written    uint64 // bytes since the counters were last brought up to date
-	received   uint64
+	conns
+	wheel     *Wheel
+	pinned    bool // its goroutine is bound to its thread
+	spoiled   int  // slots given up for good
+	events    [256]epollEvent
+	scratch   []byte // every read lands here
+	sender    sender
+	accounts  accounts // of what came in and is not done with
+	freeTails [][]byte
+	deferred  []ID // to be shown what they left unread
+	listeners []*listener
+	outboxes  []outbox // by destination
+	waiting   int      // items in outboxes
+	accepting acceptState
+	ticks     uint32 // ticks not handled yet
+	stalled   bool   // the last count of ticks was a stall
+	timersDue bool   // the wheel has more that is due
+	mailDue   bool   // the mailbox was not drained to its end
+	mailed    bool   // it was looked into since the last wait
+	work      bool   // the handler has more work
+	readable  bool   // the eventfd is
+	kept      bool   // the handler keeps the place of the mail at hand
+	deadline  time.Duration
+	received  uint64 // bytes since the counters were last brought up to date
 
 	// Seen by others.
-	box        mailbox
-	denied     []atomic.Bool // by shard: it waits for room in LaneMove
-	Counters   Counters
-	live       atomic.Int64
-	backlogged atomic.Int64
-	lastTick   atomic.Int64 // on Loop.clock, ns
-	stopped    atomic.Bool
-	ringed     atomic.Bool   // it sends through io_uring
-	done       chan struct{} // closed when the shard has stopped
+	box      mailbox
+	denied   []atomic.Bool // by shard: it waits for room in LaneMove
+	Counters Counters
+	live     atomic.Int64
+	lastTick atomic.Int64 // on Loop.clock, ns
+	stopped  atomic.Bool
+	done     chan struct{} // closed when the shard has stopped
 }
 
 // Keys of the events that are no connection: the slot is out of range.
@@ -83,7 +71,7 @@ const (
 
 func newShard(l *Loop, i int) (*Shard, error) {
 	o := &l.opt
-	s := &Shard{loop: l, index: i, opt: o, epfd: -1, timerFD: -1, wakeFD: -1,
+	s := &Shard{loop: l, index: i, opt: o, conns: conns{epfd: -1}, timerFD: -1, wakeFD: -1,
 		scratch: make([]byte, scratchSize), outboxes: make([]outbox, o.Shards), denied: make([]atomic.Bool, o.Shards), done: make(chan struct{})}
 	var err error
 	if s.slab, err = offheap.NewSlab(o.Memory.Owner("connections"), int(connSize)+o.RecordSize, o.MaxConns); err != nil {
@@ -97,6 +85,7 @@ func newShard(l *Loop, i int) (*Shard, error) {
 		return nil, err
 	}
 	s.box.init([laneCount]int{o.Mailbox + 1024, o.Mailbox, o.Mailbox, o.Mailbox}, s.wakeFD, &l.waiting)
+	s.sender.init(s)
 	s.lastTick.Store(int64(l.clock()))
 	s.handler = o.NewHandler(s)
 	return s, nil
@@ -137,9 +126,7 @@ func (s *Shard) closeSet() {
 			sysClose(fd)
 		}
 	}
-	if s.stage.ring != nil {
-		s.stage.ring.close()
-	}
+	s.sender.close()
 	s.slab.Close()
 }
 

@@ -39,10 +39,7 @@ func (s *Shard) Detach(slot uint32, unread []byte) Socket {
 	default:
 		sock.Unread = append([]byte(nil), s.tail(c)...)
 	}
-	if c.queue != 0 {
-		q := s.queues.Get(c.queue)
-		sock.Unsent = q.join(nil, q.bytes)
-	}
+	sock.Unsent = s.sender.unsent(c)
 	if c.flags&flagInSet != 0 {
 		sysEpollCtl(s.epfd, unix.EPOLL_CTL_DEL, c.fd, 0, 0)
 	}
@@ -149,13 +146,7 @@ func (s *Shard) arrive(a *arrival) {
 	id := s.ID(slot)
 	defer s.recoverConn(id)
 	c := s.at(slot)
-	if len(sock.Unsent) > 0 {
-		f := &Frame{b: sock.Unsent, sticky: true}
-		q := s.startQueue(slot, c)
-		s.hold(f)
-		q.pushRest(f)
-		s.ranks.grown(q)
-	}
+	s.sender.adopt(slot, c, sock.Unsent)
 	s.takeTail(slot, c, sock.Unread) // before OnOpen, which may move it on
 	s.handler.OnOpen(slot, sock.State)
 	if s.alive(slot, uint32(id>>32)) && s.tail(c) != nil && c.flags&flagPaused == 0 {

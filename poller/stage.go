@@ -1,228 +1,122 @@
 package poller
 
 import (
-	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"go.uber.org/zap"
 )
 
-// Bounds of what is staged: a batch takes less than a chunk.
+// Bounds of what is staged. Sending it takes less time than a chunk.
 const (
 	stageSends = 32
 	stageBytes = 128 << 10
-	stageCopy  = 16 << 10 // of bytes that StageBytes copies
+	stageCopy  = 16 << 10 // of bytes that are copied
 )
 
-// stage holds the sends of a batch until it is full or Submit is called.
+// stage collects sends to several connections until they are submitted to the
+// kernel in one system call (docs/adr/0007-io-uring.md). Where there is no
+// io_uring it stays empty.
 type stage struct {
 	ring    *uring // nil: every send is a system call of its own
 	tried   bool   // to make the ring
-	slots   [stageSends]uint32
-	batches [stageSends]*Batch // nil: bytes of copied
-	copies  [stageSends][]byte
-	copied  []byte // grows up to stageCopy, never moves while something is staged
+	opt     *Options
+	shard   int         // for the log
+	missing *sync.Once  // says for the whole loop that there is no io_uring
+	ringed  atomic.Bool // there is a ring; other goroutines read it
 
-	kinds   [stageSends]bytesKind // of copies
-	results [stageSends]int32
 	n       int
 	bytes   int
-	sent    int // without a ring: since Stage last returned true
+	sends   [stageSends]stagedSend
+	results [stageSends]int32 // of the last submission
+	copied  []byte            // room for stageCopy bytes; never moves
 }
 
-// bytesKind says how bytes that only one connection gets may have to wait.
-type bytesKind struct {
-	control bool // control frames, of which
-	newest  int  // the one that begins here is to be sent
+type stagedSend struct {
+	slot    uint32
+	class   Class
+	payload Payload // shared, or bytes in stage.copied
 }
 
-// Stage is Send for many connections in a row: where the kernel has io_uring,
-// it collects sends and submits them as one system call, which costs about two
-// thirds (docs/adr/0007-io-uring.md). What becomes of a send that was not
-// simply sent or queued is told by Handler.OnSendFailed, later. It returns whether it is
-// time to look at Expired.
-//
-// What is staged is submitted before the turn ends and before anything else is
-// done to one of its connections.
-func (s *Shard) Stage(slot uint32, b *Batch) (pause bool) {
-	g := &s.stage
-	if g.ring == nil && !s.openRing() {
-		s.report(slot, s.Send(slot, b))
-		g.sent++
-		return g.sent%16 == 0
-	}
-	c := s.at(slot)
-	if c.queue != 0 || c.flags&(flagsMute|flagStaged) != 0 {
-		s.report(slot, s.Send(slot, b))
-		return false
-	}
-	g.batches[g.n] = b
-	return s.put(slot, c, b.b)
+func (g *stage) init(s *Shard) {
+	g.opt, g.shard, g.missing = s.opt, s.index, &s.loop.noRing
 }
 
-// StageBytes is to SendBytes what Stage is to Send.
-func (s *Shard) StageBytes(slot uint32, p []byte) { s.stageBytes(slot, p, bytesKind{}) }
+// usable says whether sends can be staged.
+func (g *stage) usable() bool { return g.ring != nil || g.openRing() }
 
-func (s *Shard) stageBytes(slot uint32, p []byte, kind bytesKind) {
-	g := &s.stage
-	c := s.at(slot)
-	if c.flags&flagStaged != 0 {
-		s.Submit() // what was staged goes first, and may have to wait
-	}
-	if c.queue != 0 || c.flags&flagsMute != 0 || len(p) > stageCopy || g.ring == nil && !s.openRing() {
-		s.report(slot, s.sendKind(slot, c, p, kind))
-		return
-	}
-	if len(g.copied)+len(p) > cap(g.copied) {
-		s.Submit()
-		g.copied = slices.Grow(g.copied[:0], stageCopy)
+// copy copies p to the stage. ok is false if there is no room for it; an empty
+// stage has room for stageCopy bytes.
+func (g *stage) copy(p []byte) (copied []byte, ok bool) {
+	if g.copied == nil {
+		g.copied = make([]byte, 0, stageCopy)
 	}
 	at := len(g.copied)
+	if at+len(p) > cap(g.copied) {
+		return nil, false
+	}
 	g.copied = append(g.copied, p...)
-	g.copies[g.n], g.kinds[g.n] = g.copied[at:], kind
-	s.put(slot, c, g.copies[g.n])
+	return g.copied[at:], true
 }
 
-// sendKind sends at once what cannot be staged.
-func (s *Shard) sendKind(slot uint32, c *conn, p []byte, kind bytesKind) SendResult {
-	switch {
-	case !kind.control:
-		return s.sendBytes(slot, p, false)
-	case c.flags&flagsMute != 0:
-		return SendError
-	case c.queue != 0:
-		return s.queueControl(slot, c, p[kind.newest:])
-	}
-	n, e := sysSend(c.fd, p)
-	return s.settleControl(slot, c, p, n, e, kind.newest)
-}
-
-// put makes p the next send of the batch, which has room for it.
-func (s *Shard) put(slot uint32, c *conn, p []byte) (full bool) {
-	g := &s.stage
-	c.flags |= flagStaged
-	g.slots[g.n] = slot
-	g.ring.prepare(g.n, c.fd, p)
+// add stages a send. It returns whether the stage is full then.
+func (g *stage) add(slot uint32, fd int32, p Payload, class Class) (full bool) {
+	g.sends[g.n] = stagedSend{slot, class, p}
+	g.ring.prepare(g.n, fd, p.bytes)
 	g.n++
-	g.bytes += len(p)
-	if g.n < stageSends && g.bytes < stageBytes {
-		return false
-	}
-	s.Submit()
-	return true
+	g.bytes += len(p.bytes)
+	return g.n == stageSends || g.bytes >= stageBytes
 }
 
-// Staged returns how many sends wait for Submit.
-func (s *Shard) Staged() int { return s.stage.n }
-
-// Submit sends what is staged.
-func (s *Shard) Submit() {
-	g := &s.stage
-	n := g.n
-	if n == 0 {
-		return
-	}
+// submit empties the stage. Of its n sends the kernel has carried out the first
+// taken ones (see result); the others are for the caller to send. sends and the
+// bytes that were copied stay until the next send is staged.
+func (g *stage) submit() (n, taken int) {
+	n = g.n
 	g.n, g.bytes, g.copied = 0, 0, g.copied[:0]
-	taken := 0
-	if n > 1 { // one alone is cheaper without
-		var e syscall.Errno
-		if taken, e = g.ring.submit(g.results[:n]); e != 0 {
-			s.dropRing(e)
-		}
+	if n == 1 {
+		return n, 0 // a system call of its own is cheaper
 	}
-	for i, slot := range g.slots[:n] {
-		s.at(slot).flags &^= flagStaged
-		if i < taken {
-			s.outcome(i, max(int(g.results[i]), 0), syscall.Errno(max(-g.results[i], 0)))
-		} else {
-			sent, e := sysSend(s.at(slot).fd, g.payload(i))
-			s.outcome(i, sent, e)
-		}
-		g.batches[i] = nil
+	taken, e := g.ring.submit(g.results[:n])
+	if e != 0 {
+		g.opt.Log.Warn("io_uring fails; sends are system calls of their own from now on", zap.Int("shard", g.shard), zap.Error(e))
+		g.closeRing()
 	}
-	s.handler.OnSubmitted()
+	return n, taken
 }
 
-func (g *stage) payload(i int) []byte {
-	if b := g.batches[i]; b != nil {
-		return b.b
-	}
-	return g.copies[i]
-}
-
-// outcome draws the consequences of the i-th send of a batch.
-func (s *Shard) outcome(i, sent int, e syscall.Errno) {
-	g := &s.stage
-	slot := g.slots[i]
-	c := s.at(slot)
-	if b := g.batches[i]; b != nil {
-		s.report(slot, s.settle(slot, c, b, sent, e))
-		return
-	}
-	if kind := g.kinds[i]; kind.control {
-		s.report(slot, s.settleControl(slot, c, g.copies[i], sent, e, kind.newest))
-		return
-	}
-	s.report(slot, s.settleBytes(slot, c, g.copies[i], sent, e, false))
-}
-
-// failure is a send whose fate the handler has not been told yet.
-type failure struct {
-	id     ID
-	result SendResult
-}
-
-// report keeps what became of a send for later: whoever sends is in the middle
-// of something, often about another connection.
-func (s *Shard) report(slot uint32, r SendResult) {
-	if r > Queued {
-		s.failed = append(s.failed, failure{s.ID(slot), r})
-	}
-}
-
-// settled sends what is staged, tells what became of it and closes what is to
-// be closed, as far as these lead to one another.
-func (s *Shard) settled() {
-	for range 3 {
-		s.protect(0, s.Submit)
-		for i := 0; i < len(s.failed); i++ { // may grow
-			f := s.failed[i]
-			if slot, ok := s.Lookup(f.id); ok {
-				s.protect(f.id, func() { s.handler.OnSendFailed(slot, f.result) })
-			}
-		}
-		s.failed = s.failed[:0]
-		s.reap()
-		if s.stage.n == 0 {
-			return
-		}
-	}
+// result returns what the i-th send of the last submission returned.
+func (g *stage) result(i int) (n int, e syscall.Errno) {
+	r := g.results[i]
+	return max(int(r), 0), syscall.Errno(max(-r, 0))
 }
 
 // openRing makes the ring at the first use, on the shard's own thread.
-func (s *Shard) openRing() bool {
-	if s.stage.tried || s.opt.NoRing {
+func (g *stage) openRing() bool {
+	if g.tried || g.opt.NoRing {
 		return false
 	}
-	s.stage.tried = true
-	ring, err := newUring(s.opt.Memory.Owner("io_uring"), stageSends)
+	g.tried = true
+	ring, err := newUring(g.opt.Memory.Owner("io_uring"), stageSends)
 	if err != nil {
-		s.loop.ringless.Do(func() {
-			s.opt.Log.Warn("no io_uring here", zap.Error(err),
+		g.missing.Do(func() {
+			g.opt.Log.Warn("no io_uring here", zap.Error(err),
 				zap.String("costs", "a fan-out makes a system call for each connection instead of one for many"),
 				zap.String("mend", "belfry doctor says what forbids it; fanout.io_uring: off does without and is silent"))
 		})
 		return false
 	}
-	s.stage.ring = ring
-	s.ringed.Store(true)
+	g.ring = ring
+	g.ringed.Store(true)
 	return true
 }
 
-// dropRing does without a ring that fails.
-func (s *Shard) dropRing(e syscall.Errno) {
-	s.opt.Log.Warn("io_uring fails; sends are system calls of their own from now on", zap.Int("shard", s.index), zap.Error(e))
-	s.stage.ring.close()
-	s.stage.ring = nil
-	s.ringed.Store(false)
+// closeRing gives the ring back. Sends are system calls of their own then.
+func (g *stage) closeRing() {
+	if g.ring != nil {
+		g.ring.close()
+		g.ring = nil
+		g.ringed.Store(false)
+	}
 }

@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
-	"strings"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
-
-	"belfry/offheap"
 )
 
 // bothWays runs a test with sends submitted through io_uring and one by one.
@@ -22,15 +19,6 @@ func bothWays(t *testing.T, test func(t *testing.T, o Options)) {
 		test(t, Options{})
 	})
 	t.Run("sendto", func(t *testing.T) { test(t, Options{NoRing: true}) })
-}
-
-func needUring(t *testing.T) {
-	t.Helper()
-	u, err := newUring(new(offheap.Owner), stageSends)
-	if err != nil {
-		t.Skip(err)
-	}
-	u.close()
 }
 
 func TestStageReachesEverybody(t *testing.T) {
@@ -45,9 +33,9 @@ func TestStageReachesEverybody(t *testing.T) {
 		const rounds = 7 // the rings turn over
 		r.on(0, func(s *Shard) {
 			for n := range rounds {
-				b := NewBatch(numbered(n, 20, 0))
+				b := NewFrames(numbered(n, 20, 0))
 				for _, id := range ids {
-					s.Stage(id.Slot(), b)
+					s.Send(id.Slot(), Shared(b), Data)
 				}
 			}
 		})
@@ -79,11 +67,11 @@ func TestStageFailures(t *testing.T) {
 		fine, fineID := r.pair(0)
 		_, fullID := r.pair(0)
 		gone, goneID := r.pair(0)
-		r.sendUntil(fullID, 0, 3000, Overflow)
+		r.sendUntil(fullID, 0, 3000, BacklogFull)
 		r.on(0, func(s *Shard) {
 			gone.Close()
 			for _, id := range []ID{goneID, fullID, fineID} {
-				s.Stage(id.Slot(), NewBatch(numbered(1, 20, 0)))
+				s.Send(id.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
 			}
 		})
 		if got := lines(t, fine, 1); got[0] != "00000001 " {
@@ -92,8 +80,8 @@ func TestStageFailures(t *testing.T) {
 		// The broken one is closed after the failures of its turn were told.
 		eventually(t, "one closed", func() bool { return r.Stats().Connections == 2 })
 		r.settle(0)
-		if len(failed) != 1 || failed[fullID.Slot()] != Overflow {
-			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), Overflow)
+		if len(failed) != 1 || failed[fullID.Slot()] != BacklogFull {
+			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), BacklogFull)
 		}
 	})
 }
@@ -123,16 +111,16 @@ func TestStageKeepsOrder(t *testing.T) {
 					f := numbered(n, 10+x>>4%3000, 0)
 					switch x >> 3 % 8 {
 					case 0:
-						s.Send(e.id.Slot(), NewBatch(f))
+						s.sendNow(e.id.Slot(), Shared(NewFrames(f)), Data)
 					case 1:
-						s.SendBytes(e.id.Slot(), f.b)
+						s.sendNow(e.id.Slot(), Bytes(f.b), Data)
 					case 3:
-						s.StageBytes(e.id.Slot(), f.b)
+						s.Send(e.id.Slot(), Bytes(f.b), Data)
 					case 2:
 						s.Submit()
 						continue
 					default:
-						s.Stage(e.id.Slot(), NewBatch(f))
+						s.Send(e.id.Slot(), Shared(NewFrames(f)), Data)
 					}
 					e.want.Write(f.b)
 				}
@@ -159,78 +147,6 @@ func dup(t *testing.T, fd int) int {
 	return n
 }
 
-// The results are those of send(2).
-func TestUringResults(t *testing.T) {
-	u := testUring(t)
-	full, _ := socketPair(t)
-	for {
-		if _, e := sysSend(int32(full), bytes.Repeat([]byte("x"), 1000)); e == unix.EAGAIN {
-			break
-		}
-	}
-	broken, peer := socketPair(t)
-	unix.Close(peer)
-	for round := range 9 { // 4 entries: the indexes wrap
-		fine, reader := socketPair(t)
-		text := []byte(fmt.Sprintf("round %d", round))
-		for i, fd := range []int{fine, full, broken, 1 << 20} {
-			u.prepare(i, int32(fd), text)
-		}
-		got := make([]int32, 4)
-		if taken, e := u.submit(got); taken != 4 || e != 0 {
-			t.Fatalf("%d taken, %v", taken, e)
-		}
-		want := []int32{int32(len(text)), -int32(unix.EAGAIN), -int32(unix.EPIPE), -int32(unix.EBADF)}
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("round %d: %v, want %v", round, got, want)
-		}
-		buf := make([]byte, 100)
-		if n, err := unix.Read(reader, buf); err != nil || !strings.HasPrefix(string(buf[:n]), string(text)) {
-			t.Errorf("read %q, %v", buf[:max(n, 0)], err)
-		}
-		unix.Close(fine)
-		unix.Close(reader)
-	}
-}
-
-// testUring makes a ring on the test's own thread.
-func testUring(t *testing.T) *uring {
-	t.Helper()
-	needUring(t)
-	runtime.LockOSThread()
-	u, err := newUring(new(offheap.Owner), 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		u.close()
-		runtime.UnlockOSThread()
-	})
-	return u
-}
-
-// What the kernel did not take up does not come with a later batch.
-func TestUringTakesBack(t *testing.T) {
-	u := testUring(t)
-	ours, peer := socketPair(t)
-	u.prepare(0, int32(ours), []byte("a"))
-	fd := u.fd
-	u.fd = -1
-	got := make([]int32, 1)
-	if taken, e := u.submit(got); taken != 0 || e != unix.EBADF {
-		t.Fatalf("%d taken, %v", taken, e)
-	}
-	u.fd = fd
-	u.prepare(0, int32(ours), []byte("b"))
-	if taken, e := u.submit(got); taken != 1 || e != 0 || got[0] != 1 {
-		t.Fatalf("%d taken, %v, %v", taken, e, got)
-	}
-	buf := make([]byte, 10)
-	if n, _ := unix.Read(peer, buf); string(buf[:n]) != "b" {
-		t.Errorf("read %q, want \"b\"", buf[:n])
-	}
-}
-
 // A ring that fails costs nobody anything.
 func TestStageWithoutItsRing(t *testing.T) {
 	needUring(t)
@@ -240,11 +156,11 @@ func TestStageWithoutItsRing(t *testing.T) {
 	for n := range 3 {
 		r.on(0, func(s *Shard) {
 			for _, id := range []ID{aID, bID} {
-				s.Stage(id.Slot(), NewBatch(numbered(n, 20, 0)))
+				s.Send(id.Slot(), Shared(NewFrames(numbered(n, 20, 0))), Data)
 			}
 			if n == 1 {
-				sysClose(s.stage.ring.fd)
-				s.stage.ring.fd = -1
+				sysClose(s.sender.stage.ring.fd)
+				s.sender.stage.ring.fd = -1
 			}
 		})
 	}
@@ -258,29 +174,6 @@ func TestStageWithoutItsRing(t *testing.T) {
 	if st := r.Stats(); st.Rings != 0 || st.ShortWrites != 0 {
 		t.Errorf("%d rings, %d short writes", st.Rings, st.ShortWrites)
 	}
-}
-
-// What is staged goes out before its connection is given away or closed.
-func TestStageBeforeTheEnd(t *testing.T) {
-	bothWays(t, func(t *testing.T, o Options) {
-		r := backlogRig(t, o)
-		given, givenID := r.pair(0)
-		closed, closedID := r.pair(0)
-		r.on(0, func(s *Shard) {
-			s.Stage(closedID.Slot(), NewBatch(numbered(1, 20, 0)))
-			s.Stage(givenID.Slot(), NewBatch(numbered(2, 20, 0)))
-			s.Close(closedID.Slot())
-			sock := s.Detach(givenID.Slot(), nil)
-			unix.Write(sock.FD, []byte("after\n"))
-			unix.Close(sock.FD)
-		})
-		if got, _ := io.ReadAll(closed); !bytes.HasPrefix(got, []byte("00000001 ")) || len(got) != 20 {
-			t.Errorf("closed: %q", got)
-		}
-		if got, _ := io.ReadAll(given); !bytes.HasPrefix(got, []byte("00000002 ")) || !bytes.HasSuffix(got, []byte("\nafter\n")) {
-			t.Errorf("given away: %q", got)
-		}
-	})
 }
 
 // The handler is told of failures when nothing else is under way, and what it
@@ -299,18 +192,18 @@ func TestStageFailureIsToldLater(t *testing.T) {
 				if sending {
 					during = append(during, id)
 				}
-				h.s.Stage(other.Slot(), NewBatch(numbered(7, 20, 0)))
+				h.s.Send(other.Slot(), Shared(NewFrames(numbered(7, 20, 0))), Data)
 			}
 		})
 		_, full := r.pair(0)
 		c, id := r.pair(0)
 		other = id
-		r.sendUntil(full, 0, 3000, Overflow)
+		r.sendUntil(full, 0, 3000, BacklogFull)
 		r.on(0, func(s *Shard) {
 			sending = true
-			s.Stage(full.Slot(), NewBatch(numbered(0, 20, 0)))
-			s.Stage(other.Slot(), NewBatch(numbered(1, 20, 0)))
-			s.SendBytes(other.Slot(), []byte("00000002 \n"))
+			s.Send(full.Slot(), Shared(NewFrames(numbered(0, 20, 0))), Data)
+			s.Send(other.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
+			s.sendNow(other.Slot(), Bytes([]byte("00000002 \n")), Data)
 			sending = false
 		})
 		if got := fmt.Sprint(lines(t, c, 3)); got != "[00000001  00000002  00000007 ]" {
@@ -344,7 +237,7 @@ func TestStagedControlAtBounds(t *testing.T) {
 			r := newRig(t, o, func(h *echoHandler) {
 				h.mail, h.open = runMail, reportID
 				h.failed = func(_ uint32, result SendResult) {
-					if result == NoRoom {
+					if result == ControlLost {
 						failed++
 					}
 				}
@@ -353,15 +246,15 @@ func TestStagedControlAtBounds(t *testing.T) {
 			var filled, frames int
 			r.on(0, func(s *Shard) {
 				filled = fillSocket(s, id.Slot())
-				s.SendControl(id.Slot(), []byte("a old\na new\n"), 6)
+				s.Send(id.Slot(), Bytes([]byte("a old\na new\n")).Newest(6), Control)
 				s.Submit()
 				for range 1000 {
-					s.SendControl(id.Slot(), []byte("a newer\n"), 0)
+					s.Send(id.Slot(), Bytes([]byte("a newer\n")), Control)
 					s.Submit()
 				}
-				s.SendControl(id.Slot(), []byte("b other\n"), 0)
+				s.Send(id.Slot(), Bytes([]byte("b other\n")), Control)
 				s.Submit()
-				frames, _ = s.Backlog(id.Slot())
+				frames, _ = s.backlogOf(id.Slot())
 			})
 			want, told := "a newer\nb other\n", 0
 			if bound == 1 {
@@ -381,4 +274,102 @@ func TestStagedControlAtBounds(t *testing.T) {
 			eventually(t, "no backlog", func() bool { return r.Stats().Backlogged == 0 && r.Stats().BacklogBytes == 0 })
 		})
 	}
+}
+
+// A last payload waits whatever the bounds, behind what waits already.
+func TestLastIsNeverRefused(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		o.Shards, o.NodeBytes, o.Backlog = 1, 1, Bounds{Frames: 1}
+		var told []SendResult
+		r := newRig(t, o, func(h *echoHandler) {
+			h.mail, h.open = runMail, reportID
+			h.failed = func(_ uint32, result SendResult) { told = append(told, result) }
+		})
+		c, id := r.pair(0)
+		var filled int
+		r.on(0, func(s *Shard) {
+			filled = fillSocket(s, id.Slot())
+			for _, class := range []Class{Data, Last, Data, Last} {
+				s.Send(id.Slot(), Bytes(fmt.Appendf(nil, "class %d\n", class)), class)
+				s.Submit()
+			}
+			s.Send(id.Slot(), Shared(NewFrames(NewFrame([]byte("shared \n"), 0))), Last)
+			if frames, _ := s.backlogOf(id.Slot()); frames != 3 {
+				t.Errorf("%d frames wait, want 3", frames)
+			}
+		})
+		r.settle(0)
+		if want := []SendResult{NodeFull, BacklogFull}; !slices.Equal(told, want) {
+			t.Fatalf("told %v, want %v", told, want)
+		}
+		if n := r.Stats().ShortWrites; n != 0 {
+			t.Errorf("%d short writes of shared frames, of which none was sent", n)
+		}
+		const want = "class 2\nclass 2\nshared \n"
+		got := make([]byte, filled+len(want))
+		if _, err := io.ReadFull(c, got); err != nil || string(got[filled:]) != want {
+			t.Errorf("%v, %q", err, got[filled:])
+		}
+	})
+}
+
+// What the policy drops is counted, and is no failure of a send; nor is a send
+// to a connection that the handler has finished.
+func TestDroppedIsNotTold(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		o.Shards, o.Policy, o.Backlog = 1, DropOldest, Bounds{Frames: 1}
+		told := 0
+		r := newRig(t, o, func(h *echoHandler) {
+			h.mail, h.open = runMail, reportID
+			h.failed = func(uint32, SendResult) { told++ }
+		})
+		_, id := r.pair(0)
+		r.on(0, func(s *Shard) {
+			fillSocket(s, id.Slot())
+			for n := range 3 {
+				s.Send(id.Slot(), Shared(NewFrames(numbered(n, 100, 0))), Data)
+			}
+			s.Finish(id.Slot())
+			s.Send(id.Slot(), Shared(NewFrames(numbered(3, 100, 0))), Data)
+		})
+		r.settle(0)
+		if n := r.Stats().DroppedOldest; told != 0 || n != 2 {
+			t.Errorf("told %d times, %d dropped; want 0, 2", told, n)
+		}
+	})
+}
+
+// Of one connection one send is staged at most: if the kernel does not take it,
+// it must not take the next one either. The caller is told when it is time to
+// look at the clock.
+func TestStageTakesOneSendOfEach(t *testing.T) {
+	bothWays(t, func(t *testing.T, o Options) {
+		r := backlogRig(t, o)
+		var ids []ID
+		for range stageSends {
+			_, id := r.pair(0)
+			ids = append(ids, id)
+		}
+		p := Shared(NewFrames(numbered(1, 20, 0)))
+		r.on(0, func(s *Shard) {
+			for range 3 {
+				s.Send(ids[0].Slot(), p, Data)
+			}
+			if n, want := s.Staged(), map[bool]int{true: 0, false: 1}[o.NoRing]; n != want {
+				t.Errorf("%d sends are staged, want %d", n, want)
+			}
+			s.Submit()
+			pauses := 0
+			for range 4 {
+				for _, id := range ids {
+					if s.Send(id.Slot(), p, Data) {
+						pauses++
+					}
+				}
+			}
+			if want := map[bool]int{true: 8, false: 4}[o.NoRing]; pauses != want {
+				t.Errorf("%d pauses, want %d", pauses, want)
+			}
+		})
+	})
 }

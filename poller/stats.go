@@ -15,7 +15,7 @@ type Counters struct {
 	Closed        atomic.Uint64
 	ReadBytes     atomic.Uint64
 	WrittenBytes  atomic.Uint64
-	ShortWrites   atomic.Uint64 // sends that left something to queue
+	ShortWrites   atomic.Uint64 // sends of shared frames that the kernel did not take whole
 	Overflows     atomic.Uint64 // sends refused by the bound of a connection
 	NodeOverflows atomic.Uint64 // sends refused by the bound of the node
 	DroppedOldest atomic.Uint64 // frames dropped by DropOldest, or by LatestOnly at the bound
@@ -92,8 +92,8 @@ func (l *Loop) Stats() Stats {
 			st.MailboxFull[lane.String()] += s.box.lanes[lane].full.Load()
 		}
 		st.Connections += int(s.live.Load())
-		st.Backlogged += int(s.backlogged.Load())
-		if s.ringed.Load() {
+		st.Backlogged += int(s.sender.backlog.slow.Load())
+		if s.sender.stage.ringed.Load() {
 			st.Rings++
 		}
 		age := s.tickAge().Seconds()

@@ -54,7 +54,7 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 	s.deadline = s.loop.clock() + s.opt.Chunk
 	s.work = false // a panic must not come again at once: the next turn tries
 	s.protect(0, func() { s.work = s.handler.OnWork() })
-	s.settled()
+	s.finishTurn()
 	s.flushOutboxes()
 	s.count(began)
 	if s.stopped.Load() {
@@ -72,15 +72,37 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 
 // count brings the counters up to date that a turn moves all the time.
 func (s *Shard) count(began time.Duration) {
-	s.Counters.WrittenBytes.Add(s.written)
+	s.Counters.WrittenBytes.Add(s.sender.takeWritten())
 	s.Counters.ReadBytes.Add(s.received)
 	s.Counters.BusyNanos.Add(uint64(max(s.loop.clock()-began, 0)))
-	s.written, s.received = 0, 0
+	s.received = 0
+}
+
+// finishTurn sends what is staged, tells the handler of sends that were refused
+// and closes what is to be closed. Each may lead to another: what is left after
+// three rounds has to wait for the next turn.
+func (s *Shard) finishTurn() {
+	for range 3 {
+		s.protect(0, s.Submit)
+		for i := 0; i < len(s.sender.refusals); i++ { // may grow
+			r := s.sender.refusals[i]
+			if slot, ok := s.Lookup(r.id); ok {
+				s.protect(r.id, func() { s.handler.OnSendFailed(slot, r.result) })
+			}
+		}
+		if s.sender.refusals = s.sender.refusals[:0]; cap(s.sender.refusals) > 1024 {
+			s.sender.refusals = nil
+		}
+		s.reap()
+		if s.Staged() == 0 {
+			return
+		}
+	}
 }
 
 // busy says whether there is something to do without any event.
 func (s *Shard) busy() bool {
-	return s.work || s.timersDue || s.mailDue || len(s.deferred) > 0 || len(s.dead) > 0 || s.stage.n > 0
+	return s.work || s.timersDue || s.mailDue || len(s.deferred) > 0 || len(s.dead) > 0 || s.Staged() > 0
 }
 
 // poll waits for the first event, for at most wait, and serves events for the
@@ -146,7 +168,7 @@ func (s *Shard) connEvent(id ID, events uint32) {
 	defer s.recoverConn(id)
 	c := s.at(slot)
 	if events&unix.EPOLLOUT != 0 {
-		s.flush(slot, c)
+		s.sender.flush(slot, c)
 		if !s.alive(slot, uint32(id>>32)) {
 			return
 		}

@@ -147,7 +147,7 @@ func (h *shard) reply(slot uint32, r *wire.Reply) {
 	w := h.say(rec, h.buf[:0])
 	e.Reply(w, r)
 	if h.buf = w.Bytes(); len(h.buf) > 0 {
-		h.ps.StageBytes(slot, h.buf)
+		h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	}
 }
 

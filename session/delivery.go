@@ -22,9 +22,9 @@ type delivery struct {
 	key     uint64      // what the policy latest-only replaces by
 	exclude message.SID // valid if without
 	without bool
-	size    int64                          // bytes, the payload and what it was encoded to
-	batches []atomic.Pointer[poller.Batch] // by variant
-	shards  atomic.Int32                   // that are not done with it
+	size    int64                           // bytes, the payload and what it was encoded to
+	batches []atomic.Pointer[poller.Frames] // by variant
+	shards  atomic.Int32                    // that are not done with it
 }
 
 // newDelivery encodes m, on the publisher's goroutine, for every encoding that
@@ -37,11 +37,11 @@ func (s *Server) newDelivery(m *message.Message) (d *delivery, ok bool) {
 			d.exclude, d.without = n, true
 		}
 	}
-	d.batches = make([]atomic.Pointer[poller.Batch], len(s.perVariant))
+	d.batches = make([]atomic.Pointer[poller.Frames], len(s.perVariant))
 	for i := range s.perVariant {
 		if s.perVariant[i].Load() > 0 {
 			frame, encoded := d.encode(uint8(i))
-			d.batches[i].Store(poller.NewBatch(poller.NewFrame(frame, d.key)))
+			d.batches[i].Store(poller.NewFrames(poller.NewFrame(frame, d.key)))
 			d.size += int64(len(frame))
 			ok = ok && encoded
 		}
@@ -95,13 +95,13 @@ func conflationKey(m *message.Message) uint64 {
 }
 
 // batch returns the message's frame in an encoding.
-func (d *delivery) batch(variant uint8) *poller.Batch {
+func (d *delivery) batch(variant uint8) *poller.Frames {
 	p := &d.batches[variant]
 	if b := p.Load(); b != nil {
 		return b
 	}
 	frame, _ := d.encode(variant)
-	p.CompareAndSwap(nil, poller.NewBatch(poller.NewFrame(frame, d.key)))
+	p.CompareAndSwap(nil, poller.NewFrames(poller.NewFrame(frame, d.key)))
 	return p.Load()
 }
 
@@ -109,7 +109,7 @@ func (d *delivery) batch(variant uint8) *poller.Batch {
 const frameRoom = 16
 
 // frame returns the only frame of batch.
-func (d *delivery) frame(variant uint8) *poller.Frame { return d.batch(variant).Frame(0) }
+func (d *delivery) frame(variant uint8) *poller.Frame { return d.batch(variant).At(0) }
 
 // excluding says whether some session may have to be left out.
 func (d *delivery) excluding() bool { return d.without || len(d.msg.Target.ExcludeTopics) > 0 }
@@ -267,6 +267,6 @@ func (h *shard) send(slot uint32, d *delivery) int {
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(h, slot) {
 		return 0
 	}
-	h.ps.Stage(slot, d.batch(rec.variant))
+	h.ps.Send(slot, poller.Shared(d.batch(rec.variant)), poller.Data)
 	return 1
 }

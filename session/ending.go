@@ -35,7 +35,7 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	v, w := h.variantOf(rec), h.say(rec, h.buf[:0])
 	v.Encoding.Bye(w, &wire.Bye{Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after)})
 	h.buf = v.Transport.AppendClose(w.Bytes(), &wire.Close{Code: r.Code(), Text: detail, Reconnect: r.Reconnect(), After: seconds(after)})
-	h.ps.SendLast(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
 	if !v.answers {
 		h.drain(slot, rec)
 		return
@@ -95,7 +95,7 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 	// What waits is dropped: the peer has said that it wants no more.
 	h.ps.DropBacklog(slot)
 	h.buf = h.variantOf(rec).Transport.AppendCloseReply(h.buf[:0], code)
-	h.ps.SendLast(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
 	h.drain(slot, rec)
 }
 

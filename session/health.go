@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"belfry/poller"
 	"belfry/ws"
 )
 
@@ -20,6 +21,6 @@ func (h *shard) health(slot uint32, answer *ws.Refusal) {
 	h.leaveHalf(rec)
 	rec.reason = ReasonHealth
 	h.buf = ws.AppendRefusal(h.buf[:0], answer, h.date.At(time.Now()))
-	h.ps.SendBytes(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	h.drain(slot, rec)
 }

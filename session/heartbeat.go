@@ -3,6 +3,8 @@ package session
 import (
 	"math/rand/v2"
 	"time"
+
+	"belfry/poller"
 )
 
 func seconds(ticks uint32) time.Duration { return time.Duration(ticks) * time.Second }
@@ -54,7 +56,7 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 			rec.flags |= flagPinged // until the pong comes, or anything while nothing waits for the client
 		}
 		h.buf = v.Transport.AppendPing(h.buf[:0])
-		h.ps.SendControl(slot, h.buf, 0)
+		h.ps.Send(slot, poller.Bytes(h.buf), poller.Control)
 	}
 	h.armHeartbeat(slot, rec)
 }

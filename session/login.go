@@ -30,7 +30,7 @@ func (h *shard) awaitLogin(slot uint32, o *opening) {
 	rec.state, rec.variant, rec.openedAt = stateLogin, o.variant, unixNow()
 	h.counters.accepted(o.accept)
 	o.answered = true
-	h.ps.StageBytes(slot, o.accept)
+	h.ps.Send(slot, poller.Bytes(o.accept), poller.Data)
 	rec.aside = h.openings.Put(o)
 }
 

@@ -28,7 +28,7 @@ type Options struct {
 
 	MaxHead       int             // bytes of a request's line and header; 0: 8 KiB; passed: 431 or 414
 	Origins       *ws.Origins     // pages that may connect; nil: those of the same host; others: 403
-	Endpoints     []wire.Endpoint // what clients may speak, and at which paths; nil: DefaultEndpoint()
+	Endpoints     []wire.Endpoint // what clients may speak, and at which paths; nil: defaultEndpoint()
 	UpgradeTime   time.Duration   // from accept to a complete head, and from there to the answer; 0: 10 s
 	MaxPending    int             // connections without a complete head; 0: 16384; of one address half of them, beyond its oldest gets 429; all taken: 503
 	MaxWaiting    int             // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
@@ -132,8 +132,8 @@ func fill[T int | int64 | time.Duration](name string, v *T, def, least, most T) 
 
 // fillParts puts parts in the place of those that are missing.
 func (o *Options) fillParts() {
-	if o.Endpoints == nil {
-		o.Endpoints = []wire.Endpoint{DefaultEndpoint()}
+	if len(o.Endpoints) == 0 {
+		o.Endpoints = []wire.Endpoint{defaultEndpoint()}
 	}
 	if o.Authenticator == nil {
 		o.Authenticator = &Open{}

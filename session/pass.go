@@ -59,8 +59,8 @@ type pass struct {
 // joined is the messages of a mask as the bytes of one write.
 type joined struct {
 	mask  uint64
-	batch *poller.Batch
-	more  map[uint64]*poller.Batch // of other masks; at most maxMasks
+	batch *poller.Frames
+	more  map[uint64]*poller.Frames // of other masks; at most maxMasks
 }
 
 // topicMask says which of the pass's messages go to a topic.
@@ -230,8 +230,8 @@ func (p *pass) visit(slot uint32) (pause bool) {
 		}
 	}
 	b := p.batch(rec.variant, mask)
-	p.sent += uint64(b.Frames())
-	return h.ps.Stage(slot, b)
+	p.sent += uint64(b.Len())
+	return h.ps.Send(slot, poller.Shared(b), poller.Data)
 }
 
 // maskOf returns the messages for the topics that a session is subscribed to.
@@ -254,7 +254,7 @@ const maxMasks = 256
 
 // batch returns the messages of mask as the bytes of one write. Nearly always
 // they are those of the session before.
-func (p *pass) batch(variant uint8, mask uint64) *poller.Batch {
+func (p *pass) batch(variant uint8, mask uint64) *poller.Frames {
 	c := &p.cache[variant]
 	if c.batch != nil && c.mask == mask {
 		return c.batch
@@ -263,7 +263,7 @@ func (p *pass) batch(variant uint8, mask uint64) *poller.Batch {
 	if b == nil {
 		b = p.join(variant, mask)
 		if c.more == nil && c.batch != nil { // the second combination of this pass
-			c.more = make(map[uint64]*poller.Batch)
+			c.more = make(map[uint64]*poller.Frames)
 		}
 		if c.more != nil && len(c.more) < maxMasks {
 			c.more[mask] = b
@@ -274,7 +274,7 @@ func (p *pass) batch(variant uint8, mask uint64) *poller.Batch {
 }
 
 // join builds the batch of a mask.
-func (p *pass) join(variant uint8, mask uint64) *poller.Batch {
+func (p *pass) join(variant uint8, mask uint64) *poller.Frames {
 	if bits.OnesCount64(mask) == 1 {
 		return p.current[bits.TrailingZeros64(mask)].d.batch(variant)
 	}
@@ -284,7 +284,7 @@ func (p *pass) join(variant uint8, mask uint64) *poller.Batch {
 		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(variant)
 		n++
 	}
-	return poller.NewBatch(frames[:n]...)
+	return poller.NewFrames(frames[:n]...)
 }
 
 // finish gives back what the pass held.

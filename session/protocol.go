@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"strings"
 
 	"belfry/message"
@@ -22,10 +21,10 @@ const (
 // maxVariants bounds the variants of all endpoints: record.variant is a byte.
 const maxVariants = 256
 
-// DefaultEndpoint returns the endpoint that Options.Endpoints has unless told:
-// WebSocket at the given paths (none: "/ws"), plain or belfry.v1.
-func DefaultEndpoint(paths ...string) wire.Endpoint {
-	return websocket.New(websocket.Options{Paths: paths, Encodings: []websocket.Encoding{
+// defaultEndpoint returns the endpoint that Options.Endpoints has unless told:
+// WebSocket at /ws, plain or belfry.v1.
+func defaultEndpoint() wire.Endpoint {
+	return websocket.New(websocket.Options{Encodings: []websocket.Encoding{
 		{Encoding: plain.Encoding{}},
 		{Encoding: v1.Encoding{}, Subprotocol: v1.Name},
 	}})
@@ -93,16 +92,6 @@ func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Ref
 	}
 	n, refusal := r.endpoint.Choose(req)
 	return uint8(r.first + n), r.echo, refusal
-}
-
-// names returns the distinct names of variants, "transport encoding".
-func (p *protocols) names() (names [][2]string) {
-	for _, v := range p.variants {
-		if n := [2]string{v.Transport.Name(), v.Encoding.Name()}; !slices.Contains(names, n) {
-			names = append(names, n)
-		}
-	}
-	return names
 }
 
 // variantOf returns what a session speaks.

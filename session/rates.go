@@ -10,7 +10,6 @@ import (
 	"belfry/offheap"
 	"belfry/poller"
 	"belfry/wire"
-	"belfry/ws"
 )
 
 // Rates bound what one session may send, each by a token bucket: so much a
@@ -54,10 +53,14 @@ func (o *Options) rates() (rates [rateCount]rate) {
 		rates[which] = rate{int32(each), int32(min(max(burst, least), unlimited))}
 	}
 	set(rateMessages, o.Rates.Messages, o.Rates.MessageBurst, 1)
-	set(rateBytes, o.Rates.Bytes, o.Rates.ByteBurst, o.Limits.MaxMessage+ws.HeaderLen(o.Limits.MaxMessage))
+	set(rateBytes, o.Rates.Bytes, o.Rates.ByteBurst, o.Limits.MaxMessage+clientHeader)
 	set(rateCommands, o.Rates.Commands, o.Rates.CommandBurst, o.MaxTopics)
 	return rates
 }
+
+// clientHeader is the longest header of a client's frame (RFC 6455 §5.2), in
+// bytes.
+const clientHeader = 14
 
 // buckets are the token buckets of the sessions that sent lately: a session
 // without them has all tokens. Owned by the shard.

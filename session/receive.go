@@ -88,10 +88,10 @@ func (h *shard) flushAnswers(slot uint32) {
 	}
 	if s := h.rec(slot).state; s == stateOpen || s == stateLogin {
 		if len(r.pongs) > 0 {
-			h.ps.SendControl(slot, r.pongs, r.pong)
+			h.ps.Send(slot, poller.Bytes(r.pongs).Newest(r.pong), poller.Control)
 		}
 		if len(r.out) > 0 {
-			h.ps.StageBytes(slot, r.out)
+			h.ps.Send(slot, poller.Bytes(r.out), poller.Data)
 		}
 	}
 	r.pongs, r.pong, r.count, r.out = r.pongs[:0], 0, 0, r.out[:0]
@@ -230,22 +230,19 @@ func kindOf(op ws.OpCode) message.Kind {
 
 func (h *shard) echo(slot uint32, ev ws.Event) {
 	h.flushAnswers(slot)
-	h.buf = ws.AppendFrame(h.buf[:0], ev.Op, ev.Payload)
-	h.saw(slot, h.ps.SendBytes(slot, h.buf))
+	h.buf = h.variantOf(h.rec(slot)).Transport.AppendFrame(h.buf[:0], wire.Payload{Kind: kindOf(ev.Op), Data: ev.Payload})
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	if cap(h.buf) > 1<<20 {
 		h.buf = nil
 	}
 }
 
 // OnSendFailed implements poller.Handler.
-func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) { h.saw(slot, r) }
-
-// saw acts on the result of a send.
-func (h *shard) saw(slot uint32, r poller.SendResult) {
+func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
 	switch r {
-	case poller.Overflow, poller.NodeFull:
+	case poller.BacklogFull, poller.NodeFull:
 		h.slow(slot, r)
-	case poller.NoRoom:
+	case poller.ControlLost:
 		h.rec(slot).flags &^= flagPinged // the ping was not sent: its pong is not awaited
 	}
 }

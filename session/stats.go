@@ -145,6 +145,7 @@ type Stats struct {
 	Sessions, Pending, Users, Topics, Subscriptions int64
 	Waiting                                         int64                // connections whose request is complete
 	Upgrades                                        map[[2]string]uint64 // by status and cause
+	Protocols                                       map[[2]string]uint64 // sessions, by the names of transport and encoding
 	Closed                                          map[string]uint64    // by reason
 	Limits                                          map[string]uint64    // hits, by limit
 	Commands                                        map[string]uint64    // by op
@@ -169,6 +170,10 @@ func (s *Server) Stats() Stats {
 		Sessions: s.sessions.Load(), Pending: s.pending.Load(), Waiting: s.waiting.Load(),
 		Upgrades: map[[2]string]uint64{}, Closed: map[string]uint64{}, Limits: map[string]uint64{},
 		Commands: map[string]uint64{}, CommandErrors: map[string]uint64{}, Pushes: map[string]uint64{},
+	}
+	st.Protocols = map[[2]string]uint64{}
+	for i, v := range s.protocols.variants {
+		st.Protocols[[2]string{v.Transport.Name(), v.Encoding.Name()}] += uint64(max(s.perVariant[i].Load(), 0))
 	}
 	st.Poller.Panics += s.faults.Load()
 	for i := range s.pushes {

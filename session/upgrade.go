@@ -246,7 +246,7 @@ func (h *shard) register(slot uint32, o *opening) {
 	}
 	if o.echo {
 		rec.flags |= flagEcho
-		h.ps.SetWide(slot)
+		h.ps.SetLargeBacklog(slot)
 	}
 	if err := h.enter(slot, rec, o); err != nil {
 		h.opt.Log.Warn("session refused", zap.Error(err))
@@ -325,7 +325,7 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 		h.buf = w.Bytes()
 	}
 	h.srv.reuse(o)
-	h.ps.StageBytes(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	h.ps.Resume(slot)
 	h.armHeartbeat(slot, rec)
 }
@@ -367,7 +367,7 @@ func (h *shard) refuseUpgrade(slot uint32, o *opening, r *ws.Refusal) {
 		h.buf = h.srv.protocols.variants[o.variant].Transport.AppendRefusal(h.buf[:0], o.accept, r, date)
 		h.srv.reuse(o)
 	}
-	h.ps.SendBytes(slot, h.buf)
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	h.drain(slot, rec)
 }
 

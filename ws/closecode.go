@@ -10,7 +10,7 @@ const (
 	CloseInvalidPayload  uint16 = 1007
 	ClosePolicyViolation uint16 = 1008
 	CloseMessageTooBig   uint16 = 1009
-	CloseTryAgainLater   uint16 = 1013
+	CloseTryAgainLater   uint16 = 1013 // of the IANA registry
 )
 
 // ValidCloseCode says whether code may stand in a close frame: the codes that

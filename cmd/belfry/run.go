@@ -15,6 +15,7 @@ import (
 	"belfry/offheap"
 	"belfry/push"
 	"belfry/session"
+	"belfry/wire/websocket"
 )
 
 // belfry is a running node: what package has what is wired here and nowhere
@@ -26,7 +27,8 @@ type belfry struct {
 	lines    *sink     // what log writes to
 	banner   io.Writer // standard output, which it does not wait for
 	bus      *broadcast.Node
-	memory   offheap.Owners // of the sessions, outside the Go heap
+	memory   offheap.Owners     // of the sessions, outside the Go heap
+	deflate  *websocket.Deflate // nil: nothing is compressed
 	sessions *session.Server
 	api      *push.Server
 	started  time.Time

@@ -10,6 +10,7 @@ import (
 	"belfry/poller"
 	"belfry/push"
 	"belfry/session"
+	"belfry/wire/websocket"
 )
 
 // values reads every metric.
@@ -24,10 +25,25 @@ func (n *belfry) values() metrics.Values {
 	st.Limits["log.buffer"] += v.Log.Lost
 	v.Sessions = sessionValues(&st, n.cfg.MaxConnections)
 	v.Traffic = trafficValues(&st)
+	v.Deflate = deflateValues(n.deflate)
 	v.Shards = shardValues(&st.Poller, n.cfg.Shards, n.memory.Bytes())
 	v.Bus = busValues(&bus)
 	v.HTTP = httpValues(n.api.Stats())
 	return v
+}
+
+// deflateValues reads d, nil if nothing is compressed.
+func deflateValues(d *websocket.Deflate) metrics.Deflate {
+	var st websocket.DeflateStats
+	if d != nil {
+		st = d.Stats()
+	}
+	return metrics.Deflate{
+		Messages: map[string]uint64{"out": st.Compressed, "in": st.Inflated},
+		Saved:    st.Saved,
+		Inflated: st.Received,
+		Seconds:  map[string]float64{"out": st.CompressTime.Seconds(), "in": st.InflateTime.Seconds()},
+	}
 }
 
 func sessionValues(st *session.Stats, limit int) metrics.Sessions {
@@ -46,6 +62,7 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 		Accepted:      st.Poller.Accepted,
 		AcceptErrors:  st.Poller.AcceptErrors,
 		Upgrades:      st.Upgrades,
+		Protocols:     st.Protocols,
 		Closed:        st.Closed,
 		Moves:         st.Poller.MovedIn,
 		MovesDeferred: st.Poller.Deferrals,

@@ -57,6 +57,7 @@ var samples = map[string]sample{
 	"nats.cluster_name":      {value: "other"},
 	"nats.routes":            {"b:6222", []string{clusterListen}},
 	"nats.creds":             {"x.creds", []string{natsURL}},
+	"sse.path":               {value: "/events"},
 	"nats.user":              {"other", natsUser},
 	"nats.password":          {"other", natsUser},
 	"nats.token":             {value: "other"},

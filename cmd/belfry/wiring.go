@@ -21,9 +21,6 @@ import (
 	"belfry/session"
 	"belfry/web"
 	"belfry/wire"
-	"belfry/wire/plain"
-	"belfry/wire/sse"
-	"belfry/wire/v1"
 	"belfry/ws"
 )
 
@@ -84,14 +81,6 @@ func natsRoutes(routes []string) []string {
 	return out
 }
 
-// endpoints returns what clients may speak, and at which paths.
-func endpoints(c *config.Config) []wire.Endpoint {
-	return []wire.Endpoint{
-		session.DefaultEndpoint(c.Path),
-		sse.New(sse.Options{Encodings: []wire.Encoding{plain.Encoding{}, v1.Encoding{}}}),
-	}
-}
-
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
 	rules, err := message.CompileTopics(c.Session.OpenTopics)
@@ -102,12 +91,16 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	if err != nil {
 		return session.Options{}, err
 	}
+	endpoints, err := n.endpoints()
+	if err != nil {
+		return session.Options{}, err
+	}
 	o := session.Options{
 		Poller:         pollerOptions(c, &n.memory),
 		Node:           n.bus.NodeID(),
 		MaxHead:        int(c.Upgrade.MaxHead),
 		Origins:        origins,
-		Endpoints:      endpoints(c),
+		Endpoints:      endpoints,
 		UpgradeTime:    c.Upgrade.Timeout,
 		MaxPending:     c.Upgrade.MaxPending,
 		MaxWaiting:     c.Upgrade.MaxWaiting,
