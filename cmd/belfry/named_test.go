@@ -33,8 +33,7 @@ var settingPaths = func() map[string]bool {
 // limitsWithoutSetting are the labels of belfry_limits_hit_total that are no
 // settings, each with what bounds it instead.
 var limitsWithoutSetting = map[string]string{
-	"memory":  "the kernel, which gave a shard's tables no more",
-	"backlog": "backlog.frames or backlog.bytes, whichever is reached first",
+	"memory": "the kernel, which gave a shard's tables no more",
 }
 
 // TestLimitsAreSettings holds the labels of the metric of limits to be
