@@ -28,8 +28,7 @@ func (x *sender) flush(slot uint32, c *conn) {
 			return
 		}
 		if n > 0 {
-			c.lastWrite = x.conns.now
-			x.written += uint64(n)
+			x.wrote(c, n)
 			q.advance(n, x.backlog.release)
 		}
 		if n < len(p) {

@@ -39,8 +39,7 @@ type Loop struct {
 // New makes the shards and binds the listeners; nothing is accepted before
 // Start.
 func New(o Options) (*Loop, error) {
-	o.setDefaults()
-	if err := o.check(); err != nil {
+	if err := o.fill(); err != nil {
 		return nil, err
 	}
 	l := &Loop{opt: o, base: time.Now(), watched: make(chan struct{})}

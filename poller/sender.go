@@ -35,8 +35,10 @@ const (
 	sendDropped                   // the policy dropped it or something older
 	sendClosed                    // nothing is sent to the connection any more: OnClose tells, or the handler knows
 
-	// BacklogFull: the connection's backlog is at its bound.
-	BacklogFull
+	// FramesFull and BytesFull: the connection's backlog is at its bound in
+	// frames, or in bytes.
+	FramesFull
+	BytesFull
 	// NodeFull: the node's backlog is at its bound, and the connection has the
 	// largest queue. Either its send was refused, or all that waited for it
 	// was dropped to make room for another connection.
@@ -124,17 +126,20 @@ func (x *sender) submit() {
 		if i >= taken {
 			sent, e = sysSend(c.fd, s.payload.bytes)
 		}
+		if sent == len(s.payload.bytes) { // nearly always
+			x.wrote(c, sent)
+			continue
+		}
 		x.refused(s.slot, x.complete(s.slot, c, s.payload, s.class, sent, e))
-		s.payload = Payload{}
 	}
+	clear(x.stage.sends[:n]) // frames must not be kept alive
 	x.submitted()
 }
 
 // complete acts on the result of a send that took n bytes of p or failed.
 func (x *sender) complete(slot uint32, c *conn, p Payload, class Class, n int, e syscall.Errno) SendResult {
 	if n > 0 {
-		c.lastWrite = x.conns.now
-		x.written += uint64(n)
+		x.wrote(c, n)
 	}
 	if n == len(p.bytes) {
 		return sendDone
@@ -147,6 +152,12 @@ func (x *sender) complete(slot uint32, c *conn, p Payload, class Class, n int, e
 		x.counters.ShortWrites.Add(1)
 	}
 	return x.enqueue(slot, c, p, class, n)
+}
+
+// wrote counts n bytes that went out to a connection.
+func (x *sender) wrote(c *conn, n int) {
+	c.lastWrite = x.conns.now
+	x.written += uint64(n)
 }
 
 // refused notes that a send failed. The handler is told later: it is in the
