@@ -70,7 +70,7 @@ func (h *shard) endReclaimed(slot uint32) {
 		h.counters.limit(limitInbound)
 		rec.reason = ReasonNodeInbound
 		h.refuse(slot, ws.Unavailable("this server holds as many unread bytes as it may", h.opt.RetryAfter).Because(CauseInbound))
-	case stateOpen:
+	case stateOpen, stateLogin:
 		h.counters.limit(limitInbound)
 		h.cut(slot, ReasonNodeInbound)
 	default:
