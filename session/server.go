@@ -36,7 +36,7 @@ type Server struct {
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
 
-	openings  sync.Pool  // of *opening
+	openings  pool       // of *opening
 	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses
 	clock     func() time.Duration
@@ -44,6 +44,12 @@ type Server struct {
 	done    chan struct{} // closed when the shards are being stopped
 	once    sync.Once
 	helpers sync.WaitGroup // publishers
+}
+
+// pool is a sync.Pool, or a test's that counts.
+type pool interface {
+	Get() any
+	Put(any)
 }
 
 // New makes a server and binds its listeners.
@@ -64,7 +70,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.writers.New = func() any { return new(wire.Writer) }
-	s.openings.New = func() any { return &opening{} }
+	s.openings = &sync.Pool{New: func() any { return &opening{} }}
 	p := o.Poller
 	p.RecordSize = recordSize
 	p.MaxConns = o.MaxSessions + o.MaxPending
