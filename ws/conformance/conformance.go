@@ -17,8 +17,11 @@ import (
 )
 
 // Path is the endpoint that the cases use. It has to echo every message of up
-// to 16 MiB, in up to 65,536 fragments, with its type.
+// to 16 MiB, in up to 65,536 fragments, with its type, and to refuse one of
+// tooLarge bytes.
 const Path = "/echo"
+
+const tooLarge = 64 << 20
 
 // patience is how long a case waits for anything. Only a failing case waits
 // that long.

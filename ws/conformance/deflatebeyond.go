@@ -94,7 +94,7 @@ func deflateBeyondCases() (cases []offerCase) {
 		c.closes()
 	})
 	add("y.5.2", offer, false, func(c *client) {
-		c.sendDeflated(opBinary, make([]byte, 16<<20+1), 0)
+		c.sendDeflated(opBinary, make([]byte, tooLarge), 0)
 		c.fails(1009)
 	})
 
