@@ -288,7 +288,7 @@ func TestLoginAtShutdown(t *testing.T) {
 	silent, _ := r.lp("/lp")
 	undecided, _ := r.lp("/lp", appendPrefixed(nil, prefixedText, "login L later"))
 	later := <-auth.later
-	r.each(func(h *shard) { h.closing.more(closeSome{n: 10}) })
+	r.each(func(h *shard) { h.closing.begin(h, closeOrder{}); h.ps.Wake() })
 	silent.want("tbye shutdown", "x1001 server is going away true 1s")
 	silent.say(prefixedClose, "")
 	silent.ends()

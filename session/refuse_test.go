@@ -159,7 +159,7 @@ func (r *rig) waits(n int64) {
 }
 
 // shutDown ends what there is, as Shutdown does.
-func (r *rig) shutDown() { r.each(func(h *shard) { h.closing.more(closeSome{n: 10}) }) }
+func (r *rig) shutDown() { r.each(func(h *shard) { h.closing.begin(h, closeOrder{}); h.ps.Wake() }) }
 
 // reclaimAll takes back what connections hold of their input.
 func (r *rig) reclaimAll() {
@@ -244,7 +244,7 @@ func TestPreparedHoldsNothing(t *testing.T) {
 	w := r.mustWire("/ws?uid=u&topic=t", "belfry.v1")
 	w.expect(t, `"hello"`)
 	release := []func(){r.block(0), r.block(1)}
-	var prepared []*Prepared
+	var prepared []*Delivery
 	for _, to := range []message.Target{message.ToAll(), message.ToTopics("t"), message.ToUsers("u")} {
 		for range 5000 { // more than any queue has places
 			p, err := r.Prepare(&message.Message{Target: to, Payload: []byte("hi")})
@@ -252,7 +252,7 @@ func TestPreparedHoldsNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, spoken := range []bool{false, true, true} { // plain, belfry.v1, lines
-				if encoded := p.delivery.batches[i].Load() != nil; encoded != spoken {
+				if encoded := p.batches[i].Load() != nil; encoded != spoken {
 					t.Fatalf("variant %d is encoded: %v", i, encoded)
 				}
 			}
