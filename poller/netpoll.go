@@ -67,7 +67,7 @@ func (l set) Accept() (net.Conn, error) {
 
 // A shard that has nothing to do stays for a moment, in case something comes:
 // on its way back to its own wait netpoll calls runtime.Gosched, which hands a
-// thread's only goroutine to another thread and back (docs/adr/0008-linger.md).
+// thread's only goroutine to another thread and back (docs/adr/0008-idle-wait.md).
 // It must not stay for ever: netpoll looks after other descriptors, if few.
 const (
 	linger      = 5 * time.Millisecond
