@@ -5,54 +5,54 @@ import "math/bits"
 // Tails of up to minTail bytes, which is most of them, are kept to be used
 // again, and so many of them.
 const (
-	minTail   = 256
-	freeTails = 256
+	minUnread      = 256
+	maxSpareUnread = 256
 )
 
-// tail returns what a connection has received and the handler not consumed.
-func (s *Shard) tail(c *conn) []byte {
+// unread returns what a connection has received and the handler not consumed.
+func (s *Shard) unread(c *conn) []byte {
 	if a := s.account(c); a != nil {
-		return a.tail
+		return a.unread
 	}
 	return nil
 }
 
-// keepTail stores what stays unread, which is little or nothing. Where the node
+// keepUnread stores what stays unread, which is little or nothing. Where the node
 // has no room for it, the connection is told by OnReclaim.
-func (s *Shard) keepTail(slot uint32, c *conn, rest []byte) {
+func (s *Shard) keepUnread(slot uint32, c *conn, rest []byte) {
 	if len(rest) == 0 {
-		s.dropTail(c)
+		s.dropUnread(c)
 		return
 	}
-	size := tailSize(len(rest))
-	if have := cap(s.tail(c)); have < size {
+	size := unreadSize(len(rest))
+	if have := cap(s.unread(c)); have < size {
 		if _, ok := s.charge(slot, c, size-have); !ok {
 			s.reclaimFrom(slot)
 			return
 		}
-		s.replaceTail(c, size)
+		s.resizeUnread(c, size)
 	} else if have > 4*size {
-		s.replaceTail(c, size)
+		s.resizeUnread(c, size)
 		s.uncharge(c, s.account(c), have-size)
 	}
 	a := s.account(c)
-	a.tail = append(a.tail[:0], rest...)
+	a.unread = append(a.unread[:0], rest...)
 }
 
-// tailSize returns the capacity of a tail of n bytes: a power of two, since
+// unreadSize returns the capacity of a tail of n bytes: a power of two, since
 // a client may send byte by byte.
-func tailSize(n int) int { return max(minTail, 1<<bits.Len(uint(n-1))) }
+func unreadSize(n int) int { return max(minUnread, 1<<bits.Len(uint(n-1))) }
 
-// replaceTail gives c an empty tail of another size, counted already.
-func (s *Shard) replaceTail(c *conn, size int) {
+// resizeUnread gives c an empty tail of another size, counted already.
+func (s *Shard) resizeUnread(c *conn, size int) {
 	a := s.account(c)
-	s.freeTail(a.tail)
-	if n := len(s.freeTails); n > 0 && size == minTail {
-		a.tail = s.freeTails[n-1]
-		s.freeTails = s.freeTails[:n-1]
+	s.freeUnread(a.unread)
+	if n := len(s.spareUnread); n > 0 && size == minUnread {
+		a.unread = s.spareUnread[n-1]
+		s.spareUnread = s.spareUnread[:n-1]
 		return
 	}
-	a.tail = make([]byte, 0, size)
+	a.unread = make([]byte, 0, size)
 }
 
 // chargeOf returns what unread bytes count for on their way between shards.
@@ -63,30 +63,30 @@ func chargeOf(unread []byte) int {
 	return cap(unread)
 }
 
-// takeTail has c hold what came with it from another shard, or from outside,
+// adoptUnread has c hold what came with it from another shard, or from outside,
 // and was counted when it left.
-func (s *Shard) takeTail(slot uint32, c *conn, unread []byte) {
+func (s *Shard) adoptUnread(slot uint32, c *conn, unread []byte) {
 	if len(unread) > 0 {
 		s.loop.inbound.Add(accountSize)
-		s.openAccount(slot, c, accountSize+cap(unread)).tail = unread
+		s.openAccount(slot, c, accountSize+cap(unread)).unread = unread
 	}
 }
 
-// dropTail forgets what c left unread.
-func (s *Shard) dropTail(c *conn) {
+// dropUnread forgets what c left unread.
+func (s *Shard) dropUnread(c *conn) {
 	a := s.account(c)
-	if a == nil || a.tail == nil {
+	if a == nil || a.unread == nil {
 		return
 	}
-	t := a.tail
-	a.tail = nil
-	s.freeTail(t)
+	t := a.unread
+	a.unread = nil
+	s.freeUnread(t)
 	s.uncharge(c, a, cap(t))
 }
 
-func (s *Shard) freeTail(t []byte) {
-	if cap(t) == minTail && len(s.freeTails) < freeTails {
-		s.freeTails = append(s.freeTails, t)
+func (s *Shard) freeUnread(t []byte) {
+	if cap(t) == minUnread && len(s.spareUnread) < maxSpareUnread {
+		s.spareUnread = append(s.spareUnread, t)
 	}
 }
 

@@ -62,7 +62,7 @@ func (h *shard) logRefused(slot uint32, r *ws.Refusal) {
 	if ce == nil {
 		return
 	}
-	fields := []zap.Field{zap.Int("status", r.Status), zap.String("cause", string(causes[causeOf(r)].cause)), zap.String("problem", r.Problem)}
+	fields := []zap.Field{zap.Int("status", r.Status), zap.String("cause", string(causes[causeOf(r)].cause)), zap.String("problem", r.Detail)}
 	if len(h.origin) > 0 {
 		fields = append(fields, zap.String("origin", string(h.origin[:min(len(h.origin), maxLogged)])))
 	}

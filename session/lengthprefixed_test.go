@@ -45,7 +45,7 @@ func (prefixed) AppendAccept(dst []byte, r *ws.Request) []byte {
 }
 
 func (prefixed) AppendRefusal(dst, accept []byte, r *ws.Refusal, _ []byte) []byte {
-	return fmt.Appendf(dst, "HTTP/1.1 %d Prefixed\r\nX-Accept: %d\r\nConnection: close\r\n\r\n%s", r.Status, len(accept), r.Problem)
+	return fmt.Appendf(dst, "HTTP/1.1 %d Prefixed\r\nX-Accept: %d\r\nConnection: close\r\n\r\n%s", r.Status, len(accept), r.Detail)
 }
 
 func (prefixed) AppendFrame(dst []byte, p wire.Payload) []byte {

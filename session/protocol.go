@@ -68,7 +68,7 @@ func newProtocols(o *Options) (p protocols, err error) {
 		}
 	}
 	if n := len(p.variants); n < 1 || n > maxVariants {
-		return p, &message.FieldError{Field: "endpoints", Problem: fmt.Sprintf("%d variants in all; allowed are 1 to %d", n, maxVariants)}
+		return p, &message.FieldError{Field: "endpoints", Detail: fmt.Sprintf("%d variants in all; allowed are 1 to %d", n, maxVariants)}
 	}
 	return p, nil
 }
@@ -77,7 +77,7 @@ func newProtocols(o *Options) (p protocols, err error) {
 func (p *protocols) serve(e wire.Endpoint, echo bool) error {
 	add := func(path string, r route) error {
 		if _, taken := p.routes[path]; taken || !strings.HasPrefix(path, "/") {
-			return &message.FieldError{Field: "endpoints", Problem: fmt.Sprintf("path %q does not begin with a slash, or is served twice", path)}
+			return &message.FieldError{Field: "endpoints", Detail: fmt.Sprintf("path %q does not begin with a slash, or is served twice", path)}
 		}
 		p.routes[path] = r
 		if p.served != "" {
@@ -89,7 +89,7 @@ func (p *protocols) serve(e wire.Endpoint, echo bool) error {
 	r := route{endpoint: e, first: len(p.variants)}
 	paths := e.Paths()
 	if len(paths) == 0 {
-		return &message.FieldError{Field: "endpoints", Problem: "an endpoint has no path"}
+		return &message.FieldError{Field: "endpoints", Detail: "an endpoint has no path"}
 	}
 	for _, path := range paths {
 		if err := add(path, r); err != nil {
@@ -106,10 +106,10 @@ func newVariant(v wire.Variant, a Authenticator) (variant, error) {
 	_, inBand := v.Encoding.(wire.InBand)
 	answers := v.Transport.Answers()
 	if _, can := a.(LoginAuthenticator); inBand && !can {
-		return variant{}, &message.FieldError{Field: "authenticator", Problem: "it cannot check the login that the encoding " + v.Encoding.Name() + " needs"}
+		return variant{}, &message.FieldError{Field: "authenticator", Detail: "it cannot check the login that the encoding " + v.Encoding.Name() + " needs"}
 	}
 	if inBand && !answers {
-		return variant{}, &message.FieldError{Field: "endpoints", Problem: "clients of the transport " + v.Transport.Name() + " cannot send the login that the encoding " + v.Encoding.Name() + " needs"}
+		return variant{}, &message.FieldError{Field: "endpoints", Detail: "clients of the transport " + v.Transport.Name() + " cannot send the login that the encoding " + v.Encoding.Name() + " needs"}
 	}
 	return variant{v, answers, inBand}, nil
 }
@@ -119,7 +119,7 @@ func newVariant(v wire.Variant, a Authenticator) (variant, error) {
 func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Refusal) {
 	r, ok := p.routes[string(req.Path())]
 	if !ok {
-		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Problem: "nothing is served at this path; clients connect at " + p.served}
+		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Detail: "nothing is served at this path; clients connect at " + p.served}
 	}
 	n, refusal := r.endpoint.Choose(req)
 	return uint8(r.first + n), r.echo, refusal

@@ -12,16 +12,16 @@ import (
 // upgrade is in, it is over.
 func (h *shard) refuse(slot uint32, r *ws.Refusal) {
 	rec := h.rec(slot)
-	var o *opening
-	if (rec.state == stateAuth || rec.state == stateJoin) && rec.aside != 0 {
-		o = h.takeOpening(rec)
+	var o *upgrade
+	if (rec.state == stateAuth || rec.state == stateJoin) && rec.side != 0 {
+		o = h.takeUpgrade(rec)
 	}
 	h.refuseUpgrade(slot, o, r)
 }
 
 // refuseUpgrade is refuse for an upgrade that the caller holds, nil if its
 // transport is not known or its origin is not allowed. It gives o back.
-func (h *shard) refuseUpgrade(slot uint32, o *opening, r *ws.Refusal) {
+func (h *shard) refuseUpgrade(slot uint32, o *upgrade, r *ws.Refusal) {
 	rec := h.rec(slot)
 	reason, class := ReasonHandshake, poller.Data
 	switch date := h.date.At(time.Now()); {
@@ -39,26 +39,26 @@ func (h *shard) refuseUpgrade(slot uint32, o *opening, r *ws.Refusal) {
 	if reason != ReasonLogin { // a login has its status already: that of the accepted request
 		h.counters.refused(r)
 	}
-	h.leaveHalf(rec)
+	h.dropHalfOpen(rec)
 	h.logRefused(slot, r)
 	if o != nil {
-		h.srv.reuse(o)
+		h.srv.putUpgrade(o)
 	}
 	h.ps.Send(slot, poller.Bytes(h.buf), class)
-	h.drain(slot, rec)
+	h.halfClose(slot, rec)
 }
 
 // appendLoginRefusal appends the answer to a login that was refused, and the
 // end of the connection. A client that may try again is told 1013.
-func (h *shard) appendLoginRefusal(dst []byte, o *opening, r *ws.Refusal) []byte {
+func (h *shard) appendLoginRefusal(dst []byte, o *upgrade, r *ws.Refusal) []byte {
 	v := &h.srv.protocols.variants[o.variant]
-	code, end := "forbidden", wire.Close{Code: ReasonLogin.Code(), Text: r.Problem}
+	code, end := "forbidden", wire.Close{Code: ReasonLogin.Code(), Text: r.Detail}
 	if mayRetry(r) {
-		code, end = "unavailable", wire.Close{Code: ws.CloseTryAgainLater, Text: r.Problem, Reconnect: true, After: r.RetryAfter}
+		code, end = "unavailable", wire.Close{Code: ws.CloseTryAgainLater, Text: r.Detail, Reconnect: true, After: r.RetryAfter}
 	}
 	h.counters.commandError(code)
 	h.writer.Reset(v.Transport, dst)
-	v.Encoding.Reply(&h.writer, &wire.Reply{Ref: o.ref, Err: &wire.CommandError{Code: code, Text: r.Problem, Ref: o.ref}})
+	v.Encoding.Reply(&h.writer, &wire.Reply{Ref: o.ref, Err: &wire.CommandError{Code: code, Text: r.Detail, Ref: o.ref}})
 	return v.Transport.AppendClose(h.writer.Bytes(), &end)
 }
 
@@ -74,16 +74,16 @@ func mayRetry(r *ws.Refusal) bool {
 	return r.Status >= 500
 }
 
-// takeOpening takes the upgrade that waits in rec.
-func (h *shard) takeOpening(rec *record) *opening {
-	o := h.openings.Get(rec.aside)
-	h.openings.Drop(rec.aside)
-	rec.aside = 0
+// takeUpgrade takes the upgrade that waits in rec.
+func (h *shard) takeUpgrade(rec *record) *upgrade {
+	o := h.upgrades.Get(rec.side)
+	h.upgrades.Drop(rec.side)
+	rec.side = 0
 	return o
 }
 
-func (h *shard) dropOpening(rec *record) {
-	if rec.aside != 0 && rec.flags&flagMetered == 0 {
-		h.srv.reuse(h.takeOpening(rec))
+func (h *shard) dropUpgrade(rec *record) {
+	if rec.side != 0 && rec.flags&flagMetered == 0 {
+		h.srv.putUpgrade(h.takeUpgrade(rec))
 	}
 }

@@ -20,7 +20,7 @@ import (
 // countingPool knows which of its openings are in use.
 type countingPool struct {
 	mu     sync.Mutex
-	used   map[*opening]bool
+	used   map[*upgrade]bool
 	took   int
 	faults int // openings that were given back twice
 }
@@ -28,7 +28,7 @@ type countingPool struct {
 func (p *countingPool) Get() any {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := &opening{}
+	o := &upgrade{}
 	p.used[o] = true
 	p.took++
 	return o
@@ -37,7 +37,7 @@ func (p *countingPool) Get() any {
 func (p *countingPool) Put(x any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := x.(*opening)
+	o := x.(*upgrade)
 	if !p.used[o] {
 		p.faults++
 	}
@@ -50,8 +50,8 @@ func refuseRig(t *testing.T, o Options) (r *rig, p *countingPool, logs *observer
 	o.Log = zap.New(core)
 	o.Endpoints = []wire.Endpoint{new(byPath).add("/lp", prefixed{name: "prefixed"}, lines{"lines"})}
 	r = newRig(t, o)
-	p = &countingPool{used: map[*opening]bool{}}
-	r.openings = p
+	p = &countingPool{used: map[*upgrade]bool{}}
+	r.upgrades = p
 	r.each(func(*shard) {}) // the shards see it
 	return r, p, logs
 }
@@ -80,7 +80,7 @@ func TestRefusalGivesBackItsOpening(t *testing.T) {
 		"address":           {o: Options{RatePerAddress: 1}, status: 429, cause: CauseAddress, plain: true}, // before its request
 		"sessions":          {o: Options{MaxSessions: 1}, status: 503, cause: CauseSessions},
 		"at once":           {line: "GET /lp?uid=a&uid=b HTTP/1.1", status: 400, cause: CauseUID},
-		"later":             {o: Options{Authenticator: late}, during: refuse(ws.Unauthorized("no").Because(CauseUID)), status: 401, cause: CauseUID},
+		"later":             {o: Options{Authenticator: late}, during: refuse(ws.Unauthorized("no").WithCause(CauseUID)), status: 401, cause: CauseUID},
 		"invalid grant":     {o: Options{Authenticator: late}, during: grant(Grant{UID: "\x00"}), status: 500, cause: CauseAuthenticator},
 		"max topics":        {o: Options{Authenticator: late, MaxTopics: 1}, during: grant(Grant{Topics: []string{"a", "b"}}), status: 403, cause: CauseMaxTopics},
 		"timeout":           {o: Options{Authenticator: late}, during: ticks, status: 408, cause: CauseTimeout},
