@@ -34,7 +34,7 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 	case b.backlogTime > 0 && h.ps.BacklogAge(slot) >= b.backlogTime:
 		h.counters.limit(limitBacklogTime)
 		h.ps.DropBacklog(slot)
-		h.end(slot, ReasonSlow, "took nothing of what waits for too long")
+		h.end(slot, ReasonSlow, "read nothing for too long (backlog.timeout)")
 		return
 	case rec.flags&flagPinged != 0 && over(b.pong, rec.pingedAt):
 		h.end(slot, ReasonPongTimeout, "")

@@ -152,7 +152,7 @@ func TestLoginRefused(t *testing.T) {
 		{"wrong", text("login L wrong"), []string{"terror L forbidden", "x4009 wrong password false 0s"}, "connection refused", "login"},
 		{"try again", text("login L busy"), []string{"terror L unavailable", "x1013 ask again true 7s"}, "connection refused", "login"},
 		{"invalid grant", text("login L invalid"), []string{"terror L unavailable",
-			"x1013 what this client may have cannot be determined; the server's log says why true 0s"}, "connection refused", "login"},
+			"x1013 the server cannot determine this client's permissions; its log has the reason true 0s"}, "connection refused", "login"},
 		{"too many topics", text("login L u a b c"), []string{"terror L forbidden",
 			"x4009 topic: a session may have at most 2 topics (session.max_topics) false 0s"}, "connection refused", "login"},
 		{"another command", text("ping 1"), []string{"tbye login", bad}, "connection ended", "login"},

@@ -69,7 +69,7 @@ func (h *shard) endReclaimed(slot uint32) {
 	case stateHead, stateAuth, stateJoin:
 		h.counters.limit(limitInbound)
 		rec.reason = ReasonNodeInbound
-		h.refuse(slot, ws.Unavailable("this server holds as many unread bytes as it may", h.opt.RetryAfter).WithCause(CauseInbound))
+		h.refuse(slot, ws.Unavailable("this server has no room for more unread input (session.inbound_bytes)", h.opt.RetryAfter).WithCause(CauseInbound))
 	case stateOpen, stateLogin:
 		h.counters.limit(limitInbound)
 		h.endNow(slot, ReasonNodeInbound)

@@ -36,7 +36,7 @@ type Server struct {
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
 
-	upgrades  pool       // of *opening
+	upgrades  pool       // of *upgrade
 	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses
 	clock     func() time.Duration

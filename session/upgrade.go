@@ -71,7 +71,7 @@ func (h *shard) full() *ws.Refusal {
 }
 
 func (h *shard) fullOfSessions() *ws.Refusal {
-	return ws.Unavailable("this server has as many sessions as it may (max_connections)", h.opt.RetryAfter).WithCause(CauseSessions)
+	return ws.Unavailable("this server has reached its limit of sessions (max_connections)", h.opt.RetryAfter).WithCause(CauseSessions)
 }
 
 // authorize is the second step of an upgrade. The request is the first n bytes
@@ -186,9 +186,9 @@ func (h *shard) takeGrant(slot uint32, o *upgrade, g Grant) bool {
 	h.counters.badGrants.Add(1)
 	if now := h.ps.Now() + 1; h.badGrantAt == 0 || now-h.badGrantAt >= badGrantEvery {
 		h.badGrantAt = now
-		h.opt.Log.Error("the authenticator has granted what is not valid; such clients are refused", zap.Error(err))
+		h.opt.Log.Error("the authenticator granted an invalid user id or topic; these clients are refused", zap.Error(err))
 	}
-	h.refuseUpgrade(slot, o, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Detail: "what this client may have cannot be determined; the server's log says why"})
+	h.refuseUpgrade(slot, o, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Detail: "the server cannot determine this client's permissions; its log has the reason"})
 	return false
 }
 
