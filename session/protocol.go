@@ -88,7 +88,7 @@ func newProtocols(o *Options) (p protocols, err error) {
 func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Refusal) {
 	r, ok := p.routes[string(req.Path())]
 	if !ok {
-		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Problem: "no WebSocket at this path; there is one at " + p.served}
+		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Problem: "nothing is served at this path; served are " + p.served}
 	}
 	n, refusal := r.endpoint.Choose(req)
 	return uint8(r.first + n), r.echo, refusal
