@@ -10,6 +10,7 @@ import (
 // after RetryAfter doubles nothing.
 type OverloadedError struct {
 	What        string        // what is full ("outbox", "mailbox"), or "starting", "stopping"
+	Queue       bool          // What is a queue: too many publishers wait already
 	Unavailable bool          // nothing is full: What says why messages cannot reach the other nodes
 	RetryAfter  time.Duration // when to try again
 	Err         error         // what the local server said, if it refused

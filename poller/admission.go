@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -38,6 +39,16 @@ type admission struct {
 type nodeWaiting struct {
 	shards int64
 	total  atomic.Int64 // callers of wait, of all shards
+	timers sync.Pool    // of *time.Timer, stopped
+}
+
+func (n *nodeWaiting) timer(d time.Duration) *time.Timer {
+	t, ok := n.timers.Get().(*time.Timer)
+	if !ok {
+		return time.NewTimer(d)
+	}
+	t.Reset(d)
+	return t
 }
 
 func (a *admission) init(l *lane, node *nodeWaiting) {
@@ -90,7 +101,8 @@ func (a *admission) wait(ctx context.Context, wait time.Duration, gone <-chan st
 	a.node.total.Add(1)
 	a.waiting.Add(1)
 	a.open() // the shard may have looked before we were counted
-	late := time.NewTimer(wait)
+	late := a.node.timer(wait)
+	defer a.node.timers.Put(late)
 	defer late.Stop()
 	select {
 	case <-a.entry:

@@ -29,7 +29,7 @@ type Handler interface {
 	OnWork() (more bool)
 	// OnSubmitted is called when all that was staged has been sent or queued.
 	OnSubmitted()
-	// OnSendFailed is called for a send that was refused: BacklogFull,
+	// OnSendFailed is called for a send that was refused: FramesFull, BytesFull,
 	// NodeFull or ControlLost. It is called at the end of the turn, never
 	// within another call. Of a connection that is broken OnClose tells
 	// instead.

@@ -39,8 +39,7 @@ type Loop struct {
 // New makes the shards and binds the listeners; nothing is accepted before
 // Start.
 func New(o Options) (*Loop, error) {
-	o.setDefaults()
-	if err := o.check(); err != nil {
+	if err := o.fill(); err != nil {
 		return nil, err
 	}
 	l := &Loop{opt: o, base: time.Now(), watched: make(chan struct{})}
@@ -158,7 +157,7 @@ func (l *Loop) StopAccepting(ctx context.Context) error {
 			return ErrClosed
 		}
 		wg.Add(1)
-		if err := s.postControl(ctx, Mail{Ptr: listenRequest{&wg}}); err != nil {
+		if err := s.PostControl(ctx, Mail{Ptr: listenRequest{&wg}}); err != nil {
 			return err
 		}
 	}
@@ -172,9 +171,9 @@ func (l *Loop) StopAccepting(ctx context.Context) error {
 	}
 }
 
-// postControl posts to the control lane and waits, within ctx, while it is
-// full. Not for shards.
-func (s *Shard) postControl(ctx context.Context, m Mail) error {
+// PostControl posts to the control lane and waits, within ctx, while it is full.
+// It returns ErrClosed when the shard has stopped. Any goroutine but a shard's.
+func (s *Shard) PostControl(ctx context.Context, m Mail) error {
 	for !s.Post(LaneControl, m) {
 		select {
 		case <-ctx.Done():
@@ -204,7 +203,7 @@ func (l *Loop) Close(ctx context.Context) error {
 	driven := l.shards[:len(l.drives)]
 	var errs []error
 	for _, s := range driven {
-		if err := s.postControl(ctx, Mail{Ptr: stopRequest{}}); err != nil && !s.stopped.Load() {
+		if err := s.PostControl(ctx, Mail{Ptr: stopRequest{}}); err != nil && !s.stopped.Load() {
 			errs = append(errs, fmt.Errorf("poller: shard %d: %w", s.index, err))
 		}
 	}

@@ -93,8 +93,8 @@ func moveFlood(t *testing.T, mailbox int) {
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.waiting != 0 || s.accepting != (acceptState{}) || !s.listeners[0].inSet || s.accounts.index.Len() != 0 {
-				t.Errorf("shard %d: %d waiting, %+v, listening %v, %d tails", i, s.waiting, s.accepting, s.listeners[0].inSet, s.accounts.index.Len())
+			if s.outboxes.waiting != 0 || s.accepting != (acceptState{}) || !s.listeners[0].inSet || s.accounts.index.Len() != 0 {
+				t.Errorf("shard %d: %d waiting, %+v, listening %v, %d tails", i, s.outboxes.waiting, s.accepting, s.listeners[0].inSet, s.accounts.index.Len())
 			}
 		})
 	}
@@ -126,7 +126,7 @@ func TestMovePausesAccepting(t *testing.T) {
 		}
 	})
 	state := func() (watched bool, waiting int) {
-		r.on(0, func(s *Shard) { watched, waiting = s.listeners[0].inSet, s.waiting })
+		r.on(0, func(s *Shard) { watched, waiting = s.listeners[0].inSet, s.outboxes.waiting })
 		return watched, waiting
 	}
 	if watched, waiting := state(); watched || waiting != 2 {

@@ -69,7 +69,10 @@ func (x *sender) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool)
 			return sendDropped, false
 		case connFull:
 			x.counters.Overflows.Add(1)
-			return BacklogFull, false
+			if q.n >= bounds.Frames {
+				return FramesFull, false
+			}
+			return BytesFull, false
 		default:
 			x.counters.NodeOverflows.Add(1)
 			return NodeFull, false

@@ -35,8 +35,10 @@ const (
 	sendDropped                   // the policy dropped it or something older
 	sendClosed                    // nothing is sent to the connection any more: OnClose tells, or the handler knows
 
-	// BacklogFull: the connection's backlog is at its bound.
-	BacklogFull
+	// FramesFull and BytesFull: the connection's backlog is at its bound in
+	// frames, or in bytes.
+	FramesFull
+	BytesFull
 	// NodeFull: the node's backlog is at its bound, and the connection has the
 	// largest queue. Either its send was refused, or all that waited for it
 	// was dropped to make room for another connection.

@@ -37,23 +37,18 @@ type Shard struct {
 	freeTails [][]byte
 	deferred  []ID // to be shown what they left unread
 	listeners []*listener
-	outboxes  []outbox // by destination
-	waiting   int      // items in outboxes
+	inbox     inbox
+	outboxes  outboxes
 	accepting acceptState
 	ticks     uint32 // ticks not handled yet
 	stalled   bool   // the last count of ticks was a stall
 	timersDue bool   // the wheel has more that is due
-	mailDue   bool   // the mailbox was not drained to its end
-	mailed    bool   // it was looked into since the last wait
 	work      bool   // the handler has more work
-	readable  bool   // the eventfd is
-	kept      bool   // the handler keeps the place of the mail at hand
 	deadline  time.Duration
 	received  uint64 // bytes since the counters were last brought up to date
 
 	// Seen by others.
 	box      mailbox
-	denied   []atomic.Bool // by shard: it waits for room in LaneMove
 	Counters Counters
 	live     atomic.Int64
 	lastTick atomic.Int64 // on Loop.clock, ns
@@ -72,7 +67,7 @@ const (
 func newShard(l *Loop, i int) (*Shard, error) {
 	o := &l.opt
 	s := &Shard{loop: l, index: i, opt: o, conns: conns{epfd: -1}, timerFD: -1, wakeFD: -1,
-		scratch: make([]byte, scratchSize), outboxes: make([]outbox, o.Shards), denied: make([]atomic.Bool, o.Shards), done: make(chan struct{})}
+		scratch: make([]byte, scratchSize), outboxes: newOutboxes(i, o.Shards), done: make(chan struct{})}
 	var err error
 	if s.slab, err = offheap.NewSlab(o.Memory.Owner("connections"), int(connSize)+o.RecordSize, o.MaxConns); err != nil {
 		return nil, err
@@ -85,6 +80,7 @@ func newShard(l *Loop, i int) (*Shard, error) {
 		return nil, err
 	}
 	s.box.init([laneCount]int{o.Mailbox + 1024, o.Mailbox, o.Mailbox, o.Mailbox}, s.wakeFD, &l.waiting)
+	s.inbox.box = &s.box
 	s.sender.init(s)
 	s.lastTick.Store(int64(l.clock()))
 	s.handler = o.NewHandler(s)

@@ -80,8 +80,10 @@ func TestImproveMultipath(t *testing.T) {
 	}
 	defer unix.Close(fd)
 	core, logs := observer.New(zapcore.WarnLevel)
-	o := Options{Log: zap.New(core)}
-	o.setDefaults()
+	o := Options{Log: zap.New(core), NewHandler: func(*Shard) Handler { return nil }}
+	if err := o.fill(); err != nil {
+		t.Fatal(err)
+	}
 	l := &Loop{opt: o}
 	l.improve(fd)
 	l.tellLacks()

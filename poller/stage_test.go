@@ -67,7 +67,7 @@ func TestStageFailures(t *testing.T) {
 		fine, fineID := r.pair(0)
 		_, fullID := r.pair(0)
 		gone, goneID := r.pair(0)
-		r.sendUntil(fullID, 0, 3000, BacklogFull)
+		r.sendUntil(fullID, 0, 3000, FramesFull)
 		r.on(0, func(s *Shard) {
 			gone.Close()
 			for _, id := range []ID{goneID, fullID, fineID} {
@@ -80,8 +80,8 @@ func TestStageFailures(t *testing.T) {
 		// The broken one is closed after the failures of its turn were told.
 		eventually(t, "one closed", func() bool { return r.Stats().Connections == 2 })
 		r.settle(0)
-		if len(failed) != 1 || failed[fullID.Slot()] != BacklogFull {
-			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), BacklogFull)
+		if len(failed) != 1 || failed[fullID.Slot()] != FramesFull {
+			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), FramesFull)
 		}
 	})
 }
@@ -198,7 +198,7 @@ func TestStageFailureIsToldLater(t *testing.T) {
 		_, full := r.pair(0)
 		c, id := r.pair(0)
 		other = id
-		r.sendUntil(full, 0, 3000, BacklogFull)
+		r.sendUntil(full, 0, 3000, FramesFull)
 		r.on(0, func(s *Shard) {
 			sending = true
 			s.Send(full.Slot(), Shared(NewFrames(numbered(0, 20, 0))), Data)
@@ -299,7 +299,7 @@ func TestLastIsNeverRefused(t *testing.T) {
 			}
 		})
 		r.settle(0)
-		if want := []SendResult{NodeFull, BacklogFull}; !slices.Equal(told, want) {
+		if want := []SendResult{NodeFull, FramesFull}; !slices.Equal(told, want) {
 			t.Fatalf("told %v, want %v", told, want)
 		}
 		if n := r.Stats().ShortWrites; n != 0 {

@@ -49,25 +49,13 @@ func (s *Shard) discard() {
 
 // closeArrivals closes sockets that nobody will open any more.
 func (s *Shard) closeArrivals() {
-	for i := range s.outboxes {
-		for _, a := range s.outboxes[i].items {
-			s.dropArrival(a)
+	s.outboxes.discard(s.dropArrival)
+	s.inbox.discard(func(m Mail) {
+		switch p := m.Ptr.(type) {
+		case *arrival:
+			s.dropArrival(p)
+		case listenRequest:
+			p.done.Done()
 		}
-		s.outboxes[i].items = nil
-	}
-	s.waiting = 0
-	for _, lane := range Lanes() {
-		for {
-			m, ok := s.box.lanes[lane].ring.pop()
-			if !ok {
-				break
-			}
-			switch p := m.Ptr.(type) {
-			case *arrival:
-				s.dropArrival(p)
-			case listenRequest:
-				p.done.Done()
-			}
-		}
-	}
+	})
 }

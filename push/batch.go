@@ -132,7 +132,7 @@ func (s *Server) publishItem(line []byte) (m *message.Message, p *problem) {
 		return nil, p
 	}
 	it.m.Received = time.Now()
-	if p := s.publish(s.stop, &it.m, it.data); p != nil {
+	if p := s.publish(s.stop, nil, &it.m, it.data); p != nil {
 		return nil, p
 	}
 	return &it.m, nil

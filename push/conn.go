@@ -81,6 +81,9 @@ type conn struct {
 	frames framing       // of the goroutine that reads
 	served atomic.Uint64 // requests that net/http has begun to serve
 
+	serving atomic.Bool // a handler runs
+	client  presence
+
 	write slowWriter // of the goroutine that writes
 
 	// Of the goroutine that serves.
@@ -99,6 +102,7 @@ type conn struct {
 func newConn(tcp *net.TCPConn, count *counters) *conn {
 	c := &conn{TCPConn: tcp, remote: remoteOf(tcp.RemoteAddr()), count: count}
 	c.link.of, c.ownLink.of = c, c
+	c.client.init(tcp)
 	return c
 }
 
@@ -157,8 +161,12 @@ func (c *conn) lingers() bool {
 	return true
 }
 
-// Read reads and follows where requests begin and end.
+// Read reads and follows where requests begin and end. It does not take part in
+// net/http's watch for clients that go away (see presence).
 func (c *conn) Read(p []byte) (int, error) {
+	if len(p) == 1 && c.serving.Load() && c.whole() {
+		return 0, nil
+	}
 	n, err := c.TCPConn.Read(p)
 	c.frames.scan(p[:n])
 	return n, err

@@ -2,6 +2,7 @@ package push
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,7 +49,11 @@ type recorder struct {
 
 var errBroken = errors.New("disk on fire")
 
-func (p *recorder) Publish(m *message.Message) error {
+func (p *recorder) PublishWithin(_ context.Context, m *message.Message, _ message.Wait) (bool, error) {
+	return false, p.publish(m)
+}
+
+func (p *recorder) publish(m *message.Message) error {
 	switch string(m.Payload) {
 	case "fail:field":
 		return fmt.Errorf("wrapped: %w", &message.FieldError{Field: "key", Problem: "control characters are not allowed"})

@@ -132,6 +132,10 @@ func (s *Server) handler(guard *browserGuard, routes []route) http.Handler {
 func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := call{begun: time.Now(), conn: connOf(r)}
+		if c.conn != nil {
+			c.conn.serving.Store(true)
+			defer c.conn.serving.Store(false)
+		}
 		defer s.recovered(rt, w)
 		if c.conn.faulty() {
 			w.Header()["Connection"] = closeConn

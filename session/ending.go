@@ -106,11 +106,14 @@ func (h *shard) slow(slot uint32, r poller.SendResult) {
 	}
 	reason := ReasonSlow
 	h.counters.slow.Add(1)
-	if r == poller.NodeFull {
+	switch r {
+	case poller.NodeFull:
 		reason = ReasonNodeBacklog
 		h.counters.limit(limitNodeBacklog)
-	} else {
-		h.counters.limit(limitBacklog)
+	case poller.FramesFull:
+		h.counters.limit(limitFrames)
+	default:
+		h.counters.limit(limitBytes)
 	}
 	h.ps.DropBacklog(slot)
 	h.end(slot, reason, "")

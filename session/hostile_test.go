@@ -247,7 +247,7 @@ func TestPubsLeaveRoom(t *testing.T) {
 	const places = 64
 	var srv atomic.Pointer[rig]
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: places},
-		Publish: func(m *message.Message) error { return srv.Load().push(m) }})
+		Publish: func(m *message.Message, w message.Wait) error { return srv.Load().pushWithin(m, w) }})
 	srv.Store(r)
 	var w *rawConn
 	home := -1

@@ -28,8 +28,8 @@ func (m *machine) message(o op, to message.Target, queue bool) {
 	}
 	m.sent = append(m.sent, msg)
 	m.expect(msg)
-	d, _ := m.h.srv.newDelivery(push)
-	d.shards.Store(1)
+	d, _ := m.h.srv.Prepare(push)
+	d.left.Store(1)
 	msg.d = d
 	if to.Scope != message.ScopeUsers && !m.h.ps.Reserve(poller.LaneBulk) {
 		m.fail("no place in the bulk lane")
@@ -39,7 +39,7 @@ func (m *machine) message(o op, to message.Target, queue bool) {
 	if queue && to.Scope == message.ScopeTopics {
 		m.queue(d, to.Names)
 	} else {
-		m.h.deliver(d)
+		m.h.dispatch(d)
 	}
 	if msg.done = len(m.h.pass.waiting) == before; msg.done {
 		return
@@ -57,8 +57,8 @@ func unique(names []string) []string {
 	return slices.Compact(names)
 }
 
-// queue does as deliverTopics does for large topics.
-func (m *machine) queue(d *delivery, names []string) {
+// queue does as sendToTopics does for large topics.
+func (m *machine) queue(d *Delivery, names []string) {
 	q := queued{d: d, lane: poller.LaneBulk}
 	for _, name := range unique(names) {
 		if t, ok := m.h.topics.find(m.h.topicHash([]byte(name)), []byte(name)); ok {

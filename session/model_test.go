@@ -55,7 +55,7 @@ type topicModel struct {
 
 // messageModel is a message and who must and who may get it.
 type messageModel struct {
-	d      *delivery
+	d      *Delivery
 	target string // in which order holds
 	scope  message.Scope
 	names  []string

@@ -19,7 +19,7 @@ const (
 // queued is a message that waits for its pass. It holds a place in the bulk
 // lane of the shard's mailbox until it was sent.
 type queued struct {
-	d       *delivery
+	d       *Delivery
 	topics  []uint32    // of those that it names, the ones that exist here
 	ids     []poller.ID // of a message to users: the sessions that it is for
 	users   []uint32    // and the hashes of their uids
@@ -30,7 +30,7 @@ type queued struct {
 func (q *queued) listBytes() int64 { return int64(8 * len(q.ids)) }
 
 // sort tells messages that can share a pass.
-func (q *queued) sort() message.Scope { return q.d.msg.Target.Scope }
+func (q *queued) sort() message.Scope { return q.d.Message.Target.Scope }
 
 // pass goes through many sessions and gives each the messages that were
 // waiting when it began, in one write. It works in chunks bounded by time, so
@@ -88,12 +88,12 @@ func (p *pass) awaits(user uint32) bool { return len(p.users) > 0 && p.users[use
 
 // sameUsers returns the sessions of the newest message that waits if it is for
 // the same users and no user's sessions have changed since.
-func (p *pass) sameUsers(d *delivery, changed uint64) []poller.ID {
+func (p *pass) sameUsers(d *Delivery, changed uint64) []poller.ID {
 	if len(p.waiting) == 0 {
 		return nil
 	}
 	q := &p.waiting[len(p.waiting)-1]
-	if q.ids == nil || q.changed != changed || !slices.Equal(q.d.msg.Target.Names, d.msg.Target.Names) {
+	if q.ids == nil || q.changed != changed || !slices.Equal(q.d.Message.Target.Names, d.Message.Target.Names) {
 		return nil
 	}
 	return q.ids
@@ -122,7 +122,7 @@ func (p *pass) begin() bool {
 	p.all, p.ids = first.sort() == message.ScopeAll, first.ids
 	n, size, topics := 0, 0, 0
 	for _, q := range p.waiting {
-		size += len(q.d.msg.Payload)
+		size += len(q.d.Message.Payload)
 		topics += len(q.topics)
 		if n == passMessages || n > 0 && (size > passBytes || topics > passTopics) || q.sort() != first.sort() || !sameList(q.ids, p.ids) {
 			break
@@ -294,7 +294,7 @@ func (p *pass) finish() {
 	clear(p.cache)
 	now := time.Now()
 	for _, q := range p.current {
-		if received := q.d.msg.Received; !received.IsZero() {
+		if received := q.d.Message.Received; !received.IsZero() {
 			to, _ := p.h.latencyOf(q.d)
 			to.observe(now.Sub(received))
 		}

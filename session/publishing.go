@@ -1,8 +1,6 @@
 package session
 
 import (
-	"context"
-	"math"
 	"sync"
 	"time"
 
@@ -137,8 +135,10 @@ func (h *shard) publishNow(p *pub) (done published) {
 			done.reply.Err = &wire.CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
 		}
 	}()
-	defer h.awaitRoom(p.msg.Target)()
-	if err := h.opt.Publish(p.msg); err != nil {
+	if p.msg.Target.Scope <= message.ScopeTopics {
+		h.awaitBulk()
+	}
+	if err := h.opt.Publish(p.msg, message.Wait{Time: clientWait}); err != nil {
 		done.reply.Err = publishError(err, p.ref)
 	} else {
 		done.reply.ID = p.msg.ID
@@ -155,20 +155,13 @@ const (
 	clientShare = 4
 )
 
-// awaitRoom waits for that; done is to be called once the message was published.
-func (h *shard) awaitRoom(t message.Target) (done func()) {
-	if t.Scope >= message.ScopeUsers {
-		if _, done, err := h.srv.Pace(context.Background(), t, clientWait, math.MaxInt); err == nil {
-			return done
-		}
-		return func() {}
-	}
+// awaitBulk waits while a bulk lane is too full for what clients publish.
+func (h *shard) awaitBulk() {
 	for late := time.Now().Add(clientWait); h.srv.bulkTaken() > 1.0/clientShare && time.Now().Before(late); {
 		if h.pause() {
-			break
+			return
 		}
 	}
-	return func() {}
 }
 
 // bulkTaken returns which part of the fullest bulk lane is taken.

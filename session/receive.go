@@ -240,7 +240,7 @@ func (h *shard) echo(slot uint32, ev ws.Event) {
 // OnSendFailed implements poller.Handler.
 func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
 	switch r {
-	case poller.BacklogFull, poller.NodeFull:
+	case poller.FramesFull, poller.BytesFull, poller.NodeFull:
 		h.slow(slot, r)
 	case poller.ControlLost:
 		h.rec(slot).flags &^= flagPinged // the ping was not sent: its pong is not awaited

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -27,13 +28,20 @@ type rig struct {
 	faults bool // panics are part of the test
 }
 
-// push is what a publisher does: prepare, then deliver.
-func (s *Server) push(m *message.Message) error {
-	p, err := s.Prepare(m)
+// push is what a publisher does that does not wait.
+func (s *Server) push(m *message.Message) error { return s.pushWithin(m, message.Wait{}) }
+
+// pushWithin is what a publisher does: prepare, wait for room, then deliver.
+func (s *Server) pushWithin(m *message.Message, w message.Wait) error {
+	d, err := s.Prepare(m)
 	if err != nil {
 		return err
 	}
-	return p.Deliver()
+	defer d.Leave()
+	if _, err := d.Await(context.Background(), w); err != nil {
+		return err
+	}
+	return d.Deliver()
 }
 
 func newRig(t *testing.T, o Options) *rig {

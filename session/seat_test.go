@@ -112,9 +112,9 @@ func enqueue(h *shard, to message.Target, text string, exclude ...string) {
 	if !h.ps.Reserve(poller.LaneBulk) {
 		panic("bulk lane is full")
 	}
-	d, _ := h.srv.newDelivery(m)
+	d, _ := h.srv.Prepare(m)
 	if to.Scope == message.ScopeAll {
-		h.deliver(d)
+		h.dispatch(d)
 		return
 	}
 	(&machine{h: h}).queue(d, to.Names)

@@ -41,9 +41,12 @@ type Server struct {
 	addresses *addresses // nil: no limit on addresses
 	clock     func() time.Duration
 
-	done    chan struct{} // closed when the shards are being stopped
-	once    sync.Once
-	helpers sync.WaitGroup // publishers
+	done     chan struct{} // closed when the shards are being stopped
+	once     sync.Once
+	emptying atomic.Bool   // Shutdown waits for the last connection to end
+	empty    chan struct{} // closed when that has ended
+	emptied  sync.Once
+	helpers  sync.WaitGroup // publishers
 }
 
 // New makes a server and binds its listeners.
@@ -54,7 +57,7 @@ func New(o Options) (*Server, error) {
 	if o.Key == ([32]byte{}) {
 		rand.Read(o.Key[:])
 	}
-	s := &Server{opt: o, clock: sinceStart(), done: make(chan struct{})}
+	s := &Server{opt: o, clock: sinceStart(), done: make(chan struct{}), empty: make(chan struct{})}
 	var err error
 	if s.protocols, err = newProtocols(&s.opt); err != nil {
 		return nil, err

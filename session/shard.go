@@ -52,11 +52,11 @@ type shard struct {
 
 // Kinds of mail.
 const (
-	mailDelivery   uint32 = iota // Ptr: *delivery
+	mailDelivery   uint32 = iota // Ptr: *Delivery
 	mailAuth                     // ID: connection; Ptr: *verdict
 	mailUserReady                // ID: connection
 	mailTopicReady               // ID: topic token
-	mailClose                    // Ptr: closeSome
+	mailClose                    // Ptr: closeOrder
 	mailLook                     // Ptr: func(*shard)
 	mailPublished                // there is something in publishing.told
 )
@@ -159,6 +159,7 @@ func (h *shard) OnTimer(slot uint32) {
 
 // OnClose implements poller.Handler.
 func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
+	defer h.srv.connEnded() // also when something in it panics
 	rec := h.rec(slot)
 	h.inbounds.drop(rec) // before anything that may fail
 	if rec.reason == ReasonNone {
@@ -185,7 +186,6 @@ func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 	h.lost = nil
 	h.dropOpening(rec)
 	h.forgetRemote(slot)
-	h.srv.conns.Add(-1)
 	h.counters.closed[rec.reason].Add(1)
 }
 
@@ -198,7 +198,7 @@ func (h *shard) OnRefused(state any) {
 		}
 		h.srv.reuse(o)
 		h.srv.waiting.Add(-1)
-		h.srv.conns.Add(-1)
+		h.srv.connEnded()
 	}
 }
 
@@ -206,7 +206,7 @@ func (h *shard) OnRefused(state any) {
 func (h *shard) OnMail(m poller.Mail) {
 	switch m.Kind {
 	case mailDelivery:
-		h.deliver(m.Ptr.(*delivery))
+		h.dispatch(m.Ptr.(*Delivery))
 	case mailAuth:
 		h.judged(poller.ID(m.ID), m.Ptr.(*verdict))
 	case mailUserReady:
@@ -216,7 +216,7 @@ func (h *shard) OnMail(m poller.Mail) {
 	case mailTopicReady:
 		h.topicReady(m.ID)
 	case mailClose:
-		h.closing.more(m.Ptr.(closeSome))
+		h.closing.begin(h, m.Ptr.(closeOrder))
 	case mailPublished:
 		h.answerPubs()
 	case mailLook:
@@ -255,6 +255,7 @@ func (h *shard) OnStop() {
 	if h.pubs != nil {
 		close(h.pubs)
 	}
+	h.closing.stop()
 	h.pass.drop()
 	h.users.Close()
 	h.uids.Close()

@@ -121,7 +121,7 @@ func TestSlowDisconnect(t *testing.T) {
 	}
 	c.have(c.sent)
 	st := r.Stats()
-	if st.Slow != 3 || st.Sessions != 297 || st.Limits["backlog"] != 3 || st.Poller.Overflows != 3 {
+	if st.Slow != 3 || st.Sessions != 297 || st.Limits["backlog.frames"] != 3 || st.Poller.Overflows != 3 {
 		t.Errorf("%d slow, %d sessions left, limits %v, %d overflows", st.Slow, st.Sessions, st.Limits, st.Poller.Overflows)
 	}
 	for i, w := range slow {

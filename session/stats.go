@@ -23,7 +23,8 @@ const (
 	limitPerUser
 	limitMessage
 	limitFragments
-	limitBacklog
+	limitFrames
+	limitBytes
 	limitNodeBacklog
 	limitPubs
 	limitMemory
@@ -50,7 +51,8 @@ var limitNames = [limitCount]string{
 	limitPerUser:     "session.max_per_user",
 	limitMessage:     "session.max_message",
 	limitFragments:   "session.max_fragments",
-	limitBacklog:     "backlog", // backlog.frames or backlog.bytes
+	limitFrames:      "backlog.frames",
+	limitBytes:       "backlog.bytes",
 	limitNodeBacklog: "backlog.node_bytes",
 	limitPubs:        "session.publish_queue",
 	limitMemory:      "memory", // of a shard's tables: no setting

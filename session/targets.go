@@ -10,12 +10,13 @@ import (
 // be sent at once instead of in a pass.
 const smallTarget = 64
 
-// deliverTopics starts on a message to topics. If they are small, and nothing
-// that waits names one of them, it need not wait for the pass that is running.
-func (h *shard) deliverTopics(d *delivery) (n int, waits bool) {
+// sendToTopics sends a message to the members of topics. If they are small, and
+// no message that waits names one of them, it need not wait for the pass that is
+// running.
+func (h *shard) sendToTopics(d *Delivery) (sent int, isQueued bool) {
 	q := queued{d: d, lane: poller.LaneBulk}
 	members, waiting := 0, false
-	for _, topicName := range d.msg.Target.Names {
+	for _, topicName := range d.Message.Target.Names {
 		t, ok := h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName))
 		if !ok || slices.Contains(q.topics, t) {
 			continue
@@ -31,11 +32,11 @@ func (h *shard) deliverTopics(d *delivery) (n int, waits bool) {
 		h.pass.add(q)
 		return 0, true
 	}
-	return h.deliverSmall(d, q.topics), false
+	return h.sendToMembers(d, q.topics), false
 }
 
-// deliverSmall sends a message to all members of some topics, once to each.
-func (h *shard) deliverSmall(d *delivery, topics []uint32) (sent int) {
+// sendToMembers sends a message to all members of some topics, once to each.
+func (h *shard) sendToMembers(d *Delivery, topics []uint32) (sent int) {
 	var slots [smallTarget]uint32
 	n := 0
 	for _, t := range topics {
@@ -47,25 +48,25 @@ func (h *shard) deliverSmall(d *delivery, topics []uint32) (sent int) {
 		}
 	}
 	for _, slot := range slots[:n] {
-		sent += h.send(slot, d)
+		sent += h.stage(slot, d)
 	}
 	return sent
 }
 
-// deliverUsers starts on a message to users. Their sessions are served at
+// sendToUsers sends a message to users. Their sessions are served at
 // once if they are few and nothing that waits names one of the users, and else
 // in a pass, as the members of a topic are.
-func (h *shard) deliverUsers(d *delivery) (sent int, waits bool) {
+func (h *shard) sendToUsers(d *Delivery) (sent int, isQueued bool) {
 	var slots [smallTarget]uint32
 	var many []poller.ID
 	n, waiting := 0, false
-	for i, uid := range d.msg.Target.Names {
-		home, hash := h.srv.homeOf(uid)
-		if home != h.index || slices.Contains(d.msg.Target.Names[:i], uid) {
+	names := d.Message.Target.Names
+	for i, at := range d.homes {
+		if at.shard != h.index || slices.Contains(names[:i], names[i]) {
 			continue
 		}
-		waiting = waiting || h.pass.awaits(hash)
-		slot, ok := h.findUser(hash, []byte(uid))
+		waiting = waiting || h.pass.awaits(at.hash)
+		slot, ok := h.findUser(at.hash, []byte(names[i]))
 		for ok {
 			switch older := h.rec(slot).older; {
 			case many == nil && n < smallTarget:
@@ -90,7 +91,7 @@ func (h *shard) deliverUsers(d *delivery) (sent int, waits bool) {
 		return 0, h.queueUsers(d, many)
 	}
 	for _, slot := range slots[:n] {
-		sent += h.send(slot, d)
+		sent += h.stage(slot, d)
 	}
 	return sent, false
 }
@@ -113,11 +114,11 @@ func (h *shard) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
 // queueUsers has a message wait for its pass. It then holds a place in the
 // bulk lane like any message for many, or its own if there is none: few such
 // messages must not make pushes to other users wait.
-func (h *shard) queueUsers(d *delivery, ids []poller.ID) (waits bool) {
+func (h *shard) queueUsers(d *Delivery, ids []poller.ID) (isQueued bool) {
 	q := queued{d: d, ids: ids, changed: h.usersChanged, lane: poller.LaneBulk}
-	for _, uid := range d.msg.Target.Names {
-		if home, hash := h.srv.homeOf(uid); home == h.index {
-			q.users = append(q.users, hash)
+	for _, at := range d.homes {
+		if at.shard == h.index {
+			q.users = append(q.users, at.hash)
 		}
 	}
 	if !h.ps.Reserve(poller.LaneBulk) {
