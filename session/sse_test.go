@@ -281,7 +281,9 @@ func TestSSEHeartbeat(t *testing.T) {
 	r := sseRig(t, Options{Poller: onePoller(), PingInterval: 8 * time.Second, PongTimeout: 3 * time.Second, IdleRead: 10 * time.Second, IdleWrite: 20 * time.Second})
 	s := r.stream("/sse")
 	for range 7 { // pushes take the place of comments
-		r.tick(6)
+		for range 6 {
+			r.tick(1)
+		}
 		r.deliver(message.ToAll(), "x")
 		s.want("id: m-x\ndata: x\n")
 	}
