@@ -36,15 +36,15 @@ func (n *Node) PublishWithin(ctx context.Context, m *message.Message, w message.
 	if waited, err = n.prepare(ctx, *local, m, w, &p); err != nil {
 		return waited, err
 	}
-	return waited, n.post(&p)
+	return waited, n.commit(&p)
 }
 
 // prepared is a message with all done that can fail or take long, and a place
 // in the outbox.
 type prepared struct {
-	target message.Target
-	here   Prepared // nil: not for sessions of this node
-	place  Reservation
+	target      message.Target
+	here        Prepared // nil: not for sessions of this node
+	reservation Reservation
 }
 
 // leave gives up what is kept for the message at the local sessions.
@@ -84,7 +84,7 @@ func (n *Node) prepare(ctx context.Context, local Local, m *message.Message, w m
 		}
 	}
 	p.target = m.Target
-	p.place, err = n.bus.Reserve(m)
+	p.reservation, err = n.bus.Reserve(m)
 	var full *message.OverloadedError
 	switch {
 	case !errors.As(err, &full):
@@ -101,9 +101,9 @@ func gone(ctx context.Context, w message.Wait) bool {
 	return ctx.Err() != nil || w.Gone != nil && w.Gone()
 }
 
-// post delivers locally and commits to the bus in one order, under the
+// commit delivers locally and commits to the bus in one order, under the
 // target's stripes. Whatever happens, these and the place are given back.
-func (n *Node) post(p *prepared) (err error) {
+func (n *Node) commit(p *prepared) (err error) {
 	delivered, committed := false, false
 	defer func() {
 		v := recover()
@@ -119,7 +119,7 @@ func (n *Node) post(p *prepared) (err error) {
 			n.faults.report("publish", v)
 		}
 		if !committed {
-			p.place.Cancel()
+			p.reservation.Cancel()
 		}
 	}()
 	set := n.stripes.of(p.target)
@@ -132,7 +132,7 @@ func (n *Node) post(p *prepared) (err error) {
 		}
 	}
 	delivered = true
-	p.place.Commit()
+	p.reservation.Commit()
 	committed = true
 	n.count.published.Add(1)
 	return nil

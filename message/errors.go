@@ -56,11 +56,11 @@ func (e *FaultError) Error() string {
 
 // FieldError is bad input: the field that is wrong and what it may be.
 type FieldError struct {
-	Field   string // as the caller spelt it: "topic", "uid", "exclude", …
-	Problem string // what is wrong and what is allowed
+	Field  string // as the caller spelt it: "topic", "uid", "exclude", …
+	Detail string // what is wrong and what is allowed
 }
 
-func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+func (e *FieldError) Error() string { return e.Field + ": " + e.Detail }
 
 // Renamed returns err with the field named as its reader knows it, if it is a
 // *FieldError.
@@ -72,5 +72,5 @@ func Renamed(err error, field string) error {
 	if !errors.As(err, &fe) {
 		return err
 	}
-	return &FieldError{field, fe.Problem}
+	return &FieldError{field, fe.Detail}
 }

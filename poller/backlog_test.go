@@ -87,7 +87,7 @@ func TestDropOldest(t *testing.T) {
 	if frames, _ := r.backlog(id); frames != 4 {
 		t.Errorf("%d frames wait, want 4", frames)
 	}
-	r.on(0, func(s *Shard) { s.Finish(id.Slot()) })
+	r.on(0, func(s *Shard) { s.CloseWrite(id.Slot()) })
 	all, err := io.ReadAll(c)
 	if err != nil {
 		t.Fatal(err)

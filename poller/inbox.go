@@ -27,14 +27,14 @@ func (in *inbox) begin(busy bool) {
 
 // drain hands the mail of a lane to deliver, at most as many items as the lane
 // has places, until late, which is asked after each, ends it.
-func (in *inbox) drain(lane Lane, deliver func(Mail), late func(n int64) bool) {
-	l := &in.box.lanes[lane]
+func (in *inbox) drain(lane Queue, deliver func(Mail), late func(n int64) bool) {
+	l := &in.box.queues[lane]
 	for n := int64(1); n <= l.size; n++ {
 		m, ok := l.ring.pop()
 		if !ok {
 			return
 		}
-		in.kept = lane == LaneBulk
+		in.kept = lane == QueueBulk
 		deliver(m)
 		if !in.kept {
 			l.taken.Add(-1)
@@ -57,9 +57,9 @@ func (in *inbox) stayReadable() {
 
 // discard empties the lanes of a shard that takes no more turns.
 func (in *inbox) discard(drop func(Mail)) {
-	for i := range in.box.lanes {
+	for i := range in.box.queues {
 		for {
-			m, ok := in.box.lanes[i].ring.pop()
+			m, ok := in.box.queues[i].ring.pop()
 			if !ok {
 				break
 			}
@@ -72,42 +72,42 @@ func (in *inbox) discard(drop func(Mail)) {
 // item may be for many connections.
 const mailBytes = 16 << 10
 
-// drainMail hands the mail over, control first. Each lane takes what it holds
+// readMail hands the mail over, control first. Each lane takes what it holds
 // at the start. Only control takes all of it; the others have the time of a
 // chunk each, but handle some of it always, so that no lane starves another or
 // the sockets.
-func (s *Shard) drainMail() {
+func (s *Shard) readMail() {
 	s.inbox.begin(s.busy())
-	for _, lane := range Lanes() {
+	for _, lane := range Queues() {
 		s.deadline = s.loop.clock() + s.opt.Chunk
 		looked := s.sender.progress()
-		s.inbox.drain(lane, s.deliver, func(n int64) bool {
+		s.inbox.drain(lane, s.dispatch, func(n int64) bool {
 			written := s.sender.progress()
 			if n%16 != 0 && written-looked < mailBytes {
 				return false
 			}
 			looked = written
-			return lane != LaneControl && s.Expired()
+			return lane != QueueControl && s.Expired()
 		})
 		s.protect(0, s.Submit) // before what is for many
 		switch lane {
-		case LaneSingle:
-			s.box.single.open()
-		case LaneMove:
+		case QueueSingle:
+			s.box.single.admit()
+		case QueueMove:
 			s.box.wakeDenied(s.loop.shards)
 		}
 	}
 }
 
-// Keep is called within OnMail, with mail of any lane. The mail's place then
+// KeepPlace is called within OnMail, with mail of any lane. The mail's place then
 // stays taken until Release gives it back, as it always does with LaneBulk.
-func (s *Shard) Keep() { s.inbox.kept = true }
+func (s *Shard) KeepPlace() { s.inbox.kept = true }
 
-func (s *Shard) deliver(m Mail) {
+func (s *Shard) dispatch(m Mail) {
 	defer s.recoverConn(0)
 	switch p := m.Ptr.(type) {
 	case *arrival:
-		s.arrive(p)
+		s.openArrival(p)
 	case stopRequest:
 		s.stop()
 	case listenRequest:

@@ -2,31 +2,31 @@ package poller
 
 import "sync/atomic"
 
-// Lane is one of the queues into a shard. They are apart so that a flood of
+// Queue is one of the queues into a shard. They are apart so that a flood of
 // one kind cannot keep another waiting.
-type Lane uint8
+type Queue uint8
 
 const (
-	// LaneControl is for what must always get through: closes, answers to
+	// QueueControl is for what must always get through: closes, answers to
 	// something a shard waits for.
-	LaneControl Lane = iota
-	// LaneSingle is for work on one connection or user.
-	LaneSingle
-	// LaneBulk is for work on many connections. Its places are given back
+	QueueControl Queue = iota
+	// QueueSingle is for work on one connection or user.
+	QueueSingle
+	// QueueBulk is for work on many connections. Its places are given back
 	// by Shard.Release when that work is done, not when it is received, so
 	// that the lane's size bounds all of it that is under way.
-	LaneBulk
-	// LaneMove is for sockets on their way here from other shards or from
+	QueueBulk
+	// QueueMove is for sockets on their way here from other shards or from
 	// outside. It is the poller's own.
-	LaneMove
-	laneCount
+	QueueMove
+	queueCount
 )
 
 // String returns the label used in metrics.
-func (l Lane) String() string { return [laneCount]string{"control", "single", "bulk", "move"}[l] }
+func (l Queue) String() string { return [queueCount]string{"control", "single", "bulk", "move"}[l] }
 
-// Lanes returns every lane.
-func Lanes() []Lane { return []Lane{LaneControl, LaneSingle, LaneBulk, LaneMove} }
+// Queues returns every lane.
+func Queues() []Queue { return []Queue{QueueControl, QueueSingle, QueueBulk, QueueMove} }
 
 // Mail is one item for a shard. The Handler decides what Kind, ID and Ptr mean.
 type Mail struct {
@@ -35,21 +35,21 @@ type Mail struct {
 	Ptr  any
 }
 
-// lane is a ring with places. A place is taken before an item is put into the
+// mailQueue is a ring with places. A place is taken before an item is put into the
 // ring, so that a message for several shards is put into all of them or none.
-type lane struct {
+type mailQueue struct {
 	ring  *ring
 	size  int64
 	taken atomic.Int64  // places in use: reserved, queued or held by the handler
 	full  atomic.Uint64 // refusals
 }
 
-func (l *lane) init(size int) {
+func (l *mailQueue) init(size int) {
 	l.ring = newRing(size)
 	l.size = int64(size)
 }
 
-func (l *lane) reserve() bool {
+func (l *mailQueue) reserve() bool {
 	if l.taken.Add(1) > l.size {
 		l.full.Add(1)
 		l.taken.Add(-1)
@@ -59,12 +59,12 @@ func (l *lane) reserve() bool {
 }
 
 // room says whether a place is free at the moment.
-func (l *lane) room() bool { return l.taken.Load() < l.size }
+func (l *mailQueue) room() bool { return l.taken.Load() < l.size }
 
 // put queues m for which a place was reserved. The ring has at least as many
 // cells as there are places, and the consumer leaves a cell before it gives the
 // place back (see inbox.drain), so the ring is never full here.
-func (l *lane) put(m Mail) {
+func (l *mailQueue) put(m Mail) {
 	for !l.ring.push(m) {
 	}
 }

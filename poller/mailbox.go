@@ -10,7 +10,7 @@ import (
 // mailbox is how other goroutines reach a shard. It never blocks: a full lane
 // refuses. The shard's own end is inbox.
 type mailbox struct {
-	lanes  [laneCount]lane
+	queues [queueCount]mailQueue
 	single admission     // to LaneSingle
 	denied []atomic.Bool // by shard: sockets of that shard wait for room in LaneMove
 	gone   chan struct{} // closed by close
@@ -20,30 +20,30 @@ type mailbox struct {
 	wakeFD int32
 }
 
-func (b *mailbox) init(sizes [laneCount]int, wakeFD int32, node *nodeWaiting) {
+func (b *mailbox) init(sizes [queueCount]int, wakeFD int32, node *nodeWaiters) {
 	b.wakeFD, b.gone = wakeFD, make(chan struct{})
-	for i := range b.lanes {
-		b.lanes[i].init(sizes[i])
+	for i := range b.queues {
+		b.queues[i].init(sizes[i])
 	}
-	b.single.init(&b.lanes[LaneSingle], node)
+	b.single.init(&b.queues[QueueSingle], node)
 	b.denied = make([]atomic.Bool, node.shards)
 }
 
-func (b *mailbox) reserve(lane Lane) bool { return !b.closed.Load() && b.lanes[lane].reserve() }
+func (b *mailbox) reserve(lane Queue) bool { return !b.closed.Load() && b.queues[lane].reserve() }
 
-func (b *mailbox) release(lane Lane, n int) {
-	b.lanes[lane].taken.Add(-int64(n))
-	if lane == LaneSingle {
-		b.single.open()
+func (b *mailbox) release(lane Queue, n int) {
+	b.queues[lane].taken.Add(-int64(n))
+	if lane == QueueSingle {
+		b.single.admit()
 	}
 }
 
-func (b *mailbox) put(lane Lane, m Mail) {
-	b.lanes[lane].put(m)
+func (b *mailbox) put(lane Queue, m Mail) {
+	b.queues[lane].put(m)
 	b.wake()
 }
 
-func (b *mailbox) post(lane Lane, m Mail) bool {
+func (b *mailbox) post(lane Queue, m Mail) bool {
 	if !b.reserve(lane) {
 		return false
 	}
@@ -79,43 +79,43 @@ func (s *Shard) Wake() { s.box.wake() }
 // Reserve takes a place in a lane of the shard, to be used by Put or given
 // back by Release. It returns false, and counts it, if the lane is full, and
 // false after the loop was closed. Any goroutine.
-func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
+func (s *Shard) Reserve(lane Queue) bool { return s.box.reserve(lane) }
 
 // Put queues m in a place that Reserve has taken. Any goroutine; it does not
 // block.
-func (s *Shard) Put(lane Lane, m Mail) { s.box.put(lane, m) }
+func (s *Shard) Put(lane Queue, m Mail) { s.box.put(lane, m) }
 
 // Post is Reserve and Put. Any goroutine.
-func (s *Shard) Post(lane Lane, m Mail) bool { return s.box.post(lane, m) }
+func (s *Shard) Post(lane Queue, m Mail) bool { return s.box.post(lane, m) }
 
 // Release gives n places of a lane back: unused ones of Reserve (any
 // goroutine), or those of LaneBulk mail that the handler is done with.
-func (s *Shard) Release(lane Lane, n int) { s.box.release(lane, n) }
+func (s *Shard) Release(lane Queue, n int) { s.box.release(lane, n) }
 
-// Taken returns which part of a lane's places is taken. Any goroutine.
-func (s *Shard) Taken(lane Lane) float64 {
-	l := &s.box.lanes[lane]
+// Fill returns which part of a lane's places is taken. Any goroutine.
+func (s *Shard) Fill(lane Queue) float64 {
+	l := &s.box.queues[lane]
 	return float64(l.taken.Load()) / float64(l.size)
 }
 
-// Uncrowded waits while the single lane is crowded, with one in 32 of its
+// Admit waits while the single lane is crowded, with one in 32 of its
 // places taken or somebody waiting already, but no longer than told or until
 // ctx is done, and returns whether it had to. A caller that can wait does so
 // here before Reserve, in the order of arrival, and calls Done after it: a lane
 // that is full refuses. It does not wait for a shard that does not tick. Any
 // goroutine but a shard's.
-func (s *Shard) Uncrowded(ctx context.Context, wait time.Duration) (waited bool, e Entry) {
+func (s *Shard) Admit(ctx context.Context, wait time.Duration) (waited bool, e Permit) {
 	a := &s.box.single
-	if !a.crowded() || s.box.closed.Load() || s.tickAge() > staleTick {
+	if !a.congested() || s.box.closed.Load() || s.tickAge() > staleTick {
 		return false, e
 	}
 	return true, a.wait(ctx, wait, s.box.gone)
 }
 
-// TooManyWait says whether a caller of Uncrowded would have to wait now although
+// WaitersAbove says whether a caller of Uncrowded would have to wait now although
 // most callers wait at this shard already, or 1.5 × most at all shards together.
 // Callers of the same moment may exceed that by a few. Any goroutine.
-func (s *Shard) TooManyWait(most int) bool {
+func (s *Shard) WaitersAbove(most int) bool {
 	a := &s.box.single
-	return (a.waiting.Load() >= int64(most) || a.node.total.Load() >= int64(most+most/2)) && a.crowded()
+	return (a.waiting.Load() >= int64(most) || a.node.total.Load() >= int64(most+most/2)) && a.congested()
 }

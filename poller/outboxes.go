@@ -15,7 +15,7 @@ func newOutboxes(from, shards int) outboxes {
 // send posts a to a shard, behind the sockets that wait for it already. It
 // returns false if a has to wait.
 func (o *outboxes) send(a *arrival, to *Shard) bool {
-	if len(o.queued[to.index]) == 0 && to.box.post(LaneMove, Mail{Ptr: a}) {
+	if len(o.queued[to.index]) == 0 && to.box.post(QueueMove, Mail{Ptr: a}) {
 		return true
 	}
 	o.queued[to.index] = append(o.queued[to.index], a)
@@ -29,7 +29,7 @@ func (o *outboxes) flush(shards []*Shard) {
 	for to, items := range o.queued {
 		box, n := &shards[to].box, 0
 		post := func() bool {
-			for n < len(items) && box.lanes[LaneMove].room() && box.post(LaneMove, Mail{Ptr: items[n]}) {
+			for n < len(items) && box.queues[QueueMove].room() && box.post(QueueMove, Mail{Ptr: items[n]}) {
 				n++
 			}
 			return n == len(items)
@@ -68,12 +68,12 @@ func (b *mailbox) wakeDenied(shards []*Shard) {
 	}
 }
 
-// flushOutboxes tries again what mailboxes refused.
-func (s *Shard) flushOutboxes() {
-	if s.outboxes.waiting == 0 {
+// retryMoves tries again what mailboxes refused.
+func (s *Shard) retryMoves() {
+	if s.moves.waiting == 0 {
 		return
 	}
-	if s.outboxes.flush(s.loop.shards); s.outboxes.waiting == 0 {
+	if s.moves.flush(s.loop.shards); s.moves.waiting == 0 {
 		s.resumeAccept(resumeSent)
 	}
 }

@@ -125,7 +125,7 @@ func TestStageKeepsOrder(t *testing.T) {
 					e.want.Write(f.b)
 				}
 				for i := range ends {
-					s.Finish(ends[i].id.Slot())
+					s.CloseWrite(ends[i].id.Slot())
 				}
 			})
 			for i := range ends {
@@ -264,7 +264,7 @@ func TestStagedControlAtBounds(t *testing.T) {
 			if frames != len(want)/8 || r.Stats().BacklogBytes > bound || failed != told {
 				t.Errorf("bound %d: %d frames, %d bytes wait, %d told", bound, frames, r.Stats().BacklogBytes, failed)
 			}
-			if lost := r.Stats().ControlsLost; lost < 1000 {
+			if lost := r.Stats().ControlsDropped; lost < 1000 {
 				t.Errorf("bound %d: %d control frames counted as lost", bound, lost)
 			}
 			got := make([]byte, filled+len(want))
@@ -329,7 +329,7 @@ func TestDroppedIsNotTold(t *testing.T) {
 			for n := range 3 {
 				s.Send(id.Slot(), Shared(NewFrames(numbered(n, 100, 0))), Data)
 			}
-			s.Finish(id.Slot())
+			s.CloseWrite(id.Slot())
 			s.Send(id.Slot(), Shared(NewFrames(numbered(3, 100, 0))), Data)
 		})
 		r.settle(0)

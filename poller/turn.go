@@ -32,7 +32,7 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 	served, began := s.poll(wait)
 	s.resumeDeferred()
 	if s.inbox.called() {
-		s.drainMail()
+		s.readMail()
 	}
 	if s.ticks > 0 {
 		s.tick()
@@ -45,7 +45,7 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 	s.work = false // a panic must not come again at once: the next turn tries
 	s.protect(0, func() { s.work = s.handler.OnWork() })
 	s.finishTurn()
-	s.flushOutboxes()
+	s.retryMoves()
 	s.count(began)
 	if s.stopped.Load() {
 		close(s.done)
@@ -80,7 +80,7 @@ func (s *Shard) finishTurn() {
 		if s.sender.refusals = s.sender.refusals[:0]; cap(s.sender.refusals) > 1024 {
 			s.sender.refusals = nil
 		}
-		s.reap()
+		s.runCloses()
 		if s.Staged() == 0 {
 			return
 		}
@@ -89,7 +89,7 @@ func (s *Shard) finishTurn() {
 
 // busy says whether there is something to do without any event.
 func (s *Shard) busy() bool {
-	return s.work || s.timersDue || s.inbox.more || len(s.deferred) > 0 || len(s.dead) > 0 || s.Staged() > 0
+	return s.work || s.timersDue || s.inbox.more || len(s.deferred) > 0 || len(s.pendingCloses) > 0 || s.Staged() > 0
 }
 
 // poll waits for the first event, for at most wait, and serves events for the
@@ -99,7 +99,7 @@ func (s *Shard) busy() bool {
 // milliseconds.) began is when the wait was over.
 func (s *Shard) poll(wait time.Duration) (some bool, began time.Duration) {
 	n := 0
-	if wait > 0 && (s.inbox.drained || !s.loop.spare) {
+	if wait > 0 && (s.inbox.drained || !s.loop.spareProcs) {
 		n = sysEpollWaitTold(s.epfd, s.events[:], wait)
 	} else {
 		n = sysEpollWait(s.epfd, s.events[:], wait)
@@ -138,7 +138,7 @@ func (s *Shard) poll(wait time.Duration) (some bool, began time.Duration) {
 		} else if late || n < len(s.events) || round >= maxRounds {
 			return some, began
 		}
-		s.reap()
+		s.runCloses()
 		n = sysEpollWait(s.epfd, s.events[:], 0)
 	}
 }
@@ -163,9 +163,9 @@ func (s *Shard) connEvent(id ID, events uint32) {
 	case events&unix.EPOLLIN != 0 && c.flags&(flagPaused|flagDeferred) == 0:
 		s.read(slot, c)
 	case events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
-		s.kill(slot, CauseRead, s.sockError(c.fd))
+		s.closeLater(slot, ReasonRead, s.sockError(c.fd))
 	case events&unix.EPOLLRDHUP != 0 && c.flags&flagDeferred == 0:
-		s.kill(slot, CauseEOF, nil)
+		s.closeLater(slot, ReasonEOF, nil)
 	}
 }
 
@@ -184,7 +184,7 @@ func (s *Shard) resumeDeferred() {
 			s.protect(id, func() {
 				c := s.at(slot)
 				c.flags &^= flagDeferred
-				if s.tail(c) != nil && c.flags&flagPaused == 0 {
+				if s.unread(c) != nil && c.flags&flagPaused == 0 {
 					s.receive(slot, c, 0)
 				}
 			})

@@ -34,16 +34,16 @@ func parseItem(line []byte, maxPayload int) (*item, *problem) {
 		err = it.complete()
 	}
 	if err != nil {
-		return nil, itemProblem(err)
+		return nil, asProblem(err)
 	}
 	return it, nil
 }
 
-// itemProblem tells a *problem or a *message.FieldError.
-func itemProblem(err error) *problem {
+// asProblem tells a *problem or a *message.FieldError.
+func asProblem(err error) *problem {
 	var fe *message.FieldError
 	if errors.As(err, &fe) {
-		return &problem{cause: CauseField, field: fe.Field, detail: fe.Problem}
+		return &problem{cause: CauseField, field: fe.Field, detail: fe.Detail}
 	}
 	var large tooLarge
 	if errors.As(err, &large) {
@@ -84,7 +84,7 @@ func (it *item) member(name, value []byte) error {
 		case field:
 			return twice(field)
 		default:
-			return &message.FieldError{Field: field, Problem: fmt.Sprintf("there is %s already; allowed is one of text, json and base64", it.data)}
+			return &message.FieldError{Field: field, Detail: fmt.Sprintf("there is %s already; allowed is one of text, json and base64", it.data)}
 		}
 		it.data = field
 		return it.payload(field, value)
@@ -109,15 +109,15 @@ func (it *item) member(name, value []byte) error {
 		it.m.Key = s
 		return message.CheckKey(s)
 	}
-	return &message.FieldError{Field: fieldName(name), Problem: "unknown; allowed are to, text, json, base64, exclude and key"}
+	return &message.FieldError{Field: fieldName(name), Detail: "unknown; allowed are to, text, json, base64, exclude and key"}
 }
 
 func (it *item) complete() error {
 	if !it.hasTo {
-		return &message.FieldError{Field: "to", Problem: `missing; allowed is an object such as {"all":true} or {"topic":"news"}`}
+		return &message.FieldError{Field: "to", Detail: `missing; allowed is an object such as {"all":true} or {"topic":"news"}`}
 	}
 	if it.data == "" {
-		return &message.FieldError{Field: "text", Problem: "missing; allowed is one of text, json and base64"}
+		return &message.FieldError{Field: "text", Detail: "missing; allowed is one of text, json and base64"}
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (it *item) payload(field string, value []byte) error {
 		it.m.Payload = make([]byte, base64.StdEncoding.DecodedLen(len(p)))
 		n, err := base64.StdEncoding.Strict().Decode(it.m.Payload, p)
 		if err != nil {
-			return &message.FieldError{Field: field, Problem: fmt.Sprintf("%v; allowed is the standard alphabet with padding (RFC 4648 §4)", err)}
+			return &message.FieldError{Field: field, Detail: fmt.Sprintf("%v; allowed is the standard alphabet with padding (RFC 4648 §4)", err)}
 		}
 		it.m.Payload = it.m.Payload[:n:n]
 	}
@@ -165,7 +165,7 @@ var scopes = map[string]struct {
 // target reads "to".
 func (it *item) target(value []byte) error {
 	if value[0] != '{' {
-		return &message.FieldError{Field: "to", Problem: `not an object; allowed is one such as {"all":true} or {"topic":"news"}`}
+		return &message.FieldError{Field: "to", Detail: `not an object; allowed is one such as {"all":true} or {"topic":"news"}`}
 	}
 	members := 0
 	err := eachMember(value, func(name, value []byte) error {
@@ -174,7 +174,7 @@ func (it *item) target(value []byte) error {
 		}
 		if string(name) == `"all"` {
 			if string(value) != "true" {
-				return &message.FieldError{Field: "to.all", Problem: "allowed is true"}
+				return &message.FieldError{Field: "to.all", Detail: "allowed is true"}
 			}
 			it.m.Target.Scope = message.ScopeAll
 			return nil
@@ -182,7 +182,7 @@ func (it *item) target(value []byte) error {
 		field := "to." + fieldName(name)
 		s, ok := scopes[string(name[1:len(name)-1])]
 		if !ok {
-			return &message.FieldError{Field: field, Problem: "unknown; allowed are all, topic, topics, user, users, session and sessions"}
+			return &message.FieldError{Field: field, Detail: "unknown; allowed are all, topic, topics, user, users, session and sessions"}
 		}
 		names, err := namesOf(field, value, s.many)
 		if err != nil {
@@ -195,7 +195,7 @@ func (it *item) target(value []byte) error {
 		return nil
 	})
 	if err == nil && members != 1 {
-		return &message.FieldError{Field: "to", Problem: fmt.Sprintf("%d members; allowed is one of all, topic, topics, user, users, session and sessions", members)}
+		return &message.FieldError{Field: "to", Detail: fmt.Sprintf("%d members; allowed is one of all, topic, topics, user, users, session and sessions", members)}
 	}
 	return err
 }
@@ -207,12 +207,12 @@ func namesOf(field string, value []byte, many bool) ([]string, error) {
 		return []string{s}, err
 	}
 	if value[0] != '[' {
-		return nil, &message.FieldError{Field: field, Problem: "not an array; allowed is an array of strings"}
+		return nil, &message.FieldError{Field: field, Detail: "not an array; allowed is an array of strings"}
 	}
 	var names []string
 	err := eachElement(value, func(value []byte) error {
 		if len(names) == message.MaxTargetNames {
-			return &message.FieldError{Field: field, Problem: fmt.Sprintf("more than %d names; allowed are 1 to %d", message.MaxTargetNames, message.MaxTargetNames)}
+			return &message.FieldError{Field: field, Detail: fmt.Sprintf("more than %d names; allowed are 1 to %d", message.MaxTargetNames, message.MaxTargetNames)}
 		}
 		s, err := stringOf(fmt.Sprintf("%s[%d]", field, len(names)), value)
 		names = append(names, s)
@@ -224,11 +224,11 @@ func namesOf(field string, value []byte, many bool) ([]string, error) {
 // bytesOf reads a string value.
 func bytesOf(field string, value []byte) ([]byte, error) {
 	if value[0] != '"' {
-		return nil, &message.FieldError{Field: field, Problem: "not a string"}
+		return nil, &message.FieldError{Field: field, Detail: "not a string"}
 	}
 	p, ok := unquote(value)
 	if !ok {
-		return nil, &message.FieldError{Field: field, Problem: `half of a surrogate pair (\ud800 to \udfff), which is no character`}
+		return nil, &message.FieldError{Field: field, Detail: `half of a surrogate pair (\ud800 to \udfff), which is no character`}
 	}
 	return p, nil
 }
@@ -239,7 +239,7 @@ func stringOf(field string, value []byte) (string, error) {
 }
 
 func twice(field string) error {
-	return &message.FieldError{Field: field, Problem: "given twice; allowed is once"}
+	return &message.FieldError{Field: field, Detail: "given twice; allowed is once"}
 }
 
 // fieldName is a member's raw name for an error, cut if it is long.

@@ -50,7 +50,7 @@ func TestPushesMayWait(t *testing.T) {
 	if len(asked) != 4 || asked[2].Names[0] != "u3" || len(p.all()) != 4 {
 		t.Errorf("asked for %v, published %d", asked, len(p.all()))
 	}
-	if n := s.Stats().Paced; n != 3 {
+	if n := s.Stats().Waited; n != 3 {
 		t.Errorf("%d waited, want 3", n)
 	}
 }
@@ -66,8 +66,8 @@ func TestTooManyWait(t *testing.T) {
 	if p := a.problem(t); p.Type != CauseOverloaded.Type() || a.Header.Get("Retry-After") != "1" || p.Detail != "overloaded: the queue is full; nothing was delivered, so a retry doubles nothing" {
 		t.Errorf("%+v", p)
 	}
-	if st := s.Stats(); st.PaceRefused != 1 || st.Paced != 0 || len(p.all()) != 0 {
-		t.Errorf("%d refused, %d waited, %d published", st.PaceRefused, st.Paced, len(p.all()))
+	if st := s.Stats(); st.WaitRefused != 1 || st.Waited != 0 || len(p.all()) != 0 {
+		t.Errorf("%d refused, %d waited, %d published", st.WaitRefused, st.Waited, len(p.all()))
 	}
 }
 
@@ -80,8 +80,8 @@ func TestFullIsNoQueue(t *testing.T) {
 	if a := post(t, ts, "/v1/users/u1", "x"); a.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%d", a.StatusCode)
 	}
-	if st := s.Stats(); st.PaceRefused != 0 || st.Paced != 1 {
-		t.Errorf("%d refused, %d waited", st.PaceRefused, st.Paced)
+	if st := s.Stats(); st.WaitRefused != 0 || st.Waited != 1 {
+		t.Errorf("%d refused, %d waited", st.WaitRefused, st.Waited)
 	}
 }
 
@@ -138,6 +138,7 @@ func TestPresence(t *testing.T) {
 			if gone := c.client.gone(); gone != tt.gone {
 				t.Errorf("gone: %v, want %v", gone, tt.gone)
 			}
+			tcp.SetReadDeadline(time.Now().Add(10 * time.Second))
 			if p := make([]byte, 4); !tt.gone {
 				if n, err := io.ReadFull(c, p); err != nil {
 					t.Errorf("%q, %v is left of what it sent", p[:n], err)
@@ -196,7 +197,7 @@ func TestNoReadAhead(t *testing.T) {
 	read(1, "x") // its body is not whole
 	io.WriteString(client, body[1:]+"next")
 	read(1, "y")
-	tcp.SetReadDeadline(past)
+	tcp.SetReadDeadline(expired)
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err != nil {
 		t.Errorf("read ahead: %d, %v", n, err)
 	}

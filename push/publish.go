@@ -75,7 +75,7 @@ func (s *Server) publish(ctx context.Context, gone func() bool, m *message.Messa
 	}
 	waited, err := s.opt.Publisher.PublishWithin(ctx, m, message.Wait{Time: s.opt.PushWait, Others: max(1, s.opt.MaxRequests/2), Gone: gone})
 	if waited {
-		s.count.paced.Add(1)
+		s.count.waited.Add(1)
 	}
 	if err != nil {
 		return s.publishProblem(err, payload)
@@ -91,12 +91,12 @@ func (s *Server) publishProblem(err error, payload string) *problem {
 	var full *message.OverloadedError
 	switch {
 	case errors.As(err, &field):
-		return &problem{cause: CauseField, field: field.Field, detail: field.Problem}
+		return &problem{cause: CauseField, field: field.Field, detail: field.Detail}
 	case errors.As(err, &large):
 		return &problem{cause: CausePayloadTooLarge, field: payload, detail: large.Error()}
 	case errors.As(err, &full):
 		if full.Queue {
-			s.count.paceRefused.Add(1)
+			s.count.waitRefused.Add(1)
 		}
 		return &problem{cause: CauseOverloaded, detail: full.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: full.RetryAfter}
 	}
@@ -151,7 +151,7 @@ func parseParameters(raw string, m *message.Message) *problem {
 			err = message.CheckKey(m.Key)
 		}
 		if fe := (*message.FieldError)(nil); errors.As(err, &fe) {
-			return &problem{cause: CauseField, field: fe.Field, detail: fe.Problem}
+			return &problem{cause: CauseField, field: fe.Field, detail: fe.Detail}
 		}
 	}
 	return nil
@@ -222,7 +222,7 @@ func readSmall(body io.Reader, n int) ([]byte, *problem) {
 // if n is negative.
 func (s *Server) readLarge(body io.Reader, n int) ([]byte, *problem) {
 	most := s.opt.MaxPayload
-	held := held{of: &s.in}
+	held := heldBytes{of: &s.in}
 	defer held.release()
 	src := heldReader{body, &held}
 	if n > 0 {

@@ -56,7 +56,7 @@ func (p *recorder) PublishWithin(_ context.Context, m *message.Message, _ messag
 func (p *recorder) publish(m *message.Message) error {
 	switch string(m.Payload) {
 	case "fail:field":
-		return fmt.Errorf("wrapped: %w", &message.FieldError{Field: "key", Problem: "control characters are not allowed"})
+		return fmt.Errorf("wrapped: %w", &message.FieldError{Field: "key", Detail: "control characters are not allowed"})
 	case "fail:large":
 		return &message.TooLargeError{What: "payload with envelope", Size: 70_000, Max: 65_536}
 	case "fail:full":

@@ -19,17 +19,17 @@ import (
 // message was delivered or given up. (Of several shards it keeps that of the last: a
 // shard must not stand still because a push to it waits for another.)
 func (d *Delivery) Await(ctx context.Context, w message.Wait) (waited bool, err error) {
-	if w.Time <= 0 || d.lane != poller.LaneSingle {
+	if w.Time <= 0 || d.lane != poller.QueueSingle {
 		return false, nil
 	}
 	late := time.Now().Add(w.Time)
 	for _, h := range d.shards {
-		if w.Others > 0 && h.ps.TooManyWait(w.Others) {
+		if w.Others > 0 && h.ps.WaitersAbove(w.Others) {
 			return waited, &message.OverloadedError{What: "the queue of pushes that wait for a busy shard is full", Queue: true, RetryAfter: time.Second}
 		}
 		d.Leave()
 		var here bool
-		here, d.entry = h.ps.Uncrowded(ctx, time.Until(late))
+		here, d.entry = h.ps.Admit(ctx, time.Until(late))
 		waited = waited || here
 	}
 	return waited, nil
@@ -37,8 +37,8 @@ func (d *Delivery) Await(ctx context.Context, w message.Wait) (waited bool, err 
 
 // Leave gives up the place that Await has kept, if any.
 func (d *Delivery) Leave() {
-	d.entry.Done()
-	d.entry = poller.Entry{}
+	d.entry.Release()
+	d.entry = poller.Permit{}
 }
 
 // Deliver hands the message to all sessions of this node that it is meant for. It

@@ -28,11 +28,11 @@ type Delivery struct {
 	size    int64                           // bytes, the payload and what it was encoded to
 	batches []atomic.Pointer[poller.Frames] // by variant
 
-	lane   poller.Lane
+	lane   poller.Queue
 	shards []*shard // that it goes to, each once
 	homes  []home   // of a message to users or sessions: one for each name of the target
 	only   [1]home  // room for homes of one name
-	entry  poller.Entry
+	entry  poller.Permit
 	left   atomic.Int32 // shards that are not done with it
 }
 
@@ -77,10 +77,10 @@ func (s *Server) Prepare(m *message.Message) (*Delivery, error) {
 func (d *Delivery) route() {
 	t, s := &d.Message.Target, d.srv
 	if t.Scope <= message.ScopeTopics {
-		d.lane, d.shards = poller.LaneBulk, s.shards
+		d.lane, d.shards = poller.QueueBulk, s.shards
 		return
 	}
-	d.lane = poller.LaneSingle
+	d.lane = poller.QueueSingle
 	if d.homes = d.only[:0]; len(t.Names) > 1 {
 		d.homes = make([]home, 0, len(t.Names))
 	}
@@ -88,7 +88,7 @@ func (d *Delivery) route() {
 		at := home{shard: -1}
 		if t.Scope == message.ScopeUsers {
 			at.shard, at.hash = s.homeOf(name)
-		} else if n, ok := s.ours(name); ok {
+		} else if n, ok := s.parseOwn(name); ok {
 			at.shard, at.id = int(n.Shard), poller.ID(n.Conn)
 		}
 		d.homes = append(d.homes, at)
@@ -102,8 +102,8 @@ func (d *Delivery) route() {
 	}
 }
 
-// ours returns what sid says if this node made it.
-func (s *Server) ours(sid string) (message.SID, bool) {
+// parseOwn returns what sid says if this node made it.
+func (s *Server) parseOwn(sid string) (message.SID, bool) {
 	n, ok := message.ParseSID(sid, &s.opt.Key)
 	return n, ok && n.Node == s.opt.Node && int(n.Shard) < len(s.shards)
 }

@@ -33,7 +33,7 @@ func TestDeliveryShards(t *testing.T) {
 		for _, h := range d.shards {
 			got = append(got, h.index)
 		}
-		if !slices.Equal(got, want) || d.lane != poller.LaneSingle {
+		if !slices.Equal(got, want) || d.lane != poller.QueueSingle {
 			t.Errorf("goes to the shards %v by lane %v, want %v", got, d.lane, want)
 		}
 		if !slices.Equal(r.shards, all) {

@@ -8,15 +8,15 @@ import (
 	"belfry/poller"
 )
 
-// dispatch sends a message that came by mail, or queues it for the pass.
+// dispatch sends a message that came by mail, or queues it for the fan-out run.
 func (h *shard) dispatch(d *Delivery) {
 	sent, queued := 0, false
 	defer func() { // also when something in it panics
 		if queued {
 			return
 		}
-		if d.lane == poller.LaneBulk {
-			h.ps.Release(poller.LaneBulk, 1)
+		if d.lane == poller.QueueBulk {
+			h.ps.Release(poller.QueueBulk, 1)
 		}
 		d.done()
 	}()
@@ -26,7 +26,7 @@ func (h *shard) dispatch(d *Delivery) {
 		if many {
 			sent = 1
 		}
-		h.unsent = append(h.unsent, unsent{d.Message.Received, sent, to})
+		h.stagedPushes = append(h.stagedPushes, stagedPush{d.Message.Received, sent, to})
 	}
 	if h.ps.Staged() == 0 {
 		h.OnSubmitted()
@@ -34,11 +34,11 @@ func (h *shard) dispatch(d *Delivery) {
 }
 
 // sendOrQueue stages a message for the sessions that it is for and returns for
-// how many, or queues it for the pass.
+// how many, or queues it for the fan-out run.
 func (h *shard) sendOrQueue(d *Delivery) (sent int, isQueued bool) {
 	switch d.Message.Target.Scope {
 	case message.ScopeAll:
-		h.pass.add(queued{d: d, lane: poller.LaneBulk})
+		h.fanout.add(fanoutItem{d: d, queue: poller.QueueBulk})
 		return 0, true
 	case message.ScopeTopics:
 		return h.sendToTopics(d)
@@ -54,15 +54,15 @@ func (h *shard) sendToSessions(d *Delivery) (sent int) {
 			continue
 		}
 		if slot, ok := h.ps.Lookup(at.id); ok {
-			sent += h.stage(slot, d)
+			sent += h.route(slot, d)
 		}
 	}
 	return sent
 }
 
-// stage stages a message for one session, if that is to get it, and returns 1
+// route stages a message for one session, if that is to get it, and returns 1
 // then.
-func (h *shard) stage(slot uint32, d *Delivery) int {
+func (h *shard) route(slot uint32, d *Delivery) int {
 	rec := h.rec(slot)
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(h, slot) {
 		return 0
@@ -71,8 +71,8 @@ func (h *shard) stage(slot uint32, d *Delivery) int {
 	return 1
 }
 
-// unsent is a push whose sends are staged.
-type unsent struct {
+// stagedPush is a push whose sends are staged.
+type stagedPush struct {
 	received time.Time
 	sends    int
 	to       *latency
@@ -90,14 +90,14 @@ func (h *shard) latencyOf(d *Delivery) (to *latency, many bool) {
 // OnSubmitted implements poller.Handler. Only now have the pushes reached the
 // sockets.
 func (h *shard) OnSubmitted() {
-	if len(h.unsent) == 0 {
+	if len(h.stagedPushes) == 0 {
 		return
 	}
 	now := time.Now()
-	for _, u := range h.unsent {
+	for _, u := range h.stagedPushes {
 		for range u.sends {
 			u.to.observe(now.Sub(u.received))
 		}
 	}
-	h.unsent = h.unsent[:0]
+	h.stagedPushes = h.stagedPushes[:0]
 }

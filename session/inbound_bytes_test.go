@@ -219,8 +219,8 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 	}
 	eventually(t, "nothing counted", func() bool { return r.loop.Stats().InboundBytes == 0 && r.pubBytes.Load() == 0 })
 	r.on(0, func(h *shard) {
-		if taken != acks+1 || len(h.publishing.own) != 0 {
-			t.Errorf("%d published, %d sessions counted", taken, len(h.publishing.own))
+		if taken != acks+1 || len(h.pubQueue.own) != 0 {
+			t.Errorf("%d published, %d sessions counted", taken, len(h.pubQueue.own))
 		}
 	})
 }

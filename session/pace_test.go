@@ -29,7 +29,7 @@ func (r *rig) await(ctx context.Context, to message.Target, w message.Wait) (wai
 // crowdLane fills the share of a shard's single lane from which on pushes wait.
 func (r *rig) crowdLane(i, mailbox int) {
 	for range mailbox / 32 {
-		r.shards[i].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(*shard) {}})
+		r.shards[i].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailCall, Ptr: func(*shard) {}})
 	}
 }
 
@@ -120,7 +120,7 @@ func TestAwaitIsBounded(t *testing.T) {
 	for range most {
 		wait(most)
 	}
-	eventually(t, "as many wait as may", func() bool { return r.shards[0].ps.TooManyWait(most) })
+	eventually(t, "as many wait as may", func() bool { return r.shards[0].ps.WaitersAbove(most) })
 	if waited, err := r.await(ctx, message.ToUsers(hot), message.Wait{Time: time.Hour, Others: most}); waited || err == nil {
 		t.Errorf("one more waited: %v, %v", waited, err)
 	}
@@ -128,7 +128,7 @@ func TestAwaitIsBounded(t *testing.T) {
 		t.Errorf("a push to the other shard: waited %v, %v", waited, err)
 	}
 	wait(0)
-	eventually(t, "one waits without a bound", func() bool { return r.shards[0].ps.TooManyWait(most + 1) })
+	eventually(t, "one waits without a bound", func() bool { return r.shards[0].ps.WaitersAbove(most + 1) })
 	stop()
 	for range most + 1 {
 		if err := <-ended; err != nil {
@@ -157,7 +157,7 @@ func TestPubWaits(t *testing.T) {
 	release := r.block(0)
 	r.crowdLane(0, size)
 	c.command(`{"type":"pub","ref":1,"to":{"user":%q},"data":"x"}`, hot)
-	eventually(t, "the pub waits", func() bool { return r.shards[0].ps.TooManyWait(1) })
+	eventually(t, "the pub waits", func() bool { return r.shards[0].ps.WaitersAbove(1) })
 	release()
 	if !<-asked {
 		t.Error("a pub to a busy shard did not wait")

@@ -36,7 +36,7 @@ type Server struct {
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
 
-	openings  sync.Pool  // of *opening
+	upgrades  sync.Pool  // of *opening
 	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses
 	clock     func() time.Duration
@@ -67,7 +67,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.writers.New = func() any { return new(wire.Writer) }
-	s.openings.New = func() any { return &opening{} }
+	s.upgrades.New = func() any { return &upgrade{} }
 	p := o.Poller
 	p.RecordSize = recordSize
 	p.MaxConns = o.MaxSessions + o.MaxPending
@@ -133,11 +133,11 @@ type Info struct {
 	Encoding string
 }
 
-// Look asks the session's shard about a session of this node. ok is false if
+// Lookup asks the session's shard about a session of this node. ok is false if
 // there is none with this id, or its shard does not answer because it is
 // stopping or overloaded. It waits for the shard; not for use on shards.
-func (s *Server) Look(sid string) (info Info, ok bool) {
-	n, mine := s.ours(sid)
+func (s *Server) Lookup(sid string) (info Info, ok bool) {
+	n, mine := s.parseOwn(sid)
 	if !mine {
 		return info, false
 	}
@@ -150,7 +150,7 @@ func (s *Server) Look(sid string) (info Info, ok bool) {
 		}
 		answer <- h.info(slot)
 	}
-	if !s.shards[n.Shard].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: look}) {
+	if !s.shards[n.Shard].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailCall, Ptr: look}) {
 		return info, false
 	}
 	select {

@@ -51,7 +51,7 @@ func TestTargets(t *testing.T) {
 	if m := b2.object(); m["data"] != "end" {
 		t.Fatalf("excluded session got %v", m)
 	}
-	info, ok := r.Look(sid)
+	info, ok := r.Lookup(sid)
 	if !ok || info.UID != "b" || info.Encoding != "belfry.v1" || info.Remote.String() != b2.LocalAddr().String() {
 		t.Errorf("look: %+v %v", info, ok)
 	}

@@ -19,8 +19,8 @@ type closeOrder struct {
 	spread uint32  // ticks over which clients are to come back
 }
 
-// closingRun goes through a shard's sessions at shutdown.
-type closingRun struct {
+// shutdownRun goes through a shard's sessions at shutdown.
+type shutdownRun struct {
 	closeOrder
 	wake   *time.Timer // calls the shard for the next step; nil: nothing was ordered
 	begun  time.Time
@@ -33,7 +33,7 @@ type closingRun struct {
 // closeStep is the time between two steps, each of which ends what is due.
 const closeStep = 20 * time.Millisecond
 
-func (c *closingRun) begin(h *shard, order closeOrder) {
+func (c *shutdownRun) begin(h *shard, order closeOrder) {
 	c.closeOrder, c.begun = order, time.Now()
 	c.next = c.begun
 	c.wake = time.AfterFunc(closeStep, h.ps.Wake)
@@ -41,7 +41,7 @@ func (c *closingRun) begin(h *shard, order closeOrder) {
 
 // step returns how many more sessions are due. The first one of each shard is
 // due at another time, or as many would end at once as there are shards.
-func (c *closingRun) step(h *shard, now time.Time) int {
+func (c *shutdownRun) step(h *shard, now time.Time) int {
 	if c.rate == 0 {
 		return math.MaxInt
 	}
@@ -53,7 +53,7 @@ func (c *closingRun) step(h *shard, now time.Time) int {
 }
 
 // run ends sessions until enough were ended or the time is over.
-func (c *closingRun) run(h *shard) (more bool) {
+func (c *shutdownRun) run(h *shard) (more bool) {
 	if c.wake == nil {
 		return false
 	}
@@ -78,7 +78,7 @@ func (c *closingRun) run(h *shard) (more bool) {
 			c.left--
 			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
 		case stateHead, stateAuth, stateJoin, stateProxy:
-			h.refuse(slot, ws.Unavailable("this server is going away", h.opt.RetryAfter).Because(CauseShutdown))
+			h.refuse(slot, ws.Unavailable("this server is going away", h.opt.RetryAfter).WithCause(CauseShutdown))
 		}
 		if n%16 == 0 && h.ps.Expired() {
 			return c.left > 0
@@ -87,7 +87,7 @@ func (c *closingRun) run(h *shard) (more bool) {
 	return false
 }
 
-func (c *closingRun) stop() {
+func (c *shutdownRun) stop() {
 	if c.wake != nil {
 		c.wake.Stop()
 	}

@@ -365,7 +365,7 @@ func TestSlowLostPing(t *testing.T) {
 		r.each(func(*shard) {})
 	}
 	st := r.Stats()
-	if lost := r.loop.Stats().ControlsLost; lost < 2 || st.Sessions != 1 {
+	if lost := r.loop.Stats().ControlsDropped; lost < 2 || st.Sessions != 1 {
 		t.Errorf("%d pings lost, %d sessions: %v", lost, st.Sessions, st.Closed)
 	}
 	if _, p, err := w.frame(); err != nil || len(p) != len(large) {

@@ -267,16 +267,16 @@ type configView struct {
 
 // sources returns where the values in force come from: those that were loaded,
 // and this machine, where it decided.
-func sources(loaded *config.Loaded, inForce *config.Config) map[string]config.Origin {
-	all := maps.Clone(loaded.Origins)
+func sources(loaded *config.Loaded, inForce *config.Config) map[string]config.Source {
+	all := maps.Clone(loaded.Sources)
 	was := loaded.Config.Settings()
 	for i, s := range inForce.Settings() {
 		if slices.Equal(was[i].Items(), s.Items()) {
 			continue
 		}
-		origin := config.Origin{Source: "this machine"}
+		origin := config.Source{From: "this machine"}
 		if set, ok := all[s.Path]; ok {
-			origin.Source = set.String() + ", changed for this machine"
+			origin.From = set.String() + ", changed for this machine"
 		}
 		all[s.Path] = origin
 	}

@@ -57,5 +57,5 @@ func (e *Endpoint) Choose(r *ws.Request) (variant int, refusal *ws.Refusal) {
 			return i, nil
 		}
 	}
-	return 0, ws.BadRequest(fmt.Sprintf("encoding: %.32q is not served here; allowed are %s", name, e.names)).Because(ws.CauseUpgrade)
+	return 0, ws.BadRequest(fmt.Sprintf("encoding: %.32q is not served here; allowed are %s", name, e.names)).WithCause(ws.CauseUpgrade)
 }

@@ -81,19 +81,19 @@ func TestRefusal(t *testing.T) {
 		status  int
 		retry   time.Duration
 	}{
-		{&ws.Refusal{Status: 503, Problem: "full", RetryAfter: 5 * time.Second}, 200, 5 * time.Second},
-		{&ws.Refusal{Status: 503, Problem: "full"}, 200, DefaultRetry},
-		{&ws.Refusal{Status: 500, Problem: "fault\ndata: x"}, 200, DefaultRetry},
-		{&ws.Refusal{Status: 429, Problem: "too many", RetryAfter: 7 * time.Second}, 200, 7 * time.Second},
-		{&ws.Refusal{Status: 429, Problem: "replaced"}, 429, 0}, // coming back would only replace another one
-		{&ws.Refusal{Status: 401, Problem: "who"}, 401, 0},
-		{&ws.Refusal{Status: 403, Problem: "no"}, 403, 0},
+		{&ws.Refusal{Status: 503, Detail: "full", RetryAfter: 5 * time.Second}, 200, 5 * time.Second},
+		{&ws.Refusal{Status: 503, Detail: "full"}, 200, DefaultRetry},
+		{&ws.Refusal{Status: 500, Detail: "fault\ndata: x"}, 200, DefaultRetry},
+		{&ws.Refusal{Status: 429, Detail: "too many", RetryAfter: 7 * time.Second}, 200, 7 * time.Second},
+		{&ws.Refusal{Status: 429, Detail: "replaced"}, 429, 0}, // coming back would only replace another one
+		{&ws.Refusal{Status: 401, Detail: "who"}, 401, 0},
+		{&ws.Refusal{Status: 403, Detail: "no"}, 403, 0},
 	} {
 		resp, body := respond(t, tr.AppendRefusal(nil, accept, c.refusal, nil))
 		if resp.StatusCode != c.status || !resp.Close {
 			t.Errorf("%v: %v", c.refusal, resp)
 		}
-		if !strings.Contains(body, strings.ReplaceAll(c.refusal.Problem, "\n", " ")) {
+		if !strings.Contains(body, strings.ReplaceAll(c.refusal.Detail, "\n", " ")) {
 			t.Errorf("%v is not told in %q", c.refusal, body)
 		}
 		if c.status != 200 {
@@ -147,7 +147,7 @@ func TestChoose(t *testing.T) {
 	}
 	for _, target := range []string{"/sse?encoding=", "/sse?encoding=Plain", "/sse?encoding=%0d%0ax"} {
 		_, refusal := e.Choose(ask(t, target, ""))
-		if refusal == nil || refusal.Status != 400 || refusal.Cause != ws.CauseUpgrade || !strings.Contains(refusal.Problem, "allowed are plain, belfry.v1") || strings.ContainsAny(refusal.Problem, "\r\n") {
+		if refusal == nil || refusal.Status != 400 || refusal.Cause != ws.CauseUpgrade || !strings.Contains(refusal.Detail, "allowed are plain, belfry.v1") || strings.ContainsAny(refusal.Detail, "\r\n") {
 			t.Errorf("%s: %v", target, refusal)
 		}
 	}

@@ -59,10 +59,10 @@ func (f jsonFields) ref() (string, error) {
 		return "", nil
 	}
 	if c := raw[0]; c != '"' && c != '-' && (c < '0' || c > '9') {
-		return "", &message.FieldError{Field: "ref", Problem: "must be a string or a number"}
+		return "", &message.FieldError{Field: "ref", Detail: "must be a string or a number"}
 	}
 	if len(raw) > MaxRefLen {
-		return "", &message.FieldError{Field: "ref", Problem: fmt.Sprintf("%d bytes long; allowed are 1 to %d", len(raw), MaxRefLen)}
+		return "", &message.FieldError{Field: "ref", Detail: fmt.Sprintf("%d bytes long; allowed are 1 to %d", len(raw), MaxRefLen)}
 	}
 	return string(raw), nil
 }
@@ -94,7 +94,7 @@ func (f jsonFields) fill(cmd *wire.Command) error {
 		cmd.Op = wire.OpPing
 		return f.only("type", "ref")
 	}
-	return &message.FieldError{Field: "type", Problem: fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", shorten(kind))}
+	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", shorten(kind))}
 }
 
 // only refuses fields other than the allowed ones, naming the first in the
@@ -115,14 +115,14 @@ next:
 	if !found {
 		return nil
 	}
-	return &message.FieldError{Field: shorten(strange), Problem: "unknown here; allowed are " + strings.Join(allowed, ", ")}
+	return &message.FieldError{Field: shorten(strange), Detail: "unknown here; allowed are " + strings.Join(allowed, ", ")}
 }
 
 // topics reads "topic" or "topics", one of which must be there.
 func (f jsonFields) topics() ([]string, error) {
 	one, several := f["topic"] != nil, f["topics"] != nil
 	if one && several {
-		return nil, &message.FieldError{Field: "topics", Problem: "give either topic or topics"}
+		return nil, &message.FieldError{Field: "topics", Detail: "give either topic or topics"}
 	}
 	if !several {
 		topic, err := f.str("topic", "topic")
@@ -136,7 +136,7 @@ func (f jsonFields) topics() ([]string, error) {
 		return nil, err
 	}
 	if n := len(topics); n < 1 || n > MaxCommandTopics {
-		return nil, &message.FieldError{Field: "topics", Problem: fmt.Sprintf("%d names; allowed are 1 to %d", n, MaxCommandTopics)}
+		return nil, &message.FieldError{Field: "topics", Detail: fmt.Sprintf("%d names; allowed are 1 to %d", n, MaxCommandTopics)}
 	}
 	for _, topic := range topics {
 		if err := message.CheckTopic(topic); err != nil {
@@ -149,7 +149,7 @@ func (f jsonFields) topics() ([]string, error) {
 func (f jsonFields) fillPub(cmd *wire.Command) error {
 	to, ok := f["to"]
 	if !ok {
-		return &message.FieldError{Field: "to", Problem: "missing"}
+		return &message.FieldError{Field: "to", Detail: "missing"}
 	}
 	var err error
 	if cmd.Target, err = parseTarget(to); err != nil {
@@ -172,7 +172,7 @@ func (f jsonFields) fillPub(cmd *wire.Command) error {
 	// mistake (RFC 4648 §3.1).
 	cmd.Payload, err = base64.StdEncoding.Strict().DecodeString(data)
 	if err != nil || strings.ContainsAny(data, "\r\n") {
-		return &message.FieldError{Field: "data", Problem: "not base64 (RFC 4648 §4, with padding, without line breaks)"}
+		return &message.FieldError{Field: "data", Detail: "not base64 (RFC 4648 §4, with padding, without line breaks)"}
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ var targetFields = [...]struct {
 func parseTarget(raw json.RawMessage) (message.Target, error) {
 	const allowed = "an object with one of topic, topics, user, users, session, sessions, or all"
 	if raw[0] != '{' {
-		return message.Target{}, &message.FieldError{Field: "to", Problem: "must be " + allowed}
+		return message.Target{}, &message.FieldError{Field: "to", Detail: "must be " + allowed}
 	}
 	f, err := readFields(raw)
 	if err != nil {
@@ -202,12 +202,12 @@ func parseTarget(raw json.RawMessage) (message.Target, error) {
 		return message.Target{}, renameField(err, "to")
 	}
 	if len(f) != 1 {
-		return message.Target{}, &message.FieldError{Field: "to", Problem: fmt.Sprintf("%d fields; must be %s", len(f), allowed)}
+		return message.Target{}, &message.FieldError{Field: "to", Detail: fmt.Sprintf("%d fields; must be %s", len(f), allowed)}
 	}
 	if _, ok := f["all"]; ok {
 		all, err := f.boolean("all", "to.all")
 		if err == nil && !all {
-			err = &message.FieldError{Field: "to.all", Problem: "must be true"}
+			err = &message.FieldError{Field: "to.all", Detail: "must be true"}
 		}
 		return message.ToAll(), err
 	}
@@ -230,7 +230,7 @@ func parseTarget(raw json.RawMessage) (message.Target, error) {
 		return t, renameField(t.Check(), field)
 	}
 	for name := range f {
-		return message.Target{}, &message.FieldError{Field: "to." + shorten(name), Problem: "unknown; to must be " + allowed}
+		return message.Target{}, &message.FieldError{Field: "to." + shorten(name), Detail: "unknown; to must be " + allowed}
 	}
 	return message.Target{}, nil // unreachable: f has one field
 }
@@ -241,9 +241,9 @@ func renameField(err error, field string) error {
 		return nil
 	}
 	if f, ok := errors.AsType[*message.FieldError](err); ok {
-		return &message.FieldError{Field: field, Problem: f.Problem}
+		return &message.FieldError{Field: field, Detail: f.Detail}
 	}
-	return &message.FieldError{Field: field, Problem: err.Error()}
+	return &message.FieldError{Field: field, Detail: err.Error()}
 }
 
 // shorten keeps an answer from repeating a client's megabyte back to it.

@@ -51,7 +51,7 @@ func readFields(p []byte) (jsonFields, error) {
 			return fields, syntaxError(err)
 		}
 		if _, ok := fields[name]; ok {
-			repeated = &message.FieldError{Field: shorten(name), Problem: "given more than once"}
+			repeated = &message.FieldError{Field: shorten(name), Detail: "given more than once"}
 			continue
 		}
 		fields[name] = value
@@ -76,10 +76,10 @@ func syntaxError(err error) error {
 func (f jsonFields) str(name, field string) (string, error) {
 	raw, ok := f[name]
 	if !ok {
-		return "", &message.FieldError{Field: field, Problem: "missing"}
+		return "", &message.FieldError{Field: field, Detail: "missing"}
 	}
 	if raw[0] != '"' {
-		return "", &message.FieldError{Field: field, Problem: "must be a string"}
+		return "", &message.FieldError{Field: field, Detail: "must be a string"}
 	}
 	return unquote(raw, field)
 }
@@ -88,20 +88,20 @@ func (f jsonFields) str(name, field string) (string, error) {
 func (f jsonFields) strs(name, field string) ([]string, error) {
 	raw, ok := f[name]
 	if !ok {
-		return nil, &message.FieldError{Field: field, Problem: "missing"}
+		return nil, &message.FieldError{Field: field, Detail: "missing"}
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, &message.FieldError{Field: field, Problem: "must be an array of strings"}
+		return nil, &message.FieldError{Field: field, Detail: "must be an array of strings"}
 	}
 	var list []string
 	for dec.More() {
 		if len(list) == maxNames {
-			return nil, &message.FieldError{Field: field, Problem: fmt.Sprintf("more than %d names; allowed are 1 to %d", maxNames, maxNames)}
+			return nil, &message.FieldError{Field: field, Detail: fmt.Sprintf("more than %d names; allowed are 1 to %d", maxNames, maxNames)}
 		}
 		var item json.RawMessage
 		if dec.Decode(&item) != nil || item[0] != '"' { // null would become "" otherwise
-			return nil, &message.FieldError{Field: field, Problem: "must be an array of strings"}
+			return nil, &message.FieldError{Field: field, Detail: "must be an array of strings"}
 		}
 		name, err := unquote(item, field)
 		if err != nil {
@@ -120,7 +120,7 @@ func (f jsonFields) boolean(name, field string) (bool, error) {
 	case "false", "":
 		return false, nil
 	}
-	return false, &message.FieldError{Field: field, Problem: "must be true or false"}
+	return false, &message.FieldError{Field: field, Detail: "must be true or false"}
 }
 
 // unquote reads a JSON string. encoding/json turns half a surrogate pair into
@@ -128,10 +128,10 @@ func (f jsonFields) boolean(name, field string) (bool, error) {
 func unquote(raw json.RawMessage, field string) (string, error) {
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", &message.FieldError{Field: field, Problem: "must be a string"}
+		return "", &message.FieldError{Field: field, Detail: "must be a string"}
 	}
 	if strings.ContainsRune(s, utf8.RuneError) && halfSurrogate(raw) {
-		return "", &message.FieldError{Field: field, Problem: "holds half a surrogate pair, which no UTF-8 text can"}
+		return "", &message.FieldError{Field: field, Detail: "holds half a surrogate pair, which no UTF-8 text can"}
 	}
 	return s, nil
 }

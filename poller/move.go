@@ -34,7 +34,7 @@ func (s *Shard) Detach(slot uint32, unread []byte) Socket {
 	case unread != nil:
 		sock.Unread = append([]byte(nil), unread...)
 	default:
-		sock.Unread = append([]byte(nil), s.tail(c)...)
+		sock.Unread = append([]byte(nil), s.unread(c)...)
 	}
 	sock.Unsent = s.sender.unsent(c)
 	if c.flags&flagInSet != 0 {
@@ -57,12 +57,12 @@ func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	if !s.reserve(nil, a.charged, a.charged) {
 		s.loop.inbound.Add(int64(a.charged)) // the next shard finds somebody
 	}
-	if s.outboxes.send(a, s.loop.shards[to]) {
+	if s.moves.send(a, s.loop.shards[to]) {
 		return
 	}
-	s.Counters.Deferrals.Add(1)
-	if !s.accepting.deferring {
-		s.accepting.deferring = true
+	s.Counters.MovesDeferred.Add(1)
+	if !s.accepting.movesFull {
+		s.accepting.movesFull = true
 		s.pauseAccept()
 	}
 }
@@ -73,8 +73,8 @@ func (s *Shard) dropArrival(a *arrival) {
 	sysClose(int32(a.FD))
 }
 
-// arrive opens a connection that came from another shard or from outside.
-func (s *Shard) arrive(a *arrival) {
+// openArrival opens a connection that came from another shard or from outside.
+func (s *Shard) openArrival(a *arrival) {
 	if s.stopped.Load() {
 		s.dropArrival(a)
 		return
@@ -100,13 +100,13 @@ func (s *Shard) arrive(a *arrival) {
 	defer s.recoverConn(id)
 	c := s.at(slot)
 	s.sender.adopt(slot, c, sock.Unsent)
-	s.takeTail(slot, c, sock.Unread) // before OnOpen, which may move it on
+	s.adoptUnread(slot, c, sock.Unread) // before OnOpen, which may move it on
 	s.handler.OnOpen(slot, sock.State)
-	if s.alive(slot, uint32(id>>32)) && s.tail(c) != nil && c.flags&flagPaused == 0 {
+	if s.alive(slot, uint32(id>>32)) && s.unread(c) != nil && c.flags&flagPaused == 0 {
 		s.receive(slot, c, 0)
 	}
 	if s.alive(slot, uint32(id>>32)) {
-		s.stays(slot)
+		s.opened(slot)
 	}
 }
 
@@ -128,7 +128,7 @@ func (l *Loop) Adopt(shard int, sock Socket) error {
 	}
 	a := &arrival{Socket: sock, adopted: true, charged: chargeOf(sock.Unread)}
 	l.inbound.Add(int64(a.charged))
-	if !s.Post(LaneMove, Mail{Ptr: a}) {
+	if !s.Post(QueueMove, Mail{Ptr: a}) {
 		l.inbound.Add(-int64(a.charged))
 		return ErrMailboxFull
 	}
