@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"belfry/message"
+	"belfry/message/strictjson"
 )
 
 // outgoing is a message with room for the one name most targets have, so that
@@ -124,7 +125,7 @@ var answerBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 192); retur
 func accepted(w http.ResponseWriter, id string) int {
 	buf := answerBuffers.Get().(*[]byte)
 	b := append((*buf)[:0], `{"id":`...)
-	b = appendString(b, id)
+	b = strictjson.AppendString(b, id)
 	b = append(b, '}', '\n')
 	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(http.StatusAccepted)

@@ -64,7 +64,7 @@ func TestV1CommandsRefused(t *testing.T) {
 		{`{"type":"sub","topics":["a","b.>"]}`, "topics", "", "outside"},
 		{`{"type":"sub","topics":[]}`, "topics", "", "0 names; allowed are 1 to 256"},
 		{`{"type":"sub","topics":[` + many + `]}`, "topics", "", "more than 256 names"},
-		{`{"type":"sub","topics":[null]}`, "topics", "", "array of strings"},
+		{`{"type":"sub","topics":["a",null]}`, "topics", "", "topics[1]: must be a string"},
 		{`{"type":"sub","topics":"a"}`, "topics", "", "array of strings"},
 		{`{"type":"pub","data":"x"}`, "to", "", "missing"},
 		{`{"type":"pub","to":"a","data":"x"}`, "to", "", "must be an object"},

@@ -95,28 +95,6 @@ func TestV1Objects(t *testing.T) {
 	}
 }
 
-func TestV1StringsAreEscaped(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                 `""`,
-		"a\"b\\c/":         `"a\"b\\c/"`,
-		"\n\r\t\b\f\x00":   `"\n\r\t\u0008\u000c\u0000"`,
-		"\x1f\x7f ":        "\"\\u001f\x7f \"",
-		"\u2028x\u2029":    `"\u2028x\u2029"`,
-		"grüße 🦉<&>":       `"grüße 🦉<&>"`,
-		"\xff\xc3":         `"\ufffd\ufffd"`,
-		"\xed\xa0\x80":     `"\ufffd\ufffd\ufffd"`,
-		"\ufffd":           "\"\ufffd\"",
-		"\u2027\u202a\xe2": "\"\u2027\u202a\\ufffd\"",
-	} {
-		if got := string(appendJSONString(nil, in)); got != want {
-			t.Errorf("string %q: got %s, want %s", in, got, want)
-		}
-		if got := string(appendJSONString(nil, []byte(in))); got != want {
-			t.Errorf("bytes %q: got %s, want %s", in, got, want)
-		}
-	}
-}
-
 // A frame's header is 2, 4 or 10 bytes long depending on what follows it; the
 // payload is moved into place in each case and what dst held stays.
 func TestV1MessageAroundFrameLengths(t *testing.T) {
