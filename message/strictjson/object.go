@@ -157,14 +157,20 @@ func syntaxError(err error) error {
 // decoder reads tokens and values straight from the bytes that it was given.
 type decoder struct {
 	jsontext.Decoder
-	src bytes.Buffer // the decoder reads a bytes.Buffer without copying
+	src bytes.Buffer // the decoder reads a bytes.Buffer without copying it
 }
 
-var decoders = sync.Pool{New: func() any { return new(decoder) }}
+// decoders are ready to use: each was reset when it was released.
+var decoders = sync.Pool{New: func() any {
+	d := new(decoder)
+	d.reset()
+	return d
+}}
 
-// Fields are compared by Object, where a client's value may repeat names. What
-// is UTF-8 was checked before; half a surrogate pair is refused where a string
-// is read, and passed on as it is in a value that nobody reads.
+// Parse compares names itself, and only those of the object that it reads:
+// nested objects are passed on as they are. It also checks UTF-8 itself; what
+// jsontext would refuse besides is half a surrogate pair, which is an error
+// where a string is read, and passed on in a nested value.
 var (
 	allowDuplicates  = jsontext.AllowDuplicateNames(true)
 	allowInvalidUTF8 = jsontext.AllowInvalidUTF8(true)
@@ -173,16 +179,19 @@ var (
 func newDecoder(p []byte) *decoder {
 	d := decoders.Get().(*decoder)
 	d.src = *bytes.NewBuffer(p)
-	d.Reset(&d.src, allowDuplicates, allowInvalidUTF8)
 	return d
 }
 
 // release gives the decoder back. It must not keep a reference to the bytes:
 // they may be a mapping outside the Go heap, which is freed after the call.
 func (d *decoder) release() {
-	d.src = bytes.Buffer{}
-	d.Reset(&d.src)
+	d.reset()
 	decoders.Put(d)
+}
+
+func (d *decoder) reset() {
+	d.src = bytes.Buffer{}
+	d.Reset(&d.src, allowDuplicates, allowInvalidUTF8)
 }
 
 // next returns the next value as a slice of p, which the decoder reads.

@@ -42,7 +42,10 @@ func Bytes(field string, value []byte) ([]byte, error) {
 	if problem != "" {
 		return nil, &message.FieldError{Field: field, Problem: problem}
 	}
-	return append(make([]byte, 0, len(text)), text...), nil
+	if len(text) == len(value)-len(`""`) { // no escapes: text is borrowed
+		return append(make([]byte, 0, len(text)), text...), nil
+	}
+	return text, nil
 }
 
 // Strings returns the strings of a JSON array. More than
