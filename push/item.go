@@ -23,11 +23,11 @@ func itemProblem(err error) *problem {
 	if element, ok := errors.AsType[*strictjson.ElementError](err); ok {
 		return &problem{cause: CauseField, field: element.Field(), detail: element.Err.Problem}
 	}
-	if field, ok := errors.AsType[*message.FieldError](err); ok {
-		return &problem{cause: CauseField, field: field.Field, detail: field.Problem}
+	if invalid, ok := errors.AsType[*message.FieldError](err); ok {
+		return fieldProblem(invalid)
 	}
-	if large, ok := errors.AsType[tooLarge](err); ok {
-		return payloadTooLarge(large.field, fmt.Sprint(large.size), large.most)
+	if large, ok := errors.AsType[*message.TooLargeError](err); ok {
+		return payloadTooLarge(large.What, fmt.Sprint(large.Size), large.Max)
 	}
 	detail := err.Error()
 	switch err {
@@ -38,14 +38,6 @@ func itemProblem(err error) *problem {
 	}
 	return &problem{cause: CauseLine, detail: detail}
 }
-
-// tooLarge is a payload above the limit.
-type tooLarge struct {
-	field      string
-	size, most int
-}
-
-func (e tooLarge) Error() string { return e.field + ": too large" }
 
 // item is the message that one line of a batch pushes.
 type item struct {
@@ -121,7 +113,7 @@ func (it *item) payload(field string, value []byte) (err error) {
 		return err
 	}
 	if n := len(it.m.Payload); n > it.maxPayload {
-		return tooLarge{field, n, it.maxPayload}
+		return &message.TooLargeError{What: field, Size: n, Max: it.maxPayload}
 	}
 	return nil
 }

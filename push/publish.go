@@ -102,13 +102,18 @@ func (s *Server) publishProblem(err error, payload string) *problem {
 	var full *message.OverloadedError
 	switch {
 	case errors.As(err, &field):
-		return &problem{cause: CauseField, field: field.Field, detail: field.Problem}
+		return fieldProblem(field)
 	case errors.As(err, &large):
 		return &problem{cause: CausePayloadTooLarge, field: payload, detail: large.Error()}
 	case errors.As(err, &full):
 		return &problem{cause: CauseOverloaded, detail: full.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: full.RetryAfter}
 	}
 	return s.internal("publish failed", err)
+}
+
+// fieldProblem tells a client about a field that is not valid.
+func fieldProblem(invalid *message.FieldError) *problem {
+	return &problem{cause: CauseField, field: invalid.Field, detail: invalid.Problem}
 }
 
 // internal logs a fault of ours and tells the client no more than that.
@@ -158,8 +163,8 @@ func parseParameters(raw string, m *message.Message) *problem {
 			m.Key = v[0]
 			err = message.CheckKey(m.Key)
 		}
-		if fe := (*message.FieldError)(nil); errors.As(err, &fe) {
-			return &problem{cause: CauseField, field: fe.Field, detail: fe.Problem}
+		if invalid, ok := errors.AsType[*message.FieldError](err); ok {
+			return fieldProblem(invalid)
 		}
 	}
 	return nil
@@ -209,9 +214,10 @@ func (s *Server) readPayload(r *http.Request, c *conn) ([]byte, *problem) {
 		return nil, p
 	}
 	if n > 0 && n <= firstRead {
-		defer s.in.bytes.Add(-n)
-		if s.in.bytes.Add(n) > s.in.maxBytes {
-			return nil, bodyProblem(errBodyBytes{s.in.maxBytes})
+		held := held{of: &s.in}
+		defer held.release()
+		if err := held.take(int(n)); err != nil {
+			return nil, bodyProblem(err)
 		}
 		return readSmall(r.Body, int(n))
 	}

@@ -40,12 +40,12 @@ var (
 
 // SyntaxError says where an object is not valid JSON (RFC 8259).
 type SyntaxError struct {
-	Offset  int64 // bytes before the fault
-	Problem string
+	Offset int64 // bytes before the fault
+	Detail string
 }
 
 func (e *SyntaxError) Error() string {
-	return fmt.Sprintf("not valid JSON at byte %d: %s", e.Offset, e.Problem)
+	return fmt.Sprintf("not valid JSON at byte %d: %s", e.Offset, e.Detail)
 }
 
 // Field is a field of an object. Both slices are borrowed from what was parsed.
@@ -117,7 +117,7 @@ func (o *Object) Parse(p []byte) error {
 		return syntaxError(err)
 	}
 	if end := d.InputOffset(); d.PeekKind() != 0 || len(bytes.TrimLeft(p[end:], " \t\r\n")) > 0 {
-		return &SyntaxError{Offset: end, Problem: "something follows the object"}
+		return &SyntaxError{Offset: end, Detail: "something follows the object"}
 	}
 	return repeated
 }
@@ -145,13 +145,13 @@ func Shorten(s string) string {
 func syntaxError(err error) error {
 	var syntax *jsontext.SyntacticError
 	if !errors.As(err, &syntax) {
-		return &SyntaxError{Problem: err.Error()}
+		return &SyntaxError{Detail: err.Error()}
 	}
-	problem := syntax.Err.Error()
+	detail := syntax.Err.Error()
 	if syntax.Err == io.ErrUnexpectedEOF {
-		problem = "it ends too early"
+		detail = "it ends too early"
 	}
-	return &SyntaxError{Offset: syntax.ByteOffset, Problem: problem}
+	return &SyntaxError{Offset: syntax.ByteOffset, Detail: detail}
 }
 
 // decoder reads tokens and values straight from the bytes that it was given.

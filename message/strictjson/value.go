@@ -29,18 +29,18 @@ func (e *ElementError) Unwrap() error { return e.Err }
 
 // String returns what a JSON string stands for.
 func String(field string, value []byte) (string, error) {
-	text, problem := unquote(value)
-	if problem != "" {
-		return "", &message.FieldError{Field: field, Problem: problem}
+	text, detail := unquote(value)
+	if detail != "" {
+		return "", &message.FieldError{Field: field, Problem: detail}
 	}
 	return string(text), nil
 }
 
 // Bytes returns the same as String, in memory of its own.
 func Bytes(field string, value []byte) ([]byte, error) {
-	text, problem := unquote(value)
-	if problem != "" {
-		return nil, &message.FieldError{Field: field, Problem: problem}
+	text, detail := unquote(value)
+	if detail != "" {
+		return nil, &message.FieldError{Field: field, Problem: detail}
 	}
 	if len(text) == len(value)-len(`""`) { // no escapes: text is borrowed
 		return append(make([]byte, 0, len(text)), text...), nil
@@ -69,9 +69,9 @@ func Strings(field string, value []byte) ([]string, error) {
 		if err != nil {
 			return nil, &message.FieldError{Field: field, Problem: err.Error()}
 		}
-		text, problem := unquote(element)
-		if problem != "" {
-			return nil, &ElementError{Err: &message.FieldError{Field: field, Problem: problem}, Index: len(list)}
+		text, detail := unquote(element)
+		if detail != "" {
+			return nil, &ElementError{Err: &message.FieldError{Field: field, Problem: detail}, Index: len(list)}
 		}
 		list = append(list, string(text))
 	}
@@ -81,7 +81,7 @@ func Strings(field string, value []byte) ([]string, error) {
 // unquote returns what a JSON string stands for, borrowed from value if it has
 // no escapes, or what is wrong with it. jsontext reports half a surrogate pair
 // (RFC 8259 §8.2) as invalid UTF-8, of which value is known to have none.
-func unquote(value []byte) (text []byte, problem string) {
+func unquote(value []byte) (text []byte, detail string) {
 	if value[0] != '"' {
 		return nil, "must be a string"
 	}

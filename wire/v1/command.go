@@ -43,8 +43,8 @@ func (Encoding) Command(p []byte, kind message.Kind) (cmd wire.Command, rest []b
 		return cmd, nil, nil
 	}
 	refused := &wire.CommandError{Code: badRequest, Ref: ref, Text: err.Error()}
-	if f, ok := errors.AsType[*message.FieldError](err); ok {
-		refused.Field = f.Field
+	if invalid, ok := errors.AsType[*message.FieldError](err); ok {
+		refused.Field = invalid.Field
 	}
 	return wire.Command{}, nil, refused
 }
@@ -57,7 +57,7 @@ type fields struct{ strictjson.Object }
 func (f *fields) parse(p []byte) error {
 	err := f.Parse(p)
 	if syntax, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
-		return fmt.Errorf("%w: %s", strictjson.ErrNotObject, syntax.Problem)
+		return fmt.Errorf("%w: %s", strictjson.ErrNotObject, syntax.Detail)
 	}
 	return err
 }
