@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -83,13 +84,17 @@ func TestParseRefusals(t *testing.T) {
 
 func TestParseAllocations(t *testing.T) {
 	p := []byte(`{"type":"pub","ref":2,"to":{"topic":"news"},"data":"x\n"}`)
-	if n := testing.AllocsPerRun(1000, func() {
-		var o Object
-		if err := o.Parse(p); err != nil {
-			t.Fatal(err)
-		}
-	}); n >= 1 { // less than one: the pool may lose a decoder to the collector
-		t.Errorf("%v allocations", n)
+	least := math.Inf(1) // of many: the pool may lose a decoder, under the race detector often
+	for range 100 {
+		least = min(least, testing.AllocsPerRun(1, func() {
+			var o Object
+			if err := o.Parse(p); err != nil {
+				t.Fatal(err)
+			}
+		}))
+	}
+	if least > 0 {
+		t.Errorf("%v allocations", least)
 	}
 }
 
