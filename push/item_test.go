@@ -51,10 +51,10 @@ func TestItemRefusals(t *testing.T) {
 		field  string
 		detail string
 	}{
-		{`{"to":{"all":true},"text":"hi"`, CauseLine, "", "not valid JSON at byte 30"},
-		{`{"to":{"all":true},"text":"hi"} {}`, CauseLine, "", "not valid JSON"},
-		{"{\"to\":{\"all\":true},\"text\":\"\xff\"}", CauseLine, "", "UTF-8"},
-		{`[1]`, CauseLine, "", "object"},
+		{`{"to":{"all":true},"text":"hi"`, CauseLine, "", "not valid JSON at byte 30: it ends too early"},
+		{`{"to":{"all":true},"text":"hi"} {}`, CauseLine, "", "not valid JSON at byte 30: something follows the object"},
+		{"{\"to\":{\"all\":true},\"text\":\"\xff\"}", CauseLine, "", "not valid UTF-8; send other bytes as base64"},
+		{`[1]`, CauseLine, "", "not a JSON object; allowed is an object such as"},
 		{`"text"`, CauseLine, "", "object"},
 		{`{}`, CauseField, "to", "missing"},
 		{`{"text":"x"}`, CauseField, "to", "missing"},

@@ -116,7 +116,7 @@ func (o *Object) Parse(p []byte) error {
 	if _, err := d.ReadToken(); err != nil {
 		return syntaxError(err)
 	}
-	if end := d.InputOffset(); d.PeekKind() != 0 || len(bytes.TrimLeft(p[end:], " \t\r\n")) > 0 {
+	if end := d.InputOffset(); len(bytes.TrimLeft(p[end:], " \t\r\n")) > 0 {
 		return &SyntaxError{Offset: end, Detail: "something follows the object"}
 	}
 	return repeated

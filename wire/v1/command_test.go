@@ -42,7 +42,7 @@ func TestCommandsRefused(t *testing.T) {
 		{``, "", "", "not a JSON object"},
 		{`hello`, "", "", "not a JSON object"},
 		{`[]`, "", "", "not a JSON object"},
-		{`{`, "", "", "ends too early"},
+		{`{`, "", "", "not a JSON object: it ends too early"},
 		{`{"ref":1,"type":"ping"`, "", "1", "ends too early"},
 		{`{"ref":1,"type":ping}`, "", "1", "invalid character 'p'"},
 		{`{"ref":1,"type":"ping"]`, "", "1", "invalid character ']'"},
