@@ -24,6 +24,8 @@ func TestItem(t *testing.T) {
 		{`{"to":{"session":"` + testSID + `"},"base64":"/wD+"}`, message.Message{Target: message.ToSessions(testSID), Kind: message.Binary, Payload: []byte("\xff\x00\xfe")}},
 		{`{"to":{"sessions":["` + testSID + `"]},"text":""}`, message.Message{Target: message.ToSessions(testSID)}},
 		{"\t{ \"to\" : { \"all\" : true } , \"text\" : \"x\" , \"exclude\" : \"" + testSID + "\" , \"key\" : \"k\" } ", message.Message{Target: message.Target{Exclude: testSID}, Key: "k", Payload: []byte("x")}},
+		{`{"exclude":"` + testSID + `","to":{"user":"a"},"text":""}`, message.Message{Target: message.Target{Scope: message.ScopeUsers, Names: []string{"a"}, Exclude: testSID}}},
+		{`{"t\u006f":{"all":true},"text":"x"}`, message.Message{Target: message.ToAll(), Payload: []byte("x")}},
 		{`{"to":{"all":true},"base64":""}`, message.Message{Target: message.ToAll(), Kind: message.Binary}},
 	}
 	for _, tt := range tests {
@@ -52,7 +54,7 @@ func TestItemRefusals(t *testing.T) {
 		detail string
 	}{
 		{`{"to":{"all":true},"text":"hi"`, CauseLine, "", "not valid JSON at byte 30: it ends too early"},
-		{`{"to":{"all":true},"text":"hi"} {}`, CauseLine, "", "not valid JSON at byte 30: something follows the object"},
+		{`{"to":{"all":true},"text":"hi"} {}`, CauseLine, "", "not valid JSON at byte 31: something follows the object"},
 		{"{\"to\":{\"all\":true},\"text\":\"\xff\"}", CauseLine, "", "not valid UTF-8; send other bytes as base64"},
 		{`[1]`, CauseLine, "", "not a JSON object; allowed is an object such as"},
 		{`"text"`, CauseLine, "", "object"},
