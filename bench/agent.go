@@ -59,7 +59,7 @@ func RunClient(in int, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := a.settle(); err != nil {
+		if err := a.checkWaits(); err != nil {
 			return err
 		}
 		if commands {
@@ -117,12 +117,12 @@ func (a *agent) do(cmd Command) error {
 		}
 		if err == nil {
 			a.dial = cmd.ID
-			return a.settle()
+			return a.checkWaits()
 		}
 		r.Error = err.Error()
 	case cmd.Op == OpWait && cmd.Wait != nil:
 		a.waits = append(a.waits, waiting{cmd.ID, *cmd.Wait, a.client.clock.Now() + cmd.Wait.Timeout})
-		return a.settle()
+		return a.checkWaits()
 	case cmd.Op == OpStats:
 		s := a.client.Counters()
 		if !cmd.Brief {
@@ -137,7 +137,7 @@ func (a *agent) do(cmd Command) error {
 			break
 		}
 		a.echo = cmd.ID
-		return a.settle()
+		return a.checkWaits()
 	case cmd.Op == OpSlow:
 		n, err := a.client.Slow(cmd.Slow)
 		if r.Count = n; err != nil {
@@ -154,8 +154,8 @@ func (a *agent) do(cmd Command) error {
 	return a.reply(r)
 }
 
-// settle answers the commands whose time has come.
-func (a *agent) settle() error {
+// checkWaits answers the commands whose time has come.
+func (a *agent) checkWaits() error {
 	if a.dial != 0 {
 		if d, ok := a.client.Dialed(); ok {
 			id := a.dial

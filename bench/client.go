@@ -87,7 +87,7 @@ func (c *Client) Watch(fd int) error {
 // returns whether the descriptor given to Watch is ready. An error is final.
 func (c *Client) Poll(timeout time.Duration) (control bool, err error) {
 	if c.dial != nil { // its deadline and rate are looked at here
-		timeout = min(timeout, c.dial.patience())
+		timeout = min(timeout, c.dial.timeout())
 	}
 	if c.echo != nil {
 		timeout = min(timeout, time.Millisecond)
@@ -112,7 +112,7 @@ func (c *Client) Poll(timeout time.Duration) (control bool, err error) {
 		c.progress()
 	}
 	if c.echo != nil {
-		c.pace()
+		c.sendDue()
 	}
 	return control, nil
 }
@@ -162,7 +162,7 @@ func (c *Client) end(i uint32, cause string) {
 		}
 	} else {
 		c.stats.Failed[cause]++
-		c.dial.settled()
+		c.dial.finished()
 	}
 	c.shut(i)
 }

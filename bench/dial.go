@@ -47,7 +47,7 @@ type dialing struct {
 
 // opened and settled note that an attempt ended, well and not.
 func (d *dialing) opened(now int64) { d.pending--; d.Opened++; d.End = now }
-func (d *dialing) settled()         { d.pending--; d.Failed++ }
+func (d *dialing) finished()        { d.pending--; d.Failed++ }
 
 // Dial begins to make connections; Poll does the work and Dialed says when it
 // is over.
@@ -113,8 +113,8 @@ func (c *Client) Dialed() (Dialed, bool) {
 
 func (d *dialing) done() bool { return d.started == d.Count && d.pending == 0 }
 
-// patience is how long Poll may wait for events.
-func (d *dialing) patience() time.Duration {
+// timeout is how long Poll may wait for events.
+func (d *dialing) timeout() time.Duration {
 	if d.Rate > 0 && d.started < d.Count {
 		return time.Millisecond
 	}
@@ -160,7 +160,7 @@ func (c *Client) connect(n int) {
 		var e syscall.Errno
 		errors.As(err, &e)
 		c.stats.Failed[call+": "+errnoName(e)]++
-		d.settled()
+		d.finished()
 	}
 	fd, err := unix.Socket(d.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -10,7 +10,7 @@ type Echo struct {
 	Rate     float64 `json:"rate"` // messages a second over all connections of the process; 0 sends the next one of a connection when the last is back
 	Size     int     `json:"size"` // of the payload, in bytes
 	Duration int64   `json:"duration_ns"`
-	Patience int64   `json:"patience_ns"`       // how long the last answers are waited for
+	Grace    int64   `json:"patience_ns"`       // how long the last answers are waited for
 	Message  string  `json:"message,omitempty"` // a Template that holds the payload; "" is the payload alone
 }
 
@@ -71,16 +71,16 @@ func (c *Client) Echoed() (Echoed, bool) {
 		return Echoed{}, false
 	}
 	unsent := x.Rate > 0 && x.due < float64(x.until)
-	if (unsent || x.Back < x.Sent) && now < x.until+x.Patience && c.stats.Open > 0 {
+	if (unsent || x.Back < x.Sent) && now < x.until+x.Grace && c.stats.Open > 0 {
 		return Echoed{}, false
 	}
 	c.echo = nil
 	return x.Echoed, true
 }
 
-// pace sends what is due. The stamp is the time at which a message was to be
+// sendDue sends what is due. The stamp is the time at which a message was to be
 // sent: what is late because others were slow counts as slow itself.
-func (c *Client) pace() {
+func (c *Client) sendDue() {
 	x := c.echo
 	if x.Rate == 0 {
 		return

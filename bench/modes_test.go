@@ -68,7 +68,7 @@ func TestEcho(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newTestClient(t)
 			dialWire(t, c, addr, 5, Wire{Path: DevPath(0), Users: 2, Wrapped: e.Message != ""})
-			e.Duration, e.Patience = int64(100*time.Millisecond), int64(5*time.Second)
+			e.Duration, e.Grace = int64(100*time.Millisecond), int64(5*time.Second)
 			if err := c.Echo(e); err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +97,7 @@ func TestEchoCountsWaiting(t *testing.T) {
 	})
 	c := newTestClient(t)
 	dialAll(t, c, addr, 1)
-	if err := c.Echo(Echo{Size: 128, Rate: 1000, Duration: int64(50 * time.Millisecond), Patience: int64(5 * time.Second)}); err != nil {
+	if err := c.Echo(Echo{Size: 128, Rate: 1000, Duration: int64(50 * time.Millisecond), Grace: int64(5 * time.Second)}); err != nil {
 		t.Fatal(err)
 	}
 	pollUntil(t, c, func() bool { _, ok := c.Echoed(); return ok })
@@ -136,7 +136,7 @@ func TestEchoFindsFaults(t *testing.T) {
 	} {
 		c := newTestClient(t)
 		dialAll(t, c, echoServer(t, change), 1)
-		if err := c.Echo(Echo{Size: 128, Rate: 100, Duration: int64(50 * time.Millisecond), Patience: int64(5 * time.Second)}); err != nil {
+		if err := c.Echo(Echo{Size: 128, Rate: 100, Duration: int64(50 * time.Millisecond), Grace: int64(5 * time.Second)}); err != nil {
 			t.Fatal(err)
 		}
 		pollUntil(t, c, func() bool {

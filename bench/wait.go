@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// moment is how long EpollWait waits without telling the Go scheduler.
-const moment = 5 * time.Millisecond
+// shortWait is how long EpollWait waits without telling the Go scheduler.
+const shortWait = 5 * time.Millisecond
 
 // EpollWait is unix.EpollWait, in whole milliseconds, for a loop that is busy.
 // Told of a wait, the Go runtime takes the processor (the P) away and gives it
@@ -17,15 +17,15 @@ const moment = 5 * time.Millisecond
 // messages that was a tenth of all processor time of clients and server
 // together. So the first moment is a raw system call. The error may be EINTR.
 func EpollWait(epfd int, events []unix.EpollEvent, timeout time.Duration) (n int, err error) {
-	first := min(timeout, moment)
+	first := min(timeout, shortWait)
 	r, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), ms(first), 0, 0)
 	switch {
 	case e != 0:
 		return 0, e
-	case r > 0 || timeout <= moment:
+	case r > 0 || timeout <= shortWait:
 		return int(r), nil
 	}
-	return unix.EpollWait(epfd, events, int(ms(timeout-moment)))
+	return unix.EpollWait(epfd, events, int(ms(timeout-shortWait)))
 }
 
 // ms rounds up.

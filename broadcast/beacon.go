@@ -19,7 +19,7 @@ type beacon struct {
 	name     string
 	instance string // differs for each process
 	round    uint64 // from 1, without holes unless one got lost
-	floor    uint64 // streams with a larger epoch began after this beacon
+	maxEpoch uint64 // streams with a larger epoch began after this beacon
 	entries  []beaconEntry
 }
 
@@ -32,7 +32,7 @@ type beaconEntry struct {
 
 // appendHead writes the first line of each part.
 func (b *beacon) appendHead(dst []byte) []byte {
-	return fmt.Appendf(dst, "belfry 1 %s %s %s %d %d\n", nodeString(b.node), b.name, b.instance, b.round, b.floor)
+	return fmt.Appendf(dst, "belfry 1 %s %s %s %d %d\n", nodeString(b.node), b.name, b.instance, b.round, b.maxEpoch)
 }
 
 // appendEntry writes one further line.
@@ -63,14 +63,14 @@ func parseBeacon(p []byte) (*beacon, error) {
 	if b.node, ok = parseNode(f[2]); !ok || !nodeName(b.name) || !nodeName(b.instance) {
 		return nil, bad("beacon", "node id, name or instance")
 	}
-	if !parseUints(f[5:], &b.round, &b.floor) || !counts(b.round) || b.floor > maxNumber {
+	if !parseUints(f[5:], &b.round, &b.maxEpoch) || !validNumber(b.round) || b.maxEpoch > maxNumber {
 		return nil, bad("beacon", "round or floor")
 	}
 	for sc.Scan() {
 		f := strings.Split(sc.Text(), " ")
 		e := beaconEntry{subject: f[0]}
 		if len(f) != 4 || !parseUints(f[1:], &e.epoch, &e.prev, &e.last) || e.prev > e.last ||
-			!counts(e.epoch) || e.last > maxNumber {
+			!validNumber(e.epoch) || e.last > maxNumber {
 			return nil, bad("beacon", "a line is not subject epoch prev last")
 		}
 		b.entries = append(b.entries, e)

@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 
@@ -13,7 +14,9 @@ type counting struct{ n atomic.Int64 }
 func (c *counting) Prepare(m *message.Message) (Prepared, error) {
 	return c, nil
 }
-func (c *counting) Deliver() error { c.n.Add(1); return nil }
+func (c *counting) Await(context.Context, message.Wait) (bool, error) { return false, nil }
+func (c *counting) Leave()                                            {}
+func (c *counting) Deliver() error                                    { c.n.Add(1); return nil }
 
 // BenchmarkUserPush is a push to one user from one node to another over an
 // external server, from Publish until all have been delivered; both nodes and

@@ -15,6 +15,13 @@ type Local interface {
 
 // Prepared is a message that is ready for the node's own sessions.
 type Prepared interface {
+	// Await waits, within w or until ctx is done, while the local sessions
+	// that the message is for are behind, and says whether it had to. A
+	// *message.OverloadedError says that too many wait already.
+	Await(ctx context.Context, w message.Wait) (waited bool, err error)
+	// Leave gives up what Await keeps for the message. It is called when the
+	// message was delivered or given up.
+	Leave()
 	// Deliver hands the message to the local sessions it is for, to all of
 	// them or, when it returns an error, to none. It must neither block nor
 	// publish. After an error it may be called again.

@@ -57,7 +57,7 @@ func TestSharedTopicComesFirst(t *testing.T) {
 	if len(batch) != joinBatch || batch[0].name != "news" || batch[1].name != "t0" {
 		t.Errorf("%d in the first batch, which begins with %s and %s", len(batch), batch[0].name, batch[1].name)
 	}
-	if told := i.settle(batch[:1], time.Now()); len(told) != 2 {
+	if told := i.markTopics(batch[:1], time.Now()); len(told) != 2 {
 		t.Errorf("%d shards are told, want both", len(told))
 	}
 }
@@ -88,7 +88,7 @@ func TestWaiterIsKeptOnce(t *testing.T) {
 		i.leaveTopic([]byte("a"))
 	}
 	i.joinTopic([]byte("a"), w, 1000)
-	i.tell(i.settle(i.takeTopics(nil), time.Now()))
+	i.notify(i.markTopics(i.takeTopics(nil), time.Now()))
 	if len(w.tokens) != 1 || w.tokens[0] != 1000 || len(stays.tokens) != 1 {
 		t.Errorf("told %v and %v", w.tokens, stays.tokens)
 	}

@@ -24,20 +24,20 @@ func (b *NATS) Condition() (c Condition) {
 		c.Unready = append(c.Unready, "bus: closed")
 	case !b.connected.Load():
 		why := fmt.Sprintf("bus: no connection to NATS at %s (%s); outbox holds %d of %d messages, %d of %d bytes",
-			b.servers(), *b.trouble.Load(), messages, b.opt.OutboxMessages, bytes, b.opt.OutboxBytes)
-		if b.served.Load() {
+			b.servers(), *b.connectErr.Load(), messages, b.opt.OutboxMessages, bytes, b.opt.OutboxBytes)
+		if b.reachable.Load() {
 			c.Degraded = append(c.Degraded, why)
 		} else {
 			c.Unready = append(c.Unready, why)
 		}
-	case b.refusal() != "":
-		c.Unready = append(c.Unready, "bus: pushes are refused: "+b.refusal())
-	case b.unfit.Load() != nil:
-		c.Unready = append(c.Unready, "bus: "+*b.unfit.Load())
-	case b.denied.Load() != nil:
-		c.Unready = append(c.Unready, "bus: "+*b.denied.Load())
-	case !b.served.Load() && !b.inspected.Load():
-		c.Unready = append(c.Unready, "bus: the permissions at NATS are being looked at")
+	case b.cannotPublish() != "":
+		c.Unready = append(c.Unready, "bus: pushes are refused: "+b.cannotPublish())
+	case b.unusable.Load() != nil:
+		c.Unready = append(c.Unready, "bus: "+*b.unusable.Load())
+	case b.permissionErr.Load() != nil:
+		c.Unready = append(c.Unready, "bus: "+*b.permissionErr.Load())
+	case !b.reachable.Load() && !b.inspected.Load():
+		c.Unready = append(c.Unready, "bus: checking the permissions at NATS")
 	}
 	if b.server != nil && b.server.log.routesRefused() {
 		c.Degraded = append(c.Degraded, "bus: another node refuses the routes of this one: nats.cluster_user and nats.cluster_password have to be the same at all nodes")
@@ -72,43 +72,43 @@ func withoutUser(text string) string {
 	return text[strings.LastIndexByte(text, '@')+1:]
 }
 
-// watchEvery is how often it is said again that the bus does not work.
-const watchEvery = time.Minute
+// conditionEvery is how often it is said again that the bus does not work.
+const conditionEvery = time.Minute
 
-// watch says in the log what /readyz says, at once and then every minute.
-type watch struct {
+// conditionLog says in the log what /readyz says, at once and then every minute.
+type conditionLog struct {
 	bus *NATS
 
-	mu   sync.Mutex // guards told
-	told time.Time
+	mu     sync.Mutex // guards told
+	logged time.Time
 }
 
-// look finds the newest reason and says it. It runs on the receiver's goroutine.
-func (w *watch) look(now time.Time) {
+// check finds the newest reason and says it. It runs on the receiver's goroutine.
+func (w *conditionLog) check(now time.Time) {
 	if b := w.bus; !b.connected.Load() {
 		// nats.go tells of no failure of a first connection that got as far as
 		// being refused for its password.
 		if err := b.nc.LastError(); err != nil && !b.connected.Load() {
-			b.setTrouble(err)
+			b.setConnectErr(err)
 		}
 	}
-	w.say(now)
+	w.log(now)
 }
 
-// say logs the condition unless it is good, or was logged within the minute.
-func (w *watch) say(now time.Time) {
+// log logs the condition unless it is good, or was logged within the minute.
+func (w *conditionLog) log(now time.Time) {
 	c := w.bus.Condition()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(c.Unready)+len(c.Degraded) == 0 {
-		w.told = time.Time{}
+		w.logged = time.Time{}
 		return
 	}
-	if !w.told.IsZero() && now.Sub(w.told) < watchEvery {
+	if !w.logged.IsZero() && now.Sub(w.logged) < conditionEvery {
 		return
 	}
-	w.told = now
-	fields := []zap.Field{zap.String("works", "clients of this node are served; pushes here reach them, and what is for other nodes waits or is refused")}
+	w.logged = now
+	fields := []zap.Field{zap.String("effect", "clients of this node are served; pushes here reach them, and what is for other nodes waits or is refused")}
 	if len(c.Unready) > 0 {
 		fields = append(fields, zap.Strings("not_ready", c.Unready))
 	}

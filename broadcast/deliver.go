@@ -26,25 +26,25 @@ func (n *Node) receive(m *message.Message) {
 	p, err := local.Prepare(m)
 	if err != nil {
 		n.count.malformed.Add(1)
-		n.log.Warn("message dropped: the local sessions cannot have it", zap.String("id", m.ID), zap.Error(err))
+		n.log.Warn("message dropped: it is not valid for local sessions", zap.String("id", m.ID), zap.Error(err))
 		return
 	}
 	if err = p.Deliver(); err != nil {
-		err = n.insist(p)
+		err = n.retryDeliver(p)
 	}
 	if err != nil {
 		n.count.lostOverload.Add(1)
-		n.patience = max(n.patience/2, retryPause)
+		n.overloadWait = max(n.overloadWait/2, retryPause)
 		n.log.Warn("message lost: local mailboxes full", zap.String("id", m.ID), zap.Error(err))
 		return
 	}
-	n.patience = n.opt.OverloadWait
+	n.overloadWait = n.opt.OverloadWait
 	n.count.delivered.Add(1)
 }
 
-// insist tries for as long as patience lasts.
-func (n *Node) insist(p Prepared) (err error) {
-	deadline := time.NewTimer(n.patience)
+// retryDeliver tries for as long as patience lasts.
+func (n *Node) retryDeliver(p Prepared) (err error) {
+	deadline := time.NewTimer(n.overloadWait)
 	defer deadline.Stop()
 	again := time.NewTicker(retryPause)
 	defer again.Stop()

@@ -48,8 +48,8 @@ func (e *MalformedError) Error() string {
 // Unwrap returns what is wrong.
 func (e *MalformedError) Unwrap() error { return e.Err }
 
-// seal makes the bus message of a parcel.
-func seal(p *parcel, st stamp) *nats.Msg {
+// encode makes the bus message of a parcel.
+func encode(p *part, st stamp) *nats.Msg {
 	m := p.message
 	h := make(nats.Header, 8)
 	h[headerID] = []string{m.ID}
@@ -88,10 +88,10 @@ func nameHeader(s message.Scope) string {
 	return headerSession
 }
 
-// sealedSize is an upper bound of the bytes NATS counts for a parcel: payload
+// encodedSize is an upper bound of the bytes NATS counts for a parcel: payload
 // and headers. The constant covers the version line, the fixed headers and
 // the names of the optional ones.
-func sealedSize(m *message.Message, names []string) int {
+func encodedSize(m *message.Message, names []string) int {
 	const fixed = 192
 	n := fixed + len(m.Payload) + len(m.ID) + len(m.Target.Exclude) + len(escape(m.Key))
 	for _, name := range names {
@@ -118,11 +118,11 @@ func parseSeq(s string) (epoch, number uint64, ok bool) {
 	}
 	epoch, err1 := strconv.ParseUint(e, 10, 64)
 	number, err2 := strconv.ParseUint(n, 10, 64)
-	return epoch, number, err1 == nil && err2 == nil && counts(epoch) && counts(number)
+	return epoch, number, err1 == nil && err2 == nil && validNumber(epoch) && validNumber(number)
 }
 
-// opener reads bus messages for one node.
-type opener struct {
+// decoder reads bus messages for one node.
+type decoder struct {
 	node       uint32
 	maxPayload int
 	nodeOf     func(sid string) (uint32, error)
@@ -130,7 +130,7 @@ type opener struct {
 
 // stamp reads who sent m and its number; numbered is false for a message of
 // a foreign publisher.
-func (o *opener) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
+func (o *decoder) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
 	if err := checkDecoded(m); err != nil {
 		return st, false, err
 	}
@@ -155,10 +155,10 @@ func (o *opener) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
 	return st, true, nil
 }
 
-// open reads the rest. numbered says that a node sent it: nodes of a later
+// decode reads the rest. numbered says that a node sent it: nodes of a later
 // version may add headers, from others an unknown one is a mistake. The id is
 // "" if the message has none.
-func (o *opener) open(m *nats.Msg, numbered bool) (*message.Message, error) {
+func (o *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
 	if err := checkHeaders(m.Header, numbered); err != nil {
 		return nil, err
 	}
@@ -218,7 +218,7 @@ func operation(h nats.Header) (uint32, error) {
 
 // target reads whom m is for out of its subject and the header that the
 // subject asks for.
-func (o *opener) target(m *nats.Msg) (message.Target, error) {
+func (o *decoder) target(m *nats.Msg) (message.Target, error) {
 	want, t := "", message.Target{}
 	var token string
 	switch s := m.Subject; {
@@ -285,7 +285,7 @@ func userNames(names []string, bucket string) error {
 	return nil
 }
 
-func (o *opener) sessionNames(names []string) error {
+func (o *decoder) sessionNames(names []string) error {
 	if len(names) == 0 {
 		return bad(headerSession, "needed on this subject, one value a session")
 	}
@@ -331,4 +331,4 @@ func one(h nats.Header, header string) (v string, given bool, err error) {
 	}
 }
 
-func bad(field, problem string) error { return &message.FieldError{Field: field, Problem: problem} }
+func bad(field, problem string) error { return &message.FieldError{Field: field, Detail: problem} }

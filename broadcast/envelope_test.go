@@ -14,13 +14,13 @@ import (
 // travel sends m through envelopes as if each parcel went over NATS, whose
 // clients trim header values.
 func travel(t *rapid.T, m *message.Message, self uint32) []*message.Message {
-	ps, err := parcels(m, self+1, nodeOf)
+	ps, err := splitMessage(m, self+1, nodeOf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []*message.Message
 	for i := range ps {
-		msg := seal(&ps[i], stamp{node: 7, epoch: 8, number: 9})
+		msg := encode(&ps[i], stamp{node: 7, epoch: 8, number: 9})
 		size := len("NATS/1.0\r\n\r\n") + len(msg.Data)
 		for k, vs := range msg.Header {
 			for j, v := range vs {
@@ -34,12 +34,12 @@ func travel(t *rapid.T, m *message.Message, self uint32) []*message.Message {
 		if size > ps[i].size {
 			t.Fatalf("%d bytes, %d reserved", size, ps[i].size)
 		}
-		o := opener{node: self, maxPayload: 1 << 20, nodeOf: nodeOf}
+		o := decoder{node: self, maxPayload: 1 << 20, nodeOf: nodeOf}
 		st, numbered, err := o.stamp(msg)
 		if err != nil || !numbered || st != (stamp{7, 8, 9}) {
 			t.Fatalf("stamp %+v %v %v", st, numbered, err)
 		}
-		got, err := o.open(msg, numbered)
+		got, err := o.decode(msg, numbered)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,13 +141,13 @@ func FuzzOpen(f *testing.F) {
 	f.Add("belfry.topic.news", "Belfry-Topic", "news", "Belfry-Seq", "1.1", []byte{0xff})
 	f.Add("belfry.user.404", "Belfry-User", "%20", "Belfry-Node", "00000001", []byte(""))
 	f.Fuzz(func(t *testing.T, subject, k1, v1, k2, v2 string, data []byte) {
-		o := opener{node: 1, maxPayload: 64, nodeOf: message.NodeOf}
+		o := decoder{node: 1, maxPayload: 64, nodeOf: message.NodeOf}
 		m := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{k1: {v1}, k2: {v2}}}
 		_, numbered, err := o.stamp(m)
 		if err != nil {
 			return
 		}
-		out, err := o.open(m, numbered)
+		out, err := o.decode(m, numbered)
 		if err != nil {
 			return
 		}
@@ -159,7 +159,7 @@ func FuzzOpen(f *testing.F) {
 
 // FuzzBeacon: beacons come from the network.
 func FuzzBeacon(f *testing.F) {
-	b := beacon{node: 1, name: "n", instance: "i", round: 2, floor: 3}
+	b := beacon{node: 1, name: "n", instance: "i", round: 2, maxEpoch: 3}
 	f.Add(appendEntry(b.appendHead(nil), beaconEntry{"belfry.all", 1, 2, 3}))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		b, err := parseBeacon(p)
@@ -167,7 +167,7 @@ func FuzzBeacon(f *testing.F) {
 			return
 		}
 		k := newTracker()
-		k.announce(b, k.now)
+		k.onBeacon(b, k.now)
 		q := b.appendHead(nil)
 		for _, e := range b.entries {
 			q = appendEntry(q, e)

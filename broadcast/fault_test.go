@@ -155,10 +155,10 @@ func TestFaultWhileSending(t *testing.T) {
 	if err := box.reserve(3, 300); err != nil {
 		t.Fatal(err)
 	}
-	good := func(text string) parcel {
-		return parcel{subject: subjectAll, message: &message.Message{ID: text, Payload: []byte(text)}, size: 100}
+	good := func(text string) part {
+		return part{subject: subjectAll, message: &message.Message{ID: text, Payload: []byte(text)}, size: 100}
 	}
-	box.commit([]parcel{good("before"), {subject: subjectAll, message: nil, size: 100}, good("after")})
+	box.commit([]part{good("before"), {subject: subjectAll, message: nil, size: 100}, good("after")})
 	eventually(t, "both", func() bool { return len(n[1].messages()) == 2 })
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -28,7 +28,7 @@ func (r rawNode) message(t *testing.T, subject string, number uint64) {
 
 func (r rawNode) beacon(t *testing.T, round uint64, entries ...beaconEntry) {
 	t.Helper()
-	b := beacon{node: 0xabcd, name: "raw", instance: "i", round: round, floor: r.epoch}
+	b := beacon{node: 0xabcd, name: "raw", instance: "i", round: round, maxEpoch: r.epoch}
 	p := b.appendHead(nil)
 	for _, e := range entries {
 		p = appendEntry(p, e)
@@ -116,7 +116,7 @@ func TestFullChannelIsCounted(t *testing.T) {
 
 // tracker is origins with a subscription table and a clock of the test.
 type tracker struct {
-	origins
+	gapTracker
 	roster *roster
 	gaps   atomic.Uint64
 	peers  atomic.Int64
@@ -128,9 +128,9 @@ type tracker struct {
 
 func newTracker() *tracker {
 	k := &tracker{subs: map[string]time.Time{}, now: time.Unix(1000, 0), inst: "i"}
-	k.origins = origins{
+	k.gapTracker = gapTracker{
 		since:  func(s string) (time.Time, bool) { at, ok := k.subs[s]; return at, ok },
-		beacon: time.Second, log: zap.NewNop(), nodes: map[uint32]*origin{}, swept: k.now,
+		beacon: time.Second, log: zap.NewNop(), nodes: map[uint32]*peerStreams{}, swept: k.now,
 		gaps: &k.gaps,
 	}
 	k.roster = newRoster(0, time.Second, k.now, zap.NewNop(), &k.peers)
@@ -138,13 +138,13 @@ func newTracker() *tracker {
 }
 
 func (k *tracker) message(epoch, number uint64) bool {
-	return k.see(stamp{1, epoch, number}, "s", k.now)
+	return k.accept(stamp{1, epoch, number}, "s", k.now)
 }
 
 func (k *tracker) round(r uint64, e ...beaconEntry) {
-	b := &beacon{node: 1, name: "n", instance: k.inst, round: r, floor: k.floor, entries: e}
-	k.roster.hear(b, k.now)
-	k.announce(b, k.now)
+	b := &beacon{node: 1, name: "n", instance: k.inst, round: r, maxEpoch: k.floor, entries: e}
+	k.roster.onBeacon(b, k.now)
+	k.onBeacon(b, k.now)
 }
 
 func (k *tracker) pass(d time.Duration) { k.now = k.now.Add(d) }
@@ -296,7 +296,7 @@ func TestCopiesAreRecognized(t *testing.T) {
 func TestIdleStreamsAreForgotten(t *testing.T) {
 	k := newTracker()
 	for i := range 1000 {
-		k.see(stamp{1, 5, 1}, fmt.Sprint("s", i), k.now)
+		k.accept(stamp{1, 5, 1}, fmt.Sprint("s", i), k.now)
 	}
 	k.round(1)
 	k.sweep(k.now)
@@ -348,7 +348,7 @@ func TestStreamsOfThisNodeAreBounded(t *testing.T) {
 	}
 	k := newTracker()
 	k.subs["s0"] = k.now
-	k.see(stamp{1, n.stream("s0").epoch, 1}, "s0", k.now)
+	k.accept(stamp{1, n.stream("s0").epoch, 1}, "s0", k.now)
 	n.announced()
 	n.sweep(now)
 	if len(n.streams) != 0 {
@@ -356,20 +356,20 @@ func TestStreamsOfThisNodeAreBounded(t *testing.T) {
 	}
 	again := n.stream("s0")
 	n.used(again, now)
-	if !k.see(stamp{1, again.epoch, again.last}, "s0", k.now) || k.gaps.Load() != 0 {
+	if !k.accept(stamp{1, again.epoch, again.last}, "s0", k.now) || k.gaps.Load() != 0 {
 		t.Errorf("begun anew: %d gaps", k.gaps.Load())
 	}
 }
 
 func TestMadPeerIsBounded(t *testing.T) {
 	k := newTracker()
-	for i := range originStreams + 10 {
-		k.see(stamp{1, 5, 1}, fmt.Sprint("s", i), k.now)
+	for i := range maxPeerStreams + 10 {
+		k.accept(stamp{1, 5, 1}, fmt.Sprint("s", i), k.now)
 	}
-	for i := range originsMax + 10 {
-		k.see(stamp{uint32(i), 5, 1}, "s", k.now)
+	for i := range maxPeers + 10 {
+		k.accept(stamp{uint32(i), 5, 1}, "s", k.now)
 	}
-	if len(k.nodes[1].streams) != originStreams || len(k.nodes) != originsMax {
+	if len(k.nodes[1].streams) != maxPeerStreams || len(k.nodes) != maxPeers {
 		t.Errorf("%d streams, %d nodes", len(k.nodes[1].streams), len(k.nodes))
 	}
 }

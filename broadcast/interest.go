@@ -19,12 +19,12 @@ type interest struct {
 	wake  chan struct{}
 
 	// Any goroutine.
-	users  [buckets]atomic.Uint32 // readyBit and the number of sessions
-	from   [buckets]atomic.Int64  // since when subscribed, see instant
-	wanted atomic.Int32           // buckets with sessions
-	wild   atomic.Bool            // all buckets come over one subscription
-	epoch  time.Time
-	begun  atomic.Int64 // when the fixed subjects were subscribed to, see instant
+	users      [buckets]atomic.Uint32 // readyBit and the number of sessions
+	from       [buckets]atomic.Int64  // since when subscribed, see instant
+	wanted     atomic.Int32           // buckets with sessions
+	wildcardOn atomic.Bool            // all buckets come over one subscription
+	epoch      time.Time
+	begun      atomic.Int64 // when the fixed subjects were subscribed to, see instant
 
 	mu        sync.Mutex // guards the rest of this group; a leaf, held for a few assignments
 	topics    map[string]*topic
@@ -36,15 +36,15 @@ type interest struct {
 	fixed     []string   // subjects every node listens to, to subscribe to
 
 	// Owned by run.
-	held     map[uint16]*nats.Subscription // single buckets
-	wildcard *nats.Subscription
-	zeroAt   map[uint16]time.Time // when a held bucket was first seen empty
-	fewSince time.Time            // since when the wildcard is not worth it; zero if it is
-	ending   []ending             // replaced ones that overlap with their successors
-	overlap  *time.Timer          // when the first of them is due
-	live     map[*nats.Subscription]struct{}
-	dropped  uint64   // drops of subscriptions that have ended
-	refused  []notice // shards whose mailbox was full
+	held       map[uint16]*nats.Subscription // single buckets
+	wildcard   *nats.Subscription
+	zeroAt     map[uint16]time.Time // when a held bucket was first seen empty
+	fewSince   time.Time            // since when the wildcard is not worth it; zero if it is
+	replaced   []replaced           // replaced ones that overlap with their successors
+	overlap    *time.Timer          // when the first of them is due
+	live       map[*nats.Subscription]struct{}
+	dropped    uint64   // drops of subscriptions that have ended
+	unnotified []notice // shards whose mailbox was full
 }
 
 // readyBit marks a bucket whose messages reach this node; the other bits
@@ -87,7 +87,7 @@ func (i *interest) start() {
 	i.mu.Lock()
 	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon, subjectPeers)
 	i.mu.Unlock()
-	nudge(i.wake)
+	wakeUp(i.wake)
 }
 
 // joinUser and leaveUser are two atomic operations when the bucket is ready.
@@ -107,7 +107,7 @@ func (i *interest) joinUser(b uint16, w Waiter, token uint64) bool {
 	i.mu.Lock()
 	i.waiting = append(i.waiting, wait)
 	i.mu.Unlock()
-	nudge(i.wake)
+	wakeUp(i.wake)
 	return !connected
 }
 

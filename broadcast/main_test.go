@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -48,7 +49,9 @@ type recorder struct {
 	mu   sync.Mutex
 	got  []*message.Message
 	full error // answered instead of taking a message
-	try  int   // calls, refused ones included
+
+	await func(context.Context, message.Wait) (bool, error) // nil: never waits
+	try   int                                               // calls, refused ones included
 }
 
 func (r *recorder) Prepare(m *message.Message) (Prepared, error) {
@@ -60,6 +63,15 @@ type recorded struct {
 	r *recorder
 	m *message.Message
 }
+
+func (p recorded) Await(ctx context.Context, w message.Wait) (bool, error) {
+	if p.r.await == nil {
+		return false, nil
+	}
+	return p.r.await(ctx, w)
+}
+
+func (p recorded) Leave() {}
 
 func (p recorded) Deliver() error {
 	r := p.r

@@ -50,18 +50,18 @@ type NATS struct {
 	wg       sync.WaitGroup
 
 	// Written by nats.go's callback goroutine.
-	connected  atomic.Bool
-	maxMessage atomic.Int64           // the server's max_payload, 0 if never connected
-	trouble    atomic.Pointer[string] // why there is no connection
-	denied     atomic.Pointer[string] // the last permission NATS refused on this connection
-	unfit      atomic.Pointer[string] // why this server will not do, see probe.go
-	headerless atomic.Pointer[string] // why nothing can be sent through it
-	forbidden  atomic.Pointer[string] // what may not be published, until the sender finds that it may
+	connected     atomic.Bool
+	maxMessage    atomic.Int64           // the server's max_payload, 0 if never connected
+	connectErr    atomic.Pointer[string] // why there is no connection
+	permissionErr atomic.Pointer[string] // the last permission NATS refused on this connection
+	unusable      atomic.Pointer[string] // why this server will not do, see probe.go
+	noHeaders     atomic.Pointer[string] // why nothing can be sent through it
+	publishDenied atomic.Pointer[string] // what may not be published, until the sender finds that it may
 
-	announced atomic.Uint64 // the connection that up has run for, plus 1
-	inspected atomic.Bool   // the permissions of a connection were looked at
-	served    atomic.Bool   // messages could reach other nodes once
-	watch     watch
+	upFor        atomic.Uint64 // the connection that up has run for, plus 1
+	inspected    atomic.Bool   // the permissions of a connection were looked at
+	reachable    atomic.Bool   // messages could reach other nodes once
+	conditionLog conditionLog
 }
 
 // openNATS starts the server, if it is to be embedded, and connects.
@@ -77,15 +77,15 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 		stop: make(chan struct{}),
 	}
 	b.faults = newFaults(o.Log, &b.count.faults)
-	b.watch.bus = b
+	b.conditionLog.bus = b
 	b.sender = &sender{bus: b, numbers: newNumbers(start), instance: instance, wake: make(chan struct{}, 1)}
 	b.interest = newInterest(b, instance, start)
 	b.receiver = &receiver{
 		bus: b, instance: instance, recent: newRecent(),
-		opener: opener{node: id, maxPayload: o.MaxPayload, nodeOf: o.NodeOf},
-		origins: origins{
+		decoder: decoder{node: id, maxPayload: o.MaxPayload, nodeOf: o.NodeOf},
+		gaps: gapTracker{
 			since: b.interest.since, beacon: o.Beacon, log: b.log, swept: start,
-			nodes: make(map[uint32]*origin), gaps: &b.count.gaps,
+			nodes: make(map[uint32]*peerStreams), gaps: &b.count.gaps,
 		},
 		roster: newRoster(id, o.Beacon, start, b.log, &b.count.peers),
 	}
@@ -168,7 +168,7 @@ func (b *NATS) connect() error {
 	if o.Token != "" {
 		opts = append(opts, nats.Token(o.Token))
 	}
-	b.setTrouble(errors.New("not connected yet"))
+	b.setConnectErr(errors.New("not connected yet"))
 	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err) // the URLs may hold passwords
@@ -183,14 +183,14 @@ func (b *NATS) connect() error {
 // up runs on nats.go's callback goroutine, as do down and asyncError.
 func (b *NATS) up(nc *nats.Conn, again bool) {
 	defer b.faults.caught("connection")
-	b.denied.Store(nil)
-	b.forbidden.Store(nil)
-	b.judge(nc)
+	b.permissionErr.Store(nil)
+	b.publishDenied.Store(nil)
+	b.inspectServer(nc)
 	b.maxMessage.Store(nc.MaxPayload())
 	b.connected.Store(true)
-	b.announced.Store(nc.Stats().Reconnects + 1)
+	b.upFor.Store(nc.Stats().Reconnects + 1)
 	if b.server != nil {
-		b.served.Store(true)
+		b.reachable.Store(true)
 	}
 	if again {
 		b.count.reconnects.Add(1)
@@ -200,8 +200,8 @@ func (b *NATS) up(nc *nats.Conn, again bool) {
 		server = nc.ConnectedUrlRedacted()
 	}
 	b.log.Info("connected to NATS", zap.String("server", server), zap.Bool("again", again))
-	nudge(b.sender.wake)
-	nudge(b.interest.wake)
+	wakeUp(b.sender.wake)
+	wakeUp(b.interest.wake)
 }
 
 func (b *NATS) down(err error) {
@@ -210,13 +210,13 @@ func (b *NATS) down(err error) {
 	if err == nil {
 		err = errors.New("connection closed")
 	}
-	b.setTrouble(err)
+	b.setConnectErr(err)
 	select {
 	case <-b.stop:
 	default:
 		b.log.Warn("connection to NATS lost", zap.String("server", b.servers()), zap.Error(err))
 	}
-	nudge(b.interest.wake) // nobody can wait for a subscription now
+	wakeUp(b.interest.wake) // nobody can wait for a subscription now
 }
 
 // failed runs when an attempt to connect was in vain.
@@ -225,15 +225,15 @@ func (b *NATS) failed(err error) {
 	if errors.Is(err, nats.ErrNoServers) { // says nothing; the next attempt will, within a second
 		return
 	}
-	b.setTrouble(err)
-	if !b.served.Load() {
-		b.watch.say(b.opt.clock.now())
+	b.setConnectErr(err)
+	if !b.reachable.Load() {
+		b.conditionLog.log(b.opt.clock.now())
 	}
 }
 
-func (b *NATS) setTrouble(err error) {
+func (b *NATS) setConnectErr(err error) {
 	s := err.Error()
-	b.trouble.Store(&s)
+	b.connectErr.Store(&s)
 }
 
 func (b *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
@@ -244,9 +244,9 @@ func (b *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		b.count.denied.Add(1)
 		s := err.Error()
-		b.denied.Store(&s)
+		b.permissionErr.Store(&s)
 		if strings.Contains(s, violatesPublish) {
-			b.forbid(err)
+			b.denyPublish(err)
 		}
 		b.log.Error("NATS permissions", zap.Error(err))
 	case errors.Is(err, nats.ErrBadHeaderMsg): // counted by the receiver
@@ -276,18 +276,18 @@ func (b *NATS) connection() uint64 { return b.nc.Stats().Reconnects }
 // Reserve implements Bus.
 func (b *NATS) Reserve(m *message.Message) (Reservation, error) {
 	if b.server != nil && b.server.alone {
-		return nobody{}, b.box.reserve(0, 0) // only whether it takes anything at all
+		return noReservation{}, b.box.reserve(0, 0) // only whether it takes anything at all
 	}
-	ps, err := parcels(m, b.id, b.opt.NodeOf)
+	ps, err := splitMessage(m, b.id, b.opt.NodeOf)
 	if err != nil {
 		return nil, err
 	}
 	if b.connected.Load() {
-		if why := b.refusal(); why != "" {
+		if why := b.cannotPublish(); why != "" {
 			return nil, &message.OverloadedError{What: why, Unavailable: true, RetryAfter: inspectAgain}
 		}
 	}
-	r := &reservation{box: b.box, parcels: ps}
+	r := &reservation{box: b.box, parts: ps}
 	allowed := int(b.maxMessage.Load())
 	for i := range ps {
 		if allowed > 0 && ps[i].size > allowed {
@@ -301,11 +301,11 @@ func (b *NATS) Reserve(m *message.Message) (Reservation, error) {
 	return r, nil
 }
 
-// nobody is the reservation of a message that no other process can hear.
-type nobody struct{}
+// noReservation is the reservation of a message that no other process can hear.
+type noReservation struct{}
 
-func (nobody) Commit() {}
-func (nobody) Cancel() {}
+func (noReservation) Commit() {}
+func (noReservation) Cancel() {}
 
 // Start implements Bus.
 func (b *NATS) Start(receive func(*message.Message)) {
@@ -318,10 +318,10 @@ func (b *NATS) Start(receive func(*message.Message)) {
 // Stats implements Bus.
 func (b *NATS) Stats(s *Stats) {
 	b.count.fill(s)
-	s.LostShutdown += b.box.late.Load()
+	s.LostShutdown += b.box.unsent.Load()
 	s.OutboxMessages, s.OutboxBytes = b.box.depth()
 	s.Buckets = int(b.interest.wanted.Load())
-	s.Wildcard = b.interest.wild.Load()
+	s.Wildcard = b.interest.wildcardOn.Load()
 	s.Connected = b.connected.Load()
 	view := b.receiver.roster.view.Load()
 	for _, p := range view.present {
@@ -334,17 +334,17 @@ func (b *NATS) Stats(s *Stats) {
 
 // Drain implements Bus.
 func (b *NATS) Drain(ctx context.Context) error {
-	b.box.refuse("stopping")
-	return b.box.wait(ctx)
+	b.box.closeFor("stopping")
+	return b.box.waitEmpty(ctx)
 }
 
 // Close implements Bus.
 func (b *NATS) Close() error {
-	b.box.refuse("stopping")
+	b.box.closeFor("stopping")
 	close(b.stop)
 	b.nc.Close() // also ends whoever waits for a PONG
 	b.connected.Store(false)
-	b.setTrouble(errors.New("closed"))
+	b.setConnectErr(errors.New("closed"))
 	b.wg.Wait()
 	b.box.discard()
 	b.count.lostShutdown.Add(uint64(len(b.in)))

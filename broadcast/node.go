@@ -31,7 +31,7 @@ type Node struct {
 	closeErr  error
 
 	// Owned by the goroutine that receives (see deliver.go).
-	patience time.Duration
+	overloadWait time.Duration
 }
 
 // Open starts the embedded NATS server or begins to connect to an external
@@ -46,13 +46,13 @@ func Open(o Options) (*Node, error) {
 	id := NodeID(o.NodeName)
 	start := o.clock.now()
 	n := &Node{
-		opt:      o,
-		id:       id,
-		log:      o.Log,
-		ids:      newIdentity(id, start),
-		stripes:  newStripes(),
-		closing:  make(chan struct{}),
-		patience: o.OverloadWait,
+		opt:          o,
+		id:           id,
+		log:          o.Log,
+		ids:          newIdentity(id, start),
+		stripes:      newStripes(),
+		closing:      make(chan struct{}),
+		overloadWait: o.OverloadWait,
 	}
 	n.faults = newFaults(o.Log, &n.count.faults)
 	if o.Bus != nil {

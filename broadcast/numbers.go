@@ -6,12 +6,12 @@ import "time"
 // sender: a receiver that still knows a stream then sees its successor's
 // larger epoch and not a number that goes back.
 const (
-	streamIdle    = time.Minute
-	streamForget  = 3 * streamIdle
-	streamsSweep  = streamIdle / 4
-	ownStreams    = 1 << 16 // of this node; above it those announced are forgotten before their time
-	originStreams = 1 << 16 // streams remembered of one node, against a mad peer
-	originsMax    = 4096    // nodes remembered
+	streamIdle     = time.Minute
+	streamForget   = 3 * streamIdle
+	streamsSweep   = streamIdle / 4
+	ownStreams     = 1 << 16 // of this node; above it those announced are forgotten before their time
+	maxPeerStreams = 1 << 16 // streams remembered of one node, against a mad peer
+	maxPeers       = 4096    // nodes remembered
 )
 
 // maxNumber bounds epochs and numbers. Epochs are microseconds since 1970 and
@@ -19,7 +19,7 @@ const (
 // no node's.
 const maxNumber = 1 << 53
 
-func counts(n uint64) bool { return 0 < n && n <= maxNumber }
+func validNumber(n uint64) bool { return 0 < n && n <= maxNumber }
 
 // numbers gives every bus message of this node its number on its subject.
 // Owned by the sender's goroutine.

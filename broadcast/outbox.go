@@ -16,17 +16,17 @@ type outbox struct {
 	maxMessages int
 	maxBytes    int
 
-	mu       sync.Mutex // guards the rest; innermost, see doc.go
-	messages int        // places taken: reserved, queued or under way
-	bytes    int
-	queue    []parcel
-	head     int    // queue[:head] has left
-	refusing string // why nothing is taken any more, "" if it is
-	gone     bool   // nobody takes from the queue any more
+	mu        sync.Mutex // guards the rest; innermost, see doc.go
+	messages  int        // places taken: reserved, queued or under way
+	bytes     int
+	queue     []part
+	head      int    // queue[:head] has left
+	closedFor string // why nothing is taken any more, "" if it is
+	abandoned bool   // nobody takes from the queue any more
 
-	late  atomic.Uint64 // messages that were committed and will not leave
-	more  chan struct{} // 1 deep: something was queued
-	empty chan struct{} // 1 deep: the last place was given back
+	unsent atomic.Uint64 // messages that were committed and will not leave
+	more   chan struct{} // 1 deep: something was queued
+	empty  chan struct{} // 1 deep: the last place was given back
 }
 
 func newOutbox(messages, bytes int) *outbox {
@@ -49,8 +49,8 @@ func (b *outbox) reserve(messages, bytes int) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.refusing != "" {
-		return &message.OverloadedError{What: b.refusing, RetryAfter: retryAfter}
+	if b.closedFor != "" {
+		return &message.OverloadedError{What: b.closedFor, RetryAfter: retryAfter}
 	}
 	if b.messages+messages > b.maxMessages || b.bytes+bytes > b.maxBytes {
 		return &message.OverloadedError{What: "outbox", RetryAfter: retryAfter}
@@ -68,16 +68,16 @@ func (b *outbox) release(messages, bytes int) {
 	done := b.messages == 0
 	b.mu.Unlock()
 	if done {
-		nudge(b.empty)
+		wakeUp(b.empty)
 	}
 }
 
 // commit queues parcels whose places are reserved.
-func (b *outbox) commit(ps []parcel) {
+func (b *outbox) commit(ps []part) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.gone {
-		b.late.Add(uint64(len(ps)))
+	if b.abandoned {
+		b.unsent.Add(uint64(len(ps)))
 	}
 	if b.head > 64 && b.head*2 > len(b.queue) {
 		n := copy(b.queue, b.queue[b.head:])
@@ -85,19 +85,19 @@ func (b *outbox) commit(ps []parcel) {
 		b.queue, b.head = b.queue[:n], 0
 	}
 	b.queue = append(b.queue, ps...)
-	nudge(b.more)
+	wakeUp(b.more)
 }
 
 // take moves at most messages and about bytes of the queue's front to dst.
 // Their places stay taken.
-func (b *outbox) take(dst []parcel, messages, bytes int) []parcel {
+func (b *outbox) take(dst []part, messages, bytes int) []part {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.head < len(b.queue) && len(dst) < messages && bytes > 0 {
 		p := &b.queue[b.head]
 		bytes -= p.size
 		dst = append(dst, *p)
-		*p = parcel{}
+		*p = part{}
 		b.head++
 	}
 	if b.head == len(b.queue) {
@@ -109,15 +109,15 @@ func (b *outbox) take(dst []parcel, messages, bytes int) []parcel {
 	return dst
 }
 
-// refuse makes reserve fail from now on.
-func (b *outbox) refuse(why string) {
+// closeFor makes reserve fail from now on.
+func (b *outbox) closeFor(why string) {
 	b.mu.Lock()
-	b.refusing = why
+	b.closedFor = why
 	b.mu.Unlock()
 }
 
-// wait returns when no place is taken.
-func (b *outbox) wait(ctx context.Context) error {
+// waitEmpty returns when no place is taken.
+func (b *outbox) waitEmpty(ctx context.Context) error {
 	for {
 		messages, bytes := b.depth()
 		if messages == 0 {
@@ -134,8 +134,8 @@ func (b *outbox) wait(ctx context.Context) error {
 // discard counts what is queued, now or later, as late.
 func (b *outbox) discard() {
 	b.mu.Lock()
-	b.gone = true
-	b.late.Add(uint64(len(b.queue) - b.head))
+	b.abandoned = true
+	b.unsent.Add(uint64(len(b.queue) - b.head))
 	b.mu.Unlock()
 }
 
@@ -153,8 +153,8 @@ func (b *outbox) taken() float64 {
 	return max(float64(messages)/float64(b.maxMessages), float64(bytes)/float64(b.maxBytes))
 }
 
-// nudge signals a channel of depth 1: whoever reads it looks at everything.
-func nudge(c chan struct{}) {
+// wakeUp signals a channel of depth 1: whoever reads it looks at everything.
+func wakeUp(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -163,21 +163,21 @@ func nudge(c chan struct{}) {
 
 // reservation implements Reservation for the outbox.
 type reservation struct {
-	box     *outbox
-	parcels []parcel
-	bytes   int
+	box   *outbox
+	parts []part
+	bytes int
 }
 
 // Commit implements Reservation.
 func (r *reservation) Commit() {
-	if len(r.parcels) > 0 {
-		r.box.commit(r.parcels)
+	if len(r.parts) > 0 {
+		r.box.commit(r.parts)
 	}
 }
 
 // Cancel implements Reservation.
 func (r *reservation) Cancel() {
-	if len(r.parcels) > 0 {
-		r.box.release(len(r.parcels), r.bytes)
+	if len(r.parts) > 0 {
+		r.box.release(len(r.parts), r.bytes)
 	}
 }

@@ -14,15 +14,15 @@ func TestOutboxAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const maxMessages, maxBytes = 10, 100
 		b := newOutbox(maxMessages, maxBytes)
-		var queue, flight []parcel
+		var queue, flight []part
 		messages, bytes, serial := 0, 0, 0
 		t.Repeat(map[string]func(*rapid.T){
 			"publish": func(t *rapid.T) {
 				n, size := rapid.IntRange(1, 4).Draw(t, "n"), rapid.IntRange(1, 30).Draw(t, "size")
-				ps := make([]parcel, n)
+				ps := make([]part, n)
 				for i := range ps {
 					serial++
-					ps[i] = parcel{size: size, message: &message.Message{ID: string(rune(serial))}}
+					ps[i] = part{size: size, message: &message.Message{ID: string(rune(serial))}}
 				}
 				err := b.reserve(n, n*size)
 				if fits := messages+n <= maxMessages && bytes+n*size <= maxBytes; fits != (err == nil) {
@@ -62,7 +62,7 @@ func TestOutboxAgainstModel(t *testing.T) {
 				}
 				done, cancel := context.WithCancel(context.Background())
 				cancel()
-				if err := b.wait(done); (err == nil) != (messages == 0) {
+				if err := b.waitEmpty(done); (err == nil) != (messages == 0) {
 					t.Fatalf("wait: %v with %d places taken", err, messages)
 				}
 			},

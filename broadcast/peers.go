@@ -17,8 +17,8 @@ import (
 // it: servers joined by routes pass messages on over one hop only, and two that
 // could not connect to each other would lose everything without a gap.
 
-// listed is how many peers one list names, at most.
-const listed = 1024
+// maxListed is how many peers one list names, at most.
+const maxListed = 1024
 
 // joinTime is how long after its start a node that learns of peers it cannot
 // hear is the one that is not ready; later the fault is the newcomer's.
@@ -61,13 +61,13 @@ func (u unheard) String() string {
 }
 
 type peer struct {
-	name     string
-	instance string
-	present  bool
-	heard    time.Time // last, zero if never
-	told     time.Time // when another node named it last
-	toldFrom time.Time // since when others have named it without its being heard
-	toldBy   string
+	name          string
+	instance      string
+	present       bool
+	heard         time.Time // last, zero if never
+	reported      time.Time // when another node named it last
+	reportedSince time.Time // since when others have named it without its being heard
+	reportedBy    string
 }
 
 func newRoster(self uint32, beacon time.Duration, start time.Time, log *zap.Logger, count *atomic.Int64) *roster {
@@ -76,16 +76,16 @@ func newRoster(self uint32, beacon time.Duration, start time.Time, log *zap.Logg
 	return r
 }
 
-// silence is how long a node that is there may not be heard: two idle beacons,
+// timeout is how long a node that is there may not be heard: two idle beacons,
 // and some to spare.
-func (r *roster) silence() time.Duration {
+func (r *roster) timeout() time.Duration {
 	return time.Duration(2*idleBeacons(r.count.Load())+2) * r.beacon
 }
 
-// fresh is how long what a node says about others holds: until its next list
+// reportLife is how long what a node says about others holds: until its next list
 // comes, and some to spare, but not as long as silence, or those that hear of a
 // node's end last would name it to those that have seen it already.
-func (r *roster) fresh() time.Duration {
+func (r *roster) reportLife() time.Duration {
 	return time.Duration(3*idleBeacons(r.count.Load())/2+2) * r.beacon
 }
 
@@ -93,7 +93,7 @@ func (r *roster) fresh() time.Duration {
 func (r *roster) node(id uint32, name string) *peer {
 	p := r.nodes[id]
 	if p == nil {
-		if len(r.nodes) >= originsMax {
+		if len(r.nodes) >= maxPeers {
 			return nil
 		}
 		p = &peer{name: name}
@@ -102,8 +102,8 @@ func (r *roster) node(id uint32, name string) *peer {
 	return p
 }
 
-// hear takes note of a beacon.
-func (r *roster) hear(b *beacon, now time.Time) {
+// onBeacon takes note of a beacon.
+func (r *roster) onBeacon(b *beacon, now time.Time) {
 	p := r.node(b.node, b.name)
 	if p == nil {
 		return
@@ -120,7 +120,7 @@ func (r *roster) hear(b *beacon, now time.Time) {
 	}
 	silent := now.Sub(p.heard)
 	p.name, p.instance, p.heard, p.present = b.name, b.instance, now, true
-	p.told = time.Time{}
+	p.reported = time.Time{}
 	if what == "" {
 		return
 	}
@@ -132,8 +132,8 @@ func (r *roster) hear(b *beacon, now time.Time) {
 	r.log.Info(what, fields...)
 }
 
-// tell takes note of whom another node hears.
-func (r *roster) tell(l *peerList, now time.Time) {
+// onPeerList takes note of whom another node hears.
+func (r *roster) onPeerList(l *peerList, now time.Time) {
 	for _, n := range l.peers {
 		if n.id == r.self {
 			continue
@@ -142,23 +142,23 @@ func (r *roster) tell(l *peerList, now time.Time) {
 		if p == nil || p.present {
 			continue
 		}
-		if now.Sub(p.told) > r.fresh() {
-			p.toldFrom = now
+		if now.Sub(p.reported) > r.reportLife() {
+			p.reportedSince = now
 		}
-		p.told, p.toldBy = now, l.name
+		p.reported, p.reportedBy = now, l.name
 	}
 }
 
 // sweep finds out who is gone.
 func (r *roster) sweep(now time.Time) {
 	for id, p := range r.nodes {
-		if p.present && now.Sub(p.heard) >= r.silence() {
+		if p.present && now.Sub(p.heard) >= r.timeout() {
 			p.present = false
 			r.publish(now)
-			r.log.Warn("peer lost: not heard any more", zap.String("peer", p.name), zap.String("id", nodeString(id)),
+			r.log.Warn("peer lost: no beacon received", zap.String("peer", p.name), zap.String("id", nodeString(id)),
 				zap.Duration("silent", now.Sub(p.heard)), zap.Int64("peers", r.count.Load()))
 		}
-		if !p.present && now.Sub(p.heard) > peerForget && now.Sub(p.told) > peerForget {
+		if !p.present && now.Sub(p.heard) > peerForget && now.Sub(p.reported) > peerForget {
 			delete(r.nodes, id)
 		}
 	}
@@ -176,9 +176,9 @@ func (r *roster) publish(now time.Time) {
 		switch {
 		case p.present:
 			v.present = append(v.present, peerName{id, p.name})
-		case !p.told.IsZero() && now.Sub(p.told) <= r.fresh() && now.Sub(p.toldFrom) >= r.silence():
-			joining := p.toldFrom.Sub(r.started) < max(joinTime, 6*r.silence())
-			v.unheard = append(v.unheard, unheard{p.name, p.toldBy, p.heard.IsZero() && joining})
+		case !p.reported.IsZero() && now.Sub(p.reported) <= r.reportLife() && now.Sub(p.reportedSince) >= r.timeout():
+			joining := p.reportedSince.Sub(r.started) < max(joinTime, 6*r.timeout())
+			v.unheard = append(v.unheard, unheard{p.name, p.reportedBy, p.heard.IsZero() && joining})
 		}
 	}
 	slices.SortFunc(v.present, func(a, b peerName) int { return strings.Compare(a.name, b.name) })
@@ -196,7 +196,7 @@ type peerList struct {
 
 func (l *peerList) append(dst []byte) []byte {
 	dst = fmt.Appendf(dst, "belfry 1 %s %s\n", nodeString(l.node), l.name)
-	for _, p := range l.peers[:min(len(l.peers), listed)] {
+	for _, p := range l.peers[:min(len(l.peers), maxListed)] {
 		dst = fmt.Appendf(dst, "%s %s\n", nodeString(p.id), p.name)
 	}
 	return dst
@@ -218,8 +218,8 @@ func parsePeers(p []byte) (*peerList, error) {
 	for sc.Scan() {
 		id, name, _ := strings.Cut(sc.Text(), " ")
 		n := peerName{name: name}
-		if n.id, ok = parseNode(id); !ok || !nodeName(name) || len(l.peers) >= listed {
-			return nil, bad("peers", fmt.Sprintf("a line is not node name, or more than %d of them", listed))
+		if n.id, ok = parseNode(id); !ok || !nodeName(name) || len(l.peers) >= maxListed {
+			return nil, bad("peers", fmt.Sprintf("a line is not node name, or more than %d of them", maxListed))
 		}
 		l.peers = append(l.peers, n)
 	}

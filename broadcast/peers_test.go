@@ -32,7 +32,7 @@ func newTheirs() *theirs {
 }
 
 func (k *theirs) beacon(id uint32, instance string) {
-	k.hear(&beacon{node: id, name: fmt.Sprint("n", id), instance: instance}, k.now)
+	k.onBeacon(&beacon{node: id, name: fmt.Sprint("n", id), instance: instance}, k.now)
 }
 
 // list has node 1 say whom it hears.
@@ -41,7 +41,7 @@ func (k *theirs) list(ids ...uint32) {
 	for _, id := range ids {
 		l.peers = append(l.peers, peerName{id, fmt.Sprint("n", id)})
 	}
-	k.tell(l, k.now)
+	k.onPeerList(l, k.now)
 }
 
 // pass lets time pass in which node 1 is heard, and does what it is told each
@@ -72,7 +72,7 @@ func TestPeersComeAndGo(t *testing.T) {
 	for _, l := range k.lines.All() {
 		got = append(got, fmt.Sprint(l.Level, " ", l.Message, " ", l.ContextMap()["peer"], " ", l.ContextMap()["peers"]))
 	}
-	want := []string{"info peer joined n2 1", "info peer joined n1 2", "warn peer lost: not heard any more n2 1",
+	want := []string{"info peer joined n2 1", "info peer joined n1 2", "warn peer lost: no beacon received n2 1",
 		"info peer is back n2 2", "info peer restarted n2 2"}
 	if !slices.Equal(got, want) {
 		t.Errorf("logged %q\nwant %q", got, want)
@@ -139,7 +139,7 @@ func TestPeerListIsReadStrictly(t *testing.T) {
 	head := "belfry 1 00000007 me\n"
 	for _, text := range []string{"", "belfry 2 00000007 me\n", "belfry 1 7 me\n", "belfry 1 00000007 \n", head + "x y\n",
 		head + "00000001\n", head + "00000001 a b\n", head + "00000001 " + strings.Repeat("x", 65) + "\n",
-		head + strings.Repeat("00000001 a\n", listed+1)} {
+		head + strings.Repeat("00000001 a\n", maxListed+1)} {
 		if _, err := parsePeers([]byte(text)); err == nil {
 			t.Errorf("%.40q is read", text)
 		}

@@ -34,9 +34,9 @@ type inspection struct {
 	at         time.Time
 }
 
-// judge looks at what a new connection says of itself. It runs on nats.go's
+// inspectServer looks at what a new connection says of itself. It runs on nats.go's
 // callback goroutine.
-func (b *NATS) judge(nc *nats.Conn) {
+func (b *NATS) inspectServer(nc *nats.Conn) {
 	var unfit, refusal *string
 	if !nc.HeadersSupported() {
 		s := "the NATS server does not support headers (no_header_support), without which no message reaches another node; remove that setting there"
@@ -46,16 +46,16 @@ func (b *NATS) judge(nc *nats.Conn) {
 			allowed, least)
 		unfit = &s
 	}
-	b.unfit.Store(unfit)
-	b.headerless.Store(refusal)
+	b.unusable.Store(unfit)
+	b.noHeaders.Store(refusal)
 	if unfit != nil {
-		b.log.Error("this NATS server will not do", zap.String("why", *unfit))
+		b.log.Error("this NATS server cannot be used", zap.String("detail", *unfit))
 	}
 }
 
-// refusal says why messages for other nodes are refused, "" if they are not.
-func (b *NATS) refusal() string {
-	for _, why := range []*string{b.headerless.Load(), b.forbidden.Load()} {
+// cannotPublish says why messages for other nodes are refused, "" if they are not.
+func (b *NATS) cannotPublish() string {
+	for _, why := range []*string{b.noHeaders.Load(), b.publishDenied.Load()} {
 		if why != nil {
 			return *why
 		}
@@ -72,11 +72,11 @@ func (s *sender) inspect() (looked bool) {
 		return true // the embedded server permits its own node everything
 	}
 	connection, now := b.connection(), time.Now()
-	if !b.nc.IsConnected() || b.announced.Load() != connection+1 {
+	if !b.nc.IsConnected() || b.upFor.Load() != connection+1 {
 		return false // up has not run for it yet
 	}
 	if s.inspected.done && s.inspected.connection == connection &&
-		(b.forbidden.Load() == nil || now.Sub(s.inspected.at) < inspectAgain) {
+		(b.publishDenied.Load() == nil || now.Sub(s.inspected.at) < inspectAgain) {
 		return true
 	}
 	refused, err := s.probe()
@@ -85,18 +85,18 @@ func (s *sender) inspect() (looked bool) {
 	}
 	s.inspected = inspection{done: true, connection: connection, at: now}
 	switch {
-	case refused == nil && b.forbidden.Swap(nil) != nil: // mended meanwhile
-		b.denied.Store(nil)
+	case refused == nil && b.publishDenied.Swap(nil) != nil: // mended meanwhile
+		b.permissionErr.Store(nil)
 	case refused == nil:
 	case strings.Contains(refused.Error(), violatesPublish):
-		b.forbid(refused)
+		b.denyPublish(refused)
 	default:
 		why := refused.Error()
-		b.denied.Store(&why)
+		b.permissionErr.Store(&why)
 	}
 	b.inspected.Store(true)
-	if b.unfit.Load() == nil && b.denied.Load() == nil && b.forbidden.Load() == nil {
-		b.served.Store(true)
+	if b.unusable.Load() == nil && b.permissionErr.Load() == nil && b.publishDenied.Load() == nil {
+		b.reachable.Store(true)
 	}
 	return true
 }
@@ -104,9 +104,9 @@ func (s *sender) inspect() (looked bool) {
 // violatesPublish is in NATS' text about a message that it did not permit.
 const violatesPublish = "Permissions Violation for Publish"
 
-func (b *NATS) forbid(err error) {
+func (b *NATS) denyPublish(err error) {
 	s := fmt.Sprintf("%v; this node needs to publish and subscribe to belfry.>", err)
-	b.forbidden.Store(&s)
+	b.publishDenied.Store(&s)
 }
 
 // probe publishes and subscribes to one subject of each kind. refused is the

@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"context"
 	"errors"
 
 	"belfry/message"
@@ -12,30 +13,49 @@ import (
 //
 // Errors, with nothing delivered anywhere: *message.FieldError for invalid
 // input, *message.TooLargeError, *message.OverloadedError. A
-// *message.FaultError is a fault of belfry, and says whether anybody got the message. It never waits for the network and
-// must not be called by Prepared.Deliver.
+// *message.FaultError is a fault of belfry, and says whether anybody got the
+// message. It never waits for the network and must not be called by
+// Prepared.Deliver.
 func (n *Node) Publish(m *message.Message) error {
+	_, err := n.PublishWithin(context.Background(), m, message.Wait{})
+	return err
+}
+
+// PublishWithin is Publish for a caller that can wait, within w or until ctx is
+// done, while the local sessions that m is for are behind. It returns whether it
+// had to. A caller that has gone away by then publishes nothing, since it was
+// told nothing and would publish again: the error is a
+// *message.OverloadedError.
+func (n *Node) PublishWithin(ctx context.Context, m *message.Message, w message.Wait) (waited bool, err error) {
 	local := n.local.Load()
 	if local == nil {
-		return &message.OverloadedError{What: "starting", RetryAfter: retryAfter}
+		return false, &message.OverloadedError{What: "starting", RetryAfter: retryAfter}
 	}
-	p, err := n.prepare(*local, m)
-	if err != nil {
-		return err
+	var p prepared
+	defer p.leave()
+	if waited, err = n.prepare(ctx, *local, m, w, &p); err != nil {
+		return waited, err
 	}
-	return n.post(p)
+	return waited, n.commit(&p)
 }
 
 // prepared is a message with all done that can fail or take long, and a place
 // in the outbox.
 type prepared struct {
-	target message.Target
-	here   Prepared // nil: not for sessions of this node
-	place  Reservation
+	target      message.Target
+	here        Prepared // nil: not for sessions of this node
+	reservation Reservation
+}
+
+// leave gives up what is kept for the message at the local sessions.
+func (p *prepared) leave() {
+	if p.here != nil {
+		p.here.Leave()
+	}
 }
 
 // prepare takes no lock, and the place last.
-func (n *Node) prepare(local Local, m *message.Message) (p prepared, err error) {
+func (n *Node) prepare(ctx context.Context, local Local, m *message.Message, w message.Wait, p *prepared) (waited bool, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			n.faults.report("prepare", v)
@@ -43,22 +63,28 @@ func (n *Node) prepare(local Local, m *message.Message) (p prepared, err error) 
 		}
 	}()
 	if err := m.Check(n.opt.MaxPayload); err != nil {
-		return p, err
+		return false, err
 	}
 	here, err := n.localPart(m)
 	if err != nil {
-		return p, err
+		return false, err
 	}
 	if m.ID == "" {
 		m.ID = n.ids.next()
 	}
 	if here != nil {
 		if p.here, err = local.Prepare(here); err != nil {
-			return p, err
+			return false, err
+		}
+		if waited, err = p.here.Await(ctx, w); err != nil {
+			return waited, err
+		}
+		if waited && gone(ctx, w) {
+			return true, &message.OverloadedError{What: "shard", RetryAfter: retryAfter, Err: context.Canceled}
 		}
 	}
 	p.target = m.Target
-	p.place, err = n.bus.Reserve(m)
+	p.reservation, err = n.bus.Reserve(m)
 	var full *message.OverloadedError
 	switch {
 	case !errors.As(err, &full):
@@ -67,12 +93,17 @@ func (n *Node) prepare(local Local, m *message.Message) (p prepared, err error) 
 	default:
 		n.count.refusedOutbox.Add(1)
 	}
-	return p, err
+	return waited, err
 }
 
-// post delivers locally and commits to the bus in one order, under the
+// gone says whether the publisher has gone away or was stopped.
+func gone(ctx context.Context, w message.Wait) bool {
+	return ctx.Err() != nil || w.Gone != nil && w.Gone()
+}
+
+// commit delivers locally and commits to the bus in one order, under the
 // target's stripes. Whatever happens, these and the place are given back.
-func (n *Node) post(p prepared) (err error) {
+func (n *Node) commit(p *prepared) (err error) {
 	delivered, committed := false, false
 	defer func() {
 		v := recover()
@@ -88,7 +119,7 @@ func (n *Node) post(p prepared) (err error) {
 			n.faults.report("publish", v)
 		}
 		if !committed {
-			p.place.Cancel()
+			p.reservation.Cancel()
 		}
 	}()
 	set := n.stripes.of(p.target)
@@ -101,7 +132,7 @@ func (n *Node) post(p prepared) (err error) {
 		}
 	}
 	delivered = true
-	p.place.Commit()
+	p.reservation.Commit()
 	committed = true
 	n.count.published.Add(1)
 	return nil

@@ -21,14 +21,14 @@ const duplicateNodeEvery = time.Minute
 type receiver struct {
 	bus      *NATS
 	deliver  func(*message.Message)
-	opener   opener
-	origins  origins
+	decoder  decoder
+	gaps     gapTracker
 	roster   *roster
 	recent   *recent
 	instance string // our own
 
-	twin   string    // instance of another process with our node id
-	twinAt time.Time // when it was logged
+	duplicate   string    // instance of another process with our node id
+	duplicateAt time.Time // when it was logged
 }
 
 func (r *receiver) run() {
@@ -38,7 +38,7 @@ func (r *receiver) run() {
 	for {
 		select {
 		case m := <-r.bus.in:
-			r.take(m)
+			r.handle(m)
 		case now := <-ticks:
 			r.sweep(now)
 		case <-r.bus.stop:
@@ -50,12 +50,12 @@ func (r *receiver) run() {
 func (r *receiver) sweep(now time.Time) {
 	defer r.bus.faults.caught("sweep")
 	r.roster.sweep(now)
-	r.origins.sweep(now)
-	r.bus.watch.look(now)
+	r.gaps.sweep(now)
+	r.bus.conditionLog.check(now)
 }
 
-// take handles one bus message.
-func (r *receiver) take(m *nats.Msg) {
+// handle handles one bus message.
+func (r *receiver) handle(m *nats.Msg) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.bus.faults.report("receive "+m.Subject, v)
@@ -73,19 +73,19 @@ func (r *receiver) take(m *nats.Msg) {
 		return
 	}
 	r.bus.count.received.Add(1)
-	st, numbered, err := r.opener.stamp(m)
+	st, numbered, err := r.decoder.stamp(m)
 	if err != nil {
 		r.malformed(m, err)
 		return
 	}
-	if numbered && !r.origins.see(st, m.Subject, now) {
+	if numbered && !r.gaps.accept(st, m.Subject, now) {
 		r.bus.count.duplicates.Add(1)
 		return
 	}
 	if b, ok := userBucket(m.Subject); ok && !r.bus.interest.holds(b) {
 		return // came over the wildcard, or on its way while the bucket was left
 	}
-	out, err := r.opener.open(m, numbered)
+	out, err := r.decoder.decode(m, numbered)
 	if err != nil {
 		r.malformed(m, err)
 		return
@@ -125,7 +125,7 @@ func (r *receiver) control(m *nats.Msg, now time.Time) {
 		if l, err := parsePeers(m.Data); err != nil {
 			r.malformed(m, err)
 		} else if l.node != r.bus.id {
-			r.roster.tell(l, now)
+			r.roster.onPeerList(l, now)
 		}
 	}
 }
@@ -137,8 +137,8 @@ func (r *receiver) beacon(m *nats.Msg, now time.Time) {
 		return
 	}
 	if b.node != r.bus.id {
-		r.roster.hear(b, now)
-		r.origins.announce(b, now)
+		r.roster.onBeacon(b, now)
+		r.gaps.onBeacon(b, now)
 		return
 	}
 	// NoEcho keeps our own beacons away, so this is somebody else's.
@@ -146,12 +146,12 @@ func (r *receiver) beacon(m *nats.Msg, now time.Time) {
 		r.malformed(m, errors.New("our own beacon, sent by somebody else"))
 		return
 	}
-	if b.instance != r.twin {
+	if b.instance != r.duplicate {
 		r.bus.count.duplicateNodes.Add(1)
-	} else if now.Sub(r.twinAt) < duplicateNodeEvery {
+	} else if now.Sub(r.duplicateAt) < duplicateNodeEvery {
 		return
 	}
-	r.twin, r.twinAt = b.instance, now
-	r.bus.log.Error("another process uses this node's id: session pushes will go astray; give each node its own name",
+	r.duplicate, r.duplicateAt = b.instance, now
+	r.bus.log.Error("another process has the same node name: pushes to sessions may reach the wrong node; give each node its own node.name",
 		zap.String("node", nodeString(b.node)), zap.String("name", r.bus.opt.NodeName), zap.String("its_name", b.name))
 }

@@ -23,14 +23,14 @@ const flushWait = 2 * time.Second
 // sender moves parcels from the outbox to NATS, in order, and announces the
 // numbers. Everything in it is owned by its goroutine, run.
 type sender struct {
-	bus      *NATS
-	numbers  *numbers
-	instance string
-	round    uint64 // of the last beacon
-	idle     int    // intervals since then in which nothing was sent
-	unlisted int    // intervals since the last list of peers
-	batch    []parcel
-	wake     chan struct{} // 1 deep: the connection changed
+	bus       *NATS
+	numbers   *numbers
+	instance  string
+	round     uint64 // of the last beacon
+	idle      int    // intervals since then in which nothing was sent
+	sinceList int    // intervals since the last list of peers
+	batch     []part
+	wake      chan struct{} // 1 deep: the connection changed
 
 	connection uint64 // the one seen last
 	inspected  inspection
@@ -75,13 +75,13 @@ func (s *sender) run() {
 func (s *sender) tick(now time.Time) {
 	s.inspect()
 	s.beacon(now)
-	s.list()
+	s.sendPeers()
 }
 
 // send publishes a batch. What the connection refuses is kept until there is
 // one again; what was handed to a connection that then broke is not sent
 // again, for it may have arrived.
-func (s *sender) send(batch []parcel) {
+func (s *sender) send(batch []part) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.bus.faults.report("send", v)
@@ -116,12 +116,12 @@ func (s *sender) send(batch []parcel) {
 // publish hands parcels to nats.go until one is refused for want of a
 // connection. done of them need no further thought: sent were accepted,
 // doubtful may be partly written, the rest are too large for this server.
-func (s *sender) publish(batch []parcel) (done, sent, doubtful int) {
+func (s *sender) publish(batch []part) (done, sent, doubtful int) {
 	now := s.bus.opt.clock.now()
 	for i := range batch {
 		p := &batch[i]
 		stream := s.numbers.stream(p.subject)
-		m := s.seal(p, stamp{node: s.bus.id, epoch: stream.epoch, number: stream.last + 1})
+		m := s.encodeNext(p, stamp{node: s.bus.id, epoch: stream.epoch, number: stream.last + 1})
 		if m == nil {
 			s.bus.count.lostFault.Add(1)
 			continue
@@ -144,10 +144,10 @@ func (s *sender) publish(batch []parcel) (done, sent, doubtful int) {
 	return len(batch), sent, doubtful
 }
 
-// seal makes the bus message of a parcel, nil if that meets a fault.
-func (s *sender) seal(p *parcel, st stamp) (m *nats.Msg) {
+// encodeNext makes the bus message of a parcel, nil if that meets a fault.
+func (s *sender) encodeNext(p *part, st stamp) (m *nats.Msg) {
 	defer s.bus.faults.caught("seal")
-	return seal(p, st)
+	return encode(p, st)
 }
 
 // confirmed waits until the NATS server has taken everything published on
@@ -181,7 +181,7 @@ func (s *sender) waitConnected() bool {
 			switch {
 			case !s.inspect():
 				pause = time.After(time.Second)
-			case s.bus.refusal() != "":
+			case s.bus.cannotPublish() != "":
 				pause = time.After(inspectAgain)
 			case left <= 0:
 				return !s.bus.stopped()
@@ -206,7 +206,7 @@ func (s *sender) pauseLeft() time.Duration {
 	return time.Until(s.resume)
 }
 
-func (s *sender) release(done []parcel) {
+func (s *sender) release(done []part) {
 	bytes := 0
 	for i := range done {
 		bytes += done[i].size
@@ -236,7 +236,7 @@ func (s *sender) beacon(now time.Time) {
 	s.idle = 0
 	b := beacon{
 		node: s.bus.id, name: s.bus.opt.NodeName, instance: s.instance,
-		round: s.round + 1, floor: s.numbers.epoch,
+		round: s.round + 1, maxEpoch: s.numbers.epoch,
 	}
 	s.round++
 	part := b.appendHead(nil)
@@ -255,15 +255,15 @@ func (s *sender) beacon(now time.Time) {
 	}
 }
 
-// list tells the others whom this node hears.
-func (s *sender) list() {
+// sendPeers tells the others whom this node hears.
+func (s *sender) sendPeers() {
 	defer s.bus.faults.caught("peers")
 	present := s.bus.receiver.roster.view.Load().present
-	if s.unlisted++; len(present) == 0 || s.unlisted < idleBeacons(int64(len(present))) || !s.bus.nc.IsConnected() {
+	if s.sinceList++; len(present) == 0 || s.sinceList < idleBeacons(int64(len(present))) || !s.bus.nc.IsConnected() {
 		return
 	}
 	l := peerList{node: s.bus.id, name: s.bus.opt.NodeName, peers: present}
 	if s.bus.nc.Publish(subjectPeers, l.append(nil)) == nil {
-		s.unlisted = 0
+		s.sinceList = 0
 	}
 }

@@ -28,7 +28,7 @@ func (i *interest) run() {
 		select {
 		case <-i.wake:
 		case <-repeat.C:
-			step = func() { i.tell(nil) }
+			step = func() { i.notify(nil) }
 		case <-i.overlap.C:
 			step = i.endOverlap
 		case now := <-ticks:
@@ -36,15 +36,15 @@ func (i *interest) run() {
 		case <-i.bus.stop:
 			return
 		}
-		i.guard(step)
-		if len(i.refused) > 0 {
+		i.recovered(step)
+		if len(i.unnotified) > 0 {
 			repeat.Reset(repeatNotice)
 		}
 		i.bus.count.subscriptions.Store(int64(len(i.live)))
 	}
 }
 
-func (i *interest) guard(step func()) {
+func (i *interest) recovered(step func()) {
 	defer i.bus.faults.caught("subscriptions")
 	step()
 }
@@ -57,7 +57,7 @@ func (i *interest) join() {
 	leaving, waiting, fixed := i.leaving, i.waiting, i.fixed
 	i.leaving, i.waiting, i.fixed = nil, nil, nil
 	if i.shared.n+i.queued.n > 0 {
-		nudge(i.wake)
+		wakeUp(i.wake)
 	}
 	i.mu.Unlock()
 
@@ -75,14 +75,14 @@ func (i *interest) join() {
 	for _, t := range topics {
 		t.sub = i.subscribe(subjectTopic+t.name, "")
 	}
-	if placed := i.place(waiting); begins || len(topics)+placed > 0 {
+	if placed := i.subscribeBuckets(waiting); begins || len(topics)+placed > 0 {
 		i.confirm()
 	}
 	now := i.bus.opt.clock.now()
 	if begins {
 		i.begun.Store(i.instant(now))
 	}
-	told := i.settle(topics, now)
+	told := i.markTopics(topics, now)
 	for _, w := range waiting {
 		if i.held[w.bucket] != nil {
 			i.markReady(w.bucket, now)
@@ -91,13 +91,13 @@ func (i *interest) join() {
 			told = append(told, w.notice)
 		}
 	}
-	i.tell(told)
+	i.notify(told)
 }
 
-// place sees to it that all buckets waited for are subscribed to. It returns
+// subscribeBuckets sees to it that all buckets waited for are subscribed to. It returns
 // how many of them need a flush before they are ready.
-func (i *interest) place(waiting []userWait) int {
-	if len(waiting) == 0 || i.wild.Load() {
+func (i *interest) subscribeBuckets(waiting []userWait) int {
+	if len(waiting) == 0 || i.wildcardOn.Load() {
 		return 0
 	}
 	need := make(map[uint16]struct{})
@@ -180,14 +180,14 @@ func (i *interest) confirm() {
 	}
 }
 
-// tell reports ready to the shards in told and to those that had no room for
+// notify reports ready to the shards in told and to those that had no room for
 // it before.
-func (i *interest) tell(told []notice) {
-	told = append(i.refused, told...)
-	i.refused = nil
+func (i *interest) notify(told []notice) {
+	told = append(i.unnotified, told...)
+	i.unnotified = nil
 	for _, n := range told {
 		if !i.sent(n) {
-			i.refused = append(i.refused, n)
+			i.unnotified = append(i.unnotified, n)
 		}
 	}
 }
@@ -203,7 +203,7 @@ func (i *interest) sent(n notice) (ok bool) {
 func (i *interest) sweep(now time.Time) {
 	i.retry()
 	i.sweepTopics(now)
-	if i.wild.Load() {
+	if i.wildcardOn.Load() {
 		i.sweepWildcard(now)
 		return
 	}

@@ -93,7 +93,7 @@ func (i *interest) joinTopic(name []byte, w Waiter, token uint64) bool {
 		t = &topic{name: string(name)}
 		i.topics[t.name] = t
 		i.queued.push(t)
-		nudge(i.wake)
+		wakeUp(i.wake)
 	}
 	t.refs++
 	switch t.list {
@@ -142,7 +142,7 @@ func (i *interest) linger(t *topic) {
 	if i.lingering.n > i.bus.opt.MaxLingering {
 		i.forget(i.lingering.first)
 		i.bus.count.leftEarly.Add(1)
-		nudge(i.wake)
+		wakeUp(i.wake)
 	}
 }
 
@@ -169,8 +169,8 @@ func (i *interest) takeTopics(dst []*topic) []*topic {
 	return dst
 }
 
-// settle marks topics that the server has confirmed and returns who waited.
-func (i *interest) settle(topics []*topic, now time.Time) (told []notice) {
+// markTopics marks topics that the server has confirmed and returns who waited.
+func (i *interest) markTopics(topics []*topic, now time.Time) (told []notice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, t := range topics {
@@ -233,6 +233,6 @@ func (i *interest) retry() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.shared.n+i.queued.n+len(i.waiting)+len(i.fixed) > 0 {
-		nudge(i.wake)
+		wakeUp(i.wake)
 	}
 }

@@ -25,9 +25,9 @@ import (
 // machine keeps a goroutine of the server from running.
 const switchOverlap = time.Second
 
-// ending is a subscription that was replaced. The time is the machine's, not
+// replaced is a subscription that was replaced. The time is the machine's, not
 // Options.clock's: it is the server that needs it.
-type ending struct {
+type replaced struct {
 	sub *nats.Subscription
 	due time.Time
 }
@@ -41,9 +41,9 @@ func (i *interest) widen() {
 	for b := range i.users {
 		i.markReady(uint16(b), now)
 	}
-	i.wild.Store(true)
+	i.wildcardOn.Store(true)
 	for _, sub := range i.held {
-		i.end(sub)
+		i.replace(sub)
 	}
 	i.held = make(map[uint16]*nats.Subscription)
 	i.zeroAt = make(map[uint16]time.Time)
@@ -76,8 +76,8 @@ func (i *interest) narrow() {
 		i.held[b] = i.subscribe(bucketSubject(b), i.group)
 	}
 	i.confirm()
-	i.wild.Store(false)
-	i.end(i.wildcard)
+	i.wildcardOn.Store(false)
+	i.replace(i.wildcard)
 	i.wildcard = nil
 	i.switched("single subscriptions for user buckets")
 }
@@ -87,28 +87,28 @@ func (i *interest) switched(to string) {
 	i.bus.log.Info("user subscriptions switched", zap.String("to", to), zap.Int32("buckets", i.wanted.Load()))
 }
 
-// end lets a replaced subscription overlap with its successor.
-func (i *interest) end(sub *nats.Subscription) {
+// replace lets a replaced subscription overlap with its successor.
+func (i *interest) replace(sub *nats.Subscription) {
 	if sub == nil {
 		return
 	}
-	if len(i.ending) == 0 {
+	if len(i.replaced) == 0 {
 		i.overlap.Reset(i.bus.opt.overlap)
 	}
-	i.ending = append(i.ending, ending{sub, time.Now().Add(i.bus.opt.overlap)})
+	i.replaced = append(i.replaced, replaced{sub, time.Now().Add(i.bus.opt.overlap)})
 }
 
 // endOverlap ends the subscriptions that have overlapped for long enough.
 func (i *interest) endOverlap() {
 	now, n := time.Now(), 0
 	var due []*nats.Subscription
-	for ; n < len(i.ending) && !now.Before(i.ending[n].due); n++ {
-		due = append(due, i.ending[n].sub)
+	for ; n < len(i.replaced) && !now.Before(i.replaced[n].due); n++ {
+		due = append(due, i.replaced[n].sub)
 	}
-	if i.ending = i.ending[n:]; len(i.ending) == 0 {
-		i.ending = nil
+	if i.replaced = i.replaced[n:]; len(i.replaced) == 0 {
+		i.replaced = nil
 	} else {
-		i.overlap.Reset(time.Until(i.ending[0].due))
+		i.overlap.Reset(time.Until(i.replaced[0].due))
 	}
 	i.drain(due)
 }

@@ -6,12 +6,12 @@ import (
 )
 
 func TestByteOrderMark(t *testing.T) {
-	l, err := Load(Sources{File: write(t, "\xef\xbb\xbfshards: 3\n")})
+	l, err := Load(Inputs{File: write(t, "\xef\xbb\xbfshards: 3\n")})
 	if err != nil || l.Shards != 3 {
 		t.Errorf("UTF-8: %v", err)
 	}
-	if l != nil && l.Origins["shards"].Column != 9 {
-		t.Errorf("the value is said to be at column %d", l.Origins["shards"].Column)
+	if l != nil && l.Sources["shards"].Column != 9 {
+		t.Errorf("the value is said to be at column %d", l.Sources["shards"].Column)
 	}
 	for data, want := range map[string]string{
 		"\xff\xfes\x00h\x00":            "c.yaml: begins with the byte order mark (BOM) of UTF-16, little endian; write it as UTF-8",

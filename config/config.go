@@ -28,7 +28,7 @@ type Config struct {
 	Deflate  Deflate  `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
 	SSE      SSE      `yaml:"sse" doc:"Server-Sent Events: messages for clients that only receive, by plain HTTP."`
 	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
-	Backlog  Backlog  `yaml:"backlog" doc:"What waits for clients that read slower than they are sent to."`
+	Backlog  Backlog  `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
 	Fanout   Fanout   `yaml:"fanout" doc:"How a message is spread over the connections of a shard."`
 	API      API      `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
 	NATS     NATS     `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
@@ -57,20 +57,20 @@ type Node struct {
 
 // Proxy is the section proxy.
 type Proxy struct {
-	Protocol []string `yaml:"protocol" zero:"none" doc:"Addresses of listen, written as there, at which every connection begins with a PROXY protocol header, v1 or v2; one without it is refused."`
-	Trusted  []string `yaml:"trusted" zero:"none" doc:"Networks of the proxies (10.0.0.0/8, ::1) whose word about a client's address is taken. From any other address proxy.header is ignored and, where this list is not empty, the PROXY protocol is refused."`
-	Header   string   `yaml:"header" default:"x-forwarded-for" enum:"x-forwarded-for|forwarded" doc:"The header in which proxies of proxy.trusted name the client; the other one is ignored, since a proxy may pass on what a client wrote there."`
+	Protocol []string `yaml:"protocol" zero:"none" doc:"Entries of listen where every connection starts with a PROXY protocol header (v1 or v2); a connection without one is refused."`
+	Trusted  []string `yaml:"trusted" zero:"none" doc:"Networks of proxies (10.0.0.0/8, ::1) that are believed about the client's address. proxy.header is ignored from any other address. If this list is set, the PROXY protocol is refused from any other address too."`
+	Header   string   `yaml:"header" default:"x-forwarded-for" enum:"x-forwarded-for|forwarded" doc:"Header in which the trusted proxies name the client's address. The other header is ignored, because a proxy may forward what a client wrote there."`
 }
 
 // Upgrade is the section upgrade.
 type Upgrade struct {
 	MaxHead        Size          `yaml:"max_head" default:"8KiB" range:"1KiB..16KiB" doc:"Largest request head; a longer one gets 431."`
 	Timeout        time.Duration `yaml:"timeout" default:"10s" range:"1s..5m" doc:"Time from accept to a complete request head."`
-	MaxPending     int           `yaml:"max_pending" default:"16384" range:"1..1048576" doc:"Connections without a complete request head; one address (IPv6: its /64) may hold half of them, and its oldest gives way. Where all are taken, newcomers get 503."`
-	MaxWaiting     int           `yaml:"max_waiting" default:"16384" range:"1..1048576" doc:"Connections whose request head is complete and whose identity or subscriptions are awaited; further ones get 503."`
-	MaxPerAddress  int           `yaml:"max_per_address" range:"1..16777216" zero:"no limit" doc:"Connections of one address (IPv6: of its /64); further ones get 429. Off by default, since whole tiers stand behind one proxy: see proxy.trusted."`
+	MaxPending     int           `yaml:"max_pending" default:"16384" range:"1..1048576" doc:"Connections without a complete request head. One address (IPv6: its /64) may hold half of them; then its oldest is closed. If all places are taken, new connections get 503."`
+	MaxWaiting     int           `yaml:"max_waiting" default:"16384" range:"1..1048576" doc:"Upgrades with a complete request that wait for authentication or for subscriptions; further ones get 503."`
+	MaxPerAddress  int           `yaml:"max_per_address" range:"1..16777216" zero:"no limit" doc:"Connections from one address (IPv6: its /64); further ones get 429. Off by default, because many clients may share the address of one proxy (see proxy.trusted)."`
 	RatePerAddress int           `yaml:"rate_per_address" range:"1..1048576" zero:"no limit" doc:"New connections a second of one address (IPv6: of its /64), with twice as many at once; further ones get 429."`
-	Health         bool          `yaml:"health" default:"true" doc:"Whether GET /healthz at the addresses of listen answers 200 or 503, without detail, for balancers that can check only there."`
+	Health         bool          `yaml:"health" default:"true" doc:"Answer GET /healthz with 200 or 503 at the addresses of listen, for load balancers that can only check that port."`
 	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, file://, or * for any; under dev, without a list: pages of this machine, and pages of the request's host on any port."`
 	RetryAfter     time.Duration `yaml:"retry_after" default:"5s" range:"1s..1h" doc:"Retry-After of a 503 answer."`
 }
@@ -93,21 +93,21 @@ type Session struct {
 	MaxMessage     Size          `yaml:"max_message" default:"64KiB" range:"125..64MiB" doc:"Largest message from a client, all fragments together; a larger one closes with 1009."`
 	MaxFragments   int           `yaml:"max_fragments" default:"1024" range:"1..1048576" doc:"Most fragments of one message from a client; more close with 1009."`
 	MessageTimeout time.Duration `yaml:"message_timeout" default:"30s" range:"1s..10m" zero:"no limit" doc:"Time from the first byte of a client's message to its last; then 4008."`
-	InboundBytes   Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Most bytes of unfinished messages, of input that was received and not decoded yet, and of messages that clients publish, for the whole node; past it the session that holds most is closed with 4007."`
-	MessageRate    int           `yaml:"message_rate" default:"200" range:"1..1000000" zero:"no limit" doc:"Messages a second of one session, commands, pings and fragments included. Past it the session is slowed down (belfry.v1: err rate_limited), after session.rate_grace closed with 1008."`
-	MessageBurst   int           `yaml:"message_burst" default:"1000" range:"1..10000000" doc:"Messages that a session may send at once before session.message_rate counts."`
+	InboundBytes   Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of clients' input this node may hold: unfinished messages, input not yet decoded, and messages clients publish. Beyond it the session that holds most is closed with 4007."`
+	MessageRate    int           `yaml:"message_rate" default:"200" range:"1..1000000" zero:"no limit" doc:"Messages per second from one session, including commands, pings and fragments. A faster session is slowed down (belfry.v1: err rate_limited) and after session.rate_grace closed with 1008."`
+	MessageBurst   int           `yaml:"message_burst" default:"1000" range:"1..10000000" doc:"Messages a session may send at once before session.message_rate applies."`
 	ByteRate       Size          `yaml:"byte_rate" default:"512KiB" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes a second of one session, as session.message_rate."`
 	ByteBurst      Size          `yaml:"byte_burst" default:"4MiB" range:"1KiB..1GiB" doc:"Bytes that a session may send at once before session.byte_rate counts; never less than session.max_message."`
 	CommandRate    int           `yaml:"command_rate" default:"50" range:"1..1000000" zero:"no limit" doc:"Commands a second of one belfry.v1 session, as session.message_rate; a sub or unsub counts once for each topic, a pub once for each name that it is for."`
 	CommandBurst   int           `yaml:"command_burst" default:"500" range:"1..10000000" doc:"Commands that a session may send at once before session.command_rate counts; never less than session.max_topics."`
-	RateGrace      time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may go on sending more than its rates allow, slowed down meanwhile; then 1008."`
+	RateGrace      time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may keep exceeding its rates (it is slowed down meanwhile) before it is closed with 1008."`
 	ClientMessages string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: counted and dropped, or refused by closing with 1008."`
 	Publish        bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
 	PublishQueue   int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub is answered by unavailable."`
 	OpenTopics     []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
 	MaxTopics      int           `yaml:"max_topics" default:"128" range:"1..4096" doc:"Most topics of one session."`
 	MaxPerUser     int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; the oldest is closed with 4006."`
-	PingInterval   time.Duration `yaml:"ping_interval" default:"25s" range:"1s..1h" zero:"no pings" doc:"Time between pings to a client from which nothing else arrives."`
+	PingInterval   time.Duration `yaml:"ping_interval" default:"25s" range:"1s..1h" zero:"no pings" doc:"Time without input from a client after which it is pinged."`
 	PongTimeout    time.Duration `yaml:"pong_timeout" default:"10s" range:"1s..10m" zero:"pongs are not awaited" doc:"How long a ping may stay unanswered; then the session is closed with 4000."`
 	IdleRead       time.Duration `yaml:"idle_read" range:"1s..24h" zero:"off" doc:"Longest time without anything from the client; then 4001."`
 	IdleWrite      time.Duration `yaml:"idle_write" range:"1s..24h" zero:"off" doc:"Longest time without anything to the client; then 4002."`
@@ -120,15 +120,15 @@ type Backlog struct {
 	Frames    int           `yaml:"frames" default:"256" range:"1..65535" doc:"Most frames that wait for one connection."`
 	Bytes     Size          `yaml:"bytes" default:"1MiB" range:"1KiB..1GiB" doc:"Most bytes that wait for one connection."`
 	NodeBytes Size          `yaml:"node_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Most bytes that wait for all connections of this node together."`
-	Timeout   time.Duration `yaml:"timeout" default:"30s" range:"1s..1h" zero:"no limit" doc:"How long a client may take nothing of what waits for it; then 4004."`
+	Timeout   time.Duration `yaml:"timeout" default:"30s" range:"1s..1h" zero:"no limit" doc:"How long a client may read nothing while messages wait for it; then it is closed with 4004."`
 	Policy    string        `yaml:"policy" default:"disconnect" enum:"disconnect|drop-oldest|latest-only" doc:"What happens past a bound: close with 4004, drop the oldest waiting frames, or keep only the latest frame of each key."`
 }
 
 // Fanout is the section fanout.
 type Fanout struct {
-	Chunk        time.Duration `yaml:"chunk" default:"300us" range:"50us..10ms" doc:"How long a shard writes one fan-out before it serves other work."`
-	IOURing      string        `yaml:"io_uring" default:"auto" enum:"auto|off" doc:"Whether frames are written to many sockets by one system call (Linux 6.1 and newer): auto where the kernel permits it, or off."`
-	Mailbox      int           `yaml:"mailbox" default:"4096" range:"64..1048576" doc:"Messages that may wait for one shard; a push that finds it full gets 503."`
+	Chunk        time.Duration `yaml:"chunk" default:"300us" range:"50us..10ms" doc:"How long a shard writes to connections before it serves other work."`
+	IOURing      string        `yaml:"io_uring" default:"auto" enum:"auto|off" doc:"Write to many sockets with one system call (Linux 6.1 or newer): auto uses it where the kernel allows it; off does not."`
+	Mailbox      int           `yaml:"mailbox" default:"4096" range:"64..1048576" doc:"Messages that may wait for one shard; a push that finds the queue full gets 503."`
 	MailboxBytes Size          `yaml:"mailbox_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of messages that may wait for the shards of this node; a push that finds no room gets 503."`
 }
 
@@ -138,20 +138,20 @@ type API struct {
 	MonitorListen    string        `yaml:"monitor_listen" zero:"served at the API's address" doc:"Own address for /healthz, /readyz and /metrics, which need no key."`
 	Keys             []Secret      `yaml:"keys" zero:"no key needed, on loopback only" doc:"Keys that backends send as bearer tokens, each at least 16 characters; name:KEY gives one a name to be counted and logged by, 1 to 32 of a-z 0-9 - _ . and unique."`
 	KeysFile         string        `yaml:"keys_file" zero:"none" doc:"File with further keys, one a line, with or without a name; empty lines and lines beginning with # do not count."`
-	AllowedHosts     []string      `yaml:"allowed_hosts" zero:"loopback names and the address itself" doc:"Further Host headers the API answers to while it has no key, as host or host:port; a web page cannot reach it by a name of its own."`
+	AllowedHosts     []string      `yaml:"allowed_hosts" zero:"loopback names and the address itself" doc:"Additional Host headers (host or host:port) accepted while the API has no key. This keeps web pages from reaching the API under a name of their own."`
 	MaxPayload       Size          `yaml:"max_payload" default:"64KiB" range:"1..8MiB" doc:"Largest payload of a push; a larger one gets 413."`
 	MaxBatchLines    int           `yaml:"max_batch_lines" default:"10000" range:"1..10000000" doc:"Most lines of one batch; the rest gets 413."`
-	MaxRequests      int           `yaml:"max_requests" default:"2048" range:"1..1048576" doc:"Requests under /v1/ and lines of batches served at the same time, bodies on their way in aside; further ones get 503. At most half of them wait for one busy shard (api.push_wait), three quarters for all. Lowered to api.max_connections."`
-	MaxBodies        int           `yaml:"max_bodies" default:"1024" range:"1..1048576" doc:"Request bodies on their way in at the same time, at most half of them batches; further ones get 503. A body that comes in one packet with its head is not counted. Lowered to half of api.max_connections."`
-	BodyBytes        Size          `yaml:"body_bytes" default:"64MiB" range:"1MiB..64GiB" doc:"Bytes of request bodies on their way in that are held at the same time; further ones get 503."`
-	MaxConnections   int           `yaml:"max_connections" default:"8192" range:"1..1048576" doc:"Open connections at each of the addresses, and 64 more for health and metrics alone. Past it a connection that was answered, or the one that has waited longest, gives way to a new one. An address (IPv6: a /64) that has half of the connections makes room with its own. Where all are being served the new one gets 503. Lowered where the descriptor limit does not allow as many."`
+	MaxRequests      int           `yaml:"max_requests" default:"2048" range:"1..1048576" doc:"Requests under /v1/ and batch lines served at the same time (bodies still arriving are not counted); further ones get 503. Half of them may wait for one busy shard (api.push_wait), three quarters for all shards. Lowered to api.max_connections."`
+	MaxBodies        int           `yaml:"max_bodies" default:"1024" range:"1..1048576" doc:"Request bodies arriving at the same time, at most half of them batches; further ones get 503. A body that arrives in one packet with its head is not counted. Lowered to half of api.max_connections."`
+	BodyBytes        Size          `yaml:"body_bytes" default:"64MiB" range:"1MiB..64GiB" doc:"Bytes held of request bodies that are still arriving; further ones get 503."`
+	MaxConnections   int           `yaml:"max_connections" default:"8192" range:"1..1048576" doc:"Open connections at each API address, plus 64 for health and metrics only. Beyond it a new connection replaces one that was answered, or else the one that has been idle longest; an address (IPv6: a /64) that has half of them replaces its own. If all are being served, the new one gets 503. Lowered if the limit of open files requires it."`
 	MaxHead          Size          `yaml:"max_head" default:"16KiB" range:"1KiB..1MiB" doc:"Largest request line and headers; longer ones get 431."`
 	HeadTimeout      time.Duration `yaml:"head_timeout" default:"5s" range:"1s..10m" doc:"Time for a whole request head to arrive."`
-	ReadTimeout      time.Duration `yaml:"read_timeout" default:"30s" range:"1s..10m" doc:"Time for a whole request to arrive, batches aside; then 408."`
-	WriteTimeout     time.Duration `yaml:"write_timeout" default:"30s" range:"1s..10m" doc:"Time for a whole answer to leave, and for each write of a batch's."`
+	ReadTimeout      time.Duration `yaml:"read_timeout" default:"30s" range:"1s..10m" doc:"Time for a whole request to arrive, except batches; then 408."`
+	WriteTimeout     time.Duration `yaml:"write_timeout" default:"30s" range:"1s..10m" doc:"Time to send a whole answer, or one write of a batch's answers."`
 	IdleTimeout      time.Duration `yaml:"idle_timeout" default:"2m" range:"1s..1h" doc:"How long a kept-alive connection may wait for its next request."`
-	PushWait         time.Duration `yaml:"push_wait" default:"1s" range:"1ms..10s" doc:"How long a push to users or sessions waits, in the order of arrival, while one in 32 places of its shard's mailbox (fanout.mailbox) is taken or others wait already; it is refused only if there is no room even then. At most half of api.write_timeout."`
-	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" default:"1m" range:"1s..1h" doc:"Time for each line of a batch to arrive whole; then 408 is its last line."`
+	PushWait         time.Duration `yaml:"push_wait" default:"1s" range:"1ms..10s" doc:"Under load a push to a user or session waits up to this long in a fair queue, then gets 503. At most half of api.write_timeout."`
+	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" default:"1m" range:"1s..1h" doc:"Time for each line of a batch to arrive completely; then the last answer is 408."`
 }
 
 // NATS is the section nats.
@@ -168,15 +168,15 @@ type NATS struct {
 	Token            Secret        `yaml:"token" zero:"none" doc:"Token for an external NATS, or asked of clients of nats.listen."`
 	ClusterUser      string        `yaml:"cluster_user" zero:"none" doc:"User name that routes of other nodes must show at nats.cluster_listen, and that this node shows to them where nats.routes name none; needed beyond loopback."`
 	ClusterPass      Secret        `yaml:"cluster_password" zero:"none" doc:"Password that belongs to nats.cluster_user."`
-	OutboxMessages   int           `yaml:"outbox_messages" default:"16384" range:"1..16777216" doc:"Messages that wait while NATS is away; then pushes get 503."`
-	OutboxBytes      Size          `yaml:"outbox_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes that wait while NATS is away; then pushes get 503."`
-	PendingBytes     Size          `yaml:"pending_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes from NATS that may wait for this node's shards; what comes on top is lost and counted."`
-	Linger           time.Duration `yaml:"linger" default:"5s" range:"1s..1h" zero:"leave at once" doc:"How long a subscription stays after its last local user or topic subscriber left."`
+	OutboxMessages   int           `yaml:"outbox_messages" default:"16384" range:"1..16777216" doc:"Messages that wait while NATS is not connected; when full, pushes get 503."`
+	OutboxBytes      Size          `yaml:"outbox_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes of messages that wait while NATS is not connected; when full, pushes get 503."`
+	PendingBytes     Size          `yaml:"pending_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes from NATS that may wait for this node's shards; more are lost and counted."`
+	Linger           time.Duration `yaml:"linger" default:"5s" range:"1s..1h" zero:"leave at once" doc:"How long a subscription is kept after its last local user or subscriber left."`
 	Beacon           time.Duration `yaml:"beacon" default:"1s" range:"100ms..1m" doc:"Time between beacons, by which other nodes notice that they missed messages."`
 	OverloadWait     time.Duration `yaml:"overload_wait" default:"200ms" range:"1ms..1m" doc:"How long a message from NATS waits for a place in this node's mailboxes before it is lost and counted."`
-	WildcardAbove    int           `yaml:"wildcard_above" default:"256" range:"1..4096" doc:"User buckets wanted, of 4096, above which all are subscribed to by one subscription."`
-	MaxLingering     int           `yaml:"max_lingering" default:"4096" range:"1..1048576" doc:"Topics that have lost their last subscriber here and stay subscribed for nats.linger; past it the oldest are unsubscribed at once."`
-	Required         bool          `yaml:"required" doc:"Whether a node that has lost NATS answers /readyz with 503. By default it stays ready for its clients and says degraded; one that never had NATS is not ready either way."`
+	WildcardAbove    int           `yaml:"wildcard_above" default:"256" range:"1..4096" doc:"Number of user buckets (of 4096) above which the node uses one wildcard subscription for all."`
+	MaxLingering     int           `yaml:"max_lingering" default:"4096" range:"1..1048576" doc:"Topics without a local subscriber that stay subscribed for nats.linger; beyond it the oldest are unsubscribed at once."`
+	Required         bool          `yaml:"required" doc:"Answer 503 at /readyz when NATS is lost. By default the node stays ready for its own clients and reports degraded. A node that never connected to NATS is not ready in either case."`
 
 	TLS TLS `yaml:"tls" doc:"Certificates towards an external NATS, and between embedded servers."`
 }
@@ -190,18 +190,18 @@ type TLS struct {
 
 // Shutdown is the section shutdown.
 type Shutdown struct {
-	Delay           time.Duration `yaml:"delay" default:"5s" range:"1s..10m" zero:"none" dev:"0" doc:"How long the node serves on after SIGTERM while /readyz says 503, so that balancers see it first."`
-	Grace           time.Duration `yaml:"grace" default:"20s" range:"1s..1h" doc:"Time from the end of shutdown.delay to exit, whatever is still open."`
-	Pace            int           `yaml:"pace" default:"20000" range:"1..10000000" doc:"Sessions closed a second, so that clients do not all come back in the same moment."`
-	ReconnectAfter  time.Duration `yaml:"reconnect_after" default:"1s" range:"1ms..1h" zero:"at once" doc:"When belfry.v1 clients are advised to come back, at the earliest."`
-	ReconnectJitter time.Duration `yaml:"reconnect_jitter" default:"10s" range:"1ms..1h" zero:"none" doc:"Random time on top of shutdown.reconnect_after, up to this or to what shutdown.pace takes for all sessions, whichever is less."`
+	Delay           time.Duration `yaml:"delay" default:"5s" range:"1s..10m" zero:"none" dev:"0" doc:"How long the node keeps serving after SIGTERM while /readyz answers 503, so that load balancers notice first."`
+	Grace           time.Duration `yaml:"grace" default:"20s" range:"1s..1h" doc:"Time from the end of shutdown.delay to exit, even if connections are still open."`
+	Pace            int           `yaml:"pace" default:"20000" range:"1..10000000" doc:"Sessions closed per second at shutdown, so that clients do not reconnect all at once."`
+	ReconnectAfter  time.Duration `yaml:"reconnect_after" default:"1s" range:"1ms..1h" zero:"at once" doc:"Earliest time at which belfry.v1 clients are told to reconnect."`
+	ReconnectJitter time.Duration `yaml:"reconnect_jitter" default:"10s" range:"1ms..1h" zero:"none" doc:"Largest random delay added to shutdown.reconnect_after; less if shutdown.pace closes all sessions sooner."`
 }
 
 // Log is the section log.
 type Log struct {
 	Level       string `yaml:"level" flag:"log-level" default:"info" enum:"debug|info|warn|error" doc:"Least severe level that is logged."`
 	Format      string `yaml:"format" default:"auto" enum:"auto|console|json" doc:"Form of a line; auto is console on a terminal and JSON elsewhere."`
-	SampleFirst int    `yaml:"sample_first" default:"20" range:"1..1000000" zero:"no sampling" doc:"Lines with the same message and level that are logged in each second before sampling begins."`
-	SampleEvery int    `yaml:"sample_every" default:"1000" range:"1..1000000" zero:"none of them" doc:"Of the lines past log.sample_first in a second, every n-th is logged."`
-	Buffer      Size   `yaml:"buffer" default:"1MiB" range:"64KiB..1GiB" doc:"Bytes of log lines that may wait while standard error is not read; further lines are lost and counted, and the log says how many."`
+	SampleFirst int    `yaml:"sample_first" default:"20" range:"1..1000000" zero:"no sampling" doc:"Lines with the same message and level logged per second before sampling starts."`
+	SampleEvery int    `yaml:"sample_every" default:"1000" range:"1..1000000" zero:"none of them" doc:"Beyond log.sample_first, every n-th line is logged."`
+	Buffer      Size   `yaml:"buffer" default:"1MiB" range:"64KiB..1GiB" doc:"Bytes of log lines that wait while standard error is not read; further lines are dropped and counted, and the log reports how many."`
 }

@@ -86,7 +86,7 @@ func (a *API) AllKeys() ([]Key, error) {
 	}
 	data, err := os.ReadFile(a.KeysFile)
 	if err != nil {
-		return nil, fmt.Errorf("api.keys_file: %s: %s", a.KeysFile, reason(err))
+		return nil, fmt.Errorf("api.keys_file: %s: %s", a.KeysFile, openError(err))
 	}
 	if data, err = plainText(data); err != nil {
 		return nil, fmt.Errorf("api.keys_file: %s: %w", a.KeysFile, err)

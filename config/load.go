@@ -14,8 +14,8 @@ type Assignment struct {
 	Value string // as Set reads it
 }
 
-// Sources are the places that settings come from.
-type Sources struct {
+// Inputs are the places that settings come from.
+type Inputs struct {
 	File  string       // YAML file, "" for none
 	Env   []string     // "NAME=value", as os.Environ returns; only BELFRY_ names count, an empty value counts as not set
 	Flags []Assignment // in the order given; later ones win
@@ -24,18 +24,18 @@ type Sources struct {
 // Loaded is a valid configuration and where it comes from.
 type Loaded struct {
 	Config
-	Origins map[string]Origin // by path, of what is not the default
+	Sources map[string]Source // by path, of what is not the default
 	Unknown []string          // names of BELFRY_ variables that no setting has
 }
 
 // Load reads every source and validates the result. The error is a Problems
 // with everything that is wrong, in the order of the sources.
-func Load(src Sources) (*Loaded, error) {
+func Load(src Inputs) (*Loaded, error) {
 	l := newLoader()
 	if src.File != "" {
 		data, err := os.ReadFile(src.File)
 		if err != nil {
-			return nil, Problems{{Origin: Origin{Source: src.File}, Text: reason(err)}}
+			return nil, Errors{{Source: Source{From: src.File}, Detail: openError(err)}}
 		}
 		l.file(src.File, data)
 	}
@@ -53,9 +53,9 @@ func Check(name string, data []byte) error {
 	return err
 }
 
-// reason returns what went wrong without the name that the problem's origin
+// openError returns what went wrong without the name that the problem's origin
 // already tells.
-func reason(err error) string {
+func openError(err error) string {
 	if e, ok := err.(*os.PathError); ok {
 		return "cannot be read: " + e.Err.Error()
 	}
@@ -68,12 +68,12 @@ type loader struct {
 	settings map[string]*Setting // by path
 	byEnv    map[string]*Setting
 	sections map[string]bool
-	problems Problems
+	errs     Errors
 }
 
 func newLoader() *loader {
 	l := &loader{
-		loaded:   &Loaded{Config: Default(), Origins: map[string]Origin{}},
+		loaded:   &Loaded{Config: Default(), Sources: map[string]Source{}},
 		settings: map[string]*Setting{},
 		byEnv:    map[string]*Setting{},
 		sections: map[string]bool{},
@@ -85,12 +85,12 @@ func newLoader() *loader {
 }
 
 func (l *loader) file(name string, data []byte) {
-	f := &file{name: name, settings: l.settings, sections: l.sections, origins: map[string]Origin{}}
+	f := &file{name: name, settings: l.settings, sections: l.sections, sources: map[string]Source{}}
 	f.read(data)
-	l.problems = append(l.problems, f.problems...)
-	for path, origin := range f.origins {
+	l.errs = append(l.errs, f.errs...)
+	for path, origin := range f.sources {
 		if l.settings[path] != nil {
-			l.loaded.Origins[path] = origin
+			l.loaded.Sources[path] = origin
 		}
 	}
 }
@@ -104,7 +104,7 @@ func (l *loader) environment(env []string) {
 			continue
 		}
 		if s := l.byEnv[name]; s != nil {
-			l.set(s, Origin{Source: "environment", Name: name}, value)
+			l.set(s, Source{From: "environment", Name: name}, value)
 		} else {
 			l.loaded.Unknown = append(l.loaded.Unknown, name)
 		}
@@ -113,20 +113,20 @@ func (l *loader) environment(env []string) {
 
 func (l *loader) flags(flags []Assignment) {
 	for _, a := range flags {
-		origin := Origin{Source: "flag", Name: a.Flag}
+		origin := Source{From: "flag", Name: a.Flag}
 		if s := l.settings[a.Path]; s != nil {
 			l.set(s, origin, a.Value)
 			continue
 		}
-		l.problems = append(l.problems, &Problem{Origin: origin, Setting: a.Path, Text: "no such setting" +
+		l.errs = append(l.errs, &Error{Source: origin, Setting: a.Path, Detail: "no such setting" +
 			(&file{settings: l.settings}).suggest(a.Path)})
 	}
 }
 
-func (l *loader) set(s *Setting, origin Origin, text string) {
-	l.loaded.Origins[s.Path] = origin
+func (l *loader) set(s *Setting, origin Source, text string) {
+	l.loaded.Sources[s.Path] = origin
 	if err := s.Set(text); err != nil {
-		l.problems = append(l.problems, &Problem{Origin: origin, Setting: s.Path, Text: err.Error()})
+		l.errs = append(l.errs, &Error{Source: origin, Setting: s.Path, Detail: err.Error()})
 	}
 }
 
@@ -135,7 +135,7 @@ func (l *loader) set(s *Setting, origin Origin, text string) {
 func (l *loader) finish() (*Loaded, error) {
 	if l.loaded.Dev {
 		for path, s := range l.settings {
-			if _, told := l.loaded.Origins[path]; s.Dev != "" && !told {
+			if _, told := l.loaded.Sources[path]; s.Dev != "" && !told {
 				if err := s.Set(s.Dev); err != nil {
 					return nil, fmt.Errorf("default of %s under dev: %w", path, err)
 				}
@@ -143,21 +143,21 @@ func (l *loader) finish() (*Loaded, error) {
 		}
 	}
 	bad := map[string]bool{}
-	for _, p := range l.problems {
+	for _, p := range l.errs {
 		bad[p.Setting] = true
 	}
-	for _, p := range l.loaded.problems() {
+	for _, p := range l.loaded.errors() {
 		if !bad[p.Setting] {
-			p.Origin = l.loaded.Origins[p.Setting]
-			l.problems = append(l.problems, p)
+			p.Source = l.loaded.Sources[p.Setting]
+			l.errs = append(l.errs, p)
 		}
 	}
-	for _, p := range l.problems {
+	for _, p := range l.errs {
 		if s := l.settings[p.Setting]; s != nil {
 			p.secret = s.secret()
 		}
 	}
-	if err := l.problems.err(); err != nil {
+	if err := l.errs.orNil(); err != nil {
 		return nil, err
 	}
 	return l.loaded, nil

@@ -24,7 +24,7 @@ func write(t *testing.T, text string) string {
 func TestPrecedence(t *testing.T) {
 	values := []int{7, 6, 5, 0} // by flag, variable, file, default
 	for present := range 8 {
-		src, want := Sources{}, 3
+		src, want := Inputs{}, 3
 		if present&4 != 0 {
 			src.File, want = write(t, "shards: 5\n"), 2
 		}
@@ -42,14 +42,14 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("sources %03b: shards %d; want %d", present, l.Shards, values[want])
 		}
 		origin := [...]string{"--shards", "BELFRY_SHARDS", src.File + ":1:9", "default"}[want]
-		if got := l.Origins["shards"].String(); got != origin {
+		if got := l.Sources["shards"].String(); got != origin {
 			t.Errorf("sources %03b: origin %q; want %q", present, got, origin)
 		}
 	}
 }
 
 func TestEnvironment(t *testing.T) {
-	l, err := Load(Sources{Env: []string{
+	l, err := Load(Inputs{Env: []string{
 		"BELFRY_SESSION_PING_INTERVAL=30s",
 		"BELFRY_NATS_TLS_CA=/etc/ca.pem",
 		"BELFRY_LISTEN=:9000-9019,[::1]:80",
@@ -74,14 +74,14 @@ func TestEnvironment(t *testing.T) {
 
 // TestDev checks that dev changes the defaults of what nobody set, and nothing else.
 func TestDev(t *testing.T) {
-	l, err := Load(Sources{Env: []string{"BELFRY_DEV=true"}})
+	l, err := Load(Inputs{Env: []string{"BELFRY_DEV=true"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(l.Listen, []string{"127.0.0.1:8080"}) || !reflect.DeepEqual(l.Session.OpenTopics, []string{"*"}) {
 		t.Errorf("dev: listen %q, open topics %q", l.Listen, l.Session.OpenTopics)
 	}
-	l, err = Load(Sources{
+	l, err = Load(Inputs{
 		File:  write(t, "dev: true\nsession: {open_topics: []}\n"),
 		Flags: []Assignment{{"--listen", "listen", ":8080"}},
 	})
@@ -132,7 +132,7 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := Check("f.yaml", []byte(tc.text))
-			var got Problems
+			var got Errors
 			if err != nil && !errors.As(err, &got) {
 				t.Fatalf("error is %T: %v", err, err)
 			}
@@ -184,14 +184,14 @@ func TestNoSecretInErrors(t *testing.T) {
 }
 
 func TestFileMissing(t *testing.T) {
-	_, err := Load(Sources{File: filepath.Join(t.TempDir(), "none.yaml")})
+	_, err := Load(Inputs{File: filepath.Join(t.TempDir(), "none.yaml")})
 	if err == nil || !strings.HasSuffix(err.Error(), "none.yaml: cannot be read: no such file or directory") {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestFlagUnknown(t *testing.T) {
-	_, err := Load(Sources{Flags: []Assignment{{"--set", "session.png_interval", "1s"}}})
+	_, err := Load(Inputs{Flags: []Assignment{{"--set", "session.png_interval", "1s"}}})
 	const want = "--set: session.png_interval: no such setting; did you mean session.ping_interval?"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v; want %s", err, want)

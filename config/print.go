@@ -14,7 +14,7 @@ import (
 // comment, so that no placeholder can become a password. origins, which may be
 // nil, adds where a value comes from; inForce, which may be nil, what became of
 // it on this machine, where that is something else.
-func (c *Config) Print(w io.Writer, origins map[string]Origin, inForce *Config, secrets bool) error {
+func (c *Config) Print(w io.Writer, origins map[string]Source, inForce *Config, secrets bool) error {
 	out := bufio.NewWriter(w)
 	became := map[string]string{}
 	if inForce != nil {
@@ -43,16 +43,16 @@ func (c *Config) Print(w io.Writer, origins map[string]Origin, inForce *Config, 
 type Shown struct {
 	Setting string `json:"setting"`
 	Value   any    `json:"value"`            // a text, a number, true or false, or a list of texts; durations and sizes as in the file
-	Origin  string `json:"origin"`           // where the value comes from, "default" if it was not set
+	Source  string `json:"origin"`           // where the value comes from, "default" if it was not set
 	Secret  bool   `json:"secret,omitempty"` // the value, or a part of it, is not shown
 }
 
 // Show returns what Print writes without secrets.
-func (c *Config) Show(origins map[string]Origin) []Shown {
+func (c *Config) Show(origins map[string]Source) []Shown {
 	var all []Shown
 	for _, s := range c.Settings() {
 		items, hidden := s.shown(false)
-		one := Shown{Setting: s.Path, Secret: hidden, Origin: origins[s.Path].String()}
+		one := Shown{Setting: s.Path, Secret: hidden, Source: origins[s.Path].String()}
 		switch s.Type() {
 		case "list":
 			one.Value = append([]string{}, items...) // [] for none, not null
@@ -66,7 +66,7 @@ func (c *Config) Show(origins map[string]Origin) []Shown {
 	return all
 }
 
-func (s *Setting) print(out io.Writer, origins map[string]Origin, inForce string, secrets bool) {
+func (s *Setting) print(out io.Writer, origins map[string]Source, inForce string, secrets bool) {
 	keys := strings.Split(s.Path, ".")
 	pad := strings.Repeat("  ", len(keys)-1)
 	note := s.Doc

@@ -47,8 +47,8 @@ func TestPrintFeedsBack(t *testing.T) {
 	}
 	l := newLoader()
 	l.file("printed", out.Bytes())
-	if len(l.problems) != 0 { // not validated: the texts are not names or addresses
-		t.Fatalf("%v in\n%s", l.problems, &out)
+	if len(l.errs) != 0 { // not validated: the texts are not names or addresses
+		t.Fatalf("%v in\n%s", l.errs, &out)
 	}
 	if !reflect.DeepEqual(l.loaded.Config, c) {
 		t.Errorf("fed back: %#v\nprinted: %#v", l.loaded.Config, c)
@@ -58,7 +58,7 @@ func TestPrintFeedsBack(t *testing.T) {
 // TestPrintHidesSecrets prints secrets of every kind; what was printed must
 // be valid and must not set any of them.
 func TestPrintHidesSecrets(t *testing.T) {
-	l, err := Load(Sources{Env: []string{
+	l, err := Load(Inputs{Env: []string{
 		"BELFRY_API_KEYS=hunter2hunter2hunter2",
 		"BELFRY_NATS_URL=nats://me:hunter2@host:4222",
 		"BELFRY_NATS_USER=me", "BELFRY_NATS_PASSWORD=hunter2",
@@ -67,7 +67,7 @@ func TestPrintHidesSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := l.Print(&out, l.Origins, nil, false); err != nil {
+	if err := l.Print(&out, l.Sources, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(out.String(), "hunter2") {
@@ -78,8 +78,8 @@ func TestPrintHidesSecrets(t *testing.T) {
 	}
 	back := newLoader()
 	back.file("printed", out.Bytes())
-	if len(back.problems) != 0 || len(back.loaded.API.Keys) != 0 || back.loaded.NATS.Password != "" || len(back.loaded.NATS.URL) != 0 {
-		t.Errorf("fed back: %v, %+v", back.problems, back.loaded.NATS)
+	if len(back.errs) != 0 || len(back.loaded.API.Keys) != 0 || back.loaded.NATS.Password != "" || len(back.loaded.NATS.URL) != 0 {
+		t.Errorf("fed back: %v, %+v", back.errs, back.loaded.NATS)
 	}
 }
 

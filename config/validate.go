@@ -11,13 +11,13 @@ import (
 
 // Validate returns a Problems naming every setting with a value that is not
 // allowed, and what is; nil if there is none. It opens no file and no socket.
-func (c *Config) Validate() error { return c.problems().err() }
+func (c *Config) Validate() error { return c.errors().orNil() }
 
 // checks collects problems by setting.
-type checks struct{ found Problems }
+type checks struct{ found Errors }
 
 func (k *checks) fail(path, format string, args ...any) {
-	k.found = append(k.found, &Problem{Setting: path, Text: fmt.Sprintf(format, args...)})
+	k.found = append(k.found, &Error{Setting: path, Detail: fmt.Sprintf(format, args...)})
 }
 
 // when reports err, if there is one, as path's problem.
@@ -27,7 +27,7 @@ func (k *checks) when(path string, err error) {
 	}
 }
 
-func (c *Config) problems() Problems {
+func (c *Config) errors() Errors {
 	k := &checks{}
 	for _, s := range c.Settings() {
 		k.when(s.Path, s.check())

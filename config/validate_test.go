@@ -88,7 +88,7 @@ func TestValidate(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			c := Default()
 			tc.change(&c)
-			var got Problems
+			var got Errors
 			errors.As(c.Validate(), &got)
 			if tc.setting == "" {
 				if len(got) != 0 {
@@ -96,7 +96,7 @@ func TestValidate(t *testing.T) {
 				}
 				return
 			}
-			if len(got) != 1 || got[0].Setting != tc.setting || !strings.Contains(got[0].Text, tc.problem) {
+			if len(got) != 1 || got[0].Setting != tc.setting || !strings.Contains(got[0].Detail, tc.problem) {
 				t.Errorf("got %v; want one problem of %s: %s", got, tc.setting, tc.problem)
 			}
 		})

@@ -20,15 +20,15 @@ type file struct {
 	lines    []string
 	settings map[string]*Setting
 	sections map[string]bool
-	origins  map[string]Origin // of the settings and sections found in the file
-	problems Problems
+	sources  map[string]Source // of the settings and sections found in the file
+	errs     Errors
 }
 
 // read applies data to the settings.
 func (f *file) read(data []byte) {
 	data, err := plainText(data)
 	if err != nil {
-		f.problems = append(f.problems, &Problem{Origin: Origin{Source: f.name}, Text: err.Error()})
+		f.errs = append(f.errs, &Error{Source: Source{From: f.name}, Detail: err.Error()})
 		return
 	}
 	f.lines = strings.Split(string(data), "\n")
@@ -43,7 +43,7 @@ func (f *file) read(data []byte) {
 			continue
 		}
 		if seen {
-			f.problem(doc.Body, "", "a second document; the file holds one")
+			f.fail(doc.Body, "", "a second document; the file holds one")
 			return
 		}
 		seen = true
@@ -62,7 +62,7 @@ func (f *file) mapping(node ast.Node, path string) {
 	case *ast.MappingValueNode:
 		entries = []*ast.MappingValueNode{n}
 	default:
-		f.problem(node, path, "settings are wanted here, key: value")
+		f.fail(node, path, "settings are wanted here, key: value")
 		return
 	}
 	prefix := ""
@@ -77,17 +77,17 @@ func (f *file) mapping(node ast.Node, path string) {
 func (f *file) entry(entry *ast.MappingValueNode, prefix string) {
 	key, ok := entry.Key.(ast.ScalarNode)
 	if !ok {
-		f.problem(entry.Key, "", "a key must be a plain word")
+		f.fail(entry.Key, "", "a key must be a plain word")
 		return
 	}
 	path := prefix + key.GetToken().Value
 	origin := f.at(key.GetToken())
-	if first, twice := f.origins[path]; twice {
-		f.problem(entry.Key, path, fmt.Sprintf("set twice; first at line %d", first.Line))
+	if first, twice := f.sources[path]; twice {
+		f.fail(entry.Key, path, fmt.Sprintf("set twice; first at line %d", first.Line))
 		return
 	}
 	if f.sections[path] {
-		f.origins[path] = origin
+		f.sources[path] = origin
 		if _, null := entry.Value.(*ast.NullNode); !null {
 			f.mapping(entry.Value, path)
 		}
@@ -97,10 +97,10 @@ func (f *file) entry(entry *ast.MappingValueNode, prefix string) {
 	if s == nil {
 		// What follows an unknown key may be a secret under a misspelt name.
 		origin.text = upToColon(origin.text, origin.Column)
-		f.problems = append(f.problems, &Problem{Origin: origin, Setting: path, Text: "no such setting" + f.suggest(path)})
+		f.errs = append(f.errs, &Error{Source: origin, Setting: path, Detail: "no such setting" + f.suggest(path)})
 		return
 	}
-	f.origins[path] = f.at(entry.Value.GetToken())
+	f.sources[path] = f.at(entry.Value.GetToken())
 	f.value(s, entry.Value)
 }
 
@@ -124,7 +124,7 @@ func (f *file) value(s *Setting, node ast.Node) {
 		return
 	}
 	if !s.List() {
-		f.problem(node, s.Path, fmt.Sprintf("one %s is wanted, not a list", s.Type()))
+		f.fail(node, s.Path, fmt.Sprintf("one %s is wanted, not a list", s.Type()))
 		return
 	}
 	items := make([]string, 0, len(list.Values))
@@ -148,28 +148,28 @@ func (f *file) scalar(s *Setting, node ast.Node) (string, bool) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		return n.GetToken().Value, true
 	case *ast.NullNode:
-		f.problem(node, s.Path, `no value; write "" for an empty text and [] for an empty list`)
+		f.fail(node, s.Path, `no value; write "" for an empty text and [] for an empty list`)
 	case *ast.AliasNode, *ast.AnchorNode, *ast.TagNode:
-		f.problem(node, s.Path, "anchors, aliases and tags are not read; write the value itself")
+		f.fail(node, s.Path, "anchors, aliases and tags are not read; write the value itself")
 	default:
-		f.problem(node, s.Path, fmt.Sprintf("one %s is wanted", s.Type()))
+		f.fail(node, s.Path, fmt.Sprintf("one %s is wanted", s.Type()))
 	}
 	return "", false
 }
 
 func (f *file) set(s *Setting, node ast.Node, err error) {
 	if err != nil {
-		f.problem(node, s.Path, err.Error())
+		f.fail(node, s.Path, err.Error())
 	}
 }
 
-func (f *file) problem(node ast.Node, path, text string) {
-	f.problems = append(f.problems, &Problem{Origin: f.at(node.GetToken()), Setting: path, Text: text})
+func (f *file) fail(node ast.Node, path, text string) {
+	f.errs = append(f.errs, &Error{Source: f.at(node.GetToken()), Setting: path, Detail: text})
 }
 
 // at returns the place of a token.
-func (f *file) at(t *token.Token) Origin {
-	o := Origin{Source: f.name, Line: t.Position.Line, Column: t.Position.Column}
+func (f *file) at(t *token.Token) Source {
+	o := Source{From: f.name, Line: t.Position.Line, Column: t.Position.Column}
 	if o.Line >= 1 && o.Line <= len(f.lines) {
 		o.text = strings.TrimSuffix(f.lines[o.Line-1], "\r")
 	}
@@ -177,12 +177,12 @@ func (f *file) at(t *token.Token) Origin {
 }
 
 func (f *file) syntax(err error) {
-	p := &Problem{Origin: Origin{Source: f.name}, Text: err.Error()}
+	p := &Error{Source: Source{From: f.name}, Detail: err.Error()}
 	var syntax *yaml.SyntaxError
 	if errors.As(err, &syntax) && syntax.Token != nil {
-		p.Origin, p.Text = f.at(syntax.Token), syntax.Message
+		p.Source, p.Detail = f.at(syntax.Token), syntax.Message
 	}
-	f.problems = append(f.problems, p)
+	f.errs = append(f.errs, p)
 }
 
 // suggest names the setting that an unknown path was likely meant to be: one

@@ -4,7 +4,7 @@ import "fmt"
 
 // bounded completes the finding of a fact that bounds the connections.
 func bounded(f Finding, w *Want, now, mended int64) Finding {
-	f.Bound = &Bound{Now: min(max(now, 0), MaxConnections), Mended: min(max(now, mended, 0), MaxConnections)}
+	f.Bound = &Bound{Now: min(max(now, 0), MaxConnections), Tuned: min(max(now, mended, 0), MaxConnections)}
 	f.Status = Pass
 	if f.Bound.Now < w.Connections {
 		f.Status = Fail
@@ -60,11 +60,11 @@ func cgroupMemory(f *Facts, w *Want) Finding {
 	return bounded(found, w, holds, holds)
 }
 
-// underWay is the share of the connections, one in so many, that may have data
+// activeShare is the share of the connections, one in so many, that may have data
 // under way at the same time in the worst case: clients far away, and those
 // whose line is gone and who have not been judged dead yet. A million
 // connections were held and served with 576,000 pages.
-const underWay = 4
+const activeShare = 4
 
 // tcpMemory: a socket with anything sent and not yet acknowledged, or received
 // and not yet read, is charged a page at least; an idle one nothing (measured
@@ -81,7 +81,7 @@ func tcpMemory(f *Facts, w *Want) Finding {
 	want := wantPages(f, w.Connections)
 	fix := setting(found.Name, want[:]...)
 	found.Fix = fix
-	found = bounded(found, w, f.TCPMemory[2]*underWay, mostPages(f)*underWay)
+	found = bounded(found, w, f.TCPMemory[2]*activeShare, mostPages(f)*activeShare)
 	if found.Status == Pass && f.TCPMemory[1] < w.Connections && want[1] > f.TCPMemory[1] {
 		found.Status, found.Fix = Warn, fix
 	}
@@ -90,7 +90,7 @@ func tcpMemory(f *Facts, w *Want) Finding {
 
 func descriptors(f *Facts, w *Want) Finding {
 	found := Finding{
-		Name:  "descriptors",
+		Name:  "open files",
 		Value: Thousands(f.Descriptors.Hard) + " a process",
 		Why:   "a connection takes one, and belfry keeps " + Thousands(w.Reserve) + " for everything else",
 	}

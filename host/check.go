@@ -50,8 +50,8 @@ type Finding struct {
 
 // Bound is how many connections one fact allows.
 type Bound struct {
-	Now    int64 `json:"now"`
-	Mended int64 `json:"mended"` // once the host is tuned; memory and budgets stay as they are
+	Now   int64 `json:"now"`
+	Tuned int64 `json:"mended"` // once the host is tuned; memory and budgets stay as they are
 }
 
 // Capacity is how many connections a host holds, and the fact that limits it.
@@ -64,7 +64,7 @@ type Capacity struct {
 type Report struct {
 	Connections int64     `json:"connections"` // the wanted ones, or Now's
 	Now         Capacity  `json:"now"`
-	Mended      Capacity  `json:"mended"`
+	Tuned       Capacity  `json:"mended"`
 	Findings    []Finding `json:"findings"`
 }
 
@@ -105,7 +105,7 @@ func check(f *Facts, w *Want) Report {
 		r.Findings = append(r.Findings, packets(f, nic))
 	}
 	r.Now = r.capacity(func(b *Bound) int64 { return b.Now })
-	r.Mended = r.capacity(func(b *Bound) int64 { return b.Mended })
+	r.Tuned = r.capacity(func(b *Bound) int64 { return b.Tuned })
 	return r
 }
 

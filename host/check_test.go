@@ -29,24 +29,24 @@ func TestCheck(t *testing.T) {
 	}{
 		{
 			"good", Want{Connections: 1e6, Ports: listening},
-			Capacity{1e6, "descriptors"},
+			Capacity{1e6, "open files"},
 			Capacity{held(65736192<<10, systemBytes), "memory"},
 			map[string]Status{},
 		},
 		{
 			"good", Want{Connections: 1e6 + 1},
-			Capacity{1e6, "descriptors"},
+			Capacity{1e6, "open files"},
 			Capacity{held(65736192<<10, systemBytes), "memory"},
-			map[string]Status{"descriptors": Fail},
+			map[string]Status{"open files": Fail},
 		},
 		{
 			// What is free is less than what it has: a warning.
 			"small", Want{Connections: 100000, Reserve: 1096, Ports: listening},
-			Capacity{3000, "descriptors"},
+			Capacity{3000, "open files"},
 			Capacity{held(1009536<<10, systemBytes), "memory"},
 			map[string]Status{
 				"kernel": Warn, "cpus": Warn, "clock source": Warn, "memory": Warn, "net.ipv4.tcp_mem": Fail,
-				"descriptors": Fail, "fs.file-max": Fail, "nf_conntrack": Fail, "net.core.somaxconn": Warn,
+				"open files": Fail, "fs.file-max": Fail, "nf_conntrack": Fail, "net.core.somaxconn": Warn,
 				"net.ipv4.tcp_max_syn_backlog": Warn, "net.ipv4.ip_local_reserved_ports": Warn,
 				"io_uring": Warn, "transparent_hugepage": Warn,
 			},
@@ -72,8 +72,8 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(tc.fixture, func(t *testing.T) {
 			r := Check(facts(t, tc.fixture), tc.want)
-			if r.Now != tc.now || r.Mended != tc.mended {
-				t.Errorf("holds %+v, mended %+v; want %+v and %+v", r.Now, r.Mended, tc.now, tc.mended)
+			if r.Now != tc.now || r.Tuned != tc.mended {
+				t.Errorf("holds %+v, mended %+v; want %+v and %+v", r.Now, r.Tuned, tc.now, tc.mended)
 			}
 			if got := notPassed(r); !maps.Equal(got, tc.found) {
 				t.Errorf("got  %v\nwant %v", got, tc.found)
@@ -123,16 +123,16 @@ func TestFixes(t *testing.T) {
 		"small cpus":                                "nproc   # give the machine a second CPU",
 		"container cpus":                            "systemctl set-property belfry.service CPUQuota=200%   # in Docker: docker update --cpus 2 NAME",
 		"small clock source":                        "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
-		"small descriptors":                         "docker run --ulimit nofile=132768 …   # this process may not: who starts it must; a unit: LimitNOFILE=132768",
+		"small open files":                          "docker run --ulimit nofile=132768 …   # this process may not: who starts it must; a unit: LimitNOFILE=132768",
 		"small fs.file-max":                         "sysctl -w fs.file-max=387144",
 		"small net.ipv4.tcp_mem":                    `sysctl -w net.ipv4.tcp_mem="63096 94644 126192"`, // half of its memory
 		"small nf_conntrack":                        "sysctl -w net.netfilter.nf_conntrack_max=190536",
 		"small net.ipv4.ip_local_reserved_ports":    "sysctl -w net.ipv4.ip_local_reserved_ports=8080-8081",
-		"good descriptors":                          "ulimit -n 2032768   # in the shell that starts belfry; for its unit: scripts/tune.sh persist --connections 2000000",
+		"good open files":                           "ulimit -n 2032768   # in the shell that starts belfry; for its unit: scripts/tune.sh persist --connections 2000000",
 		"good eth0":                                 "scripts/tune.sh apply --nic eth0",
 		"container cgroup memory":                   "systemctl set-property belfry.service MemoryMax=1050M   # in Docker: docker update --memory 1050M NAME",
 		"container net.ipv4.tcp_mem":                "belfry doctor   # on the host itself, outside of the container",
-		"hardened descriptors":                      "",
+		"hardened open files":                       "",
 		"hardened fs.epoll.max_user_watches":        "sysctl -w fs.epoll.max_user_watches=400000",
 		"hardened net.ipv4.ip_local_reserved_ports": "sysctl -w net.ipv4.ip_local_reserved_ports=8443,9000-9004,8080,9000-9009",
 		"hardened net.ipv4.ip_local_port_range":     `sysctl -w net.ipv4.ip_local_port_range="1024 65535"`,

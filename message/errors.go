@@ -10,6 +10,7 @@ import (
 // after RetryAfter doubles nothing.
 type OverloadedError struct {
 	What        string        // what is full ("outbox", "mailbox"), or "starting", "stopping"
+	Queue       bool          // What is a queue: too many publishers wait already
 	Unavailable bool          // nothing is full: What says why messages cannot reach the other nodes
 	RetryAfter  time.Duration // when to try again
 	Err         error         // what the local server said, if it refused
@@ -55,11 +56,11 @@ func (e *FaultError) Error() string {
 
 // FieldError is bad input: the field that is wrong and what it may be.
 type FieldError struct {
-	Field   string // as the caller spelt it: "topic", "uid", "exclude", …
-	Problem string // what is wrong and what is allowed
+	Field  string // as the caller spelt it: "topic", "uid", "exclude", …
+	Detail string // what is wrong and what is allowed
 }
 
-func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+func (e *FieldError) Error() string { return e.Field + ": " + e.Detail }
 
 // Renamed returns err with the field named as its reader knows it, if it is a
 // *FieldError.
@@ -71,5 +72,5 @@ func Renamed(err error, field string) error {
 	if !errors.As(err, &fe) {
 		return err
 	}
-	return &FieldError{field, fe.Problem}
+	return &FieldError{field, fe.Detail}
 }

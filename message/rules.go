@@ -23,12 +23,12 @@ func CompileTopics(rules []string) (TopicRules, error) {
 			t.all = true
 		case wild:
 			if err := CheckTopic(prefix + "x"); err != nil || !strings.HasSuffix(prefix, ".") {
-				return t, &FieldError{Field: "open_topics", Problem: fmt.Sprintf("%q is neither a topic, nor one with .* behind it, nor *", rule)}
+				return t, &FieldError{Field: "open_topics", Detail: fmt.Sprintf("%q is neither a topic, nor one with .* behind it, nor *", rule)}
 			}
 			t.prefixes = append(t.prefixes, prefix)
 		default:
 			if err := CheckTopic(rule); err != nil {
-				return t, &FieldError{Field: "open_topics", Problem: err.Error()}
+				return t, &FieldError{Field: "open_topics", Detail: err.Error()}
 			}
 			t.exact[rule] = true
 		}

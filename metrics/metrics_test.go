@@ -138,7 +138,7 @@ belfry_http_request_duration_seconds_count{route="/v1/all"} 3
 # HELP belfry_http_requests_total Requests answered, by route and status.
 # TYPE belfry_http_requests_total counter
 belfry_http_requests_total{route="/v1/all",status="202"} 7
-# HELP belfry_push_latency_seconds Time from the arrival of a push to users or sessions at this node, waiting for a busy shard included, to the system call that wrote to its sockets.
+# HELP belfry_push_latency_seconds Time from the arrival of a push to users or sessions at this node to the system call that sends it, including the wait for a busy shard.
 # TYPE belfry_push_latency_seconds histogram
 belfry_push_latency_seconds_bucket{le="0.001"} 2
 belfry_push_latency_seconds_bucket{le="0.5"} 5

@@ -38,15 +38,15 @@ type Sessions struct {
 	Limit         uint64               `metric:"belfry_connections_limit" type:"gauge" help:"Most client connections this node accepts (max_connections)."`
 	Upgrading     uint64               `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections without a complete request head (upgrade.max_pending)."`
 	Protocols     map[[2]string]uint64 `metric:"belfry_sessions_by_protocol" type:"gauge" label:"transport,encoding" help:"Sessions by what their clients speak."`
-	Waiting       uint64               `metric:"belfry_upgrades_waiting" type:"gauge" help:"Upgrades whose request head is complete and that wait for an answer (upgrade.max_waiting)."`
+	Waiting       uint64               `metric:"belfry_upgrades_waiting" type:"gauge" help:"Upgrades with a complete request that wait for authentication or subscriptions (upgrade.max_waiting)."`
 	Open          uint64               `metric:"belfry_sessions" type:"gauge" help:"Open sessions."`
 	Users         uint64               `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
 	Topics        uint64               `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, added up over the shards."`
 	Subscriptions uint64               `metric:"belfry_subscriptions" type:"gauge" help:"Subscriptions of sessions to topics."`
 	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
 	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that descriptors ran out."`
-	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request head was not complete after the first read; far more than usual is an attack, or clients on bad lines."`
-	Unreadable    uint64               `metric:"belfry_forwarded_unreadable_total" type:"counter" help:"Requests of trusted proxies whose proxy.header could not be read; the proxy's address stood in for the client's."`
+	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request was not complete after the first read. Many more than usual mean an attack, or clients on bad lines."`
+	Unreadable    uint64               `metric:"belfry_forwarded_unreadable_total" type:"counter" help:"Requests from trusted proxies whose proxy.header could not be parsed; the proxy's address was used."`
 	BadGrants     uint64               `metric:"belfry_grants_invalid_total" type:"counter" help:"Clients refused because the authenticator granted a user id or topic that is not valid."`
 	Upgrades      map[[2]string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status,cause" help:"Upgrades by the HTTP status they were answered with and, for those refused, the cause; 101 is success. docs/protocol.md lists both."`
 	Closed        map[string]uint64    `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason; see the registry of close codes in docs/protocol.md."`
@@ -54,30 +54,30 @@ type Sessions struct {
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by its setting; backlog is backlog.frames or backlog.bytes, memory means that the kernel gave a shard's tables no more."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by its setting; memory means that the kernel gave a shard's tables no more."`
 }
 
 // Traffic counts messages in both directions.
 type Traffic struct {
-	Messages       uint64            `metric:"belfry_client_messages_total" type:"counter" help:"Messages received from clients, commands included."`
-	MessageBytes   uint64            `metric:"belfry_client_message_bytes_total" type:"counter" help:"Payload bytes received from clients."`
-	InboundBytes   uint64            `metric:"belfry_inbound_bytes" type:"gauge" help:"Bytes of unfinished messages, of input that was received and not decoded yet, and of messages that clients publish; bounded by session.inbound_bytes."`
-	Dropped        uint64            `metric:"belfry_client_messages_dropped_total" type:"counter" help:"Messages of plain clients that nobody takes (session.client_messages)."`
-	Commands       map[string]uint64 `metric:"belfry_commands_total" type:"counter" label:"op" help:"Commands of belfry.v1 clients."`
-	CommandErrors  map[string]uint64 `metric:"belfry_command_errors_total" type:"counter" label:"code" help:"Commands of belfry.v1 clients that were refused."`
-	Pushes         map[string]uint64 `metric:"belfry_pushes_total" type:"counter" label:"scope" help:"Messages handed to this node's shards, from its own API and from the bus."`
-	Deliveries     uint64            `metric:"belfry_deliveries_total" type:"counter" help:"Frames handed to sockets or, for slow clients, to their backlogs."`
-	DeliveredBytes uint64            `metric:"belfry_delivered_bytes_total" type:"counter" help:"Bytes written to client sockets, framing included."`
-	Undelivered    map[string]uint64 `metric:"belfry_deliveries_dropped_total" type:"counter" label:"policy" help:"Frames dropped for slow clients, by the policy that dropped them (backlog.policy)."`
-	Passes         uint64            `metric:"belfry_fanout_passes_total" type:"counter" help:"Walks of a shard over its connections or a topic's subscribers."`
-	Coalesced      uint64            `metric:"belfry_fanout_coalesced_total" type:"counter" help:"Messages that shared another message's pass."`
-	Backlogged     uint64            `metric:"belfry_backlog_connections" type:"gauge" help:"Connections with frames waiting because the client reads too slowly."`
-	BacklogBytes   uint64            `metric:"belfry_backlog_bytes" type:"gauge" help:"Bytes waiting for slow clients; bounded by backlog.node_bytes."`
-	Slow           uint64            `metric:"belfry_backlog_events_total" type:"counter" help:"Sends of pushed messages that a socket did not take whole."`
-	Overflows      map[string]uint64 `metric:"belfry_backlog_overflows_total" type:"counter" label:"bound" help:"Frames refused because the backlog of a connection (backlog.frames, backlog.bytes) or of the node (backlog.node_bytes) was full."`
-	PushLatency    Histogram         `metric:"belfry_push_latency_seconds" type:"histogram" help:"Time from the arrival of a push to users or sessions at this node, waiting for a busy shard included, to the system call that wrote to its sockets."`
-	FanoutLatency  Histogram         `metric:"belfry_fanout_latency_seconds" type:"histogram" help:"Time from the arrival of a push to topics or all at this node to the last system call of a shard that wrote it; one observation a shard."`
-	ControlsLost   uint64            `metric:"belfry_control_frames_dropped_total" type:"counter" help:"Pongs and pings that waited for a client that does not read, replaced by a newer one or given up at backlog.node_bytes."`
+	Messages        uint64            `metric:"belfry_client_messages_total" type:"counter" help:"Messages received from clients, commands included."`
+	MessageBytes    uint64            `metric:"belfry_client_message_bytes_total" type:"counter" help:"Payload bytes received from clients."`
+	InboundBytes    uint64            `metric:"belfry_inbound_bytes" type:"gauge" help:"Bytes of clients' input held: unfinished messages, input not yet decoded, messages clients publish (session.inbound_bytes)."`
+	Dropped         uint64            `metric:"belfry_client_messages_dropped_total" type:"counter" help:"Messages from plain clients that were dropped (session.client_messages)."`
+	Commands        map[string]uint64 `metric:"belfry_commands_total" type:"counter" label:"op" help:"Commands of belfry.v1 clients."`
+	CommandErrors   map[string]uint64 `metric:"belfry_command_errors_total" type:"counter" label:"code" help:"Commands of belfry.v1 clients that were refused."`
+	Pushes          map[string]uint64 `metric:"belfry_pushes_total" type:"counter" label:"scope" help:"Messages handed to this node's shards, from its own API and from the bus."`
+	Deliveries      uint64            `metric:"belfry_deliveries_total" type:"counter" help:"Frames handed to sockets or, for slow clients, to their backlogs."`
+	DeliveredBytes  uint64            `metric:"belfry_delivered_bytes_total" type:"counter" help:"Bytes written to client sockets, framing included."`
+	Undelivered     map[string]uint64 `metric:"belfry_deliveries_dropped_total" type:"counter" label:"policy" help:"Frames dropped for slow clients, by the policy that dropped them (backlog.policy)."`
+	FanoutRuns      uint64            `metric:"belfry_fanout_passes_total" type:"counter" help:"Fan-out runs: walks of a shard over its connections, or over the subscribers of topics."`
+	Coalesced       uint64            `metric:"belfry_fanout_coalesced_total" type:"counter" help:"Messages sent in the same fan-out run as another message."`
+	Backlogged      uint64            `metric:"belfry_backlog_connections" type:"gauge" help:"Connections with frames waiting because the client reads too slowly."`
+	BacklogBytes    uint64            `metric:"belfry_backlog_bytes" type:"gauge" help:"Bytes waiting for slow clients; bounded by backlog.node_bytes."`
+	Slow            uint64            `metric:"belfry_backlog_events_total" type:"counter" help:"Sends of pushed messages that the socket did not accept completely."`
+	Overflows       map[string]uint64 `metric:"belfry_backlog_overflows_total" type:"counter" label:"bound" help:"Frames refused because the backlog of a connection (backlog.frames, backlog.bytes) or of the node (backlog.node_bytes) was full."`
+	PushLatency     Histogram         `metric:"belfry_push_latency_seconds" type:"histogram" help:"Time from the arrival of a push to users or sessions at this node to the system call that sends it, including the wait for a busy shard."`
+	FanoutLatency   Histogram         `metric:"belfry_fanout_latency_seconds" type:"histogram" help:"Time from the arrival of a push to topics or all at this node to a shard's last system call for it; one observation per shard."`
+	ControlsDropped uint64            `metric:"belfry_control_frames_dropped_total" type:"counter" help:"Pings and pongs that waited for a client that does not read, and were replaced by a newer one or dropped at backlog.node_bytes."`
 }
 
 // Deflate counts what permessage-deflate has done (deflate.enabled).
@@ -91,11 +91,11 @@ type Deflate struct {
 // Shards tells how the event loops are.
 type Shards struct {
 	Number      uint64             `metric:"belfry_shards" type:"gauge" help:"Event loops."`
-	IOURing     uint64             `metric:"belfry_shards_io_uring" type:"gauge" help:"Event loops that send through io_uring (fanout.io_uring); each begins with the first it has to send."`
+	IOURing     uint64             `metric:"belfry_shards_io_uring" type:"gauge" help:"Event loops that send through io_uring (fanout.io_uring); each starts to with its first send."`
 	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds is a stalled shard."`
-	Busy        map[string]float64 `metric:"belfry_shard_busy_seconds_total" type:"counter" label:"shard" help:"Time that a shard worked, without its waits for events: its rate is the busy ratio, and 1 is a shard at its limit."`
-	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times that a shard did not live through three or more seconds: stopped or starved."`
-	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, most at the cost of one connection; the log has the stack."`
+	Busy        map[string]float64 `metric:"belfry_shard_busy_seconds_total" type:"counter" label:"shard" help:"Time a shard spent working, without waiting for events; a rate of 1 is a shard at its limit."`
+	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times a shard did not run for three seconds or more: stopped, or short of CPU."`
+	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, usually at the cost of one connection; the log has the stack."`
 	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`
 	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"owner" help:"Memory outside the Go heap, which go_memstats does not know, by what it is for: pages that have been used and not given back to the kernel."`
 }
@@ -105,19 +105,19 @@ type Bus struct {
 	Connected      uint64            `metric:"belfry_bus_connected" type:"gauge" help:"1 while NATS is connected, else 0."`
 	Reconnects     uint64            `metric:"belfry_bus_reconnects_total" type:"counter" help:"Times that NATS was connected again."`
 	Peers          uint64            `metric:"belfry_bus_peers" type:"gauge" help:"Other nodes heard of lately."`
-	Unheard        uint64            `metric:"belfry_bus_peers_unheard" type:"gauge" help:"Nodes that other nodes hear and this one does not."`
+	Unheard        uint64            `metric:"belfry_bus_peers_unheard" type:"gauge" help:"Nodes whose beacons other nodes receive and this node does not."`
 	Subscriptions  uint64            `metric:"belfry_bus_subscriptions" type:"gauge" help:"NATS subjects this node subscribes to."`
-	Lingering      uint64            `metric:"belfry_bus_lingering" type:"gauge" help:"Topics still subscribed to without a subscriber here; bounded by nats.max_lingering."`
+	Lingering      uint64            `metric:"belfry_bus_lingering" type:"gauge" help:"Topics that stay subscribed without a local subscriber (nats.max_lingering)."`
 	Published      uint64            `metric:"belfry_bus_published_total" type:"counter" help:"Messages accepted for this node and the bus."`
 	Received       uint64            `metric:"belfry_bus_received_total" type:"counter" help:"Messages received from NATS."`
-	Refused        map[string]uint64 `metric:"belfry_bus_refused_total" type:"counter" label:"cause" help:"Messages refused before anybody got them: the outbox or a shard's mailbox was full, or nothing can be sent through this NATS."`
+	Refused        map[string]uint64 `metric:"belfry_bus_refused_total" type:"counter" label:"cause" help:"Messages refused before any delivery: the outbox or a mailbox was full, or this NATS cannot carry them."`
 	Lost           map[string]uint64 `metric:"belfry_bus_lost_total" type:"counter" label:"cause" help:"Messages lost between nodes, by cause."`
-	Gaps           uint64            `metric:"belfry_bus_gaps_total" type:"counter" help:"Gaps seen in what other nodes number."`
+	Gaps           uint64            `metric:"belfry_bus_gaps_total" type:"counter" help:"Numbered messages of other nodes that did not arrive."`
 	Faults         uint64            `metric:"belfry_bus_faults_total" type:"counter" help:"Faults of belfry caught on the bus, each at the cost of one message at most; the log has the stack."`
 	Malformed      uint64            `metric:"belfry_bus_malformed_total" type:"counter" help:"Messages from NATS that could not be read."`
 	Duplicates     uint64            `metric:"belfry_bus_duplicates_total" type:"counter" help:"Messages from NATS that had come before and were dropped."`
 	Denied         uint64            `metric:"belfry_bus_denied_total" type:"counter" help:"Subscriptions and messages that NATS permissions refused."`
-	DuplicateNodes uint64            `metric:"belfry_bus_duplicate_nodes_total" type:"counter" help:"Other processes seen that go by this node's name."`
+	DuplicateNodes uint64            `metric:"belfry_bus_duplicate_nodes_total" type:"counter" help:"Other processes seen with this node's name."`
 	OutboxMessages uint64            `metric:"belfry_bus_outbox_messages" type:"gauge" help:"Messages waiting to be sent to NATS."`
 	OutboxBytes    uint64            `metric:"belfry_bus_outbox_bytes" type:"gauge" help:"Bytes waiting to be sent to NATS."`
 }
@@ -128,9 +128,9 @@ type HTTP struct {
 	Rejected           map[string]uint64    `metric:"belfry_http_rejected_total" type:"counter" label:"cause" help:"Requests refused, by cause, including those that never got to a route."`
 	BatchLines         uint64               `metric:"belfry_http_batch_lines_total" type:"counter" help:"Lines of batches accepted."`
 	BatchLinesRejected map[string]uint64    `metric:"belfry_http_batch_lines_rejected_total" type:"counter" label:"cause" help:"Lines of batches refused, by cause."`
-	Paced              uint64               `metric:"belfry_http_paced_total" type:"counter" help:"Pushes that waited because a shard was behind (api.push_wait)."`
+	Waited             uint64               `metric:"belfry_http_paced_total" type:"counter" help:"Pushes that waited because their shard was busy (api.push_wait)."`
 	PayloadBytes       uint64               `metric:"belfry_http_payload_bytes_total" type:"counter" help:"Payload bytes accepted."`
-	PaceRefused        uint64               `metric:"belfry_http_pace_refused_total" type:"counter" help:"Pushes refused because too many waited for a busy shard already: half of api.max_requests for one, three quarters for all."`
+	WaitRefused        uint64               `metric:"belfry_http_pace_refused_total" type:"counter" help:"Pushes refused because too many were waiting for busy shards: half of api.max_requests for one shard, three quarters for all."`
 	Duration           map[string]Histogram `metric:"belfry_http_request_duration_seconds" type:"histogram" label:"route" help:"Time from the end of a request's head to the end of its answer, its body and waiting for a busy shard included; of a batch, all its lines."`
 	KeyRequests        map[string]uint64    `metric:"belfry_http_key_requests_total" type:"counter" label:"key" help:"Requests under /v1/ by the name of their API key (api.keys); unnamed for a key without one, none without a valid key."`
 	KeyPushes          map[string]uint64    `metric:"belfry_http_key_pushes_total" type:"counter" label:"key" help:"Messages accepted, lines of batches included, by the name of the API key."`
@@ -138,8 +138,8 @@ type HTTP struct {
 	Bodies             uint64               `metric:"belfry_http_bodies" type:"gauge" help:"Request bodies on their way in, batches included; bounded by api.max_bodies."`
 	BodyBytes          uint64               `metric:"belfry_http_bodies_bytes" type:"gauge" help:"Bytes held of request bodies on their way in; bounded by api.body_bytes."`
 	Connections        uint64               `metric:"belfry_http_connections" type:"gauge" help:"Open connections to the API."`
-	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end: too much came after a refusal, or a batch had no whole line in time or was stopped. Their connections are closed."`
-	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections that gave way to new ones at api.max_connections: answered, waiting for a request, or not read by their clients."`
+	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end; their connections are closed."`
+	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections closed at api.max_connections to make room for new ones."`
 	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections while all of them were being served."`
 }
 

@@ -158,7 +158,7 @@ func (c *crowd) resident(t testing.TB) (kept, slack map[string]int) {
 		kept["vecs"] += resident(t, unsafe.Pointer(c.vecs.at(&c.vec, 0)), int(c.vec.cap)*4)
 		slack["vecs"] += int(c.vec.cap) * 4
 	}
-	for _, h := range []*half{&c.table.cur, &c.table.old} {
+	for _, h := range []*tableHalf{&c.table.cur, &c.table.old} {
 		if h.mask != 0 {
 			kept["table"] += resident(t, h.base, h.slots()*entrySize)
 			slack["table"] += h.slots() * entrySize

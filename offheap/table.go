@@ -33,11 +33,11 @@ import (
 //
 // A Table is owned by one goroutine.
 type Table struct {
-	cur   half
-	old   half   // is being emptied into cur; mask 0 when there is no rehash
-	from  uint32 // old: where the rehash began, the slot after an empty one
-	moved uint32 // old: slots from there on that have been emptied
-	freed uint32 // old: up to here whole chunks have been given back
+	cur   tableHalf
+	old   tableHalf // is being emptied into cur; mask 0 when there is no rehash
+	from  uint32    // old: where the rehash began, the slot after an empty one
+	moved uint32    // old: slots from there on that have been emptied
+	freed uint32    // old: up to here whole chunks have been given back
 	n     int
 	limit int // slots
 	owner *Owner
@@ -53,8 +53,8 @@ type entry struct {
 	val uint32
 }
 
-// half is one array of entries.
-type half struct {
+// tableHalf is one array of entries.
+type tableHalf struct {
 	base  unsafe.Pointer
 	mask  uint32 // slots - 1, slots being a power of two
 	shift uint32 // 32 - log2(slots)
@@ -78,24 +78,24 @@ func NewTable(owner *Owner) *Table {
 
 func (t *Table) init(owner *Owner) {
 	*t = Table{limit: tableMax, owner: owner}
-	t.cur = half{base: unsafe.Pointer(&t.none), shift: 31}
+	t.cur = tableHalf{base: unsafe.Pointer(&t.none), shift: 31}
 }
 
-func (h *half) at(i uint32) *entry {
+func (h *tableHalf) at(i uint32) *entry {
 	return (*entry)(unsafe.Add(h.base, uintptr(i&h.mask)*entrySize))
 }
 
 // home is Fibonacci hashing (Knuth, TAOCP 6.4). Its result is below the number
 // of slots; for the empty table's single slot the mask in at does that.
-func (h *half) home(hash uint32) uint32 { return hash * 0x9E3779B1 >> h.shift }
+func (h *tableHalf) home(hash uint32) uint32 { return hash * 0x9E3779B1 >> h.shift }
 
-func (h *half) slots() int { return int(h.mask) + 1 }
+func (h *tableHalf) slots() int { return int(h.mask) + 1 }
 
 // Probe is a walk over the values stored under one hash. It is valid until the
 // table's next Insert, Delete or Trim; Replace does not disturb it.
 type Probe struct {
-	half
-	rest  half // the old array, walked after the current one; mask 0: none, or done
+	tableHalf
+	rest  tableHalf // the old array, walked after the current one; mask 0: none, or done
 	i     uint32
 	start uint32 // in rest
 	hash  uint32
@@ -104,7 +104,7 @@ type Probe struct {
 
 // Probe begins a walk; call Next before the first Val.
 func (t *Table) Probe(hash uint32) Probe {
-	return Probe{half: t.cur, rest: t.old, i: t.cur.home(hash), start: t.start(hash), hash: hash}
+	return Probe{tableHalf: t.cur, rest: t.old, i: t.cur.home(hash), start: t.start(hash), hash: hash}
 }
 
 // Next goes on to the next value and reports whether there is one.
@@ -116,7 +116,7 @@ func (p *Probe) Next() bool {
 			if p.rest.mask == 0 {
 				return false
 			}
-			p.half, p.i, p.rest.mask = p.rest, p.start, 0
+			p.tableHalf, p.i, p.rest.mask = p.rest, p.start, 0
 		} else if e.hash == p.hash {
 			p.val = e.val
 			return true
@@ -228,7 +228,7 @@ func (t *Table) hold(bytes int) {
 }
 
 // find returns the array and slot of an entry, or nil.
-func (t *Table) find(hash, val uint32) (*half, uint32) {
+func (t *Table) find(hash, val uint32) (*tableHalf, uint32) {
 	if val == ^uint32(0) {
 		return nil, 0
 	}
@@ -263,7 +263,7 @@ func (t *Table) resize(slots int) error {
 		return err
 	}
 	t.hold(t.held + slots*entrySize)
-	h := half{base: r.base, mask: uint32(slots - 1), shift: 33 - uint32(bits.Len(uint(slots)))}
+	h := tableHalf{base: r.base, mask: uint32(slots - 1), shift: 33 - uint32(bits.Len(uint(slots)))}
 	if t.cur.mask == 0 {
 		t.cur = h
 		return nil
@@ -303,7 +303,7 @@ func (t *Table) rehash(n uint32) {
 
 // free returns the first empty slot from i on. There is one: an array is never
 // more than 15/16 full.
-func (h *half) free(i uint32) uint32 {
+func (h *tableHalf) free(i uint32) uint32 {
 	for h.at(i).val != 0 {
 		i++
 	}
@@ -311,7 +311,7 @@ func (h *half) free(i uint32) uint32 {
 }
 
 // find looks for an entry from slot i to the end of the run.
-func (h *half) find(want entry, i uint32) (uint32, bool) {
+func (h *tableHalf) find(want entry, i uint32) (uint32, bool) {
 	for ; ; i++ {
 		switch e := h.at(i); {
 		case *e == want:
@@ -325,7 +325,7 @@ func (h *half) find(want entry, i uint32) (uint32, bool) {
 // remove empties slot i and moves what comes after it in the run back by
 // turns, so that no mark of the deletion has to stay (Knuth, TAOCP 6.4,
 // algorithm R): an entry may fill the gap if that is not before its home.
-func (h *half) remove(i uint32) {
+func (h *tableHalf) remove(i uint32) {
 	for j := i + 1; ; j++ {
 		e := h.at(j)
 		if e.val == 0 {
@@ -340,10 +340,10 @@ func (h *half) remove(i uint32) {
 }
 
 // close unmaps the array, unless it is the stand-in of an empty table.
-func (h *half) close() {
+func (h *tableHalf) close() {
 	if h.mask != 0 {
 		r := region{base: h.base, size: h.slots() * entrySize}
 		r.free()
 	}
-	*h = half{}
+	*h = tableHalf{}
 }

@@ -137,7 +137,7 @@ func TestTableMovesAreBounded(t *testing.T) {
 
 func (tab *Table) resident(t testing.TB) int {
 	n := 0
-	for _, h := range []half{tab.cur, tab.old} {
+	for _, h := range []tableHalf{tab.cur, tab.old} {
 		if h.mask != 0 {
 			n += resident(t, h.base, h.slots()*entrySize)
 		}

@@ -35,14 +35,14 @@ func acceptErrnoIndex(e syscall.Errno) int {
 // acceptState says why a shard does not accept at the moment.
 type acceptState struct {
 	exhausted bool // accept said that something has run out
-	deferring bool // sockets wait for other shards' mailboxes
+	movesFull bool // sockets wait for other shards' mailboxes
 }
 
 // What has happened when listeners may be looked at again.
-type resumeCause uint8
+type resumeEvent uint8
 
 const (
-	resumeClosed resumeCause = iota // a connection closed
+	resumeClosed resumeEvent = iota // a connection closed
 	resumeTick                      // a second has passed
 	resumeSent                      // waiting sockets have moved
 )
@@ -66,10 +66,10 @@ func (s *Shard) pauseAccept() {
 	}
 }
 
-func (s *Shard) resumeAccept(cause resumeCause) {
+func (s *Shard) resumeAccept(cause resumeEvent) {
 	switch cause {
 	case resumeSent:
-		s.accepting.deferring = false
+		s.accepting.movesFull = false
 	default:
 		s.accepting.exhausted = false
 	}
@@ -96,12 +96,12 @@ func (s *Shard) accept(ln *listener) (more bool) {
 		switch e {
 		case 0:
 			s.Counters.Accepted.Add(1)
-			s.welcome(fd, ln.state)
+			s.openAccepted(fd, ln.state)
 		case syscall.EAGAIN:
 			return false
 		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
 			s.Counters.acceptErrors[acceptErrnoIndex(e)].Add(1)
-			s.opt.Log.Warn("cannot accept connections for now", zap.String("errno", acceptErrnoNames[acceptErrnoIndex(e)]), zap.Int("shard", s.index))
+			s.opt.Log.Warn("cannot accept connections at the moment", zap.String("errno", acceptErrnoNames[acceptErrnoIndex(e)]), zap.Int("shard", s.index))
 			s.accepting.exhausted = true
 			s.pauseAccept()
 			return false
@@ -114,10 +114,10 @@ func (s *Shard) accept(ln *listener) (more bool) {
 	return true
 }
 
-// welcome opens an accepted connection and reads at once: TCP_DEFER_ACCEPT
+// openAccepted opens an accepted connection and reads at once: TCP_DEFER_ACCEPT
 // makes it likely that the request is there. Only what is still this shard's
 // afterwards goes into its epoll set.
-func (s *Shard) welcome(fd int32, state any) {
+func (s *Shard) openAccepted(fd int32, state any) {
 	slot, ok := s.open(fd)
 	if !ok {
 		s.Counters.AcceptRefused.Add(1)
@@ -131,16 +131,16 @@ func (s *Shard) welcome(fd int32, state any) {
 		s.read(slot, s.at(slot))
 	}
 	if s.alive(slot, uint32(id>>32)) {
-		s.stays(slot)
+		s.opened(slot)
 	}
 }
 
-// stays has a connection that is still this shard's after its first read wait
+// opened has a connection that is still this shard's after its first read wait
 // for events.
-func (s *Shard) stays(slot uint32) {
+func (s *Shard) opened(slot uint32) {
 	id := s.ID(slot)
-	if w, ok := s.handler.(Watcher); ok {
-		w.OnWatch(slot)
+	if w, ok := s.handler.(HalfOpener); ok {
+		w.OnHalfOpen(slot)
 	}
 	if s.alive(slot, uint32(id>>32)) {
 		s.register(slot, s.at(slot))

@@ -13,7 +13,7 @@ import (
 type account struct {
 	id      ID
 	bytes   int    // all that is charged, accountSize included
-	tail    []byte // received, not consumed by the handler; charged by its capacity
+	unread  []byte // received, not consumed by the handler; charged by its capacity
 	paused  bool   // reading was paused while the account existed
 	resumed uint32 // tick of the last Resume, if paused
 
@@ -56,7 +56,7 @@ func (x *accounts) enter(a *account) {
 	}
 	x.last[a.class] = a
 	x.used |= 1 << a.class
-	x.tell()
+	x.publishTop()
 }
 
 func (x *accounts) leave(a *account) {
@@ -73,11 +73,11 @@ func (x *accounts) leave(a *account) {
 	a.prev, a.next = nil, nil
 	if x.first[a.class] == nil {
 		x.used &^= 1 << a.class
-		x.tell()
+		x.publishTop()
 	}
 }
 
-func (x *accounts) tell() {
+func (x *accounts) publishTop() {
 	if top := int32(bits.Len64(x.used)); x.top.Load() != top {
 		x.top.Store(top)
 	}
@@ -92,9 +92,9 @@ func (x *accounts) resize(a *account, bytes int) {
 	}
 }
 
-// greediest returns an account of the highest class in use that is not but, nil
+// largest returns an account of the highest class in use that is not but, nil
 // if but is alone there or size, which but wants to hold, is of a higher class.
-func (x *accounts) greediest(but *account, size int) *account {
+func (x *accounts) largest(but *account, size int) *account {
 	top := bits.Len64(x.used) - 1
 	if top < 0 || sizeClass(size) > top {
 		return nil
@@ -138,7 +138,7 @@ func (s *Shard) closeAccount(c *conn) {
 	s.accounts.leave(a)
 	s.accounts.index.Drop(c.account)
 	c.account = 0
-	s.freeTail(a.tail)
+	s.freeUnread(a.unread)
 	*a = account{}
 	if len(s.accounts.free) < freeAccounts {
 		s.accounts.free = append(s.accounts.free, a)
@@ -175,7 +175,7 @@ func (s *Shard) Uncharge(slot uint32, n int) {
 	if a := s.account(c); a != nil {
 		// Not more than the handler holds: the account may have been closed,
 		// and opened anew, since.
-		s.uncharge(c, a, min(n, a.bytes-accountSize-cap(a.tail)))
+		s.uncharge(c, a, min(n, a.bytes-accountSize-cap(a.unread)))
 	}
 }
 

@@ -23,7 +23,7 @@ func (h *hoarder) OnReclaim(slot uint32) {
 	h.s.Close(slot)
 }
 
-func (h *hoarder) OnClose(slot uint32, c Cause, err error) {
+func (h *hoarder) OnClose(slot uint32, c Reason, err error) {
 	delete(h.charged, slot)
 	h.echoHandler.OnClose(slot, c, err)
 }
@@ -36,7 +36,7 @@ func hoarderRig(t *testing.T, o Options) (*rig, []*hoarder) {
 	o.ManualTicks = true
 	o.NewHandler = func(s *Shard) Handler {
 		h := &hoarder{charged: map[uint32]int{}}
-		h.echoHandler = &echoHandler{s: s, causes: make(chan Cause, 1024), mail: runMail,
+		h.echoHandler = &echoHandler{s: s, causes: make(chan Reason, 1024), mail: runMail,
 			data: func(s *Shard, slot uint32, p []byte) int {
 				if len(p) > 8<<10 {
 					s.Pause(slot)
@@ -88,8 +88,8 @@ func (r *rig) counted() (sum int64) {
 					if c := s.at(a.id.Slot()); a.prev != prev || sizeClass(a.bytes) != class || s.account(c) != a || s.ID(a.id.Slot()) != a.id {
 						r.t.Errorf("account %+v is in the list of class %d", *a, class)
 					}
-					if charged := a.bytes - accountSize - cap(a.tail); charged < 0 || charged == 0 && a.tail == nil {
-						r.t.Errorf("account with %d bytes charged, a tail of %d", charged, cap(a.tail))
+					if charged := a.bytes - accountSize - cap(a.unread); charged < 0 || charged == 0 && a.unread == nil {
+						r.t.Errorf("account with %d bytes charged, a tail of %d", charged, cap(a.unread))
 					}
 				}
 			}
@@ -235,7 +235,7 @@ func TestMovedBytesAreCounted(t *testing.T) {
 	c.Write(bytes.Repeat([]byte("x"), 5000))
 	eventually(t, "read", func() bool { return r.counted() >= 4096+accountSize })
 	release, held := make(chan struct{}), make(chan struct{})
-	r.Shard(1).Post(LaneControl, Mail{Ptr: func(*Shard) { close(held); <-release }})
+	r.Shard(1).Post(QueueControl, Mail{Ptr: func(*Shard) { close(held); <-release }})
 	<-held
 	r.on(0, func(s *Shard) { s.Move(id.Slot(), 1, nil, nil) })
 	if n := r.Stats().InboundBytes; n < 4096 {

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -10,8 +11,8 @@ import (
 // so that what waits there is a matter of a few milliseconds. A shard that is
 // ahead of the others has aheadShare-th of these.
 const (
-	crowdShare = 32
-	aheadShare = 32
+	congestedShare = 32
+	aheadShare     = 32
 )
 
 // admission lets those who can wait into a shard's single lane in their order
@@ -29,26 +30,36 @@ type admission struct {
 	waiting  atomic.Int64  // callers of wait
 	tokens   atomic.Int64  // given to these and not yet noticed
 	admitted atomic.Int64  // given, up to Entry.Done
-	entry    chan struct{} // of tokens, each lets in one that waits
+	permits  chan struct{} // of tokens, each lets in one that waits
 	taken    *atomic.Int64 // places of the lane in use
-	node     *nodeWaiting
+	node     *nodeWaiters
 }
 
-// nodeWaiting is what the admissions of a loop know of one another.
-type nodeWaiting struct {
+// nodeWaiters is what the admissions of a loop know of one another.
+type nodeWaiters struct {
 	shards int64
 	total  atomic.Int64 // callers of wait, of all shards
+	timers sync.Pool    // of *time.Timer, stopped
 }
 
-func (a *admission) init(l *lane, node *nodeWaiting) {
-	a.places = max(l.size/crowdShare, 1)
-	a.entry = make(chan struct{}, a.places)
+func (n *nodeWaiters) timer(d time.Duration) *time.Timer {
+	t, ok := n.timers.Get().(*time.Timer)
+	if !ok {
+		return time.NewTimer(d)
+	}
+	t.Reset(d)
+	return t
+}
+
+func (a *admission) init(l *mailQueue, node *nodeWaiters) {
+	a.places = max(l.size/congestedShare, 1)
+	a.permits = make(chan struct{}, a.places)
 	a.taken = &l.taken
 	a.node = node
 }
 
-// crowded says whether whoever comes now has to wait.
-func (a *admission) crowded() bool {
+// congested says whether whoever comes now has to wait.
+func (a *admission) congested() bool {
 	return a.waiting.Load() > 0 || a.taken.Load()+a.admitted.Load() >= a.places
 }
 
@@ -61,9 +72,9 @@ func (a *admission) limit() int64 {
 	return a.places
 }
 
-// open lets in as many as there is room for. Whoever frees a place calls it. A
+// admit lets in as many as there is room for. Whoever frees a place calls it. A
 // token whose waiter has left meanwhile lets in the next to come. Any goroutine.
-func (a *admission) open() {
+func (a *admission) admit() {
 	for {
 		n := a.tokens.Load()
 		if n >= a.waiting.Load() || a.taken.Load()+a.admitted.Load() >= a.limit() {
@@ -75,7 +86,7 @@ func (a *admission) open() {
 			continue
 		}
 		select {
-		case a.entry <- struct{}{}:
+		case a.permits <- struct{}{}:
 		default: // several looked at once and let in one too many; the shard must not wait for room
 			a.tokens.Add(-1)
 			a.admitted.Add(-1)
@@ -86,15 +97,16 @@ func (a *admission) open() {
 
 // wait waits to be let in, for no longer than told, or until ctx or gone is
 // done.
-func (a *admission) wait(ctx context.Context, wait time.Duration, gone <-chan struct{}) (e Entry) {
+func (a *admission) wait(ctx context.Context, wait time.Duration, gone <-chan struct{}) (e Permit) {
 	a.node.total.Add(1)
 	a.waiting.Add(1)
-	a.open() // the shard may have looked before we were counted
-	late := time.NewTimer(wait)
+	a.admit() // the shard may have looked before we were counted
+	late := a.node.timer(wait)
+	defer a.node.timers.Put(late)
 	defer late.Stop()
 	select {
-	case <-a.entry:
-		e.of = a
+	case <-a.permits:
+		e.from = a
 		defer a.tokens.Add(-1) // last: nobody else is to be let in in our place
 	case <-late.C:
 	case <-ctx.Done():
@@ -105,14 +117,14 @@ func (a *admission) wait(ctx context.Context, wait time.Duration, gone <-chan st
 	return e
 }
 
-// Entry keeps a place for somebody whom Uncrowded has let in, until he has
+// Permit keeps a place for somebody whom Uncrowded has let in, until he has
 // reserved one or given up. The zero Entry keeps none.
-type Entry struct{ of *admission }
+type Permit struct{ from *admission }
 
-// Done gives the place up. To be called once; any goroutine.
-func (e Entry) Done() {
-	if e.of != nil {
-		e.of.admitted.Add(-1)
-		e.of.open()
+// Release gives the place up. To be called once; any goroutine.
+func (e Permit) Release() {
+	if e.from != nil {
+		e.from.admitted.Add(-1)
+		e.from.admit()
 	}
 }

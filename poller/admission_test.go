@@ -14,36 +14,36 @@ func TestUncrowded(t *testing.T) {
 	const size = 1024
 	r := newRig(t, Options{Shards: 2, Mailbox: size}, func(h *echoHandler) { h.mail = runMail })
 	ctx := context.Background()
-	if waited, _ := r.Shard(0).Uncrowded(ctx, time.Hour); waited {
+	if waited, _ := r.Shard(0).Admit(ctx, time.Hour); waited {
 		t.Error("waited for an empty lane")
 	}
 	var releases []func()
 	for i := range 2 {
 		releases = append(releases, r.block(i))
-		for range size / crowdShare {
-			r.Shard(i).Post(LaneSingle, Mail{Ptr: func(*Shard) {}})
+		for range size / congestedShare {
+			r.Shard(i).Post(QueueSingle, Mail{Ptr: func(*Shard) {}})
 		}
 	}
-	if waited, e := r.Shard(0).Uncrowded(ctx, time.Millisecond); !waited || e != (Entry{}) {
+	if waited, e := r.Shard(0).Admit(ctx, time.Millisecond); !waited || e != (Permit{}) {
 		t.Error("did not wait for a crowded lane, or was let in")
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if waited, e := r.Shard(0).Uncrowded(gone, time.Hour); !waited || e != (Entry{}) {
+	if waited, e := r.Shard(0).Admit(gone, time.Hour); !waited || e != (Permit{}) {
 		t.Error("did not wait for a crowded lane, if only to see that it is not wanted any more")
 	}
-	waiters := [2]int{10 * size / crowdShare, size / crowdShare} // more than one drain lets go, and unlike
+	waiters := [2]int{10 * size / congestedShare, size / congestedShare} // more than one drain lets go, and unlike
 	all := waiters[0] + waiters[1]
 	waited := make(chan bool, all)
 	for i, n := range waiters {
 		for range n {
 			go func() {
-				ok, e := r.Shard(i).Uncrowded(ctx, time.Hour)
-				if taken := r.Shard(i).box.lanes[LaneSingle].taken.Load(); taken > size/crowdShare {
+				ok, e := r.Shard(i).Admit(ctx, time.Hour)
+				if taken := r.Shard(i).box.queues[QueueSingle].taken.Load(); taken > size/congestedShare {
 					t.Errorf("let in with %d places taken", taken)
 				}
-				r.Shard(i).Post(LaneSingle, Mail{Ptr: func(*Shard) {}})
-				e.Done()
+				r.Shard(i).Post(QueueSingle, Mail{Ptr: func(*Shard) {}})
+				e.Release()
 				waited <- ok
 			}()
 		}
@@ -70,21 +70,21 @@ func TestUncrowded(t *testing.T) {
 	}
 	eventually(t, "nobody waits", func() bool { return r.waiting.total.Load() == 0 })
 	for i := range 2 {
-		if e := &r.Shard(i).box.single; e.waiting.Load() != 0 || e.admitted.Load() != int64(len(e.entry)) || e.tokens.Load() != int64(len(e.entry)) {
-			t.Errorf("shard %d: %d wait, %d admitted, %d tokens, %d in the channel", i, e.waiting.Load(), e.admitted.Load(), e.tokens.Load(), len(e.entry))
+		if e := &r.Shard(i).box.single; e.waiting.Load() != 0 || e.admitted.Load() != int64(len(e.permits)) || e.tokens.Load() != int64(len(e.permits)) {
+			t.Errorf("shard %d: %d wait, %d admitted, %d tokens, %d in the channel", i, e.waiting.Load(), e.admitted.Load(), e.tokens.Load(), len(e.permits))
 		}
 	}
 }
 
 func TestUncrowdedEnds(t *testing.T) {
 	s := &Shard{opt: &Options{ManualTicks: true}}
-	s.box.init([laneCount]int{crowdShare, crowdShare, crowdShare, crowdShare}, -1, &nodeWaiting{shards: 1})
-	if !s.Reserve(LaneSingle) {
+	s.box.init([queueCount]int{congestedShare, congestedShare, congestedShare, congestedShare}, -1, &nodeWaiters{shards: 1})
+	if !s.Reserve(QueueSingle) {
 		t.Fatal("no place")
 	}
 	waited := make(chan bool)
 	go func() {
-		ok, _ := s.Uncrowded(context.Background(), time.Hour)
+		ok, _ := s.Admit(context.Background(), time.Hour)
 		waited <- ok
 	}()
 	eventually(t, "it waits", func() bool { return s.box.single.waiting.Load() == 1 })
@@ -92,7 +92,7 @@ func TestUncrowdedEnds(t *testing.T) {
 	if !<-waited {
 		t.Error("says it did not wait")
 	}
-	if waited, _ := s.Uncrowded(context.Background(), time.Hour); waited {
+	if waited, _ := s.Admit(context.Background(), time.Hour); waited {
 		t.Error("waited for a shard that is gone")
 	}
 }
@@ -100,46 +100,46 @@ func TestUncrowdedEnds(t *testing.T) {
 // No more are let in than there is room for, counting those who were let in but
 // have not reserved a place yet.
 func TestAdmissionPlaces(t *testing.T) {
-	l := &lane{size: 4 * crowdShare}
+	l := &mailQueue{size: 4 * congestedShare}
 	var a admission
-	a.init(l, &nodeWaiting{shards: 1})
+	a.init(l, &nodeWaiters{shards: 1})
 	l.taken.Store(1)
-	enter := make(chan Entry)
+	enter := make(chan Permit)
 	const waiters = 9
 	for range waiters {
 		go func() { enter <- a.wait(t.Context(), time.Hour, nil) }()
 	}
 	eventually(t, "everybody came", func() bool { return a.waiting.Load()+a.admitted.Load() == waiters && a.tokens.Load() == 0 })
-	var in []Entry
+	var in []Permit
 	in = append(in, <-enter, <-enter, <-enter)
-	if a.open(); a.admitted.Load() != 3 || a.waiting.Load() != waiters-3 {
+	if a.admit(); a.admitted.Load() != 3 || a.waiting.Load() != waiters-3 {
 		t.Fatalf("%d let in, %d wait; want 3, 6", a.admitted.Load(), a.waiting.Load())
 	}
 	l.taken.Add(1) // one has reserved
-	if in[0].Done(); a.admitted.Load() != 2 {
+	if in[0].Release(); a.admitted.Load() != 2 {
 		t.Errorf("%d let in with 2 places taken, want 2", a.admitted.Load())
 	}
-	if in[1].Done(); a.admitted.Load() != 2 { // one has given up: the next
+	if in[1].Release(); a.admitted.Load() != 2 { // one has given up: the next
 		t.Errorf("%d let in with 2 places taken, want 2", a.admitted.Load())
 	}
-	(<-enter).Done()
-	if !a.crowded() {
+	(<-enter).Release()
+	if !a.congested() {
 		t.Error("not crowded while somebody waits")
 	}
-	in[2].Done()
+	in[2].Release()
 	for range waiters - 4 {
-		(<-enter).Done()
+		(<-enter).Release()
 	}
-	if a.crowded() || a.admitted.Load() != 0 || a.tokens.Load() != 0 {
+	if a.congested() || a.admitted.Load() != 0 || a.tokens.Load() != 0 {
 		t.Errorf("at the end %d let in, %d tokens", a.admitted.Load(), a.tokens.Load())
 	}
 }
 
 // The order of arrival is kept.
 func TestAdmissionOrder(t *testing.T) {
-	l := &lane{size: crowdShare}
+	l := &mailQueue{size: congestedShare}
 	var a admission
-	a.init(l, &nodeWaiting{shards: 1})
+	a.init(l, &nodeWaiters{shards: 1})
 	l.taken.Store(1)
 	const waiters = 20
 	entered := make(chan int)
@@ -147,12 +147,12 @@ func TestAdmissionOrder(t *testing.T) {
 		go func() {
 			e := a.wait(t.Context(), time.Hour, nil)
 			entered <- i
-			e.Done()
+			e.Release()
 		}()
 		eventually(t, "it waits in the channel", func() bool { return a.waiting.Load() == int64(i+1) && blockedInSelect(i+1) })
 	}
 	l.taken.Store(0)
-	a.open()
+	a.admit()
 	for want := range waiters {
 		if got := <-entered; got != want {
 			t.Errorf("let in as number %d: the one that came as number %d", want, got)
@@ -177,10 +177,10 @@ func blockedInSelect(n int) bool {
 // for takes small steps.
 func TestAdmissionLimit(t *testing.T) {
 	const places = 64
-	node := &nodeWaiting{shards: 2}
+	node := &nodeWaiters{shards: 2}
 	var a, b admission
 	for _, x := range []*admission{&a, &b} {
-		x.init(&lane{size: places * crowdShare}, node)
+		x.init(&mailQueue{size: places * congestedShare}, node)
 	}
 	for _, tt := range []struct{ a, b, limitA, limitB int64 }{
 		{0, 0, places, places},
@@ -198,7 +198,7 @@ func TestAdmissionLimit(t *testing.T) {
 			t.Errorf("%d and %d wait: %d and %d places, want %d and %d", tt.a, tt.b, a.limit(), b.limit(), tt.limitA, tt.limitB)
 		}
 	}
-	a.init(&lane{size: 1}, node)
+	a.init(&mailQueue{size: 1}, node)
 	a.waiting.Store(0)
 	if a.places != 1 || a.limit() != 1 {
 		t.Errorf("the smallest lane has %d places, limit %d", a.places, a.limit())

@@ -56,7 +56,7 @@ func TestDisconnectAtBytes(t *testing.T) {
 	r := backlogRig(t, Options{Backlog: Bounds{Frames: 1 << 16, Bytes: 20000}})
 	_, id := r.pair(0)
 	queued := r.sendUntil(id, 0, 3000, sendQueued)
-	refused := r.sendUntil(id, queued+1, 3000, BacklogFull)
+	refused := r.sendUntil(id, queued+1, 3000, BytesFull)
 	frames, waiting := r.backlog(id)
 	if waiting > 20000 || waiting+3000 <= 20000 || frames != refused-queued {
 		t.Errorf("%d frames and %d bytes wait, bound 20000", frames, waiting)
@@ -87,7 +87,7 @@ func TestDropOldest(t *testing.T) {
 	if frames, _ := r.backlog(id); frames != 4 {
 		t.Errorf("%d frames wait, want 4", frames)
 	}
-	r.on(0, func(s *Shard) { s.Finish(id.Slot()) })
+	r.on(0, func(s *Shard) { s.CloseWrite(id.Slot()) })
 	all, err := io.ReadAll(c)
 	if err != nil {
 		t.Fatal(err)
@@ -211,7 +211,7 @@ func TestLargeBacklog(t *testing.T) {
 	r.on(0, func(s *Shard) { s.SetLargeBacklog(large.Slot()) })
 	for id, want := range map[ID]int{small: 4, large: 40} {
 		queued := r.sendUntil(id, 0, 1000, sendQueued)
-		if refused := r.sendUntil(id, queued+1, 1000, BacklogFull); refused != queued+want {
+		if refused := r.sendUntil(id, queued+1, 1000, FramesFull); refused != queued+want {
 			t.Errorf("%d frames queued, want %d", refused-queued, want)
 		}
 	}

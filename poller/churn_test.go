@@ -54,7 +54,7 @@ func churnServer(h *echoHandler) {
 			s.Send(slot, Shared(b), Data)
 			s.Send(slot, Bytes(churnBytes(churnOwn, m.ID, uint64(s.ID(slot)))), Data)
 		}
-		s.Release(LaneBulk, 1)
+		s.Release(QueueBulk, 1)
 	}
 }
 
@@ -179,7 +179,7 @@ func churnWrite(t *testing.T, r *rig, stayers []*churnReader, frames uint64) {
 	for n := uint64(1); n <= frames; n++ {
 		b := NewFrames(NewFrame(churnBytes(churnShared, n, 0), 0))
 		for i := range 2 {
-			eventually(t, "a place in the mailbox", func() bool { return r.Shard(i).Post(LaneBulk, Mail{ID: n, Ptr: b}) })
+			eventually(t, "a place in the mailbox", func() bool { return r.Shard(i).Post(QueueBulk, Mail{ID: n, Ptr: b}) })
 		}
 		if n%25 == 0 {
 			eventually(t, "readers keep up", func() bool {
@@ -257,7 +257,7 @@ func postToNames(ctx context.Context, r *rig, names <-chan [2]uint64) {
 		}
 		for range 4 {
 			n := known[rand.IntN(len(known))]
-			r.Shard(int(n[0])).Post(LaneSingle, Mail{Kind: churnStale, ID: n[1]})
+			r.Shard(int(n[0])).Post(QueueSingle, Mail{Kind: churnStale, ID: n[1]})
 		}
 	}
 }

@@ -15,7 +15,7 @@ type conn struct {
 	lastWrite uint32
 
 	account uint32 // index in Shard.accounts; 0: none
-	queue   uint32 // index in backlog.queues; 0: none
+	backlog uint32 // index in backlog.queues; 0: none
 	flags   connFlags
 }
 
@@ -26,16 +26,16 @@ const (
 	flagPaused                             // the handler does not want to read
 	flagInOff                              // EPOLLIN is off in the set
 	flagOutOn                              // EPOLLOUT is on in the set
-	flagDead                               // on the list of those to be closed
-	flagFinish                             // shut down for writing once nothing waits
-	flagFinished                           // that was done
+	flagClosing                            // on the list of those to be closed
+	flagCloseWrite                         // shut down for writing once nothing waits
+	flagWriteClosed                        // that was done
 	flagLargeBacklog                       // Options.LargeBacklog bounds its backlog
 	flagStaged                             // a send to it is staged
 	flagDeferred                           // on the list of those to be shown what they left unread
-	flagBulk                               // a message longer than a read is on its way in
+	flagLargeReads                         // a message longer than a read is on its way in
 	flagEvicted                            // its backlog was dropped for another connection, and the handler does not know yet
 
-	flagsNoSend = flagDead | flagFinish | flagEvicted // nothing can be sent
+	flagsNoSend = flagClosing | flagCloseWrite | flagEvicted // nothing can be sent
 )
 
 const connSize = unsafe.Sizeof(conn{})
@@ -63,7 +63,7 @@ func (s *Shard) Lookup(id ID) (slot uint32, ok bool) {
 		return 0, false
 	}
 	c := s.at(slot)
-	return slot, c.gen == uint32(id>>32) && c.flags&flagDead == 0
+	return slot, c.gen == uint32(id>>32) && c.flags&flagClosing == 0
 }
 
 // Next returns the lowest live slot from the given one on.
@@ -95,7 +95,7 @@ func (s *Shard) open(fd int32) (slot uint32, ok bool) {
 	c := s.at(slot)
 	c.fd, c.gen = fd, s.gen
 	c.lastRead, c.lastWrite = s.now, s.now
-	s.live.Store(int64(s.slab.Len() - s.spoiled))
+	s.live.Store(int64(s.slab.Len() - s.retiredSlots))
 	return slot, true
 }
 
@@ -104,30 +104,30 @@ func (s *Shard) forget(slot uint32) {
 	c := s.at(slot)
 	s.wheel.Cancel(slot)
 	s.closeAccount(c)
-	s.sender.backlog.close(c)
+	s.sender.backlogs.close(c)
 	s.slab.Free(slot)
-	s.live.Store(int64(s.slab.Len() - s.spoiled))
+	s.live.Store(int64(s.slab.Len() - s.retiredSlots))
 }
 
-// spoil keeps a slot from ever being used again: OnClose has panicked, and the
+// retireSlot keeps a slot from ever being used again: OnClose has panicked, and the
 // handler's tables may still name it.
-func (s *Shard) spoil(slot uint32) {
+func (s *Shard) retireSlot(slot uint32) {
 	c := s.at(slot)
 	s.wheel.Cancel(slot)
 	s.closeAccount(c)
-	s.sender.backlog.close(c)
-	s.spoiled++
-	s.live.Store(int64(s.slab.Len() - s.spoiled))
+	s.sender.backlogs.close(c)
+	s.retiredSlots++
+	s.live.Store(int64(s.slab.Len() - s.retiredSlots))
 }
 
 // Close ends a connection once the handler's current call has returned.
 // OnClose follows, with CauseHandler. Closing twice does nothing.
-func (s *Shard) Close(slot uint32) { s.kill(slot, CauseHandler, nil) }
+func (s *Shard) Close(slot uint32) { s.closeLater(slot, ReasonHandler, nil) }
 
-// reap closes the dead. Calls of OnClose may add to the list.
-func (s *Shard) reap() {
-	for i := 0; i < len(s.dead); i++ {
-		d := s.dead[i]
+// runCloses closes the dead. Calls of OnClose may add to the list.
+func (s *Shard) runCloses() {
+	for i := 0; i < len(s.pendingCloses); i++ {
+		d := s.pendingCloses[i]
 		slot := d.id.Slot()
 		if !s.slab.Live(slot) || s.ID(slot) != d.id {
 			continue // it was given away since
@@ -136,11 +136,11 @@ func (s *Shard) reap() {
 			s.Submit() // while the descriptor is still its own
 		}
 		fd, panics := s.at(slot).fd, s.Counters.Panics.Load()
-		s.protect(0, func() { s.handler.OnClose(slot, d.cause, d.err) })
+		s.protect(0, func() { s.handler.OnClose(slot, d.reason, d.err) })
 		if s.Counters.Panics.Load() == panics {
 			s.forget(slot)
 		} else {
-			s.spoil(slot)
+			s.retireSlot(slot)
 		}
 		sysClose(fd)
 		if s.slab.Live(slot) {
@@ -148,11 +148,11 @@ func (s *Shard) reap() {
 		}
 		s.Counters.Closed.Add(1)
 	}
-	if len(s.dead) > 0 {
-		clear(s.dead)
-		s.dead = s.dead[:0]
-		if cap(s.dead) > 1024 {
-			s.dead = nil
+	if len(s.pendingCloses) > 0 {
+		clear(s.pendingCloses)
+		s.pendingCloses = s.pendingCloses[:0]
+		if cap(s.pendingCloses) > 1024 {
+			s.pendingCloses = nil
 		}
 		s.resumeAccept(resumeClosed)
 	}
@@ -163,7 +163,7 @@ func (s *Shard) Pause(slot uint32) {
 	c := s.at(slot)
 	if c.flags&flagPaused == 0 {
 		c.flags |= flagPaused
-		s.arm(slot, c)
+		s.updateEvents(slot, c)
 	}
 }
 
@@ -173,11 +173,11 @@ func (s *Shard) Resume(slot uint32) {
 	c := s.at(slot)
 	if c.flags&flagPaused != 0 {
 		c.flags &^= flagPaused
-		s.arm(slot, c)
+		s.updateEvents(slot, c)
 		if a := s.account(c); a != nil {
 			a.paused, a.resumed = true, s.now
-			if a.tail != nil {
-				s.postpone(slot, c)
+			if a.unread != nil {
+				s.deferRead(slot, c)
 			}
 		}
 	}
@@ -186,21 +186,21 @@ func (s *Shard) Resume(slot uint32) {
 // Defer is called within OnData, which then leaves unconsumed what it has no
 // time for: all of it is shown again in a later turn, after what other
 // connections have deferred, and nothing is read of the connection before.
-func (s *Shard) Defer(slot uint32) { s.postpone(slot, s.at(slot)) }
+func (s *Shard) Defer(slot uint32) { s.deferRead(slot, s.at(slot)) }
 
-func (s *Shard) postpone(slot uint32, c *conn) {
+func (s *Shard) deferRead(slot uint32, c *conn) {
 	if c.flags&flagDeferred == 0 {
 		c.flags |= flagDeferred
 		s.deferred = append(s.deferred, s.ID(slot))
 	}
 }
 
-// SetBulk says whether a message longer than a small read is on its way in: a
+// SetLargeReads says whether a message longer than a small read is on its way in: a
 // connection is then read in larger pieces.
-func (s *Shard) SetBulk(slot uint32, bulk bool) {
+func (s *Shard) SetLargeReads(slot uint32, bulk bool) {
 	c := s.at(slot)
-	c.flags &^= flagBulk
+	c.flags &^= flagLargeReads
 	if bulk {
-		c.flags |= flagBulk
+		c.flags |= flagLargeReads
 	}
 }

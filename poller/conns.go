@@ -10,20 +10,20 @@ import (
 // watches them, the clock that stamps them and the list of connections to be
 // closed. It is all that the sending half needs to know of connections.
 type conns struct {
-	slab *offheap.Slab
-	epfd int32
-	gen  uint32  // of the connection opened last
-	now  uint32  // the shard's clock: ticks it lived
-	dead []death // closed at the end of the turn
+	slab          *offheap.Slab
+	epfd          int32
+	gen           uint32         // of the connection opened last
+	now           uint32         // the shard's clock: ticks it lived
+	pendingCloses []pendingClose // closed at the end of the turn
 }
 
-// death is a connection waiting to be closed. Closing is put off to the end
+// pendingClose is a connection waiting to be closed. Closing is put off to the end
 // of a turn so that no slot is reused and OnClose is never called inside
 // another call of the handler.
-type death struct {
-	id    ID
-	cause Cause
-	err   error
+type pendingClose struct {
+	id     ID
+	reason Reason
+	err    error
 }
 
 func (x *conns) at(slot uint32) *conn { return (*conn)(x.slab.Ptr(slot)) }
@@ -37,36 +37,36 @@ func (x *conns) alive(slot, gen uint32) bool {
 		return false
 	}
 	c := x.at(slot)
-	return c.gen == gen && c.flags&flagDead == 0
+	return c.gen == gen && c.flags&flagClosing == 0
 }
 
-// kill puts a connection on the list of those to be closed. Doing it twice
+// closeLater puts a connection on the list of those to be closed. Doing it twice
 // does nothing.
-func (x *conns) kill(slot uint32, cause Cause, err error) {
+func (x *conns) closeLater(slot uint32, cause Reason, err error) {
 	c := x.at(slot)
-	if c.flags&flagDead != 0 {
+	if c.flags&flagClosing != 0 {
 		return
 	}
-	c.flags |= flagDead
-	x.dead = append(x.dead, death{x.id(slot), cause, err})
+	c.flags |= flagClosing
+	x.pendingCloses = append(x.pendingCloses, pendingClose{x.id(slot), cause, err})
 }
 
 // register adds a connection to the epoll set.
 func (x *conns) register(slot uint32, c *conn) {
-	if c.flags&(flagInSet|flagDead) != 0 {
+	if c.flags&(flagInSet|flagClosing) != 0 {
 		return
 	}
 	if e := sysEpollCtl(x.epfd, unix.EPOLL_CTL_ADD, c.fd, c.events(), uint64(x.id(slot))); e != 0 {
-		x.kill(slot, CauseRead, e)
+		x.closeLater(slot, ReasonRead, e)
 		return
 	}
 	c.flags |= flagInSet
 }
 
-// arm changes the events that the epoll set reports of a connection to those
+// updateEvents changes the events that the epoll set reports of a connection to those
 // that it waits for now.
-func (x *conns) arm(slot uint32, c *conn) {
-	if c.flags&flagInSet == 0 || c.flags&flagDead != 0 {
+func (x *conns) updateEvents(slot uint32, c *conn) {
+	if c.flags&flagInSet == 0 || c.flags&flagClosing != 0 {
 		return // accept and arrive register it when the handler is done
 	}
 	armed := c.flags & (flagInOff | flagOutOn)
@@ -75,7 +75,7 @@ func (x *conns) arm(slot uint32, c *conn) {
 		return
 	}
 	if e := sysEpollCtl(x.epfd, unix.EPOLL_CTL_MOD, c.fd, events, uint64(x.id(slot))); e != 0 {
-		x.kill(slot, CauseWrite, e)
+		x.closeLater(slot, ReasonWrite, e)
 	}
 }
 
@@ -88,7 +88,7 @@ func (c *conn) events() uint32 {
 		c.flags |= flagInOff
 		events = unix.EPOLLRDHUP // a paused reader still has to see that the peer is gone
 	}
-	if c.queue != 0 {
+	if c.backlog != 0 {
 		c.flags |= flagOutOn
 		events |= unix.EPOLLOUT
 	}

@@ -69,7 +69,7 @@ func TestReadLooksAtTheClock(t *testing.T) {
 		h.mail = runMail
 		h.data = func(s *Shard, slot uint32, p []byte) int {
 			if reads++; reads == 1 {
-				s.Post(LaneSingle, Mail{Ptr: func(*Shard) { before <- reads }})
+				s.Post(QueueSingle, Mail{Ptr: func(*Shard) { before <- reads }})
 			}
 			return len(p)
 		}
@@ -114,7 +114,7 @@ func TestReadSizes(t *testing.T) {
 		largest := 0
 		r := newRig(t, Options{Shards: 1}, func(h *echoHandler) {
 			h.mail = runMail
-			h.open = func(s *Shard, slot uint32, _ any) { s.SetBulk(slot, bulk) }
+			h.open = func(s *Shard, slot uint32, _ any) { s.SetLargeReads(slot, bulk) }
 			h.data = func(_ *Shard, _ uint32, p []byte) int {
 				largest = max(largest, len(p))
 				return len(p)

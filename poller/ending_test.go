@@ -56,11 +56,11 @@ func TestFinish(t *testing.T) {
 			s.sendNow(id.Slot(), Shared(NewFrames(numbered(1, size, 0))), Data)
 			s.sendNow(id.Slot(), Bytes([]byte("answer\n")), Data)
 			s.Send(id.Slot(), Bytes([]byte("close\n")), Control)
-			s.Finish(id.Slot())
+			s.CloseWrite(id.Slot())
 			again = s.sendNow(id.Slot(), Shared(NewFrames(numbered(2, 100, 0))), Data)
 			control = s.sendNow(id.Slot(), Bytes([]byte("late\n")), Control)
 			answer = s.sendNow(id.Slot(), Bytes([]byte("late\n")), Data)
-			s.Finish(id.Slot())
+			s.CloseWrite(id.Slot())
 		})
 		if again != sendClosed || control != sendClosed || answer != sendClosed {
 			t.Errorf("sends after Finish: %d, %d, %d; want sendClosed", again, control, answer)
@@ -79,7 +79,7 @@ func TestFinish(t *testing.T) {
 		}
 		c.Close()
 		eventually(t, "closed", func() bool { return r.Stats().Connections == 0 })
-		if got := <-r.handlers[0].causes; got != CauseEOF {
+		if got := <-r.handlers[0].causes; got != ReasonEOF {
 			t.Errorf("cause %d", got)
 		}
 	}
@@ -96,7 +96,7 @@ func TestDropBacklogAfterFinish(t *testing.T) {
 		for s.sendNow(id.Slot(), Bytes([]byte(strings.Repeat("x", 100))), Data) == sendDone {
 		}
 		s.Send(id.Slot(), Bytes([]byte("ping")), Control)
-		s.Finish(id.Slot())
+		s.CloseWrite(id.Slot())
 		s.DropBacklog(id.Slot())
 	})
 	if _, err := io.ReadAll(c); err != nil {
@@ -139,7 +139,7 @@ func TestMoveInsideFrame(t *testing.T) {
 				s.Send(slot, Bytes([]byte("control\n")), Control)
 				s.DropBacklog(slot)
 				s.Send(slot, Bytes([]byte("bye\n")), Control)
-				s.Finish(slot)
+				s.CloseWrite(slot)
 			}
 		}
 	})
@@ -175,7 +175,7 @@ func TestSendToNobody(t *testing.T) {
 	if first != sendClosed || second != sendClosed {
 		t.Errorf("results %d, %d; want sendClosed", first, second)
 	}
-	if got := <-r.handlers[0].causes; got != CauseWrite {
+	if got := <-r.handlers[0].causes; got != ReasonWrite {
 		t.Errorf("cause %d, want CauseWrite", got)
 	}
 	if n := r.handlers[0].closed.Load(); n != 1 {
@@ -235,7 +235,7 @@ func TestStageBeforeStop(t *testing.T) {
 		r := backlogRig(t, o)
 		c, id := r.pair(0)
 		r.on(0, func(s *Shard) {
-			s.Post(LaneControl, Mail{Ptr: stopRequest{}})
+			s.Post(QueueControl, Mail{Ptr: stopRequest{}})
 			s.Send(id.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
 		})
 		if got, err := io.ReadAll(c); !bytes.HasPrefix(got, []byte("00000001 ")) {

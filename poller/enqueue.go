@@ -42,55 +42,55 @@ func (x *sender) enqueueFrame(slot uint32, c *conn, f *Frame, sent int) SendResu
 	if len(f.b) == 0 {
 		return sendQueued // no send would ever take it off the queue
 	}
-	q := x.backlog.of(c)
+	q := x.backlogs.of(c)
 	if q == nil {
-		q = x.backlog.open(x.conns.id(slot), c, x.conns.now)
+		q = x.backlogs.open(x.conns.id(slot), c, x.conns.now)
 	}
 	result, fits := sendQueued, true
 	if sent == 0 { // the rest of a frame that has begun must follow, whatever the bounds
 		result, fits = x.makeRoom(c, q, f)
 	}
 	if fits {
-		x.backlog.retain(f)
+		x.backlogs.retain(f)
 		q.push(f)
 		if sent > 0 {
 			q.sent = sent
 			q.bytes -= sent
 		}
-		x.backlog.ranks.grown(q)
+		x.backlogs.ranks.update(q)
 	} else if q.n == 0 {
-		x.backlog.close(c)
+		x.backlogs.close(c)
 	}
-	x.conns.arm(slot, c)
+	x.conns.updateEvents(slot, c)
 	return result
 }
 
 // enqueueControl puts a control frame ahead of the data that waits, in place of
 // an older one of its kind.
 func (x *sender) enqueueControl(slot uint32, c *conn, p []byte) SendResult {
-	q := x.backlog.of(c)
+	q := x.backlogs.of(c)
 	if q != nil {
 		if old := q.removeControl(p[0]); old != nil {
-			x.backlog.release(old)
-			x.counters.ControlsLost.Add(1)
+			x.backlogs.release(old)
+			x.counters.ControlsDropped.Add(1)
 		}
 	}
-	if !x.backlog.nodeFits(len(p), x.opt.NodeBytes) {
-		x.counters.ControlsLost.Add(1)
+	if !x.backlogs.nodeFits(len(p), x.opt.NodeBytes) {
+		x.counters.ControlsDropped.Add(1)
 		if q != nil && q.n == 0 {
-			x.backlog.close(c)
-			x.conns.arm(slot, c)
+			x.backlogs.close(c)
+			x.conns.updateEvents(slot, c)
 		}
 		return ControlLost
 	}
 	if q == nil {
-		q = x.backlog.open(x.conns.id(slot), c, x.conns.now)
+		q = x.backlogs.open(x.conns.id(slot), c, x.conns.now)
 	}
 	f := &Frame{b: append([]byte(nil), p...), own: true, class: Control}
-	x.backlog.retain(f)
+	x.backlogs.retain(f)
 	q.insertControl(f)
-	x.backlog.ranks.grown(q)
-	x.conns.arm(slot, c)
+	x.backlogs.ranks.update(q)
+	x.conns.updateEvents(slot, c)
 	return sendQueued
 }
 
@@ -101,15 +101,15 @@ func (x *sender) adopt(slot uint32, c *conn, unsent []byte) {
 		return
 	}
 	f := &Frame{b: unsent, own: true}
-	q := x.backlog.open(x.conns.id(slot), c, x.conns.now)
-	x.backlog.retain(f)
+	q := x.backlogs.open(x.conns.id(slot), c, x.conns.now)
+	x.backlogs.retain(f)
 	q.pushRest(f)
-	x.backlog.ranks.grown(q)
+	x.backlogs.ranks.update(q)
 }
 
 // unsent returns a copy of what waits for a connection.
 func (x *sender) unsent(c *conn) []byte {
-	if q := x.backlog.of(c); q != nil {
+	if q := x.backlogs.of(c); q != nil {
 		return q.join(nil, q.bytes)
 	}
 	return nil

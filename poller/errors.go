@@ -8,6 +8,6 @@ var (
 	// ErrMailboxFull is returned when a shard's mailbox refuses.
 	ErrMailboxFull = errors.New("poller: mailbox is full")
 
-	errTail    = errors.New("poller: handler left too much unread")
+	errUnread  = errors.New("poller: the handler left too many bytes unread")
 	errInbound = errors.New("poller: the node's bound on inbound bytes is reached")
 )

@@ -12,7 +12,7 @@ const joinSize = 32 << 10
 // flush sends what waits for a connection that takes bytes again. Several
 // frames go in one send.
 func (x *sender) flush(slot uint32, c *conn) {
-	q := x.backlog.of(c)
+	q := x.backlogs.of(c)
 	for before := x.written; q != nil && q.n > 0; {
 		if x.written-before > maxFlush {
 			return // EPOLLOUT comes again; others first
@@ -24,12 +24,12 @@ func (x *sender) flush(slot uint32, c *conn) {
 		}
 		n, e := sysSend(c.fd, p)
 		if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
-			x.conns.kill(slot, CauseWrite, e)
+			x.conns.closeLater(slot, ReasonWrite, e)
 			return
 		}
 		if n > 0 {
 			x.wrote(c, n)
-			q.advance(n, x.backlog.release)
+			q.advance(n, x.backlogs.release)
 		}
 		if n < len(p) {
 			return
@@ -40,9 +40,9 @@ func (x *sender) flush(slot uint32, c *conn) {
 
 // emptied is called when nothing waits for a connection any more.
 func (x *sender) emptied(slot uint32, c *conn) {
-	x.backlog.close(c)
-	x.conns.arm(slot, c)
-	if c.flags&flagFinish != 0 {
+	x.backlogs.close(c)
+	x.conns.updateEvents(slot, c)
+	if c.flags&flagCloseWrite != 0 {
 		c.shutdown()
 	}
 }
@@ -51,12 +51,12 @@ func (x *sender) emptied(slot uint32, c *conn) {
 // of a frame that has begun.
 func (x *sender) drop(slot uint32, match func(*Frame) bool) {
 	c := x.conns.at(slot)
-	q := x.backlog.of(c)
+	q := x.backlogs.of(c)
 	if q == nil {
 		return
 	}
 	for f := q.removeFirst(match); f != nil; f = q.removeFirst(match) {
-		x.backlog.release(f)
+		x.backlogs.release(f)
 	}
 	if q.n == 0 {
 		x.emptied(slot, c)
@@ -67,16 +67,16 @@ func (x *sender) drop(slot uint32, match func(*Frame) bool) {
 func (x *sender) finish(slot uint32) {
 	x.submit()
 	c := x.conns.at(slot)
-	c.flags |= flagFinish
-	if c.queue == 0 {
+	c.flags |= flagCloseWrite
+	if c.backlog == 0 {
 		c.shutdown()
 	}
 }
 
 // shutdown ends the sending side of the socket, once.
 func (c *conn) shutdown() {
-	if c.flags&flagFinished == 0 {
-		c.flags |= flagFinished
+	if c.flags&flagWriteClosed == 0 {
+		c.flags |= flagWriteClosed
 		sysShutdownWrite(c.fd)
 	}
 }

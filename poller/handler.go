@@ -18,7 +18,7 @@ type Handler interface {
 	// OnTimer is called once when the time set by SetTimer has come.
 	OnTimer(slot uint32)
 	// OnClose ends a connection. Its Record is still there.
-	OnClose(slot uint32, cause Cause, err error)
+	OnClose(slot uint32, cause Reason, err error)
 
 	// OnMail gets what was posted to the shard.
 	OnMail(m Mail)
@@ -29,7 +29,7 @@ type Handler interface {
 	OnWork() (more bool)
 	// OnSubmitted is called when all that was staged has been sent or queued.
 	OnSubmitted()
-	// OnSendFailed is called for a send that was refused: BacklogFull,
+	// OnSendFailed is called for a send that was refused: FramesFull, BytesFull,
 	// NodeFull or ControlLost. It is called at the end of the turn, never
 	// within another call. Of a connection that is broken OnClose tells
 	// instead.
@@ -42,19 +42,19 @@ type Handler interface {
 // were closed because the shard has no slot left.
 type Refuser interface{ OnRefused(state any) }
 
-// Watcher is a Handler that wants to know which connections have to wait: those
+// HalfOpener is a Handler that wants to know which connections have to wait: those
 // that are still open and the shard's own after OnOpen and a first read, which
 // has mostly brought the request already.
-type Watcher interface{ OnWatch(slot uint32) }
+type HalfOpener interface{ OnHalfOpen(slot uint32) }
 
-// Cause says why the poller closed a connection.
-type Cause uint8
+// Reason says why the poller closed a connection.
+type Reason uint8
 
 const (
-	CauseHandler Cause = iota // Shard.Close was called
-	CauseEOF                  // the peer ended its side
-	CauseRead                 // recv failed
-	CauseWrite                // send failed
-	CausePanic                // the handler panicked
-	CauseStop                 // the loop was closed
+	ReasonHandler Reason = iota // Shard.Close was called
+	ReasonEOF                   // the peer ended its side
+	ReasonRead                  // recv failed
+	ReasonWrite                 // send failed
+	ReasonPanic                 // the handler panicked
+	ReasonStop                  // the loop was closed
 )

@@ -135,10 +135,10 @@ func TestNothingAfterStop(t *testing.T) {
 	}
 	var h *stopHandler
 	l, err := New(Options{Shards: 1, ManualTicks: true, NoRing: true, NewHandler: func(s *Shard) Handler {
-		h = &stopHandler{echoHandler{s: s, causes: make(chan Cause, 8), timers: make(chan uint32, 8)}, after, func() {
+		h = &stopHandler{echoHandler{s: s, causes: make(chan Reason, 8), timers: make(chan uint32, 8)}, after, func() {
 			after()
 			stopped = true
-			s.Post(LaneSingle, Mail{})
+			s.Post(QueueSingle, Mail{})
 			ours, peer := socketPair(t)
 			fileConn(t, peer)
 			if err := s.loop.Adopt(0, Socket{FD: ours}); err != nil {
@@ -165,7 +165,7 @@ func TestNothingAfterStop(t *testing.T) {
 	if !stopped || late {
 		t.Errorf("OnStop called: %v, something after it: %v", stopped, late)
 	}
-	if got := <-h.causes; got != CauseStop {
+	if got := <-h.causes; got != ReasonStop {
 		t.Errorf("cause %d, want CauseStop", got)
 	}
 	// Epoll set, timer, eventfd and connection are gone (there is no ring), the
@@ -186,12 +186,12 @@ type stopHandler struct {
 	after, stop func()
 }
 
-func (h *stopHandler) OnOpen(slot uint32, _ any)          { h.after() }
-func (h *stopHandler) OnMail(Mail)                        { h.after() }
-func (h *stopHandler) OnTick()                            { h.after() }
-func (h *stopHandler) OnWork() bool                       { h.after(); return false }
-func (h *stopHandler) OnStop()                            { h.stop() }
-func (h *stopHandler) OnClose(s uint32, c Cause, e error) { h.after(); h.echoHandler.OnClose(s, c, e) }
+func (h *stopHandler) OnOpen(slot uint32, _ any)           { h.after() }
+func (h *stopHandler) OnMail(Mail)                         { h.after() }
+func (h *stopHandler) OnTick()                             { h.after() }
+func (h *stopHandler) OnWork() bool                        { h.after(); return false }
+func (h *stopHandler) OnStop()                             { h.stop() }
+func (h *stopHandler) OnClose(s uint32, c Reason, e error) { h.after(); h.echoHandler.OnClose(s, c, e) }
 
 // What the kernel has accepted by the time StopAccepting is called is served,
 // however much that is; later nobody gets in.

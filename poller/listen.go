@@ -49,7 +49,7 @@ func (l *Loop) listen() error {
 			l.addrs = append(l.addrs, addr)
 		}
 	}
-	l.tellLacks()
+	l.logMissing()
 	return nil
 }
 
@@ -143,7 +143,7 @@ func (l *Loop) bind(addr netip.AddrPort, share bool) (fd int, err error) {
 	}
 	if share {
 		set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		l.improve(fd)
+		l.setOptional(fd)
 	}
 	if err != nil {
 		return fd, err

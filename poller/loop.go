@@ -18,29 +18,28 @@ type Loop struct {
 	addrs  []netip.AddrPort
 	base   time.Time
 
-	arrivals  sync.Pool                // of *arrival, so that moving sockets leaves no garbage
-	lacks     [len(improvements)]error // of listeners; written by New alone
-	noRing    sync.Once                // says that there is no io_uring
-	nodeBytes atomic.Int64             // backlog of all connections, each frame counted once
-	inbound   atomic.Int64             // what came in and is not done with, of all connections
-	waiting   nodeWaiting
-	started   atomic.Bool
-	spare     bool         // shards may wait with their processor: see Start
-	gate      sync.RWMutex // write-locked when descriptors are about to be given back; others hold it from the look whether that is so to their use
+	arrivals   sync.Pool                    // of *arrival, so that moving sockets leaves no garbage
+	missing    [len(optionalSockopts)]error // of listeners; written by New alone
+	noRing     sync.Once                    // says that there is no io_uring
+	nodeBytes  atomic.Int64                 // backlog of all connections, each frame counted once
+	inbound    atomic.Int64                 // what came in and is not done with, of all connections
+	waiting    nodeWaiters
+	started    atomic.Bool
+	spareProcs bool         // shards may wait with their processor: see Start
+	gate       sync.RWMutex // write-locked when descriptors are about to be given back; others hold it from the look whether that is so to their use
 
-	mu       sync.Mutex // guards what follows
-	drives   []*drive
-	stopping bool          // Close was called
-	closed   bool          // and had all shards stop
-	watched  chan struct{} // ends the watchdog
-	guarded  sync.WaitGroup
+	mu           sync.Mutex // guards what follows
+	netpolls     []*netpollLoop
+	stopping     bool          // Close was called
+	closed       bool          // and had all shards stop
+	watched      chan struct{} // ends the watchdog
+	watchdogDone sync.WaitGroup
 }
 
 // New makes the shards and binds the listeners; nothing is accepted before
 // Start.
 func New(o Options) (*Loop, error) {
-	o.setDefaults()
-	if err := o.check(); err != nil {
+	if err := o.fill(); err != nil {
 		return nil, err
 	}
 	l := &Loop{opt: o, base: time.Now(), watched: make(chan struct{})}
@@ -95,7 +94,7 @@ func Processors(shards int) int { return shards + 2 }
 func (l *Loop) Start() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.drives != nil {
+	if l.closed || l.netpolls != nil {
 		return ErrClosed
 	}
 	// One loop at a time: netpoll lets nobody pick a poller while others change.
@@ -106,21 +105,21 @@ func (l *Loop) Start() error {
 	}
 	// As many processors are to be left for HTTP, NATS and the collector as
 	// there are shards, whatever these do.
-	l.spare = runtime.GOMAXPROCS(0) >= 2*len(l.shards)
+	l.spareProcs = runtime.GOMAXPROCS(0) >= 2*len(l.shards)
 	for _, s := range l.shards {
 		if err := s.startTimer(); err != nil {
 			return fmt.Errorf("poller: timer: %w", err)
 		}
 		s.lastTick.Store(int64(l.clock()))
-		d, err := startDrive(s)
+		d, err := startNetpoll(s)
 		if err != nil {
 			return fmt.Errorf("poller: netpoll: shard %d: %w", s.index, err)
 		}
-		l.drives = append(l.drives, d)
+		l.netpolls = append(l.netpolls, d)
 	}
 	l.started.Store(true)
 	if !l.opt.ManualTicks {
-		l.guarded.Add(1)
+		l.watchdogDone.Add(1)
 		go l.watch()
 	}
 	return nil
@@ -158,7 +157,7 @@ func (l *Loop) StopAccepting(ctx context.Context) error {
 			return ErrClosed
 		}
 		wg.Add(1)
-		if err := s.postControl(ctx, Mail{Ptr: listenRequest{&wg}}); err != nil {
+		if err := s.PostControl(ctx, Mail{Ptr: listenRequest{&wg}}); err != nil {
 			return err
 		}
 	}
@@ -172,10 +171,10 @@ func (l *Loop) StopAccepting(ctx context.Context) error {
 	}
 }
 
-// postControl posts to the control lane and waits, within ctx, while it is
-// full. Not for shards.
-func (s *Shard) postControl(ctx context.Context, m Mail) error {
-	for !s.Post(LaneControl, m) {
+// PostControl posts to the control lane and waits, within ctx, while it is full.
+// It returns ErrClosed when the shard has stopped. Any goroutine but a shard's.
+func (s *Shard) PostControl(ctx context.Context, m Mail) error {
+	for !s.Post(QueueControl, m) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -199,12 +198,12 @@ func (l *Loop) Close(ctx context.Context) error {
 	if !l.stopping {
 		l.stopping = true
 		close(l.watched)
-		l.guarded.Wait()
+		l.watchdogDone.Wait()
 	}
-	driven := l.shards[:len(l.drives)]
+	driven := l.shards[:len(l.netpolls)]
 	var errs []error
 	for _, s := range driven {
-		if err := s.postControl(ctx, Mail{Ptr: stopRequest{}}); err != nil && !s.stopped.Load() {
+		if err := s.PostControl(ctx, Mail{Ptr: stopRequest{}}); err != nil && !s.stopped.Load() {
 			errs = append(errs, fmt.Errorf("poller: shard %d: %w", s.index, err))
 		}
 	}
@@ -221,8 +220,8 @@ func (l *Loop) Close(ctx context.Context) error {
 	l.closed = true
 	l.closeMailboxes()
 	for i, s := range l.shards {
-		if i < len(l.drives) {
-			if err := l.drives[i].stop(ctx); err != nil {
+		if i < len(l.netpolls) {
+			if err := l.netpolls[i].stop(ctx); err != nil {
 				errs = append(errs, fmt.Errorf("poller: shard %d: %w", i, err))
 				continue
 			}

@@ -23,7 +23,7 @@ type echoHandler struct {
 	s      *Shard
 	opened atomic.Int64
 	closed atomic.Int64
-	causes chan Cause
+	causes chan Reason
 	ticks  atomic.Int64
 	turns  atomic.Int64
 	timers chan uint32
@@ -53,7 +53,7 @@ func (h *echoHandler) OnData(slot uint32, p []byte) int {
 }
 
 func (h *echoHandler) OnTimer(slot uint32) { h.timers <- slot }
-func (h *echoHandler) OnClose(_ uint32, cause Cause, _ error) {
+func (h *echoHandler) OnClose(_ uint32, cause Reason, _ error) {
 	h.closed.Add(1)
 	select {
 	case h.causes <- cause:
@@ -102,7 +102,7 @@ func newRig(t testing.TB, o Options, each func(*echoHandler)) *rig {
 		o.Log = zaptest.NewLogger(t)
 	}
 	o.NewHandler = func(s *Shard) Handler {
-		h := &echoHandler{s: s, causes: make(chan Cause, 1024), timers: make(chan uint32, 1024)}
+		h := &echoHandler{s: s, causes: make(chan Reason, 1024), timers: make(chan uint32, 1024)}
 		if each != nil {
 			each(h)
 		}
@@ -148,7 +148,7 @@ func (r *rig) dial() net.Conn {
 func (r *rig) on(shard int, f func(*Shard)) {
 	r.t.Helper()
 	done := make(chan struct{})
-	if !r.Shard(shard).Post(LaneControl, Mail{Ptr: func(s *Shard) { f(s); close(done) }}) {
+	if !r.Shard(shard).Post(QueueControl, Mail{Ptr: func(s *Shard) { f(s); close(done) }}) {
 		r.t.Fatal("control lane is full")
 	}
 	select {
@@ -288,7 +288,7 @@ func TestPanicClosesOneConnection(t *testing.T) {
 	if n := r.Stats().Panics; n != 1 {
 		t.Errorf("%d panics counted, want 1", n)
 	}
-	if got := <-r.handlers[0].causes; got != CausePanic {
+	if got := <-r.handlers[0].causes; got != ReasonPanic {
 		t.Errorf("cause %d, want CausePanic", got)
 	}
 }

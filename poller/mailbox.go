@@ -7,101 +7,48 @@ import (
 	"time"
 )
 
-// Lane is one of the queues into a shard. They are apart so that a flood of
-// one kind cannot keep another waiting.
-type Lane uint8
-
-const (
-	// LaneControl is for what must always get through: closes, answers to
-	// something a shard waits for.
-	LaneControl Lane = iota
-	// LaneSingle is for work on one connection or user.
-	LaneSingle
-	// LaneBulk is for work on many connections. Its places are given back
-	// by Shard.Release when that work is done, not when it is received, so
-	// that the lane's size bounds all of it that is under way.
-	LaneBulk
-	// LaneMove is for sockets on their way here from other shards or from
-	// outside. It is the poller's own.
-	LaneMove
-	laneCount
-)
-
-// String returns the label used in metrics.
-func (l Lane) String() string { return [laneCount]string{"control", "single", "bulk", "move"}[l] }
-
-// Lanes returns every lane.
-func Lanes() []Lane { return []Lane{LaneControl, LaneSingle, LaneBulk, LaneMove} }
-
-// Mail is one item for a shard. What Kind, ID and Ptr mean is the Handler's
-// affair.
-type Mail struct {
-	Kind uint32
-	ID   uint64
-	Ptr  any
-}
-
-// lane is one of a mailbox's queues.
-type lane struct {
-	ring  *ring
-	size  int64
-	taken atomic.Int64  // places in use: reserved, queued or held by the handler
-	full  atomic.Uint64 // refusals
-}
-
 // mailbox is how other goroutines reach a shard. It never blocks: a full lane
-// refuses.
+// refuses. The shard's own end is inbox.
 type mailbox struct {
-	lanes  [laneCount]lane
+	queues [queueCount]mailQueue
 	single admission     // to LaneSingle
+	denied []atomic.Bool // by shard: sockets of that shard wait for room in LaneMove
 	gone   chan struct{} // closed by close
-	awake  atomic.Bool   // the eventfd is readable or about to be looked at
+	awake  atomic.Bool   // the eventfd is readable, or the shard is about to look at the lanes
 	closed atomic.Bool
 	waking atomic.Int32 // goroutines that are about to write to the eventfd
 	wakeFD int32
 }
 
-func (b *mailbox) init(sizes [laneCount]int, wakeFD int32, node *nodeWaiting) {
+func (b *mailbox) init(sizes [queueCount]int, wakeFD int32, node *nodeWaiters) {
 	b.wakeFD, b.gone = wakeFD, make(chan struct{})
-	for i := range b.lanes {
-		l := &b.lanes[i]
-		l.ring = newRing(sizes[i])
-		l.size = int64(sizes[i])
+	for i := range b.queues {
+		b.queues[i].init(sizes[i])
 	}
-	b.single.init(&b.lanes[LaneSingle], node)
+	b.single.init(&b.queues[QueueSingle], node)
+	b.denied = make([]atomic.Bool, node.shards)
 }
 
-func (b *mailbox) reserve(lane Lane) bool {
-	if b.closed.Load() {
-		return false
-	}
-	l := &b.lanes[lane]
-	if l.taken.Add(1) > l.size {
-		l.full.Add(1)
-		b.release(lane, 1)
-		return false
-	}
-	return true
-}
+func (b *mailbox) reserve(lane Queue) bool { return !b.closed.Load() && b.queues[lane].reserve() }
 
-// room says whether a place in a lane is free at the moment.
-func (b *mailbox) room(lane Lane) bool { return b.lanes[lane].taken.Load() < b.lanes[lane].size }
-
-func (b *mailbox) release(lane Lane, n int) {
-	b.lanes[lane].taken.Add(-int64(n))
-	if lane == LaneSingle {
-		b.single.open()
+func (b *mailbox) release(lane Queue, n int) {
+	b.queues[lane].taken.Add(-int64(n))
+	if lane == QueueSingle {
+		b.single.admit()
 	}
 }
 
-// put queues m for which a place was reserved. The ring has at least as many
-// cells as there are places, so it can be full only for the instant in which
-// the consumer has given a place back but not yet left the cell; it leaves
-// the cell first (see Shard.drainMail), so it cannot.
-func (b *mailbox) put(lane Lane, m Mail) {
-	for !b.lanes[lane].ring.push(m) {
-	}
+func (b *mailbox) put(lane Queue, m Mail) {
+	b.queues[lane].put(m)
 	b.wake()
+}
+
+func (b *mailbox) post(lane Queue, m Mail) bool {
+	if !b.reserve(lane) {
+		return false
+	}
+	b.put(lane, m)
+	return true
 }
 
 // wake makes the shard's eventfd readable unless it is already known to look.
@@ -115,8 +62,8 @@ func (b *mailbox) wake() {
 	}
 }
 
-// close has every lane refuse. When it returns nobody writes to the eventfd
-// any more: as soon as that is closed its number may be a stranger's file.
+// close has every lane refuse. When it returns no goroutine writes to the
+// eventfd any more: once that is closed, its number may name another file.
 func (b *mailbox) close() {
 	if !b.closed.Swap(true) {
 		close(b.gone)
@@ -126,52 +73,49 @@ func (b *mailbox) close() {
 	}
 }
 
+// Wake has the shard take a turn, and with it call Handler.OnWork. Any goroutine.
+func (s *Shard) Wake() { s.box.wake() }
+
 // Reserve takes a place in a lane of the shard, to be used by Put or given
 // back by Release. It returns false, and counts it, if the lane is full, and
 // false after the loop was closed. Any goroutine.
-func (s *Shard) Reserve(lane Lane) bool { return s.box.reserve(lane) }
+func (s *Shard) Reserve(lane Queue) bool { return s.box.reserve(lane) }
 
-// Uncrowded waits while the single lane is crowded, with one in 32 of its
+// Put queues m in a place that Reserve has taken. Any goroutine; it does not
+// block.
+func (s *Shard) Put(lane Queue, m Mail) { s.box.put(lane, m) }
+
+// Post is Reserve and Put. Any goroutine.
+func (s *Shard) Post(lane Queue, m Mail) bool { return s.box.post(lane, m) }
+
+// Release gives n places of a lane back: unused ones of Reserve (any
+// goroutine), or those of LaneBulk mail that the handler is done with.
+func (s *Shard) Release(lane Queue, n int) { s.box.release(lane, n) }
+
+// Fill returns which part of a lane's places is taken. Any goroutine.
+func (s *Shard) Fill(lane Queue) float64 {
+	l := &s.box.queues[lane]
+	return float64(l.taken.Load()) / float64(l.size)
+}
+
+// Admit waits while the single lane is crowded, with one in 32 of its
 // places taken or somebody waiting already, but no longer than told or until
-// ctx is done, and returns whether it had to. Whoever can wait does so here
-// before Reserve, in the order of arrival, and calls Done after it: a lane that
-// is full refuses. It does not wait for a shard that does not tick. Any
+// ctx is done, and returns whether it had to. A caller that can wait does so
+// here before Reserve, in the order of arrival, and calls Done after it: a lane
+// that is full refuses. It does not wait for a shard that does not tick. Any
 // goroutine but a shard's.
-func (s *Shard) Uncrowded(ctx context.Context, wait time.Duration) (waited bool, e Entry) {
+func (s *Shard) Admit(ctx context.Context, wait time.Duration) (waited bool, e Permit) {
 	a := &s.box.single
-	if !a.crowded() || s.box.closed.Load() || s.tickAge() > staleTick {
+	if !a.congested() || s.box.closed.Load() || s.tickAge() > staleTick {
 		return false, e
 	}
 	return true, a.wait(ctx, wait, s.box.gone)
 }
 
-// Taken returns which part of a lane's places is taken. Any goroutine.
-func (s *Shard) Taken(lane Lane) float64 {
-	l := &s.box.lanes[lane]
-	return float64(l.taken.Load()) / float64(l.size)
-}
-
-// TooManyWait says whether a caller of Uncrowded would have to wait now although
+// WaitersAbove says whether a caller of Uncrowded would have to wait now although
 // most callers wait at this shard already, or 1.5 × most at all shards together.
 // Callers of the same moment may exceed that by a few. Any goroutine.
-func (s *Shard) TooManyWait(most int) bool {
+func (s *Shard) WaitersAbove(most int) bool {
 	a := &s.box.single
-	return (a.waiting.Load() >= int64(most) || a.node.total.Load() >= int64(most+most/2)) && a.crowded()
+	return (a.waiting.Load() >= int64(most) || a.node.total.Load() >= int64(most+most/2)) && a.congested()
 }
-
-// Put queues m in a place that Reserve has taken. Any goroutine; it does not
-// block.
-func (s *Shard) Put(lane Lane, m Mail) { s.box.put(lane, m) }
-
-// Post is Reserve and Put. Any goroutine.
-func (s *Shard) Post(lane Lane, m Mail) bool {
-	if !s.box.reserve(lane) {
-		return false
-	}
-	s.box.put(lane, m)
-	return true
-}
-
-// Release gives n places of a lane back: unused ones of Reserve (any
-// goroutine), or those of LaneBulk mail that the handler is done with.
-func (s *Shard) Release(lane Lane, n int) { s.box.release(lane, n) }

@@ -13,7 +13,7 @@ import (
 func (r *rig) block(shard int) (release func()) {
 	r.t.Helper()
 	begun, end := make(chan struct{}), make(chan struct{})
-	if !r.Shard(shard).Post(LaneControl, Mail{Ptr: func(*Shard) { close(begun); <-end }}) {
+	if !r.Shard(shard).Post(QueueControl, Mail{Ptr: func(*Shard) { close(begun); <-end }}) {
 		r.t.Fatal("control lane is full")
 	}
 	<-begun
@@ -35,7 +35,7 @@ func TestMailboxCapacity(t *testing.T) {
 	})
 	s := r.Shard(0)
 	release := r.block(0)
-	for lane, size := range map[Lane]int{LaneSingle: places, LaneBulk: places} {
+	for lane, size := range map[Queue]int{QueueSingle: places, QueueBulk: places} {
 		for i := range size {
 			if !s.Post(lane, Mail{ID: uint64(i)}) {
 				t.Fatalf("lane %v refuses item %d of %d", lane, i, size)
@@ -48,7 +48,7 @@ func TestMailboxCapacity(t *testing.T) {
 			t.Errorf("lane %v: %d refusals counted, want 2", lane, n)
 		}
 	}
-	if !s.Post(LaneControl, Mail{ID: 100}) {
+	if !s.Post(QueueControl, Mail{ID: 100}) {
 		t.Error("full lanes keep control out")
 	}
 	release()
@@ -67,21 +67,21 @@ func TestMailboxCapacity(t *testing.T) {
 
 	// Places: of single mail they come back by themselves, of bulk by Release.
 	reserved := 0
-	for s.Reserve(LaneSingle) {
+	for s.Reserve(QueueSingle) {
 		reserved++
 	}
 	if reserved != places {
 		t.Errorf("%d places in the single lane, want %d", reserved, places)
 	}
-	s.Put(LaneSingle, Mail{ID: 7})
-	s.Release(LaneSingle, reserved-1)
-	if s.Reserve(LaneBulk) {
+	s.Put(QueueSingle, Mail{ID: 7})
+	s.Release(QueueSingle, reserved-1)
+	if s.Reserve(QueueBulk) {
 		t.Error("bulk places came back without Release")
 	}
-	s.Release(LaneBulk, 2)
+	s.Release(QueueBulk, 2)
 	granted := 0
 	for range 3 {
-		if s.Reserve(LaneBulk) {
+		if s.Reserve(QueueBulk) {
 			granted++
 		}
 	}
@@ -108,7 +108,7 @@ func TestMailboxOrder(t *testing.T) {
 				t.Errorf("producer %d: got %d, want %d", m.Kind, m.ID, next[m.Kind])
 			}
 			next[m.Kind] = m.ID + 1
-			if lane := m.Ptr.(Lane); lane == LaneBulk {
+			if lane := m.Ptr.(Queue); lane == QueueBulk {
 				s.Release(lane, 1)
 			}
 			if left--; left == 0 {
@@ -118,7 +118,7 @@ func TestMailboxOrder(t *testing.T) {
 	})
 	var wg sync.WaitGroup
 	for p := range uint32(producers) {
-		lane := Lane(p % uint32(laneCount))
+		lane := Queue(p % uint32(queueCount))
 		wg.Go(func() {
 			for i := range each {
 				for !r.Shard(0).Post(lane, Mail{Kind: p, ID: i, Ptr: lane}) {
@@ -133,8 +133,8 @@ func TestMailboxOrder(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("mail was lost")
 	}
-	for _, lane := range Lanes() {
-		if n := r.Shard(0).box.lanes[lane].taken.Load(); n != 0 {
+	for _, lane := range Queues() {
+		if n := r.Shard(0).box.queues[lane].taken.Load(); n != 0 {
 			t.Errorf("lane %v: %d places are still taken", lane, n)
 		}
 	}
@@ -157,7 +157,7 @@ func TestNoLostWakeup(t *testing.T) {
 			late := time.NewTimer(time.Minute)
 			for i := range each {
 				late.Reset(time.Minute)
-				if !r.Shard(0).Post(LaneSingle, Mail{Ptr: handled}) {
+				if !r.Shard(0).Post(QueueSingle, Mail{Ptr: handled}) {
 					t.Error("mailbox is full")
 					return
 				}
@@ -187,7 +187,7 @@ func TestPostWhileClosing(t *testing.T) {
 					case <-stop:
 						return
 					default:
-						r.Shard(i%2).Post(LaneSingle, Mail{})
+						r.Shard(i%2).Post(QueueSingle, Mail{})
 					}
 				}
 			})
@@ -200,7 +200,7 @@ func TestPostWhileClosing(t *testing.T) {
 		for i := range 2 {
 			b := &r.Shard(i).box
 			b.awake.Store(false)
-			if b.waking.Load() != 0 || r.Shard(i).Post(LaneSingle, Mail{}) {
+			if b.waking.Load() != 0 || r.Shard(i).Post(QueueSingle, Mail{}) {
 				t.Fatal("a closed loop takes mail")
 			}
 			b.wake()

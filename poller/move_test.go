@@ -88,13 +88,13 @@ func moveFlood(t *testing.T, mailbox int) {
 	if n := uint64(conns * lines); st.MovedOut != n || st.MovedIn != n || st.AcceptRefused != 0 || st.Accepted != uint64(conns) {
 		t.Errorf("moved %d out, %d in, accepted %d, refused %d; want %d moves of %d", st.MovedOut, st.MovedIn, st.Accepted, st.AcceptRefused, n, conns)
 	}
-	if st.Deferrals == 0 {
+	if st.MovesDeferred == 0 {
 		t.Error("no mailbox was ever full: the test shows nothing")
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.waiting != 0 || s.accepting != (acceptState{}) || !s.listeners[0].inSet || s.accounts.index.Len() != 0 {
-				t.Errorf("shard %d: %d waiting, %+v, listening %v, %d tails", i, s.waiting, s.accepting, s.listeners[0].inSet, s.accounts.index.Len())
+			if s.moves.waiting != 0 || s.accepting != (acceptState{}) || !s.listeners[0].inSet || s.accounts.index.Len() != 0 {
+				t.Errorf("shard %d: %d waiting, %+v, listening %v, %d tails", i, s.moves.waiting, s.accepting, s.listeners[0].inSet, s.accounts.index.Len())
 			}
 		})
 	}
@@ -126,20 +126,20 @@ func TestMovePausesAccepting(t *testing.T) {
 		}
 	})
 	state := func() (watched bool, waiting int) {
-		r.on(0, func(s *Shard) { watched, waiting = s.listeners[0].inSet, s.waiting })
+		r.on(0, func(s *Shard) { watched, waiting = s.listeners[0].inSet, s.moves.waiting })
 		return watched, waiting
 	}
 	if watched, waiting := state(); watched || waiting != 2 {
 		t.Errorf("listening %v, %d wait; want false, 2", watched, waiting)
 	}
-	r.Shard(0).Post(LaneControl, Mail{Ptr: func(s *Shard) { s.resumeAccept(resumeTick); s.resumeAccept(resumeClosed) }})
+	r.Shard(0).Post(QueueControl, Mail{Ptr: func(s *Shard) { s.resumeAccept(resumeTick); s.resumeAccept(resumeClosed) }})
 	if watched, _ := state(); watched {
 		t.Error("a tick or a close resumes accepting although sockets wait")
 	}
 	ask(t, stays, "hello")
 	release()
 	eventually(t, "listening again", func() bool { watched, waiting := state(); return watched && waiting == 0 })
-	if n := r.Stats().Deferrals; n != 2 {
+	if n := r.Stats().MovesDeferred; n != 2 {
 		t.Errorf("%d deferrals, want 2", n)
 	}
 }
@@ -156,7 +156,7 @@ func TestReadBehindFullTail(t *testing.T) {
 	c, id := r.pair(0)
 	r.on(0, func(s *Shard) {
 		io.WriteString(c, "more")
-		s.keepTail(id.Slot(), s.at(id.Slot()), make([]byte, scratchSize))
+		s.keepUnread(id.Slot(), s.at(id.Slot()), make([]byte, scratchSize))
 		s.read(id.Slot(), s.at(id.Slot()))
 		if _, ok := s.Lookup(id); !ok {
 			t.Error("the connection was taken for ended")
@@ -225,8 +225,8 @@ func TestMoveKeepsEverything(t *testing.T) {
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.accounts.index.Len() != 0 || s.sender.backlog.queues.Len() != 0 {
-				t.Errorf("shard %d: %d tails, %d queues left", i, s.accounts.index.Len(), s.sender.backlog.queues.Len())
+			if s.accounts.index.Len() != 0 || s.sender.backlogs.queues.Len() != 0 {
+				t.Errorf("shard %d: %d tails, %d queues left", i, s.accounts.index.Len(), s.sender.backlogs.queues.Len())
 			}
 		})
 	}

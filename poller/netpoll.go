@@ -34,7 +34,7 @@ func usePollers(n int) error {
 	return nil
 }
 
-// set is a shard's epoll set in the shape of a netpoll.Listener.
+// epollSet is a shard's epoll set in the shape of a netpoll.Listener.
 //
 // netpoll watches the descriptor that Fd returns and calls Accept whenever it
 // is readable. An epoll set is itself a descriptor that can be watched, and is
@@ -45,33 +45,33 @@ func usePollers(n int) error {
 //
 // Never return an error: netpoll answers EMFILE and ENFILE by calling Accept
 // from another goroutine, and any error that says "closed" by ending the loop.
-type set struct {
-	shard *Shard
-	drive *drive
+type epollSet struct {
+	shard   *Shard
+	netpoll *netpollLoop
 }
 
-func (l set) Accept() (net.Conn, error) {
+func (l epollSet) Accept() (net.Conn, error) {
 	defer func() {
 		// turn catches panics one by one; this one is ours.
 		if r := recover(); r != nil {
 			l.shard.panicked(r)
 		}
 	}()
-	l.drive.first.Do(l.drive.begun)
+	l.netpoll.first.Do(l.netpoll.firstTurn)
 	l.shard.pin()
 	l.shard.turn(0)
-	for n := 0; n < lingerTurns && !l.shard.stopped.Load() && !l.shard.busy() && l.shard.turn(linger); n++ {
+	for n := 0; n < maxIdleWaits && !l.shard.stopped.Load() && !l.shard.busy() && l.shard.turn(idleWait); n++ {
 	}
 	return nil, nil
 }
 
 // A shard that has nothing to do stays for a moment, in case something comes:
 // on its way back to its own wait netpoll calls runtime.Gosched, which hands a
-// thread's only goroutine to another thread and back (docs/adr/0008-linger.md).
+// thread's only goroutine to another thread and back (docs/adr/0008-idle-wait.md).
 // It must not stay for ever: netpoll looks after other descriptors, if few.
 const (
-	linger      = 5 * time.Millisecond
-	lingerTurns = 64
+	idleWait     = 5 * time.Millisecond
+	maxIdleWaits = 64
 )
 
 // pin binds the goroutine that takes the shard's turns to its thread. A shard
@@ -85,36 +85,36 @@ func (s *Shard) pin() {
 	}
 }
 
-func (l set) Fd() int        { return int(l.shard.epfd) }
-func (l set) Close() error   { return nil } // Loop.Close closes the set, after the shard has stopped
-func (l set) Addr() net.Addr { return setAddr{} }
+func (l epollSet) Fd() int        { return int(l.shard.epfd) }
+func (l epollSet) Close() error   { return nil } // Loop.Close closes the set, after the shard has stopped
+func (l epollSet) Addr() net.Addr { return setAddr{} }
 
 type setAddr struct{}
 
 func (setAddr) Network() string { return "epoll" }
 func (setAddr) String() string  { return "epoll set" }
 
-// drive has netpoll call the shard's turns until the loop is shut down.
-type drive struct {
+// netpollLoop has netpoll call the shard's turns until the loop is shut down.
+type netpollLoop struct {
 	loop    netpoll.EventLoop
 	done    chan error    // what Serve returned
 	running chan struct{} // closed by the first turn
 	first   sync.Once
 }
 
-func (d *drive) begun() { close(d.running) }
+func (d *netpollLoop) firstTurn() { close(d.running) }
 
 // startTimeout is how long netpoll may take to call a shard for the first time.
 const startTimeout = 10 * time.Second
 
-func startDrive(s *Shard) (*drive, error) {
+func startNetpoll(s *Shard) (*netpollLoop, error) {
 	loop, err := netpoll.NewEventLoop(func(context.Context, netpoll.Connection) error { return nil })
 	if err != nil {
 		return nil, err
 	}
-	d := &drive{loop: loop, done: make(chan error, 1), running: make(chan struct{})}
+	d := &netpollLoop{loop: loop, done: make(chan error, 1), running: make(chan struct{})}
 	s.box.wake()
-	go func() { d.done <- loop.Serve(set{s, d}) }()
+	go func() { d.done <- loop.Serve(epollSet{s, d}) }()
 	late := time.NewTimer(startTimeout)
 	defer late.Stop()
 	select {
@@ -129,7 +129,7 @@ func startDrive(s *Shard) (*drive, error) {
 
 // stop takes the set out of netpoll's poller. It does not wait for an Accept
 // that runs; the shard has said before that it takes no more turns.
-func (d *drive) stop(ctx context.Context) error {
+func (d *netpollLoop) stop(ctx context.Context) error {
 	for {
 		// Shutdown does nothing if Serve has not got to its start yet.
 		err := d.loop.Shutdown(ctx)

@@ -142,7 +142,7 @@ func TestSetReturnsNothing(t *testing.T) {
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) { h.mail = runMail })
 	c := r.dial()
 	ask(t, c, "one")
-	broken := set{shard: &Shard{loop: r.Loop, opt: &r.opt}, drive: &drive{running: make(chan struct{})}}
+	broken := epollSet{shard: &Shard{loop: r.Loop, opt: &r.opt}, netpoll: &netpollLoop{running: make(chan struct{})}}
 	if conn, err := broken.Accept(); conn != nil || err != nil {
 		t.Errorf("Accept returns %v, %v", conn, err)
 	}

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -59,30 +60,13 @@ const (
 	maxMailbox = 1 << 20
 )
 
-func (o *Options) setDefaults() {
-	def := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
+// fill gives options that are 0 their default and refuses what is out of range.
+func (o *Options) fill() error {
+	if o.NewHandler == nil {
+		return errors.New("poller: NewHandler is missing")
 	}
-	def(&o.Shards, runtime.NumCPU())
-	def(&o.MaxConns, 1<<20)
-	def(&o.Backlog.Frames, 256)
-	def(&o.Backlog.Bytes, 1<<20)
-	def(&o.LargeBacklog.Frames, 1<<18)
-	def(&o.LargeBacklog.Bytes, 128<<20)
-	def(&o.Mailbox, 4096)
-	if o.NodeBytes == 0 {
-		o.NodeBytes = 256 << 20
-	}
-	if o.InboundBytes == 0 {
-		o.InboundBytes = 256 << 20
-	}
-	if o.Chunk == 0 {
-		o.Chunk = 300 * time.Microsecond
-	}
-	if o.UserTimeout == 0 {
-		o.UserTimeout = 30 * time.Second
+	if o.Policy > LatestOnly {
+		return fmt.Errorf("poller: Policy is %d; allowed are %d to %d", uint8(o.Policy), uint8(Disconnect), uint8(LatestOnly))
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -90,34 +74,29 @@ func (o *Options) setDefaults() {
 	if o.setsockopt == nil {
 		o.setsockopt = unix.SetsockoptInt
 	}
+	return errors.Join(
+		fill("RecordSize", &o.RecordSize, 0, 0, 1<<12),
+		fill("Shards", &o.Shards, runtime.NumCPU(), 1, MaxShards),
+		fill("MaxConns", &o.MaxConns, 1<<20, 1, offheap.MaxRecords),
+		fill("Backlog.Frames", &o.Backlog.Frames, 256, 1, 1<<20),
+		fill("Backlog.Bytes", &o.Backlog.Bytes, 1<<20, 1, 1<<30),
+		fill("LargeBacklog.Frames", &o.LargeBacklog.Frames, 1<<18, 1, 1<<20),
+		fill("LargeBacklog.Bytes", &o.LargeBacklog.Bytes, 128<<20, 1, 1<<30),
+		fill("NodeBytes", &o.NodeBytes, 256<<20, 1, 1<<50),
+		fill("InboundBytes", &o.InboundBytes, 256<<20, 1, 1<<50),
+		fill("Mailbox", &o.Mailbox, 4096, 1, maxMailbox),
+		fill("Chunk", &o.Chunk, 300*time.Microsecond, 1, time.Hour),
+		fill("UserTimeout", &o.UserTimeout, 30*time.Second, time.Millisecond, time.Hour),
+	)
 }
 
-func (o *Options) check() error {
-	between := func(name string, v, lo, hi int) error {
-		if v < lo || v > hi {
-			return fmt.Errorf("poller: %s is %d; allowed are %d to %d", name, v, lo, hi)
-		}
-		return nil
+// fill gives an option that is 0 its default and refuses what is out of range.
+func fill[T int | int64 | time.Duration](name string, v *T, def, least, most T) error {
+	if *v == 0 {
+		*v = def
 	}
-	if o.NewHandler == nil {
-		return fmt.Errorf("poller: NewHandler is missing")
-	}
-	for _, err := range []error{
-		between("Shards", o.Shards, 1, MaxShards),
-		between("MaxConns", o.MaxConns, 1, offheap.MaxRecords),
-		between("Mailbox", o.Mailbox, 1, maxMailbox),
-		between("Backlog.Frames", o.Backlog.Frames, 1, 1<<20),
-		between("Backlog.Bytes", o.Backlog.Bytes, 1, 1<<30),
-		between("LargeBacklog.Frames", o.LargeBacklog.Frames, 1, 1<<20),
-		between("LargeBacklog.Bytes", o.LargeBacklog.Bytes, 1, 1<<30),
-		between("NodeBytes", int(o.NodeBytes), 1, 1<<50),
-		between("InboundBytes", int(o.InboundBytes), 1, 1<<50),
-		between("Policy", int(o.Policy), int(Disconnect), int(LatestOnly)),
-		between("RecordSize", o.RecordSize, 0, 1<<12),
-	} {
-		if err != nil {
-			return err
-		}
+	if *v < least || *v > most {
+		return fmt.Errorf("poller: %s is %v; allowed are %v to %v", name, *v, least, most)
 	}
 	return nil
 }

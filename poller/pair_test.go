@@ -110,7 +110,7 @@ func (s *Shard) sendNow(slot uint32, p Payload, class Class) SendResult {
 
 // backlogOf returns how much waits to be sent to a connection.
 func (s *Shard) backlogOf(slot uint32) (frames, bytes int) {
-	if q := s.sender.backlog.of(s.at(slot)); q != nil {
+	if q := s.sender.backlogs.of(s.at(slot)); q != nil {
 		return q.n, q.bytes
 	}
 	return 0, 0

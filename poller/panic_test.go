@@ -41,7 +41,7 @@ func (h *panicHandler) OnData(slot uint32, p []byte) int {
 	return h.echoHandler.OnData(slot, p)
 }
 func (h *panicHandler) OnTimer(uint32) { h.trap("OnTimer") }
-func (h *panicHandler) OnClose(slot uint32, c Cause, err error) {
+func (h *panicHandler) OnClose(slot uint32, c Reason, err error) {
 	h.trap("OnClose")
 	h.echoHandler.OnClose(slot, c, err)
 }
@@ -60,7 +60,7 @@ func TestPanicEverywhere(t *testing.T) {
 	var h *panicHandler
 	l, err := New(Options{Shards: 1, ManualTicks: true, NewHandler: func(s *Shard) Handler {
 		h = &panicHandler{seen: make(chan string, 1)}
-		h.echoHandler = echoHandler{s: s, causes: make(chan Cause, 64), mail: runMail}
+		h.echoHandler = echoHandler{s: s, causes: make(chan Reason, 64), mail: runMail}
 		return h
 	}})
 	if err != nil {
@@ -84,7 +84,7 @@ func TestPanicEverywhere(t *testing.T) {
 			l.Tick(1)
 		}, true},
 		{"OnClose", func(v io.ReadWriteCloser, _ ID) { v.Close() }, true},
-		{"OnMail", func(io.ReadWriteCloser, ID) { l.Shard(0).Post(LaneSingle, Mail{}) }, false},
+		{"OnMail", func(io.ReadWriteCloser, ID) { l.Shard(0).Post(QueueSingle, Mail{}) }, false},
 		{"OnTick", func(io.ReadWriteCloser, ID) { l.Tick(1) }, false},
 		{"OnWork", func(v io.ReadWriteCloser, _ ID) { v.Write([]byte("x")) }, false},
 	} {
@@ -160,7 +160,7 @@ func TestPanicInResumed(t *testing.T) {
 	if b, err := io.ReadAll(c); len(b) > 0 || r.Stats().Panics != 1 {
 		t.Errorf("%q, %v, %d panics; want the end and 1", b, err, r.Stats().Panics)
 	}
-	if got := <-r.handlers[0].causes; got != CausePanic {
+	if got := <-r.handlers[0].causes; got != ReasonPanic {
 		t.Errorf("cause %d", got)
 	}
 }

@@ -33,7 +33,7 @@ const maxEvictions = 8
 
 // makeRoom applies the policy before f is queued in q. fits is false if f
 // itself is what must go.
-func (x *sender) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool) {
+func (x *sender) makeRoom(c *conn, q *backlog, f *Frame) (r SendResult, fits bool) {
 	bounds := &x.opt.Backlog
 	if c.flags&flagLargeBacklog != 0 {
 		bounds = &x.opt.LargeBacklog
@@ -41,14 +41,14 @@ func (x *sender) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool)
 	r = sendQueued
 	if x.opt.Policy == LatestOnly && f.key != 0 {
 		if old := q.removeKey(f.key); old != nil {
-			x.backlog.release(old)
+			x.backlogs.release(old)
 			x.counters.DroppedLatest.Add(1)
 			r = sendDropped
 		}
 	}
 	for evictions := 0; ; {
 		connFull := q.n > 0 && (q.n >= bounds.Frames || q.bytes+len(f.b) > bounds.Bytes)
-		nodeFull := f.refs.Load() == 0 && !x.backlog.nodeFits(len(f.b), x.opt.NodeBytes)
+		nodeFull := f.refs.Load() == 0 && !x.backlogs.nodeFits(len(f.b), x.opt.NodeBytes)
 		if f.class == Last || !connFull && !nodeFull {
 			return r, true
 		}
@@ -62,14 +62,17 @@ func (x *sender) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool)
 		switch {
 		case old != nil:
 			x.counters.DroppedOldest.Add(1)
-			x.backlog.release(old)
+			x.backlogs.release(old)
 			r = sendDropped
 		case x.opt.Policy != Disconnect && !f.own:
 			x.counters.DroppedOldest.Add(1)
 			return sendDropped, false
 		case connFull:
 			x.counters.Overflows.Add(1)
-			return BacklogFull, false
+			if q.n >= bounds.Frames {
+				return FramesFull, false
+			}
+			return BytesFull, false
 		default:
 			x.counters.NodeOverflows.Add(1)
 			return NodeFull, false
@@ -80,13 +83,13 @@ func (x *sender) makeRoom(c *conn, q *queue, f *Frame) (r SendResult, fits bool)
 // evict drops all that waits for the connection with the largest queue, so that
 // the queue but, which is to hold size bytes, can grow. The handler is told
 // NodeFull. It returns false if no queue is larger than but.
-func (x *sender) evict(but *queue, size int) bool {
-	q := x.backlog.ranks.largest(but, size)
+func (x *sender) evict(but *backlog, size int) bool {
+	q := x.backlogs.ranks.largest(but, size)
 	if q == nil {
 		return false
 	}
 	x.counters.NodeOverflows.Add(1)
-	x.backlog.ranks.leave(q)
+	x.backlogs.ranks.leave(q)
 	q.evicted = true // once: a frame that has begun stays, however large
 	slot := q.id.Slot()
 	x.drop(slot, func(f *Frame) bool { return f.class != Last })

@@ -90,7 +90,7 @@ func (m *queueModel) advance(n int) (done []*Frame) {
 	return done
 }
 
-func (m *queueModel) check(t *rapid.T, q *queue) {
+func (m *queueModel) check(t *rapid.T, q *backlog) {
 	if q.n != len(m.waiting) || q.bytes != m.bytes() || q.controls != m.controls() || q.sent != m.sent {
 		t.Fatalf("queue has %d frames, %d bytes, %d controls, %d sent; model %d, %d, %d, %d",
 			q.n, q.bytes, q.controls, q.sent, len(m.waiting), m.bytes(), m.controls(), m.sent)
@@ -140,7 +140,7 @@ func (m *queueModel) checkWire(t *rapid.T) {
 
 func TestQueueAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		q := new(queue)
+		q := new(backlog)
 		m := &queueModel{numbers: map[*Frame]uint16{}, removed: map[uint16]bool{}}
 		if rapid.Bool().Draw(t, "begun before") {
 			f := m.newFrame(t)
@@ -221,7 +221,7 @@ func TestQueueAgainstModel(t *testing.T) {
 func TestQueueEverySplit(t *testing.T) {
 	frame := func(s string) *Frame { return NewFrame([]byte(s), 0) }
 	for split := 0; split <= len("aaaabbbcc"); split++ {
-		q := new(queue)
+		q := new(backlog)
 		for _, s := range []string{"aaaa", "bbb", "cc"} {
 			q.push(frame(s))
 		}

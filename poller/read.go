@@ -21,16 +21,16 @@ const MaxUnread = scratchSize / 4
 // behind what it left unconsumed.
 func (s *Shard) read(slot uint32, c *conn) {
 	gen := c.gen
-	if len(s.tail(c)) > MaxUnread {
+	if len(s.unread(c)) > MaxUnread {
 		// Of a connection that came with it. It may fill the buffer, and a
 		// read without room looks like the end of file.
 		s.receive(slot, c, 0)
 		return
 	}
 	for range maxReads {
-		kept := copy(s.scratch, s.tail(c))
+		kept := copy(s.scratch, s.unread(c))
 		room := s.scratch[kept:]
-		if c.flags&flagBulk == 0 {
+		if c.flags&flagLargeReads == 0 {
 			room = room[:smallRead]
 		}
 		n, e := sysRecv(c.fd, room)
@@ -38,10 +38,10 @@ func (s *Shard) read(slot uint32, c *conn) {
 		case e == syscall.EAGAIN || e == syscall.EINTR:
 			return
 		case e != 0:
-			s.kill(slot, CauseRead, e)
+			s.closeLater(slot, ReasonRead, e)
 			return
 		case n == 0:
-			s.kill(slot, CauseEOF, nil)
+			s.closeLater(slot, ReasonEOF, nil)
 			return
 		}
 		c.lastRead = s.now
@@ -57,7 +57,7 @@ func (s *Shard) read(slot uint32, c *conn) {
 // the scratch buffer, and keeps what it does not consume.
 func (s *Shard) receive(slot uint32, c *conn, n int) {
 	gen := c.gen
-	t := s.tail(c)
+	t := s.unread(c)
 	kept := len(t)
 	if n == 0 {
 		copy(s.scratch, t)
@@ -71,9 +71,9 @@ func (s *Shard) receive(slot uint32, c *conn, n int) {
 	// All of a read may have to wait for what the handler is paused for, or
 	// for its next turn.
 	if len(rest) > MaxUnread && c.flags&(flagPaused|flagDeferred) == 0 {
-		s.opt.Log.Error("handler left too much unread")
-		s.kill(slot, CauseHandler, errTail)
+		s.opt.Log.Error("the handler left too many bytes unread")
+		s.closeLater(slot, ReasonHandler, errUnread)
 		return
 	}
-	s.keepTail(slot, c, rest)
+	s.keepUnread(slot, c, rest)
 }

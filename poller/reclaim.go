@@ -22,7 +22,7 @@ const inboundReserve = 16
 func (s *Shard) reserve(a *account, size, n int) bool {
 	for n > 0 {
 		total := s.loop.inbound.Load()
-		if want := total + int64(n); want > s.opt.InboundBytes || want > s.inboundShare() && s.leads(size) {
+		if want := total + int64(n); want > s.opt.InboundBytes || want > s.inboundShare() && s.holdsMost(size) {
 			if !s.reclaim(a, size) {
 				return false
 			}
@@ -41,9 +41,9 @@ func (s *Shard) inboundShare() int64 {
 	return s.opt.InboundBytes - s.opt.InboundBytes/inboundReserve
 }
 
-// leads says whether no other shard has a connection that holds more, by class,
+// holdsMost says whether no other shard has a connection that holds more, by class,
 // than the greediest of this one; of those here one wants to hold size bytes.
-func (s *Shard) leads(size int) bool {
+func (s *Shard) holdsMost(size int) bool {
 	top := max(s.accounts.top.Load(), int32(sizeClass(size)+1))
 	for _, other := range s.loop.shards {
 		if other.accounts.top.Load() > top {
@@ -55,7 +55,7 @@ func (s *Shard) leads(size int) bool {
 
 // reclaim takes all that it holds from the greediest connection that is not a's.
 func (s *Shard) reclaim(a *account, size int) bool {
-	victim := s.accounts.greediest(a, size)
+	victim := s.accounts.largest(a, size)
 	if victim == nil {
 		return false
 	}
@@ -68,7 +68,7 @@ func (s *Shard) reclaimFrom(slot uint32) {
 	if h, ok := s.handler.(Reclaimer); ok {
 		s.protect(s.ID(slot), func() { h.OnReclaim(slot) })
 	} else {
-		s.kill(slot, CauseHandler, errInbound)
+		s.closeLater(slot, ReasonHandler, errInbound)
 	}
 	s.closeAccount(s.at(slot)) // with the tail, and whatever the handler forgot
 }

@@ -15,7 +15,7 @@ type ring struct {
 }
 
 type ringCell struct {
-	turn atomic.Uint64
+	seq  atomic.Uint64
 	mail Mail
 }
 
@@ -29,7 +29,7 @@ func newRing(n int) *ring {
 	}
 	r := &ring{mask: uint64(size - 1), cells: make([]ringCell, size)}
 	for i := range r.cells {
-		r.cells[i].turn.Store(uint64(i))
+		r.cells[i].seq.Store(uint64(i))
 	}
 	return r
 }
@@ -39,11 +39,11 @@ func (r *ring) push(m Mail) bool {
 	pos := r.tail.Load()
 	for {
 		c := &r.cells[pos&r.mask]
-		switch turn := c.turn.Load(); {
+		switch turn := c.seq.Load(); {
 		case turn == pos:
 			if r.tail.CompareAndSwap(pos, pos+1) {
 				c.mail = m
-				c.turn.Store(pos + 1)
+				c.seq.Store(pos + 1)
 				return true
 			}
 			pos = r.tail.Load()
@@ -58,12 +58,12 @@ func (r *ring) push(m Mail) bool {
 // pop takes the oldest item. Consumer only.
 func (r *ring) pop() (Mail, bool) {
 	c := &r.cells[r.head&r.mask]
-	if c.turn.Load() != r.head+1 {
+	if c.seq.Load() != r.head+1 {
 		return Mail{}, false
 	}
 	m := c.mail
 	c.mail = Mail{}
-	c.turn.Store(r.head + r.mask + 1)
+	c.seq.Store(r.head + r.mask + 1)
 	r.head++
 	return m, true
 }

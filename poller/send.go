@@ -23,13 +23,13 @@ func (s *Shard) Submit() { s.sender.submit() }
 func (s *Shard) Staged() int { return s.sender.stage.n }
 
 // Backlogged says whether something waits to be sent to a connection.
-func (s *Shard) Backlogged(slot uint32) bool { return s.at(slot).queue != 0 }
+func (s *Shard) Backlogged(slot uint32) bool { return s.at(slot).backlog != 0 }
 
-// Stuck returns for how many ticks a connection has taken nothing of what
+// BacklogAge returns for how many ticks a connection has taken nothing of what
 // waits for it, 0 if nothing waits.
-func (s *Shard) Stuck(slot uint32) uint32 {
+func (s *Shard) BacklogAge(slot uint32) uint32 {
 	c := s.at(slot)
-	q := s.sender.backlog.of(c)
+	q := s.sender.backlogs.of(c)
 	if q == nil {
 		return 0
 	}
@@ -46,9 +46,9 @@ func (s *Shard) DropBacklog(slot uint32) {
 	s.sender.drop(slot, func(*Frame) bool { return true })
 }
 
-// Finish shuts a connection down for writing once all that waits was sent. It
+// CloseWrite shuts a connection down for writing once all that waits was sent. It
 // does not end reading: the peer then sees all that was sent, and its own end
 // of file ends the connection. Closing at once instead would have the kernel
 // send a reset if unread bytes were left, and the peer might lose the last
 // bytes sent to it (RFC 1122 §4.2.2.13).
-func (s *Shard) Finish(slot uint32) { s.sender.finish(slot) }
+func (s *Shard) CloseWrite(slot uint32) { s.sender.finish(slot) }

@@ -13,7 +13,7 @@ type sender struct {
 	submitted func() // Handler.OnSubmitted
 
 	stage    stage
-	backlog  backlog
+	backlogs backlogs
 	refusals []refusal
 	joined   []byte // waiting frames are copied here to go in one send
 	direct   int    // sends that were not staged
@@ -35,8 +35,10 @@ const (
 	sendDropped                   // the policy dropped it or something older
 	sendClosed                    // nothing is sent to the connection any more: OnClose tells, or the handler knows
 
-	// BacklogFull: the connection's backlog is at its bound.
-	BacklogFull
+	// FramesFull and BytesFull: the connection's backlog is at its bound in
+	// frames, or in bytes.
+	FramesFull
+	BytesFull
 	// NodeFull: the node's backlog is at its bound, and the connection has the
 	// largest queue. Either its send was refused, or all that waited for it
 	// was dropped to make room for another connection.
@@ -50,7 +52,7 @@ func (x *sender) init(s *Shard) {
 	x.conns, x.opt, x.counters = &s.conns, s.opt, &s.Counters
 	x.submitted = func() { s.handler.OnSubmitted() }
 	x.stage.init(s)
-	x.backlog.node = &s.loop.nodeBytes
+	x.backlogs.node = &s.loop.nodeBytes
 }
 
 // send stages a payload, or sends it at once where it cannot be staged.
@@ -65,7 +67,7 @@ func (x *sender) send(slot uint32, p Payload, class Class) (pause bool) {
 	if c.flags&flagStaged != 0 {
 		x.submit() // what was staged goes first, and may have to wait
 	}
-	if c.queue == 0 && c.flags&flagsNoSend == 0 && x.stage.usable() && x.copyOwn(&p) {
+	if c.backlog == 0 && c.flags&flagsNoSend == 0 && x.stage.usable() && x.copyOwn(&p) {
 		c.flags |= flagStaged
 		if full := x.stage.add(slot, c.fd, p, class); full {
 			x.submit()
@@ -103,7 +105,7 @@ func (x *sender) copyOwn(p *Payload) bool {
 // sendNow sends a payload without staging it, or queues it behind what waits.
 // Nothing may be staged for the connection.
 func (x *sender) sendNow(slot uint32, c *conn, p Payload, class Class) SendResult {
-	if c.queue != 0 || c.flags&flagsNoSend != 0 {
+	if c.backlog != 0 || c.flags&flagsNoSend != 0 {
 		return x.enqueue(slot, c, p, class, 0)
 	}
 	n, e := sysSend(c.fd, p.bytes)
@@ -143,7 +145,7 @@ func (x *sender) complete(slot uint32, c *conn, p Payload, class Class, n int, e
 		return sendDone
 	}
 	if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
-		x.conns.kill(slot, CauseWrite, e)
+		x.conns.closeLater(slot, ReasonWrite, e)
 		return sendClosed
 	}
 	if p.frames != nil {

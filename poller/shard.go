@@ -27,33 +27,28 @@ type Shard struct {
 
 	// Owned by the shard's goroutine.
 	conns
-	wheel     *Wheel
-	pinned    bool // its goroutine is bound to its thread
-	spoiled   int  // slots given up for good
-	events    [256]epollEvent
-	scratch   []byte // every read lands here
-	sender    sender
-	accounts  accounts // of what came in and is not done with
-	freeTails [][]byte
-	deferred  []ID // to be shown what they left unread
-	listeners []*listener
-	outboxes  []outbox // by destination
-	waiting   int      // items in outboxes
-	accepting acceptState
-	ticks     uint32 // ticks not handled yet
-	stalled   bool   // the last count of ticks was a stall
-	timersDue bool   // the wheel has more that is due
-	mailDue   bool   // the mailbox was not drained to its end
-	mailed    bool   // it was looked into since the last wait
-	work      bool   // the handler has more work
-	readable  bool   // the eventfd is
-	kept      bool   // the handler keeps the place of the mail at hand
-	deadline  time.Duration
-	received  uint64 // bytes since the counters were last brought up to date
+	wheel        *Wheel
+	pinned       bool // its goroutine is bound to its thread
+	retiredSlots int  // slots given up for good
+	events       [256]epollEvent
+	scratch      []byte // every read lands here
+	sender       sender
+	accounts     accounts // of what came in and is not done with
+	spareUnread  [][]byte
+	deferred     []ID // to be shown what they left unread
+	listeners    []*listener
+	inbox        inbox
+	moves        outboxes
+	accepting    acceptState
+	ticks        uint32 // ticks not handled yet
+	stalled      bool   // the last count of ticks was a stall
+	timersDue    bool   // the wheel has more that is due
+	work         bool   // the handler has more work
+	deadline     time.Duration
+	received     uint64 // bytes since the counters were last brought up to date
 
 	// Seen by others.
 	box      mailbox
-	denied   []atomic.Bool // by shard: it waits for room in LaneMove
 	Counters Counters
 	live     atomic.Int64
 	lastTick atomic.Int64 // on Loop.clock, ns
@@ -72,7 +67,7 @@ const (
 func newShard(l *Loop, i int) (*Shard, error) {
 	o := &l.opt
 	s := &Shard{loop: l, index: i, opt: o, conns: conns{epfd: -1}, timerFD: -1, wakeFD: -1,
-		scratch: make([]byte, scratchSize), outboxes: make([]outbox, o.Shards), denied: make([]atomic.Bool, o.Shards), done: make(chan struct{})}
+		scratch: make([]byte, scratchSize), moves: newOutboxes(i, o.Shards), done: make(chan struct{})}
 	var err error
 	if s.slab, err = offheap.NewSlab(o.Memory.Owner("connections"), int(connSize)+o.RecordSize, o.MaxConns); err != nil {
 		return nil, err
@@ -84,7 +79,8 @@ func newShard(l *Loop, i int) (*Shard, error) {
 		s.closeSet()
 		return nil, err
 	}
-	s.box.init([laneCount]int{o.Mailbox + 1024, o.Mailbox, o.Mailbox, o.Mailbox}, s.wakeFD, &l.waiting)
+	s.box.init([queueCount]int{o.Mailbox + 1024, o.Mailbox, o.Mailbox, o.Mailbox}, s.wakeFD, &l.waiting)
+	s.inbox.box = &s.box
 	s.sender.init(s)
 	s.lastTick.Store(int64(l.clock()))
 	s.handler = o.NewHandler(s)
@@ -165,7 +161,7 @@ func (s *Shard) recoverConn(id ID) {
 	if r := recover(); r != nil {
 		s.panicked(r)
 		if slot, ok := s.Lookup(id); ok {
-			s.kill(slot, CausePanic, fmt.Errorf("panic: %v", r))
+			s.closeLater(slot, ReasonPanic, fmt.Errorf("panic: %v", r))
 		}
 	}
 }

@@ -18,17 +18,17 @@ const notSentLowat = 16 << 10
 // there when it is accepted.
 const deferAccept = 3
 
-// improvement is a socket option that a listener does without where there is
+// optionalSockopt is a socket option that a listener does without where there is
 // none (Multipath TCP, gVisor).
-type improvement struct {
+type optionalSockopt struct {
 	name  string
 	opt   int
 	value func(*Options) int
 	costs string // what it is like without
 }
 
-// improvements are those of IPPROTO_TCP. Connections inherit them.
-var improvements = [...]improvement{
+// optionalSockopts are those of IPPROTO_TCP. Connections inherit them.
+var optionalSockopts = [...]optionalSockopt{
 	{"TCP_NODELAY", unix.TCP_NODELAY, func(*Options) int { return 1 },
 		"messages may be held back for up to 40 ms"},
 	{"TCP_NOTSENT_LOWAT", unix.TCP_NOTSENT_LOWAT, func(*Options) int { return notSentLowat },
@@ -39,25 +39,25 @@ var improvements = [...]improvement{
 		"a connection is accepted before its request is there"},
 }
 
-// improve sets what only improves a listener, and notes what it cannot.
-func (l *Loop) improve(fd int) {
-	for i, m := range improvements {
-		if err := l.opt.setsockopt(fd, unix.IPPROTO_TCP, m.opt, m.value(&l.opt)); err != nil && l.lacks[i] == nil {
-			l.lacks[i] = err
+// setOptional sets what only improves a listener, and notes what it cannot.
+func (l *Loop) setOptional(fd int) {
+	for i, m := range optionalSockopts {
+		if err := l.opt.setsockopt(fd, unix.IPPROTO_TCP, m.opt, m.value(&l.opt)); err != nil && l.missing[i] == nil {
+			l.missing[i] = err
 		}
 	}
 }
 
-// tellLacks warns once of the socket options that listeners go without.
-func (l *Loop) tellLacks() {
+// logMissing warns once of the socket options that listeners go without.
+func (l *Loop) logMissing() {
 	var names, costs, errs []string
-	for i, err := range l.lacks {
+	for i, err := range l.missing {
 		if err != nil {
-			names, costs, errs = append(names, improvements[i].name), append(costs, improvements[i].costs), append(errs, err.Error())
+			names, costs, errs = append(names, optionalSockopts[i].name), append(costs, optionalSockopts[i].costs), append(errs, err.Error())
 		}
 	}
 	if names != nil {
-		l.opt.Log.Warn("listeners go without socket options that are not here", zap.String("options", strings.Join(names, ", ")),
-			zap.String("costs", strings.Join(costs, "; ")), zap.String("errors", strings.Join(errs, "; ")))
+		l.opt.Log.Warn("this host lacks some socket options; listeners work without them", zap.String("options", strings.Join(names, ", ")),
+			zap.String("effect", strings.Join(costs, "; ")), zap.String("errors", strings.Join(errs, "; ")))
 	}
 }

@@ -45,9 +45,9 @@ func TestListenWithoutSocketOptions(t *testing.T) {
 	if all := warnings(t, nil); len(all) != 0 {
 		t.Errorf("a kernel that has all: %v", all)
 	}
-	for _, m := range improvements {
+	for _, m := range optionalSockopts {
 		all := warnings(t, without(m.opt))
-		if len(all) != 1 || all[0].ContextMap()["options"] != m.name || all[0].ContextMap()["costs"] != m.costs {
+		if len(all) != 1 || all[0].ContextMap()["options"] != m.name || all[0].ContextMap()["effect"] != m.costs {
 			t.Errorf("without %s: %v", m.name, all)
 		}
 	}
@@ -80,20 +80,22 @@ func TestImproveMultipath(t *testing.T) {
 	}
 	defer unix.Close(fd)
 	core, logs := observer.New(zapcore.WarnLevel)
-	o := Options{Log: zap.New(core)}
-	o.setDefaults()
+	o := Options{Log: zap.New(core), NewHandler: func(*Shard) Handler { return nil }}
+	if err := o.fill(); err != nil {
+		t.Fatal(err)
+	}
 	l := &Loop{opt: o}
-	l.improve(fd)
-	l.tellLacks()
+	l.setOptional(fd)
+	l.logMissing()
 	lacking := 0
-	for i, m := range improvements {
-		if failed := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, m.opt, m.value(&o)) != nil; failed != (l.lacks[i] != nil) {
-			t.Errorf("%s: failed %v, noted %v", m.name, failed, l.lacks[i])
+	for i, m := range optionalSockopts {
+		if failed := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, m.opt, m.value(&o)) != nil; failed != (l.missing[i] != nil) {
+			t.Errorf("%s: failed %v, noted %v", m.name, failed, l.missing[i])
 		} else if failed {
 			lacking++
 		}
 	}
-	t.Logf("lacks %v", l.lacks)
+	t.Logf("lacks %v", l.missing)
 	if want := min(lacking, 1); logs.Len() != want {
 		t.Errorf("%d warnings for %d options", logs.Len(), lacking)
 	}

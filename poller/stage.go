@@ -80,7 +80,7 @@ func (g *stage) submit() (n, taken int) {
 	}
 	taken, e := g.ring.submit(g.results[:n])
 	if e != 0 {
-		g.opt.Log.Warn("io_uring fails; sends are system calls of their own from now on", zap.Int("shard", g.shard), zap.Error(e))
+		g.opt.Log.Warn("io_uring failed; every send is a system call of its own from now on", zap.Int("shard", g.shard), zap.Error(e))
 		g.closeRing()
 	}
 	return n, taken
@@ -101,9 +101,9 @@ func (g *stage) openRing() bool {
 	ring, err := newUring(g.opt.Memory.Owner("io_uring"), stageSends)
 	if err != nil {
 		g.missing.Do(func() {
-			g.opt.Log.Warn("no io_uring here", zap.Error(err),
-				zap.String("costs", "a fan-out makes a system call for each connection instead of one for many"),
-				zap.String("mend", "belfry doctor says what forbids it; fanout.io_uring: off does without and is silent"))
+			g.opt.Log.Warn("io_uring is not available", zap.Error(err),
+				zap.String("effect", "a fan-out makes a system call for each connection instead of one for many"),
+				zap.String("fix", "belfry doctor shows what forbids it; set fanout.io_uring: off to silence this warning"))
 		})
 		return false
 	}

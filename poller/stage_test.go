@@ -67,7 +67,7 @@ func TestStageFailures(t *testing.T) {
 		fine, fineID := r.pair(0)
 		_, fullID := r.pair(0)
 		gone, goneID := r.pair(0)
-		r.sendUntil(fullID, 0, 3000, BacklogFull)
+		r.sendUntil(fullID, 0, 3000, FramesFull)
 		r.on(0, func(s *Shard) {
 			gone.Close()
 			for _, id := range []ID{goneID, fullID, fineID} {
@@ -80,8 +80,8 @@ func TestStageFailures(t *testing.T) {
 		// The broken one is closed after the failures of its turn were told.
 		eventually(t, "one closed", func() bool { return r.Stats().Connections == 2 })
 		r.settle(0)
-		if len(failed) != 1 || failed[fullID.Slot()] != BacklogFull {
-			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), BacklogFull)
+		if len(failed) != 1 || failed[fullID.Slot()] != FramesFull {
+			t.Errorf("told %v, want slot %d: %d", failed, fullID.Slot(), FramesFull)
 		}
 	})
 }
@@ -125,7 +125,7 @@ func TestStageKeepsOrder(t *testing.T) {
 					e.want.Write(f.b)
 				}
 				for i := range ends {
-					s.Finish(ends[i].id.Slot())
+					s.CloseWrite(ends[i].id.Slot())
 				}
 			})
 			for i := range ends {
@@ -198,7 +198,7 @@ func TestStageFailureIsToldLater(t *testing.T) {
 		_, full := r.pair(0)
 		c, id := r.pair(0)
 		other = id
-		r.sendUntil(full, 0, 3000, BacklogFull)
+		r.sendUntil(full, 0, 3000, FramesFull)
 		r.on(0, func(s *Shard) {
 			sending = true
 			s.Send(full.Slot(), Shared(NewFrames(numbered(0, 20, 0))), Data)
@@ -264,7 +264,7 @@ func TestStagedControlAtBounds(t *testing.T) {
 			if frames != len(want)/8 || r.Stats().BacklogBytes > bound || failed != told {
 				t.Errorf("bound %d: %d frames, %d bytes wait, %d told", bound, frames, r.Stats().BacklogBytes, failed)
 			}
-			if lost := r.Stats().ControlsLost; lost < 1000 {
+			if lost := r.Stats().ControlsDropped; lost < 1000 {
 				t.Errorf("bound %d: %d control frames counted as lost", bound, lost)
 			}
 			got := make([]byte, filled+len(want))
@@ -299,7 +299,7 @@ func TestLastIsNeverRefused(t *testing.T) {
 			}
 		})
 		r.settle(0)
-		if want := []SendResult{NodeFull, BacklogFull}; !slices.Equal(told, want) {
+		if want := []SendResult{NodeFull, FramesFull}; !slices.Equal(told, want) {
 			t.Fatalf("told %v, want %v", told, want)
 		}
 		if n := r.Stats().ShortWrites; n != 0 {
@@ -329,7 +329,7 @@ func TestDroppedIsNotTold(t *testing.T) {
 			for n := range 3 {
 				s.Send(id.Slot(), Shared(NewFrames(numbered(n, 100, 0))), Data)
 			}
-			s.Finish(id.Slot())
+			s.CloseWrite(id.Slot())
 			s.Send(id.Slot(), Shared(NewFrames(numbered(3, 100, 0))), Data)
 		})
 		r.settle(0)

@@ -7,38 +7,38 @@ import (
 
 // Counters are what a shard counts. Only the shard writes them.
 type Counters struct {
-	Accepted      atomic.Uint64 // connections accepted
-	AcceptRefused atomic.Uint64 // accepted and closed at once: no slot left
-	MovedIn       atomic.Uint64 // connections from other shards
-	MovedOut      atomic.Uint64
-	Adopted       atomic.Uint64
-	Closed        atomic.Uint64
-	ReadBytes     atomic.Uint64
-	WrittenBytes  atomic.Uint64
-	ShortWrites   atomic.Uint64 // sends of shared frames that the kernel did not take whole
-	Overflows     atomic.Uint64 // sends refused by the bound of a connection
-	NodeOverflows atomic.Uint64 // sends refused by the bound of the node
-	DroppedOldest atomic.Uint64 // frames dropped by DropOldest, or by LatestOnly at the bound
-	DroppedLatest atomic.Uint64 // frames replaced under LatestOnly
-	Stalls        atomic.Uint64 // times the shard did not live for stallTicks or more
-	StalledTicks  atomic.Uint64 // ticks that were not lived
-	Panics        atomic.Uint64
-	Reclaimed     atomic.Uint64 // connections that gave up what they held of Options.InboundBytes
-	Deferrals     atomic.Uint64 // sockets that waited because the mailbox of their next shard was full
-	ControlsLost  atomic.Uint64 // control frames that a newer one replaced, or for which there was no room
-	BusyNanos     atomic.Uint64 // time in turns, without the waits for events
+	Accepted        atomic.Uint64 // connections accepted
+	AcceptRefused   atomic.Uint64 // accepted and closed at once: no slot left
+	MovedIn         atomic.Uint64 // connections from other shards
+	MovedOut        atomic.Uint64
+	Adopted         atomic.Uint64
+	Closed          atomic.Uint64
+	ReadBytes       atomic.Uint64
+	WrittenBytes    atomic.Uint64
+	ShortWrites     atomic.Uint64 // sends of shared frames that the kernel did not take whole
+	Overflows       atomic.Uint64 // sends refused by the bound of a connection
+	NodeOverflows   atomic.Uint64 // sends refused by the bound of the node
+	DroppedOldest   atomic.Uint64 // frames dropped by DropOldest, or by LatestOnly at the bound
+	DroppedLatest   atomic.Uint64 // frames replaced under LatestOnly
+	Stalls          atomic.Uint64 // times the shard did not live for stallTicks or more
+	StalledTicks    atomic.Uint64 // ticks that were not lived
+	Panics          atomic.Uint64
+	Reclaimed       atomic.Uint64 // connections that gave up what they held of Options.InboundBytes
+	MovesDeferred   atomic.Uint64 // sockets that waited because the mailbox of their next shard was full
+	ControlsDropped atomic.Uint64 // control frames that a newer one replaced, or for which there was no room
+	BusyNanos       atomic.Uint64 // time in turns, without the waits for events
 
 	acceptErrors [acceptErrnos]atomic.Uint64
 }
 
 // Stats is a snapshot of a Loop.
 type Stats struct {
-	Accepted, AcceptRefused, MovedIn, MovedOut, Adopted, Closed uint64
-	ReadBytes, WrittenBytes                                     uint64
-	ShortWrites, Overflows, NodeOverflows                       uint64
-	DroppedOldest, DroppedLatest                                uint64
-	Stalls, StalledTicks, Panics, Deferrals, ControlsLost       uint64
-	Reclaimed                                                   uint64
+	Accepted, AcceptRefused, MovedIn, MovedOut, Adopted, Closed  uint64
+	ReadBytes, WrittenBytes                                      uint64
+	ShortWrites, Overflows, NodeOverflows                        uint64
+	DroppedOldest, DroppedLatest                                 uint64
+	Stalls, StalledTicks, Panics, MovesDeferred, ControlsDropped uint64
+	Reclaimed                                                    uint64
 
 	AcceptErrors map[string]uint64 // by errno name
 	MailboxFull  map[string]uint64 // by lane
@@ -81,18 +81,18 @@ func (l *Loop) Stats() Stats {
 			{&st.ShortWrites, &c.ShortWrites}, {&st.Overflows, &c.Overflows}, {&st.NodeOverflows, &c.NodeOverflows},
 			{&st.DroppedOldest, &c.DroppedOldest}, {&st.DroppedLatest, &c.DroppedLatest},
 			{&st.Stalls, &c.Stalls}, {&st.StalledTicks, &c.StalledTicks}, {&st.Panics, &c.Panics},
-			{&st.Deferrals, &c.Deferrals}, {&st.ControlsLost, &c.ControlsLost}, {&st.Reclaimed, &c.Reclaimed},
+			{&st.MovesDeferred, &c.MovesDeferred}, {&st.ControlsDropped, &c.ControlsDropped}, {&st.Reclaimed, &c.Reclaimed},
 		} {
 			*p.to += p.from.Load()
 		}
 		for i := range c.acceptErrors {
 			st.AcceptErrors[acceptErrnoNames[i]] += c.acceptErrors[i].Load()
 		}
-		for _, lane := range Lanes() {
-			st.MailboxFull[lane.String()] += s.box.lanes[lane].full.Load()
+		for _, lane := range Queues() {
+			st.MailboxFull[lane.String()] += s.box.queues[lane].full.Load()
 		}
 		st.Connections += int(s.live.Load())
-		st.Backlogged += int(s.sender.backlog.slow.Load())
+		st.Backlogged += int(s.sender.backlogs.slow.Load())
 		if s.sender.stage.ringed.Load() {
 			st.Rings++
 		}

@@ -12,29 +12,29 @@ type (
 func (s *Shard) stop() {
 	s.stopListening()
 	for slot, ok := s.slab.Next(0); ok; slot, ok = s.slab.Next(slot + 1) {
-		s.kill(slot, CauseStop, ErrClosed)
+		s.closeLater(slot, ReasonStop, ErrClosed)
 	}
-	s.reap()
+	s.runCloses()
 	s.closeArrivals()
 	s.protect(0, s.handler.OnStop)
-	s.handler = retired{}
+	s.handler = stoppedHandler{}
 	s.stopped.Store(true)
 }
 
-// retired takes a handler's place once that has had its OnStop, for what is
+// stoppedHandler takes a handler's place once that has had its OnStop, for what is
 // left of the turn.
-type retired struct{}
+type stoppedHandler struct{}
 
-func (retired) OnOpen(uint32, any)              {}
-func (retired) OnData(_ uint32, p []byte) int   { return len(p) }
-func (retired) OnTimer(uint32)                  {}
-func (retired) OnClose(uint32, Cause, error)    {}
-func (retired) OnMail(Mail)                     {}
-func (retired) OnTick()                         {}
-func (retired) OnWork() bool                    { return false }
-func (retired) OnSubmitted()                    {}
-func (retired) OnSendFailed(uint32, SendResult) {}
-func (retired) OnStop()                         {}
+func (stoppedHandler) OnOpen(uint32, any)              {}
+func (stoppedHandler) OnData(_ uint32, p []byte) int   { return len(p) }
+func (stoppedHandler) OnTimer(uint32)                  {}
+func (stoppedHandler) OnClose(uint32, Reason, error)   {}
+func (stoppedHandler) OnMail(Mail)                     {}
+func (stoppedHandler) OnTick()                         {}
+func (stoppedHandler) OnWork() bool                    { return false }
+func (stoppedHandler) OnSubmitted()                    {}
+func (stoppedHandler) OnSendFailed(uint32, SendResult) {}
+func (stoppedHandler) OnStop()                         {}
 
 // discard gives back what a shard has that takes no turns: not yet, or not
 // any more.
@@ -49,25 +49,13 @@ func (s *Shard) discard() {
 
 // closeArrivals closes sockets that nobody will open any more.
 func (s *Shard) closeArrivals() {
-	for i := range s.outboxes {
-		for _, a := range s.outboxes[i].items {
-			s.dropArrival(a)
+	s.moves.discard(s.dropArrival)
+	s.inbox.discard(func(m Mail) {
+		switch p := m.Ptr.(type) {
+		case *arrival:
+			s.dropArrival(p)
+		case listenRequest:
+			p.done.Done()
 		}
-		s.outboxes[i].items = nil
-	}
-	s.waiting = 0
-	for _, lane := range Lanes() {
-		for {
-			m, ok := s.box.lanes[lane].ring.pop()
-			if !ok {
-				break
-			}
-			switch p := m.Ptr.(type) {
-			case *arrival:
-				s.dropArrival(p)
-			case listenRequest:
-				p.done.Done()
-			}
-		}
-	}
+	})
 }

@@ -52,7 +52,7 @@ func (s *Shard) runTimers() {
 			return
 		}
 		c := s.at(slot)
-		if c.flags&flagDead == 0 {
+		if c.flags&flagClosing == 0 {
 			s.protect(s.ID(slot), func() { s.handler.OnTimer(slot) })
 		}
 		if n%16 == 0 && s.Expired() {

@@ -29,20 +29,10 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 	if s.stopped.Load() {
 		return false
 	}
-	// The flag is looked at too: the eventfd may be behind many others in the
-	// set's order.
-	woken, served, began := s.poll(wait)
+	served, began := s.poll(wait)
 	s.resumeDeferred()
-	if woken || s.readable || s.box.awake.Load() {
-		// The flag is cleared before the mailbox is drained: whoever posts
-		// later wakes the shard again. While work remains the eventfd is left
-		// readable, and with it the set that netpoll watches.
-		if !s.busy() {
-			readCount(s.wakeFD)
-			s.readable = false
-		}
-		s.box.awake.Store(false)
-		s.drainMail()
+	if s.inbox.called() {
+		s.readMail()
 	}
 	if s.ticks > 0 {
 		s.tick()
@@ -55,17 +45,14 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 	s.work = false // a panic must not come again at once: the next turn tries
 	s.protect(0, func() { s.work = s.handler.OnWork() })
 	s.finishTurn()
-	s.flushOutboxes()
+	s.retryMoves()
 	s.count(began)
 	if s.stopped.Load() {
 		close(s.done)
 		return false
 	}
 	if s.busy() {
-		if !s.readable {
-			s.readable = true
-			writeCount(s.wakeFD, 1)
-		}
+		s.inbox.stayReadable()
 	}
 	return served
 }
@@ -93,7 +80,7 @@ func (s *Shard) finishTurn() {
 		if s.sender.refusals = s.sender.refusals[:0]; cap(s.sender.refusals) > 1024 {
 			s.sender.refusals = nil
 		}
-		s.reap()
+		s.runCloses()
 		if s.Staged() == 0 {
 			return
 		}
@@ -102,7 +89,7 @@ func (s *Shard) finishTurn() {
 
 // busy says whether there is something to do without any event.
 func (s *Shard) busy() bool {
-	return s.work || s.timersDue || s.mailDue || len(s.deferred) > 0 || len(s.dead) > 0 || s.Staged() > 0
+	return s.work || s.timersDue || s.inbox.more || len(s.deferred) > 0 || len(s.pendingCloses) > 0 || s.Staged() > 0
 }
 
 // poll waits for the first event, for at most wait, and serves events for the
@@ -110,14 +97,14 @@ func (s *Shard) busy() bool {
 // so events that are left come again. (Without that bound, thousands of
 // connections that can be written to again would keep single pushes waiting for
 // milliseconds.) began is when the wait was over.
-func (s *Shard) poll(wait time.Duration) (woken, some bool, began time.Duration) {
+func (s *Shard) poll(wait time.Duration) (some bool, began time.Duration) {
 	n := 0
-	if wait > 0 && (s.mailed || !s.loop.spare) {
+	if wait > 0 && (s.inbox.drained || !s.loop.spareProcs) {
 		n = sysEpollWaitTold(s.epfd, s.events[:], wait)
 	} else {
 		n = sysEpollWait(s.epfd, s.events[:], wait)
 	}
-	s.mailed = false
+	s.inbox.drained = false
 	some = n > 0
 	began = s.loop.clock()
 	s.deadline = began + s.opt.Chunk
@@ -128,8 +115,7 @@ func (s *Shard) poll(wait time.Duration) (woken, some bool, began time.Duration)
 			key := ev.key()
 			switch {
 			case key == keyWake:
-				woken = true
-				s.readable = true
+				s.inbox.readable = true
 			case key == keyTimer:
 				s.countTicks()
 			case late:
@@ -147,12 +133,12 @@ func (s *Shard) poll(wait time.Duration) (woken, some bool, began time.Duration)
 		if s.stalled {
 			if served == 0 || round > s.slab.Len()/len(s.events)+1 {
 				s.stalled = false
-				return woken, some, began
+				return some, began
 			}
 		} else if late || n < len(s.events) || round >= maxRounds {
-			return woken, some, began
+			return some, began
 		}
-		s.reap()
+		s.runCloses()
 		n = sysEpollWait(s.epfd, s.events[:], 0)
 	}
 }
@@ -177,9 +163,9 @@ func (s *Shard) connEvent(id ID, events uint32) {
 	case events&unix.EPOLLIN != 0 && c.flags&(flagPaused|flagDeferred) == 0:
 		s.read(slot, c)
 	case events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
-		s.kill(slot, CauseRead, s.sockError(c.fd))
+		s.closeLater(slot, ReasonRead, s.sockError(c.fd))
 	case events&unix.EPOLLRDHUP != 0 && c.flags&flagDeferred == 0:
-		s.kill(slot, CauseEOF, nil)
+		s.closeLater(slot, ReasonEOF, nil)
 	}
 }
 
@@ -198,7 +184,7 @@ func (s *Shard) resumeDeferred() {
 			s.protect(id, func() {
 				c := s.at(slot)
 				c.flags &^= flagDeferred
-				if s.tail(c) != nil && c.flags&flagPaused == 0 {
+				if s.unread(c) != nil && c.flags&flagPaused == 0 {
 					s.receive(slot, c, 0)
 				}
 			})

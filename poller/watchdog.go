@@ -12,7 +12,7 @@ const staleTick = 5 * time.Second
 // watch looks at the age of each shard's last tick. netpoll's poller can end
 // without a word, and a handler can hang; either stops the shard's clock.
 func (l *Loop) watch() {
-	defer l.guarded.Done()
+	defer l.watchdogDone.Done()
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	w := watchdog{stale: make([]int, len(l.shards))}
@@ -36,12 +36,12 @@ type watchdog struct{ stale []int } // looks in a row at which a shard was too l
 func (w *watchdog) look(log *zap.Logger, shard int, age time.Duration) {
 	if age < staleTick {
 		if w.stale[shard] >= 2 {
-			log.Warn("shard ticks again", zap.Int("shard", shard))
+			log.Warn("shard runs again", zap.Int("shard", shard))
 		}
 		w.stale[shard] = 0
 		return
 	}
 	if w.stale[shard]++; w.stale[shard] == 2 {
-		log.Error("shard has stopped ticking: its connections are not served", zap.Int("shard", shard), zap.Duration("for", age))
+		log.Error("shard does not run: its connections are not served", zap.Int("shard", shard), zap.Duration("for", age))
 	}
 }

@@ -57,7 +57,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request, c call) int {
 		if r.ProtoAtLeast(1, 1) {
 			end = lastChunk // the answer has been chunked from its first flush
 		}
-		s.abandon(rc, r, c.conn, cutOff{answered: err == nil, end: end, until: time.Now().Add(lingerTime), most: maxBatchRest})
+		s.abandon(rc, r, c.conn, cutOff{answered: err == nil, end: end, until: time.Now().Add(restTime), most: maxBatchRest})
 	}
 	return http.StatusOK
 }
@@ -74,7 +74,7 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 	wake := context.AfterFunc(s.stop, func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) })
 	defer wake()
 	buf := batchBuffers.Get().(*[]byte)
-	lines := lineReader{src: r.Body, max: s.opt.MaxBatchLine, buf: *buf, held: held{of: &s.in}}
+	lines := lineReader{src: r.Body, max: s.opt.MaxBatchLine, buf: *buf, held: heldBytes{of: &s.in}}
 	defer func() {
 		lines.held.release()
 		if len(lines.buf) <= maxPooledBuffer {
@@ -134,7 +134,7 @@ func (s *Server) publishItem(line []byte) (m *message.Message, p *problem) {
 		return nil, p
 	}
 	it.m.Received = time.Now()
-	if p := s.publish(s.stop, &it.m, it.data); p != nil {
+	if p := s.publish(s.stop, nil, &it.m, it.data); p != nil {
 		return nil, p
 	}
 	return &it.m, nil

@@ -47,14 +47,14 @@ func (e errBodyBytes) Error() string {
 	return fmt.Sprintf("the bodies on their way in hold all of the %d bytes that they may (api.body_bytes)", e.most)
 }
 
-// held counts the bytes that one body holds. The zero value, which has no
+// heldBytes counts the bytes that one body holds. The zero value, which has no
 // bound, counts nothing.
-type held struct {
+type heldBytes struct {
 	of *bodies
 	n  int64
 }
 
-func (h *held) take(n int) error {
+func (h *heldBytes) take(n int) error {
 	if h.of == nil {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (h *held) take(n int) error {
 	return nil
 }
 
-func (h *held) release() {
+func (h *heldBytes) release() {
 	if h.of != nil {
 		h.of.bytes.Add(-h.n)
 		h.n = 0
@@ -75,7 +75,7 @@ func (h *held) release() {
 // heldReader counts what is read of src.
 type heldReader struct {
 	src io.Reader
-	*held
+	*heldBytes
 }
 
 func (r heldReader) Read(p []byte) (int, error) {

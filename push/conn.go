@@ -22,14 +22,14 @@ func HealthReserve(maxConnections int) int { return min(64, maxConnections) }
 // not learn why.
 type listener struct {
 	net.Listener
-	places  *places
-	reserve *places
+	limit   *connLimit
+	reserve *connLimit
 	count   *counters
 	refusal problem
 }
 
 func newListener(l net.Listener, most int, count *counters) *listener {
-	return &listener{Listener: l, places: newPlaces(most), reserve: newPlaces(HealthReserve(most)), count: count,
+	return &listener{Listener: l, limit: newConnLimit(most), reserve: newConnLimit(HealthReserve(most)), count: count,
 		refusal: problem{cause: CauseBusy, detail: fmt.Sprintf("allowed are at most %d connections (api.max_connections), and all of them are being served", most)}}
 }
 
@@ -41,7 +41,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		mine := newConn(c.(*net.TCPConn), l.count)
-		victim, ok := l.places.take(mine)
+		victim, ok := l.limit.take(mine)
 		if !ok {
 			mine.healthOnly = true
 			victim, ok = l.reserve.take(mine)
@@ -54,15 +54,15 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		if victim != nil {
 			l.count.connsEvicted.Add(1)
-			victim.giveWay()
+			victim.evict()
 		}
 		l.count.connections.Add(1)
 		return mine, nil
 	}
 }
 
-// past is a deadline that is over.
-var past = time.Unix(1, 0)
+// expired is a deadline that is over.
+var expired = time.Unix(1, 0)
 
 // conn is a connection with a place. It embeds the concrete type so that
 // net/http finds CloseWrite.
@@ -73,92 +73,100 @@ type conn struct {
 	count      *counters
 	closing    sync.Once
 
-	// leaving is set when the connection gave way to another one: it is read
+	// evicted is set when the connection gave way to another one: it is read
 	// no further, and a request that came in the same moment is refused, so
 	// that its sender knows that nothing was delivered.
-	leaving atomic.Bool
+	evicted atomic.Bool
 
 	frames framing       // of the goroutine that reads
 	served atomic.Uint64 // requests that net/http has begun to serve
 
+	serving atomic.Bool // a handler runs
+	client  presence
+
 	write slowWriter // of the goroutine that writes
 
 	// Of the goroutine that serves.
-	batch  bool // what is served is a batch
-	health bool // what was asked for is health
-	proven bool // it has carried what needs a key
+	batch         bool // what is served is a batch
+	health        bool // what was asked for is health
+	authenticated bool // it has carried what needs a key
 
-	at      *places
-	own     *owner      // guarded by at.mu, and the rest
-	rank    rank        // the list that it is in
-	link    link[*conn] // in at.giving[rank]
-	ownLink link[*conn] // in own.giving[rank]
-	waits   bool        // for a request
+	limit       *connLimit
+	remoteConns *remoteConns // guarded by at.mu, and the rest
+	rank        evictRank    // the list that it is in
+	link        link[*conn]  // in at.giving[rank]
+	remoteLink  link[*conn]  // in own.giving[rank]
+	idle        bool         // for a request
 }
 
 func newConn(tcp *net.TCPConn, count *counters) *conn {
 	c := &conn{TCPConn: tcp, remote: remoteOf(tcp.RemoteAddr()), count: count}
-	c.link.of, c.ownLink.of = c, c
+	c.link.of, c.remoteLink.of = c, c
+	c.client.init(tcp)
 	return c
 }
 
-// giveWay tells a connection whose place was given away. One that waits for a
+// evict tells a connection whose place was given away. One that waits for a
 // request is woken, so that a request of the same moment is answered; on the
 // others nothing is to be lost.
-func (c *conn) giveWay() {
-	if c.waits { // it stays so: whoever changes it looks at leaving first
-		_ = c.TCPConn.SetReadDeadline(past)
+func (c *conn) evict() {
+	if c.idle { // it stays so: whoever changes it looks at leaving first
+		_ = c.TCPConn.SetReadDeadline(expired)
 	} else {
 		_ = c.TCPConn.Close()
 	}
 }
 
-// changed follows what net/http does with the connection.
-func (c *conn) changed(state http.ConnState) {
+// onState follows what net/http does with the connection.
+func (c *conn) onState(state http.ConnState) {
 	if state == http.StateActive {
 		c.served.Add(1)
 	}
-	c.at.mu.Lock()
-	defer c.at.mu.Unlock()
-	if c.leaving.Load() {
+	c.limit.mu.Lock()
+	defer c.limit.mu.Unlock()
+	if c.evicted.Load() {
 		return
 	}
 	switch state {
 	case http.StateIdle:
-		c.waits = true
-		c.at.move(c, c.patience())
+		c.idle = true
+		c.limit.move(c, c.waitRank())
 	case http.StateActive:
-		c.waits = false
-		c.at.move(c, rankServed)
+		c.idle = false
+		c.limit.move(c, rankServed)
 	}
 }
 
-// patience returns the rank of the connection while it waits.
-func (c *conn) patience() rank {
-	if c.proven {
-		return rankProven
+// waitRank returns the rank of the connection while it waits.
+func (c *conn) waitRank() evictRank {
+	if c.authenticated {
+		return rankKeyed
 	}
-	return rankStranger
+	return rankAnonymous
 }
 
-// lingers says that the connection was answered and only reads on. It returns
+// answered says that the connection was answered and only reads on. It returns
 // false if there is no place to do so.
-func (c *conn) lingers() bool {
+func (c *conn) answered() bool {
 	if c == nil {
 		return true // of another listener, which does as it likes
 	}
-	c.at.mu.Lock()
-	defer c.at.mu.Unlock()
-	if c.leaving.Load() || c.healthOnly && !c.health {
+	c.limit.mu.Lock()
+	defer c.limit.mu.Unlock()
+	if c.evicted.Load() || c.healthOnly && !c.health {
 		return false
 	}
-	c.waits = false
-	c.at.move(c, rankAnswered)
+	c.idle = false
+	c.limit.move(c, rankAnswered)
 	return true
 }
 
-// Read reads and follows where requests begin and end.
+// Read reads and follows where requests begin and end. It does not take part in
+// net/http's watch for clients that go away (see presence).
 func (c *conn) Read(p []byte) (int, error) {
+	if len(p) == 1 && c.serving.Load() && c.whole() {
+		return 0, nil
+	}
 	n, err := c.TCPConn.Read(p)
 	c.frames.scan(p[:n])
 	return n, err
@@ -175,14 +183,14 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	if closes {
-		c.takeIn()
+		c.discardRest()
 	}
 	return len(p), nil
 }
 
-// takeIn reads on for a while before net/http closes: see Server.takeIn.
-func (c *conn) takeIn() {
-	if c.lingers() && c.TCPConn.CloseWrite() == nil && c.TCPConn.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+// discardRest reads on for a while before net/http closes: see Server.takeIn.
+func (c *conn) discardRest() {
+	if c.answered() && c.TCPConn.CloseWrite() == nil && c.TCPConn.SetReadDeadline(time.Now().Add(restTime)) == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.TCPConn, maxRest))
 	}
 }
@@ -192,8 +200,8 @@ func (c *conn) takeIn() {
 // the deadline that is over always wins.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	err := c.TCPConn.SetReadDeadline(t)
-	if c.leaving.Load() {
-		err = c.TCPConn.SetReadDeadline(past)
+	if c.evicted.Load() {
+		err = c.TCPConn.SetReadDeadline(expired)
 	}
 	return err
 }
@@ -201,11 +209,11 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 // Close gives the place back and closes the connection.
 func (c *conn) Close() error {
 	c.closing.Do(func() {
-		c.at.mu.Lock()
-		if !c.leaving.Load() {
-			c.at.free(c)
+		c.limit.mu.Lock()
+		if !c.evicted.Load() {
+			c.limit.free(c)
 		}
-		c.at.mu.Unlock()
+		c.limit.mu.Unlock()
 		c.count.connections.Add(-1)
 	})
 	return c.TCPConn.Close()
@@ -225,7 +233,7 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 // connState is the ConnState of an http.Server.
 func connState(c net.Conn, state http.ConnState) {
 	if mine, ok := c.(*conn); ok {
-		mine.changed(state)
+		mine.onState(state)
 	}
 }
 
@@ -236,8 +244,8 @@ func connOf(r *http.Request) *conn {
 	return c
 }
 
-// faulty says whether the framing of a request on the connection was ambiguous.
-func (c *conn) faulty() bool { return c != nil && c.frames.faulty.Load() }
+// ambiguous says whether the framing of a request on the connection was ambiguous.
+func (c *conn) ambiguous() bool { return c != nil && c.frames.ambiguous.Load() }
 
 // whole says whether the request that is being served has been read to its end.
 func (c *conn) whole() bool { return c != nil && c.frames.done.Load() >= c.served.Load() }

@@ -68,16 +68,16 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	for i := range most {
 		idle = append(idle, visit(t, s, "127.0.0.1"))
 		idle[i].ask(t, healthCheck)
-		until(t, func() bool { return s.listeners[0].places.waiting() == i+1 }) // it waits when its answer is out, not before
+		until(t, func() bool { return s.listeners[0].limit.waiting() == i+1 }) // it waits when its answer is out, not before
 	}
 	idle[0].ask(t, healthCheck) // now the second has waited longest
-	until(t, func() bool { return s.listeners[0].places.waiting() == most })
+	until(t, func() bool { return s.listeners[0].limit.waiting() == most })
 	for i, request := range []string{smallPush, healthCheck} {
 		if a := visit(t, s, "127.0.0.1").ask(t, request); a.StatusCode >= 300 {
 			t.Errorf("newcomer %d: %d %s", i+1, a.StatusCode, a.body)
 		}
 		idle[i+1].wantClosed(t, fmt.Sprint("connection ", i+1))
-		until(t, func() bool { return s.listeners[0].places.waiting() == most })
+		until(t, func() bool { return s.listeners[0].limit.waiting() == most })
 	}
 	for _, i := range []int{0, 3} {
 		if a := idle[i].ask(t, smallPush); a.StatusCode != 202 {
@@ -90,11 +90,11 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 }
 
 // waiting returns how many connections wait for a request.
-func (p *places) waiting() (n int) {
+func (p *connLimit) waiting() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for r := rankStranger; r < rankCount; r++ {
-		for e := p.giving[r].first; e != nil; e = e.next {
+	for r := rankAnonymous; r < rankCount; r++ {
+		for e := p.evictable[r].first; e != nil; e = e.next {
 			n++
 		}
 	}
@@ -108,14 +108,14 @@ func TestHeadsThatDoNotArriveGiveWay(t *testing.T) {
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most, ReadHeaderTimeout: time.Hour, ReadTimeout: time.Hour}})
 	backend := visit(t, s, "127.0.0.1")
 	backend.ask(t, smallPush)
-	until(t, func() bool { return s.listeners[0].places.waiting() == 1 })
+	until(t, func() bool { return s.listeners[0].limit.waiting() == 1 })
 	var heads []*visitor
 	for range most - 1 {
 		v := visit(t, s, "127.0.0.2")
 		io.WriteString(v, "POST /v1/all HTTP/1.1\r\nHost: loc")
 		heads = append(heads, v)
 	}
-	until(t, func() bool { return s.listeners[0].places.waiting() == most })
+	until(t, func() bool { return s.listeners[0].limit.waiting() == most })
 	if a := visit(t, s, "127.0.0.3").ask(t, smallPush); a.StatusCode != 202 {
 		t.Errorf("a newcomer: %d", a.StatusCode)
 	}
@@ -172,11 +172,11 @@ func TestRequestOnAConnectionThatGaveWay(t *testing.T) {
 	s, _, _ := serve(t, Options{})
 	v := visit(t, s, "127.0.0.1")
 	v.ask(t, smallPush)
-	until(t, func() bool { return s.listeners[0].places.waiting() == 1 })
-	p := s.listeners[0].places
+	until(t, func() bool { return s.listeners[0].limit.waiting() == 1 })
+	p := s.listeners[0].limit
 	p.mu.Lock()
-	c := p.giving.first()
-	c.leaving.Store(true)
+	c := p.evictable.first()
+	c.evicted.Store(true)
 	p.free(c)
 	p.mu.Unlock()
 	a := v.ask(t, smallPush)
@@ -185,15 +185,15 @@ func TestRequestOnAConnectionThatGaveWay(t *testing.T) {
 	}
 	v.wantClosed(t, "it")
 	until(t, func() bool { return s.Stats().Connections == 0 })
-	if p.open != 0 || len(p.owners) != 0 || p.giving != (ranks{}) {
-		t.Errorf("%d places taken by %d addresses", p.open, len(p.owners))
+	if p.open != 0 || len(p.remotes) != 0 || p.evictable != (evictQueues{}) {
+		t.Errorf("%d places taken by %d addresses", p.open, len(p.remotes))
 	}
 }
 
 // places against a model that walks.
 func TestPlacesModel(t *testing.T) {
 	const most = 20
-	p := newPlaces(most)
+	p := newConnLimit(most)
 	rng := rand.New(rand.NewPCG(1, 2))
 	var conns []*conn
 	var giving [rankCount][]*conn // in the order in which they began to
@@ -209,7 +209,7 @@ func TestPlacesModel(t *testing.T) {
 		switch op := rng.IntN(6); {
 		case op < 2 || len(conns) == 0:
 			c := &conn{remote: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(rng.IntN(5) * rng.IntN(2))}), 32)}
-			c.link.of, c.ownLink.of = c, c
+			c.link.of, c.remoteLink.of = c, c
 			ofIts := 0
 			for _, other := range conns {
 				if other.remote == c.remote {
@@ -237,19 +237,19 @@ func TestPlacesModel(t *testing.T) {
 			}
 			if ok {
 				conns = append(conns, c)
-				giving[rankStranger] = append(giving[rankStranger], c)
+				giving[rankAnonymous] = append(giving[rankAnonymous], c)
 			}
 		default:
 			c := conns[rng.IntN(len(conns))]
 			was := c.rank
 			switch op {
 			case 2:
-				c.changed(http.StateActive)
+				c.onState(http.StateActive)
 			case 3:
-				c.proven = c.proven || rng.IntN(4) == 0
-				c.changed(http.StateIdle)
+				c.authenticated = c.authenticated || rng.IntN(4) == 0
+				c.onState(http.StateIdle)
 			case 4:
-				c.lingers()
+				c.answered()
 			case 5:
 				p.free(c)
 				conns = drop(conns, c)

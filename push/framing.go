@@ -26,8 +26,8 @@ type framing struct {
 	length  int64 // of the body; -1 without a Content-Length
 	left    int64 // bytes of the body or the chunk still to come
 
-	faulty atomic.Bool   // for good
-	done   atomic.Uint64 // requests read to their end
+	ambiguous atomic.Bool   // for good
+	done      atomic.Uint64 // requests read to their end
 }
 
 type frameState uint8
@@ -38,14 +38,14 @@ const (
 	frameChunkSize
 	frameChunk
 	frameTrailer
-	frameLost // faulty; nothing is followed any more
+	frameAmbiguous // faulty; nothing is followed any more
 )
 
 // scan follows what was read.
 func (f *framing) scan(p []byte) {
 	for len(p) > 0 {
 		switch f.state {
-		case frameLost:
+		case frameAmbiguous:
 			return
 		case frameBody, frameChunk:
 			n := min(f.left, int64(len(p)))
@@ -94,9 +94,9 @@ func (f *framing) endRequest() {
 	f.done.Add(1)
 }
 
-func (f *framing) lose() {
-	f.state = frameLost
-	f.faulty.Store(true)
+func (f *framing) setAmbiguous() {
+	f.state = frameAmbiguous
+	f.ambiguous.Store(true)
 }
 
 func (f *framing) endLine() {
@@ -116,7 +116,7 @@ func (f *framing) endLine() {
 		size, ok := f.number(0, 16)
 		switch {
 		case !ok:
-			f.lose()
+			f.setAmbiguous()
 		case size == 0:
 			f.state = frameTrailer
 		default:
@@ -131,7 +131,7 @@ func (f *framing) endLine() {
 
 func (f *framing) endHead() {
 	if f.chunked && (f.old || f.length >= 0) {
-		f.faulty.Store(true)
+		f.ambiguous.Store(true)
 	}
 	switch {
 	case f.chunked && !f.old:
@@ -154,7 +154,7 @@ func (f *framing) field() {
 		}
 		n, ok := f.number(len(name), 10)
 		if !ok {
-			f.lose() // net/http refuses it, or reads it otherwise
+			f.setAmbiguous() // net/http refuses it, or reads it otherwise
 			return
 		}
 		f.length = n

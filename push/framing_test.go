@@ -45,13 +45,13 @@ func TestFraming(t *testing.T) {
 		{post + "X-Content-Length: 5\r\nContent-Lengthy: 5\r\nTE: chunked\r\nContent: x\r\nT: x\r\n\r\n", 1, false},
 	} {
 		f := scanned([]byte(tt.in))
-		if f.done.Load() != tt.done || f.faulty.Load() != tt.faulty {
-			t.Errorf("%q: %d done, faulty %v; want %d, %v", tt.in, f.done.Load(), f.faulty.Load(), tt.done, tt.faulty)
+		if f.done.Load() != tt.done || f.ambiguous.Load() != tt.faulty {
+			t.Errorf("%q: %d done, faulty %v; want %d, %v", tt.in, f.done.Load(), f.ambiguous.Load(), tt.done, tt.faulty)
 		}
 		for i := range tt.in {
 			f := scanned([]byte(tt.in[:i]), []byte(tt.in[i:]))
-			if f.done.Load() != tt.done || f.faulty.Load() != tt.faulty {
-				t.Errorf("%q split at %d: %d done, faulty %v", tt.in, i, f.done.Load(), f.faulty.Load())
+			if f.done.Load() != tt.done || f.ambiguous.Load() != tt.faulty {
+				t.Errorf("%q split at %d: %d done, faulty %v", tt.in, i, f.done.Load(), f.ambiguous.Load())
 			}
 		}
 	}
@@ -69,10 +69,10 @@ func FuzzFraming(f *testing.F) {
 		for i := range in {
 			bytewise.scan(in[i : i+1])
 		}
-		if whole.done.Load() != bytewise.done.Load() || whole.faulty.Load() != bytewise.faulty.Load() || whole.state != bytewise.state {
+		if whole.done.Load() != bytewise.done.Load() || whole.ambiguous.Load() != bytewise.ambiguous.Load() || whole.state != bytewise.state {
 			t.Fatalf("whole: %d done, state %d; byte by byte: %d done, state %d", whole.done.Load(), whole.state, bytewise.done.Load(), bytewise.state)
 		}
-		if whole.faulty.Load() {
+		if whole.ambiguous.Load() {
 			return
 		}
 		var read uint64

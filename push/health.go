@@ -48,7 +48,7 @@ func condition(w http.ResponseWriter, name string, reasons, degraded []string) i
 
 // shown serves a value as JSON, an empty object if there is none.
 func (s *Server) shown(what string, value func() any) handle {
-	encoded := &shared{render: func() (*rendering, error) {
+	encoded := &sharedAnswer{render: func() (*rendering, error) {
 		var v any = struct{}{}
 		if value != nil {
 			v = value()
@@ -75,7 +75,7 @@ func (s *Server) shown(what string, value func() any) handle {
 
 // bounded renders as one of MaxRequests: to be read may take longer, and takes
 // no place of others.
-func (s *Server) bounded(what *shared) (*rendering, *problem) {
+func (s *Server) bounded(what *sharedAnswer) (*rendering, *problem) {
 	defer s.leave()
 	if p := s.enter(); p != nil {
 		return nil, p

@@ -13,15 +13,15 @@ import (
 func parseItem(line []byte, maxPayload int) (*item, *problem) {
 	it := &item{maxPayload: maxPayload}
 	if err := it.parse(line); err != nil {
-		return nil, itemProblem(err)
+		return nil, asProblem(err)
 	}
 	return it, nil
 }
 
-// itemProblem tells the client about an error of a line.
-func itemProblem(err error) *problem {
+// asProblem tells the client about an error of a line.
+func asProblem(err error) *problem {
 	if element, ok := errors.AsType[*strictjson.ElementError](err); ok {
-		return &problem{cause: CauseField, field: element.Field(), detail: element.Err.Problem}
+		return &problem{cause: CauseField, field: element.Field(), detail: element.Err.Detail}
 	}
 	if invalid, ok := errors.AsType[*message.FieldError](err); ok {
 		return fieldProblem(invalid)
@@ -58,10 +58,10 @@ func (it *item) parse(line []byte) error {
 		}
 	}
 	if o.Value("to") == nil {
-		return &message.FieldError{Field: "to", Problem: `missing; allowed is an object such as {"all":true} or {"topic":"news"}`}
+		return &message.FieldError{Field: "to", Detail: `missing; allowed is an object such as {"all":true} or {"topic":"news"}`}
 	}
 	if it.data == "" {
-		return &message.FieldError{Field: "text", Problem: "missing; allowed is one of text, json and base64"}
+		return &message.FieldError{Field: "text", Detail: "missing; allowed is one of text, json and base64"}
 	}
 	return nil
 }
@@ -91,13 +91,13 @@ func (it *item) field(f strictjson.Field) (err error) {
 		}
 		return message.CheckKey(it.m.Key)
 	}
-	return &message.FieldError{Field: strictjson.Shorten(string(f.Name)), Problem: "unknown; allowed are to, text, json, base64, exclude and key"}
+	return &message.FieldError{Field: strictjson.Shorten(string(f.Name)), Detail: "unknown; allowed are to, text, json, base64, exclude and key"}
 }
 
 // payload reads the payload of the message from the field that holds it.
 func (it *item) payload(field string, value []byte) (err error) {
 	if it.data != "" {
-		return &message.FieldError{Field: field, Problem: fmt.Sprintf("there is %s already; allowed is one of text, json and base64", it.data)}
+		return &message.FieldError{Field: field, Detail: fmt.Sprintf("there is %s already; allowed is one of text, json and base64", it.data)}
 	}
 	it.data = field
 	switch field {
@@ -128,7 +128,7 @@ func decodeBase64(field string, value []byte) ([]byte, error) {
 	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Strict().Decode(decoded, text)
 	if err != nil {
-		return nil, &message.FieldError{Field: field, Problem: fmt.Sprintf("%v; allowed is the standard alphabet with padding (RFC 4648 §4)", err)}
+		return nil, &message.FieldError{Field: field, Detail: fmt.Sprintf("%v; allowed is the standard alphabet with padding (RFC 4648 §4)", err)}
 	}
 	return decoded[:n:n], nil
 }

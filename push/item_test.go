@@ -130,7 +130,7 @@ func FuzzItem(f *testing.F) {
 }
 
 func TestItemProblemOfPlainErrors(t *testing.T) {
-	if p := itemProblem(errors.New("x")); p.cause != CauseLine {
+	if p := asProblem(errors.New("x")); p.cause != CauseLine {
 		t.Error(p.cause)
 	}
 }

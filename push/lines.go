@@ -23,10 +23,10 @@ type lineReader struct {
 	max        int    // bytes of a line without its newline
 	buf        []byte // buf[start:end] is read and not yet returned
 	start, end int
-	searched   int  // buf[start:searched] has no newline
-	reading    bool // a part of the line, or of the rest, was waited for
-	held       held // what buf grew by
-	skipping   bool // in the rest of a line that was too long
+	searched   int       // buf[start:searched] has no newline
+	reading    bool      // a part of the line, or of the rest, was waited for
+	held       heldBytes // what buf grew by
+	skipping   bool      // in the rest of a line that was too long
 	err        error
 }
 

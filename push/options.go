@@ -14,14 +14,16 @@ import (
 
 // Publisher takes a message for delivery. It sets the message's ID if it has
 // none, before it returns. After a nil error it owns the message and its
-// payload. It must not block for longer than a caller may wait.
+// payload. While the receivers are behind it waits, within w or until ctx is
+// done, and returns whether it had to: backends that push faster than can be
+// delivered are slowed down before they are refused.
 //
 // These errors are told to the client: *message.FieldError (400),
 // *message.TooLargeError (413) and *message.OverloadedError (503 with
 // Retry-After). For all three nothing was delivered. Any other error is a 500
 // and goes to the log.
 type Publisher interface {
-	Publish(m *message.Message) error
+	PublishWithin(ctx context.Context, m *message.Message, w message.Wait) (waited bool, err error)
 }
 
 // DefaultAddress is where the API listens unless told otherwise.
@@ -31,14 +33,6 @@ const DefaultAddress = "127.0.0.1:8081"
 // of everything else is a safe default.
 type Options struct {
 	Publisher Publisher
-
-	// Pace, if set, waits for at most wait while the target of a push is behind,
-	// and says whether it had to: backends that push faster than can be
-	// delivered are slowed down before they are refused. If most (half of
-	// MaxRequests) wait for the same target already, it returns an error at
-	// once. done, never nil, is called when the push has been published or
-	// given up.
-	Pace func(ctx context.Context, to message.Target, wait time.Duration, most int) (waited bool, done func(), err error)
 
 	// Address is the host:port of the API. Without Keys it must be a
 	// loopback address (see CheckAddress).

@@ -2,67 +2,205 @@ package push
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"net/http"
-	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"belfry/message"
 )
 
-// A push waits where its receivers are behind, before it is published, and a
-// batch line by line.
-func TestPushesArePaced(t *testing.T) {
+// waitingPublisher says whether pushes had to wait, after it was told so.
+type waitingPublisher struct {
+	recorder
+	await func(ctx context.Context, m *message.Message, w message.Wait) (bool, error)
+}
+
+func (p *waitingPublisher) PublishWithin(ctx context.Context, m *message.Message, w message.Wait) (bool, error) {
+	waited, err := p.await(ctx, m, w)
+	if err == nil {
+		err = p.publish(m)
+	}
+	return waited, err
+}
+
+// A push may wait where its receivers are behind, and a line of a batch as well;
+// those that did are counted.
+func TestPushesMayWait(t *testing.T) {
 	var asked []message.Target
 	behind := false
-	var rec *recorder
-	published := func() int { return len(rec.all()) }
-	var before, done []int // how many were published then
-	s, ts, r := start(t, Options{
-		Limits: Limits{PushWait: 7 * time.Second},
-		Pace: func(ctx context.Context, to message.Target, wait time.Duration, most int) (bool, func(), error) {
-			if wait != 7*time.Second || ctx.Err() != nil {
-				t.Errorf("wait %v, %v", wait, ctx.Err())
-			}
-			asked, before = append(asked, to), append(before, published())
-			return behind, func() { done = append(done, published()) }, nil
-		},
-	})
-	rec = r
+	p := &waitingPublisher{await: func(ctx context.Context, m *message.Message, w message.Wait) (bool, error) {
+		if w.Time != 7*time.Second || w.Others != 4 || ctx.Err() != nil {
+			t.Errorf("may wait for %v beside %d others, %v", w.Time, w.Others, ctx.Err())
+		}
+		asked = append(asked, m.Target)
+		return behind, nil
+	}}
+	s, ts, _ := start(t, Options{Publisher: p, Limits: Limits{PushWait: 7 * time.Second, MaxRequests: 9}})
 	post(t, ts, "/v1/users/u1", "x")
 	behind = true
 	if a := post(t, ts, "/v1/users/u2", "x"); a.StatusCode != http.StatusAccepted {
 		t.Errorf("%d", a.StatusCode)
 	}
 	post(t, ts, "/v1/batch", `{"to":{"user":"u3"},"text":"x"}`+"\n"+`{"to":{"topic":"t"},"text":"x"}`+"\n")
-	if len(asked) != 4 || asked[2].Names[0] != "u3" || before[0] != 0 || before[1] != 1 || before[3] != 3 {
-		t.Errorf("asked for %v, after %v were published", asked, before)
+	if len(asked) != 4 || asked[2].Names[0] != "u3" || len(p.all()) != 4 {
+		t.Errorf("asked for %v, published %d", asked, len(p.all()))
 	}
-	if !slices.Equal(done, []int{1, 2, 3, 4}) {
-		t.Errorf("places were given back when %v were published, want 1, 2, 3, 4", done)
-	}
-	if n := s.Stats().Paced; n != 3 {
-		t.Errorf("%d paced, want 3", n)
+	if n := s.Stats().Waited; n != 3 {
+		t.Errorf("%d waited, want 3", n)
 	}
 }
 
 // Where too many wait already a push is refused at once, and counted; it is not
 // published.
 func TestTooManyWait(t *testing.T) {
-	s, ts, rec := start(t, Options{
-		Limits: Limits{MaxRequests: 9},
-		Pace: func(ctx context.Context, to message.Target, wait time.Duration, most int) (bool, func(), error) {
-			if most != 4 {
-				t.Errorf("%d may wait", most)
-			}
-			return false, func() {}, &message.OverloadedError{What: "the queue is full"}
-		},
-	})
+	p := &waitingPublisher{await: func(context.Context, *message.Message, message.Wait) (bool, error) {
+		return false, &message.OverloadedError{What: "the queue is full", Queue: true, RetryAfter: time.Second}
+	}}
+	s, ts, _ := start(t, Options{Publisher: p})
 	a := post(t, ts, "/v1/users/u1", "x")
 	if p := a.problem(t); p.Type != CauseOverloaded.Type() || a.Header.Get("Retry-After") != "1" || p.Detail != "overloaded: the queue is full; nothing was delivered, so a retry doubles nothing" {
 		t.Errorf("%+v", p)
 	}
-	if st := s.Stats(); st.PaceRefused != 1 || st.Paced != 0 || len(rec.all()) != 0 {
-		t.Errorf("%d refused, %d paced, %d published", st.PaceRefused, st.Paced, len(rec.all()))
+	if st := s.Stats(); st.WaitRefused != 1 || st.Waited != 0 || len(p.all()) != 0 {
+		t.Errorf("%d refused, %d waited, %d published", st.WaitRefused, st.Waited, len(p.all()))
 	}
+}
+
+// Full mailboxes and outboxes are no queue of pushes.
+func TestFullIsNoQueue(t *testing.T) {
+	p := &waitingPublisher{await: func(context.Context, *message.Message, message.Wait) (bool, error) {
+		return true, &message.OverloadedError{What: "mailbox", RetryAfter: time.Second, Err: &message.OverloadedError{What: "a shard's mailbox is full"}}
+	}}
+	s, ts, _ := start(t, Options{Publisher: p})
+	if a := post(t, ts, "/v1/users/u1", "x"); a.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%d", a.StatusCode)
+	}
+	if st := s.Stats(); st.WaitRefused != 0 || st.Waited != 1 {
+		t.Errorf("%d refused, %d waited", st.WaitRefused, st.Waited)
+	}
+}
+
+// A client that goes away while its push waits is known to be gone when the wait
+// is over.
+func TestGoneWhileWaiting(t *testing.T) {
+	asks, answer := make(chan func() bool), make(chan error)
+	p := &waitingPublisher{await: func(_ context.Context, _ *message.Message, w message.Wait) (bool, error) {
+		asks <- w.Gone
+		return true, <-answer
+	}}
+	s, _, _ := serve(t, Options{Publisher: p})
+	c, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(c, "POST /v1/users/u HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
+	gone := <-asks
+	if gone() {
+		t.Error("gone before it did anything")
+	}
+	c.Close()
+	for begun := time.Now(); !gone(); {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("not known to be gone")
+		}
+	}
+	answer <- errors.New("not published")
+}
+
+// One look tells that a client is gone, and takes nothing from what it has sent.
+func TestPresence(t *testing.T) {
+	for _, tt := range []struct {
+		what string
+		do   func(c *net.TCPConn)
+		gone bool
+	}{
+		{"sends", func(c *net.TCPConn) { io.WriteString(c, "next") }, false},
+		{"sends and closes", func(c *net.TCPConn) { io.WriteString(c, "next"); c.Close() }, false},
+		{"closes", func(c *net.TCPConn) { c.Close() }, true},
+		{"resets", func(c *net.TCPConn) { c.SetLinger(0); c.Close() }, true},
+		{"closes its side", func(c *net.TCPConn) { c.CloseWrite() }, true},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			client, tcp := tcpPair(t)
+			c := newConn(tcp, new(counters))
+			if c.client.gone() {
+				t.Error("gone before it did anything")
+			}
+			tt.do(client)
+			c.client.raw.Control(func(fd uintptr) { // until something has arrived
+				unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+			})
+			if gone := c.client.gone(); gone != tt.gone {
+				t.Errorf("gone: %v, want %v", gone, tt.gone)
+			}
+			tcp.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if p := make([]byte, 4); !tt.gone {
+				if n, err := io.ReadFull(c, p); err != nil {
+					t.Errorf("%q, %v is left of what it sent", p[:n], err)
+				}
+			}
+		})
+	}
+	_, tcp := tcpPair(t)
+	c := newConn(tcp, new(counters))
+	if tcp.Close(); !c.client.gone() {
+		t.Error("a connection that was closed here is not gone")
+	}
+}
+
+// tcpPair returns both ends of a connection.
+func tcpPair(t *testing.T) (client, server *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); s.Close() })
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+// While a handler runs and its request is read to the end, the byte that
+// net/http reads ahead is not waited for; at all other times a read of one byte
+// is a read.
+func TestNoReadAhead(t *testing.T) {
+	client, tcp := tcpPair(t)
+	c := newConn(tcp, new(counters))
+	const head, body = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", "xy"
+	read := func(n int, want string) {
+		t.Helper()
+		p := make([]byte, n)
+		tcp.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if n, err := c.Read(p); err != nil || string(p[:n]) != want {
+			t.Fatalf("%q, %v; want %q", p[:n], err, want)
+		}
+	}
+	io.WriteString(client, head+body[:1])
+	for i := range head {
+		read(1, head[i:i+1])
+	}
+	c.served.Add(1)
+	c.serving.Store(true)
+	read(1, "x") // its body is not whole
+	io.WriteString(client, body[1:]+"next")
+	read(1, "y")
+	tcp.SetReadDeadline(expired)
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != nil {
+		t.Errorf("read ahead: %d, %v", n, err)
+	}
+	c.serving.Store(false)
+	read(1, "n") // of the next request
 }

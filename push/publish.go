@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 	"unicode/utf8"
 
 	"go.uber.org/zap"
@@ -55,7 +54,8 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 				detail: "not valid UTF-8; allowed is UTF-8, or any bytes with Content-Type: application/octet-stream"}
 		}
 		if p == nil {
-			p = s.publish(r.Context(), &o.Message, "body")
+			ctx, gone := c.conn.presence(r)
+			p = s.publish(ctx, gone, &o.Message, "body")
 		}
 		if p != nil {
 			return s.refuse(w, p)
@@ -67,28 +67,18 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 }
 
 // publish publishes m when its receivers are ready for it. A client that is
-// gone by then was told nothing, and would push again. payload is the field
-// that holds the payload.
-func (s *Server) publish(ctx context.Context, m *message.Message, payload string) *problem {
+// gone by then was told nothing, and would push again: gone, which may be nil,
+// is asked after a wait. payload is the field that holds the payload.
+func (s *Server) publish(ctx context.Context, gone func() bool, m *message.Message, payload string) *problem {
 	defer s.leave()
 	if p := s.enter(); p != nil {
 		return p
 	}
-	if s.opt.Pace != nil {
-		waited, done, err := s.opt.Pace(ctx, m.Target, s.opt.PushWait, max(1, s.opt.MaxRequests/2))
-		defer done()
-		if waited {
-			s.count.paced.Add(1)
-		}
-		if err != nil {
-			s.count.paceRefused.Add(1)
-			return &problem{cause: CauseOverloaded, detail: err.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: time.Second}
-		}
-		if waited && ctx.Err() != nil {
-			return s.publishProblem(&message.OverloadedError{What: "shard", RetryAfter: time.Second, Err: context.Cause(ctx)}, payload)
-		}
+	waited, err := s.opt.Publisher.PublishWithin(ctx, m, message.Wait{Time: s.opt.PushWait, Others: max(1, s.opt.MaxRequests/2), Gone: gone})
+	if waited {
+		s.count.waited.Add(1)
 	}
-	if err := s.opt.Publisher.Publish(m); err != nil {
+	if err != nil {
 		return s.publishProblem(err, payload)
 	}
 	return nil
@@ -106,6 +96,9 @@ func (s *Server) publishProblem(err error, payload string) *problem {
 	case errors.As(err, &large):
 		return &problem{cause: CausePayloadTooLarge, field: payload, detail: large.Error()}
 	case errors.As(err, &full):
+		if full.Queue {
+			s.count.waitRefused.Add(1)
+		}
 		return &problem{cause: CauseOverloaded, detail: full.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: full.RetryAfter}
 	}
 	return s.internal("publish failed", err)
@@ -113,7 +106,7 @@ func (s *Server) publishProblem(err error, payload string) *problem {
 
 // fieldProblem tells a client about a field that is not valid.
 func fieldProblem(invalid *message.FieldError) *problem {
-	return &problem{cause: CauseField, field: invalid.Field, detail: invalid.Problem}
+	return &problem{cause: CauseField, field: invalid.Field, detail: invalid.Detail}
 }
 
 // internal logs a fault of ours and tells the client no more than that.
@@ -214,7 +207,7 @@ func (s *Server) readPayload(r *http.Request, c *conn) ([]byte, *problem) {
 		return nil, p
 	}
 	if n > 0 && n <= firstRead {
-		held := held{of: &s.in}
+		held := heldBytes{of: &s.in}
 		defer held.release()
 		if err := held.take(int(n)); err != nil {
 			return nil, bodyProblem(err)
@@ -236,7 +229,7 @@ func readSmall(body io.Reader, n int) ([]byte, *problem) {
 // if n is negative.
 func (s *Server) readLarge(body io.Reader, n int) ([]byte, *problem) {
 	most := s.opt.MaxPayload
-	held := held{of: &s.in}
+	held := heldBytes{of: &s.in}
 	defer held.release()
 	src := heldReader{body, &held}
 	if n > 0 {

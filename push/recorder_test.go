@@ -2,6 +2,7 @@ package push
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,10 +49,14 @@ type recorder struct {
 
 var errBroken = errors.New("disk on fire")
 
-func (p *recorder) Publish(m *message.Message) error {
+func (p *recorder) PublishWithin(_ context.Context, m *message.Message, _ message.Wait) (bool, error) {
+	return false, p.publish(m)
+}
+
+func (p *recorder) publish(m *message.Message) error {
 	switch string(m.Payload) {
 	case "fail:field":
-		return fmt.Errorf("wrapped: %w", &message.FieldError{Field: "key", Problem: "control characters are not allowed"})
+		return fmt.Errorf("wrapped: %w", &message.FieldError{Field: "key", Detail: "control characters are not allowed"})
 	case "fail:large":
 		return &message.TooLargeError{What: "payload with envelope", Size: 70_000, Max: 65_536}
 	case "fail:full":

@@ -132,8 +132,12 @@ func (s *Server) handler(guard *browserGuard, routes []route) http.Handler {
 func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := call{begun: time.Now(), conn: connOf(r)}
+		if c.conn != nil {
+			c.conn.serving.Store(true)
+			defer c.conn.serving.Store(false)
+		}
 		defer s.recovered(rt, w)
-		if c.conn.faulty() {
+		if c.conn.ambiguous() {
 			w.Header()["Connection"] = closeConn
 		}
 		pending := c.conn != nil && r.ContentLength != 0 && !c.conn.whole()
@@ -145,7 +149,7 @@ func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
 		status := s.serve(rt, guard, w, r, c)
 		s.count.request(rt.id, status)
 		if status >= http.StatusBadRequest || pending && !c.conn.whole() {
-			s.takeIn(w, r, c.conn, status)
+			s.discardRest(w, r, c.conn, status)
 		}
 		s.count.durations[rt.id].add(time.Since(c.begun))
 	}
@@ -154,7 +158,7 @@ func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
 // serve serves a request if it comes from this machine or with a key, and there
 // are not too many at once.
 func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *http.Request, c call) (status int) {
-	if p := s.placed(rt, w, c.conn); p != nil {
+	if p := s.checkPlace(rt, w, c.conn); p != nil {
 		return s.refuse(w, p)
 	}
 	if r.Host != "" && !ws.ValidHost(r.Host) { // HTTP/1.0 may have none
@@ -178,15 +182,15 @@ func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *
 		return s.refuse(w, &problem{cause: CauseUnauthorized, field: "Authorization", detail: err.Error()})
 	}
 	if status = rt.serve(w, r, c); status < http.StatusBadRequest && c.conn != nil {
-		c.conn.proven = true
+		c.conn.authenticated = true
 	}
 	return status
 }
 
-// placed refuses what a connection without a place of its own asks for: one of
+// checkPlace refuses what a connection without a place of its own asks for: one of
 // the reserve, which is for health alone, and one that gave way just now.
-func (s *Server) placed(rt route, w http.ResponseWriter, c *conn) *problem {
-	if c == nil || !c.healthOnly && !c.leaving.Load() {
+func (s *Server) checkPlace(rt route, w http.ResponseWriter, c *conn) *problem {
+	if c == nil || !c.healthOnly && !c.evicted.Load() {
 		return nil
 	}
 	w.Header()["Connection"] = closeConn

@@ -10,9 +10,9 @@ import (
 // scrape serves /metrics from renderings of h that are shared. There are two,
 // compressed or not: the format is the one that every scraper reads.
 func (s *Server) scrape(h http.Handler) handle {
-	var variants [2]*shared
+	var variants [2]*sharedAnswer
 	for i, coding := range []string{"identity", "gzip"} {
-		variants[i] = &shared{render: func() (*rendering, error) {
+		variants[i] = &sharedAnswer{render: func() (*rendering, error) {
 			r, err := http.NewRequest(http.MethodGet, "/metrics", nil)
 			if err != nil {
 				return &rendering{}, err

@@ -18,7 +18,9 @@ import (
 // publisherFunc is a Publisher of one function.
 type publisherFunc func(*message.Message) error
 
-func (f publisherFunc) Publish(m *message.Message) error { return f(m) }
+func (f publisherFunc) PublishWithin(_ context.Context, m *message.Message, _ message.Wait) (bool, error) {
+	return false, f(m)
+}
 
 func get(t *testing.T, addr net.Addr, path string) answer {
 	t.Helper()

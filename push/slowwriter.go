@@ -43,20 +43,20 @@ func (w *slowWriter) write(c *conn, p []byte) (int, error) {
 
 // stall says that the client does not read what is written to it.
 func (c *conn) stall() bool {
-	c.at.mu.Lock()
-	defer c.at.mu.Unlock()
-	if c.leaving.Load() || c.batch || c.rank != rankServed {
+	c.limit.mu.Lock()
+	defer c.limit.mu.Unlock()
+	if c.evicted.Load() || c.batch || c.rank != rankServed {
 		return false
 	}
-	c.at.move(c, c.patience())
+	c.limit.move(c, c.waitRank())
 	return true
 }
 
 // resume takes stall back.
 func (c *conn) resume() {
-	c.at.mu.Lock()
-	defer c.at.mu.Unlock()
-	if !c.leaving.Load() {
-		c.at.move(c, rankServed)
+	c.limit.mu.Lock()
+	defer c.limit.mu.Unlock()
+	if !c.evicted.Load() {
+		c.limit.move(c, rankServed)
 	}
 }

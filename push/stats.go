@@ -52,8 +52,8 @@ type Stats struct {
 	LinesRejected      []CauseCount   // lines of batches refused; every cause, zero or not
 	PayloadBytes       uint64         // payloads accepted, in bytes
 	BodiesCut          uint64         // bodies not read to their end: their connections close, and the answer may be lost
-	Paced              uint64         // pushes that waited because their receivers were behind
-	PaceRefused        uint64         // pushes refused because too many waited already
+	Waited             uint64         // pushes that waited because their receivers were behind
+	WaitRefused        uint64         // pushes refused because too many waited already
 	InFlight           int            // requests under /v1/ and lines of batches right now; at most MaxRequests
 	Bodies             int            // bodies on their way in right now; at most MaxBodies
 	BodyBytes          int64          // bytes of these that are held
@@ -74,8 +74,8 @@ type counters struct {
 	linesRejected [causeCount]atomic.Uint64
 	payloadBytes  atomic.Uint64
 	bodiesCut     atomic.Uint64
-	paced         atomic.Uint64
-	paceRefused   atomic.Uint64
+	waited        atomic.Uint64
+	waitRefused   atomic.Uint64
 	inFlight      atomic.Int64
 	connections   atomic.Int64
 	connsEvicted  atomic.Uint64
@@ -115,8 +115,8 @@ func (c *counters) snapshot() Stats {
 		Lines:              c.lines.Load(),
 		PayloadBytes:       c.payloadBytes.Load(),
 		BodiesCut:          c.bodiesCut.Load(),
-		Paced:              c.paced.Load(),
-		PaceRefused:        c.paceRefused.Load(),
+		Waited:             c.waited.Load(),
+		WaitRefused:        c.waitRefused.Load(),
 		ConnectionsEvicted: c.connsEvicted.Load(),
 		InFlight:           int(c.inFlight.Load()),
 		Connections:        int(c.connections.Load()),

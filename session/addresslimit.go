@@ -48,10 +48,10 @@ type addressCount struct {
 	prev   uint32
 }
 
-type admittance uint8
+type admitResult uint8
 
 const (
-	admitted admittance = iota
+	admitted admitResult = iota
 	tooMany
 	tooFast
 )
@@ -106,7 +106,7 @@ func (a *addresses) stripeOf(key addrKey) (*addressStripe, uint32) {
 
 // enter counts a new connection of an address unless that would be too many.
 // Where there is no memory for a count the connection is let in uncounted.
-func (a *addresses) enter(key addrKey, now uint32) admittance {
+func (a *addresses) enter(key addrKey, now uint32) admitResult {
 	s, hash := a.stripeOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +128,7 @@ func (a *addresses) enter(key addrKey, now uint32) admittance {
 	return result
 }
 
-func (a *addresses) admit(c *addressCount, now uint32) admittance {
+func (a *addresses) admit(c *addressCount, now uint32) admitResult {
 	if a.most > 0 && c.conns >= a.most {
 		return tooMany
 	}

@@ -149,7 +149,7 @@ func TestProxyProtocol(t *testing.T) {
 		if status, err := w.answer(); err != nil || status != 101 {
 			t.Fatalf("cut at %d: %d, %v", cut, status, err)
 		}
-		info, ok := r.Look(w.hello(t))
+		info, ok := r.Lookup(w.hello(t))
 		if !ok || info.Remote.String() != "192.0.2.7:56324" {
 			t.Fatalf("cut at %d: %v, %v", cut, info.Remote, ok)
 		}
@@ -166,7 +166,7 @@ func TestProxyProtocol(t *testing.T) {
 	if status, err := w.answer(); err != nil || status != 101 {
 		t.Fatal(status, err)
 	}
-	if info, ok := r.Look(w.hello(t)); !ok || info.Remote.String() != local {
+	if info, ok := r.Lookup(w.hello(t)); !ok || info.Remote.String() != local {
 		t.Errorf("LOCAL: %v, want the socket's %s", info.Remote, local)
 	}
 }
@@ -223,7 +223,7 @@ func TestForwardedClient(t *testing.T) {
 		if status != 101 {
 			t.Fatalf("client %d: %d", i, status)
 		}
-		if info, ok := r.Look(w.hello(t)); !ok || info.Remote.Addr().String() != fmt.Sprintf("192.0.2.%d", i/2) {
+		if info, ok := r.Lookup(w.hello(t)); !ok || info.Remote.Addr().String() != fmt.Sprintf("192.0.2.%d", i/2) {
 			t.Errorf("client %d: %v", i, info.Remote)
 		}
 	}

@@ -91,7 +91,7 @@ func (m *assembly) drop(rec *record) {
 	}
 	m.index.Drop(rec.inbound)
 	rec.inbound = 0
-	m.ended(in)
+	m.stopClock(in)
 	m.ps.Uncharge(in.slot, inboundSize+in.Cap())
 	m.release(in)
 	*in = inbound{}
@@ -100,9 +100,9 @@ func (m *assembly) drop(rec *record) {
 	}
 }
 
-// rest drops a connection's Inbound unless something is on its way: decoding
+// dropIdle drops a connection's Inbound unless something is on its way: decoding
 // may go on much later.
-func (m *assembly) rest(rec *record) {
+func (m *assembly) dropIdle(rec *record) {
 	if in := m.of(rec); in != nil && !in.Active() && !in.waits {
 		m.drop(rec)
 	}
@@ -139,9 +139,9 @@ func (m *assembly) enlarge(in *inbound, buf []byte, size int) (grown []byte, ok 
 	return grown, true
 }
 
-// began says that a message of in has begun, and is not complete, at a tick.
+// startClock says that a message of in has begun, and is not complete, at a tick.
 // Nothing changes if it had begun before.
-func (m *assembly) began(in *inbound, now uint32) {
+func (m *assembly) startClock(in *inbound, now uint32) {
 	if in.waits {
 		return
 	}
@@ -155,8 +155,8 @@ func (m *assembly) began(in *inbound, now uint32) {
 	m.newest = in
 }
 
-// ended says that no message of in is incomplete.
-func (m *assembly) ended(in *inbound) {
+// stopClock says that no message of in is incomplete.
+func (m *assembly) stopClock(in *inbound) {
 	if !in.waits {
 		return
 	}
@@ -190,8 +190,8 @@ func (m *assembly) overdue(now, limit uint32) *inbound {
 			}
 			renewed++
 		}
-		m.ended(in)
-		m.began(in, now)
+		m.stopClock(in)
+		m.startClock(in, now)
 		in.renewed = renewed
 	}
 	return nil

@@ -46,9 +46,9 @@ func (a *Open) Authenticate(r *ws.Request, _ func(Grant, *ws.Refusal)) (g Grant,
 			refusal = a.mayHave(topic)
 			g.Topics = append(g.Topics, topic)
 		case bytes.EqualFold(key, []byte("uid")):
-			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).Because(CauseUID)
+			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).WithCause(CauseUID)
 		case bytes.EqualFold(key, []byte("topic")):
-			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).Because(CauseTopic)
+			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a topic is topic, in lower case", key)).WithCause(CauseTopic)
 		}
 		return refusal == nil
 	})
@@ -58,23 +58,23 @@ func (a *Open) Authenticate(r *ws.Request, _ func(Grant, *ws.Refusal)) (g Grant,
 // user checks a uid that a client claims.
 func (a *Open) user(uid string, again bool) (string, *ws.Refusal) {
 	if !a.Unproven {
-		return "", ws.Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").Because(CauseUID)
+		return "", ws.Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").WithCause(CauseUID)
 	}
 	if again {
-		return "", ws.BadRequest("uid: the parameter is repeated; a session has one user").Because(CauseUID)
+		return "", ws.BadRequest("uid: the parameter is repeated; a session has one user").WithCause(CauseUID)
 	}
 	if err := message.CheckUID(uid); err != nil {
-		return "", ws.BadRequest(err.Error() + ofQuery).Because(CauseUID)
+		return "", ws.BadRequest(err.Error() + ofQuery).WithCause(CauseUID)
 	}
 	return uid, nil
 }
 
 func (a *Open) mayHave(topic string) *ws.Refusal {
 	if err := message.CheckTopic(topic); err != nil {
-		return ws.BadRequest(err.Error() + ofQuery).Because(CauseTopic)
+		return ws.BadRequest(err.Error() + ofQuery).WithCause(CauseTopic)
 	}
 	if !a.Topics.Allow(topic) {
-		return ws.Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).Because(CauseTopic)
+		return ws.Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).WithCause(CauseTopic)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func TestOpen(t *testing.T) {
 			}
 			continue
 		}
-		if refusal == nil || refusal.Status != tt.status || refusal.Cause != tt.cause || !strings.Contains(refusal.Problem, tt.says) {
+		if refusal == nil || refusal.Status != tt.status || refusal.Cause != tt.cause || !strings.Contains(refusal.Detail, tt.says) {
 			t.Errorf("%s: %v (%+v); want %d, %v, %q", tt.query, refusal, g, tt.status, tt.cause, tt.says)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 func TestPingsComeEarly(t *testing.T) {
 	for s := 1; s <= 600; s++ {
 		o := Options{PingInterval: time.Duration(s) * time.Second}
-		if b := o.beats(); b.early >= b.ping || s >= 10 && b.early == 0 {
-			t.Errorf("pings every %d s: up to %d early", b.ping, b.early)
+		if b := o.intervals(); b.jitter >= b.ping || s >= 10 && b.jitter == 0 {
+			t.Errorf("pings every %d s: up to %d early", b.ping, b.jitter)
 		}
 	}
 }
@@ -19,7 +19,7 @@ func TestPingsComeEarly(t *testing.T) {
 func TestPingEverySecond(t *testing.T) {
 	r := newRig(t, Options{PingInterval: time.Second, Poller: onePoller()})
 	for range 20 {
-		s := r.seat(opening{})
+		s := r.seat(upgrade{})
 		before := r.Stats().PingsOut
 		eventually(t, "a ping", func() bool { r.tick(1); return r.Stats().PingsOut > before })
 		r.on(0, func(h *shard) { h.ps.Close(s.slot) })

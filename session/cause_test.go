@@ -26,7 +26,7 @@ func TestCauses(t *testing.T) {
 			t.Errorf("cause %q is missing, repeated or no word", label)
 		}
 		seen[label] = true
-		if !slices.Contains(outcomes[:], info.status) {
+		if !slices.Contains(upgradeStatuses[:], info.status) {
 			t.Errorf("%s: status %d is not counted", label, info.status)
 		}
 		named := slices.ContainsFunc(rows, func(row string) bool {
@@ -81,7 +81,7 @@ func TestStatuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, status := range outcomes[2:outcomeOther] {
+	for _, status := range upgradeStatuses[2:statusOther] {
 		text := (&ws.Refusal{Status: status}).Error()
 		if row := "\n| " + strings.TrimSuffix(text, ": ") + " |"; !strings.Contains(string(page), row) {
 			t.Errorf("docs/protocol.md has no row %q", row)

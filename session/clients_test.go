@@ -145,7 +145,7 @@ func TestClientsReceive(t *testing.T) {
 
 func TestClientsSend(t *testing.T) {
 	var published atomic.Pointer[message.Message]
-	o := Options{Limits: ws.Limits{MaxMessage: 1 << 20}, Publish: func(m *message.Message) error { published.Store(m); return nil }}
+	o := Options{Limits: ws.Limits{MaxMessage: 1 << 20}, Publish: func(m *message.Message, _ message.Wait) error { published.Store(m); return nil }}
 	eachClient(t, o, func(t *testing.T, r *rig, c libraryConn, v1 bool) {
 		large := strings.Repeat("0123456789abcdef", 40<<10) // 640 KiB
 		if !v1 {

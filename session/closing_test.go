@@ -171,7 +171,7 @@ func TestViolations(t *testing.T) {
 				w.send(gobwas.OpClose, closePayload(1008, ""))
 			}
 			w.ended(t)
-			for range drainTime { // the client stays; the server does not
+			for range halfCloseTime { // the client stays; the server does not
 				r.tick(1)
 			}
 			r.closedOnce(t, v.reason)

@@ -10,12 +10,12 @@ import (
 	"belfry/wire"
 )
 
-// leastWaiting is how many sub commands of a session may wait for their answers
+// minPendingSubs is how many sub commands of a session may wait for their answers
 // where session.max_topics is less: several may name the same topic.
-const leastWaiting = 16
+const minPendingSubs = 16
 
-// subscribing is a sub command that waits for the bus.
-type subscribing struct {
+// pendingSub is a sub command that waits for the bus.
+type pendingSub struct {
 	ref     string
 	pending int  // topics
 	failed  bool // and answered
@@ -32,7 +32,7 @@ type pub struct {
 // command does what a client asks for.
 func (h *shard) command(slot uint32, rec *record, c *wire.Command) {
 	h.counters.commands[c.Op].Add(1)
-	h.reading.left[rateCommands] -= int32(max(1, len(c.Topics), len(c.Target.Names)))
+	h.read.left[rateCommands] -= int32(max(1, len(c.Topics), len(c.Target.Names)))
 	switch c.Op {
 	case wire.OpSub:
 		h.subscribe(slot, rec, c)
@@ -64,13 +64,13 @@ func (h *shard) subscribe(slot uint32, rec *record, c *wire.Command) {
 			return
 		}
 	}
-	if most := max(h.opt.MaxTopics, leastWaiting); int(rec.pending) >= most {
+	if most := max(h.opt.MaxTopics, minPendingSubs); int(rec.awaited) >= most {
 		h.counters.limit(limitTopics)
-		h.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.pending, most))
+		h.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.awaited, most))
 		return
 	}
 	before := rec.count
-	sub := &subscribing{ref: c.Ref}
+	sub := &pendingSub{ref: c.Ref}
 	for _, topicName := range c.Topics {
 		if int(rec.count) >= h.opt.MaxTopics {
 			if _, ok := h.memberOf(rec, topicName); !ok {
@@ -98,7 +98,7 @@ func (h *shard) subscribe(slot uint32, rec *record, c *wire.Command) {
 		h.reply(slot, &wire.Reply{Ref: c.Ref})
 		return
 	}
-	rec.pending++
+	rec.awaited++
 }
 
 func (h *shard) memberOf(rec *record, topicName string) (t uint32, ok bool) {
@@ -116,12 +116,12 @@ func (h *shard) undo(rec *record, before uint16) {
 }
 
 // subscribed counts down what a sub command waits for.
-func (h *shard) subscribed(slot uint32, sub *subscribing) {
+func (h *shard) subscribed(slot uint32, sub *pendingSub) {
 	if sub.pending--; sub.pending > 0 || sub.failed {
 		return
 	}
 	if rec := h.rec(slot); rec.state == stateOpen {
-		rec.pending--
+		rec.awaited--
 		h.reply(slot, &wire.Reply{Ref: sub.ref})
 	}
 }
@@ -136,10 +136,10 @@ func (h *shard) reply(slot uint32, r *wire.Reply) {
 		h.counters.commandError(r.Err.Code)
 	}
 	e := h.variantOf(rec).Encoding
-	if h.reading.on && h.reading.slot == slot {
-		w := h.say(rec, h.reading.out)
+	if h.read.on && h.read.slot == slot {
+		w := h.say(rec, h.read.out)
 		e.Reply(w, r)
-		if h.reading.out = w.Bytes(); len(h.reading.out) >= flushAnswers {
+		if h.read.out = w.Bytes(); len(h.read.out) >= flushAnswers {
 			h.flushAnswers(slot)
 		}
 		return
@@ -169,7 +169,7 @@ func (h *shard) publish(slot uint32, c *wire.Command) {
 	case h.pubs <- p:
 	default:
 		h.unchargePub(&p)
-		h.publishing.done(p.from, p.size)
+		h.pubQueue.uncharge(p.from, p.size)
 		h.counters.limit(limitPubs)
 		h.fail(slot, c.Ref, "unavailable", "", "too many messages are being published (session.publish_queue); try again")
 	}
@@ -184,7 +184,7 @@ func publishError(err error, ref string) *wire.CommandError {
 	}
 	var field *message.FieldError
 	if errors.As(err, &field) {
-		return &wire.CommandError{Code: "bad_request", Field: field.Field, Text: field.Problem, Ref: ref}
+		return &wire.CommandError{Code: "bad_request", Field: field.Field, Text: field.Detail, Ref: ref}
 	}
 	return &wire.CommandError{Code: "unavailable", Text: err.Error(), Ref: ref}
 }

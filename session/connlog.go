@@ -51,7 +51,7 @@ func (l *connLog) check(msg string) *zapcore.CheckedEntry {
 func (l *connLog) tick(shard int) {
 	l.left = l.each
 	if l.missed > 0 {
-		l.log.Info("more connections were refused or have ended than are logged", zap.Uint64("connections", l.missed), zap.Int("shard", shard))
+		l.log.Info("further connections were refused or ended; their log lines were left out", zap.Uint64("connections", l.missed), zap.Int("shard", shard))
 		l.missed = 0
 	}
 }
@@ -62,7 +62,7 @@ func (h *shard) logRefused(slot uint32, r *ws.Refusal) {
 	if ce == nil {
 		return
 	}
-	fields := []zap.Field{zap.Int("status", r.Status), zap.String("cause", string(causes[causeOf(r)].cause)), zap.String("problem", r.Problem)}
+	fields := []zap.Field{zap.Int("status", r.Status), zap.String("cause", string(causes[causeOf(r)].cause)), zap.String("detail", r.Detail)}
 	if len(h.origin) > 0 {
 		fields = append(fields, zap.String("origin", string(h.origin[:min(len(h.origin), maxLogged)])))
 	}

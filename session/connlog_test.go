@@ -134,7 +134,7 @@ func TestLinesAreFew(t *testing.T) {
 		t.Errorf("%d lines", n)
 	}
 	r.tick(1)
-	f := one(t, logs, "more connections were refused or have ended than are logged")
+	f := one(t, logs, "further connections were refused or ended; their log lines were left out")
 	if f["connections"] != uint64(2*connLines) {
 		t.Errorf("%v", f)
 	}

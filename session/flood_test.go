@@ -140,7 +140,7 @@ func TestRefusedDoNotPileUp(t *testing.T) {
 		w.answer() // a 503, or nothing at all
 	}
 	eventually(t, "at most 5 connections", func() bool { return r.loop.Stats().Connections <= 5 })
-	for range drainTime {
+	for range halfCloseTime {
 		r.tick(1)
 	}
 	eventually(t, "cut off", func() bool { return r.loop.Stats().Connections == 2 })

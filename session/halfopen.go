@@ -14,18 +14,18 @@ import (
 // TCP_DEFER_ACCEPT makes the rule, are never in here and cost nothing; the
 // others are found by their address, oldest first.
 type halfOpen struct {
-	table *offheap.Table // by hash of the address: index in addresses
-	all   *offheap.Records[half]
-	from  *offheap.Records[halfAddress]
-	key   *[32]byte // of the hash: addresses come from clients
+	table     *offheap.Table // by hash of the address: index in addresses
+	all       *offheap.Records[halfConn]
+	addresses *offheap.Records[halfAddress]
+	key       *[32]byte // of the hash: addresses come from clients
 }
 
-// half is one half-open connection. No Go pointers.
-type half struct {
-	slot uint32
-	from uint32 // index of its address in halfOpen.from, + 1; 0: no limit counts it
-	next uint32 // the next younger one of the address, index + 1
-	prev uint32
+// halfConn is one half-open connection. No Go pointers.
+type halfConn struct {
+	slot    uint32
+	address uint32 // index of its address in halfOpen.from, + 1; 0: no limit counts it
+	next    uint32 // the next younger one of the address, index + 1
+	prev    uint32
 }
 
 // halfAddress is an address with half-open connections. No Go pointers.
@@ -41,23 +41,23 @@ func (t *halfOpen) init(o *Options) (err error) {
 	t.key = &o.Key
 	owner := o.Poller.Memory.Owner("half_open")
 	t.table = offheap.NewTable(owner)
-	if t.all, err = offheap.NewRecords[half](owner, o.MaxPending); err != nil {
+	if t.all, err = offheap.NewRecords[halfConn](owner, o.MaxPending); err != nil {
 		return err
 	}
-	t.from, err = offheap.NewRecords[halfAddress](owner, o.MaxPending)
+	t.addresses, err = offheap.NewRecords[halfAddress](owner, o.MaxPending)
 	return err
 }
 
 func (t *halfOpen) close() {
 	t.table.Close()
 	t.all.Close()
-	t.from.Close()
+	t.addresses.Close()
 }
 
 func (t *halfOpen) trim() {
 	t.table.Trim()
 	t.all.Trim()
-	t.from.Trim()
+	t.addresses.Trim()
 }
 
 func (t *halfOpen) find(key addrKey) (at, hash uint32, ok bool) {
@@ -65,7 +65,7 @@ func (t *halfOpen) find(key addrKey) (at, hash uint32, ok bool) {
 	binary.LittleEndian.PutUint64(b[:], uint64(key))
 	hash = uint32(highwayhash.Sum64(b[:], t.key[:]))
 	for p := t.table.Probe(hash); p.Next(); {
-		if t.from.At(p.Val()).key == key {
+		if t.addresses.At(p.Val()).key == key {
 			return p.Val(), hash, true
 		}
 	}
@@ -82,7 +82,7 @@ func (t *halfOpen) oldest(key addrKey) (slot uint32, n int) {
 	if !ok {
 		return 0, 0
 	}
-	a := t.from.At(at)
+	a := t.addresses.At(at)
 	return t.all.At(a.oldest - 1).slot, int(a.n)
 }
 
@@ -91,25 +91,25 @@ func (t *halfOpen) put(slot uint32, key addrKey) (index uint32, ok bool) {
 	if index, ok = t.all.Alloc(); !ok {
 		return 0, false
 	}
-	*t.all.At(index) = half{slot: slot}
+	*t.all.At(index) = halfConn{slot: slot}
 	if key == 0 {
 		return index, true
 	}
 	at, hash, ok := t.find(key)
 	if !ok {
-		if at, ok = t.from.Alloc(); !ok {
+		if at, ok = t.addresses.Alloc(); !ok {
 			t.all.Free(index)
 			return 0, false
 		}
 		if err := t.table.Insert(hash, at); err != nil {
-			t.from.Free(at)
+			t.addresses.Free(at)
 			t.all.Free(index)
 			return 0, false
 		}
-		*t.from.At(at) = halfAddress{key: key, hash: hash}
+		*t.addresses.At(at) = halfAddress{key: key, hash: hash}
 	}
-	c, a := t.all.At(index), t.from.At(at)
-	c.from, c.prev = at+1, a.newest
+	c, a := t.all.At(index), t.addresses.At(at)
+	c.address, c.prev = at+1, a.newest
 	if a.newest != 0 {
 		t.all.At(a.newest - 1).next = index + 1
 	} else {
@@ -124,10 +124,10 @@ func (t *halfOpen) put(slot uint32, key addrKey) (index uint32, ok bool) {
 func (t *halfOpen) drop(index uint32) {
 	c := *t.all.At(index)
 	t.all.Free(index)
-	if c.from == 0 {
+	if c.address == 0 {
 		return
 	}
-	a := t.from.At(c.from - 1)
+	a := t.addresses.At(c.address - 1)
 	if c.prev != 0 {
 		t.all.At(c.prev - 1).next = c.next
 	} else {
@@ -139,73 +139,73 @@ func (t *halfOpen) drop(index uint32) {
 		a.newest = c.prev
 	}
 	if a.n--; a.n == 0 {
-		t.table.Delete(a.hash, c.from-1)
-		t.from.Free(c.from - 1)
+		t.table.Delete(a.hash, c.address-1)
+		t.addresses.Free(c.address - 1)
 	}
 }
 
-// OnWatch implements poller.Watcher: a connection whose request was not all
+// OnHalfOpen implements poller.Watcher: a connection whose request was not all
 // there at once has to wait, and so do those who wait with it.
-func (h *shard) OnWatch(slot uint32) {
+func (h *shard) OnHalfOpen(slot uint32) {
 	switch rec := h.rec(slot); {
 	case rec.state != stateHead && rec.state != stateProxy:
 	case h.srv.conns.Load() > h.opt.maxConns():
 		h.counters.limit(limitSessions)
-		h.dismiss(slot, h.fullOfConnections())
+		h.refuseAndClose(slot, h.fullOfConnections())
 	default:
 		h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
-		h.enterHalf(slot, rec)
+		h.addHalfOpen(slot, rec)
 	}
 }
 
-// enterHalf counts a connection as half-open. An address that already has half
+// addHalfOpen counts a connection as half-open. An address that already has half
 // of the shard's places loses its oldest connection: a client that opens
 // connections and sends nothing takes places from itself only. The bound is
 // the shard's and not the node's: that needs no lock, and the kernel spreads
 // the connections of an address evenly over the shards.
-func (h *shard) enterHalf(slot uint32, rec *record) {
+func (h *shard) addHalfOpen(slot uint32, rec *record) {
 	key := h.keyOf(h.remote(slot))
-	if oldest, n := h.half.oldest(key); n >= h.halfOpenOf() {
+	if oldest, n := h.halfOpen.oldest(key); n >= h.maxHalfOpen() {
 		h.counters.limit(limitPending)
-		h.dismiss(oldest, &ws.Refusal{Status: 429, Cause: CauseHalfOpen, RetryAfter: h.opt.RetryAfter,
-			Problem: "this address has too many connections without a complete request (upgrade.max_pending); the oldest gives way"})
+		h.refuseAndClose(oldest, &ws.Refusal{Status: 429, Cause: CauseHalfOpen, RetryAfter: h.opt.RetryAfter,
+			Detail: "this address has too many connections without a complete request (upgrade.max_pending); its oldest one was closed"})
 	}
 	if h.srv.pending.Add(1) <= int64(h.opt.MaxPending) {
-		if index, ok := h.half.put(slot, key); ok {
-			rec.aside = index + 1
+		if index, ok := h.halfOpen.put(slot, key); ok {
+			rec.side = index + 1
 			h.counters.halfOpened.Add(1)
 			return
 		}
 	}
 	h.srv.pending.Add(-1)
 	h.counters.limit(limitPending)
-	h.dismiss(slot, ws.Unavailable("too many connections have not sent a complete request (upgrade.max_pending)", h.opt.RetryAfter).Because(CauseHalfOpen))
+	h.refuseAndClose(slot, ws.Unavailable("too many connections have not sent a complete request (upgrade.max_pending)", h.opt.RetryAfter).WithCause(CauseHalfOpen))
 }
 
-// leaveHalf stops counting a connection as half-open, if it is.
-func (h *shard) leaveHalf(rec *record) {
-	if rec.aside != 0 && (rec.state == stateHead || rec.state == stateProxy) {
-		h.half.drop(rec.aside - 1)
-		rec.aside = 0
+// dropHalfOpen stops counting a connection as half-open, if it is.
+func (h *shard) dropHalfOpen(rec *record) {
+	if rec.side != 0 && (rec.state == stateHead || rec.state == stateProxy) {
+		h.halfOpen.drop(rec.side - 1)
+		rec.side = 0
 		h.srv.pending.Add(-1)
 	}
 }
 
-// halfOpenOf returns how many half-open connections of one address the shard
+// maxHalfOpen returns how many half-open connections of one address the shard
 // keeps.
-func (h *shard) halfOpenOf() int { return max(1, h.opt.MaxPending/(2*len(h.srv.shards))) }
+func (h *shard) maxHalfOpen() int { return max(1, h.opt.MaxPending/(2*len(h.srv.shards))) }
 
 // maxConns is how many connections the node keeps, those that are ending
 // included: descriptors are what it guards.
 func (o *Options) maxConns() int64 { return int64(o.MaxSessions + o.MaxPending) }
 
 func (h *shard) fullOfConnections() *ws.Refusal {
-	return ws.Unavailable("this server has as many connections as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
+	return ws.Unavailable("this server has reached its limit of connections (max_connections)", h.opt.RetryAfter).WithCause(CauseSessions)
 }
 
-// dismiss refuses a connection and closes it at once. Waiting for the client to
+// refuseAndClose refuses a connection and closes it at once. Waiting for the client to
 // close would keep the place that the refusal is to free.
-func (h *shard) dismiss(slot uint32, r *ws.Refusal) {
+func (h *shard) refuseAndClose(slot uint32, r *ws.Refusal) {
 	h.refuse(slot, r)
 	h.ps.Close(slot)
 }

@@ -195,9 +195,9 @@ func TestHalfOpenTable(t *testing.T) {
 			table.drop(index)
 		}
 	}
-	if table.all.Len()+table.from.Len()+table.table.Len() != 0 {
-		t.Errorf("%d connections, %d addresses, %d entries are left", table.all.Len(), table.from.Len(), table.table.Len())
+	if table.all.Len()+table.addresses.Len()+table.table.Len() != 0 {
+		t.Errorf("%d connections, %d addresses, %d entries are left", table.all.Len(), table.addresses.Len(), table.table.Len())
 	}
 }
 
-var _ poller.Watcher = (*shard)(nil)
+var _ poller.HalfOpener = (*shard)(nil)

@@ -15,12 +15,12 @@ const HealthPath = "/healthz"
 // limit on sessions too, since a node that is full is not broken.
 func (h *shard) health(slot uint32, answer *ws.Refusal) {
 	if !h.opt.Healthy() {
-		answer.Status, answer.Problem = 503, "unhealthy"
+		answer.Status, answer.Detail = 503, "unhealthy"
 	}
 	rec := h.rec(slot)
-	h.leaveHalf(rec)
+	h.dropHalfOpen(rec)
 	rec.reason = ReasonHealth
 	h.buf = ws.AppendRefusal(h.buf[:0], answer, h.date.At(time.Now()))
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
-	h.drain(slot, rec)
+	h.halfClose(slot, rec)
 }

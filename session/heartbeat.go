@@ -9,13 +9,13 @@ import (
 
 func seconds(ticks uint32) time.Duration { return time.Duration(ticks) * time.Second }
 
-// beats are the times of heartbeats in ticks, 0 for those that are off.
-type beats struct{ ping, early, pong, idleRead, idleWrite, idle, stuck uint32 }
+// intervals are the times of heartbeats in ticks, 0 for those that are off.
+type intervals struct{ ping, jitter, pong, idleRead, idleWrite, idle, backlogTime uint32 }
 
-func (o *Options) beats() beats {
-	b := beats{ping: ticks(o.PingInterval), pong: ticks(o.PongTimeout),
-		idleRead: ticks(o.IdleRead), idleWrite: ticks(o.IdleWrite), idle: ticks(o.Idle), stuck: ticks(o.BacklogTime)}
-	b.early = b.ping / 10 // less than ping: a wait of 0 is none
+func (o *Options) intervals() intervals {
+	b := intervals{ping: ticks(o.PingInterval), pong: ticks(o.PongTimeout),
+		idleRead: ticks(o.IdleRead), idleWrite: ticks(o.IdleWrite), idle: ticks(o.Idle), backlogTime: ticks(o.BacklogTime)}
+	b.jitter = b.ping / 10 // less than ping: a wait of 0 is none
 	return b
 }
 
@@ -25,16 +25,16 @@ func (o *Options) beats() beats {
 // shard does (poller.Shard.Now), and all that arrived meanwhile was read.
 func (h *shard) heartbeat(slot uint32, rec *record) {
 	now, read, write := h.ps.Now(), h.ps.LastRead(slot), h.ps.LastWrite(slot)
-	b, v := &h.beats, h.variantOf(rec)
+	b, v := &h.intervals, h.variantOf(rec)
 	over := func(limit, since uint32) bool { return limit > 0 && now-since >= limit }
 	switch {
 	case rec.flags&flagSlowed != 0: // we do not read what it sends
 		h.armHeartbeat(slot, rec)
 		return
-	case b.stuck > 0 && h.ps.Stuck(slot) >= b.stuck:
+	case b.backlogTime > 0 && h.ps.BacklogAge(slot) >= b.backlogTime:
 		h.counters.limit(limitBacklogTime)
 		h.ps.DropBacklog(slot)
-		h.end(slot, ReasonSlow, "took nothing of what waits for too long")
+		h.end(slot, ReasonSlow, "read nothing for too long (backlog.timeout)")
 		return
 	case rec.flags&flagPinged != 0 && over(b.pong, rec.pingedAt):
 		h.end(slot, ReasonPongTimeout, "")
@@ -49,7 +49,7 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 		h.end(slot, ReasonIdle, "")
 		return
 	}
-	if b.ping > 0 && rec.flags&flagPinged == 0 && now-max(h.lastSign(slot, v), rec.pingedAt) >= b.ping-b.early {
+	if b.ping > 0 && rec.flags&flagPinged == 0 && now-max(h.lastSign(slot, v), rec.pingedAt) >= b.ping-b.jitter {
 		h.counters.pingsOut.Add(1)
 		rec.pingedAt = now
 		if b.pong > 0 && v.answers {
@@ -77,7 +77,7 @@ func (h *shard) lastSign(slot uint32, v *variant) uint32 {
 // sessions that opened together do not stay together.
 func (h *shard) armHeartbeat(slot uint32, rec *record) {
 	read, write := h.ps.LastRead(slot), h.ps.LastWrite(slot)
-	b, v := &h.beats, h.variantOf(rec)
+	b, v := &h.intervals, h.variantOf(rec)
 	const never = ^uint32(0)
 	wait := never
 	consider := func(limit, since uint32) {
@@ -89,10 +89,10 @@ func (h *shard) armHeartbeat(slot uint32, rec *record) {
 	case rec.flags&flagPinged != 0:
 		consider(b.pong, rec.pingedAt)
 	case b.ping > 0:
-		consider(b.ping-rand.Uint32N(b.early+1), max(h.lastSign(slot, v), rec.pingedAt))
+		consider(b.ping-rand.Uint32N(b.jitter+1), max(h.lastSign(slot, v), rec.pingedAt))
 	}
 	if h.ps.Backlogged(slot) {
-		consider(b.stuck, h.ps.Now()-h.ps.Stuck(slot))
+		consider(b.backlogTime, h.ps.Now()-h.ps.BacklogAge(slot))
 	}
 	if v.answers {
 		consider(b.idleRead, read)

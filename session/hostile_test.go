@@ -23,11 +23,11 @@ func TestFloodIsDecodedInPieces(t *testing.T) {
 	each := len(flood) / 1500
 	r.on(0, func(h *shard) {
 		slot, _ := h.ps.Next(0)
-		if used := h.OnData(slot, bytes.Clone(flood[:each*500])); used < each || used > decodeLook*each {
+		if used := h.OnData(slot, bytes.Clone(flood[:each*500])); used < each || used > framesPerCheck*each {
 			t.Errorf("%d bytes of commands of %d decoded in one piece", used, each)
 		}
 	})
-	for range decodeLook - 1 {
+	for range framesPerCheck - 1 {
 		w.expect(t, `"ack"`)
 	}
 	w.Write(flood)
@@ -52,8 +52,8 @@ func TestUserFanoutIsChunked(t *testing.T) {
 	r.deliver(message.ToUsers("witness"), "3")
 	var before uint64
 	var waiting, named int
-	r.shards[0].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(h *shard) {
-		before, waiting, named = h.counters.deliveries.Load(), len(h.pass.waiting), len(h.pass.users)
+	r.shards[0].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailCall, Ptr: func(h *shard) {
+		before, waiting, named = h.counters.deliveries.Load(), len(h.fanout.waiting), len(h.fanout.users)
 	}})
 	release()
 	for i, w := range append(crowd, witness) {
@@ -72,8 +72,8 @@ func TestUserFanoutIsChunked(t *testing.T) {
 	}
 	eventually(t, "places and bytes given back", func() bool { return r.mailBytes.Load() == 0 })
 	r.on(0, func(h *shard) {
-		if len(h.pass.users) != 0 {
-			t.Errorf("%d users are still waited for", len(h.pass.users))
+		if len(h.fanout.users) != 0 {
+			t.Errorf("%d users are still waited for", len(h.fanout.users))
 		}
 	})
 	// A push to them all once more shares the list of sessions with the last
@@ -82,9 +82,9 @@ func TestUserFanoutIsChunked(t *testing.T) {
 	for i := range 10 {
 		r.deliver(message.ToUsers("u"), fmt.Sprint(i))
 	}
-	passes, shared := r.Stats().Passes, false
-	r.shards[0].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: func(h *shard) {
-		first, last := h.pass.waiting[0].ids, h.pass.waiting[9].ids
+	passes, shared := r.Stats().FanoutRuns, false
+	r.shards[0].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailCall, Ptr: func(h *shard) {
+		first, last := h.fanout.waiting[0].ids, h.fanout.waiting[9].ids
 		shared = &first[0] == &last[0]
 	}})
 	release()
@@ -96,7 +96,7 @@ func TestUserFanoutIsChunked(t *testing.T) {
 		}
 	}
 	r.on(0, func(*shard) {})
-	if n := r.Stats().Passes - passes; n != 1 || !shared {
+	if n := r.Stats().FanoutRuns - passes; n != 1 || !shared {
 		t.Errorf("%d passes for ten messages to the same sessions; list shared: %v", n, shared)
 	}
 }
@@ -247,7 +247,7 @@ func TestPubsLeaveRoom(t *testing.T) {
 	const places = 64
 	var srv atomic.Pointer[rig]
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: places},
-		Publish: func(m *message.Message) error { return srv.Load().push(m) }})
+		Publish: func(m *message.Message, w message.Wait) error { return srv.Load().pushWithin(m, w) }})
 	srv.Store(r)
 	var w *rawConn
 	home := -1
@@ -261,7 +261,7 @@ func TestPubsLeaveRoom(t *testing.T) {
 	for i := range places {
 		w.command(`{"type":"pub","ref":%d,"to":{"all":true},"data":"x"}`, i)
 	}
-	ahead := func() float64 { return r.shards[0].ps.Taken(poller.LaneBulk) }
+	ahead := func() float64 { return r.shards[0].ps.Fill(poller.QueueBulk) }
 	eventually(t, "some of it waits", func() bool { return ahead() > 1.0/clientShare })
 	for i := range places / 2 {
 		if err := r.push(&message.Message{Target: message.ToAll(), Payload: []byte("backend")}); err != nil {
@@ -282,11 +282,11 @@ func TestPubsLeaveRoom(t *testing.T) {
 	// Answers: the publisher is far ahead of its shard.
 	release = r.block(1)
 	for range 100 {
-		if call := r.shards[1].publishing.tell(published{}); call {
-			r.shards[1].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailPublished})
+		if call := r.shards[1].pubQueue.addResult(pubResult{}); call {
+			r.shards[1].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailPublished})
 		}
 	}
-	if n := r.shards[1].ps.Taken(poller.LaneSingle) * places; n > 2 {
+	if n := r.shards[1].ps.Fill(poller.QueueSingle) * places; n > 2 {
 		t.Errorf("%.0f places taken by the answers to 100 pubs", n)
 	}
 	release()

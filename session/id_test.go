@@ -30,7 +30,7 @@ func TestSessionIDs(t *testing.T) {
 			t.Errorf("node %x %v", node, err)
 		}
 		found := func(sid string) bool {
-			info, ok := r.Look(sid)
+			info, ok := r.Lookup(sid)
 			if ok && (info.UID != uid || info.ID != sid) {
 				t.Errorf("%s found %+v", sid, info)
 			}
@@ -101,7 +101,7 @@ func TestIDWhileClosing(t *testing.T) {
 		sid = h.sid(slot)
 		h.end(slot, ReasonIdle, "")
 	})
-	if _, ok := r.Look(sid); ok {
+	if _, ok := r.Lookup(sid); ok {
 		t.Error("found while it closes")
 	}
 	r.deliver(message.ToSessions(sid), "too late")

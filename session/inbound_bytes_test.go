@@ -179,7 +179,7 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 	var taken int
 	r := newRig(t, Options{
 		Poller:  poller.Options{Shards: 1, InboundBytes: bound},
-		Publish: func(*message.Message) error { <-gate; taken++; return nil },
+		Publish: func(*message.Message, message.Wait) error { <-gate; taken++; return nil },
 	})
 	pub := func(ref, size int) []byte {
 		return masked(gobwas.OpText, true, fmt.Appendf(nil, `{"type":"pub","ref":%d,"to":{"topic":"t"},"data":%q}`, ref, strings.Repeat("x", size)))
@@ -219,8 +219,8 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 	}
 	eventually(t, "nothing counted", func() bool { return r.loop.Stats().InboundBytes == 0 && r.pubBytes.Load() == 0 })
 	r.on(0, func(h *shard) {
-		if taken != acks+1 || len(h.publishing.own) != 0 {
-			t.Errorf("%d published, %d sessions counted", taken, len(h.publishing.own))
+		if taken != acks+1 || len(h.pubQueue.own) != 0 {
+			t.Errorf("%d published, %d sessions counted", taken, len(h.pubQueue.own))
 		}
 	})
 }
@@ -253,7 +253,7 @@ func TestPanicLeavesNoCharge(t *testing.T) {
 
 // A panic of whoever publishes costs its message only, whose client is told.
 func TestPanicInPublish(t *testing.T) {
-	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *message.Message) error {
+	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *message.Message, _ message.Wait) error {
 		if string(m.Payload) == "bad" {
 			panic("asked for")
 		}

@@ -42,7 +42,7 @@ func (r *rig) sumInbound() (sum int64) {
 			if tail < 0 || tail&(tail-1) != 0 && h.rec(slot).state == stateOpen {
 				r.t.Errorf("slot %d is charged %d, its message has %d", slot, held, mine)
 			}
-			if h.rec(slot).state == stateDrain {
+			if h.rec(slot).state == stateHalfClosed {
 				r.t.Errorf("slot %d is to end and holds %d", slot, held)
 			}
 		}

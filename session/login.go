@@ -21,8 +21,8 @@ const maxBeforeLogin = 64
 
 // awaitLogin accepts a connection whose client has yet to say who it is. It
 // has Options.UpgradeTime for that, and counts as an upgrade that waits.
-func (h *shard) awaitLogin(slot uint32, o *opening) {
-	if refusal := h.await(slot); refusal != nil {
+func (h *shard) awaitLogin(slot uint32, o *upgrade) {
+	if refusal := h.startWaiting(slot); refusal != nil {
 		h.refuseUpgrade(slot, o, refusal)
 		return
 	}
@@ -31,14 +31,14 @@ func (h *shard) awaitLogin(slot uint32, o *opening) {
 	h.counters.accepted(o.accept)
 	o.answered = true
 	h.ps.Send(slot, poller.Bytes(o.accept), poller.Data)
-	rec.aside = h.openings.Put(o)
+	rec.side = h.upgrades.Put(o)
 }
 
 // beforeLogin acts on a frame of a client that has not logged in. Its first
 // message has to be the login; what is decided then goes on in startLogin,
 // when nothing else is being done to the connection.
 func (h *shard) beforeLogin(slot uint32, rec *record, ev ws.Event) {
-	o := h.openings.Get(rec.aside)
+	o := h.upgrades.Get(rec.side)
 	if o.frames++; o.frames > maxBeforeLogin {
 		h.end(slot, ReasonLogin, "too many frames before the login")
 		return
@@ -74,23 +74,23 @@ func (h *shard) startLogins() {
 }
 
 func (h *shard) startLogin(slot uint32, id poller.ID) {
-	credentials := h.openings.Get(h.rec(slot).aside).credentials
+	credentials := h.upgrades.Get(h.rec(slot).side).credentials
 	a := h.opt.Authenticator.(LoginAuthenticator) // newProtocols has checked it
-	grant, refusal, pending := a.Login(credentials, func(g Grant, r *ws.Refusal) { h.authenticated(id, g, r) })
+	grant, refusal, pending := a.Login(credentials, func(g Grant, r *ws.Refusal) { h.postAuth(id, g, r) })
 	if !pending {
-		h.judged(id, &verdict{grant, refusal})
+		h.authDone(id, &authResult{grant, refusal})
 	}
 }
 
 // appendLoginRefusal appends what a client is told in band whose login was
 // refused.
-func (h *shard) appendLoginRefusal(dst []byte, o *opening, r *ws.Refusal) []byte {
+func (h *shard) appendLoginRefusal(dst []byte, o *upgrade, r *ws.Refusal) []byte {
 	v := &h.srv.protocols.variants[o.variant]
-	code, end := "forbidden", wire.Close{Code: ReasonLogin.Code(), Text: r.Problem}
+	code, end := "forbidden", wire.Close{Code: ReasonLogin.Code(), Text: r.Detail}
 	if r.Status >= 500 || r.Status == 429 {
-		code, end = "unavailable", wire.Close{Code: ws.CloseTryAgainLater, Text: r.Problem, Reconnect: true, After: r.RetryAfter}
+		code, end = "unavailable", wire.Close{Code: ws.CloseTryAgainLater, Text: r.Detail, Reconnect: true, After: r.RetryAfter}
 	}
 	h.writer.Reset(v.Transport, dst)
-	v.Encoding.Reply(&h.writer, &wire.Reply{Ref: o.ref, Err: &wire.CommandError{Code: code, Text: r.Problem, Ref: o.ref}})
+	v.Encoding.Reply(&h.writer, &wire.Reply{Ref: o.ref, Err: &wire.CommandError{Code: code, Text: r.Detail, Ref: o.ref}})
 	return v.Transport.AppendClose(h.writer.Bytes(), &end)
 }

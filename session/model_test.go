@@ -55,7 +55,7 @@ type topicModel struct {
 
 // messageModel is a message and who must and who may get it.
 type messageModel struct {
-	d      *delivery
+	d      *Delivery
 	target string // in which order holds
 	scope  message.Scope
 	names  []string
@@ -194,7 +194,7 @@ func (m *machine) open(o op) {
 	names := o.names()
 	slices.Sort(names)
 	names = slices.Compact(names)
-	op := &opening{uid: a.uid, topics: names}
+	op := &upgrade{uid: a.uid, topics: names}
 	if a.v1 {
 		op.variant = 1
 	}
@@ -273,8 +273,8 @@ func (m *machine) leave(o op) {
 		return
 	}
 	if a := m.live(o, actorOpen, actorJoin); a != nil {
-		m.h.OnClose(a.slot, poller.CauseEOF, nil)
-		m.h.rec(a.slot).state = stateDrain // the poller would free the slot now
+		m.h.OnClose(a.slot, poller.ReasonEOF, nil)
+		m.h.rec(a.slot).state = stateHalfClosed // the poller would free the slot now
 		m.out(a)
 	}
 }

@@ -55,8 +55,9 @@ type Options struct {
 	// MaySubscribe rules over belfry.v1 "sub" commands; nil refuses all.
 	MaySubscribe func(topic string) bool
 	// Publish is given what belfry.v1 "pub" commands send, on a goroutine of
-	// its own for each shard; nil refuses them.
-	Publish func(*message.Message) error
+	// its own for each shard, and may wait within w while the shards of the
+	// message are behind; nil refuses them.
+	Publish func(m *message.Message, w message.Wait) error
 	// PublishQueue is how many messages of a shard's clients may wait for
 	// Publish; 0: 1024. Beyond, "pub" is answered by unavailable.
 	PublishQueue int

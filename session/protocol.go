@@ -59,7 +59,7 @@ func newProtocols(o *Options) (p protocols, err error) {
 		r := route{endpoint: e, first: len(p.variants)}
 		for _, path := range e.Paths() {
 			if _, taken := p.routes[path]; taken || !strings.HasPrefix(path, "/") {
-				return p, &message.FieldError{Field: "endpoints", Problem: path + " is no path, or is there twice"}
+				return p, &message.FieldError{Field: "endpoints", Detail: path + " is no path, or is there twice"}
 			}
 			p.routes[path] = r
 			paths = append(paths, path)
@@ -71,13 +71,13 @@ func newProtocols(o *Options) (p protocols, err error) {
 		for _, v := range e.Variants() {
 			_, inBand := v.Encoding.(wire.InBand)
 			if _, can := o.Authenticator.(LoginAuthenticator); inBand && !can {
-				return p, &message.FieldError{Field: "authenticator", Problem: "it cannot check the login that the encoding " + v.Encoding.Name() + " needs"}
+				return p, &message.FieldError{Field: "authenticator", Detail: "it cannot check the login that the encoding " + v.Encoding.Name() + " needs"}
 			}
 			p.variants = append(p.variants, variant{v, v.Transport.Answers(), inBand})
 		}
 	}
 	if n := len(p.variants); n < 1 || n > maxVariants {
-		return p, &message.FieldError{Field: "endpoints", Problem: "they must have 1 to 256 variants together"}
+		return p, &message.FieldError{Field: "endpoints", Detail: "they must have 1 to 256 variants together"}
 	}
 	p.served = strings.Join(paths, ", ")
 	return p, nil
@@ -88,7 +88,7 @@ func newProtocols(o *Options) (p protocols, err error) {
 func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Refusal) {
 	r, ok := p.routes[string(req.Path())]
 	if !ok {
-		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Problem: "no WebSocket at this path; there is one at " + p.served}
+		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Detail: "no WebSocket at this path; there is one at " + p.served}
 	}
 	n, refusal := r.endpoint.Choose(req)
 	return uint8(r.first + n), r.echo, refusal

@@ -27,13 +27,13 @@ func (h *shard) arrived(slot uint32, rec *record, state any) {
 		rec.state = stateProxy
 		if len(h.opt.Proxy.Trusted) > 0 {
 			if peer := h.ps.RemoteAddr(slot).Addr(); !h.opt.trusts(peer) {
-				h.refuse(slot, ws.Forbidden(fmt.Sprintf("%v may not tell where its clients come from at this address: it is not in proxy.trusted, and the address is in proxy.protocol", peer)).Because(CauseProxy))
+				h.refuse(slot, ws.Forbidden(fmt.Sprintf("%v may not tell where its clients come from at this address: it is not in proxy.trusted, and the address is in proxy.protocol", peer)).WithCause(CauseProxy))
 			}
 		}
 		return
 	}
 	if h.opt.limitsAddresses() {
-		if refusal := h.came(slot, h.ps.RemoteAddr(slot), false); refusal != nil {
+		if refusal := h.checkAddress(slot, h.ps.RemoteAddr(slot), false); refusal != nil {
 			h.refuse(slot, refusal)
 		}
 	}
@@ -44,22 +44,22 @@ func (h *shard) arrived(slot uint32, rec *record, state any) {
 func (h *shard) readProxy(slot uint32, p []byte) int {
 	src, n, err := ws.ParsePROXY(p)
 	if err != nil {
-		h.refuse(slot, ws.BadRequest(ws.PROXYProblem(err, p)).Because(CauseProxy))
+		h.refuse(slot, ws.BadRequest(ws.PROXYProblem(err, p)).WithCause(CauseProxy))
 		return len(p)
 	}
 	if n == 0 {
 		return 0
 	}
 	rec := h.rec(slot)
-	waited := rec.aside != 0
-	h.leaveHalf(rec)
+	waited := rec.side != 0
+	h.dropHalfOpen(rec)
 	rec.state = stateHead
 	told := src.IsValid()
 	if !told {
 		src = h.ps.RemoteAddr(slot)
 	}
 	if told || h.opt.limitsAddresses() {
-		if refusal := h.came(slot, src, told); refusal != nil {
+		if refusal := h.checkAddress(slot, src, told); refusal != nil {
 			h.refuse(slot, refusal)
 			return len(p)
 		}
@@ -70,7 +70,7 @@ func (h *shard) readProxy(slot uint32, p []byte) int {
 		}
 	}
 	if waited {
-		h.enterHalf(slot, rec) // again, by the client's address and not the proxy's
+		h.addHalfOpen(slot, rec) // again, by the client's address and not the proxy's
 	}
 	return n
 }
@@ -94,5 +94,5 @@ func (h *shard) forwarded(slot uint32, r *ws.Request) *ws.Refusal {
 	if client == peer {
 		return nil
 	}
-	return h.came(slot, client, true)
+	return h.checkAddress(slot, client, true)
 }

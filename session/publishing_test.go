@@ -18,7 +18,7 @@ func TestPublishQueueIsBounded(t *testing.T) {
 	r := newRig(t, Options{
 		Poller:       onePoller(),
 		PublishQueue: most,
-		Publish:      func(m *message.Message) error { begun <- string(m.Payload); <-gate; return nil },
+		Publish:      func(m *message.Message, _ message.Wait) error { begun <- string(m.Payload); <-gate; return nil },
 	})
 	w := r.mustWire("/ws", "belfry.v1")
 	pub := func(ref int) {

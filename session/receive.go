@@ -9,9 +9,9 @@ import (
 	"belfry/ws"
 )
 
-// reading is what belongs to the read that is being decoded. It is reset at its
+// readState is what belongs to the read that is being decoded. It is reset at its
 // begin: a panic may have left the last one in the middle.
-type reading struct {
+type readState struct {
 	on    bool
 	slot  uint32
 	left  [rateCount]int32 // tokens
@@ -27,16 +27,16 @@ const (
 	maxPongs = 16
 	// flushAnswers is when answers are sent although the read goes on, in bytes.
 	flushAnswers = 8 << 10
-	// decodeLook is after how many frames the clock is looked at.
-	decodeLook = 16
+	// framesPerCheck is after how many frames the clock is looked at.
+	framesPerCheck = 16
 )
 
-func (r *reading) begin(slot uint32, left [rateCount]int32) {
-	*r = reading{on: true, slot: slot, left: left, pongs: r.pongs[:0], out: r.out[:0]}
+func (r *readState) reset(slot uint32, left [rateCount]int32) {
+	*r = readState{on: true, slot: slot, left: left, pongs: r.pongs[:0], out: r.out[:0]}
 }
 
 // ping notes that a ping is to be answered.
-func (r *reading) ping(t wire.Transport, payload []byte) {
+func (r *readState) ping(t wire.Transport, payload []byte) {
 	if r.count == maxPongs {
 		r.pongs = r.pongs[:r.pong] // instead of the newest so far
 		r.count--
@@ -56,11 +56,11 @@ func (h *shard) readFrames(slot uint32, p []byte) int {
 		// has to answer the ping, which it can only if it reads.
 		rec.flags &^= flagPinged
 	}
-	r := &h.reading
-	r.begin(slot, h.tokens(rec))
+	r := &h.read
+	r.reset(slot, h.tokens(rec))
 	defer func() { r.on = false }()
 	used := h.decode(slot, p)
-	h.inbounds.rest(rec)
+	h.inbounds.dropIdle(rec)
 	h.flushAnswers(slot)
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !h.buckets.limits {
 		return used
@@ -75,14 +75,14 @@ func (h *shard) readFrames(slot uint32, p []byte) int {
 // onlyPong says whether a read of so many bytes was one frame, and no message:
 // what is answered costs nothing then.
 func (h *shard) onlyPong(used int) bool {
-	return h.reading.left[rateMessages] == h.buckets.rates[rateMessages].burst-1 && used <= ws.MaxTail+1 &&
-		h.reading.count == 0 && h.reading.left[rateCommands] == h.buckets.rates[rateCommands].burst
+	return h.read.left[rateMessages] == h.buckets.rates[rateMessages].burst-1 && used <= ws.MaxTail+1 &&
+		h.read.count == 0 && h.read.left[rateCommands] == h.buckets.rates[rateCommands].burst
 }
 
 // flushAnswers sends the pongs and answers that a read has gathered: the pongs
 // first, since a ping that came before a close frame is answered before it.
 func (h *shard) flushAnswers(slot uint32) {
-	r := &h.reading
+	r := &h.read
 	if !r.on || r.slot != slot {
 		return
 	}
@@ -106,14 +106,14 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 	for looks := 1; ; looks++ {
 		rec := h.rec(slot)
 		if used < len(p) {
-			if which := spent(h.reading.left); which < rateCount && rec.state == stateOpen && !echo {
-				h.charge(slot, rec, h.reading.left)
+			if which := exhausted(h.read.left); which < rateCount && rec.state == stateOpen && !echo {
+				h.charge(slot, rec, h.read.left)
 				if !h.overrun(slot, rec, which) {
 					return len(p)
 				}
 				return used
 			}
-			if looks%decodeLook == 0 && h.ps.Expired() {
+			if looks%framesPerCheck == 0 && h.ps.Expired() {
 				h.ps.Defer(slot)
 				return used
 			}
@@ -121,14 +121,14 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 		in := h.inbounds.of(rec)
 		n, ev, err := h.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
-		h.reading.left[rateBytes] -= int32(n)
+		h.read.left[rateBytes] -= int32(n)
 		if err != nil {
 			h.violated(slot, err)
 			return len(p)
 		}
 		switch ev.Type {
 		case ws.EventNone:
-			h.ps.SetBulk(slot, in.Active())
+			h.ps.SetLargeReads(slot, in.Active())
 			h.unfinished(slot, rec, len(p)-used)
 			return used
 		case ws.EventAssemble:
@@ -138,9 +138,9 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 			}
 		default:
 			h.counters.framesIn.Add(1)
-			h.reading.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
+			h.read.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
 			if in != nil && !in.Active() {
-				h.inbounds.ended(in)
+				h.inbounds.stopClock(in)
 			}
 			if !h.event(slot, rec, ev) {
 				return len(p)
@@ -166,13 +166,13 @@ func (h *shard) event(slot uint32, rec *record, ev ws.Event) bool {
 	case ws.EventPing:
 		if rec.state == stateOpen || rec.state == stateLogin {
 			h.counters.pings.Add(1)
-			h.reading.ping(h.variantOf(rec).Transport, ev.Payload)
+			h.read.ping(h.variantOf(rec).Transport, ev.Payload)
 		}
 	case ws.EventPong:
 		h.counters.pongs.Add(1)
 		rec.flags &^= flagPinged
 	case ws.EventClose:
-		h.closed(slot, rec, ev.Code)
+		h.peerClosed(slot, rec, ev.Code)
 		return false
 	}
 	switch rec.state {
@@ -240,7 +240,7 @@ func (h *shard) echo(slot uint32, ev ws.Event) {
 // OnSendFailed implements poller.Handler.
 func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
 	switch r {
-	case poller.BacklogFull, poller.NodeFull:
+	case poller.FramesFull, poller.BytesFull, poller.NodeFull:
 		h.slow(slot, r)
 	case poller.ControlLost:
 		h.rec(slot).flags &^= flagPinged // the ping was not sent: its pong is not awaited

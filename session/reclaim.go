@@ -17,7 +17,7 @@ func (h *shard) unfinished(slot uint32, rec *record, rest int) {
 		in = h.inbounds.open(slot, rec)
 	}
 	if in != nil {
-		h.inbounds.began(in, h.ps.Now())
+		h.inbounds.startClock(in, h.ps.Now())
 	}
 }
 
@@ -52,10 +52,10 @@ func (h *shard) endInbound() (more bool) {
 		if in == nil {
 			return false
 		}
-		h.inbounds.ended(in)
+		h.inbounds.stopClock(in)
 		if h.rec(in.slot).state == stateOpen {
 			h.counters.limit(limitMessageTime)
-			h.cut(in.slot, ReasonMessageTime)
+			h.endNow(in.slot, ReasonMessageTime)
 		}
 		if n%8 == 0 && h.ps.Expired() {
 			return true
@@ -69,18 +69,18 @@ func (h *shard) endReclaimed(slot uint32) {
 	case stateHead, stateAuth, stateJoin:
 		h.counters.limit(limitInbound)
 		rec.reason = ReasonNodeInbound
-		h.refuse(slot, ws.Unavailable("this server holds as many unread bytes as it may", h.opt.RetryAfter).Because(CauseInbound))
+		h.refuse(slot, ws.Unavailable("this server has no room for more unread input (session.inbound_bytes)", h.opt.RetryAfter).WithCause(CauseInbound))
 	case stateOpen:
 		h.counters.limit(limitInbound)
-		h.cut(slot, ReasonNodeInbound)
+		h.endNow(slot, ReasonNodeInbound)
 	default:
 		h.ps.Close(slot)
 	}
 }
 
-// cut ends a session in the middle of a message: what it sends on cannot be
+// endNow ends a session in the middle of a message: what it sends on cannot be
 // understood, so no answer is awaited.
-func (h *shard) cut(slot uint32, r Reason) {
+func (h *shard) endNow(slot uint32, r Reason) {
 	h.end(slot, r, "")
-	h.drain(slot, h.rec(slot))
+	h.halfClose(slot, h.rec(slot))
 }

@@ -15,19 +15,19 @@ type record struct {
 	flags   flags
 	reason  Reason
 
-	pass     uint32      // the broadcast pass that came by last
-	uid      offheap.Str // 0: none
-	userHash uint32
-	newer    uint32 // the next younger session of the user, slot + 1
-	older    uint32 // the next older one
-	topics   uint32 // first membership + 1
-	count    uint16 // memberships
-	pending  uint16 // subscriptions of the bus that the upgrade waits for; once open, sub commands not answered yet
+	fanoutRun uint32      // the broadcast pass that came by last
+	uid       offheap.Str // 0: none
+	userHash  uint32
+	newer     uint32 // the next younger session of the user, slot + 1
+	older     uint32 // the next older one
+	topics    uint32 // first membership + 1
+	count     uint16 // memberships
+	awaited   uint16 // subscriptions of the bus that the upgrade waits for; once open, sub commands not answered yet
 
 	openedAt uint32 // Unix seconds
 	pingedAt uint32 // tick, while flagPinged
 	inbound  uint32 // index of the message on its way in
-	aside    uint32 // index of the upgrade on its way, before, while its head is, index in shard.half + 1; once open, slot of the token buckets, if flagMetered
+	side     uint32 // index of the upgrade on its way, before, while its head is, index in shard.half + 1; once open, slot of the token buckets, if flagMetered
 }
 
 const recordSize = int(unsafe.Sizeof(record{}))
@@ -35,14 +35,14 @@ const recordSize = int(unsafe.Sizeof(record{}))
 type state uint8
 
 const (
-	stateHead    state = iota // the request is on its way in
-	stateAuth                 // the authenticator takes its time
-	stateJoin                 // the bus is still subscribing
-	stateOpen                 // a session
-	stateClosing              // our close frame is out, the peer's is awaited
-	stateDrain                // nothing that comes matters any more
-	stateProxy                // a PROXY header is to come before the request
-	stateLogin                // the request was accepted, and the client is to log in
+	stateHead       state = iota // the request is on its way in
+	stateAuth                    // the authenticator takes its time
+	stateJoin                    // the bus is still subscribing
+	stateOpen                    // a session
+	stateClosing                 // our close frame is out, the peer's is awaited
+	stateHalfClosed              // nothing that comes matters any more
+	stateProxy                   // a PROXY header is to come before the request
+	stateLogin                   // the request was accepted, and the client is to log in
 )
 
 type flags uint8
@@ -51,7 +51,7 @@ const (
 	flagEcho      flags = 1 << iota // /echo: gets back what it sends, and no messages
 	flagPinged                      // a ping is unanswered
 	flagSession                     // counted as a session, and in the tables
-	flagPending                     // counted as waiting: the request is all there
+	flagWaiting                     // counted as waiting: the request is all there
 	flagMetered                     // has token buckets
 	flagSlowed                      // is not read until it has tokens again
 	flagReclaimed                   // gave up what it held of its input, and is about to be ended
@@ -60,8 +60,8 @@ const (
 
 func (h *shard) rec(slot uint32) *record { return (*record)(h.ps.Record(slot)) }
 
-// opening is an upgrade between its three steps.
-type opening struct {
+// upgrade is an upgrade between its three steps.
+type upgrade struct {
 	accept   []byte // what the transport accepts the request with
 	variant  uint8
 	echo     bool
@@ -78,12 +78,12 @@ type opening struct {
 	counted bool
 }
 
-// newOpening takes an opening that was used before, so that a storm of
+// newUpgrade takes an opening that was used before, so that a storm of
 // connections leaves the collector nothing to do. Any goroutine.
-func (s *Server) newOpening() *opening { return s.openings.Get().(*opening) }
+func (s *Server) newUpgrade() *upgrade { return s.upgrades.Get().(*upgrade) }
 
-// reuse gives an opening back.
-func (s *Server) reuse(o *opening) {
-	*o = opening{accept: o.accept[:0]}
-	s.openings.Put(o)
+// putUpgrade gives an opening back.
+func (s *Server) putUpgrade(o *upgrade) {
+	*o = upgrade{accept: o.accept[:0]}
+	s.upgrades.Put(o)
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -27,13 +28,20 @@ type rig struct {
 	faults bool // panics are part of the test
 }
 
-// push is what a publisher does: prepare, then deliver.
-func (s *Server) push(m *message.Message) error {
-	p, err := s.Prepare(m)
+// push is what a publisher does that does not wait.
+func (s *Server) push(m *message.Message) error { return s.pushWithin(m, message.Wait{}) }
+
+// pushWithin is what a publisher does: prepare, wait for room, then deliver.
+func (s *Server) pushWithin(m *message.Message, w message.Wait) error {
+	d, err := s.Prepare(m)
 	if err != nil {
 		return err
 	}
-	return p.Deliver()
+	defer d.Leave()
+	if _, err := d.Await(context.Background(), w); err != nil {
+		return err
+	}
+	return d.Deliver()
 }
 
 func newRig(t *testing.T, o Options) *rig {
@@ -224,7 +232,7 @@ func (r *rig) tick(n int) {
 	before := make([]uint32, len(r.shards))
 	look := func(i int) (now uint32) {
 		done := make(chan struct{})
-		r.shards[i].ps.Post(poller.LaneControl, poller.Mail{Kind: mailLook, Ptr: func(h *shard) { now = h.ps.Now(); close(done) }})
+		r.shards[i].ps.Post(poller.QueueControl, poller.Mail{Kind: mailCall, Ptr: func(h *shard) { now = h.ps.Now(); close(done) }})
 		<-done
 		return now
 	}
@@ -242,7 +250,7 @@ func (r *rig) on(i int, f func(h *shard)) {
 	r.t.Helper()
 	done := make(chan struct{})
 	look := func(h *shard) { defer close(done); f(h) }
-	for !r.shards[i].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: look}) {
+	for !r.shards[i].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailCall, Ptr: look}) {
 		runtime.Gosched()
 	}
 	<-done
@@ -253,7 +261,7 @@ func (r *rig) block(i int) (release func()) {
 	r.t.Helper()
 	begun, end := make(chan struct{}), make(chan struct{})
 	look := func(*shard) { close(begun); <-end }
-	if !r.shards[i].ps.Post(poller.LaneControl, poller.Mail{Kind: mailLook, Ptr: look}) {
+	if !r.shards[i].ps.Post(poller.QueueControl, poller.Mail{Kind: mailCall, Ptr: look}) {
 		r.t.Fatal("control lane is full")
 	}
 	<-begun
@@ -286,7 +294,7 @@ func (r *rig) adopt(socketType int) (peer int, slot uint32) {
 			for s, ok := h.ps.Next(0); ok; s, ok = h.ps.Next(s + 1) {
 				if h.ps.FD(s) == pair[0] {
 					slot, found = s, true
-					h.leaveHalf(h.rec(s)) // no request is awaited
+					h.dropHalfOpen(h.rec(s)) // no request is awaited
 				}
 			}
 		})

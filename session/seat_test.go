@@ -23,7 +23,7 @@ type seat struct {
 }
 
 // seat opens a session. The test reads what it gets.
-func (r *rig) seat(o opening) *seat {
+func (r *rig) seat(o upgrade) *seat {
 	r.t.Helper()
 	peer, slot := r.adopt(unix.SOCK_SEQPACKET)
 	r.t.Cleanup(func() { unix.Close(peer) })
@@ -45,7 +45,7 @@ func (r *rig) seat(o opening) *seat {
 func (r *rig) seats(n int, topics ...string) (all []*seat) {
 	r.t.Helper()
 	for range n {
-		all = append(all, r.seat(opening{topics: topics}))
+		all = append(all, r.seat(upgrade{topics: topics}))
 	}
 	return all
 }
@@ -109,12 +109,12 @@ func enqueue(h *shard, to message.Target, text string, exclude ...string) {
 	if len(exclude) > 0 {
 		m.Target.Exclude = exclude[0]
 	}
-	if !h.ps.Reserve(poller.LaneBulk) {
+	if !h.ps.Reserve(poller.QueueBulk) {
 		panic("bulk lane is full")
 	}
-	d, _ := h.srv.newDelivery(m)
+	d, _ := h.srv.Prepare(m)
 	if to.Scope == message.ScopeAll {
-		h.deliver(d)
+		h.dispatch(d)
 		return
 	}
 	(&machine{h: h}).queue(d, to.Names)
@@ -122,7 +122,7 @@ func enqueue(h *shard, to message.Target, text string, exclude ...string) {
 
 // visits makes n visits of the shard's pass, or less if it has no more.
 func visits(h *shard, n int) {
-	p := &h.pass
+	p := &h.fanout
 	if !p.active {
 		p.begin()
 	}
@@ -143,10 +143,10 @@ func (r *rig) passed() {
 		eventually(r.t, "passes over", func() bool {
 			over := make(chan bool, 1)
 			look := func(h *shard) {
-				h.ps.Release(poller.LaneBulk, 1)
-				over <- !h.pass.active && h.pass.waiting == nil
+				h.ps.Release(poller.QueueBulk, 1)
+				over <- !h.fanout.active && h.fanout.waiting == nil
 			}
-			return h.ps.Post(poller.LaneBulk, poller.Mail{Kind: mailLook, Ptr: look}) && <-over
+			return h.ps.Post(poller.QueueBulk, poller.Mail{Kind: mailCall, Ptr: look}) && <-over
 		})
 	}
 }

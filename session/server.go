@@ -36,14 +36,17 @@ type Server struct {
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
 
-	openings  sync.Pool  // of *opening
+	upgrades  sync.Pool  // of *opening
 	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses
 	clock     func() time.Duration
 
-	done    chan struct{} // closed when the shards are being stopped
-	once    sync.Once
-	helpers sync.WaitGroup // publishers
+	done     chan struct{} // closed when the shards are being stopped
+	once     sync.Once
+	emptying atomic.Bool   // Shutdown waits for the last connection to end
+	empty    chan struct{} // closed when that has ended
+	emptied  sync.Once
+	helpers  sync.WaitGroup // publishers
 }
 
 // New makes a server and binds its listeners.
@@ -54,7 +57,7 @@ func New(o Options) (*Server, error) {
 	if o.Key == ([32]byte{}) {
 		rand.Read(o.Key[:])
 	}
-	s := &Server{opt: o, clock: sinceStart(), done: make(chan struct{})}
+	s := &Server{opt: o, clock: sinceStart(), done: make(chan struct{}), empty: make(chan struct{})}
 	var err error
 	if s.protocols, err = newProtocols(&s.opt); err != nil {
 		return nil, err
@@ -64,7 +67,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.writers.New = func() any { return new(wire.Writer) }
-	s.openings.New = func() any { return &opening{} }
+	s.upgrades.New = func() any { return &upgrade{} }
 	p := o.Poller
 	p.RecordSize = recordSize
 	p.MaxConns = o.MaxSessions + o.MaxPending
@@ -130,11 +133,11 @@ type Info struct {
 	Encoding string
 }
 
-// Look asks the session's shard about a session of this node. ok is false if
+// Lookup asks the session's shard about a session of this node. ok is false if
 // there is none with this id, or its shard does not answer because it is
 // stopping or overloaded. It waits for the shard; not for use on shards.
-func (s *Server) Look(sid string) (info Info, ok bool) {
-	n, mine := s.ours(sid)
+func (s *Server) Lookup(sid string) (info Info, ok bool) {
+	n, mine := s.parseOwn(sid)
 	if !mine {
 		return info, false
 	}
@@ -147,7 +150,7 @@ func (s *Server) Look(sid string) (info Info, ok bool) {
 		}
 		answer <- h.info(slot)
 	}
-	if !s.shards[n.Shard].ps.Post(poller.LaneSingle, poller.Mail{Kind: mailLook, Ptr: look}) {
+	if !s.shards[n.Shard].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailCall, Ptr: look}) {
 		return info, false
 	}
 	select {

@@ -51,7 +51,7 @@ func TestTargets(t *testing.T) {
 	if m := b2.object(); m["data"] != "end" {
 		t.Fatalf("excluded session got %v", m)
 	}
-	info, ok := r.Look(sid)
+	info, ok := r.Lookup(sid)
 	if !ok || info.UID != "b" || info.Encoding != "belfry.v1" || info.Remote.String() != b2.LocalAddr().String() {
 		t.Errorf("look: %+v %v", info, ok)
 	}
@@ -95,7 +95,7 @@ func TestCommands(t *testing.T) {
 
 func TestPub(t *testing.T) {
 	var srv atomic.Pointer[Server]
-	r := newRig(t, Options{Publish: func(m *message.Message) error { m.ID = "given"; return srv.Load().push(m) }})
+	r := newRig(t, Options{Publish: func(m *message.Message, w message.Wait) error { m.ID = "given"; return srv.Load().pushWithin(m, w) }})
 	srv.Store(r.Server)
 	a, b := r.dial("/ws?topic=t", "belfry.v1"), r.dial("/ws?topic=t")
 	a.object()
@@ -286,5 +286,30 @@ func TestShutdown(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// Sessions end no faster than they are told to at shutdown.
+func TestShutdownPace(t *testing.T) {
+	r := newRig(t, Options{Poller: onePoller()})
+	const sessions, pace = 6, 50
+	for range sessions {
+		c := r.dial("/ws")
+		go func() {
+			c.ReadMessage() // answers the close frame
+			c.Close()
+		}()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	begun := time.Now()
+	if err := r.Shutdown(ctx, pace, 0); err != nil || ctx.Err() != nil {
+		t.Errorf("%v; the time given was over: %v", err, ctx.Err())
+	}
+	if took := time.Since(begun); took < (sessions-1)*time.Second/pace {
+		t.Errorf("%d sessions ended within %v, allowed are %d a second", sessions, took, pace)
+	}
+	if n := r.Stats().Closed["shutdown"]; n != sessions {
+		t.Errorf("%d sessions ended for the shutdown, want %d", n, sessions)
 	}
 }

@@ -10,38 +10,38 @@ import (
 // shard is the WebSocket side of one poller.Shard. All of it is owned by the
 // shard's goroutine but the counters and what is marked otherwise.
 type shard struct {
-	srv   *Server
-	opt   *Options // never changed
-	beats beats
-	ps    *poller.Shard
-	index int
+	srv       *Server
+	opt       *Options // never changed
+	intervals intervals
+	ps        *poller.Shard
+	index     int
 
 	parser     *ws.Parser
 	decoders   []wire.Decoder // by variant
 	writer     wire.Writer
 	buf        []byte // frames that are built for one session
 	date       ws.Date
-	reading    reading
+	read       readState
 	buckets    buckets
 	inbounds   assembly
 	reclaimed  []poller.ID // connections that gave up what they held, to be ended
-	publishing publishing
-	openings   offheap.Index[*opening]
+	pubQueue   pubQueue
+	upgrades   offheap.Index[*upgrade]
 	logins     []poller.ID // in stateAuth, whose credentials the authenticator has not seen yet
-	half       halfOpen
+	halfOpen   halfOpen
 	remotes    remotes
 	origin     []byte  // of the request that is being refused, for its line
 	conns      connLog // lines about connections
 	lost       error   // what ended the connection that OnClose is called for
-	faulty     uint32  // tick at which the authenticator was last complained about, + 1
+	badGrantAt uint32  // tick at which the authenticator was last complained about, + 1
 
 	usersChanged uint64         // how often the sessions of some user did
 	users        *offheap.Table // by hash of the uid: the user's youngest session
 	uids         *offheap.Strs
 	topics       topics
-	pass         pass
-	closing      closingRun
-	unsent       []unsent // pushes whose sends are staged
+	fanout       fanout
+	closing      shutdownRun
+	stagedPushes []stagedPush // pushes whose sends are staged
 
 	// Written by the shard, read by others.
 	counters      counters
@@ -52,17 +52,17 @@ type shard struct {
 
 // Kinds of mail.
 const (
-	mailDelivery   uint32 = iota // Ptr: *delivery
+	mailDelivery   uint32 = iota // Ptr: *Delivery
 	mailAuth                     // ID: connection; Ptr: *verdict
 	mailUserReady                // ID: connection
 	mailTopicReady               // ID: topic token
-	mailClose                    // Ptr: closeSome
-	mailLook                     // Ptr: func(*shard)
+	mailClose                    // Ptr: closeOrder
+	mailCall                     // Ptr: func(*shard)
 	mailPublished                // there is something in publishing.told
 )
 
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
-	h := &shard{srv: srv, opt: &srv.opt, beats: srv.opt.beats(), ps: ps, index: ps.Index()}
+	h := &shard{srv: srv, opt: &srv.opt, intervals: srv.opt.intervals(), ps: ps, index: ps.Index()}
 	var err error
 	head := ws.ParserOptions{MaxHead: srv.opt.MaxHead}
 	if srv.opt.Healthy != nil {
@@ -85,18 +85,18 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if err = h.buckets.init(&srv.opt); err != nil {
 		return nil, err
 	}
-	if err = h.half.init(h.opt); err != nil {
+	if err = h.halfOpen.init(h.opt); err != nil {
 		return nil, err
 	}
 	if err = h.remotes.init(memory.Owner("remotes"), h.opt.remotes()); err != nil {
 		return nil, err
 	}
 	h.conns = newConnLog(h.opt.Log, h.opt.Poller.Shards)
-	h.pass.init(h)
+	h.fanout.init(h)
 	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
 	if h.opt.Publish != nil {
 		h.pubs = make(chan pub, h.opt.PublishQueue)
-		h.publishing.own = map[poller.ID]int{}
+		h.pubQueue.own = map[poller.ID]int{}
 	}
 	return h, nil
 }
@@ -104,13 +104,13 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 // OnOpen implements poller.Handler.
 func (h *shard) OnOpen(slot uint32, state any) {
 	rec := h.rec(slot)
-	if o, ok := state.(*opening); ok {
-		rec.state, rec.flags = stateJoin, flagPending
+	if o, ok := state.(*upgrade); ok {
+		rec.state, rec.flags = stateJoin, flagWaiting
 		if o.answered {
 			rec.openedAt = unixNow()
 		}
 		if o.remote.IsValid() {
-			h.keep(slot, o.remote, o.counted)
+			h.keepRemote(slot, o.remote, o.counted)
 		}
 		h.register(slot, o)
 		return
@@ -130,7 +130,7 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 		return h.readHead(slot, p)
 	case stateOpen, stateClosing, stateLogin:
 		return h.readFrames(slot, p)
-	case stateDrain:
+	case stateHalfClosed:
 		return len(p)
 	case stateProxy:
 		return h.readProxy(slot, p)
@@ -146,10 +146,10 @@ func (h *shard) OnTimer(slot uint32) {
 		rec.reason = ReasonHandshakeTime
 		h.counters.limit(limitUpgradeTime)
 		if rec.state == stateJoin {
-			h.refuse(slot, ws.Unavailable("the bus between the servers does not answer", h.opt.RetryAfter).Because(CauseBus))
+			h.refuse(slot, ws.Unavailable("the bus between the servers does not answer", h.opt.RetryAfter).WithCause(CauseBus))
 			return
 		}
-		h.refuse(slot, &ws.Refusal{Status: 408, Cause: CauseTimeout, Problem: "the upgrade took too long"})
+		h.refuse(slot, &ws.Refusal{Status: 408, Cause: CauseTimeout, Detail: "the upgrade took too long"})
 	case stateOpen:
 		h.heartbeat(slot, rec)
 	default:
@@ -158,18 +158,19 @@ func (h *shard) OnTimer(slot uint32) {
 }
 
 // OnClose implements poller.Handler.
-func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
+func (h *shard) OnClose(slot uint32, cause poller.Reason, err error) {
+	defer h.srv.connEnded() // also when something in it panics
 	rec := h.rec(slot)
 	h.inbounds.drop(rec) // before anything that may fail
 	if rec.reason == ReasonNone {
 		switch cause {
-		case poller.CauseEOF:
+		case poller.ReasonEOF:
 			rec.reason = ReasonGone
-		case poller.CauseRead:
+		case poller.ReasonRead:
 			rec.reason = ReasonReadError
-		case poller.CauseWrite:
+		case poller.ReasonWrite:
 			rec.reason = ReasonWriteError
-		case poller.CauseStop:
+		case poller.ReasonStop:
 			rec.reason = ReasonShutdown
 		default:
 			rec.reason = ReasonInternal
@@ -178,27 +179,26 @@ func (h *shard) OnClose(slot uint32, cause poller.Cause, err error) {
 			h.logEnded(slot, rec, err) // refusals and sessions have their line elsewhere
 		}
 	}
-	h.leaveHalf(rec)
-	rec.state = stateDrain
+	h.dropHalfOpen(rec)
+	rec.state = stateHalfClosed
 	h.lost = err
-	h.leave(slot)
+	h.unregister(slot)
 	h.lost = nil
-	h.dropOpening(rec)
+	h.dropUpgrade(rec)
 	h.forgetRemote(slot)
-	h.srv.conns.Add(-1)
 	h.counters.closed[rec.reason].Add(1)
 }
 
 // OnRefused implements poller.Refuser: a connection was lost on its way to
 // this shard.
 func (h *shard) OnRefused(state any) {
-	if o, ok := state.(*opening); ok {
+	if o, ok := state.(*upgrade); ok {
 		if o.counted {
 			h.srv.addresses.leave(keyOf(o.remote.Addr()), h.srv.now())
 		}
-		h.srv.reuse(o)
+		h.srv.putUpgrade(o)
 		h.srv.waiting.Add(-1)
-		h.srv.conns.Add(-1)
+		h.srv.connEnded()
 	}
 }
 
@@ -206,9 +206,9 @@ func (h *shard) OnRefused(state any) {
 func (h *shard) OnMail(m poller.Mail) {
 	switch m.Kind {
 	case mailDelivery:
-		h.deliver(m.Ptr.(*delivery))
+		h.dispatch(m.Ptr.(*Delivery))
 	case mailAuth:
-		h.judged(poller.ID(m.ID), m.Ptr.(*verdict))
+		h.authDone(poller.ID(m.ID), m.Ptr.(*authResult))
 	case mailUserReady:
 		if slot, ok := h.ps.Lookup(poller.ID(m.ID)); ok {
 			h.ready(slot)
@@ -216,10 +216,10 @@ func (h *shard) OnMail(m poller.Mail) {
 	case mailTopicReady:
 		h.topicReady(m.ID)
 	case mailClose:
-		h.closing.more(m.Ptr.(closeSome))
+		h.closing.begin(h, m.Ptr.(closeOrder))
 	case mailPublished:
 		h.answerPubs()
-	case mailLook:
+	case mailCall:
 		m.Ptr.(func(*shard))(h)
 	}
 }
@@ -231,7 +231,7 @@ func (h *shard) OnTick() {
 	h.topics.trim()
 	h.buckets.tick(h)
 	h.inbounds.trim()
-	h.half.trim()
+	h.halfOpen.trim()
 	h.remotes.trim()
 	h.srv.addresses.sweep(h.srv.now(), h.index, len(h.srv.shards))
 	h.conns.tick(h.index)
@@ -247,7 +247,7 @@ func (h *shard) OnWork() bool {
 	more := h.endInbound()
 	more = h.closing.run(h) || more
 	more = h.resumeSlowed() || more
-	return h.pass.run() || more
+	return h.fanout.run() || more
 }
 
 // OnStop implements poller.Handler.
@@ -255,12 +255,13 @@ func (h *shard) OnStop() {
 	if h.pubs != nil {
 		close(h.pubs)
 	}
-	h.pass.drop()
+	h.closing.stop()
+	h.fanout.drop()
 	h.users.Close()
 	h.uids.Close()
 	h.topics.close()
 	h.buckets.all.Close()
 	h.inbounds.close()
-	h.half.close()
+	h.halfOpen.close()
 	h.remotes.close()
 }

@@ -3,30 +3,68 @@ package session
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
+
+	"go.uber.org/zap"
 
 	"belfry/poller"
 	"belfry/ws"
 )
 
-// closeSome asks a shard to end so many more sessions.
-type closeSome struct {
-	n      int
-	spread uint32 // ticks over which they are to come back
+// closeOrder tells a shard to end its sessions.
+type closeOrder struct {
+	rate   float64 // sessions a second; 0: as fast as it goes
+	spread uint32  // ticks over which clients are to come back
 }
 
-// closingRun goes through a shard's sessions at shutdown.
-type closingRun struct {
+// shutdownRun goes through a shard's sessions at shutdown.
+type shutdownRun struct {
+	closeOrder
+	wake   *time.Timer // calls the shard for the next step; nil: nothing was ordered
+	begun  time.Time
+	next   time.Time // when the next step is due
+	given  int       // sessions that were due up to the last step
+	left   int       // of them, those to be ended yet
 	cursor uint32
-	left   int
-	spread uint32
 }
 
-func (c *closingRun) more(some closeSome) { c.left, c.spread = c.left+some.n, some.spread }
+// closeStep is the time between two steps, each of which ends what is due.
+const closeStep = 20 * time.Millisecond
+
+func (c *shutdownRun) begin(h *shard, order closeOrder) {
+	c.closeOrder, c.begun = order, time.Now()
+	c.next = c.begun
+	c.wake = time.AfterFunc(closeStep, h.ps.Wake)
+}
+
+// step returns how many more sessions are due. The first one of each shard is
+// due at another time, or as many would end at once as there are shards.
+func (c *shutdownRun) step(h *shard, now time.Time) int {
+	if c.rate == 0 {
+		return math.MaxInt
+	}
+	shards := float64(len(h.srv.shards))
+	due := int(now.Sub(c.begun).Seconds()*c.rate + (shards-float64(h.index))/shards)
+	more := due - c.given
+	c.given = due
+	return more
+}
 
 // run ends sessions until enough were ended or the time is over.
-func (c *closingRun) run(h *shard) (more bool) {
+func (c *shutdownRun) run(h *shard) (more bool) {
+	if c.wake == nil {
+		return false
+	}
+	if c.left == 0 {
+		now := time.Now()
+		if now.Before(c.next) {
+			return false
+		}
+		c.left, c.next = c.step(h, now), now.Add(closeStep)
+		c.wake.Reset(closeStep)
+	}
 	for n := 1; c.left > 0; n++ {
 		slot, ok := h.ps.Next(c.cursor)
 		if !ok {
@@ -40,7 +78,7 @@ func (c *closingRun) run(h *shard) (more bool) {
 			c.left--
 			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
 		case stateHead, stateAuth, stateJoin, stateProxy:
-			h.refuse(slot, ws.Unavailable("this server is going away", h.opt.RetryAfter).Because(CauseShutdown))
+			h.refuse(slot, ws.Unavailable("this server is going away", h.opt.RetryAfter).WithCause(CauseShutdown))
 		}
 		if n%16 == 0 && h.ps.Expired() {
 			return c.left > 0
@@ -49,8 +87,11 @@ func (c *closingRun) run(h *shard) (more bool) {
 	return false
 }
 
-// closeStep is how often a batch of sessions is ended at shutdown.
-const closeStep = 20 * time.Millisecond
+func (c *shutdownRun) stop() {
+	if c.wake != nil {
+		c.wake.Stop()
+	}
+}
 
 // StopAccepting closes the listeners; sessions go on. It may be called more
 // than once.
@@ -66,33 +107,20 @@ func (s *Server) Shutdown(ctx context.Context, pace int, spread time.Duration) e
 	if err := s.StopAccepting(ctx); err != nil {
 		s.opt.Log.Warn("listeners not closed in time")
 	}
-	tick := time.NewTicker(closeStep)
-	defer tick.Stop()
-	start, given, first := time.Now(), 0, 0
-	for s.loop.Stats().Connections > 0 {
-		due := 1 << 30 * len(s.shards)
-		if pace > 0 {
-			due = int(time.Since(start).Seconds()*float64(pace)) + 1 - given
-			given += due
+	order := closeOrder{rate: float64(pace) / float64(len(s.shards)), spread: uint32(spread / time.Second)}
+	for _, h := range s.shards {
+		if err := h.ps.PostControl(ctx, poller.Mail{Kind: mailClose, Ptr: order}); err != nil {
+			s.opt.Log.Warn("a shard was not told in time to end its sessions", zap.Int("shard", h.index), zap.Error(err))
 		}
-		first++ // of the shards whose share is one more, so that it is not always the same
-		for i := range s.shards {
-			share := due / len(s.shards)
-			if i < due%len(s.shards) {
-				share++
-			}
-			if share > 0 {
-				s.shards[(first+i)%len(s.shards)].ps.Post(poller.LaneControl, poller.Mail{Kind: mailClose, Ptr: closeSome{share, uint32(spread / time.Second)}})
-			}
-		}
+	}
+	s.emptying.Store(true)
+	if s.conns.Load() > 0 {
 		select {
-		case <-tick.C:
-			continue
+		case <-s.empty:
 		case <-ctx.Done():
 		}
-		break
 	}
-	left := s.loop.Stats().Connections
+	left := int(s.conns.Load())
 	if err := s.close(); err != nil {
 		return err
 	}
@@ -100,6 +128,13 @@ func (s *Server) Shutdown(ctx context.Context, pace int, spread time.Duration) e
 		return &CutOffError{left}
 	}
 	return nil
+}
+
+// connEnded counts a connection that has ended. Shutdown waits for the last.
+func (s *Server) connEnded() {
+	if s.conns.Add(-1) == 0 && s.emptying.Load() {
+		s.emptied.Do(func() { close(s.empty) })
+	}
 }
 
 // CutOffError says how many connections were still open when the time for

@@ -121,7 +121,7 @@ func TestSlowDisconnect(t *testing.T) {
 	}
 	c.have(c.sent)
 	st := r.Stats()
-	if st.Slow != 3 || st.Sessions != 297 || st.Limits["backlog"] != 3 || st.Poller.Overflows != 3 {
+	if st.Slow != 3 || st.Sessions != 297 || st.Limits["backlog.frames"] != 3 || st.Poller.Overflows != 3 {
 		t.Errorf("%d slow, %d sessions left, limits %v, %d overflows", st.Slow, st.Sessions, st.Limits, st.Poller.Overflows)
 	}
 	for i, w := range slow {
@@ -365,7 +365,7 @@ func TestSlowLostPing(t *testing.T) {
 		r.each(func(*shard) {})
 	}
 	st := r.Stats()
-	if lost := r.loop.Stats().ControlsLost; lost < 2 || st.Sessions != 1 {
+	if lost := r.loop.Stats().ControlsDropped; lost < 2 || st.Sessions != 1 {
 		t.Errorf("%d pings lost, %d sessions: %v", lost, st.Sessions, st.Closed)
 	}
 	if _, p, err := w.frame(); err != nil || len(p) != len(large) {

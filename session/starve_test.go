@@ -77,7 +77,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 				}
 			}
 			st := r.Stats()
-			passes = st.Passes - before.Passes
+			passes = st.FanoutRuns - before.FanoutRuns
 			t.Logf("%s: %.1f passes, %d deliveries each", what, float64(passes)/rounds, (st.Deliveries-before.Deliveries)/rounds)
 			if passes <= rounds*most {
 				break

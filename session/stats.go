@@ -23,7 +23,8 @@ const (
 	limitPerUser
 	limitMessage
 	limitFragments
-	limitBacklog
+	limitFrames
+	limitBytes
 	limitNodeBacklog
 	limitPubs
 	limitMemory
@@ -50,7 +51,8 @@ var limitNames = [limitCount]string{
 	limitPerUser:     "session.max_per_user",
 	limitMessage:     "session.max_message",
 	limitFragments:   "session.max_fragments",
-	limitBacklog:     "backlog", // backlog.frames or backlog.bytes
+	limitFrames:      "backlog.frames",
+	limitBytes:       "backlog.bytes",
 	limitNodeBacklog: "backlog.node_bytes",
 	limitPubs:        "session.publish_queue",
 	limitMemory:      "memory", // of a shard's tables: no setting
@@ -65,7 +67,7 @@ var limitNames = [limitCount]string{
 
 // counters are what a shard counts. Only the shard writes them.
 type counters struct {
-	upgraded      [outcomeCount][causeCount]atomic.Uint64
+	upgraded      [statusCount][causeCount]atomic.Uint64
 	closed        [reasonCount]atomic.Uint64
 	limits        [limitCount]atomic.Uint64
 	commands      [opCount]atomic.Uint64
@@ -77,7 +79,7 @@ type counters struct {
 	pings, pongs  atomic.Uint64 // received
 	pingsOut      atomic.Uint64
 	deliveries    atomic.Uint64
-	passes        atomic.Uint64
+	fanoutRuns    atomic.Uint64
 	coalesced     atomic.Uint64
 	slow          atomic.Uint64
 	unreadable    atomic.Uint64 // headers of trusted proxies
@@ -107,11 +109,11 @@ func (c *counters) commandError(code string) {
 }
 
 // Statuses with which upgrades are answered.
-var outcomes = [...]int{101, 200, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 500, 503, 505, 0}
+var upgradeStatuses = [...]int{101, 200, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 500, 503, 505, 0}
 
 const (
-	outcomeCount = len(outcomes)
-	outcomeOther = outcomeCount - 1
+	statusCount = len(upgradeStatuses)
+	statusOther = statusCount - 1
 )
 
 // answered counts an upgrade by the index of its status.
@@ -119,19 +121,19 @@ func (c *counters) answered(outcome, cause int) { c.upgraded[outcome][cause].Add
 
 // accepted counts a request by the status of the answer that accepts it.
 func (c *counters) accepted(answer []byte) {
-	outcome := outcomeOther
+	outcome := statusOther
 	if len(answer) >= len("HTTP/1.1 101") {
-		if status, err := strconv.Atoi(string(answer[9:12])); err == nil && slices.Contains(outcomes[:], status) {
-			outcome = slices.Index(outcomes[:], status)
+		if status, err := strconv.Atoi(string(answer[9:12])); err == nil && slices.Contains(upgradeStatuses[:], status) {
+			outcome = slices.Index(upgradeStatuses[:], status)
 		}
 	}
 	c.answered(outcome, causeNone)
 }
 
 func (c *counters) refused(r *ws.Refusal) {
-	outcome := slices.Index(outcomes[:], r.Status)
+	outcome := slices.Index(upgradeStatuses[:], r.Status)
 	if outcome < 0 {
-		outcome = outcomeOther
+		outcome = statusOther
 	}
 	c.answered(outcome, causeOf(r))
 }
@@ -155,7 +157,7 @@ type Stats struct {
 
 	FramesIn, MessagesIn, BytesIn, Unwanted uint64
 	PingsIn, PongsIn, PingsOut              uint64
-	Deliveries, Passes, Coalesced, Slow     uint64
+	Deliveries, FanoutRuns, Coalesced, Slow uint64
 	UnreadableForwarded, BadGrants          uint64
 	HalfOpened                              uint64
 
@@ -210,7 +212,7 @@ func (c *counters) addTo(st *Stats) {
 	st.PongsIn += c.pongs.Load()
 	st.PingsOut += c.pingsOut.Load()
 	st.Deliveries += c.deliveries.Load()
-	st.Passes += c.passes.Load()
+	st.FanoutRuns += c.fanoutRuns.Load()
 	st.Coalesced += c.coalesced.Load()
 	st.Slow += c.slow.Load()
 	st.UnreadableForwarded += c.unreadable.Load()
@@ -223,7 +225,7 @@ func (c *counters) addTo(st *Stats) {
 // addUpgrades adds what happened, and a zero for each cause with its usual
 // status.
 func (c *counters) addUpgrades(upgrades map[[2]string]uint64) {
-	for i, status := range outcomes {
+	for i, status := range upgradeStatuses {
 		label := strconv.Itoa(status)
 		if status == 0 {
 			label = "other"

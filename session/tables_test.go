@@ -82,11 +82,11 @@ func (m *machine) checkSessions() {
 		if in := rec.flags&flagSession != 0; in != open {
 			m.fail("session %d: in the tables: %v", a.slot, in)
 		}
-		if pending := rec.flags&flagPending != 0; pending != (a.state == actorJoin) {
+		if pending := rec.flags&flagWaiting != 0; pending != (a.state == actorJoin) {
 			m.fail("session %d: upgrade counted: %v", a.slot, pending)
 		}
-		if (rec.aside != 0) != (a.state == actorJoin) {
-			m.fail("session %d in state %d: upgrade %d", a.slot, a.state, rec.aside)
+		if (rec.side != 0) != (a.state == actorJoin) {
+			m.fail("session %d in state %d: upgrade %d", a.slot, a.state, rec.side)
 		}
 		n := 0
 		for link := rec.topics; link != 0 && n <= modelTopics; n++ {
@@ -138,13 +138,13 @@ func (m *machine) finish() {
 	m.check()
 	m.checkReceipts()
 	for _, a := range m.actors {
-		m.h.leave(a.slot)
-		m.h.rec(a.slot).state = stateDrain
-		m.h.dropOpening(m.h.rec(a.slot))
+		m.h.unregister(a.slot)
+		m.h.rec(a.slot).state = stateHalfClosed
+		m.h.dropUpgrade(m.h.rec(a.slot))
 	}
 	m.actors, m.topics = nil, nil
 	m.check()
-	if n := m.h.openings.Len(); n != 0 {
+	if n := m.h.upgrades.Len(); n != 0 {
 		m.fail("%d openings left", n)
 	}
 }
@@ -201,7 +201,7 @@ func fresh(h *shard) {
 	h.uids.Close()
 	h.topics.close()
 	users := h.opt.Poller.Memory.Owner("users")
-	h.users, h.topics, h.pass = offheap.NewTable(users), topics{}, pass{h: h}
+	h.users, h.topics, h.fanout = offheap.NewTable(users), topics{}, fanout{h: h}
 	h.topics.init(h.opt)
 	h.uids, _ = offheap.NewStrs(users, 1<<10)
 }

@@ -41,7 +41,7 @@ type membership struct {
 // waiter is an upgrade, or a sub command, that waits for a topic.
 type waiter struct {
 	id  poller.ID
-	sub *subscribing // nil: the upgrade
+	sub *pendingSub // nil: the upgrade
 }
 
 // Most topics and memberships of a shard: address space, not memory. Fewer are
@@ -227,8 +227,8 @@ func (h *shard) leaveTopics(slot uint32, rec *record) {
 // moved up to pos first, and the last goes to the border.
 func (h *shard) unlink(t, pos uint32) {
 	at := h.topics.at(t)
-	if border := h.pass.border(t); pos < border {
-		h.pass.retreat()
+	if border := h.fanout.visited(t); pos < border {
+		h.fanout.stepBack()
 		if pos != border-1 {
 			h.place(t, pos, h.topics.members.Get(&at.members, int(border-1)))
 			pos = border - 1

@@ -26,7 +26,7 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 	case h.srv.conns.Load() > h.opt.maxConns():
 		// Refused connections count too for as long as they stay.
 		h.counters.limit(limitSessions)
-		h.dismiss(slot, h.fullOfConnections())
+		h.refuseAndClose(slot, h.fullOfConnections())
 		return len(p)
 	}
 	if n > 0 {
@@ -51,8 +51,8 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		h.refuse(slot, refusal)
 		return len(p)
 	}
-	h.leaveHalf(h.rec(slot))
-	o := h.srv.newOpening()
+	h.dropHalfOpen(h.rec(slot))
+	o := h.srv.newUpgrade()
 	o.variant, o.echo = variant, echo
 	o.accept = h.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
 	return h.authorize(slot, req, o, p, n)
@@ -68,81 +68,81 @@ func (h *shard) full() *ws.Refusal {
 }
 
 func (h *shard) fullOfSessions() *ws.Refusal {
-	return ws.Unavailable("this server has as many sessions as it may (max_connections)", h.opt.RetryAfter).Because(CauseSessions)
+	return ws.Unavailable("this server has reached its limit of sessions (max_connections)", h.opt.RetryAfter).WithCause(CauseSessions)
 }
 
 // authorize is the second step of an upgrade. The request is the first n bytes
 // of p.
-func (h *shard) authorize(slot uint32, req *ws.Request, o *opening, p []byte, n int) int {
+func (h *shard) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte, n int) int {
 	switch {
 	case o.echo:
 		h.register(slot, o)
-		return h.readOn(slot, p, n)
+		return h.readAhead(slot, p, n)
 	case h.srv.protocols.variants[o.variant].inBand:
 		h.awaitLogin(slot, o)
-		return h.readOn(slot, p, n)
+		return h.readAhead(slot, p, n)
 	}
 	id := h.ps.ID(slot)
-	grant, refusal, pending := h.opt.Authenticator.Authenticate(req, func(g Grant, r *ws.Refusal) { h.authenticated(id, g, r) })
+	grant, refusal, pending := h.opt.Authenticator.Authenticate(req, func(g Grant, r *ws.Refusal) { h.postAuth(id, g, r) })
 	switch {
 	case pending:
-		if refusal = h.await(slot); refusal != nil {
+		if refusal = h.startWaiting(slot); refusal != nil {
 			h.refuseUpgrade(slot, o, refusal)
 			return len(p) // its verdict finds nobody
 		}
 		rec := h.rec(slot)
-		rec.state, rec.aside = stateAuth, h.openings.Put(o)
+		rec.state, rec.side = stateAuth, h.upgrades.Put(o)
 		h.ps.Pause(slot)
 		return n
 	case refusal != nil:
 		h.refuseUpgrade(slot, o, refusal)
 		return len(p)
 	}
-	if h.granted(slot, o, grant) && h.settle(slot, o, p[n:]) {
-		return h.readOn(slot, p, n)
+	if h.takeGrant(slot, o, grant) && h.moveHome(slot, o, p[n:]) {
+		return h.readAhead(slot, p, n)
 	}
 	return len(p)
 }
 
-// await counts a connection as waiting for its answer, for no longer than
+// startWaiting counts a connection as waiting for its answer, for no longer than
 // told. It returns a refusal if too many wait.
-func (h *shard) await(slot uint32) *ws.Refusal {
+func (h *shard) startWaiting(slot uint32) *ws.Refusal {
 	n := h.srv.waiting.Load()
-	if rec := h.rec(slot); rec.flags&flagPending == 0 {
-		rec.flags |= flagPending
+	if rec := h.rec(slot); rec.flags&flagWaiting == 0 {
+		rec.flags |= flagWaiting
 		n = h.srv.waiting.Add(1)
 	}
 	if n > int64(h.opt.MaxWaiting) {
 		h.counters.limit(limitWaiting)
-		return ws.Unavailable("too many upgrades wait for an answer (upgrade.max_waiting)", h.opt.RetryAfter).Because(CausePending)
+		return ws.Unavailable("too many upgrades wait for an answer (upgrade.max_waiting)", h.opt.RetryAfter).WithCause(CausePending)
 	}
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
 	return nil
 }
 
-// readOn reads the frames that a client sent behind its request without
+// readAhead reads the frames that a client sent behind its request without
 // waiting for the answer. The first n bytes of p are consumed.
-func (h *shard) readOn(slot uint32, p []byte, n int) int {
+func (h *shard) readAhead(slot uint32, p []byte, n int) int {
 	if s := h.rec(slot).state; (s == stateOpen || s == stateLogin) && n < len(p) {
 		return n + h.readFrames(slot, p[n:])
 	}
-	if h.rec(slot).state == stateDrain {
+	if h.rec(slot).state == stateHalfClosed {
 		return len(p)
 	}
 	return n
 }
 
-// verdict is what an authenticator found out elsewhere.
-type verdict struct {
+// authResult is what an authenticator found out elsewhere.
+type authResult struct {
 	grant   Grant
 	refusal *ws.Refusal
 }
 
-// authenticated brings a verdict home. It runs on the authenticator's
+// postAuth brings a verdict home. It runs on the authenticator's
 // goroutine, which may wait for a full mailbox.
-func (h *shard) authenticated(id poller.ID, g Grant, r *ws.Refusal) {
-	m := poller.Mail{Kind: mailAuth, ID: uint64(id), Ptr: &verdict{g, r}}
-	for !h.ps.Post(poller.LaneControl, m) {
+func (h *shard) postAuth(id poller.ID, g Grant, r *ws.Refusal) {
+	m := poller.Mail{Kind: mailAuth, ID: uint64(id), Ptr: &authResult{g, r}}
+	for !h.ps.Post(poller.QueueControl, m) {
 		select {
 		case <-h.srv.done:
 			return
@@ -151,41 +151,41 @@ func (h *shard) authenticated(id poller.ID, g Grant, r *ws.Refusal) {
 	}
 }
 
-func (h *shard) judged(id poller.ID, v *verdict) {
+func (h *shard) authDone(id poller.ID, v *authResult) {
 	slot, ok := h.ps.Lookup(id)
 	if !ok || h.rec(slot).state != stateAuth {
 		return
 	}
 	rec := h.rec(slot)
-	o := h.takeOpening(rec)
+	o := h.takeUpgrade(rec)
 	if v.refusal != nil {
 		h.refuseUpgrade(slot, o, v.refusal)
 		return
 	}
-	if h.granted(slot, o, v.grant) {
-		h.settle(slot, o, nil)
+	if h.takeGrant(slot, o, v.grant) {
+		h.moveHome(slot, o, nil)
 	}
 }
 
-// faultEvery is how often, in ticks, an authenticator that grants what is not
+// badGrantEvery is how often, in ticks, an authenticator that grants what is not
 // valid is complained about.
-const faultEvery = 60
+const badGrantEvery = 60
 
-// granted takes over what an authenticator has granted. What is not valid is
+// takeGrant takes over what an authenticator has granted. What is not valid is
 // refused here, whoever has made it: a topic is literally a NATS subject, and
 // uids go into logs and headers.
-func (h *shard) granted(slot uint32, o *opening, g Grant) bool {
+func (h *shard) takeGrant(slot uint32, o *upgrade, g Grant) bool {
 	o.uid, o.topics = g.UID, g.Topics
 	err := checkGrant(g)
 	if err == nil {
 		return true
 	}
 	h.counters.badGrants.Add(1)
-	if now := h.ps.Now() + 1; h.faulty == 0 || now-h.faulty >= faultEvery {
-		h.faulty = now
-		h.opt.Log.Error("the authenticator has granted what is not valid; such clients are refused", zap.Error(err))
+	if now := h.ps.Now() + 1; h.badGrantAt == 0 || now-h.badGrantAt >= badGrantEvery {
+		h.badGrantAt = now
+		h.opt.Log.Error("the authenticator granted an invalid user id or topic; these clients are refused", zap.Error(err))
 	}
-	h.refuseUpgrade(slot, o, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Problem: "what this client may have cannot be determined; the server's log says why"})
+	h.refuseUpgrade(slot, o, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Detail: "the server cannot determine this client's permissions; its log has the reason"})
 	return false
 }
 
@@ -203,10 +203,10 @@ func checkGrant(g Grant) error {
 	return nil
 }
 
-// settle brings a connection to the shard of its user. It returns false if
+// moveHome brings a connection to the shard of its user. It returns false if
 // the slot is then no longer ours, or refused. unread is what follows
 // the request; nil if the poller keeps it.
-func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
+func (h *shard) moveHome(slot uint32, o *upgrade, unread []byte) bool {
 	if len(o.topics) > 1 {
 		o.topics = slices.Clone(o.topics) // the authenticator's own, which may have given it to others too
 		slices.Sort(o.topics)
@@ -214,12 +214,12 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 	}
 	if len(o.topics) > h.opt.MaxTopics {
 		h.counters.limit(limitTopics)
-		h.refuseUpgrade(slot, o, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).Because(CauseMaxTopics))
+		h.refuseUpgrade(slot, o, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).WithCause(CauseMaxTopics))
 		return false
 	}
 	if o.uid != "" {
 		if home, _ := h.srv.homeOf(o.uid); home != h.index {
-			if rec := h.rec(slot); rec.flags&flagPending == 0 {
+			if rec := h.rec(slot); rec.flags&flagWaiting == 0 {
 				h.srv.waiting.Add(1) // on its way
 			}
 			o.remote, o.counted = h.takeRemote(slot)
@@ -233,10 +233,10 @@ func (h *shard) settle(slot uint32, o *opening, unread []byte) bool {
 
 // register enters a session into the tables of its shard and, once the bus
 // carries messages for it, answers the upgrade.
-func (h *shard) register(slot uint32, o *opening) {
+func (h *shard) register(slot uint32, o *upgrade) {
 	rec := h.rec(slot)
 	rec.variant = o.variant
-	rec.pass = h.pass.number // what is being sent was published before
+	rec.fanoutRun = h.fanout.runNumber // what is being sent was published before
 	rec.flags |= flagSession
 	h.srv.perVariant[o.variant].Add(1)
 	if h.srv.sessions.Add(1) > int64(h.opt.MaxSessions) {
@@ -251,16 +251,16 @@ func (h *shard) register(slot uint32, o *opening) {
 	if err := h.enter(slot, rec, o); err != nil {
 		h.opt.Log.Warn("session refused", zap.Error(err))
 		h.counters.limit(limitMemory)
-		h.refuseUpgrade(slot, o, ws.Unavailable("this server's tables are full", h.opt.RetryAfter).Because(CauseMemory))
+		h.refuseUpgrade(slot, o, ws.Unavailable("this server's tables are full", h.opt.RetryAfter).WithCause(CauseMemory))
 		return
 	}
-	if rec.pending > 0 {
-		if refusal := h.await(slot); refusal != nil {
+	if rec.awaited > 0 {
+		if refusal := h.startWaiting(slot); refusal != nil {
 			h.refuseUpgrade(slot, o, refusal)
 			return
 		}
 		rec.state = stateJoin
-		rec.aside = h.openings.Put(o)
+		rec.side = h.upgrades.Put(o)
 		h.ps.Pause(slot)
 		return
 	}
@@ -268,13 +268,13 @@ func (h *shard) register(slot uint32, o *opening) {
 }
 
 // enter puts the session into the tables of users and topics.
-func (h *shard) enter(slot uint32, rec *record, o *opening) error {
+func (h *shard) enter(slot uint32, rec *record, o *upgrade) error {
 	if o.uid != "" {
 		if err := h.enterUser(slot, rec, o.uid); err != nil {
 			return err
 		}
 		if !h.opt.Interest.JoinUser(h.uids.Get(rec.uid), h, uint64(h.ps.ID(slot))) {
-			rec.pending++
+			rec.awaited++
 		}
 	}
 	for _, topic := range o.topics {
@@ -284,7 +284,7 @@ func (h *shard) enter(slot uint32, rec *record, o *opening) error {
 		}
 		if joined && !h.topics.at(t).ready {
 			h.topics.await(t, waiter{id: h.ps.ID(slot)})
-			rec.pending++
+			rec.awaited++
 		}
 	}
 	return nil
@@ -293,19 +293,19 @@ func (h *shard) enter(slot uint32, rec *record, o *opening) error {
 // ready counts down what an upgrade waits for.
 func (h *shard) ready(slot uint32) {
 	rec := h.rec(slot)
-	if rec.state != stateJoin || rec.pending == 0 {
+	if rec.state != stateJoin || rec.awaited == 0 {
 		return
 	}
-	if rec.pending--; rec.pending > 0 {
+	if rec.awaited--; rec.awaited > 0 {
 		return
 	}
-	h.accept(slot, rec, h.takeOpening(rec))
+	h.accept(slot, rec, h.takeUpgrade(rec))
 }
 
 // accept is the third step of an upgrade: the answer, and in the same write
 // what the encoding has to say first. o is done with.
-func (h *shard) accept(slot uint32, rec *record, o *opening) {
-	h.unpend(rec)
+func (h *shard) accept(slot uint32, rec *record, o *upgrade) {
+	h.stopWaiting(rec)
 	rec.state = stateOpen
 	rec.openedAt = unixNow()
 	h.buf = h.buf[:0]
@@ -324,7 +324,7 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 		})
 		h.buf = w.Bytes()
 	}
-	h.srv.reuse(o)
+	h.srv.putUpgrade(o)
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
 	h.ps.Resume(slot)
 	h.armHeartbeat(slot, rec)
@@ -334,11 +334,11 @@ func (h *shard) accept(slot uint32, rec *record, o *opening) {
 // upgrade is in, it is over.
 func (h *shard) refuse(slot uint32, r *ws.Refusal) {
 	rec := h.rec(slot)
-	var o *opening
+	var o *upgrade
 	switch rec.state {
 	case stateAuth, stateJoin, stateLogin:
-		if rec.aside != 0 {
-			o = h.takeOpening(rec)
+		if rec.side != 0 {
+			o = h.takeUpgrade(rec)
 		}
 	}
 	h.refuseUpgrade(slot, o, r)
@@ -346,12 +346,12 @@ func (h *shard) refuse(slot uint32, r *ws.Refusal) {
 
 // refuseUpgrade is refuse for an upgrade that is at hand, nil if there is none
 // yet. o is done with.
-func (h *shard) refuseUpgrade(slot uint32, o *opening, r *ws.Refusal) {
+func (h *shard) refuseUpgrade(slot uint32, o *upgrade, r *ws.Refusal) {
 	rec := h.rec(slot)
 	if rec.reason == ReasonNone {
 		rec.reason = ReasonHandshake
 	}
-	h.leaveHalf(rec)
+	h.dropHalfOpen(rec)
 	h.logRefused(slot, r)
 	date := h.date.At(time.Now())
 	switch {
@@ -361,38 +361,38 @@ func (h *shard) refuseUpgrade(slot uint32, o *opening, r *ws.Refusal) {
 	case o.answered:
 		rec.reason = ReasonLogin
 		h.buf = h.appendLoginRefusal(h.buf[:0], o, r)
-		h.srv.reuse(o)
+		h.srv.putUpgrade(o)
 	default:
 		h.counters.refused(r)
 		h.buf = h.srv.protocols.variants[o.variant].Transport.AppendRefusal(h.buf[:0], o.accept, r, date)
-		h.srv.reuse(o)
+		h.srv.putUpgrade(o)
 	}
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
-	h.drain(slot, rec)
+	h.halfClose(slot, rec)
 }
 
 // unixNow returns the time in Unix seconds.
 func unixNow() uint32 { return uint32(time.Now().Unix()) }
 
-// unpend stops counting an upgrade as waiting.
-func (h *shard) unpend(rec *record) {
-	if rec.flags&flagPending != 0 {
-		rec.flags &^= flagPending
+// stopWaiting stops counting an upgrade as waiting.
+func (h *shard) stopWaiting(rec *record) {
+	if rec.flags&flagWaiting != 0 {
+		rec.flags &^= flagWaiting
 		h.srv.waiting.Add(-1)
 	}
 }
 
-// takeOpening takes the upgrade that waits in rec.
-func (h *shard) takeOpening(rec *record) *opening {
-	o := h.openings.Get(rec.aside)
-	h.openings.Drop(rec.aside)
-	rec.aside = 0
+// takeUpgrade takes the upgrade that waits in rec.
+func (h *shard) takeUpgrade(rec *record) *upgrade {
+	o := h.upgrades.Get(rec.side)
+	h.upgrades.Drop(rec.side)
+	rec.side = 0
 	return o
 }
 
-func (h *shard) dropOpening(rec *record) {
-	if rec.aside != 0 && rec.flags&flagMetered == 0 {
-		h.srv.reuse(h.takeOpening(rec))
+func (h *shard) dropUpgrade(rec *record) {
+	if rec.side != 0 && rec.flags&flagMetered == 0 {
+		h.srv.putUpgrade(h.takeUpgrade(rec))
 	}
 }
 

@@ -36,7 +36,7 @@ func (h *shard) enterUser(slot uint32, rec *record, uid string) error {
 		return nil
 	}
 	if h.opt.MaxPerUser > 0 {
-		h.makeWay(first)
+		h.evictOldest(first)
 		if first, ok = h.findUser(hash, []byte(uid)); !ok {
 			return h.enterUser(slot, rec, uid)
 		}
@@ -48,10 +48,10 @@ func (h *shard) enterUser(slot uint32, rec *record, uid string) error {
 	return nil
 }
 
-// makeWay ends the user's oldest sessions until there is room for one more.
+// evictOldest ends the user's oldest sessions until there is room for one more.
 // The oldest and not the newcomer, because it may be the dead half of a
 // connection that its owner has just replaced.
-func (h *shard) makeWay(first uint32) {
+func (h *shard) evictOldest(first uint32) {
 	n, slot := 1, first
 	for h.rec(slot).older != 0 {
 		slot = h.rec(slot).older - 1
@@ -62,7 +62,7 @@ func (h *shard) makeWay(first uint32) {
 		newer := rec.newer
 		h.counters.limit(limitPerUser)
 		if rec.state == stateJoin {
-			h.refuse(slot, &ws.Refusal{Status: 429, Cause: CauseUserSessions, Problem: "too many sessions of this user"})
+			h.refuse(slot, &ws.Refusal{Status: 429, Cause: CauseUserSessions, Detail: "too many sessions of this user"})
 		} else {
 			h.end(slot, ReasonReplaced, "")
 		}
@@ -97,10 +97,10 @@ func (h *shard) leaveUser(slot uint32, rec *record) {
 
 // UserReady implements Waiter. Any goroutine.
 func (h *shard) UserReady(token uint64) bool {
-	return h.ps.Post(poller.LaneControl, poller.Mail{Kind: mailUserReady, ID: token})
+	return h.ps.Post(poller.QueueControl, poller.Mail{Kind: mailUserReady, ID: token})
 }
 
 // TopicReady implements Waiter. Any goroutine.
 func (h *shard) TopicReady(token uint64) bool {
-	return h.ps.Post(poller.LaneControl, poller.Mail{Kind: mailTopicReady, ID: token})
+	return h.ps.Post(poller.QueueControl, poller.Mail{Kind: mailTopicReady, ID: token})
 }

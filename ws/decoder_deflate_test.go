@@ -11,7 +11,7 @@ import (
 // inflated describes a compressed message.
 func inflated(ev Event, lim Limits) string {
 	var f Inflater
-	p, err := f.Inflate(ev.Op, ev.Payload, lim.maxMessage())
+	p, err := f.Inflate(ev, lim)
 	if err != nil {
 		return fmt.Sprintf("%v, ", err)
 	}
@@ -122,12 +122,23 @@ func FuzzDecoderDeflate(f *testing.F) {
 func TestInflateChecksText(t *testing.T) {
 	var f Inflater
 	in := deflated(t, []byte("\xff"), 6)
-	if p, err := f.Inflate(OpBinary, in, 100); err != nil || !bytes.Equal(p, []byte("\xff")) {
+	if p, err := f.Inflate(Event{Op: OpBinary, Payload: in}, Limits{}); err != nil || !bytes.Equal(p, []byte("\xff")) {
 		t.Errorf("binary: %q, %v", p, err)
 	}
 	var fault *ProtocolError
-	if _, err := f.Inflate(OpText, in, 100); !errors.As(err, &fault) || fault.Violation != InvalidUTF8 {
+	if _, err := f.Inflate(Event{Op: OpText, Payload: in}, Limits{}); !errors.As(err, &fault) || fault.Violation != InvalidUTF8 {
 		t.Errorf("text: %v", err)
+	}
+}
+
+// TestInflateDefaultLimit: a limit of 0 means the default, as it does in Next.
+func TestInflateDefaultLimit(t *testing.T) {
+	var f Inflater
+	for n, ok := range map[int]bool{DefaultMaxMessage: true, DefaultMaxMessage + 1: false} {
+		p, err := f.Inflate(Event{Op: OpBinary, Payload: deflated(t, make([]byte, n), 6)}, Limits{})
+		if ok != (err == nil && len(p) == n) {
+			t.Errorf("%d bytes: %d, %v", n, len(p), err)
+		}
 	}
 }
 
@@ -144,7 +155,7 @@ func TestDecoderDeflateAllocations(t *testing.T) {
 		if err != nil || !ev.Compressed {
 			t.Fatal(ev, err)
 		}
-		if out, err := f.Inflate(ev.Op, ev.Payload, DefaultMaxMessage); err != nil || len(out) != len(payload) {
+		if out, err := f.Inflate(ev, Limits{}); err != nil || len(out) != len(payload) {
 			t.Fatal(len(out), err)
 		}
 	}); allocs != 0 {

@@ -12,9 +12,9 @@ const (
 	deflateWindowAnswer = deflateAnswer + "; server_max_window_bits=15"
 )
 
-// brokenDeflate is the default of NegotiateDeflate: Safari 15.0 to
-// 15.3, and what is built on the WebKit of iOS 15.0 to 15.3, offers deflate and
-// loses messages or the connection when it gets it.
+// brokenDeflate finds browsers that offer deflate and lose messages or the
+// connection when they get it: Safari 15.0 to 15.3, and everything that is
+// built on the WebKit of iOS 15.0 to 15.3.
 var brokenDeflate = []string{
 	"Version/15.0", "Version/15.1", "Version/15.2", "Version/15.3",
 	"OS 15_0", "OS 15_1", "OS 15_2", "OS 15_3",
@@ -22,8 +22,8 @@ var brokenDeflate = []string{
 
 // NegotiateDeflate accepts the first offer of permessage-deflate that this
 // server can serve, over all fields, and says whether there is one; AppendAccept
-// then answers it. Clients whose User-Agent contains one of the given strings
-// are not offered it; nil: browsers that are known to break.
+// then answers it. An offer is declined if the User-Agent of the client contains
+// a string of except; nil stands for browsers that are known to break.
 func (r *Request) NegotiateDeflate(except []string) bool {
 	if r.known[fieldExtensions].count == 0 {
 		return false

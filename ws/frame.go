@@ -41,6 +41,17 @@ func AppendHeader(dst []byte, op OpCode, fin bool, n int) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, first, len64), uint64(n))
 }
 
+// HeaderLen returns how many bytes AppendHeader appends for a payload of n.
+func HeaderLen(n int) int {
+	switch {
+	case n < len16:
+		return 2
+	case n <= 0xffff:
+		return 4
+	}
+	return 10
+}
+
 // AppendFrame appends a whole unfragmented server frame. For control frames
 // the payload must have at most MaxControlPayload bytes.
 func AppendFrame(dst []byte, op OpCode, payload []byte) []byte {

@@ -41,7 +41,7 @@ func (h *handshaker) Parse(p []byte) (*Request, int, *Refusal) {
 		return nil, n, refusal
 	}
 	if !slices.Contains(h.o.Paths, string(req.Path())) {
-		return nil, n, &Refusal{Status: 404, Cause: CausePath, Problem: "served are " + h.o.Paths[0]}
+		return nil, n, &Refusal{Status: 404, Cause: CausePath, Detail: "served are " + h.o.Paths[0]}
 	}
 	if refusal = req.CheckUpgrade(); refusal != nil {
 		return nil, n, refusal

@@ -170,7 +170,7 @@ func checkStatus(t *testing.T, head string, status int, says string) *Refusal {
 	if req != nil {
 		t.Error("a request beside the refusal")
 	}
-	if refusal.Status != status || !strings.Contains(refusal.Problem, says) {
+	if refusal.Status != status || !strings.Contains(refusal.Detail, says) {
 		t.Errorf("refused with %v; want %d and %q", refusal, status, says)
 	}
 	readRefusal(t, refusal)

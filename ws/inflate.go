@@ -51,22 +51,24 @@ type Inflater struct {
 	lengths      [maxLitLenCodes + maxDistCodes]uint8
 }
 
-// Inflate returns the message of an Event that is compressed: op and p are its
-// opcode and payload. The message lies in the Inflater and is valid until the
-// next call. The error is a *ProtocolError: the message has more than max
-// bytes, which is found before it has taken more memory than that, the payload
-// is not valid, or text is not UTF-8. The connection has to be closed then.
-func (f *Inflater) Inflate(op OpCode, p []byte, max int) ([]byte, error) {
-	out, err := f.inflate(p, max)
+// Inflate returns the message of ev, which is compressed. The message lies in
+// the Inflater and is valid until the next call. The error is a *ProtocolError:
+// the message has more than lim.MaxMessage bytes, which is found before it has
+// taken more memory than that, its payload is not valid, or text is not UTF-8.
+// The connection has to be closed then.
+func (f *Inflater) Inflate(ev Event, lim Limits) ([]byte, error) {
+	out, err := f.inflate(ev.Payload, lim.maxMessage())
 	if err != nil {
 		return nil, err
 	}
-	if op == OpText && !utf8.Valid(out) {
+	if ev.Op == OpText && !utf8.Valid(out) {
 		return nil, &ProtocolError{InvalidUTF8, "text message is not valid UTF-8"}
 	}
 	return out, nil
 }
 
+// inflate returns the message whose compressed payload is p, of at most max
+// bytes.
 func (f *Inflater) inflate(p []byte, max int) ([]byte, error) {
 	if cap(f.buf) > keepInflated && len(p) < keepInflated/8 {
 		f.buf = nil

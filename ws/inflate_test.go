@@ -137,7 +137,7 @@ func TestInflateLimit(t *testing.T) {
 			}
 		}
 	}
-	bomb := deflated(t, make([]byte, 32<<20), 9)
+	bomb := deflated(t, make([]byte, 4<<20), 9)
 	var f Inflater
 	if _, err := f.inflate(bomb, 64<<10); !errors.Is(err, errDeflateLarge) || cap(f.buf) > 64<<10 {
 		t.Errorf("a bomb of %d bytes: %v, with a buffer of %d bytes", len(bomb), err, cap(f.buf))

@@ -66,8 +66,7 @@ func (f *Inflater) compressed(litLen, dist *huffman) error {
 		}
 		m := matchLengths[symbol]
 		length := int(m.base) + int(acc&(1<<m.extra-1))
-		acc >>= m.extra
-		used := uint(m.extra)
+		acc, n = acc>>m.extra, n-uint(m.extra)
 		entry = dist.lookup[acc&(1<<lookupBits-1)]
 		if symbol, size = entry>>4, uint(entry&15); size == 0 {
 			symbol, size = dist.long(acc)
@@ -75,24 +74,30 @@ func (f *Inflater) compressed(litLen, dist *huffman) error {
 		if size == 0 || int(symbol) >= len(matchDistances) {
 			return errDeflateData
 		}
-		acc >>= size
+		acc, n = acc>>size, n-size
 		m = matchDistances[symbol]
 		back := int(m.base) + int(acc&(1<<m.extra-1))
-		acc >>= m.extra
-		if used += size + uint(m.extra); used > n || back > len(out) {
+		acc, n = acc>>m.extra, n-uint(m.extra)
+		if n > 64 || back > len(out) { // n went below 0: there were not so many bits
 			return errDeflateData
 		}
-		n -= used
 		if length > cap(out)-len(out) {
 			if f.out = out; !f.room(length) {
 				return errDeflateLarge
 			}
 			out = f.out
 		}
-		for from := len(out) - back; length > 0; {
-			part := out[from:min(from+length, len(out))]
-			out = append(out, part...)
-			length -= len(part)
-		}
+		out = appendMatch(out, back, length)
 	}
+}
+
+// appendMatch appends length bytes of out, beginning back bytes before its end.
+// They may be more than there are: the match then repeats itself.
+func appendMatch(out []byte, back, length int) []byte {
+	for from := len(out) - back; length > 0; {
+		part := out[from:min(from+length, len(out))]
+		out = append(out, part...)
+		length -= len(part)
+	}
+	return out
 }

@@ -219,7 +219,7 @@ func (o *Origins) refuse(origin, host []byte) *Refusal {
 		problem = fmt.Sprintf("Origin %s, Host %s: list the origin in upgrade.origins, or let the proxy pass Host on (nginx: proxy_set_header Host $http_host)",
 			shown(origin), shown(host))
 	}
-	return Forbidden(problem).Because(CauseOrigin)
+	return Forbidden(problem).WithCause(CauseOrigin)
 }
 
 // maxShown bounds what a text repeats of a request, in bytes.

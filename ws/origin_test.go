@@ -188,8 +188,8 @@ func TestOriginRefusals(t *testing.T) {
 			t.Errorf("%q to %q is allowed", tt.origin, tt.host)
 		}
 		r := tt.origins.refuse([]byte(tt.origin), []byte(tt.host))
-		if r.Status != 403 || r.Cause != CauseOrigin || r.Problem != tt.want {
-			t.Errorf("%d %v %s\nwant %s", r.Status, r.Cause, r.Problem, tt.want)
+		if r.Status != 403 || r.Cause != CauseOrigin || r.Detail != tt.want {
+			t.Errorf("%d %v %s\nwant %s", r.Status, r.Cause, r.Detail, tt.want)
 		}
 	}
 }

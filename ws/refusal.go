@@ -10,9 +10,9 @@ import (
 type Refusal struct {
 	Status int   // of HTTP: 4xx or 5xx
 	Cause  Cause // "" for a refusal that names none
-	// Problem tells a developer what is wrong, in one line of printable
+	// Detail tells a developer what is wrong, in one line of printable
 	// characters. It must hold nothing of the request that is not quoted.
-	Problem string
+	Detail string
 	// RetryAfter is when to try again, rounded up to seconds; 0: not said.
 	RetryAfter time.Duration
 	// NoContent says that the request was a HEAD.
@@ -41,7 +41,7 @@ const (
 )
 
 func (r *Refusal) Error() string {
-	return strconv.Itoa(r.Status) + " " + statusText(r.Status) + ": " + r.Problem
+	return strconv.Itoa(r.Status) + " " + statusText(r.Status) + ": " + r.Detail
 }
 
 // statusText returns the name of a status in RFC 9110 §15, which has renamed
@@ -63,26 +63,26 @@ func statusText(status int) string {
 // Unauthorized refuses a client that has not said who it is, or not so that it
 // could be believed (401).
 func Unauthorized(problem string) *Refusal {
-	return &Refusal{Status: http.StatusUnauthorized, Problem: problem}
+	return &Refusal{Status: http.StatusUnauthorized, Detail: problem}
 }
 
 // Forbidden refuses a client that is known and not allowed (403).
 func Forbidden(problem string) *Refusal {
-	return &Refusal{Status: http.StatusForbidden, Problem: problem}
+	return &Refusal{Status: http.StatusForbidden, Detail: problem}
 }
 
 // Unavailable refuses a client that may try again after the given time (503).
 func Unavailable(problem string, after time.Duration) *Refusal {
-	return &Refusal{Status: http.StatusServiceUnavailable, Problem: problem, RetryAfter: after}
+	return &Refusal{Status: http.StatusServiceUnavailable, Detail: problem, RetryAfter: after}
 }
 
 // BadRequest refuses a request that is not right (400).
 func BadRequest(problem string) *Refusal {
-	return &Refusal{Status: http.StatusBadRequest, Cause: CauseHead, Problem: problem}
+	return &Refusal{Status: http.StatusBadRequest, Cause: CauseHead, Detail: problem}
 }
 
-// Because sets the cause of r and returns r.
-func (r *Refusal) Because(c Cause) *Refusal {
+// WithCause sets the cause of r and returns r.
+func (r *Refusal) WithCause(c Cause) *Refusal {
 	r.Cause = c
 	return r
 }
@@ -123,7 +123,7 @@ func AppendRefusal(dst []byte, r *Refusal, date []byte) []byte {
 		dst = strconv.AppendInt(dst, int64((r.RetryAfter+time.Second-1)/time.Second), 10)
 	}
 	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
-	dst = strconv.AppendInt(dst, int64(3+1+len(status)+2+len(r.Problem)+1), 10)
+	dst = strconv.AppendInt(dst, int64(3+1+len(status)+2+len(r.Detail)+1), 10)
 	dst = append(dst, "\r\n\r\n"...)
 	if r.NoContent { // RFC 9110 §9.3.2; Content-Length is that of a GET's answer
 		return dst
@@ -132,6 +132,6 @@ func AppendRefusal(dst []byte, r *Refusal, date []byte) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, status...)
 	dst = append(dst, ": "...)
-	dst = append(dst, r.Problem...)
+	dst = append(dst, r.Detail...)
 	return append(dst, '\n')
 }

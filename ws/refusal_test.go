@@ -55,8 +55,8 @@ func TestRefusals(t *testing.T) {
 		{Forbidden("not you"), 403, nil},
 		{Unavailable("full", 1500*time.Millisecond), 503, map[string]string{"Retry-After": "2"}},
 		{Unavailable("full", 0), 503, map[string]string{"Retry-After": ""}},
-		{&Refusal{Status: 405, Problem: "x"}, 405, map[string]string{"Allow": "GET"}},
-		{&Refusal{Status: 426, Problem: "x"}, 426, map[string]string{"Upgrade": "websocket", "Sec-Websocket-Version": "13"}},
+		{&Refusal{Status: 405, Detail: "x"}, 405, map[string]string{"Allow": "GET"}},
+		{&Refusal{Status: 426, Detail: "x"}, 426, map[string]string{"Upgrade": "websocket", "Sec-Websocket-Version": "13"}},
 	}
 	for _, tt := range tests {
 		resp := readRefusal(t, tt.refusal)
@@ -94,7 +94,7 @@ func readRefusal(t *testing.T, r *Refusal) *http.Response {
 	if br.Buffered() > 0 {
 		t.Errorf("bytes after the body in %q", raw)
 	}
-	want := fmt.Sprintf("%d %s: %s\n", r.Status, statusText(r.Status), r.Problem)
+	want := fmt.Sprintf("%d %s: %s\n", r.Status, statusText(r.Status), r.Detail)
 	if resp.ContentLength != int64(len(want)) {
 		t.Errorf("Content-Length %d; the content of a GET's answer has %d bytes", resp.ContentLength, len(want))
 	}

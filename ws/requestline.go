@@ -25,7 +25,7 @@ func (h *Parser) findHead(p []byte) (from, n int, refusal *Refusal) {
 	}
 	unclear := begins(within, proxyV2) || begins(within, tlsRecord)
 	if rest := within[from:]; !unclear && len(rest) > 0 && !isTokenByte(rest[0]) && !begins(rest, "\r\n") {
-		return from, 0, BadRequest("this is not HTTP: the first byte cannot begin a request").Because(CauseProtocol)
+		return from, 0, BadRequest("this is not HTTP: the first byte cannot begin a request").WithCause(CauseProtocol)
 	}
 	at := from
 	for !unclear {
@@ -48,9 +48,9 @@ func (h *Parser) findHead(p []byte) (from, n int, refusal *Refusal) {
 	case len(p) < h.maxHead:
 		return from, 0, nil
 	case at == from && from < len(within):
-		return from, 0, &Refusal{Status: 414, Cause: CauseHeadSize, Problem: fmt.Sprintf("the request line is longer than %d bytes", h.maxHead)}
+		return from, 0, &Refusal{Status: 414, Cause: CauseHeadSize, Detail: fmt.Sprintf("the request line is longer than %d bytes", h.maxHead)}
 	}
-	return from, 0, &Refusal{Status: 431, Cause: CauseHeadSize, Problem: fmt.Sprintf("request line and header are longer than %d bytes", h.maxHead)}
+	return from, 0, &Refusal{Status: 431, Cause: CauseHeadSize, Detail: fmt.Sprintf("request line and header are longer than %d bytes", h.maxHead)}
 }
 
 // foreign refuses what begins as another protocol does, and says what to do
@@ -65,7 +65,7 @@ func foreign(p []byte) *Refusal {
 	default:
 		return nil
 	}
-	return BadRequest(problem).Because(CauseProtocol)
+	return BadRequest(problem).WithCause(CauseProtocol)
 }
 
 // begins says whether p, which may go on, can become what begins with whole.
@@ -86,10 +86,10 @@ func (h *Parser) readRequestLine() *Refusal {
 	}
 	if string(line) == "PRI * HTTP/2.0" { // RFC 9113 §3.4
 		return &Refusal{Status: 505, Cause: CauseProtocol,
-			Problem: "this is HTTP/2, and this port speaks HTTP/1.1: have the proxy in front speak HTTP/1.1 to it (nginx: proxy_http_version 1.1, haproxy: proto h1)"}
+			Detail: "this is HTTP/2, and this port speaks HTTP/1.1: have the proxy in front speak HTTP/1.1 to it (nginx: proxy_http_version 1.1, haproxy: proto h1)"}
 	}
 	if version[5] != '1' { // such a request cannot even be read
-		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Problem: "a WebSocket begins with an HTTP/1.1 request"}
+		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Detail: "a WebSocket begins with an HTTP/1.1 request"}
 	}
 	h.isGet, h.isOld = string(method) == "GET", version[7] == '0'
 	if string(target) == "*" && string(method) == "OPTIONS" || string(method) == "CONNECT" && isHost(target) {

@@ -14,11 +14,11 @@ const keyLen = 24 // base64 of the 16 bytes of Sec-WebSocket-Key
 // CheckUpgrade refuses a request that does not ask for a WebSocket by the
 // rules of RFC 6455 §4.2.1.
 func (r *Request) CheckUpgrade() *Refusal {
-	wrong := func(problem string) *Refusal { return BadRequest(problem).Because(CauseUpgrade) }
+	wrong := func(problem string) *Refusal { return BadRequest(problem).WithCause(CauseUpgrade) }
 	upgrade, connection, extensions := r.known[fieldUpgrade], r.known[fieldConnection], r.known[fieldExtensions]
 	switch {
 	case upgrade.count == 0:
-		return &Refusal{Status: 426, Cause: CauseUpgrade, Problem: "this is a WebSocket endpoint; the field Upgrade is missing" + ofProxy}
+		return &Refusal{Status: 426, Cause: CauseUpgrade, Detail: "this is a WebSocket endpoint; the field Upgrade is missing" + ofProxy}
 	case upgrade.malformed:
 		return wrong("the field Upgrade is not a list of protocols")
 	case !upgrade.found:
@@ -28,7 +28,7 @@ func (r *Request) CheckUpgrade() *Refusal {
 	case !connection.found:
 		return wrong("the field Connection does not hold Upgrade" + ofProxy)
 	case string(r.bytes(r.known[fieldVersion].value)) != "13":
-		return &Refusal{Status: 426, Cause: CauseUpgrade, Problem: "the field Sec-WebSocket-Version is not 13"}
+		return &Refusal{Status: 426, Cause: CauseUpgrade, Detail: "the field Sec-WebSocket-Version is not 13"}
 	case extensions.count > 0 && (extensions.malformed || !extensions.found):
 		return wrong("the field Sec-WebSocket-Extensions is not a list of extensions (RFC 6455 §9.1)")
 	}
@@ -54,7 +54,7 @@ func (r *Request) ChooseSubprotocol(spoken []string) (chosen string, refusal *Re
 	for _, offer := range r.offers {
 		name := r.bytes(offer)
 		if !isToken(name) {
-			return "", BadRequest("the field Sec-WebSocket-Protocol is not a list of tokens").Because(CauseUpgrade)
+			return "", BadRequest("the field Sec-WebSocket-Protocol is not a list of tokens").WithCause(CauseUpgrade)
 		}
 		for _, sub := range spoken {
 			if r.subprotocol == "" && string(name) == sub {
@@ -63,7 +63,7 @@ func (r *Request) ChooseSubprotocol(spoken []string) (chosen string, refusal *Re
 		}
 	}
 	if r.isRepeated() {
-		return "", BadRequest("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").Because(CauseUpgrade)
+		return "", BadRequest("the field Sec-WebSocket-Protocol is not a list of different tokens: one is repeated").WithCause(CauseUpgrade)
 	}
 	return r.subprotocol, nil
 }

@@ -11,9 +11,9 @@ import (
 // parseAddr reads the address of an API.
 func parseAddr(s string) (netip.AddrPort, error) { return netip.ParseAddrPort(s) }
 
-// drain is how long pushes that were accepted may be on their way when nobody
+// drainTime is how long pushes that were accepted may be on their way when nobody
 // attacks any more.
-const drain = 8 * time.Second
+const drainTime = 8 * time.Second
 
 // aftermath looks at the node when the attackers have gone.
 func (s *scene) aftermath(ctx context.Context, before metrics) error {
@@ -51,9 +51,9 @@ func (s *scene) aftermath(ctx context.Context, before metrics) error {
 	return err
 }
 
-// settle waits for what is on its way.
-func (s *scene) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, drain)
+// awaitEnd waits for what is on its way.
+func (s *scene) awaitEnd(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	for {
 		n := s.strangers.waiting()

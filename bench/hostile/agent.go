@@ -44,7 +44,7 @@ func RunAttacker(in int, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if g.attack != 0 && a.settled() {
+		if g.attack != 0 && a.allConnected() {
 			id := g.attack
 			g.attack = 0
 			if err := g.reply(bench.Reply{ID: id}, nil); err != nil {

@@ -84,14 +84,14 @@ func (a *attacker) begin(plan Plan, o Order) {
 	a.target = &unix.SockaddrInet4{Port: int(o.Target.Port()), Addr: o.Target.Addr().As4()}
 }
 
-// settled says whether every connect has ended, well or not.
-func (a *attacker) settled() bool {
+// allConnected says whether every connect has ended, well or not.
+func (a *attacker) allConnected() bool {
 	return a.start != 0 && a.pending == 0 && (a.begun == a.plan.Count || a.plan.Rate > 0)
 }
 
 // poll does one round of everything. It returns whether commands wait.
 func (a *attacker) poll() (commands bool, err error) {
-	n, err := bench.EpollWait(a.epfd, a.events, a.patience())
+	n, err := bench.EpollWait(a.epfd, a.events, a.timeout())
 	if err != nil && err != unix.EINTR {
 		return false, fmt.Errorf("epoll_wait: %w", err)
 	}
@@ -114,7 +114,7 @@ func (a *attacker) poll() (commands bool, err error) {
 // commandIndex stands for standard input in the epoll set.
 const commandIndex = -1
 
-func (a *attacker) patience() time.Duration {
+func (a *attacker) timeout() time.Duration {
 	switch {
 	case a.start == 0:
 		return time.Second

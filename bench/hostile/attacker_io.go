@@ -122,7 +122,7 @@ func (a *attacker) send(i uint32) {
 		case unix.EAGAIN, unix.EINTR:
 			return
 		default:
-			a.drain(i)
+			a.readAll(i)
 			a.end(i, errnoName(err))
 			return
 		}
@@ -167,9 +167,9 @@ func (a *attacker) receive(i uint32, ended bool) bool {
 	}
 }
 
-// drain reads what is left of a connection that cannot be written to any more:
+// readAll reads what is left of a connection that cannot be written to any more:
 // the close code may be there.
-func (a *attacker) drain(i uint32) {
+func (a *attacker) readAll(i uint32) {
 	b := &a.bots[i]
 	for {
 		n, err := unix.Read(int(b.fd), a.buf)
@@ -282,7 +282,7 @@ func (a *attacker) drips() {
 			a.count(1)
 		case unix.EAGAIN, unix.EINTR:
 		default:
-			a.drain(uint32(i))
+			a.readAll(uint32(i))
 			a.end(uint32(i), errnoName(err))
 		}
 	}
@@ -306,7 +306,7 @@ func (a *attacker) finish() Report {
 			if a.bots[i].state != botActive {
 				continue
 			}
-			a.drain(uint32(i))
+			a.readAll(uint32(i))
 		}
 	}
 	r := a.report

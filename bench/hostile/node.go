@@ -19,8 +19,8 @@ import (
 
 // Bounds on the start of nodes.
 const (
-	readyPatience = 20 * time.Second
-	apiTimeout    = 2 * time.Second
+	readyTimeout = 20 * time.Second
+	apiTimeout   = 2 * time.Second
 )
 
 // node is one belfry.
@@ -79,7 +79,7 @@ func (o *Options) startNode(ctx context.Context, n nodeOptions) (*node, error) {
 
 // ready asks /readyz until it answers 200.
 func (s *node) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyPatience, fmt.Errorf("%s is not ready after %v", s.name, readyPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("%s is not ready after %v", s.name, readyTimeout))
 	defer cancel()
 	last := errors.New("never asked")
 	for {
@@ -102,7 +102,7 @@ func (s *node) ready(ctx context.Context) error {
 
 // joined waits until the node has n peers.
 func (s *node) joined(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyPatience, fmt.Errorf("%s has not met the other node after %v", s.name, readyPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("%s has not met the other node after %v", s.name, readyTimeout))
 	defer cancel()
 	for {
 		if stats, err := publish.GetStats(ctx, apiTimeout, s.api); err == nil && stats.Bus.Peers == n {

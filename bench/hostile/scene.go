@@ -56,7 +56,7 @@ func (o *Options) row(ctx context.Context, a Attack, n int, paths []string, prog
 	err := s.phases(ctx, progress)
 	stopSoft()
 	if err == nil {
-		s.settle(ctx)
+		s.awaitEnd(ctx)
 	}
 	stopHard()
 	s.running.Wait()

@@ -130,7 +130,7 @@ func TestFaultsAreFound(t *testing.T) {
 // runShort does not wait long for what will never arrive.
 func runShort(t *testing.T, o Options) *Report {
 	t.Helper()
-	o.patience = 300 * time.Millisecond
+	o.grace = 300 * time.Millisecond
 	return runFake(t, o)
 }
 

@@ -77,7 +77,7 @@ func (r *run) echo(ctx context.Context) error {
 	go func() {
 		var err error
 		e, err = r.pool.Echo(ctx, bench.Echo{Rate: r.o.OpenRate, Size: r.o.Size, Duration: int64(r.o.Duration),
-			Patience: int64(r.o.wait(arriveQuiet)), Message: r.o.Echo})
+			Grace: int64(r.o.wait(arriveQuiet)), Message: r.o.Echo})
 		done <- err
 	}()
 	waited := r.wait(ctx, "echo", r.o.Duration)
@@ -201,7 +201,7 @@ func (r *run) slow(ctx context.Context) error {
 	if _, err := r.pool.Read(ctx); err != nil {
 		return err
 	}
-	after, err := r.settled(ctx, before)
+	after, err := r.waitQuiet(ctx, before)
 	if err != nil {
 		return err
 	}
@@ -213,8 +213,8 @@ func (r *run) slow(ctx context.Context) error {
 	return nil
 }
 
-// settled waits until nothing more arrives at clients that read again.
-func (r *run) settled(ctx context.Context, last bench.Stats) (bench.Stats, error) {
+// waitQuiet waits until nothing more arrives at clients that read again.
+func (r *run) waitQuiet(ctx context.Context, last bench.Stats) (bench.Stats, error) {
 	r.progress.begin("reading what is left", 50)
 	for quiet, i := 0, 0; quiet < 5 && i < 300; i++ {
 		if err := bench.Sleep(ctx, 100*time.Millisecond); err != nil {

@@ -60,7 +60,7 @@ type Options struct {
 	ServerPID int    // of a server on this machine, 0 for none
 	Metrics   string // URL of a server's Prometheus metrics, "" for none
 
-	patience time.Duration // for what does not arrive; 0 is the defaults
+	grace time.Duration // for what does not arrive; 0 is the defaults
 }
 
 // Defaults returns the options of `belfry bench` without flags.

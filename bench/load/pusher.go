@@ -26,7 +26,7 @@ type pusher struct {
 	request *publish.Request
 	clock   bench.Clock
 	epfd    int
-	lanes   []lane
+	conns   []apiConn
 	idle    []int    // lanes without a request under way, the one that has rested longest first
 	seqs    []uint32 // the last number of each user
 	buf     []byte
@@ -35,8 +35,8 @@ type pusher struct {
 	Pushed
 }
 
-// lane is one connection and what is under way on it.
-type lane struct {
+// apiConn is one connection and what is under way on it.
+type apiConn struct {
 	fd    int
 	user  int   // of the request under way, or the next
 	stamp int64 // when the message was due
@@ -72,7 +72,7 @@ func newPusher(o *Options) (*pusher, error) {
 	p := &pusher{o: o, request: r, clock: bench.NewClock(), epfd: epfd, buf: make([]byte, 64<<10), seqs: make([]uint32, o.Wire.Users),
 		Pushed: Pushed{Errors: make(map[int]int), Answers: bench.NewHistogram()}}
 	for i := range o.Concurrency {
-		p.lanes = append(p.lanes, lane{fd: -1, user: i})
+		p.conns = append(p.conns, apiConn{fd: -1, user: i})
 		p.idle = append(p.idle, i)
 		if err := p.connect(i); err != nil {
 			p.close()
@@ -86,10 +86,10 @@ func newPusher(o *Options) (*pusher, error) {
 func (p *pusher) connect(i int) error {
 	fd, err := connectFD(p.request.Address)
 	if err != nil {
-		p.lanes[i].fd = -1
+		p.conns[i].fd = -1
 		return fmt.Errorf("the API, connection %d: %w", i+1, err)
 	}
-	p.lanes[i].fd = fd
+	p.conns[i].fd = fd
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
 	if err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
@@ -125,7 +125,7 @@ func connectFD(address string) (int, error) {
 }
 
 func (p *pusher) close() {
-	for _, l := range p.lanes {
+	for _, l := range p.conns {
 		if l.fd >= 0 {
 			unix.Close(l.fd)
 		}
@@ -153,7 +153,7 @@ func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
 		if err := p.fill(now, &due); err != nil {
 			return err
 		}
-		if len(p.idle) == len(p.lanes) && (now >= p.until && (p.o.OpenRate == 0 || due >= float64(p.until)) || ctx.Err() != nil) {
+		if len(p.idle) == len(p.conns) && (now >= p.until && (p.o.OpenRate == 0 || due >= float64(p.until)) || ctx.Err() != nil) {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -169,7 +169,7 @@ func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
 			}
 			last = now
 		}
-		if len(p.idle) == len(p.lanes) {
+		if len(p.idle) == len(p.conns) {
 			last = now // nothing is asked
 		}
 		if now-last > int64(publish.Timeout) {
@@ -186,10 +186,10 @@ func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
 func (p *pusher) fill(now int64, due *float64) error {
 	resting := p.idle[:0]
 	for _, i := range p.idle {
-		l := &p.lanes[i]
+		l := &p.conns[i]
 		switch {
-		case l.retry > 0 && now-l.first > int64(publish.Patience):
-			return fmt.Errorf("a push was refused for %v", publish.Patience)
+		case l.retry > 0 && now-l.first > int64(publish.RetryFor):
+			return fmt.Errorf("a push was refused for %v", publish.RetryFor)
 		case l.retry > 0 && l.retry <= now:
 		case l.retry > 0:
 			resting = append(resting, i)
@@ -214,7 +214,7 @@ func (p *pusher) fill(now int64, due *float64) error {
 
 // send offers the message to the lane's user.
 func (p *pusher) send(i int) error {
-	l := &p.lanes[i]
+	l := &p.conns[i]
 	m := bench.Message{Stream: bench.Direct, User: uint32(l.user), Seq: p.seqs[l.user] + 1, Stamp: l.stamp}
 	l.out = p.request.Append(l.out[:0], m, p.o.Size)
 	l.busy, l.retry = true, 0
@@ -230,7 +230,7 @@ func (p *pusher) send(i int) error {
 
 // receive reads an answer.
 func (p *pusher) receive(i int) error {
-	l := &p.lanes[i]
+	l := &p.conns[i]
 	n, err := unix.Read(l.fd, p.buf)
 	switch {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
@@ -267,7 +267,7 @@ func (p *pusher) receive(i int) error {
 
 // answered counts an answer and moves the lane on to its next user.
 func (p *pusher) answered(i, status int, body []byte) error {
-	l := &p.lanes[i]
+	l := &p.conns[i]
 	p.idle = append(p.idle, i)
 	now := p.clock.Now()
 	switch {
@@ -284,7 +284,7 @@ func (p *pusher) answered(i, status int, body []byte) error {
 		p.Errors[status]++
 		return fmt.Errorf("a push was answered with status %d: %.200s", status, body)
 	}
-	if l.user += len(p.lanes); l.user >= p.o.Wire.Users {
+	if l.user += len(p.conns); l.user >= p.o.Wire.Users {
 		l.user = i
 	}
 	return nil

@@ -82,8 +82,8 @@ func clientProgram() []string {
 
 // wait is how long to wait for something, unless a test says otherwise.
 func (o *Options) wait(d time.Duration) time.Duration {
-	if o.patience > 0 {
-		return o.patience
+	if o.grace > 0 {
+		return o.grace
 	}
 	return d
 }

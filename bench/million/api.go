@@ -15,7 +15,7 @@ const apiTimeout = 60 * time.Second
 
 func newConn(r *publish.Request) *publish.Conn {
 	c := publish.NewConn(r)
-	c.Timeout, c.Patience = apiTimeout, apiTimeout
+	c.Timeout, c.RetryFor = apiTimeout, apiTimeout
 	return c
 }
 

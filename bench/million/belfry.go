@@ -15,8 +15,8 @@ import (
 
 // Bounds on the start of nodes.
 const (
-	readyPatience   = 60 * time.Second
-	clusterPatience = 60 * time.Second
+	readyTimeout   = 60 * time.Second
+	clusterTimeout = 60 * time.Second
 )
 
 // probeSessions is how many sessions the probes add to a node.
@@ -74,7 +74,7 @@ func (b *belfry) grow(ctx context.Context, n int) error {
 	if err := b.ready(ctx, n-1); err != nil {
 		return err
 	}
-	err := until(ctx, clusterPatience, func() error {
+	err := until(ctx, clusterTimeout, func() error {
 		s, err := getStats(ctx, b.nodes[0].api)
 		if err == nil && s.Bus.Peers != n-1 {
 			err = fmt.Errorf("the first node sees %d others, not %d", s.Bus.Peers, n-1)
@@ -123,7 +123,7 @@ func (b *belfry) start(ctx context.Context, i int) error {
 func (b *belfry) ready(ctx context.Context, i int) error {
 	n := b.nodes[i]
 	var dead error
-	err := until(ctx, readyPatience, func() error {
+	err := until(ctx, readyTimeout, func() error {
 		if dead = alive([]*bench.Process{n.proc}); dead != nil {
 			return nil
 		}

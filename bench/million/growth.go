@@ -67,7 +67,7 @@ func grow(ctx context.Context, o *Options, p *Plan, s servers, c *clients, t *pr
 	for _, n := range o.steps() {
 		before := len(s.processes())
 		nodes := p.nodesFor(n)
-		t.stage(0, "%s: starting nodes up to %d of %d", s.name(), nodes, len(p.Nodes))
+		t.phase(0, "%s: starting nodes up to %d of %d", s.name(), nodes, len(p.Nodes))
 		if err := s.grow(ctx, nodes); err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func grow(ctx context.Context, o *Options, p *Plan, s servers, c *clients, t *pr
 		if err := g.empty(s.processes()[before:]); err != nil {
 			return err
 		}
-		t.stage(n-c.open(), "%s: connecting up to %d", s.name(), n)
+		t.phase(n-c.open(), "%s: connecting up to %d", s.name(), n)
 		if err := c.connect(ctx, &g.Ramp, upTo(n)); err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func grow(ctx context.Context, o *Options, p *Plan, s servers, c *clients, t *pr
 		if n < o.Connections {
 			broadcasts = min(max(enough/n, 5), most)
 		}
-		t.stage(warmups+broadcasts, "%s: fan-outs to %d", s.name(), n)
+		t.phase(warmups+broadcasts, "%s: fan-outs to %d", s.name(), n)
 		f, err := measureFanout(ctx, c, s, broadcasts, t)
 		if err != nil {
 			return err

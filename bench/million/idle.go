@@ -13,9 +13,9 @@ import (
 // first connection is not what the next costs.
 const quarters = 4
 
-// leavePatience bounds the time until every node has noticed that everybody
+// leaveTimeout bounds the time until every node has noticed that everybody
 // left.
-const leavePatience = 2 * time.Minute
+const leaveTimeout = 2 * time.Minute
 
 // idle is the pass in which sessions do nothing but answer pings.
 type idle struct {
@@ -41,7 +41,7 @@ func (d *idle) slope(value func(reading) int64) float64 {
 // them sit, and has them leave. What it has measured is in d also when it
 // fails.
 func sit(ctx context.Context, o *Options, p *Plan, b *belfry, c *clients, t *progress, d *idle) error {
-	t.stage(0, "idle: starting %d nodes", len(p.Nodes))
+	t.phase(0, "idle: starting %d nodes", len(p.Nodes))
 	if err := b.grow(ctx, len(p.Nodes)); err != nil {
 		return err
 	}
@@ -50,13 +50,13 @@ func sit(ctx context.Context, o *Options, p *Plan, b *belfry, c *clients, t *pro
 	}
 	for i := range quarters + 1 {
 		if i > 0 {
-			t.stage(p.Connections/quarters, "idle: connecting, part %d of %d", i, quarters)
+			t.phase(p.Connections/quarters, "idle: connecting, part %d of %d", i, quarters)
 			if err := c.connect(ctx, &d.Ramp, share(i, quarters)); err != nil {
 				return err
 			}
 		}
 		if i <= 1 || i == quarters { // the ends of slopes; the others are for the chart
-			t.stage(0, "idle: settling before memory is read")
+			t.phase(0, "idle: settling before memory is read")
 			used, err := cores(ctx, b, o.Settle)
 			if err != nil {
 				return err
@@ -80,7 +80,7 @@ func sit(ctx context.Context, o *Options, p *Plan, b *belfry, c *clients, t *pro
 // watch measures the processor time of nodes whose sessions are pinged.
 func watch(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, d *idle) error {
 	over := max(o.Idle, o.Ping) // everybody is pinged once in an interval
-	t.stage(0, "idle: pings every %v, watched for %v", o.Ping, over)
+	t.phase(0, "idle: pings every %v, watched for %v", o.Ping, over)
 	before, err := c.stats(ctx)
 	if err != nil {
 		return err
@@ -105,12 +105,12 @@ func watch(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, 
 // leave closes every connection at the clients and reads the memory that is
 // left when the nodes have noticed.
 func leave(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, d *idle) error {
-	t.stage(0, "idle: everybody leaves")
+	t.phase(0, "idle: everybody leaves")
 	began := time.Now()
 	if _, err := c.all(ctx, bench.Command{Op: bench.OpDrop}); err != nil {
 		return err
 	}
-	err := until(ctx, leavePatience, func() error {
+	err := until(ctx, leaveTimeout, func() error {
 		n, err := b.sessions(ctx)
 		if err == nil && n > 0 {
 			err = fmt.Errorf("%d sessions are still there", n)

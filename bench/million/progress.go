@@ -40,9 +40,9 @@ func newProgress(out io.Writer) *progress {
 	return t
 }
 
-// stage says that the next stage begins, with so many things to do; 0 if there
+// phase says that the next stage begins, with so many things to do; 0 if there
 // is nothing to count. It returns the stage before.
-func (t *progress) stage(total int, format string, args ...any) (before string) {
+func (t *progress) phase(total int, format string, args ...any) (before string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before = t.what

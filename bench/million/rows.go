@@ -16,8 +16,8 @@ const million = 1_000_000
 // something: below, it is what a process does once.
 const fullNode = 10_000
 
-// missingPass is why a row of a pass that was not reached has no value.
-const missingPass = "the run did not come to it"
+// missingRun is why a row of a pass that was not reached has no value.
+const missingRun = "the run did not come to it"
 
 // Write prints the table, with what it was made on.
 func (r *Result) Write(w io.Writer) error {
@@ -83,7 +83,7 @@ func (r *Result) connectRows() []bench.Row {
 		row.Notes = append(row.Notes, fmt.Sprintf("%s: %d in %.1f s, %.0f/s", names[i], ramp.Opened, ramp.Took, ramp.perSecond()))
 	}
 	if r.Belfry == nil || r.Belfry.Ramp.Opened < r.opts.Connections {
-		row.Missing, rate.Missing = missingPass, missingPass
+		row.Missing, rate.Missing = missingRun, missingRun
 		return []bench.Row{row, rate}
 	}
 	row.Value = r.Belfry.Ramp.Took
@@ -122,7 +122,7 @@ func (r *Result) memoryRows() []bench.Row {
 		kernel.Notes = []string{fmt.Sprintf("memory of the host in use, all of it, clients too: %.1f GB more than with empty nodes",
 			float64(empty.Available-high.Available)/1e9)}
 	} else {
-		why := missingPass
+		why := missingRun
 		if r.opts.Ping == 0 {
 			why = "the idle pass was left out (--ping 0)"
 		}
@@ -134,7 +134,7 @@ func (r *Result) memoryRows() []bench.Row {
 			base.Missing, base.Value = "", float64(g.Empty.RSS)/nodes/1e6
 		}
 	} else {
-		used.Missing = missingPass
+		used.Missing = missingRun
 	}
 	return []bench.Row{user, base, used, kernel}
 }
@@ -150,7 +150,7 @@ func (r *Result) fanoutRows() []bench.Row {
 	rows := []*bench.Row{&last, &each, &wall, &cpu}
 	if server == nil {
 		for _, row := range rows {
-			row.Missing = missingPass
+			row.Missing = missingRun
 		}
 	} else {
 		last.Value, each.Value = server.Wall, server.each()
@@ -201,7 +201,7 @@ func (r *Result) pushRows() []bench.Row {
 	away := bench.Row{What: "the same through another node's API: p99, HTTP request → receipt", Format: "%.1f ms"}
 	p := r.Push
 	if p == nil {
-		home.Missing, away.Missing = missingPass, missingPass
+		home.Missing, away.Missing = missingRun, missingRun
 		return []bench.Row{home, away}
 	}
 	home.Value = float64(p.Home.Server.P99) / 1e6
@@ -234,14 +234,14 @@ func (r *Result) idleRows() []bench.Row {
 	left := bench.Row{What: "RSS of all nodes after everybody has left", Format: "%.0f MB"}
 	d := r.Idle
 	if d == nil || d.Seconds == 0 {
-		cpu.Missing = missingPass
+		cpu.Missing = missingRun
 	} else {
 		cpu.Value = d.Cores
 		cpu.Notes = []string{fmt.Sprintf("over %.0f s; %.2f cores of it also while nobody is connected, for what %d nodes tell each other; the rest is %.1f µs for each of %d pings",
 			d.Seconds, d.Base, len(r.Plan.Nodes), (d.Cores-d.Base)*d.Seconds*1e6/float64(max(d.Pings, 1)), d.Pings)}
 	}
 	if d == nil || d.Left == nil {
-		left.Missing = missingPass
+		left.Missing = missingRun
 	} else {
 		empty, full := d.Readings[0], d.Readings[quarters]
 		left.Value = float64(d.Left.RSS) / 1e6

@@ -36,7 +36,7 @@ func Run(ctx context.Context, o *Options, out io.Writer) (*Result, error) {
 		return nil, err
 	}
 	t := newProgress(out)
-	err = r.passes(ctx, t)
+	err = r.rounds(ctx, t)
 	t.end()
 	if err != nil {
 		r.Unfinished = err.Error()
@@ -46,9 +46,9 @@ func Run(ctx context.Context, o *Options, out io.Writer) (*Result, error) {
 	return r, err
 }
 
-// passes are the three passes of a run, one after the other: the memory of the
+// rounds are the three passes of a run, one after the other: the memory of the
 // host is for one population at a time.
-func (r *Result) passes(ctx context.Context, t *progress) error {
+func (r *Result) rounds(ctx context.Context, t *progress) error {
 	o, plan := r.opts, r.Plan
 	ports := &ports{next: o.FirstPort, end: r.Facts.PortLow}
 	if !o.SkipFloor {
@@ -65,7 +65,7 @@ func (r *Result) passes(ctx context.Context, t *progress) error {
 		if err := grow(ctx, o, plan, b, c, t, r.Belfry); err != nil || o.Push == 0 {
 			return err
 		}
-		t.stage(0, "belfry: pushes to one user during fan-outs to %d", o.Connections)
+		t.phase(0, "belfry: pushes to one user during fan-outs to %d", o.Connections)
 		var err error
 		r.Push, err = measurePush(ctx, o, b, c)
 		return err
@@ -83,7 +83,7 @@ func (r *Result) passes(ctx context.Context, t *progress) error {
 func populate(ctx context.Context, o *Options, p *Plan, s servers, t *progress, f func(*clients) error) error {
 	c := newClients(o, p, s, t.add)
 	err := f(c)
-	during := t.stage(0, "%s: ending its processes", s.name())
+	during := t.phase(0, "%s: ending its processes", s.name())
 	if err == nil {
 		_, err = c.all(ctx, bench.Command{Op: bench.OpDrop})
 	}

@@ -13,7 +13,7 @@ import (
 // Defaults of a Conn.
 const (
 	Timeout  = 30 * time.Second
-	Patience = 10 * time.Second
+	RetryFor = 10 * time.Second
 )
 
 const (
@@ -35,7 +35,7 @@ func Pause(waited time.Duration) time.Duration { return min(max(waited, minPause
 type Conn struct {
 	// Timeout bounds the wait for one answer, Patience how long a message is
 	// offered that is refused because the server is busy.
-	Timeout, Patience time.Duration
+	Timeout, RetryFor time.Duration
 	// Refused counts the answers that said so.
 	Refused int
 
@@ -51,7 +51,7 @@ type Conn struct {
 
 // NewConn returns a Conn for r's messages. r is the Conn's from now on.
 func NewConn(r *Request) *Conn {
-	return &Conn{Timeout: Timeout, Patience: Patience, request: r, clock: bench.NewClock(), in: make([]byte, 0, 4096)}
+	return &Conn{Timeout: Timeout, RetryFor: RetryFor, request: r, clock: bench.NewClock(), in: make([]byte, 0, 4096)}
 }
 
 // Close closes the connection. The next Push makes another.
@@ -91,7 +91,7 @@ func (c *Conn) Push(ctx context.Context, m bench.Message, size int) (stamp int64
 			return 0, fmt.Errorf("publishing: %w", err)
 		case c.request.Accepts(status, body):
 			return m.Stamp, nil
-		case !Busy(status) || time.Since(begun) > c.Patience:
+		case !Busy(status) || time.Since(begun) > c.RetryFor:
 			return 0, fmt.Errorf("publishing: status %d: %.200s", status, body)
 		}
 		c.Refused++

@@ -172,7 +172,7 @@ func TestPushLosesPatience(t *testing.T) {
 	var bodies []string
 	conn := NewConn(to(t, answers(t, &bodies, status(429, "slow down")), "/", ""))
 	defer conn.Close()
-	conn.Patience = time.Second
+	conn.RetryFor = time.Second
 	if err := conn.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}

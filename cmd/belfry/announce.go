@@ -33,7 +33,7 @@ func (n *belfry) announce(ctx context.Context) {
 		reasons := n.ready()
 		switch {
 		case len(reasons) == 0:
-			n.log.Info("ready", n.places()...)
+			n.log.Info("ready", n.addressFields()...)
 			if !told {
 				n.printBanner("belfry is up.")
 			}
@@ -41,7 +41,7 @@ func (n *belfry) announce(ctx context.Context) {
 		case !told && time.Since(start) >= startSlack:
 			told = true
 			ticks.Reset(readyLater)
-			n.log.Warn("serving, not ready", append(n.places(), zap.Strings("reasons", reasons))...)
+			n.log.Warn("serving, not ready", append(n.addressFields(), zap.Strings("reasons", reasons))...)
 			n.printBanner("belfry serves, but is not ready: " + strings.Join(reasons, "; ") + ".")
 		}
 		select {
@@ -52,8 +52,8 @@ func (n *belfry) announce(ctx context.Context) {
 	}
 }
 
-// places are the addresses of the node and its size.
-func (n *belfry) places() []zap.Field {
+// addressFields are the addresses of the node and its size.
+func (n *belfry) addressFields() []zap.Field {
 	return []zap.Field{
 		zap.String("node", n.bus.Name()),
 		zap.Stringers("listen", n.sessions.Addrs()),

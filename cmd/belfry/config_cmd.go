@@ -38,7 +38,7 @@ written as comments unless --show-secrets is given.`,
 		if err != nil {
 			return err
 		}
-		return loaded.Print(cmd.OutOrStdout(), loaded.Origins, inForce(loaded), secrets)
+		return loaded.Print(cmd.OutOrStdout(), loaded.Sources, inForce(loaded), secrets)
 	}
 	return cmd
 }

@@ -80,9 +80,9 @@ func (m machine) want(c *config.Config, connections int64) host.Want {
 func warnOfHost(here machine, c *config.Config, log *zap.Logger) {
 	r := host.Check(here.facts, here.want(c, int64(c.MaxConnections)))
 	for _, finding := range r.Failed() {
-		log.Warn("this host does not hold max_connections",
-			zap.String("fact", finding.Name), zap.String("value", finding.Value), zap.String("why", finding.Why),
-			zap.Int("max_connections", c.MaxConnections), zap.Int64("possible", finding.Bound.Now), zap.String("mend", finding.Fix))
+		log.Warn("this host cannot hold max_connections",
+			zap.String("fact", finding.Name), zap.String("value", finding.Value), zap.String("detail", finding.Why),
+			zap.Int("max_connections", c.MaxConnections), zap.Int64("possible", finding.Bound.Now), zap.String("fix", finding.Fix))
 	}
 }
 
@@ -104,9 +104,9 @@ var paint = map[host.Status]string{host.Pass: "32", host.Warn: "33", host.Fail: 
 // the command that mends it, the rest a line each.
 func printReport(w io.Writer, r *host.Report, colour bool) error {
 	p := &printer{w: w}
-	p.printf("this host holds %s connections now: %s is the limit\n", host.Thousands(r.Now.Connections), r.Now.Limit)
-	p.printf("           and %s once mended: %s is the limit\n", host.Thousands(r.Mended.Connections), r.Mended.Limit)
-	p.printf("held against %s:\n\n", host.Thousands(r.Connections))
+	p.printf("this host holds %s connections now (limited by: %s)\n", host.Thousands(r.Now.Connections), r.Now.Limit)
+	p.printf("           and %s after tuning (limited by: %s)\n", host.Thousands(r.Tuned.Connections), r.Tuned.Limit)
+	p.printf("checked against %s:\n\n", host.Thousands(r.Connections))
 	width := 0
 	for _, finding := range r.Findings {
 		width = max(width, len(finding.Name))

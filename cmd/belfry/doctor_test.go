@@ -35,7 +35,7 @@ func TestWarnOfHost(t *testing.T) {
 	}{
 		{"by itself", 0, func(f *host.Facts) { f.AcceptQueue = 128 }, nil},
 		{"fits", 1000000, func(*host.Facts) {}, nil},
-		{"descriptors", 1 << 20, func(*host.Facts) {}, []string{"descriptors", "fs.nr_open"}},
+		{"open files", 1 << 20, func(*host.Facts) {}, []string{"open files", "fs.nr_open"}},
 		{"memory", 0, func(f *host.Facts) { f.MemoryTotal, f.FileMax = 1<<30, 1000 }, []string{"memory", "fs.file-max"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestWarnOfHost(t *testing.T) {
 			for _, entry := range logged.All() {
 				fields := entry.ContextMap()
 				facts = append(facts, fields["fact"].(string))
-				if possible := fields["possible"].(int64); entry.Level != zap.WarnLevel || possible >= int64(c.MaxConnections) || fields["mend"] == "" {
+				if possible := fields["possible"].(int64); entry.Level != zap.WarnLevel || possible >= int64(c.MaxConnections) || fields["fix"] == "" {
 					t.Errorf("%s: %v", entry.Message, fields)
 				}
 			}
@@ -72,23 +72,23 @@ func TestWant(t *testing.T) {
 			t.Errorf("ports: %q", f.Fix)
 		}
 	}
-	if r.Now.Connections != int64(c.MaxConnections) || r.Now.Limit != "descriptors" {
+	if r.Now.Connections != int64(c.MaxConnections) || r.Now.Limit != "open files" {
 		t.Errorf("the host holds %+v, the node %d", r.Now, c.MaxConnections)
 	}
 }
 
 func TestPrintReport(t *testing.T) {
 	r := host.Report{
-		Connections: 2000, Now: host.Capacity{Connections: 1000, Limit: "b"}, Mended: host.Capacity{Connections: 3000, Limit: "longer"},
+		Connections: 2000, Now: host.Capacity{Connections: 1000, Limit: "b"}, Tuned: host.Capacity{Connections: 3000, Limit: "longer"},
 		Findings: []host.Finding{
-			{Name: "longer", Value: "1", Why: "unseen", Bound: &host.Bound{Now: 3000, Mended: 3000}},
+			{Name: "longer", Value: "1", Why: "unseen", Bound: &host.Bound{Now: 3000, Tuned: 3000}},
 			{Name: "a", Value: "2", Status: host.Warn, Why: "because", Fix: "do"},
-			{Name: "b", Value: "3", Status: host.Fail, Why: "as", Fix: "make", Bound: &host.Bound{Now: 1000, Mended: 4000}},
+			{Name: "b", Value: "3", Status: host.Fail, Why: "as", Fix: "make", Bound: &host.Bound{Now: 1000, Tuned: 4000}},
 		},
 	}
-	want := `this host holds 1,000 connections now: b is the limit
-           and 3,000 once mended: longer is the limit
-held against 2,000:
+	want := `this host holds 1,000 connections now (limited by: b)
+           and 3,000 after tuning (limited by: longer)
+checked against 2,000:
 
   pass  longer  1 → 3,000 connections
   warn  a       2

@@ -39,7 +39,7 @@ func addConfigFlags(flags *pflag.FlagSet) *configFlags {
 
 // load makes the configuration of the flags, env and the file.
 func (f *configFlags) load(env []string) (*config.Loaded, error) {
-	src := config.Sources{File: f.file, Flags: f.assigned}
+	src := config.Inputs{File: f.file, Flags: f.assigned}
 	for _, pair := range env {
 		name, value, _ := strings.Cut(pair, "=")
 		if name != configVariable {

@@ -29,15 +29,15 @@ const (
 	gcCalmCycles  = 1 // in a second: with the larger heap they are rarer
 )
 
-// gcPace decides on the percentage, once a second.
-type gcPace struct {
+// gcTuner decides on the percentage, once a second.
+type gcTuner struct {
 	busy bool
 	runs int // seconds in a row that speak for a change
 }
 
 // next takes the collections of the last second, and what the last of them found
 // in use.
-func (p *gcPace) next(cycles, live uint64) (percent int) {
+func (p *gcTuner) next(cycles, live uint64) (percent int) {
 	if !p.busy && cycles >= gcBusyCycles || p.busy && cycles < gcCalmCycles {
 		p.runs++
 	} else {
@@ -52,14 +52,14 @@ func (p *gcPace) next(cycles, live uint64) (percent int) {
 	return gcPercent
 }
 
-// paceGC sets the percentage until ctx is done, unless GOGC does.
-func paceGC(ctx context.Context) {
+// tuneGC sets the percentage until ctx is done, unless GOGC does.
+func tuneGC(ctx context.Context) {
 	if _, set := os.LookupEnv("GOGC"); set {
 		return
 	}
 	debug.SetGCPercent(gcPercent)
 	go func() {
-		var p gcPace
+		var p gcTuner
 		ticks := time.NewTicker(time.Second)
 		defer ticks.Stop()
 		for last, now := gcCycles(), gcPercent; ; {

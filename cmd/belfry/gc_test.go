@@ -3,7 +3,7 @@ package main
 import "testing"
 
 func TestGCPace(t *testing.T) {
-	var p gcPace
+	var p gcTuner
 	for i, step := range []struct {
 		cycles uint64
 		times  int
@@ -31,7 +31,7 @@ func TestGCPace(t *testing.T) {
 // With much in use a busy node gets less room, in proportion.
 func TestGCPaceIsBounded(t *testing.T) {
 	for live, want := range map[uint64]int{0: gcPercentBusy, 40 << 20: gcPercentBusy, 64 << 20: 199, 1 << 30: gcPercent} {
-		p := gcPace{busy: true}
+		p := gcTuner{busy: true}
 		if got := p.next(gcBusyCycles, live); got != want {
 			t.Errorf("%d bytes live: %d %%, want %d", live, got, want)
 		}

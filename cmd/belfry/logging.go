@@ -55,12 +55,12 @@ func newEncoder(format string, terminal bool) zapcore.Encoder {
 		EncodeDuration: zapcore.StringDurationEncoder,
 	}
 	if format == "json" || format == "auto" && !terminal {
-		return legibleEncoder{zapcore.NewJSONEncoder(c)}
+		return escapingEncoder{zapcore.NewJSONEncoder(c)}
 	}
 	c.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 	c.EncodeLevel = zapcore.CapitalLevelEncoder
 	c.ConsoleSeparator = " "
-	return legibleEncoder{zapcore.NewConsoleEncoder(c)}
+	return escapingEncoder{zapcore.NewConsoleEncoder(c)}
 }
 
 // terminal says whether w is a terminal: only those have terminal settings.

@@ -61,14 +61,14 @@ const (
 
 // lowered is a setting that this machine does not allow as it is.
 type lowered struct {
-	setting   string
-	set, now  int
-	why, mend string
+	setting  string
+	set, now int
+	why, fix string
 }
 
 const (
-	mendDescriptors    = "raise the descriptor limit (ulimit -n, LimitNOFILE of the unit, or the container's) or lower the setting"
-	mendAPIConnections = "raise api.max_connections, and the descriptor limit if that bounds it, or lower the setting"
+	fixDescriptors    = "raise the descriptor limit (ulimit -n, LimitNOFILE of the unit, or the container's) or lower the setting"
+	fixAPIConnections = "raise api.max_connections, and the descriptor limit if that bounds it, or lower the setting"
 )
 
 // resolve gives settings that are 0 or empty their value on this machine, and
@@ -93,16 +93,16 @@ func (m machine) resolve(c *config.Config) (changed []lowered) {
 	// Sessions and the API are to have their descriptors however many strangers
 	// knock; and what the API may have is what is reserved for it.
 	lower("upgrade.max_pending", &c.Upgrade.MaxPending, max(1, m.descriptors/pendingShare),
-		fmt.Sprintf("connections without a request may take a %dth of the %d files that this process may have open", pendingShare, m.descriptors), mendDescriptors)
+		fmt.Sprintf("connections without a request are limited to 1/%d of the %d open files this process may have", pendingShare, m.descriptors), fixDescriptors)
 	api := &c.API
 	lower("api.max_connections", &api.MaxConnections, max(leastAPI, m.descriptors/apiShare/apiAddresses(c)),
-		fmt.Sprintf("the API, at all its addresses, may take a %dth of the %d files that this process may have open, those for health aside", apiShare, m.descriptors), mendDescriptors)
+		fmt.Sprintf("the connections of the API are limited to 1/%d of the %d open files this process may have (health connections not counted)", apiShare, m.descriptors), fixDescriptors)
 	// A body on its way in and a push that waits keep their connections in
 	// service: neither is to take all of them.
 	lower("api.max_bodies", &api.MaxBodies, max(1, api.MaxConnections/2),
-		fmt.Sprintf("bodies on their way in may take half of the %d connections (api.max_connections)", api.MaxConnections), mendAPIConnections)
+		fmt.Sprintf("request bodies are limited to half of the %d connections (api.max_connections)", api.MaxConnections), fixAPIConnections)
 	lower("api.max_requests", &api.MaxRequests, api.MaxConnections,
-		fmt.Sprintf("there are no more than %d connections (api.max_connections)", api.MaxConnections), mendAPIConnections)
+		fmt.Sprintf("requests are limited to the %d connections (api.max_connections)", api.MaxConnections), fixAPIConnections)
 	if c.MaxConnections == 0 {
 		c.MaxConnections = max(1, m.descriptors-m.reserve(c)-c.Upgrade.MaxPending)
 	}

@@ -72,7 +72,7 @@ func TestResolveLowers(t *testing.T) {
 	var settings []string
 	for _, l := range changed {
 		settings = append(settings, fmt.Sprintf("%s %d %d", l.setting, l.set, l.now))
-		if l.why == "" || l.mend == "" {
+		if l.why == "" || l.fix == "" {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -115,13 +115,13 @@ func TestReserveHoldsTheAPI(t *testing.T) {
 func TestWarnOfLowered(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	changed := []lowered{{"upgrade.max_pending", 16384, 625, "files", "more"}, {"api.max_connections", 8192, 1250, "files", "more"}}
-	warnOfLowered(changed, map[string]config.Origin{"upgrade.max_pending": {Source: "flag", Name: "--set"}}, zap.New(core))
+	warnOfLowered(changed, map[string]config.Source{"upgrade.max_pending": {From: "flag", Name: "--set"}}, zap.New(core))
 	lines := logs.All()
 	if len(lines) != 1 || lines[0].Level != zap.WarnLevel {
 		t.Fatalf("%v", lines)
 	}
 	f := lines[0].ContextMap()
-	if f["setting"] != "upgrade.max_pending" || f["value"] != int64(16384) || f["in_force"] != int64(625) || f["from"] != "--set" || f["mend"] == "" {
+	if f["setting"] != "upgrade.max_pending" || f["value"] != int64(16384) || f["in_force"] != int64(625) || f["from"] != "--set" || f["fix"] == "" {
 		t.Errorf("%v", f)
 	}
 }

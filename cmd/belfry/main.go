@@ -36,7 +36,7 @@ func execute(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int 
 		report(root.ErrOrStderr(), err)
 	}
 	if lines, ok := root.ErrOrStderr().(*sink); ok { // serve has written to it
-		lines.Flush(lastWords)
+		lines.Flush(flushTime)
 	}
 	if err == nil {
 		return exitOK
@@ -51,7 +51,7 @@ func execute(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int 
 // report prints problems of the configuration as they are, so that
 // "file:line:col:" begins the line, and other errors after the program's name.
 func report(w io.Writer, err error) {
-	var problems config.Problems
+	var problems config.Errors
 	if errors.As(err, &problems) {
 		fmt.Fprintln(w, problems.Error())
 		return

@@ -99,6 +99,6 @@ func (m machine) limitMemory(c *config.Config, log *zap.Logger) {
 	}
 	log.Info("memory", append(fields, zap.Int64("go_limit", debug.SetMemoryLimit(-1)))...)
 	if f := host.Queues(&m.facts, m.want(c, 0)); f.Status != host.Pass {
-		log.Warn("what may wait does not fit into memory", zap.String("value", f.Value), zap.String("why", f.Why), zap.String("mend", f.Fix))
+		log.Warn("the queues' limits are more than half of the memory", zap.String("value", f.Value), zap.String("detail", f.Why), zap.String("fix", f.Fix))
 	}
 }

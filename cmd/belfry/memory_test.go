@@ -88,7 +88,7 @@ func TestMemoryWarning(t *testing.T) {
 		m.limitMemory(&c, zap.New(core))
 		var mend []string
 		for _, entry := range logged.All() {
-			mend = append(mend, entry.ContextMap()["mend"].(string))
+			mend = append(mend, entry.ContextMap()["fix"].(string))
 		}
 		if got := strings.Join(mend, "\n"); got != tc.want {
 			t.Errorf("%v: %q; want %q", tc.set, got, tc.want)

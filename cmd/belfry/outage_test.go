@@ -126,7 +126,7 @@ func TestDuplicateNodeName(t *testing.T) {
 	for _, n := range []*clusterNode{first, second} {
 		soon(t, "the other is noticed", func() bool { return n.metric("belfry_bus_duplicate_nodes_total") > 0 })
 	}
-	if _, err := first.wait(regexp.MustCompile(`another process uses this node's id.*"its_name":"same"`)); err != nil {
+	if _, err := first.wait(regexp.MustCompile(`another process has the same node name.*"its_name":"same"`)); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -14,6 +15,8 @@ import (
 type nobody struct{}
 
 func (nobody) Prepare(*message.Message) (broadcast.Prepared, error) { return nobody{}, nil }
+func (nobody) Await(context.Context, message.Wait) (bool, error)    { return false, nil }
+func (nobody) Leave()                                               {}
 func (nobody) Deliver() error                                       { return nil }
 
 // What clients publish leaves most of the outbox to backends.
@@ -26,12 +29,13 @@ func TestClientsLeaveOutbox(t *testing.T) {
 	defer bus.Close()
 	bus.Start(nobody{})
 	n := &belfry{bus: bus}
+	var none message.Wait
 	message := func(i int) *message.Message {
 		return &message.Message{Target: message.ToUsers(fmt.Sprint("u", i)), Payload: []byte("x")}
 	}
 	taken := 0
 	for ; err == nil && taken < 400; taken++ {
-		err = n.publish(message(taken))
+		err = n.publish(message(taken), none)
 	}
 	var told *wire.CommandError
 	if taken < 100 || taken > 102 || !errors.As(err, &told) || told.Code != "unavailable" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,14 +25,14 @@ type pushRecorder struct {
 	last *message.Message
 }
 
-func (p *pushRecorder) Publish(m *message.Message) error {
+func (p *pushRecorder) PublishWithin(_ context.Context, m *message.Message, _ message.Wait) (bool, error) {
 	if string(m.Payload) == "too much" {
-		return &message.OverloadedError{What: "outbox", RetryAfter: 3e9}
+		return false, &message.OverloadedError{What: "outbox", RetryAfter: 3e9}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	m.ID, p.last = "the-id", m
-	return nil
+	return false, nil
 }
 
 // startAPI serves a real API, whose address the environment names.

@@ -22,7 +22,7 @@ import (
 // else.
 type belfry struct {
 	cfg      *config.Config
-	sources  map[string]config.Origin // of its values
+	sources  map[string]config.Source // of its values
 	log      *zap.Logger
 	lines    *sink     // what log writes to
 	banner   io.Writer // standard output, which it does not wait for
@@ -46,23 +46,23 @@ func (n *belfry) run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- n.api.Serve(serving) }()
 	go n.announce(ctx)
-	go returnMemory(serving, n.sessions.Loop().Waiting)
+	go scavenge(serving, n.sessions.Loop().Waiting)
 
 	var failed error
 	select {
 	case <-ctx.Done():
-		n.linger(served)
+		n.delayShutdown(served)
 	case failed = <-served:
-		time.AfterFunc(n.cfg.Shutdown.Grace+deadlineSlack, func() { giveUp(n.log, n.lines) })
+		time.AfterFunc(n.cfg.Shutdown.Grace+deadlineSlack, func() { exitNow(n.log, n.lines) })
 		n.log.Error("the API has stopped", zap.Error(failed))
 		served <- failed
 	}
 	return errors.Join(failed, n.shutdown(stopServing, served))
 }
 
-// linger serves on for shutdown.delay while /readyz says 503, so that balancers
+// delayShutdown serves on for shutdown.delay while /readyz says 503, so that balancers
 // send no more clients here when the listeners close.
-func (n *belfry) linger(served chan error) {
+func (n *belfry) delayShutdown(served chan error) {
 	delay := n.cfg.Shutdown.Delay
 	n.stopping.Store(true)
 	if delay == 0 {
@@ -145,7 +145,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	drained()
 	var cut *session.CutOffError
 	spread := reconnectSpread(n.cfg.Shutdown, n.sessions.Stats().Sessions)
-	if err := n.sessions.Shutdown(ctx, n.pace(time.Until(deadline)), spread); errors.As(err, &cut) {
+	if err := n.sessions.Shutdown(ctx, n.closeRate(time.Until(deadline)), spread); errors.As(err, &cut) {
 		n.log.Warn("connections were cut off", zap.Int("connections", cut.Connections))
 	} else if err != nil {
 		errs = append(errs, err)
@@ -169,20 +169,20 @@ const apiGrace = time.Second / 2
 // third.
 const drainShare = 3
 
-// pace returns how many sessions are to be closed a second.
-func (n *belfry) pace(left time.Duration) int {
+// closeRate returns how many sessions are to be closed a second.
+func (n *belfry) closeRate(left time.Duration) int {
 	set := n.cfg.Shutdown.Pace
-	pace := paceWithin(set, n.sessions.Stats().Sessions, left)
+	pace := rateWithin(set, n.sessions.Stats().Sessions, left)
 	if pace > set {
 		n.log.Warn("shutdown.pace is too slow for shutdown.grace and was raised", zap.Int("sessions_per_second", pace))
 	}
 	return pace
 }
 
-// paceWithin returns the set pace, or a faster one if not all sessions would
+// rateWithin returns the set pace, or a faster one if not all sessions would
 // get their close frame in half of the time left. The other half is for their
 // answers.
-func paceWithin(set int, sessions int64, left time.Duration) int {
+func rateWithin(set int, sessions int64, left time.Duration) int {
 	seconds := max(left.Seconds()/2, 0.001)
 	return max(set, int(math.Ceil(float64(sessions)/seconds)))
 }

@@ -21,7 +21,7 @@ func TestPaceWithin(t *testing.T) {
 		{1, 1, time.Hour, 1},
 		{10, 100, -time.Second, 100_000}, // no time at all: as fast as it goes
 	} {
-		if got := paceWithin(tc.set, tc.sessions, tc.left); got != tc.want {
+		if got := rateWithin(tc.set, tc.sessions, tc.left); got != tc.want {
 			t.Errorf("%d sessions in %v at %d a second: %d; want %d", tc.sessions, tc.left, tc.set, got, tc.want)
 		}
 	}

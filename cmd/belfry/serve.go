@@ -55,14 +55,14 @@ func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 	changed := here.resolve(&cfg)
 	runtime.GOMAXPROCS(cfg.GOMAXPROCS)
 	warn(&cfg, loaded.Unknown, here, log)
-	warnOfLowered(changed, loaded.Origins, log)
+	warnOfLowered(changed, loaded.Sources, log)
 	here.limitMemory(&cfg, log)
 
 	ctx := watchSignals(cfg.Shutdown, log, lines)
-	paceGC(ctx)
+	tuneGC(ctx)
 	n := &belfry{cfg: &cfg, sources: sources(loaded, &cfg), log: log, lines: lines, started: time.Now()}
 	banner := newSink(stdout, maxBanner, nil)
-	defer banner.Flush(lastWords)
+	defer banner.Flush(flushTime)
 	n.banner = banner
 	return n.run(ctx)
 }
@@ -79,19 +79,19 @@ func warn(cfg *config.Config, unknown []string, here machine, log *zap.Logger) {
 	warnOfHost(here, cfg, log)
 	for _, name := range unknown {
 		if !platformVariable(name) && name != envPushAPI && name != envAPIKey {
-			log.Warn("no setting has this variable", zap.String("variable", name))
+			log.Warn("unknown environment variable: no setting has this name", zap.String("variable", name))
 		}
 	}
 }
 
 // warnOfLowered tells an operator that a value of his own is not in force. Of
 // defaults the line "ready" says what they came to.
-func warnOfLowered(changed []lowered, origins map[string]config.Origin, log *zap.Logger) {
+func warnOfLowered(changed []lowered, origins map[string]config.Source, log *zap.Logger) {
 	for _, l := range changed {
 		if from, set := origins[l.setting]; set {
-			log.Warn("a setting is lowered to what this machine allows",
-				zap.String("setting", l.setting), zap.Int("value", l.set), zap.Stringer("from", from), zap.Int("in_force", l.now), zap.String("why", l.why),
-				zap.String("mend", l.mend))
+			log.Warn("a setting was lowered to what this machine allows",
+				zap.String("setting", l.setting), zap.Int("value", l.set), zap.Stringer("from", from), zap.Int("in_force", l.now), zap.String("detail", l.why),
+				zap.String("fix", l.fix))
 		}
 	}
 }

@@ -28,32 +28,32 @@ func watchSignals(c config.Shutdown, log *zap.Logger, out *sink) context.Context
 			case sig == syscall.SIGHUP:
 				log.Info("SIGHUP is ignored: settings are read at the start only, restart for new ones")
 			case ctx.Err() == nil:
-				time.AfterFunc(c.Delay+c.Grace+deadlineSlack, func() { giveUp(log, out) })
+				time.AfterFunc(c.Delay+c.Grace+deadlineSlack, func() { exitNow(log, out) })
 				stop()
 			default:
-				endBy(sig.(syscall.Signal))
+				exitBySignal(sig.(syscall.Signal))
 			}
 		}
 	}()
 	return ctx
 }
 
-// lastWords is how long the process waits for its log to be written before it
+// flushTime is how long the process waits for its log to be written before it
 // ends.
-const lastWords = time.Second
+const flushTime = time.Second
 
-// giveUp ends the process. Neither the log nor anything else can keep it.
-func giveUp(log *zap.Logger, out *sink) {
-	time.AfterFunc(lastWords, func() { os.Exit(exitFailed) })
-	log.Error("shutdown.grace is over: ending at once")
-	out.Flush(lastWords)
+// exitNow ends the process. Neither the log nor anything else can keep it.
+func exitNow(log *zap.Logger, out *sink) {
+	time.AfterFunc(flushTime, func() { os.Exit(exitFailed) })
+	log.Error("shutdown.grace has passed: exiting now")
+	out.Flush(flushTime)
 	os.Exit(exitFailed)
 }
 
-// endBy ends the process as the signal does by itself, so that its parent sees
+// exitBySignal ends the process as the signal does by itself, so that its parent sees
 // which it was.
-func endBy(sig syscall.Signal) {
-	time.AfterFunc(lastWords, func() { os.Exit(exitFailed) })
+func exitBySignal(sig syscall.Signal) {
+	time.AfterFunc(flushTime, func() { os.Exit(exitFailed) })
 	signal.Reset(sig)
 	_ = syscall.Kill(os.Getpid(), sig)
 }

@@ -18,28 +18,28 @@ import (
 type sink struct {
 	file         io.Writer
 	room         int                 // bytes that may wait, with those being written
-	tell         func(uint64) []byte // the line that says how many lines were lost; nil: none does
+	lossLine     func(uint64) []byte // the line that says how many lines were lost; nil: none does
 	wake         chan struct{}       // holds one token while the writer has work
 	lost, failed atomic.Uint64       // lines lost; writes that failed
 
-	mu      sync.Mutex // guards what follows, and is never held while anything waits
-	waiting batch
-	writing int             // bytes
-	untold  uint64          // lines lost since the file was told last
-	empty   []chan struct{} // closed when nothing waits
+	mu         sync.Mutex // guards what follows, and is never held while anything waits
+	waiting    batch
+	writing    int             // bytes
+	unreported uint64          // lines lost since the file was told last
+	empty      []chan struct{} // closed when nothing waits
 }
 
 // batch is what is written at once.
 type batch struct {
-	data  []byte
-	lines uint64 // in data, without those about losses
-	told  uint64 // losses that data tells of
+	data     []byte
+	lines    uint64 // in data, without those about losses
+	reported uint64 // losses that data tells of
 }
 
 // newSink starts the writer, which lives as long as the process: nothing can
 // end a write to a pipe that nobody reads. tell may be nil.
 func newSink(file io.Writer, room int, tell func(uint64) []byte) *sink {
-	s := &sink{file: file, room: room, tell: tell, wake: make(chan struct{}, 1)}
+	s := &sink{file: file, room: room, lossLine: tell, wake: make(chan struct{}, 1)}
 	go s.run()
 	return s
 }
@@ -52,7 +52,7 @@ func (s *sink) Write(lines []byte) (int, error) {
 	free := s.room - s.writing - len(s.waiting.data) - len(lines)
 	if free < 0 {
 		s.lost.Add(count)
-		s.untold += count
+		s.unreported += count
 		return len(lines), nil
 	}
 	if notice := s.notice(); len(notice) <= free {
@@ -71,17 +71,17 @@ func (s *sink) Sync() error { return nil }
 // notice returns the line about what was lost, if anything was. The caller
 // holds the lock.
 func (s *sink) notice() []byte {
-	if s.untold == 0 || s.tell == nil {
+	if s.unreported == 0 || s.lossLine == nil {
 		return nil
 	}
-	return s.tell(s.untold)
+	return s.lossLine(s.unreported)
 }
 
 func (s *sink) add(notice []byte) {
 	if notice != nil {
 		s.waiting.data = append(s.waiting.data, notice...)
-		s.waiting.told += s.untold
-		s.untold = 0
+		s.waiting.reported += s.unreported
+		s.unreported = 0
 	}
 }
 
@@ -153,7 +153,7 @@ func (s *sink) written(b *batch, err error) {
 	if err != nil {
 		s.failed.Add(1)
 		s.lost.Add(b.lines)
-		s.untold += b.lines + b.told
+		s.unreported += b.lines + b.reported
 		return
 	}
 	if len(s.waiting.data) == 0 {

@@ -65,7 +65,7 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 		Protocols:     st.Protocols,
 		Closed:        st.Closed,
 		Moves:         st.Poller.MovedIn,
-		MovesDeferred: st.Poller.Deferrals,
+		MovesDeferred: st.Poller.MovesDeferred,
 		Pings:         st.PingsOut,
 		Pongs:         st.PongsIn,
 		LimitsHit:     st.Limits,
@@ -74,25 +74,25 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 
 func trafficValues(st *session.Stats) metrics.Traffic {
 	return metrics.Traffic{
-		Messages:       st.MessagesIn,
-		MessageBytes:   st.BytesIn,
-		InboundBytes:   uint64(max(st.Poller.InboundBytes, 0)),
-		Dropped:        st.Unwanted,
-		Commands:       st.Commands,
-		CommandErrors:  st.CommandErrors,
-		Pushes:         st.Pushes,
-		Deliveries:     st.Deliveries,
-		DeliveredBytes: st.Poller.WrittenBytes,
-		Undelivered:    map[string]uint64{"drop-oldest": st.Poller.DroppedOldest, "latest-only": st.Poller.DroppedLatest},
-		Passes:         st.Passes,
-		Coalesced:      st.Coalesced,
-		Backlogged:     uint64(st.Poller.Backlogged),
-		BacklogBytes:   uint64(max(st.Poller.BacklogBytes, 0)),
-		Slow:           st.Poller.ShortWrites,
-		Overflows:      map[string]uint64{"connection": st.Poller.Overflows, "node": st.Poller.NodeOverflows},
-		PushLatency:    histogram(&st.PushLatency),
-		FanoutLatency:  histogram(&st.FanoutLatency),
-		ControlsLost:   st.Poller.ControlsLost,
+		Messages:        st.MessagesIn,
+		MessageBytes:    st.BytesIn,
+		InboundBytes:    uint64(max(st.Poller.InboundBytes, 0)),
+		Dropped:         st.Unwanted,
+		Commands:        st.Commands,
+		CommandErrors:   st.CommandErrors,
+		Pushes:          st.Pushes,
+		Deliveries:      st.Deliveries,
+		DeliveredBytes:  st.Poller.WrittenBytes,
+		Undelivered:     map[string]uint64{"drop-oldest": st.Poller.DroppedOldest, "latest-only": st.Poller.DroppedLatest},
+		FanoutRuns:      st.FanoutRuns,
+		Coalesced:       st.Coalesced,
+		Backlogged:      uint64(st.Poller.Backlogged),
+		BacklogBytes:    uint64(max(st.Poller.BacklogBytes, 0)),
+		Slow:            st.Poller.ShortWrites,
+		Overflows:       map[string]uint64{"connection": st.Poller.Overflows, "node": st.Poller.NodeOverflows},
+		PushLatency:     histogram(&st.PushLatency),
+		FanoutLatency:   histogram(&st.FanoutLatency),
+		ControlsDropped: st.Poller.ControlsDropped,
 	}
 }
 
@@ -154,8 +154,8 @@ func httpValues(api push.Stats) metrics.HTTP {
 		BatchLines:         api.Lines,
 		BatchLinesRejected: map[string]uint64{},
 		PayloadBytes:       api.PayloadBytes,
-		Paced:              api.Paced,
-		PaceRefused:        api.PaceRefused,
+		Waited:             api.Waited,
+		WaitRefused:        api.WaitRefused,
 		Duration:           map[string]metrics.Histogram{},
 		KeyRequests:        map[string]uint64{},
 		KeyPushes:          map[string]uint64{},
@@ -229,7 +229,7 @@ type overview struct {
 	Accepted     uint64            `json:"accepted"`
 	Closed       map[string]uint64 `json:"closed"`
 	Deliveries   uint64            `json:"deliveries"`
-	Passes       uint64            `json:"fanout_passes"`
+	FanoutRuns   uint64            `json:"fanout_passes"`
 	Coalesced    uint64            `json:"fanout_coalesced"`
 	Backlogged   int               `json:"backlog_connections"`
 	BacklogBytes int64             `json:"backlog_bytes"`
@@ -283,7 +283,7 @@ func (n *belfry) stats() any {
 		Accepted:     st.Poller.Accepted,
 		Closed:       closed,
 		Deliveries:   st.Deliveries,
-		Passes:       st.Passes,
+		FanoutRuns:   st.FanoutRuns,
 		Coalesced:    st.Coalesced,
 		Backlogged:   st.Poller.Backlogged,
 		BacklogBytes: st.Poller.BacklogBytes,

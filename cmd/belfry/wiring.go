@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net"
@@ -226,7 +227,6 @@ func (n *belfry) apiOptions(keys []config.Key) (push.Options, error) {
 	}
 	return push.Options{
 		Publisher:     n.bus,
-		Pace:          n.sessions.Pace,
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
 		Keys:          apiKeys,
@@ -267,16 +267,16 @@ type configView struct {
 
 // sources returns where the values in force come from: those that were loaded,
 // and this machine, where it decided.
-func sources(loaded *config.Loaded, inForce *config.Config) map[string]config.Origin {
-	all := maps.Clone(loaded.Origins)
+func sources(loaded *config.Loaded, inForce *config.Config) map[string]config.Source {
+	all := maps.Clone(loaded.Sources)
 	was := loaded.Config.Settings()
 	for i, s := range inForce.Settings() {
 		if slices.Equal(was[i].Items(), s.Items()) {
 			continue
 		}
-		origin := config.Origin{Source: "this machine"}
+		origin := config.Source{From: "this machine"}
 		if set, ok := all[s.Path]; ok {
-			origin.Source = set.String() + ", changed for this machine"
+			origin.From = set.String() + ", changed for this machine"
 		}
 		all[s.Path] = origin
 	}
@@ -319,11 +319,11 @@ const clientOutbox = 1.0 / 4
 
 // publish is what belfry.v1 clients publish through. It puts the bus's errors
 // into the words of docs/protocol.md.
-func (n *belfry) publish(m *message.Message) error {
+func (n *belfry) publish(m *message.Message, w message.Wait) error {
 	if n.bus.OutboxTaken() > clientOutbox {
 		return &wire.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
 	}
-	err := n.bus.Publish(m)
+	_, err := n.bus.PublishWithin(context.Background(), m, w)
 	var large *message.TooLargeError
 	if errors.As(err, &large) {
 		return &wire.CommandError{Code: "too_large", Field: "data", Text: large.Error()}

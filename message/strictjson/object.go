@@ -107,7 +107,7 @@ func (o *Object) Parse(p []byte) error {
 		}
 		name = unquoteName(name)
 		if o.Value(string(name)) != nil {
-			repeated = &message.FieldError{Field: Shorten(string(name)), Problem: "given more than once"}
+			repeated = &message.FieldError{Field: Shorten(string(name)), Detail: "given more than once"}
 			continue
 		}
 		o.fields[o.n] = Field{name, value}

@@ -14,23 +14,23 @@ const targetFields = "all, topic, topics, user, users, session and sessions"
 // "to" or one like "to.topic".
 func Target(value []byte) (message.Target, error) {
 	if value[0] != '{' {
-		return message.Target{}, &message.FieldError{Field: "to", Problem: "must be an object with one of " + targetFields}
+		return message.Target{}, &message.FieldError{Field: "to", Detail: "must be an object with one of " + targetFields}
 	}
 	var o Object
 	if err := o.Parse(value); err != nil {
 		if f, ok := errors.AsType[*message.FieldError](err); ok {
 			return message.Target{}, message.Renamed(f, "to."+f.Field)
 		}
-		return message.Target{}, &message.FieldError{Field: "to", Problem: err.Error()}
+		return message.Target{}, &message.FieldError{Field: "to", Detail: err.Error()}
 	}
 	if n := len(o.Fields()); n != 1 {
-		return message.Target{}, &message.FieldError{Field: "to", Problem: fmt.Sprintf("%d fields; allowed is one of %s", n, targetFields)}
+		return message.Target{}, &message.FieldError{Field: "to", Detail: fmt.Sprintf("%d fields; allowed is one of %s", n, targetFields)}
 	}
 	f := o.Fields()[0]
 	switch string(f.Name) {
 	case "all":
 		if string(f.Value) != "true" {
-			return message.Target{}, &message.FieldError{Field: "to.all", Problem: "must be true"}
+			return message.Target{}, &message.FieldError{Field: "to.all", Detail: "must be true"}
 		}
 		return message.ToAll(), nil
 	case "topic":
@@ -46,7 +46,7 @@ func Target(value []byte) (message.Target, error) {
 	case "sessions":
 		return several("to.sessions", message.ScopeSessions, f.Value)
 	}
-	return message.Target{}, &message.FieldError{Field: "to." + Shorten(string(f.Name)), Problem: "unknown; allowed are " + targetFields}
+	return message.Target{}, &message.FieldError{Field: "to." + Shorten(string(f.Name)), Detail: "unknown; allowed are " + targetFields}
 }
 
 // one reads a target of one name.

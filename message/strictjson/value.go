@@ -22,7 +22,7 @@ type ElementError struct {
 // Field returns the name of the element, like "to.topics[1]".
 func (e *ElementError) Field() string { return fmt.Sprintf("%s[%d]", e.Err.Field, e.Index) }
 
-func (e *ElementError) Error() string { return e.Field() + ": " + e.Err.Problem }
+func (e *ElementError) Error() string { return e.Field() + ": " + e.Err.Detail }
 
 // Unwrap returns the error that names the array.
 func (e *ElementError) Unwrap() error { return e.Err }
@@ -31,7 +31,7 @@ func (e *ElementError) Unwrap() error { return e.Err }
 func String(field string, value []byte) (string, error) {
 	text, detail := unquote(value)
 	if detail != "" {
-		return "", &message.FieldError{Field: field, Problem: detail}
+		return "", &message.FieldError{Field: field, Detail: detail}
 	}
 	return string(text), nil
 }
@@ -40,7 +40,7 @@ func String(field string, value []byte) (string, error) {
 func Bytes(field string, value []byte) ([]byte, error) {
 	text, detail := unquote(value)
 	if detail != "" {
-		return nil, &message.FieldError{Field: field, Problem: detail}
+		return nil, &message.FieldError{Field: field, Detail: detail}
 	}
 	if len(text) == len(value)-len(`""`) { // no escapes: text is borrowed
 		return append(make([]byte, 0, len(text)), text...), nil
@@ -52,26 +52,26 @@ func Bytes(field string, value []byte) ([]byte, error) {
 // message.MaxTargetNames are an error and are not read to their end.
 func Strings(field string, value []byte) ([]string, error) {
 	if value[0] != '[' {
-		return nil, &message.FieldError{Field: field, Problem: "must be an array of strings"}
+		return nil, &message.FieldError{Field: field, Detail: "must be an array of strings"}
 	}
 	d := newDecoder(value)
 	defer d.release()
 	if _, err := d.ReadToken(); err != nil {
-		return nil, &message.FieldError{Field: field, Problem: err.Error()}
+		return nil, &message.FieldError{Field: field, Detail: err.Error()}
 	}
 	var list []string
 	for d.PeekKind() != ']' {
 		const most = message.MaxTargetNames
 		if len(list) == most {
-			return nil, &message.FieldError{Field: field, Problem: fmt.Sprintf("more than %d names; allowed are 1 to %d", most, most)}
+			return nil, &message.FieldError{Field: field, Detail: fmt.Sprintf("more than %d names; allowed are 1 to %d", most, most)}
 		}
 		element, err := d.next(value)
 		if err != nil {
-			return nil, &message.FieldError{Field: field, Problem: err.Error()}
+			return nil, &message.FieldError{Field: field, Detail: err.Error()}
 		}
 		text, detail := unquote(element)
 		if detail != "" {
-			return nil, &ElementError{Err: &message.FieldError{Field: field, Problem: detail}, Index: len(list)}
+			return nil, &ElementError{Err: &message.FieldError{Field: field, Detail: detail}, Index: len(list)}
 		}
 		list = append(list, string(text))
 	}

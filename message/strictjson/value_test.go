@@ -34,7 +34,7 @@ func TestStringRefusals(t *testing.T) {
 	} {
 		_, err := String("f", []byte(in))
 		f, ok := errors.AsType[*message.FieldError](err)
-		if !ok || f.Field != "f" || !strings.Contains(f.Problem, problem) {
+		if !ok || f.Field != "f" || !strings.Contains(f.Detail, problem) {
 			t.Errorf("String of %s: %v", in, err)
 		}
 		if _, err := Bytes("f", []byte(in)); err == nil || err.Error() != f.Error() {

@@ -15,6 +15,7 @@ const codes = {
   4006: { back: false, words: "Too many sessions of this user; a newer one took the place of this one." },
   4007: { back: true, words: "The server holds too much unfinished input, and this client held most of it." },
   4008: { back: true, words: "A message was begun and not finished in time." },
+  4009: { back: false, words: "The login was refused, or did not come in time." },
 };
 
 /**

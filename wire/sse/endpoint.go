@@ -54,5 +54,5 @@ func (e *Endpoint) Choose(r *ws.Request) (variant int, refusal *ws.Refusal) {
 		}
 		names += ", " + v.Encoding.Name()
 	}
-	return 0, &ws.Refusal{Status: 400, Problem: fmt.Sprintf("encoding: %.32q is not known here; known are%s", name, names[1:])}
+	return 0, &ws.Refusal{Status: 400, Detail: fmt.Sprintf("encoding: %.32q is not known here; known are%s", name, names[1:])}
 }

@@ -65,7 +65,7 @@ func (*Transport) AppendRefusal(dst, accept []byte, r *ws.Refusal, date []byte) 
 		return ws.AppendRefusal(dst, r, date)
 	}
 	dst = append(dst, accept...)
-	dst = appendComment(dst, strconv.Itoa(r.Status)+" "+r.Problem)
+	dst = appendComment(dst, strconv.Itoa(r.Status)+" "+r.Detail)
 	if r.RetryAfter > 0 {
 		dst = appendRetry(dst, r.RetryAfter)
 	}

@@ -69,10 +69,10 @@ func (f *fields) ref() (string, error) {
 		return "", nil
 	}
 	if c := raw[0]; c != '"' && c != '-' && (c < '0' || c > '9') {
-		return "", &message.FieldError{Field: "ref", Problem: "must be a string or a number"}
+		return "", &message.FieldError{Field: "ref", Detail: "must be a string or a number"}
 	}
 	if len(raw) > MaxRefLen {
-		return "", &message.FieldError{Field: "ref", Problem: fmt.Sprintf("%d bytes long; allowed are 1 to %d", len(raw), MaxRefLen)}
+		return "", &message.FieldError{Field: "ref", Detail: fmt.Sprintf("%d bytes long; allowed are 1 to %d", len(raw), MaxRefLen)}
 	}
 	return string(raw), nil
 }
@@ -101,7 +101,7 @@ func (f *fields) fill(cmd *wire.Command) error {
 		cmd.Op = wire.OpPing
 		return f.only("type", "ref")
 	}
-	return &message.FieldError{Field: "type", Problem: fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", strictjson.Shorten(name))}
+	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", strictjson.Shorten(name))}
 }
 
 // only refuses fields other than the allowed ones. If there are several, it
@@ -119,7 +119,7 @@ func (f *fields) only(allowed ...string) error {
 	if !found {
 		return nil
 	}
-	return &message.FieldError{Field: strictjson.Shorten(unknown), Problem: "unknown here; allowed are " + strings.Join(allowed, ", ")}
+	return &message.FieldError{Field: strictjson.Shorten(unknown), Detail: "unknown here; allowed are " + strings.Join(allowed, ", ")}
 }
 
 func isOneOf(name []byte, allowed []string) bool {
@@ -130,7 +130,7 @@ func isOneOf(name []byte, allowed []string) bool {
 func (f *fields) required(name string) ([]byte, error) {
 	raw := f.Value(name)
 	if raw == nil {
-		return nil, &message.FieldError{Field: name, Problem: "missing"}
+		return nil, &message.FieldError{Field: name, Detail: "missing"}
 	}
 	return raw, nil
 }
@@ -146,13 +146,13 @@ func (f *fields) fillTopics(cmd *wire.Command) (err error) {
 		return err
 	}
 	if f.Value("topic") != nil {
-		return &message.FieldError{Field: "topics", Problem: "give either topic or topics"}
+		return &message.FieldError{Field: "topics", Detail: "give either topic or topics"}
 	}
 	if cmd.Topics, err = strictjson.Strings("topics", several); err != nil {
 		return err
 	}
 	if n := len(cmd.Topics); n < 1 || n > MaxCommandTopics {
-		return &message.FieldError{Field: "topics", Problem: fmt.Sprintf("%d names; allowed are 1 to %d", n, MaxCommandTopics)}
+		return &message.FieldError{Field: "topics", Detail: fmt.Sprintf("%d names; allowed are 1 to %d", n, MaxCommandTopics)}
 	}
 	for _, topic := range cmd.Topics {
 		if err := message.CheckTopic(topic); err != nil {
@@ -210,7 +210,7 @@ func (f *fields) isBinary() (bool, error) {
 	case "false", "":
 		return false, nil
 	}
-	return false, &message.FieldError{Field: "binary", Problem: "must be true or false"}
+	return false, &message.FieldError{Field: "binary", Detail: "must be true or false"}
 }
 
 // decodeBase64 replaces the payload by the bytes that it spells.
@@ -229,4 +229,4 @@ func decodeBase64(cmd *wire.Command) error {
 	return nil
 }
 
-var errBase64 = &message.FieldError{Field: "data", Problem: "not base64 (RFC 4648 §4, with padding, without line breaks)"}
+var errBase64 = &message.FieldError{Field: "data", Detail: "not base64 (RFC 4648 §4, with padding, without line breaks)"}

@@ -98,7 +98,7 @@ func (d *inflating) Next(p []byte, in *ws.Inbound, limits ws.Limits) (int, ws.Ev
 		return n, ev, err
 	}
 	began := time.Now()
-	ev.Payload, err = d.inflater.Inflate(ev.Op, ev.Payload, limits.MaxMessage)
+	ev.Payload, err = d.inflater.Inflate(ev, limits)
 	d.counters.inflated.Add(1)
 	d.counters.received.Add(uint64(len(ev.Payload)))
 	d.counters.inflateNano.Add(uint64(time.Since(began)))

@@ -17,7 +17,8 @@ import (
 )
 
 // Path is the endpoint that the cases use. It has to echo every message of up
-// to 16 MiB, in up to 65,536 fragments, with its type.
+// to 16 MiB, in up to 65,536 fragments, with its type, and to refuse a message
+// of more than 32 MiB.
 const Path = "/echo"
 
 // patience is how long a case waits for anything. Only a failing case waits

@@ -113,7 +113,7 @@ func (c *codec) answer(p, out []byte) (n int, _ []byte, closing bool) {
 		k, ev, err := ws.Next(p[n:], &c.in, c.lim)
 		n += k
 		if err == nil && ev.Compressed {
-			ev.Payload, err = c.inflater.Inflate(ev.Op, ev.Payload, c.lim.MaxMessage)
+			ev.Payload, err = c.inflater.Inflate(ev, c.lim)
 		}
 		if fault := (*ws.ProtocolError)(nil); errors.As(err, &fault) {
 			return n, ws.AppendClose(out, fault.Violation.Code(), fault.Detail), true

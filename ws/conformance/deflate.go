@@ -195,7 +195,7 @@ var deflateSizes = [...]struct{ message, fragment int }{
 
 // countFor returns how many messages of n bytes a case sends: the suite sends
 // 1,000, which is much for the large ones.
-func countFor(n, volume int) int { return min(1000, max(3, volume/n)) }
+func countFor(n, volume int) int { return min(1000, max(2, volume/n)) }
 
 // deflateCases is section 12: compressed messages of five kinds. The suite
 // takes files; these are made and resemble them.
@@ -210,7 +210,7 @@ func deflateCases() (cases []offerCase) {
 			cases = append(cases, offerCase{
 				id:     fmt.Sprintf("12.%d.%d", i+1, j+1),
 				offers: offer,
-				run:    echoDeflated(kind.op, kind.data, s.message, countFor(s.message, 512<<10), s.fragment),
+				run:    echoDeflated(kind.op, kind.data, s.message, countFor(s.message, 256<<10), s.fragment),
 			})
 		}
 	}
@@ -239,7 +239,7 @@ func deflateParameterCases() (cases []offerCase) {
 				id:         fmt.Sprintf("13.%d.%d", i+1, j+1),
 				offers:     o.offers,
 				mayDecline: o.mayDecline,
-				run:        echoDeflated(opText, data, s.message, countFor(s.message, 128<<10), s.fragment),
+				run:        echoDeflated(opText, data, s.message, countFor(s.message, 64<<10), s.fragment),
 			})
 		}
 	}

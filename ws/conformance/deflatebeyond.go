@@ -2,102 +2,121 @@ package conformance
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
 // deflateBeyondCases are not in the suite: what RFC 7692 demands where nothing
 // goes its usual way. Their numbers begin with y.
 func deflateBeyondCases() (cases []offerCase) {
-	add := func(id, offers string, mayDecline bool, run func(*client)) {
-		cases = append(cases, offerCase{id: id, offers: offers, mayDecline: mayDecline, run: run})
+	return slices.Concat(deflateExampleCases(), deflateMixedCases(), deflateReservedCases(), deflateBrokenCases(), invalidOfferCases())
+}
+
+// deflateFirst is the first byte of a compressed text message in one frame.
+const deflateFirst = fin | opText | rsv1
+
+// sending is a case that sends frames, and expects the text that they are.
+func sending(id, text string, frames ...[]byte) offerCase {
+	return offerCase{id: id, offers: offer, run: func(c *client) {
+		c.write(bytes.Join(frames, nil))
+		c.want(opText, text)
+		c.closes()
+	}}
+}
+
+// failing is a case that sends frames which the server closes for.
+func failing(id string, code uint16, frames ...[]byte) offerCase {
+	return offerCase{id: id, offers: offer, run: func(c *client) {
+		c.write(bytes.Join(frames, nil))
+		c.fails(code)
+	}}
+}
+
+// deflateExampleCases are the examples of §7.2.3.
+func deflateExampleCases() []offerCase {
+	return []offerCase{
+		sending("y.1.1", "Hello", frame(deflateFirst, "\xf2\x48\xcd\xc9\xc9\x07\x00")),
+		sending("y.1.2", "Hello", frame(opText|rsv1, "\xf2\x48\xcd"), frame(fin|opCont, "\xc9\xc9\x07\x00")),
+		sending("y.1.3", "Hello", frame(deflateFirst, "\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00")),
+		sending("y.1.4", "Hello", frame(deflateFirst, "\xf3\x48\xcd\xc9\xc9\x07\x00\x00")),
+		sending("y.1.5", "Hello", frame(deflateFirst, "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00")),
 	}
-	hello := func(frames ...[]byte) func(*client) {
-		return func(c *client) {
-			c.write(bytes.Join(frames, nil))
+}
+
+// deflateMixedCases mix compressed messages with others, and cut them.
+func deflateMixedCases() []offerCase {
+	long := strings.Repeat("belfry", 1000)
+	return []offerCase{
+		sending("y.2.1", "Hello", frame(fin|opText, "Hello")),
+		{id: "y.2.2", offers: offer, run: func(c *client) {
+			c.sendDeflated(opText, []byte(long), 0)
+			c.write(frame(fin|opText, "plain"))
+			c.sendDeflated(opText, []byte(long), 0)
+			c.want(opText, long)
+			c.want(opText, "plain")
+			c.want(opText, long)
+			c.closes()
+		}},
+		sending("y.2.3", "", frame(deflateFirst, "\x00")),
+		{id: "y.2.4", offers: offer, run: func(c *client) { // empty fragments, and a ping between
+			c.write(bytes.Join([][]byte{frame(opText|rsv1, ""), frame(opCont, "\xf2\x48\xcd"), frame(fin|opPing, "p"),
+				frame(opCont, ""), frame(opCont, "\xc9\xc9\x07\x00"), frame(fin|opCont, "")}, nil))
+			c.want(opPong, "p")
 			c.want(opText, "Hello")
 			c.closes()
-		}
+		}},
+		{id: "y.2.5", offers: offer, run: func(c *client) { // characters cut by fragments and by writes
+			text := []byte(strings.Repeat("κόσμε ", 500))
+			c.chop(fragments(opText|rsv1, c.deflate.compress(text), 7), 3)
+			c.returned(opText, text)
+			c.closes()
+		}},
 	}
-	failing := func(code uint16, frames ...[]byte) func(*client) {
-		return func(c *client) {
-			c.write(bytes.Join(frames, nil))
-			c.fails(code)
-		}
+}
+
+// deflateReservedCases: RSV1 belongs to the first frame of a data message (§6).
+func deflateReservedCases() []offerCase {
+	return []offerCase{
+		failing("y.3.1", 1002, frame(opText|rsv1, "\xf2\x48\xcd"), frame(fin|opCont|rsv1, "\xc9\xc9\x07\x00")),
+		failing("y.3.2", 1002, frame(opText, "Hel"), frame(fin|opCont|rsv1, "lo")),
+		failing("y.3.3", 1002, frame(fin|opPing|rsv1, "")),
+		failing("y.3.4", 1002, frame(fin|opClose|rsv1, "")),
+		failing("y.3.5", 1002, frame(fin|opText|0x20, "")),
+		failing("y.3.6", 1002, frame(deflateFirst|0x10, "\x00")),
 	}
-	const first = fin | opText | rsv1
+}
 
-	// The examples of §7.2.3.
-	add("y.1.1", offer, false, hello(frame(first, "\xf2\x48\xcd\xc9\xc9\x07\x00")))
-	add("y.1.2", offer, false, hello(frame(opText|rsv1, "\xf2\x48\xcd"), frame(fin|opCont, "\xc9\xc9\x07\x00")))
-	add("y.1.3", offer, false, hello(frame(first, "\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00")))
-	add("y.1.4", offer, false, hello(frame(first, "\xf3\x48\xcd\xc9\xc9\x07\x00\x00")))
-	add("y.1.5", offer, false, hello(frame(first, "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00")))
+// deflateBrokenCases send payloads that do not inflate, or to too much.
+func deflateBrokenCases() []offerCase {
+	invalid := []byte(strings.Repeat("fine ", 100) + "\xed\xa0\x80")
+	return []offerCase{
+		failing("y.4.1", 1007, frame(deflateFirst, "\x06")),
+		failing("y.4.2", 1007, frame(deflateFirst, "")),
+		failing("y.4.3", 1007, frame(deflateFirst, "\xf2\x48\xcd")),
+		failing("y.4.4", 1007, frame(fin|opBinary|rsv1, "\x1a\x03\x11\x00")), // a match with nothing
+		{id: "y.4.5", offers: offer, run: func(c *client) { // not UTF-8 once it is inflated
+			c.sendDeflated(opText, invalid, 0)
+			c.fails(1007)
+		}},
+		{id: "y.4.6", offers: offer, run: func(c *client) { // which binary need not be
+			c.sendDeflated(opBinary, invalid, 0)
+			c.returned(opBinary, invalid)
+			c.closes()
+		}},
+		{id: "y.5.1", offers: offer, run: func(c *client) { // a bomb within the limit
+			c.sendDeflated(opBinary, make([]byte, 16<<20), 0)
+			c.returned(opBinary, make([]byte, 16<<20))
+			c.closes()
+		}},
+		{id: "y.5.2", offers: offer, run: func(c *client) {
+			c.sendDeflated(opBinary, make([]byte, 32<<20+1), 0)
+			c.fails(1009)
+		}},
+	}
+}
 
-	// A message that is not compressed may come at any time.
-	add("y.2.1", offer, false, hello(frame(fin|opText, "Hello")))
-	add("y.2.2", offer, false, func(c *client) {
-		c.sendDeflated(opText, []byte(strings.Repeat("belfry", 1000)), 0)
-		c.write(frame(fin|opText, "plain"))
-		c.sendDeflated(opText, []byte(strings.Repeat("belfry", 1000)), 0)
-		c.want(opText, strings.Repeat("belfry", 1000))
-		c.want(opText, "plain")
-		c.want(opText, strings.Repeat("belfry", 1000))
-		c.closes()
-	})
-	add("y.2.3", offer, false, func(c *client) { // the empty message
-		c.write(frame(first, "\x00"))
-		c.want(opText, "")
-		c.closes()
-	})
-	add("y.2.4", offer, false, func(c *client) { // empty fragments, and a ping between
-		c.write(bytes.Join([][]byte{frame(opText|rsv1, ""), frame(opCont, "\xf2\x48\xcd"), frame(fin|opPing, "p"),
-			frame(opCont, ""), frame(opCont, "\xc9\xc9\x07\x00"), frame(fin|opCont, "")}, nil))
-		c.want(opPong, "p")
-		c.want(opText, "Hello")
-		c.closes()
-	})
-	add("y.2.5", offer, false, func(c *client) { // characters cut by fragments and by writes
-		text := []byte(strings.Repeat("κόσμε ", 500))
-		c.chop(fragments(opText|rsv1, c.deflate.compress(text), 7), 3)
-		c.returned(opText, text)
-		c.closes()
-	})
-
-	// RSV1 belongs to the first frame of a data message (§6).
-	add("y.3.1", offer, false, failing(1002, frame(opText|rsv1, "\xf2\x48\xcd"), frame(fin|opCont|rsv1, "\xc9\xc9\x07\x00")))
-	add("y.3.2", offer, false, failing(1002, frame(opText, "Hel"), frame(fin|opCont|rsv1, "lo")))
-	add("y.3.3", offer, false, failing(1002, frame(fin|opPing|rsv1, "")))
-	add("y.3.4", offer, false, failing(1002, frame(fin|opClose|rsv1, "")))
-	add("y.3.5", offer, false, failing(1002, frame(fin|opText|0x20, "")))
-	add("y.3.6", offer, false, failing(1002, frame(first|0x10, "\x00")))
-
-	// Payloads that are none.
-	add("y.4.1", offer, false, failing(1007, frame(first, "\x06")))
-	add("y.4.2", offer, false, failing(1007, frame(first, "")))
-	add("y.4.3", offer, false, failing(1007, frame(first, "\xf2\x48\xcd")))
-	add("y.4.4", offer, false, failing(1007, frame(fin|opBinary|rsv1, "\x1a\x03\x11\x00"))) // a match with nothing
-	add("y.4.5", offer, false, func(c *client) {                                            // not UTF-8 once it is inflated
-		c.sendDeflated(opText, []byte(strings.Repeat("fine ", 100)+"\xed\xa0\x80"), 0)
-		c.fails(1007)
-	})
-	add("y.4.6", offer, false, func(c *client) { // binary may hold it
-		p := []byte(strings.Repeat("fine ", 100) + "\xed\xa0\x80")
-		c.sendDeflated(opBinary, p, 0)
-		c.returned(opBinary, p)
-		c.closes()
-	})
-
-	// Bombs, within the limit and beyond.
-	add("y.5.1", offer, false, func(c *client) {
-		c.sendDeflated(opBinary, make([]byte, 16<<20), 0)
-		c.returned(opBinary, make([]byte, 16<<20))
-		c.closes()
-	})
-	add("y.5.2", offer, false, func(c *client) {
-		c.sendDeflated(opBinary, make([]byte, 16<<20+1), 0)
-		c.fails(1009)
-	})
-
+// invalidOfferCases offer what has to be declined, without an error.
+func invalidOfferCases() (cases []offerCase) {
 	for i, offers := range []string{
 		"permessage-deflate; unknown",
 		"permessage-deflate; server_no_context_takeover=1",
@@ -108,7 +127,8 @@ func deflateBeyondCases() (cases []offerCase) {
 		"permessage-deflate; client_max_window_bits=16",
 		"x-webkit-deflate-frame",
 	} {
-		add(name("y.6", i+1), offers, true, func(c *client) { c.t.Fatal("the server accepted an invalid offer") })
+		cases = append(cases, offerCase{id: name("y.6", i+1), offers: offers, mayDecline: true,
+			run: func(c *client) { c.t.Fatal("the server accepted an invalid offer") }})
 	}
 	return cases
 }

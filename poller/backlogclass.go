@@ -2,20 +2,20 @@ package poller
 
 import "math/bits"
 
-// ranks are the queues of a shard in lists by rank, so that one of the largest
+// backlogClasses are the queues of a shard in lists by rank, so that one of the largest
 // is found without a walk over all of them. The rank of a queue is the class of
 // its size in bytes (sizeClass) when a frame was queued last: it may be too
 // high, and is never too low.
-type ranks struct {
-	first [accountClasses]*queue
-	last  [accountClasses]*queue
+type backlogClasses struct {
+	first [accountClasses]*backlog
+	last  [accountClasses]*backlog
 	used  uint64 // a bit for each rank that some queue has
 }
 
 func rankOf(bytes int) int { return sizeClass(max(bytes, 1)) }
 
-// grown brings the rank of a queue up to date after something was queued.
-func (x *ranks) grown(q *queue) {
+// update brings the rank of a queue up to date after something was queued.
+func (x *backlogClasses) update(q *backlog) {
 	rank := rankOf(q.bytes)
 	if q.evicted || q.ranked && rank <= q.rank {
 		return
@@ -24,7 +24,7 @@ func (x *ranks) grown(q *queue) {
 	x.enter(q, rank)
 }
 
-func (x *ranks) enter(q *queue, rank int) {
+func (x *backlogClasses) enter(q *backlog, rank int) {
 	q.ranked, q.rank = true, rank
 	q.prev, q.next = x.last[rank], nil
 	if q.prev == nil {
@@ -36,7 +36,7 @@ func (x *ranks) enter(q *queue, rank int) {
 	x.used |= 1 << rank
 }
 
-func (x *ranks) leave(q *queue) {
+func (x *backlogClasses) leave(q *backlog) {
 	if !q.ranked {
 		return
 	}
@@ -58,7 +58,7 @@ func (x *ranks) leave(q *queue) {
 
 // largest returns a queue of the highest rank other than but, nil if none has a
 // higher rank than a queue of size bytes.
-func (x *ranks) largest(but *queue, size int) *queue {
+func (x *backlogClasses) largest(but *backlog, size int) *backlog {
 	for left := x.used; left != 0; {
 		top := bits.Len64(left) - 1
 		if top <= rankOf(size) {

@@ -11,20 +11,20 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// legibleEncoder escapes what zap leaves as it is and a terminal obeys: lines
+// escapingEncoder escapes what zap leaves as it is and a terminal obeys: lines
 // hold words of clients (an Origin, a uid), of other nodes and of NATS. The
 // control characters U+0080 to U+009F are commands to terminals as ESC is,
 // U+202E turns the order of what follows, and the console encoder writes
 // messages without any escapes.
-type legibleEncoder struct{ zapcore.Encoder }
+type escapingEncoder struct{ zapcore.Encoder }
 
 // Clone implements zapcore.Encoder.
-func (e legibleEncoder) Clone() zapcore.Encoder { return legibleEncoder{e.Encoder.Clone()} }
+func (e escapingEncoder) Clone() zapcore.Encoder { return escapingEncoder{e.Encoder.Clone()} }
 
 // EncodeEntry implements zapcore.Encoder.
-func (e legibleEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
+func (e escapingEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field) (*buffer.Buffer, error) {
 	if !ascii(entry.Message) { // before it is encoded: a line break would begin another line
-		entry.Message = string(appendLegible(nil, entry.Message))
+		entry.Message = string(appendEscaped(nil, entry.Message))
 	}
 	line, err := e.Encoder.EncodeEntry(entry, fields)
 	if err != nil {
@@ -32,7 +32,7 @@ func (e legibleEncoder) EncodeEntry(entry zapcore.Entry, fields []zapcore.Field)
 	}
 	text := line.Bytes()
 	if end := len(text) - 1; end >= 0 && !ascii(text[:end]) {
-		clean := append(appendLegible(nil, text[:end]), text[end])
+		clean := append(appendEscaped(nil, text[:end]), text[end])
 		line.Reset()
 		_, err = line.Write(clean)
 	}
@@ -49,9 +49,9 @@ func ascii[T string | []byte](text T) bool {
 	return true
 }
 
-// appendLegible appends text with \u in the place of what cannot be seen, which
+// appendEscaped appends text with \u in the place of what cannot be seen, which
 // means the same in a string of JSON.
-func appendLegible[T string | []byte](dst []byte, text T) []byte {
+func appendEscaped[T string | []byte](dst []byte, text T) []byte {
 	for _, r := range string(text) {
 		switch {
 		case unicode.IsPrint(r):
@@ -72,9 +72,9 @@ func tame(text []byte) (out []byte) {
 	for {
 		n := bytes.IndexAny(text, "\n\t")
 		if n < 0 {
-			return appendLegible(out, text)
+			return appendEscaped(out, text)
 		}
-		out = append(appendLegible(out, text[:n]), text[n])
+		out = append(appendEscaped(out, text[:n]), text[n])
 		text = text[n+1:]
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"belfry/ws"
 )
 
-// drainTime is how long a connection that is shut down for writing may take
+// halfCloseTime is how long a connection that is shut down for writing may take
 // to end, in ticks.
-const drainTime = 2
+const halfCloseTime = 2
 
 // end closes a session on purpose: bye, close frame, and the peer's answer is
 // awaited. detail replaces the reason's own text in the close frame.
@@ -30,14 +30,14 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	h.flushAnswers(slot)
 	rec.reason = r
 	rec.state = stateClosing // before leave, which may wake who waits for its topics
-	h.leave(slot)
-	h.dropOpening(rec)
+	h.unregister(slot)
+	h.dropUpgrade(rec)
 	v, w := h.variantOf(rec), h.say(rec, h.buf[:0])
 	v.Encoding.Bye(w, &wire.Bye{Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after)})
 	h.buf = v.Transport.AppendClose(w.Bytes(), &wire.Close{Code: r.Code(), Text: detail, Reconnect: r.Reconnect(), After: seconds(after)})
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
 	if !v.answers {
-		h.drain(slot, rec)
+		h.halfClose(slot, rec)
 		return
 	}
 	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.CloseTime))
@@ -57,7 +57,7 @@ func (h *shard) violated(slot uint32, err error) {
 		h.counters.limit(limitInbound)
 	}
 	h.end(slot, reason, detail)
-	h.drain(slot, rec)
+	h.halfClose(slot, rec)
 }
 
 // reasonOf returns why a session ends after an error of Next, and the text of
@@ -83,11 +83,11 @@ func reasonOf(err error) (r Reason, detail string) {
 	return ReasonProtocol, pe.Detail
 }
 
-// closed answers a close frame (RFC 6455 §5.5.1), or takes it as the answer to
+// peerClosed answers a close frame (RFC 6455 §5.5.1), or takes it as the answer to
 // ours.
-func (h *shard) closed(slot uint32, rec *record, code uint16) {
+func (h *shard) peerClosed(slot uint32, rec *record, code uint16) {
 	if rec.state == stateClosing {
-		h.drain(slot, rec)
+		h.halfClose(slot, rec)
 		return
 	}
 	h.flushAnswers(slot)
@@ -96,7 +96,7 @@ func (h *shard) closed(slot uint32, rec *record, code uint16) {
 	h.ps.DropBacklog(slot)
 	h.buf = h.variantOf(rec).Transport.AppendCloseReply(h.buf[:0], code)
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
-	h.drain(slot, rec)
+	h.halfClose(slot, rec)
 }
 
 // slow ends a session that does not read what it is sent.
@@ -106,32 +106,35 @@ func (h *shard) slow(slot uint32, r poller.SendResult) {
 	}
 	reason := ReasonSlow
 	h.counters.slow.Add(1)
-	if r == poller.NodeFull {
+	switch r {
+	case poller.NodeFull:
 		reason = ReasonNodeBacklog
 		h.counters.limit(limitNodeBacklog)
-	} else {
-		h.counters.limit(limitBacklog)
+	case poller.FramesFull:
+		h.counters.limit(limitFrames)
+	default:
+		h.counters.limit(limitBytes)
 	}
 	h.ps.DropBacklog(slot)
 	h.end(slot, reason, "")
 }
 
-// drain shuts a connection down once all was sent, and discards what it still
+// halfClose shuts a connection down once all was sent, and discards what it still
 // sends until it ends or its time is over.
-func (h *shard) drain(slot uint32, rec *record) {
-	rec.state = stateDrain // before leave, which may wake who waits for its topics
-	h.leave(slot)
-	h.dropOpening(rec)
+func (h *shard) halfClose(slot uint32, rec *record) {
+	rec.state = stateHalfClosed // before leave, which may wake who waits for its topics
+	h.unregister(slot)
+	h.dropUpgrade(rec)
 	h.inbounds.drop(rec)
-	h.ps.Finish(slot)
+	h.ps.CloseWrite(slot)
 	h.ps.Resume(slot)
-	h.ps.SetTimer(slot, h.ps.Now()+drainTime)
+	h.ps.SetTimer(slot, h.ps.Now()+halfCloseTime)
 }
 
-// leave takes a session out of all tables. Doing it twice is fine.
-func (h *shard) leave(slot uint32) {
+// unregister takes a session out of all tables. Doing it twice is fine.
+func (h *shard) unregister(slot uint32) {
 	rec := h.rec(slot)
-	h.unpend(rec)
+	h.stopWaiting(rec)
 	if rec.flags&flagSession == 0 {
 		return
 	}

@@ -10,19 +10,19 @@ import (
 // How much is read of a body after the answer, in bytes: as much as net/http
 // does. And for how long a connection is read on.
 const (
-	maxRest    = 256 << 10
-	lingerTime = time.Second
+	maxRest  = 256 << 10
+	restTime = time.Second
 )
 
 // lastChunk ends an answer in chunks.
 const lastChunk = "0\r\n\r\n"
 
-// takeIn answers, and then reads what is left of the body of a request that
+// discardRest answers, and then reads what is left of the body of a request that
 // was answered before it had come. Closing a connection with bytes unread
 // resets it, and the client may never see the answer (RFC 9112 §9.6). net/http
 // reads on by itself where a connection stays open, but before it answers, and
 // for as long as the body has. Meanwhile the connection gives way to others.
-func (s *Server) takeIn(w http.ResponseWriter, r *http.Request, c *conn, status int) {
+func (s *Server) discardRest(w http.ResponseWriter, r *http.Request, c *conn, status int) {
 	if r.Body == http.NoBody && r.ContentLength != 0 {
 		return // abandoned
 	}
@@ -36,12 +36,12 @@ func (s *Server) takeIn(w http.ResponseWriter, r *http.Request, c *conn, status 
 		_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("?")), 0).Read(make([]byte, 1))
 	}
 	rc := http.NewResponseController(w)
-	until := time.Now().Add(lingerTime)
+	until := time.Now().Add(restTime)
 	_ = rc.EnableFullDuplex() // all of these fail in tests that record
 	_ = rc.SetReadDeadline(until)
 	_ = rc.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout))
 	err := rc.Flush()
-	if !unknown && c.lingers() {
+	if !unknown && c.answered() {
 		if _, err := io.Copy(io.Discard, http.MaxBytesReader(nil, r.Body, maxRest)); err == nil {
 			return
 		}
@@ -83,7 +83,7 @@ func (s *Server) abandon(rc *http.ResponseController, r *http.Request, c *conn, 
 			return
 		}
 	}
-	if !c.lingers() {
+	if !c.answered() {
 		return
 	}
 	if half, ok := taken.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {

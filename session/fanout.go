@@ -11,45 +11,45 @@ import (
 
 // Bounds of what one pass sends to a session in one write.
 const (
-	passMessages = 64 // a bit each in a mask
-	passBytes    = 64 << 10
-	passTopics   = message.MaxTargetNames // they are searched for each session
+	runMessages = 64 // a bit each in a mask
+	runBytes    = 64 << 10
+	runTopics   = message.MaxTargetNames // they are searched for each session
 )
 
-// queued is a message that waits for its pass. It holds a place in the bulk
+// fanoutItem is a message that waits for its pass. It holds a place in the bulk
 // lane of the shard's mailbox until it was sent.
-type queued struct {
-	d       *delivery
-	topics  []uint32    // of those that it names, the ones that exist here
-	ids     []poller.ID // of a message to users: the sessions that it is for
-	users   []uint32    // and the hashes of their uids
-	changed uint64      // shard.usersChanged when ids was made
-	lane    poller.Lane // where it holds a place
+type fanoutItem struct {
+	d       *Delivery
+	topics  []uint32     // of those that it names, the ones that exist here
+	ids     []poller.ID  // of a message to users: the sessions that it is for
+	users   []uint32     // and the hashes of their uids
+	changed uint64       // shard.usersChanged when ids was made
+	queue   poller.Queue // where it holds a place
 }
 
-func (q *queued) listBytes() int64 { return int64(8 * len(q.ids)) }
+func (q *fanoutItem) listBytes() int64 { return int64(8 * len(q.ids)) }
 
-// sort tells messages that can share a pass.
-func (q *queued) sort() message.Scope { return q.d.msg.Target.Scope }
+// scope tells messages that can share a pass.
+func (q *fanoutItem) scope() message.Scope { return q.d.Message.Target.Scope }
 
-// pass goes through many sessions and gives each the messages that were
+// fanout goes through many sessions and gives each the messages that were
 // waiting when it began, in one write. It works in chunks bounded by time, so
 // that events and single pushes get their turn between them. Messages that
 // come meanwhile wait for the next pass and are sent together there.
-type pass struct {
+type fanout struct {
 	h       *shard
-	waiting []queued
+	waiting []fanoutItem
 	users   map[uint32]int // messages to users that wait or are being sent, by hash of the uid
 
 	// The pass that runs.
-	current   []queued // in order
+	current   []fanoutItem // in order
 	active    bool
-	number    uint32 // marks the sessions it has visited
+	runNumber uint32 // marks the sessions it has visited
 	all       bool   // every session; else those of ids, or the members of topics
 	ids       []poller.ID
 	full      uint64 // mask with a bit for each message
 	cursor    uint32 // next slot, or next place in the members of topics[turn]
-	turn      int
+	topicAt   int
 	topics    []topicMask
 	cache     []joined // by variant
 	excluding bool     // some message excludes sessions
@@ -69,10 +69,10 @@ type topicMask struct {
 	mask  uint64
 }
 
-func (p *pass) init(h *shard) { p.h, p.cache = h, make([]joined, len(h.srv.protocols.variants)) }
+func (p *fanout) init(h *shard) { p.h, p.cache = h, make([]joined, len(h.srv.protocols.variants)) }
 
 // add queues a message. OnWork follows in the same turn.
-func (p *pass) add(q queued) {
+func (p *fanout) add(q fanoutItem) {
 	for _, user := range q.users {
 		if p.users == nil {
 			p.users = map[uint32]int{}
@@ -82,18 +82,18 @@ func (p *pass) add(q queued) {
 	p.waiting = append(p.waiting, q)
 }
 
-// awaits says whether a message to the user of that hash waits or is being
+// hasUser says whether a message to the user of that hash waits or is being
 // sent, and so has to be waited for by others.
-func (p *pass) awaits(user uint32) bool { return len(p.users) > 0 && p.users[user] > 0 }
+func (p *fanout) hasUser(user uint32) bool { return len(p.users) > 0 && p.users[user] > 0 }
 
-// sameUsers returns the sessions of the newest message that waits if it is for
+// sameIDs returns the sessions of the newest message that waits if it is for
 // the same users and no user's sessions have changed since.
-func (p *pass) sameUsers(d *delivery, changed uint64) []poller.ID {
+func (p *fanout) sameIDs(d *Delivery, changed uint64) []poller.ID {
 	if len(p.waiting) == 0 {
 		return nil
 	}
 	q := &p.waiting[len(p.waiting)-1]
-	if q.ids == nil || q.changed != changed || !slices.Equal(q.d.msg.Target.Names, d.msg.Target.Names) {
+	if q.ids == nil || q.changed != changed || !slices.Equal(q.d.Message.Target.Names, d.Message.Target.Names) {
 		return nil
 	}
 	return q.ids
@@ -101,11 +101,11 @@ func (p *pass) sameUsers(d *delivery, changed uint64) []poller.ID {
 
 // run works until there is nothing to do or the time is over, and returns
 // whether there is more.
-func (p *pass) run() (more bool) {
-	defer p.count()
+func (p *fanout) run() (more bool) {
+	defer p.flushCounters()
 	defer p.h.ps.Submit()
 	for p.active || p.begin() {
-		if !p.step() {
+		if !p.runChunk() {
 			return true
 		}
 		p.finish()
@@ -114,17 +114,17 @@ func (p *pass) run() (more bool) {
 }
 
 // begin takes the oldest waiting messages of one sort as the next pass.
-func (p *pass) begin() bool {
+func (p *fanout) begin() bool {
 	if len(p.waiting) == 0 {
 		return false
 	}
 	first := &p.waiting[0]
-	p.all, p.ids = first.sort() == message.ScopeAll, first.ids
+	p.all, p.ids = first.scope() == message.ScopeAll, first.ids
 	n, size, topics := 0, 0, 0
 	for _, q := range p.waiting {
-		size += len(q.d.msg.Payload)
+		size += len(q.d.Message.Payload)
 		topics += len(q.topics)
-		if n == passMessages || n > 0 && (size > passBytes || topics > passTopics) || q.sort() != first.sort() || !sameList(q.ids, p.ids) {
+		if n == runMessages || n > 0 && (size > runBytes || topics > runTopics) || q.scope() != first.scope() || !sameList(q.ids, p.ids) {
 			break
 		}
 		n++
@@ -134,20 +134,20 @@ func (p *pass) begin() bool {
 	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {
 		p.waiting = nil
 	}
-	if p.number++; p.number == 0 {
-		p.number = 1
+	if p.runNumber++; p.runNumber == 0 {
+		p.runNumber = 1
 	}
-	p.active, p.cursor, p.turn = true, 0, 0
-	p.full = ^uint64(0) >> (passMessages - n)
+	p.active, p.cursor, p.topicAt = true, 0, 0
+	p.full = ^uint64(0) >> (runMessages - n)
 	p.excluding = false
 	p.topics = p.topics[:0]
 	for i, q := range p.current {
 		p.excluding = p.excluding || q.d.excluding()
 		for _, t := range q.topics {
-			p.mark(t, 1<<i)
+			p.addMask(t, 1<<i)
 		}
 	}
-	p.h.counters.passes.Add(1)
+	p.h.counters.fanoutRuns.Add(1)
 	p.h.counters.coalesced.Add(uint64(n - 1))
 	return true
 }
@@ -157,7 +157,7 @@ func sameList(a, b []poller.ID) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
-func (p *pass) mark(t uint32, bit uint64) {
+func (p *fanout) addMask(t uint32, bit uint64) {
 	for i := range p.topics {
 		if p.topics[i].topic == t {
 			p.topics[i].mask |= bit
@@ -167,9 +167,9 @@ func (p *pass) mark(t uint32, bit uint64) {
 	p.topics = append(p.topics, topicMask{t, bit})
 }
 
-// step goes on where the last chunk stopped. It returns false if the time is
+// runChunk goes on where the last chunk stopped. It returns false if the time is
 // over before the pass is.
-func (p *pass) step() (done bool) {
+func (p *fanout) runChunk() (done bool) {
 	ps := p.h.ps
 	for n := 1; ; n++ {
 		slot, ok := p.next(ps)
@@ -183,7 +183,7 @@ func (p *pass) step() (done bool) {
 }
 
 // next returns the next session and moves the cursor beyond it.
-func (p *pass) next(ps *poller.Shard) (slot uint32, ok bool) {
+func (p *fanout) next(ps *poller.Shard) (slot uint32, ok bool) {
 	if p.all {
 		slot, ok = ps.Next(p.cursor)
 		p.cursor = slot + 1
@@ -195,8 +195,8 @@ func (p *pass) next(ps *poller.Shard) (slot uint32, ok bool) {
 			return slot, true
 		}
 	}
-	for ; p.turn < len(p.topics); p.turn++ {
-		members := p.h.topics.slots(p.topics[p.turn].topic)
+	for ; p.topicAt < len(p.topics); p.topicAt++ {
+		members := p.h.topics.slots(p.topics[p.topicAt].topic)
 		if int(p.cursor) < len(members) {
 			p.cursor++
 			return members[p.cursor-1], true
@@ -208,16 +208,16 @@ func (p *pass) next(ps *poller.Shard) (slot uint32, ok bool) {
 
 // visit gives a session its messages, unless it has them or came later. It
 // returns whether it is time to look at the clock.
-func (p *pass) visit(slot uint32) (pause bool) {
+func (p *fanout) visit(slot uint32) (pause bool) {
 	h := p.h
 	rec := h.rec(slot)
-	if rec.state != stateOpen || rec.pass == p.number || rec.flags&flagEcho != 0 {
+	if rec.state != stateOpen || rec.fanoutRun == p.runNumber || rec.flags&flagEcho != 0 {
 		return false
 	}
-	rec.pass = p.number
+	rec.fanoutRun = p.runNumber
 	mask := p.full
 	if !p.all && len(p.topics) > 1 {
-		mask = p.maskOf(rec)
+		mask = p.topicsMask(rec)
 	}
 	if p.excluding {
 		for i, q := range p.current {
@@ -234,8 +234,8 @@ func (p *pass) visit(slot uint32) (pause bool) {
 	return h.ps.Send(slot, poller.Shared(b), poller.Data)
 }
 
-// maskOf returns the messages for the topics that a session is subscribed to.
-func (p *pass) maskOf(rec *record) (mask uint64) {
+// topicsMask returns the messages for the topics that a session is subscribed to.
+func (p *fanout) topicsMask(rec *record) (mask uint64) {
 	for n := rec.topics; n != 0; {
 		m := p.h.topics.links.At(n - 1)
 		for i := range p.topics {
@@ -254,14 +254,14 @@ const maxMasks = 256
 
 // batch returns the messages of mask as the bytes of one write. Nearly always
 // they are those of the session before.
-func (p *pass) batch(variant uint8, mask uint64) *poller.Frames {
+func (p *fanout) batch(variant uint8, mask uint64) *poller.Frames {
 	c := &p.cache[variant]
 	if c.batch != nil && c.mask == mask {
 		return c.batch
 	}
 	b := c.more[mask]
 	if b == nil {
-		b = p.join(variant, mask)
+		b = p.joinFrames(variant, mask)
 		if c.more == nil && c.batch != nil { // the second combination of this pass
 			c.more = make(map[uint64]*poller.Frames)
 		}
@@ -273,12 +273,12 @@ func (p *pass) batch(variant uint8, mask uint64) *poller.Frames {
 	return b
 }
 
-// join builds the batch of a mask.
-func (p *pass) join(variant uint8, mask uint64) *poller.Frames {
+// joinFrames builds the batch of a mask.
+func (p *fanout) joinFrames(variant uint8, mask uint64) *poller.Frames {
 	if bits.OnesCount64(mask) == 1 {
 		return p.current[bits.TrailingZeros64(mask)].d.batch(variant)
 	}
-	var frames [passMessages]*poller.Frame
+	var frames [runMessages]*poller.Frame
 	n := 0
 	for m := mask; m != 0; m &= m - 1 {
 		frames[n] = p.current[bits.TrailingZeros64(m)].d.frame(variant)
@@ -288,23 +288,23 @@ func (p *pass) join(variant uint8, mask uint64) *poller.Frames {
 }
 
 // finish gives back what the pass held.
-func (p *pass) finish() {
+func (p *fanout) finish() {
 	p.h.ps.Submit() // its last sends are part of it
 	p.active, p.ids = false, nil
 	clear(p.cache)
 	now := time.Now()
 	for _, q := range p.current {
-		if received := q.d.msg.Received; !received.IsZero() {
+		if received := q.d.Message.Received; !received.IsZero() {
 			to, _ := p.h.latencyOf(q.d)
 			to.observe(now.Sub(received))
 		}
-		p.let(q)
+		p.release(q)
 	}
 	clear(p.current)
 }
 
-func (p *pass) let(q queued) {
-	p.h.ps.Release(q.lane, 1)
+func (p *fanout) release(q fanoutItem) {
+	p.h.ps.Release(q.queue, 1)
 	q.d.done()
 	p.h.srv.mailBytes.Add(-q.listBytes())
 	for _, user := range q.users {
@@ -319,30 +319,30 @@ func (p *pass) let(q queued) {
 }
 
 // drop gives up all that is left, at the end of the shard.
-func (p *pass) drop() {
+func (p *fanout) drop() {
 	if p.active {
 		p.finish()
 	}
 	for _, q := range p.waiting {
-		p.let(q)
+		p.release(q)
 	}
 	p.waiting = nil
 }
 
-// count brings the counters up to date, once a chunk.
-func (p *pass) count() {
+// flushCounters brings the counters up to date, once a chunk.
+func (p *fanout) flushCounters() {
 	p.h.counters.deliveries.Add(p.sent)
 	p.sent = 0
 }
 
-// border returns how many of a topic's members, from the first on, the pass
+// visited returns how many of a topic's members, from the first on, the pass
 // has behind it, if it is at that topic.
-func (p *pass) border(t uint32) uint32 {
-	if !p.active || p.all || p.turn >= len(p.topics) || p.topics[p.turn].topic != t {
+func (p *fanout) visited(t uint32) uint32 {
+	if !p.active || p.all || p.topicAt >= len(p.topics) || p.topics[p.topicAt].topic != t {
 		return 0
 	}
 	return p.cursor
 }
 
-// retreat moves the border back by one: a member before it is leaving.
-func (p *pass) retreat() { p.cursor-- }
+// stepBack moves the border back by one: a member before it is leaving.
+func (p *fanout) stepBack() { p.cursor-- }

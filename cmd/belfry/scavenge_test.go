@@ -14,7 +14,7 @@ type step struct {
 
 func runReturnPace(t *testing.T, steps []step) {
 	t.Helper()
-	var p returnPace
+	var p scavenger
 	for i, s := range steps {
 		got := 0
 		for range s.seconds {
@@ -32,8 +32,8 @@ func TestReturnPace(t *testing.T) {
 	runReturnPace(t, []step{
 		{60, 0, 0, 30, 0, 0},
 		{10, 2, 500, 600, 0, 0},
-		{60, 0, 500, 600, 0, 0},              // it still waits
-		{returnSeconds - 1, 0, 0, 600, 0, 0}, // gone
+		{60, 0, 500, 600, 0, 0},             // it still waits
+		{scavengeCalm - 1, 0, 0, 600, 0, 0}, // gone
 		{1, 0, 0, 600, 0, 1},
 		{600, 0, 0, 20, 0, 0}, // and that was all
 	})
@@ -44,7 +44,7 @@ func TestReturnPace(t *testing.T) {
 	runReturnPace(t, []step{
 		{1, 1, 500, 600, 0, 0},
 		{1, 1, 0, 600, 0, 0}, // a collection in the second in which it went
-		{returnSeconds, 0, 0, 600, 0, 1},
+		{scavengeCalm, 0, 0, 600, 0, 1},
 	})
 	runReturnPace(t, []step{
 		{5, 0, 100, 600, 0, 0},
@@ -60,7 +60,7 @@ func TestReturnPace(t *testing.T) {
 func TestReturnPaceOfFreeHeap(t *testing.T) {
 	runReturnPace(t, []step{
 		{600, 1, 0, 20, 300, 0},
-		{returnSeconds - 1, 0, 0, 20, 300, 0},
+		{scavengeCalm - 1, 0, 0, 20, 300, 0},
 		{1, 0, 0, 20, 300, 1},
 		{600, 0, 0, 20, 1, 0},
 		{600, 0, 0, 100, 50, 0}, // what a collection leaves free at GOGC=50
@@ -69,7 +69,7 @@ func TestReturnPaceOfFreeHeap(t *testing.T) {
 
 // On a node where much comes and goes all the time memory is seldom given back.
 func TestReturnPaceUnderLoad(t *testing.T) {
-	var p returnPace
+	var p scavenger
 	given := 0
 	for second := range 3600 {
 		var cycles uint64
@@ -81,10 +81,10 @@ func TestReturnPaceUnderLoad(t *testing.T) {
 			given++
 		}
 	}
-	if most := 3600/returnGapMost + 5; given == 0 || given > most {
+	if most := 3600/scavengeMaxGap + 5; given == 0 || given > most {
 		t.Errorf("given back %d times in an hour, want 1 to %d", given, most)
 	}
-	p, given = returnPace{}, 0
+	p, given = scavenger{}, 0
 	for second := range 3600 {
 		if p.next(1, int64(second%2)*300<<20, 400<<20, 0) {
 			given++

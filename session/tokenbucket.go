@@ -35,7 +35,7 @@ const (
 )
 
 // rate is one bucket's filling, in tokens a second, and its size.
-type rate struct{ each, burst int32 }
+type rate struct{ perSecond, burst int32 }
 
 // unlimited stands for the tokens of a rate that is no limit.
 const unlimited = math.MaxInt32 / 2
@@ -87,19 +87,19 @@ type bucket struct {
 func (b *buckets) init(o *Options) (err error) {
 	b.rates, b.grace = o.rates(), ticks(o.Rates.Grace)
 	for _, r := range b.rates {
-		b.limits = b.limits || r.each > 0
+		b.limits = b.limits || r.perSecond > 0
 	}
 	b.all, err = offheap.NewRecords[bucket](o.Poller.Memory.Owner("rates"), o.MaxSessions+o.MaxPending)
 	return err
 }
 
-// fill adds the tokens of the ticks that have passed, and says whether the
+// refill adds the tokens of the ticks that have passed, and says whether the
 // buckets are full.
-func (b *buckets) fill(k *bucket, now uint32) (full bool) {
+func (b *buckets) refill(k *bucket, now uint32) (full bool) {
 	passed := int64(now - k.at)
 	k.at, full = now, true
 	for i, r := range b.rates {
-		if k.tokens[i] = int32(min(int64(k.tokens[i])+passed*int64(r.each), int64(r.burst))); r.each == 0 {
+		if k.tokens[i] = int32(min(int64(k.tokens[i])+passed*int64(r.perSecond), int64(r.burst))); r.perSecond == 0 {
 			k.tokens[i] = r.burst // what has no limit
 		}
 		full = full && k.tokens[i] == r.burst
@@ -111,8 +111,8 @@ func (b *buckets) fill(k *bucket, now uint32) (full bool) {
 func (h *shard) tokens(rec *record) (left [rateCount]int32) {
 	b := &h.buckets
 	if rec.flags&flagMetered != 0 {
-		k := b.all.At(rec.aside)
-		b.fill(k, h.ps.Now())
+		k := b.all.At(rec.side)
+		b.refill(k, h.ps.Now())
 		return k.tokens
 	}
 	for i, r := range b.rates {
@@ -130,10 +130,10 @@ func (h *shard) charge(slot uint32, rec *record, left [rateCount]int32) {
 			return // there are as many as connections
 		}
 		rec.flags |= flagMetered
-		rec.aside = at
+		rec.side = at
 		*b.all.At(at) = bucket{slot: slot, at: h.ps.Now()}
 	}
-	b.all.At(rec.aside).tokens = left
+	b.all.At(rec.side).tokens = left
 }
 
 func (h *shard) dropBucket(slot uint32, rec *record) {
@@ -141,9 +141,9 @@ func (h *shard) dropBucket(slot uint32, rec *record) {
 		h.ps.Resume(slot) // its close frame is to be read
 	}
 	if rec.flags&flagMetered != 0 {
-		h.buckets.all.Free(rec.aside)
+		h.buckets.all.Free(rec.side)
 		rec.flags &^= flagMetered | flagSlowed
-		rec.aside = 0
+		rec.side = 0
 	}
 }
 
@@ -157,21 +157,21 @@ func (h *shard) overrun(slot uint32, rec *record, which int) bool {
 		h.ps.Defer(slot)
 		return true
 	}
-	k := b.all.At(rec.aside)
+	k := b.all.At(rec.side)
 	first := k.last == 0 || now > k.last+streakGap
 	if first {
 		k.since = now
 	}
 	k.last = now + b.wait(k)
 	if now-k.since >= b.grace && (!first || b.grace == 0) {
-		h.end(slot, ReasonRate, fmt.Sprintf("more than %d %s a second", b.rates[which].each, rateUnits[which]))
-		h.drain(slot, rec)
+		h.end(slot, ReasonRate, fmt.Sprintf("more than %d %s a second", b.rates[which].perSecond, rateUnits[which]))
+		h.halfClose(slot, rec)
 		return false
 	}
 	if first {
 		h.reply(slot, &wire.Reply{Err: &wire.CommandError{Code: "rate_limited", Text: fmt.Sprintf(
 			"more than %d %s a second (%s): reading pauses; after %d s of it the session is closed with 1008",
-			b.rates[which].each, rateUnits[which], limitNames[rateLimits[which]], b.grace)}})
+			b.rates[which].perSecond, rateUnits[which], limitNames[rateLimits[which]], b.grace)}})
 		if ce := h.opt.Log.Check(zap.DebugLevel, "session slowed down"); ce != nil {
 			ce.Write(zap.String("limit", limitNames[rateLimits[which]]), zap.String("sid", h.sid(slot)))
 		}
@@ -190,8 +190,8 @@ const streakGap = 2
 func (b *buckets) wait(k *bucket) uint32 {
 	wait := uint32(1)
 	for i, r := range b.rates {
-		if k.tokens[i] <= 0 && r.each > 0 {
-			wait = max(wait, uint32(-k.tokens[i]/r.each)+1)
+		if k.tokens[i] <= 0 && r.perSecond > 0 {
+			wait = max(wait, uint32(-k.tokens[i]/r.perSecond)+1)
 		}
 	}
 	return wait
@@ -206,7 +206,7 @@ func (h *shard) resumeSlowed() (more bool) {
 		b.slowed = b.slowed[1:]
 		b.due--
 		if slot, ok := h.ps.Lookup(id); ok && h.rec(slot).flags&flagSlowed != 0 {
-			if rec := h.rec(slot); spent(h.tokens(rec)) == rateCount {
+			if rec := h.rec(slot); exhausted(h.tokens(rec)) == rateCount {
 				rec.flags &^= flagSlowed
 				rec.pingedAt = h.ps.Now() // what it answered could not be read
 				h.ps.Resume(slot)
@@ -224,8 +224,8 @@ func (h *shard) resumeSlowed() (more bool) {
 	return false
 }
 
-// spent returns the first bucket that is empty, rateCount if none is.
-func spent(left [rateCount]int32) int {
+// exhausted returns the first bucket that is empty, rateCount if none is.
+func exhausted(left [rateCount]int32) int {
 	for i, n := range left {
 		if n <= 0 {
 			return i
@@ -245,7 +245,7 @@ func (b *buckets) tick(h *shard) {
 			break
 		}
 		b.cursor = at + 1
-		if k := b.all.At(at); b.fill(k, h.ps.Now()) && h.ps.Now() > k.last+streakGap {
+		if k := b.all.At(at); b.refill(k, h.ps.Now()) && h.ps.Now() > k.last+streakGap {
 			h.dropBucket(k.slot, h.rec(k.slot))
 		}
 	}

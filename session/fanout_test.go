@@ -85,7 +85,7 @@ func TestPassWritesOnce(t *testing.T) {
 		}
 	}
 	st := r.Stats()
-	if p, c, d := st.Passes-before.Passes, st.Coalesced-before.Coalesced, st.Deliveries-before.Deliveries; p != 1 || c != 4 || d != 15 {
+	if p, c, d := st.FanoutRuns-before.FanoutRuns, st.Coalesced-before.Coalesced, st.Deliveries-before.Deliveries; p != 1 || c != 4 || d != 15 {
 		t.Errorf("%d passes, %d coalesced, %d deliveries", p, c, d)
 	}
 }
@@ -102,7 +102,7 @@ func TestPassBounds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := onePair(t)
-			s := r.seat(opening{})
+			s := r.seat(upgrade{})
 			var want []string
 			r.on(0, func(h *shard) {
 				for i, size := range c.sizes {
@@ -122,8 +122,8 @@ func TestPassBounds(t *testing.T) {
 			if !slices.Equal(writes, c.writes) || !slices.Equal(got, want) {
 				t.Errorf("%d messages in writes of %v, want %d in %v", len(got), writes, len(want), c.writes)
 			}
-			if st := r.Stats(); int(st.Passes) != len(c.writes) || int(st.Coalesced) != len(c.sizes)-len(c.writes) {
-				t.Errorf("%d passes, %d coalesced", st.Passes, st.Coalesced)
+			if st := r.Stats(); int(st.FanoutRuns) != len(c.writes) || int(st.Coalesced) != len(c.sizes)-len(c.writes) {
+				t.Errorf("%d passes, %d coalesced", st.FanoutRuns, st.Coalesced)
 			}
 		})
 	}
@@ -132,7 +132,7 @@ func TestPassBounds(t *testing.T) {
 // A pass has no more topics than can be searched for each session in no time.
 func TestPassTopics(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), MaxTopics: 1 << 10})
-	s := r.seat(opening{})
+	s := r.seat(upgrade{})
 	r.on(0, func(h *shard) {
 		for i := range 5 {
 			var names []string
@@ -160,7 +160,7 @@ func TestPassMasks(t *testing.T) {
 	subscribed := [][]string{{"a"}, {"b"}, {"a", "b"}, {"c"}, {"a", "b", "c"}, {"d"}, nil}
 	var seats []*seat
 	for i := range 2 * len(subscribed) {
-		seats = append(seats, r.seat(opening{topics: subscribed[i/2], variant: uint8(i % 2)}))
+		seats = append(seats, r.seat(upgrade{topics: subscribed[i/2], variant: uint8(i % 2)}))
 	}
 	sent := []struct {
 		topics []string
@@ -192,7 +192,7 @@ func TestPassMasks(t *testing.T) {
 			t.Errorf("seat %d (%v) got %q in %d writes, want %q", i, subscribed[i/2], got, len(w), want)
 		}
 	}
-	if n := r.Stats().Passes; n != 1 {
+	if n := r.Stats().FanoutRuns; n != 1 {
 		t.Errorf("%d passes", n)
 	}
 }
@@ -208,8 +208,8 @@ func TestPassNewcomers(t *testing.T) {
 		r.on(0, func(h *shard) {
 			enqueue(h, to, "before")
 			visits(h, 5)
-			h.register(lowSlot, &opening{accept: pingFrame, topics: []string{"t"}})
-			h.register(highSlot, &opening{accept: pingFrame, topics: []string{"t"}})
+			h.register(lowSlot, &upgrade{accept: pingFrame, topics: []string{"t"}})
+			h.register(highSlot, &upgrade{accept: pingFrame, topics: []string{"t"}})
 			enqueue(h, to, "after")
 		})
 		r.passed()
@@ -278,7 +278,7 @@ func stuff(t *testing.T, fd int) {
 func TestQueuedTopicStays(t *testing.T) {
 	g := newGate(false)
 	r := newRig(t, Options{Poller: poller.Options{Shards: 1}, Interest: g})
-	a, b := r.seat(opening{topics: []string{"t"}}), r.seat(opening{})
+	a, b := r.seat(upgrade{topics: []string{"t"}}), r.seat(upgrade{})
 	r.on(0, func(h *shard) {
 		enqueue(h, message.ToTopics("t"), "1")
 		enqueue(h, message.ToTopics("t"), "2")
@@ -322,9 +322,9 @@ func TestSinglePushBetweenChunks(t *testing.T) {
 	var push sync.Once
 	in.call = func() { push.Do(func() { r.deliver(message.ToUsers("last"), "single") }) }
 	seats := r.seats(20)
-	slow := r.seat(opening{uid: "slow"}) // the pass ends it, and the push comes
+	slow := r.seat(upgrade{uid: "slow"}) // the pass ends it, and the push comes
 	seats = append(seats, r.seats(80)...)
-	last := r.seat(opening{uid: "last"})
+	last := r.seat(upgrade{uid: "last"})
 	r.on(0, func(h *shard) {
 		stuff(t, h.ps.FD(slow.slot))
 		enqueue(h, message.ToAll(), "1")

@@ -28,20 +28,20 @@ func (m *machine) message(o op, to message.Target, queue bool) {
 	}
 	m.sent = append(m.sent, msg)
 	m.expect(msg)
-	d, _ := m.h.srv.newDelivery(push)
-	d.shards.Store(1)
+	d, _ := m.h.srv.Prepare(push)
+	d.left.Store(1)
 	msg.d = d
-	if to.Scope != message.ScopeUsers && !m.h.ps.Reserve(poller.LaneBulk) {
+	if to.Scope != message.ScopeUsers && !m.h.ps.Reserve(poller.QueueBulk) {
 		m.fail("no place in the bulk lane")
 		return
 	}
-	before := len(m.h.pass.waiting)
+	before := len(m.h.fanout.waiting)
 	if queue && to.Scope == message.ScopeTopics {
 		m.queue(d, to.Names)
 	} else {
-		m.h.deliver(d)
+		m.h.dispatch(d)
 	}
-	if msg.done = len(m.h.pass.waiting) == before; msg.done {
+	if msg.done = len(m.h.fanout.waiting) == before; msg.done {
 		return
 	}
 	for _, name := range unique(to.Names) {
@@ -57,9 +57,9 @@ func unique(names []string) []string {
 	return slices.Compact(names)
 }
 
-// queue does as deliverTopics does for large topics.
-func (m *machine) queue(d *delivery, names []string) {
-	q := queued{d: d, lane: poller.LaneBulk}
+// queue does as sendToTopics does for large topics.
+func (m *machine) queue(d *Delivery, names []string) {
+	q := fanoutItem{d: d, queue: poller.QueueBulk}
 	for _, name := range unique(names) {
 		if t, ok := m.h.topics.find(m.h.topicHash([]byte(name)), []byte(name)); ok {
 			q.topics = append(q.topics, t)
@@ -67,10 +67,10 @@ func (m *machine) queue(d *delivery, names []string) {
 		}
 	}
 	if q.topics == nil {
-		m.h.ps.Release(poller.LaneBulk, 1)
+		m.h.ps.Release(poller.QueueBulk, 1)
 		return
 	}
-	m.h.pass.add(q)
+	m.h.fanout.add(q)
 }
 
 // expect enters who is to get a message.
@@ -103,7 +103,7 @@ func (m *machine) expect(msg *messageModel) {
 
 // step makes so many visits of a pass, and ends it if there is nobody left.
 func (m *machine) step(visits int) (more bool) {
-	p := &m.h.pass
+	p := &m.h.fanout
 	defer m.h.ps.Submit()
 	if !p.active && !p.begin() {
 		return false
@@ -128,7 +128,7 @@ func (m *machine) step(visits int) (more bool) {
 			}
 		}
 		p.finish()
-		p.count()
+		p.flushCounters()
 		return true
 	}
 	return true

@@ -28,7 +28,7 @@ func blocking() (p publisherFunc, entered chan struct{}, release chan struct{}) 
 func TestPoolsOutliveStrangers(t *testing.T) {
 	const most = 8
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most}})
-	places := s.listeners[0].places
+	places := s.listeners[0].limit
 	var pool []*visitor
 	for i := range most / 2 {
 		v := visit(t, s, "127.0.0.1")
@@ -52,7 +52,7 @@ func TestPoolsOutliveStrangers(t *testing.T) {
 func TestLongestOfAllGivesWay(t *testing.T) {
 	const most = 8
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most}})
-	places := s.listeners[0].places
+	places := s.listeners[0].limit
 	var all []*visitor
 	for i, from := range []string{"127.0.1.1", "127.0.1.2", "127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.1.3", "127.0.1.4", "127.0.1.5"} {
 		v := visit(t, s, from)
@@ -77,7 +77,7 @@ func TestLongestOfAllGivesWay(t *testing.T) {
 func TestOneAddressHoldsHalf(t *testing.T) {
 	const most = 8
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most}})
-	places := s.listeners[0].places
+	places := s.listeners[0].limit
 	var others []*visitor
 	for i := range most / 2 {
 		v := visit(t, s, fmt.Sprintf("127.0.1.%d", i+1))
@@ -110,7 +110,7 @@ func TestAnsweredConnectionsGiveWay(t *testing.T) {
 		if p := v.answer(t).problem(t); p.Type != CauseBodies.Type() {
 			t.Fatalf("batch %d: %+v", i+2, p)
 		}
-		until(t, func() bool { return s.listeners[0].places.answered() == min(i+1, most-2) })
+		until(t, func() bool { return s.listeners[0].limit.answered() == min(i+1, most-2) })
 	}
 	for i := range most {
 		if a := visit(t, s, "127.0.0.2").ask(t, smallPush); a.StatusCode != 202 {
@@ -123,10 +123,10 @@ func TestAnsweredConnectionsGiveWay(t *testing.T) {
 }
 
 // answered returns how many connections linger.
-func (p *places) answered() (n int) {
+func (p *connLimit) answered() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for e := p.giving[rankAnswered].first; e != nil; e = e.next {
+	for e := p.evictable[rankAnswered].first; e != nil; e = e.next {
 		n++
 	}
 	return n
@@ -192,12 +192,12 @@ func unreading(t *testing.T, s *Server, from, request string) *visitor {
 }
 
 // stalled returns how many connections wait for their clients to read.
-func (p *places) stalled() (n int) {
+func (p *connLimit) stalled() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for r := rankStranger; r < rankCount; r++ {
-		for e := p.giving[r].first; e != nil; e = e.next {
-			if !e.of.waits {
+	for r := rankAnonymous; r < rankCount; r++ {
+		for e := p.evictable[r].first; e != nil; e = e.next {
+			if !e.of.idle {
 				n++
 			}
 		}
@@ -220,7 +220,7 @@ func TestUnreadAnswersGiveWay(t *testing.T) {
 			io.WriteString(w, text)
 		})})
 	defer close(release)
-	places := s.listeners[0].places
+	places := s.listeners[0].limit
 	io.WriteString(visit(t, s, "127.0.0.1"), smallPush)
 	<-entered
 	var slow []*visitor
@@ -258,7 +258,7 @@ func TestPipelinedAndUnread(t *testing.T) {
 			}
 		}
 	}()
-	until(t, func() bool { return s.listeners[0].places.stalled() == 1 })
+	until(t, func() bool { return s.listeners[0].limit.stalled() == 1 })
 	if a := visit(t, s, "127.0.0.2").ask(t, healthCheck); a.StatusCode != 200 || a.Close {
 		t.Errorf("a newcomer: %d, close %v", a.StatusCode, a.Close)
 	}
@@ -276,7 +276,7 @@ func TestSlowScrapesShare(t *testing.T) {
 	const readers = 30
 	for i := range readers {
 		unreading(t, s, "127.0.1.1", "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		until(t, func() bool { return s.listeners[0].places.stalled() == i+1 })
+		until(t, func() bool { return s.listeners[0].limit.stalled() == i+1 })
 	}
 	v := visit(t, s, "127.0.0.1")
 	if a := v.ask(t, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"); a.StatusCode != 200 || a.ContentLength != large {
@@ -292,7 +292,7 @@ func TestSlowScrapesShare(t *testing.T) {
 func TestScrapesAreNew(t *testing.T) {
 	var scrapes atomic.Int64
 	at, release := make(chan struct{}, 1), make(chan struct{})
-	s := &shared{render: func() (*rendering, error) {
+	s := &sharedAnswer{render: func() (*rendering, error) {
 		n := scrapes.Add(1)
 		at <- struct{}{}
 		<-release
@@ -310,7 +310,7 @@ func TestScrapesAreNew(t *testing.T) {
 	for range 10 {
 		go ask()
 	}
-	until(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.next != nil && s.next.held == 10 })
+	until(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.next != nil && s.next.readers == 10 })
 	release <- struct{}{}
 	if first := <-got; first != "1" {
 		t.Errorf("the first got rendering %s", first)

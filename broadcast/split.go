@@ -2,26 +2,26 @@ package broadcast
 
 import "belfry/message"
 
-// parcel is one bus message to be: a message and the part of its target that
+// part is one bus message to be: a message and the part of its target that
 // travels on one subject.
-type parcel struct {
+type part struct {
 	subject string
 	message *message.Message
 	names   []string // values of the name header: users, sessions, or all topics if several
 	size    int      // bytes, at most, with envelope
 }
 
-// parcels splits m by subject: topics one each, all with the whole list;
+// splitMessage splits m by subject: topics one each, all with the whole list;
 // users by bucket and sessions by node, each with its own names only.
 // Sessions of this node need no bus.
-func parcels(m *message.Message, self uint32, nodeOf func(string) (uint32, error)) ([]parcel, error) {
+func splitMessage(m *message.Message, self uint32, nodeOf func(string) (uint32, error)) ([]part, error) {
 	switch m.Target.Scope {
 	case message.ScopeTopics:
-		return topicParcels(m), nil
+		return splitTopics(m), nil
 	case message.ScopeUsers:
-		return groupParcels(m, func(uid string) (string, error) { return bucketSubject(Bucket(uid)), nil })
+		return splitNames(m, func(uid string) (string, error) { return bucketSubject(Bucket(uid)), nil })
 	case message.ScopeSessions:
-		return groupParcels(m, func(sid string) (string, error) {
+		return splitNames(m, func(sid string) (string, error) {
 			node, err := nodeOf(sid)
 			if err != nil || node == self {
 				return "", err
@@ -29,26 +29,26 @@ func parcels(m *message.Message, self uint32, nodeOf func(string) (uint32, error
 			return nodeSubject(node), nil
 		})
 	}
-	return []parcel{{subject: subjectAll, message: m, size: sealedSize(m, nil)}}, nil
+	return []part{{subject: subjectAll, message: m, size: encodedSize(m, nil)}}, nil
 }
 
-func topicParcels(m *message.Message) []parcel {
+func splitTopics(m *message.Message) []part {
 	topics := distinct(m.Target.Names)
 	list := topics
 	if len(topics) == 1 {
 		list = nil
 	}
-	size := sealedSize(m, list)
-	out := make([]parcel, len(topics))
+	size := encodedSize(m, list)
+	out := make([]part, len(topics))
 	for i, topic := range topics {
-		out[i] = parcel{subject: subjectTopic + topic, message: m, names: list, size: size}
+		out[i] = part{subject: subjectTopic + topic, message: m, names: list, size: size}
 	}
 	return out
 }
 
-// groupParcels puts names of one subject together; "" is no subject.
-func groupParcels(m *message.Message, subjectOf func(string) (string, error)) ([]parcel, error) {
-	out := make([]parcel, 0, 1)
+// splitNames puts names of one subject together; "" is no subject.
+func splitNames(m *message.Message, subjectOf func(string) (string, error)) ([]part, error) {
+	out := make([]part, 0, 1)
 	at := make(map[string]int, 1)
 	for _, name := range distinct(m.Target.Names) {
 		subject, err := subjectOf(name)
@@ -62,12 +62,12 @@ func groupParcels(m *message.Message, subjectOf func(string) (string, error)) ([
 		if !ok {
 			i = len(out)
 			at[subject] = i
-			out = append(out, parcel{subject: subject, message: m})
+			out = append(out, part{subject: subject, message: m})
 		}
 		out[i].names = append(out[i].names, name)
 	}
 	for i := range out {
-		out[i].size = sealedSize(m, out[i].names)
+		out[i].size = encodedSize(m, out[i].names)
 	}
 	return out, nil
 }

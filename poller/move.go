@@ -22,9 +22,6 @@ type arrival struct {
 	charged int // for Unread, while it is under way
 }
 
-// outbox keeps sockets that a full mailbox refused.
-type outbox struct{ items []*arrival }
-
 // Detach gives a connection away without closing it: its descriptor and all
 // that was not read and not sent. OnClose is not called. unread is what the
 // handler holds of the bytes that it was given by the current call of OnData
@@ -37,7 +34,7 @@ func (s *Shard) Detach(slot uint32, unread []byte) Socket {
 	case unread != nil:
 		sock.Unread = append([]byte(nil), unread...)
 	default:
-		sock.Unread = append([]byte(nil), s.tail(c)...)
+		sock.Unread = append([]byte(nil), s.unread(c)...)
 	}
 	sock.Unsent = s.sender.unsent(c)
 	if c.flags&flagInSet != 0 {
@@ -60,57 +57,13 @@ func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	if !s.reserve(nil, a.charged, a.charged) {
 		s.loop.inbound.Add(int64(a.charged)) // the next shard finds somebody
 	}
-	box := &s.outboxes[to]
-	if len(box.items) == 0 && s.loop.shards[to].Post(LaneMove, Mail{Ptr: a}) {
+	if s.moves.send(a, s.loop.shards[to]) {
 		return
 	}
-	s.Counters.Deferrals.Add(1)
-	box.items = append(box.items, a)
-	s.waiting++
-	if !s.accepting.deferring {
-		s.accepting.deferring = true
+	s.Counters.MovesDeferred.Add(1)
+	if !s.accepting.movesFull {
+		s.accepting.movesFull = true
 		s.pauseAccept()
-	}
-}
-
-// flushOutboxes tries again what mailboxes refused, oldest first. Where there
-// is no room the other shard is asked to wake this one once it has drained some.
-func (s *Shard) flushOutboxes() {
-	if s.waiting == 0 {
-		return
-	}
-	for to := range s.outboxes {
-		box, other := &s.outboxes[to], s.loop.shards[to]
-		n := 0
-		send := func() bool {
-			for n < len(box.items) && other.box.room(LaneMove) && other.Post(LaneMove, Mail{Ptr: box.items[n]}) {
-				n++
-			}
-			return n == len(box.items)
-		}
-		if !send() {
-			other.denied[s.index].Store(true)
-			send() // room that came before the other could see that
-		}
-		s.waiting -= n
-		clear(box.items[:n])
-		if box.items = box.items[n:]; len(box.items) == 0 {
-			box.items = nil
-		}
-	}
-	if s.waiting == 0 {
-		s.resumeAccept(resumeSent)
-	}
-}
-
-// wakeDenied has the shards that wait for room in the mailbox try again. One
-// that is refused for the instant in which another's refusal is counted might
-// miss it: it tries at its next tick.
-func (s *Shard) wakeDenied() {
-	for i := range s.denied {
-		if s.denied[i].Load() && s.denied[i].Swap(false) {
-			s.loop.shards[i].box.wake()
-		}
 	}
 }
 
@@ -120,8 +73,8 @@ func (s *Shard) dropArrival(a *arrival) {
 	sysClose(int32(a.FD))
 }
 
-// arrive opens a connection that came from another shard or from outside.
-func (s *Shard) arrive(a *arrival) {
+// openArrival opens a connection that came from another shard or from outside.
+func (s *Shard) openArrival(a *arrival) {
 	if s.stopped.Load() {
 		s.dropArrival(a)
 		return
@@ -147,13 +100,13 @@ func (s *Shard) arrive(a *arrival) {
 	defer s.recoverConn(id)
 	c := s.at(slot)
 	s.sender.adopt(slot, c, sock.Unsent)
-	s.takeTail(slot, c, sock.Unread) // before OnOpen, which may move it on
+	s.adoptUnread(slot, c, sock.Unread) // before OnOpen, which may move it on
 	s.handler.OnOpen(slot, sock.State)
-	if s.alive(slot, uint32(id>>32)) && s.tail(c) != nil && c.flags&flagPaused == 0 {
+	if s.alive(slot, uint32(id>>32)) && s.unread(c) != nil && c.flags&flagPaused == 0 {
 		s.receive(slot, c, 0)
 	}
 	if s.alive(slot, uint32(id>>32)) {
-		s.stays(slot)
+		s.opened(slot)
 	}
 }
 
@@ -175,7 +128,7 @@ func (l *Loop) Adopt(shard int, sock Socket) error {
 	}
 	a := &arrival{Socket: sock, adopted: true, charged: chargeOf(sock.Unread)}
 	l.inbound.Add(int64(a.charged))
-	if !s.Post(LaneMove, Mail{Ptr: a}) {
+	if !s.Post(QueueMove, Mail{Ptr: a}) {
 		l.inbound.Add(-int64(a.charged))
 		return ErrMailboxFull
 	}

@@ -144,37 +144,37 @@ func (h *shard) keyOf(a netip.AddrPort) addrKey {
 	return keyOf(a.Addr())
 }
 
-// came counts a new connection under its client's address. The address is kept
+// checkAddress counts a new connection under its client's address. The address is kept
 // if a proxy told it (told), since the socket has the proxy's, and if it was
 // counted, since the socket may not have it any more when the connection ends.
 // It returns a refusal if a limit is reached.
-func (h *shard) came(slot uint32, a netip.AddrPort, told bool) *ws.Refusal {
+func (h *shard) checkAddress(slot uint32, a netip.AddrPort, told bool) *ws.Refusal {
 	counted := false
 	if h.opt.limitsAddresses() {
 		if key := h.keyOf(a); key != 0 {
 			switch h.srv.addresses.enter(key, h.srv.now()) {
 			case tooMany:
 				h.counters.limit(limitPerAddress)
-				return tooManyOf(h.opt, "this address has as many connections as it may (upgrade.max_per_address)")
+				return addressRefusal(h.opt, "this address has as many connections as it may (upgrade.max_per_address)")
 			case tooFast:
 				h.counters.limit(limitAddressRate)
-				return tooManyOf(h.opt, "this address opens connections faster than it may (upgrade.rate_per_address)")
+				return addressRefusal(h.opt, "this address opens connections faster than it may (upgrade.rate_per_address)")
 			}
 			counted = h.opt.MaxPerAddress > 0
 		}
 	}
 	if told || counted {
-		h.keep(slot, a, counted)
+		h.keepRemote(slot, a, counted)
 	}
 	return nil
 }
 
-func tooManyOf(o *Options, problem string) *ws.Refusal {
-	return &ws.Refusal{Status: 429, Cause: CauseAddress, Problem: problem, RetryAfter: o.RetryAfter}
+func addressRefusal(o *Options, problem string) *ws.Refusal {
+	return &ws.Refusal{Status: 429, Cause: CauseAddress, Detail: problem, RetryAfter: o.RetryAfter}
 }
 
-// keep stores the address of a slot instead of what was stored before.
-func (h *shard) keep(slot uint32, a netip.AddrPort, counted bool) {
+// keepRemote stores the address of a slot instead of what was stored before.
+func (h *shard) keepRemote(slot uint32, a netip.AddrPort, counted bool) {
 	h.forgetRemote(slot)
 	if h.remotes.put(slot, a, counted) {
 		h.rec(slot).flags |= flagRemote

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// shared renders an answer that many may ask for at the same time. Those who
+// sharedAnswer renders an answer that many may ask for at the same time. Those who
 // ask while it is being rendered wait for the next rendering and share it, so
 // that nobody is refused however many ask. While somebody reads a rendering
 // slowly it is also given to those who come within sharedAge: what slow readers
 // make the server hold grows with time, not with their number.
-type shared struct {
+type sharedAnswer struct {
 	render func() (*rendering, error)
 
-	turn sync.Mutex // held while rendering
+	renderMu sync.Mutex // held while rendering
 
 	mu   sync.Mutex // guards the rest
 	last *rendering
@@ -33,16 +33,16 @@ type rendering struct {
 	body   []byte
 	err    error
 
-	done  chan struct{}
-	begun time.Time
-	held  int // by how many; guarded by shared.mu
+	done    chan struct{}
+	begun   time.Time
+	readers int // by how many; guarded by shared.mu
 }
 
 // get returns a rendering, which release gives back when it has been written.
-func (s *shared) get() *rendering {
+func (s *sharedAnswer) get() *rendering {
 	s.mu.Lock()
-	if last := s.last; last != nil && last.held > 0 && time.Since(last.begun) < sharedAge {
-		last.held++
+	if last := s.last; last != nil && last.readers > 0 && time.Since(last.begun) < sharedAge {
+		last.readers++
 		s.mu.Unlock()
 		return last
 	}
@@ -52,7 +52,7 @@ func (s *shared) get() *rendering {
 		r = &rendering{done: make(chan struct{})}
 		s.next = r
 	}
-	r.held++
+	r.readers++
 	s.mu.Unlock()
 	if first {
 		s.fill(r)
@@ -62,9 +62,9 @@ func (s *shared) get() *rendering {
 }
 
 // fill renders r. A panic is everybody's error who waits for it.
-func (s *shared) fill(r *rendering) {
-	s.turn.Lock()
-	defer s.turn.Unlock()
+func (s *sharedAnswer) fill(r *rendering) {
+	s.renderMu.Lock()
+	defer s.renderMu.Unlock()
 	s.mu.Lock()
 	s.next = nil // who comes from now on may want what is newer
 	s.mu.Unlock()
@@ -82,9 +82,9 @@ func (s *shared) fill(r *rendering) {
 	s.mu.Unlock()
 }
 
-func (s *shared) release(r *rendering) {
+func (s *sharedAnswer) release(r *rendering) {
 	s.mu.Lock()
-	if r.held--; r.held == 0 && s.last == r {
+	if r.readers--; r.readers == 0 && s.last == r {
 		s.last = nil
 	}
 	s.mu.Unlock()

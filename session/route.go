@@ -7,15 +7,16 @@ import (
 )
 
 // smallTarget is how many sessions a message to topics or users may be for to
-// be sent at once instead of in a pass.
+// be sent at once instead of in a fan-out run.
 const smallTarget = 64
 
-// deliverTopics starts on a message to topics. If they are small, and nothing
-// that waits names one of them, it need not wait for the pass that is running.
-func (h *shard) deliverTopics(d *delivery) (n int, waits bool) {
-	q := queued{d: d, lane: poller.LaneBulk}
+// sendToTopics sends a message to the members of topics. If they are small, and
+// no message that waits names one of them, it need not wait for the fan-out run
+// that is under way.
+func (h *shard) sendToTopics(d *Delivery) (sent int, isQueued bool) {
+	q := fanoutItem{d: d, queue: poller.QueueBulk}
 	members, waiting := 0, false
-	for _, topicName := range d.msg.Target.Names {
+	for _, topicName := range d.Message.Target.Names {
 		t, ok := h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName))
 		if !ok || slices.Contains(q.topics, t) {
 			continue
@@ -28,14 +29,14 @@ func (h *shard) deliverTopics(d *delivery) (n int, waits bool) {
 		for _, t := range q.topics {
 			h.topics.at(t).queued++
 		}
-		h.pass.add(q)
+		h.fanout.add(q)
 		return 0, true
 	}
-	return h.deliverSmall(d, q.topics), false
+	return h.sendToMembers(d, q.topics), false
 }
 
-// deliverSmall sends a message to all members of some topics, once to each.
-func (h *shard) deliverSmall(d *delivery, topics []uint32) (sent int) {
+// sendToMembers sends a message to all members of some topics, once to each.
+func (h *shard) sendToMembers(d *Delivery, topics []uint32) (sent int) {
 	var slots [smallTarget]uint32
 	n := 0
 	for _, t := range topics {
@@ -47,25 +48,25 @@ func (h *shard) deliverSmall(d *delivery, topics []uint32) (sent int) {
 		}
 	}
 	for _, slot := range slots[:n] {
-		sent += h.send(slot, d)
+		sent += h.route(slot, d)
 	}
 	return sent
 }
 
-// deliverUsers starts on a message to users. Their sessions are served at
+// sendToUsers sends a message to users. Their sessions are served at
 // once if they are few and nothing that waits names one of the users, and else
-// in a pass, as the members of a topic are.
-func (h *shard) deliverUsers(d *delivery) (sent int, waits bool) {
+// in a fan-out run, as the members of a topic are.
+func (h *shard) sendToUsers(d *Delivery) (sent int, isQueued bool) {
 	var slots [smallTarget]uint32
 	var many []poller.ID
 	n, waiting := 0, false
-	for i, uid := range d.msg.Target.Names {
-		home, hash := h.srv.homeOf(uid)
-		if home != h.index || slices.Contains(d.msg.Target.Names[:i], uid) {
+	names := d.Message.Target.Names
+	for i, at := range d.homes {
+		if at.shard != h.index || slices.Contains(names[:i], names[i]) {
 			continue
 		}
-		waiting = waiting || h.pass.awaits(hash)
-		slot, ok := h.findUser(hash, []byte(uid))
+		waiting = waiting || h.fanout.hasUser(at.hash)
+		slot, ok := h.findUser(at.hash, []byte(names[i]))
 		for ok {
 			switch older := h.rec(slot).older; {
 			case many == nil && n < smallTarget:
@@ -73,8 +74,8 @@ func (h *shard) deliverUsers(d *delivery) (sent int, waits bool) {
 				n++
 				slot, ok = older-1, older != 0
 			case many == nil:
-				if list := h.pass.sameUsers(d, h.usersChanged); list != nil {
-					return 0, h.queueUsers(d, list)
+				if list := h.fanout.sameIDs(d, h.usersChanged); list != nil {
+					return 0, h.addUserFanout(d, list)
 				}
 				many = h.idsOf(slots[:])
 			default:
@@ -87,10 +88,10 @@ func (h *shard) deliverUsers(d *delivery) (sent int, waits bool) {
 		many = h.idsOf(slots[:n])
 	}
 	if many != nil {
-		return 0, h.queueUsers(d, many)
+		return 0, h.addUserFanout(d, many)
 	}
 	for _, slot := range slots[:n] {
-		sent += h.send(slot, d)
+		sent += h.route(slot, d)
 	}
 	return sent, false
 }
@@ -110,21 +111,21 @@ func (h *shard) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
 	return ids
 }
 
-// queueUsers has a message wait for its pass. It then holds a place in the
+// addUserFanout has a message wait for its fan-out run. It then holds a place in the
 // bulk lane like any message for many, or its own if there is none: few such
 // messages must not make pushes to other users wait.
-func (h *shard) queueUsers(d *delivery, ids []poller.ID) (waits bool) {
-	q := queued{d: d, ids: ids, changed: h.usersChanged, lane: poller.LaneBulk}
-	for _, uid := range d.msg.Target.Names {
-		if home, hash := h.srv.homeOf(uid); home == h.index {
-			q.users = append(q.users, hash)
+func (h *shard) addUserFanout(d *Delivery, ids []poller.ID) (isQueued bool) {
+	q := fanoutItem{d: d, ids: ids, changed: h.usersChanged, queue: poller.QueueBulk}
+	for _, at := range d.homes {
+		if at.shard == h.index {
+			q.users = append(q.users, at.hash)
 		}
 	}
-	if !h.ps.Reserve(poller.LaneBulk) {
-		h.ps.Keep()
-		q.lane = poller.LaneSingle
+	if !h.ps.Reserve(poller.QueueBulk) {
+		h.ps.KeepPlace()
+		q.queue = poller.QueueSingle
 	}
 	h.srv.mailBytes.Add(q.listBytes())
-	h.pass.add(q)
+	h.fanout.add(q)
 	return true
 }

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Origin is where a value comes from.
-type Origin struct {
-	Source string // file name, or "environment", "flag"; "" for the default
+// Source is where a value comes from.
+type Source struct {
+	From   string // file name, or "environment", "flag"; "" for the default
 	Name   string // the variable or flag
 	Line   int    // in the file, from 1
 	Column int
@@ -15,51 +15,51 @@ type Origin struct {
 }
 
 // String returns "belfry.yaml:3:5", "BELFRY_SHARDS" or "--shards".
-func (o Origin) String() string {
+func (o Source) String() string {
 	switch {
 	case o.Line > 0:
-		return fmt.Sprintf("%s:%d:%d", o.Source, o.Line, o.Column)
+		return fmt.Sprintf("%s:%d:%d", o.From, o.Line, o.Column)
 	case o.Name != "":
 		return o.Name
-	case o.Source != "":
-		return o.Source
+	case o.From != "":
+		return o.From
 	}
 	return "default"
 }
 
-// Problem is one thing wrong with the configuration.
-type Problem struct {
-	Origin  Origin
+// Error is one thing wrong with the configuration.
+type Error struct {
+	Source  Source
 	Setting string // path of the setting, "" if none is at fault
-	Text    string // what is wrong and what is allowed
+	Detail  string // what is wrong and what is allowed
 	secret  bool   // the setting's value is not to be shown
 }
 
 // Error returns "file:line:col: setting: problem", followed for a file by the
 // line and a mark below the place.
-func (p *Problem) Error() string {
+func (p *Error) Error() string {
 	var b strings.Builder
-	b.WriteString(p.Origin.String())
+	b.WriteString(p.Source.String())
 	if p.Setting != "" {
 		b.WriteString(": " + p.Setting)
 	}
-	b.WriteString(": " + p.Text)
-	if p.Origin.Line > 0 {
-		number := fmt.Sprintf("%5d", p.Origin.Line)
-		fmt.Fprintf(&b, "\n%s | %s\n%s | %s^", number, quotable(p.Origin.text, p.secret),
-			strings.Repeat(" ", len(number)), indent(p.Origin.text, p.Origin.Column-1))
+	b.WriteString(": " + p.Detail)
+	if p.Source.Line > 0 {
+		number := fmt.Sprintf("%5d", p.Source.Line)
+		fmt.Fprintf(&b, "\n%s | %s\n%s | %s^", number, redactLine(p.Source.text, p.secret),
+			strings.Repeat(" ", len(number)), indent(p.Source.text, p.Source.Column-1))
 	}
 	return b.String()
 }
 
-// confiding are words of keys whose values are not repeated in messages:
+// secretWords are words of keys whose values are not repeated in messages:
 // messages end up in logs.
-var confiding = [...]string{"key", "password", "token", "secret", "creds", "url", "route", "://"}
+var secretWords = [...]string{"key", "password", "token", "secret", "creds", "url", "route", "://"}
 
-// quotable returns line without what follows its key if that may be a secret.
-func quotable(line string, secret bool) string {
+// redactLine returns line without what follows its key if that may be a secret.
+func redactLine(line string, secret bool) string {
 	lower := strings.ToLower(line)
-	for _, word := range confiding {
+	for _, word := range secretWords {
 		secret = secret || strings.Contains(lower, word)
 	}
 	if !secret {
@@ -86,10 +86,10 @@ func indent(line string, n int) string {
 	return b.String()
 }
 
-// Problems is everything wrong with a configuration, as an error.
-type Problems []*Problem
+// Errors is everything wrong with a configuration, as an error.
+type Errors []*Error
 
-func (ps Problems) Error() string {
+func (ps Errors) Error() string {
 	texts := make([]string, len(ps))
 	for i, p := range ps {
 		texts[i] = p.Error()
@@ -97,9 +97,9 @@ func (ps Problems) Error() string {
 	return strings.Join(texts, "\n")
 }
 
-// err returns nil if there are no problems: a nil Problems inside an error
+// orNil returns nil if there are no problems: a nil Problems inside an error
 // interface would not be nil.
-func (ps Problems) err() error {
+func (ps Errors) orNil() error {
 	if len(ps) == 0 {
 		return nil
 	}

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"context"
-	"math"
 	"sync"
 	"time"
 
@@ -13,16 +11,16 @@ import (
 	"belfry/wire"
 )
 
-// publishing is between a shard and its publisher.
-type publishing struct {
+// pubQueue is between a shard and its publisher.
+type pubQueue struct {
 	own map[poller.ID]int // the shard's: bytes that wait for the publisher, by session
 
-	mu   sync.Mutex  // guards told
-	told []published // what became of pubs, until the shard takes it
+	mu      sync.Mutex  // guards told
+	results []pubResult // what became of pubs, until the shard takes it
 }
 
-// published is what became of a pub.
-type published struct {
+// pubResult is what became of a pub.
+type pubResult struct {
 	from  poller.ID
 	size  int
 	reply wire.Reply
@@ -49,13 +47,13 @@ func pubSize(m *message.Message) int {
 // session that publishes faster than the bus takes it is refused at half of the
 // share, and those that publish little find room.
 func (h *shard) chargePub(slot uint32, p *pub) bool {
-	own := int64(h.publishing.own[p.from] + p.size)
+	own := int64(h.pubQueue.own[p.from] + p.size)
 	total := h.srv.pubBytes.Add(int64(p.size))
 	if own > h.srv.opt.Poller.InboundBytes/pubShare-total || !h.ps.ChargeNode(slot, int(own), p.size) {
 		h.srv.pubBytes.Add(-int64(p.size))
 		return false
 	}
-	h.publishing.own[p.from] = int(own)
+	h.pubQueue.own[p.from] = int(own)
 	return true
 }
 
@@ -65,8 +63,8 @@ func (h *shard) unchargePub(p *pub) {
 	h.ps.UnchargeNode(p.size)
 }
 
-// done takes size bytes off a session's count.
-func (q *publishing) done(id poller.ID, size int) {
+// uncharge takes size bytes off a session's count.
+func (q *pubQueue) uncharge(id poller.ID, size int) {
 	if left := q.own[id] - size; left > 0 {
 		q.own[id] = left
 	} else {
@@ -74,28 +72,28 @@ func (q *publishing) done(id poller.ID, size int) {
 	}
 }
 
-// tell leaves what became of a pub to the shard, and says whether that has to
+// addResult leaves what became of a pub to the shard, and says whether that has to
 // be called: one place in its mailbox serves for all, or clients that publish
 // would make pushes wait.
-func (q *publishing) tell(p published) (call bool) {
+func (q *pubQueue) addResult(p pubResult) (call bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.told = append(q.told, p)
-	return len(q.told) == 1
+	q.results = append(q.results, p)
+	return len(q.results) == 1
 }
 
-func (q *publishing) take() []published {
+func (q *pubQueue) takeResults() []pubResult {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	told := q.told
-	q.told = nil
+	told := q.results
+	q.results = nil
 	return told
 }
 
 // answerPubs answers pubs whose sessions are still there.
 func (h *shard) answerPubs() {
-	for _, p := range h.publishing.take() {
-		h.publishing.done(p.from, p.size)
+	for _, p := range h.pubQueue.takeResults() {
+		h.pubQueue.uncharge(p.from, p.size)
 		if slot, ok := h.ps.Lookup(p.from); ok {
 			h.ps.Protect(p.from, func() { h.reply(slot, &p.reply) })
 		}
@@ -107,17 +105,17 @@ func (h *shard) answerPubs() {
 func (h *shard) publisher() {
 	defer h.srv.helpers.Done()
 	for p := range h.pubs {
-		if !h.publishing.tell(h.publishNow(&p)) {
+		if !h.pubQueue.addResult(h.publishNow(&p)) {
 			continue
 		}
-		for over := false; !over && !h.ps.Post(poller.LaneSingle, poller.Mail{Kind: mailPublished}); {
-			over = h.pause() // then nobody is left to be told; what was taken is published all the same
+		for over := false; !over && !h.ps.Post(poller.QueueSingle, poller.Mail{Kind: mailPublished}); {
+			over = h.sleep() // then nobody is left to be told; what was taken is published all the same
 		}
 	}
 }
 
-// pause waits a moment, and says whether the shards are being stopped.
-func (h *shard) pause() (over bool) {
+// sleep waits a moment, and says whether the shards are being stopped.
+func (h *shard) sleep() (over bool) {
 	select {
 	case <-h.srv.done:
 		return true
@@ -127,8 +125,8 @@ func (h *shard) pause() (over bool) {
 }
 
 // publishNow publishes p, which is charged for no longer whatever comes of it.
-func (h *shard) publishNow(p *pub) (done published) {
-	done = published{p.from, p.size, wire.Reply{Ref: p.ref}}
+func (h *shard) publishNow(p *pub) (done pubResult) {
+	done = pubResult{p.from, p.size, wire.Reply{Ref: p.ref}}
 	defer func() {
 		h.unchargePub(p)
 		if v := recover(); v != nil {
@@ -137,8 +135,10 @@ func (h *shard) publishNow(p *pub) (done published) {
 			done.reply.Err = &wire.CommandError{Code: "unavailable", Text: "a fault of this server", Ref: p.ref}
 		}
 	}()
-	defer h.awaitRoom(p.msg.Target)()
-	if err := h.opt.Publish(p.msg); err != nil {
+	if p.msg.Target.Scope <= message.ScopeTopics {
+		h.awaitBulk()
+	}
+	if err := h.opt.Publish(p.msg, message.Wait{Time: clientWait}); err != nil {
 		done.reply.Err = publishError(err, p.ref)
 	} else {
 		done.reply.ID = p.msg.ID
@@ -155,26 +155,19 @@ const (
 	clientShare = 4
 )
 
-// awaitRoom waits for that; done is to be called once the message was published.
-func (h *shard) awaitRoom(t message.Target) (done func()) {
-	if t.Scope >= message.ScopeUsers {
-		if _, done, err := h.srv.Pace(context.Background(), t, clientWait, math.MaxInt); err == nil {
-			return done
-		}
-		return func() {}
-	}
-	for late := time.Now().Add(clientWait); h.srv.bulkTaken() > 1.0/clientShare && time.Now().Before(late); {
-		if h.pause() {
-			break
+// awaitBulk waits while a bulk lane is too full for what clients publish.
+func (h *shard) awaitBulk() {
+	for late := time.Now().Add(clientWait); h.srv.bulkFill() > 1.0/clientShare && time.Now().Before(late); {
+		if h.sleep() {
+			return
 		}
 	}
-	return func() {}
 }
 
-// bulkTaken returns which part of the fullest bulk lane is taken.
-func (s *Server) bulkTaken() (part float64) {
+// bulkFill returns which part of the fullest bulk lane is taken.
+func (s *Server) bulkFill() (part float64) {
 	for _, h := range s.shards {
-		part = max(part, h.ps.Taken(poller.LaneBulk))
+		part = max(part, h.ps.Fill(poller.QueueBulk))
 	}
 	return part
 }
