@@ -195,11 +195,17 @@ func (d *decoder) reset() {
 }
 
 // next returns the next value as a slice of p, which the decoder reads.
+// ReadValue would go down into objects and arrays by recursion, up to 10,000
+// levels deep; SkipValue needs no stack.
 func (d *decoder) next(p []byte) ([]byte, error) {
-	value, err := d.ReadValue()
-	if err != nil {
+	start := d.InputOffset()
+	if k := d.PeekKind(); k != '{' && k != '[' {
+		value, err := d.ReadValue()
+		end := d.InputOffset()
+		return p[end-int64(len(value)) : end : end], err
+	}
+	if err := d.SkipValue(); err != nil {
 		return nil, err
 	}
-	end := d.InputOffset()
-	return p[end-int64(len(value)) : end : end], nil
+	return bytes.TrimLeft(p[start:d.InputOffset():d.InputOffset()], " \t\r\n:,"), nil
 }

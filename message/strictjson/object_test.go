@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -107,6 +108,25 @@ func TestReleasedDecoderForgets(t *testing.T) {
 	d.release()
 	if d.src.Cap() != 0 || len(d.UnreadBuffer()) != 0 || cap(d.UnreadBuffer()) != 0 {
 		t.Errorf("%d bytes of the source, %d of the buffer", d.src.Cap(), cap(d.UnreadBuffer()))
+	}
+}
+
+// A value of many levels is a client's, and the stack that it takes a shard's.
+func TestDeepValuesNeedNoStack(t *testing.T) {
+	p := []byte(`{"a":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `,"b":1}`)
+	stack := make(chan uint64)
+	go func() { // a new goroutine has a small stack
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		var o Object
+		if err := o.Parse(p); err != nil || len(o.Value("a")) != 18000 || string(o.Value("b")) != "1" {
+			t.Errorf("%d bytes, %v", len(o.Value("a")), err)
+		}
+		runtime.ReadMemStats(&after)
+		stack <- after.StackInuse - min(before.StackInuse, after.StackInuse)
+	}()
+	if grown := <-stack; grown > 256<<10 {
+		t.Errorf("%d bytes of stack", grown)
 	}
 }
 
