@@ -86,6 +86,9 @@ func answerOutside(sock *Socket) error {
 	if err := unix.SetNonblock(sock.FD, false); err != nil {
 		return err
 	}
+	if err := unix.SetsockoptTimeval(sock.FD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}); err != nil {
+		return err // a test that fails does not wait for ever
+	}
 	line := sock.Unread
 	for p := make([]byte, 100); bytes.IndexByte(line, '\n') < 0; {
 		n, err := unix.Read(sock.FD, p)

@@ -1,7 +1,6 @@
 package poller
 
 import (
-	"bytes"
 	"io"
 	"net"
 	"strings"
@@ -77,87 +76,97 @@ func fillBacklog(s *Shard, slot uint32) (sent int) {
 	return sent + 1
 }
 
+// detachState is a state in which a connection is detached.
+type detachState struct {
+	name       string
+	input      string // that the client sends, and the shard reads, before
+	make       func(s *Shard, slot uint32, client *net.UnixConn)
+	unread     string
+	backlog    bool
+	closeWrite bool
+	client     string // gets, before what the new owner sends
+	socket     string // holds, for the new owner to read
+	ended      bool   // the client has ended its side
+}
+
+var detachStates = []detachState{
+	{name: "idle"},
+	{name: "unread bytes", input: "begun", unread: "begun"},
+	{name: "paused", input: "begun", unread: "begun", socket: "more", make: func(s *Shard, slot uint32, client *net.UnixConn) {
+		s.Pause(slot)
+		client.Write([]byte("more"))
+	}},
+	{name: "resumed", input: "begun", unread: "begun", make: func(s *Shard, slot uint32, _ *net.UnixConn) {
+		s.Pause(slot)
+		s.Resume(slot)
+	}},
+	{name: "deferred", input: "begun", unread: "begun", make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.Defer(slot) }},
+	{name: "charged", make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.Charge(slot, 1000) }},
+	{name: "timer", make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.SetTimer(slot, s.Now()+1) }},
+	{name: "staged", client: "staged ", make: func(s *Shard, slot uint32, _ *net.UnixConn) {
+		s.Send(slot, Bytes([]byte("staged ")), Data)
+	}},
+	{name: "backlog", backlog: true},
+	{name: "half-closed", closeWrite: true, make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.CloseWrite(slot) }},
+	{name: "half-closed, staged", closeWrite: true, client: "bye", make: func(s *Shard, slot uint32, _ *net.UnixConn) {
+		s.Send(slot, Bytes([]byte("bye")), Last)
+		s.CloseWrite(slot)
+	}},
+	{name: "half-closed, backlog", closeWrite: true, backlog: true, make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.CloseWrite(slot) }},
+	{name: "half-closed by the client", input: "begun", unread: "begun", socket: "more", ended: true, make: func(_ *Shard, _ uint32, client *net.UnixConn) {
+		client.Write([]byte("more"))
+		client.CloseWrite() // the shard does not look before it detaches
+	}},
+}
+
 // A connection can be detached in whatever state it is. What was not read and
 // not sent comes with it, and nothing of it stays.
 func TestDetachStates(t *testing.T) {
-	for _, state := range []struct {
-		name       string
-		input      string // that the client sends, and the shard reads, before
-		make       func(s *Shard, slot uint32, client *net.UnixConn)
-		unread     string
-		backlog    bool
-		closeWrite bool
-		client     string // gets, before what the new owner sends
-		socket     string // holds, for the new owner to read
-		ended      bool   // the client has ended its side
-	}{
-		{name: "idle"},
-		{name: "unread bytes", input: "begun", unread: "begun"},
-		{name: "paused", input: "begun", unread: "begun", socket: "more", make: func(s *Shard, slot uint32, client *net.UnixConn) {
-			s.Pause(slot)
-			client.Write([]byte("more"))
-		}},
-		{name: "resumed", input: "begun", unread: "begun", make: func(s *Shard, slot uint32, _ *net.UnixConn) {
-			s.Pause(slot)
-			s.Resume(slot)
-		}},
-		{name: "deferred", input: "begun", unread: "begun", make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.Defer(slot) }},
-		{name: "charged", make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.Charge(slot, 1000) }},
-		{name: "timer", make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.SetTimer(slot, s.Now()+1) }},
-		{name: "staged", client: "staged ", make: func(s *Shard, slot uint32, _ *net.UnixConn) {
-			s.Send(slot, Bytes([]byte("staged ")), Data)
-		}},
-		{name: "backlog", backlog: true},
-		{name: "half-closed", closeWrite: true, make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.CloseWrite(slot) }},
-		{name: "half-closed, staged", closeWrite: true, client: "bye", make: func(s *Shard, slot uint32, _ *net.UnixConn) {
-			s.Send(slot, Bytes([]byte("bye")), Last)
-			s.CloseWrite(slot)
-		}},
-		{name: "half-closed, backlog", closeWrite: true, backlog: true, make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.CloseWrite(slot) }},
-		{name: "half-closed by the client", input: "begun", unread: "begun", socket: "more", ended: true, make: func(_ *Shard, _ uint32, client *net.UnixConn) {
-			client.Write([]byte("more"))
-			client.CloseWrite() // the shard does not look before it detaches
-		}},
-	} {
+	for _, state := range detachStates {
 		t.Run(state.name, func(t *testing.T) {
-			bothWays(t, func(t *testing.T, o Options) {
-				r := detachRig(t, o)
-				c, id := r.pair(0)
-				client := c.(*net.UnixConn)
-				io.WriteString(client, state.input)
-				r.unread(t, id, len(state.input))
-				var sock Socket
-				var lines int
-				r.on(0, func(s *Shard) {
-					slot := id.Slot()
-					if state.backlog {
-						lines = fillBacklog(s, slot)
-					}
-					if state.make != nil {
-						state.make(s, slot, client)
-					}
-					var ok bool
-					if sock, ok = s.Detach(slot, nil); !ok {
-						t.Error("Detach refused")
-						return
-					}
-					nothingLeft(t, s, id, sock.FD)
-				})
-				defer unix.Close(sock.FD)
-				if string(sock.Unread) != state.unread || (len(sock.Unsent) > 0) != state.backlog || sock.CloseWrite != state.closeWrite {
-					t.Errorf("unread %q, %d bytes unsent, close write %v", sock.Unread, len(sock.Unsent), sock.CloseWrite)
-				}
-				r.Loop.Tick(2)
-				r.settle(0)
-				h := r.handlers[0]
-				if st := r.Stats(); h.closed.Load() != 0 || len(h.timers) != 0 || st.Connections != 0 || st.Closed != 0 || st.Detached != 1 {
-					t.Errorf("%d calls of OnClose, %d of OnTimer, %+v", h.closed.Load(), len(h.timers), st)
-				}
-				checkOwner(t, sock, client, state.socket, state.ended)
-				checkClient(t, sock, client, state.client, lines)
-			})
+			bothWays(t, func(t *testing.T, o Options) { detachIn(t, o, &state) })
 		})
 	}
+}
+
+func detachIn(t *testing.T, o Options, state *detachState) {
+	r := detachRig(t, o)
+	c, id := r.pair(0)
+	client := c.(*net.UnixConn)
+	io.WriteString(client, state.input)
+	r.unread(t, id, len(state.input))
+	var sock Socket
+	var lines int
+	r.on(0, func(s *Shard) {
+		slot := id.Slot()
+		if state.backlog {
+			lines = fillBacklog(s, slot)
+		}
+		if state.make != nil {
+			state.make(s, slot, client)
+		}
+		var ok bool
+		if sock, ok = s.Detach(slot, nil); !ok {
+			t.Error("Detach refused")
+			return
+		}
+		nothingLeft(t, s, id, sock.FD)
+	})
+	if t.Failed() {
+		return
+	}
+	defer unix.Close(sock.FD)
+	if string(sock.Unread) != state.unread || (len(sock.Unsent) > 0) != state.backlog || sock.CloseWrite != state.closeWrite {
+		t.Errorf("unread %q, %d bytes unsent, close write %v", sock.Unread, len(sock.Unsent), sock.CloseWrite)
+	}
+	r.Loop.Tick(2)
+	r.settle(0)
+	h := r.handlers[0]
+	if st := r.Stats(); h.closed.Load() != 0 || len(h.timers) != 0 || st.Connections != 0 || st.Closed != 0 || st.Detached != 1 {
+		t.Errorf("%d calls of OnClose, %d of OnTimer, %+v", h.closed.Load(), len(h.timers), st)
+	}
+	checkOwner(t, sock, client, state.socket, state.ended)
+	checkClient(t, sock, client, state.client, lines)
 }
 
 // checkOwner reads what the socket still holds.
@@ -289,61 +298,24 @@ func TestDetachAfterLostSend(t *testing.T) {
 // Whatever call of the handler is under way, the slot is not used again before
 // it has returned, and nothing else is called for the connection.
 func TestDetachWithinCalls(t *testing.T) {
-	for _, call := range []string{"OnOpen", "OnData", "OnData, all consumed", "OnTimer", "OnTick", "OnWork"} {
+	for call, unread := range map[string]string{
+		"OnOpen": "", "OnData": " and half\n", "OnData, all consumed": "", "OnTimer": "half", "OnTick": "half", "OnWork": "half",
+	} {
 		t.Run(call, func(t *testing.T) {
 			out := make(chan Socket, 1)
-			detach := func(s *Shard, slot uint32, unread []byte) {
-				sock, ok := s.Detach(slot, unread)
-				if !ok {
-					t.Error("Detach refused")
-				}
-				if _, ok := s.Next(0); ok {
-					t.Error("the slot is still in use")
-				}
-				out <- sock
-			}
-			var h *detachHandler
-			r := newRig(t, Options{Shards: 1}, func(e *echoHandler) {
-				e.mail = runMail
-				e.open = func(s *Shard, slot uint32, state any) {
-					if call == "OnOpen" {
-						detach(s, slot, nil)
-						return
-					}
-					reportID(s, slot, state)
-				}
-				e.data = func(s *Shard, slot uint32, p []byte) int {
-					if !bytes.HasSuffix(p, []byte("\n")) || !strings.HasPrefix(call, "OnData") {
-						return 0 // the first half of a line
-					}
-					take := len("half")
-					if call == "OnData, all consumed" {
-						take = len(p)
-					}
-					detach(s, slot, p[take:])
-					return 0
-				}
-			})
-			r.on(0, func(s *Shard) {
-				h = &detachHandler{Handler: r.handlers[0], call: call, detach: func(slot uint32) { detach(s, slot, nil) }}
-				s.handler = h
-			})
-			want := map[string]string{"OnOpen": "", "OnData": " and half\n", "OnData, all consumed": "", "OnTimer": "half"}
-			unread, ok := want[call]
-			if !ok {
-				unread = "half"
-			}
+			r := newRig(t, Options{Shards: 1}, func(e *echoHandler) { e.mail = runMail })
 			ours, peer := socketPair(t)
 			client := fileConn(t, peer)
-			if call == "OnOpen" {
-				if err := r.Adopt(0, Socket{FD: ours}); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				id := r.adopt(0, Socket{FD: ours})
+			h := &detachHandler{Handler: r.handlers[0], t: t, s: r.Shard(0), call: call, armed: true, out: out, opened: make(chan ID, 1)}
+			r.on(0, func(s *Shard) { s.handler = h })
+			if err := r.Adopt(0, Socket{FD: ours}); err != nil {
+				t.Fatal(err)
+			}
+			if call != "OnOpen" {
+				id := receive(t, h.opened)
 				io.WriteString(client, "half")
 				r.unread(t, id, len("half"))
-				r.on(0, func(s *Shard) { s.SetTimer(id.Slot(), s.Now()+1); h.armed = true })
+				r.on(0, func(s *Shard) { s.SetTimer(id.Slot(), s.Now()+1); h.ready = true })
 				if strings.HasPrefix(call, "OnData") {
 					io.WriteString(client, " and half\n")
 				} else {
@@ -367,21 +339,56 @@ func TestDetachWithinCalls(t *testing.T) {
 	}
 }
 
-// detachHandler detaches the only connection within the call that is named.
+// detachHandler detaches the only connection within the call that is named, once
+// the test is ready for it.
 type detachHandler struct {
 	Handler
-	call   string
-	armed  bool
-	detach func(slot uint32)
+	t            *testing.T
+	s            *Shard
+	call         string
+	armed, ready bool
+	opened       chan ID
+	out          chan Socket
 }
 
-func (h *detachHandler) in(call string, slot uint32) {
-	if h.armed && h.call == call {
-		h.armed = false
-		h.detach(slot)
+func (h *detachHandler) detach(slot uint32, unread []byte) {
+	h.armed = false
+	sock, ok := h.s.Detach(slot, unread)
+	if !ok {
+		h.t.Error("Detach refused")
+	}
+	if _, ok := h.s.Next(0); ok {
+		h.t.Error("the slot is still in use")
+	}
+	h.out <- sock
+}
+
+func (h *detachHandler) in(call string) {
+	if h.armed && h.ready && h.call == call {
+		h.detach(0, nil)
 	}
 }
 
-func (h *detachHandler) OnTimer(slot uint32) { h.in("OnTimer", slot) }
-func (h *detachHandler) OnTick()             { h.Handler.OnTick(); h.in("OnTick", 0) }
-func (h *detachHandler) OnWork() bool        { h.in("OnWork", 0); return h.Handler.OnWork() }
+func (h *detachHandler) OnOpen(slot uint32, _ any) {
+	if h.call == "OnOpen" {
+		h.detach(slot, nil)
+		return
+	}
+	h.opened <- h.s.ID(slot)
+}
+
+func (h *detachHandler) OnData(slot uint32, p []byte) int {
+	if !h.ready || !strings.HasPrefix(h.call, "OnData") {
+		return 0
+	}
+	take := len("half")
+	if h.call == "OnData, all consumed" {
+		take = len(p)
+	}
+	h.detach(slot, p[take:])
+	return 0
+}
+
+func (h *detachHandler) OnTimer(uint32) { h.in("OnTimer") }
+func (h *detachHandler) OnTick()        { h.Handler.OnTick(); h.in("OnTick") }
+func (h *detachHandler) OnWork() bool   { h.in("OnWork"); return h.Handler.OnWork() }
