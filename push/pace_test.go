@@ -138,6 +138,7 @@ func TestPresence(t *testing.T) {
 			if gone := c.client.gone(); gone != tt.gone {
 				t.Errorf("gone: %v, want %v", gone, tt.gone)
 			}
+			tcp.SetReadDeadline(time.Now().Add(10 * time.Second))
 			if p := make([]byte, 4); !tt.gone {
 				if n, err := io.ReadFull(c, p); err != nil {
 					t.Errorf("%q, %v is left of what it sent", p[:n], err)

@@ -8,7 +8,7 @@ import (
 	"belfry/poller"
 )
 
-// dispatch sends a message that came by mail, or queues it for the pass.
+// dispatch sends a message that came by mail, or queues it for the fan-out run.
 func (h *shard) dispatch(d *Delivery) {
 	sent, queued := 0, false
 	defer func() { // also when something in it panics
@@ -34,7 +34,7 @@ func (h *shard) dispatch(d *Delivery) {
 }
 
 // sendOrQueue stages a message for the sessions that it is for and returns for
-// how many, or queues it for the pass.
+// how many, or queues it for the fan-out run.
 func (h *shard) sendOrQueue(d *Delivery) (sent int, isQueued bool) {
 	switch d.Message.Target.Scope {
 	case message.ScopeAll:

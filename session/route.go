@@ -7,12 +7,12 @@ import (
 )
 
 // smallTarget is how many sessions a message to topics or users may be for to
-// be sent at once instead of in a pass.
+// be sent at once instead of in a fan-out run.
 const smallTarget = 64
 
 // sendToTopics sends a message to the members of topics. If they are small, and
-// no message that waits names one of them, it need not wait for the pass that is
-// running.
+// no message that waits names one of them, it need not wait for the fan-out run
+// that is under way.
 func (h *shard) sendToTopics(d *Delivery) (sent int, isQueued bool) {
 	q := fanoutItem{d: d, queue: poller.QueueBulk}
 	members, waiting := 0, false
@@ -55,7 +55,7 @@ func (h *shard) sendToMembers(d *Delivery, topics []uint32) (sent int) {
 
 // sendToUsers sends a message to users. Their sessions are served at
 // once if they are few and nothing that waits names one of the users, and else
-// in a pass, as the members of a topic are.
+// in a fan-out run, as the members of a topic are.
 func (h *shard) sendToUsers(d *Delivery) (sent int, isQueued bool) {
 	var slots [smallTarget]uint32
 	var many []poller.ID
@@ -111,7 +111,7 @@ func (h *shard) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
 	return ids
 }
 
-// addUserFanout has a message wait for its pass. It then holds a place in the
+// addUserFanout has a message wait for its fan-out run. It then holds a place in the
 // bulk lane like any message for many, or its own if there is none: few such
 // messages must not make pushes to other users wait.
 func (h *shard) addUserFanout(d *Delivery, ids []poller.ID) (isQueued bool) {
