@@ -41,10 +41,12 @@ type InBand interface {
 // ErrNoCommands says that an encoding has no commands.
 var ErrNoCommands = errors.New("wire: this encoding has no commands")
 
-// Hello is said once, right after the connection was accepted.
+// Hello is said once, right after the connection was accepted or, if the
+// encoding is InBand, after the login was granted.
 type Hello struct {
 	Session      string        // session id
 	UID          string        // "" if the session has none
+	Ref          string        // of the OpLogin that Hello grants; "" for none
 	Topics       []string      // subscriptions that it begins with
 	PingInterval time.Duration // 0: the server sends no pings
 	PongTimeout  time.Duration // how long a ping may stay unanswered

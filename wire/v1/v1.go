@@ -49,7 +49,9 @@ func (Encoding) Message(w *wire.Writer, m *message.Message) {
 		dst = append(dst, `,"data":`...)
 		dst = strictjson.AppendString(dst, m.Payload)
 	}
-	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}'), ID: m.ID, Event: m.Topic()})
+	// The topic is in the object, so no event type says it: one handler gets all
+	// objects of an event stream.
+	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}'), ID: m.ID})
 }
 
 // Hello writes a "hello".
