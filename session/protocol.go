@@ -128,12 +128,3 @@ func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Ref
 	}
 	return uint8(r.first + n), r.echo, refusal
 }
-
-// variantOf returns what a session speaks.
-func (h *shard) variantOf(rec *record) *variant { return &h.srv.protocols.variants[rec.variant] }
-
-// say builds what an encoding says to one session, behind what is in dst.
-func (h *shard) say(rec *record, dst []byte) *wire.Writer {
-	h.writer.Reset(h.variantOf(rec).Transport, dst)
-	return &h.writer
-}

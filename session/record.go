@@ -58,8 +58,6 @@ const (
 	flagRemote                      // shard.remotes has its client's address
 )
 
-func (h *shard) rec(slot uint32) *record { return (*record)(h.ps.Record(slot)) }
-
 // upgrade is an upgrade between its three steps.
 type upgrade struct {
 	accept   []byte // what the transport accepts the request with

@@ -10,16 +10,11 @@ import (
 // shard is the session side of one poller.Shard. All of it is owned by the
 // shard's goroutine but the counters and what is marked otherwise.
 type shard struct {
-	srv       *Server
-	opt       *Options // never changed
+	env
 	intervals intervals
-	ps        *poller.Shard
-	index     int
 
 	parser     *ws.Parser
 	decoders   []wire.Decoder // by variant
-	writer     wire.Writer
-	buf        []byte // frames that are built for one session
 	date       ws.Date
 	read       readState
 	buckets    buckets
@@ -44,7 +39,6 @@ type shard struct {
 	stagedPushes []stagedPush // pushes whose sends are staged
 
 	// Written by the shard, read by others.
-	counters      counters
 	latency       latency  // of pushes to users and sessions
 	fanoutLatency latency  // of pushes to topics and all
 	pubs          chan pub // to the shard's publisher goroutine; closed by OnStop
@@ -62,7 +56,7 @@ const (
 )
 
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
-	h := &shard{srv: srv, opt: &srv.opt, intervals: srv.opt.intervals(), ps: ps, index: ps.Index()}
+	h := &shard{env: newEnv(srv, ps), intervals: srv.opt.intervals()}
 	var err error
 	head := ws.ParserOptions{MaxHead: srv.opt.MaxHead}
 	if srv.opt.Healthy != nil {

@@ -357,8 +357,3 @@ func (h *shard) stopWaiting(rec *record) {
 		h.srv.waiting.Add(-1)
 	}
 }
-
-// sid returns the id of the session in a slot.
-func (h *shard) sid(slot uint32) string {
-	return message.SID{Node: h.opt.Node, Shard: uint16(h.index), Conn: uint64(h.ps.ID(slot))}.Format(&h.opt.Key)
-}
