@@ -148,6 +148,6 @@ func (h *shard) unregister(slot uint32) {
 	h.srv.sessions.Add(-1)
 	h.srv.perVariant[rec.variant].Add(-1)
 	h.dropBucket(slot, rec)
-	h.leaveTopics(slot, rec)
-	h.leaveUser(slot, rec)
+	h.topics.leaveAll(rec)
+	h.users.leave(slot, rec)
 }

@@ -38,8 +38,8 @@ func (h *shard) command(slot uint32, rec *record, c *wire.Command) {
 		h.subscribe(slot, rec, c)
 	case wire.OpUnsub:
 		for _, topicName := range c.Topics {
-			if t, ok := h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName)); ok {
-				h.leaveTopic(rec, t)
+			if t, ok := h.topics.find(topicName); ok {
+				h.topics.leave(rec, t)
 			}
 		}
 		h.wakeWaiters() // whose answers come before this one's
@@ -75,19 +75,19 @@ func (h *shard) subscribe(slot uint32, rec *record, c *wire.Command) {
 	sub := &pendingSub{ref: c.Ref}
 	for _, topicName := range c.Topics {
 		if int(rec.count) >= h.opt.MaxTopics {
-			if _, ok := h.memberOf(rec, topicName); !ok {
+			if !h.topics.has(rec, topicName) {
 				h.counters.limit(limitTopics)
 				sub.failed = true
-				h.undo(rec, before)
+				h.topics.leaveNewest(rec, before)
 				h.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", h.opt.MaxTopics))
 				return
 			}
 		}
-		t, _, err := h.joinTopic(slot, rec, topicName)
+		t, _, err := h.topics.join(slot, rec, topicName)
 		if err != nil {
 			h.counters.limit(limitMemory)
 			sub.failed = true
-			h.undo(rec, before)
+			h.topics.leaveNewest(rec, before)
 			h.fail(slot, c.Ref, "unavailable", "", "this server's tables are full")
 			return
 		}
@@ -103,17 +103,18 @@ func (h *shard) subscribe(slot uint32, rec *record, c *wire.Command) {
 	rec.awaited++
 }
 
-func (h *shard) memberOf(rec *record, topicName string) (t uint32, ok bool) {
-	if t, ok = h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName)); ok {
-		_, ok = h.member(rec, t)
-	}
-	return t, ok
-}
-
-// undo takes back the newest memberships until as many are left as before.
-func (h *shard) undo(rec *record, before uint16) {
-	for rec.count > before {
-		h.leaveTopic(rec, h.topics.links.At(rec.topics-1).topic)
+// wakeWaiters tells upgrades and sub commands that a topic they waited for is
+// ready or gone.
+func (h *shard) wakeWaiters() {
+	for w, more := h.topics.takeWoken(); more; w, more = h.topics.takeWoken() {
+		slot, ok := h.ps.Lookup(w.id)
+		switch {
+		case !ok:
+		case w.sub != nil:
+			h.subscribed(slot, w.sub)
+		default:
+			h.ready(slot)
+		}
 	}
 }
 

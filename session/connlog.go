@@ -88,7 +88,7 @@ func (h *shard) logEnded(slot uint32, rec *record, err error) {
 		fields = append(fields, zap.Error(err))
 	}
 	if rec.uid != 0 {
-		fields = append(fields, zap.String("uid", string(h.uids.Get(rec.uid))))
+		fields = append(fields, zap.String("uid", string(h.users.uid(rec))))
 	}
 	if rec.openedAt != 0 {
 		fields = append(fields, zap.String("sid", h.sid(slot)),

@@ -156,10 +156,8 @@ func (d *Delivery) excludes(h *shard, slot uint32) bool {
 		return true
 	}
 	for _, name := range d.Message.Target.ExcludeTopics {
-		if t, ok := h.topics.find(h.topicHash([]byte(name)), []byte(name)); ok {
-			if _, subscribed := h.member(h.rec(slot), t); subscribed {
-				return true
-			}
+		if h.topics.has(h.rec(slot), name) {
+			return true
 		}
 	}
 	return false

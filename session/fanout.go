@@ -314,7 +314,7 @@ func (p *fanout) release(q fanoutItem) {
 	}
 	for _, t := range q.topics {
 		p.h.topics.at(t).queued--
-		p.h.dropTopic(t)
+		p.h.topics.drop(t)
 	}
 }
 

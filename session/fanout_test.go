@@ -30,24 +30,24 @@ func TestPassCursor(t *testing.T) {
 				var order []*seat
 				r.on(0, func(h *shard) {
 					for _, s := range seats {
-						h.joinTopic(s.slot, h.rec(s.slot), "t")
+						h.topics.join(s.slot, h.rec(s.slot), "t")
 					}
-					topic, _ := h.topics.find(h.topicHash([]byte("t")), []byte("t"))
+					topic, _ := h.topics.find("t")
 					for _, slot := range h.topics.slots(topic) {
 						order = append(order, seats[slices.IndexFunc(seats, func(s *seat) bool { return s.slot == slot })])
 					}
 					enqueue(h, message.ToTopics("t"), "x")
 					visits(h, cursor)
-					h.leaveTopic(h.rec(order[first].slot), topic)
-					h.leaveTopic(h.rec(order[second].slot), topic)
+					h.topics.leave(h.rec(order[first].slot), topic)
+					h.topics.leave(h.rec(order[second].slot), topic)
 					if (first+second)%2 == 0 {
-						h.joinTopic(extra.slot, h.rec(extra.slot), "t")
+						h.topics.join(extra.slot, h.rec(extra.slot), "t")
 					}
 				})
 				r.passed()
 				r.on(0, func(h *shard) {
 					for _, s := range append(seats, extra) {
-						h.leaveTopics(s.slot, h.rec(s.slot))
+						h.topics.leaveAll(h.rec(s.slot))
 					}
 					if h.topics.len() != 0 {
 						t.Error("the topic is still there")
@@ -138,7 +138,7 @@ func TestPassTopics(t *testing.T) {
 			var names []string
 			for j := range 100 {
 				names = append(names, fmt.Sprintf("t%d.%d", i, j))
-				h.joinTopic(s.slot, h.rec(s.slot), names[j])
+				h.topics.join(s.slot, h.rec(s.slot), names[j])
 			}
 			enqueue(h, message.ToTopics(names...), fmt.Sprint(i))
 		}
@@ -282,17 +282,17 @@ func TestQueuedTopicStays(t *testing.T) {
 	r.on(0, func(h *shard) {
 		enqueue(h, message.ToTopics("t"), "1")
 		enqueue(h, message.ToTopics("t"), "2")
-		topic, _ := h.topics.find(h.topicHash([]byte("t")), []byte("t"))
+		topic, _ := h.topics.find("t")
 		token := h.topics.token(topic)
-		h.leaveTopic(h.rec(a.slot), topic)
+		h.topics.leave(h.rec(a.slot), topic)
 		if _, n := g.wanted("", "t"); n != 1 || !h.topics.all.Live(topic) {
 			t.Errorf("wanted %d times", n)
 		}
-		h.joinTopic(b.slot, h.rec(b.slot), "t")
-		if again, _ := h.memberOf(h.rec(b.slot), "t"); h.topics.token(again) != token {
+		h.topics.join(b.slot, h.rec(b.slot), "t")
+		if again, _ := h.topics.find("t"); !h.topics.has(h.rec(b.slot), "t") || h.topics.token(again) != token {
 			t.Error("it is another topic now")
 		}
-		h.leaveTopics(b.slot, h.rec(b.slot))
+		h.topics.leaveAll(h.rec(b.slot))
 	})
 	r.passed()
 	r.on(0, func(h *shard) {

@@ -1,5 +1,7 @@
 package session
 
+import "belfry/poller"
+
 // Interest is told which topics and users this node holds, so that a bus can
 // subscribe to them and to no others. Shards call it on their own goroutines:
 // no method may block. The byte slices are borrowed until the call returns.
@@ -25,6 +27,16 @@ type Interest interface {
 type Waiter interface {
 	UserReady(token uint64) bool
 	TopicReady(token uint64) bool
+}
+
+// UserReady implements Waiter. Any goroutine.
+func (h *shard) UserReady(token uint64) bool {
+	return h.ps.Post(poller.QueueControl, poller.Mail{Kind: mailUserReady, ID: token})
+}
+
+// TopicReady implements Waiter. Any goroutine.
+func (h *shard) TopicReady(token uint64) bool {
+	return h.ps.Post(poller.QueueControl, poller.Mail{Kind: mailTopicReady, ID: token})
 }
 
 // noInterest serves a node without a bus: everything is ready at once.

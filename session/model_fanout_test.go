@@ -61,7 +61,7 @@ func unique(names []string) []string {
 func (m *machine) queue(d *Delivery, names []string) {
 	q := fanoutItem{d: d, queue: poller.QueueBulk}
 	for _, name := range unique(names) {
-		if t, ok := m.h.topics.find(m.h.topicHash([]byte(name)), []byte(name)); ok {
+		if t, ok := m.h.topics.find(name); ok {
 			q.topics = append(q.topics, t)
 			m.h.topics.at(t).queued++
 		}

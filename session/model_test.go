@@ -236,7 +236,7 @@ func (m *machine) join(a *actor, name string, ready bool) {
 		return
 	}
 	if m.topics[name] == nil {
-		t, ok := m.h.topics.find(m.h.topicHash([]byte(name)), []byte(name))
+		t, ok := m.h.topics.find(name)
 		if !ok {
 			m.fail("topic %s is not there after a join", name)
 			return

@@ -17,7 +17,7 @@ func (h *shard) sendToTopics(d *Delivery) (sent int, isQueued bool) {
 	q := fanoutItem{d: d, queue: poller.QueueBulk}
 	members, waiting := 0, false
 	for _, topicName := range d.Message.Target.Names {
-		t, ok := h.topics.find(h.topicHash([]byte(topicName)), []byte(topicName))
+		t, ok := h.topics.find(topicName)
 		if !ok || slices.Contains(q.topics, t) {
 			continue
 		}
@@ -66,7 +66,7 @@ func (h *shard) sendToUsers(d *Delivery) (sent int, isQueued bool) {
 			continue
 		}
 		waiting = waiting || h.fanout.hasUser(at.hash)
-		slot, ok := h.findUser(at.hash, []byte(names[i]))
+		slot, ok := h.users.find(at.hash, []byte(names[i]))
 		for ok {
 			switch older := h.rec(slot).older; {
 			case many == nil && n < smallTarget:
@@ -74,7 +74,7 @@ func (h *shard) sendToUsers(d *Delivery) (sent int, isQueued bool) {
 				n++
 				slot, ok = older-1, older != 0
 			case many == nil:
-				if list := h.fanout.sameIDs(d, h.usersChanged); list != nil {
+				if list := h.fanout.sameIDs(d, h.users.changed); list != nil {
 					return 0, h.addUserFanout(d, list)
 				}
 				many = h.idsOf(slots[:])
@@ -115,7 +115,7 @@ func (h *shard) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
 // bulk lane like any message for many, or its own if there is none: few such
 // messages must not make pushes to other users wait.
 func (h *shard) addUserFanout(d *Delivery, ids []poller.ID) (isQueued bool) {
-	q := fanoutItem{d: d, ids: ids, changed: h.usersChanged, queue: poller.QueueBulk}
+	q := fanoutItem{d: d, ids: ids, changed: h.users.changed, queue: poller.QueueBulk}
 	for _, at := range d.homes {
 		if at.shard == h.index {
 			q.users = append(q.users, at.hash)

@@ -171,16 +171,14 @@ func (h *shard) info(slot uint32) Info {
 	rec := h.rec(slot)
 	i := Info{
 		ID:       h.sid(slot),
+		UID:      string(h.users.uid(rec)),
 		Opened:   time.Unix(int64(rec.openedAt), 0),
 		Remote:   h.remote(slot),
 		Encoding: h.variantOf(rec).Encoding.Name(),
 	}
-	if rec.uid != 0 {
-		i.UID = string(h.uids.Get(rec.uid))
-	}
 	for n := rec.topics; n != 0; {
 		m := h.topics.links.At(n - 1)
-		i.Topics = append(i.Topics, string(h.topics.names.Get(h.topics.at(m.topic).name)))
+		i.Topics = append(i.Topics, string(h.topics.name(m.topic)))
 		n = m.next
 	}
 	return i

@@ -30,9 +30,7 @@ type shard struct {
 	lost       error   // what ended the connection that OnClose is called for
 	badGrantAt uint32  // tick at which the authenticator was last complained about, + 1
 
-	usersChanged uint64         // how often the sessions of some user did
-	users        *offheap.Table // by hash of the uid: the user's youngest session
-	uids         *offheap.Strs
+	users        users
 	topics       topics
 	fanout       fanout
 	closing      shutdownRun
@@ -69,11 +67,10 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		h.decoders = append(h.decoders, srv.protocols.variants[i].Transport.NewDecoder())
 	}
 	memory := srv.opt.Poller.Memory
-	h.users = offheap.NewTable(memory.Owner("users"))
-	if h.uids, err = offheap.NewStrs(memory.Owner("users"), srv.opt.MaxSessions+srv.opt.MaxPending); err != nil {
+	if err = h.users.init(&h.env, h); err != nil {
 		return nil, err
 	}
-	if err = h.topics.init(h.opt); err != nil {
+	if err = h.topics.init(&h.env, h, &h.fanout); err != nil {
 		return nil, err
 	}
 	if err = h.buckets.init(&srv.opt); err != nil {
@@ -210,7 +207,7 @@ func (h *shard) OnMail(m poller.Mail) {
 			h.ready(slot)
 		}
 	case mailTopicReady:
-		h.topicReady(m.ID)
+		h.topics.ready(m.ID)
 	case mailClose:
 		h.closing.begin(h, m.Ptr.(closeOrder))
 	case mailPublished:
@@ -222,8 +219,7 @@ func (h *shard) OnMail(m poller.Mail) {
 
 // OnTick implements poller.Handler.
 func (h *shard) OnTick() {
-	h.uids.Trim()
-	h.users.Trim()
+	h.users.trim()
 	h.topics.trim()
 	h.buckets.tick(h)
 	h.inbounds.trim()
@@ -233,7 +229,7 @@ func (h *shard) OnTick() {
 	h.conns.tick(h.index)
 	h.counters.topics.Store(int64(h.topics.len()))
 	h.counters.links.Store(int64(h.topics.links.Len()))
-	h.counters.users.Store(int64(h.users.Len()))
+	h.counters.users.Store(int64(h.users.table.Len()))
 }
 
 // OnWork implements poller.Handler.
@@ -253,8 +249,7 @@ func (h *shard) OnStop() {
 	}
 	h.closing.stop()
 	h.fanout.drop()
-	h.users.Close()
-	h.uids.Close()
+	h.users.close()
 	h.topics.close()
 	h.buckets.all.Close()
 	h.inbounds.close()

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
-	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -27,7 +26,7 @@ func (m *machine) checkTopics() {
 	}
 	links := 0
 	for name, model := range m.topics {
-		t, ok := ts.find(m.h.topicHash([]byte(name)), []byte(name))
+		t, ok := ts.find(name)
 		if !ok {
 			m.fail("topic %s is missing", name)
 			return
@@ -47,7 +46,7 @@ func (m *machine) checkTopics() {
 		}
 		got := slices.Clone(ts.slots(t))
 		for pos, slot := range got {
-			link, ok := m.h.member(m.h.rec(slot), t)
+			link, ok := m.h.topics.member(m.h.rec(slot), t)
 			if !ok || int(ts.links.At(link).pos) != pos {
 				m.fail("topic %s: the member at %d does not know its place", name, pos)
 			}
@@ -105,7 +104,7 @@ func (m *machine) checkUsers() {
 		want := m.sessionsOf(uid)
 		slices.Reverse(want) // the youngest first
 		_, hash := m.h.srv.homeOf(uid)
-		slot, ok := m.h.findUser(hash, []byte(uid))
+		slot, ok := m.h.users.find(hash, []byte(uid))
 		if ok != (len(want) > 0) {
 			m.fail("user %s found: %v, want %d sessions", uid, ok, len(want))
 			continue
@@ -124,8 +123,8 @@ func (m *machine) checkUsers() {
 		}
 		users += min(1, len(want))
 	}
-	if m.h.users.Len() != users || m.h.uids.Len() != users {
-		m.fail("%d users, %d uids, want %d", m.h.users.Len(), m.h.uids.Len(), users)
+	if m.h.users.table.Len() != users || m.h.users.uids.Len() != users {
+		m.fail("%d users, %d uids, want %d", m.h.users.table.Len(), m.h.users.uids.Len(), users)
 	}
 }
 
@@ -197,13 +196,12 @@ func testModel(t *testing.T, weights map[opKind]int) {
 
 // fresh gives a shard empty tables.
 func fresh(h *shard) {
-	h.users.Close()
-	h.uids.Close()
+	h.users.close()
 	h.topics.close()
-	users := h.opt.Poller.Memory.Owner("users")
-	h.users, h.topics, h.fanout = offheap.NewTable(users), topics{}, fanout{h: h}
-	h.topics.init(h.opt)
-	h.uids, _ = offheap.NewStrs(users, 1<<10)
+	h.users, h.topics, h.fanout = users{}, topics{}, fanout{}
+	h.users.init(&h.env, h)
+	h.topics.init(&h.env, h, &h.fanout)
+	h.fanout.init(h)
 }
 
 func TestTablesModel(t *testing.T) {

@@ -8,25 +8,32 @@ import (
 )
 
 // topics are the subscriptions of a shard's sessions. Each topic has a dense
-// list of the slots of its members; each session a linked list of its
-// memberships, which know their places in those lists.
+// list of the slots of its members. Each session has a linked list of its
+// memberships, and each membership knows its place in the topic's list. Owned
+// by the shard.
 type topics struct {
-	table   *offheap.Table // by hash of the name: slot in topics
+	records
+	key      *[32]byte // of the hashes
+	interest Interest  // told of topics that got their first member or lost their last
+	waiter   Waiter    // called by interest when a topic is ready
+	run      *fanout   // whose place in a topic's list must stay right
+
+	table   *offheap.Table // by hash of the name: index in all
 	all     *offheap.Records[topic]
 	links   *offheap.Records[membership]
 	names   *offheap.Strs
 	members *offheap.Vecs
 	gen     uint32
 	waiters map[uint32][]waiter // by topic: who waits for the bus
-	woken   []waiter            // who waits no longer, and is not told yet
+	woken   []waiter            // those that wait no longer and were not told yet
 }
 
-// topic is one topic that somebody has subscribed to. No Go pointers.
+// topic is one topic with members, or with queued messages. No Go pointers.
 type topic struct {
 	name    offheap.Str
 	hash    uint32
 	gen     uint32 // tells it from its successors in the slot
-	queued  uint32 // messages waiting for a pass that name it
+	queued  uint32 // messages for it that wait for a fan-out run or are in one
 	members offheap.Vec
 	ready   bool // the bus carries it to this node
 }
@@ -44,98 +51,92 @@ type waiter struct {
 	sub *pendingSub // nil: the upgrade
 }
 
-// Most topics and memberships of a shard: address space, not memory. Fewer are
-// reserved where the sessions of a node cannot have as many.
+// The most topics and memberships of a shard. They cost address space, not
+// memory. Fewer are reserved where the sessions of a node cannot have as many.
 const (
 	maxShardTopics = 1 << 20
 	maxMemberships = 1 << 24
 )
 
-func (t *topics) init(o *Options) (err error) {
+func (ts *topics) init(e *env, w Waiter, run *fanout) (err error) {
+	o := e.opt
+	ts.records, ts.key, ts.interest, ts.waiter, ts.run = e.records, &o.Key, o.Interest, w, run
 	memberships := min(maxMemberships, (o.MaxSessions+o.MaxPending)*o.MaxTopics)
 	names := min(maxShardTopics, memberships)
-	t.waiters = map[uint32][]waiter{}
+	ts.waiters = map[uint32][]waiter{}
 	owner, subscriptions := o.Poller.Memory.Owner("topics"), o.Poller.Memory.Owner("subscriptions")
-	t.table = offheap.NewTable(owner)
-	if t.all, err = offheap.NewRecords[topic](owner, names); err != nil {
+	ts.table = offheap.NewTable(owner)
+	if ts.all, err = offheap.NewRecords[topic](owner, names); err != nil {
 		return err
 	}
-	if t.links, err = offheap.NewRecords[membership](subscriptions, memberships); err != nil {
+	if ts.links, err = offheap.NewRecords[membership](subscriptions, memberships); err != nil {
 		return err
 	}
-	if t.names, err = offheap.NewStrs(owner, names); err != nil {
+	if ts.names, err = offheap.NewStrs(owner, names); err != nil {
 		return err
 	}
-	t.members, err = offheap.NewVecs(subscriptions, names, memberships)
+	ts.members, err = offheap.NewVecs(subscriptions, names, memberships)
 	return err
 }
 
-func (t *topics) close() {
-	t.table.Close()
-	t.all.Close()
-	t.links.Close()
-	t.names.Close()
-	t.members.Close()
+func (ts *topics) close() {
+	ts.table.Close()
+	ts.all.Close()
+	ts.links.Close()
+	ts.names.Close()
+	ts.members.Close()
 }
 
-func (t *topics) trim() {
-	t.table.Trim()
-	t.all.Trim()
-	t.links.Trim()
-	t.names.Trim()
-	t.members.Trim()
+// trim gives memory back that is not used any more.
+func (ts *topics) trim() {
+	ts.table.Trim()
+	ts.all.Trim()
+	ts.links.Trim()
+	ts.names.Trim()
+	ts.members.Trim()
 }
 
-func (t *topics) len() int                { return t.all.Len() }
-func (t *topics) at(slot uint32) *topic   { return t.all.At(slot) }
-func (t *topics) slots(n uint32) []uint32 { return t.members.Slice(&t.all.At(n).members) }
+func (ts *topics) len() int             { return ts.all.Len() }
+func (ts *topics) at(t uint32) *topic   { return ts.all.At(t) }
+func (ts *topics) name(t uint32) []byte { return ts.names.Get(ts.at(t).name) }
+
+// slots returns the members of a topic, valid until one joins or leaves.
+func (ts *topics) slots(t uint32) []uint32 { return ts.members.Slice(&ts.all.At(t).members) }
 
 // token names a topic in what the bus is asked to call back with.
-func (t *topics) token(slot uint32) uint64 { return uint64(t.at(slot).gen)<<32 | uint64(slot) }
+func (ts *topics) token(t uint32) uint64 { return uint64(ts.at(t).gen)<<32 | uint64(t) }
 
-func (h *shard) topicHash(name []byte) uint32 {
-	return uint32(highwayhash.Sum64(name, h.opt.Key[:]))
+func (ts *topics) hashOf(name []byte) uint32 {
+	return uint32(highwayhash.Sum64(name, ts.key[:]))
 }
 
 // find returns the topic of that name.
-func (t *topics) find(hash uint32, name []byte) (slot uint32, ok bool) {
-	for p := t.table.Probe(hash); p.Next(); {
-		if string(t.names.Get(t.at(p.Val()).name)) == string(name) {
+func (ts *topics) find(name string) (t uint32, ok bool) {
+	return ts.findHashed(ts.hashOf([]byte(name)), name)
+}
+
+func (ts *topics) findHashed(hash uint32, name string) (t uint32, ok bool) {
+	for p := ts.table.Probe(hash); p.Next(); {
+		if string(ts.name(p.Val())) == name {
 			return p.Val(), true
 		}
 	}
 	return 0, false
 }
 
-// create makes a topic without members.
-func (t *topics) create(hash uint32, name string) (slot uint32, err error) {
-	str, err := t.names.Put([]byte(name))
-	if err != nil {
-		return 0, err
+// has says whether a session is subscribed to the topic of that name.
+func (ts *topics) has(rec *record, name string) bool {
+	t, ok := ts.find(name)
+	if ok {
+		_, ok = ts.member(rec, t)
 	}
-	slot, ok := t.all.Alloc()
-	if !ok {
-		t.names.Free(str)
-		return 0, errNoRoom
-	}
-	if err := t.table.Insert(hash, slot); err != nil {
-		t.names.Free(str)
-		t.all.Free(slot)
-		return 0, err
-	}
-	t.gen++
-	at := t.at(slot)
-	at.name, at.hash, at.gen = str, hash, t.gen
-	return slot, nil
+	return ok
 }
 
-// await has a waiter told when the topic is ready.
-func (t *topics) await(slot uint32, w waiter) { t.waiters[slot] = append(t.waiters[slot], w) }
-
 // member returns the membership of a session in a topic.
-func (h *shard) member(rec *record, t uint32) (link uint32, ok bool) {
+func (ts *topics) member(rec *record, t uint32) (link uint32, ok bool) {
 	for n := rec.topics; n != 0; {
-		m := h.topics.links.At(n - 1)
+		m := ts.links.At(n - 1)
 		if m.topic == t {
 			return n - 1, true
 		}
@@ -144,27 +145,26 @@ func (h *shard) member(rec *record, t uint32) (link uint32, ok bool) {
 	return 0, false
 }
 
-// joinTopic subscribes a session. joined is false if it was subscribed before.
-func (h *shard) joinTopic(slot uint32, rec *record, topicName string) (t uint32, joined bool, err error) {
-	ts := &h.topics
-	hash := h.topicHash([]byte(topicName))
-	t, ok := ts.find(hash, []byte(topicName))
+// join subscribes a session. joined is false if it was subscribed before.
+func (ts *topics) join(slot uint32, rec *record, name string) (t uint32, joined bool, err error) {
+	hash := ts.hashOf([]byte(name))
+	t, ok := ts.findHashed(hash, name)
 	if !ok {
-		if t, err = h.createTopic(hash, topicName); err != nil {
+		if t, err = ts.create(hash, name); err != nil {
 			return 0, false, err
 		}
-	} else if _, in := h.member(rec, t); in {
+	} else if _, in := ts.member(rec, t); in {
 		return t, false, nil
 	}
 	at := ts.at(t)
 	link, ok := ts.links.Alloc()
 	if !ok {
-		h.dropTopic(t)
+		ts.drop(t)
 		return 0, false, errNoRoom
 	}
 	if err := ts.members.Append(&at.members, slot); err != nil {
 		ts.links.Free(link)
-		h.dropTopic(t)
+		ts.drop(t)
 		return 0, false, err
 	}
 	*ts.links.At(link) = membership{topic: t, pos: uint32(at.members.Len() - 1), next: rec.topics}
@@ -173,11 +173,10 @@ func (h *shard) joinTopic(slot uint32, rec *record, topicName string) (t uint32,
 	return t, true, nil
 }
 
-// createTopic makes a topic and tells the bus. If that panics nothing is left
-// of it.
-func (h *shard) createTopic(hash uint32, topicName string) (t uint32, err error) {
-	ts := &h.topics
-	if t, err = ts.create(hash, topicName); err != nil {
+// create makes a topic without members and tells the bus. If the bus panics,
+// nothing is left of the topic.
+func (ts *topics) create(hash uint32, name string) (t uint32, err error) {
+	if t, err = ts.insert(hash, name); err != nil {
 		return 0, err
 	}
 	told := false
@@ -186,86 +185,127 @@ func (h *shard) createTopic(hash uint32, topicName string) (t uint32, err error)
 			ts.remove(t)
 		}
 	}()
-	at := ts.at(t)
-	at.ready = h.opt.Interest.JoinTopic(ts.names.Get(at.name), h, ts.token(t))
+	ts.at(t).ready = ts.interest.JoinTopic(ts.name(t), ts.waiter, ts.token(t))
 	told = true
 	return t, nil
 }
 
-// leaveTopic takes a subscription back. It returns false if there is none.
-func (h *shard) leaveTopic(rec *record, t uint32) bool {
+func (ts *topics) insert(hash uint32, name string) (t uint32, err error) {
+	str, err := ts.names.Put([]byte(name))
+	if err != nil {
+		return 0, err
+	}
+	t, ok := ts.all.Alloc()
+	if !ok {
+		ts.names.Free(str)
+		return 0, errNoRoom
+	}
+	if err := ts.table.Insert(hash, t); err != nil {
+		ts.names.Free(str)
+		ts.all.Free(t)
+		return 0, err
+	}
+	ts.gen++
+	at := ts.at(t)
+	at.name, at.hash, at.gen = str, hash, ts.gen
+	return t, nil
+}
+
+// leave ends a subscription. Nothing changes if the session has none to the
+// topic.
+func (ts *topics) leave(rec *record, t uint32) {
 	for from := &rec.topics; *from != 0; {
 		link := *from - 1
-		m := h.topics.links.At(link)
+		m := ts.links.At(link)
 		if m.topic != t {
 			from = &m.next
 			continue
 		}
 		*from = m.next
-		h.unlink(t, m.pos)
-		h.topics.links.Free(link)
+		ts.unlink(t, m.pos)
+		ts.links.Free(link)
 		rec.count--
-		return true
+		return
 	}
-	return false
 }
 
-func (h *shard) leaveTopics(slot uint32, rec *record) {
+// leaveAll ends all subscriptions of a session.
+func (ts *topics) leaveAll(rec *record) {
 	for rec.topics != 0 {
 		link := rec.topics - 1
-		m := *h.topics.links.At(link)
+		m := *ts.links.At(link)
 		rec.topics = m.next
-		h.unlink(m.topic, m.pos)
-		h.topics.links.Free(link)
+		ts.unlink(m.topic, m.pos)
+		ts.links.Free(link)
 	}
 	rec.count = 0
 }
 
-// unlink takes the member at pos out of a topic's list by putting the last in
-// its place. A pass that is going through the list must neither miss that one
-// nor see it twice: the places before its cursor are done, so one of those is
-// moved up to pos first, and the last goes to the border.
-func (h *shard) unlink(t, pos uint32) {
-	at := h.topics.at(t)
-	if border := h.fanout.visited(t); pos < border {
-		h.fanout.stepBack()
+// leaveNewest ends the newest subscriptions of a session until keep are left.
+func (ts *topics) leaveNewest(rec *record, keep uint16) {
+	for rec.count > keep {
+		ts.leave(rec, ts.links.At(rec.topics-1).topic)
+	}
+}
+
+// unlink takes the member at pos out of a topic's list by putting the last one
+// in its place. A fan-out run that walks the list must neither miss that member
+// nor visit it twice. The places before the run's cursor are done. So a member
+// of these is moved to pos first, and the last one goes to the cursor's border.
+func (ts *topics) unlink(t, pos uint32) {
+	at := ts.at(t)
+	if border := ts.run.visited(t); pos < border {
+		ts.run.stepBack()
 		if pos != border-1 {
-			h.place(t, pos, h.topics.members.Get(&at.members, int(border-1)))
+			ts.place(t, pos, ts.members.Get(&at.members, int(border-1)))
 			pos = border - 1
 		}
 	}
-	if moved, ok := h.topics.members.SwapRemove(&at.members, int(pos)); ok {
-		h.moved(t, moved, pos)
+	if moved, ok := ts.members.SwapRemove(&at.members, int(pos)); ok {
+		ts.moved(t, moved, pos)
 	}
-	h.dropTopic(t)
+	ts.drop(t)
 }
 
 // place puts a member at another position of the list.
-func (h *shard) place(t, pos, member uint32) {
-	h.topics.members.Set(&h.topics.at(t).members, int(pos), member)
-	h.moved(t, member, pos)
+func (ts *topics) place(t, pos, member uint32) {
+	ts.members.Set(&ts.at(t).members, int(pos), member)
+	ts.moved(t, member, pos)
 }
 
-func (h *shard) moved(t, member, pos uint32) {
-	if link, ok := h.member(h.rec(member), t); ok {
-		h.topics.links.At(link).pos = pos
+// moved tells a membership its new position.
+func (ts *topics) moved(t, member, pos uint32) {
+	if link, ok := ts.member(ts.rec(member), t); ok {
+		ts.links.At(link).pos = pos
 	}
 }
 
-// dropTopic forgets a topic that nobody needs.
-func (h *shard) dropTopic(t uint32) {
-	ts := &h.topics
-	at := ts.at(t)
-	if at.members.Len() > 0 || at.queued > 0 {
+// drop forgets a topic that has neither members nor queued messages, and tells
+// the bus.
+func (ts *topics) drop(t uint32) {
+	if at := ts.at(t); at.members.Len() > 0 || at.queued > 0 {
 		return
 	}
-	h.opt.Interest.LeaveTopic(ts.names.Get(at.name))
+	ts.interest.LeaveTopic(ts.name(t))
 	ts.remove(t)
 }
 
-// topicReady hears from the bus that it carries a topic to this node.
-func (h *shard) topicReady(token uint64) {
-	ts := &h.topics
+// remove frees what a topic without members holds.
+func (ts *topics) remove(t uint32) {
+	at := ts.at(t)
+	ts.table.Delete(at.hash, t)
+	ts.names.Free(at.name)
+	ts.members.Free(&at.members)
+	ts.all.Free(t)
+	ts.wake(t) // sub commands whose sessions have left again
+}
+
+// await has w told when the topic is ready.
+func (ts *topics) await(t uint32, w waiter) { ts.waiters[t] = append(ts.waiters[t], w) }
+
+// ready is called when the bus carries a topic to this node. A token of a topic
+// that is gone is ignored.
+func (ts *topics) ready(token uint64) {
 	t := uint32(token)
 	if !ts.all.Live(t) || ts.token(t) != token {
 		return
@@ -274,37 +314,19 @@ func (h *shard) topicReady(token uint64) {
 	ts.wake(t)
 }
 
-// remove frees what a topic without members has.
-func (t *topics) remove(slot uint32) {
-	at := t.at(slot)
-	t.table.Delete(at.hash, slot)
-	t.names.Free(at.name)
-	t.members.Free(&at.members)
-	t.all.Free(slot)
-	t.wake(slot) // sub commands whose sessions have left again
+// wake queues all that wait for a topic for takeWoken. They are not told at
+// once, because what they do may change the tables that the caller is using.
+func (ts *topics) wake(t uint32) {
+	ts.woken = append(ts.woken, ts.waiters[t]...)
+	delete(ts.waiters, t)
 }
 
-// wake has all that wait for a topic told that they wait no longer: when
-// nothing else is under way, since whoever is told may change the tables.
-func (t *topics) wake(topic uint32) {
-	t.woken = append(t.woken, t.waiters[topic]...)
-	delete(t.waiters, topic)
-}
-
-// wakeWaiters tells those who wait no longer.
-func (h *shard) wakeWaiters() {
-	ts := &h.topics
-	for len(ts.woken) > 0 {
-		w := ts.woken[0]
-		ts.woken = ts.woken[1:] // first: a panic must not come again
-		slot, ok := h.ps.Lookup(w.id)
-		switch {
-		case !ok:
-		case w.sub != nil:
-			h.subscribed(slot, w.sub)
-		default:
-			h.ready(slot)
-		}
+// takeWoken returns the next waiter that waits no longer and has to be told.
+func (ts *topics) takeWoken() (w waiter, ok bool) {
+	if len(ts.woken) == 0 {
+		ts.woken = nil
+		return w, false
 	}
-	ts.woken = nil
+	w, ts.woken = ts.woken[0], ts.woken[1:]
+	return w, true
 }

@@ -1,106 +1,118 @@
 package session
 
-import (
-	"belfry/poller"
-	"belfry/ws"
-)
+import "belfry/offheap"
 
-// The sessions of a user are a list in their records, the youngest first; the
-// table finds it by the hash of the uid. The uid's bytes are kept once.
+// users finds the sessions of a shard's users. The sessions of one user are a
+// list in their records, the youngest first: record.older and record.newer.
+// The table finds the youngest by the hash of the uid, whose bytes are kept
+// once for each user. Owned by the shard.
+type users struct {
+	records
+	interest Interest       // told of each session of a user
+	waiter   Waiter         // called by interest when it is ready
+	table    *offheap.Table // by hash of the uid: slot of the user's youngest session
+	uids     *offheap.Strs
+	changed  uint64 // how often a session was entered or taken out
+}
 
-// findUser returns the youngest session of uid.
-func (h *shard) findUser(hash uint32, uid []byte) (slot uint32, ok bool) {
-	for p := h.users.Probe(hash); p.Next(); {
-		if string(h.uids.Get(h.rec(p.Val()).uid)) == string(uid) {
+func (us *users) init(e *env, w Waiter) (err error) {
+	owner := e.opt.Poller.Memory.Owner("users")
+	us.records, us.interest, us.waiter = e.records, e.opt.Interest, w
+	us.table = offheap.NewTable(owner)
+	us.uids, err = offheap.NewStrs(owner, e.opt.MaxSessions+e.opt.MaxPending)
+	return err
+}
+
+func (us *users) close() {
+	us.table.Close()
+	us.uids.Close()
+}
+
+// trim gives memory back that is not used any more.
+func (us *users) trim() {
+	us.uids.Trim()
+	us.table.Trim()
+}
+
+// uid returns the user id of a session, nil if it has none. It is valid until
+// the user's last session leaves.
+func (us *users) uid(rec *record) []byte {
+	if rec.uid == 0 {
+		return nil
+	}
+	return us.uids.Get(rec.uid)
+}
+
+// find returns the youngest session of uid.
+func (us *users) find(hash uint32, uid []byte) (slot uint32, ok bool) {
+	for p := us.table.Probe(hash); p.Next(); {
+		if string(us.uids.Get(us.rec(p.Val()).uid)) == string(uid) {
 			return p.Val(), true
 		}
 	}
 	return 0, false
 }
 
-// enterUser makes slot the youngest session of uid.
-func (h *shard) enterUser(slot uint32, rec *record, uid string) error {
-	h.usersChanged++
-	_, hash := h.srv.homeOf(uid)
-	first, ok := h.findUser(hash, []byte(uid))
+// enter makes slot the youngest session of uid. It fails if there is no memory
+// for a new user.
+func (us *users) enter(slot uint32, rec *record, hash uint32, uid string) error {
+	us.changed++
+	first, ok := us.find(hash, []byte(uid))
 	if !ok {
-		str, err := h.uids.Put([]byte(uid))
+		str, err := us.uids.Put([]byte(uid))
 		if err != nil {
 			return err
 		}
-		if err := h.users.Insert(hash, slot); err != nil {
-			h.uids.Free(str)
+		if err := us.table.Insert(hash, slot); err != nil {
+			us.uids.Free(str)
 			return err
 		}
 		rec.uid, rec.userHash = str, hash
 		return nil
 	}
-	if h.opt.MaxPerUser > 0 {
-		h.evictOldest(first)
-		if first, ok = h.findUser(hash, []byte(uid)); !ok {
-			return h.enterUser(slot, rec, uid)
-		}
-	}
-	old := h.rec(first)
-	h.users.Replace(hash, first, slot)
+	old := us.rec(first)
+	us.table.Replace(hash, first, slot)
 	rec.uid, rec.userHash = old.uid, hash
 	rec.older, old.newer = first+1, slot+1
 	return nil
 }
 
-// evictOldest ends the user's oldest sessions until there is room for one more.
-// The oldest and not the newcomer, because it may be the dead half of a
-// connection that its owner has just replaced.
-func (h *shard) evictOldest(first uint32) {
-	n, slot := 1, first
-	for h.rec(slot).older != 0 {
-		slot = h.rec(slot).older - 1
-		n++
-	}
-	for ; n >= h.opt.MaxPerUser; n-- {
-		rec := h.rec(slot)
-		newer := rec.newer
-		h.counters.limit(limitPerUser)
-		if rec.state == stateJoin {
-			h.refuse(slot, &ws.Refusal{Status: 429, Cause: CauseUserSessions, Detail: "too many sessions of this user"})
-		} else {
-			h.end(slot, ReasonReplaced, "")
-		}
-		if newer == 0 {
-			return
-		}
-		slot = newer - 1
-	}
+// join tells the bus of a session that was entered. ready is as with
+// Interest.JoinUser.
+func (us *users) join(slot uint32, rec *record) (ready bool) {
+	return us.interest.JoinUser(us.uids.Get(rec.uid), us.waiter, uint64(us.ps.ID(slot)))
 }
 
-// leaveUser takes a session off its user's list.
-func (h *shard) leaveUser(slot uint32, rec *record) {
+// leave takes a session off its user's list, and tells the bus. A session
+// without a user is left as it is.
+func (us *users) leave(slot uint32, rec *record) {
 	if rec.uid == 0 {
 		return
 	}
-	h.usersChanged++
-	h.opt.Interest.LeaveUser(h.uids.Get(rec.uid))
+	us.changed++
+	us.interest.LeaveUser(us.uids.Get(rec.uid))
 	if rec.older != 0 {
-		h.rec(rec.older - 1).newer = rec.newer
+		us.rec(rec.older - 1).newer = rec.newer
 	}
 	switch {
 	case rec.newer != 0:
-		h.rec(rec.newer - 1).older = rec.older
+		us.rec(rec.newer - 1).older = rec.older
 	case rec.older != 0:
-		h.users.Replace(rec.userHash, slot, rec.older-1)
+		us.table.Replace(rec.userHash, slot, rec.older-1)
 	default:
-		h.users.Delete(rec.userHash, slot)
-		h.uids.Free(rec.uid)
+		us.table.Delete(rec.userHash, slot)
+		us.uids.Free(rec.uid)
 	}
 	rec.uid, rec.older, rec.newer = 0, 0, 0
 }
 
-// UserReady implements Waiter. Any goroutine.
-func (h *shard) UserReady(token uint64) bool {
-	return h.ps.Post(poller.QueueControl, poller.Mail{Kind: mailUserReady, ID: token})
-}
-
-// TopicReady implements Waiter. Any goroutine.
-func (h *shard) TopicReady(token uint64) bool {
-	return h.ps.Post(poller.QueueControl, poller.Mail{Kind: mailTopicReady, ID: token})
+// oldest returns the oldest session of the user whose youngest is first, and how
+// many sessions the user has.
+func (us *users) oldest(first uint32) (slot uint32, n int) {
+	slot, n = first, 1
+	for us.rec(slot).older != 0 {
+		slot = us.rec(slot).older - 1
+		n++
+	}
+	return slot, n
 }
