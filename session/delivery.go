@@ -151,12 +151,12 @@ func (d *Delivery) excluding() bool { return d.without || len(d.Message.Target.E
 
 // excludes says whether the session does not receive the message although the
 // target's names match it.
-func (d *Delivery) excludes(h *shard, slot uint32) bool {
-	if d.without && int(d.exclude.Shard) == h.index && poller.ID(d.exclude.Conn) == h.ps.ID(slot) {
+func (d *Delivery) excludes(ts *topics, slot uint32) bool {
+	if d.without && int(d.exclude.Shard) == ts.ps.Index() && poller.ID(d.exclude.Conn) == ts.ps.ID(slot) {
 		return true
 	}
 	for _, name := range d.Message.Target.ExcludeTopics {
-		if h.topics.has(h.rec(slot), name) {
+		if ts.has(ts.rec(slot), name) {
 			return true
 		}
 	}

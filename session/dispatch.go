@@ -8,66 +8,77 @@ import (
 	"belfry/poller"
 )
 
+// dispatcher brings the messages that came by mail to the sessions of a shard:
+// to few sessions at once, to many in a fan-out run. Owned by the shard.
+type dispatcher struct {
+	env
+	users     *users
+	topics    *topics
+	fanout    *fanout
+	latencies *latencies
+	staged    []stagedPush // pushes whose sends are staged
+}
+
 // dispatch sends a message that came by mail, or queues it for the fan-out run.
-func (h *shard) dispatch(d *Delivery) {
+func (ds *dispatcher) dispatch(d *Delivery) {
 	sent, queued := 0, false
 	defer func() { // also when something in it panics
 		if queued {
 			return
 		}
 		if d.lane == poller.QueueBulk {
-			h.ps.Release(poller.QueueBulk, 1)
+			ds.ps.Release(poller.QueueBulk, 1)
 		}
 		d.done()
 	}()
-	sent, queued = h.sendOrQueue(d)
-	h.counters.deliveries.Add(uint64(sent))
-	if to, many := h.latencyOf(d); !d.Message.Received.IsZero() && sent > 0 {
+	sent, queued = ds.sendOrQueue(d)
+	ds.counters.deliveries.Add(uint64(sent))
+	if to, many := ds.latencies.of(d); !d.Message.Received.IsZero() && sent > 0 {
 		if many {
 			sent = 1
 		}
-		h.stagedPushes = append(h.stagedPushes, stagedPush{d.Message.Received, sent, to})
+		ds.staged = append(ds.staged, stagedPush{d.Message.Received, sent, to})
 	}
-	if h.ps.Staged() == 0 {
-		h.OnSubmitted()
+	if ds.ps.Staged() == 0 {
+		ds.submitted()
 	}
 }
 
-// sendOrQueue stages a message for the sessions that it is for and returns for
-// how many, or queues it for the fan-out run.
-func (h *shard) sendOrQueue(d *Delivery) (sent int, isQueued bool) {
+// sendOrQueue stages a message for its sessions and returns for how many, or
+// queues it for the fan-out run.
+func (ds *dispatcher) sendOrQueue(d *Delivery) (sent int, isQueued bool) {
 	switch d.Message.Target.Scope {
 	case message.ScopeAll:
-		h.fanout.add(fanoutItem{d: d, queue: poller.QueueBulk})
+		ds.fanout.add(fanoutItem{d: d, queue: poller.QueueBulk})
 		return 0, true
 	case message.ScopeTopics:
-		return h.sendToTopics(d)
+		return ds.sendToTopics(d)
 	case message.ScopeUsers:
-		return h.sendToUsers(d)
+		return ds.sendToUsers(d)
 	}
-	return h.sendToSessions(d), false
+	return ds.sendToSessions(d), false
 }
 
-func (h *shard) sendToSessions(d *Delivery) (sent int) {
+func (ds *dispatcher) sendToSessions(d *Delivery) (sent int) {
 	for i, at := range d.homes {
-		if at.shard != h.index || slices.Contains(d.homes[:i], at) {
+		if at.shard != ds.index || slices.Contains(d.homes[:i], at) {
 			continue
 		}
-		if slot, ok := h.ps.Lookup(at.id); ok {
-			sent += h.route(slot, d)
+		if slot, ok := ds.ps.Lookup(at.id); ok {
+			sent += ds.route(slot, d)
 		}
 	}
 	return sent
 }
 
-// route stages a message for one session, if that is to get it, and returns 1
-// then.
-func (h *shard) route(slot uint32, d *Delivery) int {
-	rec := h.rec(slot)
-	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(h, slot) {
+// route stages a message for one session and returns 1, or returns 0 if the
+// session does not receive it.
+func (ds *dispatcher) route(slot uint32, d *Delivery) int {
+	rec := ds.rec(slot)
+	if rec.state != stateOpen || rec.flags&flagEcho != 0 || d.excludes(ds.topics, slot) {
 		return 0
 	}
-	h.ps.Send(slot, poller.Shared(d.batch(rec.variant)), poller.Data)
+	ds.ps.Send(slot, poller.Shared(d.batch(rec.variant)), poller.Data)
 	return 1
 }
 
@@ -78,26 +89,17 @@ type stagedPush struct {
 	to       *latency
 }
 
-// latencyOf returns where the time that a message takes is counted: of one to
-// users and sessions for each send, of one to many once.
-func (h *shard) latencyOf(d *Delivery) (to *latency, many bool) {
-	if d.Message.Target.Scope >= message.ScopeUsers {
-		return &h.latency, false
-	}
-	return &h.fanoutLatency, true
-}
-
-// OnSubmitted implements poller.Handler. Only now have the pushes reached the
-// sockets.
-func (h *shard) OnSubmitted() {
-	if len(h.stagedPushes) == 0 {
+// submitted is called when everything that was staged is with the kernel: only
+// now have the pushes reached the sockets.
+func (ds *dispatcher) submitted() {
+	if len(ds.staged) == 0 {
 		return
 	}
 	now := time.Now()
-	for _, u := range h.stagedPushes {
+	for _, u := range ds.staged {
 		for range u.sends {
 			u.to.observe(now.Sub(u.received))
 		}
 	}
-	h.stagedPushes = h.stagedPushes[:0]
+	ds.staged = ds.staged[:0]
 }

@@ -37,7 +37,10 @@ func (q *fanoutItem) scope() message.Scope { return q.d.Message.Target.Scope }
 // that events and single pushes get their turn between them. Messages that
 // come meanwhile wait for the next pass and are sent together there.
 type fanout struct {
-	h       *shard
+	env
+	topics    *topics
+	latencies *latencies
+
 	waiting []fanoutItem
 	users   map[uint32]int // messages to users that wait or are being sent, by hash of the uid
 
@@ -50,7 +53,7 @@ type fanout struct {
 	full      uint64 // mask with a bit for each message
 	cursor    uint32 // next slot, or next place in the members of topics[turn]
 	topicAt   int
-	topics    []topicMask
+	masks     []topicMask
 	cache     []joined // by variant
 	excluding bool     // some message excludes sessions
 	sent      uint64
@@ -69,7 +72,10 @@ type topicMask struct {
 	mask  uint64
 }
 
-func (p *fanout) init(h *shard) { p.h, p.cache = h, make([]joined, len(h.srv.protocols.variants)) }
+func (p *fanout) init(e *env, ts *topics, l *latencies) {
+	p.env, p.topics, p.latencies = *e, ts, l
+	p.cache = make([]joined, len(e.srv.protocols.variants))
+}
 
 // add queues a message. OnWork follows in the same turn.
 func (p *fanout) add(q fanoutItem) {
@@ -103,7 +109,7 @@ func (p *fanout) sameIDs(d *Delivery, changed uint64) []poller.ID {
 // whether there is more.
 func (p *fanout) run() (more bool) {
 	defer p.flushCounters()
-	defer p.h.ps.Submit()
+	defer p.ps.Submit()
 	for p.active || p.begin() {
 		if !p.runChunk() {
 			return true
@@ -140,15 +146,15 @@ func (p *fanout) begin() bool {
 	p.active, p.cursor, p.topicAt = true, 0, 0
 	p.full = ^uint64(0) >> (runMessages - n)
 	p.excluding = false
-	p.topics = p.topics[:0]
+	p.masks = p.masks[:0]
 	for i, q := range p.current {
 		p.excluding = p.excluding || q.d.excluding()
 		for _, t := range q.topics {
 			p.addMask(t, 1<<i)
 		}
 	}
-	p.h.counters.fanoutRuns.Add(1)
-	p.h.counters.coalesced.Add(uint64(n - 1))
+	p.counters.fanoutRuns.Add(1)
+	p.counters.coalesced.Add(uint64(n - 1))
 	return true
 }
 
@@ -158,19 +164,19 @@ func sameList(a, b []poller.ID) bool {
 }
 
 func (p *fanout) addMask(t uint32, bit uint64) {
-	for i := range p.topics {
-		if p.topics[i].topic == t {
-			p.topics[i].mask |= bit
+	for i := range p.masks {
+		if p.masks[i].topic == t {
+			p.masks[i].mask |= bit
 			return
 		}
 	}
-	p.topics = append(p.topics, topicMask{t, bit})
+	p.masks = append(p.masks, topicMask{t, bit})
 }
 
 // runChunk goes on where the last chunk stopped. It returns false if the time is
 // over before the pass is.
 func (p *fanout) runChunk() (done bool) {
-	ps := p.h.ps
+	ps := p.ps
 	for n := 1; ; n++ {
 		slot, ok := p.next(ps)
 		if !ok {
@@ -195,8 +201,8 @@ func (p *fanout) next(ps *poller.Shard) (slot uint32, ok bool) {
 			return slot, true
 		}
 	}
-	for ; p.topicAt < len(p.topics); p.topicAt++ {
-		members := p.h.topics.slots(p.topics[p.topicAt].topic)
+	for ; p.topicAt < len(p.masks); p.topicAt++ {
+		members := p.topics.slots(p.masks[p.topicAt].topic)
 		if int(p.cursor) < len(members) {
 			p.cursor++
 			return members[p.cursor-1], true
@@ -209,19 +215,18 @@ func (p *fanout) next(ps *poller.Shard) (slot uint32, ok bool) {
 // visit gives a session its messages, unless it has them or came later. It
 // returns whether it is time to look at the clock.
 func (p *fanout) visit(slot uint32) (pause bool) {
-	h := p.h
-	rec := h.rec(slot)
+	rec := p.rec(slot)
 	if rec.state != stateOpen || rec.fanoutRun == p.runNumber || rec.flags&flagEcho != 0 {
 		return false
 	}
 	rec.fanoutRun = p.runNumber
 	mask := p.full
-	if !p.all && len(p.topics) > 1 {
+	if !p.all && len(p.masks) > 1 {
 		mask = p.topicsMask(rec)
 	}
 	if p.excluding {
 		for i, q := range p.current {
-			if q.d.excludes(h, slot) {
+			if q.d.excludes(p.topics, slot) {
 				mask &^= 1 << i
 			}
 		}
@@ -231,16 +236,16 @@ func (p *fanout) visit(slot uint32) (pause bool) {
 	}
 	b := p.batch(rec.variant, mask)
 	p.sent += uint64(b.Len())
-	return h.ps.Send(slot, poller.Shared(b), poller.Data)
+	return p.ps.Send(slot, poller.Shared(b), poller.Data)
 }
 
 // topicsMask returns the messages for the topics that a session is subscribed to.
 func (p *fanout) topicsMask(rec *record) (mask uint64) {
 	for n := rec.topics; n != 0; {
-		m := p.h.topics.links.At(n - 1)
-		for i := range p.topics {
-			if p.topics[i].topic == m.topic {
-				mask |= p.topics[i].mask
+		m := p.topics.links.At(n - 1)
+		for i := range p.masks {
+			if p.masks[i].topic == m.topic {
+				mask |= p.masks[i].mask
 			}
 		}
 		n = m.next
@@ -289,13 +294,13 @@ func (p *fanout) joinFrames(variant uint8, mask uint64) *poller.Frames {
 
 // finish gives back what the pass held.
 func (p *fanout) finish() {
-	p.h.ps.Submit() // its last sends are part of it
+	p.ps.Submit() // its last sends are part of it
 	p.active, p.ids = false, nil
 	clear(p.cache)
 	now := time.Now()
 	for _, q := range p.current {
 		if received := q.d.Message.Received; !received.IsZero() {
-			to, _ := p.h.latencyOf(q.d)
+			to, _ := p.latencies.of(q.d)
 			to.observe(now.Sub(received))
 		}
 		p.release(q)
@@ -304,17 +309,17 @@ func (p *fanout) finish() {
 }
 
 func (p *fanout) release(q fanoutItem) {
-	p.h.ps.Release(q.queue, 1)
+	p.ps.Release(q.queue, 1)
 	q.d.done()
-	p.h.srv.mailBytes.Add(-q.listBytes())
+	p.srv.mailBytes.Add(-q.listBytes())
 	for _, user := range q.users {
 		if p.users[user]--; p.users[user] == 0 {
 			delete(p.users, user)
 		}
 	}
 	for _, t := range q.topics {
-		p.h.topics.at(t).queued--
-		p.h.topics.drop(t)
+		p.topics.at(t).queued--
+		p.topics.drop(t)
 	}
 }
 
@@ -331,14 +336,14 @@ func (p *fanout) drop() {
 
 // flushCounters brings the counters up to date, once a chunk.
 func (p *fanout) flushCounters() {
-	p.h.counters.deliveries.Add(p.sent)
+	p.counters.deliveries.Add(p.sent)
 	p.sent = 0
 }
 
 // visited returns how many of a topic's members, from the first on, the pass
 // has behind it, if it is at that topic.
 func (p *fanout) visited(t uint32) uint32 {
-	if !p.active || p.all || p.topicAt >= len(p.topics) || p.topics[p.topicAt].topic != t {
+	if !p.active || p.all || p.topicAt >= len(p.masks) || p.masks[p.topicAt].topic != t {
 		return 0
 	}
 	return p.cursor

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"belfry/message"
 )
 
 // latency counts how long single pushes took from their arrival at this node
@@ -19,6 +21,20 @@ const (
 	latencySteps   = 1 << latencyDigits
 	latencyBuckets = 32 * latencySteps
 )
+
+// latencies are those of one shard, which alone writes them.
+type latencies struct {
+	single latency // of pushes to users and sessions: one observation for each send
+	many   latency // of pushes to topics and all: one observation for each push
+}
+
+// of returns where the time that a message takes is counted.
+func (l *latencies) of(d *Delivery) (to *latency, many bool) {
+	if d.Message.Target.Scope >= message.ScopeUsers {
+		return &l.single, false
+	}
+	return &l.many, true
+}
 
 func (l *latency) observe(d time.Duration) {
 	us := uint64(max(d, 0) / time.Microsecond)

@@ -39,7 +39,7 @@ func (m *machine) message(o op, to message.Target, queue bool) {
 	if queue && to.Scope == message.ScopeTopics {
 		m.queue(d, to.Names)
 	} else {
-		m.h.dispatch(d)
+		m.h.dispatcher.dispatch(d)
 	}
 	if msg.done = len(m.h.fanout.waiting) == before; msg.done {
 		return

@@ -13,34 +13,34 @@ const smallTarget = 64
 // sendToTopics sends a message to the members of topics. If they are small, and
 // no message that waits names one of them, it need not wait for the fan-out run
 // that is under way.
-func (h *shard) sendToTopics(d *Delivery) (sent int, isQueued bool) {
+func (ds *dispatcher) sendToTopics(d *Delivery) (sent int, isQueued bool) {
 	q := fanoutItem{d: d, queue: poller.QueueBulk}
 	members, waiting := 0, false
 	for _, topicName := range d.Message.Target.Names {
-		t, ok := h.topics.find(topicName)
+		t, ok := ds.topics.find(topicName)
 		if !ok || slices.Contains(q.topics, t) {
 			continue
 		}
 		q.topics = append(q.topics, t)
-		members += h.topics.at(t).members.Len()
-		waiting = waiting || h.topics.at(t).queued > 0
+		members += ds.topics.at(t).members.Len()
+		waiting = waiting || ds.topics.at(t).queued > 0
 	}
 	if members > smallTarget || waiting {
 		for _, t := range q.topics {
-			h.topics.at(t).queued++
+			ds.topics.at(t).queued++
 		}
-		h.fanout.add(q)
+		ds.fanout.add(q)
 		return 0, true
 	}
-	return h.sendToMembers(d, q.topics), false
+	return ds.sendToMembers(d, q.topics), false
 }
 
 // sendToMembers sends a message to all members of some topics, once to each.
-func (h *shard) sendToMembers(d *Delivery, topics []uint32) (sent int) {
+func (ds *dispatcher) sendToMembers(d *Delivery, topics []uint32) (sent int) {
 	var slots [smallTarget]uint32
 	n := 0
 	for _, t := range topics {
-		for _, slot := range h.topics.slots(t) {
+		for _, slot := range ds.topics.slots(t) {
 			if len(topics) == 1 || !slices.Contains(slots[:n], slot) {
 				slots[n] = slot
 				n++
@@ -48,7 +48,7 @@ func (h *shard) sendToMembers(d *Delivery, topics []uint32) (sent int) {
 		}
 	}
 	for _, slot := range slots[:n] {
-		sent += h.route(slot, d)
+		sent += ds.route(slot, d)
 	}
 	return sent
 }
@@ -56,57 +56,57 @@ func (h *shard) sendToMembers(d *Delivery, topics []uint32) (sent int) {
 // sendToUsers sends a message to users. Their sessions are served at
 // once if they are few and nothing that waits names one of the users, and else
 // in a fan-out run, as the members of a topic are.
-func (h *shard) sendToUsers(d *Delivery) (sent int, isQueued bool) {
+func (ds *dispatcher) sendToUsers(d *Delivery) (sent int, isQueued bool) {
 	var slots [smallTarget]uint32
 	var many []poller.ID
 	n, waiting := 0, false
 	names := d.Message.Target.Names
 	for i, at := range d.homes {
-		if at.shard != h.index || slices.Contains(names[:i], names[i]) {
+		if at.shard != ds.index || slices.Contains(names[:i], names[i]) {
 			continue
 		}
-		waiting = waiting || h.fanout.hasUser(at.hash)
-		slot, ok := h.users.find(at.hash, []byte(names[i]))
+		waiting = waiting || ds.fanout.hasUser(at.hash)
+		slot, ok := ds.users.find(at.hash, []byte(names[i]))
 		for ok {
-			switch older := h.rec(slot).older; {
+			switch older := ds.rec(slot).older; {
 			case many == nil && n < smallTarget:
 				slots[n] = slot
 				n++
 				slot, ok = older-1, older != 0
 			case many == nil:
-				if list := h.fanout.sameIDs(d, h.users.changed); list != nil {
-					return 0, h.addUserFanout(d, list)
+				if list := ds.fanout.sameIDs(d, ds.users.changed); list != nil {
+					return 0, ds.addUserFanout(d, list)
 				}
-				many = h.idsOf(slots[:])
+				many = ds.idsOf(slots[:])
 			default:
-				many = h.appendOpen(many, slot)
+				many = ds.appendOpen(many, slot)
 				slot, ok = older-1, older != 0
 			}
 		}
 	}
 	if many == nil && waiting {
-		many = h.idsOf(slots[:n])
+		many = ds.idsOf(slots[:n])
 	}
 	if many != nil {
-		return 0, h.addUserFanout(d, many)
+		return 0, ds.addUserFanout(d, many)
 	}
 	for _, slot := range slots[:n] {
-		sent += h.route(slot, d)
+		sent += ds.route(slot, d)
 	}
 	return sent, false
 }
 
-func (h *shard) idsOf(slots []uint32) []poller.ID {
+func (ds *dispatcher) idsOf(slots []uint32) []poller.ID {
 	ids := make([]poller.ID, 0, 2*len(slots))
 	for _, slot := range slots {
-		ids = h.appendOpen(ids, slot)
+		ids = ds.appendOpen(ids, slot)
 	}
 	return ids
 }
 
-func (h *shard) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
-	if h.rec(slot).state == stateOpen {
-		ids = append(ids, h.ps.ID(slot))
+func (ds *dispatcher) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
+	if ds.rec(slot).state == stateOpen {
+		ids = append(ids, ds.ps.ID(slot))
 	}
 	return ids
 }
@@ -114,18 +114,18 @@ func (h *shard) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
 // addUserFanout has a message wait for its fan-out run. It then holds a place in the
 // bulk lane like any message for many, or its own if there is none: few such
 // messages must not make pushes to other users wait.
-func (h *shard) addUserFanout(d *Delivery, ids []poller.ID) (isQueued bool) {
-	q := fanoutItem{d: d, ids: ids, changed: h.users.changed, queue: poller.QueueBulk}
+func (ds *dispatcher) addUserFanout(d *Delivery, ids []poller.ID) (isQueued bool) {
+	q := fanoutItem{d: d, ids: ids, changed: ds.users.changed, queue: poller.QueueBulk}
 	for _, at := range d.homes {
-		if at.shard == h.index {
+		if at.shard == ds.index {
 			q.users = append(q.users, at.hash)
 		}
 	}
-	if !h.ps.Reserve(poller.QueueBulk) {
-		h.ps.KeepPlace()
+	if !ds.ps.Reserve(poller.QueueBulk) {
+		ds.ps.KeepPlace()
 		q.queue = poller.QueueSingle
 	}
-	h.srv.mailBytes.Add(q.listBytes())
-	h.fanout.add(q)
+	ds.srv.mailBytes.Add(q.listBytes())
+	ds.fanout.add(q)
 	return true
 }

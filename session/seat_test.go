@@ -114,7 +114,7 @@ func enqueue(h *shard, to message.Target, text string, exclude ...string) {
 	}
 	d, _ := h.srv.Prepare(m)
 	if to.Scope == message.ScopeAll {
-		h.dispatch(d)
+		h.dispatcher.dispatch(d)
 		return
 	}
 	(&machine{h: h}).queue(d, to.Names)

@@ -30,16 +30,15 @@ type shard struct {
 	lost       error   // what ended the connection that OnClose is called for
 	badGrantAt uint32  // tick at which the authenticator was last complained about, + 1
 
-	users        users
-	topics       topics
-	fanout       fanout
-	closing      shutdownRun
-	stagedPushes []stagedPush // pushes whose sends are staged
+	users      users
+	topics     topics
+	fanout     fanout
+	closing    shutdownRun
+	dispatcher dispatcher
 
 	// Written by the shard, read by others.
-	latency       latency  // of pushes to users and sessions
-	fanoutLatency latency  // of pushes to topics and all
-	pubs          chan pub // to the shard's publisher goroutine; closed by OnStop
+	latencies latencies
+	pubs      chan pub // to the shard's publisher goroutine; closed by OnStop
 }
 
 // Kinds of mail.
@@ -83,7 +82,8 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		return nil, err
 	}
 	h.conns = newConnLog(h.opt.Log, h.opt.Poller.Shards)
-	h.fanout.init(h)
+	h.fanout.init(&h.env, &h.topics, &h.latencies)
+	h.dispatcher = dispatcher{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
 	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
 	if h.opt.Publish != nil {
 		h.pubs = make(chan pub, h.opt.PublishQueue)
@@ -199,7 +199,7 @@ func (h *shard) OnRefused(state any) {
 func (h *shard) OnMail(m poller.Mail) {
 	switch m.Kind {
 	case mailDelivery:
-		h.dispatch(m.Ptr.(*Delivery))
+		h.dispatcher.dispatch(m.Ptr.(*Delivery))
 	case mailAuth:
 		h.authDone(poller.ID(m.ID), m.Ptr.(*authResult))
 	case mailUserReady:
@@ -241,6 +241,9 @@ func (h *shard) OnWork() bool {
 	more = h.resumeSlowed() || more
 	return h.fanout.run() || more
 }
+
+// OnSubmitted implements poller.Handler.
+func (h *shard) OnSubmitted() { h.dispatcher.submitted() }
 
 // OnStop implements poller.Handler.
 func (h *shard) OnStop() {

@@ -183,8 +183,8 @@ func (s *Server) Stats() Stats {
 	}
 	for _, h := range s.shards {
 		h.counters.addTo(&st)
-		h.latency.addTo(&st.PushLatency)
-		h.fanoutLatency.addTo(&st.FanoutLatency)
+		h.latencies.single.addTo(&st.PushLatency)
+		h.latencies.many.addTo(&st.FanoutLatency)
 	}
 	return st
 }

@@ -201,7 +201,7 @@ func fresh(h *shard) {
 	h.users, h.topics, h.fanout = users{}, topics{}, fanout{}
 	h.users.init(&h.env, h)
 	h.topics.init(&h.env, h, &h.fanout)
-	h.fanout.init(h)
+	h.fanout.init(&h.env, &h.topics, &h.latencies)
 }
 
 func TestTablesModel(t *testing.T) {
