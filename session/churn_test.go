@@ -79,7 +79,7 @@ func TestChurn(t *testing.T) {
 	})
 	r.each(func(h *shard) {
 		ts := &h.topics
-		if n := ts.len() + ts.table.Len() + ts.links.Len() + ts.names.Len() + h.users.table.Len() + h.users.uids.Len() + h.upgrades.Len() + h.inbounds.index.Len(); n != 0 {
+		if n := ts.len() + ts.table.Len() + ts.links.Len() + ts.names.Len() + h.users.table.Len() + h.users.uids.Len() + h.upgrades.index.Len() + h.inbounds.index.Len(); n != 0 {
 			t.Errorf("shard %d: %d entries left in tables", h.index, n)
 		}
 	})

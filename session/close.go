@@ -29,10 +29,10 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	}
 	h.flushAnswers(slot)
 	rec.reason = r
-	h.logUnopened(slot, rec)
+	h.log.unopened(slot, rec)
 	rec.state = stateClosing // before leave, which may wake who waits for its topics
 	h.unregister(slot)
-	h.dropUpgrade(rec)
+	h.upgrades.drop(rec)
 	v, w := h.variantOf(rec), h.say(rec, h.buf[:0])
 	v.Encoding.Bye(w, &wire.Bye{Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after)})
 	bye := len(w.Bytes())
@@ -94,7 +94,7 @@ func (h *shard) peerClosed(slot uint32, rec *record, code uint16) {
 	}
 	h.flushAnswers(slot)
 	rec.reason = ReasonClient
-	h.logUnopened(slot, rec)
+	h.log.unopened(slot, rec)
 	// What waits is dropped: the peer has said that it wants no more.
 	h.ps.DropBacklog(slot)
 	h.buf = h.variantOf(rec).Transport.AppendCloseReply(h.buf[:0], code)
@@ -127,7 +127,7 @@ func (h *shard) slow(slot uint32, r poller.SendResult) {
 func (h *shard) halfClose(slot uint32, rec *record) {
 	rec.state = stateHalfClosed // before leave, which may wake who waits for its topics
 	h.unregister(slot)
-	h.dropUpgrade(rec)
+	h.upgrades.drop(rec)
 	h.inbounds.drop(rec)
 	h.ps.CloseWrite(slot)
 	h.ps.Resume(slot)
@@ -137,12 +137,12 @@ func (h *shard) halfClose(slot uint32, rec *record) {
 // unregister takes a session out of all tables. Doing it twice is fine.
 func (h *shard) unregister(slot uint32) {
 	rec := h.rec(slot)
-	h.stopWaiting(rec)
+	h.upgrades.stopWaiting(rec)
 	if rec.flags&flagSession == 0 {
 		return
 	}
 	if rec.openedAt != 0 {
-		h.logEnded(slot, rec, h.lost)
+		h.log.ended(slot, rec, h.lost)
 	}
 	rec.flags &^= flagSession
 	h.srv.sessions.Add(-1)

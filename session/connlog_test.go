@@ -152,8 +152,8 @@ func TestNoLineNoCost(t *testing.T) {
 		slot, _ := h.ps.Next(0)
 		refusal := ws.Forbidden("no")
 		if n := testing.AllocsPerRun(100, func() {
-			h.logEnded(slot, h.rec(slot), nil)
-			h.logRefused(slot, refusal)
+			h.log.ended(slot, h.rec(slot), nil)
+			h.log.refused(slot, refusal)
 		}); n != 0 {
 			t.Errorf("%v allocations", n)
 		}

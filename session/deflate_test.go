@@ -341,7 +341,7 @@ func TestIdleDeflateCostsNothing(t *testing.T) {
 			eventually(t, "read", func() bool { return r.Stats().MessagesIn > before })
 		}
 		r.on(0, func(h *shard) {
-			if n := h.inbounds.index.Len() + h.upgrades.Len(); n != 0 {
+			if n := h.inbounds.index.Len() + h.upgrades.index.Len(); n != 0 {
 				t.Errorf("%d objects are kept", n)
 			}
 		})

@@ -14,6 +14,7 @@ import (
 // TCP_DEFER_ACCEPT makes the rule, are never in here and cost nothing; the
 // others are found by their address, oldest first.
 type halfOpen struct {
+	env
 	table     *offheap.Table // by hash of the address: index in addresses
 	all       *offheap.Records[halfConn]
 	addresses *offheap.Records[halfAddress]
@@ -163,8 +164,8 @@ func (h *shard) OnHalfOpen(slot uint32) {
 // the shard's and not the node's: that needs no lock, and the kernel spreads
 // the connections of an address evenly over the shards.
 func (h *shard) addHalfOpen(slot uint32, rec *record) {
-	key := h.keyOf(h.remote(slot))
-	if oldest, n := h.halfOpen.oldest(key); n >= h.maxHalfOpen() {
+	key := h.remotes.keyOf(h.remotes.of(slot))
+	if oldest, n := h.halfOpen.oldest(key); n >= h.halfOpen.perAddress() {
 		h.counters.limit(limitPending)
 		h.refuseAndClose(oldest, &ws.Refusal{Status: 429, Cause: CauseHalfOpen, RetryAfter: h.opt.RetryAfter,
 			Detail: "this address has too many connections without a complete request (upgrade.max_pending); its oldest one was closed"})
@@ -181,18 +182,18 @@ func (h *shard) addHalfOpen(slot uint32, rec *record) {
 	h.refuseAndClose(slot, ws.Unavailable("too many connections have not sent a complete request (upgrade.max_pending)", h.opt.RetryAfter).WithCause(CauseHalfOpen))
 }
 
-// dropHalfOpen stops counting a connection as half-open, if it is.
-func (h *shard) dropHalfOpen(rec *record) {
+// leave stops counting a connection as half-open, if it is.
+func (t *halfOpen) leave(rec *record) {
 	if rec.side != 0 && (rec.state == stateHead || rec.state == stateProxy) {
-		h.halfOpen.drop(rec.side - 1)
+		t.drop(rec.side - 1)
 		rec.side = 0
-		h.srv.pending.Add(-1)
+		t.srv.pending.Add(-1)
 	}
 }
 
-// maxHalfOpen returns how many half-open connections of one address the shard
+// perAddress returns how many half-open connections of one address the shard
 // keeps.
-func (h *shard) maxHalfOpen() int { return max(1, h.opt.MaxPending/(2*len(h.srv.shards))) }
+func (t *halfOpen) perAddress() int { return max(1, t.opt.MaxPending/(2*len(t.srv.shards))) }
 
 // maxConns is how many connections the node keeps, those that are ending
 // included: descriptors are what it guards.

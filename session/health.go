@@ -18,7 +18,7 @@ func (h *shard) health(slot uint32, answer *ws.Refusal) {
 		answer.Status, answer.Detail = 503, "unhealthy"
 	}
 	rec := h.rec(slot)
-	h.dropHalfOpen(rec)
+	h.halfOpen.leave(rec)
 	rec.reason = ReasonHealth
 	h.buf = ws.AppendRefusal(h.buf[:0], answer, h.date.At(time.Now()))
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)

@@ -22,7 +22,7 @@ const maxBeforeLogin = 64
 // awaitLogin accepts a connection whose client has yet to say who it is. It
 // has Options.UpgradeTime for that, and counts as an upgrade that waits.
 func (h *shard) awaitLogin(slot uint32, o *upgrade) {
-	if refusal := h.startWaiting(slot); refusal != nil {
+	if refusal := h.upgrades.startWaiting(slot); refusal != nil {
 		h.refuseUpgrade(slot, o, refusal)
 		return
 	}
@@ -31,14 +31,14 @@ func (h *shard) awaitLogin(slot uint32, o *upgrade) {
 	h.counters.accepted(o.accept)
 	o.answered = true
 	h.ps.Send(slot, poller.Bytes(o.accept), poller.Data)
-	rec.side = h.upgrades.Put(o)
+	h.upgrades.put(rec, o)
 }
 
 // beforeLogin acts on a frame of a client that has not logged in. Its first
 // message has to be the login; what is decided then goes on in startLogin,
 // when nothing else is being done to the connection.
 func (h *shard) beforeLogin(slot uint32, rec *record, ev ws.Event) {
-	o := h.upgrades.Get(rec.side)
+	o := h.upgrades.get(rec)
 	if o.frames++; o.frames > maxBeforeLogin {
 		h.end(slot, ReasonLogin, "too many frames before the login")
 		return
@@ -77,7 +77,7 @@ func (h *shard) startLogins() (more bool) {
 }
 
 func (h *shard) startLogin(slot uint32, id poller.ID) {
-	credentials := h.upgrades.Get(h.rec(slot).side).credentials
+	credentials := h.upgrades.get(h.rec(slot)).credentials
 	a := h.opt.Authenticator.(LoginAuthenticator) // newProtocols has checked it
 	grant, refusal, pending := a.Login(credentials, func(g Grant, r *ws.Refusal) { h.postAuth(id, g, r) })
 	if !pending {

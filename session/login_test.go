@@ -62,7 +62,7 @@ func (r *rig) nothingLeft() {
 		r.t.Errorf("left: %d sessions, %d waiting, %d pending", st.Sessions, st.Waiting, st.Pending)
 	}
 	r.each(func(h *shard) {
-		if n := h.upgrades.Len(); n != 0 {
+		if n := h.upgrades.index.Len(); n != 0 {
 			r.t.Errorf("shard %d: %d upgrades are kept", h.index, n)
 		}
 	})
@@ -306,7 +306,7 @@ func TestLoginLeavesNothing(t *testing.T) {
 		c.want(fmt.Sprintf("thello user-%d L []", i))
 	}
 	kept := 0
-	r.each(func(h *shard) { kept += h.upgrades.Len() + len(h.logins) + h.inbounds.index.Len() })
+	r.each(func(h *shard) { kept += h.upgrades.index.Len() + len(h.logins) + h.inbounds.index.Len() })
 	if st := r.Stats(); kept != 0 || st.Sessions != 100 || st.Waiting != 0 {
 		t.Errorf("%d kept, %d sessions, %d waiting", kept, st.Sessions, st.Waiting)
 	}

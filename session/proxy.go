@@ -33,7 +33,7 @@ func (h *shard) arrived(slot uint32, rec *record, state any) {
 		return
 	}
 	if h.opt.limitsAddresses() {
-		if refusal := h.checkAddress(slot, h.ps.RemoteAddr(slot), false); refusal != nil {
+		if refusal := h.remotes.check(slot, h.ps.RemoteAddr(slot), false); refusal != nil {
 			h.refuse(slot, refusal)
 		}
 	}
@@ -52,14 +52,14 @@ func (h *shard) readProxy(slot uint32, p []byte) int {
 	}
 	rec := h.rec(slot)
 	waited := rec.side != 0
-	h.dropHalfOpen(rec)
+	h.halfOpen.leave(rec)
 	rec.state = stateHead
 	told := src.IsValid()
 	if !told {
 		src = h.ps.RemoteAddr(slot)
 	}
 	if told || h.opt.limitsAddresses() {
-		if refusal := h.checkAddress(slot, src, told); refusal != nil {
+		if refusal := h.remotes.check(slot, src, told); refusal != nil {
 			h.refuse(slot, refusal)
 			return len(p)
 		}
@@ -82,7 +82,7 @@ func (h *shard) forwarded(slot uint32, r *ws.Request) *ws.Refusal {
 	if len(h.opt.Proxy.Trusted) == 0 || r.Header(h.opt.Proxy.Header.String()) == nil {
 		return nil
 	}
-	peer := h.remote(slot)
+	peer := h.remotes.of(slot)
 	if !h.opt.trusts(peer.Addr()) {
 		return nil
 	}
@@ -94,5 +94,5 @@ func (h *shard) forwarded(slot uint32, r *ws.Request) *ws.Refusal {
 	if client == peer {
 		return nil
 	}
-	return h.checkAddress(slot, client, true)
+	return h.remotes.check(slot, client, true)
 }

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"net/netip"
 	"unsafe"
 
 	"belfry/offheap"
@@ -57,31 +56,3 @@ const (
 	flagReclaimed                   // gave up what it held of its input, and is about to be ended
 	flagRemote                      // shard.remotes has its client's address
 )
-
-// upgrade is an upgrade between its three steps.
-type upgrade struct {
-	accept   []byte // what the transport accepts the request with
-	variant  uint8
-	echo     bool
-	answered bool   // accept was sent: who the client is is said in band
-	ref      string // of its OpLogin
-	frames   int    // before that
-
-	credentials []byte
-	uid         string
-	topics      []string
-
-	// Of a connection on its way to another shard, if shard.remotes had it.
-	remote  netip.AddrPort
-	counted bool
-}
-
-// newUpgrade takes an opening that was used before, so that a storm of
-// connections leaves the collector nothing to do. Any goroutine.
-func (s *Server) newUpgrade() *upgrade { return s.upgrades.Get().(*upgrade) }
-
-// putUpgrade gives an opening back.
-func (s *Server) putUpgrade(o *upgrade) {
-	*o = upgrade{accept: o.accept[:0]}
-	s.upgrades.Put(o)
-}

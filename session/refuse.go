@@ -14,7 +14,7 @@ func (h *shard) refuse(slot uint32, r *ws.Refusal) {
 	rec := h.rec(slot)
 	var o *upgrade
 	if (rec.state == stateAuth || rec.state == stateJoin) && rec.side != 0 {
-		o = h.takeUpgrade(rec)
+		o = h.upgrades.take(rec)
 	}
 	h.refuseUpgrade(slot, o, r)
 }
@@ -39,8 +39,8 @@ func (h *shard) refuseUpgrade(slot uint32, o *upgrade, r *ws.Refusal) {
 	if reason != ReasonLogin { // a login has its status already: that of the accepted request
 		h.counters.refused(r)
 	}
-	h.dropHalfOpen(rec)
-	h.logRefused(slot, r)
+	h.halfOpen.leave(rec)
+	h.log.refused(slot, r)
 	if o != nil {
 		h.srv.putUpgrade(o)
 	}
@@ -72,18 +72,4 @@ func mayRetry(r *ws.Refusal) bool {
 		return true
 	}
 	return r.Status >= 500
-}
-
-// takeUpgrade takes the upgrade that waits in rec.
-func (h *shard) takeUpgrade(rec *record) *upgrade {
-	o := h.upgrades.Get(rec.side)
-	h.upgrades.Drop(rec.side)
-	rec.side = 0
-	return o
-}
-
-func (h *shard) dropUpgrade(rec *record) {
-	if rec.side != 0 && rec.flags&flagMetered == 0 {
-		h.srv.putUpgrade(h.takeUpgrade(rec))
-	}
 }

@@ -34,12 +34,12 @@ func (h *shard) register(slot uint32, o *upgrade) {
 		return
 	}
 	if rec.awaited > 0 {
-		if refusal := h.startWaiting(slot); refusal != nil {
+		if refusal := h.upgrades.startWaiting(slot); refusal != nil {
 			h.refuseUpgrade(slot, o, refusal)
 			return
 		}
 		rec.state = stateJoin
-		rec.side = h.upgrades.Put(o)
+		h.upgrades.put(rec, o)
 		h.ps.Pause(slot)
 		return
 	}
@@ -108,13 +108,13 @@ func (h *shard) ready(slot uint32) {
 	if rec.awaited--; rec.awaited > 0 {
 		return
 	}
-	h.accept(slot, rec, h.takeUpgrade(rec))
+	h.accept(slot, rec, h.upgrades.take(rec))
 }
 
 // accept is the third step of an upgrade: the answer, and in the same write
 // what the encoding has to say first. o is done with.
 func (h *shard) accept(slot uint32, rec *record, o *upgrade) {
-	h.stopWaiting(rec)
+	h.upgrades.stopWaiting(rec)
 	rec.state = stateOpen
 	rec.openedAt = unixNow()
 	h.buf = h.buf[:0]

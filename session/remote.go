@@ -61,16 +61,19 @@ func (o *Options) remotes() int {
 	return 1 // not even address space
 }
 
-// remotes are the remotes of a shard's connections, by slot. A connection
-// without one costs nothing.
+// remotes are the addresses of a shard's clients that are kept, by slot. A
+// connection whose address the socket tells costs nothing here. Owned by the
+// shard.
 type remotes struct {
+	env
 	table *offheap.Table // by slot
 	all   *offheap.Records[remote]
 }
 
-func (r *remotes) init(owner *offheap.Owner, max int) (err error) {
-	r.table = offheap.NewTable(owner)
-	r.all, err = offheap.NewRecords[remote](owner, max)
+func (r *remotes) init(e *env) (err error) {
+	owner := e.opt.Poller.Memory.Owner("remotes")
+	r.env, r.table = *e, offheap.NewTable(owner)
+	r.all, err = offheap.NewRecords[remote](owner, e.opt.remotes())
 	return err
 }
 
@@ -79,13 +82,14 @@ func (r *remotes) close() {
 	r.all.Close()
 }
 
+// trim gives memory back that is not used any more.
 func (r *remotes) trim() {
 	r.table.Trim()
 	r.all.Trim()
 }
 
-// find returns the remote of a slot. The slot is hash and key at once, so the
-// first under a hash is the one.
+// find returns the index of a slot's remote. The slot is hash and key at once,
+// so the first one under a hash is the right one.
 func (r *remotes) find(slot uint32) (at uint32, ok bool) {
 	p := r.table.Probe(slot)
 	if !p.Next() {
@@ -94,8 +98,69 @@ func (r *remotes) find(slot uint32) (at uint32, ok bool) {
 	return p.Val(), true
 }
 
-// put keeps an address for a slot that has none yet. Without memory for it
-// the address is not kept: limits then do not count the connection.
+func (r *remote) addrPort() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(r.addr).Unmap(), r.port)
+}
+
+// of returns the address of a connection's client: what a trusted proxy says,
+// else the socket's peer.
+func (r *remotes) of(slot uint32) netip.AddrPort {
+	if r.rec(slot).flags&flagRemote != 0 {
+		if at, ok := r.find(slot); ok {
+			return r.all.At(at).addrPort()
+		}
+	}
+	return r.ps.RemoteAddr(slot)
+}
+
+// keyOf returns what an address counts under, 0 if nothing limits it.
+func (r *remotes) keyOf(a netip.AddrPort) addrKey {
+	if !a.IsValid() || r.opt.trusts(a.Addr()) {
+		return 0
+	}
+	return keyOf(a.Addr())
+}
+
+// check counts a new connection under its client's address, and returns a
+// refusal if a limit is reached. The address is kept if a proxy told it (told),
+// since the socket has the proxy's, and if it was counted, since the socket may
+// not have it any more when the connection ends.
+func (r *remotes) check(slot uint32, a netip.AddrPort, told bool) *ws.Refusal {
+	counted := false
+	if r.opt.limitsAddresses() {
+		if key := r.keyOf(a); key != 0 {
+			switch r.srv.addresses.enter(key, r.srv.now()) {
+			case tooMany:
+				r.counters.limit(limitPerAddress)
+				return addressRefusal(r.opt, "this address has as many connections as it may (upgrade.max_per_address)")
+			case tooFast:
+				r.counters.limit(limitAddressRate)
+				return addressRefusal(r.opt, "this address opens connections faster than it may (upgrade.rate_per_address)")
+			}
+			counted = r.opt.MaxPerAddress > 0
+		}
+	}
+	if told || counted {
+		r.keep(slot, a, counted)
+	}
+	return nil
+}
+
+func addressRefusal(o *Options, detail string) *ws.Refusal {
+	return &ws.Refusal{Status: 429, Cause: CauseAddress, Detail: detail, RetryAfter: o.RetryAfter}
+}
+
+// keep stores the address of a slot instead of what was stored before. Without
+// memory for it the address is not kept, and limits do not count the connection.
+func (r *remotes) keep(slot uint32, a netip.AddrPort, counted bool) {
+	r.forget(slot)
+	if r.put(slot, a, counted) {
+		r.rec(slot).flags |= flagRemote
+	} else if counted {
+		r.srv.addresses.leave(r.keyOf(a), r.srv.now())
+	}
+}
+
 func (r *remotes) put(slot uint32, a netip.AddrPort, counted bool) bool {
 	at, ok := r.all.Alloc()
 	if !ok {
@@ -109,8 +174,14 @@ func (r *remotes) put(slot uint32, a netip.AddrPort, counted bool) bool {
 	return true
 }
 
-// take forgets the address of a slot and returns it.
+// take returns the address of a slot, if one is kept, and forgets it. It stays
+// counted: the connection goes to another shard.
 func (r *remotes) take(slot uint32) (a netip.AddrPort, counted bool) {
+	rec := r.rec(slot)
+	if rec.flags&flagRemote == 0 {
+		return a, false
+	}
+	rec.flags &^= flagRemote
 	at, ok := r.find(slot)
 	if !ok {
 		return a, false
@@ -121,81 +192,9 @@ func (r *remotes) take(slot uint32) (a netip.AddrPort, counted bool) {
 	return kept.addrPort(), kept.counted
 }
 
-func (r *remote) addrPort() netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom16(r.addr).Unmap(), r.port)
-}
-
-// remote returns the address of a connection's client: what a proxy that is
-// believed says, else the socket's peer.
-func (h *shard) remote(slot uint32) netip.AddrPort {
-	if h.rec(slot).flags&flagRemote != 0 {
-		if at, ok := h.remotes.find(slot); ok {
-			return h.remotes.all.At(at).addrPort()
-		}
-	}
-	return h.ps.RemoteAddr(slot)
-}
-
-// keyOf returns what a connection counts under, 0 if nothing limits it.
-func (h *shard) keyOf(a netip.AddrPort) addrKey {
-	if !a.IsValid() || h.opt.trusts(a.Addr()) {
-		return 0
-	}
-	return keyOf(a.Addr())
-}
-
-// checkAddress counts a new connection under its client's address. The address is kept
-// if a proxy told it (told), since the socket has the proxy's, and if it was
-// counted, since the socket may not have it any more when the connection ends.
-// It returns a refusal if a limit is reached.
-func (h *shard) checkAddress(slot uint32, a netip.AddrPort, told bool) *ws.Refusal {
-	counted := false
-	if h.opt.limitsAddresses() {
-		if key := h.keyOf(a); key != 0 {
-			switch h.srv.addresses.enter(key, h.srv.now()) {
-			case tooMany:
-				h.counters.limit(limitPerAddress)
-				return addressRefusal(h.opt, "this address has as many connections as it may (upgrade.max_per_address)")
-			case tooFast:
-				h.counters.limit(limitAddressRate)
-				return addressRefusal(h.opt, "this address opens connections faster than it may (upgrade.rate_per_address)")
-			}
-			counted = h.opt.MaxPerAddress > 0
-		}
-	}
-	if told || counted {
-		h.keepRemote(slot, a, counted)
-	}
-	return nil
-}
-
-func addressRefusal(o *Options, problem string) *ws.Refusal {
-	return &ws.Refusal{Status: 429, Cause: CauseAddress, Detail: problem, RetryAfter: o.RetryAfter}
-}
-
-// keepRemote stores the address of a slot instead of what was stored before.
-func (h *shard) keepRemote(slot uint32, a netip.AddrPort, counted bool) {
-	h.forgetRemote(slot)
-	if h.remotes.put(slot, a, counted) {
-		h.rec(slot).flags |= flagRemote
-	} else if counted {
-		h.srv.addresses.leave(h.keyOf(a), h.srv.now())
-	}
-}
-
-// takeRemote takes the address from a slot that goes to another shard.
-func (h *shard) takeRemote(slot uint32) (a netip.AddrPort, counted bool) {
-	rec := h.rec(slot)
-	if rec.flags&flagRemote == 0 {
-		return a, false
-	}
-	rec.flags &^= flagRemote
-	return h.remotes.take(slot)
-}
-
-// forgetRemote forgets the address of a connection that ends.
-func (h *shard) forgetRemote(slot uint32) {
-	if a, counted := h.takeRemote(slot); counted {
-		h.srv.addresses.leave(keyOf(a.Addr()), h.srv.now())
+// forget forgets the address of a connection that ends, and stops counting it.
+func (r *remotes) forget(slot uint32) {
+	if a, counted := r.take(slot); counted {
+		r.srv.addresses.leave(keyOf(a.Addr()), r.srv.now())
 	}
 }

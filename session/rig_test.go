@@ -294,7 +294,7 @@ func (r *rig) adopt(socketType int) (peer int, slot uint32) {
 			for s, ok := h.ps.Next(0); ok; s, ok = h.ps.Next(s + 1) {
 				if h.ps.FD(s) == pair[0] {
 					slot, found = s, true
-					h.dropHalfOpen(h.rec(s)) // no request is awaited
+					h.halfOpen.leave(h.rec(s)) // no request is awaited
 				}
 			}
 		})

@@ -173,7 +173,7 @@ func (h *shard) info(slot uint32) Info {
 		ID:       h.sid(slot),
 		UID:      string(h.users.uid(rec)),
 		Opened:   time.Unix(int64(rec.openedAt), 0),
-		Remote:   h.remote(slot),
+		Remote:   h.remotes.of(slot),
 		Encoding: h.variantOf(rec).Encoding.Name(),
 	}
 	for n := rec.topics; n != 0; {

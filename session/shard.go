@@ -1,7 +1,6 @@
 package session
 
 import (
-	"belfry/offheap"
 	"belfry/poller"
 	"belfry/wire"
 	"belfry/ws"
@@ -21,12 +20,11 @@ type shard struct {
 	inbounds   assembly
 	reclaimed  []poller.ID // connections that gave up what they held, to be ended
 	pubQueue   pubQueue
-	upgrades   offheap.Index[*upgrade]
+	upgrades   upgrades
 	logins     []poller.ID // in stateAuth, whose credentials the authenticator has not seen yet
 	halfOpen   halfOpen
 	remotes    remotes
-	origin     []byte  // of the request that is being refused, for its line
-	conns      connLog // lines about connections
+	log        connLog // lines about connections
 	lost       error   // what ended the connection that OnClose is called for
 	badGrantAt uint32  // tick at which the authenticator was last complained about, + 1
 
@@ -65,7 +63,6 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	for i := range srv.protocols.variants {
 		h.decoders = append(h.decoders, srv.protocols.variants[i].Transport.NewDecoder())
 	}
-	memory := srv.opt.Poller.Memory
 	if err = h.users.init(&h.env, h); err != nil {
 		return nil, err
 	}
@@ -75,13 +72,15 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if err = h.buckets.init(&srv.opt); err != nil {
 		return nil, err
 	}
+	h.halfOpen.env = h.env
 	if err = h.halfOpen.init(h.opt); err != nil {
 		return nil, err
 	}
-	if err = h.remotes.init(memory.Owner("remotes"), h.opt.remotes()); err != nil {
+	if err = h.remotes.init(&h.env); err != nil {
 		return nil, err
 	}
-	h.conns = newConnLog(h.opt.Log, h.opt.Poller.Shards)
+	h.log.init(&h.env, &h.remotes, &h.users)
+	h.upgrades.env = h.env
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
 	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
@@ -104,7 +103,7 @@ func (h *shard) OnMoved(slot uint32, state any) {
 	rec, o := h.rec(slot), state.(*upgrade)
 	rec.state, rec.flags = stateJoin, flagWaiting
 	if o.remote.IsValid() {
-		h.keepRemote(slot, o.remote, o.counted)
+		h.remotes.keep(slot, o.remote, o.counted)
 	}
 	h.register(slot, o)
 }
@@ -169,16 +168,16 @@ func (h *shard) OnClose(slot uint32, cause poller.Reason, err error) {
 			rec.reason = ReasonInternal
 		}
 		if rec.openedAt == 0 {
-			h.logEnded(slot, rec, err) // refusals and sessions have their line elsewhere
+			h.log.ended(slot, rec, err) // refusals and sessions have their line elsewhere
 		}
 	}
-	h.dropHalfOpen(rec)
+	h.halfOpen.leave(rec)
 	rec.state = stateHalfClosed
 	h.lost = err
 	h.unregister(slot)
 	h.lost = nil
-	h.dropUpgrade(rec)
-	h.forgetRemote(slot)
+	h.upgrades.drop(rec)
+	h.remotes.forget(slot)
 	h.counters.closed[rec.reason].Add(1)
 }
 
@@ -226,7 +225,7 @@ func (h *shard) OnTick() {
 	h.halfOpen.trim()
 	h.remotes.trim()
 	h.srv.addresses.sweep(h.srv.now(), h.index, len(h.srv.shards))
-	h.conns.tick(h.index)
+	h.log.tick()
 	h.counters.topics.Store(int64(h.topics.len()))
 	h.counters.links.Store(int64(h.topics.links.Len()))
 	h.counters.users.Store(int64(h.users.table.Len()))

@@ -139,11 +139,11 @@ func (m *machine) finish() {
 	for _, a := range m.actors {
 		m.h.unregister(a.slot)
 		m.h.rec(a.slot).state = stateHalfClosed
-		m.h.dropUpgrade(m.h.rec(a.slot))
+		m.h.upgrades.drop(m.h.rec(a.slot))
 	}
 	m.actors, m.topics = nil, nil
 	m.check()
-	if n := m.h.upgrades.Len(); n != 0 {
+	if n := m.h.upgrades.index.Len(); n != 0 {
 		m.fail("%d openings left", n)
 	}
 }

@@ -29,8 +29,8 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		return len(p)
 	}
 	if n > 0 {
-		h.origin = h.parser.LastOrigin()
-		defer func() { h.origin = nil }()
+		h.log.origin = h.parser.LastOrigin()
+		defer func() { h.log.origin = nil }()
 	}
 	if refusal != nil {
 		if r := h.parser.LastRequest(); n > 0 && r != nil {
@@ -56,7 +56,7 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		h.refuseUpgrade(slot, o, refusal)
 		return len(p)
 	}
-	h.dropHalfOpen(h.rec(slot))
+	h.halfOpen.leave(h.rec(slot))
 	return h.authorize(slot, req, o, p, n)
 }
 
@@ -101,12 +101,13 @@ func (h *shard) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte, n 
 	grant, refusal, pending := h.opt.Authenticator.Authenticate(req, func(g Grant, r *ws.Refusal) { h.postAuth(id, g, r) })
 	switch {
 	case pending:
-		if refusal = h.startWaiting(slot); refusal != nil {
+		if refusal = h.upgrades.startWaiting(slot); refusal != nil {
 			h.refuseUpgrade(slot, o, refusal)
 			return len(p) // its verdict finds nobody
 		}
 		rec := h.rec(slot)
-		rec.state, rec.side = stateAuth, h.upgrades.Put(o)
+		rec.state = stateAuth
+		h.upgrades.put(rec, o)
 		h.ps.Pause(slot)
 		return n
 	case refusal != nil:
@@ -117,22 +118,6 @@ func (h *shard) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte, n 
 		return h.readAhead(slot, p, n)
 	}
 	return len(p)
-}
-
-// startWaiting counts a connection as waiting for its answer, for no longer than
-// told. It returns a refusal if too many wait.
-func (h *shard) startWaiting(slot uint32) *ws.Refusal {
-	n := h.srv.waiting.Load()
-	if rec := h.rec(slot); rec.flags&flagWaiting == 0 {
-		rec.flags |= flagWaiting
-		n = h.srv.waiting.Add(1)
-	}
-	if n > int64(h.opt.MaxWaiting) {
-		h.counters.limit(limitWaiting)
-		return ws.Unavailable("too many upgrades wait for an answer (upgrade.max_waiting)", h.opt.RetryAfter).WithCause(CausePending)
-	}
-	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
-	return nil
 }
 
 // readAhead reads the frames that a client sent behind its request without
@@ -172,7 +157,7 @@ func (h *shard) authDone(id poller.ID, v *authResult) {
 		return
 	}
 	rec := h.rec(slot)
-	o := h.takeUpgrade(rec)
+	o := h.upgrades.take(rec)
 	if v.refusal != nil {
 		h.refuseUpgrade(slot, o, v.refusal)
 		return
@@ -237,19 +222,11 @@ func (h *shard) moveHome(slot uint32, o *upgrade, unread []byte) bool {
 			if rec := h.rec(slot); rec.flags&flagWaiting == 0 {
 				h.srv.waiting.Add(1) // on its way
 			}
-			o.remote, o.counted = h.takeRemote(slot)
+			o.remote, o.counted = h.remotes.take(slot)
 			h.ps.Move(slot, home, o, unread)
 			return false
 		}
 	}
 	h.register(slot, o)
 	return true
-}
-
-// stopWaiting stops counting an upgrade as waiting.
-func (h *shard) stopWaiting(rec *record) {
-	if rec.flags&flagWaiting != 0 {
-		rec.flags &^= flagWaiting
-		h.srv.waiting.Add(-1)
-	}
 }
