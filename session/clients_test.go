@@ -213,7 +213,7 @@ func TestClientsAreClosed(t *testing.T) {
 		home, _ := r.homeOf("u")
 		r.on(home, func(h *shard) {
 			slot, _ := h.ps.Next(0)
-			h.end(slot, ReasonReplaced, "")
+			h.closer.end(slot, ReasonReplaced, "")
 		})
 		if v1 {
 			if ev := next(t, c); !bytes.Contains(ev.data, []byte(`{"type":"bye","code":4006,"reason":"user_sessions","reconnect":false`)) {

@@ -8,62 +8,76 @@ import (
 	"belfry/ws"
 )
 
-// halfCloseTime is how long a connection that is shut down for writing may take
-// to end, in ticks.
+// halfCloseTime is how many ticks a connection that is shut down for writing may
+// take to end.
 const halfCloseTime = 2
 
-// end closes a session on purpose: bye, close frame, and the peer's answer is
-// awaited. detail replaces the reason's own text in the close frame.
-func (h *shard) end(slot uint32, r Reason, detail string) {
-	h.endWith(slot, r, detail, 0)
+// closer ends sessions: the closing handshake, and the way out of all tables.
+// Owned by the shard.
+type closer struct {
+	env
+	log      *connLog
+	answers  *answers
+	upgrades *upgrades
+	inbounds *assembly
+	buckets  *buckets
+	topics   *topics
+	users    *users
 }
 
-// endWith is end with the delay in ticks after which the client is to come back.
-func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
-	rec := h.rec(slot)
+// end closes a session: it sends bye and a close frame, and waits for the peer's
+// answer. If detail is not empty it replaces the reason's own text in the close
+// frame. A connection that is neither open nor logging in is left alone.
+func (c *closer) end(slot uint32, r Reason, detail string) {
+	c.endWith(slot, r, detail, 0)
+}
+
+// endWith is end with the delay in ticks after which the client should reconnect.
+func (c *closer) endWith(slot uint32, r Reason, detail string, after uint32) {
+	rec := c.rec(slot)
 	if rec.state != stateOpen && rec.state != stateLogin {
 		return
 	}
 	if detail == "" {
 		detail = r.Text()
 	}
-	h.flushAnswers(slot)
+	c.answers.flush(slot)
 	rec.reason = r
-	h.log.unopened(slot, rec)
-	rec.state = stateClosing // before leave, which may wake who waits for its topics
-	h.unregister(slot)
-	h.upgrades.drop(rec)
-	v, w := h.variantOf(rec), h.say(rec, h.buf[:0])
+	c.log.unopened(slot, rec)
+	rec.state = stateClosing // before unregister, which may wake waiters for its topics
+	c.unregister(slot, nil)
+	c.upgrades.drop(rec)
+	v, w := c.variantOf(rec), c.say(rec, c.buf[:0])
 	v.Encoding.Bye(w, &wire.Bye{Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after)})
 	bye := len(w.Bytes())
-	h.buf = v.Transport.AppendClose(w.Bytes(), &wire.Close{Code: r.Code(), Text: detail, Reconnect: r.Reconnect(), After: seconds(after)})
-	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
-	if !v.answers || len(h.buf) == bye { // no close frame that could be answered
-		h.halfClose(slot, rec)
+	c.buf = v.Transport.AppendClose(w.Bytes(), &wire.Close{Code: r.Code(), Text: detail, Reconnect: r.Reconnect(), After: seconds(after)})
+	c.ps.Send(slot, poller.Bytes(c.buf), poller.Last)
+	if !v.answers || len(c.buf) == bye { // no close frame that could be answered
+		c.halfClose(slot, rec)
 		return
 	}
-	h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.CloseTime))
+	c.ps.SetTimer(slot, c.ps.Now()+ticks(c.opt.CloseTime))
 }
 
-// violated closes a session whose peer broke the protocol. Nothing it sends
-// afterwards can be understood, so nothing is awaited.
-func (h *shard) violated(slot uint32, err error) {
-	rec := h.rec(slot)
+// violated closes a session whose peer broke the protocol. What the peer sends
+// afterwards cannot be decoded, so no answer is awaited.
+func (c *closer) violated(slot uint32, err error) {
+	rec := c.rec(slot)
 	reason, detail := reasonOf(err)
 	switch reason {
 	case ReasonTooBig:
-		h.counters.limit(limitMessage)
+		c.counters.limit(limitMessage)
 	case ReasonFragments:
-		h.counters.limit(limitFragments)
+		c.counters.limit(limitFragments)
 	case ReasonNodeInbound:
-		h.counters.limit(limitInbound)
+		c.counters.limit(limitInbound)
 	}
-	h.end(slot, reason, detail)
-	h.halfClose(slot, rec)
+	c.end(slot, reason, detail)
+	c.halfClose(slot, rec)
 }
 
-// reasonOf returns why a session ends after an error of Next, and the text of
-// the close frame, "" for the reason's own.
+// reasonOf returns why a session ends after an error of wire.Decoder.Next, and the
+// text of the close frame; "" means the reason's own.
 func reasonOf(err error) (r Reason, detail string) {
 	var pe *ws.ProtocolError
 	switch {
@@ -85,69 +99,78 @@ func reasonOf(err error) (r Reason, detail string) {
 	return ReasonProtocol, pe.Detail
 }
 
-// peerClosed answers a close frame (RFC 6455 §5.5.1), or takes it as the answer to
-// ours.
-func (h *shard) peerClosed(slot uint32, rec *record, code uint16) {
+// peerClosed answers a close frame (RFC 6455 §5.5.1), unless it is the answer to
+// our own.
+func (c *closer) peerClosed(slot uint32, rec *record, code uint16) {
 	if rec.state == stateClosing {
-		h.halfClose(slot, rec)
+		c.halfClose(slot, rec)
 		return
 	}
-	h.flushAnswers(slot)
+	c.answers.flush(slot)
 	rec.reason = ReasonClient
-	h.log.unopened(slot, rec)
-	// What waits is dropped: the peer has said that it wants no more.
-	h.ps.DropBacklog(slot)
-	h.buf = h.variantOf(rec).Transport.AppendCloseReply(h.buf[:0], code)
-	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
-	h.halfClose(slot, rec)
+	c.log.unopened(slot, rec)
+	// The backlog is dropped: the peer has said that it wants no more.
+	c.ps.DropBacklog(slot)
+	c.buf = c.variantOf(rec).Transport.AppendCloseReply(c.buf[:0], code)
+	c.ps.Send(slot, poller.Bytes(c.buf), poller.Last)
+	c.halfClose(slot, rec)
 }
 
-// slow ends a session that does not read what it is sent.
-func (h *shard) slow(slot uint32, r poller.SendResult) {
-	if h.rec(slot).state != stateOpen {
+// slow ends a session whose backlog is full.
+func (c *closer) slow(slot uint32, r poller.SendResult) {
+	if c.rec(slot).state != stateOpen {
 		return // it is being closed already
 	}
 	reason := ReasonSlow
-	h.counters.slow.Add(1)
+	c.counters.slow.Add(1)
 	switch r {
 	case poller.NodeFull:
 		reason = ReasonNodeBacklog
-		h.counters.limit(limitNodeBacklog)
+		c.counters.limit(limitNodeBacklog)
 	case poller.FramesFull:
-		h.counters.limit(limitFrames)
+		c.counters.limit(limitFrames)
 	default:
-		h.counters.limit(limitBytes)
+		c.counters.limit(limitBytes)
 	}
-	h.ps.DropBacklog(slot)
-	h.end(slot, reason, "")
+	c.ps.DropBacklog(slot)
+	c.end(slot, reason, "")
 }
 
-// halfClose shuts a connection down once all was sent, and discards what it still
-// sends until it ends or its time is over.
-func (h *shard) halfClose(slot uint32, rec *record) {
-	rec.state = stateHalfClosed // before leave, which may wake who waits for its topics
-	h.unregister(slot)
-	h.upgrades.drop(rec)
-	h.inbounds.drop(rec)
-	h.ps.CloseWrite(slot)
-	h.ps.Resume(slot)
-	h.ps.SetTimer(slot, h.ps.Now()+halfCloseTime)
+// halfClose shuts a connection down for writing once everything was sent. What
+// the peer still sends is discarded until it closes or halfCloseTime has passed.
+func (c *closer) halfClose(slot uint32, rec *record) {
+	rec.state = stateHalfClosed // before unregister, which may wake waiters for its topics
+	c.unregister(slot, nil)
+	c.upgrades.drop(rec)
+	c.inbounds.drop(rec)
+	c.ps.CloseWrite(slot)
+	c.ps.Resume(slot)
+	c.ps.SetTimer(slot, c.ps.Now()+halfCloseTime)
 }
 
-// unregister takes a session out of all tables. Doing it twice is fine.
-func (h *shard) unregister(slot uint32) {
-	rec := h.rec(slot)
-	h.upgrades.stopWaiting(rec)
+// endNow ends a session in the middle of a message. What it sends afterwards
+// cannot be decoded, so no answer is awaited.
+func (c *closer) endNow(slot uint32, r Reason) {
+	c.end(slot, r, "")
+	c.halfClose(slot, c.rec(slot))
+}
+
+// unregister takes a session out of all tables and writes its line. err is the
+// system's error that ended the connection, if it was one. A second call for
+// the same session does nothing.
+func (c *closer) unregister(slot uint32, err error) {
+	rec := c.rec(slot)
+	c.upgrades.stopWaiting(rec)
 	if rec.flags&flagSession == 0 {
 		return
 	}
 	if rec.openedAt != 0 {
-		h.log.ended(slot, rec, h.lost)
+		c.log.ended(slot, rec, err)
 	}
 	rec.flags &^= flagSession
-	h.srv.sessions.Add(-1)
-	h.srv.perVariant[rec.variant].Add(-1)
-	h.dropBucket(slot, rec)
-	h.topics.leaveAll(rec)
-	h.users.leave(slot, rec)
+	c.srv.sessions.Add(-1)
+	c.srv.perVariant[rec.variant].Add(-1)
+	c.buckets.drop(slot, rec)
+	c.topics.leaveAll(rec)
+	c.users.leave(slot, rec)
 }

@@ -208,8 +208,8 @@ func TestPassNewcomers(t *testing.T) {
 		r.on(0, func(h *shard) {
 			enqueue(h, to, "before")
 			visits(h, 5)
-			h.register(lowSlot, &upgrade{accept: pingFrame, topics: []string{"t"}})
-			h.register(highSlot, &upgrade{accept: pingFrame, topics: []string{"t"}})
+			h.upgrader.register(lowSlot, &upgrade{accept: pingFrame, topics: []string{"t"}})
+			h.upgrader.register(highSlot, &upgrade{accept: pingFrame, topics: []string{"t"}})
 			enqueue(h, to, "after")
 		})
 		r.passed()

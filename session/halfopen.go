@@ -145,44 +145,7 @@ func (t *halfOpen) drop(index uint32) {
 	}
 }
 
-// OnHalfOpen implements poller.Watcher: a connection whose request was not all
-// there at once has to wait, and so do those who wait with it.
-func (h *shard) OnHalfOpen(slot uint32) {
-	switch rec := h.rec(slot); {
-	case rec.state != stateHead && rec.state != stateProxy:
-	case h.srv.conns.Load() > h.opt.maxConns():
-		h.refuseAndClose(slot, h.fullOfConnections())
-	default:
-		h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
-		h.addHalfOpen(slot, rec)
-	}
-}
-
-// addHalfOpen counts a connection as half-open. An address that already has half
-// of the shard's places loses its oldest connection: a client that opens
-// connections and sends nothing takes places from itself only. The bound is
-// the shard's and not the node's: that needs no lock, and the kernel spreads
-// the connections of an address evenly over the shards.
-func (h *shard) addHalfOpen(slot uint32, rec *record) {
-	key := h.remotes.keyOf(h.remotes.of(slot))
-	if oldest, n := h.halfOpen.oldest(key); n >= h.halfOpen.perAddress() {
-		h.counters.limit(limitPending)
-		h.refuseAndClose(oldest, &ws.Refusal{Status: 429, Cause: CauseHalfOpen, RetryAfter: h.opt.RetryAfter,
-			Detail: "this address has too many connections without a complete request (upgrade.max_pending); its oldest one was closed"})
-	}
-	if h.srv.pending.Add(1) <= int64(h.opt.MaxPending) {
-		if index, ok := h.halfOpen.put(slot, key); ok {
-			rec.side = index + 1
-			h.counters.halfOpened.Add(1)
-			return
-		}
-	}
-	h.srv.pending.Add(-1)
-	h.counters.limit(limitPending)
-	h.refuseAndClose(slot, ws.Unavailable("too many connections have not sent a complete request (upgrade.max_pending)", h.opt.RetryAfter).WithCause(CauseHalfOpen))
-}
-
-// leave stops counting a connection as half-open, if it is.
+// leave stops counting a connection as half-open, if it is counted.
 func (t *halfOpen) leave(rec *record) {
 	if rec.side != 0 && (rec.state == stateHead || rec.state == stateProxy) {
 		t.drop(rec.side - 1)
@@ -192,21 +155,45 @@ func (t *halfOpen) leave(rec *record) {
 }
 
 // perAddress returns how many half-open connections of one address the shard
-// keeps.
+// keeps. The bound is the shard's and not the node's: so it needs no lock, and the
+// kernel spreads the connections of an address evenly over the shards.
 func (t *halfOpen) perAddress() int { return max(1, t.opt.MaxPending/(2*len(t.srv.shards))) }
 
+// halfOpened is called for a connection whose request was not complete after the
+// first read.
+func (u *upgrader) halfOpened(slot uint32, rec *record) {
+	switch {
+	case rec.state != stateHead && rec.state != stateProxy:
+	case u.srv.conns.Load() > u.opt.maxConns():
+		u.refuser.refuseAndClose(slot, u.refuser.fullOfConnections())
+	default:
+		u.ps.SetTimer(slot, u.ps.Now()+ticks(u.opt.UpgradeTime))
+		u.addHalfOpen(slot, rec)
+	}
+}
+
+// addHalfOpen counts a connection as half-open. An address that already has half
+// of the shard's places loses its oldest connection. So a client that opens
+// connections and sends nothing takes places from itself only.
+func (u *upgrader) addHalfOpen(slot uint32, rec *record) {
+	key := u.remotes.keyOf(u.remotes.of(slot))
+	if oldest, n := u.halfOpen.oldest(key); n >= u.halfOpen.perAddress() {
+		u.counters.limit(limitPending)
+		u.refuser.refuseAndClose(oldest, &ws.Refusal{Status: 429, Cause: CauseHalfOpen, RetryAfter: u.opt.RetryAfter,
+			Detail: "this address has too many connections without a complete request (upgrade.max_pending); its oldest one was closed"})
+	}
+	if u.srv.pending.Add(1) <= int64(u.opt.MaxPending) {
+		if index, ok := u.halfOpen.put(slot, key); ok {
+			rec.side = index + 1
+			u.counters.halfOpened.Add(1)
+			return
+		}
+	}
+	u.srv.pending.Add(-1)
+	u.counters.limit(limitPending)
+	u.refuser.refuseAndClose(slot, ws.Unavailable("too many connections have not sent a complete request (upgrade.max_pending)", u.opt.RetryAfter).WithCause(CauseHalfOpen))
+}
+
 // maxConns is how many connections the node keeps, those that are ending
-// included: descriptors are what it guards.
+// included: it guards the limit of open files.
 func (o *Options) maxConns() int64 { return int64(o.MaxSessions + o.MaxPending) }
-
-func (h *shard) fullOfConnections() *ws.Refusal {
-	h.counters.limit(limitSessions)
-	return ws.Unavailable("this server has reached its limit of connections (max_connections)", h.opt.RetryAfter).WithCause(CauseSessions)
-}
-
-// refuseAndClose refuses a connection and closes it at once. Waiting for the client to
-// close would keep the place that the refusal is to free.
-func (h *shard) refuseAndClose(slot uint32, r *ws.Refusal) {
-	h.refuse(slot, r)
-	h.ps.Close(slot)
-}

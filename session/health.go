@@ -7,20 +7,21 @@ import (
 	"belfry/ws"
 )
 
-// HealthPath is where requests are answered by Options.Healthy.
+// HealthPath is the path of requests that Options.Healthy answers.
 const HealthPath = "/healthz"
 
-// health answers a request for HealthPath. It counts as no upgrade and has no
-// line in the log: a balancer asks every few seconds. It is answered beyond the
-// limit on sessions too, since a node that is full is not broken.
-func (h *shard) health(slot uint32, answer *ws.Refusal) {
-	if !h.opt.Healthy() {
+// health answers a request for HealthPath. The request does not count as an
+// upgrade and has no line in the log: a load balancer asks every few seconds. It
+// is answered beyond the limit on connections too, since a full node is not
+// broken.
+func (f *refuser) health(slot uint32, answer *ws.Refusal) {
+	if !f.opt.Healthy() {
 		answer.Status, answer.Detail = 503, "unhealthy"
 	}
-	rec := h.rec(slot)
-	h.halfOpen.leave(rec)
+	rec := f.rec(slot)
+	f.halfOpen.leave(rec)
 	rec.reason = ReasonHealth
-	h.buf = ws.AppendRefusal(h.buf[:0], answer, h.date.At(time.Now()))
-	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
-	h.halfClose(slot, rec)
+	f.buf = ws.AppendRefusal(f.buf[:0], answer, f.date.At(time.Now()))
+	f.ps.Send(slot, poller.Bytes(f.buf), poller.Data)
+	f.closer.halfClose(slot, rec)
 }

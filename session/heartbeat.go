@@ -9,7 +9,15 @@ import (
 
 func seconds(ticks uint32) time.Duration { return time.Duration(ticks) * time.Second }
 
-// intervals are the times of heartbeats in ticks, 0 for those that are off.
+// heartbeats look at sessions whose timer has expired: they ping, and end
+// sessions that are silent or do not read. Owned by the shard.
+type heartbeats struct {
+	env
+	closer    *closer
+	intervals intervals
+}
+
+// intervals are the times of heartbeats in ticks; 0 turns one off.
 type intervals struct{ ping, jitter, pong, idleRead, idleWrite, idle, backlogTime uint32 }
 
 func (o *Options) intervals() intervals {
@@ -19,44 +27,45 @@ func (o *Options) intervals() intervals {
 	return b
 }
 
-// heartbeat looks at a session whose timer has come. Traffic only stamps a
-// time and never touches the timer: whether it was in vain shows here, and
-// then it is set anew. Times are read from a clock that stands still while the
-// shard does (poller.Shard.Now), and all that arrived meanwhile was read.
-func (h *shard) heartbeat(slot uint32, rec *record) {
+// check looks at a session whose timer has expired. Traffic only writes a time
+// into the record and never touches the timer. So the timer may have expired too
+// early; then it is set again. The clock stands still while the shard does not
+// run (poller.Shard.Now), and everything that arrived meanwhile was read before
+// the timers.
+func (h *heartbeats) check(slot uint32, rec *record) {
 	now, read, write := h.ps.Now(), h.ps.LastRead(slot), h.ps.LastWrite(slot)
 	b, v := &h.intervals, h.variantOf(rec)
 	over := func(limit, since uint32) bool { return limit > 0 && now-since >= limit }
 	switch {
-	case rec.flags&flagSlowed != 0: // we do not read what it sends
-		h.armHeartbeat(slot, rec)
+	case rec.flags&flagSlowed != 0: // it is not read, so it cannot show that it lives
+		h.arm(slot, rec)
 		return
 	case b.backlogTime > 0 && h.ps.BacklogAge(slot) >= b.backlogTime:
 		h.counters.limit(limitBacklogTime)
 		h.ps.DropBacklog(slot)
-		h.end(slot, ReasonSlow, "read nothing for too long (backlog.timeout)")
+		h.closer.end(slot, ReasonSlow, "read nothing for too long (backlog.timeout)")
 		return
 	case rec.flags&flagPinged != 0 && over(b.pong, rec.pingedAt):
-		h.end(slot, ReasonPongTimeout, "")
+		h.closer.end(slot, ReasonPongTimeout, "")
 		return
 	case v.answers && over(b.idleRead, read):
-		h.end(slot, ReasonIdleRead, "")
+		h.closer.end(slot, ReasonIdleRead, "")
 		return
 	case over(b.idleWrite, write):
-		h.end(slot, ReasonIdleWrite, "")
+		h.closer.end(slot, ReasonIdleWrite, "")
 		return
 	case over(b.idle, max(read, write)):
-		h.end(slot, ReasonIdle, "")
+		h.closer.end(slot, ReasonIdle, "")
 		return
 	}
 	if b.ping > 0 && rec.flags&flagPinged == 0 && now-max(h.lastSign(slot, v), rec.pingedAt) >= b.ping-b.jitter {
 		h.ping(slot, rec, v)
 	}
-	h.armHeartbeat(slot, rec)
+	h.arm(slot, rec)
 }
 
-// ping sends a ping, if the transport has one.
-func (h *shard) ping(slot uint32, rec *record, v *variant) {
+// ping sends a ping, if the transport has pings.
+func (h *heartbeats) ping(slot uint32, rec *record, v *variant) {
 	rec.pingedAt = h.ps.Now()
 	if h.buf = v.Transport.AppendPing(h.buf[:0]); len(h.buf) == 0 {
 		return
@@ -68,21 +77,21 @@ func (h *shard) ping(slot uint32, rec *record, v *variant) {
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Control)
 }
 
-// lastSign returns the tick of the last sign of life, which a ping need not
-// ask for: something was received, or, of a client that cannot answer, sent. It
-// is then pinged only so that proxies do not close the connection; that it is
-// gone is seen by failed writes and TCP_USER_TIMEOUT.
-func (h *shard) lastSign(slot uint32, v *variant) uint32 {
+// lastSign returns the tick of the last sign of life. For a client that can answer
+// it is the last read. A client that cannot answer is pinged only so that proxies
+// do not close the connection, so it is the last write: failed writes and
+// TCP_USER_TIMEOUT show that such a client is gone.
+func (h *heartbeats) lastSign(slot uint32, v *variant) uint32 {
 	if v.answers {
 		return h.ps.LastRead(slot)
 	}
 	return h.ps.LastWrite(slot)
 }
 
-// armHeartbeat sets the timer to the first moment at which something could be
-// due. A ping comes up to a tenth of its interval early, at random, so that
-// sessions that opened together do not stay together.
-func (h *shard) armHeartbeat(slot uint32, rec *record) {
+// arm sets the timer to the first moment at which something could be due. A ping
+// comes up to a tenth of its interval early, at random, so that sessions that
+// opened together are not pinged together.
+func (h *heartbeats) arm(slot uint32, rec *record) {
 	read, write := h.ps.LastRead(slot), h.ps.LastWrite(slot)
 	b, v := &h.intervals, h.variantOf(rec)
 	const never = ^uint32(0)

@@ -282,7 +282,7 @@ func TestPubsLeaveRoom(t *testing.T) {
 	// Answers: the publisher is far ahead of its shard.
 	release = r.block(1)
 	for range 100 {
-		if call := r.shards[1].pubQueue.addResult(pubResult{}); call {
+		if call := r.shards[1].pubs.addResult(pubResult{}); call {
 			r.shards[1].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailPublished})
 		}
 	}

@@ -99,7 +99,7 @@ func TestIDWhileClosing(t *testing.T) {
 	r.on(0, func(h *shard) {
 		slot, _ := h.ps.Next(0)
 		sid = h.sid(slot)
-		h.end(slot, ReasonIdle, "")
+		h.closer.end(slot, ReasonIdle, "")
 	})
 	if _, ok := r.Lookup(sid); ok {
 		t.Error("found while it closes")

@@ -44,7 +44,7 @@ func (r *rig) settled() {
 	r.t.Helper()
 	eventually(r.t, "reclaimed ones ended", func() bool {
 		n := 0
-		r.each(func(h *shard) { n += len(h.reclaimed) })
+		r.each(func(h *shard) { n += len(h.receiver.reclaimed) })
 		return n == 0
 	})
 }
@@ -219,8 +219,8 @@ func TestPublishesAreBoundedInBytes(t *testing.T) {
 	}
 	eventually(t, "nothing counted", func() bool { return r.loop.Stats().InboundBytes == 0 && r.pubBytes.Load() == 0 })
 	r.on(0, func(h *shard) {
-		if taken != acks+1 || len(h.pubQueue.own) != 0 {
-			t.Errorf("%d published, %d sessions counted", taken, len(h.pubQueue.own))
+		if taken != acks+1 || len(h.pubs.own) != 0 {
+			t.Errorf("%d published, %d sessions counted", taken, len(h.pubs.own))
 		}
 	})
 }

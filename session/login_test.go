@@ -288,7 +288,7 @@ func TestLoginAtShutdown(t *testing.T) {
 	silent, _ := r.lp("/lp")
 	undecided, _ := r.lp("/lp", appendPrefixed(nil, prefixedText, "login L later"))
 	later := <-auth.later
-	r.each(func(h *shard) { h.closing.begin(h, closeOrder{}); h.ps.Wake() })
+	r.each(func(h *shard) { h.shutdown.begin(closeOrder{}); h.ps.Wake() })
 	silent.want("tbye shutdown", "x1001 server is going away true 1s")
 	silent.say(prefixedClose, "")
 	silent.ends()
@@ -306,7 +306,7 @@ func TestLoginLeavesNothing(t *testing.T) {
 		c.want(fmt.Sprintf("thello user-%d L []", i))
 	}
 	kept := 0
-	r.each(func(h *shard) { kept += h.upgrades.index.Len() + len(h.logins) + h.inbounds.index.Len() })
+	r.each(func(h *shard) { kept += h.upgrades.index.Len() + len(h.upgrader.logins) + h.inbounds.index.Len() })
 	if st := r.Stats(); kept != 0 || st.Sessions != 100 || st.Waiting != 0 {
 		t.Errorf("%d kept, %d sessions, %d waiting", kept, st.Sessions, st.Waiting)
 	}

@@ -198,7 +198,7 @@ func (m *machine) open(o op) {
 	if a.v1 {
 		op.variant = 1
 	}
-	m.h.register(a.slot, op)
+	m.h.upgrader.register(a.slot, op)
 
 	if same := m.sessionsOf(a.uid); a.uid != "" {
 		for ; len(same) >= modelMaxPerUser; same = same[1:] {
@@ -267,7 +267,7 @@ func (m *machine) opened() {
 func (m *machine) leave(o op) {
 	if o.Kind == doEnd {
 		if a := m.live(o, actorOpen); a != nil {
-			m.h.end(a.slot, ReasonIdle, "")
+			m.h.closer.end(a.slot, ReasonIdle, "")
 			m.out(a)
 		}
 		return
@@ -297,7 +297,7 @@ func (m *machine) command(o op) {
 	names := o.names()
 	rec := m.h.rec(a.slot)
 	if o.Kind == doUnsub {
-		m.h.command(a.slot, rec, &wire.Command{Op: wire.OpUnsub, Topics: names})
+		m.h.commands.run(a.slot, rec, &wire.Command{Op: wire.OpUnsub, Topics: names})
 		for _, name := range names {
 			delete(a.topics, name)
 			for _, msg := range m.sent {
@@ -311,7 +311,7 @@ func (m *machine) command(o op) {
 		}
 		return
 	}
-	m.h.command(a.slot, rec, &wire.Command{Op: wire.OpSub, Topics: names})
+	m.h.commands.run(a.slot, rec, &wire.Command{Op: wire.OpSub, Topics: names})
 	all := maps.Clone(a.topics)
 	for _, name := range names {
 		all[name] = true

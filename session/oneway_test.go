@@ -34,7 +34,7 @@ func TestTransportThatCannotAnswer(t *testing.T) {
 		if h.rec(slot).flags&flagPinged != 0 {
 			t.Error("a pong is awaited")
 		}
-		h.end(slot, ReasonReplaced, "")
+		h.closer.end(slot, ReasonReplaced, "")
 	})
 	mute.want("tbye user_sessions", "x4006 too many sessions of this user false 0s")
 	mute.ends()

@@ -128,3 +128,11 @@ func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Ref
 	}
 	return uint8(r.first + n), r.echo, refusal
 }
+
+// newDecoders returns a decoder for each variant. They are for one shard.
+func (p *protocols) newDecoders() (all []wire.Decoder) {
+	for i := range p.variants {
+		all = append(all, p.variants[i].Transport.NewDecoder())
+	}
+	return all
+}

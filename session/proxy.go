@@ -22,55 +22,55 @@ type BehindProxy struct{}
 
 // arrived is the first look at a new connection. Its address is counted if it
 // is known already.
-func (h *shard) arrived(slot uint32, rec *record, state any) {
+func (u *upgrader) arrived(slot uint32, rec *record, state any) {
 	if _, ok := state.(BehindProxy); ok {
 		rec.state = stateProxy
-		if len(h.opt.Proxy.Trusted) > 0 {
-			if peer := h.ps.RemoteAddr(slot).Addr(); !h.opt.trusts(peer) {
-				h.refuse(slot, ws.Forbidden(fmt.Sprintf("%v may not tell where its clients come from at this address: it is not in proxy.trusted, and the address is in proxy.protocol", peer)).WithCause(CauseProxy))
+		if len(u.opt.Proxy.Trusted) > 0 {
+			if peer := u.ps.RemoteAddr(slot).Addr(); !u.opt.trusts(peer) {
+				u.refuser.refuse(slot, ws.Forbidden(fmt.Sprintf("%v may not tell where its clients come from at this address: it is not in proxy.trusted, and the address is in proxy.protocol", peer)).WithCause(CauseProxy))
 			}
 		}
 		return
 	}
-	if h.opt.limitsAddresses() {
-		if refusal := h.remotes.check(slot, h.ps.RemoteAddr(slot), false); refusal != nil {
-			h.refuse(slot, refusal)
+	if u.opt.limitsAddresses() {
+		if refusal := u.remotes.check(slot, u.ps.RemoteAddr(slot), false); refusal != nil {
+			u.refuser.refuse(slot, refusal)
 		}
 	}
 }
 
 // readProxy reads the PROXY header that a connection begins with, and the
 // request behind it.
-func (h *shard) readProxy(slot uint32, p []byte) int {
+func (u *upgrader) readProxy(slot uint32, p []byte) int {
 	src, n, err := ws.ParsePROXY(p)
 	if err != nil {
-		h.refuse(slot, ws.BadRequest(ws.PROXYProblem(err, p)).WithCause(CauseProxy))
+		u.refuser.refuse(slot, ws.BadRequest(ws.PROXYProblem(err, p)).WithCause(CauseProxy))
 		return len(p)
 	}
 	if n == 0 {
 		return 0
 	}
-	rec := h.rec(slot)
+	rec := u.rec(slot)
 	waited := rec.side != 0
-	h.halfOpen.leave(rec)
+	u.halfOpen.leave(rec)
 	rec.state = stateHead
 	told := src.IsValid()
 	if !told {
-		src = h.ps.RemoteAddr(slot)
+		src = u.ps.RemoteAddr(slot)
 	}
-	if told || h.opt.limitsAddresses() {
-		if refusal := h.remotes.check(slot, src, told); refusal != nil {
-			h.refuse(slot, refusal)
+	if told || u.opt.limitsAddresses() {
+		if refusal := u.remotes.check(slot, src, told); refusal != nil {
+			u.refuser.refuse(slot, refusal)
 			return len(p)
 		}
 	}
 	if n < len(p) {
-		if m := h.readHead(slot, p[n:]); m > 0 {
+		if m := u.readHead(slot, p[n:]); m > 0 {
 			return n + m // and the slot may be another's
 		}
 	}
 	if waited {
-		h.addHalfOpen(slot, rec) // again, by the client's address and not the proxy's
+		u.addHalfOpen(slot, rec) // again, by the client's address and not the proxy's
 	}
 	return n
 }
@@ -78,21 +78,21 @@ func (h *shard) readProxy(slot uint32, p []byte) int {
 // forwarded takes the client's address from the header of a proxy that is
 // believed. Whether the peer is one is only looked at if the header is there,
 // so that requests without it cost no system call.
-func (h *shard) forwarded(slot uint32, r *ws.Request) *ws.Refusal {
-	if len(h.opt.Proxy.Trusted) == 0 || r.Header(h.opt.Proxy.Header.String()) == nil {
+func (u *upgrader) forwarded(slot uint32, r *ws.Request) *ws.Refusal {
+	if len(u.opt.Proxy.Trusted) == 0 || r.Header(u.opt.Proxy.Header.String()) == nil {
 		return nil
 	}
-	peer := h.remotes.of(slot)
-	if !h.opt.trusts(peer.Addr()) {
+	peer := u.remotes.of(slot)
+	if !u.opt.trusts(peer.Addr()) {
 		return nil
 	}
-	client, ok := ws.ForwardedClient(r, h.opt.Proxy.Header, h.opt.trusts, peer)
+	client, ok := ws.ForwardedClient(r, u.opt.Proxy.Header, u.opt.trusts, peer)
 	if !ok {
-		h.counters.unreadable.Add(1)
+		u.counters.unreadable.Add(1)
 		return nil
 	}
 	if client == peer {
 		return nil
 	}
-	return h.remotes.check(slot, client, true)
+	return u.remotes.check(slot, client, true)
 }

@@ -9,147 +9,115 @@ import (
 	"belfry/ws"
 )
 
-// readState is what belongs to the read that is being decoded. It is reset at its
-// begin: a panic may have left the last one in the middle.
-type readState struct {
-	on    bool
-	slot  uint32
-	left  [rateCount]int32 // tokens
-	pongs []byte           // of all pings but those beyond maxPongs
-	pong  int              // where the newest begins
-	count int              // of pongs
-	out   []byte           // answers to commands
+// receiver decodes what a shard's clients send and acts on it. Owned by the
+// shard.
+type receiver struct {
+	env
+	upgrader *upgrader // for logins
+	closer   *closer
+	refuser  *refuser // for requests whose input is reclaimed
+	answers  *answers
+	buckets  *buckets
+	commands *commands
+	inbounds *assembly
+
+	decoders  []wire.Decoder   // by variant
+	left      [rateCount]int32 // tokens of the session whose read is being decoded
+	reclaimed []poller.ID      // connections that gave up their input and have to be ended
 }
 
+// framesPerCheck is after how many frames the clock is looked at. A frame counts
+// as one more for each inflatedLook bytes that it inflates to.
 const (
-	// maxPongs is how many pings of one read get a pong each; of more only the
-	// newest does (RFC 6455 §5.5.3).
-	maxPongs = 16
-	// flushAnswers is when answers are sent although the read goes on, in bytes.
-	flushAnswers = 8 << 10
-	// framesPerCheck is after how many frames the clock is looked at. What a frame
-	// inflates to counts as one more for each inflatedLook bytes.
 	framesPerCheck = 16
 	inflatedLook   = 4 << 10
 )
 
-func (r *readState) reset(slot uint32, left [rateCount]int32) {
-	*r = readState{on: true, slot: slot, left: left, pongs: r.pongs[:0], out: r.out[:0]}
-}
-
-// ping notes that a ping is to be answered.
-func (r *readState) ping(t wire.Transport, payload []byte) {
-	if r.count == maxPongs {
-		r.pongs = r.pongs[:r.pong] // instead of the newest so far
-		r.count--
-	}
-	r.pong = len(r.pongs)
-	r.pongs = t.AppendPong(r.pongs, payload)
-	r.count++
-}
-
-// readFrames decodes what a client has sent and returns how much of it. What
-// answers it goes out together at the end.
-func (h *shard) readFrames(slot uint32, p []byte) int {
-	rec := h.rec(slot)
+// read decodes what a session has received and returns how many bytes it has
+// consumed. The answers go out together at the end.
+func (r *receiver) read(slot uint32, p []byte) int {
+	rec := r.rec(slot)
 	pinged := rec.flags&flagPinged != 0
-	if !h.ps.Backlogged(slot) {
-		// Something came: the client lives. But one for which something waits
-		// has to answer the ping, which it can only if it reads.
+	if !r.ps.Backlogged(slot) {
+		// Something came, so the client lives. But a client with a backlog has to
+		// answer the ping, which it can only if it reads.
 		rec.flags &^= flagPinged
 	}
-	r := &h.read
-	r.reset(slot, h.tokens(rec))
-	defer func() { r.on = false }()
-	used := h.decode(slot, p)
-	h.inbounds.dropIdle(rec)
-	h.flushAnswers(slot)
-	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !h.buckets.limits {
+	r.left = r.buckets.tokens(rec)
+	r.answers.begin(slot)
+	defer r.answers.done()
+	used := r.decode(slot, p)
+	r.inbounds.dropIdle(rec)
+	r.answers.flush(slot)
+	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !r.buckets.limits {
 		return used
 	}
-	if pinged && used == len(p) && rec.flags&flagMetered == 0 && h.onlyPong(used) {
+	if pinged && used == len(p) && rec.flags&flagMetered == 0 && r.oneFrame(used) {
 		return used // the answer to our ping is free
 	}
-	h.charge(slot, rec, r.left)
+	r.buckets.charge(slot, rec, r.left)
 	return used
 }
 
-// onlyPong says whether a read of so many bytes was one frame, and no message:
-// what is answered costs nothing then.
-func (h *shard) onlyPong(used int) bool {
-	return h.read.left[rateMessages] == h.buckets.rates[rateMessages].burst-1 && used <= ws.MaxTail+1 &&
-		h.read.left[rateBytes] == h.buckets.rates[rateBytes].burst-int32(used) &&
-		h.read.count == 0 && h.read.left[rateCommands] == h.buckets.rates[rateCommands].burst
+// oneFrame says whether a read of so many bytes was one frame, small enough for
+// a control frame, and no command.
+func (r *receiver) oneFrame(used int) bool {
+	full := &r.buckets.rates
+	return r.left[rateMessages] == full[rateMessages].burst-1 && used <= ws.MaxTail+1 &&
+		r.left[rateBytes] == full[rateBytes].burst-int32(used) &&
+		r.left[rateCommands] == full[rateCommands].burst
 }
 
-// flushAnswers sends the pongs and answers that a read has gathered: the pongs
-// first, since a ping that came before a close frame is answered before it.
-func (h *shard) flushAnswers(slot uint32) {
-	r := &h.read
-	if !r.on || r.slot != slot {
-		return
-	}
-	if s := h.rec(slot).state; s == stateOpen || s == stateLogin {
-		if len(r.pongs) > 0 {
-			h.ps.Send(slot, poller.Bytes(r.pongs).Newest(r.pong), poller.Control)
-		}
-		if len(r.out) > 0 {
-			h.ps.Send(slot, poller.Bytes(r.out), poller.Data)
-		}
-	}
-	r.pongs, r.pong, r.count, r.out = r.pongs[:0], 0, 0, r.out[:0]
-}
-
-func (h *shard) decode(slot uint32, p []byte) (used int) {
-	limits := h.opt.Limits
-	echo := h.rec(slot).flags&flagEcho != 0
+func (r *receiver) decode(slot uint32, p []byte) (used int) {
+	limits := r.opt.Limits
+	echo := r.rec(slot).flags&flagEcho != 0
 	if echo {
 		limits = ws.Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
 	}
-	for looks := 1; ; looks++ { // frames since the last look
-		rec := h.rec(slot)
+	for frames := 1; ; frames++ { // since the clock was looked at last
+		rec := r.rec(slot)
 		if used < len(p) {
-			if which := exhausted(h.read.left); which < rateCount && rec.state == stateOpen && !echo {
-				h.charge(slot, rec, h.read.left)
-				if !h.overrun(slot, rec, which) {
+			if which := exhausted(r.left); which < rateCount && rec.state == stateOpen && !echo {
+				r.buckets.charge(slot, rec, r.left)
+				if !r.buckets.overrun(slot, rec, which) {
 					return len(p)
 				}
 				return used
 			}
-			if looks >= framesPerCheck {
-				if h.ps.Expired() {
-					h.ps.Defer(slot)
+			if frames >= framesPerCheck {
+				if r.ps.Expired() {
+					r.ps.Defer(slot)
 					return used
 				}
-				looks = 0
+				frames = 0
 			}
 		}
-		in := h.inbounds.of(rec)
-		n, ev, err := h.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
+		in := r.inbounds.of(rec)
+		n, ev, err := r.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
-		h.read.left[rateBytes] -= int32(n + ev.Inflated)
-		looks += ev.Inflated / inflatedLook
+		r.left[rateBytes] -= int32(n + ev.Inflated)
+		frames += ev.Inflated / inflatedLook
 		if err != nil {
-			h.violated(slot, err)
+			r.closer.violated(slot, err)
 			return len(p)
 		}
 		switch ev.Type {
 		case ws.EventNone:
-			h.ps.SetLargeReads(slot, in.Active())
-			h.unfinished(slot, rec, len(p)-used)
+			r.ps.SetLargeReads(slot, in.Active())
+			r.unfinished(slot, rec, len(p)-used)
 			return used
 		case ws.EventAssemble:
-			if h.inbounds.open(slot, rec) == nil {
-				h.violated(slot, ws.ErrNoMemory)
+			if r.inbounds.open(slot, rec) == nil {
+				r.closer.violated(slot, ws.ErrNoMemory)
 				return len(p)
 			}
 		default:
-			h.counters.framesIn.Add(1)
-			h.read.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
+			r.counters.framesIn.Add(1)
+			r.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
 			if in != nil && !in.Active() {
-				h.inbounds.stopClock(in)
+				r.inbounds.stopClock(in)
 			}
-			if !h.event(slot, rec, ev) {
+			if !r.event(slot, rec, ev) {
 				return len(p)
 			}
 			if rec.state == stateAuth {
@@ -159,27 +127,27 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 	}
 }
 
-// event acts on what was decoded. It returns false if nothing more of the
-// connection is of interest.
-func (h *shard) event(slot uint32, rec *record, ev ws.Event) bool {
+// event acts on what was decoded. It returns false if nothing more that the
+// connection sends matters.
+func (r *receiver) event(slot uint32, rec *record, ev ws.Event) bool {
 	if rec.state == stateLogin {
-		h.beforeLogin(slot, rec, ev)
+		r.upgrader.beforeLogin(slot, rec, ev)
 	}
 	switch ev.Type {
 	case ws.EventMessage:
 		if rec.state == stateOpen {
-			h.message(slot, rec, ev)
+			r.message(slot, rec, ev)
 		}
 	case ws.EventPing:
 		if rec.state == stateOpen || rec.state == stateLogin {
-			h.counters.pings.Add(1)
-			h.read.ping(h.variantOf(rec).Transport, ev.Payload)
+			r.counters.pings.Add(1)
+			r.answers.ping(r.variantOf(rec).Transport, ev.Payload)
 		}
 	case ws.EventPong:
-		h.counters.pongs.Add(1)
+		r.counters.pongs.Add(1)
 		rec.flags &^= flagPinged
 	case ws.EventClose:
-		h.peerClosed(slot, rec, ev.Code)
+		r.closer.peerClosed(slot, rec, ev.Code)
 		return false
 	}
 	switch rec.state {
@@ -190,27 +158,28 @@ func (h *shard) event(slot uint32, rec *record, ev ws.Event) bool {
 }
 
 // message acts on a data message.
-func (h *shard) message(slot uint32, rec *record, ev ws.Event) {
-	h.counters.messagesIn.Add(1)
-	h.counters.bytesIn.Add(uint64(len(ev.Payload)))
+func (r *receiver) message(slot uint32, rec *record, ev ws.Event) {
+	r.counters.messagesIn.Add(1)
+	r.counters.bytesIn.Add(uint64(len(ev.Payload)))
 	if rec.flags&flagEcho != 0 {
-		h.echo(slot, ev)
+		r.echo(slot, ev)
 		return
 	}
-	h.commands(slot, rec, ev.Payload, kindOf(ev.Op))
+	r.runCommands(slot, rec, ev.Payload, kindOf(ev.Op))
 }
 
-// commands does what the commands in a client's payload ask for.
-func (h *shard) commands(slot uint32, rec *record, p []byte, kind message.Kind) {
-	for encoding := h.variantOf(rec).Encoding; rec.state == stateOpen; {
+// runCommands does what the commands in a client's payload ask for.
+func (r *receiver) runCommands(slot uint32, rec *record, p []byte, kind message.Kind) {
+	for encoding := r.variantOf(rec).Encoding; rec.state == stateOpen; {
 		cmd, rest, err := encoding.Command(p, kind)
 		switch {
 		case err == nil:
-			h.command(slot, rec, &cmd)
+			r.left[rateCommands] -= int32(max(1, len(cmd.Topics), len(cmd.Target.Names)))
+			r.commands.run(slot, rec, &cmd)
 		case errors.Is(err, wire.ErrNoCommands):
-			h.counters.unwanted.Add(1)
-			if h.opt.RefuseClient {
-				h.end(slot, ReasonPolicy, "")
+			r.counters.unwanted.Add(1)
+			if r.opt.RefuseClient {
+				r.closer.end(slot, ReasonPolicy, "")
 			}
 			return
 		default:
@@ -218,7 +187,7 @@ func (h *shard) commands(slot uint32, rec *record, p []byte, kind message.Kind) 
 			if !ok {
 				bad = &wire.CommandError{Code: "bad_request", Text: err.Error()}
 			}
-			h.reply(slot, &wire.Reply{Ref: bad.Ref, Err: bad})
+			r.answers.reply(slot, &wire.Reply{Ref: bad.Ref, Err: bad})
 			return
 		}
 		if p = rest; len(p) == 0 {
@@ -235,21 +204,15 @@ func kindOf(op ws.OpCode) message.Kind {
 	return message.Text
 }
 
-func (h *shard) echo(slot uint32, ev ws.Event) {
-	h.flushAnswers(slot)
-	h.buf = h.variantOf(h.rec(slot)).Transport.AppendFrame(h.buf[:0], wire.Payload{Kind: kindOf(ev.Op), Data: ev.Payload})
-	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
-	if cap(h.buf) > 1<<20 {
-		h.buf = nil
-	}
-}
+// maxEchoBuffer is the size in bytes beyond which the buffer of an echoed message
+// is not kept.
+const maxEchoBuffer = 1 << 20
 
-// OnSendFailed implements poller.Handler.
-func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
-	switch r {
-	case poller.FramesFull, poller.BytesFull, poller.NodeFull:
-		h.slow(slot, r)
-	case poller.ControlLost:
-		h.rec(slot).flags &^= flagPinged // the ping was not sent: its pong is not awaited
+func (r *receiver) echo(slot uint32, ev ws.Event) {
+	r.answers.flush(slot)
+	r.buf = r.variantOf(r.rec(slot)).Transport.AppendFrame(r.buf[:0], wire.Payload{Kind: kindOf(ev.Op), Data: ev.Payload})
+	r.ps.Send(slot, poller.Bytes(r.buf), poller.Data)
+	if cap(r.buf) > maxEchoBuffer {
+		r.buf = nil
 	}
 }

@@ -159,13 +159,13 @@ func (r *rig) waits(n int64) {
 }
 
 // shutDown ends what there is, as Shutdown does.
-func (r *rig) shutDown() { r.each(func(h *shard) { h.closing.begin(h, closeOrder{}); h.ps.Wake() }) }
+func (r *rig) shutDown() { r.each(func(h *shard) { h.shutdown.begin(closeOrder{}); h.ps.Wake() }) }
 
 // reclaimAll takes back what connections hold of their input.
 func (r *rig) reclaimAll() {
 	r.each(func(h *shard) {
 		for slot, ok := h.ps.Next(0); ok; slot, ok = h.ps.Next(slot + 1) {
-			h.OnReclaim(slot)
+			h.receiver.reclaim(slot)
 		}
 	})
 }

@@ -30,7 +30,7 @@ func (r *rig) seat(o upgrade) *seat {
 	o.accept = pingFrame // instead of a response, so that all that is written is frames
 	s := &seat{t: r.t, peer: peer, slot: slot, v1: o.variant == 1}
 	r.on(0, func(h *shard) {
-		h.register(slot, &o)
+		h.upgrader.register(slot, &o)
 		h.ps.Submit() // the answer, which is not to be seen later
 		s.sid = h.sid(slot)
 		if h.rec(slot).state != stateOpen {

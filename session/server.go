@@ -110,7 +110,7 @@ func (s *Server) Start() error {
 	if s.opt.Publish != nil {
 		for _, h := range s.shards {
 			s.helpers.Add(1)
-			go h.publisher()
+			go h.pubs.run()
 		}
 	}
 	return nil

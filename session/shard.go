@@ -2,99 +2,105 @@ package session
 
 import (
 	"belfry/poller"
-	"belfry/wire"
-	"belfry/ws"
 )
 
-// shard is the session side of one poller.Shard. All of it is owned by the
-// shard's goroutine but the counters and what is marked otherwise.
+// shard is the session side of one poller.Shard. It wires its parts together and
+// passes on what the poller calls. Only the shard's goroutine may use it, but for
+// what is marked otherwise.
 type shard struct {
 	env
-	intervals intervals
 
-	parser     *ws.Parser
-	decoders   []wire.Decoder // by variant
-	date       ws.Date
-	read       readState
-	buckets    buckets
-	inbounds   assembly
-	reclaimed  []poller.ID // connections that gave up what they held, to be ended
-	pubQueue   pubQueue
-	upgrades   upgrades
-	logins     []poller.ID // in stateAuth, whose credentials the authenticator has not seen yet
-	halfOpen   halfOpen
-	remotes    remotes
-	log        connLog // lines about connections
-	lost       error   // what ended the connection that OnClose is called for
-	badGrantAt uint32  // tick at which the authenticator was last complained about, + 1
+	// From accept to session.
+	upgrader upgrader
+	upgrades upgrades
+	halfOpen halfOpen
+	remotes  remotes
 
+	// What clients send.
+	receiver receiver
+	inbounds assembly
+	buckets  buckets
+	answers  answers
+	commands commands
+	pubs     pubQueue // half of it is the publisher goroutine's
+
+	// What clients are sent.
 	users      users
 	topics     topics
-	fanout     fanout
-	closing    shutdownRun
 	dispatcher dispatcher
+	fanout     fanout
+	latencies  latencies // read by any goroutine, as env.counters
 
-	// Written by the shard, read by others.
-	latencies latencies
-	pubs      chan pub // to the shard's publisher goroutine; closed by OnStop
+	// How sessions are watched, and how they end.
+	heartbeats heartbeats
+	closer     closer
+	refuser    refuser
+	shutdown   shutdownRun
+	log        connLog
 }
 
 // Kinds of mail.
 const (
 	mailDelivery   uint32 = iota // Ptr: *Delivery
-	mailAuth                     // ID: connection; Ptr: *verdict
+	mailAuth                     // ID: connection; Ptr: *authResult
 	mailUserReady                // ID: connection
 	mailTopicReady               // ID: topic token
 	mailClose                    // Ptr: closeOrder
 	mailCall                     // Ptr: func(*shard)
-	mailPublished                // there is something in publishing.told
+	mailPublished                // pubQueue has results
 )
 
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
-	h := &shard{env: newEnv(srv, ps), intervals: srv.opt.intervals()}
-	var err error
-	head := ws.ParserOptions{MaxHead: srv.opt.MaxHead}
-	if srv.opt.Healthy != nil {
-		head.HealthPath = HealthPath
-	}
-	if h.parser, err = ws.NewParser(head); err != nil {
+	h := &shard{env: newEnv(srv, ps)}
+	if err := h.initTables(); err != nil {
 		return nil, err
 	}
-	for i := range srv.protocols.variants {
-		h.decoders = append(h.decoders, srv.protocols.variants[i].Transport.NewDecoder())
-	}
-	if err = h.users.init(&h.env, h); err != nil {
-		return nil, err
-	}
-	if err = h.topics.init(&h.env, h, &h.fanout); err != nil {
-		return nil, err
-	}
-	if err = h.buckets.init(&srv.opt); err != nil {
-		return nil, err
-	}
-	h.halfOpen.env = h.env
-	if err = h.halfOpen.init(h.opt); err != nil {
-		return nil, err
-	}
-	if err = h.remotes.init(&h.env); err != nil {
-		return nil, err
-	}
-	h.log.init(&h.env, &h.remotes, &h.users)
 	h.upgrades.env = h.env
+	h.answers.env = h.env
+	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
+	h.pubs.init(&h.env, &h.answers)
+	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
-	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
-	if h.opt.Publish != nil {
-		h.pubs = make(chan pub, h.opt.PublishQueue)
-		h.pubQueue.own = map[poller.ID]int{}
+	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, inbounds: &h.inbounds,
+		buckets: &h.buckets, topics: &h.topics, users: &h.users}
+	h.heartbeats = heartbeats{env: h.env, closer: &h.closer, intervals: h.opt.intervals()}
+	h.commands = commands{env: h.env, topics: &h.topics, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
+	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
+		commands: &h.commands, inbounds: &h.inbounds, decoders: srv.protocols.newDecoders()}
+	h.refuser = refuser{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, log: &h.log, closer: &h.closer}
+	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
+	h.upgrader = upgrader{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
+		users: &h.users, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
+		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats}
+	if err := h.upgrader.init(); err != nil {
+		return nil, err
 	}
 	return h, nil
+}
+
+// initTables makes the parts that reserve memory outside the Go heap.
+func (h *shard) initTables() error {
+	if err := h.users.init(&h.env, h); err != nil {
+		return err
+	}
+	if err := h.topics.init(&h.env, h, &h.fanout); err != nil {
+		return err
+	}
+	if err := h.buckets.init(&h.env, &h.closer, &h.answers); err != nil {
+		return err
+	}
+	h.halfOpen.env = h.env
+	if err := h.halfOpen.init(h.opt); err != nil {
+		return err
+	}
+	return h.remotes.init(&h.env)
 }
 
 // OnOpen implements poller.Handler.
 func (h *shard) OnOpen(slot uint32, state any) {
 	h.srv.conns.Add(1)
-	h.arrived(slot, h.rec(slot), state)
+	h.upgrader.arrived(slot, h.rec(slot), state)
 }
 
 // OnMoved implements poller.Handler: an upgrade goes on in the shard of its
@@ -105,7 +111,7 @@ func (h *shard) OnMoved(slot uint32, state any) {
 	if o.remote.IsValid() {
 		h.remotes.keep(slot, o.remote, o.counted)
 	}
-	h.register(slot, o)
+	h.upgrader.register(slot, o)
 }
 
 // OnData implements poller.Handler.
@@ -116,13 +122,13 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 	}
 	switch rec.state {
 	case stateHead:
-		return h.readHead(slot, p)
+		return h.upgrader.readHead(slot, p)
 	case stateOpen, stateClosing, stateLogin:
-		return h.readFrames(slot, p)
+		return h.receiver.read(slot, p)
 	case stateHalfClosed:
 		return len(p)
 	case stateProxy:
-		return h.readProxy(slot, p)
+		return h.upgrader.readProxy(slot, p)
 	}
 	return 0 // paused: an upgrade waits
 }
@@ -131,19 +137,10 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 func (h *shard) OnTimer(slot uint32) {
 	rec := h.rec(slot)
 	switch rec.state {
-	case stateHead, stateAuth, stateJoin, stateProxy:
-		rec.reason = ReasonHandshakeTime
-		h.counters.limit(limitUpgradeTime)
-		if rec.state == stateJoin {
-			h.refuse(slot, ws.Unavailable("the bus between the servers does not answer", h.opt.RetryAfter).WithCause(CauseBus))
-			return
-		}
-		h.refuse(slot, &ws.Refusal{Status: 408, Cause: CauseTimeout, Detail: "the upgrade took too long"})
-	case stateLogin:
-		h.counters.limit(limitUpgradeTime)
-		h.end(slot, ReasonLogin, "no login in time")
+	case stateHead, stateAuth, stateJoin, stateProxy, stateLogin:
+		h.upgrader.timedOut(slot, rec)
 	case stateOpen:
-		h.heartbeat(slot, rec)
+		h.heartbeats.check(slot, rec)
 	default:
 		h.ps.Close(slot)
 	}
@@ -151,34 +148,36 @@ func (h *shard) OnTimer(slot uint32) {
 
 // OnClose implements poller.Handler.
 func (h *shard) OnClose(slot uint32, cause poller.Reason, err error) {
-	defer h.srv.connEnded() // also when something in it panics
+	defer h.srv.connEnded() // also after a panic
 	rec := h.rec(slot)
 	h.inbounds.drop(rec) // before anything that may fail
 	if rec.reason == ReasonNone {
-		switch cause {
-		case poller.ReasonEOF:
-			rec.reason = ReasonGone
-		case poller.ReasonRead:
-			rec.reason = ReasonReadError
-		case poller.ReasonWrite:
-			rec.reason = ReasonWriteError
-		case poller.ReasonStop:
-			rec.reason = ReasonShutdown
-		default:
-			rec.reason = ReasonInternal
-		}
+		rec.reason = lossReason(cause)
 		if rec.openedAt == 0 {
-			h.log.ended(slot, rec, err) // refusals and sessions have their line elsewhere
+			h.log.ended(slot, rec, err) // refuse and unregister write the lines of others
 		}
 	}
 	h.halfOpen.leave(rec)
 	rec.state = stateHalfClosed
-	h.lost = err
-	h.unregister(slot)
-	h.lost = nil
+	h.closer.unregister(slot, err)
 	h.upgrades.drop(rec)
 	h.remotes.forget(slot)
 	h.counters.closed[rec.reason].Add(1)
+}
+
+// lossReason returns why a connection ended that the session did not close.
+func lossReason(cause poller.Reason) Reason {
+	switch cause {
+	case poller.ReasonEOF:
+		return ReasonGone
+	case poller.ReasonRead:
+		return ReasonReadError
+	case poller.ReasonWrite:
+		return ReasonWriteError
+	case poller.ReasonStop:
+		return ReasonShutdown
+	}
+	return ReasonInternal
 }
 
 // OnRefused implements poller.Refuser: a connection was lost on its way to
@@ -200,17 +199,17 @@ func (h *shard) OnMail(m poller.Mail) {
 	case mailDelivery:
 		h.dispatcher.dispatch(m.Ptr.(*Delivery))
 	case mailAuth:
-		h.authDone(poller.ID(m.ID), m.Ptr.(*authResult))
+		h.upgrader.authDone(poller.ID(m.ID), m.Ptr.(*authResult))
 	case mailUserReady:
 		if slot, ok := h.ps.Lookup(poller.ID(m.ID)); ok {
-			h.ready(slot)
+			h.upgrader.ready(slot)
 		}
 	case mailTopicReady:
 		h.topics.ready(m.ID)
 	case mailClose:
-		h.closing.begin(h, m.Ptr.(closeOrder))
+		h.shutdown.begin(m.Ptr.(closeOrder))
 	case mailPublished:
-		h.answerPubs()
+		h.pubs.answer()
 	case mailCall:
 		m.Ptr.(func(*shard))(h)
 	}
@@ -220,7 +219,7 @@ func (h *shard) OnMail(m poller.Mail) {
 func (h *shard) OnTick() {
 	h.users.trim()
 	h.topics.trim()
-	h.buckets.tick(h)
+	h.buckets.tick()
 	h.inbounds.trim()
 	h.halfOpen.trim()
 	h.remotes.trim()
@@ -233,23 +232,37 @@ func (h *shard) OnTick() {
 
 // OnWork implements poller.Handler.
 func (h *shard) OnWork() bool {
-	more := h.startLogins()
-	h.wakeWaiters()
-	more = h.endInbound() || more
-	more = h.closing.run(h) || more
-	more = h.resumeSlowed() || more
+	more := h.upgrader.startLogins()
+	h.commands.wake()
+	more = h.receiver.endInbound() || more
+	more = h.shutdown.run() || more
+	more = h.buckets.resume() || more
 	return h.fanout.run() || more
 }
 
 // OnSubmitted implements poller.Handler.
 func (h *shard) OnSubmitted() { h.dispatcher.submitted() }
 
+// OnHalfOpen implements poller.Watcher.
+func (h *shard) OnHalfOpen(slot uint32) { h.upgrader.halfOpened(slot, h.rec(slot)) }
+
+// OnReclaim implements poller.Reclaimer.
+func (h *shard) OnReclaim(slot uint32) { h.receiver.reclaim(slot) }
+
+// OnSendFailed implements poller.Handler.
+func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
+	switch r {
+	case poller.FramesFull, poller.BytesFull, poller.NodeFull:
+		h.closer.slow(slot, r)
+	case poller.ControlLost:
+		h.rec(slot).flags &^= flagPinged // the ping was not sent, so no pong is awaited
+	}
+}
+
 // OnStop implements poller.Handler.
 func (h *shard) OnStop() {
-	if h.pubs != nil {
-		close(h.pubs)
-	}
-	h.closing.stop()
+	h.pubs.stop()
+	h.shutdown.stop()
 	h.fanout.drop()
 	h.users.close()
 	h.topics.close()

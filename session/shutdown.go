@@ -13,47 +13,54 @@ import (
 	"belfry/ws"
 )
 
-// closeOrder tells a shard to end its sessions.
+// closeOrder tells a shard to end its sessions, those in stateLogin included.
 type closeOrder struct {
 	rate   float64 // sessions a second; 0: as fast as it goes
-	spread uint32  // ticks over which clients are to come back
+	spread uint32  // ticks over which the advised delays are spread
 }
 
-// shutdownRun goes through a shard's sessions at shutdown.
+// shutdownRun walks over a shard's connections at shutdown and ends them at the
+// rate of its order. Owned by the shard.
 type shutdownRun struct {
+	env
+	closer  *closer
+	refuser *refuser
+
 	closeOrder
-	wake   *time.Timer // calls the shard for the next step; nil: nothing was ordered
+	wake   *time.Timer // starts a turn for the next step; nil: there is no order
 	begun  time.Time
 	next   time.Time // when the next step is due
 	given  int       // sessions that were due up to the last step
-	left   int       // of them, those to be ended yet
-	cursor uint32
+	left   int       // of those, how many are not ended yet
+	cursor uint32    // next slot
 }
 
 // closeStep is the time between two steps, each of which ends what is due.
 const closeStep = 20 * time.Millisecond
 
-func (c *shutdownRun) begin(h *shard, order closeOrder) {
+func (c *shutdownRun) begin(order closeOrder) {
 	c.closeOrder, c.begun = order, time.Now()
 	c.next = c.begun
-	c.wake = time.AfterFunc(closeStep, h.ps.Wake)
+	c.wake = time.AfterFunc(closeStep, c.ps.Wake)
 }
 
-// step returns how many more sessions are due. The first one of each shard is
-// due at another time, or as many would end at once as there are shards.
-func (c *shutdownRun) step(h *shard, now time.Time) int {
+// step returns how many more sessions are due. The first session of each shard is
+// due at a different time; otherwise each step would end one session per shard at
+// once.
+func (c *shutdownRun) step(now time.Time) int {
 	if c.rate == 0 {
 		return math.MaxInt
 	}
-	shards := float64(len(h.srv.shards))
-	due := int(now.Sub(c.begun).Seconds()*c.rate + (shards-float64(h.index))/shards)
+	shards := float64(len(c.srv.shards))
+	due := int(now.Sub(c.begun).Seconds()*c.rate + (shards-float64(c.index))/shards)
 	more := due - c.given
 	c.given = due
 	return more
 }
 
-// run ends sessions until enough were ended or the time is over.
-func (c *shutdownRun) run(h *shard) (more bool) {
+// run ends the sessions that are due, and every upgrade in progress that it
+// meets, for the time of a chunk. It says whether there are more.
+func (c *shutdownRun) run() (more bool) {
 	if c.wake == nil {
 		return false
 	}
@@ -62,25 +69,25 @@ func (c *shutdownRun) run(h *shard) (more bool) {
 		if now.Before(c.next) {
 			return false
 		}
-		c.left, c.next = c.step(h, now), now.Add(closeStep)
+		c.left, c.next = c.step(now), now.Add(closeStep)
 		c.wake.Reset(closeStep)
 	}
 	for n := 1; c.left > 0; n++ {
-		slot, ok := h.ps.Next(c.cursor)
+		slot, ok := c.ps.Next(c.cursor)
 		if !ok {
-			// A socket may yet come from another shard to a slot behind us.
+			// A socket may still move in from another shard, to a slot already passed.
 			c.left, c.cursor = 0, 0
 			return false
 		}
 		c.cursor = slot + 1
-		switch rec := h.rec(slot); rec.state {
+		switch c.rec(slot).state {
 		case stateOpen, stateLogin:
 			c.left--
-			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
+			c.closer.endWith(slot, ReasonShutdown, "", ticks(c.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
 		case stateHead, stateAuth, stateJoin, stateProxy:
-			h.refuse(slot, ws.Unavailable("this server is going away", h.opt.RetryAfter).WithCause(CauseShutdown))
+			c.refuser.refuse(slot, ws.Unavailable("this server is going away", c.opt.RetryAfter).WithCause(CauseShutdown))
 		}
-		if n%16 == 0 && h.ps.Expired() {
+		if n%16 == 0 && c.ps.Expired() {
 			return c.left > 0
 		}
 	}
@@ -93,16 +100,15 @@ func (c *shutdownRun) stop() {
 	}
 }
 
-// StopAccepting closes the listeners; sessions go on. It may be called more
-// than once.
+// StopAccepting closes the listeners; sessions go on. It may be called more than
+// once, from any goroutine.
 func (s *Server) StopAccepting(ctx context.Context) error { return s.loop.StopAccepting(ctx) }
 
-// Shutdown stops accepting, ends every session with 1001 and an advised delay
-// for coming back, at most pace a second (0: as fast as it goes), waits until
-// their connections have ended, and stops the shards. The delay is
-// Options.ReconnectAfter and a random part of spread, which counts in whole
-// seconds. What is left when ctx ends is cut off; the error then says how many
-// those were.
+// Shutdown stops accepting and ends every session with 1001, at most pace a second
+// (0: as fast as possible). It waits until the connections have ended, and then
+// stops the shards. Clients are advised to reconnect after Options.ReconnectAfter
+// plus a random part of spread, which counts in whole seconds. Connections that
+// are left when ctx ends are cut off; the error is then a *CutOffError.
 func (s *Server) Shutdown(ctx context.Context, pace int, spread time.Duration) error {
 	if err := s.StopAccepting(ctx); err != nil {
 		s.opt.Log.Warn("listeners not closed in time")
@@ -137,8 +143,8 @@ func (s *Server) connEnded() {
 	}
 }
 
-// CutOffError says how many connections were still open when the time for
-// shutting down was over.
+// CutOffError says how many connections were still open when the time for the
+// shutdown was over.
 type CutOffError struct{ Connections int }
 
 func (e *CutOffError) Error() string {

@@ -137,7 +137,7 @@ func (m *machine) finish() {
 	m.check()
 	m.checkReceipts()
 	for _, a := range m.actors {
-		m.h.unregister(a.slot)
+		m.h.closer.unregister(a.slot, nil)
 		m.h.rec(a.slot).state = stateHalfClosed
 		m.h.upgrades.drop(m.h.rec(a.slot))
 	}
@@ -173,7 +173,7 @@ func testModel(t *testing.T, weights map[opKind]int) {
 			}()
 			for i, o := range list {
 				m.do(o)
-				if h.wakeWaiters(); m.wrong == "" {
+				if h.commands.wake(); m.wrong == "" {
 					m.check()
 				}
 				if m.wrong != "" {

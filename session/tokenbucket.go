@@ -12,16 +12,15 @@ import (
 	"belfry/wire"
 )
 
-// Rates bound what one session may send, each by a token bucket: so much a
-// second, and so much at once. A rate of 0 is no limit.
+// Rates bound what one session may send. Each rate is a token bucket with a
+// number per second and a burst. A rate of 0 is no limit.
 //
-// A session that runs out of tokens is told once (belfry.v1: err
-// rate_limited) and not read until it has some again, which the kernel passes
-// on to the client as a full window. One that keeps running out for Grace is
-// closed with 1008.
+// A session that runs out of tokens is told once (belfry.v1: err rate_limited)
+// and is not read until it has tokens again; TCP then slows the client down. A
+// session that keeps running out for Grace is closed with 1008.
 type Rates struct {
 	Messages, MessageBurst int // messages and control frames; a fragment counts as one
-	Bytes, ByteBurst       int // as they were received, framing included, and what inflating adds; the burst is at least Limits.MaxMessage
+	Bytes, ByteBurst       int // received, framing included, and what inflating adds; the burst is at least Limits.MaxMessage
 	Commands, CommandBurst int // of belfry.v1; a sub, unsub or pub counts once for each name; the burst is at least MaxTopics
 	Grace                  time.Duration
 }
@@ -34,10 +33,10 @@ const (
 	rateCount
 )
 
-// rate is one bucket's filling, in tokens a second, and its size.
+// rate is how many tokens a bucket gets per second, and how many it holds.
 type rate struct{ perSecond, burst int32 }
 
-// unlimited stands for the tokens of a rate that is no limit.
+// unlimited is the burst of a rate that is no limit.
 const unlimited = math.MaxInt32 / 2
 
 var rateLimits = [rateCount]int{rateMessages: limitMessageRate, rateBytes: limitByteRate, rateCommands: limitCommandRate}
@@ -62,17 +61,21 @@ func (o *Options) rates() (rates [rateCount]rate) {
 // bytes.
 const clientHeader = 14
 
-// buckets are the token buckets of the sessions that sent lately: a session
-// without them has all tokens. Owned by the shard.
+// buckets are the token buckets of the sessions that sent lately. A session
+// without buckets has all its tokens. Owned by the shard.
 type buckets struct {
+	env
+	closer  *closer
+	answers *answers
+
 	rates  [rateCount]rate
-	grace  uint32
-	limits bool // some rate is a limit
+	grace  uint32 // ticks
+	limits bool   // some rate is a limit
 	all    *offheap.Records[bucket]
 	cursor uint32 // where the sweep goes on
 
 	slowed []poller.ID // sessions that wait for tokens
-	due    int         // of these, how many are to be looked at
+	due    int         // how many of slowed are to be looked at in this tick
 }
 
 // bucket is what one session has left. No Go pointers.
@@ -80,11 +83,13 @@ type bucket struct {
 	slot   uint32           // of the session
 	tokens [rateCount]int32 // below 0: a debt
 	at     uint32           // tick to which the tokens are counted
-	since  uint32           // tick at which it began to run out again and again
-	last   uint32           // tick at which it has tokens again after it ran out last; 0: never
+	since  uint32           // tick at which its streak of running out began
+	last   uint32           // tick at which it has tokens again after it last ran out; 0: it never did
 }
 
-func (b *buckets) init(o *Options) (err error) {
+func (b *buckets) init(e *env, c *closer, a *answers) (err error) {
+	o := e.opt
+	b.env, b.closer, b.answers = *e, c, a
 	b.rates, b.grace = o.rates(), ticks(o.Rates.Grace)
 	for _, r := range b.rates {
 		b.limits = b.limits || r.perSecond > 0
@@ -100,19 +105,18 @@ func (b *buckets) refill(k *bucket, now uint32) (full bool) {
 	k.at, full = now, true
 	for i, r := range b.rates {
 		if k.tokens[i] = int32(min(int64(k.tokens[i])+passed*int64(r.perSecond), int64(r.burst))); r.perSecond == 0 {
-			k.tokens[i] = r.burst // what has no limit
+			k.tokens[i] = r.burst // no limit
 		}
 		full = full && k.tokens[i] == r.burst
 	}
 	return full
 }
 
-// tokens returns what a session has left.
-func (h *shard) tokens(rec *record) (left [rateCount]int32) {
-	b := &h.buckets
+// tokens returns what a session has left now.
+func (b *buckets) tokens(rec *record) (left [rateCount]int32) {
 	if rec.flags&flagMetered != 0 {
 		k := b.all.At(rec.side)
-		b.refill(k, h.ps.Now())
+		b.refill(k, b.ps.Now())
 		return k.tokens
 	}
 	for i, r := range b.rates {
@@ -121,40 +125,40 @@ func (h *shard) tokens(rec *record) (left [rateCount]int32) {
 	return left
 }
 
-// charge takes tokens of a session for what it has sent.
-func (h *shard) charge(slot uint32, rec *record, left [rateCount]int32) {
-	b := &h.buckets
+// charge stores what a session has left after what it has sent.
+func (b *buckets) charge(slot uint32, rec *record, left [rateCount]int32) {
 	if rec.flags&flagMetered == 0 {
 		at, ok := b.all.Alloc()
 		if !ok {
-			return // there are as many as connections
+			return // cannot happen: there are as many as connections
 		}
 		rec.flags |= flagMetered
 		rec.side = at
-		*b.all.At(at) = bucket{slot: slot, at: h.ps.Now()}
+		*b.all.At(at) = bucket{slot: slot, at: b.ps.Now()}
 	}
 	b.all.At(rec.side).tokens = left
 }
 
-func (h *shard) dropBucket(slot uint32, rec *record) {
+// drop frees the buckets of a session, if it has any, and reads it again if it
+// was slowed down.
+func (b *buckets) drop(slot uint32, rec *record) {
 	if rec.flags&flagSlowed != 0 {
-		h.ps.Resume(slot) // its close frame is to be read
+		b.ps.Resume(slot) // its close frame has to be read
 	}
 	if rec.flags&flagMetered != 0 {
-		h.buckets.all.Free(rec.side)
+		b.all.Free(rec.side)
 		rec.flags &^= flagMetered | flagSlowed
 		rec.side = 0
 	}
 }
 
-// overrun slows a session down that has run out of tokens and sent more, or
-// closes it if it has been doing so for too long. It returns false then.
-func (h *shard) overrun(slot uint32, rec *record, which int) bool {
-	b := &h.buckets
-	now := h.ps.Now()
-	h.counters.limit(rateLimits[which])
+// overrun slows down a session that has run out of tokens and sent more. It
+// closes the session and returns false if that has gone on for Rates.Grace.
+func (b *buckets) overrun(slot uint32, rec *record, which int) bool {
+	now := b.ps.Now()
+	b.counters.limit(rateLimits[which])
 	if rec.flags&flagMetered == 0 { // see charge
-		h.ps.Defer(slot)
+		b.ps.Defer(slot)
 		return true
 	}
 	k := b.all.At(rec.side)
@@ -164,29 +168,29 @@ func (h *shard) overrun(slot uint32, rec *record, which int) bool {
 	}
 	k.last = now + b.wait(k)
 	if now-k.since >= b.grace && (!first || b.grace == 0) {
-		h.end(slot, ReasonRate, fmt.Sprintf("more than %d %s a second", b.rates[which].perSecond, rateUnits[which]))
-		h.halfClose(slot, rec)
+		b.closer.end(slot, ReasonRate, fmt.Sprintf("more than %d %s a second", b.rates[which].perSecond, rateUnits[which]))
+		b.closer.halfClose(slot, rec)
 		return false
 	}
 	if first {
-		h.reply(slot, &wire.Reply{Err: &wire.CommandError{Code: "rate_limited", Text: fmt.Sprintf(
+		b.answers.reply(slot, &wire.Reply{Err: &wire.CommandError{Code: "rate_limited", Text: fmt.Sprintf(
 			"more than %d %s a second (%s): reading pauses; after %d s of it the session is closed with 1008",
 			b.rates[which].perSecond, rateUnits[which], limitNames[rateLimits[which]], b.grace)}})
-		if ce := h.opt.Log.Check(zap.DebugLevel, "session slowed down"); ce != nil {
-			ce.Write(zap.String("limit", limitNames[rateLimits[which]]), zap.String("sid", h.sid(slot)))
+		if ce := b.opt.Log.Check(zap.DebugLevel, "session slowed down"); ce != nil {
+			ce.Write(zap.String("limit", limitNames[rateLimits[which]]), zap.String("sid", b.sid(slot)))
 		}
 	}
 	rec.flags |= flagSlowed
-	h.ps.Pause(slot)
-	b.slowed = append(b.slowed, h.ps.ID(slot))
+	b.ps.Pause(slot)
+	b.slowed = append(b.slowed, b.ps.ID(slot))
 	return true
 }
 
-// streakGap is within how many ticks of having tokens again a session that
-// runs out of them is still the one that did before.
+// streakGap is in ticks. A session that runs out of tokens again within this time
+// after it got some is still in the same streak, which Rates.Grace bounds.
 const streakGap = 2
 
-// wait returns after how many ticks, at least one, k has some of all tokens.
+// wait returns after how many ticks, at least one, every bucket of k has tokens.
 func (b *buckets) wait(k *bucket) uint32 {
 	wait := uint32(1)
 	for i, r := range b.rates {
@@ -197,24 +201,23 @@ func (b *buckets) wait(k *bucket) uint32 {
 	return wait
 }
 
-// resumeSlowed reads sessions again that have tokens again. It returns whether
-// there are more to be looked at.
-func (h *shard) resumeSlowed() (more bool) {
-	b := &h.buckets
+// resume reads sessions again that were slowed down and have tokens, for the time
+// of a chunk. It returns whether there are more to look at.
+func (b *buckets) resume() (more bool) {
 	for n := 1; b.due > 0; n++ {
 		id := b.slowed[0]
 		b.slowed = b.slowed[1:]
 		b.due--
-		if slot, ok := h.ps.Lookup(id); ok && h.rec(slot).flags&flagSlowed != 0 {
-			if rec := h.rec(slot); exhausted(h.tokens(rec)) == rateCount {
+		if slot, ok := b.ps.Lookup(id); ok && b.rec(slot).flags&flagSlowed != 0 {
+			if rec := b.rec(slot); exhausted(b.tokens(rec)) == rateCount {
 				rec.flags &^= flagSlowed
-				rec.pingedAt = h.ps.Now() // what it answered could not be read
-				h.ps.Resume(slot)
+				rec.pingedAt = b.ps.Now() // its pong could not be read
+				b.ps.Resume(slot)
 			} else {
 				b.slowed = append(b.slowed, id)
 			}
 		}
-		if n%64 == 0 && h.ps.Expired() {
+		if n%64 == 0 && b.ps.Expired() {
 			return b.due > 0
 		}
 	}
@@ -234,10 +237,11 @@ func exhausted(left [rateCount]int32) int {
 	return rateCount
 }
 
-// tick has the sessions that wait for tokens looked at, and gives back the
+// tick lets resume look at the sessions that wait for tokens, and frees the
 // buckets that are full again, a part of them each second.
-func (b *buckets) tick(h *shard) {
+func (b *buckets) tick() {
 	b.due = len(b.slowed)
+	now := b.ps.Now()
 	for range max(1024, b.all.Len()/32) {
 		at, ok := b.all.Next(b.cursor)
 		if !ok {
@@ -245,8 +249,8 @@ func (b *buckets) tick(h *shard) {
 			break
 		}
 		b.cursor = at + 1
-		if k := b.all.At(at); b.refill(k, h.ps.Now()) && h.ps.Now() > k.last+streakGap {
-			h.dropBucket(k.slot, h.rec(k.slot))
+		if k := b.all.At(at); b.refill(k, now) && now > k.last+streakGap {
+			b.drop(k.slot, b.rec(k.slot))
 		}
 	}
 	b.all.Trim()

@@ -13,120 +13,153 @@ import (
 	"belfry/ws"
 )
 
-// readHead is the first step of an upgrade: the request, once it is all there.
-func (h *shard) readHead(slot uint32, p []byte) int {
-	req, n, refusal := h.parser.Parse(p)
+// upgrader brings a connection from accept to session, or refuses it. An upgrade
+// has three steps: parse (readHead), authorize, and answer (register, accept).
+// Owned by the shard.
+type upgrader struct {
+	env
+	upgrades   *upgrades
+	halfOpen   *halfOpen
+	remotes    *remotes
+	log        *connLog // told of the origin of a request
+	users      *users
+	topics     *topics
+	fanout     *fanout   // for the number of the fan-out run
+	receiver   *receiver // for frames that came with the request
+	answers    *answers
+	closer     *closer
+	refuser    *refuser
+	heartbeats *heartbeats
+
+	parser     *ws.Parser
+	logins     []poller.ID // in stateAuth; the authenticator has not seen their credentials yet
+	badGrantAt uint32      // tick of the last log line about a bad grant, + 1; 0: none yet
+}
+
+func (u *upgrader) init() (err error) {
+	head := ws.ParserOptions{MaxHead: u.opt.MaxHead}
+	if u.opt.Healthy != nil {
+		head.HealthPath = HealthPath
+	}
+	u.parser, err = ws.NewParser(head)
+	return err
+}
+
+// readHead is the first step of an upgrade: it parses the request once all of it
+// has arrived, and returns how many bytes are consumed.
+func (u *upgrader) readHead(slot uint32, p []byte) int {
+	req, n, refusal := u.parser.Parse(p)
 	// Refused connections count too for as long as they stay.
-	crowded := h.srv.conns.Load() > h.opt.maxConns()
+	crowded := u.srv.conns.Load() > u.opt.maxConns()
 	switch {
 	case refusal == nil && n == 0:
 		return 0
 	case refusal != nil && refusal.Health:
-		h.health(slot, refusal)
+		u.refuser.health(slot, refusal)
 		return len(p)
 	case refusal != nil && crowded:
-		h.refuseAndClose(slot, h.fullOfConnections())
+		u.refuser.refuseAndClose(slot, u.refuser.fullOfConnections())
 		return len(p)
 	}
 	if n > 0 {
-		h.log.origin = h.parser.LastOrigin()
-		defer func() { h.log.origin = nil }()
+		u.log.origin = u.parser.LastOrigin()
+		defer func() { u.log.origin = nil }()
 	}
 	if refusal != nil {
-		if r := h.parser.LastRequest(); n > 0 && r != nil {
-			refusal = cmp.Or(h.forwarded(slot, r), refusal)
+		if r := u.parser.LastRequest(); n > 0 && r != nil {
+			refusal = cmp.Or(u.forwarded(slot, r), refusal)
 		}
-		h.refuse(slot, refusal)
+		u.refuser.refuse(slot, refusal)
 		return len(p)
 	}
-	o, refusal := h.choose(req)
+	o, refusal := u.choose(req)
 	switch {
 	case crowded:
-		h.refuseUpgrade(slot, o, h.fullOfConnections())
-		h.ps.Close(slot) // see refuseAndClose
+		u.refuser.refuseUpgrade(slot, o, u.refuser.fullOfConnections())
+		u.ps.Close(slot) // see refuseAndClose
 		return len(p)
 	case refusal != nil:
-		h.refuse(slot, cmp.Or(h.forwarded(slot, req), refusal))
+		u.refuser.refuse(slot, cmp.Or(u.forwarded(slot, req), refusal))
 		return len(p)
 	}
-	if refusal = h.forwarded(slot, req); refusal == nil {
-		refusal = h.full()
+	if refusal = u.forwarded(slot, req); refusal == nil {
+		refusal = u.full()
 	}
 	if refusal != nil {
-		h.refuseUpgrade(slot, o, refusal)
+		u.refuser.refuseUpgrade(slot, o, refusal)
 		return len(p)
 	}
-	h.halfOpen.leave(h.rec(slot))
-	return h.authorize(slot, req, o, p, n)
+	u.halfOpen.leave(u.rec(slot))
+	return u.authorize(slot, req, o, p, n)
 }
 
 // full refuses a request for which there is no session left.
-func (h *shard) full() *ws.Refusal {
-	if h.srv.sessions.Load() >= int64(h.opt.MaxSessions) {
-		h.counters.limit(limitSessions)
-		return h.fullOfSessions()
+func (u *upgrader) full() *ws.Refusal {
+	if u.srv.sessions.Load() >= int64(u.opt.MaxSessions) {
+		u.counters.limit(limitSessions)
+		return u.fullOfSessions()
 	}
 	return nil
 }
 
 // choose begins an upgrade with what the request asks for, or refuses what is
 // not served, and pages that may not connect.
-func (h *shard) choose(req *ws.Request) (*upgrade, *ws.Refusal) {
-	variant, echo, refusal := h.srv.protocols.choose(req)
-	if refusal = cmp.Or(refusal, h.opt.Origins.Check(req)); refusal != nil {
+func (u *upgrader) choose(req *ws.Request) (*upgrade, *ws.Refusal) {
+	variant, echo, refusal := u.srv.protocols.choose(req)
+	if refusal = cmp.Or(refusal, u.opt.Origins.Check(req)); refusal != nil {
 		return nil, refusal
 	}
-	o := h.srv.newUpgrade()
+	o := u.srv.newUpgrade()
 	o.variant, o.echo = variant, echo
-	o.accept = h.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
+	o.accept = u.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
 	return o, nil
 }
 
-func (h *shard) fullOfSessions() *ws.Refusal {
-	return ws.Unavailable("this server has reached its limit of sessions (max_connections)", h.opt.RetryAfter).WithCause(CauseSessions)
+func (u *upgrader) fullOfSessions() *ws.Refusal {
+	return ws.Unavailable("this server has reached its limit of sessions (max_connections)", u.opt.RetryAfter).WithCause(CauseSessions)
 }
 
 // authorize is the second step of an upgrade. The request is the first n bytes
 // of p.
-func (h *shard) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte, n int) int {
+func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte, n int) int {
 	switch {
 	case o.echo:
-		h.register(slot, o)
-		return h.readAhead(slot, p, n)
-	case h.srv.protocols.variants[o.variant].inBand:
-		h.awaitLogin(slot, o)
-		return h.readAhead(slot, p, n)
+		u.register(slot, o)
+		return u.readAhead(slot, p, n)
+	case u.srv.protocols.variants[o.variant].inBand:
+		u.awaitLogin(slot, o)
+		return u.readAhead(slot, p, n)
 	}
-	id := h.ps.ID(slot)
-	grant, refusal, pending := h.opt.Authenticator.Authenticate(req, func(g Grant, r *ws.Refusal) { h.postAuth(id, g, r) })
+	id := u.ps.ID(slot)
+	grant, refusal, pending := u.opt.Authenticator.Authenticate(req, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
 	switch {
 	case pending:
-		if refusal = h.upgrades.startWaiting(slot); refusal != nil {
-			h.refuseUpgrade(slot, o, refusal)
+		if refusal = u.upgrades.startWaiting(slot); refusal != nil {
+			u.refuser.refuseUpgrade(slot, o, refusal)
 			return len(p) // its verdict finds nobody
 		}
-		rec := h.rec(slot)
+		rec := u.rec(slot)
 		rec.state = stateAuth
-		h.upgrades.put(rec, o)
-		h.ps.Pause(slot)
+		u.upgrades.put(rec, o)
+		u.ps.Pause(slot)
 		return n
 	case refusal != nil:
-		h.refuseUpgrade(slot, o, refusal)
+		u.refuser.refuseUpgrade(slot, o, refusal)
 		return len(p)
 	}
-	if h.takeGrant(slot, o, grant) && h.moveHome(slot, o, p[n:]) {
-		return h.readAhead(slot, p, n)
+	if u.takeGrant(slot, o, grant) && u.moveHome(slot, o, p[n:]) {
+		return u.readAhead(slot, p, n)
 	}
 	return len(p)
 }
 
 // readAhead reads the frames that a client sent behind its request without
 // waiting for the answer. The first n bytes of p are consumed.
-func (h *shard) readAhead(slot uint32, p []byte, n int) int {
-	if s := h.rec(slot).state; (s == stateOpen || s == stateLogin) && n < len(p) {
-		return n + h.readFrames(slot, p[n:])
+func (u *upgrader) readAhead(slot uint32, p []byte, n int) int {
+	if s := u.rec(slot).state; (s == stateOpen || s == stateLogin) && n < len(p) {
+		return n + u.receiver.read(slot, p[n:])
 	}
-	if h.rec(slot).state == stateHalfClosed {
+	if u.rec(slot).state == stateHalfClosed {
 		return len(p)
 	}
 	return n
@@ -138,32 +171,47 @@ type authResult struct {
 	refusal *ws.Refusal
 }
 
+// timedOut refuses an upgrade that took longer than Options.UpgradeTime.
+func (u *upgrader) timedOut(slot uint32, rec *record) {
+	u.counters.limit(limitUpgradeTime)
+	switch rec.state {
+	case stateLogin:
+		u.closer.end(slot, ReasonLogin, "no login in time")
+	case stateJoin:
+		rec.reason = ReasonHandshakeTime
+		u.refuser.refuse(slot, ws.Unavailable("the bus between the servers does not answer", u.opt.RetryAfter).WithCause(CauseBus))
+	default:
+		rec.reason = ReasonHandshakeTime
+		u.refuser.refuse(slot, &ws.Refusal{Status: 408, Cause: CauseTimeout, Detail: "the upgrade took too long"})
+	}
+}
+
 // postAuth brings a verdict home. It runs on the authenticator's
 // goroutine, which may wait for a full mailbox.
-func (h *shard) postAuth(id poller.ID, g Grant, r *ws.Refusal) {
+func (u *upgrader) postAuth(id poller.ID, g Grant, r *ws.Refusal) {
 	m := poller.Mail{Kind: mailAuth, ID: uint64(id), Ptr: &authResult{g, r}}
-	for !h.ps.Post(poller.QueueControl, m) {
+	for !u.ps.Post(poller.QueueControl, m) {
 		select {
-		case <-h.srv.done:
+		case <-u.srv.done:
 			return
 		case <-time.After(time.Millisecond):
 		}
 	}
 }
 
-func (h *shard) authDone(id poller.ID, v *authResult) {
-	slot, ok := h.ps.Lookup(id)
-	if !ok || h.rec(slot).state != stateAuth {
+func (u *upgrader) authDone(id poller.ID, v *authResult) {
+	slot, ok := u.ps.Lookup(id)
+	if !ok || u.rec(slot).state != stateAuth {
 		return
 	}
-	rec := h.rec(slot)
-	o := h.upgrades.take(rec)
+	rec := u.rec(slot)
+	o := u.upgrades.take(rec)
 	if v.refusal != nil {
-		h.refuseUpgrade(slot, o, v.refusal)
+		u.refuser.refuseUpgrade(slot, o, v.refusal)
 		return
 	}
-	if h.takeGrant(slot, o, v.grant) {
-		h.moveHome(slot, o, nil)
+	if u.takeGrant(slot, o, v.grant) {
+		u.moveHome(slot, o, nil)
 	}
 }
 
@@ -174,18 +222,18 @@ const badGrantEvery = 60
 // takeGrant takes over what an authenticator has granted. What is not valid is
 // refused here, whoever has made it: a topic is literally a NATS subject, and
 // uids go into logs and headers.
-func (h *shard) takeGrant(slot uint32, o *upgrade, g Grant) bool {
+func (u *upgrader) takeGrant(slot uint32, o *upgrade, g Grant) bool {
 	o.uid, o.topics = g.UID, g.Topics
 	err := checkGrant(g)
 	if err == nil {
 		return true
 	}
-	h.counters.badGrants.Add(1)
-	if now := h.ps.Now() + 1; h.badGrantAt == 0 || now-h.badGrantAt >= badGrantEvery {
-		h.badGrantAt = now
-		h.opt.Log.Error("the authenticator granted an invalid user id or topic; these clients are refused", zap.Error(err))
+	u.counters.badGrants.Add(1)
+	if now := u.ps.Now() + 1; u.badGrantAt == 0 || now-u.badGrantAt >= badGrantEvery {
+		u.badGrantAt = now
+		u.opt.Log.Error("the authenticator granted an invalid user id or topic; these clients are refused", zap.Error(err))
 	}
-	h.refuseUpgrade(slot, o, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Detail: "the server cannot determine this client's permissions; its log has the reason"})
+	u.refuser.refuseUpgrade(slot, o, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Detail: "the server cannot determine this client's permissions; its log has the reason"})
 	return false
 }
 
@@ -206,27 +254,27 @@ func checkGrant(g Grant) error {
 // moveHome brings a connection to the shard of its user. It returns false if
 // the slot is then no longer ours, or refused. unread is what follows
 // the request; nil if the poller keeps it.
-func (h *shard) moveHome(slot uint32, o *upgrade, unread []byte) bool {
+func (u *upgrader) moveHome(slot uint32, o *upgrade, unread []byte) bool {
 	if len(o.topics) > 1 {
 		o.topics = slices.Clone(o.topics) // the authenticator's own, which may have given it to others too
 		slices.Sort(o.topics)
 		o.topics = slices.Compact(o.topics)
 	}
-	if len(o.topics) > h.opt.MaxTopics {
-		h.counters.limit(limitTopics)
-		h.refuseUpgrade(slot, o, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", h.opt.MaxTopics)).WithCause(CauseMaxTopics))
+	if len(o.topics) > u.opt.MaxTopics {
+		u.counters.limit(limitTopics)
+		u.refuser.refuseUpgrade(slot, o, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", u.opt.MaxTopics)).WithCause(CauseMaxTopics))
 		return false
 	}
 	if o.uid != "" {
-		if home, _ := h.srv.homeOf(o.uid); home != h.index {
-			if rec := h.rec(slot); rec.flags&flagWaiting == 0 {
-				h.srv.waiting.Add(1) // on its way
+		if home, _ := u.srv.homeOf(o.uid); home != u.index {
+			if rec := u.rec(slot); rec.flags&flagWaiting == 0 {
+				u.srv.waiting.Add(1) // on its way
 			}
-			o.remote, o.counted = h.remotes.take(slot)
-			h.ps.Move(slot, home, o, unread)
+			o.remote, o.counted = u.remotes.take(slot)
+			u.ps.Move(slot, home, o, unread)
 			return false
 		}
 	}
-	h.register(slot, o)
+	u.register(slot, o)
 	return true
 }
