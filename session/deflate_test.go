@@ -145,6 +145,23 @@ func TestInflatingLooksAtTheClock(t *testing.T) {
 	t.Error("ten messages of 64 KiB were always decoded in one go")
 }
 
+// The clock is looked at after each compressed message, however small it is.
+func TestClockAfterEachCompressedMessage(t *testing.T) {
+	for _, size := range []int{256, 64 << 10} {
+		one := deflated(gobwas.OpText, true, padded(size))
+		r := newRig(t, Options{Endpoints: withDeflate(t), Poller: poller.Options{Shards: 1, Chunk: time.Nanosecond}})
+		w := r.deflateWire("/ws", v1.Name)
+		w.expect(t, `"hello"`)
+		r.on(0, func(h *shard) {
+			slot, _ := h.ps.Next(0)
+			if used := h.OnData(slot, bytes.Repeat(one, 10)); used != len(one) {
+				t.Errorf("%d bytes: %d compressed messages were decoded in one piece", size, used/len(one))
+			}
+		})
+		w.expect(t, `"ack"`)
+	}
+}
+
 // A message that inflates beyond the limit costs its connection only, and no
 // more memory than the limit.
 func TestDeflateBomb(t *testing.T) {
