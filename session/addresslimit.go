@@ -12,11 +12,11 @@ import (
 	"belfry/offheap"
 )
 
-// addresses count the connections of each client address of the node
-// (upgrade.max_per_address), and how fast new ones come
-// (upgrade.rate_per_address). The limits are the node's, and the kernel spreads
-// the connections of one address over all shards, so shards share the counts:
-// a stripe's lock is held for one look-up, and only where a limit is set.
+// addresses counts the connections of each client address of the node
+// (upgrade.max_per_address), and limits how fast new ones are accepted
+// (upgrade.rate_per_address). The limits are the node's, and the kernel spreads the
+// connections of one address over all shards. So the shards share the counts. A
+// stripe's lock is held for one look-up, and only if a limit is set.
 type addresses struct {
 	most    uint32 // connections; 0: any number
 	rate    uint32 // new ones a second; 0: any number
@@ -28,23 +28,23 @@ const addressStripes = 16
 
 // addressStripe is a part of the addresses, off the Go heap.
 type addressStripe struct {
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	table *offheap.Table
 	all   *offheap.Records[addressCount]
 
-	// Addresses without a connection, those longest so first. They are kept
-	// until their token bucket is full again.
+	// List of the addresses without a connection, in the order in which they lost
+	// their last one. They are kept until their token bucket is full again.
 	first, last uint32 // index + 1
 }
 
-// addressCount is what is known of one address. No Go pointers.
+// addressCount is the count of one address. No Go pointers.
 type addressCount struct {
 	key    addrKey
 	conns  uint32
 	tokens uint32 // thousandths of a connection
-	seen   uint32 // when tokens was true, in milliseconds of Server.now
+	seen   uint32 // when tokens was computed, in milliseconds of Server.now
 	hash   uint32
-	next   uint32 // in the list of those without a connection, index + 1
+	next   uint32 // in the list of addresses without a connection, index + 1
 	prev   uint32
 }
 
@@ -56,13 +56,13 @@ const (
 	tooFast
 )
 
-// rateBurst is how many seconds' worth of new connections an address may open
-// at once.
+// rateBurst is how many new connections an address may open at once, in seconds
+// of its rate.
 const rateBurst = 2
 
 func (o *Options) limitsAddresses() bool { return o.MaxPerAddress > 0 || o.RatePerAddress > 0 }
 
-// newAddresses returns nil if there is no limit to be kept.
+// newAddresses returns nil if no limit is set.
 func newAddresses(o *Options) (*addresses, error) {
 	if !o.limitsAddresses() {
 		return nil, nil
@@ -75,7 +75,7 @@ func newAddresses(o *Options) (*addresses, error) {
 		s.table = offheap.NewTable(owner)
 		var err error
 		// Address space for twice an even share, and for addresses whose last
-		// connection has just ended.
+		// connection has ended lately.
 		s.all, err = offheap.NewRecords[addressCount](owner, 2*(o.MaxSessions+o.MaxPending)/addressStripes+1<<16)
 		errs = append(errs, err)
 	}
@@ -95,8 +95,8 @@ func (a *addresses) close() {
 	}
 }
 
-// stripeOf returns where an address is counted, and the hash to find it by.
-// The hash is keyed: addresses come from clients.
+// stripeOf returns the stripe of an address, and the hash to find it by. The hash
+// has a key because clients choose their addresses.
 func (a *addresses) stripeOf(key addrKey) (*addressStripe, uint32) {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], uint64(key))
@@ -104,8 +104,8 @@ func (a *addresses) stripeOf(key addrKey) (*addressStripe, uint32) {
 	return &a.stripes[sum>>32%addressStripes], uint32(sum)
 }
 
-// enter counts a new connection of an address unless that would be too many.
-// Where there is no memory for a count the connection is let in uncounted.
+// enter counts a new connection of an address, unless a limit is reached. Without
+// memory for a count the connection is admitted and not counted. Any shard.
 func (a *addresses) enter(key addrKey, now uint32) admitResult {
 	s, hash := a.stripeOf(key)
 	s.mu.Lock()
@@ -144,15 +144,15 @@ func (a *addresses) admit(c *addressCount, now uint32) admitResult {
 	return admitted
 }
 
-// refill adds the tokens that have come since the bucket was looked at last.
+// refill adds the tokens of the time since seen.
 func (c *addressCount) refill(rate, now uint32) {
 	full := uint64(rate) * rateBurst * 1000
-	// rate a second is as many thousandths a millisecond.
+	// A rate per second is the same number of thousandths per millisecond.
 	c.tokens = uint32(min(uint64(c.tokens)+uint64(now-c.seen)*uint64(rate), full))
 	c.seen = now
 }
 
-// leave takes back what enter has counted.
+// leave takes back what enter has counted. Any shard.
 func (a *addresses) leave(key addrKey, now uint32) {
 	s, hash := a.stripeOf(key)
 	s.mu.Lock()
@@ -173,7 +173,7 @@ func (a *addresses) leave(key addrKey, now uint32) {
 }
 
 // sweep forgets addresses without a connection whose bucket is full again, and
-// returns memory. Each shard does its share of the stripes at each tick.
+// gives memory back. Each shard sweeps its share of the stripes at each tick.
 func (a *addresses) sweep(now uint32, shard, shards int) {
 	if a == nil {
 		return
@@ -195,7 +195,8 @@ func (a *addresses) sweep(now uint32, shard, shards int) {
 	}
 }
 
-// sweepMost bounds how long a sweep holds a stripe's lock, to about 100 µs.
+// sweepMost is how many addresses a sweep forgets in one stripe: it then holds the
+// stripe's lock for at most about 100 µs.
 const sweepMost = 2048
 
 func (s *addressStripe) find(key addrKey, hash uint32) (at uint32, ok bool) {
@@ -226,7 +227,7 @@ func (s *addressStripe) drop(at uint32) {
 	s.all.Free(at)
 }
 
-// link puts an address at the end of the list of those without a connection.
+// link puts an address at the end of the list of addresses without a connection.
 func (s *addressStripe) link(at uint32) {
 	c := s.all.At(at)
 	c.next, c.prev = 0, s.last
@@ -253,13 +254,13 @@ func (s *addressStripe) unlink(at uint32) {
 	c.next, c.prev = 0, 0
 }
 
-// now returns milliseconds since the server was made, modulo 2^32: the clock of
-// token buckets, which must not stand still while a shard does.
+// now returns the milliseconds since the server was made, modulo 2^32. It is the
+// clock of the addresses' token buckets, which goes on while a shard does not run.
 func (s *Server) now() uint32 {
 	return uint32(uint64(s.clock().Milliseconds()) & math.MaxUint32)
 }
 
-// sinceStart is Server.clock but in tests.
+// sinceStart returns the usual Server.clock; tests have their own.
 func sinceStart() func() time.Duration {
 	start := time.Now()
 	return func() time.Duration { return time.Since(start) }

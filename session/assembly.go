@@ -8,39 +8,39 @@ import (
 	"belfry/ws"
 )
 
-// What an assembly keeps to be used again, until the next tick takes half.
+// What an assembly keeps for use again. Each tick frees half of the buffers.
 const (
 	spareInbounds = 64
 	spareBytes    = 64 << 10 // of buffers on the Go heap
 )
 
-// assembly is the messages of a shard's connections that are on their way in,
-// each charged to its connection by what its buffer takes.
+// assembly holds the messages of a shard's connections that are not complete. Each
+// is charged to its connection with what its buffer takes. Owned by the shard.
 type assembly struct {
 	ps      *poller.Shard
 	index   offheap.Index[*inbound] // by record.inbound
 	buffers offheap.Buffers
 	free    []*inbound
 	spare   [][]byte
-	spared  int // bytes of spare
+	spared  int // bytes in spare
 
-	// Messages that are not complete, the one that began first in front.
+	// List of the messages whose clock runs, in the order in which they began.
 	oldest, newest *inbound
 }
 
-// inbound is a message of a connection that is on its way in.
+// inbound is a message of a connection that is not complete.
 type inbound struct {
 	ws.Inbound
 	of           *assembly
 	slot         uint32
 	mapped       bool   // its buffer is a mapping of its own
-	waits        bool   // in the list of messages that are not complete
+	waits        bool   // in the list of messages whose clock runs
 	since        uint32 // tick at which the message began, if waits
-	renewed      uint8  // how often its time began anew after a pause
+	renewed      uint8  // how often its clock was started again after a pause
 	older, newer *inbound
 }
 
-// decoder returns what Next wants of in, which may be nil.
+// decoder returns the part of in that wire.Decoder.Next uses; nil if in is nil.
 func (in *inbound) decoder() *ws.Inbound {
 	if in == nil {
 		return nil
@@ -51,14 +51,14 @@ func (in *inbound) decoder() *ws.Inbound {
 // Active says whether a message is in progress. It is false for a nil inbound.
 func (in *inbound) Active() bool { return in != nil && in.Inbound.Active() }
 
-// Grow implements Allocator.
+// Grow implements ws.Allocator.
 func (in *inbound) Grow(buf []byte, size int) ([]byte, bool) { return in.of.enlarge(in, buf, size) }
 
-// inboundSize is charged for an inbound without its buffer.
+// inboundSize is how many bytes are charged for an inbound without its buffer.
 const inboundSize = int(unsafe.Sizeof(inbound{}))
 
-// open gives a connection an Inbound, which has no buffer. It returns nil if
-// the node has no room for it.
+// open gives a connection an inbound, without a buffer. It returns nil if the
+// node has no room for it (session.inbound_bytes).
 func (m *assembly) open(slot uint32, rec *record) *inbound {
 	if !m.ps.Charge(slot, inboundSize) {
 		return nil
@@ -75,7 +75,7 @@ func (m *assembly) open(slot uint32, rec *record) *inbound {
 	return in
 }
 
-// of returns the connection's Inbound, nil if it has none.
+// of returns the connection's inbound, nil if it has none.
 func (m *assembly) of(rec *record) *inbound {
 	if rec.inbound == 0 {
 		return nil
@@ -83,7 +83,7 @@ func (m *assembly) of(rec *record) *inbound {
 	return m.index.Get(rec.inbound)
 }
 
-// drop takes a connection's Inbound, and with it all that it was charged.
+// drop frees a connection's inbound, if it has one, and takes back the charge.
 func (m *assembly) drop(rec *record) {
 	in := m.of(rec)
 	if in == nil {
@@ -100,14 +100,15 @@ func (m *assembly) drop(rec *record) {
 	}
 }
 
-// dropIdle drops a connection's Inbound unless something is on its way: decoding
-// may go on much later.
+// dropIdle drops a connection's inbound unless a message is in progress: the
+// connection's next frame may come much later.
 func (m *assembly) dropIdle(rec *record) {
 	if in := m.of(rec); in != nil && !in.Active() && !in.waits {
 		m.drop(rec)
 	}
 }
 
+// release frees the buffer of an inbound, or keeps it for the next.
 func (m *assembly) release(in *inbound) {
 	buf := in.Reset()
 	switch size := cap(buf); {
@@ -119,8 +120,9 @@ func (m *assembly) release(in *inbound) {
 	}
 }
 
-// enlarge returns a buffer of at least size bytes for in, with what is in buf,
-// its buffer so far. ok is false if the node has no room for it.
+// enlarge returns a buffer of at least size bytes for in, with the contents of buf,
+// its buffer so far, which must not be used any more. ok is false if the node has
+// no room for it; buf is then returned as it was.
 func (m *assembly) enlarge(in *inbound, buf []byte, size int) (grown []byte, ok bool) {
 	if n := len(m.spare); n > 0 && buf == nil && cap(m.spare[n-1]) >= size {
 		b := m.spare[n-1]
@@ -139,8 +141,8 @@ func (m *assembly) enlarge(in *inbound, buf []byte, size int) (grown []byte, ok 
 	return grown, true
 }
 
-// startClock says that a message of in has begun, and is not complete, at a tick.
-// Nothing changes if it had begun before.
+// startClock notes that a message of in began at tick now and is not complete.
+// Nothing changes if the clock runs already.
 func (m *assembly) startClock(in *inbound, now uint32) {
 	if in.waits {
 		return
@@ -155,7 +157,7 @@ func (m *assembly) startClock(in *inbound, now uint32) {
 	m.newest = in
 }
 
-// stopClock says that no message of in is incomplete.
+// stopClock notes that no message of in is in progress.
 func (m *assembly) stopClock(in *inbound) {
 	if !in.waits {
 		return
@@ -173,13 +175,14 @@ func (m *assembly) stopClock(in *inbound) {
 	in.waits, in.renewed, in.older, in.newer = false, 0, nil, nil
 }
 
-// maxRenewals is how often the time of a message begins anew because its
-// connection was not read for a while: a client could see to it that it is
+// maxRenewals is how often the clock of a message is started again because its
+// connection was not read for a while. Without a limit a client could get itself
 // paused again and again.
 const maxRenewals = 3
 
-// overdue returns a message that began limit ticks ago or earlier, nil if there
-// is none. After a pause in reading the time begins anew, so many times.
+// overdue returns a message that began limit ticks ago or earlier, nil if there is
+// none. After a pause in reading the clock is started again, up to maxRenewals
+// times.
 func (m *assembly) overdue(now, limit uint32) *inbound {
 	for in := m.oldest; in != nil && now-in.since >= limit; in = m.oldest {
 		renewed := in.renewed
@@ -197,7 +200,7 @@ func (m *assembly) overdue(now, limit uint32) *inbound {
 	return nil
 }
 
-// trim lets go of half of what is kept to be used again.
+// trim frees half of the spare buffers.
 func (m *assembly) trim() {
 	for keep := len(m.spare) / 2; len(m.spare) > keep; {
 		n := len(m.spare) - 1
@@ -207,7 +210,7 @@ func (m *assembly) trim() {
 	}
 }
 
-// close gives the mappings back.
+// close frees everything.
 func (m *assembly) close() {
 	for n := uint32(1); m.index.Len() > 0; n++ {
 		m.drop(&record{inbound: n})

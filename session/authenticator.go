@@ -8,26 +8,25 @@ import (
 	"belfry/ws"
 )
 
-// Authenticator decides who a client is and what it may have: the second of
-// the three steps of an upgrade.
+// Authenticator decides who a client is and which topics it may have: the second
+// of the three steps of an upgrade.
 type Authenticator interface {
-	// Authenticate is called on a shard's goroutine and must not block. What
-	// takes time is done elsewhere: it then returns pending, and calls later
-	// exactly once, from another goroutine. r is valid until Authenticate
-	// returns; r.Clone lasts.
+	// Authenticate is called on a shard's goroutine and must not block. If it needs
+	// time it returns pending, and calls later exactly once, from another
+	// goroutine. r is valid until Authenticate returns; r.Clone stays valid.
 	Authenticate(r *ws.Request, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
-// Grant is what a client was found to be.
+// Grant is what an authenticator grants to a client.
 type Grant struct {
-	UID    string   // "": nobody in particular
-	Topics []string // subscribed to from the start; must not be changed any more
+	UID    string   // "": the session has no user
+	Topics []string // subscriptions from the start; must not be changed any more
 }
 
-// Open admits everybody. A client is subscribed to the topics of its ?topic=
-// parameters if Topics allows them. With Unproven it is believed whatever
-// ?uid= it claims, which is for development only; without, a claim is refused.
-// Parameters that it does not know are ignored.
+// Open admits every client. A client is subscribed to the topics of its ?topic=
+// parameters if Topics allows them. With Unproven every ?uid= is believed, which is
+// for development only; otherwise a request with ?uid= is refused. Unknown
+// parameters are ignored.
 type Open struct {
 	Unproven bool
 	Topics   message.TopicRules
@@ -55,7 +54,8 @@ func (a *Open) Authenticate(r *ws.Request, _ func(Grant, *ws.Refusal)) (g Grant,
 	return g, refusal, false
 }
 
-// user checks a uid that a client claims.
+// user checks the user id that a client claims. again says that the request has
+// claimed one before.
 func (a *Open) user(uid string, again bool) (string, *ws.Refusal) {
 	if !a.Unproven {
 		return "", ws.Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").WithCause(CauseUID)
@@ -69,6 +69,7 @@ func (a *Open) user(uid string, again bool) (string, *ws.Refusal) {
 	return uid, nil
 }
 
+// mayHave checks a topic that a client asks for.
 func (a *Open) mayHave(topic string) *ws.Refusal {
 	if err := message.CheckTopic(topic); err != nil {
 		return ws.BadRequest(err.Error() + ofQuery).WithCause(CauseTopic)
@@ -79,5 +80,5 @@ func (a *Open) mayHave(topic string) *ws.Refusal {
 	return nil
 }
 
-// ofQuery explains a name that is not what the client thought it wrote.
+// ofQuery explains why a name may differ from what the client meant.
 const ofQuery = " (in a query + is a space and %2B a plus)"

@@ -2,7 +2,7 @@ package session
 
 import "belfry/ws"
 
-// Causes of refusals that a request alone does not show; package ws has the
+// Causes of refusals that do not follow from the request alone. Package ws has the
 // others.
 const (
 	CauseNone          ws.Cause = "none"          // not refused
@@ -11,25 +11,25 @@ const (
 	CauseTopic         ws.Cause = "topic"         // a topic that is not valid, or not open to this client
 	CauseMaxTopics     ws.Cause = "max_topics"    // more topics than a session may have
 	CauseUserSessions  ws.Cause = "user_sessions" // newer sessions of the user took its place
-	CauseSessions      ws.Cause = "sessions"      // as many connections as the node may have
+	CauseSessions      ws.Cause = "sessions"      // the node has as many connections as it may have
 	CauseHalfOpen      ws.Cause = "half_open"     // too many connections without a complete request
 	CausePending       ws.Cause = "pending"       // too many upgrades in progress
-	CauseAddress       ws.Cause = "address"       // too many, or too fast, of one address
-	CauseProxy         ws.Cause = "proxy"         // no PROXY header where one has to be, or from a stranger
+	CauseAddress       ws.Cause = "address"       // too many connections of one address, or too fast
+	CauseProxy         ws.Cause = "proxy"         // the PROXY header is missing, or the proxy is not trusted
 	CauseMemory        ws.Cause = "memory"        // the shard's tables are full
 	CauseInbound       ws.Cause = "inbound"       // the node holds as many unread bytes as it may
 	CauseTimeout       ws.Cause = "timeout"       // the request, or the authenticator, took too long
 	CauseBus           ws.Cause = "bus"           // the bus does not answer
 	CauseShutdown      ws.Cause = "shutdown"      // the node stops
-	CauseAuthenticator ws.Cause = "authenticator" // what the authenticator granted is not valid
-	CauseInternal      ws.Cause = "internal"      // a fault of ours
+	CauseAuthenticator ws.Cause = "authenticator" // the grant of the authenticator is not valid
+	CauseInternal      ws.Cause = "internal"      // a fault of this server
 )
 
-// causes is the registry: one line a cause. The series of a cause with its
-// usual status is there from the start, so that a rate sees its first event.
+// causes is the registry: one line for each cause. The metric of a cause with its
+// usual status exists from the start, so that a rate sees the first event.
 var causes = [...]struct {
 	cause  ws.Cause
-	status int // that it usually comes with
+	status int // usual status of the answer
 }{
 	{CauseNone, 101},
 	{CauseOther, 400},
@@ -66,7 +66,7 @@ const (
 	causeOther = 1 // index of CauseOther
 )
 
-// causeOf returns the place of a refusal's cause in the registry.
+// causeOf returns the index of a refusal's cause in the registry.
 func causeOf(r *ws.Refusal) int {
 	for i := causeOther; i < causeCount; i++ {
 		if causes[i].cause == r.Cause {

@@ -10,23 +10,24 @@ import (
 	"belfry/ws"
 )
 
-// connLines is how many lines a second a node logs at level info about
-// connections that were refused or have ended, each shard its share. The others
-// are counted, and told once a second. It is below the default of
-// log.sample_first, which would leave lines out that nobody counts.
+// connLines is how many lines a node logs each second at level info about
+// connections that were refused or have ended. Each shard has an equal share.
+// Further lines are left out and counted; one line a second says how many. The
+// number is below the default of log.sample_first, which would leave lines out
+// without counting them.
 const connLines = 16
 
-// connLog decides whether a line about a connection is written, before
-// anything is asked or put together for it.
+// connLog writes lines about connections. It decides whether a line is written
+// before it collects what the line says. Owned by the shard.
 type connLog struct {
 	env
 	remotes *remotes
 	users   *users
 	log     *zap.Logger
 	origin  []byte // of the request that is being refused; valid while it is
-	each    int    // lines in a second
-	left    int    // in this one
-	missed  uint64 // that were not written
+	each    int    // lines per second
+	left    int    // lines left in this second
+	missed  uint64 // lines left out since the last tick
 }
 
 func (l *connLog) init(e *env, r *remotes, us *users) {
@@ -34,8 +35,8 @@ func (l *connLog) init(e *env, r *remotes, us *users) {
 	*l = connLog{env: *e, remotes: r, users: us, log: e.opt.Log, each: each, left: each}
 }
 
-// check returns nil if there is to be no line: at level debug every connection
-// has one, at info so many a second, and above none.
+// check returns nil if no line is to be written. At level debug every connection
+// has a line, at info a limited number per second, and above info none.
 func (l *connLog) check(msg string) *zapcore.CheckedEntry {
 	if l.log.Core().Enabled(zap.DebugLevel) {
 		return l.log.Check(zap.DebugLevel, msg)
@@ -51,7 +52,7 @@ func (l *connLog) check(msg string) *zapcore.CheckedEntry {
 	return l.log.Check(zap.InfoLevel, msg)
 }
 
-// tick begins a second.
+// tick begins a second, and logs how many lines the last one left out.
 func (l *connLog) tick() {
 	l.left = l.each
 	if l.missed > 0 {
@@ -73,12 +74,12 @@ func (l *connLog) refused(slot uint32, r *ws.Refusal) {
 	ce.Write(l.fields(slot, fields)...)
 }
 
-// maxLogged bounds what a line holds of a client's own words, in bytes.
+// maxLogged is how many bytes of a client's own text a line holds.
 const maxLogged = 256
 
-// ended writes the line of a connection that has ended, or of a session
-// that is out of the tables and whose closing handshake goes on. err is what
-// the system said, if it was that.
+// ended writes the line of a connection that has ended, or of a session that was
+// taken out of the tables while its closing handshake goes on. err is the system's
+// error that ended the connection, if it was one.
 func (l *connLog) ended(slot uint32, rec *record, err error) {
 	ce := l.check("connection ended")
 	if ce == nil {
@@ -101,22 +102,22 @@ func (l *connLog) ended(slot uint32, rec *record, err error) {
 	ce.Write(l.fields(slot, fields)...)
 }
 
-// unopened writes the line of a connection that ends before its client has
-// logged in. The line of a session is written by unregister.
+// unopened writes the line of a connection that ends before its client has logged
+// in. closer.unregister writes the line of a session.
 func (l *connLog) unopened(slot uint32, rec *record) {
 	if rec.state == stateLogin {
 		l.ended(slot, rec, nil)
 	}
 }
 
-// fields adds what the kernel knows of a connection.
+// fields appends what the kernel knows about a connection.
 func (l *connLog) fields(slot uint32, fields []zap.Field) []zap.Field {
-	if a := l.remotes.of(slot); a.IsValid() && a.Port() == 0 { // a proxy told it without
+	if a := l.remotes.of(slot); a.IsValid() && a.Port() == 0 { // the proxy gave no port
 		fields = append(fields, zap.Stringer("address", a.Addr()))
 	} else if a.IsValid() {
 		fields = append(fields, zap.Stringer("address", a))
 	}
-	// Of no use where the socket is not TCP.
+	// Fails if the socket is not TCP.
 	if info, err := unix.GetsockoptTCPInfo(l.ps.FD(slot), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 		fields = append(fields, zap.Uint64("bytes_in", info.Bytes_received), zap.Uint64("bytes_out", info.Bytes_acked))
 	}

@@ -8,16 +8,17 @@ import (
 	"belfry/poller"
 )
 
-// Await waits while the shards of a message to users or sessions are crowded,
-// within w or until ctx is done, and returns whether it had to. Called before
-// Deliver it slows down backends that push faster than sockets can be written
-// to, where Deliver alone refuses. If too many wait for one of the shards or for
-// all already, it returns a *message.OverloadedError at once, so that pushes to a busy
-// shard do not take all the requests that the API may serve.
+// Await waits while the shards of a message to users or sessions are behind, for at
+// most w.Time and until ctx is done. It returns whether it had to wait. Called
+// before Deliver it slows down backends that push faster than sockets can be
+// written; Deliver alone would refuse their pushes. If more than w.Others wait
+// already, Await returns a *message.OverloadedError at once, so that pushes to a
+// busy shard do not take all the requests that the API may serve.
 //
-// Await keeps the place that was waited for until Leave, which is called when the
-// message was delivered or given up. (Of several shards it keeps that of the last: a
-// shard must not stand still because a push to it waits for another.)
+// Await keeps the place that it waited for until Leave, which the caller calls
+// after the message was delivered or given up. Of several shards it keeps the place
+// of the last one: a shard must not stand still because a push to it waits for
+// another shard. Any goroutine but a shard's.
 func (d *Delivery) Await(ctx context.Context, w message.Wait) (waited bool, err error) {
 	if w.Time <= 0 || d.lane != poller.QueueSingle {
 		return false, nil
@@ -35,17 +36,17 @@ func (d *Delivery) Await(ctx context.Context, w message.Wait) (waited bool, err 
 	return waited, nil
 }
 
-// Leave gives up the place that Await has kept, if any.
+// Leave gives up the place that Await keeps, if any. A second call does nothing.
 func (d *Delivery) Leave() {
 	d.entry.Release()
 	d.entry = poller.Permit{}
 }
 
-// Deliver hands the message to all sessions of this node that it is meant for. It
-// returns a *message.OverloadedError, and then no session gets the message; or nil, and
-// then every session that is open gets it, short of what the policy for slow
-// consumers drops. It does not block. Messages of one goroutine to one target
-// arrive in their order.
+// Deliver hands the message to the shards of its sessions. After a
+// *message.OverloadedError no session gets the message. After nil every open
+// session of the target gets it, except what the policy for slow consumers drops.
+// Deliver does not block. Messages that one goroutine delivers to one target
+// arrive in their order. Any goroutine.
 func (d *Delivery) Deliver() error {
 	s := d.srv
 	if waits := s.mailBytes.Add(d.size); waits > s.opt.MailboxBytes && waits > d.size {
@@ -67,7 +68,7 @@ func (d *Delivery) Deliver() error {
 	return nil
 }
 
-// reserve takes a place in the lane of each shard, or none.
+// reserve takes a place in the mailbox of each shard, or in none.
 func (d *Delivery) reserve() bool {
 	for i, h := range d.shards {
 		if h.ps.Reserve(d.lane) {

@@ -14,41 +14,41 @@ import (
 
 var errEncoding = errors.New("session: the message could not be encoded")
 
-// Delivery is one message on its way to the sessions of this node: which shards
-// it goes to, and its frame for every variant that somebody speaks. The shards
-// share it, and it does not change, but for a frame that is encoded when it is
-// first needed. It may be delivered more than once.
+// Delivery is one message on its way to the sessions of this node. It knows the
+// shards that it goes to, and the message's frame for every variant in use. The
+// shards share it. It does not change any more, except that a shard adds the frame
+// of a variant that was not in use before. Deliver may be called again after an
+// error.
 type Delivery struct {
 	Message *message.Message // must not be changed any more
 
 	srv     *Server
-	key     uint64      // what the policy latest-only replaces by
-	exclude message.SID // valid if without
+	key     uint64      // the policy latest-only keeps the newest message of each key
+	exclude message.SID // the session that does not get it, if without
 	without bool
-	size    int64                           // bytes, the payload and what it was encoded to
+	size    int64                           // bytes of the payload and of the frames
 	batches []atomic.Pointer[poller.Frames] // by variant
 
 	lane   poller.Queue
-	shards []*shard // that it goes to, each once
-	homes  []home   // of a message to users or sessions: one for each name of the target
-	only   [1]home  // room for homes of one name
-	entry  poller.Permit
-	left   atomic.Int32 // shards that are not done with it
+	shards []*shard      // each once
+	homes  []home        // of a message to users or sessions: one for each name of the target
+	only   [1]home       // backs homes if there is one name
+	entry  poller.Permit // of Await
+	left   atomic.Int32  // shards that have not sent it yet
 }
 
-// home says where the receivers are that a name stands for.
+// home says where the sessions of one name of the target are.
 type home struct {
 	shard int       // -1: not on this node
 	hash  uint32    // of a user, as in the shard's table
 	id    poller.ID // of a session
 }
 
-// Prepare finds the shards of m and encodes it for every variant that any
-// session of this node speaks; a shard encodes only for one that has just
-// appeared. It is called before any lock or place is taken: an Encoding that
-// panics leaves none behind.
+// Prepare finds the shards of m and encodes m for every variant that a session of
+// this node speaks. Call it before a lock or a place is taken: so an encoding that
+// panics leaves neither behind. m must not be changed afterwards. Any goroutine.
 //
-// The error is a fault of this server, which is in its log: no session gets m.
+// An error is a fault of this server, which is in its log; no session gets m.
 func (s *Server) Prepare(m *message.Message) (*Delivery, error) {
 	d := &Delivery{Message: m, srv: s, key: conflationKey(m), size: int64(len(m.Payload))}
 	if m.Target.Exclude != "" {
@@ -102,17 +102,17 @@ func (d *Delivery) route() {
 	}
 }
 
-// parseOwn returns what sid says if this node made it.
+// parseOwn parses a session id; ok is false unless this node made it.
 func (s *Server) parseOwn(sid string) (message.SID, bool) {
 	n, ok := message.ParseSID(sid, &s.opt.Key)
 	return n, ok && n.Node == s.opt.Node && int(n.Shard) < len(s.shards)
 }
 
-// frameRoom is what an encoding usually adds to a payload, in bytes.
+// frameRoom is how many bytes an encoding usually adds to a payload.
 const frameRoom = 16
 
-// encode builds the message's frame for a variant. One that panics gives no
-// bytes: sending nothing harms nobody, and the fault costs this message only.
+// encode builds the message's frame for a variant. If the encoding panics the
+// frame is empty: the fault costs this message only.
 func (d *Delivery) encode(variant uint8) (frame []byte, ok bool) {
 	v := &d.srv.protocols.variants[variant]
 	w := d.srv.writers.Get().(*wire.Writer)
@@ -132,7 +132,7 @@ func (d *Delivery) encode(variant uint8) (frame []byte, ok bool) {
 	return frame, true
 }
 
-// batch returns the message's frame in an encoding.
+// batch returns the message's frame for a variant, as a batch of one. Any shard.
 func (d *Delivery) batch(variant uint8) *poller.Frames {
 	p := &d.batches[variant]
 	if b := p.Load(); b != nil {
@@ -143,14 +143,14 @@ func (d *Delivery) batch(variant uint8) *poller.Frames {
 	return p.Load()
 }
 
-// frame returns the only frame of batch.
+// frame returns the frame that batch holds.
 func (d *Delivery) frame(variant uint8) *poller.Frame { return d.batch(variant).At(0) }
 
-// excluding says whether some session may have to be left out.
+// excluding says whether the target excludes a session or topics.
 func (d *Delivery) excluding() bool { return d.without || len(d.Message.Target.ExcludeTopics) > 0 }
 
-// excludes says whether the session does not receive the message although the
-// target's names match it.
+// excludes says whether a session of the topics' shard does not get the message
+// although the target's names match it.
 func (d *Delivery) excludes(ts *topics, slot uint32) bool {
 	if d.without && int(d.exclude.Shard) == ts.ps.Index() && poller.ID(d.exclude.Conn) == ts.ps.ID(slot) {
 		return true
@@ -163,7 +163,7 @@ func (d *Delivery) excludes(ts *topics, slot uint32) bool {
 	return false
 }
 
-// done says that a shard has sent the message to all its sessions.
+// done is called once by each shard, when it has sent the message.
 func (d *Delivery) done() {
 	if d.left.Add(-1) == 0 {
 		d.srv.mailBytes.Add(-d.size)

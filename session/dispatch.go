@@ -22,7 +22,7 @@ type dispatcher struct {
 // dispatch sends a message that came by mail, or queues it for the fan-out run.
 func (ds *dispatcher) dispatch(d *Delivery) {
 	sent, queued := 0, false
-	defer func() { // also when something in it panics
+	defer func() { // also after a panic
 		if queued {
 			return
 		}
@@ -59,6 +59,7 @@ func (ds *dispatcher) sendOrQueue(d *Delivery) (sent int, isQueued bool) {
 	return ds.sendToSessions(d), false
 }
 
+// sendToSessions sends a message to sessions by their ids, once to each.
 func (ds *dispatcher) sendToSessions(d *Delivery) (sent int) {
 	for i, at := range d.homes {
 		if at.shard != ds.index || slices.Contains(d.homes[:i], at) {
@@ -82,11 +83,11 @@ func (ds *dispatcher) route(slot uint32, d *Delivery) int {
 	return 1
 }
 
-// stagedPush is a push whose sends are staged.
+// stagedPush is a push whose sends are staged, for the latency.
 type stagedPush struct {
 	received time.Time
 	sends    int
-	to       *latency
+	to       *latency // where its time is counted
 }
 
 // submitted is called when everything that was staged is with the kernel: only

@@ -9,64 +9,66 @@ import (
 	"belfry/poller"
 )
 
-// Bounds of what one pass sends to a session in one write.
+// Bounds of what one fan-out run sends to a session in one write.
 const (
-	runMessages = 64 // a bit each in a mask
-	runBytes    = 64 << 10
-	runTopics   = message.MaxTargetNames // they are searched for each session
+	runMessages = 64                     // each has a bit in a mask
+	runBytes    = 64 << 10               // of payloads
+	runTopics   = message.MaxTargetNames // the run searches them for each session
 )
 
-// fanoutItem is a message that waits for its pass. It holds a place in the bulk
-// lane of the shard's mailbox until it was sent.
+// fanoutItem is a message that waits for a fan-out run or is in one. It holds a
+// place in the shard's mailbox until it was sent.
 type fanoutItem struct {
 	d       *Delivery
-	topics  []uint32     // of those that it names, the ones that exist here
-	ids     []poller.ID  // of a message to users: the sessions that it is for
-	users   []uint32     // and the hashes of their uids
-	changed uint64       // shard.usersChanged when ids was made
-	queue   poller.Queue // where it holds a place
+	topics  []uint32     // the topics that it names, as far as they exist on this shard
+	ids     []poller.ID  // the sessions of a message to users
+	users   []uint32     // the hashes of their uids
+	changed uint64       // users.changed when ids was made
+	queue   poller.Queue // in which it holds a place
 }
 
+// listBytes returns the bytes of its list of sessions.
 func (q *fanoutItem) listBytes() int64 { return int64(8 * len(q.ids)) }
 
-// scope tells messages that can share a pass.
+// scope returns the scope of the target; messages of one scope can share a run.
 func (q *fanoutItem) scope() message.Scope { return q.d.Message.Target.Scope }
 
-// fanout goes through many sessions and gives each the messages that were
-// waiting when it began, in one write. It works in chunks bounded by time, so
-// that events and single pushes get their turn between them. Messages that
-// come meanwhile wait for the next pass and are sent together there.
+// fanout sends messages to many sessions, in fan-out runs. A run walks over the
+// sessions and gives each of them, in one write, the messages that were waiting
+// when the run began. It works in chunks bounded by time, so that events and single
+// pushes are served between two chunks. Messages that arrive meanwhile wait for
+// the next run and are sent together there. Owned by the shard.
 type fanout struct {
 	env
 	topics    *topics
 	latencies *latencies
 
 	waiting []fanoutItem
-	users   map[uint32]int // messages to users that wait or are being sent, by hash of the uid
+	users   map[uint32]int // how many messages to a user wait or are being sent, by hash of the uid
 
-	// The pass that runs.
-	current   []fanoutItem // in order
+	// The run in progress.
+	current   []fanoutItem // its messages, in order
 	active    bool
-	runNumber uint32 // marks the sessions it has visited
-	all       bool   // every session; else those of ids, or the members of topics
+	runNumber uint32 // in the records of the sessions it has visited
+	all       bool   // it visits every session; else the sessions in ids, or the members of topics
 	ids       []poller.ID
-	full      uint64 // mask with a bit for each message
-	cursor    uint32 // next slot, or next place in the members of topics[turn]
+	full      uint64 // the mask with a bit for each message
+	cursor    uint32 // next slot, next place in ids, or next place in the members of masks[topicAt]
 	topicAt   int
 	masks     []topicMask
 	cache     []joined // by variant
-	excluding bool     // some message excludes sessions
+	excluding bool     // some message excludes sessions or topics
 	sent      uint64
 }
 
-// joined is the messages of a mask as the bytes of one write.
+// joined holds the messages of a mask as the bytes of one write.
 type joined struct {
 	mask  uint64
 	batch *poller.Frames
-	more  map[uint64]*poller.Frames // of other masks; at most maxMasks
+	more  map[uint64]*poller.Frames // by other masks; at most maxMasks
 }
 
-// topicMask says which of the pass's messages go to a topic.
+// topicMask says which messages of the run go to a topic.
 type topicMask struct {
 	topic uint32
 	mask  uint64
@@ -77,7 +79,7 @@ func (p *fanout) init(e *env, ts *topics, l *latencies) {
 	p.cache = make([]joined, len(e.srv.protocols.variants))
 }
 
-// add queues a message. OnWork follows in the same turn.
+// add queues a message. Shard.OnWork runs later in the same turn.
 func (p *fanout) add(q fanoutItem) {
 	for _, user := range q.users {
 		if p.users == nil {
@@ -88,12 +90,12 @@ func (p *fanout) add(q fanoutItem) {
 	p.waiting = append(p.waiting, q)
 }
 
-// hasUser says whether a message to the user of that hash waits or is being
-// sent, and so has to be waited for by others.
+// hasUser says whether a message to a user with that hash waits or is being sent.
+// A later message to the user must not overtake it.
 func (p *fanout) hasUser(user uint32) bool { return len(p.users) > 0 && p.users[user] > 0 }
 
-// sameIDs returns the sessions of the newest message that waits if it is for
-// the same users and no user's sessions have changed since.
+// sameIDs returns the list of sessions of the newest waiting message, if it is for
+// the same users and no user's sessions have changed since; else nil.
 func (p *fanout) sameIDs(d *Delivery, changed uint64) []poller.ID {
 	if len(p.waiting) == 0 {
 		return nil
@@ -105,8 +107,8 @@ func (p *fanout) sameIDs(d *Delivery, changed uint64) []poller.ID {
 	return q.ids
 }
 
-// run works until there is nothing to do or the time is over, and returns
-// whether there is more.
+// run works until no message waits or the chunk is over, and returns whether there
+// is more to do.
 func (p *fanout) run() (more bool) {
 	defer p.flushCounters()
 	defer p.ps.Submit()
@@ -119,7 +121,8 @@ func (p *fanout) run() (more bool) {
 	return false
 }
 
-// begin takes the oldest waiting messages of one sort as the next pass.
+// begin starts a run with the oldest waiting messages of one scope. It returns
+// false if no message waits.
 func (p *fanout) begin() bool {
 	if len(p.waiting) == 0 {
 		return false
@@ -158,7 +161,8 @@ func (p *fanout) begin() bool {
 	return true
 }
 
-// sameList says whether two lists of sessions are equal; they mostly are one.
+// sameList says whether two lists of sessions are equal; usually they are the same
+// slice.
 func sameList(a, b []poller.ID) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
@@ -173,8 +177,8 @@ func (p *fanout) addMask(t uint32, bit uint64) {
 	p.masks = append(p.masks, topicMask{t, bit})
 }
 
-// runChunk goes on where the last chunk stopped. It returns false if the time is
-// over before the pass is.
+// runChunk continues the run. It returns false if the chunk is over before the
+// run is.
 func (p *fanout) runChunk() (done bool) {
 	ps := p.ps
 	for n := 1; ; n++ {
@@ -188,7 +192,7 @@ func (p *fanout) runChunk() (done bool) {
 	}
 }
 
-// next returns the next session and moves the cursor beyond it.
+// next returns the next session to visit and moves the cursor beyond it.
 func (p *fanout) next(ps *poller.Shard) (slot uint32, ok bool) {
 	if p.all {
 		slot, ok = ps.Next(p.cursor)
@@ -212,8 +216,8 @@ func (p *fanout) next(ps *poller.Shard) (slot uint32, ok bool) {
 	return 0, false
 }
 
-// visit gives a session its messages, unless it has them or came later. It
-// returns whether it is time to look at the clock.
+// visit gives a session its messages, unless it was visited or opened after the
+// run began. It returns whether it is time to look at the clock.
 func (p *fanout) visit(slot uint32) (pause bool) {
 	rec := p.rec(slot)
 	if rec.state != stateOpen || rec.fanoutRun == p.runNumber || rec.flags&flagEcho != 0 {
@@ -253,12 +257,12 @@ func (p *fanout) topicsMask(rec *record) (mask uint64) {
 	return mask
 }
 
-// maxMasks bounds the combinations of messages that a pass keeps joined, for
-// each variant; with passBytes, 16 MiB.
+// maxMasks is how many combinations of messages a run keeps joined for each
+// variant; with runBytes that is at most 16 MiB.
 const maxMasks = 256
 
-// batch returns the messages of mask as the bytes of one write. Nearly always
-// they are those of the session before.
+// batch returns the messages of a mask as the bytes of one write. Nearly always
+// the mask is that of the session before.
 func (p *fanout) batch(variant uint8, mask uint64) *poller.Frames {
 	c := &p.cache[variant]
 	if c.batch != nil && c.mask == mask {
@@ -267,7 +271,7 @@ func (p *fanout) batch(variant uint8, mask uint64) *poller.Frames {
 	b := c.more[mask]
 	if b == nil {
 		b = p.joinFrames(variant, mask)
-		if c.more == nil && c.batch != nil { // the second combination of this pass
+		if c.more == nil && c.batch != nil { // the second combination of this run
 			c.more = make(map[uint64]*poller.Frames)
 		}
 		if c.more != nil && len(c.more) < maxMasks {
@@ -278,7 +282,7 @@ func (p *fanout) batch(variant uint8, mask uint64) *poller.Frames {
 	return b
 }
 
-// joinFrames builds the batch of a mask.
+// joinFrames joins the frames of the messages of a mask.
 func (p *fanout) joinFrames(variant uint8, mask uint64) *poller.Frames {
 	if bits.OnesCount64(mask) == 1 {
 		return p.current[bits.TrailingZeros64(mask)].d.batch(variant)
@@ -292,9 +296,9 @@ func (p *fanout) joinFrames(variant uint8, mask uint64) *poller.Frames {
 	return poller.NewFrames(frames[:n]...)
 }
 
-// finish gives back what the pass held.
+// finish ends the run and gives back what its messages held.
 func (p *fanout) finish() {
-	p.ps.Submit() // its last sends are part of it
+	p.ps.Submit() // the last sends are part of the run
 	p.active, p.ids = false, nil
 	clear(p.cache)
 	now := time.Now()
@@ -308,6 +312,7 @@ func (p *fanout) finish() {
 	clear(p.current)
 }
 
+// release gives back what a message holds: its place, its bytes, its topics.
 func (p *fanout) release(q fanoutItem) {
 	p.ps.Release(q.queue, 1)
 	q.d.done()
@@ -323,7 +328,7 @@ func (p *fanout) release(q fanoutItem) {
 	}
 }
 
-// drop gives up all that is left, at the end of the shard.
+// drop releases all messages. Called when the shard stops.
 func (p *fanout) drop() {
 	if p.active {
 		p.finish()
@@ -334,14 +339,14 @@ func (p *fanout) drop() {
 	p.waiting = nil
 }
 
-// flushCounters brings the counters up to date, once a chunk.
+// flushCounters adds the sends of a chunk to the counters.
 func (p *fanout) flushCounters() {
 	p.counters.deliveries.Add(p.sent)
 	p.sent = 0
 }
 
-// visited returns how many of a topic's members, from the first on, the pass
-// has behind it, if it is at that topic.
+// visited returns how many members of a topic the run has visited, counted from
+// the first; 0 if the run is not at that topic.
 func (p *fanout) visited(t uint32) uint32 {
 	if !p.active || p.all || p.topicAt >= len(p.masks) || p.masks[p.topicAt].topic != t {
 		return 0
@@ -349,5 +354,5 @@ func (p *fanout) visited(t uint32) uint32 {
 	return p.cursor
 }
 
-// stepBack moves the border back by one: a member before it is leaving.
+// stepBack moves the cursor back by one: a member before it is leaving.
 func (p *fanout) stepBack() { p.cursor-- }

@@ -10,9 +10,9 @@ import (
 )
 
 // halfOpen are the connections of a shard whose request head was not complete
-// after the first read. Those whose head came with the accept, which
-// TCP_DEFER_ACCEPT makes the rule, are never in here and cost nothing; the
-// others are found by their address, oldest first.
+// after the first read. With TCP_DEFER_ACCEPT the head usually arrives with the
+// accept; such connections are never in here and cost nothing. The others are
+// found by their address, the oldest first. Owned by the shard.
 type halfOpen struct {
 	env
 	table     *offheap.Table // by hash of the address: index in addresses
@@ -24,7 +24,7 @@ type halfOpen struct {
 // halfConn is one half-open connection. No Go pointers.
 type halfConn struct {
 	slot    uint32
-	address uint32 // index of its address in halfOpen.from, + 1; 0: no limit counts it
+	address uint32 // index in halfOpen.addresses, + 1; 0: no limit counts it
 	next    uint32 // the next younger one of the address, index + 1
 	prev    uint32
 }
@@ -73,8 +73,8 @@ func (t *halfOpen) find(key addrKey) (at, hash uint32, ok bool) {
 	return 0, hash, false
 }
 
-// oldest returns the slot of an address' oldest half-open connection, and how
-// many it has.
+// oldest returns the slot of the oldest half-open connection of an address, and
+// how many such connections the address has.
 func (t *halfOpen) oldest(key addrKey) (slot uint32, n int) {
 	if key == 0 {
 		return 0, 0

@@ -2,28 +2,29 @@ package session
 
 import "belfry/poller"
 
-// Interest is told which topics and users this node holds, so that a bus can
-// subscribe to them and to no others. Shards call it on their own goroutines:
-// no method may block. The byte slices are borrowed until the call returns.
+// Interest learns which topics and users the sessions of this node want, so that a
+// bus can subscribe to them and to no others. Shards call it on their own
+// goroutines: no method may block. The byte slices are valid until the call
+// returns.
 type Interest interface {
-	// JoinUser counts one more session of uid on this node. It returns true
-	// if messages for uid already reach this node (or the bus is cut off and
-	// nothing can be waited for); otherwise w.UserReady(token) is called once
-	// later, from another goroutine, when they do.
+	// JoinUser counts one more session of uid on this node. It returns true if
+	// messages for uid reach this node already, or if the bus is cut off and
+	// waiting is useless. Otherwise w.UserReady(token) is called once, later, from
+	// another goroutine, when they do.
 	JoinUser(uid []byte, w Waiter, token uint64) (ready bool)
-	// LeaveUser takes one such session away.
+	// LeaveUser counts one session of uid less.
 	LeaveUser(uid []byte)
-	// JoinTopic says that one more shard has a subscriber of topic. Its
-	// result and w.TopicReady(token) are as with JoinUser.
+	// JoinTopic counts one more shard that has a subscriber of topic. The result
+	// and w.TopicReady(token) are as with JoinUser.
 	JoinTopic(topic []byte, w Waiter, token uint64) (ready bool)
-	// LeaveTopic says that one shard fewer has subscribers of topic. A token
-	// still waiting for it may or may not be called afterwards.
+	// LeaveTopic counts one shard less that has subscribers of topic. A token that
+	// still waits may or may not be called afterwards.
 	LeaveTopic(topic []byte)
 }
 
-// Waiter is a shard that waits for subscriptions. Its methods may be called
-// from any goroutine and never block; false means that the shard's mailbox
-// was full and the call is to be repeated a little later.
+// Waiter is a shard that waits for subscriptions. Its methods may be called from
+// any goroutine and never block. They return false if the shard's mailbox is full;
+// the caller then repeats the call a little later.
 type Waiter interface {
 	UserReady(token uint64) bool
 	TopicReady(token uint64) bool
@@ -39,7 +40,7 @@ func (h *shard) TopicReady(token uint64) bool {
 	return h.ps.Post(poller.QueueControl, poller.Mail{Kind: mailTopicReady, ID: token})
 }
 
-// noInterest serves a node without a bus: everything is ready at once.
+// noInterest is the Interest of a node without a bus: everything is ready at once.
 type noInterest struct{}
 
 func (noInterest) JoinUser([]byte, Waiter, uint64) bool  { return true }

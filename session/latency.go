@@ -8,16 +8,16 @@ import (
 	"belfry/message"
 )
 
-// latency counts how long single pushes took from their arrival at this node
-// to the send, in buckets whose bounds are at most an eighth apart: eight to an
-// octave of microseconds.
+// latency counts how long pushes took from their arrival at this node to the send.
+// Each octave of microseconds has eight buckets. One shard writes it; any goroutine
+// may read.
 type latency struct {
 	buckets [latencyBuckets]atomic.Uint64
 	sum     atomic.Uint64 // µs
 }
 
 const (
-	latencyDigits  = 3 // bits of a number that choose the bucket within its octave
+	latencyDigits  = 3 // bits of a number that choose its bucket in the octave
 	latencySteps   = 1 << latencyDigits
 	latencyBuckets = 32 * latencySteps
 )
@@ -42,8 +42,8 @@ func (l *latency) observe(d time.Duration) {
 	l.sum.Add(us)
 }
 
-// latencyBucket returns the bucket of a number of µs: its octave, and the
-// part of the octave.
+// latencyBucket returns the bucket of a number of µs: its octave, and the part of
+// the octave.
 func latencyBucket(us uint64) int {
 	if us < latencySteps {
 		return int(us)
@@ -53,7 +53,7 @@ func latencyBucket(us uint64) int {
 	return min(i, latencyBuckets-1)
 }
 
-// latencyBound returns the first number of µs beyond bucket i.
+// latencyBound returns the first number of µs that is above bucket i.
 func latencyBound(i int) uint64 {
 	i++
 	if i < latencySteps {
@@ -67,7 +67,7 @@ type Latency struct {
 	Count  uint64
 	Sum    time.Duration
 	Bounds []time.Duration // upper, exclusive, rising
-	Counts []uint64        // of each bound, not cumulative
+	Counts []uint64        // for each bound, not cumulative
 }
 
 // Quantile returns an upper bound of the q-quantile, 0 without observations.
@@ -81,6 +81,7 @@ func (l *Latency) Quantile(q float64) time.Duration {
 	return 0
 }
 
+// addTo adds the observations of one shard.
 func (l *latency) addTo(to *Latency) {
 	if to.Bounds == nil {
 		to.Bounds, to.Counts = make([]time.Duration, latencyBuckets), make([]uint64, latencyBuckets)

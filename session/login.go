@@ -6,21 +6,21 @@ import (
 	"belfry/ws"
 )
 
-// LoginAuthenticator is an Authenticator that also decides for clients of an
-// encoding that is wire.InBand.
+// LoginAuthenticator is an Authenticator that also decides about logins: it is
+// needed for encodings that are wire.InBand.
 type LoginAuthenticator interface {
 	Authenticator
-	// Login is Authenticate for credentials that a client sent as its first
-	// command. It may keep them.
+	// Login is like Authenticate, for credentials that a client sent in its first
+	// command. It may keep the slice.
 	Login(credentials []byte, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
-// maxBeforeLogin is how many pings and other frames a client may send before it
-// has logged in.
+// maxBeforeLogin is how many frames a client may send before it has logged in,
+// pings included.
 const maxBeforeLogin = 64
 
-// awaitLogin accepts a connection whose client has yet to say who it is. It
-// has Options.UpgradeTime for that, and counts as an upgrade that waits.
+// awaitLogin accepts a connection whose client has to log in. The client has
+// Options.UpgradeTime for it, and counts as an upgrade that waits.
 func (u *upgrader) awaitLogin(slot uint32, o *upgrade) {
 	if refusal := u.upgrades.startWaiting(slot); refusal != nil {
 		u.refuser.refuseUpgrade(slot, o, refusal)
@@ -34,9 +34,10 @@ func (u *upgrader) awaitLogin(slot uint32, o *upgrade) {
 	u.upgrades.put(rec, o)
 }
 
-// beforeLogin acts on a frame of a client that has not logged in. Its first
-// message has to be the login; what is decided then goes on in startLogin,
-// when nothing else is being done to the connection.
+// beforeLogin acts on a frame of a client that has not logged in. The client's
+// first message has to be the login. The authenticator is asked later in the turn,
+// by startLogins: its answer may close or move the connection, which must not
+// happen while the connection's input is being decoded.
 func (u *upgrader) beforeLogin(slot uint32, rec *record, ev ws.Event) {
 	o := u.upgrades.get(rec)
 	if o.frames++; o.frames > maxBeforeLogin {
@@ -59,12 +60,12 @@ func (u *upgrader) beforeLogin(slot uint32, rec *record, ev ws.Event) {
 	u.logins = append(u.logins, u.ps.ID(slot))
 }
 
-// startLogins asks the authenticator about clients that have just sent their
-// credentials, for the time of a chunk, and says whether there are more.
+// startLogins asks the authenticator about clients that have sent their
+// credentials, for the time of a chunk. It says whether there are more.
 func (u *upgrader) startLogins() (more bool) {
 	for n := 1; len(u.logins) > 0; n++ {
 		id := u.logins[0]
-		u.logins = u.logins[1:] // first: a panic must not come again
+		u.logins = u.logins[1:] // first, so that a panic does not come again
 		if slot, ok := u.ps.Lookup(id); ok && u.rec(slot).state == stateAuth {
 			u.ps.Protect(id, func() { u.startLogin(slot, id) })
 		}

@@ -14,68 +14,69 @@ import (
 	"belfry/ws"
 )
 
-// Options configure a Server. Every field has a default that works; durations
-// are rounded up to whole seconds, and 0 turns off what they time unless a
-// default is given. What a client did counts from the begin of its second, so
-// that an idle session may be closed up to a second early.
+// Options configure a Server. Every field has a default that works. Durations are
+// rounded up to whole seconds; 0 turns a time limit off unless a default is given.
+// What a client does counts from the start of that second, so an idle session may
+// be closed up to a second early.
 type Options struct {
-	// Poller is passed on, with what the Server decides filled in. Its
-	// MaxConns is derived from MaxSessions and MaxPending.
+	// Poller is passed on to package poller. The Server sets some of its fields;
+	// MaxConns is MaxSessions + MaxPending.
 	Poller poller.Options
 
-	Node uint32   // which node of the cluster this is; session ids carry it
+	Node uint32   // number of this node in the cluster; session ids carry it
 	Key  [32]byte // of session ids and table hashes; zero: random
 
 	MaxHead       int             // bytes of a request's line and header; 0: 8 KiB; passed: 431 or 414
-	Origins       *ws.Origins     // pages that may connect; nil: those of the same host; others: 403
+	Origins       *ws.Origins     // pages that may connect; nil: pages of the same host; others: 403
 	Endpoints     []wire.Endpoint // what clients may speak, and at which paths; nil: defaultEndpoint()
-	UpgradeTime   time.Duration   // from accept to a complete head, and from there to the answer; 0: 10 s
-	MaxPending    int             // connections without a complete head; 0: 16384; of one address half of them, beyond its oldest gets 429; all taken: 503
+	UpgradeTime   time.Duration   // from accept to a complete head, and again from there to the answer; 0: 10 s
+	MaxPending    int             // connections without a complete head; 0: 16384; beyond: 503; beyond half of them from one address, its oldest gets 429
 	MaxWaiting    int             // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
 	MaxSessions   int             // 0: 1<<20; beyond: 503
-	RetryAfter    time.Duration   // advised with a 503; 0: 5 s
+	RetryAfter    time.Duration   // Retry-After of a 503; 0: 5 s
 	Echo          bool            // serve /echo by the first endpoint, for conformance suites
 	Authenticator Authenticator   // nil: &Open{}
 	Interest      Interest        // nil: there is no bus
 
 	MaxPerAddress  int          // connections of one address (IPv6: of its /64); 0: any number; beyond: 429
 	RatePerAddress int          // new ones a second, with twice as many at once; 0: any number; beyond: 429
-	Proxy          ProxyOptions // whose word is taken for where clients come from
-	Healthy        func() bool  // told at HealthPath; must not block; nil: nothing is served there
+	Proxy          ProxyOptions // proxies that are believed about addresses
+	Healthy        func() bool  // answers requests for HealthPath; must not block; nil: 404
 
 	Limits       ws.Limits
 	Rates        Rates
-	MessageTime  time.Duration // from the first byte of a client's message to its last; 0: any time
+	MessageTime  time.Duration // from the first byte of a client's message to its last; 0: no limit
 	MaxTopics    int           // subscriptions of a session; 0: 128
-	MaxPerUser   int           // sessions of a user, the oldest gives way; 0: any number
-	RefuseClient bool          // close with 1008 on a client message that nobody wants, instead of dropping it
+	MaxPerUser   int           // sessions of a user; beyond, the oldest is closed; 0: any number
+	RefuseClient bool          // close with 1008 on a message of an encoding without commands, instead of dropping it
 
 	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: message.OverloadedError
 
-	// MaySubscribe rules over belfry.v1 "sub" commands; nil refuses all.
+	// MaySubscribe says whether clients may subscribe to a topic by command. It is
+	// called on shards and must not block; nil refuses all.
 	MaySubscribe func(topic string) bool
-	// Publish is given what belfry.v1 "pub" commands send, on a goroutine of
-	// its own for each shard, and may wait within w while the shards of the
-	// message are behind; nil refuses them.
+	// Publish publishes what clients send by command. It is called on one goroutine
+	// for each shard, and may wait for w.Time while the shards of the message are
+	// behind; nil refuses such commands.
 	Publish func(m *message.Message, w message.Wait) error
-	// PublishQueue is how many messages of a shard's clients may wait for
-	// Publish; 0: 1024. Beyond, "pub" is answered by unavailable.
+	// PublishQueue is how many messages of a shard's clients may wait for Publish;
+	// 0: 1024. Further ones get the error "unavailable".
 	PublishQueue int
 
-	BacklogTime  time.Duration // how long a client may take nothing of what waits for it; 0: for ever
-	PingInterval time.Duration // silence before a ping; 0: no pings
-	PongTimeout  time.Duration // silence after a ping that ends the session; 0: pongs are not awaited
-	IdleRead     time.Duration // nothing received
-	IdleWrite    time.Duration // nothing sent
-	Idle         time.Duration // neither
+	BacklogTime  time.Duration // how long a client may read nothing while messages wait for it; 0: no limit
+	PingInterval time.Duration // time without input after which a client is pinged; 0: no pings
+	PongTimeout  time.Duration // time for the answer to a ping; 0: pongs are not awaited
+	IdleRead     time.Duration // time in which nothing was received, after which the session ends
+	IdleWrite    time.Duration // time in which nothing was sent
+	Idle         time.Duration // time in which nothing was received or sent
 	CloseTime    time.Duration // for the peer's answer to a close frame; 0: 5 s
 
-	ReconnectAfter time.Duration // least delay advised at shutdown; 0: 1 s; below 0: none
+	ReconnectAfter time.Duration // least delay advised to clients at shutdown; 0: 1 s; below 0: none
 
 	Log *zap.Logger // nil: none
 }
 
-// fill gives options that are 0 their default and refuses what is out of range.
+// fill sets the defaults of options that are 0 or nil, and checks ranges.
 func (o *Options) fill() error {
 	o.fillParts()
 	return errors.Join(o.fillNumbers(), o.fillTimes())
@@ -117,10 +118,11 @@ func (o *Options) fillTimes() error {
 	)
 }
 
-// maxTime bounds every time of Options.
+// maxTime is the largest duration in Options.
 const maxTime = 365 * 24 * time.Hour
 
-// fill gives an option that is 0 its default and refuses what is out of range.
+// fill sets an option that is 0 to its default, and returns an error if it is out
+// of range.
 func fill[T int | int64 | time.Duration](name string, v *T, def, least, most T) error {
 	if *v == 0 {
 		*v = def
@@ -131,7 +133,7 @@ func fill[T int | int64 | time.Duration](name string, v *T, def, least, most T) 
 	return nil
 }
 
-// fillParts puts parts in the place of those that are missing.
+// fillParts sets the defaults of parts that are missing.
 func (o *Options) fillParts() {
 	if len(o.Endpoints) == 0 {
 		o.Endpoints = []wire.Endpoint{defaultEndpoint()}
@@ -150,5 +152,5 @@ func (o *Options) fillParts() {
 	}
 }
 
-// ticks returns d in seconds of a shard's clock, rounded up.
+// ticks returns d in ticks: seconds of a shard's clock, rounded up.
 func ticks(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }

@@ -12,18 +12,19 @@ import (
 	"belfry/ws"
 )
 
-// EchoPath is where Options.Echo serves, and maxEchoMessage what it takes.
+// EchoPath is the path that Options.Echo serves. Its limits replace those of
+// Options: bytes of a message, and fragments.
 const (
 	EchoPath         = "/echo"
 	maxEchoMessage   = 32 << 20
 	maxEchoFragments = 1 << 20
 )
 
-// maxVariants bounds the variants of all endpoints: record.variant is a byte.
+// maxVariants is the number of variants of all endpoints: record.variant is a byte.
 const maxVariants = 256
 
-// defaultEndpoint returns the endpoint that Options.Endpoints has unless told:
-// WebSocket at /ws, plain or belfry.v1.
+// defaultEndpoint returns the endpoint that is served if Options.Endpoints is
+// empty: WebSocket at /ws, plain or belfry.v1.
 func defaultEndpoint() wire.Endpoint {
 	return websocket.New(websocket.Options{Encodings: []websocket.Encoding{
 		{Encoding: plain.Encoding{}},
@@ -31,22 +32,22 @@ func defaultEndpoint() wire.Endpoint {
 	}})
 }
 
-// protocols is everything that clients can speak here. It does not change once
-// the server is made.
+// protocols is everything that clients can speak. It does not change once the
+// server is made.
 type protocols struct {
 	variants []variant // of all endpoints; record.variant is an index
 	routes   map[string]route
-	served   string // the paths, for a 404
+	served   string // the paths, for the text of a 404
 }
 
-// variant is a wire.Variant with what is asked of it often.
+// variant is a wire.Variant with answers that are needed often.
 type variant struct {
 	wire.Variant
 	answers bool // Transport.Answers
 	inBand  bool // Encoding is a wire.InBand
 }
 
-// route is what is served at a path.
+// route says what is served at a path.
 type route struct {
 	endpoint wire.Endpoint
 	first    int // of its variants
@@ -74,7 +75,7 @@ func newProtocols(o *Options) (p protocols, err error) {
 	return p, nil
 }
 
-// serve adds the paths of an endpoint, whose variants come next.
+// serve adds the paths of an endpoint. The caller adds its variants next.
 func (p *protocols) serve(e wire.Endpoint, echo bool) error {
 	add := func(path string, r route) error {
 		if _, taken := p.routes[path]; taken || !strings.HasPrefix(path, "/") {
@@ -103,6 +104,8 @@ func (p *protocols) serve(e wire.Endpoint, echo bool) error {
 	return add(EchoPath, r)
 }
 
+// newVariant checks that the authenticator and the transport can do what the
+// encoding needs.
 func newVariant(v wire.Variant, a Authenticator) (variant, error) {
 	_, inBand := v.Encoding.(wire.InBand)
 	answers := v.Transport.Answers()
@@ -115,8 +118,8 @@ func newVariant(v wire.Variant, a Authenticator) (variant, error) {
 	return variant{v, answers, inBand}, nil
 }
 
-// choose returns which variant a request asks for, and whether it is to be
-// echoed only.
+// choose returns which variant a request asks for, and whether its path is
+// EchoPath.
 func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Refusal) {
 	r, ok := p.routes[string(req.Path())]
 	if !ok {

@@ -7,21 +7,21 @@ import (
 	"belfry/ws"
 )
 
-// ProxyOptions say what is believed about the address of a client that comes
-// through a proxy.
+// ProxyOptions say which proxies are believed about the addresses of their
+// clients.
 type ProxyOptions struct {
 	// Trusted are the networks of proxies that are believed. Limits on
 	// addresses do not count the proxies themselves.
 	Trusted []netip.Prefix
-	Header  ws.ForwardHeader // in which they name the client; the other one is not looked at
+	Header  ws.ForwardHeader // in which they name the client; the other one is ignored
 }
 
-// BehindProxy is the State of a poller.Endpoint at which every connection
-// begins with a header of the PROXY protocol.
+// BehindProxy is the State of a poller.Endpoint where every connection starts with
+// a header of the PROXY protocol.
 type BehindProxy struct{}
 
-// arrived is the first look at a new connection. Its address is counted if it
-// is known already.
+// arrived is called for a new connection. It counts the client's address, unless a
+// PROXY header has to name it first.
 func (u *upgrader) arrived(slot uint32, rec *record, state any) {
 	if _, ok := state.(BehindProxy); ok {
 		rec.state = stateProxy
@@ -39,8 +39,8 @@ func (u *upgrader) arrived(slot uint32, rec *record, state any) {
 	}
 }
 
-// readProxy reads the PROXY header that a connection begins with, and the
-// request behind it.
+// readProxy reads the PROXY header of a connection, and the request after it. It
+// returns how many bytes are consumed.
 func (u *upgrader) readProxy(slot uint32, p []byte) int {
 	src, n, err := ws.ParsePROXY(p)
 	if err != nil {
@@ -66,7 +66,7 @@ func (u *upgrader) readProxy(slot uint32, p []byte) int {
 	}
 	if n < len(p) {
 		if m := u.readHead(slot, p[n:]); m > 0 {
-			return n + m // and the slot may be another's
+			return n + m // the slot may belong to another connection now
 		}
 	}
 	if waited {
@@ -75,9 +75,10 @@ func (u *upgrader) readProxy(slot uint32, p []byte) int {
 	return n
 }
 
-// forwarded takes the client's address from the header of a proxy that is
-// believed. Whether the peer is one is only looked at if the header is there,
-// so that requests without it cost no system call.
+// forwarded takes the client's address from the header of a trusted proxy, and
+// returns a refusal if a limit on addresses is reached. The peer's address is
+// looked at only if the request has the header, so that other requests cost no
+// system call.
 func (u *upgrader) forwarded(slot uint32, r *ws.Request) *ws.Refusal {
 	if len(u.opt.Proxy.Trusted) == 0 || r.Header(u.opt.Proxy.Header.String()) == nil {
 		return nil

@@ -2,9 +2,8 @@ package session
 
 import "belfry/ws"
 
-// Reason says why a session ended. It is the close code on the wire, the word
-// in the log and the label of the metric; docs/protocol.md prints it as the
-// registry of close codes.
+// Reason says why a session ended. It decides the close code on the wire, the word
+// in the log and the label of the metric. docs/protocol.md lists all of them.
 type Reason uint8
 
 const (
@@ -22,23 +21,23 @@ const (
 	ReasonPolicy                      // a client message where none is allowed
 	ReasonTooBig                      // a message above the limit
 	ReasonFragments                   // a message in too many fragments
-	ReasonInternal                    // a fault of ours
+	ReasonInternal                    // a fault of this server
 	ReasonPongTimeout                 // a ping stayed unanswered
 	ReasonIdleRead                    // nothing was received for too long
 	ReasonIdleWrite                   // nothing was sent for too long
-	ReasonIdle                        // neither was for too long
-	ReasonSlow                        // the connection's backlog passed its bound
-	ReasonNodeBacklog                 // the node's backlog passed its bound
+	ReasonIdle                        // nothing was received or sent for too long
+	ReasonSlow                        // the connection's backlog was full, or it was not read in time
+	ReasonNodeBacklog                 // the node's backlog was full
 	ReasonReplaced                    // the user has too many sessions
 	ReasonRate                        // the client sent more than its rates allow for too long
-	ReasonNodeInbound                 // the node's bound on bytes that came in was reached
+	ReasonNodeInbound                 // the node's limit of input bytes was reached
 	ReasonMessageTime                 // a message was not complete in time
-	ReasonLogin                       // a login in band was refused or did not come
-	ReasonHealth                      // a question for HealthPath was answered
+	ReasonLogin                       // a login was refused or did not come in time
+	ReasonHealth                      // a request for HealthPath was answered
 	reasonCount
 )
 
-// reasonInfo is the registry: one line a reason.
+// reasonInfo is the registry: one line for each reason.
 var reasonInfo = [reasonCount]struct {
 	label     string
 	code      uint16 // 0: no close frame is sent

@@ -6,15 +6,15 @@ import (
 	"belfry/offheap"
 )
 
-// record is what a shard's slab keeps of a session, behind what the poller
-// keeps of its connection. It has no Go pointers.
+// record is the session's part of a connection's record in the shard's slab; the
+// poller has the other part. No Go pointers.
 type record struct {
 	state   state
 	variant uint8 // index in protocols.variants
 	flags   flags
 	reason  Reason
 
-	fanoutRun uint32      // the broadcast pass that came by last
+	fanoutRun uint32      // the last fan-out run that visited the session
 	uid       offheap.Str // 0: none
 	userHash  uint32
 	newer     uint32 // the next younger session of the user, slot + 1
@@ -25,8 +25,11 @@ type record struct {
 
 	openedAt uint32 // Unix seconds
 	pingedAt uint32 // tick, while flagPinged
-	inbound  uint32 // index of the message on its way in
-	side     uint32 // index of the upgrade on its way, before, while its head is, index in shard.half + 1; once open, slot of the token buckets, if flagMetered
+	inbound  uint32 // index in shard.inbounds; 0: no message is in progress
+	// side is an index: in shard.halfOpen (+ 1) while the request is not complete, in
+	// shard.upgrades while the upgrade waits, in shard.buckets if flagMetered.
+	// Without flagMetered 0 means none.
+	side uint32
 }
 
 const recordSize = int(unsafe.Sizeof(record{}))
@@ -34,25 +37,25 @@ const recordSize = int(unsafe.Sizeof(record{}))
 type state uint8
 
 const (
-	stateHead       state = iota // the request is on its way in
-	stateAuth                    // the authenticator takes its time
+	stateHead       state = iota // the request is not complete
+	stateAuth                    // the authenticator has not decided yet
 	stateJoin                    // the bus is still subscribing
 	stateOpen                    // a session
 	stateClosing                 // our close frame is out, the peer's is awaited
-	stateHalfClosed              // nothing that comes matters any more
-	stateProxy                   // a PROXY header is to come before the request
-	stateLogin                   // the request was accepted, and the client is to log in
+	stateHalfClosed              // shut down for writing; input is discarded
+	stateProxy                   // a PROXY header has to come before the request
+	stateLogin                   // the request was accepted, and the client has to log in
 )
 
 type flags uint8
 
 const (
-	flagEcho      flags = 1 << iota // /echo: gets back what it sends, and no messages
-	flagPinged                      // a ping is unanswered
+	flagEcho      flags = 1 << iota // /echo: gets its own messages back, and no others
+	flagPinged                      // a ping is not answered yet
 	flagSession                     // counted as a session, and in the tables
-	flagWaiting                     // counted as waiting: the request is all there
+	flagWaiting                     // counted as waiting: the request is complete
 	flagMetered                     // has token buckets
 	flagSlowed                      // is not read until it has tokens again
-	flagReclaimed                   // gave up what it held of its input, and is about to be ended
+	flagReclaimed                   // its input was reclaimed, and it will be ended in this turn
 	flagRemote                      // shard.remotes has its client's address
 )

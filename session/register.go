@@ -10,12 +10,12 @@ import (
 	"belfry/ws"
 )
 
-// register enters a session into the tables of its shard and, once the bus
-// carries messages for it, answers the upgrade.
+// register enters a session into the tables of its shard. It answers the upgrade
+// at once, or when the bus carries the session's topics and user to this node.
 func (u *upgrader) register(slot uint32, o *upgrade) {
 	rec := u.rec(slot)
 	rec.variant = o.variant
-	rec.fanoutRun = u.fanout.runNumber // what is being sent was published before
+	rec.fanoutRun = u.fanout.runNumber // the messages of this run were published before
 	rec.flags |= flagSession
 	u.srv.perVariant[o.variant].Add(1)
 	if u.srv.sessions.Add(1) > int64(u.opt.MaxSessions) {
@@ -46,7 +46,8 @@ func (u *upgrader) register(slot uint32, o *upgrade) {
 	u.accept(slot, rec, o)
 }
 
-// enter puts the session into the tables of users and topics.
+// enter enters a session into the tables of users and topics, and counts in
+// record.awaited what the bus does not carry yet.
 func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
 	if o.uid != "" {
 		_, hash := u.srv.homeOf(o.uid)
@@ -99,7 +100,7 @@ func (u *upgrader) evictOldest(hash uint32, uid string) {
 	}
 }
 
-// ready counts down what an upgrade waits for.
+// ready counts down the subscriptions that an upgrade waits for.
 func (u *upgrader) ready(slot uint32) {
 	rec := u.rec(slot)
 	if rec.state != stateJoin || rec.awaited == 0 {
@@ -111,8 +112,8 @@ func (u *upgrader) ready(slot uint32) {
 	u.accept(slot, rec, u.upgrades.take(rec))
 }
 
-// accept is the third step of an upgrade: the answer, and in the same write
-// what the encoding has to say first. o is done with.
+// accept is the third step of an upgrade: it sends the answer, and in the same
+// write the hello of the encoding. It gives o back.
 func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 	u.upgrades.stopWaiting(rec)
 	rec.state = stateOpen

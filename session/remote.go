@@ -8,11 +8,11 @@ import (
 	"belfry/ws"
 )
 
-// addrKey stands for a ClientPrefix. 0 is no address: a socket pair's, or that
-// of a trusted proxy, behind which many clients stand.
+// addrKey stands for a ws.ClientPrefix. 0 is no address: that of a socket pair, or
+// of a trusted proxy, which has many clients.
 type addrKey uint64
 
-// ipv4Key is the upper half of 0:ffff::/32, which is not assigned to anybody.
+// ipv4Key is in 0:ffff::/32, which is not assigned.
 const ipv4Key = 0xffff << 32
 
 func keyOf(a netip.Addr) addrKey {
@@ -24,11 +24,11 @@ func keyOf(a netip.Addr) addrKey {
 		return ipv4Key | addrKey(binary.BigEndian.Uint32(b[:]))
 	}
 	b := a.As16()
-	// 0::/64 is loopback and nothing else that connects. It is not to be 0.
+	// Of 0::/64 only loopback connects. Its key must not be 0.
 	return max(addrKey(binary.BigEndian.Uint64(b[:8])), 1)
 }
 
-// trusts says whether an address is that of a proxy that is believed.
+// trusts says whether an address belongs to a trusted proxy.
 func (o *Options) trusts(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	for _, p := range o.Proxy.Trusted {
@@ -39,8 +39,8 @@ func (o *Options) trusts(a netip.Addr) bool {
 	return false
 }
 
-// remote is the address of a client, where the socket cannot tell it or will
-// not be able to when the connection ends. No Go pointers.
+// remote is the address of a client, if the socket does not have it, or may not have
+// it any more when the connection ends. No Go pointers.
 type remote struct {
 	addr    [16]byte
 	slot    uint32
@@ -48,7 +48,7 @@ type remote struct {
 	counted bool // in Server.addresses
 }
 
-// remotes returns for how many connections an address may have to be kept.
+// remotes returns for how many connections addresses may have to be kept.
 func (o *Options) remotes() int {
 	if len(o.Proxy.Trusted) > 0 || o.MaxPerAddress > 0 {
 		return o.MaxSessions + o.MaxPending
@@ -58,7 +58,7 @@ func (o *Options) remotes() int {
 			return o.MaxSessions + o.MaxPending
 		}
 	}
-	return 1 // not even address space
+	return 1 // none is kept, so no address space is needed
 }
 
 // remotes are the addresses of a shard's clients that are kept, by slot. A

@@ -6,13 +6,12 @@ import (
 	"belfry/poller"
 )
 
-// smallTarget is how many sessions a message to topics or users may be for to
-// be sent at once instead of in a fan-out run.
+// smallTarget is up to how many sessions a message to topics or users is sent to
+// at once. Beyond it waits for a fan-out run.
 const smallTarget = 64
 
-// sendToTopics sends a message to the members of topics. If they are small, and
-// no message that waits names one of them, it need not wait for the fan-out run
-// that is under way.
+// sendToTopics sends a message to the members of topics: at once if they are few
+// and no message to one of the topics waits, else in a fan-out run.
 func (ds *dispatcher) sendToTopics(d *Delivery) (sent int, isQueued bool) {
 	q := fanoutItem{d: d, queue: poller.QueueBulk}
 	members, waiting := 0, false
@@ -35,7 +34,8 @@ func (ds *dispatcher) sendToTopics(d *Delivery) (sent int, isQueued bool) {
 	return ds.sendToMembers(d, q.topics), false
 }
 
-// sendToMembers sends a message to all members of some topics, once to each.
+// sendToMembers sends a message to the members of topics, once to each. There are
+// at most smallTarget of them.
 func (ds *dispatcher) sendToMembers(d *Delivery, topics []uint32) (sent int) {
 	var slots [smallTarget]uint32
 	n := 0
@@ -53,9 +53,8 @@ func (ds *dispatcher) sendToMembers(d *Delivery, topics []uint32) (sent int) {
 	return sent
 }
 
-// sendToUsers sends a message to users. Their sessions are served at
-// once if they are few and nothing that waits names one of the users, and else
-// in a fan-out run, as the members of a topic are.
+// sendToUsers sends a message to the sessions of users: at once if they are few
+// and no message to one of the users waits, else in a fan-out run.
 func (ds *dispatcher) sendToUsers(d *Delivery) (sent int, isQueued bool) {
 	var slots [smallTarget]uint32
 	var many []poller.ID
@@ -96,6 +95,7 @@ func (ds *dispatcher) sendToUsers(d *Delivery) (sent int, isQueued bool) {
 	return sent, false
 }
 
+// idsOf returns the ids of the open sessions among some slots.
 func (ds *dispatcher) idsOf(slots []uint32) []poller.ID {
 	ids := make([]poller.ID, 0, 2*len(slots))
 	for _, slot := range slots {
@@ -104,6 +104,7 @@ func (ds *dispatcher) idsOf(slots []uint32) []poller.ID {
 	return ids
 }
 
+// appendOpen appends the id of a session if it is open.
 func (ds *dispatcher) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
 	if ds.rec(slot).state == stateOpen {
 		ids = append(ids, ds.ps.ID(slot))
@@ -111,9 +112,10 @@ func (ds *dispatcher) appendOpen(ids []poller.ID, slot uint32) []poller.ID {
 	return ids
 }
 
-// addUserFanout has a message wait for its fan-out run. It then holds a place in the
-// bulk lane like any message for many, or its own if there is none: few such
-// messages must not make pushes to other users wait.
+// addUserFanout queues a message to users for a fan-out run. The message then
+// holds a place in the bulk queue, like every message for many. If the bulk queue
+// is full it keeps its place in the single queue. With a place in the single queue
+// for each, a few such messages would make pushes to other users wait.
 func (ds *dispatcher) addUserFanout(d *Delivery, ids []poller.ID) (isQueued bool) {
 	q := fanoutItem{d: d, ids: ids, changed: ds.users.changed, queue: poller.QueueBulk}
 	for _, at := range d.homes {

@@ -17,7 +17,8 @@ import (
 
 var errNoRoom = errors.New("session: table is full")
 
-// Server holds the sessions of a node.
+// Server holds the sessions of a node. Its methods may be called from any
+// goroutine but a shard's, unless they say more.
 type Server struct {
 	opt    Options
 	loop   *poller.Loop
@@ -26,13 +27,13 @@ type Server struct {
 	protocols protocols
 
 	// Shared by all shards.
-	sessions   atomic.Int64   // entered in the tables
-	pending    atomic.Int64   // without a complete request head
-	waiting    atomic.Int64   // with one, and not answered yet
-	faults     atomic.Uint64  // panics that were caught outside the shards
-	mailBytes  atomic.Int64   // of messages that wait for shards, or are being sent by them
-	conns      atomic.Int64   // all connections, those that are ending included
-	perVariant []atomic.Int64 // sessions that speak it
+	sessions   atomic.Int64   // in the tables
+	pending    atomic.Int64   // connections without a complete request head
+	waiting    atomic.Int64   // connections with a complete head that were not answered yet
+	faults     atomic.Uint64  // panics caught outside the shards
+	mailBytes  atomic.Int64   // of messages that wait for shards or are being sent
+	conns      atomic.Int64   // all connections, ending ones included
+	perVariant []atomic.Int64 // sessions, by variant
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
 
@@ -44,18 +45,19 @@ type Server struct {
 	done     chan struct{} // closed when the shards are being stopped
 	once     sync.Once
 	emptying atomic.Bool   // Shutdown waits for the last connection to end
-	empty    chan struct{} // closed when that has ended
+	empty    chan struct{} // closed when the last connection has ended
 	emptied  sync.Once
 	helpers  sync.WaitGroup // publishers
 }
 
-// pool is a sync.Pool, or a test's that counts.
+// pool is a sync.Pool, or a test's pool that counts.
 type pool interface {
 	Get() any
 	Put(any)
 }
 
-// New makes a server and binds its listeners.
+// New makes a server and binds its listeners. It accepts no connection before
+// Start.
 func New(o Options) (*Server, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
@@ -102,7 +104,7 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Start has the server accept connections.
+// Start makes the server accept connections.
 func (s *Server) Start() error {
 	if err := s.loop.Start(); err != nil {
 		return err
@@ -116,14 +118,14 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// Addrs returns the addresses that are listened on.
+// Addrs returns the addresses that the server listens on.
 func (s *Server) Addrs() []netip.AddrPort { return s.loop.Addrs() }
 
-// Loop returns the reactor under the server.
+// Loop returns the server's reactor.
 func (s *Server) Loop() *poller.Loop { return s.loop }
 
-// homeOf returns the shard in which a user's sessions are, and the hash that
-// its table is searched by; the two use different bits.
+// homeOf returns the shard of a user's sessions, and the hash of the user in that
+// shard's table. The two use different bits.
 func (s *Server) homeOf(uid string) (shard int, hash uint32) {
 	sum := highwayhash.Sum64([]byte(uid), s.opt.Key[:])
 	return int((sum >> 32) % uint64(len(s.shards))), uint32(sum)
@@ -139,15 +141,15 @@ type Info struct {
 	Encoding string
 }
 
-// Lookup asks the session's shard about a session of this node. ok is false if
-// there is none with this id, or its shard does not answer because it is
-// stopping or overloaded. It waits for the shard; not for use on shards.
+// Lookup returns what the session's shard knows about a session of this node. ok is
+// false if no session has this id, or if the shard is stopping or overloaded. It
+// waits for the shard and must not be called on one.
 func (s *Server) Lookup(sid string) (info Info, ok bool) {
 	n, mine := s.parseOwn(sid)
 	if !mine {
 		return info, false
 	}
-	answer := make(chan Info, 1) // without an ID: there is no such session
+	answer := make(chan Info, 1) // an Info without ID: there is no such session
 	look := func(h *shard) {
 		slot, live := h.ps.Lookup(poller.ID(n.Conn))
 		if !live || h.rec(slot).flags&flagSession == 0 {
@@ -167,6 +169,7 @@ func (s *Server) Lookup(sid string) (info Info, ok bool) {
 	}
 }
 
+// info describes the session in a slot.
 func (h *shard) info(slot uint32) Info {
 	rec := h.rec(slot)
 	i := Info{

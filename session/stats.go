@@ -11,7 +11,7 @@ import (
 	"belfry/ws"
 )
 
-// Limits that a client or an operator can run into; their hits are counted.
+// Limits that a client or an operator can reach. Their hits are counted.
 const (
 	limitPending = iota
 	limitWaiting
@@ -38,8 +38,8 @@ const (
 	limitCount
 )
 
-// limitNames are labels of the metric: the setting that holds the limit. A test
-// of cmd/belfry compares them with the settings.
+// limitNames are the labels of the metric: the name of the setting. A test of
+// cmd/belfry compares them with the settings.
 var limitNames = [limitCount]string{
 	limitPending:     "upgrade.max_pending",
 	limitWaiting:     "upgrade.max_waiting",
@@ -65,7 +65,8 @@ var limitNames = [limitCount]string{
 	limitMessageTime: "session.message_timeout",
 }
 
-// counters are what a shard counts. Only the shard writes them.
+// counters are what a shard counts. Only the shard writes them; any goroutine may
+// read.
 type counters struct {
 	upgraded      [statusCount][causeCount]atomic.Uint64
 	closed        [reasonCount]atomic.Uint64
@@ -82,9 +83,9 @@ type counters struct {
 	fanoutRuns    atomic.Uint64
 	coalesced     atomic.Uint64
 	slow          atomic.Uint64
-	unreadable    atomic.Uint64 // headers of trusted proxies
+	unreadable    atomic.Uint64 // headers of trusted proxies that could not be parsed
 	badGrants     atomic.Uint64
-	halfOpened    atomic.Uint64 // connections that had to wait for their request
+	halfOpened    atomic.Uint64 // connections whose request was not complete at once
 	users, topics atomic.Int64
 	links         atomic.Int64
 }
@@ -94,11 +95,12 @@ const opCount = wire.OpLogin + 1
 
 var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login"}
 
-// Codes of command errors; what is none of them counts as the last.
+// Codes of command errors. Any other code counts as the last one.
 var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "rate_limited", "unavailable"}
 
 const errorCount = len(errorCodes)
 
+// commandError counts an error that a command was answered with.
 func (c *counters) commandError(code string) {
 	for i, known := range errorCodes {
 		if known == code || i == errorCount-1 {
@@ -108,7 +110,7 @@ func (c *counters) commandError(code string) {
 	}
 }
 
-// Statuses with which upgrades are answered.
+// Statuses with which upgrades are answered; 0 stands for any other.
 var upgradeStatuses = [...]int{101, 200, 400, 401, 403, 404, 405, 408, 413, 414, 426, 429, 431, 500, 503, 505, 0}
 
 const (
@@ -130,6 +132,7 @@ func (c *counters) accepted(answer []byte) {
 	c.answered(outcome, causeNone)
 }
 
+// refused counts a request by the status and the cause of its refusal.
 func (c *counters) refused(r *ws.Refusal) {
 	outcome := slices.Index(upgradeStatuses[:], r.Status)
 	if outcome < 0 {
@@ -138,14 +141,15 @@ func (c *counters) refused(r *ws.Refusal) {
 	c.answered(outcome, causeOf(r))
 }
 
+// limit counts a hit of one of the limits.
 func (c *counters) limit(which int) { c.limits[which].Add(1) }
 
-// Stats is a snapshot of a Server.
+// Stats is a snapshot of a Server. The counters count from New.
 type Stats struct {
 	Poller poller.Stats
 
 	Sessions, Pending, Users, Topics, Subscriptions int64
-	Waiting                                         int64                // connections whose request is complete
+	Waiting                                         int64                // connections whose complete request waits for its answer
 	Upgrades                                        map[[2]string]uint64 // by status and cause
 	Protocols                                       map[[2]string]uint64 // sessions, by the names of transport and encoding
 	Closed                                          map[string]uint64    // by reason
@@ -189,6 +193,7 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
+// addTo adds the counters of one shard.
 func (c *counters) addTo(st *Stats) {
 	c.addUpgrades(st.Upgrades)
 	for _, r := range Reasons() {
@@ -222,8 +227,8 @@ func (c *counters) addTo(st *Stats) {
 	st.Topics += c.topics.Load()
 }
 
-// addUpgrades adds what happened, and a zero for each cause with its usual
-// status.
+// addUpgrades adds the answers to upgrades. Each cause has an entry with its usual
+// status even if that is 0.
 func (c *counters) addUpgrades(upgrades map[[2]string]uint64) {
 	for i, status := range upgradeStatuses {
 		label := strconv.Itoa(status)

@@ -49,7 +49,7 @@ func (u *upgrader) init() (err error) {
 // has arrived, and returns how many bytes are consumed.
 func (u *upgrader) readHead(slot uint32, p []byte) int {
 	req, n, refusal := u.parser.Parse(p)
-	// Refused connections count too for as long as they stay.
+	// Refused connections count too, until they have ended.
 	crowded := u.srv.conns.Load() > u.opt.maxConns()
 	switch {
 	case refusal == nil && n == 0:
@@ -93,7 +93,7 @@ func (u *upgrader) readHead(slot uint32, p []byte) int {
 	return u.authorize(slot, req, o, p, n)
 }
 
-// full refuses a request for which there is no session left.
+// full returns a refusal if the node has as many sessions as it may.
 func (u *upgrader) full() *ws.Refusal {
 	if u.srv.sessions.Load() >= int64(u.opt.MaxSessions) {
 		u.counters.limit(limitSessions)
@@ -102,7 +102,7 @@ func (u *upgrader) full() *ws.Refusal {
 	return nil
 }
 
-// choose begins an upgrade with what the request asks for, or refuses what is
+// choose begins the upgrade of a request. It refuses paths and protocols that are
 // not served, and pages that may not connect.
 func (u *upgrader) choose(req *ws.Request) (*upgrade, *ws.Refusal) {
 	variant, echo, refusal := u.srv.protocols.choose(req)
@@ -119,8 +119,8 @@ func (u *upgrader) fullOfSessions() *ws.Refusal {
 	return ws.Unavailable("this server has reached its limit of sessions (max_connections)", u.opt.RetryAfter).WithCause(CauseSessions)
 }
 
-// authorize is the second step of an upgrade. The request is the first n bytes
-// of p.
+// authorize is the second step of an upgrade: it asks the authenticator. The
+// request is the first n bytes of p. It returns how many bytes of p are consumed.
 func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte, n int) int {
 	switch {
 	case o.echo:
@@ -136,7 +136,7 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 	case pending:
 		if refusal = u.upgrades.startWaiting(slot); refusal != nil {
 			u.refuser.refuseUpgrade(slot, o, refusal)
-			return len(p) // its verdict finds nobody
+			return len(p) // postAuth will find that the connection is gone
 		}
 		rec := u.rec(slot)
 		rec.state = stateAuth
@@ -153,8 +153,9 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 	return len(p)
 }
 
-// readAhead reads the frames that a client sent behind its request without
-// waiting for the answer. The first n bytes of p are consumed.
+// readAhead reads the frames that a client sent right after its request, without
+// waiting for the answer. The first n bytes of p are consumed. It returns how many
+// bytes are consumed then.
 func (u *upgrader) readAhead(slot uint32, p []byte, n int) int {
 	if s := u.rec(slot).state; (s == stateOpen || s == stateLogin) && n < len(p) {
 		return n + u.receiver.read(slot, p[n:])
@@ -165,7 +166,7 @@ func (u *upgrader) readAhead(slot uint32, p []byte, n int) int {
 	return n
 }
 
-// authResult is what an authenticator found out elsewhere.
+// authResult is the decision of an authenticator that needed time.
 type authResult struct {
 	grant   Grant
 	refusal *ws.Refusal
@@ -186,8 +187,8 @@ func (u *upgrader) timedOut(slot uint32, rec *record) {
 	}
 }
 
-// postAuth brings a verdict home. It runs on the authenticator's
-// goroutine, which may wait for a full mailbox.
+// postAuth sends an authenticator's decision to the shard. It runs on a goroutine
+// of the authenticator, and waits while the shard's mailbox is full.
 func (u *upgrader) postAuth(id poller.ID, g Grant, r *ws.Refusal) {
 	m := poller.Mail{Kind: mailAuth, ID: uint64(id), Ptr: &authResult{g, r}}
 	for !u.ps.Post(poller.QueueControl, m) {
@@ -199,6 +200,8 @@ func (u *upgrader) postAuth(id poller.ID, g Grant, r *ws.Refusal) {
 	}
 }
 
+// authDone goes on with an upgrade after an authenticator has decided. The
+// connection may be gone by then.
 func (u *upgrader) authDone(id poller.ID, v *authResult) {
 	slot, ok := u.ps.Lookup(id)
 	if !ok || u.rec(slot).state != stateAuth {
@@ -215,13 +218,13 @@ func (u *upgrader) authDone(id poller.ID, v *authResult) {
 	}
 }
 
-// badGrantEvery is how often, in ticks, an authenticator that grants what is not
-// valid is complained about.
+// badGrantEvery is the least time in ticks between two log lines about grants that
+// are not valid.
 const badGrantEvery = 60
 
-// takeGrant takes over what an authenticator has granted. What is not valid is
-// refused here, whoever has made it: a topic is literally a NATS subject, and
-// uids go into logs and headers.
+// takeGrant stores a grant in the upgrade. It refuses the upgrade and returns false
+// if the grant is not valid. It checks the grants of every authenticator, because a
+// topic becomes a NATS subject, and user ids go into logs and headers.
 func (u *upgrader) takeGrant(slot uint32, o *upgrade, g Grant) bool {
 	o.uid, o.topics = g.UID, g.Topics
 	err := checkGrant(g)
@@ -251,12 +254,12 @@ func checkGrant(g Grant) error {
 	return nil
 }
 
-// moveHome brings a connection to the shard of its user. It returns false if
-// the slot is then no longer ours, or refused. unread is what follows
-// the request; nil if the poller keeps it.
+// moveHome moves a connection to the shard of its user, or registers it if this is
+// the shard. It returns false if the connection was moved or refused. unread is
+// what follows the request, nil if the poller has it.
 func (u *upgrader) moveHome(slot uint32, o *upgrade, unread []byte) bool {
 	if len(o.topics) > 1 {
-		o.topics = slices.Clone(o.topics) // the authenticator's own, which may have given it to others too
+		o.topics = slices.Clone(o.topics) // the authenticator may have granted the same slice to others
 		slices.Sort(o.topics)
 		o.topics = slices.Compact(o.topics)
 	}
@@ -268,7 +271,7 @@ func (u *upgrader) moveHome(slot uint32, o *upgrade, unread []byte) bool {
 	if o.uid != "" {
 		if home, _ := u.srv.homeOf(o.uid); home != u.index {
 			if rec := u.rec(slot); rec.flags&flagWaiting == 0 {
-				u.srv.waiting.Add(1) // on its way
+				u.srv.waiting.Add(1) // while it moves
 			}
 			o.remote, o.counted = u.remotes.take(slot)
 			u.ps.Move(slot, home, o, unread)

@@ -36,9 +36,8 @@ func (s *Server) putUpgrade(o *upgrade) {
 	s.upgrades.Put(o)
 }
 
-// upgrades are those of a shard's upgrades that cannot go on yet: an
-// authenticator decides, a client has to log in, or the bus subscribes. Owned by
-// the shard.
+// upgrades are the upgrades of a shard that have to wait: for an authenticator, for
+// the client's login, or for subscriptions of the bus. Owned by the shard.
 type upgrades struct {
 	env
 	index offheap.Index[*upgrade] // by record.side
@@ -58,9 +57,8 @@ func (us *upgrades) take(rec *record) *upgrade {
 	return o
 }
 
-// drop gives back the upgrade of a connection that ends, if it has one. It must
-// not be called while record.side is something else than an upgrade or token
-// buckets.
+// drop gives back the upgrade of a connection that ends, if it has one. The
+// connection must not be counted as half-open any more.
 func (us *upgrades) drop(rec *record) {
 	if rec.side != 0 && rec.flags&flagMetered == 0 {
 		us.srv.putUpgrade(us.take(rec))
