@@ -20,7 +20,7 @@ func (r *rig) dialFrom(address, path string) (w *rawConn, status int) {
 	}
 	r.t.Cleanup(func() { w.Close() })
 	w.Write(request(path, ""))
-	w.SetReadDeadline(time.Now().Add(patience))
+	w.SetReadDeadline(time.Now().Add(clientTimeout))
 	if status, err = w.answer(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestProxyProtocolRefused(t *testing.T) {
 	} {
 		w, _ := r.connectFrom(tc.from)
 		w.Write([]byte(tc.say))
-		w.SetReadDeadline(time.Now().Add(patience))
+		w.SetReadDeadline(time.Now().Add(clientTimeout))
 		var text bytes.Buffer
 		text.ReadFrom(w.br)
 		w.Close()
@@ -211,7 +211,7 @@ func TestForwardedClient(t *testing.T) {
 		t.Cleanup(func() { w.Close() })
 		head := bytes.TrimSuffix(request("/ws", "belfry.v1"), []byte("\r\n"))
 		w.Write(append(head, field+"\r\n\r\n"...))
-		w.SetReadDeadline(time.Now().Add(patience))
+		w.SetReadDeadline(time.Now().Add(clientTimeout))
 		status, err := w.answer()
 		if err != nil {
 			t.Fatal(err)

@@ -137,7 +137,7 @@ func childHalfOpen(t *testing.T) {
 		if c == nil {
 			continue
 		}
-		c.SetReadDeadline(time.Now().Add(patience))
+		c.SetReadDeadline(time.Now().Add(clientTimeout))
 		if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
 			statuses[resp.StatusCode]++
 		} else if !strings.Contains(err.Error(), "EOF") {

@@ -18,16 +18,16 @@ import (
 )
 
 // Sockets connect, subscribe and leave at random while numbered messages go to
-// everybody, to topics and to users. Those that stay miss nothing, get nothing
-// twice and each target's messages in order; those that come and go get nothing
+// all, to topics and to users. Clients that stay miss nothing, get nothing twice,
+// and get each target's messages in order; clients that come and go get nothing
 // that was meant for somebody else, whose descriptor or slot they may have.
 func TestChurn(t *testing.T) {
 	connects := int64(2500)
 	if testing.Short() || raceDetector {
 		connects = 800
 	}
-	wide := poller.Bounds{Frames: 1 << 20, Bytes: 1 << 30}
-	r := newRig(t, Options{Poller: poller.Options{Shards: 3, Chunk: 1, Backlog: wide}}) // chunks of 1 ns: as many as can be
+	large := poller.Bounds{Frames: 1 << 20, Bytes: 1 << 30}
+	r := newRig(t, Options{Poller: poller.Options{Shards: 3, Chunk: 1, Backlog: large}}) // chunks of 1 ns: as many as can be
 	targets := churnTargets()
 	var stay []*stayer
 	for i := range 90 {
@@ -107,7 +107,7 @@ func churnTargets() []*churnTarget {
 
 func (c *churnTarget) label() string { return fmt.Sprintf("%v%v", c.to.Scope, c.to.Names) }
 
-// publish sends until nobody comes any more.
+// publish sends until no client comes any more.
 func (c *churnTarget) publish(t *testing.T, r *rig, over *atomic.Bool) {
 	for last := false; !last; {
 		select {
@@ -131,7 +131,7 @@ type profile struct {
 	topics []string
 }
 
-// stayerProfile returns who the i-th of those that stay is.
+// stayerProfile returns the profile of the i-th client that stays.
 func stayerProfile(i int) profile {
 	p := profile{fmt.Sprint("user-", i%5), []string{"big"}}
 	if i%4 < 2 {

@@ -187,7 +187,7 @@ func TestClientsPing(t *testing.T) {
 			t.Errorf("no pong: %v", err)
 		}
 		// The client answers in its own time, while ours stands still: a tick
-		// too many before its answer and it would be judged dead.
+		// too many before its answer and it would be closed as dead.
 		for r.Stats().PongsIn < 3 {
 			r.tick(1)
 			eventually(t, "pong", func() bool { st := r.Stats(); return st.PongsIn == st.PingsOut })

@@ -20,7 +20,7 @@ import (
 // of the last one: a shard must not stand still because a push to it waits for
 // another shard. Any goroutine but a shard's.
 func (d *Delivery) Await(ctx context.Context, w message.Wait) (waited bool, err error) {
-	if w.Time <= 0 || d.lane != poller.QueueSingle {
+	if w.Time <= 0 || d.queue != poller.QueueSingle {
 		return false, nil
 	}
 	late := time.Now().Add(w.Time)
@@ -63,7 +63,7 @@ func (d *Delivery) Deliver() error {
 		s.mailBytes.Add(-d.size)
 	}
 	for _, h := range d.shards {
-		h.ps.Put(d.lane, poller.Mail{Kind: mailDelivery, Ptr: d})
+		h.ps.Put(d.queue, poller.Mail{Kind: mailDelivery, Ptr: d})
 	}
 	return nil
 }
@@ -71,11 +71,11 @@ func (d *Delivery) Deliver() error {
 // reserve takes a place in the mailbox of each shard, or in none.
 func (d *Delivery) reserve() bool {
 	for i, h := range d.shards {
-		if h.ps.Reserve(d.lane) {
+		if h.ps.Reserve(d.queue) {
 			continue
 		}
 		for _, taken := range d.shards[:i] {
-			taken.ps.Release(d.lane, 1)
+			taken.ps.Release(d.queue, 1)
 		}
 		return false
 	}

@@ -29,7 +29,7 @@ type Delivery struct {
 	size    int64                           // bytes of the payload and of the frames
 	batches []atomic.Pointer[poller.Frames] // by variant
 
-	lane   poller.Queue
+	queue  poller.Queue  // of the mailboxes that it goes through
 	shards []*shard      // each once
 	homes  []home        // of a message to users or sessions: one for each name of the target
 	only   [1]home       // backs homes if there is one name
@@ -77,10 +77,10 @@ func (s *Server) Prepare(m *message.Message) (*Delivery, error) {
 func (d *Delivery) route() {
 	t, s := &d.Message.Target, d.srv
 	if t.Scope <= message.ScopeTopics {
-		d.lane, d.shards = poller.QueueBulk, s.shards
+		d.queue, d.shards = poller.QueueBulk, s.shards
 		return
 	}
-	d.lane = poller.QueueSingle
+	d.queue = poller.QueueSingle
 	if d.homes = d.only[:0]; len(t.Names) > 1 {
 		d.homes = make([]home, 0, len(t.Names))
 	}

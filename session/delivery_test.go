@@ -33,8 +33,8 @@ func TestDeliveryShards(t *testing.T) {
 		for _, h := range d.shards {
 			got = append(got, h.index)
 		}
-		if !slices.Equal(got, want) || d.lane != poller.QueueSingle {
-			t.Errorf("goes to the shards %v by lane %v, want %v", got, d.lane, want)
+		if !slices.Equal(got, want) || d.queue != poller.QueueSingle {
+			t.Errorf("goes to the shards %v by queue %v, want %v", got, d.queue, want)
 		}
 		if !slices.Equal(r.shards, all) {
 			t.Fatal("the server's own list of shards changed")

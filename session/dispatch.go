@@ -26,7 +26,7 @@ func (ds *dispatcher) dispatch(d *Delivery) {
 		if queued {
 			return
 		}
-		if d.lane == poller.QueueBulk {
+		if d.queue == poller.QueueBulk {
 			ds.ps.Release(poller.QueueBulk, 1)
 		}
 		d.done()

@@ -33,7 +33,7 @@ func TestExcludedTopics(t *testing.T) {
 }
 
 // TestExcludedTopicsInPasses has messages with and without excluded topics in
-// one pass.
+// one fan-out run.
 func TestExcludedTopicsInPasses(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller()})
 	muted, open := r.dial("/ws?topic=muted"), r.dial("/ws")

@@ -17,7 +17,7 @@ func onePair(t *testing.T) *rig {
 	return newRig(t, Options{Poller: onePoller()})
 }
 
-// A pass stands at every place of a topic's members when one or two of them,
+// A fan-out run is at every place of a topic's members when one or two of them,
 // at every place, leave, or somebody joins.
 func TestPassCursor(t *testing.T) {
 	const n = 5
@@ -44,7 +44,7 @@ func TestPassCursor(t *testing.T) {
 						h.topics.join(extra.slot, h.rec(extra.slot), "t")
 					}
 				})
-				r.passed()
+				r.fanoutDone()
 				r.on(0, func(h *shard) {
 					for _, s := range append(seats, extra) {
 						h.topics.leaveAll(h.rec(s.slot))
@@ -77,7 +77,7 @@ func TestPassWritesOnce(t *testing.T) {
 			enqueue(h, message.ToAll(), fmt.Sprint(i))
 		}
 	})
-	r.passed()
+	r.fanoutDone()
 	for _, s := range seats {
 		w := s.writes()
 		if len(w) != 1 || strings.Join(s.parse(w[0]), "") != "01234" {
@@ -86,7 +86,7 @@ func TestPassWritesOnce(t *testing.T) {
 	}
 	st := r.Stats()
 	if p, c, d := st.FanoutRuns-before.FanoutRuns, st.Coalesced-before.Coalesced, st.Deliveries-before.Deliveries; p != 1 || c != 4 || d != 15 {
-		t.Errorf("%d passes, %d coalesced, %d deliveries", p, c, d)
+		t.Errorf("%d fan-out runs, %d coalesced, %d deliveries", p, c, d)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestPassBounds(t *testing.T) {
 					enqueue(h, message.ToAll(), text)
 				}
 			})
-			r.passed()
+			r.fanoutDone()
 			var got []string
 			var writes []int
 			for _, w := range s.writes() {
@@ -123,13 +123,13 @@ func TestPassBounds(t *testing.T) {
 				t.Errorf("%d messages in writes of %v, want %d in %v", len(got), writes, len(want), c.writes)
 			}
 			if st := r.Stats(); int(st.FanoutRuns) != len(c.writes) || int(st.Coalesced) != len(c.sizes)-len(c.writes) {
-				t.Errorf("%d passes, %d coalesced", st.FanoutRuns, st.Coalesced)
+				t.Errorf("%d fan-out runs, %d coalesced", st.FanoutRuns, st.Coalesced)
 			}
 		})
 	}
 }
 
-// A pass has no more topics than can be searched for each session in no time.
+// A fan-out run has no more topics than it can search quickly for each session.
 func TestPassTopics(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), MaxTopics: 1 << 10})
 	s := r.seat(upgrade{})
@@ -143,7 +143,7 @@ func TestPassTopics(t *testing.T) {
 			enqueue(h, message.ToTopics(names...), fmt.Sprint(i))
 		}
 	})
-	r.passed()
+	r.fanoutDone()
 	var writes []int
 	for _, w := range s.writes() {
 		writes = append(writes, len(s.parse(w)))
@@ -177,7 +177,7 @@ func TestPassMasks(t *testing.T) {
 			enqueue(h, message.ToTopics(m.topics...), fmt.Sprint(i), exclude...)
 		}
 	})
-	r.passed()
+	r.fanoutDone()
 	for i, s := range seats {
 		var want []string
 		for n, m := range sent {
@@ -193,7 +193,7 @@ func TestPassMasks(t *testing.T) {
 		}
 	}
 	if n := r.Stats().FanoutRuns; n != 1 {
-		t.Errorf("%d passes", n)
+		t.Errorf("%d fan-out runs", n)
 	}
 }
 
@@ -212,7 +212,7 @@ func TestPassNewcomers(t *testing.T) {
 			h.upgrader.register(highSlot, &upgrade{accept: pingFrame, topics: []string{"t"}})
 			enqueue(h, to, "after")
 		})
-		r.passed()
+		r.fanoutDone()
 		for i, s := range append(seats, &seat{t: t, peer: low}, &seat{t: t, peer: high}) {
 			want := []string{"before", "after"}
 			if i >= len(seats) {
@@ -227,7 +227,7 @@ func TestPassNewcomers(t *testing.T) {
 	}
 }
 
-// A session that cannot take what a pass brings is ended by it, and the others
+// A session that cannot take the messages of a fan-out run is ended, and the others
 // are not touched, wherever it stands.
 func TestPassEndsSlow(t *testing.T) {
 	for place := range 4 {
@@ -241,7 +241,7 @@ func TestPassEndsSlow(t *testing.T) {
 					enqueue(h, to, fmt.Sprint(i))
 				}
 			})
-			r.passed()
+			r.fanoutDone()
 			r.on(0, func(h *shard) {
 				if st := h.rec(slow.slot).state; st != stateClosing {
 					t.Errorf("place %d: the slow session is in state %d", place, st)
@@ -294,10 +294,10 @@ func TestQueuedTopicStays(t *testing.T) {
 		}
 		h.topics.leaveAll(h.rec(b.slot))
 	})
-	r.passed()
+	r.fanoutDone()
 	r.on(0, func(h *shard) {
 		if _, n := g.wanted("", "t"); n != 0 || h.topics.len() != 0 {
-			t.Errorf("wanted %d times after the pass, %d topics", n, h.topics.len())
+			t.Errorf("wanted %d times after the fan-out run, %d topics", n, h.topics.len())
 		}
 	})
 	if got := append(a.texts(), b.texts()...); len(got) != 0 {
@@ -313,8 +313,8 @@ type onLeave struct {
 
 func (o *onLeave) LeaveUser([]byte) { o.call() }
 
-// A push to one user that comes while a pass is under way is served between
-// two of its chunks: the user, who is the last of the pass, has it first.
+// A push to one user during a fan-out run is served between two of its chunks: the
+// user, who is the last one that the run visits, gets the push first.
 func TestSinglePushBetweenChunks(t *testing.T) {
 	in := &onLeave{}
 	r := newRig(t, Options{Interest: in,
@@ -322,7 +322,7 @@ func TestSinglePushBetweenChunks(t *testing.T) {
 	var push sync.Once
 	in.call = func() { push.Do(func() { r.deliver(message.ToUsers("last"), "single") }) }
 	seats := r.seats(20)
-	slow := r.seat(upgrade{uid: "slow"}) // the pass ends it, and the push comes
+	slow := r.seat(upgrade{uid: "slow"}) // the run ends it, and the push comes
 	seats = append(seats, r.seats(80)...)
 	last := r.seat(upgrade{uid: "last"})
 	r.on(0, func(h *shard) {
@@ -330,7 +330,7 @@ func TestSinglePushBetweenChunks(t *testing.T) {
 		enqueue(h, message.ToAll(), "1")
 		enqueue(h, message.ToAll(), "2")
 	})
-	r.passed()
+	r.fanoutDone()
 	if got := last.texts(); !slices.Equal(got, []string{"single", "1", "2"}) {
 		t.Errorf("got %q", got)
 	}

@@ -106,7 +106,7 @@ func TestFaultInMessage(t *testing.T) {
 	r := faultRig(t)
 	plain := r.mustWire("/ws?uid=u", "")
 	if err := r.push(&message.Message{Target: message.ToAll(), Payload: []byte(faultWord)}); err != nil {
-		t.Errorf("refused although nobody speaks the encoding: %v", err)
+		t.Errorf("refused although no session speaks the encoding: %v", err)
 	}
 	if _, p, err := plain.frame(); err != nil || string(p) != faultWord {
 		t.Errorf("%q, %v", p, err)

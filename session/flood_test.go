@@ -127,7 +127,7 @@ func TestSessionLimitInStorm(t *testing.T) {
 }
 
 // Refused connections that do not go away take places until they are cut off;
-// beyond those places nobody is kept, and in the end all are free again.
+// beyond these places no connection is kept, and in the end all places are free.
 func TestRefusedDoNotPileUp(t *testing.T) {
 	r := newRig(t, Options{MaxSessions: 2, MaxPending: 3})
 	for i := range 2 {

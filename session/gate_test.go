@@ -46,7 +46,7 @@ func (g *gate) JoinTopic(topic []byte, w Waiter, token uint64) bool {
 func (g *gate) LeaveUser(uid []byte)    { g.less(g.users, string(uid)) }
 func (g *gate) LeaveTopic(topic []byte) { g.less(g.topics, string(topic)) }
 
-// less counts down and forgets what nobody wants any more. Below zero it
+// less counts down and forgets names with a count of 0. Below zero it
 // keeps the negative count for the test to see.
 func (g *gate) less(counts map[string]int, name string) {
 	g.mu.Lock()

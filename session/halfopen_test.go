@@ -31,7 +31,7 @@ func (r *rig) half(address string) *rawConn {
 // refused reads the answer to a request and returns its status and Retry-After.
 func (w *rawConn) refused(t *testing.T) (status int, after string) {
 	t.Helper()
-	w.SetReadDeadline(time.Now().Add(patience))
+	w.SetReadDeadline(time.Now().Add(clientTimeout))
 	resp, err := http.ReadResponse(w.br, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func (w *rawConn) refused(t *testing.T) (status int, after string) {
 }
 
 // An address that opens connections and sends no complete request takes places
-// from nobody but itself: its oldest gives way, strangers get in.
+// from itself only: its oldest connection is closed, other addresses get in.
 func TestHalfOpenOfOneAddress(t *testing.T) {
 	r := newRig(t, Options{MaxPending: 8, RetryAfter: 7 * time.Second, Poller: onePoller()})
 	var attacker []*rawConn
@@ -79,7 +79,7 @@ func TestHalfOpenOfOneAddress(t *testing.T) {
 }
 
 // When all places are taken and no address has too many, newcomers without a
-// complete request are refused, and those with one get in.
+// complete request are refused, and connections with one get in.
 func TestPendingLimit(t *testing.T) {
 	r := newRig(t, Options{MaxPending: 5, RetryAfter: 7 * time.Second, Poller: poller.Options{Shards: 2}})
 	var half []*rawConn

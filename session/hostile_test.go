@@ -82,7 +82,7 @@ func TestUserFanoutIsChunked(t *testing.T) {
 	for i := range 10 {
 		r.deliver(message.ToUsers("u"), fmt.Sprint(i))
 	}
-	passes, shared := r.Stats().FanoutRuns, false
+	runs, shared := r.Stats().FanoutRuns, false
 	r.shards[0].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailCall, Ptr: func(h *shard) {
 		first, last := h.fanout.waiting[0].ids, h.fanout.waiting[9].ids
 		shared = &first[0] == &last[0]
@@ -96,8 +96,8 @@ func TestUserFanoutIsChunked(t *testing.T) {
 		}
 	}
 	r.on(0, func(*shard) {})
-	if n := r.Stats().FanoutRuns - passes; n != 1 || !shared {
-		t.Errorf("%d passes for ten messages to the same sessions; list shared: %v", n, shared)
+	if n := r.Stats().FanoutRuns - runs; n != 1 || !shared {
+		t.Errorf("%d fan-out runs for ten messages to the same sessions; list shared: %v", n, shared)
 	}
 }
 

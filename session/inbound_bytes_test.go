@@ -39,7 +39,7 @@ func (r *rig) sendAndWait(w *rawConn, p []byte) {
 	eventually(r.t, "bytes read", func() bool { return r.loop.Stats().ReadBytes >= read+uint64(len(p)) })
 }
 
-// settled waits until those that are to be ended are.
+// settled waits until the sessions whose input was reclaimed are ended.
 func (r *rig) settled() {
 	r.t.Helper()
 	eventually(r.t, "reclaimed ones ended", func() bool {
@@ -50,7 +50,7 @@ func (r *rig) settled() {
 }
 
 // Clients that leave messages of 64 KiB unfinished fill the bound; they pay for
-// it, with 4007, and those that send little finish their messages.
+// it, with 4007, and clients that send little finish their messages.
 func TestUnfinishedMessagesAreBounded(t *testing.T) {
 	const bound, attackers = 4 << 20, 200
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, InboundBytes: bound}})
@@ -95,7 +95,7 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 	}
 	eventually(t, "attackers gone", func() bool { return r.loop.Stats().Connections == 2 })
 	if n := r.loop.Stats().InboundBytes; n != 0 {
-		t.Errorf("%d bytes counted of nobody", n)
+		t.Errorf("%d bytes are counted without a connection", n)
 	}
 	if n := r.Stats().Closed["node_inbound"]; n != hit {
 		t.Errorf("closed for it: %d, counted as limits: %d", n, hit)
@@ -251,7 +251,7 @@ func TestPanicLeavesNoCharge(t *testing.T) {
 	eventually(t, "nothing counted", func() bool { return r.loop.Stats().InboundBytes == 0 })
 }
 
-// A panic of whoever publishes costs its message only, whose client is told.
+// A panic in Options.Publish costs one message only, and its client gets an error.
 func TestPanicInPublish(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), Publish: func(m *message.Message, _ message.Wait) error {
 		if string(m.Payload) == "bad" {

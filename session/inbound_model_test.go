@@ -175,7 +175,7 @@ func TestInboundModel(t *testing.T) {
 		eventually(t, "all gone", func() bool { return r.loop.Stats().Connections == 0 })
 		m.check(rt, "the end")
 		if n := r.loop.Stats().InboundBytes; n != 0 {
-			rt.Fatalf("%d bytes counted of nobody", n)
+			rt.Fatalf("%d bytes are counted without a connection", n)
 		}
 		if err := r.close(); err != nil {
 			rt.Fatal(err)

@@ -62,7 +62,7 @@ func TestUpgradeGivesUpOnBus(t *testing.T) {
 		if users, topics := g.wanted("u", "a"); users+topics != 0 {
 			t.Errorf("%s: user wanted %d times, topic %d", name, users, topics)
 		}
-		g.release() // which nobody waits for any more
+		g.release() // no session waits for it any more
 		next := r.mustWire("/ws?topic=a&uid=u", "")
 		next.Close()
 	}

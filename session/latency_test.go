@@ -98,7 +98,7 @@ func TestLatencyOfPushes(t *testing.T) {
 			c.want("x")
 		}
 	}
-	r.passed()
+	r.fanoutDone()
 	l := r.Stats().PushLatency
 	if l.Count != 1 || l.Sum < time.Second || l.Quantile(0.5) < time.Second {
 		t.Errorf("%d times, sum %v, median %v", l.Count, l.Sum, l.Quantile(0.5))

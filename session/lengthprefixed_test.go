@@ -214,7 +214,7 @@ func (r *rig) lp(path string, behind ...[]byte) (c *lpConn, status string) {
 		p = append(p, more...)
 	}
 	c.Write(p)
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(clientTimeout))
 	for line := ""; line != "\r\n"; {
 		if line, err = c.br.ReadString('\n'); err != nil {
 			r.t.Fatalf("%s: %v after %q", path, err, status)

@@ -199,7 +199,7 @@ func TestLoginRefused(t *testing.T) {
 }
 
 // The authenticator refuses later, does not answer in time, or answers when
-// nobody is there any more.
+// the connection is gone.
 func TestLoginDecidedLate(t *testing.T) {
 	r, auth := loginRig(t, Options{UpgradeTime: 5 * time.Second})
 	undecided := func() (c *lpConn, later func(Grant, *ws.Refusal)) {

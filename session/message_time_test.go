@@ -96,7 +96,7 @@ func TestMessageTimeoutIsPerMessage(t *testing.T) {
 	})
 }
 
-// Those that began first are ended first, and the others keep their time.
+// The messages that began first are ended first, and the others keep their time.
 func TestMessageTimeoutInOrder(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), MessageTime: 5 * time.Second})
 	var all []*rawConn

@@ -15,7 +15,7 @@ import (
 	"belfry/poller"
 )
 
-// message sends one. With queue it waits for a pass even if its topics are so
+// message sends one. With queue it waits for a fan-out run even if its topics are so
 // small that it would be sent at once.
 func (m *machine) message(o op, to message.Target, queue bool) {
 	msg := &messageModel{scope: to.Scope, names: to.Names, must: map[*actor]map[string]bool{}, may: map[*actor]bool{}}
@@ -32,7 +32,7 @@ func (m *machine) message(o op, to message.Target, queue bool) {
 	d.left.Store(1)
 	msg.d = d
 	if to.Scope != message.ScopeUsers && !m.h.ps.Reserve(poller.QueueBulk) {
-		m.fail("no place in the bulk lane")
+		m.fail("no place in the bulk queue")
 		return
 	}
 	before := len(m.h.fanout.waiting)
@@ -101,7 +101,7 @@ func (m *machine) expect(msg *messageModel) {
 	}
 }
 
-// step makes so many visits of a pass, and ends it if there is nobody left.
+// step makes so many visits of a fan-out run, and ends the run if no session is left.
 func (m *machine) step(visits int) (more bool) {
 	p := &m.h.fanout
 	defer m.h.ps.Submit()

@@ -15,7 +15,7 @@ import (
 
 // machine drives a real shard's methods and a simple model of what it should
 // have side by side. All of it runs in one piece on the shard's goroutine, so
-// that the pass makes no step but those that the test makes.
+// that the fan-out run makes no step but the steps of the test.
 type machine struct {
 	h      *shard
 	gate   *gate
@@ -209,7 +209,7 @@ func (m *machine) open(o op) {
 		a.userHeld = uint64(m.h.ps.ID(a.slot))
 	}
 	m.actors = append(m.actors, a)
-	m.sweep() // topics of those that had to leave are gone
+	m.sweep() // topics of evicted sessions are gone
 	for _, name := range names {
 		m.join(a, name, !o.Flag)
 	}
@@ -251,7 +251,7 @@ func (m *machine) join(a *actor, name string, ready bool) {
 	}
 }
 
-// opened brings the state of those up to date that wait for nothing any more.
+// opened updates the state of the actors that wait for nothing any more.
 func (m *machine) opened() {
 	for _, a := range m.actors {
 		ready := a.userHeld == 0
@@ -345,7 +345,7 @@ func (m *machine) ready() {
 	m.opened()
 }
 
-// sweep forgets topics that nobody needs.
+// sweep forgets topics without members and messages.
 func (m *machine) sweep() {
 	for name, t := range m.topics {
 		used := t.queued > 0

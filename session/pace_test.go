@@ -26,8 +26,8 @@ func (r *rig) await(ctx context.Context, to message.Target, w message.Wait) (wai
 	return d.Await(ctx, w)
 }
 
-// crowdLane fills the share of a shard's single lane from which on pushes wait.
-func (r *rig) crowdLane(i, mailbox int) {
+// crowdQueue fills a shard's single queue so far that pushes wait.
+func (r *rig) crowdQueue(i, mailbox int) {
 	for range mailbox / 32 {
 		r.shards[i].ps.Post(poller.QueueSingle, poller.Mail{Kind: mailCall, Ptr: func(*shard) {}})
 	}
@@ -48,11 +48,11 @@ func TestAwait(t *testing.T) {
 	var releases []func()
 	for i := range r.shards {
 		releases = append(releases, r.block(i))
-		r.crowdLane(i, size)
+		r.crowdQueue(i, size)
 	}
 	for _, w := range []message.Wait{{}, hour} {
 		if waited, _ := r.await(ctx, message.ToTopics("t"), w); waited {
-			t.Error("a push to a topic waited for the single lane")
+			t.Error("a push to a topic waited for the single queue")
 		}
 	}
 	if waited, _ := r.await(ctx, both, message.Wait{}); waited {
@@ -101,14 +101,14 @@ func (r *rig) hotAndCool() (hot, cool string) {
 }
 
 // Where enough wait for a shard the next is refused at once, also when it could
-// wait for long; pushes to the other shard are not. Without a bound nobody is.
+// wait for long; pushes to the other shard are not. Without a bound none is.
 func TestAwaitIsBounded(t *testing.T) {
 	const size, most = 64, 4
 	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: size}})
 	hot, cool := r.hotAndCool()
 	release := r.block(0)
 	defer release()
-	r.crowdLane(0, size)
+	r.crowdQueue(0, size)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, most+1)
 	wait := func(others int) {
@@ -132,7 +132,7 @@ func TestAwaitIsBounded(t *testing.T) {
 	stop()
 	for range most + 1 {
 		if err := <-ended; err != nil {
-			t.Errorf("one of those that may wait: %v", err)
+			t.Errorf("a push that may wait: %v", err)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func TestPubWaits(t *testing.T) {
 	hot, cool := r.hotAndCool()
 	c := r.v1("/ws?uid=" + cool)
 	release := r.block(0)
-	r.crowdLane(0, size)
+	r.crowdQueue(0, size)
 	c.command(`{"type":"pub","ref":1,"to":{"user":%q},"data":"x"}`, hot)
 	eventually(t, "the pub waits", func() bool { return r.shards[0].ps.WaitersAbove(1) })
 	release()

@@ -14,9 +14,9 @@ import (
 	"belfry/ws"
 )
 
-// patience is how long a client of a test waits for what is to come. What takes
+// clientTimeout is how long a client of a test waits for input. What takes
 // long as a whole may take longer.
-const patience = time.Minute
+const clientTimeout = time.Minute
 
 // rawConn is a client that shows every frame and sends what it is told, right or
 // wrong. Its errors are returned, so any goroutine may use it.
@@ -79,7 +79,7 @@ func (r *rig) mustWire(path, subprotocol string) *rawConn {
 
 // answer reads the response to the upgrade.
 func (w *rawConn) answer() (status int, err error) {
-	w.SetReadDeadline(time.Now().Add(patience))
+	w.SetReadDeadline(time.Now().Add(clientTimeout))
 	resp, err := http.ReadResponse(w.br, nil)
 	if err != nil {
 		return 0, err
@@ -89,14 +89,14 @@ func (w *rawConn) answer() (status int, err error) {
 
 // frame reads the next frame.
 func (w *rawConn) frame() (op gobwas.OpCode, payload []byte, err error) {
-	w.SetReadDeadline(time.Now().Add(patience))
+	w.SetReadDeadline(time.Now().Add(clientTimeout))
 	f, err := readFrame(w.br)
 	return f.Header.OpCode, f.Payload, err
 }
 
 // Write writes raw bytes.
 func (w *rawConn) Write(p []byte) (int, error) {
-	w.SetWriteDeadline(time.Now().Add(patience))
+	w.SetWriteDeadline(time.Now().Add(clientTimeout))
 	return w.TCPConn.Write(p)
 }
 
@@ -135,7 +135,7 @@ func (w *rawConn) end() (texts []string, code uint16, reason string, err error) 
 // it is a regular end.
 func (w *rawConn) ended(t *testing.T) {
 	t.Helper()
-	w.SetReadDeadline(time.Now().Add(patience))
+	w.SetReadDeadline(time.Now().Add(clientTimeout))
 	if p, err := w.br.ReadByte(); err == nil {
 		t.Errorf("byte %#x after the close frame", p)
 	} else if err.Error() != "EOF" {

@@ -144,7 +144,7 @@ func TestRefusalGivesBackItsOpening(t *testing.T) {
 // is plain.
 func (r *rig) wantRefusal(w *rawConn, status int, plain bool) {
 	r.t.Helper()
-	w.SetReadDeadline(time.Now().Add(patience))
+	w.SetReadDeadline(time.Now().Add(clientTimeout))
 	line, err := w.br.ReadString('\n')
 	if want := fmt.Sprintf("HTTP/1.1 %d ", status); err != nil || !strings.HasPrefix(line, want) || strings.Contains(line, "Prefixed") == plain {
 		r.t.Errorf("%q, %v; want %s, by the transport: %v", line, err, want, !plain)
@@ -190,7 +190,7 @@ func TestOpeningsOfSessions(t *testing.T) {
 	}
 	statuses := map[string]int{}
 	for _, w := range all {
-		w.SetReadDeadline(time.Now().Add(patience))
+		w.SetReadDeadline(time.Now().Add(clientTimeout))
 		line, err := w.br.ReadString('\n')
 		if err != nil {
 			t.Fatal(err)

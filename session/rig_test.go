@@ -126,7 +126,7 @@ func (r *rig) dial(path string, subprotocols ...string) *client {
 
 // ReadMessage reads the next message, which has to come soon.
 func (c *client) ReadMessage() (kind int, p []byte, err error) {
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(clientTimeout))
 	return c.Conn.ReadMessage()
 }
 
@@ -262,7 +262,7 @@ func (r *rig) block(i int) (release func()) {
 	begun, end := make(chan struct{}), make(chan struct{})
 	look := func(*shard) { close(begun); <-end }
 	if !r.shards[i].ps.Post(poller.QueueControl, poller.Mail{Kind: mailCall, Ptr: look}) {
-		r.t.Fatal("control lane is full")
+		r.t.Fatal("control queue is full")
 	}
 	<-begun
 	release = sync.OnceFunc(func() { close(end) })

@@ -103,14 +103,14 @@ func (s *seat) parse(p []byte) (texts []string) {
 	}
 }
 
-// enqueue has a message wait for a pass, whatever the size of its topics.
+// enqueue lets a message wait for a fan-out run, whatever the size of its topics.
 func enqueue(h *shard, to message.Target, text string, exclude ...string) {
 	m := &message.Message{Target: to, Payload: []byte(text)}
 	if len(exclude) > 0 {
 		m.Target.Exclude = exclude[0]
 	}
 	if !h.ps.Reserve(poller.QueueBulk) {
-		panic("bulk lane is full")
+		panic("bulk queue is full")
 	}
 	d, _ := h.srv.Prepare(m)
 	if to.Scope == message.ScopeAll {
@@ -120,7 +120,7 @@ func enqueue(h *shard, to message.Target, text string, exclude ...string) {
 	(&machine{h: h}).queue(d, to.Names)
 }
 
-// visits makes n visits of the shard's pass, or less if it has no more.
+// visits makes n visits of the shard's fan-out run, or fewer if it has no more.
 func visits(h *shard, n int) {
 	p := &h.fanout
 	if !p.active {
@@ -135,12 +135,12 @@ func visits(h *shard, n int) {
 	}
 }
 
-// passed waits until no shard has a pass to make. It asks by the lane that
-// messages for passes come by, behind them.
-func (r *rig) passed() {
+// fanoutDone waits until no shard has a fan-out run to make. It asks through the
+// queue of messages for many, behind them.
+func (r *rig) fanoutDone() {
 	r.t.Helper()
 	for _, h := range r.shards {
-		eventually(r.t, "passes over", func() bool {
+		eventually(r.t, "fan-out runs over", func() bool {
 			over := make(chan bool, 1)
 			look := func(h *shard) {
 				h.ps.Release(poller.QueueBulk, 1)

@@ -231,7 +231,7 @@ func TestUpgradeTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(clientTimeout))
 	c.Write([]byte("GET /ws HTTP/1.1\r\n"))
 	eventually(t, "accepted", func() bool { return r.pending.Load() == 1 })
 	for range 4 {

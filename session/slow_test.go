@@ -92,7 +92,7 @@ func (c *crowd) have(n int) {
 	})
 }
 
-// push sends the next message, when every one has those up to the eighth
+// push sends the next message, when every client has the messages up to the eighth
 // before it.
 func (c *crowd) push(t message.Target) {
 	c.r.t.Helper()
@@ -209,7 +209,7 @@ func TestSlowLatestOnly(t *testing.T) {
 			if err := r.push(&m); err != nil {
 				t.Fatal(err)
 			}
-			r.passed() // they go by different lanes
+			r.fanoutDone() // they go through different queues
 		}
 	}
 	// The newest of each, and one that has begun.
@@ -286,7 +286,7 @@ func TestSlowAnswers(t *testing.T) {
 		if policy != poller.Disconnect {
 			for n := 0; r.loop.Stats().DroppedOldest+r.loop.Stats().DroppedLatest == 0 && n < 3000; n++ {
 				r.deliver(message.ToAll(), strings.Repeat("x", 4<<10))
-				r.passed()
+				r.fanoutDone()
 			}
 			w.command(`{"type":"ping","ref":"asked when full"}`)
 			for text := ""; !strings.Contains(text, `"ref":"asked when full"`); {

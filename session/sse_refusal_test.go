@@ -140,7 +140,7 @@ func TestSSEShutdown(t *testing.T) {
 	<-auth.asked
 	done := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 		defer cancel()
 		done <- r.Shutdown(ctx, 0, 0)
 	}()
@@ -160,7 +160,7 @@ func TestSSEShutdown(t *testing.T) {
 	}
 }
 
-// laterAuth lets everybody in, and never decides about those that ask for later.
+// laterAuth admits every client, but never decides about clients that ask for later.
 type laterAuth struct{ asked chan struct{} }
 
 func (a *laterAuth) Authenticate(r *ws.Request, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {

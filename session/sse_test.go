@@ -49,7 +49,7 @@ func (r *rig) ask(w *rawConn, method, target, fields string) *stream {
 // answered reads the head of an answer.
 func (r *rig) answered(w *rawConn, method string) *stream {
 	r.t.Helper()
-	w.SetReadDeadline(time.Now().Add(patience))
+	w.SetReadDeadline(time.Now().Add(clientTimeout))
 	resp, err := http.ReadResponse(w.br, &http.Request{Method: method})
 	if err != nil {
 		r.t.Fatal(err)
@@ -85,7 +85,7 @@ func (s *stream) accepted() {
 
 // block reads up to an empty line, and returns the lines before it.
 func (s *stream) block() (lines string, err error) {
-	s.SetReadDeadline(time.Now().Add(patience))
+	s.SetReadDeadline(time.Now().Add(clientTimeout))
 	for {
 		line, err := s.body.ReadString('\n')
 		if err != nil || line == "\n" {
@@ -105,7 +105,7 @@ func (s *stream) want(lines string) {
 // rest reads to the end of the stream, which must come without an error.
 func (s *stream) rest() string {
 	s.t.Helper()
-	s.SetReadDeadline(time.Now().Add(patience))
+	s.SetReadDeadline(time.Now().Add(clientTimeout))
 	p, err := io.ReadAll(s.body)
 	if err != nil {
 		s.t.Fatalf("%v after %q", err, p)

@@ -13,11 +13,10 @@ import (
 	"belfry/message"
 )
 
-// A shard does not live for a minute, as when the process is stopped. The pongs
-// that came meanwhile lie in the sockets, more of them than one look at the
-// epoll set brings up. Nobody is lost, and whoever is really dead is so a
-// little later.
-func TestStallLosesNobody(t *testing.T) {
+// A shard does not run for a minute, as when the process is stopped. The pongs that
+// came meanwhile wait in the sockets, more of them than one batch of events brings.
+// No session is lost, and a client that is really dead is closed a little later.
+func TestStallLosesNoSession(t *testing.T) {
 	const living, dead = 600, 5
 	r := newRig(t, Options{Poller: onePoller(), PingInterval: 4 * time.Second, PongTimeout: 3 * time.Second})
 	var all []*rawConn
@@ -28,7 +27,7 @@ func TestStallLosesNobody(t *testing.T) {
 		r.tick(1)
 	}
 	eventually(t, "all pinged", func() bool { return r.Stats().PingsOut == living+dead })
-	r.tick(1) // the next would be the last for those who were pinged early
+	r.tick(1) // the next would be the last for sessions that were pinged early
 	stopped, goOn := make(chan struct{}), make(chan struct{})
 	go r.on(0, func(*shard) { close(stopped); <-goOn })
 	<-stopped
@@ -45,7 +44,7 @@ func TestStallLosesNobody(t *testing.T) {
 	for range 2 {
 		r.tick(1)
 	}
-	eventually(t, "the dead judged", func() bool { return r.Stats().Sessions == living })
+	eventually(t, "the dead clients closed", func() bool { return r.Stats().Sessions == living })
 	r.deliver(message.ToAll(), "alive")
 	for i, w := range all {
 		if i >= living {

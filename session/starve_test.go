@@ -16,11 +16,11 @@ import (
 
 // A topic is sent one message after the other, without a pause, with the
 // processors that a server takes. An HTTP server in the process answers and
-// single pushes arrive. How long that takes is counted in passes, of which a
+// single pushes arrive. How long that takes is counted in fan-out runs, of which a
 // server without processors to spare makes many before anybody gets a turn.
 func TestFanOutStarvesNobody(t *testing.T) {
 	const clients, rounds = 300, 40
-	const most = 60 // passes for each answer, on average; 0.2 to 10 are usual
+	const most = 60 // fan-out runs for each answer, on average; 0.2 to 10 are usual
 	r := newRig(t, Options{Poller: poller.Options{Policy: poller.DropOldest}})
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(runtime.NumCPU(), poller.Processors(2))))
 	var readers, publisher sync.WaitGroup
@@ -41,7 +41,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				if r.push(m) != nil { // the lane is full: work is waiting
+				if r.push(m) != nil { // the queue is full: work is waiting
 					runtime.Gosched()
 				}
 			}
@@ -68,7 +68,7 @@ func TestFanOutStarvesNobody(t *testing.T) {
 			}
 		},
 	} {
-		var passes uint64
+		var runs uint64
 		for range 3 { // another process may take the processors for a while
 			before := r.Stats()
 			for range rounds {
@@ -77,14 +77,14 @@ func TestFanOutStarvesNobody(t *testing.T) {
 				}
 			}
 			st := r.Stats()
-			passes = st.FanoutRuns - before.FanoutRuns
-			t.Logf("%s: %.1f passes, %d deliveries each", what, float64(passes)/rounds, (st.Deliveries-before.Deliveries)/rounds)
-			if passes <= rounds*most {
+			runs = st.FanoutRuns - before.FanoutRuns
+			t.Logf("%s: %.1f fan-out runs, %d deliveries each", what, float64(runs)/rounds, (st.Deliveries-before.Deliveries)/rounds)
+			if runs <= rounds*most {
 				break
 			}
 		}
-		if passes > rounds*most {
-			t.Errorf("%s took %d passes each", what, passes/rounds)
+		if runs > rounds*most {
+			t.Errorf("%s took %d fan-out runs each", what, runs/rounds)
 		}
 	}
 	if n := r.Stats().Poller.MailboxFull["bulk"]; n == 0 {
@@ -92,5 +92,5 @@ func TestFanOutStarvesNobody(t *testing.T) {
 	}
 	close(stop)
 	publisher.Wait()
-	r.passed()
+	r.fanoutDone()
 }

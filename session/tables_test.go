@@ -128,7 +128,7 @@ func (m *machine) checkUsers() {
 	}
 }
 
-// finish runs the passes to their end, empties the tables and looks that
+// finish makes the fan-out runs to their end, empties the tables and looks that
 // nothing is left.
 func (m *machine) finish() {
 	for m.wrong == "" && m.step(1<<20) {
@@ -208,6 +208,6 @@ func TestTablesModel(t *testing.T) {
 	testModel(t, map[opKind]int{doOpen: 4, doGone: 2, doEnd: 1, doSub: 4, doUnsub: 4, doReady: 4, doQueue: 2, doTopics: 1, doUsers: 1, doStep: 1})
 }
 
-func TestPassModel(t *testing.T) {
+func TestFanoutModel(t *testing.T) {
 	testModel(t, map[opKind]int{doOpen: 4, doGone: 1, doEnd: 1, doSub: 3, doUnsub: 3, doReady: 3, doAll: 2, doQueue: 4, doTopics: 2, doUsers: 1, doStep: 4})
 }

@@ -102,7 +102,7 @@ func TestPubCostsItsNames(t *testing.T) {
 	}
 }
 
-// Bytes are counted as they come, also those of a message that does not end;
+// Bytes are counted as they arrive, also the bytes of a message that does not end;
 // reading goes on when there are tokens again, and nothing is lost.
 func TestByteRate(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), Rates: Rates{Bytes: 8 << 10, ByteBurst: 32 << 10, Grace: time.Minute},
@@ -193,9 +193,9 @@ func TestBucketsAreGivenBack(t *testing.T) {
 	}
 }
 
-// A session that is not read because of its rate is not judged by what it
-// would have answered.
-func TestSlowedSessionIsNotJudged(t *testing.T) {
+// A session that is not read because of its rate is not closed for a pong that could
+// not be read.
+func TestSlowedSessionIsNotClosed(t *testing.T) {
 	r := newRig(t, Options{Poller: onePoller(), PingInterval: 2 * time.Second, PongTimeout: time.Second, IdleRead: 3 * time.Second,
 		Rates: Rates{Commands: 1, CommandBurst: 1, Grace: time.Minute}, MaxTopics: 20})
 	w := r.v1("/ws")

@@ -20,7 +20,7 @@ func (r *rig) exchange(head, method string) (resp *http.Response, content string
 		r.t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(clientTimeout))
 	io.WriteString(c, head)
 	br := bufio.NewReader(c)
 	resp, err = http.ReadResponse(br, &http.Request{Method: method})

@@ -65,7 +65,7 @@ func (r *rig) at() int {
 	return 0
 }
 
-// The verdict comes later, from another goroutine, for sockets of each shard
+// The decision comes later, from another goroutine, for sockets of each shard
 // and users of each shard; meanwhile frames lie behind the request.
 func TestAuthLater(t *testing.T) {
 	auth := make(lateAuth, 16)
@@ -147,8 +147,8 @@ func TestAuthRefusesLater(t *testing.T) {
 	}
 }
 
-// A client hangs up while its verdict is out; the next has its slot, and the
-// verdict is not for it.
+// A client hangs up before the authenticator has decided. The next client gets its
+// slot, and the decision is not for that client.
 func TestAuthHangUp(t *testing.T) {
 	auth := make(lateAuth, 1)
 	r := newRig(t, Options{Poller: onePoller(), Authenticator: auth})

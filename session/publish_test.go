@@ -11,7 +11,7 @@ import (
 )
 
 // A message that finds PublishQueue others waiting is refused and counted;
-// those that wait are published in their order.
+// messages that wait are published in their order.
 func TestPublishQueueIsBounded(t *testing.T) {
 	const most = 2
 	gate, begun := make(chan struct{}), make(chan string, 8)
