@@ -120,7 +120,7 @@ func newVariant(v wire.Variant, a Authenticator) (variant, error) {
 func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Refusal) {
 	r, ok := p.routes[string(req.Path())]
 	if !ok {
-		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Detail: "nothing is served at this path; clients connect at " + p.served}
+		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Detail: "nothing is served at this path; served are " + p.served}
 	}
 	n, refusal := r.endpoint.Choose(req)
 	if n < 0 || n >= r.count {

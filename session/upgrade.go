@@ -17,15 +17,15 @@ import (
 // readHead is the first step of an upgrade: the request, once it is all there.
 func (h *shard) readHead(slot uint32, p []byte) int {
 	req, n, refusal := h.parser.Parse(p)
+	// Refused connections count too for as long as they stay.
+	crowded := h.srv.conns.Load() > h.opt.maxConns()
 	switch {
 	case refusal == nil && n == 0:
 		return 0
 	case refusal != nil && refusal.Health:
 		h.health(slot, refusal)
 		return len(p)
-	case h.srv.conns.Load() > h.opt.maxConns():
-		// Refused connections count too for as long as they stay.
-		h.counters.limit(limitSessions)
+	case refusal != nil && crowded:
 		h.refuseAndClose(slot, h.fullOfConnections())
 		return len(p)
 	}
@@ -40,17 +40,17 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		h.refuse(slot, refusal)
 		return len(p)
 	}
-	variant, echo, refusal := h.srv.protocols.choose(req)
-	if refusal == nil {
-		refusal = h.opt.Origins.Check(req)
+	o, refusal := h.choose(req)
+	switch {
+	case crowded:
+		h.refuseUpgrade(slot, o, h.fullOfConnections())
+		h.ps.Close(slot) // see refuseAndClose
+		return len(p)
+	case refusal != nil:
+		h.refuse(slot, cmp.Or(h.forwarded(slot, req), refusal))
+		return len(p)
 	}
-	var o *upgrade
-	if refusal == nil { // from here on the transport words the refusal
-		o = h.srv.newUpgrade()
-		o.variant, o.echo = variant, echo
-		o.accept = h.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
-	}
-	if refusal = cmp.Or(h.forwarded(slot, req), refusal); refusal == nil {
+	if refusal = h.forwarded(slot, req); refusal == nil {
 		refusal = h.full()
 	}
 	if refusal != nil {
@@ -68,6 +68,19 @@ func (h *shard) full() *ws.Refusal {
 		return h.fullOfSessions()
 	}
 	return nil
+}
+
+// choose begins an upgrade with what the request asks for, or refuses what is
+// not served, and pages that may not connect.
+func (h *shard) choose(req *ws.Request) (*upgrade, *ws.Refusal) {
+	variant, echo, refusal := h.srv.protocols.choose(req)
+	if refusal = cmp.Or(refusal, h.opt.Origins.Check(req)); refusal != nil {
+		return nil, refusal
+	}
+	o := h.srv.newUpgrade()
+	o.variant, o.echo = variant, echo
+	o.accept = h.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
+	return o, nil
 }
 
 func (h *shard) fullOfSessions() *ws.Refusal {

@@ -14,7 +14,7 @@ type Payload struct {
 
 	// For transports that have a place for them (SSE); others leave them out.
 	ID    string // id of the message; "" for none
-	Event string // the topic; "" for none
+	Event string // the topic; "" for none, or for several
 }
 
 // Close says how the server ends a connection on purpose.
