@@ -240,7 +240,7 @@ func TestInboundDeflatedDoesNotAllocate(t *testing.T) {
 			gosched()
 		}
 	}
-	send() // buffers are made
+	send()                                          // buffers are made
 	if n := testing.AllocsPerRun(20, send); n > 1 { // of the test's own, if any
 		t.Errorf("%v allocations for %d messages", n, batch)
 	}
