@@ -121,8 +121,8 @@ func serveWithoutDescriptors(t *testing.T) {
 func TestAcceptResumesWithTick(t *testing.T) {
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) { h.mail = runMail })
 	r.on(0, func(s *Shard) {
-		s.accepting.exhausted = true
-		s.pauseAccept()
+		s.acceptor.exhausted = true
+		s.acceptor.pause()
 	})
 	c := r.dial()
 	io.WriteString(c, "hello\n")
@@ -153,7 +153,7 @@ func TestAcceptOtherErrors(t *testing.T) {
 		ours, peer := socketPair(t)
 		defer unix.Close(ours)
 		defer unix.Close(peer)
-		s.accept(&listener{fd: int32(ours), inSet: true})
+		s.acceptor.accept(&listener{fd: int32(ours), inSet: true})
 	})
 	if n := r.Stats().AcceptErrors["other"]; n == 0 || n > acceptBatch {
 		t.Errorf("%d errors counted", n)

@@ -78,14 +78,14 @@ func (r *rig) counted() (sum int64) {
 	for i := range r.shards {
 		r.settle(i)
 		r.on(i, func(s *Shard) {
-			x := &s.accounts
+			x := &s.receiver.accounts
 			n, top := 0, 0
-			for class, a := range x.first {
+			for class, a := range x.classes.first {
 				for prev := (*account)(nil); a != nil; prev, a = a, a.next {
 					n++
 					top = class + 1
 					sum += int64(a.bytes)
-					if c := s.at(a.id.Slot()); a.prev != prev || sizeClass(a.bytes) != class || s.account(c) != a || s.ID(a.id.Slot()) != a.id {
+					if c := s.at(a.id.Slot()); a.prev != prev || sizeClass(a.bytes) != class || x.of(c) != a || s.ID(a.id.Slot()) != a.id {
 						r.t.Errorf("account %+v is in the list of class %d", *a, class)
 					}
 					if charged := a.bytes - accountSize - cap(a.unread); charged < 0 || charged == 0 && a.unread == nil {
@@ -93,8 +93,8 @@ func (r *rig) counted() (sum int64) {
 					}
 				}
 			}
-			if n != x.index.Len() || top != int(x.top.Load()) {
-				r.t.Errorf("shard %d: %d accounts in lists, %d in all; highest class %d, told %d", i, n, x.index.Len(), top, x.top.Load())
+			if n != x.index.Len() || top != int(x.classes.top.Load()) {
+				r.t.Errorf("shard %d: %d accounts in lists, %d in all; highest class %d, told %d", i, n, x.index.Len(), top, x.classes.top.Load())
 			}
 		})
 	}
@@ -170,8 +170,8 @@ func TestGreediestIsRefused(t *testing.T) {
 		}
 		s.Uncharge(much.Slot(), 1<<30) // it holds nothing any more
 		s.Uncharge(little.Slot(), 1<<30)
-		if got := hoarders[0].reclaimed; len(got) != 1 || got[0] != much.Slot() || s.loop.inbound.Load() != 0 {
-			t.Errorf("reclaimed %d, %d bytes left; want %d and none", got, s.loop.inbound.Load(), much.Slot())
+		if got := hoarders[0].reclaimed; len(got) != 1 || got[0] != much.Slot() || s.loop.inbound.held.Load() != 0 {
+			t.Errorf("reclaimed %d, %d bytes left; want %d and none", got, s.loop.inbound.held.Load(), much.Slot())
 		}
 	})
 }
@@ -359,7 +359,7 @@ func (m *inboundModel) step(i int) (what string) {
 		})
 		return "close"
 	case 5:
-		m.act(h, func(s *Shard) { s.protect(h.id, func() { panic("asked for") }) })
+		m.act(h, func(s *Shard) { s.guard.protect(h.id, func() { panic("asked for") }) })
 		return "panic"
 	}
 	m.act(h, func(s *Shard) { s.Pause(slot); s.Resume(slot) })

@@ -7,8 +7,8 @@ import "math/bits"
 // its size in bytes (sizeClass) when a frame was queued last: it may be too
 // high, and is never too low.
 type backlogClasses struct {
-	first [accountClasses]*backlog
-	last  [accountClasses]*backlog
+	first [sizeClasses]*backlog
+	last  [sizeClasses]*backlog
 	used  uint64 // a bit for each rank that some queue has
 }
 

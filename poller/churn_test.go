@@ -315,7 +315,7 @@ func TestStaleEvents(t *testing.T) {
 	r.on(0, func(s *Shard) {
 		stale := s.ID(id.Slot()) - 1<<32
 		for _, ev := range []uint32{0x1, 0x4, 0x8, 0x10, 0x2000, 0x201f} {
-			s.connEvent(stale, ev)
+			s.serveConn(stale, ev)
 		}
 		if _, ok := s.Lookup(id); !ok {
 			t.Error("a stale event ended its slot's new connection")

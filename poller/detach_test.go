@@ -34,7 +34,7 @@ func (r *rig) descriptors(t *testing.T) int {
 func (r *rig) unread(t *testing.T, id ID, n int) {
 	t.Helper()
 	eventually(t, "unread bytes", func() (there bool) {
-		r.on(0, func(s *Shard) { there = len(s.unread(s.at(id.Slot()))) == n })
+		r.on(0, func(s *Shard) { there = len(s.receiver.accounts.unread(s.at(id.Slot()))) == n })
 		return there
 	})
 }
@@ -60,10 +60,10 @@ func nothingLeft(t *testing.T, s *Shard, id ID, fd int) {
 	if _, ok := watched(t, int(s.epfd), fd); ok {
 		t.Error("the descriptor is in the epoll set")
 	}
-	if a, q := s.accounts.index.Len(), s.sender.backlogs.queues.Len(); a != 0 || q != 0 || s.wheel.armed != 0 {
-		t.Errorf("%d accounts, %d queues, %d timers are left", a, q, s.wheel.armed)
+	if a, q := s.receiver.accounts.index.Len(), s.sender.backlogs.queues.Len(); a != 0 || q != 0 || s.timers.wheel.armed != 0 {
+		t.Errorf("%d accounts, %d queues, %d timers are left", a, q, s.timers.wheel.armed)
 	}
-	if in, out := s.loop.inbound.Load(), s.loop.nodeBytes.Load(); in != 0 || out != 0 {
+	if in, out := s.loop.inbound.held.Load(), s.loop.nodeBytes.Load(); in != 0 || out != 0 {
 		t.Errorf("%d bytes in and %d bytes out are still counted", in, out)
 	}
 }

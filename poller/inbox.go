@@ -77,9 +77,12 @@ const mailBytes = 16 << 10
 // chunk each, but handle some of it always, so that no lane starves another or
 // the sockets.
 func (s *Shard) readMail() {
+	if !s.inbox.called() {
+		return
+	}
 	s.inbox.begin(s.busy())
 	for _, lane := range Queues() {
-		s.deadline = s.loop.clock() + s.opt.Chunk
+		s.chunk.begin()
 		looked := s.sender.progress()
 		s.inbox.drain(lane, s.dispatch, func(n int64) bool {
 			written := s.sender.progress()
@@ -89,7 +92,7 @@ func (s *Shard) readMail() {
 			looked = written
 			return lane != QueueControl && s.Expired()
 		})
-		s.protect(0, s.Submit) // before what is for many
+		s.guard.protect(0, s.Submit) // before what is for many
 		switch lane {
 		case QueueSingle:
 			s.box.single.admit()
@@ -104,14 +107,14 @@ func (s *Shard) readMail() {
 func (s *Shard) KeepPlace() { s.inbox.kept = true }
 
 func (s *Shard) dispatch(m Mail) {
-	defer s.recoverConn(0)
+	defer s.guard.recoverConn(0)
 	switch p := m.Ptr.(type) {
 	case *arrival:
 		s.openArrival(p)
 	case stopRequest:
 		s.stop()
 	case listenRequest:
-		s.stopListening()
+		s.acceptor.stop()
 		p.done.Done()
 	default:
 		s.handler.OnMail(m)

@@ -144,7 +144,7 @@ func TestNothingAfterStop(t *testing.T) {
 			if err := s.loop.Adopt(0, Socket{FD: ours}); err != nil {
 				t.Errorf("Adopt: %v", err)
 			}
-			writeCount(s.timerFD, 1)
+			writeCount(s.timers.fd, 1)
 		}}
 		return h
 	}})

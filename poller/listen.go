@@ -17,14 +17,6 @@ type Endpoint struct {
 	State  any    // given to OnOpen with each connection accepted here
 }
 
-// listener is one listening socket of one shard.
-type listener struct {
-	fd    int32
-	index int
-	inSet bool
-	state any // Endpoint.State
-}
-
 // listenBacklog asks for the kernel's maximum, net.core.somaxconn (man 2 listen).
 const listenBacklog = 1 << 16
 
@@ -103,9 +95,7 @@ func (l *Loop) listenPort(addr netip.AddrPort, state any) (netip.AddrPort, error
 		if err != nil {
 			return addr, err
 		}
-		ln := &listener{fd: int32(fd), index: len(s.listeners), state: state}
-		s.listeners = append(s.listeners, ln)
-		if err := s.watchListener(ln); err != nil {
+		if err := s.acceptor.add(int32(fd), state); err != nil {
 			return addr, err
 		}
 	}

@@ -22,7 +22,7 @@ type Loop struct {
 	missing    [len(optionalSockopts)]error // of listeners; written by New alone
 	noRing     sync.Once                    // says that there is no io_uring
 	nodeBytes  atomic.Int64                 // backlog of all connections, each frame counted once
-	inbound    atomic.Int64                 // what came in and is not done with, of all connections
+	inbound    inbound
 	waiting    nodeWaiters
 	started    atomic.Bool
 	spareProcs bool         // shards may wait with their processor: see Start
@@ -43,6 +43,7 @@ func New(o Options) (*Loop, error) {
 		return nil, err
 	}
 	l := &Loop{opt: o, base: time.Now(), watched: make(chan struct{})}
+	l.inbound.limit = o.InboundBytes
 	l.waiting.shards = int64(o.Shards)
 	l.arrivals.New = func() any { return new(arrival) }
 	for i := range o.Shards {
@@ -52,6 +53,7 @@ func New(o Options) (*Loop, error) {
 			return nil, err
 		}
 		l.shards = append(l.shards, s)
+		l.inbound.shards = append(l.inbound.shards, &s.receiver.accounts)
 	}
 	if err := l.listen(); err != nil {
 		l.Discard()
@@ -110,7 +112,7 @@ func (l *Loop) Start() error {
 		if err := s.startTimer(); err != nil {
 			return fmt.Errorf("poller: timer: %w", err)
 		}
-		s.lastTick.Store(int64(l.clock()))
+		s.timers.last.Store(int64(l.clock()))
 		d, err := startNetpoll(s)
 		if err != nil {
 			return fmt.Errorf("poller: netpoll: shard %d: %w", s.index, err)
@@ -140,7 +142,7 @@ func (l *Loop) Tick(n int) {
 	defer l.gate.RUnlock()
 	for _, s := range l.shards {
 		if n > 0 && !s.box.closed.Load() {
-			writeCount(s.timerFD, uint64(n))
+			writeCount(s.timers.fd, uint64(n))
 		}
 	}
 }

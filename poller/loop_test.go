@@ -355,7 +355,7 @@ func TestAdoptDetach(t *testing.T) {
 	io.WriteString(f, "partial")
 	eventually(t, "tail", func() bool {
 		n := 0
-		r.on(1, func(s *Shard) { n = s.accounts.index.Len() })
+		r.on(1, func(s *Shard) { n = s.receiver.accounts.index.Len() })
 		return n == 1
 	})
 	r.on(1, func(s *Shard) {

@@ -65,7 +65,7 @@ func TestMemoryReturns(t *testing.T) {
 		}
 	}
 	tails := func() (n int) {
-		r.on(0, func(s *Shard) { n = s.accounts.index.Len() })
+		r.on(0, func(s *Shard) { n = s.receiver.accounts.index.Len() })
 		return n
 	}
 	eventually(t, "tails", func() bool { return tails() == crowd })
@@ -106,8 +106,8 @@ func TestMemoryReturns(t *testing.T) {
 		t.Errorf("%d bytes are counted for connections, %d are resident, %d were", n, residentNow(), full)
 	}
 	r.on(0, func(s *Shard) {
-		if s.accounts.index.Len() != staying || s.sender.backlogs.queues.Len() != staying {
-			t.Errorf("%d tails, %d queues; want %d", s.accounts.index.Len(), s.sender.backlogs.queues.Len(), staying)
+		if s.receiver.accounts.index.Len() != staying || s.sender.backlogs.queues.Len() != staying {
+			t.Errorf("%d tails, %d queues; want %d", s.receiver.accounts.index.Len(), s.sender.backlogs.queues.Len(), staying)
 		}
 		// Whoever stays may have any number, and what is below it stays too.
 		keep := 1024 // places that an Index keeps for nothing
@@ -115,9 +115,9 @@ func TestMemoryReturns(t *testing.T) {
 			keep = max(keep, int(s.at(slot).account), int(s.at(slot).backlog))
 		}
 		for what, n := range map[string]int{
-			"places for tails": places(&s.accounts.index), "places for queues": places(&s.sender.backlogs.queues),
-			"free tails": len(s.spareUnread), "free queues": len(s.sender.backlogs.free),
-			"the dead": cap(s.pendingCloses), "the deferred": cap(s.deferred),
+			"places for tails": places(&s.receiver.accounts.index), "places for queues": places(&s.sender.backlogs.queues),
+			"free tails": len(s.receiver.accounts.spare), "free queues": len(s.sender.backlogs.free),
+			"the dead": cap(s.pendingCloses), "the deferred": cap(s.receiver.deferred),
 		} {
 			if n > 4*keep { // an Index shrinks when less than a quarter is used
 				t.Errorf("%s: %d kept for %d connections", what, n, staying)

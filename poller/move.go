@@ -51,7 +51,7 @@ func (s *Shard) Detach(slot uint32, unread []byte) (sock Socket, ok bool) {
 func (s *Shard) detach(slot uint32, unread []byte) Socket {
 	c := s.at(slot)
 	if unread == nil {
-		unread = s.unread(c)
+		unread = s.receiver.accounts.unread(c)
 	}
 	sock := Socket{
 		FD:         int(c.fd),
@@ -79,61 +79,20 @@ func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	s.Counters.MovedOut.Add(1)
 	a := s.loop.arrivals.Get().(*arrival)
 	*a = arrival{Socket: sock, charged: chargeOf(sock.Unread)}
-	if !s.reserve(nil, a.charged, a.charged) {
-		s.loop.inbound.Add(int64(a.charged)) // the next shard finds somebody
+	if !s.receiver.accounts.reserve(nil, a.charged, a.charged) {
+		s.loop.inbound.add(a.charged) // the next shard finds somebody
 	}
 	if s.moves.send(a, s.loop.shards[to]) {
 		return
 	}
 	s.Counters.MovesDeferred.Add(1)
-	if !s.accepting.movesFull {
-		s.accepting.movesFull = true
-		s.pauseAccept()
-	}
+	s.acceptor.waitForMoves()
 }
 
 // dropArrival closes a socket that nobody will open any more.
 func (s *Shard) dropArrival(a *arrival) {
-	s.loop.inbound.Add(-int64(a.charged))
+	s.loop.inbound.add(-a.charged)
 	sysClose(int32(a.FD))
-}
-
-// openArrival opens a connection that came from another shard or from outside.
-func (s *Shard) openArrival(a *arrival) {
-	if s.stopped.Load() {
-		s.dropArrival(a)
-		return
-	}
-	slot, ok := s.open(int32(a.FD))
-	if !ok {
-		s.Counters.AcceptRefused.Add(1)
-		s.dropArrival(a)
-		if h, ok := s.handler.(Refuser); ok {
-			s.protect(0, func() { h.OnRefused(a.State) })
-		}
-		return
-	}
-	sock, adopted := a.Socket, a.adopted
-	*a = arrival{}
-	s.loop.arrivals.Put(a)
-	id := s.ID(slot)
-	defer s.recoverConn(id)
-	c := s.at(slot)
-	s.sender.adopt(slot, c, sock.Unsent, sock.CloseWrite)
-	s.adoptUnread(slot, c, sock.Unread) // before the handler, which may move it on
-	if adopted {
-		s.Counters.Adopted.Add(1)
-		s.handler.OnOpen(slot, sock.State)
-	} else {
-		s.Counters.MovedIn.Add(1)
-		s.handler.OnMoved(slot, sock.State)
-	}
-	if s.alive(slot, uint32(id>>32)) && s.unread(c) != nil && c.flags&flagPaused == 0 {
-		s.receive(slot, c, 0)
-	}
-	if s.alive(slot, uint32(id>>32)) {
-		s.opened(slot)
-	}
 }
 
 // Adopt gives a loop a connected stream socket from outside, or one that was
@@ -154,9 +113,9 @@ func (l *Loop) Adopt(shard int, sock Socket) error {
 		return ErrClosed
 	}
 	a := &arrival{Socket: sock, adopted: true, charged: chargeOf(sock.Unread)}
-	l.inbound.Add(int64(a.charged))
+	l.inbound.add(a.charged)
 	if !s.Post(QueueMove, Mail{Ptr: a}) {
-		l.inbound.Add(-int64(a.charged))
+		l.inbound.add(-a.charged)
 		return ErrMailboxFull
 	}
 	return nil

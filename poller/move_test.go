@@ -93,8 +93,8 @@ func moveFlood(t *testing.T, mailbox int) {
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.moves.waiting != 0 || s.accepting != (acceptState{}) || !s.listeners[0].inSet || s.accounts.index.Len() != 0 {
-				t.Errorf("shard %d: %d waiting, %+v, listening %v, %d tails", i, s.moves.waiting, s.accepting, s.listeners[0].inSet, s.accounts.index.Len())
+			if s.moves.waiting != 0 || s.acceptor.paused() || !s.acceptor.listeners[0].inSet || s.receiver.accounts.index.Len() != 0 {
+				t.Errorf("shard %d: %d waiting, %+v, listening %v, %d tails", i, s.moves.waiting, s.acceptor.paused(), s.acceptor.listeners[0].inSet, s.receiver.accounts.index.Len())
 			}
 		})
 	}
@@ -126,13 +126,13 @@ func TestMovePausesAccepting(t *testing.T) {
 		}
 	})
 	state := func() (watched bool, waiting int) {
-		r.on(0, func(s *Shard) { watched, waiting = s.listeners[0].inSet, s.moves.waiting })
+		r.on(0, func(s *Shard) { watched, waiting = s.acceptor.listeners[0].inSet, s.moves.waiting })
 		return watched, waiting
 	}
 	if watched, waiting := state(); watched || waiting != 2 {
 		t.Errorf("listening %v, %d wait; want false, 2", watched, waiting)
 	}
-	r.Shard(0).Post(QueueControl, Mail{Ptr: func(s *Shard) { s.resumeAccept(resumeTick); s.resumeAccept(resumeClosed) }})
+	r.Shard(0).Post(QueueControl, Mail{Ptr: func(s *Shard) { s.acceptor.retry(); s.acceptor.retry() }})
 	if watched, _ := state(); watched {
 		t.Error("a tick or a close resumes accepting although sockets wait")
 	}
@@ -156,8 +156,8 @@ func TestReadBehindFullTail(t *testing.T) {
 	c, id := r.pair(0)
 	r.on(0, func(s *Shard) {
 		io.WriteString(c, "more")
-		s.keepUnread(id.Slot(), s.at(id.Slot()), make([]byte, scratchSize))
-		s.read(id.Slot(), s.at(id.Slot()))
+		s.receiver.accounts.keepUnread(id.Slot(), s.at(id.Slot()), make([]byte, scratchSize))
+		s.receiver.read(id.Slot(), s.at(id.Slot()))
 		if _, ok := s.Lookup(id); !ok {
 			t.Error("the connection was taken for ended")
 		}
@@ -194,7 +194,7 @@ func TestMoveKeepsEverything(t *testing.T) {
 	io.WriteString(c, "begun ")
 	eventually(t, "a tail", func() bool {
 		n := 0
-		r.on(0, func(s *Shard) { n = s.accounts.index.Len() })
+		r.on(0, func(s *Shard) { n = s.receiver.accounts.index.Len() })
 		return n == 1
 	})
 	var queued int
@@ -225,8 +225,8 @@ func TestMoveKeepsEverything(t *testing.T) {
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.accounts.index.Len() != 0 || s.sender.backlogs.queues.Len() != 0 {
-				t.Errorf("shard %d: %d tails, %d queues left", i, s.accounts.index.Len(), s.sender.backlogs.queues.Len())
+			if s.receiver.accounts.index.Len() != 0 || s.sender.backlogs.queues.Len() != 0 {
+				t.Errorf("shard %d: %d tails, %d queues left", i, s.receiver.accounts.index.Len(), s.sender.backlogs.queues.Len())
 			}
 		})
 	}

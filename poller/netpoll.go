@@ -54,7 +54,7 @@ func (l epollSet) Accept() (net.Conn, error) {
 	defer func() {
 		// turn catches panics one by one; this one is ours.
 		if r := recover(); r != nil {
-			l.shard.panicked(r)
+			l.shard.guard.panicked(r)
 		}
 	}()
 	l.netpoll.first.Do(l.netpoll.firstTurn)

@@ -142,7 +142,9 @@ func TestSetReturnsNothing(t *testing.T) {
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) { h.mail = runMail })
 	c := r.dial()
 	ask(t, c, "one")
-	broken := epollSet{shard: &Shard{loop: r.Loop, opt: &r.opt}, netpoll: &netpollLoop{running: make(chan struct{})}}
+	s := &Shard{loop: r.Loop, opt: &r.opt} // without a mailbox
+	s.guard = guard{conns: &s.conns, counters: &s.Counters, log: r.opt.Log}
+	broken := epollSet{shard: s, netpoll: &netpollLoop{running: make(chan struct{})}}
 	if conn, err := broken.Accept(); conn != nil || err != nil {
 		t.Errorf("Accept returns %v, %v", conn, err)
 	}

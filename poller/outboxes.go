@@ -74,6 +74,6 @@ func (s *Shard) retryMoves() {
 		return
 	}
 	if s.moves.flush(s.loop.shards); s.moves.waiting == 0 {
-		s.resumeAccept(resumeSent)
+		s.acceptor.movesDone()
 	}
 }

@@ -158,7 +158,7 @@ func TestPanicInResumed(t *testing.T) {
 	c.Write([]byte("x"))
 	eventually(t, "a tail", func() bool {
 		n := 0
-		r.on(0, func(s *Shard) { n = s.accounts.index.Len() })
+		r.on(0, func(s *Shard) { n = s.receiver.accounts.index.Len() })
 		return n == 1
 	})
 	r.on(0, func(s *Shard) { s.Resume(id.Slot()) })

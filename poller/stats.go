@@ -56,7 +56,7 @@ type Stats struct {
 
 // Waiting returns the bytes that wait to be sent, and those that came in and are
 // not done with. Any goroutine; it costs next to nothing.
-func (l *Loop) Waiting() int64 { return l.nodeBytes.Load() + l.inbound.Load() }
+func (l *Loop) Waiting() int64 { return l.nodeBytes.Load() + l.inbound.held.Load() }
 
 // TickAge returns how long ago the tick was of the shard that ticked longest
 // ago. It costs a look at each shard. Any goroutine.
@@ -103,6 +103,6 @@ func (l *Loop) Stats() Stats {
 		st.BusySeconds = append(st.BusySeconds, float64(c.BusyNanos.Load())/1e9)
 	}
 	st.BacklogBytes = l.nodeBytes.Load()
-	st.InboundBytes = l.inbound.Load()
+	st.InboundBytes = l.inbound.held.Load()
 	return st
 }

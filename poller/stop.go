@@ -10,13 +10,13 @@ type (
 
 // stop closes all that the shard has. The turn that called it closes done.
 func (s *Shard) stop() {
-	s.stopListening()
+	s.acceptor.stop()
 	for slot, ok := s.slab.Next(0); ok; slot, ok = s.slab.Next(slot + 1) {
 		s.closeLater(slot, ReasonStop, ErrClosed)
 	}
-	s.runCloses()
+	s.closePending()
 	s.closeArrivals()
-	s.protect(0, s.handler.OnStop)
+	s.guard.protect(0, s.handler.OnStop)
 	s.handler = stoppedHandler{}
 	s.stopped.Store(true)
 }
@@ -40,10 +40,7 @@ func (stoppedHandler) OnStop()                         {}
 // discard gives back what a shard has that takes no turns: not yet, or not
 // any more.
 func (s *Shard) discard() {
-	for _, ln := range s.listeners {
-		sysClose(ln.fd)
-	}
-	s.listeners = nil
+	s.acceptor.close()
 	s.closeArrivals()
 	s.closeSet()
 }

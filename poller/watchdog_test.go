@@ -87,7 +87,7 @@ func TestBlockedShardIsReported(t *testing.T) {
 		t.Errorf("the greatest age is %v of %v", st.TickAge, st.TickAges)
 	}
 	// As if it had hung for as long as the watchdog waits.
-	l.Shard(1).lastTick.Add(-int64(staleTick))
+	l.Shard(1).timers.last.Add(-int64(staleTick))
 	eventually(t, "a report", func() bool { return logs.FilterMessage(stoppedText).Len() == 1 })
 	release()
 	eventually(t, "the end of it", func() bool { return logs.FilterMessage(againText).Len() == 1 })
