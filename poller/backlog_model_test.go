@@ -8,10 +8,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// queueModel is a queue in the plainest form: a slice of frames and what has
+// backlogModel is a queue in the plainest form: a slice of frames and what has
 // gone over the wire. Every frame begins with its own length and carries a
 // number, so the wire alone tells whether frames stayed whole.
-type queueModel struct {
+type backlogModel struct {
 	waiting []*Frame
 	sent    int  // of the first
 	begun   bool // the first began before the queue existed
@@ -20,9 +20,9 @@ type queueModel struct {
 	removed map[uint16]bool
 }
 
-func (m *queueModel) started() bool { return len(m.waiting) > 0 && (m.begun || m.sent > 0) }
+func (m *backlogModel) started() bool { return len(m.waiting) > 0 && (m.begun || m.sent > 0) }
 
-func (m *queueModel) controls() (n int) {
+func (m *backlogModel) controls() (n int) {
 	for _, f := range m.waiting {
 		if f.class == Control {
 			n++
@@ -31,14 +31,14 @@ func (m *queueModel) controls() (n int) {
 	return n
 }
 
-func (m *queueModel) bytes() (n int) {
+func (m *backlogModel) bytes() (n int) {
 	for _, f := range m.waiting {
 		n += len(f.b)
 	}
 	return n - m.sent
 }
 
-func (m *queueModel) newFrame(t *rapid.T) *Frame {
+func (m *backlogModel) newFrame(t *rapid.T) *Frame {
 	n := rapid.IntRange(3, 40).Draw(t, "length")
 	b := make([]byte, n)
 	b[0] = byte(n)
@@ -50,13 +50,13 @@ func (m *queueModel) newFrame(t *rapid.T) *Frame {
 }
 
 // remove takes out the frame at i, which must be allowed to go.
-func (m *queueModel) remove(i int) {
+func (m *backlogModel) remove(i int) {
 	m.removed[m.numbers[m.waiting[i]]] = true
 	m.waiting = append(m.waiting[:i:i], m.waiting[i+1:]...)
 }
 
 // first returns the index of the first frame that may go and matches, or -1.
-func (m *queueModel) first(match func(*Frame) bool) int {
+func (m *backlogModel) first(match func(*Frame) bool) int {
 	for i, f := range m.waiting {
 		if !(i == 0 && m.started()) && match(f) {
 			return i
@@ -65,7 +65,7 @@ func (m *queueModel) first(match func(*Frame) bool) int {
 	return -1
 }
 
-func (m *queueModel) removeFrom(t *rapid.T, got *Frame, match func(*Frame) bool) {
+func (m *backlogModel) removeFrom(t *rapid.T, got *Frame, match func(*Frame) bool) {
 	i := m.first(match)
 	switch {
 	case i < 0 && got != nil:
@@ -78,7 +78,7 @@ func (m *queueModel) removeFrom(t *rapid.T, got *Frame, match func(*Frame) bool)
 }
 
 // advance sends n bytes and returns the frames that this completes.
-func (m *queueModel) advance(n int) (done []*Frame) {
+func (m *backlogModel) advance(n int) (done []*Frame) {
 	for ; n > 0; n-- {
 		f := m.waiting[0]
 		m.wire = append(m.wire, f.b[m.sent])
@@ -90,7 +90,7 @@ func (m *queueModel) advance(n int) (done []*Frame) {
 	return done
 }
 
-func (m *queueModel) check(t *rapid.T, q *backlog) {
+func (m *backlogModel) check(t *rapid.T, q *backlog) {
 	if q.n != len(m.waiting) || q.bytes != m.bytes() || q.controls != m.controls() || q.sent != m.sent {
 		t.Fatalf("queue has %d frames, %d bytes, %d controls, %d sent; model %d, %d, %d, %d",
 			q.n, q.bytes, q.controls, q.sent, len(m.waiting), m.bytes(), m.controls(), m.sent)
@@ -109,7 +109,7 @@ func (m *queueModel) check(t *rapid.T, q *backlog) {
 
 // checkWire reads the wire as the peer would: whole frames, each once, data
 // and controls each in the order they were queued.
-func (m *queueModel) checkWire(t *rapid.T) {
+func (m *backlogModel) checkWire(t *rapid.T) {
 	control := map[uint16]bool{}
 	for f, n := range m.numbers {
 		control[n] = f.class == Control
@@ -138,10 +138,10 @@ func (m *queueModel) checkWire(t *rapid.T) {
 	}
 }
 
-func TestQueueAgainstModel(t *testing.T) {
+func TestBacklogAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := new(backlog)
-		m := &queueModel{numbers: map[*Frame]uint16{}, removed: map[uint16]bool{}}
+		m := &backlogModel{numbers: map[*Frame]uint16{}, removed: map[uint16]bool{}}
 		if rapid.Bool().Draw(t, "begun before") {
 			f := m.newFrame(t)
 			f.own = true
