@@ -55,8 +55,8 @@ func TestBuffers(t *testing.T) {
 			if owner.Bytes() != int64(size) {
 				rt.Fatalf("%d bytes are counted for mappings of %d", owner.Bytes(), size)
 			}
-			if mapped != m.mapped || mapped > m.most {
-				rt.Fatalf("%d mappings, counted %d, at most %d", mapped, m.mapped, m.most)
+			if mapped != m.mapped || mapped > m.maxMapped {
+				rt.Fatalf("%d mappings, counted %d, at most %d", mapped, m.mapped, m.maxMapped)
 			}
 		}
 		for _, h := range all {
