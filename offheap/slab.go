@@ -198,14 +198,6 @@ func (s *Slab) Max() int { return int(s.max) }
 // Stride returns the bytes from one record to the next.
 func (s *Slab) Stride() int { return int(s.stride) }
 
-// High returns the highest live slot + 1, 0 if none is live.
-func (s *Slab) High() uint32 {
-	if top, ok := s.bits.highest(); ok {
-		return top + 1
-	}
-	return 0
-}
-
 // Next returns the lowest live slot that is not below from. ok is false if there is
 // none. A walk that continues with Next(slot+1) sees each record that stays live
 // during the walk, even if others are allocated or freed between the calls.

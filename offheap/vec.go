@@ -200,10 +200,6 @@ func (a *Vecs) Len() int {
 	return n
 }
 
-// Mapped returns the bytes of the mappings of larger vectors. Parts of them that were
-// never written are not resident.
-func (a *Vecs) Mapped() int { return a.mapped }
-
 // Trim gives memory without vectors back to the kernel, as Slab.Trim does, and
 // returns how many bytes.
 func (a *Vecs) Trim() int { return trim(a.slabs[:]) }

@@ -146,8 +146,8 @@ func TestVecsAgainstModel(t *testing.T) {
 						small++
 					}
 				}
-				if a.Len() != small || a.Mapped() != mapped {
-					t.Fatalf("Len %d, Mapped %d; want %d, %d", a.Len(), a.Mapped(), small, mapped)
+				if a.Len() != small || a.mapped != mapped {
+					t.Fatalf("Len %d, Mapped %d; want %d, %d", a.Len(), a.mapped, small, mapped)
 				}
 			},
 		})
@@ -207,8 +207,8 @@ func TestVecsMemoryReturns(t *testing.T) {
 	for i := range a.slabs {
 		blocks += int(a.slabs[i].stride) << a.slabs[i].blockShift
 	}
-	if left > blocks || full < 20*blocks || a.Len() != 0 || a.Mapped() != 0 {
-		t.Errorf("%d of %d bytes resident without vectors, one block of each class is %d; %d, %d", left, full, blocks, a.Len(), a.Mapped())
+	if left > blocks || full < 20*blocks || a.Len() != 0 || a.mapped != 0 {
+		t.Errorf("%d of %d bytes resident without vectors, one block of each class is %d; %d, %d", left, full, blocks, a.Len(), a.mapped)
 	}
 }
 
@@ -226,12 +226,12 @@ func TestLargeVecCostsWhatItHolds(t *testing.T) {
 		a.SwapRemove(&v, 0)
 	}
 	storage := unsafe.Pointer(a.at(&v, 0))
-	if a.Mapped() > 4*4*1000*2 {
-		t.Errorf("%d bytes mapped for %d entries", a.Mapped(), v.Len())
+	if a.mapped > 4*4*1000*2 {
+		t.Errorf("%d bytes mapped for %d entries", a.mapped, v.Len())
 	}
 	a.Free(&v)
-	if mapped(storage) || a.Mapped() != 0 {
-		t.Errorf("still mapped after Free, Mapped %d", a.Mapped())
+	if mapped(storage) || a.mapped != 0 {
+		t.Errorf("still mapped after Free, Mapped %d", a.mapped)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 type conn struct {
 	fd    int32
 	gen   uint32 // generation, from conns.gen; never 0
-	timer WheelLink
+	timer wheelLink
 
 	lastRead  uint32 // ticks of the shard's clock
 	lastWrite uint32
@@ -85,10 +85,10 @@ func (s *Shard) FD(slot uint32) int { return int(s.at(slot).fd) }
 
 // SetTimer has OnTimer called when the shard's clock reaches tick at. It
 // replaces an earlier setting.
-func (s *Shard) SetTimer(slot, at uint32) { s.timers.wheel.Set(slot, at) }
+func (s *Shard) SetTimer(slot, at uint32) { s.timers.wheel.set(slot, at) }
 
 // StopTimer cancels the timer. It does nothing if none is set.
-func (s *Shard) StopTimer(slot uint32) { s.timers.wheel.Cancel(slot) }
+func (s *Shard) StopTimer(slot uint32) { s.timers.wheel.cancel(slot) }
 
 // Close closes a connection at the end of the turn. OnClose follows, with
 // ReasonHandler. Closing twice does nothing.
@@ -133,7 +133,7 @@ func (s *Shard) closeNow(p pendingClose) {
 
 // release gives back what a connection holds, except its slot and descriptor.
 func (s *Shard) release(slot uint32, c *conn) {
-	s.timers.wheel.Cancel(slot)
+	s.timers.wheel.cancel(slot)
 	s.receiver.accounts.close(c)
 	s.sender.backlogs.close(c)
 }

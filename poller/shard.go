@@ -63,7 +63,7 @@ func newShard(l *Loop, i int) (*Shard, error) {
 	if s.slab, err = offheap.NewSlab(o.Memory.Owner("connections"), int(connSize)+o.RecordSize, o.MaxConns); err != nil {
 		return nil, err
 	}
-	if s.timers.wheel, err = NewWheel(s.slab, unsafe.Offsetof(conn{}.timer), 0); err != nil {
+	if s.timers.wheel, err = newWheel(s.slab, unsafe.Offsetof(conn{}.timer), 0); err != nil {
 		return nil, err
 	}
 	if err := s.openSet(); err != nil {

@@ -20,7 +20,7 @@ type timers struct {
 	chunk    *chunk
 	counters *Counters
 
-	wheel   *Wheel
+	wheel   *wheel
 	fd      int32  // a timerfd that expires once a second, or an eventfd that Loop.Tick writes
 	counted uint32 // ticks that are not handled yet
 	due     bool   // the wheel may have timers that are due
@@ -77,14 +77,14 @@ func (t *timers) moveClock() {
 
 // advance moves the wheel on to the shard's clock.
 func (t *timers) advance() {
-	t.wheel.Advance(t.conns.now)
+	t.wheel.advance(t.conns.now)
 	t.due = true
 }
 
 // run calls expired for each timer that is due, until the chunk is over.
 func (t *timers) run(expired func(slot uint32)) {
 	for n := 1; ; n++ {
-		slot, ok := t.wheel.NextDue()
+		slot, ok := t.wheel.nextDue()
 		if !ok {
 			t.due = false
 			return

@@ -7,9 +7,9 @@ import (
 	"belfry/offheap"
 )
 
-// WheelLink is the part of a record that belongs to a Wheel. NewWheel gets its
+// wheelLink is the part of a record that belongs to a wheel. newWheel gets its
 // offset in the record. A zero link is a timer that is not set.
-type WheelLink struct {
+type wheelLink struct {
 	// 0: the timer is in no list. Below headMark: slot + 1 of the timer before it.
 	// headMark|list: it is the first in that list.
 	prev     uint32
@@ -22,41 +22,41 @@ const (
 	// within it is looked at only once, when it is due.
 	wheelBuckets = 512
 	wheelMask    = wheelBuckets - 1
-	dueList      = wheelBuckets // the list that NextDue takes from
+	dueList      = wheelBuckets // the list that nextDue takes from
 	headMark     = 1 << 31      // slots are below 2^30
 )
 
-// Wheel is a hashed timing wheel (Varghese and Lauck, scheme 6) with one timer for
+// wheel is a hashed timing wheel (Varghese and Lauck, scheme 6) with one timer for
 // each slot of a slab. The links are in the slab's records, so a timer costs 12
-// bytes and no allocation. Set and Cancel take a few writes, however many timers
+// bytes and no allocation. set and cancel take a few writes, however many timers
 // there are.
 //
 // Expiry has two steps, so that many timers at one tick cannot stop a shard:
-// Advance only moves the time, and NextDue returns one timer at a time. The caller
+// advance only moves the time, and nextDue returns one timer at a time. The caller
 // may stop and continue later. Timers that are due meanwhile can be set and
 // cancelled like others.
 //
 // A timer beyond the wheel's span stays in its bucket and is skipped once a round.
 // Ticks may wrap: a deadline is in the future if it is less than 2^31 ticks ahead.
 //
-// A slot's timer must be cancelled before the slot is freed. A Wheel belongs to
+// A slot's timer must be cancelled before the slot is freed. A wheel belongs to
 // the goroutine that owns its slab.
-type Wheel struct {
+type wheel struct {
 	base   unsafe.Pointer // of slot 0's link
 	stride uintptr
 	heads  []uint32 // by list: slot + 1 of the first timer, 0 if empty
-	now    uint32   // tick of the last Advance
+	now    uint32   // tick of the last advance
 	tick   uint32   // the buckets of ticks up to this one were moved to dueList
 	armed  int      // timers that are set
 }
 
-// NewWheel makes a wheel over the records of s. offset is that of the WheelLink in a
+// newWheel makes a wheel over the records of s. offset is that of the wheelLink in a
 // record (unsafe.Offsetof), a multiple of 4. now is the current tick.
-func NewWheel(s *offheap.Slab, offset uintptr, now uint32) (*Wheel, error) {
-	if offset%4 != 0 || offset+unsafe.Sizeof(WheelLink{}) > uintptr(s.Stride()) {
+func newWheel(s *offheap.Slab, offset uintptr, now uint32) (*wheel, error) {
+	if offset%4 != 0 || offset+unsafe.Sizeof(wheelLink{}) > uintptr(s.Stride()) {
 		return nil, fmt.Errorf("poller: wheel link at offset %d: must be a multiple of 4 and end within the record's %d bytes", offset, s.Stride())
 	}
-	return &Wheel{
+	return &wheel{
 		base:   unsafe.Add(s.Ptr(0), offset),
 		stride: uintptr(s.Stride()),
 		heads:  make([]uint32, wheelBuckets+1),
@@ -65,14 +65,14 @@ func NewWheel(s *offheap.Slab, offset uintptr, now uint32) (*Wheel, error) {
 	}, nil
 }
 
-func (w *Wheel) link(slot uint32) *WheelLink {
-	return (*WheelLink)(unsafe.Add(w.base, uintptr(slot)*w.stride))
+func (w *wheel) link(slot uint32) *wheelLink {
+	return (*wheelLink)(unsafe.Add(w.base, uintptr(slot)*w.stride))
 }
 
-// Set sets the timer of a live slot to a tick, and replaces an earlier setting. A
+// set sets the timer of a live slot to a tick, and replaces an earlier setting. A
 // deadline that is not in the future becomes the next tick. It is never due at
-// once, so that a caller of NextDue comes to an end even if it sets timers again.
-func (w *Wheel) Set(slot, deadline uint32) {
+// once, so that a caller of nextDue comes to an end even if it sets timers again.
+func (w *wheel) set(slot, deadline uint32) {
 	if int32(deadline-w.now) <= 0 {
 		deadline = w.now + 1
 	}
@@ -84,8 +84,8 @@ func (w *Wheel) Set(slot, deadline uint32) {
 	w.push(slot, l)
 }
 
-// Cancel cancels the timer of a slot, and returns whether one was set.
-func (w *Wheel) Cancel(slot uint32) bool {
+// cancel cancels the timer of a slot, and returns whether one was set.
+func (w *wheel) cancel(slot uint32) bool {
 	l := w.link(slot)
 	if l.prev == 0 {
 		return false
@@ -94,22 +94,9 @@ func (w *Wheel) Cancel(slot uint32) bool {
 	return true
 }
 
-// Deadline returns the tick at which a slot's timer is due. ok is false if none is
-// set.
-func (w *Wheel) Deadline(slot uint32) (tick uint32, ok bool) {
-	l := w.link(slot)
-	return l.deadline, l.prev != 0
-}
-
-// Len returns the number of timers that are set, including those that are due.
-func (w *Wheel) Len() int { return w.armed }
-
-// Now returns the tick that Advance was last given.
-func (w *Wheel) Now() uint32 { return w.now }
-
-// Advance moves the time to now. It ignores an earlier tick. Then NextDue returns
+// advance moves the time to now. It ignores an earlier tick. Then nextDue returns
 // the timers that have become due.
-func (w *Wheel) Advance(now uint32) {
+func (w *wheel) advance(now uint32) {
 	if int32(now-w.now) <= 0 {
 		return
 	}
@@ -119,10 +106,10 @@ func (w *Wheel) Advance(now uint32) {
 	}
 }
 
-// NextDue removes one timer that is due and returns its slot. ok is false if no
-// timer is due before the next Advance. Timers come in the order of their ticks,
+// nextDue removes one timer that is due and returns its slot. ok is false if no
+// timer is due before the next advance. Timers come in the order of their ticks,
 // and in any order within a tick.
-func (w *Wheel) NextDue() (slot uint32, ok bool) {
+func (w *wheel) nextDue() (slot uint32, ok bool) {
 	for {
 		for w.heads[dueList] != 0 {
 			slot = w.heads[dueList] - 1
@@ -141,11 +128,8 @@ func (w *Wheel) NextDue() (slot uint32, ok bool) {
 	}
 }
 
-// Pending says whether NextDue may return more timers before the next Advance.
-func (w *Wheel) Pending() bool { return w.heads[dueList] != 0 || w.tick != w.now }
-
 // splice moves a bucket to the due list, which must be empty.
-func (w *Wheel) splice(bucket uint32) {
+func (w *wheel) splice(bucket uint32) {
 	first := w.heads[bucket]
 	if first == 0 {
 		return
@@ -156,7 +140,7 @@ func (w *Wheel) splice(bucket uint32) {
 }
 
 // push puts a slot that is in no list at the head of its deadline's bucket.
-func (w *Wheel) push(slot uint32, l *WheelLink) {
+func (w *wheel) push(slot uint32, l *wheelLink) {
 	bucket := l.deadline & wheelMask
 	first := w.heads[bucket]
 	l.prev, l.next = headMark|bucket, first
@@ -168,7 +152,7 @@ func (w *Wheel) push(slot uint32, l *WheelLink) {
 }
 
 // unlink removes a slot from its list.
-func (w *Wheel) unlink(l *WheelLink) {
+func (w *wheel) unlink(l *wheelLink) {
 	if l.next != 0 {
 		w.link(l.next - 1).prev = l.prev
 	}
