@@ -39,7 +39,7 @@ func TestVecHeader(t *testing.T) {
 	}
 }
 
-// vecModel is what a vector should be.
+// vecModel is the model of a vector.
 type vecModel struct {
 	vec  *Vec
 	want []uint32
@@ -172,7 +172,7 @@ func TestVecsErrors(t *testing.T) {
 	if got := a.Slice(&w); !slices.Equal(got, []uint32{0, 1, 2, 3}) {
 		t.Fatalf("the failed Append left %v", got)
 	}
-	// Neither can v shrink: it stays where it is.
+	// v cannot shrink either, and stays where it is.
 	for v.Len() > 1 {
 		a.SwapRemove(&v, v.Len()-1)
 	}
@@ -285,8 +285,8 @@ func BenchmarkVecsGrow(b *testing.B) {
 	a.Free(&v)
 }
 
-// TestVecsReserve: large classes have room for what the entries allow, and all
-// entries fit however they are spread.
+// Large classes have room for as many vectors as the entries allow, and all entries
+// fit, however they are distributed.
 func TestVecsReserve(t *testing.T) {
 	const entries = 10_000
 	few, err := NewVecs(new(Owner), entries, entries)
@@ -311,7 +311,7 @@ func TestVecsReserve(t *testing.T) {
 				}
 			}
 		}
-		for i := range vecs { // down to where the capacity is about to halve
+		for i := range vecs { // down to where the capacity is almost halved
 			for v := &vecs[i]; v.n > v.cap/4 && v.n > 1; {
 				few.SwapRemove(v, 0)
 			}

@@ -8,13 +8,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// backlogModel is a queue in the plainest form: a slice of frames and what has
-// gone over the wire. Every frame begins with its own length and carries a
-// number, so the wire alone tells whether frames stayed whole.
+// backlogModel is a backlog in the simplest form: a slice of frames, and the bytes
+// that were sent. Each frame begins with its own length and has a number, so the
+// sent bytes show whether frames stayed whole.
 type backlogModel struct {
 	waiting []*Frame
 	sent    int  // of the first
-	begun   bool // the first began before the queue existed
+	begun   bool // a part of the first was sent before the backlog existed
 	wire    []byte
 	numbers map[*Frame]uint16
 	removed map[uint16]bool
@@ -49,13 +49,14 @@ func (m *backlogModel) newFrame(t *rapid.T) *Frame {
 	return f
 }
 
-// remove takes out the frame at i, which must be allowed to go.
+// remove removes frame i, which must be allowed.
 func (m *backlogModel) remove(i int) {
 	m.removed[m.numbers[m.waiting[i]]] = true
 	m.waiting = append(m.waiting[:i:i], m.waiting[i+1:]...)
 }
 
-// first returns the index of the first frame that may go and matches, or -1.
+// first returns the index of the first frame that may be removed and matches, or
+// -1.
 func (m *backlogModel) first(match func(*Frame) bool) int {
 	for i, f := range m.waiting {
 		if !(i == 0 && m.started()) && match(f) {
@@ -77,7 +78,7 @@ func (m *backlogModel) removeFrom(t *rapid.T, got *Frame, match func(*Frame) boo
 	}
 }
 
-// advance sends n bytes and returns the frames that this completes.
+// advance sends n bytes and returns the frames that are complete then.
 func (m *backlogModel) advance(n int) (done []*Frame) {
 	for ; n > 0; n-- {
 		f := m.waiting[0]
@@ -107,8 +108,8 @@ func (m *backlogModel) check(t *rapid.T, q *backlog) {
 	}
 }
 
-// checkWire reads the wire as the peer would: whole frames, each once, data
-// and controls each in the order they were queued.
+// checkWire reads the sent bytes as the peer would: whole frames, each once, data
+// and control frames each in the order in which they were queued.
 func (m *backlogModel) checkWire(t *rapid.T) {
 	control := map[uint16]bool{}
 	for f, n := range m.numbers {
@@ -173,7 +174,7 @@ func TestBacklogAgainstModel(t *testing.T) {
 				f := m.newFrame(t)
 				f.own, f.class = true, Control
 				q.insertControl(f)
-				// Behind what has begun and the controls there are.
+				// Behind a frame that is partly sent, and earlier control frames.
 				to := m.controls()
 				if m.started() && m.waiting[0].class != Control {
 					to++
@@ -216,9 +217,9 @@ func TestBacklogAgainstModel(t *testing.T) {
 	})
 }
 
-// Every place at which the kernel may stop taking bytes, with a control and a
-// removal at that moment.
-func TestQueueEverySplit(t *testing.T) {
+// The kernel stops taking bytes at every possible place; then a control frame is
+// queued and a frame is removed.
+func TestBacklogEverySplit(t *testing.T) {
 	frame := func(s string) *Frame { return NewFrame([]byte(s), 0) }
 	for split := 0; split <= len("aaaabbbcc"); split++ {
 		q := new(backlog)

@@ -53,8 +53,8 @@ func TestWatchdogLooks(t *testing.T) {
 	}
 }
 
-// A handler that really hangs: the age of the shard's tick grows, the
-// watchdog says so once, and once more when the shard is back.
+// A handler hangs: the age of the shard's last tick grows, and the watchdog reports
+// it once, and once more when the shard runs again.
 func TestBlockedShardIsReported(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	ticked := make(chan struct{}, 64)
@@ -99,7 +99,7 @@ func TestBlockedShardIsReported(t *testing.T) {
 	}
 }
 
-// tickTeller tells of ticks.
+// tickTeller reports ticks.
 type tickTeller struct {
 	*echoHandler
 	ticked chan struct{}

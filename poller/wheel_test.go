@@ -31,7 +31,7 @@ func testWheel(t testing.TB, max int, now uint32) (*wheel, *offheap.Records[time
 	return w, r
 }
 
-// drain takes everything that is due.
+// drain takes all timers that are due.
 func drain(w *wheel) []uint32 {
 	var due []uint32
 	for slot, ok := w.nextDue(); ok; slot, ok = w.nextDue() {
@@ -48,9 +48,9 @@ func wantDue(t *testing.T, w *wheel, want ...uint32) {
 	}
 }
 
-// wheelModel keeps each slot's tick in a map. Within one tick order is free,
-// so the model only asks that what nextDue gives is due and that nothing due
-// is left at the end.
+// wheelModel keeps each slot's tick in a map. The order within a tick is free. So
+// the model only checks that timers from nextDue are due, and that none is due
+// afterwards.
 type wheelModel struct {
 	w    *wheel
 	now  uint32
@@ -170,7 +170,7 @@ func TestWheelDueInPastComesNextTick(t *testing.T) {
 	w.set(1, 3)
 	wantDue(t, w)
 	w.advance(101)
-	// A handler that sets itself again at once must not keep the loop going.
+	// A timer that is set again at once must not keep the loop running.
 	n := 0
 	for slot, ok := w.nextDue(); ok; slot, ok = w.nextDue() {
 		if n++; n > 2 {
@@ -210,7 +210,7 @@ func TestWheelAfterStall(t *testing.T) {
 	wantDue(t, w, want...)
 }
 
-// What waits on the due list can be cancelled and set like anything else.
+// Timers on the due list can be cancelled and set like others.
 func TestWheelChangesWhileDue(t *testing.T) {
 	w, _ := testWheel(t, 8, 0)
 	for slot := range uint32(8) {
