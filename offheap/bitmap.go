@@ -2,7 +2,7 @@ package offheap
 
 import "math/bits"
 
-// bitmapDepth bounds the levels of a bitmap: 64^5 = 2^30 slots.
+// bitmapDepth is the largest number of levels of a bitmap: 64^5 = 2^30 slots.
 const bitmapDepth = 5
 
 // noSlot is returned by lowestFree if all slots are taken. It is larger than any

@@ -270,7 +270,7 @@ func TestNoOwners(t *testing.T) {
 	c.fill(t, 1000)
 	c.close()
 	if none.Bytes() != nil {
-		t.Error("bytes of nobody")
+		t.Error("bytes without an owner")
 	}
 }
 

@@ -36,7 +36,7 @@ func hoarderRig(t *testing.T, o Options) (*rig, []*hoarder) {
 	o.ManualTicks = true
 	o.NewHandler = func(s *Shard) Handler {
 		h := &hoarder{charged: map[uint32]int{}}
-		h.echoHandler = &echoHandler{s: s, causes: make(chan Reason, 1024), mail: runMail,
+		h.echoHandler = &echoHandler{s: s, reasons: make(chan Reason, 1024), mail: runMail,
 			data: func(s *Shard, slot uint32, p []byte) int {
 				if len(p) > 8<<10 {
 					s.Pause(slot)
@@ -104,8 +104,8 @@ func (r *rig) counted() (sum int64) {
 // Paused connections fill the limit with unread bytes. Then the connection that
 // holds most is reclaimed, and never one that holds little.
 func TestLargestIsReclaimed(t *testing.T) {
-	const bound = 1 << 20
-	r, hoarders := hoarderRig(t, Options{InboundBytes: bound})
+	const limit = 1 << 20
+	r, hoarders := hoarderRig(t, Options{InboundBytes: limit})
 	h := hoarders[0]
 	send := func(n int) net.Conn {
 		ours, peer := socketPair(t)
@@ -114,8 +114,8 @@ func TestLargestIsReclaimed(t *testing.T) {
 		read := r.Stats().ReadBytes
 		c.Write(make([]byte, n))
 		eventually(t, "read", func() bool { return r.Stats().ReadBytes == read+uint64(n) })
-		if n := r.Stats().InboundBytes; n > bound {
-			t.Fatalf("%d bytes held, limit %d", n, bound)
+		if n := r.Stats().InboundBytes; n > limit {
+			t.Fatalf("%d bytes held, limit %d", n, limit)
 		}
 		return c
 	}
@@ -140,7 +140,7 @@ func TestLargestIsReclaimed(t *testing.T) {
 			t.Errorf("%d of 500 reclaimed", len(h.reclaimed))
 		}
 	})
-	if st := r.Stats(); st.Connections != 600-int(st.Reclaimed) || st.InboundBytes < bound/2 {
+	if st := r.Stats(); st.Connections != 600-int(st.Reclaimed) || st.InboundBytes < limit/2 {
 		t.Errorf("%d connections, %d reclaimed, %d bytes held", st.Connections, st.Reclaimed, st.InboundBytes)
 	}
 	for i, c := range small {
@@ -266,15 +266,15 @@ type inboundModel struct {
 	r        *rig
 	hoarders []*hoarder
 	rnd      *rand.Rand
-	bound    int64
+	limit    int64
 	live     []*holder
 }
 
 // The node always counts exactly what its connections hold.
 func TestInboundCountModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &inboundModel{t: t, rt: rt, bound: int64(rapid.SampledFrom([]int{64 << 10, 1 << 20, 256 << 20}).Draw(rt, "bound"))}
-		m.r, m.hoarders = hoarderRig(t, Options{InboundBytes: m.bound, Shards: 2})
+		m := &inboundModel{t: t, rt: rt, limit: int64(rapid.SampledFrom([]int{64 << 10, 1 << 20, 256 << 20}).Draw(rt, "limit"))}
+		m.r, m.hoarders = hoarderRig(t, Options{InboundBytes: m.limit, Shards: 2})
 		m.rnd = rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
 			if len(m.live) == 0 || m.rnd.IntN(4) == 0 {
@@ -303,8 +303,8 @@ func (m *inboundModel) check(what string) {
 	})
 	if sum, n := m.r.counted(), m.r.Stats().InboundBytes; sum != n {
 		m.rt.Fatalf("after %s: %d counted, %d held", what, n, sum)
-	} else if n > m.bound+m.bound/8+64<<10 { // moves exceed it for a moment
-		m.rt.Fatalf("after %s: %d bytes, limit %d", what, n, m.bound)
+	} else if n > m.limit+m.limit/8+64<<10 { // moves exceed it for a moment
+		m.rt.Fatalf("after %s: %d bytes, limit %d", what, n, m.limit)
 	}
 }
 

@@ -124,7 +124,7 @@ func TestAdmissionPlaces(t *testing.T) {
 	}
 	(<-enter).Release()
 	if !a.congested() {
-		t.Error("not crowded while somebody waits")
+		t.Error("not congested while a caller waits")
 	}
 	in[2].Release()
 	for range waiters - 4 {

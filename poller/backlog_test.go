@@ -59,7 +59,7 @@ func TestDisconnectAtBytes(t *testing.T) {
 	refused := r.sendUntil(id, queued+1, 3000, BytesFull)
 	frames, waiting := r.backlog(id)
 	if waiting > 20000 || waiting+3000 <= 20000 || frames != refused-queued {
-		t.Errorf("%d frames and %d bytes wait, bound 20000", frames, waiting)
+		t.Errorf("%d frames and %d bytes wait, limit 20000", frames, waiting)
 	}
 	// A single frame may be larger than the limit, or it could never be sent.
 	c, id := r.pair(0)

@@ -244,7 +244,7 @@ func TestDetachRefused(t *testing.T) {
 					}
 				})
 				want := map[string]Reason{"closed": ReasonHandler, "broken": ReasonWrite}[name]
-				if got := receive(t, r.handlers[0].causes); got != want {
+				if got := receive(t, r.handlers[0].reasons); got != want {
 					t.Errorf("cause %d, want %d", got, want)
 				}
 				client.Close()

@@ -79,7 +79,7 @@ func TestCloseWrite(t *testing.T) {
 		}
 		c.Close()
 		eventually(t, "closed", func() bool { return r.Stats().Connections == 0 })
-		if got := <-r.handlers[0].causes; got != ReasonEOF {
+		if got := <-r.handlers[0].reasons; got != ReasonEOF {
 			t.Errorf("cause %d", got)
 		}
 	}
@@ -175,7 +175,7 @@ func TestSendToClosedPeer(t *testing.T) {
 	if first != sendClosed || second != sendClosed {
 		t.Errorf("results %d, %d; want sendClosed", first, second)
 	}
-	if got := <-r.handlers[0].causes; got != ReasonWrite {
+	if got := <-r.handlers[0].reasons; got != ReasonWrite {
 		t.Errorf("cause %d, want CauseWrite", got)
 	}
 	if n := r.handlers[0].closed.Load(); n != 1 {

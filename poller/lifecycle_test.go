@@ -134,7 +134,7 @@ func TestNothingAfterStop(t *testing.T) {
 	}
 	var h *stopHandler
 	l, err := New(Options{Shards: 1, ManualTicks: true, NoRing: true, NewHandler: func(s *Shard) Handler {
-		h = &stopHandler{echoHandler{s: s, causes: make(chan Reason, 8), timers: make(chan uint32, 8)}, after, func() {
+		h = &stopHandler{echoHandler{s: s, reasons: make(chan Reason, 8), timers: make(chan uint32, 8)}, after, func() {
 			after()
 			stopped = true
 			s.Post(QueueSingle, Mail{})
@@ -164,7 +164,7 @@ func TestNothingAfterStop(t *testing.T) {
 	if !stopped || late {
 		t.Errorf("OnStop called: %v, something after it: %v", stopped, late)
 	}
-	if got := <-h.causes; got != ReasonStop {
+	if got := <-h.reasons; got != ReasonStop {
 		t.Errorf("cause %d, want CauseStop", got)
 	}
 	// The epoll set, timer, eventfd and connection are closed (there is no ring).

@@ -20,18 +20,18 @@ import (
 // echoHandler sends back whole lines. It does what the lines "move N", "pause",
 // "panic" and "quit" say.
 type echoHandler struct {
-	s      *Shard
-	opened atomic.Int64
-	closed atomic.Int64
-	causes chan Reason
-	ticks  atomic.Int64
-	turns  atomic.Int64
-	timers chan uint32
-	mail   func(*Shard, Mail)
-	work   func(*Shard) bool
-	data   func(*Shard, uint32, []byte) int
-	open   func(*Shard, uint32, any)
-	failed func(uint32, SendResult)
+	s       *Shard
+	opened  atomic.Int64
+	closed  atomic.Int64
+	reasons chan Reason
+	ticks   atomic.Int64
+	turns   atomic.Int64
+	timers  chan uint32
+	mail    func(*Shard, Mail)
+	work    func(*Shard) bool
+	data    func(*Shard, uint32, []byte) int
+	open    func(*Shard, uint32, any)
+	failed  func(uint32, SendResult)
 }
 
 func (h *echoHandler) OnOpen(slot uint32, state any) {
@@ -58,7 +58,7 @@ func (h *echoHandler) OnTimer(slot uint32) { h.timers <- slot }
 func (h *echoHandler) OnClose(_ uint32, cause Reason, _ error) {
 	h.closed.Add(1)
 	select {
-	case h.causes <- cause:
+	case h.reasons <- cause:
 	default:
 	}
 }
@@ -104,7 +104,7 @@ func newRig(t testing.TB, o Options, each func(*echoHandler)) *rig {
 		o.Log = zaptest.NewLogger(t)
 	}
 	o.NewHandler = func(s *Shard) Handler {
-		h := &echoHandler{s: s, causes: make(chan Reason, 1024), timers: make(chan uint32, 1024)}
+		h := &echoHandler{s: s, reasons: make(chan Reason, 1024), timers: make(chan uint32, 1024)}
 		if each != nil {
 			each(h)
 		}
@@ -291,8 +291,8 @@ func TestPanicClosesOneConnection(t *testing.T) {
 	if n := r.Stats().Panics; n != 1 {
 		t.Errorf("%d panics counted, want 1", n)
 	}
-	if got := <-r.handlers[0].causes; got != ReasonPanic {
-		t.Errorf("cause %d, want CausePanic", got)
+	if got := <-r.handlers[0].reasons; got != ReasonPanic {
+		t.Errorf("reason %d, want ReasonPanic", got)
 	}
 }
 

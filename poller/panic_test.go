@@ -62,7 +62,7 @@ func TestPanicEverywhere(t *testing.T) {
 	var h *panicHandler
 	l, err := New(Options{Shards: 1, ManualTicks: true, NewHandler: func(s *Shard) Handler {
 		h = &panicHandler{seen: make(chan string, 1)}
-		h.echoHandler = echoHandler{s: s, causes: make(chan Reason, 64), mail: runMail}
+		h.echoHandler = echoHandler{s: s, reasons: make(chan Reason, 64), mail: runMail}
 		return h
 	}})
 	if err != nil {
@@ -165,7 +165,7 @@ func TestPanicInResumed(t *testing.T) {
 	if b, err := io.ReadAll(c); len(b) > 0 || r.Stats().Panics != 1 {
 		t.Errorf("%q, %v, %d panics; want the end and 1", b, err, r.Stats().Panics)
 	}
-	if got := <-r.handlers[0].causes; got != ReasonPanic {
+	if got := <-r.handlers[0].reasons; got != ReasonPanic {
 		t.Errorf("cause %d", got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // notSentLowat is how many unsent bytes the kernel takes for one connection (man 7
 // tcp, TCP_NOTSENT_LOWAT). Without it the kernel takes megabytes for a client that
-// does not read, beside the limits of the backlog.
+// does not read, despite the limits of the backlog.
 const notSentLowat = 16 << 10
 
 // deferAccept is for how many seconds the kernel keeps a new connection until its
@@ -33,7 +33,7 @@ var optionalSockopts = [...]optionalSockopt{
 	{"TCP_NODELAY", unix.TCP_NODELAY, func(*Options) int { return 1 },
 		"messages may be held back for up to 40 ms"},
 	{"TCP_NOTSENT_LOWAT", unix.TCP_NOTSENT_LOWAT, func(*Options) int { return notSentLowat },
-		"the kernel takes megabytes for a client that does not read, beside the bounds of the backlog"},
+		"the kernel takes megabytes for a client that does not read, despite the limits of the backlog"},
 	{"TCP_USER_TIMEOUT", unix.TCP_USER_TIMEOUT, func(o *Options) int { return int(o.UserTimeout / time.Millisecond) },
 		"a client whose line is gone is noticed by unanswered pings only"},
 	{"TCP_DEFER_ACCEPT", unix.TCP_DEFER_ACCEPT, func(*Options) int { return deferAccept },

@@ -233,9 +233,9 @@ func fillSocket(s *Shard, slot uint32) (filled int) {
 // Of several control frames only the newest waits, and none at the limit of the
 // node: what one client asks for must not cost others.
 func TestStagedControlAtLimits(t *testing.T) {
-	for _, bound := range []int64{1, 100} {
+	for _, limit := range []int64{1, 100} {
 		bothWays(t, func(t *testing.T, o Options) {
-			o.NodeBytes, o.Shards = bound, 1
+			o.NodeBytes, o.Shards = limit, 1
 			failed := 0
 			r := newRig(t, o, func(h *echoHandler) {
 				h.mail, h.open = runMail, reportID
@@ -260,19 +260,19 @@ func TestStagedControlAtLimits(t *testing.T) {
 				frames, _ = s.backlogOf(id.Slot())
 			})
 			want, told := "a newer\nb other\n", 0
-			if bound == 1 {
+			if limit == 1 {
 				want, told = "", 1002
 			}
 			r.settle(0)
-			if frames != len(want)/8 || r.Stats().BacklogBytes > bound || failed != told {
-				t.Errorf("limit %d: %d frames, %d bytes wait, %d failures", bound, frames, r.Stats().BacklogBytes, failed)
+			if frames != len(want)/8 || r.Stats().BacklogBytes > limit || failed != told {
+				t.Errorf("limit %d: %d frames, %d bytes wait, %d failures", limit, frames, r.Stats().BacklogBytes, failed)
 			}
 			if lost := r.Stats().ControlsDropped; lost < 1000 {
-				t.Errorf("bound %d: %d control frames counted as lost", bound, lost)
+				t.Errorf("limit %d: %d control frames counted as lost", limit, lost)
 			}
 			got := make([]byte, filled+len(want))
 			if _, err := io.ReadFull(c, got); err != nil || string(got[filled:]) != want {
-				t.Errorf("bound %d: %v, %q", bound, err, got[filled:])
+				t.Errorf("limit %d: %v, %q", limit, err, got[filled:])
 			}
 			eventually(t, "no backlog", func() bool { return r.Stats().Backlogged == 0 && r.Stats().BacklogBytes == 0 })
 		})

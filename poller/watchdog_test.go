@@ -59,7 +59,7 @@ func TestBlockedShardIsReported(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	ticked := make(chan struct{}, 64)
 	l, err := New(Options{Shards: 2, Log: zap.New(core), NewHandler: func(s *Shard) Handler {
-		h := &echoHandler{s: s, causes: make(chan Reason, 1), timers: make(chan uint32, 1), mail: runMail}
+		h := &echoHandler{s: s, reasons: make(chan Reason, 1), timers: make(chan uint32, 1), mail: runMail}
 		if s.Index() == 1 {
 			return tickTeller{h, ticked}
 		}
