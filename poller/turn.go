@@ -16,7 +16,7 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 	s.readMail()              // what other goroutines posted
 	s.tick()                  // seconds that have passed
 	s.runTimers()             // timers that are due
-	s.doWork()                // the handler's own work: fan-out
+	s.doWork()                // the handler's own work
 	s.finishTurn()            // send what is staged, tell of refused sends, close
 	s.retryMoves()            // sockets that other shards had no room for
 	s.updateCounters(began)   // bytes and busy time
