@@ -2,30 +2,30 @@ package offheap
 
 import "math/bits"
 
-// bitmapDepth bounds the levels of a bitmap: 64^5 = 2^30 slots.
+// bitmapDepth is the largest number of levels of a bitmap: 64^5 = 2^30 slots.
 const bitmapDepth = 5
 
-// noSlot is what lowestFree returns when every slot is taken; it is larger
-// than any slot.
+// noSlot is returned by lowestFree if all slots are taken. It is larger than any
+// slot.
 const noSlot = uint32(1) << (6 * bitmapDepth)
 
-// bitmap is the set of live slots of a slab, with two summaries above it, each
-// level 64 times smaller than the one below. full[l] has a bit for each word
-// of the level below that is all ones, some[l] for each that is not zero. The
-// lowest free slot and the next live slot are then one word a level away
-// (three or four loads), however many slots there are.
+// bitmap is the set of live slots of a slab. Above it are two summaries, in levels
+// that are each 64 times smaller than the one below. full[l] has a bit for each
+// word of the level below that is all ones, some[l] for each that is not zero. So
+// finding the lowest free slot or the next live slot reads one word of each level
+// (three or four in all), however many slots there are.
 //
-// Words that lie past the end of a slice count as zero, so the slices grow
-// with the highest slot ever used, not with the highest one allowed: a shard
-// that may hold four million connections and holds ten pays for ten.
+// Words past the end of a slice count as zero. So the slices grow with the highest
+// slot ever used, not with the highest one allowed: a shard that may hold four
+// million connections and holds ten needs memory for ten.
 type bitmap struct {
 	live  []uint64 // level 0: a bit a slot
 	full  [bitmapDepth][]uint64
 	some  [bitmapDepth][]uint64
-	depth int // levels in use, ≥ 2; the top one is a single word
+	depth int // levels in use, at least 2; the top level is one word
 }
 
-// init sizes the bitmap for slots 0 … max-1.
+// init makes an empty bitmap for slots 0 to max-1.
 func (b *bitmap) init(max int) {
 	*b = bitmap{depth: 2}
 	for 1<<(6*b.depth) < max {
@@ -52,14 +52,14 @@ func (b *bitmap) lowestFree() uint32 {
 		}
 		w := ^level[i]
 		if w == 0 {
-			return noSlot // only the top word can be: a full one is marked above it
+			return noSlot // only the top word can be full here: full words below it are skipped
 		}
 		i = i<<6 | uint32(bits.TrailingZeros64(w))
 	}
 	return i
 }
 
-// set marks a slot live and reports whether it is the first in its word.
+// set marks a slot live, and returns whether it is the only one in its word.
 func (b *bitmap) set(slot uint32) (first bool) {
 	i := slot >> 6
 	b.live = reach(b.live, i)
@@ -75,9 +75,9 @@ func (b *bitmap) set(slot uint32) (first bool) {
 	return was == 0
 }
 
-// mark sets the bit of word i in the level above and goes on upwards while the
-// change makes a word begin to matter to its own parent: for some that is
-// leaving zero (before == edge), for full becoming all ones (after == edge).
+// mark sets the bit of word i in the level above. It goes on upwards while the
+// summary of the changed word changes too: in some when the word was zero (edge is
+// 0), in full when the word becomes all ones (edge is all ones).
 func (b *bitmap) mark(levels *[bitmapDepth][]uint64, i uint32, edge uint64) {
 	for l := 1; l < b.depth; l++ {
 		bit := uint64(1) << (i & 63)
@@ -92,7 +92,7 @@ func (b *bitmap) mark(levels *[bitmapDepth][]uint64, i uint32, edge uint64) {
 	}
 }
 
-// clear marks a live slot free and reports whether its word is now empty.
+// clear marks a live slot free, and returns whether its word is empty now.
 func (b *bitmap) clear(slot uint32) (empty bool) {
 	i := slot >> 6
 	was := b.live[i]
@@ -107,7 +107,8 @@ func (b *bitmap) clear(slot uint32) (empty bool) {
 	return now == 0
 }
 
-// unmark is the reverse of mark.
+// unmark clears the bit of word i in the level above, and goes on upwards as mark
+// does.
 func (b *bitmap) unmark(levels *[bitmapDepth][]uint64, i uint32, edge uint64) {
 	for l := 1; l < b.depth; l++ {
 		bit := uint64(1) << (i & 63)
@@ -121,8 +122,8 @@ func (b *bitmap) unmark(levels *[bitmapDepth][]uint64, i uint32, edge uint64) {
 	}
 }
 
-// next returns the lowest live slot ≥ from.
-func (b *bitmap) next(from uint32) (uint32, bool) {
+// next returns the lowest live slot that is not below from.
+func (b *bitmap) next(from uint32) (slot uint32, ok bool) {
 	i := from >> 6
 	if i >= uint32(len(b.live)) {
 		return 0, false
@@ -131,7 +132,7 @@ func (b *bitmap) next(from uint32) (uint32, bool) {
 		return from + uint32(bits.TrailingZeros64(w)), true
 	}
 	for l := 1; l < b.depth; l++ {
-		i++ // the word after the one that had nothing left
+		i++ // the word after the one in which no slot was left
 		bit := i & 63
 		i >>= 6
 		if i >= uint32(len(b.some[l])) {
@@ -148,8 +149,8 @@ func (b *bitmap) next(from uint32) (uint32, bool) {
 	return 0, false
 }
 
-// highest returns the highest live slot.
-func (b *bitmap) highest() (uint32, bool) {
+// highest returns the highest live slot. ok is false if none is live.
+func (b *bitmap) highest() (slot uint32, ok bool) {
 	top := b.some[b.depth-1]
 	if len(top) == 0 || top[0] == 0 {
 		return 0, false
@@ -161,9 +162,9 @@ func (b *bitmap) highest() (uint32, bool) {
 	return i<<6 | uint32(63-bits.LeadingZeros64(b.live[i])), true
 }
 
-// empty reports whether n words of level 0 from word first on hold nothing.
-// Both are multiples of the same power of two, so that the bits about them in
-// the summary are either within one word or whole words.
+// empty says whether n words of level 0, from word first on, are zero. n is a power
+// of two and first a multiple of it, so their bits in the summary are either in
+// one word or fill whole words.
 func (b *bitmap) empty(first, n uint32) bool {
 	mask := ^uint64(0)
 	if n < 64 {
@@ -177,7 +178,7 @@ func (b *bitmap) empty(first, n uint32) bool {
 	return true
 }
 
-// reach extends words with zeros so that index i exists.
+// reach appends zeros to words until index i exists.
 func reach(words []uint64, i uint32) []uint64 {
 	for uint32(len(words)) <= i {
 		words = append(words, 0)

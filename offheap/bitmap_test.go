@@ -2,8 +2,8 @@ package offheap
 
 import "testing"
 
-// The levels of the bitmap meet at multiples of 64^n; slots beside each such
-// seam must be found from both sides.
+// The levels of the bitmap meet at multiples of 64^n. Slots beside such a boundary
+// must be found from both sides.
 func TestBitmapSeams(t *testing.T) {
 	seams := []uint32{0, 1, 63, 64, 65, 4095, 4096, 4097, 262143, 262144, 262145, 16777215, 16777216, noSlot - 1}
 	var b bitmap
@@ -36,7 +36,8 @@ func TestBitmapSeams(t *testing.T) {
 	}
 }
 
-// Filling and holing a large bitmap exercises every summary level's full bit.
+// Filling a large bitmap and freeing single slots uses the full bits of every
+// summary level.
 func TestBitmapLowestFreeAcrossLevels(t *testing.T) {
 	const n = 64*64*64 + 100
 	var b bitmap
@@ -57,7 +58,7 @@ func TestBitmapLowestFreeAcrossLevels(t *testing.T) {
 
 func TestBitmapFullTop(t *testing.T) {
 	var b bitmap
-	b.init(4096) // two levels, exactly full
+	b.init(4096) // exactly two levels
 	for i := range uint32(4096) {
 		b.set(i)
 	}
@@ -66,7 +67,8 @@ func TestBitmapFullTop(t *testing.T) {
 	}
 }
 
-// With pages of 64 KiB a block can be more words than a summary word covers.
+// With pages of 64 KiB, a block can have more words than a word of the summary
+// covers.
 func TestBitmapEmptyOverSummaryWords(t *testing.T) {
 	var b bitmap
 	b.init(1 << 20)

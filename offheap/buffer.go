@@ -6,26 +6,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Buffers makes byte buffers for one goroutine. From mappedBuffer bytes on each
-// is a mapping of its own outside the Go heap: growing it copies nothing, and it
-// is the kernel's again the moment it is freed. On the Go heap the same bytes
-// would stay until the next collection and weigh up to four times as much by
-// then (GOGC). The zero value makes all of them on the heap.
+// Buffers makes byte buffers for one goroutine. A buffer of 16 KiB or more is a
+// mapping of its own outside the Go heap: growing it copies nothing, and the kernel
+// gets the memory back as soon as it is freed. On the Go heap the memory would stay
+// until the next collection, and because of GOGC the heap could take up to four
+// times as much until then. The zero value makes all buffers on the Go heap.
 type Buffers struct {
-	owner  *Owner
-	most   int // mappings
-	mapped int
+	owner     *Owner
+	maxMapped int // mappings allowed
+	mapped    int // mappings in use
 }
 
 // mappedBuffer is the size in bytes from which on a buffer is a mapping.
 const mappedBuffer = 16 << 10
 
-// NewBuffers returns Buffers that keep at most so many mappings at a time and
-// make all further buffers on the Go heap: the kernel allows a process 65,530
-// mappings (vm.max_map_count).
-func NewBuffers(owner *Owner, most int) Buffers { return Buffers{owner: owner, most: most} }
+// NewBuffers returns Buffers that have at most maxMapped mappings at a time. Further
+// buffers are made on the Go heap: the kernel allows a process 65,530 mappings
+// (vm.max_map_count).
+func NewBuffers(owner *Owner, maxMapped int) Buffers {
+	return Buffers{owner: owner, maxMapped: maxMapped}
+}
 
-// BufferSize returns the capacity of a buffer that is made for n bytes.
+// BufferSize returns the capacity in bytes of a buffer that is made for n bytes.
 func BufferSize(n int) int {
 	if n >= mappedBuffer {
 		return roundUp(n, 4096)
@@ -33,12 +35,13 @@ func BufferSize(n int) int {
 	return n
 }
 
-// Grow returns a buffer with the content of b and a capacity of BufferSize(n),
-// which is above b's. mapped is what Grow said of b, false if b is nil, and is
-// returned for the new one. b is gone.
+// Grow returns a buffer with the content of b and the capacity BufferSize(n), which
+// must be larger than that of b. mapped is what Grow returned with b, or false if b
+// is nil. nowMapped belongs to the new buffer and is for the next Grow or Free. b
+// must not be used any more.
 func (m *Buffers) Grow(b []byte, mapped bool, n int) (_ []byte, nowMapped bool) {
 	size := BufferSize(n)
-	if size < mappedBuffer || !mapped && m.mapped >= m.most {
+	if size < mappedBuffer || !mapped && m.mapped >= m.maxMapped {
 		return append(make([]byte, 0, size), b...), false
 	}
 	if mapped {
@@ -60,10 +63,11 @@ func (m *Buffers) Grow(b []byte, mapped bool, n int) (_ []byte, nowMapped bool) 
 	return append(r.bytes()[:0], b...), true
 }
 
-// Free gives a buffer back. Nothing may point into it any more.
+// Free gives a buffer back. mapped is what Grow returned with it. No pointer or
+// slice into it may be used any more.
 func (m *Buffers) Free(b []byte, mapped bool) {
 	if mapped {
-		// Fails only for arguments that are not a mapping of ours.
+		// It fails only for an address that is no mapping of this package.
 		_ = unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(cap(b)))
 		m.mapped--
 		m.owner.Add(-cap(b))

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Buffers grow, keep their content, and are as large as was told; large ones are
-// mappings while there may be more of those.
+// Buffers grow, keep their content, and have the size that BufferSize says. Large
+// ones are mappings while the number of mappings allows it.
 func TestBuffers(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type held struct {
@@ -55,8 +55,8 @@ func TestBuffers(t *testing.T) {
 			if owner.Bytes() != int64(size) {
 				rt.Fatalf("%d bytes are counted for mappings of %d", owner.Bytes(), size)
 			}
-			if mapped != m.mapped || mapped > m.most {
-				rt.Fatalf("%d mappings, counted %d, at most %d", mapped, m.mapped, m.most)
+			if mapped != m.mapped || mapped > m.maxMapped {
+				rt.Fatalf("%d mappings, counted %d, at most %d", mapped, m.mapped, m.maxMapped)
 			}
 		}
 		for _, h := range all {
@@ -68,7 +68,7 @@ func TestBuffers(t *testing.T) {
 	})
 }
 
-// A buffer that is freed is the kernel's again.
+// A freed buffer is given back to the kernel.
 func TestBufferIsGivenBack(t *testing.T) {
 	m := NewBuffers(new(Owner), 1)
 	b, mapped := m.Grow(nil, false, 1<<20)

@@ -1,18 +1,21 @@
 package offheap
 
-// Index keeps the few things that only some connections have at a time, and
-// names each by a number above 0, which fits into a record without pointers.
+// Index keeps Go values that only some connections have at a time. It gives each a
+// number above 0, which can stand in a record that has no pointers. The zero value
+// is ready to use.
 //
-// The lowest free number is always given first, as slots are in a Slab and for
-// the same reason: after a crowd has left, what remains drifts to the low end
-// and the memory behind it can go.
+// The lowest free number is used first, as in a Slab: after many values were
+// dropped, the remaining ones move to the low numbers over time, and the memory
+// behind them can be given back.
+//
+// The values are on the Go heap. An Index belongs to one goroutine.
 type Index[T any] struct {
-	items []T // up to the highest number in use, or one that was
+	items []T // by number - 1
 	taken bitmap
-	n     int
+	n     int // values
 }
 
-// indexKeep is how many places an Index keeps however few are used.
+// indexKeep is the capacity below which an Index does not give memory back.
 const indexKeep = 1024
 
 // Put stores v and returns its number.
@@ -31,22 +34,24 @@ func (x *Index[T]) Put(v T) uint32 {
 	return i + 1
 }
 
-// Get and Set read and replace what number i stands for.
-func (x *Index[T]) Get(i uint32) T    { return x.items[i-1] }
+// Get returns the value with number i, which must be in use.
+func (x *Index[T]) Get(i uint32) T { return x.items[i-1] }
+
+// Set replaces the value with number i, which must be in use.
 func (x *Index[T]) Set(i uint32, v T) { x.items[i-1] = v }
 
-// Len returns how many things are kept.
+// Len returns the number of values.
 func (x *Index[T]) Len() int { return x.n }
 
-// Drop forgets number i. Memory goes when the highest number in use is far
-// below what there is room for.
+// Drop removes the value with number i, which must be in use. It gives memory back
+// when the highest number in use is less than a quarter of the capacity.
 func (x *Index[T]) Drop(i uint32) {
 	var zero T
 	x.items[i-1] = zero
 	x.taken.clear(i - 1)
 	x.n--
 	if int(i) < len(x.items) {
-		return // not the last: what is behind it stays
+		return // a higher number may be in use
 	}
 	last, ok := x.taken.highest()
 	if !ok {

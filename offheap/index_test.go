@@ -68,8 +68,8 @@ func TestIndexAgainstModel(t *testing.T) {
 	})
 }
 
-// Those few that stay when a crowd leaves do not keep its memory, nor does a
-// crowd that comes and goes cause copies all the time.
+// A few values that stay after many were dropped do not keep the memory, and many
+// values that come and go do not cause copies all the time.
 func TestIndexShrinks(t *testing.T) {
 	const crowd = 100_000
 	var x Index[[]byte]

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// Owners counts the bytes that the containers of a process hold, by what they
-// hold them for. Containers of several shards may share an owner, which then
-// has the sum. The zero value is ready; a nil *Owners counts nothing.
+// Owners counts the bytes that the containers of a process hold, by their purpose.
+// Containers of several shards may share an owner, which then has their sum. The
+// zero value is ready to use; a nil *Owners counts nothing.
 //
 // Its methods may be called on any goroutine.
 type Owners struct {
@@ -15,10 +15,9 @@ type Owners struct {
 	all map[string]*Owner
 }
 
-// Owner returns the owner of a name, which it makes when it is asked for the
-// first time. The names become values of a metric label: they come from a small
-// fixed set and never from clients. A nil *Owners returns an owner that nobody
-// else sees.
+// Owner returns the owner with a name, and makes it at the first call. The names
+// become values of a metric label: they must come from a small fixed set and never
+// from clients. A nil *Owners returns an owner that Bytes does not show.
 func (o *Owners) Owner(name string) *Owner {
 	if o == nil {
 		return &Owner{name: name}
@@ -34,7 +33,7 @@ func (o *Owners) Owner(name string) *Owner {
 	return o.all[name]
 }
 
-// Bytes returns the bytes of every owner that was ever asked for, by its name.
+// Bytes returns the bytes of all owners by name. The map belongs to the caller.
 func (o *Owners) Bytes() map[string]int64 {
 	if o == nil {
 		return nil
@@ -48,12 +47,12 @@ func (o *Owners) Bytes() map[string]int64 {
 	return bytes
 }
 
-// Owner says what memory is held for, and how many bytes that is. Every
-// container is made with one. The zero value is an owner without a name.
+// Owner is a purpose of memory, and counts the bytes held for it. Every container
+// has one. The zero value is an owner without a name.
 //
-// The bytes are the upper limit of what is resident: pages count from the first
-// use of a record in them until they are given back to the kernel. Address space
-// that was reserved and never used does not count.
+// The bytes are an upper limit of the resident memory: a page counts from the first
+// use of a record in it until it is given back to the kernel. Address space that
+// is reserved and was never used does not count.
 //
 // Its methods may be called on any goroutine.
 type Owner struct {
@@ -61,9 +60,9 @@ type Owner struct {
 	bytes atomic.Int64
 }
 
-// Bytes returns what the owner's containers hold, in bytes.
+// Bytes returns how many bytes the owner's containers hold.
 func (o *Owner) Bytes() int64 { return o.bytes.Load() }
 
-// Add counts n more bytes, fewer if n is negative. The containers do that on
-// their own; Add is for a mapping that is made elsewhere.
+// Add adds n bytes to the count; n may be negative. Containers call it themselves.
+// Other code calls it for mappings that it makes.
 func (o *Owner) Add(n int) { o.bytes.Add(int64(n)) }

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// usedBlocks returns the bytes of those blocks of a slab in which the kernel
-// keeps a page.
+// usedBlocks returns the bytes of the blocks of a slab in which the kernel keeps a
+// page.
 func usedBlocks(t testing.TB, s *Slab) (bytes int) {
 	size := s.block()
 	for at := 0; at < int(s.max)*int(s.stride); at += size {
@@ -22,8 +22,8 @@ func usedBlocks(t testing.TB, s *Slab) (bytes int) {
 	return bytes
 }
 
-// What a slab's owner counts are the blocks that the kernel keeps pages for,
-// whatever comes, goes and is trimmed.
+// A slab's owner counts the blocks for which the kernel keeps pages, whatever is
+// allocated, freed and trimmed.
 func TestSlabIsCounted(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		stride := rapid.SampledFrom([]int{8, 24, 64, 88, 4096}).Draw(rt, "stride")
@@ -67,7 +67,7 @@ func TestSlabIsCounted(t *testing.T) {
 	})
 }
 
-// crowd are the containers of one shard.
+// crowd is the containers of one shard.
 type crowd struct {
 	slab    *Slab
 	table   *Table
@@ -91,7 +91,7 @@ func newCrowd(t testing.TB, memory *Owners) *crowd {
 	return c
 }
 
-// fill puts n things into each container.
+// fill puts n items into each container.
 func (c *crowd) fill(t testing.TB, n int) {
 	for i := range n {
 		slot, _ := c.slab.Alloc()
@@ -110,7 +110,7 @@ func (c *crowd) fill(t testing.TB, n int) {
 	clear(c.buffer[:cap(c.buffer)])
 }
 
-// empty takes all out again.
+// empty removes all items.
 func (c *crowd) empty() {
 	for i := c.table.Len() - 1; i >= 0; i-- {
 		c.slab.Free(uint32(i))
@@ -138,8 +138,8 @@ func (c *crowd) close() {
 	c.vecs.Close()
 }
 
-// resident returns what the kernel keeps for the containers, and the most that
-// may be counted above that, by owner.
+// resident returns the bytes that the kernel keeps for the containers, and how much
+// more may be counted at most, by owner.
 func (c *crowd) resident(t testing.TB) (kept, slack map[string]int) {
 	slabs := func(all []Slab) (bytes, blocks int) {
 		for i := range all {
@@ -170,9 +170,8 @@ func (c *crowd) resident(t testing.TB) (kept, slack map[string]int) {
 	return kept, slack
 }
 
-// The owners of two shards count what the containers of both hold: never less
-// than what is resident, more by no more than what is partly used, and nothing
-// when all are closed.
+// Owners count the containers of two shards: never less than the resident bytes,
+// more only by partly used blocks, and nothing when all are closed.
 func TestOwnersCountWhatIsHeld(t *testing.T) {
 	var memory Owners
 	shards := []*crowd{newCrowd(t, &memory), newCrowd(t, &memory)}
@@ -218,7 +217,7 @@ func TestOwnersCountWhatIsHeld(t *testing.T) {
 	}
 }
 
-// A table that is being rehashed counts the old array by what is left of it.
+// During a rehash a table counts the part of the old array that is left.
 func TestTableCountsBothArrays(t *testing.T) {
 	var owner Owner
 	tab := NewTable(&owner)
@@ -247,7 +246,7 @@ func TestTableCountsBothArrays(t *testing.T) {
 	}
 }
 
-// Memory that nobody would see in the metrics cannot be had.
+// Memory without an owner, which the metrics would not show, is refused.
 func TestMemoryHasAnOwner(t *testing.T) {
 	_, slab := NewSlab(nil, 8, 1)
 	_, strs := NewStrs(nil, 1)
@@ -264,18 +263,18 @@ func TestMemoryHasAnOwner(t *testing.T) {
 	}
 }
 
-// Without Owners there is nothing to see, and everything works.
+// Without Owners nothing is counted, and everything works.
 func TestNoOwners(t *testing.T) {
 	var none *Owners
 	c := newCrowd(t, none)
 	c.fill(t, 1000)
 	c.close()
 	if none.Bytes() != nil {
-		t.Error("bytes of nobody")
+		t.Error("bytes without an owner")
 	}
 }
 
-// Owners may be asked for and read while others count.
+// Owners may be asked for and read while other goroutines count.
 func TestOwnersOnManyGoroutines(t *testing.T) {
 	var memory Owners
 	var all sync.WaitGroup

@@ -5,12 +5,13 @@ import (
 	"reflect"
 )
 
-// Records is a Slab whose records are Ts.
+// Records is a Slab with records of type T.
 type Records[T any] struct{ Slab }
 
-// NewRecords reserves room for max Ts, as NewSlab does. T must not contain Go pointers in any
-// form (strings, slices, maps, interfaces, functions and channels included):
-// the collector does not look at this memory and would free what they refer to.
+// NewRecords reserves room for max records, as NewSlab does, and fails as it does.
+// It also fails if T contains Go pointers (also strings, slices, maps, interfaces,
+// functions and channels): the collector does not look at this memory, and would
+// free what they refer to.
 func NewRecords[T any](owner *Owner, max int) (*Records[T], error) {
 	t := reflect.TypeFor[T]()
 	if field := pointerIn(t, "it"); field != "" {
@@ -23,11 +24,11 @@ func NewRecords[T any](owner *Owner, max int) (*Records[T], error) {
 	return r, nil
 }
 
-// At returns the record of a slot, under the conditions of Slab.Ptr.
+// At returns the record of a slot. The conditions of Slab.Ptr apply.
 func (r *Records[T]) At(slot uint32) *T { return (*T)(r.Ptr(slot)) }
 
-// pointerIn returns the path of the first part of t that is or holds a Go
-// pointer, "" when there is none.
+// pointerIn returns the path of the first part of t that contains a Go pointer, ""
+// if there is none.
 func pointerIn(t reflect.Type, path string) string {
 	switch t.Kind() {
 	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// resident returns how many bytes of [p, p+n) are in memory (man 2 mincore).
+// resident returns how many bytes from p to p+n are in memory (man 2 mincore).
 func resident(t testing.TB, p unsafe.Pointer, n int) int {
 	t.Helper()
 	page := os.Getpagesize()
@@ -39,7 +39,7 @@ func newRegion(t testing.TB, bytes int) *region {
 	return r
 }
 
-// mapped reports whether there is a mapping at p.
+// mapped says whether there is a mapping at p.
 func mapped(p unsafe.Pointer) bool {
 	var in [1]byte
 	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(p), 1, uintptr(unsafe.Pointer(&in[0])))
@@ -58,7 +58,7 @@ func TestRegionTouchesNothingUntilWritten(t *testing.T) {
 		t.Fatalf("len %d cap %d", len(b), cap(b))
 	}
 	b[0], b[len(b)-1] = 1, 1
-	// The first touch must not have brought in a huge page.
+	// The first touch must not make a huge page resident.
 	if got := r.resident(t); got != 2*page {
 		t.Fatalf("two touched pages, %d resident bytes", got)
 	}
@@ -70,7 +70,8 @@ func TestRegionErrors(t *testing.T) {
 			t.Errorf("a region of %d bytes", n)
 		}
 	}
-	// More than the address space has left: the kernel refuses, nothing panics.
+	// A request for more than the free address space is refused by the kernel, and
+	// nothing panics.
 	var all []region
 	defer func() {
 		for i := range all {

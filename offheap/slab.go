@@ -7,24 +7,25 @@ import (
 	"unsafe"
 )
 
-// Slab hands out fixed-size records by number from memory outside the Go heap.
+// Slab keeps records of one size outside the Go heap. A record is named by its slot,
+// a number from 0.
 //
-// The range for all records that may ever exist is reserved when the slab is
-// made, so a record's address is base + slot*stride for its whole life,
-// growing copies nothing, and a slot number can be kept where a pointer cannot
-// (in an epoll event, in another record, in a session id).
+// The address space for all records is reserved when the slab is made. So the
+// address of a record is base + slot*stride and never changes, growing copies
+// nothing, and a slot can be kept where a pointer cannot (in an epoll event, in
+// another record, in a session id).
 //
-// The lowest free slot is always given first. After a burst the live records
-// then drift to the low end as clients come and go, whole pages at the high
-// end fall empty, and Trim returns them to the kernel. A free list in LIFO
-// order would scatter the survivors over every page for good.
+// The lowest free slot is used first. So after a peak the live records move to the
+// low slots as clients come and go, whole pages at the high end become empty, and
+// Trim gives them back to the kernel. With a LIFO list of free slots the remaining
+// records would stay spread over all pages.
 //
-// Records carry no generation number by design. Memory that went back to the
-// kernel comes back as zeros, so a generation kept in a record would start
-// again from zero and a stale event could match it. The owner draws
-// generations from a counter of its own and writes one into each new record.
+// A record has no generation number. Memory that was given back to the kernel is
+// zero when it is used again, so a generation in the record would start from zero
+// again, and a stale event could match it. The user of the slab takes generations
+// from a counter and writes them into new records.
 //
-// A Slab is owned by one goroutine.
+// A Slab belongs to one goroutine.
 type Slab struct {
 	base   unsafe.Pointer
 	stride uintptr // bytes from one record to the next
@@ -32,29 +33,30 @@ type Slab struct {
 	max    uint32
 	live   int
 
-	// A block is the shortest run of slots that is both whole pages and whole
-	// words of the bitmap: the unit of returning memory.
+	// Memory is given back in blocks. A block is the shortest sequence of slots that
+	// fills whole pages and whole words of the bitmap.
 	blockShift uint8    // log2 of the slots in a block
-	idle       []uint64 // a bit a block: nothing lives in it, its pages may be resident
+	idle       []uint64 // a bit for each block without live records whose pages may be resident
 	idles      int      // bits set in idle
-	used       []uint64 // a bit a block: its pages may be resident, and are counted
+	used       []uint64 // a bit for each block whose pages may be resident; owner counts these
 
-	dirty  bool // records keep their content: the user overwrites what it uses
+	dirty  bool // Free does not clear records: the user overwrites what it reads
 	owner  *Owner
-	held   int // bytes counted by owner
+	held   int // bytes that owner counts
 	region region
 }
 
 // MaxRecords is the largest number of records in a slab.
 const MaxRecords = int(noSlot)
 
-// trimBytes bounds what one Trim returns: zapping 1,024 pages takes the kernel
-// about 200 µs, the length of a fan-out's chunk.
+// trimBytes is how many bytes one Trim gives back at most. The kernel takes about
+// 200 µs for these 1,024 pages, less than a chunk of fan-out.
 const trimBytes = 4 << 20
 
-// NewSlab reserves room for max records of stride bytes. stride is a multiple
-// of 4 from 8 to 2^20; max is 1 to MaxRecords. Nothing is resident until records
-// are written. It fails for other values, and with an *AddressSpaceError.
+// NewSlab reserves room for max records of stride bytes. stride is a multiple of 4
+// from 8 to 2^20, max is 1 to MaxRecords. It returns an error for other values, and
+// an *AddressSpaceError if the kernel refuses. Memory is used when records are
+// written.
 func NewSlab(owner *Owner, stride, max int) (*Slab, error) {
 	s := new(Slab)
 	if err := s.reserve(owner, stride, max); err != nil {
@@ -77,7 +79,7 @@ func (s *Slab) reserve(owner *Owner, stride, max int) error {
 	return nil
 }
 
-// slabSpan returns the bytes that max records need, whole blocks.
+// slabSpan returns the bytes that max records need, in whole blocks.
 func slabSpan(stride, max int) (int, error) {
 	if stride < 8 || stride%4 != 0 || stride > 1<<20 {
 		return 0, fmt.Errorf("offheap: slab stride %d: must be a multiple of 4 from 8 to %d", stride, 1<<20)
@@ -88,8 +90,8 @@ func slabSpan(stride, max int) (int, error) {
 	return roundUp(max, 1<<blockShift(stride)) * stride, nil
 }
 
-// blockShift returns log2 of the slots in a block: the smallest power of two,
-// at least a bitmap word of 64, whose bytes are a multiple of the page size.
+// blockShift returns log2 of the slots in a block: the smallest power of two, at
+// least 64, for which the records fill whole pages.
 func blockShift(stride int) uint8 {
 	shift := bits.TrailingZeros(uint(os.Getpagesize())) - bits.TrailingZeros(uint(stride))
 	if shift < 6 {
@@ -98,15 +100,15 @@ func blockShift(stride int) uint8 {
 	return uint8(shift)
 }
 
-// init builds the slab over zeroed memory of slabSpan bytes at base, which is
-// page-aligned. Several slabs may share one region that way.
+// init makes the slab in memory of slabSpan zero bytes at base, which is
+// page-aligned. With it several slabs can share a region.
 func (s *Slab) init(owner *Owner, base unsafe.Pointer, stride, max int) {
 	*s = Slab{owner: owner, base: base, stride: uintptr(stride), max: uint32(max), blockShift: blockShift(stride)}
 	s.bits.init(max)
 }
 
-// Alloc takes the lowest free slot. Its record is all zeros. ok is false when
-// max records are live.
+// Alloc takes the lowest free slot. Its record is zero. ok is false if max records
+// are live.
 func (s *Slab) Alloc() (slot uint32, ok bool) {
 	slot = s.bits.lowestFree()
 	if slot >= s.max {
@@ -116,9 +118,9 @@ func (s *Slab) Alloc() (slot uint32, ok bool) {
 	return slot, true
 }
 
-// AllocAt takes one particular slot, for state restored from another process
-// whose slot numbers are already known outside. It reports false when the slot
-// is live or not below max.
+// AllocAt takes the given slot. It is for state from another process whose slots
+// are known to clients already. It returns false if the slot is live or not below
+// max.
 func (s *Slab) AllocAt(slot uint32) bool {
 	if slot >= s.max || s.bits.has(slot) {
 		return false
@@ -144,20 +146,20 @@ func (s *Slab) take(slot uint32) {
 	}
 }
 
-// block returns the bytes of a block.
+// block returns the size of a block in bytes.
 func (s *Slab) block() int { return int(s.stride) << s.blockShift }
 
-// count tells the owner of n more bytes.
+// count adds n bytes to what the owner counts; n may be negative.
 func (s *Slab) count(n int) {
 	s.held += n
 	s.owner.Add(n)
 }
 
-// Free gives a slot back. Nothing happens when it is not live.
+// Free gives a slot back. It does nothing if the slot is not live.
 //
-// The record is cleared here and not in Alloc: its lines are in the cache now,
-// pages that were never used or that Trim returned are zero without anybody's
-// work, and a stale reader finds zeros instead of a dead client's data.
+// Free clears the record, and not Alloc: now the record is in the cache, pages that
+// were never used or that Trim gave back are zero already, and a wrong read finds
+// zeros and not the data of another client.
 func (s *Slab) Free(slot uint32) {
 	if !s.bits.has(slot) {
 		return
@@ -178,47 +180,37 @@ func (s *Slab) Free(slot uint32) {
 	}
 }
 
-// Ptr returns the address of a record. It does not check: slot must be below
-// max, and what it points to means something only while the slot is live. The
-// pointer is stable until Close.
+// Ptr returns the address of a record. It does not check that slot is below max. The
+// address never changes, and the record is valid while the slot is live.
 func (s *Slab) Ptr(slot uint32) unsafe.Pointer {
 	return unsafe.Add(s.base, uintptr(slot)*s.stride)
 }
 
-// Live reports whether a slot is in use; any number may be asked about.
+// Live says whether a slot is in use. slot may be any number.
 func (s *Slab) Live(slot uint32) bool { return s.bits.has(slot) }
 
 // Len returns the number of live records.
 func (s *Slab) Len() int { return s.live }
 
-// Max returns the number of records there is room for.
+// Max returns how many records may be live at a time.
 func (s *Slab) Max() int { return int(s.max) }
 
 // Stride returns the bytes from one record to the next.
 func (s *Slab) Stride() int { return int(s.stride) }
 
-// High returns one past the highest live slot, 0 when none is live.
-func (s *Slab) High() uint32 {
-	if top, ok := s.bits.highest(); ok {
-		return top + 1
-	}
-	return 0
-}
-
-// Next returns the lowest live slot ≥ from. A cursor that goes on with
-// Next(slot+1) sees every record that stays live throughout, whatever is
-// allocated or freed between the calls.
+// Next returns the lowest live slot that is not below from. ok is false if there is
+// none. A walk that continues with Next(slot+1) sees each record that stays live
+// during the walk, even if others are allocated or freed between the calls.
 func (s *Slab) Next(from uint32) (slot uint32, ok bool) { return s.bits.next(from) }
 
-// Trim returns memory of blocks in which nothing lives to the kernel and
-// reports how many bytes. The lowest such block is kept, so that a client that
-// comes and goes at a block's edge does not cost a page fault each time. A
-// call's work is bounded (4 MiB): call it from a periodic tick, and again soon
-// when it returned something.
+// Trim gives memory of blocks without live records back to the kernel, and returns
+// how many bytes. It keeps the lowest such block, so that a client that comes and
+// goes at the edge of a block does not cost a page fault each time. One call gives
+// back about 4 MiB at most: call it regularly, and again soon if the result is not 0.
 func (s *Slab) Trim() int {
 	released := 0
 	block := s.block()
-	at, ok := nextBit(s.idle, 0) // the one to keep
+	at, ok := nextBit(s.idle, 0) // the block that is kept
 	for ok && s.idles > 1 && released < trimBytes {
 		first, more := nextBit(s.idle, at+1)
 		if !more {
@@ -246,7 +238,7 @@ func (s *Slab) Trim() int {
 	return released
 }
 
-// Close unmaps the records. The slab is empty and unusable afterwards.
+// Close unmaps the records. The slab must not be used any more.
 func (s *Slab) Close() {
 	if s.owner != nil {
 		s.count(-s.held)
@@ -255,7 +247,7 @@ func (s *Slab) Close() {
 	*s = Slab{}
 }
 
-// nextBit returns the first set bit ≥ from.
+// nextBit returns the lowest set bit that is not below from.
 func nextBit(words []uint64, from uint32) (uint32, bool) {
 	for i := from >> 6; i < uint32(len(words)); i++ {
 		w := words[i]

@@ -30,8 +30,8 @@ func fill(b []byte, x byte) {
 	}
 }
 
-// slabModel is what a slab should be: a set of slots, each with a byte that
-// its record is filled with.
+// slabModel is the model of a slab: a set of slots, each with the byte with which
+// its record is filled.
 type slabModel struct {
 	slab *Slab
 	max  int
@@ -99,12 +99,8 @@ func (m *slabModel) check(t *rapid.T) {
 	if m.slab.Len() != len(sorted) {
 		t.Fatalf("Len = %d, want %d", m.slab.Len(), len(sorted))
 	}
-	high := uint32(0)
-	if n := len(sorted); n > 0 {
-		high = sorted[n-1] + 1
-	}
-	if m.slab.High() != high {
-		t.Fatalf("High = %d, want %d", m.slab.High(), high)
+	if high, ok := m.slab.bits.highest(); ok != (len(sorted) > 0) || ok && high != sorted[len(sorted)-1] {
+		t.Fatalf("highest = %d, %v; live are %d slots", high, ok, len(sorted))
 	}
 	var walked []uint32
 	for slot, ok := m.slab.Next(0); ok; slot, ok = m.slab.Next(slot + 1) {
@@ -229,7 +225,7 @@ func TestSlabTrimReturnsMemory(t *testing.T) {
 			}
 			left := s.region.resident(t)
 			block := stride << s.blockShift
-			// The last block was touched in part, and is counted whole.
+			// The last block was used in part, and is counted completely.
 			if left > block || released < full-left || released > full-left+block {
 				t.Fatalf("%d bytes left of %d after %d released (block %d)", left, full, released, block)
 			}
@@ -244,8 +240,8 @@ func TestSlabTrimReturnsMemory(t *testing.T) {
 	}
 }
 
-// One client at the edge of a block must not make every Trim release a page
-// that the next Alloc faults in again.
+// One client that comes and goes at the edge of a block must not make every Trim
+// give back a page that the next Alloc uses again.
 func TestSlabTrimKeepsOneBlock(t *testing.T) {
 	s := newSlab(t, 64, 1000)
 	for range 65 {
@@ -271,7 +267,7 @@ func TestSlabTrimSkipsBlocksInUse(t *testing.T) {
 					slot, _ := s.Alloc()
 					fill(s.record(slot), 1)
 				}
-				// Something stays in each third block.
+				// A record stays in each third block.
 				for slot := range uint32(blocks << shift) {
 					if slot>>shift%3 != 0 || slot&(1<<shift-1) != survivor {
 						s.Free(slot)
@@ -305,7 +301,7 @@ func TestSlabDoesNotAllocate(t *testing.T) {
 			sum += int(s.record(slot)[0])
 		}
 		next, _ := s.Next(slot + 1)
-		sum += int(next + s.High())
+		sum += int(next)
 		s.Free(slot)
 		s.Trim()
 	}); n != 0 {

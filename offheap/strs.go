@@ -7,12 +7,12 @@ import (
 	"unsafe"
 )
 
-// Str names a byte string in a Strs. 0 is the empty string, so a zeroed record
-// holds empty strings.
+// Str names a byte string in a Strs. 0 is the empty string, so a zero record has
+// empty strings. A Str takes half the space of a pointer and may stand in records,
+// which have no pointers.
 //
-// The upper four bits are the size class (from 1 on), the others the slot in
-// it: a reference takes half the room of a pointer and can stand in records
-// that have no pointers.
+// The upper four bits are the size class, from 1; the other bits are the slot in
+// the slab of that class.
 type Str uint32
 
 const (
@@ -26,20 +26,21 @@ const (
 // ErrTooLong is returned for a string of more than MaxStr bytes.
 var ErrTooLong = errors.New("offheap: string is longer than 255 bytes")
 
-// Strs holds byte strings of at most MaxStr bytes (user ids, topic names)
-// outside the Go heap. Each takes a record that fits it and a byte for its
-// length: 8, 16, … 64, 96, 128, 192 or 256 bytes, 24 for a user id of 16.
+// Strs keeps byte strings of at most MaxStr bytes (user ids, topic names) outside
+// the Go heap. A string and a byte for its length take a record of 8, 16, … 64, 96,
+// 128, 192 or 256 bytes: a user id of 16 bytes takes 24.
 //
-// Equal strings are not shared; that is for the tables over them to do. A Strs
-// is owned by one goroutine.
+// Equal strings are stored twice, unless the caller shares them. A Strs belongs to
+// one goroutine.
 type Strs struct {
-	slabs  [1 << (32 - strShift)]Slab // by class; those without one are the empty string
+	slabs  [1 << (32 - strShift)]Slab // by class; unused classes read as the empty string
 	region region
 	empty  byte // length of the empty string
 }
 
-// NewStrs reserves room for max strings of each size class, 1 to 2^28. It fails
-// for other values, and with an *AddressSpaceError.
+// NewStrs reserves room for max strings of each size class. max is 1 to 2^28. It
+// returns an error for other values, and an *AddressSpaceError if the kernel
+// refuses.
 func NewStrs(owner *Owner, max int) (*Strs, error) {
 	if max < 1 || max > strMask+1 {
 		return nil, fmt.Errorf("offheap: room for %d strings: must be 1 to %d", max, strMask+1)
@@ -57,9 +58,9 @@ func NewStrs(owner *Owner, max int) (*Strs, error) {
 	return a, nil
 }
 
-// carve reserves one region for several slabs and puts them into it one after
-// the other: slab i has room for max(i) records. Their records are not cleared
-// when freed.
+// carve reserves one region for several slabs, which lie in it one after the other.
+// Slab i has room for max(i) records of stride(i) bytes. Freed records are not
+// cleared.
 func carve(owner *Owner, r *region, slabs []Slab, max, stride func(i int) int) error {
 	total := 0
 	for i := range slabs {
@@ -82,8 +83,8 @@ func carve(owner *Owner, r *region, slabs []Slab, max, stride func(i int) int) e
 	return nil
 }
 
-// strClass returns the class of a string of n bytes and its length byte.
-// Above 64 there are two sizes to each power of two.
+// strClass returns the class of a string of n bytes. The record also has a byte for
+// the length. Above 64 bytes there are two sizes for each power of two.
 func strClass(n int) uint32 {
 	if n < 64 {
 		return uint32(n)/8 + 1
@@ -93,7 +94,7 @@ func strClass(n int) uint32 {
 	return uint32(9+2*(top-6)) + half
 }
 
-// strSize returns the bytes of a class's records.
+// strSize returns the size in bytes of the records of a class.
 func strSize(class uint32) int {
 	if class <= 8 {
 		return int(class) * 8
@@ -102,8 +103,8 @@ func strSize(class uint32) int {
 	return (3 + int(k&1)) << (5 + k>>1)
 }
 
-// Put stores a copy of p. It fails with ErrTooLong, or when the strings of
-// p's size class are as many as there is room for.
+// Put stores a copy of p. It returns ErrTooLong, or another error if there is no
+// room for more strings of that size class.
 func (a *Strs) Put(p []byte) (Str, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -123,19 +124,19 @@ func (a *Strs) Put(p []byte) (Str, error) {
 	return Str(class<<strShift | slot), nil
 }
 
-// Get returns the bytes of a string that Put returned and Free has not had,
-// or none for 0. They are borrowed until Free and must not be changed.
+// Get returns the bytes of a string, none for 0. The string must not have been
+// freed. The slice is valid until Free, and must not be changed.
 func (a *Strs) Get(s Str) []byte {
 	p := a.slabs[s>>strShift].Ptr(uint32(s & strMask))
 	return unsafe.Slice((*byte)(unsafe.Add(p, 1)), *(*byte)(p))
 }
 
-// Free gives a string back. Freeing 0 does nothing.
+// Free removes a string. Freeing 0 does nothing.
 func (a *Strs) Free(s Str) {
 	a.slabs[s>>strShift].Free(uint32(s & strMask))
 }
 
-// Len returns the number of strings held, empty ones not counted.
+// Len returns the number of strings, without empty ones.
 func (a *Strs) Len() int {
 	n := 0
 	for i := range a.slabs {
@@ -144,11 +145,11 @@ func (a *Strs) Len() int {
 	return n
 }
 
-// Trim returns memory that holds no strings to the kernel, as Slab.Trim does,
-// and reports how many bytes.
+// Trim gives memory without strings back to the kernel, as Slab.Trim does, and
+// returns how many bytes.
 func (a *Strs) Trim() int { return trim(a.slabs[1 : 1+strClasses]) }
 
-// trim trims slabs until one call's worth of memory has been returned.
+// trim trims slabs until trimBytes were given back.
 func trim(slabs []Slab) int {
 	released := 0
 	for i := range slabs {
@@ -159,14 +160,14 @@ func trim(slabs []Slab) int {
 	return released
 }
 
-// closeAll closes slabs that share a region, which is not unmapped yet.
+// closeAll closes slabs that share a region. The caller unmaps the region.
 func closeAll(slabs []Slab) {
 	for i := range slabs {
 		slabs[i].Close()
 	}
 }
 
-// Close unmaps the strings. The Strs is unusable afterwards.
+// Close unmaps the strings. The Strs must not be used any more.
 func (a *Strs) Close() {
 	closeAll(a.slabs[:])
 	a.region.free()

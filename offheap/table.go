@@ -6,57 +6,57 @@ import (
 	"unsafe"
 )
 
-// Table maps 32-bit hashes to 32-bit values, outside the Go heap: the index
-// over records that hold the keys themselves (a user's record has the uid). A
-// look-up walks the values that were stored under a hash, and the caller
-// compares keys:
+// Table maps 32-bit hashes to 32-bit values, outside the Go heap. It is an index of
+// records that have the keys (the record of a user has the uid). A look-up walks
+// over the values that are stored with a hash, and the caller compares the keys:
 //
 //	for p := t.Probe(h); p.Next(); {
 //		if string(strs.Get(records.At(p.Val()).uid)) == uid { … }
 //	}
 //
-// It is open addressing with linear probing over entries of eight bytes, at
-// most 80 % full, so a look-up that finds nothing reads two cache lines on
-// average. An entry goes home to the upper bits of its mixed hash, which has
-// two uses: hashes of a shard agree in some of their bits and the mixing makes
-// up for it, and doubling keeps the order of entries, so that a rehash reads
-// and writes memory from front to back.
+// It uses open addressing with linear probing. Entries have eight bytes, and at most
+// 80 % of the slots are in use, so a look-up that finds nothing reads two cache
+// lines on average. The home slot of an entry is the upper bits of its mixed hash.
+// The mixing is needed because the hashes of a shard agree in some bits. Taking the
+// upper bits keeps the order of entries when the table is doubled, so a rehash
+// reads and writes memory from front to back.
 //
-// Growing and shrinking never stop the world. While a rehash is under way
-// there are two arrays, and each Insert and Delete (and Trim) carries at most
-// rehashStep slots over. The new array is filled and the old one returned to
-// the kernel page by page in step, so that a doubling takes at no time more
-// than the 20 bytes an entry that it ends with.
+// Growing and shrinking are done in small steps. During a rehash there are two
+// arrays, and each Insert and Delete moves entries of at most rehashStep slots (Trim
+// moves more). The pages of the old array are given back to the kernel as the new
+// one is filled. So doubling never needs more than the 20 bytes for each entry with
+// which it ends.
 //
-// Equal pairs may be stored more than once. All entries of equal hash lie in
-// one run, so a caller whose keys come from clients must seed its hash.
+// Equal pairs may be stored more than once. Entries with equal hashes lie in one
+// run of used slots, so a caller whose keys come from clients must use a seeded
+// hash, or clients could make runs long.
 //
-// A Table is owned by one goroutine.
+// A Table belongs to one goroutine.
 type Table struct {
 	cur   tableHalf
-	old   tableHalf // is being emptied into cur; mask 0 when there is no rehash
-	from  uint32    // old: where the rehash began, the slot after an empty one
-	moved uint32    // old: slots from there on that have been emptied
-	freed uint32    // old: up to here whole chunks have been given back
-	n     int
-	limit int // slots
+	old   tableHalf // the array that a rehash empties into cur; mask 0: no rehash
+	from  uint32    // slot of old at which the rehash began; the slot before it is empty
+	moved uint32    // slots of old from there on that were emptied
+	freed uint32    // slot of old up to which memory was given back
+	n     int       // entries
+	limit int       // slots allowed
 	owner *Owner
-	held  int   // bytes counted by owner
-	none  entry // stands for the array of an empty table; never written
+	held  int   // bytes that owner counts
+	none  entry // the array of an empty table; never written
 }
 
 // entry is one slot of a table.
 type entry struct {
 	hash uint32
-	// val is the value + 1. Zero marks an empty slot, whatever the hash, so
-	// fresh pages are an empty table; the value 2^32-1 cannot be stored.
+	// val is the value + 1, or 0 for an empty slot. So new pages are an empty table,
+	// and the value 2^32-1 cannot be stored.
 	val uint32
 }
 
 // tableHalf is one array of entries.
 type tableHalf struct {
 	base  unsafe.Pointer
-	mask  uint32 // slots - 1, slots being a power of two
+	mask  uint32 // slots - 1; the number of slots is a power of two
 	shift uint32 // 32 - log2(slots)
 }
 
@@ -64,12 +64,12 @@ const (
 	entrySize   = 8
 	tableMin    = 512     // slots, one page of 4 KiB
 	tableMax    = 1 << 30 // slots
-	rehashStep  = 64      // slots an operation carries over at most
-	trimStep    = 16384   // slots that Trim does
-	rehashFreed = 8192    // old slots (64 KiB) that are given back at once
+	rehashStep  = 64      // old slots that an Insert or Delete empties
+	trimStep    = 16384   // old slots that a Trim empties
+	rehashFreed = 8192    // old slots (64 KiB) whose memory is given back together
 )
 
-// NewTable returns an empty table, which has no memory yet.
+// NewTable returns an empty table. It uses no memory before the first Insert.
 func NewTable(owner *Owner) *Table {
 	t := new(Table)
 	t.init(owner)
@@ -85,29 +85,30 @@ func (h *tableHalf) at(i uint32) *entry {
 	return (*entry)(unsafe.Add(h.base, uintptr(i&h.mask)*entrySize))
 }
 
-// home is Fibonacci hashing (Knuth, TAOCP 6.4). Its result is below the number
-// of slots; for the empty table's single slot the mask in at does that.
+// home returns the home slot of a hash, by Fibonacci hashing (Knuth, TAOCP 6.4). It
+// is below the number of slots, except for the empty table, whose single slot is
+// found by the mask in at.
 func (h *tableHalf) home(hash uint32) uint32 { return hash * 0x9E3779B1 >> h.shift }
 
 func (h *tableHalf) slots() int { return int(h.mask) + 1 }
 
-// Probe is a walk over the values stored under one hash. It is valid until the
-// table's next Insert, Delete or Trim; Replace does not disturb it.
+// Probe is a walk over the values that are stored with one hash. It is valid until
+// the table's next Insert, Delete or Trim. Replace is allowed.
 type Probe struct {
 	tableHalf
-	rest  tableHalf // the old array, walked after the current one; mask 0: none, or done
+	rest  tableHalf // the old array, which is walked second; mask 0: there is none, or it is walked now
 	i     uint32
 	start uint32 // in rest
 	hash  uint32
 	val   uint32
 }
 
-// Probe begins a walk; call Next before the first Val.
+// Probe begins a walk. Call Next before Val.
 func (t *Table) Probe(hash uint32) Probe {
 	return Probe{tableHalf: t.cur, rest: t.old, i: t.cur.home(hash), start: t.start(hash), hash: hash}
 }
 
-// Next goes on to the next value and reports whether there is one.
+// Next goes to the next value, and returns whether there is one.
 func (p *Probe) Next() bool {
 	for {
 		e := p.at(p.i)
@@ -124,15 +125,14 @@ func (p *Probe) Next() bool {
 	}
 }
 
-// Val returns the value that Next went to.
+// Val returns the value to which Next went.
 func (p *Probe) Val() uint32 { return p.val - 1 }
 
-// start returns where in the old array a hash's run begins now. The rehash
-// empties slots in cyclic order from t.from on; a home among those has its
-// remaining entries, if any, right after the last one emptied, since the run
-// was whole when the rehash came by. The slot before t.from is empty and
-// stays so, hence no run crosses it. Without a rehash the result has no
-// meaning.
+// start returns the slot of the old array from which on entries of a hash are found
+// now. The rehash empties slots in cyclic order from t.from on. If the home slot was
+// emptied already, the remaining entries of its run come directly after the last
+// slot that was emptied. The slot before t.from is empty and stays empty, so no run
+// crosses it. Without a rehash the result has no meaning.
 func (t *Table) start(hash uint32) uint32 {
 	home := t.old.home(hash)
 	if (home-t.from)&t.old.mask < t.moved {
@@ -144,8 +144,9 @@ func (t *Table) start(hash uint32) uint32 {
 // Len returns the number of entries.
 func (t *Table) Len() int { return t.n }
 
-// Insert adds an entry; val is below 2^32-1. It fails only when there is no
-// memory to grow into, and the table is then as it was.
+// Insert adds an entry. val is below 2^32-1. It returns an error for another value,
+// or if the table is full and there is no memory to grow. The table is unchanged
+// then.
 func (t *Table) Insert(hash, val uint32) error {
 	if val == ^uint32(0) {
 		return fmt.Errorf("offheap: table value %d: must be below it", val)
@@ -161,10 +162,9 @@ func (t *Table) Insert(hash, val uint32) error {
 	return nil
 }
 
-// put stores an entry. During a rehash what would go to a part of the old
-// array that has not been reached goes there: into the new array it would
-// make a page resident long before its turn. It may not take the empty slot
-// that keeps runs from crossing t.from.
+// put stores an entry. During a rehash it stores it in the old array if its home
+// slot there was not emptied yet: in the new array the entry would make a page
+// resident too early. It must not take the empty slot before t.from.
 func (t *Table) put(e entry) {
 	if home := t.old.home(e.hash); t.old.mask != 0 && (home-t.from)&t.old.mask >= t.moved {
 		i := t.old.free(home)
@@ -176,8 +176,8 @@ func (t *Table) put(e entry) {
 	*t.cur.at(t.cur.free(t.cur.home(e.hash))) = e
 }
 
-// Delete removes one entry of that hash and value and reports whether there
-// was one.
+// Delete removes one entry with the hash and value, and returns whether there was
+// one.
 func (t *Table) Delete(hash, val uint32) bool {
 	t.rehash(rehashStep)
 	h, i := t.find(hash, val)
@@ -190,8 +190,8 @@ func (t *Table) Delete(hash, val uint32) bool {
 	return true
 }
 
-// Replace gives an entry another value, in place, and reports whether there
-// was one. Both values are below 2^32-1.
+// Replace changes the value of one entry with the hash and value old to new. It
+// returns false if there is none, or if new is 2^32-1.
 func (t *Table) Replace(hash, old, new uint32) bool {
 	h, i := t.find(hash, old)
 	if h == nil || new == ^uint32(0) {
@@ -201,17 +201,16 @@ func (t *Table) Replace(hash, old, new uint32) bool {
 	return true
 }
 
-// Trim carries on a rehash that no operation drives any more. Call it from a
-// periodic tick; it takes about 100 µs at most and reports whether there is
-// more to do.
+// Trim continues a rehash, for tables that are seldom changed, and begins one if the
+// table should shrink. Call it regularly. It takes about 100 µs at most, and returns
+// whether there is more to do.
 func (t *Table) Trim() bool {
 	t.shrink()
 	t.rehash(trimStep)
 	return t.old.mask != 0
 }
 
-// Close unmaps the entries. The table is empty afterwards and may be used
-// again.
+// Close unmaps the entries. The table is empty then, and may be used again.
 func (t *Table) Close() {
 	t.cur.close()
 	t.old.close()
@@ -219,7 +218,7 @@ func (t *Table) Close() {
 	t.init(t.owner)
 }
 
-// hold tells the owner that the table holds so many bytes now.
+// hold sets how many bytes the owner counts for the table.
 func (t *Table) hold(bytes int) {
 	if bytes != t.held {
 		t.owner.Add(bytes - t.held)
@@ -227,7 +226,7 @@ func (t *Table) hold(bytes int) {
 	}
 }
 
-// find returns the array and slot of an entry, or nil.
+// find returns the array and slot of an entry, or nil if there is none.
 func (t *Table) find(hash, val uint32) (*tableHalf, uint32) {
 	if val == ^uint32(0) {
 		return nil, 0
@@ -244,16 +243,16 @@ func (t *Table) find(hash, val uint32) (*tableHalf, uint32) {
 	return nil, 0
 }
 
-// shrink begins a rehash into half the slots when 15 % are in use.
+// shrink begins a rehash into half the slots if less than 15 % are in use.
 func (t *Table) shrink() {
 	if slots := t.cur.slots(); slots > tableMin && t.n < slots/20*3 && t.old.mask == 0 {
-		// Without memory for the smaller array the larger one serves on.
+		// Without memory for the smaller array the larger one is kept.
 		_ = t.resize(slots / 2)
 	}
 }
 
-// resize begins a rehash. At 64 slots an operation the old array is empty long
-// before the new one, at 40 % or 30 % by then, can want another.
+// resize begins a rehash. With 64 slots for each operation, the old array is empty
+// long before the new one, which then is 40 % or 30 % full, needs another resize.
 func (t *Table) resize(slots int) error {
 	if slots > t.limit {
 		return fmt.Errorf("offheap: table of %d entries: full", t.n)
@@ -277,7 +276,7 @@ func (t *Table) resize(slots int) error {
 	return nil
 }
 
-// rehash carries up to n slots of the old array over.
+// rehash empties up to n slots of the old array into the new one.
 func (t *Table) rehash(n uint32) {
 	if t.old.mask == 0 {
 		return
@@ -301,8 +300,8 @@ func (t *Table) rehash(n uint32) {
 	}
 }
 
-// free returns the first empty slot from i on. There is one: an array is never
-// more than 15/16 full.
+// free returns the first empty slot from i on. There always is one, because an array
+// is never more than 15/16 full.
 func (h *tableHalf) free(i uint32) uint32 {
 	for h.at(i).val != 0 {
 		i++
@@ -310,7 +309,7 @@ func (h *tableHalf) free(i uint32) uint32 {
 	return i
 }
 
-// find looks for an entry from slot i to the end of the run.
+// find searches for an entry from slot i to the end of the run.
 func (h *tableHalf) find(want entry, i uint32) (uint32, bool) {
 	for ; ; i++ {
 		switch e := h.at(i); {
@@ -322,9 +321,9 @@ func (h *tableHalf) find(want entry, i uint32) (uint32, bool) {
 	}
 }
 
-// remove empties slot i and moves what comes after it in the run back by
-// turns, so that no mark of the deletion has to stay (Knuth, TAOCP 6.4,
-// algorithm R): an entry may fill the gap if that is not before its home.
+// remove empties slot i and moves later entries of the run back, so that no mark of
+// the deletion is needed (Knuth, TAOCP 6.4, algorithm R). An entry may move to the
+// empty slot if that is not before its home slot.
 func (h *tableHalf) remove(i uint32) {
 	for j := i + 1; ; j++ {
 		e := h.at(j)
@@ -339,7 +338,7 @@ func (h *tableHalf) remove(i uint32) {
 	*h.at(i) = entry{}
 }
 
-// close unmaps the array, unless it is the stand-in of an empty table.
+// close unmaps the array, unless it is that of an empty table.
 func (h *tableHalf) close() {
 	if h.mask != 0 {
 		r := region{base: h.base, size: h.slots() * entrySize}

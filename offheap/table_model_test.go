@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// tableModel is what a table should be: a bag of values for each hash.
+// tableModel is the model of a table: a multiset of values for each hash.
 type tableModel struct {
 	tab  *Table
 	bags map[uint32][]uint32
@@ -51,8 +51,8 @@ func (m *tableModel) check(t *rapid.T) {
 	}
 }
 
-// Hashes come from few values (long equal runs), from those whose home is the
-// last slots of a small array (runs that wrap), and from everywhere.
+// Hashes are taken from a few values (long runs of equal hashes), from those with a
+// home in the last slots of a small array (runs that wrap), and from all values.
 func hashes() *rapid.Generator[uint32] {
 	const inverse = 0x0E8B2F51 // of the multiplier in home, modulo 2^32
 	last := rapid.Custom(func(t *rapid.T) uint32 {

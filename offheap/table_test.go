@@ -21,7 +21,7 @@ func mustInsert(t testing.TB, tab *Table, hash, val uint32) {
 	}
 }
 
-// values returns what is stored under a hash, sorted.
+// values returns the values that are stored with a hash, sorted.
 func values(tab *Table, hash uint32) []uint32 {
 	var vals []uint32
 	for p := tab.Probe(hash); p.Next(); {
@@ -63,18 +63,18 @@ func TestTableReservedValue(t *testing.T) {
 	}
 }
 
-// A run of equal hashes that begins in the last slots goes on at the front.
+// A run of equal hashes that begins in the last slots continues at the front.
 func TestTableRunWrapsAround(t *testing.T) {
 	tab := newTable(t)
 	mustInsert(t, tab, 0, 0)
-	var last uint32 // a hash at home in the last slot
+	var last uint32 // a hash whose home is the last slot
 	for tab.cur.home(last) != tab.cur.mask {
 		last++
 	}
 	for val := range uint32(30) {
 		mustInsert(t, tab, last, val)
 	}
-	mustInsert(t, tab, 0, 99) // at home within the wrapped run
+	mustInsert(t, tab, 0, 99) // its home is within the wrapped run
 	for val := range uint32(30) {
 		if !tab.Delete(last, val) {
 			t.Fatalf("value %d is gone", val)
@@ -120,7 +120,7 @@ func TestTableDuringRehash(t *testing.T) {
 	}
 }
 
-// What one operation may carry over is what keeps a shard's pauses short.
+// The limit of slots for each operation keeps a shard's pauses short.
 func TestTableMovesAreBounded(t *testing.T) {
 	tab := newTable(t)
 	for i := range uint32(200_000) {
@@ -210,8 +210,8 @@ func TestTableTrimFinishesRehash(t *testing.T) {
 	}
 }
 
-// Where it cannot grow the table goes on to 15/16, then says so, keeps what it
-// has, and recovers when it can.
+// A table that cannot grow is filled up to 15/16. Then Insert fails, the entries
+// stay, and the table recovers when it can grow.
 func TestTableCannotGrow(t *testing.T) {
 	tab := newTable(t)
 	tab.limit = 1024
@@ -303,8 +303,8 @@ func BenchmarkTableFill(b *testing.B) {
 	}
 }
 
-// An empty table that finds no memory stays empty: its stand-in array has no
-// room, and a look-up in it would never end if it were full.
+// An empty table that gets no memory stays empty: its array has no room, and a
+// look-up would never end if it were full.
 func TestTableWithoutMemory(t *testing.T) {
 	tab := NewTable(new(Owner))
 	tab.limit = tableMin - 1

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Vec is the header of a growable vector of uint32, such as the members of a
-// topic. It has no Go pointers and can live in a slab's record; zeroed, it is
-// the empty vector, which has no storage. Its owner hands it to the Vecs that
-// it grew in. A header may be moved, but not copied: only one of the copies
-// would learn where the storage goes.
+// Vec is the header of a growable vector of uint32, for example the members of a
+// topic. It has no Go pointers, so it may be part of a record. A zero Vec is the
+// empty vector, which has no storage. A Vec must always be used with the same Vecs.
+// It may be moved, but not copied: the other copy would not notice when the storage
+// moves.
 type Vec struct {
-	off int64  // storage, bytes from Vecs.base
+	off int64  // of the storage: bytes from Vecs.base
 	n   uint32 // entries
-	cap uint32 // entries there is room for, a power of two or 0
+	cap uint32 // capacity in entries, a power of two or 0
 }
 
 // Len returns the number of entries.
@@ -24,31 +24,31 @@ func (v *Vec) Len() int { return int(v.n) }
 
 const (
 	vecMin     = 4   // entries of the smallest class
-	vecSmall   = 512 // entries of the largest class; above it a vector has a mapping of its own
+	vecSmall   = 512 // entries of the largest class; a larger vector has a mapping of its own
 	vecClasses = 8   // 4, 8 … 512
 	vecMax     = 1 << 29
-	vecSpare   = 16 // of a class, for vectors that are between two of them
+	vecSpare   = 16 // additional vectors of a class: a vector that grows takes room in two
 )
 
-// Vecs holds the storage of vectors, outside the Go heap. Up to 512 entries it
-// comes from slabs in powers of two. Above that a vector has a mapping of its
-// own: the kernel grows it by moving page tables (mremap) where a slice would
-// copy, and what is reserved beyond the last entry costs nothing until it is
-// touched. Capacity halves when less than a quarter of it is used.
+// Vecs keeps the storage of vectors outside the Go heap. The storage of a vector of
+// up to 512 entries is a record in a slab; their sizes are powers of two. A larger
+// vector has a mapping of its own: the kernel grows it with mremap, without copying,
+// and capacity beyond the last entry costs nothing until it is used. The capacity
+// is halved when less than a quarter of it is used.
 //
-// A Vecs is owned by one goroutine.
+// A Vecs belongs to one goroutine.
 type Vecs struct {
-	base   unsafe.Pointer // of region; every vector's storage is found from here
+	base   unsafe.Pointer // of region; Vec.off counts from here
 	slabs  [vecClasses]Slab
 	owner  *Owner
 	region region
-	mapped int // bytes of the mappings of large vectors, which count in full
+	mapped int // bytes of the mappings of large vectors, counted completely
 }
 
-// NewVecs reserves room for max vectors, 1 to 2^28, that have so many entries
-// together. A vector has a quarter of its capacity at least, so that of the
-// larger classes fewer can be in use than there are vectors. It fails for other
-// values, and with an *AddressSpaceError.
+// NewVecs reserves room for max vectors, 1 to 2^28. entries is the number of entries
+// of all vectors together, 1 or more. (A vector uses at least a quarter of its capacity,
+// so fewer vectors of the larger classes are possible.) It returns an error for
+// other values, and an *AddressSpaceError if the kernel refuses.
 func NewVecs(owner *Owner, max, entries int) (*Vecs, error) {
 	if max < 1 || max > 1<<28 || entries < 1 {
 		return nil, fmt.Errorf("offheap: room for %d vectors of %d entries: must be 1 to %d, of 1 or more", max, entries, 1<<28)
@@ -62,8 +62,8 @@ func NewVecs(owner *Owner, max, entries int) (*Vecs, error) {
 	return a, nil
 }
 
-// Slice returns the entries, borrowed until the vector's next Append,
-// SwapRemove or Free. They may be written.
+// Slice returns the entries. They may be changed. The slice is valid until the
+// vector's next Append, SwapRemove or Free.
 func (a *Vecs) Slice(v *Vec) []uint32 {
 	return unsafe.Slice((*uint32)(unsafe.Add(a.base, v.off)), v.n)
 }
@@ -78,8 +78,8 @@ func (a *Vecs) at(v *Vec, i uint32) *uint32 {
 	return (*uint32)(unsafe.Add(a.base, v.off+int64(i)*4))
 }
 
-// Append adds an entry at the end. When there is no memory it fails and the
-// vector is as it was.
+// Append adds an entry at the end. If there is no memory, it returns an error and
+// the vector is unchanged.
 func (a *Vecs) Append(v *Vec, x uint32) error {
 	if v.n == v.cap {
 		if err := a.resize(v, max(2*v.cap, vecMin)); err != nil {
@@ -91,9 +91,9 @@ func (a *Vecs) Append(v *Vec, x uint32) error {
 	return nil
 }
 
-// SwapRemove takes entry i out and puts the last entry in its place. ok says
-// that there was another one to put there, moved what it is: its owner now
-// finds it at i. An i beyond the end changes nothing.
+// SwapRemove removes entry i and puts the last entry in its place. If ok is true,
+// moved is that entry, which is at i now. If entry i was the last, or i is not below
+// v.Len(), ok is false; in the latter case nothing changes.
 func (a *Vecs) SwapRemove(v *Vec, i int) (moved uint32, ok bool) {
 	if i < 0 || i >= int(v.n) {
 		return 0, false
@@ -107,19 +107,19 @@ func (a *Vecs) SwapRemove(v *Vec, i int) (moved uint32, ok bool) {
 	case v.n == 0:
 		a.Free(v)
 	case v.n < v.cap/4:
-		// Without memory for the smaller storage the larger one serves on.
+		// Without memory for the smaller storage the larger one is kept.
 		_ = a.resize(v, v.cap/2)
 	}
 	return moved, ok
 }
 
-// Free gives the storage back and leaves the empty vector.
+// Free gives the storage back and makes the vector empty.
 func (a *Vecs) Free(v *Vec) {
 	a.drop(*v)
 	*v = Vec{}
 }
 
-// resize gives a vector room for c entries, a power of two that is ≥ v.n.
+// resize gives a vector the capacity c, a power of two that is not below v.n.
 func (a *Vecs) resize(v *Vec, c uint32) error {
 	to, err := a.storage(v, c)
 	if err != nil {
@@ -130,8 +130,8 @@ func (a *Vecs) resize(v *Vec, c uint32) error {
 	return nil
 }
 
-// storage provides room for c entries that begins with those of v. When it is
-// v's own storage that moved, v has none any more.
+// storage returns storage for c entries that begins with those of v. If it is a
+// mapping of v that was resized, v has no storage any more.
 func (a *Vecs) storage(v *Vec, c uint32) (to unsafe.Pointer, err error) {
 	switch {
 	case c > vecMax:
@@ -163,7 +163,7 @@ func (a *Vecs) storage(v *Vec, c uint32) (to unsafe.Pointer, err error) {
 	return to, nil
 }
 
-// drop gives back the storage that a header describes.
+// drop gives the storage of v back.
 func (a *Vecs) drop(v Vec) {
 	switch {
 	case v.cap == 0:
@@ -171,27 +171,27 @@ func (a *Vecs) drop(v Vec) {
 		s := a.class(v.cap)
 		s.Free(uint32(offset(s.base, unsafe.Pointer(a.at(&v, 0))) / int64(s.stride)))
 	default:
-		// Fails only for arguments that are not a mapping of ours.
+		// It fails only for an address that is no mapping of this package.
 		_ = unix.MunmapPtr(unsafe.Pointer(a.at(&v, 0)), uintptr(v.cap)*4)
 		a.count(-int(v.cap) * 4)
 	}
 }
 
-// count tells the owner of n more bytes of mappings.
+// count adds n bytes of mappings to what the owner counts; n may be negative.
 func (a *Vecs) count(n int) {
 	a.mapped += n
 	a.owner.Add(n)
 }
 
-// class returns the slab for storage of c entries.
+// class returns the slab for vectors with capacity c.
 func (a *Vecs) class(c uint32) *Slab {
 	return &a.slabs[bits.TrailingZeros32(c/vecMin)]
 }
 
-// offset returns how far to is from base, which may be in another mapping.
+// offset returns to - base in bytes. They may be in different mappings.
 func offset(base, to unsafe.Pointer) int64 { return int64(uintptr(to) - uintptr(base)) }
 
-// Len returns the number of vectors that have storage in the slabs.
+// Len returns the number of vectors with 1 to 512 entries of capacity.
 func (a *Vecs) Len() int {
 	n := 0
 	for i := range a.slabs {
@@ -200,16 +200,12 @@ func (a *Vecs) Len() int {
 	return n
 }
 
-// Mapped returns the address space that larger vectors have to themselves, in
-// bytes. What of it was never written is not resident.
-func (a *Vecs) Mapped() int { return a.mapped }
-
-// Trim returns memory that holds no vectors to the kernel, as Slab.Trim does,
-// and reports how many bytes.
+// Trim gives memory without vectors back to the kernel, as Slab.Trim does, and
+// returns how many bytes.
 func (a *Vecs) Trim() int { return trim(a.slabs[:]) }
 
-// Close unmaps the storage of vectors up to 512 entries; larger ones must have
-// been freed. The Vecs is unusable afterwards.
+// Close unmaps the storage of vectors of up to 512 entries. Larger vectors must have
+// been freed. The Vecs must not be used any more.
 func (a *Vecs) Close() {
 	closeAll(a.slabs[:])
 	a.region.free()

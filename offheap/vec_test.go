@@ -39,7 +39,7 @@ func TestVecHeader(t *testing.T) {
 	}
 }
 
-// vecModel is what a vector should be.
+// vecModel is the model of a vector.
 type vecModel struct {
 	vec  *Vec
 	want []uint32
@@ -146,8 +146,8 @@ func TestVecsAgainstModel(t *testing.T) {
 						small++
 					}
 				}
-				if a.Len() != small || a.Mapped() != mapped {
-					t.Fatalf("Len %d, Mapped %d; want %d, %d", a.Len(), a.Mapped(), small, mapped)
+				if a.Len() != small || a.mapped != mapped {
+					t.Fatalf("Len %d, Mapped %d; want %d, %d", a.Len(), a.mapped, small, mapped)
 				}
 			},
 		})
@@ -172,7 +172,7 @@ func TestVecsErrors(t *testing.T) {
 	if got := a.Slice(&w); !slices.Equal(got, []uint32{0, 1, 2, 3}) {
 		t.Fatalf("the failed Append left %v", got)
 	}
-	// Neither can v shrink: it stays where it is.
+	// v cannot shrink either, and stays where it is.
 	for v.Len() > 1 {
 		a.SwapRemove(&v, v.Len()-1)
 	}
@@ -207,8 +207,8 @@ func TestVecsMemoryReturns(t *testing.T) {
 	for i := range a.slabs {
 		blocks += int(a.slabs[i].stride) << a.slabs[i].blockShift
 	}
-	if left > blocks || full < 20*blocks || a.Len() != 0 || a.Mapped() != 0 {
-		t.Errorf("%d of %d bytes resident without vectors, one block of each class is %d; %d, %d", left, full, blocks, a.Len(), a.Mapped())
+	if left > blocks || full < 20*blocks || a.Len() != 0 || a.mapped != 0 {
+		t.Errorf("%d of %d bytes resident without vectors, one block of each class is %d; %d, %d", left, full, blocks, a.Len(), a.mapped)
 	}
 }
 
@@ -226,12 +226,12 @@ func TestLargeVecCostsWhatItHolds(t *testing.T) {
 		a.SwapRemove(&v, 0)
 	}
 	storage := unsafe.Pointer(a.at(&v, 0))
-	if a.Mapped() > 4*4*1000*2 {
-		t.Errorf("%d bytes mapped for %d entries", a.Mapped(), v.Len())
+	if a.mapped > 4*4*1000*2 {
+		t.Errorf("%d bytes mapped for %d entries", a.mapped, v.Len())
 	}
 	a.Free(&v)
-	if mapped(storage) || a.Mapped() != 0 {
-		t.Errorf("still mapped after Free, Mapped %d", a.Mapped())
+	if mapped(storage) || a.mapped != 0 {
+		t.Errorf("still mapped after Free, Mapped %d", a.mapped)
 	}
 }
 
@@ -285,8 +285,8 @@ func BenchmarkVecsGrow(b *testing.B) {
 	a.Free(&v)
 }
 
-// TestVecsReserve: large classes have room for what the entries allow, and all
-// entries fit however they are spread.
+// Large classes have room for as many vectors as the entries allow, and all entries
+// fit, however they are distributed.
 func TestVecsReserve(t *testing.T) {
 	const entries = 10_000
 	few, err := NewVecs(new(Owner), entries, entries)
@@ -311,7 +311,7 @@ func TestVecsReserve(t *testing.T) {
 				}
 			}
 		}
-		for i := range vecs { // down to where the capacity is about to halve
+		for i := range vecs { // down to where the capacity is almost halved
 			for v := &vecs[i]; v.n > v.cap/4 && v.n > 1; {
 				few.SwapRemove(v, 0)
 			}

@@ -15,12 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// descriptorsEnv tells the test binary to be the server that runs out of them.
+// descriptorsEnv makes the test binary the server that runs out of descriptors.
 const descriptorsEnv = "BELFRY_TEST_DESCRIPTORS"
 
-// A server without descriptors counts that, costs no processor time while
-// clients knock, and goes on as soon as a connection closes. It is a process
-// of its own, since the limit is one of processes.
+// A server without free descriptors counts that, uses no CPU while clients connect,
+// and accepts again as soon as a connection closes. It is a process of its own,
+// because the limit belongs to the process.
 func TestAcceptWithoutDescriptors(t *testing.T) {
 	if os.Getenv(descriptorsEnv) != "" {
 		serveWithoutDescriptors(t)
@@ -74,7 +74,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	if errors != 1 || served < 10 || served > 20 {
 		t.Errorf("%d errors, %d served; want 1, up to 20", errors, served)
 	}
-	for _, c := range conns[:35] { // 20 at most are there; the last 10 fit, as 10 did
+	for _, c := range conns[:35] { // at most 20 are accepted; the last 10 have room
 		c.Close()
 	}
 	for _, c := range conns[35:] {
@@ -91,7 +91,7 @@ func serveWithoutDescriptors(t *testing.T) {
 	var n int
 	fmt.Sscan(os.Getenv(descriptorsEnv), &n)
 	r := newRig(t, Options{Shards: 1}, nil)
-	fd, err := unix.Dup(0) // the lowest that is free
+	fd, err := unix.Dup(0) // the lowest free number
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,18 +111,17 @@ func serveWithoutDescriptors(t *testing.T) {
 		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
 	before := used()
-	<-time.After(time.Second) // what is measured is a second of doing nothing
+	<-time.After(time.Second) // measure an idle second
 	fmt.Printf("spent %d ms, %d errors, %d served\n", (used() - before).Milliseconds(), emfile(), r.Stats().Connections)
 	io.Copy(io.Discard, os.Stdin)
 }
 
-// Without a connection that closes, the next second is when a shard tries
-// again.
+// If no connection closes, a shard tries to accept again at the next tick.
 func TestAcceptResumesWithTick(t *testing.T) {
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) { h.mail = runMail })
 	r.on(0, func(s *Shard) {
-		s.accepting.exhausted = true
-		s.pauseAccept()
+		s.acceptor.exhausted = true
+		s.acceptor.pause()
 	})
 	c := r.dial()
 	io.WriteString(c, "hello\n")
@@ -144,16 +143,16 @@ func TestAcceptErrnoNames(t *testing.T) {
 	}
 }
 
-// An errno of accept that has nothing to do with limits does not end a
-// listener, nor does it hold the shard up.
+// An error of accept that has nothing to do with limits neither removes the
+// listener nor stops the shard.
 func TestAcceptOtherErrors(t *testing.T) {
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) { h.mail = runMail })
 	r.on(0, func(s *Shard) {
-		// A connected socket: accept says EINVAL.
+		// For a connected socket accept returns EINVAL.
 		ours, peer := socketPair(t)
 		defer unix.Close(ours)
 		defer unix.Close(peer)
-		s.accept(&listener{fd: int32(ours), inSet: true})
+		s.acceptor.accept(&listener{fd: int32(ours), inSet: true})
 	})
 	if n := r.Stats().AcceptErrors["other"]; n == 0 || n > acceptBatch {
 		t.Errorf("%d errors counted", n)
@@ -161,8 +160,8 @@ func TestAcceptOtherErrors(t *testing.T) {
 	ask(t, r.dial(), "hello")
 }
 
-// More connections than slots: those beyond are closed, and counted, and the
-// next gets in when one has left.
+// If there are more connections than slots, the surplus is closed and counted. When
+// a connection has ended, the next one is accepted.
 func TestAcceptRefused(t *testing.T) {
 	r := newRig(t, Options{Shards: 1, MaxConns: 3}, func(h *echoHandler) { h.mail = runMail })
 	var conns []net.Conn

@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// hoarder is a handler that consumes nothing, and that remembers what it is
-// told to give up.
+// hoarder is a handler that consumes nothing, and remembers the connections that it
+// had to give up.
 type hoarder struct {
 	*echoHandler
 	charged   map[uint32]int
@@ -36,7 +36,7 @@ func hoarderRig(t *testing.T, o Options) (*rig, []*hoarder) {
 	o.ManualTicks = true
 	o.NewHandler = func(s *Shard) Handler {
 		h := &hoarder{charged: map[uint32]int{}}
-		h.echoHandler = &echoHandler{s: s, causes: make(chan Reason, 1024), mail: runMail,
+		h.echoHandler = &echoHandler{s: s, reasons: make(chan Reason, 1024), mail: runMail,
 			data: func(s *Shard, slot uint32, p []byte) int {
 				if len(p) > 8<<10 {
 					s.Pause(slot)
@@ -71,41 +71,41 @@ func hoarderRig(t *testing.T, o Options) (*rig, []*hoarder) {
 	return r, all
 }
 
-// counted adds up what the connections of all shards hold, and looks whether
-// the lists agree with it. Nothing may be under way.
+// counted adds up what the connections of all shards hold, and checks that the
+// lists agree with it. Nothing may be in progress.
 func (r *rig) counted() (sum int64) {
 	r.t.Helper()
 	for i := range r.shards {
 		r.settle(i)
 		r.on(i, func(s *Shard) {
-			x := &s.accounts
+			x := &s.receiver.accounts
 			n, top := 0, 0
-			for class, a := range x.first {
+			for class, a := range x.classes.first {
 				for prev := (*account)(nil); a != nil; prev, a = a, a.next {
 					n++
 					top = class + 1
 					sum += int64(a.bytes)
-					if c := s.at(a.id.Slot()); a.prev != prev || sizeClass(a.bytes) != class || s.account(c) != a || s.ID(a.id.Slot()) != a.id {
+					if c := s.at(a.id.Slot()); a.prev != prev || sizeClass(a.bytes) != class || x.of(c) != a || s.ID(a.id.Slot()) != a.id {
 						r.t.Errorf("account %+v is in the list of class %d", *a, class)
 					}
 					if charged := a.bytes - accountSize - cap(a.unread); charged < 0 || charged == 0 && a.unread == nil {
-						r.t.Errorf("account with %d bytes charged, a tail of %d", charged, cap(a.unread))
+						r.t.Errorf("account with %d bytes charged, %d unread", charged, cap(a.unread))
 					}
 				}
 			}
-			if n != x.index.Len() || top != int(x.top.Load()) {
-				r.t.Errorf("shard %d: %d accounts in lists, %d in all; highest class %d, told %d", i, n, x.index.Len(), top, x.top.Load())
+			if n != x.index.Len() || top != int(x.classes.top.Load()) {
+				r.t.Errorf("shard %d: %d accounts in lists, %d in all; highest class %d, published %d", i, n, x.index.Len(), top, x.classes.top.Load())
 			}
 		})
 	}
 	return sum
 }
 
-// Paused connections that keep what they were sent fill the bound; then the one
-// that holds most pays, and those that hold little never do.
-func TestGreediestPays(t *testing.T) {
-	const bound = 1 << 20
-	r, hoarders := hoarderRig(t, Options{InboundBytes: bound})
+// Paused connections fill the limit with unread bytes. Then the connection that
+// holds most is reclaimed, and never one that holds little.
+func TestLargestIsReclaimed(t *testing.T) {
+	const limit = 1 << 20
+	r, hoarders := hoarderRig(t, Options{InboundBytes: limit})
 	h := hoarders[0]
 	send := func(n int) net.Conn {
 		ours, peer := socketPair(t)
@@ -114,8 +114,8 @@ func TestGreediestPays(t *testing.T) {
 		read := r.Stats().ReadBytes
 		c.Write(make([]byte, n))
 		eventually(t, "read", func() bool { return r.Stats().ReadBytes == read+uint64(n) })
-		if n := r.Stats().InboundBytes; n > bound {
-			t.Fatalf("%d bytes held, at most %d may be", n, bound)
+		if n := r.Stats().InboundBytes; n > limit {
+			t.Fatalf("%d bytes held, limit %d", n, limit)
 		}
 		return c
 	}
@@ -124,10 +124,10 @@ func TestGreediestPays(t *testing.T) {
 		small = append(small, send(10))
 	}
 	for range 200 {
-		send(3000) // their tails are 4 KiB each
+		send(3000) // each takes a buffer of 4 KiB
 	}
 	if n := len(h.reclaimed); n > 0 {
-		t.Fatalf("%d gave way below the bound", n)
+		t.Fatalf("%d reclaimed below the limit", n)
 	}
 	for range 300 {
 		send(3000)
@@ -137,10 +137,10 @@ func TestGreediestPays(t *testing.T) {
 	}
 	r.on(0, func(*Shard) {
 		if len(h.reclaimed) < 200 {
-			t.Errorf("%d of 500 gave way", len(h.reclaimed))
+			t.Errorf("%d of 500 reclaimed", len(h.reclaimed))
 		}
 	})
-	if st := r.Stats(); st.Connections != 600-int(st.Reclaimed) || st.InboundBytes < bound/2 {
+	if st := r.Stats(); st.Connections != 600-int(st.Reclaimed) || st.InboundBytes < limit/2 {
 		t.Errorf("%d connections, %d reclaimed, %d bytes held", st.Connections, st.Reclaimed, st.InboundBytes)
 	}
 	for i, c := range small {
@@ -149,34 +149,35 @@ func TestGreediestPays(t *testing.T) {
 	}
 }
 
-// Who alone wants more than there is pays himself, although others hold
-// something.
-func TestGreediestIsRefused(t *testing.T) {
+// A connection that alone wants more than the limit is refused, although others
+// hold something.
+func TestLargestIsRefused(t *testing.T) {
 	r, hoarders := hoarderRig(t, Options{InboundBytes: 1 << 20})
 	_, little := r.pair(0)
 	_, much := r.pair(0)
 	r.on(0, func(s *Shard) {
 		if !s.Charge(little.Slot(), 1000) || !s.Charge(much.Slot(), 900<<10) {
-			t.Error("refused below the bound")
+			t.Error("refused below the limit")
 		}
 		if s.Charge(much.Slot(), 200<<10) {
-			t.Error("more than the bound was granted")
+			t.Error("more than the limit was granted")
 		}
 		if !s.Charge(little.Slot(), 1000) {
-			t.Error("room was refused to the one that holds little")
+			t.Error("a connection that holds little was refused")
 		}
 		if !s.Charge(little.Slot(), 200<<10) {
-			t.Error("the greediest has not given way")
+			t.Error("the largest was not reclaimed")
 		}
-		s.Uncharge(much.Slot(), 1<<30) // it holds nothing any more
+		s.Uncharge(much.Slot(), 1<<30) // it holds nothing any more: no effect
 		s.Uncharge(little.Slot(), 1<<30)
-		if got := hoarders[0].reclaimed; len(got) != 1 || got[0] != much.Slot() || s.loop.inbound.Load() != 0 {
-			t.Errorf("reclaimed %d, %d bytes left; want %d and none", got, s.loop.inbound.Load(), much.Slot())
+		if got := hoarders[0].reclaimed; len(got) != 1 || got[0] != much.Slot() || s.loop.inbound.held.Load() != 0 {
+			t.Errorf("reclaimed %d, %d bytes left; want %d and none", got, s.loop.inbound.held.Load(), much.Slot())
 		}
 	})
 }
 
-// A shard on which nobody holds much does not pay for what is held elsewhere.
+// A shard whose connections all hold little does not pay for what other shards
+// hold.
 func TestOtherShardsAreSpared(t *testing.T) {
 	r, hoarders := hoarderRig(t, Options{InboundBytes: 1 << 20, Shards: 2})
 	var greedy []ID
@@ -193,7 +194,7 @@ func TestOtherShardsAreSpared(t *testing.T) {
 	r.on(1, func(s *Shard) {
 		for range 20 {
 			if !s.Charge(innocent.Slot(), 1000) {
-				t.Error("refused for what the other shard holds")
+				t.Error("refused because of what the other shard holds")
 			}
 		}
 	})
@@ -204,13 +205,13 @@ func TestOtherShardsAreSpared(t *testing.T) {
 	})
 }
 
-// panicky panics when it is to give something up.
+// panicky panics in OnReclaim.
 type panicky struct{ *hoarder }
 
 func (panicky) OnReclaim(uint32) { panic("asked for") }
 
-// A handler that panics in OnReclaim costs that connection only, and what it
-// held is not counted any more.
+// A panic in OnReclaim closes that connection only, and what it held is no longer
+// counted.
 func TestPanicInReclaim(t *testing.T) {
 	r, hoarders := hoarderRig(t, Options{InboundBytes: 1 << 20})
 	_, first := r.pair(0)
@@ -227,8 +228,8 @@ func TestPanicInReclaim(t *testing.T) {
 	}
 }
 
-// What moves between shards with unread bytes stays counted on its way, and
-// when there is nobody to take it any more it is not.
+// The unread bytes of a moving connection stay counted, and are uncounted if no
+// shard opens it.
 func TestMovedBytesAreCounted(t *testing.T) {
 	r, _ := hoarderRig(t, Options{Shards: 2})
 	c, id := r.pair(0)
@@ -257,24 +258,23 @@ type holder struct {
 	id    ID
 }
 
-// inboundModel does what connections can do to the node's count of bytes that
-// came in, at random.
+// inboundModel does at random what connections can do to the node's count of
+// inbound bytes.
 type inboundModel struct {
 	t        *testing.T
 	rt       *rapid.T
 	r        *rig
 	hoarders []*hoarder
 	rnd      *rand.Rand
-	bound    int64
+	limit    int64
 	live     []*holder
 }
 
-// TestInboundCountModel: whatever connections do, the node's count is what they
-// hold.
+// The node always counts exactly what its connections hold.
 func TestInboundCountModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &inboundModel{t: t, rt: rt, bound: int64(rapid.SampledFrom([]int{64 << 10, 1 << 20, 256 << 20}).Draw(rt, "bound"))}
-		m.r, m.hoarders = hoarderRig(t, Options{InboundBytes: m.bound, Shards: 2})
+		m := &inboundModel{t: t, rt: rt, limit: int64(rapid.SampledFrom([]int{64 << 10, 1 << 20, 256 << 20}).Draw(rt, "limit"))}
+		m.r, m.hoarders = hoarderRig(t, Options{InboundBytes: m.limit, Shards: 2})
 		m.rnd = rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
 			if len(m.live) == 0 || m.rnd.IntN(4) == 0 {
@@ -303,12 +303,12 @@ func (m *inboundModel) check(what string) {
 	})
 	if sum, n := m.r.counted(), m.r.Stats().InboundBytes; sum != n {
 		m.rt.Fatalf("after %s: %d counted, %d held", what, n, sum)
-	} else if n > m.bound+m.bound/8+64<<10 { // moves go over it for an instant
-		m.rt.Fatalf("after %s: %d bytes, at most %d may be", what, n, m.bound)
+	} else if n > m.limit+m.limit/8+64<<10 { // moves exceed it for a moment
+		m.rt.Fatalf("after %s: %d bytes, limit %d", what, n, m.limit)
 	}
 }
 
-// act calls f on the shard of h, unless h is gone.
+// act calls f on the shard of h, unless h has ended.
 func (m *inboundModel) act(h *holder, f func(s *Shard)) (gone bool) {
 	m.r.on(h.shard, func(s *Shard) {
 		if _, ok := s.Lookup(h.id); !ok {
@@ -320,7 +320,7 @@ func (m *inboundModel) act(h *holder, f func(s *Shard)) (gone bool) {
 	return gone
 }
 
-// step has a live connection do something, and says what.
+// step makes an open connection do something, and returns what.
 func (m *inboundModel) step(i int) (what string) {
 	h, slot, size := m.live[i], m.live[i].id.Slot(), 1<<m.rnd.IntN(16)
 	charged := m.hoarders[h.shard].charged
@@ -359,14 +359,14 @@ func (m *inboundModel) step(i int) (what string) {
 		})
 		return "close"
 	case 5:
-		m.act(h, func(s *Shard) { s.protect(h.id, func() { panic("asked for") }) })
+		m.act(h, func(s *Shard) { s.guard.protect(h.id, func() { panic("asked for") }) })
 		return "panic"
 	}
 	m.act(h, func(s *Shard) { s.Pause(slot); s.Resume(slot) })
 	return "pause and resume"
 }
 
-// write has a connection that is read receive n bytes.
+// write sends n bytes to a connection that is read.
 func (m *inboundModel) write(h *holder, n int) {
 	read, paused := m.r.Stats().ReadBytes, false
 	gone := m.act(h, func(s *Shard) { paused = s.Paused(h.id.Slot()) })

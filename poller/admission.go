@@ -7,38 +7,38 @@ import (
 	"time"
 )
 
-// A shard's single lane is crowded with crowdShare-th of its places taken: few,
-// so that what waits there is a matter of a few milliseconds. A shard that is
-// ahead of the others has aheadShare-th of these.
+// QueueSingle is congested when one in congestedShare of its places is taken: so
+// few that the wait in the queue is a few milliseconds. A shard that is ahead of
+// the others gets one in aheadShare of these places.
 const (
 	congestedShare = 32
 	aheadShare     = 32
 )
 
-// admission lets those who can wait into a shard's single lane in their order
-// of arrival, and no more of them than keep it from being crowded.
+// admission is the fair queue before a shard's QueueSingle. It admits callers in
+// the order of their arrival, and only so many that QueueSingle is not congested.
 //
-// Shards share processors. Left alone, the difference between their queues is
-// a random walk, until whoever comes to the longer one waits twice as long as
-// the average while the shorter one has as much of the processors. So when on
-// average a crowd waits for each shard, one that fewer than 7/8 of the average
-// wait for takes small steps, which leaves the processors to those behind. It
-// never stops, and one that is not crowded lets everybody through as ever. Where
-// fewer wait in all than a crowd for every shard, none takes small steps.
+// It is fair between shards too. Shards share processors, and without a rule
+// the lengths of their queues drift apart: callers of the longest queue would
+// wait twice as long as the average, while a shard with a short queue uses as
+// much CPU. So if on average as many callers wait for each shard as it has
+// places, a shard with fewer than 7/8 of the average number of callers is ahead
+// and gets fewer places. That leaves CPU to the other shards. A shard that is
+// ahead never stops.
 type admission struct {
-	places   int64         // taken ones that make a crowd
+	places   int64         // places in QueueSingle that make it congested
 	waiting  atomic.Int64  // callers of wait
-	tokens   atomic.Int64  // given to these and not yet noticed
-	admitted atomic.Int64  // given, up to Entry.Done
-	permits  chan struct{} // of tokens, each lets in one that waits
-	taken    *atomic.Int64 // places of the lane in use
+	tokens   atomic.Int64  // tokens that were given out and that no caller has used yet
+	admitted atomic.Int64  // permits that are not released, tokens included
+	permits  chan struct{} // the tokens; each admits one caller
+	taken    *atomic.Int64 // places in QueueSingle that are taken
 	node     *nodeWaiters
 }
 
-// nodeWaiters is what the admissions of a loop know of one another.
+// nodeWaiters is shared by the admissions of a loop.
 type nodeWaiters struct {
 	shards int64
-	total  atomic.Int64 // callers of wait, of all shards
+	total  atomic.Int64 // callers of wait in all shards
 	timers sync.Pool    // of *time.Timer, stopped
 }
 
@@ -51,19 +51,19 @@ func (n *nodeWaiters) timer(d time.Duration) *time.Timer {
 	return t
 }
 
-func (a *admission) init(l *mailQueue, node *nodeWaiters) {
-	a.places = max(l.size/congestedShare, 1)
+func (a *admission) init(q *mailQueue, node *nodeWaiters) {
+	a.places = max(q.size/congestedShare, 1)
 	a.permits = make(chan struct{}, a.places)
-	a.taken = &l.taken
+	a.taken = &q.taken
 	a.node = node
 }
 
-// congested says whether whoever comes now has to wait.
+// congested says whether a new caller would have to wait.
 func (a *admission) congested() bool {
 	return a.waiting.Load() > 0 || a.taken.Load()+a.admitted.Load() >= a.places
 }
 
-// limit is how many places may be taken when another one is let in.
+// limit returns below how many taken places another caller is admitted.
 func (a *admission) limit() int64 {
 	total, shards := a.node.total.Load(), a.node.shards
 	if total >= shards*a.places && a.waiting.Load()*shards < total*7/8 {
@@ -72,8 +72,9 @@ func (a *admission) limit() int64 {
 	return a.places
 }
 
-// admit lets in as many as there is room for. Whoever frees a place calls it. A
-// token whose waiter has left meanwhile lets in the next to come. Any goroutine.
+// admit admits as many callers as there is room for. It is called when a place
+// becomes free. If the caller for which a token was meant has left meanwhile, the
+// token admits the next one. Any goroutine.
 func (a *admission) admit() {
 	for {
 		n := a.tokens.Load()
@@ -87,7 +88,7 @@ func (a *admission) admit() {
 		}
 		select {
 		case a.permits <- struct{}{}:
-		default: // several looked at once and let in one too many; the shard must not wait for room
+		default: // concurrent calls gave out one token too many; a shard must not block here
 			a.tokens.Add(-1)
 			a.admitted.Add(-1)
 			return
@@ -95,36 +96,36 @@ func (a *admission) admit() {
 	}
 }
 
-// wait waits to be let in, for no longer than told, or until ctx or gone is
-// done.
-func (a *admission) wait(ctx context.Context, wait time.Duration, gone <-chan struct{}) (e Permit) {
+// wait waits until the caller is admitted, wait has passed, or ctx or gone is done.
+// The permit is zero if the caller was not admitted.
+func (a *admission) wait(ctx context.Context, wait time.Duration, gone <-chan struct{}) (p Permit) {
 	a.node.total.Add(1)
 	a.waiting.Add(1)
-	a.admit() // the shard may have looked before we were counted
+	a.admit() // the shard may have called admit before this caller was counted
 	late := a.node.timer(wait)
 	defer a.node.timers.Put(late)
 	defer late.Stop()
 	select {
 	case <-a.permits:
-		e.from = a
-		defer a.tokens.Add(-1) // last: nobody else is to be let in in our place
+		p.from = a
+		defer a.tokens.Add(-1) // at the end, so that no other caller is admitted for this one
 	case <-late.C:
 	case <-ctx.Done():
 	case <-gone:
 	}
 	a.waiting.Add(-1)
 	a.node.total.Add(-1)
-	return e
+	return p
 }
 
-// Permit keeps a place for somebody whom Uncrowded has let in, until he has
-// reserved one or given up. The zero Entry keeps none.
+// Permit keeps a place for a caller that Admit has admitted, until the caller has
+// reserved a place or given up. The zero Permit keeps none.
 type Permit struct{ from *admission }
 
-// Release gives the place up. To be called once; any goroutine.
-func (e Permit) Release() {
-	if e.from != nil {
-		e.from.admitted.Add(-1)
-		e.from.admit()
+// Release gives the place up. It must be called once. Any goroutine.
+func (p Permit) Release() {
+	if p.from != nil {
+		p.from.admitted.Add(-1)
+		p.from.admit()
 	}
 }

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Whoever can wait is held while the lane is crowded, and let go when it is
-// not, when his time is over, and when the loop ends.
-func TestUncrowded(t *testing.T) {
+// A caller that can wait is held while the queue is congested. It is released when
+// the queue is not, when its time is over, and when the loop ends.
+func TestAdmit(t *testing.T) {
 	const size = 1024
 	r := newRig(t, Options{Shards: 2, Mailbox: size}, func(h *echoHandler) { h.mail = runMail })
 	ctx := context.Background()
 	if waited, _ := r.Shard(0).Admit(ctx, time.Hour); waited {
-		t.Error("waited for an empty lane")
+		t.Error("waited for an empty queue")
 	}
 	var releases []func()
 	for i := range 2 {
@@ -25,14 +25,14 @@ func TestUncrowded(t *testing.T) {
 		}
 	}
 	if waited, e := r.Shard(0).Admit(ctx, time.Millisecond); !waited || e != (Permit{}) {
-		t.Error("did not wait for a crowded lane, or was let in")
+		t.Error("did not wait for a congested queue, or was admitted")
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
 	if waited, e := r.Shard(0).Admit(gone, time.Hour); !waited || e != (Permit{}) {
-		t.Error("did not wait for a crowded lane, if only to see that it is not wanted any more")
+		t.Error("did not wait for a congested queue, although ctx was done")
 	}
-	waiters := [2]int{10 * size / congestedShare, size / congestedShare} // more than one drain lets go, and unlike
+	waiters := [2]int{10 * size / congestedShare, size / congestedShare} // more than one batch of permits, and different numbers
 	all := waiters[0] + waiters[1]
 	waited := make(chan bool, all)
 	for i, n := range waiters {
@@ -50,7 +50,7 @@ func TestUncrowded(t *testing.T) {
 		eventually(t, "everybody waits", func() bool { return r.Shard(i).box.single.waiting.Load() == int64(n) })
 	}
 	if len(waited) > 0 {
-		t.Error("let go while the lane was crowded")
+		t.Error("released while the queue was congested")
 	}
 	for _, release := range releases {
 		release()
@@ -62,13 +62,13 @@ func TestUncrowded(t *testing.T) {
 				t.Error("says it did not wait")
 			}
 		case <-time.After(time.Minute):
-			t.Fatal("not let go when the lane was empty")
+			t.Fatal("not released when the queue was empty")
 		}
 	}
 	if full := r.Stats().MailboxFull["single"]; full != 0 {
-		t.Errorf("%d found the lane full", full)
+		t.Errorf("%d found the queue full", full)
 	}
-	eventually(t, "nobody waits", func() bool { return r.waiting.total.Load() == 0 })
+	eventually(t, "no caller waits", func() bool { return r.waiting.total.Load() == 0 })
 	for i := range 2 {
 		if e := &r.Shard(i).box.single; e.waiting.Load() != 0 || e.admitted.Load() != int64(len(e.permits)) || e.tokens.Load() != int64(len(e.permits)) {
 			t.Errorf("shard %d: %d wait, %d admitted, %d tokens, %d in the channel", i, e.waiting.Load(), e.admitted.Load(), e.tokens.Load(), len(e.permits))
@@ -76,7 +76,7 @@ func TestUncrowded(t *testing.T) {
 	}
 }
 
-func TestUncrowdedEnds(t *testing.T) {
+func TestAdmitEnds(t *testing.T) {
 	s := &Shard{opt: &Options{ManualTicks: true}}
 	s.box.init([queueCount]int{congestedShare, congestedShare, congestedShare, congestedShare}, -1, &nodeWaiters{shards: 1})
 	if !s.Reserve(QueueSingle) {
@@ -97,8 +97,8 @@ func TestUncrowdedEnds(t *testing.T) {
 	}
 }
 
-// No more are let in than there is room for, counting those who were let in but
-// have not reserved a place yet.
+// No more callers are admitted than there is room for. Callers that were admitted
+// and have not reserved a place yet count.
 func TestAdmissionPlaces(t *testing.T) {
 	l := &mailQueue{size: 4 * congestedShare}
 	var a admission
@@ -115,16 +115,16 @@ func TestAdmissionPlaces(t *testing.T) {
 	if a.admit(); a.admitted.Load() != 3 || a.waiting.Load() != waiters-3 {
 		t.Fatalf("%d let in, %d wait; want 3, 6", a.admitted.Load(), a.waiting.Load())
 	}
-	l.taken.Add(1) // one has reserved
+	l.taken.Add(1) // one caller has reserved a place
 	if in[0].Release(); a.admitted.Load() != 2 {
 		t.Errorf("%d let in with 2 places taken, want 2", a.admitted.Load())
 	}
-	if in[1].Release(); a.admitted.Load() != 2 { // one has given up: the next
+	if in[1].Release(); a.admitted.Load() != 2 { // one caller has given up: the next is admitted
 		t.Errorf("%d let in with 2 places taken, want 2", a.admitted.Load())
 	}
 	(<-enter).Release()
 	if !a.congested() {
-		t.Error("not crowded while somebody waits")
+		t.Error("not congested while a caller waits")
 	}
 	in[2].Release()
 	for range waiters - 4 {
@@ -135,7 +135,7 @@ func TestAdmissionPlaces(t *testing.T) {
 	}
 }
 
-// The order of arrival is kept.
+// Callers are admitted in the order of their arrival.
 func TestAdmissionOrder(t *testing.T) {
 	l := &mailQueue{size: congestedShare}
 	var a admission
@@ -160,7 +160,7 @@ func TestAdmissionOrder(t *testing.T) {
 	}
 }
 
-// blockedInSelect says whether n goroutines of a test wait to be let in.
+// blockedInSelect says whether n goroutines of a test wait in admission.wait.
 func blockedInSelect(n int) bool {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
@@ -173,8 +173,8 @@ func blockedInSelect(n int) bool {
 	return waiting == n
 }
 
-// When a crowd waits for every shard on average, one that clearly fewer wait
-// for takes small steps.
+// If on average many callers wait for each shard, a shard with clearly fewer gets
+// fewer places.
 func TestAdmissionLimit(t *testing.T) {
 	const places = 64
 	node := &nodeWaiters{shards: 2}
@@ -184,10 +184,10 @@ func TestAdmissionLimit(t *testing.T) {
 	}
 	for _, tt := range []struct{ a, b, limitA, limitB int64 }{
 		{0, 0, places, places},
-		{10, 100, places, places}, // no crowd for each
+		{10, 100, places, places}, // too few in all
 		{10, 118, places / aheadShare, places},
 		{300, 300, places, places},
-		{280, 320, places, places}, // about alike
+		{280, 320, places, places}, // about equal
 		{260, 340, places / aheadShare, places},
 		{1000, 0, places, places / aheadShare},
 	} {
@@ -201,6 +201,6 @@ func TestAdmissionLimit(t *testing.T) {
 	a.init(&mailQueue{size: 1}, node)
 	a.waiting.Store(0)
 	if a.places != 1 || a.limit() != 1 {
-		t.Errorf("the smallest lane has %d places, limit %d", a.places, a.limit())
+		t.Errorf("the smallest queue has %d places, limit %d", a.places, a.limit())
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Goroutines take accepted connections from two shards at the first line of one
-// kind, answer, and give them back: each client gets every answer once, and no
-// descriptor stays.
+// Goroutines take accepted connections from two shards after certain lines, answer
+// one line, and give the connections back. Each client gets every answer once, and
+// no descriptor is left.
 func TestDetachAndBack(t *testing.T) {
 	const clients, rounds = 16, 20
 	var r *rig
@@ -77,13 +77,13 @@ func TestDetachAndBack(t *testing.T) {
 }
 
 // answerOutside reads one line from a detached socket, unread bytes first, and
-// answers it with ">" in front.
+// answers it with ">" before it.
 func answerOutside(sock *Socket) error {
 	if err := unix.SetNonblock(sock.FD, false); err != nil {
 		return err
 	}
 	if err := unix.SetsockoptTimeval(sock.FD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60}); err != nil {
-		return err // a test that fails does not wait for ever
+		return err // so that a failing test does not hang
 	}
 	line := sock.Unread
 	for p := make([]byte, 100); bytes.IndexByte(line, '\n') < 0; {
@@ -99,8 +99,8 @@ func answerOutside(sock *Socket) error {
 	return err
 }
 
-// A socket that comes with CloseWrite is shut down for writing behind its unsent
-// bytes, and is read until the client ends it.
+// A socket with CloseWrite is shut down for writing after its unsent bytes, and is
+// read until the client closes it.
 func TestAdoptCloseWrite(t *testing.T) {
 	for _, unsent := range []string{"", "the last word", strings.Repeat("many words ", 10_000)} {
 		r := detachRig(t, Options{})
@@ -118,11 +118,11 @@ func TestAdoptCloseWrite(t *testing.T) {
 	}
 }
 
-// As many unread bytes as a connection can leave come through Adopt, and no more.
+// Adopt takes as many unread bytes as a connection can leave, and no more.
 func TestAdoptUnread(t *testing.T) {
 	r := detachRig(t, Options{})
 	r.handlers[0].data = func(s *Shard, slot uint32, p []byte) int {
-		s.Pause(slot) // so that it may leave that many
+		s.Pause(slot) // so that it may leave so many bytes
 		return 0
 	}
 	for _, n := range []int{MaxUnread + 1, scratchSize, scratchSize + 1} {

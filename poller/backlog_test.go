@@ -40,7 +40,7 @@ func TestDisconnectAtFrames(t *testing.T) {
 	if st.Overflows != 1 || st.Backlogged != 1 || st.Connections != 1 {
 		t.Errorf("%d overflows, %d backlogged, %d connections; want 1 each", st.Overflows, st.Backlogged, st.Connections)
 	}
-	// Nothing that was promised is lost, nothing that was refused arrives.
+	// Queued frames arrive, and refused ones do not.
 	for i, l := range lines(t, c, refused) {
 		if l != fmt.Sprintf("%08d ", i) {
 			t.Fatalf("line %d is %q", i, l)
@@ -59,9 +59,9 @@ func TestDisconnectAtBytes(t *testing.T) {
 	refused := r.sendUntil(id, queued+1, 3000, BytesFull)
 	frames, waiting := r.backlog(id)
 	if waiting > 20000 || waiting+3000 <= 20000 || frames != refused-queued {
-		t.Errorf("%d frames and %d bytes wait, bound 20000", frames, waiting)
+		t.Errorf("%d frames and %d bytes wait, limit 20000", frames, waiting)
 	}
-	// One frame alone may be larger than the bound: else it could never be sent.
+	// A single frame may be larger than the limit, or it could never be sent.
 	c, id := r.pair(0)
 	r.sendUntil(id, 0, 50000, sendQueued)
 	if got := lines(t, c, 1); got[0] != "00000000 " {
@@ -83,7 +83,7 @@ func TestDropOldest(t *testing.T) {
 		}
 	})
 	dropped := int(r.Stats().DroppedOldest)
-	first := r.sendUntil(id, last+1, 1000, sendDropped) // goes in, for one that is dropped
+	first := r.sendUntil(id, last+1, 1000, sendDropped) // queued in place of a dropped one
 	if frames, _ := r.backlog(id); frames != 4 {
 		t.Errorf("%d frames wait, want 4", frames)
 	}
@@ -93,7 +93,8 @@ func TestDropOldest(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := lines(t, bytes.NewReader(all), bytes.Count(all, []byte("\n")))
-	// What was on the wire or had begun, the control, the newest.
+	// Frames that were sent or partly sent, the control frame, and the newest frame
+	// remain.
 	at := slices.Index(got, "control")
 	if at < 1 {
 		t.Fatalf("no control among %q", got)
@@ -112,7 +113,7 @@ func TestDropOldest(t *testing.T) {
 	if len(newest) < 2 || len(newest) > 3 {
 		t.Errorf("%d frames after the control, want what has place beside it", len(newest))
 	}
-	// Sent, dropped or waiting: nothing else becomes of a frame.
+	// Every frame is sent, dropped or waiting.
 	if want := first + 1 - 200 - len(newest); dropped+1 < want || dropped+1 > want+1 {
 		t.Errorf("%d counted as dropped", dropped+1)
 	}
@@ -138,8 +139,8 @@ func TestLatestOnly(t *testing.T) {
 	}
 }
 
-// Without a key nothing is replaced; beyond the bound the oldest goes.
-func TestLatestOnlyBound(t *testing.T) {
+// A frame without a key replaces none; at the limit the oldest is dropped.
+func TestLatestOnlyAtLimit(t *testing.T) {
 	r := backlogRig(t, Options{Policy: LatestOnly, Backlog: Bounds{Frames: 4}})
 	_, id := r.pair(0)
 	r.sendUntil(id, 0, 1000, sendQueued)
@@ -154,9 +155,9 @@ func TestLatestOnlyBound(t *testing.T) {
 	}
 }
 
-// The node's budget counts a frame once, however many connections wait for
-// it, and gets it back when the last is done with it.
-func TestNodeBudget(t *testing.T) {
+// The node counts a frame once, however many connections wait for it, until the
+// last has sent or dropped it.
+func TestNodeLimit(t *testing.T) {
 	for _, policy := range []Policy{Disconnect, DropOldest} {
 		t.Run(policy.String(), func(t *testing.T) {
 			r := backlogRig(t, Options{NodeBytes: 100_000, Policy: policy})
@@ -185,7 +186,7 @@ func TestNodeBudget(t *testing.T) {
 			if n := r.Stats().BacklogBytes; results[want] != 20 || n != 60_000 {
 				t.Fatalf("results %v, %d bytes counted; want 20 of %d, 60000", results, n, want)
 			}
-			send(shared) // is counted already
+			send(shared) // counted already
 			if results[sendQueued] != 20 {
 				t.Fatalf("results %v; want 20 queued", results)
 			}
@@ -217,8 +218,8 @@ func TestLargeBacklog(t *testing.T) {
 	}
 }
 
-// A reader that keeps up costs no second event: EPOLLOUT is on only while
-// something waits.
+// EPOLLOUT is set only while bytes wait, so a client that reads quickly costs no
+// second event.
 func TestWritingOnlyWhileWaiting(t *testing.T) {
 	r := backlogRig(t, Options{})
 	c, id := r.pair(0)

@@ -2,66 +2,65 @@ package poller
 
 import "math/bits"
 
-// backlogClasses are the queues of a shard in lists by rank, so that one of the largest
-// is found without a walk over all of them. The rank of a queue is the class of
-// its size in bytes (sizeClass) when a frame was queued last: it may be too
-// high, and is never too low.
+// backlogClasses are the backlogs of a shard in lists by size class, so that one
+// of the largest is found without a walk. The class of a backlog is that of its
+// bytes when a frame was last queued: it may be too high, but is never too low.
 type backlogClasses struct {
-	first [accountClasses]*backlog
-	last  [accountClasses]*backlog
-	used  uint64 // a bit for each rank that some queue has
+	first [sizeClasses]*backlog
+	last  [sizeClasses]*backlog
+	used  uint64 // a bit for each class that has a backlog
 }
 
-func rankOf(bytes int) int { return sizeClass(max(bytes, 1)) }
+func (q *backlog) sizeClass() int { return sizeClass(max(q.bytes, 1)) }
 
-// update brings the rank of a queue up to date after something was queued.
+// update brings the class of a backlog up to date after a frame was queued.
 func (x *backlogClasses) update(q *backlog) {
-	rank := rankOf(q.bytes)
-	if q.evicted || q.ranked && rank <= q.rank {
+	class := q.sizeClass()
+	if q.evicted || q.listed && class <= q.class {
 		return
 	}
 	x.leave(q)
-	x.enter(q, rank)
+	x.enter(q, class)
 }
 
-func (x *backlogClasses) enter(q *backlog, rank int) {
-	q.ranked, q.rank = true, rank
-	q.prev, q.next = x.last[rank], nil
+func (x *backlogClasses) enter(q *backlog, class int) {
+	q.listed, q.class = true, class
+	q.prev, q.next = x.last[class], nil
 	if q.prev == nil {
-		x.first[rank] = q
+		x.first[class] = q
 	} else {
 		q.prev.next = q
 	}
-	x.last[rank] = q
-	x.used |= 1 << rank
+	x.last[class] = q
+	x.used |= 1 << class
 }
 
 func (x *backlogClasses) leave(q *backlog) {
-	if !q.ranked {
+	if !q.listed {
 		return
 	}
 	if q.prev == nil {
-		x.first[q.rank] = q.next
+		x.first[q.class] = q.next
 	} else {
 		q.prev.next = q.next
 	}
 	if q.next == nil {
-		x.last[q.rank] = q.prev
+		x.last[q.class] = q.prev
 	} else {
 		q.next.prev = q.prev
 	}
-	if x.first[q.rank] == nil {
-		x.used &^= 1 << q.rank
+	if x.first[q.class] == nil {
+		x.used &^= 1 << q.class
 	}
-	q.ranked, q.prev, q.next = false, nil, nil
+	q.listed, q.prev, q.next = false, nil, nil
 }
 
-// largest returns a queue of the highest rank other than but, nil if none has a
-// higher rank than a queue of size bytes.
+// largest returns a backlog of the highest class, other than but. It returns nil
+// if no class is higher than that of a backlog of size bytes.
 func (x *backlogClasses) largest(but *backlog, size int) *backlog {
 	for left := x.used; left != 0; {
 		top := bits.Len64(left) - 1
-		if top <= rankOf(size) {
+		if top <= sizeClass(max(size, 1)) {
 			return nil
 		}
 		q := x.first[top]
@@ -72,12 +71,12 @@ func (x *backlogClasses) largest(but *backlog, size int) *backlog {
 			left &^= 1 << top
 			continue
 		}
-		rank := rankOf(q.bytes)
-		if rank == top {
+		class := q.sizeClass()
+		if class == top {
 			return q
 		}
-		x.leave(q) // it has become smaller
-		x.enter(q, rank)
+		x.leave(q) // its class was too high
+		x.enter(q, class)
 		left = left&(1<<top-1) | x.used&(1<<(top+1)-1)
 	}
 	return nil

@@ -2,11 +2,12 @@ package poller
 
 import "belfry/offheap"
 
-// maxMappings bounds the buffers of all shards that are mappings: a quarter of
-// what the kernel allows a process (vm.max_map_count is 65,530).
+// maxMappings is how many buffers of all shards may be mappings: a quarter of the
+// mappings that the kernel allows a process (vm.max_map_count is 65,530).
 const maxMappings = 1 << 14
 
-// NewBuffers returns what the shard's handler makes buffers with.
+// NewBuffers returns Buffers for the shard's handler. They belong to the shard's
+// goroutine.
 func (s *Shard) NewBuffers() offheap.Buffers {
 	return offheap.NewBuffers(s.opt.Memory.Owner("messages"), maxMappings/s.opt.Shards)
 }

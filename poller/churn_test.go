@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// Frames of the churn test: a kind and two numbers.
+// Frames of the churn test have a kind and two numbers.
 const (
 	churnHello  = 'H' // ID of the connection, its shard
-	churnShared = 'S' // number; the same frame for everybody
-	churnOwn    = 'O' // number, ID of the connection it was made for
-	churnStale  = 'X' // ID that it was sent to, perhaps long gone
+	churnShared = 'S' // number; the same frame for all connections
+	churnOwn    = 'O' // number, ID of the connection for which it was made
+	churnStale  = 'X' // ID of the connection to which it was sent, which may have ended
 	churnFrame  = 17
 )
 
@@ -29,8 +29,8 @@ func churnBytes(kind byte, a, b uint64) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(p, a), b)
 }
 
-// churnServer sends what is broadcast to every connection, tells each its
-// name, and closes those that ask for it.
+// churnServer sends broadcasts to every connection, tells each its ID, and closes
+// connections that ask for it.
 func churnServer(h *echoHandler) {
 	h.open = func(s *Shard, slot uint32, _ any) {
 		s.Send(slot, Bytes(churnBytes(churnHello, uint64(s.ID(slot)), uint64(s.Index()))), Data)
@@ -58,8 +58,8 @@ func churnServer(h *echoHandler) {
 	}
 }
 
-// churnReader checks what one connection gets: its own name only, and every
-// number from the first it sees on.
+// churnReader checks what one connection gets: only its own ID, and every number
+// from the first that it gets.
 type churnReader struct {
 	c      net.Conn
 	id     uint64
@@ -99,14 +99,14 @@ func (r *churnReader) read() error {
 	return nil
 }
 
-// churnError is something that must not happen, other than the errors of sockets.
+// churnError is a fault of the server, in contrast to errors of sockets.
 type churnError struct{ text string }
 
 func (e *churnError) Error() string { return e.text }
 
-// Sockets come and go in every way while one writer sends numbered frames to
-// all. Those that stay get every number once; nobody gets what was meant for
-// a connection that had its slot or its descriptor before.
+// Connections open and end in every way, while one writer sends numbered frames to
+// all. Connections that stay get every number once. No connection gets a frame for
+// an earlier connection with the same slot or descriptor.
 func TestChurn(t *testing.T) {
 	const staying, churners = 16, 8
 	frames := uint64(3000)
@@ -119,13 +119,13 @@ func TestChurn(t *testing.T) {
 		names = make(chan [2]uint64, 512)
 		lives atomic.Int64
 	)
-	ctx, over := context.WithCancel(context.Background()) // until the writer is done
+	ctx, over := context.WithCancel(context.Background()) // done when the writer is
 	defer over()
 	var stayers []*churnReader
 	for range staying {
 		s := &churnReader{c: r.dial()}
 		s.c.SetDeadline(time.Now().Add(60 * time.Second))
-		s.c.Write([]byte("h")) // TCP_DEFER_ACCEPT waits for it
+		s.c.Write([]byte("h")) // TCP_DEFER_ACCEPT waits for a byte
 		if err := s.read(); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestChurn(t *testing.T) {
 			}
 		})
 	}
-	wg.Go(func() { postToNames(ctx, r, names) })
+	wg.Go(func() { postToIDs(ctx, r, names) })
 	churnWrite(t, r, stayers, frames)
 	over()
 	wg.Wait()
@@ -174,7 +174,7 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-// churnWrite broadcasts all numbers, no faster than those that stay read.
+// churnWrite broadcasts all numbers, no faster than the staying connections read.
 func churnWrite(t *testing.T, r *rig, stayers []*churnReader, frames uint64) {
 	for n := uint64(1); n <= frames; n++ {
 		b := NewFrames(NewFrame(churnBytes(churnShared, n, 0), 0))
@@ -211,7 +211,7 @@ func churnOnce(ctx context.Context, addr string, rng *rand.Rand, names chan<- [2
 			if errors.As(err, &bad) {
 				return err
 			}
-			return nil // closed by the server: no slot was left, or it was too slow
+			return nil // closed by the server: no slot was free, or the client was too slow
 		}
 		if i == 0 {
 			select {
@@ -224,11 +224,11 @@ func churnOnce(ctx context.Context, addr string, rng *rand.Rand, names chan<- [2
 	switch rng.IntN(4) {
 	case 0: // a reset
 		tcp.SetLinger(0)
-	case 1: // its own end first
+	case 1: // the client closes its side first
 		tcp.CloseWrite()
-	case 2: // has the server close it
+	case 2: // the server closes it
 		c.Write([]byte("q"))
-	case 3: // leaves unread bytes
+	case 3: // the client leaves unread bytes
 		return nil
 	}
 	for {
@@ -245,8 +245,8 @@ func churnOnce(ctx context.Context, addr string, rng *rand.Rand, names chan<- [2
 	}
 }
 
-// postToNames sends to connections by names that mostly are no longer theirs.
-func postToNames(ctx context.Context, r *rig, names <-chan [2]uint64) {
+// postToIDs sends to connections by their IDs, most of which have ended.
+func postToIDs(ctx context.Context, r *rig, names <-chan [2]uint64) {
 	var known [][2]uint64
 	for {
 		select {
@@ -262,9 +262,9 @@ func postToNames(ctx context.Context, r *rig, names <-chan [2]uint64) {
 	}
 }
 
-// A name never fits again, however often its slot and its descriptor are
-// used: the generation differs, and so it does in another shard's eyes.
-func TestStaleNames(t *testing.T) {
+// An ID never names another connection, however often its slot and descriptor are
+// used again: the generation differs, also in another shard.
+func TestStaleIDs(t *testing.T) {
 	r := newRig(t, Options{Shards: 1, MaxConns: 2}, func(h *echoHandler) {
 		h.mail = runMail
 		h.open = reportID
@@ -304,8 +304,8 @@ func TestStaleNames(t *testing.T) {
 	})
 }
 
-// Events that were fetched for a connection which another one's handler then
-// closed reach nobody, not even the successor in its slot.
+// Events that were fetched for a connection, which another connection's handler
+// then closed, are ignored. They do not reach the next connection in the slot.
 func TestStaleEvents(t *testing.T) {
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) {
 		h.mail = runMail
@@ -315,7 +315,7 @@ func TestStaleEvents(t *testing.T) {
 	r.on(0, func(s *Shard) {
 		stale := s.ID(id.Slot()) - 1<<32
 		for _, ev := range []uint32{0x1, 0x4, 0x8, 0x10, 0x2000, 0x201f} {
-			s.connEvent(stale, ev)
+			s.serveConn(stale, ev)
 		}
 		if _, ok := s.Lookup(id); !ok {
 			t.Error("a stale event ended its slot's new connection")

@@ -1,21 +1,25 @@
 package poller
 
-import "unsafe"
+import (
+	"unsafe"
 
-// conn is what a shard knows of a connection: a record in the slab, followed
-// by the handler's own. It has no Go pointers, so the collector never looks
-// at it; what only some connections have at some times (an account with
-// unread bytes, a queue of unsent frames) is elsewhere, found by index.
+	"golang.org/x/sys/unix"
+)
+
+// conn is the shard's part of a connection's record in the slab. The handler's
+// part follows it. A record has no Go pointers, so the collector never looks at
+// it. State that only some connections have at some times (an account, a
+// backlog) is kept elsewhere and found by an index in the record.
 type conn struct {
 	fd    int32
-	gen   uint32 // from Shard.gen at opening; 0 never occurs
-	timer WheelLink
+	gen   uint32 // generation, from conns.gen; never 0
+	timer wheelLink
 
 	lastRead  uint32 // ticks of the shard's clock
 	lastWrite uint32
 
-	account uint32 // index in Shard.accounts; 0: none
-	backlog uint32 // index in backlog.queues; 0: none
+	account uint32 // index in accounts.index; 0: none
+	backlog uint32 // index in backlogs.queues; 0: none
 	flags   connFlags
 }
 
@@ -24,184 +28,135 @@ type connFlags uint32
 const (
 	flagInSet        connFlags = 1 << iota // registered with epoll
 	flagPaused                             // the handler does not want to read
-	flagInOff                              // EPOLLIN is off in the set
-	flagOutOn                              // EPOLLOUT is on in the set
-	flagClosing                            // on the list of those to be closed
-	flagCloseWrite                         // shut down for writing once nothing waits
-	flagWriteClosed                        // that was done
-	flagLargeBacklog                       // Options.LargeBacklog bounds its backlog
+	flagInOff                              // the epoll set does not report EPOLLIN
+	flagOutOn                              // the epoll set reports EPOLLOUT
+	flagClosing                            // in conns.pendingCloses
+	flagCloseWrite                         // to be shut down for writing when its backlog is empty
+	flagWriteClosed                        // shut down for writing
+	flagLargeBacklog                       // Options.LargeBacklog limits its backlog
 	flagStaged                             // a send to it is staged
-	flagDeferred                           // on the list of those to be shown what they left unread
-	flagLargeReads                         // a message longer than a read is on its way in
+	flagDeferred                           // in receiver.deferred
+	flagLargeReads                         // a message longer than one read is arriving
 	flagRefused                            // a send to it was refused, and the handler was not told yet
-	flagEvicted                            // its backlog was dropped for another connection, and the handler does not know yet
+	flagEvicted                            // its backlog was dropped for another connection, and the handler was not told yet
 
 	flagsNoSend = flagClosing | flagCloseWrite | flagEvicted // nothing can be sent
 )
 
 const connSize = unsafe.Sizeof(conn{})
 
-// ID names a connection of a shard beyond its end: generation<<32 | slot.
+// ID names one connection of a shard, even after it has ended:
+// generation<<32 | slot.
 type ID uint64
 
 // Slot returns the slot that the connection has or had.
 func (id ID) Slot() uint32 { return uint32(id) }
 
-// Record returns the handler's bytes of a connection, Options.RecordSize of
-// them, zeroed at opening and aligned to 4. They are outside the Go heap and
-// must hold no Go pointers.
+func (id ID) gen() uint32 { return uint32(id >> 32) }
+
+// Record returns the handler's part of a connection's record:
+// Options.RecordSize bytes, zero when the connection is opened, aligned to 4.
+// They are outside the Go heap and must hold no Go pointers. The pointer is
+// valid until the connection ends.
 func (s *Shard) Record(slot uint32) unsafe.Pointer {
 	return unsafe.Add(s.slab.Ptr(slot), connSize)
 }
 
-// ID returns the lasting name of a live connection.
+// ID returns the ID of an open connection.
 func (s *Shard) ID(slot uint32) ID { return s.id(slot) }
 
-// Lookup returns the slot of the connection that id names, if it still lives.
-func (s *Shard) Lookup(id ID) (slot uint32, ok bool) {
-	slot = id.Slot()
-	if !s.slab.Live(slot) {
-		return 0, false
-	}
-	c := s.at(slot)
-	return slot, c.gen == uint32(id>>32) && c.flags&flagClosing == 0
-}
+// Lookup returns the slot of a connection. ok is false if the connection has
+// ended, or will be closed at the end of the turn.
+func (s *Shard) Lookup(id ID) (slot uint32, ok bool) { return s.lookup(id) }
 
-// Next returns the lowest live slot from the given one on.
+// Next returns the lowest slot in use that is not below from. ok is false if
+// there is none.
 func (s *Shard) Next(from uint32) (slot uint32, ok bool) { return s.slab.Next(from) }
 
-// LastRead and LastWrite return when bytes last went in or out, in ticks.
-func (s *Shard) LastRead(slot uint32) uint32  { return s.at(slot).lastRead }
+// LastRead returns the tick in which bytes were last received.
+func (s *Shard) LastRead(slot uint32) uint32 { return s.at(slot).lastRead }
+
+// LastWrite returns the tick in which the kernel last took bytes.
 func (s *Shard) LastWrite(slot uint32) uint32 { return s.at(slot).lastWrite }
 
-// FD returns the descriptor, for looking only.
+// FD returns the descriptor. It stays the shard's: the caller must not read,
+// write or close it.
 func (s *Shard) FD(slot uint32) int { return int(s.at(slot).fd) }
 
-// SetTimer has OnTimer called when the shard's clock reaches at; an earlier
-// setting is replaced.
-func (s *Shard) SetTimer(slot, at uint32) { s.wheel.Set(slot, at) }
+// SetTimer has OnTimer called when the shard's clock reaches tick at. It
+// replaces an earlier setting.
+func (s *Shard) SetTimer(slot, at uint32) { s.timers.wheel.set(slot, at) }
 
-// StopTimer takes the timer away.
-func (s *Shard) StopTimer(slot uint32) { s.wheel.Cancel(slot) }
+// StopTimer cancels the timer. It does nothing if none is set.
+func (s *Shard) StopTimer(slot uint32) { s.timers.wheel.cancel(slot) }
 
-// open takes a slot for fd and registers nothing yet.
-func (s *Shard) open(fd int32) (slot uint32, ok bool) {
-	slot, ok = s.slab.Alloc()
-	if !ok {
-		return 0, false
-	}
-	if s.gen++; s.gen == 0 {
-		s.gen = 1
-	}
-	c := s.at(slot)
-	c.fd, c.gen = fd, s.gen
-	c.lastRead, c.lastWrite = s.now, s.now
-	s.live.Store(int64(s.slab.Len() - s.retiredSlots))
-	return slot, true
-}
-
-// forget frees what a connection holds but its descriptor.
-func (s *Shard) forget(slot uint32) {
-	c := s.at(slot)
-	s.wheel.Cancel(slot)
-	s.closeAccount(c)
-	s.sender.backlogs.close(c)
-	s.slab.Free(slot)
-	s.live.Store(int64(s.slab.Len() - s.retiredSlots))
-}
-
-// retireSlot keeps a slot from ever being used again: OnClose has panicked, and the
-// handler's tables may still name it.
-func (s *Shard) retireSlot(slot uint32) {
-	c := s.at(slot)
-	s.wheel.Cancel(slot)
-	s.closeAccount(c)
-	s.sender.backlogs.close(c)
-	s.retiredSlots++
-	s.live.Store(int64(s.slab.Len() - s.retiredSlots))
-}
-
-// Close ends a connection once the handler's current call has returned.
-// OnClose follows, with CauseHandler. Closing twice does nothing.
+// Close closes a connection at the end of the turn. OnClose follows, with
+// ReasonHandler. Closing twice does nothing.
 func (s *Shard) Close(slot uint32) { s.closeLater(slot, ReasonHandler, nil) }
 
-// runCloses closes the dead. Calls of OnClose may add to the list.
-func (s *Shard) runCloses() {
+// closePending closes the connections that were given up during the turn. Calls
+// of OnClose may add more.
+func (s *Shard) closePending() {
+	if len(s.pendingCloses) == 0 {
+		return
+	}
 	for i := 0; i < len(s.pendingCloses); i++ {
-		d := s.pendingCloses[i]
-		slot := d.id.Slot()
-		if !s.slab.Live(slot) || s.ID(slot) != d.id {
-			continue // it was given away since
-		}
-		if s.at(slot).flags&flagStaged != 0 {
-			s.Submit() // while the descriptor is still its own
-		}
-		fd, panics := s.at(slot).fd, s.Counters.Panics.Load()
-		s.protect(0, func() { s.handler.OnClose(slot, d.reason, d.err) })
-		if s.Counters.Panics.Load() == panics {
-			s.forget(slot)
-		} else {
-			s.retireSlot(slot)
-		}
-		sysClose(fd)
-		if s.slab.Live(slot) {
-			s.at(slot).fd = -1 // spoiled: the number may soon be somebody else's
-		}
-		s.Counters.Closed.Add(1)
+		s.closeNow(s.pendingCloses[i])
 	}
-	if len(s.pendingCloses) > 0 {
-		clear(s.pendingCloses)
-		s.pendingCloses = s.pendingCloses[:0]
-		if cap(s.pendingCloses) > 1024 {
-			s.pendingCloses = nil
-		}
-		s.resumeAccept(resumeClosed)
+	clear(s.pendingCloses)
+	s.pendingCloses = s.pendingCloses[:0]
+	if cap(s.pendingCloses) > 1024 {
+		s.pendingCloses = nil
 	}
+	s.acceptor.retry()
 }
 
-// Pause stops reading a connection; a peer that ends it is still noticed.
-func (s *Shard) Pause(slot uint32) {
+func (s *Shard) closeNow(p pendingClose) {
+	slot := p.id.Slot()
+	if !s.slab.Live(slot) || s.id(slot) != p.id {
+		return // it was moved to another shard in the meantime
+	}
 	c := s.at(slot)
-	if c.flags&flagPaused == 0 {
-		c.flags |= flagPaused
-		s.updateEvents(slot, c)
+	if c.flags&flagStaged != 0 {
+		s.Submit() // while the descriptor still belongs to the connection
 	}
+	fd, panics := c.fd, s.Counters.Panics.Load()
+	s.guard.protect(0, func() { s.handler.OnClose(slot, p.reason, p.err) })
+	if s.Counters.Panics.Load() == panics {
+		s.forget(slot)
+	} else {
+		s.retireSlot(slot)
+	}
+	sysClose(fd)
+	s.Counters.Closed.Add(1)
 }
 
-// Resume reads again. Bytes that were received before are shown to OnData in
-// this turn or the next.
-func (s *Shard) Resume(slot uint32) {
+// release gives back what a connection holds, except its slot and descriptor.
+func (s *Shard) release(slot uint32, c *conn) {
+	s.timers.wheel.cancel(slot)
+	s.receiver.accounts.close(c)
+	s.sender.backlogs.close(c)
+}
+
+// forget gives back what a connection holds, except its descriptor.
+func (s *Shard) forget(slot uint32) {
+	s.release(slot, s.at(slot))
+	s.free(slot)
+}
+
+// retireSlot is forget after OnClose has panicked. The handler's tables may
+// still name the slot, so it is never used again.
+func (s *Shard) retireSlot(slot uint32) {
 	c := s.at(slot)
-	if c.flags&flagPaused != 0 {
-		c.flags &^= flagPaused
-		s.updateEvents(slot, c)
-		if a := s.account(c); a != nil {
-			a.paused, a.resumed = true, s.now
-			if a.unread != nil {
-				s.deferRead(slot, c)
-			}
-		}
-	}
+	s.release(slot, c)
+	s.retire()
+	c.fd = -1 // another file may soon have the number
 }
 
-// Defer is called within OnData, which then leaves unconsumed what it has no
-// time for: all of it is shown again in a later turn, after what other
-// connections have deferred, and nothing is read of the connection before.
-func (s *Shard) Defer(slot uint32) { s.deferRead(slot, s.at(slot)) }
-
-func (s *Shard) deferRead(slot uint32, c *conn) {
-	if c.flags&flagDeferred == 0 {
-		c.flags |= flagDeferred
-		s.deferred = append(s.deferred, s.ID(slot))
+// sockError returns the error that a socket is in, nil if there is none.
+func sockError(fd int32) error {
+	if n, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
+		return unix.Errno(n)
 	}
-}
-
-// SetLargeReads says whether a message longer than a small read is on its way in: a
-// connection is then read in larger pieces.
-func (s *Shard) SetLargeReads(slot uint32, bulk bool) {
-	c := s.at(slot)
-	c.flags &^= flagLargeReads
-	if bulk {
-		c.flags |= flagLargeReads
-	}
+	return nil
 }

@@ -1,24 +1,30 @@
 package poller
 
 import (
+	"sync/atomic"
+
 	"golang.org/x/sys/unix"
 
 	"belfry/offheap"
 )
 
 // conns are the connections of a shard: their records, the epoll set that
-// watches them, the clock that stamps them and the list of connections to be
-// closed. It is all that the sending half needs to know of connections.
+// watches them, the clock that stamps them, and the list of connections to
+// close. The halves for sending and receiving know nothing else of connections.
+// All fields but live belong to the shard's goroutine.
 type conns struct {
 	slab          *offheap.Slab
 	epfd          int32
-	gen           uint32         // of the connection opened last
-	now           uint32         // the shard's clock: ticks it lived
+	gen           uint32         // generation of the connection opened last
+	now           uint32         // the shard's clock, in ticks
 	pendingCloses []pendingClose // closed at the end of the turn
+	retired       int            // slots that are never used again
+
+	live atomic.Int64 // open connections; other goroutines read it
 }
 
-// pendingClose is a connection waiting to be closed. Closing is put off to the end
-// of a turn so that no slot is reused and OnClose is never called inside
+// pendingClose is a connection waiting to be closed. Closing is put off to the
+// end of a turn, so that no slot is reused and OnClose is never called inside
 // another call of the handler.
 type pendingClose struct {
 	id     ID
@@ -30,8 +36,15 @@ func (x *conns) at(slot uint32) *conn { return (*conn)(x.slab.Ptr(slot)) }
 
 func (x *conns) id(slot uint32) ID { return ID(uint64(x.at(slot).gen)<<32 | uint64(slot)) }
 
-// alive says whether slot still is the connection it was when gen was read
-// and has not been given up.
+// lookup returns the slot of a connection. ok is false if it has ended or will
+// be closed at the end of the turn.
+func (x *conns) lookup(id ID) (slot uint32, ok bool) {
+	slot = id.Slot()
+	return slot, x.alive(slot, id.gen())
+}
+
+// alive says whether the slot still holds the connection of that generation
+// and the connection is not about to be closed.
 func (x *conns) alive(slot, gen uint32) bool {
 	if !x.slab.Live(slot) {
 		return false
@@ -40,15 +53,46 @@ func (x *conns) alive(slot, gen uint32) bool {
 	return c.gen == gen && c.flags&flagClosing == 0
 }
 
-// closeLater puts a connection on the list of those to be closed. Doing it twice
-// does nothing.
-func (x *conns) closeLater(slot uint32, cause Reason, err error) {
+// open takes a slot for a descriptor. It does not register it with epoll. ok is
+// false if all slots are in use.
+func (x *conns) open(fd int32) (slot uint32, ok bool) {
+	slot, ok = x.slab.Alloc()
+	if !ok {
+		return 0, false
+	}
+	if x.gen++; x.gen == 0 {
+		x.gen = 1
+	}
+	c := x.at(slot)
+	c.fd, c.gen = fd, x.gen
+	c.lastRead, c.lastWrite = x.now, x.now
+	x.countLive()
+	return slot, true
+}
+
+// free gives a slot back.
+func (x *conns) free(slot uint32) {
+	x.slab.Free(slot)
+	x.countLive()
+}
+
+// retire keeps a slot from ever being used again.
+func (x *conns) retire() {
+	x.retired++
+	x.countLive()
+}
+
+func (x *conns) countLive() { x.live.Store(int64(x.slab.Len() - x.retired)) }
+
+// closeLater has a connection closed at the end of the turn. Only the first
+// call for a connection counts.
+func (x *conns) closeLater(slot uint32, reason Reason, err error) {
 	c := x.at(slot)
 	if c.flags&flagClosing != 0 {
 		return
 	}
 	c.flags |= flagClosing
-	x.pendingCloses = append(x.pendingCloses, pendingClose{x.id(slot), cause, err})
+	x.pendingCloses = append(x.pendingCloses, pendingClose{x.id(slot), reason, err})
 }
 
 // register adds a connection to the epoll set.
@@ -63,11 +107,11 @@ func (x *conns) register(slot uint32, c *conn) {
 	c.flags |= flagInSet
 }
 
-// updateEvents changes the events that the epoll set reports of a connection to those
-// that it waits for now.
+// updateEvents tells the epoll set which events the connection waits for now,
+// if they have changed.
 func (x *conns) updateEvents(slot uint32, c *conn) {
 	if c.flags&flagInSet == 0 || c.flags&flagClosing != 0 {
-		return // accept and arrive register it when the handler is done
+		return // a new connection is registered after the handler's first calls
 	}
 	armed := c.flags & (flagInOff | flagOutOn)
 	events := c.events()
@@ -79,14 +123,14 @@ func (x *conns) updateEvents(slot uint32, c *conn) {
 	}
 }
 
-// events returns the events that the connection waits for, and notes in its
-// flags that the epoll set is told so.
+// events returns the events that the connection waits for. It sets the flags
+// that record them, so the caller must pass the events to epoll_ctl.
 func (c *conn) events() uint32 {
 	c.flags &^= flagInOff | flagOutOn
 	var events uint32 = unix.EPOLLIN
 	if c.flags&flagPaused != 0 {
 		c.flags |= flagInOff
-		events = unix.EPOLLRDHUP // a paused reader still has to see that the peer is gone
+		events = unix.EPOLLRDHUP // the end of a paused connection is still noticed
 	}
 	if c.backlog != 0 {
 		c.flags |= flagOutOn

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// A handler that takes one line of a read at a time still gets all of them,
-// in order, and another connection its turn in between.
+// A handler that handles one line for each call still gets all lines in order, and
+// another connection is served in between.
 func TestDefer(t *testing.T) {
-	var order []uint32 // slots, as their lines were taken
+	var order []uint32 // slots, in the order of their lines
 	r := newRig(t, Options{Shards: 1, Backlog: Bounds{Frames: 1 << 16}}, func(h *echoHandler) {
 		h.mail = runMail
 		h.data = func(s *Shard, slot uint32, p []byte) int {
@@ -33,7 +33,7 @@ func TestDefer(t *testing.T) {
 		fmt.Fprintf(&all, "%08d\n", i)
 	}
 	a, b := r.dial(), r.dial()
-	// Held up, so that the bytes of both are there when the shard looks.
+	// The shard is blocked, so that the bytes of both have arrived when it reads.
 	r.on(0, func(*Shard) {
 		a.Write(all.Bytes())
 		b.Write(all.Bytes())
@@ -61,8 +61,8 @@ func TestDefer(t *testing.T) {
 	})
 }
 
-// A connection is not read on once the time of the chunk is over: what it sends
-// may take long to handle.
+// A connection is not read again when the chunk is over: its bytes may take long to
+// handle.
 func TestReadLooksAtTheClock(t *testing.T) {
 	reads, before := 0, make(chan int, 1)
 	r := newRig(t, Options{Shards: 1, Chunk: time.Nanosecond}, func(h *echoHandler) {
@@ -81,7 +81,7 @@ func TestReadLooksAtTheClock(t *testing.T) {
 	}
 }
 
-// What was received before the peer ended is handled before the end is.
+// Bytes that were received before the peer closed are handled before the end.
 func TestDeferBeforeEnd(t *testing.T) {
 	taken := 0
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) {
@@ -107,8 +107,8 @@ func TestDeferBeforeEnd(t *testing.T) {
 	})
 }
 
-// A connection is read in small pieces unless a long message is on its way,
-// so that little is kept of one that is paused.
+// A connection is read in small pieces unless a long message is arriving, so that a
+// paused one holds little.
 func TestReadSizes(t *testing.T) {
 	for _, bulk := range []bool{false, true} {
 		largest := 0

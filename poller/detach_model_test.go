@@ -9,16 +9,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// detachModel is one connection that is sent to and read by shards and by
-// goroutines in turn, and its client. The bytes of each direction are numbered.
+// detachModel is one connection and its client. Shards and goroutines own it in
+// turn, send to it and read it. The bytes of each direction are numbered.
 type detachModel struct {
 	t      *testing.T
 	r      *rig
 	client int
-	shard  int    // that has the connection
-	id     ID     // there
-	sock   Socket // if outside
-	out    bool   // it is outside
+	shard  int    // the shard that has the connection
+	id     ID     // in that shard
+	sock   Socket // if no shard has it
+	out    bool   // no shard has it
 
 	mu       sync.Mutex
 	take     int         // how many bytes the handler consumes at a time
@@ -31,7 +31,7 @@ type detachModel struct {
 	writeClosed bool
 }
 
-// numbers returns the n bytes of a stream behind those that it had.
+// numbers returns the next n bytes of a stream after its first bytes.
 func numbers(had, n int) []byte {
 	p := make([]byte, n)
 	for i := range p {
@@ -40,8 +40,8 @@ func numbers(had, n int) []byte {
 	return p
 }
 
-// data is the handler's OnData. Of the bytes given it leaves no more than may
-// wait in a connection that is not paused.
+// data is the handler's OnData. It leaves no more bytes than a connection may that
+// is not paused.
 func (m *detachModel) data(s *Shard, slot uint32, p []byte) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -59,7 +59,7 @@ func (m *detachModel) data(s *Shard, slot uint32, p []byte) int {
 	return 0
 }
 
-// on runs f on the connection's shard, if it is with one.
+// on runs f on the connection's shard, if a shard has it.
 func (m *detachModel) on(f func(s *Shard, slot uint32)) {
 	if !m.out {
 		m.r.on(m.shard, func(s *Shard) {
@@ -81,7 +81,7 @@ func (m *detachModel) clientWrites(t *rapid.T) {
 	m.written = append(m.written, p[:max(n, 0)]...)
 }
 
-// clientReads returns whether there was anything.
+// clientReads returns whether there were bytes.
 func (m *detachModel) clientReads() bool {
 	p := make([]byte, 5000)
 	n, _ := unix.Read(m.client, p)
@@ -126,8 +126,8 @@ func (m *detachModel) detach() {
 	m.out = true
 }
 
-// detachInData has the handler detach the connection when it is next shown
-// bytes, for which it has to be read.
+// detachInData makes the handler detach the connection at the next OnData, for
+// which the connection must be read.
 func (m *detachModel) detachInData(t *rapid.T) {
 	if m.out {
 		return
@@ -147,7 +147,8 @@ func (m *detachModel) detachInData(t *rapid.T) {
 	m.sock, m.out = <-given, true
 }
 
-// readOutside consumes what is unread, and then a piece of what the socket has.
+// readOutside consumes the unread bytes, and then a part of the bytes in the
+// socket.
 func (m *detachModel) readOutside() {
 	if !m.out {
 		return
@@ -175,7 +176,7 @@ func (m *detachModel) move() {
 	}
 }
 
-// end has the rest of both streams arrive, and the client leave.
+// end waits until the rest of both streams has arrived, and closes the client.
 func (m *detachModel) end(t *rapid.T) {
 	m.setTake(1 << 20)
 	m.adopt(0)
@@ -199,8 +200,8 @@ func (m *detachModel) end(t *rapid.T) {
 	eventually(m.t, "closed", func() bool { return m.r.Stats().Connections == 0 })
 }
 
-// However often a connection changes hands, in whatever state, each side gets
-// what the other one sent, and nothing stays behind.
+// However often a connection changes its owner, in whatever state, each side gets
+// what the other one sent, and nothing is left.
 func TestDetachModel(t *testing.T) {
 	var m *detachModel
 	r := newRig(t, Options{Backlog: Bounds{Frames: 1 << 20, Bytes: 1 << 30}}, func(h *echoHandler) {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// detachRig has one shard, whose handler leaves all bytes unread until a test
-// gives it a data hook.
+// detachRig has one shard, whose handler leaves all bytes unread until a test sets
+// a data hook.
 func detachRig(t *testing.T, o Options) *rig {
 	o.Shards = 1
 	return newRig(t, o, func(h *echoHandler) {
@@ -21,7 +21,7 @@ func detachRig(t *testing.T, o Options) *rig {
 	})
 }
 
-// descriptors counts what is open, the rings included, which the shards make at
+// descriptors counts the open descriptors, including the rings that shards make at
 // their first send.
 func (r *rig) descriptors(t *testing.T) int {
 	for i := range r.shards {
@@ -30,11 +30,11 @@ func (r *rig) descriptors(t *testing.T) int {
 	return openDescriptors(t)
 }
 
-// unread waits until a connection has left n bytes unread.
+// unread waits until a connection has n unread bytes.
 func (r *rig) unread(t *testing.T, id ID, n int) {
 	t.Helper()
 	eventually(t, "unread bytes", func() (there bool) {
-		r.on(0, func(s *Shard) { there = len(s.unread(s.at(id.Slot()))) == n })
+		r.on(0, func(s *Shard) { there = len(s.receiver.accounts.unread(s.at(id.Slot()))) == n })
 		return there
 	})
 }
@@ -50,7 +50,7 @@ func receive[T any](t *testing.T, from <-chan T) (v T) {
 	return v
 }
 
-// nothingLeft checks that a shard has nothing of a connection that was detached
+// nothingLeft checks that a shard holds nothing of a connection that was detached
 // with a descriptor.
 func nothingLeft(t *testing.T, s *Shard, id ID, fd int) {
 	t.Helper()
@@ -60,15 +60,16 @@ func nothingLeft(t *testing.T, s *Shard, id ID, fd int) {
 	if _, ok := watched(t, int(s.epfd), fd); ok {
 		t.Error("the descriptor is in the epoll set")
 	}
-	if a, q := s.accounts.index.Len(), s.sender.backlogs.queues.Len(); a != 0 || q != 0 || s.wheel.armed != 0 {
-		t.Errorf("%d accounts, %d queues, %d timers are left", a, q, s.wheel.armed)
+	if a, q := s.receiver.accounts.index.Len(), s.sender.backlogs.queues.Len(); a != 0 || q != 0 || s.timers.wheel.armed != 0 {
+		t.Errorf("%d accounts, %d queues, %d timers are left", a, q, s.timers.wheel.armed)
 	}
-	if in, out := s.loop.inbound.Load(), s.loop.nodeBytes.Load(); in != 0 || out != 0 {
+	if in, out := s.loop.inbound.held.Load(), s.loop.nodeBytes.Load(); in != 0 || out != 0 {
 		t.Errorf("%d bytes in and %d bytes out are still counted", in, out)
 	}
 }
 
-// fillBacklog sends lines to a connection that does not read, until one has to wait.
+// fillBacklog sends lines to a connection that does not read, until one has to
+// wait.
 func fillBacklog(s *Shard, slot uint32) (sent int) {
 	for s.sendNow(slot, Shared(NewFrames(numbered(sent, 1000, 0))), Data) != sendQueued {
 		sent++
@@ -79,14 +80,14 @@ func fillBacklog(s *Shard, slot uint32) (sent int) {
 // detachState is a state in which a connection is detached.
 type detachState struct {
 	name       string
-	input      string // that the client sends, and the shard reads, before
+	input      string // bytes that the client sends and the shard reads before
 	make       func(s *Shard, slot uint32, client *net.UnixConn)
 	unread     string
 	backlog    bool
 	closeWrite bool
-	client     string // gets, before what the new owner sends
-	socket     string // holds, for the new owner to read
-	ended      bool   // the client has ended its side
+	client     string // bytes that it gets before those of the new owner
+	socket     string // bytes in it for the new owner
+	ended      bool   // the client has closed its side
 }
 
 var detachStates = []detachState{
@@ -115,12 +116,12 @@ var detachStates = []detachState{
 	{name: "half-closed, backlog", closeWrite: true, backlog: true, make: func(s *Shard, slot uint32, _ *net.UnixConn) { s.CloseWrite(slot) }},
 	{name: "half-closed by the client", input: "begun", unread: "begun", socket: "more", ended: true, make: func(_ *Shard, _ uint32, client *net.UnixConn) {
 		client.Write([]byte("more"))
-		client.CloseWrite() // the shard does not look before it detaches
+		client.CloseWrite() // the shard does not notice before it detaches
 	}},
 }
 
-// A connection can be detached in whatever state it is. What was not read and
-// not sent comes with it, and nothing of it stays.
+// A connection can be detached in any state. Unread and unsent bytes come with it,
+// and nothing of it is left.
 func TestDetachStates(t *testing.T) {
 	for _, state := range detachStates {
 		t.Run(state.name, func(t *testing.T) {
@@ -169,7 +170,7 @@ func detachIn(t *testing.T, o Options, state *detachState) {
 	checkClient(t, sock, client, state.client, lines)
 }
 
-// checkOwner reads what the socket still holds.
+// checkOwner reads the bytes that are still in the socket.
 func checkOwner(t *testing.T, sock Socket, client *net.UnixConn, holds string, ended bool) {
 	t.Helper()
 	if !ended {
@@ -192,8 +193,8 @@ func checkOwner(t *testing.T, sock Socket, client *net.UnixConn, holds string, e
 	}
 }
 
-// checkClient sends what a detached connection had still to send, and a word of
-// the new owner, and checks what the client reads.
+// checkClient sends the unsent bytes of a detached connection and a line of the new
+// owner, and checks what the client reads.
 func checkClient(t *testing.T, sock Socket, client io.Reader, want string, lines int) {
 	t.Helper()
 	for n := range lines {
@@ -221,8 +222,8 @@ func checkClient(t *testing.T, sock Socket, client io.Reader, want string, lines
 	}
 }
 
-// A connection of which the handler has yet to be told something stays, and the
-// handler is told.
+// A connection stays if its handler is still to be told something, and the handler
+// is told.
 func TestDetachRefused(t *testing.T) {
 	for name, make := range map[string]func(s *Shard, slot uint32, client net.Conn){
 		"closed": func(s *Shard, slot uint32, _ net.Conn) { s.Close(slot) },
@@ -243,7 +244,7 @@ func TestDetachRefused(t *testing.T) {
 					}
 				})
 				want := map[string]Reason{"closed": ReasonHandler, "broken": ReasonWrite}[name]
-				if got := receive(t, r.handlers[0].causes); got != want {
+				if got := receive(t, r.handlers[0].reasons); got != want {
 					t.Errorf("cause %d, want %d", got, want)
 				}
 				client.Close()
@@ -257,7 +258,8 @@ func TestDetachRefused(t *testing.T) {
 	}
 }
 
-// A connection that has lost a send is detached only when its handler knows.
+// A connection that has lost a send can be detached only after its handler was
+// told.
 func TestDetachAfterLostSend(t *testing.T) {
 	for name, o := range map[string]Options{
 		"backlog full": {Backlog: Bounds{Frames: 3}},
@@ -296,8 +298,8 @@ func TestDetachAfterLostSend(t *testing.T) {
 	}
 }
 
-// Whatever call of the handler is under way, the slot is not used again before
-// it has returned, and nothing else is called for the connection.
+// Detach works within every call of the handler. The slot is not used again before
+// the call has returned, and no other call is made for the connection.
 func TestDetachWithinCalls(t *testing.T) {
 	for call, unread := range map[string]string{
 		"OnOpen": "", "OnData": " and half\n", "OnData, all consumed": "", "OnTimer": "half", "OnTick": "half", "OnWork": "half",
@@ -340,8 +342,8 @@ func TestDetachWithinCalls(t *testing.T) {
 	}
 }
 
-// detachHandler detaches the only connection within the call that is named, once
-// the test is ready for it.
+// detachHandler detaches the only connection within the named call, after the test
+// has said that it is ready.
 type detachHandler struct {
 	Handler
 	t            *testing.T

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The last words of a connection that did not read: what began is completed,
-// the rest is gone, and the word follows.
+// A last payload to a connection that does not read: a frame that is partly sent is
+// completed, the rest is dropped, and the payload follows.
 func TestDropBacklog(t *testing.T) {
 	r := backlogRig(t, Options{})
 	c, id := r.pair(0)
@@ -24,11 +24,11 @@ func TestDropBacklog(t *testing.T) {
 		s.Send(id.Slot(), Bytes([]byte("ping\n")), Control)
 		s.DropBacklog(id.Slot())
 		s.Send(id.Slot(), Bytes([]byte("bye\n")), Control)
-		frames, _ = s.backlogOf(id.Slot()) // before the socket may take more
+		frames, _ = s.backlogOf(id.Slot()) // before the socket takes more bytes
 	})
 	begun := 0
 	switch frames {
-	case 0: // none had begun, and there was room for the word
+	case 0: // no frame was partly sent, and the socket had room for the payload
 	case 1:
 	case 2:
 		begun = 1
@@ -47,7 +47,7 @@ func TestDropBacklog(t *testing.T) {
 	eventually(t, "no backlog", func() bool { return r.Stats().BacklogBytes == 0 })
 }
 
-func TestFinish(t *testing.T) {
+func TestCloseWrite(t *testing.T) {
 	r := backlogRig(t, Options{})
 	for _, size := range []int{100, 200_000} {
 		c, id := r.pair(0)
@@ -73,21 +73,21 @@ func TestFinish(t *testing.T) {
 		if !ok || len(rest) != len("answer\nclose\n") {
 			t.Errorf("%d bytes before the end, then %q", len(all), rest)
 		}
-		// The connection can still be heard, and ends with its peer.
+		// The connection is still read, and ends when its peer closes.
 		if r.Stats().Connections != 1 {
 			t.Error("connection is gone before its peer")
 		}
 		c.Close()
 		eventually(t, "closed", func() bool { return r.Stats().Connections == 0 })
-		if got := <-r.handlers[0].causes; got != ReasonEOF {
+		if got := <-r.handlers[0].reasons; got != ReasonEOF {
 			t.Errorf("cause %d", got)
 		}
 	}
 }
 
-// A backlog dropped when Finish has been called already must not keep the
-// connection from being finished.
-func TestDropBacklogAfterFinish(t *testing.T) {
+// If the backlog is dropped after CloseWrite was called, the connection is still
+// shut down for writing.
+func TestDropBacklogAfterCloseWrite(t *testing.T) {
 	r := backlogRig(t, Options{})
 	ours, peer := socketPair(t)
 	c := fileConn(t, peer)
@@ -104,7 +104,7 @@ func TestDropBacklogAfterFinish(t *testing.T) {
 	}
 }
 
-// Nothing is a legal thing to send, and must not be waited for.
+// An empty payload may be sent, and does not wait.
 func TestSendNothing(t *testing.T) {
 	r := backlogRig(t, Options{})
 	c, id := r.pair(0)
@@ -128,8 +128,8 @@ func TestSendNothing(t *testing.T) {
 	})
 }
 
-// A connection that moves in the middle of a frame goes on in the middle of
-// it: not even a control frame may come between.
+// A connection that moves in the middle of a frame continues in the middle of the
+// frame: not even a control frame may come between.
 func TestMoveInsideFrame(t *testing.T) {
 	r := newRig(t, Options{}, func(h *echoHandler) {
 		h.mail = runMail
@@ -161,8 +161,8 @@ func TestMoveInsideFrame(t *testing.T) {
 	eventually(t, "no backlog", func() bool { return r.Stats().BacklogBytes == 0 && r.Stats().Backlogged == 0 })
 }
 
-// A peer that is gone is an error of the send, and no signal.
-func TestSendToNobody(t *testing.T) {
+// A send to a closed connection is an error and not a signal.
+func TestSendToClosedPeer(t *testing.T) {
 	r := backlogRig(t, Options{})
 	ours, peer := socketPair(t)
 	id := r.adopt(0, Socket{FD: ours})
@@ -175,7 +175,7 @@ func TestSendToNobody(t *testing.T) {
 	if first != sendClosed || second != sendClosed {
 		t.Errorf("results %d, %d; want sendClosed", first, second)
 	}
-	if got := <-r.handlers[0].causes; got != ReasonWrite {
+	if got := <-r.handlers[0].reasons; got != ReasonWrite {
 		t.Errorf("cause %d, want CauseWrite", got)
 	}
 	if n := r.handlers[0].closed.Load(); n != 1 {
@@ -188,7 +188,7 @@ func TestSendDoesNotAllocate(t *testing.T) {
 	ours, peer := socketPair(t)
 	defer sysClose(int32(peer))
 	id := r.adopt(0, Socket{FD: ours})
-	read := make([]byte, 100) // or it would have to wait
+	read := make([]byte, 100) // so that the send does not have to wait
 	shared, own := Shared(NewFrames(numbered(1, 10, 0))), Bytes([]byte("answer\n"))
 	r.on(0, func(s *Shard) {
 		for what, send := range map[string]func(){
@@ -206,7 +206,7 @@ func TestSendDoesNotAllocate(t *testing.T) {
 	})
 }
 
-// What is staged goes out before its connection is given away or closed.
+// Staged sends are sent before their connection is detached, moved or closed.
 func TestStageBeforeTheEnd(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
 		r := backlogRig(t, o)
@@ -229,7 +229,7 @@ func TestStageBeforeTheEnd(t *testing.T) {
 	})
 }
 
-// The same when the loop ends in the turn in which something was staged.
+// Staged sends are also sent if the loop is closed in the same turn.
 func TestStageBeforeStop(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
 		r := backlogRig(t, o)

@@ -1,7 +1,7 @@
 package poller
 
-// enqueue puts a payload, of which sent bytes are on the wire, behind what
-// waits for a connection.
+// enqueue puts a payload, of which the kernel took sent bytes, into the backlog of
+// a connection.
 func (x *sender) enqueue(slot uint32, c *conn, p Payload, class Class, sent int) SendResult {
 	switch {
 	case c.flags&flagsNoSend != 0:
@@ -11,15 +11,15 @@ func (x *sender) enqueue(slot uint32, c *conn, p Payload, class Class, sent int)
 	case p.frames != nil:
 		return x.enqueueShared(slot, c, p.frames.list, sent)
 	case class == Control:
-		class = Data // the rest of control frames that have begun, which must follow
+		class = Data // control frames that are partly sent: their rest must follow
 	}
-	// The copy is whole, with what is on the wire marked as sent: the rest of a
-	// frame that has begun must not be parted from it.
+	// The whole payload is copied and its beginning marked as sent, so that its rest
+	// counts as a frame that is partly sent.
 	f := &Frame{b: append([]byte(nil), p.bytes...), own: true, class: class}
 	return x.enqueueFrame(slot, c, f, sent)
 }
 
-// enqueueShared puts the frames that are not on the wire yet behind what waits.
+// enqueueShared puts the frames behind the first sent bytes into the backlog.
 func (x *sender) enqueueShared(slot uint32, c *conn, frames []*Frame, sent int) SendResult {
 	for sent >= len(frames[0].b) && sent > 0 {
 		sent -= len(frames[0].b)
@@ -37,17 +37,17 @@ func (x *sender) enqueueShared(slot uint32, c *conn, frames []*Frame, sent int) 
 	return result
 }
 
-// enqueueFrame puts f, of which sent bytes are on the wire, behind what waits.
+// enqueueFrame puts f, of which the kernel took sent bytes, into the backlog.
 func (x *sender) enqueueFrame(slot uint32, c *conn, f *Frame, sent int) SendResult {
 	if len(f.b) == 0 {
-		return sendQueued // no send would ever take it off the queue
+		return sendQueued // no send would ever remove it
 	}
 	q := x.backlogs.of(c)
 	if q == nil {
 		q = x.backlogs.open(x.conns.id(slot), c, x.conns.now)
 	}
 	result, fits := sendQueued, true
-	if sent == 0 { // the rest of a frame that has begun must follow, whatever the bounds
+	if sent == 0 { // the rest of a frame that is partly sent must follow despite the limits
 		result, fits = x.makeRoom(c, q, f)
 	}
 	if fits {
@@ -57,7 +57,7 @@ func (x *sender) enqueueFrame(slot uint32, c *conn, f *Frame, sent int) SendResu
 			q.sent = sent
 			q.bytes -= sent
 		}
-		x.backlogs.ranks.update(q)
+		x.backlogs.classes.update(q)
 	} else if q.n == 0 {
 		x.backlogs.close(c)
 	}
@@ -65,8 +65,8 @@ func (x *sender) enqueueFrame(slot uint32, c *conn, f *Frame, sent int) SendResu
 	return result
 }
 
-// enqueueControl puts a control frame ahead of the data that waits, in place of
-// an older one of its kind.
+// enqueueControl puts a control frame ahead of waiting data. It replaces an older
+// one of its kind.
 func (x *sender) enqueueControl(slot uint32, c *conn, p []byte) SendResult {
 	q := x.backlogs.of(c)
 	if q != nil {
@@ -89,13 +89,13 @@ func (x *sender) enqueueControl(slot uint32, c *conn, p []byte) SendResult {
 	f := &Frame{b: append([]byte(nil), p...), own: true, class: Control}
 	x.backlogs.retain(f)
 	q.insertControl(f)
-	x.backlogs.ranks.update(q)
+	x.backlogs.classes.update(q)
 	x.conns.updateEvents(slot, c)
 	return sendQueued
 }
 
-// adopt has a connection that comes from elsewhere send first what was not
-// sent there, and then, if told, shut down for writing.
+// adopt takes over what a connection brings from another shard or from outside:
+// its unsent bytes, and whether to shut it down for writing afterwards.
 func (x *sender) adopt(slot uint32, c *conn, unsent []byte, closeWrite bool) {
 	if closeWrite {
 		c.flags |= flagCloseWrite
@@ -110,10 +110,10 @@ func (x *sender) adopt(slot uint32, c *conn, unsent []byte, closeWrite bool) {
 	q := x.backlogs.open(x.conns.id(slot), c, x.conns.now)
 	x.backlogs.retain(f)
 	q.pushRest(f)
-	x.backlogs.ranks.update(q)
+	x.backlogs.classes.update(q)
 }
 
-// unsent returns a copy of what waits for a connection.
+// unsent returns a copy of the bytes that wait for a connection, nil if none wait.
 func (x *sender) unsent(c *conn) []byte {
 	if q := x.backlogs.of(c); q != nil {
 		return q.join(nil, q.bytes)

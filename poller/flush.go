@@ -2,20 +2,20 @@ package poller
 
 import "syscall"
 
-// maxFlush is how many bytes of a backlog one event sends.
+// maxFlush is about how many bytes of a backlog are sent for one event.
 const maxFlush = 1 << 20
 
-// joinSize is how much of a backlog goes into one send; TCP_NOTSENT_LOWAT
-// lets the kernel take no more at a time anyway.
+// joinSize is how many bytes of a backlog are joined for one send. The kernel takes
+// no more at a time because of TCP_NOTSENT_LOWAT.
 const joinSize = 32 << 10
 
-// flush sends what waits for a connection that takes bytes again. Several
-// frames go in one send.
+// flush sends the backlog of a connection whose socket takes bytes again. Small
+// frames are joined into one send.
 func (x *sender) flush(slot uint32, c *conn) {
 	q := x.backlogs.of(c)
 	for before := x.written; q != nil && q.n > 0; {
 		if x.written-before > maxFlush {
-			return // EPOLLOUT comes again; others first
+			return // EPOLLOUT comes again, after other connections
 		}
 		p := q.front()
 		if q.n > 1 && len(p) < joinSize {
@@ -38,7 +38,7 @@ func (x *sender) flush(slot uint32, c *conn) {
 	x.emptied(slot, c)
 }
 
-// emptied is called when nothing waits for a connection any more.
+// emptied is called when no bytes wait for a connection any more.
 func (x *sender) emptied(slot uint32, c *conn) {
 	x.backlogs.close(c)
 	x.conns.updateEvents(slot, c)
@@ -47,8 +47,8 @@ func (x *sender) emptied(slot uint32, c *conn) {
 	}
 }
 
-// drop drops what matches of what waits for a connection, but never the rest
-// of a frame that has begun.
+// drop drops the waiting frames for which match returns true, but never one that is
+// partly sent.
 func (x *sender) drop(slot uint32, match func(*Frame) bool) {
 	c := x.conns.at(slot)
 	q := x.backlogs.of(c)
@@ -63,7 +63,7 @@ func (x *sender) drop(slot uint32, match func(*Frame) bool) {
 	}
 }
 
-// finish shuts a connection down for writing once nothing waits for it.
+// finish shuts a connection down for writing when no bytes wait for it.
 func (x *sender) finish(slot uint32) {
 	x.submit()
 	c := x.conns.at(slot)
@@ -73,7 +73,7 @@ func (x *sender) finish(slot uint32) {
 	}
 }
 
-// shutdown ends the sending side of the socket, once.
+// shutdown shuts the socket down for writing. Only the first call does something.
 func (c *conn) shutdown() {
 	if c.flags&flagWriteClosed == 0 {
 		c.flags |= flagWriteClosed

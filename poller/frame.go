@@ -2,29 +2,29 @@ package poller
 
 import "sync/atomic"
 
-// Frame is a run of bytes that is sent whole or not at all. All connections
-// that get it share it, so it must not be changed after it was made.
+// Frame is a sequence of bytes that is sent completely or not at all. The
+// connections that get it share it, so its bytes must not be changed.
 type Frame struct {
 	b     []byte
 	key   uint64
-	own   bool         // made for one connection: no policy drops it
+	own   bool         // made for one connection, so no policy drops it
 	class Class        // Data if shared
-	refs  atomic.Int32 // queues that hold it; the node's backlog counts it while there are any
+	refs  atomic.Int32 // backlogs that hold it; the node counts its bytes while there are any
 }
 
-// NewFrame makes a shared frame of b, which it keeps. Under the policy
-// LatestOnly a frame replaces a waiting one with the same key; a frame with
-// key 0 neither replaces nor is replaced.
+// NewFrame makes a shared frame of b. It keeps b. With the policy LatestOnly a
+// frame replaces a waiting frame with the same key. A frame with key 0 neither
+// replaces another nor is replaced.
 func NewFrame(b []byte, key uint64) *Frame { return &Frame{b: b, key: key} }
 
-// Frames are one or several frames that go to a connection in one write.
+// Frames are one or more frames that go to a connection in one send.
 type Frames struct {
 	bytes []byte   // of all frames, one after the other
 	list  []*Frame // at least one
 }
 
-// NewFrames joins frames, of which there must be at least one. It copies their
-// bytes if there are several.
+// NewFrames joins frames. There must be at least one. If there are more, their
+// bytes are copied.
 func NewFrames(frames ...*Frame) *Frames {
 	list := append([]*Frame(nil), frames...)
 	if len(list) == 1 {
@@ -41,8 +41,8 @@ func NewFrames(frames ...*Frame) *Frames {
 	return &Frames{bytes: b, list: list}
 }
 
-// Len returns how many frames there are.
+// Len returns the number of frames.
 func (f *Frames) Len() int { return len(f.list) }
 
-// At returns the i-th frame.
+// At returns frame i, from 0.
 func (f *Frames) At(i int) *Frame { return f.list[i] }

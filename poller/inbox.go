@@ -1,21 +1,21 @@
 package poller
 
-// inbox is the shard's own end of its mailbox. Owned by the shard's goroutine.
+// inbox is the shard's own end of its mailbox. It belongs to the shard's goroutine.
 type inbox struct {
 	box      *mailbox
-	more     bool // the last look left mail in a lane, for want of time
-	drained  bool // the lanes were looked into since the shard last waited for events
-	readable bool // the eventfd is, and with it the epoll set that netpoll watches
-	kept     bool // the handler keeps the place of the mail at hand
+	more     bool // mail was left in a queue, because the chunk was over
+	drained  bool // the queues were read since the shard last waited for events
+	readable bool // the eventfd is readable, and with it the epoll set that netpoll watches
+	kept     bool // the handler keeps the place of the current item
 }
 
-// called says whether the lanes have to be looked into. The flag counts as well
-// as the eventfd, which may be behind many others in the epoll set's order.
+// called says whether the queues must be read. The flag is checked too, because
+// the event of the eventfd may come behind many others.
 func (in *inbox) called() bool { return in.readable || in.box.awake.Load() }
 
-// begin is called before the lanes are drained: a goroutine that posts after it
-// wakes the shard again. While other work remains (busy) the eventfd stays
-// readable, and with it the epoll set.
+// begin is called before the queues are read: a goroutine that posts later wakes
+// the shard again. While other work remains (busy), the eventfd stays readable,
+// and with it the epoll set.
 func (in *inbox) begin(busy bool) {
 	if !busy {
 		readCount(in.box.wakeFD)
@@ -25,19 +25,20 @@ func (in *inbox) begin(busy bool) {
 	in.more, in.drained = false, true
 }
 
-// drain hands the mail of a lane to deliver, at most as many items as the lane
-// has places, until late, which is asked after each, ends it.
-func (in *inbox) drain(lane Queue, deliver func(Mail), late func(n int64) bool) {
-	l := &in.box.queues[lane]
-	for n := int64(1); n <= l.size; n++ {
-		m, ok := l.ring.pop()
+// drain hands the items of a queue to deliver, until the queue is empty, late
+// returns true, or as many items were handed over as the queue has places. late
+// is called after each item with their number.
+func (in *inbox) drain(q Queue, deliver func(Mail), late func(n int64) bool) {
+	mq := &in.box.queues[q]
+	for n := int64(1); n <= mq.size; n++ {
+		m, ok := mq.ring.pop()
 		if !ok {
 			return
 		}
-		in.kept = lane == QueueBulk
+		in.kept = q == QueueBulk
 		deliver(m)
 		if !in.kept {
-			l.taken.Add(-1)
+			mq.taken.Add(-1)
 		}
 		if late(n) {
 			in.more = true
@@ -46,8 +47,8 @@ func (in *inbox) drain(lane Queue, deliver func(Mail), late func(n int64) bool) 
 	}
 }
 
-// stayReadable makes the eventfd readable, so that netpoll calls the shard
-// again at once.
+// stayReadable makes the eventfd readable, so that netpoll starts the next turn at
+// once.
 func (in *inbox) stayReadable() {
 	if !in.readable {
 		in.readable = true
@@ -55,7 +56,7 @@ func (in *inbox) stayReadable() {
 	}
 }
 
-// discard empties the lanes of a shard that takes no more turns.
+// discard empties the queues of a shard that takes no more turns.
 func (in *inbox) discard(drop func(Mail)) {
 	for i := range in.box.queues {
 		for {
@@ -68,29 +69,31 @@ func (in *inbox) discard(drop func(Mail)) {
 	}
 }
 
-// mailBytes is after how many bytes written a lane looks at the clock: one
-// item may be for many connections.
+// mailBytes is how many bytes are written at most before the clock is looked at:
+// one item may be for many connections.
 const mailBytes = 16 << 10
 
-// readMail hands the mail over, control first. Each lane takes what it holds
-// at the start. Only control takes all of it; the others have the time of a
-// chunk each, but handle some of it always, so that no lane starves another or
-// the sockets.
+// readMail hands the items of the mailbox to the handler, if there are any. The
+// control queue is read completely. Each other queue has a chunk of time but
+// always hands over some items, so that no queue starves another or the sockets.
 func (s *Shard) readMail() {
+	if !s.inbox.called() {
+		return
+	}
 	s.inbox.begin(s.busy())
-	for _, lane := range Queues() {
-		s.deadline = s.loop.clock() + s.opt.Chunk
+	for _, q := range Queues() {
+		s.chunk.begin()
 		looked := s.sender.progress()
-		s.inbox.drain(lane, s.dispatch, func(n int64) bool {
+		s.inbox.drain(q, s.dispatch, func(n int64) bool {
 			written := s.sender.progress()
 			if n%16 != 0 && written-looked < mailBytes {
 				return false
 			}
 			looked = written
-			return lane != QueueControl && s.Expired()
+			return q != QueueControl && s.Expired()
 		})
-		s.protect(0, s.Submit) // before what is for many
-		switch lane {
+		s.guard.protect(0, s.Submit) // the next queue may have work on many connections
+		switch q {
 		case QueueSingle:
 			s.box.single.admit()
 		case QueueMove:
@@ -99,19 +102,19 @@ func (s *Shard) readMail() {
 	}
 }
 
-// KeepPlace is called within OnMail, with mail of any lane. The mail's place then
-// stays taken until Release gives it back, as it always does with LaneBulk.
+// KeepPlace is called within OnMail. The item's place in its queue then stays
+// taken until Release gives it back, as every place in QueueBulk does.
 func (s *Shard) KeepPlace() { s.inbox.kept = true }
 
 func (s *Shard) dispatch(m Mail) {
-	defer s.recoverConn(0)
+	defer s.guard.recoverConn(0)
 	switch p := m.Ptr.(type) {
 	case *arrival:
 		s.openArrival(p)
 	case stopRequest:
 		s.stop()
 	case listenRequest:
-		s.stopListening()
+		s.acceptor.stop()
 		p.done.Done()
 	default:
 		s.handler.OnMail(m)

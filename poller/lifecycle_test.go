@@ -31,8 +31,7 @@ func openDescriptors(t *testing.T) int {
 	return len(d)
 }
 
-// Loops that were busy come and go; nothing of them stays, and Close ends
-// every time.
+// Busy loops are made and closed; nothing of them is left, and Close always ends.
 func TestCloseManyTimes(t *testing.T) {
 	round := func() {
 		r := newRig(t, Options{Mailbox: 64}, nil) // the race detector is slow with large rings
@@ -41,7 +40,7 @@ func TestCloseManyTimes(t *testing.T) {
 			ask(t, c, "hello")
 			defer c.Close()
 		}
-		r.dial() // and one that may not even be accepted yet
+		r.dial() // and one that may not be accepted yet
 		r.Loop.Tick(1)
 		closeLoop(t, r.Loop)
 		closeLoop(t, r.Loop)
@@ -49,12 +48,12 @@ func TestCloseManyTimes(t *testing.T) {
 			t.Fatalf("%d connections after Close", n)
 		}
 	}
-	round() // has netpoll start its pollers
+	round() // starts netpoll's pollers
 	before := openDescriptors(t)
 	for range 50 {
 		round()
 	}
-	// The rigs' own ends are closed at the end of the test only.
+	// The rigs close their ends only when the test ends.
 	if n := openDescriptors(t); n > before+50 {
 		t.Errorf("%d descriptors, %d before", n, before)
 	}
@@ -105,7 +104,7 @@ func TestSeveralLoops(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for i := range 6 {
-		wg.Go(func() { // at once: netpoll grows under loops that run
+		wg.Go(func() { // at the same time: netpoll gets more pollers while loops run
 			r := newRig(t, Options{Shards: 1 + i%3}, nil)
 			mu.Lock()
 			defer mu.Unlock()
@@ -124,8 +123,8 @@ func TestSeveralLoops(t *testing.T) {
 	}
 }
 
-// OnStop is the last call a handler gets, whatever comes in the same turn:
-// mail, sockets on the move, ticks.
+// OnStop is the last call to a handler, even if mail, moving sockets and ticks come
+// in the same turn.
 func TestNothingAfterStop(t *testing.T) {
 	var stopped, late bool
 	after := func() {
@@ -135,7 +134,7 @@ func TestNothingAfterStop(t *testing.T) {
 	}
 	var h *stopHandler
 	l, err := New(Options{Shards: 1, ManualTicks: true, NoRing: true, NewHandler: func(s *Shard) Handler {
-		h = &stopHandler{echoHandler{s: s, causes: make(chan Reason, 8), timers: make(chan uint32, 8)}, after, func() {
+		h = &stopHandler{echoHandler{s: s, reasons: make(chan Reason, 8), timers: make(chan uint32, 8)}, after, func() {
 			after()
 			stopped = true
 			s.Post(QueueSingle, Mail{})
@@ -144,7 +143,7 @@ func TestNothingAfterStop(t *testing.T) {
 			if err := s.loop.Adopt(0, Socket{FD: ours}); err != nil {
 				t.Errorf("Adopt: %v", err)
 			}
-			writeCount(s.timerFD, 1)
+			writeCount(s.timers.fd, 1)
 		}}
 		return h
 	}})
@@ -165,11 +164,11 @@ func TestNothingAfterStop(t *testing.T) {
 	if !stopped || late {
 		t.Errorf("OnStop called: %v, something after it: %v", stopped, late)
 	}
-	if got := <-h.causes; got != ReasonStop {
+	if got := <-h.reasons; got != ReasonStop {
 		t.Errorf("cause %d, want CauseStop", got)
 	}
-	// Epoll set, timer, eventfd and connection are gone (there is no ring), the
-	// peer of the socket that came too late has come.
+	// The epoll set, timer, eventfd and connection are closed (there is no ring).
+	// The peer of the socket that came too late is new.
 	if n := openDescriptors(t); n != before-4+1 {
 		t.Errorf("%d descriptors, want %d", n, before-4+1)
 	}
@@ -194,8 +193,8 @@ func (h *stopHandler) OnWork() bool                        { h.after(); return f
 func (h *stopHandler) OnStop()                             { h.stop() }
 func (h *stopHandler) OnClose(s uint32, c Reason, e error) { h.after(); h.echoHandler.OnClose(s, c, e) }
 
-// What the kernel has accepted by the time StopAccepting is called is served,
-// however much that is; later nobody gets in.
+// Connections that the kernel has accepted when StopAccepting is called are served,
+// however many; later ones are refused.
 func TestStopAccepting(t *testing.T) {
 	const waiting = 200
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) { h.mail = runMail; h.data = nil })
@@ -226,13 +225,13 @@ func TestStopAccepting(t *testing.T) {
 		c.Close()
 		t.Error("a connection after StopAccepting")
 	}
-	r.Loop.Tick(1) // is when listeners are looked at again
+	r.Loop.Tick(1) // listeners are checked again at a tick
 	r.on(0, func(*Shard) {})
 	ask(t, conns[0], "after the tick")
 }
 
-// A handler that hangs makes Close give up; once it goes on, Close can be
-// called again.
+// If a handler hangs, Close returns an error. When the handler continues, Close can
+// be called again.
 func TestCloseOfBlockedShard(t *testing.T) {
 	r := newRig(t, Options{}, func(h *echoHandler) { h.mail = runMail })
 	c := r.dial()

@@ -14,15 +14,7 @@ import (
 type Endpoint struct {
 	Host   string // an IP address, a host name, or "" for all addresses, IPv4 and IPv6
 	Lo, Hi uint16 // first and last port; 0, 0 lets the kernel choose one
-	State  any    // given to OnOpen with each connection accepted here
-}
-
-// listener is one listening socket of one shard.
-type listener struct {
-	fd    int32
-	index int
-	inSet bool
-	state any // Endpoint.State
+	State  any    // given to OnOpen with each connection that is accepted here
 }
 
 // listenBacklog asks for the kernel's maximum, net.core.somaxconn (man 2 listen).
@@ -85,9 +77,9 @@ func hasIPv6() bool {
 	return unix.Bind(fd, &unix.SockaddrInet6{}) == nil
 }
 
-// listenPort opens one port in all shards. The first bind is exclusive and
-// closed again: with SO_REUSEPORT alone, a second server on the same port
-// would quietly get a part of the clients of the first.
+// listenPort opens one port in all shards. It first binds the port exclusively and
+// closes that socket: with SO_REUSEPORT alone, two servers could listen on the
+// same port, and each would get a part of the clients unnoticed.
 func (l *Loop) listenPort(addr netip.AddrPort, state any) (netip.AddrPort, error) {
 	probe, err := l.bind(addr, false)
 	if err != nil {
@@ -103,9 +95,7 @@ func (l *Loop) listenPort(addr netip.AddrPort, state any) (netip.AddrPort, error
 		if err != nil {
 			return addr, err
 		}
-		ln := &listener{fd: int32(fd), index: len(s.listeners), state: state}
-		s.listeners = append(s.listeners, ln)
-		if err := s.watchListener(ln); err != nil {
+		if err := s.acceptor.add(int32(fd), state); err != nil {
 			return addr, err
 		}
 	}
@@ -195,8 +185,9 @@ func addrOf(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// RemoteAddr asks the kernel for a connection's peer, so that nothing has to
-// be kept for it. It is zero if the peer has none (a socket pair).
+// RemoteAddr returns the address of a connection's peer. It asks the kernel, so
+// that a connection needs no memory for it. The address is zero if the peer has
+// none (a socket pair).
 func (s *Shard) RemoteAddr(slot uint32) netip.AddrPort {
 	fd := s.at(slot).fd
 	sa, err := unix.Getpeername(int(fd))

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freePorts returns the first of n ports in a row that nobody has on an
-// address, below the range the kernel gives out by itself.
+// freePorts returns the first of n free ports in a row on an address, below the
+// range from which the kernel chooses ports.
 func freePorts(t *testing.T, host string, n int) uint16 {
 	t.Helper()
 	for range 100 {
@@ -61,7 +61,7 @@ func TestPortRange(t *testing.T) {
 	}
 }
 
-// The peer's address is had from the kernel, in the family it came in.
+// The kernel knows the peer's address, in the family of the connection.
 func TestRemoteAddr(t *testing.T) {
 	seen := make(chan netip.AddrPort, 1)
 	r := newRig(t, Options{Shards: 1, Listen: []Endpoint{{}}}, func(h *echoHandler) {
@@ -88,8 +88,8 @@ func tryListen(e ...Endpoint) error {
 	return err
 }
 
-// A port that somebody has is refused, though he would share it: with
-// SO_REUSEPORT alone the two would get half of the clients each.
+// A port in use is refused even if its owner would share it: with SO_REUSEPORT
+// alone, each of the two would get half of the clients.
 func TestPortTakenByReusePort(t *testing.T) {
 	before := openDescriptors(t)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -137,7 +137,7 @@ func TestListenErrors(t *testing.T) {
 		{Endpoint{Host: "127.0.0.1", Lo: 9019, Hi: 9000}, "9019-9000"},
 		{Endpoint{Host: "127.0.0.1", Lo: 0, Hi: 5}, "0-5"},
 		{Endpoint{Host: "not a name"}, "not a name"},
-		{Endpoint{Host: "192.0.2.1"}, "192.0.2.1:0"}, // RFC 5737: nobody's
+		{Endpoint{Host: "192.0.2.1"}, "192.0.2.1:0"}, // RFC 5737: for documentation only
 		{Endpoint{Host: "fe80::1%nosuchinterface"}, "nosuchinterface"},
 	} {
 		if err := tryListen(trial.e); err == nil || !strings.Contains(err.Error(), trial.want) {

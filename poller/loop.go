@@ -11,38 +11,42 @@ import (
 	"time"
 )
 
-// Loop is a set of shards and the addresses they listen on.
+// Loop is a set of shards and the addresses that they listen on.
 type Loop struct {
 	opt    Options
 	shards []*Shard
 	addrs  []netip.AddrPort
-	base   time.Time
+	base   time.Time // zero of the loop's clock
 
 	arrivals   sync.Pool                    // of *arrival, so that moving sockets leaves no garbage
-	missing    [len(optionalSockopts)]error // of listeners; written by New alone
-	noRing     sync.Once                    // says that there is no io_uring
-	nodeBytes  atomic.Int64                 // backlog of all connections, each frame counted once
-	inbound    atomic.Int64                 // what came in and is not done with, of all connections
+	missing    [len(optionalSockopts)]error // options that listeners could not set; only New writes it
+	noRing     sync.Once                    // logs that there is no io_uring
+	nodeBytes  atomic.Int64                 // bytes in all backlogs, each frame counted once
+	inbound    inbound
 	waiting    nodeWaiters
 	started    atomic.Bool
-	spareProcs bool         // shards may wait with their processor: see Start
-	gate       sync.RWMutex // write-locked when descriptors are about to be given back; others hold it from the look whether that is so to their use
+	spareProcs bool // shards may keep their processor while they wait: see Start
 
-	mu           sync.Mutex // guards what follows
+	// Write-locked while mailboxes are closed, before descriptors are given back.
+	// Other goroutines read-lock it while they check that and use a descriptor.
+	gate sync.RWMutex
+
+	mu           sync.Mutex // guards the fields below
 	netpolls     []*netpollLoop
 	stopping     bool          // Close was called
-	closed       bool          // and had all shards stop
-	watched      chan struct{} // ends the watchdog
+	closed       bool          // all shards have stopped, or never started
+	watched      chan struct{} // closed to end the watchdog
 	watchdogDone sync.WaitGroup
 }
 
-// New makes the shards and binds the listeners; nothing is accepted before
-// Start.
+// New makes the shards and binds the listeners. It accepts no connections: Start
+// does. A loop that is not started is given back by Discard.
 func New(o Options) (*Loop, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
 	l := &Loop{opt: o, base: time.Now(), watched: make(chan struct{})}
+	l.inbound.limit = o.InboundBytes
 	l.waiting.shards = int64(o.Shards)
 	l.arrivals.New = func() any { return new(arrival) }
 	for i := range o.Shards {
@@ -52,6 +56,7 @@ func New(o Options) (*Loop, error) {
 			return nil, err
 		}
 		l.shards = append(l.shards, s)
+		l.inbound.shards = append(l.inbound.shards, &s.receiver.accounts)
 	}
 	if err := l.listen(); err != nil {
 		l.Discard()
@@ -60,7 +65,7 @@ func New(o Options) (*Loop, error) {
 	return l, nil
 }
 
-// Discard gives back what a loop that was never started has.
+// Discard gives back what a loop holds that was never started.
 func (l *Loop) Discard() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,34 +88,35 @@ func (l *Loop) closeMailboxes() {
 	}
 }
 
-// Processors returns what GOMAXPROCS should at least be for a number of
-// shards. A shard's goroutine makes raw system calls and seldom lets go of its
-// processor; with none to spare, the goroutines of HTTP and NATS wait for the
-// scheduler's preemption (measured: 7 ms against 0.08 for an HTTP echo).
+// Processors returns the lowest GOMAXPROCS that is good for a number of shards. A
+// shard's goroutine makes raw system calls and seldom gives up its processor (P).
+// If all are in use, the goroutines of HTTP and NATS wait until the scheduler
+// preempts a shard (measured for an HTTP echo: 7 ms instead of 0.08 ms).
 func Processors(shards int) int { return shards + 2 }
 
-// Start has the shards run, and returns when each has taken its first turn.
-// After an error, Close gives back what there is.
+// Start starts the shards, and returns when each has taken its first turn. It
+// returns ErrClosed if the loop was started or closed before. After an error, call
+// Close.
 func (l *Loop) Start() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.netpolls != nil {
 		return ErrClosed
 	}
-	// One loop at a time: netpoll lets nobody pick a poller while others change.
+	// One loop at a time: netpoll's pollers must not change while one is picked.
 	pollers.Lock()
 	defer pollers.Unlock()
 	if err := usePollers(len(l.shards)); err != nil {
 		return fmt.Errorf("poller: netpoll: %w", err)
 	}
-	// As many processors are to be left for HTTP, NATS and the collector as
-	// there are shards, whatever these do.
+	// Shards keep their processor while they wait only if as many processors
+	// remain for HTTP, NATS and the collector.
 	l.spareProcs = runtime.GOMAXPROCS(0) >= 2*len(l.shards)
 	for _, s := range l.shards {
 		if err := s.startTimer(); err != nil {
 			return fmt.Errorf("poller: timer: %w", err)
 		}
-		s.lastTick.Store(int64(l.clock()))
+		s.timers.last.Store(int64(l.clock()))
 		d, err := startNetpoll(s)
 		if err != nil {
 			return fmt.Errorf("poller: netpoll: shard %d: %w", s.index, err)
@@ -125,28 +131,31 @@ func (l *Loop) Start() error {
 	return nil
 }
 
-// Shard returns one of the shards, Addrs the addresses that are listened on.
-// Any goroutine.
-func (l *Loop) Shard(i int) *Shard      { return l.shards[i] }
+// Shard returns shard i, from 0. Any goroutine.
+func (l *Loop) Shard(i int) *Shard { return l.shards[i] }
+
+// Addrs returns the addresses of the listeners, with the ports that the kernel has
+// chosen. The slice must not be changed. Any goroutine.
 func (l *Loop) Addrs() []netip.AddrPort { return l.addrs }
 
-// clock returns monotonic time.
+// clock returns the monotonic time since the loop was made.
 func (l *Loop) clock() time.Duration { return time.Since(l.base) }
 
-// Tick moves the clock of every shard on by n seconds at once, as a timer
-// would that was not read for so long. Only with ManualTicks.
+// Tick gives every shard n ticks at once, as if its timer had not been read for n
+// seconds. Only with Options.ManualTicks. Any goroutine.
 func (l *Loop) Tick(n int) {
 	l.gate.RLock()
 	defer l.gate.RUnlock()
 	for _, s := range l.shards {
 		if n > 0 && !s.box.closed.Load() {
-			writeCount(s.timerFD, uint64(n))
+			writeCount(s.timers.fd, uint64(n))
 		}
 	}
 }
 
-// StopAccepting closes the listeners of all shards and returns when that is
-// done. Connections live on. A loop that was never started accepts nothing.
+// StopAccepting closes the listeners of all shards, and returns when that is done
+// or ctx is done. Connections stay open. For a loop that was never started it does
+// nothing. Any goroutine except a shard's.
 func (l *Loop) StopAccepting(ctx context.Context) error {
 	if !l.started.Load() {
 		return nil
@@ -171,8 +180,9 @@ func (l *Loop) StopAccepting(ctx context.Context) error {
 	}
 }
 
-// PostControl posts to the control lane and waits, within ctx, while it is full.
-// It returns ErrClosed when the shard has stopped. Any goroutine but a shard's.
+// PostControl posts to QueueControl, and waits while it is full. It returns the
+// error of ctx, or ErrClosed when the shard has stopped. Any goroutine except a
+// shard's.
 func (s *Shard) PostControl(ctx context.Context, m Mail) error {
 	for !s.Post(QueueControl, m) {
 		select {
@@ -186,9 +196,10 @@ func (s *Shard) PostControl(ctx context.Context, m Mail) error {
 	return nil
 }
 
-// Close closes every connection and ends the shards. It returns an error if a
-// shard has not stopped within ctx, and may then be called again; what the
-// shards have is not given back before all have stopped.
+// Close closes all connections and stops the shards. It returns an error if a shard
+// has not stopped when ctx is done; it may then be called again. Memory and
+// descriptors are given back only when all shards have stopped. Any goroutine
+// except a shard's.
 func (l *Loop) Close(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,21 +17,21 @@ import (
 	"belfry/offheap"
 )
 
-// echoHandler sends back what it gets, in whole lines. It answers "move N",
-// "pause", "panic" and "quit" lines by doing so.
+// echoHandler sends back whole lines. It does what the lines "move N", "pause",
+// "panic" and "quit" say.
 type echoHandler struct {
-	s      *Shard
-	opened atomic.Int64
-	closed atomic.Int64
-	causes chan Reason
-	ticks  atomic.Int64
-	turns  atomic.Int64
-	timers chan uint32
-	mail   func(*Shard, Mail)
-	work   func(*Shard) bool
-	data   func(*Shard, uint32, []byte) int
-	open   func(*Shard, uint32, any)
-	failed func(uint32, SendResult)
+	s       *Shard
+	opened  atomic.Int64
+	closed  atomic.Int64
+	reasons chan Reason
+	ticks   atomic.Int64
+	turns   atomic.Int64
+	timers  chan uint32
+	mail    func(*Shard, Mail)
+	work    func(*Shard) bool
+	data    func(*Shard, uint32, []byte) int
+	open    func(*Shard, uint32, any)
+	failed  func(uint32, SendResult)
 }
 
 func (h *echoHandler) OnOpen(slot uint32, state any) {
@@ -58,7 +58,7 @@ func (h *echoHandler) OnTimer(slot uint32) { h.timers <- slot }
 func (h *echoHandler) OnClose(_ uint32, cause Reason, _ error) {
 	h.closed.Add(1)
 	select {
-	case h.causes <- cause:
+	case h.reasons <- cause:
 	default:
 	}
 }
@@ -104,7 +104,7 @@ func newRig(t testing.TB, o Options, each func(*echoHandler)) *rig {
 		o.Log = zaptest.NewLogger(t)
 	}
 	o.NewHandler = func(s *Shard) Handler {
-		h := &echoHandler{s: s, causes: make(chan Reason, 1024), timers: make(chan uint32, 1024)}
+		h := &echoHandler{s: s, reasons: make(chan Reason, 1024), timers: make(chan uint32, 1024)}
 		if each != nil {
 			each(h)
 		}
@@ -145,13 +145,13 @@ func (r *rig) dial() net.Conn {
 	return c
 }
 
-// on runs f on a shard's goroutine and waits for it. The rig's mail hook must
-// be unset or runMail.
+// on runs f on a shard's goroutine and waits for it. The rig's mail hook must be
+// nil or runMail.
 func (r *rig) on(shard int, f func(*Shard)) {
 	r.t.Helper()
 	done := make(chan struct{})
 	if !r.Shard(shard).Post(QueueControl, Mail{Ptr: func(s *Shard) { f(s); close(done) }}) {
-		r.t.Fatal("control lane is full")
+		r.t.Fatal("the control queue is full")
 	}
 	select {
 	case <-done:
@@ -160,9 +160,9 @@ func (r *rig) on(shard int, f func(*Shard)) {
 	}
 }
 
-// settle returns when what was begun by earlier calls of on is at its end, the
-// telling of failed sends and the closing of connections included: both come
-// at the end of a turn, and several calls of on may share one.
+// settle returns when everything that earlier calls of on have begun is done, also
+// the calls of OnSendFailed and the closing of connections. Both happen at the end
+// of a turn, and several calls of on may be in the same turn.
 func (r *rig) settle(shard int) {
 	r.t.Helper()
 	turns := &r.handlers[shard].turns
@@ -191,7 +191,7 @@ func ask(t *testing.T, c net.Conn, line string) {
 	}
 }
 
-// eventually waits for something that another goroutine brings about.
+// eventually waits until another goroutine has made the condition true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(time.Minute)
@@ -238,7 +238,8 @@ func TestBytewise(t *testing.T) {
 	}
 }
 
-// Every shard accepts, and each connection ends with what the peer did.
+// Every shard accepts connections, and each connection ends with the reason that
+// its peer caused.
 func TestPortsAndFamilies(t *testing.T) {
 	r := newRig(t, Options{Listen: []Endpoint{{Host: "127.0.0.1"}, {Host: "::1"}, {}}}, nil)
 	if len(r.Addrs()) != 3 {
@@ -290,8 +291,8 @@ func TestPanicClosesOneConnection(t *testing.T) {
 	if n := r.Stats().Panics; n != 1 {
 		t.Errorf("%d panics counted, want 1", n)
 	}
-	if got := <-r.handlers[0].causes; got != ReasonPanic {
-		t.Errorf("cause %d, want CausePanic", got)
+	if got := <-r.handlers[0].reasons; got != ReasonPanic {
+		t.Errorf("reason %d, want ReasonPanic", got)
 	}
 }
 
@@ -314,7 +315,7 @@ func TestTimersAndStall(t *testing.T) {
 	if slot := <-h.timers; slot != 0 {
 		t.Fatalf("timer of slot %d", slot)
 	}
-	// A stall of a minute is lived as one second.
+	// A stall of a minute counts as one second.
 	r.on(0, func(s *Shard) { s.SetTimer(0, s.Now()+2) })
 	r.Loop.Tick(60)
 	eventually(t, "tick of the stall", func() bool { return h.ticks.Load() == 4 })
@@ -353,9 +354,9 @@ func TestAdoptDetach(t *testing.T) {
 	io.WriteString(f, "over\n")
 	expect(t, f, "left over\n")
 	io.WriteString(f, "partial")
-	eventually(t, "tail", func() bool {
+	eventually(t, "unread bytes", func() bool {
 		n := 0
-		r.on(1, func(s *Shard) { n = s.accounts.index.Len() })
+		r.on(1, func(s *Shard) { n = s.receiver.accounts.index.Len() })
 		return n == 1
 	})
 	r.on(1, func(s *Shard) {

@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-// block keeps a shard busy until release is called, so that nothing leaves
-// its mailbox.
+// block keeps a shard busy until release is called, so that it reads no mail.
 func (r *rig) block(shard int) (release func()) {
 	r.t.Helper()
 	begun, end := make(chan struct{}), make(chan struct{})
 	if !r.Shard(shard).Post(QueueControl, Mail{Ptr: func(*Shard) { close(begun); <-end }}) {
-		r.t.Fatal("control lane is full")
+		r.t.Fatal("the control queue is full")
 	}
 	<-begun
 	release = sync.OnceFunc(func() { close(end) })
@@ -35,24 +34,24 @@ func TestMailboxCapacity(t *testing.T) {
 	})
 	s := r.Shard(0)
 	release := r.block(0)
-	for lane, size := range map[Queue]int{QueueSingle: places, QueueBulk: places} {
+	for q, size := range map[Queue]int{QueueSingle: places, QueueBulk: places} {
 		for i := range size {
-			if !s.Post(lane, Mail{ID: uint64(i)}) {
-				t.Fatalf("lane %v refuses item %d of %d", lane, i, size)
+			if !s.Post(q, Mail{ID: uint64(i)}) {
+				t.Fatalf("queue %v refuses item %d of %d", q, i, size)
 			}
 		}
-		if s.Post(lane, Mail{}) || s.Reserve(lane) {
-			t.Errorf("lane %v takes more than %d", lane, size)
+		if s.Post(q, Mail{}) || s.Reserve(q) {
+			t.Errorf("queue %v takes more than %d", q, size)
 		}
-		if n := r.Stats().MailboxFull[lane.String()]; n != 2 {
-			t.Errorf("lane %v: %d refusals counted, want 2", lane, n)
+		if n := r.Stats().MailboxFull[q.String()]; n != 2 {
+			t.Errorf("queue %v: %d refusals counted, want 2", q, n)
 		}
 	}
 	if !s.Post(QueueControl, Mail{ID: 100}) {
-		t.Error("full lanes keep control out")
+		t.Error("full queues block control")
 	}
 	release()
-	arrived := func(ok func() bool) func() bool { // the lanes behind control come later
+	arrived := func(ok func() bool) func() bool { // the other queues are read after control
 		return func() (yes bool) {
 			r.on(0, func(*Shard) { yes = ok() })
 			return yes
@@ -65,13 +64,14 @@ func TestMailboxCapacity(t *testing.T) {
 		}
 	})
 
-	// Places: of single mail they come back by themselves, of bulk by Release.
+	// Places in QueueSingle become free by themselves, places in QueueBulk with
+	// Release.
 	reserved := 0
 	for s.Reserve(QueueSingle) {
 		reserved++
 	}
 	if reserved != places {
-		t.Errorf("%d places in the single lane, want %d", reserved, places)
+		t.Errorf("%d places in QueueSingle, want %d", reserved, places)
 	}
 	s.Put(QueueSingle, Mail{ID: 7})
 	s.Release(QueueSingle, reserved-1)
@@ -91,8 +91,8 @@ func TestMailboxCapacity(t *testing.T) {
 	eventually(t, "what was put in a reserved place", arrived(func() bool { return got[len(got)-1] == 7 }))
 }
 
-// Several goroutines post through lanes of a few places: nothing is lost, and
-// each one's mail stays in order.
+// Several goroutines post through queues of a few places: nothing is lost, and the
+// mail of each goroutine stays in order.
 func TestMailboxOrder(t *testing.T) {
 	const producers = 6
 	each := uint64(20_000)
@@ -108,8 +108,8 @@ func TestMailboxOrder(t *testing.T) {
 				t.Errorf("producer %d: got %d, want %d", m.Kind, m.ID, next[m.Kind])
 			}
 			next[m.Kind] = m.ID + 1
-			if lane := m.Ptr.(Queue); lane == QueueBulk {
-				s.Release(lane, 1)
+			if q := m.Ptr.(Queue); q == QueueBulk {
+				s.Release(q, 1)
 			}
 			if left--; left == 0 {
 				close(total)
@@ -118,10 +118,10 @@ func TestMailboxOrder(t *testing.T) {
 	})
 	var wg sync.WaitGroup
 	for p := range uint32(producers) {
-		lane := Queue(p % uint32(queueCount))
+		q := Queue(p % uint32(queueCount))
 		wg.Go(func() {
 			for i := range each {
-				for !r.Shard(0).Post(lane, Mail{Kind: p, ID: i, Ptr: lane}) {
+				for !r.Shard(0).Post(q, Mail{Kind: p, ID: i, Ptr: q}) {
 					runtime.Gosched()
 				}
 			}
@@ -133,15 +133,15 @@ func TestMailboxOrder(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("mail was lost")
 	}
-	for _, lane := range Queues() {
-		if n := r.Shard(0).box.queues[lane].taken.Load(); n != 0 {
-			t.Errorf("lane %v: %d places are still taken", lane, n)
+	for _, q := range Queues() {
+		if n := r.Shard(0).box.queues[q].taken.Load(); n != 0 {
+			t.Errorf("queue %v: %d places are still taken", q, n)
 		}
 	}
 }
 
-// A wake-up that is lost leaves mail in a shard that sleeps: post one item,
-// wait until it was handled, very often, from several goroutines at once.
+// A lost wake-up would leave mail in a sleeping shard. So several goroutines post
+// one item, wait until it was handled, and repeat that many times.
 func TestNoLostWakeup(t *testing.T) {
 	each := 25_000
 	if raceDetector {
@@ -173,8 +173,8 @@ func TestNoLostWakeup(t *testing.T) {
 	wg.Wait()
 }
 
-// Posting goes on while a loop is closed, and after: it is refused, and must
-// not write to a descriptor that is somebody else's by then.
+// Goroutines post while a loop is closed, and afterwards. They are refused, and do
+// not write to a descriptor that another file may have by then.
 func TestPostWhileClosing(t *testing.T) {
 	for range 5 {
 		r := newRig(t, Options{Shards: 2}, func(h *echoHandler) { h.mail = func(*Shard, Mail) {} })

@@ -13,7 +13,7 @@ import (
 	"belfry/offheap"
 )
 
-// adoptMany gives a shard n connections as fast as its mailbox takes them and
+// adoptMany gives a shard n connections as fast as its mailbox takes them, and
 // returns the peers' descriptors.
 func adoptMany(t *testing.T, r *rig, n int) (peers []int) {
 	t.Helper()
@@ -47,13 +47,13 @@ func resident(t *testing.T, s *offheap.Slab) (bytes int) {
 	return bytes
 }
 
-// places returns how many things an Index has room for without growing.
+// places returns how many values an Index has room for without growing.
 func places[T any](x *offheap.Index[T]) int {
 	return reflect.ValueOf(x).Elem().FieldByName("items").Cap()
 }
 
-// Thousands of connections, each with unread bytes and a backlog, leave: what
-// they had goes back, in the slab and in the Go heap, while a few live on.
+// Thousands of connections with unread bytes and a backlog end while a few stay.
+// Their memory is given back, in the slab and on the Go heap.
 func TestMemoryReturns(t *testing.T) {
 	const crowd, staying = 5000, 20
 	memory := new(offheap.Owners)
@@ -64,11 +64,11 @@ func TestMemoryReturns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tails := func() (n int) {
-		r.on(0, func(s *Shard) { n = s.accounts.index.Len() })
+	accounts := func() (n int) {
+		r.on(0, func(s *Shard) { n = s.receiver.accounts.index.Len() })
 		return n
 	}
-	eventually(t, "tails", func() bool { return tails() == crowd })
+	eventually(t, "accounts", func() bool { return accounts() == crowd })
 	shared := NewFrames(numbered(1, 20_000, 0))
 	r.on(0, func(s *Shard) {
 		for slot := range uint32(crowd) {
@@ -106,18 +106,19 @@ func TestMemoryReturns(t *testing.T) {
 		t.Errorf("%d bytes are counted for connections, %d are resident, %d were", n, residentNow(), full)
 	}
 	r.on(0, func(s *Shard) {
-		if s.accounts.index.Len() != staying || s.sender.backlogs.queues.Len() != staying {
-			t.Errorf("%d tails, %d queues; want %d", s.accounts.index.Len(), s.sender.backlogs.queues.Len(), staying)
+		if s.receiver.accounts.index.Len() != staying || s.sender.backlogs.queues.Len() != staying {
+			t.Errorf("%d accounts, %d backlogs; want %d", s.receiver.accounts.index.Len(), s.sender.backlogs.queues.Len(), staying)
 		}
-		// Whoever stays may have any number, and what is below it stays too.
-		keep := 1024 // places that an Index keeps for nothing
+		// The connections that stay may have any numbers, and lower numbers keep
+		// their memory.
+		keep := 1024 // places that an Index keeps unused
 		for slot, ok := s.slab.Next(0); ok; slot, ok = s.slab.Next(slot + 1) {
 			keep = max(keep, int(s.at(slot).account), int(s.at(slot).backlog))
 		}
 		for what, n := range map[string]int{
-			"places for tails": places(&s.accounts.index), "places for queues": places(&s.sender.backlogs.queues),
-			"free tails": len(s.spareUnread), "free queues": len(s.sender.backlogs.free),
-			"the dead": cap(s.pendingCloses), "the deferred": cap(s.deferred),
+			"places for accounts": places(&s.receiver.accounts.index), "places for backlogs": places(&s.sender.backlogs.queues),
+			"spare buffers": len(s.receiver.accounts.spare), "free backlogs": len(s.sender.backlogs.free),
+			"pending closes": cap(s.pendingCloses), "deferred reads": cap(s.receiver.deferred),
 		} {
 			if n > 4*keep { // an Index shrinks when less than a quarter is used
 				t.Errorf("%s: %d kept for %d connections", what, n, staying)
@@ -130,11 +131,11 @@ func TestMemoryReturns(t *testing.T) {
 	for _, fd := range peers[:staying] {
 		unix.Shutdown(fd, unix.SHUT_RDWR)
 	}
-	eventually(t, "nobody", func() bool { return r.Stats().Connections == 0 })
+	eventually(t, "no connections", func() bool { return r.Stats().Connections == 0 })
 	if st := r.Stats(); st.BacklogBytes != 0 || st.Backlogged != 0 {
-		t.Errorf("%d bytes, %d connections in the backlog of nobody", st.BacklogBytes, st.Backlogged)
+		t.Errorf("%d bytes, %d connections in backlogs without connections", st.BacklogBytes, st.Backlogged)
 	}
-	// And they can all come back.
+	// All of them can connect again.
 	peers = adoptMany(t, r, 200)
 	c := fileConn(t, mustDup(t, peers[199]))
 	ask(t, c, "hello")
@@ -149,9 +150,9 @@ func mustDup(t *testing.T, fd int) int {
 	return d
 }
 
-// After a stall (a stopped process, a stopped machine) whatever has arrived
-// meanwhile is read before any timer is looked at, though it takes more
-// batches of events than a turn usually does.
+// After a stall (the process or the machine was stopped), all bytes that have
+// arrived meanwhile are read before any timer expires, even if that takes more
+// batches of events than a turn usually reads.
 func TestStallReadsBeforeTimers(t *testing.T) {
 	const conns = 2000
 	var data, early int
@@ -175,7 +176,7 @@ func TestStallReadsBeforeTimers(t *testing.T) {
 		}
 	})
 	release := r.block(0)
-	r.Loop.Tick(60) // first, so that its event is before all others
+	r.Loop.Tick(60) // first, so that its event comes before all others
 	for _, fd := range peers {
 		if _, err := unix.Write(fd, []byte("I live")); err != nil {
 			t.Fatal(err)
@@ -199,7 +200,7 @@ func TestStallReadsBeforeTimers(t *testing.T) {
 	}
 }
 
-// A peer that never stops sending cannot make a stall last for ever.
+// A peer that never stops sending cannot prolong a stall without end.
 func TestStallUnderFlood(t *testing.T) {
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) {
 		h.mail = runMail

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// relay echoes one line and hands the connection to the other shard, with all
-// that was pipelined behind it. The number of the next line travels as state.
+// relay echoes one line and moves the connection to the other shard, with all lines
+// that follow in the same read. The number of the next line is the state.
 func relay(t *testing.T) func(*echoHandler) {
 	return func(h *echoHandler) {
 		h.mail = runMail
@@ -33,14 +33,14 @@ func relay(t *testing.T) func(*echoHandler) {
 			}
 			s.Send(slot, Bytes(p[:i+1]), Data)
 			s.Move(slot, 1-s.Index(), next+1, p[i+1:])
-			return 0 // it is not this shard's any more
+			return 0 // it belongs to another shard now
 		}
 	}
 }
 
-// Two shards hand a flood of sockets to each other through mailboxes of a few
-// places: nobody waits for ever, every byte comes through in order, and
-// accepting, which pauses while sockets wait, goes on afterwards.
+// Two shards move many sockets to each other through mailboxes of a few places. No
+// socket waits for ever, every byte arrives in order, and accepting, which pauses
+// while sockets wait, is resumed.
 func TestMoveFlood(t *testing.T) {
 	for mailbox := 1; mailbox <= 4; mailbox++ {
 		t.Run(fmt.Sprint("mailbox ", mailbox), func(t *testing.T) { moveFlood(t, mailbox) })
@@ -58,7 +58,7 @@ func moveFlood(t *testing.T, mailbox int) {
 		fmt.Fprintln(&text, i)
 	}
 	want := text.String()
-	release := [2]func(){r.block(0), r.block(1)} // so that they all begin at once
+	release := [2]func(){r.block(0), r.block(1)} // so that all begin at the same time
 	var wg sync.WaitGroup
 	for range conns {
 		c := r.dial()
@@ -93,8 +93,8 @@ func moveFlood(t *testing.T, mailbox int) {
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.moves.waiting != 0 || s.accepting != (acceptState{}) || !s.listeners[0].inSet || s.accounts.index.Len() != 0 {
-				t.Errorf("shard %d: %d waiting, %+v, listening %v, %d tails", i, s.moves.waiting, s.accepting, s.listeners[0].inSet, s.accounts.index.Len())
+			if s.moves.waiting != 0 || s.acceptor.paused() || !s.acceptor.listeners[0].inSet || s.receiver.accounts.index.Len() != 0 {
+				t.Errorf("shard %d: %d waiting, paused %v, listening %v, %d accounts", i, s.moves.waiting, s.acceptor.paused(), s.acceptor.listeners[0].inSet, s.receiver.accounts.index.Len())
 			}
 		})
 	}
@@ -106,8 +106,8 @@ func moveFlood(t *testing.T, mailbox int) {
 	}
 }
 
-// While sockets wait for another shard's mailbox no more are accepted, but
-// those that are there are served.
+// While sockets wait for another shard's mailbox, no connections are accepted, but
+// open ones are served.
 func TestMovePausesAccepting(t *testing.T) {
 	r := newRig(t, Options{Mailbox: 1, Listen: []Endpoint{{Host: "127.0.0.1"}}}, func(h *echoHandler) {
 		h.mail = runMail
@@ -126,13 +126,13 @@ func TestMovePausesAccepting(t *testing.T) {
 		}
 	})
 	state := func() (watched bool, waiting int) {
-		r.on(0, func(s *Shard) { watched, waiting = s.listeners[0].inSet, s.moves.waiting })
+		r.on(0, func(s *Shard) { watched, waiting = s.acceptor.listeners[0].inSet, s.moves.waiting })
 		return watched, waiting
 	}
 	if watched, waiting := state(); watched || waiting != 2 {
 		t.Errorf("listening %v, %d wait; want false, 2", watched, waiting)
 	}
-	r.Shard(0).Post(QueueControl, Mail{Ptr: func(s *Shard) { s.resumeAccept(resumeTick); s.resumeAccept(resumeClosed) }})
+	r.Shard(0).Post(QueueControl, Mail{Ptr: func(s *Shard) { s.acceptor.retry() }})
 	if watched, _ := state(); watched {
 		t.Error("a tick or a close resumes accepting although sockets wait")
 	}
@@ -144,9 +144,10 @@ func TestMovePausesAccepting(t *testing.T) {
 	}
 }
 
-// What a connection brings may fill the read buffer. It is shown before any
-// more is read, for a read without room would look like the end of file.
-func TestReadBehindFullTail(t *testing.T) {
+// The unread bytes that come with a connection may fill the read buffer. They are
+// shown before it is read, because a read without room would look like the end of
+// the stream.
+func TestReadBehindFullBuffer(t *testing.T) {
 	var got []int
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) {
 		h.mail = runMail
@@ -156,10 +157,10 @@ func TestReadBehindFullTail(t *testing.T) {
 	c, id := r.pair(0)
 	r.on(0, func(s *Shard) {
 		io.WriteString(c, "more")
-		s.keepUnread(id.Slot(), s.at(id.Slot()), make([]byte, scratchSize))
-		s.read(id.Slot(), s.at(id.Slot()))
+		s.receiver.accounts.keepUnread(id.Slot(), s.at(id.Slot()), make([]byte, scratchSize))
+		s.receiver.read(id.Slot(), s.at(id.Slot()))
 		if _, ok := s.Lookup(id); !ok {
-			t.Error("the connection was taken for ended")
+			t.Error("the connection was closed")
 		}
 	})
 	eventually(t, "the rest", func() bool {
@@ -178,7 +179,8 @@ func TestReadBehindFullTail(t *testing.T) {
 	})
 }
 
-// Detach in every state: with a tail, paused, with a backlog, from OnOpen.
+// Move works in every state: with unread bytes, paused, with a backlog, within
+// OnOpen.
 func TestMoveKeepsEverything(t *testing.T) {
 	r := newRig(t, Options{}, func(h *echoHandler) {
 		h.mail = runMail
@@ -192,9 +194,9 @@ func TestMoveKeepsEverything(t *testing.T) {
 	})
 	c, id := r.pair(0)
 	io.WriteString(c, "begun ")
-	eventually(t, "a tail", func() bool {
+	eventually(t, "unread bytes", func() bool {
 		n := 0
-		r.on(0, func(s *Shard) { n = s.accounts.index.Len() })
+		r.on(0, func(s *Shard) { n = s.receiver.accounts.index.Len() })
 		return n == 1
 	})
 	var queued int
@@ -225,8 +227,8 @@ func TestMoveKeepsEverything(t *testing.T) {
 	}
 	for i := range 2 {
 		r.on(i, func(s *Shard) {
-			if s.accounts.index.Len() != 0 || s.sender.backlogs.queues.Len() != 0 {
-				t.Errorf("shard %d: %d tails, %d queues left", i, s.accounts.index.Len(), s.sender.backlogs.queues.Len())
+			if s.receiver.accounts.index.Len() != 0 || s.sender.backlogs.queues.Len() != 0 {
+				t.Errorf("shard %d: %d accounts, %d backlogs left", i, s.receiver.accounts.index.Len(), s.sender.backlogs.queues.Len())
 			}
 		})
 	}

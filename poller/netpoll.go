@@ -13,16 +13,16 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// netpoll's pollers belong to the process, and so does this record of how
-// many were asked for.
+// netpoll's pollers belong to the process, and so does this record of how many
+// there are.
 var pollers struct {
 	sync.Mutex
 	n int
 }
 
-// usePollers sees to it that netpoll has n pollers. It never takes any away:
-// netpoll would close pollers under shards that live on them. The caller holds
-// the lock, until netpoll has picked the pollers for its shards.
+// usePollers gives netpoll n pollers, if it has fewer. It never reduces them:
+// netpoll would close pollers that shards use. The caller holds the lock until
+// netpoll has picked the pollers for its shards.
 func usePollers(n int) error {
 	if n <= pollers.n {
 		return nil
@@ -34,17 +34,17 @@ func usePollers(n int) error {
 	return nil
 }
 
-// epollSet is a shard's epoll set in the shape of a netpoll.Listener.
+// epollSet makes a shard's epoll set a netpoll.Listener.
 //
 // netpoll watches the descriptor that Fd returns and calls Accept whenever it
 // is readable. An epoll set is itself a descriptor that can be watched, and is
-// readable while it has events (man 7 epoll). So Accept takes a turn of the
-// shard and reports that no connection came: (nil, nil) is what netpoll's own
-// listener returns for EAGAIN, and netpoll then makes no connection of its
-// own, which would cost more than a kilobyte each.
+// readable while it has events (man 7 epoll). So Accept takes a turn of the shard
+// and returns (nil, nil), which netpoll's own listener returns for EAGAIN. netpoll
+// then makes no connection of its own, which would cost more than a kilobyte.
 //
-// Never return an error: netpoll answers EMFILE and ENFILE by calling Accept
-// from another goroutine, and any error that says "closed" by ending the loop.
+// Accept must never return an error: for EMFILE and ENFILE netpoll would call it
+// from another goroutine, and for an error that says "closed" it would end the
+// loop.
 type epollSet struct {
 	shard   *Shard
 	netpoll *netpollLoop
@@ -52,9 +52,9 @@ type epollSet struct {
 
 func (l epollSet) Accept() (net.Conn, error) {
 	defer func() {
-		// turn catches panics one by one; this one is ours.
+		// turn catches the handler's panics. This one is a fault of the poller.
 		if r := recover(); r != nil {
-			l.shard.panicked(r)
+			l.shard.guard.panicked(r)
 		}
 	}()
 	l.netpoll.first.Do(l.netpoll.firstTurn)
@@ -65,23 +65,23 @@ func (l epollSet) Accept() (net.Conn, error) {
 	return nil, nil
 }
 
-// A shard that has nothing to do stays for a moment, in case something comes:
-// on its way back to its own wait netpoll calls runtime.Gosched, which hands a
-// thread's only goroutine to another thread and back (docs/adr/0008-idle-wait.md).
-// It must not stay for ever: netpoll looks after other descriptors, if few.
+// A shard without work waits for events itself for idleWait, and does so maxIdleWaits
+// times in a row at most, before it returns to netpoll. Returning costs: netpoll
+// then calls runtime.Gosched, which hands a goroutine that is bound to a thread to
+// another thread and back (docs/adr/0008-idle-wait.md). The number is limited
+// because netpoll has a few other descriptors to look at.
 const (
 	idleWait     = 5 * time.Millisecond
 	maxIdleWaits = 64
 )
 
-// pin binds the goroutine that takes the shard's turns to its thread. A shard
-// under load never waits, and so the Go scheduler would carry it from thread
-// to thread, each of which the kernel has to find a processor for (see
-// docs/adr/0006-pinned-shards.md).
+// pin binds the goroutine that takes the shard's turns to its thread. The Go
+// scheduler would move a busy shard from thread to thread, and the kernel would
+// have to find a processor for each (docs/adr/0006-pinned-shards.md).
 func (s *Shard) pin() {
 	if !s.pinned {
 		s.pinned = true
-		runtime.LockOSThread() // for good: the goroutine is netpoll's, and lives as long as the process
+		runtime.LockOSThread() // never unlocked: the goroutine is netpoll's and lives as long as the process
 	}
 }
 
@@ -94,7 +94,7 @@ type setAddr struct{}
 func (setAddr) Network() string { return "epoll" }
 func (setAddr) String() string  { return "epoll set" }
 
-// netpollLoop has netpoll call the shard's turns until the loop is shut down.
+// netpollLoop makes netpoll call a shard's turns until it is stopped.
 type netpollLoop struct {
 	loop    netpoll.EventLoop
 	done    chan error    // what Serve returned
@@ -127,11 +127,11 @@ func startNetpoll(s *Shard) (*netpollLoop, error) {
 	}
 }
 
-// stop takes the set out of netpoll's poller. It does not wait for an Accept
-// that runs; the shard has said before that it takes no more turns.
+// stop takes the epoll set out of netpoll's poller. It does not wait for a running
+// Accept: the shard has stopped before, and takes no more turns.
 func (d *netpollLoop) stop(ctx context.Context) error {
 	for {
-		// Shutdown does nothing if Serve has not got to its start yet.
+		// Shutdown has no effect before Serve has started, so try again.
 		err := d.loop.Shutdown(ctx)
 		select {
 		case serveErr := <-d.done:

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scriptedListener is a netpoll.Listener over an eventfd, which is readable
-// for as long as a test wants.
+// scriptedListener is a netpoll.Listener over an eventfd, which is readable for as
+// long as a test wants.
 type scriptedListener struct {
 	fd     int
 	accept func(call int) (net.Conn, error)
@@ -27,8 +27,8 @@ func (l *scriptedListener) Fd() int                   { return l.fd }
 func (l *scriptedListener) Close() error              { return nil }
 func (l *scriptedListener) Addr() net.Addr            { return setAddr{} }
 
-// serveScript has netpoll serve a listener that is readable, and returns what
-// ends it and where the end of Serve is reported.
+// serveScript makes netpoll serve a readable listener. It returns a function that
+// ends it, and the channel that gets the result of Serve.
 func serveScript(t *testing.T, l *scriptedListener) (served chan error, connected *atomic.Int64) {
 	t.Helper()
 	pollers.Lock()
@@ -60,9 +60,9 @@ func serveScript(t *testing.T, l *scriptedListener) (served chan error, connecte
 	return served, connected
 }
 
-// The contract everything stands on: (nil, nil) makes no connection, ends
-// nothing, and Accept is called again for as long as the descriptor is
-// readable, by one goroutine at a time, and no longer.
+// The contract on which the poller depends: after (nil, nil) netpoll makes no
+// connection and ends nothing. It calls Accept again while the descriptor is
+// readable, from one goroutine at a time, and no longer.
 func TestNetpollNilNil(t *testing.T) {
 	l := new(scriptedListener)
 	inside := new(atomic.Int64)
@@ -78,8 +78,8 @@ func TestNetpollNilNil(t *testing.T) {
 	}
 	served, connected := serveScript(t, l)
 	eventually(t, "1000 calls while the descriptor is readable", func() bool { return l.calls.Load() == 1000 })
-	// The last call left it unreadable. Another descriptor of the same poller
-	// comes after any call that were still to be made.
+	// The last call made it unreadable. An event of another descriptor in the same
+	// poller comes after any further call.
 	for range 20 {
 		other := newRig(t, Options{Shards: 1, Listen: []Endpoint{}}, func(h *echoHandler) { h.mail = runMail })
 		other.on(0, func(*Shard) {})
@@ -99,14 +99,14 @@ func TestNetpollNilNil(t *testing.T) {
 	}
 }
 
-// Why Accept must never return an error, 1: for EMFILE netpoll leaves the
-// descriptor alone and calls Accept from a goroutine of its own.
+// Accept must never return an error, reason 1: for EMFILE netpoll stops watching
+// the descriptor and calls Accept from another goroutine.
 func TestNetpollOutOfDescriptors(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
 		l := new(scriptedListener)
 		l.accept = func(call int) (net.Conn, error) {
 			if call == 1 {
-				readCount(int32(l.fd)) // nothing but the goroutine can call now
+				readCount(int32(l.fd)) // only the goroutine can call Accept now
 			}
 			if call <= 3 {
 				return nil, errno
@@ -121,7 +121,8 @@ func TestNetpollOutOfDescriptors(t *testing.T) {
 	}
 }
 
-// Why Accept must never return an error, 2: one that says "closed" ends Serve.
+// Accept must never return an error, reason 2: an error that says "closed" ends
+// Serve.
 func TestNetpollClosed(t *testing.T) {
 	l := new(scriptedListener)
 	l.accept = func(int) (net.Conn, error) { return nil, errors.New("use of closed network connection") }
@@ -136,13 +137,15 @@ func TestNetpollClosed(t *testing.T) {
 	}
 }
 
-// A shard's set never returns anything but (nil, nil), not even when a turn
-// panics outside of all handlers.
-func TestSetReturnsNothing(t *testing.T) {
+// A shard's epoll set always returns (nil, nil), even if a turn panics outside of
+// the handler.
+func TestEpollSetReturnsNothing(t *testing.T) {
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) { h.mail = runMail })
 	c := r.dial()
 	ask(t, c, "one")
-	broken := epollSet{shard: &Shard{loop: r.Loop, opt: &r.opt}, netpoll: &netpollLoop{running: make(chan struct{})}}
+	s := &Shard{loop: r.Loop, opt: &r.opt} // without a mailbox
+	s.guard = guard{conns: &s.conns, counters: &s.Counters, log: r.opt.Log}
+	broken := epollSet{shard: s, netpoll: &netpollLoop{running: make(chan struct{})}}
 	if conn, err := broken.Accept(); conn != nil || err != nil {
 		t.Errorf("Accept returns %v, %v", conn, err)
 	}
@@ -152,8 +155,8 @@ func TestSetReturnsNothing(t *testing.T) {
 	ask(t, c, "two")
 }
 
-// leakCheck fails the test if goroutines other than netpoll's pollers, which
-// live as long as the process, are left.
+// leakCheck fails the test if goroutines are left, other than netpoll's pollers,
+// which live as long as the process.
 func leakCheck(t *testing.T) {
 	t.Helper()
 	var err error

@@ -12,46 +12,46 @@ import (
 	"belfry/offheap"
 )
 
-// Options configure a Loop. The zero value of every field but NewHandler
-// works.
+// Options configure a Loop. All fields except NewHandler may be zero.
 type Options struct {
-	// NewHandler makes the handler of a shard. Required.
+	// NewHandler makes the handler of a shard. It is called within New. Required.
 	NewHandler func(*Shard) Handler
-	// RecordSize is how many bytes the handler keeps of each connection in
-	// the slab (Shard.Record), a multiple of 4.
+	// RecordSize is the size in bytes of the handler's part of a connection's
+	// record (Shard.Record), a multiple of 4 up to 4096.
 	RecordSize int
 
 	Shards   int        // 0: runtime.NumCPU()
-	Listen   []Endpoint // none: connections only come by Adopt
-	MaxConns int        // of one shard; 0: 1<<20. Address space, not memory, is taken for it
+	Listen   []Endpoint // empty: connections come through Adopt only
+	MaxConns int        // of one shard; 0: 1<<20. It reserves address space, not memory
 
 	Backlog      Bounds // of one connection
-	LargeBacklog Bounds // of one marked by SetLargeBacklog; 0: 1<<18 frames, 128 MiB
+	LargeBacklog Bounds // of one connection after SetLargeBacklog; 0: 1<<18 frames, 128 MiB
 	NodeBytes    int64  // of all connections together; 0: 256 MiB
-	Policy       Policy
+	Policy       Policy // what happens at the limits of a backlog
 
-	// InboundBytes bounds, for all connections together, what was received and
-	// not consumed, and what the handler charges (Shard.Charge); 0: 256 MiB.
+	// InboundBytes limits the bytes that all connections together hold of their
+	// input: bytes received and not consumed, and bytes that the handler charges
+	// (Shard.Charge). 0: 256 MiB.
 	InboundBytes int64
 
-	Mailbox     int           // places in LaneSingle and in LaneBulk of a shard; 0: 4096
-	Chunk       time.Duration // how long a shard works before it looks at its sockets again; 0: 300 µs
+	Mailbox     int           // places in each queue of a shard's mailbox; QueueControl has 1024 more. 0: 4096
+	Chunk       time.Duration // how long a shard does one kind of work before the next; 0: 300 µs
 	UserTimeout time.Duration // TCP_USER_TIMEOUT of connections; 0: 30 s
 
-	// NoRing has every send be a system call of its own, where io_uring would
-	// be there (Shard.Send).
+	// NoRing sends with a system call for each connection, even if the kernel has
+	// io_uring (Shard.Send).
 	NoRing bool
 
 	// ManualTicks replaces the 1 s timer by Loop.Tick, for tests.
 	ManualTicks bool
 
-	// Memory counts what the loop and its handlers keep outside the Go heap;
-	// nil: it is not counted.
+	// Memory counts the bytes that the loop and its handlers hold outside the Go
+	// heap; nil: they are not counted.
 	Memory *offheap.Owners
 
 	Log *zap.Logger // nil: none
 
-	setsockopt func(fd, level, opt, value int) error // of listeners; nil: the kernel's. For tests
+	setsockopt func(fd, level, opt, value int) error // for listeners, replaced by tests; nil: the system call
 }
 
 // Largest values that Options accept.
@@ -60,7 +60,8 @@ const (
 	maxMailbox = 1 << 20
 )
 
-// fill gives options that are 0 their default and refuses what is out of range.
+// fill gives options that are 0 their default, and returns an error for values that
+// are out of range.
 func (o *Options) fill() error {
 	if o.NewHandler == nil {
 		return errors.New("poller: NewHandler is missing")
@@ -90,7 +91,8 @@ func (o *Options) fill() error {
 	)
 }
 
-// fill gives an option that is 0 its default and refuses what is out of range.
+// fill gives an option that is 0 its default, and returns an error if its value is
+// out of range.
 func fill[T int | int64 | time.Duration](name string, v *T, def, least, most T) error {
 	if *v == 0 {
 		*v = def

@@ -1,19 +1,19 @@
 package poller
 
-// outboxes keep sockets that the full mailboxes of other shards refused, until
-// there is room. Owned by the shard's goroutine.
+// outboxes keep sockets for which the mailboxes of other shards had no room. They
+// belong to the shard's goroutine.
 type outboxes struct {
-	from    int          // index of the shard
-	queued  [][]*arrival // by shard that they go to, oldest first
-	waiting int          // in all
+	from    int          // index of this shard
+	queued  [][]*arrival // by index of the other shard, oldest first
+	waiting int          // sockets in all queues
 }
 
 func newOutboxes(from, shards int) outboxes {
 	return outboxes{from: from, queued: make([][]*arrival, shards)}
 }
 
-// send posts a to a shard, behind the sockets that wait for it already. It
-// returns false if a has to wait.
+// send posts a socket to another shard, behind those that wait for the same
+// shard. It returns false if the socket has to wait.
 func (o *outboxes) send(a *arrival, to *Shard) bool {
 	if len(o.queued[to.index]) == 0 && to.box.post(QueueMove, Mail{Ptr: a}) {
 		return true
@@ -23,8 +23,8 @@ func (o *outboxes) send(a *arrival, to *Shard) bool {
 	return false
 }
 
-// flush posts the sockets again, oldest first. A shard that has no room is
-// asked to wake this one when it has drained some of its own.
+// flush tries to post the sockets again, oldest first. A shard without room will
+// wake this shard when it has read its mailbox.
 func (o *outboxes) flush(shards []*Shard) {
 	for to, items := range o.queued {
 		box, n := &shards[to].box, 0
@@ -36,7 +36,7 @@ func (o *outboxes) flush(shards []*Shard) {
 		}
 		if !post() {
 			box.denied[o.from].Store(true)
-			post() // room that came before the other shard could see the flag
+			post() // the other shard may have made room before the flag was set
 		}
 		o.waiting -= n
 		clear(items[:n])
@@ -46,7 +46,7 @@ func (o *outboxes) flush(shards []*Shard) {
 	}
 }
 
-// discard gives every socket to drop.
+// discard hands all sockets to drop.
 func (o *outboxes) discard(drop func(*arrival)) {
 	for to, items := range o.queued {
 		for _, a := range items {
@@ -57,9 +57,8 @@ func (o *outboxes) discard(drop func(*arrival)) {
 	o.waiting = 0
 }
 
-// wakeDenied has the shards whose sockets wait for room here try again. A shard
-// that is refused in the instant in which another's refusal is counted may miss
-// that: it tries at its next tick.
+// wakeDenied wakes the shards whose sockets wait for room here. In a rare race a
+// shard is not woken; it then tries again at its next tick.
 func (b *mailbox) wakeDenied(shards []*Shard) {
 	for i := range b.denied {
 		if b.denied[i].Load() && b.denied[i].Swap(false) {
@@ -68,12 +67,12 @@ func (b *mailbox) wakeDenied(shards []*Shard) {
 	}
 }
 
-// retryMoves tries again what mailboxes refused.
+// retryMoves tries again to post sockets for which other shards had no room.
 func (s *Shard) retryMoves() {
 	if s.moves.waiting == 0 {
 		return
 	}
 	if s.moves.flush(s.loop.shards); s.moves.waiting == 0 {
-		s.resumeAccept(resumeSent)
+		s.acceptor.movesDone()
 	}
 }

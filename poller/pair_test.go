@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketPair returns both ends of a stream. The first holds no more than a
-// few KiB of what the second does not read.
+// socketPair returns both ends of a stream. The first takes only a few KiB that the
+// second does not read.
 func socketPair(t testing.TB) (ours int, peer int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -23,7 +23,8 @@ func socketPair(t testing.TB) (ours int, peer int) {
 		t.Fatal(err)
 	}
 	for _, fd := range fds {
-		// The kernel doubles it and raises it to its minimum (man 7 socket).
+		// The kernel doubles the value, and raises it to its minimum (man 7
+		// socket).
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1); err != nil {
 			t.Fatal(err)
 		}
@@ -31,8 +32,8 @@ func socketPair(t testing.TB) (ours int, peer int) {
 	return fds[0], fds[1]
 }
 
-// pair adopts one end of a stream and returns the other, which nobody reads,
-// and the connection's ID. The rig's open hook must be reportID.
+// pair adopts one end of a stream and returns the other, which is not read, and the
+// connection's ID. The rig's open hook must be reportID.
 func (r *rig) pair(shard int) (net.Conn, ID) {
 	r.t.Helper()
 	ours, peer := socketPair(r.t)
@@ -44,7 +45,7 @@ func (r *rig) adopt(shard int, sock Socket) ID {
 	r.t.Helper()
 	id := make(chan ID, 1)
 	sock.State = id
-	// A piece of mail gives its place back a moment after it was seen.
+	// An item of mail gives its place back a moment after it was handled.
 	err := r.Adopt(shard, sock)
 	for ; err == ErrMailboxFull; err = r.Adopt(shard, sock) {
 		runtime.Gosched()
@@ -67,8 +68,8 @@ func reportID(s *Shard, slot uint32, state any) {
 	}
 }
 
-// backlogRig has one shard on which tests run functions, and which closes
-// nothing by itself.
+// backlogRig has one shard, on which tests run functions and which closes no
+// connection by itself.
 func backlogRig(t testing.TB, o Options) *rig {
 	o.Shards = 1
 	return newRig(t, o, func(h *echoHandler) {
@@ -83,8 +84,8 @@ func numbered(n, size int, key uint64) *Frame {
 	return NewFrame([]byte(head+strings.Repeat("x", size-len(head)-1)+"\n"), key)
 }
 
-// sendUntil sends numbered frames, from the given number on, until one gives
-// the result, and returns that one's number.
+// sendUntil sends numbered frames, from the given number on, until one has the
+// wanted result, and returns its number.
 func (r *rig) sendUntil(id ID, from, size int, want SendResult) (n int) {
 	r.t.Helper()
 	var got SendResult
@@ -101,14 +102,14 @@ func (r *rig) sendUntil(id ID, from, size int, want SendResult) (n int) {
 	return n
 }
 
-// sendNow sends a payload that must not be staged, and returns what became of
-// it. The handler is not told.
+// sendNow sends a payload without staging it, and returns the result. The handler
+// is not told.
 func (s *Shard) sendNow(slot uint32, p Payload, class Class) SendResult {
 	s.Submit()
 	return s.sender.sendNow(slot, s.at(slot), p, class)
 }
 
-// backlogOf returns how much waits to be sent to a connection.
+// backlogOf returns how many frames and bytes wait for a connection.
 func (s *Shard) backlogOf(slot uint32) (frames, bytes int) {
 	if q := s.sender.backlogs.of(s.at(slot)); q != nil {
 		return q.n, q.bytes
@@ -121,7 +122,7 @@ func (r *rig) backlog(id ID) (frames, bytes int) {
 	return frames, bytes
 }
 
-// lines reads n lines, of which each must be whole.
+// lines reads n whole lines.
 func lines(t *testing.T, c io.Reader, n int) []string {
 	t.Helper()
 	r := bufio.NewReader(c)
@@ -136,8 +137,7 @@ func lines(t *testing.T, c io.Reader, n int) []string {
 	return got
 }
 
-// waitsFor returns the events that a shard's epoll set waits for on a
-// descriptor.
+// waitsFor returns the events for which a shard's epoll set watches a descriptor.
 func waitsFor(t *testing.T, epfd, fd int) uint32 {
 	t.Helper()
 	events, ok := watched(t, epfd, fd)
@@ -147,8 +147,8 @@ func waitsFor(t *testing.T, epfd, fd int) uint32 {
 	return events
 }
 
-// watched says whether a descriptor is in an epoll set, and for which events
-// (man 5 proc, fdinfo of an epoll descriptor).
+// watched says whether a descriptor is in an epoll set, and for which events (man 5
+// proc, fdinfo of an epoll descriptor).
 func watched(t *testing.T, epfd, fd int) (events uint32, ok bool) {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", epfd))

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// panicHandler panics once in the method that is named, then echoes.
+// panicHandler panics once in the named method, and then echoes.
 type panicHandler struct {
 	echoHandler
 	mu   sync.Mutex
@@ -56,13 +56,13 @@ func (h *panicHandler) OnTick()      { h.trap("OnTick") }
 func (h *panicHandler) OnWork() bool { h.trap("OnWork"); return false }
 func (h *panicHandler) OnStop()      { h.trap("OnStop") }
 
-// A panic in any method of a handler is counted, costs at most the
-// connection it happened in, and leaves the shard working.
+// A panic in any method of a handler is counted, closes at most its connection, and
+// leaves the shard working.
 func TestPanicEverywhere(t *testing.T) {
 	var h *panicHandler
 	l, err := New(Options{Shards: 1, ManualTicks: true, NewHandler: func(s *Shard) Handler {
 		h = &panicHandler{seen: make(chan string, 1)}
-		h.echoHandler = echoHandler{s: s, causes: make(chan Reason, 64), mail: runMail}
+		h.echoHandler = echoHandler{s: s, reasons: make(chan Reason, 64), mail: runMail}
 		return h
 	}})
 	if err != nil {
@@ -78,7 +78,7 @@ func TestPanicEverywhere(t *testing.T) {
 	for i, trial := range []struct {
 		method  string
 		provoke func(victim io.ReadWriteCloser, id ID)
-		costs   bool // the connection
+		costs   bool // the connection is closed
 	}{
 		{"OnData", func(v io.ReadWriteCloser, _ ID) { v.Write([]byte("x\n")) }, true},
 		{"OnTimer", func(_ io.ReadWriteCloser, id ID) {
@@ -139,8 +139,8 @@ func TestPanicEverywhere(t *testing.T) {
 	}
 }
 
-// Bytes that a connection had left unread are shown again by Resume, outside
-// of its own events: a panic there too costs that connection only.
+// Unread bytes are shown again after Resume, outside of the connection's own
+// events. A panic there closes only that connection too.
 func TestPanicInResumed(t *testing.T) {
 	calls := 0
 	r := newRig(t, Options{Shards: 1}, func(h *echoHandler) {
@@ -156,16 +156,16 @@ func TestPanicInResumed(t *testing.T) {
 	})
 	c, id := r.pair(0)
 	c.Write([]byte("x"))
-	eventually(t, "a tail", func() bool {
+	eventually(t, "unread bytes", func() bool {
 		n := 0
-		r.on(0, func(s *Shard) { n = s.accounts.index.Len() })
+		r.on(0, func(s *Shard) { n = s.receiver.accounts.index.Len() })
 		return n == 1
 	})
 	r.on(0, func(s *Shard) { s.Resume(id.Slot()) })
 	if b, err := io.ReadAll(c); len(b) > 0 || r.Stats().Panics != 1 {
 		t.Errorf("%q, %v, %d panics; want the end and 1", b, err, r.Stats().Panics)
 	}
-	if got := <-r.handlers[0].causes; got != ReasonPanic {
+	if got := <-r.handlers[0].reasons; got != ReasonPanic {
 		t.Errorf("cause %d", got)
 	}
 }

@@ -1,38 +1,40 @@
 package poller
 
-// Policy says what happens to a slow consumer: a connection whose backlog
-// reaches its bound.
+// Policy says what happens to a slow consumer: a connection whose backlog has
+// reached its limit.
 type Policy uint8
 
 const (
-	// Disconnect refuses the send. Handler.OnSendFailed is told and decides
-	// how to close the connection.
+	// Disconnect refuses the send. Handler.OnSendFailed is called, and decides how
+	// to close the connection.
 	Disconnect Policy = iota
-	// DropOldest drops the oldest shared frames that wait, never one that is
+	// DropOldest drops the oldest waiting shared frames, but never one that is
 	// partly sent.
 	DropOldest
-	// LatestOnly lets a frame replace a waiting one with the same key, and
-	// beyond that drops the oldest.
+	// LatestOnly replaces a waiting frame by a new one with the same key. At the
+	// limit it drops the oldest, as DropOldest does.
 	LatestOnly
 )
 
-// String returns the policy as it is spelt in the configuration.
+// String returns the policy's name in the configuration (backlog.policy).
 func (p Policy) String() string {
 	return [...]string{"disconnect", "drop-oldest", "latest-only"}[p]
 }
 
-// Bounds limit what waits to be sent to one connection.
+// Bounds limit the backlog of one connection. A single frame may exceed Bytes if
+// no other frame waits.
 type Bounds struct {
 	Frames int // 0: 256
 	Bytes  int // 0: 1 MiB
 }
 
-// maxEvictions is how many connections are evicted for one frame. Evicting one
-// of several that wait for the same frames frees nothing.
+// maxEvictions is how many connections are evicted for one frame at most.
+// Connections may share the frames in their backlogs, and then evicting one frees
+// little.
 const maxEvictions = 8
 
-// makeRoom applies the policy before f is queued in q. fits is false if f
-// itself is what must go.
+// makeRoom applies the policy before f is queued in q. If fits is false, f must not
+// be queued.
 func (x *sender) makeRoom(c *conn, q *backlog, f *Frame) (r SendResult, fits bool) {
 	bounds := &x.opt.Backlog
 	if c.flags&flagLargeBacklog != 0 {
@@ -80,20 +82,20 @@ func (x *sender) makeRoom(c *conn, q *backlog, f *Frame) (r SendResult, fits boo
 	}
 }
 
-// evict drops all that waits for the connection with the largest queue, so that
-// the queue but, which is to hold size bytes, can grow. The handler is told
-// NodeFull. It returns false if no queue is larger than but.
+// evict drops the backlog of the connection with the largest one, so that the
+// backlog but can grow to size bytes. The handler is told NodeFull. It returns
+// false if no backlog is larger than but.
 func (x *sender) evict(but *backlog, size int) bool {
-	q := x.backlogs.ranks.largest(but, size)
+	q := x.backlogs.classes.largest(but, size)
 	if q == nil {
 		return false
 	}
 	x.counters.NodeOverflows.Add(1)
-	x.backlogs.ranks.leave(q)
-	q.evicted = true // once: a frame that has begun stays, however large
+	x.backlogs.classes.leave(q)
+	q.evicted = true // not again: a frame that is partly sent stays, however large
 	slot := q.id.Slot()
 	x.drop(slot, func(f *Frame) bool { return f.class != Last })
-	x.conns.at(slot).flags |= flagEvicted // what came next would follow a gap
+	x.conns.at(slot).flags |= flagEvicted // a later frame would follow a gap
 	x.refused(slot, NodeFull)
 	return true
 }

@@ -2,5 +2,5 @@
 
 package poller
 
-// raceDetector says that everything takes some ten times as long.
+// raceDetector says whether everything takes about ten times as long.
 const raceDetector = true

@@ -3,8 +3,8 @@ package poller
 import "sync/atomic"
 
 // ring is a bounded queue for many producers and one consumer without locks
-// (D. Vyukov's bounded queue): each cell carries the turn at which it may be
-// written or read, so producers only meet at one counter.
+// (D. Vyukov's bounded queue). Each cell has a sequence number that says when it
+// may be written or read, so producers compete for one counter only.
 type ring struct {
 	mask  uint64
 	cells []ringCell
@@ -19,9 +19,8 @@ type ringCell struct {
 	mail Mail
 }
 
-// newRing makes a ring for at least n items. It has two cells or more: with
-// one, the turn at which it may be read would be the one at which it may be
-// written again.
+// newRing makes a ring for at least n items. It has at least two cells: with one,
+// the sequence numbers for reading and for the next writing would be equal.
 func newRing(n int) *ring {
 	size := 2
 	for size < n {
@@ -39,15 +38,15 @@ func (r *ring) push(m Mail) bool {
 	pos := r.tail.Load()
 	for {
 		c := &r.cells[pos&r.mask]
-		switch turn := c.seq.Load(); {
-		case turn == pos:
+		switch seq := c.seq.Load(); {
+		case seq == pos:
 			if r.tail.CompareAndSwap(pos, pos+1) {
 				c.mail = m
 				c.seq.Store(pos + 1)
 				return true
 			}
 			pos = r.tail.Load()
-		case turn < pos:
+		case seq < pos:
 			return false
 		default:
 			pos = r.tail.Load()
@@ -55,13 +54,13 @@ func (r *ring) push(m Mail) bool {
 	}
 }
 
-// pop takes the oldest item. Consumer only.
-func (r *ring) pop() (Mail, bool) {
+// pop takes the oldest item. ok is false if the ring is empty. Consumer only.
+func (r *ring) pop() (m Mail, ok bool) {
 	c := &r.cells[r.head&r.mask]
 	if c.seq.Load() != r.head+1 {
 		return Mail{}, false
 	}
-	m := c.mail
+	m = c.mail
 	c.mail = Mail{}
 	c.seq.Store(r.head + r.mask + 1)
 	r.head++

@@ -42,7 +42,7 @@ func TestRingAgainstModel(t *testing.T) {
 	})
 }
 
-// A ring must not keep what was taken out of it from the collector.
+// A ring must not keep an item alive that was taken out.
 func TestRingForgets(t *testing.T) {
 	r := newRing(4)
 	for range 9 {
@@ -56,8 +56,8 @@ func TestRingForgets(t *testing.T) {
 	}
 }
 
-// Many producers on a ring of a few cells: nothing is lost or doubled, and
-// what one producer pushes comes in its order.
+// With many producers on a ring of a few cells, no item is lost or doubled, and the
+// items of one producer come in order.
 func TestRingManyProducers(t *testing.T) {
 	const producers = 8
 	each := uint64(20_000)

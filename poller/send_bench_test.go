@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkSend sends a shared frame to many connections that are open. They
-// are UDP sockets whose receiver does not read: the kernel drops what it takes,
-// so nothing ever waits and the benchmark needs no reader.
+// BenchmarkSend sends a shared frame to many connections. They are UDP sockets
+// whose receiver does not read: the kernel drops the bytes that it takes, so
+// nothing ever waits and the benchmark needs no reader.
 func BenchmarkSend(b *testing.B) {
 	for _, way := range []struct {
 		name string
@@ -43,7 +43,7 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// silentReceiver returns the address of a UDP socket that nobody reads.
+// silentReceiver returns the address of a UDP socket that is not read.
 func silentReceiver(b *testing.B) unix.Sockaddr {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -2,12 +2,12 @@ package poller
 
 import "syscall"
 
-// sender is the sending half of a shard. It owns what is on its way to the
-// sockets: sends that are staged for one system call, the backlogs of
-// connections that read slowly, and the refusals that the handler has not been
-// told of yet. All of it belongs to the shard's goroutine.
+// sender is the sending half of a shard. It owns the bytes on their way to the
+// sockets: sends that are staged for one system call, and the backlogs of
+// connections that read slowly. It also owns the refusals that the handler has
+// not been told of yet. It belongs to the shard's goroutine.
 type sender struct {
-	conns     *conns // all that it knows of connections
+	conns     *conns
 	opt       *Options
 	counters  *Counters
 	submitted func() // Handler.OnSubmitted
@@ -15,36 +15,36 @@ type sender struct {
 	stage    stage
 	backlogs backlogs
 	refusals []refusal
-	joined   []byte // waiting frames are copied here to go in one send
+	joined   []byte // buffer in which waiting frames are joined for one send
 	direct   int    // sends that were not staged
-	written  uint64 // bytes since the turn before ended
+	written  uint64 // bytes since takeWritten was last called
 }
 
-// refusal is a send that failed and whose handler has not been told yet.
+// refusal is a refused send that the handler has not been told of yet.
 type refusal struct {
 	id     ID
 	result SendResult
 }
 
-// SendResult says what became of a send.
+// SendResult is the result of a send.
 type SendResult uint8
 
 const (
-	sendDone    SendResult = iota // the kernel has all of it
-	sendQueued                    // what the kernel did not take waits
-	sendDropped                   // the policy dropped it or something older
-	sendClosed                    // nothing is sent to the connection any more: OnClose tells, or the handler knows
+	sendDone    SendResult = iota // the kernel took all bytes
+	sendQueued                    // bytes that the kernel did not take wait
+	sendDropped                   // the policy dropped the payload or older frames
+	sendClosed                    // nothing can be sent to the connection any more; the handler knows, or OnClose follows
 
-	// FramesFull and BytesFull: the connection's backlog is at its bound in
-	// frames, or in bytes.
+	// FramesFull: the connection's backlog has as many frames as allowed.
 	FramesFull
+	// BytesFull: the connection's backlog has as many bytes as allowed.
 	BytesFull
-	// NodeFull: the node's backlog is at its bound, and the connection has the
-	// largest queue. Either its send was refused, or all that waited for it
-	// was dropped to make room for another connection.
+	// NodeFull: the backlogs of the node have Options.NodeBytes, and the
+	// connection has the largest of its shard. Either its send was refused, or
+	// its backlog was dropped to make room for another connection.
 	NodeFull
-	// ControlLost: the node's backlog is at its bound, and a control frame was
-	// given up. The connection can go on without it.
+	// ControlLost: the backlogs of the node have Options.NodeBytes, and a control
+	// frame was dropped. The connection can continue without it.
 	ControlLost
 )
 
@@ -65,7 +65,7 @@ func (x *sender) send(slot uint32, p Payload, class Class) (pause bool) {
 	}
 	c := x.conns.at(slot)
 	if c.flags&flagStaged != 0 {
-		x.submit() // what was staged goes first, and may have to wait
+		x.submit() // the earlier send goes first
 	}
 	if c.backlog == 0 && c.flags&flagsNoSend == 0 && x.stage.usable() && x.copyOwn(&p) {
 		c.flags |= flagStaged
@@ -80,12 +80,12 @@ func (x *sender) send(slot uint32, p Payload, class Class) (pause bool) {
 	return x.direct%directSends == 0
 }
 
-// directSends is how many sends, each a system call of its own, take about as
-// long as the submission of what is staged.
+// directSends is how many sends with a system call each take about as long as the
+// submission of a full stage.
 const directSends = 16
 
-// copyOwn copies bytes that only one connection gets to the stage. It returns
-// false if there are too many of them.
+// copyOwn copies the bytes of a payload for one connection into the stage. It
+// returns false if they are more than stageCopy.
 func (x *sender) copyOwn(p *Payload) bool {
 	if p.frames != nil {
 		return true
@@ -102,8 +102,8 @@ func (x *sender) copyOwn(p *Payload) bool {
 	return true
 }
 
-// sendNow sends a payload without staging it, or queues it behind what waits.
-// Nothing may be staged for the connection.
+// sendNow sends a payload without staging it, or queues it if other bytes wait
+// already. No send to the connection may be staged.
 func (x *sender) sendNow(slot uint32, c *conn, p Payload, class Class) SendResult {
 	if c.backlog != 0 || c.flags&flagsNoSend != 0 {
 		return x.enqueue(slot, c, p, class, 0)
@@ -132,11 +132,12 @@ func (x *sender) submit() {
 		}
 		x.refused(s.slot, x.complete(s.slot, c, s.payload, s.class, sent, e))
 	}
-	clear(x.stage.sends[:n]) // frames must not be kept alive
+	clear(x.stage.sends[:n]) // so that frames can be collected
 	x.submitted()
 }
 
-// complete acts on the result of a send that took n bytes of p or failed.
+// complete handles the result of a send: the kernel took n bytes of p, or failed
+// with e.
 func (x *sender) complete(slot uint32, c *conn, p Payload, class Class, n int, e syscall.Errno) SendResult {
 	if n > 0 {
 		x.wrote(c, n)
@@ -154,14 +155,14 @@ func (x *sender) complete(slot uint32, c *conn, p Payload, class Class, n int, e
 	return x.enqueue(slot, c, p, class, n)
 }
 
-// wrote counts n bytes that went out to a connection.
+// wrote counts n bytes that the kernel took for a connection.
 func (x *sender) wrote(c *conn, n int) {
 	c.lastWrite = x.conns.now
 	x.written += uint64(n)
 }
 
-// refused notes that a send failed. The handler is told later: it is in the
-// middle of something, often about another connection.
+// refused notes a refused send. The handler is told at the end of the turn: now it
+// may be working on another connection.
 func (x *sender) refused(slot uint32, r SendResult) {
 	if r > sendClosed {
 		x.conns.at(slot).flags |= flagRefused
@@ -169,14 +170,15 @@ func (x *sender) refused(slot uint32, r SendResult) {
 	}
 }
 
-// progress returns how many bytes were sent or staged since the turn began.
+// progress returns how many bytes were sent since takeWritten was last called, or
+// are staged.
 func (x *sender) progress() uint64 { return x.written + uint64(x.stage.bytes) }
 
-// takeWritten returns how many bytes were sent since it was called before.
+// takeWritten returns how many bytes were sent since its last call.
 func (x *sender) takeWritten() (n uint64) {
 	n, x.written = x.written, 0
 	return n
 }
 
-// close gives back what the sender holds of the kernel.
+// close gives the kernel's resources back.
 func (x *sender) close() { x.stage.closeRing() }

@@ -24,8 +24,8 @@ func without(lacking ...int) func(fd, level, opt, value int) error {
 	}
 }
 
-// warnings returns what a kernel's socket options made a loop warn of, after
-// it has served.
+// warnings returns the warnings of a loop about the kernel's socket options, after
+// the loop has served a connection.
 func warnings(t *testing.T, set func(fd, level, opt, value int) error) []observer.LoggedEntry {
 	t.Helper()
 	core, logs := observer.New(zapcore.WarnLevel)
@@ -57,7 +57,7 @@ func TestListenWithoutSocketOptions(t *testing.T) {
 	}
 }
 
-// TestListenNeeds: what is no improvement is named when it fails.
+// An option that listeners need is named when it cannot be set.
 func TestListenNeeds(t *testing.T) {
 	_, err := New(Options{NewHandler: func(*Shard) Handler { return nil }, Listen: []Endpoint{{Host: "127.0.0.1"}},
 		setsockopt: func(fd, level, opt, value int) error {
@@ -71,9 +71,8 @@ func TestListenNeeds(t *testing.T) {
 	}
 }
 
-// TestImproveMultipath: a kernel's own Multipath TCP socket lacks some options,
-// depending on its version.
-func TestImproveMultipath(t *testing.T) {
+// A kernel's own Multipath TCP socket lacks some options, depending on its version.
+func TestOptionsOfMultipathTCP(t *testing.T) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
 	if err != nil {
 		t.Skipf("no Multipath TCP here: %v", err)

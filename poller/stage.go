@@ -8,29 +8,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// Bounds of what is staged. Sending it takes less time than a chunk.
+// Limits of what is staged. A submission takes less time than a chunk.
 const (
 	stageSends = 32
 	stageBytes = 128 << 10
-	stageCopy  = 16 << 10 // of bytes that are copied
+	stageCopy  = 16 << 10 // bytes that are copied
 )
 
-// stage collects sends to several connections until they are submitted to the
-// kernel in one system call (docs/adr/0007-io-uring.md). Where there is no
-// io_uring it stays empty.
+// stage collects sends to several connections, which are then submitted to the
+// kernel with one system call (docs/adr/0007-io-uring.md). Without io_uring it
+// stays empty.
 type stage struct {
-	ring    *uring // nil: every send is a system call of its own
-	tried   bool   // to make the ring
+	ring    *uring // nil: sends cannot be staged
+	tried   bool   // making the ring was tried
 	opt     *Options
 	shard   int         // for the log
-	missing *sync.Once  // says for the whole loop that there is no io_uring
-	ringed  atomic.Bool // there is a ring; other goroutines read it
+	missing *sync.Once  // logs once for the loop that there is no io_uring
+	ringed  atomic.Bool // ring is not nil; other goroutines read it
 
-	n       int
-	bytes   int
+	n       int // staged sends
+	bytes   int // of all staged sends
 	sends   [stageSends]stagedSend
 	results [stageSends]int32 // of the last submission
-	copied  []byte            // room for stageCopy bytes; never moves
+	copied  []byte            // capacity stageCopy; never moves while sends are staged
 }
 
 type stagedSend struct {
@@ -46,8 +46,8 @@ func (g *stage) init(s *Shard) {
 // usable says whether sends can be staged.
 func (g *stage) usable() bool { return g.ring != nil || g.openRing() }
 
-// copy copies p to the stage. ok is false if there is no room for it; an empty
-// stage has room for stageCopy bytes.
+// copy copies p into the stage. ok is false if there is no room. An empty stage has
+// room for stageCopy bytes.
 func (g *stage) copy(p []byte) (copied []byte, ok bool) {
 	if g.copied == nil {
 		g.copied = make([]byte, 0, stageCopy)
@@ -60,7 +60,7 @@ func (g *stage) copy(p []byte) (copied []byte, ok bool) {
 	return g.copied[at:], true
 }
 
-// add stages a send. It returns whether the stage is full then.
+// add stages a send, and says whether the stage is full now.
 func (g *stage) add(slot uint32, fd int32, p Payload, class Class) (full bool) {
 	g.sends[g.n] = stagedSend{slot, class, p}
 	g.ring.prepare(g.n, fd, p.bytes)
@@ -69,14 +69,14 @@ func (g *stage) add(slot uint32, fd int32, p Payload, class Class) (full bool) {
 	return g.n == stageSends || g.bytes >= stageBytes
 }
 
-// submit empties the stage. Of its n sends the kernel has carried out the first
-// taken ones (see result); the others are for the caller to send. sends and the
-// bytes that were copied stay until the next send is staged.
+// submit submits the n staged sends and empties the stage. The kernel has done the
+// first taken ones (see result); the caller must do the others. sends and the
+// copied bytes are valid until the next send is staged.
 func (g *stage) submit() (n, taken int) {
 	n = g.n
 	g.n, g.bytes, g.copied = 0, 0, g.copied[:0]
 	if n == 1 {
-		return n, 0 // a system call of its own is cheaper
+		return n, 0 // a single send is cheaper without the ring
 	}
 	taken, e := g.ring.submit(g.results[:n])
 	if e != 0 {
@@ -86,13 +86,14 @@ func (g *stage) submit() (n, taken int) {
 	return n, taken
 }
 
-// result returns what the i-th send of the last submission returned.
+// result returns how many bytes send i of the last submission took, or its error.
 func (g *stage) result(i int) (n int, e syscall.Errno) {
 	r := g.results[i]
 	return max(int(r), 0), syscall.Errno(max(-r, 0))
 }
 
-// openRing makes the ring at the first use, on the shard's own thread.
+// openRing makes the ring at its first use, because the ring belongs to the thread
+// that makes it. It returns false if there is no ring.
 func (g *stage) openRing() bool {
 	if g.tried || g.opt.NoRing {
 		return false
@@ -112,7 +113,7 @@ func (g *stage) openRing() bool {
 	return true
 }
 
-// closeRing gives the ring back. Sends are system calls of their own then.
+// closeRing gives the ring back. Sends cannot be staged any more.
 func (g *stage) closeRing() {
 	if g.ring != nil {
 		g.ring.close()

@@ -12,7 +12,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// bothWays runs a test with sends submitted through io_uring and one by one.
+// bothWays runs a test once with io_uring, and once with a system call for each
+// send.
 func bothWays(t *testing.T, test func(t *testing.T, o Options)) {
 	t.Run("io_uring", func(t *testing.T) {
 		needUring(t)
@@ -30,7 +31,7 @@ func TestStageReachesEverybody(t *testing.T) {
 			c, id := r.pair(0)
 			peers, ids = append(peers, c), append(ids, id)
 		}
-		const rounds = 7 // the rings turn over
+		const rounds = 7 // the rings wrap
 		r.on(0, func(s *Shard) {
 			for n := range rounds {
 				b := NewFrames(numbered(n, 20, 0))
@@ -55,10 +56,10 @@ func TestStageReachesEverybody(t *testing.T) {
 	})
 }
 
-// What is not simply sent is told, for the right connection.
+// The handler is told of sends that failed, for the right connection.
 func TestStageFailures(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
-		failed := map[uint32]SendResult{} // of the shard, until it has done what comes after
+		failed := map[uint32]SendResult{} // of the shard; read when the shard is done
 		o.Shards, o.Backlog = 1, Bounds{Frames: 1}
 		r := newRig(t, o, func(h *echoHandler) {
 			h.mail, h.open = runMail, reportID
@@ -77,7 +78,8 @@ func TestStageFailures(t *testing.T) {
 		if got := lines(t, fine, 1); got[0] != "00000001 " {
 			t.Errorf("got %q", got)
 		}
-		// The broken one is closed after the failures of its turn were told.
+		// The broken connection is closed after the handler was told of the
+		// failures of its turn.
 		eventually(t, "one closed", func() bool { return r.Stats().Connections == 2 })
 		r.settle(0)
 		if len(failed) != 1 || failed[fullID.Slot()] != FramesFull {
@@ -86,8 +88,8 @@ func TestStageFailures(t *testing.T) {
 	})
 }
 
-// Whatever is staged, sent otherwise, finished or left to wait: every
-// connection gets its bytes in order, once, and no half frames.
+// However sends are staged, sent directly, finished or queued: every connection
+// gets its bytes in order, once, and only whole frames.
 func TestStageKeepsOrder(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
 		o.Backlog = Bounds{Frames: 1 << 16, Bytes: 1 << 30}
@@ -147,7 +149,7 @@ func dup(t *testing.T, fd int) int {
 	return n
 }
 
-// A ring that fails costs nobody anything.
+// A ring that fails loses no sends.
 func TestStageWithoutItsRing(t *testing.T) {
 	needUring(t)
 	r := backlogRig(t, Options{})
@@ -176,8 +178,8 @@ func TestStageWithoutItsRing(t *testing.T) {
 	}
 }
 
-// The handler is told of failures when nothing else is under way, and what it
-// then sends is sent.
+// The handler is told of failures outside of all other calls, and its own sends
+// then are sent.
 func TestStageFailureIsToldLater(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
 		o.Shards, o.Backlog = 1, Bounds{Frames: 1}
@@ -211,12 +213,13 @@ func TestStageFailureIsToldLater(t *testing.T) {
 		}
 		r.settle(0)
 		if len(told) != 1 || told[0] != full || during != nil {
-			t.Errorf("told of %v, of %v in the middle of a send", told, during)
+			t.Errorf("told of %v, and of %v within another call", told, during)
 		}
 	})
 }
 
-// fillSocket fills a socket's buffer without a queue, and returns with how much.
+// fillSocket fills a socket's buffer without a backlog, and returns the number of
+// bytes.
 func fillSocket(s *Shard, slot uint32) (filled int) {
 	for {
 		n, e := sysSend(s.at(slot).fd, []byte("x"))
@@ -227,12 +230,12 @@ func fillSocket(s *Shard, slot uint32) (filled int) {
 	}
 }
 
-// Of several control frames that have to wait the newest does, and at the
-// bound of the node none: what a peer asks for must not cost the others.
-func TestStagedControlAtBounds(t *testing.T) {
-	for _, bound := range []int64{1, 100} {
+// Of several control frames only the newest waits, and none at the limit of the
+// node: what one client asks for must not cost others.
+func TestStagedControlAtLimits(t *testing.T) {
+	for _, limit := range []int64{1, 100} {
 		bothWays(t, func(t *testing.T, o Options) {
-			o.NodeBytes, o.Shards = bound, 1
+			o.NodeBytes, o.Shards = limit, 1
 			failed := 0
 			r := newRig(t, o, func(h *echoHandler) {
 				h.mail, h.open = runMail, reportID
@@ -257,26 +260,26 @@ func TestStagedControlAtBounds(t *testing.T) {
 				frames, _ = s.backlogOf(id.Slot())
 			})
 			want, told := "a newer\nb other\n", 0
-			if bound == 1 {
+			if limit == 1 {
 				want, told = "", 1002
 			}
 			r.settle(0)
-			if frames != len(want)/8 || r.Stats().BacklogBytes > bound || failed != told {
-				t.Errorf("bound %d: %d frames, %d bytes wait, %d told", bound, frames, r.Stats().BacklogBytes, failed)
+			if frames != len(want)/8 || r.Stats().BacklogBytes > limit || failed != told {
+				t.Errorf("limit %d: %d frames, %d bytes wait, %d failures", limit, frames, r.Stats().BacklogBytes, failed)
 			}
 			if lost := r.Stats().ControlsDropped; lost < 1000 {
-				t.Errorf("bound %d: %d control frames counted as lost", bound, lost)
+				t.Errorf("limit %d: %d control frames counted as lost", limit, lost)
 			}
 			got := make([]byte, filled+len(want))
 			if _, err := io.ReadFull(c, got); err != nil || string(got[filled:]) != want {
-				t.Errorf("bound %d: %v, %q", bound, err, got[filled:])
+				t.Errorf("limit %d: %v, %q", limit, err, got[filled:])
 			}
 			eventually(t, "no backlog", func() bool { return r.Stats().Backlogged == 0 && r.Stats().BacklogBytes == 0 })
 		})
 	}
 }
 
-// A last payload waits whatever the bounds, behind what waits already.
+// A last payload is queued despite the limits, behind the bytes that wait already.
 func TestLastIsNeverRefused(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
 		o.Shards, o.NodeBytes, o.Backlog = 1, 1, Bounds{Frames: 1}
@@ -313,8 +316,8 @@ func TestLastIsNeverRefused(t *testing.T) {
 	})
 }
 
-// What the policy drops is counted, and is no failure of a send; nor is a send
-// to a connection that the handler has finished.
+// A frame that the policy drops is counted and is no failure of a send. The same is
+// true for a send to a connection after CloseWrite.
 func TestDroppedIsNotTold(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
 		o.Shards, o.Policy, o.Backlog = 1, DropOldest, Bounds{Frames: 1}
@@ -339,9 +342,9 @@ func TestDroppedIsNotTold(t *testing.T) {
 	})
 }
 
-// Of one connection one send is staged at most: if the kernel does not take it,
-// it must not take the next one either. The caller is told when it is time to
-// look at the clock.
+// At most one send to a connection is staged: if the kernel does not take it, the
+// kernel must not take the next one either. The caller is told when to look at the
+// clock.
 func TestStageTakesOneSendOfEach(t *testing.T) {
 	bothWays(t, func(t *testing.T, o Options) {
 		r := backlogRig(t, o)

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// Counters are what a shard counts. Only the shard writes them.
+// Counters are what a shard counts. Only the shard writes them; any goroutine may
+// read them.
 type Counters struct {
 	Accepted        atomic.Uint64 // connections accepted
-	AcceptRefused   atomic.Uint64 // accepted and closed at once: no slot left
+	AcceptRefused   atomic.Uint64 // closed at once, because no slot was free
 	MovedIn         atomic.Uint64 // connections from other shards
 	MovedOut        atomic.Uint64
 	Adopted         atomic.Uint64
@@ -16,18 +17,18 @@ type Counters struct {
 	Closed          atomic.Uint64
 	ReadBytes       atomic.Uint64
 	WrittenBytes    atomic.Uint64
-	ShortWrites     atomic.Uint64 // sends of shared frames that the kernel did not take whole
-	Overflows       atomic.Uint64 // sends refused by the bound of a connection
-	NodeOverflows   atomic.Uint64 // sends refused by the bound of the node
-	DroppedOldest   atomic.Uint64 // frames dropped by DropOldest, or by LatestOnly at the bound
+	ShortWrites     atomic.Uint64 // sends of shared frames that the kernel did not take completely
+	Overflows       atomic.Uint64 // sends refused at the limit of a connection
+	NodeOverflows   atomic.Uint64 // sends refused, and connections evicted, at the limit of the node
+	DroppedOldest   atomic.Uint64 // frames dropped by DropOldest, or by LatestOnly at the limit
 	DroppedLatest   atomic.Uint64 // frames replaced under LatestOnly
-	Stalls          atomic.Uint64 // times the shard did not live for stallTicks or more
-	StalledTicks    atomic.Uint64 // ticks that were not lived
+	Stalls          atomic.Uint64 // times the shard did not run for stallTicks or more
+	StalledTicks    atomic.Uint64 // ticks that the clock did not count
 	Panics          atomic.Uint64
-	Reclaimed       atomic.Uint64 // connections that gave up what they held of Options.InboundBytes
-	MovesDeferred   atomic.Uint64 // sockets that waited because the mailbox of their next shard was full
-	ControlsDropped atomic.Uint64 // control frames that a newer one replaced, or for which there was no room
-	BusyNanos       atomic.Uint64 // time in turns, without the waits for events
+	Reclaimed       atomic.Uint64 // connections that had to give up what they held of Options.InboundBytes
+	MovesDeferred   atomic.Uint64 // sockets that waited because the mailbox of the other shard was full
+	ControlsDropped atomic.Uint64 // control frames that a newer one replaced, or that were dropped at the limit of the node
+	BusyNanos       atomic.Uint64 // time in turns, without waiting for events
 
 	acceptErrors [acceptErrnos]atomic.Uint64
 }
@@ -42,24 +43,24 @@ type Stats struct {
 	Reclaimed                                                             uint64
 
 	AcceptErrors map[string]uint64 // by errno name
-	MailboxFull  map[string]uint64 // by lane
+	MailboxFull  map[string]uint64 // by Queue
 
-	Connections  int       // live now
-	Backlogged   int       // of them, how many have something waiting to be sent
-	BacklogBytes int64     // bytes that wait, each shared frame counted once
-	InboundBytes int64     // what came in and is not done with
+	Connections  int       // open now
+	Backlogged   int       // connections with a backlog
+	BacklogBytes int64     // bytes in backlogs, each shared frame counted once
+	InboundBytes int64     // bytes of clients' input that are held
 	Rings        int       // shards that send through io_uring
-	TickAge      float64   // of the shard that ticked longest ago, in seconds
-	TickAges     []float64 // of each shard
-	BusySeconds  []float64 // of each shard: time spent in turns, waits not counted
+	TickAge      float64   // largest of TickAges
+	TickAges     []float64 // of each shard: seconds since its last tick
+	BusySeconds  []float64 // of each shard: time in turns, without waiting for events
 }
 
-// Waiting returns the bytes that wait to be sent, and those that came in and are
-// not done with. Any goroutine; it costs next to nothing.
-func (l *Loop) Waiting() int64 { return l.nodeBytes.Load() + l.inbound.Load() }
+// Waiting returns how many bytes are in backlogs or held of clients' input. It
+// costs two atomic loads. Any goroutine.
+func (l *Loop) Waiting() int64 { return l.nodeBytes.Load() + l.inbound.held.Load() }
 
-// TickAge returns how long ago the tick was of the shard that ticked longest
-// ago. It costs a look at each shard. Any goroutine.
+// TickAge returns the time since the last tick of the shard whose last tick is
+// oldest. It looks at each shard. Any goroutine.
 func (l *Loop) TickAge() (age time.Duration) {
 	for _, s := range l.shards {
 		age = max(age, s.tickAge())
@@ -67,7 +68,7 @@ func (l *Loop) TickAge() (age time.Duration) {
 	return age
 }
 
-// Stats sums up all shards. Any goroutine.
+// Stats adds up the counters of all shards. Any goroutine.
 func (l *Loop) Stats() Stats {
 	st := Stats{AcceptErrors: map[string]uint64{}, MailboxFull: map[string]uint64{}}
 	for _, s := range l.shards {
@@ -89,8 +90,8 @@ func (l *Loop) Stats() Stats {
 		for i := range c.acceptErrors {
 			st.AcceptErrors[acceptErrnoNames[i]] += c.acceptErrors[i].Load()
 		}
-		for _, lane := range Queues() {
-			st.MailboxFull[lane.String()] += s.box.queues[lane].full.Load()
+		for _, q := range Queues() {
+			st.MailboxFull[q.String()] += s.box.queues[q].full.Load()
 		}
 		st.Connections += int(s.live.Load())
 		st.Backlogged += int(s.sender.backlogs.slow.Load())
@@ -103,6 +104,6 @@ func (l *Loop) Stats() Stats {
 		st.BusySeconds = append(st.BusySeconds, float64(c.BusyNanos.Load())/1e9)
 	}
 	st.BacklogBytes = l.nodeBytes.Load()
-	st.InboundBytes = l.inbound.Load()
+	st.InboundBytes = l.inbound.held.Load()
 	return st
 }

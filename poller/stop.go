@@ -2,27 +2,27 @@ package poller
 
 import "sync"
 
-// Requests that a Loop puts into a shard's control lane.
+// Requests of a Loop, posted to a shard's control queue.
 type (
 	stopRequest   struct{}
 	listenRequest struct{ done *sync.WaitGroup }
 )
 
-// stop closes all that the shard has. The turn that called it closes done.
+// stop closes the listeners and all connections, and ends the handler. The turn
+// in which it is called closes done.
 func (s *Shard) stop() {
-	s.stopListening()
+	s.acceptor.stop()
 	for slot, ok := s.slab.Next(0); ok; slot, ok = s.slab.Next(slot + 1) {
 		s.closeLater(slot, ReasonStop, ErrClosed)
 	}
-	s.runCloses()
+	s.closePending()
 	s.closeArrivals()
-	s.protect(0, s.handler.OnStop)
+	s.guard.protect(0, s.handler.OnStop)
 	s.handler = stoppedHandler{}
 	s.stopped.Store(true)
 }
 
-// stoppedHandler takes a handler's place once that has had its OnStop, for what is
-// left of the turn.
+// stoppedHandler replaces a handler after its OnStop, for the rest of the turn.
 type stoppedHandler struct{}
 
 func (stoppedHandler) OnOpen(uint32, any)              {}
@@ -37,18 +37,15 @@ func (stoppedHandler) OnSubmitted()                    {}
 func (stoppedHandler) OnSendFailed(uint32, SendResult) {}
 func (stoppedHandler) OnStop()                         {}
 
-// discard gives back what a shard has that takes no turns: not yet, or not
-// any more.
+// discard gives back what a shard holds. The shard was not started yet, or takes
+// no turns any more.
 func (s *Shard) discard() {
-	for _, ln := range s.listeners {
-		sysClose(ln.fd)
-	}
-	s.listeners = nil
+	s.acceptor.close()
 	s.closeArrivals()
 	s.closeSet()
 }
 
-// closeArrivals closes sockets that nobody will open any more.
+// closeArrivals closes sockets that wait to be opened here or in other shards.
 func (s *Shard) closeArrivals() {
 	s.moves.discard(s.dropArrival)
 	s.inbox.discard(func(m Mail) {

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls of the hot path are made raw, without telling the Go
-// scheduler: every descriptor here is non-blocking, so none of them waits (but
-// for sysEpollWait, a moment), and entersyscall costs as much as a third of a
-// small send. Other goroutines have processors of their own (see Processors).
+// The system calls of the hot path are raw: the Go scheduler is not told. They do
+// not wait, because every descriptor is non-blocking (only sysEpollWait waits for
+// a moment), and telling the scheduler costs as much as a third of a small send.
+// Other goroutines have their own processors (see Processors).
 
-// sendFlags: MSG_NOSIGNAL, because a peer that is gone must be an error and
-// not a SIGPIPE; MSG_DONTWAIT, so that a descriptor adopted from outside in
-// blocking mode cannot stop a shard (man 2 send).
+// sendFlags: with MSG_NOSIGNAL a send to a closed connection is an error and not
+// SIGPIPE; with MSG_DONTWAIT a descriptor that was adopted and is in blocking mode
+// cannot stop a shard (man 2 send).
 const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
 func sysSend(fd int32, p []byte) (int, syscall.Errno) {
@@ -43,9 +43,9 @@ func sysAccept(fd int32) (int32, syscall.Errno) {
 	return int32(n), 0
 }
 
-// sysPeerName returns the peer of a connection that a reset has ended, for
-// which getpeername says ENOTCONN: SO_PEERNAME (man 7 socket has no word of
-// it, asm-generic/socket.h has) still tells it.
+// sysPeerName returns the peer of a connection that was reset, for which
+// getpeername returns ENOTCONN. It uses SO_PEERNAME, which man 7 socket does not
+// mention (asm-generic/socket.h).
 func sysPeerName(fd int32) netip.AddrPort {
 	var sa unix.RawSockaddrInet6
 	for _, size := range []uintptr{unix.SizeofSockaddrInet6, unix.SizeofSockaddrInet4} {
@@ -75,9 +75,9 @@ func sysShutdownWrite(fd int32) {
 	syscall.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
 }
 
-// sysEpollWait waits for some milliseconds, for 0 not at all. A wait is raw,
-// too, and keeps its processor (its P) from other goroutines; the runtime
-// interrupts it by a signal when it wants to stop the world.
+// sysEpollWait waits for whole milliseconds, and with 0 not at all. It is raw too,
+// so it keeps its processor (P) while it waits; the runtime interrupts it with a
+// signal to stop the world.
 func sysEpollWait(epfd int32, evs []epollEvent, wait time.Duration) int {
 	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(wait.Milliseconds()), 0, 0)
 	if e != 0 {
@@ -86,7 +86,8 @@ func sysEpollWait(epfd int32, evs []epollEvent, wait time.Duration) int {
 	return int(n)
 }
 
-// sysEpollWaitTold is sysEpollWait that tells the Go scheduler.
+// sysEpollWaitTold is sysEpollWait that tells the Go scheduler, which may use the
+// processor meanwhile.
 func sysEpollWaitTold(epfd int32, evs []epollEvent, wait time.Duration) int {
 	n, _, e := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&evs[0])), uintptr(len(evs)), uintptr(wait.Milliseconds()), 0, 0)
 	if e != 0 {
@@ -102,7 +103,8 @@ func sysEpollCtl(epfd int32, op int, fd int32, events uint32, key uint64) syscal
 	return e
 }
 
-// readCount reads the counter of an eventfd or timerfd: 0 if it was not readable.
+// readCount reads and resets the counter of an eventfd or timerfd. It returns 0 if
+// there was nothing to read.
 func readCount(fd int32) uint64 {
 	var v uint64
 	_, _, e := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&v)), 8)

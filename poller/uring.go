@@ -11,22 +11,22 @@ import (
 	"belfry/offheap"
 )
 
-// uring hands many sends to the kernel in one system call (man 7 io_uring,
-// man 2 io_uring_enter). It is a batch and not asynchronous: a send that may
-// not wait is carried out within io_uring_enter, in its order, so that when
-// the call returns all results are there and no buffer is in use any more.
+// uring does many sends with one system call (man 7 io_uring, man 2
+// io_uring_enter). It is a batch and not asynchronous: the kernel does a send that
+// may not wait within io_uring_enter, and does them in order. So when the system
+// call returns, all results are there and the kernel uses no buffer any more.
 //
 // It belongs to the thread that made it (IORING_SETUP_SINGLE_ISSUER).
 type uring struct {
 	fd      int32
 	rings   []byte         // both rings, in one mapping
-	entries []byte         // what sqes lie in
+	entries []byte         // the mapping of sqes
 	owner   *offheap.Owner // of the mappings
 	sqes    []sqe
 	cqes    []cqe
 
-	sqHead, sqTail *uint32 // the kernel moves the head, we the tail
-	cqHead, cqTail *uint32 // we move the head, the kernel the tail
+	sqHead, sqTail *uint32 // the kernel moves the head, this code the tail
+	cqHead, cqTail *uint32 // this code moves the head, the kernel the tail
 }
 
 // sqe is struct io_uring_sqe, as far as IORING_OP_SEND reads it.
@@ -63,7 +63,7 @@ type uringParams struct {
 // From linux/io_uring.h and asm-generic/unistd.h.
 const (
 	uringSend         = 26      // IORING_OP_SEND
-	uringSubmitAll    = 1 << 7  // IORING_SETUP_SUBMIT_ALL: go on behind one that fails
+	uringSubmitAll    = 1 << 7  // IORING_SETUP_SUBMIT_ALL: go on after a send that fails
 	uringSingleIssuer = 1 << 12 // IORING_SETUP_SINGLE_ISSUER, Linux 6.0
 	uringDeferTaskrun = 1 << 13 // IORING_SETUP_DEFER_TASKRUN, Linux 6.1
 	uringSingleMmap   = 1 << 0  // IORING_FEAT_SINGLE_MMAP
@@ -73,8 +73,8 @@ const (
 	sysUringEnter     = 426
 )
 
-// newUring makes a ring for batches of up to n sends, a power of two. It fails
-// where the kernel is older than 6.1 or does not permit it (kernel.io_uring_disabled,
+// newUring makes a ring for batches of up to n sends, a power of two. It fails if
+// the kernel is older than 6.1 or does not permit it (kernel.io_uring_disabled,
 // seccomp).
 func newUring(owner *offheap.Owner, n int) (*uring, error) {
 	p := uringParams{flags: uringSingleIssuer | uringDeferTaskrun | uringSubmitAll}
@@ -108,7 +108,7 @@ func (u *uring) mmap(p *uringParams) (err error) {
 	u.sqHead, u.sqTail, u.cqHead, u.cqTail = at(p.sq.head), at(p.sq.tail), at(p.cq.head), at(p.cq.tail)
 	u.sqes = unsafe.Slice((*sqe)(unsafe.Pointer(&u.entries[0])), p.sqEntries)
 	u.cqes = unsafe.Slice((*cqe)(unsafe.Pointer(at(p.cq.cqes))), p.cqEntries)
-	// The submission ring holds indexes of entries; ours are used in turn.
+	// The submission ring holds indexes of entries; entry i is always at place i.
 	array := unsafe.Slice(at(p.sq.array), p.sqEntries)
 	for i := range array {
 		array[i] = uint32(i)
@@ -127,19 +127,19 @@ func (u *uring) close() {
 	sysClose(u.fd)
 }
 
-// prepare makes p the i-th send of the next batch. p must live until submit
-// has returned; the collector does not see it here.
+// prepare makes p send i of the next batch. The caller must keep p alive until
+// submit has returned: the collector does not see the ring's reference to it.
 func (u *uring) prepare(i int, fd int32, p []byte) {
 	u.sqes[(*u.sqTail+uint32(i))%uint32(len(u.sqes))] = sqe{opcode: uringSend, fd: fd, msgFlags: sendFlags,
 		addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(p)))), len: uint32(len(p)), userData: uint64(i)}
 }
 
-// submit carries out the first len(results) sends and sets for each what
-// send(2) would have returned: the bytes it took, or -errno. It returns how
-// many the kernel took up; the rest, for want of memory, it did not touch. An
-// error says that the ring is of no use any more.
+// submit does the first len(results) sends, and sets the result of each to what
+// send(2) would have returned: the bytes that the kernel took, or -errno. It
+// returns how many sends the kernel did; if it was short of memory, it did not
+// touch the others. After an error the ring must be closed.
 func (u *uring) submit(results []int32) (taken int, lasting syscall.Errno) {
-	*u.sqTail += uint32(len(results)) // the system call orders it
+	*u.sqTail += uint32(len(results)) // the system call makes the kernel see it
 	n, _, e := syscall.RawSyscall6(sysUringEnter, uintptr(u.fd), uintptr(len(results)), 0, 0, 0, 0)
 	switch e {
 	case 0:
@@ -148,13 +148,13 @@ func (u *uring) submit(results []int32) (taken int, lasting syscall.Errno) {
 	default:
 		lasting = e
 	}
-	*u.sqTail = atomic.LoadUint32(u.sqHead) // what was not taken up is taken back
+	*u.sqTail = atomic.LoadUint32(u.sqHead) // sends that the kernel did not take are withdrawn
 	for i := range results[:taken] {
-		results[i] = -int32(unix.EIO) // should a result never come, the connection cannot be trusted
+		results[i] = -int32(unix.EIO) // closes the connection if its result should never come
 	}
 	for got := 0; got < taken; {
 		head, tail := *u.cqHead, atomic.LoadUint32(u.cqTail)
-		if head == tail { // none of ours waits for anything, so this does not happen
+		if head == tail { // should not happen, since no send waits
 			_, _, e := syscall.RawSyscall6(sysUringEnter, uintptr(u.fd), 0, 1, uringGetEvents, 0, 0)
 			if e != 0 && e != unix.EINTR {
 				return taken, e

@@ -71,8 +71,8 @@ func testUring(t *testing.T) *uring {
 	return u
 }
 
-// What the kernel did not take up does not come with a later batch.
-func TestUringTakesBack(t *testing.T) {
+// A send that the kernel did not take does not come with a later batch.
+func TestUringWithdraws(t *testing.T) {
 	u := testUring(t)
 	ours, peer := socketPair(t)
 	u.prepare(0, int32(ours), []byte("a"))

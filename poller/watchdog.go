@@ -6,11 +6,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// staleTick is how old a shard's last tick may get before it is reported.
+// staleTick is the age of a shard's last tick from which on it is reported.
 const staleTick = 5 * time.Second
 
-// watch looks at the age of each shard's last tick. netpoll's poller can end
-// without a word, and a handler can hang; either stops the shard's clock.
+// watch checks the age of each shard's last tick once a second. netpoll's poller
+// can end without an error, and a handler can hang: both stop the shard's clock.
 func (l *Loop) watch() {
 	defer l.watchdogDone.Done()
 	t := time.NewTicker(time.Second)
@@ -28,11 +28,13 @@ func (l *Loop) watch() {
 	}
 }
 
-// watchdog remembers which shards it has reported.
-type watchdog struct{ stale []int } // looks in a row at which a shard was too late
+// watchdog reports shards that do not run.
+type watchdog struct {
+	stale []int // by shard: checks in a row in which its last tick was too old
+}
 
-// look judges one shard. It takes two looks in a row, so that a process that
-// was stopped as a whole does not accuse its shards when it wakes.
+// look checks one shard. It reports the shard after two checks in a row: if the
+// whole process was stopped, all ticks are old at the first check.
 func (w *watchdog) look(log *zap.Logger, shard int, age time.Duration) {
 	if age < staleTick {
 		if w.stale[shard] >= 2 {

@@ -53,13 +53,13 @@ func TestWatchdogLooks(t *testing.T) {
 	}
 }
 
-// A handler that really hangs: the age of the shard's tick grows, the
-// watchdog says so once, and once more when the shard is back.
+// A handler hangs: the age of the shard's last tick grows, and the watchdog reports
+// it once, and once more when the shard runs again.
 func TestBlockedShardIsReported(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	ticked := make(chan struct{}, 64)
 	l, err := New(Options{Shards: 2, Log: zap.New(core), NewHandler: func(s *Shard) Handler {
-		h := &echoHandler{s: s, causes: make(chan Reason, 1), timers: make(chan uint32, 1), mail: runMail}
+		h := &echoHandler{s: s, reasons: make(chan Reason, 1), timers: make(chan uint32, 1), mail: runMail}
 		if s.Index() == 1 {
 			return tickTeller{h, ticked}
 		}
@@ -87,7 +87,7 @@ func TestBlockedShardIsReported(t *testing.T) {
 		t.Errorf("the greatest age is %v of %v", st.TickAge, st.TickAges)
 	}
 	// As if it had hung for as long as the watchdog waits.
-	l.Shard(1).lastTick.Add(-int64(staleTick))
+	l.Shard(1).timers.last.Add(-int64(staleTick))
 	eventually(t, "a report", func() bool { return logs.FilterMessage(stoppedText).Len() == 1 })
 	release()
 	eventually(t, "the end of it", func() bool { return logs.FilterMessage(againText).Len() == 1 })
@@ -99,7 +99,7 @@ func TestBlockedShardIsReported(t *testing.T) {
 	}
 }
 
-// tickTeller tells of ticks.
+// tickTeller reports ticks.
 type tickTeller struct {
 	*echoHandler
 	ticked chan struct{}

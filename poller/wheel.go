@@ -7,57 +7,56 @@ import (
 	"belfry/offheap"
 )
 
-// WheelLink is the part of a record that a Wheel owns: put one in the record
-// and name its offset to NewWheel. A zeroed link is a timer that is not set.
-type WheelLink struct {
-	// Where the timer hangs: 0 means in no list; a number below headMark is
-	// the neighbour's slot + 1; headMark|list means first of that list.
+// wheelLink is the part of a record that belongs to a wheel. newWheel gets its
+// offset in the record. A zero link is a timer that is not set.
+type wheelLink struct {
+	// 0: the timer is in no list. Below headMark: slot + 1 of the timer before it.
+	// headMark|list: it is the first in that list.
 	prev     uint32
-	next     uint32 // slot + 1 of the one after, 0 at the end
+	next     uint32 // slot + 1 of the timer after it, 0 at the end
 	deadline uint32 // tick
 }
 
 const (
-	// wheelBuckets is the span in ticks (512 s in a shard) within which a
-	// timer is looked at once only, when it is due.
+	// wheelBuckets is the span of the wheel in ticks (512 s in a shard). A timer
+	// within it is looked at only once, when it is due.
 	wheelBuckets = 512
 	wheelMask    = wheelBuckets - 1
-	dueList      = wheelBuckets // the list that NextDue takes from
+	dueList      = wheelBuckets // the list that nextDue takes from
 	headMark     = 1 << 31      // slots are below 2^30
 )
 
-// Wheel is a hashed timing wheel (Varghese and Lauck, scheme 6): one deadline a
-// slot, in ticks of the caller's choosing. The links live in the caller's
-// records, so a timer costs 12 bytes there and no allocation, and Set and
-// Cancel are a few writes whatever the number of timers.
+// wheel is a hashed timing wheel (Varghese and Lauck, scheme 6) with one timer for
+// each slot of a slab. The links are in the slab's records, so a timer costs 12
+// bytes and no allocation. set and cancel take a few writes, however many timers
+// there are.
 //
-// Expiry is split so that a stall or a crowd at one tick cannot hold a shard
-// up: Advance only moves the time, NextDue hands out one timer at a time, and
-// the caller stops when its slice of time is over and goes on later. Timers
-// that wait meanwhile can be set and cancelled like any other.
+// Expiry has two steps, so that many timers at one tick cannot stop a shard:
+// advance only moves the time, and nextDue returns one timer at a time. The caller
+// may stop and continue later. Timers that are due meanwhile can be set and
+// cancelled like others.
 //
-// A deadline farther away than the wheel's span stays in its bucket and is
-// passed over once a round. Ticks may wrap: a deadline is taken as future when
-// it is less than 2^31 ticks ahead.
+// A timer beyond the wheel's span stays in its bucket and is skipped once a round.
+// Ticks may wrap: a deadline is in the future if it is less than 2^31 ticks ahead.
 //
-// A slot's timer must be cancelled before the slot is freed. A Wheel is owned
-// by the goroutine that owns its slab.
-type Wheel struct {
+// A slot's timer must be cancelled before the slot is freed. A wheel belongs to
+// the goroutine that owns its slab.
+type wheel struct {
 	base   unsafe.Pointer // of slot 0's link
 	stride uintptr
-	heads  []uint32 // slot + 1 of each list's first; the last list is the due one
-	now    uint32   // Advance was told
-	tick   uint32   // buckets up to here have been moved to the due list
-	armed  int
+	heads  []uint32 // by list: slot + 1 of the first timer, 0 if empty
+	now    uint32   // tick of the last advance
+	tick   uint32   // the buckets of ticks up to this one were moved to dueList
+	armed  int      // timers that are set
 }
 
-// NewWheel makes a wheel over the records of s, whose WheelLink is at offset in
-// each (unsafe.Offsetof). now is the current tick.
-func NewWheel(s *offheap.Slab, offset uintptr, now uint32) (*Wheel, error) {
-	if offset%4 != 0 || offset+unsafe.Sizeof(WheelLink{}) > uintptr(s.Stride()) {
+// newWheel makes a wheel over the records of s. offset is that of the wheelLink in a
+// record (unsafe.Offsetof), a multiple of 4. now is the current tick.
+func newWheel(s *offheap.Slab, offset uintptr, now uint32) (*wheel, error) {
+	if offset%4 != 0 || offset+unsafe.Sizeof(wheelLink{}) > uintptr(s.Stride()) {
 		return nil, fmt.Errorf("poller: wheel link at offset %d: must be a multiple of 4 and end within the record's %d bytes", offset, s.Stride())
 	}
-	return &Wheel{
+	return &wheel{
 		base:   unsafe.Add(s.Ptr(0), offset),
 		stride: uintptr(s.Stride()),
 		heads:  make([]uint32, wheelBuckets+1),
@@ -66,15 +65,14 @@ func NewWheel(s *offheap.Slab, offset uintptr, now uint32) (*Wheel, error) {
 	}, nil
 }
 
-func (w *Wheel) link(slot uint32) *WheelLink {
-	return (*WheelLink)(unsafe.Add(w.base, uintptr(slot)*w.stride))
+func (w *wheel) link(slot uint32) *wheelLink {
+	return (*wheelLink)(unsafe.Add(w.base, uintptr(slot)*w.stride))
 }
 
-// Set makes a live slot's timer due at a tick, in place of the one it had. A
-// deadline that is not in the future is due at the next tick, never in the
-// round of NextDue that is under way: a handler that sets its timer again and
-// again would keep that one from ending.
-func (w *Wheel) Set(slot, deadline uint32) {
+// set sets the timer of a live slot to a tick, and replaces an earlier setting. A
+// deadline that is not in the future becomes the next tick. It is never due at
+// once, so that a caller of nextDue comes to an end even if it sets timers again.
+func (w *wheel) set(slot, deadline uint32) {
 	if int32(deadline-w.now) <= 0 {
 		deadline = w.now + 1
 	}
@@ -86,8 +84,8 @@ func (w *Wheel) Set(slot, deadline uint32) {
 	w.push(slot, l)
 }
 
-// Cancel takes a slot's timer off and reports whether there was one.
-func (w *Wheel) Cancel(slot uint32) bool {
+// cancel cancels the timer of a slot, and returns whether one was set.
+func (w *wheel) cancel(slot uint32) bool {
 	l := w.link(slot)
 	if l.prev == 0 {
 		return false
@@ -96,22 +94,9 @@ func (w *Wheel) Cancel(slot uint32) bool {
 	return true
 }
 
-// Deadline returns the tick at which a slot's timer is due.
-func (w *Wheel) Deadline(slot uint32) (tick uint32, ok bool) {
-	l := w.link(slot)
-	return l.deadline, l.prev != 0
-}
-
-// Len returns the number of timers that are set, those waiting for NextDue
-// included.
-func (w *Wheel) Len() int { return w.armed }
-
-// Now returns the tick that Advance was last given.
-func (w *Wheel) Now() uint32 { return w.now }
-
-// Advance moves the time to now. Time does not go back: an earlier tick is
-// ignored. What has become due is then to be had from NextDue.
-func (w *Wheel) Advance(now uint32) {
+// advance moves the time to now. It ignores an earlier tick. Then nextDue returns
+// the timers that have become due.
+func (w *wheel) advance(now uint32) {
 	if int32(now-w.now) <= 0 {
 		return
 	}
@@ -121,10 +106,10 @@ func (w *Wheel) Advance(now uint32) {
 	}
 }
 
-// NextDue takes the timer of one slot that is due off the wheel and returns
-// the slot; ok is false when nothing is left until the next Advance. Timers
-// come in order of their tick, and in no order within one.
-func (w *Wheel) NextDue() (slot uint32, ok bool) {
+// nextDue removes one timer that is due and returns its slot. ok is false if no
+// timer is due before the next advance. Timers come in the order of their ticks,
+// and in any order within a tick.
+func (w *wheel) nextDue() (slot uint32, ok bool) {
 	for {
 		for w.heads[dueList] != 0 {
 			slot = w.heads[dueList] - 1
@@ -133,7 +118,7 @@ func (w *Wheel) NextDue() (slot uint32, ok bool) {
 			if int32(l.deadline-w.now) <= 0 {
 				return slot, true
 			}
-			w.push(slot, l) // of a later round
+			w.push(slot, l) // due in a later round
 		}
 		if w.tick == w.now {
 			return 0, false
@@ -143,12 +128,8 @@ func (w *Wheel) NextDue() (slot uint32, ok bool) {
 	}
 }
 
-// Pending reports whether NextDue may have more to give before time moves on:
-// what a caller asks that stopped early.
-func (w *Wheel) Pending() bool { return w.heads[dueList] != 0 || w.tick != w.now }
-
-// splice makes a bucket the due list, which is empty.
-func (w *Wheel) splice(bucket uint32) {
+// splice moves a bucket to the due list, which must be empty.
+func (w *wheel) splice(bucket uint32) {
 	first := w.heads[bucket]
 	if first == 0 {
 		return
@@ -158,8 +139,8 @@ func (w *Wheel) splice(bucket uint32) {
 	w.link(first - 1).prev = headMark | dueList
 }
 
-// push puts a slot that is in no list first into its deadline's bucket.
-func (w *Wheel) push(slot uint32, l *WheelLink) {
+// push puts a slot that is in no list at the head of its deadline's bucket.
+func (w *wheel) push(slot uint32, l *wheelLink) {
 	bucket := l.deadline & wheelMask
 	first := w.heads[bucket]
 	l.prev, l.next = headMark|bucket, first
@@ -170,8 +151,8 @@ func (w *Wheel) push(slot uint32, l *WheelLink) {
 	w.armed++
 }
 
-// unlink takes a slot out of the list it is in.
-func (w *Wheel) unlink(l *WheelLink) {
+// unlink removes a slot from its list.
+func (w *wheel) unlink(l *wheelLink) {
 	if l.next != 0 {
 		w.link(l.next - 1).prev = l.prev
 	}

@@ -13,52 +13,52 @@ import (
 
 type timed struct {
 	canary uint32
-	timer  WheelLink
+	timer  wheelLink
 	after  uint32
 }
 
-func newWheel(t testing.TB, max int, now uint32) (*Wheel, *offheap.Records[timed]) {
+func testWheel(t testing.TB, max int, now uint32) (*wheel, *offheap.Records[timed]) {
 	t.Helper()
 	r, err := offheap.NewRecords[timed](new(offheap.Owner), max)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
-	w, err := NewWheel(&r.Slab, unsafe.Offsetof(timed{}.timer), now)
+	w, err := newWheel(&r.Slab, unsafe.Offsetof(timed{}.timer), now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return w, r
 }
 
-// drain takes everything that is due.
-func drain(w *Wheel) []uint32 {
+// drain takes all timers that are due.
+func drain(w *wheel) []uint32 {
 	var due []uint32
-	for slot, ok := w.NextDue(); ok; slot, ok = w.NextDue() {
+	for slot, ok := w.nextDue(); ok; slot, ok = w.nextDue() {
 		due = append(due, slot)
 	}
 	slices.Sort(due)
 	return due
 }
 
-func wantDue(t *testing.T, w *Wheel, want ...uint32) {
+func wantDue(t *testing.T, w *wheel, want ...uint32) {
 	t.Helper()
 	if got := drain(w); !slices.Equal(got, want) {
-		t.Fatalf("at %d: due %v, want %v", w.Now(), got, want)
+		t.Fatalf("at %d: due %v, want %v", w.now, got, want)
 	}
 }
 
-// wheelModel keeps each slot's tick in a map. Within one tick order is free,
-// so the model only asks that what NextDue gives is due and that nothing due
-// is left at the end.
+// wheelModel keeps each slot's tick in a map. The order within a tick is free. So
+// the model only checks that timers from nextDue are due, and that none is due
+// afterwards.
 type wheelModel struct {
-	w    *Wheel
+	w    *wheel
 	now  uint32
 	when map[uint32]uint32
 }
 
 func (m *wheelModel) set(slot, deadline uint32) {
-	m.w.Set(slot, deadline)
+	m.w.set(slot, deadline)
 	if int32(deadline-m.now) <= 0 {
 		deadline = m.now + 1
 	}
@@ -66,15 +66,15 @@ func (m *wheelModel) set(slot, deadline uint32) {
 }
 
 func (m *wheelModel) pop(t *rapid.T) bool {
-	slot, ok := m.w.NextDue()
+	slot, ok := m.w.nextDue()
 	if !ok {
 		for slot, tick := range m.when {
 			if int32(tick-m.now) <= 0 {
 				t.Fatalf("slot %d was due at %d, now %d, and did not come", slot, tick, m.now)
 			}
 		}
-		if m.w.Pending() {
-			t.Fatal("Pending after the last")
+		if m.w.heads[dueList] != 0 || m.w.tick != m.w.now {
+			t.Fatal("timers are due after the last one")
 		}
 		return false
 	}
@@ -99,7 +99,7 @@ func TestWheelAgainstModel(t *testing.T) {
 			slot, _ := r.Alloc()
 			r.At(slot).canary, r.At(slot).after = slot, ^slot
 		}
-		w, err := NewWheel(&r.Slab, unsafe.Offsetof(timed{}.timer), start)
+		w, err := newWheel(&r.Slab, unsafe.Offsetof(timed{}.timer), start)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,27 +119,27 @@ func TestWheelAgainstModel(t *testing.T) {
 			"cancel": func(t *rapid.T) {
 				s := slot.Draw(t, "slot")
 				_, want := m.when[s]
-				if w.Cancel(s) != want {
+				if w.cancel(s) != want {
 					t.Fatalf("Cancel(%d) = %v", s, !want)
 				}
 				delete(m.when, s)
 			},
 			"advance": func(t *rapid.T) {
 				m.now += uint32(rapid.SampledFrom([]int{0, 1, 2, 30, 511, 512, 513, 5000}).Draw(t, "by"))
-				w.Advance(m.now)
+				w.advance(m.now)
 			},
-			"back": func(t *rapid.T) { w.Advance(m.now - 1) },
+			"back": func(t *rapid.T) { w.advance(m.now - 1) },
 			"pop":  func(t *rapid.T) { m.pop(t) },
 			"drain": func(t *rapid.T) {
 				for m.pop(t) {
 				}
 			},
 			"": func(t *rapid.T) {
-				if w.Len() != len(m.when) {
-					t.Fatalf("Len = %d, want %d", w.Len(), len(m.when))
+				if w.armed != len(m.when) {
+					t.Fatalf("Len = %d, want %d", w.armed, len(m.when))
 				}
 				for s := range uint32(slots) {
-					tick, ok := w.Deadline(s)
+					tick, ok := w.link(s).deadline, w.link(s).prev != 0
 					want, set := m.when[s]
 					if ok != set || ok && tick != want {
 						t.Fatalf("Deadline(%d) = %d, %v; want %d, %v", s, tick, ok, want, set)
@@ -154,53 +154,53 @@ func TestWheelAgainstModel(t *testing.T) {
 }
 
 func TestWheelSlotZero(t *testing.T) {
-	w, _ := newWheel(t, 4, 0)
-	if w.Cancel(0) {
+	w, _ := testWheel(t, 4, 0)
+	if w.cancel(0) {
 		t.Fatal("a zeroed record has a timer")
 	}
-	w.Set(0, 1)
-	w.Set(1, 1)
-	w.Advance(1)
+	w.set(0, 1)
+	w.set(1, 1)
+	w.advance(1)
 	wantDue(t, w, 0, 1)
 }
 
 func TestWheelDueInPastComesNextTick(t *testing.T) {
-	w, _ := newWheel(t, 4, 100)
-	w.Set(0, 100)
-	w.Set(1, 3)
+	w, _ := testWheel(t, 4, 100)
+	w.set(0, 100)
+	w.set(1, 3)
 	wantDue(t, w)
-	w.Advance(101)
-	// A handler that sets itself again at once must not keep the loop going.
+	w.advance(101)
+	// A timer that is set again at once must not keep the loop running.
 	n := 0
-	for slot, ok := w.NextDue(); ok; slot, ok = w.NextDue() {
+	for slot, ok := w.nextDue(); ok; slot, ok = w.nextDue() {
 		if n++; n > 2 {
 			t.Fatal("endless round")
 		}
-		w.Set(slot, w.Now())
+		w.set(slot, w.now)
 	}
-	w.Advance(102)
+	w.advance(102)
 	wantDue(t, w, 0, 1)
 }
 
 func TestWheelFartherThanItsSpan(t *testing.T) {
-	w, _ := newWheel(t, 4, 7)
-	w.Set(0, 7+10*wheelBuckets)
+	w, _ := testWheel(t, 4, 7)
+	w.set(0, 7+10*wheelBuckets)
 	for tick := uint32(8); tick < 7+10*wheelBuckets; tick++ {
-		w.Advance(tick)
+		w.advance(tick)
 		wantDue(t, w)
 	}
-	w.Advance(7 + 10*wheelBuckets)
+	w.advance(7 + 10*wheelBuckets)
 	wantDue(t, w, 0)
 }
 
 func TestWheelAfterStall(t *testing.T) {
-	w, _ := newWheel(t, 2000, 0)
+	w, _ := testWheel(t, 2000, 0)
 	due := map[uint32]bool{}
 	for slot := range uint32(2000) {
-		w.Set(slot, slot*3)
+		w.set(slot, slot*3)
 		due[slot] = slot*3 <= 4000
 	}
-	w.Advance(4000)
+	w.advance(4000)
 	var want []uint32
 	for _, slot := range slices.Sorted(maps.Keys(due)) {
 		if due[slot] {
@@ -210,15 +210,15 @@ func TestWheelAfterStall(t *testing.T) {
 	wantDue(t, w, want...)
 }
 
-// What waits on the due list can be cancelled and set like anything else.
+// Timers on the due list can be cancelled and set like others.
 func TestWheelChangesWhileDue(t *testing.T) {
-	w, _ := newWheel(t, 8, 0)
+	w, _ := testWheel(t, 8, 0)
 	for slot := range uint32(8) {
-		w.Set(slot, 5)
+		w.set(slot, 5)
 	}
-	w.Advance(5)
-	first, ok := w.NextDue()
-	if !ok || !w.Pending() {
+	w.advance(5)
+	first, ok := w.nextDue()
+	if !ok || w.heads[dueList] == 0 {
 		t.Fatal("nothing due")
 	}
 	var rest []uint32
@@ -226,17 +226,17 @@ func TestWheelChangesWhileDue(t *testing.T) {
 		switch {
 		case slot == first:
 		case slot%2 == 0:
-			if !w.Cancel(slot) {
+			if !w.cancel(slot) {
 				t.Fatalf("slot %d had no timer", slot)
 			}
 		case slot%4 == 1:
-			w.Set(slot, 9)
+			w.set(slot, 9)
 		default:
 			rest = append(rest, slot)
 		}
 	}
 	wantDue(t, w, rest...)
-	w.Advance(9)
+	w.advance(9)
 	for _, slot := range drain(w) {
 		if slot%4 != 1 {
 			t.Fatalf("slot %d came back", slot)
@@ -251,26 +251,26 @@ func TestWheelErrors(t *testing.T) {
 	}
 	t.Cleanup(s.Close)
 	for _, offset := range []uintptr{1, 2, 8, 16, 1 << 40} {
-		if _, err := NewWheel(s, offset, 0); err == nil {
+		if _, err := newWheel(s, offset, 0); err == nil {
 			t.Errorf("link at offset %d of a 16-byte record accepted", offset)
 		}
 	}
-	if _, err := NewWheel(s, 4, 0); err != nil {
+	if _, err := newWheel(s, 4, 0); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestWheelDoesNotAllocate(t *testing.T) {
-	w, _ := newWheel(t, 100, 0)
+	w, _ := testWheel(t, 100, 0)
 	now := uint32(0)
 	if n := testing.AllocsPerRun(100, func() {
 		for slot := range uint32(100) {
-			w.Set(slot, now+slot%3)
+			w.set(slot, now+slot%3)
 		}
-		w.Cancel(7)
+		w.cancel(7)
 		now += 3
-		w.Advance(now)
-		for _, ok := w.NextDue(); ok; _, ok = w.NextDue() {
+		w.advance(now)
+		for _, ok := w.nextDue(); ok; _, ok = w.nextDue() {
 		}
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
@@ -278,27 +278,27 @@ func TestWheelDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkWheelSet(b *testing.B) {
-	w, _ := newWheel(b, 1<<16, 0)
+	w, _ := testWheel(b, 1<<16, 0)
 	b.ReportAllocs()
 	for i := uint32(0); b.Loop(); i++ {
-		w.Set(i&0xffff, i%60+1)
+		w.set(i&0xffff, i%60+1)
 	}
 }
 
 func BenchmarkWheelExpire(b *testing.B) {
-	w, _ := newWheel(b, 1<<16, 0)
+	w, _ := testWheel(b, 1<<16, 0)
 	for slot := range uint32(1 << 16) {
-		w.Set(slot, slot%60+1)
+		w.set(slot, slot%60+1)
 	}
 	b.ReportAllocs()
 	now := uint32(0)
 	for b.Loop() {
-		slot, ok := w.NextDue()
+		slot, ok := w.nextDue()
 		for !ok {
 			now++
-			w.Advance(now)
-			slot, ok = w.NextDue()
+			w.advance(now)
+			slot, ok = w.nextDue()
 		}
-		w.Set(slot, now+60)
+		w.set(slot, now+60)
 	}
 }

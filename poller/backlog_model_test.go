@@ -8,21 +8,21 @@ import (
 	"pgregory.net/rapid"
 )
 
-// queueModel is a queue in the plainest form: a slice of frames and what has
-// gone over the wire. Every frame begins with its own length and carries a
-// number, so the wire alone tells whether frames stayed whole.
-type queueModel struct {
+// backlogModel is a backlog in the simplest form: a slice of frames, and the bytes
+// that were sent. Each frame begins with its own length and has a number, so the
+// sent bytes show whether frames stayed whole.
+type backlogModel struct {
 	waiting []*Frame
 	sent    int  // of the first
-	begun   bool // the first began before the queue existed
+	begun   bool // a part of the first was sent before the backlog existed
 	wire    []byte
 	numbers map[*Frame]uint16
 	removed map[uint16]bool
 }
 
-func (m *queueModel) started() bool { return len(m.waiting) > 0 && (m.begun || m.sent > 0) }
+func (m *backlogModel) started() bool { return len(m.waiting) > 0 && (m.begun || m.sent > 0) }
 
-func (m *queueModel) controls() (n int) {
+func (m *backlogModel) controls() (n int) {
 	for _, f := range m.waiting {
 		if f.class == Control {
 			n++
@@ -31,14 +31,14 @@ func (m *queueModel) controls() (n int) {
 	return n
 }
 
-func (m *queueModel) bytes() (n int) {
+func (m *backlogModel) bytes() (n int) {
 	for _, f := range m.waiting {
 		n += len(f.b)
 	}
 	return n - m.sent
 }
 
-func (m *queueModel) newFrame(t *rapid.T) *Frame {
+func (m *backlogModel) newFrame(t *rapid.T) *Frame {
 	n := rapid.IntRange(3, 40).Draw(t, "length")
 	b := make([]byte, n)
 	b[0] = byte(n)
@@ -49,14 +49,15 @@ func (m *queueModel) newFrame(t *rapid.T) *Frame {
 	return f
 }
 
-// remove takes out the frame at i, which must be allowed to go.
-func (m *queueModel) remove(i int) {
+// remove removes frame i, which must be allowed.
+func (m *backlogModel) remove(i int) {
 	m.removed[m.numbers[m.waiting[i]]] = true
 	m.waiting = append(m.waiting[:i:i], m.waiting[i+1:]...)
 }
 
-// first returns the index of the first frame that may go and matches, or -1.
-func (m *queueModel) first(match func(*Frame) bool) int {
+// first returns the index of the first frame that may be removed and matches, or
+// -1.
+func (m *backlogModel) first(match func(*Frame) bool) int {
 	for i, f := range m.waiting {
 		if !(i == 0 && m.started()) && match(f) {
 			return i
@@ -65,7 +66,7 @@ func (m *queueModel) first(match func(*Frame) bool) int {
 	return -1
 }
 
-func (m *queueModel) removeFrom(t *rapid.T, got *Frame, match func(*Frame) bool) {
+func (m *backlogModel) removeFrom(t *rapid.T, got *Frame, match func(*Frame) bool) {
 	i := m.first(match)
 	switch {
 	case i < 0 && got != nil:
@@ -77,8 +78,8 @@ func (m *queueModel) removeFrom(t *rapid.T, got *Frame, match func(*Frame) bool)
 	}
 }
 
-// advance sends n bytes and returns the frames that this completes.
-func (m *queueModel) advance(n int) (done []*Frame) {
+// advance sends n bytes and returns the frames that are complete then.
+func (m *backlogModel) advance(n int) (done []*Frame) {
 	for ; n > 0; n-- {
 		f := m.waiting[0]
 		m.wire = append(m.wire, f.b[m.sent])
@@ -90,7 +91,7 @@ func (m *queueModel) advance(n int) (done []*Frame) {
 	return done
 }
 
-func (m *queueModel) check(t *rapid.T, q *backlog) {
+func (m *backlogModel) check(t *rapid.T, q *backlog) {
 	if q.n != len(m.waiting) || q.bytes != m.bytes() || q.controls != m.controls() || q.sent != m.sent {
 		t.Fatalf("queue has %d frames, %d bytes, %d controls, %d sent; model %d, %d, %d, %d",
 			q.n, q.bytes, q.controls, q.sent, len(m.waiting), m.bytes(), m.controls(), m.sent)
@@ -107,9 +108,9 @@ func (m *queueModel) check(t *rapid.T, q *backlog) {
 	}
 }
 
-// checkWire reads the wire as the peer would: whole frames, each once, data
-// and controls each in the order they were queued.
-func (m *queueModel) checkWire(t *rapid.T) {
+// checkWire reads the sent bytes as the peer would: whole frames, each once, data
+// and control frames each in the order in which they were queued.
+func (m *backlogModel) checkWire(t *rapid.T) {
 	control := map[uint16]bool{}
 	for f, n := range m.numbers {
 		control[n] = f.class == Control
@@ -138,10 +139,10 @@ func (m *queueModel) checkWire(t *rapid.T) {
 	}
 }
 
-func TestQueueAgainstModel(t *testing.T) {
+func TestBacklogAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := new(backlog)
-		m := &queueModel{numbers: map[*Frame]uint16{}, removed: map[uint16]bool{}}
+		m := &backlogModel{numbers: map[*Frame]uint16{}, removed: map[uint16]bool{}}
 		if rapid.Bool().Draw(t, "begun before") {
 			f := m.newFrame(t)
 			f.own = true
@@ -173,7 +174,7 @@ func TestQueueAgainstModel(t *testing.T) {
 				f := m.newFrame(t)
 				f.own, f.class = true, Control
 				q.insertControl(f)
-				// Behind what has begun and the controls there are.
+				// Behind a frame that is partly sent, and earlier control frames.
 				to := m.controls()
 				if m.started() && m.waiting[0].class != Control {
 					to++
@@ -216,9 +217,9 @@ func TestQueueAgainstModel(t *testing.T) {
 	})
 }
 
-// Every place at which the kernel may stop taking bytes, with a control and a
-// removal at that moment.
-func TestQueueEverySplit(t *testing.T) {
+// The kernel stops taking bytes at every possible place; then a control frame is
+// queued and a frame is removed.
+func TestBacklogEverySplit(t *testing.T) {
 	frame := func(s string) *Frame { return NewFrame([]byte(s), 0) }
 	for split := 0; split <= len("aaaabbbcc"); split++ {
 		q := new(backlog)
