@@ -64,7 +64,11 @@ const (
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h := &shard{srv: srv, opt: &srv.opt, intervals: srv.opt.intervals(), ps: ps, index: ps.Index()}
 	var err error
-	head := ws.ParserOptions{MaxHead: srv.opt.MaxHead}
+	head := ws.ParserOptions{
+		MaxHead:      srv.opt.MaxHead,
+		MethodAdvice: "pushes go to the HTTP API, at the address of api.listen",
+		PROXYAdvice:  "list this address in proxy.protocol",
+	}
 	if srv.opt.Healthy != nil {
 		head.HealthPath = HealthPath
 	}

@@ -74,7 +74,7 @@ func (h *shard) full() *ws.Refusal {
 // not served, and pages that may not connect.
 func (h *shard) choose(req *ws.Request) (*upgrade, *ws.Refusal) {
 	variant, echo, refusal := h.srv.protocols.choose(req)
-	if refusal = cmp.Or(refusal, h.opt.Origins.Check(req)); refusal != nil {
+	if refusal = cmp.Or(refusal, h.opt.Origins.Check(req, "upgrade.origins")); refusal != nil {
 		return nil, refusal
 	}
 	o := h.srv.newUpgrade()

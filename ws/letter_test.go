@@ -163,7 +163,7 @@ func TestByTheLetter(t *testing.T) {
 		{"HTTP/1.0 without Host", goodHead("=GET /ws HTTP/1.0", "-Host"), 505, "HTTP/1.1"},
 		{"HTTP/1.0 with two Hosts", goodHead("=GET /ws HTTP/1.0", "+Host: a"), 400, "Host is repeated"},
 		{"HTTP/1.0 with a malformed Host", goodHead("=GET /ws HTTP/1.0", "Host: a b"), 400, "Host"},
-		{"OPTIONS of the server", goodHead("=OPTIONS * HTTP/1.1"), 405, "GET"},
+		{"OPTIONS of the server", goodHead("=OPTIONS * HTTP/1.1"), 405, "only GET; push at api.listen"},
 		{"CONNECT", goodHead("=CONNECT a.example:443 HTTP/1.1"), 405, "GET"},
 		{"CONNECT to no host", goodHead("=CONNECT a:b HTTP/1.1"), 400, "target"},
 		{"asterisk of another method", goodHead("=POST * HTTP/1.1"), 400, "target"},
@@ -171,9 +171,9 @@ func TestByTheLetter(t *testing.T) {
 		{"TLS", "\x16\x03\x01\x02\x00\x01", 400, "ws:// instead of wss://"},
 		{"a byte of TLS and another", "\x16\x02", 400, "not HTTP"},
 		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "this is HTTP/2"},
-		{"PROXY v1", "PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n" + goodHead(), 400, "proxy.protocol"},
-		{"PROXY v1 of nobody", "PROXY UNKNOWN\r\n", 400, "proxy.protocol"},
-		{"PROXY v2", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", 400, "proxy.protocol"},
+		{"PROXY v1", "PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n" + goodHead(), 400, "none is expected: use proxy.protocol, or turn"},
+		{"PROXY v1 without address", "PROXY UNKNOWN\r\n", 400, "none is expected: use proxy.protocol, or turn"},
+		{"PROXY v2", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", 400, "none is expected: use proxy.protocol, or turn"},
 		{"almost PROXY v2", "\r\n\r\n\x00\r\nQUIP", 400, "not HTTP"},
 		{"method PROXYX", goodHead("=PROXYX /ws HTTP/1.1"), 405, "GET"},
 		{"method PRI", goodHead("=PRI /ws HTTP/1.1"), 405, "GET"},
@@ -181,7 +181,7 @@ func TestByTheLetter(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			refusal := checkStatus(t, tt.head, tt.status, tt.says)
-			if says := strings.HasPrefix(tt.says, "proxy.") || strings.HasPrefix(tt.says, "this is HTTP/2") || strings.HasPrefix(tt.says, "ws:"); says && refusal.Cause != CauseProtocol {
+			if says := strings.HasPrefix(tt.says, "none is expected") || strings.HasPrefix(tt.says, "this is HTTP/2") || strings.HasPrefix(tt.says, "ws:"); says && refusal.Cause != CauseProtocol {
 				t.Errorf("cause %v", refusal.Cause)
 			}
 		})

@@ -122,7 +122,7 @@ func TestOriginPatternErrors(t *testing.T) {
 	} {
 		_, err := CompileOrigins([]string{"https://fine.example.com", pattern})
 		var field *OptionError
-		if !errors.As(err, &field) || field.Option != "origins" || !strings.Contains(field.Problem, "pattern") {
+		if !errors.As(err, &field) || field.Option != "patterns" || !strings.Contains(field.Detail, "pattern") {
 			t.Errorf("pattern %q: %v", pattern, err)
 		}
 	}
@@ -187,7 +187,7 @@ func TestOriginRefusals(t *testing.T) {
 		if tt.origins.Allow([]byte(tt.origin), []byte(tt.host)) {
 			t.Errorf("%q to %q is allowed", tt.origin, tt.host)
 		}
-		r := tt.origins.refuse([]byte(tt.origin), []byte(tt.host))
+		r := tt.origins.refuse([]byte(tt.origin), []byte(tt.host), "upgrade.origins")
 		if r.Status != 403 || r.Cause != CauseOrigin || r.Detail != tt.want {
 			t.Errorf("%d %v %s\nwant %s", r.Status, r.Cause, r.Detail, tt.want)
 		}
