@@ -26,7 +26,7 @@ func wanted(p wire.Payload) event {
 		e.kind = p.Event
 	}
 	if p.Kind == message.Binary {
-		e.kind += Base64
+		e.kind += base64Suffix
 		e.data = base64.StdEncoding.EncodeToString(p.Data)
 	}
 	return e
