@@ -20,7 +20,7 @@ func parsed(t *testing.T, fields string) *Request {
 // isPrivate is what the tests take for proxies that are trusted.
 func isPrivate(a netip.Addr) bool { return a.IsPrivate() }
 
-func TestClientOf(t *testing.T) {
+func TestForwardedClient(t *testing.T) {
 	peer := netip.MustParseAddrPort("10.0.0.1:4000")
 	for name, tc := range map[string]struct {
 		kind   ForwardHeader
@@ -83,7 +83,7 @@ func TestClientOf(t *testing.T) {
 
 // Whatever a client writes to the left, what the proxy adds to the right is
 // what counts.
-func FuzzClientOf(f *testing.F) {
+func FuzzForwardedClient(f *testing.F) {
 	for _, s := range []string{`for="`, `for=1.2.3.4, "`, `\"`, `a="\\", for=`, `,,"x,`, `for="[::1]`, ""} {
 		f.Add(s, true)
 		f.Add(s, false)

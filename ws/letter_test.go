@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestLists has the lines of a list field judged as one list (RFC 9110 §5.3),
-// whatever their order.
+// TestLists checks that the lines of a list field are one list (RFC 9110 §5.3),
+// in any order.
 func TestLists(t *testing.T) {
 	const (
 		extensions = "+Sec-WebSocket-Extensions: "
@@ -87,8 +87,8 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// TestHosts holds Host and the host of an absolute-form target against RFC
-// 3986 §3.2.2.
+// TestHosts checks Host and the host of an absolute-form target by RFC 3986
+// §3.2.2.
 func TestHosts(t *testing.T) {
 	for host, ok := range map[string]bool{
 		"a": true, "a.example": true, "A-b_c~d!$&'()*+,;=": true, "a%C3%bc": true, "1.2.3.4:80": true,
@@ -111,7 +111,7 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestIPv6Hosts costs IPv6 no allocation either.
+// TestIPv6Hosts checks that an IPv6 host needs no allocation.
 func TestIPv6Hosts(t *testing.T) {
 	host := []byte("[2001:db8::7]:8080")
 	if allocs := testing.AllocsPerRun(100, func() {
@@ -126,7 +126,7 @@ func TestIPv6Hosts(t *testing.T) {
 	}
 }
 
-// TestRegNameBytes holds the bits against the lists of RFC 3986 §2.
+// TestRegNameBytes compares the bit sets with the lists of RFC 3986 §2.
 func TestRegNameBytes(t *testing.T) {
 	const all = "-._~!$&'()*+,;=0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	for c := range 256 {
@@ -136,7 +136,7 @@ func TestRegNameBytes(t *testing.T) {
 	}
 }
 
-// TestByTheLetter has what RFC 9110, 9112 and 6455 say of a single field or of
+// TestByTheLetter checks rules of RFC 9110, 9112 and 6455 for single fields and for
 // the request line.
 func TestByTheLetter(t *testing.T) {
 	tests := []struct {
@@ -194,7 +194,7 @@ func TestByTheLetter(t *testing.T) {
 	}
 }
 
-// TestHead has every refusal of a HEAD without content.
+// TestHead checks that no refusal of a HEAD has content.
 func TestHead(t *testing.T) {
 	for _, tt := range []struct {
 		head   string
@@ -216,8 +216,8 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// TestLinesAreOneList has two lines of a list field answered as their members
-// are in one line, for lists made of the pieces that the rules are about.
+// TestLinesAreOneList checks that two lines of a list field get the same answer as
+// their members in one line, for lists of all pieces that the rules distinguish.
 func TestLinesAreOneList(t *testing.T) {
 	h := newTestHandshaker(t, handshakeOptions{Subprotocols: []string{"a", "b"}})
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -252,9 +252,9 @@ func TestLinesAreOneList(t *testing.T) {
 	}
 }
 
-// TestManySubprotocols has each of a head full of subprotocols compared with
-// few others, although no two may be the same: a client must not buy
-// milliseconds of a shard with one request.
+// TestManySubprotocols checks that each subprotocol of a full head is compared with
+// few others, although all must differ: one request must not take milliseconds of
+// a shard.
 func TestManySubprotocols(t *testing.T) {
 	h := newTestHandshaker(t, handshakeOptions{MaxHead: 64 << 10})
 	var names []string

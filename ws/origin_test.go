@@ -160,8 +160,8 @@ func TestOrSameName(t *testing.T) {
 	}
 }
 
-// TestOriginRefusals has the text name what was compared and what to do, and
-// nothing that a client wrote unquoted.
+// TestOriginRefusals checks that the text names what was compared and the fix, and
+// quotes what a client wrote.
 func TestOriginRefusals(t *testing.T) {
 	listed, err := CompileOrigins([]string{"https://app.example.com"})
 	if err != nil {

@@ -25,7 +25,7 @@ func v2Addrs(src, dst string) []byte {
 	return binary.BigEndian.AppendUint16(p, d.Port())
 }
 
-func TestParseProxy(t *testing.T) {
+func TestParsePROXY(t *testing.T) {
 	tlv := []byte{0x04, 0, 3, 'a', 'b', 'c'}
 	for name, tc := range map[string]struct {
 		in   []byte
@@ -93,7 +93,7 @@ func TestParseProxy(t *testing.T) {
 
 // However a header is split, it is read as it is whole; nothing behind it is
 // touched, and a header that is not all there is no error.
-func FuzzParseProxy(f *testing.F) {
+func FuzzParsePROXY(f *testing.F) {
 	f.Add([]byte("PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\nGET"))
 	f.Add([]byte("PROXY UNKNOWN\r\n"))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
