@@ -263,8 +263,8 @@ func (c *client) quiet() {
 	c.t.Helper()
 	c.must(c.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)))
 	b, err := c.br.Peek(1)
-	var timeout net.Error
-	if !errors.As(err, &timeout) || !timeout.Timeout() {
+	var netErr net.Error
+	if !errors.As(err, &netErr) || !netErr.Timeout() {
 		c.t.Fatalf("server reacted too early: % x, %v", b, err)
 	}
 	c.must(c.conn.SetReadDeadline(time.Now().Add(timeout)))
