@@ -81,10 +81,10 @@ func TestForwardedClient(t *testing.T) {
 	}
 }
 
-// Whatever a client writes to the left, what the proxy adds to the right is
-// what counts.
+// The address that the proxy appends is found, whatever a client has written to
+// the left of it.
 func FuzzForwardedClient(f *testing.F) {
-	for _, s := range []string{`for="`, `for=1.2.3.4, "`, `\"`, `a="\\", for=`, `,,"x,`, `for="[::1]`, ""} {
+	for _, s := range []string{`for="`, `for=1.2.3.4, "`, `\"`, `a="\\", for=`, `,,"x,`, `for="[::1]`, "", "\r\n\r\n"} {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
@@ -96,9 +96,10 @@ func FuzzForwardedClient(f *testing.F) {
 			kind, ours = Forwarded, `for="192.0.2.7:80";host="a,b", for=10.1.1.1`
 		}
 		head := strings.TrimSuffix(goodHead(), "\r\n")
-		r, _, refusal := h.Parse([]byte(head + kind.String() + ": " + theirs + ", " + ours + "\r\n\r\n"))
-		if refusal != nil || r == nil {
-			t.Skip("not a request")
+		head += kind.String() + ": " + theirs + ", " + ours + "\r\n\r\n"
+		r, size, refusal := h.Parse([]byte(head))
+		if refusal != nil || size != len(head) {
+			t.Skip("not a request, or its head ends before ours")
 		}
 		n := 0
 		r.HeaderAll(kind.String(), func([]byte) bool { n++; return true })
