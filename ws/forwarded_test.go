@@ -84,7 +84,7 @@ func TestForwardedClient(t *testing.T) {
 // The address that the proxy appends is found, whatever a client has written to
 // the left of it.
 func FuzzForwardedClient(f *testing.F) {
-	for _, s := range []string{`for="`, `for=1.2.3.4, "`, `\"`, `a="\\", for=`, `,,"x,`, `for="[::1]`, "", "\r\n\r\n"} {
+	for _, s := range []string{`for="`, `for=1.2.3.4, "`, `\"`, `a="\\", for=`, `,,"x,`, `for="[::1]`, ""} {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
@@ -96,15 +96,12 @@ func FuzzForwardedClient(f *testing.F) {
 			kind, ours = Forwarded, `for="192.0.2.7:80";host="a,b", for=10.1.1.1`
 		}
 		head := strings.TrimSuffix(goodHead(), "\r\n")
-		head += kind.String() + ": " + theirs + ", " + ours + "\r\n\r\n"
-		r, size, refusal := h.Parse([]byte(head))
-		if refusal != nil || size != len(head) {
-			t.Skip("not a request, or its head ends before ours")
-		}
-		n := 0
-		r.HeaderAll(kind.String(), func([]byte) bool { n++; return true })
-		if n != 1 {
+		if strings.Contains(theirs, "\n") {
 			t.Skip("more than one line")
+		}
+		r, _, refusal := h.Parse([]byte(head + kind.String() + ": " + theirs + ", " + ours + "\r\n\r\n"))
+		if refusal != nil {
+			t.Skip("not a request")
 		}
 		if got, ok := ForwardedClient(r, kind, isPrivate, peer); !ok || got.Addr().String() != "192.0.2.7" {
 			t.Fatalf("%q: %v, %v", theirs, got, ok)
