@@ -12,7 +12,7 @@ import (
 func checkOrigin(pattern string) error {
 	_, err := ws.CompileOrigins([]string{pattern})
 	if option := (*ws.OptionError)(nil); errors.As(err, &option) {
-		return fmt.Errorf("%s; allowed are scheme://host and scheme://*.host, each with or without :port or :*, null, file://, and *", option.Problem)
+		return fmt.Errorf("%s; allowed are scheme://host and scheme://*.host, each with or without :port or :*, null, file://, and *", option.Detail)
 	}
 	return err
 }

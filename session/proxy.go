@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -44,7 +45,7 @@ func (u *upgrader) arrived(slot uint32, rec *record, state any) {
 func (u *upgrader) readProxy(slot uint32, p []byte) int {
 	src, n, err := ws.ParsePROXY(p)
 	if err != nil {
-		u.refuser.refuse(slot, ws.BadRequest(ws.PROXYProblem(err, p)).WithCause(CauseProxy))
+		u.refuser.refuse(slot, ws.BadRequest(proxyDetail(err)).WithCause(CauseProxy))
 		return len(p)
 	}
 	if n == 0 {
@@ -73,6 +74,16 @@ func (u *upgrader) readProxy(slot uint32, p []byte) int {
 		u.addHalfOpen(slot, rec) // again, by the client's address and not the proxy's
 	}
 	return n
+}
+
+// proxyDetail explains an error of ws.ParsePROXY to the operator of the proxy.
+func proxyDetail(err error) string {
+	none, ok := errors.AsType[*ws.NoPROXYError](err)
+	if !ok {
+		return err.Error()
+	}
+	return "a connection to this address begins with a PROXY protocol header (proxy.protocol), this one with " + none.Received +
+		": let the proxy send the header (haproxy: send-proxy-v2, nginx: proxy_protocol on), or take the address out of proxy.protocol"
 }
 
 // forwarded takes the client's address from the header of a trusted proxy, and

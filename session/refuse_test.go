@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 	"sync"
@@ -275,4 +276,25 @@ func TestPreparedHoldsNothing(t *testing.T) {
 	}
 	c.want("tlines: hi")
 	w.expect(t, "hi")
+}
+
+// The refusals of package ws name the settings of this server.
+func TestRefusalsNameSettings(t *testing.T) {
+	r := newRig(t, Options{})
+	for say, setting := range map[string]string{
+		"POST /ws HTTP/1.1\r\nHost: x\r\n\r\n":   "; pushes go to the HTTP API, at the address of api.listen",
+		"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\n": "none is expected: list this address in proxy.protocol, or ",
+		"GET /ws HTTP/1.1\r\nOrigin: https://a.example\r\n" + string(request("", "")[len("GET  HTTP/1.1\r\n"):]): "list the origin in upgrade.origins, or ",
+	} {
+		w, err := r.connect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, say)
+		w.SetReadDeadline(time.Now().Add(timeout))
+		answer, _ := io.ReadAll(w)
+		if !strings.Contains(string(answer), setting) {
+			t.Errorf("%.20q: %q; want %q in it", say, answer, setting)
+		}
+	}
 }

@@ -37,7 +37,11 @@ type upgrader struct {
 }
 
 func (u *upgrader) init() (err error) {
-	head := ws.ParserOptions{MaxHead: u.opt.MaxHead}
+	head := ws.ParserOptions{
+		MaxHead:      u.opt.MaxHead,
+		MethodAdvice: "pushes go to the HTTP API, at the address of api.listen",
+		PROXYAdvice:  "list this address in proxy.protocol",
+	}
 	if u.opt.Healthy != nil {
 		head.HealthPath = HealthPath
 	}
@@ -106,7 +110,7 @@ func (u *upgrader) full() *ws.Refusal {
 // not served, and pages that may not connect.
 func (u *upgrader) choose(req *ws.Request) (*upgrade, *ws.Refusal) {
 	variant, echo, refusal := u.srv.protocols.choose(req)
-	if refusal = cmp.Or(refusal, u.opt.Origins.Check(req)); refusal != nil {
+	if refusal = cmp.Or(refusal, u.opt.Origins.Check(req, "upgrade.origins")); refusal != nil {
 		return nil, refusal
 	}
 	o := u.srv.newUpgrade()

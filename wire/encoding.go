@@ -7,96 +7,100 @@ import (
 	"belfry/message"
 )
 
-// Encoding gives payloads a meaning. The methods that say something write to w,
-// mostly one payload, sometimes none or several.
+// Encoding gives payloads a meaning. Message, Hello, Bye and Reply write to w: in
+// most cases one payload, sometimes none or several. Their arguments are borrowed.
 type Encoding interface {
-	// Name is the label in logs and metrics.
+	// Name returns the label for logs and metrics.
 	Name() string
 
+	// Message writes a pushed message. A broadcast calls it once for all clients
+	// of a variant.
 	Message(w *Writer, m *message.Message)
+	// Hello writes the greeting at the start of a session.
 	Hello(w *Writer, h *Hello)
+	// Bye writes the announcement that the server closes the session.
 	Bye(w *Writer, b *Bye)
+	// Reply writes the answer to a command.
 	Reply(w *Writer, r *Reply)
 
-	// Command reads the first command in a client's payload p. rest is what
-	// follows it; while there is some, Command is called again with it. It
-	// returns ErrNoCommands if the encoding has no commands (what its clients
-	// send is data), and a *CommandError, which is answered by Reply, if p does
-	// not begin with a command.
+	// Command reads the first command in a client's payload p. rest is the part
+	// of p behind it; Command is called again with rest until it is empty. The
+	// error is ErrNoCommands if the encoding has no commands: its payloads are
+	// data then. It is a *CommandError if p does not begin with a valid command;
+	// Reply then writes the error, and the rest of p is discarded.
 	//
-	// p is borrowed: a Command may refer to it, except that Topics, Target and
-	// Payload are copies.
+	// p is borrowed, so a Command holds only copies.
 	Command(p []byte, kind message.Kind) (c Command, rest []byte, err error)
 }
 
-// InBand is an Encoding whose clients do not say who they are in their HTTP
-// request but in their first message, which is an OpLogin and nothing else.
-// Until then a client is accepted and has no session; how long it may stay so,
-// and how many frames it may send, is limited. Hello grants the login. A Reply
-// with an error refuses it, and the transport's Close follows without a Bye.
+// InBand is an Encoding whose clients send their credentials in the first message
+// instead of the HTTP request. This message must be one OpLogin and nothing else.
+// Until then the client is connected and has no session; time and number of
+// frames are limited. Hello grants the login. A Reply with an error refuses it,
+// and the transport's AppendClose follows without a Bye.
 type InBand interface {
 	Encoding
-	// LoginFirst does nothing; it tells these encodings from others.
+	// LoginFirst does nothing. It marks the encoding as InBand.
 	LoginFirst()
 }
 
-// ErrNoCommands says that an encoding has no commands.
+// ErrNoCommands means that an encoding has no commands.
 var ErrNoCommands = errors.New("wire: this encoding has no commands")
 
-// Hello is said once, right after the connection was accepted or, if the
-// encoding is InBand, after the login was granted.
+// Hello greets a client once: after its connection was accepted or, with an InBand
+// encoding, after its login was granted.
 type Hello struct {
 	Session      string        // session id
 	UID          string        // "" if the session has none
-	Ref          string        // of the OpLogin that Hello grants; "" for none
-	Topics       []string      // subscriptions that it begins with
+	Ref          string        // Ref of the OpLogin that was granted; "" for none
+	Topics       []string      // subscriptions at the start
 	PingInterval time.Duration // 0: the server sends no pings
 	PongTimeout  time.Duration // how long a ping may stay unanswered
 }
 
-// Bye is said before the server closes a session on purpose. The transport's
-// Close follows.
+// Bye announces that the server closes the session. The transport's AppendClose
+// follows.
 type Bye struct {
 	Code      uint16        // the close code that follows
-	Reason    string        // the label in the registry of close codes
-	Reconnect bool          // whether to come back
-	After     time.Duration // not earlier than this
+	Reason    string        // label of the close code
+	Reconnect bool          // whether the client should connect again
+	After     time.Duration // earliest time to connect again
 }
 
-// Op is what a client's command asks for.
+// Op is the operation of a command.
 type Op uint8
 
 const (
 	OpSub   Op = iota + 1 // subscribe to Topics
 	OpUnsub               // unsubscribe from Topics
 	OpPub                 // publish Payload to Target
-	OpPing                // be answered with an ack
-	OpLogin               // become the user that Payload, the credentials, proves
+	OpPing                // ask for an answer
+	OpLogin               // log in with the credentials in Payload
 )
 
-// Command is something that a client asks for.
+// Command is a client's request to the server.
 type Command struct {
 	Op      Op
-	Ref     string         // the client's own number for it, given back in the Reply; "" for none
+	Ref     string         // the client's name for the command, repeated in the Reply; "" for none
 	Topics  []string       // of OpSub and OpUnsub
 	Target  message.Target // of OpPub
 	Kind    message.Kind   // of OpPub
 	Payload []byte         // of OpPub and OpLogin; the caller may keep it
 }
 
-// Reply answers a command: an ack, or an error if Err is set.
+// Reply answers a command: with success, or with an error if Err is set.
 type Reply struct {
 	Ref string
-	ID  string // id of the message that an OpPub made; "" otherwise
+	ID  string // id of the message that an OpPub has published; "" otherwise
 	Err *CommandError
 }
 
-// CommandError refuses a command. The session stays open.
+// CommandError is the error of a command. The session stays open.
 type CommandError struct {
 	Code  string // machine-readable: "bad_request", "forbidden", "too_many_topics", "unavailable", …
-	Text  string // for people; names the field and the allowed range
+	Text  string // for people, with the allowed values
 	Field string // the field at fault, "" if none
-	Ref   string // the client's number for the command if it could be read
+	Ref   string // Ref of the command if it could be read
 }
 
 func (e *CommandError) Error() string { return e.Code + ": " + e.Text }

@@ -1,24 +1,23 @@
 package ws
 
-// Close codes of RFC 6455 §7.4.1 that the server sends or looks for. Package
-// session has a registry of the reasons with which it sends them.
+// Close codes that a server sends or checks (RFC 6455 §7.4.1).
 const (
 	CloseNormal          uint16 = 1000
 	CloseGoingAway       uint16 = 1001
 	CloseProtocolError   uint16 = 1002
-	CloseNoStatus        uint16 = 1005 // stands for a close frame without a code; never on the wire
+	CloseNoStatus        uint16 = 1005 // means a close frame without a code; must not be sent
 	CloseInvalidPayload  uint16 = 1007
 	ClosePolicyViolation uint16 = 1008
 	CloseMessageTooBig   uint16 = 1009
-	CloseTryAgainLater   uint16 = 1013 // of the IANA registry
+	CloseTryAgainLater   uint16 = 1013 // IANA registry of close codes
 )
 
-// ValidCloseCode says whether code may stand in a close frame: the codes that
-// RFC 6455 §7.4.1 or the IANA registry define for the wire (1000–1003,
+// ValidCloseCode returns whether a close frame may have the code: the codes that
+// RFC 6455 §7.4.1 or the IANA registry define for close frames (1000–1003,
 // 1007–1011 and, registered later, 1012 service restart, 1013 try again later,
-// 1014 bad gateway) and the ranges 3000–3999 (registered by libraries) and
-// 4000–4999 (private). 1004 has no meaning yet; 1005, 1006 and 1015 must not
-// be sent; 1016–2999 are kept for later revisions of the protocol.
+// 1014 bad gateway), 3000–3999 (registered by libraries) and 4000–4999
+// (private). 1004 has no meaning yet. 1005, 1006 and 1015 must not be sent.
+// 1016–2999 are reserved for later revisions of the protocol.
 func ValidCloseCode(code uint16) bool {
 	switch {
 	case code >= 1000 && code <= 1003,

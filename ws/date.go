@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// Date is the value of a Date field (RFC 9110 §6.6.1), formatted at most
-// once a second. The zero value is ready.
+// Date formats the value of the field Date (RFC 9110 §6.6.1), at most once for
+// each second. The zero value is ready for use. One goroutine at a time may use
+// it.
 type Date struct {
-	second int64 // Unix time that text is of
+	second int64 // Unix time of text
 	text   []byte
 }
 
-// At returns the date of t, valid until the next call.
+// At returns the date at the time t, valid until the next call.
 func (d *Date) At(t time.Time) []byte {
 	if second := t.Unix(); second != d.second || d.text == nil {
 		d.second, d.text = second, t.UTC().AppendFormat(d.text[:0], http.TimeFormat)

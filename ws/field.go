@@ -2,7 +2,7 @@ package ws
 
 import "bytes"
 
-// knownName is a header field that decides about the handshake.
+// knownName is a header field that the Parser or the handshake checks.
 type knownName uint8
 
 const (
@@ -20,17 +20,17 @@ const (
 	knownCount
 )
 
-// knownField is what a head says in a known field.
+// knownField is the content of a known field in a head.
 type knownField struct {
-	value span // the last line's
-	count int  // of its lines
+	value span // of the last line
+	count int  // number of lines
 
-	// Of list fields, over all lines:
-	found     bool // the member that matters is there (of Transfer-Encoding: is the last)
-	malformed bool // a member is
+	// For list fields, over all lines:
+	found     bool // the list has the wanted member (Transfer-Encoding: as the last one)
+	malformed bool // a member is malformed
 }
 
-// String returns how a known field is spelt.
+// String returns the name of a known field.
 func (f knownName) String() string {
 	switch f {
 	case fieldHost:
@@ -57,7 +57,8 @@ func (f knownName) String() string {
 	return ""
 }
 
-// lookUp returns which known field has that name, whatever its case.
+// lookUp returns the known field with that name, in any case of letters, or
+// fieldNone.
 func lookUp(name []byte) knownName {
 	var candidates [2]knownName
 	switch len(name) {
@@ -89,8 +90,8 @@ func lookUp(name []byte) knownName {
 }
 
 // readFields reads the header fields (RFC 9112 §5).
-func (h *Parser) readFields() *Refusal {
-	r := &h.req
+func (ps *Parser) readFields() *Refusal {
+	r := &ps.req
 	at := bytes.IndexByte(r.head, '\n') + 1
 	for {
 		end := at + bytes.IndexByte(r.head[at:], '\r')
@@ -107,17 +108,17 @@ func (h *Parser) readFields() *Refusal {
 		}
 		value := trimSpace(r.head, span{uint32(at + colon + 1), uint32(end)})
 		if !isFieldValue(r.bytes(value)) {
-			return BadRequest("a header field holds a control character")
+			return BadRequest("a header field contains a control character")
 		}
 		r.fields = append(r.fields, field{span{uint32(at), uint32(at + colon)}, value})
 		if f := lookUp(line[:colon]); f != fieldNone {
-			h.addLine(f, value)
+			ps.addLine(f, value)
 		}
 		at = end + len("\r\n")
 	}
 }
 
-// isToken says whether p is a token (RFC 9110 §5.6.2).
+// isToken returns whether p is a token (RFC 9110 §5.6.2).
 func isToken(p []byte) bool {
 	for _, c := range p {
 		if !isTokenByte(c) {
@@ -127,7 +128,7 @@ func isToken(p []byte) bool {
 	return len(p) > 0
 }
 
-// The bytes of tokens, as bits: those below 64 and those from 64 to 127.
+// Bit sets of the bytes in tokens: bytes below 64, and bytes from 64 to 127.
 const (
 	tokenLow = 1<<'!' | 1<<'#' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.' |
 		(1<<10-1)<<'0'
@@ -145,7 +146,8 @@ func isTokenByte(c byte) bool {
 	return false
 }
 
-// isFieldValue refuses control characters except the tab (RFC 9110 §5.5).
+// isFieldValue returns whether p has no control characters except tabs (RFC
+// 9110 §5.5).
 func isFieldValue(p []byte) bool {
 	for _, c := range p {
 		if c < ' ' && c != '\t' || c == 0x7f {

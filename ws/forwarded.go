@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// ForwardHeader is the header field in which trusted proxies name the client.
+// ForwardHeader is the header field in which trusted proxies name the client's
+// address.
 type ForwardHeader uint8
 
 const (
@@ -15,21 +16,21 @@ const (
 	Forwarded                   // RFC 7239
 )
 
-// String returns the field's name.
-func (k ForwardHeader) String() string {
-	if k == Forwarded {
+// String returns the name of the field.
+func (h ForwardHeader) String() string {
+	if h == Forwarded {
 		return "Forwarded"
 	}
 	return "X-Forwarded-For"
 }
 
-// ForwardedClient returns the address of the client that a request of peer, which is
-// believed, comes from. Each proxy adds the address it was reached from at the
-// right end, so the walk goes from there to the left past those that are
-// believed; what is further to the left may be the client's invention and is
-// not even looked at. A hop that hides its address ("unknown", "_hidden") ends
-// the walk at the proxy that said so. ok is false if an element that counts
-// cannot be read.
+// ForwardedClient returns the address of the client whose request the trusted
+// proxy peer has forwarded. Each proxy appends the address of its own client at
+// the right end of the field. So the walk starts there and goes to the left as
+// long as trusts returns true. It never reads what is further to the left,
+// because the client may have made it up. An element without an address
+// ("unknown", "_hidden") ends the walk at the proxy that wrote it. ok is false if
+// the walk finds a malformed element; client is peer then.
 func ForwardedClient(r *Request, field ForwardHeader, trusts func(netip.Addr) bool, peer netip.AddrPort) (client netip.AddrPort, ok bool) {
 	client = peer
 	for i := len(r.fields) - 1; i >= 0; i-- {
@@ -44,13 +45,13 @@ func ForwardedClient(r *Request, field ForwardHeader, trusts func(netip.Addr) bo
 			if len(element) == 0 {
 				continue // RFC 9110 §5.6.1
 			}
-			node, right := element, true
+			node, ok := element, true
 			if field == Forwarded {
-				node, right = forwardedFor(element)
+				node, ok = forwardedFor(element)
 			}
 			addr, known, valid := parseNode(node, field != Forwarded)
 			switch {
-			case !right || !valid:
+			case !ok || !valid:
 				return peer, false
 			case !known:
 				return client, true
@@ -63,10 +64,10 @@ func ForwardedClient(r *Request, field ForwardHeader, trusts func(netip.Addr) bo
 	return client, true
 }
 
-// lastElement cuts the last element from a comma-separated list, in which
-// commas within quotes do not count. It reads from the right, because quotes
-// that do not match further to the left are not to confuse it. ok is false if
-// the element's own quotes do not match.
+// lastElement splits a comma-separated list before its last element. With quotes
+// set, commas within quotes do not count. It reads from the right, so unmatched
+// quotes further to the left have no effect. more is false if the element is the
+// only one. ok is false if the element's own quotes do not match.
 func lastElement(list []byte, quotes bool) (element, rest []byte, more, ok bool) {
 	quoted := false
 	i := len(list) - 1
@@ -89,8 +90,8 @@ func lastElement(list []byte, quotes bool) (element, rest []byte, more, ok bool)
 	return bytes.Trim(list, " \t"), nil, false, !quoted
 }
 
-// forwardedFor returns the value of "for" in an element of Forwarded, unquoted;
-// "unknown" if there is none. ok is false if the element is malformed.
+// forwardedFor returns the parameter "for" of an element of Forwarded, without
+// quotes; "unknown" if there is none. ok is false if the element is malformed.
 func forwardedFor(element []byte) (node []byte, ok bool) {
 	node = []byte("unknown")
 	found := false
@@ -113,7 +114,8 @@ func forwardedFor(element []byte) (node []byte, ok bool) {
 	return node, true
 }
 
-// parameterValue reads a token or a quoted string up to ";" or the end.
+// parameterValue reads a token or a quoted string, up to ";" or the end. It
+// returns the string without quotes and backslashes.
 func parameterValue(p []byte) (value, rest []byte, ok bool) {
 	if len(p) == 0 || p[0] != '"' {
 		value, rest, _ = bytes.Cut(p, []byte(";"))
@@ -140,9 +142,9 @@ func parameterValue(p []byte) (value, rest []byte, ok bool) {
 	return nil, nil, false
 }
 
-// parseNode reads an address with or without a port. bare says whether an IPv6
-// address may stand without brackets, as X-Forwarded-For has it. known is false
-// for a node that hides (RFC 7239 §6.2, §6.3).
+// parseNode reads an address with an optional port. bare allows an IPv6 address
+// without brackets, which X-Forwarded-For has. known is false for a node that
+// hides its address (RFC 7239 §6.2, §6.3).
 func parseNode(node []byte, bare bool) (a netip.AddrPort, known, ok bool) {
 	text := string(node)
 	if strings.EqualFold(text, "unknown") || strings.HasPrefix(text, "_") {

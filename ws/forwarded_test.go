@@ -20,7 +20,7 @@ func parsed(t *testing.T, fields string) *Request {
 // isPrivate is what the tests take for proxies that are trusted.
 func isPrivate(a netip.Addr) bool { return a.IsPrivate() }
 
-func TestClientOf(t *testing.T) {
+func TestForwardedClient(t *testing.T) {
 	peer := netip.MustParseAddrPort("10.0.0.1:4000")
 	for name, tc := range map[string]struct {
 		kind   ForwardHeader
@@ -81,9 +81,9 @@ func TestClientOf(t *testing.T) {
 	}
 }
 
-// Whatever a client writes to the left, what the proxy adds to the right is
-// what counts.
-func FuzzClientOf(f *testing.F) {
+// The address that the proxy appends is found, whatever a client has written to
+// the left of it.
+func FuzzForwardedClient(f *testing.F) {
 	for _, s := range []string{`for="`, `for=1.2.3.4, "`, `\"`, `a="\\", for=`, `,,"x,`, `for="[::1]`, ""} {
 		f.Add(s, true)
 		f.Add(s, false)
@@ -96,14 +96,12 @@ func FuzzClientOf(f *testing.F) {
 			kind, ours = Forwarded, `for="192.0.2.7:80";host="a,b", for=10.1.1.1`
 		}
 		head := strings.TrimSuffix(goodHead(), "\r\n")
-		r, _, refusal := h.Parse([]byte(head + kind.String() + ": " + theirs + ", " + ours + "\r\n\r\n"))
-		if refusal != nil || r == nil {
-			t.Skip("not a request")
-		}
-		n := 0
-		r.HeaderAll(kind.String(), func([]byte) bool { n++; return true })
-		if n != 1 {
+		if strings.Contains(theirs, "\n") {
 			t.Skip("more than one line")
+		}
+		r, _, refusal := h.Parse([]byte(head + kind.String() + ": " + theirs + ", " + ours + "\r\n\r\n"))
+		if refusal != nil {
+			t.Skip("not a request")
 		}
 		if got, ok := ForwardedClient(r, kind, isPrivate, peer); !ok || got.Addr().String() != "192.0.2.7" {
 			t.Fatalf("%q: %v, %v", theirs, got, ok)

@@ -6,11 +6,11 @@ import (
 )
 
 const (
-	// MaxControlPayload is the most bytes that the payload of a ping, pong or
-	// close frame may have (RFC 6455 §5.5).
+	// MaxControlPayload is the largest payload of a ping, pong or close frame,
+	// in bytes (RFC 6455 §5.5).
 	MaxControlPayload = 125
-	// MaxCloseReason is what a close frame has left for its reason after the
-	// two bytes of the code.
+	// MaxCloseReason is the largest reason in a close frame, in bytes. The code
+	// takes the other two.
 	MaxCloseReason = MaxControlPayload - 2
 
 	finBit  = 0x80
@@ -23,10 +23,9 @@ const (
 	len64   = 127 // the next 8 bytes are the length
 )
 
-// AppendHeader appends the header of a server's frame, which is never masked,
-// with a payload of n bytes in the shortest form (RFC 6455 §5.2). The payload
-// is the caller's to append. It exists beside ws.WriteHeader because that one
-// writes through an io.Writer and allocates its buffer at each call.
+// AppendHeader appends the header of a server frame with a payload of n bytes:
+// unmasked, with the shortest form of the length (RFC 6455 §5.2). The caller
+// appends the payload. With fin false it is a fragment.
 func AppendHeader(dst []byte, op OpCode, fin bool, n int) []byte {
 	first := byte(op)
 	if fin {
@@ -41,27 +40,16 @@ func AppendHeader(dst []byte, op OpCode, fin bool, n int) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, first, len64), uint64(n))
 }
 
-// HeaderLen returns how many bytes AppendHeader appends for a payload of n.
-func HeaderLen(n int) int {
-	switch {
-	case n < len16:
-		return 2
-	case n <= 0xffff:
-		return 4
-	}
-	return 10
-}
-
-// AppendFrame appends a whole unfragmented server frame. For control frames
-// the payload must have at most MaxControlPayload bytes.
+// AppendFrame appends a complete, unfragmented server frame. The payload of a
+// control frame must have at most MaxControlPayload bytes.
 func AppendFrame(dst []byte, op OpCode, payload []byte) []byte {
 	return append(AppendHeader(dst, op, true, len(payload)), payload...)
 }
 
-// AppendClose appends a close frame. A reason above MaxCloseReason bytes is
-// cut at the boundary of a rune. The codes 0 and CloseNoStatus stand for "no
-// code" and give a frame without a payload, since they must not be sent
-// (RFC 6455 §7.4.1); that is also the echo of a close frame without a code.
+// AppendClose appends a close frame. A reason of more than MaxCloseReason bytes
+// is cut between two characters. The codes 0 and CloseNoStatus mean "no code":
+// they must not be sent (RFC 6455 §7.4.1), so the frame has no payload. The echo
+// of a close frame without a code looks like this too.
 func AppendClose(dst []byte, code uint16, reason string) []byte {
 	if code == 0 || code == CloseNoStatus {
 		return AppendHeader(dst, OpClose, true, 0)
@@ -72,8 +60,8 @@ func AppendClose(dst []byte, code uint16, reason string) []byte {
 	return append(dst, reason...)
 }
 
-// cutReason returns at most MaxCloseReason bytes of s without half a rune at
-// the end.
+// cutReason returns at most the first MaxCloseReason bytes of s, without an
+// incomplete character at the end.
 func cutReason(s string) string {
 	if len(s) <= MaxCloseReason {
 		return s

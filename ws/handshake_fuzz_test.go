@@ -11,7 +11,7 @@ import (
 )
 
 // FuzzHandshake compares the whole input with the same input in two pieces,
-// cut everywhere, and byte by byte; and holds what is read as HTTP against
+// cut everywhere, and byte by byte; and compares what is read as HTTP with
 // net/http.
 func FuzzHandshake(f *testing.F) {
 	for _, head := range []string{
@@ -52,9 +52,9 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
-// compareHTTP holds what h says of in against http.ReadRequest: what h finds
-// fault with for another reason than its HTTP, or not at all, is HTTP there
-// too and says the same.
+// compareHTTP compares h with http.ReadRequest. A request that h accepts, or
+// refuses for a reason other than its HTTP, must be valid there too and have the
+// same content.
 func compareHTTP(t *testing.T, h *handshaker, in []byte) {
 	req, n, refusal := h.Parse(in)
 	if n == 0 || refusal != nil && (refusal.Cause == CauseHead || refusal.Cause == CauseProtocol || refusal.Cause == CauseHTTPVersion || refusal.Cause == CauseBody) {

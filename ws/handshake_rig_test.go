@@ -24,7 +24,7 @@ type handshaker struct {
 
 func newTestHandshaker(t testing.TB, o handshakeOptions) *handshaker {
 	t.Helper()
-	p, err := NewParser(ParserOptions{MaxHead: o.MaxHead})
+	p, err := NewParser(ParserOptions{MaxHead: o.MaxHead, MethodAdvice: "push at api.listen", PROXYAdvice: "use proxy.protocol"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func (h *handshaker) Parse(p []byte) (*Request, int, *Refusal) {
 	if _, refusal = req.ChooseSubprotocol(h.o.Subprotocols); refusal != nil {
 		return nil, n, refusal
 	}
-	if refusal = h.o.Origins.Check(req); refusal != nil {
+	if refusal = h.o.Origins.Check(req, "the list"); refusal != nil {
 		return nil, n, refusal
 	}
 	if h.o.Deflate {

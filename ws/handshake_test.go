@@ -149,8 +149,8 @@ func TestHandshakeStatuses(t *testing.T) {
 	}
 }
 
-// checkStatus has a head answered with a status, 0 for accepted, and in the
-// refusal what the text has to say.
+// checkStatus checks the status of the answer to a head, 0 for accepted, and that
+// the refusal contains a text.
 func checkStatus(t *testing.T, head string, status int, says string) *Refusal {
 	t.Helper()
 	h := newTestHandshaker(t, handshakeOptions{})
@@ -250,8 +250,8 @@ func TestParserOptions(t *testing.T) {
 	}
 }
 
-// TestHandshakeAtTheLimit has a head of exactly MaxHead bytes accepted and one
-// of a byte more refused.
+// TestHandshakeAtTheLimit checks that a head of MaxHead bytes is accepted, and one
+// with one byte more is refused.
 func TestHandshakeAtTheLimit(t *testing.T) {
 	h := newTestHandshaker(t, handshakeOptions{})
 	pad := DefaultMaxHead - len(goodHead("Cookie: "))
@@ -308,7 +308,7 @@ func BenchmarkHandshake(b *testing.B) {
 	}
 }
 
-// TestTokenBytes holds the bits against the list of RFC 9110 §5.6.2.
+// TestTokenBytes compares the bit sets with the list of RFC 9110 §5.6.2.
 func TestTokenBytes(t *testing.T) {
 	const all = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	for c := range 256 {

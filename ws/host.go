@@ -7,16 +7,17 @@ import (
 	"unsafe"
 )
 
-// ValidHost says whether hostport, which must not be empty, is what a Host may
-// hold; see isHost. It allocates nothing for a valid one.
+// ValidHost returns whether hostport, which must not be empty, is a host with an
+// optional port as the field Host has it (RFC 9110 §7.2). It does not allocate
+// if the host is valid.
 func ValidHost(hostport string) bool {
 	return isHost(unsafe.Slice(unsafe.StringData(hostport), len(hostport))) // isHost only reads
 }
 
-// isHost says whether p is a host with an optional port, as Host and request
-// targets have it (RFC 9110 §7.2, RFC 3986 §3.2): a name or an address, IPv6
-// in brackets and without a zone, and a port that may be empty. A host that is
-// empty has to be refused (RFC 9110 §4.2.1).
+// isHost returns whether p is a host with an optional port, as in the field Host
+// and in request targets (RFC 9110 §7.2, RFC 3986 §3.2): a name or an address,
+// IPv6 in brackets and without a zone. The port may be empty, the host must not
+// be (RFC 9110 §4.2.1).
 func isHost(p []byte) bool {
 	name, port := splitPort(p)
 	if len(name) == 0 || !isPort(port) {
@@ -29,8 +30,8 @@ func isHost(p []byte) bool {
 	return name[last] == ']' && isIPv6(name[1:last])
 }
 
-// splitPort splits host[:port]. A colon without a port after it gives an empty
-// port, as RFC 3986 §3.2.3 has it.
+// splitPort splits host[:port]. The port may be empty after the colon (RFC 3986
+// §3.2.3).
 func splitPort(p []byte) (host, port []byte) {
 	colon := bytes.LastIndexByte(p, ':')
 	if colon < 0 || bytes.IndexByte(p[colon:], ']') >= 0 {
@@ -39,8 +40,8 @@ func splitPort(p []byte) (host, port []byte) {
 	return p[:colon], p[colon+1:]
 }
 
-// isPort says whether p is empty or the number of a port, however many zeros
-// it begins with.
+// isPort returns whether p is empty or the number of a port. Leading zeros are
+// allowed.
 func isPort(p []byte) bool {
 	n := 0
 	for _, c := range p {
@@ -58,13 +59,14 @@ func isIPv6(p []byte) bool {
 	if len(p) == 0 {
 		return false
 	}
-	// The string is not kept, and IPv6 hosts shall not cost an allocation.
+	// ParseAddr does not keep the string of an address without a zone. The
+	// conversion without a copy saves an allocation.
 	addr, err := netip.ParseAddr(unsafe.String(&p[0], len(p)))
 	return err == nil && addr.Is6() && addr.Zone() == ""
 }
 
-// The bytes of a registered name (RFC 3986 §3.2.2) but "%", as bits: those
-// below 64 and those from 64 to 127.
+// Bit sets of the bytes in registered names (RFC 3986 §3.2.2) except "%": bytes
+// below 64, and bytes from 64 to 127.
 const (
 	regNameLow = 1<<'!' | 1<<'$' | 1<<'&' | 1<<'\'' | 1<<'(' | 1<<')' | 1<<'*' | 1<<'+' | 1<<',' | 1<<'-' | 1<<'.' | 1<<';' | 1<<'=' |
 		(1<<10-1)<<'0'
@@ -80,8 +82,9 @@ func isRegName(p []byte) bool {
 	return checkEscapes(p)
 }
 
-// IsLoopback says whether host, without a port and without brackets, can only
-// mean this machine. A name other than localhost could be pointed anywhere.
+// IsLoopback returns whether host, without port and brackets, can only mean this
+// machine. Only localhost and loopback addresses do: other names can resolve to
+// any address.
 func IsLoopback(host string) bool {
 	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true

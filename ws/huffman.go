@@ -9,26 +9,26 @@ const (
 	maxDistCodes   = 30
 	endOfBlock     = 256
 
-	// lookupBits is how many bits one look-up decodes. Longer codes are rare
-	// and are decoded bit by bit, so that a table costs little to build: a
-	// client can send a table every few bytes.
+	// lookupBits is the length of the codes that one look-up decodes. Longer codes
+	// are rare and are decoded bit by bit. So building a table is fast, which
+	// matters because a client can send a table every few bytes.
 	lookupBits = 9
 )
 
 // huffman decodes one alphabet of a block.
 type huffman struct {
-	// lookup holds, for the next lookupBits bits, a symbol << 4 and the length
-	// of its code; 0 if the code is longer or does not exist.
+	// lookup has, for the next lookupBits bits, a symbol << 4 and the length of
+	// its code, or 0 if the code is longer or does not exist.
 	lookup [1 << lookupBits]uint16
-	// Canonical form, for the longer codes: how many there are of a length, and
-	// the symbols in the order of their codes.
+	// For longer codes: the number of codes of each length, and the symbols in
+	// the order of their codes.
 	count   [maxCodeBits + 1]uint16
 	symbols [288]uint16
 }
 
-// build takes the length of each symbol's code, 0 for a symbol that has none,
-// and says whether they make a code. Like zlib it accepts a code that is not
-// complete only if it has no symbol, or one of a single bit.
+// build makes the code from the lengths of the symbols' codes, 0 for a symbol
+// without one. It returns false if the lengths do not make a code. Like zlib it
+// accepts an incomplete code only if it has no symbol, or one with a single bit.
 func (h *huffman) build(lengths []uint8) bool {
 	h.count = [maxCodeBits + 1]uint16{}
 	for _, n := range lengths {
@@ -36,9 +36,9 @@ func (h *huffman) build(lengths []uint8) bool {
 	}
 	used := len(lengths) - int(h.count[0])
 	h.count[0] = 0
-	var first [maxCodeBits + 1]uint16 // code of the first symbol of a length
-	var at [maxCodeBits + 1]uint16    // its place in symbols
-	left := 1                         // codes of the length that are not given away
+	var first [maxCodeBits + 1]uint16 // code of the next symbol of a length
+	var at [maxCodeBits + 1]uint16    // place of the next symbol of a length in symbols
+	left := 1                         // unused codes of length n
 	for n := 1; n <= maxCodeBits; n++ {
 		left = left<<1 - int(h.count[n])
 		if left < 0 {
@@ -51,7 +51,7 @@ func (h *huffman) build(lengths []uint8) bool {
 		if used > 1 || used == 1 && h.count[1] == 0 {
 			return false
 		}
-		clear(h.lookup[:]) // otherwise each entry is either written or cleared below
+		clear(h.lookup[:]) // for a complete code the loop below writes every entry
 	}
 	for symbol, n := range lengths {
 		if n == 0 {
@@ -73,8 +73,8 @@ func (h *huffman) build(lengths []uint8) bool {
 	return true
 }
 
-// reverse returns the lowest n bits of code in the opposite order: Deflate
-// sends codes from their highest bit on, everything else from the lowest.
+// reverse returns the lowest n bits of code in the opposite order: Deflate sends
+// the highest bit of a code first, and the lowest bit of anything else.
 func reverse(code uint16, n uint8) uint16 { return bits.Reverse16(code) >> (16 - n) }
 
 // long decodes a code of more than lookupBits bits at the low end of b. It
@@ -95,8 +95,8 @@ func (h *huffman) long(b uint64) (symbol uint16, n uint) {
 	return 0, 0
 }
 
-// fixedLitLen and fixedDist are the codes of blocks that bring none (RFC 1951
-// §3.2.6). They are never written again.
+// fixedLitLen and fixedDist are the codes for blocks without tables (RFC 1951
+// §3.2.6). Nothing writes to them after initialization.
 var fixedLitLen, fixedDist = fixedCodes()
 
 func fixedCodes() (litLen, dist *huffman) {

@@ -5,57 +5,58 @@ import (
 	"unicode/utf8"
 )
 
-// Why a payload does not inflate.
+// Errors of a payload that cannot be inflated.
 var (
 	errDeflateData  = &ProtocolError{InvalidDeflate, "compressed message is not valid"}
 	errDeflateWork  = &ProtocolError{InvalidDeflate, "compressed message has too many Huffman tables for its size"}
 	errDeflateLarge = &ProtocolError{TooBig, "inflated message is above the limit of this server"}
 )
 
-// deflateTail is what a sender cuts from the end of a message and a receiver
-// puts back (RFC 7692 §7.2): the end of an empty stored block.
+// deflateTail is the end of an empty stored block. A sender removes it from the
+// end of a message, and a receiver appends it (RFC 7692 §7.2).
 var deflateTail = [4]byte{0x00, 0x00, 0xff, 0xff}
 
 const (
-	// A block can bring Huffman tables in 12 bytes and give nothing. Reading
-	// them takes about a microsecond, so each has to be paid for with output.
-	// zlib's smallest blocks (memLevel 1) give at least 127 bytes each.
+	// A block of 12 bytes can have Huffman tables and no output. Reading the
+	// tables takes about a microsecond, so a message may have freeTables, and one
+	// more for each bytesPerTable bytes of output. The smallest blocks of zlib
+	// (memLevel 1) have an output of at least 127 bytes each.
 	freeTables    = 32
 	bytesPerTable = 64
 
-	minInflated  = 4 << 10  // bytes of the first buffer
-	keepInflated = 64 << 10 // a larger buffer is given up when small messages follow
+	minInflated  = 4 << 10  // size of the first buffer, in bytes
+	keepInflated = 64 << 10 // a larger buffer is freed when a small message follows
 )
 
-// Inflater decompresses messages (RFC 7692), each by itself: the context of a
-// client is never taken over. An Inflater is reused, and allocates only for a
-// message that is larger than those before. The zero value is ready for use.
-// One goroutine at a time.
+// Inflater decompresses messages (RFC 7692) without context from earlier
+// messages, so it can serve many connections. It keeps its buffer and allocates
+// only for a message that is larger than the earlier ones. The zero value is
+// ready for use. One goroutine at a time may use it.
 //
-// It stands in for a flate.Reader, which copies everything through a window of
-// 32 KiB, does not tell whether a message ends where a block does, and does not
-// bound the work that a small message makes.
+// A flate.Reader is no alternative. It copies all output through a window of 32
+// KiB, does not tell whether a message ends at the end of a block, and does not
+// limit the work that a small message causes.
 type Inflater struct {
-	buf []byte // what is kept from message to message
-	max int    // bytes that the message may have
+	buf []byte // kept for the next message
+	max int    // largest size of the message, in bytes
 
 	// The message that is being inflated.
-	in     []byte
-	out    []byte // its capacity is at most max
-	pos    int    // in the input, of the next byte to read; counts the tail
-	acc    uint64 // bits that were read and not used, the next one lowest
-	n      uint   // their number
+	in     []byte // its payload
+	out    []byte // its content so far; cap(out) is at most max
+	pos    int    // of the next byte to read, in the payload with deflateTail behind it
+	acc    uint64 // bits that were read and not used yet; the next one is the lowest
+	n      uint   // number of bits in acc
 	tables int    // Huffman tables read
 
 	litLen, dist huffman
 	lengths      [maxLitLenCodes + maxDistCodes]uint8
 }
 
-// Inflate returns the message of ev, which is compressed. The message lies in
-// the Inflater and is valid until the next call. The error is a *ProtocolError:
-// the message has more than lim.MaxMessage bytes, which is found before it has
-// taken more memory than that, its payload is not valid, or text is not UTF-8.
-// The connection has to be closed then.
+// Inflate returns the message of ev, whose payload is compressed. The message lies
+// in the Inflater and is valid until the next call. The error is a
+// *ProtocolError, and the connection has to be closed: the message has more than
+// lim.MaxMessage bytes, the payload is not valid, or text is not UTF-8. The
+// output buffer never has more than lim.MaxMessage bytes.
 func (f *Inflater) Inflate(ev Event, lim Limits) ([]byte, error) {
 	out, err := f.inflate(ev.Payload, lim.maxMessage())
 	if err != nil {
@@ -85,11 +86,11 @@ func (f *Inflater) inflate(p []byte, max int) ([]byte, error) {
 	return out, nil
 }
 
-// blocks inflates block after block. The message is whole when a block ends
-// where the tail does. A block that is marked as the last may be followed by
-// others, which begin at the next whole byte (RFC 7692 §7.2.3.4). If none
-// follows, the sender forgot the empty block that has to be there; zlib does
-// not miss it either.
+// blocks inflates all blocks. The message is complete when a block ends where
+// deflateTail ends. More blocks may follow a block that is marked as the last
+// one; they begin at the next byte (RFC 7692 §7.2.3.4). If none follows, the
+// sender has left out the empty block that must be there. This is accepted, as
+// zlib accepts it.
 func (f *Inflater) blocks() error {
 	for {
 		final, err := f.block()
@@ -109,6 +110,8 @@ func (f *Inflater) blocks() error {
 	}
 }
 
+// block inflates one block (RFC 1951 §3.2.3). final is true if it is marked as the
+// last one.
 func (f *Inflater) block() (final bool, err error) {
 	header, ok := f.take(3)
 	if !ok {
@@ -187,8 +190,8 @@ func (f *Inflater) readTables() error {
 	return nil
 }
 
-// readLengths fills lengths with the code lengths that follow, which are
-// themselves in the Huffman code h.
+// readLengths reads code lengths, which are encoded with the Huffman code h
+// themselves, until lengths is full.
 func (f *Inflater) readLengths(h *huffman, lengths []uint8) bool {
 	for i := 0; i < len(lengths); {
 		f.refill()
@@ -204,7 +207,7 @@ func (f *Inflater) readLengths(h *huffman, lengths []uint8) bool {
 			continue
 		}
 		var value uint8
-		extra, least := uint(7), 11
+		extra, least := uint(7), 11 // symbol 18
 		switch symbol {
 		case 16:
 			if i == 0 {
@@ -227,8 +230,8 @@ func (f *Inflater) readLengths(h *huffman, lengths []uint8) bool {
 	return true
 }
 
-// room sees to it that n more bytes fit into out, which grows by doubling. It
-// returns false if the message would pass its limit.
+// room makes room for n more bytes in out, which grows by doubling. It returns
+// false if the message would exceed its limit.
 func (f *Inflater) room(n int) bool {
 	need := len(f.out) + n
 	if need > f.max {
@@ -242,10 +245,11 @@ func (f *Inflater) room(n int) bool {
 	return true
 }
 
-// refill reads until there are at least 56 bits, or all that are left.
+// refill reads bytes into acc until it has at least 56 bits, or all that are left.
 func (f *Inflater) refill() {
 	if f.pos+8 <= len(f.in) {
-		// Bits of acc above n may be set: they are those that are read again.
+		// Bits of acc above n may be set. They belong to the next bytes, so
+		// reading these bytes again sets them to the same values.
 		f.acc |= binary.LittleEndian.Uint64(f.in[f.pos:]) << f.n
 		f.pos += int(63-f.n) >> 3
 		f.n |= 56
@@ -279,10 +283,11 @@ func (f *Inflater) take(n uint) (v uint, ok bool) {
 	return v, true
 }
 
+// drop removes n bits from acc.
 func (f *Inflater) drop(n uint) {
 	f.acc >>= n
 	f.n -= n
 }
 
-// align drops what is left of a byte.
+// align drops the unused bits of the current byte.
 func (f *Inflater) align() { f.drop(f.n % 8) }

@@ -1,18 +1,18 @@
 package ws
 
-// codeLengthOrder is the order in which a block gives the lengths of the code
-// for code lengths.
+// codeLengthOrder is the order in which a block lists the lengths of the code for
+// code lengths (RFC 1951 §3.2.7).
 var codeLengthOrder = [19]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 
-// extended is a number of which a symbol gives the base, and the bits behind
-// the symbol the rest.
+// extended is a number that consists of a base, which the symbol selects, and of
+// the extra bits behind the symbol, which are added to the base.
 type extended struct {
 	base  uint16
-	extra uint8 // bits
+	extra uint8 // number of bits
 }
 
-// matchLengths are the symbols from 257 on, matchDistances those of the other
-// alphabet (RFC 1951 §3.2.5). They are never written again.
+// matchLengths are the lengths of the symbols from 257 on, matchDistances those of
+// the distance alphabet (RFC 1951 §3.2.5). Nothing writes to them.
 var (
 	matchLengths = [29]extended{
 		{3, 0}, {4, 0}, {5, 0}, {6, 0}, {7, 0}, {8, 0}, {9, 0}, {10, 0},
@@ -28,12 +28,12 @@ var (
 	}
 )
 
-// compressed inflates the rest of a block in the codes litLen and dist. It
-// works on copies of acc, n and out, which the compiler keeps in registers.
+// compressed inflates the content of a block with the codes litLen and dist. It
+// works with copies of acc, n and out, which the compiler keeps in registers.
 func (f *Inflater) compressed(litLen, dist *huffman) error {
 	acc, n, out := f.acc, f.n, f.out
 	for {
-		if n < 48 { // the most that a length and a distance can take
+		if n < 48 { // the most bits that a length and a distance can have
 			f.acc, f.n = acc, n
 			f.refill()
 			acc, n = f.acc, f.n
@@ -78,7 +78,7 @@ func (f *Inflater) compressed(litLen, dist *huffman) error {
 		m = matchDistances[symbol]
 		back := int(m.base) + int(acc&(1<<m.extra-1))
 		acc, n = acc>>m.extra, n-uint(m.extra)
-		if n > 64 || back > len(out) { // n went below 0: there were not so many bits
+		if n > 64 || back > len(out) { // n went below 0 if there were not enough bits
 			return errDeflateData
 		}
 		if length > cap(out)-len(out) {
@@ -91,8 +91,8 @@ func (f *Inflater) compressed(litLen, dist *huffman) error {
 	}
 }
 
-// appendMatch appends length bytes of out, beginning back bytes before its end.
-// They may be more than there are: the match then repeats itself.
+// appendMatch appends length bytes of out, from back bytes before its end on. If
+// length is more than back, the bytes are repeated.
 func appendMatch(out []byte, back, length int) []byte {
 	for from := len(out) - back; length > 0; {
 		part := out[from:min(from+length, len(out))]

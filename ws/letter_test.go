@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestLists has the lines of a list field judged as one list (RFC 9110 §5.3),
-// whatever their order.
+// TestLists checks that the lines of a list field are one list (RFC 9110 §5.3),
+// in any order.
 func TestLists(t *testing.T) {
 	const (
 		extensions = "+Sec-WebSocket-Extensions: "
@@ -87,8 +87,8 @@ func TestLists(t *testing.T) {
 	}
 }
 
-// TestHosts holds Host and the host of an absolute-form target against RFC
-// 3986 §3.2.2.
+// TestHosts checks Host and the host of an absolute-form target by RFC 3986
+// §3.2.2.
 func TestHosts(t *testing.T) {
 	for host, ok := range map[string]bool{
 		"a": true, "a.example": true, "A-b_c~d!$&'()*+,;=": true, "a%C3%bc": true, "1.2.3.4:80": true,
@@ -111,7 +111,7 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestIPv6Hosts costs IPv6 no allocation either.
+// TestIPv6Hosts checks that an IPv6 host needs no allocation.
 func TestIPv6Hosts(t *testing.T) {
 	host := []byte("[2001:db8::7]:8080")
 	if allocs := testing.AllocsPerRun(100, func() {
@@ -126,7 +126,7 @@ func TestIPv6Hosts(t *testing.T) {
 	}
 }
 
-// TestRegNameBytes holds the bits against the lists of RFC 3986 §2.
+// TestRegNameBytes compares the bit sets with the lists of RFC 3986 §2.
 func TestRegNameBytes(t *testing.T) {
 	const all = "-._~!$&'()*+,;=0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	for c := range 256 {
@@ -136,7 +136,7 @@ func TestRegNameBytes(t *testing.T) {
 	}
 }
 
-// TestByTheLetter has what RFC 9110, 9112 and 6455 say of a single field or of
+// TestByTheLetter checks rules of RFC 9110, 9112 and 6455 for single fields and for
 // the request line.
 func TestByTheLetter(t *testing.T) {
 	tests := []struct {
@@ -163,7 +163,7 @@ func TestByTheLetter(t *testing.T) {
 		{"HTTP/1.0 without Host", goodHead("=GET /ws HTTP/1.0", "-Host"), 505, "HTTP/1.1"},
 		{"HTTP/1.0 with two Hosts", goodHead("=GET /ws HTTP/1.0", "+Host: a"), 400, "Host is repeated"},
 		{"HTTP/1.0 with a malformed Host", goodHead("=GET /ws HTTP/1.0", "Host: a b"), 400, "Host"},
-		{"OPTIONS of the server", goodHead("=OPTIONS * HTTP/1.1"), 405, "GET"},
+		{"OPTIONS of the server", goodHead("=OPTIONS * HTTP/1.1"), 405, "only GET; push at api.listen"},
 		{"CONNECT", goodHead("=CONNECT a.example:443 HTTP/1.1"), 405, "GET"},
 		{"CONNECT to no host", goodHead("=CONNECT a:b HTTP/1.1"), 400, "target"},
 		{"asterisk of another method", goodHead("=POST * HTTP/1.1"), 400, "target"},
@@ -171,9 +171,9 @@ func TestByTheLetter(t *testing.T) {
 		{"TLS", "\x16\x03\x01\x02\x00\x01", 400, "ws:// instead of wss://"},
 		{"a byte of TLS and another", "\x16\x02", 400, "not HTTP"},
 		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "this is HTTP/2"},
-		{"PROXY v1", "PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n" + goodHead(), 400, "proxy.protocol"},
-		{"PROXY v1 of nobody", "PROXY UNKNOWN\r\n", 400, "proxy.protocol"},
-		{"PROXY v2", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", 400, "proxy.protocol"},
+		{"PROXY v1", "PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n" + goodHead(), 400, "none is expected: use proxy.protocol, or turn"},
+		{"PROXY v1 without address", "PROXY UNKNOWN\r\n", 400, "none is expected: use proxy.protocol, or turn"},
+		{"PROXY v2", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", 400, "none is expected: use proxy.protocol, or turn"},
 		{"almost PROXY v2", "\r\n\r\n\x00\r\nQUIP", 400, "not HTTP"},
 		{"method PROXYX", goodHead("=PROXYX /ws HTTP/1.1"), 405, "GET"},
 		{"method PRI", goodHead("=PRI /ws HTTP/1.1"), 405, "GET"},
@@ -181,7 +181,7 @@ func TestByTheLetter(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			refusal := checkStatus(t, tt.head, tt.status, tt.says)
-			if says := strings.HasPrefix(tt.says, "proxy.") || strings.HasPrefix(tt.says, "this is HTTP/2") || strings.HasPrefix(tt.says, "ws:"); says && refusal.Cause != CauseProtocol {
+			if says := strings.HasPrefix(tt.says, "none is expected") || strings.HasPrefix(tt.says, "this is HTTP/2") || strings.HasPrefix(tt.says, "ws:"); says && refusal.Cause != CauseProtocol {
 				t.Errorf("cause %v", refusal.Cause)
 			}
 		})
@@ -194,7 +194,7 @@ func TestByTheLetter(t *testing.T) {
 	}
 }
 
-// TestHead has every refusal of a HEAD without content.
+// TestHead checks that no refusal of a HEAD has content.
 func TestHead(t *testing.T) {
 	for _, tt := range []struct {
 		head   string
@@ -216,8 +216,8 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// TestLinesAreOneList has two lines of a list field answered as their members
-// are in one line, for lists made of the pieces that the rules are about.
+// TestLinesAreOneList checks that two lines of a list field get the same answer as
+// their members in one line, for lists of all pieces that the rules distinguish.
 func TestLinesAreOneList(t *testing.T) {
 	h := newTestHandshaker(t, handshakeOptions{Subprotocols: []string{"a", "b"}})
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -252,9 +252,9 @@ func TestLinesAreOneList(t *testing.T) {
 	}
 }
 
-// TestManySubprotocols has each of a head full of subprotocols compared with
-// few others, although no two may be the same: a client must not buy
-// milliseconds of a shard with one request.
+// TestManySubprotocols checks that each subprotocol of a full head is compared with
+// few others, although all must differ: one request must not take milliseconds of
+// a shard.
 func TestManySubprotocols(t *testing.T) {
 	h := newTestHandshaker(t, handshakeOptions{MaxHead: 64 << 10})
 	var names []string

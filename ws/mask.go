@@ -1,27 +1,40 @@
 package ws
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// maskBlock is the length of the blocks that maskBlocks works on, in bytes.
+const maskBlock = 64
 
 // mask applies the masking key of a client's frame to p, in place (RFC 6455
-// §5.3). pos is how many bytes of the payload came before p.
+// §5.3). pos is the position of p in the payload modulo 4.
 func mask(p []byte, key [4]byte, pos int) {
-	var word [8]byte
-	for i := range word {
-		word[i] = key[(pos+i)&3]
-	}
-	k := binary.LittleEndian.Uint64(word[:])
-	for len(p) >= 32 {
-		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^k)
-		binary.LittleEndian.PutUint64(p[8:], binary.LittleEndian.Uint64(p[8:])^k)
-		binary.LittleEndian.PutUint64(p[16:], binary.LittleEndian.Uint64(p[16:])^k)
-		binary.LittleEndian.PutUint64(p[24:], binary.LittleEndian.Uint64(p[24:])^k)
-		p = p[32:]
+	word := bits.RotateLeft32(binary.LittleEndian.Uint32(key[:]), -8*pos)
+	k := uint64(word)<<32 | uint64(word)
+	if n := len(p) &^ (maskBlock - 1); n > 0 {
+		maskBlocks(p[:n], k)
+		p = p[n:]
 	}
 	for len(p) >= 8 {
 		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^k)
 		p = p[8:]
 	}
 	for i := range p {
-		p[i] ^= word[i]
+		p[i] ^= byte(k)
+		k >>= 8
+	}
+}
+
+// maskBlocksGo is maskBlocks for machines without a version in assembly.
+func maskBlocksGo(p []byte, k uint64) {
+	for len(p) >= maskBlock {
+		b := (*[maskBlock]byte)(p)
+		for i := 0; i < maskBlock; i += 16 {
+			binary.LittleEndian.PutUint64(b[i:], binary.LittleEndian.Uint64(b[i:])^k)
+			binary.LittleEndian.PutUint64(b[i+8:], binary.LittleEndian.Uint64(b[i+8:])^k)
+		}
+		p = p[maskBlock:]
 	}
 }

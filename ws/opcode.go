@@ -1,6 +1,6 @@
 package ws
 
-// OpCode says what a frame is (RFC 6455 §5.2).
+// OpCode is the type of a frame (RFC 6455 §5.2).
 type OpCode uint8
 
 const (
@@ -12,10 +12,10 @@ const (
 	OpPong         OpCode = 0xa
 )
 
-// IsControl says whether op is of a control frame, defined or not.
+// IsControl returns true for control frames, reserved opcodes included.
 func (op OpCode) IsControl() bool { return op&0x8 != 0 }
 
-// IsReserved says whether RFC 6455 gives op no meaning.
+// IsReserved returns true for opcodes that RFC 6455 does not define.
 func (op OpCode) IsReserved() bool {
 	return op > OpBinary && op < OpClose || op > OpPong
 }

@@ -7,41 +7,48 @@ import (
 	"strings"
 )
 
-// Origins decides which web pages may connect. WebSocket has no same-origin
-// rule and cookies travel with the handshake, so without it any page that a
-// user visits could open a session in the user's name (RFC 6455 §10.2).
+// Origins decides which web pages may connect. Browsers do not apply the
+// same-origin rule to WebSockets and send cookies with the handshake. Without
+// Origins any page that a user visits could open a session in the user's name
+// (RFC 6455 §10.2).
 //
-// A nil Origins allows the pages of the same host only. It is immutable and
-// may be used from several goroutines at once.
+// A nil Origins allows only pages of the same host. Origins is immutable:
+// several goroutines may use it at once.
 type Origins struct {
 	any      bool
 	null     bool
-	file     bool // file://, which has no host
+	file     bool // fileOrigin
 	sameName bool // see OrSameName
 	rules    []originRule
 }
 
-// fileOrigin is what clients send whose page is a local file, and libraries
-// that name none: Android's WebView, some for microcontrollers.
+// fileOrigin has no host. Android's WebView sends it for a page that is a local
+// file, and some libraries for microcontrollers send it always.
 const fileOrigin = "file://"
 
 type originRule struct {
 	scheme string // lower case
 	host   string // lower case; ".example.com" if subdomains is set
-	port   int    // 0: the scheme has no default; anyPort
-	// subdomains makes the rule match every name below host, however deep,
-	// and not host itself.
+	port   int    // 0: the scheme has no default port; anyPort
+	// subdomains makes the rule match every name below host, at any depth, but
+	// not host itself.
 	subdomains bool
 }
 
 const anyPort = -1
 
-// CompileOrigins compiles a list of allowed origins: "https://app.example.com",
-// "http://localhost:3000", "http://localhost:*" for any port,
-// "https://*.example.com" for all names below example.com and not itself,
-// "null" for pages without an origin (sandboxed frames, local files), "file://"
-// for clients that send just that, "*" for all. An empty list gives nil: the same host. Errors are *OptionError and name
-// the pattern.
+// CompileOrigins compiles a list of allowed origins:
+//
+//   - "https://app.example.com", "http://localhost:3000";
+//   - "http://localhost:*" for any port;
+//   - "https://*.example.com" for all names below example.com, but not for
+//     example.com itself;
+//   - "null" for pages without an origin (sandboxed frames, local files);
+//   - "file://" for clients that send exactly this;
+//   - "*" for all.
+//
+// An empty list gives nil, which allows the same host. Errors are *OptionError
+// and name the pattern.
 func CompileOrigins(patterns []string) (*Origins, error) {
 	if len(patterns) == 0 {
 		return nil, nil
@@ -56,9 +63,9 @@ func CompileOrigins(patterns []string) (*Origins, error) {
 		case equalFold(pattern, fileOrigin):
 			o.file = true
 		default:
-			rule, problem := compileOrigin(pattern)
-			if problem != "" {
-				return nil, &OptionError{"origins", fmt.Sprintf("pattern %q: %s", pattern, problem)}
+			rule, detail := compileOrigin(pattern)
+			if detail != "" {
+				return nil, &OptionError{"patterns", fmt.Sprintf("pattern %q: %s", pattern, detail)}
 			}
 			o.rules = append(o.rules, rule)
 		}
@@ -66,9 +73,9 @@ func CompileOrigins(patterns []string) (*Origins, error) {
 	return o, nil
 }
 
-// OrSameName returns o with the pages allowed as well whose host name is the
-// request's, on whatever port: in development the page and the WebSocket come
-// from two servers of one machine, and a phone knows that by its address.
+// OrSameName returns a copy of o that also allows pages whose host name is that of
+// the request, on any port. In development, the page and the WebSocket come from
+// two servers on one machine, and a phone uses the address of this machine.
 func (o *Origins) OrSameName() *Origins {
 	more := &Origins{}
 	if o != nil {
@@ -78,7 +85,8 @@ func (o *Origins) OrSameName() *Origins {
 	return more
 }
 
-func compileOrigin(pattern string) (rule originRule, problem string) {
+// compileOrigin compiles a pattern that is a URI. detail is "" if it is valid.
+func compileOrigin(pattern string) (rule originRule, detail string) {
 	for i := 0; i < len(pattern); i++ {
 		if c := pattern[i]; c <= ' ' || c >= 0x7f {
 			return rule, "has a character that an origin cannot have; international names are written in their xn-- form"
@@ -92,7 +100,7 @@ func compileOrigin(pattern string) (rule originRule, problem string) {
 	rule = originRule{scheme: string(parts.scheme), host: string(parts.host), port: anyPort}
 	if string(parts.port) != "*" {
 		if rule.port, ok = portNumber(parts.port, parts.scheme); !ok {
-			return rule, "port; allowed are 1 to 65535 and *"
+			return rule, "the port is not valid; allowed are 1 to 65535 and *"
 		}
 	}
 	if rest, found := strings.CutPrefix(rule.host, "*"); found {
@@ -110,15 +118,15 @@ func compileOrigin(pattern string) (rule originRule, problem string) {
 	return rule, ""
 }
 
-// schemeForm says whether s, in lower case, can be a scheme (RFC 3986 §3.1); a
-// pattern with another one would never match.
+// schemeForm returns whether s, in lower case and not empty, can be a scheme (RFC
+// 3986 §3.1). A pattern with another scheme would never match.
 func schemeForm(s string) bool {
 	return s[0] >= 'a' && s[0] <= 'z' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
-// Allow says whether a page of the given origin may connect to host, the value
-// of the request's Host. An empty origin passes: what sends none is no
-// browser. It does not allocate.
+// Allow returns whether a page of the given origin may connect to host, the value
+// of the request's Host. An empty origin is allowed: the client is no browser. It
+// does not allocate.
 func (o *Origins) Allow(origin, host []byte) bool {
 	if len(origin) == 0 || o != nil && o.any {
 		return true
@@ -161,7 +169,7 @@ func (r *originRule) match(o originParts) bool {
 	return equalFold(o.host, r.host)
 }
 
-// originParts is an origin taken apart (RFC 6454 §6.2).
+// originParts is an origin that was split (RFC 6454 §6.2).
 type originParts struct{ scheme, host, port []byte }
 
 // parseOrigin splits scheme://host[:port]. An IPv6 address keeps its brackets.
@@ -175,58 +183,58 @@ func parseOrigin(p []byte) (o originParts, ok bool) {
 	return o, len(o.host) > 0
 }
 
-// sameHost compares name and port. A missing port is the default of the
-// origin's scheme on both sides: behind a proxy that ends TLS the Host is
-// "example.com" while the browser says "https://example.com".
+// sameHost compares name and port. On both sides a missing port means the default
+// of the origin's scheme: behind a proxy that terminates TLS, Host is
+// "example.com" and the origin "https://example.com".
 func sameHost(o originParts, host []byte) bool {
 	_, port := splitPort(host)
-	mine, ok1 := portNumber(port, o.scheme)
+	ours, ok1 := portNumber(port, o.scheme)
 	theirs, ok2 := portNumber(o.port, o.scheme)
-	return ok1 && ok2 && mine == theirs && sameName(o, host)
+	return ok1 && ok2 && ours == theirs && sameName(o, host)
 }
 
-// sameName compares the name alone. The page of another scheme (an extension's,
-// an app's) is never the same host, whatever it calls itself.
+// sameName compares only the name. A page with a scheme other than HTTP's (of a
+// browser extension or an app) never has the same name.
 func sameName(o originParts, host []byte) bool {
 	name, _ := splitPort(host)
 	return isHTTPScheme(o.scheme) && equalFold(o.host, name)
 }
 
-// isHTTPScheme says whether scheme is one of HTTP's, to which WebSocket's
-// belong (RFC 6455 §3).
+// isHTTPScheme returns whether scheme is one of HTTP or WebSocket (RFC 6455 §3).
 func isHTTPScheme(scheme []byte) bool {
 	return equalFold(scheme, "http") || equalFold(scheme, "https") || equalFold(scheme, "ws") || equalFold(scheme, "wss")
 }
 
-// Check refuses a request of a page that may not connect.
-func (o *Origins) Check(r *Request) *Refusal {
+// Check returns nil if the page that sent r may connect, and the refusal
+// otherwise. setting is the operator's name for the list of allowed origins.
+func (o *Origins) Check(r *Request, setting string) *Refusal {
 	if o.Allow(r.Origin(), r.Host()) {
 		return nil
 	}
-	return o.refuse(r.Origin(), r.Host())
+	return o.refuse(r.Origin(), r.Host(), setting)
 }
 
-// refuse is the answer to a page that Allow does not let connect. Behind a
-// proxy it is the first that everybody meets.
-func (o *Origins) refuse(origin, host []byte) *Refusal {
-	problem := fmt.Sprintf("Origin %s: list the origin in upgrade.origins too", shown(origin))
+// refuse returns the refusal for a page that Allow does not allow. Its text has
+// the fix, because behind a proxy this is often the first error.
+func (o *Origins) refuse(origin, host []byte, setting string) *Refusal {
+	detail := fmt.Sprintf("Origin %s: list the origin in %s too", shown(origin), setting)
 	_, authority, ok := bytes.Cut(origin, []byte("://"))
 	switch {
 	case string(origin) == "null", equalFold(origin, fileOrigin):
 	case !ok || !isHost(authority):
-		problem = fmt.Sprintf("Origin %s: not an origin (scheme://host, scheme://host:port, null)", shown(origin))
+		detail = fmt.Sprintf("Origin %s: not an origin (scheme://host, scheme://host:port, null)", shown(origin))
 	case o == nil || o.sameName:
-		problem = fmt.Sprintf("Origin %s, Host %s: list the origin in upgrade.origins, or let the proxy pass Host on (nginx: proxy_set_header Host $http_host)",
-			shown(origin), shown(host))
+		detail = fmt.Sprintf("Origin %s, Host %s: list the origin in %s, or let the proxy pass Host on (nginx: proxy_set_header Host $http_host)",
+			shown(origin), shown(host), setting)
 	}
-	return Forbidden(problem).WithCause(CauseOrigin)
+	return Forbidden(detail).WithCause(CauseOrigin)
 }
 
-// maxShown bounds what a text repeats of a request, in bytes.
+// maxShown is the number of bytes of a field that a refusal repeats.
 const maxShown = 128
 
-// shown returns p as a text may repeat it: as it is if there is nothing in it
-// but what origins and hosts are made of, else quoted, and cut if it is long.
+// shown returns p for the text of a refusal: cut if it is long, and quoted if it
+// has bytes that origins and hosts do not have.
 func shown(p []byte) string {
 	text, more := string(p[:min(len(p), maxShown)]), ""
 	if len(p) > maxShown {
@@ -238,15 +246,15 @@ func shown(p []byte) string {
 	return text + more
 }
 
-// portNumber returns the number of a port, or the default of scheme if there
-// is none (0 if that has none).
+// portNumber returns the number of a port. An empty port gives the default of
+// scheme, or 0 if the scheme has no default.
 func portNumber(port, scheme []byte) (n int, ok bool) {
 	switch {
 	case len(port) > 5:
 		return 0, false
 	case len(port) > 0:
 		for _, c := range port {
-			if c < '0' || c > '9' {
+			if !isDigit(c) {
 				return 0, false
 			}
 			n = n*10 + int(c-'0')

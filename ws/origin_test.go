@@ -122,7 +122,7 @@ func TestOriginPatternErrors(t *testing.T) {
 	} {
 		_, err := CompileOrigins([]string{"https://fine.example.com", pattern})
 		var field *OptionError
-		if !errors.As(err, &field) || field.Option != "origins" || !strings.Contains(field.Problem, "pattern") {
+		if !errors.As(err, &field) || field.Option != "patterns" || !strings.Contains(field.Detail, "pattern") {
 			t.Errorf("pattern %q: %v", pattern, err)
 		}
 	}
@@ -160,8 +160,8 @@ func TestOrSameName(t *testing.T) {
 	}
 }
 
-// TestOriginRefusals has the text name what was compared and what to do, and
-// nothing that a client wrote unquoted.
+// TestOriginRefusals checks that the text names what was compared and the fix, and
+// quotes what a client wrote.
 func TestOriginRefusals(t *testing.T) {
 	listed, err := CompileOrigins([]string{"https://app.example.com"})
 	if err != nil {
@@ -187,7 +187,7 @@ func TestOriginRefusals(t *testing.T) {
 		if tt.origins.Allow([]byte(tt.origin), []byte(tt.host)) {
 			t.Errorf("%q to %q is allowed", tt.origin, tt.host)
 		}
-		r := tt.origins.refuse([]byte(tt.origin), []byte(tt.host))
+		r := tt.origins.refuse([]byte(tt.origin), []byte(tt.host), "upgrade.origins")
 		if r.Status != 403 || r.Cause != CauseOrigin || r.Detail != tt.want {
 			t.Errorf("%d %v %s\nwant %s", r.Status, r.Cause, r.Detail, tt.want)
 		}

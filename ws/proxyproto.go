@@ -10,24 +10,30 @@ import (
 
 // Limits of a PROXY protocol header, in bytes.
 const (
-	maxProxyV1 = 107     // "PROXY TCP6 …\r\n" at its longest, by the specification
-	maxProxyV2 = 8 << 10 // with its TLVs; a client certificate among them fits
-	proxyV2Fix = 16      // up to and with the length
+	maxProxyV1 = 107     // the longest "PROXY TCP6 …\r\n" of the specification
+	maxProxyV2 = 8 << 10 // with TLVs; a client certificate fits
+	proxyV2Fix = 16      // the fixed part, which ends with the length
 )
 
-// errNoProxy says that what was received does not begin like a PROXY header.
-var errNoPROXY = errors.New("no PROXY protocol header")
+// NoPROXYError is the error of ParsePROXY for a connection that begins with
+// something else than a header of the PROXY protocol.
+type NoPROXYError struct {
+	// Received describes the first bytes: "TLS", "something else", …
+	Received string
+}
 
-// ParsePROXY reads the header of the PROXY protocol, version 1 or 2, at the
-// start of p, which is all that was received so far. n is its length, 0 with a
-// nil error if it is not all there yet. src is the client's address, not valid
-// if the header does not tell it (LOCAL, UNKNOWN, a unix socket): the socket's
-// peer is the client then.
+func (e *NoPROXYError) Error() string { return "no PROXY protocol header: " + e.Received }
+
+// ParsePROXY reads the header of the PROXY protocol, version 1 or 2, at the start
+// of p, which is all that was received so far. n is the length of the header in
+// bytes, 0 with a nil error if the header is incomplete. src is the client's
+// address. It is not valid if the header has none (LOCAL, UNKNOWN, a unix
+// socket): the socket's peer is the client then. The error is a *NoPROXYError, or
+// its text says what is malformed.
 //
-// It is written here and not taken from github.com/pires/go-proxyproto, which
-// reads from a bufio.Reader: a header that is not all there is the same error
-// as a malformed one, so that a reactor could not wait for the rest, and each
-// header is garbage of several allocations.
+// github.com/pires/go-proxyproto is no alternative. It reads from a bufio.Reader
+// and reports an incomplete header like a malformed one, so an event loop cannot
+// wait for the rest. And it allocates for each header.
 func ParsePROXY(p []byte) (src netip.AddrPort, n int, err error) {
 	switch {
 	case mayBegin(p, proxyV1):
@@ -35,10 +41,21 @@ func ParsePROXY(p []byte) (src netip.AddrPort, n int, err error) {
 	case mayBegin(p, proxyV2):
 		return parsePROXYv2(p)
 	}
-	return src, 0, errNoPROXY
+	return src, 0, &NoPROXYError{describe(p)}
 }
 
-// mayBegin says whether p begins with start, or may do so once it goes on.
+// describe says what p, which is not empty, seems to be.
+func describe(p []byte) string {
+	switch {
+	case p[0] == tlsRecord[0]:
+		return "TLS"
+	case isTokenByte(p[0]):
+		return "what may be an HTTP request"
+	}
+	return "something else"
+}
+
+// mayBegin returns whether p begins with start, or is the beginning of start.
 func mayBegin(p []byte, start string) bool {
 	n := min(len(p), len(start))
 	return string(p[:n]) == start[:n]
@@ -68,7 +85,7 @@ func parsePROXYv1(p []byte) (src netip.AddrPort, n int, err error) {
 	default:
 		return src, 0, errors.New("the PROXY line names neither TCP4, TCP6 nor UNKNOWN")
 	}
-	// Only a line of exactly six words is itself again when they are joined.
+	// Joining the words gives the line again only if it has exactly six.
 	if !bytes.Equal(bytes.Join(words[:], []byte(" ")), p[:end-1]) {
 		return src, 0, errors.New("the PROXY line does not have six words with one space between them")
 	}
@@ -76,12 +93,12 @@ func parsePROXYv1(p []byte) (src netip.AddrPort, n int, err error) {
 	from, ok1 := proxyAddr(words[2], four)
 	_, ok2 := proxyAddr(words[3], four)
 	if !ok1 || !ok2 {
-		return src, 0, errors.New("the PROXY line holds an address that is not of its family")
+		return src, 0, errors.New("the PROXY line has an address that is not of its family")
 	}
 	port, ok1 := proxyPort(words[4])
 	_, ok2 = proxyPort(words[5])
 	if !ok1 || !ok2 {
-		return src, 0, errors.New("the PROXY line holds a port that is not 0 to 65535")
+		return src, 0, errors.New("the PROXY line has a port that is not 0 to 65535")
 	}
 	return netip.AddrPortFrom(from, port), end + 1, nil
 }
@@ -96,8 +113,7 @@ func proxyPort(text []byte) (uint16, bool) {
 	return uint16(n), err == nil && isDigit(text[0]) && (text[0] != '0' || len(text) == 1)
 }
 
-// parsePROXYv2 reads the binary header. What follows the addresses (TLVs) is
-// passed over.
+// parsePROXYv2 reads the binary header. It skips the TLVs behind the addresses.
 func parsePROXYv2(p []byte) (src netip.AddrPort, n int, err error) {
 	if len(p) < proxyV2Fix {
 		return src, 0, nil
@@ -140,21 +156,4 @@ func parsePROXYv2(p []byte) (src netip.AddrPort, n int, err error) {
 		src = netip.AddrPortFrom(netip.AddrFrom16([16]byte(addrs)).Unmap(), binary.BigEndian.Uint16(addrs[32:]))
 	}
 	return src, n, nil
-}
-
-// PROXYProblem explains an error of ParsePROXY for p, for the operator of
-// the proxy.
-func PROXYProblem(err error, p []byte) string {
-	if !errors.Is(err, errNoPROXY) {
-		return err.Error()
-	}
-	seen := "something else"
-	switch {
-	case p[0] == 0x16:
-		seen = "TLS"
-	case isTokenByte(p[0]):
-		seen = "what may be an HTTP request"
-	}
-	return "a connection to this address begins with a PROXY protocol header (proxy.protocol), this one with " + seen +
-		": let the proxy send the header (haproxy: send-proxy-v2, nginx: proxy_protocol on), or take the address out of proxy.protocol"
 }

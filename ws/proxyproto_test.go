@@ -3,6 +3,7 @@ package ws
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ func v2Addrs(src, dst string) []byte {
 	return binary.BigEndian.AppendUint16(p, d.Port())
 }
 
-func TestParseProxy(t *testing.T) {
+func TestParsePROXY(t *testing.T) {
 	tlv := []byte{0x04, 0, 3, 'a', 'b', 'c'}
 	for name, tc := range map[string]struct {
 		in   []byte
@@ -63,9 +64,10 @@ func TestParseProxy(t *testing.T) {
 		"v2 command":           {in: headerV2(2, 0x11, make([]byte, 12)), fail: "command"},
 		"v2 long":              {in: headerV2(1, 0x11, make([]byte, maxProxyV2)), fail: "8 KiB"},
 		"v3":                   {in: append([]byte(proxyV2), 0x31, 0x11, 0, 12), fail: "version"},
-		"HTTP":                 {in: []byte("GET / HTTP/1.1\r\n\r\n"), fail: errNoPROXY.Error()},
-		"almost":               {in: []byte("PROXX TCP4 192.0.2.7 192.0.2.1 1 2\r\n"), fail: errNoPROXY.Error()},
-		"TLS":                  {in: []byte{0x16, 3, 1}, fail: errNoPROXY.Error()},
+		"HTTP":                 {in: []byte("GET / HTTP/1.1\r\n\r\n"), fail: "header: what may be an HTTP request"},
+		"almost":               {in: []byte("PROXX TCP4 192.0.2.7 192.0.2.1 1 2\r\n"), fail: "header: what may be an HTTP request"},
+		"binary":               {in: []byte{0, 3, 1}, fail: "header: something else"},
+		"TLS":                  {in: []byte{0x16, 3, 1}, fail: "header: TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := append(bytes.Clone(tc.in), "GET / what follows"...)
@@ -73,6 +75,9 @@ func TestParseProxy(t *testing.T) {
 			if tc.fail != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.fail) {
 					t.Fatalf("%v, %d, %v; want an error with %q", src, n, err, tc.fail)
+				}
+				if _, ok := errors.AsType[*NoPROXYError](err); ok != strings.HasPrefix(tc.fail, "header: ") {
+					t.Errorf("error of type %T", err)
 				}
 				return
 			}
@@ -88,7 +93,7 @@ func TestParseProxy(t *testing.T) {
 
 // However a header is split, it is read as it is whole; nothing behind it is
 // touched, and a header that is not all there is no error.
-func FuzzParseProxy(f *testing.F) {
+func FuzzParsePROXY(f *testing.F) {
 	f.Add([]byte("PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\nGET"))
 	f.Add([]byte("PROXY UNKNOWN\r\n"))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestStatusTexts has the names of RFC 9110 where net/http has older ones.
+// TestStatusTexts checks the names of RFC 9110 for which net/http has older ones.
 func TestStatusTexts(t *testing.T) {
 	for status, want := range map[int]string{403: "Forbidden", 413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"} {
 		raw := AppendRefusal(nil, &Refusal{Status: status}, nil)
@@ -19,8 +19,8 @@ func TestStatusTexts(t *testing.T) {
 	}
 }
 
-// TestDates has a date for each second, formatted once, on a clock that goes
-// back as well.
+// TestDates checks that each second has its date, formatted once, also when the
+// clock goes back.
 func TestDates(t *testing.T) {
 	var d Date
 	if got := string(d.At(refusalDate)); got != "Sun, 06 Nov 1994 08:49:37 GMT" {

@@ -6,54 +6,56 @@ import (
 	"slices"
 )
 
-// Request is the request with which a client connects, read and found right as
-// far as HTTP goes. It belongs to the Parser that made it: it and every slice it gives out are valid until
-// the next Parse. Clone makes one that lasts. One goroutine at a time.
+// Request is a client's request, which follows the rules of HTTP. It belongs to
+// the Parser that returned it: the Request and all slices from its methods are
+// valid until the next Parse. Clone makes a copy that stays valid. One goroutine
+// at a time may use it, because Query and its relatives write to a buffer.
 type Request struct {
-	head        []byte  // everything up to and with the blank line
-	fields      []field // of the header, in their order
+	head        []byte  // the request line and the header, with the empty line
+	fields      []field // in the order of the header
 	host        span
 	query       span
 	path        []byte // percent-decoded
-	decoded     []byte // where percent-decoded bytes are; only grows, so earlier results stay
+	decoded     []byte // percent-decoded bytes; only grows, so earlier results stay valid
 	known       [knownCount]knownField
 	subprotocol string
 	extension   string // the answer to what was offered; "" if nothing was accepted
 
 	// For ChooseSubprotocol.
 	offers []span   // members of Sec-WebSocket-Protocol
-	seen   []uint32 // hash table of offers, their index + 1
+	seen   []uint32 // hash table of offers: their index + 1, 0 for a free place
 	seed   maphash.Seed
 }
 
-// span is a part of Request.head.
+// span is a part of Request.head, from the first index up to the second.
 type span struct{ from, to uint32 }
 
 type field struct{ name, value span }
 
 func (r *Request) bytes(s span) []byte { return r.head[s.from:s.to:s.to] }
 
-// Path returns the path that was asked for, percent-decoded.
+// Path returns the path of the request target, percent-decoded.
 func (r *Request) Path() []byte { return r.path }
 
-// RawQuery returns what follows the "?" as it was sent, empty if nothing did.
+// RawQuery returns the query, without the "?" and not decoded; empty if there is
+// none.
 func (r *Request) RawQuery() []byte { return r.bytes(r.query) }
 
-// Host returns the host and port that the client meant to reach: the Host
-// field, or the target's if that was a whole URI (RFC 9112 §3.2.2).
+// Host returns the host and port that the client connects to: the field Host, or
+// the host of the request target if that is a complete URI (RFC 9112 §3.2.2).
 func (r *Request) Host() []byte { return r.bytes(r.host) }
 
-// Origin returns the Origin field, empty if there was none.
+// Origin returns the field Origin, empty if there is none.
 func (r *Request) Origin() []byte { return r.bytes(r.known[fieldOrigin].value) }
 
-// Subprotocol returns the negotiated subprotocol, "" if none.
+// Subprotocol returns what ChooseSubprotocol has chosen, "" for none.
 func (r *Request) Subprotocol() string { return r.subprotocol }
 
-// Deflate says whether permessage-deflate was negotiated.
+// Deflate returns whether NegotiateDeflate has accepted permessage-deflate.
 func (r *Request) Deflate() bool { return r.extension != "" }
 
-// Header returns the first field of that name, whatever its case, and nil if
-// there is none.
+// Header returns the value of the first field with that name, in any case of
+// letters, and nil if there is none.
 func (r *Request) Header(name string) []byte {
 	for i := range r.fields {
 		if f := &r.fields[i]; equalFold(r.bytes(f.name), name) {
@@ -63,8 +65,8 @@ func (r *Request) Header(name string) []byte {
 	return nil
 }
 
-// HeaderAll calls fn with each field of that name, in order, until fn returns
-// false.
+// HeaderAll calls fn with the value of each field with that name, in order,
+// until fn returns false.
 func (r *Request) HeaderAll(name string, fn func(value []byte) bool) {
 	for i := range r.fields {
 		if f := &r.fields[i]; equalFold(r.bytes(f.name), name) && !fn(r.bytes(f.value)) {
@@ -73,8 +75,8 @@ func (r *Request) HeaderAll(name string, fn func(value []byte) bool) {
 	}
 }
 
-// Query returns the first value of key in the query, decoded, and whether the
-// key is there at all.
+// Query returns the first value of key in the query, decoded. ok is false if the
+// query does not have the key.
 func (r *Request) Query(key string) (value []byte, ok bool) {
 	r.QueryAll(key, func(v []byte) bool {
 		value, ok = v, true
@@ -84,9 +86,9 @@ func (r *Request) Query(key string) (value []byte, ok bool) {
 }
 
 // QueryAll calls fn with each value of key in the query, decoded, in order,
-// until fn returns false. Keys and values are those of a form
-// (application/x-www-form-urlencoded: "+" is a space), which is what
-// URLSearchParams in a browser writes.
+// until fn returns false. Keys and values are decoded as those of a form
+// (application/x-www-form-urlencoded, in which "+" is a space), because
+// URLSearchParams in a browser writes this form.
 func (r *Request) QueryAll(key string, fn func(value []byte) bool) {
 	r.QueryEach(func(k, value []byte) bool { return string(k) != key || fn(value) })
 }
@@ -107,7 +109,8 @@ func (r *Request) QueryEach(fn func(key, value []byte) bool) {
 	}
 }
 
-// Clone returns a copy that does not end with the next Parse.
+// Clone returns a copy that stays valid after the next Parse. ChooseSubprotocol
+// is not for the copy, which has no list of subprotocols.
 func (r *Request) Clone() *Request {
 	c := *r
 	c.head = bytes.Clone(r.head)
@@ -117,8 +120,8 @@ func (r *Request) Clone() *Request {
 	return &c
 }
 
-// decode returns p percent-decoded: p itself if there is nothing to decode.
-// The escapes were checked by checkEscapes when the request was parsed.
+// decode returns p percent-decoded, or p itself if it has no escapes. It does
+// not check the escapes: the Parser has done that.
 func (r *Request) decode(p []byte, form bool) []byte {
 	if bytes.IndexByte(p, '%') < 0 && !(form && bytes.IndexByte(p, '+') >= 0) {
 		return p
@@ -138,7 +141,7 @@ func (r *Request) decode(p []byte, form bool) []byte {
 	return r.decoded[start:len(r.decoded):len(r.decoded)]
 }
 
-// checkEscapes says whether each "%" in p is followed by two hex digits.
+// checkEscapes returns whether two hex digits follow each "%" in p.
 func checkEscapes(p []byte) bool {
 	for i := 0; i < len(p); i++ {
 		if p[i] != '%' {
@@ -164,7 +167,7 @@ func unhex(c byte) byte {
 	return c&^0x20 - 'A' + 10
 }
 
-// equalFold compares ASCII without regard to case. Other than
+// equalFold compares without regard to the case of ASCII letters. In contrast to
 // bytes.EqualFold it has no Unicode folding, in which the Kelvin sign is a k.
 func equalFold[A, B string | []byte](a A, b B) bool {
 	if len(a) != len(b) {

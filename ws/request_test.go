@@ -36,7 +36,7 @@ func TestRequest(t *testing.T) {
 			t.Errorf("%v: %s, want %s", tt.edits, got, want)
 		}
 	}
-	// The Origin is held against the host of the target, not the field's.
+	// The Origin is compared with the host of the target, not with the field.
 	if _, _, refusal := h.Parse([]byte(goodHead("=GET http://abs.example.com/ws HTTP/1.1", "Origin: http://push.example.com"))); refusal == nil || refusal.Status != 403 {
 		t.Errorf("refused with %v, want 403", refusal)
 	}
@@ -100,8 +100,8 @@ func TestRequestHeader(t *testing.T) {
 	}
 }
 
-// TestRequestClone has the Parser go on to another request, and the input
-// overwritten, while the clone stays what it was.
+// TestRequestClone checks that a clone stays the same when the Parser reads another
+// request and the input is overwritten.
 func TestRequestClone(t *testing.T) {
 	h := newTestHandshaker(t, handshakeOptions{Paths: []string{"/ws", "/xt"}, Subprotocols: []string{"belfry.v1", "x"}})
 	in := []byte(goodHead("=GET /w%73?uid=%61lice HTTP/1.1", "Cookie: a=b", "Sec-WebSocket-Protocol: belfry.v1",

@@ -11,14 +11,14 @@ import (
 
 const keyLen = 24 // base64 of the 16 bytes of Sec-WebSocket-Key
 
-// CheckUpgrade refuses a request that does not ask for a WebSocket by the
-// rules of RFC 6455 §4.2.1.
+// CheckUpgrade returns nil if the request is a client's opening handshake by the
+// rules of RFC 6455 §4.2.1, and the refusal otherwise.
 func (r *Request) CheckUpgrade() *Refusal {
-	wrong := func(problem string) *Refusal { return BadRequest(problem).WithCause(CauseUpgrade) }
+	wrong := func(detail string) *Refusal { return BadRequest(detail).WithCause(CauseUpgrade) }
 	upgrade, connection, extensions := r.known[fieldUpgrade], r.known[fieldConnection], r.known[fieldExtensions]
 	switch {
 	case upgrade.count == 0:
-		return &Refusal{Status: 426, Cause: CauseUpgrade, Detail: "this is a WebSocket endpoint; the field Upgrade is missing" + ofProxy}
+		return &Refusal{Status: 426, Cause: CauseUpgrade, Detail: "this is a WebSocket endpoint; the field Upgrade is missing" + removedByProxy}
 	case upgrade.malformed:
 		return wrong("the field Upgrade is not a list of protocols")
 	case !upgrade.found:
@@ -26,7 +26,7 @@ func (r *Request) CheckUpgrade() *Refusal {
 	case connection.malformed:
 		return wrong("the field Connection is not a list of tokens")
 	case !connection.found:
-		return wrong("the field Connection does not hold Upgrade" + ofProxy)
+		return wrong("the field Connection does not list Upgrade" + removedByProxy)
 	case string(r.bytes(r.known[fieldVersion].value)) != "13":
 		return &Refusal{Status: 426, Cause: CauseUpgrade, Detail: "the field Sec-WebSocket-Version is not 13"}
 	case extensions.count > 0 && (extensions.malformed || !extensions.found):
@@ -43,20 +43,21 @@ func (r *Request) CheckUpgrade() *Refusal {
 	return nil
 }
 
-// ofProxy is what to do when a field that is for one hop only did not arrive
-// (RFC 9110 §7.6.1).
-const ofProxy = " (a proxy may have removed it; nginx: proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and proxy_set_header Connection upgrade)"
+// removedByProxy is the advice for a missing field that proxies do not forward by
+// default (RFC 9110 §7.6.1).
+const removedByProxy = " (a proxy may have removed it; nginx: proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and proxy_set_header Connection upgrade)"
 
-// ChooseSubprotocol takes the first subprotocol that the client lists and this
-// server speaks, "" if there is none; AppendAccept then names it. Members are tokens, none is empty and none is there twice (RFC 6455
-// §4.1); what RFC 9110 §5.6.1 says of empty members does not hold here.
-func (r *Request) ChooseSubprotocol(spoken []string) (chosen string, refusal *Refusal) {
+// ChooseSubprotocol chooses the first subprotocol in the client's list that is
+// one of supported, "" if there is none; AppendAccept then names it. It refuses a
+// list with a member that is empty, is not a token or is repeated (RFC 6455
+// §4.1): the permission of RFC 9110 §5.6.1 for empty members does not apply.
+func (r *Request) ChooseSubprotocol(supported []string) (chosen string, refusal *Refusal) {
 	for _, offer := range r.offers {
 		name := r.bytes(offer)
 		if !isToken(name) {
 			return "", BadRequest("the field Sec-WebSocket-Protocol is not a list of tokens").WithCause(CauseUpgrade)
 		}
-		for _, sub := range spoken {
+		for _, sub := range supported {
 			if r.subprotocol == "" && string(name) == sub {
 				r.subprotocol = sub
 			}
@@ -68,9 +69,9 @@ func (r *Request) ChooseSubprotocol(spoken []string) (chosen string, refusal *Re
 	return r.subprotocol, nil
 }
 
-// isRepeated says whether a subprotocol is offered twice. Its hash table has a
-// secret seed: comparing each with each, or names chosen to collide, would let
-// a client buy milliseconds of the shard with one request.
+// isRepeated returns whether a subprotocol is offered twice. Its hash table has a
+// secret seed. Without it, with colliding names, or if each name were compared
+// with each, one request could take milliseconds of a shard.
 func (r *Request) isRepeated() bool {
 	if len(r.offers) < 2 {
 		return false
@@ -94,9 +95,9 @@ func (r *Request) isRepeated() bool {
 	return false
 }
 
-// AppendAccept appends the 101 response that makes the connection a WebSocket
-// (RFC 6455 §4.2.2). Extensions that are not in it are declined; an empty field
-// would not be understood by every client.
+// AppendAccept appends the response with status 101 (RFC 6455 §4.2.2). It names
+// the subprotocol and the extension that were chosen. An extension that it does
+// not name is declined; an empty field would confuse some clients.
 func (r *Request) AppendAccept(dst []byte) []byte {
 	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 	var nonce [keyLen + len(guid)]byte

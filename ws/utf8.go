@@ -2,20 +2,20 @@ package ws
 
 import "unicode/utf8"
 
-// utf8State checks UTF-8 that arrives in pieces cut anywhere. It fails at the
-// first byte after which no continuation could make the text valid: C0, C1 and
-// F5–FF at once, E0 80, ED A0, F0 80 and F4 90 at their second byte (Unicode
-// §3.9, table 3-7). The zero value is the start of a text.
+// utf8State checks UTF-8 that arrives in pieces, which may be cut within a
+// character. It fails at the first byte that makes the text invalid whatever
+// follows: C0, C1 and F5–FF at once, E0 80, ED A0, F0 80 and F4 90 at their
+// second byte (Unicode §3.9, table 3-7). The zero value is the start of a text.
 type utf8State struct {
-	need   uint8 // continuation bytes that the current rune still lacks
-	lo, hi uint8 // the range of the next of them
+	need   uint8 // continuation bytes missing in the current character
+	lo, hi uint8 // the range of the next continuation byte
 }
 
-// complete says whether the text so far ends at the boundary of a rune.
+// complete returns true if the text so far ends with a complete character.
 func (s *utf8State) complete() bool { return s.need == 0 }
 
-// check takes the next piece and returns -1, or the index in p of the first
-// byte that makes the text invalid. After that the state is of no use.
+// check reads the next piece. It returns -1, or the index in p of the first byte
+// that makes the text invalid; the state must not be used after that.
 func (s *utf8State) check(p []byte) int {
 	i := 0
 	for ; s.need > 0; i++ {
@@ -26,8 +26,7 @@ func (s *utf8State) check(p []byte) int {
 			return i
 		}
 	}
-	// utf8.Valid goes through ASCII by words: 35 ns per KiB against more than
-	// 1,000 byte by byte.
+	// utf8.Valid reads ASCII by words: 35 ns per KiB, and step more than 1,000.
 	whole := i + wholeRunes(p[i:])
 	if utf8.Valid(p[i:whole]) {
 		i = whole
@@ -40,7 +39,7 @@ func (s *utf8State) check(p []byte) int {
 	return -1
 }
 
-// step takes one byte and says whether the text can still become valid.
+// step reads one byte and returns whether the text can still become valid.
 func (s *utf8State) step(b byte) bool {
 	if s.need > 0 {
 		if b < s.lo || b > s.hi {
@@ -60,16 +59,16 @@ func (s *utf8State) step(b byte) bool {
 	case b < 0xf0:
 		s.need = 2
 		if b == 0xe0 {
-			s.lo = 0xa0 // below are overlong forms
+			s.lo = 0xa0 // bytes below make overlong forms
 		} else if b == 0xed {
-			s.hi = 0x9f // above are surrogates
+			s.hi = 0x9f // bytes above make surrogates
 		}
 	case b < 0xf5:
 		s.need = 3
 		if b == 0xf0 {
-			s.lo = 0x90 // below are overlong forms
+			s.lo = 0x90 // bytes below make overlong forms
 		} else if b == 0xf4 {
-			s.hi = 0x8f // above is beyond U+10FFFF
+			s.hi = 0x8f // bytes above make more than U+10FFFF
 		}
 	default:
 		return false
@@ -77,7 +76,7 @@ func (s *utf8State) step(b byte) bool {
 	return true
 }
 
-// wholeRunes returns the length of p without a rune that p's end cuts off.
+// wholeRunes returns the length of p without an incomplete character at its end.
 func wholeRunes(p []byte) int {
 	n := len(p)
 	for back := 1; back < utf8.UTFMax && back <= n; back++ {

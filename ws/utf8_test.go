@@ -68,8 +68,8 @@ func TestUTF8FailsEarly(t *testing.T) {
 	}
 }
 
-// FuzzUTF8 holds every split into three pieces against utf8.Valid, and the
-// place of the failure against one byte at a time.
+// FuzzUTF8 compares every split into three pieces with utf8.Valid, and the place of
+// the failure with checking byte by byte.
 func FuzzUTF8(f *testing.F) {
 	for _, s := range []string{"", "κόσμε €𝄞", "\xf4\x90", "\xed\xa0\x80", "a\xe0\x80b", "\xf0\x9f\x98", strings.Repeat("𝄞", 20) + "\xc0"} {
 		f.Add([]byte(s))

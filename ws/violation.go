@@ -6,14 +6,14 @@ import "errors"
 type Violation uint8
 
 const (
-	BrokenProtocol   Violation = iota // RFC 6455 was violated
+	BrokenProtocol   Violation = iota // any other rule of RFC 6455 or RFC 7692
 	InvalidUTF8                       // a text message or a close reason is not UTF-8
 	TooBig                            // a message has more bytes than Limits.MaxMessage
 	TooManyFragments                  // a message has more frames than Limits.MaxFragments
-	InvalidDeflate                    // a compressed message does not inflate
+	InvalidDeflate                    // a compressed message is not valid
 )
 
-// String returns a word for v.
+// String returns one lower-case word: a label for logs.
 func (v Violation) String() string {
 	switch v {
 	case InvalidUTF8:
@@ -39,15 +39,17 @@ func (v Violation) Code() uint16 {
 	return CloseProtocolError
 }
 
-// ProtocolError says why a connection has to be closed. Detail is for the log
-// and the close frame: it never repeats bytes of the client and fits a close
-// frame.
+// ProtocolError is the reason to close a connection with the close code
+// Violation.Code().
 type ProtocolError struct {
 	Violation Violation
-	Detail    string
+	// Detail is for the log and the close frame. It has at most MaxCloseReason
+	// bytes and never repeats bytes of the client.
+	Detail string
 }
 
 func (e *ProtocolError) Error() string { return e.Violation.String() + ": " + e.Detail }
 
-// ErrNoMemory says that the Allocator of an Inbound had no room for a message.
+// ErrNoMemory means that the Allocator of an Inbound could not allocate. The
+// client has broken no rule.
 var ErrNoMemory = errors.New("no memory for the message")

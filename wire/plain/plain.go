@@ -1,6 +1,6 @@
-// Package plain is the encoding of clients that ask for nothing in particular:
-// each message arrives as one payload that holds exactly the pushed bytes, and
-// the server never says anything else in a payload.
+// Package plain is the encoding for clients that ask for no other: each message is
+// one payload with exactly the pushed bytes, and the server sends no other
+// payloads.
 package plain
 
 import (
@@ -16,7 +16,7 @@ var _ wire.Encoding = Encoding{}
 // Name returns "plain".
 func (Encoding) Name() string { return "plain" }
 
-// Message writes m's payload as it is.
+// Message writes the payload of m unchanged.
 func (Encoding) Message(w *wire.Writer, m *message.Message) {
 	w.Frame(wire.Payload{Kind: m.Kind, Data: m.Payload, ID: m.ID, Event: m.Topic()})
 }
@@ -24,7 +24,7 @@ func (Encoding) Message(w *wire.Writer, m *message.Message) {
 // Hello writes nothing.
 func (Encoding) Hello(*wire.Writer, *wire.Hello) {}
 
-// Bye writes nothing: the transport's Close says all there is to say.
+// Bye writes nothing: the client gets code and reason from the transport.
 func (Encoding) Bye(*wire.Writer, *wire.Bye) {}
 
 // Reply writes nothing.

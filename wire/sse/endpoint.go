@@ -8,23 +8,23 @@ import (
 	"belfry/ws"
 )
 
-// Options say what an Endpoint serves.
+// Options configure an Endpoint.
 type Options struct {
-	Paths     []string        // none: "/sse"
+	Paths     []string        // nil: "/sse"
 	Encodings []wire.Encoding // at least one; the first is for clients that ask for none
 	Transport Transport
 }
 
-// Endpoint serves event streams.
+// Endpoint serves event streams. Several goroutines may use it at once.
 type Endpoint struct {
 	paths    []string
 	variants []wire.Variant
-	names    string // of the encodings, for a refusal
+	names    string // of the encodings, for the text of a refusal
 }
 
 var _ wire.Endpoint = (*Endpoint)(nil)
 
-// New returns an endpoint.
+// New returns an Endpoint.
 func New(o Options) *Endpoint {
 	e := &Endpoint{paths: o.Paths}
 	if len(e.paths) == 0 {

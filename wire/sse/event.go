@@ -12,10 +12,10 @@ import (
 	"belfry/wire"
 )
 
-// Base64 is what follows the type of an event whose data is base64 (RFC 4648
-// §4) of a binary payload. No topic has a semicolon, so a listener for a topic
-// is never given base64 that it takes for text.
-const Base64 = ";base64"
+// base64Suffix is the end of the type of an event whose data is a binary payload in
+// base64 (RFC 4648 §4). No topic has a semicolon, so a listener for a topic does
+// not get base64 that it would take for text.
+const base64Suffix = ";base64"
 
 // defaultType is the type of an event without a field "event".
 const defaultType = "message"
@@ -25,8 +25,8 @@ const defaultType = "message"
 // line for each of its lines, binary as base64. A client joins data lines with
 // LF, so CR and CRLF in a text arrive as LF.
 //
-// An id or type that would end its line, and an id that clients ignore because
-// it has a NUL, is left out.
+// An id or type is left out if it has the end of a line, or a NUL, because clients
+// ignore such an id.
 func appendEvent(dst []byte, p *wire.Payload) []byte {
 	binary := p.Kind == message.Binary
 	size := len(p.Data)
@@ -43,11 +43,11 @@ func appendEvent(dst []byte, p *wire.Payload) []byte {
 	}
 	switch {
 	case binary && event == "":
-		dst = appendField(dst, "event", defaultType+Base64)
+		dst = appendField(dst, "event", defaultType+base64Suffix)
 	case binary:
 		dst = append(dst, "event: "...)
 		dst = append(dst, event...)
-		dst = append(dst, Base64+"\n"...)
+		dst = append(dst, base64Suffix+"\n"...)
 	case event != "":
 		dst = appendField(dst, "event", event)
 	}
@@ -59,10 +59,10 @@ func appendEvent(dst []byte, p *wire.Payload) []byte {
 	return append(appendText(dst, p.Data), '\n')
 }
 
-// fits says whether a value can stand in a line.
+// fits returns whether a value can be the value of a field.
 func fits(value string) bool { return !strings.ContainsAny(value, "\r\n\x00") }
 
-// appendText appends text as data lines. Lines end at LF, CRLF or CR.
+// appendText appends text as data lines. A line of text ends with LF, CRLF or CR.
 func appendText(dst, text []byte) []byte {
 	for more := true; more; {
 		var line []byte
@@ -78,8 +78,8 @@ func appendText(dst, text []byte) []byte {
 	return dst
 }
 
-// appendField appends one line. A client removes one space after the colon, so
-// a value may begin with one.
+// appendField appends one line. The client removes the space after the colon, so
+// the value itself may begin with a space.
 func appendField[V string | []byte](dst []byte, name string, value V) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, ": "...)
@@ -87,14 +87,15 @@ func appendField[V string | []byte](dst []byte, name string, value V) []byte {
 	return append(dst, '\n')
 }
 
-// appendRetry appends the wait before a client reconnects, in milliseconds.
+// appendRetry appends the time after which a client reconnects, in milliseconds.
 func appendRetry(dst []byte, d time.Duration) []byte {
 	dst = append(dst, "retry: "...)
 	dst = strconv.AppendInt(dst, d.Milliseconds(), 10)
 	return append(dst, "\n\n"...)
 }
 
-// appendComment appends one line that clients ignore.
+// appendComment appends one line that clients ignore. An end of a line in text
+// becomes a space.
 func appendComment(dst []byte, text string) []byte {
 	dst = append(dst, ": "...)
 	for i := range len(text) {

@@ -26,7 +26,7 @@ func wanted(p wire.Payload) event {
 		e.kind = p.Event
 	}
 	if p.Kind == message.Binary {
-		e.kind += Base64
+		e.kind += base64Suffix
 		e.data = base64.StdEncoding.EncodeToString(p.Data)
 	}
 	return e
@@ -84,7 +84,7 @@ func FuzzEvent(f *testing.F) {
 	f.Add([]byte(": comment"), "\r", "\n", true)
 	f.Fuzz(func(t *testing.T, data []byte, id, kind string, binary bool) {
 		if !utf8.ValidString(id) || !utf8.ValidString(kind) || !binary && !utf8.Valid(data) {
-			t.Skip("ids, topics and texts are UTF-8: message.Check sees to it")
+			t.Skip("ids, topics and texts are UTF-8: message.Check checks it")
 		}
 		p := wire.Payload{Data: data, ID: id, Event: kind}
 		if binary {

@@ -1,6 +1,6 @@
 // Package sse is the transport of Server-Sent Events (WHATWG HTML, section
-// "Server-sent events"): a response that does not end, in which each payload is
-// an event. It goes one way only: a client cannot answer.
+// "Server-sent events"): each payload is an event in a response without end.
+// Clients can only receive.
 package sse
 
 import (
@@ -14,16 +14,16 @@ import (
 
 // Transport implements wire.Transport.
 type Transport struct {
-	// Retry is how long a client waits before it connects again after its
-	// connection was lost; 0: DefaultRetry.
+	// Retry is the time after which a client reconnects when it has lost its
+	// connection; 0: defaultRetry.
 	Retry time.Duration
 }
 
-// DefaultRetry is the default of Transport.Retry.
-const DefaultRetry = 3 * time.Second
+// defaultRetry is the default of Transport.Retry.
+const defaultRetry = 3 * time.Second
 
-// noReconnect is the wait advised to a client that should stay away. A response
-// that has begun has no way to forbid an EventSource to come back.
+// noReconnect is the time for a client that should not reconnect. After the start
+// of a response nothing can forbid an EventSource to reconnect.
 const noReconnect = time.Hour
 
 var _ wire.Transport = (*Transport)(nil)
@@ -34,12 +34,12 @@ func (*Transport) Name() string { return "sse" }
 // Answers returns false.
 func (*Transport) Answers() bool { return false }
 
-// acceptHead is the head of the response without the fields that differ.
+// acceptHead is the constant part of the response's head.
 //
-// There is no Content-Length and no chunk: the body ends with the connection
-// (RFC 9112 §6.3, rule 8). Chunks would add bytes to each event and a last one
-// to each end. X-Accel-Buffering tells nginx to pass each event on at once,
-// no-transform keeps proxies from compressing, and so from collecting, events.
+// It has no Content-Length and no Transfer-Encoding: the content ends with the
+// connection (RFC 9112 §6.3, rule 8). Chunks would add bytes to each event.
+// X-Accel-Buffering makes nginx forward each event at once. With no-transform,
+// proxies do not compress the stream, for which they would collect events.
 const acceptHead = "HTTP/1.1 200 OK\r\n" +
 	"Content-Type: text/event-stream\r\n" +
 	"Cache-Control: no-store, no-transform\r\n" +
@@ -48,9 +48,9 @@ const acceptHead = "HTTP/1.1 200 OK\r\n" +
 	"Vary: Origin\r\n" +
 	"Connection: close\r\n"
 
-// AppendAccept appends the head of the response, and the wait before a client
-// reconnects. A page of another origin may read the response and may send its
-// cookies, because the caller refuses origins that are not allowed.
+// AppendAccept appends the head of the response and the time after which a client
+// reconnects. The response allows pages of any origin to read it and to send
+// cookies, because the caller refuses origins that may not connect.
 func (t *Transport) AppendAccept(dst []byte, r *ws.Request) []byte {
 	dst = append(dst, acceptHead...)
 	dst = append(dst, "Date: "...)
@@ -63,15 +63,16 @@ func (t *Transport) AppendAccept(dst []byte, r *ws.Request) []byte {
 	dst = append(dst, "\r\n\r\n"...)
 	retry := t.Retry
 	if retry == 0 {
-		retry = DefaultRetry
+		retry = defaultRetry
 	}
 	return appendRetry(dst, retry)
 }
 
-// AppendRefusal appends what refuses a request. A refusal that may be gone
-// later (500 and above, or with a time to try again) is a stream that says when
-// to come back and ends: after any status but 200 an EventSource gives up for
-// good, and a node that is full or restarts would lose its clients.
+// AppendRefusal appends the response that refuses a request. If the refusal is
+// temporary (status 500 and above, or with RetryAfter), the response is a stream
+// that gives the time to reconnect and ends: an EventSource never reconnects
+// after a status other than 200, so a node that is full or restarts would lose
+// its clients.
 func (*Transport) AppendRefusal(dst, accept []byte, r *ws.Refusal, date []byte) []byte {
 	if len(accept) == 0 || r.Status < 500 && r.RetryAfter == 0 {
 		return ws.AppendRefusal(dst, r, date)
@@ -84,7 +85,7 @@ func (*Transport) AppendRefusal(dst, accept []byte, r *ws.Refusal, date []byte) 
 	return dst
 }
 
-// AppendFrame appends one event; event.go says how it looks.
+// AppendFrame appends one event, as appendEvent describes it.
 func (*Transport) AppendFrame(dst []byte, p wire.Payload) []byte { return appendEvent(dst, &p) }
 
 // AppendPing appends an empty comment.
@@ -93,8 +94,8 @@ func (*Transport) AppendPing(dst []byte) []byte { return append(dst, ":\n"...) }
 // AppendPong appends nothing: clients send no pings.
 func (*Transport) AppendPong(dst, _ []byte) []byte { return dst }
 
-// AppendClose appends when to come back, and for people a comment that says
-// why. The end of the connection follows.
+// AppendClose appends the time to reconnect, and a comment with the reason for
+// people.
 func (*Transport) AppendClose(dst []byte, c *wire.Close) []byte {
 	dst = appendComment(dst, strconv.Itoa(int(c.Code))+" "+c.Text)
 	switch {
@@ -103,13 +104,13 @@ func (*Transport) AppendClose(dst []byte, c *wire.Close) []byte {
 	case c.After > 0:
 		return appendRetry(dst, c.After)
 	}
-	return dst // the wait of AppendAccept holds
+	return dst // the time of AppendAccept remains valid
 }
 
 // AppendCloseReply appends nothing: a client closes by ending the connection.
 func (*Transport) AppendCloseReply(dst []byte, _ uint16) []byte { return dst }
 
-// NewDecoder returns a decoder that discards what a client sends behind its
+// NewDecoder returns a decoder that discards everything a client sends after its
 // request.
 func (*Transport) NewDecoder() wire.Decoder { return discard{} }
 

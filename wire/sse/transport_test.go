@@ -59,7 +59,7 @@ func TestAccept(t *testing.T) {
 	if d, err := http.ParseTime(resp.Header.Get("Date")); err != nil || time.Since(d) > time.Minute || time.Since(d) < -time.Second {
 		t.Errorf("date %v, %v", d, err)
 	}
-	if s := parse(body); s.retry != DefaultRetry || len(s.events) != 0 {
+	if s := parse(body); s.retry != defaultRetry || len(s.events) != 0 {
 		t.Errorf("%q", body)
 	}
 
@@ -82,8 +82,8 @@ func TestRefusal(t *testing.T) {
 		retry   time.Duration
 	}{
 		{&ws.Refusal{Status: 503, Detail: "full", RetryAfter: 5 * time.Second}, 200, 5 * time.Second},
-		{&ws.Refusal{Status: 503, Detail: "full"}, 200, DefaultRetry},
-		{&ws.Refusal{Status: 500, Detail: "fault\ndata: x"}, 200, DefaultRetry},
+		{&ws.Refusal{Status: 503, Detail: "full"}, 200, defaultRetry},
+		{&ws.Refusal{Status: 500, Detail: "fault\ndata: x"}, 200, defaultRetry},
 		{&ws.Refusal{Status: 429, Detail: "too many", RetryAfter: 7 * time.Second}, 200, 7 * time.Second},
 		{&ws.Refusal{Status: 429, Detail: "replaced"}, 429, 0}, // coming back would only replace another one
 		{&ws.Refusal{Status: 401, Detail: "who"}, 401, 0},

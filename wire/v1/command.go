@@ -14,24 +14,24 @@ import (
 
 // Limits of one belfry.v1 command.
 const (
-	MaxRefLen        = 64                     // bytes of a ref as it is spelt in JSON, quotes included
-	MaxCommandTopics = message.MaxTargetNames // topics in one sub or unsub
+	maxRefLen        = 64                     // bytes of a ref in JSON, with its quotes
+	maxCommandTopics = message.MaxTargetNames // topics in one sub or unsub
 )
 
 // badRequest is the CommandError code for a payload that is not a valid command.
 const badRequest = "bad_request"
 
-// Command reads the one command in p. A field that is unknown, repeated or
-// foreign to the command is refused, so that a misspelt option is never without
-// effect. Its errors are *wire.CommandError with code bad_request. The Command
-// holds copies only.
+// Command reads the command in p; a payload has exactly one. It refuses fields
+// that are unknown, repeated or not for this command, so that a misspelt field is
+// not ignored. Errors are *wire.CommandError with the code bad_request. The
+// Command holds only copies.
 func (Encoding) Command(p []byte, kind message.Kind) (cmd wire.Command, rest []byte, err error) {
 	if kind != message.Text {
 		return cmd, nil, &wire.CommandError{Code: badRequest, Text: "a command is a text message, not a binary one"}
 	}
 	var f fields
 	err = f.parse(p)
-	ref, refErr := f.ref() // after an error of parse too: it names the command at fault
+	ref, refErr := f.ref() // also after an error of parse: the reply needs it
 	if err == nil {
 		err = refErr
 	}
@@ -52,8 +52,8 @@ func (Encoding) Command(p []byte, kind message.Kind) (cmd wire.Command, rest []b
 // fields are the fields of a command.
 type fields struct{ strictjson.Object }
 
-// parse reads the fields of the object in p. After an error there are the
-// fields before the fault.
+// parse reads the fields of the object in p. After an error, f has the fields
+// before the error.
 func (f *fields) parse(p []byte) error {
 	err := f.Parse(p)
 	if syntax, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
@@ -62,7 +62,7 @@ func (f *fields) parse(p []byte) error {
 	return err
 }
 
-// ref returns the field ref as it is spelt in JSON, "" if there is none.
+// ref returns the field ref as its JSON token, "" if there is none.
 func (f *fields) ref() (string, error) {
 	raw := f.Value("ref")
 	if raw == nil {
@@ -71,8 +71,8 @@ func (f *fields) ref() (string, error) {
 	if c := raw[0]; c != '"' && c != '-' && (c < '0' || c > '9') {
 		return "", &message.FieldError{Field: "ref", Detail: "must be a string or a number"}
 	}
-	if len(raw) > MaxRefLen {
-		return "", &message.FieldError{Field: "ref", Detail: fmt.Sprintf("%d bytes long; allowed are 1 to %d", len(raw), MaxRefLen)}
+	if len(raw) > maxRefLen {
+		return "", &message.FieldError{Field: "ref", Detail: fmt.Sprintf("%d bytes long; allowed are 1 to %d", len(raw), maxRefLen)}
 	}
 	return string(raw), nil
 }
@@ -104,8 +104,8 @@ func (f *fields) fill(cmd *wire.Command) error {
 	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", strictjson.Shorten(name))}
 }
 
-// only refuses fields other than the allowed ones. If there are several, it
-// names the first in the alphabet.
+// only refuses fields that are not allowed. If there are several, it names the
+// first one in alphabetical order.
 func (f *fields) only(allowed ...string) error {
 	unknown, found := "", false
 	for _, field := range f.Fields() {
@@ -151,8 +151,8 @@ func (f *fields) fillTopics(cmd *wire.Command) (err error) {
 	if cmd.Topics, err = strictjson.Strings("topics", several); err != nil {
 		return err
 	}
-	if n := len(cmd.Topics); n < 1 || n > MaxCommandTopics {
-		return &message.FieldError{Field: "topics", Detail: fmt.Sprintf("%d names; allowed are 1 to %d", n, MaxCommandTopics)}
+	if n := len(cmd.Topics); n < 1 || n > maxCommandTopics {
+		return &message.FieldError{Field: "topics", Detail: fmt.Sprintf("%d names; allowed are 1 to %d", n, maxCommandTopics)}
 	}
 	for _, topic := range cmd.Topics {
 		if err := message.CheckTopic(topic); err != nil {
@@ -213,10 +213,9 @@ func (f *fields) isBinary() (bool, error) {
 	return false, &message.FieldError{Field: "binary", Detail: "must be true or false"}
 }
 
-// decodeBase64 replaces the payload by the bytes that it spells.
+// decodeBase64 decodes the payload.
 func decodeBase64(cmd *wire.Command) error {
-	// Decode skips line breaks. A client that writes them wraps lines by
-	// mistake (RFC 4648 §3.1).
+	// Decode would skip line breaks, which must not be there (RFC 4648 §3.1).
 	if slices.Contains(cmd.Payload, '\n') || slices.Contains(cmd.Payload, '\r') {
 		return errBase64
 	}

@@ -37,7 +37,7 @@ func TestCommandsAccepted(t *testing.T) {
 }
 
 func TestCommandsRefused(t *testing.T) {
-	many := strings.Repeat(`"a",`, MaxCommandTopics) + `"a"`
+	many := strings.Repeat(`"a",`, maxCommandTopics) + `"a"`
 	for _, c := range []struct{ in, field, ref, text string }{
 		{``, "", "", "not a JSON object"},
 		{`hello`, "", "", "not a JSON object"},
@@ -143,7 +143,7 @@ func FuzzCommand(f *testing.F) {
 		} else if err := commandFault(cmd); err != nil {
 			t.Fatalf("accepted %s: %v", p, err)
 		}
-		if len(reply.Ref) > MaxRefLen {
+		if len(reply.Ref) > maxRefLen {
 			t.Errorf("a ref of %d bytes", len(reply.Ref))
 		}
 		readObject(t, written(nil, Encoding.Reply, reply))
@@ -155,7 +155,7 @@ func FuzzCommand(f *testing.F) {
 func commandFault(cmd wire.Command) error {
 	switch cmd.Op {
 	case wire.OpSub, wire.OpUnsub:
-		if n := len(cmd.Topics); n < 1 || n > MaxCommandTopics {
+		if n := len(cmd.Topics); n < 1 || n > maxCommandTopics {
 			return fmt.Errorf("%d topics", n)
 		}
 		for _, topic := range cmd.Topics {

@@ -1,9 +1,9 @@
-// Package v1 is the encoding of the subprotocol belfry.v1: one JSON object in
-// each text payload, as docs/protocol.md specifies. command.go reads what
-// clients say in it.
+// Package v1 is the encoding of the subprotocol belfry.v1: each payload is text
+// with one JSON object, as docs/protocol.md specifies. command.go reads the
+// objects of clients.
 //
-// The objects are written by hand: a message is built in a buffer that is used
-// again, and nothing is allocated but that buffer's growth.
+// The code writes objects without encoding/json: it builds them in a buffer that
+// is reused, and allocates only when the buffer grows.
 package v1
 
 import (
@@ -28,9 +28,9 @@ var _ wire.Encoding = Encoding{}
 // Name returns "belfry.v1".
 func (Encoding) Name() string { return Name }
 
-// Message writes a "msg". A text payload becomes a JSON string, a
-// binary one base64 marked with "binary":true. A byte of a text payload that
-// is not UTF-8 becomes U+FFFD, since the envelope is text itself.
+// Message writes a "msg". A text payload becomes a JSON string. A binary payload
+// becomes base64, marked with "binary":true. A byte of text that is not UTF-8
+// becomes U+FFFD, because JSON has to be UTF-8.
 func (Encoding) Message(w *wire.Writer, m *message.Message) {
 	dst := slices.Grow(w.Buffer(), messageSize(m))
 	dst = append(dst, `{"type":"msg"`...)
@@ -49,8 +49,8 @@ func (Encoding) Message(w *wire.Writer, m *message.Message) {
 		dst = append(dst, `,"data":`...)
 		dst = strictjson.AppendString(dst, m.Payload)
 	}
-	// The topic is in the object, so no event type says it: one handler gets all
-	// objects of an event stream.
+	// Payload.Event stays empty, because the object has the topic: in an event
+	// stream one handler gets all objects.
 	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}'), ID: m.ID})
 }
 
@@ -86,8 +86,8 @@ func (Encoding) Bye(w *wire.Writer, b *wire.Bye) {
 	say(w, dst)
 }
 
-// Reply writes an "ack", or an "err" if r.Err is set. A Ref is the JSON
-// token that Command returned and is written as it is.
+// Reply writes an "ack", or an "err" if r.Err is set. Ref is the JSON token from
+// Command, written unchanged.
 func (Encoding) Reply(w *wire.Writer, r *wire.Reply) {
 	if r.Err == nil {
 		dst := append(w.Buffer(), `{"type":"ack"`...)
@@ -116,13 +116,13 @@ func (Encoding) Reply(w *wire.Writer, r *wire.Reply) {
 	say(w, dst)
 }
 
-// say writes the object in dst, which lacks its last brace.
+// say appends the last brace to the object in dst and writes it.
 func say(w *wire.Writer, dst []byte) {
 	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}')})
 }
 
-// messageSize guesses the length of a "msg" so that dst grows once: text with
-// few escapes fits, and so does any binary payload.
+// messageSize estimates the length of a "msg", so that dst grows once. The estimate
+// is enough for text with few escapes and for any binary payload.
 func messageSize(m *message.Message) int {
 	n := 80 + len(m.ID)
 	if m.Target.Scope == message.ScopeTopics {
@@ -153,7 +153,7 @@ func appendRef(dst []byte, ref string) []byte {
 	return append(dst, ref...)
 }
 
-// appendSeconds writes d in seconds with as many decimals as it has.
+// appendSeconds writes d in seconds, with as many decimals as needed.
 func appendSeconds(dst []byte, d time.Duration) []byte {
 	return strconv.AppendFloat(dst, d.Seconds(), 'f', -1, 64)
 }

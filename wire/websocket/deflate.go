@@ -12,14 +12,15 @@ import (
 // DeflateOptions configure a Deflate.
 type DeflateOptions struct {
 	ws.DeflateOptions
-	// Except are parts of the User-Agent of clients that do not get deflate
-	// although they offer it; nil: browsers that are known to break.
+	// Except are parts of the User-Agent of clients whose offers are declined;
+	// nil: browsers that are known to break.
 	Except []string
 }
 
-// Deflate is WebSocket with permessage-deflate (RFC 7692). No context is kept
-// from message to message, in neither direction: a broadcast is compressed once
-// for all clients, and an idle session costs no more than one without.
+// Deflate is WebSocket with permessage-deflate (RFC 7692). It implements
+// wire.Transport. Neither direction keeps context from message to message: a
+// broadcast is compressed once for all clients, and an idle session takes no more
+// memory than one without deflate.
 type Deflate struct {
 	Transport
 	deflater *ws.Deflater
@@ -28,24 +29,25 @@ type Deflate struct {
 }
 
 type deflateCounters struct {
-	compressed, inflated       atomic.Uint64 // messages
-	saved, received            atomic.Uint64 // bytes
-	compressNanos, inflateNano atomic.Uint64
+	compressed, inflated      atomic.Uint64 // messages
+	saved, received           atomic.Uint64 // bytes
+	compressTime, inflateTime atomic.Int64  // nanoseconds
 }
 
-// DeflateStats is what a Deflate has done. Broadcasts count once.
+// DeflateStats are totals since the start. A broadcast counts once.
 type DeflateStats struct {
-	Compressed   uint64        // frames made smaller
-	Saved        uint64        // bytes by which they are
-	CompressTime time.Duration // of all frames that were tried
+	Compressed   uint64        // frames that were compressed
+	Saved        uint64        // bytes that compression has saved in these frames
+	CompressTime time.Duration // for all frames, also for those that were not compressed
 	Inflated     uint64        // messages of clients
-	Received     uint64        // bytes that they inflated to
+	Received     uint64        // bytes of these messages after inflating
 	InflateTime  time.Duration
 }
 
 var _ wire.Transport = (*Deflate)(nil)
 
-// NewDeflate returns an *ws.OptionError if an option is out of its range.
+// NewDeflate returns a Deflate, or an *ws.OptionError if an option is out of its
+// range.
 func NewDeflate(o DeflateOptions) (*Deflate, error) {
 	d, err := ws.NewDeflater(o.DeflateOptions)
 	if err != nil {
@@ -68,16 +70,16 @@ func (d *Deflate) AppendFrame(dst []byte, p wire.Payload) []byte {
 		d.counters.compressed.Add(1)
 		d.counters.saved.Add(uint64(saved))
 	}
-	d.counters.compressNanos.Add(uint64(time.Since(began)))
+	d.counters.compressTime.Add(int64(time.Since(began)))
 	return dst
 }
 
-// Stats returns what was done so far. Any goroutine.
+// Stats returns the totals. Any goroutine may call it.
 func (d *Deflate) Stats() DeflateStats {
 	c := &d.counters
 	return DeflateStats{
-		Compressed: c.compressed.Load(), Saved: c.saved.Load(), CompressTime: time.Duration(c.compressNanos.Load()),
-		Inflated: c.inflated.Load(), Received: c.received.Load(), InflateTime: time.Duration(c.inflateNano.Load()),
+		Compressed: c.compressed.Load(), Saved: c.saved.Load(), CompressTime: time.Duration(c.compressTime.Load()),
+		Inflated: c.inflated.Load(), Received: c.received.Load(), InflateTime: time.Duration(c.inflateTime.Load()),
 	}
 }
 
@@ -89,8 +91,8 @@ type inflating struct {
 	counters *deflateCounters
 }
 
-// Next implements wire.Decoder. What a message inflates to is bounded by
-// limits.MaxMessage as what it is before.
+// Next implements wire.Decoder. limits.MaxMessage limits the compressed payload
+// and the inflated message.
 func (d *inflating) Next(p []byte, in *ws.Inbound, limits ws.Limits) (int, ws.Event, error) {
 	limits.Deflate = true
 	n, ev, err := ws.Next(p, in, limits)
@@ -103,11 +105,11 @@ func (d *inflating) Next(p []byte, in *ws.Inbound, limits ws.Limits) (int, ws.Ev
 	ev.Compressed, ev.Inflated = false, max(0, len(ev.Payload)-received)
 	d.counters.inflated.Add(1)
 	d.counters.received.Add(uint64(len(ev.Payload)))
-	d.counters.inflateNano.Add(uint64(time.Since(began)))
+	d.counters.inflateTime.Add(int64(time.Since(began)))
 	return n, ev, err
 }
 
-// opcode returns the opcode of a data frame.
+// opcode returns the opcode for a payload of the given kind.
 func opcode(k message.Kind) ws.OpCode {
 	if k == message.Binary {
 		return ws.OpBinary

@@ -5,21 +5,22 @@ import (
 	"belfry/ws"
 )
 
-// Encoding is an encoding with the subprotocol that selects it (RFC 6455
-// §1.9); "" for the encoding of clients that ask for none that is known here.
+// Encoding is an encoding with the subprotocol that selects it (RFC 6455 §1.9).
+// The encoding with the subprotocol "" is for clients that offer no subprotocol
+// of another encoding.
 type Encoding struct {
 	wire.Encoding
 	Subprotocol string
 }
 
-// Options say what an Endpoint serves.
+// Options configure an Endpoint.
 type Options struct {
-	Paths     []string   // none: "/ws"
+	Paths     []string   // nil: "/ws"
 	Encodings []Encoding // at least one; the one with subprotocol "" first
-	Deflate   *Deflate   // nil: permessage-deflate is not offered
+	Deflate   *Deflate   // nil: offers of permessage-deflate are declined
 }
 
-// Endpoint serves WebSockets.
+// Endpoint serves WebSockets. Several goroutines may use it at once.
 type Endpoint struct {
 	paths        []string
 	encodings    []Encoding
@@ -30,7 +31,7 @@ type Endpoint struct {
 
 var _ wire.Endpoint = (*Endpoint)(nil)
 
-// New returns an endpoint.
+// New returns an Endpoint. It keeps the slices of o.
 func New(o Options) *Endpoint {
 	e := &Endpoint{paths: o.Paths, encodings: o.Encodings, deflate: o.Deflate}
 	if len(e.paths) == 0 {
@@ -53,13 +54,13 @@ func New(o Options) *Endpoint {
 // Paths implements wire.Endpoint.
 func (e *Endpoint) Paths() []string { return e.paths }
 
-// Variants implements wire.Endpoint: every encoding without deflate, then
-// every encoding with it.
+// Variants implements wire.Endpoint: all encodings without deflate, then all
+// encodings with deflate.
 func (e *Endpoint) Variants() []wire.Variant { return e.variants }
 
-// Choose implements wire.Endpoint. It checks the fields of RFC 6455 §4.2.1,
-// takes the first subprotocol of the client's list that is spoken here, and
-// deflate if the client offers it in a form that this server can serve.
+// Choose implements wire.Endpoint. It checks the request by RFC 6455 §4.2.1,
+// chooses the first subprotocol in the client's list that has an encoding, and
+// accepts permessage-deflate if the client offers it with supported parameters.
 func (e *Endpoint) Choose(r *ws.Request) (variant int, refusal *ws.Refusal) {
 	if refusal = r.CheckUpgrade(); refusal != nil {
 		return 0, refusal

@@ -1,5 +1,5 @@
 // Package websocket is the transport of RFC 6455, with and without
-// permessage-deflate (RFC 7692), and the endpoint that chooses an encoding by
+// permessage-deflate (RFC 7692), and its endpoint, which chooses the encoding by
 // the subprotocol.
 package websocket
 
@@ -13,7 +13,8 @@ type Transport struct{}
 
 var _ wire.Transport = Transport{}
 
-// ping is an empty ping: a client never needs another.
+// ping is the frame of every ping. It has no payload, because the server does not
+// tell pongs apart.
 var ping = ws.AppendFrame(nil, ws.OpPing, nil)
 
 // Name returns "websocket".
@@ -22,10 +23,10 @@ func (Transport) Name() string { return "websocket" }
 // Answers returns true.
 func (Transport) Answers() bool { return true }
 
-// AppendAccept appends the 101 response (RFC 6455 §4.2.2).
+// AppendAccept appends the response with status 101 (RFC 6455 §4.2.2).
 func (Transport) AppendAccept(dst []byte, r *ws.Request) []byte { return r.AppendAccept(dst) }
 
-// AppendRefusal appends r as an HTTP response.
+// AppendRefusal appends r as an HTTP response. It does not need accept.
 func (Transport) AppendRefusal(dst, _ []byte, r *ws.Refusal, date []byte) []byte {
 	return ws.AppendRefusal(dst, r, date)
 }
@@ -48,13 +49,13 @@ func (Transport) AppendClose(dst []byte, c *wire.Close) []byte {
 	return ws.AppendClose(dst, c.Code, c.Text)
 }
 
-// AppendCloseReply appends a close frame with the client's own code (RFC 6455
+// AppendCloseReply appends a close frame with the code of the client's (RFC 6455
 // §5.5.1).
 func (Transport) AppendCloseReply(dst []byte, code uint16) []byte {
 	return ws.AppendClose(dst, code, "")
 }
 
-// NewDecoder returns the decoder itself, which has no state.
+// NewDecoder returns a decoder without state.
 func (Transport) NewDecoder() wire.Decoder { return decoder{} }
 
 type decoder struct{}

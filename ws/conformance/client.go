@@ -64,13 +64,13 @@ func closeFrame(code uint16, reason string) []byte {
 	return frame(fin|opClose, string(binary.BigEndian.AppendUint16(nil, code))+reason)
 }
 
-// delivery is how frames are cut into writes.
+// delivery is how frames are divided into writes.
 type delivery int
 
 const (
 	atOnce    delivery = iota // all in one write
-	frameWise                 // a write a frame
-	octetWise                 // a write a byte
+	frameWise                 // one write for each frame
+	octetWise                 // one write for each byte
 )
 
 // deliveries are the three ways in which the suite repeats many cases.
@@ -88,12 +88,12 @@ type client struct {
 
 // dial connects and upgrades. offers are the extensions offered, "" for none.
 func dial(t *testing.T, addr, offers string) *client {
-	conn, err := net.DialTimeout("tcp", addr, patience)
+	conn, err := net.DialTimeout("tcp", addr, timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &client{t: t, conn: conn.(*net.TCPConn), br: bufio.NewReaderSize(conn, 64<<10)}
-	c.must(conn.SetDeadline(time.Now().Add(patience)))
+	c.must(conn.SetDeadline(time.Now().Add(timeout)))
 	const key = "YmVsZnJ5LWNvbmZvcm1hbg=="
 	extensions := ""
 	if offers != "" {
@@ -121,8 +121,8 @@ func (c *client) must(err error) {
 	}
 }
 
-// write sends p. That the server has already closed is no fault by itself:
-// what it said before tells.
+// write sends p. It is no failure if the server has closed already: the cases
+// check what the server sent before.
 func (c *client) write(p []byte) {
 	c.t.Helper()
 	if _, err := c.conn.Write(p); err != nil && !closedByPeer(err) {
@@ -155,9 +155,8 @@ func (c *client) chop(p []byte, n int) {
 	c.write(p)
 }
 
-// readFrame reads a frame of the server and checks what every frame of a
-// server must be: unmasked, of minimal length, without RSV bits but the one
-// that deflate has.
+// readFrame reads a frame of the server. It checks that the frame is unmasked, has
+// the shortest form of the length, and has no RSV bit except that of deflate.
 func (c *client) readFrame() (first byte, payload []byte, err error) {
 	c.t.Helper()
 	var head [10]byte
@@ -194,8 +193,8 @@ func (c *client) readFrame() (first byte, payload []byte, err error) {
 	return head[0], payload, err
 }
 
-// next reads the next message or control frame, putting fragments together and
-// inflating what is compressed.
+// next reads the next message or control frame. It joins fragments and inflates
+// compressed messages.
 func (c *client) next() (op byte, payload []byte, err error) {
 	c.t.Helper()
 	c.buf = c.buf[:0]
@@ -240,8 +239,8 @@ func (c *client) want(op byte, payload string) {
 	}
 }
 
-// wantAtMost reads messages of op, which have to be the first of those given,
-// up to a close frame with 1000.
+// wantAtMost reads messages up to a close frame with 1000. They must have the
+// opcode op and be the first ones of payloads.
 func (c *client) wantAtMost(op byte, payloads ...string) {
 	c.t.Helper()
 	for _, want := range payloads {
@@ -259,20 +258,20 @@ func (c *client) wantAtMost(op byte, payloads ...string) {
 	c.wantClose(1000)
 }
 
-// quiet fails if the server says or closes anything for a moment.
+// quiet fails if the server sends anything or closes within 50 ms.
 func (c *client) quiet() {
 	c.t.Helper()
 	c.must(c.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)))
 	b, err := c.br.Peek(1)
-	var timeout net.Error
-	if !errors.As(err, &timeout) || !timeout.Timeout() {
+	var netErr net.Error
+	if !errors.As(err, &netErr) || !netErr.Timeout() {
 		c.t.Fatalf("server reacted too early: % x, %v", b, err)
 	}
-	c.must(c.conn.SetReadDeadline(time.Now().Add(patience)))
+	c.must(c.conn.SetReadDeadline(time.Now().Add(timeout)))
 }
 
-// closes sends a close frame with 1000 and expects that it is echoed and that
-// the server then closes the connection.
+// closes sends a close frame with 1000, and expects its echo and the end of the
+// connection.
 func (c *client) closes() {
 	c.t.Helper()
 	c.write(closeFrame(1000, ""))
@@ -280,8 +279,8 @@ func (c *client) closes() {
 	c.wantEnd()
 }
 
-// fails expects that the server, by itself, sends a close frame with code and
-// closes the connection.
+// fails expects that the server sends a close frame with code without being asked,
+// and closes the connection.
 func (c *client) fails(code uint16) {
 	c.t.Helper()
 	c.wantClose(code)
@@ -308,7 +307,7 @@ func (c *client) wantClose(code uint16) {
 	}
 }
 
-// wantEnd expects that the server closes the connection and says nothing more.
+// wantEnd expects that the server closes the connection and sends nothing before.
 func (c *client) wantEnd() {
 	c.t.Helper()
 	if op, p, err := c.next(); err == nil {

@@ -4,7 +4,7 @@ import "strings"
 
 // closeOrderCases is 7.1: frames around the close handshake.
 func closeOrderCases() []testCase {
-	// closed sends frames of which only those before the close frame count.
+	// closed sends frames. The server must ignore those after the close frame.
 	closed := func(frames ...[]byte) func(c *client) {
 		return func(c *client) {
 			c.send(atOnce, frames...)
@@ -35,10 +35,10 @@ func closeOrderCases() []testCase {
 	}
 }
 
-// closePayloadCases is 7.3 to 7.13: what a close frame may hold.
+// closePayloadCases is 7.3 to 7.13: the payload of a close frame.
 func closePayloadCases() []testCase {
-	// answered expects the echo of a good close frame, refused the failure of
-	// the connection.
+	// answered expects the echo of a valid close frame. refused expects that the
+	// server fails the connection.
 	answered := func(wire []byte, code uint16) func(c *client) {
 		return func(c *client) {
 			c.send(atOnce, wire)

@@ -1,14 +1,13 @@
-// Package conformance holds a WebSocket server against the cases of the
-// Autobahn fuzzing client, sections 1 to 7, 9, 10, 12 and 13, over plain TCP.
-// The cases are written anew from their public descriptions, under their
-// numbers there, and judge more strictly: what the suite would accept as
-// NON-STRICT fails, and so does any other close code than the right one.
-// Sections 8 and 11 are empty. Sections 12 and 13, compression, send fewer
-// messages than the suite does.
+// Package conformance checks a WebSocket server with the cases of the Autobahn
+// fuzzing client, sections 1 to 7, 9, 10, 12 and 13, over plain TCP. The cases
+// were written from their public descriptions and have the same numbers. They are
+// stricter: a result that the suite accepts as NON-STRICT fails, and so does a
+// wrong close code. Sections 8 and 11 are empty. Sections 12 and 13, compression,
+// send fewer messages than the suite.
 //
-// The waits of the original are gone: where it sleeps so that the server can
-// react, the reaction itself is awaited. The package is for tests; it knows
-// nothing of the server's insides.
+// Where the suite sleeps so that the server can react, the cases here wait for
+// the reaction. The package is for tests. It uses the server only through its
+// address.
 package conformance
 
 import (
@@ -16,26 +15,24 @@ import (
 	"time"
 )
 
-// Path is the endpoint that the cases use. It has to echo every message of up
-// to 16 MiB, in up to 65,536 fragments, with its type, and to refuse a message
+// Path is the path that the cases use. The server has to echo each message of up
+// to 16 MiB, in up to 65,536 fragments, with its opcode, and to refuse a message
 // of more than 32 MiB.
 const Path = "/echo"
 
-// patience is how long a case waits for anything. Only a failing case waits
-// that long.
-const patience = 30 * time.Second
+// timeout limits the time of a connection. Only a failing case needs it.
+const timeout = 30 * time.Second
 
-// testCase is one case: run speaks on a fresh connection and fails the test
-// through it.
+// testCase is one case. run gets a new connection and reports failures to the
+// client's test.
 type testCase struct {
 	id  string // number in the suite
 	run func(c *client)
 }
 
-// Run runs all cases as parallel subtests against the WebSocket server that
-// listens at addr (host:port). deflate says whether the server negotiates
-// permessage-deflate: if not, sections 12 and 13 are not run and every offer
-// has to be declined.
+// Run runs all cases as parallel subtests against the WebSocket server at addr
+// (host:port). deflate is true if the server negotiates permessage-deflate.
+// Otherwise it must decline each offer, and sections 12 and 13 are skipped.
 func Run(t *testing.T, addr string, deflate bool) {
 	for _, section := range [][]testCase{
 		echoCases(), pingCases(), reservedBitCases(), opcodeCases(), fragmentCases(), utf8Cases(), failFastCases(),

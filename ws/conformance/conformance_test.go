@@ -11,8 +11,8 @@ import (
 	"belfry/ws/conformance"
 )
 
-// TestCodec holds the codec alone, without the reactor, against the cases: an
-// echo server with a goroutine a connection that reads in pieces of odd size.
+// TestCodec checks package ws without the rest of the server: an echo server with
+// a goroutine for each connection, which reads pieces of an odd size.
 func TestCodec(t *testing.T) {
 	conformance.Run(t, serve(t, func(conn *net.TCPConn) { echo(conn, nil) }), false)
 }
@@ -45,7 +45,7 @@ func serve(t *testing.T, handle func(*net.TCPConn)) (addr string) {
 	return l.Addr().String()
 }
 
-// echo serves a connection. A Deflater is given if deflate may be negotiated.
+// echo serves a connection. It negotiates deflate if d is not nil.
 func echo(conn *net.TCPConn, d *ws.Deflater) {
 	defer conn.Close()
 	h, err := ws.NewParser(ws.ParserOptions{})
@@ -92,14 +92,14 @@ func echo(conn *net.TCPConn, d *ws.Deflater) {
 		out = out[:0]
 		buf = buf[:copy(buf, buf[used+n:])]
 	}
-	// The client may still be sending: reading on keeps a reset from
-	// overtaking what was written.
+	// The client may still be sending. Reading prevents a reset, which could
+	// destroy what was written.
 	conn.CloseWrite()
 	conn.SetReadDeadline(time.Now().Add(time.Second))
 	io.Copy(io.Discard, conn)
 }
 
-// codec is what a connection needs.
+// codec is the state of a connection.
 type codec struct {
 	in       ws.Inbound
 	lim      ws.Limits
@@ -107,7 +107,7 @@ type codec struct {
 	deflater *ws.Deflater // nil if deflate was not negotiated
 }
 
-// answer appends what p is answered with to out.
+// answer reads the frames in p and appends the answers to out.
 func (c *codec) answer(p, out []byte) (n int, _ []byte, closing bool) {
 	for {
 		k, ev, err := ws.Next(p[n:], &c.in, c.lim)

@@ -49,18 +49,17 @@ const (
 // deflateTail is what a sender cuts from a message (RFC 7692 §7.2.1).
 const deflateTail = "\x00\x00\xff\xff"
 
-// deflation is what a client needs to speak permessage-deflate. It compresses
-// and inflates with the standard library, so that the server's own code does
-// not judge itself.
+// deflation compresses and inflates for a client. It uses the standard library
+// and not package ws, whose code the cases check.
 type deflation struct {
 	w      *flate.Writer
 	out    bytes.Buffer
-	seen   []byte // what the server sent, if its context is taken over
-	serial bool   // the server takes its context over
+	seen   []byte // earlier output of the server, if it takes over its context
+	serial bool   // the server takes over its context
 }
 
-// negotiated checks the answer to an offer (RFC 7692 §7.1) and returns what
-// the client needs, nil if the server declined.
+// negotiated checks the answer to an offer (RFC 7692 §7.1). It returns nil if the
+// server has declined.
 func negotiated(offers string, answers []string) (*deflation, error) {
 	if len(answers) == 0 {
 		return nil, nil
@@ -96,7 +95,7 @@ func parameters(s string) (name string, values map[string]string, err error) {
 	return strings.TrimSpace(parts[0]), values, nil
 }
 
-// fits says whether an answer is one to the offer that asked.
+// fits returns whether an answer with the given parameters fits the offer.
 func fits(asked, given map[string]string) bool {
 	for key, value := range given {
 		bits, _ := strconv.Atoi(value)
@@ -170,8 +169,8 @@ func (c *client) sendDeflated(op byte, payload []byte, size int) {
 	c.write(fragments(op|rsv1, p, max(size, 1)))
 }
 
-// echoDeflated sends count messages of n bytes, cut from data one after the
-// other, each when the last has come back.
+// echoDeflated sends count messages of n bytes, which are consecutive parts of
+// data. It waits for each echo before it sends the next message.
 func echoDeflated(op byte, data []byte, n, count, size int) func(*client) {
 	return func(c *client) {
 		twice := append(bytes.Clone(data), data...)
@@ -193,12 +192,12 @@ var deflateSizes = [...]struct{ message, fragment int }{
 	{128 << 10, 1 << 10}, {128 << 10, 4 << 10}, {128 << 10, 32 << 10},
 }
 
-// countFor returns how many messages of n bytes a case sends: the suite sends
-// 1,000, which is much for the large ones.
+// countFor returns the number of messages of n bytes in a case. The suite always
+// sends 1,000, which takes long for large messages.
 func countFor(n, volume int) int { return min(1000, max(2, volume/n)) }
 
-// deflateCases is section 12: compressed messages of five kinds. The suite
-// takes files; these are made and resemble them.
+// deflateCases is section 12: compressed messages with five kinds of data. The
+// suite reads files; here the data is generated.
 func deflateCases() (cases []offerCase) {
 	for i, kind := range []struct {
 		op   byte
@@ -217,8 +216,8 @@ func deflateCases() (cases []offerCase) {
 	return cases
 }
 
-// deflateParameterCases is section 13: what a client can ask of the server.
-// A server may decline a window size.
+// deflateParameterCases is section 13: the parameters of an offer. A server may
+// decline a window size.
 func deflateParameterCases() (cases []offerCase) {
 	const reset, small, large = "; server_no_context_takeover", "; server_max_window_bits=9", "; server_max_window_bits=15"
 	data := jsonText(194056)

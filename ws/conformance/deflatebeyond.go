@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// deflateBeyondCases are not in the suite: what RFC 7692 demands where nothing
-// goes its usual way. Their numbers begin with y.
+// deflateBeyondCases are not in the suite: rare cases of RFC 7692. Their numbers
+// begin with y.
 func deflateBeyondCases() (cases []offerCase) {
 	return slices.Concat(deflateExampleCases(), deflateMixedCases(), deflateReservedCases(), deflateBrokenCases(), invalidOfferCases())
 }
@@ -15,7 +15,7 @@ func deflateBeyondCases() (cases []offerCase) {
 // deflateFirst is the first byte of a compressed text message in one frame.
 const deflateFirst = fin | opText | rsv1
 
-// sending is a case that sends frames, and expects the text that they are.
+// sending is a case that sends the frames of one text message and expects its echo.
 func sending(id, text string, frames ...[]byte) offerCase {
 	return offerCase{id: id, offers: offer, run: func(c *client) {
 		c.write(bytes.Join(frames, nil))
@@ -24,7 +24,7 @@ func sending(id, text string, frames ...[]byte) offerCase {
 	}}
 }
 
-// failing is a case that sends frames which the server closes for.
+// failing is a case that sends frames for which the server must close with code.
 func failing(id string, code uint16, frames ...[]byte) offerCase {
 	return offerCase{id: id, offers: offer, run: func(c *client) {
 		c.write(bytes.Join(frames, nil))
@@ -43,7 +43,7 @@ func deflateExampleCases() []offerCase {
 	}
 }
 
-// deflateMixedCases mix compressed messages with others, and cut them.
+// deflateMixedCases mix compressed messages with others, and fragment them.
 func deflateMixedCases() []offerCase {
 	long := strings.Repeat("belfry", 1000)
 	return []offerCase{
@@ -86,7 +86,8 @@ func deflateReservedCases() []offerCase {
 	}
 }
 
-// deflateBrokenCases send payloads that do not inflate, or to too much.
+// deflateBrokenCases send payloads that are not valid, or that inflate to too many
+// bytes.
 func deflateBrokenCases() []offerCase {
 	invalid := []byte(strings.Repeat("fine ", 100) + "\xed\xa0\x80")
 	return []offerCase{
@@ -115,7 +116,7 @@ func deflateBrokenCases() []offerCase {
 	}
 }
 
-// invalidOfferCases offer what has to be declined, without an error.
+// invalidOfferCases offer parameters that the server must decline without an error.
 func invalidOfferCases() (cases []offerCase) {
 	for i, offers := range []string{
 		"permessage-deflate; unknown",

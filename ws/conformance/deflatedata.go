@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 )
 
-// The data of the compression cases are made from a fixed seed: what they have
-// in common with the files of the suite is how well they compress.
+// The data of the compression cases is generated from a fixed seed. It compresses
+// about as well as the files of the suite.
 
 // repeated calls add until there are n bytes.
 func repeated(n int, add func(dst []byte, r *rand.Rand) []byte) []byte {
@@ -26,7 +26,7 @@ func jsonText(n int) []byte {
 	})
 }
 
-// picture is gray values that change slowly, with noise.
+// picture returns gray values that change slowly, with noise.
 func picture(n int) []byte {
 	level := 128
 	return repeated(n, func(b []byte, r *rand.Rand) []byte {
@@ -52,7 +52,7 @@ func page(n int) []byte {
 	})
 }
 
-// document is mostly compressed already, with some structure between.
+// document returns data that is mostly compressed already, with some structure.
 func document(n int) []byte {
 	return repeated(n, func(b []byte, r *rand.Rand) []byte {
 		b = fmt.Appendf(b, "\n%d 0 obj\n<< /Length 4000 /Filter /FlateDecode >>\nstream\n", r.IntN(1e4))

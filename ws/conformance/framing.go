@@ -8,8 +8,8 @@ import (
 // name writes the number of a case.
 func name(section string, i int) string { return fmt.Sprintf("%s.%d", section, i) }
 
-// echoCases is section 1: messages of the lengths at which the length changes
-// its form.
+// echoCases is section 1: messages around the lengths at which the form of the
+// length changes.
 func echoCases() (cases []testCase) {
 	for i, op := range []byte{opText, opBinary} {
 		fill := [...]string{"*", "\xfe"}[i]
@@ -82,8 +82,8 @@ func pingCases() []testCase {
 
 const hello = "Hello, world!"
 
-// afterEcho sends a good message, a bad frame and a ping: the good one is
-// echoed, the bad one ends the connection, the ping is not answered.
+// afterEcho sends a valid message, an invalid frame and a ping. The message is
+// echoed, the frame ends the connection, the ping is not answered.
 func afterEcho(way delivery, bad []byte) func(c *client) {
 	return func(c *client) {
 		c.send(way, frame(fin|opText, hello), bad, frame(fin|opPing, ""))
@@ -92,7 +92,7 @@ func afterEcho(way delivery, bad []byte) func(c *client) {
 	}
 }
 
-// alone sends a bad frame as the first.
+// alone sends an invalid frame as the first one.
 func alone(bad []byte) func(c *client) {
 	return func(c *client) {
 		c.send(atOnce, bad)
@@ -129,8 +129,7 @@ func opcodeCases() (cases []testCase) {
 	return cases
 }
 
-// fragmentCases is section 5: fragmentation and what may stand between
-// fragments.
+// fragmentCases is section 5: fragmentation, and frames between fragments.
 func fragmentCases() []testCase {
 	cases := []testCase{
 		{"5.1", alone(append(frame(opPing, "fragment1"), frame(fin|opCont, "fragment2")...))},

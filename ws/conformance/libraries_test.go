@@ -94,7 +94,7 @@ func dialCoder(url string, mode coder.CompressionMode) (exchange, string, error)
 	}, extensions(resp), nil
 }
 
-// gwsReader passes on what gws receives.
+// gwsReader sends the messages that gws receives to a channel.
 type gwsReader struct {
 	gws.BuiltinEventHandler
 	received chan []byte

@@ -10,8 +10,7 @@ const (
 	umlaut = "Hello-µ@ßöäüàá-UTF-8!!"
 )
 
-// echoed expects a text message to come back, failed that it ends the
-// connection.
+// echoed expects the echo of a text message, failed that it ends the connection.
 func echoed(wire []byte, text string) func(c *client) {
 	return func(c *client) {
 		c.send(atOnce, wire)
@@ -27,8 +26,8 @@ func failed(wire []byte) func(c *client) {
 	}
 }
 
-// utf8Cases is section 6 except 6.4: text in one frame and in fragments that
-// end within a rune, and the sequences of Markus Kuhn's decoder test.
+// utf8Cases is section 6 except 6.4: text in one frame and in fragments that end
+// within a character, and the sequences of Markus Kuhn's decoder test.
 func utf8Cases() []testCase {
 	const broken = greek + "\xed\xa0\x80edited"
 	cases := []testCase{
@@ -61,7 +60,7 @@ func join(frames ...[]byte) (wire []byte) {
 	return wire
 }
 
-// decoderTest is the texts of 6.5 to 6.23, one group a number.
+// decoderTest returns the texts of 6.5 to 6.23, one group for each number.
 func decoderTest() [][]string {
 	var prefixes, lonely, nonCharacters []string
 	for i := range len(greek) {

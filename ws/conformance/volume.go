@@ -13,7 +13,7 @@ func filler(op byte, n int) []byte {
 	return bytes.Repeat([]byte("belfry 0123456789 "), n/18+1)[:n]
 }
 
-// returned expects the message payload back.
+// returned expects the echo of a message with this payload.
 func (c *client) returned(op byte, payload []byte) {
 	c.t.Helper()
 	got, p, err := c.next()
@@ -58,8 +58,8 @@ func volumeCases() (cases []testCase) {
 	return cases
 }
 
-// manyMessagesCases is 9.7 and 9.8: 1,000 messages, each sent when the one
-// before has come back.
+// manyMessagesCases is 9.7 and 9.8: 1,000 messages. Each is sent after the echo of
+// the one before.
 func manyMessagesCases() (cases []testCase) {
 	for i, op := range []byte{opText, opBinary} {
 		for j, n := range []int{0, 16, 64, 256, 1024, 4096} {
