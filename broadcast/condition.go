@@ -84,30 +84,30 @@ type conditionLog struct {
 }
 
 // check finds the newest reason and says it. It runs on the receiver's goroutine.
-func (w *conditionLog) check(now time.Time) {
-	if b := w.bus; !b.connected.Load() {
+func (l *conditionLog) check(now time.Time) {
+	if b := l.bus; !b.connected.Load() {
 		// nats.go tells of no failure of a first connection that got as far as
 		// being refused for its password.
 		if err := b.nc.LastError(); err != nil && !b.connected.Load() {
 			b.setConnectErr(err)
 		}
 	}
-	w.log(now)
+	l.log(now)
 }
 
 // log logs the condition unless it is good, or was logged within the minute.
-func (w *conditionLog) log(now time.Time) {
-	c := w.bus.Condition()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *conditionLog) log(now time.Time) {
+	c := l.bus.Condition()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if len(c.Unready)+len(c.Degraded) == 0 {
-		w.logged = time.Time{}
+		l.logged = time.Time{}
 		return
 	}
-	if !w.logged.IsZero() && now.Sub(w.logged) < conditionEvery {
+	if !l.logged.IsZero() && now.Sub(l.logged) < conditionEvery {
 		return
 	}
-	w.logged = now
+	l.logged = now
 	fields := []zap.Field{zap.String("effect", "clients of this node are served; pushes here reach them, and what is for other nodes waits or is refused")}
 	if len(c.Unready) > 0 {
 		fields = append(fields, zap.Strings("not_ready", c.Unready))
@@ -115,5 +115,5 @@ func (w *conditionLog) log(now time.Time) {
 	if len(c.Degraded) > 0 {
 		fields = append(fields, zap.Strings("degraded", c.Degraded))
 	}
-	w.bus.log.Warn("messages do not reach all other nodes", fields...)
+	l.bus.log.Warn("messages do not reach all other nodes", fields...)
 }

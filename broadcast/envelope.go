@@ -130,7 +130,7 @@ type decoder struct {
 
 // stamp reads who sent m and its number; numbered is false for a message of
 // a foreign publisher.
-func (o *decoder) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
+func (d *decoder) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
 	if err := checkDecoded(m); err != nil {
 		return st, false, err
 	}
@@ -158,13 +158,13 @@ func (o *decoder) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
 // decode reads the rest. numbered says that a node sent it: nodes of a later
 // version may add headers, from others an unknown one is a mistake. The id is
 // "" if the message has none.
-func (o *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
+func (d *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
 	if err := checkHeaders(m.Header, numbered); err != nil {
 		return nil, err
 	}
 	out := &message.Message{Payload: m.Data}
 	var err error
-	if out.Target, err = o.target(m); err != nil {
+	if out.Target, err = d.target(m); err != nil {
 		return nil, err
 	}
 	if out.ID, _, err = one(m.Header, headerID); err != nil {
@@ -200,7 +200,7 @@ func (o *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
 	default:
 		return nil, bad(headerKind, "allowed are text and binary")
 	}
-	return out, out.Check(o.maxPayload)
+	return out, out.Check(d.maxPayload)
 }
 
 // operation reads the operation number, 0 for none.
@@ -218,7 +218,7 @@ func operation(h nats.Header) (uint32, error) {
 
 // target reads whom m is for out of its subject and the header that the
 // subject asks for.
-func (o *decoder) target(m *nats.Msg) (message.Target, error) {
+func (d *decoder) target(m *nats.Msg) (message.Target, error) {
 	want, t := "", message.Target{}
 	var token string
 	switch s := m.Subject; {
@@ -247,7 +247,7 @@ func (o *decoder) target(m *nats.Msg) (message.Target, error) {
 	case message.ScopeUsers:
 		err = userNames(names, token)
 	case message.ScopeSessions:
-		err = o.sessionNames(names)
+		err = d.sessionNames(names)
 	}
 	t.Names = names
 	return t, err
@@ -285,12 +285,12 @@ func userNames(names []string, bucket string) error {
 	return nil
 }
 
-func (o *decoder) sessionNames(names []string) error {
+func (d *decoder) sessionNames(names []string) error {
 	if len(names) == 0 {
 		return bad(headerSession, "needed on this subject, one value a session")
 	}
 	for _, name := range names {
-		if node, err := o.nodeOf(name); err != nil || node != o.node {
+		if node, err := d.nodeOf(name); err != nil || node != d.node {
 			return bad(headerSession, "not a session of this node")
 		}
 	}

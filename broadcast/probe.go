@@ -55,9 +55,9 @@ func (b *NATS) inspectServer(nc *nats.Conn) {
 
 // cannotPublish says why messages for other nodes are refused, "" if they are not.
 func (b *NATS) cannotPublish() string {
-	for _, why := range []*string{b.noHeaders.Load(), b.publishDenied.Load()} {
-		if why != nil {
-			return *why
+	for _, detail := range []*string{b.noHeaders.Load(), b.publishDenied.Load()} {
+		if detail != nil {
+			return *detail
 		}
 	}
 	return ""
@@ -91,8 +91,8 @@ func (s *sender) inspect() (looked bool) {
 	case strings.Contains(refused.Error(), violatesPublish):
 		b.denyPublish(refused)
 	default:
-		why := refused.Error()
-		b.permissionErr.Store(&why)
+		detail := refused.Error()
+		b.permissionErr.Store(&detail)
 	}
 	b.inspected.Store(true)
 	if b.unusable.Load() == nil && b.permissionErr.Load() == nil && b.publishDenied.Load() == nil {

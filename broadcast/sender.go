@@ -146,7 +146,7 @@ func (s *sender) publish(batch []part) (done, sent, doubtful int) {
 
 // encodeNext makes the bus message of a parcel, nil if that meets a fault.
 func (s *sender) encodeNext(p *part, st stamp) (m *nats.Msg) {
-	defer s.bus.faults.caught("seal")
+	defer s.bus.faults.caught("encode")
 	return encode(p, st)
 }
 

@@ -14,7 +14,7 @@ import (
 // longest. A pool in use waits for milliseconds, idle connections for longer;
 // and those that carried a push under a key go last, so that strangers cannot
 // close the connections of backends. One address may hold half of the places:
-// past that its own connections give way. Only connections that are being
+// past that its remote connections give way. Only connections that are being
 // served refuse a new one.
 type connLimit struct {
 	max int
@@ -45,9 +45,9 @@ const (
 // evictQueues are connections that give way, of each rank the longest first.
 type evictQueues [rankCount]list[*conn]
 
-func (r *evictQueues) first() *conn {
-	for i := range r {
-		if e := r[i].first; e != nil {
+func (q *evictQueues) first() *conn {
+	for i := range q {
+		if e := q[i].first; e != nil {
 			return e.of
 		}
 	}
@@ -59,53 +59,53 @@ func newConnLimit(most int) *connLimit {
 }
 
 // take gives c a place, if need be that of victim, which has to be told.
-func (p *connLimit) take(c *conn) (victim *conn, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	own := p.remotes[c.remote]
-	if p.open >= p.max {
-		from := &p.evictable
-		if own != nil && own.open >= max(1, p.max/2) {
-			from = &own.evictable
+func (l *connLimit) take(c *conn) (victim *conn, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	remote := l.remotes[c.remote]
+	if l.open >= l.max {
+		from := &l.evictable
+		if remote != nil && remote.open >= max(1, l.max/2) {
+			from = &remote.evictable
 		}
 		if victim = from.first(); victim == nil {
 			return nil, false
 		}
 		victim.evicted.Store(true)
-		p.free(victim)
-		own = p.remotes[c.remote] // the victim may have been its last
+		l.free(victim)
+		remote = l.remotes[c.remote] // the victim may have been its last
 	}
-	p.open++
-	if own == nil {
-		own = new(remoteConns)
-		p.remotes[c.remote] = own
+	l.open++
+	if remote == nil {
+		remote = new(remoteConns)
+		l.remotes[c.remote] = remote
 	}
-	own.open++
-	c.remoteConns, c.limit, c.rank, c.idle = own, p, rankServed, true
-	p.move(c, rankAnonymous)
+	remote.open++
+	c.remoteConns, c.limit, c.rank, c.idle = remote, l, rankServed, true
+	l.move(c, rankAnonymous)
 	return victim, true
 }
 
 // free gives c's place back.
-func (p *connLimit) free(c *conn) {
-	p.move(c, rankServed)
-	p.open--
+func (l *connLimit) free(c *conn) {
+	l.move(c, rankServed)
+	l.open--
 	if c.remoteConns.open--; c.remoteConns.open == 0 {
-		delete(p.remotes, c.remote)
+		delete(l.remotes, c.remote)
 	}
 }
 
 // move makes c the last of a rank, if it is not in it already.
-func (p *connLimit) move(c *conn, to evictRank) {
+func (l *connLimit) move(c *conn, to evictRank) {
 	if c.rank == to {
 		return
 	}
 	if c.rank != rankServed {
-		p.evictable[c.rank].remove(&c.link)
+		l.evictable[c.rank].remove(&c.link)
 		c.remoteConns.evictable[c.rank].remove(&c.remoteLink)
 	}
 	if c.rank = to; to != rankServed {
-		p.evictable[to].pushBack(&c.link)
+		l.evictable[to].pushBack(&c.link)
 		c.remoteConns.evictable[to].pushBack(&c.remoteLink)
 	}
 }

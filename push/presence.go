@@ -23,14 +23,14 @@ type presence struct {
 	left bool // what look found
 }
 
-func (a *presence) init(c *net.TCPConn) {
-	a.raw, _ = c.SyscallConn() // fails only for a nil connection
-	a.look = func(fd uintptr) {
+func (p *presence) init(c *net.TCPConn) {
+	p.raw, _ = c.SyscallConn() // fails only for a nil connection
+	p.look = func(fd uintptr) {
 		var next byte
 		n, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&next)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-		a.left = e == 0 && n == 0 || e != 0 && e != syscall.EAGAIN && e != syscall.EINTR
+		p.left = e == 0 && n == 0 || e != 0 && e != syscall.EAGAIN && e != syscall.EINTR
 	}
-	a.gone = func() bool { return a.raw.Control(a.look) != nil || a.left }
+	p.gone = func() bool { return p.raw.Control(p.look) != nil || p.left }
 }
 
 // presence returns what ends when the client of r goes away, and what says
