@@ -7,18 +7,19 @@ import (
 	"go.uber.org/zap"
 )
 
-// gapTracker watches the numbers of other nodes' messages: it recognizes copies
-// and counts what never came. Owned by the receiver's goroutine.
+// gapTracker follows the numbers of other nodes' messages: it recognizes copies
+// and counts missing messages. Owned by the receiver's goroutine.
 //
-// A gap is counted when the next message or a beacon shows it, once. A
-// message that arrives after a beacon counted it is delivered all the same:
-// the beacon decides what is counted, never what is delivered.
+// A missing number is counted once, when the next message or a beacon shows that
+// it is missing. A message that arrives after a beacon showed it as missing is
+// delivered all the same: beacons affect the count, never the delivery.
 type gapTracker struct {
-	// since returns from when on this node has been subscribed to subject
-	// without interruption (a broken connection is none: what is missed then
-	// is lost); false if it is not now.
+	// since returns the time since which this node has been subscribed to
+	// subject without interruption; false if it is not subscribed now. A broken
+	// connection is no interruption: messages missed meanwhile are lost, and
+	// are to be counted.
 	since  func(subject string) (time.Time, bool)
-	beacon time.Duration // interval
+	beacon time.Duration // interval of beacons
 	log    *zap.Logger
 
 	nodes map[uint32]*peerStreams
@@ -26,29 +27,29 @@ type gapTracker struct {
 	gaps  *atomic.Uint64
 }
 
-// peerStreams is another node.
+// peerStreams has the streams of another node.
 type peerStreams struct {
 	instance string
 	round    uint64    // of the last beacon
-	roundAt  time.Time // when it came
-	maxEpoch uint64    // its floor
-	prevAt   time.Time // when the round before came; zero if that got lost
-	heard    time.Time
+	roundAt  time.Time // when the last beacon came
+	maxEpoch uint64    // of the last beacon
+	prevAt   time.Time // when the beacon of the previous round came; zero if it was lost
+	heard    time.Time // when the last message or beacon came
 	streams  map[string]inStream
 }
 
-// inStream is what is known of another node's stream.
+// inStream is the state of another node's stream.
 type inStream struct {
 	epoch   uint64
-	last    uint64 // number of the last message that came
-	counted uint64 // all missing numbers up to here are counted
-	suspect uint64 // the last number that no node could have come to, see missed
-	at      time.Time
+	last    uint64    // number of the last message that came
+	counted uint64    // all missing numbers up to here are counted
+	suspect uint64    // the last implausible number, 0 for none: see countGap
+	at      time.Time // when the last message or beacon entry came
 }
 
 func (s inStream) known() uint64 { return max(s.last, s.counted) }
 
-// peer returns the record of a node, nil if there are too many.
+// peer returns the streams of a node, nil if there are too many nodes.
 func (t *gapTracker) peer(node uint32, now time.Time) *peerStreams {
 	p := t.nodes[node]
 	if p == nil {
@@ -62,29 +63,29 @@ func (t *gapTracker) peer(node uint32, now time.Time) *peerStreams {
 	return p
 }
 
-// steady says that at the time at this node had been subscribed for long
-// enough to have received everything that was sent from then on. The margin
-// covers the way of a subscription to the other NATS servers.
+// steady reports whether, at the time at, this node had been subscribed for long
+// enough to receive every message sent from then on. The margin covers the time
+// until the other NATS servers know of a subscription.
 func (t *gapTracker) steady(since, at time.Time) bool {
 	return !at.IsZero() && at.Sub(since) >= 2*t.beacon
 }
 
-// lookup returns what is known of a stream, unless the subscription lapsed
-// since it was learnt.
+// lookup returns the state of a stream, and false if the state is older than the
+// present subscription.
 func (p *peerStreams) lookup(subject string, since time.Time) (inStream, bool) {
 	s, ok := p.streams[subject]
 	return s, ok && !s.at.Before(since)
 }
 
-// store keeps s, unless that node's streams are too many.
+// store keeps s, unless the node has too many streams.
 func (p *peerStreams) store(subject string, s inStream) {
 	if _, ok := p.streams[subject]; ok || len(p.streams) < maxPeerStreams {
 		p.streams[subject] = s
 	}
 }
 
-// accept takes note of a numbered message. False: it is a copy of one that came
-// before.
+// accept records a numbered message. It returns false if the message is a copy of
+// one that came before.
 func (t *gapTracker) accept(st stamp, subject string, now time.Time) bool {
 	p := t.peer(st.node, now)
 	if p == nil {
@@ -92,7 +93,7 @@ func (t *gapTracker) accept(st stamp, subject string, now time.Time) bool {
 	}
 	since, subscribed := t.since(subject)
 	if !subscribed {
-		since = now // on its way when the subscription ended
+		since = now // the message was under way when the subscription ended
 	}
 	s, ok := p.lookup(subject, since)
 	switch {
@@ -104,7 +105,7 @@ func (t *gapTracker) accept(st stamp, subject string, now time.Time) bool {
 			p.store(subject, s)
 			return true
 		}
-	case ok && st.epoch > s.epoch: // begun anew while we listened
+	case ok && st.epoch > s.epoch: // the node began a new stream while this node was subscribed
 		t.countStart(subject, st, s.at, now)
 		s.counted, s.suspect = 0, 0
 	case !ok && st.epoch > p.maxEpoch && t.steady(since, p.roundAt):
@@ -118,23 +119,24 @@ func (t *gapTracker) accept(st stamp, subject string, now time.Time) bool {
 	return true
 }
 
-// countStart counts what is missing before the first message of a stream.
+// countStart counts the numbers that are missing before st.number, the first
+// message that came of a stream.
 func (t *gapTracker) countStart(subject string, st stamp, at, now time.Time) {
 	if st.number > 1 {
 		t.countGap(&inStream{}, subject, st, st.number-1, at, now)
 	}
 }
 
-// onBeacon takes note of a beacon.
+// onBeacon records a beacon.
 func (t *gapTracker) onBeacon(b *beacon, now time.Time) {
 	p := t.peer(b.node, now)
 	if p == nil {
 		return
 	}
-	if b.instance != p.instance { // new, or restarted
+	if b.instance != p.instance { // a new node, or one that restarted
 		p.instance, p.round, p.roundAt = b.instance, 0, time.Time{}
 	}
-	if b.round != p.round { // not a further part of the same
+	if b.round != p.round { // not a further part of the same beacon
 		p.prevAt = time.Time{}
 		if p.round > 0 && b.round == p.round+1 {
 			p.prevAt = p.roundAt
@@ -161,7 +163,7 @@ func (t *gapTracker) onEntry(p *peerStreams, node uint32, e beaconEntry, since, 
 			return
 		}
 		s = inStream{epoch: e.epoch, counted: e.last}
-	case ok: // of a stream that has ended
+	case ok: // the entry is for a stream that has ended
 		return
 	default:
 		if e.last > e.prev && t.steady(since, p.prevAt) &&
@@ -174,13 +176,14 @@ func (t *gapTracker) onEntry(p *peerStreams, node uint32, e beaconEntry, since, 
 	p.store(e.subject, s)
 }
 
-// numbersPerSecond is more than one node can send on one subject.
+// numbersPerSecond is more than a node can send on one subject in a second.
 const numbersPerSecond = 1 << 20
 
-// countGap counts n numbers up to st.number that did not come since at. If no
-// node can have sent that many in the time, it counts one and returns false:
-// the number is then not to be relied on, or what really follows would be taken
-// for copies. A second number that goes on from there shows that it is right.
+// countGap counts n missing numbers up to st.number; the last message came at
+// the time at. If no node can have sent so many since then, countGap counts one
+// and returns false: the caller must not use st.number, because smaller numbers
+// that follow would be taken for copies. A second number that continues from an
+// implausible one shows that it was right.
 func (t *gapTracker) countGap(s *inStream, subject string, st stamp, n uint64, at, now time.Time) bool {
 	most := func() uint64 { return uint64((max(now.Sub(at), 0) + 2*t.beacon).Seconds() * numbersPerSecond) }
 	if n > most() && s.suspect > 0 && st.number > s.suspect {
@@ -202,7 +205,7 @@ func (t *gapTracker) countGap(s *inStream, subject string, st stamp, n uint64, a
 	return true
 }
 
-// sweep forgets idle streams and nodes, now and then.
+// sweep removes idle streams and nodes once in every streamsSweep.
 func (t *gapTracker) sweep(now time.Time) {
 	if now.Sub(t.swept) < streamsSweep {
 		return
