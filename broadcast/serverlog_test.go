@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A node whose routes are refused says which settings to look at, for as long
-// as that is so.
+// While another node refuses the routes of this one, Degraded names the settings to
+// check.
 func TestRefusedRoutesAreSaid(t *testing.T) {
 	first := open(t, Options{NodeName: "one", Embedded: Embedded{ClusterListen: "127.0.0.1:0", ClusterUser: "u", ClusterPass: "right"}})
 	second := open(t, Options{NodeName: "two", Embedded: Embedded{ClusterListen: "127.0.0.1:0", ClusterUser: "u", ClusterPass: "wrong",

@@ -157,8 +157,8 @@ func (i *interest) forget(t *topic) {
 	i.leaving = append(i.leaving, t)
 }
 
-// takeTopics appends the next topics to subscribe to dst. Shared topics get up to
-// three quarters of a batch, and more only if there are no others: clients can
+// takeTopics appends the next topics to subscribe to dst. Shared topics get three
+// quarters of a batch, and what the other topics leave of the rest: clients can
 // invent shared topics too. The caller holds mu.
 func (i *interest) takeTopics(dst []*topic) []*topic {
 	take := func(l *topicList, most int) {
