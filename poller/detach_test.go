@@ -248,6 +248,7 @@ func TestDetachRefused(t *testing.T) {
 				}
 				client.Close()
 				eventually(t, "descriptors closed", func() bool { return openDescriptors(t) == before })
+				r.settle(0) // it is counted after that
 				if st := r.Stats(); st.Detached != 0 || st.Closed != 1 {
 					t.Errorf("%+v", st)
 				}
