@@ -57,8 +57,8 @@ func TestSharedTopicComesFirst(t *testing.T) {
 	if len(batch) != joinBatch || batch[0].name != "news" || batch[1].name != "t0" {
 		t.Errorf("%d in the first batch, which begins with %s and %s", len(batch), batch[0].name, batch[1].name)
 	}
-	if told := i.markTopics(batch[:1], time.Now()); len(told) != 2 {
-		t.Errorf("%d shards are notified, want both", len(told))
+	if notices := i.markTopics(batch[:1], time.Now()); len(notices) != 2 {
+		t.Errorf("%d shards are notified, want both", len(notices))
 	}
 }
 

@@ -41,7 +41,7 @@ func (k *tracker) round(r uint64, e ...beaconEntry) {
 	k.onBeacon(b, k.now)
 }
 
-func (k *tracker) pass(d time.Duration) { k.now = k.now.Add(d) }
+func (k *tracker) advance(d time.Duration) { k.now = k.now.Add(d) }
 
 // gapRule is what happens to a stream, and how many gaps are counted.
 type gapRule struct {
@@ -66,52 +66,52 @@ var gapRules = map[string]gapRule{
 	"a beacon of an old stream":     {func(k *tracker) { k.message(5, 1); k.round(1, beaconEntry{"s", 4, 0, 3}) }, 0},
 	"a beacon of an unknown stream": {func(k *tracker) { k.round(1, beaconEntry{"s", 5, 0, 3}) }, 0},
 	"all lost between two beacons": {func(k *tracker) {
-		k.pass(10 * time.Second)
+		k.advance(10 * time.Second)
 		k.round(1)
-		k.pass(time.Second)
+		k.advance(time.Second)
 		k.round(2, beaconEntry{"s", 5, 0, 3})
 	}, 3},
 	"all lost, but a beacon too": {func(k *tracker) {
-		k.pass(10 * time.Second)
+		k.advance(10 * time.Second)
 		k.round(1)
-		k.pass(2 * time.Second)
+		k.advance(2 * time.Second)
 		k.round(3, beaconEntry{"s", 5, 0, 3})
 	}, 0},
 	"further parts of one beacon": {func(k *tracker) {
-		k.pass(10 * time.Second)
+		k.advance(10 * time.Second)
 		k.round(1)
 		k.round(2, beaconEntry{"x", 5, 0, 3})
 		k.round(2, beaconEntry{"s", 5, 0, 3})
 	}, 6},
 	"just subscribed": {func(k *tracker) {
 		k.round(1)
-		k.pass(time.Second)
+		k.advance(time.Second)
 		k.round(2, beaconEntry{"s", 5, 0, 3})
 	}, 0},
 	"another process": {func(k *tracker) {
-		k.pass(10 * time.Second)
+		k.advance(10 * time.Second)
 		k.round(1)
 		k.inst = "j"
 		k.round(2, beaconEntry{"s", 5, 0, 3})
 	}, 0},
 	"stream begun after a beacon, first message lost": {func(k *tracker) {
-		k.pass(10 * time.Second)
+		k.advance(10 * time.Second)
 		k.maxEpoch = 4
 		k.round(1)
 		k.message(5, 2)
 		k.round(2, beaconEntry{"s", 5, 0, 2})
 	}, 1},
 	"stream begun before the beacon": {func(k *tracker) {
-		k.pass(10 * time.Second)
+		k.advance(10 * time.Second)
 		k.maxEpoch = 5
 		k.round(1)
 		k.message(5, 2)
 	}, 0},
 	"subscription lapsed": {func(k *tracker) {
 		k.message(5, 1)
-		k.pass(time.Second)
+		k.advance(time.Second)
 		delete(k.subs, "s")
-		k.pass(time.Second)
+		k.advance(time.Second)
 		k.subs["s"] = k.now
 		k.message(5, 9)
 	}, 0},
@@ -154,14 +154,14 @@ var implausibleRules = map[string]gapRule{
 		k.message(5, 3)
 	}, 1 + 1},
 	"the first beacons with an implausible number": {func(k *tracker) {
-		k.pass(10 * time.Second)
+		k.advance(10 * time.Second)
 		k.round(1)
-		k.pass(time.Second)
+		k.advance(time.Second)
 		k.round(2, beaconEntry{"s", 5, 0, 1 << 40})
 	}, 1},
 	"many messages in a long silence": {func(k *tracker) {
 		k.message(5, 1)
-		k.pass(time.Minute)
+		k.advance(time.Minute)
 		k.message(5, 50_000_001)
 	}, 49_999_999},
 	"implausible numbers that continue": {func(k *tracker) {

@@ -138,14 +138,14 @@ func TestIdleStreamsAreForgotten(t *testing.T) {
 	if k.peers.Load() != 1 || len(k.nodes[1].streams) != 1000 {
 		t.Fatal("too early")
 	}
-	k.pass(streamForget + time.Second)
+	k.advance(streamForget + time.Second)
 	k.message(5, 1)
 	k.sweep(k.now)
 	k.roster.sweep(k.now)
 	if len(k.nodes[1].streams) != 1 || k.peers.Load() != 0 {
 		t.Errorf("%d streams, %d peers", len(k.nodes[1].streams), k.peers.Load())
 	}
-	k.pass(streamForget + time.Second)
+	k.advance(streamForget + time.Second)
 	k.sweep(k.now)
 	if len(k.nodes) != 0 {
 		t.Error("a silent node is remembered")

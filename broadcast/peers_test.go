@@ -44,9 +44,9 @@ func (k *rosterTest) list(ids ...uint32) {
 	k.onPeerList(l, k.now)
 }
 
-// pass advances the time second by second. In each second a beacon of node 1
+// advance moves the time second by second. In each second a beacon of node 1
 // arrives and each is called.
-func (k *rosterTest) pass(seconds int, each func()) {
+func (k *rosterTest) advance(seconds int, each func()) {
 	for range seconds {
 		k.now = k.now.Add(time.Second)
 		k.beacon(1, "i")
@@ -65,7 +65,7 @@ func (k *rosterTest) unheard() (names []string) {
 func TestPeersComeAndGo(t *testing.T) {
 	k := newRosterTest()
 	k.beacon(2, "i")
-	k.pass(20, func() {}) // node 2 is lost after 12 s
+	k.advance(20, func() {}) // node 2 is lost after 12 s
 	k.beacon(2, "j")
 	k.beacon(2, "k")
 	var got []string
@@ -88,30 +88,30 @@ func TestPeerThatOthersHear(t *testing.T) {
 		do   func(k *rosterTest)
 		want []string
 	}{
-		"never heard":  {func(k *rosterTest) { k.pass(20, func() { k.list(1, 2, 0) }) }, []string{"n2 by n1 never true"}},
-		"not for long": {func(k *rosterTest) { k.pass(10, func() { k.list(2) }) }, nil},
+		"never heard":  {func(k *rosterTest) { k.advance(20, func() { k.list(1, 2, 0) }) }, []string{"n2 by n1 never true"}},
+		"not for long": {func(k *rosterTest) { k.advance(10, func() { k.list(2) }) }, nil},
 		"heard at last": {func(k *rosterTest) {
-			k.pass(20, func() { k.list(2) })
+			k.advance(20, func() { k.list(2) })
 			k.beacon(2, "i")
 			k.sweep(k.now)
 		}, nil},
 		"not said any more": {func(k *rosterTest) {
-			k.pass(20, func() { k.list(2) })
-			k.pass(20, func() { k.list() })
+			k.advance(20, func() { k.list(2) })
+			k.advance(20, func() { k.list() })
 		}, nil},
 		"joined when this node had been there for long": {func(k *rosterTest) {
-			k.pass(100, func() {})
-			k.pass(20, func() { k.list(2) })
+			k.advance(100, func() {})
+			k.advance(20, func() { k.list(2) })
 		}, []string{"n2 by n1 never false"}},
 		"heard before": {func(k *rosterTest) {
 			k.beacon(2, "i")
-			k.pass(40, func() { k.list(2) })
+			k.advance(40, func() { k.list(2) })
 		}, []string{"n2 by n1 never false"}},
 		// Node 1 notices the end of node 2 a moment after this node.
 		"ended": {func(k *rosterTest) {
 			k.beacon(2, "i")
-			k.pass(13, func() { k.list(2) })
-			k.pass(40, func() { k.list(); k.never(t) })
+			k.advance(13, func() { k.list(2) })
+			k.advance(40, func() { k.list(); k.never(t) })
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -206,7 +206,7 @@ func TestWildcardHysteresis(t *testing.T) {
 	}
 	n.LeaveUser([]byte(uidInBucket(5, 0)))
 	advance(time.Second)
-	n.user(t, uidInBucket(5, 0)) // four again: the time starts anew
+	n.user(t, uidInBucket(5, 0)) // four buckets again: the time starts again
 	advance(time.Second)
 	n.LeaveUser([]byte(uidInBucket(5, 0)))
 	advance(time.Second)

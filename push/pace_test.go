@@ -32,17 +32,17 @@ func (p *waitingPublisher) PublishWithin(ctx context.Context, m *message.Message
 // waited are counted.
 func TestPushesMayWait(t *testing.T) {
 	var asked []message.Target
-	behind := false
+	waited := false
 	p := &waitingPublisher{await: func(ctx context.Context, m *message.Message, w message.Wait) (bool, error) {
 		if w.Time != 7*time.Second || w.Others != 4 || ctx.Err() != nil {
 			t.Errorf("may wait for %v beside %d others, %v", w.Time, w.Others, ctx.Err())
 		}
 		asked = append(asked, m.Target)
-		return behind, nil
+		return waited, nil
 	}}
 	s, ts, _ := start(t, Options{Publisher: p, Limits: Limits{PushWait: 7 * time.Second, MaxRequests: 9}})
 	post(t, ts, "/v1/users/u1", "x")
-	behind = true
+	waited = true
 	if a := post(t, ts, "/v1/users/u2", "x"); a.StatusCode != http.StatusAccepted {
 		t.Errorf("%d", a.StatusCode)
 	}
