@@ -96,7 +96,7 @@ func TestReadyMeansSubscribed(t *testing.T) {
 	eventually(t, "all messages", func() bool { return len(b.messages()) == 120 })
 }
 
-func TestFullMailboxIsToldAgain(t *testing.T) {
+func TestFullMailboxIsNotifiedAgain(t *testing.T) {
 	n := open(t, Options{})
 	n.shard.refuse = 3
 	n.JoinUser([]byte("bob"), n.shard, 1)

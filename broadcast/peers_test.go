@@ -95,11 +95,11 @@ func TestPeerThatOthersHear(t *testing.T) {
 			k.beacon(2, "i")
 			k.sweep(k.now)
 		}, nil},
-		"not said any more": {func(k *rosterTest) {
+		"not listed any more": {func(k *rosterTest) {
 			k.advance(20, func() { k.list(2) })
 			k.advance(20, func() { k.list() })
 		}, nil},
-		"joined when this node had been there for long": {func(k *rosterTest) {
+		"joined long after the start of this node": {func(k *rosterTest) {
 			k.advance(100, func() {})
 			k.advance(20, func() { k.list(2) })
 		}, []string{"n2 by n1 never false"}},
@@ -202,7 +202,7 @@ func TestTwoNodesThatNeverMeet(t *testing.T) {
 	}
 }
 
-func TestWhatIsAdvertised(t *testing.T) {
+func TestAdvertisedAddress(t *testing.T) {
 	for _, c := range []struct {
 		listen, advertise, want string
 	}{

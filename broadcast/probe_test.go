@@ -86,7 +86,7 @@ func TestUnusableServer(t *testing.T) {
 
 // A node checks again when NATS comes back as another server, and when missing
 // permissions are granted.
-func TestServerReplacedByOneThatWillNotDo(t *testing.T) {
+func TestServerReplacedByUnusableOne(t *testing.T) {
 	s := external(t, 0)
 	port := portOf(t, s)
 	n := sharing(t, s.ClientURL(), Options{})
@@ -124,7 +124,7 @@ func TestRequired(t *testing.T) {
 
 // A wrong address is reported in the log, again every minute, and by Ready. The
 // password is never shown.
-func TestMistypedURLIsSaid(t *testing.T) {
+func TestWrongURLIsReported(t *testing.T) {
 	core, lines := observer.New(zap.InfoLevel)
 	clk := newFakeClock()
 	url := "nats://me:secret@127.0.0.1:1"

@@ -79,7 +79,7 @@ func TestTLS(t *testing.T) {
 
 // Messages that NATS permissions forbid are not lost silently: they are counted,
 // and Ready names the subject.
-func TestPermissionsAreTold(t *testing.T) {
+func TestRefusedPermissionsAreReported(t *testing.T) {
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, Users: []*server.User{{
 		Username: "u", Password: "p",
 		Permissions: &server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"belfry.topic.secret"}}},
@@ -101,7 +101,7 @@ func TestPermissionsAreTold(t *testing.T) {
 	})
 }
 
-func TestFilesThatAreNotThere(t *testing.T) {
+func TestMissingFiles(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
 	for name, o := range map[string]Options{
 		"CA":            {URLs: []string{"tls://127.0.0.1:1"}, TLS: TLS{CA: none}},

@@ -223,7 +223,7 @@ func TestWildcardHysteresis(t *testing.T) {
 
 // Pushes to users without a session on this node also come over the wildcard. The
 // receiver drops them.
-func TestWildcardKeepsStrangersOut(t *testing.T) {
+func TestWildcardDropsOtherUsers(t *testing.T) {
 	n := sharing(t, external(t, 0).ClientURL(), Options{WildcardAbove: 1})
 	n[1].user(t, uidInBucket(1, 0))
 	n[1].user(t, uidInBucket(2, 0))

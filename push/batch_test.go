@@ -34,7 +34,7 @@ func parseAnswers(t *testing.T, body string) []batchLine {
 	return out
 }
 
-func TestBatchOneBadLineSpoilsNothing(t *testing.T) {
+func TestBatchWithABadLine(t *testing.T) {
 	s, ts, rec := start(t, Options{})
 	a := post(t, ts, "/v1/batch", strings.Join([]string{
 		`{"to":{"all":true},"text":"one"}`,
@@ -259,7 +259,7 @@ func TestBatchBeyondItsLines(t *testing.T) {
 
 // The answer to a batch that ends early reaches the client completely, and the rest
 // of the body is not taken for a request.
-func TestBatchThatFallsSilent(t *testing.T) {
+func TestSilentBatch(t *testing.T) {
 	_, ts, rec := start(t, Options{Limits: Limits{BatchIdleTimeout: 50 * time.Millisecond}})
 	c, err := net.Dial("tcp", ts.Listener.Addr().String())
 	if err != nil {
@@ -295,7 +295,7 @@ func TestBatchThatIsTheLast(t *testing.T) {
 	}
 }
 
-func TestBatchThatBreaksOff(t *testing.T) {
+func TestIncompleteBatch(t *testing.T) {
 	s, ts, rec := start(t, Options{})
 	c, err := net.Dial("tcp", ts.Listener.Addr().String())
 	if err != nil {

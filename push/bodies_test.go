@@ -12,7 +12,7 @@ import (
 const longBatch = "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
 
 // Bodies that arrive slowly take no places of requests that are being served.
-func TestDrippingBodiesUseUpNoRequests(t *testing.T) {
+func TestSlowBodiesTakeNoRequestPlaces(t *testing.T) {
 	s, _, _ := serve(t, Options{Limits: Limits{MaxRequests: 2, MaxBodies: 20}})
 	for i := range 10 {
 		io.WriteString(visit(t, s, "127.0.0.1"), longBatch+`{"to"`)
@@ -127,7 +127,7 @@ func TestBodyBytesAreGivenBack(t *testing.T) {
 
 // A batch whose bytes arrive slowly ends like one that sends nothing: the timeout is
 // for a whole line.
-func TestBatchThatDrips(t *testing.T) {
+func TestSlowBatch(t *testing.T) {
 	s, _, _ := serve(t, Options{Limits: Limits{BatchIdleTimeout: 200 * time.Millisecond}})
 	v := visit(t, s, "127.0.0.1")
 	io.WriteString(v, longBatch+`{"to":{"all":true},"text":"x"}`+"\n")

@@ -49,7 +49,7 @@ func TestPoolsOutliveStrangers(t *testing.T) {
 
 // Of the strangers' connections the one that has waited longest is evicted,
 // whatever its address.
-func TestLongestOfAllGivesWay(t *testing.T) {
+func TestLongestWaitingIsEvicted(t *testing.T) {
 	const most = 8
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most}})
 	places := s.listeners[0].limit
@@ -97,7 +97,7 @@ func TestOneAddressHoldsHalf(t *testing.T) {
 
 // A connection whose request was refused, and which only reads the rest of a body,
 // is evicted before one that waits.
-func TestAnsweredConnectionsGiveWay(t *testing.T) {
+func TestAnsweredConnectionsAreEvicted(t *testing.T) {
 	const most = 5
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most, MaxBodies: 2, BatchIdleTimeout: time.Hour}})
 	idle := visit(t, s, "127.0.0.1")

@@ -205,7 +205,7 @@ func (c *contract) send(ts *httptest.Server, method, template, path, body string
 
 // A real server gives every answer that the document describes, and each answer
 // matches its schema. Every problem type occurs.
-func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
+func TestHandlersMatchTheDocument(t *testing.T) {
 	c := &contract{t: t, doc: loadDocument(t), seen: map[string]bool{}, causes: map[string]bool{}}
 	unfit := Options{Ready: func() []string { return []string{"nats: away"} }, Healthy: func() []string { return []string{"shard 0 stalled"} },
 		Stats: func() any { return make(chan int) }, Config: func() any { return make(chan int) },
