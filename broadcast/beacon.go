@@ -8,34 +8,35 @@ import (
 	"strings"
 )
 
-// beaconPart bounds one message of a beacon, in bytes.
+// beaconPart is the size in bytes above which a beacon continues in a further
+// message.
 const beaconPart = 16 << 10
 
-// beacon is one message on belfry.ctl.beacon: who is there, and the last
-// number of each stream that was sent on since the beacon before. A round that
-// does not fit one message comes in parts, one after the other.
+// beacon is one message on belfry.ctl.beacon: it names its node, and the last
+// number of each stream with messages since the previous beacon. A beacon that
+// does not fit into one message is sent in parts with the same round.
 type beacon struct {
 	node     uint32
 	name     string
-	instance string // differs for each process
-	round    uint64 // from 1, without holes unless one got lost
+	instance string // different for each process
+	round    uint64 // counts the node's beacons from 1
 	maxEpoch uint64 // streams with a larger epoch began after this beacon
 	entries  []beaconEntry
 }
 
-// beaconEntry says that subject carried the numbers prev+1 to last since the
-// beacon before.
+// beaconEntry says that the node sent the numbers prev+1 to last on subject since
+// its previous beacon.
 type beaconEntry struct {
 	subject           string
 	epoch, prev, last uint64
 }
 
-// appendHead writes the first line of each part.
+// appendHead appends the first line of each part.
 func (b *beacon) appendHead(dst []byte) []byte {
 	return fmt.Appendf(dst, "belfry 1 %s %s %s %d %d\n", nodeString(b.node), b.name, b.instance, b.round, b.maxEpoch)
 }
 
-// appendEntry writes one further line.
+// appendEntry appends one further line.
 func appendEntry(dst []byte, e beaconEntry) []byte {
 	dst = append(dst, e.subject...)
 	for _, v := range [...]uint64{e.epoch, e.prev, e.last} {
@@ -56,22 +57,22 @@ func parseBeacon(p []byte) (*beacon, error) {
 	}
 	f := strings.Split(sc.Text(), " ")
 	if len(f) != 7 || f[0] != "belfry" || f[1] != "1" {
-		return nil, bad("beacon", "first line is not belfry 1 node name instance round floor")
+		return nil, bad("beacon", "the first line is not: belfry 1 node name instance round max-epoch")
 	}
 	b := &beacon{name: f[3], instance: f[4]}
 	var ok bool
 	if b.node, ok = parseNode(f[2]); !ok || !nodeName(b.name) || !nodeName(b.instance) {
-		return nil, bad("beacon", "node id, name or instance")
+		return nil, bad("beacon", "invalid node id, name or instance")
 	}
 	if !parseUints(f[5:], &b.round, &b.maxEpoch) || !validNumber(b.round) || b.maxEpoch > maxNumber {
-		return nil, bad("beacon", "round or floor")
+		return nil, bad("beacon", "invalid round or max-epoch")
 	}
 	for sc.Scan() {
 		f := strings.Split(sc.Text(), " ")
 		e := beaconEntry{subject: f[0]}
 		if len(f) != 4 || !parseUints(f[1:], &e.epoch, &e.prev, &e.last) || e.prev > e.last ||
 			!validNumber(e.epoch) || e.last > maxNumber {
-			return nil, bad("beacon", "a line is not subject epoch prev last")
+			return nil, bad("beacon", "a line is not: subject epoch prev last")
 		}
 		b.entries = append(b.entries, e)
 	}

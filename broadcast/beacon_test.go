@@ -9,7 +9,8 @@ import (
 	"belfry/message"
 )
 
-// A node that sends nothing says so rarely; one that did says so at once.
+// An idle node publishes beacons rarely. After a message the next beacon comes at
+// once.
 func TestIdleBeacons(t *testing.T) {
 	clk := newFakeClock()
 	url := external(t, 0).ClientURL()
@@ -29,7 +30,7 @@ func TestIdleBeacons(t *testing.T) {
 		for range seconds {
 			clk.advance(t, time.Second)
 		}
-		for _, c := range []*nats.Conn{a.nats.nc, nc} { // what was sent is here
+		for _, c := range []*nats.Conn{a.nats.nc, nc} { // then everything that was sent has arrived
 			if err := c.Flush(); err != nil {
 				t.Fatal(err)
 			}
@@ -49,7 +50,7 @@ func TestIdleBeacons(t *testing.T) {
 		}
 	}
 	beacons(1)
-	if n := beacons(4 * idleBeacons(0)); n < 3 || n > 5 { // the last step may still run
+	if n := beacons(4 * idleBeacons(0)); n < 3 || n > 5 { // the last tick may still be running
 		t.Errorf("%d beacons in %d idle seconds, want 4", n, 4*idleBeacons(0))
 	}
 	for i := range uint64(3) {

@@ -18,9 +18,9 @@ func (c *counting) Await(context.Context, message.Wait) (bool, error) { return f
 func (c *counting) Leave()                                            {}
 func (c *counting) Deliver() error                                    { c.n.Add(1); return nil }
 
-// BenchmarkUserPush is a push to one user from one node to another over an
-// external server, from Publish until all have been delivered; both nodes and
-// the server share the machine.
+// BenchmarkUserPush measures pushes to one user from one node to another over an
+// external server, from the first Publish until all are delivered. Both nodes and
+// the server run on the same machine.
 func BenchmarkUserPush(b *testing.B) {
 	url := external(b, 0).ClientURL()
 	nodes := [2]*Node{}
@@ -44,7 +44,7 @@ func BenchmarkUserPush(b *testing.B) {
 		for nodes[0].Publish(&message.Message{Target: message.ToUsers("bob"), Kind: message.Binary, Payload: payload}) != nil {
 			eventually(b, "room", func() bool { return nodes[0].Stats().OutboxMessages < nodes[0].opt.OutboxMessages/2 })
 		}
-		if i%1000 == 999 { // at most that many ahead of the receiver
+		if i%1000 == 999 { // at most 1,000 ahead of the receiver
 			eventually(b, "receipt", func() bool { return got[1].n.Load() > int64(i-1000) })
 		}
 	}

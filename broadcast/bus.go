@@ -6,80 +6,83 @@ import (
 	"belfry/message"
 )
 
-// Local is the node's own sessions.
+// Local delivers messages to the sessions of this node.
 type Local interface {
-	// Prepare does for m whatever can fail or take long: Deliver is called
-	// under locks.
+	// Prepare does the work for m that can fail or take long, because Deliver
+	// is called under locks.
 	Prepare(m *message.Message) (Prepared, error)
 }
 
-// Prepared is a message that is ready for the node's own sessions.
+// Prepared is a message that is ready for the sessions of this node.
 type Prepared interface {
-	// Await waits, within w or until ctx is done, while the local sessions
-	// that the message is for are behind, and says whether it had to. A
-	// *message.OverloadedError says that too many wait already.
+	// Await waits while the message's local receivers are busy, within w or
+	// until ctx is done. It reports whether it waited. It returns a
+	// *message.OverloadedError if too many publishers already wait.
 	Await(ctx context.Context, w message.Wait) (waited bool, err error)
-	// Leave gives up what Await keeps for the message. It is called when the
+	// Leave releases what Await holds for the message. It is called after the
 	// message was delivered or given up.
 	Leave()
-	// Deliver hands the message to the local sessions it is for, to all of
-	// them or, when it returns an error, to none. It must neither block nor
-	// publish. After an error it may be called again.
+	// Deliver hands the message to all its local receivers, or to none if it
+	// returns an error. It must neither block nor publish. It may be called
+	// again after an error.
 	Deliver() error
 }
 
-// Interest is how the node's own sessions say what they want of the bus. No
-// method blocks. The byte slices are borrowed until the call returns.
+// Interest is told which users and topics the sessions of this node want from
+// the bus. No method blocks. The byte slices are borrowed until the call
+// returns.
 type Interest interface {
 	// JoinUser counts one more session of uid. It returns true if messages
-	// for uid already reach this node, or the bus is cut off and there is
-	// nothing to wait for; otherwise w.UserReady(token) is called once later,
-	// from another goroutine, when they do.
+	// for uid already reach this node, or if there is no connection to the
+	// bus: then nothing can be waited for. Otherwise w.UserReady(token) is
+	// called once, later and from another goroutine, when messages for uid
+	// reach this node.
 	JoinUser(uid []byte, w Waiter, token uint64) (ready bool)
-	// LeaveUser takes one such session away.
+	// LeaveUser counts one session of uid less.
 	LeaveUser(uid []byte)
-	// JoinTopic counts one more subscriber of topic. Its result and
-	// w.TopicReady(token) are as with JoinUser.
+	// JoinTopic counts one more subscriber of topic. ready and
+	// w.TopicReady(token) have the same meaning as with JoinUser.
 	JoinTopic(topic []byte, w Waiter, token uint64) (ready bool)
-	// LeaveTopic takes one such subscriber away. A token that still waits for
-	// topic may or may not be called afterwards.
+	// LeaveTopic counts one subscriber of topic less. If TopicReady is still
+	// due for it, it may or may not be called afterwards.
 	LeaveTopic(topic []byte)
 }
 
-// Waiter is told when subscriptions are in place. Its methods may be called
-// from any goroutine and never block; false means that the call has to be
-// repeated a little later.
+// Waiter is told when subscriptions are in place. Its methods may be called from
+// any goroutine and never block. They return false if the call must be repeated
+// a little later.
 type Waiter interface {
 	UserReady(token uint64) bool
 	TopicReady(token uint64) bool
 }
 
-// Bus carries messages to the other nodes and back. All methods may be called
-// from any goroutine and none but Drain and Close waits for the network.
+// Bus carries messages between nodes. All methods may be called from any
+// goroutine. Only Drain and Close wait for the network.
 type Bus interface {
 	Interest
 
-	// Reserve takes places in the outbox for everything m needs on the bus,
-	// all or nothing. Errors: *message.OverloadedError, *message.TooLargeError.
+	// Reserve takes places in the outbox for every bus message that m needs,
+	// or for none. Errors: *message.OverloadedError, *message.TooLargeError.
 	Reserve(m *message.Message) (Reservation, error)
-	// Start begins to receive. receive is called from one goroutine, in
-	// order, with messages of other nodes and of foreign publishers; while it
-	// runs nothing else is received. Start is called once.
+	// Start begins to receive. It is called once. receive is called from one
+	// goroutine, in order, with messages of other nodes and of other NATS
+	// clients. While receive runs, nothing else is received.
 	Start(receive func(*message.Message))
-	// Condition returns why messages do not reach other nodes now.
+	// Condition returns the reasons why messages do not reach other nodes now.
 	Condition() Condition
-	// Stats adds what the bus counted to s.
+	// Stats adds the counters of the bus to s.
 	Stats(s *Stats)
-	// Drain refuses further messages and waits until those in the outbox
-	// have left, or ctx ends.
+	// Drain refuses further messages and waits until the messages in the
+	// outbox are sent, or ctx is done.
 	Drain(ctx context.Context) error
-	// Close ends everything; what is still in the outbox is counted as lost.
+	// Close ends the bus. It counts the messages in the outbox as lost.
 	Close() error
 }
 
-// Reservation is a place in the outbox. Exactly one of its methods is called,
-// once; only after a Commit that panicked Cancel is called too.
+// Reservation holds places in the outbox for one message. Exactly one of its
+// methods is called, once. The exception: after a Commit that panicked, Cancel
+// is called too.
 type Reservation interface {
-	Commit() // sends the message; order on the bus is the order of commits
-	Cancel() // gives the place back
+	Commit() // sends the message; the order on the bus is the order of commits
+	Cancel() // gives the places back
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// signal is a Waiter that is told once.
+// signal is a Waiter that is notified once.
 type signal chan struct{}
 
 func (s signal) UserReady(uint64) bool  { s <- struct{}{}; return true }
 func (s signal) TopicReady(uint64) bool { s <- struct{}{}; return true }
 
-// waits is an interest without its goroutine: what is wanted stays queued.
+// waits is an interest without its goroutine: wanted topics stay queued.
 func waits(o Options) *interest {
 	if o.MaxLingering == 0 {
 		o.MaxLingering = 4096
@@ -36,15 +36,15 @@ func TestTopicLeftBeforeItsTurnIsNeverSubscribed(t *testing.T) {
 	}
 	i.joinTopic([]byte("kept"), w, 1)
 	if len(i.topics) != 1 || len(i.leaving) != 0 {
-		t.Errorf("%d topics kept and %d to unsubscribe from; 1 is wanted", len(i.topics), len(i.leaving))
+		t.Errorf("%d topics kept, %d to unsubscribe from; want 1 in total", len(i.topics), len(i.leaving))
 	}
 	if next := i.takeTopics(nil); len(next) != 1 || next[0].name != "kept" {
 		t.Errorf("to subscribe to: %d topics", len(next))
 	}
 }
 
-// A topic that several shards want does not wait behind those that one client
-// makes up, and no batch is so large that whoever comes next waits for long.
+// A topic that several shards want does not wait behind topics that one client
+// invents, and batches are so small that the next topic does not wait long.
 func TestSharedTopicComesFirst(t *testing.T) {
 	i := waits(Options{})
 	attacked, other := new(shard), new(shard)
@@ -57,13 +57,13 @@ func TestSharedTopicComesFirst(t *testing.T) {
 	if len(batch) != joinBatch || batch[0].name != "news" || batch[1].name != "t0" {
 		t.Errorf("%d in the first batch, which begins with %s and %s", len(batch), batch[0].name, batch[1].name)
 	}
-	if told := i.markTopics(batch[:1], time.Now()); len(told) != 2 {
-		t.Errorf("%d shards are told, want both", len(told))
+	if notices := i.markTopics(batch[:1], time.Now()); len(notices) != 2 {
+		t.Errorf("%d shards are notified, want both", len(notices))
 	}
 }
 
-// Nor does a topic that one client wants wait for ever behind those that two
-// make up.
+// A topic that one client wants does not wait without limit behind topics that
+// two clients invent.
 func TestSharedTopicsLeaveRoom(t *testing.T) {
 	i := waits(Options{})
 	one, two := new(shard), new(shard)
@@ -78,7 +78,7 @@ func TestSharedTopicsLeaveRoom(t *testing.T) {
 	}
 }
 
-// A shard that leaves and comes back while it waits is told once.
+// A shard that leaves and comes back while it waits is notified once.
 func TestWaiterIsKeptOnce(t *testing.T) {
 	i := waits(Options{})
 	w, stays := new(shard), new(shard)
@@ -90,12 +90,13 @@ func TestWaiterIsKeptOnce(t *testing.T) {
 	i.joinTopic([]byte("a"), w, 1000)
 	i.notify(i.markTopics(i.takeTopics(nil), time.Now()))
 	if len(w.tokens) != 1 || w.tokens[0] != 1000 || len(stays.tokens) != 1 {
-		t.Errorf("told %v and %v", w.tokens, stays.tokens)
+		t.Errorf("notified: %v and %v", w.tokens, stays.tokens)
 	}
 }
 
-// However fast clients make topics up, the NATS server holds no more than what
-// is wanted, what may linger, and one batch; all of it is given back.
+// However fast clients invent topics, the subscriptions at the NATS server are
+// bounded: wanted topics, topics that may linger, and one batch. All of them end
+// when they are not wanted any more.
 func TestChurnOfTopicsIsBounded(t *testing.T) {
 	const names, clients, most = 20_000, 8, 100
 	clk := newFakeClock()
@@ -120,7 +121,7 @@ func TestChurnOfTopicsIsBounded(t *testing.T) {
 				if !n.JoinTopic(name, w, 0) && c%2 == 0 {
 					<-w
 				}
-				look() // here and not in a loop beside, which would take a lone processor
+				look() // not in a goroutine of its own, which would keep a single processor busy
 				n.LeaveTopic(name)
 			}
 		})
@@ -137,12 +138,12 @@ func TestChurnOfTopicsIsBounded(t *testing.T) {
 		t.Errorf("%d topics, %d lingering, %d left early", st.Topics, st.Lingering, st.LeftEarly)
 	}
 	if !n.JoinTopic([]byte("kept"), n.shard, 1) {
-		t.Error("a topic that is wanted was given up for those that nobody wants")
+		t.Error("a wanted topic was unsubscribed instead of lingering ones")
 	}
 }
 
-// A topic that is given up and wanted again at once is subscribed to once: a
-// message without a number would come twice.
+// A topic that is left and wanted again at once is subscribed to once: otherwise
+// a message without a number would arrive twice.
 func TestTopicGivenUpAndWantedAgain(t *testing.T) {
 	s := external(t, 0)
 	n := open(t, Options{URLs: []string{s.ClientURL()}, MaxLingering: 1})

@@ -2,8 +2,8 @@ package broadcast
 
 import "time"
 
-// clock is the time seam: real sockets do not mix with testing/synctest, so
-// what is periodic takes its ticks from here.
+// clock gives the time and ticks to periodic work. Tests replace it by a virtual
+// one: testing/synctest does not work with real sockets.
 type clock struct {
 	now  func() time.Time
 	tick func(every time.Duration) (ticks <-chan time.Time, stop func())

@@ -41,7 +41,7 @@ func sharing(t *testing.T, url string, o Options) []*member {
 }
 
 // sees waits until this node's server knows of n subscriptions to subject: a
-// flush confirms only the subscriber's own server, others hear of it soon.
+// flush confirms a subscription only at the subscriber's own server.
 func (m *member) sees(t *testing.T, subject string, n int) {
 	t.Helper()
 	if m.nats.server == nil {
@@ -58,8 +58,15 @@ func TestThreeNodesByExternalServer(t *testing.T) {
 	threeNodes(t, sharing(t, external(t, 0).ClientURL(), Options{}))
 }
 
-// threeNodes pushes to each kind of target and looks who got what. Each push
-// is followed by one to all, so what did not come before it will not come.
+// arrival is a target, and the names of it that arrive at each of three nodes;
+// nil: the message does not arrive.
+type arrival struct {
+	name string
+	to   message.Target
+	want [3][]string
+}
+
+// threeNodes pushes to each kind of target and checks which node got what.
 func threeNodes(t *testing.T, n []*member) {
 	bob, eve := uidInBucket(7, 0), uidInBucket(9, 0)
 	n[1].topic(t, "news/a:b@c")
@@ -73,11 +80,7 @@ func threeNodes(t *testing.T, n []*member) {
 	n[0].sees(t, bucketSubject(9), 1)
 	s0, s1, s2 := sid(n[0].NodeID(), 1), sid(n[1].NodeID(), 1), sid(n[2].NodeID(), 1)
 
-	for _, c := range []struct {
-		name string
-		to   message.Target
-		want [3][]string // the names that arrive at each node; nil: nothing
-	}{
+	for _, c := range []arrival{
 		{"topic", message.ToTopics("news/a:b@c"), [3][]string{{"news/a:b@c"}, {"news/a:b@c"}, {"news/a:b@c"}}},
 		{"topic of one", message.ToTopics("sport"), [3][]string{{"sport"}, nil, {"sport"}}},
 		{"topics once", message.ToTopics("sport", "news/a:b@c", "sport"),
@@ -88,39 +91,7 @@ func threeNodes(t *testing.T, n []*member) {
 		{"session here", message.ToSessions(s0), [3][]string{{s0}, nil, nil}},
 		{"sessions", message.ToSessions(s0, s1, s2), [3][]string{{s0}, {s1}, {s2}}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			var before [3]int
-			for i, m := range n {
-				before[i] = len(m.messages())
-			}
-			msg := &message.Message{Target: c.to, Kind: message.Binary, Key: " a%b ", Payload: []byte{0, 255}}
-			msg.Target.Exclude = s2
-			if err := n[0].Publish(msg); err != nil {
-				t.Fatal(err)
-			}
-			n[0].publish(t, message.ToAll(), c.name)
-			for i, m := range n {
-				eventually(t, "the push to all", func() bool { return slices.Contains(m.payloads(""), c.name) })
-				got := m.messages()[before[i]:]
-				got = got[:len(got)-1]
-				if c.want[i] == nil {
-					if len(got) != 0 {
-						t.Errorf("node %d got %+v", i, got[0])
-					}
-					continue
-				}
-				if len(got) != 1 {
-					t.Fatalf("node %d got %d messages, want 1", i, len(got))
-				}
-				g := got[0]
-				if !slices.Equal(g.Target.Names, c.want[i]) || g.Target.Scope != c.to.Scope {
-					t.Errorf("node %d: target %v, want %v", i, g.Target, c.want[i])
-				}
-				if g.ID != msg.ID || g.Kind != message.Binary || g.Target.Exclude != s2 || g.Key != " a%b " || string(g.Payload) != "\x00\xff" {
-					t.Errorf("node %d: %+v is not %+v", i, g, msg)
-				}
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { c.push(t, n, s2) })
 	}
 	for i, m := range n {
 		s := m.Stats()
@@ -131,20 +102,56 @@ func threeNodes(t *testing.T, n []*member) {
 			t.Error(err)
 		}
 	}
-	if err := n[0].nats.nc.Flush(); err != nil { // an echo would be here by now
+	if err := n[0].nats.nc.Flush(); err != nil { // then an echo would have arrived
 		t.Fatal(err)
 	}
 	if s := n[0].Stats(); s.Received != 0 {
-		t.Errorf("the only publisher received %d of its own", s.Received)
+		t.Errorf("the only publisher received %d of its own messages", s.Received)
 	}
 	if s := n[2].Stats(); s.Duplicates != 1 {
 		t.Errorf("node 2 subscribes to both topics and dropped %d copies, want 1", s.Duplicates)
 	}
 }
 
-// Each publisher's messages to one target arrive in the order in which the
-// publishing node delivered them to its own sessions, whatever the publishers
-// do at the same time.
+// push publishes to the target on the first node, and checks what arrives. A push
+// to all follows: a message that did not arrive before it does not arrive at all.
+func (c *arrival) push(t *testing.T, n []*member, exclude string) {
+	var before [3]int
+	for i, m := range n {
+		before[i] = len(m.messages())
+	}
+	msg := &message.Message{Target: c.to, Kind: message.Binary, Key: " a%b ", Payload: []byte{0, 255}}
+	msg.Target.Exclude = exclude
+	if err := n[0].Publish(msg); err != nil {
+		t.Fatal(err)
+	}
+	n[0].publish(t, message.ToAll(), c.name)
+	for i, m := range n {
+		eventually(t, "the push to all", func() bool { return slices.Contains(m.payloads(""), c.name) })
+		got := m.messages()[before[i]:]
+		got = got[:len(got)-1]
+		if c.want[i] == nil {
+			if len(got) != 0 {
+				t.Errorf("node %d got %+v", i, got[0])
+			}
+			continue
+		}
+		if len(got) != 1 {
+			t.Fatalf("node %d got %d messages, want 1", i, len(got))
+		}
+		g := got[0]
+		if !slices.Equal(g.Target.Names, c.want[i]) || g.Target.Scope != c.to.Scope {
+			t.Errorf("node %d: target %v, want %v", i, g.Target, c.want[i])
+		}
+		if g.ID != msg.ID || g.Kind != message.Binary || g.Target.Exclude != exclude || g.Key != " a%b " || string(g.Payload) != "\x00\xff" {
+			t.Errorf("node %d: %+v is not %+v", i, g, msg)
+		}
+	}
+}
+
+// Messages to one target arrive in the order in which the publishing node
+// delivered them to its own sessions, even if several publishers publish at the
+// same time.
 func TestOrderIsThatOfTheLocalSessions(t *testing.T) {
 	for name, nodes := range map[string]func(*testing.T) []*member{
 		"routes":   func(t *testing.T) []*member { return routed(t, Options{}) },
@@ -209,7 +216,7 @@ func TestDuplicateNodeIsNoticed(t *testing.T) {
 	b := open(t, Options{NodeName: "same", URLs: []string{url}, clock: clk.clock()})
 	clk.advance(t, time.Second)
 	for _, n := range []*member{a, b} {
-		eventually(t, "the twin", func() bool { return n.Stats().DuplicateNodes == 1 })
+		eventually(t, "the duplicate node", func() bool { return n.Stats().DuplicateNodes == 1 })
 	}
 	clk.advance(t, time.Second)
 	clk.advance(t, time.Second)

@@ -10,10 +10,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// Condition is what keeps messages from reaching other nodes now.
+// Condition has the reasons why messages do not reach other nodes now, as texts
+// for people.
 type Condition struct {
-	Unready  []string // the node should get no traffic
-	Degraded []string // its own clients are served, as they were before
+	Unready  []string // reasons for which the node should get no traffic
+	Degraded []string // reasons that affect other nodes only: this node's clients are served
 }
 
 // Condition implements Bus.
@@ -23,12 +24,12 @@ func (b *NATS) Condition() (c Condition) {
 	case b.stopped():
 		c.Unready = append(c.Unready, "bus: closed")
 	case !b.connected.Load():
-		why := fmt.Sprintf("bus: no connection to NATS at %s (%s); outbox holds %d of %d messages, %d of %d bytes",
+		reason := fmt.Sprintf("bus: no connection to NATS at %s (%s); outbox holds %d of %d messages, %d of %d bytes",
 			b.servers(), *b.connectErr.Load(), messages, b.opt.OutboxMessages, bytes, b.opt.OutboxBytes)
 		if b.reachable.Load() {
-			c.Degraded = append(c.Degraded, why)
+			c.Degraded = append(c.Degraded, reason)
 		} else {
-			c.Unready = append(c.Unready, why)
+			c.Unready = append(c.Unready, reason)
 		}
 	case b.cannotPublish() != "":
 		c.Unready = append(c.Unready, "bus: pushes are refused: "+b.cannotPublish())
@@ -40,7 +41,7 @@ func (b *NATS) Condition() (c Condition) {
 		c.Unready = append(c.Unready, "bus: checking the permissions at NATS")
 	}
 	if b.server != nil && b.server.log.routesRefused() {
-		c.Degraded = append(c.Degraded, "bus: another node refuses the routes of this one: nats.cluster_user and nats.cluster_password have to be the same at all nodes")
+		c.Degraded = append(c.Degraded, "bus: another node refuses the routes of this one: set the same nats.cluster_user and nats.cluster_password on all nodes")
 	}
 	for _, u := range b.receiver.roster.view.Load().unheard {
 		if u.never {
@@ -52,7 +53,7 @@ func (b *NATS) Condition() (c Condition) {
 	return c
 }
 
-// servers names the NATS servers, without user names and passwords.
+// servers returns the NATS servers as text, without user names and passwords.
 func (b *NATS) servers() string {
 	if b.server != nil {
 		return "this process"
@@ -64,7 +65,7 @@ func (b *NATS) servers() string {
 	return strings.Join(names, ", ")
 }
 
-// withoutUser takes user name and password, or a token, out of a URL.
+// withoutUser removes user name and password, or a token, from a URL.
 func withoutUser(text string) string {
 	if u, err := url.Parse(text); err == nil && u.Host != "" {
 		return u.Scheme + "://" + u.Host
@@ -72,48 +73,52 @@ func withoutUser(text string) string {
 	return text[strings.LastIndexByte(text, '@')+1:]
 }
 
-// conditionEvery is how often it is said again that the bus does not work.
+// conditionEvery is the interval at which the log repeats that the bus does not
+// work.
 const conditionEvery = time.Minute
 
-// conditionLog says in the log what /readyz says, at once and then every minute.
+// conditionLog logs the reasons that /readyz shows, at once and then every
+// minute.
 type conditionLog struct {
 	bus *NATS
 
-	mu     sync.Mutex // guards told
+	mu     sync.Mutex // guards logged
 	logged time.Time
 }
 
-// check finds the newest reason and says it. It runs on the receiver's goroutine.
-func (w *conditionLog) check(now time.Time) {
-	if b := w.bus; !b.connected.Load() {
-		// nats.go tells of no failure of a first connection that got as far as
-		// being refused for its password.
+// check looks for a new connection error and logs the condition. It runs on the
+// receiver's goroutine.
+func (l *conditionLog) check(now time.Time) {
+	if b := l.bus; !b.connected.Load() {
+		// nats.go calls no handler if the server refuses the password of the
+		// first connection.
 		if err := b.nc.LastError(); err != nil && !b.connected.Load() {
 			b.setConnectErr(err)
 		}
 	}
-	w.log(now)
+	l.log(now)
 }
 
-// log logs the condition unless it is good, or was logged within the minute.
-func (w *conditionLog) log(now time.Time) {
-	c := w.bus.Condition()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// log logs the condition, unless there are no reasons or it was logged within
+// the last minute.
+func (l *conditionLog) log(now time.Time) {
+	c := l.bus.Condition()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if len(c.Unready)+len(c.Degraded) == 0 {
-		w.logged = time.Time{}
+		l.logged = time.Time{}
 		return
 	}
-	if !w.logged.IsZero() && now.Sub(w.logged) < conditionEvery {
+	if !l.logged.IsZero() && now.Sub(l.logged) < conditionEvery {
 		return
 	}
-	w.logged = now
-	fields := []zap.Field{zap.String("effect", "clients of this node are served; pushes here reach them, and what is for other nodes waits or is refused")}
+	l.logged = now
+	fields := []zap.Field{zap.String("effect", "clients of this node are served, and pushes to this node reach them; messages for other nodes wait or are refused")}
 	if len(c.Unready) > 0 {
 		fields = append(fields, zap.Strings("not_ready", c.Unready))
 	}
 	if len(c.Degraded) > 0 {
 		fields = append(fields, zap.Strings("degraded", c.Degraded))
 	}
-	w.bus.log.Warn("messages do not reach all other nodes", fields...)
+	l.bus.log.Warn("messages do not reach all other nodes", fields...)
 }

@@ -8,13 +8,13 @@ import (
 	"belfry/message"
 )
 
-// retryPause is how often a full mailbox is tried again.
+// retryPause is the time between two attempts to deliver to a full mailbox.
 const retryPause = time.Millisecond
 
 // receive hands a message of the bus to the local sessions. While their
-// mailboxes are full it waits, for the messages behind would not fare better;
-// but each loss halves the wait of the next message until one gets through,
-// or a stuck shard would hold up the bus for OverloadWait a message.
+// mailboxes are full it waits, because later messages would find them full too.
+// Each loss halves the wait of the next message until one is delivered:
+// otherwise a stuck shard would delay the bus by OverloadWait for each message.
 func (n *Node) receive(m *message.Message) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -42,7 +42,7 @@ func (n *Node) receive(m *message.Message) {
 	n.count.delivered.Add(1)
 }
 
-// retryDeliver tries for as long as patience lasts.
+// retryDeliver tries to deliver p until overloadWait has passed.
 func (n *Node) retryDeliver(p Prepared) (err error) {
 	deadline := time.NewTimer(n.overloadWait)
 	defer deadline.Stop()

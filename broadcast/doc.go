@@ -1,26 +1,27 @@
-// Package broadcast carries messages between nodes: a message published on
-// one node is delivered to the sessions of that node at once and to those of
-// every other node over NATS.
+// Package broadcast carries messages between nodes. A message that is published
+// on one node is delivered to the sessions of that node at once, and over NATS
+// to the sessions of every other node.
 //
-// Node is what the rest of the program uses. It checks a message, delivers it
-// to the local sessions and hands it to a Bus; NATS is the one implementation
-// of that seam, by default with a server embedded in the process. docs/bus.md
-// specifies subjects, headers and promises so that any NATS client can publish.
+// The rest of the program uses Node. A Node checks a message, delivers it to the
+// local sessions and hands it to a Bus. NATS is the one implementation of Bus;
+// by default its server is embedded in the process. docs/bus.md specifies
+// subjects, headers and promises, so that any NATS client can publish.
 //
 // The promises: order per publishing node and target; no duplicates; at most
 // once between nodes, with every loss counted in Stats.
 //
 // # Locks
 //
-// In this order, outer first; no other pair is ever held together:
+// Locks are taken in this order. No other two locks are held together:
 //
-//  1. stripes (stripes.go), ascending by index: held over Local.Deliver and
+//  1. stripes (stripes.go), ascending by index: held over Prepared.Deliver and
 //     the commit to the outbox, so that both see messages to one target in the
-//     same order. Local.Deliver must therefore not call Publish.
+//     same order. Prepared.Deliver must therefore not call Publish.
 //  2. outbox.mu (outbox.go): held for a few assignments.
 //
-// interest.mu (interest.go) is a leaf of its own: shards take it in JoinTopic
-// and LeaveTopic, so nothing that can wait is done under it. No lock of ours is
-// held while nats.go is called, and no method that shards or publishers call
-// touches the NATS connection, whose own lock is held across socket writes.
+// interest.mu (interest.go) is taken while no other lock is held, and no other
+// lock is taken under it. Shards take it in JoinTopic and LeaveTopic, so the code
+// under it never waits. This package holds no lock while it calls nats.go. The
+// methods that shards and publishers call do not use the NATS connection,
+// because its own lock is held during socket writes.
 package broadcast

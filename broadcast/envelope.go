@@ -17,18 +17,18 @@ const (
 	headerID      = "Belfry-Id"
 	headerKind    = "Belfry-Kind"
 	headerExclude = "Belfry-Exclude"
-	headerExcept  = "Belfry-Exclude-Topic" // one value a topic
+	headerExcept  = "Belfry-Exclude-Topic" // one value for each topic
 	headerOp      = "Belfry-Op"
 	headerKey     = "Belfry-Key"
-	headerTopic   = "Belfry-Topic"   // one value a topic, if there are several
-	headerUser    = "Belfry-User"    // one value a user of the bucket
-	headerSession = "Belfry-Session" // one value a session of the node
-	headerNode    = "Belfry-Node"    // the node that sent it
-	headerSeq     = "Belfry-Seq"     // epoch.number of node and subject
+	headerTopic   = "Belfry-Topic"   // one value for each topic, if there are several
+	headerUser    = "Belfry-User"    // one value for each user of the bucket
+	headerSession = "Belfry-Session" // one value for each session of the node
+	headerNode    = "Belfry-Node"    // id of the node that sent the message
+	headerSeq     = "Belfry-Seq"     // epoch.number in the stream of node and subject
 )
 
-// stamp identifies a numbered bus message: the node that sent it and its
-// place among that node's messages on one subject (see numbers.go).
+// stamp identifies a numbered bus message: the node that sent it, and its number
+// in the stream of this node and subject (see numbers.go).
 type stamp struct {
 	node   uint32
 	epoch  uint64
@@ -38,17 +38,17 @@ type stamp struct {
 // MalformedError is a bus message that cannot be delivered.
 type MalformedError struct {
 	Subject string
-	Err     error // a *message.FieldError names the header at fault
+	Err     error // what is wrong; a *message.FieldError names the header
 }
 
 func (e *MalformedError) Error() string {
 	return "malformed message on " + e.Subject + ": " + e.Err.Error()
 }
 
-// Unwrap returns what is wrong.
+// Unwrap returns Err.
 func (e *MalformedError) Unwrap() error { return e.Err }
 
-// encode makes the bus message of a parcel.
+// encode returns the bus message of a part.
 func encode(p *part, st stamp) *nats.Msg {
 	m := p.message
 	h := make(nats.Header, 8)
@@ -88,9 +88,9 @@ func nameHeader(s message.Scope) string {
 	return headerSession
 }
 
-// encodedSize is an upper bound of the bytes NATS counts for a parcel: payload
-// and headers. The constant covers the version line, the fixed headers and
-// the names of the optional ones.
+// encodedSize returns an upper bound of the bytes that NATS counts for a part:
+// payload and headers. The constant covers the version line, the headers that
+// every message has, and the names of the optional headers.
 func encodedSize(m *message.Message, names []string) int {
 	const fixed = 192
 	n := fixed + len(m.Payload) + len(m.ID) + len(m.Target.Exclude) + len(escape(m.Key))
@@ -121,16 +121,16 @@ func parseSeq(s string) (epoch, number uint64, ok bool) {
 	return epoch, number, err1 == nil && err2 == nil && validNumber(epoch) && validNumber(number)
 }
 
-// decoder reads bus messages for one node.
+// decoder decodes bus messages for one node.
 type decoder struct {
 	node       uint32
 	maxPayload int
 	nodeOf     func(sid string) (uint32, error)
 }
 
-// stamp reads who sent m and its number; numbered is false for a message of
-// a foreign publisher.
-func (o *decoder) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
+// stamp returns the sender and the number of m. numbered is false for a message
+// of a NATS client that is not a node.
+func (d *decoder) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
 	if err := checkDecoded(m); err != nil {
 		return st, false, err
 	}
@@ -155,16 +155,16 @@ func (o *decoder) stamp(m *nats.Msg) (st stamp, numbered bool, err error) {
 	return st, true, nil
 }
 
-// decode reads the rest. numbered says that a node sent it: nodes of a later
-// version may add headers, from others an unknown one is a mistake. The id is
-// "" if the message has none.
-func (o *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
+// decode returns the message. numbered says that a node sent it: a node of a
+// later version may add headers, but an unknown header of another NATS client
+// is a mistake. The ID of the result is "" if m has none.
+func (d *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
 	if err := checkHeaders(m.Header, numbered); err != nil {
 		return nil, err
 	}
 	out := &message.Message{Payload: m.Data}
 	var err error
-	if out.Target, err = o.target(m); err != nil {
+	if out.Target, err = d.target(m); err != nil {
 		return nil, err
 	}
 	if out.ID, _, err = one(m.Header, headerID); err != nil {
@@ -200,10 +200,10 @@ func (o *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
 	default:
 		return nil, bad(headerKind, "allowed are text and binary")
 	}
-	return out, out.Check(o.maxPayload)
+	return out, out.Check(d.maxPayload)
 }
 
-// operation reads the operation number, 0 for none.
+// operation returns the operation number, 0 if the message has none.
 func operation(h nats.Header) (uint32, error) {
 	text, given, err := one(h, headerOp)
 	if err != nil || !given {
@@ -216,9 +216,9 @@ func operation(h nats.Header) (uint32, error) {
 	return uint32(n), nil
 }
 
-// target reads whom m is for out of its subject and the header that the
-// subject asks for.
-func (o *decoder) target(m *nats.Msg) (message.Target, error) {
+// target returns the target of m: the subject says its scope, and the header for
+// this scope has the names.
+func (d *decoder) target(m *nats.Msg) (message.Target, error) {
 	want, t := "", message.Target{}
 	var token string
 	switch s := m.Subject; {
@@ -230,7 +230,7 @@ func (o *decoder) target(m *nats.Msg) (message.Target, error) {
 	case strings.HasPrefix(s, subjectNode):
 		want, token, t.Scope = headerSession, s[len(subjectNode):], message.ScopeSessions
 	default:
-		return t, bad("subject", "not one of belfry's")
+		return t, bad("subject", "unknown")
 	}
 	for _, h := range [...]string{headerTopic, headerUser, headerSession} {
 		if _, given := m.Header[h]; given && h != want {
@@ -247,13 +247,14 @@ func (o *decoder) target(m *nats.Msg) (message.Target, error) {
 	case message.ScopeUsers:
 		err = userNames(names, token)
 	case message.ScopeSessions:
-		err = o.sessionNames(names)
+		err = d.sessionNames(names)
 	}
 	t.Names = names
 	return t, err
 }
 
-// topicNames: the subject is the topic; a list, if any, must contain it.
+// topicNames sets names to the topic of the subject if the message lists no
+// topics. A list must contain the topic of the subject.
 func topicNames(names *[]string, topic string) error {
 	if len(*names) == 0 {
 		*names = []string{topic}
@@ -267,15 +268,15 @@ func topicNames(names *[]string, topic string) error {
 	return bad(headerTopic, "must list the topic of the subject")
 }
 
-// userNames: all users must belong to the bucket, or nodes that do not listen
-// to it would not get what is meant for them.
+// userNames checks that all users belong to the bucket. Otherwise a node that
+// did not subscribe to the bucket would miss messages for its users.
 func userNames(names []string, bucket string) error {
 	b, ok := parseBucket(bucket)
 	if !ok {
 		return bad("subject", fmt.Sprintf("user bucket %q; allowed are 0 to %d", bucket, buckets-1))
 	}
 	if len(names) == 0 {
-		return bad(headerUser, "needed on this subject, one value a user")
+		return bad(headerUser, "required on this subject, one value for each user")
 	}
 	for _, name := range names {
 		if Bucket(name) != b {
@@ -285,19 +286,20 @@ func userNames(names []string, bucket string) error {
 	return nil
 }
 
-func (o *decoder) sessionNames(names []string) error {
+func (d *decoder) sessionNames(names []string) error {
 	if len(names) == 0 {
-		return bad(headerSession, "needed on this subject, one value a session")
+		return bad(headerSession, "required on this subject, one value for each session")
 	}
 	for _, name := range names {
-		if node, err := o.nodeOf(name); err != nil || node != o.node {
+		if node, err := d.nodeOf(name); err != nil || node != d.node {
 			return bad(headerSession, "not a session of this node")
 		}
 	}
 	return nil
 }
 
-// names reads the values of header h, "" for none.
+// names returns the unescaped values of a header. It returns nil for the header
+// "".
 func names(h nats.Header, header string) ([]string, error) {
 	if header == "" {
 		return nil, nil
@@ -317,7 +319,7 @@ func names(h nats.Header, header string) ([]string, error) {
 	return out, nil
 }
 
-// one reads a header that may be there once, and then not empty.
+// one returns the value of a header that may be given once and must not be empty.
 func one(h nats.Header, header string) (v string, given bool, err error) {
 	switch values := h[header]; {
 	case len(values) == 0:
@@ -331,4 +333,4 @@ func one(h nats.Header, header string) (v string, given bool, err error) {
 	}
 }
 
-func bad(field, problem string) error { return &message.FieldError{Field: field, Detail: problem} }
+func bad(field, detail string) error { return &message.FieldError{Field: field, Detail: detail} }

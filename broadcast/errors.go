@@ -2,6 +2,6 @@ package broadcast
 
 import "time"
 
-// retryAfter is the advice in a message.OverloadedError: outboxes and mailboxes
-// empty within moments or not at all.
+// retryAfter is the RetryAfter of a message.OverloadedError: a full outbox or
+// mailbox has room again after moments, or stays full for long.
 const retryAfter = time.Second

@@ -2,9 +2,9 @@ package broadcast
 
 import "net/url"
 
-// Header values are lines that NATS clients trim, so names travel
-// percent-encoded where they must: '%', a space at either end, and (which no
-// valid name has) control characters. Everything else stands for itself.
+// NATS clients trim header values. So a name in a header has these bytes
+// percent-encoded: '%', a space at its start or end, and control characters
+// (which no valid name has). All other bytes are sent unchanged.
 
 const upperHex = "0123456789ABCDEF"
 
@@ -35,8 +35,8 @@ func mustEscape(s string, i int) bool {
 	return c == '%' || c < ' ' || c == 0x7f || c == ' ' && (i == 0 || i == len(s)-1)
 }
 
-// unescape reads a header value; false means a '%' that two hexadecimal
-// digits do not follow.
+// unescape returns the name in a header value. It returns false if a '%' is not
+// followed by two hexadecimal digits.
 func unescape(s string) (string, bool) {
 	name, err := url.PathUnescape(s)
 	return name, err == nil

@@ -9,32 +9,33 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// faultEvery is how often faults are logged: one message that cannot be
-// handled may come a thousand times a second.
+// faultEvery is the shortest time between two logged faults: a message that
+// triggers a fault may come a thousand times a second.
 const faultEvery = time.Minute
 
-// faults turns panics into a count and a line in the log. Every goroutine here
-// handles one message, or one step, under it: messages come from other nodes,
-// and one that met a fault of ours would otherwise end all of them.
+// faults counts and logs panics. Every goroutine of this package handles each
+// message, or each step, under it. Messages come from other nodes: without it,
+// one message that triggers a fault would end the process on every node.
 type faults struct {
 	log   *zap.Logger
 	count *atomic.Uint64
-	lines rate.Sometimes // one each faultEvery
+	lines rate.Sometimes // lets one line through for each faultEvery
 }
 
 func newFaults(log *zap.Logger, count *atomic.Uint64) *faults {
 	return &faults{log: log, count: count, lines: rate.Sometimes{Interval: faultEvery}}
 }
 
-// caught is deferred by what may fail without a trace but its count.
+// caught recovers from a panic. It is deferred by functions that have nothing to
+// clean up after a panic.
 func (f *faults) caught(where string) {
 	if v := recover(); v != nil {
 		f.report(where, v)
 	}
 }
 
-// report counts a panic. It is called by the deferred function that recovered
-// it, so that the stack is that of the fault.
+// report counts and logs a panic. The deferred function that recovered the panic
+// calls it, so that the logged stack is the stack of the panic.
 func (f *faults) report(where string, v any) {
 	total := f.count.Add(1)
 	f.lines.Do(func() {

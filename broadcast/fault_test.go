@@ -14,7 +14,7 @@ import (
 	"belfry/message"
 )
 
-// faulty is a Local that panics where a payload says so.
+// faulty is a Local that panics where the payload of a message tells it to.
 type faulty struct{ recorder }
 
 func (f *faulty) Prepare(m *message.Message) (Prepared, error) {
@@ -33,10 +33,10 @@ func (d faultyDelivery) Deliver() error {
 	return d.recorded.Deliver()
 }
 
-// faultyBus is a Bus that panics where a payload says so.
+// faultyBus is a Bus that panics where the payload of a message tells it to.
 type faultyBus struct {
 	stubBus
-	taken int // places
+	taken int // places taken
 }
 
 type faultyPlace struct {
@@ -60,8 +60,8 @@ func (p faultyPlace) Commit() {
 }
 func (p faultyPlace) Cancel() { p.b.taken-- }
 
-// A panic anywhere on the way of a message costs that message: no stripe stays
-// locked, no place taken, and the next one to the same target passes.
+// A panic anywhere in Publish costs only that message: no stripe stays locked, no
+// place stays taken, and the next message to the same target is delivered.
 func TestFaultWhilePublishing(t *testing.T) {
 	bus, local := new(faultyBus), new(faulty)
 	core, lines := observer.New(zap.ErrorLevel)
@@ -98,17 +98,17 @@ func TestFaultWhilePublishing(t *testing.T) {
 	}
 	st := n.Stats()
 	if st.Faults != 4 || st.LostFault != 1 || st.Published != 5 {
-		t.Errorf("%d faults, %d lost by one, %d published", st.Faults, st.LostFault, st.Published)
+		t.Errorf("%d faults, %d messages lost by a fault, %d published", st.Faults, st.LostFault, st.Published)
 	}
 	if got := lines.FilterMessageSnippet("fault of belfry").All(); len(got) != 1 {
 		t.Errorf("%d lines for 4 faults", len(got))
 	} else if f := got[0].ContextMap(); f["panic"] != "injected" || !strings.Contains(f["stack"].(string), "(*faulty).Prepare") {
-		t.Errorf("the line does not tell where: %v", f)
+		t.Errorf("the line does not say where: %v", f)
 	}
 }
 
-// A message that this node cannot handle costs that message, not the node and
-// with it every node of the cluster.
+// A received message that triggers a panic is lost. The node stays alive: such a
+// message reaches every node of the cluster.
 func TestFaultWhileReceiving(t *testing.T) {
 	clk := newFakeClock()
 	var armed armedClock
@@ -147,8 +147,8 @@ func TestFaultWhileReceiving(t *testing.T) {
 	}
 }
 
-// A message that cannot be sent costs itself; those around it arrive, and its
-// place is free again.
+// A message that triggers a panic in the sender is lost. The messages around it
+// arrive, and its place is free again.
 func TestFaultWhileSending(t *testing.T) {
 	n := sharing(t, external(t, 0).ClientURL(), Options{})
 	box := n[0].nats.box
@@ -173,7 +173,7 @@ func TestFaultWhileSending(t *testing.T) {
 	}
 }
 
-// A fault between taking a batch and confirming it leaves its places free.
+// After a fault between taking a batch and confirming it, its places are free.
 func TestFaultInTheSender(t *testing.T) {
 	clk := newFakeClock()
 	var armed armedClock
@@ -192,8 +192,8 @@ func TestFaultInTheSender(t *testing.T) {
 	}
 }
 
-// A shard that fails when it is told does not keep others from being told, and
-// a fault while subscribing is made good.
+// A Waiter that panics does not keep other shards from being notified, and a fault
+// while subscribing is repaired by the next tick.
 func TestFaultWhileSubscribing(t *testing.T) {
 	clk := newFakeClock()
 	var armed armedClock
@@ -214,7 +214,7 @@ func TestFaultWhileSubscribing(t *testing.T) {
 	}
 }
 
-// panicking is a Waiter that fails.
+// panicking is a Waiter that panics.
 type panicking struct{}
 
 func (panicking) UserReady(uint64) bool  { panic("injected") }

@@ -3,17 +3,16 @@ package broadcast
 import (
 	"fmt"
 	"math"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"go.uber.org/zap"
 
 	"belfry/message"
 )
 
-// rawNode is a NATS client that speaks as a node would, and skips numbers.
+// rawNode is a NATS client that sends messages and beacons like a node, and can
+// skip numbers.
 type rawNode struct {
 	nc    *nats.Conn
 	epoch uint64
@@ -55,7 +54,7 @@ func TestGapsAreCountedOnTheBus(t *testing.T) {
 	}
 }
 
-// Numbers that nobody can have come to must not spoil the count for ever.
+// After implausible numbers, gaps are counted as before.
 func TestForgedNumbersAreMalformed(t *testing.T) {
 	s := external(t, 0)
 	n := open(t, Options{URLs: []string{s.ClientURL()}})
@@ -77,8 +76,9 @@ func TestForgedNumbersAreMalformed(t *testing.T) {
 	}
 }
 
-// A receiver that stands still overflows its channel: nats.go drops the tail,
-// that is counted, and the sender's beacon shows the same number as a gap.
+// If the receiver does not run, its channel overflows. nats.go drops further
+// messages; they are counted, and the sender's beacon shows the same number as a
+// gap.
 func TestFullChannelIsCounted(t *testing.T) {
 	clk := newFakeClock()
 	url := external(t, 0).ClientURL()
@@ -95,11 +95,11 @@ func TestFullChannelIsCounted(t *testing.T) {
 		a.publish(t, message.ToAll(), "x")
 	}
 	eventually(t, "confirmed", func() bool { return a.Stats().Sent == sent+1 })
-	if err := b.nats.nc.Flush(); err != nil { // everything has come to b's client
+	if err := b.nats.nc.Flush(); err != nil { // then everything has arrived at b's client
 		t.Fatal(err)
 	}
 	b.recorder.mu.Unlock()
-	eventually(t, "what was held", func() bool { return b.Stats().Delivered >= held })
+	eventually(t, "the messages of the channel", func() bool { return b.Stats().Delivered >= held })
 	clk.advance(t, time.Second)
 	eventually(t, "the gap", func() bool { return b.Stats().Gaps > 0 })
 	clk.advance(t, time.Second)
@@ -111,172 +111,6 @@ func TestFullChannelIsCounted(t *testing.T) {
 	eventually(t, "the last", func() bool { p := b.payloads(""); return p[len(p)-1] == "last" })
 	if g := b.Stats().Gaps; g != st.Gaps {
 		t.Errorf("%d gaps became %d", st.Gaps, g)
-	}
-}
-
-// tracker is origins with a subscription table and a clock of the test.
-type tracker struct {
-	gapTracker
-	roster *roster
-	gaps   atomic.Uint64
-	peers  atomic.Int64
-	subs   map[string]time.Time
-	now    time.Time
-	floor  uint64
-	inst   string
-}
-
-func newTracker() *tracker {
-	k := &tracker{subs: map[string]time.Time{}, now: time.Unix(1000, 0), inst: "i"}
-	k.gapTracker = gapTracker{
-		since:  func(s string) (time.Time, bool) { at, ok := k.subs[s]; return at, ok },
-		beacon: time.Second, log: zap.NewNop(), nodes: map[uint32]*peerStreams{}, swept: k.now,
-		gaps: &k.gaps,
-	}
-	k.roster = newRoster(0, time.Second, k.now, zap.NewNop(), &k.peers)
-	return k
-}
-
-func (k *tracker) message(epoch, number uint64) bool {
-	return k.accept(stamp{1, epoch, number}, "s", k.now)
-}
-
-func (k *tracker) round(r uint64, e ...beaconEntry) {
-	b := &beacon{node: 1, name: "n", instance: k.inst, round: r, maxEpoch: k.floor, entries: e}
-	k.roster.onBeacon(b, k.now)
-	k.onBeacon(b, k.now)
-}
-
-func (k *tracker) pass(d time.Duration) { k.now = k.now.Add(d) }
-
-func TestGapRules(t *testing.T) {
-	for name, c := range map[string]struct {
-		do   func(k *tracker)
-		gaps uint64
-	}{
-		"the first message is a beginning": {func(k *tracker) { k.message(5, 100) }, 0},
-		"a hole":                           {func(k *tracker) { k.message(5, 1); k.message(5, 4) }, 2},
-		"a restart, first message lost":    {func(k *tracker) { k.message(5, 9); k.message(6, 2) }, 1},
-		"a restart":                        {func(k *tracker) { k.message(5, 9); k.message(6, 1) }, 0},
-		"a clock set back":                 {func(k *tracker) { k.message(5, 9); k.message(4, 3); k.message(4, 5) }, 1},
-		"a beacon shows the tail":          {func(k *tracker) { k.message(5, 1); k.round(1, beaconEntry{"s", 5, 0, 3}) }, 2},
-		"the same beacon again": {func(k *tracker) {
-			k.message(5, 1)
-			k.round(1, beaconEntry{"s", 5, 0, 3})
-			k.round(2, beaconEntry{"s", 5, 3, 3})
-			k.message(5, 4)
-		}, 2},
-		"a beacon shows a restart":           {func(k *tracker) { k.message(5, 1); k.round(1, beaconEntry{"s", 6, 0, 3}) }, 3},
-		"a beacon of an old stream":          {func(k *tracker) { k.message(5, 1); k.round(1, beaconEntry{"s", 4, 0, 3}) }, 0},
-		"a beacon about what we never heard": {func(k *tracker) { k.round(1, beaconEntry{"s", 5, 0, 3}) }, 0},
-		"all lost between two beacons we heard": {func(k *tracker) {
-			k.pass(10 * time.Second)
-			k.round(1)
-			k.pass(time.Second)
-			k.round(2, beaconEntry{"s", 5, 0, 3})
-		}, 3},
-		"all lost, but a beacon too": {func(k *tracker) {
-			k.pass(10 * time.Second)
-			k.round(1)
-			k.pass(2 * time.Second)
-			k.round(3, beaconEntry{"s", 5, 0, 3})
-		}, 0},
-		"further parts of one beacon": {func(k *tracker) {
-			k.pass(10 * time.Second)
-			k.round(1)
-			k.round(2, beaconEntry{"x", 5, 0, 3})
-			k.round(2, beaconEntry{"s", 5, 0, 3})
-		}, 6},
-		"just subscribed": {func(k *tracker) {
-			k.round(1)
-			k.pass(time.Second)
-			k.round(2, beaconEntry{"s", 5, 0, 3})
-		}, 0},
-		"another process": {func(k *tracker) {
-			k.pass(10 * time.Second)
-			k.round(1)
-			k.inst = "j"
-			k.round(2, beaconEntry{"s", 5, 0, 3})
-		}, 0},
-		"begun after a beacon, first message lost": {func(k *tracker) {
-			k.pass(10 * time.Second)
-			k.floor = 4
-			k.round(1)
-			k.message(5, 2)
-			k.round(2, beaconEntry{"s", 5, 0, 2})
-		}, 1},
-		"begun before the beacon": {func(k *tracker) {
-			k.pass(10 * time.Second)
-			k.floor = 5
-			k.round(1)
-			k.message(5, 2)
-		}, 0},
-		"subscription lapsed": {func(k *tracker) {
-			k.message(5, 1)
-			k.pass(time.Second)
-			delete(k.subs, "s")
-			k.pass(time.Second)
-			k.subs["s"] = k.now
-			k.message(5, 9)
-		}, 0},
-		"not subscribed": {func(k *tracker) {
-			k.message(5, 1)
-			delete(k.subs, "s")
-			k.round(1, beaconEntry{"s", 5, 0, 7})
-		}, 0},
-		"a number no node can have come to": {func(k *tracker) {
-			k.message(5, 1)
-			if !k.message(5, 1<<40) {
-				k.gaps.Add(100) // it must be delivered
-			}
-			for _, number := range []uint64{2, 3, 5} { // and so must what really follows
-				if !k.message(5, number) {
-					k.gaps.Add(100)
-				}
-			}
-		}, 1 + 1},
-		"a beacon with such a number": {func(k *tracker) {
-			k.message(5, 1)
-			k.round(1, beaconEntry{"s", 5, 0, 1 << 40})
-			k.message(5, 3)
-		}, 1 + 1},
-		"a beacon of a new stream with such a number": {func(k *tracker) {
-			k.message(5, 1)
-			k.round(1, beaconEntry{"s", 6, 0, 1 << 40})
-			k.message(5, 3)
-		}, 1 + 1},
-		"the first beacons with such numbers": {func(k *tracker) {
-			k.pass(10 * time.Second)
-			k.round(1)
-			k.pass(time.Second)
-			k.round(2, beaconEntry{"s", 5, 0, 1 << 40})
-		}, 1},
-		"many messages in a long silence": {func(k *tracker) {
-			k.message(5, 1)
-			k.pass(time.Minute)
-			k.message(5, 50_000_001)
-		}, 49_999_999},
-		"such numbers, and they go on": {func(k *tracker) {
-			k.message(5, 1)
-			k.message(5, 1<<40)
-			k.message(5, 1<<40+3) // 2 missing
-			k.message(5, 1<<40+5) // 1 missing
-		}, 1 + 2 + 1},
-		"late after its beacon": {func(k *tracker) {
-			k.message(5, 1)
-			k.round(1, beaconEntry{"s", 5, 0, 2})
-			if !k.message(5, 2) {
-				k.gaps.Add(100) // it must be delivered
-			}
-			k.message(5, 3)
-		}, 1},
-	} {
-		k := newTracker()
-		k.subs["s"], k.subs["x"] = k.now, k.now
-		c.do(k)
-		if got := k.gaps.Load(); got != c.gaps {
-			t.Errorf("%s: %d gaps, want %d", name, got, c.gaps)
-		}
 	}
 }
 
@@ -304,14 +138,14 @@ func TestIdleStreamsAreForgotten(t *testing.T) {
 	if k.peers.Load() != 1 || len(k.nodes[1].streams) != 1000 {
 		t.Fatal("too early")
 	}
-	k.pass(streamForget + time.Second)
+	k.advance(streamForget + time.Second)
 	k.message(5, 1)
 	k.sweep(k.now)
 	k.roster.sweep(k.now)
 	if len(k.nodes[1].streams) != 1 || k.peers.Load() != 0 {
 		t.Errorf("%d streams, %d peers", len(k.nodes[1].streams), k.peers.Load())
 	}
-	k.pass(streamForget + time.Second)
+	k.advance(streamForget + time.Second)
 	k.sweep(k.now)
 	if len(k.nodes) != 0 {
 		t.Error("a silent node is remembered")
@@ -327,15 +161,15 @@ func TestIdleStreamsAreForgotten(t *testing.T) {
 	n.used(n.stream("s1"), start)
 	n.sweep(start.Add(streamIdle + time.Second))
 	if len(n.streams) != 1 {
-		t.Errorf("%d streams; one was not announced yet", len(n.streams))
+		t.Errorf("%d streams, want the one that was not announced", len(n.streams))
 	}
 	if s := n.stream("s0"); s.epoch <= epoch || s.last != 0 {
-		t.Errorf("a stream begun anew has epoch %d after %d, number %d", s.epoch, epoch, s.last)
+		t.Errorf("the stream that began again has epoch %d after %d, number %d", s.epoch, epoch, s.last)
 	}
 }
 
-// Whoever publishes to ever new topics costs no more than so many streams, and
-// nothing is taken for lost when one of them begins anew.
+// A publisher that always uses new topics cannot make the node keep more than
+// ownStreams, and no message counts as lost when a removed stream begins again.
 func TestStreamsOfThisNodeAreBounded(t *testing.T) {
 	now := time.Now()
 	n := newNumbers(now)
@@ -344,7 +178,7 @@ func TestStreamsOfThisNodeAreBounded(t *testing.T) {
 	}
 	n.sweep(now)
 	if len(n.streams) != ownStreams+10 {
-		t.Error("streams were forgotten before a beacon told of them")
+		t.Error("streams were removed before a beacon had them")
 	}
 	k := newTracker()
 	k.subs["s0"] = k.now
@@ -357,11 +191,11 @@ func TestStreamsOfThisNodeAreBounded(t *testing.T) {
 	again := n.stream("s0")
 	n.used(again, now)
 	if !k.accept(stamp{1, again.epoch, again.last}, "s0", k.now) || k.gaps.Load() != 0 {
-		t.Errorf("begun anew: %d gaps", k.gaps.Load())
+		t.Errorf("the stream began again: %d gaps", k.gaps.Load())
 	}
 }
 
-func TestMadPeerIsBounded(t *testing.T) {
+func TestStreamsOfPeersAreBounded(t *testing.T) {
 	k := newTracker()
 	for i := range maxPeerStreams + 10 {
 		k.accept(stamp{1, 5, 1}, fmt.Sprint("s", i), k.now)

@@ -6,14 +6,14 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// shortestHeader is the length of the shortest header line that says anything
-// here. nats.go takes further blanks out of headers, but not as many.
+// shortestHeader is the length of the shortest valid Belfry- header line. The
+// blanks that nats.go removes from headers are fewer bytes.
 const shortestHeader = len("Belfry-Id:x\r\n")
 
-// checkDecoded refuses a message of which nats.go did not read all headers: it
-// delivers one whose header block is broken as if it had none, and stops at the
-// first empty line. An Exclude that gets lost sends the message to the one
-// session that must not have it.
+// checkDecoded refuses a message if nats.go did not read all its headers.
+// nats.go delivers a message with a broken header block as if it had no headers,
+// and stops reading at the first empty line. If Belfry-Exclude were lost, the
+// one session that must not receive the message would receive it.
 func checkDecoded(m *nats.Msg) error {
 	block := m.Size() - len(m.Subject) - len(m.Reply) - len(m.Data)
 	read := 0
@@ -31,8 +31,9 @@ func checkDecoded(m *nats.Msg) error {
 	return nil
 }
 
-// checkHeaders refuses misspelt headers: NATS header names are case-sensitive
-// and a push that reaches more people than meant is worse than none.
+// checkHeaders refuses misspelt headers. NATS header names are case-sensitive,
+// and it is better to drop a push than to deliver it to too many clients. fromNode
+// allows unknown headers: a node of a later version may send them.
 func checkHeaders(h nats.Header, fromNode bool) error {
 	for name := range h {
 		trimmed := strings.TrimSpace(name) // nats.go leaves blanks before and after a name

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// raw speaks the NATS protocol over a socket, so that it can say what no client
-// library lets pass.
+// raw speaks the NATS protocol over a socket, so that it can send messages that
+// client libraries refuse.
 type raw struct {
 	t    *testing.T
 	conn net.Conn
@@ -51,14 +51,15 @@ func (r *raw) sync() {
 	}
 }
 
-// publish sends a message with a header block as given.
+// publish sends a message with exactly this header block.
 func (r *raw) publish(subject, block, payload string) {
 	r.t.Helper()
 	r.say(fmt.Sprintf("HPUB %s %d %d\r\n%s%s\r\n", subject, len(block), len(block)+len(payload), block, payload))
 	r.sync()
 }
 
-// A message whose headers cannot be read would reach the one who is excluded.
+// A message whose headers cannot be read is dropped: otherwise it would reach the
+// excluded session.
 func TestHeadersThatCannotBeReadAreMalformed(t *testing.T) {
 	n := open(t, Options{Embedded: Embedded{Listen: "127.0.0.1:0"}})
 	r := dialRaw(t, n.NATSAddr())

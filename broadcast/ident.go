@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// identity makes message ids that are unique in the cluster: node id, start
-// of the process in microseconds and a counter, the last two in base 36.
+// identity makes message ids that are unique in the cluster. An id has three
+// parts: the node id, the start of the process in microseconds and a counter,
+// the last two in base 36. next may be called from any goroutine.
 type identity struct {
 	prefix string
 	count  atomic.Uint64

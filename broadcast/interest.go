@@ -8,11 +8,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// interest keeps the subscriptions in step with what the shards hold.
+// interest keeps the NATS subscriptions in step with the users and topics that
+// the shards have.
 //
-// Shards only count, on their own goroutines; the goroutine run subscribes and
-// unsubscribes, in batches with one flush each, and tells the shards that
-// waited. A subscription is ready once the NATS server has confirmed it.
+// Shards only count, on their own goroutines. The goroutine run subscribes and
+// unsubscribes in batches, with one flush for each batch, and notifies the shards
+// that waited. A subscription is ready when the NATS server has confirmed it.
 type interest struct {
 	bus   *NATS
 	group string // queue group of the user subscriptions, see wildcard.go
@@ -20,38 +21,38 @@ type interest struct {
 
 	// Any goroutine.
 	users      [buckets]atomic.Uint32 // readyBit and the number of sessions
-	from       [buckets]atomic.Int64  // since when subscribed, see instant
+	from       [buckets]atomic.Int64  // subscribed since this instant
 	wanted     atomic.Int32           // buckets with sessions
-	wildcardOn atomic.Bool            // all buckets come over one subscription
-	epoch      time.Time
-	begun      atomic.Int64 // when the fixed subjects were subscribed to, see instant
+	wildcardOn atomic.Bool            // one subscription covers all buckets
+	epoch      time.Time              // instants are relative to it
+	begun      atomic.Int64           // the fixed subjects are subscribed since this instant
 
-	mu        sync.Mutex // guards the rest of this group; a leaf, held for a few assignments
+	mu        sync.Mutex // guards the rest of this group; held for a few assignments, see doc.go
 	topics    map[string]*topic
-	shared    topicList  // to subscribe to: wanted by several shards, see topics.go
-	queued    topicList  // to subscribe to: wanted by one
-	lingering topicList  // subscribed and left, the oldest first
-	leaving   []*topic   // to unsubscribe from
-	waiting   []userWait // users to subscribe to or to report ready
-	fixed     []string   // subjects every node listens to, to subscribe to
+	shared    topicList  // to be subscribed: wanted by several shards, see topics.go
+	queued    topicList  // to be subscribed: wanted by one shard
+	lingering topicList  // subscribed and not wanted any more, the oldest first
+	leaving   []*topic   // to be unsubscribed
+	waiting   []userWait // buckets to subscribe to, or sessions to notify
+	fixed     []string   // subjects of every node, to be subscribed
 
 	// Owned by run.
 	held       map[uint16]*nats.Subscription // single buckets
 	wildcard   *nats.Subscription
 	zeroAt     map[uint16]time.Time // when a held bucket was first seen empty
-	fewSince   time.Time            // since when the wildcard is not worth it; zero if it is
-	replaced   []replaced           // replaced ones that overlap with their successors
-	overlap    *time.Timer          // when the first of them is due
+	fewSince   time.Time            // since when few buckets are wanted; zero if many are
+	replaced   []replaced           // subscriptions that overlap with their successors
+	overlap    *time.Timer          // fires when the first of replaced is due
 	live       map[*nats.Subscription]struct{}
-	dropped    uint64   // drops of subscriptions that have ended
-	unnotified []notice // shards whose mailbox was full
+	dropped    uint64   // messages dropped in subscriptions that have ended
+	unnotified []notice // notices to shards whose mailbox was full
 }
 
-// readyBit marks a bucket whose messages reach this node; the other bits
-// count its sessions.
+// readyBit is set while messages for the bucket reach this node. The other bits
+// count the bucket's sessions.
 const readyBit = 1 << 31
 
-// notice is a shard to be told that a subscription is ready.
+// notice tells a shard that a subscription is ready.
 type notice struct {
 	waiter Waiter
 	token  uint64
@@ -65,9 +66,10 @@ func (n notice) send() bool {
 	return n.waiter.TopicReady(n.token)
 }
 
+// userWait is a session whose bucket was not ready when the session came.
 type userWait struct {
 	bucket uint16
-	notice notice // without a waiter: nobody waits
+	notice notice // without a waiter if the session does not wait
 }
 
 func newInterest(b *NATS, instance string, start time.Time) *interest {
@@ -82,7 +84,7 @@ func newInterest(b *NATS, instance string, start time.Time) *interest {
 	}
 }
 
-// start asks for the subjects that every node listens to.
+// start queues the subjects that every node subscribes to.
 func (i *interest) start() {
 	i.mu.Lock()
 	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon, subjectPeers)
@@ -90,7 +92,8 @@ func (i *interest) start() {
 	wakeUp(i.wake)
 }
 
-// joinUser and leaveUser are two atomic operations when the bucket is ready.
+// joinUser implements Interest.JoinUser for a bucket. It takes the lock only if
+// the bucket is not ready.
 func (i *interest) joinUser(b uint16, w Waiter, token uint64) bool {
 	v := i.users[b].Add(1)
 	if v&^readyBit == 1 {
@@ -117,11 +120,11 @@ func (i *interest) leaveUser(b uint16) {
 	}
 }
 
-// holds says whether a user of bucket b is here.
+// holds reports whether this node has a session of bucket b.
 func (i *interest) holds(b uint16) bool { return i.users[b].Load()&^readyBit != 0 }
 
-// since returns from when on subject has been subscribed to without
-// interruption. The receiver asks it.
+// since returns the time since which subject has been subscribed to without
+// interruption, and false if it is not subscribed now. The receiver calls it.
 func (i *interest) since(subject string) (time.Time, bool) {
 	if b, ok := userBucket(subject); ok {
 		return i.moment(i.from[b].Load())
@@ -141,10 +144,11 @@ func (i *interest) since(subject string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// moment and instant convert between a time and its atomic form, nanoseconds
-// after epoch plus one; 0 is none.
+// instant returns a time as an int64 for atomic variables: the nanoseconds since
+// epoch plus one, so that 0 can mean no time.
+func (i *interest) instant(t time.Time) int64 { return max(int64(t.Sub(i.epoch)), 0) + 1 }
+
+// moment returns the time of an instant, and false for 0.
 func (i *interest) moment(v int64) (time.Time, bool) {
 	return i.epoch.Add(time.Duration(v - 1)), v != 0
 }
-
-func (i *interest) instant(t time.Time) int64 { return max(int64(t.Sub(i.epoch)), 0) + 1 }

@@ -39,7 +39,7 @@ func TestLingerTopic(t *testing.T) {
 	if st := n.Stats(); st.Topics != 0 || st.Subscriptions != fixedSubscriptions {
 		t.Errorf("%+v", st)
 	}
-	n.LeaveTopic([]byte("a")) // one too many harms nobody
+	n.LeaveTopic([]byte("a")) // one call too many does no harm
 	n.topic(t, "a")
 	if s.GlobalAccount().Interest("belfry.topic.a") != 1 {
 		t.Error("ready without a subscription")
@@ -77,8 +77,8 @@ func TestLingerUser(t *testing.T) {
 	eventually(t, "subscribed again", func() bool { return n.shard.count(9) == 1 && has() })
 }
 
-// A session is told ready only after the server has the subscription: what is
-// published from then on arrives.
+// A session is notified only after the server has the subscription: messages
+// published from then on arrive.
 func TestReadyMeansSubscribed(t *testing.T) {
 	s := external(t, 0)
 	a := open(t, Options{NodeName: "a", URLs: []string{s.ClientURL()}})
@@ -93,15 +93,15 @@ func TestReadyMeansSubscribed(t *testing.T) {
 		a.publish(t, message.ToTopics(topic), topic)
 		a.publish(t, message.ToUsers(uid), uid)
 	}
-	eventually(t, "every one of them", func() bool { return len(b.messages()) == 120 })
+	eventually(t, "all messages", func() bool { return len(b.messages()) == 120 })
 }
 
-func TestFullMailboxIsToldAgain(t *testing.T) {
+func TestFullMailboxIsNotifiedAgain(t *testing.T) {
 	n := open(t, Options{})
 	n.shard.refuse = 3
 	n.JoinUser([]byte("bob"), n.shard, 1)
 	n.JoinTopic([]byte("a"), n.shard, 2)
-	eventually(t, "both told once", func() bool { return n.shard.count(1) == 1 && n.shard.count(2) == 1 })
+	eventually(t, "both notified once", func() bool { return n.shard.count(1) == 1 && n.shard.count(2) == 1 })
 }
 
 func TestJoinAndLeaveBeforeReady(t *testing.T) {
@@ -114,7 +114,7 @@ func TestJoinAndLeaveBeforeReady(t *testing.T) {
 		n.JoinTopic(topic, n.shard, 1000)
 		n.LeaveTopic(topic)
 	}
-	eventually(t, "users told", func() bool { return n.shard.count(49) == 1 && n.shard.count(0) == 1 })
+	eventually(t, "users notified", func() bool { return n.shard.count(49) == 1 && n.shard.count(0) == 1 })
 	for range 5 {
 		clk.advance(t, time.Second)
 	}

@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(settled{m}) }
 
-// settled are tests after which goroutines that are about to end may do so: on
-// a busy machine that takes longer than goleak waits.
+// On a busy machine, goroutines that are about to end take longer than goleak
+// waits by default.
 type settled struct{ *testing.M }
 
 func (s settled) Run() int {
@@ -34,7 +34,7 @@ func (s settled) Run() int {
 	return code
 }
 
-// eventually polls what other processes' clocks decide.
+// eventually polls a condition that depends on other goroutines or on NATS.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
@@ -44,14 +44,14 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// recorder is a Local that keeps what it gets.
+// recorder is a Local that keeps the messages it gets.
 type recorder struct {
 	mu   sync.Mutex
 	got  []*message.Message
-	full error // answered instead of taking a message
+	full error // if not nil, Deliver returns it and takes no message
 
 	await func(context.Context, message.Wait) (bool, error) // nil: never waits
-	try   int                                               // calls, refused ones included
+	try   int                                               // calls of Deliver, refused ones included
 }
 
 func (r *recorder) Prepare(m *message.Message) (Prepared, error) {
@@ -109,7 +109,8 @@ func (r *recorder) messages() []*message.Message {
 	return slices.Clone(r.got)
 }
 
-// payloads returns what came for a target that contains name, "" for all.
+// payloads returns the payloads for targets that contain name, "" for the target
+// all.
 func (r *recorder) payloads(name string) (out []string) {
 	for _, m := range r.messages() {
 		if name == "" && m.Target.Scope == message.ScopeAll || slices.Contains(m.Target.Names, name) {
@@ -119,11 +120,11 @@ func (r *recorder) payloads(name string) (out []string) {
 	return out
 }
 
-// shard is a Waiter that keeps the tokens it is told.
+// shard is a Waiter that keeps the tokens of its notices.
 type shard struct {
 	mu     sync.Mutex
 	tokens []uint64
-	refuse int // so many calls find the mailbox full
+	refuse int // calls that still find the mailbox full
 }
 
 func (s *shard) UserReady(token uint64) bool  { return s.ready(token) }
@@ -180,11 +181,12 @@ func open(t testing.TB, o Options) *member {
 	return m
 }
 
-// away says whether the node has lost NATS, whole that nothing is missing.
+// away reports whether the node has lost NATS, whole whether it is ready and not
+// degraded.
 func (m *member) away() bool  { return m.Ready() != nil || len(m.Degraded()) > 0 }
 func (m *member) whole() bool { return !m.away() }
 
-// topic and user make the node want something and wait until it is ready.
+// topic and user add a subscriber or a session and wait until it is ready.
 func (m *member) topic(t *testing.T, name string) {
 	t.Helper()
 	token := uint64(time.Now().UnixNano())
@@ -201,7 +203,7 @@ func (m *member) user(t testing.TB, uid string) {
 	}
 }
 
-// publish must succeed.
+// publish fails the test if the message is refused.
 func (m *member) publish(t *testing.T, to message.Target, payload string) *message.Message {
 	t.Helper()
 	msg := &message.Message{Target: to, Payload: []byte(payload)}
@@ -211,8 +213,7 @@ func (m *member) publish(t *testing.T, to message.Target, payload string) *messa
 	return msg
 }
 
-// sid makes an id that has the form of a session id and that nodeOf reads. What
-// a real one looks like inside is package session's affair.
+// sid makes an id that has the form of a session id and that nodeOf understands.
 func sid(node uint32, n int) string {
 	var b [22]byte
 	binary.BigEndian.PutUint32(b[2:], node)
@@ -220,7 +221,7 @@ func sid(node uint32, n int) string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// nodeOf stands for message.NodeOf.
+// nodeOf replaces message.NodeOf.
 func nodeOf(id string) (uint32, error) {
 	b, err := base64.RawURLEncoding.DecodeString(id)
 	if err != nil || len(b) != 22 {
@@ -229,7 +230,7 @@ func nodeOf(id string) (uint32, error) {
 	return binary.BigEndian.Uint32(b[2:]), nil
 }
 
-// uidInBucket finds a user of bucket b, different for each n.
+// uidInBucket returns a user of bucket b, a different one for each n.
 func uidInBucket(b uint16, n int) string {
 	for i := 0; ; i++ {
 		if uid := "u" + strconv.Itoa(i); Bucket(uid) == b {
@@ -241,8 +242,8 @@ func uidInBucket(b uint16, n int) string {
 	}
 }
 
-// external starts a NATS server of its own. port 0 chooses one at which another
-// can be started when this one is gone.
+// external starts a NATS server. With port 0 it chooses a port at which another
+// server can be started after this one.
 func external(t testing.TB, port int) *server.Server {
 	t.Helper()
 	if port == 0 {
@@ -260,8 +261,8 @@ func external(t testing.TB, port int) *server.Server {
 	return s
 }
 
-// freePort returns a port nobody listens on, below the ephemeral range: one of
-// that could be somebody else's by the time a server is started there again.
+// freePort returns a free port below the ephemeral range: an ephemeral port could
+// be taken by another process before a server is started there again.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
@@ -285,7 +286,7 @@ func portOf(t *testing.T, s *server.Server) int {
 	return s.Addr().(*net.TCPAddr).Port
 }
 
-// client is any NATS client: it knows nothing of belfry.
+// client connects a NATS client that is not a node.
 func client(t *testing.T, url string) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(url)
@@ -306,7 +307,7 @@ func send(t *testing.T, nc *nats.Conn, m *nats.Msg) {
 	}
 }
 
-// fakeClock is a clock that stands still unless told.
+// fakeClock is a clock that only advance moves.
 type fakeClock struct {
 	mu    sync.Mutex
 	t     time.Time
@@ -332,8 +333,8 @@ func (c *fakeClock) clock() clock {
 	}
 }
 
-// advance moves time and starts everything periodic once. It does not wait for
-// the end of that; a further advance does.
+// advance moves the time and sends one tick to every periodic step. It returns
+// when the steps have begun; the next advance waits for their end.
 func (c *fakeClock) advance(t *testing.T, d time.Duration) {
 	t.Helper()
 	c.mu.Lock()

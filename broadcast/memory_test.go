@@ -12,8 +12,8 @@ import (
 
 const measuredUsers = 15000
 
-// memory returns what is on the heap after a collection, and the process's
-// resident memory (man 5 proc_pid_statm), in bytes.
+// memory returns the bytes on the heap after a collection, and the resident memory
+// of the process in bytes (man 5 proc_pid_statm).
 func memory(t *testing.T) (heap, rss int) {
 	t.Helper()
 	debug.FreeOSMemory()

@@ -19,14 +19,14 @@ import (
 	"belfry/message"
 )
 
-// How the connection to NATS behaves.
+// Times and limits of the connection to NATS.
 const (
 	connectTimeout   = 2 * time.Second
 	reconnectWait    = 250 * time.Millisecond // after all servers were tried
-	reconnectJitter  = 500 * time.Millisecond // so that nodes do not come back as one
-	pingInterval     = 5 * time.Second        // two unanswered end the connection
+	reconnectJitter  = 500 * time.Millisecond // so that the nodes do not all reconnect at the same moment
+	pingInterval     = 5 * time.Second        // two unanswered pings end the connection
 	writeTimeout     = 10 * time.Second
-	minPendingLength = 64
+	minPendingLength = 64 // messages
 )
 
 // NATS is the Bus over NATS.
@@ -34,12 +34,12 @@ type NATS struct {
 	opt    Options
 	id     uint32
 	self   string      // belfry.node.<id>
-	log    *zap.Logger // sampled: a flood of bad messages is not a flood of lines
+	log    *zap.Logger // sampled, so that a flood of bad messages does not flood the log
 	ids    *identity
-	server *embedded // nil: an external cluster
+	server *embedded // nil with an external cluster
 	nc     *nats.Conn
 	box    *outbox
-	in     chan *nats.Msg // what all subscriptions receive, in order
+	in     chan *nats.Msg // the messages of all subscriptions, in order
 	count  counters
 	faults *faults
 
@@ -53,18 +53,19 @@ type NATS struct {
 	connected     atomic.Bool
 	maxMessage    atomic.Int64           // the server's max_payload, 0 if never connected
 	connectErr    atomic.Pointer[string] // why there is no connection
-	permissionErr atomic.Pointer[string] // the last permission NATS refused on this connection
-	unusable      atomic.Pointer[string] // why this server will not do, see probe.go
-	noHeaders     atomic.Pointer[string] // why nothing can be sent through it
-	publishDenied atomic.Pointer[string] // what may not be published, until the sender finds that it may
+	permissionErr atomic.Pointer[string] // the last permission that NATS refused on this connection
+	unusable      atomic.Pointer[string] // why this server cannot be used, nil if it can; see probe.go
+	noHeaders     atomic.Pointer[string] // why no message can be sent through this server, nil if messages can
+	publishDenied atomic.Pointer[string] // the refused permission to publish; nil again when the sender sees it granted
 
-	upFor        atomic.Uint64 // the connection that up has run for, plus 1
-	inspected    atomic.Bool   // the permissions of a connection were looked at
-	reachable    atomic.Bool   // messages could reach other nodes once
+	upFor        atomic.Uint64 // number of the last connection for which up has run, plus 1
+	inspected    atomic.Bool   // the permissions of a connection were checked
+	reachable    atomic.Bool   // at some time messages could reach other nodes
 	conditionLog conditionLog
 }
 
-// openNATS starts the server, if it is to be embedded, and connects.
+// openNATS connects to NATS. It starts the embedded server first if there are no
+// URLs.
 func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, error) {
 	instance, err := newInstance()
 	if err != nil {
@@ -104,7 +105,7 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 	return b, nil
 }
 
-// newInstance returns a name for this process that no other has.
+// newInstance returns a name for this process that no other process has.
 func newInstance() (string, error) {
 	var r [6]byte
 	if _, err := rand.Read(r[:]); err != nil {
@@ -113,25 +114,26 @@ func newInstance() (string, error) {
 	return hex.EncodeToString(r[:]), nil
 }
 
-// sampled lets the first 5 equal lines of a second pass, then one in 1000.
+// sampled returns a logger that writes the first 5 equal lines of each second,
+// and then one in 1000.
 func sampled(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(c, time.Second, 5, 1000)
 	}))
 }
 
-// connect makes the connection. An external server that cannot be reached is
-// no error: nats.go goes on trying.
+// connect opens the connection. It returns no error if an external server cannot
+// be reached: nats.go keeps trying.
 func (b *NATS) connect() error {
 	o := &b.opt
 	first := make(chan struct{})
 	opts := []nats.Option{
 		nats.Name(o.ClientName),
-		nats.NoEcho(),             // what we publish was delivered here already
-		nats.ReconnectBufSize(-1), // the outbox is ours, see sender.go
-		nats.MaxReconnects(-1),    // for ever
+		nats.NoEcho(),             // messages of this node are delivered here before they are sent
+		nats.ReconnectBufSize(-1), // no buffer: the outbox keeps the messages, see sender.go
+		nats.MaxReconnects(-1),    // without limit
 		nats.RetryOnFailedConnect(true),
-		nats.IgnoreAuthErrorAbort(), // credentials may be repaired while we run
+		nats.IgnoreAuthErrorAbort(), // an operator may correct the credentials while the node runs
 		nats.Timeout(connectTimeout),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
@@ -157,7 +159,7 @@ func (b *NATS) connect() error {
 		opts = append(opts, nats.ClientCert(o.TLS.Cert, o.TLS.Key))
 	}
 	if o.Credentials != "" {
-		if _, err := os.Stat(o.Credentials); err != nil { // nats.go would try for ever
+		if _, err := os.Stat(o.Credentials); err != nil { // nats.go would keep trying without the file
 			return fmt.Errorf("NATS credentials: %w", err)
 		}
 		opts = append(opts, nats.UserCredentials(o.Credentials))
@@ -171,16 +173,17 @@ func (b *NATS) connect() error {
 	b.setConnectErr(errors.New("not connected yet"))
 	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
 	if err != nil {
-		return fmt.Errorf("connect to NATS: %w", err) // the URLs may hold passwords
+		return fmt.Errorf("connect to NATS: %w", err) // without the URLs, which may contain passwords
 	}
 	b.nc = nc
-	if nc.IsConnected() { // then the callback is on its way
+	if nc.IsConnected() { // then nats.go calls ConnectHandler
 		<-first
 	}
 	return nil
 }
 
-// up runs on nats.go's callback goroutine, as do down and asyncError.
+// up runs when a connection is established. Like down, failed and asyncError it
+// runs on nats.go's callback goroutine.
 func (b *NATS) up(nc *nats.Conn, again bool) {
 	defer b.faults.caught("connection")
 	b.permissionErr.Store(nil)
@@ -195,7 +198,7 @@ func (b *NATS) up(nc *nats.Conn, again bool) {
 	if again {
 		b.count.reconnects.Add(1)
 	}
-	server := "embedded" // nats.go would name its default URL, where another server may be
+	server := "embedded" // nats.go would return its default URL, at which another server may run
 	if b.server == nil {
 		server = nc.ConnectedUrlRedacted()
 	}
@@ -204,6 +207,7 @@ func (b *NATS) up(nc *nats.Conn, again bool) {
 	wakeUp(b.interest.wake)
 }
 
+// down runs when the connection has ended.
 func (b *NATS) down(err error) {
 	defer b.faults.caught("connection")
 	b.connected.Store(false)
@@ -216,13 +220,13 @@ func (b *NATS) down(err error) {
 	default:
 		b.log.Warn("connection to NATS lost", zap.String("server", b.servers()), zap.Error(err))
 	}
-	wakeUp(b.interest.wake) // nobody can wait for a subscription now
+	wakeUp(b.interest.wake) // sessions need not wait for subscriptions now
 }
 
-// failed runs when an attempt to connect was in vain.
+// failed runs when an attempt to connect has failed.
 func (b *NATS) failed(err error) {
 	defer b.faults.caught("connection")
-	if errors.Is(err, nats.ErrNoServers) { // says nothing; the next attempt will, within a second
+	if errors.Is(err, nats.ErrNoServers) { // gives no reason; the next attempt within a second does
 		return
 	}
 	b.setConnectErr(err)
@@ -236,10 +240,11 @@ func (b *NATS) setConnectErr(err error) {
 	b.connectErr.Store(&s)
 }
 
+// asyncError runs for errors that nats.go finds outside of calls.
 func (b *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	defer b.faults.caught("connection")
 	switch {
-	case errors.Is(err, nats.ErrSlowConsumer): // counted by interest.run through Dropped
+	case errors.Is(err, nats.ErrSlowConsumer): // interest.run counts the lost messages
 		b.log.Warn("messages lost: the receive channel is full", zap.Int("messages", cap(b.in)))
 	case errors.Is(err, nats.ErrPermissionViolation):
 		b.count.denied.Add(1)
@@ -248,9 +253,9 @@ func (b *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		if strings.Contains(s, violatesPublish) {
 			b.denyPublish(err)
 		}
-		b.log.Error("NATS permissions", zap.Error(err))
-	case errors.Is(err, nats.ErrBadHeaderMsg): // counted by the receiver
-	case !b.connected.Load(): // refused for its password, for example
+		b.log.Error("NATS refused a permission", zap.Error(err))
+	case errors.Is(err, nats.ErrBadHeaderMsg): // the receiver counts the message
+	case !b.connected.Load(): // for example, the server refuses the password
 		b.failed(err)
 	default:
 		subject := ""
@@ -270,21 +275,22 @@ func (b *NATS) stopped() bool {
 	}
 }
 
-// connection numbers the connections: it changes when a new one is made.
+// connection returns the number of the present connection: it changes with every
+// reconnect.
 func (b *NATS) connection() uint64 { return b.nc.Stats().Reconnects }
 
 // Reserve implements Bus.
 func (b *NATS) Reserve(m *message.Message) (Reservation, error) {
 	if b.server != nil && b.server.alone {
-		return noReservation{}, b.box.reserve(0, 0) // only whether it takes anything at all
+		return noReservation{}, b.box.reserve(0, 0) // fails only after closeFor
 	}
 	ps, err := splitMessage(m, b.id, b.opt.NodeOf)
 	if err != nil {
 		return nil, err
 	}
 	if b.connected.Load() {
-		if why := b.cannotPublish(); why != "" {
-			return nil, &message.OverloadedError{What: why, Unavailable: true, RetryAfter: inspectAgain}
+		if detail := b.cannotPublish(); detail != "" {
+			return nil, &message.OverloadedError{What: detail, Unavailable: true, RetryAfter: inspectAgain}
 		}
 	}
 	r := &reservation{box: b.box, parts: ps}
@@ -301,7 +307,8 @@ func (b *NATS) Reserve(m *message.Message) (Reservation, error) {
 	return r, nil
 }
 
-// noReservation is the reservation of a message that no other process can hear.
+// noReservation is the reservation of a message that no other process can
+// receive.
 type noReservation struct{}
 
 func (noReservation) Commit() {}
@@ -342,7 +349,7 @@ func (b *NATS) Drain(ctx context.Context) error {
 func (b *NATS) Close() error {
 	b.box.closeFor("stopping")
 	close(b.stop)
-	b.nc.Close() // also ends whoever waits for a PONG
+	b.nc.Close() // this also ends every wait for a PONG
 	b.connected.Store(false)
 	b.setConnectErr(errors.New("closed"))
 	b.wg.Wait()

@@ -11,15 +11,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// Node is this process on the bus. Its methods may be called from any
-// goroutine. It is the Interest of the server whose sessions it
-// delivers to.
+// Node connects the sessions of this process to the bus. It implements Interest
+// for the server to whose sessions it delivers. Its methods may be called from
+// any goroutine.
 type Node struct {
 	opt     Options
 	id      uint32
 	log     *zap.Logger
 	bus     Bus
-	nats    *NATS // the bus, if it is NATS
+	nats    *NATS // the same as bus; nil with Options.Bus
 	ids     *identity
 	stripes *stripes
 	count   counters
@@ -30,15 +30,15 @@ type Node struct {
 	closeOnce sync.Once
 	closeErr  error
 
-	// Owned by the goroutine that receives (see deliver.go).
+	// Owned by the goroutine that calls receive (see deliver.go).
 	overloadWait time.Duration
 }
 
-// Open starts the embedded NATS server or begins to connect to an external
-// one. It returns before an external one is reachable: Ready tells. Nothing is
-// received before Start. Errors: *message.FieldError for an option out of
-// range, otherwise what was tried and why it failed (an address in use, a
-// certificate file that cannot be read).
+// Open starts the embedded NATS server or begins to connect to an external one.
+// It may return before an external server is reachable: Ready says when it is.
+// The node receives nothing before Start. Open returns an error if an option is
+// out of range, an address is in use, or a certificate or credentials file cannot
+// be read.
 func Open(o Options) (*Node, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
@@ -67,8 +67,8 @@ func Open(o Options) (*Node, error) {
 	return n, nil
 }
 
-// Start begins to receive; local gets what Publish and the bus bring. It is
-// called once, before anything is published.
+// Start begins to receive. The messages of Publish and of the bus go to local.
+// Start is called once, before anything is published.
 func (n *Node) Start(local Local) {
 	n.local.Store(&local)
 	n.bus.Start(n.receive)
@@ -80,8 +80,8 @@ func (n *Node) NodeID() uint32 { return n.id }
 // Name returns this node's name.
 func (n *Node) Name() string { return n.opt.NodeName }
 
-// NATSAddr returns the address the embedded server listens on for clients, ""
-// if it does not.
+// NATSAddr returns the address at which the embedded server accepts clients, ""
+// if it accepts none.
 func (n *Node) NATSAddr() string {
 	if n.nats == nil {
 		return ""
@@ -89,8 +89,8 @@ func (n *Node) NATSAddr() string {
 	return n.nats.server.clientAddr()
 }
 
-// ClusterAddr returns the address the embedded server listens on for routes,
-// "" if it does not.
+// ClusterAddr returns the address at which the embedded server accepts routes of
+// other nodes, "" if it accepts none.
 func (n *Node) ClusterAddr() string {
 	if n.nats == nil {
 		return ""
@@ -98,8 +98,8 @@ func (n *Node) ClusterAddr() string {
 	return n.nats.server.clusterAddr()
 }
 
-// Ready returns nil, or why this node should get no traffic. What it has
-// without other nodes goes on regardless.
+// Ready returns nil, or an error with the reasons why this node should get no
+// traffic. The node serves its own clients in either case.
 func (n *Node) Ready() error {
 	if n.local.Load() == nil {
 		return errors.New("bus: not started")
@@ -115,8 +115,9 @@ func (n *Node) Ready() error {
 	return errors.New(strings.Join(reasons, "; "))
 }
 
-// Degraded returns what a node that is ready has lost of the others: with
-// Options.Required nothing, since it is not ready then.
+// Degraded returns the reasons why messages of a ready node do not reach some
+// other nodes. With Options.Required it returns nil: these reasons are in the
+// error of Ready then.
 func (n *Node) Degraded() []string {
 	if n.opt.Required {
 		return nil
@@ -124,7 +125,7 @@ func (n *Node) Degraded() []string {
 	return n.bus.Condition().Degraded
 }
 
-// Stats returns what was counted. Losses inside nats.go are a second behind.
+// Stats returns the counters. LostReceive is up to a second old.
 func (n *Node) Stats() Stats {
 	var s Stats
 	n.count.fill(&s)
@@ -132,7 +133,7 @@ func (n *Node) Stats() Stats {
 	return s
 }
 
-// OutboxTaken returns which part of the outbox is taken, 0 to 1.
+// OutboxTaken returns the fraction of the outbox that is taken, 0 to 1.
 func (n *Node) OutboxTaken() float64 {
 	if n.nats == nil {
 		return 0
@@ -140,12 +141,12 @@ func (n *Node) OutboxTaken() float64 {
 	return n.nats.box.taken()
 }
 
-// Drain refuses further messages and waits until the outbox is empty. When
-// ctx ends first it returns an error that says how much was left.
+// Drain refuses further messages and waits until the outbox is empty. If ctx is
+// done first, Drain returns an error that says how much is left.
 func (n *Node) Drain(ctx context.Context) error { return n.bus.Drain(ctx) }
 
-// Close ends every goroutine of the node and its embedded server, and counts
-// what was still in the outbox as lost. It may be called more than once.
+// Close ends every goroutine of the node and its embedded server. It counts the
+// messages in the outbox as lost. It may be called more than once.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
 		close(n.closing)

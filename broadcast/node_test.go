@@ -29,17 +29,17 @@ func TestOneNodeWithoutAnyOption(t *testing.T) {
 		t.Error(err)
 	}
 	if n.NATSAddr() != "" || n.ClusterAddr() != "" {
-		t.Error("a port is open that nobody asked for")
+		t.Error("a port is open without Embedded.Listen")
 	}
 	if s := n.Stats(); s.Published != 2 || s.Sent != 0 || s.OutboxMessages != 0 {
-		t.Errorf("%+v; want nothing sent where nobody can hear", s)
+		t.Errorf("%+v; want nothing sent without other nodes", s)
 	}
 }
 
 func TestClusterWithoutListenAdmitsNoClient(t *testing.T) {
 	n := open(t, Options{Embedded: Embedded{ClusterListen: "127.0.0.1:0"}})
 	if n.NATSAddr() != "" {
-		t.Error("the client port is told")
+		t.Error("NATSAddr returns the internal client port")
 	}
 	if nc, err := nats.Connect("nats://" + n.nats.server.srv.Addr().String()); err == nil {
 		nc.Close()
@@ -114,7 +114,7 @@ func TestBeforeStartAndAfterDrain(t *testing.T) {
 	}
 }
 
-// When the local sessions refuse, the bus must not carry the message either.
+// If the local sessions refuse a message, it is not sent to the bus either.
 func TestFullLocalMailboxSendsNothing(t *testing.T) {
 	n := sharing(t, external(t, 0).ClientURL(), Options{})
 	n[0].setFull(errors.New("full"))
@@ -126,7 +126,7 @@ func TestFullLocalMailboxSendsNothing(t *testing.T) {
 	n[0].publish(t, message.ToAll(), "yes")
 	eventually(t, "the second", func() bool { return len(n[1].messages()) == 1 })
 	if got := n[1].payloads(""); got[0] != "yes" {
-		t.Errorf("the refused message travelled: %q", got)
+		t.Errorf("the refused message was sent: %q", got)
 	}
 	eventually(t, "places given back", func() bool { s := n[0].Stats(); return s.OutboxMessages == 0 && s.OutboxBytes == 0 })
 	if s := n[0].Stats(); s.RefusedLocal != 1 || s.Published != 1 {
@@ -134,8 +134,8 @@ func TestFullLocalMailboxSendsNothing(t *testing.T) {
 	}
 }
 
-// A slow shard holds the bus up for a bounded time, then messages are lost
-// and counted; what comes when it has recovered is delivered.
+// A slow shard delays the bus for a bounded time. Then messages are lost and
+// counted. When the shard has recovered, messages are delivered again.
 func TestSlowLocalLosesAndCounts(t *testing.T) {
 	n := sharing(t, external(t, 0).ClientURL(), Options{OverloadWait: 20 * time.Millisecond})
 	n[1].setFull(errors.New("full"))
@@ -153,7 +153,7 @@ func TestSlowLocalLosesAndCounts(t *testing.T) {
 	}
 }
 
-// Any NATS client is a publisher.
+// Any NATS client can publish.
 func TestPlainPublisher(t *testing.T) {
 	n := open(t, Options{Embedded: Embedded{Listen: "127.0.0.1:0"}})
 	n.topic(t, "news")
@@ -302,7 +302,7 @@ func TestExternalCredentials(t *testing.T) {
 	})
 }
 
-// A stub Bus shows that Node needs nothing of NATS.
+// Node works with a Bus that is not NATS.
 type stubBus struct {
 	mu sync.Mutex
 	noWait
@@ -331,7 +331,8 @@ func (b *stubBus) Stats(*Stats)                                    {}
 func (b *stubBus) Drain(context.Context) error                     { return nil }
 func (b *stubBus) Close() error                                    { return nil }
 
-// Local order and bus order are one for every target, under any interleaving.
+// For every target, the local sessions and the bus see the same order, whatever
+// the interleaving.
 func TestCommitOrderIsDeliveryOrder(t *testing.T) {
 	bus := new(stubBus)
 	n, err := Open(Options{Bus: bus})

@@ -2,53 +2,54 @@ package broadcast
 
 import "time"
 
-// Streams nobody sends on are forgotten, by the receivers well after the
-// sender: a receiver that still knows a stream then sees its successor's
-// larger epoch and not a number that goes back.
+// The sender removes idle streams, and the receivers remove them well after the
+// sender. So a receiver that still knows the old stream sees the larger epoch of
+// the next one, and never a number that decreases.
 const (
-	streamIdle     = time.Minute
-	streamForget   = 3 * streamIdle
-	streamsSweep   = streamIdle / 4
-	ownStreams     = 1 << 16 // of this node; above it those announced are forgotten before their time
-	maxPeerStreams = 1 << 16 // streams remembered of one node, against a mad peer
-	maxPeers       = 4096    // nodes remembered
+	streamIdle     = time.Minute    // after which the sender removes a stream
+	streamForget   = 3 * streamIdle // after which receivers remove it
+	streamsSweep   = streamIdle / 4 // between two searches for idle streams
+	ownStreams     = 1 << 16        // streams of this node above which announced ones are removed at once
+	maxPeerStreams = 1 << 16        // streams remembered of one other node, in case it misbehaves
+	maxPeers       = 4096           // other nodes remembered
 )
 
-// maxNumber bounds epochs and numbers. Epochs are microseconds since 1970 and
-// numbers are counted one by one, so neither gets there; one that is larger is
-// no node's.
+// maxNumber is the largest valid epoch and number. No node reaches it: epochs are
+// microseconds since 1970, and numbers are counted one by one.
 const maxNumber = 1 << 53
 
 func validNumber(n uint64) bool { return 0 < n && n <= maxNumber }
 
-// numbers gives every bus message of this node its number on its subject.
+// numbers numbers the bus messages of this node, for each subject separately.
 // Owned by the sender's goroutine.
 //
 // A stream is this node's messages on one subject, numbered from 1 without
-// holes. Its epoch is larger than that of every stream begun before on this
-// node, in this process or an earlier one (it starts from the wall clock in
-// microseconds, and streams are begun far less often than that).
+// holes. Its epoch is larger than the epoch of every stream that this node began
+// before, in this process or an earlier one. (The first epoch is the wall clock
+// in microseconds, and a node begins streams far less often than once in a
+// microsecond.)
 type numbers struct {
-	epoch   uint64 // of the stream begun last
+	epoch   uint64 // of the newest stream
 	streams map[string]*outStream
-	fresh   []*outStream // sent on since the last beacon
+	fresh   []*outStream // streams with messages since the last beacon
 	swept   time.Time
 }
 
 type outStream struct {
 	subject   string
 	epoch     uint64
-	last      uint64 // number of the last message sent, 0 if none was
-	announced uint64 // last, at the last beacon
-	listed    bool   // in fresh
-	at        time.Time
+	last      uint64    // number of the last message sent, 0 for none
+	announced uint64    // value of last at the last beacon
+	listed    bool      // the stream is in fresh
+	at        time.Time // when the last message was sent
 }
 
 func newNumbers(start time.Time) *numbers {
 	return &numbers{epoch: uint64(start.UnixMicro()), streams: make(map[string]*outStream), swept: start}
 }
 
-// stream returns the stream of a subject; its next message is last+1.
+// stream returns the stream of a subject. The number of its next message is
+// last+1.
 func (n *numbers) stream(subject string) *outStream {
 	s := n.streams[subject]
 	if s == nil {
@@ -59,7 +60,7 @@ func (n *numbers) stream(subject string) *outStream {
 	return s
 }
 
-// used says that the next number of s is gone, arrived or not.
+// used records that the next number of s was sent, whether it arrived or not.
 func (n *numbers) used(s *outStream, now time.Time) {
 	s.last++
 	s.at = now
@@ -69,7 +70,7 @@ func (n *numbers) used(s *outStream, now time.Time) {
 	}
 }
 
-// announced says that a beacon with all of fresh was sent.
+// announced records that a beacon with all streams of fresh was sent.
 func (n *numbers) announced() {
 	for i, s := range n.fresh {
 		s.announced, s.listed = s.last, false
@@ -78,8 +79,10 @@ func (n *numbers) announced() {
 	n.fresh = n.fresh[:0]
 }
 
-// sweep forgets idle streams, now and then, and at once where somebody sends to
-// ever new subjects. One that is used again begins anew with a larger epoch.
+// sweep removes idle streams once in every streamsSweep. If there are more than
+// ownStreams, as with a publisher that always uses new subjects, it removes
+// every announced stream at once. The next message on the subject of a removed
+// stream begins a new stream with a larger epoch.
 func (n *numbers) sweep(now time.Time) {
 	many := len(n.streams) > ownStreams
 	if now.Sub(n.swept) < streamsSweep && !many {

@@ -12,23 +12,24 @@ import (
 	"belfry/message"
 )
 
-// Options configure a Node. The zero value is a node of its own with a NATS
-// server inside the process that opens no port.
+// Options configure a Node. The zero value makes a node without other nodes: its
+// embedded NATS server opens no port.
 type Options struct {
 	// NodeName names this node in the cluster: 1 to 64 bytes of printable
 	// ASCII without spaces, different on every node. The node id, which
-	// session ids carry, is computed from it. Default: one drawn at random.
+	// session ids contain, is computed from it. Default: a random name.
 	NodeName string
 
-	// URLs of an external NATS cluster ("nats://host:4222", "tls://…"). If
-	// there are none, a server is embedded as Embedded says.
+	// URLs of an external NATS cluster ("nats://host:4222", "tls://…").
+	// Without URLs the node embeds a server as set in Embedded.
 	URLs     []string
 	Embedded Embedded
 
-	// TLS, Credentials, User, Password, Token: how to reach the external
-	// cluster. With an embedded server Cert and Key secure its Listen and
-	// ClusterListen addresses (CA then demands certificates of the other
-	// side), and User and Password, or Token, are what its clients must show.
+	// TLS, Credentials, User, Password and Token are for the connection to the
+	// external cluster. With an embedded server, Cert and Key are the
+	// certificate of its Listen and ClusterListen addresses (with CA, the
+	// other side needs a certificate too), and its clients must present User
+	// and Password, or Token.
 	TLS         TLS
 	Credentials string // path of a .creds file
 	User        string
@@ -37,68 +38,70 @@ type Options struct {
 	ClientName  string // shown by NATS monitoring; default "belfry <NodeName>"
 
 	MaxPayload     int // bytes of a message's payload, at most 8 MiB; 0: 64 KiB
-	OutboxMessages int // that wait to be sent, one for each subject that a message goes to; 0: 16384
-	OutboxBytes    int // that wait to be sent, envelopes included; 0: 64 MiB
-	// PendingBytes bounds what was received and not yet dispatched; 0: 256 MiB.
-	// It is enforced as a number of messages, PendingBytes/MaxPayload (at least
-	// 64), because nats.go counts only messages on a channel.
+	OutboxMessages int // messages that wait to be sent, one for each subject of a message; 0: 16384
+	OutboxBytes    int // bytes that wait to be sent, with envelopes; 0: 64 MiB
+	// PendingBytes bounds the bytes that were received and not yet dispatched;
+	// 0: 256 MiB. The node enforces it as a number of messages,
+	// PendingBytes/MaxPayload (at least 64), because nats.go counts only
+	// messages on a channel.
 	PendingBytes int
 
-	Linger       time.Duration // of the subscription to a topic or user bucket that nobody wants any more; 0: 5 s
-	MaxLingering int           // topics that linger; 0: 4096; beyond: the oldest are left at once and counted in LeftEarly
-	Beacon       time.Duration // between announcements of the last sequence numbers; 0: 1 s
-	OverloadWait time.Duration // of a received message for a place in the local mailboxes; 0: 200 ms; beyond: lost
-	// ReconnectPause is how long the outbox is held back after the connection
-	// to NATS came back, so that the other nodes, which lost it at the same
-	// time, are there to receive; 0: 2 s. Longer than nodes' reconnects are
-	// apart.
+	Linger       time.Duration // how long a subscription to a topic or user bucket is kept after its last subscriber left; 0: 5 s
+	MaxLingering int           // topics kept that way; 0: 4096; beyond it the oldest are unsubscribed at once and counted in LeftEarly
+	Beacon       time.Duration // interval of beacons; 0: 1 s
+	OverloadWait time.Duration // how long a received message waits for room in the local mailboxes before it is lost; 0: 200 ms
+	// ReconnectPause is how long the outbox waits after a reconnect to NATS, so
+	// that the other nodes, which lost the connection at the same time, are
+	// connected again and receive its messages; 0: 2 s. It should be longer
+	// than the time between the reconnects of the first and the last node.
 	ReconnectPause time.Duration
-	// WildcardAbove is the number of user buckets wanted above which the node
-	// subscribes to all of them at once; 0: 256. It returns to single ones
-	// below WildcardBelow; 0: half of WildcardAbove.
+	// WildcardAbove is the number of wanted user buckets above which the node
+	// subscribes to all buckets with one subscription; 0: 256. Below
+	// WildcardBelow (0: half of WildcardAbove) it returns to one subscription
+	// for each wanted bucket.
 	WildcardAbove int
 	WildcardBelow int
 
-	// Required makes a node that has lost NATS not ready. By default one that
-	// was ready stays so, and is degraded.
+	// Required makes a node without a connection to NATS not ready. By default
+	// a node that was ready stays ready and is degraded.
 	Required bool
 
 	// NodeOf returns the id of the node that made a session id. Default:
 	// message.NodeOf.
 	NodeOf func(sid string) (uint32, error)
-	// Log gets one line an event. Default: none.
+	// Log gets one line for each event. Default: nothing is logged.
 	Log *zap.Logger
-	// Bus replaces NATS. Default: nil, NATS as set above.
+	// Bus is used instead of NATS if it is not nil.
 	Bus Bus
 
 	clock   clock         // virtual in tests
 	overlap time.Duration // see wildcard.go; shorter in tests
 }
 
-// Embedded configures the server inside the process. Without addresses it
-// opens no port.
+// Embedded configures the NATS server inside the process. Without addresses the
+// server opens no port.
 type Embedded struct {
 	Listen        string // host:port for NATS clients, "" for none
 	ClusterListen string // host:port for routes of other nodes, "" for none
 	// ClusterAdvertise is the host:port at which other nodes reach
-	// ClusterListen. Default: ClusterListen, unless that is every address of
-	// the host; then the one that they see.
+	// ClusterListen. Default: ClusterListen. If ClusterListen is the wildcard
+	// address, the other nodes use the address from which this node connects.
 	ClusterAdvertise string
 	ClusterName      string   // the same on all nodes of a cluster
 	Routes           []string // "nats://[user:password@]host:port" of other nodes' ClusterListen
-	ClusterUser      string   // what other nodes' routes must show; "" for nothing
+	ClusterUser      string   // user name that routes of other nodes must present; "" for none
 	ClusterPass      string
 }
 
-// TLS names PEM files; "" is none.
+// TLS has paths of PEM files; "" for none.
 type TLS struct {
-	CA   string // certificates trusted instead of the system's
+	CA   string // certificates to trust instead of those of the system
 	Cert string
 	Key  string
 }
 
-// fill gives options that are 0 their default and refuses what is out of range.
-// Its error names the option at fault.
+// fill sets options that are 0 to their defaults. It returns an error that names
+// each option out of range.
 func (o *Options) fill() error {
 	if o.NodeName == "" {
 		o.NodeName = defaultName()
@@ -144,10 +147,11 @@ func (o *Options) fillNumbers() error {
 	return errors.Join(err, fill("WildcardBelow", &o.WildcardBelow, (o.WildcardAbove+1)/2, 1, o.WildcardAbove))
 }
 
-// badOption says what is wrong with an option and what is allowed.
-func badOption(name, problem string) error { return fmt.Errorf("broadcast: %s: %s", name, problem) }
+// badOption returns an error about one option.
+func badOption(name, detail string) error { return fmt.Errorf("broadcast: %s: %s", name, detail) }
 
-// fill gives an option that is 0 its default and refuses what is out of range.
+// fill sets an option that is 0 to its default. It returns an error if the option
+// is out of range.
 func fill[T int | time.Duration](name string, v *T, def, least, most T) error {
 	if *v == 0 {
 		*v = def
@@ -164,25 +168,25 @@ func (o *Options) checkAddresses() error {
 	case n > 64 || !printable(o.NodeName):
 		return badOption("NodeName", "allowed are 1 to 64 printable ASCII characters without spaces")
 	case (o.TLS.Cert == "") != (o.TLS.Key == ""):
-		return badOption("TLS", "Cert and Key go together")
+		return badOption("TLS", "set both Cert and Key, or none of them")
 	case len(o.URLs) > 0 && (e.Listen != "" || e.ClusterListen != "" || len(e.Routes) > 0):
-		return badOption("URLs", "an external NATS cluster excludes addresses and routes of an embedded one")
+		return badOption("URLs", "with an external NATS cluster, addresses and routes of an embedded server are not allowed")
 	case e.ClusterAdvertise != "" && e.ClusterListen == "":
-		return badOption("Embedded.ClusterAdvertise", "is how others reach ClusterListen; set that too")
+		return badOption("Embedded.ClusterAdvertise", "set ClusterListen too: this is the address at which other nodes reach it")
 	case len(e.Routes) > 0 && e.ClusterListen == "":
-		return badOption("Embedded.Routes", "routes need ClusterListen, through which the others come back")
+		return badOption("Embedded.Routes", "set ClusterListen too: other nodes connect back to it")
 	}
 	return nil
 }
 
-// defaultName returns a name that no other node has.
+// defaultName returns a random name.
 func defaultName() string {
 	var b [4]byte
 	rand.Read(b[:]) // never fails
 	return "node-" + hex.EncodeToString(b[:])
 }
 
-// printable says whether s is ASCII without spaces and control characters.
+// printable reports whether s is ASCII without spaces and control characters.
 func printable(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] <= ' ' || s[i] > '~' {

@@ -14,8 +14,8 @@ import (
 	"belfry/message"
 )
 
-// NATS dies and comes back on the same port: local pushes go on, what waits in
-// the outbox arrives afterwards in order, and interest is in place again.
+// NATS dies and comes back on the same port. Local pushes continue, the messages
+// in the outbox arrive afterwards in order, and the subscriptions exist again.
 func TestNATSKilledAndBack(t *testing.T) {
 	s := external(t, 0)
 	port, url := portOf(t, s), s.ClientURL()
@@ -39,11 +39,11 @@ func TestNATSKilledAndBack(t *testing.T) {
 		t.Errorf("local sessions while NATS is away: %q", got)
 	}
 	if why := n[0].Degraded(); n[0].Ready() != nil || !strings.Contains(why[0], "50 of 100 messages") {
-		t.Errorf("ready %v; what is lost does not tell the outbox: %q", n[0].Ready(), why)
+		t.Errorf("ready %v; the degraded reason does not show the outbox: %q", n[0].Ready(), why)
 	}
-	// Nothing can be waited for now; it is subscribed with the connection.
+	// Without a connection sessions do not wait; the topic is subscribed later.
 	if !n[2].JoinTopic([]byte("a"), n[2].shard, 1) || !n[2].JoinUser([]byte("bob"), n[2].shard, 2) {
-		t.Error("a session waits for a bus that is away")
+		t.Error("a session waits although there is no connection")
 	}
 
 	external(t, port)
@@ -56,7 +56,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 	}
 	n[0].publish(t, message.ToTopics("a"), "topic after")
 	n[0].publish(t, message.ToUsers("bob"), "user after")
-	eventually(t, "interest of the time without NATS", func() bool {
+	eventually(t, "subscription of the time without NATS", func() bool {
 		return slices.Contains(n[2].payloads("a"), "topic after") && slices.Contains(n[2].payloads("bob"), "user after")
 	})
 	st := n[0].Stats()
@@ -105,12 +105,12 @@ func TestFullOutboxRefusesBeforeDelivery(t *testing.T) {
 	}
 	var large *message.TooLargeError
 	if err := n.Publish(&message.Message{Target: message.ToTopics(numbered("t", 6)...)}); !errors.As(err, &large) {
-		t.Errorf("what never fits: %v", err)
+		t.Errorf("a message that never fits: %v", err)
 	}
 }
 
-// The outbox is held back after a reconnect, or it would empty itself while
-// the other nodes are still on their way.
+// The outbox waits after a reconnect: otherwise it would be sent before the other
+// nodes are connected again.
 func TestReconnectPause(t *testing.T) {
 	s := external(t, 0)
 	port, url := portOf(t, s), s.ClientURL()
@@ -150,8 +150,8 @@ func TestOpenBeforeNATS(t *testing.T) {
 	eventually(t, "the second", func() bool { return slices.Contains(n[1].payloads(""), "late") })
 }
 
-// What was handed to a connection that then broke is neither sent again nor
-// forgotten: it is counted.
+// Messages that were handed to a connection before it broke are not sent again.
+// They are counted.
 func TestUnconfirmedIsCounted(t *testing.T) {
 	s := external(t, 0)
 	port := portOf(t, s)

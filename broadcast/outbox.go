@@ -9,24 +9,24 @@ import (
 	"belfry/message"
 )
 
-// outbox is the queue between publishers and the sender. A place is taken by
-// reserve and given back when the NATS server has confirmed the message, so
-// the bounds include what is under way.
+// outbox is the queue between publishers and the sender. reserve takes a place;
+// release gives it back when the NATS server has confirmed the message. So the
+// limits include messages that are being sent.
 type outbox struct {
 	maxMessages int
 	maxBytes    int
 
-	mu        sync.Mutex // guards the rest; innermost, see doc.go
-	messages  int        // places taken: reserved, queued or under way
-	bytes     int
+	mu        sync.Mutex // guards this group; see doc.go
+	messages  int        // places taken: reserved, queued or being sent
+	bytes     int        // of these messages
 	queue     []part
-	head      int    // queue[:head] has left
-	closedFor string // why nothing is taken any more, "" if it is
-	abandoned bool   // nobody takes from the queue any more
+	head      int    // queue[:head] was taken by the sender
+	closedFor string // why reserve fails, "" if the outbox is open
+	abandoned bool   // the sender has ended
 
-	unsent atomic.Uint64 // messages that were committed and will not leave
-	more   chan struct{} // 1 deep: something was queued
-	empty  chan struct{} // 1 deep: the last place was given back
+	unsent atomic.Uint64 // messages that were committed and will not be sent
+	more   chan struct{} // capacity 1: messages were queued
+	empty  chan struct{} // capacity 1: the last place was given back
 }
 
 func newOutbox(messages, bytes int) *outbox {
@@ -38,11 +38,12 @@ func newOutbox(messages, bytes int) *outbox {
 	}
 }
 
-// reserve takes places for all parcels or for none. One that could never fit
-// is a *message.TooLargeError.
+// reserve takes places for all parts of a message or for none. It returns a
+// *message.TooLargeError if the message would not fit into an empty outbox, and
+// otherwise a *message.OverloadedError.
 func (b *outbox) reserve(messages, bytes int) error {
 	if messages > b.maxMessages {
-		return &message.TooLargeError{What: "names of the target, by places in the outbox", Size: messages, Max: b.maxMessages}
+		return &message.TooLargeError{What: "subjects of the target, each of which takes a place in the outbox", Size: messages, Max: b.maxMessages}
 	}
 	if bytes > b.maxBytes {
 		return &message.TooLargeError{What: "message in the outbox", Size: bytes, Max: b.maxBytes}
@@ -72,7 +73,7 @@ func (b *outbox) release(messages, bytes int) {
 	}
 }
 
-// commit queues parcels whose places are reserved.
+// commit queues parts whose places are reserved.
 func (b *outbox) commit(ps []part) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,8 +89,8 @@ func (b *outbox) commit(ps []part) {
 	wakeUp(b.more)
 }
 
-// take moves at most messages and about bytes of the queue's front to dst.
-// Their places stay taken.
+// take moves parts from the front of the queue to dst until dst has that many
+// messages or about that many bytes. Their places stay taken.
 func (b *outbox) take(dst []part, messages, bytes int) []part {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -101,7 +102,7 @@ func (b *outbox) take(dst []part, messages, bytes int) []part {
 		b.head++
 	}
 	if b.head == len(b.queue) {
-		if cap(b.queue) > 4096 { // a backlog is over: its array need not stay
+		if cap(b.queue) > 4096 { // free the array that a long queue needed
 			b.queue = nil
 		}
 		b.queue, b.head = b.queue[:0], 0
@@ -109,14 +110,15 @@ func (b *outbox) take(dst []part, messages, bytes int) []part {
 	return dst
 }
 
-// closeFor makes reserve fail from now on.
-func (b *outbox) closeFor(why string) {
+// closeFor makes reserve fail from now on: its error gives the reason.
+func (b *outbox) closeFor(reason string) {
 	b.mu.Lock()
-	b.closedFor = why
+	b.closedFor = reason
 	b.mu.Unlock()
 }
 
-// waitEmpty returns when no place is taken.
+// waitEmpty returns when no place is taken. If ctx is done first, it returns an
+// error that says how much is left.
 func (b *outbox) waitEmpty(ctx context.Context) error {
 	for {
 		messages, bytes := b.depth()
@@ -131,7 +133,8 @@ func (b *outbox) waitEmpty(ctx context.Context) error {
 	}
 }
 
-// discard counts what is queued, now or later, as late.
+// discard counts the messages that are in the queue, and the ones that are
+// committed later, in unsent.
 func (b *outbox) discard() {
 	b.mu.Lock()
 	b.abandoned = true
@@ -146,14 +149,15 @@ func (b *outbox) depth() (messages, bytes int) {
 	return b.messages, b.bytes
 }
 
-// taken returns which part of the outbox is taken: of its places, or of its
-// bytes if that is more.
+// taken returns the fraction of the outbox that is taken: of its messages or of
+// its bytes, whichever is larger.
 func (b *outbox) taken() float64 {
 	messages, bytes := b.depth()
 	return max(float64(messages)/float64(b.maxMessages), float64(bytes)/float64(b.maxBytes))
 }
 
-// wakeUp signals a channel of depth 1: whoever reads it looks at everything.
+// wakeUp signals a channel of capacity 1. One signal is enough for several
+// events, because the reader then handles all of them.
 func wakeUp(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -9,7 +9,8 @@ import (
 	"belfry/message"
 )
 
-// The outbox against a slice: order kept, bounds kept, places add up.
+// The outbox behaves like a slice: it keeps order and limits, and its places add
+// up.
 func TestOutboxAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const maxMessages, maxBytes = 10, 100

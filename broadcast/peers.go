@@ -12,28 +12,32 @@ import (
 	"go.uber.org/zap"
 )
 
-// Besides its beacons each node says, as rarely as an idle one beacons, whom it
-// hears, on belfry.ctl.peers. So a node learns of one that everybody hears but
-// it: servers joined by routes pass messages on over one hop only, and two that
-// could not connect to each other would lose everything without a gap.
+// Besides its beacons each node publishes a list of the nodes whose beacons it
+// receives, on belfry.ctl.peers, as often as an idle node publishes beacons. So a
+// node learns of nodes whose beacons only others receive. NATS servers that are
+// joined by routes forward messages over one hop only. Without these lists, two
+// servers that cannot connect to each other would lose every message between
+// them, and no gap would show it.
 
-// maxListed is how many peers one list names, at most.
+// maxListed is the largest number of peers in one list.
 const maxListed = 1024
 
-// joinTime is how long after its start a node that learns of peers it cannot
-// hear is the one that is not ready; later the fault is the newcomer's.
+// joinTime is the time after its start in which a node is not ready if it learns
+// of peers whose beacons it does not receive. After that time a new peer of this
+// kind makes the node degraded: the other node is then the one that is joining.
 const joinTime = time.Minute
 
-// peerName is a node and its name.
+// peerName is the id and the name of a node.
 type peerName struct {
 	id   uint32
 	name string
 }
 
-// roster is who is there. Owned by the receiver's goroutine, except view.
+// roster has the nodes that this node knows. A node is heard if this node
+// receives its beacons. Owned by the receiver's goroutine, except view.
 type roster struct {
 	self    uint32
-	beacon  time.Duration // interval
+	beacon  time.Duration // interval of beacons
 	started time.Time
 	log     *zap.Logger
 	nodes   map[uint32]*peer
@@ -42,32 +46,33 @@ type roster struct {
 	view atomic.Pointer[rosterView] // any goroutine
 }
 
-// rosterView does not change.
+// rosterView is a snapshot of the roster. It never changes.
 type rosterView struct {
-	present []peerName // by name
-	unheard []unheard
+	present []peerName // sorted by name
+	unheard []unheard  // sorted by name
 }
 
-// unheard is a node that others hear and this one does not.
+// unheard is a node whose beacons other nodes receive and this node does not.
 type unheard struct {
 	name  string
-	by    string // who hears it
-	never bool   // it was not heard since this node has started
+	by    string // name of a node that receives its beacons
+	never bool   // this node has not received a beacon of it since its own start
 }
 
 func (u unheard) String() string {
-	return fmt.Sprintf("bus: node %s is heard by %s and not by this one: see that the nats.cluster_listen of each "+
-		"can be reached from the other (nats.cluster_advertise, nats.routes, firewalls)", u.name, u.by)
+	return fmt.Sprintf("bus: %s receives beacons of node %s and this node does not: check that the nats.cluster_listen of each "+
+		"can be reached from the other (nats.cluster_advertise, nats.routes, firewalls)", u.by, u.name)
 }
 
+// peer is a node that this node knows.
 type peer struct {
 	name          string
 	instance      string
 	present       bool
-	heard         time.Time // last, zero if never
-	reported      time.Time // when another node named it last
-	reportedSince time.Time // since when others have named it without its being heard
-	reportedBy    string
+	heard         time.Time // when its last beacon came; zero for none
+	reported      time.Time // when it was last in another node's list
+	reportedSince time.Time // since when it has been in others' lists without being heard
+	reportedBy    string    // name of the node with the last of these lists
 }
 
 func newRoster(self uint32, beacon time.Duration, start time.Time, log *zap.Logger, count *atomic.Int64) *roster {
@@ -76,20 +81,21 @@ func newRoster(self uint32, beacon time.Duration, start time.Time, log *zap.Logg
 	return r
 }
 
-// timeout is how long a node that is there may not be heard: two idle beacons,
-// and some to spare.
+// timeout is the time without a beacon after which a node is lost: two intervals
+// of idle beacons, and a margin.
 func (r *roster) timeout() time.Duration {
 	return time.Duration(2*idleBeacons(r.count.Load())+2) * r.beacon
 }
 
-// reportLife is how long what a node says about others holds: until its next list
-// comes, and some to spare, but not as long as silence, or those that hear of a
-// node's end last would name it to those that have seen it already.
+// reportLife is how long a report in another node's list is valid: until the next
+// list is due, and a margin. It is shorter than timeout: otherwise nodes that
+// notice the end of a node late would report it to nodes that noticed it before.
 func (r *roster) reportLife() time.Duration {
 	return time.Duration(3*idleBeacons(r.count.Load())/2+2) * r.beacon
 }
 
-// node returns the record of a node, nil if there are too many.
+// node returns the peer with this id and adds it if it is new. It returns nil if
+// there are too many peers.
 func (r *roster) node(id uint32, name string) *peer {
 	p := r.nodes[id]
 	if p == nil {
@@ -102,37 +108,37 @@ func (r *roster) node(id uint32, name string) *peer {
 	return p
 }
 
-// onBeacon takes note of a beacon.
+// onBeacon records a beacon.
 func (r *roster) onBeacon(b *beacon, now time.Time) {
 	p := r.node(b.node, b.name)
 	if p == nil {
 		return
 	}
-	what := ""
+	event := ""
 	switch {
 	case p.present && p.instance != b.instance:
-		what = "peer restarted"
+		event = "peer restarted"
 	case p.present:
 	case p.heard.IsZero():
-		what = "peer joined"
+		event = "peer joined"
 	default:
-		what = "peer is back"
+		event = "peer is back"
 	}
 	silent := now.Sub(p.heard)
 	p.name, p.instance, p.heard, p.present = b.name, b.instance, now, true
 	p.reported = time.Time{}
-	if what == "" {
+	if event == "" {
 		return
 	}
 	r.publish(now)
 	fields := []zap.Field{zap.String("peer", p.name), zap.String("id", nodeString(b.node)), zap.Int64("peers", r.count.Load())}
-	if what == "peer is back" {
+	if event == "peer is back" {
 		fields = append(fields, zap.Duration("silent", silent))
 	}
-	r.log.Info(what, fields...)
+	r.log.Info(event, fields...)
 }
 
-// onPeerList takes note of whom another node hears.
+// onPeerList records which nodes another node hears.
 func (r *roster) onPeerList(l *peerList, now time.Time) {
 	for _, n := range l.peers {
 		if n.id == r.self {
@@ -149,7 +155,7 @@ func (r *roster) onPeerList(l *peerList, now time.Time) {
 	}
 }
 
-// sweep finds out who is gone.
+// sweep marks nodes as lost and forgets nodes that were lost long ago.
 func (r *roster) sweep(now time.Time) {
 	for id, p := range r.nodes {
 		if p.present && now.Sub(p.heard) >= r.timeout() {
@@ -165,11 +171,11 @@ func (r *roster) sweep(now time.Time) {
 	r.publish(now)
 }
 
-// peerForget is how long the name of a node that is gone is remembered, so that
-// its return is one.
+// peerForget is how long a lost node is remembered. If it comes back within that
+// time, the log says that it is back, and not that it joined.
 const peerForget = time.Hour
 
-// publish makes the view anew.
+// publish renews the view.
 func (r *roster) publish(now time.Time) {
 	v := &rosterView{}
 	for id, p := range r.nodes {
@@ -209,22 +215,22 @@ func parsePeers(p []byte) (*peerList, error) {
 	l := &peerList{}
 	var ok bool
 	if len(f) != 4 || f[0] != "belfry" || f[1] != "1" {
-		return nil, bad("peers", "first line is not belfry 1 node name")
+		return nil, bad("peers", "the first line is not: belfry 1 node name")
 	}
 	if l.node, ok = parseNode(f[2]); !ok || !nodeName(f[3]) {
-		return nil, bad("peers", "node id or name")
+		return nil, bad("peers", "invalid node id or name")
 	}
 	l.name = f[3]
 	for sc.Scan() {
 		id, name, _ := strings.Cut(sc.Text(), " ")
 		n := peerName{name: name}
 		if n.id, ok = parseNode(id); !ok || !nodeName(name) || len(l.peers) >= maxListed {
-			return nil, bad("peers", fmt.Sprintf("a line is not node name, or more than %d of them", maxListed))
+			return nil, bad("peers", fmt.Sprintf("a line is not: node name; or there are more than %d", maxListed))
 		}
 		l.peers = append(l.peers, n)
 	}
 	return l, sc.Err()
 }
 
-// nodeName says whether name can be that of a node.
+// nodeName reports whether name is valid as the name of a node.
 func nodeName(name string) bool { return 0 < len(name) && len(name) <= 64 && printable(name) }

@@ -17,26 +17,26 @@ import (
 	"belfry/message"
 )
 
-// theirs is a roster with a clock of the test.
-type theirs struct {
+// rosterTest is a roster with a clock of the test.
+type rosterTest struct {
 	*roster
 	now   time.Time
 	lines *observer.ObservedLogs
 }
 
-func newTheirs() *theirs {
+func newRosterTest() *rosterTest {
 	core, lines := observer.New(zap.InfoLevel)
-	k := &theirs{now: time.Unix(1e9, 0), lines: lines}
+	k := &rosterTest{now: time.Unix(1e9, 0), lines: lines}
 	k.roster = newRoster(0, time.Second, k.now, zap.New(core), new(atomic.Int64))
 	return k
 }
 
-func (k *theirs) beacon(id uint32, instance string) {
+func (k *rosterTest) beacon(id uint32, instance string) {
 	k.onBeacon(&beacon{node: id, name: fmt.Sprint("n", id), instance: instance}, k.now)
 }
 
-// list has node 1 say whom it hears.
-func (k *theirs) list(ids ...uint32) {
+// list delivers a peer list of node 1.
+func (k *rosterTest) list(ids ...uint32) {
 	l := &peerList{node: 1, name: "n1"}
 	for _, id := range ids {
 		l.peers = append(l.peers, peerName{id, fmt.Sprint("n", id)})
@@ -44,9 +44,9 @@ func (k *theirs) list(ids ...uint32) {
 	k.onPeerList(l, k.now)
 }
 
-// pass lets time pass in which node 1 is heard, and does what it is told each
-// second.
-func (k *theirs) pass(seconds int, each func()) {
+// advance moves the time second by second. In each second a beacon of node 1
+// arrives and each is called.
+func (k *rosterTest) advance(seconds int, each func()) {
 	for range seconds {
 		k.now = k.now.Add(time.Second)
 		k.beacon(1, "i")
@@ -55,7 +55,7 @@ func (k *theirs) pass(seconds int, each func()) {
 	}
 }
 
-func (k *theirs) unheard() (names []string) {
+func (k *rosterTest) unheard() (names []string) {
 	for _, u := range k.view.Load().unheard {
 		names = append(names, fmt.Sprint(u.name, " by ", u.by, " never ", u.never))
 	}
@@ -63,9 +63,9 @@ func (k *theirs) unheard() (names []string) {
 }
 
 func TestPeersComeAndGo(t *testing.T) {
-	k := newTheirs()
+	k := newRosterTest()
 	k.beacon(2, "i")
-	k.pass(20, func() {}) // node 2 is lost after 12 s
+	k.advance(20, func() {}) // node 2 is lost after 12 s
 	k.beacon(2, "j")
 	k.beacon(2, "k")
 	var got []string
@@ -85,37 +85,37 @@ func TestPeersComeAndGo(t *testing.T) {
 
 func TestPeerThatOthersHear(t *testing.T) {
 	for name, c := range map[string]struct {
-		do   func(k *theirs)
+		do   func(k *rosterTest)
 		want []string
 	}{
-		"never heard":  {func(k *theirs) { k.pass(20, func() { k.list(1, 2, 0) }) }, []string{"n2 by n1 never true"}},
-		"not for long": {func(k *theirs) { k.pass(10, func() { k.list(2) }) }, nil},
-		"heard at last": {func(k *theirs) {
-			k.pass(20, func() { k.list(2) })
+		"never heard":  {func(k *rosterTest) { k.advance(20, func() { k.list(1, 2, 0) }) }, []string{"n2 by n1 never true"}},
+		"not for long": {func(k *rosterTest) { k.advance(10, func() { k.list(2) }) }, nil},
+		"heard at last": {func(k *rosterTest) {
+			k.advance(20, func() { k.list(2) })
 			k.beacon(2, "i")
 			k.sweep(k.now)
 		}, nil},
-		"not said any more": {func(k *theirs) {
-			k.pass(20, func() { k.list(2) })
-			k.pass(20, func() { k.list() })
+		"not listed any more": {func(k *rosterTest) {
+			k.advance(20, func() { k.list(2) })
+			k.advance(20, func() { k.list() })
 		}, nil},
-		"joined when this node had been there for long": {func(k *theirs) {
-			k.pass(100, func() {})
-			k.pass(20, func() { k.list(2) })
+		"joined long after the start of this node": {func(k *rosterTest) {
+			k.advance(100, func() {})
+			k.advance(20, func() { k.list(2) })
 		}, []string{"n2 by n1 never false"}},
-		"heard before": {func(k *theirs) {
+		"heard before": {func(k *rosterTest) {
 			k.beacon(2, "i")
-			k.pass(40, func() { k.list(2) })
+			k.advance(40, func() { k.list(2) })
 		}, []string{"n2 by n1 never false"}},
-		// Node 1 sees that node 2 has ended a moment later than this one.
-		"ended": {func(k *theirs) {
+		// Node 1 notices the end of node 2 a moment after this node.
+		"ended": {func(k *rosterTest) {
 			k.beacon(2, "i")
-			k.pass(13, func() { k.list(2) })
-			k.pass(40, func() { k.list(); k.never(t) })
+			k.advance(13, func() { k.list(2) })
+			k.advance(40, func() { k.list(); k.never(t) })
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := newTheirs()
+			k := newRosterTest()
 			c.do(k)
 			if got := k.unheard(); !slices.Equal(got, c.want) {
 				t.Errorf("unheard %q, want %q", got, c.want)
@@ -124,9 +124,9 @@ func TestPeerThatOthersHear(t *testing.T) {
 	}
 }
 
-func (k *theirs) never(t *testing.T) {
+func (k *rosterTest) never(t *testing.T) {
 	if got := k.unheard(); got != nil {
-		t.Errorf("a node that has ended is named: %q", got)
+		t.Errorf("a node that has ended is reported: %q", got)
 	}
 }
 
@@ -141,13 +141,14 @@ func TestPeerListIsReadStrictly(t *testing.T) {
 		head + "00000001\n", head + "00000001 a b\n", head + "00000001 " + strings.Repeat("x", 65) + "\n",
 		head + strings.Repeat("00000001 a\n", maxListed+1)} {
 		if _, err := parsePeers([]byte(text)); err == nil {
-			t.Errorf("%.40q is read", text)
+			t.Errorf("%.40q is accepted", text)
 		}
 	}
 }
 
-// Three nodes on three addresses, of which two know only the first one's route:
-// they are told where the others listen, not where a connection came from.
+// Two of three nodes have a route to the first one only. They connect to each
+// other because the servers announce the addresses at which they listen, and not
+// the addresses from which they connect.
 func TestThreeNodesOnThreeAddresses(t *testing.T) {
 	var nodes []*member
 	for i, name := range []string{"one", "two", "three"} {
@@ -173,8 +174,8 @@ func TestThreeNodesOnThreeAddresses(t *testing.T) {
 	}
 }
 
-// The same where what is advertised is wrong: the first node meets both, and
-// these, which never meet, are not ready and say whom they miss.
+// If the advertised addresses are wrong, the second and third node connect only to
+// the first. They are not ready, and each names the node that it misses.
 func TestTwoNodesThatNeverMeet(t *testing.T) {
 	var nodes []*member
 	for i, name := range []string{"one", "two", "three"} {
@@ -189,7 +190,7 @@ func TestTwoNodesThatNeverMeet(t *testing.T) {
 	eventually(t, "the first hears both", func() bool { return len(nodes[0].Stats().PeerNames) == 2 })
 	for i, other := range map[int]string{1: "three", 2: "two"} {
 		eventually(t, "the reason", func() bool { return nodes[i].Ready() != nil })
-		if text := nodes[i].Ready().Error(); !strings.Contains(text, "node "+other+" is heard by one and not by this one") {
+		if text := nodes[i].Ready().Error(); !strings.Contains(text, "one receives beacons of node "+other+" and this node does not") {
 			t.Error(text)
 		}
 		if st := nodes[i].Stats(); !slices.Equal(st.Unheard, []string{other}) {
@@ -201,12 +202,12 @@ func TestTwoNodesThatNeverMeet(t *testing.T) {
 	}
 }
 
-func TestWhatIsAdvertised(t *testing.T) {
+func TestAdvertisedAddress(t *testing.T) {
 	for _, c := range []struct {
 		listen, advertise, want string
 	}{
 		{"10.0.0.1:6222", "", "10.0.0.1:6222"},
-		{"10.0.0.1:0", "", "10.0.0.1:0"}, // the server puts its port there
+		{"10.0.0.1:0", "", "10.0.0.1:0"}, // the server fills in its port
 		{"[2001:db8::1]:6222", "", "[2001:db8::1]:6222"},
 		{"edge-1.example.com:6222", "", "edge-1.example.com:6222"},
 		{"0.0.0.0:6222", "", ""},
@@ -226,7 +227,7 @@ func TestWhatIsAdvertised(t *testing.T) {
 	}
 }
 
-// A host without IPv4 has another loopback address.
+// On a host without IPv4 the loopback address is ::1.
 func TestLoopbackOfTheHost(t *testing.T) {
 	only := func(host string) func(string, string) (net.Listener, error) {
 		return func(network, address string) (net.Listener, error) {

@@ -10,62 +10,65 @@ import (
 	"go.uber.org/zap"
 )
 
-// What can be known of a NATS server is found out when the connection is made:
-// whether it has headers, its max_payload, and what it permits. A node that
-// cannot reach the others through it is not ready, and refuses pushes instead
-// of losing what they have for other nodes.
+// A node checks a NATS server when it connects: whether the server supports
+// headers, its max_payload, and which permissions it grants. If the node cannot
+// reach other nodes through this server, it is not ready. If it cannot publish,
+// it refuses pushes: otherwise their messages for other nodes would be lost.
 
 // headerProbe marks a message that is published only to learn whether NATS
 // permits it. Nodes drop it.
 const headerProbe = "Belfry-Probe"
 
-// inspectAgain is how long after permissions were found wanting they are asked
-// for again: they can be mended without a new connection.
+// inspectAgain is the time after which refused permissions are checked again: an
+// operator can grant them without a new connection.
 const inspectAgain = 10 * time.Second
 
-// envelopeLeast is what a server must allow above the largest payload: what the
-// envelope of a message to one target takes.
+// envelopeLeast is the size in bytes of the envelope of a message to one target.
+// The server's max_payload must exceed the largest payload by it.
 const envelopeLeast = 4096
 
-// inspection is what the sender has looked at. Owned by its goroutine.
+// inspection says which connection the sender has checked. Owned by its
+// goroutine.
 type inspection struct {
 	done       bool
 	connection uint64
 	at         time.Time
 }
 
-// inspectServer looks at what a new connection says of itself. It runs on nats.go's
+// inspectServer checks what the server says about itself. It runs on nats.go's
 // callback goroutine.
 func (b *NATS) inspectServer(nc *nats.Conn) {
-	var unfit, refusal *string
+	var unusable, noHeaders *string
 	if !nc.HeadersSupported() {
-		s := "the NATS server does not support headers (no_header_support), without which no message reaches another node; remove that setting there"
-		unfit, refusal = &s, &s
+		s := "the NATS server does not support headers, which every message to another node needs: remove no_header_support from its configuration"
+		unusable, noHeaders = &s, &s
 	} else if allowed, least := nc.MaxPayload(), int64(b.opt.MaxPayload)+envelopeLeast; b.server == nil && allowed < least {
-		s := fmt.Sprintf("the NATS server's max_payload is %d; needed is at least %d, api.max_payload and the envelope: raise it there, or lower api.max_payload",
+		s := fmt.Sprintf("the NATS server's max_payload is %d; it must be at least %d (api.max_payload and the envelope): raise it there, or lower api.max_payload",
 			allowed, least)
-		unfit = &s
+		unusable = &s
 	}
-	b.unusable.Store(unfit)
-	b.noHeaders.Store(refusal)
-	if unfit != nil {
-		b.log.Error("this NATS server cannot be used", zap.String("detail", *unfit))
+	b.unusable.Store(unusable)
+	b.noHeaders.Store(noHeaders)
+	if unusable != nil {
+		b.log.Error("this NATS server cannot be used", zap.String("detail", *unusable))
 	}
 }
 
-// cannotPublish says why messages for other nodes are refused, "" if they are not.
+// cannotPublish returns the reason why messages for other nodes are refused, ""
+// if they are not.
 func (b *NATS) cannotPublish() string {
-	for _, why := range []*string{b.noHeaders.Load(), b.publishDenied.Load()} {
-		if why != nil {
-			return *why
+	for _, detail := range []*string{b.noHeaders.Load(), b.publishDenied.Load()} {
+		if detail != nil {
+			return *detail
 		}
 	}
 	return ""
 }
 
-// inspect finds out what a new connection permits, and asks again where that
-// was not enough. It returns whether this connection has been looked at.
-func (s *sender) inspect() (looked bool) {
+// inspect checks which permissions a new connection has, and checks again later
+// if the permission to publish was refused. It reports whether the present
+// connection has been checked.
+func (s *sender) inspect() (done bool) {
 	defer s.bus.faults.caught("inspect")
 	b := s.bus
 	if b.server != nil {
@@ -80,19 +83,19 @@ func (s *sender) inspect() (looked bool) {
 		return true
 	}
 	refused, err := s.probe()
-	if err != nil || b.connection() != connection { // it broke: the next one is looked at
+	if err != nil || b.connection() != connection { // the connection broke: the next one is checked
 		return false
 	}
 	s.inspected = inspection{done: true, connection: connection, at: now}
 	switch {
-	case refused == nil && b.publishDenied.Swap(nil) != nil: // mended meanwhile
+	case refused == nil && b.publishDenied.Swap(nil) != nil: // granted meanwhile
 		b.permissionErr.Store(nil)
 	case refused == nil:
 	case strings.Contains(refused.Error(), violatesPublish):
 		b.denyPublish(refused)
 	default:
-		why := refused.Error()
-		b.permissionErr.Store(&why)
+		detail := refused.Error()
+		b.permissionErr.Store(&detail)
 	}
 	b.inspected.Store(true)
 	if b.unusable.Load() == nil && b.permissionErr.Load() == nil && b.publishDenied.Load() == nil {
@@ -101,16 +104,19 @@ func (s *sender) inspect() (looked bool) {
 	return true
 }
 
-// violatesPublish is in NATS' text about a message that it did not permit.
+// violatesPublish is a part of the NATS server's error for a message that it does
+// not permit.
 const violatesPublish = "Permissions Violation for Publish"
 
+// denyPublish makes Reserve refuse messages, since NATS refused the permission to
+// publish.
 func (b *NATS) denyPublish(err error) {
 	s := fmt.Sprintf("%v; this node needs to publish and subscribe to belfry.>", err)
 	b.publishDenied.Store(&s)
 }
 
-// probe publishes and subscribes to one subject of each kind. refused is the
-// violation that NATS answered with, if any.
+// probe publishes to one subject of each kind and subscribes to it. refused is
+// the permission violation of the NATS server, nil if it permits everything.
 func (s *sender) probe() (refused, err error) {
 	b := s.bus
 	before := b.nc.LastError()

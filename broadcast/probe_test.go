@@ -14,7 +14,7 @@ import (
 	"belfry/message"
 )
 
-// externalWith starts a NATS server with options of its own.
+// externalWith starts a NATS server with these options.
 func externalWith(t *testing.T, o server.Options) *server.Server {
 	t.Helper()
 	if o.Port == 0 {
@@ -33,9 +33,9 @@ func externalWith(t *testing.T, o server.Options) *server.Server {
 	return s
 }
 
-// A NATS server through which nothing reaches another node is known as such at
-// once: the node is not ready, and pushes are refused before anybody gets them.
-func TestServerThatWillNotDo(t *testing.T) {
+// A NATS server through which messages cannot reach other nodes is noticed at
+// once: the node is not ready, and pushes are refused before any delivery.
+func TestUnusableServer(t *testing.T) {
 	user := func(p *server.Permissions) []*server.User {
 		return []*server.User{{Username: "u", Password: "p", Permissions: p}}
 	}
@@ -48,7 +48,7 @@ func TestServerThatWillNotDo(t *testing.T) {
 		refuses bool
 	}{
 		"no headers":            {server.Options{NoHeaderSupport: true}, "does not support headers", true},
-		"max_payload":           {server.Options{MaxPayload: 64 << 10}, "max_payload is 65536; needed is at least 69632", false},
+		"max_payload":           {server.Options{MaxPayload: 64 << 10}, "max_payload is 65536; it must be at least 69632", false},
 		"publish all":           {server.Options{Users: user(&server.Permissions{Publish: deny("belfry.all")})}, "belfry.all", true},
 		"publish to topics":     {server.Options{Users: user(&server.Permissions{Publish: deny("belfry.topic.>")})}, "Publish", true},
 		"publish to users":      {server.Options{Users: user(&server.Permissions{Publish: deny("belfry.user.*")})}, "Publish", true},
@@ -84,9 +84,9 @@ func TestServerThatWillNotDo(t *testing.T) {
 	}
 }
 
-// A node finds out again when NATS comes back as another one, and when
-// permissions are mended.
-func TestServerReplacedByOneThatWillNotDo(t *testing.T) {
+// A node checks again when NATS comes back as another server, and when missing
+// permissions are granted.
+func TestServerReplacedByUnusableOne(t *testing.T) {
 	s := external(t, 0)
 	port := portOf(t, s)
 	n := sharing(t, s.ClientURL(), Options{})
@@ -94,20 +94,20 @@ func TestServerReplacedByOneThatWillNotDo(t *testing.T) {
 	kill(s)
 	eventually(t, "loss noticed", n[0].away)
 	if err := n[0].Ready(); err != nil {
-		t.Errorf("a node that was ready is not when NATS is away: %v", err)
+		t.Errorf("a node that was ready is not ready without NATS: %v", err)
 	}
 	n[0].publish(t, message.ToAll(), "kept")
 	s = externalWith(t, server.Options{Port: port, NoHeaderSupport: true})
 	eventually(t, "the reason", func() bool { err := n[0].Ready(); return err != nil && strings.Contains(err.Error(), "headers") })
 	if err := n[0].Publish(&message.Message{}); err == nil {
-		t.Error("a push is taken that no other node can get")
+		t.Error("a push is accepted that cannot reach other nodes")
 	}
 	if st := n[0].Stats(); st.OutboxMessages != 1 || st.LostTooLarge != 0 {
-		t.Errorf("what waited was not kept: %+v", st)
+		t.Errorf("the waiting message was not kept: %+v", st)
 	}
 	kill(s)
 	external(t, port)
-	eventually(t, "what was kept", func() bool { return slices.Equal(n[1].payloads(""), []string{"kept"}) })
+	eventually(t, "the kept message", func() bool { return slices.Equal(n[1].payloads(""), []string{"kept"}) })
 	eventually(t, "whole", n[0].whole)
 }
 
@@ -122,9 +122,9 @@ func TestRequired(t *testing.T) {
 	}
 }
 
-// Whoever mistypes the address is told so where he looks first, again and
-// again, without the password.
-func TestMistypedURLIsSaid(t *testing.T) {
+// A wrong address is reported in the log, again every minute, and by Ready. The
+// password is never shown.
+func TestWrongURLIsReported(t *testing.T) {
 	core, lines := observer.New(zap.InfoLevel)
 	clk := newFakeClock()
 	url := "nats://me:secret@127.0.0.1:1"
@@ -159,8 +159,8 @@ func TestMistypedURLIsSaid(t *testing.T) {
 	}
 }
 
-// The reason is the newest: NATS that is away, then back with another password,
-// then with the right one.
+// Ready shows the newest reason: no NATS, then NATS with another password, then
+// no reason.
 func TestReasonIsTheNewest(t *testing.T) {
 	for name, first := range map[string]string{"never connected": "", "was connected": "right"} {
 		t.Run(name, func(t *testing.T) {

@@ -7,25 +7,26 @@ import (
 	"belfry/message"
 )
 
-// Publish sends m to its target on every node: to the local sessions before
-// it returns, to the others soon after. It sets m.ID if that is empty; an id
-// given must be unique. m and its payload must not be changed afterwards.
+// Publish sends m to its target on every node: to the local sessions before it
+// returns, to the other nodes soon after. It sets m.ID if that is empty; an id
+// that the caller sets must be unique. m and its payload must not be changed
+// afterwards. Publish never waits for the network. Prepared.Deliver must not call
+// it.
 //
-// Errors, with nothing delivered anywhere: *message.FieldError for invalid
-// input, *message.TooLargeError, *message.OverloadedError. A
-// *message.FaultError is a fault of belfry, and says whether anybody got the
-// message. It never waits for the network and must not be called by
-// Prepared.Deliver.
+// Errors: *message.FieldError for invalid input, *message.TooLargeError and
+// *message.OverloadedError; the message was then not delivered anywhere. A
+// *message.FaultError is a fault of belfry; it says whether some sessions may
+// have received the message.
 func (n *Node) Publish(m *message.Message) error {
 	_, err := n.PublishWithin(context.Background(), m, message.Wait{})
 	return err
 }
 
-// PublishWithin is Publish for a caller that can wait, within w or until ctx is
-// done, while the local sessions that m is for are behind. It returns whether it
-// had to. A caller that has gone away by then publishes nothing, since it was
-// told nothing and would publish again: the error is a
-// *message.OverloadedError.
+// PublishWithin is Publish for a caller that can wait while the local receivers
+// of m are busy, within w or until ctx is done. It reports whether it waited. If
+// the caller has gone away after the wait, PublishWithin does not publish and
+// returns a *message.OverloadedError: the caller got no answer, so it will
+// publish the message again.
 func (n *Node) PublishWithin(ctx context.Context, m *message.Message, w message.Wait) (waited bool, err error) {
 	local := n.local.Load()
 	if local == nil {
@@ -39,22 +40,23 @@ func (n *Node) PublishWithin(ctx context.Context, m *message.Message, w message.
 	return waited, n.commit(&p)
 }
 
-// prepared is a message with all done that can fail or take long, and a place
-// in the outbox.
+// prepared is a message that is ready to be delivered and has its places in the
+// outbox.
 type prepared struct {
 	target      message.Target
-	here        Prepared // nil: not for sessions of this node
+	here        Prepared // nil if the message is not for sessions of this node
 	reservation Reservation
 }
 
-// leave gives up what is kept for the message at the local sessions.
+// leave releases what Prepared.Await holds for the message.
 func (p *prepared) leave() {
 	if p.here != nil {
 		p.here.Leave()
 	}
 }
 
-// prepare takes no lock, and the place last.
+// prepare does everything that can fail or take long, without a lock. It takes
+// the places in the outbox last.
 func (n *Node) prepare(ctx context.Context, local Local, m *message.Message, w message.Wait, p *prepared) (waited bool, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -96,20 +98,21 @@ func (n *Node) prepare(ctx context.Context, local Local, m *message.Message, w m
 	return waited, err
 }
 
-// gone says whether the publisher has gone away or was stopped.
+// gone reports whether the publisher has gone away or was stopped.
 func gone(ctx context.Context, w message.Wait) bool {
 	return ctx.Err() != nil || w.Gone != nil && w.Gone()
 }
 
-// commit delivers locally and commits to the bus in one order, under the
-// target's stripes. Whatever happens, these and the place are given back.
+// commit delivers to the local sessions and commits to the bus, both under the
+// target's stripes, so that both see the same order. In every case it unlocks the
+// stripes and uses or gives back the places in the outbox.
 func (n *Node) commit(p *prepared) (err error) {
 	delivered, committed := false, false
 	defer func() {
 		v := recover()
 		switch {
 		case v == nil:
-		case delivered: // the clients here have it: sending it again would double it
+		case delivered: // local clients have the message: publishing it again would duplicate it
 			n.count.lostFault.Add(1)
 			n.count.published.Add(1)
 		default:
@@ -138,8 +141,9 @@ func (n *Node) commit(p *prepared) (err error) {
 	return nil
 }
 
-// localPart returns what of m concerns this node: m itself, nil, or a message
-// to those of the sessions that are here (a session id names its node).
+// localPart returns the message for this node's sessions: m itself, nil if m is
+// for none of them, or a copy of m whose target is the sessions of this node (a
+// session id contains its node).
 func (n *Node) localPart(m *message.Message) (*message.Message, error) {
 	if m.Target.Scope != message.ScopeSessions {
 		return m, nil
@@ -162,7 +166,7 @@ func (n *Node) localPart(m *message.Message) (*message.Message, error) {
 	}
 	part := *m
 	part.Target.Names = here
-	if part.ID == "" { // the part and the message are one to the client
+	if part.ID == "" { // the part and the message must have the same id
 		m.ID = n.ids.next()
 		part.ID = m.ID
 	}

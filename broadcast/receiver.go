@@ -11,13 +11,13 @@ import (
 	"belfry/message"
 )
 
-// duplicateNodeEvery is how often a second process with this node's id is
-// complained about.
+// duplicateNodeEvery is the shortest time between two log lines about another
+// process with this node's id.
 const duplicateNodeEvery = time.Minute
 
-// receiver takes what nats.go puts on the channel, in order, and gives what
-// is new and valid to the node. Everything in it is owned by its goroutine,
-// run.
+// receiver takes messages from the channel that nats.go fills, in order, and
+// passes new and valid ones to the node. Everything in it is owned by its
+// goroutine, run.
 type receiver struct {
 	bus      *NATS
 	deliver  func(*message.Message)
@@ -25,9 +25,9 @@ type receiver struct {
 	gaps     gapTracker
 	roster   *roster
 	recent   *recent
-	instance string // our own
+	instance string // of this process
 
-	duplicate   string    // instance of another process with our node id
+	duplicate   string    // instance of another process with this node's id
 	duplicateAt time.Time // when it was logged
 }
 
@@ -65,7 +65,7 @@ func (r *receiver) handle(m *nats.Msg) {
 		}
 	}()
 	now := r.bus.opt.clock.now()
-	if m.Header[headerProbe] != nil { // asks NATS, not us, see probe.go
+	if m.Header[headerProbe] != nil { // it serves to check permissions, see probe.go
 		return
 	}
 	if strings.HasPrefix(m.Subject, subjectControl) {
@@ -83,7 +83,7 @@ func (r *receiver) handle(m *nats.Msg) {
 		return
 	}
 	if b, ok := userBucket(m.Subject); ok && !r.bus.interest.holds(b) {
-		return // came over the wildcard, or on its way while the bucket was left
+		return // it came over the wildcard, or was under way when the last session left the bucket
 	}
 	out, err := r.decoder.decode(m, numbered)
 	if err != nil {
@@ -115,8 +115,8 @@ func (r *receiver) malformed(m *nats.Msg, err error) {
 	r.bus.log.Warn("malformed message dropped", zap.Error(&MalformedError{Subject: m.Subject, Err: err}))
 }
 
-// control handles belfry.ctl.>; control messages of later versions are not
-// ours to judge.
+// control handles belfry.ctl.>. It ignores unknown subjects: nodes of later
+// versions may use them.
 func (r *receiver) control(m *nats.Msg, now time.Time) {
 	switch m.Subject {
 	case subjectBeacon:
@@ -141,9 +141,10 @@ func (r *receiver) beacon(m *nats.Msg, now time.Time) {
 		r.gaps.onBeacon(b, now)
 		return
 	}
-	// NoEcho keeps our own beacons away, so this is somebody else's.
+	// With NoEcho a node does not receive its own beacons, so another process
+	// sent this one.
 	if b.instance == r.instance {
-		r.malformed(m, errors.New("our own beacon, sent by somebody else"))
+		r.malformed(m, errors.New("a beacon of this process, sent by another one"))
 		return
 	}
 	if b.instance != r.duplicate {

@@ -2,13 +2,14 @@ package broadcast
 
 import "hash/maphash"
 
-// recentIDs is how many ids recent remembers at least; the copies of one
-// message follow each other closely, so it need not be many.
+// recentIDs is the number of ids that recent remembers at least. It need not be
+// large, because the copies of a message follow each other closely.
 const recentIDs = 4096
 
-// recent remembers the messages that come once for each of several topics.
-// Owned by the receiver's goroutine. It keeps 64-bit hashes in two
-// generations: when the younger is full the older is forgotten.
+// recent recognizes copies of a message to several topics, which comes once on
+// each subject. It keeps 64-bit hashes of node and id in two sets: when cur is
+// full, it becomes old, and the previous old is dropped. Owned by the receiver's
+// goroutine.
 type recent struct {
 	seed     maphash.Seed
 	cur, old map[uint64]struct{}
@@ -18,7 +19,8 @@ func newRecent() *recent {
 	return &recent{seed: maphash.MakeSeed(), cur: make(map[uint64]struct{})}
 }
 
-// first says whether this node and id come for the first time.
+// first reports whether this node and id come for the first time, and remembers
+// them.
 func (r *recent) first(node uint32, id string) bool {
 	var h maphash.Hash
 	h.SetSeed(r.seed)

@@ -8,33 +8,34 @@ import (
 	"go.uber.org/zap"
 )
 
-// A batch is what is published between two confirmations. Small enough that
-// little is in doubt when a connection breaks, large enough that the round
-// trip of a confirmation does not bound the rate.
+// Limits of a batch: the messages that are published between two confirmations.
+// A batch is small, so that a broken connection leaves few messages unconfirmed.
+// It is large enough that the round trip of a confirmation does not limit the
+// rate.
 const (
 	batchMessages = 512
 	batchBytes    = 1 << 20
 )
 
-// flushWait is how long one wait for the NATS server's PONG lasts before the
-// connection is looked at again.
+// flushWait is how long one wait for the NATS server's PONG lasts. After it the
+// sender checks whether the connection still exists, and waits again.
 const flushWait = 2 * time.Second
 
-// sender moves parcels from the outbox to NATS, in order, and announces the
-// numbers. Everything in it is owned by its goroutine, run.
+// sender moves messages from the outbox to NATS, in order, and publishes beacons.
+// Everything in it is owned by its goroutine, run.
 type sender struct {
 	bus       *NATS
 	numbers   *numbers
 	instance  string
 	round     uint64 // of the last beacon
-	idle      int    // intervals since then in which nothing was sent
+	idle      int    // intervals without a beacon since the last one
 	sinceList int    // intervals since the last list of peers
 	batch     []part
-	wake      chan struct{} // 1 deep: the connection changed
+	wake      chan struct{} // capacity 1: the connection changed
 
-	connection uint64 // the one seen last
+	connection uint64 // number of the last connection seen
 	inspected  inspection
-	resume     time.Time // not to be used before
+	resume     time.Time // messages are not sent before it
 }
 
 func (s *sender) run() {
@@ -78,9 +79,9 @@ func (s *sender) tick(now time.Time) {
 	s.sendPeers()
 }
 
-// send publishes a batch. What the connection refuses is kept until there is
-// one again; what was handed to a connection that then broke is not sent
-// again, for it may have arrived.
+// send publishes a batch. It keeps messages that nats.go refuses for want of a
+// connection until there is one. It does not repeat messages whose connection
+// broke after they were handed to it: they may have arrived.
 func (s *sender) send(batch []part) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -113,9 +114,10 @@ func (s *sender) send(batch []part) {
 	}
 }
 
-// publish hands parcels to nats.go until one is refused for want of a
-// connection. done of them need no further thought: sent were accepted,
-// doubtful may be partly written, the rest are too large for this server.
+// publish hands messages to nats.go until one is refused for want of a
+// connection. done is the number of messages that are finished. sent of these
+// were accepted and doubtful may have been written in part; the remaining ones
+// were refused by NATS or met a fault, and are counted here.
 func (s *sender) publish(batch []part) (done, sent, doubtful int) {
 	now := s.bus.opt.clock.now()
 	for i := range batch {
@@ -132,11 +134,11 @@ func (s *sender) publish(batch []part) (done, sent, doubtful int) {
 			sent++
 			s.numbers.used(stream, now)
 		case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed):
-			return i, sent, doubtful // certainly not sent: the number is still free
+			return i, sent, doubtful // this message was not sent: its number is still free
 		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrHeadersNotSupported), errors.Is(err, nats.ErrBadSubject):
 			s.bus.count.lostTooLarge.Add(1)
 			s.bus.log.Error("message refused by NATS", zap.String("subject", p.subject), zap.Int("bytes", p.size), zap.Error(err))
-		default: // a socket write failed, perhaps half way
+		default: // a socket write failed; a part of the message may have been written
 			doubtful++
 			s.numbers.used(stream, now)
 		}
@@ -144,20 +146,20 @@ func (s *sender) publish(batch []part) (done, sent, doubtful int) {
 	return len(batch), sent, doubtful
 }
 
-// encodeNext makes the bus message of a parcel, nil if that meets a fault.
+// encodeNext returns the bus message of a part, nil after a fault.
 func (s *sender) encodeNext(p *part, st stamp) (m *nats.Msg) {
-	defer s.bus.faults.caught("seal")
+	defer s.bus.faults.caught("encode")
 	return encode(p, st)
 }
 
-// confirmed waits until the NATS server has taken everything published on
-// this connection; false if it broke first.
+// confirmed waits until the NATS server has confirmed everything that was
+// published on this connection. It returns false if the connection broke first.
 func (s *sender) confirmed(connection uint64) bool {
 	for {
 		err := s.bus.nc.FlushTimeout(flushWait)
 		switch {
 		case s.bus.connection() != connection:
-			return false // a PONG, if there was one, came over another connection
+			return false // if there was a PONG, it came over another connection
 		case err == nil:
 			return true
 		case !errors.Is(err, nats.ErrTimeout), !s.bus.nc.IsConnected():
@@ -166,13 +168,14 @@ func (s *sender) confirmed(connection uint64) bool {
 		select {
 		case <-s.bus.stop:
 			return false
-		default: // the server is slow; nats.go's own pings decide whether it is gone
+		default: // the server is slow; if it is dead, nats.go's pings end the connection
 		}
 	}
 }
 
-// waitConnected returns when there is a connection that carries messages, and
-// has been for ReconnectPause if it is not the first; false if the bus closes.
+// waitConnected returns true when there is a connection that carries messages;
+// after a reconnect, this is ReconnectPause later. It returns false if the bus
+// closes.
 func (s *sender) waitConnected() bool {
 	for {
 		var pause <-chan time.Time
@@ -198,7 +201,8 @@ func (s *sender) waitConnected() bool {
 	}
 }
 
-// pauseLeft starts the pause when it sees a new connection.
+// pauseLeft returns the time until messages may be sent. It starts the pause when
+// it sees a new connection.
 func (s *sender) pauseLeft() time.Duration {
 	if now := s.bus.connection(); now != s.connection {
 		s.connection, s.resume = now, time.Now().Add(s.bus.opt.ReconnectPause)
@@ -216,14 +220,14 @@ func (s *sender) release(done []part) {
 	}
 }
 
-// idleBeacons is how many intervals may pass between beacons that have nothing
-// to tell but that their node is there, among so many peers. Every node hears
-// every other: 53 of them at one a second would cost a third of a core between
-// them.
+// idleBeacons returns the number of intervals between the beacons of a node that
+// sends nothing. It grows with the number of peers, because every node receives
+// the beacons of every other: with 53 nodes, one beacon a second from each would
+// take a third of a core in total.
 func idleBeacons(peers int64) int { return 5 + int(peers/5) }
 
-// beacon announces this node and the streams sent on since the last one.
-// Without a connection it is put off: the next covers the time.
+// beacon publishes a beacon with the streams that have messages since the last
+// one. Without a connection it does nothing: the next beacon has these streams.
 func (s *sender) beacon(now time.Time) {
 	defer s.bus.faults.caught("beacon")
 	s.numbers.sweep(now)
@@ -255,7 +259,7 @@ func (s *sender) beacon(now time.Time) {
 	}
 }
 
-// sendPeers tells the others whom this node hears.
+// sendPeers publishes the list of nodes that this node hears.
 func (s *sender) sendPeers() {
 	defer s.bus.faults.caught("peers")
 	present := s.bus.receiver.roster.view.Load().present

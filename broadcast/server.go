@@ -16,26 +16,28 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// EnvelopeRoom is what the embedded server allows a message above its
-// payload: the longest envelope, MaxTargetNames names of the longest kind
-// with every byte percent-encoded, is below it.
+// EnvelopeRoom is the size in bytes by which a message may exceed the largest
+// payload at the embedded server. The largest envelope fits into it: it has
+// MaxTargetNames of the longest names, with every byte percent-encoded.
 const EnvelopeRoom = 128 << 10
 
-// serverStart bounds the start of the embedded server.
+// serverStart is the longest time that the start of the embedded server may take.
 const serverStart = 10 * time.Second
 
-// embedded is the NATS server inside this process. A nil one is none.
+// embedded is the NATS server inside this process. It is nil with an external
+// cluster.
 type embedded struct {
 	srv    *server.Server
-	closed bool   // to clients outside the process
-	alone  bool   // to other nodes as well: nobody can hear
-	token  string // what our own connection shows, "" for Options' credentials
+	closed bool   // it accepts no clients from outside the process
+	alone  bool   // it accepts no routes either: no other process can receive
+	token  string // token of this process's connection, "" to use the credentials of Options
 	log    *serverLog
 }
 
-// startServer starts the server that o.Embedded describes. The instance makes
-// its name unique even if the node's is not: servers refuse routes to one of
-// their own name, and the duplicate would then never be seen.
+// startServer starts the server that o.Embedded describes. The name of the server
+// contains the instance, so that it is unique even if two nodes have the same
+// name: servers refuse routes to a server of the same name, and the receiver
+// would then never notice the duplicate node.
 func startServer(o *Options, instance string) (*embedded, error) {
 	so, err := serverOptions(o, instance)
 	if err != nil {
@@ -62,13 +64,14 @@ func startServer(o *Options, instance string) (*embedded, error) {
 	return e, nil
 }
 
-// awaitServer returns when the server serves, or why it does not.
+// awaitServer returns when the server is ready, or an error that says why it is
+// not.
 func awaitServer(srv *server.Server, fatal <-chan string) error {
 	for deadline := time.Now().Add(serverStart); time.Now().Before(deadline); {
 		ready := srv.ReadyForConnections(100 * time.Millisecond)
 		select {
-		case why := <-fatal: // a listener that failed counts as ready there
-			return errors.New(why)
+		case detail := <-fatal: // looked at first: ReadyForConnections ignores listeners that failed
+			return errors.New(detail)
 		default:
 		}
 		if ready {
@@ -78,6 +81,7 @@ func awaitServer(srv *server.Server, fatal <-chan string) error {
 	return errors.New("not ready within " + serverStart.String())
 }
 
+// serverOptions translates o.Embedded into the options of the NATS server.
 func serverOptions(o *Options, instance string) (*server.Options, error) {
 	so := &server.Options{
 		ServerName: o.NodeName + "-" + instance,
@@ -105,9 +109,10 @@ func serverOptions(o *Options, instance string) (*server.Options, error) {
 		return so, nil
 	}
 	if so.DontListen {
-		// nats-server v2.15 starts routing only after its client listener (and
-		// with DontListen never). It gets one on loopback that nobody is told
-		// of and, unless there are credentials anyway, a token nobody knows.
+		// nats-server v2.15 starts routing only after its client listener, and
+		// never with DontListen. So it gets a client listener on loopback. Its
+		// address is not announced, and without credentials in o it requires a
+		// random token.
 		so.DontListen, so.Host, so.Port = false, loopback(net.Listen), server.RANDOM_PORT
 	}
 	c := &so.Cluster
@@ -125,7 +130,7 @@ func serverOptions(o *Options, instance string) (*server.Options, error) {
 		if err != nil || u.Host == "" {
 			return nil, badOption("Embedded.Routes", fmt.Sprintf("%q; allowed are nats://[user:password@]host:port", route))
 		}
-		if u.User == nil && c.Username != "" { // the same at every node
+		if u.User == nil && c.Username != "" { // all nodes have the same credentials
 			u.User = url.UserPassword(c.Username, c.Password)
 		}
 		so.Routes = append(so.Routes, u)
@@ -133,8 +138,8 @@ func serverOptions(o *Options, instance string) (*server.Options, error) {
 	return so, nil
 }
 
-// loopback returns the loopback address that this host has: one without IPv4
-// has only ::1.
+// loopback returns a loopback address of this host. A host without IPv4 has only
+// ::1.
 func loopback(listen func(network, address string) (net.Listener, error)) string {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		if l, err := listen("tcp", net.JoinHostPort(host, "0")); err == nil {
@@ -142,13 +147,13 @@ func loopback(listen func(network, address string) (net.Listener, error)) string
 			return host
 		}
 	}
-	return "127.0.0.1" // and the server says why that fails
+	return "127.0.0.1" // the server will report why it cannot listen there
 }
 
-// advertised returns the address at which other servers reach one that listens
-// for routes at host, "" if that does not say. Without it they take the address
-// that a connection of this one came from, and on a host with several, that may
-// be another. A name stays one, since certificates may be for it.
+// advertised returns the address that a server listening for routes at host tells
+// to other servers, "" if host is a wildcard or has a zone. Without it they use
+// the address from which this server connects, which may be a different address
+// of the host. A name is not resolved, since certificates may be issued for it.
 func advertised(host string, port int) string {
 	if host == "" {
 		return ""
@@ -159,7 +164,7 @@ func advertised(host string, port int) string {
 	return net.JoinHostPort(host, strconv.Itoa(max(port, 0)))
 }
 
-// splitAddress reads host:port; port 0 lets the system choose.
+// splitAddress parses host:port. With port 0 the kernel chooses a port.
 func splitAddress(field, address string) (string, int, error) {
 	host, p, err := net.SplitHostPort(address)
 	if err != nil {
@@ -176,7 +181,7 @@ func splitAddress(field, address string) (string, int, error) {
 }
 
 // serverTLS returns nil without a certificate. With a CA the other side must
-// have a certificate of it.
+// present a certificate that the CA signed.
 func serverTLS(t TLS) (*tls.Config, error) {
 	if t.Cert == "" {
 		return nil, nil
@@ -193,7 +198,7 @@ func serverTLS(t TLS) (*tls.Config, error) {
 		}
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("NATS CA %s: no certificate in it", t.CA)
+			return nil, fmt.Errorf("NATS CA %s: the file contains no certificate", t.CA)
 		}
 		c.RootCAs, c.ClientCAs, c.ClientAuth = pool, pool, tls.RequireAndVerifyClientCert
 	}

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// A node whose routes are refused says which settings to look at, for as long
-// as that is so.
-func TestRefusedRoutesAreSaid(t *testing.T) {
+// While another node refuses the routes of this one, Degraded names the settings to
+// check.
+func TestRefusedRoutesAreReported(t *testing.T) {
 	first := open(t, Options{NodeName: "one", Embedded: Embedded{ClusterListen: "127.0.0.1:0", ClusterUser: "u", ClusterPass: "right"}})
 	second := open(t, Options{NodeName: "two", Embedded: Embedded{ClusterListen: "127.0.0.1:0", ClusterUser: "u", ClusterPass: "wrong",
 		Routes: []string{"nats://u:wrong@" + first.ClusterAddr()}}})
-	eventually(t, "said", func() bool {
+	eventually(t, "the reason", func() bool {
 		return strings.Contains(strings.Join(second.Degraded(), " "), "nats.cluster_password")
 	})
 	l := &serverLog{now: second.opt.clock.now}
 	l.refused.Store(l.now().Add(-refusedFor - time.Second).UnixNano())
 	if l.routesRefused() {
-		t.Error("said for ever")
+		t.Error("the reason stays without further refusals")
 	}
 }

@@ -2,18 +2,19 @@ package broadcast
 
 import "belfry/message"
 
-// part is one bus message to be: a message and the part of its target that
-// travels on one subject.
+// part is a bus message before its encoding: a message, one of its subjects, and
+// the names of its target for this subject.
 type part struct {
 	subject string
 	message *message.Message
-	names   []string // values of the name header: users, sessions, or all topics if several
-	size    int      // bytes, at most, with envelope
+	names   []string // values of the name header: users, sessions, or all topics if there are several
+	size    int      // upper bound of its bytes, with envelope
 }
 
-// splitMessage splits m by subject: topics one each, all with the whole list;
-// users by bucket and sessions by node, each with its own names only.
-// Sessions of this node need no bus.
+// splitMessage returns the parts of m, one for each subject. Every topic is a
+// subject, and each of these parts has all topics. Users are grouped by bucket and
+// sessions by node, and each part has only its own names. Sessions of this node
+// are in no part, because the bus is not needed for them.
 func splitMessage(m *message.Message, self uint32, nodeOf func(string) (uint32, error)) ([]part, error) {
 	switch m.Target.Scope {
 	case message.ScopeTopics:
@@ -46,7 +47,7 @@ func splitTopics(m *message.Message) []part {
 	return out
 }
 
-// splitNames puts names of one subject together; "" is no subject.
+// splitNames groups names by subject. It skips names with the subject "".
 func splitNames(m *message.Message, subjectOf func(string) (string, error)) ([]part, error) {
 	out := make([]part, 0, 1)
 	at := make(map[string]int, 1)
@@ -72,8 +73,8 @@ func splitNames(m *message.Message, subjectOf func(string) (string, error)) ([]p
 	return out, nil
 }
 
-// distinct returns names without repetitions, in order; names itself if there
-// are none.
+// distinct returns names without repetitions, in order. The result may be names
+// itself.
 func distinct(names []string) []string {
 	if len(names) < 2 {
 		return names

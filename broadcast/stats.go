@@ -2,49 +2,49 @@ package broadcast
 
 import "sync/atomic"
 
-// Stats are counters since the start and, where marked, present values.
-// Every message that does not arrive is in exactly one of the Lost counters
-// of the node that lost it; Gaps are what receivers saw missing, so a loss on
-// the way is in a Lost counter of the sender, or in none, and in Gaps of
-// every receiver.
+// Stats are counters since the start and, where marked with "now", present
+// values. A node counts every message that it loses in exactly one of its Lost
+// counters. Gaps are the messages that a receiver found missing. So a message
+// lost between nodes is in Gaps of every receiver, and it may be in a Lost
+// counter of the sender.
 type Stats struct {
 	Published       uint64 // messages that Publish accepted
 	RefusedOutbox   uint64 // messages refused because the outbox was full
-	RefusedNATS     uint64 // messages refused because nothing can be sent through this NATS server
+	RefusedNATS     uint64 // messages refused because this NATS server cannot carry them
 	RefusedLocal    uint64 // messages refused because the local mailboxes were full
 	Sent            uint64 // bus messages that the NATS server confirmed
 	Received        uint64 // bus messages received, beacons excluded
 	Delivered       uint64 // received messages handed to the local sessions
 	Malformed       uint64 // received messages dropped because subject, header or payload is invalid
 	Duplicates      uint64 // received copies dropped because the message was delivered before
-	LostUnconfirmed uint64 // sent, then the connection broke: lost, or arrived without our knowing
-	LostTooLarge    uint64 // refused by a NATS server that allows less than the one before
-	LostShutdown    uint64 // still in the outbox, or received and not dispatched, at Close
-	LostReceive     uint64 // dropped by nats.go because the receive channel was full
-	LostOverload    uint64 // received, but the local mailboxes stayed full
-	LostFault       uint64 // met a fault of belfry on their way
-	Gaps            uint64 // numbers of other nodes' messages that never came, each counted once
-	Reconnects      uint64 // times the connection to NATS came back
+	LostUnconfirmed uint64 // messages sent when the connection broke before NATS confirmed them; they may have arrived
+	LostTooLarge    uint64 // messages that NATS refused when they were sent, as a server with a smaller max_payload does
+	LostShutdown    uint64 // messages in the outbox, or received and not dispatched, at Close
+	LostReceive     uint64 // messages that nats.go dropped because the receive channel was full
+	LostOverload    uint64 // received messages lost because the local mailboxes stayed full
+	LostFault       uint64 // messages lost by a fault of belfry
+	Gaps            uint64 // numbered messages of other nodes that did not arrive, each counted once
+	Reconnects      uint64 // reconnects to NATS
 	Denied          uint64 // subscriptions or messages that NATS permissions refused
 	Switches        uint64 // changes between single user buckets and the wildcard
 	DuplicateNodes  uint64 // other processes seen that use this node's id
-	Faults          uint64 // panics caught, each at the cost of one message or one step at most
-	LeftEarly       uint64 // topics left before Linger was over, because more than MaxLingering lingered
+	Faults          uint64 // panics caught; each cost at most one message or one step
+	LeftEarly       uint64 // topics unsubscribed before Linger was over, because more than MaxLingering lingered
 
 	OutboxMessages int      // now: places taken
-	OutboxBytes    int      // now
+	OutboxBytes    int      // now: bytes of these messages
 	Subscriptions  int      // now: NATS subscriptions
 	Topics         int      // now: topics subscribed, lingering ones included
-	Lingering      int      // now: topics subscribed without a subscriber here
-	Buckets        int      // now: user buckets that hold somebody
-	Peers          int      // now: other nodes heard of lately
-	PeerNames      []string // now: names of these
-	Unheard        []string // now: names of nodes that others hear and this one does not
-	Wildcard       bool     // now: all user buckets by one subscription
-	Connected      bool     // now: NATS is reachable
+	Lingering      int      // now: topics subscribed without a local subscriber
+	Buckets        int      // now: user buckets with a local session
+	Peers          int      // now: other nodes whose beacons arrive
+	PeerNames      []string // now: names of these nodes
+	Unheard        []string // now: names of nodes whose beacons other nodes receive and this node does not
+	Wildcard       bool     // now: one subscription covers all user buckets
+	Connected      bool     // now: connected to NATS
 }
 
-// counters are the running totals behind Stats, touched by any goroutine.
+// counters are the totals behind Stats. Any goroutine may change them.
 type counters struct {
 	published, refusedOutbox, refusedLocal       atomic.Uint64
 	sent, received, delivered                    atomic.Uint64

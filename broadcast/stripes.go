@@ -8,9 +8,9 @@ import (
 	"belfry/message"
 )
 
-// stripes serialize publishers of the same target: whoever holds a target's
-// stripes delivers locally and commits to the bus before anybody else does
-// either, so both see one order. Different targets rarely share a stripe.
+// stripes serialize publishers of the same target. The holder of a target's
+// stripes delivers locally and commits to the bus before another publisher does
+// either, so both see the same order. Different targets rarely share a stripe.
 type stripes struct {
 	seed maphash.Seed
 	mu   [64]sync.Mutex
@@ -18,7 +18,7 @@ type stripes struct {
 
 func newStripes() *stripes { return &stripes{seed: maphash.MakeSeed()} }
 
-// of returns the set of stripes of t.
+// of returns the set of stripes of t, one bit for each stripe.
 func (s *stripes) of(t message.Target) (set uint64) {
 	if t.Scope == message.ScopeAll {
 		return 1
@@ -29,8 +29,8 @@ func (s *stripes) of(t message.Target) (set uint64) {
 	return set
 }
 
-// lock takes a set in ascending order, which is what keeps two publishers of
-// overlapping targets from waiting for each other.
+// lock locks a set of stripes in ascending order, so that two publishers with
+// overlapping sets cannot deadlock.
 func (s *stripes) lock(set uint64) {
 	for ; set != 0; set &= set - 1 {
 		s.mu[bits.TrailingZeros64(set)].Lock()

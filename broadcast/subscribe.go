@@ -8,14 +8,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// interestTick is how often lingering subscriptions and nats.go's drops are
-// looked at; repeatNotice is when a shard with a full mailbox is told again.
 const (
-	interestTick = time.Second
-	repeatNotice = 10 * time.Millisecond
+	interestTick = time.Second           // between two searches for old subscriptions and dropped messages
+	repeatNotice = 10 * time.Millisecond // before a shard with a full mailbox is notified again
 )
 
-// run is the one goroutine that subscribes and unsubscribes.
+// run is the goroutine that subscribes and unsubscribes. There is one.
 func (i *interest) run() {
 	defer i.bus.wg.Done()
 	ticks, stop := i.bus.opt.clock.tick(interestTick)
@@ -44,13 +42,14 @@ func (i *interest) run() {
 	}
 }
 
+// recovered runs a step and recovers from its panic.
 func (i *interest) recovered(step func()) {
 	defer i.bus.faults.caught("subscriptions")
 	step()
 }
 
-// join subscribes to what was asked for since it last ran, with one flush, and
-// tells those who waited.
+// join subscribes to the queued topics and buckets, with one flush, and notifies
+// the shards that waited for them.
 func (i *interest) join() {
 	i.mu.Lock()
 	topics := i.takeTopics(nil)
@@ -67,7 +66,7 @@ func (i *interest) join() {
 			panic(v)
 		}
 	}()
-	i.leave(leaving) // first: one that is wanted again must not be subscribed to twice
+	i.leave(leaving) // first, so that a topic that is wanted again is not subscribed twice
 	begins := len(fixed) > 0
 	for ; len(fixed) > 0; fixed = fixed[1:] {
 		i.subscribe(fixed[0], "")
@@ -82,28 +81,28 @@ func (i *interest) join() {
 	if begins {
 		i.begun.Store(i.instant(now))
 	}
-	told := i.markTopics(topics, now)
+	notices := i.markTopics(topics, now)
 	for _, w := range waiting {
 		if i.held[w.bucket] != nil {
 			i.markReady(w.bucket, now)
 		}
 		if w.notice.waiter != nil {
-			told = append(told, w.notice)
+			notices = append(notices, w.notice)
 		}
 	}
-	i.notify(told)
+	i.notify(notices)
 }
 
-// subscribeBuckets sees to it that all buckets waited for are subscribed to. It returns
-// how many of them need a flush before they are ready.
+// subscribeBuckets subscribes to the buckets in waiting that are not subscribed
+// yet. It returns how many of them need a flush before they are ready.
 func (i *interest) subscribeBuckets(waiting []userWait) int {
 	if len(waiting) == 0 || i.wildcardOn.Load() {
 		return 0
 	}
 	need := make(map[uint16]struct{})
 	for _, w := range waiting {
-		// A session that has left again needs nothing; the next one to come
-		// waits anew, since the bucket is not ready.
+		// If the session has left again, its bucket is not needed. The bucket
+		// stays not ready, so the next session is queued in waiting again.
 		if _, held := i.held[w.bucket]; !held && i.holds(w.bucket) {
 			need[w.bucket] = struct{}{}
 		}
@@ -118,6 +117,7 @@ func (i *interest) subscribeBuckets(waiting []userWait) int {
 	return len(need)
 }
 
+// markReady marks bucket b as subscribed since now, unless it is marked already.
 func (i *interest) markReady(b uint16, now time.Time) {
 	if i.users[b].Load()&readyBit == 0 {
 		i.from[b].Store(i.instant(now))
@@ -125,8 +125,8 @@ func (i *interest) markReady(b uint16, now time.Time) {
 	}
 }
 
-// clearReady takes the mark from bucket b unless somebody is in it. A session
-// that joins afterwards waits.
+// clearReady removes the mark from bucket b and returns true, unless the bucket
+// has sessions. A session that joins afterwards waits.
 func (i *interest) clearReady(b uint16) bool {
 	if !i.users[b].CompareAndSwap(readyBit, 0) {
 		return i.users[b].Load() == 0
@@ -135,8 +135,9 @@ func (i *interest) clearReady(b uint16) bool {
 	return true
 }
 
-// subscribe feeds subject into the receive channel. While there is no
-// connection nats.go notes the subscription and makes it with the next one.
+// subscribe makes a subscription whose messages go to the receive channel. If
+// there is no connection, nats.go subscribes when there is one. It returns nil
+// only when the bus is closed.
 func (i *interest) subscribe(subject, group string) *nats.Subscription {
 	var sub *nats.Subscription
 	var err error
@@ -145,28 +146,28 @@ func (i *interest) subscribe(subject, group string) *nats.Subscription {
 	} else {
 		sub, err = i.bus.nc.ChanQueueSubscribe(subject, group, i.bus.in)
 	}
-	if err != nil { // only when the connection is closed for good
-		i.bus.log.Error("subscribe", zap.String("subject", subject), zap.Error(err))
+	if err != nil { // only after Close
+		i.bus.log.Error("cannot subscribe", zap.String("subject", subject), zap.Error(err))
 		return nil
 	}
 	i.live[sub] = struct{}{}
 	return sub
 }
 
-// unsubscribe ends a subscription that nobody wants: what is on its way is
-// thrown away.
+// unsubscribe ends a subscription that is not wanted any more. nats.go drops the
+// messages that are under way.
 func (i *interest) unsubscribe(sub *nats.Subscription) {
 	if sub == nil {
 		return
 	}
 	i.retire(sub)
 	if err := sub.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		i.bus.log.Warn("unsubscribe", zap.String("subject", sub.Subject), zap.Error(err))
+		i.bus.log.Warn("cannot unsubscribe", zap.String("subject", sub.Subject), zap.Error(err))
 	}
 }
 
-// confirm returns when the server has taken all subscriptions, or there is no
-// connection that anybody could wait for.
+// confirm returns when the server has confirmed all subscriptions, or there is no
+// connection.
 func (i *interest) confirm() {
 	for i.bus.nc.IsConnected() {
 		if err := i.bus.nc.FlushTimeout(flushWait); !errors.Is(err, nats.ErrTimeout) {
@@ -180,26 +181,26 @@ func (i *interest) confirm() {
 	}
 }
 
-// notify reports ready to the shards in told and to those that had no room for
-// it before.
-func (i *interest) notify(told []notice) {
-	told = append(i.unnotified, told...)
+// notify sends the notices, and before them the ones whose shards had no room
+// the last time.
+func (i *interest) notify(notices []notice) {
+	notices = append(i.unnotified, notices...)
 	i.unnotified = nil
-	for _, n := range told {
+	for _, n := range notices {
 		if !i.sent(n) {
 			i.unnotified = append(i.unnotified, n)
 		}
 	}
 }
 
-// sent tells one shard; false if that had no room.
+// sent sends one notice. It returns false if the shard had no room for it.
 func (i *interest) sent(n notice) (ok bool) {
-	ok = true // a shard that fails is not asked again
+	ok = true // a notice that panics is not sent again
 	defer i.bus.faults.caught("ready")
 	return n.send()
 }
 
-// sweep ends subscriptions that lingered long enough.
+// sweep ends subscriptions that have lingered for Options.Linger.
 func (i *interest) sweep(now time.Time) {
 	i.retry()
 	i.sweepTopics(now)
@@ -222,7 +223,8 @@ func (i *interest) sweep(now time.Time) {
 	}
 }
 
-// retire takes a subscription that ends out of the books, except its drops.
+// retire forgets a subscription that ends, and keeps the number of messages that
+// nats.go dropped in it.
 func (i *interest) retire(sub *nats.Subscription) {
 	delete(i.live, sub)
 	if n, err := sub.Dropped(); err == nil {
@@ -230,10 +232,10 @@ func (i *interest) retire(sub *nats.Subscription) {
 	}
 }
 
-// countDrops adds up what nats.go dropped because the receive channel was
-// full. Only the subscriptions themselves know: SetPendingLimits does not apply
-// to channel subscriptions, and the error handler is called for the first drop
-// of a series only.
+// countDrops counts the messages that nats.go dropped because the receive channel
+// was full. Only the subscriptions have these numbers: SetPendingLimits does not
+// apply to channel subscriptions, and nats.go calls the error handler only for
+// the first of several drops.
 func (i *interest) countDrops() {
 	lost := i.dropped
 	for sub := range i.live {

@@ -21,7 +21,7 @@ import (
 	"belfry/message"
 )
 
-// certificates writes a CA and a certificate of it that serves both ends.
+// certificates writes a CA and a certificate signed by it, for server and client.
 func certificates(t *testing.T) TLS {
 	t.Helper()
 	files := TLS{filepath.Join(t.TempDir(), "ca.pem"), filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")}
@@ -60,13 +60,13 @@ func certificates(t *testing.T) TLS {
 	return files
 }
 
-// TLS with certificates on both sides, on the client's port and on routes.
+// TLS works with certificates on both sides, on the client port and on routes.
 func TestTLS(t *testing.T) {
 	files := certificates(t)
 	a := open(t, Options{NodeName: "a", TLS: files, Embedded: Embedded{Listen: "127.0.0.1:0", ClusterListen: "127.0.0.1:0"}})
 	b := open(t, Options{NodeName: "b", TLS: files, Embedded: Embedded{ClusterListen: "127.0.0.1:0", Routes: []string{"nats://" + a.ClusterAddr()}}})
 	c := open(t, Options{NodeName: "c", TLS: files, URLs: []string{"tls://" + a.NATSAddr()}})
-	b.sees(t, subjectAll, 2) // its own, and the other server's as one
+	b.sees(t, subjectAll, 2) // its own, and one of the other server
 	b.publish(t, message.ToAll(), "x")
 	for _, n := range []*member{a, c} {
 		eventually(t, "delivery", func() bool { return len(n.messages()) == 1 })
@@ -77,9 +77,9 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// What NATS permissions forbid is no silent loss: it is counted, and readiness
-// says which subject.
-func TestPermissionsAreTold(t *testing.T) {
+// Messages that NATS permissions forbid are not lost silently: they are counted,
+// and Ready names the subject.
+func TestRefusedPermissionsAreReported(t *testing.T) {
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, Users: []*server.User{{
 		Username: "u", Password: "p",
 		Permissions: &server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"belfry.topic.secret"}}},
@@ -93,7 +93,7 @@ func TestPermissionsAreTold(t *testing.T) {
 		t.Fatal("server not ready")
 	}
 	n := open(t, Options{URLs: []string{s.ClientURL()}, User: "u", Password: "p"})
-	eventually(t, "permissions looked at", func() bool { return n.Ready() == nil })
+	eventually(t, "permissions checked", func() bool { return n.Ready() == nil })
 	n.topic(t, "secret")
 	eventually(t, "the refusal", func() bool {
 		err := n.Ready()
@@ -101,7 +101,7 @@ func TestPermissionsAreTold(t *testing.T) {
 	})
 }
 
-func TestFilesThatAreNotThere(t *testing.T) {
+func TestMissingFiles(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
 	for name, o := range map[string]Options{
 		"CA":            {URLs: []string{"tls://127.0.0.1:1"}, TLS: TLS{CA: none}},

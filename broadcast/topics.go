@@ -6,38 +6,39 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A topic goes through these places, of which each is bounded by something
-// else than the rate at which clients come and go:
+// A topic moves through these lists. None of them can grow with the rate at which
+// clients come and go:
 //
-//	shared, queued  wanted, not subscribed yet: as many as are wanted. A topic
-//	                that is left here is forgotten and was never subscribed
-//	(no list)       being subscribed (joinBatch), or subscribed and wanted
-//	lingering       subscribed, nobody wants it: Options.MaxLingering, for
-//	                Options.Linger
-//	leaving         to be unsubscribed: each was subscribed before
+//	shared, queued  wanted, not subscribed yet. If the last subscriber leaves,
+//	                the topic is removed and is never subscribed
+//	(no list)       being subscribed (at most joinBatch), or subscribed and
+//	                wanted
+//	lingering       subscribed and not wanted, for Options.Linger, at most
+//	                Options.MaxLingering
+//	leaving         to be unsubscribed; each topic was subscribed before
 
-// joinBatch is how many topics are subscribed to with one flush: few enough
-// that one that is joined now does not wait long for those before, and enough
-// that the round trip of a flush does not bound the rate.
+// joinBatch is the number of topics that are subscribed with one flush. It is
+// small, so that a new topic does not wait long for the topics before it. It is
+// large enough that the round trip of a flush does not limit the rate.
 const joinBatch = 512
 
-// topic is a topic that somebody wants, or wanted a moment ago. Guarded by
+// topic is a topic that is wanted, or was wanted a moment ago. Guarded by
 // interest.mu, except sub, which run owns.
 type topic struct {
 	name    string
 	refs    int // shards that want it
 	ready   bool
-	from    time.Time
-	idleAt  time.Time // when it was left
-	waiters []notice  // one a shard
+	from    time.Time // ready since then
+	idleAt  time.Time // when the last shard left
+	waiters []notice  // at most one for each shard
 	sub     *nats.Subscription
 
-	list       *topicList // the one it is in
+	list       *topicList // the list that the topic is in, nil for none
 	next, prev *topic
 }
 
-// await has the shard told when t is ready. A shard that left and came back
-// waits once, with its newest token.
+// await adds a notice for the shard w, to be sent when t is ready. If the shard
+// already waits (it left and came back), await only replaces its token.
 func (t *topic) await(w Waiter, token uint64) {
 	for i := range t.waiters {
 		if t.waiters[i].waiter == w {
@@ -48,7 +49,7 @@ func (t *topic) await(w Waiter, token uint64) {
 	t.waiters = append(t.waiters, notice{w, token, false})
 }
 
-// topicList is a queue of topics that any of them can leave.
+// topicList is a doubly linked queue: any topic can leave it.
 type topicList struct {
 	first, last *topic
 	n           int
@@ -65,7 +66,7 @@ func (l *topicList) push(t *topic) {
 	l.n++
 }
 
-// leave takes t out of the list it is in, if any.
+// leave removes t from its list, if it is in one.
 func (t *topic) leave() {
 	l := t.list
 	if l == nil {
@@ -85,6 +86,7 @@ func (t *topic) leave() {
 	l.n--
 }
 
+// joinTopic implements Interest.JoinTopic.
 func (i *interest) joinTopic(name []byte, w Waiter, token uint64) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -99,7 +101,7 @@ func (i *interest) joinTopic(name []byte, w Waiter, token uint64) bool {
 	switch t.list {
 	case &i.lingering:
 		t.leave()
-	case &i.queued: // what several shards want comes before what one client invents
+	case &i.queued: // topics of several shards go first: one client cannot delay them with invented topics
 		if t.refs > 1 {
 			t.leave()
 			i.shared.push(t)
@@ -108,12 +110,13 @@ func (i *interest) joinTopic(name []byte, w Waiter, token uint64) bool {
 	if t.ready || !i.bus.connected.Load() {
 		return true
 	}
-	// run may have taken the topic before the waiter was there, but it looks
-	// at the waiters again, under the lock, when it marks the topic ready.
+	// run may already be subscribing to the topic. It reads the waiters under
+	// the lock when it marks the topic ready, so it finds this one.
 	t.await(w, token)
 	return false
 }
 
+// leaveTopic implements Interest.LeaveTopic.
 func (i *interest) leaveTopic(name []byte) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -127,15 +130,16 @@ func (i *interest) leaveTopic(name []byte) {
 	switch {
 	case t.ready:
 		i.linger(t)
-	case t.list != nil: // not subscribed yet, and now it need not be
+	case t.list != nil: // not subscribed yet
 		t.leave()
 		delete(i.topics, t.name)
-	default: // run sees to it when the server has confirmed it
+	default: // being subscribed: markTopics lets it linger
 	}
 }
 
-// linger keeps a topic that nobody wants for a while, at the expense of the
-// one that has lingered longest if there are too many. Guarded by mu.
+// linger keeps the subscription of a topic that is not wanted any more. If too
+// many topics linger, it unsubscribes the one that has lingered longest. The
+// caller holds mu.
 func (i *interest) linger(t *topic) {
 	t.idleAt = i.bus.opt.clock.now()
 	i.lingering.push(t)
@@ -146,15 +150,16 @@ func (i *interest) linger(t *topic) {
 	}
 }
 
-// forget has run unsubscribe from a topic. Guarded by mu.
+// forget removes a topic and makes run unsubscribe from it. The caller holds mu.
 func (i *interest) forget(t *topic) {
 	t.leave()
 	delete(i.topics, t.name)
 	i.leaving = append(i.leaving, t)
 }
 
-// takeTopics moves the next topics to subscribe to into dst. Shared ones have
-// most of a batch, and never all of it: they can be made up too. Guarded by mu.
+// takeTopics appends the next topics to subscribe to dst. Shared topics get three
+// quarters of a batch, and what the other topics leave of the rest: clients can
+// invent shared topics too. The caller holds mu.
 func (i *interest) takeTopics(dst []*topic) []*topic {
 	take := func(l *topicList, most int) {
 		for l.n > 0 && len(dst) < most {
@@ -169,23 +174,24 @@ func (i *interest) takeTopics(dst []*topic) []*topic {
 	return dst
 }
 
-// markTopics marks topics that the server has confirmed and returns who waited.
-func (i *interest) markTopics(topics []*topic, now time.Time) (told []notice) {
+// markTopics marks topics that the server has confirmed as ready. It returns the
+// notices for the shards that waited.
+func (i *interest) markTopics(topics []*topic, now time.Time) (notices []notice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, t := range topics {
 		t.ready, t.from = true, now
 		if t.refs > 0 {
-			told = append(told, t.waiters...)
-		} else { // left meanwhile
+			notices = append(notices, t.waiters...)
+		} else { // the last subscriber left meanwhile
 			i.linger(t)
 		}
 		t.waiters = nil
 	}
-	return told
+	return notices
 }
 
-// sweepTopics ends the topics that lingered long enough.
+// sweepTopics unsubscribes from topics that have lingered for Options.Linger.
 func (i *interest) sweepTopics(now time.Time) {
 	i.mu.Lock()
 	for i.lingering.n > 0 && now.Sub(i.lingering.first.idleAt) >= i.bus.opt.Linger {
@@ -199,17 +205,18 @@ func (i *interest) sweepTopics(now time.Time) {
 	i.leave(leaving)
 }
 
-// leave unsubscribes from topics that were forgotten.
+// leave unsubscribes from topics that forget removed.
 func (i *interest) leave(topics []*topic) {
 	for _, t := range topics {
 		i.unsubscribe(t.sub)
 	}
 }
 
-// requeue takes back what join met a fault with; the next tick tries again.
+// requeue queues everything again that join was working on when it panicked. The
+// next tick tries again.
 func (i *interest) requeue(topics []*topic, waiting []userWait, fixed []string) {
 	for _, t := range topics {
-		if !t.ready { // only run makes it so
+		if !t.ready { // read without the lock: only run sets it
 			i.unsubscribe(t.sub)
 			t.sub = nil
 		}
@@ -229,6 +236,7 @@ func (i *interest) requeue(topics []*topic, waiting []userWait, fixed []string) 
 	i.fixed = append(fixed, i.fixed...)
 }
 
+// retry wakes run if something is queued, as after requeue.
 func (i *interest) retry() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

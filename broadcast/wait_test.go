@@ -9,8 +9,8 @@ import (
 	"belfry/message"
 )
 
-// A publisher that has gone away when its wait is over, or was stopped, publishes
-// nothing: it would publish again. One that did not wait is not asked.
+// If the publisher has gone away or was stopped when its wait is over, nothing is
+// published: it will publish again. Without a wait Gone is not called.
 func TestGonePublisher(t *testing.T) {
 	stopped, stop := context.WithCancel(context.Background())
 	stop()

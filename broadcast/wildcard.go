@@ -9,31 +9,31 @@ import (
 )
 
 // The switch between single buckets and the wildcard must neither lose nor
-// double a message, numbered or not. All user subscriptions of a process are
-// therefore members of one queue group that it has for itself: while a bucket
-// and the wildcard are both subscribed to, the NATS server gives each message
-// to one of them.
+// duplicate a message, whether it is numbered or not. All user subscriptions of a
+// process are therefore in one queue group, which only this process uses. While
+// the process subscribes to a bucket and to the wildcard, the NATS server gives
+// each message to one of the two subscriptions.
 //
-// They overlap for a while, because the server looks up who wants a message
-// and delivers it in two steps: one that was looked up before the new
-// subscription existed must still find the old one. And the old ones end by
-// Drain, which keeps them on the client's side until the server has confirmed
-// the end; a plain Unsubscribe would throw away what is on its way.
-// docs/adr/0003-user-bucket-wildcard.md.
+// Old and new subscriptions overlap for a while, because the server first looks
+// up the subscriptions for a message and then delivers it. If it looked them up
+// before the new subscription existed, the old one must still exist. Old
+// subscriptions end by Drain, which keeps them in the client until the server has
+// confirmed their end. A plain Unsubscribe would drop messages that are under
+// way. See docs/adr/0003-user-bucket-wildcard.md.
 
-// switchOverlap is how long the old subscriptions stay: longer than a busy
-// machine keeps a goroutine of the server from running.
+// switchOverlap is how long old subscriptions overlap with new ones. It is longer
+// than a goroutine of the server can be delayed on a busy machine.
 const switchOverlap = time.Second
 
-// replaced is a subscription that was replaced. The time is the machine's, not
-// Options.clock's: it is the server that needs it.
+// replaced is an old subscription. due is wall clock time and not time of
+// Options.clock, because the overlap gives time to the server.
 type replaced struct {
 	sub *nats.Subscription
-	due time.Time
+	due time.Time // when it ends
 }
 
-// widen replaces the single buckets by the wildcard. All buckets are ready
-// when it returns.
+// widen replaces the subscriptions to single buckets by the wildcard. All buckets
+// are ready when it returns.
 func (i *interest) widen() {
 	i.wildcard = i.subscribe(subjectUsers, i.group)
 	i.confirm()
@@ -51,8 +51,8 @@ func (i *interest) widen() {
 	i.switched("one subscription for all user buckets")
 }
 
-// sweepWildcard returns to single buckets once few have been wanted for as
-// long as a subscription lingers.
+// sweepWildcard returns to single buckets when fewer than WildcardBelow have been
+// wanted for Options.Linger.
 func (i *interest) sweepWildcard(now time.Time) {
 	switch {
 	case int(i.wanted.Load()) >= i.bus.opt.WildcardBelow:
@@ -64,8 +64,9 @@ func (i *interest) sweepWildcard(now time.Time) {
 	}
 }
 
-// narrow replaces the wildcard by the buckets that are wanted. One that is left
-// over from an earlier switch is in the same queue group and does no harm.
+// narrow replaces the wildcard by subscriptions to the wanted buckets. An old
+// subscription of an earlier switch is in the same queue group, so it causes no
+// duplicates.
 func (i *interest) narrow() {
 	for b := range i.users {
 		if !i.clearReady(uint16(b)) {
@@ -82,12 +83,13 @@ func (i *interest) narrow() {
 	i.switched("single subscriptions for user buckets")
 }
 
+// switched counts and logs a switch.
 func (i *interest) switched(to string) {
 	i.bus.count.switches.Add(1)
 	i.bus.log.Info("user subscriptions switched", zap.String("to", to), zap.Int32("buckets", i.wanted.Load()))
 }
 
-// replace lets a replaced subscription overlap with its successor.
+// replace lets an old subscription overlap with its successor before it ends.
 func (i *interest) replace(sub *nats.Subscription) {
 	if sub == nil {
 		return
@@ -98,7 +100,7 @@ func (i *interest) replace(sub *nats.Subscription) {
 	i.replaced = append(i.replaced, replaced{sub, time.Now().Add(i.bus.opt.overlap)})
 }
 
-// endOverlap ends the subscriptions that have overlapped for long enough.
+// endOverlap ends the old subscriptions that are due.
 func (i *interest) endOverlap() {
 	now, n := time.Now(), 0
 	var due []*nats.Subscription
@@ -113,13 +115,13 @@ func (i *interest) endOverlap() {
 	i.drain(due)
 }
 
-// drain ends subscriptions after everything that was sent to them has come,
-// and waits for that.
+// drain ends subscriptions and returns when everything that the server sent to
+// them has arrived.
 func (i *interest) drain(subs []*nats.Subscription) {
 	connection := i.bus.connection()
 	var wg sync.WaitGroup
 	for _, sub := range subs {
-		if !i.bus.nc.IsConnected() { // nothing is on its way
+		if !i.bus.nc.IsConnected() { // no message is under way
 			i.unsubscribe(sub)
 			continue
 		}
@@ -133,11 +135,12 @@ func (i *interest) drain(subs []*nats.Subscription) {
 	}
 	wg.Wait()
 	if i.bus.connection() != connection && i.bus.nc.IsConnected() {
-		// nats.go makes subscriptions anew on a new connection; one whose end
-		// was under way may be among them and forgotten afterwards, and what
-		// the queue group gives it would be lost.
+		// nats.go repeats all subscriptions on a new connection. It may have
+		// repeated one that was ending, and forgotten it afterwards. The
+		// server would then still give it messages of the queue group, and
+		// they would be lost. Another reconnect ends it.
 		if err := i.bus.nc.ForceReconnect(); err != nil {
-			i.bus.log.Warn("reconnect", zap.Error(err))
+			i.bus.log.Warn("cannot reconnect to NATS", zap.Error(err))
 		}
 	}
 }

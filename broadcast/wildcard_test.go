@@ -13,9 +13,9 @@ import (
 	"belfry/message"
 )
 
-// While a node goes from single buckets to the wildcard and back, several
-// times, a node and a foreign publisher, whose messages have no numbers, push
-// to its users without pause. Everything must arrive exactly once and in order.
+// A node switches from single buckets to the wildcard and back, several times.
+// Meanwhile another node and a NATS client, whose messages have no numbers, push
+// to its users without pause. Every message must arrive exactly once and in order.
 func TestWildcardSwitchUnderTraffic(t *testing.T) {
 	t.Run("routes", func(t *testing.T) {
 		clk := newFakeClock()
@@ -32,61 +32,99 @@ func TestWildcardSwitchUnderTraffic(t *testing.T) {
 	})
 }
 
-func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Conn) {
-	const stayers = 3
-	users := make([]string, stayers)
-	for i := range users {
-		users[i] = uidInBucket(uint16(i), 0)
-		to.user(t, users[i])
-		from.sees(t, bucketSubject(uint16(i)), 1)
-	}
-	if foreign.ConnectedAddr() != "" {
-		settle(t, foreign, to)
-	}
-	base := len(to.messages())
-	var stop atomic.Bool
-	var sent atomic.Int64
-	pace := func() { // no faster than the receiver, however slow the machine is
-		sent.Add(stayers)
-		for !stop.Load() && int(sent.Load())-(to.received()-base) > 300 {
+// traffic is two publishers, a node and a NATS client that is not a node, which
+// push to the users of another node until they are stopped.
+type traffic struct {
+	users    []string // user i is in bucket i
+	from, to *member
+	client   *nats.Conn
+	base     int // messages of to before the traffic
+	stopped  atomic.Bool
+	sent     atomic.Int64 // messages
+	wg       sync.WaitGroup
+}
+
+// start begins to publish; stop ends it and waits for both publishers.
+func (p *traffic) start(t *testing.T) {
+	p.wg.Add(2)
+	go p.publish(t, func(i int) {
+		for _, uid := range p.users {
+			if err := p.from.Publish(&message.Message{Target: message.ToUsers(uid), Payload: strconv.AppendInt(nil, int64(i), 10)}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	go p.publish(t, func(i int) {
+		for b, uid := range p.users {
+			m := &nats.Msg{Subject: bucketSubject(uint16(b)), Header: nats.Header{headerUser: {uid}}, Data: []byte("f" + strconv.Itoa(i))}
+			if err := p.client.PublishMsg(m); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// publish calls push with 0, 1, 2, …, no faster than the receiver is.
+func (p *traffic) publish(t *testing.T, push func(i int)) {
+	defer p.wg.Done()
+	for i := 0; !p.stopped.Load(); i++ {
+		push(i)
+		p.sent.Add(int64(len(p.users)))
+		for !p.stopped.Load() && int(p.sent.Load())-(p.to.received()-p.base) > 300 {
 			time.Sleep(50 * time.Microsecond)
 		}
 	}
-	var publishers sync.WaitGroup
-	defer publishers.Wait() // even if the test gives up
-	defer stop.Store(true)
-	pushed := make(chan int, 2)
-	publishers.Add(2)
-	go func() {
-		defer publishers.Done()
-		i := 0
-		for ; !stop.Load(); i++ {
-			for _, uid := range users {
-				if err := from.Publish(&message.Message{Target: message.ToUsers(uid), Payload: strconv.AppendInt(nil, int64(i), 10)}); err != nil {
-					t.Error(err)
-				}
-			}
-			pace()
+	if err := p.client.Flush(); err != nil {
+		t.Error(err)
+	}
+}
+
+func (p *traffic) stop() {
+	p.stopped.Store(true)
+	p.wg.Wait()
+}
+
+// check waits until all messages have arrived, and checks their order.
+func (p *traffic) check(t *testing.T) {
+	total := int(p.sent.Load())
+	defer func() {
+		if t.Failed() {
+			t.Logf("%d of %d; %+v", len(p.to.messages())-p.base, total, p.to.Stats())
+			t.Logf("%+v", p.from.Stats())
 		}
-		pushed <- i
 	}()
-	go func() {
-		defer publishers.Done()
-		i := 0
-		for ; !stop.Load(); i++ {
-			for b, uid := range users {
-				m := &nats.Msg{Subject: bucketSubject(uint16(b)), Header: nats.Header{headerUser: {uid}}, Data: []byte("f" + strconv.Itoa(i))}
-				if err := foreign.PublishMsg(m); err != nil {
-					t.Error(err)
-				}
-			}
-			pace()
+	eventually(t, fmt.Sprintf("all %d", total), func() bool { return len(p.to.messages())-p.base >= total })
+	next := make(map[string]int)
+	for _, m := range p.to.messages()[p.base:] {
+		key, payload := m.Target.Names[0], string(m.Payload)
+		if payload[0] == 'f' {
+			key, payload = "f"+key, payload[1:]
 		}
-		if err := foreign.Flush(); err != nil {
-			t.Error(err)
+		if payload != strconv.Itoa(next[key]) {
+			t.Fatalf("%s: got %s, want %d", key, payload, next[key])
 		}
-		pushed <- i
-	}()
+		next[key]++
+	}
+	st := p.to.Stats()
+	if st.Gaps+st.Duplicates+st.Malformed+st.LostReceive != 0 {
+		t.Errorf("%+v", st)
+	}
+	t.Logf("%d messages through %d switches", total, st.Switches)
+}
+
+func switching(t *testing.T, clk *fakeClock, from, to *member, client *nats.Conn) {
+	const stayers = 3
+	p := &traffic{from: from, to: to, client: client}
+	for i := range stayers {
+		uid := uidInBucket(uint16(i), 0)
+		p.users = append(p.users, uid)
+		to.user(t, uid)
+		from.sees(t, bucketSubject(uint16(i)), 1)
+	}
+	awaitRoute(t, client, to)
+	p.base = len(to.messages())
+	p.start(t)
+	defer p.stop() // also if the test fails
 	const rounds = 5
 	for round := range rounds {
 		for i := range 10 {
@@ -104,37 +142,14 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, foreign *nats.Con
 		eventually(t, "single buckets again", func() bool { return !to.Stats().Wildcard && to.Stats().Switches == uint64(2*(round+1)) })
 	}
 	eventually(t, "the end of the last overlap", func() bool { return to.Stats().Subscriptions == fixedSubscriptions+stayers })
-	stop.Store(true)
-	total := stayers * (<-pushed + <-pushed)
-	defer func() {
-		if t.Failed() {
-			t.Logf("%d of %d; %+v", len(to.messages())-base, total, to.Stats())
-			t.Logf("%+v", from.Stats())
-		}
-	}()
-	eventually(t, fmt.Sprintf("all %d", total), func() bool { return len(to.messages())-base >= total })
-	next := make(map[string]int)
-	for _, m := range to.messages()[base:] {
-		key, p := m.Target.Names[0], string(m.Payload)
-		if p[0] == 'f' {
-			key, p = "f"+key, p[1:]
-		}
-		if p != strconv.Itoa(next[key]) {
-			t.Fatalf("%s: %s came where %d was due", key, p, next[key])
-		}
-		next[key]++
-	}
-	st := to.Stats()
-	if st.Gaps+st.Duplicates+st.Malformed+st.LostReceive != 0 {
-		t.Errorf("%+v", st)
-	}
-	t.Logf("%d messages through %d switches", total, st.Switches)
+	p.stop()
+	p.check(t)
 }
 
-// settle waits until what the foreign client publishes reaches the node, whose
-// server hears of the subscription a moment after ours, and until nothing of
-// that is on its way any more.
-func settle(t *testing.T, foreign *nats.Conn, to *member) {
+// awaitRoute waits until messages of the client reach the node in every bucket: its
+// server may learn of the subscriptions later than others. When awaitRoute returns,
+// no message of it is under way.
+func awaitRoute(t *testing.T, foreign *nats.Conn, to *member) {
 	t.Helper()
 	before := len(to.messages())
 	probe := func(text string) {
@@ -142,7 +157,7 @@ func settle(t *testing.T, foreign *nats.Conn, to *member) {
 			send(t, foreign, &nats.Msg{Subject: bucketSubject(b), Header: nats.Header{headerUser: {uidInBucket(b, 0)}}, Data: []byte(text)})
 		}
 	}
-	arrived := func(text string) bool { // in every bucket
+	arrived := func(text string) bool { // reports whether text came in every bucket
 		buckets := make(map[string]bool)
 		for _, m := range to.messages()[before:] {
 			if string(m.Payload) == text {
@@ -151,11 +166,11 @@ func settle(t *testing.T, foreign *nats.Conn, to *member) {
 		}
 		return len(buckets) == 3
 	}
-	eventually(t, "a way from the foreign publisher", func() bool {
+	eventually(t, "a route from the client", func() bool {
 		probe("probe")
 		return arrived("probe")
 	})
-	probe("last") // comes after all that it has sent before
+	probe("last") // arrives after all probes before it
 	eventually(t, "the last probe", func() bool { return arrived("last") })
 }
 
@@ -163,7 +178,7 @@ func TestWildcardHysteresis(t *testing.T) {
 	clk := newFakeClock()
 	n := open(t, Options{WildcardAbove: 8, WildcardBelow: 4, Linger: 2 * time.Second, clock: clk.clock(), overlap: time.Millisecond})
 	topics := 0
-	advance := func(d time.Duration) { // and wait until the step is over
+	advance := func(d time.Duration) { // also waits until the periodic step is over
 		clk.advance(t, d)
 		n.topic(t, fmt.Sprint("t", topics))
 		topics++
@@ -176,10 +191,10 @@ func TestWildcardHysteresis(t *testing.T) {
 	}
 	n.user(t, uidInBucket(8, 0))
 	eventually(t, "one subscription", func() bool { st := n.Stats(); return st.Wildcard && st.Subscriptions == fixedSubscriptions+1 })
-	if !n.JoinUser([]byte("anybody"), n.shard, 1) {
+	if !n.JoinUser([]byte("another"), n.shard, 1) {
 		t.Error("a further user waits although all buckets are subscribed")
 	}
-	n.LeaveUser([]byte("anybody"))
+	n.LeaveUser([]byte("another"))
 	for i := range 5 {
 		n.LeaveUser([]byte(uidInBucket(uint16(i), 0)))
 	}
@@ -191,7 +206,7 @@ func TestWildcardHysteresis(t *testing.T) {
 	}
 	n.LeaveUser([]byte(uidInBucket(5, 0)))
 	advance(time.Second)
-	n.user(t, uidInBucket(5, 0)) // in between it is worth it again
+	n.user(t, uidInBucket(5, 0)) // four buckets again: the time starts again
 	advance(time.Second)
 	n.LeaveUser([]byte(uidInBucket(5, 0)))
 	advance(time.Second)
@@ -206,9 +221,9 @@ func TestWildcardHysteresis(t *testing.T) {
 	eventually(t, "single subscriptions", func() bool { return n.Stats().Subscriptions == fixedSubscriptions+3+topics })
 }
 
-// Other nodes' pushes to users who are not here come over the wildcard too;
-// they end at the bus.
-func TestWildcardKeepsStrangersOut(t *testing.T) {
+// Pushes to users without a session on this node also come over the wildcard. The
+// receiver drops them.
+func TestWildcardDropsOtherUsers(t *testing.T) {
 	n := sharing(t, external(t, 0).ClientURL(), Options{WildcardAbove: 1})
 	n[1].user(t, uidInBucket(1, 0))
 	n[1].user(t, uidInBucket(2, 0))
@@ -220,8 +235,8 @@ func TestWildcardKeepsStrangersOut(t *testing.T) {
 	}
 }
 
-// A connection that breaks during a switch must not leave a subscription
-// behind that nobody reads.
+// If the connection breaks during a switch, no subscription may remain that is
+// not read.
 func TestSwitchWhileNATSDies(t *testing.T) {
 	s := external(t, 0)
 	port := portOf(t, s)

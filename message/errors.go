@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// OverloadedError refuses a message that nobody has received. To try again
-// after RetryAfter doubles nothing.
+// OverloadedError refuses a message. No session received it, so it can be
+// published again after RetryAfter without causing duplicates.
 type OverloadedError struct {
 	What        string        // what is full ("outbox", "mailbox"), or "starting", "stopping"
-	Queue       bool          // What is a queue: too many publishers wait already
-	Unavailable bool          // nothing is full: What says why messages cannot reach the other nodes
-	RetryAfter  time.Duration // when to try again
-	Err         error         // what the local server said, if it refused
+	Queue       bool          // What is a queue in which too many publishers already wait
+	Unavailable bool          // nothing is full; What says why messages cannot reach the other nodes
+	RetryAfter  time.Duration // how long to wait before the next attempt
+	Err         error         // error of the local sessions, nil if they did not refuse the message
 }
 
 func (e *OverloadedError) Error() string {
@@ -27,7 +27,7 @@ func (e *OverloadedError) Error() string {
 	return s
 }
 
-// Unwrap returns the local server's error, if any.
+// Unwrap returns Err.
 func (e *OverloadedError) Unwrap() error { return e.Err }
 
 // TooLargeError refuses a message above a limit of the bus. Size and Max are
@@ -42,9 +42,9 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%s: %d bytes; allowed are at most %d", e.What, e.Size, e.Max)
 }
 
-// FaultError says that publishing one message panicked; the log has its stack.
+// FaultError says that publishing one message panicked. The log has the stack.
 type FaultError struct {
-	Uncertain bool // some sessions may have got the message; else none has
+	Uncertain bool // some sessions may have received the message; if false, none has
 }
 
 func (e *FaultError) Error() string {
@@ -54,20 +54,17 @@ func (e *FaultError) Error() string {
 	return "fault of belfry: no session got the message; the log has the stack"
 }
 
-// FieldError is bad input: the field that is wrong and what it may be.
+// FieldError reports invalid input: which field is wrong, and what is allowed.
 type FieldError struct {
-	Field  string // as the caller spelt it: "topic", "uid", "exclude", …
+	Field  string // its name in the input: "topic", "uid", "exclude", …
 	Detail string // what is wrong and what is allowed
 }
 
 func (e *FieldError) Error() string { return e.Field + ": " + e.Detail }
 
-// Renamed returns err with the field named as its reader knows it, if it is a
-// *FieldError.
+// Renamed returns a *FieldError with another name for the field, for input
+// that uses this name. It returns other errors unchanged.
 func Renamed(err error, field string) error {
-	if err == nil {
-		return nil
-	}
 	var fe *FieldError
 	if !errors.As(err, &fe) {
 		return err

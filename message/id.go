@@ -8,11 +8,11 @@ import (
 	"github.com/minio/highwayhash"
 )
 
-// A session id is, in base64url without padding: shard (2 bytes), node (4),
-// slot (4), generation (4) and 8 bytes of keyed hash over them. So a session is
-// found by its id without any map, and an id cannot be made up. The shard comes
-// first because it is small: an id never begins with a hyphen, which a command
-// line would take for a flag.
+// A session id is base64url without padding. It encodes the shard (2 bytes), the
+// node (4), the slot (4), the generation (4) and a keyed hash over these (8).
+// So a session is found by its id without a map, and an id cannot be forged.
+// The shard comes first because its number is small: then no id begins with a
+// hyphen, which a command line would take for a flag.
 const (
 	idBytes = 22
 	idLen   = 30
@@ -20,11 +20,11 @@ const (
 
 var idEncoding = base64.RawURLEncoding.Strict()
 
-// SID is what a session id says.
+// SID is a decoded session id.
 type SID struct {
-	Node  uint32 // of the cluster
-	Shard uint16 // of the node
-	Conn  uint64 // of the shard: the slot in the lower half, its generation in the upper
+	Node  uint32 // id of the node
+	Shard uint16 // number of the shard in the node
+	Conn  uint64 // the connection in the shard: its slot in the lower 32 bits, the generation above
 }
 
 func (n SID) bytes() (b [idBytes]byte) {
@@ -35,7 +35,7 @@ func (n SID) bytes() (b [idBytes]byte) {
 	return b
 }
 
-// Format returns the session id of n, made with key.
+// Format returns the session id of n with a hash that is keyed with key.
 func (n SID) Format(key *[32]byte) string {
 	b := n.bytes()
 	binary.BigEndian.PutUint64(b[14:], highwayhash.Sum64(b[:14], key[:]))
@@ -47,7 +47,7 @@ func decodeID(sid string) (n SID, mac uint64, err error) {
 	if len(sid) != idLen {
 		return n, 0, &FieldError{"session", fmt.Sprintf("%d characters long; a session id has %d", len(sid), idLen)}
 	}
-	// The decoder passes over line breaks, so the length is checked too.
+	// The decoder skips line breaks, so the decoded length is checked too.
 	if k, err := idEncoding.Decode(b[:], []byte(sid)); err != nil || k != idBytes {
 		return n, 0, &FieldError{"session", "not a session id: characters other than A-Z a-z 0-9 - _"}
 	}
@@ -57,7 +57,7 @@ func decodeID(sid string) (n SID, mac uint64, err error) {
 	return n, binary.BigEndian.Uint64(b[14:]), nil
 }
 
-// ParseSID returns what sid says if it was made with key.
+// ParseSID decodes sid. ok is false if sid was not made with key.
 func ParseSID(sid string, key *[32]byte) (n SID, ok bool) {
 	n, mac, err := decodeID(sid)
 	if err != nil {
@@ -67,13 +67,15 @@ func ParseSID(sid string, key *[32]byte) (n SID, ok bool) {
 	return n, highwayhash.Sum64(b[:14], key[:]) == mac
 }
 
-// CheckSID returns a *FieldError unless sid has the form of a session id.
+// CheckSID returns a *FieldError unless sid has the form of a session id. It
+// does not verify the hash.
 func CheckSID(sid string) error {
 	_, _, err := decodeID(sid)
 	return err
 }
 
-// NodeOf returns which node made a session id, or a *FieldError.
+// NodeOf returns the id of the node that made a session id, or a *FieldError if
+// sid does not have the form of one. It does not verify the hash.
 func NodeOf(sid string) (node uint32, err error) {
 	n, _, err := decodeID(sid)
 	return n.Node, err

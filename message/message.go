@@ -23,8 +23,8 @@ func (k Kind) String() string {
 	return "text"
 }
 
-// KindOf returns Text if p is valid UTF-8 and Binary otherwise. It is how a
-// message without an envelope is delivered.
+// KindOf returns Text if p is valid UTF-8 and Binary otherwise. It decides for
+// messages that do not name their kind.
 func KindOf(p []byte) Kind {
 	if utf8.Valid(p) {
 		return Text
@@ -32,7 +32,7 @@ func KindOf(p []byte) Kind {
 	return Binary
 }
 
-// Scope says what the names of a Target are.
+// Scope says what kind of names a Target has.
 type Scope uint8
 
 const (
@@ -56,14 +56,14 @@ func (s Scope) String() string {
 	return "all"
 }
 
-// MaxTargetNames bounds the names in one Target.
+// MaxTargetNames is the largest number of names in one Target.
 const MaxTargetNames = 256
 
-// MaxExcludedTopics bounds Target.ExcludeTopics.
+// MaxExcludedTopics is the largest number of Target.ExcludeTopics.
 const MaxExcludedTopics = 16
 
-// Target says who receives a message. A session that several names match
-// receives it once.
+// Target says which sessions receive a message. A session that matches several
+// names receives the message once.
 type Target struct {
 	Scope Scope
 	Names []string // 1 to MaxTargetNames; none for ScopeAll
@@ -72,14 +72,21 @@ type Target struct {
 	ExcludeTopics []string // sessions subscribed to one of these do not receive it; up to MaxExcludedTopics
 }
 
-// ToAll, ToTopics, ToUsers and ToSessions build targets.
-func ToAll() Target                    { return Target{Scope: ScopeAll} }
-func ToTopics(names ...string) Target  { return Target{Scope: ScopeTopics, Names: names} }
-func ToUsers(uids ...string) Target    { return Target{Scope: ScopeUsers, Names: uids} }
+// ToAll returns the target of every session.
+func ToAll() Target { return Target{Scope: ScopeAll} }
+
+// ToTopics returns the target of the sessions that subscribed to one of the
+// topics. The target keeps names.
+func ToTopics(names ...string) Target { return Target{Scope: ScopeTopics, Names: names} }
+
+// ToUsers returns the target of the sessions of these users. It keeps uids.
+func ToUsers(uids ...string) Target { return Target{Scope: ScopeUsers, Names: uids} }
+
+// ToSessions returns the target of the sessions with these ids. It keeps sids.
 func ToSessions(sids ...string) Target { return Target{Scope: ScopeSessions, Names: sids} }
 
-// Check returns a *FieldError if the target has too few or too many names or
-// a name that is not valid for its scope.
+// Check returns a *FieldError if the target has too few or too many names, or a
+// name that is not valid for its scope.
 func (t Target) Check() error {
 	if t.Exclude != "" {
 		if err := CheckSID(t.Exclude); err != nil {
@@ -120,25 +127,26 @@ func (t Target) Check() error {
 	return nil
 }
 
-// Message is one push on its way to its receivers. It and its payload must
-// not be changed once it was given to sessions or to a bus: frames are built
-// from it later and on other goroutines.
+// Message is one push. The message and its payload must not be changed after
+// they were given to sessions or to a bus: frames are built from them later and
+// on other goroutines.
 type Message struct {
-	ID      string // unique for the cluster; shown to belfry.v1 clients
+	ID      string // unique in the cluster; shown to belfry.v1 clients
 	Target  Target
 	Kind    Kind
-	Key     string // what latest-only replaces by; "" means the target itself
+	Key     string // under the policy latest-only a message replaces a waiting one with the same key; "": the same target
 	Op      uint32 // operation number, for encodings that have one (goim); 0 for none
 	Payload []byte
 
-	// Received is when the message came to this node, for the measurement of
-	// latency; zero if that is not of interest. It is not sent on.
+	// Received is the time at which the message came to this node. It serves to
+	// measure latency and is not sent to other nodes. The zero time means that
+	// the latency is not measured.
 	Received time.Time
 }
 
-// Check is the door for every message, whichever way it came. It returns a
-// *FieldError or, for a payload of more than maxPayload bytes, a
-// *TooLargeError.
+// Check validates a message. Every message is checked with it, whether it comes
+// from the API, from the bus or from a client. Check returns a *FieldError, or a
+// *TooLargeError if the payload has more than maxPayload bytes.
 func (m *Message) Check(maxPayload int) error {
 	if err := m.Target.Check(); err != nil {
 		return err
@@ -166,8 +174,8 @@ func (m *Message) Check(maxPayload int) error {
 	return nil
 }
 
-// Topic returns the topic that m is for; "" if it is for none, or for several,
-// of which a session may have subscribed to any.
+// Topic returns the topic that m is for. It returns "" if m is for no topic, or
+// for several: then it is not known which of them a session subscribed to.
 func (m *Message) Topic() string {
 	if m.Target.Scope != ScopeTopics || len(m.Target.Names) != 1 {
 		return ""

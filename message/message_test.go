@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestCheck has each field checked at the door.
+// Check refuses each field that is not valid, and names it.
 func TestCheck(t *testing.T) {
 	sid := SID{Node: 1}.Format(new([32]byte))
 	many := slices.Repeat([]string{"t"}, MaxTargetNames+1)
@@ -46,8 +46,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// An event type is a message's topic only if every session that gets the
-// message has subscribed to that topic.
+// Topic names a topic only if every session that receives the message has
+// subscribed to it: SSE shows it as the event type.
 func TestTopic(t *testing.T) {
 	for want, to := range map[string]Target{"a": ToTopics("a"), "": ToTopics("a", "b")} {
 		if got := (&Message{Target: to}).Topic(); got != want {

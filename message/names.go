@@ -9,14 +9,14 @@ import (
 // Limits of names, in bytes.
 const (
 	MaxTopicLen = 128
-	MaxUIDLen   = 128 // of keys too
+	MaxUIDLen   = 128 // also for Message.Key
 	MaxIDLen    = 128 // of Message.ID
 )
 
 // CheckTopic returns a *FieldError unless name is a topic: 1 to MaxTopicLen
 // bytes of A-Z a-z 0-9 _ - . : / @ without an empty token between dots. NATS
-// wildcards are outside that alphabet, so a topic is always one literal NATS
-// subject.
+// wildcards are not among these characters, so a topic is always one literal
+// NATS subject.
 func CheckTopic(name string) error {
 	if n := len(name); n < 1 || n > MaxTopicLen {
 		return &FieldError{"topic", fmt.Sprintf("%d bytes long; allowed are 1 to %d", n, MaxTopicLen)}
@@ -59,6 +59,6 @@ func CheckUID(uid string) error {
 	return nil
 }
 
-// CheckKey returns a *FieldError unless key may be a Message.Key, which has
-// the form of a uid.
+// CheckKey returns a *FieldError unless key is valid as Message.Key: the rules
+// are the ones for a uid.
 func CheckKey(key string) error { return Renamed(CheckUID(key), "key") }

@@ -5,15 +5,17 @@ import (
 	"strings"
 )
 
-// TopicRules say which topics any client may subscribe to.
+// TopicRules say which topics every client may subscribe to. Allow may be called
+// from several goroutines at once.
 type TopicRules struct {
 	all      bool
 	exact    map[string]bool
 	prefixes []string
 }
 
-// CompileTopics reads rules: a topic, "public.*" for all that begin with
-// "public.", or "*" for all. It returns a *FieldError for anything else.
+// CompileTopics compiles rules. A rule is a topic, "public.*" for all topics
+// that begin with "public.", or "*" for all topics. It returns a *FieldError for
+// anything else.
 func CompileTopics(rules []string) (TopicRules, error) {
 	t := TopicRules{exact: map[string]bool{}}
 	for _, rule := range rules {
@@ -23,7 +25,7 @@ func CompileTopics(rules []string) (TopicRules, error) {
 			t.all = true
 		case wild:
 			if err := CheckTopic(prefix + "x"); err != nil || !strings.HasSuffix(prefix, ".") {
-				return t, &FieldError{Field: "open_topics", Detail: fmt.Sprintf("%q is neither a topic, nor one with .* behind it, nor *", rule)}
+				return t, &FieldError{Field: "open_topics", Detail: fmt.Sprintf("%q; allowed are a topic, a topic followed by .*, and *", rule)}
 			}
 			t.prefixes = append(t.prefixes, prefix)
 		default:
@@ -36,7 +38,7 @@ func CompileTopics(rules []string) (TopicRules, error) {
 	return t, nil
 }
 
-// Allow says whether any client may subscribe to topic.
+// Allow reports whether every client may subscribe to topic.
 func (t *TopicRules) Allow(topic string) bool {
 	if t.all || t.exact[topic] {
 		return true

@@ -9,9 +9,9 @@ import (
 	"belfry/ws"
 )
 
-// CheckAddress returns an error if addr is not a host:port on which the API
-// may listen with that many keys: without a key only loopback will do, since
-// whoever reaches the API may push to every client.
+// CheckAddress returns an error unless the API may listen at addr, a host:port.
+// keys is the number of API keys. Without keys only loopback addresses are
+// allowed, because everybody who reaches the API can push to every client.
 func CheckAddress(addr string, keys int) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -26,8 +26,8 @@ func CheckAddress(addr string, keys int) error {
 	return nil
 }
 
-// splitHost takes a Host header or the authority of an origin apart, without
-// the allocation of an error when there is no port.
+// splitHost splits a Host header or the authority of an origin. Without a port it
+// returns port "". Unlike net.SplitHostPort it does not allocate an error then.
 func splitHost(hostport string) (host, port string) {
 	host = hostport
 	if i := strings.LastIndexByte(hostport, ':'); i >= 0 && strings.IndexByte(hostport[i:], ']') < 0 &&

@@ -7,22 +7,22 @@ import (
 )
 
 const (
-	// maxPendingAnswers bounds what waits for a client that sends a batch
-	// and reads no answers meanwhile, as simple clients do until they have
-	// sent everything. It is room for more than the 10,000 lines that
-	// MaxBatchLines allows by default; past it the batch is read no further
-	// until the client reads.
+	// maxPendingAnswers bounds the bytes of answers that wait for the client.
+	// Simple clients read no answers until they have sent the whole batch.
+	// There is room for more than the 10,000 lines that MaxBatchLines allows
+	// by default. If the limit is reached, the batch is not read until the
+	// client reads.
 	maxPendingAnswers = 1 << 20
-	// answersPerWrite is when answers are written although more lines are at
-	// hand.
+	// answersPerWrite is the number of bytes from which answers are written
+	// although more lines are available.
 	answersPerWrite = 16 << 10
 )
 
-// answers writes the answers of a batch on a goroutine of its own: were it
-// the one that reads, a client that does not read while it sends would wait
-// for it and it for the client.
+// answers writes the answers of a batch on its own goroutine. If the goroutine
+// that reads the batch wrote them, it could deadlock with a client that does not
+// read while it sends.
 type answers struct {
-	w       http.ResponseWriter // the goroutine's
+	w       http.ResponseWriter // used by the goroutine, and by others after it has ended
 	rc      *http.ResponseController
 	timeout time.Duration
 	done    chan struct{} // closed when the goroutine has ended
@@ -30,8 +30,8 @@ type answers struct {
 	mu      sync.Mutex // guards the rest
 	changed sync.Cond
 	pending []byte
-	flushed bool // pending is to be written
-	closed  bool // no more will come
+	flushed bool // pending must be written
+	closed  bool // nothing will be added
 	err     error
 }
 
@@ -43,8 +43,8 @@ func newAnswers(w http.ResponseWriter, rc *http.ResponseController, timeout time
 	return a
 }
 
-// add appends what f appends. It waits while too much is pending and returns
-// the error of a write that failed.
+// add calls f to append an answer. It waits while too much is pending. It returns
+// the error of an earlier write.
 func (a *answers) add(f func([]byte) []byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -62,7 +62,7 @@ func (a *answers) add(f func([]byte) []byte) error {
 	return nil
 }
 
-// flush has everything written that was added.
+// flush makes the goroutine write everything that was added. It does not wait.
 func (a *answers) flush() {
 	a.mu.Lock()
 	if len(a.pending) > 0 {
@@ -82,7 +82,8 @@ func (a *answers) close() error {
 	return a.err
 }
 
-// write is the goroutine. An error ends it: every add returns it from then on.
+// write runs on the goroutine. It ends after an error, which every later add
+// returns.
 func (a *answers) write() {
 	defer close(a.done)
 	var out []byte

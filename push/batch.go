@@ -18,11 +18,11 @@ import (
 	"belfry/message/strictjson"
 )
 
-// batchBuffers are where lines are collected.
+// batchBuffers has buffers for the lines of batches.
 var batchBuffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
 
-// batch serves POST /v1/batch: each line is published as it arrives and
-// answered with a line.
+// batch serves POST /v1/batch. It publishes each line when the line has arrived,
+// and answers it with a line.
 func (s *Server) batch(w http.ResponseWriter, r *http.Request, c call) int {
 	p := noParameters(r.URL.RawQuery)
 	if p == nil {
@@ -31,50 +31,52 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request, c call) int {
 	if p != nil {
 		return s.refuse(w, p)
 	}
-	defer s.in.leave(true)
-	if p := s.in.enter(true); p != nil {
+	defer s.bodies.leave(true)
+	if p := s.bodies.enter(true); p != nil {
 		return s.refuse(w, p)
 	}
 	rc := http.NewResponseController(w)
-	// Fails only where it is not needed: HTTP/2 and recorders in tests.
+	// It fails only for HTTP/2 and for recorders in tests, which do not need it.
 	_ = rc.EnableFullDuplex()
 	h := w.Header()
 	h["Content-Type"] = ndjsonType
 	h["X-Content-Type-Options"] = nosniff
-	h["X-Accel-Buffering"] = []string{"no"} // nginx would hold the answers back
+	h["X-Accel-Buffering"] = []string{"no"} // otherwise nginx would buffer the answers
 
 	if c.conn != nil {
 		c.conn.batch = true
 		defer func() { c.conn.batch = false }()
 	}
 	out := newAnswers(w, rc, s.opt.WriteTimeout)
-	defer out.close() // for a panic
+	defer out.close() // in case of a panic
 	whole := s.runBatch(r, rc, out, c.key)
 	err := out.close()
 	_ = rc.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout)) // for the end of the answer
 	if err != nil || !whole {
 		end := ""
 		if r.ProtoAtLeast(1, 1) {
-			end = lastChunk // the answer has been chunked from its first flush
+			end = lastChunk // the answer is chunked, since it was flushed
 		}
 		s.abandon(rc, r, c.conn, cutOff{answered: err == nil, end: end, until: time.Now().Add(restTime), most: maxBatchRest})
 	}
 	return http.StatusOK
 }
 
-// maxBatchRest is how much is read, in bytes, of what follows the last line
-// that a batch may have. A client that has sent all of it can go on with the
-// connection; one that sends more is cut off.
+// maxBatchRest is the number of bytes that are read after the last line that a
+// batch may have. If the batch ends within them, the client can go on using the
+// connection; otherwise the connection is closed.
 const maxBatchRest = 16 << 20
 
-// runBatch reads to the end of the batch and says whether it got there.
+// runBatch publishes the lines of a batch and adds their answers. It reports
+// whether it read the batch to its end.
 func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *answers, key *keyCount) (whole bool) {
-	// Stopping wakes a batch that waits for its next line. Whoever is second
-	// to set the deadline sees the other: beforeLine looks after setting it.
+	// At shutdown a deadline in the past wakes a batch that waits for its next
+	// line. beforeLine also sets a deadline; it checks for the shutdown after
+	// that, so that it cannot undo this one.
 	wake := context.AfterFunc(s.stop, func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) })
 	defer wake()
 	buf := batchBuffers.Get().(*[]byte)
-	lines := lineReader{src: r.Body, max: s.opt.MaxBatchLine, buf: *buf, held: heldBytes{of: &s.in}}
+	lines := lineReader{src: r.Body, max: s.opt.MaxBatchLine, buf: *buf, held: heldBytes{bodies: &s.bodies}}
 	defer func() {
 		lines.held.release()
 		if len(lines.buf) <= maxPooledBuffer {
@@ -83,7 +85,7 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 		}
 	}()
 	lines.beforeRead = out.flush
-	lines.beforeLine = func() { // once a line: one that drips is no better than none
+	lines.beforeLine = func() { // one deadline for each line, however slowly its bytes arrive
 		_ = rc.SetReadDeadline(time.Now().Add(s.opt.BatchIdleTimeout))
 		if s.stop.Err() != nil {
 			_ = rc.SetReadDeadline(time.Unix(1, 0))
@@ -99,14 +101,14 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 		var p *problem
 		switch {
 		case n > s.opt.MaxBatchLines && (err == nil || err == errLineTooLong):
-			p = &problem{cause: CauseTooManyLines, detail: fmt.Sprintf("allowed are at most %d lines; this line and those after it were not looked at", s.opt.MaxBatchLines)}
+			p = &problem{cause: CauseTooManyLines, detail: fmt.Sprintf("allowed are at most %d lines; this line and later ones were not processed", s.opt.MaxBatchLines)}
 			last = true
 		case err == errLineTooLong:
 			p = &problem{cause: CauseLineTooLong, detail: fmt.Sprintf("allowed are at most %d bytes", s.opt.MaxBatchLine)}
 		case err != nil:
 			p, last = s.batchEnd(err), true
 		case len(bytes.TrimLeft(line, " \t\r\n")) == 0:
-			continue // blank, as at the end of many files
+			continue // a blank line, as many files have at their end
 		default:
 			if m, p = s.publishItem(line); p == nil {
 				key.pushes.Add(1)
@@ -121,7 +123,7 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 	}
 }
 
-// publishItem publishes one line. A panic is that line's fault alone.
+// publishItem publishes one line. A panic fails only this line.
 func (s *Server) publishItem(line []byte) (m *message.Message, p *problem) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -140,22 +142,23 @@ func (s *Server) publishItem(line []byte) (m *message.Message, p *problem) {
 	return &it.m, nil
 }
 
-// batchEnd tells why a batch is read no further.
+// batchEnd returns the problem for an error that ends a batch.
 func (s *Server) batchEnd(err error) *problem {
 	if s.stop.Err() != nil {
-		return &problem{cause: CauseShutdown, detail: "this line and those after it were not read; send them to another node"}
+		return &problem{cause: CauseShutdown, detail: "this line and later ones were not read; send them to another node"}
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return &problem{cause: CauseSlow, detail: fmt.Sprintf("no whole line came for %v; this line and those after it were not read", s.opt.BatchIdleTimeout)}
+		return &problem{cause: CauseSlow, detail: fmt.Sprintf("no complete line arrived for %v; this line and later ones were not read", s.opt.BatchIdleTimeout)}
 	}
 	var full errBodyBytes
 	if errors.As(err, &full) {
-		return &problem{cause: CauseBodies, detail: full.Error() + "; this line and those after it were not read"}
+		return &problem{cause: CauseBodies, detail: full.Error() + "; this line and later ones were not read"}
 	}
-	return &problem{cause: CauseBody, detail: "the body broke off: " + err.Error()}
+	return &problem{cause: CauseBody, detail: "the body could not be read to its end: " + err.Error()}
 }
 
-// appendAnswer appends the answer to line n: m's id, or p.
+// appendAnswer appends the answer to line n: the id of m, or p if the line was
+// refused. It counts the line.
 func (s *Server) appendAnswer(b []byte, n int, m *message.Message, p *problem) []byte {
 	b = append(b, `{"line":`...)
 	b = strconv.AppendInt(b, int64(n), 10)

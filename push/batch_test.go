@@ -34,7 +34,7 @@ func parseAnswers(t *testing.T, body string) []batchLine {
 	return out
 }
 
-func TestBatchOneBadLineSpoilsNothing(t *testing.T) {
+func TestBatchWithABadLine(t *testing.T) {
 	s, ts, rec := start(t, Options{})
 	a := post(t, ts, "/v1/batch", strings.Join([]string{
 		`{"to":{"all":true},"text":"one"}`,
@@ -117,9 +117,9 @@ func TestBatchStreams(t *testing.T) {
 	}
 }
 
-// A client that reads nothing until it has sent everything is served too:
-// with one goroutine for both directions both would wait for ever. A pipe has
-// no buffer that could hide it.
+// A client may send everything before it reads. With one goroutine for both
+// directions this would deadlock. The test uses a pipe, because a buffer would hide
+// the deadlock.
 func TestBatchOfAClientThatReadsLast(t *testing.T) {
 	s, err := New(Options{Publisher: &recorder{}})
 	if err != nil {
@@ -143,8 +143,8 @@ func TestBatchOfAClientThatReadsLast(t *testing.T) {
 	}
 }
 
-// A client that never reads is read no further once its answers fill their
-// bound, and is cut off when a write has taken too long.
+// If a client never reads, its batch is not read any more when the answers reach
+// their limit, and its connection is closed when a write takes too long.
 func TestBatchOfAClientThatNeverReads(t *testing.T) {
 	s, err := New(Options{Publisher: &recorder{}, Limits: Limits{WriteTimeout: 200 * time.Millisecond}})
 	if err != nil {
@@ -164,7 +164,7 @@ func TestBatchOfAClientThatNeverReads(t *testing.T) {
 		sent += n
 		if err != nil {
 			if nerr, ok := err.(net.Error); ok && nerr.Timeout() {
-				t.Fatal("neither read nor cut off")
+				t.Fatal("the connection is not closed")
 			}
 			break
 		}
@@ -176,13 +176,13 @@ func TestBatchOfAClientThatNeverReads(t *testing.T) {
 	if most := 2*maxPendingAnswers/100 + 1000; refused > most {
 		t.Errorf("%d answers held for a client that does not read, want at most %d", refused, most)
 	}
-	for s.Stats().Bodies > 0 { // until then it may still begin to abandon
+	for s.Stats().Bodies > 0 { // before that, abandon may not have begun
 		runtime.Gosched()
 	}
 	s.abandoned.Wait()
 }
 
-// oneConn is a listener that has one connection.
+// oneConn is a listener that accepts one connection.
 type oneConn struct {
 	conn   net.Conn
 	once   sync.Once
@@ -219,14 +219,14 @@ func TestBatchLimits(t *testing.T) {
 	if n := len(rec.all()); n != 2 {
 		t.Errorf("%d published", n)
 	}
-	// Exactly the limit is no violation.
+	// A batch with exactly MaxBatchLines lines is allowed.
 	if got := parseAnswers(t, post(t, ts, "/v1/batch", strings.Repeat(ok, 4)).body); len(got) != 4 || got[3].ID == "" {
 		t.Errorf("%+v", got)
 	}
 }
 
-// What follows the last line that is allowed is read, so that the connection
-// serves on; who sends far more is cut off.
+// The rest of a batch after its last allowed line is read, so that the connection
+// can be used again. If the rest is far too long, the connection is closed.
 func TestBatchBeyondItsLines(t *testing.T) {
 	for _, tt := range []struct{ size, cut int }{{3 << 20, 0}, {maxBatchRest + 1<<20, 1}} {
 		s, ts, _ := start(t, Options{Limits: Limits{MaxBatchLines: 1}})
@@ -257,9 +257,9 @@ func TestBatchBeyondItsLines(t *testing.T) {
 	}
 }
 
-// Answers to batches that end early reach the client whole, and what is left
+// The answer to a batch that ends early reaches the client completely, and the rest
 // of the body is not taken for a request.
-func TestBatchThatFallsSilent(t *testing.T) {
+func TestSilentBatch(t *testing.T) {
 	_, ts, rec := start(t, Options{Limits: Limits{BatchIdleTimeout: 50 * time.Millisecond}})
 	c, err := net.Dial("tcp", ts.Listener.Addr().String())
 	if err != nil {
@@ -282,7 +282,7 @@ func TestBatchThatFallsSilent(t *testing.T) {
 	}
 }
 
-// Nothing is read of a body whose connection was taken from net/http.
+// A body is not read after its connection was taken from net/http.
 func TestBatchThatIsTheLast(t *testing.T) {
 	s, ts, _ := start(t, Options{Limits: Limits{BatchIdleTimeout: 50 * time.Millisecond}})
 	a := raw(t, ts, "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000\r\n\r\nbad\n")
@@ -295,7 +295,7 @@ func TestBatchThatIsTheLast(t *testing.T) {
 	}
 }
 
-func TestBatchThatBreaksOff(t *testing.T) {
+func TestIncompleteBatch(t *testing.T) {
 	s, ts, rec := start(t, Options{})
 	c, err := net.Dial("tcp", ts.Listener.Addr().String())
 	if err != nil {
@@ -315,7 +315,7 @@ func TestBatchThatBreaksOff(t *testing.T) {
 	until(t, func() bool { return s.Stats().InFlight == 0 })
 }
 
-// A connection serves one batch after the other.
+// A connection serves several batches, one after the other.
 func TestBatchKeepsTheConnection(t *testing.T) {
 	_, ts, _ := start(t, Options{})
 	c, err := net.Dial("tcp", ts.Listener.Addr().String())
@@ -349,7 +349,7 @@ func TestBatchRefusals(t *testing.T) {
 	}
 }
 
-// Stopping wakes a batch that waits and tells it where it got to.
+// A shutdown wakes a batch that waits, and the last answer names the line.
 func TestBatchAtShutdown(t *testing.T) {
 	rec := &recorder{arrived: make(chan struct{}, 1)}
 	s, stop, served := serve(t, Options{Publisher: rec})

@@ -11,8 +11,8 @@ import (
 
 const longBatch = "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
 
-// Bodies that drip take no place of those that are served.
-func TestDrippingBodiesUseUpNoRequests(t *testing.T) {
+// Bodies that arrive slowly take no places of requests that are being served.
+func TestSlowBodiesTakeNoRequestPlaces(t *testing.T) {
 	s, _, _ := serve(t, Options{Limits: Limits{MaxRequests: 2, MaxBodies: 20}})
 	for i := range 10 {
 		io.WriteString(visit(t, s, "127.0.0.1"), longBatch+`{"to"`)
@@ -30,8 +30,8 @@ func TestDrippingBodiesUseUpNoRequests(t *testing.T) {
 	}
 }
 
-// Bodies on their way in are bounded, batches to half of that; what came whole
-// with its head is on no way.
+// The number of arriving bodies is bounded, and half of the places are for batches.
+// A body that arrives in one packet with its head needs no place.
 func TestBodiesAreBounded(t *testing.T) {
 	s, _, _ := serve(t, Options{Limits: Limits{MaxBodies: 4}})
 	for i := range 2 {
@@ -49,7 +49,7 @@ func TestBodiesAreBounded(t *testing.T) {
 		until(t, func() bool { return s.Stats().Bodies == i+3 })
 	}
 	a := visit(t, s, "127.0.0.1").ask(t, half)
-	if p := a.problem(t); p.Type != CauseBodies.Type() || a.Header.Get("Retry-After") != "1" || !strings.Contains(p.Detail, "4 bodies") {
+	if p := a.problem(t); p.Type != CauseBodies.Type() || a.Header.Get("Retry-After") != "1" || !strings.Contains(p.Detail, "4 request bodies") {
 		t.Errorf("a fifth body: %+v", p)
 	}
 	if a := visit(t, s, "127.0.0.1").ask(t, smallPush); a.StatusCode != 202 {
@@ -63,19 +63,19 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 }
 
-// The bytes of bodies on their way in are bounded, and counted as they come: a
-// Content-Length alone holds nothing.
+// The bytes of arriving bodies are bounded. They count when they arrive: a
+// Content-Length alone takes no room.
 func TestBodyBytesAreBounded(t *testing.T) {
 	const payload = 1 << 20
-	s, _, rec := serveRecorder(t, Limits{MaxPayload: payload, MaxBatchLine: 1 << 20, BodyBytes: 1, MaxBodies: 100}) // so the bound is a line's
-	bound := s.in.maxBytes
+	s, _, rec := serveRecorder(t, Limits{MaxPayload: payload, MaxBatchLine: 1 << 20, BodyBytes: 1, MaxBodies: 100}) // BodyBytes is raised to one line
+	bound := s.bodies.maxBytes
 	head := fmt.Sprintf("POST /v1/all HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", payload)
 	for i := range 50 {
 		io.WriteString(visit(t, s, "127.0.0.1"), head+"x")
 		until(t, func() bool { return s.Stats().Bodies == i+1 })
 	}
 	if n := s.Stats().BodyBytes; n > 50 {
-		t.Errorf("%d bytes held of bodies of which one byte came", n)
+		t.Errorf("%d bytes held of bodies of which one byte has arrived", n)
 	}
 	io.WriteString(visit(t, s, "127.0.0.1"), head+strings.Repeat("x", payload-10))
 	until(t, func() bool { return s.Stats().BodyBytes > payload-100 })
@@ -103,7 +103,7 @@ func serveRecorder(t *testing.T, l Limits) (*Server, chan error, *recorder) {
 	return s, served, rec
 }
 
-// Nothing of what bodies held is held when they have come or gone.
+// No bytes stay counted after bodies have arrived or their clients have left.
 func TestBodyBytesAreGivenBack(t *testing.T) {
 	s, _, rec := serveRecorder(t, Limits{MaxPayload: 1 << 20})
 	v := visit(t, s, "127.0.0.1")
@@ -125,8 +125,9 @@ func TestBodyBytesAreGivenBack(t *testing.T) {
 	until(t, func() bool { st := s.Stats(); return st.BodyBytes == 0 && st.Bodies == 0 && st.InFlight == 0 })
 }
 
-// A batch that drips is cut like one that says nothing: the time is a line's.
-func TestBatchThatDrips(t *testing.T) {
+// A batch whose bytes arrive slowly ends like one that sends nothing: the timeout is
+// for a whole line.
+func TestSlowBatch(t *testing.T) {
 	s, _, _ := serve(t, Options{Limits: Limits{BatchIdleTimeout: 200 * time.Millisecond}})
 	v := visit(t, s, "127.0.0.1")
 	io.WriteString(v, longBatch+`{"to":{"all":true},"text":"x"}`+"\n")
@@ -153,7 +154,7 @@ func TestBatchThatDrips(t *testing.T) {
 				v.Close()
 				for range answered {
 				}
-				t.Fatal("never cut")
+				t.Fatal("the batch does not end")
 			}
 			io.WriteString(v, "x")
 		}

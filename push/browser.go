@@ -8,18 +8,18 @@ import (
 	"belfry/ws"
 )
 
-// browserGuard keeps web pages from using an API that asks for no key.
-// Listening on loopback is no protection against them: every page open on
-// this machine can send it a form or a "simple" fetch.
+// browserGuard keeps web pages from using an API without keys. Listening on
+// loopback does not protect the API: every page that is open on this machine can
+// send it a form or a "simple" fetch.
 //
-//   - Host must name this machine, or a page whose name was rebound to
-//     127.0.0.1 would be of the same origin.
-//   - Sec-Fetch-Site and Origin, which browsers set and pages cannot, must say
-//     that the request comes from a page of this very server. That refuses
+//   - Host must name this machine. Otherwise a page whose name was rebound to
+//     127.0.0.1 would have the same origin.
+//   - Sec-Fetch-Site and Origin must say that the request comes from a page of
+//     this server. Browsers set these headers and pages cannot. This refuses
 //     "null", the origin of sandboxed frames, data: pages and forms under
-//     no-referrer. Programs send neither header and are let through.
+//     no-referrer. Programs send neither header; their requests pass.
 type browserGuard struct {
-	hosts map[string]struct{} // allowed besides loopback, lower case, with or without port
+	hosts map[string]struct{} // hosts allowed besides loopback, lower case, with or without port
 }
 
 func newBrowserGuard(allowed []string) (*browserGuard, error) {
@@ -33,11 +33,11 @@ func newBrowserGuard(allowed []string) (*browserGuard, error) {
 	return g, nil
 }
 
-// check returns nil if the request may pass.
+// check returns nil if the request passes, and otherwise the problem.
 func (g *browserGuard) check(r *http.Request) *problem {
 	if !g.hostAllowed(r.Host) {
 		return &problem{cause: CauseHost, field: "Host",
-			detail: fmt.Sprintf("%q is neither a loopback name nor in api.allowed_hosts: list it there, or set api.keys, with which any Host will do", r.Host)}
+			detail: fmt.Sprintf("%q is neither a loopback name nor in api.allowed_hosts: list it there, or set api.keys (then every Host is accepted)", r.Host)}
 	}
 	site, once := single(r.Header, "Sec-Fetch-Site")
 	switch {
@@ -47,7 +47,7 @@ func (g *browserGuard) check(r *http.Request) *problem {
 			return nil
 		}
 		return &problem{cause: CauseOrigin, field: "Sec-Fetch-Site",
-			detail: fmt.Sprintf("the request comes from another web page (%q); allowed is same-origin, or any with a key (api.keys)", site)}
+			detail: fmt.Sprintf("the request comes from a page of another site (%q); allowed is same-origin, or any request with a key (api.keys)", site)}
 	}
 	origins := r.Header["Origin"]
 	if len(origins) == 0 {
@@ -59,10 +59,10 @@ func (g *browserGuard) check(r *http.Request) *problem {
 		}
 	}
 	return &problem{cause: CauseOrigin, field: "Origin",
-		detail: fmt.Sprintf("the request comes from a web page of %q; allowed is http://%s, or any with a key (api.keys)", strings.Join(origins, ", "), r.Host)}
+		detail: fmt.Sprintf("the request comes from a web page of %q; allowed is http://%s, or any request with a key (api.keys)", strings.Join(origins, ", "), r.Host)}
 }
 
-// hostAllowed says whether a Host header names this machine or is allowed.
+// hostAllowed reports whether a Host header names this machine or is in hosts.
 func (g *browserGuard) hostAllowed(hostport string) bool {
 	host, _ := splitHost(hostport)
 	if ws.IsLoopback(host) {
@@ -76,15 +76,15 @@ func (g *browserGuard) hostAllowed(hostport string) bool {
 	return whole || name
 }
 
-// pageVisit says whether the request is somebody following a link from
-// another site to the demo page. That shows the page to the person and
-// nothing to the other site; frames of it are a different destination.
+// pageVisit reports whether the request comes from a link on another site to the
+// demo page. Such a request is safe: the person sees the page, and the other site
+// learns nothing. (A frame has another Sec-Fetch-Dest.)
 func pageVisit(r *http.Request) bool {
 	return r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
 		onlyIs(r, "Sec-Fetch-Mode", "navigate") && onlyIs(r, "Sec-Fetch-Dest", "document")
 }
 
-// onlyIs says whether a field is there once, with that value.
+// onlyIs reports whether the request has a field once, with that value.
 func onlyIs(r *http.Request, name, want string) bool {
 	value, once := single(r.Header, name)
 	return once && value == want

@@ -7,16 +7,18 @@ import (
 	"testing"
 )
 
-func TestWebPagesAreKeptOut(t *testing.T) {
-	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page") })
-	s, ts, rec := start(t, Options{Dev: page, AllowedHosts: []string{"belfry.internal", "box:8081"}})
-	own := strings.TrimPrefix(ts.URL, "http://")
+// webRequest is a request with these headers; ok: it is not refused.
+type webRequest struct {
+	name    string
+	headers []string
+	ok      bool
+}
+
+// webRequests returns requests of web pages and programs to a server at the
+// host:port own.
+func webRequests(own string) []webRequest {
 	const form = "Content-Type: text/plain"
-	tests := []struct {
-		name    string
-		headers []string
-		ok      bool
-	}{
+	return []webRequest{
 		{"curl", nil, true},
 		{"own page", []string{"Origin: http://" + own, "Sec-Fetch-Site: same-origin"}, true},
 		{"own page, old browser", []string{"Origin: http://" + own}, true},
@@ -26,7 +28,7 @@ func TestWebPagesAreKeptOut(t *testing.T) {
 		{"allowed host and port", []string{"Host: box:8081"}, true},
 		{"allowed host, other port", []string{"Host: box:8082"}, false},
 		{"own page behind TLS", []string{"Host: belfry.internal", "Origin: https://belfry.internal", "Sec-Fetch-Site: same-origin"}, true},
-		{"typed by the person", []string{"Sec-Fetch-Site: none"}, true},
+		{"typed into the address bar", []string{"Sec-Fetch-Site: none"}, true},
 		{"foreign form", []string{form, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, false},
 		{"foreign form, old browser", []string{form, "Origin: https://evil.example"}, false},
 		{"foreign form under no-referrer", []string{form, "Origin: null"}, false},
@@ -37,14 +39,20 @@ func TestWebPagesAreKeptOut(t *testing.T) {
 		{"origin with a suffix", []string{"Origin: http://" + own + ".evil.example"}, false},
 		{"empty origin", []string{"Origin: "}, false},
 		{"site without origin", []string{"Sec-Fetch-Site: cross-site"}, false},
-		{"site we do not know", []string{"Sec-Fetch-Site: alien"}, false},
+		{"unknown site", []string{"Sec-Fetch-Site: alien"}, false},
 		{"rebound name", []string{"Host: evil.example:8081", "Origin: http://evil.example:8081", "Sec-Fetch-Site: same-origin"}, false},
 		{"name that looks local", []string{"Host: localhost.evil.example"}, false},
 		{"name that begins local", []string{"Host: 127.0.0.1.evil.example"}, false},
-		{"address that is not ours", []string{"Host: 10.0.0.1:8081"}, false},
+		{"address of another machine", []string{"Host: 10.0.0.1:8081"}, false},
 	}
+}
+
+func TestWebPagesAreKeptOut(t *testing.T) {
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page") })
+	s, ts, rec := start(t, Options{Dev: page, AllowedHosts: []string{"belfry.internal", "box:8081"}})
+	own := strings.TrimPrefix(ts.URL, "http://")
 	refused := 0
-	for _, tt := range tests {
+	for _, tt := range webRequests(own) {
 		for _, path := range []string{"/v1/all", "/v1/batch", "/v1/topics/x"} {
 			before := len(rec.all())
 			a := post(t, ts, path, `{"to":{"all":true},"text":"x"}`, tt.headers...)
@@ -76,7 +84,11 @@ func TestWebPagesAreKeptOut(t *testing.T) {
 	if counted != refused {
 		t.Errorf("%d counted, %d refused", counted, refused)
 	}
-	// No header twice.
+}
+
+func TestHostAndOriginAreChecked(t *testing.T) {
+	_, ts, _ := start(t, Options{})
+	// No header may be given twice.
 	a := raw(t, ts, "POST /v1/all HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil\r\nContent-Length: 0\r\n\r\n")
 	if a.StatusCode != 403 {
 		t.Errorf("two origins: %d", a.StatusCode)
@@ -99,8 +111,8 @@ func TestLinkToThePage(t *testing.T) {
 	if a := request(t, ts, "GET", "/", nil, link...); a.body != "page" {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
-	// What is no page is told as it is without one.
-	if a := request(t, ts, "GET", "/ws", nil); a.StatusCode != 404 || !strings.Contains(a.body, "WebSockets are not here") {
+	// With --dev other paths are answered in the same way as without it.
+	if a := request(t, ts, "GET", "/ws", nil); a.StatusCode != 404 || !strings.Contains(a.body, "WebSocket clients connect to") {
 		t.Errorf("no page: %d %s", a.StatusCode, a.body)
 	}
 	if a := request(t, ts, "POST", "/", nil, link...); a.StatusCode != 403 {
@@ -123,7 +135,7 @@ func TestLinkToThePage(t *testing.T) {
 func TestAllowedHostsAreChecked(t *testing.T) {
 	for _, h := range []string{"", "http://x", "a b", "*.example.org", "u@h", ":80"} {
 		if _, err := New(Options{Publisher: &recorder{}, AllowedHosts: []string{h}}); err == nil {
-			t.Errorf("%q was taken", h)
+			t.Errorf("%q was accepted", h)
 		}
 	}
 }

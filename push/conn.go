@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// HealthReserve returns how many connections beyond MaxConnections each address
-// takes that are served /healthz, /readyz and /metrics alone, so that a node
-// that is busy is not taken for one that is sick.
+// HealthReserve returns the size of the reserve: the number of connections that
+// each address accepts beyond MaxConnections. They can use only /healthz, /readyz
+// and /metrics. So health checks work on a busy node.
 func HealthReserve(maxConnections int) int { return min(64, maxConnections) }
 
-// listener hands out places. A connection that finds none is answered with a
-// 503 and closed: if it waited, as with netutil.LimitListener, its client would
-// not learn why.
+// listener gives each connection a place. If there is none, it answers with a 503
+// and closes the connection. If the connection waited instead, as with
+// netutil.LimitListener, its client would not learn why.
 type listener struct {
 	net.Listener
 	limit   *connLimit
@@ -48,7 +48,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		if !ok {
 			l.count.connsRefused.Add(1)
-			_, _ = c.Write(l.refusal.whole()) // a new socket's buffer has room: this does not block
+			_, _ = c.Write(l.refusal.whole()) // it does not block: the buffer of a new socket has room
 			_ = c.Close()
 			continue
 		}
@@ -61,63 +61,65 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// expired is a deadline that is over.
+// expired is a deadline in the past.
 var expired = time.Unix(1, 0)
 
-// conn is a connection with a place. It embeds the concrete type so that
+// conn is a connection that has a place. It embeds the concrete type so that
 // net/http finds CloseWrite.
 type conn struct {
 	*net.TCPConn
 	remote     netip.Prefix
-	healthOnly bool // it has a place of the reserve
+	healthOnly bool // its place is in the reserve
 	count      *counters
 	closing    sync.Once
 
-	// evicted is set when the connection gave way to another one: it is read
-	// no further, and a request that came in the same moment is refused, so
-	// that its sender knows that nothing was delivered.
+	// evicted is set when another connection gets the place of this one. It is
+	// not read any more. A request that arrives at the same moment is refused,
+	// so that its client knows that nothing was delivered.
 	evicted atomic.Bool
 
-	frames framing       // of the goroutine that reads
+	frames framing       // owned by the goroutine that reads
 	served atomic.Uint64 // requests that net/http has begun to serve
 
-	serving atomic.Bool // a handler runs
+	serving atomic.Bool // a handler is running
 	client  presence
 
-	write slowWriter // of the goroutine that writes
+	write slowWriter // owned by the goroutine that writes
 
-	// Of the goroutine that serves.
-	batch         bool // what is served is a batch
-	health        bool // what was asked for is health
-	authenticated bool // it has carried what needs a key
+	// Owned by the goroutine that serves.
+	batch         bool // the request being served is a batch
+	health        bool // a health route was requested
+	authenticated bool // a request that needs a key has succeeded
 
-	limit       *connLimit
-	remoteConns *remoteConns // guarded by at.mu, and the rest
-	rank        evictRank    // the list that it is in
-	link        link[*conn]  // in at.giving[rank]
-	remoteLink  link[*conn]  // in own.giving[rank]
-	idle        bool         // for a request
+	limit *connLimit
+
+	// Guarded by limit.mu.
+	remoteConns *remoteConns
+	rank        evictRank   // says in which queues the connection is
+	link        link[*conn] // in limit.evictable[rank]
+	remoteLink  link[*conn] // in remoteConns.evictable[rank]
+	idle        bool        // it waits for a request
 }
 
 func newConn(tcp *net.TCPConn, count *counters) *conn {
 	c := &conn{TCPConn: tcp, remote: remoteOf(tcp.RemoteAddr()), count: count}
-	c.link.of, c.remoteLink.of = c, c
+	c.link.value, c.remoteLink.value = c, c
 	c.client.init(tcp)
 	return c
 }
 
-// evict tells a connection whose place was given away. One that waits for a
-// request is woken, so that a request of the same moment is answered; on the
-// others nothing is to be lost.
+// evict ends a connection whose place another one got. If it waits for a request,
+// its reader is woken, so that a request that arrives at the same moment is
+// answered. Otherwise it is closed at once: no request of it can be lost.
 func (c *conn) evict() {
-	if c.idle { // it stays so: whoever changes it looks at leaving first
+	if c.idle { // read without the lock: it does not change once evicted is set
 		_ = c.TCPConn.SetReadDeadline(expired)
 	} else {
 		_ = c.TCPConn.Close()
 	}
 }
 
-// onState follows what net/http does with the connection.
+// onState follows the states of the connection in net/http.
 func (c *conn) onState(state http.ConnState) {
 	if state == http.StateActive {
 		c.served.Add(1)
@@ -145,11 +147,11 @@ func (c *conn) waitRank() evictRank {
 	return rankAnonymous
 }
 
-// answered says that the connection was answered and only reads on. It returns
-// false if there is no place to do so.
+// answered records that the answer is out and only the rest of a body is read. It
+// returns false if the connection must be closed instead, because it has no place.
 func (c *conn) answered() bool {
 	if c == nil {
-		return true // of another listener, which does as it likes
+		return true // it comes from a listener that is not ours, without places
 	}
 	c.limit.mu.Lock()
 	defer c.limit.mu.Unlock()
@@ -161,8 +163,9 @@ func (c *conn) answered() bool {
 	return true
 }
 
-// Read reads and follows where requests begin and end. It does not take part in
-// net/http's watch for clients that go away (see presence).
+// Read reads and follows where requests begin and end. It returns at once from the
+// read of one byte with which net/http watches for clients that go away (see
+// presence).
 func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 1 && c.serving.Load() && c.whole() {
 		return 0, nil
@@ -172,8 +175,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write writes, with the reason phrases of RFC 9110 and a Date in what
-// net/http answers by itself.
+// Write writes. In answers that net/http writes by itself it corrects the reason
+// phrase (RFC 9110) and adds a Date.
 func (c *conn) Write(p []byte) (int, error) {
 	q, closes := c.count.amend(p)
 	if q == nil {
@@ -188,16 +191,17 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// discardRest reads on for a while before net/http closes: see Server.takeIn.
+// discardRest reads on for a while before net/http closes the connection, for the
+// reason given at Server.discardRest.
 func (c *conn) discardRest() {
 	if c.answered() && c.TCPConn.CloseWrite() == nil && c.TCPConn.SetReadDeadline(time.Now().Add(restTime)) == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.TCPConn, maxRest))
 	}
 }
 
-// SetReadDeadline sets the deadline, unless the connection gave way. That sets
-// leaving and then the deadline, this the deadline and then looks at leaving, so
-// the deadline that is over always wins.
+// SetReadDeadline sets the deadline, unless the connection was evicted. An
+// eviction sets evicted and then the expired deadline. SetReadDeadline sets the
+// deadline and then checks evicted, so the expired deadline always remains.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	err := c.TCPConn.SetReadDeadline(t)
 	if c.evicted.Load() {
@@ -237,15 +241,15 @@ func connState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// connOf returns the connection that a request came by, nil if it has not come
-// by a listener of ours.
+// connOf returns the connection of a request, nil if it does not come from a
+// listener of this package.
 func connOf(r *http.Request) *conn {
 	c, _ := r.Context().Value(connKey{}).(*conn)
 	return c
 }
 
-// ambiguous says whether the framing of a request on the connection was ambiguous.
+// ambiguous reports whether a request on the connection had ambiguous framing.
 func (c *conn) ambiguous() bool { return c != nil && c.frames.ambiguous.Load() }
 
-// whole says whether the request that is being served has been read to its end.
+// whole reports whether the request that is being served was read to its end.
 func (c *conn) whole() bool { return c != nil && c.frames.done.Load() >= c.served.Load() }

@@ -49,32 +49,32 @@ const (
 	smallPush   = "POST /v1/all HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi"
 )
 
-// wantClosed waits until the server has closed.
+// wantClosed waits until the server has closed the connection.
 func (v *visitor) wantClosed(t *testing.T, who string) {
 	t.Helper()
 	if _, err := v.r.ReadByte(); err == nil {
-		t.Errorf("%s: more comes", who)
+		t.Errorf("%s: more bytes come", who)
 	} else if e, ok := err.(net.Error); ok && e.Timeout() {
 		t.Errorf("%s was not closed", who)
 	}
 }
 
-// Connections that wait for a request refuse nobody: the one that has waited
-// longest gives way.
-func TestIdleConnectionsGiveWay(t *testing.T) {
+// Connections that wait for a request do not keep out new ones: the one that has
+// waited longest is evicted.
+func TestIdleConnectionsAreEvicted(t *testing.T) {
 	const most = 4
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most}})
 	var idle []*visitor
 	for i := range most {
 		idle = append(idle, visit(t, s, "127.0.0.1"))
 		idle[i].ask(t, healthCheck)
-		until(t, func() bool { return s.listeners[0].limit.waiting() == i+1 }) // it waits when its answer is out, not before
+		until(t, func() bool { return s.listeners[0].limit.waiting() == i+1 }) // it waits only after its answer was written
 	}
 	idle[0].ask(t, healthCheck) // now the second has waited longest
 	until(t, func() bool { return s.listeners[0].limit.waiting() == most })
 	for i, request := range []string{smallPush, healthCheck} {
 		if a := visit(t, s, "127.0.0.1").ask(t, request); a.StatusCode >= 300 {
-			t.Errorf("newcomer %d: %d %s", i+1, a.StatusCode, a.body)
+			t.Errorf("new connection %d: %d %s", i+1, a.StatusCode, a.body)
 		}
 		idle[i+1].wantClosed(t, fmt.Sprint("connection ", i+1))
 		until(t, func() bool { return s.listeners[0].limit.waiting() == most })
@@ -85,25 +85,27 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 		}
 	}
 	if st := s.Stats(); st.ConnectionsEvicted != 2 || st.ConnectionsRefused != 0 {
-		t.Errorf("%d gave way, %d refused", st.ConnectionsEvicted, st.ConnectionsRefused)
+		t.Errorf("%d evicted, %d refused", st.ConnectionsEvicted, st.ConnectionsRefused)
 	}
 }
 
-// waiting returns how many connections wait for a request.
-func (p *connLimit) waiting() (n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// waiting returns the number of connections that wait for a request or for their
+// clients to read.
+func (l *connLimit) waiting() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for r := rankAnonymous; r < rankCount; r++ {
-		for e := p.evictable[r].first; e != nil; e = e.next {
+		for e := l.evictable[r].first; e != nil; e = e.next {
 			n++
 		}
 	}
 	return n
 }
 
-// An address that holds all places with heads that do not arrive gives way to
-// others, and they do not to each other.
-func TestHeadsThatDoNotArriveGiveWay(t *testing.T) {
+// If an address takes the other places with heads that do not arrive, new
+// connections of it and of other addresses evict these, and not the connections of
+// other addresses.
+func TestHeadsThatDoNotArriveAreEvicted(t *testing.T) {
 	const most = 8
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most, ReadHeaderTimeout: time.Hour, ReadTimeout: time.Hour}})
 	backend := visit(t, s, "127.0.0.1")
@@ -117,7 +119,7 @@ func TestHeadsThatDoNotArriveGiveWay(t *testing.T) {
 	}
 	until(t, func() bool { return s.listeners[0].limit.waiting() == most })
 	if a := visit(t, s, "127.0.0.3").ask(t, smallPush); a.StatusCode != 202 {
-		t.Errorf("a newcomer: %d", a.StatusCode)
+		t.Errorf("a new connection: %d", a.StatusCode)
 	}
 	heads[0].wantClosed(t, "the oldest head")
 	if a := visit(t, s, "127.0.0.2").ask(t, healthCheck); a.StatusCode != 200 {
@@ -129,7 +131,8 @@ func TestHeadsThatDoNotArriveGiveWay(t *testing.T) {
 	}
 }
 
-// Where all connections are being served health is too, and nothing else.
+// If all connections are being served, health routes can still be reached, and no
+// others.
 func TestHealthHasAReserve(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: 2, ReadHeaderTimeout: time.Hour, ReadTimeout: time.Hour},
@@ -160,15 +163,15 @@ func TestHealthHasAReserve(t *testing.T) {
 		t.Errorf("a push on a connection of the reserve: %+v", p)
 	}
 	v.wantClosed(t, "a push on a connection of the reserve")
-	for range 64 + 5 { // they say nothing
+	for range 64 + 5 { // they send nothing
 		visit(t, s, "127.0.0.2")
 	}
 	health()
 }
 
-// A request that comes on a connection in the moment in which it gives way is
-// refused, so that its sender knows that nothing was delivered.
-func TestRequestOnAConnectionThatGaveWay(t *testing.T) {
+// A request that arrives while its connection is being evicted is refused, so that
+// the client knows that nothing was delivered.
+func TestRequestOnAnEvictedConnection(t *testing.T) {
 	s, _, _ := serve(t, Options{})
 	v := visit(t, s, "127.0.0.1")
 	v.ask(t, smallPush)
@@ -190,76 +193,97 @@ func TestRequestOnAConnectionThatGaveWay(t *testing.T) {
 	}
 }
 
-// places against a model that walks.
-func TestPlacesModel(t *testing.T) {
-	const most = 20
-	p := newConnLimit(most)
-	rng := rand.New(rand.NewPCG(1, 2))
-	var conns []*conn
-	var giving [rankCount][]*conn // in the order in which they began to
-	drop := func(all []*conn, c *conn) []*conn {
-		return slices.DeleteFunc(slices.Clone(all), func(other *conn) bool { return other == c })
+// connModel is a connLimit that walks over all connections.
+type connModel struct {
+	max       int
+	conns     []*conn
+	evictable [rankCount][]*conn // the connection that has waited longest first
+}
+
+// victim returns the connection that c evicts, nil for none, and whether c gets a
+// place.
+func (m *connModel) victim(c *conn) (victim *conn, ok bool) {
+	if len(m.conns) < m.max {
+		return nil, true
 	}
-	dropped := func(c *conn) {
-		for r := range giving {
-			giving[r] = drop(giving[r], c)
+	own := 0
+	for _, other := range m.conns {
+		if other.remote == c.remote {
+			own++
 		}
 	}
+	for _, queue := range m.evictable {
+		for _, other := range queue {
+			if own < m.max/2 || other.remote == c.remote {
+				return other, true
+			}
+		}
+	}
+	return nil, false
+}
+
+func (m *connModel) add(c *conn) {
+	m.conns = append(m.conns, c)
+	m.evictable[rankAnonymous] = append(m.evictable[rankAnonymous], c)
+}
+
+func (m *connModel) remove(c *conn) {
+	m.conns = without(m.conns, c)
+	m.move(c, rankServed)
+}
+
+// move makes c the last of a rank.
+func (m *connModel) move(c *conn, to evictRank) {
+	for r := range m.evictable {
+		m.evictable[r] = without(m.evictable[r], c)
+	}
+	if to != rankServed {
+		m.evictable[to] = append(m.evictable[to], c)
+	}
+}
+
+func without(conns []*conn, c *conn) []*conn {
+	return slices.DeleteFunc(slices.Clone(conns), func(other *conn) bool { return other == c })
+}
+
+func TestConnLimitAgainstModel(t *testing.T) {
+	m := &connModel{max: 20}
+	l := newConnLimit(m.max)
+	rng := rand.New(rand.NewPCG(1, 2))
 	for range 50_000 {
-		switch op := rng.IntN(6); {
-		case op < 2 || len(conns) == 0:
+		op := rng.IntN(6)
+		if op < 2 || len(m.conns) == 0 {
 			c := &conn{remote: netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(rng.IntN(5) * rng.IntN(2))}), 32)}
-			c.link.of, c.remoteLink.of = c, c
-			ofIts := 0
-			for _, other := range conns {
-				if other.remote == c.remote {
-					ofIts++
-				}
-			}
-			var want *conn
-			for r := range giving {
-				for _, other := range giving[r] {
-					if want == nil && (ofIts < most/2 || other.remote == c.remote) {
-						want = other
-					}
-				}
-			}
-			if len(conns) < most {
-				want = nil
-			}
-			victim, ok := p.take(c)
-			if victim != want || ok != (want != nil || len(conns) < most) {
-				t.Fatalf("%d open, %d of this address: %p gave way, want %p", len(conns), ofIts, victim, want)
+			c.link.value, c.remoteLink.value = c, c
+			want, place := m.victim(c)
+			victim, ok := l.take(c)
+			if victim != want || ok != place {
+				t.Fatalf("%d open: evicted %p, want %p; place %v, want %v", len(m.conns), victim, want, ok, place)
 			}
 			if victim != nil {
-				conns = drop(conns, victim)
-				dropped(victim)
+				m.remove(victim)
 			}
 			if ok {
-				conns = append(conns, c)
-				giving[rankAnonymous] = append(giving[rankAnonymous], c)
+				m.add(c)
 			}
-		default:
-			c := conns[rng.IntN(len(conns))]
-			was := c.rank
-			switch op {
-			case 2:
-				c.onState(http.StateActive)
-			case 3:
-				c.authenticated = c.authenticated || rng.IntN(4) == 0
-				c.onState(http.StateIdle)
-			case 4:
-				c.answered()
-			case 5:
-				p.free(c)
-				conns = drop(conns, c)
-			}
-			if c.rank != was {
-				dropped(c)
-				if c.rank != rankServed {
-					giving[c.rank] = append(giving[c.rank], c)
-				}
-			}
+			continue
+		}
+		c := m.conns[rng.IntN(len(m.conns))]
+		before := c.rank
+		switch op {
+		case 2:
+			c.onState(http.StateActive)
+		case 3:
+			c.authenticated = c.authenticated || rng.IntN(4) == 0
+			c.onState(http.StateIdle)
+		case 4:
+			c.answered()
+		case 5:
+			l.free(c)
+			m.remove(c)
+		}
+		if c.rank != before {
+			m.move(c, c.rank)
 		}
 	}
 }

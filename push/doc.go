@@ -1,9 +1,8 @@
-// Package push is the HTTP API through which backends push messages: one
-// message a request, or a stream of them as NDJSON. It also serves what an
-// operator asks for: health, readiness, metrics and statistics.
+// Package push is the HTTP API with which backends push messages: one message in
+// each request, or many as the lines of a batch (NDJSON). It also serves health,
+// readiness, metrics and statistics to operators.
 //
-// It validates and hands each message to a Publisher; what happens to the
-// message after that is not its business. docs/api.md describes the API for
-// its users and docs/openapi.yaml for their tools; a test holds both against
+// It validates each message and passes it to a Publisher. docs/api.md describes
+// the API for people and docs/openapi.yaml for programs. A test compares both with
 // the handlers.
 package push

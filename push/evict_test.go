@@ -12,7 +12,7 @@ import (
 	"belfry/message"
 )
 
-// blocking is a Publisher that holds pushes until release is closed.
+// blocking returns a Publisher whose pushes wait until release is closed.
 func blocking() (p publisherFunc, entered chan struct{}, release chan struct{}) {
 	entered, release = make(chan struct{}), make(chan struct{})
 	return func(m *message.Message) error {
@@ -23,8 +23,8 @@ func blocking() (p publisherFunc, entered chan struct{}, release chan struct{}) 
 	}, entered, release
 }
 
-// A pool in use stays, however many strangers connect, each from an address of
-// its own, and however many connections the pool has.
+// Connections of a pool in use are not evicted, however many strangers connect from
+// different addresses.
 func TestPoolsOutliveStrangers(t *testing.T) {
 	const most = 8
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most}})
@@ -47,9 +47,9 @@ func TestPoolsOutliveStrangers(t *testing.T) {
 	}
 }
 
-// Of strangers the one that has waited longest gives way, whichever its
-// address.
-func TestLongestOfAllGivesWay(t *testing.T) {
+// Of the strangers' connections the one that has waited longest is evicted,
+// whatever its address.
+func TestLongestWaitingIsEvicted(t *testing.T) {
 	const most = 8
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most}})
 	places := s.listeners[0].limit
@@ -72,8 +72,8 @@ func TestLongestOfAllGivesWay(t *testing.T) {
 	}
 }
 
-// One address may hold half of the places: past that its own connections give
-// way, and those of others stay although they have waited longer.
+// If an address has half of the places, its new connections evict its own, and not
+// connections of other addresses that have waited longer.
 func TestOneAddressHoldsHalf(t *testing.T) {
 	const most = 8
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most}})
@@ -95,9 +95,9 @@ func TestOneAddressHoldsHalf(t *testing.T) {
 	}
 }
 
-// A connection that was refused and only reads on holds no place: it gives way
-// before one that waits.
-func TestAnsweredConnectionsGiveWay(t *testing.T) {
+// A connection whose request was refused, and which only reads the rest of a body,
+// is evicted before one that waits.
+func TestAnsweredConnectionsAreEvicted(t *testing.T) {
 	const most = 5
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: most, MaxBodies: 2, BatchIdleTimeout: time.Hour}})
 	idle := visit(t, s, "127.0.0.1")
@@ -122,11 +122,11 @@ func TestAnsweredConnectionsGiveWay(t *testing.T) {
 	}
 }
 
-// answered returns how many connections linger.
-func (p *connLimit) answered() (n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for e := p.evictable[rankAnswered].first; e != nil; e = e.next {
+// answered returns the number of connections that only read the rest of a body.
+func (l *connLimit) answered() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for e := l.evictable[rankAnswered].first; e != nil; e = e.next {
 		n++
 	}
 	return n
@@ -138,8 +138,8 @@ func (v *visitor) answer(t *testing.T) answer {
 	return readAnswer(t, v.r)
 }
 
-// What is no health check does not stay in the reserve, nor does one whose body
-// does not come.
+// Requests for other routes do not keep places of the reserve, and health checks
+// whose body does not arrive do not either.
 func TestReserveIsNotHeld(t *testing.T) {
 	for _, request := range []string{longBatch, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", "GET /healthz HTTP/1.1\r\nbad\r\n\r\n"} {
 		p, entered, release := blocking()
@@ -164,8 +164,8 @@ func TestReserveIsNotHeld(t *testing.T) {
 	}
 }
 
-// A request is answered before its body is read that it has no use for, and
-// the connection then gives way.
+// A request to a route without a body is answered before its body has arrived. The
+// connection can be used again.
 func TestAnswerBeforeTheBody(t *testing.T) {
 	s, _, _ := serve(t, Options{Limits: Limits{MaxConnections: 2, ReadTimeout: time.Hour, WriteTimeout: time.Hour},
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, strings.Repeat("x", 1<<20)) })})
@@ -174,7 +174,7 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 		if a := v.ask(t, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf"); a.StatusCode != 200 && a.StatusCode != 404 {
 			t.Errorf("%s: %d", path, a.StatusCode)
 		}
-		if a := v.ask(t, "a body"+smallPush); a.StatusCode != 202 { // it is not lost
+		if a := v.ask(t, "a body"+smallPush); a.StatusCode != 202 { // the push behind the body is not lost
 			t.Errorf("behind the body of %s: %d", path, a.StatusCode)
 		}
 		v.Close()
@@ -191,13 +191,13 @@ func unreading(t *testing.T, s *Server, from, request string) *visitor {
 	return v
 }
 
-// stalled returns how many connections wait for their clients to read.
-func (p *connLimit) stalled() (n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// stalled returns the number of connections that wait for their clients to read.
+func (l *connLimit) stalled() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for r := rankAnonymous; r < rankCount; r++ {
-		for e := p.evictable[r].first; e != nil; e = e.next {
-			if !e.of.idle {
+		for e := l.evictable[r].first; e != nil; e = e.next {
+			if !e.value.idle {
 				n++
 			}
 		}
@@ -207,9 +207,9 @@ func (p *connLimit) stalled() (n int) {
 
 const large = 32 << 20 // more than the kernel buffers of a connection
 
-// Answers that are not read hold no place, and neither a scrape nor a request
-// of others.
-func TestUnreadAnswersGiveWay(t *testing.T) {
+// Connections whose answers are not read can be evicted. They do not delay the
+// scrapes and requests of other clients.
+func TestUnreadAnswersAreEvicted(t *testing.T) {
 	var scrapes atomic.Int64
 	text := strings.Repeat("x", large)
 	p, entered, release := blocking()
@@ -235,14 +235,14 @@ func TestUnreadAnswersGiveWay(t *testing.T) {
 		t.Errorf("a newcomer: %d, close %v", a.StatusCode, a.Close)
 	}
 	if n, err := io.Copy(io.Discard, slow[0].r); err == nil && n >= large {
-		t.Error("the first slow reader did not give way")
+		t.Error("the first slow reader was not evicted")
 	}
 	slow[1].Close()
 	slow[2].Close()
 	until(t, func() bool { return places.stalled() == 0 })
 }
 
-// A client that pipelines and does not read gives way.
+// The connection of a client that pipelines and does not read can be evicted.
 func TestPipelinedAndUnread(t *testing.T) {
 	p, entered, release := blocking()
 	s, _, _ := serve(t, Options{Publisher: p, Limits: Limits{MaxConnections: 2, WriteTimeout: time.Hour, ReadTimeout: time.Hour}})
@@ -264,7 +264,7 @@ func TestPipelinedAndUnread(t *testing.T) {
 	}
 }
 
-// Scrapes that are read slowly share what they hold, and refuse nobody.
+// Slow scrapes share renderings, and no scrape is refused.
 func TestSlowScrapesShare(t *testing.T) {
 	var scrapes atomic.Int64
 	text := strings.Repeat("x", large)
@@ -288,7 +288,8 @@ func TestSlowScrapesShare(t *testing.T) {
 	scrapes.Store(0)
 }
 
-// Without slow readers every scrape is new; many at once share the next.
+// Without slow readers every scrape gets a new rendering. Scrapes that come during a
+// rendering share the next one.
 func TestScrapesAreNew(t *testing.T) {
 	var scrapes atomic.Int64
 	at, release := make(chan struct{}, 1), make(chan struct{})
@@ -302,7 +303,7 @@ func TestScrapesAreNew(t *testing.T) {
 	ask := func() {
 		r := s.get()
 		text := string(r.body)
-		s.release(r) // before anybody asks again
+		s.release(r) // before the next request
 		got <- text
 	}
 	go ask()
@@ -328,5 +329,5 @@ func TestScrapesAreNew(t *testing.T) {
 		t.Errorf("later rendering %s, want 3", n)
 	}
 	<-at
-	until(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.last == nil && s.next == nil }) // none is kept
+	until(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.last == nil && s.next == nil }) // no rendering is kept
 }

@@ -8,9 +8,9 @@ import (
 	"belfry/message"
 )
 
-// single returns the value of a field that is no list, and false if the field
-// is there more than once: which of its lines counts is then anybody's guess
-// (RFC 9110 §5.3).
+// single returns the value of a field that may be given once, "" if it is missing.
+// once is false if the field is given more than once: then it is not defined which
+// of its lines is valid (RFC 9110 §5.3).
 func single(h http.Header, name string) (value string, once bool) {
 	lines := h[name]
 	if len(lines) == 0 {
@@ -19,15 +19,15 @@ func single(h http.Header, name string) (value string, once bool) {
 	return lines[0], len(lines) == 1
 }
 
-// checkBody refuses bodies that are not what the sender meant as they stand:
-// compressed ones, multipart ones, text that is not UTF-8, those of which the
-// length is missing, and those with a promise that would not be kept. Content
-// in it is text unless it says that it is octets.
+// checkBody refuses requests whose body cannot be pushed as it is: compressed
+// bodies, multipart bodies, text in another charset than UTF-8, and bodies without
+// a length. It also refuses an Idempotency-Key, which belfry does not support. The
+// kind is Binary for application/octet-stream and otherwise Text.
 func checkBody(r *http.Request) (message.Kind, *problem) {
 	h := r.Header
 	if len(h["Idempotency-Key"]) > 0 {
 		return 0, &problem{cause: CauseIdempotency, field: "Idempotency-Key",
-			detail: "a push with it would not be recognised when it comes again: leave it out; after any error but a broken connection nothing was delivered"}
+			detail: "not supported, a repeated push would not be recognized: leave the header out; after every error except a broken connection nothing was delivered"}
 	}
 	for _, line := range h["Content-Encoding"] {
 		for coding := range strings.SplitSeq(line, ",") {
@@ -48,7 +48,7 @@ func checkBody(r *http.Request) (message.Kind, *problem) {
 	return checkType(value)
 }
 
-// checkType says by Content-Type which frame a body becomes.
+// checkType returns the kind of a body with this Content-Type.
 func checkType(value string) (message.Kind, *problem) {
 	media, parameters, _ := strings.Cut(value, ";")
 	media = strings.TrimSpace(media)
@@ -57,7 +57,7 @@ func checkType(value string) (message.Kind, *problem) {
 	}
 	if len(media) >= 10 && strings.EqualFold(media[:10], "multipart/") {
 		return 0, &problem{cause: CauseMediaType, field: "Content-Type",
-			detail: "multipart bodies are not taken apart; send the data itself (curl: -d or --data-binary, not -F)"}
+			detail: "multipart bodies are not decoded; send the data itself (curl: -d or --data-binary, not -F)"}
 	}
 	for parameters != "" {
 		var one string

@@ -8,8 +8,8 @@ import (
 	"belfry/message"
 )
 
-// The lines of a list field are one list (RFC 9110 §5.3), and of other fields
-// there is one line.
+// The lines of a list field form one list (RFC 9110 §5.3). Other fields may have one
+// line.
 func TestFieldsOfAPush(t *testing.T) {
 	s, _, _ := serve(t, Options{Keys: []Key{{"", "first-key"}}})
 	for _, tt := range []struct {
@@ -31,7 +31,7 @@ func TestFieldsOfAPush(t *testing.T) {
 		{"Content-Length: 2\nContent-Type: text/plain; x=y; charset=iso-8859-1\n", 415, CauseMediaType, "Content-Type"},
 		{"Content-Length: 2\nContent-Type: application/json; charset=utf-16\n", 415, CauseMediaType, "Content-Type"},
 		{"Content-Length: 2\nContent-Type: text/plain; charset=\n", 415, CauseMediaType, "Content-Type"},
-		{"Content-Length: 2\nContent-Type: application/octet-stream; charset=iso-8859-1\n", 202, 0, ""}, // of no text
+		{"Content-Length: 2\nContent-Type: application/octet-stream; charset=iso-8859-1\n", 202, 0, ""}, // the charset does not matter for octets
 		{"Content-Length: 2\nIdempotency-Key: \"8e03978e\"\n", 400, CauseIdempotency, "Idempotency-Key"},
 		{"Content-Length: 2\nidempotency-key:\n", 400, CauseIdempotency, "Idempotency-Key"},
 	} {
@@ -55,8 +55,8 @@ func TestFieldsOfAPush(t *testing.T) {
 	}
 }
 
-// A push says how long it is. Without that an empty message would go to
-// everybody, and what follows would be taken for a request.
+// A push must have a length. Otherwise an empty message would be pushed, and the
+// body would be taken for a request.
 func TestPushWithoutALength(t *testing.T) {
 	for _, tt := range []struct{ request, rest string }{
 		{"POST /v1/all HTTP/1.1\r\nHost: localhost\r\n\r\n", ""}, // curl -X POST
@@ -105,8 +105,8 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// The reason phrases are those of RFC 9110, and what net/http refuses by itself
-// is told as everything else is.
+// The reason phrases are the ones of RFC 9110. Requests that net/http refuses by
+// itself are answered with problems too.
 func TestAnswersOfNetHTTP(t *testing.T) {
 	s, _, _ := serve(t, Options{Limits: Limits{MaxHeaderBytes: 1000}})
 	for _, tt := range []struct {

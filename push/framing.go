@@ -6,27 +6,27 @@ import (
 	"sync/atomic"
 )
 
-// framing follows the requests on a connection, byte by byte as they are read,
-// since net/http hides two things. It drops a Content-Length that comes
-// together with a Transfer-Encoding, and a Transfer-Encoding of HTTP/1.0: after
-// either the connection has to be closed (RFC 9112 §6.1), because a proxy in
-// front may have understood the message in another way. And it does not tell
-// whether a body is in its buffer or still on its way.
+// framing follows the requests on a connection in the bytes that are read, because
+// net/http hides two facts. First, net/http drops a Content-Length that comes
+// together with a Transfer-Encoding, and a Transfer-Encoding of HTTP/1.0. In both
+// cases the connection must be closed after the request (RFC 9112 §6.1), because a
+// proxy may have read the message in another way. Second, net/http does not say
+// whether a body is already in its buffer.
 //
-// Where framing cannot follow it says faulty, which costs a connection and no
-// request.
+// If framing cannot follow the bytes, it sets ambiguous. This closes the connection
+// after the answer, and no request is refused.
 type framing struct {
 	state   frameState
-	began   bool     // the head has its request line
-	line    [64]byte // how the line begins
+	began   bool     // the request line was read
+	line    [64]byte // the beginning of the line
 	n       int      // bytes of the line so far
-	last    byte     // of the line, '\r' aside
+	last    byte     // last byte of the line except '\r'
 	old     bool     // HTTP/1.0
 	chunked bool
 	length  int64 // of the body; -1 without a Content-Length
-	left    int64 // bytes of the body or the chunk still to come
+	left    int64 // bytes that are missing of the body or the chunk
 
-	ambiguous atomic.Bool   // for good
+	ambiguous atomic.Bool   // never reset
 	done      atomic.Uint64 // requests read to their end
 }
 
@@ -38,10 +38,10 @@ const (
 	frameChunkSize
 	frameChunk
 	frameTrailer
-	frameAmbiguous // faulty; nothing is followed any more
+	frameAmbiguous // the bytes are not followed any more
 )
 
-// scan follows what was read.
+// scan takes the bytes that were read.
 func (f *framing) scan(p []byte) {
 	for len(p) > 0 {
 		switch f.state {
@@ -67,7 +67,7 @@ func (f *framing) scan(p []byte) {
 	}
 }
 
-// collect keeps how a line begins and ends.
+// collect keeps the beginning and the last byte of a line that comes in parts.
 func (f *framing) collect(part []byte) {
 	if f.n < len(f.line) {
 		copy(f.line[f.n:], part)
@@ -81,6 +81,7 @@ func (f *framing) collect(part []byte) {
 	}
 }
 
+// endData runs at the end of a body or a chunk.
 func (f *framing) endData() {
 	if f.state == frameChunk {
 		f.state = frameChunkSize
@@ -99,8 +100,9 @@ func (f *framing) setAmbiguous() {
 	f.ambiguous.Store(true)
 }
 
+// endLine runs at the end of a line outside of bodies.
 func (f *framing) endLine() {
-	empty := f.last == 0 // at most carriage returns
+	empty := f.last == 0 // the line has nothing except carriage returns
 	switch f.state {
 	case frameHead:
 		switch {
@@ -120,7 +122,7 @@ func (f *framing) endLine() {
 		case size == 0:
 			f.state = frameTrailer
 		default:
-			f.state, f.left = frameChunk, size+2 // and its CR LF
+			f.state, f.left = frameChunk, size+2 // with its CR LF
 		}
 	case frameTrailer:
 		if empty {
@@ -129,6 +131,7 @@ func (f *framing) endLine() {
 	}
 }
 
+// endHead runs at the end of a request head.
 func (f *framing) endHead() {
 	if f.chunked && (f.old || f.length >= 0) {
 		f.ambiguous.Store(true)
@@ -143,7 +146,7 @@ func (f *framing) endHead() {
 	}
 }
 
-// field looks at a line of the head for the two fields that decide.
+// field reads a line of the head if it is Content-Length or Transfer-Encoding.
 func (f *framing) field() {
 	line := f.line[:min(f.n, len(f.line))]
 	switch line[0] {
@@ -154,7 +157,7 @@ func (f *framing) field() {
 		}
 		n, ok := f.number(len(name), 10)
 		if !ok {
-			f.setAmbiguous() // net/http refuses it, or reads it otherwise
+			f.setAmbiguous() // net/http refuses it, or reads it in another way
 			return
 		}
 		f.length = n
@@ -166,7 +169,8 @@ func (f *framing) field() {
 	}
 }
 
-// number reads digits of the line from a place on, blanks before them aside.
+// number returns the number in the line at the offset at. Blanks before its digits
+// are skipped, and everything after them is ignored.
 func (f *framing) number(at, base int) (n int64, ok bool) {
 	if f.n > len(f.line) && base == 10 {
 		return 0, false
@@ -182,6 +186,6 @@ func (f *framing) number(at, base int) (n int64, ok bool) {
 	if end >= 0 {
 		digits = digits[:end]
 	}
-	n, err := strconv.ParseInt(string(digits), base, 62) // room for what is added to it
+	n, err := strconv.ParseInt(string(digits), base, 62) // 62 bits: the caller can add to it
 	return n, err == nil
 }

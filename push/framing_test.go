@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// scanned returns what framing makes of bytes that come in pieces.
+// scanned returns the framing after bytes that come in pieces.
 func scanned(pieces ...[]byte) *framing {
 	f := new(framing)
 	for _, p := range pieces {
@@ -46,19 +46,20 @@ func TestFraming(t *testing.T) {
 	} {
 		f := scanned([]byte(tt.in))
 		if f.done.Load() != tt.done || f.ambiguous.Load() != tt.faulty {
-			t.Errorf("%q: %d done, faulty %v; want %d, %v", tt.in, f.done.Load(), f.ambiguous.Load(), tt.done, tt.faulty)
+			t.Errorf("%q: %d done, ambiguous %v; want %d, %v", tt.in, f.done.Load(), f.ambiguous.Load(), tt.done, tt.faulty)
 		}
 		for i := range tt.in {
 			f := scanned([]byte(tt.in[:i]), []byte(tt.in[i:]))
 			if f.done.Load() != tt.done || f.ambiguous.Load() != tt.faulty {
-				t.Errorf("%q split at %d: %d done, faulty %v", tt.in, i, f.done.Load(), f.ambiguous.Load())
+				t.Errorf("%q split at %d: %d done, ambiguous %v", tt.in, i, f.done.Load(), f.ambiguous.Load())
 			}
 		}
 	}
 }
 
-// Whatever net/http reads as whole requests, framing has seen the ends of, or
-// calls it faulty; and nothing depends on how the bytes were cut.
+// For all input, framing finds the end of every request that net/http reads
+// completely, or sets ambiguous. The result does not depend on how the bytes are
+// split.
 func FuzzFraming(f *testing.F) {
 	f.Add([]byte("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 	f.Add([]byte("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.0\r\n\r\n"))
@@ -78,7 +79,7 @@ func FuzzFraming(f *testing.F) {
 		var read uint64
 		for r := bufio.NewReader(bytes.NewReader(in)); ; read++ {
 			req, err := http.ReadRequest(r)
-			if err != nil || req.ProtoMajor != 1 { // a server of net/http refuses the others
+			if err != nil || req.ProtoMajor != 1 { // a net/http server refuses other versions
 				break
 			}
 			if _, err := io.Copy(io.Discard, req.Body); err != nil {
@@ -91,8 +92,8 @@ func FuzzFraming(f *testing.F) {
 	})
 }
 
-// After a message that a proxy may have understood otherwise the connection
-// closes (RFC 9112 §6.1).
+// The connection closes after a message that a proxy may have read in another way
+// (RFC 9112 §6.1).
 func TestAmbiguousFramingClosesTheConnection(t *testing.T) {
 	for _, tt := range []struct {
 		head   string
@@ -115,7 +116,7 @@ func TestAmbiguousFramingClosesTheConnection(t *testing.T) {
 			t.Errorf("%q: then %d", tt.head, a.StatusCode)
 		}
 	}
-	// HTTP/1.0 has no chunks: the field makes the length doubtful.
+	// HTTP/1.0 has no chunks: with this field the length is ambiguous.
 	s, _, _ := serve(t, Options{})
 	v := visit(t, s, "127.0.0.1")
 	v.ask(t, "POST /v1/all HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\nwiki")

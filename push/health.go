@@ -9,7 +9,7 @@ import (
 	"belfry/message/strictjson"
 )
 
-// healthz answers whether the process should be left alone.
+// healthz answers whether the process works, or should be restarted.
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request, _ call) int {
 	return condition(w, "healthy", ask(s.opt.Healthy), nil)
 }
@@ -23,6 +23,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request, _ call) int {
 	return condition(w, "ready", reasons, ask(s.opt.Degraded))
 }
 
+// ask calls f unless it is nil.
 func ask(f func() []string) []string {
 	if f == nil {
 		return nil
@@ -30,8 +31,9 @@ func ask(f func() []string) []string {
 	return f()
 }
 
-// condition answers 200 {"name":true}, or 503 {"name":false,"reasons":[…]};
-// with "degraded":[…] if something does not work that does not decide.
+// condition answers 200 {"name":true}, or 503 {"name":false,"reasons":[…]} if there
+// are reasons. "degraded":[…] is added if there are reasons that do not change the
+// status.
 func condition(w http.ResponseWriter, name string, reasons, degraded []string) int {
 	status := http.StatusOK
 	body := append(strictjson.AppendString([]byte("{"), name), ":true"...)
@@ -46,7 +48,8 @@ func condition(w http.ResponseWriter, name string, reasons, degraded []string) i
 	return writeJSON(w, status, append(body, '}', '\n'))
 }
 
-// shown serves a value as JSON, an empty object if there is none.
+// shown returns a handle that serves a value as JSON, {} if value is nil. what
+// names the value in the log.
 func (s *Server) shown(what string, value func() any) handle {
 	encoded := &sharedAnswer{render: func() (*rendering, error) {
 		var v any = struct{}{}
@@ -73,8 +76,8 @@ func (s *Server) shown(what string, value func() any) handle {
 	}
 }
 
-// bounded renders as one of MaxRequests: to be read may take longer, and takes
-// no place of others.
+// bounded gets a rendering as one of the MaxRequests. Its place is free again
+// before the client reads the rendering, which may take longer.
 func (s *Server) bounded(what *sharedAnswer) (*rendering, *problem) {
 	defer s.leave()
 	if p := s.enter(); p != nil {
@@ -88,13 +91,13 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) int {
 	h["Content-Type"] = jsonType
 	h["X-Content-Type-Options"] = nosniff
 	h["Cache-Control"] = noStore
-	h["Content-Length"] = []string{strconv.Itoa(len(body))} // it may be flushed: see takeIn
+	h["Content-Length"] = []string{strconv.Itoa(len(body))} // discardRest may flush the answer before its end
 	w.WriteHeader(status)
 	w.Write(body)
 	return status
 }
 
-// foreign makes a handle of a handler that does not say what it answered.
+// foreign returns a handle for an http.Handler, which does not return its status.
 func foreign(h http.Handler) handle {
 	return func(w http.ResponseWriter, r *http.Request, _ call) int {
 		sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
@@ -110,11 +113,11 @@ type statusWriter struct {
 }
 
 func (w *statusWriter) WriteHeader(status int) {
-	if status >= 200 { // the 1xx go before the answer
+	if status >= 200 { // a 1xx comes before the answer
 		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap is for http.ResponseController.
+// Unwrap returns the ResponseWriter for http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -9,7 +9,7 @@ import (
 	"belfry/message/strictjson"
 )
 
-// parseItem reads one line of a batch. The item keeps nothing of line.
+// parseItem parses one line of a batch. The item does not keep line.
 func parseItem(line []byte, maxPayload int) (*item, *problem) {
 	it := &item{maxPayload: maxPayload}
 	if err := it.parse(line); err != nil {
@@ -18,7 +18,7 @@ func parseItem(line []byte, maxPayload int) (*item, *problem) {
 	return it, nil
 }
 
-// asProblem tells the client about an error of a line.
+// asProblem returns the problem for an error in a line.
 func asProblem(err error) *problem {
 	if element, ok := errors.AsType[*strictjson.ElementError](err); ok {
 		return &problem{cause: CauseField, field: element.Field(), detail: element.Err.Detail}
@@ -43,10 +43,10 @@ func asProblem(err error) *problem {
 type item struct {
 	m          message.Message
 	maxPayload int    // bytes
-	data       string // the field that holds the payload: "text", "json" or "base64"
+	data       string // name of the field with the payload: "text", "json" or "base64"
 }
 
-// parse reads the fields of a line.
+// parse reads a line.
 func (it *item) parse(line []byte) error {
 	var o strictjson.Object
 	if err := o.Parse(line); err != nil {
@@ -66,7 +66,7 @@ func (it *item) parse(line []byte) error {
 	return nil
 }
 
-// field reads one field of the line.
+// field reads one field of a line.
 func (it *item) field(f strictjson.Field) (err error) {
 	switch string(f.Name) {
 	case "to":
@@ -94,10 +94,10 @@ func (it *item) field(f strictjson.Field) (err error) {
 	return &message.FieldError{Field: strictjson.Shorten(string(f.Name)), Detail: "unknown; allowed are to, text, json, base64, exclude and key"}
 }
 
-// payload reads the payload of the message from the field that holds it.
+// payload reads the payload from one of its three fields.
 func (it *item) payload(field string, value []byte) (err error) {
 	if it.data != "" {
-		return &message.FieldError{Field: field, Detail: fmt.Sprintf("there is %s already; allowed is one of text, json and base64", it.data)}
+		return &message.FieldError{Field: field, Detail: fmt.Sprintf("the line already has %s; allowed is one of text, json and base64", it.data)}
 	}
 	it.data = field
 	switch field {
@@ -118,8 +118,8 @@ func (it *item) payload(field string, value []byte) (err error) {
 	return nil
 }
 
-// decodeBase64 returns the bytes that a string of base64 stands for. It skips
-// line breaks, which tools that wrap their lines write.
+// decodeBase64 returns the bytes of a base64 string. It skips line breaks, because
+// some tools wrap their output.
 func decodeBase64(field string, value []byte) ([]byte, error) {
 	text, err := strictjson.Bytes(field, value)
 	if err != nil {

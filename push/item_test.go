@@ -37,7 +37,7 @@ func TestItem(t *testing.T) {
 		}
 		m := &it.m
 		for i := range line {
-			line[i] = 'X' // whatever the message kept of it shows now
+			line[i] = 'X' // if the message kept a part of line, it shows
 		}
 		if fmt.Sprintf("%+v", *m) != fmt.Sprintf("%+v", tt.want) {
 			t.Errorf("%s\n got %+v\nwant %+v", tt.line, *m, tt.want)
@@ -71,7 +71,7 @@ func TestItemRefusals(t *testing.T) {
 		{`{"to":{"all":true},"text":"\ud800"}`, CauseField, "text", "surrogate"},
 		{`{"to":{"all":true},"base64":"/wD"}`, CauseField, "base64", "padding"},
 		{`{"to":{"all":true},"base64":"_-D+"}`, CauseField, "base64", "standard alphabet"},
-		{`{"to":{"all":true},"base64":"/x=="}`, CauseField, "base64", "standard alphabet"}, // bits that say nothing
+		{`{"to":{"all":true},"base64":"/x=="}`, CauseField, "base64", "standard alphabet"}, // unused bits are not 0
 		{`{"to":{"all":true},"text":"123456789012345678901"}`, CausePayloadTooLarge, "text", "21 bytes; allowed are at most 20"},
 		{`{"to":{"all":true},"json":[1,2,3,4,5,6,7,8,9,10]}`, CausePayloadTooLarge, "json", "22 bytes"},
 		{`{"to":{"all":true},"exclude":"x","text":"x"}`, CauseField, "exclude", "30"},
@@ -94,7 +94,7 @@ func TestItemRefusals(t *testing.T) {
 	for _, tt := range tests {
 		it, p := parseItem([]byte(tt.line), 20)
 		if p == nil {
-			t.Errorf("%s was taken: %+v", tt.line, it.m)
+			t.Errorf("%s was accepted: %+v", tt.line, it.m)
 			continue
 		}
 		if p.cause != tt.cause || p.field != tt.field || !strings.Contains(p.detail, tt.detail) {
@@ -103,7 +103,8 @@ func TestItemRefusals(t *testing.T) {
 	}
 }
 
-// No line makes the parser panic, and what it takes is what it says.
+// No line makes the parser panic. An accepted line has a valid target and payload,
+// and the problem of a refused line is valid JSON.
 func FuzzItem(f *testing.F) {
 	for _, s := range []string{
 		`{"to":{"all":true},"text":"hi"}`, `{"to":{"topics":["a","b"]},"json":{ "x" : [1, 2.50] },"key":"k"}`,

@@ -12,35 +12,35 @@ import (
 
 // Key is an API key.
 type Key struct {
-	Name   string // what it is counted and logged by; "" for a key without a name
+	Name   string // its name in metrics and logs; "" for a key without a name
 	Secret string
 }
 
-// What requests are counted by that came without a valid key, or with one
-// that has no name.
+// Names in metrics and logs for requests without a valid key, and for requests
+// with a key that has no name.
 const (
 	keyNone    = "none"
 	keyUnnamed = "unnamed"
 )
 
-// keyCount counts what came with a key.
+// keyCount counts requests and pushes with a key.
 type keyCount struct {
 	name             string
 	requests, pushes atomic.Uint64
 }
 
-// keyring holds the digests of the API keys. Comparing digests of equal
-// length, all of them every time, keeps the time taken independent of how
-// much of which key was guessed.
+// keyring has the digests of the API keys. Every check compares all digests, which
+// have the same length. So the time of a check does not show how much of a key was
+// guessed.
 type keyring struct {
 	digests [][sha256.Size]byte
-	counts  []*keyCount // of each
+	counts  []*keyCount // one for each digest; keys without a name share one
 	none    *keyCount
-	all     []*keyCount // each once
+	all     []*keyCount // each keyCount once
 }
 
-// newKeyring refuses keys that could not arrive in an Authorization header.
-// The errors say which key by its position, not by its content.
+// newKeyring returns an error for keys that cannot be sent in an Authorization
+// header. The error names a key by its position and does not contain it.
 func newKeyring(keys []Key) (*keyring, error) {
 	unnamed := &keyCount{name: keyUnnamed}
 	ring := &keyring{none: &keyCount{name: keyNone}}
@@ -70,11 +70,11 @@ func newKeyring(keys []Key) (*keyring, error) {
 
 var (
 	errNoKey    = errors.New("send an API key, once, as Authorization: Bearer KEY")
-	errWrongKey = errors.New("the API key is not one of this server's")
+	errWrongKey = errors.New("this server does not know the API key")
 )
 
-// check returns what the request is counted by, and nil if it carries one of
-// the keys (RFC 6750 §2.1) or if there are none.
+// check returns the keyCount for a request. The error is nil if the request has
+// one of the keys (RFC 6750 §2.1), or if there are no keys.
 func (ring *keyring) check(r *http.Request) (*keyCount, error) {
 	if len(ring.digests) == 0 {
 		return ring.none, nil
@@ -86,7 +86,7 @@ func (ring *keyring) check(r *http.Request) (*keyCount, error) {
 		return ring.none, errNoKey
 	}
 	digest := sha256.Sum256([]byte(token))
-	found := 0 // 1 + the key's place; of equal keys the last one's
+	found := 0 // 1 + the index of the key, of the last one among equal keys
 	for i := range ring.digests {
 		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(digest[:], ring.digests[i][:]), i+1, found)
 	}
@@ -96,7 +96,7 @@ func (ring *keyring) check(r *http.Request) (*keyCount, error) {
 	return ring.counts[found-1], nil
 }
 
-// challenge is the WWW-Authenticate of a 401 (RFC 6750 §3).
+// challenge returns the WWW-Authenticate header of a 401 (RFC 6750 §3).
 func challenge(err error) string {
 	if err == errWrongKey {
 		return `Bearer realm="belfry", error="invalid_token"`

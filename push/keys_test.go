@@ -10,7 +10,7 @@ func TestKeys(t *testing.T) {
 	tests := []struct {
 		header string
 		ok     bool
-		error  bool // whether the challenge says invalid_token
+		error  bool // the challenge has invalid_token
 	}{
 		{"Authorization: Bearer first-key", true, false},
 		{"Authorization: bearer second-key", true, false},
@@ -46,10 +46,10 @@ func TestKeys(t *testing.T) {
 	}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if a := request(t, ts, "GET", path, nil); a.StatusCode != 200 {
-			t.Errorf("%s asks for a key: %d", path, a.StatusCode)
+			t.Errorf("%s requires a key: %d", path, a.StatusCode)
 		}
 	}
-	// With a key the Host may be any: the page that knows the key is a guest.
+	// With a key every Host and origin is allowed: a page that has the key may push.
 	if a := post(t, ts, "/v1/all", "x", "Authorization: Bearer first-key", "Host: push.example.org", "Origin: https://backoffice.example.org"); a.StatusCode != 202 {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}

@@ -6,33 +6,33 @@ import (
 	"io"
 )
 
-// errLineTooLong is returned once for a line above the limit; the rest of
-// that line is skipped.
+// errLineTooLong is returned once for a line above the limit. The rest of the line
+// is skipped.
 var errLineTooLong = errors.New("line too long")
 
-// lineSlack is the least by which the buffer grows, and what it may be longer
-// by than the longest line.
+// lineSlack is the smallest number of bytes by which the buffer grows, and the
+// largest number by which it may exceed the longest line.
 const lineSlack = 4096
 
-// lineReader cuts a stream into lines. It reads only when it holds no whole
-// line, so that what was answered can be flushed before it waits.
+// lineReader splits a stream into lines. It reads only if its buffer has no
+// complete line, so that answers can be flushed before it waits.
 type lineReader struct {
 	src        io.Reader
-	beforeRead func() // before every read
-	beforeLine func() // before the first read for a line, or for the rest
+	beforeRead func() // called before every read
+	beforeLine func() // called before the first read of a line, or of the rest
 	max        int    // bytes of a line without its newline
-	buf        []byte // buf[start:end] is read and not yet returned
+	buf        []byte // buf[start:end] was read and is not yet returned
 	start, end int
 	searched   int       // buf[start:searched] has no newline
-	reading    bool      // a part of the line, or of the rest, was waited for
-	held       heldBytes // what buf grew by
-	skipping   bool      // in the rest of a line that was too long
+	reading    bool      // beforeLine was called for this line, or for the rest
+	held       heldBytes // the bytes by which buf grew
+	skipping   bool      // the next bytes are the rest of a line that was too long
 	err        error
 }
 
-// next returns the next line without its newline, borrowed until the next
-// call. The last line needs no newline. A line that breaks off with an error
-// other than io.EOF is not returned.
+// next returns the next line without its newline, borrowed until the next call.
+// The last line needs no newline. A line that is interrupted by an error other
+// than io.EOF is not returned.
 func (r *lineReader) next() ([]byte, error) {
 	for {
 		if i := bytes.IndexByte(r.buf[r.searched:r.end], '\n'); i >= 0 {
@@ -69,8 +69,8 @@ func (r *lineReader) next() ([]byte, error) {
 	}
 }
 
-// rest reads on to the end, no more than about most bytes, and says whether it
-// got there.
+// rest reads to the end of the stream, but not much more than most bytes. It
+// reports whether it reached the end.
 func (r *lineReader) rest(most int) bool {
 	r.reading = false
 	for read := 0; r.err == nil && read < most; read += r.end {
@@ -80,7 +80,7 @@ func (r *lineReader) rest(most int) bool {
 	return r.err == io.EOF
 }
 
-// fill reads once.
+// fill reads once into buf, and grows buf if it is full.
 func (r *lineReader) fill() {
 	if r.start > 0 {
 		copy(r.buf, r.buf[r.start:r.end])
@@ -101,7 +101,7 @@ func (r *lineReader) fill() {
 		r.reading = true
 		r.beforeLine()
 	}
-	for range 100 { // a reader that returns nothing for ever is broken
+	for range 100 { // a reader that returns no bytes a hundred times is broken
 		n, err := r.src.Read(r.buf[r.end:])
 		r.end += n
 		if r.err = err; n > 0 || err != nil {

@@ -72,7 +72,7 @@ type stuck struct{}
 
 func (stuck) Read([]byte) (int, error) { return 0, nil }
 
-// A long line costs no more memory than the limit asks for.
+// The buffer for a long line does not grow beyond the limit and lineSlack.
 func TestLongLineIsNotCollected(t *testing.T) {
 	r := lineReader{src: io.LimitReader(zeros{}, 10<<20), max: 1000, buf: make([]byte, 64), beforeRead: func() {}, beforeLine: func() {}}
 	if _, err := r.next(); err != errLineTooLong {

@@ -1,10 +1,10 @@
 package push
 
-// link is an element's place in a list. An element is in one list at a time,
-// by a link that it holds itself, so that moving it costs no allocation.
+// link connects an element to its neighbours in a list. The element contains the
+// link, so that moving it needs no allocation. A link is in one list at a time.
 type link[T any] struct {
-	prev, next *link[T] // nil while in no list
-	of         T
+	prev, next *link[T] // nil if the link is in no list
+	value      T
 }
 
 // list is a doubly linked list; the zero value is empty.
@@ -20,7 +20,7 @@ func (l *list[T]) pushBack(e *link[T]) {
 	l.last = e
 }
 
-// remove takes e, which is in l, out of it.
+// remove removes e from l. e must be in l.
 func (l *list[T]) remove(e *link[T]) {
 	if e.prev == nil {
 		l.first = e.next

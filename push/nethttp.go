@@ -7,20 +7,21 @@ import (
 	"time"
 )
 
-// What net/http writes in its own words.
+// Texts that net/http writes by itself.
 const (
 	oldTooLarge = "413 Request Entity Too Large\r\n"
 	newTooLarge = "413 Content Too Large\r\n" // RFC 9110 §15.5.14
-	// rawFields are the fields of what it answers without a handler.
+	// rawFields are the header fields of answers without a handler.
 	rawFields = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 )
 
-// rawCauses are the causes of what net/http refuses without a handler.
+// rawCauses are the causes for which net/http refuses requests without a handler.
 var rawCauses = [...]Cause{CauseHTTP, CauseHead, CauseTransferCoding, CauseVersion}
 
-// amend returns what to write in the place of p, nil if p is fine, and whether
-// net/http closes the connection without reading on. p is what net/http writes
-// at once: where an answer begins, p begins with it.
+// amend returns the bytes to write instead of p, nil if p need not be changed.
+// closes says that net/http will close the connection without reading on. p has the
+// bytes of one write of net/http: if it contains the beginning of an answer, it
+// begins with it.
 func (c *counters) amend(p []byte) (out []byte, closes bool) {
 	const version = len("HTTP/1.1 ")
 	if len(p) < version+4 || p[version] < '4' || string(p[:5]) != "HTTP/" {
@@ -45,26 +46,27 @@ func (c *counters) amend(p []byte) (out []byte, closes bool) {
 	return nil, false
 }
 
-// rawProblem is the whole answer for a request that net/http did not take.
-// status is its status line from the code on, with what was wrong if it said so.
+// rawProblem returns the complete answer for a request that net/http refused.
+// status is the status line of net/http without the version; it may contain a
+// detail after a colon.
 func rawProblem(cause Cause, status []byte) []byte {
 	p := &problem{cause: cause, detail: rawDetails[cause]}
-	if _, why, ok := bytes.Cut(status, []byte(": ")); ok {
-		p.detail = string(why)
+	if _, detail, ok := bytes.Cut(status, []byte(": ")); ok {
+		p.detail = string(detail)
 	}
 	return p.whole()
 }
 
-// rawDetails are the details where net/http tells none.
+// rawDetails are the details for answers of net/http without one.
 var rawDetails = map[Cause]string{
-	CauseHTTP:           "what came is not a request of HTTP/1.1 (RFC 9112)",
+	CauseHTTP:           "the input is not a request of HTTP/1.1 (RFC 9112)",
 	CauseHead:           "allowed are request lines and headers up to api.max_head",
 	CauseTransferCoding: "allowed is Transfer-Encoding: chunked",
 	CauseVersion:        "allowed are HTTP/1.1 and HTTP/1.0",
 }
 
-// whole returns the problem as a whole answer, after which the connection
-// closes. The Date is RFC 9110 §6.6.1's.
+// whole returns the problem as a complete answer, with a Date (RFC 9110 §6.6.1) and
+// Connection: close.
 func (p *problem) whole() []byte {
 	body := append(p.appendJSON(make([]byte, 0, 512)), '\n')
 	out := append(make([]byte, 0, len(body)+256), "HTTP/1.1 "...)

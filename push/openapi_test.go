@@ -37,7 +37,7 @@ func loadDocument(t *testing.T) *openapi3.T {
 	return doc
 }
 
-// Every route with its method is in the document and the other way round.
+// The document has exactly the routes and methods of the handlers.
 func TestDocumentHasTheRoutes(t *testing.T) {
 	s, err := New(Options{Publisher: &recorder{}, Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler(), Config: func() any { return nil }})
 	if err != nil {
@@ -66,8 +66,7 @@ func TestDocumentHasTheRoutes(t *testing.T) {
 	}
 }
 
-// The registry of problem types is the same in the code, the document and
-// the page for people.
+// The code, the document and docs/api.md have the same problem types.
 func TestDocumentsHaveTheProblemTypes(t *testing.T) {
 	var inDocument []string
 	typ := loadDocument(t).Components.Schemas["Problem"].Value.Properties["type"].Value
@@ -76,7 +75,7 @@ func TestDocumentsHaveTheProblemTypes(t *testing.T) {
 		inDocument = append(inDocument, v.(string))
 	}
 	if typ.Enum != nil {
-		t.Error("the types of problems are closed; a later version could add none")
+		t.Error("the problem types are closed: a later version could not add one")
 	}
 	page, err := os.ReadFile("../docs/api.md")
 	if err != nil {
@@ -97,8 +96,8 @@ func TestDocumentsHaveTheProblemTypes(t *testing.T) {
 	}
 }
 
-// Answers can get further members: clients made from the document must not
-// refuse them. Requests are closed, as the handlers are.
+// Later versions may add members to answers, so the schemas of answers are open.
+// The schemas of requests are closed, because the handlers refuse unknown members.
 func TestAnswersAreOpenToAdditions(t *testing.T) {
 	doc := loadDocument(t)
 	requests := map[string]bool{"BatchLine": true, "Target": true}
@@ -124,7 +123,7 @@ func TestAnswersAreOpenToAdditions(t *testing.T) {
 	}
 }
 
-// contract validates real exchanges and notes what was seen.
+// contract validates real exchanges and records what occurred.
 type contract struct {
 	t      *testing.T
 	doc    *openapi3.T
@@ -185,7 +184,7 @@ func (c *contract) schema(name, text string) {
 	}
 }
 
-// send makes a request of a server and checks the exchange.
+// send sends a request to a server and checks the exchange.
 func (c *contract) send(ts *httptest.Server, method, template, path, body string, headers ...string) {
 	c.t.Helper()
 	a := request(c.t, ts, method, path, strings.NewReader(body), headers...)
@@ -204,9 +203,9 @@ func (c *contract) send(ts *httptest.Server, method, template, path, body string
 	c.check(method, template, params, req, a)
 }
 
-// Every answer the document promises is given by a real server and is as
-// promised, and every problem type occurs.
-func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
+// A real server gives every answer that the document describes, and each answer
+// matches its schema. Every problem type occurs.
+func TestHandlersMatchTheDocument(t *testing.T) {
 	c := &contract{t: t, doc: loadDocument(t), seen: map[string]bool{}, causes: map[string]bool{}}
 	unfit := Options{Ready: func() []string { return []string{"nats: away"} }, Healthy: func() []string { return []string{"shard 0 stalled"} },
 		Stats: func() any { return make(chan int) }, Config: func() any { return make(chan int) },
@@ -222,8 +221,8 @@ func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
 	_, slow, _ := start(t, Options{Limits: Limits{ReadTimeout: 30 * time.Millisecond, BatchIdleTimeout: 30 * time.Millisecond}})
 	_, sick, _ := start(t, unfit)
 	full, _, _ := start(t, Options{Limits: Limits{MaxRequests: 1, MaxBodies: 1}, Config: func() any { return nil }})
-	full.count.inFlight.Add(1) // a request that does not end
-	full.in.open.Add(1)        // a body that does not come
+	full.count.inFlight.Add(1) // stands for a request that does not end
+	full.bodies.open.Add(1)    // stands for a body that does not arrive
 	busy := httptest.NewServer(full.Handler())
 	t.Cleanup(func() { busy.Client().CloseIdleConnections(); busy.Close() })
 
@@ -235,7 +234,7 @@ func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
 		c.send(open, method, get, get, "", "Host: evil.example")
 		c.send(busy, method, get, get, "")
 	}
-	c.send(slow, "GET", "/v1/config", "/v1/config", "") // it has none
+	c.send(slow, "GET", "/v1/config", "/v1/config", "") // it has no Config
 	c.send(open, "POST", "/v1/batch", "/v1/batch", "", "Content-Type: multipart/mixed")
 	c.raw("POST", "/v1/batch", open.Listener.Addr().String(), "POST /v1/batch HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	for _, get := range []string{"/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics"} {
@@ -250,7 +249,7 @@ func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
 		for method, op := range item.Operations() {
 			for status := range op.Responses.Map() {
 				if key := method + " " + path + " " + status; !c.seen[key] {
-					t.Errorf("promised and never seen: %s", key)
+					t.Errorf("in the document and never seen: %s", key)
 				}
 			}
 		}
@@ -262,7 +261,7 @@ func TestDocumentHoldsAgainstTheHandlers(t *testing.T) {
 	}
 }
 
-// pushes sends everything that a push can be answered for.
+// pushes sends pushes that get every answer a push can have.
 func (c *contract) pushes(open, keyed, slow, busy *httptest.Server) {
 	pushes := map[string]string{"/v1/all": "/v1/all", "/v1/topics/{topic}": "/v1/topics/a%2Fb", "/v1/users/{uid}": "/v1/users/J%C3%B6rg", "/v1/sessions/{sid}": "/v1/sessions/" + testSID}
 	for template, path := range pushes {
@@ -288,14 +287,14 @@ func (c *contract) pushes(open, keyed, slow, busy *httptest.Server) {
 	}
 }
 
-// raw sends a request as it is written.
+// raw sends a request exactly as written.
 func (c *contract) raw(method, template, addr, request string) {
 	c.t.Helper()
 	c.check(method, template, nil, httptest.NewRequest(method, "/", nil), rawTo(c.t, addr, request))
 }
 
-// everywhere asks for what every operation can answer, of a server with the
-// health routes at an address of their own.
+// everywhere provokes the answers that every operation has in common. The health
+// routes of the server have their own address.
 func (c *contract) everywhere() {
 	s, _, _ := serve(c.t, Options{HealthAddress: "127.0.0.1:0", Config: func() any { return nil }, Metrics: http.NotFoundHandler()})
 	for path, item := range c.doc.Paths.Map() {
@@ -315,7 +314,7 @@ func (c *contract) everywhere() {
 	}
 }
 
-// batches sends lines of every kind, good ones validated too.
+// batches sends lines of every kind. It also validates the accepted lines.
 func (c *contract) batches(open, slow *httptest.Server) {
 	good := []string{
 		`{"to":{"all":true},"text":"x"}`,
@@ -347,7 +346,7 @@ func (c *contract) batches(open, slow *httptest.Server) {
 			return
 		}
 		defer resp.Body.Close()
-		line, _ := bufio.NewReader(resp.Body).ReadString('x') // to the end
+		line, _ := bufio.NewReader(resp.Body).ReadString('x') // reads to the end
 		answered <- answer{resp, line}
 	}()
 	fmt.Fprintln(pw, good[0])
@@ -358,7 +357,7 @@ func (c *contract) batches(open, slow *httptest.Server) {
 	}
 }
 
-// What the document says of limits is what the code says.
+// The document has the limits of the code.
 func TestDocumentHasTheLimits(t *testing.T) {
 	doc := loadDocument(t)
 	names := doc.Components.Schemas["Names"].Value

@@ -12,25 +12,25 @@ import (
 	"belfry/message"
 )
 
-// Publisher takes a message for delivery. It sets the message's ID if it has
-// none, before it returns. After a nil error it owns the message and its
-// payload. While the receivers are behind it waits, within w or until ctx is
-// done, and returns whether it had to: backends that push faster than can be
-// delivered are slowed down before they are refused.
+// Publisher takes messages for delivery. PublishWithin may be called from any
+// goroutine. Before it returns, it sets the ID of a message that has none. If it
+// returns no error, it owns the message and its payload. It waits while the
+// receivers are busy, within w or until ctx is done, and reports whether it waited.
+// So backends that push too fast are slowed down before they are refused.
 //
-// These errors are told to the client: *message.FieldError (400),
+// Three errors are shown to the client: *message.FieldError (400),
 // *message.TooLargeError (413) and *message.OverloadedError (503 with
-// Retry-After). For all three nothing was delivered. Any other error is a 500
-// and goes to the log.
+// Retry-After). They mean that nothing was delivered. Any other error is logged and
+// answered with a 500.
 type Publisher interface {
 	PublishWithin(ctx context.Context, m *message.Message, w message.Wait) (waited bool, err error)
 }
 
-// DefaultAddress is where the API listens unless told otherwise.
+// DefaultAddress is the default of Options.Address.
 const DefaultAddress = "127.0.0.1:8081"
 
-// Options are the settings of a Server. Publisher is required; the zero value
-// of everything else is a safe default.
+// Options are the settings of a Server. Publisher is required. The zero value of
+// every other field is a safe default.
 type Options struct {
 	Publisher Publisher
 
@@ -38,66 +38,69 @@ type Options struct {
 	// loopback address (see CheckAddress).
 	Address string
 	// HealthAddress is a host:port for /healthz, /readyz and /metrics, which
-	// are then served there and not at Address. "" leaves them at Address.
+	// are then not served at Address. With "" they are served at Address.
 	HealthAddress string
-	// Keys are the API keys, each good for everything under /v1/. Without
-	// any, requests need none and browsers are kept out by Host and Origin.
+	// Keys are the API keys. Each key permits everything under /v1/. Without
+	// Keys, requests need no key, and Host and Origin are checked to refuse
+	// requests of web pages.
 	Keys []Key
-	// AllowedHosts are further values of the Host header to accept without
-	// Keys, as "host" (with any port) or "host:port".
+	// AllowedHosts are further Host headers that are accepted without Keys,
+	// as "host" (with any port) or "host:port".
 	AllowedHosts []string
 
-	// Stats supplies what GET /v1/stats shows, as a value for encoding/json.
+	// Stats returns the value that GET /v1/stats encodes as JSON; nil means {}.
 	Stats func() any
-	// Ready supplies the reasons for which this node should get no traffic;
-	// none means ready.
+	// Ready returns the reasons for which this node should get no traffic. No
+	// reason, or a nil Ready, means that the node is ready.
 	Ready func() []string
-	// Degraded supplies what does not work although the node is ready, for
-	// /readyz to tell.
+	// Degraded returns what does not work although the node is ready. /readyz
+	// shows it.
 	Degraded func() []string
-	// Config supplies what GET /v1/config shows, as a value for
-	// encoding/json, without secrets; nil means 404.
+	// Config returns the value that GET /v1/config encodes as JSON, without
+	// secrets; nil means 404.
 	Config func() any
-	// Healthy supplies the reasons for which this process should be
-	// restarted; none means healthy.
+	// Healthy returns the reasons for which this process should be restarted.
+	// No reason, or a nil Healthy, means that the process is healthy.
 	Healthy func() []string
 	// Metrics serves /metrics; nil means 404.
 	Metrics http.Handler
-	// Dev serves "/" and what is below "/assets/", the demo page of --dev; nil
-	// means 404.
+	// Dev serves the demo page of --dev at "/" and below "/assets/"; nil means
+	// 404.
 	Dev http.Handler
-	// Log gets faults of this side; nil means none.
+	// Log gets faults of the server and refused requests; nil: nothing is
+	// logged.
 	Log *zap.Logger
 
 	Limits
 }
 
-// Limits bounds what clients may ask of the API. Each field that is 0 takes
-// the default named beside it.
+// Limits are the limits of the API. A field that is 0 gets its default. Each
+// comment has the default and what happens beyond the limit.
 type Limits struct {
 	MaxPayload     int // bytes of one message; 64 KiB; beyond: 413
-	MaxBatchLine   int // bytes of one line of a batch; 6 × MaxPayload + 64 KiB, enough for any payload however escaped; beyond: 413 for the line
+	MaxBatchLine   int // bytes of one line of a batch; 6 × MaxPayload + 64 KiB, enough for any payload with any escapes; beyond: 413 for the line
 	MaxBatchLines  int // lines of one batch; 10,000; beyond: 413 for the rest
 	MaxRequests    int // requests under /v1/ and lines of batches served at once; 2,048; beyond: 503
-	MaxBodies      int // bodies on their way in, at most half of them batches; 1,024; beyond: 503. Should be at most half of MaxConnections
-	BodyBytes      int // bytes of these that are held; 64 MiB, at least MaxBatchLine; beyond: 503
-	MaxConnections int // open connections per address; 8,192; beyond: one that was answered or waits is closed, or this one with 503
-	MaxHeaderBytes int // request line and headers; 16 KiB (net/http adds 4 KiB of slack); beyond: 431
+	MaxBodies      int // request bodies arriving at once, at most half of them batches; 1,024; beyond: 503. It should be at most half of MaxConnections
+	BodyBytes      int // bytes held of arriving bodies; 64 MiB, and at least a line of MaxBatchLine; beyond: 503
+	MaxConnections int // open connections at each address; 8,192; beyond: a connection that is not being served is closed, or else the new one gets 503
+	MaxHeaderBytes int // bytes of request line and headers; 16 KiB (net/http allows 4 KiB more); beyond: 431
 
-	ReadHeaderTimeout time.Duration // for the whole request head; 5 s; beyond: closed
-	ReadTimeout       time.Duration // for the whole request, batches aside; 30 s; beyond: 408
-	WriteTimeout      time.Duration // for the answer, and for each write of a batch's; 30 s; beyond: closed
-	IdleTimeout       time.Duration // between requests of a connection; 2 min; beyond: closed
-	PushWait          time.Duration // of a push whose receivers are behind; 1 s, at most half of WriteTimeout; beyond: published, and refused if there is no room
-	BatchIdleTimeout  time.Duration // for each line of a batch to arrive whole; 60 s; beyond: 408 as its last line
-	ShutdownTimeout   time.Duration // for requests under way when the server stops; 10 s; beyond: closed
+	ReadHeaderTimeout time.Duration // for the request head to arrive; 5 s; beyond: the connection is closed
+	ReadTimeout       time.Duration // for the whole request to arrive, except batches; 30 s; beyond: 408
+	WriteTimeout      time.Duration // for sending the answer, or one write of a batch's answers; 30 s; beyond: the connection is closed
+	IdleTimeout       time.Duration // between requests of a connection; 2 min; beyond: the connection is closed
+	PushWait          time.Duration // for a push to wait for busy receivers; 1 s, at most half of WriteTimeout; beyond: 503 if there is still no room
+	BatchIdleTimeout  time.Duration // for each line of a batch to arrive completely; 60 s; beyond: the last line of the answer is a 408
+	ShutdownTimeout   time.Duration // for requests that are being served when the server stops; 10 s; beyond: their connections are closed
 }
 
-// MaxPayloadLimit is the most that Limits.MaxPayload may be set to. Messages
-// are held in memory whole.
+// MaxPayloadLimit is the largest allowed Limits.MaxPayload. Messages are held in
+// memory completely.
 const MaxPayloadLimit = 64 << 20
 
-// fill gives limits that are 0 their default and refuses what is out of range.
+// fill sets limits that are 0 to their defaults. It returns an error that names
+// each limit out of range.
 func (l *Limits) fill() error {
 	const most = MaxPayloadLimit
 	err := errors.Join(
@@ -119,14 +122,15 @@ func (l *Limits) fill() error {
 	)
 	err = errors.Join(err, fill("MaxBatchLine", &l.MaxBatchLine, 6*l.MaxPayload+64<<10, 1, 8*most))
 	l.BodyBytes = max(l.BodyBytes, l.MaxBatchLine+lineSlack)
-	l.PushWait = min(l.PushWait, l.WriteTimeout/2) // an answer has to get through
+	l.PushWait = min(l.PushWait, l.WriteTimeout/2) // time remains to send the answer
 	return err
 }
 
-// maxTimeout bounds every time of Limits.
+// maxTimeout is the largest duration in Limits.
 const maxTimeout = 24 * time.Hour
 
-// fill gives an option that is 0 its default and refuses what is out of range.
+// fill sets an option that is 0 to its default. It returns an error if the option
+// is out of range.
 func fill[T int | time.Duration](name string, v *T, def, least, most T) error {
 	if *v == 0 {
 		*v = def

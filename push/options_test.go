@@ -34,7 +34,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	if err := l.fill(); err != nil || l.MaxPayload != 65536 || l.MaxBatchLine != 458752 || l.ReadHeaderTimeout != 5*time.Second {
 		t.Errorf("%+v %v", l, err)
 	}
-	// A monitoring address may be any: its routes need no key.
+	// The health address need not be loopback: its routes never need a key.
 	if _, err := New(Options{Publisher: pub, HealthAddress: ":9100"}); err != nil {
 		t.Error(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"belfry/message"
 )
 
-// waitingPublisher says whether pushes had to wait, after it was told so.
+// waitingPublisher reports that pushes waited, as the test sets it.
 type waitingPublisher struct {
 	recorder
 	await func(ctx context.Context, m *message.Message, w message.Wait) (bool, error)
@@ -28,21 +28,21 @@ func (p *waitingPublisher) PublishWithin(ctx context.Context, m *message.Message
 	return waited, err
 }
 
-// A push may wait where its receivers are behind, and a line of a batch as well;
-// those that did are counted.
+// A push may wait for busy receivers, and so may a line of a batch. Pushes that
+// waited are counted.
 func TestPushesMayWait(t *testing.T) {
 	var asked []message.Target
-	behind := false
+	waited := false
 	p := &waitingPublisher{await: func(ctx context.Context, m *message.Message, w message.Wait) (bool, error) {
 		if w.Time != 7*time.Second || w.Others != 4 || ctx.Err() != nil {
 			t.Errorf("may wait for %v beside %d others, %v", w.Time, w.Others, ctx.Err())
 		}
 		asked = append(asked, m.Target)
-		return behind, nil
+		return waited, nil
 	}}
 	s, ts, _ := start(t, Options{Publisher: p, Limits: Limits{PushWait: 7 * time.Second, MaxRequests: 9}})
 	post(t, ts, "/v1/users/u1", "x")
-	behind = true
+	waited = true
 	if a := post(t, ts, "/v1/users/u2", "x"); a.StatusCode != http.StatusAccepted {
 		t.Errorf("%d", a.StatusCode)
 	}
@@ -55,7 +55,7 @@ func TestPushesMayWait(t *testing.T) {
 	}
 }
 
-// Where too many wait already a push is refused at once, and counted; it is not
+// If too many pushes already wait, a push is refused at once and counted. It is not
 // published.
 func TestTooManyWait(t *testing.T) {
 	p := &waitingPublisher{await: func(context.Context, *message.Message, message.Wait) (bool, error) {
@@ -63,7 +63,7 @@ func TestTooManyWait(t *testing.T) {
 	}}
 	s, ts, _ := start(t, Options{Publisher: p})
 	a := post(t, ts, "/v1/users/u1", "x")
-	if p := a.problem(t); p.Type != CauseOverloaded.Type() || a.Header.Get("Retry-After") != "1" || p.Detail != "overloaded: the queue is full; nothing was delivered, so a retry doubles nothing" {
+	if p := a.problem(t); p.Type != CauseOverloaded.Type() || a.Header.Get("Retry-After") != "1" || p.Detail != "overloaded: the queue is full; nothing was delivered, so a retry causes no duplicates" {
 		t.Errorf("%+v", p)
 	}
 	if st := s.Stats(); st.WaitRefused != 1 || st.Waited != 0 || len(p.all()) != 0 {
@@ -71,7 +71,8 @@ func TestTooManyWait(t *testing.T) {
 	}
 }
 
-// Full mailboxes and outboxes are no queue of pushes.
+// Pushes refused because of full mailboxes or outboxes do not count as refused
+// waits.
 func TestFullIsNoQueue(t *testing.T) {
 	p := &waitingPublisher{await: func(context.Context, *message.Message, message.Wait) (bool, error) {
 		return true, &message.OverloadedError{What: "mailbox", RetryAfter: time.Second, Err: &message.OverloadedError{What: "a shard's mailbox is full"}}
@@ -85,8 +86,7 @@ func TestFullIsNoQueue(t *testing.T) {
 	}
 }
 
-// A client that goes away while its push waits is known to be gone when the wait
-// is over.
+// If a client goes away while its push waits, Wait.Gone reports it after the wait.
 func TestGoneWhileWaiting(t *testing.T) {
 	asks, answer := make(chan func() bool), make(chan error)
 	p := &waitingPublisher{await: func(_ context.Context, _ *message.Message, w message.Wait) (bool, error) {
@@ -101,18 +101,18 @@ func TestGoneWhileWaiting(t *testing.T) {
 	io.WriteString(c, "POST /v1/users/u HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
 	gone := <-asks
 	if gone() {
-		t.Error("gone before it did anything")
+		t.Error("gone before the client did anything")
 	}
 	c.Close()
 	for begun := time.Now(); !gone(); {
 		if time.Since(begun) > 10*time.Second {
-			t.Fatal("not known to be gone")
+			t.Fatal("the client is not gone")
 		}
 	}
 	answer <- errors.New("not published")
 }
 
-// One look tells that a client is gone, and takes nothing from what it has sent.
+// presence.gone reports that a client has gone away, and reads no bytes of it.
 func TestPresence(t *testing.T) {
 	for _, tt := range []struct {
 		what string
@@ -129,10 +129,10 @@ func TestPresence(t *testing.T) {
 			client, tcp := tcpPair(t)
 			c := newConn(tcp, new(counters))
 			if c.client.gone() {
-				t.Error("gone before it did anything")
+				t.Error("gone before the client did anything")
 			}
 			tt.do(client)
-			c.client.raw.Control(func(fd uintptr) { // until something has arrived
+			c.client.raw.Control(func(fd uintptr) { // waits until bytes have arrived
 				unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
 			})
 			if gone := c.client.gone(); gone != tt.gone {
@@ -141,7 +141,7 @@ func TestPresence(t *testing.T) {
 			tcp.SetReadDeadline(time.Now().Add(10 * time.Second))
 			if p := make([]byte, 4); !tt.gone {
 				if n, err := io.ReadFull(c, p); err != nil {
-					t.Errorf("%q, %v is left of what it sent", p[:n], err)
+					t.Errorf("%q, %v is left of the bytes that the client sent", p[:n], err)
 				}
 			}
 		})
@@ -173,9 +173,8 @@ func tcpPair(t *testing.T) (client, server *net.TCPConn) {
 	return c.(*net.TCPConn), s.(*net.TCPConn)
 }
 
-// While a handler runs and its request is read to the end, the byte that
-// net/http reads ahead is not waited for; at all other times a read of one byte
-// is a read.
+// While a handler runs and its request was read to the end, a read of one byte
+// returns at once: net/http reads ahead. At other times such a read waits.
 func TestNoReadAhead(t *testing.T) {
 	client, tcp := tcpPair(t)
 	c := newConn(tcp, new(counters))
@@ -194,7 +193,7 @@ func TestNoReadAhead(t *testing.T) {
 	}
 	c.served.Add(1)
 	c.serving.Store(true)
-	read(1, "x") // its body is not whole
+	read(1, "x") // the body is not complete
 	io.WriteString(client, body[1:]+"next")
 	read(1, "y")
 	tcp.SetReadDeadline(expired)
@@ -202,5 +201,5 @@ func TestNoReadAhead(t *testing.T) {
 		t.Errorf("read ahead: %d, %v", n, err)
 	}
 	c.serving.Store(false)
-	read(1, "n") // of the next request
+	read(1, "n") // the first byte of the next request
 }

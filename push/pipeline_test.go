@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A request behind a batch that was refused, or read to its end, is answered;
-// where it cannot be the answer before it says that the connection closes.
+// A request behind a batch that was refused, or read to its end, is answered. If it
+// cannot be answered, the answer before it has Connection: close.
 func TestRequestBehindABatch(t *testing.T) {
 	for _, tt := range []struct {
 		name, target, fields, body string

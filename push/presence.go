@@ -8,34 +8,36 @@ import (
 	"unsafe"
 )
 
-// presence tells whether a client is still there, when that is asked.
+// presence checks, when asked, whether a client has closed its connection.
 //
-// net/http watches for it all the time: while a handler runs and the request has
-// been read to its end, a goroutine reads one byte ahead, and is woken by a
-// deadline before the answer is sent. That costs a push 8 % of its processor
-// time, and all that a push wants to know is whether its client has gone away
-// while it waited. So conn.Read answers the read of that goroutine at once with
-// nothing, and the contexts of requests do not end with their clients.
+// net/http watches for that all the time: while a handler runs and the request was
+// read to its end, a goroutine reads one byte ahead. A deadline wakes it before the
+// answer is sent. This takes 8 % of the processor time of a push. A push only needs
+// to know whether its client has gone away during a wait. So conn.Read returns
+// without a byte from the read of that goroutine, and the contexts of requests do
+// not end when their clients go away.
 type presence struct {
 	raw  syscall.RawConn
-	gone func() bool // made once, so that handing it on costs no allocation
+	gone func() bool // reports whether the client has gone away; made once, so that passing it on does not allocate
 	look func(fd uintptr)
-	left bool // what look found
+	left bool // result of look
 }
 
-func (a *presence) init(c *net.TCPConn) {
-	a.raw, _ = c.SyscallConn() // fails only for a nil connection
-	a.look = func(fd uintptr) {
+func (p *presence) init(c *net.TCPConn) {
+	p.raw, _ = c.SyscallConn() // fails only for a nil connection
+	p.look = func(fd uintptr) {
 		var next byte
 		n, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&next)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-		a.left = e == 0 && n == 0 || e != 0 && e != syscall.EAGAIN && e != syscall.EINTR
+		p.left = e == 0 && n == 0 || e != 0 && e != syscall.EAGAIN && e != syscall.EINTR
 	}
-	a.gone = func() bool { return a.raw.Control(a.look) != nil || a.left }
+	p.gone = func() bool { return p.raw.Control(p.look) != nil || p.left }
 }
 
-// presence returns what ends when the client of r goes away, and what says
-// whether it has. Of a connection that is ours the latter tells, for the
-// goroutine that serves; of another one net/http watches the client.
+// presence returns a context that ends when the client of r goes away, and a
+// function that reports whether it has gone away. For a connection of this package
+// only the function works; the goroutine that serves may call it. For another
+// connection the context works, because net/http watches the client, and the
+// function is nil.
 func (c *conn) presence(r *http.Request) (context.Context, func() bool) {
 	if c == nil {
 		return r.Context(), nil

@@ -8,45 +8,45 @@ import (
 	"belfry/message/strictjson"
 )
 
-// Cause is why a request, or a line of a batch, was refused. It is the
-// problem type told to the client and the label of the metric.
+// Cause says why a request, or a line of a batch, was refused. It is the problem
+// type that clients get, and the label of the metric.
 type Cause uint8
 
 const (
 	CauseField           Cause = iota + 1 // a field is not valid
-	CauseParameter                        // a query parameter nobody knows
-	CauseLine                             // a line of a batch is not the JSON it should be
-	CauseBody                             // the body broke off or is malformed
+	CauseParameter                        // an unknown query parameter
+	CauseLine                             // a line of a batch is not a valid JSON object
+	CauseBody                             // the body is incomplete or malformed
 	CauseUnauthorized                     // no valid API key
-	CauseHost                             // a Host that is not this machine's
-	CauseOrigin                           // a request from a foreign web page
-	CauseNotFound                         // no such path
-	CauseMethod                           // no such method there
+	CauseHost                             // the Host is not a name of this machine
+	CauseOrigin                           // the request comes from a page of another site
+	CauseNotFound                         // the path does not exist
+	CauseMethod                           // the path does not have this method
 	CauseSlow                             // the body did not arrive in time
-	CausePayloadTooLarge                  // a payload above MaxPayload or the bus's limit
+	CausePayloadTooLarge                  // a payload above MaxPayload or the limit of the bus
 	CauseLineTooLong                      // a line above MaxBatchLine
 	CauseTooManyLines                     // a batch above MaxBatchLines
-	CauseMediaType                        // a body that would have to be decoded first
-	CauseInternal                         // a fault of ours
+	CauseMediaType                        // a body that must be decoded before it can be pushed
+	CauseInternal                         // a fault of belfry
 	CauseOverloaded                       // a queue behind the API is full
 	CauseBusy                             // more than MaxRequests or MaxConnections at once
-	CauseBodies                           // more than MaxBodies or BodyBytes on their way in
-	CauseShutdown                         // this node stops
-	CauseIdempotency                      // an Idempotency-Key, which would not be honoured
+	CauseBodies                           // more than MaxBodies or BodyBytes arriving at once
+	CauseShutdown                         // this node is stopping
+	CauseIdempotency                      // an Idempotency-Key, which belfry does not support
 	CauseLength                           // a push without a length
-	CauseHTTP                             // not HTTP; told by net/http, as the rest
+	CauseHTTP                             // not HTTP; net/http finds this cause and the ones below
 	CauseHead                             // a head above MaxHeaderBytes
 	CauseTransferCoding                   // a Transfer-Encoding other than chunked
 	CauseVersion                          // a version of HTTP other than 1.0 and 1.1
 	causeCount
 )
 
-// typePrefix starts the type of every problem. A URN, since there is no site
-// of ours that could answer for a URL (RFC 9457 §3.1.1).
+// typePrefix is the beginning of every problem type. The types are URNs, because
+// belfry has no site at which a URL could be looked up (RFC 9457 §3.1.1).
 const typePrefix = "urn:belfry:problem:"
 
-// causeInfo is the registry of problem types: one line a cause. docs/api.md
-// and docs/openapi.yaml list it; a test compares them.
+// causeInfo is the registry of problem types, one line for each cause. docs/api.md
+// and docs/openapi.yaml list the same types; a test compares them.
 var causeInfo = [causeCount]struct {
 	slug   string
 	status int
@@ -88,24 +88,24 @@ func Causes() []Cause {
 	return all
 }
 
-// String returns the label used in metrics; the problem type ends with it.
+// String returns the label used in metrics. The problem type ends with it.
 func (c Cause) String() string { return causeInfo[c].slug }
 
-// Type returns the URI that is the "type" of the problem (RFC 9457 §3.1.1).
+// Type returns the "type" of the problem, a URI (RFC 9457 §3.1.1).
 func (c Cause) Type() string { return typePrefix + causeInfo[c].slug }
 
-// Status returns the HTTP status the problem is answered with.
+// Status returns the HTTP status of the answer.
 func (c Cause) Status() int { return causeInfo[c].status }
 
 // Title returns the short summary, the same for every occurrence.
 func (c Cause) Title() string { return causeInfo[c].title }
 
-// problem is one refusal.
+// problem is the answer to a request, or to a line of a batch, that was refused.
 type problem struct {
 	cause      Cause
-	field      string        // the field at fault, "" if none
-	detail     string        // what is wrong with it and what is allowed
-	retryAfter time.Duration // of the causes with status 503; at least a second is told
+	field      string        // the invalid field, "" if there is none
+	detail     string        // what is wrong and what is allowed
+	retryAfter time.Duration // for causes with status 503; the answer has at least a second
 }
 
 // appendJSON appends the problem as an RFC 9457 object, with the extension
@@ -130,7 +130,8 @@ func (p *problem) appendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// retrySeconds rounds up: Retry-After knows whole seconds (RFC 9110 §10.2.3).
+// retrySeconds returns retryAfter in seconds, rounded up, because Retry-After has
+// whole seconds (RFC 9110 §10.2.3).
 func (p *problem) retrySeconds() int64 {
 	return max(1, int64((p.retryAfter+time.Second-1)/time.Second))
 }
@@ -146,13 +147,13 @@ func (p *problem) write(w http.ResponseWriter) int {
 		h.Set("Retry-After", strconv.FormatInt(p.retrySeconds(), 10))
 	}
 	buf := append(p.appendJSON(make([]byte, 0, 512)), '\n')
-	h["Content-Length"] = []string{strconv.Itoa(len(buf))} // it may be flushed: see takeIn
+	h["Content-Length"] = []string{strconv.Itoa(len(buf))} // discardRest may flush the answer before its end
 	w.WriteHeader(status)
 	w.Write(buf)
 	return status
 }
 
-// Header values, shared by all answers and never changed.
+// Header values that all answers share. They are never changed.
 var (
 	problemType = []string{"application/problem+json"}
 	jsonType    = []string{"application/json"}

@@ -19,15 +19,15 @@ import (
 	"belfry/message/strictjson"
 )
 
-// outgoing is a message with room for the one name most targets have, so that
-// both are one allocation.
+// outgoing is a message with room for one name of its target, so that message and
+// names are one allocation. Most targets have one name.
 type outgoing struct {
 	message.Message
 	name [1]string
 }
 
-// pushTo serves POSTs whose body is the payload. param is the wildcard of the
-// pattern that holds the name, "" for none.
+// pushTo returns a handle for POSTs whose body is the payload. param is the
+// wildcard of the pattern for the name of the target, "" if there is no name.
 func (s *Server) pushTo(scope message.Scope, param string) handle {
 	return func(w http.ResponseWriter, r *http.Request, c call) int {
 		o := new(outgoing)
@@ -46,7 +46,7 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 		}
 		if p == nil {
 			if o.Payload, p = s.readPayload(r, c.conn); p != nil && (p.cause == CauseSlow || p.cause == CauseBody) {
-				w.Header()["Connection"] = closeConn // half a body is in it
+				w.Header()["Connection"] = closeConn // the rest of the body may still arrive
 			}
 		}
 		if p == nil && o.Kind == message.Text && !utf8.Valid(o.Payload) {
@@ -66,9 +66,10 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 	}
 }
 
-// publish publishes m when its receivers are ready for it. A client that is
-// gone by then was told nothing, and would push again: gone, which may be nil,
-// is asked after a wait. payload is the field that holds the payload.
+// publish publishes m, if need be after a wait for its receivers. After a wait it
+// calls gone, unless gone is nil: if the client has gone away, m is not published,
+// because the client gets no answer and will push again. payload is the name of the
+// field with the payload.
 func (s *Server) publish(ctx context.Context, gone func() bool, m *message.Message, payload string) *problem {
 	defer s.leave()
 	if p := s.enter(); p != nil {
@@ -84,8 +85,8 @@ func (s *Server) publish(ctx context.Context, gone func() bool, m *message.Messa
 	return nil
 }
 
-// publishProblem tells a client about an error of the Publisher or of a check.
-// payload is the field that holds the payload.
+// publishProblem returns the problem for an error of the Publisher or of a check.
+// payload is the name of the field with the payload.
 func (s *Server) publishProblem(err error, payload string) *problem {
 	var field *message.FieldError
 	var large *message.TooLargeError
@@ -99,27 +100,28 @@ func (s *Server) publishProblem(err error, payload string) *problem {
 		if full.Queue {
 			s.count.waitRefused.Add(1)
 		}
-		return &problem{cause: CauseOverloaded, detail: full.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: full.RetryAfter}
+		return &problem{cause: CauseOverloaded, detail: full.Error() + "; nothing was delivered, so a retry causes no duplicates", retryAfter: full.RetryAfter}
 	}
 	return s.internal("publish failed", err)
 }
 
-// fieldProblem tells a client about a field that is not valid.
+// fieldProblem returns the problem for an invalid field.
 func fieldProblem(invalid *message.FieldError) *problem {
 	return &problem{cause: CauseField, field: invalid.Field, detail: invalid.Detail}
 }
 
-// internal logs a fault of ours and tells the client no more than that.
+// internal logs a fault of belfry. The problem that it returns has no details of
+// the fault.
 func (s *Server) internal(what string, err error) *problem {
 	s.log.Error(what, zap.Error(err))
 	return &problem{cause: CauseInternal, detail: faultDetail}
 }
 
-// answerBuffers are reused: the bytes of a 202 are on their way when Write
-// returns, unlike a payload, which lives on.
+// answerBuffers has buffers for the bodies of 202 answers. They can be reused when
+// Write returns, because net/http has then copied or written them.
 var answerBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 192); return &b }}
 
-// accepted answers 202 with the message's id.
+// accepted answers 202 with the id of the message.
 func accepted(w http.ResponseWriter, id string) int {
 	buf := answerBuffers.Get().(*[]byte)
 	b := append((*buf)[:0], `{"id":`...)
@@ -163,7 +165,7 @@ func parseParameters(raw string, m *message.Message) *problem {
 	return nil
 }
 
-// noParameters refuses any query.
+// noParameters refuses every query.
 func noParameters(raw string) *problem {
 	if raw == "" {
 		return nil
@@ -183,31 +185,33 @@ func checkExclude(sid string) error {
 	return nil
 }
 
-// bodyBuffers serve bodies of unknown length until their length is known.
+// bodyBuffers has buffers for bodies whose length is not known before their end.
 var bodyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// maxPooledBuffer keeps a few huge bodies from staying in the pools.
+// maxPooledBuffer is the size in bytes above which a buffer is not put back into
+// its pool, so that the pools do not keep the memory of a few large bodies.
 const maxPooledBuffer = 128 << 10
 
-// firstRead is how much memory a body gets before any of it is there.
+// firstRead is the largest number of bytes that are allocated for a body before its
+// first byte has arrived.
 const firstRead = 64 << 10
 
-// readPayload reads the body into memory of exactly its size: the message
-// keeps it for as long as it waits for slow readers.
+// readPayload reads the body into a slice of exactly its size, because the message
+// keeps the slice until the slowest receiver has it.
 func (s *Server) readPayload(r *http.Request, c *conn) ([]byte, *problem) {
 	n := r.ContentLength
 	if most := s.opt.MaxPayload; n > int64(most) {
 		return nil, payloadTooLarge("body", fmt.Sprint(n), most)
 	}
-	if n == 0 || n > 0 && c.whole() { // it is in the buffer of net/http
+	if n == 0 || n > 0 && c.whole() { // the body is in the buffer of net/http
 		return readSmall(r.Body, int(n))
 	}
-	defer s.in.leave(false)
-	if p := s.in.enter(false); p != nil {
+	defer s.bodies.leave(false)
+	if p := s.bodies.enter(false); p != nil {
 		return nil, p
 	}
 	if n > 0 && n <= firstRead {
-		held := heldBytes{of: &s.in}
+		held := heldBytes{bodies: &s.bodies}
 		defer held.release()
 		if err := held.take(int(n)); err != nil {
 			return nil, bodyProblem(err)
@@ -217,6 +221,7 @@ func (s *Server) readPayload(r *http.Request, c *conn) ([]byte, *problem) {
 	return s.readLarge(r.Body, int(n))
 }
 
+// readSmall reads a body of n bytes.
 func readSmall(body io.Reader, n int) ([]byte, *problem) {
 	payload := make([]byte, n)
 	if _, err := io.ReadFull(body, payload); err != nil {
@@ -225,11 +230,11 @@ func readSmall(body io.Reader, n int) ([]byte, *problem) {
 	return payload, nil
 }
 
-// readLarge reads a body of more than firstRead bytes, or of an unknown number
-// if n is negative.
+// readLarge reads a body of n bytes, more than firstRead. If n is negative, the
+// length of the body is unknown.
 func (s *Server) readLarge(body io.Reader, n int) ([]byte, *problem) {
 	most := s.opt.MaxPayload
-	held := heldBytes{of: &s.in}
+	held := heldBytes{bodies: &s.bodies}
 	defer held.release()
 	src := heldReader{body, &held}
 	if n > 0 {
@@ -255,8 +260,8 @@ func (s *Server) readLarge(body io.Reader, n int) ([]byte, *problem) {
 	return append(make([]byte, 0, buf.Len()), buf.Bytes()...), nil
 }
 
-// readSized reads n bytes. Memory for them is taken as they come: a length is
-// no more than a promise.
+// readSized reads n bytes. It allocates memory as they arrive, because a client
+// may announce more than it sends.
 func readSized(src io.Reader, n int) ([]byte, error) {
 	payload := make([]byte, min(n, firstRead))
 	for at := 0; ; {
@@ -276,7 +281,7 @@ func payloadTooLarge(field, size string, most int) *problem {
 	return &problem{cause: CausePayloadTooLarge, field: field, detail: fmt.Sprintf("%s bytes; allowed are at most %d", size, most)}
 }
 
-// bodyProblem tells why a body could not be read.
+// bodyProblem returns the problem for a body that could not be read.
 func bodyProblem(err error) *problem {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &problem{cause: CauseSlow, field: "body", detail: "the body did not arrive in time"}
@@ -285,5 +290,5 @@ func bodyProblem(err error) *problem {
 	if errors.As(err, &full) {
 		return &problem{cause: CauseBodies, detail: full.Error()}
 	}
-	return &problem{cause: CauseBody, field: "body", detail: "the body broke off: " + err.Error()}
+	return &problem{cause: CauseBody, field: "body", detail: "the body could not be read to its end: " + err.Error()}
 }

@@ -57,7 +57,8 @@ func TestPushCarriesTheBodyAsItIs(t *testing.T) {
 	}
 }
 
-// The mux would redirect these; a redirected push is a lost push.
+// http.ServeMux would redirect most of these paths, and clients lose a push that is
+// redirected.
 func TestPathsTheMuxWouldClean(t *testing.T) {
 	_, ts, rec := start(t, Options{})
 	tests := []struct {
@@ -69,7 +70,7 @@ func TestPathsTheMuxWouldClean(t *testing.T) {
 		{"/v1/users/..", message.ToUsers(".."), 202},
 		{"/v1/topics/a%2F%2Fb", message.ToTopics("a//b"), 202},
 		{"/v1/topics/..", message.Target{}, 400}, // empty tokens
-		// A raw slash ends the name: what comes after it is another path.
+		// An unescaped slash ends the name, so the path does not exist.
 		{"/v1/topics/news/sessions", message.Target{}, 404},
 		{"/v1/topics/a//b", message.Target{}, 404},
 		{"/v1/topics//a", message.Target{}, 404},
@@ -99,7 +100,7 @@ func TestPathsTheMuxWouldClean(t *testing.T) {
 		}
 		if tt.status != 202 {
 			if p := a.problem(t); a.StatusCode == 404 && strings.HasPrefix(tt.path, "/v1/topics/") && !strings.Contains(p.Detail, "%2F") {
-				t.Errorf("%s: the text does not say how a slash is written: %s", tt.path, p.Detail)
+				t.Errorf("%s: the text does not say how to escape a slash: %s", tt.path, p.Detail)
 			}
 			if len(rec.all()) != before {
 				t.Errorf("%s was refused and published", tt.path)
@@ -132,7 +133,7 @@ func TestParameters(t *testing.T) {
 		{"exclude=short", "exclude", CauseField},
 		{"exclude=" + testSID + "&exclude=" + testSID, "exclude", CauseField},
 		{"key=", "key", CauseField},
-		{"key=a%0Ab", "key", CauseField}, // would be a line in a header of the bus
+		{"key=a%0Ab", "key", CauseField}, // a line break could start a header on the bus
 		{"key=" + strings.Repeat("k", 129), "key", CauseField},
 		{"key=%zz", "", CauseParameter},
 		{"key=a;exclude=b", "", CauseParameter},
@@ -182,7 +183,7 @@ func TestPushRefusals(t *testing.T) {
 			t.Errorf("%s %.20q: %+v", tt.path, tt.body, p)
 		}
 		if strings.Contains(a.body, errBroken.Error()) {
-			t.Errorf("a fault of ours is told to clients: %s", a.body)
+			t.Errorf("an internal error is shown to clients: %s", a.body)
 		}
 		if retry := a.Header.Get("Retry-After"); (retry == "2") != (tt.status == 503) || p.RetryAfter > 0 != (tt.status == 503) {
 			t.Errorf("%s: Retry-After %q", tt.body, retry)
@@ -243,8 +244,8 @@ func TestEndlessBody(t *testing.T) {
 	}
 }
 
-// Who says that the connection closes after the answer, as HTTP/1.0 does and
-// "belfry push", sees why it was refused although its body is on its way.
+// A client of HTTP/1.0, or one that sends Connection: close like "belfry push", sees
+// why it was refused, although it is still sending the body.
 func TestRefusalOfABodyUnderWay(t *testing.T) {
 	for _, tt := range []struct {
 		path   string
@@ -264,11 +265,11 @@ func TestRefusalOfABodyUnderWay(t *testing.T) {
 			}
 			return n
 		}
-		until(t, func() bool { return refused() > 0 }) // the answer is known, and the body is not all here
+		until(t, func() bool { return refused() > 0 }) // the request is refused, and the body has not arrived completely
 		written := make(chan error, 1)
 		go func() {
 			var err error
-			for sent := 1000; sent < tt.size && err == nil; sent += 1000 { // in so many pieces that a reset comes between
+			for sent := 1000; sent < tt.size && err == nil; sent += 1000 { // in many pieces, so that a reset would come between two of them
 				_, err = io.WriteString(c, strings.Repeat("x", min(1000, tt.size-sent)))
 			}
 			written <- err
@@ -287,8 +288,8 @@ func TestRefusalOfABodyUnderWay(t *testing.T) {
 	}
 }
 
-// Nobody waits for a body that does not come before he hears that it is not
-// wanted, nor is the time for the answer over with the time for the body.
+// A refusal is sent before the body has arrived, even if the body never arrives. The
+// time for the answer is not over when the time for the body is.
 func TestRefusalOfABodyThatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	s, ts, _ := start(t, Options{Limits: Limits{ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}})
@@ -312,8 +313,7 @@ func TestRefusalOfABodyThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// A body that was asked for with 100 is on its way when it turns out to be too
-// long.
+// A body may turn out to be too long after a 100 has invited the client to send it.
 func TestRefusalOfABodyThatWasAskedFor(t *testing.T) {
 	_, ts, _ := start(t, Options{})
 	for range 10 {

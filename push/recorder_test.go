@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(settled{m})
 }
 
-// settled are tests after which goroutines that are about to end may do so: on
-// a busy machine that takes longer than goleak waits.
+// On a busy machine, goroutines that are about to end take longer than goleak
+// waits by default.
 type settled struct{ *testing.M }
 
 func (s settled) Run() int {
@@ -36,15 +36,15 @@ func (s settled) Run() int {
 	return code
 }
 
-// A sid has 30 characters of base64url.
+// testSID has the form of a session id: 30 characters of base64url.
 const testSID = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-// recorder is a Publisher that keeps what it gets. Payloads that start with
-// "fail:" make it return the error of that name.
+// recorder is a Publisher that keeps the messages it gets. For a payload that starts
+// with "fail:" it returns the error of that name.
 type recorder struct {
 	mu       sync.Mutex
 	messages []*message.Message
-	arrived  chan struct{} // if set, gets one value a message
+	arrived  chan struct{} // if not nil, gets one value for each message
 }
 
 var errBroken = errors.New("disk on fire")
@@ -138,7 +138,7 @@ func (a answer) problem(t *testing.T) problemBody {
 	return p
 }
 
-// raw sends a request exactly as written, so that no client cleans its path.
+// raw sends a request exactly as written: an HTTP client would clean its path.
 func raw(t *testing.T, ts *httptest.Server, request string) answer {
 	t.Helper()
 	return rawTo(t, ts.Listener.Addr().String(), request)

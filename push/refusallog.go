@@ -10,28 +10,27 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// refusalLog logs requests that were refused for want of a key or for where
-// they come from. Each is a line at debug; a token bucket lets a few
-// of them through at info, so that an attack fills no log and a wrong key is
-// still seen.
+// refusalLog logs requests that were refused because of their key, Host or origin.
+// A token bucket lets a few lines through at info, so that an operator sees a wrong
+// key and an attack does not flood the log. The other lines are at debug.
 type refusalLog struct {
 	log *zap.Logger
 
 	lines  *rate.Limiter // at info
-	silent atomic.Uint64 // lines at debug since the last one at info
+	silent atomic.Uint64 // lines at debug since the last line at info
 }
 
 func newRefusalLog(log *zap.Logger) *refusalLog {
 	return &refusalLog{log: log, lines: rate.NewLimiter(logRate, logBurst)}
 }
 
-// The bucket: as many lines at once, and as many a second.
+// The token bucket.
 const (
-	logBurst = 10
-	logRate  = 0.2
+	logBurst = 10  // lines at once
+	logRate  = 0.2 // lines per second
 )
 
-// refused logs one request. key is its key's name, never the key.
+// refused logs one request. key is the name of its key, never the key itself.
 func (l *refusalLog) refused(id routeID, r *http.Request, key string, cause Cause) {
 	level, silent := l.level(time.Now())
 	if e := l.log.Check(level, "request refused"); e != nil {
@@ -40,6 +39,8 @@ func (l *refusalLog) refused(id routeID, r *http.Request, key string, cause Caus
 	}
 }
 
+// level returns the level of the next line. At info, silent is the number of lines
+// at debug since the last line at info.
 func (l *refusalLog) level(now time.Time) (level zapcore.Level, silent uint64) {
 	if !l.lines.AllowN(now, 1) {
 		l.silent.Add(1)
@@ -48,7 +49,7 @@ func (l *refusalLog) level(now time.Time) (level zapcore.Level, silent uint64) {
 	return zapcore.InfoLevel, l.silent.Swap(0)
 }
 
-// logKey is what stands for the key of a request that was refused.
+// logKey returns the text for the key of a refused request.
 func logKey(err error) string {
 	if err == errWrongKey {
 		return "unknown key"

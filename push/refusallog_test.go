@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// Requests and pushes are counted by the key's name, and never by anything that
-// a client sends.
+// Requests and pushes are counted under the name of the key, and never under a text
+// that a client sends.
 func TestKeysAreCounted(t *testing.T) {
 	s, ts, _ := start(t, Options{Keys: []Key{{"shop", "shop-key"}, {"", "old-key"}, {"back", "back-key"}, {"", "older-key"}}})
 	for key, path := range map[string]string{"shop-key": "/v1/all", "old-key": "/v1/all", "older-key": "/v1/nothing", "wrong-key": "/v1/all"} {
@@ -26,12 +26,12 @@ func TestKeysAreCounted(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	if _, err := New(Options{Publisher: &recorder{}, Keys: []Key{{"a", "x"}, {"a", "y"}}}); err == nil || !strings.Contains(err.Error(), "key 2 has the name a") {
-		t.Errorf("two keys of one name: %v", err)
+		t.Errorf("two keys with the same name: %v", err)
 	}
 }
 
-// A refusal for want of a key is a line that names the key and never repeats
-// it; a flood of them is told at debug.
+// A refused key is logged by its name, and never with its text. If there are many,
+// most lines are at debug.
 func TestRefusalsAreLogged(t *testing.T) {
 	core, lines := observer.New(zapcore.DebugLevel)
 	_, keyed, _ := start(t, Options{Keys: []Key{{"shop", "shop-key"}}, Log: zap.New(core)})
@@ -77,7 +77,8 @@ func TestRefusalsAreLogged(t *testing.T) {
 	}
 }
 
-// The bucket fills again, and the next line tells how many were not shown.
+// The bucket fills again, and the next line has the number of lines that were not
+// shown.
 func TestRefusalLogBucket(t *testing.T) {
 	l := newRefusalLog(zap.NewNop())
 	now := time.Now()

@@ -7,37 +7,37 @@ import (
 	"time"
 )
 
-// How much is read of a body after the answer, in bytes: as much as net/http
-// does. And for how long a connection is read on.
+// Limits for reading the rest of a body after the answer.
 const (
-	maxRest  = 256 << 10
+	maxRest  = 256 << 10 // bytes, as many as net/http reads
 	restTime = time.Second
 )
 
 // lastChunk ends an answer in chunks.
 const lastChunk = "0\r\n\r\n"
 
-// discardRest answers, and then reads what is left of the body of a request that
-// was answered before it had come. Closing a connection with bytes unread
-// resets it, and the client may never see the answer (RFC 9112 §9.6). net/http
-// reads on by itself where a connection stays open, but before it answers, and
-// for as long as the body has. Meanwhile the connection gives way to others.
+// discardRest sends the answer to a request whose body has not arrived completely,
+// and then reads the rest of the body. If the connection were closed with unread
+// bytes, the kernel would reset it, and the client might never see the answer
+// (RFC 9112 §9.6). net/http also reads the rest if the connection stays open, but
+// before it sends the answer, and as long as ReadTimeout allows. While discardRest
+// reads, the connection can be evicted.
 func (s *Server) discardRest(w http.ResponseWriter, r *http.Request, c *conn, status int) {
 	if r.Body == http.NoBody && r.ContentLength != 0 {
-		return // abandoned
+		return // abandon has done it
 	}
-	// A body without a length may follow; it would be taken for a request.
+	// A body without a length may follow. It would be taken for a request.
 	unknown := r.Method == http.MethodPost && r.ContentLength == 0 && len(r.Header["Content-Length"]) == 0
 	if !unknown && (r.ContentLength == 0 || c.whole()) {
-		return // net/http takes it from its buffer
+		return // there is no rest, or it is in the buffer of net/http
 	}
 	if unknown || r.ContentLength > maxRest {
-		// This reader has net/http say that the connection closes.
+		// An error of this reader makes net/http send Connection: close.
 		_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("?")), 0).Read(make([]byte, 1))
 	}
 	rc := http.NewResponseController(w)
 	until := time.Now().Add(restTime)
-	_ = rc.EnableFullDuplex() // all of these fail in tests that record
+	_ = rc.EnableFullDuplex() // these calls fail only with the recorders of tests
 	_ = rc.SetReadDeadline(until)
 	_ = rc.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout))
 	err := rc.Flush()
@@ -53,17 +53,18 @@ func (s *Server) discardRest(w http.ResponseWriter, r *http.Request, c *conn, st
 	s.abandon(rc, r, c, cutOff{answered: err == nil, end: end, until: until, most: maxRest})
 }
 
-// cutOff says how a request ends that was not read to its end.
+// cutOff says how to end a request that was not read to its end.
 type cutOff struct {
-	answered bool      // and the connection works
-	end      string    // of the answer, not yet written
-	until    time.Time // when reading on ends
-	most     int64     // what is read, in bytes
+	answered bool      // the answer was written without an error
+	end      string    // end of the answer that is still to be written, "" for none
+	until    time.Time // when to stop reading
+	most     int64     // bytes to read at most
 }
 
-// abandon ends an answer, and reads on for a while (see takeIn). The connection
-// is done with: net/http, in full duplex, would take the rest of the body for
-// the next request if reading it had timed out.
+// abandon writes the end of an answer, reads on for a while (see discardRest) and
+// closes the connection. The connection cannot be used again: in full duplex mode,
+// net/http would take the rest of the body for the next request if reading the body
+// had timed out.
 func (s *Server) abandon(rc *http.ResponseController, r *http.Request, c *conn, cut cutOff) {
 	s.count.bodiesCut.Add(1)
 	s.abandoned.Add(1) // before Hijack hides the connection from Shutdown
@@ -73,7 +74,7 @@ func (s *Server) abandon(rc *http.ResponseController, r *http.Request, c *conn, 
 		return // HTTP/2 ends the stream; recorders have no connection
 	}
 	defer taken.Close()
-	r.Body = http.NoBody // of no use after Hijack
+	r.Body = http.NoBody // it must not be read after Hijack
 	_ = taken.SetDeadline(cut.until)
 	if !cut.answered {
 		return

@@ -38,14 +38,14 @@ func (id routeID) String() string {
 		"/v1/batch", "/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics", "/"}[id]
 }
 
-// call is what admit knows of a request.
+// call has what admit knows about a request.
 type call struct {
 	begun time.Time
-	conn  *conn     // nil under a listener that is not ours
-	key   *keyCount // nil where no key is asked for
+	conn  *conn     // nil if the listener is not one of this package
+	key   *keyCount // nil if the route needs no key
 }
 
-// handle serves a request that was let in and returns the status it answered.
+// handle serves a request that was admitted. It returns the status of its answer.
 type handle func(w http.ResponseWriter, r *http.Request, c call) (status int)
 
 // route is one line of the table of routes.
@@ -57,14 +57,14 @@ type route struct {
 	serve   handle
 }
 
-// access is what a route asks for.
+// access says what a route requires.
 type access uint8
 
 const (
-	accessOpen   access = iota
-	accessHealth        // nothing, and is served on connections of the reserve too
-	accessKeyed         // an API key
-	accessPush          // an API key, and takes a body
+	accessOpen   access = iota // nothing
+	accessHealth               // nothing; connections of the reserve can use it too
+	accessKeyed                // an API key, if there are any
+	accessPush                 // the same; the route reads a body
 )
 
 // apiRoutes are the routes under /v1/ and, in --dev, the page.
@@ -76,8 +76,8 @@ func (s *Server) apiRoutes() []route {
 		{routeSession, http.MethodPost, "/v1/sessions/{sid}", accessPush, s.pushTo(message.ScopeSessions, "sid")},
 		{routeBatch, http.MethodPost, "/v1/batch", accessPush, s.batch},
 		{routeStats, http.MethodGet, "/v1/stats", accessKeyed, s.shown("statistics", s.opt.Stats)},
-		// What does not exist under /v1/ is not told without a key either.
-		// The last keeps the mux from redirecting to it with a slash.
+		// Without a key the API does not show which paths exist under /v1/.
+		// The route /v1 keeps the mux from redirecting it to /v1/.
 		{routeOther, "", "/v1/", accessKeyed, s.notFound},
 		{routeOther, "", "/v1", accessKeyed, s.notFound},
 		{routeOther, "", "/", accessOpen, s.notFound},
@@ -92,7 +92,7 @@ func (s *Server) apiRoutes() []route {
 	return routes
 }
 
-// healthRoutes are the routes that never ask for a key.
+// healthRoutes are the routes for health, which never require a key.
 func (s *Server) healthRoutes() []route {
 	routes := []route{
 		{routeHealthz, http.MethodGet, "/healthz", accessHealth, s.healthz},
@@ -104,7 +104,7 @@ func (s *Server) healthRoutes() []route {
 	return routes
 }
 
-// handler builds the handler of one address. guard may be nil.
+// handler returns the handler of one address. guard may be nil.
 func (s *Server) handler(guard *browserGuard, routes []route) http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range routes {
@@ -117,18 +117,18 @@ func (s *Server) handler(guard *browserGuard, routes []route) http.Handler {
 		other.serve = s.wrongMethod(rt.method)
 		mux.Handle(rt.pattern, s.admit(other, guard))
 	}
-	odd := s.admit(route{id: routeOther, serve: s.notFound}, guard)
+	noPath := s.admit(route{id: routeOther, serve: s.notFound}, guard)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodConnect || !strings.HasPrefix(r.URL.Path, "/") {
-			odd.ServeHTTP(w, r)
+			noPath.ServeHTTP(w, r)
 			return
 		}
 		mux.ServeHTTP(w, keepPath(r))
 	})
 }
 
-// admit lets a request in to a route and counts what was answered. A panic ends
-// in a 500.
+// admit returns a handler that serves requests of a route and counts the answers. A
+// panic ends in a 500.
 func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := call{begun: time.Now(), conn: connOf(r)}
@@ -142,8 +142,8 @@ func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
 		}
 		pending := c.conn != nil && r.ContentLength != 0 && !c.conn.whole()
 		if pending && rt.access != accessPush {
-			// Or net/http would read the body, for as long as that has,
-			// before it answers.
+			// Otherwise net/http would read the body before it sends the
+			// answer, as long as ReadTimeout allows.
 			_ = http.NewResponseController(w).EnableFullDuplex()
 		}
 		status := s.serve(rt, guard, w, r, c)
@@ -155,8 +155,8 @@ func (s *Server) admit(rt route, guard *browserGuard) http.HandlerFunc {
 	}
 }
 
-// serve serves a request if it comes from this machine or with a key, and there
-// are not too many at once.
+// serve checks a request and passes it to its route: the place of its connection,
+// its Host and origin, and its key.
 func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *http.Request, c call) (status int) {
 	if p := s.checkPlace(rt, w, c.conn); p != nil {
 		return s.refuse(w, p)
@@ -187,8 +187,8 @@ func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *
 	return status
 }
 
-// checkPlace refuses what a connection without a place of its own asks for: one of
-// the reserve, which is for health alone, and one that gave way just now.
+// checkPlace refuses requests on connections without a place: connections of the
+// reserve, which can use only health routes, and evicted connections.
 func (s *Server) checkPlace(rt route, w http.ResponseWriter, c *conn) *problem {
 	if c == nil || !c.healthOnly && !c.evicted.Load() {
 		return nil
@@ -201,8 +201,8 @@ func (s *Server) checkPlace(rt route, w http.ResponseWriter, c *conn) *problem {
 	return &problem{cause: CauseBusy, detail: fmt.Sprintf("allowed are at most %d connections (api.max_connections)", s.opt.MaxConnections)}
 }
 
-// enter takes one of the places of MaxRequests. leave gives it back, also when
-// it was refused.
+// enter takes one of the places of MaxRequests. The caller must call leave in every
+// case, also if enter returned a problem.
 func (s *Server) enter() *problem {
 	if s.count.inFlight.Add(1) > int64(s.opt.MaxRequests) {
 		return &problem{cause: CauseBusy, detail: s.busyDetail}
@@ -210,10 +210,11 @@ func (s *Server) enter() *problem {
 	return nil
 }
 
+// leave gives back what enter took.
 func (s *Server) leave() { s.count.inFlight.Add(-1) }
 
-// recovered turns a panic of a handler into a 500, or into a broken
-// connection if the answer has begun.
+// recovered recovers from a panic of a handler. It answers with a 500, or closes
+// the connection if the answer has begun.
 func (s *Server) recovered(rt route, w http.ResponseWriter) {
 	v := recover()
 	if v == nil {
@@ -223,12 +224,12 @@ func (s *Server) recovered(rt route, w http.ResponseWriter) {
 	s.count.request(rt.id, http.StatusInternalServerError)
 	if v == http.ErrAbortHandler || len(w.Header()["Content-Type"]) > 0 {
 		s.count.rejected[CauseInternal].Add(1)
-		panic(http.ErrAbortHandler) // net/http's own way to break off
+		panic(http.ErrAbortHandler) // this makes net/http close the connection
 	}
 	s.refuse(w, &problem{cause: CauseInternal, detail: faultDetail})
 }
 
-const faultDetail = "a fault of this server, which is in its log"
+const faultDetail = "a fault of this server; its log has the details"
 
 // refuse answers with a problem and counts it.
 func (s *Server) refuse(w http.ResponseWriter, p *problem) (status int) {
@@ -239,7 +240,7 @@ func (s *Server) refuse(w http.ResponseWriter, p *problem) (status int) {
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request, _ call) int {
 	detail := "no such path; the API has /v1/all, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, /v1/batch, /v1/stats and /v1/config"
 	if !strings.HasPrefix(r.URL.Path, "/v1") {
-		detail += "; WebSockets are not here but at the addresses of listen"
+		detail += "; WebSocket clients connect to the addresses of listen"
 	}
 	for _, prefix := range namePrefixes {
 		if strings.HasPrefix(r.URL.EscapedPath(), prefix) {
@@ -260,14 +261,14 @@ func (s *Server) wrongMethod(allowed string) handle {
 	}
 }
 
-// namePrefixes are the paths that end in a name.
+// namePrefixes are the beginnings of paths that end with a name.
 var namePrefixes = [...]string{"/v1/topics/", "/v1/users/", "/v1/sessions/"}
 
-// keepPath returns r with a path that http.ServeMux takes as it is. The mux
-// redirects "//", "/./" and "/../" to a cleaned path, but "." and ".." are
-// uids, and clients have no way to escape a dot (it is unreserved, RFC 3986
-// §2.3). A path that is unclean elsewhere is made one that does not exist: a
-// redirected push would be lost on most clients.
+// keepPath returns r with a path that http.ServeMux does not redirect. The mux
+// redirects a path with "//", "/./" or "/../" to a cleaned path. But "." and ".."
+// are valid uids, and clients cannot escape a dot (it is unreserved, RFC 3986
+// §2.3). Any other path that the mux would redirect becomes a path that does not
+// exist, because most clients lose a push that is redirected.
 func keepPath(r *http.Request) *http.Request {
 	p := r.URL.EscapedPath()
 	if !unclean(p) {
@@ -291,7 +292,7 @@ func keepPath(r *http.Request) *http.Request {
 	return kept
 }
 
-// unclean says whether the mux would redirect p.
+// unclean reports whether the mux would redirect p.
 func unclean(p string) bool {
 	if !strings.Contains(p, "//") && !strings.Contains(p, "/.") {
 		return false

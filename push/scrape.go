@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// scrape serves /metrics from renderings of h that are shared. There are two,
-// compressed or not: the format is the one that every scraper reads.
+// scrape returns a handle for /metrics that serves shared renderings of h. There
+// are two of them, one compressed with gzip. The format is the default of h, which
+// every scraper can read.
 func (s *Server) scrape(h http.Handler) handle {
 	var variants [2]*sharedAnswer
 	for i, coding := range []string{"identity", "gzip"} {
@@ -44,8 +45,8 @@ func (s *Server) scrape(h http.Handler) handle {
 	}
 }
 
-// acceptsGzip says whether a client takes gzip (RFC 9110 §12.5.3); one that
-// says it in an unusual way gets an answer that is not compressed.
+// acceptsGzip reports whether a client accepts gzip (RFC 9110 §12.5.3). It does not
+// recognize unusual forms; these clients get an uncompressed answer.
 func acceptsGzip(lines []string) bool {
 	for _, line := range lines {
 		for member := range strings.SplitSeq(line, ",") {
@@ -58,7 +59,7 @@ func acceptsGzip(lines []string) bool {
 	return false
 }
 
-// recording is a ResponseWriter that keeps the answer.
+// recording is a ResponseWriter that stores the answer.
 type recording struct {
 	header http.Header
 	status int

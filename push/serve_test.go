@@ -28,7 +28,7 @@ func serve(t *testing.T, o Options) (s *Server, stop context.CancelFunc, served 
 	return s, stop, served
 }
 
-// until polls a condition of the server that no answer tells.
+// until polls a condition of the server that answers do not show.
 func until(t *testing.T, f func() bool) {
 	t.Helper()
 	deadline := time.After(time.Minute)

@@ -14,28 +14,28 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// Server is the HTTP API. Make it with New, then Listen, then Serve; or take
-// Handler and serve it elsewhere.
+// Server is the HTTP API. Create it with New, then call Listen and Serve; or serve
+// its Handler elsewhere.
 type Server struct {
-	opt   Options // with defaults filled in
-	keys  *keyring
-	guard *browserGuard // nil if there are keys
-	log   *zap.Logger
-	count counters
-	in    bodies
-	logs  *refusalLog
+	opt    Options // with defaults filled in
+	keys   *keyring
+	guard  *browserGuard // nil if there are keys
+	log    *zap.Logger
+	count  counters
+	bodies bodies
+	logs   *refusalLog
 
 	busyDetail string
 
 	stop     context.Context // done when the server begins to stop
 	stopping context.CancelFunc
 
-	abandoned sync.WaitGroup // connections that abandon took from net/http
+	abandoned sync.WaitGroup // calls of abandon: they have taken connections from net/http
 
 	listeners []*listener // of Address, and HealthAddress if it is set
 }
 
-// New checks the options. It opens nothing.
+// New returns a Server, or an error if the options are invalid. It opens no socket.
 func New(o Options) (*Server, error) {
 	if o.Publisher == nil {
 		return nil, errors.New("push: Publisher is missing")
@@ -47,7 +47,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	if o.HealthAddress != "" {
-		// These routes need no key wherever they are.
+		// The health routes never need a key, so any address is allowed.
 		if err := CheckAddress(o.HealthAddress, 1); err != nil {
 			return nil, err
 		}
@@ -69,14 +69,14 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s.busyDetail = fmt.Sprintf("allowed are at most %d requests at once (api.max_requests)", s.opt.MaxRequests)
-	s.in = newBodies(&s.opt.Limits)
+	s.bodies = newBodies(&s.opt.Limits)
 	s.logs = newRefusalLog(s.log)
 	s.stop, s.stopping = context.WithCancel(context.Background())
 	return s, nil
 }
 
-// Handler serves what Address serves: everything, or all but the health
-// routes if these have an address of their own.
+// Handler returns the handler for Address. It has all routes, without the health
+// routes if HealthAddress is set.
 func (s *Server) Handler() http.Handler {
 	routes := s.apiRoutes()
 	if s.opt.HealthAddress == "" {
@@ -85,8 +85,8 @@ func (s *Server) Handler() http.Handler {
 	return s.handler(s.guard, routes)
 }
 
-// HealthHandler serves /healthz, /readyz and /metrics and nothing else. It
-// looks neither at keys nor at Host.
+// HealthHandler returns a handler for /healthz, /readyz and /metrics only. It checks
+// neither keys nor Host.
 func (s *Server) HealthHandler() http.Handler {
 	return s.handler(nil, append(s.healthRoutes(), route{id: routeOther, pattern: "/", serve: s.notFound}))
 }
@@ -94,15 +94,15 @@ func (s *Server) HealthHandler() http.Handler {
 // Stats returns the counters. It may be called from any goroutine.
 func (s *Server) Stats() Stats {
 	st := s.count.snapshot()
-	st.Bodies, st.BodyBytes = int(s.in.open.Load()), s.in.bytes.Load()
+	st.Bodies, st.BodyBytes = int(s.bodies.open.Load()), s.bodies.bytes.Load()
 	for _, k := range s.keys.all {
 		st.Keys = append(st.Keys, KeyCount{k.name, k.requests.Load(), k.pushes.Load()})
 	}
 	return st
 }
 
-// Listen binds the addresses, so that a port already taken is told at once.
-// A port 0 is chosen by the kernel: see Addr.
+// Listen binds the addresses. It returns an error if one of them cannot be bound.
+// If the port is 0, the kernel chooses one, which Addr returns.
 func (s *Server) Listen() error {
 	for _, addr := range []string{s.opt.Address, s.opt.HealthAddress} {
 		if addr == "" {
@@ -121,7 +121,7 @@ func (s *Server) Listen() error {
 	return nil
 }
 
-// listenReason is err without the address, which net says once more.
+// listenReason returns err without the address, which the caller adds.
 func listenReason(err error) error {
 	var op *net.OpError
 	var call *os.SyscallError
@@ -136,7 +136,7 @@ func listenReason(err error) error {
 	return err
 }
 
-// Addr returns the address the API listens on, nil before Listen.
+// Addr returns the address at which the API listens, nil before Listen.
 func (s *Server) Addr() net.Addr {
 	if len(s.listeners) == 0 {
 		return nil
@@ -144,7 +144,8 @@ func (s *Server) Addr() net.Addr {
 	return s.listeners[0].Addr()
 }
 
-// HealthAddr returns the address of the health routes: Addr's, or their own.
+// HealthAddr returns the address at which the health routes are served, nil before
+// Listen. Without HealthAddress it is the same as Addr.
 func (s *Server) HealthAddr() net.Addr {
 	if len(s.listeners) == 0 {
 		return nil
@@ -152,11 +153,11 @@ func (s *Server) HealthAddr() net.Addr {
 	return s.listeners[len(s.listeners)-1].Addr()
 }
 
-// Serve serves until ctx is done and then stops: /readyz says so, no new
-// connections are accepted, batches end with a line that says why, and
-// requests under way have ShutdownTimeout. The health address goes last. It
-// returns nil after that, or the error that ended serving early. It may be
-// called once.
+// Serve serves until ctx is done, and then stops: /readyz answers 503, no more
+// connections are accepted, and batches end with a line that says why. Requests
+// that are being served have ShutdownTimeout to end. The health address stops
+// last. Serve then returns nil, or the error that ended serving before ctx was
+// done. It may be called once.
 func (s *Server) Serve(ctx context.Context) error {
 	if len(s.listeners) == 0 {
 		return errors.New("push: Serve before Listen")
@@ -182,18 +183,19 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer cancel()
 	for _, hs := range servers {
 		if hs.Shutdown(limit) != nil {
-			s.log.Warn("requests still under way were cut off", zap.Duration("after", s.opt.ShutdownTimeout))
+			s.log.Warn("requests did not end in time: their connections were closed", zap.Duration("after", s.opt.ShutdownTimeout))
 			_ = hs.Close()
 		}
 	}
 	for range running {
 		<-failed
 	}
-	s.abandoned.Wait() // at most lingerTime: Shutdown does not know of them
+	s.abandoned.Wait() // at most restTime; Shutdown does not wait for these connections
 	return err
 }
 
-// httpServer sets every limit of net/http; its zero values are none.
+// httpServer returns an http.Server with every limit set: the zero values of
+// net/http mean no limit.
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	errorLog, _ := zap.NewStdLogAt(s.log, zapcore.WarnLevel) // fails only for levels that do not exist
 	return &http.Server{

@@ -15,7 +15,7 @@ import (
 	"belfry/message"
 )
 
-// publisherFunc is a Publisher of one function.
+// publisherFunc is a function as a Publisher.
 type publisherFunc func(*message.Message) error
 
 func (f publisherFunc) PublishWithin(_ context.Context, m *message.Message, _ message.Wait) (bool, error) {
@@ -62,7 +62,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// A node may be ready and yet not whole.
+// A node may be ready and degraded.
 func TestDegraded(t *testing.T) {
 	var reasons []string
 	s, _, _ := serve(t, Options{Ready: func() []string { return reasons }, Degraded: func() []string { return []string{"nats: away", "no peers"} }})
@@ -99,8 +99,8 @@ func TestStatsThatCannotBeEncoded(t *testing.T) {
 	}
 }
 
-// With an address of their own the health routes leave the API's, ask for no
-// key there and answer to any Host.
+// With HealthAddress, the health routes are not at the API's address. At their own
+// address they need no key and accept every Host.
 func TestHealthAddress(t *testing.T) {
 	s, _, _ := serve(t, Options{HealthAddress: "127.0.0.1:0", Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {})})
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
@@ -133,11 +133,12 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if s.Addr() != nil || s.HealthAddr() != nil || s.Serve(context.Background()) == nil {
-		t.Error("half open")
+		t.Error("one address is bound although the other failed")
 	}
 }
 
-// Requests under way are finished, new ones are not taken, /readyz says why.
+// At shutdown requests that are being served end normally, new ones are not
+// accepted, and /readyz says why.
 func TestGracefulShutdown(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	s, stop, served := serve(t, Options{HealthAddress: "127.0.0.1:0", Publisher: publisherFunc(func(m *message.Message) error {
@@ -186,7 +187,7 @@ func TestShutdownTimeout(t *testing.T) {
 	fmt.Fprint(c, "POST /v1/all HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi")
 	<-entered
 	stop()
-	if err := <-served; err != nil { // although the request hangs
+	if err := <-served; err != nil { // although a request does not end
 		t.Error(err)
 	}
 	close(release)
@@ -264,8 +265,8 @@ func TestLongHead(t *testing.T) {
 	}
 }
 
-// A panic after the answer began breaks the connection off, so that half an
-// answer is not taken for a whole one.
+// A panic after the answer has begun closes the connection, so that the client does
+// not take the incomplete answer for a complete one.
 func TestPanicInTheMiddle(t *testing.T) {
 	s, _, _ := serve(t, Options{Dev: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -285,7 +286,7 @@ func TestPanicInTheMiddle(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b, err := io.ReadAll(resp.Body); err == nil {
-		t.Errorf("a whole answer: %q", b)
+		t.Errorf("a complete answer: %q", b)
 	}
 	resp.Body.Close()
 }

@@ -8,25 +8,26 @@ import (
 	"time"
 )
 
-// sharedAnswer renders an answer that many may ask for at the same time. Those who
-// ask while it is being rendered wait for the next rendering and share it, so
-// that nobody is refused however many ask. While somebody reads a rendering
-// slowly it is also given to those who come within sharedAge: what slow readers
-// make the server hold grows with time, not with their number.
+// sharedAnswer renders an answer that many clients may request at the same time.
+// Requests that come during a rendering wait for the next one and share it, so that
+// no request is refused, whatever their number. While a slow client still reads a
+// rendering, requests within sharedAge of its beginning get it too. So the memory
+// that slow clients make the server hold grows with time, and not with their
+// number.
 type sharedAnswer struct {
 	render func() (*rendering, error)
 
 	renderMu sync.Mutex // held while rendering
 
 	mu   sync.Mutex // guards the rest
-	last *rendering
-	next *rendering // what those who come now wait for
+	last *rendering // the newest complete rendering, nil without readers
+	next *rendering // the rendering for which requests wait, nil for none
 }
 
-// sharedAge is how old a rendering may be.
+// sharedAge is the age up to which a rendering is given to further requests.
 const sharedAge = time.Second
 
-// rendering is an answer, never changed once done is closed.
+// rendering is an answer. It does not change after done was closed.
 type rendering struct {
 	status int
 	header http.Header
@@ -35,10 +36,10 @@ type rendering struct {
 
 	done    chan struct{}
 	begun   time.Time
-	readers int // by how many; guarded by shared.mu
+	readers int // requests that use it; guarded by sharedAnswer.mu
 }
 
-// get returns a rendering, which release gives back when it has been written.
+// get returns a rendering. The caller must call release after writing it.
 func (s *sharedAnswer) get() *rendering {
 	s.mu.Lock()
 	if last := s.last; last != nil && last.readers > 0 && time.Since(last.begun) < sharedAge {
@@ -61,12 +62,12 @@ func (s *sharedAnswer) get() *rendering {
 	return r
 }
 
-// fill renders r. A panic is everybody's error who waits for it.
+// fill renders r. After a panic all requests that wait for r get an error.
 func (s *sharedAnswer) fill(r *rendering) {
 	s.renderMu.Lock()
 	defer s.renderMu.Unlock()
 	s.mu.Lock()
-	s.next = nil // who comes from now on may want what is newer
+	s.next = nil // requests from now on need a newer rendering
 	s.mu.Unlock()
 	defer close(r.done)
 	defer func() {
@@ -82,6 +83,7 @@ func (s *sharedAnswer) fill(r *rendering) {
 	s.mu.Unlock()
 }
 
+// release gives back a rendering that get returned.
 func (s *sharedAnswer) release(r *rendering) {
 	s.mu.Lock()
 	if r.readers--; r.readers == 0 && s.last == r {

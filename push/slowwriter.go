@@ -2,13 +2,14 @@ package push
 
 import "syscall"
 
-// slowWriter writes to a connection and knows when its client does not read:
-// what the kernel does not take at once waits, and meanwhile the connection
-// gives way to others. Only batches, which have a bound of their own, do not:
-// their clients may send everything before they read.
+// slowWriter writes to a connection and notices when the client does not read: then
+// the kernel does not accept all bytes at once. While the rest waits, the
+// connection can be evicted. Connections with batches are an exception, because
+// their clients may send everything before they read. Batches have their own limit
+// (api.max_bodies).
 type slowWriter struct {
 	raw  syscall.RawConn
-	once func(fd uintptr) bool // one write(2), whatever comes of it
+	once func(fd uintptr) bool // calls write(2) once and returns true
 	p    []byte
 	n    int
 }
@@ -20,7 +21,7 @@ func (w *slowWriter) write(c *conn, p []byte) (int, error) {
 			return 0, err
 		}
 		w.raw, w.once = raw, func(fd uintptr) bool {
-			w.n, _ = syscall.Write(int(fd), w.p) // an error comes again below
+			w.n, _ = syscall.Write(int(fd), w.p) // after an error the write below fails too
 			return true
 		}
 	}
@@ -41,7 +42,8 @@ func (w *slowWriter) write(c *conn, p []byte) (int, error) {
 	return n + more, err
 }
 
-// stall says that the client does not read what is written to it.
+// stall makes the connection evictable, because its client does not read. It
+// returns false if it did nothing.
 func (c *conn) stall() bool {
 	c.limit.mu.Lock()
 	defer c.limit.mu.Unlock()
@@ -52,7 +54,7 @@ func (c *conn) stall() bool {
 	return true
 }
 
-// resume takes stall back.
+// resume ends what stall began.
 func (c *conn) resume() {
 	c.limit.mu.Lock()
 	defer c.limit.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"belfry/message"
 )
 
-// nowhere is a Publisher that costs nothing.
+// nowhere is a Publisher that drops messages.
 var nowhere = publisherFunc(func(m *message.Message) error { m.ID = "0123456789abcdef"; return nil })
 
 // discard is a ResponseWriter that keeps nothing.
@@ -34,7 +34,7 @@ type body struct{ strings.Reader }
 
 func (*body) Close() error { return nil }
 
-// named are keys with names.
+// named returns keys with names.
 func named(keys ...string) (all []Key) {
 	for i, key := range keys {
 		all = append(all, Key{fmt.Sprint("key", i), key})
@@ -68,8 +68,8 @@ func pushOnce(tb testing.TB, keys ...string) func() {
 	}
 }
 
-// A push costs its message, its payload, the mux's match of the name, and
-// nothing else of ours.
+// A push allocates its message, its payload and the mux's match of the name, and
+// nothing else in this package.
 func TestPushAllocations(t *testing.T) {
 	for _, tt := range []struct {
 		keys []string
@@ -91,9 +91,9 @@ func BenchmarkPush(b *testing.B) {
 
 var userLine = []byte(`{"to":{"user":"0123456789abcdef"},"json":{"price":123.45,"symbol":"BELL"}}`)
 
-// A line costs its item, its payload, its name and the list of names.
+// A line allocates its item, its payload, its name and the list of names.
 func TestBatchLineAllocations(t *testing.T) {
-	least := math.Inf(1) // of many: the pool may lose a decoder, under the race detector often
+	least := math.Inf(1) // of many runs: the pool may drop a decoder, under the race detector often
 	for range 100 {
 		least = min(least, testing.AllocsPerRun(1, func() {
 			if _, p := parseItem(userLine, 1000); p != nil {
@@ -116,8 +116,8 @@ func BenchmarkBatchLine(b *testing.B) {
 	}
 }
 
-// BenchmarkClients is pushes over 600 keep-alive connections, the clients
-// being part of the process: pushes/s is what both ends reach together.
+// BenchmarkClients measures pushes over 600 keep-alive connections. The clients run
+// in the same process, so pushes/s includes the work of both sides.
 func BenchmarkClients(b *testing.B) {
 	s, err := New(Options{Publisher: nowhere, Address: "127.0.0.1:0"})
 	if err != nil {
@@ -162,7 +162,7 @@ func BenchmarkClients(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "pushes/s")
 }
 
-// skipAnswer reads a 202 as cheaply as can be.
+// skipAnswer reads a 202 with as little work as possible.
 func skipAnswer(r *bufio.Reader) error {
 	for n, first := 0, true; ; first = false {
 		line, err := r.ReadSlice('\n')

@@ -5,33 +5,34 @@ import (
 	"time"
 )
 
-// RequestCount is how many requests of a route were answered with a status.
+// RequestCount is the number of requests of a route that were answered with a
+// status.
 type RequestCount struct {
 	Route  string // as in docs/openapi.yaml, "/" for the page of --dev, "other" for paths that do not exist
 	Status int
 	Count  uint64
 }
 
-// CauseCount is how often something was refused for a cause.
+// CauseCount is the number of requests, or of lines, that were refused for a cause.
 type CauseCount struct {
 	Cause Cause
 	Count uint64
 }
 
-// KeyCount is what came with an API key.
+// KeyCount counts requests and pushes with an API key.
 type KeyCount struct {
 	Key      string // its name, "unnamed" or, for requests without a valid key, "none"
 	Requests uint64 // under /v1/
 	Pushes   uint64 // messages accepted, lines of batches included
 }
 
-// Duration is how long the requests of a route took, from the end of the head
-// to the end of the answer, batches with all their lines.
+// Duration is a histogram of the durations of a route's requests, from the end of
+// the head to the end of the answer. A batch counts once, with all its lines.
 type Duration struct {
 	Route  string
 	Count  uint64
 	Sum    time.Duration
-	Counts [len(DurationBounds)]uint64 // of those up to the bound and above the one before
+	Counts [len(DurationBounds)]uint64 // requests up to this bound and above the previous one
 }
 
 // DurationBounds are the upper bounds of Duration.Counts.
@@ -42,30 +43,32 @@ var DurationBounds = [...]time.Duration{
 	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second,
 }
 
-// Stats are the counters of a Server since it was made.
+// Stats are the counters of a Server since New and, where marked with "now",
+// present values.
 type Stats struct {
-	Requests           []RequestCount // those that occurred
-	Durations          []Duration     // of the routes that were asked for
+	Requests           []RequestCount // only routes and statuses that occurred
+	Durations          []Duration     // only routes that were requested
 	Keys               []KeyCount     // "none", "unnamed" and every name
-	Rejected           []CauseCount   // requests refused; every cause, zero or not
+	Rejected           []CauseCount   // requests refused; every cause, also with 0
 	Lines              uint64         // lines of batches accepted
-	LinesRejected      []CauseCount   // lines of batches refused; every cause, zero or not
-	PayloadBytes       uint64         // payloads accepted, in bytes
-	BodiesCut          uint64         // bodies not read to their end: their connections close, and the answer may be lost
-	Waited             uint64         // pushes that waited because their receivers were behind
-	WaitRefused        uint64         // pushes refused because too many waited already
-	InFlight           int            // requests under /v1/ and lines of batches right now; at most MaxRequests
-	Bodies             int            // bodies on their way in right now; at most MaxBodies
-	BodyBytes          int64          // bytes of these that are held
-	Connections        int            // open connections, both addresses
-	ConnectionsEvicted uint64         // gave way to others
-	ConnectionsRefused uint64         // beyond MaxConnections
+	LinesRejected      []CauseCount   // lines of batches refused; every cause, also with 0
+	PayloadBytes       uint64         // bytes of accepted payloads
+	BodiesCut          uint64         // bodies not read to their end; their connections are closed, and the answer may be lost
+	Waited             uint64         // pushes that waited for busy receivers
+	WaitRefused        uint64         // pushes refused because too many pushes already waited
+	InFlight           int            // now: requests under /v1/ and lines of batches being served; at most MaxRequests
+	Bodies             int            // now: request bodies arriving; at most MaxBodies
+	BodyBytes          int64          // now: bytes held of these bodies
+	Connections        int            // now: open connections at both addresses
+	ConnectionsEvicted uint64         // connections closed to make room for new ones
+	ConnectionsRefused uint64         // connections refused because all of MaxConnections were being served
 }
 
-// statuses are those that the handlers answer with; others count as the first.
+// statuses are the statuses that the handlers answer with. Other statuses are
+// counted under the first one, 0.
 var statuses = [...]int{0, 200, 202, 304, 400, 401, 403, 404, 405, 408, 411, 413, 415, 500, 503}
 
-// counters is written by all request goroutines.
+// counters are changed by all goroutines that serve requests.
 type counters struct {
 	requests      [routeCount][len(statuses)]atomic.Uint64
 	durations     [routeCount]duration
@@ -82,7 +85,7 @@ type counters struct {
 	connsRefused  atomic.Uint64
 }
 
-// duration is a histogram. Past the last bound only sum and count tell.
+// duration is a histogram. Durations above the last bound are only in sum and count.
 type duration struct {
 	counts     [len(DurationBounds)]atomic.Uint64
 	count, sum atomic.Uint64 // sum in nanoseconds
@@ -128,7 +131,7 @@ func (c *counters) snapshot() Stats {
 			for i := range d.counts {
 				out.Counts[i] = d.counts[i].Load()
 			}
-			out.Count = d.count.Load() // last: never less than the buckets add up to
+			out.Count = d.count.Load() // read last, so that it is at least the sum of Counts
 			s.Durations = append(s.Durations, out)
 		}
 		for i, status := range statuses {

@@ -291,7 +291,7 @@ func TestRefusalsNameSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		io.WriteString(w, say)
-		w.SetReadDeadline(time.Now().Add(timeout))
+		w.SetReadDeadline(time.Now().Add(clientTimeout))
 		answer, _ := io.ReadAll(w)
 		if !strings.Contains(string(answer), setting) {
 			t.Errorf("%.20q: %q; want %q in it", say, answer, setting)

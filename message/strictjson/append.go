@@ -15,11 +15,11 @@ func AppendStrings(dst []byte, list []string) []byte {
 }
 
 // AppendString appends s as a JSON string (RFC 8259 §7). Like encoding/json it
-// escapes U+2028 and U+2029, which end a line in older JavaScript, and turns a
-// byte that is not UTF-8 into U+FFFD. It allocates nothing but dst's growth.
+// escapes U+2028 and U+2029, which end a line in older JavaScript, and replaces
+// each byte that is not UTF-8 by U+FFFD. It allocates only to grow dst.
 func AppendString[S string | []byte](dst []byte, s S) []byte {
 	dst = append(dst, '"')
-	done := 0 // everything before it is written
+	done := 0 // s[:done] is appended
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
@@ -33,7 +33,7 @@ func AppendString[S string | []byte](dst []byte, s S) []byte {
 			done = i
 			continue
 		}
-		// Converting at most four bytes keeps the string on the stack.
+		// A string of at most four bytes stays on the stack.
 		r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
 		switch {
 		case r == utf8.RuneError && size == 1:

@@ -28,7 +28,7 @@ func TestStringsAreEscaped(t *testing.T) {
 	}
 }
 
-// encoding/json reads what AppendString writes.
+// encoding/json decodes what AppendString writes.
 func FuzzAppendString(f *testing.F) {
 	for _, s := range []string{"", "plain", "\"\\\n\t\x00\x7f", "grüße \U0001F514", "a\xffb\xc3", "\u2028</script>"} {
 		f.Add(s)

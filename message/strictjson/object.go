@@ -2,14 +2,14 @@
 // API and the commands of belfry.v1 have in common: objects with a few fields,
 // and the target of a push.
 //
-// It is stricter than encoding/json: names of fields are matched with their
-// case, a field that is given twice is an error, and so is half a surrogate
-// pair, which encoding/json would turn into U+FFFD. So nothing that a client
-// sends is without effect or altered without a word. The syntax itself is
-// checked by jsontext, which allocates nothing for a valid object.
+// It is stricter than encoding/json. The names of fields are case-sensitive. A
+// field that is given twice is an error, and so is half a surrogate pair, which
+// encoding/json would replace by U+FFFD. So nothing that a client sends is
+// ignored or altered silently. The package jsontext checks the syntax; it
+// allocates nothing for a valid object.
 //
-// The functions may be called from several goroutines at once. What they return
-// is a copy, except where they say that it is borrowed.
+// The functions may be called from several goroutines at once. They return
+// copies, except where their comments say that a slice is borrowed.
 package strictjson
 
 import (
@@ -26,21 +26,21 @@ import (
 	"belfry/message"
 )
 
-// MaxFields is how many fields an object may have; no command and no line of a
-// batch has as many. An object with more is not read to its end: on a shard,
-// 64 KiB of small fields would take as long as 40 pushes.
+// MaxFields is the largest number of fields of an object; every valid command
+// and every valid line of a batch has fewer. Parse stops at a further field: on
+// a shard, 64 KiB of small fields would take as long as 40 pushes.
 const MaxFields = 16
 
-// Errors of Parse that are not about syntax or about one field.
+// Errors of Parse that concern the whole object.
 var (
 	ErrUTF8          = errors.New("not valid UTF-8")
 	ErrNotObject     = errors.New("not a JSON object")
 	ErrTooManyFields = fmt.Errorf("more than %d fields", MaxFields)
 )
 
-// SyntaxError says where an object is not valid JSON (RFC 8259).
+// SyntaxError reports where an object is not valid JSON (RFC 8259).
 type SyntaxError struct {
-	Offset int64 // bytes before the fault
+	Offset int64 // bytes before the error
 	Detail string
 }
 
@@ -48,23 +48,23 @@ func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("not valid JSON at byte %d: %s", e.Offset, e.Detail)
 }
 
-// Field is a field of an object. Both slices are borrowed from what was parsed.
+// Field is a field of an object. Both slices are borrowed from the parsed bytes.
 type Field struct {
 	Name  []byte // without quotes and escapes
-	Value []byte // as it is spelt: valid JSON without white space around it
+	Value []byte // valid JSON as it was sent, without white space around it
 }
 
-// Object is the fields of one JSON object. The zero value has none.
+// Object holds the fields of one JSON object. The zero value has no fields.
 type Object struct {
 	fields [MaxFields]Field
 	n      int
 }
 
-// Fields returns the fields in their order. A field that was given more than
-// once is there once, with its first value.
+// Fields returns the fields in the order of the input, valid until the next
+// Parse. If a field was given more than once, only the first is listed.
 func (o *Object) Fields() []Field { return o.fields[:o.n] }
 
-// Value returns the value of a field, nil if the object does not have it.
+// Value returns the value of the named field, nil if the object does not have it.
 func (o *Object) Value(name string) []byte {
 	for _, f := range o.Fields() {
 		if string(f.Name) == name {
@@ -74,11 +74,10 @@ func (o *Object) Value(name string) []byte {
 	return nil
 }
 
-// Parse reads p, which must hold one object and nothing else. The fields are
-// borrowed from p. It returns ErrUTF8, ErrNotObject, ErrTooManyFields, a
-// *SyntaxError, or for a field that is given more than once a
-// *message.FieldError. After an error the object has the fields before the
-// fault.
+// Parse reads p, which must contain one object and nothing else. The fields are
+// borrowed from p. Errors: ErrUTF8, ErrNotObject, ErrTooManyFields, a
+// *SyntaxError, and a *message.FieldError for a field that is given more than
+// once. After an error the object has the fields that precede it.
 func (o *Object) Parse(p []byte) error {
 	o.n = 0
 	if !utf8.Valid(p) {
@@ -122,8 +121,9 @@ func (o *Object) Parse(p []byte) error {
 	return repeated
 }
 
-// unquoteName returns the name that a JSON string spells. Half a surrogate pair
-// becomes U+FFFD: no field has such a name, so it is refused as unknown.
+// unquoteName returns the name that a JSON string stands for. It replaces half a
+// surrogate pair by U+FFFD: no known field has that in its name, so the caller
+// refuses the field as unknown.
 func unquoteName(raw []byte) []byte {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return raw[1 : len(raw)-1]
@@ -132,8 +132,8 @@ func unquoteName(raw []byte) []byte {
 	return name
 }
 
-// Shorten cuts what a client sent for use in an error, so that an answer does
-// not repeat a megabyte to the client.
+// Shorten cuts text of a client to at most 32 bytes and an ellipsis. Errors
+// contain it, and an answer must not send a megabyte back to the client.
 func Shorten(s string) string {
 	const most = 32
 	if len(s) <= most {
@@ -154,23 +154,23 @@ func syntaxError(err error) error {
 	return &SyntaxError{Offset: syntax.ByteOffset, Detail: detail}
 }
 
-// decoder reads tokens and values straight from the bytes that it was given.
+// decoder reads tokens and values from a slice without copying it.
 type decoder struct {
 	jsontext.Decoder
 	src bytes.Buffer // the decoder reads a bytes.Buffer without copying it
 }
 
-// decoders are ready to use: each was reset when it was released.
+// decoders has decoders that are ready to use: release resets them.
 var decoders = sync.Pool{New: func() any {
 	d := new(decoder)
 	d.reset()
 	return d
 }}
 
-// Parse compares names itself, and only those of the object that it reads:
-// nested objects are passed on as they are. It also checks UTF-8 itself; what
-// jsontext would refuse besides is half a surrogate pair, which is an error
-// where a string is read, and passed on in a nested value.
+// jsontext does not check for duplicate names: Parse does that for the object
+// that it reads, and passes nested objects on unchanged. jsontext does not check
+// UTF-8 either: Parse does. Half a surrogate pair, which jsontext would refuse
+// as well, is an error where a string is read, and allowed in a nested value.
 var (
 	allowDuplicates  = jsontext.AllowDuplicateNames(true)
 	allowInvalidUTF8 = jsontext.AllowInvalidUTF8(true)
@@ -182,8 +182,9 @@ func newDecoder(p []byte) *decoder {
 	return d
 }
 
-// release gives the decoder back. It must not keep a reference to the bytes:
-// they may be a mapping outside the Go heap, which is freed after the call.
+// release returns the decoder to the pool. The decoder must not keep a reference
+// to its input: that may be a mapping outside the Go heap, which the caller of
+// Parse frees afterwards.
 func (d *decoder) release() {
 	d.reset()
 	decoders.Put(d)
@@ -194,9 +195,9 @@ func (d *decoder) reset() {
 	d.Reset(&d.src, allowDuplicates, allowInvalidUTF8)
 }
 
-// next returns the next value as a slice of p, which the decoder reads.
-// ReadValue would go down into objects and arrays by recursion, up to 10,000
-// levels deep; SkipValue needs no stack.
+// next returns the next value as a slice of p, the decoder's input. For objects
+// and arrays it calls SkipValue, which needs no stack; ReadValue recurses into
+// them, up to 10,000 levels deep.
 func (d *decoder) next(p []byte) ([]byte, error) {
 	start := d.InputOffset()
 	if k := d.PeekKind(); k != '{' && k != '[' {

@@ -34,7 +34,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// An object tells what is wrong with it, and has the fields before the fault.
+// Parse says what is wrong with an object, and keeps the fields before the error.
 func TestParseRefusals(t *testing.T) {
 	seventeen := `{"f0":0`
 	for i := 1; i <= MaxFields; i++ {
@@ -85,7 +85,7 @@ func TestParseRefusals(t *testing.T) {
 
 func TestParseAllocations(t *testing.T) {
 	p := []byte(`{"type":"pub","ref":2,"to":{"topic":"news"},"data":"x\n"}`)
-	least := math.Inf(1) // of many: the pool may lose a decoder, under the race detector often
+	least := math.Inf(1) // of many runs: the pool may drop a decoder, under the race detector often
 	for range 100 {
 		least = min(least, testing.AllocsPerRun(1, func() {
 			var o Object
@@ -111,7 +111,8 @@ func TestReleasedDecoderForgets(t *testing.T) {
 	}
 }
 
-// A value of many levels is a client's, and the stack that it takes a shard's.
+// A client may send a deeply nested value: parsing it must not grow the stack of
+// the shard's goroutine.
 func TestDeepValuesNeedNoStack(t *testing.T) {
 	p := []byte(`{"a":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `,"b":1}`)
 	stack := make(chan uint64)
@@ -143,8 +144,8 @@ func TestShorten(t *testing.T) {
 	}
 }
 
-// Parse accepts what encoding/json accepts, except for what it is there to
-// refuse, and finds the same.
+// Parse accepts what encoding/json accepts and finds the same fields, except
+// where it is stricter on purpose.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		`{}`, ` { } `, `{"a":1}`, `{"a" : [1, {"b":"]}\""}], "c":"\u00e9\ud83d\ude00","d":null}`,
@@ -179,7 +180,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// refusedOnPurpose says whether encoding/json accepts what err refuses.
+// refusedOnPurpose reports whether encoding/json accepts what err refuses.
 func refusedOnPurpose(err error) bool {
 	_, repeated := errors.AsType[*message.FieldError](err)
 	return repeated || err == ErrUTF8 || err == ErrTooManyFields

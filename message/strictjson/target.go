@@ -9,9 +9,9 @@ import (
 
 const targetFields = "all, topic, topics, user, users, session and sessions"
 
-// Target reads "to": an object with exactly one field, which says who receives
-// a message. Its errors are *message.FieldError or *ElementError, their fields
-// "to" or one like "to.topic".
+// Target reads the value of the field "to": an object with exactly one field,
+// which says who receives a message. Errors are *message.FieldError or
+// *ElementError; they name "to" or a field inside it, such as "to.topic".
 func Target(value []byte) (message.Target, error) {
 	if value[0] != '{' {
 		return message.Target{}, &message.FieldError{Field: "to", Detail: "must be an object with one of " + targetFields}
@@ -49,7 +49,7 @@ func Target(value []byte) (message.Target, error) {
 	return message.Target{}, &message.FieldError{Field: "to." + Shorten(string(f.Name)), Detail: "unknown; allowed are " + targetFields}
 }
 
-// one reads a target of one name.
+// one reads a target that has one name.
 func one(field string, scope message.Scope, value []byte) (message.Target, error) {
 	name, err := String(field, value)
 	if err != nil {
@@ -58,7 +58,7 @@ func one(field string, scope message.Scope, value []byte) (message.Target, error
 	return checked(field, message.Target{Scope: scope, Names: []string{name}})
 }
 
-// several reads a target of a list of names.
+// several reads a target that has a list of names.
 func several(field string, scope message.Scope, value []byte) (message.Target, error) {
 	names, err := Strings(field, value)
 	if err != nil {

@@ -43,7 +43,7 @@ func TestTargetRefusals(t *testing.T) {
 		`{"topics":["a",1]}`:        "to.topics[1]: must be a string",
 		`{"topics":["a","b.>"]}`:    `to.topics: "b.>" has a character outside`,
 		`{"user":"a\u0000"}`:        "to.user: control character",
-		`{"user":"\ud800"}`:         "to.user: holds half a surrogate pair",
+		`{"user":"\ud800"}`:         "to.user: contains half a surrogate pair",
 		`{"users":[""]}`:            "to.users: 0 bytes long",
 		`{"session":"x"}`:           "to.session: 1 characters long",
 		`{"sessions":["x"]}`:        "to.sessions: 1 characters long",

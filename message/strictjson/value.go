@@ -9,17 +9,17 @@ import (
 	"belfry/message"
 )
 
-// The functions below read the value of a Field, which Parse has checked
-// already. field is its name in errors, which are of type *message.FieldError
-// or *ElementError.
+// The functions below read the value of a Field, whose syntax Parse has checked.
+// Their parameter field is the name that errors give to it. Errors are
+// *message.FieldError or *ElementError.
 
-// ElementError is a *message.FieldError about one element of an array.
+// ElementError reports one invalid element of an array.
 type ElementError struct {
 	Err   *message.FieldError // names the array
 	Index int
 }
 
-// Field returns the name of the element, like "to.topics[1]".
+// Field returns the name of the element, such as "to.topics[1]".
 func (e *ElementError) Field() string { return fmt.Sprintf("%s[%d]", e.Err.Field, e.Index) }
 
 func (e *ElementError) Error() string { return e.Field() + ": " + e.Err.Detail }
@@ -27,7 +27,7 @@ func (e *ElementError) Error() string { return e.Field() + ": " + e.Err.Detail }
 // Unwrap returns the error that names the array.
 func (e *ElementError) Unwrap() error { return e.Err }
 
-// String returns what a JSON string stands for.
+// String returns the text of a JSON string.
 func String(field string, value []byte) (string, error) {
 	text, detail := unquote(value)
 	if detail != "" {
@@ -36,7 +36,7 @@ func String(field string, value []byte) (string, error) {
 	return string(text), nil
 }
 
-// Bytes returns the same as String, in memory of its own.
+// Bytes returns the text of a JSON string as a new slice.
 func Bytes(field string, value []byte) ([]byte, error) {
 	text, detail := unquote(value)
 	if detail != "" {
@@ -48,8 +48,8 @@ func Bytes(field string, value []byte) ([]byte, error) {
 	return text, nil
 }
 
-// Strings returns the strings of a JSON array. More than
-// message.MaxTargetNames are an error and are not read to their end.
+// Strings returns the strings of a JSON array. It stops with an error after
+// message.MaxTargetNames strings if there are more.
 func Strings(field string, value []byte) ([]string, error) {
 	if value[0] != '[' {
 		return nil, &message.FieldError{Field: field, Detail: "must be an array of strings"}
@@ -78,9 +78,10 @@ func Strings(field string, value []byte) ([]string, error) {
 	return list, nil
 }
 
-// unquote returns what a JSON string stands for, borrowed from value if it has
-// no escapes, or what is wrong with it. jsontext reports half a surrogate pair
-// (RFC 8259 §8.2) as invalid UTF-8, of which value is known to have none.
+// unquote returns the text of a JSON string, borrowed from value if it has no
+// escapes. If value is invalid, detail says what is wrong. Parse has checked
+// value for UTF-8, so the only error of jsontext is half a surrogate pair
+// (RFC 8259 §8.2).
 func unquote(value []byte) (text []byte, detail string) {
 	if value[0] != '"' {
 		return nil, "must be a string"
@@ -90,7 +91,7 @@ func unquote(value []byte) (text []byte, detail string) {
 	}
 	text, err := jsontext.AppendUnquote(make([]byte, 0, len(value)), value)
 	if err != nil {
-		return nil, `holds half a surrogate pair (\ud800 to \udfff), which no UTF-8 text can`
+		return nil, `contains half a surrogate pair (\ud800 to \udfff), which UTF-8 cannot encode`
 	}
 	return text, ""
 }

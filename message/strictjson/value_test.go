@@ -43,7 +43,7 @@ func TestStringRefusals(t *testing.T) {
 	}
 }
 
-// What is returned is a copy.
+// The functions return copies.
 func TestValuesAreCopies(t *testing.T) {
 	p := []byte(`{"a":"text","b":["x","y"],"to":{"user":"ann"}}`)
 	var o Object
@@ -75,7 +75,7 @@ func TestStringsRefusals(t *testing.T) {
 		{`null`, "f: must be an array of strings"},
 		{`["a",null]`, "f[1]: must be a string"},
 		{`["a","b",["c"]]`, "f[2]: must be a string"},
-		{`["\ud800"]`, "f[0]: holds half a surrogate pair"},
+		{`["\ud800"]`, "f[0]: contains half a surrogate pair"},
 	} {
 		_, err := Strings("f", []byte(c.in))
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
