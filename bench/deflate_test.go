@@ -110,19 +110,21 @@ func TestClientInflates(t *testing.T) {
 // All receivers of a broadcast get the same bytes: the client inflates them for
 // the first.
 func TestBroadcastIsInflatedOnce(t *testing.T) {
-	c := newTestClient(t)
-	c.wire = newWire(Dial{Wire: Wire{Deflate: true}})
-	c.conns = []conn{{state: connOpen, fd: -1}, {state: connOpen, fd: -1}}
-	f, _, err := parseFrame(compressed(t, AppendPayload(nil, Broadcast, 1, 1, 4096)), true)
-	if err != nil {
-		t.Fatal(err)
+	for _, wrapped := range []bool{false, true} {
+		c := newTestClient(t)
+		c.wire = newWire(Dial{Wire: Wire{Deflate: true, Wrapped: wrapped}})
+		c.conns = []conn{{state: connOpen, fd: -1}, {state: connOpen, fd: -1}}
+		f, _, err := parseFrame(compressed(t, AppendPayload(nil, Broadcast, 1, 1, 4096)), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.message(0, f.Payload, true)
+		c.inflater.src = nil
+		if c.message(1, f.Payload, true); c.inflater.src != nil || c.stats.Broadcast.Received != 2 {
+			t.Errorf("wrapped %v: inflated again: %v; %+v", wrapped, c.inflater.src != nil, c.stats.Broadcast)
+		}
+		c.conns = nil // they have no descriptors to close
 	}
-	c.message(0, f.Payload, true)
-	c.inflater.src = nil
-	if c.message(1, f.Payload, true); c.inflater.src != nil || c.stats.Broadcast.Received != 2 {
-		t.Errorf("inflated again: %v; %+v", c.inflater.src != nil, c.stats.Broadcast)
-	}
-	c.conns = nil
 }
 
 func TestDocument(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -117,7 +118,7 @@ func (f *fake) upgrade(w http.ResponseWriter, r *http.Request) {
 
 func (f *fake) push(w http.ResponseWriter, r *http.Request, uid string) {
 	body, err := io.ReadAll(r.Body)
-	if err != nil || r.ContentLength != int64(len(body)) {
+	if err != nil || r.ContentLength != int64(len(body)) || len(body) == documentSize && !json.Valid(body) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
