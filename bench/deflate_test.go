@@ -127,6 +127,20 @@ func TestBroadcastIsInflatedOnce(t *testing.T) {
 	}
 }
 
+// A message may inflate to as much as a frame may hold, and not to more.
+func TestInflateIsBounded(t *testing.T) {
+	for size, want := range map[int]bool{MaxFrame: true, MaxFrame + 1: false} {
+		f, _, err := parseFrame(compressed(t, make([]byte, size)), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d inflater
+		if p, ok := d.inflate(f.Payload); ok != want || len(p) > MaxFrame+1 {
+			t.Errorf("%d bytes: taken %v, %d bytes", size, ok, len(p))
+		}
+	}
+}
+
 func TestDocument(t *testing.T) {
 	want := Message{Broadcast, 0, 7, 1 << 61}
 	for _, size := range []int{MinDocument, MinDocument + 1, 300, 4096, 60_000} {
