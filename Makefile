@@ -54,7 +54,7 @@ lint: ## gofmt, go vet, staticcheck, and shellcheck where it is installed
 	else echo "shellcheck: not installed, skipped"; fi
 
 .PHONY: e2e
-e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, headless Chromium, nginx, HAProxy
+e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, headless Chromium, curl, npm, nginx, HAProxy
 	BELFRY_BIN=$(CURDIR)/bin/belfry $(GO) test -count=1 -tags e2e -run '^TestE2E' ./...
 
 .PHONY: bench

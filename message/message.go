@@ -166,10 +166,10 @@ func (m *Message) Check(maxPayload int) error {
 	return nil
 }
 
-// Topic returns the topic that m is for, the first if it is for several; "" if
-// it is for none.
+// Topic returns the topic that m is for; "" if it is for none, or for several,
+// of which a session may have subscribed to any.
 func (m *Message) Topic() string {
-	if m.Target.Scope != ScopeTopics || len(m.Target.Names) == 0 {
+	if m.Target.Scope != ScopeTopics || len(m.Target.Names) != 1 {
 		return ""
 	}
 	return m.Target.Names[0]

@@ -45,3 +45,18 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// An event type is a message's topic only if every session that gets the
+// message has subscribed to that topic.
+func TestTopic(t *testing.T) {
+	for want, to := range map[string]Target{"a": ToTopics("a"), "": ToTopics("a", "b")} {
+		if got := (&Message{Target: to}).Topic(); got != want {
+			t.Errorf("%v: %q, want %q", to, got, want)
+		}
+	}
+	for _, to := range []Target{ToAll(), ToUsers("a"), ToSessions("a"), {Scope: ScopeTopics}} {
+		if got := (&Message{Target: to}).Topic(); got != "" {
+			t.Errorf("%v: %q", to, got)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"belfry/message"
+	"belfry/message/strictjson"
 )
 
 // batchBuffers are where lines are collected.
@@ -103,7 +105,7 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 			p = &problem{cause: CauseLineTooLong, detail: fmt.Sprintf("allowed are at most %d bytes", s.opt.MaxBatchLine)}
 		case err != nil:
 			p, last = s.batchEnd(err), true
-		case skipSpace(line, 0) == len(line):
+		case len(bytes.TrimLeft(line, " \t\r\n")) == 0:
 			continue // blank, as at the end of many files
 		default:
 			if m, p = s.publishItem(line); p == nil {
@@ -165,7 +167,7 @@ func (s *Server) appendAnswer(b []byte, n int, m *message.Message, p *problem) [
 		s.count.lines.Add(1)
 		s.count.payloadBytes.Add(uint64(len(m.Payload)))
 		b = append(b, `,"id":`...)
-		b = appendString(b, m.ID)
+		b = strictjson.AppendString(b, m.ID)
 	}
 	return append(b, '}', '\n')
 }

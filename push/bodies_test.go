@@ -82,6 +82,9 @@ func TestBodyBytesAreBounded(t *testing.T) {
 	if p := visit(t, s, "127.0.0.1").ask(t, head+strings.Repeat("x", payload)).problem(t); p.Type != CauseBodies.Type() || !strings.Contains(p.Detail, fmt.Sprint(bound)) {
 		t.Errorf("%+v", p)
 	}
+	if p := visit(t, s, "127.0.0.1").ask(t, strings.Replace(smallPush, "2\r\n\r\nhi", "9000\r\n\r\n"+strings.Repeat("x", 9000), 1)).problem(t); p.Type != CauseBodies.Type() {
+		t.Errorf("a body that gets its memory at once: %+v", p)
+	}
 	line := visit(t, s, "127.0.0.1").ask(t, longBatch+strings.Repeat("x", 500_000))
 	if got := parseAnswers(t, line.body); len(got) != 1 || got[0].Error == nil || got[0].Error.Type != CauseBodies.Type() {
 		t.Errorf("a long line: %+v", got)

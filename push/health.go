@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+
+	"belfry/message/strictjson"
 )
 
 // healthz answers whether the process should be left alone.
@@ -32,24 +34,16 @@ func ask(f func() []string) []string {
 // with "degraded":[…] if something does not work that does not decide.
 func condition(w http.ResponseWriter, name string, reasons, degraded []string) int {
 	status := http.StatusOK
-	body := append(appendString([]byte("{"), name), ":true"...)
+	body := append(strictjson.AppendString([]byte("{"), name), ":true"...)
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
-		body = append(appendString([]byte("{"), name), ":false"...)
-		body = appendStrings(append(body, `,"reasons":`...), reasons)
+		body = append(strictjson.AppendString([]byte("{"), name), ":false"...)
+		body = strictjson.AppendStrings(append(body, `,"reasons":`...), reasons)
 	}
 	if len(degraded) > 0 {
-		body = appendStrings(append(body, `,"degraded":`...), degraded)
+		body = strictjson.AppendStrings(append(body, `,"degraded":`...), degraded)
 	}
 	return writeJSON(w, status, append(body, '}', '\n'))
-}
-
-func appendStrings(dst []byte, texts []string) []byte {
-	for i, text := range texts {
-		dst = append(dst, "[,"[min(i, 1)])
-		dst = appendString(dst, text)
-	}
-	return append(dst, ']')
 }
 
 // shown serves a value as JSON, an empty object if there is none.

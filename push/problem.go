@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"belfry/message/strictjson"
 )
 
 // Cause is why a request, or a line of a batch, was refused. It is the
@@ -110,16 +112,16 @@ type problem struct {
 // members "field" and "retry_after" (seconds) where they apply.
 func (p *problem) appendJSON(dst []byte) []byte {
 	dst = append(dst, `{"type":`...)
-	dst = appendString(dst, p.cause.Type())
+	dst = strictjson.AppendString(dst, p.cause.Type())
 	dst = append(dst, `,"title":`...)
-	dst = appendString(dst, p.cause.Title())
+	dst = strictjson.AppendString(dst, p.cause.Title())
 	dst = append(dst, `,"status":`...)
 	dst = strconv.AppendInt(dst, int64(p.cause.Status()), 10)
 	dst = append(dst, `,"detail":`...)
-	dst = appendString(dst, p.detail)
+	dst = strictjson.AppendString(dst, p.detail)
 	if p.field != "" {
 		dst = append(dst, `,"field":`...)
-		dst = appendString(dst, p.field)
+		dst = strictjson.AppendString(dst, p.field)
 	}
 	if p.cause.Status() == http.StatusServiceUnavailable {
 		dst = append(dst, `,"retry_after":`...)

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"belfry/message"
+	"belfry/message/strictjson"
 )
 
 // outgoing is a message with room for the one name most targets have, so that
@@ -91,7 +92,7 @@ func (s *Server) publishProblem(err error, payload string) *problem {
 	var full *message.OverloadedError
 	switch {
 	case errors.As(err, &field):
-		return &problem{cause: CauseField, field: field.Field, detail: field.Detail}
+		return fieldProblem(field)
 	case errors.As(err, &large):
 		return &problem{cause: CausePayloadTooLarge, field: payload, detail: large.Error()}
 	case errors.As(err, &full):
@@ -101,6 +102,11 @@ func (s *Server) publishProblem(err error, payload string) *problem {
 		return &problem{cause: CauseOverloaded, detail: full.Error() + "; nothing was delivered, so a retry doubles nothing", retryAfter: full.RetryAfter}
 	}
 	return s.internal("publish failed", err)
+}
+
+// fieldProblem tells a client about a field that is not valid.
+func fieldProblem(invalid *message.FieldError) *problem {
+	return &problem{cause: CauseField, field: invalid.Field, detail: invalid.Detail}
 }
 
 // internal logs a fault of ours and tells the client no more than that.
@@ -117,7 +123,7 @@ var answerBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 192); retur
 func accepted(w http.ResponseWriter, id string) int {
 	buf := answerBuffers.Get().(*[]byte)
 	b := append((*buf)[:0], `{"id":`...)
-	b = appendString(b, id)
+	b = strictjson.AppendString(b, id)
 	b = append(b, '}', '\n')
 	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(http.StatusAccepted)
@@ -150,8 +156,8 @@ func parseParameters(raw string, m *message.Message) *problem {
 			m.Key = v[0]
 			err = message.CheckKey(m.Key)
 		}
-		if fe := (*message.FieldError)(nil); errors.As(err, &fe) {
-			return &problem{cause: CauseField, field: fe.Field, detail: fe.Detail}
+		if invalid, ok := errors.AsType[*message.FieldError](err); ok {
+			return fieldProblem(invalid)
 		}
 	}
 	return nil
@@ -201,9 +207,10 @@ func (s *Server) readPayload(r *http.Request, c *conn) ([]byte, *problem) {
 		return nil, p
 	}
 	if n > 0 && n <= firstRead {
-		defer s.in.bytes.Add(-n)
-		if s.in.bytes.Add(n) > s.in.maxBytes {
-			return nil, bodyProblem(errBodyBytes{s.in.maxBytes})
+		held := heldBytes{of: &s.in}
+		defer held.release()
+		if err := held.take(int(n)); err != nil {
+			return nil, bodyProblem(err)
 		}
 		return readSmall(r.Body, int(n))
 	}

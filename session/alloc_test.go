@@ -52,20 +52,21 @@ func newBenchRig(b *testing.B, shards int) *Server {
 	return s
 }
 
-// rawClient upgrades over a bare socket. The headers are whole lines without
-// their ends.
-func rawClient(tb testing.TB, s *Server, path string, headers ...string) net.Conn {
+// rawClient upgrades over a bare socket.
+func rawClient(tb testing.TB, s *Server, path string) net.Conn {
+	tb.Helper()
+	return bareClient(tb, s, request(path, ""))
+}
+
+// bareClient sends a request over a bare socket and reads the head of the answer.
+func bareClient(tb testing.TB, s *Server, request []byte) net.Conn {
 	tb.Helper()
 	c, err := net.Dial("tcp", s.Addrs()[0].String())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { c.Close() })
-	extra := ""
-	for _, h := range headers {
-		extra += h + "\r\n"
-	}
-	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n%s\r\n", path, extra)
+	c.Write(request)
 	buf := make([]byte, 0, 512)
 	for !bytes.HasSuffix(buf, []byte("\r\n\r\n")) {
 		n, err := c.Read(buf[len(buf) : len(buf)+1])

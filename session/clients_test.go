@@ -55,11 +55,18 @@ func next(t *testing.T, c libraryConn) libraryEvent {
 	}
 }
 
-// eachClient runs a test with each library and each encoding.
+// eachClient runs a test with each library and each encoding, with deflate and
+// without.
 func eachClient(t *testing.T, o Options, test func(t *testing.T, r *rig, c libraryConn, v1 bool)) {
 	for _, lib := range libraries {
-		for _, v1 := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s %s", lib.name, [...]string{"plain", "belfry.v1"}[b2i(v1)]), func(t *testing.T) {
+		for i := range 4 {
+			v1, deflated := i&1 > 0, i&2 > 0
+			t.Run(fmt.Sprintf("%s %s%s", lib.name, [...]string{"plain", "belfry.v1"}[i&1], [...]string{"", " deflate"}[i>>1]), func(t *testing.T) {
+				o, extension := o, ""
+				if deflated {
+					o.Endpoints = withDeflate(t)
+					extension = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+				}
 				r := newRig(t, o)
 				var ask []string
 				if v1 {
@@ -69,7 +76,7 @@ func eachClient(t *testing.T, o Options, test func(t *testing.T, r *rig, c libra
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got, ext := resp.Header.Get("Sec-WebSocket-Protocol"), resp.Header.Get("Sec-WebSocket-Extensions"); got != subprotocol(v1) || ext != "" {
+				if got, ext := resp.Header.Get("Sec-WebSocket-Protocol"), resp.Header.Get("Sec-WebSocket-Extensions"); got != subprotocol(v1) || ext != extension {
 					t.Errorf("negotiated %q with extensions %q", got, ext)
 				}
 				if v1 {

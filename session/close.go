@@ -29,14 +29,16 @@ func (h *shard) endWith(slot uint32, r Reason, detail string, after uint32) {
 	}
 	h.flushAnswers(slot)
 	rec.reason = r
+	h.logUnopened(slot, rec)
 	rec.state = stateClosing // before leave, which may wake who waits for its topics
 	h.unregister(slot)
 	h.dropUpgrade(rec)
 	v, w := h.variantOf(rec), h.say(rec, h.buf[:0])
 	v.Encoding.Bye(w, &wire.Bye{Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after)})
+	bye := len(w.Bytes())
 	h.buf = v.Transport.AppendClose(w.Bytes(), &wire.Close{Code: r.Code(), Text: detail, Reconnect: r.Reconnect(), After: seconds(after)})
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Last)
-	if !v.answers {
+	if !v.answers || len(h.buf) == bye { // no close frame that could be answered
 		h.halfClose(slot, rec)
 		return
 	}
@@ -92,6 +94,7 @@ func (h *shard) peerClosed(slot uint32, rec *record, code uint16) {
 	}
 	h.flushAnswers(slot)
 	rec.reason = ReasonClient
+	h.logUnopened(slot, rec)
 	// What waits is dropped: the peer has said that it wants no more.
 	h.ps.DropBacklog(slot)
 	h.buf = h.variantOf(rec).Transport.AppendCloseReply(h.buf[:0], code)

@@ -46,6 +46,8 @@ func (h *shard) command(slot uint32, rec *record, c *wire.Command) {
 		h.reply(slot, &wire.Reply{Ref: c.Ref})
 	case wire.OpPub:
 		h.publish(slot, c)
+	case wire.OpLogin:
+		h.fail(slot, c.Ref, "bad_request", "", "this session needs no login, or has had it")
 	default:
 		h.reply(slot, &wire.Reply{Ref: c.Ref})
 	}

@@ -97,6 +97,14 @@ func (h *shard) logEnded(slot uint32, rec *record, err error) {
 	ce.Write(h.connFields(slot, fields)...)
 }
 
+// logUnopened writes the line of a connection that ends before its client has
+// logged in. The line of a session is written by unregister.
+func (h *shard) logUnopened(slot uint32, rec *record) {
+	if rec.state == stateLogin {
+		h.logEnded(slot, rec, nil)
+	}
+}
+
 // connFields adds what the kernel knows of a connection.
 func (h *shard) connFields(slot uint32, fields []zap.Field) []zap.Field {
 	if a := h.remote(slot); a.IsValid() && a.Port() == 0 { // a proxy told it without

@@ -150,7 +150,6 @@ func (h *shard) OnHalfOpen(slot uint32) {
 	switch rec := h.rec(slot); {
 	case rec.state != stateHead && rec.state != stateProxy:
 	case h.srv.conns.Load() > h.opt.maxConns():
-		h.counters.limit(limitSessions)
 		h.refuseAndClose(slot, h.fullOfConnections())
 	default:
 		h.ps.SetTimer(slot, h.ps.Now()+ticks(h.opt.UpgradeTime))
@@ -200,6 +199,7 @@ func (h *shard) maxHalfOpen() int { return max(1, h.opt.MaxPending/(2*len(h.srv.
 func (o *Options) maxConns() int64 { return int64(o.MaxSessions + o.MaxPending) }
 
 func (h *shard) fullOfConnections() *ws.Refusal {
+	h.counters.limit(limitSessions)
 	return ws.Unavailable("this server has reached its limit of connections (max_connections)", h.opt.RetryAfter).WithCause(CauseSessions)
 }
 

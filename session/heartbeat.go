@@ -50,15 +50,22 @@ func (h *shard) heartbeat(slot uint32, rec *record) {
 		return
 	}
 	if b.ping > 0 && rec.flags&flagPinged == 0 && now-max(h.lastSign(slot, v), rec.pingedAt) >= b.ping-b.jitter {
-		h.counters.pingsOut.Add(1)
-		rec.pingedAt = now
-		if b.pong > 0 && v.answers {
-			rec.flags |= flagPinged // until the pong comes, or anything while nothing waits for the client
-		}
-		h.buf = v.Transport.AppendPing(h.buf[:0])
-		h.ps.Send(slot, poller.Bytes(h.buf), poller.Control)
+		h.ping(slot, rec, v)
 	}
 	h.armHeartbeat(slot, rec)
+}
+
+// ping sends a ping, if the transport has one.
+func (h *shard) ping(slot uint32, rec *record, v *variant) {
+	rec.pingedAt = h.ps.Now()
+	if h.buf = v.Transport.AppendPing(h.buf[:0]); len(h.buf) == 0 {
+		return
+	}
+	h.counters.pingsOut.Add(1)
+	if h.intervals.pong > 0 && v.answers {
+		rec.flags |= flagPinged // until the pong comes, or anything while nothing waits for the client
+	}
+	h.ps.Send(slot, poller.Bytes(h.buf), poller.Control)
 }
 
 // lastSign returns the tick of the last sign of life, which a ping need not

@@ -27,7 +27,7 @@ func (h *shard) awaitLogin(slot uint32, o *upgrade) {
 		return
 	}
 	rec := h.rec(slot)
-	rec.state, rec.variant, rec.openedAt = stateLogin, o.variant, unixNow()
+	rec.state, rec.variant = stateLogin, o.variant
 	h.counters.accepted(o.accept)
 	o.answered = true
 	h.ps.Send(slot, poller.Bytes(o.accept), poller.Data)
@@ -53,24 +53,27 @@ func (h *shard) beforeLogin(slot uint32, rec *record, ev ws.Event) {
 	}
 	h.counters.commands[cmd.Op].Add(1)
 	o.ref, o.credentials = cmd.Ref, cmd.Payload
+	h.flushAnswers(slot) // pongs to pings before the login
 	rec.state = stateAuth
 	h.ps.Pause(slot)
 	h.logins = append(h.logins, h.ps.ID(slot))
 }
 
 // startLogins asks the authenticator about clients that have just sent their
-// credentials.
-func (h *shard) startLogins() {
-	for len(h.logins) > 0 {
+// credentials, for the time of a chunk, and says whether there are more.
+func (h *shard) startLogins() (more bool) {
+	for n := 1; len(h.logins) > 0; n++ {
 		id := h.logins[0]
 		h.logins = h.logins[1:] // first: a panic must not come again
-		slot, ok := h.ps.Lookup(id)
-		if !ok || h.rec(slot).state != stateAuth {
-			continue
+		if slot, ok := h.ps.Lookup(id); ok && h.rec(slot).state == stateAuth {
+			h.ps.Protect(id, func() { h.startLogin(slot, id) })
 		}
-		h.ps.Protect(id, func() { h.startLogin(slot, id) })
+		if n%16 == 0 && h.ps.Expired() {
+			return len(h.logins) > 0
+		}
 	}
 	h.logins = nil
+	return false
 }
 
 func (h *shard) startLogin(slot uint32, id poller.ID) {
@@ -80,17 +83,4 @@ func (h *shard) startLogin(slot uint32, id poller.ID) {
 	if !pending {
 		h.authDone(id, &authResult{grant, refusal})
 	}
-}
-
-// appendLoginRefusal appends what a client is told in band whose login was
-// refused.
-func (h *shard) appendLoginRefusal(dst []byte, o *upgrade, r *ws.Refusal) []byte {
-	v := &h.srv.protocols.variants[o.variant]
-	code, end := "forbidden", wire.Close{Code: ReasonLogin.Code(), Text: r.Detail}
-	if r.Status >= 500 || r.Status == 429 {
-		code, end = "unavailable", wire.Close{Code: ws.CloseTryAgainLater, Text: r.Detail, Reconnect: true, After: r.RetryAfter}
-	}
-	h.writer.Reset(v.Transport, dst)
-	v.Encoding.Reply(&h.writer, &wire.Reply{Ref: o.ref, Err: &wire.CommandError{Code: code, Text: r.Detail, Ref: o.ref}})
-	return v.Transport.AppendClose(h.writer.Bytes(), &end)
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"strings"
 
 	"belfry/message"
@@ -49,38 +50,69 @@ type variant struct {
 type route struct {
 	endpoint wire.Endpoint
 	first    int // of its variants
+	count    int
 	echo     bool
 }
 
 func newProtocols(o *Options) (p protocols, err error) {
 	p.routes = map[string]route{}
-	var paths []string
 	for i, e := range o.Endpoints {
-		r := route{endpoint: e, first: len(p.variants)}
-		for _, path := range e.Paths() {
-			if _, taken := p.routes[path]; taken || !strings.HasPrefix(path, "/") {
-				return p, &message.FieldError{Field: "endpoints", Detail: path + " is no path, or is there twice"}
-			}
-			p.routes[path] = r
-			paths = append(paths, path)
-		}
-		if i == 0 && o.Echo {
-			p.routes[EchoPath] = route{e, r.first, true}
-			paths = append(paths, EchoPath)
+		if err := p.serve(e, i == 0 && o.Echo); err != nil {
+			return p, err
 		}
 		for _, v := range e.Variants() {
-			_, inBand := v.Encoding.(wire.InBand)
-			if _, can := o.Authenticator.(LoginAuthenticator); inBand && !can {
-				return p, &message.FieldError{Field: "authenticator", Detail: "it cannot check the login that the encoding " + v.Encoding.Name() + " needs"}
+			checked, err := newVariant(v, o.Authenticator)
+			if err != nil {
+				return p, err
 			}
-			p.variants = append(p.variants, variant{v, v.Transport.Answers(), inBand})
+			p.variants = append(p.variants, checked)
 		}
 	}
 	if n := len(p.variants); n < 1 || n > maxVariants {
-		return p, &message.FieldError{Field: "endpoints", Detail: "they must have 1 to 256 variants together"}
+		return p, &message.FieldError{Field: "endpoints", Detail: fmt.Sprintf("%d variants in all; allowed are 1 to %d", n, maxVariants)}
 	}
-	p.served = strings.Join(paths, ", ")
 	return p, nil
+}
+
+// serve adds the paths of an endpoint, whose variants come next.
+func (p *protocols) serve(e wire.Endpoint, echo bool) error {
+	add := func(path string, r route) error {
+		if _, taken := p.routes[path]; taken || !strings.HasPrefix(path, "/") {
+			return &message.FieldError{Field: "endpoints", Detail: fmt.Sprintf("path %q does not begin with a slash, or is served twice", path)}
+		}
+		p.routes[path] = r
+		if p.served != "" {
+			p.served += ", "
+		}
+		p.served += path
+		return nil
+	}
+	r := route{endpoint: e, first: len(p.variants), count: len(e.Variants())}
+	paths := e.Paths()
+	if len(paths) == 0 {
+		return &message.FieldError{Field: "endpoints", Detail: "an endpoint has no path"}
+	}
+	for _, path := range paths {
+		if err := add(path, r); err != nil {
+			return err
+		}
+	}
+	if r.echo = echo; !echo {
+		return nil
+	}
+	return add(EchoPath, r)
+}
+
+func newVariant(v wire.Variant, a Authenticator) (variant, error) {
+	_, inBand := v.Encoding.(wire.InBand)
+	answers := v.Transport.Answers()
+	if _, can := a.(LoginAuthenticator); inBand && !can {
+		return variant{}, &message.FieldError{Field: "authenticator", Detail: "it cannot check the login that the encoding " + v.Encoding.Name() + " needs"}
+	}
+	if inBand && !answers {
+		return variant{}, &message.FieldError{Field: "endpoints", Detail: "clients of the transport " + v.Transport.Name() + " cannot send the login that the encoding " + v.Encoding.Name() + " needs"}
+	}
+	return variant{v, answers, inBand}, nil
 }
 
 // choose returns which variant a request asks for, and whether it is to be
@@ -88,9 +120,12 @@ func newProtocols(o *Options) (p protocols, err error) {
 func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Refusal) {
 	r, ok := p.routes[string(req.Path())]
 	if !ok {
-		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Detail: "no WebSocket at this path; there is one at " + p.served}
+		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Detail: "nothing is served at this path; served are " + p.served}
 	}
 	n, refusal := r.endpoint.Choose(req)
+	if n < 0 || n >= r.count {
+		panic(fmt.Sprintf("session: an endpoint of %d variants chose number %d", r.count, n))
+	}
 	return uint8(r.first + n), r.echo, refusal
 }
 

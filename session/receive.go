@@ -27,8 +27,10 @@ const (
 	maxPongs = 16
 	// flushAnswers is when answers are sent although the read goes on, in bytes.
 	flushAnswers = 8 << 10
-	// framesPerCheck is after how many frames the clock is looked at.
+	// framesPerCheck is after how many frames the clock is looked at. What a frame
+	// inflates to counts as one more for each inflatedLook bytes.
 	framesPerCheck = 16
+	inflatedLook   = 4 << 10
 )
 
 func (r *readState) reset(slot uint32, left [rateCount]int32) {
@@ -76,6 +78,7 @@ func (h *shard) readFrames(slot uint32, p []byte) int {
 // what is answered costs nothing then.
 func (h *shard) onlyPong(used int) bool {
 	return h.read.left[rateMessages] == h.buckets.rates[rateMessages].burst-1 && used <= ws.MaxTail+1 &&
+		h.read.left[rateBytes] == h.buckets.rates[rateBytes].burst-int32(used) &&
 		h.read.count == 0 && h.read.left[rateCommands] == h.buckets.rates[rateCommands].burst
 }
 
@@ -103,7 +106,7 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 	if echo {
 		limits = ws.Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
 	}
-	for looks := 1; ; looks++ {
+	for looks := 1; ; looks++ { // frames since the last look
 		rec := h.rec(slot)
 		if used < len(p) {
 			if which := exhausted(h.read.left); which < rateCount && rec.state == stateOpen && !echo {
@@ -113,15 +116,19 @@ func (h *shard) decode(slot uint32, p []byte) (used int) {
 				}
 				return used
 			}
-			if looks%framesPerCheck == 0 && h.ps.Expired() {
-				h.ps.Defer(slot)
-				return used
+			if looks >= framesPerCheck {
+				if h.ps.Expired() {
+					h.ps.Defer(slot)
+					return used
+				}
+				looks = 0
 			}
 		}
 		in := h.inbounds.of(rec)
 		n, ev, err := h.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
-		h.read.left[rateBytes] -= int32(n)
+		h.read.left[rateBytes] -= int32(n + ev.Inflated)
+		looks += ev.Inflated / inflatedLook
 		if err != nil {
 			h.violated(slot, err)
 			return len(p)

@@ -70,7 +70,7 @@ func (h *shard) endReclaimed(slot uint32) {
 		h.counters.limit(limitInbound)
 		rec.reason = ReasonNodeInbound
 		h.refuse(slot, ws.Unavailable("this server has no room for more unread input (session.inbound_bytes)", h.opt.RetryAfter).WithCause(CauseInbound))
-	case stateOpen:
+	case stateOpen, stateLogin:
 		h.counters.limit(limitInbound)
 		h.endNow(slot, ReasonNodeInbound)
 	default:

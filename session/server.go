@@ -36,7 +36,7 @@ type Server struct {
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
 
-	upgrades  sync.Pool  // of *opening
+	upgrades  pool       // of *upgrade
 	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses
 	clock     func() time.Duration
@@ -47,6 +47,12 @@ type Server struct {
 	empty    chan struct{} // closed when that has ended
 	emptied  sync.Once
 	helpers  sync.WaitGroup // publishers
+}
+
+// pool is a sync.Pool, or a test's that counts.
+type pool interface {
+	Get() any
+	Put(any)
 }
 
 // New makes a server and binds its listeners.
@@ -67,7 +73,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.writers.New = func() any { return new(wire.Writer) }
-	s.upgrades.New = func() any { return &upgrade{} }
+	s.upgrades = &sync.Pool{New: func() any { return &upgrade{} }}
 	p := o.Poller
 	p.RecordSize = recordSize
 	p.MaxConns = o.MaxSessions + o.MaxPending

@@ -7,7 +7,7 @@ import (
 	"belfry/ws"
 )
 
-// shard is the WebSocket side of one poller.Shard. All of it is owned by the
+// shard is the session side of one poller.Shard. All of it is owned by the
 // shard's goroutine but the counters and what is marked otherwise.
 type shard struct {
 	srv       *Server
@@ -103,20 +103,19 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 
 // OnOpen implements poller.Handler.
 func (h *shard) OnOpen(slot uint32, state any) {
-	rec := h.rec(slot)
-	if o, ok := state.(*upgrade); ok {
-		rec.state, rec.flags = stateJoin, flagWaiting
-		if o.answered {
-			rec.openedAt = unixNow()
-		}
-		if o.remote.IsValid() {
-			h.keepRemote(slot, o.remote, o.counted)
-		}
-		h.register(slot, o)
-		return
-	}
 	h.srv.conns.Add(1)
-	h.arrived(slot, rec, state)
+	h.arrived(slot, h.rec(slot), state)
+}
+
+// OnMoved implements poller.Handler: an upgrade goes on in the shard of its
+// user.
+func (h *shard) OnMoved(slot uint32, state any) {
+	rec, o := h.rec(slot), state.(*upgrade)
+	rec.state, rec.flags = stateJoin, flagWaiting
+	if o.remote.IsValid() {
+		h.keepRemote(slot, o.remote, o.counted)
+	}
+	h.register(slot, o)
 }
 
 // OnData implements poller.Handler.
@@ -142,7 +141,7 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 func (h *shard) OnTimer(slot uint32) {
 	rec := h.rec(slot)
 	switch rec.state {
-	case stateHead, stateAuth, stateJoin, stateProxy, stateLogin:
+	case stateHead, stateAuth, stateJoin, stateProxy:
 		rec.reason = ReasonHandshakeTime
 		h.counters.limit(limitUpgradeTime)
 		if rec.state == stateJoin {
@@ -150,6 +149,9 @@ func (h *shard) OnTimer(slot uint32) {
 			return
 		}
 		h.refuse(slot, &ws.Refusal{Status: 408, Cause: CauseTimeout, Detail: "the upgrade took too long"})
+	case stateLogin:
+		h.counters.limit(limitUpgradeTime)
+		h.end(slot, ReasonLogin, "no login in time")
 	case stateOpen:
 		h.heartbeat(slot, rec)
 	default:
@@ -175,7 +177,7 @@ func (h *shard) OnClose(slot uint32, cause poller.Reason, err error) {
 		default:
 			rec.reason = ReasonInternal
 		}
-		if rec.openedAt == 0 || rec.state == stateLogin {
+		if rec.openedAt == 0 {
 			h.logEnded(slot, rec, err) // refusals and sessions have their line elsewhere
 		}
 	}
@@ -242,9 +244,9 @@ func (h *shard) OnTick() {
 
 // OnWork implements poller.Handler.
 func (h *shard) OnWork() bool {
-	h.startLogins()
+	more := h.startLogins()
 	h.wakeWaiters()
-	more := h.endInbound()
+	more = h.endInbound() || more
 	more = h.closing.run(h) || more
 	more = h.resumeSlowed() || more
 	return h.fanout.run() || more

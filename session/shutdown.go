@@ -74,7 +74,7 @@ func (c *shutdownRun) run(h *shard) (more bool) {
 		}
 		c.cursor = slot + 1
 		switch rec := h.rec(slot); rec.state {
-		case stateOpen:
+		case stateOpen, stateLogin:
 			c.left--
 			h.endWith(slot, ReasonShutdown, "", ticks(h.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
 		case stateHead, stateAuth, stateJoin, stateProxy:

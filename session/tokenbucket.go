@@ -21,7 +21,7 @@ import (
 // closed with 1008.
 type Rates struct {
 	Messages, MessageBurst int // messages and control frames; a fragment counts as one
-	Bytes, ByteBurst       int // as they were received, framing included; the burst is at least Limits.MaxMessage
+	Bytes, ByteBurst       int // as they were received, framing included, and what inflating adds; the burst is at least Limits.MaxMessage
 	Commands, CommandBurst int // of belfry.v1; a sub, unsub or pub counts once for each name; the burst is at least MaxTopics
 	Grace                  time.Duration
 }

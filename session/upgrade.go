@@ -17,15 +17,15 @@ import (
 // readHead is the first step of an upgrade: the request, once it is all there.
 func (h *shard) readHead(slot uint32, p []byte) int {
 	req, n, refusal := h.parser.Parse(p)
+	// Refused connections count too for as long as they stay.
+	crowded := h.srv.conns.Load() > h.opt.maxConns()
 	switch {
 	case refusal == nil && n == 0:
 		return 0
 	case refusal != nil && refusal.Health:
 		h.health(slot, refusal)
 		return len(p)
-	case h.srv.conns.Load() > h.opt.maxConns():
-		// Refused connections count too for as long as they stay.
-		h.counters.limit(limitSessions)
+	case refusal != nil && crowded:
 		h.refuseAndClose(slot, h.fullOfConnections())
 		return len(p)
 	}
@@ -40,21 +40,24 @@ func (h *shard) readHead(slot uint32, p []byte) int {
 		h.refuse(slot, refusal)
 		return len(p)
 	}
-	variant, echo, refusal := h.srv.protocols.choose(req)
-	if refusal == nil {
-		refusal = h.opt.Origins.Check(req)
+	o, refusal := h.choose(req)
+	switch {
+	case crowded:
+		h.refuseUpgrade(slot, o, h.fullOfConnections())
+		h.ps.Close(slot) // see refuseAndClose
+		return len(p)
+	case refusal != nil:
+		h.refuse(slot, cmp.Or(h.forwarded(slot, req), refusal))
+		return len(p)
 	}
-	if refusal = cmp.Or(h.forwarded(slot, req), refusal); refusal == nil {
+	if refusal = h.forwarded(slot, req); refusal == nil {
 		refusal = h.full()
 	}
 	if refusal != nil {
-		h.refuse(slot, refusal)
+		h.refuseUpgrade(slot, o, refusal)
 		return len(p)
 	}
 	h.dropHalfOpen(h.rec(slot))
-	o := h.srv.newUpgrade()
-	o.variant, o.echo = variant, echo
-	o.accept = h.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
 	return h.authorize(slot, req, o, p, n)
 }
 
@@ -65,6 +68,19 @@ func (h *shard) full() *ws.Refusal {
 		return h.fullOfSessions()
 	}
 	return nil
+}
+
+// choose begins an upgrade with what the request asks for, or refuses what is
+// not served, and pages that may not connect.
+func (h *shard) choose(req *ws.Request) (*upgrade, *ws.Refusal) {
+	variant, echo, refusal := h.srv.protocols.choose(req)
+	if refusal = cmp.Or(refusal, h.opt.Origins.Check(req)); refusal != nil {
+		return nil, refusal
+	}
+	o := h.srv.newUpgrade()
+	o.variant, o.echo = variant, echo
+	o.accept = h.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
+	return o, nil
 }
 
 func (h *shard) fullOfSessions() *ws.Refusal {
@@ -318,6 +334,7 @@ func (h *shard) accept(slot uint32, rec *record, o *upgrade) {
 		h.variantOf(rec).Encoding.Hello(w, &wire.Hello{
 			Session:      h.sid(slot),
 			UID:          o.uid,
+			Ref:          o.ref,
 			Topics:       o.topics,
 			PingInterval: h.opt.PingInterval,
 			PongTimeout:  h.opt.PongTimeout,
@@ -330,47 +347,6 @@ func (h *shard) accept(slot uint32, rec *record, o *upgrade) {
 	h.armHeartbeat(slot, rec)
 }
 
-// refuse answers a request that does not become a session. Whatever step the
-// upgrade is in, it is over.
-func (h *shard) refuse(slot uint32, r *ws.Refusal) {
-	rec := h.rec(slot)
-	var o *upgrade
-	switch rec.state {
-	case stateAuth, stateJoin, stateLogin:
-		if rec.side != 0 {
-			o = h.takeUpgrade(rec)
-		}
-	}
-	h.refuseUpgrade(slot, o, r)
-}
-
-// refuseUpgrade is refuse for an upgrade that is at hand, nil if there is none
-// yet. o is done with.
-func (h *shard) refuseUpgrade(slot uint32, o *upgrade, r *ws.Refusal) {
-	rec := h.rec(slot)
-	if rec.reason == ReasonNone {
-		rec.reason = ReasonHandshake
-	}
-	h.dropHalfOpen(rec)
-	h.logRefused(slot, r)
-	date := h.date.At(time.Now())
-	switch {
-	case o == nil:
-		h.counters.refused(r)
-		h.buf = ws.AppendRefusal(h.buf[:0], r, date)
-	case o.answered:
-		rec.reason = ReasonLogin
-		h.buf = h.appendLoginRefusal(h.buf[:0], o, r)
-		h.srv.putUpgrade(o)
-	default:
-		h.counters.refused(r)
-		h.buf = h.srv.protocols.variants[o.variant].Transport.AppendRefusal(h.buf[:0], o.accept, r, date)
-		h.srv.putUpgrade(o)
-	}
-	h.ps.Send(slot, poller.Bytes(h.buf), poller.Data)
-	h.halfClose(slot, rec)
-}
-
 // unixNow returns the time in Unix seconds.
 func unixNow() uint32 { return uint32(time.Now().Unix()) }
 
@@ -379,20 +355,6 @@ func (h *shard) stopWaiting(rec *record) {
 	if rec.flags&flagWaiting != 0 {
 		rec.flags &^= flagWaiting
 		h.srv.waiting.Add(-1)
-	}
-}
-
-// takeUpgrade takes the upgrade that waits in rec.
-func (h *shard) takeUpgrade(rec *record) *upgrade {
-	o := h.upgrades.Get(rec.side)
-	h.upgrades.Drop(rec.side)
-	rec.side = 0
-	return o
-}
-
-func (h *shard) dropUpgrade(rec *record) {
-	if rec.side != 0 && rec.flags&flagMetered == 0 {
-		h.srv.putUpgrade(h.takeUpgrade(rec))
 	}
 }
 

@@ -20,15 +20,16 @@ import (
 type node struct {
 	t           *testing.T // of the whole test: the process outlives a step
 	bin, listen string
-	address     string // of the API
-	api         string // its URL
+	settings    []string // more flags of serve
+	address     string   // of the API
+	api         string   // its URL
 	cmd         *exec.Cmd
 	ended       chan error
 }
 
 // startNode starts the binary that BELFRY_BIN names, by default the one that
-// make build leaves.
-func startNode(t *testing.T) *node {
+// make build leaves. settings are more flags of serve.
+func startNode(t *testing.T, settings ...string) *node {
 	t.Helper()
 	bin := os.Getenv("BELFRY_BIN")
 	if bin == "" {
@@ -41,7 +42,7 @@ func startNode(t *testing.T) *node {
 	if _, err := os.Stat(bin); err != nil {
 		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
 	}
-	n := &node{t: t, bin: bin, listen: freeAddress(t), address: freeAddress(t)}
+	n := &node{t: t, bin: bin, settings: settings, listen: freeAddress(t), address: freeAddress(t)}
 	n.api = "http://" + n.address
 	n.start(t)
 	t.Cleanup(func() {
@@ -70,7 +71,8 @@ func freeAddress(t *testing.T) string {
 func (n *node) start(t *testing.T) {
 	t.Helper()
 	// Late enough that a test comes back earlier than it is advised to.
-	n.cmd = exec.Command(n.bin, "serve", "--dev", "--listen", n.listen, "--api", n.address, "--set", "shutdown.reconnect_after=20s")
+	args := []string{"serve", "--dev", "--listen", n.listen, "--api", n.address, "--set", "shutdown.reconnect_after=20s"}
+	n.cmd = exec.Command(n.bin, append(args, n.settings...)...)
 	n.cmd.Stdout, n.cmd.Stderr = n.t.Output(), n.t.Output()
 	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)

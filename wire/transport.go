@@ -14,7 +14,7 @@ type Payload struct {
 
 	// For transports that have a place for them (SSE); others leave them out.
 	ID    string // id of the message; "" for none
-	Event string // the topic; "" for none
+	Event string // the topic; "" for none, or for several
 }
 
 // Close says how the server ends a connection on purpose.
@@ -46,9 +46,13 @@ type Transport interface {
 	// AppendFrame appends p as one frame. For a broadcast it is called once,
 	// and all clients of the variant get the same bytes.
 	AppendFrame(dst []byte, p Payload) []byte
+	// AppendPing and AppendPong append control frames, which go ahead of data
+	// that waits for a slow client. Of several waiting ones with the same first
+	// byte only the newest is sent.
 	AppendPing(dst []byte) []byte
 	AppendPong(dst, payload []byte) []byte
-	// AppendClose appends the last frame of a connection.
+	// AppendClose appends the last frame of a connection. If it appends
+	// nothing, the connection is shut down without waiting for an answer.
 	AppendClose(dst []byte, c *Close) []byte
 	// AppendCloseReply appends the answer to the client's close frame, whose
 	// code is given; ws.CloseNoStatus if it had none.
@@ -62,6 +66,16 @@ type Transport interface {
 // connections in turn: what it keeps between two calls are buffers, nothing of
 // a connection. What it has to remember of one is in the ws.Inbound.
 type Decoder interface {
-	// Next decodes the next event in p; ws.Next says how.
+	// Next decodes the next event in p; ws.Next says how. limits has no field
+	// that is 0.
+	//
+	// A message that lies whole in p is given out from there. Of any other
+	// message Next may leave ws.MaxTail bytes, such as half a header, unconsumed
+	// with ws.EventNone; its payload belongs in the ws.Inbound: Next asks for
+	// one with ws.EventAssemble if in is nil, begins the message with Begin, and
+	// continues it with Take while in is Active.
+	//
+	// An error that is a *ws.ProtocolError closes the connection with its code,
+	// any other error with 1002.
 	Next(p []byte, in *ws.Inbound, limits ws.Limits) (n int, ev ws.Event, err error)
 }

@@ -61,6 +61,9 @@ type Event struct {
 	// Compressed says that the payload of a message is compressed. Text is not
 	// checked then: Inflater.Inflate gives the message and checks it.
 	Compressed bool
+	// Inflated is by how many bytes the payload is longer than what was
+	// received of it, which is work that the client has made. Next leaves it 0.
+	Inflated int
 	// Payload is the message, the application data of a ping or pong, or the
 	// reason of a close frame. It lies in the p or in the Inbound given to
 	// Next and is valid until either is used again.

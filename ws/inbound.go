@@ -43,6 +43,24 @@ func (st *Inbound) Frames(t EventType) int {
 	return max(1, st.fragments)
 }
 
+// Begin starts a message of one frame whose payload has length bytes and no
+// mask. It is for decoders of other protocols than RFC 6455; Next begins its
+// frames itself. Text is checked to be UTF-8.
+func (st *Inbound) Begin(op OpCode, length int) {
+	st.begin(header{op: op, fin: true, length: uint64(length)})
+}
+
+// Take consumes what p has of the message that Begin started, and gives the
+// message out once it is whole: the event is EventNone while more is to come.
+// Errors are those of Next.
+func (st *Inbound) Take(p []byte) (n int, ev Event, err error) {
+	n, done, err := st.take(p, 0)
+	if err != nil || !done {
+		return n, Event{}, err
+	}
+	return n, st.finish(), nil
+}
+
 // Cap returns the bytes of memory that the assembly buffer takes.
 func (st *Inbound) Cap() int { return cap(st.buf) }
 

@@ -139,7 +139,7 @@ func (h *Parser) checkRequest() *Refusal {
 	}
 	if h.isOld {
 		// Not 426: Upgrade does not exist in HTTP/1.0 (RFC 9110 §7.8).
-		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Detail: "a WebSocket begins with an HTTP/1.1 request (nginx: proxy_http_version 1.1)"}
+		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Detail: "this port speaks HTTP/1.1 (nginx: proxy_http_version 1.1)"}
 	}
 	return h.checkContent()
 }
@@ -156,10 +156,10 @@ func (h *Parser) checkContent() *Refusal {
 		return BadRequest("the last coding of the field Transfer-Encoding is not chunked")
 	}
 	if !h.isGet {
-		return &Refusal{Status: 405, Cause: CauseMethod, Detail: "a WebSocket begins with a GET; pushes go to the HTTP API, at the address of api.listen"}
+		return &Refusal{Status: 405, Cause: CauseMethod, Detail: "this port serves only GET; pushes go to the HTTP API, at the address of api.listen"}
 	}
 	if coding.count > 0 || len(bytes.TrimLeft(digits, "0")) > 0 {
-		return &Refusal{Status: 413, Cause: CauseBody, Detail: "the request has a body; a WebSocket begins with a GET without one"}
+		return &Refusal{Status: 413, Cause: CauseBody, Detail: "the request has a body; this port serves only GET without one"}
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ const (
 	CauseHTTPVersion Cause = "http_version" // not HTTP/1.1
 	CauseMethod      Cause = "method"       // not GET
 	CauseBody        Cause = "body"         // the request has content
-	CausePath        Cause = "path"         // no WebSocket at this path
+	CausePath        Cause = "path"         // nothing is served at this path
 	CauseUpgrade     Cause = "upgrade"      // a field of RFC 6455 is missing or wrong
 	CauseOrigin      Cause = "origin"       // a page that may not connect
 )

@@ -89,7 +89,7 @@ func (h *Parser) readRequestLine() *Refusal {
 			Detail: "this is HTTP/2, and this port speaks HTTP/1.1: have the proxy in front speak HTTP/1.1 to it (nginx: proxy_http_version 1.1, haproxy: proto h1)"}
 	}
 	if version[5] != '1' { // such a request cannot even be read
-		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Detail: "a WebSocket begins with an HTTP/1.1 request"}
+		return &Refusal{Status: 505, Cause: CauseHTTPVersion, Detail: "this port speaks HTTP/1.1"}
 	}
 	h.isGet, h.isOld = string(method) == "GET", version[7] == '0'
 	if string(target) == "*" && string(method) == "OPTIONS" || string(method) == "CONNECT" && isHost(target) {

@@ -2,6 +2,7 @@ package sse
 
 import (
 	"fmt"
+	"strings"
 
 	"belfry/wire"
 	"belfry/ws"
@@ -18,6 +19,7 @@ type Options struct {
 type Endpoint struct {
 	paths    []string
 	variants []wire.Variant
+	names    string // of the encodings, for a refusal
 }
 
 var _ wire.Endpoint = (*Endpoint)(nil)
@@ -28,9 +30,12 @@ func New(o Options) *Endpoint {
 	if len(e.paths) == 0 {
 		e.paths = []string{"/sse"}
 	}
+	var names []string
 	for _, enc := range o.Encodings {
 		e.variants = append(e.variants, wire.Variant{Transport: &o.Transport, Encoding: enc})
+		names = append(names, enc.Name())
 	}
+	e.names = strings.Join(names, ", ")
 	return e
 }
 
@@ -47,12 +52,10 @@ func (e *Endpoint) Choose(r *ws.Request) (variant int, refusal *ws.Refusal) {
 	if !ok {
 		return 0, nil
 	}
-	names := ""
 	for i, v := range e.variants {
 		if v.Encoding.Name() == string(name) {
 			return i, nil
 		}
-		names += ", " + v.Encoding.Name()
 	}
-	return 0, &ws.Refusal{Status: 400, Detail: fmt.Sprintf("encoding: %.32q is not known here; known are%s", name, names[1:])}
+	return 0, ws.BadRequest(fmt.Sprintf("encoding: %.32q is not served here; allowed are %s", name, e.names)).WithCause(ws.CauseUpgrade)
 }

@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"belfry/message"
+	"belfry/message/strictjson"
 	"belfry/wire"
 )
 
@@ -36,7 +36,7 @@ func (Encoding) Message(w *wire.Writer, m *message.Message) {
 	dst = append(dst, `{"type":"msg"`...)
 	if m.ID != "" {
 		dst = append(dst, `,"id":`...)
-		dst = appendJSONString(dst, m.ID)
+		dst = strictjson.AppendString(dst, m.ID)
 	}
 	if m.Target.Scope == message.ScopeTopics {
 		dst = appendTopics(dst, m.Target.Names)
@@ -47,22 +47,24 @@ func (Encoding) Message(w *wire.Writer, m *message.Message) {
 		dst = append(dst, '"')
 	} else {
 		dst = append(dst, `,"data":`...)
-		dst = appendJSONString(dst, m.Payload)
+		dst = strictjson.AppendString(dst, m.Payload)
 	}
-	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}'), ID: m.ID, Event: m.Topic()})
+	// The topic is in the object, so no event type says it: one handler gets all
+	// objects of an event stream.
+	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}'), ID: m.ID})
 }
 
 // Hello writes a "hello".
 func (Encoding) Hello(w *wire.Writer, h *wire.Hello) {
 	dst := append(w.Buffer(), `{"type":"hello","session":`...)
-	dst = appendJSONString(dst, h.Session)
+	dst = strictjson.AppendString(dst, h.Session)
 	if h.UID != "" {
 		dst = append(dst, `,"uid":`...)
-		dst = appendJSONString(dst, h.UID)
+		dst = strictjson.AppendString(dst, h.UID)
 	}
 	if len(h.Topics) > 0 {
 		dst = append(dst, `,"topics":`...)
-		dst = appendJSONStrings(dst, h.Topics)
+		dst = strictjson.AppendStrings(dst, h.Topics)
 	}
 	dst = append(dst, `,"ping":`...)
 	dst = appendSeconds(dst, h.PingInterval)
@@ -76,7 +78,7 @@ func (Encoding) Bye(w *wire.Writer, b *wire.Bye) {
 	dst := append(w.Buffer(), `{"type":"bye","code":`...)
 	dst = strconv.AppendUint(dst, uint64(b.Code), 10)
 	dst = append(dst, `,"reason":`...)
-	dst = appendJSONString(dst, b.Reason)
+	dst = strictjson.AppendString(dst, b.Reason)
 	dst = append(dst, `,"reconnect":`...)
 	dst = strconv.AppendBool(dst, b.Reconnect)
 	dst = append(dst, `,"after":`...)
@@ -92,7 +94,7 @@ func (Encoding) Reply(w *wire.Writer, r *wire.Reply) {
 		dst = appendRef(dst, r.Ref)
 		if r.ID != "" {
 			dst = append(dst, `,"id":`...)
-			dst = appendJSONString(dst, r.ID)
+			dst = strictjson.AppendString(dst, r.ID)
 		}
 		say(w, dst)
 		return
@@ -104,13 +106,13 @@ func (Encoding) Reply(w *wire.Writer, r *wire.Reply) {
 	dst := append(w.Buffer(), `{"type":"err"`...)
 	dst = appendRef(dst, ref)
 	dst = append(dst, `,"code":`...)
-	dst = appendJSONString(dst, r.Err.Code)
+	dst = strictjson.AppendString(dst, r.Err.Code)
 	if r.Err.Field != "" {
 		dst = append(dst, `,"field":`...)
-		dst = appendJSONString(dst, r.Err.Field)
+		dst = strictjson.AppendString(dst, r.Err.Field)
 	}
 	dst = append(dst, `,"message":`...)
-	dst = appendJSONString(dst, r.Err.Text)
+	dst = strictjson.AppendString(dst, r.Err.Text)
 	say(w, dst)
 }
 
@@ -137,10 +139,10 @@ func messageSize(m *message.Message) int {
 func appendTopics(dst []byte, names []string) []byte {
 	if len(names) == 1 {
 		dst = append(dst, `,"topic":`...)
-		return appendJSONString(dst, names[0])
+		return strictjson.AppendString(dst, names[0])
 	}
 	dst = append(dst, `,"topics":`...)
-	return appendJSONStrings(dst, names)
+	return strictjson.AppendStrings(dst, names)
 }
 
 func appendRef(dst []byte, ref string) []byte {
@@ -154,70 +156,4 @@ func appendRef(dst []byte, ref string) []byte {
 // appendSeconds writes d in seconds with as many decimals as it has.
 func appendSeconds(dst []byte, d time.Duration) []byte {
 	return strconv.AppendFloat(dst, d.Seconds(), 'f', -1, 64)
-}
-
-func appendJSONStrings(dst []byte, list []string) []byte {
-	dst = append(dst, '[')
-	for i, s := range list {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendJSONString(dst, s)
-	}
-	return append(dst, ']')
-}
-
-// appendJSONString writes s as a JSON string (RFC 8259 §7). U+2028 and U+2029
-// are escaped because they end a line in older JavaScript, and a byte that is
-// not UTF-8 becomes U+FFFD, as encoding/json does both.
-func appendJSONString[S string | []byte](dst []byte, s S) []byte {
-	dst = append(dst, '"')
-	done := 0 // everything before it is written
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			if c >= ' ' && c != '"' && c != '\\' {
-				i++
-				continue
-			}
-			dst = append(dst, s[done:i]...)
-			dst = appendEscape(dst, c)
-			i++
-			done = i
-			continue
-		}
-		// Converting at most four bytes keeps the string on the stack.
-		r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
-		switch {
-		case r == utf8.RuneError && size == 1:
-			dst = append(dst, s[done:i]...)
-			dst = append(dst, `\ufffd`...)
-			done = i + size
-		case r == '\u2028' || r == '\u2029':
-			dst = append(dst, s[done:i]...)
-			dst = append(dst, `\u202`...)
-			dst = append(dst, '8'+byte(r-'\u2028'))
-			done = i + size
-		}
-		i += size
-	}
-	dst = append(dst, s[done:]...)
-	return append(dst, '"')
-}
-
-// appendEscape writes the escape of a control character, a quote or a
-// backslash.
-func appendEscape(dst []byte, c byte) []byte {
-	const hex = "0123456789abcdef"
-	switch c {
-	case '"', '\\':
-		return append(dst, '\\', c)
-	case '\n':
-		return append(dst, '\\', 'n')
-	case '\r':
-		return append(dst, '\\', 'r')
-	case '\t':
-		return append(dst, '\\', 't')
-	}
-	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
 }

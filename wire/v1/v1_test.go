@@ -42,8 +42,8 @@ func written[T any](dst []byte, say func(Encoding, *wire.Writer, T), x T) []byte
 	return w.Bytes()
 }
 
-// v1Object returns the JSON in the one text frame that p is.
-func v1Object(t testing.TB, p []byte) string {
+// readObject returns the JSON in the one text frame that p is.
+func readObject(t testing.TB, p []byte) string {
 	t.Helper()
 	f := readOneFrame(t, p)
 	if f.Header.OpCode != gobwas.OpText {
@@ -55,7 +55,7 @@ func v1Object(t testing.TB, p []byte) string {
 	return string(f.Payload)
 }
 
-func TestV1Objects(t *testing.T) {
+func TestObjects(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
 		got        []byte
@@ -88,38 +88,16 @@ func TestV1Objects(t *testing.T) {
 			written(nil, Encoding.Bye, &wire.Bye{Code: 4006, Reason: "user_sessions"})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := v1Object(t, c.got); got != c.want {
+			if got := readObject(t, c.got); got != c.want {
 				t.Errorf("\n got %s\nwant %s", got, c.want)
 			}
 		})
 	}
 }
 
-func TestV1StringsAreEscaped(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                 `""`,
-		"a\"b\\c/":         `"a\"b\\c/"`,
-		"\n\r\t\b\f\x00":   `"\n\r\t\u0008\u000c\u0000"`,
-		"\x1f\x7f ":        "\"\\u001f\x7f \"",
-		"\u2028x\u2029":    `"\u2028x\u2029"`,
-		"grüße 🦉<&>":       `"grüße 🦉<&>"`,
-		"\xff\xc3":         `"\ufffd\ufffd"`,
-		"\xed\xa0\x80":     `"\ufffd\ufffd\ufffd"`,
-		"\ufffd":           "\"\ufffd\"",
-		"\u2027\u202a\xe2": "\"\u2027\u202a\\ufffd\"",
-	} {
-		if got := string(appendJSONString(nil, in)); got != want {
-			t.Errorf("string %q: got %s, want %s", in, got, want)
-		}
-		if got := string(appendJSONString(nil, []byte(in))); got != want {
-			t.Errorf("bytes %q: got %s, want %s", in, got, want)
-		}
-	}
-}
-
 // A frame's header is 2, 4 or 10 bytes long depending on what follows it; the
 // payload is moved into place in each case and what dst held stays.
-func TestV1MessageAroundFrameLengths(t *testing.T) {
+func TestMessageAroundFrameLengths(t *testing.T) {
 	for _, n := range []int{0, 80, 100, 125, 126, 200, 65400, 65500, 65535, 65536, 70000} {
 		text := strings.Repeat("é", n/2) + strings.Repeat("x", n%2)
 		for _, room := range []int{0, n, 2*n + 200} {
@@ -129,14 +107,14 @@ func TestV1MessageAroundFrameLengths(t *testing.T) {
 				t.Fatalf("%d bytes: what dst held is gone: %q", n, dst[:6])
 			}
 			want := `{"type":"msg","id":"m","data":"` + text + `"}`
-			if got := v1Object(t, dst[6:]); got != want {
+			if got := readObject(t, dst[6:]); got != want {
 				t.Errorf("%d bytes into %d: got %d bytes of JSON, want %d", n, room, len(got), len(want))
 			}
 		}
 	}
 }
 
-func TestV1MessageDoesNotAllocate(t *testing.T) {
+func TestMessageDoesNotAllocate(t *testing.T) {
 	text := []byte(strings.Repeat("grüße \"\n\u2028🦉\xff", 200))
 	var w wire.Writer
 	dst := make([]byte, 0, 64<<10)
@@ -155,7 +133,7 @@ func TestV1MessageDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func FuzzV1Message(f *testing.F) {
+func FuzzMessage(f *testing.F) {
 	f.Add("m1", "news", []byte("hello"), false)
 	f.Add("m1", "", []byte("\x00\xff\xed\xa0\x80\u2028\"\\"), true)
 	f.Add("\xff", "a.b", bytes.Repeat([]byte("é"), 40000), false)
@@ -167,7 +145,7 @@ func FuzzV1Message(f *testing.F) {
 		if binary {
 			m.Kind = message.Binary
 		}
-		raw := v1Object(t, written(nil, Encoding.Message, m))
+		raw := readObject(t, written(nil, Encoding.Message, m))
 		var got struct {
 			Type, ID, Topic, Data string
 			Binary                bool

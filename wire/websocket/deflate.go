@@ -98,7 +98,9 @@ func (d *inflating) Next(p []byte, in *ws.Inbound, limits ws.Limits) (int, ws.Ev
 		return n, ev, err
 	}
 	began := time.Now()
+	received := len(ev.Payload)
 	ev.Payload, err = d.inflater.Inflate(ev, limits)
+	ev.Compressed, ev.Inflated = false, max(0, len(ev.Payload)-received)
 	d.counters.inflated.Add(1)
 	d.counters.received.Add(uint64(len(ev.Payload)))
 	d.counters.inflateNano.Add(uint64(time.Since(began)))
