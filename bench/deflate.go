@@ -50,6 +50,6 @@ func (d *inflater) inflate(p []byte) ([]byte, bool) {
 		return nil, false
 	}
 	d.out.Reset()
-	n, err := io.Copy(&d.out, io.LimitReader(d.flat, MaxFrame+1))
-	return d.out.Bytes(), err == nil && n <= MaxFrame && d.in.Len() == 0
+	_, err := io.Copy(&d.out, io.LimitReader(d.flat, MaxFrame+1))
+	return d.out.Bytes(), err == nil && d.in.Len() == 0 // beyond the limit some of the input is left
 }
