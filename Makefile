@@ -61,6 +61,10 @@ e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, hea
 bench: build ## the figures against the floor, in one run on this machine
 	$(GO) run $(BENCH) --server bin/belfry $(ARGS)
 
+.PHONY: bench-variants
+bench-variants: build ## SSE and deflate beside plain WebSocket: fan-out, memory, allocations
+	$(GO) run $(BENCH) --server bin/belfry --only variants,allocs $(ARGS)
+
 .PHONY: hostile
 hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
 	$(GO) build -o bin/hostile ./bench/cmd/hostile

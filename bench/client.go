@@ -24,14 +24,18 @@ type Client struct {
 	payload []byte            // scratch for an echo
 	text    []byte            // scratch for a message
 	out     []byte            // scratch for what is sent
-	known   []byte            // the last message with one payload that was checked
+	known   []byte            // the last message with one payload that was checked, as it arrived
 	knownAs Message           // what it says
-	wire    wire              // how the server of the last Dial is talked to
-	dial    *dialing          // nil unless connections are being made
-	echo    *echoing          // nil unless echoes are being sent
-	stats   Stats
-	polled  int64 // when the last batch of events was fetched, 0 if there was none
-	gap     int64 // the longest time spent on one batch since Mark
+
+	inflater inflater
+	event    []byte // scratch for the data of an event
+
+	wire   wire     // how the server of the last Dial is talked to
+	dial   *dialing // nil unless connections are being made
+	echo   *echoing // nil unless echoes are being sent
+	stats  Stats
+	polled int64 // when the last batch of events was fetched, 0 if there was none
+	gap    int64 // the longest time spent on one batch since Mark
 }
 
 // conn is one connection. It has no pointers, so that the collector does not

@@ -64,6 +64,9 @@ func (c *Client) Dial(d Dial) error {
 	case d.Window < 1:
 		return fmt.Errorf("window: %d; at least 1", d.Window)
 	}
+	if err := d.Wire.check(); err != nil {
+		return err
+	}
 	dial := &dialing{Dial: d}
 	if err := dial.addresses(); err != nil {
 		return err

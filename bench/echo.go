@@ -41,6 +41,8 @@ func (c *Client) Echo(e Echo) error {
 		return errors.New("echoes are being sent")
 	case c.stats.Open == 0:
 		return errors.New("no connection is open")
+	case c.wire.Events:
+		return errors.New("nothing can be sent on an event stream")
 	case e.Rate < 0:
 		return fmt.Errorf("rate: %v; at least 0", e.Rate)
 	case e.Size < MinPayload || e.Size >= MaxFrame:

@@ -30,20 +30,26 @@ var (
 
 // Frame is one whole frame of a server.
 type Frame struct {
-	Op      byte
-	Payload []byte // points into what was parsed
+	Op         byte
+	Compressed bool   // by permessage-deflate (RFC 7692 §6)
+	Payload    []byte // points into what was parsed
 }
 
 // ParseFrame reads the first frame of p and says how many bytes it takes, 0
 // if p does not hold all of it yet. It is strict, since it is there to find
 // faults; fragmented messages are one, because a push is one frame.
-func ParseFrame(p []byte) (f Frame, n int, err error) {
+func ParseFrame(p []byte) (f Frame, n int, err error) { return parseFrame(p, false) }
+
+// parseFrame is ParseFrame for a connection that has agreed to
+// permessage-deflate or not: it decides whether data may have the bit RSV1.
+func parseFrame(p []byte, deflate bool) (f Frame, n int, err error) {
 	if len(p) < 2 {
 		return f, 0, nil
 	}
 	f.Op = p[0] & 0xF
+	f.Compressed = deflate && p[0]&0x40 != 0 && (f.Op == opText || f.Op == opBinary)
 	switch {
-	case p[0]&0x70 != 0:
+	case p[0]&0x70 != 0 && (!f.Compressed || p[0]&0x30 != 0):
 		return f, 0, errReserved
 	case p[1]&0x80 != 0:
 		return f, 0, errMasked

@@ -50,34 +50,25 @@ var (
 	errOffer  = errors.New("extension or subprotocol that was not asked for")
 
 	errNoProtocol = errors.New("subprotocol was not accepted")
+	errNoDeflate  = errors.New("permessage-deflate was not accepted, or not without context takeover")
 )
 
 // ParseResponse checks the answer to AppendRequest at the start of p and says
 // how many bytes it takes, 0 if p does not hold all of it yet. subprotocol is
 // the one that was asked for.
 func ParseResponse(p []byte, subprotocol string) (n int, err error) {
-	end := bytes.Index(p, []byte("\r\n\r\n"))
-	if end < 0 {
-		if len(p) > maxHead {
-			return 0, errHead
-		}
-		return 0, nil
+	return parseUpgrade(p, subprotocol, false)
+}
+
+// parseUpgrade is ParseResponse for a request that has offered
+// permessage-deflate or not.
+func parseUpgrade(p []byte, subprotocol string, deflate bool) (n int, err error) {
+	rest, n, err := parseHead(p, 101)
+	if n == 0 {
+		return 0, err
 	}
-	line, rest, _ := bytes.Cut(p[:end+2], []byte("\r\n"))
-	if !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) || len(line) < 12 {
-		return 0, errHead
-	}
-	code := 0
-	for _, c := range line[9:12] {
-		if c < '0' || c > '9' {
-			return 0, errHead
-		}
-		code = code*10 + int(c-'0')
-	}
-	if code != 101 {
-		return 0, &StatusError{code}
-	}
-	var upgrade, connection, accept bool
+	var line []byte
+	var upgrade, connection, accept, agreed bool
 	chosen := ""
 	for len(rest) > 0 {
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
@@ -96,7 +87,10 @@ func ParseResponse(p []byte, subprotocol string) (n int, err error) {
 				return 0, errAccept
 			}
 		case bytes.EqualFold(name, []byte("Sec-WebSocket-Extensions")):
-			return 0, errOffer
+			if !deflate {
+				return 0, errOffer
+			}
+			agreed = agreesToDeflate(value)
 		case bytes.EqualFold(name, []byte("Sec-WebSocket-Protocol")):
 			chosen = string(value)
 		}
@@ -110,8 +104,38 @@ func ParseResponse(p []byte, subprotocol string) (n int, err error) {
 		return 0, errOffer
 	case chosen != subprotocol:
 		return 0, errNoProtocol
+	case deflate && !agreed:
+		return 0, errNoDeflate
 	}
-	return end + 4, nil
+	return n, nil
+}
+
+// parseHead returns the fields of the response head at the start of p, as lines
+// with their ends, and how many bytes the head takes, 0 if p does not hold all of
+// it yet. Any status but the one that is wanted is a *StatusError.
+func parseHead(p []byte, status int) (fields []byte, n int, err error) {
+	end := bytes.Index(p, []byte("\r\n\r\n"))
+	if end < 0 {
+		if len(p) > maxHead {
+			return nil, 0, errHead
+		}
+		return nil, 0, nil
+	}
+	line, fields, _ := bytes.Cut(p[:end+2], []byte("\r\n"))
+	if !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) || len(line) < 12 {
+		return nil, 0, errHead
+	}
+	code := 0
+	for _, c := range line[9:12] {
+		if c < '0' || c > '9' {
+			return nil, 0, errHead
+		}
+		code = code*10 + int(c-'0')
+	}
+	if code != status {
+		return nil, 0, &StatusError{code}
+	}
+	return fields, end + 4, nil
 }
 
 // HasToken says whether a header that is a list, such as Connection, has a token

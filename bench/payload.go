@@ -51,6 +51,17 @@ func AppendPayload(dst []byte, s Stream, seq uint32, stamp int64, size int) []by
 func AppendMessage(dst []byte, m Message, size int) []byte {
 	at := len(dst)
 	size = max(size, MinPayload)
+	dst = appendHeader(dst, m, size)
+	for i := 0; len(dst)-at < size; i++ {
+		dst = append(dst, 'a'+byte((i+int(m.Seq))%26))
+	}
+	seal(dst[at:])
+	return dst
+}
+
+// appendHeader appends what stands before the filler of a payload of size bytes.
+// Its checksum is missing until seal.
+func appendHeader(dst []byte, m Message, size int) []byte {
 	dst = append(dst, marker, byte(m.Stream))
 	dst = appendHex(dst, uint64(m.User), 8)
 	dst = appendHex(dst, uint64(m.Seq), 8)
@@ -58,13 +69,11 @@ func AppendMessage(dst []byte, m Message, size int) []byte {
 	dst = appendHex(dst, uint64(m.Stamp), 16)
 	dst = append(dst, ' ')
 	dst = appendHex(dst, uint64(size), 5)
-	dst = append(dst, " 00000000 "...)
-	for i := 0; len(dst)-at < size; i++ {
-		dst = append(dst, 'a'+byte((i+int(m.Seq))%26))
-	}
-	appendHex(dst[:at+sumAt], uint64(checksum(dst[at:])), 8)
-	return dst
+	return append(dst, " 00000000 "...)
 }
+
+// seal writes the checksum into the payload p.
+func seal(p []byte) { appendHex(p[:sumAt], uint64(checksum(p)), 8) }
 
 // What FindPayload can say.
 var (

@@ -50,7 +50,7 @@ func (c *Client) received(i uint32, n int) {
 		}
 	}
 	if k.state == connUpgrading {
-		n, err := ParseResponse(data, c.wire.Subprotocol)
+		n, err := c.wire.parseResponse(data)
 		if err != nil {
 			c.end(i, err.Error())
 			return
@@ -64,13 +64,17 @@ func (c *Client) received(i uint32, n int) {
 			return
 		}
 	}
+	if c.wire.Events {
+		c.eventStream(i, data)
+		return
+	}
 	c.frames(i, data)
 }
 
 // frames handles the whole frames of data and keeps the rest.
 func (c *Client) frames(i uint32, data []byte) {
 	for len(data) > 0 {
-		f, n, err := ParseFrame(data)
+		f, n, err := parseFrame(data, c.wire.Deflate)
 		if err != nil {
 			c.end(i, err.Error())
 			return
@@ -82,7 +86,7 @@ func (c *Client) frames(i uint32, data []byte) {
 		data = data[n:]
 		switch f.Op {
 		case opText, opBinary:
-			c.message(i, f.Payload)
+			c.message(i, f.Payload, f.Compressed)
 			if c.conns[i].state == connClosed {
 				return
 			}
@@ -141,20 +145,33 @@ func (c *Client) send(i uint32, text []byte) bool {
 
 // message checks and counts what one message holds. All receivers of a
 // broadcast mostly get the same bytes, so comparing with the last message
-// saves reading it again.
-func (c *Client) message(i uint32, p []byte) {
+// saves inflating and reading it again.
+func (c *Client) message(i uint32, p []byte, compressed bool) {
 	now := c.clock.Now()
 	if len(p) > 0 && bytes.Equal(p, c.known) {
 		c.take(i, c.knownAs, now)
 		return
 	}
+	content := p
+	if compressed {
+		var ok bool
+		if content, ok = c.inflater.inflate(p); !ok {
+			c.stats.Corrupt++
+			return
+		}
+	}
+	c.content(i, p, content, now)
+}
+
+// content checks and counts what a message says that arrived as the bytes raw.
+func (c *Client) content(i uint32, raw, p []byte, now int64) {
 	if !c.wire.Wrapped {
 		m, ok := ParsePayload(p)
 		if !ok {
 			c.stats.Corrupt++
 			return
 		}
-		c.remember(p, m)
+		c.remember(raw, m)
 		c.take(i, m, now)
 		return
 	}
@@ -182,7 +199,7 @@ func (c *Client) message(i uint32, p []byte) {
 	case 0:
 		c.stats.Other++
 	case 1:
-		c.remember(p, first)
+		c.remember(raw, first)
 	}
 }
 

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,6 +21,8 @@ type Wire struct {
 	Ready       string   `json:"ready,omitempty"`       // part of the message that says that OnOpen took effect; "" counts the 101. Needs Wrapped
 	Wrapped     bool     `json:"wrapped,omitempty"`     // payloads stand inside the server's own messages, of which some hold none
 	Answers     []Answer `json:"answers,omitempty"`     // to the server's own messages. Needs Wrapped
+	Deflate     bool     `json:"deflate,omitempty"`     // offer permessage-deflate without context takeover, and insist on it
+	Events      bool     `json:"events,omitempty"`      // Server-Sent Events instead of WebSocket: nothing can be sent, so no OnOpen and no Answers
 }
 
 // Answer is a message that the client sends whenever it receives another,
@@ -44,6 +48,9 @@ func newWire(d Dial) wire {
 	}
 	for _, s := range d.OnOpen {
 		w.onOpen = append(w.onOpen, ParseTemplate(s))
+	}
+	if d.Deflate {
+		w.Headers = append(slices.Clip(d.Headers), deflateOffer)
 	}
 	for _, t := range d.Targets {
 		host := strings.ReplaceAll(d.Host, "{port}", strconv.Itoa(int(t.Port())))
@@ -71,5 +78,25 @@ func (w *wire) values(n int, payload []byte) Values {
 func (w *wire) appendRequest(dst []byte, n int) []byte {
 	var room [512]byte
 	target := w.path.Append(room[:0], w.values(n, nil))
-	return AppendRequest(dst, w.hosts[n%len(w.hosts)], string(target), w.Headers, w.Subprotocol)
+	host := w.hosts[n%len(w.hosts)]
+	if w.Events {
+		return appendEventRequest(dst, host, string(target), w.Headers)
+	}
+	return AppendRequest(dst, host, string(target), w.Headers, w.Subprotocol)
+}
+
+// parseResponse checks the answer to the request; see ParseResponse.
+func (w *wire) parseResponse(p []byte) (n int, err error) {
+	if w.Events {
+		return parseEventResponse(p)
+	}
+	return parseUpgrade(p, w.Subprotocol, w.Deflate)
+}
+
+// check returns an error if parts of w exclude each other.
+func (w *Wire) check() error {
+	if w.Events && (w.Deflate || w.Subprotocol != "" || len(w.OnOpen)+len(w.Answers) > 0) {
+		return errors.New("events: deflate, subprotocol, on_open and answers are of WebSocket")
+	}
+	return nil
 }

@@ -24,6 +24,8 @@ type Request struct {
 	// Delivered, if not "", is what an answer has to have in its body: some
 	// servers tell of errors with a 200.
 	Delivered string
+	// Document makes the payload a JSON document; see bench.AppendDocument.
+	Document bool
 
 	method  string
 	host    string
@@ -72,7 +74,11 @@ func NewRequest(method, to, body string, headers ...string) (*Request, error) {
 
 // Append appends the request that sends m with a payload of size bytes.
 func (r *Request) Append(dst []byte, m bench.Message, size int) []byte {
-	r.payload = bench.AppendMessage(r.payload[:0], m, size)
+	if r.payload = r.payload[:0]; r.Document {
+		r.payload = bench.AppendDocument(r.payload, m, size)
+	} else {
+		r.payload = bench.AppendMessage(r.payload, m, size)
+	}
 	v := bench.Values{User: int(m.User), Payload: r.payload}
 	r.body = r.form.Append(r.body[:0], v)
 	dst = append(append(dst, r.method...), ' ')

@@ -17,6 +17,7 @@ import (
 type allocations struct {
 	Delivery float64  `json:"delivery"`
 	Inbound  float64  `json:"inbound"`
+	Deflated float64  `json:"inbound_deflated"`
 	Lines    []string `json:"lines"` // as go test printed them
 }
 
@@ -40,7 +41,7 @@ func measureAllocs(ctx context.Context) (allocations, error) {
 var benchmarkLine = regexp.MustCompile(`^Benchmark(\S+)\s.*\s(\d+) allocs/op`)
 
 func parseAllocs(out string) allocations {
-	a := allocations{Delivery: -1, Inbound: -1}
+	a := allocations{Delivery: -1, Inbound: -1, Deflated: -1}
 	for line := range strings.Lines(out) {
 		m := benchmarkLine.FindStringSubmatch(strings.TrimSpace(line))
 		if m == nil {
@@ -53,6 +54,8 @@ func parseAllocs(out string) allocations {
 		switch {
 		case strings.HasPrefix(m[1], "Deliver"):
 			a.Delivery = max(a.Delivery, n)
+		case strings.HasPrefix(m[1], "InboundDeflated"):
+			a.Deflated = max(a.Deflated, n)
 		case strings.HasPrefix(m[1], "Inbound"):
 			a.Inbound = max(a.Inbound, n)
 		default:

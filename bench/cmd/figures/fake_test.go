@@ -2,6 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -41,7 +44,7 @@ func TestMain(m *testing.M) {
 // demand, named by FAKE_FAULT.
 type fake struct {
 	mu       sync.Mutex
-	sessions map[string]net.Conn
+	sessions map[string]fakeSession
 	pushes   int
 	passes   int
 	fault    string
@@ -52,7 +55,7 @@ func fakeCommand() *cobra.Command {
 	var listen, api string
 	root := &cobra.Command{Use: "fake"}
 	serve := &cobra.Command{Use: "serve", RunE: func(*cobra.Command, []string) error {
-		return (&fake{sessions: map[string]net.Conn{}, fault: os.Getenv("FAKE_FAULT")}).run(listen, api)
+		return (&fake{sessions: map[string]fakeSession{}, fault: os.Getenv("FAKE_FAULT")}).run(listen, api)
 	}}
 	serve.Flags().StringVar(&listen, "listen", "", "")
 	serve.Flags().StringVar(&api, "api", "", "")
@@ -84,7 +87,7 @@ func (f *fake) run(listen, api string) error {
 	if d, err := time.ParseDuration(os.Getenv("BELFRY_SESSION_PING_INTERVAL")); err == nil {
 		go func() {
 			for range time.Tick(d) {
-				f.write([]byte{0x89, 0}, "")
+				f.write(nil, "")
 			}
 		}()
 	}
@@ -93,19 +96,29 @@ func (f *fake) run(listen, api string) error {
 
 func (f *fake) upgrade(w http.ResponseWriter, r *http.Request) {
 	c, _, err := http.NewResponseController(w).Hijack()
-	if err != nil || r.URL.Path != "/ws" {
+	if err != nil {
 		return
 	}
+	head := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + bench.Accept + "\r\n"
+	s := fakeSession{Conn: c, frame: textFrame}
+	switch {
+	case r.URL.Path == "/sse":
+		head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+		s.frame = event
+	case r.Header.Get("Sec-WebSocket-Extensions") != "":
+		head += "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n"
+		s.frame = deflatedFrame
+	}
 	f.mu.Lock()
-	f.sessions[r.URL.Query().Get("uid")] = c
+	f.sessions[r.URL.Query().Get("uid")] = s
 	f.mu.Unlock()
-	io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+bench.Accept+"\r\n\r\n")
+	io.WriteString(c, head+"\r\n")
 	go io.Copy(io.Discard, bufio.NewReaderSize(c, 64))
 }
 
 func (f *fake) push(w http.ResponseWriter, r *http.Request, uid string) {
 	body, err := io.ReadAll(r.Body)
-	if err != nil || r.ContentLength != int64(len(body)) {
+	if err != nil || r.ContentLength != int64(len(body)) || len(body) == documentSize && !json.Valid(body) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
@@ -117,30 +130,66 @@ func (f *fake) push(w http.ResponseWriter, r *http.Request, uid string) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	f.write(bench.AppendTextFrame(nil, body), uid)
+	f.write(body, uid)
 	w.WriteHeader(http.StatusAccepted)
 	io.WriteString(w, `{"id":"x"}`)
 }
 
-func (f *fake) write(frame []byte, uid string) {
+// write sends a payload to one or all sessions; nil is a ping.
+func (f *fake) write(payload []byte, uid string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if uid != "" {
 		f.pushes++
-		f.sessions[uid].Write(frame)
+		f.sessions[uid].send(payload)
 		return
 	}
 	f.passes++
 	for uid, c := range f.sessions {
-		if uid == bench.UID(3) && len(frame) > 2 {
+		if uid == bench.UID(3) && payload != nil {
 			switch f.fault {
 			case "double":
-				c.Write(frame)
+				c.send(payload)
 			case "close":
 				c.Close()
 				continue
 			}
 		}
-		c.Write(frame)
+		c.send(payload)
 	}
+}
+
+// fakeSession is a client of the fake, and how payloads are framed for it.
+type fakeSession struct {
+	net.Conn
+	frame func(payload []byte) []byte
+}
+
+func (s fakeSession) send(payload []byte) { s.Write(s.frame(payload)) }
+
+func textFrame(payload []byte) []byte {
+	if payload == nil {
+		return []byte{0x89, 0}
+	}
+	return bench.AppendTextFrame(nil, payload)
+}
+
+func deflatedFrame(payload []byte) []byte {
+	if payload == nil {
+		return textFrame(nil)
+	}
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, 1)
+	w.Write(payload)
+	w.Flush()
+	frame := bench.AppendTextFrame(nil, bytes.TrimSuffix(b.Bytes(), []byte("\x00\x00\xff\xff")))
+	frame[0] |= 0x40
+	return frame
+}
+
+func event(payload []byte) []byte {
+	if payload == nil {
+		return []byte(":\n")
+	}
+	return fmt.Appendf(nil, "id: 1\ndata: %s\n\n", payload)
 }

@@ -91,7 +91,7 @@ func withSide(ctx context.Context, o options, start func() (side, error), f func
 	defer s.stop()
 	p, err := bench.StartPool(ctx, bench.PoolOptions{
 		Connections: o.conns, Targets: []netip.AddrPort{s.addr()}, Processes: o.clients,
-		Wire: bench.Wire{Path: clientPath(o), Topics: o.topics},
+		Wire: o.wire(),
 	})
 	if err != nil {
 		return err

@@ -20,6 +20,12 @@ import (
 // small is a measurement of a moment, with the fake as server.
 func small(t *testing.T, args ...string) (string, error) {
 	t.Helper()
+	return smallOf(t, "memory,fanout,push,rates", args...)
+}
+
+// smallOf is small for some parts.
+func smallOf(t *testing.T, only string, args ...string) (string, error) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +36,7 @@ func small(t *testing.T, args ...string) (string, error) {
 	cmd.SetArgs(append([]string{"--server", self, "--conns", "60", "--base", "20", "--rounds", "2", "--memory-rounds", "1",
 		"--broadcasts", "5", "--settle", "50ms", "--ping", "100ms", "--push", "2s", "--push-every", "50ms", "--shards", "2",
 		"--rates", "20,40", "--rate-time", "200ms", "--rate-last", "300ms",
-		"--only", "memory,fanout,push,rates", "--timeout", "1m"}, args...))
+		"--only", only, "--timeout", "1m"}, args...))
 	err = cmd.ExecuteContext(t.Context())
 	return out.String(), err
 }
@@ -219,14 +225,15 @@ func TestParseAllocs(t *testing.T) {
 BenchmarkDeliver/plain-2         	 1000000	      1034 ns/op	       0 B/op	       0 allocs/op
 BenchmarkDeliver/many-2          	 1000000	      1034 ns/op	        12.5 MB/s	      16 B/op	       2 allocs/op
 BenchmarkInboundFrame-2          	 5000000	       234 ns/op	       0 B/op	       0 allocs/op
+BenchmarkInboundDeflated-2       	  200000	      9234 ns/op	       0 B/op	       5 allocs/op
 BenchmarkOther-2                 	 5000000	       234 ns/op	       0 B/op	       9 allocs/op
 PASS
 `
 	a := parseAllocs(out)
-	if a.Delivery != 2 || a.Inbound != 0 || len(a.Lines) != 3 {
+	if a.Delivery != 2 || a.Inbound != 0 || a.Deflated != 5 || len(a.Lines) != 4 {
 		t.Errorf("%+v", a)
 	}
-	if a := parseAllocs("PASS\n"); a.Delivery != -1 || a.Inbound != -1 {
+	if a := parseAllocs("PASS\n"); a.Delivery != -1 || a.Inbound != -1 || a.Deflated != -1 {
 		t.Errorf("%+v", a)
 	}
 }

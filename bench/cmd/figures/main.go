@@ -47,10 +47,13 @@ type options struct {
 	timeout      time.Duration
 	json         bool
 	check        bool
+
+	variant variant // what the clients of this measurement speak
 }
 
-// parts of the measurement, for --only.
-var parts = []string{"memory", "fanout", "push", "rates", "allocs"}
+// parts of the measurement, for --only. The last is measured only when it is
+// named.
+var parts = []string{"memory", "fanout", "push", "rates", "allocs", "variants"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -115,7 +118,7 @@ func command() *cobra.Command {
 	f.DurationVar(&o.rateTime, "rate-time", 8*time.Second, "how long each rate but the last is kept up")
 	f.DurationVar(&o.rateLast, "rate-last", time.Minute, "how long the last rate is kept up")
 	f.StringVar(&o.plots, "plots", "", "folder for charts; none are drawn without")
-	f.StringSliceVar(&o.only, "only", parts, "parts to measure")
+	f.StringSliceVar(&o.only, "only", parts[:len(parts)-1], "parts to measure; there is also "+parts[len(parts)-1])
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "for everything")
 	f.BoolVar(&o.json, "json", false, "print JSON with the figures of every round")
 	f.BoolVar(&o.check, "check", false, "exit with 1 if a target was missed")

@@ -18,6 +18,8 @@ type measured struct {
 	Memory []memory     `json:"memory,omitempty"`
 	Rates  []rate       `json:"rates,omitempty"`
 	Allocs *allocations `json:"allocs,omitempty"`
+
+	Variants []variantRound `json:"variants,omitempty"` // one variant after the other
 }
 
 // measure does all of it. Floor and server take turns, and every other round
@@ -42,6 +44,10 @@ func measure(ctx context.Context, o options, p *tool.Progress) (*report, error) 
 	}
 	if o.measures("allocs") {
 		steps++
+	}
+	variants := o.measures("variants") && o.server != "floor"
+	if variants {
+		steps += variantSteps(o)
 	}
 	p.Begin(steps)
 	defer p.End()
@@ -71,6 +77,11 @@ func measure(ctx context.Context, o options, p *tool.Progress) (*report, error) 
 			r.allocsErr = err // the other figures stand without it
 		} else {
 			r.Measured.Allocs = &a
+		}
+	}
+	if variants {
+		if r.Measured.Variants, err = measureVariants(ctx, o, p); err != nil {
+			return nil, fmt.Errorf("variants: %w", err)
 		}
 	}
 	r.Took = time.Since(r.Began).Seconds()

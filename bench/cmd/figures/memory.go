@@ -43,9 +43,7 @@ func memoryRound(ctx context.Context, o options) (m memory, err error) {
 	span := float64(o.conns - o.base)
 	slope := func(from, to int64) float64 { return float64(to-from) / span }
 
-	low, high, err := twoReadings(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *bench.Pool, s side) error {
-		return bench.Sleep(ctx, o.settle)
-	})
+	low, high, err := idleReadings(ctx, o)
 	if err != nil {
 		return m, fmt.Errorf("idle: %w", err)
 	}
@@ -74,6 +72,13 @@ func memoryRound(ctx context.Context, o options) (m memory, err error) {
 	}
 	m.Used, m.UsedAnon, m.Once = slope(low.RSS, high.RSS), slope(low.Anonymous, high.Anonymous), slope(idle, high.RSS)
 	return m, nil
+}
+
+// idleReadings are those of a server whose sessions never hear anything.
+func idleReadings(ctx context.Context, o options, env ...string) (low, high reading, err error) {
+	return twoReadings(ctx, o, func() (side, error) { return startServer(ctx, o, env...) }, func(*bench.Pool, side) error {
+		return bench.Sleep(ctx, o.settle)
+	})
 }
 
 // twoReadings connects o.base sessions, does something with them, reads, and

@@ -32,7 +32,7 @@ func measurePush(ctx context.Context, o options, p *bench.Pool, s *belfrySide) (
 		return nil, err
 	}
 	user, err := probe.Start(ctx, self, bench.Dial{Targets: []netip.AddrPort{s.addr()}, First: probeUser, Next: p.Next(),
-		Timeout: int64(5 * time.Second), Wire: bench.Wire{Path: clientPath(o), Topics: o.topics}},
+		Timeout: int64(5 * time.Second), Wire: o.wire()},
 		publish.NewConn(publish.ToUser(s.api)), s.api)
 	if err != nil {
 		return nil, err

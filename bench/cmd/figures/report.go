@@ -64,6 +64,9 @@ func (r *report) fill() {
 	if r.opts.measures("allocs") {
 		r.Rows = append(r.Rows, r.allocRows()...)
 	}
+	if r.opts.measures("variants") {
+		r.Rows = append(r.Rows, r.variantRows()...)
+	}
 }
 
 // draw writes the charts, if any are wanted.
@@ -111,10 +114,10 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
 
-// ratio fills in a row that compares server and floor.
+// ratio fills in a row that compares two sides, mostly server and floor.
 func ratio(row bench.Row, server, floor series) bench.Row {
 	if len(server) == 0 || floor.median() == 0 {
-		row.Missing = "no rounds of both server and floor"
+		row.Missing = "no rounds of both sides"
 		return row
 	}
 	row.Value = server.median() / floor.median()
@@ -258,6 +261,7 @@ func (r *report) allocRows() []bench.Row {
 	}
 	return []bench.Row{
 		row("allocations per delivery, shard → socket", "BenchmarkDeliver", func(a *allocations) float64 { return a.Delivery }),
-		row("allocations per inbound small frame", "BenchmarkInbound", func(a *allocations) float64 { return a.Inbound }),
+		row("allocations per inbound small frame", "BenchmarkInboundFrame", func(a *allocations) float64 { return a.Inbound }),
+		row("allocations per inbound deflated message of 4 KiB", "BenchmarkInboundDeflated", func(a *allocations) float64 { return a.Deflated }),
 	}
 }

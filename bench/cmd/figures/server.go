@@ -13,9 +13,6 @@ import (
 	"belfry/bench/publish"
 )
 
-// clientPath is where both servers take WebSockets.
-func clientPath(o options) string { return bench.DevPath(o.topics) }
-
 // askTimeout bounds one question to the server under measurement.
 const askTimeout = 5 * time.Second
 
@@ -59,7 +56,9 @@ func startBelfry(ctx context.Context, o options, env ...string) (*belfrySide, er
 		s.stop()
 		return nil, err
 	}
-	s.conn = publish.NewConn(publish.ToAll(s.api))
+	request := publish.ToAll(s.api)
+	request.Document = o.variant.Document
+	s.conn = publish.NewConn(request)
 	return s, nil
 }
 
