@@ -19,26 +19,7 @@ func TestIndexAgainstModel(t *testing.T) {
 			return i, ok
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"": func(t *rapid.T) {
-				if x.Len() != len(model) {
-					t.Fatalf("%d things, want %d", x.Len(), len(model))
-				}
-				high := uint32(0)
-				for i, v := range model {
-					high = max(high, i)
-					if x.Get(i) != v {
-						t.Fatalf("number %d stands for another thing", i)
-					}
-				}
-				if len(x.items) != int(high) {
-					t.Fatalf("%d places up to number %d", len(x.items), high)
-				}
-				for i, v := range x.items {
-					if _, ok := model[uint32(i+1)]; !ok && v != nil {
-						t.Fatalf("number %d is free and refers to something", i+1)
-					}
-				}
-			},
+			"": func(t *rapid.T) { checkIndex(t, &x, model) },
 			"put": func(t *rapid.T) {
 				v := new(int)
 				i := x.Put(v)
@@ -48,7 +29,7 @@ func TestIndexAgainstModel(t *testing.T) {
 					}
 				}
 				if model[i] != nil || i == 0 {
-					t.Fatalf("got number %d, which is taken or none", i)
+					t.Fatalf("got number %d, which is in use or 0", i)
 				}
 				model[i] = v
 			},
@@ -66,6 +47,28 @@ func TestIndexAgainstModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+// checkIndex compares an index with its model.
+func checkIndex(t *rapid.T, x *Index[*int], model map[uint32]*int) {
+	if x.Len() != len(model) {
+		t.Fatalf("%d values, want %d", x.Len(), len(model))
+	}
+	high := uint32(0)
+	for i, v := range model {
+		high = max(high, i)
+		if x.Get(i) != v {
+			t.Fatalf("number %d has another value", i)
+		}
+	}
+	if len(x.items) != int(high) {
+		t.Fatalf("%d places up to number %d", len(x.items), high)
+	}
+	for i, v := range x.items {
+		if _, ok := model[uint32(i+1)]; !ok && v != nil {
+			t.Fatalf("number %d is free and keeps a value", i+1)
+		}
+	}
 }
 
 // A few values that stay after many were dropped do not keep the memory, and many

@@ -92,18 +92,21 @@ func TestStrsAgainstModel(t *testing.T) {
 				}
 			},
 			"trim": func(t *rapid.T) { a.Trim() },
-			"": func(t *rapid.T) {
-				if a.Len() != len(held) {
-					t.Fatalf("Len = %d, want %d", a.Len(), len(held))
-				}
-				for s, want := range held {
-					if got := a.Get(s); !bytes.Equal(got, want) || cap(got) != len(got) {
-						t.Fatalf("%#x = %q (cap %d), want %q", s, got, cap(got), want)
-					}
-				}
-			},
+			"":     func(t *rapid.T) { checkStrs(t, a, held) },
 		})
 	})
+}
+
+// checkStrs compares a Strs with its model.
+func checkStrs(t *rapid.T, a *Strs, held map[Str][]byte) {
+	if a.Len() != len(held) {
+		t.Fatalf("Len = %d, want %d", a.Len(), len(held))
+	}
+	for s, want := range held {
+		if got := a.Get(s); !bytes.Equal(got, want) || cap(got) != len(got) {
+			t.Fatalf("%#x = %q (cap %d), want %q", s, got, cap(got), want)
+		}
+	}
 }
 
 func TestStrsEmpty(t *testing.T) {

@@ -45,6 +45,56 @@ type vecModel struct {
 	want []uint32
 }
 
+func (m *vecModel) add(t *rapid.T, a *Vecs, x uint32) {
+	if err := a.Append(m.vec, x); err != nil {
+		t.Fatal(err)
+	}
+	m.want = append(m.want, x)
+}
+
+func (m *vecModel) remove(t *rapid.T, a *Vecs, i int) {
+	last := len(m.want) - 1
+	moved, ok := a.SwapRemove(m.vec, i)
+	if ok != (i < last) || ok && moved != m.want[last] {
+		t.Fatalf("SwapRemove(%d) of %d = %d, %v", i, last+1, moved, ok)
+	}
+	m.want[i] = m.want[last]
+	m.want = m.want[:last]
+}
+
+// removeBeyond removes entries that do not exist.
+func (m *vecModel) removeBeyond(t *rapid.T, a *Vecs) {
+	for _, i := range []int{-1, len(m.want), 1 << 40} {
+		if _, ok := a.SwapRemove(m.vec, i); ok {
+			t.Fatalf("SwapRemove(%d) of %d", i, len(m.want))
+		}
+	}
+}
+
+func (m *vecModel) set(t *rapid.T, a *Vecs, i int, x uint32) {
+	a.Set(m.vec, i, x)
+	m.want[i] = x
+	if got := a.Get(m.vec, i); got != x {
+		t.Fatalf("Get = %d after Set(%d)", got, x)
+	}
+}
+
+// checkStorage checks how much storage the vectors of the models have.
+func checkStorage(t *rapid.T, a *Vecs, models []*vecModel) {
+	small, mapped := 0, 0
+	for _, m := range models {
+		m.check(t, a)
+		if m.vec.cap > vecSmall {
+			mapped += int(m.vec.cap) * 4
+		} else if m.vec.cap > 0 {
+			small++
+		}
+	}
+	if a.Len() != small || a.mapped != mapped {
+		t.Fatalf("Len %d, %d bytes mapped; want %d, %d", a.Len(), a.mapped, small, mapped)
+	}
+}
+
 func (m *vecModel) check(t *rapid.T, a *Vecs) {
 	if got := a.Slice(m.vec); !slices.Equal(got, m.want) || cap(got) != len(got) || m.vec.Len() != len(m.want) {
 		t.Fatalf("%d entries (cap %d), want %d; equal: %v", len(got), cap(got), len(m.want), slices.Equal(got, m.want))
@@ -75,59 +125,32 @@ func TestVecsAgainstModel(t *testing.T) {
 		}
 		one := func(t *rapid.T) *vecModel { return models[rapid.IntRange(0, 2).Draw(t, "vec")] }
 		seq := uint32(0)
-		add := func(t *rapid.T, m *vecModel) {
-			seq++
-			if err := a.Append(m.vec, seq); err != nil {
-				t.Fatal(err)
-			}
-			m.want = append(m.want, seq)
-		}
-		remove := func(t *rapid.T, m *vecModel, i int) {
-			last := len(m.want) - 1
-			moved, ok := a.SwapRemove(m.vec, i)
-			if ok != (i < last) || ok && moved != m.want[last] {
-				t.Fatalf("SwapRemove(%d) of %d = %d, %v", i, last+1, moved, ok)
-			}
-			m.want[i] = m.want[last]
-			m.want = m.want[:last]
-		}
+		next := func() uint32 { seq++; return seq }
 		t.Repeat(map[string]func(*rapid.T){
-			"append": func(t *rapid.T) { add(t, one(t)) },
+			"append": func(t *rapid.T) { one(t).add(t, a, next()) },
 			"appendMany": func(t *rapid.T) {
 				m := one(t)
 				for range rapid.IntRange(1, 3000).Draw(t, "n") {
-					add(t, m)
+					m.add(t, a, next())
 				}
 			},
 			"remove": func(t *rapid.T) {
 				if m := one(t); len(m.want) > 0 {
-					remove(t, m, rapid.IntRange(0, len(m.want)-1).Draw(t, "i"))
+					m.remove(t, a, rapid.IntRange(0, len(m.want)-1).Draw(t, "i"))
 				}
 			},
 			"removeMany": func(t *rapid.T) {
 				m := one(t)
 				for range rapid.IntRange(1, 3000).Draw(t, "n") {
 					if len(m.want) > 0 {
-						remove(t, m, int(seq)%len(m.want))
+						m.remove(t, a, int(seq)%len(m.want))
 					}
 				}
 			},
-			"removeBeyond": func(t *rapid.T) {
-				m := one(t)
-				for _, i := range []int{-1, len(m.want), 1 << 40} {
-					if _, ok := a.SwapRemove(m.vec, i); ok {
-						t.Fatalf("SwapRemove(%d) of %d", i, len(m.want))
-					}
-				}
-			},
+			"removeBeyond": func(t *rapid.T) { one(t).removeBeyond(t, a) },
 			"set": func(t *rapid.T) {
 				if m := one(t); len(m.want) > 0 {
-					i := rapid.IntRange(0, len(m.want)-1).Draw(t, "i")
-					a.Set(m.vec, i, ^seq)
-					m.want[i] = ^seq
-					if got := a.Get(m.vec, i); got != ^seq {
-						t.Fatalf("Get = %d after Set(%d)", got, ^seq)
-					}
+					m.set(t, a, rapid.IntRange(0, len(m.want)-1).Draw(t, "i"), ^seq)
 				}
 			},
 			"free": func(t *rapid.T) {
@@ -136,20 +159,7 @@ func TestVecsAgainstModel(t *testing.T) {
 				m.want = nil
 			},
 			"trim": func(t *rapid.T) { a.Trim() },
-			"": func(t *rapid.T) {
-				small, mapped := 0, 0
-				for _, m := range models {
-					m.check(t, a)
-					if m.vec.cap > vecSmall {
-						mapped += int(m.vec.cap) * 4
-					} else if m.vec.cap > 0 {
-						small++
-					}
-				}
-				if a.Len() != small || a.mapped != mapped {
-					t.Fatalf("Len %d, Mapped %d; want %d, %d", a.Len(), a.mapped, small, mapped)
-				}
-			},
+			"":     func(t *rapid.T) { checkStorage(t, a, models) },
 		})
 	})
 }

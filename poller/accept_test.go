@@ -26,20 +26,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		serveWithoutDescriptors(t)
 		return
 	}
-	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=60s")
-	child.Env = append(os.Environ(), descriptorsEnv+"=20")
-	child.Stderr = os.Stderr
-	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	child, in, out := startWithoutDescriptors(t)
 	defer child.Process.Kill()
 	said := bufio.NewScanner(out)
 	hear := func(format string, to ...any) {
@@ -85,6 +72,26 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	if err := child.Wait(); err != nil {
 		t.Error(err)
 	}
+}
+
+// startWithoutDescriptors starts the server, and returns its standard input and
+// output.
+func startWithoutDescriptors(t *testing.T) (child *exec.Cmd, in io.Closer, out io.Reader) {
+	t.Helper()
+	child = exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=60s")
+	child.Env = append(os.Environ(), descriptorsEnv+"=20")
+	child.Stderr = os.Stderr
+	in, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err = child.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return child, in, out
 }
 
 func serveWithoutDescriptors(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -52,15 +53,7 @@ func TestDetachAndBack(t *testing.T) {
 		c := r.dial()
 		wg.Go(func() {
 			defer c.Close()
-			for n := range rounds {
-				line := fmt.Sprintf("line %d\n", n)
-				io.WriteString(c, line+line[:4])
-				io.WriteString(c, line[4:])
-				got := make([]byte, 2*len(line)+1)
-				if m, err := io.ReadFull(c, got); err != nil || string(got) != line+">"+line {
-					t.Errorf("got %q, %v", got[:m], err)
-					return
-				}
+			for n := 0; n < rounds && askTwice(t, c, n); n++ {
 			}
 		})
 	}
@@ -74,6 +67,21 @@ func TestDetachAndBack(t *testing.T) {
 		t.Errorf("%d and %d calls of OnClose", h[0].closed.Load(), h[1].closed.Load())
 	}
 	eventually(t, "descriptors closed", func() bool { return openDescriptors(t) == before })
+}
+
+// askTwice sends a line twice. The shard answers the first, and its other owner the
+// second. It returns false if an answer is wrong.
+func askTwice(t *testing.T, c net.Conn, n int) bool {
+	line := fmt.Sprintf("line %d\n", n)
+	io.WriteString(c, line+line[:4])
+	io.WriteString(c, line[4:])
+	got := make([]byte, 2*len(line)+1)
+	m, err := io.ReadFull(c, got)
+	if err != nil || string(got) != line+">"+line {
+		t.Errorf("got %q, %v", got[:m], err)
+		return false
+	}
+	return true
 }
 
 // answerOutside reads one line from a detached socket, unread bytes first, and

@@ -139,6 +139,35 @@ func (m *backlogModel) checkWire(t *rapid.T) {
 	}
 }
 
+// insertControl puts f behind a frame that is partly sent, and behind earlier
+// control frames.
+func (m *backlogModel) insertControl(f *Frame) {
+	to := m.controls()
+	if m.started() && m.waiting[0].class != Control {
+		to++
+	}
+	m.waiting = append(m.waiting[:to:to], append([]*Frame{f}, m.waiting[to:]...)...)
+}
+
+// checkJoin checks that join returns whole frames up to a limit.
+func (m *backlogModel) checkJoin(t *rapid.T, q *backlog) {
+	if q.n == 0 {
+		return
+	}
+	limit := rapid.IntRange(0, 200).Draw(t, "limit")
+	got := q.join([]byte("before"), limit+len("before"))[len("before"):]
+	want := append([]byte(nil), m.waiting[0].b[m.sent:]...)
+	for _, f := range m.waiting[1:] {
+		if len(want)+len(f.b) > limit {
+			break
+		}
+		want = append(want, f.b...)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("join gives %x, want %x", got, want)
+	}
+}
+
 func TestBacklogAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := new(backlog)
@@ -174,12 +203,7 @@ func TestBacklogAgainstModel(t *testing.T) {
 				f := m.newFrame(t)
 				f.own, f.class = true, Control
 				q.insertControl(f)
-				// Behind a frame that is partly sent, and earlier control frames.
-				to := m.controls()
-				if m.started() && m.waiting[0].class != Control {
-					to++
-				}
-				m.waiting = append(m.waiting[:to:to], append([]*Frame{f}, m.waiting[to:]...)...)
+				m.insertControl(f)
 			},
 			"removeOldest": func(t *rapid.T) {
 				m.removeFrom(t, q.removeOldest(), func(f *Frame) bool { return !f.own })
@@ -193,23 +217,7 @@ func TestBacklogAgainstModel(t *testing.T) {
 				m.removeFrom(t, q.removeFirst(all), all)
 			},
 			"advance": func(t *rapid.T) { advance(rapid.IntRange(0, m.bytes()).Draw(t, "bytes")) },
-			"join": func(t *rapid.T) {
-				if q.n == 0 {
-					return
-				}
-				limit := rapid.IntRange(0, 200).Draw(t, "limit")
-				got := q.join([]byte("before"), limit+len("before"))[len("before"):]
-				want := append([]byte(nil), m.waiting[0].b[m.sent:]...)
-				for _, f := range m.waiting[1:] {
-					if len(want)+len(f.b) > limit {
-						break
-					}
-					want = append(want, f.b...)
-				}
-				if !bytes.Equal(got, want) {
-					t.Fatalf("join gives %x, want %x", got, want)
-				}
-			},
+			"join":    func(t *rapid.T) { m.checkJoin(t, q) },
 		})
 		advance(m.bytes())
 		m.check(t, q)

@@ -130,17 +130,7 @@ func TestChurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		stayers = append(stayers, s)
-		wg.Go(func() {
-			for s.seen.Load() < frames {
-				if err := s.read(); err != nil {
-					t.Errorf("one that stays, after number %d: %v", s.seen.Load(), err)
-					return
-				}
-			}
-			if s.own != frames+1 || s.shared != frames+1 {
-				t.Errorf("read up to %d and %d, want %d", s.own, s.shared, frames)
-			}
-		})
+		wg.Go(func() { s.readAll(t, frames) })
 	}
 	for i := range churners {
 		wg.Go(func() {
@@ -171,6 +161,19 @@ func TestChurn(t *testing.T) {
 	}
 	if n := lives.Load(); n < 100 {
 		t.Errorf("only %d connections came and went", n)
+	}
+}
+
+// readAll reads the numbers of all frames.
+func (s *churnReader) readAll(t *testing.T, frames uint64) {
+	for s.seen.Load() < frames {
+		if err := s.read(); err != nil {
+			t.Errorf("a staying connection, after number %d: %v", s.seen.Load(), err)
+			return
+		}
+	}
+	if s.own != frames+1 || s.shared != frames+1 {
+		t.Errorf("read up to %d and %d, want %d", s.own, s.shared, frames)
 	}
 }
 

@@ -63,9 +63,14 @@ func TestMailboxCapacity(t *testing.T) {
 			t.Errorf("got %v, control first", got)
 		}
 	})
+	checkRelease(t, s, places)
+	eventually(t, "what was put in a reserved place", arrived(func() bool { return got[len(got)-1] == 7 }))
+}
 
-	// Places in QueueSingle become free by themselves, places in QueueBulk with
-	// Release.
+// checkRelease checks that places in QueueSingle become free by themselves, and
+// places in QueueBulk with Release. It leaves one item in QueueSingle.
+func checkRelease(t *testing.T, s *Shard, places int) {
+	t.Helper()
 	reserved := 0
 	for s.Reserve(QueueSingle) {
 		reserved++
@@ -88,7 +93,6 @@ func TestMailboxCapacity(t *testing.T) {
 	if granted != 2 {
 		t.Errorf("Release of 2 gave %d places", granted)
 	}
-	eventually(t, "what was put in a reserved place", arrived(func() bool { return got[len(got)-1] == 7 }))
 }
 
 // Several goroutines post through queues of a few places: nothing is lost, and the

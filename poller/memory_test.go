@@ -64,22 +64,7 @@ func TestMemoryReturns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	accounts := func() (n int) {
-		r.on(0, func(s *Shard) { n = s.receiver.accounts.index.Len() })
-		return n
-	}
-	eventually(t, "accounts", func() bool { return accounts() == crowd })
-	shared := NewFrames(numbered(1, 20_000, 0))
-	r.on(0, func(s *Shard) {
-		for slot := range uint32(crowd) {
-			clear((*[256]byte)(s.Record(slot))[:])
-			(*[256]byte)(s.Record(slot))[255] = 1
-			if got := s.sendNow(slot, Shared(shared), Data); got != sendQueued {
-				t.Errorf("slot %d: result %d, want sendQueued", slot, got)
-				return
-			}
-		}
-	})
+	fillMany(t, r, crowd)
 	if st := r.Stats(); st.BacklogBytes != 20_000 || st.Backlogged != crowd {
 		t.Errorf("%d bytes for %d connections in the backlog, want 20000, %d", st.BacklogBytes, st.Backlogged, crowd)
 	}
@@ -106,24 +91,7 @@ func TestMemoryReturns(t *testing.T) {
 		t.Errorf("%d bytes are counted for connections, %d are resident, %d were", n, residentNow(), full)
 	}
 	r.on(0, func(s *Shard) {
-		if s.receiver.accounts.index.Len() != staying || s.sender.backlogs.queues.Len() != staying {
-			t.Errorf("%d accounts, %d backlogs; want %d", s.receiver.accounts.index.Len(), s.sender.backlogs.queues.Len(), staying)
-		}
-		// The connections that stay may have any numbers, and lower numbers keep
-		// their memory.
-		keep := 1024 // places that an Index keeps unused
-		for slot, ok := s.slab.Next(0); ok; slot, ok = s.slab.Next(slot + 1) {
-			keep = max(keep, int(s.at(slot).account), int(s.at(slot).backlog))
-		}
-		for what, n := range map[string]int{
-			"places for accounts": places(&s.receiver.accounts.index), "places for backlogs": places(&s.sender.backlogs.queues),
-			"spare buffers": len(s.receiver.accounts.spare), "free backlogs": len(s.sender.backlogs.free),
-			"pending closes": cap(s.pendingCloses), "deferred reads": cap(s.receiver.deferred),
-		} {
-			if n > 4*keep { // an Index shrinks when less than a quarter is used
-				t.Errorf("%s: %d kept for %d connections", what, n, staying)
-			}
-		}
+		checkKept(t, s, staying)
 	})
 	if n := r.Stats().BacklogBytes; n != 20_000 {
 		t.Errorf("%d bytes of backlog while some wait for the frame", n)
@@ -139,6 +107,52 @@ func TestMemoryReturns(t *testing.T) {
 	peers = adoptMany(t, r, 200)
 	c := fileConn(t, mustDup(t, peers[199]))
 	ask(t, c, "hello")
+}
+
+// fillMany gives each connection an account and a backlog, and writes its record.
+// The peers have written before.
+func fillMany(t *testing.T, r *rig, conns int) {
+	t.Helper()
+	accounts := func() (n int) {
+		r.on(0, func(s *Shard) { n = s.receiver.accounts.index.Len() })
+		return n
+	}
+	eventually(t, "accounts", func() bool { return accounts() == conns })
+	shared := NewFrames(numbered(1, 20_000, 0))
+	r.on(0, func(s *Shard) {
+		for slot := range uint32(conns) {
+			clear((*[256]byte)(s.Record(slot))[:])
+			(*[256]byte)(s.Record(slot))[255] = 1
+			if got := s.sendNow(slot, Shared(shared), Data); got != sendQueued {
+				t.Errorf("slot %d: result %d, want sendQueued", slot, got)
+				return
+			}
+		}
+	})
+}
+
+// checkKept checks what a shard keeps when only some connections have stayed.
+func checkKept(t *testing.T, s *Shard, staying int) {
+	t.Helper()
+	accounts, backlogs := &s.receiver.accounts, &s.sender.backlogs
+	if accounts.index.Len() != staying || backlogs.queues.Len() != staying {
+		t.Errorf("%d accounts, %d backlogs; want %d", accounts.index.Len(), backlogs.queues.Len(), staying)
+	}
+	// The connections that stay may have any numbers, and lower numbers keep their
+	// memory.
+	keep := 1024 // places that an Index keeps unused
+	for slot, ok := s.slab.Next(0); ok; slot, ok = s.slab.Next(slot + 1) {
+		keep = max(keep, int(s.at(slot).account), int(s.at(slot).backlog))
+	}
+	for what, n := range map[string]int{
+		"places for accounts": places(&accounts.index), "places for backlogs": places(&backlogs.queues),
+		"spare buffers": len(accounts.spare), "free backlogs": len(backlogs.free),
+		"pending closes": cap(s.pendingCloses), "deferred reads": cap(s.receiver.deferred),
+	} {
+		if n > 4*keep { // an Index shrinks when less than a quarter is used
+			t.Errorf("%s: %d kept for %d connections", what, n, staying)
+		}
+	}
 }
 
 func mustDup(t *testing.T, fd int) int {

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,29 @@ func TestPanicEverywhere(t *testing.T) {
 	t.Cleanup(func() { closeLoop(t, l) })
 	good, goodID := r.pair(0)
 	ask(t, good, "before")
+	panicInCalls(t, r, h, good)
+	panicAtStart(t, r, h)
+	r.on(0, func(s *Shard) {
+		if slot, ok := s.Lookup(goodID); !ok || slot != goodID.Slot() {
+			t.Error("the good connection is not found")
+		}
+	})
+	ask(t, good, strings.Repeat("after all ", 100))
+	h.set("OnStop")
+	closeLoop(t, l)
+	if n := l.Stats().Panics; n != 9 {
+		t.Errorf("%d panics counted, want 9", n)
+	}
+	if n := l.Stats().Connections; n != 0 {
+		t.Errorf("%d connections after Close", n)
+	}
+}
+
+// panicInCalls makes the handler panic in calls for a victim, while another
+// connection is good.
+func panicInCalls(t *testing.T, r *rig, h *panicHandler, good net.Conn) {
+	t.Helper()
+	l := r.Loop
 	for i, trial := range []struct {
 		method  string
 		provoke func(victim io.ReadWriteCloser, id ID)
@@ -109,7 +133,12 @@ func TestPanicEverywhere(t *testing.T) {
 		victim.Close()
 		eventually(t, "only the good one left", func() bool { return l.Stats().Connections == 1 })
 	}
+}
 
+// panicAtStart makes the handler panic in the first call for a connection.
+func panicAtStart(t *testing.T, r *rig, h *panicHandler) {
+	t.Helper()
+	l := r.Loop
 	for method, come := range map[string]func(ours int){
 		"OnOpen":  func(ours int) { l.Adopt(0, Socket{FD: ours}) },
 		"OnMoved": func(ours int) { l.Shard(0).Post(QueueMove, Mail{Ptr: &arrival{Socket: Socket{FD: ours}}}) },
@@ -122,20 +151,6 @@ func TestPanicEverywhere(t *testing.T) {
 		if b, err := io.ReadAll(victim); err != nil || len(b) > 0 {
 			t.Errorf("the connection whose %s panicked: %q, %v", method, b, err)
 		}
-	}
-	r.on(0, func(s *Shard) {
-		if slot, ok := s.Lookup(goodID); !ok || slot != goodID.Slot() {
-			t.Error("the good connection is not found")
-		}
-	})
-	ask(t, good, strings.Repeat("after all ", 100))
-	h.set("OnStop")
-	closeLoop(t, l)
-	if n := l.Stats().Panics; n != 9 {
-		t.Errorf("%d panics counted, want 9", n)
-	}
-	if n := l.Stats().Connections; n != 0 {
-		t.Errorf("%d connections after Close", n)
 	}
 }
 

@@ -86,6 +86,23 @@ func (m *wheelModel) pop(t *rapid.T) bool {
 	return true
 }
 
+// check compares the wheel with the model.
+func (m *wheelModel) check(t *rapid.T, r *offheap.Records[timed], slots uint32) {
+	if m.w.armed != len(m.when) {
+		t.Fatalf("%d timers, want %d", m.w.armed, len(m.when))
+	}
+	for s := range slots {
+		tick, ok := m.w.link(s).deadline, m.w.link(s).prev != 0
+		want, set := m.when[s]
+		if ok != set || ok && tick != want {
+			t.Fatalf("slot %d: deadline %d, set %v; want %d, %v", s, tick, ok, want, set)
+		}
+		if r.At(s).canary != s || r.At(s).after != ^s {
+			t.Fatalf("slot %d: the wheel wrote beside its link", s)
+		}
+	}
+}
+
 func TestWheelAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const slots = 40
@@ -120,7 +137,7 @@ func TestWheelAgainstModel(t *testing.T) {
 				s := slot.Draw(t, "slot")
 				_, want := m.when[s]
 				if w.cancel(s) != want {
-					t.Fatalf("Cancel(%d) = %v", s, !want)
+					t.Fatalf("cancel(%d) = %v", s, !want)
 				}
 				delete(m.when, s)
 			},
@@ -134,21 +151,7 @@ func TestWheelAgainstModel(t *testing.T) {
 				for m.pop(t) {
 				}
 			},
-			"": func(t *rapid.T) {
-				if w.armed != len(m.when) {
-					t.Fatalf("Len = %d, want %d", w.armed, len(m.when))
-				}
-				for s := range uint32(slots) {
-					tick, ok := w.link(s).deadline, w.link(s).prev != 0
-					want, set := m.when[s]
-					if ok != set || ok && tick != want {
-						t.Fatalf("Deadline(%d) = %d, %v; want %d, %v", s, tick, ok, want, set)
-					}
-					if r.At(s).canary != s || r.At(s).after != ^s {
-						t.Fatalf("slot %d: the wheel wrote beside its link", s)
-					}
-				}
-			},
+			"": func(t *rapid.T) { m.check(t, r, slots) },
 		})
 	})
 }

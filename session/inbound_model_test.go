@@ -67,7 +67,7 @@ func (r *rig) sumInbound() (sum int64) {
 // for it, so poller has no method that tells.
 func accountsOf(ps *poller.Shard) map[poller.ID]int {
 	charged := map[poller.ID]int{}
-	accounts := reflect.ValueOf(ps).Elem().FieldByName("accounts").FieldByName("index").FieldByName("items")
+	accounts := reflect.ValueOf(ps).Elem().FieldByName("receiver").FieldByName("accounts").FieldByName("index").FieldByName("items")
 	for i := range accounts.Len() {
 		if a := accounts.Index(i); !a.IsNil() {
 			charged[poller.ID(a.Elem().FieldByName("id").Uint())] = int(a.Elem().FieldByName("bytes").Int())
