@@ -77,10 +77,15 @@ func TestChurn(t *testing.T) {
 		st := r.Stats()
 		return st.Poller.Connections == 0 && st.Sessions == 0
 	})
+	r.tablesEmpty()
+}
+
+// tablesEmpty sees that no table of any shard has an entry.
+func (r *rig) tablesEmpty() {
 	r.each(func(h *shard) {
 		ts := &h.topics
 		if n := ts.len() + ts.table.Len() + ts.links.Len() + ts.names.Len() + h.users.table.Len() + h.users.uids.Len() + h.upgrades.index.Len() + h.inbounds.index.Len(); n != 0 {
-			t.Errorf("shard %d: %d entries left in tables", h.index, n)
+			r.t.Errorf("shard %d: %d entries left in tables", h.index, n)
 		}
 	})
 }

@@ -14,7 +14,7 @@ type dispatcher struct {
 	env
 	users     *users
 	topics    *topics
-	fanout    *fanout
+	fanout    *fanoutRuns
 	latencies *latencies
 	staged    []stagedPush // pushes whose sends are staged
 }

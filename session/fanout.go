@@ -33,12 +33,12 @@ func (q *fanoutItem) listBytes() int64 { return int64(8 * len(q.ids)) }
 // scope returns the scope of the target; messages of one scope can share a run.
 func (q *fanoutItem) scope() message.Scope { return q.d.Message.Target.Scope }
 
-// fanout sends messages to many sessions, in fan-out runs. A run walks over the
+// fanoutRuns sends messages to many sessions, in fan-out runs. A run walks over the
 // sessions and gives each of them, in one write, the messages that were waiting
 // when the run began. It works in chunks bounded by time, so that events and single
 // pushes are served between two chunks. Messages that arrive meanwhile wait for
 // the next run and are sent together there. Owned by the shard.
-type fanout struct {
+type fanoutRuns struct {
 	env
 	topics    *topics
 	latencies *latencies
@@ -74,13 +74,13 @@ type topicMask struct {
 	mask  uint64
 }
 
-func (p *fanout) init(e *env, ts *topics, l *latencies) {
+func (p *fanoutRuns) init(e *env, ts *topics, l *latencies) {
 	p.env, p.topics, p.latencies = *e, ts, l
 	p.cache = make([]joined, len(e.srv.protocols.variants))
 }
 
 // add queues a message. Shard.OnWork runs later in the same turn.
-func (p *fanout) add(q fanoutItem) {
+func (p *fanoutRuns) add(q fanoutItem) {
 	for _, user := range q.users {
 		if p.users == nil {
 			p.users = map[uint32]int{}
@@ -92,11 +92,11 @@ func (p *fanout) add(q fanoutItem) {
 
 // hasUser says whether a message to a user with that hash waits or is being sent.
 // A later message to the user must not overtake it.
-func (p *fanout) hasUser(user uint32) bool { return len(p.users) > 0 && p.users[user] > 0 }
+func (p *fanoutRuns) hasUser(user uint32) bool { return len(p.users) > 0 && p.users[user] > 0 }
 
 // sameIDs returns the list of sessions of the newest waiting message, if it is for
 // the same users and no user's sessions have changed since; else nil.
-func (p *fanout) sameIDs(d *Delivery, changed uint64) []poller.ID {
+func (p *fanoutRuns) sameIDs(d *Delivery, changed uint64) []poller.ID {
 	if len(p.waiting) == 0 {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (p *fanout) sameIDs(d *Delivery, changed uint64) []poller.ID {
 
 // run works until no message waits or the chunk is over, and returns whether there
 // is more to do.
-func (p *fanout) run() (more bool) {
+func (p *fanoutRuns) run() (more bool) {
 	defer p.flushCounters()
 	defer p.ps.Submit()
 	for p.active || p.begin() {
@@ -123,7 +123,7 @@ func (p *fanout) run() (more bool) {
 
 // begin starts a run with the oldest waiting messages of one scope. It returns
 // false if no message waits.
-func (p *fanout) begin() bool {
+func (p *fanoutRuns) begin() bool {
 	if len(p.waiting) == 0 {
 		return false
 	}
@@ -167,7 +167,7 @@ func sameList(a, b []poller.ID) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
-func (p *fanout) addMask(t uint32, bit uint64) {
+func (p *fanoutRuns) addMask(t uint32, bit uint64) {
 	for i := range p.masks {
 		if p.masks[i].topic == t {
 			p.masks[i].mask |= bit
@@ -179,7 +179,7 @@ func (p *fanout) addMask(t uint32, bit uint64) {
 
 // runChunk continues the run. It returns false if the chunk is over before the
 // run is.
-func (p *fanout) runChunk() (done bool) {
+func (p *fanoutRuns) runChunk() (done bool) {
 	ps := p.ps
 	for n := 1; ; n++ {
 		slot, ok := p.next(ps)
@@ -193,7 +193,7 @@ func (p *fanout) runChunk() (done bool) {
 }
 
 // next returns the next session to visit and moves the cursor beyond it.
-func (p *fanout) next(ps *poller.Shard) (slot uint32, ok bool) {
+func (p *fanoutRuns) next(ps *poller.Shard) (slot uint32, ok bool) {
 	if p.all {
 		slot, ok = ps.Next(p.cursor)
 		p.cursor = slot + 1
@@ -218,7 +218,7 @@ func (p *fanout) next(ps *poller.Shard) (slot uint32, ok bool) {
 
 // visit gives a session its messages, unless it was visited or opened after the
 // run began. It returns whether it is time to look at the clock.
-func (p *fanout) visit(slot uint32) (pause bool) {
+func (p *fanoutRuns) visit(slot uint32) (pause bool) {
 	rec := p.rec(slot)
 	if rec.state != stateOpen || rec.fanoutRun == p.runNumber || rec.flags&flagEcho != 0 {
 		return false
@@ -244,7 +244,7 @@ func (p *fanout) visit(slot uint32) (pause bool) {
 }
 
 // topicsMask returns the messages for the topics that a session is subscribed to.
-func (p *fanout) topicsMask(rec *record) (mask uint64) {
+func (p *fanoutRuns) topicsMask(rec *record) (mask uint64) {
 	for n := rec.topics; n != 0; {
 		m := p.topics.links.At(n - 1)
 		for i := range p.masks {
@@ -263,7 +263,7 @@ const maxMasks = 256
 
 // batch returns the messages of a mask as the bytes of one write. Nearly always
 // the mask is that of the session before.
-func (p *fanout) batch(variant uint8, mask uint64) *poller.Frames {
+func (p *fanoutRuns) batch(variant uint8, mask uint64) *poller.Frames {
 	c := &p.cache[variant]
 	if c.batch != nil && c.mask == mask {
 		return c.batch
@@ -283,7 +283,7 @@ func (p *fanout) batch(variant uint8, mask uint64) *poller.Frames {
 }
 
 // joinFrames joins the frames of the messages of a mask.
-func (p *fanout) joinFrames(variant uint8, mask uint64) *poller.Frames {
+func (p *fanoutRuns) joinFrames(variant uint8, mask uint64) *poller.Frames {
 	if bits.OnesCount64(mask) == 1 {
 		return p.current[bits.TrailingZeros64(mask)].d.batch(variant)
 	}
@@ -297,7 +297,7 @@ func (p *fanout) joinFrames(variant uint8, mask uint64) *poller.Frames {
 }
 
 // finish ends the run and gives back what its messages held.
-func (p *fanout) finish() {
+func (p *fanoutRuns) finish() {
 	p.ps.Submit() // the last sends are part of the run
 	p.active, p.ids = false, nil
 	clear(p.cache)
@@ -313,7 +313,7 @@ func (p *fanout) finish() {
 }
 
 // release gives back what a message holds: its place, its bytes, its topics.
-func (p *fanout) release(q fanoutItem) {
+func (p *fanoutRuns) release(q fanoutItem) {
 	p.ps.Release(q.queue, 1)
 	q.d.done()
 	p.srv.mailBytes.Add(-q.listBytes())
@@ -329,7 +329,7 @@ func (p *fanout) release(q fanoutItem) {
 }
 
 // drop releases all messages. Called when the shard stops.
-func (p *fanout) drop() {
+func (p *fanoutRuns) drop() {
 	if p.active {
 		p.finish()
 	}
@@ -340,14 +340,14 @@ func (p *fanout) drop() {
 }
 
 // flushCounters adds the sends of a chunk to the counters.
-func (p *fanout) flushCounters() {
+func (p *fanoutRuns) flushCounters() {
 	p.counters.deliveries.Add(p.sent)
 	p.sent = 0
 }
 
 // visited returns how many members of a topic the run has visited, counted from
 // the first; 0 if the run is not at that topic.
-func (p *fanout) visited(t uint32) uint32 {
+func (p *fanoutRuns) visited(t uint32) uint32 {
 	if !p.active || p.all || p.topicAt >= len(p.masks) || p.masks[p.topicAt].topic != t {
 		return 0
 	}
@@ -355,4 +355,4 @@ func (p *fanout) visited(t uint32) uint32 {
 }
 
 // stepBack moves the cursor back by one: a member before it is leaving.
-func (p *fanout) stepBack() { p.cursor-- }
+func (p *fanoutRuns) stepBack() { p.cursor-- }

@@ -19,18 +19,7 @@ const spareDescriptors = 1500
 // connect and get their pushes, and when its time is over each of the ten
 // thousand is told so.
 func TestHalfOpen(t *testing.T) {
-	n := 10000
-	if testing.Short() || raceDetector {
-		n = 4000
-	}
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	if most := int(limit.Cur) - spareDescriptors; most < n {
-		t.Logf("%d half-open connections because of RLIMIT_NOFILE instead of %d", most, n)
-		n = most
-	}
+	n := floodSize(t)
 	r := newRig(t, Options{UpgradeTime: 4 * time.Second, MaxPending: 1 << 16})
 	first := r.dial("/ws?uid=first&topic=t")
 	c := startChild(t, "half-open")
@@ -84,6 +73,23 @@ func TestHalfOpen(t *testing.T) {
 		cl.want("end")
 	}
 	t.Logf("%d clients served beside %d half-open connections", served, n)
+}
+
+// floodSize returns how many half-open connections this machine can hold in a test.
+func floodSize(t *testing.T) int {
+	n := 10000
+	if testing.Short() || raceDetector {
+		n = 4000
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if most := int(limit.Cur) - spareDescriptors; most < n {
+		t.Logf("%d half-open connections because of RLIMIT_NOFILE instead of %d", most, n)
+		n = most
+	}
+	return n
 }
 
 // However many are let in at once, and whichever shards their users have, as

@@ -76,9 +76,13 @@ func TestUserFanoutIsChunked(t *testing.T) {
 			t.Errorf("%d users are still waited for", len(h.fanout.users))
 		}
 	})
-	// A push to them all once more shares the list of sessions with the last
-	// while it waits.
-	release = r.block(0)
+	testSharedList(t, r, crowd)
+}
+
+// testSharedList sees that messages to the same users that wait share one list of
+// sessions, and one fan-out run.
+func testSharedList(t *testing.T, r *rig, crowd []*rawConn) {
+	release := r.block(0)
 	for i := range 10 {
 		r.deliver(message.ToUsers("u"), fmt.Sprint(i))
 	}

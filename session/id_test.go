@@ -51,16 +51,7 @@ func TestSessionIDs(t *testing.T) {
 				t.Errorf("%q is taken for an id", odd)
 			}
 		}
-		n, _ := message.ParseSID(sid, &r.opt.Key)
-		other := r.opt.Key
-		other[0]++
-		foreign := n
-		foreign.Node++
-		beyond := n
-		beyond.Shard = 7
-		for what, forged := range map[string]string{
-			"another key": n.Format(&other), "another node": foreign.Format(&r.opt.Key), "a shard that is not": beyond.Format(&r.opt.Key),
-		} {
+		for what, forged := range forgedIDs(sid, r.opt.Key) {
 			if found(forged) {
 				t.Errorf("an id of %s is found", what)
 			}
@@ -75,19 +66,34 @@ func TestSessionIDs(t *testing.T) {
 		if found(sid) {
 			t.Error("found after its end")
 		}
-		// Another session in the same slot.
-		next := r.mustWire("/ws?uid="+uid, "")
-		if found(sid) {
-			t.Error("the id finds the successor in the slot")
-		}
-		r.deliver(message.ToSessions(sid), "for the one before")
-		r.deliver(message.ToUsers(uid), "for the user")
-		if _, p, err := next.frame(); err != nil || string(p) != "for the user" {
-			t.Errorf("%q %v", p, err)
-		}
-		next.Close()
-		eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
+		r.successor(uid, sid)
 	}
+}
+
+// forgedIDs returns ids that differ from sid in one thing each.
+func forgedIDs(sid string, key [32]byte) map[string]string {
+	n, _ := message.ParseSID(sid, &key)
+	other := key
+	other[0]++
+	foreign, beyond := n, n
+	foreign.Node++
+	beyond.Shard = 7
+	return map[string]string{"another key": n.Format(&other), "another node": foreign.Format(&key), "a shard that does not exist": beyond.Format(&key)}
+}
+
+// successor sees that an old id does not find another session of uid in its slot.
+func (r *rig) successor(uid, sid string) {
+	next := r.mustWire("/ws?uid="+uid, "")
+	if _, found := r.Lookup(sid); found {
+		r.t.Error("the id finds the successor in the slot")
+	}
+	r.deliver(message.ToSessions(sid), "for the one before")
+	r.deliver(message.ToUsers(uid), "for the user")
+	if _, p, err := next.frame(); err != nil || string(p) != "for the user" {
+		r.t.Errorf("%q %v", p, err)
+	}
+	next.Close()
+	eventually(r.t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
 }
 
 // From the close frame on a session is not found any more, though its

@@ -3,7 +3,8 @@ package session
 import "belfry/ws"
 
 // unfinished is called when everything that was received of a session is decoded
-// but the last rest bytes, which begin a frame. It starts the message's clock.
+// but the last rest bytes, which begin a frame. It starts the clock of the message
+// that is in progress, if one is.
 func (r *receiver) unfinished(slot uint32, rec *record, rest int) {
 	in := r.inbounds.of(rec)
 	if !in.Active() {
@@ -22,7 +23,7 @@ func (r *receiver) unfinished(slot uint32, rec *record, rest int) {
 }
 
 // reclaim takes the unfinished message of the connection that holds most of the
-// node's input. The connection is ended later in the turn, by endInbound.
+// node's input. endInbound ends the connection later.
 func (r *receiver) reclaim(slot uint32) {
 	rec := r.rec(slot)
 	r.inbounds.drop(rec)

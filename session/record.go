@@ -56,6 +56,6 @@ const (
 	flagWaiting                     // counted as waiting: the request is complete
 	flagMetered                     // has token buckets
 	flagSlowed                      // is not read until it has tokens again
-	flagReclaimed                   // its input was reclaimed, and it will be ended in this turn
+	flagReclaimed                   // its input was reclaimed; receiver.endInbound will end it
 	flagRemote                      // shard.remotes has its client's address
 )

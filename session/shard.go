@@ -28,7 +28,7 @@ type shard struct {
 	users      users
 	topics     topics
 	dispatcher dispatcher
-	fanout     fanout
+	fanout     fanoutRuns
 	latencies  latencies // read by any goroutine, as env.counters
 
 	// How sessions are watched, and how they end.

@@ -198,7 +198,7 @@ func testModel(t *testing.T, weights map[opKind]int) {
 func fresh(h *shard) {
 	h.users.close()
 	h.topics.close()
-	h.users, h.topics, h.fanout = users{}, topics{}, fanout{}
+	h.users, h.topics, h.fanout = users{}, topics{}, fanoutRuns{}
 	h.users.init(&h.env, h)
 	h.topics.init(&h.env, h, &h.fanout)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)

@@ -13,10 +13,10 @@ import (
 // by the shard.
 type topics struct {
 	records
-	key      *[32]byte // of the hashes
-	interest Interest  // told of topics that got their first member or lost their last
-	waiter   Waiter    // called by interest when a topic is ready
-	run      *fanout   // whose place in a topic's list must stay right
+	key      *[32]byte   // of the hashes
+	interest Interest    // told of topics that got their first member or lost their last
+	waiter   Waiter      // called by interest when a topic is ready
+	run      *fanoutRuns // whose place in a topic's list must stay right
 
 	table   *offheap.Table // by hash of the name: index in all
 	all     *offheap.Records[topic]
@@ -58,7 +58,7 @@ const (
 	maxMemberships = 1 << 24
 )
 
-func (ts *topics) init(e *env, w Waiter, run *fanout) (err error) {
+func (ts *topics) init(e *env, w Waiter, run *fanoutRuns) (err error) {
 	o := e.opt
 	ts.records, ts.key, ts.interest, ts.waiter, ts.run = e.records, &o.Key, o.Interest, w, run
 	memberships := min(maxMemberships, (o.MaxSessions+o.MaxPending)*o.MaxTopics)

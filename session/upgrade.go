@@ -24,8 +24,8 @@ type upgrader struct {
 	log        *connLog // told of the origin of a request
 	users      *users
 	topics     *topics
-	fanout     *fanout   // for the number of the fan-out run
-	receiver   *receiver // for frames that came with the request
+	fanout     *fanoutRuns // for the number of the fan-out run
+	receiver   *receiver   // for frames that came with the request
 	answers    *answers
 	closer     *closer
 	refuser    *refuser
