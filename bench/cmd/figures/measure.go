@@ -38,15 +38,13 @@ func measure(ctx context.Context, o options, p *tool.Progress) (*report, error) 
 		memoryRounds = 0
 	}
 	steps := 2*rounds + memoryRounds
-	streams := o.measures("rates") && o.server != "floor"
-	if streams {
+	if streams(o) {
 		steps += len(o.rates)
 	}
 	if o.measures("allocs") {
 		steps++
 	}
-	variants := o.measures("variants") && o.server != "floor"
-	if variants {
+	if variants(o) {
 		steps += variantSteps(o)
 	}
 	p.Begin(steps)
@@ -65,9 +63,23 @@ func measure(ctx context.Context, o options, p *tool.Progress) (*report, error) 
 		}
 		r.Measured.Memory = append(r.Measured.Memory, m)
 	}
-	if streams {
+	if err := r.measureServer(ctx, o, p); err != nil {
+		return nil, err
+	}
+	r.Took = time.Since(r.Began).Seconds()
+	r.fill()
+	return r, nil
+}
+
+// The floor has neither streams nor variants.
+func streams(o options) bool  { return o.measures("rates") && o.server != "floor" }
+func variants(o options) bool { return o.measures("variants") && o.server != "floor" }
+
+// measureServer measures what is measured without the floor.
+func (r *report) measureServer(ctx context.Context, o options, p *tool.Progress) (err error) {
+	if streams(o) {
 		if r.Measured.Rates, err = measureRates(ctx, o, p); err != nil {
-			return nil, fmt.Errorf("rates: %w", err)
+			return fmt.Errorf("rates: %w", err)
 		}
 	}
 	if o.measures("allocs") {
@@ -79,14 +91,12 @@ func measure(ctx context.Context, o options, p *tool.Progress) (*report, error) 
 			r.Measured.Allocs = &a
 		}
 	}
-	if variants {
+	if variants(o) {
 		if r.Measured.Variants, err = measureVariants(ctx, o, p); err != nil {
-			return nil, fmt.Errorf("variants: %w", err)
+			return fmt.Errorf("variants: %w", err)
 		}
 	}
-	r.Took = time.Since(r.Began).Seconds()
-	r.fill()
-	return r, nil
+	return nil
 }
 
 // bothSides does round i: floor and server, in the order that is due.
