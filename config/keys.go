@@ -31,8 +31,8 @@ type Key struct {
 const maxKeyName = 32
 
 // parseKey reads name:KEY or KEY. A bearer token has no colon (RFC 6750 §2.1),
-// so the first one ends a name. Errors repeat neither part: a key that has a
-// colon would be shown as a name.
+// so the first one ends a name. Errors repeat neither part, because the part
+// before the colon may belong to a key.
 func parseKey(text string) (Key, error) {
 	name, key, named := strings.Cut(text, ":")
 	if !named {

@@ -102,7 +102,7 @@ func (n *clusterNode) metric(series string) float64 {
 	return 0
 }
 
-// soon polls what other processes do.
+// soon polls until cond is true, for things that other processes do.
 func soon(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !cond(); time.Sleep(10 * time.Millisecond) {
@@ -178,9 +178,8 @@ func (c *clusterClient) expect(want ...string) {
 	}
 }
 
-// reachable pushes probes at every node until c gets them: that a
-// subscription is known at other nodes takes a route's round trip, and nobody
-// is told when.
+// reachable pushes probes at every node until c gets them. Other nodes know a
+// subscription only after a round trip on the route, and report nothing then.
 func (c *clusterClient) reachable(from []*clusterNode, paths ...string) {
 	c.t.Helper()
 	for i, n := range from {

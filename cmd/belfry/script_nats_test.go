@@ -23,7 +23,7 @@ type natsServer struct {
 func (s *natsServer) start() error {
 	port := s.port
 	if port == 0 {
-		free, err := bench.FreePort() // to be had again
+		free, err := bench.FreePort() // to use them again
 		if err != nil {
 			return err
 		}
@@ -43,7 +43,7 @@ func (s *natsServer) start() error {
 	return err
 }
 
-// stop cuts all connections at once, as a server that is killed does.
+// stop cuts all connections at once, like a server that is killed.
 func (s *natsServer) stop() {
 	if s.srv != nil {
 		s.srv.Shutdown()
@@ -74,7 +74,7 @@ func cmdNATS(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdNATSPub publishes as any NATS client would, without a header.
+// cmdNATSPub publishes like any NATS client, without headers.
 func cmdNATSPub(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 3, "natspub URL subject payload")
 	if neg {

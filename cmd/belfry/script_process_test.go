@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// patience bounds every wait in scripts. It is only reached by a failure.
+// patience bounds every wait in scripts. Only a failure waits as long.
 const patience = time.Minute
 
 // scriptNode is a node that a script started.
@@ -25,7 +25,7 @@ type scriptNode struct {
 
 	mu    sync.Mutex
 	lines []string      // of the log
-	more  chan struct{} // closed and replaced when lines grew
+	more  chan struct{} // closed and replaced when there are new lines
 }
 
 // readyLine is the line "ready" that a node logs once it serves.
@@ -70,8 +70,8 @@ func launch(dir, logName string, env, args []string) (*scriptNode, error) {
 	return node, nil
 }
 
-// ready waits for the line that says where everything is: a node whose NATS is
-// away serves without being ready.
+// ready waits for the line with the addresses. A node without a connection to
+// NATS serves without being ready.
 func (n *scriptNode) ready() (readyLine, error) {
 	var ready readyLine
 	line, err := n.wait(regexp.MustCompile(`"msg":"(ready|serving, not ready)"`))
@@ -102,7 +102,8 @@ func (n *scriptNode) read(r io.Reader) {
 	}
 }
 
-// wait returns the first line of the log, past or to come, that matches.
+// wait returns the first line of the log that matches; it waits until there is
+// one.
 func (n *scriptNode) wait(want *regexp.Regexp) (string, error) {
 	timeout := time.After(patience)
 	for seen := 0; ; {
