@@ -69,7 +69,7 @@ func (p *program) want(lines ...string) {
 			if !ok || got != want {
 				p.t.Fatalf("%q (more: %v), want %q", got, ok, want)
 			}
-		case <-time.After(patience):
+		case <-time.After(waitLimit):
 			p.t.Fatalf("%q did not come", want)
 		}
 	}
@@ -78,7 +78,7 @@ func (p *program) want(lines ...string) {
 // await skips lines up to one.
 func (p *program) await(line string) {
 	p.t.Helper()
-	for end := time.After(patience); ; {
+	for end := time.After(waitLimit); ; {
 		select {
 		case got, ok := <-p.lines:
 			if got == line {

@@ -23,15 +23,15 @@ func getStats(ctx context.Context, host string) (publish.Stats, error) {
 	return publish.GetStats(ctx, apiTimeout, host)
 }
 
-// until asks every 20 ms, for as long as patience, until ask returns nil.
-func until(ctx context.Context, patience time.Duration, ask func() error) error {
-	for deadline := time.Now().Add(patience); ; {
+// until asks every 20 ms, for as long as waitLimit, until ask returns nil.
+func until(ctx context.Context, waitLimit time.Duration, ask func() error) error {
+	for deadline := time.Now().Add(waitLimit); ; {
 		err := ask()
 		if err == nil {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("not after %v: %w", patience, err)
+			return fmt.Errorf("not after %v: %w", waitLimit, err)
 		}
 		if err := bench.Sleep(ctx, 20*time.Millisecond); err != nil {
 			return err

@@ -107,14 +107,14 @@ func (w *pusher) run(ctx context.Context, end time.Time, size int) error {
 
 // arrival waits until so many direct messages have arrived.
 func arrival(ctx context.Context, p *bench.Pool, want uint64) (bench.Stats, error) {
-	const patience = 15 * time.Second
-	for deadline := time.Now().Add(patience); ; {
+	const waitLimit = 15 * time.Second
+	for deadline := time.Now().Add(waitLimit); ; {
 		st, err := p.Stats(ctx)
 		switch {
 		case err != nil || st.Direct.Received >= want:
 			return st, err
 		case time.Now().After(deadline):
-			return st, errors.Join(fmt.Errorf("%d of %d messages to users arrived within %v of the last push", st.Direct.Received, want, patience), st.Faults())
+			return st, errors.Join(fmt.Errorf("%d of %d messages to users arrived within %v of the last push", st.Direct.Received, want, waitLimit), st.Faults())
 		}
 		if err := bench.Sleep(ctx, 10*time.Millisecond); err != nil {
 			return st, err

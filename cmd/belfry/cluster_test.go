@@ -119,7 +119,7 @@ func unordered(c *clusterClient, want ...string) {
 // foreignPublisher is any NATS client: it sets no header.
 func foreignPublisher(t *testing.T, url string, nodes []*clusterNode, everybody ...*clusterClient) {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.Timeout(patience))
+	nc, err := nats.Connect(url, nats.Timeout(waitLimit))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func listenTo(t *testing.T, f listenFlags, handler http.HandlerFunc) (out string
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	least, err = l.connection(ctx)
 	return stdout.String(), least, err

@@ -101,7 +101,7 @@ func (n *pipedNode) fill() {
 func (n *pipedNode) delivers(what string) {
 	n.t.Helper()
 	n.push("/v1/topics/t", what)
-	n.client.SetReadDeadline(time.Now().Add(patience))
+	n.client.SetReadDeadline(time.Now().Add(waitLimit))
 	if _, got, err := n.client.ReadMessage(); err != nil || string(got) != what {
 		n.t.Fatalf("%q, %v; want %q", got, err, what)
 	}
@@ -128,8 +128,8 @@ func (n *pipedNode) ends(sig os.Signal) error {
 	select {
 	case <-n.done:
 		return n.err
-	case <-time.After(patience):
-		n.t.Fatalf("still runs %v after %v", patience, sig)
+	case <-time.After(waitLimit):
+		n.t.Fatalf("still runs %v after %v", waitLimit, sig)
 		return nil
 	}
 }
@@ -206,7 +206,7 @@ func TestCrashWithFullLogPipe(t *testing.T) {
 // TestFullOutputAtStart: neither the banner nor the error of a failed start
 // waits for a reader.
 func TestFullOutputAtStart(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -253,7 +253,7 @@ func hang() {
 
 // TestLastResort: the exit after shutdown.grace depends on nothing else.
 func TestLastResort(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "hang")
 	if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed {

@@ -27,7 +27,7 @@ func logTo(t *testing.T, change func(*config.Log)) (*zap.Logger, func() string) 
 		t.Fatal(err)
 	}
 	return log, func() string {
-		lines.Flush(patience)
+		lines.Flush(waitLimit)
 		return out.String()
 	}
 }

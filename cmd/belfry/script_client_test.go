@@ -64,7 +64,7 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	if host := o.header.Get("Host"); host != "" {
 		req.Host = host
 	}
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: waitLimit, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()
@@ -86,7 +86,7 @@ func cmdPoll(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := regexp.Compile("(?m)" + args[1])
 	ts.Check(err)
 	var last string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if resp, err := http.Get(args[0]); err == nil {
 			body, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
@@ -95,7 +95,7 @@ func cmdPoll(ts *testscript.TestScript, neg bool, args []string) {
 			}
 		}
 	}
-	ts.Fatalf("not within %v: %s in\n%s", patience, args[1], last)
+	ts.Fatalf("not within %v: %s in\n%s", waitLimit, args[1], last)
 }
 
 // scriptSocket is a client made with gorilla/websocket.
@@ -176,7 +176,7 @@ func cmdWS(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func dial(url string, o clientOptions) (*websocket.Conn, *http.Response, error) {
-	dialer := websocket.Dialer{HandshakeTimeout: patience}
+	dialer := websocket.Dialer{HandshakeTimeout: waitLimit}
 	if o.protocol != "" {
 		dialer.Subprotocols = []string{o.protocol}
 	}
@@ -227,8 +227,8 @@ func newScriptSocket(conn *websocket.Conn, mute bool) *scriptSocket {
 func (s *scriptSocket) pinged(ts *testscript.TestScript) {
 	select {
 	case <-s.pings:
-	case <-time.After(patience):
-		ts.Fatalf("no ping within %v", patience)
+	case <-time.After(waitLimit):
+		ts.Fatalf("no ping within %v", waitLimit)
 	}
 }
 
@@ -244,8 +244,8 @@ func (s *scriptSocket) next(ts *testscript.TestScript) scriptFrame {
 	select {
 	case frame := <-s.frames:
 		return frame
-	case <-time.After(patience):
-		ts.Fatalf("nothing arrived within %v", patience)
+	case <-time.After(waitLimit):
+		ts.Fatalf("nothing arrived within %v", waitLimit)
 	}
 	return scriptFrame{}
 }
@@ -260,7 +260,7 @@ func (s *scriptSocket) closed(ts *testscript.TestScript, code string) {
 
 func (s *scriptSocket) close(ts *testscript.TestScript) {
 	message := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	ts.Check(s.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(patience)))
+	ts.Check(s.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(waitLimit)))
 	for frame := s.next(ts); ; frame = s.next(ts) { // messages may still arrive
 		if frame.err != nil {
 			s.conn.Close()

@@ -34,7 +34,7 @@ func (s *natsServer) start() error {
 		return err
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(patience) {
+	if !srv.ReadyForConnections(waitLimit) {
 		return os.ErrDeadlineExceeded
 	}
 	_, text, _ := strings.Cut(srv.Addr().String(), ":")
@@ -84,7 +84,7 @@ func cmdNATSPub(ts *testscript.TestScript, neg bool, args []string) {
 	if !strings.Contains(url, "://") {
 		url = "nats://" + url
 	}
-	nc, err := nats.Connect(url, nats.Timeout(patience))
+	nc, err := nats.Connect(url, nats.Timeout(waitLimit))
 	ts.Check(err)
 	defer nc.Close()
 	ts.Check(nc.Publish(args[1], []byte(args[2])))

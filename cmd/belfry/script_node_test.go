@@ -76,7 +76,7 @@ func node(ts *testscript.TestScript, name string) *scriptNode {
 
 func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 1, "halt NAME [signal [within]]")
-	n, sig, within := node(ts, args[0]), "TERM", patience
+	n, sig, within := node(ts, args[0]), "TERM", waitLimit
 	if len(args) > 1 {
 		sig = args[1]
 	}

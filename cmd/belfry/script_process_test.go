@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// patience bounds every wait in scripts. Only a failure waits as long.
-const patience = time.Minute
+// waitLimit bounds every wait in scripts. Only a failure waits as long.
+const waitLimit = time.Minute
 
 // scriptNode is a node that a script started.
 type scriptNode struct {
@@ -105,7 +105,7 @@ func (n *scriptNode) read(r io.Reader) {
 // wait returns the first line of the log that matches; it waits until there is
 // one.
 func (n *scriptNode) wait(want *regexp.Regexp) (string, error) {
-	timeout := time.After(patience)
+	timeout := time.After(waitLimit)
 	for seen := 0; ; {
 		n.mu.Lock()
 		lines, more := n.lines, n.more
@@ -124,7 +124,7 @@ func (n *scriptNode) wait(want *regexp.Regexp) (string, error) {
 			}
 			n.mu.Unlock()
 		case <-timeout:
-			return "", fmt.Errorf("no line matches %s within %v:\n%s", want, patience, strings.Join(lines, "\n"))
+			return "", fmt.Errorf("no line matches %s within %v:\n%s", want, waitLimit, strings.Join(lines, "\n"))
 		}
 	}
 }

@@ -52,7 +52,7 @@ func TestSinkLosesWhatDoesNotFit(t *testing.T) {
 	for range 2 { // the lines that waited, then the line about losses
 		g.takes(nil)
 	}
-	s.Flush(patience)
+	s.Flush(waitLimit)
 	if got := g.String(); got != "one\ntwo\nthree\nfour\n1 lost\n" {
 		t.Errorf("got %q", got)
 	}
@@ -63,13 +63,13 @@ func TestSinkTellsOfFailedWrites(t *testing.T) {
 	s := newSink(g, 100, tellLost)
 	s.Write([]byte("one\ntwo\n"))
 	g.takes(errors.New("closed"))
-	s.Flush(patience)
+	s.Flush(waitLimit)
 	s.Write([]byte("three\n")) // with the line about losses, and both are lost
 	g.takes(errors.New("closed"))
-	s.Flush(patience)
+	s.Flush(waitLimit)
 	s.Write([]byte("four\n"))
 	g.takes(nil)
-	s.Flush(patience)
+	s.Flush(waitLimit)
 	if got := g.String(); got != "3 lost\nfour\n" {
 		t.Errorf("got %q", got)
 	}
@@ -84,10 +84,10 @@ func TestSinkKeepsNoLargeBuffer(t *testing.T) {
 	for range 8 {
 		s.Write([]byte(strings.Repeat("x", keptBuffer) + "\n"))
 	}
-	s.Flush(patience)
+	s.Flush(waitLimit)
 	for range 2 { // each of the two buffers
 		s.Write([]byte("y\n"))
-		s.Flush(patience)
+		s.Flush(waitLimit)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -105,8 +105,8 @@ func heartbeat(ctx context.Context, o options, p *bench.Pool) error {
 	if err := p.Mark(ctx); err != nil {
 		return err
 	}
-	patience := 3*o.ping + 5*time.Second
-	for deadline := time.Now().Add(patience); ; {
+	waitLimit := 3*o.ping + 5*time.Second
+	for deadline := time.Now().Add(waitLimit); ; {
 		sum, err := p.Stats(ctx)
 		if err != nil {
 			return err
@@ -116,7 +116,7 @@ func heartbeat(ctx context.Context, o options, p *bench.Pool) error {
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not every session was pinged within %v at an interval of %v: %d pings, %d connections open, ended: %s",
-				patience, o.ping, sum.Pings, sum.Open, bench.Causes(sum.Ended))
+				waitLimit, o.ping, sum.Pings, sum.Open, bench.Causes(sum.Ended))
 		}
 		if err := bench.Sleep(ctx, 250*time.Millisecond); err != nil {
 			return err

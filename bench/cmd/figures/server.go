@@ -65,8 +65,8 @@ func startBelfry(ctx context.Context, o options, env ...string) (*belfrySide, er
 
 // ready asks /readyz until it answers 200.
 func (s *belfrySide) ready(ctx context.Context) error {
-	const patience = 15 * time.Second
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("belfry is not ready after %v", patience))
+	const waitLimit = 15 * time.Second
+	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, fmt.Errorf("belfry is not ready after %v", waitLimit))
 	defer cancel()
 	last := errors.New("never asked")
 	for {
