@@ -189,7 +189,7 @@ func TestTunePersist(t *testing.T) {
 	if err := os.WriteFile(theirs, []byte("fs.nr_open = 2000000\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, status := tune(t, "persist", flags...); status != 1 || !strings.Contains(out, "not ours") {
+	if out, status := tune(t, "persist", flags...); status != 1 || !strings.Contains(out, "not written by tune.sh") {
 		t.Errorf("over a file of another program: %d\n%s", status, out)
 	}
 	tune(t, "revert", flags...)
