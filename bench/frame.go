@@ -15,10 +15,10 @@ const (
 	opPong   = 0xA
 )
 
-// MaxFrame is the largest payload the client takes, in bytes.
+// MaxFrame is the largest payload that the client accepts, in bytes.
 const MaxFrame = 1 << 20
 
-// Violations a server can be caught at.
+// Violations of a server.
 var (
 	errReserved   = errors.New("reserved bits or opcode")
 	errFragmented = errors.New("fragmented message")
@@ -31,12 +31,12 @@ var (
 // Frame is one whole frame of a server.
 type Frame struct {
 	Op      byte
-	Payload []byte // points into what was parsed
+	Payload []byte // points into the parsed bytes
 }
 
-// ParseFrame reads the first frame of p and says how many bytes it takes, 0
-// if p does not hold all of it yet. It is strict, since it is there to find
-// faults; fragmented messages are one, because a push is one frame.
+// ParseFrame reads the first frame of p and returns its length in bytes, 0 if p
+// does not contain all of it yet. It is strict, because it looks for faults. A
+// fragmented message is a fault, because a push is one frame.
 func ParseFrame(p []byte) (f Frame, n int, err error) {
 	if len(p) < 2 {
 		return f, 0, nil

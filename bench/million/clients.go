@@ -152,8 +152,8 @@ func (c *clients) stats(ctx context.Context) (bench.Stats, error) {
 	return bench.SumStats(stats), nil
 }
 
-// verify returns an error unless every connection is still there and got
-// every broadcast once, in order and unchanged.
+// verify returns an error unless every connection is still open and got every
+// broadcast once, in order and unchanged.
 func (c *clients) verify(ctx context.Context) error {
 	sum, err := c.stats(ctx)
 	if err != nil {

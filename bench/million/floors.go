@@ -54,7 +54,7 @@ func (f *floors) grow(ctx context.Context, n int) error {
 		}
 		f.nodes = append(f.nodes, floorNode{proc, addrs[0]})
 		if _, err := proc.Call(ctx, bench.Command{Op: bench.OpCount}); err != nil {
-			return err // it listens when it answers
+			return err // it listens after its first answer
 		}
 	}
 	return nil

@@ -89,7 +89,7 @@ func populate(ctx context.Context, o *Options, p *Plan, s servers, t *progress, 
 	}
 	switch {
 	case err == nil:
-	case ctx.Err() != nil: // whatever failed, failed for this
+	case ctx.Err() != nil: // the error has this cause
 		err = fmt.Errorf("%w, in the stage %q", context.Cause(ctx), during)
 	default:
 		// What failed may be a process that ended a moment ago.

@@ -63,7 +63,7 @@ func command() *cobra.Command {
 	f.IntVar(&o.size, "size", 128, "payload, in bytes")
 	f.IntVar(&o.clients, "clients", 2, "client processes, at least")
 	f.IntVar(&o.shards, "shards", runtime.NumCPU(), "shards of belfry and threads of the floor")
-	f.DurationVar(&o.settle, "settle", 2*time.Second, "from the last connect to reading memory")
+	f.DurationVar(&o.settle, "settle", 2*time.Second, "time from the last connect to reading memory")
 	f.DurationVar(&o.push, "push", 6*time.Second, "how long users are pushed to in a round; 0 leaves it out")
 	f.IntVar(&o.concurrency, "concurrency", 600, "requests under way while users are pushed to")
 	f.StringVar(&o.cache, "cache", "cache", "folder that socket.io is installed into")

@@ -1,7 +1,7 @@
-// Command figures measures belfry against the floor and prints the table of
-// figures: what, reached, target, verdict. docs/benchmarks.md says how each
-// is measured. It starts everything it needs, server, floor and clients, as
-// processes of its own and leaves none behind.
+// Command figures compares belfry with the floor and prints the table of
+// figures: what, reached, target, result. docs/benchmarks.md says how each is
+// measured. It starts server, floor and clients as child processes and leaves
+// none behind.
 package main
 
 import (
@@ -78,7 +78,7 @@ func command() *cobra.Command {
 			defer cancel()
 			report, err := measure(ctx, o, tool.NewProgress(os.Stderr))
 			if err != nil {
-				if cause := context.Cause(ctx); cause != nil { // whatever failed, failed for this
+				if cause := context.Cause(ctx); cause != nil { // the error has this cause
 					err = fmt.Errorf("%w, during: %w", cause, err)
 				}
 				return err
@@ -107,14 +107,14 @@ func command() *cobra.Command {
 	f.IntVar(&o.memoryRounds, "memory-rounds", 3, "rounds of memory")
 	f.IntVar(&o.broadcasts, "broadcasts", 20, "broadcasts in a round")
 	f.IntVar(&o.size, "size", 128, "payload, in bytes")
-	f.DurationVar(&o.settle, "settle", 10*time.Second, "from the last connect to reading memory")
+	f.DurationVar(&o.settle, "settle", 10*time.Second, "time from the last connect to reading memory")
 	f.DurationVar(&o.ping, "ping", 10*time.Second, "ping interval of the server when memory is read after a heartbeat round")
 	f.DurationVar(&o.push, "push", 6*time.Second, "how long pushes to one user are measured in a round")
 	f.DurationVar(&o.pushEvery, "push-every", 5*time.Millisecond, "time between pushes to one user")
-	f.IntSliceVar(&o.rates, "rates", []int{2, 5, 10, 20, 50, 100}, "messages a second of the streams to all, one after the other")
-	f.DurationVar(&o.rateTime, "rate-time", 8*time.Second, "how long each rate but the last is kept up")
-	f.DurationVar(&o.rateLast, "rate-last", time.Minute, "how long the last rate is kept up")
-	f.StringVar(&o.plots, "plots", "", "folder for charts; none are drawn without")
+	f.IntSliceVar(&o.rates, "rates", []int{2, 5, 10, 20, 50, 100}, "messages per second of the streams to all, one stream after the other")
+	f.DurationVar(&o.rateTime, "rate-time", 8*time.Second, "duration of each rate except the last")
+	f.DurationVar(&o.rateLast, "rate-last", time.Minute, "duration of the last rate")
+	f.StringVar(&o.plots, "plots", "", "folder for charts; without it none are drawn")
 	f.StringSliceVar(&o.only, "only", parts, "parts to measure")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "for everything")
 	f.BoolVar(&o.json, "json", false, "print JSON with the figures of every round")
@@ -170,5 +170,5 @@ func (o *options) validate() error {
 
 func (o *options) measures(part string) bool { return slices.Contains(o.only, part) }
 
-// encodeJSON is how the report is written for programs.
+// encodeJSON writes the report as JSON.
 func encodeJSON(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }

@@ -13,13 +13,13 @@ import (
 	"belfry/bench/publish"
 )
 
-// clientPath is where both servers take WebSockets.
+// clientPath is the WebSocket path of both servers.
 func clientPath(o options) string { return bench.DevPath(o.topics) }
 
-// askTimeout bounds one question to the server under measurement.
+// askTimeout bounds one request to the measured server.
 const askTimeout = 5 * time.Second
 
-// side is one of the two servers under measurement.
+// side is one of the two measured servers.
 type side interface {
 	name() string
 	process() *bench.Process
@@ -151,7 +151,7 @@ func (s *floorSide) broadcast(ctx context.Context, seq uint32, size int) (int64,
 
 func (s *floorSide) stop() { s.proc.Stop(5 * time.Second) }
 
-// startServer starts what --server names.
+// startServer starts the server that --server names.
 func startServer(ctx context.Context, o options, env ...string) (side, error) {
 	if o.server == "floor" {
 		return startFloor(ctx, o)
