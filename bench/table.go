@@ -30,8 +30,8 @@ const (
 	Info    Bound = "" // nothing to reach
 )
 
-// Verdict is "ok", "miss", "not measured", or "" for information.
-func (r Row) Verdict() string {
+// Outcome returns "ok", "miss", "not measured", or "" for information.
+func (r Row) Outcome() string {
 	switch {
 	case r.Missing != "":
 		return "not measured"
@@ -63,7 +63,7 @@ func (r Row) target() string {
 // Met says whether every row with a target was measured and reached it.
 func Met(rows []Row) bool {
 	return !slices.ContainsFunc(rows, func(r Row) bool {
-		return r.Bound != Info && r.Verdict() != "ok"
+		return r.Bound != Info && r.Outcome() != "ok"
 	})
 }
 
@@ -72,7 +72,7 @@ func Met(rows []Row) bool {
 func WriteTable(w io.Writer, rows []Row) error {
 	cells := [][]string{{"what", "reached", "target", ""}}
 	for _, r := range rows {
-		cells = append(cells, []string{r.What, r.reached(), r.target(), r.Verdict()})
+		cells = append(cells, []string{r.What, r.reached(), r.target(), r.Outcome()})
 	}
 	var b strings.Builder
 	WriteCells(&b, cells, 0, 3)

@@ -63,7 +63,7 @@ func startBelfry(ctx context.Context, o options, env ...string) (*belfrySide, er
 	return s, nil
 }
 
-// ready asks /readyz until it answers 200.
+// ready requests /readyz until it answers 200.
 func (s *belfrySide) ready(ctx context.Context) error {
 	const waitLimit = 15 * time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, fmt.Errorf("belfry is not ready after %v", waitLimit))
