@@ -19,7 +19,7 @@ type PoolOptions struct {
 	Processes   int              // at least; 0 is as many as descriptors ask for, and not fewer than there are processors
 	Program     []string         // the client's command; none is this program with the argument "client"
 	Rate        float64          // connections begun a second over all processes; 0 is no limit
-	Window      int              // connections under way at once in one process; 0 is 256
+	Window      int              // connections in progress at once in one process; 0 is 256
 	Wire
 
 	ConnectTimeout time.Duration // for one Connect; 0 is a minute

@@ -10,7 +10,7 @@ import (
 type Wire struct {
 	Path        string   `json:"path"`                  // a Template, as DevPath gives for belfry
 	Host        string   `json:"host,omitempty"`        // header, in which {port} is the target's; "" is the target's address
-	Headers     []string `json:"headers,omitempty"`     // more lines of the request, "Name: value"
+	Headers     []string `json:"headers,omitempty"`     // further lines of the request, "Name: value"
 	Subprotocol string   `json:"subprotocol,omitempty"` // to ask for and to insist on
 	Users       int      `json:"users,omitempty"`       // connection n belongs to user n modulo this; 0 makes each its own user
 	Topics      int      `json:"topics,omitempty"`      // how many different ones; 0 asks for none

@@ -36,7 +36,7 @@ type scene struct {
 	row     Row
 }
 
-// calm is how long others are given to notice that the attackers have left.
+// calm is the time for nodes to notice that the attackers have left.
 const calm = 3 * time.Second
 
 // row runs one attack with n attackers.

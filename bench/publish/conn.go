@@ -145,7 +145,7 @@ func (c *Conn) offer(ctx context.Context, m *bench.Message, size int) (status in
 		case whole == 0:
 			continue
 		case whole < len(c.in):
-			return 0, nil, fmt.Errorf("the server answered what was not asked: %.100q", c.in[whole:])
+			return 0, nil, fmt.Errorf("the server sent an answer without a request: %.100q", c.in[whole:])
 		}
 		c.used = time.Now()
 		return status, body, nil
