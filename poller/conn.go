@@ -33,6 +33,7 @@ const (
 	flagStaged                             // a send to it is staged
 	flagDeferred                           // on the list of those to be shown what they left unread
 	flagLargeReads                         // a message longer than a read is on its way in
+	flagRefused                            // a send to it was refused, and the handler was not told yet
 	flagEvicted                            // its backlog was dropped for another connection, and the handler does not know yet
 
 	flagsNoSend = flagClosing | flagCloseWrite | flagEvicted // nothing can be sent

@@ -216,7 +216,7 @@ func TestStageBeforeTheEnd(t *testing.T) {
 			s.Send(closedID.Slot(), Shared(NewFrames(numbered(1, 20, 0))), Data)
 			s.Send(givenID.Slot(), Shared(NewFrames(numbered(2, 20, 0))), Data)
 			s.Close(closedID.Slot())
-			sock := s.Detach(givenID.Slot(), nil)
+			sock, _ := s.Detach(givenID.Slot(), nil)
 			unix.Write(sock.FD, []byte("after\n"))
 			unix.Close(sock.FD)
 		})

@@ -95,9 +95,15 @@ func (x *sender) enqueueControl(slot uint32, c *conn, p []byte) SendResult {
 }
 
 // adopt has a connection that comes from elsewhere send first what was not
-// sent there.
-func (x *sender) adopt(slot uint32, c *conn, unsent []byte) {
+// sent there, and then, if told, shut down for writing.
+func (x *sender) adopt(slot uint32, c *conn, unsent []byte, closeWrite bool) {
+	if closeWrite {
+		c.flags |= flagCloseWrite
+	}
 	if len(unsent) == 0 {
+		if closeWrite {
+			c.shutdown()
+		}
 		return
 	}
 	f := &Frame{b: unsent, own: true}

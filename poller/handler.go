@@ -4,13 +4,16 @@ package poller
 // one at a time, and must neither block nor keep the slices it is given. A
 // panic in it is caught: the connection at hand is closed with CausePanic.
 //
-// A connection is named by its slot, which is valid until OnClose returns or
-// Move or Detach was called; ID and Lookup turn it into a name that outlives it.
+// A connection is named by its slot, which is valid until OnClose returns, Move
+// was called or Detach returned true; ID and Lookup turn it into a name that
+// outlives it.
 type Handler interface {
-	// OnOpen starts a connection: accepted (state is the Endpoint's), moved
-	// from another shard or adopted (state is what it came with). Its Record
-	// is zero.
+	// OnOpen starts a connection that was accepted (state is the Endpoint's) or
+	// adopted (state is the Socket's). Its Record is zero.
 	OnOpen(slot uint32, state any)
+	// OnMoved goes on with a connection that another shard has moved here with
+	// state. Its Record is zero.
+	OnMoved(slot uint32, state any)
 	// OnData gets all bytes that were received and not consumed yet, in one
 	// piece, and returns how many of them it consumed. It may change them.
 	// What is left is shown again together with what comes next.
@@ -43,8 +46,8 @@ type Handler interface {
 type Refuser interface{ OnRefused(state any) }
 
 // HalfOpener is a Handler that wants to know which connections have to wait: those
-// that are still open and the shard's own after OnOpen and a first read, which
-// has mostly brought the request already.
+// that are still open and the shard's own after OnOpen or OnMoved and a first
+// read, which has mostly brought the request already.
 type HalfOpener interface{ OnHalfOpen(slot uint32) }
 
 // Reason says why the poller closed a connection.

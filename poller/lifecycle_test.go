@@ -187,6 +187,7 @@ type stopHandler struct {
 }
 
 func (h *stopHandler) OnOpen(slot uint32, _ any)           { h.after() }
+func (h *stopHandler) OnMoved(uint32, any)                 { h.after() }
 func (h *stopHandler) OnMail(Mail)                         { h.after() }
 func (h *stopHandler) OnTick()                             { h.after() }
 func (h *stopHandler) OnWork() bool                        { h.after(); return false }

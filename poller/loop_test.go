@@ -41,6 +41,8 @@ func (h *echoHandler) OnOpen(slot uint32, state any) {
 	}
 }
 
+func (h *echoHandler) OnMoved(slot uint32, state any) { h.OnOpen(slot, state) }
+
 func (h *echoHandler) OnData(slot uint32, p []byte) int {
 	if h.data != nil {
 		return h.data(h.s, slot, p)
@@ -358,7 +360,7 @@ func TestAdoptDetach(t *testing.T) {
 	})
 	r.on(1, func(s *Shard) {
 		slot, _ := s.Next(0)
-		sock := s.Detach(slot, nil)
+		sock, _ := s.Detach(slot, nil)
 		out.Store(&sock)
 	})
 	sock := out.Load()

@@ -6,13 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is a connection between two shards, or on its way into or out of a
-// loop.
+// Socket is a connection that no shard has: it is between two shards, or on its
+// way into or out of a loop. The descriptor and the bytes belong to the
+// goroutine that has the Socket.
 type Socket struct {
-	FD     int    // owned by whoever has the Socket
-	Unread []byte // received, not consumed by the handler
-	Unsent []byte // to be sent before anything else
-	State  any    // the handler's, given to OnOpen
+	FD         int
+	Unread     []byte // received, and to be read before anything else
+	Unsent     []byte // to be sent before anything else
+	CloseWrite bool   // see Shard.CloseWrite: the socket is shut down for writing once Unsent is sent
+	State      any    // the handler's, given to OnOpen or OnMoved
 }
 
 // arrival is a socket in a mailbox.
@@ -22,21 +24,43 @@ type arrival struct {
 	charged int // for Unread, while it is under way
 }
 
-// Detach gives a connection away without closing it: its descriptor and all
-// that was not read and not sent. OnClose is not called. unread is what the
-// handler holds of the bytes that it was given by the current call of OnData
-// and has not consumed; with nil, it is what it left unconsumed before.
-func (s *Shard) Detach(slot uint32, unread []byte) Socket {
-	s.Submit()
-	c := s.at(slot)
-	sock := Socket{FD: int(c.fd)}
-	switch {
-	case unread != nil:
-		sock.Unread = append([]byte(nil), unread...)
-	default:
-		sock.Unread = append([]byte(nil), s.unread(c)...)
+// Detach lets go of a connection without closing it. The descriptor is out of
+// the epoll set, and another goroutine may use it, close it, or give the Socket
+// to Adopt. Ports that serve more than WebSocket need this, and hot restart.
+//
+// unread is the part that the handler has not consumed of the bytes given to
+// the current call of OnData for this connection; the result holds a copy. A
+// nil unread, outside of OnData, means the bytes left unconsumed before.
+//
+// The record, the timer and the bytes charged to the connection are given back.
+// OnClose is not called, so the handler first forgets the slot in its own
+// tables. The slot may name another connection after the current call.
+//
+// ok is false, and the connection stays, if the handler has yet to be told about
+// it: OnClose or OnSendFailed follows.
+func (s *Shard) Detach(slot uint32, unread []byte) (sock Socket, ok bool) {
+	s.Submit() // may fail, and then the handler is told
+	if s.at(slot).flags&(flagClosing|flagRefused) != 0 {
+		return Socket{}, false
 	}
-	sock.Unsent = s.sender.unsent(c)
+	s.Counters.Detached.Add(1)
+	return s.detach(slot, unread), true
+}
+
+// detach is Detach of a connection in any state. Nothing may be staged for it.
+func (s *Shard) detach(slot uint32, unread []byte) Socket {
+	c := s.at(slot)
+	if unread == nil {
+		unread = s.unread(c)
+	}
+	sock := Socket{
+		FD:         int(c.fd),
+		Unread:     append([]byte(nil), unread...),
+		Unsent:     s.sender.unsent(c),
+		CloseWrite: c.flags&flagCloseWrite != 0,
+	}
+	// Closing the descriptor would not take it out of the set: it may have been
+	// duplicated, or be in another process by then (man 7 epoll).
 	if c.flags&flagInSet != 0 {
 		sysEpollCtl(s.epfd, unix.EPOLL_CTL_DEL, c.fd, 0, 0)
 	}
@@ -44,12 +68,13 @@ func (s *Shard) Detach(slot uint32, unread []byte) Socket {
 	return sock
 }
 
-// Move hands a connection to another shard, where OnOpen gets state and
+// Move hands a connection to another shard, where OnMoved gets state and
 // OnData the unread bytes (see Detach). It never fails: if the other's
 // mailbox is full the socket waits here, and this shard stops accepting until
-// it is gone.
+// it is gone. A connection that is broken is found to be so by the other shard.
 func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
-	sock := s.Detach(slot, unread)
+	s.Submit()
+	sock := s.detach(slot, unread)
 	sock.State = state
 	s.Counters.MovedOut.Add(1)
 	a := s.loop.arrivals.Get().(*arrival)
@@ -88,20 +113,21 @@ func (s *Shard) openArrival(a *arrival) {
 		}
 		return
 	}
-	if a.adopted {
-		s.Counters.Adopted.Add(1)
-	} else {
-		s.Counters.MovedIn.Add(1)
-	}
-	sock := a.Socket
+	sock, adopted := a.Socket, a.adopted
 	*a = arrival{}
 	s.loop.arrivals.Put(a)
 	id := s.ID(slot)
 	defer s.recoverConn(id)
 	c := s.at(slot)
-	s.sender.adopt(slot, c, sock.Unsent)
-	s.adoptUnread(slot, c, sock.Unread) // before OnOpen, which may move it on
-	s.handler.OnOpen(slot, sock.State)
+	s.sender.adopt(slot, c, sock.Unsent, sock.CloseWrite)
+	s.adoptUnread(slot, c, sock.Unread) // before the handler, which may move it on
+	if adopted {
+		s.Counters.Adopted.Add(1)
+		s.handler.OnOpen(slot, sock.State)
+	} else {
+		s.Counters.MovedIn.Add(1)
+		s.handler.OnMoved(slot, sock.State)
+	}
 	if s.alive(slot, uint32(id>>32)) && s.unread(c) != nil && c.flags&flagPaused == 0 {
 		s.receive(slot, c, 0)
 	}
@@ -110,12 +136,13 @@ func (s *Shard) openArrival(a *arrival) {
 	}
 }
 
-// Adopt gives a loop a connected TCP socket from outside; OnOpen gets its
-// State. The descriptor is the loop's if and only if Adopt returns nil. Any
-// goroutine.
+// Adopt gives a loop a connected stream socket from outside, or one that was
+// detached; OnOpen gets its State, then OnData its Unread bytes, of which there
+// may be 64 KiB. The descriptor and the bytes are the loop's if and only if
+// Adopt returns nil. Any goroutine.
 func (l *Loop) Adopt(shard int, sock Socket) error {
-	if len(sock.Unread) > MaxUnread {
-		return fmt.Errorf("poller: %d unread bytes with a socket; allowed are at most %d", len(sock.Unread), MaxUnread)
+	if len(sock.Unread) > scratchSize { // no detached connection has more
+		return fmt.Errorf("poller: %d unread bytes with a socket; allowed are at most %d", len(sock.Unread), scratchSize)
 	}
 	if err := unix.SetNonblock(sock.FD, true); err != nil {
 		return err

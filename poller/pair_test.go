@@ -137,8 +137,19 @@ func lines(t *testing.T, c io.Reader, n int) []string {
 }
 
 // waitsFor returns the events that a shard's epoll set waits for on a
-// descriptor (man 5 proc, fdinfo of an epoll descriptor).
+// descriptor.
 func waitsFor(t *testing.T, epfd, fd int) uint32 {
+	t.Helper()
+	events, ok := watched(t, epfd, fd)
+	if !ok {
+		t.Fatalf("descriptor %d is not in the set", fd)
+	}
+	return events
+}
+
+// watched says whether a descriptor is in an epoll set, and for which events
+// (man 5 proc, fdinfo of an epoll descriptor).
+func watched(t *testing.T, epfd, fd int) (events uint32, ok bool) {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", epfd))
 	if err != nil {
@@ -146,11 +157,9 @@ func waitsFor(t *testing.T, epfd, fd int) uint32 {
 	}
 	for _, l := range strings.Split(string(b), "\n") {
 		var tfd int
-		var events uint32
 		if n, _ := fmt.Sscanf(l, "tfd: %d events: %x", &tfd, &events); n == 2 && tfd == fd {
-			return events
+			return events, true
 		}
 	}
-	t.Fatalf("descriptor %d is not in the set:\n%s", fd, b)
-	return 0
+	return 0, false
 }

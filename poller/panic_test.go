@@ -36,6 +36,8 @@ func (h *panicHandler) OnOpen(slot uint32, state any) {
 	reportID(h.s, slot, state)
 }
 
+func (h *panicHandler) OnMoved(slot uint32, _ any) { h.trap("OnMoved") }
+
 func (h *panicHandler) OnData(slot uint32, p []byte) int {
 	h.trap("OnData")
 	return h.echoHandler.OnData(slot, p)
@@ -108,15 +110,18 @@ func TestPanicEverywhere(t *testing.T) {
 		eventually(t, "only the good one left", func() bool { return l.Stats().Connections == 1 })
 	}
 
-	h.set("OnOpen")
-	ours, peer := socketPair(t)
-	victim := fileConn(t, peer)
-	if err := l.Adopt(0, Socket{FD: ours}); err != nil {
-		t.Fatal(err)
-	}
-	<-h.seen
-	if b, err := io.ReadAll(victim); err != nil || len(b) > 0 {
-		t.Errorf("the connection whose OnOpen panicked: %q, %v", b, err)
+	for method, come := range map[string]func(ours int){
+		"OnOpen":  func(ours int) { l.Adopt(0, Socket{FD: ours}) },
+		"OnMoved": func(ours int) { l.Shard(0).Post(QueueMove, Mail{Ptr: &arrival{Socket: Socket{FD: ours}}}) },
+	} {
+		h.set(method)
+		ours, peer := socketPair(t)
+		victim := fileConn(t, peer)
+		come(ours)
+		<-h.seen
+		if b, err := io.ReadAll(victim); err != nil || len(b) > 0 {
+			t.Errorf("the connection whose %s panicked: %q, %v", method, b, err)
+		}
 	}
 	r.on(0, func(s *Shard) {
 		if slot, ok := s.Lookup(goodID); !ok || slot != goodID.Slot() {
@@ -126,8 +131,8 @@ func TestPanicEverywhere(t *testing.T) {
 	ask(t, good, strings.Repeat("after all ", 100))
 	h.set("OnStop")
 	closeLoop(t, l)
-	if n := l.Stats().Panics; n != 8 {
-		t.Errorf("%d panics counted, want 8", n)
+	if n := l.Stats().Panics; n != 9 {
+		t.Errorf("%d panics counted, want 9", n)
 	}
 	if n := l.Stats().Connections; n != 0 {
 		t.Errorf("%d connections after Close", n)

@@ -164,6 +164,7 @@ func (x *sender) wrote(c *conn, n int) {
 // middle of something, often about another connection.
 func (x *sender) refused(slot uint32, r SendResult) {
 	if r > sendClosed {
+		x.conns.at(slot).flags |= flagRefused
 		x.refusals = append(x.refusals, refusal{x.conns.id(slot), r})
 	}
 }

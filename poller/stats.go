@@ -12,6 +12,7 @@ type Counters struct {
 	MovedIn         atomic.Uint64 // connections from other shards
 	MovedOut        atomic.Uint64
 	Adopted         atomic.Uint64
+	Detached        atomic.Uint64
 	Closed          atomic.Uint64
 	ReadBytes       atomic.Uint64
 	WrittenBytes    atomic.Uint64
@@ -33,12 +34,12 @@ type Counters struct {
 
 // Stats is a snapshot of a Loop.
 type Stats struct {
-	Accepted, AcceptRefused, MovedIn, MovedOut, Adopted, Closed  uint64
-	ReadBytes, WrittenBytes                                      uint64
-	ShortWrites, Overflows, NodeOverflows                        uint64
-	DroppedOldest, DroppedLatest                                 uint64
-	Stalls, StalledTicks, Panics, MovesDeferred, ControlsDropped uint64
-	Reclaimed                                                    uint64
+	Accepted, AcceptRefused, MovedIn, MovedOut, Adopted, Detached, Closed uint64
+	ReadBytes, WrittenBytes                                               uint64
+	ShortWrites, Overflows, NodeOverflows                                 uint64
+	DroppedOldest, DroppedLatest                                          uint64
+	Stalls, StalledTicks, Panics, MovesDeferred, ControlsDropped          uint64
+	Reclaimed                                                             uint64
 
 	AcceptErrors map[string]uint64 // by errno name
 	MailboxFull  map[string]uint64 // by lane
@@ -76,7 +77,7 @@ func (l *Loop) Stats() Stats {
 			from *atomic.Uint64
 		}{
 			{&st.Accepted, &c.Accepted}, {&st.AcceptRefused, &c.AcceptRefused},
-			{&st.MovedIn, &c.MovedIn}, {&st.MovedOut, &c.MovedOut}, {&st.Adopted, &c.Adopted},
+			{&st.MovedIn, &c.MovedIn}, {&st.MovedOut, &c.MovedOut}, {&st.Adopted, &c.Adopted}, {&st.Detached, &c.Detached},
 			{&st.Closed, &c.Closed}, {&st.ReadBytes, &c.ReadBytes}, {&st.WrittenBytes, &c.WrittenBytes},
 			{&st.ShortWrites, &c.ShortWrites}, {&st.Overflows, &c.Overflows}, {&st.NodeOverflows, &c.NodeOverflows},
 			{&st.DroppedOldest, &c.DroppedOldest}, {&st.DroppedLatest, &c.DroppedLatest},

@@ -26,6 +26,7 @@ func (s *Shard) stop() {
 type stoppedHandler struct{}
 
 func (stoppedHandler) OnOpen(uint32, any)              {}
+func (stoppedHandler) OnMoved(uint32, any)             {}
 func (stoppedHandler) OnData(_ uint32, p []byte) int   { return len(p) }
 func (stoppedHandler) OnTimer(uint32)                  {}
 func (stoppedHandler) OnClose(uint32, Reason, error)   {}

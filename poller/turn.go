@@ -74,6 +74,7 @@ func (s *Shard) finishTurn() {
 		for i := 0; i < len(s.sender.refusals); i++ { // may grow
 			r := s.sender.refusals[i]
 			if slot, ok := s.Lookup(r.id); ok {
+				s.at(slot).flags &^= flagRefused
 				s.protect(r.id, func() { s.handler.OnSendFailed(slot, r.result) })
 			}
 		}

@@ -240,9 +240,9 @@ func TestInboundDeflatedDoesNotAllocate(t *testing.T) {
 			gosched()
 		}
 	}
-	send() // buffers are made
-	if n := testing.AllocsPerRun(20, send) / batch; n >= 0.1 {
-		t.Errorf("%v allocations a message", n)
+	send()                                          // buffers are made
+	if n := testing.AllocsPerRun(20, send); n > 1 { // of the test's own, if any
+		t.Errorf("%v allocations for %d messages", n, batch)
 	}
 }
 
@@ -268,8 +268,10 @@ func BenchmarkInboundDeflated(b *testing.B) {
 
 func newDeflateServer(tb testing.TB) *Server {
 	tb.Helper()
-	s, err := New(Options{Endpoints: withDeflate(tb),
-		Poller: poller.Options{Shards: 1, Listen: []poller.Endpoint{{Host: "127.0.0.1"}}, ManualTicks: true}})
+	s, err := New(Options{Endpoints: withDeflate(tb), Poller: poller.Options{
+		Shards: 1, Listen: []poller.Endpoint{{Host: "127.0.0.1"}}, ManualTicks: true,
+		Chunk: time.Second, // a read that is deferred takes a buffer
+	}})
 	if err != nil {
 		tb.Fatal(err)
 	}

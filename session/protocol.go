@@ -50,6 +50,7 @@ type variant struct {
 type route struct {
 	endpoint wire.Endpoint
 	first    int // of its variants
+	count    int
 	echo     bool
 }
 
@@ -86,7 +87,7 @@ func (p *protocols) serve(e wire.Endpoint, echo bool) error {
 		p.served += path
 		return nil
 	}
-	r := route{endpoint: e, first: len(p.variants)}
+	r := route{endpoint: e, first: len(p.variants), count: len(e.Variants())}
 	paths := e.Paths()
 	if len(paths) == 0 {
 		return &message.FieldError{Field: "endpoints", Detail: "an endpoint has no path"}
@@ -122,6 +123,9 @@ func (p *protocols) choose(req *ws.Request) (v uint8, echo bool, refusal *ws.Ref
 		return 0, false, &ws.Refusal{Status: 404, Cause: ws.CausePath, Detail: "nothing is served at this path; served are " + p.served}
 	}
 	n, refusal := r.endpoint.Choose(req)
+	if n < 0 || n >= r.count {
+		panic(fmt.Sprintf("session: an endpoint of %d variants chose number %d", r.count, n))
+	}
 	return uint8(r.first + n), r.echo, refusal
 }
 

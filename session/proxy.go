@@ -20,8 +20,8 @@ type ProxyOptions struct {
 // begins with a header of the PROXY protocol.
 type BehindProxy struct{}
 
-// arrived is the first look at an accepted connection: where its address is
-// known already it counts.
+// arrived is the first look at a new connection. Its address is counted if it
+// is known already.
 func (h *shard) arrived(slot uint32, rec *record, state any) {
 	if _, ok := state.(BehindProxy); ok {
 		rec.state = stateProxy

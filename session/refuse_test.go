@@ -17,12 +17,12 @@ import (
 	"belfry/ws"
 )
 
-// countingPool knows which of its openings are in use.
+// countingPool knows which of its upgrades are in use.
 type countingPool struct {
 	mu     sync.Mutex
 	used   map[*upgrade]bool
 	took   int
-	faults int // openings that were given back twice
+	faults int // upgrades that were given back twice
 }
 
 func (p *countingPool) Get() any {
@@ -44,7 +44,7 @@ func (p *countingPool) Put(x any) {
 	delete(p.used, o)
 }
 
-// refuseRig serves prefixed at /lp, and counts openings and log lines.
+// refuseRig serves prefixed at /lp, and counts upgrades and log lines.
 func refuseRig(t *testing.T, o Options) (r *rig, p *countingPool, logs *observer.ObservedLogs) {
 	core, logs := observer.New(zapcore.InfoLevel)
 	o.Log = zap.New(core)
@@ -58,7 +58,7 @@ func refuseRig(t *testing.T, o Options) (r *rig, p *countingPool, logs *observer
 
 // Each place that refuses an upgrade gives it back once, counts its status
 // once and writes one line. Where the transport is known, it words the answer.
-func TestRefusalGivesBackItsOpening(t *testing.T) {
+func TestRefusalGivesBackItsUpgrade(t *testing.T) {
 	late := make(lateAuth, 4)
 	refuse := func(r *ws.Refusal) func(*rig) {
 		return func(*rig) { (<-late)(Grant{}, r) }
@@ -66,14 +66,7 @@ func TestRefusalGivesBackItsOpening(t *testing.T) {
 	grant := func(g Grant) func(*rig) { return func(*rig) { (<-late)(g, nil) } }
 	ask := func(r *rig) { <-late }
 	ticks := func(r *rig) { <-late; r.ticks(6) }
-	for name, c := range map[string]struct {
-		o      Options
-		line   string // of the request; "" for /lp
-		during func(*rig)
-		status int // 0: no answer
-		cause  ws.Cause
-		plain  bool // the transport is not known
-	}{
+	for name, c := range map[string]refusalCase{
 		"path":              {line: "GET /nothing HTTP/1.1", status: 404, cause: ws.CausePath, plain: true},
 		"method":            {line: "POST /lp HTTP/1.1", status: 405, cause: ws.CauseMethod, plain: true},
 		"origin":            {line: "GET /lp HTTP/1.1\r\nOrigin: https://a.example", status: 403, cause: ws.CauseOrigin, plain: true},
@@ -91,52 +84,64 @@ func TestRefusalGivesBackItsOpening(t *testing.T) {
 		"hangs up, auth":    {o: Options{Authenticator: late}, during: ask},
 		"hangs up, waiting": {o: Options{Interest: newGate(true)}, line: "GET /lp?uid=u&topic=t HTTP/1.1", during: func(r *rig) { r.waits(1) }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			c.o.UpgradeTime = 5 * time.Second
-			r, pool, logs := refuseRig(t, c.o)
-			if c.o.MaxSessions == 1 {
-				held, _ := r.lp("/lp")
-				defer held.Close()
-				eventually(t, "held", func() bool { return r.Stats().Sessions == 1 })
-			}
-			for range 2 * c.o.RatePerAddress {
-				before, _ := r.lp("/lp")
-				before.Close()
-			}
-			if c.o.RatePerAddress > 0 {
-				r.nothingLeft()
-				logs.TakeAll()
-				pool.took = 0
-			}
-			w, err := r.connect()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.line == "" {
-				c.line = "GET /lp HTTP/1.1"
-			}
-			fmt.Fprintf(w, "%s\r\nHost: x\r\n\r\n", c.line)
-			if c.during != nil {
-				c.during(r)
-			}
-			if c.status > 0 {
-				r.wantRefusal(w, c.status, c.plain)
-			}
-			w.Close()
-			held := b2i(c.o.MaxSessions == 1)
-			eventually(t, "gone", func() bool { return r.loop.Stats().Connections == held })
-			if pool.faults > 0 || len(pool.used) > 0 || (pool.took == 0) != c.plain {
-				t.Errorf("of %d openings %d are not given back, %d twice", pool.took, len(pool.used), pool.faults)
-			}
-			for key, n := range r.Stats().Upgrades {
-				if want := key == [2]string{fmt.Sprint(c.status), string(c.cause)}; key[0] != "200" && (n > 1 || (n == 1) != want) {
-					t.Errorf("%d answers counted as %v", n, key)
-				}
-			}
-			if lines := logs.FilterLevelExact(zapcore.InfoLevel).All(); len(lines) != 1 {
-				t.Errorf("%d lines: %v", len(lines), lines)
-			}
-		})
+		t.Run(name, func(t *testing.T) { c.run(t) })
+	}
+}
+
+// refusalCase is a request that is refused, or whose client hangs up.
+type refusalCase struct {
+	o      Options
+	line   string // of the request; "" for /lp
+	during func(*rig)
+	status int // 0: no answer
+	cause  ws.Cause
+	plain  bool // the transport is not known
+}
+
+func (c *refusalCase) run(t *testing.T) {
+	c.o.UpgradeTime = 5 * time.Second
+	r, pool, logs := refuseRig(t, c.o)
+	held := b2i(c.o.MaxSessions == 1)
+	if held == 1 {
+		w, _ := r.lp("/lp")
+		defer w.Close()
+		eventually(t, "held", func() bool { return r.Stats().Sessions == 1 })
+	}
+	for range 2 * c.o.RatePerAddress {
+		before, _ := r.lp("/lp")
+		before.Close()
+	}
+	if c.o.RatePerAddress > 0 {
+		r.nothingLeft()
+		logs.TakeAll()
+		pool.took = 0
+	}
+	w, err := r.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.line == "" {
+		c.line = "GET /lp HTTP/1.1"
+	}
+	fmt.Fprintf(w, "%s\r\nHost: x\r\n\r\n", c.line)
+	if c.during != nil {
+		c.during(r)
+	}
+	if c.status > 0 {
+		r.wantRefusal(w, c.status, c.plain)
+	}
+	w.Close()
+	eventually(t, "gone", func() bool { return r.loop.Stats().Connections == held })
+	if pool.faults > 0 || len(pool.used) > 0 || (pool.took == 0) != c.plain {
+		t.Errorf("of %d upgrades %d are not given back, %d twice", pool.took, len(pool.used), pool.faults)
+	}
+	for key, n := range r.Stats().Upgrades {
+		if want := key == [2]string{fmt.Sprint(c.status), string(c.cause)}; key[0] != "200" && (n > 1 || (n == 1) != want) {
+			t.Errorf("%d answers counted as %v", n, key)
+		}
+	}
+	if lines := logs.FilterLevelExact(zapcore.InfoLevel).All(); len(lines) != 1 {
+		t.Errorf("%d lines: %v", len(lines), lines)
 	}
 }
 
@@ -171,8 +176,8 @@ func (r *rig) reclaimAll() {
 }
 
 // Sessions, moves between shards and refusals for want of a session give their
-// openings back too.
-func TestOpeningsOfSessions(t *testing.T) {
+// upgrades back too.
+func TestUpgradesOfSessions(t *testing.T) {
 	late := make(lateAuth, 4)
 	r, pool, _ := refuseRig(t, Options{Authenticator: late, MaxSessions: 3})
 	var all []*rawConn
@@ -205,7 +210,7 @@ func TestOpeningsOfSessions(t *testing.T) {
 	}
 	r.nothingLeft()
 	if pool.took != 4 || pool.faults > 0 || len(pool.used) > 0 {
-		t.Errorf("of %d openings %d are not given back, %d twice", pool.took, len(pool.used), pool.faults)
+		t.Errorf("of %d upgrades %d are not given back, %d twice", pool.took, len(pool.used), pool.faults)
 	}
 }
 
@@ -230,7 +235,7 @@ func TestForwardedRefusalThroughTransport(t *testing.T) {
 	}
 	r.nothingLeft()
 	if pool.faults > 0 || len(pool.used) > 0 {
-		t.Errorf("%d openings are not given back, %d twice", len(pool.used), pool.faults)
+		t.Errorf("%d upgrades are not given back, %d twice", len(pool.used), pool.faults)
 	}
 }
 

@@ -103,17 +103,19 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 
 // OnOpen implements poller.Handler.
 func (h *shard) OnOpen(slot uint32, state any) {
-	rec := h.rec(slot)
-	if o, ok := state.(*upgrade); ok {
-		rec.state, rec.flags = stateJoin, flagWaiting
-		if o.remote.IsValid() {
-			h.keepRemote(slot, o.remote, o.counted)
-		}
-		h.register(slot, o)
-		return
-	}
 	h.srv.conns.Add(1)
-	h.arrived(slot, rec, state)
+	h.arrived(slot, h.rec(slot), state)
+}
+
+// OnMoved implements poller.Handler: an upgrade goes on in the shard of its
+// user.
+func (h *shard) OnMoved(slot uint32, state any) {
+	rec, o := h.rec(slot), state.(*upgrade)
+	rec.state, rec.flags = stateJoin, flagWaiting
+	if o.remote.IsValid() {
+		h.keepRemote(slot, o.remote, o.counted)
+	}
+	h.register(slot, o)
 }
 
 // OnData implements poller.Handler.

@@ -212,6 +212,22 @@ func TestManyVariants(t *testing.T) {
 	}
 }
 
+// A variant that an endpoint does not have costs the connection that asked.
+func TestVariantThatIsNotThere(t *testing.T) {
+	r := newRig(t, Options{Endpoints: []wire.Endpoint{byNumber(3), defaultEndpoint()}, Log: zap.NewNop()})
+	r.faults = true
+	for _, v := range []int{-1, 3, 256} {
+		before := r.Stats().Closed["internal"]
+		w, err := r.connect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(w, "GET /lp?v=%d HTTP/1.1\r\nHost: x\r\n\r\n", v)
+		eventually(t, "closed", func() bool { return r.Stats().Closed["internal"] == before+1 })
+		w.Close()
+	}
+}
+
 // Endpoints whose paths collide, or whose encodings need what is not there, are
 // refused when the server is made.
 func TestEndpointsThatDoNotFit(t *testing.T) {

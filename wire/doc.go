@@ -12,7 +12,7 @@
 //
 // A new protocol is a new folder below this one: an Endpoint that chooses, and
 // a Transport, an Encoding or both. Nothing in package session changes;
-// session's test of a third transport (wire_test.go) shows a whole one.
+// session/lengthprefixed_test.go is a whole one.
 //
 // Caveats: everything here is called from several goroutines at once and must
 // hold no state of a connection, except a [Decoder], of which each shard has

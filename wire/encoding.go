@@ -30,8 +30,10 @@ type Encoding interface {
 }
 
 // InBand is an Encoding whose clients do not say who they are in their HTTP
-// request but in their first command, which is an OpLogin. Until then a client
-// is accepted and has no session; how long it may stay so is limited.
+// request but in their first message, which is an OpLogin and nothing else.
+// Until then a client is accepted and has no session; how long it may stay so,
+// and how many frames it may send, is limited. Hello grants the login. A Reply
+// with an error refuses it, and the transport's Close follows without a Bye.
 type InBand interface {
 	Encoding
 	// LoginFirst does nothing; it tells these encodings from others.

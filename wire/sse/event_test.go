@@ -60,7 +60,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// What is appended leaves what is there alone, and a payload without an id
+// Appending keeps the bytes before it, and a payload without an id
 // keeps the id of the one before.
 func TestEventsFollowEachOther(t *testing.T) {
 	tr := new(Transport)
