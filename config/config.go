@@ -24,7 +24,7 @@ type Config struct {
 
 	Node     Node     `yaml:"node" doc:"The name of this node."`
 	Proxy    Proxy    `yaml:"proxy" doc:"Proxies in front of this node, and how they pass on the client's address."`
-	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request that becomes a WebSocket."`
+	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request with which a client connects."`
 	Deflate  Deflate  `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
 	SSE      SSE      `yaml:"sse" doc:"Server-Sent Events, for clients that only receive: messages over plain HTTP."`
 	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
