@@ -28,7 +28,7 @@ type echoing struct {
 	Echo
 	Echoed
 	message Template
-	due     float64 // when the next message is to be sent
+	due     float64 // when the next message is due
 	cursor  int     // the connection it is for
 	until   int64
 }

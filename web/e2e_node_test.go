@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// node is a belfry that can be stopped and started at the same addresses.
+// node is a belfry node that can be stopped and started at the same addresses.
 type node struct {
 	t           *testing.T // of the whole test, because the process outlives a step
 	bin, listen string
-	settings    []string // more flags of serve
+	settings    []string // further flags of serve
 	address     string   // of the API
 	api         string   // its URL
 	cmd         *exec.Cmd
@@ -28,7 +28,7 @@ type node struct {
 }
 
 // startNode starts the binary that BELFRY_BIN names, by default the one that
-// make build makes. settings are more flags of serve.
+// make build makes. settings are further flags of serve.
 func startNode(t *testing.T, settings ...string) *node {
 	t.Helper()
 	bin := os.Getenv("BELFRY_BIN")

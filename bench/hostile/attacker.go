@@ -46,7 +46,7 @@ type bot struct {
 	events uint32 // events in epoll
 	number int
 	round  int    // buffers begun
-	left   []byte // of the buffer under way
+	left   []byte // of the present buffer
 	sent   int    // bytes; only with Plan.Renew
 	at     int    // of the drip
 	due    int64  // of the next byte of the drip

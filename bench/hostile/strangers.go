@@ -32,7 +32,7 @@ type strangers struct {
 	phase *atomic.Uint32
 
 	mu        sync.Mutex // guards what follows
-	under     int        // connects under way
+	under     int        // connects in progress
 	connects  [phases]*bench.Histogram
 	joined    [phases]int // of a crowd
 	failed    [phases]map[string]int

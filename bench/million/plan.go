@@ -30,7 +30,7 @@ const (
 	clientBase  = 20 << 20
 	clientUser  = 64        // a record of 48 bytes in a slice that grows
 	socketSlab  = 5200      // of each end: socket, file, dentry, inode, epoll item
-	transit     = 1 << 10   // a message on its way to one connection
+	transit     = 1 << 10   // a message in transit to one connection
 	spareMemory = 512 << 20 // for everything else
 )
 
