@@ -46,7 +46,7 @@ func parseKey(text string) (Key, error) {
 	case len(name) < 1 || len(name) > maxKeyName || strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
 	}):
-		return Key{}, fmt.Errorf("has a colon, and the part before it is not a name; a name is 1 to %d of a-z 0-9 - _ .", maxKeyName)
+		return Key{}, fmt.Errorf("has a colon, and the part before it is not a name; a name is 1 to %d of a-z 0-9 . - _", maxKeyName)
 	case name == "none" || name == "unnamed":
 		return Key{}, fmt.Errorf("has the name %s, which metrics use for requests without a name; allowed is any other name", name)
 	}
