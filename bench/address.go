@@ -8,7 +8,8 @@ import (
 )
 
 // family is the address family of an address, AF_INET or AF_INET6. An IPv4
-// address mapped into IPv6 is none of its own: it would need sockets of both.
+// address mapped into IPv6 has neither, because it would need sockets of both
+// families.
 func family(a netip.Addr) (int, error) {
 	switch {
 	case a.Is4():
@@ -19,7 +20,7 @@ func family(a netip.Addr) (int, error) {
 	return 0, fmt.Errorf("%v is not an IPv4 address, or an IPv6 address without a zone", a)
 }
 
-// sockaddr is a as the kernel takes it.
+// sockaddr returns a in the form of the kernel.
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	if a.Addr().Is4() {
 		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}

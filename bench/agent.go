@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxCommand is the longest command line taken, in bytes.
+// maxCommand is the longest accepted line of a command, in bytes.
 const maxCommand = 64 << 10
 
 // agent lets a Client be driven from another process. One thread does
@@ -21,9 +21,9 @@ type agent struct {
 	client *Client
 	in     int // commands
 	out    io.Writer
-	line   []byte    // a command not complete yet
-	dial   uint64    // id of the OpDial under way, 0 for none
-	echo   uint64    // id of the OpEcho under way, 0 for none
+	line   []byte    // an incomplete command
+	dial   uint64    // id of the OpDial in progress, 0 for none
+	echo   uint64    // id of the OpEcho in progress, 0 for none
 	waits  []waiting // in no order
 }
 
@@ -33,8 +33,8 @@ type waiting struct {
 	deadline int64
 }
 
-// RunClient serves commands from the descriptor in, which it makes
-// non-blocking, until its end. It keeps the calling goroutine on its thread.
+// RunClient carries out commands from the descriptor in until its end. It makes
+// in non-blocking and locks the calling goroutine to its thread.
 func RunClient(in int, out io.Writer) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -72,7 +72,7 @@ func RunClient(in int, out io.Writer) error {
 	}
 }
 
-// read takes what is there of the commands and carries out the whole ones.
+// read reads the available input and carries out the complete commands.
 func (a *agent) read() error {
 	var buf [4096]byte
 	n, err := unix.Read(a.in, buf[:])
@@ -105,13 +105,13 @@ func (a *agent) read() error {
 	return nil
 }
 
-// do carries out one command. What is wrong with it goes into the reply; an
-// error means that no reply can be sent any more.
+// do carries out one command. An error of the command goes into the reply; a
+// returned error means that no reply can be sent any more.
 func (a *agent) do(cmd Command) error {
 	r := Reply{ID: cmd.ID}
 	switch {
 	case cmd.Op == OpDial && cmd.Dial != nil:
-		err := errors.New("a dial is under way")
+		err := errors.New("a dial is in progress")
 		if a.dial == 0 {
 			err = a.client.Dial(*cmd.Dial)
 		}
@@ -149,12 +149,12 @@ func (a *agent) do(cmd Command) error {
 		a.client.Drop()
 		a.dial, a.echo = 0, 0
 	default:
-		r.Error = fmt.Sprintf("op: %q is not a command of a client, or lacks its details", cmd.Op)
+		r.Error = fmt.Sprintf("op: %q is not a command of a client, or its details are missing", cmd.Op)
 	}
 	return a.reply(r)
 }
 
-// checkWaits answers the commands whose time has come.
+// checkWaits answers the commands whose condition is met or whose time is over.
 func (a *agent) checkWaits() error {
 	if a.dial != 0 {
 		if d, ok := a.client.Dialed(); ok {

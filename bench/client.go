@@ -11,16 +11,16 @@ import (
 )
 
 // Client holds many WebSocket connections in one epoll set. It starts no
-// goroutine: Dial, Poll and everything else are called from one, which should
-// be locked to its thread. A connection costs one record of 56 bytes; bytes
-// of a frame that is not complete yet are kept on the side while they wait.
+// goroutine: all methods must be called from one, which should be locked to its
+// thread. A connection takes one record of 56 bytes; bytes of an incomplete
+// frame are kept separately.
 type Client struct {
 	clock   Clock
 	epfd    int
 	events  []unix.EpollEvent
 	buf     []byte            // one read
-	conns   []conn            // index = what epoll hands back
-	tails   map[uint32][]byte // beginnings of frames and heads
+	conns   []conn            // index is what epoll returns
+	tails   map[uint32][]byte // incomplete frames and heads
 	payload []byte            // scratch for an echo
 	text    []byte            // scratch for a message
 	out     []byte            // scratch for what is sent
@@ -39,7 +39,7 @@ type Client struct {
 }
 
 // conn is one connection. It has no pointers, so that the collector does not
-// look at the records.
+// scan the records.
 type conn struct {
 	broadcast, direct Order
 	fd                int32
@@ -49,7 +49,7 @@ type conn struct {
 	began             uint32 // when connect(2) was called, in µs; wraps
 	state             connState
 	watched           bool // is in the epoll set
-	slow              bool // was told to stop reading, and is out of all tallies since
+	slow              bool // was told to stop reading, and is not counted since
 }
 
 type connState uint8
@@ -62,10 +62,10 @@ const (
 	connOpen
 )
 
-// controlIndex stands for the descriptor watched by Watch.
+// controlIndex stands for the descriptor of Watch.
 const controlIndex = -1
 
-// NewClient makes an empty client. Close releases it.
+// NewClient makes a client without connections. Close releases it.
 func NewClient() (*Client, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -90,7 +90,7 @@ func (c *Client) Watch(fd int) error {
 // Poll waits up to timeout for events and handles one batch of them. It
 // returns whether the descriptor given to Watch is ready. An error is final.
 func (c *Client) Poll(timeout time.Duration) (control bool, err error) {
-	if c.dial != nil { // its deadline and rate are looked at here
+	if c.dial != nil { // its deadline and rate are checked here
 		timeout = min(timeout, c.dial.timeout())
 	}
 	if c.echo != nil {
@@ -130,8 +130,8 @@ func (c *Client) handle(i, events uint32) {
 	}
 }
 
-// Drop closes every connection with a reset, which leaves no port in
-// TIME_WAIT: 15,000 of them would starve the next round.
+// Drop closes every connection with a reset, which leaves no port in TIME_WAIT.
+// Otherwise 15,000 ports would be missing in the next round.
 func (c *Client) Drop() {
 	for i := range c.conns {
 		if c.conns[i].state != connClosed {
@@ -171,7 +171,7 @@ func (c *Client) end(i uint32, cause string) {
 	c.shut(i)
 }
 
-// errnoName gives causes the names of errno(3): "ECONNRESET".
+// errnoName returns the name of an error as in errno(3): "ECONNRESET".
 func errnoName(e syscall.Errno) string {
 	if s := unix.ErrnoName(e); s != "" {
 		return s
@@ -179,8 +179,9 @@ func errnoName(e syscall.Errno) string {
 	return "errno " + strconv.Itoa(int(e))
 }
 
-// read and write are raw: the sockets never block, so the scheduler need not
-// hear of the call, which would cost as much again as a small one.
+// read and write are raw system calls: the sockets never block, so the
+// scheduler need not know of the call. Telling it would cost as much as a small
+// call itself.
 func read(fd int32, p []byte) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), e

@@ -13,8 +13,8 @@ import (
 	"unsafe"
 )
 
-// rawServer answers every upgrade with head, then script writes what it
-// likes. It returns its address.
+// rawServer answers every upgrade with head, then calls script. It returns its
+// address.
 func rawServer(t *testing.T, head string, script func(net.Conn)) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -140,8 +140,8 @@ func TestClientFindsCorruption(t *testing.T) {
 	}
 }
 
-// The server sends byte by byte, so every state of head and frame is met with
-// the input ending in it.
+// The server sends byte by byte, so the input ends in every state of head and
+// frame.
 func TestClientTakesSplitInput(t *testing.T) {
 	all := append([]byte(goodHead), broadcastFrames(1, 2)...)
 	all = append(all, AppendTextFrame(nil, AppendPayload(nil, Broadcast, 3, 1, 70000))[:400]...)
@@ -279,8 +279,8 @@ func TestDialRefusesNonsense(t *testing.T) {
 }
 
 func TestConnIsSmall(t *testing.T) {
-	// The budget is 300 B of user memory a connection. Dial makes room for
-	// all it asks for at once; growing holds the old copy besides.
+	// The budget is 300 B of user memory per connection. Dial allocates for all
+	// connections at once; growing would also hold the old copy.
 	if n := unsafe.Sizeof(conn{}); n*2 > 300 {
 		t.Errorf("a connection takes %d bytes", n)
 	}

@@ -15,8 +15,8 @@ type Clock struct {
 	base  int64 // CLOCK_MONOTONIC at start
 }
 
-// NewClock finds the origin, to within the fraction of a microsecond that the
-// quickest of several readings took.
+// NewClock finds the origin, with an error of less than the fastest of several
+// readings took, a fraction of a microsecond.
 func NewClock() Clock {
 	var c Clock
 	best := time.Duration(1 << 62)
@@ -38,7 +38,7 @@ func NewClock() Clock {
 // goroutine and allocates nothing.
 func (c Clock) Now() int64 { return c.base + int64(time.Since(c.start)) }
 
-// Sleep waits for d or for the end of ctx, whose cause it returns.
+// Sleep waits for d or until ctx is done, and then returns its cause.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

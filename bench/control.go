@@ -2,12 +2,13 @@ package bench
 
 import "encoding/json"
 
-// The control protocol: the figures program writes one Command a line, as
-// JSON, to the standard input of a client or floor process and reads Replies
-// with the same ID from its standard output. The end of the input ends the
-// process, so that none outlives the program that drives it.
+// The control protocol: the figures program writes one Command a line, as JSON,
+// to the standard input of a client or floor process and reads Replies with the
+// same ID from its standard output. The end of the input ends the process, so
+// that it ends with the figures program.
 
-// Commands. Those with a delayed answer do not hold up the ones after them.
+// Operations of commands. One with a delayed answer does not delay the commands
+// after it.
 const (
 	OpDial  = "dial"  // client: make connections; answered when every attempt has ended
 	OpWait  = "wait"  // client: answered when so many messages have arrived in all
@@ -21,7 +22,7 @@ const (
 	OpCount = "count" // floor: the number of its sockets
 )
 
-// Command asks a process for something.
+// Command is a request to a process.
 type Command struct {
 	ID    uint64  `json:"id"`
 	Op    string  `json:"op"`
@@ -36,8 +37,8 @@ type Command struct {
 	Detail json.RawMessage `json:"detail,omitempty"` // of an operation that another package's process knows
 }
 
-// Wait asks to be told when the client has received Until messages of a
-// stream since it started. It does not matter whether they arrived before.
+// Wait is answered when the client has received Until messages of a stream
+// since it started, even if they arrived before the command.
 type Wait struct {
 	Stream  Stream `json:"stream"`
 	Until   uint64 `json:"until"`
@@ -48,10 +49,10 @@ type Wait struct {
 type Send struct {
 	Seq     uint32 `json:"seq"`
 	Size    int    `json:"size"`    // of the payload, in bytes
-	Threads int    `json:"threads"` // that share the sockets, 1 to those the floor has
+	Threads int    `json:"threads"` // threads that share the sockets, from 1 to all of the floor
 }
 
-// Sent is what became of a Send.
+// Sent is the result of a Send.
 type Sent struct {
 	Written int   `json:"written"`
 	Failed  int   `json:"failed"`

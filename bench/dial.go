@@ -11,22 +11,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dial describes connections to make. Connection n has the target n modulo
-// their number, so that a target named twice gets twice as many, and takes
-// turns through the sources with its neighbours to the same target.
+// Dial describes connections to make. Connection n has the target with index n
+// modulo the number of targets, so a target named twice gets twice as many.
+// Connections to the same target use the sources in turn.
 type Dial struct {
 	Targets []netip.AddrPort `json:"targets"`           // all IPv4 or all IPv6
-	Sources []netip.Addr     `json:"sources,omitempty"` // own addresses, of the same family; none lets the kernel choose
+	Sources []netip.Addr     `json:"sources,omitempty"` // local addresses of the same family; if there are none the kernel chooses
 	First   int              `json:"first"`             // number of the first
 	Count   int              `json:"count"`             // how many
-	Window  int              `json:"window"`            // at most so many under way at once
-	Rate    float64          `json:"rate"`              // at most so many begun a second; 0 is no limit
-	Next    uint32           `json:"next"`              // first broadcast they are to see
+	Window  int              `json:"window"`            // most connects in progress at once
+	Rate    float64          `json:"rate"`              // most connects begun per second; 0 is no limit
+	Next    uint32           `json:"next"`              // first broadcast that they will receive
 	Timeout int64            `json:"timeout_ns"`        // for all of them together
 	Wire
 }
 
-// Dialed is what became of a Dial.
+// Dialed is the result of a Dial.
 type Dialed struct {
 	Opened int   `json:"opened"`
 	Failed int   `json:"failed"`
@@ -34,7 +34,7 @@ type Dialed struct {
 	End    int64 `json:"end"`   // stamp of the last 101; Start if there was none
 }
 
-// dialing is a Dial under way.
+// dialing is a Dial in progress.
 type dialing struct {
 	Dial
 	Dialed
@@ -49,8 +49,8 @@ type dialing struct {
 func (d *dialing) opened(now int64) { d.pending--; d.Opened++; d.End = now }
 func (d *dialing) finished()        { d.pending--; d.Failed++ }
 
-// Dial begins to make connections; Poll does the work and Dialed says when it
-// is over.
+// Dial begins to make connections; Poll does the work, and Dialed returns the
+// result at the end.
 func (c *Client) Dial(d Dial) error {
 	switch {
 	case c.dial != nil && !c.dial.done():
@@ -124,8 +124,8 @@ func (d *dialing) timeout() time.Duration {
 	return 100 * time.Millisecond
 }
 
-// progress starts attempts while the window has room and gives up on those
-// under way when the time is over.
+// progress starts attempts while the window has room, and gives up attempts
+// when the time is over.
 func (c *Client) progress() {
 	d := c.dial
 	if d.done() {
@@ -171,8 +171,8 @@ func (c *Client) connect(n int) {
 		return
 	}
 	if len(d.from) > 0 {
-		// Without it bind(2) picks a port before the destination is known,
-		// one no other connection of this address has (man 7 ip).
+		// Without it bind(2) chooses a port before the destination is known,
+		// which must not be used by any connection of this address (man 7 ip).
 		err = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		if err == nil {
 			err = unix.Bind(fd, d.from[n/len(d.to)%len(d.from)])
@@ -195,10 +195,10 @@ func (c *Client) connect(n int) {
 	c.request(uint32(len(c.conns) - 1))
 }
 
-// micros is a stamp in the 32 bits that a connection has for it.
+// micros converts a stamp to the 32 bits that a connection has for it.
 func micros(stamp int64) uint32 { return uint32(stamp / 1000) }
 
-// open notes that connection i is ready.
+// open marks connection i as ready.
 func (c *Client) open(i uint32) {
 	now := c.clock.Now()
 	k := &c.conns[i]
@@ -208,9 +208,9 @@ func (c *Client) open(i uint32) {
 	c.dial.opened(now)
 }
 
-// request sends the upgrade request. Over loopback the handshake of TCP is
-// over when connect(2) returns, so the first try mostly works; else EAGAIN,
-// and EPOLLOUT says when.
+// request sends the upgrade request. Over loopback the TCP handshake is usually
+// complete when connect(2) returns, so the first try works. Otherwise the
+// result is EAGAIN, and EPOLLOUT comes later.
 func (c *Client) request(i uint32) {
 	k := &c.conns[i]
 	c.out = c.wire.appendRequest(c.out[:0], int(k.number))
@@ -223,11 +223,11 @@ func (c *Client) request(i uint32) {
 	case e == unix.EAGAIN && !k.watched:
 		events = unix.EPOLLOUT
 	case e == unix.EAGAIN:
-		return // woken for nothing
+		return // the socket is not ready yet
 	case e != 0:
 		c.end(i, errnoName(e))
 		return
-	case n < len(c.out): // a new socket has room for far more
+	case n < len(c.out): // a new socket has room for much more
 		c.end(i, "short write")
 		return
 	default:

@@ -1,16 +1,15 @@
-// Package bench measures belfry from outside: a load generator of one epoll
-// set a process, the readers of CPU and memory that the figures rest on, and
-// the control protocol by which one program drives several such processes.
+// Package bench measures belfry from outside. It has a load generator with one
+// epoll set per process, readers of CPU time and memory, and the control
+// protocol with which one program controls several such processes.
 //
-// It imports nothing of the server: what it knows of belfry is RFC 6455, the
-// HTTP API and /proc. Package floor beside it is the baseline, a server that
-// does as little as a server can; cmd/figures runs both in turn and prints
-// the table. Package load is the generator as a tool, `belfry bench`, and
-// package plot draws the charts of its reports. Package million makes a million
-// connections on one host, and peers, a module of its own, runs other servers
-// beside belfry. They share packages publish, for the HTTP API, and tool.
+// It imports nothing of the server: it uses RFC 6455, the HTTP API and /proc.
+// Package floor is the baseline, a server that does as little as possible;
+// cmd/figures runs both alternately and prints the table. Package load is the
+// generator as a tool, `belfry bench`, and package plot draws the charts of its
+// reports. Package million makes a million connections on one host, package
+// hostile attacks nodes, and peers, a separate module, compares belfry with
+// other servers. They share the packages publish, for the HTTP API, and tool.
 //
-// All stamps are nanoseconds of CLOCK_MONOTONIC, which every process of one
-// machine shares, so a stamp taken in one process can be subtracted from one
-// taken in another.
+// All stamps are nanoseconds of CLOCK_MONOTONIC, which all processes of a
+// machine share. So stamps of two processes can be subtracted.
 package bench

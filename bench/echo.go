@@ -10,31 +10,31 @@ type Echo struct {
 	Rate     float64 `json:"rate"` // messages a second over all connections of the process; 0 sends the next one of a connection when the last is back
 	Size     int     `json:"size"` // of the payload, in bytes
 	Duration int64   `json:"duration_ns"`
-	Grace    int64   `json:"patience_ns"`       // how long the last answers are waited for
+	Grace    int64   `json:"patience_ns"`       // how long to wait for the last answers
 	Message  string  `json:"message,omitempty"` // a Template that holds the payload; "" is the payload alone
 }
 
-// Echoed is what became of an Echo. The answers are in Stats.Direct.
+// Echoed is the result of an Echo. The answers are in Stats.Direct.
 type Echoed struct {
 	Sent  uint64 `json:"sent"`
 	Back  uint64 `json:"back"`
-	Late  int64  `json:"late_ns"` // by which the latest was sent after its time: the client was too slow
+	Late  int64  `json:"late_ns"` // largest delay of a message after its time, because the client was too slow
 	Start int64  `json:"start"`
 	End   int64  `json:"end"` // stamp of the last answer
 }
 
-// echoing is an Echo under way.
+// echoing is an Echo in progress.
 type echoing struct {
 	Echo
 	Echoed
 	message Template
-	due     float64 // when the next message is to be sent
+	due     float64 // when the next message is due
 	cursor  int     // the connection it is for
 	until   int64
 }
 
-// Echo begins to send messages on the open connections; Poll does the work
-// and Echoed says when it is over.
+// Echo begins to send messages on the open connections; Poll does the work, and
+// Echoed returns the result at the end.
 func (c *Client) Echo(e Echo) error {
 	switch {
 	case c.echo != nil:
@@ -65,7 +65,7 @@ func (c *Client) Echo(e Echo) error {
 	return nil
 }
 
-// Echoed returns the outcome once every answer is back, or given up.
+// Echoed returns the result when every answer has arrived or was given up.
 func (c *Client) Echoed() (Echoed, bool) {
 	x := c.echo
 	now := c.clock.Now()
@@ -80,8 +80,9 @@ func (c *Client) Echoed() (Echoed, bool) {
 	return x.Echoed, true
 }
 
-// sendDue sends what is due. The stamp is the time at which a message was to be
-// sent: what is late because others were slow counts as slow itself.
+// sendDue sends the messages that are due. The stamp is the time when a message
+// was due, so a message that is late because earlier ones were slow counts as
+// slow too.
 func (c *Client) sendDue() {
 	x := c.echo
 	if x.Rate == 0 {
@@ -89,7 +90,7 @@ func (c *Client) sendDue() {
 	}
 	now := c.clock.Now()
 	for end := float64(min(now, x.until)); x.due < end && c.stats.Open > 0; x.due += 1e9 / x.Rate {
-		for range c.conns { // the next that is open
+		for range c.conns { // the next open connection
 			x.cursor = (x.cursor + 1) % len(c.conns)
 			if k := &c.conns[x.cursor]; k.state == connOpen && !k.slow {
 				x.Late = max(x.Late, now-int64(x.due))
@@ -112,7 +113,7 @@ func (c *Client) sendEcho(i uint32, stamp int64) {
 	}
 }
 
-// echoed notes that a message of connection i is back.
+// echoed counts a message of connection i that came back.
 func (c *Client) echoed(i uint32) {
 	x := c.echo
 	x.Back++

@@ -73,8 +73,8 @@ func TestParseModel(t *testing.T) {
 	}
 }
 
-// Two readings in one process cannot differ by more than the time between
-// them, whichever of two clocks takes which.
+// Two readings in one process cannot differ by more than the time between them,
+// even with two clocks.
 func TestClocksAgree(t *testing.T) {
 	a, b := NewClock(), NewClock()
 	for range 1000 {

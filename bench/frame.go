@@ -15,10 +15,10 @@ const (
 	opPong   = 0xA
 )
 
-// MaxFrame is the largest payload the client takes, in bytes.
+// MaxFrame is the largest payload that the client accepts, in bytes.
 const MaxFrame = 1 << 20
 
-// Violations a server can be caught at.
+// Violations of a server.
 var (
 	errReserved   = errors.New("reserved bits or opcode")
 	errFragmented = errors.New("fragmented message")

@@ -6,15 +6,15 @@ import (
 	"strconv"
 )
 
-// Key and Accept are the example pair of RFC 6455 §1.3. Every connection of
-// the generator uses them, so that neither it nor the floor spends time on
-// random numbers and SHA-1; a server has to compute.
+// Key and Accept are the example pair of RFC 6455 §1.3. Every connection of the
+// generator uses them, so that generator and floor need no time for random
+// numbers and SHA-1; a real server computes the answer.
 const (
 	Key    = "dGhlIHNhbXBsZSBub25jZQ=="
 	Accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 )
 
-// maxHead is the longest response head taken, in bytes.
+// maxHead is the longest accepted response head, in bytes.
 const maxHead = 8 << 10
 
 // AppendRequest appends the upgrade request of one connection. The headers
@@ -47,15 +47,15 @@ var (
 	errHead   = errors.New("malformed response head")
 	errAccept = errors.New("wrong Sec-WebSocket-Accept")
 	errUpgr   = errors.New("101 without Upgrade: websocket and Connection: Upgrade")
-	errOffer  = errors.New("extension or subprotocol that was not asked for")
+	errOffer  = errors.New("extension or subprotocol that was not requested")
 
 	errNoProtocol = errors.New("subprotocol was not accepted")
 	errNoDeflate  = errors.New("permessage-deflate was not accepted, or not without context takeover")
 )
 
-// ParseResponse checks the answer to AppendRequest at the start of p and says
-// how many bytes it takes, 0 if p does not hold all of it yet. subprotocol is
-// the one that was asked for.
+// ParseResponse checks the answer to AppendRequest at the start of p and
+// returns its length in bytes, 0 if p does not contain all of it yet.
+// subprotocol is the requested one.
 func ParseResponse(p []byte, subprotocol string) (n int, err error) {
 	return parseUpgrade(p, subprotocol, false)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// maxLatency is the longest time a Histogram tells from longer ones.
+// maxLatency is the longest time that a Histogram can distinguish.
 const maxLatency = 10 * time.Minute
 
 // Quantiles is a latency distribution, in nanoseconds.
@@ -28,8 +28,8 @@ func NewHistogram() *Histogram {
 	return &Histogram{hdrhistogram.New(1, int64(maxLatency), 2)}
 }
 
-// Record counts one latency in nanoseconds. What is out of range counts at
-// the end of the range.
+// Record counts one latency in nanoseconds. A value out of range counts at the
+// end of the range.
 func (l *Histogram) Record(ns int64) {
 	_ = l.h.RecordValue(min(max(ns, 1), int64(maxLatency))) // fails only outside these bounds
 }
@@ -37,7 +37,7 @@ func (l *Histogram) Record(ns int64) {
 // Reset empties the histogram.
 func (l *Histogram) Reset() { l.h.Reset() }
 
-// Merge adds what o holds.
+// Merge adds the latencies of o.
 func (l *Histogram) Merge(o *Histogram) {
 	if o != nil {
 		l.h.Merge(o.h)
@@ -47,7 +47,8 @@ func (l *Histogram) Merge(o *Histogram) {
 // Count is the number of latencies recorded.
 func (l *Histogram) Count() int64 { return l.h.TotalCount() }
 
-// At returns the latency, in nanoseconds, that percent of all do not exceed.
+// At returns the latency, in nanoseconds, that the given percentage of all
+// latencies do not exceed.
 func (l *Histogram) At(percent float64) int64 { return l.h.ValueAtQuantile(percent) }
 
 // Quantiles returns those that are reported.
@@ -55,9 +56,9 @@ func (l *Histogram) Quantiles() Quantiles {
 	return Quantiles{Count: l.Count(), P50: l.At(50), P99: l.At(99), P999: l.At(99.9), Max: l.h.Max()}
 }
 
-// Curve returns the share, in percent, of all latencies that do not exceed
-// each of ns: of receipts of a broadcast, the share of clients reached
-// against time.
+// Curve returns for each of ns the share, in percent, of latencies that do not
+// exceed it. For receipts of a broadcast this is the share of clients reached
+// after that time.
 func (l *Histogram) Curve() (ns, percent []float64) {
 	total, reached := float64(l.Count()), 0.0
 	for _, bar := range l.h.Distribution() {

@@ -42,7 +42,7 @@ func readClientFrame(r io.Reader) (op byte, payload []byte, err error) {
 	return head[0] & 0xf, payload, nil
 }
 
-// echoServer sends every message back, as change makes it; nil drops it.
+// echoServer sends every message back, changed by change; nil drops it.
 func echoServer(t *testing.T, change func(i int, message []byte) [][]byte) netip.AddrPort {
 	return rawServer(t, goodHead, func(c net.Conn) {
 		r := bufio.NewReader(c)
@@ -85,8 +85,8 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// A server that stalls makes the messages of an open loop late from the time
-// at which they were to be sent.
+// If a server stalls, the latency of an open loop counts from the time when a
+// message was due.
 func TestEchoCountsWaiting(t *testing.T) {
 	const stall = 60 * time.Millisecond
 	addr := echoServer(t, func(i int, m []byte) [][]byte {
@@ -150,8 +150,8 @@ func TestEchoFindsFaults(t *testing.T) {
 	}
 }
 
-// A server with a protocol of its own: it answers the message that is sent on
-// open, pings by message, and wraps what it delivers.
+// A server with its own protocol: it answers the message on open, pings with
+// messages, and wraps payloads.
 func TestConversation(t *testing.T) {
 	ponged := make(chan string, 3)
 	addr := rawServer(t, goodHead, func(c net.Conn) {
@@ -188,7 +188,7 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-// A connection that never hears that it is ready was not made.
+// A connection that does not get the message of readiness counts as not made.
 func TestGreetingMissing(t *testing.T) {
 	addr := rawServer(t, goodHead, func(c net.Conn) { c.Write(AppendTextFrame(nil, []byte("INFO"))) })
 	c := newTestClient(t)
@@ -260,7 +260,7 @@ func TestSlow(t *testing.T) {
 }
 
 func TestMarkAndBusy(t *testing.T) {
-	runtime.LockOSThread() // as RunClient does: its counters are those of the thread
+	runtime.LockOSThread() // as in RunClient, because its counters are those of the thread
 	defer runtime.UnlockOSThread()
 	addr := rawServer(t, goodHead, func(c net.Conn) { c.Write(broadcastFrames(1)) })
 	c := newTestClient(t)

@@ -2,14 +2,14 @@ package bench
 
 // Tally counts what became of the messages of one stream.
 type Tally struct {
-	Received   uint64 `json:"received"`   // everything that arrived, faulty or not
-	Lost       uint64 `json:"lost"`       // skipped and not seen since
+	Received   uint64 `json:"received"`   // all arrivals, faulty or not
+	Lost       uint64 `json:"lost"`       // skipped and not arrived since
 	Duplicated uint64 `json:"duplicated"` // seen before
 	Reordered  uint64 `json:"reordered"`  // arrived after a later one
-	Stale      uint64 `json:"stale"`      // more than 64 behind: duplicated or reordered, no telling
+	Stale      uint64 `json:"stale"`      // more than 64 behind: duplicated or reordered, which cannot be distinguished
 }
 
-// Faults is what should be zero.
+// Faults returns the sum of the counts that should be 0.
 func (t Tally) Faults() uint64 { return t.Lost + t.Duplicated + t.Reordered + t.Stale }
 
 // Add adds u to t.
@@ -21,15 +21,15 @@ func (t *Tally) Add(u Tally) {
 	t.Stale += u.Stale
 }
 
-// Order checks the sequence numbers of one stream on one connection. It is
-// the replay window of RFC 4303 §3.4.3 turned to counting.
+// Order checks the sequence numbers of one stream on one connection. It is the
+// replay window of RFC 4303 §3.4.3, used for counting.
 type Order struct {
 	seen uint64 // bit i: number next-1-i has arrived
 	next uint32 // one past the highest number so far
 }
 
-// StartAt makes next the first number expected. Numbers below it count as
-// duplicated when they arrive: the connection was not meant to see them.
+// StartAt makes next the first expected number. Lower numbers count as
+// duplicated, because the connection should not get them.
 func (o *Order) StartAt(next uint32) { *o = Order{seen: ^uint64(0), next: next} }
 
 // Next returns one past the highest number seen.

@@ -10,16 +10,16 @@ import (
 type Stream byte
 
 const (
-	Broadcast Stream = 'B' // to every session; every connection expects each number once
-	Direct    Stream = 'D' // to the sessions of one user, or an echo; numbered by user
+	Broadcast Stream = 'B' // for every session; every connection expects each number once
+	Direct    Stream = 'D' // for the sessions of one user, or an echo; numbered by user
 )
 
-// Message is what a payload says.
+// Message is the content of a payload.
 type Message struct {
 	Stream Stream
 	User   uint32 // of Direct: the user it is for
 	Seq    uint32 // in its stream, from 1
-	Stamp  int64  // CLOCK_MONOTONIC when it was sent, or was to be sent, in ns
+	Stamp  int64  // CLOCK_MONOTONIC in ns, when it was sent or was due
 }
 
 // MinPayload is the size of a payload without filler, in bytes: marker,
@@ -45,9 +45,9 @@ func AppendPayload(dst []byte, s Stream, seq uint32, stamp int64, size int) []by
 }
 
 // AppendMessage appends size bytes of ASCII text, MinPayload to MaxFrame-1,
-// that say which message this is and when it was sent, with its length and a
-// checksum over all of it: it has to survive as a text frame, inside a JSON
-// string, in a log line and in a curl command.
+// with the message's identity, its time of sending, its length and a checksum
+// over all of it. The text is safe in a text frame, in a JSON string, in a log
+// line and in a curl command.
 func AppendMessage(dst []byte, m Message, size int) []byte {
 	at := len(dst)
 	size = max(size, MinPayload)
@@ -81,8 +81,8 @@ var (
 	ErrDamaged   = errors.New("payload is not as it was sent")
 )
 
-// FindPayload finds the first payload in p, wherever it begins: servers wrap
-// it in JSON, NATS or socket.io packets. It returns what follows it too.
+// FindPayload finds the first payload anywhere in p, because servers wrap it in
+// JSON, NATS or socket.io packets. It also returns the bytes after it.
 func FindPayload(p []byte) (m Message, rest []byte, err error) {
 	for {
 		at := bytes.IndexByte(p, marker)
@@ -103,8 +103,8 @@ func FindPayload(p []byte) (m Message, rest []byte, err error) {
 	}
 }
 
-// ParsePayload reads what AppendMessage wrote; ok is false if it is anything
-// else, or was changed on its way.
+// ParsePayload reads the output of AppendMessage; ok is false for anything
+// else, or if it was changed in transit.
 func ParsePayload(p []byte) (m Message, ok bool) {
 	if len(p) == 0 || p[0] != marker {
 		return Message{}, false
@@ -113,8 +113,8 @@ func ParsePayload(p []byte) (m Message, ok bool) {
 	return m, err == nil && len(rest) == 0
 }
 
-// parseHeader reads all but checksum and filler. shaped is false if it cannot
-// have been written by AppendMessage.
+// parseHeader reads everything except checksum and filler. shaped is false if
+// AppendMessage cannot have written it.
 func parseHeader(p []byte) (m Message, size int, shaped bool) {
 	if len(p) < MinPayload || p[1] != byte(Broadcast) && p[1] != byte(Direct) ||
 		p[stampAt-1] != ' ' || p[sizeAt-1] != ' ' || p[sumAt-1] != ' ' {
@@ -127,7 +127,7 @@ func parseHeader(p []byte) (m Message, size int, shaped bool) {
 	return Message{Stream(p[1]), uint32(user), uint32(seq), int64(stamp)}, int(n), ok1 && ok2 && ok3 && ok4
 }
 
-// checksum covers everything but the digits that hold it.
+// checksum covers everything except its own digits.
 func checksum(p []byte) uint32 {
 	return crc32.Update(crc32.ChecksumIEEE(p[:sumAt]), crc32.IEEETable, p[sumAt+8:])
 }

@@ -8,14 +8,14 @@ import (
 // Limits of one client process.
 const (
 	spareFiles    = 100    // descriptors that are not connections
-	perSource     = 14_000 // connections of one address to one server port that the kernel finds quickly
-	allPorts      = 28_000 // and those that it finds at all (man 7 ip, ip_local_port_range)
+	perSource     = 14_000 // connections of one address to one server port for which the kernel finds ports quickly
+	allPorts      = 28_000 // and the most that are possible (man 7 ip, ip_local_port_range)
 	firstSource   = 2      // 127.0.0.2: the server is at 127.0.0.1
 	maxProcesses  = 200
 	defaultWindow = 256
 )
 
-// Share is what one client process connects.
+// Share is the connections of one client process.
 type Share struct {
 	Sources []netip.Addr // its own loopback addresses
 	First   int          // number of its first connection
@@ -23,8 +23,8 @@ type Share struct {
 }
 
 // Plan spreads conns connections to a number of different targets over client
-// processes: at least processes of them, more if openFiles a process would
-// not do, with as many loopback addresses each as it needs. Of the 28,232
+// processes: at least the given number, and more if openFiles per process are
+// too few, each with as many loopback addresses as it needs. Of the 28,232
 // ephemeral ports that an address has to each target, the kernel gives the
 // first half quickly and then begins to search, hence perSource.
 func Plan(conns, processes, openFiles, targets int) ([]Share, error) {
@@ -66,9 +66,9 @@ func loopback(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, byte(i / perNet >> 8), byte(i / perNet), byte(firstSource + i%perNet)})
 }
 
-// Part returns the share's connections among those with number from to to, a
-// Count of 0 if there are none. It is how a population grows in steps: every
-// process grows by its part.
+// Part returns the share's connections with numbers from to to; Count is 0 if
+// there are none. With it a population grows in steps, every process by its
+// part.
 func (s Share) Part(from, to, total int) Share {
 	begin, end := s.First, s.First+s.Count
 	cut := func(n int) int { return begin + int(int64(end-begin)*int64(n)/int64(total)) }

@@ -14,21 +14,21 @@ import (
 // PoolOptions describes the connections that a Pool holds.
 type PoolOptions struct {
 	Connections int
-	Targets     []netip.AddrPort // all IPv4 or all IPv6; the connections take turns, so one that is named twice gets twice as many
-	Sources     []netip.Addr     // own addresses; none takes loopback addresses to an IPv4 loopback target, and leaves it to the kernel otherwise
-	Processes   int              // at least; 0 is as many as descriptors ask for, and not fewer than there are processors
+	Targets     []netip.AddrPort // all IPv4 or all IPv6; the connections use them in turn, so one that is named twice gets twice as many
+	Sources     []netip.Addr     // local addresses; if there are none, loopback addresses for an IPv4 loopback target, otherwise the kernel chooses
+	Processes   int              // at least so many; 0 is as many as the limit of open files requires, but at least one for each processor
 	Program     []string         // the client's command; none is this program with the argument "client"
 	Rate        float64          // connections begun a second over all processes; 0 is no limit
-	Window      int              // connections under way at once in one process; 0 is 256
+	Window      int              // connections in progress at once in one process; 0 is 256
 	Wire
 
 	ConnectTimeout time.Duration // for one Connect; 0 is a minute
 	ReceiptTimeout time.Duration // for one broadcast to reach all; 0 is 20 s
 }
 
-// Pool is a set of client processes that between them hold the connections of
-// one or many servers. Stats may be called from any goroutine, the rest from
-// one.
+// Pool is a set of client processes that together hold connections to one or
+// several servers. Any goroutine may call Stats; only one may call the other
+// methods.
 type Pool struct {
 	opts    PoolOptions
 	shares  []Share
@@ -40,7 +40,7 @@ type Pool struct {
 	next     uint32     // number of the next broadcast
 }
 
-// Connects is what became of connections that were to be made.
+// Connects is the result of making connections.
 type Connects struct {
 	Opened int
 	Failed int
@@ -62,7 +62,7 @@ func (c Connects) Err() error {
 }
 
 // StartPool starts the client processes; they connect when Connect is called.
-// The end of ctx kills them.
+// They are killed when ctx is done.
 func StartPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 	shares, err := o.plan()
 	if err != nil {
@@ -85,7 +85,7 @@ func StartPool(ctx context.Context, o PoolOptions) (*Pool, error) {
 		}
 		p.clients = append(p.clients, c)
 	}
-	// Each has started when it answers: nobody is to start up while
+	// Each has started after its first answer, so that no process starts while
 	// connections are timed.
 	if _, err := p.Stats(ctx); err != nil {
 		p.Stop()
@@ -148,8 +148,8 @@ func (p *Pool) Stop() {
 // Processes returns the client processes.
 func (p *Pool) Processes() []*Process { return p.clients }
 
-// Background gives the clients what everybody else leaves of the processors;
-// see Process.Background.
+// Background lets the clients run only when processors are free; see
+// Process.Background.
 func (p *Pool) Background() error {
 	var errs []error
 	for _, c := range p.clients {
@@ -163,8 +163,8 @@ func (p *Pool) All(ctx context.Context, cmd func(i int) Command) ([]Reply, error
 	return CallAll(ctx, p.clients, cmd)
 }
 
-// Connect makes the connections with number from to to, to not included. What
-// failed is in the result; an error is a client that does not answer.
+// Connect makes the connections with numbers from to to, without to. Failed
+// connections are in the result; an error means that a client does not answer.
 func (p *Pool) Connect(ctx context.Context, from, to int) (Connects, error) {
 	o := &p.opts
 	replies, err := p.All(ctx, func(i int) Command {
@@ -200,7 +200,7 @@ func (p *Pool) Connect(ctx context.Context, from, to int) (Connects, error) {
 	return c, nil
 }
 
-// Drop resets every connection. Connect may make them anew.
+// Drop resets every connection. Connect may make them again.
 func (p *Pool) Drop(ctx context.Context) error {
 	if _, err := p.All(ctx, func(int) Command { return Command{Op: OpDrop} }); err != nil {
 		return err
@@ -218,7 +218,7 @@ func (p *Pool) Mark(ctx context.Context) error {
 }
 
 // Slow makes a share of the connections stop reading and returns how many;
-// broadcasts are not expected there any more. See Client.Slow.
+// these expect no broadcasts any more. See Client.Slow.
 func (p *Pool) Slow(ctx context.Context, share float64) (int, error) {
 	return p.count(ctx, Command{Op: OpSlow, Slow: share})
 }
@@ -234,9 +234,9 @@ func (p *Pool) count(ctx context.Context, cmd Command) (n int, err error) {
 	return n, errors.Join(err, p.Refresh(ctx))
 }
 
-// Echo sends messages that come back, e.Rate being that of all connections
-// together, and returns when the last is. The answers are in Stats.Direct and
-// Stats.Directs.
+// Echo sends messages that come back and returns when the last has come back.
+// e.Rate is that of all connections together. The answers are in Stats.Direct
+// and Stats.Directs.
 func (p *Pool) Echo(ctx context.Context, e Echo) (Echoed, error) {
 	p.mu.Lock()
 	parts := make([]Echo, len(p.clients))

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Next is the number of the next broadcast.
+// Next returns the number of the next broadcast.
 func (p *Pool) Next() uint32 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.next
 }
 
-// Open is how many connections are expected to receive broadcasts: those made,
-// less those found lost or slow by the last Refresh.
+// Open returns how many connections should receive broadcasts: those made, less
+// those that the last Refresh found lost or slow.
 func (p *Pool) Open() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -23,9 +23,9 @@ func (p *Pool) Open() (n int) {
 	return n
 }
 
-// Expect tells the clients that one more broadcast is coming, whose number it
-// returns with the function that waits until everybody has it and gives the
-// stamp of the last receipt. Several broadcasts may be under way.
+// Expect tells the clients that one more broadcast is coming. It returns its
+// number, and a function that waits until all have it and returns the stamp of
+// the last receipt. Several broadcasts may be in progress.
 func (p *Pool) Expect() (seq uint32, wait func(context.Context) (int64, error)) {
 	waits := make([]func(context.Context) (Reply, error), len(p.clients))
 	p.mu.Lock()
@@ -50,9 +50,9 @@ func (p *Pool) Expect() (seq uint32, wait func(context.Context) (int64, error)) 
 	}
 }
 
-// Broadcast has publish send one message with the given number to everybody.
-// publish returns the stamp that is in the message; the result is the time
-// from then to the last receipt.
+// Broadcast lets publish send one message with the given number to all. publish
+// returns the stamp in the message; the result is the time from the stamp to
+// the last receipt.
 func (p *Pool) Broadcast(ctx context.Context, publish func(ctx context.Context, seq uint32) (stamp int64, err error)) (time.Duration, error) {
 	seq, wait := p.Expect()
 	stamp, err := publish(ctx, seq)
@@ -63,8 +63,8 @@ func (p *Pool) Broadcast(ctx context.Context, publish func(ctx context.Context, 
 	return time.Duration(last - stamp), err
 }
 
-// Refresh takes note of connections that were lost, so that no broadcast is
-// expected there any more. No broadcast may be under way.
+// Refresh reads which connections were lost, so that they expect no broadcasts
+// any more. No broadcast may be in progress.
 func (p *Pool) Refresh(ctx context.Context) error {
 	stats, err := p.Each(ctx)
 	if err != nil {
@@ -109,8 +109,8 @@ func (p *Pool) total(ctx context.Context, brief bool) (Stats, error) {
 	return SumStats(stats), err
 }
 
-// Verify returns an error unless every connection is still there and got
-// every message once, in order and unchanged.
+// Verify returns an error unless every connection is still open and got every
+// message once, in order and unchanged.
 func (p *Pool) Verify(ctx context.Context) error {
 	sum, err := p.Stats(ctx)
 	if err != nil {

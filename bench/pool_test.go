@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMain lets the test binary be a client of the pools under test.
+// TestMain lets the test binary be a client of the tested pools.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "client" {
 		if err := RunClient(int(os.Stdin.Fd()), os.Stdout); err != nil {
@@ -53,8 +53,8 @@ func (h *hub) serve(c net.Conn) {
 	h.conns = append(h.conns, c)
 }
 
-// write sends frames to all when there are n of them: clients may know of a
-// connection before the hub does.
+// write sends frames to all when there are n connections, because clients may
+// know of a connection before the hub does.
 func (h *hub) write(frames []byte, n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

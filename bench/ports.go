@@ -9,20 +9,21 @@ import (
 	"sync/atomic"
 )
 
-// Ports that FreePort gives out. Below firstPort are those of known services.
+// Ports of FreePort. Below firstPort are those of known services.
 const (
 	firstPort = 12_000
-	endPort   = 32_768 // where ephemeral ports begin unless a host was tuned
+	endPort   = 32_768 // first ephemeral port unless a host was tuned
 )
 
 // portsGiven is how many FreePort has tried. Processes begin at different
-// places, so that those that run at the same time seldom try the same.
+// ports, so that concurrent processes rarely try the same ones.
 var portsGiven atomic.Uint32
 
-// FreePort returns a loopback address with a port that nobody listens on at
-// the moment, another one each time. It is below the ephemeral range: a port
-// that bind(2) chose could be taken by any connection before it is listened on.
-// Where a host was tuned so that hardly any are below, it may be. Any goroutine.
+// FreePort returns a loopback address with a port that is not in use at the
+// moment, another one each time. It is below the ephemeral range: a port that
+// bind(2) chose could be taken by any connection before it is listened on.
+// Where a host was tuned so that hardly any are below, it may be. Any
+// goroutine.
 func FreePort() (netip.AddrPort, error) {
 	var low, high int
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")

@@ -17,11 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a child: a client, a floor, or a server. Children have a process
-// group of their own, so that Ctrl-C reaches only the program that drives
-// them and it can end them in order, and die with their parent whatever
-// happens to it (PR_SET_PDEATHSIG; Go ends a thread only with a locked
-// goroutine, and the figures program has none).
+// Process is a child: a client, a floor, or a server. Children have their own
+// process group, so that Ctrl-C reaches only the program that started them,
+// which ends them in order. They die with their parent, whatever happens to it
+// (PR_SET_PDEATHSIG; Go ends a thread only with a locked goroutine, and the
+// figures program has none).
 type Process struct {
 	cmd    *exec.Cmd
 	name   string
@@ -35,9 +35,9 @@ type Process struct {
 	pending map[uint64]chan Reply // nil when no more replies can come
 }
 
-// Start starts a child under a name for messages. With control, standard
-// input and output speak the control protocol; otherwise its output is kept
-// for error messages. The end of ctx kills it with all its children.
+// Start starts a child under a name for messages. With control, standard input
+// and output speak the control protocol; otherwise its output is kept for error
+// messages. It is killed with all its children when ctx is done.
 func Start(ctx context.Context, name string, control bool, env []string, path string, args ...string) (*Process, error) {
 	p := &Process{name: name, exited: make(chan struct{}), pending: make(map[uint64]chan Reply)}
 	p.cmd = exec.CommandContext(ctx, path, args...)
@@ -99,9 +99,10 @@ func (p *Process) reap(stdout io.Reader) {
 // PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Background gives the process what the others leave: SCHED_IDLE for all its
-// threads and those they start (man 7 sched). It is for clients that stand for
-// ones on other machines, which would not take the server's processors.
+// Background lets the process run only when processors are free: SCHED_IDLE for
+// all its threads and those that they start (man 7 sched). It is for clients
+// that represent clients on other machines, which would not use the server's
+// processors.
 func (p *Process) Background() error {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.PID()))
 	if err != nil {
@@ -122,7 +123,7 @@ func (p *Process) Background() error {
 // Exited is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Failure says how the process ended, with the last of its output.
+// Failure returns how the process ended, with the end of its output.
 func (p *Process) Failure() error {
 	<-p.exited
 	how := "exited"
@@ -132,8 +133,8 @@ func (p *Process) Failure() error {
 	return fmt.Errorf("%s: %s; its last output: %s", p.name, how, p.stderr.String())
 }
 
-// Go sends a command and returns the function that waits for its reply.
-// A reply with Error set comes as an error.
+// Go sends a command and returns the function that waits for its reply. A reply
+// with Error set is returned as an error.
 func (p *Process) Go(cmd Command) (wait func(context.Context) (Reply, error)) {
 	ch := make(chan Reply, 1)
 	p.mu.Lock()
@@ -158,7 +159,7 @@ func (p *Process) Go(cmd Command) (wait func(context.Context) (Reply, error)) {
 			return Reply{}, fmt.Errorf("%s: %s: %w", p.name, cmd.Op, context.Cause(ctx))
 		case <-p.exited:
 		}
-		select { // it may have answered and then ended
+		select { // the process may have answered and then ended
 		case r := <-ch:
 			return p.checked(cmd, r)
 		default:
@@ -177,8 +178,8 @@ func (p *Process) checked(cmd Command, r Reply) (Reply, error) {
 // Call sends a command and waits for its reply.
 func (p *Process) Call(ctx context.Context, cmd Command) (Reply, error) { return p.Go(cmd)(ctx) }
 
-// Stop ends the process: by the end of its commands, or SIGTERM if it takes
-// none, and by SIGKILL if it is still there after grace.
+// Stop ends the process: by closing its commands, or with SIGTERM if it has
+// none, and with SIGKILL if it still runs after grace.
 func (p *Process) Stop(grace time.Duration) {
 	if p.stdin != nil {
 		p.stdin.Close()
@@ -195,7 +196,7 @@ func (p *Process) Stop(grace time.Duration) {
 	}
 }
 
-// tail keeps the last of what is written to it.
+// tail keeps the end of the written bytes.
 type tail struct {
 	mu sync.Mutex
 	p  []byte
@@ -221,8 +222,8 @@ func (t *tail) String() string {
 }
 
 // CallAll sends a command to every process, cmd(i) to the i-th, and waits for
-// all. The replies are in the order of the processes; that of one that failed
-// is empty, and the error names all that did.
+// all. The replies are in the order of the processes. The reply of a failed
+// process is empty, and the error names all of them.
 func CallAll(ctx context.Context, processes []*Process, cmd func(i int) Command) ([]Reply, error) {
 	waits := make([]func(context.Context) (Reply, error), len(processes))
 	for i, p := range processes {

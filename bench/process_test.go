@@ -61,8 +61,7 @@ func TestProcessTalksNonsense(t *testing.T) {
 	}
 }
 
-// The child ignores the end of its input and has a child of its own: both
-// must go.
+// The child ignores the end of its input and has a child itself: both must end.
 func TestProcessDiesWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	p, err := Start(ctx, "sh", true, nil, "sh", "-c", "sleep 600 & wait; sleep 600")
@@ -85,7 +84,7 @@ func TestProcessStopKills(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Stop(20 * time.Millisecond) // returns only when it is gone
+	p.Stop(20 * time.Millisecond) // returns only when the process has ended
 }
 
 func TestTailKeepsTheEnd(t *testing.T) {

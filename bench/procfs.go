@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ProcessCPU returns the time on processors, user and system, that process
-// pid has used in its life, ended threads included. It reads the process's
-// CPU clock (man 3 clock_getcpuclockid) in nanoseconds, where /proc/PID/stat
-// counts in ticks of 10 ms and the sum of /proc/PID/task/*/schedstat forgets
-// threads that are gone.
+// ProcessCPU returns the time on processors, user and system, that process pid
+// has used in its life, ended threads included. It reads the process's CPU
+// clock (man 3 clock_getcpuclockid) in nanoseconds, where /proc/PID/stat counts
+// in ticks of 10 ms and the sum of /proc/PID/task/*/schedstat does not include
+// ended threads.
 func ProcessCPU(pid int) (time.Duration, error) {
 	const sched = 2 // CPUCLOCK_SCHED of the kernel's posix-timers.h
 	var ts unix.Timespec
@@ -30,8 +30,8 @@ func ProcessCPU(pid int) (time.Duration, error) {
 
 // Memory is what a process holds in user space, in bytes.
 type Memory struct {
-	RSS       int64 `json:"rss"`       // everything, the program's own pages included
-	Anonymous int64 `json:"anonymous"` // without what is backed by files
+	RSS       int64 `json:"rss"`       // all memory, including the pages of the program
+	Anonymous int64 `json:"anonymous"` // without pages backed by files
 }
 
 // ReadMemory reads /proc/PID/smaps_rollup, which walks the page tables:
@@ -53,7 +53,7 @@ func parseSmapsRollup(r io.Reader) (Memory, error) {
 	return Memory{RSS: rss[0], Anonymous: rss[1]}, nil
 }
 
-// ReadSlab returns the bytes in the kernel's slabs: where sockets live.
+// ReadSlab returns the bytes in the kernel's slabs, which contain sockets.
 func ReadSlab() (int64, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
@@ -121,8 +121,8 @@ func parseModel(cpuinfo string) string {
 	return "unknown processor"
 }
 
-// Load returns the load average of the last minute: a figure taken on a busy
-// machine should say so.
+// Load returns the load average of the last minute, which belongs to a figure
+// because a busy machine changes it.
 func Load() (float64, error) {
 	p, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -135,7 +135,7 @@ func Load() (float64, error) {
 	return strconv.ParseFloat(first, 64)
 }
 
-// OpenFiles raises the soft limit of descriptors to the hard one and returns
+// OpenFiles raises the soft limit of open files to the hard limit and returns
 // it.
 func OpenFiles() (int, error) {
 	var lim unix.Rlimit

@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readEvents has the kernel tell of new bytes once: a set that is
-// level-triggered looks at every connection a second time to find that nothing
-// is left (man 7 epoll).
+// readEvents makes the kernel report new bytes once. A level-triggered set
+// checks every connection a second time only to find that nothing is left (man
+// 7 epoll).
 const readEvents = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
 
-// receive reads all there is of connection i, up to its end if that has come. A
-// read that does not fill the buffer has emptied the socket.
+// receive reads all available bytes of connection i, up to its end if it has
+// ended. A read that does not fill the buffer has emptied the socket.
 func (c *Client) receive(i uint32, ended bool) {
 	for {
 		n, e := read(c.conns[i].fd, c.buf)
@@ -37,8 +37,8 @@ func (c *Client) receive(i uint32, ended bool) {
 	}
 }
 
-// received handles what is whole of n bytes in the buffer and of what was left
-// before.
+// received handles the complete frames in n bytes of the buffer and in the rest
+// from before.
 func (c *Client) received(i uint32, n int) {
 	k := &c.conns[i]
 	c.stats.Bytes += uint64(n)
@@ -71,7 +71,7 @@ func (c *Client) received(i uint32, n int) {
 	c.frames(i, data)
 }
 
-// frames handles the whole frames of data and keeps the rest.
+// frames handles the complete frames of data and keeps the rest.
 func (c *Client) frames(i uint32, data []byte) {
 	for len(data) > 0 {
 		f, n, err := parseFrame(data, c.wire.Deflate)
@@ -103,11 +103,12 @@ func (c *Client) frames(i uint32, data []byte) {
 	}
 }
 
-// keep copies p, which is gone at the next read.
+// keep copies p, which the next read overwrites.
 func (c *Client) keep(i uint32, p []byte) { c.tails[i] = append([]byte(nil), p...) }
 
-// greet sends connection i what is to be sent on open. It is ready unless a
-// message has to say so. It returns false if the connection was lost.
+// greet sends the messages of Wire.OnOpen on connection i. The connection is
+// then ready, unless a message must say so. greet returns false if the
+// connection was lost.
 func (c *Client) greet(i uint32) bool {
 	k := &c.conns[i]
 	k.state = connGreeting
@@ -123,9 +124,9 @@ func (c *Client) greet(i uint32) bool {
 	return true
 }
 
-// send sends one message on connection i. A socket that has no room for all
-// of it ends the connection: nothing the generator sends fills one whose
-// server reads.
+// send sends one message on connection i. If the socket has no room for all of
+// it, the connection ends: the generator cannot fill a socket whose server
+// reads.
 func (c *Client) send(i uint32, text []byte) bool {
 	op := byte(opText)
 	if c.wire.Binary {
@@ -205,8 +206,8 @@ func (c *Client) content(i uint32, raw, p []byte, now int64) {
 
 func (c *Client) remember(p []byte, m Message) { c.known, c.knownAs = append(c.known[:0], p...), m }
 
-// conversation handles messages of the server's own protocol: the one that
-// says that the connection is ready, and those that want an answer.
+// conversation handles messages of the server's own protocol: the one that says
+// that the connection is ready, and those that need an answer.
 func (c *Client) conversation(i uint32, p []byte) bool {
 	if c.conns[i].state == connGreeting && bytes.Contains(p, []byte(c.wire.Ready)) {
 		c.open(i)
@@ -245,8 +246,8 @@ func (c *Client) take(i uint32, m Message, now int64) {
 	}
 }
 
-// answer sends the pong for a ping (RFC 6455 §5.5.3). A socket that is full
-// gets none: nothing the generator sends fills one, so it is counted.
+// answer sends the pong for a ping (RFC 6455 §5.5.3). If the socket is full it
+// sends none and counts that.
 func (c *Client) answer(i uint32, ping []byte) {
 	k := &c.conns[i]
 	k.pings++
@@ -259,6 +260,7 @@ func (c *Client) answer(i uint32, ping []byte) {
 	c.stats.Pongs++
 }
 
-// mask is that of connection i. It protects proxies from what a browser's
-// page chose (RFC 6455 §10.3); nobody chooses here, so any mask does.
+// mask returns the mask of connection i. Masks protect proxies from bytes
+// chosen by a web page (RFC 6455 §10.3); there is none here, so any mask will
+// do.
 func mask(i uint32) uint32 { return 0x9e3779b9 * (i + 1) }

@@ -7,15 +7,15 @@ import (
 )
 
 // slowBuffer is the receive buffer of a connection that stops reading, in
-// bytes, so that the server has to keep what it sends soon.
+// bytes, so that the server soon has to keep its messages.
 const slowBuffer = 4 << 10
 
-// readBuffer is what it gets back when it reads again.
+// readBuffer is its receive buffer when it reads again, in bytes.
 const readBuffer = 128 << 10
 
 // Slow makes a share of the open connections stop reading, spread evenly, and
-// returns how many there are. They answer no pings either. What the server
-// does to them is seen when Read is called.
+// returns how many there are. They answer no pings either. Read shows what the
+// server did to them.
 func (c *Client) Slow(share float64) (int, error) {
 	if share <= 0 || share > 1 {
 		return 0, fmt.Errorf("share: %v; above 0 and at most 1", share)
@@ -29,7 +29,7 @@ func (c *Client) Slow(share float64) (int, error) {
 		if err := unix.EpollCtl(c.epfd, unix.EPOLL_CTL_DEL, int(k.fd), nil); err != nil {
 			return c.stats.Slow, fmt.Errorf("epoll_ctl: %w", err)
 		}
-		_ = unix.SetsockoptInt(int(k.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, slowBuffer) // only makes it take longer
+		_ = unix.SetsockoptInt(int(k.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, slowBuffer) // otherwise it only takes longer
 		k.slow, k.watched = true, false
 		c.stats.Slow++
 	}
@@ -49,7 +49,7 @@ func (c *Client) Read() (n int) {
 			c.end(uint32(i), "epoll_ctl: "+err.Error())
 			continue
 		}
-		_ = unix.SetsockoptInt(int(k.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, readBuffer) // else it only takes longer
+		_ = unix.SetsockoptInt(int(k.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, readBuffer) // otherwise it only takes longer
 		k.watched = true
 		n++
 	}

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Stats is what a client has seen. Unless it says otherwise, a field counts
-// from the client's start.
+// Stats are the counters of a client, from its start unless a field says
+// otherwise.
 type Stats struct {
 	Open      int            `json:"open"`
-	Slow      int            `json:"slow"`             // of these, told to stop reading; the tallies leave them out since then
+	Slow      int            `json:"slow"`             // of these, told to stop reading; the tallies exclude them since then
 	Failed    map[string]int `json:"failed,omitempty"` // connections never made, by cause
 	Ended     map[string]int `json:"ended,omitempty"`  // open connections lost, by cause
 	Broadcast Tally          `json:"broadcast"`
@@ -36,10 +36,10 @@ type Stats struct {
 	Handshakes *Histogram `json:"handshakes"`  // connect(2) → 101, or the message that says it is ready
 	Broadcasts *Histogram `json:"broadcasts"`  // stamp in the payload → receipt
 	Directs    *Histogram `json:"directs"`     // stamp in the payload → receipt
-	Gap        int64      `json:"gap_ns"`      // the longest that what has arrived waited for the client to read it
+	Gap        int64      `json:"gap_ns"`      // longest time that received data waited for the client to read it
 	MinPings   uint32     `json:"min_pings"`   // of the open connection that got the fewest; the largest uint32 if none is open
 	CPU        int64      `json:"cpu_ns"`      // of the client's process, since its start
-	RunDelay   int64      `json:"rundelay_ns"` // that its thread was ready to run and had no processor, since its start
+	RunDelay   int64      `json:"rundelay_ns"` // time that its thread was ready to run and had no processor, since its start
 	At         int64      `json:"at"`          // stamp of these counters
 
 	Missing uint64 `json:"missing"` // broadcasts sent but not received, over all open connections that read
@@ -51,7 +51,8 @@ func newStats() Stats {
 }
 
 // Stats returns the counters. next is the broadcast number that follows the
-// last one sent; 0 leaves Missing at 0. The histograms go on being filled.
+// last one sent; 0 leaves Missing at 0. The histograms are shared: the client
+// continues to fill them.
 func (c *Client) Stats(next uint32) Stats {
 	s := c.Counters()
 	s.Handshakes, s.Broadcasts, s.Directs = c.stats.Handshakes, c.stats.Broadcasts, c.stats.Directs
@@ -68,8 +69,8 @@ func (c *Client) Stats(next uint32) Stats {
 	return s
 }
 
-// Counters returns what costs nothing: no histograms, and neither MinPings
-// nor Missing. It is for those who look often.
+// Counters returns the counters that cost nothing: no histograms, and neither
+// MinPings nor Missing. It may be called often.
 func (c *Client) Counters() Stats {
 	s := c.stats
 	s.Failed, s.Ended = maps.Clone(s.Failed), maps.Clone(s.Ended)
@@ -96,7 +97,7 @@ func (c *Client) Mark() {
 }
 
 // runDelay reads how long the calling thread waited for a processor (the
-// kernel's Documentation/scheduler/sched-stats.rst), 0 if it is not told.
+// kernel's Documentation/scheduler/sched-stats.rst), 0 if it is not known.
 func runDelay() int64 {
 	p, err := os.ReadFile("/proc/thread-self/schedstat")
 	if err != nil {
@@ -110,8 +111,8 @@ func runDelay() int64 {
 	return n
 }
 
-// SumStats adds up what clients said. CPU is that of all together, Gap the
-// longest, At and the stamps of receipts the last, MinPings the fewest.
+// SumStats adds up the counters of clients. CPU is the sum, Gap the longest, At
+// and the stamps of receipts the latest, MinPings the fewest.
 func SumStats(stats []Stats) Stats {
 	sum := newStats()
 	for i := range stats {
@@ -152,9 +153,9 @@ func (s *Stats) add(o *Stats) {
 	}
 }
 
-// Faults returns an error that says what was lost, doubled, reordered,
-// damaged or misled, nil if nothing was. Connections that ended are counted
-// in Ended, not here.
+// Faults returns an error about messages that were lost, doubled, reordered,
+// damaged or sent to the wrong user, nil if there were none. Ended connections
+// are counted in Ended, not here.
 func (s *Stats) Faults() error {
 	if s.Broadcast.Faults()+s.Direct.Faults()+s.Corrupt+s.Misled+s.Missing == 0 {
 		return nil
@@ -163,8 +164,8 @@ func (s *Stats) Faults() error {
 		s.Broadcast, s.Direct, s.Corrupt, s.Misled, s.Missing)
 }
 
-// Verify returns what Faults returns, or an error if the number of open
-// connections that read is not the one told.
+// Verify returns the error of Faults, or an error if the number of open
+// connections that read is not the given one.
 func (s *Stats) Verify(open int) error {
 	faults := s.Faults()
 	if faults == nil && s.Open-s.Slow == open {
@@ -177,7 +178,7 @@ func (s *Stats) Verify(open int) error {
 	return fmt.Errorf("%w; %s", faults, population)
 }
 
-// Lost is how many open connections ended.
+// Lost returns how many open connections ended.
 func (s *Stats) Lost() int { return total(s.Ended) }
 
 func total(m map[string]int) (n int) {
@@ -204,9 +205,9 @@ func Causes(m map[string]int) string {
 	return strings.Join(keys, ", ")
 }
 
-// Busy is the share of one processor that the client used between two
-// readings of its counters, and Starved the share of the time that it waited
-// for one.
+// Busy returns the share of one processor that the client used between two
+// readings of its counters. Starved returns the share of the time that it
+// waited for one.
 func Busy(before, after Stats) (busy, starved float64) {
 	took := float64(max(after.At-before.At, int64(time.Microsecond)))
 	return float64(after.CPU-before.CPU) / took, float64(after.RunDelay-before.RunDelay) / took

@@ -15,13 +15,13 @@ type Row struct {
 	Format string  `json:"-"` // of Value and Target, a fmt verb with the unit: "%.2f ×"
 	Target float64 `json:"target"`
 	Bound  Bound   `json:"bound"`
-	// Missing says why there is no Value; "" if there is one.
+	// Missing is why there is no Value; "" if there is one.
 	Missing string `json:"missing,omitempty"`
-	// Notes are printed under the table: what else was seen.
+	// Notes are printed under the table.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Bound says which side of the target is good.
+// Bound is the good side of the target.
 type Bound string
 
 const (
@@ -30,8 +30,8 @@ const (
 	Info    Bound = "" // nothing to reach
 )
 
-// Verdict is "ok", "miss", "not measured", or "" for information.
-func (r Row) Verdict() string {
+// Outcome returns "ok", "miss", "not measured", or "" for information.
+func (r Row) Outcome() string {
 	switch {
 	case r.Missing != "":
 		return "not measured"
@@ -63,16 +63,16 @@ func (r Row) target() string {
 // Met says whether every row with a target was measured and reached it.
 func Met(rows []Row) bool {
 	return !slices.ContainsFunc(rows, func(r Row) bool {
-		return r.Bound != Info && r.Verdict() != "ok"
+		return r.Bound != Info && r.Outcome() != "ok"
 	})
 }
 
-// WriteTable prints the rows as a Markdown table that is also legible as
-// text, and the notes under it.
+// WriteTable prints the rows as a Markdown table that is also readable as text,
+// and the notes under it.
 func WriteTable(w io.Writer, rows []Row) error {
 	cells := [][]string{{"what", "reached", "target", ""}}
 	for _, r := range rows {
-		cells = append(cells, []string{r.What, r.reached(), r.target(), r.Verdict()})
+		cells = append(cells, []string{r.What, r.reached(), r.target(), r.Outcome()})
 	}
 	var b strings.Builder
 	WriteCells(&b, cells, 0, 3)
@@ -91,9 +91,9 @@ func WriteTable(w io.Writer, rows []Row) error {
 	return err
 }
 
-// WriteCells writes a Markdown table that is also legible as text. The first
-// line is its head. The columns in text, from 0, are flush left, the others
-// hold numbers and are flush right.
+// WriteCells writes a Markdown table that is also readable as text. The first
+// line is its head. The columns listed in text, from 0, are left-aligned; the
+// others have numbers and are right-aligned.
 func WriteCells(b *strings.Builder, lines [][]string, text ...int) {
 	width := make([]int, len(lines[0]))
 	for _, line := range lines {

@@ -26,7 +26,7 @@ const (
 	payloadField
 )
 
-// ParseTemplate takes any text.
+// ParseTemplate accepts any text.
 func ParseTemplate(s string) Template {
 	var t Template
 	for text := ""; s != ""; {
@@ -53,7 +53,7 @@ func ParseTemplate(s string) Template {
 	return t
 }
 
-// Values fills a template in.
+// Values are the values for a template.
 type Values struct {
 	User    int // gives {uid}
 	Number  int // of the connection
@@ -88,8 +88,8 @@ func UID(i int) string { return string(AppendUID(nil, i)) }
 // AppendUID appends UID(i).
 func AppendUID(dst []byte, i int) []byte { return fmt.Appendf(dst, "u%015d", i) }
 
-// DevPath is where belfry takes connections in its development mode, which
-// believes what the query says.
+// DevPath is the path of belfry in development mode, with user and topic in the
+// query.
 func DevPath(topics int) string {
 	if topics == 0 {
 		return "/ws?uid={uid}"

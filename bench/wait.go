@@ -11,10 +11,10 @@ import (
 // shortWait is how long EpollWait waits without telling the Go scheduler.
 const shortWait = 5 * time.Millisecond
 
-// EpollWait is unix.EpollWait, in whole milliseconds, for a loop that is busy.
-// Told of a wait, the Go runtime takes the processor (the P) away and gives it
-// back, for which its monitor wakes every 20 µs: with a wait for every few
-// messages that was a tenth of all processor time of clients and server
+// EpollWait is unix.EpollWait, in whole milliseconds, for a busy loop. If the
+// Go runtime knows of a wait, it takes the processor (the P) away and gives it
+// back, for which its monitor wakes every 20 µs. With a wait for every few
+// messages this took a tenth of all processor time of clients and server
 // together. So the first moment is a raw system call. The error may be EINTR.
 func EpollWait(epfd int, events []unix.EpollEvent, timeout time.Duration) (n int, err error) {
 	first := min(timeout, shortWait)

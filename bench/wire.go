@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// Wire says how a server is talked to. The zero value asks for / and expects
-// nothing but payloads.
+// Wire describes the protocol of a server. The zero value requests / and
+// expects only payloads.
 type Wire struct {
 	Path        string   `json:"path"`                  // a Template, as DevPath gives for belfry
 	Host        string   `json:"host,omitempty"`        // header, in which {port} is the target's; "" is the target's address
-	Headers     []string `json:"headers,omitempty"`     // more lines of the request, "Name: value"
+	Headers     []string `json:"headers,omitempty"`     // further lines of the request, "Name: value"
 	Subprotocol string   `json:"subprotocol,omitempty"` // to ask for and to insist on
 	Users       int      `json:"users,omitempty"`       // connection n belongs to user n modulo this; 0 makes each its own user
 	Topics      int      `json:"topics,omitempty"`      // how many different ones; 0 asks for none
 	OnOpen      []string `json:"on_open,omitempty"`     // messages to send behind the 101; Templates
-	Binary      bool     `json:"binary,omitempty"`      // what the client sends goes as binary messages, not text
-	Ready       string   `json:"ready,omitempty"`       // part of the message that says that OnOpen took effect; "" counts the 101. Needs Wrapped
-	Wrapped     bool     `json:"wrapped,omitempty"`     // payloads stand inside the server's own messages, of which some hold none
+	Binary      bool     `json:"binary,omitempty"`      // the client sends binary messages, not text
+	Ready       string   `json:"ready,omitempty"`       // part of the message that says that OnOpen took effect; "" if the 101 says so. Needs Wrapped
+	Wrapped     bool     `json:"wrapped,omitempty"`     // payloads are inside the server's own messages, some of which have none
 	Answers     []Answer `json:"answers,omitempty"`     // to the server's own messages. Needs Wrapped
 	Deflate     bool     `json:"deflate,omitempty"`     // offer permessage-deflate without context takeover, and insist on it
 	Events      bool     `json:"events,omitempty"`      // Server-Sent Events instead of WebSocket: nothing can be sent, so no OnOpen and no Answers
@@ -33,7 +33,7 @@ type Answer struct {
 	With string `json:"with"`
 }
 
-// wire is a Wire made ready.
+// wire is a compiled Wire.
 type wire struct {
 	Wire
 	path   Template

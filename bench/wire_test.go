@@ -20,7 +20,7 @@ func TestParseFrameAtEverySplit(t *testing.T) {
 		frame := AppendTextFrame(nil, payload)
 		for cut := range frame {
 			if cut > 20 && cut < len(frame)-20 {
-				continue // the middle of the payload is all one state
+				continue // all cuts in the middle of the payload are the same state
 			}
 			if _, n, err := ParseFrame(frame[:cut]); n != 0 || err != nil {
 				t.Fatalf("size %d cut at %d: n %d, %v", size, cut, n, err)
@@ -82,7 +82,7 @@ func TestPayloadRoundTrip(t *testing.T) {
 	}
 }
 
-// Servers wrap payloads, several to a message if they like, and may use the
+// Servers wrap payloads, sometimes several in one message, and may use the
 // marker themselves.
 func TestFindPayload(t *testing.T) {
 	a, b := Message{Broadcast, 0, 7, 1}, Message{Direct, 3, 8, 2}
@@ -268,8 +268,8 @@ func TestUIDIs16Bytes(t *testing.T) {
 	}
 }
 
-// Whatever a server sends, a frame is the same however its bytes arrive: a
-// prefix of it is incomplete or at fault, never another frame.
+// A frame is parsed to the same result however its bytes arrive: a prefix of it
+// is incomplete or an error, but never another frame.
 func FuzzParseFrame(f *testing.F) {
 	f.Add([]byte("\x81\x03abc"))
 	f.Add([]byte("\x89\x00\x88\x02\x03\xe8"))

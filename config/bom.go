@@ -6,13 +6,12 @@ import (
 )
 
 // plainText returns a text file without the byte order mark that some editors
-// put before UTF-8, and refuses the other encodings of Unicode, which they
-// write too.
+// put before UTF-8. It refuses the other encodings of Unicode.
 func plainText(data []byte) ([]byte, error) {
 	if text, marked := bytes.CutPrefix(data, []byte("\xef\xbb\xbf")); marked {
 		return text, nil
 	}
-	// The mark of UTF-32, little endian, begins with that of UTF-16.
+	// UTF-32 comes first: its little-endian mark begins with that of UTF-16.
 	for _, other := range [...]struct{ mark, name string }{
 		{"\xff\xfe\x00\x00", "UTF-32, little endian"}, {"\x00\x00\xfe\xff", "UTF-32, big endian"},
 		{"\xff\xfe", "UTF-16, little endian"}, {"\xfe\xff", "UTF-16, big endian"},

@@ -2,38 +2,38 @@ package config
 
 import "time"
 
-// Config is every setting. Its tags are the single declaration of each:
+// Config is every setting. The tags of a field are its whole declaration:
 //
 //	yaml    the key in the file; the path of keys names the setting
 //	doc     one sentence or two for people
 //	default the default; without it false, 0, an empty text or an empty list
 //	range   "lo..hi", inclusive, in the field's own notation
-//	zero    what 0 (or an empty text or list) means, where it is allowed beside the range
+//	zero    what 0 (or an empty text or list) means, if it is allowed besides the range
 //	enum    the allowed words, separated by |
-//	dev     the default under dev, where it is another
-//	flag    the command-line flag, where there is one of its own
+//	dev     the default under dev, if it differs
+//	flag    the command-line flag, if the setting has one
 //
 // Durations are written "25s" or "300us"; sizes "64KiB", "1MiB" or plain bytes.
 type Config struct {
 	Dev            bool     `yaml:"dev" flag:"dev" doc:"Development mode: accepts ?uid= and ?topic= without proof, serves /echo and the demo page. Never on a public address."`
 	Listen         []string `yaml:"listen" flag:"listen" default:":8080" dev:"127.0.0.1:8080" doc:"Addresses for clients, each host:port or host:first-last; IPv6 hosts in brackets, no host for all addresses."`
 	Path           string   `yaml:"path" default:"/ws" doc:"Path of the WebSocket endpoint."`
-	MaxConnections int      `yaml:"max_connections" range:"1..16777216" zero:"the descriptor limit less a reserve" doc:"Connections this node accepts; further upgrades get 503 with Retry-After."`
-	Shards         int      `yaml:"shards" flag:"shards" range:"1..256" zero:"one a core" doc:"Event loops, each with its own epoll set, tables and timers."`
-	GOMAXPROCS     int      `yaml:"gomaxprocs" range:"3..1024" zero:"the larger of cores and shards + 2" doc:"Threads that run Go code; at least shards + 2, else HTTP and NATS starve while shards are busy."`
+	MaxConnections int      `yaml:"max_connections" range:"1..16777216" zero:"the limit of open files less a reserve" doc:"Connections this node accepts; further upgrades get 503 with Retry-After."`
+	Shards         int      `yaml:"shards" flag:"shards" range:"1..256" zero:"one for each core" doc:"Event loops, each with its own epoll set, tables and timers."`
+	GOMAXPROCS     int      `yaml:"gomaxprocs" range:"3..1024" zero:"the larger of cores and shards + 2" doc:"Threads that run Go code; at least shards + 2, so that HTTP and NATS can run while all shards are busy."`
 
-	Node     Node     `yaml:"node" doc:"Who this node is."`
-	Proxy    Proxy    `yaml:"proxy" doc:"The proxies in front of this node, and how they tell a client's address."`
-	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request that becomes a WebSocket."`
+	Node     Node     `yaml:"node" doc:"The name of this node."`
+	Proxy    Proxy    `yaml:"proxy" doc:"Proxies in front of this node, and how they pass on the client's address."`
+	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request with which a client connects."`
 	Deflate  Deflate  `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
-	SSE      SSE      `yaml:"sse" doc:"Server-Sent Events: messages for clients that only receive, by plain HTTP."`
+	SSE      SSE      `yaml:"sse" doc:"Server-Sent Events, for clients that only receive: messages over plain HTTP."`
 	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
 	Backlog  Backlog  `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
-	Fanout   Fanout   `yaml:"fanout" doc:"How a message is spread over the connections of a shard."`
+	Fanout   Fanout   `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
 	API      API      `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
 	NATS     NATS     `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
-	Shutdown Shutdown `yaml:"shutdown" doc:"What happens between SIGTERM and the end."`
-	Log      Log      `yaml:"log" doc:"Logs go to standard error, one line an event, without payloads."`
+	Shutdown Shutdown `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
+	Log      Log      `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`
 }
 
 // Default returns the default of every setting.
@@ -44,7 +44,7 @@ func Default() Config {
 			continue
 		}
 		if err := s.Set(s.def); err != nil {
-			panic("config: default of " + s.Path + ": " + err.Error()) // a fault of the tag; every test meets it
+			panic("config: default of " + s.Path + ": " + err.Error()) // the tag is wrong; every test finds it
 		}
 	}
 	return c
@@ -52,7 +52,7 @@ func Default() Config {
 
 // Node is the section node.
 type Node struct {
-	Name string `yaml:"name" flag:"node-name" zero:"the host name and four random hex digits" doc:"Name of this node, unique in the cluster: 1 to 64 of A-Z a-z 0-9 _ - and dots."`
+	Name string `yaml:"name" flag:"node-name" zero:"the host name and four random hex digits" doc:"Name of this node, different from all others in the cluster: 1 to 64 of A-Z a-z 0-9 _ - and dots."`
 }
 
 // Proxy is the section proxy.
@@ -69,50 +69,50 @@ type Upgrade struct {
 	MaxPending     int           `yaml:"max_pending" default:"16384" range:"1..1048576" doc:"Connections without a complete request head. One address (IPv6: its /64) may hold half of them; then its oldest is closed. If all places are taken, new connections get 503."`
 	MaxWaiting     int           `yaml:"max_waiting" default:"16384" range:"1..1048576" doc:"Upgrades with a complete request that wait for authentication or for subscriptions; further ones get 503."`
 	MaxPerAddress  int           `yaml:"max_per_address" range:"1..16777216" zero:"no limit" doc:"Connections from one address (IPv6: its /64); further ones get 429. Off by default, because many clients may share the address of one proxy (see proxy.trusted)."`
-	RatePerAddress int           `yaml:"rate_per_address" range:"1..1048576" zero:"no limit" doc:"New connections a second of one address (IPv6: of its /64), with twice as many at once; further ones get 429."`
+	RatePerAddress int           `yaml:"rate_per_address" range:"1..1048576" zero:"no limit" doc:"New connections per second from one address (IPv6: its /64), twice as many at once; further ones get 429."`
 	Health         bool          `yaml:"health" default:"true" doc:"Answer GET /healthz with 200 or 503 at the addresses of listen, for load balancers that can only check that port."`
-	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, file://, or * for any; under dev, without a list: pages of this machine, and pages of the request's host on any port."`
+	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, file://, or * for any. Without a list under dev: pages of this machine, and pages of the request's host on any port."`
 	RetryAfter     time.Duration `yaml:"retry_after" default:"5s" range:"1s..1h" doc:"Retry-After of a 503 answer."`
 }
 
 // Deflate is the section deflate.
 type Deflate struct {
-	Enabled  bool `yaml:"enabled" default:"true" doc:"Whether clients that offer compression get it. A broadcast is compressed once for all of them; an idle connection costs no memory."`
-	MinBytes Size `yaml:"min_bytes" default:"1KiB" range:"1..16MiB" doc:"Smallest message that is compressed; smaller ones are sent as they are."`
-	Level    int  `yaml:"level" default:"1" range:"1..9" doc:"From 1, the fastest, to 9, the smallest."`
+	Enabled  bool `yaml:"enabled" default:"true" doc:"Compress messages for clients that offer it. A broadcast is compressed once for all clients; an idle connection needs no memory for it."`
+	MinBytes Size `yaml:"min_bytes" default:"1KiB" range:"1..16MiB" doc:"Smallest message that is compressed; smaller ones are sent without compression."`
+	Level    int  `yaml:"level" default:"1" range:"1..9" doc:"Level of compression: 1 is the fastest, 9 gives the smallest messages."`
 }
 
 // SSE is the section sse.
 type SSE struct {
-	Path  string        `yaml:"path" default:"/sse" zero:"not served" doc:"Path of the event stream; ?topic= subscribes, as at the WebSocket."`
+	Path  string        `yaml:"path" default:"/sse" zero:"not served" doc:"Path of the event stream; ?topic= subscribes, as for a WebSocket."`
 	Retry time.Duration `yaml:"retry" default:"3s" range:"100ms..1h" doc:"How long a client waits before it connects again after its connection was lost."`
 }
 
 // Session is the section session.
 type Session struct {
-	MaxMessage     Size          `yaml:"max_message" default:"64KiB" range:"125..64MiB" doc:"Largest message from a client, all fragments together; a larger one closes with 1009."`
+	MaxMessage     Size          `yaml:"max_message" default:"64KiB" range:"125..64MiB" doc:"Largest message from a client, all fragments together, compressed or not; a larger one closes with 1009."`
 	MaxFragments   int           `yaml:"max_fragments" default:"1024" range:"1..1048576" doc:"Most fragments of one message from a client; more close with 1009."`
 	MessageTimeout time.Duration `yaml:"message_timeout" default:"30s" range:"1s..10m" zero:"no limit" doc:"Time from the first byte of a client's message to its last; then 4008."`
 	InboundBytes   Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of clients' input this node may hold: unfinished messages, input not yet decoded, and messages clients publish. Beyond it the session that holds most is closed with 4007."`
 	MessageRate    int           `yaml:"message_rate" default:"200" range:"1..1000000" zero:"no limit" doc:"Messages per second from one session, including commands, pings and fragments. A faster session is slowed down (belfry.v1: err rate_limited) and after session.rate_grace closed with 1008."`
 	MessageBurst   int           `yaml:"message_burst" default:"1000" range:"1..10000000" doc:"Messages a session may send at once before session.message_rate applies."`
-	ByteRate       Size          `yaml:"byte_rate" default:"512KiB" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes a second of one session, as session.message_rate. A compressed message counts as what it inflates to."`
-	ByteBurst      Size          `yaml:"byte_burst" default:"4MiB" range:"1KiB..1GiB" doc:"Bytes that a session may send at once before session.byte_rate counts; never less than session.max_message."`
-	CommandRate    int           `yaml:"command_rate" default:"50" range:"1..1000000" zero:"no limit" doc:"Commands a second of one belfry.v1 session, as session.message_rate; a sub or unsub counts once for each topic, a pub once for each name that it is for."`
-	CommandBurst   int           `yaml:"command_burst" default:"500" range:"1..10000000" doc:"Commands that a session may send at once before session.command_rate counts; never less than session.max_topics."`
+	ByteRate       Size          `yaml:"byte_rate" default:"512KiB" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes per second from one session, and those that inflating adds; beyond it as for session.message_rate. A compressed message counts as what it inflates to."`
+	ByteBurst      Size          `yaml:"byte_burst" default:"4MiB" range:"1KiB..1GiB" doc:"Bytes a session may send at once before session.byte_rate applies; never less than session.max_message."`
+	CommandRate    int           `yaml:"command_rate" default:"50" range:"1..1000000" zero:"no limit" doc:"Commands per second from one belfry.v1 session; beyond it as for session.message_rate. A sub or unsub counts once for each topic, a pub once for each name in its target."`
+	CommandBurst   int           `yaml:"command_burst" default:"500" range:"1..10000000" doc:"Commands a session may send at once before session.command_rate applies; never less than session.max_topics."`
 	RateGrace      time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may keep exceeding its rates (it is slowed down meanwhile) before it is closed with 1008."`
-	ClientMessages string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: counted and dropped, or refused by closing with 1008."`
+	ClientMessages string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: drop counts and drops it, refuse closes with 1008."`
 	Publish        bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
-	PublishQueue   int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub is answered by unavailable."`
+	PublishQueue   int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub gets the error unavailable."`
 	OpenTopics     []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
 	MaxTopics      int           `yaml:"max_topics" default:"128" range:"1..4096" doc:"Most topics of one session."`
-	MaxPerUser     int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; the oldest is closed with 4006."`
+	MaxPerUser     int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; beyond it the oldest is closed with 4006."`
 	PingInterval   time.Duration `yaml:"ping_interval" default:"25s" range:"1s..1h" zero:"no pings" doc:"Time without input from a client after which it is pinged."`
-	PongTimeout    time.Duration `yaml:"pong_timeout" default:"10s" range:"1s..10m" zero:"pongs are not awaited" doc:"How long a ping may stay unanswered; then the session is closed with 4000."`
-	IdleRead       time.Duration `yaml:"idle_read" range:"1s..24h" zero:"off" doc:"Longest time without anything from the client; then 4001."`
-	IdleWrite      time.Duration `yaml:"idle_write" range:"1s..24h" zero:"off" doc:"Longest time without anything to the client; then 4002."`
-	Idle           time.Duration `yaml:"idle" range:"1s..24h" zero:"off" doc:"Longest time without anything in either direction; then 4003."`
-	CloseTimeout   time.Duration `yaml:"close_timeout" default:"5s" range:"1s..5m" doc:"How long the client's answer to a close frame is awaited."`
+	PongTimeout    time.Duration `yaml:"pong_timeout" default:"10s" range:"1s..10m" zero:"no limit" doc:"How long a ping may stay unanswered; then the session is closed with 4000."`
+	IdleRead       time.Duration `yaml:"idle_read" range:"1s..24h" zero:"off" doc:"Longest time without input from the client; then it is closed with 4001."`
+	IdleWrite      time.Duration `yaml:"idle_write" range:"1s..24h" zero:"off" doc:"Longest time without output to the client; then it is closed with 4002."`
+	Idle           time.Duration `yaml:"idle" range:"1s..24h" zero:"off" doc:"Longest time without input or output; then the client is closed with 4003."`
+	CloseTimeout   time.Duration `yaml:"close_timeout" default:"5s" range:"1s..5m" doc:"How long the server waits for the client's answer to a close frame."`
 }
 
 // Backlog is the section backlog.
@@ -121,7 +121,7 @@ type Backlog struct {
 	Bytes     Size          `yaml:"bytes" default:"1MiB" range:"1KiB..1GiB" doc:"Most bytes that wait for one connection."`
 	NodeBytes Size          `yaml:"node_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Most bytes that wait for all connections of this node together."`
 	Timeout   time.Duration `yaml:"timeout" default:"30s" range:"1s..1h" zero:"no limit" doc:"How long a client may read nothing while messages wait for it; then it is closed with 4004."`
-	Policy    string        `yaml:"policy" default:"disconnect" enum:"disconnect|drop-oldest|latest-only" doc:"What happens past a bound: close with 4004, drop the oldest waiting frames, or keep only the latest frame of each key."`
+	Policy    string        `yaml:"policy" default:"disconnect" enum:"disconnect|drop-oldest|latest-only" doc:"What happens beyond a limit: disconnect closes with 4004, drop-oldest drops the oldest waiting frames, latest-only keeps only the latest frame of each key."`
 }
 
 // Fanout is the section fanout.
@@ -135,12 +135,12 @@ type Fanout struct {
 // API is the section api.
 type API struct {
 	Listen           string        `yaml:"listen" flag:"api" default:"127.0.0.1:8081" doc:"Address of the HTTP API, host:port; any but a loopback address needs a key."`
-	MonitorListen    string        `yaml:"monitor_listen" zero:"served at the API's address" doc:"Own address for /healthz, /readyz and /metrics, which need no key."`
-	Keys             []Secret      `yaml:"keys" zero:"no key needed, on loopback only" doc:"Keys that backends send as bearer tokens, each at least 16 characters; name:KEY gives one a name to be counted and logged by, 1 to 32 of a-z 0-9 - _ . and unique."`
-	KeysFile         string        `yaml:"keys_file" zero:"none" doc:"File with further keys, one a line, with or without a name; empty lines and lines beginning with # do not count."`
+	MonitorListen    string        `yaml:"monitor_listen" zero:"the API's address" doc:"Separate address for /healthz, /readyz and /metrics, which need no key."`
+	Keys             []Secret      `yaml:"keys" zero:"no key needed, on loopback only" doc:"Keys that backends send as bearer tokens, each at least 16 characters; name:KEY gives a key a name for metrics and logs, 1 to 32 of a-z 0-9 - _ . and used only once."`
+	KeysFile         string        `yaml:"keys_file" zero:"none" doc:"File with further keys, one per line, with or without a name; empty lines and lines that begin with # are ignored."`
 	AllowedHosts     []string      `yaml:"allowed_hosts" zero:"loopback names and the address itself" doc:"Additional Host headers (host or host:port) accepted while the API has no key. This keeps web pages from reaching the API under a name of their own."`
 	MaxPayload       Size          `yaml:"max_payload" default:"64KiB" range:"1..8MiB" doc:"Largest payload of a push; a larger one gets 413."`
-	MaxBatchLines    int           `yaml:"max_batch_lines" default:"10000" range:"1..10000000" doc:"Most lines of one batch; the rest gets 413."`
+	MaxBatchLines    int           `yaml:"max_batch_lines" default:"10000" range:"1..10000000" doc:"Most lines of one batch; the lines after that get 413."`
 	MaxRequests      int           `yaml:"max_requests" default:"2048" range:"1..1048576" doc:"Requests under /v1/ and batch lines served at the same time (bodies still arriving are not counted); further ones get 503. Half of them may wait for one busy shard (api.push_wait), three quarters for all shards. Lowered to api.max_connections."`
 	MaxBodies        int           `yaml:"max_bodies" default:"1024" range:"1..1048576" doc:"Request bodies arriving at the same time, at most half of them batches; further ones get 503. A body that arrives in one packet with its head is not counted. Lowered to half of api.max_connections."`
 	BodyBytes        Size          `yaml:"body_bytes" default:"64MiB" range:"1MiB..64GiB" doc:"Bytes held of request bodies that are still arriving; further ones get 503."`
@@ -157,33 +157,33 @@ type API struct {
 // NATS is the section nats.
 type NATS struct {
 	URL              []string      `yaml:"url" flag:"nats-url" redact:"url" zero:"a server embedded in this process" doc:"Servers of an external NATS cluster, nats:// or tls://."`
-	Listen           string        `yaml:"listen" flag:"nats-listen" zero:"no port" doc:"Address at which the embedded server takes NATS clients; beyond loopback only with nats.user, nats.token or nats.tls.ca."`
-	ClusterListen    string        `yaml:"cluster_listen" flag:"nats-cluster-listen" zero:"no port" doc:"Address at which the embedded server takes routes from other nodes."`
-	ClusterAdvertise string        `yaml:"cluster_advertise" zero:"nats.cluster_listen" doc:"host:port at which other nodes reach nats.cluster_listen, where that differs (NAT, containers)."`
-	ClusterName      string        `yaml:"cluster_name" default:"belfry" doc:"Name that embedded servers joined by routes share."`
+	Listen           string        `yaml:"listen" flag:"nats-listen" zero:"no port" doc:"Address where the embedded server accepts NATS clients; beyond loopback only with nats.user, nats.token or nats.tls.ca."`
+	ClusterListen    string        `yaml:"cluster_listen" flag:"nats-cluster-listen" zero:"no port" doc:"Address where the embedded server accepts routes from other nodes."`
+	ClusterAdvertise string        `yaml:"cluster_advertise" zero:"nats.cluster_listen" doc:"host:port where other nodes reach nats.cluster_listen, if it differs (NAT, containers)."`
+	ClusterName      string        `yaml:"cluster_name" default:"belfry" doc:"Cluster name; the same at all embedded servers that are joined by routes."`
 	Routes           []string      `yaml:"routes" flag:"nats-routes" redact:"url" zero:"none" doc:"Routes to other nodes' nats.cluster_listen, host:port or nats://host:port."`
 	Creds            string        `yaml:"creds" zero:"none" doc:"Credentials file for an external NATS."`
-	User             string        `yaml:"user" zero:"none" doc:"User name for an external NATS, or asked of clients of nats.listen."`
+	User             string        `yaml:"user" zero:"none" doc:"User name for an external NATS, or the one that clients of nats.listen must present."`
 	Password         Secret        `yaml:"password" zero:"none" doc:"Password that belongs to nats.user."`
-	Token            Secret        `yaml:"token" zero:"none" doc:"Token for an external NATS, or asked of clients of nats.listen."`
-	ClusterUser      string        `yaml:"cluster_user" zero:"none" doc:"User name that routes of other nodes must show at nats.cluster_listen, and that this node shows to them where nats.routes name none; needed beyond loopback."`
+	Token            Secret        `yaml:"token" zero:"none" doc:"Token for an external NATS, or the one that clients of nats.listen must present."`
+	ClusterUser      string        `yaml:"cluster_user" zero:"none" doc:"User name that routes of other nodes must present at nats.cluster_listen, and that this node presents to them if nats.routes name none; required beyond loopback."`
 	ClusterPass      Secret        `yaml:"cluster_password" zero:"none" doc:"Password that belongs to nats.cluster_user."`
 	OutboxMessages   int           `yaml:"outbox_messages" default:"16384" range:"1..16777216" doc:"Messages that wait while NATS is not connected; when full, pushes get 503."`
 	OutboxBytes      Size          `yaml:"outbox_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes of messages that wait while NATS is not connected; when full, pushes get 503."`
 	PendingBytes     Size          `yaml:"pending_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes from NATS that may wait for this node's shards; more are lost and counted."`
-	Linger           time.Duration `yaml:"linger" default:"5s" range:"1s..1h" zero:"leave at once" doc:"How long a subscription is kept after its last local user or subscriber left."`
-	Beacon           time.Duration `yaml:"beacon" default:"1s" range:"100ms..1m" doc:"Time between beacons, by which other nodes notice that they missed messages."`
+	Linger           time.Duration `yaml:"linger" default:"5s" range:"1s..1h" zero:"unsubscribed at once" doc:"How long a subscription is kept after its last local user or subscriber left."`
+	Beacon           time.Duration `yaml:"beacon" default:"1s" range:"100ms..1m" doc:"Time between beacons; with them other nodes notice that they missed messages."`
 	OverloadWait     time.Duration `yaml:"overload_wait" default:"200ms" range:"1ms..1m" doc:"How long a message from NATS waits for a place in this node's mailboxes before it is lost and counted."`
 	WildcardAbove    int           `yaml:"wildcard_above" default:"256" range:"1..4096" doc:"Number of user buckets (of 4096) above which the node uses one wildcard subscription for all."`
 	MaxLingering     int           `yaml:"max_lingering" default:"4096" range:"1..1048576" doc:"Topics without a local subscriber that stay subscribed for nats.linger; beyond it the oldest are unsubscribed at once."`
 	Required         bool          `yaml:"required" doc:"Answer 503 at /readyz when NATS is lost. By default the node stays ready for its own clients and reports degraded. A node that never connected to NATS is not ready in either case."`
 
-	TLS TLS `yaml:"tls" doc:"Certificates towards an external NATS, and between embedded servers."`
+	TLS TLS `yaml:"tls" doc:"Certificates for connections to an external NATS and between embedded servers."`
 }
 
 // TLS is the section nats.tls.
 type TLS struct {
-	CA   string `yaml:"ca" zero:"the system's" doc:"File with the certificates that the other side must be signed by."`
+	CA   string `yaml:"ca" zero:"the system's" doc:"File with the CA certificates that must have signed the other side's certificate."`
 	Cert string `yaml:"cert" zero:"none" doc:"File with this node's certificate."`
 	Key  string `yaml:"key" zero:"none" doc:"File with the key of nats.tls.cert."`
 }

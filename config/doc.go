@@ -1,8 +1,8 @@
-// Package config holds every setting of belfry: one struct with a tag for
-// the key, the description and the allowed range of each field, and one
-// function with the defaults. Everything else follows from those two: the
-// names of environment variables, the reading of files, the errors, what
-// `belfry config print` prints and the table in docs/configuration.md.
+// Package config holds every setting of belfry: one struct whose tags give the
+// key, the default, the allowed range and the description of each field.
+// Everything else is derived from it: the names of environment variables, the
+// reading of files, the errors, the output of `belfry config print` and the
+// table in docs/configuration.md.
 //
 // A setting comes from, in this order: a flag, the environment, the YAML file,
 // the default. A key that no setting has is an error, never ignored.

@@ -7,7 +7,7 @@ import (
 
 // Source is where a value comes from.
 type Source struct {
-	From   string // file name, or "environment", "flag"; "" for the default
+	From   string // file name, "environment" or "flag"; "" for the default
 	Name   string // the variable or flag
 	Line   int    // in the file, from 1
 	Column int
@@ -27,16 +27,16 @@ func (o Source) String() string {
 	return "default"
 }
 
-// Error is one thing wrong with the configuration.
+// Error is one fault of the configuration.
 type Error struct {
 	Source  Source
-	Setting string // path of the setting, "" if none is at fault
+	Setting string // path of the setting, "" if the fault is not in a setting
 	Detail  string // what is wrong and what is allowed
-	secret  bool   // the setting's value is not to be shown
+	secret  bool   // the setting's value must not be shown
 }
 
-// Error returns "file:line:col: setting: problem", followed for a file by the
-// line and a mark below the place.
+// Error returns "file:line:col: setting: detail". For a file the line follows,
+// with a mark below the place.
 func (p *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(p.Source.String())
@@ -52,11 +52,11 @@ func (p *Error) Error() string {
 	return b.String()
 }
 
-// secretWords are words of keys whose values are not repeated in messages:
-// messages end up in logs.
+// secretWords are words of keys whose values are not repeated in messages,
+// because messages end up in logs.
 var secretWords = [...]string{"key", "password", "token", "secret", "creds", "url", "route", "://"}
 
-// redactLine returns line without what follows its key if that may be a secret.
+// redactLine returns line without its value if that may be a secret.
 func redactLine(line string, secret bool) string {
 	lower := strings.ToLower(line)
 	for _, word := range secretWords {
@@ -71,8 +71,8 @@ func redactLine(line string, secret bool) string {
 	return "…"
 }
 
-// indent returns n columns of blanks, tabs where line has tabs, so that the
-// mark stands below its place whatever a terminal makes of a tab.
+// indent returns n columns of blanks, with tabs where line has tabs, so that
+// the mark stands below its place whatever width a terminal gives a tab.
 func indent(line string, n int) string {
 	var b strings.Builder
 	runes := []rune(line)
@@ -86,7 +86,7 @@ func indent(line string, n int) string {
 	return b.String()
 }
 
-// Errors is everything wrong with a configuration, as an error.
+// Errors are all faults of a configuration. It is an error.
 type Errors []*Error
 
 func (ps Errors) Error() string {
@@ -97,8 +97,8 @@ func (ps Errors) Error() string {
 	return strings.Join(texts, "\n")
 }
 
-// orNil returns nil if there are no problems: a nil Problems inside an error
-// interface would not be nil.
+// orNil returns nil if there are no faults: nil Errors in an error interface
+// would not be equal to nil.
 func (ps Errors) orNil() error {
 	if len(ps) == 0 {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// minKeyLen keeps somebody from guarding an API that is open to a network
-// with a word that can be guessed.
+// minKeyLen is the least length of a key, in characters, so that a key of an
+// API that others can reach is hard to guess.
 const minKeyLen = 16
 
 // checkToken checks a key as a bearer token. It never repeats the key.
@@ -21,19 +21,18 @@ func checkToken(key string) error {
 	return nil
 }
 
-// Key is an API key with the name that it is counted and logged by, "" if it
-// has none.
+// Key is an API key with its name for metrics and logs, "" if it has none.
 type Key struct {
 	Name string
 	Key  Secret
 }
 
-// maxKeyName bounds a label of the metrics.
+// maxKeyName bounds the length of a key's name, which is a label of metrics.
 const maxKeyName = 32
 
 // parseKey reads name:KEY or KEY. A bearer token has no colon (RFC 6750 §2.1),
-// so the first one ends a name. Errors repeat neither: what was meant as a key
-// may stand before a colon.
+// so the first one ends a name. Errors repeat neither part, because the part
+// before the colon may belong to a key.
 func parseKey(text string) (Key, error) {
 	name, key, named := strings.Cut(text, ":")
 	if !named {
@@ -47,9 +46,9 @@ func parseKey(text string) (Key, error) {
 	case len(name) < 1 || len(name) > maxKeyName || strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-_.", r)
 	}):
-		return Key{}, fmt.Errorf("has a colon after what is no name; allowed before a colon is a name, 1 to %d of a-z 0-9 - _ . and nothing else", maxKeyName)
+		return Key{}, fmt.Errorf("has a colon, and the part before it is not a name; a name is 1 to %d of a-z 0-9 . - _", maxKeyName)
 	case name == "none" || name == "unnamed":
-		return Key{}, fmt.Errorf("has the name %s, which metrics use for requests without one; allowed is any other name", name)
+		return Key{}, fmt.Errorf("has the name %s, which metrics use for requests without a name; allowed is any other name", name)
 	}
 	return Key{name, Secret(key)}, nil
 }
@@ -72,7 +71,7 @@ func (l *keyList) add(text string) error {
 	return nil
 }
 
-// AllKeys returns api.keys and the keys in the file api.keys_file. Errors tell
+// AllKeys returns api.keys and the keys in the file api.keys_file. Errors name
 // a key by its line, never by its content.
 func (a *API) AllKeys() ([]Key, error) {
 	var keys keyList

@@ -35,7 +35,7 @@ func ParseListen(text string) (host string, lo, hi int, err error) {
 	case errLo != nil || errHi != nil || lo < 0 || hi > 65535:
 		return "", 0, 0, fmt.Errorf("%q: ports are 1 to 65535, or 0 for a free one", text)
 	case isRange && (lo == 0 || hi < lo):
-		return "", 0, 0, fmt.Errorf("%q: a range of ports is first-last, neither 0 nor last below first", text)
+		return "", 0, 0, fmt.Errorf("%q: a range of ports is first-last; first is not 0, and last is not below first", text)
 	case hi-lo >= MaxListenPorts:
 		return "", 0, 0, fmt.Errorf("%q has %d ports; allowed are 1 to %d", text, hi-lo+1, MaxListenPorts)
 	}
@@ -55,8 +55,8 @@ func parseHost(host string) (string, error) {
 	return host, nil
 }
 
-// Loopback says whether an address host:port is reachable from this machine
-// only. Names other than localhost are taken to be reachable from outside.
+// Loopback says whether an address host:port can be reached from this machine
+// only. Names other than localhost count as reachable from outside.
 func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && ws.IsLoopback(host)

@@ -17,19 +17,19 @@ type Assignment struct {
 // Inputs are the places that settings come from.
 type Inputs struct {
 	File  string       // YAML file, "" for none
-	Env   []string     // "NAME=value", as os.Environ returns; only BELFRY_ names count, an empty value counts as not set
+	Env   []string     // "NAME=value", as os.Environ returns; only BELFRY_ names are used; an empty value counts as not set
 	Flags []Assignment // in the order given; later ones win
 }
 
-// Loaded is a valid configuration and where it comes from.
+// Loaded is a valid configuration with the sources of its values.
 type Loaded struct {
 	Config
-	Sources map[string]Source // by path, of what is not the default
+	Sources map[string]Source // by path, of settings that do not have the default
 	Unknown []string          // names of BELFRY_ variables that no setting has
 }
 
-// Load reads every source and validates the result. The error is a Problems
-// with everything that is wrong, in the order of the sources.
+// Load reads every source and validates the result. The error is of type Errors
+// and has all faults, in the order of the sources.
 func Load(src Inputs) (*Loaded, error) {
 	l := newLoader()
 	if src.File != "" {
@@ -44,8 +44,8 @@ func Load(src Inputs) (*Loaded, error) {
 	return l.finish()
 }
 
-// Check returns everything that is wrong with a file, given its name for the
-// messages and its contents. Nothing else than the file is looked at.
+// Check returns all faults of a file with the given name and contents. It looks
+// at nothing but the file.
 func Check(name string, data []byte) error {
 	l := newLoader()
 	l.file(name, data)
@@ -53,8 +53,8 @@ func Check(name string, data []byte) error {
 	return err
 }
 
-// openError returns what went wrong without the name that the problem's origin
-// already tells.
+// openError returns the error without the file name, which the Source already
+// has.
 func openError(err error) string {
 	if e, ok := err.(*os.PathError); ok {
 		return "cannot be read: " + e.Err.Error()
@@ -62,7 +62,7 @@ func openError(err error) string {
 	return err.Error()
 }
 
-// loader applies sources to a configuration, the weakest first.
+// loader applies sources to a configuration, in the order of rising precedence.
 type loader struct {
 	loaded   *Loaded
 	settings map[string]*Setting // by path
@@ -97,7 +97,7 @@ func (l *loader) file(name string, data []byte) {
 
 func (l *loader) environment(env []string) {
 	env = append([]string(nil), env...)
-	sort.Strings(env) // problems in a stable order
+	sort.Strings(env) // errors in a stable order
 	for _, pair := range env {
 		name, value, _ := strings.Cut(pair, "=")
 		if !strings.HasPrefix(name, EnvPrefix) || value == "" {
@@ -130,8 +130,8 @@ func (l *loader) set(s *Setting, origin Source, text string) {
 	}
 }
 
-// finish gives dev its defaults and validates. A setting that could not be
-// read is not validated as well: one problem each.
+// finish applies the defaults of dev and validates. A setting that could not be
+// read is not validated, so each setting has one error at most.
 func (l *loader) finish() (*Loaded, error) {
 	if l.loaded.Dev {
 		for path, s := range l.settings {

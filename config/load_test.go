@@ -20,7 +20,7 @@ func write(t *testing.T, text string) string {
 }
 
 // TestPrecedence has every subset of the sources set the same setting: the
-// strongest one present wins.
+// source with the highest precedence wins.
 func TestPrecedence(t *testing.T) {
 	values := []int{7, 6, 5, 0} // by flag, variable, file, default
 	for present := range 8 {
@@ -54,7 +54,7 @@ func TestEnvironment(t *testing.T) {
 		"BELFRY_NATS_TLS_CA=/etc/ca.pem",
 		"BELFRY_LISTEN=:9000-9019,[::1]:80",
 		"BELFRY_NODE_NAME=",       // counts as not set
-		"BELFRY_SESION_IDLE=1s",   // a typo: told, not fatal
+		"BELFRY_SESION_IDLE=1s",   // a typo is reported and not fatal
 		"BELFRY_SERVICE_HOST=::1", // Kubernetes sets these for a service named belfry
 		"OTHER_SHARDS=9",
 	}})
@@ -72,7 +72,8 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestDev checks that dev changes the defaults of what nobody set, and nothing else.
+// TestDev: dev changes the defaults of settings that were not set, and nothing
+// else.
 func TestDev(t *testing.T) {
 	l, err := Load(Inputs{Env: []string{"BELFRY_DEV=true"}})
 	if err != nil {
@@ -93,11 +94,11 @@ func TestDev(t *testing.T) {
 	}
 }
 
-// TestCheck holds the place and the words of every kind of error in a file.
+// TestCheck: the place and the text of every kind of error in a file.
 func TestCheck(t *testing.T) {
 	for _, tc := range []struct {
 		name, text string
-		want       []string // one beginning of a problem each, without the snippet
+		want       []string // the beginning of each error, without the line of the file
 	}{
 		{"empty", "", nil},
 		{"comments only", "# nothing\n---\n# here\n", nil},
@@ -158,8 +159,7 @@ func TestSnippet(t *testing.T) {
 	}
 }
 
-// TestNoSecretInErrors looks for a secret in whatever is said about settings
-// that hold one.
+// TestNoSecretInErrors: no error about a setting repeats its secret.
 func TestNoSecretInErrors(t *testing.T) {
 	for _, text := range []string{
 		"api:\n  keys: [hunter2]\n",
@@ -203,7 +203,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add([]byte("a: &x [1, {b: *x}]\n? |\n  k\n: v\n---\n..."))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if err := Check("f.yaml", data); err != nil {
-			_ = err.Error() // snippets must not panic either
+			_ = err.Error() // printing the lines of a file must not panic either
 		}
 	})
 }

@@ -1,8 +1,8 @@
 package config
 
 // checkExposed refuses an address of the embedded NATS server that other
-// machines can reach without credentials: any of them could push to every
-// client, and read what is pushed.
+// machines can reach without credentials: they could push to every client and
+// read every message.
 func (n *NATS) checkExposed(k *checks) {
 	mutual := n.TLS.CA != "" && n.TLS.Cert != "" // then clients and routes must show a certificate
 	const exposed = "%s can be reached from other machines, which could then push to every client; set %s, or listen at a loopback address (127.0.0.1:port)"
@@ -15,12 +15,13 @@ func (n *NATS) checkExposed(k *checks) {
 	}
 }
 
-// checkAdvertise checks how others are told to reach nats.cluster_listen.
+// checkAdvertise checks the address that other nodes get for
+// nats.cluster_listen.
 func (n *NATS) checkAdvertise(k *checks) {
 	switch {
 	case n.ClusterAdvertise == "":
 	case n.ClusterListen == "":
-		k.fail("nats.cluster_advertise", "is how other nodes reach nats.cluster_listen; set that too")
+		k.fail("nats.cluster_advertise", "is the address of nats.cluster_listen for other nodes; set nats.cluster_listen too")
 	default:
 		k.when("nats.cluster_advertise", checkURL(n.ClusterAdvertise))
 	}

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// Print writes every setting with its value and a comment as YAML that Load
-// reads back. Unless secrets is set, a setting that holds one is written as a
-// comment, so that no placeholder can become a password. origins, which may be
-// nil, adds where a value comes from; inForce, which may be nil, what became of
-// it on this machine, where that is something else.
+// Print writes every setting with its value and a comment, as YAML that Load
+// can read. Unless secrets is true, a secret setting is written as a comment,
+// so that no placeholder can become a password. origins, which may be nil, adds
+// the source of each value. inForce, which may be nil, adds the value in force
+// on this machine if it differs.
 func (c *Config) Print(w io.Writer, origins map[string]Source, inForce *Config, secrets bool) error {
 	out := bufio.NewWriter(w)
 	became := map[string]string{}
@@ -42,8 +42,8 @@ func (c *Config) Print(w io.Writer, origins map[string]Source, inForce *Config, 
 // Shown is one setting for encoding/json.
 type Shown struct {
 	Setting string `json:"setting"`
-	Value   any    `json:"value"`            // a text, a number, true or false, or a list of texts; durations and sizes as in the file
-	Source  string `json:"origin"`           // where the value comes from, "default" if it was not set
+	Value   any    `json:"value"`            // a text, a number, a boolean or a list of texts; durations and sizes as in the file
+	Source  string `json:"origin"`           // the source of the value; "default" if it was not set
 	Secret  bool   `json:"secret,omitempty"` // the value, or a part of it, is not shown
 }
 
@@ -94,7 +94,7 @@ func (s *Setting) print(out io.Writer, origins map[string]Source, inForce string
 	fmt.Fprintf(out, "%s# %s\n%s%s%s: %s\n", pad, note, pad, mark, keys[len(keys)-1], value)
 }
 
-// shown returns the items to print and whether one of them is not shown whole.
+// shown returns the items to print, and whether a part of one is not shown.
 func (s *Setting) shown(secrets bool) (items []string, hidden bool) {
 	items = append(items, s.Items()...)
 	if secrets {
@@ -114,7 +114,7 @@ func (s *Setting) shown(secrets bool) (items []string, hidden bool) {
 	return items, hidden
 }
 
-// yaml quotes texts, which might otherwise mean something else in YAML.
+// yaml quotes texts that YAML could otherwise read as another type.
 func (s *Setting) yaml(item string) string {
 	if t := s.Type(); t == "list" || t == "text" && s.Enum == nil {
 		return strconv.Quote(item)

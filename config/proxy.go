@@ -10,7 +10,7 @@ import (
 func (c *Config) checkProxy(k *checks) {
 	for _, entry := range c.Proxy.Protocol {
 		if !slices.Contains(c.Listen, entry) {
-			k.fail("proxy.protocol", "%q is not an entry of listen (%s); it is written as there", entry, strings.Join(c.Listen, ", "))
+			k.fail("proxy.protocol", "%q is not an entry of listen (%s); write it as it is written there", entry, strings.Join(c.Listen, ", "))
 		}
 	}
 	for _, text := range c.Proxy.Trusted {
@@ -32,9 +32,9 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	}
 	switch {
 	case network.Addr().Is4In6():
-		return network, fmt.Errorf("%q; IPv4 networks are written as such: %v", text, network.Addr().Unmap())
+		return network, fmt.Errorf("%q; write an IPv4 network in IPv4 notation: %v", text, network.Addr().Unmap())
 	case network.Bits() == 0:
-		return network, fmt.Errorf("%q would believe everybody about his address; list the networks of the proxies", text)
+		return network, fmt.Errorf("%q would let every client claim any address; list the networks of the proxies", text)
 	}
 	return network.Masked(), nil
 }

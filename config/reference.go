@@ -54,5 +54,5 @@ func (s *Setting) allowedCell() string {
 	return s.Type()
 }
 
-// cell keeps a text from ending its table cell.
+// cell escapes a text for a table cell.
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }

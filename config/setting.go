@@ -12,13 +12,13 @@ import (
 // EnvPrefix begins the name of every environment variable of belfry.
 const EnvPrefix = "BELFRY_"
 
-// Setting describes one setting and holds its place in a Config.
+// Setting describes one setting and refers to its field in a Config.
 type Setting struct {
 	Path string // keys joined by dots: "session.ping_interval"
 	Env  string // environment variable: "BELFRY_SESSION_PING_INTERVAL"
-	Flag string // flag of its own without dashes, "" if only --set reaches it
+	Flag string // its flag without dashes, "" if it can be set only by --set
 	Doc  string // for people
-	Zero string // what 0 or an empty value means, "" if nothing special
+	Zero string // what 0 or an empty value means, "" if it has no special meaning
 	Dev  string // default under dev, "" if the same as without
 	Enum []string
 
@@ -34,8 +34,9 @@ type Section struct {
 	Doc  string
 }
 
-// walk calls setting for each field of c in the order of declaration, the top
-// level first and sections after it, and section before each section.
+// walk calls setting for each field of c in the order of declaration: first
+// those of the top level, then those of the sections. It calls section before
+// each section.
 func walk(c *Config, section func(Section), setting func(Setting)) {
 	section(Section{})
 	walkStruct(reflect.ValueOf(c).Elem(), "", section, setting)
@@ -102,7 +103,7 @@ func (s *Setting) List() bool { return s.value.Kind() == reflect.Slice }
 // Bool says whether the setting is true or false.
 func (s *Setting) Bool() bool { return s.value.Kind() == reflect.Bool }
 
-// Set gives the setting the value that text spells. Items of a list are
+// Set parses text and gives the setting its value. Items of a list are
 // separated by commas.
 func (s *Setting) Set(text string) error {
 	if !s.List() {
@@ -117,7 +118,7 @@ func (s *Setting) Set(text string) error {
 	return s.SetList(items)
 }
 
-// SetList gives a list its items.
+// SetList sets the items of a list.
 func (s *Setting) SetList(items []string) error {
 	if !s.List() {
 		return fmt.Errorf("one %s is wanted, not a list", s.Type())
@@ -171,8 +172,8 @@ func (s *Setting) setScalar(text string) error {
 	return nil
 }
 
-// readText reads text and secrets. It refuses what config print writes in the
-// place of a secret, so that feeding its output back never makes that a password.
+// readText reads text and secrets. It refuses the placeholder that config print
+// writes instead of a secret, so that the placeholder never becomes a password.
 func (s *Setting) readText(text string) (string, error) {
 	if strings.Contains(text, Redacted) {
 		return "", fmt.Errorf("%s stands for a secret that was not printed; give the secret itself", Redacted)
@@ -187,8 +188,8 @@ func (s *Setting) quote(text string, problem error) error {
 	return fmt.Errorf("%q is %w", text, problem)
 }
 
-// Items returns the values of a list, or the one value of another setting,
-// spelt as Set reads them.
+// Items returns the values of a list, or the one value of another setting, in
+// the form that Set reads.
 func (s *Setting) Items() []string {
 	switch v := s.value.Interface().(type) {
 	case time.Duration:
@@ -236,8 +237,8 @@ func (s *Setting) Allowed() string {
 	return allowed
 }
 
-// Ends returns the first and the last allowed value of a range, and 0 where
-// that has a meaning of its own, spelt as Set reads them; nothing for a
+// Ends returns the first and the last allowed value of a range, and 0 if that
+// has a special meaning, in the form that Set reads. It returns nothing for a
 // setting without a range.
 func (s *Setting) Ends() []string {
 	if s.rng == "" {
@@ -255,7 +256,7 @@ func (s *Setting) bounds() (lo, hi int64) {
 	parse := func(text string) int64 {
 		limit := Setting{value: reflect.New(s.value.Type()).Elem()}
 		if err := limit.setScalar(text); err != nil {
-			panic("config: range of " + s.Path + ": " + err.Error()) // a fault of the tag; TestTags meets it
+			panic("config: range of " + s.Path + ": " + err.Error()) // the tag is wrong; TestTags finds it
 		}
 		return limit.value.Int()
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestTags holds every field against the rules that the tags follow.
+// TestTags checks the rules for the tags of every field.
 func TestTags(t *testing.T) {
 	c := Default()
 	seen := map[string]string{}
@@ -56,7 +56,7 @@ func TestDefaultIsValid(t *testing.T) {
 func TestSet(t *testing.T) {
 	for _, tc := range []struct {
 		path, text string
-		want       string // as Items joined by commas; "" with problem
+		want       string // as Items joined by commas; "" if an error is expected
 		problem    string
 	}{
 		{"session.ping_interval", "1m30s", "1m30s", ""},

@@ -9,18 +9,19 @@ import (
 	"strings"
 )
 
-// Validate returns a Problems naming every setting with a value that is not
-// allowed, and what is; nil if there is none. It opens no file and no socket.
+// Validate returns Errors that name every setting with a value that is not
+// allowed, and the allowed values; nil if there is none. It opens no file and
+// no socket.
 func (c *Config) Validate() error { return c.errors().orNil() }
 
-// checks collects problems by setting.
+// checks collects errors by setting.
 type checks struct{ found Errors }
 
 func (k *checks) fail(path, format string, args ...any) {
 	k.found = append(k.found, &Error{Setting: path, Detail: fmt.Sprintf(format, args...)})
 }
 
-// when reports err, if there is one, as path's problem.
+// when adds err, if it is not nil, as the error of path.
 func (k *checks) when(path string, err error) {
 	if err != nil {
 		k.fail(path, "%v", err)
@@ -127,7 +128,8 @@ func (c *Config) checkAPI(k *checks) {
 	}
 }
 
-// longestLine is push's default for a line of a batch, and some more.
+// longestLine is the default of package push for a line of a batch, plus a
+// margin, in bytes.
 func longestLine(payload Size) Size { return 6*payload + 128*KiB }
 
 func (c *Config) checkNATS(k *checks) {
@@ -156,7 +158,7 @@ func (c *Config) checkNATS(k *checks) {
 	case len(n.Routes) > 0 && external:
 		k.fail("nats.routes", "are of the embedded server, which nats.url replaces; set one of them")
 	case len(n.Routes) > 0 && n.ClusterListen == "":
-		k.fail("nats.routes", "need nats.cluster_listen, since the other side connects back")
+		k.fail("nats.routes", "need nats.cluster_listen, because the other side connects back")
 	}
 	if room := c.API.MaxPayload + EnvelopeRoom; n.OutboxBytes != 0 && n.OutboxBytes < room {
 		k.fail("nats.outbox_bytes", "%v; allowed is at least api.max_payload and 128KiB (%v), else the largest messages would never fit", n.OutboxBytes, room)
@@ -175,7 +177,7 @@ func (c *Config) checkNATS(k *checks) {
 		k.fail("nats.cluster_user", "nats.cluster_user and nats.cluster_password belong together; set both or neither")
 	}
 	if n.ClusterUser != "" && n.ClusterListen == "" {
-		k.fail("nats.cluster_user", "is asked at nats.cluster_listen; set that too")
+		k.fail("nats.cluster_user", "is for routes at nats.cluster_listen; set nats.cluster_listen too")
 	}
 	if n.User != "" && n.Token != "" {
 		k.fail("nats.token", "nats.user and nats.token exclude each other; set one of them")
@@ -185,8 +187,8 @@ func (c *Config) checkNATS(k *checks) {
 	}
 }
 
-// EnvelopeRoom is what a message takes on the bus beside its payload, at most:
-// broadcast allows as much.
+// EnvelopeRoom is the most bytes that a message takes on the bus besides its
+// payload. Package broadcast allows the same.
 const EnvelopeRoom = 128 * KiB
 
 // checkWord checks a name that becomes a NATS server or cluster name.
@@ -202,7 +204,7 @@ func checkWord(name string) error {
 	return nil
 }
 
-// checkAddress checks one host:port to listen at. Unlike entries of listen it
+// checkAddress checks one host:port to listen at. Unlike an entry of listen it
 // has one port, and its host may be a name.
 func checkAddress(text string) error {
 	host, port, err := net.SplitHostPort(text)
@@ -218,14 +220,14 @@ func checkAddress(text string) error {
 	return nil
 }
 
-// checkURL checks the URL of a NATS server; host:port alone will do.
+// checkURL checks the URL of a NATS server, or host:port.
 func checkURL(text string, schemes ...string) error {
 	wanted := strings.Join(schemes, "://, ") + "://"
 	address := text
 	if strings.Contains(text, "://") {
 		u, err := url.Parse(text)
 		if err != nil {
-			return fmt.Errorf("not a URL; allowed are %s and host:port", wanted) // err repeats text, with its password
+			return fmt.Errorf("not a URL; allowed are %s and host:port", wanted) // err would repeat text with its password
 		}
 		known := false
 		for _, scheme := range schemes {

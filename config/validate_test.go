@@ -11,7 +11,7 @@ func TestValidate(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		change  func(*Config)
-		setting string // of the one problem; "" for none
+		setting string // of the one error; "" for none
 		problem string
 	}{
 		{"port range", func(c *Config) { c.Listen = []string{":9000-9019", "[::1]:80"} }, "", ""},
@@ -21,7 +21,7 @@ func TestValidate(t *testing.T) {
 		{"path taken", func(c *Config) { c.Dev, c.Path = true, "/echo" }, "path", "taken under dev"},
 		{"node name", func(c *Config) { c.Node.Name = "edge 1" }, "node.name", "1 to 64 of A-Z"},
 		{"node name long", func(c *Config) { c.Node.Name = strings.Repeat("x", 65) }, "node.name", "65 characters"},
-		{"negative", func(c *Config) { c.Shards = -1 }, "shards", "-1; allowed are 0 (one a core) or 1 to 256"},
+		{"negative", func(c *Config) { c.Shards = -1 }, "shards", "-1; allowed are 0 (one for each core) or 1 to 256"},
 		{"starving", func(c *Config) { c.Shards, c.GOMAXPROCS = 4, 5 }, "gomaxprocs", "at least shards + 2"},
 		{"not starving", func(c *Config) { c.Shards, c.GOMAXPROCS = 4, 6 }, "", ""},
 		{"origins", func(c *Config) {
@@ -69,7 +69,7 @@ func TestValidate(t *testing.T) {
 		{"a client's token is not for routes", func(c *Config) { c.NATS.ClusterListen, c.NATS.Token = ":6222", "t" }, "nats.cluster_listen", "nats.cluster_user"},
 		{"guarded routes", func(c *Config) { c.NATS.ClusterListen, c.NATS.ClusterUser, c.NATS.ClusterPass = ":6222", "me", "pw" }, "", ""},
 		{"advertise", func(c *Config) { c.NATS.ClusterListen, c.NATS.ClusterAdvertise = "127.0.0.1:6222", "edge1:16222" }, "", ""},
-		{"advertise nothing", func(c *Config) { c.NATS.ClusterAdvertise = "edge1:16222" }, "nats.cluster_advertise", "set that too"},
+		{"advertise nothing", func(c *Config) { c.NATS.ClusterAdvertise = "edge1:16222" }, "nats.cluster_advertise", "set nats.cluster_listen too"},
 		{"advertise without port", func(c *Config) { c.NATS.ClusterListen, c.NATS.ClusterAdvertise = "127.0.0.1:6222", "edge1" }, "nats.cluster_advertise", "no host:port"},
 		{"routes", func(c *Config) {
 			c.NATS.ClusterListen = "127.0.0.1:6222"
@@ -80,7 +80,7 @@ func TestValidate(t *testing.T) {
 		{"half a pair", func(c *Config) { c.NATS.TLS.Cert = "cert.pem" }, "nats.tls.cert", "belong together"},
 		{"half a user", func(c *Config) { c.NATS.User = "me" }, "nats.user", "belong together"},
 		{"half a cluster user", func(c *Config) { c.NATS.ClusterListen = "127.0.0.1:6222"; c.NATS.ClusterUser = "me" }, "nats.cluster_user", "belong together"},
-		{"cluster user, no cluster", func(c *Config) { c.NATS.ClusterUser, c.NATS.ClusterPass = "me", "pw" }, "nats.cluster_user", "set that too"},
+		{"cluster user, no cluster", func(c *Config) { c.NATS.ClusterUser, c.NATS.ClusterPass = "me", "pw" }, "nats.cluster_user", "set nats.cluster_listen too"},
 		{"two ways in", func(c *Config) { c.NATS.User, c.NATS.Password, c.NATS.Token = "me", "pw", "t" }, "nats.token", "exclude each other"},
 		{"outbox", func(c *Config) { c.NATS.OutboxBytes, c.API.MaxPayload = 600*KiB, 512*KiB }, "nats.outbox_bytes", "at least api.max_payload and 128KiB (640KiB)"},
 		{"creds alone", func(c *Config) { c.NATS.Creds = "x.creds" }, "nats.creds", "set nats.url too"},
@@ -124,8 +124,8 @@ func TestParseListen(t *testing.T) {
 		{":-1", "", 0, 0, "1 to 65535"},
 		{":http", "", 0, 0, "1 to 65535"},
 		{":80-", "", 0, 0, "1 to 65535"},
-		{":90-80", "", 0, 0, "nor last below first"},
-		{":0-10", "", 0, 0, "neither 0"},
+		{":90-80", "", 0, 0, "last is not below first"},
+		{":0-10", "", 0, 0, "first is not 0"},
 	} {
 		host, lo, hi, err := ParseListen(tc.text)
 		if tc.problem != "" {

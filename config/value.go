@@ -39,8 +39,9 @@ func (s Size) String() string {
 
 var errSize = errors.New(`not a size; sizes are written like 65536, "64KiB", "1MiB" or "2GiB"`)
 
-// ParseSize reads a whole, non-negative number of bytes, KiB, MiB, GiB or
-// TiB. The decimal units (kB, MB) are refused rather than guessed at.
+// ParseSize reads a whole, non-negative number of bytes, KiB, MiB, GiB or TiB.
+// The decimal units (kB, MB) are refused, because users mean different things
+// by them.
 func ParseSize(text string) (Size, error) {
 	digits, unit := text, Size(1)
 	for _, u := range sizeUnits {
@@ -59,15 +60,15 @@ func ParseSize(text string) (Size, error) {
 var errDuration = errors.New(`not a duration; durations are written like "300us", "5s", "1m30s", or 0`)
 
 func parseDuration(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text) // takes "0" without a unit, and no other number
+	d, err := time.ParseDuration(text) // accepts "0" without a unit, but no other number
 	if err != nil || d < 0 {
 		return 0, errDuration
 	}
 	return d, nil
 }
 
-// formatDuration writes d without the zero parts that Duration.String
-// leaves ("24h0m0s").
+// formatDuration writes d without the zero parts of Duration.String
+// ("24h0m0s").
 func formatDuration(d time.Duration) string {
 	if d == 0 {
 		return "0"
@@ -82,22 +83,22 @@ func formatDuration(d time.Duration) string {
 	return strings.Replace(text, "µs", "us", 1)
 }
 
-// Redacted is what stands in the place of a secret.
+// Redacted is shown instead of a secret.
 const Redacted = "[redacted]"
 
-// CleanSecret is how every secret is read, whatever it comes from. The newline
-// that ends it in a file or in $(cat file) is not part of it; another control
-// character is a mistake that a server could only call a wrong password. The
-// error does not repeat the secret.
+// CleanSecret reads a secret from any source. A newline at the end, as in a
+// file, is not part of it. Any other control character is an error here,
+// because a server could only report a wrong password. The error does not
+// repeat the secret.
 func CleanSecret(text string) (string, error) {
 	text = strings.TrimRight(text, "\r\n")
 	if i := strings.IndexFunc(text, unicode.IsControl); i >= 0 {
-		return "", fmt.Errorf("has a control character at byte %d; a secret has none, but for a newline at its end, which is left out", i+1)
+		return "", fmt.Errorf("has a control character at byte %d; a secret may have none except a newline at its end", i+1)
 	}
 	return text, nil
 }
 
-// Secret is text that no formatting verb, encoder or logger shows.
+// Secret is a text that formatting verbs, encoders and loggers do not show.
 type Secret string
 
 // Reveal returns the secret itself.

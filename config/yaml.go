@@ -12,9 +12,9 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// file reads one YAML file into settings. It walks the syntax tree itself,
-// so that every problem of a file is found in one go and has its place, and
-// so that values mean the same as in the environment and in flags.
+// file reads one YAML file into settings. It walks the syntax tree itself, so
+// that one run finds all faults of a file with their places, and values mean
+// the same as in the environment and in flags.
 type file struct {
 	name     string
 	lines    []string
@@ -95,7 +95,7 @@ func (f *file) entry(entry *ast.MappingValueNode, prefix string) {
 	}
 	s := f.settings[path]
 	if s == nil {
-		// What follows an unknown key may be a secret under a misspelt name.
+		// The value of an unknown key may be a secret under a misspelt name.
 		origin.text = upToColon(origin.text, origin.Column)
 		f.errs = append(f.errs, &Error{Source: origin, Setting: path, Detail: "no such setting" + f.suggest(path)})
 		return
@@ -104,7 +104,7 @@ func (f *file) entry(entry *ast.MappingValueNode, prefix string) {
 	f.value(s, entry.Value)
 }
 
-// upToColon returns line without what follows the key that begins at column.
+// upToColon returns line up to the colon of the key that begins at column.
 func upToColon(line string, column int) string {
 	runes := []rune(line)
 	for i := column - 1; i >= 0 && i < len(runes); i++ {
@@ -138,7 +138,7 @@ func (f *file) value(s *Setting, node ast.Node) {
 	f.set(s, node, s.SetList(items))
 }
 
-// scalar returns the text of a value as it is spelt in the file.
+// scalar returns the text of a value as it is written in the file.
 func (f *file) scalar(s *Setting, node ast.Node) (string, bool) {
 	switch n := node.(type) {
 	case *ast.StringNode:
@@ -150,7 +150,7 @@ func (f *file) scalar(s *Setting, node ast.Node) (string, bool) {
 	case *ast.NullNode:
 		f.fail(node, s.Path, `no value; write "" for an empty text and [] for an empty list`)
 	case *ast.AliasNode, *ast.AnchorNode, *ast.TagNode:
-		f.fail(node, s.Path, "anchors, aliases and tags are not read; write the value itself")
+		f.fail(node, s.Path, "anchors, aliases and tags are not supported; write the value itself")
 	default:
 		f.fail(node, s.Path, fmt.Sprintf("one %s is wanted", s.Type()))
 	}
@@ -185,8 +185,8 @@ func (f *file) syntax(err error) {
 	f.errs = append(f.errs, p)
 }
 
-// suggest names the setting that an unknown path was likely meant to be: one
-// with the same last key elsewhere, or one that differs by little.
+// suggest returns the setting that an unknown path probably means: one with the
+// same last key in another section, or one with few different letters.
 func (f *file) suggest(path string) string {
 	last := path[strings.LastIndexByte(path, '.')+1:]
 	best, least := "", 3

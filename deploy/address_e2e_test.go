@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// What a limit goes by is the client's address if the proxy is trusted, and the
-// proxy's otherwise. The limit of one connection an address shows which.
+// Limits use the client's address if the proxy is trusted, otherwise the
+// proxy's. A limit of one connection per address shows which.
 func TestE2EClientAddress(t *testing.T) {
-	// Clients and proxies are all in 127.0.0.0/8 here, so only the proxy's own
-	// address is trusted: trusted networks have no limit.
+	// Clients and proxies are all in 127.0.0.0/8 here. So only the proxy's own
+	// address is trusted, because trusted networks have no limit.
 	const limit, trusted = "upgrade.max_per_address=1", "proxy.trusted=127.0.0.1"
 	nginx := func(t *testing.T, n *node) *proxy { return startNginx(t, n, "nginx/belfry.conf") }
 	haproxy := func(t *testing.T, n *node) *proxy {
@@ -40,7 +40,7 @@ func TestE2EClientAddress(t *testing.T) {
 			forger := visit{url: "wss://" + site + "/ws", from: "127.0.0.11", header: http.Header{"X-Forwarded-For": {"192.0.2.7"}}}
 			p.mustDial(t, one)
 			p.refused(t, one, http.StatusTooManyRequests)
-			p.refused(t, forger, http.StatusTooManyRequests) // what a client writes is not believed
+			p.refused(t, forger, http.StatusTooManyRequests) // a field written by the client is ignored
 			if c.told {
 				p.mustDial(t, two)
 			} else {

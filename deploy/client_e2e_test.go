@@ -18,14 +18,14 @@ import (
 
 // visit is a browser's connection through a proxy.
 type visit struct {
-	url    string // as the page has it; its port need not be the proxy's
+	url    string // as the page has it; its port may differ from the proxy's
 	origin string
-	from   string // own address, 127.0.0.1 if ""
+	from   string // the client's address, 127.0.0.1 if ""
 	header http.Header
 	v1     bool // speaks belfry.v1
 }
 
-// dial connects. An answer other than 101 comes back with its text.
+// dial connects. It returns an answer other than 101 with its text.
 func (p *proxy) dial(t *testing.T, v visit) (*websocket.Conn, int, string) {
 	t.Helper()
 	header := v.header.Clone()
@@ -59,7 +59,7 @@ func (p *proxy) dial(t *testing.T, v visit) (*websocket.Conn, int, string) {
 	return nil, resp.StatusCode, string(body)
 }
 
-// mustDial fails the test unless the visit is let in.
+// mustDial fails the test unless the connection is accepted.
 func (p *proxy) mustDial(t *testing.T, v visit) *websocket.Conn {
 	t.Helper()
 	c, status, text := p.dial(t, v)
@@ -69,7 +69,7 @@ func (p *proxy) mustDial(t *testing.T, v visit) *websocket.Conn {
 	return c
 }
 
-// refused fails the test unless the visit gets a status whose text has all of
+// refused fails the test unless the answer has the status, and its text all of
 // the words.
 func (p *proxy) refused(t *testing.T, v visit, status int, words ...string) {
 	t.Helper()
@@ -94,9 +94,8 @@ func arrives(t *testing.T, c *websocket.Conn, text string) {
 	}
 }
 
-// exchange does what a session is for: a push arrives, in both directions
-// messages of a size that no proxy's buffer holds at once, pings are answered,
-// and the close code passes.
+// exchange uses a session: a push arrives, messages larger than any buffer of a
+// proxy pass in both directions, pings are answered, and the close code passes.
 func exchange(t *testing.T, p *proxy, n *node, v visit, topic string) {
 	t.Helper()
 	base := v.url
@@ -112,8 +111,8 @@ func exchange(t *testing.T, p *proxy, n *node, v visit, topic string) {
 	if err := c.WriteControl(websocket.PingMessage, []byte("are you there"), time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	// Pongs are handled while a message is read, and pushes do not go through the
-	// proxy: they may overtake the ping.
+	// Pongs are handled while a message is read. Backends push to the node
+	// directly, so a push may overtake the ping.
 	for end := time.Now().Add(10 * time.Second); len(pong) == 0; {
 		if time.Now().After(end) {
 			t.Fatal("no pong")
@@ -134,7 +133,7 @@ func exchange(t *testing.T, p *proxy, n *node, v visit, topic string) {
 	publishes(t, p, v, topic)
 }
 
-// publishes speaks belfry.v1, and publishes to itself.
+// publishes connects with belfry.v1 and publishes to itself.
 func publishes(t *testing.T, p *proxy, v visit, topic string) {
 	t.Helper()
 	v.v1 = true
@@ -147,8 +146,8 @@ func publishes(t *testing.T, p *proxy, v visit, topic string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What was pushed just before the session opened may come first: its shard
-	// may have looked at the new connection before its mailbox.
+	// A push from just before the session opened may come first, because its
+	// shard may have looked at the new connection before its mailbox.
 	for range 10 {
 		var m struct{ Type, Data string }
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -159,5 +158,5 @@ func publishes(t *testing.T, p *proxy, v visit, topic string) {
 			return
 		}
 	}
-	t.Error("what was published did not come back")
+	t.Error("the published message did not come back")
 }

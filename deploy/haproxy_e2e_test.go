@@ -16,7 +16,7 @@ func TestE2EHAProxyHTTP(t *testing.T) {
 	p.refused(t, visit{url: "wss://" + site + "/ws", origin: "https://evil.example.com"}, http.StatusForbidden, "https://evil.example.com", "upgrade.origins")
 }
 
-// The short form of a check, which most examples have: HTTP/1.0 without Host.
+// The short form of a check, as in most examples: HTTP/1.0 without Host.
 func TestE2EHAProxyShortCheck(t *testing.T) {
 	n := startNode(t)
 	p := startHAProxy(t, n, "haproxy/belfry-http.cfg", "option httpchk", "option httpchk GET /healthz",
@@ -24,8 +24,8 @@ func TestE2EHAProxyShortCheck(t *testing.T) {
 	exchange(t, p, n, visit{url: "wss://" + site, origin: "https://" + site}, "short")
 }
 
-// In TCP mode a PROXY protocol header comes before the request, of either
-// version.
+// In TCP mode a PROXY protocol header of either version comes before the
+// request.
 func TestE2EHAProxyTCP(t *testing.T) {
 	for version, option := range map[string]string{"v1": "send-proxy", "v2": "send-proxy-v2"} {
 		t.Run(version, func(t *testing.T) {
@@ -37,8 +37,8 @@ func TestE2EHAProxyTCP(t *testing.T) {
 	}
 }
 
-// A PROXY header where none is expected gets a text that says what to set: the
-// first half of the configuration was done.
+// A PROXY header that belfry does not expect gets a text that says what to set:
+// only the proxy was configured.
 func TestE2EHAProxyTCPUnexpected(t *testing.T) {
 	for version, option := range map[string]string{"v1": "send-proxy", "v2": "send-proxy-v2"} {
 		t.Run(version, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestE2EHAProxyTCPUnexpected(t *testing.T) {
 	}
 }
 
-// And the other half: a listener that expects the header, and a proxy that
+// The other way round: a listener that expects the header, and a proxy that
 // sends none.
 func TestE2EHAProxyTCPMissing(t *testing.T) {
 	n := startNode(t, "proxy.protocol={listen}", "proxy.trusted=127.0.0.0/8")

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Of RFC 9113 and RFC 8441, what a WebSocket over HTTP/2 needs.
+// Numbers of RFC 9113 and RFC 8441 for a WebSocket over HTTP/2.
 const (
 	h2Data     = 0x0
 	h2Headers  = 0x1
@@ -24,10 +24,10 @@ const (
 	h2Status200     = 0x88
 )
 
-// h2 is a connection of HTTP/2.
+// h2 is an HTTP/2 connection.
 type h2 struct {
 	*tls.Conn
-	connect bool // the server takes extended CONNECT
+	connect bool // the server accepts extended CONNECT
 }
 
 // dialH2 makes a connection and reads the server's settings.
@@ -91,14 +91,14 @@ func field(dst []byte, name, value string) []byte {
 	return append(dst, value...)
 }
 
-// A browser that has an HTTP/2 connection to HAProxy opens its WebSocket there
-// (RFC 8441); belfry sees one of HTTP/1.1.
+// A browser with an HTTP/2 connection to HAProxy opens its WebSocket over it
+// (RFC 8441); belfry gets a WebSocket over HTTP/1.1.
 func TestE2EHAProxyHTTP2(t *testing.T) {
 	n := startNode(t)
 	p := startHAProxy(t, n, "haproxy/belfry-http.cfg", " check inter 100ms", "")
 	h := p.dialH2(t)
 	if !h.connect {
-		t.Skip("this HAProxy does not take WebSockets over HTTP/2")
+		t.Skip("this HAProxy does not accept WebSockets over HTTP/2")
 	}
 	var head []byte
 	for _, f := range [][2]string{{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "https"}, {":path", "/ws?topic=h2"},
@@ -127,7 +127,8 @@ func TestE2EHAProxyHTTP2(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("%q arrived", got)
 	}
-	// A close frame with 1000 and mask 0 comes back.
+	// The answer to a close frame with 1000 and mask 0 is a close frame with
+	// 1000.
 	h.write(t, h2Data, 0, 1, []byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8})
 	for got = nil; len(got) < 4; {
 		if kind, _, p := h.read(t); kind == h2Data {
@@ -139,13 +140,14 @@ func TestE2EHAProxyHTTP2(t *testing.T) {
 	}
 }
 
-// nginx does not offer extended CONNECT, so browsers open a connection of
-// HTTP/1.1 for the WebSocket. When it does, nginx/belfry.conf can say so.
+// nginx does not offer extended CONNECT, so browsers open an HTTP/1.1
+// connection for the WebSocket. If this test fails, the comment in
+// nginx/belfry.conf is out of date.
 func TestE2ENginxHTTP2(t *testing.T) {
 	n := startNode(t)
 	p := startNginx(t, n, "nginx/belfry.conf")
 	if p.dialH2(t).connect {
-		t.Error("this nginx takes WebSockets over HTTP/2, and nginx/belfry.conf says that it does not")
+		t.Error("this nginx accepts WebSockets over HTTP/2, but nginx/belfry.conf says that it does not")
 	}
 	exchange(t, p, n, visit{url: "wss://" + site, origin: "https://" + site}, "beside")
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The configuration to copy: pages of the site get in, whatever port browsers
-// know it by, and others are told what was compared and the ways out.
+// The configuration to copy: pages of the site may connect, at whatever port.
+// Others get a text with what was compared and what to change.
 func TestE2ENginx(t *testing.T) {
 	n := startNode(t)
 	p := startNginx(t, n, "nginx/belfry.conf")
@@ -20,8 +20,8 @@ func TestE2ENginx(t *testing.T) {
 	p.refused(t, visit{url: "wss://" + site + ":8443/ws", origin: "https://" + site}, http.StatusForbidden, site)
 }
 
-// With $host the port is lost: right at the scheme's own port; at another the
-// text names both sides and $http_host.
+// With $host the port is lost. This works at the scheme's default port; at
+// another the text names both sides and $http_host.
 func TestE2ENginxHost(t *testing.T) {
 	n := startNode(t)
 	p := startNginx(t, n, "nginx/belfry-host.conf")
@@ -30,15 +30,15 @@ func TestE2ENginxHost(t *testing.T) {
 		"Origin https://"+site+":8443", "Host "+site, "upgrade.origins", "proxy_set_header Host $http_host")
 }
 
-// The other way out that the text names.
+// The other solution that the text names.
 func TestE2ENginxHostListed(t *testing.T) {
 	n := startNode(t, "upgrade.origins=https://"+site+":8443")
 	p := startNginx(t, n, "nginx/belfry-host.conf")
 	exchange(t, p, n, visit{url: "wss://" + site + ":8443", origin: "https://" + site + ":8443"}, "listed")
 }
 
-// The typical mistakes: without the version the upgrade is lost with it, and
-// without its headers it is a plain GET. The text says what is missing.
+// Typical mistakes: without the version, or without the headers of the upgrade,
+// belfry gets an ordinary GET. The text says what is missing.
 func TestE2ENginxMistakes(t *testing.T) {
 	const version, upgrade, connection = "proxy_http_version 1.1;", "proxy_set_header Upgrade $http_upgrade;", `proxy_set_header Connection "upgrade";`
 	for _, c := range []struct {

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// browser is an HTTP client that knows the proxy as the site, over HTTP/1.1 or
-// over what the proxy prefers.
+// browser is an HTTP client for which the proxy is the site. It uses HTTP/1.1
+// or the protocol that the proxy prefers.
 func (p *proxy) browser(http2 bool) *http.Client {
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: p.roots, ServerName: site}, ForceAttemptHTTP2: http2,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -40,8 +40,8 @@ func (n *node) sessions() (int, error) {
 	return stats.Sessions, json.NewDecoder(resp.Body).Decode(&stats)
 }
 
-// getStream asks for an event stream as a page of origin would, "" for a page
-// of the site.
+// getStream requests an event stream like a page of origin; "" is a page of the
+// site.
 func (p *proxy) getStream(t *testing.T, ctx context.Context, http2 bool, target, origin string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+site+target, nil)
@@ -60,8 +60,8 @@ func (p *proxy) getStream(t *testing.T, ctx context.Context, http2 bool, target,
 	return resp
 }
 
-// streams has each event arrive before the next push, comments in silence, and
-// the session end with its client.
+// streams checks that each event arrives before the next push, that comments
+// arrive when there are no events, and that the session ends with its client.
 func streams(t *testing.T, p *proxy, n *node, http2 bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -90,7 +90,7 @@ func streams(t *testing.T, p *proxy, n *node, http2 bool) {
 		await("data: " + text)
 	}
 	await(":")
-	n.push(t, "events", strings.Repeat("belfry ", 8000)) // more than a proxy's buffer
+	n.push(t, "events", strings.Repeat("belfry ", 8000)) // larger than a proxy's buffer
 	await("data: " + strings.Repeat("belfry ", 8000))
 	cancel()
 	eventually(t, "the session's end", nil, func() error {
@@ -107,8 +107,8 @@ func streams(t *testing.T, p *proxy, n *node, http2 bool) {
 	}
 }
 
-// Event streams pass the proxies as they are in deploy/, without delay, over
-// HTTP/1.1 and HTTP/2.
+// Event streams pass the proxies with the configurations of deploy/ without
+// delay, over HTTP/1.1 and HTTP/2.
 func TestE2EEventStreams(t *testing.T) {
 	const pings = "session.ping_interval=1s"
 	for _, c := range []struct {

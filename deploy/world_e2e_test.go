@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package deploy tests the configurations of proxies that this folder holds,
-// as they stand but for ports and files, with the programs of Debian.
+// Package deploy tests the proxy configurations in this folder with the
+// programs of Debian. Only ports and file names are changed.
 package deploy
 
 import (
@@ -27,13 +27,13 @@ import (
 	"time"
 )
 
-// site is the name that the configurations have.
+// site is the host name in the configurations.
 const site = "push.example.com"
 
-// freeAddress returns an address at which nobody listens at the moment.
+// freeAddress returns an address that is not in use at the moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for range 1000 { // below the ephemeral range: those may be taken before somebody listens
+	for range 1000 { // below the ephemeral range, whose ports may be taken before a server listens
 		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 12_000+mathrand.IntN(20_000)))
 		if err == nil {
 			defer l.Close()
@@ -44,8 +44,8 @@ func freeAddress(t *testing.T) string {
 	return ""
 }
 
-// start runs a program until the test ends. The channel is closed when it has
-// ended by itself.
+// start runs a program until the test ends. The channel is closed if the
+// program ends by itself.
 func start(t *testing.T, program string, args ...string) (ended chan struct{}) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
@@ -63,7 +63,7 @@ func start(t *testing.T, program string, args ...string) (ended chan struct{}) {
 	return ended
 }
 
-// eventually asks a program until there is no error any more.
+// eventually repeats ask until it returns no error.
 func eventually(t *testing.T, what string, ended chan struct{}, ask func() error) {
 	t.Helper()
 	var err error
@@ -80,12 +80,12 @@ func eventually(t *testing.T, what string, ended chan struct{}, ask func() error
 	t.Fatalf("%s: %v", what, err)
 }
 
-// node is a belfry.
+// node is a belfry node.
 type node struct{ listen, api string }
 
 // startNode starts the binary that BELFRY_BIN names, by default the one that
-// make build leaves. It is not in development mode, which would let more origins
-// in. Clients may subscribe to every topic, and publish.
+// make build makes. It is not in development mode, which would allow more
+// origins. Clients may subscribe to every topic and publish.
 func startNode(t *testing.T, settings ...string) *node {
 	t.Helper()
 	bin := os.Getenv("BELFRY_BIN")
@@ -133,8 +133,8 @@ func (n *node) push(t *testing.T, topic, text string) {
 	}
 }
 
-// certificate makes a certificate of its own for the site, in the two files
-// that nginx wants and in the one that HAProxy does.
+// certificate makes a self-signed certificate for the site: two files for nginx
+// and one for HAProxy.
 type certificate struct {
 	cert, key, both string
 	pool            *x509.CertPool
@@ -170,8 +170,8 @@ func makeCertificate(t *testing.T) certificate {
 	return c
 }
 
-// configuration reads a file of this folder and puts the test's values in the
-// place of those in it. What is not found fails: the file has changed.
+// configuration reads a file of this folder and replaces values in it by those
+// of the test. A value that is not found fails, because the file has changed.
 func configuration(t *testing.T, name string, pairs ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
@@ -190,7 +190,7 @@ func configuration(t *testing.T, name string, pairs ...string) string {
 
 // proxy is an nginx or HAProxy in front of a node.
 type proxy struct {
-	address string // that it listens on
+	address string // address that it listens on
 	roots   *x509.CertPool
 }
 
@@ -237,7 +237,7 @@ func installed(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + name) // which is not in everybody's PATH
+		path, err = exec.LookPath("/usr/sbin/" + name) // which is not in every PATH
 	}
 	if err != nil {
 		t.Skipf("%s is not installed (Debian: apt-get install %s)", name, name)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// advice is the finding of a fact that does not bound the connections: a
-// warning if it is not good.
+// advice returns the finding of a fact that does not limit the number of
+// connections: a warning if it is not good.
 func advice(good bool, f Finding) Finding {
 	if good {
 		f.Fix = ""
@@ -17,28 +17,28 @@ func advice(good bool, f Finding) Finding {
 	return f
 }
 
-// oldestKernel is the oldest long-term kernel that kernel.org keeps up.
+// oldestKernel is the oldest long-term kernel that kernel.org maintains.
 var oldestKernel = [2]int{5, 10}
 
 func kernel(f *Facts) Finding {
 	return advice(f.atLeast(oldestKernel), Finding{
 		Name:  "kernel",
 		Value: f.Kernel,
-		Why:   fmt.Sprintf("kernels before %d.%d get no fixes any more", oldestKernel[0], oldestKernel[1]),
+		Why:   fmt.Sprintf("kernels before %d.%d no longer get fixes", oldestKernel[0], oldestKernel[1]),
 		Fix:   "uname -r   # install a newer kernel with the distribution's package manager",
 	})
 }
 
-// atLeast compares the kernel's major and minor version: 0.0 if its release has
-// another form.
+// atLeast compares the kernel's major and minor version, which count as 0.0 if
+// its release has another form.
 func (f *Facts) atLeast(version [2]int) bool {
 	var major, minor int
 	fmt.Sscanf(f.Kernel, "%d.%d", &major, &minor)
 	return slices.Compare([]int{major, minor}, version[:]) >= 0
 }
 
-// batchKernel is the first kernel with which fanout.io_uring works. It cannot
-// be seen from here whether a container's seccomp filter permits it.
+// batchKernel is the first kernel with which fanout.io_uring works. Whether a
+// container's seccomp filter permits it cannot be read here.
 var batchKernel = [2]int{6, 1}
 
 func ioUring(f *Facts) Finding {
@@ -64,20 +64,20 @@ func cpus(f *Facts) Finding {
 	found := Finding{
 		Name:  "cpus",
 		Value: fmt.Sprint(f.CPUs),
-		Why:   "shards, the API and NATS share them; with less than two each waits for the others",
+		Why:   "shards, the API and NATS share the CPUs; with fewer than two each waits for the others",
 		Fix:   "nproc   # give the machine a second CPU",
 	}
 	usable := float64(f.CPUs)
 	if quota := f.Cgroup.CPUs; quota > 0 && quota < usable {
 		usable = quota
-		found.Value = fmt.Sprintf("%g of %d, by the control group", quota, f.CPUs)
+		found.Value = fmt.Sprintf("%g of %d, limited by the control group", quota, f.CPUs)
 		found.Fix = "systemctl set-property belfry.service CPUQuota=200%   # in Docker: docker update --cpus 2 NAME"
 	}
 	return advice(usable >= 2, found)
 }
 
-// slowClocks are read by a system call or a device access instead of in the
-// process (man 7 vdso).
+// slowClocks are clock sources that need a system call or a device access,
+// unlike those that are read in the process (man 7 vdso).
 var slowClocks = []string{"hpet", "acpi_pm", "jiffies", "refined-jiffies", "xen", "pit", "hyperv_clocksource_msr"}
 
 func clockSource(f *Facts) Finding {
@@ -91,20 +91,20 @@ func clockSource(f *Facts) Finding {
 	return advice(!slices.Contains(slowClocks, f.ClockSource), Finding{
 		Name:  "clock source",
 		Value: f.ClockSource,
-		Why:   "with a slow one each reading of the clock is a system call or worse",
+		Why:   "with a slow clock source each reading of the clock is a system call or slower",
 		Fix:   "echo " + better + " > /sys/devices/system/clocksource/clocksource0/current_clocksource",
 	})
 }
 
-// queue returns the length that a queue of connections to be should have: a
-// sixteenth of them may come at once, on top of the kernel's default.
+// queue returns how long an accept or SYN queue should be: a sixteenth of the
+// connections may come at once, on top of the kernel's default.
 func queue(connections int64) int64 { return min(max(connections/16, 4096), wantQueue) }
 
 func acceptQueue(f *Facts, w *Want) Finding {
 	found := Finding{
 		Name:  "net.core.somaxconn",
 		Value: Thousands(f.AcceptQueue),
-		Why:   "accept queue of each listener: a storm of reconnects overflows it, and the rest waits a second or more",
+		Why:   "accept queue of each listener: a storm of reconnects overflows it, and the other clients wait a second or more",
 	}
 	if f.AcceptQueue == 0 {
 		return hidden(found)
@@ -117,7 +117,7 @@ func synBacklog(f *Facts, w *Want) Finding {
 	found := Finding{
 		Name:  "net.ipv4.tcp_max_syn_backlog",
 		Value: Thousands(f.SYNBacklog),
-		Why:   "handshakes in progress of each listener, where SYN cookies do not lift this bound",
+		Why:   "handshakes in progress of each listener, unless SYN cookies lift this limit",
 	}
 	if f.SYNBacklog == 0 {
 		return hidden(found)
@@ -132,7 +132,7 @@ func localPorts(f *Facts) Finding {
 	return advice(n >= 28000, Finding{
 		Name:  "net.ipv4.ip_local_port_range",
 		Value: fmt.Sprintf("%d-%d", f.LocalPorts.First, f.LocalPorts.Last),
-		Why:   "a proxy or a load generator on this host takes one for each connection to the same address and port",
+		Why:   "a proxy or a load generator on this host needs a port for each connection to the same address and port",
 		Fix:   setting("net.ipv4.ip_local_port_range", 1024, 65535),
 	})
 }
@@ -150,7 +150,7 @@ func reservedPorts(f *Facts, w *Want) Finding {
 	found := Finding{
 		Name:  "net.ipv4.ip_local_reserved_ports",
 		Value: list(f.ReservedPorts),
-		Why:   "an outgoing connection may take a port that belfry listens on, and belfry then does not start",
+		Why:   "an outgoing connection may take a listening port of belfry, and then belfry does not start",
 		Fix:   "sysctl -w net.ipv4.ip_local_reserved_ports=" + list(append(f.ReservedPorts[:len(f.ReservedPorts):len(f.ReservedPorts)], exposed...)),
 	}
 	if found.Value == "" {
@@ -161,7 +161,7 @@ func reservedPorts(f *Facts, w *Want) Finding {
 
 func within(p Ports, port int) bool { return p.First <= port && port <= p.Last }
 
-// list writes ports as the kernel reads them.
+// list writes ports in the kernel's form.
 func list(ports []Ports) string {
 	var parts []string
 	for _, p := range ports {
@@ -178,20 +178,20 @@ func hugePages(f *Facts) Finding {
 	return advice(f.HugePages != "always", Finding{
 		Name:  "transparent_hugepage",
 		Value: f.HugePages,
-		Why:   "always gives 2 MB to tables of which pages are in use",
+		Why:   "always gives 2 MB to tables that use only some pages",
 		Fix:   "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
 	})
 }
 
-// enoughTasks is more threads than a node has been seen with: GOMAXPROCS, and
-// those in system calls.
+// enoughTasks is more threads than any measured node had: GOMAXPROCS, and those
+// in system calls.
 const enoughTasks = 256
 
 func tasks(f *Facts) Finding {
 	found := Finding{
 		Name:  "pids.max",
 		Value: Thousands(f.Cgroup.PIDs),
-		Why:   "threads count as tasks of the control group, and a Go program that gets none ends",
+		Why:   "threads count as tasks of the control group, and a Go program that cannot start a thread ends",
 		Fix:   fmt.Sprintf("systemctl set-property belfry.service TasksMax=%d   # in Docker: docker update --pids-limit %[1]d NAME", enoughTasks),
 	}
 	if f.Cgroup.PIDs == 0 || f.Cgroup.PIDs >= noLimit {

@@ -9,7 +9,7 @@ import (
 // cgroup reads the limits of this process's control groups, version 1 or 2 of
 // each controller (man 7 cgroups).
 func (r reader) cgroup() Cgroup {
-	paths := map[string]string{} // by controller; "" is version 2
+	paths := map[string]string{} // path by controller; "" is version 2
 	for line := range strings.Lines(r.text("proc/self/cgroup")) {
 		// hierarchy:controllers:path
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
@@ -36,9 +36,9 @@ func (r reader) cgroup() Cgroup {
 	return c
 }
 
-// groups returns the directories of a process's group and those above it, the
-// root last. A container without a cgroup namespace sees its own group at the
-// root and a path that does not exist, which does no harm.
+// groups returns the directories of a process's group and of its ancestors, the
+// root last. In a container without a cgroup namespace its own group is at the
+// root and the path does not exist, which does no harm.
 func (r reader) groups(controller string, paths map[string]string) (dirs []string) {
 	at, member := paths[controller]
 	mount := path.Join("sys/fs/cgroup", controller)
@@ -64,11 +64,11 @@ func (r reader) exists(name string) bool {
 	return err == nil
 }
 
-// noLimit is from where on version 1 means none: it writes 2^63-1 rounded down
-// to pages.
+// noLimit is the least value with which version 1 means no limit: it writes
+// 2^63-1 rounded down to pages.
 const noLimit = Unlimited - 1<<20
 
-// tightest returns the least of a limit in several groups.
+// tightest returns the lowest value of a limit in several groups.
 func (r reader) tightest(dirs []string, file string) int64 {
 	var found []int64
 	for _, dir := range dirs {
@@ -85,11 +85,11 @@ func (r reader) tightest(dirs []string, file string) int64 {
 	return Unlimited
 }
 
-// quota returns the CPU time a group may take a second, in seconds.
+// quota returns the CPU seconds that a group may use per second.
 func (r reader) quota(dir string) float64 {
 	n := numbers(r.text(path.Join(dir, "cpu.max"))) // version 2: quota and period
 	if len(n) == 0 {
-		// Version 1 writes -1 for none, which reads as nothing.
+		// Version 1 writes -1 for no quota, which is read as nothing.
 		n = []int64{r.number(path.Join(dir, "cpu.cfs_quota_us")), r.number(path.Join(dir, "cpu.cfs_period_us"))}
 	}
 	if len(n) < 2 || n[0] <= 0 || n[0] == Unlimited || n[1] <= 0 {

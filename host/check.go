@@ -2,20 +2,20 @@ package host
 
 import "fmt"
 
-// Want is what a host is to be good for.
+// Want is what a host should be able to do.
 type Want struct {
-	Connections int64   // client connections of one process; 0: as many as the host holds now
-	Reserve     int64   // descriptors the process needs beside theirs; 0: DefaultReserve
-	Ports       []Ports // that it listens on
+	Connections int64   // client connections of one process; 0: as many as the host can hold now
+	Reserve     int64   // further descriptors that the process needs; 0: DefaultReserve
+	Ports       []Ports // ports that it listens on
 	Queues      int64   // bytes that may wait in the process
-	QueuesFix   string  // the command by which less may
+	QueuesFix   string  // the command that lowers Queues
 }
 
-// Status is a judgement.
+// Status is the result of a check.
 type Status int
 
-// A host that fails does not hold the wanted connections; a warning is about
-// what they cost, or how it fares when they all come at once.
+// Fail means that the host cannot hold the wanted connections. Warn is about
+// their cost, or about trouble when all come at once.
 const (
 	Pass Status = iota
 	Warn
@@ -38,37 +38,38 @@ func (s *Status) UnmarshalText(text []byte) error {
 	return fmt.Errorf("status %q is none of pass, warn and fail", text)
 }
 
-// Finding is what was found of one fact.
+// Finding is the result of the check of one fact.
 type Finding struct {
 	Name   string `json:"name"`
 	Value  string `json:"value"` // for people
 	Status Status `json:"status"`
-	Why    string `json:"why"`             // the fact matters
-	Fix    string `json:"fix,omitempty"`   // the command that mends it, unless it passes
-	Bound  *Bound `json:"bound,omitempty"` // for facts that bound the number of connections
+	Why    string `json:"why"`             // why the fact matters
+	Fix    string `json:"fix,omitempty"`   // the command that fixes it, unless it passes
+	Bound  *Bound `json:"bound,omitempty"` // only for facts that limit the number of connections
 }
 
 // Bound is how many connections one fact allows.
 type Bound struct {
 	Now   int64 `json:"now"`
-	Tuned int64 `json:"mended"` // once the host is tuned; memory and budgets stay as they are
+	Tuned int64 `json:"mended"` // after tuning; memory and limits set on purpose stay
 }
 
-// Capacity is how many connections a host holds, and the fact that limits it.
+// Capacity is how many connections a host can hold, and the fact that limits
+// the number.
 type Capacity struct {
 	Connections int64  `json:"connections"`
 	Limit       string `json:"limit"` // name of a finding
 }
 
-// Report is the judgement of a host.
+// Report is the result of the check of a host.
 type Report struct {
-	Connections int64     `json:"connections"` // the wanted ones, or Now's
+	Connections int64     `json:"connections"` // the wanted connections, or those of Now
 	Now         Capacity  `json:"now"`
 	Tuned       Capacity  `json:"mended"`
 	Findings    []Finding `json:"findings"`
 }
 
-// Failed returns the findings that stop the host from holding the wanted
+// Failed returns the findings because of which the host cannot hold the wanted
 // connections.
 func (r *Report) Failed() (failed []Finding) {
 	for _, finding := range r.Findings {
@@ -79,7 +80,7 @@ func (r *Report) Failed() (failed []Finding) {
 	return failed
 }
 
-// Check judges facts by what is wanted.
+// Check compares the facts of a host with what is wanted.
 func Check(f Facts, w Want) Report {
 	if w.Reserve == 0 {
 		w.Reserve = DefaultReserve
@@ -109,7 +110,7 @@ func check(f *Facts, w *Want) Report {
 	return r
 }
 
-// capacity is the least of the bounds: the first one of several as tight.
+// capacity returns the lowest of the bounds, and the first fact that has it.
 func (r *Report) capacity(of func(*Bound) int64) Capacity {
 	least := Capacity{Connections: MaxConnections, Limit: "max_connections"}
 	for _, finding := range r.Findings {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// notPassed returns what did not pass: name to status.
+// notPassed returns the findings that did not pass: name to status.
 func notPassed(r Report) map[string]Status {
 	found := map[string]Status{}
 	for _, finding := range r.Findings {
@@ -22,10 +22,10 @@ func notPassed(r Report) map[string]Status {
 func TestCheck(t *testing.T) {
 	listening := []Ports{{8080, 8080}, {8081, 8081}, {9000, 9009}}
 	for _, tc := range []struct {
-		fixture     string
-		want        Want
-		now, mended Capacity
-		found       map[string]Status
+		fixture    string
+		want       Want
+		now, tuned Capacity
+		found      map[string]Status
 	}{
 		{
 			"good", Want{Connections: 1e6, Ports: listening},
@@ -40,7 +40,7 @@ func TestCheck(t *testing.T) {
 			map[string]Status{"open files": Fail},
 		},
 		{
-			// What is free is less than what it has: a warning.
+			// Less memory is free than the host has: a warning.
 			"small", Want{Connections: 100000, Reserve: 1096, Ports: listening},
 			Capacity{3000, "open files"},
 			Capacity{held(1009536<<10, systemBytes), "memory"},
@@ -72,8 +72,8 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(tc.fixture, func(t *testing.T) {
 			r := Check(facts(t, tc.fixture), tc.want)
-			if r.Now != tc.now || r.Tuned != tc.mended {
-				t.Errorf("holds %+v, mended %+v; want %+v and %+v", r.Now, r.Tuned, tc.now, tc.mended)
+			if r.Now != tc.now || r.Tuned != tc.tuned {
+				t.Errorf("holds %+v, tuned %+v; want %+v and %+v", r.Now, r.Tuned, tc.now, tc.tuned)
 			}
 			if got := notPassed(r); !maps.Equal(got, tc.found) {
 				t.Errorf("got  %v\nwant %v", got, tc.found)
@@ -87,14 +87,14 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestCheckByDefault: what a host holds now is what it is held against, and
-// then nothing fails; one more does.
+// TestCheckByDefault: by default the check is against what the host can hold
+// now, and nothing fails; one more connection fails.
 func TestCheckByDefault(t *testing.T) {
 	for _, name := range []string{"good", "small", "container", "hardened"} {
 		f := facts(t, name)
 		r := Check(f, Want{Reserve: 1000})
 		if r.Connections != r.Now.Connections || len(r.Failed()) > 0 {
-			t.Errorf("%s: held against %d, holds %+v: %+v", name, r.Connections, r.Now, r.Failed())
+			t.Errorf("%s: checked against %d, holds %+v: %+v", name, r.Connections, r.Now, r.Failed())
 		}
 		r = Check(f, Want{Connections: r.Now.Connections + 1, Reserve: 1000})
 		if failed := r.Failed(); len(failed) == 0 || !slices.ContainsFunc(failed, func(f Finding) bool { return f.Name == r.Now.Limit }) {
@@ -113,7 +113,7 @@ func TestFixes(t *testing.T) {
 	} {
 		f := facts(t, name)
 		if name == "good" {
-			f.CPUs = 16 // than which it has fewer queues
+			f.CPUs = 16 // more CPUs than receive queues
 		}
 		for _, f := range Check(f, w).Findings {
 			fixes[name+" "+f.Name] = f.Fix
@@ -123,7 +123,7 @@ func TestFixes(t *testing.T) {
 		"small cpus":                                "nproc   # give the machine a second CPU",
 		"container cpus":                            "systemctl set-property belfry.service CPUQuota=200%   # in Docker: docker update --cpus 2 NAME",
 		"small clock source":                        "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
-		"small open files":                          "docker run --ulimit nofile=132768 …   # this process may not: who starts it must; a unit: LimitNOFILE=132768",
+		"small open files":                          "docker run --ulimit nofile=132768 …   # this process may not raise it; whatever starts it must: a unit with LimitNOFILE=132768",
 		"small fs.file-max":                         "sysctl -w fs.file-max=387144",
 		"small net.ipv4.tcp_mem":                    `sysctl -w net.ipv4.tcp_mem="63096 94644 126192"`, // half of its memory
 		"small nf_conntrack":                        "sysctl -w net.netfilter.nf_conntrack_max=190536",
@@ -131,7 +131,7 @@ func TestFixes(t *testing.T) {
 		"good open files":                           "ulimit -n 2032768   # in the shell that starts belfry; for its unit: scripts/tune.sh persist --connections 2000000",
 		"good eth0":                                 "scripts/tune.sh apply --nic eth0",
 		"container cgroup memory":                   "systemctl set-property belfry.service MemoryMax=1050M   # in Docker: docker update --memory 1050M NAME",
-		"container net.ipv4.tcp_mem":                "belfry doctor   # on the host itself, outside of the container",
+		"container net.ipv4.tcp_mem":                "belfry doctor   # on the host itself, outside the container",
 		"hardened open files":                       "",
 		"hardened fs.epoll.max_user_watches":        "sysctl -w fs.epoll.max_user_watches=400000",
 		"hardened net.ipv4.ip_local_reserved_ports": "sysctl -w net.ipv4.ip_local_reserved_ports=8443,9000-9004,8080,9000-9009",
@@ -143,7 +143,7 @@ func TestFixes(t *testing.T) {
 	}
 }
 
-// TestNeeded: with the memory that is said to be needed, the connections fit.
+// TestNeeded: the connections fit into the memory that needed returns.
 func TestNeeded(t *testing.T) {
 	for _, n := range []int64{1, 999, 12345, 1e6, MaxConnections} {
 		for _, kept := range []int64{systemBytes, belfryBytes} {

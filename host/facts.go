@@ -1,5 +1,5 @@
-// Package host knows what a Linux host has to have for many connections: it
-// reads the facts from /proc and /sys, judges them, and says how many
+// Package host checks whether a Linux host is ready for many connections. It
+// reads facts from /proc and /sys, checks them, and computes how many
 // connections they allow. It changes nothing; scripts/tune.sh does.
 package host
 
@@ -9,19 +9,19 @@ import "math"
 // that large.
 const Unlimited = math.MaxInt64
 
-// Facts are what Read found. A number that is 0 and a text that is empty are
-// not known: the file is not on this kernel, or not in this namespace.
+// Facts are the results of Read. A number that is 0 and a text that is empty
+// are not known: the file does not exist on this kernel, or in this namespace.
 type Facts struct {
 	Kernel           string   `json:"kernel"`            // release, such as 6.18.44
 	CPUs             int      `json:"cpus"`              // online
-	ClockSource      string   `json:"clock_source"`      // that gettimeofday and Go's time.Now read
+	ClockSource      string   `json:"clock_source"`      // clock source of gettimeofday and Go's time.Now
 	ClockSources     []string `json:"clock_sources"`     // that there are
 	MemoryTotal      int64    `json:"memory_total"`      // bytes
 	MemoryAvailable  int64    `json:"memory_available"`  // bytes, without swapping
 	PageSize         int64    `json:"page_size"`         // bytes
 	Cgroup           Cgroup   `json:"cgroup"`            // limits of this process's control group
 	Descriptors      Limit    `json:"descriptors"`       // RLIMIT_NOFILE of this process
-	MayRaiseLimits   bool     `json:"may_raise_limits"`  // CAP_SYS_RESOURCE: it may raise the hard one
+	MayRaiseLimits   bool     `json:"may_raise_limits"`  // CAP_SYS_RESOURCE: it may raise the hard limit
 	FileMax          int64    `json:"file_max"`          // fs.file-max
 	FilesOpen        int64    `json:"files_open"`        // of fs.file-max
 	NrOpen           int64    `json:"nr_open"`           // fs.nr_open
@@ -30,12 +30,12 @@ type Facts struct {
 	SYNBacklog       int64    `json:"syn_backlog"`       // net.ipv4.tcp_max_syn_backlog
 	LocalPorts       Ports    `json:"local_ports"`       // net.ipv4.ip_local_port_range
 	ReservedPorts    []Ports  `json:"reserved_ports"`    // net.ipv4.ip_local_reserved_ports
-	TCPMemory        [3]int64 `json:"tcp_memory"`        // net.ipv4.tcp_mem, pages: low, pressure, most
+	TCPMemory        [3]int64 `json:"tcp_memory"`        // net.ipv4.tcp_mem in pages: low, pressure, high
 	ConntrackMax     int64    `json:"conntrack_max"`     // 0 where nf_conntrack is not loaded
 	ConntrackEntries int64    `json:"conntrack_entries"` // of this network namespace
 	HugePages        string   `json:"huge_pages"`        // transparent_hugepage/enabled: always, madvise or never
-	IOURingDisabled  int64    `json:"io_uring_disabled"` // kernel.io_uring_disabled: 1 but for a group, 2 for all
-	NICs             []NIC    `json:"nics"`              // with hardware, or a hypervisor's, behind them
+	IOURingDisabled  int64    `json:"io_uring_disabled"` // kernel.io_uring_disabled: 1 except for a group, 2 for all
+	NICs             []NIC    `json:"nics"`              // interfaces with real or virtual hardware
 }
 
 // Limit is a resource limit (man 2 getrlimit).
@@ -50,7 +50,7 @@ type Ports struct {
 	Last  int `json:"last"`
 }
 
-// Cgroup are the tightest limits of a control group and those above it.
+// Cgroup has the lowest limits of a control group and its ancestors.
 type Cgroup struct {
 	Version int     `json:"version"` // 1 or 2, of the memory controller; 0: none found
 	Memory  int64   `json:"memory"`  // bytes, kernel memory of sockets included
@@ -62,10 +62,10 @@ type Cgroup struct {
 type NIC struct {
 	Name     string `json:"name"`
 	RxQueues int    `json:"rx_queues"`
-	RPS      bool   `json:"rps"` // packets are handed to CPUs beside those of the queues
+	RPS      bool   `json:"rps"` // packets are passed to other CPUs than those of the queues
 }
 
-// Memory returns how many bytes this process and those beside it may take: what
+// Memory returns the bytes that this process and its neighbours may use: what
 // the control group allows or the host has. 0 if neither is known.
 func (f *Facts) Memory() int64 {
 	if f.Cgroup.Memory > 0 && f.Cgroup.Memory < noLimit && (f.MemoryTotal == 0 || f.Cgroup.Memory < f.MemoryTotal) {

@@ -8,8 +8,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// fixture writes testdata/NAME.txtar below a directory of its own, which it
-// returns.
+// fixture writes testdata/NAME.txtar below a new directory, which it returns.
 func fixture(t *testing.T, name string) string {
 	t.Helper()
 	archive, err := txtar.ParseFile(filepath.Join("testdata", name+".txtar"))

@@ -10,22 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Live reads the facts of this host as this process sees them.
+// Live reads the facts of this host as visible to this process.
 func Live() Facts {
 	f := Read(os.DirFS("/"))
 	f.PageSize = int64(os.Getpagesize())
 	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil { // also where there is no /proc
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil { // works without /proc too
 		f.Descriptors = Limit{Soft: clamp(limit.Cur), Hard: clamp(limit.Max)}
 	}
 	return f
 }
 
-// clamp makes RLIM_INFINITY, and what else does not fit, Unlimited.
+// clamp turns RLIM_INFINITY, and other values that do not fit, into Unlimited.
 func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
 // Read reads the facts from a file system that has proc and sys at its root.
-// What it cannot read stays unknown.
+// Facts that it cannot read stay unknown.
 func Read(root fs.FS) Facts {
 	r := reader{root}
 	f := Facts{
@@ -53,7 +53,7 @@ func Read(root fs.FS) Facts {
 		f.LocalPorts = Ports{int(n[0]), int(n[1])}
 	}
 	copy(f.TCPMemory[:], numbers(r.text("proc/sys/net/ipv4/tcp_mem")))
-	f.MemoryTotal = first(r.field("proc/meminfo", "MemTotal:")) << 10 // it says kB and means KiB
+	f.MemoryTotal = first(r.field("proc/meminfo", "MemTotal:")) << 10 // the file says kB and means KiB
 	f.MemoryAvailable = first(r.field("proc/meminfo", "MemAvailable:")) << 10
 	if n := r.field("proc/self/limits", "Max open files"); len(n) >= 2 {
 		f.Descriptors = Limit{n[0], n[1]}
@@ -62,7 +62,7 @@ func Read(root fs.FS) Facts {
 	return f
 }
 
-// reader reads small text files; what is not there reads as nothing.
+// reader reads small text files; a missing file reads as empty.
 type reader struct{ root fs.FS }
 
 func (r reader) text(name string) string {
@@ -96,7 +96,8 @@ func (r reader) capable(capability uint) bool {
 	return false
 }
 
-// numbers returns the whole numbers a text begins with, words between spaces.
+// numbers returns the whole numbers at the beginning of a text, separated by
+// spaces.
 func numbers(text string) (list []int64) {
 	for _, word := range strings.Fields(text) {
 		if word == "max" || word == "unlimited" {
@@ -119,8 +120,8 @@ func first(list []int64) int64 {
 	return list[0]
 }
 
-// ports reads a list such as 8080,9000-9019, which is also how the kernel
-// writes sets of CPUs.
+// ports reads a list such as 8080,9000-9019. The kernel writes sets of CPUs in
+// the same form.
 func ports(text string) (list []Ports) {
 	for part := range strings.SplitSeq(text, ",") {
 		lo, hi, isRange := strings.Cut(part, "-")
@@ -153,8 +154,8 @@ func chosen(text string) string {
 	return word
 }
 
-// nics lists the interfaces that have a device: not lo, bridges and tunnels,
-// nor a container's end of a veth pair.
+// nics returns the interfaces that have a device. lo, bridges, tunnels and a
+// container's end of a veth pair have none.
 func (r reader) nics() (list []NIC) {
 	entries, _ := fs.ReadDir(r.root, "sys/class/net")
 	for _, entry := range entries {

@@ -64,7 +64,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestReadCgroups has the shapes that the fixtures have not.
+// TestReadCgroups has forms that the fixtures do not have.
 func TestReadCgroups(t *testing.T) {
 	for name, tc := range map[string]struct {
 		files map[string]string
@@ -74,7 +74,7 @@ func TestReadCgroups(t *testing.T) {
 		"no mount": {map[string]string{
 			"proc/self/cgroup": "0::/x\n",
 		}, Cgroup{}},
-		"version 1 without a namespace: the path is the host's, the mount our own": {map[string]string{
+		"version 1 without a namespace: the path is the host's, the mount is our own": {map[string]string{
 			"proc/self/cgroup":                           "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n3:pids:/docker/abc\n",
 			"sys/fs/cgroup/memory/memory.limit_in_bytes": "1073741824\n",
 			"sys/fs/cgroup/cpu/cpu.cfs_quota_us":         "50000\n",
@@ -114,7 +114,7 @@ func TestReadNothing(t *testing.T) {
 	}
 }
 
-// TestLive holds what every host has.
+// TestLive checks facts that every host has.
 func TestLive(t *testing.T) {
 	f := Live()
 	if f.Kernel == "" || f.CPUs < 1 || f.MemoryTotal < 1<<20 || f.Descriptors.Hard < 1 || f.Descriptors.Soft > f.Descriptors.Hard ||

@@ -5,44 +5,46 @@ import (
 	"strconv"
 )
 
-// What a connection costs this end of it.
+// Memory of one connection on this host, in bytes.
 const (
-	// KernelBytes is the kernel's memory: socket, file, epoll entry. Measured:
-	// about 4.2 KB.
+	// KernelBytes is the kernel's memory for socket, file and epoll entry.
+	// Measured: about 4.2 KB.
 	KernelBytes = 4300
-	// UserBytes is belfry's: the budget of an idle session.
+	// UserBytes is belfry's memory: the budget of an idle session.
 	UserBytes = 256
 )
 
-// MaxConnections is the most that belfry can be set to hold in one process.
+// MaxConnections is the largest max_connections of a process.
 const MaxConnections = 1 << 24
 
-// DefaultReserve is the descriptors for everything but connections: files, the
-// API's and NATS's connections, listeners, and upgrades under way.
+// DefaultReserve is the number of descriptors for everything except client
+// connections: files, connections of the API and NATS, listeners, and upgrades
+// in progress.
 const DefaultReserve = 32768
 
-// What is kept from connections: 5 % of memory, and this for the system, or for
-// belfry itself where only it is in the control group.
+// Memory that is not for connections: 5 %, and these bytes for the system, or
+// for belfry itself if the control group has only belfry.
 const (
 	systemBytes = 256 << 20
 	belfryBytes = 128 << 20
-	// processBytes of the latter is a node without a session and with nothing
-	// that waits: about 35 MB, and its garbage.
+	// processBytes of it are for a node without sessions and with empty queues:
+	// about 35 MB, and its garbage.
 	processBytes = 48 << 20
 )
 
-// held returns how many connections a memory holds.
+// held returns how many connections fit into memory.
 func held(memory, kept int64) int64 {
 	return max(0, memory-memory/20-kept) / (KernelBytes + UserBytes)
 }
 
-// needed returns the memory that connections need: the inverse of held.
+// needed returns the bytes of memory that connections need. It is the inverse
+// of held.
 func needed(connections, kept int64) int64 {
 	return (connections*(KernelBytes+UserBytes) + kept) / 19 * 20
 }
 
 // The values that scripts/tune.sh sets for a number of connections. A test
-// holds the two together.
+// compares the two.
 func wantDescriptors(n int64) int64 { return n + DefaultReserve }
 func wantNrOpen(n int64) int64      { return max(1<<20, wantDescriptors(n)) }
 func wantFileMax(n int64) int64     { return n*5/4 + 1<<18 }
@@ -51,10 +53,10 @@ func wantTracked(n int64) int64     { return n*5/4 + 1<<16 }
 
 const wantQueue = 65535
 
-// mostPages is the most that TCP is to have: half of memory.
+// mostPages is the most memory for TCP, in pages: half of all memory.
 func mostPages(f *Facts) int64 { return f.MemoryTotal / 2 / f.PageSize }
 
-// wantPages returns tcp_mem: never less than it is.
+// wantPages returns the wanted tcp_mem, never less than the present one.
 func wantPages(f *Facts, n int64) (pages [3]int64) {
 	most := min(n*2, mostPages(f))
 	for i, want := range []int64{most / 2, most * 3 / 4, most} {
@@ -63,7 +65,7 @@ func wantPages(f *Facts, n int64) (pages [3]int64) {
 	return pages
 }
 
-// setting is the command that sets a sysctl.
+// setting returns the command that sets a sysctl.
 func setting(name string, values ...int64) string {
 	text := strconv.FormatInt(values[0], 10)
 	for _, v := range values[1:] {

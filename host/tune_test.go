@@ -15,7 +15,7 @@ const tuneScript = "../scripts/tune.sh"
 // tune runs scripts/tune.sh and returns what it printed and its exit status.
 func tune(t *testing.T, command string, args ...string) (string, int) {
 	t.Helper()
-	if _, err := os.ReadFile(tuneScript); err != nil { // go test then knows when it changes
+	if _, err := os.ReadFile(tuneScript); err != nil { // tells go test that the result depends on the script
 		t.Fatal(err)
 	}
 	return run(t, exec.Command("bash", append([]string{tuneScript, command}, args...)...))
@@ -31,7 +31,7 @@ func run(t *testing.T, cmd *exec.Cmd) (string, int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// contents maps every file below a directory to what is in it.
+// contents maps every file below a directory to its contents.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -62,8 +62,8 @@ func equal(t *testing.T, what string, got, want map[string]string) {
 	}
 }
 
-// TestTune tunes copies of the fixtures: what the script has set, doctor finds
-// in order, and what was before comes back.
+// TestTune tunes copies of the fixtures: after apply, doctor finds everything
+// in order, and revert restores the old values.
 func TestTune(t *testing.T) {
 	for _, name := range []string{"good", "small", "hardened"} {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestTune(t *testing.T) {
 			}
 			equal(t, "plan", contents(t, root), before)
 
-			// The fixtures have only what doctor reads.
+			// The fixtures have only the files that doctor reads.
 			if out, status := tune(t, "apply", flags...); status != 3 || !strings.Contains(out, "\nskipped: net.ipv4.tcp_tw_reuse: ") {
 				t.Fatalf("apply: %d\n%s", status, out)
 			}
@@ -94,21 +94,21 @@ func TestTune(t *testing.T) {
 			r := Check(Read(os.DirFS(root)), Want{Connections: 150000, Ports: []Ports{{8080, 8081}, {9000, 9009}}})
 			for _, f := range r.Findings {
 				if f.Status != Pass && strings.HasPrefix(f.Fix, "sysctl -w") && f.Name != "io_uring" {
-					t.Errorf("not mended: %+v", f)
+					t.Errorf("not fixed: %+v", f)
 				}
 			}
 			if name == "small" && strings.TrimSpace(read(t, enabled)) != "madvise" {
 				t.Errorf("huge pages: %s", read(t, enabled))
 			}
 
-			// What was before the first apply stays what revert goes back to.
+			// revert restores the values from before the first apply.
 			if out, status := tune(t, "apply", "--root", root, "--connections", "6000000"); status != 3 || strings.Contains(out, "\n0 set, ") {
 				t.Fatalf("apply for more: %d\n%s", status, out)
 			}
 			if out, status := tune(t, "revert", flags...); status != 0 {
 				t.Fatalf("revert: %d\n%s", status, out)
 			}
-			if name == "small" { // the kernel puts the brackets there
+			if name == "small" { // the kernel writes the brackets
 				before["/sys/kernel/mm/transparent_hugepage/enabled"] = "always"
 			}
 			equal(t, "revert", contents(t, root), before)
@@ -125,8 +125,8 @@ func read(t *testing.T, file string) string {
 	return string(data)
 }
 
-// TestTuneSets holds the commands that doctor prints against what the script
-// plans to set.
+// TestTuneSets compares the commands that doctor prints with the plan of the
+// script.
 func TestTuneSets(t *testing.T) {
 	for _, name := range []string{"small", "hardened"} {
 		root := fixture(t, name)
@@ -134,7 +134,7 @@ func TestTuneSets(t *testing.T) {
 		found := 0
 		for _, f := range Check(facts(t, name), Want{Connections: 150000, Ports: []Ports{{8080, 8080}}}).Findings {
 			assignment, ok := strings.CutPrefix(f.Fix, "sysctl -w ")
-			if !ok || f.Name == "io_uring" { // whether that is permitted is no tuning
+			if !ok || f.Name == "io_uring" { // permission is not part of tuning
 				continue
 			}
 			sysctl, value, _ := strings.Cut(assignment, "=")
@@ -145,17 +145,18 @@ func TestTuneSets(t *testing.T) {
 			}
 		}
 		if found < 4 {
-			t.Errorf("%s: %d commands only", name, found)
+			t.Errorf("%s: only %d commands", name, found)
 		}
 	}
 }
 
-// TestTunePersist: files that set the same at boot, without what is better.
+// TestTunePersist: files that set the same values at boot, without settings
+// that are already better.
 func TestTunePersist(t *testing.T) {
 	root := fixture(t, "good")
 	before := contents(t, root)
 	flags := []string{"--root", root, "--connections", "2000000", "--unit", "edge.service"}
-	tune(t, "apply", flags...) // what is set now is not what would be without
+	tune(t, "apply", flags...) // the present value was set by apply
 	out, status := tune(t, "persist", flags...)
 	if status != 3 || !strings.Contains(out, "left out: fs.file-max: ") {
 		t.Errorf("%d\n%s", status, out)
@@ -183,17 +184,17 @@ func TestTunePersist(t *testing.T) {
 	}
 	equal(t, "revert", contents(t, root), before)
 
-	// Somebody else's file of that name stays.
+	// A file of that name that persist did not write stays.
 	theirs := filepath.Join(root, "etc/sysctl.d/90-belfry.conf")
 	if err := os.WriteFile(theirs, []byte("fs.nr_open = 2000000\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, status := tune(t, "persist", flags...); status != 1 || !strings.Contains(out, "not ours") {
-		t.Errorf("over another's file: %d\n%s", status, out)
+	if out, status := tune(t, "persist", flags...); status != 1 || !strings.Contains(out, "not written by tune.sh") {
+		t.Errorf("over a file of another program: %d\n%s", status, out)
 	}
 	tune(t, "revert", flags...)
 	if read(t, theirs) != "fs.nr_open = 2000000\n" {
-		t.Error("another's file was touched")
+		t.Error("a file of another program was changed")
 	}
 }
 
@@ -255,8 +256,8 @@ func TestTuneUsage(t *testing.T) {
 	}
 }
 
-// TestTuneNamespace sets the sysctls of a network namespace of its own, whose
-// neighbours are missing or read-only. Those of the whole host are copies.
+// TestTuneNamespace sets the sysctls of a new network namespace, in which other
+// sysctls are missing or read-only. Those of the whole host are copies.
 func TestTuneNamespace(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")

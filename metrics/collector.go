@@ -59,8 +59,8 @@ type field struct {
 	index []int
 }
 
-// NewCollector returns a collector that calls values once a scrape, on the
-// scraping goroutine and possibly on several at once.
+// NewCollector returns a collector that calls values once for each scrape, on
+// the goroutine of the scrape; several may run at once.
 func NewCollector(values func() Values) *Collector {
 	c := &Collector{values: values}
 	for _, m := range Metrics() {
@@ -118,13 +118,13 @@ func (f *field) collect(out chan<- prometheus.Metric, v reflect.Value) {
 
 func (f *field) metric(value float64, labels ...string) prometheus.Metric {
 	m, err := prometheus.NewConstMetric(f.desc, f.kind, value, labels...)
-	if err != nil { // a label that is not UTF-8: the scrape fails with its name, the process goes on
+	if err != nil { // a label is not UTF-8: the scrape fails with the metric's name, the process goes on
 		return prometheus.NewInvalidMetric(f.desc, err)
 	}
 	return m
 }
 
-// number returns a field's value. Values has no other kinds; a test holds it.
+// number returns a field's value. A test checks that Values has no other kinds.
 func number(v reflect.Value) float64 {
 	if v.CanFloat() {
 		return v.Float()
@@ -134,7 +134,7 @@ func number(v reflect.Value) float64 {
 
 // Limits of a scrape.
 const (
-	maxScrapes    = 4 // at the same time; further ones get 503
+	maxScrapes    = 4 // scrapes at the same time; further ones get 503
 	scrapeTimeout = 10 * time.Second
 )
 

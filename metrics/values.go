@@ -2,7 +2,7 @@ package metrics
 
 // Values is one reading of every metric. Its tags are the declaration:
 //
-//	metric  the name; groups add nothing to it
+//	metric  the name; the group is not part of it
 //	type    counter, gauge, or histogram for a field of type Histogram
 //	help    what it counts
 //	label   the label of a map's keys; two, joined by a comma, for map[[2]string]
@@ -27,34 +27,34 @@ type Histogram struct {
 	Buckets map[float64]uint64 // by upper bound: how many observations were at most that
 }
 
-// Build tells what runs.
+// Build is the version of the program.
 type Build struct {
 	Info map[[2]string]uint64 `metric:"belfry_build_info" type:"gauge" label:"version,goversion" help:"1, with the version of belfry and of Go as labels."`
 }
 
 // Sessions counts connections from accept to close.
 type Sessions struct {
-	Connections   uint64               `metric:"belfry_connections" type:"gauge" help:"Open client connections, those still upgrading included."`
+	Connections   uint64               `metric:"belfry_connections" type:"gauge" help:"Open client connections, including those without a session yet."`
 	Limit         uint64               `metric:"belfry_connections_limit" type:"gauge" help:"Most client connections this node accepts (max_connections)."`
 	Upgrading     uint64               `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections without a complete request head (upgrade.max_pending)."`
-	Protocols     map[[2]string]uint64 `metric:"belfry_sessions_by_protocol" type:"gauge" label:"transport,encoding" help:"Sessions by what their clients speak."`
+	Protocols     map[[2]string]uint64 `metric:"belfry_sessions_by_protocol" type:"gauge" label:"transport,encoding" help:"Sessions by the transport and the encoding that their clients use."`
 	Waiting       uint64               `metric:"belfry_upgrades_waiting" type:"gauge" help:"Upgrades with a complete request that wait for authentication or subscriptions (upgrade.max_waiting)."`
 	Open          uint64               `metric:"belfry_sessions" type:"gauge" help:"Open sessions."`
 	Users         uint64               `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
-	Topics        uint64               `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, added up over the shards."`
+	Topics        uint64               `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, summed over the shards."`
 	Subscriptions uint64               `metric:"belfry_subscriptions" type:"gauge" help:"Subscriptions of sessions to topics."`
 	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
-	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that descriptors ran out."`
-	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request was not complete after the first read. Many more than usual mean an attack, or clients on bad lines."`
+	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that a limit of open files was reached."`
+	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request was not complete after the first read. Many more than usual mean an attack or clients with bad connections."`
 	Unreadable    uint64               `metric:"belfry_forwarded_unreadable_total" type:"counter" help:"Requests from trusted proxies whose proxy.header could not be parsed; the proxy's address was used."`
 	BadGrants     uint64               `metric:"belfry_grants_invalid_total" type:"counter" help:"Clients refused because the authenticator granted a user id or topic that is not valid."`
-	Upgrades      map[[2]string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status,cause" help:"Upgrades by the HTTP status they were answered with and, for those refused, the cause; 101 is success. docs/protocol.md lists both."`
+	Upgrades      map[[2]string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status,cause" help:"Upgrades by the HTTP status of the answer and the cause of the refusal; 101 is success (200 for event streams). docs/protocol.md lists both."`
 	Closed        map[string]uint64    `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason; see the registry of close codes in docs/protocol.md."`
 	Moves         uint64               `metric:"belfry_moves_total" type:"counter" help:"Connections moved to their user's shard."`
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by its setting; memory means that the kernel gave a shard's tables no more."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting; memory means that the kernel gave a shard's tables no more memory."`
 }
 
 // Traffic counts messages in both directions.
@@ -80,31 +80,31 @@ type Traffic struct {
 	ControlsDropped uint64            `metric:"belfry_control_frames_dropped_total" type:"counter" help:"Pings and pongs that waited for a client that does not read, and were replaced by a newer one or dropped at backlog.node_bytes."`
 }
 
-// Deflate counts what permessage-deflate has done (deflate.enabled).
+// Deflate counts compressed messages (deflate.enabled).
 type Deflate struct {
-	Messages map[string]uint64  `metric:"belfry_deflate_messages_total" type:"counter" label:"direction" help:"Messages compressed (out; a broadcast counts once) and messages of clients that were inflated (in)."`
-	Saved    uint64             `metric:"belfry_deflate_saved_bytes_total" type:"counter" help:"Bytes by which compressed messages are smaller, before they are sent to their receivers."`
-	Inflated uint64             `metric:"belfry_deflate_inflated_bytes_total" type:"counter" help:"Bytes that clients' compressed messages have inflated to."`
+	Messages map[string]uint64  `metric:"belfry_deflate_messages_total" type:"counter" label:"direction" help:"Messages that were compressed (out; a broadcast counts once) and messages of clients that were inflated (in)."`
+	Saved    uint64             `metric:"belfry_deflate_saved_bytes_total" type:"counter" help:"Bytes by which compression made messages smaller; a broadcast counts once."`
+	Inflated uint64             `metric:"belfry_deflate_inflated_bytes_total" type:"counter" help:"Bytes of clients' compressed messages after inflating."`
 	Seconds  map[string]float64 `metric:"belfry_deflate_seconds_total" type:"counter" label:"direction" help:"Time spent on compressing (out) and inflating (in)."`
 }
 
-// Shards tells how the event loops are.
+// Shards describes the event loops.
 type Shards struct {
 	Number      uint64             `metric:"belfry_shards" type:"gauge" help:"Event loops."`
-	IOURing     uint64             `metric:"belfry_shards_io_uring" type:"gauge" help:"Event loops that send through io_uring (fanout.io_uring); each starts to with its first send."`
-	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds is a stalled shard."`
+	IOURing     uint64             `metric:"belfry_shards_io_uring" type:"gauge" help:"Event loops that send through io_uring (fanout.io_uring); each starts it with its first send."`
+	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds means a stalled shard."`
 	Busy        map[string]float64 `metric:"belfry_shard_busy_seconds_total" type:"counter" label:"shard" help:"Time a shard spent working, without waiting for events; a rate of 1 is a shard at its limit."`
 	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times a shard did not run for three seconds or more: stopped, or short of CPU."`
-	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard, usually at the cost of one connection; the log has the stack."`
+	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard; each usually cost one connection. The log has the stack."`
 	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`
-	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"owner" help:"Memory outside the Go heap, which go_memstats does not know, by what it is for: pages that have been used and not given back to the kernel."`
+	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"owner" help:"Memory outside the Go heap by purpose: pages that were used and not given back to the kernel. go_memstats does not include it."`
 }
 
-// Bus counts what goes between nodes.
+// Bus counts messages between nodes.
 type Bus struct {
 	Connected      uint64            `metric:"belfry_bus_connected" type:"gauge" help:"1 while NATS is connected, else 0."`
-	Reconnects     uint64            `metric:"belfry_bus_reconnects_total" type:"counter" help:"Times that NATS was connected again."`
-	Peers          uint64            `metric:"belfry_bus_peers" type:"gauge" help:"Other nodes heard of lately."`
+	Reconnects     uint64            `metric:"belfry_bus_reconnects_total" type:"counter" help:"Times that the connection to NATS was made again."`
+	Peers          uint64            `metric:"belfry_bus_peers" type:"gauge" help:"Other nodes whose beacons arrived recently."`
 	Unheard        uint64            `metric:"belfry_bus_peers_unheard" type:"gauge" help:"Nodes whose beacons other nodes receive and this node does not."`
 	Subscriptions  uint64            `metric:"belfry_bus_subscriptions" type:"gauge" help:"NATS subjects this node subscribes to."`
 	Lingering      uint64            `metric:"belfry_bus_lingering" type:"gauge" help:"Topics that stay subscribed without a local subscriber (nats.max_lingering)."`
@@ -113,38 +113,38 @@ type Bus struct {
 	Refused        map[string]uint64 `metric:"belfry_bus_refused_total" type:"counter" label:"cause" help:"Messages refused before any delivery: the outbox or a mailbox was full, or this NATS cannot carry them."`
 	Lost           map[string]uint64 `metric:"belfry_bus_lost_total" type:"counter" label:"cause" help:"Messages lost between nodes, by cause."`
 	Gaps           uint64            `metric:"belfry_bus_gaps_total" type:"counter" help:"Numbered messages of other nodes that did not arrive."`
-	Faults         uint64            `metric:"belfry_bus_faults_total" type:"counter" help:"Faults of belfry caught on the bus, each at the cost of one message at most; the log has the stack."`
-	Malformed      uint64            `metric:"belfry_bus_malformed_total" type:"counter" help:"Messages from NATS that could not be read."`
-	Duplicates     uint64            `metric:"belfry_bus_duplicates_total" type:"counter" help:"Messages from NATS that had come before and were dropped."`
+	Faults         uint64            `metric:"belfry_bus_faults_total" type:"counter" help:"Faults of belfry caught on the bus; each cost one message at most. The log has the stack."`
+	Malformed      uint64            `metric:"belfry_bus_malformed_total" type:"counter" help:"Messages from NATS that were not valid and were dropped."`
+	Duplicates     uint64            `metric:"belfry_bus_duplicates_total" type:"counter" help:"Messages from NATS that had arrived before and were dropped."`
 	Denied         uint64            `metric:"belfry_bus_denied_total" type:"counter" help:"Subscriptions and messages that NATS permissions refused."`
 	DuplicateNodes uint64            `metric:"belfry_bus_duplicate_nodes_total" type:"counter" help:"Other processes seen with this node's name."`
 	OutboxMessages uint64            `metric:"belfry_bus_outbox_messages" type:"gauge" help:"Messages waiting to be sent to NATS."`
 	OutboxBytes    uint64            `metric:"belfry_bus_outbox_bytes" type:"gauge" help:"Bytes waiting to be sent to NATS."`
 }
 
-// HTTP counts what backends ask.
+// HTTP counts requests to the API.
 type HTTP struct {
 	Requests           map[[2]string]uint64 `metric:"belfry_http_requests_total" type:"counter" label:"route,status" help:"Requests answered, by route and status."`
-	Rejected           map[string]uint64    `metric:"belfry_http_rejected_total" type:"counter" label:"cause" help:"Requests refused, by cause, including those that never got to a route."`
+	Rejected           map[string]uint64    `metric:"belfry_http_rejected_total" type:"counter" label:"cause" help:"Requests refused, by cause, including those that did not reach a route."`
 	BatchLines         uint64               `metric:"belfry_http_batch_lines_total" type:"counter" help:"Lines of batches accepted."`
 	BatchLinesRejected map[string]uint64    `metric:"belfry_http_batch_lines_rejected_total" type:"counter" label:"cause" help:"Lines of batches refused, by cause."`
 	Waited             uint64               `metric:"belfry_http_paced_total" type:"counter" help:"Pushes that waited because their shard was busy (api.push_wait)."`
 	PayloadBytes       uint64               `metric:"belfry_http_payload_bytes_total" type:"counter" help:"Payload bytes accepted."`
 	WaitRefused        uint64               `metric:"belfry_http_pace_refused_total" type:"counter" help:"Pushes refused because too many were waiting for busy shards: half of api.max_requests for one shard, three quarters for all."`
 	Duration           map[string]Histogram `metric:"belfry_http_request_duration_seconds" type:"histogram" label:"route" help:"Time from the end of a request's head to the end of its answer, its body and waiting for a busy shard included; of a batch, all its lines."`
-	KeyRequests        map[string]uint64    `metric:"belfry_http_key_requests_total" type:"counter" label:"key" help:"Requests under /v1/ by the name of their API key (api.keys); unnamed for a key without one, none without a valid key."`
-	KeyPushes          map[string]uint64    `metric:"belfry_http_key_pushes_total" type:"counter" label:"key" help:"Messages accepted, lines of batches included, by the name of the API key."`
-	InFlight           uint64               `metric:"belfry_http_requests_in_flight" type:"gauge" help:"Requests under /v1/ and lines of batches being served, bodies on their way in aside; bounded by api.max_requests."`
-	Bodies             uint64               `metric:"belfry_http_bodies" type:"gauge" help:"Request bodies on their way in, batches included; bounded by api.max_bodies."`
-	BodyBytes          uint64               `metric:"belfry_http_bodies_bytes" type:"gauge" help:"Bytes held of request bodies on their way in; bounded by api.body_bytes."`
+	KeyRequests        map[string]uint64    `metric:"belfry_http_key_requests_total" type:"counter" label:"key" help:"Requests under /v1/ by the name of their API key (api.keys); unnamed is a key without a name, none a request without a valid key."`
+	KeyPushes          map[string]uint64    `metric:"belfry_http_key_pushes_total" type:"counter" label:"key" help:"Messages accepted, including lines of batches, by the name of the API key."`
+	InFlight           uint64               `metric:"belfry_http_requests_in_flight" type:"gauge" help:"Requests under /v1/ and lines of batches being served, without those whose body is still arriving; bounded by api.max_requests."`
+	Bodies             uint64               `metric:"belfry_http_bodies" type:"gauge" help:"Request bodies that are arriving, batches included; bounded by api.max_bodies."`
+	BodyBytes          uint64               `metric:"belfry_http_bodies_bytes" type:"gauge" help:"Bytes held of request bodies that are arriving; bounded by api.body_bytes."`
 	Connections        uint64               `metric:"belfry_http_connections" type:"gauge" help:"Open connections to the API."`
 	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end; their connections are closed."`
 	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections closed at api.max_connections to make room for new ones."`
 	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections while all of them were being served."`
 }
 
-// Log counts what became of the log's lines.
+// Log counts lines that could not be written.
 type Log struct {
-	Lost   uint64 `metric:"belfry_log_lines_lost_total" type:"counter" help:"Log lines lost because standard error was read too slowly for log.buffer, or not at all."`
+	Lost   uint64 `metric:"belfry_log_lines_lost_total" type:"counter" help:"Log lines lost because standard error was not read fast enough for log.buffer, or not at all."`
 	Failed uint64 `metric:"belfry_log_write_errors_total" type:"counter" help:"Writes to standard error that failed."`
 }

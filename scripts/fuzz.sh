@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz test of the module for the given time, one after the other:
-# go test takes one fuzz target and one package at a time.
+# Runs every fuzz test of the module for the given time, one after the other,
+# because go test runs only one fuzz target of one package at a time.
 set -euo pipefail
 
 time=${1:-60s}
@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# fuzz runs one target. Where the machine is busy, Go up to 1.26 may report the
-# end of the time as a failure, without an input that fails (golang/go#75804);
-# then it runs once more. A failure is shown when it is known to be one.
+# fuzz runs one target. On a busy machine, Go up to 1.26 may report the end of
+# the time as a failure without a failing input (golang/go#75804). Then the
+# target runs once more. A failure is printed only if it is a real one.
 fuzz() {
 	for attempt in 1 2; do
 		if go test -run '^$' -fuzz "^$1\$" -fuzztime "$time" "$2" 2>&1 | tee "$log" | sed -u '/^--- FAIL/,$d'; then
@@ -21,7 +21,7 @@ fuzz() {
 			sed -n '/^--- FAIL/,$p' "$log"
 			return 1
 		fi
-		echo "== once more: Go took the end of the time for a failure"
+		echo "== once more: Go reported the end of the time as a failure"
 	done
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tunes a Linux host for many WebSocket connections: says what it would set and
-# why, sets it, checks it, undoes it, and makes it last. A value that is better
-# already is left alone. "tune.sh --help" has the usage.
+# Tunes a Linux host for many WebSocket connections. It shows the settings with
+# reasons, applies, checks and reverts them, and makes them permanent. A value
+# that is already better stays. "tune.sh --help" has the usage.
 set -euo pipefail
 export LC_ALL=C
 
@@ -10,27 +10,28 @@ usage() {
 usage: tune.sh plan|apply|verify|revert|persist [--connections N] [--ports LIST]
                [--nic NAME]… [--unit NAME] [--root DIR]
 
-  plan      print what would be set, from what to what, and why
-  apply     set it until the next boot; what was before is kept for revert
+  plan      print every setting with its current value, its new value and why
+  apply     set the new values until the next boot; keep the old ones for revert
   verify    print what differs from the plan
-  revert    put back what was before apply, and remove the files of persist
+  revert    restore the values from before apply, and remove the files of persist
   persist   write files for sysctl.d, tmpfiles.d, modprobe.d and the systemd
-            unit, so that it is set at every boot
+            unit, so that the values are set at every boot
 
   --connections N   client connections, 1 to 16777216; the default is as many
-                    as memory holds, but at most 1000000
-  --ports LIST      listening ports that no outgoing connection may take;
+                    as fit into memory, but at most 1000000
+  --ports LIST      listening ports that outgoing connections must not use;
                     default 8080-8081,9000-9019
   --nic NAME        spread this interface's packets and interrupts over all CPUs
   --unit NAME       the systemd unit; default belfry.service
-  --root DIR        look and write below DIR instead of / (an image, a test)
+  --root DIR        read and write below DIR instead of / (an image, a test)
 
-What was before apply is in $BELFRY_TUNE_STATE, by default
-/var/lib/belfry-tune/state below the root.
+The old values are in $BELFRY_TUNE_STATE, by default /var/lib/belfry-tune/state
+below the root.
 
-exit status: 0 all is as planned   1 something differs or was refused
-             2 wrong usage         3 the rest is, but something was skipped: it
-                                     is missing or read-only, as in a container
+exit status: 0 everything is as planned
+             1 something differs or was refused
+             2 wrong usage
+             3 something is missing or read-only, as in a container
 END
 }
 
@@ -46,10 +47,10 @@ less() {
 smaller() { if less "$1" "$2"; then echo "$1"; else echo "$2"; fi; }
 larger() { if less "$1" "$2"; then echo "$2"; else echo "$1"; fi; }
 
-# ---- what is wanted ---------------------------------------------------------
-# A row a setting. Kinds: atleast and atmost (each of several numbers), exact,
-# range (first at most, last at least), ports (a list that must contain these),
-# thp (anything but always), mask (CPUs in hexadecimal).
+# ---- the wanted values -----------------------------------------------------
+# One row for each setting. Kinds: atleast and atmost (for each of several
+# numbers), exact, range (first at most, last at least), ports (a list that must
+# contain these), thp (anything except always), mask (CPUs in hexadecimal).
 kinds=() names=() paths=() wants=() whys=()
 
 row() { # kind, name, path, wanted, why [source]
@@ -60,45 +61,45 @@ sysctl() { row "$1" "$2" "/proc/sys/${2//.//}" "$3" "$4"; }
 fs="[Documentation/admin-guide/sysctl/fs.rst]" ip="[Documentation/networking/ip-sysctl.rst]"
 
 want_descriptors() {
-	sysctl atleast fs.nr_open "$(larger 1048576 "$nofile")" "bounds RLIMIT_NOFILE of a process; a connection takes a descriptor $fs"
+	sysctl atleast fs.nr_open "$(larger 1048576 "$nofile")" "upper limit of RLIMIT_NOFILE of a process; a connection takes a descriptor $fs"
 	sysctl atleast fs.file-max $((connections * 5 / 4 + 262144)) "open files of the whole system $fs"
-	sysctl atleast fs.epoll.max_user_watches $((connections * 2)) "a connection takes a watch; the default is 4 % of memory, which a small host outgrows [man 7 epoll]"
+	sysctl atleast fs.epoll.max_user_watches $((connections * 2)) "a connection takes a watch; the default is 4 % of memory, too little on a small host [man 7 epoll]"
 }
 
 want_queues() {
 	sysctl atleast net.core.somaxconn 65535 "accept queue of each listener, which a storm of reconnects fills [man 2 listen]"
-	sysctl atleast net.ipv4.tcp_max_syn_backlog 65535 "handshakes in progress, where SYN cookies do not lift this bound $ip"
-	sysctl atleast net.ipv4.tcp_syncookies 1 "connections still come through while SYNs flood $ip"
+	sysctl atleast net.ipv4.tcp_max_syn_backlog 65535 "handshakes in progress, unless SYN cookies lift this limit $ip"
+	sysctl atleast net.ipv4.tcp_syncookies 1 "clients can still connect during a SYN flood $ip"
 	sysctl atleast net.core.netdev_max_backlog 16384 "packets that wait for a CPU; the clients' ACKs of a fan-out come in bursts [Documentation/admin-guide/sysctl/net.rst]"
 }
 
 want_ports() {
 	sysctl range net.ipv4.ip_local_port_range "1024 65535" "outgoing connections: a proxy or a load generator on this host needs a port for each $ip"
-	sysctl ports net.ipv4.ip_local_reserved_ports "$ports" "listening ports that an outgoing connection must not take $ip"
+	sysctl ports net.ipv4.ip_local_reserved_ports "$ports" "listening ports that outgoing connections must not use $ip"
 }
 
 want_memory() {
-	# A socket with anything under way is charged a page at least; and a host
-	# must not give more than half of its memory to that.
+	# A socket with data in transit is charged at least a page. A host must not
+	# use more than half of its memory for that.
 	local half=$((memory / 2 / $(getconf PAGESIZE))) most=$((connections * 2))
 	((most <= half)) || most=$half
 	sysctl atleast net.ipv4.tcp_mem "$((most / 2)) $((most * 3 / 4)) $most" "pages that all of TCP may hold: one for each connection in a fan-out, twice; half of memory at most [man 7 tcp]"
-	sysctl atleast net.ipv4.tcp_rmem "4096 131072 6291456" "receive buffer of a socket: least, at first, most; idle ones take none [man 7 tcp]"
-	sysctl atleast net.ipv4.tcp_wmem "4096 16384 4194304" "send buffer, likewise; belfry bounds its own by TCP_NOTSENT_LOWAT [man 7 tcp]"
+	sysctl atleast net.ipv4.tcp_rmem "4096 131072 6291456" "receive buffer of a socket: minimum, default, maximum; idle sockets use none [man 7 tcp]"
+	sysctl atleast net.ipv4.tcp_wmem "4096 16384 4194304" "send buffer, likewise; belfry limits its own with TCP_NOTSENT_LOWAT [man 7 tcp]"
 	sysctl atleast net.core.rmem_max 4194304 "largest SO_RCVBUF a program may ask for [man 7 socket]"
 	sysctl atleast net.core.wmem_max 4194304 "largest SO_SNDBUF a program may ask for [man 7 socket]"
-	row thp transparent_hugepage /sys/kernel/mm/transparent_hugepage/enabled madvise "always gives 2 MB to tables of which pages are in use [Documentation/admin-guide/mm/transhuge.rst]"
+	row thp transparent_hugepage /sys/kernel/mm/transparent_hugepage/enabled madvise "always gives 2 MB to tables that use only some pages [Documentation/admin-guide/mm/transhuge.rst]"
 }
 
 want_lifetimes() {
-	sysctl atmost net.ipv4.tcp_keepalive_time 300 "peers that ask for keepalive, such as proxies and NATS, are found dead in minutes, not hours $ip"
+	sysctl atmost net.ipv4.tcp_keepalive_time 300 "dead peers of connections with keepalive, such as proxies and NATS, are found in minutes, not hours $ip"
 	sysctl atmost net.ipv4.tcp_keepalive_intvl 30 "the same $ip"
 	sysctl atmost net.ipv4.tcp_keepalive_probes 5 "the same $ip"
-	sysctl exact net.ipv4.tcp_tw_reuse 1 "outgoing connections may take a port in TIME_WAIT, safe with time stamps $ip"
-	sysctl atmost net.ipv4.tcp_fin_timeout 15 "closed sockets whose peers never answer go sooner $ip"
-	sysctl atleast net.ipv4.tcp_max_tw_buckets "$(larger 262144 "$connections")" "all may leave at once, as at a restart $ip"
-	sysctl atleast net.ipv4.tcp_max_orphans "$(larger 262144 $((connections / 4)))" "closed sockets with data under way; beyond this they are reset $ip"
-	sysctl exact net.ipv4.tcp_slow_start_after_idle 0 "a connection that was silent sends its backlog without starting slowly $ip"
+	sysctl exact net.ipv4.tcp_tw_reuse 1 "outgoing connections may reuse a port in TIME_WAIT; safe with time stamps $ip"
+	sysctl atmost net.ipv4.tcp_fin_timeout 15 "closed sockets whose peers do not answer are removed earlier $ip"
+	sysctl atleast net.ipv4.tcp_max_tw_buckets "$(larger 262144 "$connections")" "all clients may leave at once, as at a restart $ip"
+	sysctl atleast net.ipv4.tcp_max_orphans "$(larger 262144 $((connections / 4)))" "closed sockets with unsent data; beyond this number they are reset $ip"
+	sysctl exact net.ipv4.tcp_slow_start_after_idle 0 "a connection that was idle sends its backlog without slow start $ip"
 }
 
 want_conntrack() {
@@ -106,7 +107,7 @@ want_conntrack() {
 		notes+=("nf_conntrack is not loaded: nothing to set")
 		return
 	fi
-	sysctl atleast net.netfilter.nf_conntrack_max "$tracked" "a connection takes an entry; with a full table packets are dropped [Documentation/networking/nf_conntrack-sysctl.rst]"
+	sysctl atleast net.netfilter.nf_conntrack_max "$tracked" "a connection takes an entry; when the table is full, packets are dropped [Documentation/networking/nf_conntrack-sysctl.rst]"
 	sysctl atleast net.netfilter.nf_conntrack_buckets $((tracked / 2)) "hash table: an entry is in it twice [Documentation/networking/nf_conntrack-sysctl.rst]"
 }
 
@@ -121,13 +122,13 @@ want_nic() { # name
 			row atleast "$1/${queue##*/}/rps_flow_cnt" "$queue/rps_flow_cnt" $((32768 / ${#queues[@]})) "RFS: the queue's share of the flows $doc"
 		done
 	fi
-	# A virtio interface has its interrupts at the PCI device above it.
+	# The interrupts of a virtio interface belong to its parent PCI device.
 	for irq in "$root$dir"/device/msi_irqs/* "$root$dir"/device/../msi_irqs/*; do
 		[[ -e $root/proc/irq/${irq##*/}/smp_affinity_list ]] || continue
 		row exact "$1/irq/${irq##*/}" "/proc/irq/${irq##*/}/smp_affinity_list" "${cpus[i++ % ${#cpus[@]}]}" \
 			"interrupts spread over the CPUs [Documentation/core-api/irq/irq-affinity.rst]"
 	done
-	[[ ! -d $root/run/irqbalance ]] || notes+=("irqbalance runs and will move the interrupts again: stop it, or ban them in its settings")
+	[[ ! -d $root/run/irqbalance ]] || notes+=("irqbalance runs and will move the interrupts again: stop it, or ban these interrupts in its settings")
 }
 
 # read_cpus fills cpus from the kernel's list, such as 0-3,6.
@@ -151,8 +152,8 @@ cpu_mask() {
 	echo "${text#,}"
 }
 
-# ---- what is, and what would be better --------------------------------------
-# current prints a row's value as words with one space between, and fails if
+# ---- current values and targets ---------------------------------------------
+# current prints a row's value as words separated by one space, and fails if
 # there is none.
 current() { # row
 	local text words
@@ -209,7 +210,7 @@ refuse() { # name, why
 none="not on this kernel, or not in this namespace"
 
 # put writes a value. A file that may not be written is skipped; a value that
-# the kernel does not take is an error.
+# the kernel refuses is an error.
 put() { # name, path, value
 	local complaint
 	if complaint=$({ printf '%s\n' "$3" >"$2"; } 2>&1); then
@@ -217,14 +218,14 @@ put() { # name, path, value
 	fi
 	case $complaint in
 	*"Permission denied"* | *"Read-only"* | *"not permitted"*) skip "$1" "read-only here" ;;
-	*"Input/output error"*) skip "$1" "the kernel keeps this to itself" ;;
+	*"Input/output error"*) skip "$1" "the kernel does not allow a change" ;;
 	*"No such file"*) skip "$1" "$none" ;;
 	*) refuse "$1" "${complaint##*: }" ;;
 	esac
 	return 1
 }
 
-# saved prints what a path had before the first apply.
+# saved prints the value of a path from before the first apply.
 saved() { # path
 	[[ -f $state ]] && awk -F '\t' -v p="${1#"$root"}" '$1 == p { print $2; found = 1 } END { exit !found }' "$state"
 }
@@ -289,7 +290,7 @@ revert() {
 	if [[ -f $state ]]; then
 		left=$(mktemp "$state.XXXXXX")
 		while IFS=$'\t' read -r path value; do
-			# What could not be set in the first place has not changed.
+			# A value that could not be set has not changed.
 			[[ $(raw "$root$path") != "$value" ]] || continue
 			if put "$path" "$root$path" "$value"; then
 				changed=$((changed + 1))
@@ -305,7 +306,7 @@ revert() {
 	echo "$changed put back, $((skipped + refused)) not"
 }
 
-# raw prints what current would for a path of the state.
+# raw prints the current value of a path of the state.
 raw() {
 	kinds=(exact) paths=("$1")
 	[[ $1 != */transparent_hugepage/* ]] || kinds=(thp)
@@ -315,12 +316,12 @@ raw() {
 mark="# written by tune.sh persist"
 ours() { [[ -f $1 ]] && [[ $(head -n 1 "$1") == "$mark"* ]]; }
 
-# persist leaves out what is better without it: a file read at boot would make
-# that worse.
+# persist leaves out values that are better without it, because a file read at
+# boot would make them worse.
 persist() {
 	local file i now next sysctls="" tmpfiles=""
 	for file in "${files[@]}"; do
-		[[ ! -e $file ]] || ours "$file" || die 1 "$file is not ours: move it away"
+		[[ ! -e $file ]] || ours "$file" || die 1 "$file was not written by tune.sh: move it away"
 	done
 	for i in "${!names[@]}"; do
 		if ! now=$(saved "${paths[i]}" || current "$i"); then
@@ -374,8 +375,8 @@ root=${root%/} port="[1-9][0-9]{0,4}"
 [[ $ports =~ ^$port(-$port)?(,$port(-$port)?)*$ ]] || die 2 "--ports: \"$ports\" is not a list such as 8080,9000-9019"
 
 memory=$(($(awk '/^MemTotal:/ { print $2 }' "$root/proc/meminfo" 2>/dev/null || echo $((4 << 20))) * 1024))
-# The kernel takes about 4.2 KB a connection and belfry 256 B; 256 MiB and 5 %
-# are for everything else. host/size.go has the same figures.
+# The kernel needs about 4.2 KB for a connection and belfry 256 B; 256 MiB and 5
+# % are for everything else. host/size.go has the same figures.
 fits=$(((memory - memory / 20 - (256 << 20)) / (4300 + 256)))
 ((fits > 0)) || fits=1
 [[ -n $connections ]] || connections=$(smaller 1000000 $fits)

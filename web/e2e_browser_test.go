@@ -18,9 +18,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is for one thing that the page should come to show. A node that
-// was restarted is tried again within seconds.
-const patience = 30 * time.Second
+// waitLimit is how long the page may take to show something. It reconnects to a
+// restarted node within seconds.
+const waitLimit = 30 * time.Second
 
 // browser is one tab of a headless Chromium.
 type browser struct {
@@ -28,11 +28,11 @@ type browser struct {
 	ctx context.Context
 
 	mu       sync.Mutex // guards problems
-	problems []string   // what a developer would see in red
+	problems []string   // errors of the browser console
 }
 
-// openBrowser starts a Chromium with a profile of its own. A missing one fails
-// the test: whoever asks for e2e tests wants them run.
+// openBrowser starts a Chromium with a profile of its own. If there is none the
+// test fails: e2e tests run only on request.
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	var found string
@@ -52,14 +52,14 @@ func openBrowser(t *testing.T) *browser {
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))...)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil { // waits, so that the profile can be removed
+		if err := chromedp.Cancel(ctx); err != nil { // waits for the exit, so that the profile can be removed
 			t.Logf("closing the browser: %v", err)
 		}
 		cancel()
 		cancelAlloc()
 	})
 	b := &browser{t: t, ctx: ctx}
-	if err := chromedp.Do(ctx); err != nil { // starts it; a context with a deadline would end it
+	if err := chromedp.Do(ctx); err != nil { // starts the browser; a context with a deadline would end it
 		t.Fatal(err)
 	}
 	messages := chromedp.Console(ctx)
@@ -78,8 +78,9 @@ func openBrowser(t *testing.T) *browser {
 	return b
 }
 
-// checkConsole fails on exceptions and on what the page's own policy blocked.
-// Connections refused by a stopped node and the bad push are part of the test.
+// checkConsole fails if there were exceptions or violations of the page's own
+// policy. Connections refused by a stopped node and the bad push are part of
+// the test.
 func (b *browser) checkConsole(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -93,7 +94,7 @@ func (b *browser) checkConsole(t *testing.T) {
 // do runs actions and fails the test if they do not succeed in time.
 func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, waitLimit)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		b.t.Fatalf("%v; the page shows:\n%s", err, b.page())
@@ -105,7 +106,7 @@ func (b *browser) click(selector string) {
 	b.do(chromedp.Click(chromedp.CSS(selector)))
 }
 
-// fill types a text into a field in the place of what is there.
+// fill replaces the text of a field.
 func (b *browser) fill(selector, text string) {
 	b.t.Helper()
 	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector(`+quote(selector)+`).select()`),
@@ -127,7 +128,7 @@ func (b *browser) prefer(scheme string) {
 // makes a function of a string, which the page's policy forbids.
 func (b *browser) wait(expression string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, waitLimit)
 	defer cancel()
 	for {
 		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
@@ -144,7 +145,7 @@ func (b *browser) wait(expression string) {
 	}
 }
 
-// is waits until the page shows a state of its connection.
+// is waits until the page shows the given state of its connection.
 func (b *browser) is(state string) {
 	b.t.Helper()
 	b.wait(`document.querySelector("#state")?.dataset.state === ` + quote(state))
@@ -173,7 +174,7 @@ func (b *browser) text(selector string) string {
 // eval returns the string that a JavaScript expression gives.
 func (b *browser) eval(expression string) string {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, waitLimit)
 	defer cancel()
 	s, err := chromedp.Run(ctx, chromedp.Evaluate[string](expression))
 	if err != nil {
@@ -182,7 +183,7 @@ func (b *browser) eval(expression string) string {
 	return s
 }
 
-// page returns what is to be read on the page, for a failure's message.
+// page returns the text of the page, for a failure's message.
 func (b *browser) page() string {
 	ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
 	defer cancel()
@@ -198,7 +199,7 @@ func (b *browser) page() string {
 func (b *browser) shot(name string) {
 	b.t.Helper()
 	b.wait(`document.getAnimations().every((a) => a.playState !== "running" || a.effect.getTiming().iterations === Infinity)`)
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, waitLimit)
 	defer cancel()
 	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {

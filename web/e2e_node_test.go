@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// node is a belfry that can be stopped and started at the same addresses.
+// node is a belfry node that can be stopped and started at the same addresses.
 type node struct {
-	t           *testing.T // of the whole test: the process outlives a step
+	t           *testing.T // of the whole test, because the process outlives a step
 	bin, listen string
-	settings    []string // more flags of serve
+	settings    []string // further flags of serve
 	address     string   // of the API
 	api         string   // its URL
 	cmd         *exec.Cmd
@@ -28,7 +28,7 @@ type node struct {
 }
 
 // startNode starts the binary that BELFRY_BIN names, by default the one that
-// make build leaves. settings are more flags of serve.
+// make build makes. settings are further flags of serve.
 func startNode(t *testing.T, settings ...string) *node {
 	t.Helper()
 	bin := os.Getenv("BELFRY_BIN")
@@ -53,10 +53,10 @@ func startNode(t *testing.T, settings ...string) *node {
 	return n
 }
 
-// freeAddress returns an address at which nobody listens at the moment.
+// freeAddress returns an address that is not in use at the moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for range 1000 { // below the ephemeral range: those may be taken before the node listens
+	for range 1000 { // below the ephemeral range, whose ports may be taken before the node listens
 		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 12_000+rand.IntN(20_000)))
 		if err == nil {
 			defer l.Close()
@@ -70,7 +70,7 @@ func freeAddress(t *testing.T) string {
 // start runs the binary and waits until it is ready.
 func (n *node) start(t *testing.T) {
 	t.Helper()
-	// Late enough that a test comes back earlier than it is advised to.
+	// Late enough that a test can reconnect earlier than advised.
 	args := []string{"serve", "--dev", "--listen", n.listen, "--api", n.address, "--set", "shutdown.reconnect_after=20s"}
 	n.cmd = exec.Command(n.bin, append(args, n.settings...)...)
 	n.cmd.Stdout, n.cmd.Stderr = n.t.Output(), n.t.Output()

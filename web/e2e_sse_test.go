@@ -12,8 +12,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// listening opens an event stream in the page, with cookies, and notes in
-// window.got what it dispatches.
+// listening opens an event stream in the page, with cookies, and records the
+// dispatched events in window.got.
 const listening = `window.got = []; window.opened = 0; window.failed = 0;
 window.source = new EventSource(%s, { withCredentials: true });
 source.onopen = () => opened++;
@@ -41,7 +41,7 @@ func (b *browser) dispatched(kind, data, id string) {
 }
 
 // Chromium's EventSource gets events of topics and of all, text of several
-// lines, and binary payloads; it comes back by itself after the node went away.
+// lines, and binary payloads. It reconnects after a restart of the node.
 func TestE2EEventSource(t *testing.T) {
 	n := startNode(t)
 	b := openBrowser(t)
@@ -63,11 +63,11 @@ func TestE2EEventSource(t *testing.T) {
 	b.wait(`opened === 2`)
 	b.dispatched("news", "good morning", n.push(t, "/v1/topics/news", "text/plain", "good morning"))
 
-	n.stop(t, syscall.SIGTERM) // it would come back in 20 s
+	n.stop(t, syscall.SIGTERM) // it would reconnect after 20 s
 	b.wait(`source.readyState === EventSource.CONNECTING`)
 }
 
-// A full node does not lose a browser: it asks again until there is room.
+// A browser tries a full node again until there is room.
 func TestE2EEventSourceFullNode(t *testing.T) {
 	n := startNode(t, "--set", "max_connections=1")
 	b := openBrowser(t)

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// eventsourceVersion is of the npm package eventsource; it runs on Node.js 18.
+// eventsourceVersion is the version of the npm package eventsource; it runs on
+// Node.js 18.
 const eventsourceVersion = "3.0.7"
 
 // program is a client that prints what it receives.
@@ -69,16 +70,16 @@ func (p *program) want(lines ...string) {
 			if !ok || got != want {
 				p.t.Fatalf("%q (more: %v), want %q", got, ok, want)
 			}
-		case <-time.After(patience):
-			p.t.Fatalf("%q did not come", want)
+		case <-time.After(waitLimit):
+			p.t.Fatalf("%q did not arrive", want)
 		}
 	}
 }
 
-// await skips lines up to one.
+// await skips lines up to the given one.
 func (p *program) await(line string) {
 	p.t.Helper()
-	for end := time.After(patience); ; {
+	for end := time.After(waitLimit); ; {
 		select {
 		case got, ok := <-p.lines:
 			if got == line {
@@ -88,12 +89,12 @@ func (p *program) await(line string) {
 				p.t.Fatalf("ended without %q", line)
 			}
 		case <-end:
-			p.t.Fatalf("%q did not come", line)
+			p.t.Fatalf("%q did not arrive", line)
 		}
 	}
 }
 
-// curl -N shows the stream as it is, and each event at once.
+// curl -N shows the unchanged stream, and each event at once.
 func TestE2ECurl(t *testing.T) {
 	n := startNode(t)
 	c := startProgram(t, "", "curl", "--silent", "--show-error", "-N", "http://"+n.listen+"/sse?topic=news")
@@ -109,7 +110,7 @@ func TestE2ECurl(t *testing.T) {
 	}
 }
 
-// The npm package eventsource, which is what Node.js programs use.
+// The npm package eventsource, which Node.js programs use.
 func TestE2ENodeEventSource(t *testing.T) {
 	n := startNode(t)
 	c := startProgram(t, eventsourceFolder(t), "node", "eventsource.mjs", "http://"+n.listen+"/sse?topic=news")

@@ -16,8 +16,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestE2EPage is what a person does in the first minutes: a real binary, a
-// real browser, real pushes. Its parts build on each other.
+// TestE2EPage does what a new user does in the first minutes, with a real
+// binary, a real browser and real pushes. Its steps build on each other.
 func TestE2EPage(t *testing.T) {
 	n := startNode(t)
 	b := openBrowser(t)
@@ -82,7 +82,7 @@ func TestE2EPage(t *testing.T) {
 		b.is("lost")
 		b.wait(`document.querySelector("#feed").textContent.includes("The server is going away. (1001 shutdown)")`)
 		n.start(t)
-		b.click("#retry") // earlier than the server advised
+		b.click("#retry") // earlier than the server has advised
 		b.is("connected")
 	})
 	b.step(t, "speaks plain", func(t *testing.T) {
@@ -171,8 +171,8 @@ func screenshots(t *testing.T, b *browser, n *node) {
 	}
 }
 
-// phone holds the page to what a hand needs: what arrives is above what is told
-// of the session, and what can be touched is 44 px high and wide.
+// phone checks the page on a phone: messages are above the facts of the
+// session, and controls are at least 44 px high and wide.
 func phone(t *testing.T, b *browser, look string) {
 	if above := b.eval(`String(document.querySelector("#feed").getBoundingClientRect().top < document.querySelector("#session-title").getBoundingClientRect().top)`); above != "true" {
 		t.Errorf("%s: the feed is below the session", look)
@@ -187,8 +187,8 @@ func phone(t *testing.T, b *browser, look string) {
 	}
 }
 
-// flood sends more than the page keeps; the newest is on top and all are
-// counted.
+// flood sends more messages than the page keeps; the newest is on top and all
+// are counted.
 func flood(t *testing.T, b *browser, n *node) {
 	b.click("#clear")
 	b.wait(`document.querySelector("#empty").checkVisibility()`)
@@ -203,7 +203,8 @@ func flood(t *testing.T, b *browser, n *node) {
 	}
 }
 
-// step runs one part; the parts after a failed one would only fail too.
+// step runs one step. After a failure it stops, because later steps would fail
+// too.
 func (b *browser) step(t *testing.T, name string, part func(*testing.T)) {
 	t.Helper()
 	ok := t.Run(name, func(t *testing.T) {
@@ -217,7 +218,7 @@ func (b *browser) step(t *testing.T, name string, part func(*testing.T)) {
 
 var idForm = regexp.MustCompile(`^\{"id":"([^"]+)"\}\s*$`)
 
-// push posts as a backend would and returns the message's id.
+// push posts a message like a backend and returns its id.
 func (n *node) push(t *testing.T, path, kind, body string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

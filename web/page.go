@@ -1,6 +1,6 @@
-// Package web holds the pages that the binary carries with it. So far there is
-// one: the demo page of serve --dev, which connects to the node like any
-// client and pushes through its API.
+// Package web holds the pages embedded in the binary. There is one: the demo
+// page of serve --dev, which connects to the node like any client and pushes
+// through its API.
 //
 // The page is plain HTML, CSS and JavaScript modules under static/, without a
 // build step and without anything from another server.
@@ -24,21 +24,21 @@ import (
 //go:embed static
 var static embed.FS
 
-// Info is what the page has to know about the node that serves it.
+// Info has what the page must know about the node that serves it.
 type Info struct {
 	// Host is the host that clients connect to. If it is empty or a wildcard
 	// (0.0.0.0, ::) the page takes the host that it was itself loaded from.
 	Host string
-	Port int    // where clients connect; not the port that serves the page
+	Port int    // port for clients; not the port that serves the page
 	Path string // of the WebSocket; "" is "/ws"
 
 	Version string // of the binary; shown
 	Node    string // name of the node; shown
-	// Dev says on the page that user ids are believed without proof.
+	// Dev makes the page say that user ids are believed without proof.
 	Dev bool
 }
 
-// settings is Info as static/settings.js reads it.
+// settings is Info in the form that static/settings.js reads.
 type settings struct {
 	Host    string `json:"host"` // "" for the page's own
 	Port    int    `json:"port"`
@@ -48,7 +48,7 @@ type settings struct {
 	Dev     bool   `json:"dev"`
 }
 
-// file is one answer, made once.
+// file is one answer; it is made once.
 type file struct {
 	kind string // Content-Type
 	tag  string // ETag
@@ -61,9 +61,9 @@ type page struct {
 	policy string          // Content-Security-Policy
 }
 
-// Handler serves the demo page at "/" and what it consists of below
-// "/assets/", to GET and HEAD; other paths are 404. It is meant for the API's
-// own address: the page pushes to /v1/ of the origin that it came from.
+// Handler serves the demo page at "/" and its files below "/assets/", for GET
+// and HEAD; other paths are 404. It must be served at the API's address,
+// because the page pushes to /v1/ of its own origin.
 func Handler(info Info) http.Handler {
 	s := settings(info)
 	switch s.Host {
@@ -76,7 +76,7 @@ func Handler(info Info) http.Handler {
 	p := &page{files: map[string]file{}, policy: policy(s.Port)}
 	entries, err := fs.ReadDir(static, "static")
 	if err != nil {
-		panic(err) // the embedded folder is always there
+		panic(err) // the embedded folder always exists
 	}
 	for _, e := range entries {
 		data, err := static.ReadFile("static/" + e.Name())
@@ -92,9 +92,9 @@ func Handler(info Info) http.Handler {
 	return p
 }
 
-// policy allows what the page consists of and connections to the node: its
-// API, which is the page's own origin, and the clients' port. The host there
-// is open because it may be any name of this machine, and because a source
+// policy allows the files of the page and connections to the node: to its API,
+// which is the page's own origin, and to the clients' port. The host there is
+// open because it may be any name of this machine, and because a source
 // expression cannot spell an IPv6 address (CSP Level 3 §2.3.1).
 func policy(port int) string {
 	return fmt.Sprintf("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
@@ -151,7 +151,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin") // no-referrer would make the page's Origin "null"
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-cache") // another version of belfry may be next at this address
+	h.Set("Cache-Control", "no-cache") // the next belfry at this address may have another version
 	h.Set("ETag", f.tag)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.data))
 }

@@ -107,7 +107,8 @@ func TestPolicyAllowsTheClientsPortOnly(t *testing.T) {
 	}
 }
 
-// What the policy forbids must not be in the files: it would just not work.
+// The files must not contain what the policy forbids, because it would not
+// work.
 func TestFilesKeepToThePolicy(t *testing.T) {
 	forbidden := map[string]*regexp.Regexp{
 		"an inline style":        regexp.MustCompile(`(?i)<style|\sstyle=`),
@@ -169,8 +170,8 @@ var (
 	codeJS  = regexp.MustCompile(`(?m)^  (\d{4}): \{ back: (true|false), words: "[^"]+" \},$`)
 )
 
-// The page explains the close codes that docs/protocol.md lists, no others,
-// and comes back where it says so.
+// The page explains exactly the close codes of docs/protocol.md, and reconnects
+// after those for which it says so.
 func TestCloseCodesAreThoseOfTheProtocol(t *testing.T) {
 	doc, err := os.ReadFile("../docs/protocol.md")
 	if err != nil {

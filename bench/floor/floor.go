@@ -1,13 +1,13 @@
-// Package floor is the baseline of the figures: a server that does as little
-// as one can do and still push to WebSockets. It accepts, answers 101, keeps
-// the descriptors, and on command writes the same bytes to each of them with
-// write(2). It registers nobody, reads nothing after the request, sends no
-// pings and notices no departures.
+// Package floor is the baseline of the figures: a server that does as little as
+// possible to push to WebSockets. It accepts, answers 101, keeps the
+// descriptors, and on command writes the same bytes to each of them with
+// write(2). It keeps no tables, reads nothing after the request, sends no pings
+// and does not notice clients that leave.
 //
-// It is made as fast as it can be: one SO_REUSEPORT listener and one thread a
-// shard, TCP_DEFER_ACCEPT so that a connection is there with its request (no
-// readiness events at all), the 101 computed beforehand for the one key the
-// generator uses, raw system calls, no garbage collection.
+// It is as fast as possible: one SO_REUSEPORT listener and one thread for each
+// shard, TCP_DEFER_ACCEPT so that a connection is accepted with its request
+// (without readiness events), a 101 computed beforehand for the one key of the
+// generator, raw system calls, no garbage collection.
 package floor
 
 import (
@@ -76,7 +76,7 @@ func Listen(addr netip.AddrPort, threads int) (*Floor, error) {
 // Addr returns the address with the port that was given.
 func (f *Floor) Addr() netip.AddrPort { return f.addr }
 
-// listen makes one listener; what is set on it, the connections inherit.
+// listen makes one listener. Connections inherit its socket options.
 func (f *Floor) listen() (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -89,8 +89,8 @@ func (f *Floor) listen() (fd int, err error) {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 5),
-		// A client that sends half a request, or stops reading, holds a
-		// thread for so long and no longer.
+		// A client that sends half a request, or stops reading, blocks a thread
+		// only for this time.
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &sent),
 	)
@@ -123,7 +123,7 @@ func (f *Floor) accept(s *shard) {
 		fd, _, e := syscall.Syscall6(unix.SYS_ACCEPT4, uintptr(s.listener), 0, 0, unix.SOCK_CLOEXEC, 0, 0)
 		if e != 0 {
 			if e != unix.EAGAIN && e != unix.EINTR && e != unix.ECONNABORTED {
-				return // Close shut the listener down, or no descriptors are left: clients see it
+				return // Close has shut down the listener, or there are no descriptors left: clients notice it
 			}
 			continue
 		}
@@ -131,8 +131,8 @@ func (f *Floor) accept(s *shard) {
 	}
 }
 
-// answer reads the request and answers it. The descriptor is listed first, so
-// that a client that has its 101 is sure to be written to.
+// answer reads the request and answers it. It adds the descriptor to the list
+// first, so that a client that has its 101 gets every later message.
 func (s *shard) answer(fd int32, head []byte) {
 	got := 0
 	for {

@@ -49,7 +49,7 @@ func control(t *testing.T, serve func(in *os.File, out io.Writer) error) (call f
 		if err != nil {
 			t.Fatal(err)
 		}
-		// In two pieces, so that the reader meets half a line.
+		// In two pieces, so that the reader gets half a line.
 		inW.Write(line[:5])
 		inW.Write(append(line[5:], '\n'))
 		line, err = replies.ReadBytes('\n')
@@ -70,7 +70,7 @@ func startPair(t *testing.T, threads int) (floor, client func(bench.Command) ben
 		t.Fatal(err)
 	}
 	floor = control(t, func(in *os.File, out io.Writer) error { return Serve(addr, threads, in, out) })
-	floor(bench.Command{Op: bench.OpCount}) // it listens when it answers
+	floor(bench.Command{Op: bench.OpCount}) // it listens after its first answer
 	client = control(t, func(in *os.File, out io.Writer) error { return bench.RunClient(int(in.Fd()), out) })
 	return floor, client, addr
 }
@@ -133,12 +133,12 @@ func TestCommandsRefused(t *testing.T) {
 	}
 	r := client(bench.Command{Op: bench.OpWait, Wait: &bench.Wait{Stream: bench.Direct, Until: 1, Timeout: int64(time.Millisecond)}})
 	if r.Error == "" {
-		t.Error("the client received what nobody sent")
+		t.Error("the client received a message that was not sent")
 	}
 }
 
-// A request in pieces is answered once it is whole; a connection that ends
-// before is forgotten.
+// A request in pieces is answered when it is complete. A connection that ends
+// before is removed.
 func TestFloorTakesRequestsInPieces(t *testing.T) {
 	f, err := Listen(netip.MustParseAddrPort("127.0.0.1:0"), 1)
 	if err != nil {

@@ -36,9 +36,9 @@ func startSender() *sender {
 	return s
 }
 
-// Send writes one frame to every connection, the connections shared out
-// evenly among the threads asked for, and returns when all were written. It
-// is called from one goroutine.
+// Send writes one frame to every connection and returns when all were written.
+// The given number of threads share the connections evenly. It must be called
+// from one goroutine.
 func (f *Floor) Send(s bench.Send) (bench.Sent, error) {
 	if s.Threads < 1 || s.Threads > len(f.senders) {
 		return bench.Sent{}, fmt.Errorf("threads: %d; allowed are 1 to %d", s.Threads, len(f.senders))
@@ -68,7 +68,8 @@ func (f *Floor) Send(s bench.Send) (bench.Sent, error) {
 	return sent, nil
 }
 
-// snapshot returns the sockets of all shards: connections may still arrive.
+// snapshot returns a copy of the sockets of all shards, because connections may
+// still arrive.
 func (f *Floor) snapshot() []int32 {
 	all := make([]int32, 0, f.Count())
 	for _, s := range f.shards {

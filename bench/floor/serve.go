@@ -14,12 +14,12 @@ import (
 )
 
 // Serve runs a floor at addr and carries out commands of package bench's
-// control protocol from in until its end. It is a process of its own: it
-// turns the collector off.
+// control protocol from in until its end. It needs a separate process, because
+// it turns the collector off.
 func Serve(addr netip.AddrPort, threads int, in io.Reader, out io.Writer) error {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	// Raw system calls keep their processor of the scheduler, so there must
-	// be more of those than threads that make them.
+	// A raw system call keeps its processor (P), so GOMAXPROCS must be larger
+	// than the number of threads that make such calls.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(threads+2, runtime.NumCPU())))
 	f, err := Listen(addr, threads)
 	if err != nil {
@@ -61,7 +61,7 @@ func (f *Floor) do(cmd bench.Command) bench.Reply {
 	case cmd.Op == bench.OpDrop:
 		f.Drop()
 	default:
-		r.Error = fmt.Sprintf("op: %q is not a command of the floor, or lacks its details", cmd.Op)
+		r.Error = fmt.Sprintf("op: %q is not a command of the floor, or its details are missing", cmd.Op)
 	}
 	return r
 }

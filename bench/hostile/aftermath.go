@@ -11,11 +11,11 @@ import (
 // parseAddr reads the address of an API.
 func parseAddr(s string) (netip.AddrPort, error) { return netip.ParseAddrPort(s) }
 
-// drainTime is how long pushes that were accepted may be on their way when nobody
-// attacks any more.
-const drainTime = 8 * time.Second
+// deliverTime is how long accepted pushes may still need after the attack has
+// ended.
+const deliverTime = 8 * time.Second
 
-// aftermath looks at the node when the attackers have gone.
+// aftermath checks the node after the attackers have left.
 func (s *scene) aftermath(ctx context.Context, before metrics) error {
 	s.row.Memory.Peak, s.row.Gauges = s.watch.take()
 	s.enter(phAfter)
@@ -37,7 +37,7 @@ func (s *scene) aftermath(ctx context.Context, before metrics) error {
 			return err
 		}
 	}
-	for range 5 { // the API may still be busy with itself
+	for range 5 { // the API may still be busy
 		m, e := s.node.metrics(ctx)
 		if err = e; err == nil {
 			s.row.Limits = m.moved(before, "belfry_limits_hit_total")
@@ -51,9 +51,9 @@ func (s *scene) aftermath(ctx context.Context, before metrics) error {
 	return err
 }
 
-// awaitEnd waits for what is on its way.
+// awaitEnd waits for pushes that have not arrived yet.
 func (s *scene) awaitEnd(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	ctx, cancel := context.WithTimeout(ctx, deliverTime)
 	defer cancel()
 	for {
 		n := s.strangers.waiting()
@@ -66,7 +66,7 @@ func (s *scene) awaitEnd(ctx context.Context) {
 	}
 }
 
-// tally fills in what the innocent ones noticed.
+// tally fills in the results of the innocent clients.
 func (s *scene) tally() {
 	r := &s.row
 	for i, ph := range []phase{phIdle, phControl, phAttacked, phAfter} {

@@ -13,7 +13,7 @@ import (
 	"belfry/bench"
 )
 
-// agent drives an attacker by commands on a descriptor.
+// agent controls an attacker by commands from a descriptor.
 type agent struct {
 	*attacker
 	in     int
@@ -22,8 +22,8 @@ type agent struct {
 	attack uint64 // id of the opAttack that waits for its answer, 0 for none
 }
 
-// RunAttacker serves commands from the descriptor in until its end. It keeps
-// the calling goroutine on its thread.
+// RunAttacker carries out commands from the descriptor in until its end. It
+// locks the calling goroutine to its thread.
 func RunAttacker(in int, out io.Writer) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -105,14 +105,14 @@ func (g *agent) do(cmd bench.Command) error {
 	return g.reply(bench.Reply{ID: cmd.ID, Error: fmt.Sprintf("op: %q is not a command of an attacker", cmd.Op)}, nil)
 }
 
-// order begins the attack that is named.
+// order begins the named attack.
 func (g *agent) order(detail json.RawMessage) error {
 	var o Order
 	if err := json.Unmarshal(detail, &o); err != nil {
 		return err
 	}
 	if g.start != 0 {
-		return errors.New("an attack is under way")
+		return errors.New("an attack is in progress")
 	}
 	found, err := Find([]string{o.Attack})
 	if err != nil {

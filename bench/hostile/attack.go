@@ -10,69 +10,70 @@ import (
 	"belfry/bench"
 )
 
-// Attack is one thing that hostile clients do.
+// Attack is one kind of hostile behaviour.
 type Attack struct {
 	Name string
 	What string // for the table
 	// Counts are the numbers of attackers; a row for each.
 	Counts []int
-	// Settings of all nodes, NAME=VALUE; those that the binary does not know
+	// Settings of all nodes, NAME=VALUE; settings that the binary does not know
 	// are left out.
 	Settings []string
-	// Plan says how the attackers of a run behave.
+	// Plan returns how the attackers of a run behave.
 	Plan func(count int, aim Aim) Plan
 
-	Setup       bool          // it begins when all attackers are connected, not with their first connect
-	Grow        [2]int64      // most bytes that the node and the joined one may grow by; 0: no bound of this attack's own
-	Memory      bool          // memory is read again after it has had time to come back
-	Longer      int           // times the duration of others; 0 is once
+	Setup       bool          // the attack begins when all attackers are connected, not with the first connect
+	Grow        [2]int64      // most bytes by which the node and the joined node may grow; 0: no limit for this attack
+	Memory      bool          // memory is read again after some time
+	Longer      int           // duration as a multiple of the usual one; 0 is 1
 	Joined      bool          // a third node is joined to the one under attack
-	Files       int           // descriptors of the node; 0 is what the rig has
-	Crowd       int           // innocent clients that connect to the attacked node and stay
+	Files       int           // limit of open files of the node; 0 is that of the rig
+	Crowd       int           // innocent clients that connect to the attacked node during the attack and stay
 	SlowReaders int           // innocent clients that read slowly and have a backlog
-	Pushes      func() Pushes // beside those to the witness; nil: none
+	Pushes      func() Pushes // pushes besides those to the witness; nil: none
 }
 
-// Aim is what an attack is directed at.
+// Aim is the target of an attack.
 type Aim struct {
 	UID string // of a user whose shard is that of the first witness
 }
 
-// Pushes are what a backend sends to the attackers.
+// Pushes are pushes of a backend to the attackers.
 type Pushes struct {
 	Path string // of the API
 	Rate int    // a second
 	Size int    // bytes
 }
 
-// Plan is how attackers behave: connect, send what begins the connection, and
-// then once, dripping or flooding.
+// Plan is the behaviour of attackers: they connect, send the beginning, and
+// then send once, byte by byte, or without end.
 type Plan struct {
 	Count   int     // connections in all
-	Rate    float64 // connections begun a second; 0: as fast as they are accepted
-	Hold    int     // most that are open at once, the oldest give way; 0: all
+	Rate    float64 // connections begun per second; 0: as fast as they are accepted
+	Hold    int     // most open connections, beyond which the oldest is closed; 0: no limit
 	API     bool    // at the address of the HTTP API
-	Address int     // 0: addresses of their own; else all have this one of 127.66.0.0/16
-	// Head is what connection n sends first; nil: nothing.
+	Address int     // 0: each has its own address; else all have this one of 127.66.0.0/16
+	// Head returns the first bytes of connection n; nil: none.
 	Head func(n int) []byte
-	// Upgrade: wait for the 101 before anything else.
+	// Upgrade makes the attacker wait for the 101 first.
 	Upgrade bool
-	// Once is sent then; OnceTimes times, 0 is 1.
+	// Once is sent after that, OnceTimes times; 0 is 1.
 	Once      []byte
 	OnceTimes int
 	// Flood returns the buffer that connection n sends next.
 	Flood func(n, round int) []byte
-	// Cap is the most that all of them send a second, in bytes; 0: as much as a
-	// link of a gigabit carries.
+	// Cap is the most bytes per second that all connections send together; 0:
+	// as many as a gigabit link carries.
 	Cap int
-	// Renew is how many bytes a connection sends before it is reset and another
-	// one begun in its place, with all tokens of a new session; 0: it stays.
+	// Renew is the number of bytes after which a connection is reset and
+	// replaced by a new one, which has the full token buckets of a new session;
+	// 0: connections stay.
 	Renew int
-	// Drip is sent a byte at a time, again and again, one every Every.
+	// Drip is sent repeatedly, one byte every Every.
 	Drip  []byte
 	Every time.Duration
-	// Reads: what the server sends is read. Otherwise the receive buffer is as
-	// small as can be and fills.
+	// Reads says whether the attacker reads. If not, its receive buffer is as
+	// small as possible and fills.
 	Reads bool
 }
 
@@ -81,10 +82,10 @@ func upgradeRequest(target, subprotocol string) []byte {
 	return bench.AppendRequest(nil, "127.0.0.1", target, nil, subprotocol)
 }
 
-// isLimited says whether a message of belfry.v1 tells of a rate limit.
+// isLimited says whether a belfry.v1 message reports a rate limit.
 func isLimited(p []byte) bool { return bytes.Contains(p, []byte(`"rate_limited"`)) }
 
-// Find returns the attacks that are named, all without a name. A name with a
+// Find returns the named attacks, or all if there are no names. A name with a
 // number (ping:8) chooses one of the counts.
 func Find(names []string) ([]Attack, error) {
 	all := Attacks()
@@ -111,10 +112,10 @@ func Find(names []string) ([]Attack, error) {
 	return chosen, nil
 }
 
-// maxAttackers is what the descriptors of one process hold on a usual host.
+// maxAttackers fits into the usual limit of open files of a process.
 const maxAttackers = 18_000
 
-// Names are those of all attacks.
+// Names returns the names of all attacks.
 func Names() []string {
 	var names []string
 	for _, a := range Attacks() {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Every attack can be carried out: it has a name of its own, rising numbers of
-// attackers within what a process can hold, and a plan that does something.
+// Every attack can be carried out: its name is unique, its numbers of attackers
+// rise and fit into a process, and its plan does something.
 func TestAttacks(t *testing.T) {
 	names := Names()
 	for i, a := range Attacks() {
@@ -40,8 +40,8 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// No user has more sessions than the node's default allows, so that what is
-// seen is the attack and not session.max_per_user.
+// No user has more sessions than the default of session.max_per_user, so that
+// the attack is measured and not this limit.
 func TestAttackersOfOneUser(t *testing.T) {
 	for _, n := range []int{1, 8, 500, 1000, 8000} {
 		head := v1(n, Aim{UID: "hostile"})
@@ -61,7 +61,7 @@ func TestAttackersOfOneUser(t *testing.T) {
 	}
 }
 
-// Names are never the same twice, or nothing new would be subscribed to.
+// No name occurs twice, so that each subscription is new.
 func TestNewTopics(t *testing.T) {
 	seen := make(map[string]bool)
 	for n := range 3 {

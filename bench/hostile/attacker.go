@@ -11,12 +11,13 @@ import (
 
 // Bounds of an attacker process.
 const (
-	window    = 128      // connects under way at once
-	turnBytes = 16 << 10 // that one connection sends before the others have their turn
+	window    = 128      // connects in progress at once
+	turnBytes = 16 << 10 // bytes that one connection sends before it is the turn of others
 	slice     = 500 * time.Millisecond
 )
 
-// attacker is all hostile connections of a process: one thread, one epoll set.
+// attacker has all hostile connections of a process, with one thread and one
+// epoll set.
 type attacker struct {
 	clock   bench.Clock
 	epfd    int
@@ -28,31 +29,31 @@ type attacker struct {
 	free    []uint32 // slots of bots that are closed
 	oldest  []uint32 // bots in the order of their connects; only with Plan.Hold
 	open    int      // bots that have a socket
-	pending int      // of these, not connected or not upgraded yet
+	pending int      // bots that are not connected or not upgraded yet
 	begun   int      // connects so far
 	start   int64
 	parked  []uint32 // bots that wait for the cap
-	allowed int64    // bytes that may be sent now under the cap
-	filled  int64    // stamp up to which allowed was reckoned
+	allowed int64    // bytes that the cap allows now
+	filled  int64    // stamp up to which allowed was computed
 	report  Report
-	slices  []uint64 // bytes sent in each slice of time
+	slices  []uint64 // bytes sent in each time slice
 }
 
 // bot is one hostile connection.
 type bot struct {
 	fd     int32
 	state  botState
-	events uint32 // that epoll watches for
+	events uint32 // events in epoll
 	number int
 	round  int    // buffers begun
-	left   []byte // of the buffer under way
+	left   []byte // of the present buffer
 	sent   int    // bytes; only with Plan.Renew
 	at     int    // of the drip
 	due    int64  // of the next byte of the drip
 	got    received
 	parked bool   // waits for the cap
-	ended  bool   // it was told that it is closed, which it does not care about
-	head   []byte // of the answer, until it is whole
+	ended  bool   // it got a close frame and goes on
+	head   []byte // of the answer, until it is complete
 }
 
 type botState uint8
@@ -89,7 +90,7 @@ func (a *attacker) allConnected() bool {
 	return a.start != 0 && a.pending == 0 && (a.begun == a.plan.Count || a.plan.Rate > 0)
 }
 
-// poll does one round of everything. It returns whether commands wait.
+// poll handles one batch of events. It returns whether commands wait.
 func (a *attacker) poll() (commands bool, err error) {
 	n, err := bench.EpollWait(a.epfd, a.events, a.timeout())
 	if err != nil && err != unix.EINTR {
@@ -126,7 +127,7 @@ func (a *attacker) timeout() time.Duration {
 	return 50 * time.Millisecond
 }
 
-// connects begins what is due.
+// connects begins the connects that are due.
 func (a *attacker) connects() {
 	due := a.plan.Count
 	if a.plan.Rate > 0 {
@@ -167,11 +168,11 @@ func (a *attacker) connect(n int) {
 		a.report.Failed[err.Error()]++
 		return
 	}
-	if a.plan.Reads && a.plan.Count <= 32 { // it is not to be closed for being slow
+	if a.plan.Reads && a.plan.Count <= 32 { // it must not be closed for being slow
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
 	}
 	if !a.plan.Reads {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) // else it only takes longer to fill
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) // otherwise it only takes longer to fill
 	}
 	err = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 	if err == nil {
@@ -227,8 +228,7 @@ func (a *attacker) end(i uint32, cause string) {
 	a.shut(i)
 }
 
-// closed counts the end of a connection: its close frame, or what there was
-// instead.
+// closed counts the end of a connection by its close frame or by its error.
 func (a *attacker) closed(b *bot, cause string) {
 	b.ended = true
 	a.report.Closed[cause]++
@@ -239,8 +239,8 @@ func (a *attacker) closed(b *bot, cause string) {
 	a.report.Last = at
 }
 
-// renew resets a connection that has sent all that it was to, and has another
-// one begun in its place.
+// renew resets a connection that has sent Plan.Renew bytes, and begins a new
+// one.
 func (a *attacker) renew(i uint32) {
 	a.shut(i)
 	a.plan.Count++

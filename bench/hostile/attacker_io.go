@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ends are the events that say that the server has closed.
+// ends are the events of a closed connection.
 const ends = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 
 func (a *attacker) handle(i, events uint32) {
@@ -31,7 +31,7 @@ func (a *attacker) handle(i, events uint32) {
 	}
 }
 
-// connected sends what begins the connection.
+// connected sends the beginning of the connection.
 func (a *attacker) connected(i uint32) bool {
 	b := &a.bots[i]
 	if e, err := unix.GetsockoptInt(int(b.fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && e != 0 {
@@ -57,7 +57,7 @@ func (a *attacker) connected(i uint32) bool {
 	return a.rearm(i)
 }
 
-// activate begins what the attacker is there for.
+// activate begins the attack of a connection.
 func (a *attacker) activate(i uint32) {
 	b := &a.bots[i]
 	b.state = botActive
@@ -66,7 +66,7 @@ func (a *attacker) activate(i uint32) {
 	b.due = a.clock.Now()
 }
 
-// rearm tells epoll what connection i waits for now.
+// rearm sets the events of connection i in epoll.
 func (a *attacker) rearm(i uint32) bool {
 	b := &a.bots[i]
 	events := uint32(unix.EPOLLRDHUP)
@@ -88,12 +88,12 @@ func (a *attacker) rearm(i uint32) bool {
 	return true
 }
 
-// wants says whether there is something to send as soon as the socket takes it.
+// wants says whether there are bytes to send when the socket accepts them.
 func (a *attacker) wants(b *bot) bool {
 	return len(b.left) > 0 || a.plan.Flood != nil || len(a.plan.Once) > 0 && b.round < max(a.plan.OnceTimes, 1)
 }
 
-// next returns the buffer that follows, nil if there is none.
+// next returns the next buffer, nil if there is none.
 func (a *attacker) next(b *bot) []byte {
 	b.round++
 	switch {
@@ -105,7 +105,8 @@ func (a *attacker) next(b *bot) []byte {
 	return nil
 }
 
-// send sends until the socket is full, or others are to have their turn.
+// send sends until the socket is full, or until it is the turn of other
+// connections.
 func (a *attacker) send(i uint32) {
 	b := &a.bots[i]
 	for sent := 0; b.state == botActive && sent < turnBytes && a.wants(b); {
@@ -140,7 +141,7 @@ func (a *attacker) send(i uint32) {
 	}
 }
 
-// receive reads what there is, or up to the end if that has come.
+// receive reads the available bytes, and all if the connection has ended.
 func (a *attacker) receive(i uint32, ended bool) bool {
 	b := &a.bots[i]
 	for {
@@ -167,8 +168,8 @@ func (a *attacker) receive(i uint32, ended bool) bool {
 	}
 }
 
-// readAll reads what is left of a connection that cannot be written to any more:
-// the close code may be there.
+// readAll reads the rest of a connection that cannot be written to any more. It
+// may contain the close code.
 func (a *attacker) readAll(i uint32) {
 	b := &a.bots[i]
 	for {
@@ -183,7 +184,7 @@ func (a *attacker) readAll(i uint32) {
 	}
 }
 
-// received looks at what a server sent.
+// received parses bytes of the server.
 func (a *attacker) received(i uint32, p []byte) {
 	b := &a.bots[i]
 	a.report.Received += uint64(len(p))
@@ -202,15 +203,15 @@ func (a *attacker) received(i uint32, p []byte) {
 		b.got.take(p)
 		a.report.Limited += b.got.limited - limited
 		if b.got.closed != "" && b.state == botActive && !b.ended {
-			a.closed(b, b.got.closed) // a hostile client goes on until the socket is closed
+			a.closed(b, b.got.closed) // a hostile client continues until the socket is closed
 		}
 	}
 }
 
-// answer collects the head of an HTTP answer and counts its status. What
-// follows it is frames if it was a 101.
+// answer collects the head of an HTTP answer and counts its status. After a 101
+// frames follow.
 func (a *attacker) answer(b *bot, p []byte) (rest []byte, whole bool) {
-	if !a.plan.Upgrade && b.round > 0 { // the body of an answer that was counted
+	if !a.plan.Upgrade && b.round > 0 { // the body of a counted answer
 		return nil, false
 	}
 	b.head = append(b.head, p...)
@@ -232,8 +233,8 @@ func (a *attacker) answer(b *bot, p []byte) (rest []byte, whole bool) {
 	return rest, true
 }
 
-// mayPast says whether the cap allows more. If not, bot i is parked until it
-// does.
+// mayPast says whether the cap allows more bytes. If not, bot i is parked until
+// it does.
 func (a *attacker) mayPast(i uint32) bool {
 	if a.allowed > 0 {
 		return true
@@ -246,8 +247,8 @@ func (a *attacker) mayPast(i uint32) bool {
 	return false
 }
 
-// unpark lets parked bots send again, as far as the cap allows by now: it may
-// be used up within 20 ms, so that the attackers do not send in gusts.
+// unpark lets parked bots send again as far as the cap allows. At most 20 ms of
+// the cap accumulate, so that the attackers do not send in bursts.
 func (a *attacker) unpark() {
 	now := a.clock.Now()
 	a.allowed = min(a.allowed+(now-a.filled)*int64(a.plan.Cap)/1e9, int64(a.plan.Cap)/50)
@@ -298,8 +299,8 @@ func (a *attacker) count(n int) {
 	a.slices[k] += uint64(n)
 }
 
-// finish returns the report so far. Clients that never read are looked at once:
-// a close frame may wait for them.
+// finish returns the report so far. Clients that do not read are read once,
+// because a close frame may wait.
 func (a *attacker) finish() Report {
 	if !a.plan.Reads {
 		for i := range a.bots {
@@ -316,7 +317,7 @@ func (a *attacker) finish() Report {
 	for _, n := range a.slices {
 		r.Peak = max(r.Peak, float64(n)/per)
 	}
-	// The slice under way is not whole.
+	// The current slice is not complete.
 	if k := int((a.clock.Now()-a.start)/int64(slice)) - 1; k >= 0 && k < len(a.slices) {
 		r.End = float64(a.slices[k]) / per
 	}

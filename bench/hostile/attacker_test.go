@@ -12,7 +12,7 @@ import (
 	"belfry/bench"
 )
 
-// fake is a server that does with each connection what serve says.
+// fake is a server that calls serve for each connection.
 func fake(t *testing.T, serve func(net.Conn)) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -68,7 +68,8 @@ func attackUntil(t *testing.T, target netip.AddrPort, plan Plan, done func(*atta
 
 var plainHead = func(int) []byte { return upgradeRequest("/ws", "") }
 
-// A flood goes on until the server closes, and the close code is counted once.
+// A flood continues until the server closes, and the close code is counted
+// once.
 func TestFloodUntilClosed(t *testing.T) {
 	var taken atomic.Int64
 	release := make(chan struct{})
@@ -80,7 +81,7 @@ func TestFloodUntilClosed(t *testing.T) {
 		taken.Add(n)
 		_, _ = c.Write(append([]byte{0x81, 22}, `{"code":"rate_limited"`...))
 		_, _ = c.Write([]byte{0x88, 2, 0x03, 0xF0})
-		n, _ = io.CopyN(io.Discard, c, 10_000) // it goes on after the close frame
+		n, _ = io.CopyN(io.Discard, c, 10_000) // it continues after the close frame
 		taken.Add(n)
 		<-release
 	})
@@ -95,7 +96,7 @@ func TestFloodUntilClosed(t *testing.T) {
 	}
 }
 
-// All of them together keep to the cap.
+// All connections together stay within the cap.
 func TestFloodCap(t *testing.T) {
 	target := fake(t, func(c net.Conn) {
 		if accept(c) {
@@ -104,13 +105,13 @@ func TestFloodCap(t *testing.T) {
 	})
 	plan := Plan{Count: 4, Head: plainHead, Upgrade: true, Flood: constant(appendText(nil, "x")), Cap: 1_000_000, Reads: true}
 	r := attackUntil(t, target, plan, func(a *attacker) bool { return a.report.Sent > 300_000 })
-	// A piece of a connection each, and a fiftieth of a second, may be over it.
+	// One piece of each connection, and a fiftieth of a second, may exceed it.
 	if most := r.Seconds*1_000_000 + 20_000 + 4*turnBytes + 4*1000; float64(r.Sent) > most || r.Open != 4 {
 		t.Errorf("%d bytes in %.2f s: %+v", r.Sent, r.Seconds, r)
 	}
 }
 
-// A connection that has sent what it was to is reset, and another one begun.
+// A connection that has sent all its bytes is reset, and a new one begins.
 func TestRenew(t *testing.T) {
 	var resets atomic.Int64
 	target := fake(t, func(c net.Conn) {
@@ -128,7 +129,7 @@ func TestRenew(t *testing.T) {
 	}
 }
 
-// What is sent once is sent so many times, and no more.
+// Once is sent OnceTimes times and no more.
 func TestOnce(t *testing.T) {
 	got := make(chan int64, 1)
 	target := fake(t, func(c net.Conn) {
@@ -147,7 +148,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// A refusal is counted by its status, and is no closed session.
+// A refusal is counted by its status and not as a closed session.
 func TestRefused(t *testing.T) {
 	target := fake(t, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1000))
@@ -165,7 +166,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A drip arrives byte by byte, again from its beginning when it is over.
+// A drip arrives byte by byte, and begins again at its end.
 func TestDrip(t *testing.T) {
 	got := make(chan string, 1)
 	target := fake(t, func(c net.Conn) {
@@ -187,7 +188,7 @@ func TestDrip(t *testing.T) {
 	}
 }
 
-// Connections at a rate go on without end, and the oldest give way.
+// With a rate new connections are made without end, and the oldest are closed.
 func TestRateAndHold(t *testing.T) {
 	target := fake(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	plan := Plan{Count: 1 << 30, Rate: 2000, Hold: 5, Address: 1, Reads: true}
@@ -200,7 +201,7 @@ func TestRateAndHold(t *testing.T) {
 	}
 }
 
-// A client that never reads still learns of its end.
+// A client that does not read still notices its end.
 func TestNeverReads(t *testing.T) {
 	target := fake(t, func(c net.Conn) {
 		if !accept(c) {

@@ -7,20 +7,20 @@ import (
 )
 
 const (
-	// flood is the size of a buffer that a flooding client writes at once.
+	// flood is the size of a flooding client's buffer, in bytes.
 	flood = 16 << 10
-	// answered is the cap on floods that are answered. It is about what a shard
-	// can do: attackers that sent more could not read their answers in time and
-	// would be closed for that alone.
+	// answered is the cap on floods that get answers, in bytes per second:
+	// about as much as a shard can answer. Attackers that send more cannot read
+	// their answers in time and would be closed for that alone.
 	answered = 8_000_000
-	// gigabit is the cap on everything else, in bytes a second.
+	// gigabit is the cap on all other floods, in bytes per second.
 	gigabit = 120_000_000
 )
 
-// usual are the numbers of attackers where the number makes a difference.
+// usual are the numbers of attackers for attacks in which the number matters.
 var usual = [...]int{1, 8, 500}
 
-// Attacks returns all of them, in the order of the table.
+// Attacks returns all attacks in the order of the table.
 func Attacks() []Attack {
 	a := commandAttacks()
 	a = append(a, frameAttacks()...)
@@ -95,8 +95,7 @@ func commandAttacks() []Attack {
 	}
 }
 
-// newTopics subscribes to 100 topics at once that nobody named before, and
-// leaves them.
+// newTopics subscribes to 100 new topics at once and unsubscribes.
 func newTopics(n, round int) []byte {
 	var buf []byte
 	for i := range 8 {
@@ -147,7 +146,7 @@ func frameAttacks() []Attack {
 	}
 }
 
-// memoryAttacks make the node keep what they send.
+// memoryAttacks make the node hold their input.
 func memoryAttacks() []Attack {
 	return []Attack{
 		{

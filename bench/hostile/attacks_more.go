@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// fanoutAttacks make one push dear, or never take what is sent to them.
+// fanoutAttacks make a push expensive, or do not read their messages.
 func fanoutAttacks() []Attack {
 	many := func(name, what, target, path string, rate int) Attack {
 		return Attack{Name: name, What: what, Counts: []int{12_000}, Setup: true, Settings: []string{"session.max_per_user=0"},
@@ -28,7 +28,7 @@ func fanoutAttacks() []Attack {
 	}
 }
 
-// connectAttacks never become sessions.
+// connectAttacks do not become sessions.
 func connectAttacks() []Attack {
 	halfOpen := func(name, what string, rate float64, longer int) Attack {
 		return Attack{Name: name, What: what, Counts: []int{1}, Longer: longer, Plan: func(int, Aim) Plan {
@@ -69,7 +69,7 @@ func connectAttacks() []Attack {
 	}
 }
 
-// healthz is a request that the API answers and keeps the connection after.
+// healthz is a request after which the API keeps the connection open.
 func healthz(int) []byte { return []byte("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") }
 
 func splitLines(s string) []string { return strings.Split(s, "\n") }

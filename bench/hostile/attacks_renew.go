@@ -2,8 +2,8 @@ package hostile
 
 import "fmt"
 
-// renewAttacks use up what a new session may send at once and begin anew: no
-// session of theirs ever runs out of tokens.
+// renewAttacks use up the token buckets of a session and then begin a new one,
+// so they are never limited.
 func renewAttacks() []Attack {
 	burst := func(name, what, subprotocol string, renew int, flood func(n, round int) []byte, settings ...string) Attack {
 		return Attack{Name: name, What: what, Counts: usual[:2], Settings: settings, Plan: func(count int, aim Aim) Plan {
@@ -22,7 +22,7 @@ func renewAttacks() []Attack {
 	}
 }
 
-// costly is a command that is refused and takes long to read.
+// costly is a command that is refused and takes long to parse.
 func costly() string {
 	p := []byte(`{"type":"ping"`)
 	for i := range 10_000 {

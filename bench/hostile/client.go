@@ -13,13 +13,14 @@ import (
 	"belfry/bench"
 )
 
-// client is an innocent connection: a goroutine reads it.
+// client is an innocent connection; one goroutine reads it.
 type client struct {
 	conn net.Conn
-	buf  []byte // received and not looked at yet
+	buf  []byte // received bytes that were not parsed yet
 }
 
-// connectTimeout bounds connect(2) to 101 of an innocent client.
+// connectTimeout bounds the time from connect(2) to the 101 of an innocent
+// client.
 const connectTimeout = 5 * time.Second
 
 // dial makes a WebSocket connection from a loopback address.
@@ -72,8 +73,8 @@ func (c *client) fill() error {
 	return err
 }
 
-// next returns the next message, whose payload is good until the next call. It
-// answers pings. An error that is a closed is the server's close frame.
+// next returns the next message; its payload is valid until the next call. It
+// answers pings. An error of type closed is the server's close frame.
 func (c *client) next() ([]byte, error) {
 	for {
 		f, n, err := bench.ParseFrame(c.buf)
@@ -115,8 +116,9 @@ func (c *client) close() {
 }
 
 // probe connects as uid and returns on which shard its sessions are: a session
-// id begins with the shard's number. Clients must not look into ids; the rig
-// may, and where they change its witnesses are merely not spread as they should.
+// id begins with the shard's number. Clients must not interpret ids; the rig
+// may, and if their form changes, its witnesses are only not spread over the
+// shards.
 func probe(ctx context.Context, to netip.AddrPort, uid string) (shard int, err error) {
 	c, err := dial(ctx, [4]byte{127, 0, 0, 1}, to, "/ws?uid="+uid, "belfry.v1")
 	if err != nil {
@@ -156,7 +158,7 @@ func users(ctx context.Context, to netip.AddrPort, prefix string, n int) ([]stri
 			left--
 		}
 	}
-	for i := range found { // where ids say something else, any user will do
+	for i := range found { // if ids have another form, any user will do
 		if found[i] == "" {
 			found[i] = fmt.Sprintf("%s-any-%d", prefix, i)
 		}

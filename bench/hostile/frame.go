@@ -16,8 +16,8 @@ const (
 	opPong         = 0xA
 )
 
-// appendFrame appends a client's frame. Its mask is zero, which is as valid as
-// any other, so that buffers are made by copying.
+// appendFrame appends a client's frame. Its mask is zero, which is valid, so
+// that buffers can be made by copying.
 func appendFrame(dst []byte, final bool, op byte, payload []byte) []byte {
 	dst = appendHead(dst, final, op, len(payload))
 	return append(dst, payload...)
@@ -43,7 +43,7 @@ func appendHead(dst []byte, final bool, op byte, n int) []byte {
 // appendText appends a whole text message.
 func appendText(dst []byte, text string) []byte { return appendFrame(dst, true, opText, []byte(text)) }
 
-// repeat returns copies of p, about size bytes in all, at least one.
+// repeat returns copies of p with about size bytes together, at least one copy.
 func repeat(p []byte, size int) []byte {
 	n := max(size/len(p), 1)
 	buf := make([]byte, 0, n*len(p))
@@ -53,15 +53,14 @@ func repeat(p []byte, size int) []byte {
 	return buf
 }
 
-// received is what a server sent on one connection, as far as an attacker
-// cares.
+// received has what an attacker needs of the server's output on one connection.
 type received struct {
-	rest    []byte // of a frame that is not whole yet
+	rest    []byte // of a frame that is not complete yet
 	closed  string // "close 1008" once there was a close frame
 	limited int    // err rate_limited
 }
 
-// take looks through the frames of p and what was left before it.
+// take parses the frames in p, after the rest of the input before.
 func (r *received) take(p []byte) {
 	if len(r.rest) > 0 {
 		p = append(r.rest, p...)

@@ -27,7 +27,7 @@ func TestAppendFrame(t *testing.T) {
 	}
 }
 
-// What a server sent is understood however it is split.
+// The server's output is understood wherever it is split.
 func TestReceivedSplit(t *testing.T) {
 	var stream []byte
 	for _, text := range []string{`{"type":"ack"}`, `{"type":"err","code":"rate_limited"}`, `{"type":"err","code":"rate_limited"}`} {

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// readRSS returns VmRSS of a process, in bytes. It may be off by 64 pages a
-// processor (man 5 proc), which is little beside what is looked for, and costs
-// the process nothing.
+// readRSS returns VmRSS of a process, in bytes. It may be wrong by 64 pages per
+// processor (man 5 proc), which does not matter here. Reading it costs the
+// process nothing.
 func readRSS(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -37,14 +37,14 @@ type watch struct {
 	done chan struct{}
 
 	mu     sync.Mutex // guards what follows
-	rss    int64      // most since the last take
+	rss    int64      // highest values since the last take
 	gauges map[string]float64
 }
 
-// watched are the gauges whose highest value is of interest.
+// watched are the gauges whose highest value is recorded.
 var watched = [...]string{"belfry_bus_subscriptions", "belfry_backlog_bytes", "belfry_upgrades_pending", "belfry_inbound_bytes"}
 
-// startWatch reads until ctx ends.
+// startWatch reads until ctx is done.
 func startWatch(ctx context.Context, n *node) *watch {
 	w := &watch{node: n, done: make(chan struct{}), gauges: make(map[string]float64)}
 	go w.run(ctx)
@@ -78,7 +78,7 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// take returns the highest values since the last take, and begins anew.
+// take returns the highest values since the last take and resets them.
 func (w *watch) take() (rss int64, gauges map[string]float64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -23,7 +23,7 @@ const (
 	apiTimeout   = 2 * time.Second
 )
 
-// node is one belfry.
+// node is one belfry node.
 type node struct {
 	name   string
 	proc   *bench.Process
@@ -36,8 +36,8 @@ type node struct {
 type nodeOptions struct {
 	name     string
 	settings []string // NAME=VALUE
-	files    int      // descriptors; 0: as many as the rig has
-	cluster  bool     // takes routes of others
+	files    int      // limit of open files; 0: that of the rig
+	cluster  bool     // accepts routes of other nodes
 	join     string   // address of another node's routes
 }
 
@@ -63,7 +63,7 @@ func (o *Options) startNode(ctx context.Context, n nodeOptions) (*node, error) {
 	for _, set := range n.settings {
 		args = append(args, "--set", set)
 	}
-	if n.files > 0 { // sh is everywhere, prlimit is not
+	if n.files > 0 { // every system has sh, not every one has prlimit
 		args = append([]string{"/bin/sh", "-c", `ulimit -n "$0" && exec "$@"`, strconv.Itoa(n.files)}, args...)
 	}
 	var err error
@@ -77,7 +77,7 @@ func (o *Options) startNode(ctx context.Context, n nodeOptions) (*node, error) {
 	return s, nil
 }
 
-// ready asks /readyz until it answers 200.
+// ready requests /readyz until it answers 200.
 func (s *node) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("%s is not ready after %v", s.name, readyTimeout))
 	defer cancel()
@@ -102,7 +102,7 @@ func (s *node) ready(ctx context.Context) error {
 
 // joined waits until the node has n peers.
 func (s *node) joined(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("%s has not met the other node after %v", s.name, readyTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("%s has not found the other node after %v", s.name, readyTimeout))
 	defer cancel()
 	for {
 		if stats, err := publish.GetStats(ctx, apiTimeout, s.api); err == nil && stats.Bus.Peers == n {
@@ -114,15 +114,14 @@ func (s *node) joined(ctx context.Context, n int) error {
 	}
 }
 
-// stop ends the node at once: there is nobody left whom an orderly end would
-// serve.
+// stop kills the node: an orderly shutdown is not needed.
 func (s *node) stop() {
 	if s != nil {
 		s.proc.Stop(0)
 	}
 }
 
-// dead says how the node ended, nil if it has not.
+// dead returns how the node ended, nil if it runs.
 func (s *node) dead() error {
 	select {
 	case <-s.proc.Exited():
@@ -135,7 +134,7 @@ func (s *node) dead() error {
 // metrics are the values of /metrics by name with labels.
 type metrics map[string]float64
 
-// metrics asks the node.
+// metrics reads the metrics of the node.
 func (s *node) metrics(ctx context.Context) (metrics, error) {
 	body, err := publish.Get(ctx, apiTimeout, "http://"+s.api+"/metrics")
 	if err != nil {
@@ -144,7 +143,8 @@ func (s *node) metrics(ctx context.Context) (metrics, error) {
 	return parseMetrics(body), nil
 }
 
-// parseMetrics reads the text form of Prometheus, without histograms' buckets.
+// parseMetrics reads the text format of Prometheus, without the buckets of
+// histograms.
 func parseMetrics(body []byte) metrics {
 	m := make(metrics)
 	for lines := bufio.NewScanner(bytes.NewReader(body)); lines.Scan(); {
@@ -175,7 +175,7 @@ func label(series, name string) (string, bool) {
 	return value, ok
 }
 
-// moved returns by how much the counters of a metric rose, by their label.
+// moved returns the increase of a metric's counters, by label.
 func (m metrics) moved(before metrics, name string) map[string]int {
 	rose := make(map[string]int)
 	for series, v := range m {
@@ -186,7 +186,7 @@ func (m metrics) moved(before metrics, name string) map[string]int {
 	return rose
 }
 
-// knownSettings asks the binary which settings it has.
+// knownSettings returns the settings of the binary.
 func knownSettings(ctx context.Context, server string) ([]string, error) {
 	out, err := exec.CommandContext(ctx, server, "config", "print").Output()
 	if err != nil {
@@ -212,7 +212,8 @@ func parseSettings(text string) []string {
 	return paths
 }
 
-// known splits settings into those that the binary has and those it lacks.
+// known splits settings into those that the binary has and those that it does
+// not.
 func known(settings, paths []string) (has, lacks []string) {
 	for _, s := range settings {
 		name, _, _ := strings.Cut(s, "=")

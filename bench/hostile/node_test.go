@@ -54,7 +54,7 @@ func TestReadRSS(t *testing.T) {
 	}
 }
 
-// Equal failures have equal names, whatever address they were met at.
+// The same failure at different addresses has the same name.
 func TestCause(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	for want, err := range map[string]error{

@@ -16,11 +16,11 @@ const (
 	pushEvery   = 5 * time.Millisecond
 	pushSize    = 128
 	pushTimeout = 5 * time.Second // for one answer
-	pushers     = 12              // connections to the API for one witness: so many pushes wait for answers at once
+	pushers     = 12              // connections to the API for one witness, and so pushes that wait for answers at once
 )
 
-// pusher pushes to one witness at the moments that are due, whether or not the
-// ones before were answered: what waits counts from when it was due.
+// pusher pushes to one witness at fixed times, whether or not earlier pushes
+// were answered. The latency counts from the time when a push was due.
 type pusher struct {
 	witness *witness
 	clock   bench.Clock
@@ -28,8 +28,8 @@ type pusher struct {
 	queue   chan uint32
 }
 
-// start runs until ctx ends; then no more pushes become due, and those that wait
-// are given up when hard ends.
+// start runs until ctx is done. After that no more pushes become due, and
+// waiting ones are given up when hard is done.
 func (p *pusher) start(ctx, hard context.Context, running *sync.WaitGroup) {
 	p.queue = make(chan uint32, 1<<16)
 	running.Go(func() {
@@ -37,7 +37,7 @@ func (p *pusher) start(ctx, hard context.Context, running *sync.WaitGroup) {
 		for due := p.clock.Now(); ; {
 			select {
 			case p.queue <- p.witness.offer(due, phase(p.phase.Load())):
-			default: // 65,536 wait already: it stays unanswered
+			default: // 65,536 wait already: this one stays unanswered
 			}
 			due += int64(pushEvery)
 			if bench.Sleep(ctx, time.Duration(due-p.clock.Now())) != nil {
@@ -50,7 +50,7 @@ func (p *pusher) start(ctx, hard context.Context, running *sync.WaitGroup) {
 	}
 }
 
-// work pushes what is due on one connection.
+// work sends the due pushes on one connection.
 func (p *pusher) work(ctx context.Context) {
 	target, err := publish.NewRequest("POST", "http://"+p.witness.node.api+"/v1/users/"+p.witness.uid, "", "Content-Type: text/plain")
 	if err != nil {
@@ -75,7 +75,7 @@ func (p *pusher) work(ctx context.Context) {
 	}
 }
 
-// apiConn is a kept-alive connection to the API, made when it is needed.
+// apiConn is a persistent connection to the API; it is made when needed.
 type apiConn struct {
 	address string
 	conn    net.Conn
@@ -114,7 +114,7 @@ func (c *apiConn) exchange(ctx context.Context, request []byte) (int, error) {
 		}
 		c.in = append(c.in, p[:n]...)
 		status, whole, _, err := publish.ParseResponse(c.in)
-		if whole > 0 { // also with the error that the server closes after it
+		if whole > 0 { // even if the server closes the connection after it
 			if err != nil {
 				c.close()
 			}
@@ -133,7 +133,7 @@ func (c *apiConn) close() {
 	}
 }
 
-// stream pushes to the attackers at a rate until ctx ends.
+// stream pushes to the attackers at a rate until ctx is done.
 func stream(ctx context.Context, api string, p Pushes) {
 	target, err := publish.NewRequest("POST", "http://"+api+p.Path, filler(p.Size), "Content-Type: text/plain")
 	if err != nil {
@@ -144,7 +144,7 @@ func stream(ctx context.Context, api string, p Pushes) {
 	c := apiConn{address: api}
 	defer c.close()
 	for due := clock.Now(); ; {
-		_, _ = c.do(ctx, request) // what is refused there harms nobody
+		_, _ = c.do(ctx, request) // a refused push does not matter here
 		due += int64(time.Second) / int64(p.Rate)
 		if bench.Sleep(ctx, time.Duration(due-clock.Now())) != nil {
 			return

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 )
 
-// Operations of an attacker process, beside those of package bench.
+// Operations of an attacker process, besides those of package bench.
 const (
 	opAttack = "attack" // Detail is an Order; answered when all are connected, or have failed
 	opReport = "report" // answered with a Report in Detail
@@ -18,9 +18,9 @@ type Order struct {
 	Aim    Aim            `json:"aim"`
 }
 
-// Report is what became of the attackers.
+// Report is the result of the attackers.
 type Report struct {
-	Connected int            `json:"connected"`         // upgraded, or connected where there is no upgrade
+	Connected int            `json:"connected"`         // upgraded, or connected if there is no upgrade
 	Failed    map[string]int `json:"failed,omitempty"`  // never connected, by cause
 	Answers   map[string]int `json:"answers,omitempty"` // HTTP statuses
 	Closed    map[string]int `json:"closed,omitempty"`  // by close code or cause
@@ -28,19 +28,19 @@ type Report struct {
 	First     float64        `json:"first_close_s"`     // from the start of the attack; 0 without one
 	Last      float64        `json:"last_close_s"`
 	Limited   int            `json:"limited"`          // err rate_limited
-	Sent      uint64         `json:"sent_bytes"`       // that the attackers' kernel took
+	Sent      uint64         `json:"sent_bytes"`       // bytes accepted by the attackers' kernel
 	Received  uint64         `json:"received_bytes"`   // read
 	Seconds   float64        `json:"seconds"`          // that the attack lasted
 	Peak      float64        `json:"peak_bytes_per_s"` // most sent in half a second, as a rate
 	End       float64        `json:"end_bytes_per_s"`  // in the last half second
 }
 
-// newReport has its maps.
+// newReport returns a Report with its maps.
 func newReport() Report {
 	return Report{Failed: map[string]int{}, Answers: map[string]int{}, Closed: map[string]int{}}
 }
 
-// ClosedCount is how many attackers were closed, for whatever cause.
+// ClosedCount returns how many attackers were closed, for any cause.
 func (r *Report) ClosedCount() (n int) {
 	for _, k := range r.Closed {
 		n += k

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// phase is a part of a row's time.
+// phase is a part of the time of a row.
 type phase uint8
 
 const (
-	phBetween  phase = iota // counts nowhere
-	phIdle                  // nobody attacks
+	phBetween  phase = iota // not counted
+	phIdle                  // no attack
 	phControl               // the attack is on the other node
 	phAttacked              // the attack is on the witness's node
-	phAfter                 // the attackers have gone
+	phAfter                 // the attackers have left
 	phases
 )
 
@@ -28,11 +28,11 @@ type Memory struct {
 	After  int64 `json:"after"`
 }
 
-// Growth is what the attack added at its height.
+// Growth returns how many bytes the attack added at its peak.
 func (m Memory) Growth() int64 { return max(m.Peak-m.Before, 0) }
 
-// kept says whether memory is not back within a tenth, and the few MiB that a
-// heap of this size moves by itself.
+// kept says whether memory has not come back to within a tenth plus a few MiB,
+// by which a heap of this size varies.
 func (m Memory) kept() bool { return m.After > m.Before+m.Before/10+4<<20 }
 
 // Row is one attack by a number of attackers.
@@ -46,7 +46,7 @@ type Row struct {
 	Attacked Pushed  `json:"attacked"`
 	After    Pushed  `json:"after"`
 	Ratio    float64 `json:"ratio"`  // p99 attacked / p99 control
-	Target   float64 `json:"target"` // that the ratio is to keep to
+	Target   float64 `json:"target"` // limit of the ratio
 
 	NewIdle     Newcomers `json:"newcomers_idle"`
 	NewControl  Newcomers `json:"newcomers_control"`
@@ -71,7 +71,7 @@ type Row struct {
 	Died      string             `json:"died,omitempty"`         // how the node ended, if it did
 }
 
-// Faults is what must not be, whatever the machine's speed.
+// Faults returns everything that must not happen on a machine of any speed.
 func (r *Row) Faults() []string {
 	var f []string
 	add := func(n int, format string, args ...any) {
@@ -94,7 +94,7 @@ func (r *Row) Faults() []string {
 	return f
 }
 
-// Misses is what was not reached: the faults and the ratio.
+// Misses returns the missed targets: the faults and the ratio.
 func (r *Row) Misses() []string {
 	f := r.Faults()
 	if r.Ratio > r.Target {
@@ -104,7 +104,7 @@ func (r *Row) Misses() []string {
 	return f
 }
 
-// memoryMisses is what was not reached of memory.
+// memoryMisses returns the missed targets for memory.
 func (r *Row) memoryMisses() (f []string) {
 	if r.AfterTime >= memoryTime && r.Memory.kept() {
 		f = append(f, fmt.Sprintf("memory is not back %v after: %s MB", r.AfterTime, mb(r.Memory)))
@@ -118,11 +118,11 @@ func (r *Row) memoryMisses() (f []string) {
 	return f
 }
 
-// memoryTime is how long memory has at least before it is to be back.
+// memoryTime is the least time after which memory must be back.
 const memoryTime = 5 * time.Second
 
-// median returns the row whose ratio is in the middle, with the faults of the
-// others: times vary between rounds, faults must not be in any.
+// median returns the row with the middle ratio, with the faults of the others:
+// times vary between rounds, but no round may have faults.
 func median(rows []Row) Row {
 	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(a.Ratio, b.Ratio) })
 	mid := len(rows) / 2
@@ -135,7 +135,7 @@ func median(rows []Row) Row {
 	return row
 }
 
-// target is what the ratio of a row is to keep to.
+// target returns the limit of a row's ratio.
 func target(attackers int) float64 {
 	if attackers == 1 {
 		return 2
@@ -143,7 +143,7 @@ func target(attackers int) float64 {
 	return 4
 }
 
-// Result is a whole run.
+// Result is the result of a run.
 type Result struct {
 	Machine string        `json:"machine"`
 	Server  string        `json:"server"` // its version

@@ -10,7 +10,7 @@ import (
 	"belfry/bench"
 )
 
-func TestVerdict(t *testing.T) {
+func TestOutcome(t *testing.T) {
 	good := Row{Attack: "a", What: "what", Attackers: 8, Ratio: 4, Target: 4, Innocents: 2}
 	if got := good.verdict(); got != "ok" || len(good.Misses()) != 0 {
 		t.Errorf("%s: %q", got, good.Misses())
@@ -68,7 +68,7 @@ func TestMemoryMisses(t *testing.T) {
 	}
 }
 
-// The middle round is shown, and no fault of another is lost.
+// The middle round is shown, with the faults of the others.
 func TestMedian(t *testing.T) {
 	row := median([]Row{{Ratio: 9}, {Ratio: 1, Attacked: Pushed{Lost: 2}}, {Ratio: 3}})
 	if row.Ratio != 3 || !slices.Equal(row.Faults(), []string{"in another round: pushes lost: 2"}) {
@@ -79,7 +79,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// What happens on the control alone is no fault of the node.
+// Faults of the control are not faults of the node.
 func TestControlIsNoFault(t *testing.T) {
 	r := Row{Ratio: 1, Target: 2, NewControl: Newcomers{Failed: map[string]int{"timeout": 1}}, Control: Pushed{Refused: 1}}
 	if m := r.Misses(); len(m) != 0 {

@@ -12,25 +12,26 @@ import (
 	"belfry/bench/tool"
 )
 
-// Options say what is run.
+// Options of a run.
 type Options struct {
 	Server   string        // belfry's binary
-	Attacker []string      // the program that attacks; none is this one with the argument "attacker"
+	Attacker []string      // the program of the attackers; none is this one with the argument "attacker"
 	Rounds   int           // of each row; the one with the middle ratio is shown
 	Shards   int           // of each node
 	Only     []string      // names of attacks, see Find; none: all
 	Counts   []int         // numbers of attackers instead of each attack's own, at most its own; none: its own
 	Idle     time.Duration // before the attacks
 	Duration time.Duration // of an attack on the control, and again on the node
-	After    time.Duration // after an attack that takes memory; others are looked at for a second
+	After    time.Duration // wait after an attack on memory; after others it is a second
 	Settings []string      // NAME=VALUE for all nodes; those that the binary does not know are left out
 }
 
-// DefaultOptions are those of `make hostile`.
+// DefaultOptions returns the options of `make hostile`.
 func DefaultOptions() Options {
 	return Options{
 		Server: "bin/belfry", Rounds: 1, Shards: 2, Idle: 1500 * time.Millisecond, Duration: 3 * time.Second, After: 10 * time.Second,
-		// Shorter than the default of 10 s, so that a short attack sees it end.
+		// Shorter than the default of 10 s, so that it ends during a short
+		// attack.
 		Settings: []string{"session.rate_grace=1s"},
 	}
 }
@@ -55,7 +56,7 @@ func (o *Options) Validate() error {
 	return err
 }
 
-// counts are the numbers of attackers of a row each.
+// counts returns the numbers of attackers; each gets a row.
 func (o *Options) counts(a Attack) []int {
 	if len(o.Counts) == 0 {
 		return a.Counts
@@ -70,8 +71,8 @@ func (o *Options) counts(a Attack) []int {
 	return chosen
 }
 
-// Run runs the attacks one after the other. With an error it returns the rows
-// that are done.
+// Run runs the attacks one after the other. With an error it also returns the
+// complete rows.
 func Run(ctx context.Context, o *Options, progress *tool.Progress) (*Result, error) {
 	defer progress.End()
 	attacks, err := Find(o.Only)
@@ -113,7 +114,7 @@ func Run(ctx context.Context, o *Options, progress *tool.Progress) (*Result, err
 	return result, nil
 }
 
-// version asks the binary for its own.
+// version returns the version of the binary.
 func version(ctx context.Context, server string) string {
 	out, err := exec.CommandContext(ctx, server, "version").Output()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"belfry/bench/tool"
 )
 
-// scene is everything that one row needs.
+// scene has the processes and clients of one row.
 type scene struct {
 	opts    *Options
 	attack  Attack
@@ -36,14 +36,14 @@ type scene struct {
 	row     Row
 }
 
-// calm is how long others are given to notice that the attackers have gone.
+// calm is the time for nodes to notice that the attackers have left.
 const calm = 3 * time.Second
 
 // row runs one attack with n attackers.
 func (o *Options) row(ctx context.Context, a Attack, n int, paths []string, progress *tool.Progress) (*Row, error) {
 	s := &scene{opts: o, attack: a, count: n, row: Row{Attack: a.Name, What: a.What, Attackers: n, Target: target(n), Bound: a.Grow}}
 	defer s.stopNodes()
-	// soft ends what is begun anew, hard what is under way.
+	// soft stops new activities, hard those in progress.
 	hard, stopHard := context.WithCancel(ctx)
 	defer stopHard()
 	soft, stopSoft := context.WithCancel(hard)
@@ -131,8 +131,8 @@ func (s *scene) people(ctx, hard, soft context.Context) error {
 		if err := s.readers.fill(ctx, s.attack.SlowReaders); err != nil {
 			return err
 		}
-		// A little less than they read, in frames as large as those that wait, so
-		// that the backlog lasts and never reaches a bound by itself.
+		// A little less than they read, in frames as large as the waiting ones,
+		// so that the backlog lasts and does not reach a limit by itself.
 		s.running.Go(func() {
 			stream(soft, s.node.api, Pushes{Path: "/v1/topics/" + slowTopic, Rate: 1, Size: slowMessage})
 		})
@@ -144,11 +144,11 @@ func (s *scene) people(ctx, hard, soft context.Context) error {
 
 func (s *scene) enter(p phase) { s.phase.Store(uint32(p)) }
 
-// phases goes through the row's time.
+// phases runs the phases of a row.
 func (s *scene) phases(ctx context.Context, progress *tool.Progress) error {
 	note := func(what string) { progress.Note("%s, %d: %s", s.attack.Name, s.count, what) }
 	note("idle")
-	if err := bench.Sleep(ctx, 300*time.Millisecond); err != nil { // what is new warms up
+	if err := bench.Sleep(ctx, 300*time.Millisecond); err != nil { // new processes warm up
 		return err
 	}
 	s.enter(phIdle)
@@ -186,7 +186,7 @@ func (s *scene) phases(ctx context.Context, progress *tool.Progress) error {
 	return s.aftermath(ctx, before)
 }
 
-// assault attacks a node for the time of one phase.
+// assault attacks a node for one phase.
 func (s *scene) assault(ctx context.Context, target *node, uid string, p phase) (r Report, err error) {
 	program := s.opts.Attacker
 	if len(program) == 0 {
@@ -248,7 +248,7 @@ func (s *scene) assault(ctx context.Context, target *node, uid string, p phase) 
 	return r, json.Unmarshal(reply.Detail, &r)
 }
 
-// quiet waits until a node has noticed that its attackers have gone.
+// quiet waits until a node has noticed that its attackers have left.
 func (s *scene) quiet(ctx context.Context, n *node) {
 	ctx, cancel := context.WithTimeout(ctx, calm)
 	defer cancel()

@@ -24,15 +24,15 @@ const (
 	healthEvery   = 250 * time.Millisecond
 )
 
-// strangers are clients that connect while others attack, each from an address
-// of its own, and programs that ask /healthz on a new connection.
+// strangers are clients that connect during an attack, each from its own
+// address, and programs that request /healthz on a new connection.
 type strangers struct {
 	node  *node
 	clock bench.Clock
 	phase *atomic.Uint32
 
 	mu        sync.Mutex // guards what follows
-	under     int        // connects under way
+	under     int        // connects in progress
 	connects  [phases]*bench.Histogram
 	joined    [phases]int // of a crowd
 	failed    [phases]map[string]int
@@ -50,8 +50,7 @@ func newStrangers(n *node, ph *atomic.Uint32) *strangers {
 	return s
 }
 
-// start lets them come until ctx ends; those under way are waited for by
-// running.
+// start makes strangers until ctx is done; running counts those in progress.
 func (s *strangers) start(ctx, hard context.Context, running *sync.WaitGroup) {
 	running.Go(func() {
 		s.every(ctx, strangerEvery, func(n int, ph phase) { running.Go(func() { s.connect(hard, n, ph) }) })
@@ -72,7 +71,7 @@ func (s *strangers) every(ctx context.Context, period time.Duration, do func(n i
 	}
 }
 
-// connect is one stranger: connect(2) to 101, and away again.
+// connect is one stranger: it connects, waits for the 101 and leaves.
 func (s *strangers) connect(ctx context.Context, n int, ph phase) {
 	s.mu.Lock()
 	s.under++
@@ -96,14 +95,14 @@ func (s *strangers) connect(ctx context.Context, n int, ph phase) {
 	s.connects[ph].Record(took)
 }
 
-// crowd lets n clients connect at once that stay until ctx ends.
+// crowd connects n clients at once; they stay until ctx is done.
 func (s *strangers) crowd(ctx context.Context, n int, running *sync.WaitGroup) {
 	ph := phase(s.phase.Load())
 	for i := range n {
 		running.Go(func() {
 			c, err := dial(ctx, [4]byte{127, 103, byte(i / 250), byte(i%250 + 1)}, s.node.listen, fmt.Sprintf("/ws?uid=crowd-%d", i), "")
 			if err != nil && ctx.Err() != nil {
-				err = os.ErrDeadlineExceeded // its time was over: it had the whole attack
+				err = os.ErrDeadlineExceeded // it had the time of the whole attack
 			}
 			s.mu.Lock()
 			if err != nil {
@@ -120,14 +119,14 @@ func (s *strangers) crowd(ctx context.Context, n int, running *sync.WaitGroup) {
 	}
 }
 
-// waiting is how many are neither connected nor refused.
+// waiting returns how many are neither connected nor refused.
 func (s *strangers) waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.under
 }
 
-// health asks /healthz once.
+// health requests /healthz once.
 func (s *strangers) health(ctx context.Context, ph phase) {
 	c := apiConn{address: s.node.api}
 	defer c.close()
@@ -145,7 +144,7 @@ func (s *strangers) health(ctx context.Context, ph phase) {
 	}
 }
 
-// Newcomers is what strangers met in one phase.
+// Newcomers is the result of the strangers of one phase.
 type Newcomers struct {
 	Connected int            `json:"connected"`
 	Failed    map[string]int `json:"failed,omitempty"`
@@ -163,8 +162,8 @@ func (s *strangers) tally(ph phase) Newcomers {
 		Asked: s.asked[ph], Unhealthy: maps.Clone(s.unhealthy[ph])}
 }
 
-// cause is an error in a word or two: without addresses, so that equal ones
-// count as one.
+// cause returns an error in a word or two, without addresses, so that equal
+// errors are counted together.
 func cause(err error) string {
 	var errno syscall.Errno
 	var status *bench.StatusError
@@ -186,8 +185,8 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// readers are innocent clients that read slowly: each takes 20,000 bytes a second
-// of a backlog.
+// readers are innocent clients that read slowly: each reads 20,000 bytes per
+// second of a backlog.
 type readers struct {
 	node *node
 
@@ -220,7 +219,7 @@ func (r *readers) slowly(ctx context.Context, c *client) {
 	defer c.conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })()
 	if tcp, ok := c.conn.(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(4 << 10) // so that the backlog is the node's
+		_ = tcp.SetReadBuffer(4 << 10) // so that the backlog is in the node
 	}
 	var p [slowRate / 10]byte
 	var got received
@@ -243,8 +242,8 @@ func (r *readers) slowly(ctx context.Context, c *client) {
 	}
 }
 
-// fill pushes to the topic of the readers until each has half of what may wait
-// for it.
+// fill pushes to the topic of the readers until each has half of its largest
+// backlog.
 func (r *readers) fill(ctx context.Context, n int) error {
 	pushes, stop := context.WithCancel(ctx)
 	defer stop()
@@ -255,7 +254,7 @@ func (r *readers) fill(ctx context.Context, n int) error {
 	}()
 	defer func() { stop(); <-done }()
 	for range 200 {
-		// Frames that are shared count once.
+		// Shared frames count once.
 		if m, err := r.node.metrics(ctx); err == nil && m["belfry_backlog_bytes"] > 512<<10 && m["belfry_backlog_connections"] >= float64(n) {
 			return nil
 		}

@@ -9,17 +9,17 @@ import (
 	"belfry/bench"
 )
 
-// busy is the load average from which on the table says so.
+// busy is the load average above which the table has a warning.
 const busy = 1
 
-// Write prints two tables, Markdown that is also legible as text: what the
-// others noticed, and what became of the attackers. With notes it prints below
-// them what was missed.
+// Write prints two Markdown tables that are also readable as text: the effect
+// on other clients, and the end of the attackers. With notes it prints the
+// missed targets below them.
 func (r *Result) Write(w io.Writer, notes bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s; belfry %s; %v an attack; load average before it %.1f\n\n", r.Machine, r.Server, r.Attack, r.Load)
 	if r.Load > busy {
-		fmt.Fprintf(&b, "Other programs took processors, so the times and ratios say little: run it on a quiet machine.\n\n")
+		fmt.Fprintf(&b, "Other programs used the processors, so times and ratios mean little: run it on a quiet machine.\n\n")
 	}
 	witness := [][]string{{"attack", "attackers", "p50 idle, control, attacked (ms)", "p99 idle, control, attacked (ms)", "ratio", "innocents closed",
 		"refused, lost", "newcomers' p99 idle, control, attacked (ms)", "not let in", "verdict"}}
@@ -41,7 +41,7 @@ func (r *Result) Write(w io.Writer, notes bool) error {
 	return err
 }
 
-// notes says what was missed.
+// notes prints the missed targets.
 func (r *Result) notes(b *strings.Builder) {
 	for i := range r.Rows {
 		row := &r.Rows[i]
@@ -66,7 +66,7 @@ func (r *Row) three(of func(Pushed) float64) string {
 	return fmt.Sprintf("%s, %s, %s", short(of(r.Idle)), short(of(r.Control)), short(of(r.Attacked)))
 }
 
-// short is a number of milliseconds with two digits that matter.
+// short formats milliseconds with two significant digits.
 func short(v float64) string {
 	switch {
 	case v >= 10:
@@ -107,7 +107,7 @@ func (r *Row) verdict() string {
 	return "fault"
 }
 
-// ended is what became of the attackers, and who never got in.
+// ended describes how the attackers ended, and how many never connected.
 func (r *Row) ended() string {
 	a := &r.OnNode
 	var parts []string

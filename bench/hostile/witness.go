@@ -10,8 +10,8 @@ import (
 	"belfry/bench"
 )
 
-// witness is an innocent user with one session, who gets pushes. What becomes
-// of each is recorded by the phase in which it was due.
+// witness is an innocent user with one session that gets pushes. The result of
+// each push is recorded in the phase in which it was due.
 type witness struct {
 	uid  string
 	node *node
@@ -37,8 +37,8 @@ type answer uint8
 const (
 	unanswered answer = iota
 	accepted
-	refused // by a status: nobody got it
-	broken  // the connection ended before the answer: somebody may have got it
+	refused // by a status: no client got it
+	broken  // the connection ended before the answer: the client may have got it
 )
 
 func newWitness(n *node, uid string) *witness {
@@ -50,8 +50,8 @@ func newWitness(n *node, uid string) *witness {
 	return w
 }
 
-// connect makes the session. It is read, and made anew when it is lost, until
-// ctx ends.
+// connect makes the session and reads it. It makes a new one when it is lost,
+// until ctx is done.
 func (w *witness) connect(ctx context.Context, running *sync.WaitGroup) error {
 	c, err := w.dial(ctx)
 	if err != nil {
@@ -83,7 +83,7 @@ func (w *witness) dial(ctx context.Context) (*client, error) {
 	return dial(ctx, [4]byte{127, 0, 0, 1}, w.node.listen, "/ws?uid="+w.uid, "")
 }
 
-// read takes pushes until the connection ends.
+// read receives pushes until the connection ends.
 func (w *witness) read(ctx context.Context, c *client) error {
 	defer c.conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })()
@@ -95,7 +95,7 @@ func (w *witness) read(ctx context.Context, c *client) error {
 		}
 		m, ok := bench.ParsePayload(p)
 		if !ok {
-			return errors.New("a message that nobody sent")
+			return errors.New("a message that was not sent")
 		}
 		w.take(m, clock.Now())
 	}
@@ -117,7 +117,7 @@ func (w *witness) take(m bench.Message, now int64) {
 	w.latency[p.phase].Record(now - p.due)
 }
 
-// offer gives the push that is due its number.
+// offer returns the number of the due push.
 func (w *witness) offer(due int64, ph phase) uint32 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -125,7 +125,7 @@ func (w *witness) offer(due int64, ph phase) uint32 {
 	return uint32(len(w.pushes) - 1)
 }
 
-// answered records what the API said, and why if it was no acceptance.
+// answered records the API's answer, with the cause if it was not accepted.
 func (w *witness) answered(seq uint32, a answer, cause string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,7 +135,7 @@ func (w *witness) answered(seq uint32, a answer, cause string) {
 	}
 }
 
-// waiting is how many pushes have no answer, or were accepted and have not
+// waiting returns how many pushes have no answer, or were accepted and have not
 // arrived.
 func (w *witness) waiting() (n int) {
 	w.mu.Lock()
@@ -148,13 +148,13 @@ func (w *witness) waiting() (n int) {
 	return n
 }
 
-// Pushed is what became of the pushes to the witnesses in one phase.
+// Pushed is the result of the pushes to the witnesses in one phase.
 type Pushed struct {
 	Due     int            `json:"due"`
 	Refused int            `json:"refused"`          // or with no answer in time, and not delivered
 	Lost    int            `json:"lost"`             // accepted and never delivered
 	Causes  map[string]int `json:"causes,omitempty"` // of refusals and broken connections
-	P50     float64        `json:"p50_ms"`           // due → receipt, of the witness that was worse off
+	P50     float64        `json:"p50_ms"`           // due → receipt, of the witness with the larger p99
 	P90     float64        `json:"p90_ms"`
 	P99     float64        `json:"p99_ms"`
 	Max     float64        `json:"max_ms"`
@@ -191,8 +191,8 @@ func (w *witness) ended() map[string]int {
 	return maps.Clone(w.closed)
 }
 
-// worse joins the tallies of two witnesses: counts add up, and the quantiles
-// are those of the one whose p99 is the larger.
+// worse joins the tallies of two witnesses: it adds the counts and takes the
+// quantiles with the larger p99.
 func worse(a, b Pushed) Pushed {
 	if b.P99 > a.P99 {
 		a, b = b, a

@@ -17,7 +17,7 @@ import (
 	"belfry/bench"
 )
 
-// TestMain lets the test binary be the client processes of runs under test.
+// TestMain lets the test binary be the client processes of the tested runs.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "bench" && os.Args[2] == "client" {
 		if err := bench.RunClient(int(os.Stdin.Fd()), os.Stdout); err != nil {
@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fake is a server with belfry's API that commits one fault, to the user
-// number 3 only.
+// fake is a server with belfry's API that makes one fault, only for user number
+// 3.
 type fake struct {
 	fault string
 	ipv6  bool
@@ -82,7 +82,8 @@ func (f *fake) start(t *testing.T, mode string) Options {
 	return o
 }
 
-// hijack upgrades. register is called before the client can know.
+// hijack upgrades a connection. It calls register before the client gets the
+// answer.
 func hijack(w http.ResponseWriter, register func(net.Conn)) (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(w).Hijack()
 	if err == nil {
@@ -182,7 +183,7 @@ func (f *fake) post(w http.ResponseWriter, r *http.Request, uid string) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// deliver commits the fault.
+// deliver delivers with the fault.
 func (f *fake) deliver(c net.Conn, frame []byte) {
 	switch f.fault {
 	case "drop":

@@ -18,8 +18,8 @@ type drawing struct {
 	chart   *plot.Chart
 }
 
-// WriteFolder writes report.md, report.json and the charts into dir, which it
-// makes. What else is in dir stays.
+// WriteFolder writes report.md, report.json and the charts into dir. It makes
+// dir if needed and keeps other files in it.
 func (r *Report) WriteFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -48,11 +48,10 @@ func (r *Report) WriteFolder(dir string) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// drawings returns the charts for which there is data; the chart of others is
-// nil.
+// drawings returns the charts; a chart without data is nil.
 func (r *Report) drawings() []drawing {
 	return []drawing{
-		{"memory.svg", "RSS is the server's. Slab is what all sockets of this machine take in the kernel, the clients' too where they run on it, above what it was before the first connection.", r.memoryChart()},
+		{"memory.svg", "RSS is the server's. Slab is the kernel memory of all sockets of this machine, including those of clients that run on it, above its value before the first connection.", r.memoryChart()},
 		{"handshakes.svg", "Upgraded connections a second, between samples.", r.handshakeChart()},
 		{"receipts.svg", "Share of the clients that have a message against the time since it was published, over all messages.", r.receiptChart()},
 		{"messages.svg", "Time from the publish to the last receipt, message by message.", r.messageChart()},
@@ -62,7 +61,7 @@ func (r *Report) drawings() []drawing {
 	}
 }
 
-// memoryChart draws memory against connections while these were made.
+// memoryChart draws memory against connections while they were made.
 func (r *Report) memoryChart() *plot.Chart {
 	rss := plot.Series{Name: "server RSS", Dots: true}
 	slab := plot.Series{Name: "kernel slab", Dots: true}
@@ -83,8 +82,8 @@ func (r *Report) memoryChart() *plot.Chart {
 	return &plot.Chart{Title: "Memory against connections", X: "connections", Y: "MiB", Zero: true, Series: []plot.Series{rss, slab}}
 }
 
-// pairs returns samples that follow one another and are far enough apart for
-// a rate, of which there are at most 120 so that the chart is legible.
+// pairs returns successive samples that are far enough apart for a rate, at
+// most 120 so that the chart is readable.
 func (r *Report) pairs() (pairs [][2]Sample) {
 	if len(r.Samples) == 0 {
 		return nil
@@ -104,7 +103,7 @@ func (r *Report) pairs() (pairs [][2]Sample) {
 func (r *Report) handshakeChart() *plot.Chart {
 	rate := plot.Series{Steps: true}
 	if r.Mode == Storm {
-		return nil // the samples are too few; its latencies say more
+		return nil // too few samples; the latencies show more
 	}
 	for _, pair := range r.pairs() {
 		a, b := pair[0], pair[1]
@@ -163,12 +162,13 @@ func (r *Report) latencyChart() *plot.Chart {
 	c := &plot.Chart{Title: "Latency by percentile", X: "percent of the messages", Y: "ms", Percentiles: true, LogY: true}
 	for _, l := range r.Latencies {
 		if l.Name == connectLatency && r.Mode != Connect && r.Mode != Storm && r.Mode != Heartbeat {
-			continue // drowned by what the mode is about
+			continue // hidden by the main figures of the mode
 		}
 		ns, percent := l.Histogram.Curve()
 		s := plot.Series{Name: l.Name}
 		for i := range ns {
-			// The last point, 100 %, stands as far out as one message in all.
+			// The last point, 100 %, is drawn where one message of all would
+			// be.
 			s.X, s.Y = append(s.X, min(percent[i], 100-100/float64(l.Count+1))), append(s.Y, ns[i]/1e6)
 		}
 		c.Series = append(c.Series, s)

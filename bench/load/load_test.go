@@ -67,7 +67,7 @@ func TestEveryMode(t *testing.T) {
 	}
 }
 
-// testFolder writes the report and looks whether all it names is there.
+// testFolder writes the report and checks that all files named in it exist.
 func testFolder(t *testing.T, r *Report) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "report")
@@ -127,7 +127,7 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
-// runShort does not wait long for what will never arrive.
+// runShort does not wait long for messages that will not arrive.
 func runShort(t *testing.T, o Options) *Report {
 	t.Helper()
 	o.grace = 300 * time.Millisecond
@@ -136,7 +136,7 @@ func runShort(t *testing.T, o Options) *Report {
 
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	o := (&fake{at: map[int]func(){20: cancel}}).start(t, Soak) // all have had some by then
+	o := (&fake{at: map[int]func(){20: cancel}}).start(t, Soak) // each has got some by then
 	o.Duration = time.Hour
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func TestOpenLoopCountsWaiting(t *testing.T) {
 	if accepted < 390 || accepted > 401 {
 		t.Errorf("%v pushes in 200 ms at 2,000 a second", accepted)
 	}
-	if a := r.find(answerLatency); a == nil || a.Count != int64(accepted) || a.Max < int64(time.Millisecond) { // every seventh was refused for a while
+	if a := r.find(answerLatency); a == nil || a.Count != int64(accepted) || a.Max < int64(time.Millisecond) { // every seventh was refused at first
 		t.Errorf("%+v", a)
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"belfry/bench"
 )
 
-// broadcasts sends n messages to everybody, each when all have the last and
-// the interval is over, and returns the time to the last receipt of each.
+// broadcasts sends n messages to all. It sends the next when all have the last
+// one and the interval is over. It returns the time to the last receipt of each
+// message.
 func (r *run) broadcasts(ctx context.Context, what string, p publisher, n int) (took []float64, err error) {
 	r.progress.begin(what, n)
 	begun := time.Now()
@@ -61,7 +62,7 @@ func (r *run) fanoutFigures(ctx context.Context, took []float64) {
 	r.rep.figure("publish → last receipt, median", median, "ms")
 	r.rep.figure("publish → last receipt, worst", worst, "ms")
 	r.rep.figure("publish → last receipt per connection, median", median*1e3/open, "µs")
-	r.rep.figure("deliveries per second while a message is on its way", open*float64(len(took))/total*1e3, "/s")
+	r.rep.figure("deliveries per second while a message is being delivered", open*float64(len(took))/total*1e3, "/s")
 	if used, known := r.ended(ctx); known {
 		r.rep.figure("server CPU per delivery", used*1e6/open/float64(len(took)), "µs")
 	}
@@ -99,7 +100,7 @@ func (r *run) echo(ctx context.Context) error {
 	return waited
 }
 
-// heartbeat measures what it costs to keep connections alive that do nothing.
+// heartbeat measures the cost of keeping idle connections alive.
 func (r *run) heartbeat(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
 		return err
@@ -168,8 +169,8 @@ func (r *run) storm(ctx context.Context) error {
 	return nil
 }
 
-// slow has a share of the clients stop reading, and looks at the others while
-// messages are sent; then at what became of the slow ones.
+// slow makes a share of the clients stop reading, measures the others while
+// messages are sent, and then checks the slow ones.
 func (r *run) slow(ctx context.Context) error {
 	p, err := newPublisher(r.o)
 	if err != nil {
@@ -213,7 +214,7 @@ func (r *run) slow(ctx context.Context) error {
 	return nil
 }
 
-// waitQuiet waits until nothing more arrives at clients that read again.
+// waitQuiet waits until clients that read again receive nothing more.
 func (r *run) waitQuiet(ctx context.Context, last bench.Stats) (bench.Stats, error) {
 	r.progress.begin("reading what is left", 50)
 	for quiet, i := 0, 0; quiet < 5 && i < 300; i++ {
@@ -258,7 +259,7 @@ func (r *run) soak(ctx context.Context) error {
 	r.progress.begin("soak", int(r.o.Duration/time.Millisecond))
 	for time.Since(begun) < r.o.Duration && err == nil {
 		var wall time.Duration
-		if err = r.pool.Refresh(ctx); err == nil { // nobody waits for connections that are lost; they are counted
+		if err = r.pool.Refresh(ctx); err == nil { // lost connections are not waited for; they are counted
 			wall, err = r.pool.Broadcast(ctx, p.broadcast)
 		}
 		if err == nil {
@@ -282,7 +283,7 @@ func (r *run) soak(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// lastWords is for reading counters when ctx may be over.
+// lastWords returns a context for reading counters when ctx may be done.
 func lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 }

@@ -35,13 +35,13 @@ func Modes() []string { return []string{Connect, Fanout, Push, Echo, Heartbeat, 
 type Options struct {
 	Mode  string
 	Wire  bench.Wire
-	Reply []string // of Wire.Answers: "what comes=what to send"
+	Reply []string // of Wire.Answers: "message=answer"
 
 	Target      string // host name or address
 	Ports       string // "9000-9019,9100"
 	Connections int
 	Rate        float64 // connections a second; 0 is no limit
-	Window      int     // connections under way at once in one process
+	Window      int     // connections in progress at once in one process
 	Processes   int     // client processes, at least; 0 is automatic
 	Sources     []string
 
@@ -54,13 +54,13 @@ type Options struct {
 	Echo     string        // of echo: what to send; a template with {payload}
 
 	Publish     Publish
-	Concurrency int     // of push: requests under way at once
+	Concurrency int     // of push: requests in progress at once
 	OpenRate    float64 // of push and echo: a second, sent whether or not the ones before were answered; 0 waits for the answers
 
 	ServerPID int    // of a server on this machine, 0 for none
 	Metrics   string // URL of a server's Prometheus metrics, "" for none
 
-	grace time.Duration // for what does not arrive; 0 is the defaults
+	grace time.Duration // how long to wait for what does not arrive; 0 is the defaults
 }
 
 // Defaults returns the options of `belfry bench` without flags.
@@ -89,8 +89,8 @@ const (
 	maxTargets     = 1000
 )
 
-// Validate checks what can be checked without a network, and completes what
-// depends on other options.
+// Validate checks the options without using the network, and sets those that
+// depend on others.
 func (o *Options) Validate() error {
 	var errs []error
 	between := func(flag string, v, low, high float64) {
@@ -124,7 +124,7 @@ func (o *Options) Validate() error {
 	for _, reply := range o.Reply {
 		to, with, ok := strings.Cut(reply, "=")
 		if !ok || to == "" {
-			errs = append(errs, fmt.Errorf("--reply %q: not of the form 'what comes=what to send'", reply))
+			errs = append(errs, fmt.Errorf("--reply %q: not of the form 'message=answer'", reply))
 		}
 		o.Wire.Answers = append(o.Wire.Answers, bench.Answer{To: unescape(to), With: unescape(with)})
 	}
@@ -149,7 +149,7 @@ func (o *Options) Validate() error {
 		w.Users = max(o.Connections/10, 1) // 10 connections each, as published
 	}
 	if o.Mode == Push {
-		o.Concurrency = min(o.Concurrency, w.Users) // a user's pushes follow one another
+		o.Concurrency = min(o.Concurrency, w.Users) // pushes to one user are sent one after the other
 	}
 	if !strings.Contains(o.Echo, "{payload}") {
 		errs = append(errs, errors.New("--echo: has no {payload} in it"))
@@ -161,8 +161,8 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// unescape turns \r, \n, \x1e and \\ into what they stand for, so that messages
-// of line protocols, and SignalR's, can be given on a command line.
+// unescape replaces \r, \n, \x1e and \\ by their characters, so that messages
+// of line protocols and of SignalR can be given on a command line.
 func unescape(s string) string {
 	return strings.NewReplacer(`\\`, `\`, `\r`, "\r", `\n`, "\n", `\x1e`, "\x1e").Replace(s)
 }
@@ -188,9 +188,9 @@ func ParsePorts(s string) ([]uint16, error) {
 	return ports, nil
 }
 
-// addresses resolves the target and its ports, and parses the own addresses.
-// A name with addresses of both families stands for the one of the sources,
-// without any for IPv4.
+// addresses resolves the target and its ports, and parses the own addresses. If
+// a name has addresses of both families, the family of the sources is used, and
+// IPv4 without sources.
 func (o *Options) addresses() (targets []netip.AddrPort, sources []netip.Addr, err error) {
 	ports, err := ParsePorts(o.Ports)
 	if err != nil {
@@ -215,7 +215,7 @@ func (o *Options) addresses() (targets []netip.AddrPort, sources []netip.Addr, e
 	case err != nil:
 		return nil, nil, fmt.Errorf("--target: %w%s", err, family)
 	case host.Zone != "":
-		return nil, nil, fmt.Errorf("--target %s: an IPv6 address without a zone is wanted", o.Target)
+		return nil, nil, fmt.Errorf("--target %s: must be an IPv6 address without a zone", o.Target)
 	}
 	addr, _ := netip.AddrFromSlice(host.IP)
 	for _, p := range ports {

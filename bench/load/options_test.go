@@ -113,7 +113,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// The Host header names what the user named.
+// The Host header has the name that the user gave.
 func TestHostHeader(t *testing.T) {
 	for _, tt := range []struct{ target, given, want string }{
 		{"push.example", "", "push.example:{port}"},

@@ -12,13 +12,13 @@ import (
 	"belfry/bench/tool"
 )
 
-// showAfter is how long something may take without a bar.
+// showAfter is the time after which a bar is shown.
 const showAfter = time.Second
 
-// progress shows a bar on a terminal for what takes more than a second, and
-// nothing elsewhere. It is used by one goroutine.
+// progress shows a bar on a terminal for phases that take more than a second,
+// and nothing elsewhere. One goroutine may use it.
 type progress struct {
-	out   *os.File // nil where nothing is to be shown
+	out   *os.File // nil if nothing is shown
 	bars  *mpb.Progress
 	bar   *mpb.Bar
 	name  string
@@ -35,7 +35,7 @@ func newProgress(f *os.File) *progress {
 	return &progress{out: f}
 }
 
-// begin starts the next phase, which is done at total.
+// begin starts the next phase, which is complete at total.
 func (p *progress) begin(name string, total int) {
 	p.end()
 	p.name, p.total, p.begun = name, int64(max(total, 1)), time.Now()
@@ -43,7 +43,7 @@ func (p *progress) begin(name string, total int) {
 	p.note.Store(&empty)
 }
 
-// set says how far the phase is, and more about it.
+// set sets the progress of the phase and a note.
 func (p *progress) set(current int, format string, args ...any) {
 	if p.out == nil || p.bar == nil && time.Since(p.begun) < showAfter {
 		return
@@ -53,7 +53,7 @@ func (p *progress) set(current int, format string, args ...any) {
 	if p.bar == nil {
 		p.show()
 	}
-	p.bar.SetCurrent(min(int64(current), p.total-1)) // end completes it
+	p.bar.SetCurrent(min(int64(current), p.total-1)) // this completes the bar
 }
 
 func (p *progress) show() {
@@ -69,7 +69,7 @@ func (p *progress) show() {
 			decor.Any(func(decor.Statistics) string { return "  " + *p.note.Load() })))
 }
 
-// eta says how long the rest will take at the speed so far.
+// eta returns how long the rest will take at the present speed.
 func eta(begun time.Time, current, total int64) string {
 	if current <= 0 {
 		return "ETA ?"

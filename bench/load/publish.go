@@ -13,18 +13,18 @@ import (
 	"belfry/bench/publish"
 )
 
-// Publish says how messages are handed to the server: over HTTP, or by a
-// command. Templates may hold {payload} and, of a push to a user, {uid}.
+// Publish says how messages are given to the server: over HTTP, or by a
+// command. Templates may contain {payload}, and for a push to a user {uid}.
 type Publish struct {
-	API     string   // base URL of belfry's API; gives the two URLs that follow
+	API     string   // base URL of belfry's API; sets the next two URLs
 	Key     string   // bearer token, "" for none
-	AllURL  string   // where a message to all goes; a template
-	UserURL string   // where a message to one user goes; a template
+	AllURL  string   // URL for messages to all; a template
+	UserURL string   // URL for messages to one user; a template
 	Method  string   // "" is POST
 	Body    string   // template; "" is the payload alone
 	User    string   // template of the body of a push to a user; "" is that of Body
-	Headers []string // more lines of the request
-	Command string   // for the shell, instead of HTTP: sends its standard input to all
+	Headers []string // further lines of the request
+	Command string   // shell command instead of HTTP; it sends its standard input to all
 }
 
 func (p *Publish) validate(mode string) error {
@@ -59,9 +59,9 @@ func (p *Publish) validate(mode string) error {
 	}
 	switch {
 	case (mode == Fanout || mode == Slow || mode == Soak) && p.AllURL == "" && p.Command == "":
-		return fmt.Errorf("%s publishes: --api, --publish-url or --publish-command says how", mode)
+		return fmt.Errorf("%s publishes: give --api, --publish-url or --publish-command", mode)
 	case mode == Push && p.UserURL == "":
-		return errors.New("push publishes to users: --api or --push-url says how")
+		return errors.New("push publishes to users: give --api or --push-url")
 	case !strings.Contains(p.Body+p.AllURL, "{payload}") || !strings.Contains(p.User+p.UserURL, "{payload}"):
 		return errors.New("--publish-body: has no {payload} in it")
 	}
@@ -70,12 +70,13 @@ func (p *Publish) validate(mode string) error {
 
 // publisher sends messages to all.
 type publisher interface {
-	// broadcast returns the stamp in the message, taken just before it left.
+	// broadcast returns the stamp in the message, taken just before it was
+	// sent.
 	broadcast(ctx context.Context, seq uint32) (stamp int64, err error)
 	close()
 }
 
-// newPublisher makes the one that o asks for.
+// newPublisher makes the publisher of o.
 func newPublisher(o *Options) (publisher, error) {
 	if o.Publish.Command != "" {
 		return &shell{command: o.Publish.Command, size: o.Size, clock: bench.NewClock()}, nil

@@ -9,8 +9,8 @@ import (
 	"belfry/bench"
 )
 
-// push posts messages to users and checks that each reached all connections
-// of its user once.
+// push posts messages to users and checks that each reached all connections of
+// its user exactly once.
 func (r *run) push(ctx context.Context) error {
 	p, err := newPusher(r.o)
 	if err != nil {
@@ -35,7 +35,7 @@ func (r *run) push(ctx context.Context) error {
 	r.rep.Answers = p.Answers
 	r.rep.figure("pushes accepted", float64(p.Accepted), "")
 	r.rep.figure("pushes per second", float64(p.Accepted)/max(p.Took, time.Microsecond).Seconds(), "/s")
-	r.rep.figure("deliveries that these had to lead to", float64(p.Deliveries), "")
+	r.rep.figure("deliveries expected from these", float64(p.Deliveries), "")
 	r.rep.figure("deliveries per second", float64(p.Deliveries)/max(p.Took, time.Microsecond).Seconds(), "/s")
 	r.rep.figure("refused with 503 or 429, and repeated", float64(p.Refused), "")
 	if r.o.OpenRate > 0 {
@@ -52,12 +52,12 @@ func (r *run) push(ctx context.Context) error {
 	return errors.Join(pushErr, ctx.Err())
 }
 
-// arriveQuiet is how long nothing may arrive before the rest is given up.
+// arriveQuiet is the time without an arrival after which the rest is given up.
 const arriveQuiet = 5 * time.Second
 
-// arrive waits for so many direct messages. As every connection checks that
-// it misses none of its user's, gets none twice and none of others, the sum
-// is right only if each got exactly its own.
+// arrive waits for a number of direct messages. Every connection checks that it
+// gets all messages of its user once and none of other users, so the sum is
+// right only if each got exactly its own.
 func (r *run) arrive(ctx context.Context, want uint64) error {
 	last, since := uint64(0), time.Now()
 	for {

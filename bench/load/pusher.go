@@ -15,19 +15,19 @@ import (
 	"belfry/bench/publish"
 )
 
-// pusher posts messages to users over many HTTP connections, one epoll set on
-// one thread: a goroutine a connection would take from the server under test
-// the processors that it shares with it.
+// pusher posts messages to users over many HTTP connections, with one epoll set
+// on one thread. A goroutine for each connection would take processor time from
+// the measured server on the same machine.
 //
-// Each connection has users of its own, so that the messages to one user
-// follow one another and their order can be checked.
+// Each connection has its own users, so that the messages to one user are sent
+// one after the other and their order can be checked.
 type pusher struct {
 	o       *Options
 	request *publish.Request
 	clock   bench.Clock
 	epfd    int
 	conns   []apiConn
-	idle    []int    // lanes without a request under way, the one that has rested longest first
+	idle    []int    // connections without a request in progress, the longest idle first
 	seqs    []uint32 // the last number of each user
 	buf     []byte
 	begin   int64 // when the run began
@@ -35,12 +35,12 @@ type pusher struct {
 	Pushed
 }
 
-// apiConn is one connection and what is under way on it.
+// apiConn is one connection with its request.
 type apiConn struct {
 	fd    int
-	user  int   // of the request under way, or the next
+	user  int   // of the present request, or the next
 	stamp int64 // when the message was due
-	first int64 // when it was offered first
+	first int64 // when the message was first offered
 	retry int64 // when to offer the message again, 0 if it was not refused
 	in    []byte
 	out   []byte
@@ -50,7 +50,7 @@ type apiConn struct {
 // Pushed is what became of the pushes.
 type Pushed struct {
 	Accepted   int              `json:"accepted"`
-	Deliveries uint64           `json:"deliveries"` // that these have to lead to
+	Deliveries uint64           `json:"deliveries"` // that these must cause
 	Refused    int              `json:"refused"`    // answered with 503 or 429, and offered again
 	Errors     map[int]int      `json:"errors,omitempty"`
 	Answers    *bench.Histogram `json:"-"` // message due → answer
@@ -82,7 +82,7 @@ func newPusher(o *Options) (*pusher, error) {
 	return p, nil
 }
 
-// connect makes the connection of a lane.
+// connect makes connection i.
 func (p *pusher) connect(i int) error {
 	fd, err := connectFD(p.request.Address)
 	if err != nil {
@@ -106,7 +106,7 @@ func threadCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// connectFD connects and takes the descriptor from Go's poller.
+// connectFD connects and takes the descriptor out of Go's poller.
 func connectFD(address string) (int, error) {
 	c, err := net.DialTimeout("tcp", address, publish.Timeout)
 	if err != nil {
@@ -133,9 +133,9 @@ func (p *pusher) close() {
 	unix.Close(p.epfd)
 }
 
-// run pushes for o.Duration: at o.OpenRate, or the next one of a connection
-// when the last was answered. It waits for the last answers. progress is
-// called now and then.
+// run pushes for o.Duration: at o.OpenRate, or on each connection the next
+// message when the last was answered. It waits for the last answers. It calls
+// progress from time to time.
 func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -170,7 +170,7 @@ func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
 			last = now
 		}
 		if len(p.idle) == len(p.conns) {
-			last = now // nothing is asked
+			last = now // no request is in progress
 		}
 		if now-last > int64(publish.Timeout) {
 			return fmt.Errorf("no answer from the API for %v", publish.Timeout)
@@ -182,7 +182,7 @@ func (p *pusher) run(ctx context.Context, progress func(*Pushed)) error {
 	}
 }
 
-// fill gives the idle lanes something to do.
+// fill gives idle connections their next message.
 func (p *pusher) fill(now int64, due *float64) error {
 	resting := p.idle[:0]
 	for _, i := range p.idle {
@@ -212,7 +212,7 @@ func (p *pusher) fill(now int64, due *float64) error {
 	return nil
 }
 
-// send offers the message to the lane's user.
+// send offers the message to the connection's user.
 func (p *pusher) send(i int) error {
 	l := &p.conns[i]
 	m := bench.Message{Stream: bench.Direct, User: uint32(l.user), Seq: p.seqs[l.user] + 1, Stamp: l.stamp}
@@ -222,7 +222,7 @@ func (p *pusher) send(i int) error {
 	if err != nil {
 		return fmt.Errorf("sending to the API: %w", err)
 	}
-	if n < len(l.out) { // at most one request is in the socket's buffer
+	if n < len(l.out) { // the socket's buffer has at most one request
 		return fmt.Errorf("sending to the API: %d of %d bytes", n, len(l.out))
 	}
 	return nil
@@ -239,7 +239,7 @@ func (p *pusher) receive(i int) error {
 		return fmt.Errorf("reading from the API: %w", err)
 	case n == 0 && l.busy:
 		return errors.New("the API closed a connection with a request on it")
-	case n == 0: // it has rested for too long
+	case n == 0: // it was idle for too long
 		unix.Close(l.fd)
 		return p.connect(i)
 	}
@@ -259,13 +259,13 @@ func (p *pusher) receive(i int) error {
 		return nil
 	}
 	if !l.busy || whole != len(data) {
-		return fmt.Errorf("the API answered what was not asked: %.100q", data)
+		return fmt.Errorf("the API sent an answer without a request: %.100q", data)
 	}
 	l.in, l.busy = l.in[:0], false
 	return p.answered(i, status, body)
 }
 
-// answered counts an answer and moves the lane on to its next user.
+// answered counts an answer and moves the connection to its next user.
 func (p *pusher) answered(i, status int, body []byte) error {
 	l := &p.conns[i]
 	p.idle = append(p.idle, i)
@@ -290,7 +290,7 @@ func (p *pusher) answered(i, status int, body []byte) error {
 	return nil
 }
 
-// sessionsOf is how many connections a user has.
+// sessionsOf returns how many connections a user has.
 func (o *Options) sessionsOf(user int) int {
 	n := o.Connections / o.Wire.Users
 	if user < o.Connections%o.Wire.Users {

@@ -10,7 +10,7 @@ import (
 	"belfry/bench"
 )
 
-// Report is what a run found.
+// Report is the result of a run.
 type Report struct {
 	Mode        string    `json:"mode"`
 	Command     string    `json:"command"`
@@ -26,7 +26,7 @@ type Report struct {
 	Open     int            `json:"open_at_end"`
 	Lost     int            `json:"lost"` // open ones that ended
 	LostBy   map[string]int `json:"lost_by,omitempty"`
-	// SlowEnded are those of the lost ones that had stopped reading, which a
+	// SlowEnded counts lost connections that had stopped reading, which a
 	// server may disconnect.
 	SlowEnded map[string]int `json:"slow_ended_by,omitempty"`
 
@@ -37,8 +37,8 @@ type Report struct {
 	Client    ClientLoad `json:"client"`
 	Samples   []Sample   `json:"samples"`
 
-	Problems []string `json:"problems,omitempty"` // for which the run failed
-	Warnings []string `json:"warnings,omitempty"` // for which the figures are to be doubted
+	Problems []string `json:"problems,omitempty"` // reasons why the run failed
+	Warnings []string `json:"warnings,omitempty"` // reasons to doubt the figures
 
 	Handshakes *bench.Histogram `json:"-"`
 	Answers    *bench.Histogram `json:"-"` // of the HTTP API
@@ -58,13 +58,13 @@ type Latency struct {
 	Histogram *bench.Histogram `json:"histogram"` // pairs of nanoseconds and count
 }
 
-// ClientLoad says how near the clients were to being the bottleneck while the
-// mode measured.
+// ClientLoad shows whether the clients were a bottleneck during the
+// measurement.
 type ClientLoad struct {
 	Processes int     `json:"processes"`
 	Busy      float64 `json:"busy"`    // share of a processor, of the busiest process
-	Starved   float64 `json:"starved"` // share of the time without one, of the process that waited longest
-	Gap       float64 `json:"gap_ms"`  // the longest that something that had arrived waited to be read
+	Starved   float64 `json:"starved"` // share of the time without a processor, of the process that waited longest
+	Gap       float64 `json:"gap_ms"`  // longest time that received data waited to be read
 }
 
 // Names of latencies.
@@ -76,7 +76,7 @@ const (
 	answerLatency  = "push → answer of the API"
 )
 
-// What makes a run doubtful.
+// Limits above which the figures are doubtful.
 const (
 	tooBusy    = 0.9  // of a processor
 	tooStarved = 0.25 // of the time
@@ -100,7 +100,7 @@ func (r *Report) warning(format string, args ...any) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
 }
 
-// connected notes what became of the connections.
+// connected records the result of the connects.
 func (r *Report) connected(c bench.Connects) {
 	r.Opened, r.Failed, r.FailedBy = c.Opened, c.Failed, c.Causes
 	if c.Opened > 0 {
@@ -109,7 +109,7 @@ func (r *Report) connected(c bench.Connects) {
 	}
 }
 
-// finish completes the report with what the clients saw in all.
+// finish completes the report with the counters of all clients.
 func (r *Report) finish(o *Options, all bench.Stats, before, after []bench.Stats) {
 	r.Seconds = time.Since(r.Began).Seconds()
 	r.Open, r.Lost, r.LostBy, r.Received = all.Open, all.Lost(), all.Ended, all.Broadcast.Received+all.Direct.Received
@@ -126,7 +126,7 @@ func (r *Report) finish(o *Options, all bench.Stats, before, after []bench.Stats
 		r.latency(pushLatency, all.Directs)
 	}
 	r.latency(answerLatency, r.Answers)
-	if r.Interrupted { // the last message may have been on its way
+	if r.Interrupted { // the last message may still have been in transit
 		all.Missing = 0
 	}
 	if err := all.Faults(); err != nil {
@@ -147,7 +147,7 @@ func (r *Report) latency(name string, h *bench.Histogram) {
 	}
 }
 
-// doubt looks whether the clients were the bottleneck.
+// doubt checks whether the clients were a bottleneck.
 func (r *Report) doubt(o *Options, before, after []bench.Stats) {
 	c := &r.Client
 	for i := range before {
@@ -164,12 +164,12 @@ func (r *Report) doubt(o *Options, before, after []bench.Stats) {
 		r.warning("a client process waited for a processor %.0f %% of the time: the machine is too small for server and clients together", 100*c.Starved)
 	}
 	if o.Mode == Connect || o.Mode == Heartbeat || o.Mode == Storm {
-		return // they time no messages
+		return // they measure no messages
 	}
 	for _, l := range r.Latencies {
 		ours := l.Name != connectLatency && l.Name != answerLatency
 		if ours && c.Gap*1e6 > tooLate*float64(l.Max) && c.Gap > 5 {
-			r.warning("what had arrived waited up to %.1f ms for the client to read it: part of the longest of %q is the client's", c.Gap, l.Name)
+			r.warning("received data waited up to %.1f ms until the client read it: a part of the longest times of %q is due to the client", c.Gap, l.Name)
 		}
 	}
 }
@@ -181,7 +181,7 @@ func (r *Report) Err() error {
 	case len(r.Problems) > 0:
 		return errors.New(strings.Join(r.Problems, "\n"))
 	case r.Interrupted:
-		return errors.New("interrupted: the report is of what was done until then")
+		return errors.New("interrupted: the report has the results until then")
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"belfry/bench"
 )
 
-// run is one measurement under way.
+// run is a measurement in progress.
 type run struct {
 	o        *Options
 	pool     *bench.Pool
@@ -17,7 +17,7 @@ type run struct {
 	progress *progress
 	clock    bench.Clock
 	before   []bench.Stats // of the clients when the measurement began
-	after    []bench.Stats // and when it ended, nil if it did not get there
+	after    []bench.Stats // and at its end, nil if it was not reached
 	cpu      float64       // of the server then, in s; 0 if it is not known
 	sampler  *sampler
 }
@@ -26,10 +26,10 @@ type run struct {
 // socket's send path.
 const warmups = 2
 
-// Run carries out o, which Validate has passed. The end of ctx ends it early,
-// with the report so far. An error means that it could not begin; what went
-// wrong after that is in the report, see Report.Err. Bars are shown on the
-// terminal, which may be nil.
+// Run carries out o, which must be valid (Validate). If ctx is done, it ends
+// early with the report so far. An error means that it could not begin; later
+// errors are in the report, see Report.Err. Bars are shown on the terminal,
+// which may be nil.
 func Run(ctx context.Context, o *Options, terminal *os.File) (*Report, error) {
 	targets, sources, err := o.addresses()
 	if err != nil {
@@ -39,7 +39,8 @@ func Run(ctx context.Context, o *Options, terminal *os.File) (*Report, error) {
 	if o.Mode == Storm {
 		window = max(window, o.Connections) // all at once
 	}
-	// The clients outlive ctx, or there would be no report of what they saw.
+	// The clients run longer than ctx, so that their counters can be read for
+	// the report.
 	alive, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
 	pool, err := bench.StartPool(alive, bench.PoolOptions{
@@ -71,7 +72,8 @@ func Run(ctx context.Context, o *Options, terminal *os.File) (*Report, error) {
 	return r.rep, nil
 }
 
-// clientProgram is this program's hidden command that holds connections.
+// clientProgram returns the hidden command of this program that holds
+// connections.
 func clientProgram() []string {
 	self, err := os.Executable()
 	if err != nil {
@@ -80,7 +82,7 @@ func clientProgram() []string {
 	return []string{self, "bench", "client"}
 }
 
-// wait is how long to wait for something, unless a test says otherwise.
+// wait returns how long to wait for something; tests may change it.
 func (o *Options) wait(d time.Duration) time.Duration {
 	if o.grace > 0 {
 		return o.grace
@@ -141,7 +143,7 @@ func (r *run) connect(ctx context.Context) error {
 	}
 }
 
-// begin marks the beginning of what the mode measures.
+// begin marks the beginning of the measurement.
 func (r *run) begin(ctx context.Context) (err error) {
 	if err = r.pool.Mark(ctx); err != nil {
 		return err
@@ -153,9 +155,9 @@ func (r *run) begin(ctx context.Context) (err error) {
 	return err
 }
 
-// ended marks the end of what the mode measures. It returns the processor
-// time, in seconds, that the server has used since begin; known is false if it
-// cannot be read.
+// ended marks the end of the measurement. It returns the processor time, in
+// seconds, that the server has used since begin; known is false if it cannot be
+// read.
 func (r *run) ended(ctx context.Context) (used float64, known bool) {
 	_, cpu, err := r.sampler.server(ctx)
 	if after, err := r.pool.Each(ctx); err == nil {
@@ -206,7 +208,7 @@ func (r *run) hold(ctx context.Context) error {
 	return err
 }
 
-// wait lets time pass.
+// wait waits for a time.
 func (r *run) wait(ctx context.Context, what string, d time.Duration) error {
 	r.progress.begin(what, int(d/time.Millisecond))
 	for begun := time.Now(); time.Since(begun) < d; {
@@ -219,8 +221,8 @@ func (r *run) wait(ctx context.Context, what string, d time.Duration) error {
 	return nil
 }
 
-// memoryFigures gives the server's memory a connection: that of now less that
-// before the first connection.
+// memoryFigures adds the server's memory per connection: its memory now less
+// that before the first connection.
 func (r *run) memoryFigures() {
 	now, ok := r.sampler.last()
 	first := r.sampler.first()

@@ -14,7 +14,7 @@ import (
 	"belfry/bench"
 )
 
-// Sample is the state at one moment. What is not known is 0.
+// Sample is the state at one moment. Unknown values are 0.
 type Sample struct {
 	At       float64 `json:"at_s"` // since the start of the run
 	Open     int     `json:"open"`
@@ -27,14 +27,14 @@ type Sample struct {
 }
 
 // The time between samples grows with the number of client processes, so that
-// asking them costs little, and doubles whenever there are maxSamples, so that
-// a soak of days does not fill the memory.
+// sampling costs little. It doubles whenever there are maxSamples, so that a
+// soak of days does not fill the memory.
 const (
 	sampleEvery = 25 * time.Millisecond // for each process
 	maxSamples  = 1000
 )
 
-// sampler reads samples while the run goes on.
+// sampler reads samples during a run.
 type sampler struct {
 	o     *Options
 	pool  *bench.Pool
@@ -64,8 +64,8 @@ func startSampler(ctx context.Context, o *Options, pool *bench.Pool, start time.
 	return s
 }
 
-// end takes the last sample and returns all, and why some lack the server's
-// figures.
+// end takes the last sample and returns all samples, and the reason if some
+// have no figures of the server.
 func (s *sampler) end(ctx context.Context) ([]Sample, string) {
 	s.stop()
 	<-s.done
@@ -98,7 +98,7 @@ func (s *sampler) sample(ctx context.Context) {
 	s.samples = append(s.samples, x)
 }
 
-// thin drops every other sample when there are many.
+// thin drops every second sample if there are too many.
 func (s *sampler) thin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +144,7 @@ func residentPages(pid int) (int64, error) {
 }
 
 // readMetrics reads the two metrics that every Prometheus client library
-// exports of its process.
+// exports for its process.
 func readMetrics(ctx context.Context, url string) (rss int64, cpu float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

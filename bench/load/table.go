@@ -10,7 +10,7 @@ import (
 	"belfry/bench"
 )
 
-// WriteTable prints the report for people: Markdown that is legible as text.
+// WriteTable prints the report as Markdown that is also readable as text.
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s of %s connections open at the end", r.Mode, group(float64(r.Open)), group(float64(r.Wanted)))
@@ -59,7 +59,7 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'f', digits, 64)
 }
 
-// group prints a whole number with its thousands apart: 1,000,000.
+// group prints a whole number with separated thousands: 1,000,000.
 func group(v float64) string {
 	s := strconv.FormatFloat(v, 'f', 0, 64)
 	sign := ""

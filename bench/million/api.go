@@ -9,8 +9,9 @@ import (
 	"belfry/bench/publish"
 )
 
-// apiTimeout bounds one question to a node, each answer to a push, and the time
-// for which a push is offered: 100 processes share the processors.
+// apiTimeout bounds a request to a node, each answer to a push, and the time
+// during which a push is repeated. It is long because 100 processes share the
+// processors.
 const apiTimeout = 60 * time.Second
 
 func newConn(r *publish.Request) *publish.Conn {
@@ -23,15 +24,15 @@ func getStats(ctx context.Context, host string) (publish.Stats, error) {
 	return publish.GetStats(ctx, apiTimeout, host)
 }
 
-// until asks every 20 ms, for as long as patience, until ask returns nil.
-func until(ctx context.Context, patience time.Duration, ask func() error) error {
-	for deadline := time.Now().Add(patience); ; {
+// until calls ask every 20 ms until it returns nil, at most for waitLimit.
+func until(ctx context.Context, waitLimit time.Duration, ask func() error) error {
+	for deadline := time.Now().Add(waitLimit); ; {
 		err := ask()
 		if err == nil {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("not after %v: %w", patience, err)
+			return fmt.Errorf("not after %v: %w", waitLimit, err)
 		}
 		if err := bench.Sleep(ctx, 20*time.Millisecond); err != nil {
 			return err

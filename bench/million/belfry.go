@@ -22,7 +22,7 @@ const (
 // probeSessions is how many sessions the probes add to a node.
 const probeSessions = 8
 
-// belfry is a node, or a cluster of nodes whose NATS server is in the first.
+// belfry is one node, or a cluster of nodes with the NATS server in the first.
 type belfry struct {
 	opts  *Options
 	plan  *Plan
@@ -55,8 +55,9 @@ func (b *belfry) processes() []*bench.Process {
 	return processes
 }
 
-// grow starts the first node alone, because it has the NATS server, and the
-// others one after the other, each while the one before becomes ready.
+// grow starts the first node alone, because it has the NATS server. Then it
+// starts the others one after the other, without waiting until the previous one
+// is ready.
 func (b *belfry) grow(ctx context.Context, n int) error {
 	for i := len(b.nodes); i < n; i++ {
 		if err := b.start(ctx, i); err != nil {

@@ -11,12 +11,12 @@ import (
 
 // Bounds on what clients do.
 const (
-	dialChunk   = 2000            // connections made by one command, and a point of the ramp
-	dialWindow  = 256             // upgrades under way of one client: far below any accept queue
+	dialChunk   = 2000            // connections made by one command, which gives one point of the ramp
+	dialWindow  = 256             // upgrades in progress of one client: far below any accept queue
 	dialTimeout = 2 * time.Minute // for one chunk
 )
 
-// clients are the client processes of a run, started as their nodes are.
+// clients are the client processes of a run. They are started with their nodes.
 type clients struct {
 	opts     *Options
 	plan     *Plan
@@ -52,7 +52,7 @@ func (c *clients) grow(ctx context.Context, n int) error {
 		}
 		c.members = append(c.members, &member{Client: plan, proc: proc, done: make([]int, len(plan.Pieces))})
 	}
-	_, err := c.stats(ctx) // each has started when it answers
+	_, err := c.stats(ctx) // each has started after its first answer
 	return err
 }
 
@@ -75,18 +75,18 @@ func (c *clients) open() int {
 	return n
 }
 
-// upTo wants the first n connections of the plan: node after node is filled.
+// upTo wants the first n connections of the plan, which fill node after node.
 func upTo(n int) func(Piece) int {
 	return func(p Piece) int { return min(max(n-p.First, 0), p.Count) }
 }
 
-// share wants i n-ths of every piece: all nodes fill at the same time.
+// share wants i n-ths of every piece, so that all nodes fill at the same time.
 func share(i, n int) func(Piece) int {
 	return func(p Piece) int { return p.Count * i / n }
 }
 
 // connect makes connections until every piece has as many as want says, and
-// adds what happened to r.
+// adds the results to r.
 func (c *clients) connect(ctx context.Context, r *ramp, want func(Piece) int) error {
 	var mu sync.Mutex // guards dialed
 	var dialed []bench.Dialed
@@ -127,7 +127,7 @@ func (m *member) connect(ctx context.Context, c *clients, want func(Piece) int, 
 			m.open += r.Dialed.Opened
 			report(*r.Dialed)
 			if r.Dialed.Failed > 0 {
-				return nil // the counters say why
+				return nil // the counters have the causes
 			}
 		}
 	}
@@ -152,8 +152,8 @@ func (c *clients) stats(ctx context.Context) (bench.Stats, error) {
 	return bench.SumStats(stats), nil
 }
 
-// verify returns an error unless every connection is still there and got
-// every broadcast once, in order and unchanged.
+// verify returns an error unless every connection is still open and got every
+// broadcast once, in order and unchanged.
 func (c *clients) verify(ctx context.Context) error {
 	sum, err := c.stats(ctx)
 	if err != nil {

@@ -1,18 +1,18 @@
 // Package million makes a million live WebSocket connections on one host and
-// measures fan-outs to all of them: the floor and belfry in the same shape,
-// one after the other.
+// measures fan-outs to all of them: first with the floor, then with belfry,
+// with the same number of processes.
 //
-// A run has three passes. In the floor's and in belfry's first the population
-// grows in steps, each with its fan-outs, so that the cost of a delivery can
-// be drawn against the number of connections; belfry sends no pings then, as
-// the floor never does. In the third pass belfry's sessions do nothing but
-// answer pings: memory as they arrive, processor time as they wait, memory
-// after they have left.
+// A run has three parts. In the first two, with the floor and with belfry, the
+// number of connections grows in steps with fan-outs at each, so that the cost
+// of a delivery can be drawn against the number of connections. belfry sends no
+// pings then, because the floor sends none. In the third part belfry's sessions
+// only answer pings. It measures memory while they connect, processor time
+// while they are idle, and memory after they have left.
 //
-// Where one process may hold every connection, that is one node on many
-// ports. Where it may not, it is a cluster of nodes on this one host, with one
-// NATS server between them, in the first node: a mesh of embedded servers
-// would be thousands of routes.
+// If one process may hold all connections, there is one node with many ports.
+// If not, there is a cluster of nodes on this host with one NATS server, in the
+// first node, because a mesh of embedded servers would need thousands of
+// routes.
 //
-// Like package bench, it knows belfry by its flags, its HTTP API and /proc.
+// Like package bench, it uses only belfry's flags, its HTTP API and /proc.
 package million

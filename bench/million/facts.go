@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Facts is what the plan is made from: what this host has.
+// Facts are the resources of this host, from which the plan is made.
 type Facts struct {
 	OpenFiles int   `json:"open_files"` // hard RLIMIT_NOFILE: descriptors of one process
 	NrOpen    int   `json:"nr_open"`    // fs.nr_open: the most that limit can be raised to
 	FileMax   int   `json:"file_max"`   // fs.file-max: open files of the whole host
-	FilesUsed int   `json:"files_used"` // of them, now
+	FilesUsed int   `json:"files_used"` // open files now
 	Memory    int64 `json:"memory"`     // bytes available, of the host or of this process's cgroup
 	CPUs      int   `json:"cpus"`
 	PortLow   int   `json:"port_low"` // net.ipv4.ip_local_port_range
@@ -59,8 +59,9 @@ func ReadFacts() (Facts, error) {
 	return f, nil
 }
 
-// numbers reads the first numbers of a file in /proc; those too large for an
-// int, as file-max is by default on a large host, are as good as the largest.
+// numbers reads the first numbers of a file in /proc. A number too large for an
+// int, such as the default of file-max on a large host, becomes the largest
+// int.
 func numbers(p []byte, into []*int) error {
 	fields := bytes.Fields(p)
 	if len(fields) < len(into) {
@@ -79,7 +80,7 @@ func numbers(p []byte, into []*int) error {
 	return nil
 }
 
-// available returns MemAvailable: what can be used without swapping.
+// available returns MemAvailable, the bytes that can be used without swapping.
 func available() (int64, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
@@ -95,8 +96,8 @@ func available() (int64, error) {
 	return 0, fmt.Errorf("/proc/meminfo: no MemAvailable")
 }
 
-// groupMemory returns what is left of the memory limit of a cgroup of version
-// 2; ok is false where there is none.
+// groupMemory returns the unused bytes of the memory limit of a version 2
+// cgroup; ok is false if there is no limit.
 func groupMemory(dir string) (left int64, ok bool) {
 	var v [2]int64
 	for i, name := range []string{"memory.max", "memory.current"} {

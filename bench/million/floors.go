@@ -9,7 +9,7 @@ import (
 	"belfry/bench"
 )
 
-// floors are the floor's processes, one for each node of the plan.
+// floors are the processes of the floor, one for each node of the plan.
 type floors struct {
 	opts  *Options
 	plan  *Plan
@@ -29,8 +29,8 @@ func newFloors(o *Options, p *Plan, ports *ports) *floors {
 
 func (f *floors) name() string { return "floor" }
 
-// addr is the floor's one port for all ports of the node: source addresses
-// differ between ports, so it does not matter to the clients.
+// addr returns the floor's only port for each port of the node. Source
+// addresses differ between ports, so it makes no difference to the clients.
 func (f *floors) addr(n, _ int) netip.AddrPort { return f.nodes[n].listen }
 
 func (f *floors) processes() []*bench.Process {
@@ -54,13 +54,13 @@ func (f *floors) grow(ctx context.Context, n int) error {
 		}
 		f.nodes = append(f.nodes, floorNode{proc, addrs[0]})
 		if _, err := proc.Call(ctx, bench.Command{Op: bench.OpCount}); err != nil {
-			return err // it listens when it answers
+			return err // it listens after its first answer
 		}
 	}
 	return nil
 }
 
-// broadcast has every floor write at the same time.
+// broadcast makes all floors write at the same time.
 func (f *floors) broadcast(ctx context.Context, seq uint32, size int) (int64, error) {
 	stamp := f.clock.Now()
 	waits := make([]func(context.Context) (bench.Reply, error), len(f.nodes))

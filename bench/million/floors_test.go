@@ -14,7 +14,7 @@ import (
 	"belfry/bench/floor"
 )
 
-// TestMain lets the test binary stand for the program's own processes.
+// TestMain lets the test binary be the program's child processes.
 func TestMain(m *testing.M) {
 	var err error
 	switch {
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	case len(os.Args) > 1 && os.Args[1] == "floor":
 		err = floor.Serve(netip.MustParseAddrPort(os.Args[3]), 1, os.Stdin, os.Stdout)
 	default:
-		os.Setenv("GORACE", "atexit_sleep_ms=0") // of the children, which would sleep for a second
+		os.Setenv("GORACE", "atexit_sleep_ms=0") // for the children, which would sleep for a second
 		os.Exit(m.Run())
 	}
 	if err != nil {
@@ -97,8 +97,8 @@ func TestGrowFloors(t *testing.T) {
 	}
 }
 
-// A process that dies in the middle ends the run with its name, and takes the
-// others with it.
+// If a process dies during the run, the run ends with its name, and the other
+// processes end.
 func TestDeadNodeEndsTheRun(t *testing.T) {
 	o, p := cluster(t, 2, 100)
 	f := newFloors(o, p, testPorts())
@@ -137,8 +137,8 @@ func TestDeadNodeEndsTheRun(t *testing.T) {
 	}
 }
 
-// Connections that nobody takes are counted by cause, and a lost message or a
-// lost connection is found.
+// Refused connections are counted by cause, and lost messages and connections
+// are noticed.
 func TestFaultsAreFound(t *testing.T) {
 	o, p := cluster(t, 1, 50)
 	f := newFloors(o, p, testPorts())
@@ -152,7 +152,7 @@ func TestFaultsAreFound(t *testing.T) {
 			return err
 		}
 		listen := f.nodes[0].listen
-		f.nodes[0].listen = netip.AddrPortFrom(loopback, 1) // nobody is there
+		f.nodes[0].listen = netip.AddrPortFrom(loopback, 1) // nothing listens there
 		var r ramp
 		if err := c.connect(ctx, &r, share(1, 2)); err == nil || r.Failed["connect: ECONNREFUSED"] == 0 && r.failed() == 0 {
 			t.Errorf("%v, %+v", err, r)
@@ -178,7 +178,7 @@ func TestFaultsAreFound(t *testing.T) {
 		if err := c.verify(ctx); err != nil {
 			t.Errorf("nothing is wrong yet: %v", err)
 		}
-		c.next++ // a broadcast nobody sent
+		c.next++ // a broadcast that was not sent
 		if err := c.verify(ctx); err == nil || !strings.Contains(err.Error(), "missing 50") {
 			t.Errorf("a lost message: %v", err)
 		}

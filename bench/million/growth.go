@@ -18,8 +18,8 @@ const (
 	enough = 200_000
 	// most broadcasts of a step.
 	most = 200
-	// rest is how long nodes have for what follows a fan-out: all bytes are
-	// with the clients already.
+	// rest is the time for nodes to finish their work after a fan-out, when the
+	// clients already have all bytes.
 	rest = 200 * time.Millisecond
 )
 
@@ -31,14 +31,15 @@ type fanout struct {
 	Clients     float64      `json:"clients_cpu_us"` // of the client processes, per receipt
 	Wall        float64      `json:"wall_ms"`        // publish → last receipt, median, in ms
 	Walls       []float64    `json:"walls_ms"`
-	Idle        float64      `json:"idle_cores"` // what the nodes use without any fan-out
+	Idle        float64      `json:"idle_cores"` // cores that the nodes use without fan-outs
 	Curve       []curvePoint `json:"curve"`      // of the one whose wall is nearest the median
 }
 
 // each is the time to the last receipt per connection, in µs.
 func (f *fanout) each() float64 { return f.Wall * 1e3 / float64(f.Connections) }
 
-// after is the time in ms until a share of the connections had the message.
+// after returns the time in ms until a share of the connections had the
+// message.
 func (f *fanout) after(share float64) float64 {
 	for _, p := range f.Curve {
 		if p.Share >= share {
@@ -48,10 +49,10 @@ func (f *fanout) after(share float64) float64 {
 	return f.Wall
 }
 
-// reached says when half of the clients and when nearly all had it.
+// reached returns when half of the clients and when nearly all had the message.
 func (f *fanout) reached() string { return fmt.Sprintf("%.0f and %.0f", f.after(0.5), f.after(0.99)) }
 
-// nodesFor is how many nodes hold the first n connections.
+// nodesFor returns how many nodes hold the first n connections.
 func (p *Plan) nodesFor(n int) int {
 	for i, node := range p.Nodes {
 		if n -= node.Connections; n <= 0 {
@@ -61,8 +62,8 @@ func (p *Plan) nodesFor(n int) int {
 	return len(p.Nodes)
 }
 
-// grow takes servers and clients through the steps of a pass. What it has
-// measured is in g also when it fails.
+// grow takes servers and clients through the steps of a part. Its results so
+// far are in g even if it fails.
 func grow(ctx context.Context, o *Options, p *Plan, s servers, c *clients, t *progress, g *growth) error {
 	for _, n := range o.steps() {
 		before := len(s.processes())
@@ -97,8 +98,8 @@ func grow(ctx context.Context, o *Options, p *Plan, s servers, c *clients, t *pr
 	return err
 }
 
-// empty adds the memory of nodes that nobody has connected to yet. The slab is
-// that before the first of them.
+// empty adds the memory of nodes without connections. The slab is that before
+// the first node.
 func (g *growth) empty(processes []*bench.Process) error {
 	r, err := readMemory(processes, 0)
 	if err != nil {
@@ -112,8 +113,9 @@ func (g *growth) empty(processes []*bench.Process) error {
 	return nil
 }
 
-// measureFanout sends broadcasts one after the other, each waited for by all
-// receivers, and reads the processor time of the nodes around all of them.
+// measureFanout sends broadcasts one after the other and waits for all
+// receivers after each. It reads the processor time of the nodes before the
+// first and after the last.
 func measureFanout(ctx context.Context, c *clients, s servers, broadcasts int, t *progress) (fanout, error) {
 	f := fanout{Connections: c.open(), Nodes: len(s.processes())}
 	for range warmups {
@@ -162,7 +164,7 @@ func measureFanout(ctx context.Context, c *clients, s servers, broadcasts int, t
 	return f, c.verify(ctx)
 }
 
-// nearest is the index of the value nearest to v.
+// nearest returns the index of the value nearest to v.
 func nearest(values []float64, v float64) int {
 	best := 0
 	for i := range values {
@@ -173,7 +175,7 @@ func nearest(values []float64, v float64) int {
 	return best
 }
 
-// cores is how many processors all nodes together use over some time.
+// cores returns how many processors all nodes together use during a time.
 func cores(ctx context.Context, s servers, over time.Duration) (float64, error) {
 	before, err := cpuOf(s.processes())
 	if err != nil {

@@ -8,16 +8,16 @@ import (
 	"belfry/bench"
 )
 
-// quarters is in how many parts the idle pass connects, and of how many the
-// first is the beginning of the memory slope: what a process needs for its
-// first connection is not what the next costs.
+// quarters is the number of steps in which the idle part connects. The memory
+// slope begins after the first step, because the first connection of a process
+// costs more than others.
 const quarters = 4
 
-// leaveTimeout bounds the time until every node has noticed that everybody
+// leaveTimeout bounds the time until every node has noticed that all clients
 // left.
 const leaveTimeout = 2 * time.Minute
 
-// idle is the pass in which sessions do nothing but answer pings.
+// idle is the part in which sessions only answer pings.
 type idle struct {
 	Ramp     ramp      `json:"ramp"`
 	Readings []reading `json:"readings"` // empty, then after each quarter
@@ -25,7 +25,7 @@ type idle struct {
 	Seconds  float64   `json:"seconds"`    // how long it was watched
 	Pings    uint64    `json:"pings"`      // that clients got meanwhile
 	Cores    float64   `json:"cores"`      // of all nodes together
-	Base     float64   `json:"base_cores"` // of all nodes while nobody was connected
+	Base     float64   `json:"base_cores"` // of all nodes without connections
 	Left     *reading  `json:"left,omitempty"`
 	LeftIn   float64   `json:"left_in_seconds"` // until no node had a session any more
 }
@@ -37,9 +37,9 @@ func (d *idle) slope(value func(reading) int64) float64 {
 	return float64(value(high)-value(low)) / float64(high.Connections-low.Connections)
 }
 
-// sit connects everybody in quarters, all nodes evenly, reads the memory, lets
-// them sit, and has them leave. What it has measured is in d also when it
-// fails.
+// sit connects all clients in quarters, evenly to all nodes, reads the memory,
+// watches them while they are idle, and closes them. Its results so far are in
+// d even if it fails.
 func sit(ctx context.Context, o *Options, p *Plan, b *belfry, c *clients, t *progress, d *idle) error {
 	t.phase(0, "idle: starting %d nodes", len(p.Nodes))
 	if err := b.grow(ctx, len(p.Nodes)); err != nil {
@@ -55,7 +55,7 @@ func sit(ctx context.Context, o *Options, p *Plan, b *belfry, c *clients, t *pro
 				return err
 			}
 		}
-		if i <= 1 || i == quarters { // the ends of slopes; the others are for the chart
+		if i <= 1 || i == quarters { // the ends of slopes; the other readings are for the chart
 			t.phase(0, "idle: settling before memory is read")
 			used, err := cores(ctx, b, o.Settle)
 			if err != nil {
@@ -79,7 +79,7 @@ func sit(ctx context.Context, o *Options, p *Plan, b *belfry, c *clients, t *pro
 
 // watch measures the processor time of nodes whose sessions are pinged.
 func watch(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, d *idle) error {
-	over := max(o.Idle, o.Ping) // everybody is pinged once in an interval
+	over := max(o.Idle, o.Ping) // every session is pinged once in an interval
 	t.phase(0, "idle: pings every %v, watched for %v", o.Ping, over)
 	before, err := c.stats(ctx)
 	if err != nil {
@@ -102,10 +102,10 @@ func watch(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, 
 	return c.verify(ctx)
 }
 
-// leave closes every connection at the clients and reads the memory that is
-// left when the nodes have noticed.
+// leave closes all connections at the clients, and reads the memory when the
+// nodes have noticed.
 func leave(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, d *idle) error {
-	t.phase(0, "idle: everybody leaves")
+	t.phase(0, "idle: all clients leave")
 	began := time.Now()
 	if _, err := c.all(ctx, bench.Command{Op: bench.OpDrop}); err != nil {
 		return err
@@ -113,7 +113,7 @@ func leave(ctx context.Context, o *Options, b *belfry, c *clients, t *progress, 
 	err := until(ctx, leaveTimeout, func() error {
 		n, err := b.sessions(ctx)
 		if err == nil && n > 0 {
-			err = fmt.Errorf("%d sessions are still there", n)
+			err = fmt.Errorf("%d sessions are still open", n)
 		}
 		return err
 	})

@@ -11,24 +11,24 @@ import (
 	"belfry/bench"
 )
 
-// Options say what a run does. DefaultOptions gives those of the command.
+// Options of a run. DefaultOptions returns those of the command.
 type Options struct {
 	Program string   // this program: it is started again as client and floor
 	Server  string   // belfry's binary
 	Env     []string // NAME=VALUE, for belfry's environment
 
 	Connections int
-	PerNode     int           // connections of a node at most; 0: as many as the descriptors allow
-	Steps       []int         // numbers of connections at which fan-outs are measured on the way up
+	PerNode     int           // most connections of a node; 0: as many as the limit of open files allows
+	Steps       []int         // numbers of connections at which fan-outs are measured while connecting
 	Broadcasts  int           // to all of them, that count
 	Size        int           // of a payload, in bytes
 	Topics      int           // different ones; each connection has one
-	Ping        time.Duration // between pings while idle; 0 leaves the idle pass out
-	Idle        time.Duration // how long the idle are watched, Ping at least
+	Ping        time.Duration // between pings while idle; 0 leaves the idle part out
+	Idle        time.Duration // how long idle connections are watched, at least Ping
 	Settle      time.Duration // before memory is read
 	Push        time.Duration // how long pushes to one user are measured; 0 leaves them out
 	PushEvery   time.Duration // time between them; 0: a millisecond for each node, 5 at least
-	FirstPort   int           // servers listen from here upwards
+	FirstPort   int           // servers listen from this port upwards
 	SkipFloor   bool          // measure belfry alone
 	Report      string        // folder for report.md and its charts; "" makes none
 }
@@ -89,7 +89,8 @@ func (o *Options) Validate() error {
 	return errors.Join(append(errs, o.reportable())...)
 }
 
-// reportable checks now what would otherwise fail after a quarter of an hour.
+// reportable checks the report's folder now, so that the run does not fail
+// after a quarter of an hour.
 func (o *Options) reportable() error {
 	if o.Report == "" {
 		return nil
@@ -104,8 +105,8 @@ func (o *Options) reportable() error {
 	return os.Remove(probe)
 }
 
-// pushEvery is the time between pushes to one user. Each goes to all nodes, so
-// that those of a large cluster on one host would do nothing else.
+// pushEvery returns the time between pushes to one user. Each push goes to all
+// nodes, so at a fixed rate a large cluster on one host would do nothing else.
 func (o *Options) pushEvery(nodes int) time.Duration {
 	if o.PushEvery > 0 {
 		return o.PushEvery
@@ -113,8 +114,8 @@ func (o *Options) pushEvery(nodes int) time.Duration {
 	return max(5*time.Millisecond, time.Duration(nodes)*time.Millisecond)
 }
 
-// steps are the numbers of connections of a pass: those asked for that are
-// below all of them, rising, and all of them.
+// steps returns the numbers of connections of a part: the requested ones below
+// the whole number, rising, and the whole number.
 func (o *Options) steps() []int {
 	var steps []int
 	for n := 0; ; {

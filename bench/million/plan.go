@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// MaxConnections is the most that can be asked for.
+// MaxConnections is the most that can be requested.
 const MaxConnections = 10_000_000
 
-// Descriptors that are not connections.
+// Open files that are not connections.
 const (
 	nodeSpare   = 1100 // of a node: the reserve belfry keeps for itself, NATS, and the probes
 	clientSpare = 100  // of a client process
@@ -22,22 +22,22 @@ const (
 	maxProcesses = 1000   // nodes
 )
 
-// What a process and a connection need of memory, in bytes. They are on the
-// careful side of what was measured.
+// Memory of a process and of a connection, in bytes. The values are a little
+// above the measured ones.
 const (
 	nodeBase    = 40 << 20
 	sessionUser = 320
 	clientBase  = 20 << 20
 	clientUser  = 64        // a record of 48 bytes in a slice that grows
 	socketSlab  = 5200      // of each end: socket, file, dentry, inode, epoll item
-	transit     = 1 << 10   // a message on its way to one connection
+	transit     = 1 << 10   // a message in transit to one connection
 	spareMemory = 512 << 20 // for everything else
 )
 
-// Wanted is what is asked of the plan.
+// Wanted are the requirements of the plan.
 type Wanted struct {
 	Connections int // 1 to MaxConnections
-	PerNode     int // at most so many a node; 0: as many as the descriptors allow
+	PerNode     int // most connections of a node; 0: as many as the limit of open files allows
 }
 
 // Plan is the shape of a run.
@@ -61,7 +61,7 @@ type Client struct {
 	Pieces []Piece `json:"pieces"`
 }
 
-// Piece is what one source address connects to one port.
+// Piece is the connections of one source address to one port.
 type Piece struct {
 	Port   int        `json:"port"` // index among the node's
 	Source netip.Addr `json:"source"`
@@ -69,7 +69,7 @@ type Piece struct {
 	Count  int        `json:"count"`
 }
 
-// Need is the memory of a run in bytes, by who holds it.
+// Need is the memory of a run in bytes, by owner.
 type Need struct {
 	Nodes   int64 `json:"nodes"`
 	Clients int64 `json:"clients"`
@@ -77,7 +77,7 @@ type Need struct {
 	Spare   int64 `json:"spare"`
 }
 
-// Total is all of it.
+// Total returns the sum.
 func (n Need) Total() int64 { return n.Nodes + n.Clients + n.Kernel + n.Spare }
 
 // MakePlan plans for a host. The error names everything that is missing.
@@ -120,7 +120,7 @@ func MakePlan(f Facts, w Wanted) (*Plan, error) {
 	return p, nil
 }
 
-// part is the i-th of n parts of a whole, as even as can be.
+// part returns the i-th of n parts of a whole, as even as possible.
 func part(whole, i, n int) int { return whole*(i+1)/n - whole*i/n }
 
 // connect gives every node its client processes. A port belongs to one client,
@@ -130,8 +130,8 @@ func (p *Plan) connect(f Facts) {
 	perSource := perSource(f)
 	first, sources := 0, 0
 	for n, node := range p.Nodes {
-		// Nodes of a cluster have one client each: there are as many as
-		// keep every processor busy, and more.
+		// Each node of a cluster has one client; that is enough to keep every
+		// processor busy.
 		clients := 1
 		if len(p.Nodes) == 1 {
 			clients = min(max(f.CPUs, 1), node.Ports)
@@ -155,9 +155,9 @@ func (p *Plan) connect(f Facts) {
 	}
 }
 
-// perSource is how many connections one address makes to one port. Of the
-// ephemeral ports connect(2) gives every other one first, and begins to search
-// when those are used (man 7 ip, ip_local_port_range).
+// perSource is how many connections one address makes to one port. connect(2)
+// first uses every second ephemeral port, and begins to search when these are
+// used up (man 7 ip, ip_local_port_range).
 func perSource(f Facts) int { return max((f.PortHigh-f.PortLow+1)/2, 1) }
 
 // source is the i-th source address: 127.1.0.1 and on; all of 127.0.0.0/8 is
@@ -177,12 +177,12 @@ func (p *Plan) memory() Need {
 	}
 }
 
-// files is how many open files the host has to have for the run.
+// files returns how many open files the host needs for the run.
 func (p *Plan) files() int {
 	return 2*p.Connections + (len(p.Nodes)+len(p.Clients))*hostSpare
 }
 
-// missing lists what the host lacks, with what would mend it.
+// missing lists what the host lacks, with the command that fixes it.
 func (p *Plan) missing(f Facts) []string {
 	var missing []string
 	if need := p.files(); f.FileMax-f.FilesUsed < need {
@@ -206,9 +206,10 @@ func (p *Plan) missing(f Facts) []string {
 	return missing
 }
 
-// fitting is how many connections would fit into the memory and the files
-// there are, rounded down: what a connection costs in this shape, processes
-// included, with one node and client more, because their number is rounded up.
+// fitting returns how many connections would fit into the available memory and
+// open files, rounded down. It uses the cost of a connection in this plan,
+// including processes, and one more node and client, because their number is
+// rounded up.
 func (p *Plan) fitting(f Facts) int {
 	memory := float64(p.Need.Total()-spareMemory) / float64(p.Connections)
 	files := float64(p.files()) / float64(p.Connections)

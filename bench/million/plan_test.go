@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// small is a host where a process may hold 20,000 descriptors, large one where
-// it may hold two million.
+// small is a host where a process may have 20,000 open files, large one where
+// it may have two million.
 func small() Facts {
 	return Facts{OpenFiles: 20_000, NrOpen: 1_048_576, FileMax: 2_466_170, FilesUsed: 800, Memory: 24_000_000_000, CPUs: 2, PortLow: 32768, PortHigh: 60999}
 }
@@ -76,7 +76,7 @@ func TestPlanSmallAndForced(t *testing.T) {
 	}
 }
 
-// Whatever a host has, a plan that is made keeps to it.
+// A plan stays within the resources of any host.
 func TestPlanKeepsToFacts(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	made := 0
@@ -101,7 +101,7 @@ func TestPlanKeepsToFacts(t *testing.T) {
 	}
 }
 
-// checkPlan checks that every connection is made once and no limit is broken.
+// checkPlan checks that every connection is made once and no limit is exceeded.
 func checkPlan(t *testing.T, p *Plan, f Facts) {
 	t.Helper()
 	sources := map[netip.Addr]bool{}
@@ -181,7 +181,7 @@ func TestPlanRefuses(t *testing.T) {
 	}
 }
 
-// What the refusal offers instead does fit, and hardly more would.
+// The number that the refusal suggests fits, and not much more would.
 func TestPlanFitting(t *testing.T) {
 	poor, few := small(), small()
 	poor.Memory = 8_000_000_000

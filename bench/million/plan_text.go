@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// String says who needs how much.
+// String returns how much each needs.
 func (n Need) String() string {
 	return fmt.Sprintf("nodes %s, clients %s, kernel %s, spare %s",
 		gigabytes(n.Nodes), gigabytes(n.Clients), gigabytes(n.Kernel), gigabytes(n.Spare))
@@ -14,7 +14,8 @@ func (n Need) String() string {
 // gigabytes is n bytes in GB, of 10^9.
 func gigabytes(n int64) string { return fmt.Sprintf("%.1f GB", float64(n)/1e9) }
 
-// Text describes the plan in a few lines, against the facts it was made from.
+// Text describes the plan in a few lines, with the facts from which it was
+// made.
 func (p *Plan) Text(f Facts) string {
 	var b strings.Builder
 	most := p.Nodes[0].Connections

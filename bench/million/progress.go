@@ -13,11 +13,11 @@ import (
 	"belfry/bench/tool"
 )
 
-// lineEvery is how often a long stage says how far it is, without a terminal.
+// lineEvery is how often a long stage reports its progress without a terminal.
 const lineEvery = 10 * time.Second
 
-// progress tells a person what is being done: a bar on a terminal, above it
-// the stages that are over; lines elsewhere.
+// progress shows what is being done: on a terminal a bar, and above it the
+// finished stages; elsewhere lines.
 type progress struct {
 	out   io.Writer
 	start time.Time
@@ -40,8 +40,8 @@ func newProgress(out io.Writer) *progress {
 	return t
 }
 
-// phase says that the next stage begins, with so many things to do; 0 if there
-// is nothing to count. It returns the stage before.
+// phase begins the next stage, with a number of things to do; 0 if there is
+// nothing to count. It returns the previous stage.
 func (t *progress) phase(total int, format string, args ...any) (before string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,7 +64,7 @@ func (t *progress) phase(total int, format string, args ...any) (before string) 
 	return before
 }
 
-// add says that n of the things are done. It may be called from any goroutine.
+// add records that n more things are done. Any goroutine may call it.
 func (t *progress) add(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,7 +81,7 @@ func (t *progress) add(n int) {
 		float64(t.done)/time.Since(t.began).Seconds())
 }
 
-// close ends the bar of the stage and leaves a line in its place.
+// close ends the bar of the stage and replaces it by a line.
 func (t *progress) close() {
 	if t.bar == nil {
 		return

@@ -10,15 +10,15 @@ import (
 	"belfry/bench/publish"
 )
 
-// The probes' users are beyond all others.
+// The indexes of the probes' users are above all others.
 const (
 	homeUser = 999_999_998
 	awayUser = 999_999_999
 )
 
-// push is pushes to one user while fan-outs to everybody follow one another
-// without a gap. Every push goes to the same node's API; the user is at home
-// there, or away: at another node.
+// push is pushes to one user during continuous fan-outs to all. Every push goes
+// to the same node's API. The user is at home, at this node, or away, at
+// another node.
 type push struct {
 	Home pushed  `json:"home"`
 	Away *pushed `json:"away,omitempty"` // nil where there is one node
@@ -28,16 +28,16 @@ type push struct {
 	Switches uint64  `json:"run_queue_n"`  // how often that was
 }
 
-// pushed is what became of the pushes to one user.
+// pushed is the result of the pushes to one user.
 type pushed struct {
 	Node int `json:"node"`
 	probe.Result
 }
 
-// measurePush pushes to the probes at a steady rate while broadcasts go to
-// everybody. Beside one node, the flooded clients run on what the others leave
-// of the processors, as clients elsewhere would; beside a cluster there is
-// nothing left, and messages for a million sockets would pile up in the kernel.
+// measurePush pushes to the probes at a steady rate during broadcasts to all.
+// With one node, the flooded clients run only when processors are free, as if
+// they were on other machines. With a cluster no processor is ever free, and
+// messages for a million sockets would pile up in the kernel.
 func measurePush(ctx context.Context, o *Options, b *belfry, c *clients) (*push, error) {
 	home := len(b.nodes) - 1
 	probes, err := startProbes(ctx, o, b, c, home)
@@ -95,8 +95,8 @@ func measurePush(ctx context.Context, o *Options, b *belfry, c *clients) (*push,
 	return r, c.verify(ctx)
 }
 
-// startProbes connects the user at home and, where there is another node, the
-// one that is away. With an error it returns those that it has started.
+// startProbes connects the user at home and, if there is another node, the one
+// that is away. With an error it returns the probes that it has started.
 func startProbes(ctx context.Context, o *Options, b *belfry, c *clients, home int) (probes []*probe.Probe, err error) {
 	for i, user := range []int{homeUser, awayUser} {
 		node := home - i
@@ -113,8 +113,9 @@ func startProbes(ctx context.Context, o *Options, b *belfry, c *clients, home in
 	if home == 0 {
 		return probes, nil
 	}
-	// A node asks NATS for a user's pushes when the user comes, and does not
-	// say when it has them. A lost first push could not be told from one that
-	// is late, and repeated it might be a duplicate.
+	// A node subscribes at NATS to a user's pushes when the user connects, and
+	// does not report when the subscription is active. A lost first push could
+	// not be distinguished from a late one, and repeating it might make a
+	// duplicate.
 	return probes, bench.Sleep(ctx, 2*time.Second)
 }

@@ -7,7 +7,7 @@ import (
 	"belfry/bench"
 )
 
-// ramp is how connections came to be.
+// ramp is the progress of connecting.
 type ramp struct {
 	Opened int            `json:"opened"`
 	Failed map[string]int `json:"failed,omitempty"` // by cause

@@ -9,8 +9,8 @@ import (
 	"belfry/bench"
 )
 
-// How long the last receipt of a broadcast is waited for: this, and on top for
-// each connection.
+// How long to wait for the last receipt of a broadcast: a fixed time, and a
+// time for each connection.
 const (
 	receiptBase = 60 * time.Second
 	receiptEach = 100 * time.Microsecond
@@ -25,12 +25,12 @@ type curvePoint struct {
 	Share   float64 `json:"share"`
 }
 
-// receipts waits until everybody has a broadcast and returns the time from the
-// publish to the last receipt, and the receipt curve.
+// receipts waits until all clients have a broadcast. It returns the time from
+// the publish to the last receipt, and the receipt curve.
 type receipts func(context.Context) (time.Duration, []curvePoint, error)
 
-// publish sends one message to everybody. Each client gives points points of
-// the curve of its receipts.
+// publish sends one message to all. Each client returns points points of its
+// receipt curve.
 func (c *clients) publish(ctx context.Context, points int) (receipts, error) {
 	wait := c.expectBroadcast(points)
 	sent, err := c.servers.broadcast(ctx, c.next, c.opts.Size)
@@ -41,8 +41,8 @@ func (c *clients) publish(ctx context.Context, points int) (receipts, error) {
 	return func(ctx context.Context) (time.Duration, []curvePoint, error) { return wait(ctx, sent) }, nil
 }
 
-// expectBroadcast tells the clients that one more broadcast is coming and
-// returns what waits for it, given the stamp in it.
+// expectBroadcast tells the clients that one more broadcast is coming. It
+// returns a function that waits for it, given the stamp in it.
 func (c *clients) expectBroadcast(points int) (wait func(ctx context.Context, sent int64) (time.Duration, []curvePoint, error)) {
 	type receipt struct { // of so many connections
 		wait  func(context.Context) (bench.Reply, error)
@@ -81,7 +81,7 @@ func (c *clients) expectBroadcast(points int) (wait func(ctx context.Context, se
 	}
 }
 
-// broadcast sends one message to everybody and waits for the last receipt.
+// broadcast sends one message to all and waits for the last receipt.
 func (c *clients) broadcast(ctx context.Context, points int) (time.Duration, []curvePoint, error) {
 	wait, err := c.publish(ctx, points)
 	if err != nil {

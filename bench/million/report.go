@@ -19,7 +19,7 @@ type figure struct {
 }
 
 // WriteReport writes report.md, its charts as SVG and report.json into a
-// folder, which it makes if need be.
+// folder, which it makes if needed.
 func (r *Result) WriteReport(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -51,15 +51,15 @@ func (r *Result) markdown(figures []figure) []byte {
 	}
 	fmt.Fprintf(&b, "- machine: %s\n- command: `%s`\n- began %s, took %.0f s, load average before %.2f\n\n```\n%s```\n\n",
 		r.Machine, r.Command, r.Began.Format("2006-01-02 15:04:05 MST"), r.Took, r.LoadBefore, r.Plan.Text(r.Facts))
-	b.WriteString("Ratios are belfry / floor, in the same run and shape. The floor is the least a server can do: accept, answer 101, and `write(2)` to each socket.\n\n")
-	_ = bench.WriteTable(&b, r.Rows) // a buffer takes everything
+	b.WriteString("Ratios are belfry / floor, in the same run and with the same number of processes. The floor does the least that a server can do: accept, answer 101, and `write(2)` to each socket.\n\n")
+	_ = bench.WriteTable(&b, r.Rows) // writing to a buffer cannot fail
 	for _, f := range figures {
 		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s)\n\n%s\n", f.Title, f.Title, f.file, f.text)
 	}
 	return b.Bytes()
 }
 
-// figures are the charts for which there is anything to draw.
+// figures returns the charts that have data.
 func (r *Result) figures() []figure {
 	var figures []figure
 	for _, f := range []figure{r.rampFigure(), r.memoryFigure(), r.receiptFigure(), r.growthFigure()} {
@@ -85,7 +85,7 @@ func (r *Result) rampFigure() figure {
 }
 
 func (r *Result) memoryFigure() figure {
-	f := figure{file: "memory.svg", text: "More than with empty nodes, all nodes together; the slab holds both ends of every connection, the server's and the client's.",
+	f := figure{file: "memory.svg", text: "Memory above that of empty nodes, all nodes together. The slab contains both ends of every connection, the server's and the client's.",
 		Chart: plot.Chart{Title: "Memory against connections", X: "open connections", Y: "MB above empty nodes", Zero: true}}
 	if r.Idle == nil || len(r.Idle.Readings) < 2 {
 		return f
@@ -105,7 +105,7 @@ func (r *Result) memoryFigure() figure {
 }
 
 func (r *Result) receiptFigure() figure {
-	f := figure{file: "receipt.svg", text: "The broadcast to all that took the median time: the share of the clients that have it, against the time since the publish.",
+	f := figure{file: "receipt.svg", text: "The broadcast to all with the median time: the share of the clients that have it, against the time since the publish.",
 		Chart: plot.Chart{Title: fmt.Sprintf("Receipt of one message by %d clients", r.opts.Connections), X: "since the publish, s", Y: "reached, %", Zero: true}}
 	for _, side := range []struct {
 		name string
@@ -125,7 +125,7 @@ func (r *Result) receiptFigure() figure {
 }
 
 func (r *Result) growthFigure() figure {
-	f := figure{file: "cost.svg", text: "Processor time of all servers for one delivery. Nodes are started as the connections need them: the shape at each point is the one that the plan has for that number.",
+	f := figure{file: "cost.svg", text: "Processor time of all servers for one delivery. Nodes are started when connections need them, so each point has as many nodes as the plan has for that number.",
 		Chart: plot.Chart{Title: "Cost of a delivery against connections", X: "connections", Y: "server CPU per delivery, µs", LogX: true, Zero: true}}
 	for _, side := range []struct {
 		name string

@@ -13,7 +13,7 @@ import (
 	"belfry/bench/probe"
 )
 
-// measured is a run as it could have been.
+// measured returns the result of an invented run.
 func measured(t *testing.T) *Result {
 	t.Helper()
 	o := DefaultOptions()
@@ -78,7 +78,7 @@ func TestRows(t *testing.T) {
 		"another node's API: p99, HTTP request → receipt | 70.0 ms |",
 		"waited 12.50 ms for a processor each time they were ready (4000 times): 106 processes share 2 cores",
 		"| CPU of all nodes while idle, pings every 30s | 0.60 cores | ≤ 0.50 cores | miss |",
-		"| RSS of all nodes after everybody has left | 1643 MB |",
+		"| RSS of all nodes after all clients have left | 1643 MB |",
 		"memory of the host in use, all of it, clients too: 10.0 GB more",
 	} {
 		if !strings.Contains(text, want) {
@@ -124,7 +124,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// A run that was ended early reports what there is, at whatever point it was.
+// A run that ended early reports its results so far, wherever it ended.
 func TestReportOfAPartOfARun(t *testing.T) {
 	for name, cut := range map[string]func(*Result){
 		"nothing":          func(r *Result) { r.Floor, r.Belfry, r.Push, r.Idle = nil, nil, nil, nil },

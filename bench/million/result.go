@@ -6,7 +6,7 @@ import (
 	"belfry/bench"
 )
 
-// Result is everything that was measured, and the table made of it.
+// Result has all measured values and the table made of them.
 type Result struct {
 	Machine    string      `json:"machine"`
 	Command    string      `json:"command"`
@@ -26,7 +26,8 @@ type Result struct {
 	opts *Options
 }
 
-// growth is a pass in which the population grows and every step has fan-outs.
+// growth is a part in which the number of connections grows and every step has
+// fan-outs.
 type growth struct {
 	Ramp    ramp     `json:"ramp"`
 	Fanouts []fanout `json:"fanouts"` // one a step
@@ -34,8 +35,8 @@ type growth struct {
 	Full    reading  `json:"full"`    // after the last fan-out
 }
 
-// last is the fan-outs to all connections of the plan, nil if it did not come
-// to that.
+// last returns the fan-outs to all connections of the plan, nil if the run did
+// not reach them.
 func (g *growth) last(connections int) *fanout {
 	if g == nil || len(g.Fanouts) == 0 {
 		return nil

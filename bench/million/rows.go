@@ -8,18 +8,17 @@ import (
 	"belfry/bench"
 )
 
-// million is the number of connections that the targets for all of them are
-// about.
+// million is the number of connections for which the targets hold.
 const million = 1_000_000
 
-// fullNode is from how many connections a node on its memory's slope means
-// something: below, it is what a process does once.
+// fullNode is the number of connections of a node above which its memory slope
+// is meaningful. Below it, the memory is mostly what a process needs once.
 const fullNode = 10_000
 
-// missingRun is why a row of a pass that was not reached has no value.
-const missingRun = "the run did not come to it"
+// missingRun is why a row of a part that was not reached has no value.
+const missingRun = "the run did not reach it"
 
-// Write prints the table, with what it was made on.
+// Write prints the table, with the machine.
 func (r *Result) Write(w io.Writer) error {
 	if err := bench.WriteTable(w, r.Rows); err != nil {
 		return err
@@ -44,7 +43,7 @@ func (r *Result) fill() {
 	}
 }
 
-// ramps are those of every pass that was begun, by name.
+// ramps returns the ramps of all parts that were begun, by name.
 func (r *Result) ramps() (names []string, ramps []*ramp) {
 	for _, g := range []struct {
 		name string
@@ -124,7 +123,7 @@ func (r *Result) memoryRows() []bench.Row {
 	} else {
 		why := missingRun
 		if r.opts.Ping == 0 {
-			why = "the idle pass was left out (--ping 0)"
+			why = "the idle part was left out (--ping 0)"
 		}
 		user.Missing, kernel.Missing, base.Missing = why, why, why
 	}
@@ -195,7 +194,7 @@ func (r *Result) pushRows() []bench.Row {
 		return nil
 	}
 	home := bench.Row{What: fmt.Sprintf("push to one user during fan-outs to %d: p99, HTTP request → sendto", r.opts.Connections), Format: "%.1f ms"}
-	if len(r.Plan.Nodes) == 1 { // else the processors are oversubscribed: information
+	if len(r.Plan.Nodes) == 1 { // otherwise the processors are oversubscribed, and the row is only information
 		home.Target, home.Bound = 20, bench.AtMost
 	}
 	away := bench.Row{What: "the same through another node's API: p99, HTTP request → receipt", Format: "%.1f ms"}
@@ -231,13 +230,13 @@ func (r *Result) idleRows() []bench.Row {
 	if r.opts.Connections == million && r.opts.Ping == 30*time.Second {
 		cpu.Target, cpu.Bound = 0.5, bench.AtMost
 	}
-	left := bench.Row{What: "RSS of all nodes after everybody has left", Format: "%.0f MB"}
+	left := bench.Row{What: "RSS of all nodes after all clients have left", Format: "%.0f MB"}
 	d := r.Idle
 	if d == nil || d.Seconds == 0 {
 		cpu.Missing = missingRun
 	} else {
 		cpu.Value = d.Cores
-		cpu.Notes = []string{fmt.Sprintf("over %.0f s; %.2f cores of it also while nobody is connected, for what %d nodes tell each other; the rest is %.1f µs for each of %d pings",
+		cpu.Notes = []string{fmt.Sprintf("over %.0f s; %.2f cores of it also without connections, for the messages between %d nodes; the rest is %.1f µs for each of %d pings",
 			d.Seconds, d.Base, len(r.Plan.Nodes), (d.Cores-d.Base)*d.Seconds*1e6/float64(max(d.Pings, 1)), d.Pings)}
 	}
 	if d == nil || d.Left == nil {

@@ -12,9 +12,9 @@ import (
 	"belfry/bench"
 )
 
-// Run plans, prints the plan to out, and if the host can hold it starts
-// everything, measures, and ends every process it started. An error with a
-// result is of a run that did not come to its end: the result has what was
+// Run makes a plan and prints it to out. If the host can hold it, Run starts
+// everything, measures, and ends every process that it started. An error with a
+// result means that the run did not complete; the result has the values
 // measured before.
 func Run(ctx context.Context, o *Options, out io.Writer) (*Result, error) {
 	facts, err := ReadFacts()
@@ -46,8 +46,8 @@ func Run(ctx context.Context, o *Options, out io.Writer) (*Result, error) {
 	return r, err
 }
 
-// rounds are the three passes of a run, one after the other: the memory of the
-// host is for one population at a time.
+// rounds runs the three parts of a run one after the other, because the memory
+// of the host is enough for one population only.
 func (r *Result) rounds(ctx context.Context, t *progress) error {
 	o, plan := r.opts, r.Plan
 	ports := &ports{next: o.FirstPort, end: r.Facts.PortLow}
@@ -78,8 +78,8 @@ func (r *Result) rounds(ctx context.Context, t *progress) error {
 	return populate(ctx, o, plan, b, t, func(c *clients) error { return sit(ctx, o, plan, b, c, t, r.Idle) })
 }
 
-// populate runs f with servers and clients and ends both: the clients first,
-// whose resets leave no port in TIME_WAIT.
+// populate runs f with servers and clients and ends both. The clients end
+// first, because their resets leave no port in TIME_WAIT.
 func populate(ctx context.Context, o *Options, p *Plan, s servers, t *progress, f func(*clients) error) error {
 	c := newClients(o, p, s, t.add)
 	err := f(c)
@@ -89,10 +89,10 @@ func populate(ctx context.Context, o *Options, p *Plan, s servers, t *progress, 
 	}
 	switch {
 	case err == nil:
-	case ctx.Err() != nil: // whatever failed, failed for this
+	case ctx.Err() != nil: // the error has this cause
 		err = fmt.Errorf("%w, in the stage %q", context.Cause(ctx), during)
 	default:
-		// What failed may be a process that ended a moment ago.
+		// The cause may be a process that ended a moment ago.
 		_ = bench.Sleep(ctx, 500*time.Millisecond)
 		err = errors.Join(fmt.Errorf("in the stage %q: %w", during, err), alive(append(s.processes(), c.processes()...)))
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // queueing is how long the threads of a process have waited for a processor
-// while they were ready to run, and how often they were given one.
+// while they were ready to run, and how often they got one.
 type queueing struct {
 	waited int64 // ns
 	slices uint64

@@ -11,15 +11,15 @@ import (
 	"belfry/bench"
 )
 
-// servers is one side of the comparison: the nodes of the plan, as belfry's or
-// as the floor's processes. They start as connections need them.
+// servers is one side of the comparison: the nodes of the plan as processes of
+// belfry or of the floor. They are started when connections need them.
 type servers interface {
 	name() string
 	// grow starts nodes until there are n, and returns when all are ready.
 	grow(ctx context.Context, n int) error
-	// processes are those that run, in the order of the nodes.
+	// processes returns the running processes in the order of the nodes.
 	processes() []*bench.Process
-	// addr is where port p of node n takes connections.
+	// addr returns the address of port p of node n.
 	addr(n, p int) netip.AddrPort
 	// broadcast sends one message to every connection and returns the stamp
 	// taken just before that began.
@@ -27,8 +27,8 @@ type servers interface {
 	stop()
 }
 
-// stopGrace is how long processes may take to end: each closes thousands of
-// sockets, all at the same time.
+// stopGrace is how long processes may take to end: all close thousands of
+// sockets at the same time.
 const stopGrace = 60 * time.Second
 
 // stopAll ends processes at the same time and waits for all.
@@ -41,7 +41,7 @@ func stopAll(processes []*bench.Process) {
 }
 
 // inParallel calls f for 0 to n-1, at most width at a time, and returns the
-// errors. After one, it begins no further call.
+// errors. After an error it begins no further call.
 func inParallel(ctx context.Context, n, width int, f func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -89,7 +89,7 @@ func alive(processes []*bench.Process) error {
 	for _, p := range processes {
 		select {
 		case <-p.Exited():
-			return fmt.Errorf("ended before its time: %w", p.Failure())
+			return fmt.Errorf("ended too early: %w", p.Failure())
 		default:
 		}
 	}

@@ -1,7 +1,7 @@
-// Command peers measures belfry side by side with the floor and with other
-// WebSocket servers: same clients, same connections, alternating rounds in
-// fresh processes, one table. docs/benchmarks.md says how to read it. It
-// starts everything it needs and leaves no process behind.
+// Command peers compares belfry with the floor and with other WebSocket
+// servers: the same clients and connections, alternating rounds in fresh
+// processes, one table. docs/benchmarks.md explains it. It starts everything it
+// needs and leaves no process behind.
 package main
 
 import (
@@ -45,7 +45,7 @@ func command() *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, fmt.Errorf("not done after %v (--timeout)", o.timeout))
 			defer cancel()
-			if _, err := bench.OpenFiles(); err != nil { // servers inherit it
+			if _, err := bench.OpenFiles(); err != nil { // servers inherit the limit
 				return err
 			}
 			report, err := measure(ctx, &o, tool.NewProgress(os.Stderr))
@@ -54,19 +54,19 @@ func command() *cobra.Command {
 	}
 	f := root.Flags()
 	f.StringVar(&o.belfry, "belfry", "../../bin/belfry", "belfry's program")
-	f.StringSliceVar(&o.only, "only", nil, "peers to measure beside belfry and the floor; none is all")
+	f.StringSliceVar(&o.only, "only", nil, "peers to measure besides belfry and the floor; none is all")
 	f.StringArrayVar(&o.with, "with", nil, "NAME=PROGRAM of an external server with a definition (repeatable)")
-	f.StringArrayVar(&o.define, "define", nil, "YAML file with the definition of one more server (repeatable)")
+	f.StringArrayVar(&o.define, "define", nil, "YAML file with the definition of a further server (repeatable)")
 	f.IntVar(&o.connections, "connections", 15000, "connections")
-	f.IntVar(&o.rounds, "rounds", 3, "rounds; each server runs once in each")
+	f.IntVar(&o.rounds, "rounds", 3, "rounds; each server runs once in every round")
 	f.IntVar(&o.broadcasts, "broadcasts", 20, "messages to all in a round")
 	f.IntVar(&o.size, "size", 128, "payload, in bytes")
 	f.IntVar(&o.clients, "clients", 2, "client processes, at least")
 	f.IntVar(&o.shards, "shards", runtime.NumCPU(), "shards of belfry and threads of the floor")
-	f.DurationVar(&o.settle, "settle", 2*time.Second, "from the last connect to reading memory")
-	f.DurationVar(&o.push, "push", 6*time.Second, "how long users are pushed to in a round; 0 leaves it out")
-	f.IntVar(&o.concurrency, "concurrency", 600, "requests under way while users are pushed to")
-	f.StringVar(&o.cache, "cache", "cache", "folder that socket.io is installed into")
+	f.DurationVar(&o.settle, "settle", 2*time.Second, "time from the last connect to reading memory")
+	f.DurationVar(&o.push, "push", 6*time.Second, "time of pushes to users in a round; 0 leaves them out")
+	f.IntVar(&o.concurrency, "concurrency", 600, "requests in progress during pushes to users")
+	f.StringVar(&o.cache, "cache", "cache", "folder where socket.io is installed")
 	f.StringVar(&o.chart, "chart", "", "file for a chart, .svg or .png")
 	f.DurationVar(&o.timeout, "timeout", 20*time.Minute, "for everything")
 	f.BoolVar(&o.json, "json", false, "print JSON with the figures of every round")
@@ -74,7 +74,7 @@ func command() *cobra.Command {
 	return root
 }
 
-// write prints what there is of the report, nil for none.
+// write prints the report; it may be incomplete, or nil.
 func (o *options) write(w io.Writer, r *report) error {
 	if r == nil || len(r.Servers) == 0 {
 		return nil

@@ -14,9 +14,9 @@ import (
 	"belfry/bench/tool"
 )
 
-// measure does all of it. Every round begins with another server, so that
-// what drifts drifts for all. What there is of the report is returned with an
-// error too.
+// measure measures everything. Every round begins with another server, so that
+// a drift of the machine affects all. With an error it also returns the report
+// so far.
 func measure(ctx context.Context, o *options, p *tool.Progress) (*report, error) {
 	r := &report{Command: strings.Join(os.Args, " "), Machine: bench.Machine(), Began: time.Now().UTC(),
 		Connections: o.connections, size: o.size, broadcasts: o.broadcasts, concurrency: o.concurrency, settle: o.settle}
@@ -53,7 +53,7 @@ func measure(ctx context.Context, o *options, p *tool.Progress) (*report, error)
 	return r, nil
 }
 
-// contenders are the servers of the table, in its order; those that this
+// contenders returns the servers of the table in its order; servers that this
 // machine cannot run are noted in r.
 func contenders(ctx context.Context, o *options, r *report, p *tool.Progress) ([]contender, error) {
 	self, err := os.Executable()

@@ -69,7 +69,7 @@ func (o *options) validate() error {
 	return o.definitions()
 }
 
-// definitions reads --define and --with and checks --only against them.
+// definitions reads --define and --with, and checks --only.
 func (o *options) definitions() (err error) {
 	if o.external, err = peer.External(); err != nil {
 		return err

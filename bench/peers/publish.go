@@ -11,7 +11,7 @@ import (
 	"belfry/bench/publish"
 )
 
-// publisher sends to everybody, from one goroutine.
+// publisher sends to all, from one goroutine.
 type publisher interface {
 	// broadcast sends message seq and returns the stamp in it, taken just
 	// before.
@@ -76,7 +76,7 @@ func (p *floorPublisher) broadcast(ctx context.Context, seq uint32, size int) (i
 
 func (p *floorPublisher) close() {}
 
-// newConn publishes messages of a form at a server's API.
+// newConn returns a connection that publishes at a server's API.
 func newConn(addr string, form *peer.Request) (*publish.Conn, error) {
 	r, err := publish.NewRequest("", "http://"+addr+form.Path, form.Body, form.Headers...)
 	if err != nil {

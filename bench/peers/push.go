@@ -14,7 +14,7 @@ import (
 // perUser is how many connections a user has, as in the published figure.
 const perUser = 10
 
-// pushes is what came of pushing to users in a closed loop.
+// pushes is the result of pushes to users in a closed loop.
 type pushes struct {
 	PerSecond float64         `json:"per_second"` // from the first request to the last receipt
 	Pushed    int             `json:"pushed"`
@@ -23,7 +23,7 @@ type pushes struct {
 }
 
 // pusher is one connection that pushes to its own share of the users, so that
-// every user's messages have an order.
+// the messages to a user have an order.
 type pusher struct {
 	conn  *publish.Conn
 	users []uint32
@@ -31,8 +31,8 @@ type pusher struct {
 	done  int
 }
 
-// measurePushes keeps o.concurrency requests under way for o.push, each to one
-// user after the other, and checks that everything arrived once at every
+// measurePushes keeps o.concurrency requests in progress for o.push, each to
+// one user after the other. It checks that every message arrived once at every
 // connection of its user.
 func measurePushes(ctx context.Context, o *options, p *bench.Pool, t *target) (*pushes, error) {
 	users := o.connections / perUser
@@ -105,16 +105,16 @@ func (w *pusher) run(ctx context.Context, end time.Time, size int) error {
 	return nil
 }
 
-// arrival waits until so many direct messages have arrived.
+// arrival waits until a number of direct messages have arrived.
 func arrival(ctx context.Context, p *bench.Pool, want uint64) (bench.Stats, error) {
-	const patience = 15 * time.Second
-	for deadline := time.Now().Add(patience); ; {
+	const waitLimit = 15 * time.Second
+	for deadline := time.Now().Add(waitLimit); ; {
 		st, err := p.Stats(ctx)
 		switch {
 		case err != nil || st.Direct.Received >= want:
 			return st, err
 		case time.Now().After(deadline):
-			return st, errors.Join(fmt.Errorf("%d of %d messages to users arrived within %v of the last push", st.Direct.Received, want, patience), st.Faults())
+			return st, errors.Join(fmt.Errorf("%d of %d messages to users arrived within %v of the last push", st.Direct.Received, want, waitLimit), st.Faults())
 		}
 		if err := bench.Sleep(ctx, 10*time.Millisecond); err != nil {
 			return st, err

@@ -13,7 +13,7 @@ import (
 	"belfry/bench/plot"
 )
 
-// report is everything that was measured.
+// report has all measured values.
 type report struct {
 	Machine     string    `json:"machine"`
 	Command     string    `json:"command"`
@@ -120,7 +120,7 @@ func (r *report) writeTable(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "\n%d connections, %d of them a user; medians over rounds in fresh processes, %d of them complete. Idle RSS and slab (both ends) are slopes from a third of the connections, %v after the last; "+
 		"fan-out is one message of %d B to all, publish → last receipt, median of %d a round; pushes are a closed loop of %d requests. "+
-		"Slab is the whole machine's, which should have nothing else to do.\n",
+		"Slab is that of the whole machine, which should run nothing else.\n",
 		r.Connections, perUser, r.Rounds, r.settle, r.size, r.broadcasts, r.concurrency)
 	for _, s := range r.Servers {
 		fmt.Fprintf(&b, "- %s: %s\n", s.Name, s.About)
@@ -150,7 +150,8 @@ func (r *report) find(name string) *result {
 	return nil
 }
 
-// cells are a line a server: its figures, or their ratios to those of over.
+// cells returns a line for each server: its figures, or their ratios to those
+// of over.
 func (r *report) cells(over *round) [][]string {
 	var lines [][]string
 	for _, s := range r.Servers {

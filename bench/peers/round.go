@@ -12,8 +12,8 @@ import (
 // warmups are broadcasts before those that count.
 const warmups = 2
 
-// round is what one server did in fresh processes. What could not be measured
-// is 0.
+// round is the result of one server in fresh processes. A value that was not
+// measured is 0.
 type round struct {
 	RSS      float64 `json:"rss"`      // of the server, bytes an idle connection: the slope, so that the program itself cancels out
 	Slab     float64 `json:"slab"`     // of the kernel, bytes a connection, both ends
@@ -27,16 +27,16 @@ type round struct {
 	Problem  string  `json:"problem,omitempty"` // what ended the round early
 }
 
-// clients says how much the clients stood in the way: they share processors
-// with the server.
+// clients shows how much the clients disturbed the server, with which they
+// share processors.
 type clients struct {
 	CPU     float64 `json:"cpu_us"`        // of all of them, µs a delivery
 	Starved float64 `json:"starved"`       // time that they were ready to run without a processor, over the time of the fan-out
-	Gap     float64 `json:"read_delay_ms"` // the longest that what had arrived waited to be read
+	Gap     float64 `json:"read_delay_ms"` // longest time that received data waited to be read
 }
 
-// measureRound does one round. What goes wrong is in the result, but for the
-// end of ctx.
+// measureRound does one round. Its failures are in the result; only the end of
+// ctx is an error.
 func measureRound(ctx context.Context, o *options, c contender, note func(string)) (r round, err error) {
 	if err := r.measure(ctx, o, c, note); err != nil {
 		if ctx.Err() != nil {
@@ -65,14 +65,14 @@ func (r *round) measure(ctx context.Context, o *options, c contender, note func(
 	defer p.Stop()
 	err = r.with(ctx, o, c, p, t, note)
 	select {
-	case <-t.proc.Exited(): // which says more than what failed for it
+	case <-t.proc.Exited(): // which is more useful than the error that it caused
 		err = errors.Join(t.proc.Failure(), err)
 	default:
 	}
 	return err
 }
 
-// with takes the figures of a server and the clients that were started for it.
+// with measures a server with the clients that were started for it.
 func (r *round) with(ctx context.Context, o *options, c contender, p *bench.Pool, t *target, note func(string)) (err error) {
 	note("connecting")
 	if err := r.connect(ctx, o, p, t); err != nil {
@@ -97,7 +97,7 @@ type reading struct {
 	slab int64
 }
 
-// connect makes all connections in two steps and takes the memory between.
+// connect makes all connections in two steps and reads the memory between them.
 func (r *round) connect(ctx context.Context, o *options, p *bench.Pool, t *target) error {
 	base := o.connections / 3
 	var took time.Duration
@@ -123,16 +123,16 @@ func (r *round) connect(ctx context.Context, o *options, p *bench.Pool, t *targe
 	}
 	span := float64(o.connections - base)
 	r.RSS = float64(readings[1].RSS-readings[0].RSS) / span
-	// The slabs are the whole machine's: what else it frees meanwhile can
-	// outweigh the connections, and then there is no figure.
+	// The slabs are those of the whole machine. If it frees more meanwhile than
+	// the connections take, there is no figure.
 	r.Slab = max(float64(readings[1].slab-readings[0].slab)/span, 0)
 	r.BaseRSS = readings[0].RSS
 	r.Connects = float64(o.connections) / took.Seconds()
 	return p.Verify(ctx)
 }
 
-// fanout sends broadcasts one after the other and then lets the server finish
-// before its CPU is read, so that nothing it did for them is left out.
+// fanout sends broadcasts one after the other. It reads the CPU time when the
+// server has finished its work for them.
 func (r *round) fanout(ctx context.Context, o *options, p *bench.Pool, t *target) error {
 	publish := func(ctx context.Context, seq uint32) (int64, error) { return t.all.broadcast(ctx, seq, o.size) }
 	for range warmups {
@@ -179,9 +179,9 @@ func (r *round) fanout(ctx context.Context, o *options, p *bench.Pool, t *target
 	return p.Verify(ctx)
 }
 
-// settledCPU reads the CPU time of a process once it is at rest: two readings
-// 10 ms apart that differ by less than 2 % of that. Runtimes that never rest
-// are read after a second.
+// settledCPU reads the CPU time of a process when it is idle: when two readings
+// 10 ms apart differ by less than 2 % of 10 ms. A runtime that is never idle is
+// read after a second.
 func settledCPU(ctx context.Context, pid int) (time.Duration, error) {
 	const pause, idle = 10 * time.Millisecond, 200 * time.Microsecond
 	last := time.Duration(-time.Hour)

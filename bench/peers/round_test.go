@@ -14,8 +14,7 @@ import (
 	"belfry/bench/peers/servers/socketio"
 )
 
-// TestMain lets the test binary be the children that the program starts of
-// itself.
+// TestMain lets the test binary be the program's child processes.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && slices.Contains([]string{"client", "floor", "serve"}, os.Args[1]) {
 		main()

@@ -21,8 +21,8 @@ const (
 	stopPatience  = 5 * time.Second
 )
 
-// contender is one server of the table: how it is started and, once started,
-// published through.
+// contender is one server of the table, with how to start it and publish
+// through it.
 type contender struct {
 	name, about string
 	wire        bench.Wire
@@ -52,7 +52,7 @@ func (t *target) stop() {
 	}
 }
 
-// fromDefinition makes a contender of a definition and its program.
+// fromDefinition makes a contender from a definition and its program.
 func fromDefinition(d *peer.Definition, binary string) contender {
 	return contender{
 		name: d.Name, about: d.About, wire: d.Wire,
@@ -102,7 +102,7 @@ func (t *target) files() map[string]string {
 	return t.def.Files
 }
 
-// address is the one that is fixed, or a free one.
+// address returns the fixed address, or a free one.
 func address(fixed string) (netip.AddrPort, error) {
 	if fixed != "" {
 		return netip.ParseAddrPort(fixed)
@@ -110,7 +110,7 @@ func address(fixed string) (netip.AddrPort, error) {
 	return bench.FreePort()
 }
 
-// ready waits until the server says that it is ready.
+// ready waits until the server reports that it is ready.
 func (t *target) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("not ready after %v", startPatience))
 	defer cancel()
@@ -141,12 +141,13 @@ func (t *target) check(ctx context.Context) error {
 	return err
 }
 
-// connected waits until the server knows of n connections, if it tells.
+// connected waits until the server has n connections, if it reports their
+// number.
 func (t *target) connected(ctx context.Context, n int) error {
 	if t.def == nil || t.def.Connected == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("the server does not know of %d connections after %v", n, startPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("the server does not have %d connections after %v", n, startPatience))
 	defer cancel()
 	for {
 		body, err := publish.Get(ctx, time.Second, t.def.Connected)

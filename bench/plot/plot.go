@@ -22,9 +22,9 @@ import (
 // Series is one line of a chart. X and Y have the same length; points that
 // are no numbers, and those that a logarithmic axis cannot show, are left out.
 type Series struct {
-	Name  string // in the legend; "" leaves it out of there
+	Name  string // name in the legend; "" is not shown
 	X, Y  []float64
-	Steps bool // a staircase: the value holds until the next point
+	Steps bool // a staircase: the value stays until the next point
 	Dots  bool // a marker at each point
 	// Bare leaves out the line between the markers.
 	Bare bool
@@ -36,7 +36,7 @@ type Chart struct {
 	X, Y       string // labels of the axes, with units
 	LogX, LogY bool
 	Zero       bool // the y axis begins at 0
-	// Percentiles takes x as percent, 0 to 100, and stretches the axis
+	// Percentiles means that x is in percent, 0 to 100. The axis is stretched
 	// towards 100, so that 90, 99 and 99.9 are equally far apart.
 	Percentiles bool
 	Series      []Series
@@ -48,7 +48,7 @@ const (
 	height = 450
 )
 
-// dotsPerInch of a PNG: twice the points, for dense screens.
+// dotsPerInch of a PNG: two dots per point, for high-resolution screens.
 const dotsPerInch = 144
 
 // Write draws the chart into a file whose extension is .svg or .png.
@@ -71,7 +71,7 @@ func (c *Chart) Write(path string) error {
 	}
 }
 
-// plot makes gonum's plot of the chart, without title and legend.
+// plot returns gonum's plot of the chart, without title and legend.
 func (c *Chart) plot() (*plot.Plot, []entry, error) {
 	p := plot.New()
 	styleAxis(&p.X, c.X)
@@ -163,7 +163,7 @@ func (c *Chart) scale(p *plot.Plot) {
 	if c.Percentiles {
 		p.X.Tick.Marker = plot.TickerFunc(percentTicks)
 	}
-	if !c.LogY { // the highest point keeps off the edge
+	if !c.LogY { // room above the highest point
 		p.Y.Max += (p.Y.Max - p.Y.Min) * 0.04
 	}
 }
@@ -177,8 +177,8 @@ func writeFile(path string, from io.WriterTo) error {
 	return errors.Join(err, f.Close())
 }
 
-// writeSVG writes the canvas with the names of fonts that browsers have:
-// Liberation Sans, in whose metrics the text was set, has those of Arial.
+// writeSVG writes the canvas with names of fonts that browsers have. Liberation
+// Sans, with which the text was set, has the same metrics as Arial.
 func writeSVG(path string, canvas *vgsvg.Canvas) error {
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {

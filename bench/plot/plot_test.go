@@ -103,7 +103,8 @@ func TestPercentileAxis(t *testing.T) {
 	}
 }
 
-// What measurements bring: one value only, zeros on logarithmic axes, gaps.
+// What measurements may contain: only one value, zeros on logarithmic axes,
+// gaps.
 func TestOddData(t *testing.T) {
 	for name, c := range map[string]*Chart{
 		"one point":   {Series: []Series{{X: []float64{3}, Y: []float64{0}, Dots: true}}},

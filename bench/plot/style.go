@@ -11,7 +11,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// Colours: text is nearly black, everything that is no data is pale.
+// Colours: text is nearly black, everything else that is not data is pale.
 var (
 	inkColor  = color.RGBA{0x22, 0x2b, 0x38, 0xff}
 	paleColor = color.RGBA{0x5b, 0x67, 0x77, 0xff}
@@ -19,8 +19,9 @@ var (
 	gridColor = color.RGBA{0xe6, 0xea, 0xef, 0xff}
 )
 
-// palette returns the colour of series i: those of Okabe and Ito, which the
-// colour-blind can tell apart, without yellow, which white swallows.
+// palette returns the colour of series i: those of Okabe and Ito, which
+// colour-blind people can distinguish, without yellow, which is hard to see on
+// white.
 func palette(i int) color.Color {
 	colors := [...]color.RGBA{
 		{0x00, 0x72, 0xb2, 0xff}, // blue

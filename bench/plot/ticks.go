@@ -7,7 +7,7 @@ import (
 	"gonum.org/v1/plot"
 )
 
-// aboutTicks is how many labels an axis is given, more or less.
+// aboutTicks is roughly the number of labels of an axis.
 const aboutTicks = 6
 
 // linearTicks puts labels at multiples of 1, 2 or 5 times a power of ten.
@@ -32,8 +32,8 @@ func niceStep(v float64) float64 {
 	return 10 * power
 }
 
-// logTicks puts labels at powers of ten, at 2 and 5 times these as well where
-// the axis spans few of them, and marks without label between.
+// logTicks puts labels at powers of ten, and also at 2 and 5 times these if the
+// axis has few, with marks without labels between them.
 func logTicks(low, high float64) []plot.Tick {
 	decades := math.Log10(high / low)
 	var ticks []plot.Tick
@@ -53,7 +53,7 @@ func logTicks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// mostPercent is where a stretched axis of percentiles ends.
+// mostPercent is the end of a stretched axis of percentiles.
 const mostPercent = 99.9999
 
 // percentTicks labels an axis whose values are 100/(100-percent).

@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// inFlight is how many broadcasts are on their way at any time: with two, the
-// next one waits when one ends.
+// inFlight is how many broadcasts are in progress at any time: with two, the
+// next one is already waiting when one ends.
 const inFlight = 2
 
-// Send publishes the next broadcast and returns the function that waits until
-// everybody has it.
+// Send publishes the next broadcast and returns a function that waits until all
+// have it.
 type Send func(ctx context.Context) (received func(ctx context.Context) error, err error)
 
-// Flooded is how much was broadcast during something.
+// Flooded counts the broadcasts during something.
 type Flooded struct {
 	Broadcasts int     `json:"broadcasts"`
 	Seconds    float64 `json:"seconds"`
 }
 
-// During runs do while broadcasts follow one another without a gap, and waits
-// for the last of them. What fails there ends do's ctx.
+// During runs do during continuous broadcasts, and waits for the last of them.
+// A failed broadcast ends do's ctx.
 func During(ctx context.Context, send Send, do func(ctx context.Context) error) (f Flooded, err error) {
 	began := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -36,7 +36,7 @@ func During(ctx context.Context, send Send, do func(ctx context.Context) error) 
 	}()
 	err = do(ctx)
 	close(stop)
-	if floodErr := <-flooded; !errors.Is(err, floodErr) { // do may have ended for it
+	if floodErr := <-flooded; !errors.Is(err, floodErr) { // this may be why do ended
 		err = errors.Join(floodErr, err)
 	}
 	f.Seconds = time.Since(began).Seconds()

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// sender is a Send whose broadcasts reach everybody after a second.
+// sender is a Send whose broadcasts reach all after a second.
 type sender struct {
 	sent, received int
-	atOnce         int   // most on their way at any time
+	atOnce         int   // most in progress at any time
 	fails          int   // number of the broadcast that cannot be sent, 0 for none
-	lost           int   // number of the one that does not reach everybody
+	lost           int   // number of the broadcast that does not reach all
 	failure        error // of both
 }
 
@@ -39,8 +39,8 @@ func (s *sender) send(context.Context) (func(context.Context) error, error) {
 	}, nil
 }
 
-// Two broadcasts are on their way while the work goes on, each is waited for,
-// and the last one too.
+// Two broadcasts are in progress during the work. During waits for each, also
+// for the last one.
 func TestDuring(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sender{}
@@ -51,7 +51,7 @@ func TestDuring(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Pairs leave at 0, 1, 2 and 3 s; at 4 s the work is over.
+		// Pairs are sent at 0, 1, 2 and 3 s; the work ends at 4 s.
 		if s.sent != 8 || s.received != 8 || s.atOnce != 2 {
 			t.Errorf("%d sent, %d received, %d at once; want 8, 8, 2", s.sent, s.received, s.atOnce)
 		}
@@ -61,7 +61,7 @@ func TestDuring(t *testing.T) {
 	})
 }
 
-// What goes wrong with the broadcasts ends the work, and is told.
+// A failed broadcast ends the work and is reported.
 func TestDuringFloodFails(t *testing.T) {
 	boom := errors.New("boom")
 	for name, s := range map[string]*sender{"sending": {fails: 3, failure: boom}, "receiving": {lost: 3, failure: boom}} {
@@ -81,8 +81,8 @@ func TestDuringFloodFails(t *testing.T) {
 	}
 }
 
-// When the work fails, the broadcasts under way are waited for all the same:
-// what is measured next would see them.
+// When the work fails, During still waits for the broadcasts in progress,
+// because the next measurement would see them.
 func TestDuringWorkFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sender{}

@@ -1,5 +1,5 @@
-// Package probe measures pushes to one user of a belfry while fan-outs to
-// everybody follow one another without a gap.
+// Package probe measures pushes to one user of belfry during continuous
+// fan-outs to all.
 package probe
 
 import (
@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// late is how long the last receipt is waited for.
+	// late is how long to wait for the last receipt.
 	late = time.Minute
-	// grace is how long the client has to end by itself.
+	// grace is how long the client may take to end by itself.
 	grace = 5 * time.Second
 )
 
@@ -30,16 +30,17 @@ type Probe struct {
 	first  uint32 // number of the first broadcast that the user sees
 }
 
-// Result is what became of a probe's pushes.
+// Result is the result of a probe's pushes.
 type Result struct {
 	Server bench.Quantiles `json:"server"` // at the user's node: arrival of the request → sendto; Count 0 of pushes that came from another
 	Client bench.Quantiles `json:"client"` // request → receipt, in a process of its own: an upper bound
 }
 
 // Start connects the user d.First as d says, by the hidden command "client" of
-// a program. to, which is the Probe's from now on, leads to the user by any
-// node's API; node is the host:port of the API where the user connects. That
-// has not counted any push yet, as its quantiles would be of those too.
+// a program. to, which the Probe owns from now on, reaches the user through the
+// API of any node; node is the host:port of the API where the user connects.
+// This node must not have counted any push yet, because its quantiles would
+// include them.
 func Start(ctx context.Context, program string, d bench.Dial, to *publish.Conn, node string) (*Probe, error) {
 	p := &Probe{to: to, node: node, user: uint32(d.First), first: d.Next}
 	var err error
@@ -85,9 +86,9 @@ func (p *Probe) Stop() {
 // Refused is how many answers to pushes said that the node was busy.
 func (p *Probe) Refused() int { return p.to.Refused }
 
-// Push pushes messages of size bytes for so long. One that is late does not
-// move those after it; where the API is too slow for all, it ends after twice
-// the time, and those that were sent count.
+// Push pushes messages of size bytes for a time. A late push does not delay the
+// times of later ones. If the API is too slow for all, Push ends after twice
+// the time, and the sent ones count.
 func (p *Probe) Push(ctx context.Context, size int, every, lasting time.Duration) error {
 	begin := time.Now()
 	for at := time.Duration(0); at < lasting && time.Since(begin) < 2*lasting; at += every {

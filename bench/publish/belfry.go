@@ -9,10 +9,11 @@ import (
 	"belfry/bench"
 )
 
-// ToAll carries messages to all sessions, by the API of a belfry at host:port.
+// ToAll returns requests for messages to all sessions, through the API of
+// belfry at host:port.
 func ToAll(api string) *Request { return toBelfry(api, "/v1/all") }
 
-// ToUser carries each message to its own user.
+// ToUser returns requests for messages to the message's user.
 func ToUser(api string) *Request { return toBelfry(api, "/v1/users/{uid}") }
 
 func toBelfry(api, path string) *Request {
@@ -20,7 +21,7 @@ func toBelfry(api, path string) *Request {
 		headers: []byte("Content-Type: text/plain\r\n"), form: bench.ParseTemplate("{payload}")}
 }
 
-// Stats is what is read of belfry's /v1/stats.
+// Stats has some fields of belfry's /v1/stats.
 type Stats struct {
 	Sessions int     `json:"sessions"`
 	Passes   float64 `json:"fanout_passes"` // of shards through their sessions
@@ -35,7 +36,7 @@ type Stats struct {
 	} `json:"bus"`
 }
 
-// GetStats asks the belfry whose API is at host:port.
+// GetStats reads the statistics of belfry, whose API is at host:port.
 func GetStats(ctx context.Context, timeout time.Duration, api string) (s Stats, err error) {
 	body, err := Get(ctx, timeout, "http://"+api+"/v1/stats")
 	if err == nil {
@@ -46,9 +47,9 @@ func GetStats(ctx context.Context, timeout time.Duration, api string) (s Stats, 
 	return s, err
 }
 
-// Latency is what the server itself measured since it started, from the
-// arrival of the HTTP request to sendto(2), in nanoseconds. Its quantiles are
-// upper bounds of buckets, so they are never flattering. Max is not told.
+// Latency is the server's own measurement since its start, from the arrival of
+// the HTTP request to sendto(2), in nanoseconds. Its quantiles are upper bounds
+// of buckets, so the true ones are not higher. It has no Max.
 func (s Stats) Latency() bench.Quantiles {
 	p := s.Push
 	return bench.Quantiles{Count: p.Count, P50: p.P50 * 1e3, P99: p.P99 * 1e3, P999: p.P999 * 1e3}

@@ -17,26 +17,27 @@ const (
 )
 
 const (
-	// fresh is how long a connection may have been unused; then it is made
-	// anew, because servers close those that are silent (Node.js after 5 s).
+	// fresh is how long a connection may be unused. After that a new one is
+	// made, because servers close idle connections (Node.js after 5 s).
 	fresh = 4 * time.Second
-	// Between two offers passes as long again as has passed already, within
-	// bounds: a server that has too much to do is not helped by being asked.
+	// The time between two offers is as long as the time that has already
+	// passed, within these bounds, because more requests do not help an
+	// overloaded server.
 	minPause = time.Millisecond
 	maxPause = 100 * time.Millisecond
 )
 
-// Pause is how long to wait before a message that was refused because the
-// server is busy is offered again, when it has waited for so long.
+// Pause returns how long to wait before a message that a busy server refused is
+// offered again; waited is how long it has waited already.
 func Pause(waited time.Duration) time.Duration { return min(max(waited, minPause), maxPause) }
 
-// Conn publishes one message after the other on a connection that it makes
-// when it needs one. It is used by one goroutine.
+// Conn publishes one message after the other on a connection that it makes when
+// needed. One goroutine may use it.
 type Conn struct {
-	// Timeout bounds the wait for one answer, Patience how long a message is
-	// offered that is refused because the server is busy.
+	// Timeout bounds the wait for one answer. RetryFor bounds how long a
+	// message that a busy server refuses is offered again.
 	Timeout, RetryFor time.Duration
-	// Refused counts the answers that said so.
+	// Refused counts the answers of a busy server.
 	Refused int
 
 	request *Request
@@ -45,11 +46,11 @@ type Conn struct {
 	used    time.Time
 	in, out []byte
 
-	watched context.Context // whose end interrupts conn, nil: none
+	watched context.Context // interrupts conn when it is done; nil: none
 	unwatch func() bool
 }
 
-// NewConn returns a Conn for r's messages. r is the Conn's from now on.
+// NewConn returns a Conn for r's messages. The Conn owns r from now on.
 func NewConn(r *Request) *Conn {
 	return &Conn{Timeout: Timeout, RetryFor: RetryFor, request: r, clock: bench.NewClock(), in: make([]byte, 0, 4096)}
 }
@@ -79,9 +80,9 @@ func (c *Conn) Connect(ctx context.Context) error {
 }
 
 // Push publishes m with a payload of size bytes and returns the stamp in it,
-// taken just before the bytes leave. It offers m again, with a new stamp, while
-// the server says that it is busy and has delivered nothing. After any other
-// error the message may or may not have been delivered.
+// taken just before the bytes are sent. While the server reports that it is
+// busy and has delivered nothing, Push offers m again with a new stamp. After
+// any other error the message may or may not have been delivered.
 func (c *Conn) Push(ctx context.Context, m bench.Message, size int) (stamp int64, err error) {
 	for begun := time.Now(); ; {
 		status, body, err := c.offer(ctx, &m, size)
@@ -101,11 +102,11 @@ func (c *Conn) Push(ctx context.Context, m bench.Message, size int) (stamp int64
 	}
 }
 
-// offer stamps and sends m and reads the answer, whose body is good until the
-// next.
+// offer stamps and sends m and reads the answer. Its body is valid until the
+// next offer.
 func (c *Conn) offer(ctx context.Context, m *bench.Message, size int) (status int, body []byte, err error) {
 	if c.watched != nil && c.watched != ctx {
-		if !c.unwatch() { // its end may interrupt the connection at any moment
+		if !c.unwatch() { // the end of ctx may interrupt the connection at any moment
 			c.Close()
 		}
 		c.watched = nil
@@ -123,7 +124,7 @@ func (c *Conn) offer(ctx context.Context, m *bench.Message, size int) (status in
 	if err := c.conn.SetDeadline(time.Now().Add(c.Timeout)); err != nil {
 		return 0, nil, err
 	}
-	if ctx.Err() != nil { // looked at last: it may have ended before the deadline was set
+	if ctx.Err() != nil { // checked last, because ctx may have ended before the deadline was set
 		return 0, nil, context.Cause(ctx)
 	}
 	m.Stamp = c.clock.Now()
@@ -145,14 +146,15 @@ func (c *Conn) offer(ctx context.Context, m *bench.Message, size int) (status in
 		case whole == 0:
 			continue
 		case whole < len(c.in):
-			return 0, nil, fmt.Errorf("the server answered what was not asked: %.100q", c.in[whole:])
+			return 0, nil, fmt.Errorf("the server sent an answer without a request: %.100q", c.in[whole:])
 		}
 		c.used = time.Now()
 		return status, body, nil
 	}
 }
 
-// ended prefers what ended ctx to what that did to a connection.
+// ended returns the cause of ctx's end instead of the error that it caused on a
+// connection.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -90,7 +90,7 @@ func TestPushReportsWhatFailed(t *testing.T) {
 	}
 }
 
-// Servers close connections that are silent, and may end one at any time.
+// Servers close idle connections, and may close one at any time.
 func TestPushConnectsAgain(t *testing.T) {
 	var bodies []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -151,8 +151,8 @@ func TestPushEnds(t *testing.T) {
 	}
 }
 
-// A connection outlives the context of a push, and an end that comes late
-// does not disturb the pushes of the next.
+// A connection outlives the context of a push, and the late end of a context
+// does not disturb later pushes.
 func TestPushWithTheNextContext(t *testing.T) {
 	var bodies []string
 	conn := NewConn(to(t, answers(t, &bodies, status(202, "")), "/", ""))
@@ -167,7 +167,7 @@ func TestPushWithTheNextContext(t *testing.T) {
 	}
 }
 
-// A server that stays busy is asked for as long as Patience.
+// A message is offered to a busy server for RetryFor.
 func TestPushLosesPatience(t *testing.T) {
 	var bodies []string
 	conn := NewConn(to(t, answers(t, &bodies, status(429, "slow down")), "/", ""))

@@ -11,8 +11,8 @@ import (
 // maxBody is the longest answer that Get reads, in bytes.
 const maxBody = 8 << 20
 
-// Get returns the body of a 200, which has to come within timeout. With an error
-// that names another status it returns the body as well.
+// Get returns the body of a 200, which must arrive within timeout. With an
+// error about another status it also returns the body.
 func Get(ctx context.Context, timeout time.Duration, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

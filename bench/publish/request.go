@@ -1,8 +1,8 @@
-// Package publish hands measured messages to a server over HTTP, from one
-// kept-alive connection, and asks a belfry what it has counted. net/http's
-// client would spend more on a request than some of the servers under test, on
-// the same processors, and the stamp in a message is to be taken just before
-// its bytes leave.
+// Package publish gives measured messages to a server over HTTP, on one
+// persistent connection, and reads belfry's counters. The client of net/http
+// would need more time for a request than some of the measured servers on the
+// same processors, and the stamp in a message must be taken just before its
+// bytes are sent.
 package publish
 
 import (
@@ -16,13 +16,12 @@ import (
 	"belfry/bench"
 )
 
-// Request makes the bytes of requests that carry a message. It is used by one
-// goroutine.
+// Request makes the bytes of requests with a message. One goroutine may use it.
 type Request struct {
 	// Address is the host:port to connect to.
 	Address string
-	// Delivered, if not "", is what an answer has to have in its body: some
-	// servers tell of errors with a 200.
+	// Delivered, if not "", must be in the body of an answer, because some
+	// servers report errors with a 200.
 	Delivered string
 	// Document makes the payload a JSON document; see bench.AppendDocument.
 	Document bool
@@ -58,7 +57,7 @@ func NewRequest(method, to, body string, headers ...string) (*Request, error) {
 	if u.Port() == "" {
 		r.Address = net.JoinHostPort(u.Hostname(), "80")
 	}
-	_, path, _ := strings.Cut(to, "://") // as it stands: url.Parse would escape the braces
+	_, path, _ := strings.Cut(to, "://") // unchanged: url.Parse would escape the braces
 	path, _, _ = strings.Cut(path, "#")
 	if at := strings.IndexAny(path, "/?"); at < 0 {
 		path = "/"
@@ -90,7 +89,7 @@ func (r *Request) Append(dst []byte, m bench.Message, size int) []byte {
 	return append(append(dst, "\r\n\r\n"...), r.body...)
 }
 
-// Accepts says whether an answer means that the message was taken.
+// Accepts says whether an answer means that the message was accepted.
 func (r *Request) Accepts(status int, body []byte) bool {
 	return status/100 == 2 && bytes.Contains(body, []byte(r.Delivered))
 }

@@ -9,19 +9,19 @@ import (
 	"belfry/bench"
 )
 
-// maxResponse is the longest response taken, in bytes.
+// maxResponse is the longest accepted response, in bytes.
 const maxResponse = 64 << 10
 
-// What ParseResponse says of responses that cannot be used.
+// Errors of ParseResponse.
 var (
 	ErrResponse = errors.New("malformed HTTP response")
 	ErrTooLong  = fmt.Errorf("HTTP response longer than %d bytes", maxResponse)
 	ErrLength   = errors.New("HTTP response without Content-Length or chunks")
-	ErrClosing  = errors.New("the server closes the connection after a response: it has to keep it")
+	ErrClosing  = errors.New("the server closes the connection after a response; it must keep it open")
 )
 
-// ParseResponse looks for a whole response at the start of p and says how long
-// it is, 0 if it is not all there yet. The body, with its chunks if it has any,
+// ParseResponse looks for a complete response at the start of p and returns its
+// length, 0 if it is not complete yet. The body, with its chunks if it has any,
 // is part of p.
 func ParseResponse(p []byte) (status, n int, body []byte, err error) {
 	end := bytes.Index(p, []byte("\r\n\r\n"))
@@ -61,7 +61,7 @@ func ParseResponse(p []byte) (status, n int, body []byte, err error) {
 	switch {
 	case status == 204:
 		length = 0
-	case chunked: // the answers of APIs are short: the last chunk ends them
+	case chunked: // answers of APIs are short, so the last chunk ends them
 		last := bytes.Index(p[end-2:], []byte("\r\n0\r\n\r\n"))
 		if last < 0 {
 			return 0, 0, nil, nil

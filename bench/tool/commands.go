@@ -1,5 +1,5 @@
-// Package tool is what the measuring programs share: the hidden commands that
-// they run as processes of their own, and how they tell of their progress.
+// Package tool has what the measuring programs share: the hidden commands of
+// their child processes, and the display of their progress.
 package tool
 
 import (
@@ -17,7 +17,7 @@ import (
 func ClientCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "client", Hidden: true, Args: cobra.NoArgs,
-		Short: "Hold connections, driven by commands on standard input",
+		Short: "Hold connections, controlled by commands on standard input",
 		RunE: func(*cobra.Command, []string) error {
 			if _, err := bench.OpenFiles(); err != nil {
 				return err
@@ -33,7 +33,7 @@ func FloorCommand() *cobra.Command {
 	var threads int
 	cmd := &cobra.Command{
 		Use: "floor", Hidden: true, Args: cobra.NoArgs,
-		Short: "Be the floor, driven by commands on standard input",
+		Short: "Be the floor, controlled by commands on standard input",
 		RunE: func(*cobra.Command, []string) error {
 			addr, err := netip.ParseAddrPort(listen)
 			if err != nil {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Progress tells a person what is being done: a bar on a terminal, a line a
-// step elsewhere. It is used by one goroutine.
+// Progress shows what is being done: a bar on a terminal, elsewhere a line for
+// each step. One goroutine may use it.
 type Progress struct {
 	out         io.Writer
 	start       time.Time
@@ -23,7 +23,7 @@ type Progress struct {
 	done, total int
 }
 
-// Terminal says whether f is one: only those have terminal settings.
+// Terminal says whether f is a terminal: only terminals have terminal settings.
 func Terminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
@@ -61,7 +61,7 @@ func (p *Progress) Step(format string, args ...any) {
 	p.done++
 }
 
-// Note says more about the step that is under way.
+// Note adds a note to the present step.
 func (p *Progress) Note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	p.doing.Store(&text)

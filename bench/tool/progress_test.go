@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Without a terminal there is a line for each step, and one for what is said.
+// Without a terminal there is a line for each step, and one for each Say.
 func TestProgressLines(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "out")
 	f, err := os.Create(name)

@@ -10,9 +10,10 @@ import (
 	"belfry/push"
 )
 
-// The package config knows neither push nor broadcast, so it spells some of
-// their rules once more. These tests hold the two spellings together: on texts
-// made of the pieces that the rules are about, both say yes or both say no.
+// Package config does not import push and broadcast, so it has copies of some
+// of their rules. These tests compare the copies with the originals on random
+// texts made of pieces that the rules are about: both must accept a text, or
+// both must refuse it.
 
 const agreementRounds = 4000
 
@@ -25,8 +26,8 @@ func assemble(rng *rand.Rand, pieces []string) string {
 	return b.String()
 }
 
-// agree compares two checks on random rows of pieces, and that both answers
-// occurred, so that neither says the same to everything.
+// agree compares two checks on random rows of pieces. Both answers must occur,
+// so that a check that gives the same answer to everything fails.
 func agree(t *testing.T, pieces []string, config, theirs func(string) error) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -42,11 +43,11 @@ func agree(t *testing.T, pieces []string, config, theirs func(string) error) {
 		}
 	}
 	if accepted < 20 || accepted > agreementRounds-20 {
-		t.Errorf("%d of %d accepted: the pieces try too little", accepted, agreementRounds)
+		t.Errorf("%d of %d accepted: choose other pieces", accepted, agreementRounds)
 	}
 }
 
-// problemOf returns what the configuration says about one changed setting.
+// problemOf returns the error of the configuration about one changed setting.
 func problemOf(change func(*config.Config)) error {
 	c := config.Default()
 	change(&c)

@@ -10,23 +10,21 @@ import (
 	"go.uber.org/zap"
 )
 
-// How soon a node that is not ready when it starts is looked at again: often
-// at first, as the first connection to a NATS takes a moment and is no reason
-// for a warning.
+// How often a node that is not ready at start is checked: often at first,
+// because the first connection to NATS takes a moment and needs no warning.
 const (
 	readyEvery = 20 * time.Millisecond
 	startSlack = time.Second
 	readyLater = time.Second
 )
 
-// announce logs where everything is, as "ready" once /readyz says so. A node
-// that is not ready serves all the same, and says that first. Scripts read
-// these lines.
+// announce logs all addresses: as "ready" when /readyz says so, and before that
+// as "serving, not ready". Scripts read these lines.
 func (n *belfry) announce(ctx context.Context) {
 	ticks := time.NewTicker(readyEvery)
 	defer ticks.Stop()
 	if open := n.openAddresses(); n.cfg.Dev && len(open) > 0 {
-		n.log.Warn("development mode can be reached from other machines: anybody there may be any user and read any topic", zap.Strings("addresses", open))
+		n.log.Warn("development mode can be reached from other machines: any client there can be any user and read any topic", zap.Strings("addresses", open))
 	}
 	told := false
 	for start := time.Now(); ; {
@@ -70,7 +68,8 @@ func (n *belfry) addressFields() []zap.Field {
 	}
 }
 
-// demoUser is whom the printed page is, and whom README's third curl pushes to.
+// demoUser is the user of the printed page, to whom the third curl of README
+// pushes.
 const demoUser = "u1"
 
 // printBanner tells a developer what to do next, in development only.
@@ -88,7 +87,7 @@ func (n *belfry) printBanner(state string) {
 	fmt.Fprintln(n.banner)
 }
 
-// openAddresses returns the addresses at which other machines reach a node in
+// openAddresses returns the addresses where other machines can reach a node in
 // development mode.
 func (n *belfry) openAddresses() (open []string) {
 	for _, a := range n.sessions.Addrs() {

@@ -18,19 +18,19 @@ import (
 	"belfry/bench/tool"
 )
 
-// newBenchCommand is the load generator.
+// newBenchCommand returns the command of the load generator.
 func newBenchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Put load on a WebSocket server and check everything that arrives",
 		Long: `Put load on any WebSocket server, from this or another host, and check everything
-that arrives: payloads, order, losses and duplicates. Connections are held by child
-processes, as many as the limit of open files asks for.
+that arrives: payloads, order, losses and duplicates. Child processes hold the
+connections, as many as the limit of open files requires.
 
-The defaults talk to a belfry in development mode (belfry serve --dev). In --path,
---send-on-open, --echo and the templates of --publish-…, {uid}, {topic}, {n} and
-{payload} are replaced by the user, the topic and the number of the connection, and
-by the payload of the message.
+The defaults are for a belfry in development mode (belfry serve --dev). In --path,
+--send-on-open, --echo and the templates of --publish-…, {uid}, {topic} and {n} stand
+for the user, the topic and the number of the connection, and {payload} for the
+payload of the message.
 
 Ctrl-C ends a run with the report so far. Exit status: 0 if everything that was sent
 arrived once, in order and unchanged, and every connection was made and kept; 1 if not;
@@ -48,8 +48,8 @@ arrived once, in order and unchanged, and every connection was made and kept; 1 
 		load.Fanout:    "Send messages to all connections",
 		load.Push:      "Push messages to users over HTTP",
 		load.Echo:      "Send messages that come back",
-		load.Heartbeat: "Measure what it costs to keep idle connections alive",
-		load.Storm:     "Have all connections come back at once",
+		load.Heartbeat: "Measure the cost of idle connections that are pinged",
+		load.Storm:     "Break all connections and let them come back at once",
 		load.Slow:      "Send messages while a share of the clients does not read",
 		load.Soak:      "Send messages to all connections for a long time",
 	}
@@ -60,7 +60,7 @@ arrived once, in order and unchanged, and every connection was made and kept; 1 
 	return cmd
 }
 
-// newBenchMode is one mode with its flags.
+// newBenchMode returns the command of one mode, with its flags.
 func newBenchMode(mode, about string) *cobra.Command {
 	o := load.Defaults(mode)
 	var asJSON bool
@@ -114,28 +114,27 @@ func printBench(w io.Writer, report *load.Report, asJSON bool) error {
 	return e.Encode(report)
 }
 
-// benchFlags defines the flags of o.Mode: those that every mode has, and its
-// own.
+// benchFlags defines the flags of o.Mode: the common ones and its own.
 func benchFlags(f *pflag.FlagSet, o *load.Options) {
 	f.StringVar(&o.Target, "target", o.Target, "host of the server: a name, or an IPv4 or IPv6 address")
 	f.StringVar(&o.Ports, "ports", o.Ports, "its ports; the connections take turns")
 	f.IntVar(&o.Connections, "connections", o.Connections, "connections to make")
-	f.Float64Var(&o.Rate, "rate", 0, "connections begun a second, 0 for as many as possible")
-	f.IntVar(&o.Window, "window", o.Window, "connections under way at once in one client process (storm: all)")
-	f.Var((*processes)(&o.Processes), "processes", "client processes, at least; auto is one a processor, and as many as open files ask for")
-	f.StringSliceVar(&o.Sources, "sources", nil, "own addresses to connect from; each has 28,000 ports to each port of the server (default: enough of 127.0.0.2… over loopback)")
+	f.Float64Var(&o.Rate, "rate", 0, "connections begun per second, 0 for as many as possible")
+	f.IntVar(&o.Window, "window", o.Window, "connections in progress at once in one client process (storm: all)")
+	f.Var((*processes)(&o.Processes), "processes", "least number of client processes; auto is one for each processor; more are started if the limit of open files requires it")
+	f.StringSliceVar(&o.Sources, "sources", nil, "addresses to connect from; each has 28,000 ports to each port of the server (default: enough of 127.0.0.2… over loopback)")
 	f.StringVar(&o.Wire.Path, "path", o.Wire.Path, "path and query (default /ws?uid={uid}, with --topics &topic={topic})")
 	f.StringVar(&o.Wire.Host, "host", "", "Host header, in which {port} is the port (default: --target and port)")
-	f.StringArrayVar(&o.Wire.Headers, "header", nil, "more lines of the upgrade request: 'Name: value' (repeatable)")
-	f.StringVar(&o.Wire.Subprotocol, "subprotocol", "", "subprotocol to ask for and insist on")
+	f.StringArrayVar(&o.Wire.Headers, "header", nil, "further header lines of the upgrade request: 'Name: value' (repeatable)")
+	f.StringVar(&o.Wire.Subprotocol, "subprotocol", "", "subprotocol to request; a server that does not accept it is an error")
 	f.IntVar(&o.Wire.Users, "uids", 0, "different users; each has connections/uids connections (default: one each; push: 10 each)")
 	f.IntVar(&o.Wire.Topics, "topics", 0, "different topics; each connection has one")
 	f.StringArrayVar(&o.Wire.OnOpen, "send-on-open", nil, `message to send when upgraded; a template, in which \r, \n, \x1e and \\ are understood (repeatable)`)
 	f.StringVar(&o.Wire.Ready, "ready", "", "part of the message that says that a connection is subscribed (default: the upgrade says so)")
-	f.StringArrayVar(&o.Reply, "reply", nil, `what to answer to a message: 'what comes=what to send', like 2=3 or PING\r\n=PONG\r\n (repeatable)`)
+	f.StringArrayVar(&o.Reply, "reply", nil, `answer to a message: 'message=answer', like 2=3 or PING\r\n=PONG\r\n (repeatable)`)
 	f.BoolVar(&o.Wire.Binary, "binary", false, "send binary messages, not text")
-	f.BoolVar(&o.Wire.Wrapped, "wrapped", false, "the server wraps payloads in messages of its own, and sends others (implied by --send-on-open, --subprotocol, --ready and --reply)")
-	f.IntVar(&o.ServerPID, "server-pid", 0, "process of a server on this machine, for its memory and CPU")
+	f.BoolVar(&o.Wire.Wrapped, "wrapped", false, "the server wraps payloads in its own messages, and sends other messages too (implied by --send-on-open, --subprotocol, --ready and --reply)")
+	f.IntVar(&o.ServerPID, "server-pid", 0, "process id of a server on this machine, for its memory and CPU")
 	f.StringVar(&o.Metrics, "metrics", "", "URL of the server's Prometheus metrics, for its memory and CPU")
 	f.IntVar(&o.Size, "size", o.Size, "payload in bytes")
 	switch o.Mode {
@@ -148,26 +147,26 @@ func benchFlags(f *pflag.FlagSet, o *load.Options) {
 	}
 	switch o.Mode {
 	case load.Fanout, load.Slow, load.Soak:
-		f.DurationVar(&o.Interval, "interval", o.Interval, "from one message to the next; at least until everybody has it")
+		f.DurationVar(&o.Interval, "interval", o.Interval, "time from one message to the next; at least until every connection has it")
 		publishFlags(f, &o.Publish)
-		f.StringVar(&o.Publish.AllURL, "publish-url", "", "where a message to all is sent (default: that of --api)")
+		f.StringVar(&o.Publish.AllURL, "publish-url", "", "URL for messages to all (default: that of --api)")
 		f.StringVar(&o.Publish.Command, "publish-command", "", "shell command that sends its standard input to all, instead of HTTP")
 	case load.Push:
 		publishFlags(f, &o.Publish)
-		f.StringVar(&o.Publish.UserURL, "push-url", "", "where a message to one user is sent; may hold {uid} (default: that of --api)")
-		f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "HTTP requests under way at once; at most --uids")
+		f.StringVar(&o.Publish.UserURL, "push-url", "", "URL for messages to one user; may contain {uid} (default: that of --api)")
+		f.IntVar(&o.Concurrency, "concurrency", o.Concurrency, "HTTP requests in progress at once; at most --uids")
 	case load.Echo:
 		f.StringVar(&o.Echo, "echo", o.Echo, "message to send; a template")
 	}
 	if o.Mode == load.Push || o.Mode == load.Echo {
-		f.Float64Var(&o.OpenRate, "open-rate", 0, "messages a second whether or not the ones before were answered, timed from when they are due; 0 sends the next when the last was answered")
+		f.Float64Var(&o.OpenRate, "open-rate", 0, "messages per second, sent whether or not earlier ones were answered, with times from when they are due; 0 sends the next when the last was answered")
 	}
 	if o.Mode == load.Slow {
-		f.Float64Var(&o.Share, "share", o.Share, "of the connections that stop reading")
+		f.Float64Var(&o.Share, "share", o.Share, "share of the connections that stop reading")
 	}
 }
 
-// processes is a number, or auto for 0.
+// processes is the value of a flag: a number, or auto for 0.
 type processes int
 
 func (p *processes) String() string {
@@ -192,11 +191,11 @@ func (p *processes) Set(s string) error {
 
 func (p *processes) Type() string { return "number" }
 
-// publishFlags define how messages are handed to the server.
+// publishFlags defines the flags that say how messages are given to the server.
 func publishFlags(f *pflag.FlagSet, p *load.Publish) {
 	f.StringVar(&p.API, "api", "", "belfry's API, like http://127.0.0.1:8081")
 	f.StringVar(&p.Key, "api-key", "", "bearer token (better "+envAPIKey+": the command line is no secret)")
 	f.StringVar(&p.Method, "publish-method", "POST", "HTTP method")
 	f.StringVar(&p.Body, "publish-body", "{payload}", "body of the request; a template")
-	f.StringArrayVar(&p.Headers, "publish-header", nil, "more lines of the request: 'Name: value' (repeatable)")
+	f.StringArrayVar(&p.Headers, "publish-header", nil, "further header lines of the request: 'Name: value' (repeatable)")
 }

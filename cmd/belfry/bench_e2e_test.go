@@ -23,8 +23,8 @@ import (
 	"belfry/bench/load"
 )
 
-// benchBinary is the binary that BELFRY_BIN names, by default the one that
-// make build leaves.
+// benchBinary is the binary that BELFRY_BIN names, by default the one that make
+// build makes.
 func benchBinary(t *testing.T) string {
 	t.Helper()
 	bin := os.Getenv("BELFRY_BIN")
@@ -41,8 +41,8 @@ func benchBinary(t *testing.T) string {
 	return bin
 }
 
-// startBenched starts a node and returns the flags that reach it, without and
-// with those for publishing.
+// startBenched starts a node and returns the flags to reach it, without and
+// with the flags for publishing.
 func startBenched(t *testing.T, bin string) (target, publish []string) {
 	t.Helper()
 	address := func() string {
@@ -126,7 +126,7 @@ func TestE2EBenchModes(t *testing.T) {
 			if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 				t.Fatal(err)
 			}
-			// 500 messages may be 499 or 501 by where the beats fall.
+			// 500 messages may be 499 or 501, depending on timing.
 			if want := tt.received; want == 0 && r.Received != 0 || want == 1 && r.Received == 0 ||
 				want > 1 && (r.Received < want*98/100 || r.Received > want*102/100) {
 				t.Errorf("%d messages received", r.Received)
@@ -146,8 +146,8 @@ func TestE2EBenchModes(t *testing.T) {
 	}
 }
 
-// secondSent says whether the node has taken a second message: the clients
-// have the first by then.
+// secondSent says whether the node has accepted a second message: then the
+// clients have the first.
 func secondSent(t *testing.T, api string) bool {
 	t.Helper()
 	resp, err := http.Get(api + "/metrics")
@@ -178,7 +178,7 @@ func TestE2EBenchInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	children := func() (pids []string) { // a thread knows only those that it started
+	children := func() (pids []string) { // a thread lists only the children that it started
 		tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/task/*/children")
 		for _, task := range tasks {
 			p, _ := os.ReadFile(task)

@@ -102,12 +102,12 @@ func (n *clusterNode) metric(series string) float64 {
 	return 0
 }
 
-// soon polls what other processes do.
+// soon polls until cond is true, for things that other processes do.
 func soon(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); !cond(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", waitLimit, what)
 		}
 	}
 }
@@ -122,7 +122,7 @@ type clusterClient struct {
 
 func (n *clusterNode) dial(name, query string) *clusterClient {
 	n.t.Helper()
-	dialer := websocket.Dialer{Subprotocols: []string{"belfry.v1"}, HandshakeTimeout: patience}
+	dialer := websocket.Dialer{Subprotocols: []string{"belfry.v1"}, HandshakeTimeout: waitLimit}
 	conn, resp, err := dialer.Dial("ws://"+n.Listen[0]+"/ws?"+query, nil)
 	if err != nil {
 		n.t.Fatalf("%s: %v%s", name, err, answered(resp))
@@ -153,7 +153,7 @@ func (n *clusterNode) dial(name, query string) *clusterClient {
 // next returns the next message that is not a probe.
 func (c *clusterClient) next() string {
 	c.t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(waitLimit)
 	for {
 		select {
 		case data, open := <-c.data:
@@ -164,7 +164,7 @@ func (c *clusterClient) next() string {
 				return data
 			}
 		case <-timeout:
-			c.t.Fatalf("%s: nothing arrived within %v", c.name, patience)
+			c.t.Fatalf("%s: nothing arrived within %v", c.name, waitLimit)
 		}
 	}
 }
@@ -178,9 +178,8 @@ func (c *clusterClient) expect(want ...string) {
 	}
 }
 
-// reachable pushes probes at every node until c gets them: that a
-// subscription is known at other nodes takes a route's round trip, and nobody
-// is told when.
+// reachable pushes probes at every node until c gets them. Other nodes know a
+// subscription only after a round trip on the route, and report nothing then.
 func (c *clusterClient) reachable(from []*clusterNode, paths ...string) {
 	c.t.Helper()
 	for i, n := range from {

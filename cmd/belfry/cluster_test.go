@@ -11,7 +11,7 @@ import (
 )
 
 // TestThreeNodesByRoutes has three nodes whose embedded servers are joined by
-// routes. As in the README, the third knows only the first.
+// routes. As in README, the third node knows only the first.
 func TestThreeNodesByRoutes(t *testing.T) {
 	t.Parallel()
 	a := startClusterNode(t, "a", "--nats-cluster-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0")
@@ -20,7 +20,7 @@ func TestThreeNodesByRoutes(t *testing.T) {
 	threeNodes(t, []*clusterNode{a, b, c}, "nats://"+a.NATS)
 }
 
-// TestThreeNodesByServer has three nodes at one NATS server.
+// TestThreeNodesByServer has three nodes that use one NATS server.
 func TestThreeNodesByServer(t *testing.T) {
 	t.Parallel()
 	server := startNATS(t)
@@ -41,7 +41,7 @@ func startNATS(t *testing.T) *natsServer {
 	return server
 }
 
-// threeNodes is what a cluster does, however it is joined.
+// threeNodes tests a cluster, however it is joined.
 func threeNodes(t *testing.T, nodes []*clusterNode, natsURL string) {
 	a, b, c := nodes[0], nodes[1], nodes[2]
 	for _, n := range nodes {
@@ -56,7 +56,8 @@ func threeNodes(t *testing.T, nodes []*clusterNode, natsURL string) {
 	ann2.reachable(nodes, "/v1/topics/sport")
 	bob.reachable(nodes, "/v1/all", "/v1/topics/news", "/v1/users/bob", "/v1/sessions/"+bob.sid)
 
-	// What was not for a client would come before the next that is.
+	// A message that is not for a client would arrive before the next one that
+	// is.
 	for i, n := range nodes {
 		at := fmt.Sprintf(" from node %d", i)
 		n.push("/v1/all", "all"+at)
@@ -99,7 +100,7 @@ func threeNodes(t *testing.T, nodes []*clusterNode, natsURL string) {
 	}
 }
 
-// unordered expects messages to different targets, whose order nobody promises.
+// unordered expects messages to different targets, which may come in any order.
 func unordered(c *clusterClient, want ...string) {
 	c.t.Helper()
 	left := map[string]bool{}
@@ -118,7 +119,7 @@ func unordered(c *clusterClient, want ...string) {
 // foreignPublisher is any NATS client: it sets no header.
 func foreignPublisher(t *testing.T, url string, nodes []*clusterNode, everybody ...*clusterClient) {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.Timeout(patience))
+	nc, err := nats.Connect(url, nats.Timeout(waitLimit))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +132,7 @@ func foreignPublisher(t *testing.T, url string, nodes []*clusterNode, everybody 
 			client.expect(m[1])
 		}
 	}
-	// What cannot be read is counted, and harms nobody.
+	// Messages that are not valid are counted and do no harm.
 	bad := &nats.Msg{Subject: "belfry.all", Header: nats.Header{"Belfry-Kind": {"picture"}}, Data: []byte("unreadable")}
 	if err := nc.PublishMsg(bad); err != nil {
 		t.Fatal(err)
@@ -141,8 +142,8 @@ func foreignPublisher(t *testing.T, url string, nodes []*clusterNode, everybody 
 	}
 }
 
-// orderUnderLoad has two nodes push to everybody at once. Each client gets
-// what either published whole and in its order, whatever the interleaving.
+// orderUnderLoad has two nodes push to all at the same time. Each client gets
+// all messages of each node in the order of that node.
 func orderUnderLoad(t *testing.T, nodes []*clusterNode, everybody ...*clusterClient) {
 	t.Helper()
 	const each = 3000

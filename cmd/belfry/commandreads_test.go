@@ -14,8 +14,8 @@ import (
 	"belfry/config"
 )
 
-// TestCommandReads holds the settings of inCommand to be read by the code of
-// this command. That machine.resolve looks whether one is 0 does not count.
+// TestCommandReads: the code of this command reads every setting of inCommand.
+// Reads in machine.resolve, which only checks for 0, do not count.
 func TestCommandReads(t *testing.T) {
 	read := settingsRead(t)
 	defaults := config.Default()
@@ -23,7 +23,7 @@ func TestCommandReads(t *testing.T) {
 		if !slices.ContainsFunc(defaults.Settings(), func(s config.Setting) bool { return s.Path == path }) {
 			t.Errorf("there is no setting %s", path)
 		} else if !read[path] {
-			t.Errorf("%s reaches nothing: no code reads it", path)
+			t.Errorf("%s has no effect: no code reads it", path)
 		}
 	}
 	if len(read) < 80 {
@@ -39,7 +39,7 @@ func settingsRead(t *testing.T) map[string]bool {
 	info := &types.Info{Selections: map[*ast.SelectorExpr]*types.Selection{}}
 	check := types.Config{Importer: onlyConfig{fset, map[string]*types.Package{}}, Error: func(error) {}}
 	files := parsePackage(t, fset, ".")
-	check.Check("main", fset, files, info) // complains of the packages that are not there
+	check.Check("main", fset, files, info) // reports the packages that are missing
 	read := map[string]bool{}
 	for _, file := range files {
 		written := map[ast.Expr]bool{}
@@ -64,8 +64,8 @@ func settingsRead(t *testing.T) map[string]bool {
 	return read
 }
 
-// ofMachine says whether a function is a method of machine, which gives
-// settings that are 0 their value.
+// ofMachine says whether a function is a method of machine, which replaces
+// settings that are 0.
 func ofMachine(f *ast.FuncDecl) bool {
 	if f.Recv == nil {
 		return false
@@ -87,7 +87,7 @@ func settingOf(section types.Type, field string) string {
 	return paths[named.Obj().Name()+"."+field]
 }
 
-// paths are the settings by their section's type and their field.
+// paths maps the type of a section and the name of a field to the setting.
 var paths = func() map[string]string {
 	all := map[string]string{}
 	var walk func(reflect.Type, string)
@@ -106,8 +106,8 @@ var paths = func() map[string]string {
 	return all
 }()
 
-// onlyConfig imports the package config from its source. Other packages are
-// empty: nothing of them is looked at.
+// onlyConfig imports package config from its source. Other packages are empty,
+// because the test does not need them.
 type onlyConfig struct {
 	fset *token.FileSet
 	done map[string]*types.Package

@@ -23,12 +23,12 @@ func newConfigPrintCommand(env []string) *cobra.Command {
 	var secrets bool
 	cmd := &cobra.Command{
 		Use:   "print",
-		Short: "Print every setting with its value and where that comes from",
-		Long: `Print every setting with its value, what it does and where the value comes
-from, as YAML that --config reads. Takes the flags of serve. What a node on this
-machine makes of a value is added as a comment, where it is another: of a share
-of memory, or of a number that the descriptor limit does not allow. Secrets are
-written as comments unless --show-secrets is given.`,
+		Short: "Print every setting with its value and its source",
+		Long: `Print every setting with its value, its description and the source of the value,
+as YAML that --config reads. Takes the flags of serve. If a node on this machine
+would use another value (a share of memory, or less than set because of the limit
+of open files), a comment shows it. Secrets are written as comments unless
+--show-secrets is given.`,
 		Args: cobra.NoArgs,
 	}
 	flags := addConfigFlags(cmd.Flags())
@@ -43,8 +43,8 @@ written as comments unless --show-secrets is given.`,
 	return cmd
 }
 
-// inForce returns the settings as a node here would have them; nil if that is
-// not known. A name that is drawn at each start is none yet.
+// inForce returns the settings as a node on this machine would have them; nil
+// if that is not known. A node name that is chosen at start is left out.
 func inForce(loaded *config.Loaded) *config.Config {
 	here, err := thisMachine()
 	if err != nil {
@@ -59,9 +59,9 @@ func inForce(loaded *config.Loaded) *config.Config {
 func newConfigCheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
-		Short: "Print everything that is wrong with a YAML file",
-		Long: `Print everything that is wrong with a YAML file, with line and column. The
-environment is not looked at. FILE - is the standard input.`,
+		Short: "Print all faults of a YAML file",
+		Long: `Print all faults of a YAML file, with line and column. The environment is not
+checked. FILE - is the standard input.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, data, err := readInput(cmd.InOrStdin(), args[0])

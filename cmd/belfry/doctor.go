@@ -17,20 +17,20 @@ func newDoctorCommand(env []string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say how many connections this host holds, and what to change",
-		Long: `Say how many connections this host holds now and once it is tuned, what
-limits it, and the command that mends each thing. Nothing is changed. Takes the
-flags of serve; without --connections, max_connections is what the host is held
-against, or if that is 0 what the host holds now.
+		Short: "Show how many connections this host can hold, and what to change",
+		Long: `Show how many connections this host can hold now and after tuning, what limits
+the number, and the command that fixes each problem. Nothing is changed. Takes
+the flags of serve. doctor checks against --connections, or else against
+max_connections, or if that is 0 against what the host can hold now.
 
-The limits of a process are those of the shell that doctor runs in: for a
-service run it there, or read the lines that serve logs when it starts.
+The limits of a process are those of the shell that runs doctor. For a service
+run doctor inside it, or read the lines that serve logs when it starts.
 
-Exit code: 0 if the host holds the connections, warnings included; 1 if not.`,
+Exit code: 0 if the host can hold the connections, even with warnings; 1 if not.`,
 		Args: cobra.NoArgs,
 	}
 	flags := addConfigFlags(cmd.Flags())
-	cmd.Flags().Int64Var(&connections, "connections", 0, "client connections to be held, 1 to 16777216")
+	cmd.Flags().Int64Var(&connections, "connections", 0, "client connections that the host should hold, 1 to 16777216")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print facts and findings as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cmd.Flags().Changed("connections") && (connections < 1 || connections > host.MaxConnections) {
@@ -57,14 +57,14 @@ Exit code: 0 if the host holds the connections, warnings included; 1 if not.`,
 			err = printReport(out, &r, terminal(out))
 		}
 		if failed := r.Failed(); err == nil && len(failed) > 0 {
-			err = fmt.Errorf("this host does not hold %s connections", host.Thousands(r.Connections))
+			err = fmt.Errorf("this host cannot hold %s connections", host.Thousands(r.Connections))
 		}
 		return err
 	}
 	return cmd
 }
 
-// want is what a node with resolved settings needs of its host.
+// want returns what a node with resolved settings needs from its host.
 func (m machine) want(c *config.Config, connections int64) host.Want {
 	w := host.Want{Connections: connections, Reserve: int64(m.reserve(c) + c.Upgrade.MaxPending), Queues: queueBytes(c), QueuesFix: m.queuesFix(c)}
 	for _, entry := range append(c.Listen[:len(c.Listen):len(c.Listen)], c.API.Listen, c.API.MonitorListen) {
@@ -75,8 +75,7 @@ func (m machine) want(c *config.Config, connections int64) host.Want {
 	return w
 }
 
-// warnOfHost logs a line for each fact that keeps this node from reaching
-// max_connections.
+// warnOfHost logs a line for each fact that prevents max_connections.
 func warnOfHost(here machine, c *config.Config, log *zap.Logger) {
 	r := host.Check(here.facts, here.want(c, int64(c.MaxConnections)))
 	for _, finding := range r.Failed() {
@@ -86,7 +85,7 @@ func warnOfHost(here machine, c *config.Config, log *zap.Logger) {
 	}
 }
 
-// printJSON prints a report for machines.
+// printJSON prints a report as JSON.
 func printJSON(w io.Writer, facts host.Facts, r *host.Report) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
@@ -97,11 +96,12 @@ func printJSON(w io.Writer, facts host.Facts, r *host.Report) error {
 	}{r, facts})
 }
 
-// paint is how a terminal shows a status: green, yellow, red (ECMA-48 SGR).
+// paint has the colour of each status on a terminal: green, yellow, red
+// (ECMA-48 SGR).
 var paint = map[host.Status]string{host.Pass: "32", host.Warn: "33", host.Fail: "31"}
 
-// printReport prints a report for people: what is wrong with its reason and
-// the command that mends it, the rest a line each.
+// printReport prints a report as text: one line for each finding, and for each
+// that does not pass the reason and the command that fixes it.
 func printReport(w io.Writer, r *host.Report, colour bool) error {
 	p := &printer{w: w}
 	p.printf("this host holds %s connections now (limited by: %s)\n", host.Thousands(r.Now.Connections), r.Now.Limit)
@@ -125,11 +125,11 @@ func printReport(w io.Writer, r *host.Report, colour bool) error {
 			p.printf("        %s\n        %s\n", finding.Why, finding.Fix)
 		}
 	}
-	p.printf("\nscripts/tune.sh plan --connections %d has all of them, and those that only matter under load.\n", r.Connections)
+	p.printf("\nscripts/tune.sh plan --connections %d has all of these commands, and those that matter only under load.\n", r.Connections)
 	return p.err
 }
 
-// printer keeps the first error of several writes.
+// printer writes lines and keeps the first error.
 type printer struct {
 	w   io.Writer
 	err error

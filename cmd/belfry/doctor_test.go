@@ -13,8 +13,8 @@ import (
 	"belfry/host"
 )
 
-// roomy is a machine that holds a million connections, and one descriptor less
-// than that.
+// roomy is a machine that can hold a million connections, but whose limit of
+// open files is one too low.
 func roomy() machine {
 	return machine{cores: 2, descriptors: 1 << 20, hostname: "edge", suffix: "beef", facts: host.Facts{
 		Kernel: "6.12.9", CPUs: 8, ClockSource: "tsc", MemoryTotal: 64 << 30, PageSize: 4096,
@@ -24,8 +24,8 @@ func roomy() machine {
 	}}
 }
 
-// TestWarnOfHost: a line for each thing that stops the node from reaching
-// max_connections, none for the rest.
+// TestWarnOfHost: a line for each fact that prevents max_connections, and no
+// other line.
 func TestWarnOfHost(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -60,7 +60,8 @@ func TestWarnOfHost(t *testing.T) {
 	}
 }
 
-// TestWant: what a node listens on is what its host is asked for.
+// TestWant: the listening ports of a node are among what it needs from its
+// host.
 func TestWant(t *testing.T) {
 	c := config.Default()
 	c.Listen = []string{":9000-9019", "127.0.0.1:0"}
@@ -98,7 +99,7 @@ checked against 2,000:
         as
         make
 
-scripts/tune.sh plan --connections 2000 has all of them, and those that only matter under load.
+scripts/tune.sh plan --connections 2000 has all of these commands, and those that matter only under load.
 `
 	var plain, coloured bytes.Buffer
 	if err := printReport(&plain, &r, false); err != nil || plain.String() != want {
@@ -109,8 +110,8 @@ scripts/tune.sh plan --connections 2000 has all of them, and those that only mat
 	}
 }
 
-// TestDocumentedReport holds the example in docs/operations.md against what
-// doctor prints for such a host.
+// TestDocumentedReport compares the example in docs/operations.md with the
+// output of doctor for such a host.
 func TestDocumentedReport(t *testing.T) {
 	page, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
@@ -119,7 +120,7 @@ func TestDocumentedReport(t *testing.T) {
 	_, example, _ := strings.Cut(string(page), "$ belfry doctor --connections 1000000\n")
 	example, _, found := strings.Cut(example, "  …\n```")
 	if !found {
-		t.Fatal("the example is gone")
+		t.Fatal("docs/operations.md has no example")
 	}
 	here, c := roomy(), config.Default()
 	here.cores, here.descriptors = 2, 20000

@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// documented finds commands that start a node, with their continued lines.
+// documented matches commands that start a node, including continued lines.
 var documented = regexp.MustCompile(`(?m)^(?:bin/)?belfry serve (?:.*\\\n)*.*$`)
 
-// TestDocumentedCommands holds the commands of the documents against the
-// flags and settings that there are.
+// TestDocumentedCommands: the commands in documents use flags and settings that
+// exist.
 func TestDocumentedCommands(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"belfry/ws"
 )
 
-// endpoints returns what clients may speak, and at which paths.
+// endpoints returns the protocols that clients may speak, with their paths. A
+// new protocol is registered here.
 func (n *belfry) endpoints() ([]wire.Endpoint, error) {
 	c := n.cfg
 	o := websocket.Options{Paths: []string{c.Path}, Encodings: []websocket.Encoding{

@@ -11,11 +11,11 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// escapingEncoder escapes what zap leaves as it is and a terminal obeys: lines
-// hold words of clients (an Origin, a uid), of other nodes and of NATS. The
-// control characters U+0080 to U+009F are commands to terminals as ESC is,
-// U+202E turns the order of what follows, and the console encoder writes
-// messages without any escapes.
+// escapingEncoder escapes characters that zap does not escape and that control
+// a terminal, because lines contain texts of clients (an Origin, a uid), of
+// other nodes and of NATS. U+0080 to U+009F control terminals as ESC does,
+// U+202E reverses the text after it, and the console encoder writes messages
+// without any escapes.
 type escapingEncoder struct{ zapcore.Encoder }
 
 // Clone implements zapcore.Encoder.
@@ -49,8 +49,8 @@ func ascii[T string | []byte](text T) bool {
 	return true
 }
 
-// appendEscaped appends text with \u in the place of what cannot be seen, which
-// means the same in a string of JSON.
+// appendEscaped appends text with \u escapes for characters that are not
+// visible. They mean the same in a JSON string.
 func appendEscaped[T string | []byte](dst []byte, text T) []byte {
 	for _, r := range string(text) {
 		switch {
@@ -66,8 +66,9 @@ func appendEscaped[T string | []byte](dst []byte, text T) []byte {
 	return dst
 }
 
-// tame makes of text what can be shown on a terminal: lines and tabs are kept,
-// all else that a terminal obeys is escaped. Whoever pushes is not to command it.
+// tame makes text safe for a terminal: it keeps lines and tabs and escapes all
+// other control characters, so that a publisher cannot control the terminal of
+// a subscriber.
 func tame(text []byte) (out []byte) {
 	for {
 		n := bytes.IndexAny(text, "\n\t")

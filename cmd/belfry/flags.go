@@ -12,8 +12,8 @@ import (
 // configVariable names the YAML file when --config does not.
 const configVariable = config.EnvPrefix + "CONFIG"
 
-// configFlags are the flags from which a configuration is made: one for each
-// setting that has a flag, --set for the others, and --config.
+// configFlags are the flags for the configuration: one for each setting that
+// has a flag, --set for the others, and --config.
 type configFlags struct {
 	file     string
 	assigned []config.Assignment
@@ -22,7 +22,7 @@ type configFlags struct {
 func addConfigFlags(flags *pflag.FlagSet) *configFlags {
 	f := &configFlags{}
 	flags.StringVar(&f.file, "config", "", "YAML file with settings (or "+configVariable+")")
-	flags.Var(&setFlag{f}, "set", "a setting by its path, like --set session.ping_interval=30s; may be repeated")
+	flags.Var(&setFlag{f}, "set", "set a setting by its path, like --set session.ping_interval=30s; may be repeated")
 	defaults := config.Default()
 	for _, s := range defaults.Settings() {
 		if s.Flag == "" {
@@ -37,7 +37,7 @@ func addConfigFlags(flags *pflag.FlagSet) *configFlags {
 	return f
 }
 
-// load makes the configuration of the flags, env and the file.
+// load makes the configuration from the flags, env and the file.
 func (f *configFlags) load(env []string) (*config.Loaded, error) {
 	src := config.Inputs{File: f.file, Flags: f.assigned}
 	for _, pair := range env {
@@ -51,7 +51,7 @@ func (f *configFlags) load(env []string) (*config.Loaded, error) {
 	return config.Load(src)
 }
 
-// assign notes a value. Values of a list add up when its flag is repeated.
+// assign records a value. If the flag of a list is repeated, its values add up.
 func (f *configFlags) assign(flag, path, value string, list bool) {
 	if list {
 		for i := range f.assigned {
@@ -73,7 +73,7 @@ type settingFlag struct {
 func (f *settingFlag) String() string { return "" } // pflag shows DefValue
 func (f *settingFlag) Type() string {
 	if f.setting.Bool() {
-		return "bool" // pflag then shows no value in the help
+		return "bool" // then pflag shows no value in the help
 	}
 	return f.setting.Type()
 }

@@ -8,35 +8,35 @@ import (
 	"time"
 )
 
-// What the Go heap may grow by between two collections, in percent. Sessions
-// are not on it, so it is a few MB and a collection a matter of a millisecond;
-// with Go's default of 100 the garbage of a storm of connections would weigh as
-// much as their records. A node that is pushed to all the time would then
-// collect 20 times a second, for a tenth of its CPU: it is given more room for
-// as long as that lasts.
+// By how much the Go heap may grow between two collections, in percent.
+// Sessions are not on the heap, so it has a few MB and a collection takes about
+// a millisecond. With Go's default of 100 the garbage of a storm of connections
+// would take as much memory as their records. But under lasting pushes a node
+// would then collect 20 times a second, for a tenth of its CPU; so a busy node
+// gets more room.
 const (
 	gcPercent     = 50
 	gcPercentBusy = 300
-	// But not more than so many bytes of room: what waits for slow readers may
-	// be on the heap too, and is bounded without four times as much in mind.
+	// The room has a limit in bytes: backlogs of slow readers are on the heap
+	// too, and their limits do not allow for four times as much.
 	gcRoomBusy = 128 << 20
 )
 
-// When a node is busy: so many collections a second for so many seconds.
+// A node is busy if it has so many collections per second for so many seconds.
 const (
 	gcBusyCycles  = 5
 	gcBusySeconds = 5
-	gcCalmCycles  = 1 // in a second: with the larger heap they are rarer
+	gcCalmCycles  = 1 // per second: with the larger heap there are fewer
 )
 
-// gcTuner decides on the percentage, once a second.
+// gcTuner chooses the percentage, once a second.
 type gcTuner struct {
 	busy bool
-	runs int // seconds in a row that speak for a change
+	runs int // seconds in a row that call for a change
 }
 
-// next takes the collections of the last second, and what the last of them found
-// in use.
+// next takes the number of collections in the last second and the live bytes
+// after the last one. It returns the percentage.
 func (p *gcTuner) next(cycles, live uint64) (percent int) {
 	if !p.busy && cycles >= gcBusyCycles || p.busy && cycles < gcCalmCycles {
 		p.runs++
@@ -52,7 +52,7 @@ func (p *gcTuner) next(cycles, live uint64) (percent int) {
 	return gcPercent
 }
 
-// tuneGC sets the percentage until ctx is done, unless GOGC does.
+// tuneGC sets the percentage until ctx is done, unless GOGC is set.
 func tuneGC(ctx context.Context) {
 	if _, set := os.LookupEnv("GOGC"); set {
 		return

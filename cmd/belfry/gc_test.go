@@ -11,7 +11,7 @@ func TestGCPace(t *testing.T) {
 	}{
 		{0, 10, gcPercent},
 		{gcBusyCycles, gcBusySeconds - 1, gcPercent},
-		{gcBusyCycles - 1, 1, gcPercent}, // a storm that is over
+		{gcBusyCycles - 1, 1, gcPercent}, // the storm has ended
 		{100, gcBusySeconds - 1, gcPercent},
 		{100, 1, gcPercentBusy},
 		{gcCalmCycles, 100, gcPercentBusy}, // the same load, with more room
@@ -28,7 +28,7 @@ func TestGCPace(t *testing.T) {
 	}
 }
 
-// With much in use a busy node gets less room, in proportion.
+// With many live bytes a busy node gets a lower percentage.
 func TestGCPaceIsBounded(t *testing.T) {
 	for live, want := range map[uint64]int{0: gcPercentBusy, 40 << 20: gcPercentBusy, 64 << 20: 199, 1 << 30: gcPercent} {
 		p := gcTuner{busy: true}

@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// allowed says which folders of ours the packages of a folder may import,
-// beside those of the same folder. It is the table of the design; a folder
-// that is not in it may hold no Go code. "*" is every folder.
+// allowed says which of our folders the packages of a folder may import,
+// besides the same folder. A folder that is not in this table may not have Go
+// code. "*" is every folder.
 var allowed = map[string][]string{
 	"offheap":   {},
 	"poller":    {"offheap"},
@@ -38,8 +38,8 @@ var allowed = map[string][]string{
 	"cmd":       {"*"},
 }
 
-// forbidden are modules that code outside tests must not use: the servers
-// that belfry is compared with, and clients, which are for tests and bench.
+// forbidden are modules that code outside tests must not use: the servers that
+// belfry is compared with, and client libraries, which are for tests and bench.
 var forbidden = []string{
 	"github.com/centrifugal/",
 	"github.com/lesismal/nbio",
@@ -51,20 +51,20 @@ var forbidden = []string{
 	"github.com/gobwas/ws",
 }
 
-// mayUse lets folders use what is forbidden elsewhere.
+// mayUse are exceptions to forbidden, by folder.
 var mayUse = map[string][]string{
 	"bench": {"github.com/gorilla/websocket", "github.com/coder/websocket", "github.com/lxzan/gws"},
 	"cmd":   {"github.com/coder/websocket"}, // belfry listen
 	"ws":    {"github.com/gobwas/ws"},       // the client of ws/conformance, which is for tests
 }
 
-// without lists what one folder alone must not use: the poller knows nothing
-// of WebSocket.
+// without lists modules that only some folders must not use: the poller knows
+// nothing of WebSocket.
 var without = map[string][]string{
 	"poller": {"github.com/gobwas/ws"},
 }
 
-// goPackage is what go list tells of a package.
+// goPackage is a package as go list describes it.
 type goPackage struct {
 	ImportPath                         string
 	Imports, TestImports, XTestImports []string
@@ -75,14 +75,14 @@ func violations(p goPackage) []string {
 	folder := folderOf(p.ImportPath)
 	may, known := allowed[folder]
 	if !known {
-		return []string{fmt.Sprintf("%s: folder %q is not in the design's table", p.ImportPath, folder)}
+		return []string{fmt.Sprintf("%s: folder %q is not in the table allowed", p.ImportPath, folder)}
 	}
 	var bad []string
 	check := func(imported string, test bool) {
 		refuse := func(why string) { bad = append(bad, p.ImportPath+" imports "+imported+": "+why) }
 		if strings.HasPrefix(imported, "belfry/") {
 			if to := folderOf(imported); to != folder && !slices.Contains(may, "*") && !slices.Contains(may, to) {
-				refuse("not in the design's table")
+				refuse("not in the table allowed")
 			}
 			return
 		}
@@ -143,7 +143,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestViolations sees every rule broken once.
+// TestViolations breaks every rule once.
 func TestViolations(t *testing.T) {
 	for _, tc := range []struct {
 		p    goPackage

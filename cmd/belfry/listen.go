@@ -37,16 +37,16 @@ type listenFlags struct {
 	noReconnect bool
 }
 
-// newListenCommand is a subscriber for the terminal.
+// newListenCommand returns the command listen, a subscriber for the terminal.
 func newListenCommand() *cobra.Command {
 	f := new(listenFlags)
 	cmd := &cobra.Command{
 		Use:   "listen",
 		Short: "Connect as a client and print what arrives",
 		Long: `Connect as a client (belfry.v1) and print what arrives: text as it is, JSON
-indented, binary as a hex dump. With --json each message of the server is one line
-as it came. The connection is made anew when it ends, with the pauses that clients
-of belfry.v1 make, unless the server says that there is no point in it.
+indented, binary as a hex dump. With --json each message of the server is printed
+unchanged on one line. When the connection ends, listen reconnects after the pauses
+of belfry.v1 clients, unless the server says that clients should not come back.
 
 Exit status: 0 interrupted, or --count reached; 1 refused, closed for good, or with
 --no-reconnect the connection ended; 2 wrong usage.`,
@@ -55,13 +55,13 @@ Exit status: 0 interrupted, or --count reached; 1 refused, closed for good, or w
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.url, "url", "ws://127.0.0.1:8080/ws", "address of the WebSocket; host:port alone will do")
-	flags.StringVar(&f.uid, "uid", "", "user to be (believed under --dev only)")
+	flags.StringVar(&f.url, "url", "ws://127.0.0.1:8080/ws", "address of the WebSocket, or host:port")
+	flags.StringVar(&f.uid, "uid", "", "user to claim (accepted only with --dev)")
 	flags.StringArrayVar(&f.topics, "topic", nil, "topic to subscribe to; may be repeated")
-	flags.StringArrayVarP(&f.headers, "header", "H", nil, "header of the request, 'Name: value'; may be repeated")
+	flags.StringArrayVarP(&f.headers, "header", "H", nil, "header line of the request, 'Name: value'; may be repeated")
 	flags.BoolVar(&f.json, "json", false, "print each message of the server as one line of JSON")
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show hello and bye, too")
-	flags.IntVar(&f.count, "count", 0, "end after so many messages; 0: never")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show hello and bye too")
+	flags.IntVar(&f.count, "count", 0, "end after this many messages; 0: never")
 	flags.BoolVar(&f.noReconnect, "no-reconnect", false, "end when the connection ends")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		l, err := f.listener(cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -82,12 +82,12 @@ type listener struct {
 	header   http.Header
 	out, err io.Writer
 	tty      bool // out is a terminal
-	left     int  // messages until the end; below 0: no end
+	left     int  // messages left; below 0: no limit
 	bye      *serverMessage
-	attempt  int // connections in a row that did not come to be
+	attempt  int // failed connections in a row
 }
 
-// serverMessage is what belfry.v1 servers send, as far as it is looked at
+// serverMessage has the fields of belfry.v1 messages that listen uses
 // (docs/protocol.md).
 type serverMessage struct {
 	Type      string   `json:"type"`
@@ -138,7 +138,7 @@ func (f *listenFlags) listener(out, errs io.Writer) (*listener, error) {
 	return l, nil
 }
 
-// errDone is the end of a listener that has all it wanted.
+// errDone ends a listener that has received --count messages.
 var errDone = errors.New("done")
 
 // run connects again and again.
@@ -163,27 +163,29 @@ func (l *listener) run(ctx context.Context) error {
 	}
 }
 
-// backoff is how long a client waits before it comes back (docs/protocol.md).
+// backoff returns how long a client waits before it reconnects
+// (docs/protocol.md).
 func backoff(attempt int, random float64) time.Duration {
 	return time.Duration(float64(min(30*time.Second, time.Second<<min(attempt, 10))) * (0.5 + random/2))
 }
 
-// finalError is an end after which there is no point in coming back.
+// finalError is an error after which reconnecting is pointless.
 type finalError struct{ text string }
 
 func (e *finalError) Error() string { return e.text }
 
-// maxListened is more than the longest payload takes in JSON.
+// maxListened bounds a received message, in bytes: the longest payload takes
+// less in JSON.
 const maxListened = 64 << 20
 
-// How a line that has gone dead is noticed.
+// How a dead connection is noticed.
 const (
 	listenPing = 25 * time.Second
 	listenPong = 10 * time.Second
 )
 
-// connection makes one connection and serves it to its end. It returns why it
-// ended, and how long the server wants it to stay away.
+// connection makes one connection and reads it to its end. It returns why it
+// ended, and how long to wait before the next as the server advised.
 func (l *listener) connection(ctx context.Context) (least time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -211,7 +213,8 @@ func (l *listener) connection(ctx context.Context) (least time.Duration, err err
 	}
 }
 
-// keepAlive ends a connection whose other side does not answer.
+// keepAlive pings the server, and closes a connection whose server does not
+// answer.
 func keepAlive(ctx context.Context, conn *websocket.Conn) {
 	ticks := time.NewTicker(listenPing)
 	defer ticks.Stop()
@@ -231,7 +234,7 @@ func keepAlive(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// refusedAnswer tells a refusal for good from one for now.
+// refusedAnswer tells a permanent refusal from a temporary one.
 func refusedAnswer(resp *http.Response, err error) (least time.Duration, _ error) {
 	if resp == nil || resp.StatusCode == http.StatusSwitchingProtocols {
 		return 0, fmt.Errorf("cannot connect: %w", err)
@@ -241,8 +244,8 @@ func refusedAnswer(resp *http.Response, err error) (least time.Duration, _ error
 		text, _ = io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	}
 	answer := strings.TrimSpace(string(text))
-	if !strings.HasPrefix(answer, resp.Status) { // belfry's own begins with it
-		answer = resp.Status + ", which is not how belfry refuses a client: is --url right? " + answer
+	if !strings.HasPrefix(answer, resp.Status) { // a refusal by belfry begins with the status
+		answer = resp.Status + ", which is not an answer of belfry: is --url right? " + answer
 	}
 	seconds, told := strconv.Atoi(resp.Header.Get("Retry-After"))
 	switch status := resp.StatusCode; {
@@ -253,8 +256,8 @@ func refusedAnswer(resp *http.Response, err error) (least time.Duration, _ error
 	return 0, &finalError{"refused: " + answer}
 }
 
-// final says whether clients stay away after a close code. They come back after
-// one that is not in the registry.
+// final says whether clients must not reconnect after a close code. After a
+// code that is not in the registry they reconnect.
 func final(code websocket.StatusCode) bool {
 	return slices.ContainsFunc(session.Reasons(), func(r session.Reason) bool {
 		return r.Code() != 0 && websocket.StatusCode(r.Code()) == code && !r.Reconnect()
@@ -281,7 +284,7 @@ func (l *listener) after() time.Duration {
 	return time.Duration(l.bye.After * float64(time.Second))
 }
 
-// received prints what arrived.
+// received prints a message.
 func (l *listener) received(enveloped, binary bool, data []byte) error {
 	m := serverMessage{Type: "msg", Binary: binary}
 	line := data
@@ -298,7 +301,7 @@ func (l *listener) received(enveloped, binary bool, data []byte) error {
 	}
 	if l.flags.json {
 		if !enveloped {
-			line, _ = json.Marshal(m) // a struct of texts: never fails
+			line, _ = json.Marshal(m) // a struct of strings: cannot fail
 		}
 		line = append(bytes.TrimSpace(line), '\n')
 	} else {
@@ -316,7 +319,7 @@ func (l *listener) received(enveloped, binary bool, data []byte) error {
 	return nil
 }
 
-// told takes what is no push.
+// told handles a message that is not a push.
 func (l *listener) told(m *serverMessage, line []byte) (err error) {
 	if m.Type == "bye" {
 		l.bye = m
@@ -328,12 +331,12 @@ func (l *listener) told(m *serverMessage, line []byte) (err error) {
 	case m.Type == "hello":
 		_, err = fmt.Fprintf(l.err, "hello: session %s, user %q, topics %q\n", m.Session, m.UID, m.Topics)
 	case m.Type == "bye":
-		_, err = fmt.Fprintf(l.err, "bye: %d %s, come back: %t, not before %g s\n", m.Code, m.Reason, m.Reconnect, m.After)
+		_, err = fmt.Fprintf(l.err, "bye: %d %s, reconnect: %t, not before %g s\n", m.Code, m.Reason, m.Reconnect, m.After)
 	}
 	return err
 }
 
-// readable is a message for people: a line, JSON indented, or a hex dump.
+// readable returns a message for people: a line, indented JSON, or a hex dump.
 func readable(m *serverMessage) []byte {
 	if m.Binary {
 		data, err := base64.StdEncoding.DecodeString(m.Data)

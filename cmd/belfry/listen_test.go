@@ -25,14 +25,14 @@ func listenTo(t *testing.T, f listenFlags, handler http.HandlerFunc) (out string
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	least, err = l.connection(ctx)
 	return stdout.String(), least, err
 }
 
-// TestListenPlain: a server that does not know belfry.v1 is listened to all the
-// same.
+// TestListenPlain: listen also works with a server that does not know
+// belfry.v1.
 func TestListenPlain(t *testing.T) {
 	speak := func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
@@ -62,14 +62,14 @@ func TestListenPlain(t *testing.T) {
 	}
 }
 
-// TestListenRefused: which refusals are worth another try.
+// TestListenRefused: after which refusals listen tries again.
 func TestListenRefused(t *testing.T) {
 	for status, again := range map[int]bool{400: false, 401: false, 403: false, 404: false, 408: true, 426: false, 429: true, 431: false, 500: true, 503: true, 505: false} {
 		_, least, err := listenTo(t, listenFlags{}, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "7")
 			http.Error(w, "because", status)
 		})
-		if !strings.Contains(err.Error(), "is --url right? because") { // not belfry's text
+		if !strings.Contains(err.Error(), "is --url right? because") { // not a text of belfry
 			t.Errorf("%d: %v", status, err)
 		}
 		var final *finalError
@@ -90,7 +90,8 @@ func TestListenBackoff(t *testing.T) {
 	}
 }
 
-// TestListenFinal holds the codes after which listen ends to docs/protocol.md.
+// TestListenFinal: listen ends after the close codes for which docs/protocol.md
+// says so.
 func TestListenFinal(t *testing.T) {
 	documented := []websocket.StatusCode{1000, 1002, 1007, 1008, 1009, 4006, 4009}
 	for code := websocket.StatusCode(-1); code < 5000; code++ {
@@ -100,7 +101,8 @@ func TestListenFinal(t *testing.T) {
 	}
 }
 
-// What is pushed commands no terminal. Elsewhere it stays what it is.
+// A push cannot control a terminal. If the output is not a terminal, the bytes
+// are unchanged.
 func TestListenTamesForTerminals(t *testing.T) {
 	const pushed = "a\tb\n\x1b]0;title\x07\u009b31m\u202ez"
 	for tty, want := range map[bool]string{

@@ -20,14 +20,15 @@ import (
 	"belfry/config"
 )
 
-// pipedNode is a node whose standard error and output are pipes of the test.
+// pipedNode is a node whose standard error and standard output are pipes of the
+// test.
 type pipedNode struct {
 	*clusterNode
 	read, write *os.File
 	client      *websocket.Conn
 }
 
-// startPiped starts a node and reads its log up to the line ready, and no
+// startPiped starts a node and reads its log up to the line ready, but no
 // further.
 func startPiped(t *testing.T, pipe func() (read, write *os.File, err error)) *pipedNode {
 	t.Helper()
@@ -74,7 +75,7 @@ func (n *pipedNode) dial(query string) *websocket.Conn {
 	return c
 }
 
-// fill leaves no room in the pipe.
+// fill writes to the pipe until it is full.
 func (n *pipedNode) fill() {
 	n.t.Helper()
 	fd := int(n.write.Fd())
@@ -82,7 +83,8 @@ func (n *pipedNode) fill() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	// By a description of its own: the node's stays as the node wants it.
+	// The pipe is opened again, so that the node's open file description stays
+	// unchanged.
 	own, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		n.t.Fatal(err)
@@ -95,11 +97,11 @@ func (n *pipedNode) fill() {
 	}
 }
 
-// delivers pushes and waits for the message.
+// delivers pushes a message and waits for it.
 func (n *pipedNode) delivers(what string) {
 	n.t.Helper()
 	n.push("/v1/topics/t", what)
-	n.client.SetReadDeadline(time.Now().Add(patience))
+	n.client.SetReadDeadline(time.Now().Add(waitLimit))
 	if _, got, err := n.client.ReadMessage(); err != nil || string(got) != what {
 		n.t.Fatalf("%q, %v; want %q", got, err, what)
 	}
@@ -116,8 +118,8 @@ func (n *pipedNode) flood() {
 	})
 }
 
-// ends waits for the end of the process, at most as long as shutdown.grace, a
-// second for connections and one for the log, and as much again.
+// ends waits for the end of the process: for shutdown.grace, a second for
+// connections and one for the log, and as much again.
 func (n *pipedNode) ends(sig os.Signal) error {
 	n.t.Helper()
 	if err := n.cmd.Process.Signal(sig); err != nil {
@@ -126,8 +128,8 @@ func (n *pipedNode) ends(sig os.Signal) error {
 	select {
 	case <-n.done:
 		return n.err
-	case <-time.After(patience):
-		n.t.Fatalf("still runs %v after %v", patience, sig)
+	case <-time.After(waitLimit):
+		n.t.Fatalf("still runs %v after %v", waitLimit, sig)
 		return nil
 	}
 }
@@ -141,8 +143,8 @@ func TestFullLogPipe(t *testing.T) {
 	if status, body := n.readiness(); status != http.StatusOK {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
-	// Somebody reads again: the lines that waited come, and the number of those
-	// that are lost.
+	// When the pipe is read again, the waiting lines arrive, and the number of
+	// lost ones.
 	lines := bufio.NewScanner(n.read)
 	lines.Buffer(nil, 1<<20)
 	told := false
@@ -150,7 +152,7 @@ func TestFullLogPipe(t *testing.T) {
 		told = strings.Contains(lines.Text(), `"msg":"log lines were lost`)
 	}
 	if !told {
-		t.Error("nobody was told of lost lines")
+		t.Error("no line about lost lines")
 	}
 	n.fill()
 	n.flood()
@@ -165,7 +167,7 @@ func TestFullLogPipe(t *testing.T) {
 func TestClosedLogPipe(t *testing.T)   { testClosedLog(t, os.Pipe) }
 func TestClosedLogSocket(t *testing.T) { testClosedLog(t, socketPair) }
 
-// socketPair is what systemd's journal is to a service.
+// socketPair makes a socket such as systemd gives a service for its journal.
 func socketPair() (read, write *os.File, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -191,8 +193,8 @@ func testClosedLog(t *testing.T, pipe func() (read, write *os.File, err error)) 
 	}
 }
 
-// TestCrashWithFullLogPipe: a Go program writes what it dies of itself
-// (SIGQUIT shows all goroutines).
+// TestCrashWithFullLogPipe: a crashing Go program writes to standard error
+// directly (SIGQUIT prints all goroutines).
 func TestCrashWithFullLogPipe(t *testing.T) {
 	n := startPiped(t, os.Pipe)
 	n.fill()
@@ -201,10 +203,10 @@ func TestCrashWithFullLogPipe(t *testing.T) {
 	}
 }
 
-// TestFullOutputAtStart: neither the banner nor the error of a start that
-// fails waits for a reader.
+// TestFullOutputAtStart: neither the banner nor the error of a failed start
+// waits for a reader.
 func TestFullOutputAtStart(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -220,7 +222,7 @@ func TestFullOutputAtStart(t *testing.T) {
 	if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed {
 		t.Errorf("ended with %v", err)
 	}
-	// Read while it writes, the error is there.
+	// The error arrives if the output is read.
 	cmd = exec.CommandContext(ctx, "belfry", "serve", "--dev", "--api", "127.0.0.1:0", "--listen", taken.Listen[0])
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -236,7 +238,8 @@ func TestFullOutputAtStart(t *testing.T) {
 	cmd.Wait()
 }
 
-// hang is a process that is told to end and cannot, whose log hangs too.
+// hang is a process that cannot end when it is told to, and whose log hangs
+// too.
 func hang() {
 	log, lines, err := newLogger(config.Default().Log, os.Stderr)
 	if err != nil {
@@ -248,9 +251,9 @@ func hang() {
 	select {}
 }
 
-// TestLastResort: the end after shutdown.grace depends on nothing.
+// TestLastResort: the exit after shutdown.grace depends on nothing else.
 func TestLastResort(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "hang")
 	if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed {

@@ -14,8 +14,8 @@ import (
 	"belfry/config"
 )
 
-// newLogger returns the logger that the section log describes, and the sink
-// between it and w: logging never waits for w.
+// newLogger returns the logger of the section log and the sink between it and
+// w. Logging never waits for w.
 func newLogger(c config.Log, w io.Writer) (*zap.Logger, *sink, error) {
 	level, err := zapcore.ParseLevel(c.Level)
 	if err != nil {
@@ -30,11 +30,11 @@ func newLogger(c config.Log, w io.Writer) (*zap.Logger, *sink, error) {
 	return zap.New(core, zap.ErrorOutput(out)), out, nil
 }
 
-// linesLost writes the line that tells of lost ones.
+// linesLost returns the line about lost lines.
 func linesLost(encoder zapcore.Encoder) func(lines uint64) []byte {
 	return func(lines uint64) []byte {
 		entry := zapcore.Entry{Level: zapcore.WarnLevel, Time: time.Now(),
-			Message: "log lines were lost: standard error was read too slowly for log.buffer, or not at all"}
+			Message: "log lines were lost: standard error was not read fast enough for log.buffer, or not at all"}
 		line, err := encoder.EncodeEntry(entry, []zapcore.Field{zap.Uint64("lines", lines)})
 		if err != nil {
 			return nil
@@ -63,7 +63,7 @@ func newEncoder(format string, terminal bool) zapcore.Encoder {
 	return escapingEncoder{zapcore.NewConsoleEncoder(c)}
 }
 
-// terminal says whether w is a terminal: only those have terminal settings.
+// terminal says whether w is a terminal: only terminals have terminal settings.
 func terminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {

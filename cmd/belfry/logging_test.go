@@ -14,7 +14,7 @@ import (
 	"belfry/config"
 )
 
-// logTo returns a logger and what returns all that was logged.
+// logTo returns a logger and a function that returns everything logged.
 func logTo(t *testing.T, change func(*config.Log)) (*zap.Logger, func() string) {
 	t.Helper()
 	c := config.Default().Log
@@ -27,7 +27,7 @@ func logTo(t *testing.T, change func(*config.Log)) (*zap.Logger, func() string) 
 		t.Fatal(err)
 	}
 	return log, func() string {
-		lines.Flush(patience)
+		lines.Flush(waitLimit)
 		return out.String()
 	}
 }
@@ -54,8 +54,8 @@ func TestLogFormatAndLevel(t *testing.T) {
 	}
 }
 
-// Clients choose words that are logged: none of them commands a terminal, nor
-// begins a line of its own.
+// Clients choose some of the texts in the log. None of them may control a
+// terminal or begin a new line.
 func TestLogIsLegible(t *testing.T) {
 	const hostile = "a\u009b31m\u202e\u2028\x7f\x1b[31m\n\U000e0001\xffz"
 	for _, format := range []string{"json", "console"} {
@@ -85,8 +85,8 @@ func TestLogIsLegible(t *testing.T) {
 }
 
 func TestLogSampling(t *testing.T) {
-	// The second in which lines are counted can end in the middle of the
-	// loop, which then shows some lines more; never as many as were logged.
+	// The second in which lines are counted can end during the loop; then some
+	// more lines appear, but never all of them.
 	log, out := logTo(t, func(c *config.Log) { c.SampleFirst, c.SampleEvery = 5, 0 })
 	for range 1000 {
 		log.Info("storm")

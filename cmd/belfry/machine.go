@@ -13,19 +13,19 @@ import (
 	"belfry/push"
 )
 
-// machine is what the defaults of settings that are 0 or empty come from.
+// machine has the facts for the defaults of settings that are 0 or empty.
 type machine struct {
-	cores       int // usable by this process; the runtime knows about cgroups
-	descriptors int // it may have open; the runtime raises the soft limit to the hard one
+	cores       int // processors usable by this process; the runtime knows about control groups
+	descriptors int // open files this process may have; the runtime raises the soft limit to the hard one
 	hostname    string
-	suffix      string // random, so that two nodes on one host differ
+	suffix      string // random, so that two nodes on one host have different names
 	facts       host.Facts
 }
 
 func thisMachine() (machine, error) {
 	facts := host.Live()
 	if facts.Descriptors.Soft == 0 {
-		return machine{}, errors.New("the descriptor limit cannot be read")
+		return machine{}, errors.New("the limit of open files cannot be read")
 	}
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -44,22 +44,23 @@ func thisMachine() (machine, error) {
 
 const (
 	maxDescriptors = host.MaxConnections // RLIM_INFINITY does not fit an int
-	// Descriptors for everything but connections of clients and of the API:
-	// files, the runtime's own, NATS, and API connections that gave way just
-	// now.
+	// Descriptors for everything except connections of clients and of the API:
+	// files, the runtime's own, NATS, and API connections that were just closed
+	// for new ones.
 	reservedDescriptors = 128
-	// And for each shard: its epoll set, timer and mailbox.
+	// For each shard: its epoll set, timer and mailbox.
 	reservedPerShard = 8
 )
 
-// Shares of the descriptors: settings that would take more are lowered to them.
+// Shares of the descriptors (one in so many). Settings that would take more are
+// lowered.
 const (
 	pendingShare = 32 // connections without a request
-	apiShare     = 16 // connections of the API, at all its addresses together, those for health aside
+	apiShare     = 16 // connections of the API at all its addresses, without those for health
 	leastAPI     = 16
 )
 
-// lowered is a setting that this machine does not allow as it is.
+// lowered is a setting whose value is more than this machine allows.
 type lowered struct {
 	setting  string
 	set, now int
@@ -67,12 +68,12 @@ type lowered struct {
 }
 
 const (
-	fixDescriptors    = "raise the descriptor limit (ulimit -n, LimitNOFILE of the unit, or the container's) or lower the setting"
-	fixAPIConnections = "raise api.max_connections, and the descriptor limit if that bounds it, or lower the setting"
+	fixDescriptors    = "raise the limit of open files (ulimit -n, LimitNOFILE of the unit, or the container's) or lower the setting"
+	fixAPIConnections = "raise api.max_connections, and the limit of open files if that bounds it, or lower the setting"
 )
 
-// resolve gives settings that are 0 or empty their value on this machine, and
-// returns those that it had to lower.
+// resolve gives settings that are 0 or empty their values on this machine. It
+// returns the settings that it had to lower.
 func (m machine) resolve(c *config.Config) (changed []lowered) {
 	m.resolveMemory(c)
 	if c.Node.Name == "" {
@@ -84,21 +85,21 @@ func (m machine) resolve(c *config.Config) (changed []lowered) {
 	if c.GOMAXPROCS == 0 {
 		c.GOMAXPROCS = max(m.cores, poller.Processors(c.Shards))
 	}
-	lower := func(setting string, v *int, most int, why, mend string) {
+	lower := func(setting string, v *int, most int, why, fix string) {
 		if *v > most {
-			changed = append(changed, lowered{setting, *v, most, why, mend})
+			changed = append(changed, lowered{setting, *v, most, why, fix})
 			*v = most
 		}
 	}
-	// Sessions and the API are to have their descriptors however many strangers
-	// knock; and what the API may have is what is reserved for it.
+	// Connections without a request must not take the descriptors of sessions
+	// and of the API, and the API gets what is reserved for it.
 	lower("upgrade.max_pending", &c.Upgrade.MaxPending, max(1, m.descriptors/pendingShare),
 		fmt.Sprintf("connections without a request are limited to 1/%d of the %d open files this process may have", pendingShare, m.descriptors), fixDescriptors)
 	api := &c.API
 	lower("api.max_connections", &api.MaxConnections, max(leastAPI, m.descriptors/apiShare/apiAddresses(c)),
 		fmt.Sprintf("the connections of the API are limited to 1/%d of the %d open files this process may have (health connections not counted)", apiShare, m.descriptors), fixDescriptors)
-	// A body on its way in and a push that waits keep their connections in
-	// service: neither is to take all of them.
+	// The connection of an arriving body or a waiting push cannot be closed for
+	// a new one, so neither kind may take all connections.
 	lower("api.max_bodies", &api.MaxBodies, max(1, api.MaxConnections/2),
 		fmt.Sprintf("request bodies are limited to half of the %d connections (api.max_connections)", api.MaxConnections), fixAPIConnections)
 	lower("api.max_requests", &api.MaxRequests, api.MaxConnections,
@@ -109,7 +110,8 @@ func (m machine) resolve(c *config.Config) (changed []lowered) {
 	return changed
 }
 
-// apiAddresses returns at how many addresses api.max_connections counts.
+// apiAddresses returns the number of addresses to which api.max_connections
+// applies.
 func apiAddresses(c *config.Config) int {
 	if c.API.MonitorListen != "" {
 		return 2
@@ -117,9 +119,9 @@ func apiAddresses(c *config.Config) int {
 	return 1
 }
 
-// reserve returns how many descriptors are kept from client connections: all
-// that the API may have, and the rest of a reserve that is at most a quarter, so
-// that a small limit still leaves most of it to them.
+// reserve returns how many descriptors are not available to client connections:
+// all that the API may have, and the rest. The whole is at most a quarter, so
+// that a small limit still leaves most descriptors to clients.
 func (m machine) reserve(c *config.Config) int {
 	ports := 0
 	for _, entry := range c.Listen {
@@ -131,7 +133,8 @@ func (m machine) reserve(c *config.Config) int {
 	return max(api, min(reservedDescriptors+api+c.Shards*(ports+reservedPerShard), m.descriptors/4))
 }
 
-// nodeName makes a host name one that node.name allows, with room for a suffix.
+// nodeName turns a host name into one that node.name allows, with room for a
+// suffix.
 func nodeName(hostname string) string {
 	name := make([]byte, 0, len(hostname))
 	for i := 0; i < len(hostname) && len(name) < 48; i++ {

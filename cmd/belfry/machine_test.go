@@ -43,7 +43,7 @@ func TestResolve(t *testing.T) {
 					c.Node.Name, c.Shards, c.GOMAXPROCS, c.MaxConnections, tc.node, tc.shards, tc.procs, tc.maximum)
 			}
 			if err := c.Validate(); err != nil {
-				t.Errorf("resolved to what is not allowed: %v", err)
+				t.Errorf("resolved to values that are not allowed: %v", err)
 			}
 		})
 	}
@@ -59,8 +59,8 @@ func TestThisMachine(t *testing.T) {
 	}
 }
 
-// What this machine does not allow is lowered and said, whatever it is set to;
-// and what the API is allowed is reserved for it.
+// Values that this machine does not allow are lowered and reported, and
+// descriptors are reserved for all connections of the API.
 func TestResolveLowers(t *testing.T) {
 	here := machine{cores: 2, descriptors: 2000, hostname: "h", suffix: "0000"}
 	c := config.Default()
@@ -81,9 +81,9 @@ func TestResolveLowers(t *testing.T) {
 	}
 	here.descriptors = 1 << 20
 	if c = config.Default(); len(here.resolve(&c)) != 0 {
-		t.Errorf("lowered where there is enough: %+v", c.Upgrade)
+		t.Errorf("lowered although there are enough descriptors: %+v", c.Upgrade)
 	}
-	// What an operator sets low takes the others with it.
+	// Settings that depend on a low value of the operator are lowered too.
 	c = config.Default()
 	c.API.MaxConnections = 100
 	if changed := here.resolve(&c); len(changed) != 2 || c.API.MaxBodies != 50 || c.API.MaxRequests != 100 {
@@ -91,8 +91,8 @@ func TestResolveLowers(t *testing.T) {
 	}
 }
 
-// What the API may have at each address, connections for health included, is
-// kept from clients, however few descriptors there are.
+// The connections of the API at each address, those for health included, are
+// reserved, however few descriptors there are.
 func TestReserveHoldsTheAPI(t *testing.T) {
 	for descriptors := 64; descriptors <= 1<<20; descriptors += 1 + descriptors/10 {
 		for _, monitor := range []string{"", "127.0.0.1:8082"} {
@@ -111,7 +111,7 @@ func TestReserveHoldsTheAPI(t *testing.T) {
 	}
 }
 
-// An operator is told what became of a value of his own, and not of a default.
+// A lowered value is logged only if the operator has set it.
 func TestWarnOfLowered(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	changed := []lowered{{"upgrade.max_pending", 16384, 625, "files", "more"}, {"api.max_connections", 8192, 1250, "files", "more"}}

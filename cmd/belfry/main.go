@@ -1,5 +1,6 @@
-// Command belfry is an edge push tier: it holds WebSocket connections and
-// gets what backends push to all of them, to a topic or to a user.
+// Command belfry is a push server: it holds client connections (WebSocket,
+// Server-Sent Events) and sends messages of backends to all clients, to a topic
+// or to a user.
 package main
 
 import (
@@ -35,7 +36,7 @@ func execute(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	if err != nil {
 		report(root.ErrOrStderr(), err)
 	}
-	if lines, ok := root.ErrOrStderr().(*sink); ok { // serve has written to it
+	if lines, ok := root.ErrOrStderr().(*sink); ok { // serve has written the error to its log
 		lines.Flush(flushTime)
 	}
 	if err == nil {
@@ -48,8 +49,8 @@ func execute(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	return exitFailed
 }
 
-// report prints problems of the configuration as they are, so that
-// "file:line:col:" begins the line, and other errors after the program's name.
+// report prints errors of the configuration unchanged, so that a line begins
+// with "file:line:col:", and other errors after the program's name.
 func report(w io.Writer, err error) {
 	var problems config.Errors
 	if errors.As(err, &problems) {
@@ -62,9 +63,9 @@ func report(w io.Writer, err error) {
 func newRootCommand(env []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "belfry",
-		Short:         "Holds WebSocket connections and pushes to them",
+		Short:         "Push server: holds client connections and pushes messages to them",
 		Version:       buildVersion(),
-		SilenceErrors: true, // execute prints them
+		SilenceErrors: true, // execute prints errors
 		SilenceUsage:  true,
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
@@ -74,7 +75,7 @@ func newRootCommand(env []string) *cobra.Command {
 	return root
 }
 
-// usageError is a wrong command line.
+// usageError is an error of the command line.
 type usageError struct {
 	err  error
 	path string // of the command
@@ -86,7 +87,7 @@ func (e *usageError) Error() string {
 func (e *usageError) Unwrap() error { return e.err }
 func (e *usageError) ExitCode() int { return exitUsage }
 
-// markUsage has cmd and all commands below it return wrong flags and
+// markUsage makes cmd and all commands below it return errors about flags and
 // arguments as usageError.
 func markUsage(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -103,7 +104,7 @@ func markUsage(cmd *cobra.Command) {
 		return nil
 	}
 	if cmd.HasSubCommands() && cmd.Run == nil && cmd.RunE == nil {
-		// Without a Run cobra would not look at the arguments at all.
+		// Without a Run, cobra does not check the arguments.
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	for _, sub := range cmd.Commands() {

@@ -11,20 +11,20 @@ import (
 	"belfry/host"
 )
 
-// queueBound is one of the settings that bound in bytes what waits in a node.
-// Those that are 0 get a share of memory.
+// queueBound is a setting that limits a queue of the node in bytes. If it is 0
+// it gets a share of memory.
 type queueBound struct {
 	path  string
 	value func(*config.Config) *config.Size
-	part  int64                            // of memory: one in so many
-	least config.Size                      // so that a node works at all
-	most  config.Size                      // more only hides that something is too slow
-	needs func(*config.Config) config.Size // what other settings ask of it
+	part  int64                            // share of memory: one in so many
+	least config.Size                      // bytes; below it a node does not work
+	most  config.Size                      // bytes; more would only hide that something is too slow
+	needs func(*config.Config) config.Size // bytes that other settings need
 }
 
-// queueBounds: their shares are a third of memory together. Another third is
-// for connections, most of that the kernel's, and the last for belfry itself,
-// NATS, and what the collector has not given back yet.
+// queueBounds are the limits of all queues. Their shares are a third of memory
+// together. Another third is for connections, most of it kernel memory, and the
+// last for belfry itself, NATS, and garbage.
 var queueBounds = [...]queueBound{
 	{"backlog.node_bytes", func(c *config.Config) *config.Size { return &c.Backlog.NodeBytes }, 8, 8 * config.MiB, 256 * config.MiB,
 		func(c *config.Config) config.Size { return c.Backlog.Bytes }},
@@ -38,8 +38,8 @@ var queueBounds = [...]queueBound{
 		func(c *config.Config) config.Size { return 2 * (c.API.MaxPayload + config.EnvelopeRoom) }},
 }
 
-// share returns what the bound is on a machine with so much memory: whole MiB,
-// and today's most where the memory is not known.
+// share returns the limit on a machine with so many bytes of memory, in whole
+// MiB; the most if the memory is not known.
 func (b *queueBound) share(memory int64, c *config.Config) config.Size {
 	size := b.most
 	if memory > 0 {
@@ -48,7 +48,7 @@ func (b *queueBound) share(memory int64, c *config.Config) config.Size {
 	return max(size, b.least, b.needs(c))
 }
 
-// resolveMemory gives the bounds that are 0 their share.
+// resolveMemory gives limits that are 0 their share.
 func (m machine) resolveMemory(c *config.Config) {
 	for i := range queueBounds {
 		b := &queueBounds[i]
@@ -58,7 +58,7 @@ func (m machine) resolveMemory(c *config.Config) {
 	}
 }
 
-// queueBytes returns how much may wait in a node with resolved settings.
+// queueBytes returns how many bytes may wait in a node with resolved settings.
 func queueBytes(c *config.Config) (sum int64) {
 	for i := range queueBounds {
 		sum += int64(*queueBounds[i].value(c))
@@ -66,7 +66,8 @@ func queueBytes(c *config.Config) (sum int64) {
 	return sum
 }
 
-// queuesFix is the command that gives each bound that is larger its share.
+// queuesFix returns the command that sets each limit above its share to its
+// share.
 func (m machine) queuesFix(c *config.Config) string {
 	command := "belfry serve"
 	for i := range queueBounds {
@@ -78,15 +79,16 @@ func (m machine) queuesFix(c *config.Config) string {
 	return command
 }
 
-// goMemory returns how much the Go runtime may take before it collects more
-// often: nine tenths of memory, less what connections take beside it (their
-// records and the kernel's part) up to a quarter. 0 if memory is not known.
+// goMemory returns how many bytes the Go runtime may use before it collects
+// more often: nine tenths of memory, less the memory of connections outside the
+// heap (their records and the kernel's part), which counts up to a quarter. 0
+// if memory is not known.
 func goMemory(memory int64, connections int) int64 {
 	return memory/10*9 - min(int64(connections)*(host.KernelBytes+host.UserBytes), memory/4)
 }
 
-// limitMemory tells the Go runtime how much memory there is, unless GOMEMLIMIT
-// does, and logs what the memory is for.
+// limitMemory sets the memory limit of the Go runtime, unless GOMEMLIMIT is
+// set, and logs the limits in bytes.
 func (m machine) limitMemory(c *config.Config, log *zap.Logger) {
 	memory := m.facts.Memory()
 	fields := []zap.Field{zap.Int64("memory", memory)}

@@ -13,7 +13,7 @@ import (
 
 const mib = 1 << 20
 
-// TestMemoryShares holds the table of docs/operations.md.
+// TestMemoryShares checks the table of docs/operations.md.
 func TestMemoryShares(t *testing.T) {
 	type sizes [len(queueBounds)]config.Size // in MiB, in the order of queueBounds
 	for _, tc := range []struct {
@@ -52,8 +52,8 @@ func TestMemoryShares(t *testing.T) {
 	}
 }
 
-// TestMemoryFits: what may wait, a node at rest and as many connections as
-// doctor grants go into a container of any size.
+// TestMemoryFits: full queues, an idle node and as many connections as doctor
+// reports fit into a container of any size.
 func TestMemoryFits(t *testing.T) {
 	for _, size := range []int64{192 * mib, 256 * mib, 512 * mib, 1 << 30, 4 << 30, 16 << 30} {
 		m := roomy()
@@ -67,12 +67,12 @@ func TestMemoryFits(t *testing.T) {
 			t.Errorf("%d MiB: %d MiB wait and %d connections", size/mib, queueBytes(&c)/mib, r.Now.Connections)
 		}
 		if limit := goMemory(size, c.MaxConnections); limit < queueBytes(&c)+atRest || limit > size {
-			t.Errorf("%d MiB: the runtime is told %d MiB", size/mib, limit/mib)
+			t.Errorf("%d MiB: the runtime's limit is %d MiB", size/mib, limit/mib)
 		}
 	}
 }
 
-// TestMemoryWarning: values that were set are kept, and judged.
+// TestMemoryWarning: values that were set are kept and checked.
 func TestMemoryWarning(t *testing.T) {
 	for _, tc := range []struct {
 		set  config.Size
@@ -84,13 +84,13 @@ func TestMemoryWarning(t *testing.T) {
 		c.Backlog.NodeBytes = tc.set
 		m.resolve(&c)
 		core, logged := observer.New(zap.WarnLevel)
-		t.Setenv("GOMEMLIMIT", "off") // of the tests stays as it is
+		t.Setenv("GOMEMLIMIT", "off") // the limit of the test process stays unchanged
 		m.limitMemory(&c, zap.New(core))
-		var mend []string
+		var fixes []string
 		for _, entry := range logged.All() {
-			mend = append(mend, entry.ContextMap()["fix"].(string))
+			fixes = append(fixes, entry.ContextMap()["fix"].(string))
 		}
-		if got := strings.Join(mend, "\n"); got != tc.want {
+		if got := strings.Join(fixes, "\n"); got != tc.want {
 			t.Errorf("%v: %q; want %q", tc.set, got, tc.want)
 		}
 	}

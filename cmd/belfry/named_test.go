@@ -15,7 +15,7 @@ import (
 	"belfry/config"
 )
 
-// settingPaths are the settings and the sections that there are.
+// settingPaths returns the paths of all settings and sections.
 var settingPaths = func() map[string]bool {
 	all := map[string]bool{}
 	defaults := config.Default()
@@ -30,14 +30,14 @@ var settingPaths = func() map[string]bool {
 	return all
 }()
 
-// limitsWithoutSetting are the labels of belfry_limits_hit_total that are no
-// settings, each with what bounds it instead.
+// limitsWithoutSetting are the labels of belfry_limits_hit_total that are not
+// settings, with what sets the limit instead.
 var limitsWithoutSetting = map[string]string{
-	"memory": "the kernel, which gave a shard's tables no more",
+	"memory": "the kernel, which gave a shard's tables no more memory",
 }
 
-// TestLimitsAreSettings holds the labels of the metric of limits to be
-// settings, which a section is not.
+// TestLimitsAreSettings: every label of the metric of limits is a setting, not
+// a section.
 func TestLimitsAreSettings(t *testing.T) {
 	var limits map[string]uint64
 	if _, err := build(smallest(), func(n *belfry) { limits = n.values().Sessions.LimitsHit }); err != nil {
@@ -63,7 +63,7 @@ func TestLimitsAreSettings(t *testing.T) {
 	}
 }
 
-// settingLike finds what looks like the path of a setting.
+// settingLike matches what looks like the path of a setting.
 var settingLike = func() *regexp.Regexp {
 	var sections []string
 	for path := range settingPaths {
@@ -74,8 +74,8 @@ var settingLike = func() *regexp.Regexp {
 	return regexp.MustCompile(`\b(` + strings.Join(sections, "|") + `)(\.[a-z_]+)+\b`)
 }()
 
-// TestNamedSettingsExist holds the settings that messages, descriptions of
-// metrics and documents name to be there.
+// TestNamedSettingsExist: every setting that messages, descriptions of metrics
+// and documents name exists.
 func TestNamedSettingsExist(t *testing.T) {
 	named := map[string]bool{}
 	root := filepath.Join("..", "..")
@@ -105,8 +105,8 @@ func TestNamedSettingsExist(t *testing.T) {
 	}
 }
 
-// isSetting says whether there is such a setting; nats.outbox_ is what is left
-// of nats.outbox_*.
+// isSetting says whether such a setting exists; nats.outbox_ is how
+// nats.outbox_* is matched.
 func isSetting(name string) bool {
 	if !strings.HasSuffix(name, "_") {
 		return settingPaths[name]
@@ -119,8 +119,8 @@ func isSetting(name string) bool {
 	return false
 }
 
-// textsOf returns what people read of a file: a document, or the texts in
-// code, without comments.
+// textsOf returns the texts of a file that users read: a whole document, or the
+// strings in code.
 func textsOf(t *testing.T, path string) (texts []string) {
 	t.Helper()
 	switch filepath.Ext(path) {

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is a network namespace, as good as a host of its own.
+// namespace is a network namespace, which stands for a host.
 type namespace struct {
 	t    *testing.T
 	name string
@@ -37,7 +37,7 @@ func newNamespace(t *testing.T, name string) *namespace {
 	return n
 }
 
-// ip runs the command of that name inside.
+// ip runs the command ip inside.
 func (n *namespace) ip(format string, args ...any) {
 	n.t.Helper()
 	full := append([]string{"-n", n.name}, strings.Fields(fmt.Sprintf(format, args...))...)
@@ -52,7 +52,7 @@ func (n *namespace) serve(bin string, flags ...string) {
 	cmd := exec.Command("ip", append([]string{"netns", "exec", n.name, bin, "serve", "--set", "max_connections=1000"}, flags...)...)
 	cmd.Stdout, cmd.Stderr = n.t.Output(), n.t.Output()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // Pdeathsig: the thread that starts it must not be one that request ends
+	runtime.LockOSThread() // Pdeathsig: the thread that starts the process must not be one that request ends
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
@@ -60,11 +60,11 @@ func (n *namespace) serve(bin string, flags ...string) {
 }
 
 // request sends one request to an address inside and returns the whole answer,
-// "" if nobody answers.
+// "" if there is none.
 func (n *namespace) request(address, text string) (answer string) {
 	n.t.Helper()
 	done := make(chan struct{})
-	go func() { // its thread, which is in the other namespace, ends with it
+	go func() { // its thread is in the other namespace and ends with the goroutine
 		defer close(done)
 		runtime.LockOSThread()
 		ns, err := os.Open("/run/netns/" + n.name)
@@ -92,8 +92,9 @@ func (n *namespace) get(address, path string) string {
 	return n.request(address, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 }
 
-// Three hosts, of which each reaches the others through one address and listens
-// at another, and knows the route of the first only: all meet.
+// Three hosts each listen at an address that differs from the one through which
+// others reach them, and each knows only the route of the first. All find each
+// other.
 func TestE2EThreeHostsByOneRoute(t *testing.T) {
 	bin := benchBinary(t)
 	hub := newNamespace(t, "hub")
@@ -140,7 +141,7 @@ func TestE2EThreeHostsByOneRoute(t *testing.T) {
 	}
 }
 
-// A host that has no IPv4, not even on loopback.
+// A host without IPv4, even on loopback.
 func TestE2EHostWithoutIPv4(t *testing.T) {
 	bin := benchBinary(t)
 	h := newNamespace(t, "six")

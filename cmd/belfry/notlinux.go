@@ -2,5 +2,5 @@
 
 package main
 
-// The build ends with this import, before it gets to symbols that are missing.
+// The build fails at this import, before the compiler reports missing symbols.
 import _ "belfry/host/belfry_needs_linux"

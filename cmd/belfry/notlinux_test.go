@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestBuildElsewhere: a build for another system says that it needs Linux, and
-// not which symbols it lacks.
+// TestBuildElsewhere: a build for another system fails because it needs Linux,
+// and does not list missing symbols.
 func TestBuildElsewhere(t *testing.T) {
 	for _, system := range []string{"darwin", "windows"} {
 		build := exec.Command("go", "build", "-o", os.DevNull, ".")

@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// TestNATSKilledAndBack takes the NATS server of three nodes away: everything
-// local goes on, the nodes say that they are alone (the one for which NATS is
-// required is not ready then, the others are and call it degraded), the outbox fills up to its
-// bound and is emptied in order when the server is back.
+// TestNATSKilledAndBack kills the NATS server of three nodes. Local pushes
+// still work. The nodes report the loss: the one with nats.required is not
+// ready, the others are ready and degraded. The outbox fills up to its limit,
+// and is sent in order when the server is back.
 func TestNATSKilledAndBack(t *testing.T) {
 	t.Parallel()
 	const outbox = 20
@@ -32,7 +32,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 	a.push("/v1/topics/news", "before")
 	here.expect("before")
 	there.expect("before")
-	soon(t, "everything is confirmed", func() bool { return a.metric("belfry_bus_outbox_messages") == 0 })
+	soon(t, "all messages are sent", func() bool { return a.metric("belfry_bus_outbox_messages") == 0 })
 
 	server.stop()
 	for i, n := range nodes {
@@ -73,7 +73,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	there.expect(kept...)
-	here.expect("b is as alone") // and nothing of what was refused
+	here.expect("b is as alone") // and none of the refused messages
 	for _, n := range nodes {
 		soon(t, "whole again", func() bool { _, text := n.readiness(); return strings.TrimSpace(text) == `{"ready":true}` })
 		if v := n.metric("belfry_bus_reconnects_total"); v != 1 {
@@ -88,8 +88,8 @@ func TestNATSKilledAndBack(t *testing.T) {
 	there.expect("after")
 }
 
-// TestGapIsCounted drops one message between the NATS server and one node:
-// that node counts it, the others miss nothing.
+// TestGapIsCounted drops one message between the NATS server and one node. That
+// node counts a gap, the others get everything.
 func TestGapIsCounted(t *testing.T) {
 	t.Parallel()
 	server := startNATS(t)
@@ -103,12 +103,12 @@ func TestGapIsCounted(t *testing.T) {
 	atC.reachable(nodes, "/v1/topics/news")
 
 	a.push("/v1/topics/news", "one")
-	a.push("/v1/topics/news", "drop me, and be counted by the next message")
+	a.push("/v1/topics/news", "drop me; the next message shows the gap")
 	a.push("/v1/topics/news", "two")
 	atB.expect("one", "two")
-	atC.expect("one", "drop me, and be counted by the next message", "two")
+	atC.expect("one", "drop me; the next message shows the gap", "two")
 	soon(t, "a gap is counted", func() bool { return b.metric("belfry_bus_gaps_total") == 1 })
-	a.push("/v1/topics/news", "drop me, and be counted by a beacon")
+	a.push("/v1/topics/news", "drop me; a beacon shows the gap")
 	soon(t, "a second gap is counted", func() bool { return b.metric("belfry_bus_gaps_total") == 2 })
 	for _, n := range []*clusterNode{a, c} {
 		if v := n.metric("belfry_bus_gaps_total"); v != 0 {
@@ -117,7 +117,8 @@ func TestGapIsCounted(t *testing.T) {
 	}
 }
 
-// TestDuplicateNodeName has two processes go by one name, which operators do.
+// TestDuplicateNodeName runs two processes with the same node name, a mistake
+// that operators make.
 func TestDuplicateNodeName(t *testing.T) {
 	t.Parallel()
 	server := startNATS(t)
@@ -131,8 +132,8 @@ func TestDuplicateNodeName(t *testing.T) {
 	}
 }
 
-// dropBetween stands between a NATS server and one client and keeps from the
-// client every message whose payload begins with mark. It returns its address.
+// dropBetween is a proxy between a NATS server and one client. It drops every
+// message to the client whose payload begins with mark. It returns its address.
 func dropBetween(t *testing.T, server, mark string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -158,8 +159,8 @@ func dropBetween(t *testing.T, server, mark string) string {
 	return l.Addr().String()
 }
 
-// filterNATS copies what a server sends, line by line: of its operations MSG
-// and HMSG alone have a payload, whose size is the last word of the line.
+// filterNATS copies the output of a server line by line. Only the operations
+// MSG and HMSG have a payload; its size is the last word of the line.
 func filterNATS(to io.Writer, from io.Reader, mark []byte) {
 	r := bufio.NewReader(from)
 	for {

@@ -11,15 +11,15 @@ import (
 	"belfry/wire"
 )
 
-// nobody has no sessions.
-type nobody struct{}
+// noSessions stands for the sessions of a node that has none.
+type noSessions struct{}
 
-func (nobody) Prepare(*message.Message) (broadcast.Prepared, error) { return nobody{}, nil }
-func (nobody) Await(context.Context, message.Wait) (bool, error)    { return false, nil }
-func (nobody) Leave()                                               {}
-func (nobody) Deliver() error                                       { return nil }
+func (noSessions) Prepare(*message.Message) (broadcast.Prepared, error) { return noSessions{}, nil }
+func (noSessions) Await(context.Context, message.Wait) (bool, error)    { return false, nil }
+func (noSessions) Leave()                                               {}
+func (noSessions) Deliver() error                                       { return nil }
 
-// What clients publish leaves most of the outbox to backends.
+// Messages published by clients leave most of the outbox to backends.
 func TestClientsLeaveOutbox(t *testing.T) {
 	bus, err := broadcast.Open(broadcast.Options{NodeName: "a", URLs: []string{"nats://127.0.0.1:1"},
 		NodeOf: func(string) (uint32, error) { return 0, nil }, OutboxMessages: 400})
@@ -27,7 +27,7 @@ func TestClientsLeaveOutbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer bus.Close()
-	bus.Start(nobody{})
+	bus.Start(noSessions{})
 	n := &belfry{bus: bus}
 	var none message.Wait
 	message := func(i int) *message.Message {

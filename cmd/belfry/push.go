@@ -21,8 +21,8 @@ import (
 	"belfry/push"
 )
 
-// Environment of the push command, for what is the same in every call. A key
-// on the command line can be read by everybody on the machine.
+// Environment variables of the push command, for values that are the same in
+// every call. Every user of the machine can read a key on the command line.
 const (
 	envPushAPI = "BELFRY_PUSH_API"
 	envAPIKey  = "BELFRY_API_KEY"
@@ -39,7 +39,7 @@ type pushFlags struct {
 	latest   string
 }
 
-// newPushCommand is the HTTP API from the shell.
+// newPushCommand returns the command push, which calls the HTTP API.
 func newPushCommand() *cobra.Command {
 	f := new(pushFlags)
 	cmd := &cobra.Command{
@@ -47,8 +47,8 @@ func newPushCommand() *cobra.Command {
 		Short: "Push messages through the HTTP API",
 		Long: `Push messages through the HTTP API of a running belfry.
 
-The data is the argument, the file of -f, or standard input, and is sent byte for
-byte (echo adds a newline: printf does not). The id of the message is printed.
+The data is the argument, the file of -f, or standard input. It is sent byte for byte
+(echo adds a newline, printf does not). The id of the message is printed.
 Exit status: 0 accepted, 1 refused or not reached, 2 wrong usage.`,
 		Example: `  belfry push all "hello"
   belfry push topic news -f story.txt
@@ -59,7 +59,7 @@ Exit status: 0 accepted, 1 refused or not reached, 2 wrong usage.`,
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&f.api, "api", envOr(envPushAPI, "http://"+push.DefaultAddress), "address of the API (or "+envPushAPI+")")
 	flags.StringVar(&f.key, "key", "", "API key (better "+envAPIKey+": the command line is no secret)")
-	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long an answer may take; of a batch, its beginning")
+	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long an answer may take; of a batch, until the answer begins")
 	one := func(use, short, path string, names int) *cobra.Command {
 		sub := &cobra.Command{
 			Use: use, Short: short, Args: cobra.RangeArgs(names, names+1),
@@ -75,7 +75,7 @@ Exit status: 0 accepted, 1 refused or not reached, 2 wrong usage.`,
 		flags.StringVar(&f.json, "json", "", "the data, checked to be JSON")
 		flags.BoolVar(&f.binary, "binary", false, "send a binary frame instead of text")
 		flags.StringVar(&f.exclude, "exclude", "", "id of a session that does not receive the message")
-		flags.StringVar(&f.latest, "latest-key", "", "what the policy latest-only replaces by")
+		flags.StringVar(&f.latest, "latest-key", "", "with the policy latest-only the message replaces a waiting one with this key")
 		return sub
 	}
 	cmd.AddCommand(
@@ -97,8 +97,8 @@ func newPushBatchCommand(f *pushFlags) *cobra.Command {
   {"to":{"users":["u1","u2"]},"json":{"a":1}}
   {"to":{"all":true},"base64":"/wA="}
 
-as they arrive, and print the answer to each. A line that is refused spoils no
-other; the exit status is 1 then.`,
+as they arrive, and print the answer to each. A refused line does not affect the
+others; the exit status is then 1.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.pushBatch(cmd) },
 	}
 	cmd.Flags().StringVarP(&f.file, "file", "f", "", "read the lines from a file, - for standard input")
@@ -112,8 +112,8 @@ func envOr(name, def string) string {
 	return def
 }
 
-// escapeName makes a name one segment of a path. A name of dots alone would
-// be taken for a directory by whatever handles the path on the way.
+// escapeName makes a name one segment of a path. Programs on the way would take
+// a name of only dots for a directory.
 func escapeName(name string) string {
 	if name == "." || name == ".." {
 		return strings.ReplaceAll(name, ".", "%2E")
@@ -158,10 +158,10 @@ func (f *pushFlags) pushOne(cmd *cobra.Command, path string, text []string) erro
 	return err
 }
 
-// maxAnswer bounds what is read of one answer.
+// maxAnswer bounds how much of an answer is read, in bytes.
 const maxAnswer = 1 << 20
 
-// data returns what to send, from the one place the command line names.
+// data returns the payload, from the one source that the command line names.
 func (f *pushFlags) data(cmd *cobra.Command, text []string) (data []byte, contentType string, err error) {
 	sources := len(text)
 	for _, name := range []string{"file", "json"} {
@@ -221,7 +221,7 @@ func (f *pushFlags) pushBatch(cmd *cobra.Command) error {
 		return err
 	}
 	defer in.Close()
-	req, cancel, err := f.request(cmd, "/v1/batch", "application/x-ndjson", io.NopCloser(in)) // its length is not asked for: it may be a pipe
+	req, cancel, err := f.request(cmd, "/v1/batch", "application/x-ndjson", io.NopCloser(in)) // its length is not known: it may be a pipe
 	if err != nil {
 		return err
 	}
@@ -237,7 +237,7 @@ func (f *pushFlags) pushBatch(cmd *cobra.Command) error {
 	return printAnswers(cmd, resp.Body)
 }
 
-// printAnswers copies the answers out line by line and counts the refusals.
+// printAnswers prints the answers line by line and counts the refusals.
 func printAnswers(cmd *cobra.Command, body io.Reader) error {
 	answers := bufio.NewReader(body)
 	lines, refused := 0, 0
@@ -302,12 +302,12 @@ func (f *pushFlags) request(cmd *cobra.Command, path, contentType string, body i
 	return req, cancel, nil
 }
 
-// do sends a request. A redirect is not followed: the API has none, and a
-// key is not for whoever one leads to.
+// do sends a request. It does not follow redirects: the API sends none, and the
+// key must not go to another server.
 func (f *pushFlags) do(req *http.Request) (*http.Response, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = f.timeout
-	transport.DisableKeepAlives = true // one request a process
+	transport.DisableKeepAlives = true // one request per process
 	client := http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -315,12 +315,12 @@ func (f *pushFlags) do(req *http.Request) (*http.Response, error) {
 	resp, err := client.Do(req)
 	var ue *url.Error
 	if errors.As(err, &ue) {
-		return nil, fmt.Errorf("%s: %w", f.api, ue.Err) // without the path, which names users
+		return nil, fmt.Errorf("%s: %w", f.api, ue.Err) // without the path, which has names of users
 	}
 	return resp, err
 }
 
-// refusal is the error of an answer that is not the one hoped for.
+// refusal returns the error of an answer that is not a success.
 func refusal(resp *http.Response) error {
 	var p struct {
 		Type, Title, Detail, Field string
@@ -328,7 +328,7 @@ func refusal(resp *http.Response) error {
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if json.Unmarshal(body, &p) != nil || p.Detail == "" {
-		return fmt.Errorf("the server answered %s, which is not belfry's way to refuse: is --api right?", resp.Status)
+		return fmt.Errorf("the server answered %s, which is not an answer of belfry: is --api right?", resp.Status)
 	}
 	text := p.Detail
 	if p.Field != "" {

@@ -19,7 +19,7 @@ import (
 
 const pushTestSID = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
-// pushRecorder is a push.Publisher that keeps what it gets.
+// pushRecorder is a push.Publisher that keeps the messages it gets.
 type pushRecorder struct {
 	mu   sync.Mutex
 	last *message.Message
@@ -35,7 +35,7 @@ func (p *pushRecorder) PublishWithin(_ context.Context, m *message.Message, _ me
 	return false, nil
 }
 
-// startAPI serves a real API, whose address the environment names.
+// startAPI serves a real API and sets its address in the environment.
 func startAPI(t *testing.T, keys ...string) *pushRecorder {
 	t.Helper()
 	rec := &pushRecorder{}
@@ -112,7 +112,7 @@ func TestPushCommand(t *testing.T) {
 	}
 }
 
-// A slash in a name is %2F on the wire: as it is it would end the name.
+// A slash in a name is sent as %2F; a raw slash would end the name.
 func TestPushCommandEscapesNames(t *testing.T) {
 	startAPI(t)
 	var paths []string
@@ -211,7 +211,7 @@ func TestPushCommandBatch(t *testing.T) {
 	if _, code, _ := runPush("", "batch", "-f", "/does/not/exist"); code != 1 {
 		t.Errorf("no file: exit %d", code)
 	}
-	// What ends too early is told.
+	// Answers that end too early are an error.
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "{\"line\":1,\"id\":\"x\"}\n{\"li")
 	}))

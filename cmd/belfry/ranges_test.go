@@ -12,24 +12,23 @@ import (
 	"belfry/session"
 )
 
-// noBus takes the place of NATS: options are checked before it is asked for
-// anything.
+// noBus replaces NATS: the options are checked before anything is sent.
 type noBus struct{ broadcast.Bus }
 
 func (noBus) Close() error { return nil }
 
 func (noBus) Stats(*broadcast.Stats) {}
 
-// options are what the packages get of the settings.
+// options are the options of the packages, made from the settings.
 type options struct {
 	bus      broadcast.Options
 	sessions session.Options
 	api      push.Options
 }
 
-// build makes everything that settings reach, and starts none of it. It
-// returns the options that the parts were made with. use, which may be nil, is
-// called with the node before its parts are given back.
+// build makes all parts of a node without starting them, and returns their
+// options. use, which may be nil, is called with the node before its parts are
+// closed.
 func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	here, err := thisMachine()
 	if err != nil {
@@ -63,7 +62,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	return o, err
 }
 
-// smallest is a configuration whose parts cost little to make.
+// smallest returns a configuration whose parts need little time and memory.
 func smallest() config.Config {
 	c := config.Default()
 	c.Listen = []string{"127.0.0.1:0"}
@@ -73,7 +72,8 @@ func smallest() config.Config {
 	return c
 }
 
-// companions are what a setting at an end of its range needs of others.
+// companions are the values of other settings that a setting needs at an end of
+// its range.
 var companions = map[string][]string{
 	"backlog.bytes 1KiB":   {"api.max_payload=1KiB"},
 	"backlog.bytes 1GiB":   {"backlog.node_bytes=1GiB"},
@@ -94,9 +94,8 @@ func change(t *testing.T, c *config.Config, path, text string) {
 	t.Fatalf("no setting %s", path)
 }
 
-// TestRangesAreTaken holds the range of every setting against the package
-// that gets it: what the configuration allows, no part refuses. In the other
-// direction it is enough that the configuration is the stricter one.
+// TestRangesAreTaken: no package refuses a value that the configuration allows.
+// The configuration may be stricter than the package.
 func TestRangesAreTaken(t *testing.T) {
 	defaults := config.Default()
 	ranges := 0
@@ -119,6 +118,6 @@ func TestRangesAreTaken(t *testing.T) {
 		}
 	}
 	if ranges < 80 {
-		t.Errorf("%d ends of ranges only", ranges)
+		t.Errorf("only %d ends of ranges", ranges)
 	}
 }

@@ -18,25 +18,25 @@ import (
 	"belfry/wire/websocket"
 )
 
-// belfry is a running node: what package has what is wired here and nowhere
-// else.
+// belfry is a running node. Only here the packages are connected with each
+// other.
 type belfry struct {
 	cfg      *config.Config
 	sources  map[string]config.Source // of its values
 	log      *zap.Logger
-	lines    *sink     // what log writes to
-	banner   io.Writer // standard output, which it does not wait for
+	lines    *sink     // the sink of log
+	banner   io.Writer // standard output; writing never waits
 	bus      *broadcast.Node
-	memory   offheap.Owners     // of the sessions, outside the Go heap
-	deflate  *websocket.Deflate // nil: nothing is compressed
+	memory   offheap.Owners     // memory of the sessions, outside the Go heap
+	deflate  *websocket.Deflate // nil: compression is off
 	sessions *session.Server
 	api      *push.Server
 	started  time.Time
 	stopping atomic.Bool // the node is shutting down
 }
 
-// run starts a node with resolved settings and returns when ctx is done and
-// the node has stopped, or when it could not start.
+// run starts a node with resolved settings. It returns when ctx is done and the
+// node has stopped, or when the node could not start.
 func (n *belfry) run(ctx context.Context) error {
 	if err := n.open(); err != nil {
 		return errors.Join(err, n.abandon())
@@ -60,15 +60,15 @@ func (n *belfry) run(ctx context.Context) error {
 	return errors.Join(failed, n.shutdown(stopServing, served))
 }
 
-// delayShutdown serves on for shutdown.delay while /readyz says 503, so that balancers
-// send no more clients here when the listeners close.
+// delayShutdown keeps serving for shutdown.delay while /readyz answers 503, so
+// that load balancers send no more clients when the listeners close.
 func (n *belfry) delayShutdown(served chan error) {
 	delay := n.cfg.Shutdown.Delay
 	n.stopping.Store(true)
 	if delay == 0 {
 		return
 	}
-	n.log.Info("not ready: serving on for shutdown.delay; a second signal ends at once", zap.Duration("delay", delay))
+	n.log.Info("not ready: still serving for shutdown.delay; a second signal exits at once", zap.Duration("delay", delay))
 	select {
 	case <-time.After(delay):
 	case failed := <-served:
@@ -79,7 +79,7 @@ func (n *belfry) delayShutdown(served chan error) {
 
 // open makes all parts and starts them, innermost first.
 func (n *belfry) open() (err error) {
-	keys, err := n.cfg.API.AllKeys() // first: what the file may have wrong is known before anything runs
+	keys, err := n.cfg.API.AllKeys() // first: a fault in the file is found before anything runs
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (n *belfry) open() (err error) {
 	return n.sessions.Start()
 }
 
-// abandon gives back what open has taken before it failed.
+// abandon closes the parts that open made before it failed.
 func (n *belfry) abandon() error {
 	var errs []error
 	if n.sessions != nil {
@@ -121,10 +121,11 @@ func (n *belfry) abandon() error {
 	return errors.Join(errs...)
 }
 
-// shutdown ends the node within shutdown.grace. First it says that it is not
-// ready and takes no more clients; then no more pushes, and those accepted go
-// out to the other nodes; then the sessions are closed at the set pace. The API
-// goes last, so that /readyz and /metrics tell what happens.
+// shutdown ends the node within shutdown.grace. First the node reports not
+// ready and accepts no more clients. Then it accepts no more pushes, and sends
+// the accepted ones to the other nodes. Then it closes the sessions at the pace
+// of the settings. The API stops last, so that /readyz and /metrics show what
+// happens.
 func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	grace := n.cfg.Shutdown.Grace
 	n.log.Info("shutting down", zap.Duration("grace", grace), zap.Int64("sessions", n.sessions.Stats().Sessions))
@@ -136,8 +137,8 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 		n.log.Warn("listeners not closed in time", zap.Error(err))
 	}
 	var errs []error
-	// NATS may be away for longer than the grace; the sessions need their part
-	// of it.
+	// NATS may be unreachable for longer than the grace; the sessions need
+	// their part of the time.
 	draining, drained := context.WithTimeout(ctx, grace/drainShare)
 	if err := n.bus.Drain(draining); err != nil {
 		n.log.Warn("messages for other nodes were lost", zap.Error(err))
@@ -156,20 +157,19 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	return errors.Join(errs...)
 }
 
-// deadlineSlack is how long after shutdown.grace the process is ended by force
-// (watchSignals): an orchestrator waits no longer than it was told to, and a
-// busy machine has its time to close what is left.
+// deadlineSlack is the time from the end of shutdown.grace until watchSignals
+// ends the process by force. It lets a busy machine close the rest, and is
+// short enough for the stop timeout of an orchestrator.
 const deadlineSlack = 3 * time.Second
 
-// apiGrace is how long requests under way have at the end. The API goes last,
-// and takes no pushes any more.
+// apiGrace is how long requests in progress have at the end. The API stops
+// last, and accepts no pushes any more.
 const apiGrace = time.Second / 2
 
-// drainShare is the part of shutdown.grace in which the outbox may empty: a
-// third.
+// drainShare is the part of shutdown.grace for sending the outbox: a third.
 const drainShare = 3
 
-// closeRate returns how many sessions are to be closed a second.
+// closeRate returns how many sessions to close per second.
 func (n *belfry) closeRate(left time.Duration) int {
 	set := n.cfg.Shutdown.Pace
 	pace := rateWithin(set, n.sessions.Stats().Sessions, left)
@@ -179,16 +179,16 @@ func (n *belfry) closeRate(left time.Duration) int {
 	return pace
 }
 
-// rateWithin returns the set pace, or a faster one if not all sessions would
-// get their close frame in half of the time left. The other half is for their
-// answers.
+// rateWithin returns pace, or more if not all sessions would get their close
+// frame in half of the time left. The other half is for their answers.
 func rateWithin(set int, sessions int64, left time.Duration) int {
 	seconds := max(left.Seconds()/2, 0.001)
 	return max(set, int(math.Ceil(float64(sessions)/seconds)))
 }
 
-// reconnectSpread returns over how long clients are to come back: as long as
-// shutdown.pace takes for all of them, so that a few do not wait for nothing.
+// reconnectSpread returns the time over which clients reconnect: as long as
+// shutdown.pace needs for all of them, so that a few clients do not wait
+// needlessly.
 func reconnectSpread(c config.Shutdown, sessions int64) time.Duration {
 	return min(c.ReconnectJitter, time.Duration(float64(sessions)/float64(c.Pace)*float64(time.Second)))
 }

@@ -19,7 +19,7 @@ func TestPaceWithin(t *testing.T) {
 		{20000, 1_000_000, 20 * time.Second, 100_000},
 		{1, 3, time.Second, 6},
 		{1, 1, time.Hour, 1},
-		{10, 100, -time.Second, 100_000}, // no time at all: as fast as it goes
+		{10, 100, -time.Second, 100_000}, // no time left: as fast as possible
 	} {
 		if got := rateWithin(tc.set, tc.sessions, tc.left); got != tc.want {
 			t.Errorf("%d sessions in %v at %d a second: %d; want %d", tc.sessions, tc.left, tc.set, got, tc.want)

@@ -6,35 +6,36 @@ import (
 	"time"
 )
 
-// When thousands of slow readers leave, what waited for them is garbage. The
-// collector gets to it once the heap has grown by its percentage again, which
-// on a node that has become quiet takes until Go forces a collection, after two
-// minutes; a container may be killed for memory that nobody uses. What it has
-// freed the runtime gives back by and by, but down to the size that the heap had
-// at the last collection. So there is one, and all is given back to the kernel,
-// once much of what waited has gone or much of the heap is free.
+// When thousands of slow readers leave, their backlogs are garbage. The next
+// collection comes when the heap has grown by its percentage; on a quiet node
+// that may be only when Go forces one after two minutes, and meanwhile a
+// container may be killed for unused memory. The runtime gives freed memory
+// back slowly, and only down to the heap size of the last collection. So when
+// much of the waiting data has gone, or much of the heap is free, the scavenger
+// runs a collection and gives all free memory back to the kernel.
 const (
-	scavengeMin     = 8 << 20 // bytes that went or are free, beside a share of the heap
-	scavengeSamples = 10      // a second, at what waits
-	scavengeCalm    = 3       // in a row without a collection: a busy node has its own
-	scavengeGap     = 10      // seconds between two at least, twice as many each time
-	scavengeMaxGap  = 120     // at most; twice these without another, and it begins anew
+	scavengeMin     = 8 << 20 // least bytes that have gone or are free, besides a share of the heap
+	scavengeSamples = 10      // per second, at the waiting bytes
+	scavengeCalm    = 3       // seconds in a row without a collection: a busy node collects by itself
+	scavengeGap     = 10      // least seconds between two; doubled each time
+	scavengeMaxGap  = 120     // most seconds between two; after twice as many without one the least applies again
 )
 
-// scavenger decides, once a second, whether memory is given back.
+// scavenger decides once a second whether to give memory back.
 type scavenger struct {
-	peak  int64 // most that waited since memory was given back
-	calm  int   // seconds in a row that speak for it
+	peak  int64 // most bytes that waited since memory was given back
+	calm  int   // seconds in a row that call for it
 	since int   // seconds since memory was given back
-	gap   int   // seconds that since must reach; 0: it never was
+	gap   int   // seconds that since must reach; 0: memory was never given back
 }
 
-// observe notes what waits: a burst may be over within a second.
+// observe records the waiting bytes: a burst may end within a second.
 func (p *scavenger) observe(waiting int64) { p.peak = max(p.peak, waiting) }
 
-// next takes the collections of the last second, the bytes that wait on the node
-// for clients and from them, and those of the Go heap: of objects, and free ones
-// that the process has all the same.
+// next takes the number of collections in the last second, the bytes that wait
+// in the node for clients and from them, and two figures of the Go heap: bytes
+// of objects, and free bytes that the process still has. It returns whether to
+// give memory back.
 func (p *scavenger) next(cycles uint64, waiting, objects, free int64) bool {
 	p.since++
 	p.observe(waiting)

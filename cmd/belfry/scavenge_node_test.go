@@ -11,7 +11,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// resident returns the KiB of memory that the node's process has (man 5 proc).
+// resident returns the resident memory of the node's process in KiB (man 5
+// proc).
 func (n *clusterNode) resident() (kib int) {
 	n.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
@@ -25,8 +26,8 @@ func (n *clusterNode) resident() (kib int) {
 	return kib
 }
 
-// unfinished opens clients and leaves a message of 64 KiB of each without its
-// last byte.
+// unfinished opens clients; each sends a message of 64 KiB without its last
+// byte.
 func (n *clusterNode) unfinished(clients int) (conns []net.Conn) {
 	n.t.Helper()
 	message := append([]byte{0x82, 0x80 | 126, 0xff, 0xff, 1, 2, 3, 4}, make([]byte, 0xffff-1)...)
@@ -43,7 +44,7 @@ func (n *clusterNode) unfinished(clients int) (conns []net.Conn) {
 	return conns
 }
 
-// slowReaders opens clients that read nothing, and pushes until so many MB wait
+// slowReaders opens clients that do not read, and pushes until so many MB wait
 // for them.
 func (n *clusterNode) slowReaders(mb int) (conns []net.Conn) {
 	n.t.Helper()
@@ -62,8 +63,8 @@ func (n *clusterNode) slowReaders(mb int) (conns []net.Conn) {
 	return conns
 }
 
-// When many clients with unfinished messages, or slow readers with long
-// backlogs, have gone, the process is as large as before.
+// After many clients with unfinished messages, or slow readers with long
+// backlogs, have left, the process is as small as before.
 func TestMemoryIsGivenBack(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector's own memory is not given back")
@@ -86,7 +87,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 				}
 				return full
 			}
-			round(mb / 10) // what is made at first and kept
+			round(mb / 10) // memory that is allocated once and kept
 			http.DefaultClient.CloseIdleConnections()
 			soon(t, "all gone", func() bool { return n.metric("belfry_connections") == 0 })
 			before := n.resident()

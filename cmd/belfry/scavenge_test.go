@@ -2,14 +2,14 @@ package main
 
 import "testing"
 
-// step is so many seconds of a node's life.
+// step is a number of seconds with the same load.
 type step struct {
 	seconds int
 	cycles  uint64
 	waiting int64 // MiB
 	heap    int64 // MiB of objects
 	free    int64 // MiB
-	want    int   // times that memory was given back
+	want    int   // how often memory was given back
 }
 
 func runReturnPace(t *testing.T, steps []step) {
@@ -32,23 +32,23 @@ func TestReturnPace(t *testing.T) {
 	runReturnPace(t, []step{
 		{60, 0, 0, 30, 0, 0},
 		{10, 2, 500, 600, 0, 0},
-		{60, 0, 500, 600, 0, 0},             // it still waits
+		{60, 0, 500, 600, 0, 0},             // the bytes still wait
 		{scavengeCalm - 1, 0, 0, 600, 0, 0}, // gone
 		{1, 0, 0, 600, 0, 1},
 		{600, 0, 0, 20, 0, 0}, // and that was all
 	})
 	runReturnPace(t, []step{
 		{10, 2, 500, 600, 0, 0},
-		{600, 1, 0, 600, 0, 0}, // the collector comes by itself
+		{600, 1, 0, 600, 0, 0}, // the collector runs by itself
 	})
 	runReturnPace(t, []step{
 		{1, 1, 500, 600, 0, 0},
-		{1, 1, 0, 600, 0, 0}, // a collection in the second in which it went
+		{1, 1, 0, 600, 0, 0}, // a collection in the second in which the bytes went
 		{scavengeCalm, 0, 0, 600, 0, 1},
 	})
 	runReturnPace(t, []step{
 		{5, 0, 100, 600, 0, 0},
-		{60, 0, 0, 600, 0, 0}, // little of what there is
+		{60, 0, 0, 600, 0, 0}, // little compared with the heap
 	})
 	runReturnPace(t, []step{
 		{5, 1, 7, 10, 0, 0},
@@ -56,7 +56,7 @@ func TestReturnPace(t *testing.T) {
 	})
 }
 
-// What is free of the heap is given back when the collector rests.
+// Free memory of the heap is given back when the collector does not run.
 func TestReturnPaceOfFreeHeap(t *testing.T) {
 	runReturnPace(t, []step{
 		{600, 1, 0, 20, 300, 0},
@@ -67,7 +67,8 @@ func TestReturnPaceOfFreeHeap(t *testing.T) {
 	})
 }
 
-// On a node where much comes and goes all the time memory is seldom given back.
+// On a node where much data comes and goes all the time, memory is rarely given
+// back.
 func TestReturnPaceUnderLoad(t *testing.T) {
 	var p scavenger
 	given := 0

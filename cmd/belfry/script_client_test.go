@@ -15,14 +15,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// clientOptions are the flags of http and ws.
+// clientOptions are the flags of the commands http and ws.
 type clientOptions struct {
 	header         http.Header
 	body, protocol string
 	mute, headers  bool
 }
 
-// clientFlags takes flags off the arguments.
+// clientFlags removes flags from the arguments.
 func clientFlags(ts *testscript.TestScript, args []string) (rest []string, o clientOptions) {
 	o.header = http.Header{}
 	for i := 0; i < len(args); i++ {
@@ -64,7 +64,7 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	if host := o.header.Get("Host"); host != "" {
 		req.Host = host
 	}
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: waitLimit, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()
@@ -80,13 +80,13 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdPoll waits for what a node shows a moment after it happened.
+// cmdPoll waits for something that a node shows a moment after it happened.
 func cmdPoll(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 2, "poll URL regexp")
 	want, err := regexp.Compile("(?m)" + args[1])
 	ts.Check(err)
 	var last string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if resp, err := http.Get(args[0]); err == nil {
 			body, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
@@ -95,14 +95,14 @@ func cmdPoll(ts *testscript.TestScript, neg bool, args []string) {
 			}
 		}
 	}
-	ts.Fatalf("not within %v: %s in\n%s", patience, args[1], last)
+	ts.Fatalf("not within %v: %s in\n%s", waitLimit, args[1], last)
 }
 
-// scriptSocket is a client of gorilla/websocket.
+// scriptSocket is a client made with gorilla/websocket.
 type scriptSocket struct {
 	conn   *websocket.Conn
 	frames chan scriptFrame // messages, at last an error
-	pings  chan struct{}    // 1 deep: a ping came
+	pings  chan struct{}    // holds one: a ping arrived
 }
 
 type scriptFrame struct {
@@ -176,7 +176,7 @@ func cmdWS(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func dial(url string, o clientOptions) (*websocket.Conn, *http.Response, error) {
-	dialer := websocket.Dialer{HandshakeTimeout: patience}
+	dialer := websocket.Dialer{HandshakeTimeout: waitLimit}
 	if o.protocol != "" {
 		dialer.Subprotocols = []string{o.protocol}
 	}
@@ -191,8 +191,8 @@ func answered(resp *http.Response) string {
 	return fmt.Sprintf(" (answer %s: %s)", resp.Status, body)
 }
 
-// newScriptSocket reads what arrives. A mute one answers neither pings nor
-// close frames.
+// newScriptSocket reads everything that arrives. A mute socket answers neither
+// pings nor close frames.
 func newScriptSocket(conn *websocket.Conn, mute bool) *scriptSocket {
 	s := &scriptSocket{conn, make(chan scriptFrame, 1024), make(chan struct{}, 1)}
 	answer := conn.PingHandler()
@@ -227,8 +227,8 @@ func newScriptSocket(conn *websocket.Conn, mute bool) *scriptSocket {
 func (s *scriptSocket) pinged(ts *testscript.TestScript) {
 	select {
 	case <-s.pings:
-	case <-time.After(patience):
-		ts.Fatalf("no ping within %v", patience)
+	case <-time.After(waitLimit):
+		ts.Fatalf("no ping within %v", waitLimit)
 	}
 }
 
@@ -244,8 +244,8 @@ func (s *scriptSocket) next(ts *testscript.TestScript) scriptFrame {
 	select {
 	case frame := <-s.frames:
 		return frame
-	case <-time.After(patience):
-		ts.Fatalf("nothing arrived within %v", patience)
+	case <-time.After(waitLimit):
+		ts.Fatalf("nothing arrived within %v", waitLimit)
 	}
 	return scriptFrame{}
 }
@@ -260,8 +260,8 @@ func (s *scriptSocket) closed(ts *testscript.TestScript, code string) {
 
 func (s *scriptSocket) close(ts *testscript.TestScript) {
 	message := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	ts.Check(s.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(patience)))
-	for frame := s.next(ts); ; frame = s.next(ts) { // messages may be under way
+	ts.Check(s.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(waitLimit)))
+	for frame := s.next(ts); ; frame = s.next(ts) { // messages may still arrive
 		if frame.err != nil {
 			s.conn.Close()
 			return

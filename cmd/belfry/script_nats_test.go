@@ -23,7 +23,7 @@ type natsServer struct {
 func (s *natsServer) start() error {
 	port := s.port
 	if port == 0 {
-		free, err := bench.FreePort() // to be had again
+		free, err := bench.FreePort() // to use them again
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (s *natsServer) start() error {
 		return err
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(patience) {
+	if !srv.ReadyForConnections(waitLimit) {
 		return os.ErrDeadlineExceeded
 	}
 	_, text, _ := strings.Cut(srv.Addr().String(), ":")
@@ -43,7 +43,7 @@ func (s *natsServer) start() error {
 	return err
 }
 
-// stop cuts all connections at once, as a server that is killed does.
+// stop cuts all connections at once, like a server that is killed.
 func (s *natsServer) stop() {
 	if s.srv != nil {
 		s.srv.Shutdown()
@@ -74,7 +74,7 @@ func cmdNATS(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdNATSPub publishes as any NATS client would, without a header.
+// cmdNATSPub publishes like any NATS client, without headers.
 func cmdNATSPub(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 3, "natspub URL subject payload")
 	if neg {
@@ -84,7 +84,7 @@ func cmdNATSPub(ts *testscript.TestScript, neg bool, args []string) {
 	if !strings.Contains(url, "://") {
 		url = "nats://" + url
 	}
-	nc, err := nats.Connect(url, nats.Timeout(patience))
+	nc, err := nats.Connect(url, nats.Timeout(waitLimit))
 	ts.Check(err)
 	defer nc.Close()
 	ts.Check(nc.Publish(args[1], []byte(args[2])))

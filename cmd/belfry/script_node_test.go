@@ -15,8 +15,8 @@ import (
 	"belfry/config"
 )
 
-// ownPorts are flags that give a node free ports where a script names none.
-// No balancer has to see that it ends.
+// ownPorts are flags that give a node free ports if a script names none, and no
+// shutdown.delay, because no load balancer has to notice the end.
 func ownPorts(args []string) []string {
 	own := []string{"--set", "log.format=json", "--set", "shutdown.delay=0"}
 	for _, flag := range []string{"--listen", "--api"} {
@@ -49,8 +49,8 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(name+"_cluster", ready.Cluster)
 }
 
-// scriptEnviron returns what of the script's environment concerns a node;
-// testscript does not hand out the whole.
+// scriptEnviron returns the variables of the script's environment that a node
+// uses; testscript does not return all of them.
 func scriptEnviron(ts *testscript.TestScript) []string {
 	names := []string{"PATH", "HOME", "TMPDIR", configVariable}
 	defaults := config.Default()
@@ -76,7 +76,7 @@ func node(ts *testscript.TestScript, name string) *scriptNode {
 
 func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 1, "halt NAME [signal [within]]")
-	n, sig, within := node(ts, args[0]), "TERM", patience
+	n, sig, within := node(ts, args[0]), "TERM", waitLimit
 	if len(args) > 1 {
 		sig = args[1]
 	}

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// patience bounds every wait in scripts. It is only reached by a failure.
-const patience = time.Minute
+// waitLimit bounds every wait in scripts. Only a failure waits as long.
+const waitLimit = time.Minute
 
 // scriptNode is a node that a script started.
 type scriptNode struct {
@@ -25,7 +25,7 @@ type scriptNode struct {
 
 	mu    sync.Mutex
 	lines []string      // of the log
-	more  chan struct{} // closed and replaced when lines grew
+	more  chan struct{} // closed and replaced when there are new lines
 }
 
 // readyLine is the line "ready" that a node logs once it serves.
@@ -70,8 +70,8 @@ func launch(dir, logName string, env, args []string) (*scriptNode, error) {
 	return node, nil
 }
 
-// ready waits for the line that says where everything is: a node whose NATS is
-// away serves without being ready.
+// ready waits for the line with the addresses. A node without a connection to
+// NATS serves without being ready.
 func (n *scriptNode) ready() (readyLine, error) {
 	var ready readyLine
 	line, err := n.wait(regexp.MustCompile(`"msg":"(ready|serving, not ready)"`))
@@ -102,9 +102,10 @@ func (n *scriptNode) read(r io.Reader) {
 	}
 }
 
-// wait returns the first line of the log, past or to come, that matches.
+// wait returns the first line of the log that matches; it waits until there is
+// one.
 func (n *scriptNode) wait(want *regexp.Regexp) (string, error) {
-	timeout := time.After(patience)
+	timeout := time.After(waitLimit)
 	for seen := 0; ; {
 		n.mu.Lock()
 		lines, more := n.lines, n.more
@@ -123,7 +124,7 @@ func (n *scriptNode) wait(want *regexp.Regexp) (string, error) {
 			}
 			n.mu.Unlock()
 		case <-timeout:
-			return "", fmt.Errorf("no line matches %s within %v:\n%s", want, patience, strings.Join(lines, "\n"))
+			return "", fmt.Errorf("no line matches %s within %v:\n%s", want, waitLimit, strings.Join(lines, "\n"))
 		}
 	}
 }

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 // TestScript runs testdata/script/*.txtar, each in a directory of its own,
 // against the binary. Beside testscript's commands there are:
 //
-//	exits CODE command [arg…]           like exec, and hold the exit code
+//	exits CODE command [arg…]           like exec, and check the exit code
 //	serve NAME [flag…]                  start a node, wait until it is ready
 //	halt NAME [signal [within]]         end it (SIGTERM) and wait; ! expects a failure
 //	signal NAME signal                  send a signal and go on
@@ -112,7 +112,7 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// need fails the script unless there are at least n arguments.
+// need fails the script if there are fewer than n arguments.
 func need(ts *testscript.TestScript, args []string, n int, usage string) {
 	if len(args) < n {
 		ts.Fatalf("usage: %s", usage)

@@ -6,10 +6,10 @@ import (
 	"belfry/session"
 )
 
-// The packages session and broadcast do not know each other: each has
-// interfaces for what it needs of the other. These types join the two.
+// Packages session and broadcast do not import each other; each has interfaces
+// for what it needs. These types connect them.
 
-// interest is the bus as the sessions see it.
+// interest gives the sessions access to the bus.
 type interest struct{ *broadcast.Node }
 
 // JoinUser implements session.Interest.
@@ -22,7 +22,7 @@ func (i interest) JoinTopic(topic []byte, w session.Waiter, token uint64) bool {
 	return i.Node.JoinTopic(topic, w, token)
 }
 
-// local is the sessions as the bus sees them.
+// local gives the bus access to the sessions.
 type local struct{ *session.Server }
 
 // Prepare implements broadcast.Local.

@@ -18,8 +18,9 @@ func newServeCommand(env []string) *cobra.Command {
 		Short: "Run a node until SIGTERM or SIGINT",
 		Long: `Run a node until SIGTERM or SIGINT; the same signal again ends it at once.
 
-Settings come from flags, then variables (BELFRY_SESSION_PING_INTERVAL), then
-the YAML file. "belfry config print" shows all of them.`,
+Settings come from flags, then environment variables (such as
+BELFRY_SESSION_PING_INTERVAL), then the YAML file. "belfry config print" shows
+all of them.`,
 		Args: cobra.NoArgs,
 	}
 	flags := addConfigFlags(cmd.Flags())
@@ -34,8 +35,8 @@ the YAML file. "belfry config print" shows all of them.`,
 }
 
 // serve runs a node until it is told to stop. From here on nothing waits for
-// standard output or standard error: the error that serve returns goes the way
-// of the log too.
+// standard output or standard error; the error that serve returns is written
+// through the log too.
 func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 	stderr, stdout := cmd.ErrOrStderr(), cmd.OutOrStdout()
 	if file, ok := stderr.(*os.File); ok {
@@ -46,7 +47,7 @@ func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 		return err
 	}
 	cmd.Root().SetErr(lines)
-	zap.RedirectStdLog(log.Named("std")) // of what belongs to nobody
+	zap.RedirectStdLog(log.Named("std")) // log lines of libraries that use package log
 	here, err := thisMachine()
 	if err != nil {
 		return err
@@ -67,11 +68,10 @@ func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 	return n.run(ctx)
 }
 
-// maxBanner is more than --dev prints.
+// maxBanner is more than --dev prints, in bytes.
 const maxBanner = 4 << 10
 
-// warn logs what an operator should know about the settings before the node
-// starts with them.
+// warn logs warnings about the settings before the node starts.
 func warn(cfg *config.Config, unknown []string, here machine, log *zap.Logger) {
 	if cfg.Dev {
 		log.Warn("development mode: user ids and topics are accepted without proof")
@@ -84,8 +84,8 @@ func warn(cfg *config.Config, unknown []string, here machine, log *zap.Logger) {
 	}
 }
 
-// warnOfLowered tells an operator that a value of his own is not in force. Of
-// defaults the line "ready" says what they came to.
+// warnOfLowered warns that a value set by the operator is not in force. The
+// line "ready" shows what defaults came to.
 func warnOfLowered(changed []lowered, origins map[string]config.Source, log *zap.Logger) {
 	for _, l := range changed {
 		if from, set := origins[l.setting]; set {

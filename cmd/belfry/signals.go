@@ -12,12 +12,12 @@ import (
 	"belfry/config"
 )
 
-// watchSignals ends the context with the first SIGTERM or SIGINT and the
-// process with the second. From the first on the process has as long as the
-// section shutdown allows, whatever hangs.
+// watchSignals ends the context at the first SIGTERM or SIGINT, and the process
+// at the second. After the first the process ends within the time of the
+// section shutdown, even if something hangs.
 func watchSignals(c config.Shutdown, log *zap.Logger, out *sink) context.Context {
 	// A write to a closed pipe at standard output or standard error would end
-	// the process (os/signal, SIGPIPE); it is an error like any other here.
+	// the process (os/signal, SIGPIPE). Here it is an ordinary error.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancel(context.Background())
 	told := make(chan os.Signal, 8)
@@ -26,7 +26,7 @@ func watchSignals(c config.Shutdown, log *zap.Logger, out *sink) context.Context
 		for sig := range told {
 			switch {
 			case sig == syscall.SIGHUP:
-				log.Info("SIGHUP is ignored: settings are read at the start only, restart for new ones")
+				log.Info("SIGHUP is ignored: settings are read only at start; restart the node to change them")
 			case ctx.Err() == nil:
 				time.AfterFunc(c.Delay+c.Grace+deadlineSlack, func() { exitNow(log, out) })
 				stop()
@@ -42,7 +42,7 @@ func watchSignals(c config.Shutdown, log *zap.Logger, out *sink) context.Context
 // ends.
 const flushTime = time.Second
 
-// exitNow ends the process. Neither the log nor anything else can keep it.
+// exitNow ends the process. Nothing can delay it, not even the log.
 func exitNow(log *zap.Logger, out *sink) {
 	time.AfterFunc(flushTime, func() { os.Exit(exitFailed) })
 	log.Error("shutdown.grace has passed: exiting now")
@@ -50,8 +50,8 @@ func exitNow(log *zap.Logger, out *sink) {
 	os.Exit(exitFailed)
 }
 
-// exitBySignal ends the process as the signal does by itself, so that its parent sees
-// which it was.
+// exitBySignal ends the process as the signal does by default, so that the
+// parent process sees the signal.
 func exitBySignal(sig syscall.Signal) {
 	time.AfterFunc(flushTime, func() { os.Exit(exitFailed) })
 	signal.Reset(sig)

@@ -8,43 +8,44 @@ import (
 	"time"
 )
 
-// sink stands between what writes lines and a file that may be full or closed:
-// a pipe whose reader has stopped, a disk without room. A goroutine of its own
-// writes to the file, so that Write never waits. Lines that find no room are
-// lost, counted, and told in the file as soon as there is room again.
+// sink is between the writers of lines and a file that may not accept them: a
+// pipe whose reader has stopped, or a full disk. A separate goroutine writes to
+// the file, so Write never waits. Lines that do not fit into the buffer are
+// lost and counted, and the file gets a line about them when it accepts lines
+// again.
 //
-// zapcore.BufferedWriteSyncer has another purpose, fewer system calls: its
-// Write waits for the file when the buffer is full.
+// zapcore.BufferedWriteSyncer is for fewer system calls: its Write waits for
+// the file when the buffer is full.
 type sink struct {
 	file         io.Writer
-	room         int                 // bytes that may wait, with those being written
-	lossLine     func(uint64) []byte // the line that says how many lines were lost; nil: none does
+	room         int                 // bytes that may wait, including those being written
+	lossLine     func(uint64) []byte // makes the line about lost lines; nil: there is none
 	wake         chan struct{}       // holds one token while the writer has work
 	lost, failed atomic.Uint64       // lines lost; writes that failed
 
-	mu         sync.Mutex // guards what follows, and is never held while anything waits
+	mu         sync.Mutex // guards the fields below; never held while anything waits
 	waiting    batch
 	writing    int             // bytes
-	unreported uint64          // lines lost since the file was told last
+	unreported uint64          // lines lost since the last line about them
 	empty      []chan struct{} // closed when nothing waits
 }
 
-// batch is what is written at once.
+// batch is the data of one write.
 type batch struct {
 	data     []byte
-	lines    uint64 // in data, without those about losses
-	reported uint64 // losses that data tells of
+	lines    uint64 // lines in data, without those about losses
+	reported uint64 // lost lines that data reports
 }
 
-// newSink starts the writer, which lives as long as the process: nothing can
-// end a write to a pipe that nobody reads. tell may be nil.
+// newSink starts the writer, which runs until the process ends, because nothing
+// can interrupt a write to a pipe that nobody reads. tell may be nil.
 func newSink(file io.Writer, room int, tell func(uint64) []byte) *sink {
 	s := &sink{file: file, room: room, lossLine: tell, wake: make(chan struct{}, 1)}
 	go s.run()
 	return s
 }
 
-// Write takes lines. It neither waits nor fails.
+// Write adds lines to the buffer. It neither waits nor fails.
 func (s *sink) Write(lines []byte) (int, error) {
 	count := uint64(bytes.Count(lines, []byte("\n")))
 	s.mu.Lock()
@@ -64,12 +65,12 @@ func (s *sink) Write(lines []byte) (int, error) {
 	return len(lines), nil
 }
 
-// Sync implements zapcore.WriteSyncer. zap calls it behind a line, where
-// nothing may wait; Flush is for the end.
+// Sync implements zapcore.WriteSyncer and does nothing: zap calls it after a
+// line, when nothing may wait. Flush is for the end of the process.
 func (s *sink) Sync() error { return nil }
 
-// notice returns the line about what was lost, if anything was. The caller
-// holds the lock.
+// notice returns the line about lost lines, if there are any. The caller holds
+// the lock.
 func (s *sink) notice() []byte {
 	if s.unreported == 0 || s.lossLine == nil {
 		return nil
@@ -92,7 +93,7 @@ func (s *sink) signal() {
 	}
 }
 
-// Flush waits until everything is written, or for so long at most.
+// Flush waits until everything is written, at most for the given time.
 func (s *sink) Flush(limit time.Duration) {
 	done := make(chan struct{})
 	s.mu.Lock()
@@ -121,10 +122,10 @@ func (s *sink) run() {
 	}
 }
 
-// keptBuffer is how large a buffer may be that is kept for the next lines.
+// keptBuffer is the largest buffer that is kept for the next lines, in bytes.
 const keptBuffer = 64 << 10
 
-// next takes what waits and leaves spare to be filled.
+// next takes the waiting lines and leaves spare as the next buffer.
 func (s *sink) next(spare []byte) (batch, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,8 +145,9 @@ func (s *sink) next(spare []byte) (batch, bool) {
 	return b, true
 }
 
-// written notes how a write went. The file is told of losses once everything
-// else is written; not behind a failure, which would fail for ever.
+// written records the result of a write. The line about losses comes when
+// everything else is written, but not after a failed write, because it would
+// fail for ever.
 func (s *sink) written(b *batch, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

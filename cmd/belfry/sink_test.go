@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// gate is a file that takes a write when it is told to.
+// gate is a file whose writes wait until the test lets them pass.
 type gate struct {
 	bytes.Buffer
 	begun  chan struct{}
@@ -38,7 +38,7 @@ func TestSinkLosesWhatDoesNotFit(t *testing.T) {
 	g := newGate()
 	s := newSink(g, 20, tellLost)
 	s.Write([]byte("one\n"))
-	<-g.begun // and stays in the write
+	<-g.begun // the writer stays in the write
 	for _, line := range []string{"two\n", "three\n", "a line that is too long\n", "four\n"} {
 		if n, err := s.Write([]byte(line)); n != len(line) || err != nil {
 			t.Errorf("%q: %d, %v", line, n, err)
@@ -47,12 +47,12 @@ func TestSinkLosesWhatDoesNotFit(t *testing.T) {
 	if lost := s.lost.Load(); lost != 1 {
 		t.Errorf("%d lost; want 1", lost)
 	}
-	s.Flush(time.Millisecond) // comes back although nothing moves
+	s.Flush(time.Millisecond) // returns although nothing is written
 	g.result <- nil
-	for range 2 { // what waited, then what was lost
+	for range 2 { // the lines that waited, then the line about losses
 		g.takes(nil)
 	}
-	s.Flush(patience)
+	s.Flush(waitLimit)
 	if got := g.String(); got != "one\ntwo\nthree\nfour\n1 lost\n" {
 		t.Errorf("got %q", got)
 	}
@@ -63,13 +63,13 @@ func TestSinkTellsOfFailedWrites(t *testing.T) {
 	s := newSink(g, 100, tellLost)
 	s.Write([]byte("one\ntwo\n"))
 	g.takes(errors.New("closed"))
-	s.Flush(patience)
-	s.Write([]byte("three\n")) // with the notice, and both are lost
+	s.Flush(waitLimit)
+	s.Write([]byte("three\n")) // with the line about losses, and both are lost
 	g.takes(errors.New("closed"))
-	s.Flush(patience)
+	s.Flush(waitLimit)
 	s.Write([]byte("four\n"))
 	g.takes(nil)
-	s.Flush(patience)
+	s.Flush(waitLimit)
 	if got := g.String(); got != "3 lost\nfour\n" {
 		t.Errorf("got %q", got)
 	}
@@ -84,10 +84,10 @@ func TestSinkKeepsNoLargeBuffer(t *testing.T) {
 	for range 8 {
 		s.Write([]byte(strings.Repeat("x", keptBuffer) + "\n"))
 	}
-	s.Flush(patience)
+	s.Flush(waitLimit)
 	for range 2 { // each of the two buffers
 		s.Write([]byte("y\n"))
-		s.Flush(patience)
+		s.Flush(waitLimit)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

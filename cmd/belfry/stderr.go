@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownPipe opens a pipe a second time, for writes that do not wait, and puts it
-// in the place of its descriptor. What the Go runtime writes when it crashes,
-// straight to descriptor 2, then ends the process even if nobody reads: the
-// description that other processes write to as well stays as it is. Where that
-// is not possible (a pipe of another user, a socket) file is returned, and a
-// crash waits for its reader.
+// ownPipe opens a pipe a second time for writes that do not wait, and replaces
+// its descriptor. When the Go runtime crashes it writes to descriptor 2
+// directly; so the process ends even if nobody reads the pipe. The open file
+// description that other processes also use stays unchanged. If this is not
+// possible (a pipe of another user, a socket), file is returned, and a crash
+// waits for the reader.
 func ownPipe(file *os.File) *os.File {
 	fd := int(file.Fd())
 	var st unix.Stat_t
@@ -24,7 +24,7 @@ func ownPipe(file *os.File) *os.File {
 		return file
 	}
 	defer unix.Close(own)
-	// A descriptor of its own for Go, which waits for room in its poller.
+	// Go gets its own descriptor, which waits for room in Go's poller.
 	write, err := unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return file

@@ -13,13 +13,13 @@ import (
 	"belfry/wire/websocket"
 )
 
-// values reads every metric.
+// values returns every metric.
 func (n *belfry) values() metrics.Values {
 	st, bus := n.sessions.Stats(), n.bus.Stats()
 	var v metrics.Values
 	v.Build.Info = map[[2]string]uint64{{buildVersion(), runtime.Version()}: 1}
 	v.Log = metrics.Log{Lost: n.lines.lost.Load(), Failed: n.lines.failed.Load()}
-	// Limits of what has no count of its own by limit.
+	// Limits whose counters are not in the map of limits.
 	st.Limits["nats.max_lingering"] += bus.LeftEarly
 	st.Limits["max_connections"] += st.Poller.AcceptRefused // a shard without a free record
 	st.Limits["log.buffer"] += v.Log.Lost
@@ -32,7 +32,7 @@ func (n *belfry) values() metrics.Values {
 	return v
 }
 
-// deflateValues reads d, nil if nothing is compressed.
+// deflateValues returns the counters of d; d is nil if compression is off.
 func deflateValues(d *websocket.Deflate) metrics.Deflate {
 	var st websocket.DeflateStats
 	if d != nil {
@@ -191,14 +191,14 @@ func httpValues(api push.Stats) metrics.HTTP {
 	return v
 }
 
-// Bounds of the histogram of latencies: 20, each twice the one before, of
-// which every one is a bound of session.Latency too.
+// Bounds of the histogram of latencies: 20, each twice the one before. Each is
+// also a bound of session.Latency.
 const (
 	firstLatency = 16 * time.Microsecond
 	lastLatency  = firstLatency << 19 // 8.4 s
 )
 
-// histogram coarsens l, which has four times as many bounds and wider ones.
+// histogram converts l, which has four times as many bounds over a wider range.
 func histogram(l *session.Latency) metrics.Histogram {
 	h := metrics.Histogram{Count: l.Count, Sum: l.Sum.Seconds(), Buckets: map[float64]uint64{}}
 	bound, seen := firstLatency, uint64(0)
@@ -212,7 +212,7 @@ func histogram(l *session.Latency) metrics.Histogram {
 	return h
 }
 
-// overview is what GET /v1/stats answers.
+// overview is the answer of GET /v1/stats.
 type overview struct {
 	Node    string  `json:"node"`
 	Version string  `json:"version"`
@@ -238,7 +238,7 @@ type overview struct {
 	Bus  busView     `json:"bus"`
 }
 
-// latencyView is the time that single pushes took on this node, from the
+// latencyView has the times that single pushes took on this node, from the
 // arrival of the HTTP request to the send, in microseconds.
 type latencyView struct {
 	Count uint64 `json:"count"`
@@ -251,7 +251,7 @@ type busView struct {
 	Connected      bool     `json:"connected"`
 	Peers          int      `json:"peers"`
 	PeerNames      []string `json:"peer_names"`
-	Unheard        []string `json:"peers_unheard"` // other nodes hear them, this one does not
+	Unheard        []string `json:"peers_unheard"` // nodes whose beacons others receive and this node does not
 	Published      uint64   `json:"published"`
 	Received       uint64   `json:"received"`
 	Gaps           uint64   `json:"gaps"`
@@ -296,7 +296,7 @@ func (n *belfry) stats() any {
 	}
 }
 
-// orEmpty is a list in JSON even if it is nil.
+// orEmpty returns a list that is [] in JSON even if it is nil.
 func orEmpty(names []string) []string { return append([]string{}, names...) }
 
 func viewLatency(l *session.Latency) latencyView {

@@ -7,8 +7,8 @@ import (
 	"belfry/session"
 )
 
-// TestHistogram checks that a coarser view of latencies counts each of them
-// below every bound that it is below.
+// TestHistogram: the converted histogram counts each latency below every bound
+// that is above it.
 func TestHistogram(t *testing.T) {
 	us := func(n int) time.Duration { return time.Duration(n) * time.Microsecond }
 	h := histogram(&session.Latency{

@@ -8,11 +8,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is stamped by the Makefile (-ldflags -X); nothing writes it later.
+// version is set by the Makefile (-ldflags -X); nothing changes it later.
 var version string
 
-// buildVersion returns the stamped version, else what the go command recorded
-// in the binary: a module version or a commit.
+// buildVersion returns version if it is set, else the module version or commit
+// that the go command recorded in the binary.
 func buildVersion() string {
 	if version != "" {
 		return version

@@ -14,16 +14,16 @@ import (
 	"belfry/config"
 )
 
-// inCommand are the settings that the command itself uses, and no package gets
-// as an option. TestCommandReads holds the list.
+// inCommand are the settings that only the command uses; no package gets them
+// as an option. TestCommandReads checks the list.
 var inCommand = []string{
 	"gomaxprocs",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
 	"log.level", "log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }
 
-// sample is a value for a setting without a range, and what other settings
-// must be for it to be allowed, before and after.
+// sample is a value for a setting without a range, and the values that other
+// settings need so that it is allowed, before and after the change.
 type sample struct {
 	value string
 	with  []string
@@ -68,17 +68,16 @@ var samples = map[string]sample{
 	"nats.tls.key":           {"other", certificate},
 }
 
-// TestSettingsAreWired gives every setting another value and looks for a
-// difference in what the packages get: a setting that is wired to nothing
-// fails.
+// TestSettingsAreWired changes each setting and looks for a difference in the
+// options of the packages. A setting that changes no option fails.
 func TestSettingsAreWired(t *testing.T) {
 	keys := filepath.Join(t.TempDir(), "keys")
 	if err := os.WriteFile(keys, []byte("0123456789abcdef\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	before := map[string]parts{"": fingerprint(t, wiredBase(t, nil))} // by what the sample needs of others
+	before := map[string]parts{"": fingerprint(t, wiredBase(t, nil))} // because of the values that the sample needs
 	if before[""] != fingerprint(t, wiredBase(t, nil)) {
-		t.Fatal("what the packages get differs although no setting does: some setting is wired to nothing, and something is drawn at random instead")
+		t.Fatal("the options of the packages differ although no setting does: an option is random")
 	}
 	defaults := config.Default()
 	wired := 0
@@ -100,16 +99,16 @@ func TestSettingsAreWired(t *testing.T) {
 		}
 		want := reaches[s.Path]
 		if got := before[needs].differing(fingerprint(t, c)); got == "" || want != "" && got != want {
-			t.Errorf("%s reaches %q, want %q: the options of packages that differ when it does", s.Path, got, cmp.Or(want, "some"))
+			t.Errorf("%s changes options of %q, want %q", s.Path, got, cmp.Or(want, "some"))
 		}
 		wired++
 	}
 	if wired < 80 {
-		t.Errorf("%d settings tried only", wired)
+		t.Errorf("only %d settings tried", wired)
 	}
 }
 
-// wiredBase is a configuration in which nothing is drawn at random.
+// wiredBase returns a configuration without random values.
 func wiredBase(t *testing.T, with []string) config.Config {
 	c := smallest()
 	c.Node.Name = "one"
@@ -120,8 +119,7 @@ func wiredBase(t *testing.T, with []string) config.Config {
 	return c
 }
 
-// changeToOther gives a setting a value that is allowed and that it does not
-// have.
+// changeToOther gives a setting another allowed value.
 func changeToOther(t *testing.T, c *config.Config, path string) {
 	t.Helper()
 	for _, s := range c.Settings() {
@@ -145,17 +143,17 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 			}
 		}
 	}
-	t.Fatalf("%s: no other value is known that is allowed; add a sample", path)
+	t.Fatalf("%s: the test knows no other allowed value; add a sample", path)
 }
 
-// parts are what the bus, the sessions and the API get of the settings.
+// parts are the options of the bus, the sessions and the API.
 type parts [3]string
 
-// reaches are the settings that more than one part gets.
+// reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
 	"dev":             " sessions api",
 	"api.max_payload": " bus api",
-	"node.name":       " bus sessions", // its hash is the node's number in session ids
+	"node.name":       " bus sessions", // the hash of the name is the node's number in session ids
 }
 
 func (p parts) differing(other parts) (names string) {
@@ -167,7 +165,7 @@ func (p parts) differing(other parts) (names string) {
 	return names
 }
 
-// fingerprint returns all values that the packages get of the settings.
+// fingerprint returns all values in the options of the packages.
 func fingerprint(t *testing.T, c config.Config) (all parts) {
 	t.Helper()
 	o, err := build(c, nil)
@@ -182,9 +180,9 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	return all
 }
 
-// writeValue writes v with everything that belongs to it. Of functions, and of
-// values that are no options (a logger, a running node), it says only whether
-// they are there.
+// writeValue writes v with everything in it. Of functions and of values that
+// are not options (a logger, a running node) it writes only whether they are
+// nil.
 func writeValue(b *strings.Builder, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -229,8 +227,8 @@ func writeValue(b *strings.Builder, v reflect.Value) {
 	}
 }
 
-// isOption says whether values of a type are compiled from settings: those of
-// our packages are, but for the parts of a node.
+// isOption says whether values of a type are made from settings: types of our
+// packages are, except the parts of a node.
 func isOption(t reflect.Type) bool {
 	return strings.HasPrefix(t.PkgPath(), "belfry/") && t.Name() != "Node" && t.Name() != "Server"
 }

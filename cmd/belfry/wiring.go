@@ -25,8 +25,8 @@ import (
 	"belfry/ws"
 )
 
-// orNone turns a setting in which 0 means none into an option in which 0 means
-// the default: session rounds up to whole seconds, and this to none.
+// orNone converts a setting for which 0 means none into an option for which 0
+// means the default and a negative value none.
 func orNone(d time.Duration) time.Duration {
 	if d == 0 {
 		return -1
@@ -70,7 +70,7 @@ func busOptions(c *config.Config, log *zap.Logger) broadcast.Options {
 	}
 }
 
-// natsRoutes gives routes that are a bare host:port the scheme of NATS.
+// natsRoutes adds the scheme of NATS to routes that are only host:port.
 func natsRoutes(routes []string) []string {
 	out := make([]string, len(routes))
 	for i, r := range routes {
@@ -164,10 +164,10 @@ func proxyOptions(c *config.Config) session.ProxyOptions {
 	return o
 }
 
-// origins are the web pages that may connect. In development those are the
-// demo page, which is another origin than the WebSocket because of its port,
-// and whatever a front-end developer serves on the same machine, seen from
-// there or from a phone beside it.
+// origins returns the origins of web pages that may connect. In development
+// they are those of the demo page, whose origin differs from the WebSocket's by
+// its port, and of pages that a developer serves on the same machine, opened
+// there or on a phone in the same network.
 func (n *belfry) origins() (*ws.Origins, error) {
 	if !n.cfg.Dev || len(n.cfg.Upgrade.Origins) > 0 {
 		return ws.CompileOrigins(n.cfg.Upgrade.Origins)
@@ -258,15 +258,15 @@ func (n *belfry) apiOptions(keys []config.Key) (push.Options, error) {
 	}, nil
 }
 
-// configView is what GET /v1/config answers: the settings in force.
+// configView is the answer of GET /v1/config: the settings in force.
 type configView struct {
 	Node     string         `json:"node"`
 	Version  string         `json:"version"`
 	Settings []config.Shown `json:"settings"`
 }
 
-// sources returns where the values in force come from: those that were loaded,
-// and this machine, where it decided.
+// sources returns the sources of the values in force: where they were loaded
+// from, or this machine if it decided.
 func sources(loaded *config.Loaded, inForce *config.Config) map[string]config.Source {
 	all := maps.Clone(loaded.Sources)
 	was := loaded.Config.Settings()
@@ -283,7 +283,7 @@ func sources(loaded *config.Loaded, inForce *config.Config) map[string]config.So
 	return all
 }
 
-// ready returns why this node should get no traffic.
+// ready returns the reasons why this node should get no traffic.
 func (n *belfry) ready() (reasons []string) {
 	if n.stopping.Load() {
 		reasons = append(reasons, "shutting down")
@@ -294,34 +294,34 @@ func (n *belfry) ready() (reasons []string) {
 	return append(reasons, n.healthy()...)
 }
 
-// healthy returns why this process should be restarted: a shard whose clock
-// has stopped will not start again by itself.
+// healthy returns the reasons to restart this process: a shard whose clock has
+// stopped does not start again by itself.
 func (n *belfry) healthy() []string {
 	if age := n.sessions.Stats().Poller.TickAge; age > maxTickAge {
-		return []string{"a shard has stopped ticking"}
+		return []string{"a shard does not run"}
 	}
 	return nil
 }
 
-// serves is what balancers are told at the client port. Shards call it, for
-// anybody who asks, so it is only a look.
+// serves is the answer for load balancers at the client port. Shards call it
+// for every request, so it only reads a variable.
 func (n *belfry) serves() bool {
 	return !n.stopping.Load() && n.sessions.Loop().TickAge().Seconds() <= maxTickAge
 }
 
-// maxTickAge is how old a shard's last tick may be, in seconds.
+// maxTickAge is the largest age of a shard's last tick, in seconds.
 const maxTickAge = 10
 
-// clientOutbox is the part of the outbox that what clients publish may take: one
-// pub can be a message on the bus for each of its names, and backends are to
-// find room.
+// clientOutbox is the part of the outbox for messages of clients, one in so
+// many. One pub can be a message on the bus for each of its names, and there
+// must be room for backends.
 const clientOutbox = 1.0 / 4
 
-// publish is what belfry.v1 clients publish through. It puts the bus's errors
-// into the words of docs/protocol.md.
+// publish publishes messages of belfry.v1 clients. It converts errors of the
+// bus to those of docs/protocol.md.
 func (n *belfry) publish(m *message.Message, w message.Wait) error {
 	if n.bus.OutboxTaken() > clientOutbox {
-		return &wire.CommandError{Code: "unavailable", Text: "too much waits for other nodes; try again"}
+		return &wire.CommandError{Code: "unavailable", Text: "too many messages wait for other nodes; try again"}
 	}
 	_, err := n.bus.PublishWithin(context.Background(), m, w)
 	var large *message.TooLargeError
@@ -331,7 +331,7 @@ func (n *belfry) publish(m *message.Message, w message.Wait) error {
 	return err
 }
 
-// page is the demo page, in development only.
+// page returns the demo page; nil if not in development mode.
 func (n *belfry) page() http.Handler {
 	if !n.cfg.Dev {
 		return nil

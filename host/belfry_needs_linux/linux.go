@@ -1,5 +1,6 @@
 //go:build linux
 
-// Package linux is there on Linux alone. Its folder's name is what a build for
-// another system says: epoll, io_uring and the rest of the poller are Linux's.
+// Package linux can be built only on Linux. The name of its folder appears in
+// the error of a build for another system: epoll, io_uring and the rest of the
+// poller need Linux.
 package linux

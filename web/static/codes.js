@@ -1,9 +1,10 @@
-// Close codes in words. docs/protocol.md is the registry; a test compares.
+// Texts for close codes. docs/protocol.md is the registry; a test compares the
+// two.
 const codes = {
   1000: { back: false, words: "The connection was closed." },
   1001: { back: true, words: "The server is going away." },
-  1002: { back: false, words: "The server saw a violation of the WebSocket protocol." },
-  1007: { back: false, words: "The server saw text that is not UTF-8." },
+  1002: { back: false, words: "The client violated the WebSocket protocol." },
+  1007: { back: false, words: "The client sent text that is not UTF-8." },
   1008: { back: false, words: "The server does not accept what this client sends, or so much of it." },
   1009: { back: false, words: "A message was too big for the server." },
   4000: { back: true, words: "The server's ping was not answered in time." },

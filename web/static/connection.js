@@ -1,8 +1,8 @@
-// One connection to the node, kept up: docs/protocol.md as a client.
+// A connection to the node that reconnects by the rules of docs/protocol.md.
 import { explain } from "./codes.js";
 import { fromBase64 } from "./format.js";
 
-const pingEvery = 2000; // ms; often, because this page draws them
+const pingEvery = 2000; // ms; often, because this page draws the round-trip times
 
 /**
  * Emits "change" (something about it is different), "message" (detail: at, id,
@@ -39,7 +39,7 @@ export class Connection extends EventTarget {
     });
   }
 
-  /** Connects anew, as another user or in another encoding. */
+  /** Reconnects as another user or with another encoding. */
   open(uid, encoding) {
     this.#wanted = { uid, encoding };
     this.#attempt = 0;
@@ -50,7 +50,7 @@ export class Connection extends EventTarget {
     if (this.state === "lost") this.#start();
   }
 
-  /** Subscribes; plain clients can only do so by connecting anew. */
+  /** Subscribes; plain clients can do so only by reconnecting. */
   subscribe(topic) {
     if (this.topics.has(topic)) return;
     this.topics.set(topic, "wanted");
@@ -111,7 +111,7 @@ export class Connection extends EventTarget {
     this.#emit("change");
   }
 
-  /** Forgets the socket: what it still says is not heard. */
+  /** Drops the socket and ignores its further events. */
   #stop() {
     clearTimeout(this.#timer);
     clearInterval(this.#pinger);
@@ -190,11 +190,11 @@ export class Connection extends EventTarget {
     waiting.done(m.type === "err" ? m : null, performance.now() - waiting.sent);
   }
 
-  /** Pings; an answer that stays away ends the connection, since the browser may not notice for long. */
+  /** Pings. A missing answer ends the connection, because the browser may not notice a dead one for a long time. */
   #ping() {
-    const patience = (this.hello.pong || 10) * 1000;
+    const limit = (this.hello.pong || 10) * 1000;
     const oldest = this.#waiting.values().next().value;
-    if (oldest && performance.now() - oldest.sent > patience) {
+    if (oldest && performance.now() - oldest.sent > limit) {
       this.#closed(1006, true);
       return;
     }
@@ -220,7 +220,7 @@ export class Connection extends EventTarget {
     this.#emit("change");
   }
 
-  /** The device is back: an attempt that waits for its backoff need not. */
+  /** The device is back online: an attempt that waits for its backoff starts at once. */
   #hurry() {
     if (this.retryAt && !this.#advised) this.#start();
   }

@@ -1,4 +1,4 @@
-// What has arrived, the newest first.
+// The messages that arrived, the newest first.
 import { clock, hexDump, milliseconds, size } from "./format.js";
 
 const mostRows = 200;
@@ -59,14 +59,14 @@ export class Feed {
     this.#add(row);
   }
 
-  /** Tells that this page pushed the message with that id, and when. */
+  /** Records that this page pushed the message with that id, and when. */
   pushed(id, at) {
     this.#pushed.set(id, at);
     if (this.#pushed.size > mostRows) this.#pushed.delete(this.#pushed.keys().next().value);
     this.#lag(id);
   }
 
-  /** Shows the time from push to arrival, whichever of the two is told first. */
+  /** Shows the time from push to arrival; either may be recorded first. */
   #lag(id) {
     const arrived = this.#arrived.get(id);
     const at = this.#pushed.get(id);

@@ -1,4 +1,4 @@
-// Text for people and for shells.
+// Texts for people and for shells.
 
 /** 14:03:59.123 */
 export function clock(date) {
@@ -36,7 +36,7 @@ export function hexDump(bytes, perLine) {
   return lines.join("\n");
 }
 
-/** Reads hex digits with any spacing; null if it is not that. */
+/** Reads hex digits with any spacing; null if the text is not hex. */
 export function parseHex(text) {
   const digits = text.replace(/[\s:,]|0x/g, "");
   if (digits.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(digits)) return null;

@@ -1,4 +1,5 @@
-// Wires the page: what the connection says is shown, what people do is sent.
+// Connects the parts of the page: shows the state of the connection and sends
+// what the user enters.
 import { Connection } from "./connection.js";
 import { Feed, element } from "./feed.js";
 import { duration, size } from "./format.js";
@@ -18,7 +19,7 @@ $("dev").hidden = !settings.dev;
 
 function setText(id, text) {
   const e = $(id);
-  if (e.textContent !== text) e.textContent = text; // status regions speak on every change
+  if (e.textContent !== text) e.textContent = text; // screen readers read a status region at every change
 }
 
 function show() {
@@ -68,7 +69,7 @@ function showTopics() {
   $("topics").replaceChildren(...chips);
 }
 
-/** What changes with time alone. */
+/** Updates texts that change with time. */
 function tick() {
   const c = connection;
   $("uptime").textContent = c.state === "connected" ? duration((performance.now() - c.since) / 1000) : "–";
@@ -87,7 +88,7 @@ function problem(id, words) {
   $(id).textContent = words;
 }
 
-/** The rules of docs/protocol.md; a handshake with a bad name is refused without a word to scripts. */
+/** The rules of docs/protocol.md. They are checked here because scripts do not see why a handshake was refused. */
 function topicProblem(topic) {
   if (!topic) return "A topic has at least one character.";
   if (!/^[A-Za-z0-9_\-.:/@]{1,128}$/.test(topic)) return "A topic is 1 to 128 of A-Z a-z 0-9 _ - . : / @";
@@ -151,7 +152,8 @@ copyButton($("copy-sid"), () => connection.session);
 copyButton($("copy-curl"), () => push.command);
 setInterval(tick, 500);
 
-// ?uid=ann&topic=news&encoding=plain in the page's own address begins with those.
+// ?uid=ann&topic=news&encoding=plain in the page's address sets the first user,
+// topics and encoding.
 const asked = new URLSearchParams(location.search);
 const uid = asked.get("uid") ?? `guest-${Math.floor(Math.random() * 0x10000).toString(16).padStart(4, "0")}`;
 for (const topic of asked.has("topic") ? asked.getAll("topic") : ["news"]) {

@@ -1,10 +1,10 @@
-// Round-trip times as a row of bars with a scale.
+// Round-trip times as bars with a scale.
 import { milliseconds } from "./format.js";
 
 const most = 60; // bars
 const width = 300;
 const height = 48;
-const floor = 2; // ms at full height at least, so that noise looks like noise
+const floor = 2; // least ms of the full height, so that noise looks like noise
 
 export class Pulse {
   #beats = []; // { ms, at }
@@ -23,7 +23,7 @@ export class Pulse {
     this.#draw();
   }
 
-  /** Shows words in the place of the latest time; the bars so far stay. */
+  /** Shows a text instead of the latest time; the bars stay. */
   stop(words) {
     this.#output.textContent = words;
   }
@@ -51,7 +51,7 @@ function roundUp(ms) {
   return [1, 2, 5, 10].map((n) => n * ten).find((n) => n >= ms);
 }
 
-/** How far back the left end is: that of the bars there would be room for. */
+/** How far back the left end is, if the row were full of bars. */
 function span(beats) {
   if (beats.length < 2) return "";
   const each = (beats.at(-1).at - beats[0].at) / (beats.length - 1);

@@ -1,4 +1,4 @@
-// The form that pushes through the API, and the same push for a shell.
+// The form that pushes through the API, with the same push as a shell command.
 import { milliseconds, parseHex, shellWord } from "./format.js";
 
 const labels = { topics: "Topic", users: "User id", sessions: "Session id" };
@@ -44,7 +44,7 @@ export class PushForm {
     return this.#curl.textContent;
   }
 
-  /** Follows what was typed, and the session that may have come or gone. */
+  /** Updates the form after input, or when the session has changed. */
   refresh() {
     const scope = this.#scope;
     document.getElementById("target-box").hidden = scope === "all";
@@ -67,7 +67,8 @@ export class PushForm {
 
   #path() {
     const scope = this.#scope;
-    // Dots survive encodeURIComponent, and a path of dots alone would be resolved away.
+    // encodeURIComponent keeps dots, and browsers would resolve a path segment
+    // of only dots.
     const path = scope === "all" ? "/v1/all" : `/v1/${scope}/${encodeURIComponent(this.#target.value)}`;
     const excluded = this.#exclude.checked && this.#connection.session;
     return excluded ? `${path}?exclude=${encodeURIComponent(excluded)}` : path;
@@ -78,7 +79,7 @@ export class PushForm {
     const text = this.#payload.value;
     if (!this.#binary) return `curl ${text.startsWith("@") ? "--data-raw" : "-d"} ${shellWord(text)} ${url}`;
     const bytes = parseHex(text) ?? [];
-    // Octal escapes are the ones that every printf(1) knows.
+    // Every printf(1) knows octal escapes.
     const escaped = Array.from(bytes, (b) => `\\${b.toString(8).padStart(3, "0")}`).join("");
     return `printf '${escaped}' | curl --data-binary @- -H 'Content-Type: application/octet-stream' ${url}`;
   }

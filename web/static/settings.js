@@ -1,4 +1,4 @@
-// What the server says about itself, in <meta name="belfry">.
+// The server's facts about itself, from <meta name="belfry">.
 const meta = document.querySelector('meta[name="belfry"]');
 
 /** host ("" for the page's own), port, path, version, node, dev */

@@ -22,7 +22,7 @@
       try {
         localStorage.setItem("belfry-theme", root.dataset.theme);
       } catch {
-        // it lasts as long as the page then
+        // then it lasts as long as the page
       }
     });
   });

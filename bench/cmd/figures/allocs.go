@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// allocations are those of one operation by `go test -benchmem`, the largest
-// of all benchmarks whose names begin alike; -1 if there was none.
+// allocations is the number of allocations of one operation by `go test
+// -benchmem`: the largest of all benchmarks with the same beginning of the
+// name; -1 if there was none.
 type allocations struct {
 	Delivery float64  `json:"delivery"`
 	Inbound  float64  `json:"inbound"`

@@ -19,8 +19,8 @@ import (
 	"belfry/bench"
 )
 
-// TestMain lets the test binary stand for the programs it starts: itself as
-// client and floor, and a server with belfry's flags and API.
+// TestMain lets the test binary be the programs that it starts: client, floor,
+// and a server with belfry's flags and API.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fake is a server with just enough of belfry's API, and with faults on
-// demand, named by FAKE_FAULT.
+// fake is a server with a small part of belfry's API. FAKE_FAULT names a fault
+// that it makes.
 type fake struct {
 	mu       sync.Mutex
 	sessions map[string]fakeSession
@@ -126,7 +126,7 @@ func (f *fake) push(w http.ResponseWriter, r *http.Request, uid string) {
 	f.sent++
 	busy := f.sent%7 == 0
 	f.mu.Unlock()
-	if busy { // the push has to be repeated
+	if busy { // the push must be repeated
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}

@@ -10,11 +10,11 @@ import (
 	"belfry/bench"
 )
 
-// warmups are broadcasts before those that count: the first touches every
-// socket's send path, and on belfry's side the HTTP server.
+// warmups is the number of broadcasts that do not count: the first one uses the
+// send path of every socket, and belfry's HTTP server, for the first time.
 const warmups = 2
 
-// fanout is one round of broadcasts on one side.
+// fanout is one round of broadcasts to one server.
 type fanout struct {
 	Threads int       `json:"threads,omitempty"` // of the floor
 	CPU     float64   `json:"cpu_us"`            // server's, per delivery, in µs
@@ -22,9 +22,9 @@ type fanout struct {
 	Walls   []float64 `json:"walls_ms"`
 }
 
-// measureFanout sends o.broadcasts messages one after the other, each waited
-// for by all receivers, and then lets the server finish before its CPU is
-// read, so that nothing it did for them is left out.
+// measureFanout sends o.broadcasts messages. After each it waits for all
+// receivers. The CPU time is read when the server has finished its work for
+// them.
 func measureFanout(ctx context.Context, o options, p *bench.Pool, s side) (fanout, error) {
 	var f fanout
 	for range warmups {
@@ -52,8 +52,8 @@ func measureFanout(ctx context.Context, o options, p *bench.Pool, s side) (fanou
 	return f, verify(ctx, p, s)
 }
 
-// settledCPU reads the CPU time of a process once it has nothing more to do:
-// two readings 5 ms apart that differ by less than 2 % of that.
+// settledCPU reads the CPU time of a process when it is idle: when two readings
+// 5 ms apart differ by less than 2 % of 5 ms.
 func settledCPU(ctx context.Context, pid int) (time.Duration, error) {
 	const pause, idle = 5 * time.Millisecond, 100 * time.Microsecond
 	last := time.Duration(-time.Hour)
@@ -72,17 +72,18 @@ func settledCPU(ctx context.Context, pid int) (time.Duration, error) {
 		case <-time.After(pause):
 		}
 	}
-	return 0, fmt.Errorf("process %d did not come to rest within a second", pid)
+	return 0, fmt.Errorf("process %d was not idle within a second", pid)
 }
 
-// sideRound is what one server did in one round.
+// sideRound is the result of one server in one round.
 type sideRound struct {
 	Connects float64  `json:"connects_per_second"`
 	Fanout   []fanout `json:"fanout"` // belfry: one; floor: all threads, then one
 	Push     *push    `json:"push,omitempty"`
 }
 
-// withSide starts clients, runs f with them and s, and stops all three.
+// withSide starts clients, runs f with them and s, and stops clients and
+// server.
 func withSide(ctx context.Context, o options, start func() (side, error), f func(*bench.Pool, side) error) error {
 	s, err := start()
 	if err != nil {
@@ -100,14 +101,14 @@ func withSide(ctx context.Context, o options, start func() (side, error), f func
 	return f(p, s)
 }
 
-// broadcast sends one message to everybody and returns the time from the
+// broadcast sends one message to all connections and returns the time from the
 // publish to the last receipt.
 func broadcast(ctx context.Context, o options, p *bench.Pool, s side) (time.Duration, error) {
 	return p.Broadcast(ctx, func(ctx context.Context, seq uint32) (int64, error) { return s.broadcast(ctx, seq, o.size) })
 }
 
-// verify returns an error unless every connection is still there and got
-// every broadcast once, in order and unchanged.
+// verify returns an error unless every connection is still open and got every
+// broadcast once, in order and unchanged.
 func verify(ctx context.Context, p *bench.Pool, s side) error {
 	if err := p.Verify(ctx); err != nil {
 		return fmt.Errorf("%s: %w", s.name(), err)
@@ -115,7 +116,7 @@ func verify(ctx context.Context, p *bench.Pool, s side) error {
 	return nil
 }
 
-// connectAll makes all connections and returns how many a second.
+// connectAll makes all connections and returns their number per second.
 func connectAll(ctx context.Context, o options, p *bench.Pool, s side) (float64, error) {
 	c, err := p.Connect(ctx, 0, o.conns)
 	if err = errors.Join(err, c.Err()); err != nil {

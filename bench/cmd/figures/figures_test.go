@@ -17,7 +17,7 @@ import (
 	"belfry/bench"
 )
 
-// small is a measurement of a moment, with the fake as server.
+// small returns options of a short measurement of the fake server.
 func small(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	return smallOf(t, "memory,fanout,push,rates", args...)
@@ -80,7 +80,7 @@ func TestEverythingAgainstFake(t *testing.T) {
 		}
 	}
 	for i, x := range r.Measured.Rates {
-		if want := []float64{4, 12}[i]; math.Round(x.PerSecond*x.Seconds) != want || x.CPU <= 0 || x.Receipt.Count < 4*60 || x.Passes != 2 { // the fake has one pass a message, not one a shard
+		if want := []float64{4, 12}[i]; math.Round(x.PerSecond*x.Seconds) != want || x.CPU <= 0 || x.Receipt.Count < 4*60 || x.Passes != 2 { // the fake has one fan-out run for each message, not one for each shard
 			t.Errorf("%v messages: %+v", want, x)
 		}
 	}
@@ -112,7 +112,7 @@ func TestFaultsAreFound(t *testing.T) {
 					_, err := measureFanout(ctx, o, p, s)
 					return err
 				}
-				if _, err := s.broadcast(ctx, p.Next(), o.size); err != nil { // nobody waits: one will not get it
+				if _, err := s.broadcast(ctx, p.Next(), o.size); err != nil { // not waited for: one client will not get it
 					return err
 				}
 				for {
@@ -156,7 +156,7 @@ func TestFloorAgainstItself(t *testing.T) {
 }
 
 func TestCheckFails(t *testing.T) {
-	// The push row is not measured with the floor as server.
+	// The row of pushes is not measured if the server is the floor.
 	if _, err := small(t, "--server", "floor", "--rounds", "1", "--only", "push", "--check"); err == nil {
 		t.Error("a target that was not measured passed --check")
 	}
@@ -200,7 +200,7 @@ func TestFlagsAreChecked(t *testing.T) {
 	}
 }
 
-// A client process ends with the program that drives it.
+// A client process ends with the program that started it.
 func TestClientEndsWithItsInput(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

@@ -1,7 +1,7 @@
-// Command figures measures belfry against the floor and prints the table of
-// figures: what, reached, target, verdict. docs/benchmarks.md says how each
-// is measured. It starts everything it needs, server, floor and clients, as
-// processes of its own and leaves none behind.
+// Command figures compares belfry with the floor and prints the table of
+// figures: what, reached, target, result. docs/benchmarks.md says how each is
+// measured. It starts server, floor and clients as child processes and leaves
+// none behind.
 package main
 
 import (
@@ -81,7 +81,7 @@ func command() *cobra.Command {
 			defer cancel()
 			report, err := measure(ctx, o, tool.NewProgress(os.Stderr))
 			if err != nil {
-				if cause := context.Cause(ctx); cause != nil { // whatever failed, failed for this
+				if cause := context.Cause(ctx); cause != nil { // the error has this cause
 					err = fmt.Errorf("%w, during: %w", cause, err)
 				}
 				return err
@@ -110,7 +110,7 @@ func command() *cobra.Command {
 	f.IntVar(&o.memoryRounds, "memory-rounds", 3, "rounds of memory")
 	f.IntVar(&o.broadcasts, "broadcasts", 20, "broadcasts in a round")
 	f.IntVar(&o.size, "size", 128, "payload, in bytes")
-	f.DurationVar(&o.settle, "settle", 10*time.Second, "from the last connect to reading memory")
+	f.DurationVar(&o.settle, "settle", 10*time.Second, "time from the last connect to reading memory")
 	f.DurationVar(&o.ping, "ping", 10*time.Second, "ping interval of the server when memory is read after a heartbeat round")
 	f.DurationVar(&o.push, "push", 6*time.Second, "how long pushes to one user are measured in a round")
 	f.DurationVar(&o.pushEvery, "push-every", 5*time.Millisecond, "time between pushes to one user")
@@ -173,5 +173,5 @@ func (o *options) validate() error {
 
 func (o *options) measures(part string) bool { return slices.Contains(o.only, part) }
 
-// encodeJSON is how the report is written for programs.
+// encodeJSON writes the report as JSON.
 func encodeJSON(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }

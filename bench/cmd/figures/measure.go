@@ -11,7 +11,7 @@ import (
 	"belfry/bench/tool"
 )
 
-// measured is everything that was measured.
+// measured has all measured values.
 type measured struct {
 	Floor  []sideRound  `json:"floor,omitempty"`
 	Server []sideRound  `json:"server,omitempty"`
@@ -22,8 +22,8 @@ type measured struct {
 	Variants []variantRound `json:"variants,omitempty"` // one variant after the other
 }
 
-// measure does all of it. Floor and server take turns, and every other round
-// the server goes first, so that what drifts drifts for both.
+// measure measures everything. Floor and server alternate, and in every other
+// round the server goes first, so that a drift of the machine affects both.
 func measure(ctx context.Context, o options, p *tool.Progress) (*report, error) {
 	r := &report{Command: strings.Join(os.Args, " "), Machine: bench.Machine(), Began: time.Now().UTC(), opts: o}
 	var err error
@@ -86,7 +86,7 @@ func (r *report) measureServer(ctx context.Context, o options, p *tool.Progress)
 		p.Step("allocations")
 		a, err := measureAllocs(ctx)
 		if err != nil {
-			r.allocsErr = err // the other figures stand without it
+			r.allocsErr = err // the other figures are valid without it
 		} else {
 			r.Measured.Allocs = &a
 		}
@@ -99,7 +99,7 @@ func (r *report) measureServer(ctx context.Context, o options, p *tool.Progress)
 	return nil
 }
 
-// bothSides does round i: floor and server, in the order that is due.
+// bothSides does round i with floor and server, in the order of the round.
 func bothSides(ctx context.Context, o options, p *tool.Progress, i int, m *measured) error {
 	runs := []func() error{
 		func() error {

@@ -9,16 +9,16 @@ import (
 	"belfry/bench"
 )
 
-// memory is one round of the memory of idle sessions. Slopes are bytes a
-// session between o.base and o.conns sessions: what the program costs by
-// itself cancels out.
+// memory is one round of the memory of idle sessions. Slopes are bytes per
+// session between o.base and o.conns sessions, so that the memory of the
+// program itself cancels out.
 type memory struct {
 	Idle      float64 `json:"idle"`           // total RSS
 	IdleAnon  float64 `json:"idle_anonymous"` // without pages backed by files
 	Slab      float64 `json:"slab"`           // kernel, both ends of a connection
 	Used      float64 `json:"used"`           // RSS after broadcasts and a heartbeat round, at both ends of the slope
 	UsedAnon  float64 `json:"used_anonymous"`
-	Once      float64 `json:"once"` // the same against the idle beginning: what broadcasts cost once for all counts too
+	Once      float64 `json:"once"` // the same from the idle beginning, which includes what broadcasts cost once for the process
 	Base      int64   `json:"base_rss"`
 	Heartbeat bool    `json:"heartbeat"` // whether there was a heartbeat round: the floor has none
 }
@@ -37,8 +37,8 @@ func read(s side) (r reading, err error) {
 	return r, err
 }
 
-// memoryRound runs two servers: one whose sessions never hear anything, with
-// its settings as they are, and one that broadcasts to them and pings them.
+// memoryRound runs two servers: one whose sessions get nothing, and one that
+// sends broadcasts and pings.
 func memoryRound(ctx context.Context, o options) (m memory, err error) {
 	span := float64(o.conns - o.base)
 	slope := func(from, to int64) float64 { return float64(to-from) / span }
@@ -104,14 +104,13 @@ func twoReadings(ctx context.Context, o options, start func() (side, error), use
 	return low, high, err
 }
 
-// heartbeat waits until every session has been pinged once more and has
-// answered.
+// heartbeat waits until every session was pinged once more and has answered.
 func heartbeat(ctx context.Context, o options, p *bench.Pool) error {
 	if err := p.Mark(ctx); err != nil {
 		return err
 	}
-	patience := 3*o.ping + 5*time.Second
-	for deadline := time.Now().Add(patience); ; {
+	waitLimit := 3*o.ping + 5*time.Second
+	for deadline := time.Now().Add(waitLimit); ; {
 		sum, err := p.Stats(ctx)
 		if err != nil {
 			return err
@@ -121,7 +120,7 @@ func heartbeat(ctx context.Context, o options, p *bench.Pool) error {
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("not every session was pinged within %v at an interval of %v: %d pings, %d connections open, ended: %s",
-				patience, o.ping, sum.Pings, sum.Open, bench.Causes(sum.Ended))
+				waitLimit, o.ping, sum.Pings, sum.Open, bench.Causes(sum.Ended))
 		}
 		if err := bench.Sleep(ctx, 250*time.Millisecond); err != nil {
 			return err

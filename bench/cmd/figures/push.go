@@ -11,21 +11,19 @@ import (
 	"belfry/bench/publish"
 )
 
-// probeUser is the index of the one connection of the probe, beyond all
-// others.
+// probeUser is the index of the probe's one connection, above all others.
 const probeUser = 999_999_999
 
 // push is one round of pushes to one user during a continuous fan-out.
 type push struct {
 	probe.Result
 	probe.Flooded
-	Refused int `json:"refused"` // answers that said busy, to both kinds of push
+	Refused int `json:"refused"` // answers that said busy, to pushes and broadcasts
 }
 
-// measurePush pushes to one user every o.pushEvery while broadcasts to
-// everybody follow one another without a gap. The flooded clients run on what
-// the others leave of the processors: the figure is the server's, and clients
-// elsewhere would not compete with it.
+// measurePush pushes to one user every o.pushEvery during continuous broadcasts
+// to all. The flooded clients run only when processors are free, because
+// clients on other machines would not compete with the server.
 func measurePush(ctx context.Context, o options, p *bench.Pool, s *belfrySide) (*push, error) {
 	self, err := os.Executable()
 	if err != nil {

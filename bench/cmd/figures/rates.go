@@ -10,20 +10,20 @@ import (
 	"belfry/bench/tool"
 )
 
-// rate is what a constant stream of messages to everybody cost.
+// rate is the cost of a constant stream of messages to all.
 type rate struct {
-	PerSecond float64         `json:"messages_per_second"` // asked for and published
+	PerSecond float64         `json:"messages_per_second"` // wanted and published
 	Seconds   float64         `json:"seconds"`
 	CPU       float64         `json:"cpu_us"`    // server's, per delivery, in µs
-	Share     float64         `json:"cpu_cores"` // server's, all in all
+	Share     float64         `json:"cpu_cores"` // server's, in total
 	Passes    float64         `json:"messages_per_pass"`
 	Receipt   bench.Quantiles `json:"receipt"` // publish → receipt, over all connections
 	Behind    float64         `json:"behind_ms"`
 	Refused   int             `json:"refused"`
 }
 
-// measureRates has one server stream at one rate after the other. The last one
-// is kept up for o.rateLast.
+// measureRates has one server and streams at one rate after the other. The last
+// one takes o.rateLast.
 func measureRates(ctx context.Context, o options, p *tool.Progress) (rates []rate, err error) {
 	err = withSide(ctx, o, func() (side, error) { return startBelfry(ctx, o) }, func(pool *bench.Pool, s side) error {
 		if _, err := connectAll(ctx, o, pool, s); err != nil {
@@ -97,8 +97,8 @@ func measureRate(ctx context.Context, o options, p *bench.Pool, s *belfrySide, p
 	}, verify(ctx, p, s)
 }
 
-// maxBehind is how late the last receipt of a stream may be for nobody to have
-// fallen behind: a pass or two.
+// maxBehind is the largest delay of a stream's last receipt with which no
+// client has fallen behind: one or two fan-out runs.
 const maxBehind = 1000
 
 func (r *report) rateRow() bench.Row {
@@ -112,7 +112,7 @@ func (r *report) rateRow() bench.Row {
 		Value: last.Behind, Format: "%.0f ms", Target: maxBehind, Bound: bench.AtMost,
 	}
 	for _, x := range rates {
-		row.Notes = append(row.Notes, fmt.Sprintf("%.1f messages/s: %.2f µs of server CPU a delivery, %.2f cores, %.1f messages a pass, receipt p50 %.0f ms, p99 %.0f ms, refused %d",
+		row.Notes = append(row.Notes, fmt.Sprintf("%.1f messages/s: %.2f µs of server CPU a delivery, %.2f cores, %.1f messages per fan-out run, receipt p50 %.0f ms, p99 %.0f ms, refused %d",
 			x.PerSecond, x.CPU, x.Share, x.Passes, float64(x.Receipt.P50)/1e6, float64(x.Receipt.P99)/1e6, x.Refused))
 	}
 	return row

@@ -14,7 +14,7 @@ import (
 	"belfry/bench"
 )
 
-// report is the table and what it was made from.
+// report is the table with its measured values.
 type report struct {
 	Machine    string      `json:"machine"`
 	Command    string      `json:"command"`
@@ -69,7 +69,7 @@ func (r *report) fill() {
 	}
 }
 
-// draw writes the charts, if any are wanted.
+// draw writes the charts if a folder is given.
 func (r *report) draw() error {
 	if r.opts.plots == "" || len(r.Measured.Rates) == 0 {
 		return nil
@@ -105,7 +105,8 @@ func (s series) String() string {
 	return fmt.Sprintf("%s (%s–%s)", number(s.median()), number(low), number(high))
 }
 
-// number prints three significant digits, or all of a whole part that has more.
+// number prints three significant digits, or the whole integer part if it has
+// more.
 func number(v float64) string {
 	decimals := 0
 	for limit := 100.0; decimals < 3 && math.Abs(v) < limit && v != math.Trunc(v); limit /= 10 {

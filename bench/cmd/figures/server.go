@@ -16,7 +16,7 @@ import (
 // askTimeout bounds one question to the server under measurement.
 const askTimeout = 5 * time.Second
 
-// side is one of the two servers under measurement.
+// side is one of the two measured servers.
 type side interface {
 	name() string
 	process() *bench.Process
@@ -62,10 +62,10 @@ func startBelfry(ctx context.Context, o options, env ...string) (*belfrySide, er
 	return s, nil
 }
 
-// ready asks /readyz until it answers 200.
+// ready requests /readyz until it answers 200.
 func (s *belfrySide) ready(ctx context.Context) error {
-	const patience = 15 * time.Second
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("belfry is not ready after %v", patience))
+	const waitLimit = 15 * time.Second
+	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, fmt.Errorf("belfry is not ready after %v", waitLimit))
 	defer cancel()
 	last := errors.New("never asked")
 	for {
@@ -150,7 +150,7 @@ func (s *floorSide) broadcast(ctx context.Context, seq uint32, size int) (int64,
 
 func (s *floorSide) stop() { s.proc.Stop(5 * time.Second) }
 
-// startServer starts what --server names.
+// startServer starts the server that --server names.
 func startServer(ctx context.Context, o options, env ...string) (side, error) {
 	if o.server == "floor" {
 		return startFloor(ctx, o)

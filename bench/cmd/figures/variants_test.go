@@ -66,14 +66,14 @@ func TestVariantRows(t *testing.T) {
 	rows := r.variantRows()
 	for what, want := range verdicts {
 		i := slices.IndexFunc(rows, func(row bench.Row) bool { return strings.Contains(row.What, what) })
-		if i < 0 || rows[i].Verdict() != want {
+		if i < 0 || rows[i].Outcome() != want {
 			t.Errorf("%s: row %d of %+v, want %q", what, i, rows, want)
 		}
 	}
 	r.Measured.Variants = nil
 	for _, row := range r.variantRows() {
-		if row.Verdict() != "not measured" {
-			t.Errorf("%s: %s of nothing", row.What, row.Verdict())
+		if row.Outcome() != "not measured" {
+			t.Errorf("%s: %s of nothing", row.What, row.Outcome())
 		}
 	}
 }

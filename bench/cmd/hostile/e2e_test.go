@@ -14,7 +14,7 @@ import (
 	"belfry/bench/hostile"
 )
 
-// asMain makes the test binary be the program, and so its attackers too.
+// asMain makes the test binary be the program, and also its attackers.
 const asMain = "HOSTILE_TEST_MAIN"
 
 func TestMain(m *testing.M) {
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program returns the program with short phases, against the built belfry.
+// program returns the command with short phases, for the built belfry.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	server := os.Getenv("BELFRY_BIN")
@@ -71,8 +71,8 @@ func attack(t *testing.T, args ...string) hostile.Result {
 	return r
 }
 
-// unharmed fails the test for everything that must not be, however slow the
-// machine is; it does not look at times.
+// unharmed fails the test for every fault that does not depend on the speed of
+// the machine. It does not check times.
 func unharmed(t *testing.T, r hostile.Result) {
 	t.Helper()
 	for i := range r.Rows {
@@ -89,8 +89,8 @@ func unharmed(t *testing.T, r hostile.Result) {
 	}
 }
 
-// Clients that send more than the rates allow are closed with 1008, each of
-// them, and nobody else notices.
+// Every client that sends more than the rates allow is closed with 1008, and no
+// other client is affected.
 func TestE2EHostileFloods(t *testing.T) {
 	r := attack(t, "--set", "session.rate_grace=0s", "--only", "commands:8,subscribe:8,topics:8,publish:8,pings:8,pongs:8,messages:8,fragments:8")
 	unharmed(t, r)
@@ -110,7 +110,7 @@ func TestE2EHostileFloods(t *testing.T) {
 	}
 }
 
-// What is kept for clients stays within its bound, and the attackers pay.
+// Memory for clients stays within its limits, and the attackers are closed.
 func TestE2EHostileMemory(t *testing.T) {
 	const inbound, backlog, lingering = 8 << 20, 16 << 20, 500
 	r := attack(t, "--set", "session.inbound_bytes=8MiB", "--set", "backlog.node_bytes=16MiB", "--set", "nats.max_lingering=500",
@@ -119,8 +119,8 @@ func TestE2EHostileMemory(t *testing.T) {
 	for _, row := range r.Rows {
 		for gauge, bound := range map[string]float64{
 			"belfry_inbound_bytes": inbound, "belfry_backlog_bytes": backlog,
-			// Of the attackers and of the innocent: a topic each of up to 128 for the
-			// ones, one for the others, and what a node has always.
+			// Up to 128 topics for each attacker, one for each innocent client,
+			// and those that every node has.
 			"belfry_bus_subscriptions": lingering + 4*128 + 200,
 		} {
 			if row.Gauges[gauge] > bound {
@@ -133,8 +133,8 @@ func TestE2EHostileMemory(t *testing.T) {
 	}
 }
 
-// Strangers get in while one address holds connections open, and /healthz and
-// pushes do not wait for idle or dripping requests.
+// Strangers can connect while one address holds connections open, and /healthz
+// and pushes do not wait for idle or slowly arriving requests.
 func TestE2EHostileConnects(t *testing.T) {
 	unharmed(t, attack(t, "--only", "half-open-2000,drip-heads:100,api-idle:500,drip-batches:60",
 		"--set", "upgrade.max_pending=200", "--set", "api.max_connections=200", "--set", "api.max_requests=50", "--set", "api.max_bodies=40"))

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Whatever ends the program, none of its nodes and attackers outlives it, and
-// rows that were done are printed.
+// Whatever ends the program, its nodes and attackers end too, and complete rows
+// are printed.
 func TestE2EHostileEndsCleanly(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -80,14 +80,14 @@ func stat(name string) (pid int, state string, parent int) {
 	}
 	number, _, _ := strings.Cut(string(p), " ")
 	pid, _ = strconv.Atoi(number)
-	// The name before, in brackets, may hold anything (man 5 proc).
+	// The name in brackets may contain anything (man 5 proc).
 	fields := strings.Fields(string(p[bytes.LastIndexByte(p, ')')+1:]))
 	parent, _ = strconv.Atoi(fields[1])
 	return pid, fields[0], parent
 }
 
-// gone waits until none of the processes is there; one that nobody has
-// reaped, after its parent was killed, does not count.
+// gone waits until all processes have ended. A zombie whose parent was killed
+// does not count.
 func gone(t *testing.T, pids []int) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)

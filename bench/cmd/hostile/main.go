@@ -1,6 +1,6 @@
-// Command hostile attacks nodes of a belfry and measures what innocent clients
-// notice of it. It starts everything as processes of its own and leaves none
-// behind. docs/benchmarks.md says how each figure comes about.
+// Command hostile attacks belfry nodes and measures the effect on innocent
+// clients. It starts everything as child processes and leaves none behind.
+// docs/benchmarks.md says how each figure is measured.
 package main
 
 import (
@@ -23,14 +23,14 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once, and the kernel its children
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once; the kernel then ends its children
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "hostile:", err)
 		os.Exit(1)
 	}
 }
 
-// output is what becomes of a result.
+// output says where a result is written.
 type output struct {
 	timeout         time.Duration
 	json            string
@@ -57,8 +57,8 @@ func command() *cobra.Command {
 	f.IntVar(&o.Rounds, "rounds", o.Rounds, "rounds of each row, of which the one with the middle ratio is shown, and the faults of all")
 	f.IntVar(&o.Shards, "shards", o.Shards, "shards of each node")
 	f.DurationVar(&o.Idle, "idle", o.Idle, "how long the witness is measured before the attacks")
-	f.DurationVarP(&o.Duration, "duration", "d", o.Duration, "of an attack on the control, and again on the witness's node")
-	f.DurationVar(&o.After, "after", o.After, "how long memory has to come back")
+	f.DurationVarP(&o.Duration, "duration", "d", o.Duration, "duration of an attack on the control, and again on the witness's node")
+	f.DurationVar(&o.After, "after", o.After, "how long memory may take to come back")
 	f.StringArrayVar(&o.Settings, "set", o.Settings, "NAME=VALUE for all nodes, where the binary knows it (repeatable)")
 	f.DurationVar(&to.timeout, "timeout", 30*time.Minute, "for everything")
 	f.StringVar(&to.json, "json", "", "file for everything that was measured")
@@ -68,7 +68,7 @@ func command() *cobra.Command {
 	return root
 }
 
-// attackerCommand is what the rig starts to attack with.
+// attackerCommand returns the hidden command of an attacker process.
 func attackerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "attacker", Hidden: true, Args: cobra.NoArgs,
@@ -82,7 +82,8 @@ func attackerCommand() *cobra.Command {
 	}
 }
 
-// run runs and reports. A run that ended early reports what it has, and fails.
+// run runs the attacks and reports. A run that ended early reports its results
+// so far, and fails.
 func run(cmd *cobra.Command, o *hostile.Options, to output) error {
 	if err := o.Validate(); err != nil {
 		return err

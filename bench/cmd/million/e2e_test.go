@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// asMain makes the test binary be the program, and so its children too.
+// asMain makes the test binary be the program, and also its children.
 const asMain = "MILLION_TEST_MAIN"
 
 func TestMain(m *testing.M) {
@@ -54,7 +54,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// result is what is looked at of the program's JSON.
+// result has the tested fields of the program's JSON.
 type result struct {
 	Rows []struct{ What, Missing string }
 	Plan struct {
@@ -126,7 +126,7 @@ func TestE2EMillion(t *testing.T) {
 	}
 }
 
-// Whatever ends the program, no process of its own outlives it.
+// Whatever ends the program, its child processes end too.
 func TestE2EMillionEndsCleanly(t *testing.T) {
 	for _, c := range []struct {
 		signal syscall.Signal
@@ -205,14 +205,14 @@ func stat(name string) (pid int, state string, parent int) {
 	}
 	number, _, _ := strings.Cut(string(p), " ")
 	pid, _ = strconv.Atoi(number)
-	// The name before, in brackets, may hold anything (man 5 proc).
+	// The name in brackets may contain anything (man 5 proc).
 	fields := strings.Fields(string(p[bytes.LastIndexByte(p, ')')+1:]))
 	parent, _ = strconv.Atoi(fields[1])
 	return pid, fields[0], parent
 }
 
-// gone waits until none of the processes is there; one that nobody has
-// reaped, after its parent was killed, does not count.
+// gone waits until all processes have ended. A zombie whose parent was killed
+// does not count.
 func gone(t *testing.T, pids []int) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)

@@ -1,7 +1,7 @@
 // Command million makes a million live WebSocket connections on this host and
-// measures fan-outs to all of them, belfry beside the floor. It plans first,
-// says what the plan needs, and refuses where it cannot succeed. It starts
-// everything as processes of its own and leaves none behind.
+// measures fan-outs to all of them, for belfry and the floor. It first prints a
+// plan and what the plan needs, and refuses if the host does not have it. It
+// starts everything as child processes and leaves none behind.
 package main
 
 import (
@@ -23,14 +23,14 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once, and the kernel its children
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once; the kernel then ends its children
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "million:", err)
 		os.Exit(1)
 	}
 }
 
-// output is what becomes of a result.
+// output says where a result is written.
 type output struct {
 	timeout     time.Duration
 	json, check bool
@@ -51,17 +51,17 @@ func command() *cobra.Command {
 	f.StringVar(&o.Server, "server", o.Server, "belfry's binary")
 	f.StringArrayVar(&o.Env, "env", nil, "NAME=VALUE for the nodes' environment (repeatable)")
 	f.IntVarP(&o.Connections, "connections", "n", o.Connections, "connections in all")
-	f.IntVar(&o.PerNode, "per-node", o.PerNode, "connections of a node at most; 0 is as many as the descriptor limit allows")
-	f.IntSliceVar(&o.Steps, "steps", o.Steps, "numbers of connections at which fan-outs are measured on the way up")
-	f.IntVar(&o.Broadcasts, "broadcasts", o.Broadcasts, "broadcasts to all of them that count")
+	f.IntVar(&o.PerNode, "per-node", o.PerNode, "most connections of a node; 0 is as many as the limit of open files allows")
+	f.IntSliceVar(&o.Steps, "steps", o.Steps, "numbers of connections at which fan-outs are measured while connecting")
+	f.IntVar(&o.Broadcasts, "broadcasts", o.Broadcasts, "measured broadcasts to all connections")
 	f.IntVar(&o.Size, "size", o.Size, "payload, in bytes")
 	f.IntVar(&o.Topics, "topics", o.Topics, "different topics; each connection has one; 0 is none")
-	f.DurationVar(&o.Ping, "ping", o.Ping, "ping interval of the idle pass; 0 leaves the pass out")
-	f.DurationVar(&o.Idle, "idle", o.Idle, "how long the idle are watched, one ping interval at least")
-	f.DurationVar(&o.Settle, "settle", o.Settle, "from the last connect to reading memory")
+	f.DurationVar(&o.Ping, "ping", o.Ping, "ping interval of the idle part; 0 leaves this part out")
+	f.DurationVar(&o.Idle, "idle", o.Idle, "how long idle connections are watched, at least one ping interval")
+	f.DurationVar(&o.Settle, "settle", o.Settle, "time from the last connect to reading memory")
 	f.DurationVar(&o.Push, "push", o.Push, "how long pushes to one user are measured; 0 leaves them out")
 	f.DurationVar(&o.PushEvery, "push-every", o.PushEvery, "time between pushes to one user; 0 is a millisecond for each node, 5 at least")
-	f.IntVar(&o.FirstPort, "first-port", o.FirstPort, "servers listen on loopback from this port upwards, where it is free")
+	f.IntVar(&o.FirstPort, "first-port", o.FirstPort, "servers listen on free loopback ports from this one upwards")
 	f.BoolVar(&o.SkipFloor, "skip-floor", false, "measure belfry alone")
 	f.StringVar(&o.Report, "report", "", "folder for report.md, its charts and report.json")
 	f.DurationVar(&to.timeout, "timeout", 40*time.Minute, "for everything")
@@ -71,8 +71,8 @@ func command() *cobra.Command {
 	return root
 }
 
-// measure runs and reports. A run that ended early reports what it has, and
-// fails.
+// measure runs and reports. A run that ended early reports its results so far,
+// and fails.
 func measure(cmd *cobra.Command, o *million.Options, to output) error {
 	var err error
 	if o.Program, err = os.Executable(); err != nil {

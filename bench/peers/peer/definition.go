@@ -1,5 +1,6 @@
-// Package peer says how a WebSocket server is started, talked to and published
-// through: the servers of this module, and any other by a definition in YAML.
+// Package peer describes how to start a WebSocket server, connect to it and
+// publish through it: the servers of this module, and any other with a
+// definition in YAML.
 package peer
 
 import (
@@ -15,49 +16,49 @@ import (
 	"belfry/bench"
 )
 
-// Definition describes a server. In Command, Files, Ready and Connected stand
-// {binary} for the program that was given for it, {listen} and {api} for
-// IPv4 addresses with a free port each, {listen_port} and {api_port} for the
-// ports alone, and {dir} for an empty folder of its own.
+// Definition describes a server. In Command, Files, Ready and Connected,
+// {binary} stands for the given program, {listen} and {api} for IPv4 addresses
+// with a free port each, {listen_port} and {api_port} for their ports, and
+// {dir} for an empty folder of this server.
 type Definition struct {
 	Name    string            `json:"name"`    // in tables and in --only
 	About   string            `json:"about"`   // a line under the table
 	Command []string          `json:"command"` // the program and its arguments; it stays in the foreground and ends by SIGTERM
-	Env     []string          `json:"env"`     // NAME=VALUE, more of its environment
+	Env     []string          `json:"env"`     // NAME=VALUE, further environment variables
 	Files   map[string]string `json:"files"`   // to write into {dir} before it starts
 	// Ready is a URL that answers 200 when it is ready. "" waits until it
 	// accepts connections at {listen}.
 	Ready string `json:"ready"`
-	// Connected is a URL that answers how many connections would be sent to:
-	// a server may answer the upgrade before it takes note of a connection.
-	// "" takes the clients' word.
+	// Connected is a URL that answers the number of connections that would get
+	// a message, because a server may answer the upgrade before it registers a
+	// connection. "" relies on the clients.
 	Connected string `json:"connected"`
-	// Listen and API are addresses that the server has fixed. "" chooses.
+	// Listen and API are fixed addresses of the server; "" for free ones.
 	Listen string `json:"listen"`
 	API    string `json:"api"`
 
 	// Wire is how connections are made; {uid} and {n} are as in bench.Template.
 	Wire bench.Wire `json:"wire"`
 
-	All  *Request `json:"all"`  // publishes to everybody; nil is the floor
+	All  *Request `json:"all"`  // publishes to all; nil is the floor
 	User *Request `json:"user"` // publishes to a user's connections; nil leaves pushes out
 }
 
 // Request is one publication: an HTTP POST, or a NATS message if Subject is
-// given. The texts are bench.Templates of {uid} and {payload}.
+// set. The texts are bench.Templates with {uid} and {payload}.
 type Request struct {
 	Path    string   `json:"path"`
 	Headers []string `json:"headers"` // whole lines, "Name: value"
 	Body    string   `json:"body"`    // "" is the payload alone
 	Subject string   `json:"subject"`
-	// Delivered is a part of the answer's body that says that it was taken,
-	// for servers that report errors with a 200. "" asks for any 2xx.
+	// Delivered is a part of the answer's body that means success, for servers
+	// that report errors with a 200. "" accepts any 2xx.
 	Delivered string `json:"delivered"`
 }
 
 // Parse reads a definition and checks it.
 func Parse(text []byte) (*Definition, error) {
-	// By way of JSON: the field names of bench.Wire are its JSON ones.
+	// Through JSON, because the field names of bench.Wire are JSON names.
 	var tree map[string]any
 	if err := yaml.Unmarshal(text, &tree); err != nil {
 		return nil, fmt.Errorf("definition: %w", err)
@@ -75,7 +76,7 @@ func Parse(text []byte) (*Definition, error) {
 	return &d, d.Check()
 }
 
-// Check returns what is wrong with the definition, naming the field.
+// Check returns an error that names the wrong field, or nil.
 func (d *Definition) Check() error {
 	fail := func(field, format string, args ...any) error {
 		return fmt.Errorf("definition of %q: %s: %s", d.Name, field, fmt.Sprintf(format, args...))
@@ -102,7 +103,7 @@ func (d *Definition) Check() error {
 		return fail("wire.wrapped", "needed for ready and answers")
 	}
 	if w.Users != 0 || w.Topics != 0 {
-		return fail("wire.users, wire.topics", "are for the measurement to set")
+		return fail("wire.users, wire.topics", "are set by the measurement")
 	}
 	if d.All == nil {
 		return fail("all", "needed")
@@ -127,14 +128,14 @@ func (d *Definition) Check() error {
 	return nil
 }
 
-// Places fill in a definition.
+// Places are the values for the placeholders of a definition.
 type Places struct {
 	Binary      string
 	Listen, API netip.AddrPort
 	Dir         string
 }
 
-// Render returns a copy with its places filled in.
+// Render returns a copy with its placeholders replaced.
 func (d *Definition) Render(p Places) (*Definition, error) {
 	replace := strings.NewReplacer("{binary}", p.Binary, "{dir}", p.Dir,
 		"{listen}", p.Listen.String(), "{listen_port}", fmt.Sprint(p.Listen.Port()),

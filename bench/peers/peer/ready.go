@@ -12,8 +12,8 @@ import (
 //go:embed definitions/*.yaml
 var definitions embed.FS
 
-// External returns the ready definitions of servers that are used when their
-// program is given, by name.
+// External returns the included definitions of servers that need a given
+// program, by name.
 func External() (map[string]*Definition, error) {
 	files, err := definitions.ReadDir("definitions")
 	if err != nil {
@@ -51,7 +51,7 @@ const (
 // Own lists the names of the servers of this module.
 func Own() []string { return []string{Belfry, Floor, GWS, Gorilla, Coder, NATS, SocketIO} }
 
-// The API that belfry has and the peers of this module copy.
+// The API of belfry, which the peers of this module have too.
 var (
 	toAll  = Request{Path: "/v1/all", Headers: []string{"Content-Type: text/plain"}}
 	toUser = Request{Path: "/v1/users/{uid}", Headers: []string{"Content-Type: text/plain"}}
@@ -59,7 +59,7 @@ var (
 
 const ownPath = "/ws?uid={uid}"
 
-// ForBelfry defines belfry itself; {binary} is its program.
+// ForBelfry returns the definition of belfry; {binary} is its program.
 func ForBelfry(shards int) *Definition {
 	return &Definition{
 		Name: Belfry, About: fmt.Sprintf("serve --dev --shards %d", shards),
@@ -69,7 +69,8 @@ func ForBelfry(shards int) *Definition {
 	}
 }
 
-// ForLibrary defines a server of this module; {binary} is this program.
+// ForLibrary returns the definition of a server of this module; {binary} is
+// this program.
 func ForLibrary(name string) *Definition {
 	d := &Definition{
 		Name: name, Command: []string{"{binary}", "serve", name, "--listen", "{listen}", "--api", "{api}"},
@@ -98,7 +99,8 @@ func ForLibrary(name string) *Definition {
 	return d
 }
 
-// ForSocketIO defines the server that the command runs on Node.js.
+// ForSocketIO returns the definition of the server that command runs on
+// Node.js.
 func ForSocketIO(command []string) *Definition {
 	return &Definition{
 		Name: SocketIO, About: "socket.io 4.8.4 on Node.js, WebSocket only, a room a user",

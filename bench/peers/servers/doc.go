@@ -1,7 +1,7 @@
-// Package servers holds the peers that are libraries: small push servers that
-// a competent user of each would write. They all do the same: take WebSockets
-// at /ws?uid=…, keep no topics (nobody publishes to one here), and push what
-// is posted to /v1/all and /v1/users/{uid}.
+// Package servers holds the peers that are libraries: small push servers that a
+// competent user of each would write. They all do the same: take WebSockets at
+// /ws?uid=…, keep no topics (none are used here), and push what is posted to
+// /v1/all and /v1/users/{uid}.
 //
 // Choices made for all of them: the library's defaults unless its own manual
 // or example says otherwise for many idle connections; no compression;

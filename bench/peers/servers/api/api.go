@@ -18,7 +18,7 @@ const maxPayload = 64 << 10
 type Hub interface {
 	All(payload []byte)
 	User(uid string, payload []byte)
-	Len() int // connections that would be sent to
+	Len() int // connections that would get a message
 }
 
 // Handler serves POST /v1/all and POST /v1/users/{uid}, whose body is the
@@ -57,8 +57,7 @@ func Serve(ctx context.Context, sockets, control net.Listener, ws http.Handler, 
 	case <-ctx.Done():
 	case first = <-done:
 	}
-	// Connections that were hijacked are not the servers' any more; the
-	// process ends soon.
+	// The servers do not close hijacked connections; the process ends soon.
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	for _, s := range servers {

@@ -15,8 +15,8 @@ import (
 	"belfry/bench/peers/servers/registry"
 )
 
-// The chat example's numbers but for the queue, which is 16 there: it
-// overflows where 600 requests at once keep the writers from running.
+// The numbers of the chat example except the queue, which is 16 there: it
+// overflows when 600 concurrent requests keep the writers from running.
 const (
 	queue     = 64
 	writeWait = 5 * time.Second
@@ -75,7 +75,7 @@ func (c *client) push(payload []byte) {
 	}
 }
 
-// Len is the number of connections.
+// Len returns the number of connections.
 func (h *hub) Len() int { return h.conns.Len() }
 
 // All sends to every connection. The library has no frames made once for all.

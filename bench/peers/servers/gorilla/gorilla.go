@@ -95,7 +95,7 @@ func (c *client) push(m *websocket.PreparedMessage) {
 	}
 }
 
-// Len is the number of connections.
+// Len returns the number of connections.
 func (h *hub) Len() int { return h.conns.Len() }
 
 // All sends to every connection.

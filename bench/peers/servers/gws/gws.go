@@ -61,7 +61,7 @@ func (h *hub) OnPing(c *gws.Conn, payload []byte) { _ = c.WritePong(payload) }
 // OnMessage drops what clients say.
 func (h *hub) OnMessage(_ *gws.Conn, m *gws.Message) { _ = m.Close() }
 
-// Len is the number of connections.
+// Len returns the number of connections.
 func (h *hub) Len() int { return h.conns.Len() }
 
 // All sends to every connection.

@@ -27,7 +27,7 @@ func (r *Registry[C]) Add(uid string, c C) {
 	of[c] = struct{}{}
 }
 
-// Remove removes a connection of user uid; it need not be there.
+// Remove removes a connection of user uid; it need not be registered.
 func (r *Registry[C]) Remove(uid string, c C) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -38,7 +38,7 @@ func (r *Registry[C]) Remove(uid string, c C) {
 	}
 }
 
-// Len is the number of connections.
+// Len returns the number of connections.
 func (r *Registry[C]) Len() (n int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

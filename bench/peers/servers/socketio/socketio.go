@@ -44,7 +44,7 @@ func Install(ctx context.Context, dir string) (command []string, err error) {
 		return nil, err
 	}
 	if !installed(dir) {
-		// Versions are exact where it matters, so that no lock file is needed.
+		// The important versions are exact, so that no lock file is needed.
 		install := exec.CommandContext(ctx, npm, "install", "--fetch-retries=5", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
 		install.Dir = dir
 		if out, err := install.CombinedOutput(); err != nil {
