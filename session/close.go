@@ -12,6 +12,10 @@ import (
 // take to end.
 const halfCloseTime = 2
 
+// maxHalfClosed is how many ticks it may take in all if the client goes on
+// reading what waits for it.
+const maxHalfClosed = 30
+
 // closer ends sessions: the closing handshake, and the way out of all tables.
 // Owned by the shard.
 type closer struct {
@@ -45,6 +49,7 @@ func (c *closer) endWith(slot uint32, r Reason, detail string, after uint32) {
 	rec.reason = r
 	c.log.unopened(slot, rec)
 	rec.state = stateClosing // before unregister, which may wake waiters for its topics
+	rec.pingedAt = 0         // from now on it counts bytes, see maxClosing
 	c.unregister(slot, nil)
 	c.upgrades.drop(rec)
 	v, w := c.variantOf(rec), c.say(rec, c.buf[:0])
@@ -145,7 +150,15 @@ func (c *closer) halfClose(slot uint32, rec *record) {
 	c.inbounds.drop(rec)
 	c.ps.CloseWrite(slot)
 	c.ps.Resume(slot)
+	rec.pingedAt = c.ps.Now()
 	c.ps.SetTimer(slot, c.ps.Now()+halfCloseTime)
+}
+
+// stillReading says whether a half-closed connection gets more time: the client
+// goes on reading what was sent before the end. So long as it does it has
+// maxHalfClosed in all.
+func (c *closer) stillReading(slot uint32, rec *record) bool {
+	return c.ps.Backlogged(slot) && c.ps.BacklogAge(slot) < halfCloseTime && c.ps.Now()-rec.pingedAt < maxHalfClosed
 }
 
 // endNow ends a session in the middle of a message. What it sends afterwards

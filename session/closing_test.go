@@ -185,6 +185,28 @@ func TestViolations(t *testing.T) {
 	}
 }
 
+// A client that goes on sending after our close frame is not decoded for long,
+// whatever its rates are: it is shut down for writing, and the rest discarded.
+func TestClosingIsBounded(t *testing.T) {
+	for name, frames := range map[string][]byte{
+		"bytes":  masked(gobwas.OpText, true, make([]byte, maxClosing)),
+		"frames": bytes.Repeat(masked(gobwas.OpText, true, nil), maxClosing/6+1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Options{Poller: onePoller(), RefuseClient: true})
+			w := r.mustWire("/ws", "")
+			w.send(gobwas.OpText, []byte("not wanted"))
+			if _, code, _, err := w.end(); code != 1008 {
+				t.Fatalf("code %d, %v", code, err)
+			}
+			w.Write(frames)
+			w.ended(t)
+			r.ticks(halfCloseTime)
+			r.closedOnce(t, "policy")
+		})
+	}
+}
+
 // Connections that end without a close frame are told apart.
 func TestCloseWithoutFrame(t *testing.T) {
 	for reason, leave := range map[string]func(w *rawConn){

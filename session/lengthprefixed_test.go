@@ -251,6 +251,19 @@ func (c *lpConn) want(frames ...string) {
 	}
 }
 
+// skipPongs reads pongs up to the next other frame. How many there are depends
+// on how many reads the pings came in.
+func (c *lpConn) skipPongs() {
+	c.t.Helper()
+	for {
+		next, err := c.br.Peek(1)
+		if err != nil || next[0] != prefixedPong {
+			return
+		}
+		c.want(string(prefixedPong))
+	}
+}
+
 // ends reads to the regular end of the connection, before which nothing comes.
 func (c *lpConn) ends() {
 	c.t.Helper()

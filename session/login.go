@@ -15,6 +15,11 @@ type LoginAuthenticator interface {
 	Login(credentials []byte, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
+// maxCredentials limits the credentials of a client whose login is being checked,
+// in bytes. They are not counted in Poller.InboundBytes: upgrade.max_waiting
+// limits how many clients wait.
+const maxCredentials = 4 << 10
+
 // maxBeforeLogin is how many frames a client may send before it has logged in,
 // pings included.
 const maxBeforeLogin = 64
@@ -50,6 +55,10 @@ func (u *upgrader) beforeLogin(slot uint32, rec *record, ev ws.Event) {
 	cmd, rest, err := u.variantOf(rec).Encoding.Command(ev.Payload, kindOf(ev.Op))
 	if err != nil || cmd.Op != wire.OpLogin || len(rest) > 0 {
 		u.closer.end(slot, ReasonLogin, "the first message must be the login and nothing else")
+		return
+	}
+	if len(cmd.Payload) > maxCredentials {
+		u.closer.end(slot, ReasonLogin, "the credentials are longer than 4096 bytes")
 		return
 	}
 	u.counters.commands[cmd.Op].Add(1)

@@ -2,7 +2,6 @@ package session
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,7 +158,9 @@ func TestLoginRefused(t *testing.T) {
 		{"no command", text("nonsense"), []string{"tbye login", bad}, "connection ended", "login"},
 		{"more than the login", text("login L u\nping 1"), []string{"tbye login", bad}, "connection ended", "login"},
 		{"too many pings", []byte(strings.Repeat(string(appendPrefixed(nil, prefixedPing, "")), maxBeforeLogin+1)),
-			append(slices.Repeat([]string{"!"}, maxPongs), "tbye login", "x4009 too many frames before the login false 0s"), "connection ended", "login"},
+			[]string{"tbye login", "x4009 too many frames before the login false 0s"}, "connection ended", "login"},
+		{"too long", text("login L " + strings.Repeat("x", maxCredentials+1)), []string{"tbye login",
+			"x4009 the credentials are longer than 4096 bytes false 0s"}, "connection ended", "login"},
 		{"broken", []byte("no frame"), []string{"tbye protocol", "x1002 no frame begins with 'n' false 0s"}, "connection ended", "protocol"},
 		{"close", appendPrefixed(nil, prefixedClose, ""), []string{"x7"}, "connection ended", "client"},
 		{"never", nil, []string{"tbye login", "x4009 no login in time false 0s"}, "connection ended", "login"},
@@ -175,6 +176,7 @@ func TestLoginRefused(t *testing.T) {
 			case "end":
 				conn.Close()
 			}
+			conn.skipPongs()
 			conn.want(c.told...)
 			conn.Close()
 			r.nothingLeft()

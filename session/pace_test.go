@@ -141,17 +141,17 @@ func TestAwaitIsBounded(t *testing.T) {
 // push.
 func TestPubWaits(t *testing.T) {
 	const size = 64
-	var r *rig
-	asked := make(chan bool, 1)
-	r = newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: size}, Publish: func(m *message.Message, w message.Wait) error {
+	asked, made := make(chan bool, 1), make(chan *rig, 1)
+	r := newRig(t, Options{Poller: poller.Options{Shards: 2, Mailbox: size}, Publish: func(m *message.Message, w message.Wait) error {
 		m.ID = "given"
 		if w.Time != clientWait || w.Others != 0 || w.Gone != nil {
 			t.Errorf("%+v", w)
 		}
-		waited, err := r.await(context.Background(), m.Target, message.Wait{Time: time.Minute})
+		waited, err := (<-made).await(context.Background(), m.Target, message.Wait{Time: time.Minute})
 		asked <- waited
 		return err
 	}})
+	made <- r
 	hot, cool := r.hotAndCool()
 	c := r.v1("/ws?uid=" + cool)
 	release := r.block(0)

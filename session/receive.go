@@ -26,6 +26,11 @@ type receiver struct {
 	reclaimed []poller.ID      // connections that gave up their input and have to be ended
 }
 
+// maxClosing is how many bytes a client may send between our close frame and its
+// own; what follows is discarded. While a session is closing, record.pingedAt
+// counts them.
+const maxClosing = 16 << 10
+
 // framesPerCheck is after how many frames the clock is looked at.
 const framesPerCheck = 16
 
@@ -33,6 +38,13 @@ const framesPerCheck = 16
 // consumed. The answers go out together at the end.
 func (r *receiver) read(slot uint32, p []byte) int {
 	rec := r.rec(slot)
+	if rec.state == stateClosing {
+		// The only thing awaited is the close frame, and no rate holds here.
+		if rec.pingedAt += uint32(len(p)); rec.pingedAt > maxClosing {
+			r.closer.halfClose(slot, rec)
+			return len(p)
+		}
+	}
 	pinged := rec.flags&flagPinged != 0
 	if !r.ps.Backlogged(slot) {
 		// Something came, so the client lives. But a client with a backlog has to
@@ -73,7 +85,12 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 	for frames := 1; ; frames++ { // since the clock was looked at last
 		rec := r.rec(slot)
 		if used < len(p) {
-			if which := exhausted(r.left); which < rateCount && rec.state == stateOpen && !echo {
+			which := exhausted(r.left)
+			if which < rateCount && rec.state == stateClosing && !echo {
+				r.closer.halfClose(slot, rec)
+				return len(p)
+			}
+			if which < rateCount && rec.state == stateOpen && !echo {
 				r.buckets.charge(slot, rec, r.left)
 				if !r.buckets.overrun(slot, rec, which) {
 					return len(p)

@@ -24,7 +24,7 @@ type record struct {
 	awaited   uint16 // subscriptions of the bus that the upgrade waits for; once open, sub commands not answered yet
 
 	openedAt uint32 // Unix seconds
-	pingedAt uint32 // tick, while flagPinged
+	pingedAt uint32 // tick, while flagPinged; closing: bytes received since; half-closed: tick of that
 	inbound  uint32 // index in shard.inbounds; 0: no message is in progress
 	// side is an index: in shard.halfOpen (+ 1) while the request is not complete, in
 	// shard.upgrades while the upgrade waits, in shard.buckets if flagMetered.

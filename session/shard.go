@@ -141,6 +141,12 @@ func (h *shard) OnTimer(slot uint32) {
 		h.upgrader.timedOut(slot, rec)
 	case stateOpen:
 		h.heartbeats.check(slot, rec)
+	case stateHalfClosed:
+		if h.closer.stillReading(slot, rec) {
+			h.ps.SetTimer(slot, h.ps.Now()+halfCloseTime)
+			return
+		}
+		h.ps.Close(slot)
 	default:
 		h.ps.Close(slot)
 	}

@@ -38,6 +38,9 @@ func (e countedLines) Message(w *wire.Writer, m *message.Message) {
 func (r *rig) strangers(n int) (uids []string) {
 	seen := map[*atomic.Int32]bool{}
 	for i := 0; len(uids) < n; i++ {
+		if i == 1000 {
+			r.t.Fatal("all users are in the same groups")
+		}
 		uid := fmt.Sprint("user-", i)
 		_, hash := r.homeOf(uid)
 		if group := r.perUser.of(hash, 0); !seen[group] {

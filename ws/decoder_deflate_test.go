@@ -65,7 +65,7 @@ func TestDecoderDeflate(t *testing.T) {
 		{"ends within a character", frames(zText + half), fmt.Sprintf("utf8: text message is not valid UTF-8, %d bytes", 6+len(half))},
 		{"broken", frames(zBin + "\x06"), "deflate: compressed message is not valid, 7 bytes"},
 		{"a bomb", frames(zBin + string(deflated(t, make([]byte, 301), 6))), "too_big: inflated message is above the limit of this server, 13 bytes"},
-		{"compressed above the limit", frames(zBin + strings.Repeat("a", 301)), "1009 too_big: message is above the limit of this server at 0"},
+		{"compressed above the limit", frames(zBin + strings.Repeat("a", 300+64+1)), "1009 too_big: message is above the limit of this server at 0"},
 	} {
 		if got := decodeSplits(t, tc.in, lim); got != tc.want {
 			t.Errorf("%s: got  %s\nwant %s", tc.name, got, tc.want)

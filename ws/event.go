@@ -20,9 +20,10 @@ type Event struct {
 	// Compressed is true for a message whose payload is compressed. Its text is
 	// not checked yet: Inflater.Inflate returns the message and checks it.
 	Compressed bool
-	// Inflated is the number of bytes that inflating added to the payload: work
-	// that the client causes beyond the bytes it sent. Next leaves it 0; the
-	// caller of Inflater.Inflate sets it.
+	// Inflated is the work that inflating the message took beyond the bytes that
+	// the client sent, in bytes: those that were added to the payload, and
+	// Inflater.Cost. It is at least 1 for a message that was compressed. Next
+	// leaves it 0; the caller of Inflater.Inflate sets it.
 	Inflated int
 	// Payload is the message, the application data of a ping or pong, or the
 	// reason of a close frame. It lies in the p or in the Inbound given to Next

@@ -57,7 +57,7 @@ func parseHeader(p []byte, in *Inbound, lim Limits) (h header, size int, err *Pr
 			return h, 0, &ProtocolError{BrokenProtocol, "length has its most significant bit set"}
 		}
 	}
-	if !h.op.IsControl() && uint64(in.assembled())+h.length > uint64(lim.maxMessage()) {
+	if !h.op.IsControl() && uint64(in.assembled())+h.length > uint64(lim.maxPayload(h.compressed || in.Active() && in.compressed)) {
 		return h, 0, &ProtocolError{TooBig, "message is above the limit of this server"}
 	}
 	if len(p) < size+4 {

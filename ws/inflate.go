@@ -17,12 +17,20 @@ var (
 var deflateTail = [4]byte{0x00, 0x00, 0xff, 0xff}
 
 const (
-	// A block of 12 bytes can have Huffman tables and no output. Reading the
-	// tables takes about a microsecond, so a message may have freeTables, and one
-	// more for each bytesPerTable bytes of output. The smallest blocks of zlib
-	// (memLevel 1) have an output of at least 127 bytes each.
-	freeTables    = 32
-	bytesPerTable = 64
+	// A block of 12 bytes can have Huffman tables and no output, and reading the
+	// tables takes 1.5 to 3.5 microseconds. So a message may have freeTables, and
+	// one more for each bytesPerTable bytes of its first smallOutput bytes of
+	// output and for each bytesPerLargeTable bytes of all. The smallest blocks of
+	// zlib have an output of at least 127 bytes (memLevel 1), and of 16 KiB by
+	// default.
+	freeTables         = 32
+	bytesPerTable      = 64
+	smallOutput        = 64 << 10
+	bytesPerLargeTable = 4 << 10
+
+	// tableCost is what reading tables costs, in bytes of output that take as
+	// long to inflate.
+	tableCost = 2 << 10
 
 	minInflated  = 4 << 10  // size of the first buffer, in bytes
 	keepInflated = 64 << 10 // a larger buffer is freed when a small message follows
@@ -67,6 +75,10 @@ func (f *Inflater) Inflate(ev Event, lim Limits) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// Cost returns what the last message of Inflate cost beyond its inflated size,
+// in bytes that take as long to inflate: its Huffman tables without the first.
+func (f *Inflater) Cost() int { return max(0, f.tables-1) * tableCost }
 
 // inflate returns the message whose compressed payload is p, of at most max
 // bytes.
@@ -165,7 +177,7 @@ func (f *Inflater) stored() error {
 
 // readTables reads the Huffman tables of a block (RFC 1951 §3.2.7).
 func (f *Inflater) readTables() error {
-	if f.tables++; f.tables > freeTables+len(f.out)/bytesPerTable {
+	if f.tables++; f.tables > freeTables+min(len(f.out), smallOutput)/bytesPerTable+len(f.out)/bytesPerLargeTable {
 		return errDeflateWork
 	}
 	counts, ok := f.take(14)

@@ -148,3 +148,33 @@ func TestInflateSmallBlocks(t *testing.T) {
 		t.Errorf("%d bytes of %d, %v", len(out), len(want), err)
 	}
 }
+
+// TestInflateCost: every Huffman table but the first has a price, and a large
+// message may have fewer of them for its size.
+func TestInflateCost(t *testing.T) {
+	var w bitWriter
+	for range 10 {
+		w.emptyBlock()
+	}
+	var f Inflater
+	if _, err := f.inflate(w.message(), 64<<10); err != nil || f.Cost() != 9*tableCost {
+		t.Errorf("10 tables cost %d, want %d: %v", f.Cost(), 9*tableCost, err)
+	}
+	if _, err := f.inflate(deflated(t, []byte("one table at most"), 6), 64<<10); err != nil || f.Cost() != 0 {
+		t.Errorf("a short text costs %d: %v", f.Cost(), err)
+	}
+	const size = 4 << 20
+	w = bitWriter{}
+	for range size / (1 << 15) {
+		w.bits(0, 3)
+		w.align()
+		w.out = append(w.out, 0, 0x80, 0xff, 0x7f)
+		w.out = append(w.out, make([]byte, 1<<15)...)
+	}
+	for range freeTables + smallOutput/bytesPerTable + size/bytesPerLargeTable + 1 {
+		w.emptyBlock()
+	}
+	if _, err := f.inflate(w.message(), 2*size); !errors.Is(err, errDeflateWork) {
+		t.Errorf("more tables than a message of %d bytes may have: %v", size, err)
+	}
+}

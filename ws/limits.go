@@ -26,6 +26,16 @@ func (l Limits) maxMessage() int {
 	return l.MaxMessage
 }
 
+// maxPayload returns the most bytes that the payload of a message may have as it
+// is sent. Data that does not get smaller grows a little when it is compressed.
+func (l Limits) maxPayload(compressed bool) int {
+	most := l.maxMessage()
+	if compressed {
+		most += most/1000 + 64
+	}
+	return most
+}
+
 func (l Limits) maxFragments() int {
 	if l.MaxFragments == 0 {
 		return DefaultMaxFragments

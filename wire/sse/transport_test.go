@@ -145,10 +145,35 @@ func TestChoose(t *testing.T) {
 			t.Errorf("%s: %d, %v", target, v, refusal)
 		}
 	}
+	for _, target := range []string{"/sse?encoding=plain&encoding=plain", "/sse?Encoding=plain"} {
+		if _, refusal := e.Choose(ask(t, target, "")); refusal == nil || refusal.Status != 400 {
+			t.Errorf("%s: %v", target, refusal)
+		}
+	}
+	for _, tc := range []struct {
+		fields string
+		status int
+	}{
+		{"Sec-Fetch-Site: same-origin\r\n", 0}, {"Sec-Fetch-Site: none\r\n", 0},
+		{"Sec-Fetch-Site: cross-site\r\n", 403}, {"Sec-Fetch-Site: same-site\r\n", 403},
+		{"Sec-Fetch-Site: cross-site\r\nOrigin: https://a.example\r\n", 0},
+	} {
+		_, refusal := e.Choose(ask(t, "/sse", tc.fields))
+		if status := statusOf(refusal); status != tc.status {
+			t.Errorf("%q: %d, want %d", tc.fields, status, tc.status)
+		}
+	}
 	for _, target := range []string{"/sse?encoding=", "/sse?encoding=Plain", "/sse?encoding=%0d%0ax"} {
 		_, refusal := e.Choose(ask(t, target, ""))
 		if refusal == nil || refusal.Status != 400 || refusal.Cause != ws.CauseUpgrade || !strings.Contains(refusal.Detail, "allowed are plain, belfry.v1") || strings.ContainsAny(refusal.Detail, "\r\n") {
 			t.Errorf("%s: %v", target, refusal)
 		}
 	}
+}
+
+func statusOf(r *ws.Refusal) int {
+	if r == nil {
+		return 0
+	}
+	return r.Status
 }

@@ -102,7 +102,7 @@ func (d *inflating) Next(p []byte, in *ws.Inbound, limits ws.Limits) (int, ws.Ev
 	began := time.Now()
 	received := len(ev.Payload)
 	ev.Payload, err = d.inflater.Inflate(ev, limits)
-	ev.Compressed, ev.Inflated = false, max(0, len(ev.Payload)-received)
+	ev.Compressed, ev.Inflated = false, max(1, len(ev.Payload)-received+d.inflater.Cost())
 	d.counters.inflated.Add(1)
 	d.counters.received.Add(uint64(len(ev.Payload)))
 	d.counters.inflateTime.Add(int64(time.Since(began)))
