@@ -15,10 +15,10 @@ import (
 var errEncoding = errors.New("session: the message could not be encoded")
 
 // Delivery is one message on its way to the sessions of this node. It knows the
-// shards that it goes to, and the message's frame for every variant in use. The
-// shards share it. It does not change any more, except that a shard adds the frame
-// of a variant that was not in use before. Deliver may be called again after an
-// error.
+// shards that it goes to, and the message's frame for each variant that Prepare
+// found in use. The shards share it. It does not change any more, except that a
+// shard adds the frame of a variant that was not in use before. Deliver may be
+// called again after an error.
 type Delivery struct {
 	Message *message.Message // must not be changed any more
 
@@ -44,9 +44,12 @@ type home struct {
 	id    poller.ID // of a session
 }
 
-// Prepare finds the shards of m and encodes m for every variant that a session of
-// this node speaks. Call it before a lock or a place is taken: so an encoding that
-// panics leaves neither behind. m must not be changed afterwards. Any goroutine.
+// Prepare finds the shards of m and encodes m for the variants that its sessions
+// may speak. To users it encodes only what sessions of their groups speak (see
+// userVariants), so that clients without a user cannot make it cost more. To all
+// other targets it encodes every variant that a session of this node speaks. Call
+// it before a lock or a place is taken: so an encoding that panics leaves neither
+// behind. m must not be changed afterwards. Any goroutine.
 //
 // An error is a fault of this server, which is in its log; no session gets m.
 func (s *Server) Prepare(m *message.Message) (*Delivery, error) {
@@ -60,7 +63,7 @@ func (s *Server) Prepare(m *message.Message) (*Delivery, error) {
 	ok := true
 	d.batches = make([]atomic.Pointer[poller.Frames], len(s.perVariant))
 	for i := range s.perVariant {
-		if s.perVariant[i].Load() > 0 {
+		if d.mayNeed(uint8(i)) {
 			frame, encoded := d.encode(uint8(i))
 			d.batches[i].Store(poller.NewFrames(poller.NewFrame(frame, d.key)))
 			d.size += int64(len(frame))
@@ -71,6 +74,22 @@ func (s *Server) Prepare(m *message.Message) (*Delivery, error) {
 		return nil, errEncoding
 	}
 	return d, nil
+}
+
+// mayNeed says whether a session that the message goes to may speak a variant.
+func (d *Delivery) mayNeed(variant uint8) bool {
+	if d.srv.perVariant[variant].Load() <= 0 {
+		return false
+	}
+	if d.Message.Target.Scope != message.ScopeUsers {
+		return true
+	}
+	for i := range d.homes {
+		if d.srv.perUser.of(d.homes[i].hash, variant).Load() > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // route finds the shards that the message goes to.
@@ -132,7 +151,9 @@ func (d *Delivery) encode(variant uint8) (frame []byte, ok bool) {
 	return frame, true
 }
 
-// batch returns the message's frame for a variant, as a batch of one. Any shard.
+// batch returns the message's frame for a variant, as a batch of one. It encodes
+// the message if the variant was not in use when the message was prepared. Any
+// shard.
 func (d *Delivery) batch(variant uint8) *poller.Frames {
 	p := &d.batches[variant]
 	if b := p.Load(); b != nil {

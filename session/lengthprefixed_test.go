@@ -239,7 +239,11 @@ func (c *lpConn) want(frames ...string) {
 		if _, err := io.ReadFull(c.br, header); err != nil {
 			c.t.Fatalf("%v; want %q", err, want)
 		}
-		payload := make([]byte, binary.BigEndian.Uint32(header[1:]))
+		size := binary.BigEndian.Uint32(header[1:])
+		if size > 1<<20 {
+			c.t.Fatalf("got %q, which is no frame; want %q", header, want)
+		}
+		payload := make([]byte, size)
 		io.ReadFull(c.br, payload)
 		if got := string(header[:1]) + string(payload); got != want {
 			c.t.Fatalf("got %q; want %q", got, want)

@@ -80,6 +80,9 @@ func newRig(t *testing.T, o Options) *rig {
 		if n := s.sessions.Load(); n != 0 {
 			t.Errorf("%d sessions counted after the end", n)
 		}
+		if n, negative := s.perUser.sessions(); n != 0 || negative != 0 {
+			t.Errorf("%d sessions counted by user and variant after the end, %d counts below zero", n, negative)
+		}
 		if n := s.pending.Load(); n != 0 {
 			t.Errorf("%d pending upgrades counted after the end", n)
 		}

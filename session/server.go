@@ -34,6 +34,7 @@ type Server struct {
 	mailBytes  atomic.Int64   // of messages that wait for shards or are being sent
 	conns      atomic.Int64   // all connections, ending ones included
 	perVariant []atomic.Int64 // sessions, by variant
+	perUser    userVariants   // sessions that have a user
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
 
@@ -71,6 +72,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.perVariant = make([]atomic.Int64, len(s.protocols.variants))
+	s.perUser = newUserVariants(len(s.protocols.variants))
 	if s.addresses, err = newAddresses(&s.opt); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ func (m *machine) check() {
 	m.checkTopics()
 	m.checkSessions()
 	m.checkUsers()
+	m.checkUserVariants()
 }
 
 func (m *machine) checkTopics() {
@@ -128,6 +130,32 @@ func (m *machine) checkUsers() {
 	}
 }
 
+func (m *machine) checkUserVariants() {
+	uv := &m.h.srv.perUser
+	want := map[*atomic.Int32]int32{}
+	for _, a := range m.actors {
+		if a.uid != "" && a.state != actorOut {
+			_, hash := m.h.srv.homeOf(a.uid)
+			variant := uint8(0)
+			if a.v1 {
+				variant = 1
+			}
+			want[uv.of(hash, variant)]++
+		}
+	}
+	for i := range uv.counts {
+		if got := uv.counts[i].Load(); got != 0 {
+			if want[&uv.counts[i]] != got {
+				m.fail("%d sessions counted by user and variant, want %d", got, want[&uv.counts[i]])
+			}
+			delete(want, &uv.counts[i])
+		}
+	}
+	if len(want) > 0 {
+		m.fail("the sessions of %d users are not counted by variant", len(want))
+	}
+}
+
 // finish makes the fan-out runs to their end, empties the tables and looks that
 // nothing is left.
 func (m *machine) finish() {
@@ -199,6 +227,7 @@ func fresh(h *shard) {
 	h.users.close()
 	h.topics.close()
 	h.users, h.topics, h.fanout = users{}, topics{}, fanoutRuns{}
+	h.srv.perUser = newUserVariants(len(h.srv.protocols.variants))
 	h.users.init(&h.env, h)
 	h.topics.init(&h.env, h, &h.fanout)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)

@@ -12,12 +12,13 @@ type users struct {
 	waiter   Waiter         // called by interest when it is ready
 	table    *offheap.Table // by hash of the uid: slot of the user's youngest session
 	uids     *offheap.Strs
-	changed  uint64 // how often a session was entered or taken out
+	variants *userVariants // of the server
+	changed  uint64        // how often a session was entered or taken out
 }
 
 func (us *users) init(e *env, w Waiter) (err error) {
 	owner := e.opt.Poller.Memory.Owner("users")
-	us.records, us.interest, us.waiter = e.records, e.opt.Interest, w
+	us.records, us.interest, us.waiter, us.variants = e.records, e.opt.Interest, w, &e.srv.perUser
 	us.table = offheap.NewTable(owner)
 	us.uids, err = offheap.NewStrs(owner, e.opt.MaxSessions+e.opt.MaxPending)
 	return err
@@ -54,7 +55,7 @@ func (us *users) find(hash uint32, uid []byte) (slot uint32, ok bool) {
 }
 
 // enter makes slot the youngest session of uid. It fails if there is no memory
-// for a new user.
+// for a new user. The session's variant must not change until it leaves.
 func (us *users) enter(slot uint32, rec *record, hash uint32, uid string) error {
 	us.changed++
 	first, ok := us.find(hash, []byte(uid))
@@ -67,13 +68,14 @@ func (us *users) enter(slot uint32, rec *record, hash uint32, uid string) error 
 			us.uids.Free(str)
 			return err
 		}
-		rec.uid, rec.userHash = str, hash
-		return nil
+		rec.uid = str
+	} else {
+		old := us.rec(first)
+		us.table.Replace(hash, first, slot)
+		rec.uid, rec.older, old.newer = old.uid, first+1, slot+1
 	}
-	old := us.rec(first)
-	us.table.Replace(hash, first, slot)
-	rec.uid, rec.userHash = old.uid, hash
-	rec.older, old.newer = first+1, slot+1
+	rec.userHash = hash
+	us.variants.of(hash, rec.variant).Add(1)
 	return nil
 }
 
@@ -90,6 +92,7 @@ func (us *users) leave(slot uint32, rec *record) {
 		return
 	}
 	us.changed++
+	us.variants.of(rec.userHash, rec.variant).Add(-1)
 	us.interest.LeaveUser(us.uids.Get(rec.uid))
 	if rec.older != 0 {
 		us.rec(rec.older - 1).newer = rec.newer
