@@ -40,11 +40,11 @@ type Interest interface {
 	JoinUser(uid []byte, w Waiter, token uint64) (ready bool)
 	// LeaveUser counts one session of uid less.
 	LeaveUser(uid []byte)
-	// JoinTopic counts one more subscriber of topic. ready and
+	// JoinTopic counts one more shard that has a subscriber of topic. ready and
 	// w.TopicReady(token) have the same meaning as with JoinUser.
 	JoinTopic(topic []byte, w Waiter, token uint64) (ready bool)
-	// LeaveTopic counts one subscriber of topic less. If TopicReady is still
-	// due for it, it may or may not be called afterwards.
+	// LeaveTopic counts one shard less that has subscribers of topic. TopicReady
+	// may still be called for a token that waits.
 	LeaveTopic(topic []byte)
 }
 

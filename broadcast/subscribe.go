@@ -146,7 +146,7 @@ func (i *interest) subscribe(subject, group string) *nats.Subscription {
 	} else {
 		sub, err = i.bus.nc.ChanQueueSubscribe(subject, group, i.bus.in)
 	}
-	if err != nil { // only after Close
+	if err != nil { // after Close, or not a subject
 		i.bus.log.Error("cannot subscribe", zap.String("subject", subject), zap.Error(err))
 		return nil
 	}

@@ -135,7 +135,7 @@ type Message struct {
 	Target  Target
 	Kind    Kind
 	Key     string // under the policy latest-only a message replaces a waiting one with the same key; "": the same target
-	Op      uint32 // operation number, for encodings that have one (goim); 0 for none
+	Op      uint32 // operation number, for encodings that have one; 0 for none
 	Payload []byte
 
 	// Received is the time at which the message came to this node. It serves to

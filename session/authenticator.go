@@ -8,8 +8,8 @@ import (
 	"belfry/ws"
 )
 
-// Authenticator decides who a client is and which topics it may have: the second
-// of the three steps of an upgrade.
+// Authenticator decides who a client is and which topics it may have: the third
+// of the four steps of an upgrade.
 type Authenticator interface {
 	// Authenticate is called on a shard's goroutine and must not block. If it needs
 	// time it returns pending, and calls later exactly once, from another

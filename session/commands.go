@@ -48,8 +48,10 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 		cs.publish(slot, c)
 	case wire.OpLogin:
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "this session needs no login, or has had it")
-	default:
+	case wire.OpPing:
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
+	default:
+		cs.answers.fail(slot, c.Ref, "bad_request", "", "not a command of this server")
 	}
 }
 
@@ -57,6 +59,10 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 // command is answered when the bus carries all of them to this node.
 func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 	for _, topicName := range c.Topics {
+		if err := message.CheckTopic(topicName); err != nil { // an encoding need not have checked it
+			cs.answers.fail(slot, c.Ref, "bad_request", "topics", err.Error())
+			return
+		}
 		if !cs.opt.MaySubscribe(topicName) {
 			cs.answers.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you (session.open_topics)", topicName))
 			return

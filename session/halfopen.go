@@ -159,8 +159,8 @@ func (t *halfOpen) leave(rec *record) {
 // kernel spreads the connections of an address evenly over the shards.
 func (t *halfOpen) perAddress() int { return max(1, t.opt.MaxPending/(2*len(t.srv.shards))) }
 
-// halfOpened is called for a connection whose request was not complete after the
-// first read.
+// halfOpened is called for each new connection that stays in this shard, after its
+// first read. It counts the connection if its request is not complete.
 func (u *upgrader) halfOpened(slot uint32, rec *record) {
 	switch {
 	case rec.state != stateHead && rec.state != stateProxy:

@@ -17,8 +17,8 @@ type Interest interface {
 	// JoinTopic counts one more shard that has a subscriber of topic. The result
 	// and w.TopicReady(token) are as with JoinUser.
 	JoinTopic(topic []byte, w Waiter, token uint64) (ready bool)
-	// LeaveTopic counts one shard less that has subscribers of topic. A token that
-	// still waits may or may not be called afterwards.
+	// LeaveTopic counts one shard less that has subscribers of topic. TopicReady
+	// may still be called for a token that waits.
 	LeaveTopic(topic []byte)
 }
 

@@ -112,7 +112,7 @@ func (u *upgrader) ready(slot uint32) {
 	u.accept(slot, rec, u.upgrades.take(rec))
 }
 
-// accept is the third step of an upgrade: it sends the answer, and in the same
+// accept is the fourth step of an upgrade: it sends the answer, and in the same
 // write the hello of the encoding. It gives o back.
 func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 	u.upgrades.stopWaiting(rec)

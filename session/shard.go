@@ -249,7 +249,7 @@ func (h *shard) OnWork() bool {
 // OnSubmitted implements poller.Handler.
 func (h *shard) OnSubmitted() { h.dispatcher.submitted() }
 
-// OnHalfOpen implements poller.Watcher.
+// OnHalfOpen implements poller.HalfOpener.
 func (h *shard) OnHalfOpen(slot uint32) { h.upgrader.halfOpened(slot, h.rec(slot)) }
 
 // OnReclaim implements poller.Reclaimer.

@@ -14,8 +14,8 @@ import (
 )
 
 // upgrader brings a connection from accept to session, or refuses it. An upgrade
-// has three steps: parse (readHead), authorize, and answer (register, accept).
-// Owned by the shard.
+// has four steps: parse (readHead), choose (which variant), authorize, and answer
+// (register, accept). Owned by the shard.
 type upgrader struct {
 	env
 	upgrades   *upgrades
@@ -123,7 +123,7 @@ func (u *upgrader) fullOfSessions() *ws.Refusal {
 	return ws.Unavailable("this server has reached its limit of sessions (max_connections)", u.opt.RetryAfter).WithCause(CauseSessions)
 }
 
-// authorize is the second step of an upgrade: it asks the authenticator. The
+// authorize is the third step of an upgrade: it asks the authenticator. The
 // request is the first n bytes of p. It returns how many bytes of p are consumed.
 func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte, n int) int {
 	switch {

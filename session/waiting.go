@@ -7,7 +7,7 @@ import (
 	"belfry/ws"
 )
 
-// upgrade is an upgrade between its three steps: parse, authorize, answer.
+// upgrade is an upgrade between its steps: parse, choose, authorize, answer.
 type upgrade struct {
 	accept   []byte // the answer with which the transport accepts the request
 	variant  uint8

@@ -247,3 +247,14 @@ func TestEndpointsThatDoNotFit(t *testing.T) {
 		}
 	}
 }
+
+// TestTopicsOfEveryEncoding: a topic is a NATS subject, so its name is checked
+// although an encoding has not.
+func TestTopicsOfEveryEncoding(t *testing.T) {
+	r := newRig(t, Options{Endpoints: thirdTransport(), MaySubscribe: func(string) bool { return true }})
+	conn, _ := r.lp("/lp?uid=u")
+	conn.want("thello u  []")
+	conn.say(prefixedText, "sub 1 >")
+	conn.want("terror 1 bad_request")
+	conn.Close()
+}

@@ -82,7 +82,7 @@ const (
 type Command struct {
 	Op      Op
 	Ref     string         // the client's name for the command, repeated in the Reply; "" for none
-	Topics  []string       // of OpSub and OpUnsub
+	Topics  []string       // of OpSub and OpUnsub; the server checks their names
 	Target  message.Target // of OpPub
 	Kind    message.Kind   // of OpPub
 	Payload []byte         // of OpPub and OpLogin; the caller may keep it

@@ -31,7 +31,7 @@ type Close struct {
 type Transport interface {
 	// Name returns the label for logs and metrics.
 	Name() string
-	// Answers returns whether clients can send. If they cannot (SSE), pings only
+	// Answers returns whether clients can answer pings and a close. If they cannot (SSE), pings only
 	// keep the connection alive, a session is not closed for silence, and the
 	// server does not wait for an answer to AppendClose.
 	Answers() bool
