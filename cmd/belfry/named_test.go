@@ -83,7 +83,7 @@ func TestNamedSettingsExist(t *testing.T) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != root, d.IsDir() && d.Name() == "bin":
+		case d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"bin", "cache", "node_modules"}, d.Name())):
 			return filepath.SkipDir
 		case d.IsDir() || strings.HasSuffix(path, "_test.go"):
 			return nil
