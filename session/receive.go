@@ -85,17 +85,12 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 	for frames := 1; ; frames++ { // since the clock was looked at last
 		rec := r.rec(slot)
 		if used < len(p) {
-			which := exhausted(r.left)
-			if which < rateCount && rec.state == stateClosing && !echo {
-				r.closer.halfClose(slot, rec)
-				return len(p)
-			}
-			if which < rateCount && rec.state == stateOpen && !echo {
-				r.buckets.charge(slot, rec, r.left)
-				if !r.buckets.overrun(slot, rec, which) {
+			if which := exhausted(r.left); which < rateCount && !echo {
+				if ended, stop := r.limit(slot, rec, which); ended {
 					return len(p)
+				} else if stop {
+					return used
 				}
-				return used
 			}
 			if frames >= framesPerCheck {
 				if r.ps.Expired() {
@@ -140,6 +135,20 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 			}
 		}
 	}
+}
+
+// limit acts on a session that has used up the tokens of a rate. ended: nothing
+// more that it sends matters. stop: the rest of the read waits.
+func (r *receiver) limit(slot uint32, rec *record, which int) (ended, stop bool) {
+	switch rec.state {
+	case stateClosing:
+		r.closer.halfClose(slot, rec)
+		return true, true
+	case stateOpen:
+		r.buckets.charge(slot, rec, r.left)
+		return !r.buckets.overrun(slot, rec, which), true
+	}
+	return false, false
 }
 
 // event acts on what was decoded. It returns false if nothing more that the
