@@ -121,6 +121,25 @@ func (o *Options) Validate() error {
 			errs = append(errs, fmt.Errorf("--header %q: not of the form 'Name: value'", header))
 		}
 	}
+	errs = append(errs, o.readMessages())
+	o.setDependent()
+	if o.Target == "" {
+		errs = append(errs, errors.New("--target: missing; a name, or an IPv4 or IPv6 address"))
+	}
+	if !strings.Contains(o.Echo, "{payload}") {
+		errs = append(errs, errors.New("--echo: has no {payload} in it"))
+	}
+	if _, err := ParsePorts(o.Ports); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, o.Publish.validate(o.Mode))
+	return errors.Join(errs...)
+}
+
+// readMessages reads the messages of the command line: answers to the server's,
+// and those that are sent at the start.
+func (o *Options) readMessages() error {
+	var errs []error
 	for _, reply := range o.Reply {
 		to, with, ok := strings.Cut(reply, "=")
 		if !ok || to == "" {
@@ -131,6 +150,11 @@ func (o *Options) Validate() error {
 	for i, m := range o.Wire.OnOpen {
 		o.Wire.OnOpen[i] = unescape(m)
 	}
+	return errors.Join(errs...)
+}
+
+// setDependent sets the options that follow from others.
+func (o *Options) setDependent() {
 	w := &o.Wire
 	w.Wrapped = w.Wrapped || len(w.OnOpen) > 0 || len(w.Answers) > 0 || w.Ready != "" || w.Subprotocol != ""
 	if w.Path == "" {
@@ -138,9 +162,6 @@ func (o *Options) Validate() error {
 	}
 	if strings.HasPrefix(o.Target, "[") && strings.HasSuffix(o.Target, "]") { // as in a URL
 		o.Target = o.Target[1 : len(o.Target)-1]
-	}
-	if o.Target == "" {
-		errs = append(errs, errors.New("--target: missing; a name, or an IPv4 or IPv6 address"))
 	}
 	if _, err := netip.ParseAddr(o.Target); err != nil && w.Host == "" {
 		w.Host = o.Target + ":{port}"
@@ -151,14 +172,6 @@ func (o *Options) Validate() error {
 	if o.Mode == Push {
 		o.Concurrency = min(o.Concurrency, w.Users) // pushes to one user are sent one after the other
 	}
-	if !strings.Contains(o.Echo, "{payload}") {
-		errs = append(errs, errors.New("--echo: has no {payload} in it"))
-	}
-	if _, err := ParsePorts(o.Ports); err != nil {
-		errs = append(errs, err)
-	}
-	errs = append(errs, o.Publish.validate(o.Mode))
-	return errors.Join(errs...)
 }
 
 // unescape replaces \r, \n, \x1e and \\ by their characters, so that messages
