@@ -145,6 +145,19 @@ func TestRenew(t *testing.T) {
 	}
 }
 
+// The last bytes of a connection may renew it while an error of its socket is
+// handled. Then its end is not counted, and no other socket is closed.
+func TestEndAfterRenew(t *testing.T) {
+	a, err := newAttacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := a.slot()
+	if a.end(i, "EPIPE"); len(a.report.Failed) > 0 || a.pending != 0 || a.open != 0 || len(a.free) != 0 {
+		t.Errorf("%+v, %d pending, %d open", a.report, a.pending, a.open)
+	}
+}
+
 // Without a flood a connection is renewed as soon as it is accepted.
 func TestRenewAtOnce(t *testing.T) {
 	var resets atomic.Int64
