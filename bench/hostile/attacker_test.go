@@ -249,7 +249,7 @@ func TestEvents(t *testing.T) {
 		plan := Plan{Count: 2, Head: func(int) []byte { return eventsRequest("/sse") }, Events: true, Reads: true}
 		r := attackUntil(t, target, plan, func(a *attacker) bool { return a.begun == 2 && a.open == 0 })
 		good := status == "200 OK"
-		if good && (r.Connected != 2 || r.ClosedCount() != 2 || r.Closed["close"] != 0 || len(r.Failed) > 0) {
+		if good && (r.Connected != 2 || r.ClosedCount() != 2 || r.Closed["EOF"] != 2 || len(r.Failed) > 0) {
 			t.Errorf("%s: %+v", status, r)
 		}
 		if !good && (r.Connected != 0 || r.Failed["status 403"] != 2 || r.ClosedCount() != 0) {
