@@ -24,12 +24,8 @@ var allowed = map[string][]string{
 	"wire":      {"ws", "message"},
 	"session":   {"poller", "offheap", "ws", "wire", "message"},
 	"broadcast": {"message"},
-	"auth":      {"session"},
-	"cluster":   {"broadcast", "message"},
-	"push":      {"broadcast", "cluster", "message", "ws"},
-	"gateway":   {"session", "message"},
+	"push":      {"broadcast", "message", "ws"},
 	"deploy":    {},
-	"handover":  {"session", "broadcast", "cluster"},
 	"config":    {"ws", "message"},
 	"metrics":   {},
 	"host":      {},
@@ -102,6 +98,30 @@ func violations(p goPackage) []string {
 	return bad
 }
 
+// rulesWithout returns the folders that the tables name and that are not among
+// the existing ones, in alphabetical order.
+func rulesWithout(existing map[string]bool) (missing []string) {
+	named := map[string]bool{}
+	for folder, may := range allowed {
+		named[folder] = true
+		for _, to := range may {
+			named[to] = to != "*"
+		}
+	}
+	for _, table := range []map[string][]string{mayUse, without} {
+		for folder := range table {
+			named[folder] = true
+		}
+	}
+	for folder, is := range named {
+		if is && !existing[folder] {
+			missing = append(missing, folder)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
 // folderOf returns the top-level folder of one of our packages.
 func folderOf(importPath string) string {
 	folder, _, _ := strings.Cut(strings.TrimPrefix(importPath, "belfry/"), "/")
@@ -126,7 +146,7 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
+	seen, folders := 0, map[string]bool{}
 	for decoder := json.NewDecoder(bytes.NewReader(out)); ; seen++ {
 		var p goPackage
 		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
@@ -134,12 +154,34 @@ func TestImports(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
+		folders[folderOf(p.ImportPath)] = true
 		for _, bad := range violations(p) {
 			t.Error(bad)
 		}
 	}
+	for _, folder := range rulesWithout(folders) {
+		t.Errorf("a rule names the folder %s, which has no Go code", folder)
+	}
 	if seen < 5 {
 		t.Errorf("go list found %d packages only", seen)
+	}
+}
+
+// A rule for a folder without Go code is reported, in each of the tables.
+func TestRulesWithout(t *testing.T) {
+	existing := map[string]bool{}
+	for folder := range allowed {
+		existing[folder] = true
+	}
+	if got := rulesWithout(existing); got != nil {
+		t.Errorf("%q; want none", got)
+	}
+	for _, folder := range []string{"config", "message", "poller", "bench"} {
+		existing[folder] = false
+		if got := rulesWithout(existing); !slices.Equal(got, []string{folder}) {
+			t.Errorf("%q; want %q", got, folder)
+		}
+		existing[folder] = true
 	}
 }
 
