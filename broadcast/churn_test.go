@@ -131,6 +131,9 @@ func TestChurnOfTopicsIsBounded(t *testing.T) {
 	if limit := before + most + 2*joinBatch; peak > limit {
 		t.Errorf("%d subscriptions at the NATS server; allowed are %d", peak, limit)
 	}
+	// A topic that is still being subscribed when the time moves would begin to
+	// linger after it.
+	eventually(t, "the last batch", n.nats.interest.settled)
 	clk.advance(t, 6*time.Second)
 	eventually(t, "everything given back", func() bool { return held() == before })
 	clk.advance(t, time.Second)
@@ -140,6 +143,18 @@ func TestChurnOfTopicsIsBounded(t *testing.T) {
 	if !n.JoinTopic([]byte("kept"), n.shard, 1) {
 		t.Error("a wanted topic was unsubscribed instead of lingering ones")
 	}
+}
+
+// settled says whether every topic that is or was wanted is subscribed.
+func (i *interest) settled() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, t := range i.topics {
+		if !t.ready {
+			return false
+		}
+	}
+	return true
 }
 
 // A topic that is left and wanted again at once is subscribed to once: otherwise
