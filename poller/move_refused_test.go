@@ -145,7 +145,8 @@ func TestMoveBetweenRefusals(t *testing.T) {
 	for range 3 {
 		got = append(got, receive(t, told))
 	}
-	if want := []int{0, 1, 1}; !slices.Equal(got, want) {
-		t.Errorf("told in shards %v, want %v", got, want)
+	r.settle(1)
+	if want := []int{0, 1, 1}; !slices.Equal(got, want) || len(told) > 0 {
+		t.Errorf("told in shards %v and %d times more, want %v", got, len(told), want)
 	}
 }
