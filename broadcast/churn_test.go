@@ -103,6 +103,11 @@ func TestChurnOfTopicsIsBounded(t *testing.T) {
 	s := external(t, 0)
 	n := open(t, Options{URLs: []string{s.ClientURL()}, MaxLingering: most, Linger: 5 * time.Second, clock: clk.clock()})
 	n.topic(t, "kept")
+	// Until the node has tried its permissions, it has two subscriptions for that.
+	eventually(t, "the inspection", n.nats.inspected.Load)
+	if err := n.nats.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	held := func() int { return int(s.NumSubscriptions()) }
 	before, peak := held(), 0
 	var mu sync.Mutex // guards peak
