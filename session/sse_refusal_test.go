@@ -129,6 +129,7 @@ func TestSSERefusedBeforeTheRequest(t *testing.T) {
 	eventually(t, "read", func() bool { return r.loop.Stats().ReadBytes > read })
 	r.half("127.0.1.1") // takes the place of its address's oldest
 	plain(r.answered(begun, "GET"), 429)
+	eventually(t, "its place taken", func() bool { return r.pending.Load() == 1 }) // which half counts from
 	r.half("127.0.1.2")
 	late := r.half("127.0.1.3") // all places are taken
 	plain(r.answered(late, "GET"), 503)
