@@ -25,7 +25,7 @@ import (
 // withDeflate is the default endpoint with deflate.
 func withDeflate(tb testing.TB) []wire.Endpoint {
 	tb.Helper()
-	d, err := websocket.NewDeflate(websocket.DeflateOptions{})
+	d, err := websocket.NewDeflate(ws.DeflateOptions{})
 	if err != nil {
 		tb.Fatal(err)
 	}
