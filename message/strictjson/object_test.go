@@ -91,6 +91,42 @@ func TestParseRefusals(t *testing.T) {
 	}
 }
 
+// MaxTokens holds for the objects and arrays of all fields together. Parse stops
+// there: what follows need not be JSON.
+func TestParseMaxTokens(t *testing.T) {
+	const most = 20
+	list := func(n int) string { return "[" + strings.Repeat("0,", n-3) + "0]" } // n tokens
+	for _, c := range []struct {
+		in, field string // "": valid
+		fields    int
+	}{
+		{`{"a":` + list(most) + `}`, "", 1},
+		{`{"a":` + list(most+1) + `}`, "a", 0},
+		{`{"a":` + list(12) + `,"b":` + list(8) + `}`, "", 2},
+		{`{"a":` + list(12) + `,"b":` + list(9) + `}`, "b", 1},
+		{`{"a":` + list(most) + `,"b":1,"c":"x","d":null,"e":-1e3}`, "", 5},
+		{`{"a":` + list(most) + `,"b":{}}`, "b", 1},
+		{`{"a":{"x":` + list(17) + `}}`, "", 1},
+		{`{"a":{"x":` + list(18) + `}}`, "a", 0},
+		{`{"r":1,"\u0061":` + strings.Repeat("[", most) + "not JSON", "a", 1},
+		{`{"` + strings.Repeat("n", 40) + `":` + strings.Repeat("[", most), strings.Repeat("n", 32) + "…", 0},
+	} {
+		o := Object{MaxTokens: most}
+		err := o.Parse([]byte(c.in))
+		if f, ok := errors.AsType[*message.FieldError](err); c.field == "" && err != nil || c.field != "" &&
+			(!ok || f.Field != c.field || !strings.Contains(f.Detail, "more than 20 JSON tokens; allowed are 0 to 20 in")) {
+			t.Errorf("%s: %v; want an error about %q", c.in, err, c.field)
+		}
+		if n := len(o.Fields()); n != c.fields {
+			t.Errorf("%s: %d fields; want %d", c.in, n, c.fields)
+		}
+		var free Object // with a decoder that had a limit before
+		if err := free.Parse([]byte(c.in)); errors.Is(err, errTokens) || !strings.Contains(c.in, "[[") && err != nil {
+			t.Errorf("%s without a limit: %v", c.in, err)
+		}
+	}
+}
+
 func TestParseAllocations(t *testing.T) {
 	p := []byte(`{"type":"pub","ref":2,"to":{"topic":"news"},"data":"x\n"}`)
 	least := math.Inf(1) // of many runs: the pool may drop a decoder, under the race detector often

@@ -15,6 +15,11 @@ import (
 const (
 	maxRefLen        = 64                     // bytes of a ref in JSON, with its quotes
 	maxCommandTopics = message.MaxTargetNames // topics in one sub or unsub
+
+	// maxTokens limits the JSON tokens of the objects and arrays in a command. A
+	// command with as many names as are allowed has 261. Without a limit 64 KiB of
+	// small members would keep the shard busy for more than a millisecond.
+	maxTokens = 1024
 )
 
 // badRequest is the CommandError code for a payload that is not a valid command.
@@ -54,6 +59,7 @@ type fields struct{ strictjson.Object }
 // parse reads the fields of the object in p. After an error, f has the fields
 // before the error.
 func (f *fields) parse(p []byte) error {
+	f.MaxTokens = maxTokens
 	err := f.Parse(p)
 	if syntax, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
 		return fmt.Errorf("%w: %s", strictjson.ErrNotObject, syntax.Detail)

@@ -3,6 +3,7 @@ package v1
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"strings"
@@ -93,6 +94,8 @@ func TestCommandsRefused(t *testing.T) {
 		{`{"type":"pub","to":{"topic":"a"},"data":"\udd89\ud83e"}`, "data", "", "surrogate"},
 		{`{"type":"pub","to":{"topic":"a"},"data":"\ud83e\n0000"}`, "data", "", "surrogate"},
 		{"{\"type\":\"p\xff\"}", "", "", "UTF-8"},
+		{`{"type":"ping","ref":1,"x":[` + many + `,` + many + `,` + many + `,` + many + `]}`, "x", "1", "more than 1024 JSON tokens; allowed are 0 to 1024 in"},
+		{`{"type":"pub","data":[` + many + `,` + many + `,` + many + `,` + many + `]}`, "data", "", "send the JSON as text in one string"},
 	} {
 		_, _, err := Encoding{}.Command([]byte(c.in), message.Text)
 		refused, ok := errors.AsType[*wire.CommandError](err)
@@ -197,6 +200,9 @@ func TestHostileCommandsAreCheap(t *testing.T) {
 		"fields of to":    filled(`{"type":"pub","data":"","to":{"topic":"a"`, `,"a":0`, `}}`),
 		"topics":          filled(`{"type":"sub","topics":["a"`, `,"a"`, `]}`),
 		"topics of a pub": filled(`{"type":"pub","data":"","to":{"topics":["a"`, `,"a"`, `]}}`),
+		"members of x":    filled(`{"type":"ping","x":{"a":0`, `,"a":0`, `}}`),
+		"brackets":        filled(`{"type":"ping","x":[[]`, `,[]`, `]}`),
+		"depth":           filled(`{"type":"ping","x":`, `[`, `}`),
 	} {
 		var err error
 		n := testing.AllocsPerRun(1, func() { _, _, err = Encoding{}.Command(p, message.Text) })
@@ -212,6 +218,22 @@ var commandSamples = map[string]string{
 	"topics": `{"type":"sub","ref":1,"topics":["a` + strings.Repeat(`","a`, 63) + `"]}`,
 	"pub":    `{"type":"pub","ref":2,"to":{"topic":"news.sport"},"data":"{\"price\":123.45,\"symbol\":\"BELL\"}"}`,
 	"pub4k":  `{"type":"pub","ref":2,"to":{"user":"0123456789abcdef"},"data":"` + strings.Repeat("x", 4096) + `"}`,
+}
+
+// A command may have as many names as are allowed, and a list that is a little too
+// long is answered with the number of names that is allowed.
+func TestMostNamesAreNotTooManyTokens(t *testing.T) {
+	names := `["` + strings.Repeat(`a","`, message.MaxTargetNames-1) + `a"]`
+	for _, in := range []string{`{"type":"sub","topics":` + names + `}`, `{"type":"pub","data":"","to":{"topics":` + names + `}}`} {
+		if _, _, err := (Encoding{}).Command([]byte(in), message.Text); err != nil {
+			t.Error(err)
+		}
+	}
+	names = `["` + strings.Repeat(`a","`, 3*message.MaxTargetNames) + `a"]`
+	_, _, err := Encoding{}.Command([]byte(`{"type":"sub","topics":`+names+`}`), message.Text)
+	if err == nil || !strings.Contains(err.Error(), "more than 256 names") {
+		t.Error(err)
+	}
 }
 
 // A command costs what it holds: its type, ref, names, payload, and the growth
@@ -233,15 +255,17 @@ func TestCommandAllocations(t *testing.T) {
 	}
 }
 
-// What it costs a shard to read one command.
+// What it costs a shard to read one command, and to refuse one of 64 KiB.
 func BenchmarkCommand(b *testing.B) {
-	for name, sample := range commandSamples {
+	samples := maps.Clone(commandSamples)
+	samples["refused"] = `{"type":"ping","x":{"a":0` + strings.Repeat(`,"a":0`, 10900) + `}}`
+	for name, sample := range samples {
 		p := []byte(sample)
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(p)))
 			for b.Loop() {
-				if _, _, err := (Encoding{}).Command(p, message.Text); err != nil {
+				if _, _, err := (Encoding{}).Command(p, message.Text); (err != nil) != (name == "refused") {
 					b.Fatal(err)
 				}
 			}
