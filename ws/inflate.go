@@ -27,7 +27,7 @@ const (
 	// no tables: the fixed codes are shorter.
 	freeTables         = 32
 	bytesPerTable      = 120
-	smallOutput        = 64 << 10
+	smallOutput        = 128 << 10
 	bytesPerLargeTable = 4 << 10
 
 	// tableCost is what reading tables costs, in bytes of output that take as
