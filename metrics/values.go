@@ -54,7 +54,7 @@ type Sessions struct {
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting; memory means that the kernel gave a shard's tables no more memory."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. closing: a connection sent too much after its end (docs/security.md)."`
 }
 
 // Traffic counts messages in both directions.

@@ -16,6 +16,12 @@ const halfCloseTime = 2
 // reading what waits for it.
 const maxHalfClosed = 30
 
+// maxDiscarded is how many bytes of a half-closed connection are read and
+// discarded. What the client sends after them stays in the sockets, so that it has
+// to wait for the end. It is enough for a client that was refused in the middle of a
+// message and sends the rest before it reads.
+const maxDiscarded = 1 << 20
+
 // closer ends sessions: the closing handshake, and the way out of all tables.
 // Owned by the shard.
 type closer struct {
@@ -121,11 +127,25 @@ func (c *closer) peerClosed(slot uint32, rec *record, code uint16) {
 	c.halfClose(slot, rec)
 }
 
-// slow ends a session whose backlog is full.
-func (c *closer) slow(slot uint32, r poller.SendResult) {
-	if c.rec(slot).state != stateOpen {
-		return // it is being closed already
+// slow ends a session whose backlog is full. The poller drops the backlog of a
+// connection that it evicts, so the client must not get anything but a close frame
+// afterwards, also if its login is being checked or waits for the bus.
+func (c *closer) slow(slot uint32, r poller.SendResult, f *refuser) {
+	rec := c.rec(slot)
+	switch rec.state {
+	case stateOpen, stateLogin:
+		reason := c.countSlow(r)
+		c.ps.DropBacklog(slot)
+		c.end(slot, reason, "")
+	case stateAuth, stateJoin:
+		rec.reason = c.countSlow(r)
+		c.ps.DropBacklog(slot)
+		f.refuse(slot, ws.Unavailable(rec.reason.Text(), c.opt.RetryAfter))
 	}
+}
+
+// countSlow counts a session whose backlog is full, and returns why it ends.
+func (c *closer) countSlow(r poller.SendResult) Reason {
 	reason := ReasonSlow
 	c.counters.slow.Add(1)
 	switch r {
@@ -137,12 +157,12 @@ func (c *closer) slow(slot uint32, r poller.SendResult) {
 	default:
 		c.counters.limit(limitBytes)
 	}
-	c.ps.DropBacklog(slot)
-	c.end(slot, reason, "")
+	return reason
 }
 
 // halfClose shuts a connection down for writing once everything was sent. What
-// the peer still sends is discarded until it closes or halfCloseTime has passed.
+// the peer still sends is discarded, up to maxDiscarded bytes, until it closes or
+// halfCloseTime has passed.
 func (c *closer) halfClose(slot uint32, rec *record) {
 	rec.state = stateHalfClosed // before unregister, which may wake waiters for its topics
 	c.unregister(slot, nil)
@@ -150,8 +170,18 @@ func (c *closer) halfClose(slot uint32, rec *record) {
 	c.assembly.drop(rec)
 	c.ps.CloseWrite(slot)
 	c.ps.Resume(slot)
-	rec.pingedAt = c.ps.Now()
+	rec.pingedAt, rec.userHash = c.ps.Now(), 0
 	c.ps.SetTimer(slot, c.ps.Now()+halfCloseTime)
+}
+
+// discard counts n bytes that a half-closed connection has sent. After maxDiscarded
+// bytes it is not read any more, and ends by its timer if the client does not reset
+// it before.
+func (c *closer) discard(slot uint32, rec *record, n int) {
+	if rec.userHash += uint32(n); rec.userHash > maxDiscarded && !c.ps.Paused(slot) {
+		c.counters.limit(limitClosing)
+		c.ps.Pause(slot)
+	}
 }
 
 // stillReading says whether a half-closed connection gets more time: the client

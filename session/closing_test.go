@@ -3,7 +3,9 @@ package session
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -203,8 +205,65 @@ func TestClosingIsBounded(t *testing.T) {
 			w.ended(t)
 			r.ticks(halfCloseTime)
 			r.closedOnce(t, "policy")
+			if n := r.Stats().Limits["closing"]; n != 1 {
+				t.Errorf("the limit was reached %d times", n)
+			}
 		})
 	}
+}
+
+// What a half-closed connection sends is read up to a limit. Beyond it the client
+// has to wait for the end, which comes as soon as without.
+func TestHalfClosedIsBounded(t *testing.T) {
+	violation := []byte{0xff, 0xff}
+	begin := func(t *testing.T) (r *rig, w *rawConn, read uint64) {
+		r = newRig(t, Options{Poller: onePoller()})
+		w = r.mustWire("/ws?uid=u", "")
+		before := r.loop.Stats().ReadBytes
+		w.Write(violation)
+		if _, code, _, err := w.end(); code != 1002 {
+			t.Fatalf("code %d, %v", code, err)
+		}
+		return r, w, before + uint64(len(violation))
+	}
+	t.Run("at the limit", func(t *testing.T) {
+		r, w, read := begin(t)
+		w.Write(make([]byte, maxDiscarded))
+		eventually(t, "all read", func() bool { return r.loop.Stats().ReadBytes == read+maxDiscarded })
+		w.ended(t)
+		r.ticks(halfCloseTime)
+		r.closedOnce(t, "protocol")
+		if n := r.Stats().Limits["closing"]; n != 0 {
+			t.Errorf("the limit was reached %d times", n)
+		}
+	})
+	t.Run("beyond", func(t *testing.T) {
+		r, w, read := begin(t)
+		over := make(chan error)
+		go func() {
+			for {
+				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+					over <- err
+					return
+				}
+			}
+		}()
+		eventually(t, "the limit", func() bool { return r.Stats().Limits["closing"] > 0 })
+		r.on(0, func(h *shard) {
+			if slot, _ := h.ps.Next(0); !h.ps.Paused(slot) {
+				t.Error("it is still read")
+			}
+		})
+		r.ticks(halfCloseTime)
+		r.closedOnce(t, "protocol")
+		if err := <-over; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Error(err)
+		}
+		n, most := r.loop.Stats().ReadBytes-read, uint64(maxDiscarded+64<<10) // 64 KiB: one read
+		if limit := r.Stats().Limits["closing"]; n <= maxDiscarded || n > most || limit != 1 {
+			t.Errorf("%d bytes were read; want %d to %d; the limit was reached %d times", n, maxDiscarded, most, limit)
+		}
+	})
 }
 
 // Connections that end without a close frame are told apart.

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"belfry/message"
+	"belfry/poller"
 	"belfry/wire"
 	"belfry/ws"
 )
@@ -298,6 +299,48 @@ func TestLoginAtShutdown(t *testing.T) {
 	undecided.ends()
 	later(Grant{UID: "u"}, nil)
 	r.nothingLeft()
+}
+
+// A client whose backlog was dropped for another connection is told so, however far
+// its login is. Otherwise it would go on after a gap, or get nothing until a
+// timeout.
+func TestLoginEvicted(t *testing.T) {
+	for name, c := range map[string]struct {
+		behind []byte
+		told   []string
+	}{
+		"before the login": {nil, []string{"tbye node_backlog", "x4005 server backlog is full true 0s"}},
+		"undecided":        {appendPrefixed(nil, prefixedText, "login L later"), []string{"terror L unavailable", "x1013 server backlog is full true 5s"}},
+		"waits for bus":    {appendPrefixed(nil, prefixedText, "login L u"), []string{"terror L unavailable", "x1013 server backlog is full true 5s"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bus := newGate(true)
+			r, auth := loginRig(t, Options{Poller: onePoller(), Interest: bus})
+			conn, _ := r.lp("/lp", c.behind)
+			switch name {
+			case "undecided":
+				later := <-auth.later
+				defer later(Grant{UID: "u"}, nil) // too late
+			case "waits for bus":
+				eventually(t, "asked", func() bool { return bus.count() == 1 })
+			}
+			r.on(0, func(h *shard) {
+				slot, _ := h.ps.Next(0)
+				h.OnSendFailed(slot, poller.NodeFull)
+				h.OnSendFailed(slot, poller.NodeFull) // once too often
+			})
+			conn.want(c.told...)
+			if name == "before the login" {
+				conn.say(prefixedClose, "")
+			}
+			conn.ends()
+			r.nothingLeft()
+			r.closedOnce(t, "node_backlog")
+			if st := r.Stats(); st.Slow != 1 || st.Limits["backlog.node_bytes"] != 1 {
+				t.Errorf("%d slow, %v", st.Slow, st.Limits)
+			}
+		})
+	}
 }
 
 // A session that has logged in costs what any other does.

@@ -43,6 +43,7 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	if rec.state == stateClosing {
 		// The only thing awaited is the close frame, and no rate holds here.
 		if rec.pingedAt += uint32(len(p)); rec.pingedAt > maxClosing {
+			r.counters.limit(limitClosing)
 			r.closer.halfClose(slot, rec)
 			return len(p)
 		}
@@ -125,7 +126,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 		used += n
 		r.left[rateBytes] -= int32(n + ev.Inflated)
 		if ev.Inflated > 0 {
-			frames = framesPerCheck // inflating 64 KiB takes up to about 2 ms
+			frames = framesPerCheck // inflating 64 KiB takes 0.1 ms, and of a hostile client 1.5 ms
 			r.ps.CheckClock()       // before other connections, too
 		}
 		if err != nil {

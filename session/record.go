@@ -16,12 +16,12 @@ type record struct {
 
 	fanoutRun uint32      // the last fan-out run that visited the session
 	uid       offheap.Str // 0: none
-	userHash  uint32
-	newer     uint32 // the next younger session of the user, slot + 1
-	older     uint32 // the next older one
-	topics    uint32 // first membership + 1
-	count     uint16 // memberships
-	awaited   uint16 // subscriptions of the bus that the upgrade waits for; once open, sub commands not answered yet
+	userHash  uint32      // half-closed: bytes discarded since
+	newer     uint32      // the next younger session of the user, slot + 1
+	older     uint32      // the next older one
+	topics    uint32      // first membership + 1
+	count     uint16      // memberships
+	awaited   uint16      // subscriptions of the bus that the upgrade waits for; once open, sub commands not answered yet
 
 	openedAt uint32 // Unix seconds
 	pingedAt uint32 // tick, while flagPinged; closing: bytes received since; half-closed: tick of that

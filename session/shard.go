@@ -126,6 +126,7 @@ func (h *shard) OnData(slot uint32, p []byte) int {
 	case stateOpen, stateClosing, stateLogin:
 		return h.receiver.read(slot, p)
 	case stateHalfClosed:
+		h.closer.discard(slot, rec, len(p))
 		return len(p)
 	case stateProxy:
 		return h.upgrader.readProxy(slot, p)
@@ -259,7 +260,7 @@ func (h *shard) OnReclaim(slot uint32) { h.receiver.reclaim(slot) }
 func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
 	switch r {
 	case poller.FramesFull, poller.BytesFull, poller.NodeFull:
-		h.closer.slow(slot, r)
+		h.closer.slow(slot, r, &h.refuser)
 	case poller.ControlLost:
 		h.rec(slot).flags &^= flagPinged // the ping was not sent, so no pong is awaited
 	}

@@ -35,6 +35,7 @@ const (
 	limitMailbox
 	limitInbound
 	limitMessageTime
+	limitClosing
 	limitCount
 )
 
@@ -63,6 +64,7 @@ var limitNames = [limitCount]string{
 	limitMailbox:     "fanout.mailbox_bytes",
 	limitInbound:     "session.inbound_bytes",
 	limitMessageTime: "session.message_timeout",
+	limitClosing:     "closing", // maxClosing and maxDiscarded: no setting
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may
