@@ -90,7 +90,7 @@ type SSE struct {
 
 // Session is the section session.
 type Session struct {
-	MaxMessage     Size          `yaml:"max_message" default:"64KiB" range:"125..64MiB" doc:"Largest message from a client, all fragments together, compressed or not; a larger one closes with 1009."`
+	MaxMessage     Size          `yaml:"max_message" default:"64KiB" range:"125..64MiB" doc:"Largest message from a client, all fragments together, compressed or not; a larger one closes with 1009. A shard inflates a compressed message without a break, 1.5 to 7 ms for each MiB, in which its other clients wait: with a large limit consider deflate.enabled: false."`
 	MaxFragments   int           `yaml:"max_fragments" default:"1024" range:"1..1048576" doc:"Most fragments of one message from a client; more close with 1009."`
 	MessageTimeout time.Duration `yaml:"message_timeout" default:"30s" range:"1s..10m" zero:"no limit" doc:"Time from the first byte of a client's message to its last; then 4008."`
 	InboundBytes   Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of clients' input this node may hold: unfinished messages, input not yet decoded, and messages clients publish. Beyond it the session that holds most is closed with 4007."`

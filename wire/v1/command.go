@@ -17,8 +17,9 @@ const (
 	maxCommandTopics = message.MaxTargetNames // topics in one sub or unsub
 
 	// maxTokens limits the JSON tokens of the objects and arrays in a command. A
-	// command with as many names as are allowed has 261. Without a limit 64 KiB of
-	// small members would keep the shard busy for more than a millisecond.
+	// command with as many names as are allowed has 261. Without a limit, 64 KiB of
+	// small members would take 20 times as long, and with deflate they come in 200
+	// bytes.
 	maxTokens = 1024
 )
 
