@@ -79,7 +79,7 @@ func clientProgram() []string {
 	if err != nil {
 		self = os.Args[0]
 	}
-	return []string{self, "bench", "client"}
+	return []string{self, "client"}
 }
 
 // wait returns how long to wait for something; tests may change it.

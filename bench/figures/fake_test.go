@@ -1,4 +1,4 @@
-package main
+package figures
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"belfry/bench"
+	"belfry/bench/tool"
 )
 
 // TestMain lets the test binary be the programs that it starts: client, floor,
@@ -25,7 +26,11 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "client", "floor":
-			main()
+			root := &cobra.Command{}
+			root.AddCommand(tool.ClientCommand(), tool.FloorCommand())
+			if err := root.Execute(); err != nil {
+				os.Exit(1)
+			}
 			os.Exit(0)
 		case "serve":
 			if err := fakeCommand().Execute(); err != nil {

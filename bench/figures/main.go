@@ -1,19 +1,17 @@
-// Command figures compares belfry with the floor and prints the table of
+// Package figures compares belfry with the floor and prints the table of
 // figures: what, reached, target, result. docs/benchmarks.md says how each is
 // measured. It starts server, floor and clients as child processes and leaves
 // none behind.
-package main
+package figures
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,24 +53,13 @@ type options struct {
 // named.
 var parts = []string{"memory", "fanout", "push", "rates", "allocs", "variants"}
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "figures:", err)
-		stop()
-		os.Exit(1)
-	}
-}
-
-func command() *cobra.Command {
+// Command returns the command of the figures.
+func Command() *cobra.Command {
 	var o options
-	root := &cobra.Command{
-		Use:           "figures",
-		Short:         "Measure belfry against the floor and print the table of figures",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+	cmd := &cobra.Command{
+		Use:   "figures",
+		Short: "Measure belfry against the floor and print the table of figures",
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
 				return err
@@ -98,7 +85,7 @@ func command() *cobra.Command {
 			return nil
 		},
 	}
-	f := root.Flags()
+	f := cmd.Flags()
 	f.StringVar(&o.server, "server", "bin/belfry", "belfry's binary, or \"floor\" to measure the floor against itself")
 	f.StringArrayVar(&o.env, "env", nil, "NAME=VALUE for the server's environment (repeatable)")
 	f.IntVar(&o.conns, "conns", 15000, "connections")
@@ -122,8 +109,7 @@ func command() *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "for everything")
 	f.BoolVar(&o.json, "json", false, "print JSON with the figures of every round")
 	f.BoolVar(&o.check, "check", false, "exit with 1 if a target was missed")
-	root.AddCommand(tool.ClientCommand(), tool.FloorCommand())
-	return root
+	return cmd
 }
 
 func (o *options) validate() error {

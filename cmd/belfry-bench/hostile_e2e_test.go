@@ -14,45 +14,17 @@ import (
 	"belfry/bench/hostile"
 )
 
-// asMain makes the test binary be the program, and also its attackers.
-const asMain = "HOSTILE_TEST_MAIN"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asMain) != "" {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// program returns the command with short phases, for the built belfry.
-func program(t *testing.T, args ...string) *exec.Cmd {
+// hostileProgram returns the command with short phases, for the built belfry.
+func hostileProgram(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	server := os.Getenv("BELFRY_BIN")
-	if server == "" {
-		server = "../../../bin/belfry"
-	}
-	server, err := filepath.Abs(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(server); err != nil {
-		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, append([]string{"--server", server, "--idle", "200ms", "--duration", "1s", "--after", "1s", "--timeout", "4m"}, args...)...)
-	cmd.Env = append(os.Environ(), asMain+"=1", "GORACE=atexit_sleep_ms=0")
-	return cmd
+	return program(t, append([]string{"hostile", "--server", server(t), "--idle", "200ms", "--duration", "1s", "--after", "1s", "--timeout", "4m"}, args...)...)
 }
 
 // attack runs the program and returns what it measured.
 func attack(t *testing.T, args ...string) hostile.Result {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "result.json")
-	cmd := program(t, append([]string{"--json", file}, args...)...)
+	cmd := hostileProgram(t, append([]string{"--json", file}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,27 +24,9 @@ import (
 	"belfry/bench/load"
 )
 
-// benchBinary is the binary that BELFRY_BIN names, by default the one that make
-// build makes.
-func benchBinary(t *testing.T) string {
-	t.Helper()
-	bin := os.Getenv("BELFRY_BIN")
-	if bin == "" {
-		bin = "../../bin/belfry"
-	}
-	bin, err := filepath.Abs(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(bin); err != nil {
-		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
-	}
-	return bin
-}
-
 // startBenched starts a node and returns the flags to reach it, without and
 // with the flags for publishing.
-func startBenched(t *testing.T, bin string) (target, publish []string) {
+func startBenched(t *testing.T) (target, publish []string) {
 	t.Helper()
 	address := func() string {
 		addr, err := bench.FreePort()
@@ -53,7 +36,7 @@ func startBenched(t *testing.T, bin string) (target, publish []string) {
 		return addr.String()
 	}
 	listen, api := address(), address()
-	cmd := exec.Command(bin, "serve", "--dev", "--listen", listen, "--api", api, "--log-level", "warn")
+	cmd := exec.Command(server(t), "serve", "--dev", "--listen", listen, "--api", api, "--log-level", "warn")
 	cmd.Env = append(os.Environ(), "BELFRY_SESSION_PING_INTERVAL=1s")
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -92,8 +75,7 @@ func startBenched(t *testing.T, bin string) (target, publish []string) {
 }
 
 func TestE2EBenchModes(t *testing.T) {
-	bin := benchBinary(t)
-	target, publish := startBenched(t, bin)
+	target, publish := startBenched(t)
 	for _, tt := range []struct {
 		args     []string
 		received uint64 // 0: none; 1: some
@@ -112,12 +94,12 @@ func TestE2EBenchModes(t *testing.T) {
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
 			folder := filepath.Join(t.TempDir(), "report")
-			args := append([]string{"bench"}, tt.args...)
-			if tt.args[0] == publish[0] { // the mode comes first
-				args = append([]string{"bench", tt.args[2]}, append(tt.args[3:], publish...)...)
+			args := tt.args
+			if args[0] == publish[0] { // the mode comes first
+				args = append([]string{args[2]}, append(args[3:], publish...)...)
 			}
 			var stdout, stderr bytes.Buffer
-			cmd := exec.CommandContext(t.Context(), bin, append(append(args, target...), "--report", folder)...)
+			cmd := program(t, slices.Concat(args, target, []string{"--report", folder})...)
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			if err := cmd.Run(); err != nil || stderr.Len() > 0 {
 				t.Fatalf("%v: %s", err, &stderr)
@@ -169,30 +151,21 @@ func secondSent(t *testing.T, api string) bool {
 
 // Ctrl-C ends a run with the report so far and leaves no client behind.
 func TestE2EBenchInterrupted(t *testing.T) {
-	bin := benchBinary(t)
-	target, publish := startBenched(t, bin)
-	args := append([]string{"bench", "soak", "--connections", "100", "--interval", "10ms", "--duration", "1h"}, append(target, publish...)...)
+	target, publish := startBenched(t)
+	args := append([]string{"soak", "--connections", "100", "--interval", "10ms", "--duration", "1h"}, append(target, publish...)...)
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), bin, args...)
+	cmd := program(t, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	children := func() (pids []string) { // a thread lists only the children that it started
-		tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/task/*/children")
-		for _, task := range tasks {
-			p, _ := os.ReadFile(task)
-			pids = append(pids, strings.Fields(string(p))...)
-		}
-		return pids
-	}
-	for deadline := time.Now().Add(time.Minute); len(children()) == 0; {
+	for deadline := time.Now().Add(time.Minute); len(children(t, cmd.Process.Pid)) == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("no client process was started")
 		}
 		time.Sleep(10 * time.Millisecond) // before the next look
 	}
-	clients := children()
+	clients := children(t, cmd.Process.Pid)
 	for begun := time.Now(); !secondSent(t, publish[1]) && time.Since(begun) < time.Minute; {
 		time.Sleep(10 * time.Millisecond) // before the next look
 	}
@@ -205,17 +178,12 @@ func TestE2EBenchInterrupted(t *testing.T) {
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || !r.Interrupted || r.Received == 0 || len(r.Problems) > 0 {
 		t.Errorf("%v: %+v", err, r)
 	}
-	for _, pid := range clients {
-		if _, err := os.Stat("/proc/" + pid); err == nil {
-			t.Errorf("client process %s is still there", pid)
-		}
-	}
+	gone(t, clients)
 }
 
 func TestE2EBenchWrongUsage(t *testing.T) {
-	bin := benchBinary(t)
-	for _, args := range [][]string{{"bench", "fanout"}, {"bench", "connect", "--connections", "0"}, {"bench", "connect", "--ports", "x"}, {"bench", "connect", "--processes", "0"}, {"bench", "dance"}} {
-		out, err := exec.CommandContext(t.Context(), bin, args...).CombinedOutput()
+	for _, args := range [][]string{{"fanout"}, {"connect", "--connections", "0"}, {"connect", "--ports", "x"}, {"connect", "--processes", "0"}, {"dance"}} {
+		out, err := program(t, args...).CombinedOutput()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != exitUsage {
 			t.Errorf("%q: %v: %s", args, err, out)

@@ -1,6 +1,3 @@
-// Command hostile attacks belfry nodes and measures the effect on innocent
-// clients. It starts everything as child processes and leaves none behind.
-// docs/benchmarks.md says how each figure is measured.
 package main
 
 import (
@@ -9,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,36 +16,26 @@ import (
 	"belfry/bench/tool"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once; the kernel then ends its children
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "hostile:", err)
-		os.Exit(1)
-	}
-}
-
-// output says where a result is written.
-type output struct {
+// hostileOutput says where the result of attacks is written.
+type hostileOutput struct {
 	timeout         time.Duration
 	json            string
 	markdown, check bool
 }
 
-func command() *cobra.Command {
+// newHostileCommand returns the command of the attacks.
+func newHostileCommand() *cobra.Command {
 	o := hostile.DefaultOptions()
-	var to output
-	root := &cobra.Command{
+	var to hostileOutput
+	cmd := &cobra.Command{
 		Use:   "hostile",
 		Short: "Attack a belfry and measure what innocent clients notice",
 		Long: "Attack a belfry and measure what innocent clients notice.\n\nAttacks (--only NAME, or NAME:ATTACKERS): " +
 			strings.Join(hostile.Names(), ", ") + ".",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return run(cmd, &o, to) },
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runHostile(cmd, &o, to) },
 	}
-	f := root.Flags()
+	f := cmd.Flags()
 	f.StringVar(&o.Server, "server", o.Server, "belfry's binary")
 	f.StringSliceVar(&o.Only, "only", nil, "attacks to run; none is all of them")
 	f.IntSliceVar(&o.Counts, "counts", nil, "numbers of attackers instead of each attack's own")
@@ -64,12 +49,11 @@ func command() *cobra.Command {
 	f.StringVar(&to.json, "json", "", "file for everything that was measured")
 	f.BoolVar(&to.markdown, "markdown", false, "print only the tables, for the docs")
 	f.BoolVar(&to.check, "check", false, "exit with 1 if a target was missed")
-	root.AddCommand(attackerCommand())
-	return root
+	return cmd
 }
 
-// attackerCommand returns the hidden command of an attacker process.
-func attackerCommand() *cobra.Command {
+// newAttackerCommand returns the hidden command of an attacker process.
+func newAttackerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "attacker", Hidden: true, Args: cobra.NoArgs,
 		Short: "Attack, driven by commands on standard input",
@@ -82,11 +66,11 @@ func attackerCommand() *cobra.Command {
 	}
 }
 
-// run runs the attacks and reports. A run that ended early reports its results
+// runHostile runs the attacks and reports. A run that ended early reports its results
 // so far, and fails.
-func run(cmd *cobra.Command, o *hostile.Options, to output) error {
+func runHostile(cmd *cobra.Command, o *hostile.Options, to hostileOutput) error {
 	if err := o.Validate(); err != nil {
-		return err
+		return &usageError{err, cmd.CommandPath()}
 	}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), to.timeout, fmt.Errorf("not done after %v (--timeout)", to.timeout))
 	defer cancel()

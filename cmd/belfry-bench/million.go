@@ -1,7 +1,3 @@
-// Command million makes a million live WebSocket connections on this host and
-// measures fan-outs to all of them, for belfry and the floor. It first prints a
-// plan and what the plan needs, and refuses if the host does not have it. It
-// starts everything as child processes and leaves none behind.
 package main
 
 import (
@@ -10,44 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"belfry/bench"
 	"belfry/bench/million"
-	"belfry/bench/tool"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once; the kernel then ends its children
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "million:", err)
-		os.Exit(1)
-	}
-}
-
-// output says where a result is written.
-type output struct {
+// millionOutput says where the result of a million is written.
+type millionOutput struct {
 	timeout     time.Duration
 	json, check bool
 }
 
-func command() *cobra.Command {
+// newMillionCommand returns the command of a million connections on this host.
+func newMillionCommand() *cobra.Command {
 	o := million.DefaultOptions()
-	var to output
-	root := &cobra.Command{
-		Use:           "million",
-		Short:         "Make a million connections on this host and measure fan-outs to them",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return measure(cmd, &o, to) },
+	var to millionOutput
+	cmd := &cobra.Command{
+		Use: "million", Short: "Make a million connections on this host and measure fan-outs to them",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runMillion(cmd, &o, to) },
 	}
-	f := root.Flags()
+	f := cmd.Flags()
 	f.StringVar(&o.Server, "server", o.Server, "belfry's binary")
 	f.StringArrayVar(&o.Env, "env", nil, "NAME=VALUE for the nodes' environment (repeatable)")
 	f.IntVarP(&o.Connections, "connections", "n", o.Connections, "connections in all")
@@ -67,22 +49,21 @@ func command() *cobra.Command {
 	f.DurationVar(&to.timeout, "timeout", 40*time.Minute, "for everything")
 	f.BoolVar(&to.json, "json", false, "print JSON with everything that was measured")
 	f.BoolVar(&to.check, "check", false, "exit with 1 if a target was missed")
-	root.AddCommand(tool.ClientCommand(), tool.FloorCommand())
-	return root
+	return cmd
 }
 
-// measure runs and reports. A run that ended early reports its results so far,
+// runMillion runs and reports. A run that ended early reports its results so far,
 // and fails.
-func measure(cmd *cobra.Command, o *million.Options, to output) error {
+func runMillion(cmd *cobra.Command, o *million.Options, to millionOutput) error {
 	var err error
 	if o.Program, err = os.Executable(); err != nil {
 		return err
 	}
 	if to.timeout < time.Second {
-		return fmt.Errorf("--timeout %v: at least 1s", to.timeout)
+		return &usageError{fmt.Errorf("--timeout %v: at least 1s", to.timeout), cmd.CommandPath()}
 	}
 	if err := o.Validate(); err != nil {
-		return err
+		return &usageError{err, cmd.CommandPath()}
 	}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), to.timeout, fmt.Errorf("not done after %v (--timeout)", to.timeout))
 	defer cancel()

@@ -17,41 +17,13 @@ import (
 	"time"
 )
 
-// asMain makes the test binary be the program, and also its children.
-const asMain = "MILLION_TEST_MAIN"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asMain) != "" {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// program returns the program with the flags of a small run against the
+// millionProgram returns the command with the flags of a small run against the
 // built belfry.
-func program(t *testing.T, args ...string) *exec.Cmd {
+func millionProgram(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	server := os.Getenv("BELFRY_BIN")
-	if server == "" {
-		server = "../../../bin/belfry"
-	}
-	server, err := filepath.Abs(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(server); err != nil {
-		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, append([]string{"--server", server, "--connections", "400", "--per-node", "200",
+	return program(t, append([]string{"million", "--server", server(t), "--connections", "400", "--per-node", "200",
 		"--steps", "50", "--broadcasts", "3", "--push", "3s", "--ping", "1s", "--idle", "2s", "--settle", "100ms",
 		"--first-port", "23450", "--timeout", "2m"}, args...)...)
-	cmd.Env = append(os.Environ(), asMain+"=1", "GORACE=atexit_sleep_ms=0")
-	return cmd
 }
 
 // result has the tested fields of the program's JSON.
@@ -88,7 +60,7 @@ type latency struct {
 
 func TestE2EMillion(t *testing.T) {
 	dir := t.TempDir()
-	cmd := program(t, "--json", "--report", dir)
+	cmd := millionProgram(t, "--json", "--report", dir)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -139,7 +111,7 @@ func TestE2EMillionEndsCleanly(t *testing.T) {
 	} {
 		t.Run(c.signal.String(), func(t *testing.T) {
 			t.Parallel()
-			cmd := program(t, "--push", "30s", "--idle", "60s", "--broadcasts", "1000", "--first-port", strconv.Itoa(23600+20*int(c.signal)))
+			cmd := millionProgram(t, "--push", "30s", "--idle", "60s", "--broadcasts", "1000", "--first-port", strconv.Itoa(23600+20*int(c.signal)))
 			if c.signal != syscall.SIGTERM {
 				cmd.Args = append(cmd.Args, "--skip-floor", "--broadcasts", "3")
 			}
@@ -179,55 +151,5 @@ func TestE2EMillionEndsCleanly(t *testing.T) {
 			}
 			gone(t, pids)
 		})
-	}
-}
-
-// children returns the processes whose parent is pid.
-func children(t *testing.T, pid int) (pids []int) {
-	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range stats {
-		if p, _, parent := stat(name); parent == pid {
-			pids = append(pids, p)
-		}
-	}
-	return pids
-}
-
-// stat reads the process's number, state and parent; 0 if it is gone.
-func stat(name string) (pid int, state string, parent int) {
-	p, err := os.ReadFile(name)
-	if err != nil {
-		return 0, "", 0
-	}
-	number, _, _ := strings.Cut(string(p), " ")
-	pid, _ = strconv.Atoi(number)
-	// The name in brackets may contain anything (man 5 proc).
-	fields := strings.Fields(string(p[bytes.LastIndexByte(p, ')')+1:]))
-	parent, _ = strconv.Atoi(fields[1])
-	return pid, fields[0], parent
-}
-
-// gone waits until all processes have ended. A zombie whose parent was killed
-// does not count.
-func gone(t *testing.T, pids []int) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for _, pid := range pids {
-		for {
-			_, state, _ := stat(fmt.Sprintf("/proc/%d/stat", pid))
-			if state == "" || state == "Z" || state == "X" {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Errorf("process %d is still there, in state %s", pid, state)
-				syscall.Kill(pid, syscall.SIGKILL)
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
 	}
 }

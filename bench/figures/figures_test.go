@@ -1,4 +1,4 @@
-package main
+package figures
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ func smallOf(t *testing.T, only string, args ...string) (string, error) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	cmd := command()
+	cmd := Command()
 	cmd.SetOut(&out)
 	cmd.SetArgs(append([]string{"--server", self, "--conns", "60", "--base", "20", "--rounds", "2", "--memory-rounds", "1",
 		"--broadcasts", "5", "--settle", "50ms", "--ping", "100ms", "--push", "2s", "--push-every", "50ms", "--shards", "2",
