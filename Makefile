@@ -27,11 +27,11 @@ help: ## list the targets
 build: server load-tool ## build bin/belfry and bin/belfry-bench: static, with the version stamped
 
 .PHONY: server
-server: ## build bin/belfry alone
+server: ## build only bin/belfry
 	$(call build,belfry)
 
 .PHONY: load-tool
-load-tool: ## build bin/belfry-bench alone
+load-tool: ## build only bin/belfry-bench
 	$(call build,belfry-bench)
 
 .PHONY: run

@@ -85,7 +85,7 @@ func TestClocksAgree(t *testing.T) {
 	}
 }
 
-func TestPlan(t *testing.T) {
+func TestShares(t *testing.T) {
 	for _, tt := range []struct{ conns, processes, files, targets, want, sources int }{
 		{15000, 2, 20000, 1, 2, 1},
 		{15000, 2, 5100, 1, 3, 1},
@@ -98,13 +98,13 @@ func TestPlan(t *testing.T) {
 		{1, 2, 20000, 1, 1, 1},
 		{7, 3, 20000, 1, 3, 1},
 	} {
-		shares, err := Plan(tt.conns, tt.processes, tt.files, tt.targets)
+		shares, err := Spread{Connections: tt.conns, Processes: tt.processes, OpenFiles: tt.files, Targets: tt.targets}.Shares()
 		if err != nil || len(shares) != tt.want {
 			t.Fatalf("%+v: %d shares, %v", tt, len(shares), err)
 		}
 		next, seen := 0, make(map[netip.Addr]bool)
 		for _, s := range shares {
-			if s.First != next || s.Count < 1 || s.Count > tt.files-spareFiles || s.Count > len(s.Sources)*tt.targets*perSource || len(s.Sources) != tt.sources {
+			if s.First != next || s.Count < 1 || s.Count > tt.files-SpareFiles || s.Count > len(s.Sources)*tt.targets*perSource || len(s.Sources) != tt.sources {
 				t.Errorf("%+v: %+v, expected to begin at %d", tt, s, next)
 			}
 			for _, a := range s.Sources {
@@ -121,7 +121,7 @@ func TestPlan(t *testing.T) {
 		testParts(t, shares, tt.conns)
 	}
 	for _, bad := range [][4]int{{0, 2, 20000, 1}, {10, 0, 20000, 1}, {10, 2, 100, 1}, {100000, 2, 110, 1}, {10, 1, 20000, 0}} {
-		if _, err := Plan(bad[0], bad[1], bad[2], bad[3]); err == nil {
+		if _, err := (Spread{Connections: bad[0], Processes: bad[1], OpenFiles: bad[2], Targets: bad[3]}).Shares(); err == nil {
 			t.Errorf("%v was planned", bad)
 		}
 	}
@@ -137,6 +137,9 @@ func testParts(t *testing.T, shares []Share, conns int) {
 				t.Errorf("parts %+v and %+v of %+v", a, b, s)
 			}
 			low, all = low+a.Count, all+a.Count+b.Count
+			if c, d := s.Cut(0, cut), s.Cut(cut, conns); c.Count+d.Count != s.Count || c.Count > 0 && (c.First != s.First || c.First+c.Count > cut) || d.Count > 0 && d.First < cut {
+				t.Errorf("%+v and %+v of %+v, cut at %d", c, d, s, cut)
+			}
 		}
 		if all != conns || low > cut || low < cut-len(shares) {
 			t.Errorf("%d cut at %d: %d below", conns, cut, low)

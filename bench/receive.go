@@ -13,6 +13,14 @@ import (
 // 7 epoll).
 const readEvents = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
 
+// readEvents is the constant unless Wire.Level asks for a level-triggered set.
+func (w *wire) readEvents() uint32 {
+	if w.Level {
+		return readEvents &^ unix.EPOLLET
+	}
+	return readEvents
+}
+
 // receive reads all available bytes of connection i, up to its end if it has
 // ended. A read that does not fill the buffer has emptied the socket.
 func (c *Client) receive(i uint32, ended bool) {

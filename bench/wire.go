@@ -23,6 +23,7 @@ type Wire struct {
 	Answers     []Answer `json:"answers,omitempty"`     // to the server's own messages. Needs Wrapped
 	Deflate     bool     `json:"deflate,omitempty"`     // offer permessage-deflate without context takeover, and insist on it
 	Events      bool     `json:"events,omitempty"`      // Server-Sent Events instead of WebSocket: nothing can be sent, so no OnOpen and no Answers
+	Level       bool     `json:"level,omitempty"`       // the epoll set of the clients is level-triggered, as that of most clients is
 }
 
 // Answer is a message that the client sends whenever it receives another,

@@ -67,6 +67,7 @@ func fakeCommand() *cobra.Command {
 	serve.Flags().Bool("dev", false, "")
 	serve.Flags().Int("shards", 0, "")
 	serve.Flags().String("log-level", "", "")
+	serve.Flags().StringArray("set", nil, "")
 	root.AddCommand(serve)
 	return root
 }

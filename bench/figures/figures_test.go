@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/measure"
+	"belfry/bench/report"
+	"belfry/bench/tool"
 )
 
 // small returns options of a short measurement of the fake server.
@@ -31,8 +34,11 @@ func smallOf(t *testing.T, only string, args ...string) (string, error) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	cmd := Command()
+	scenario := Scenario()
+	cmd := scenario.Command()
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 	cmd.SetOut(&out)
+	cmd.SetErr(t.Output())
 	cmd.SetArgs(append([]string{"--server", self, "--conns", "60", "--base", "20", "--rounds", "2", "--memory-rounds", "1",
 		"--broadcasts", "5", "--settle", "50ms", "--ping", "100ms", "--push", "2s", "--push-every", "50ms", "--shards", "2",
 		"--rates", "20,40", "--rate-time", "200ms", "--rate-last", "300ms",
@@ -41,16 +47,27 @@ func smallOf(t *testing.T, only string, args ...string) (string, error) {
 	return out.String(), err
 }
 
-func TestEverythingAgainstFake(t *testing.T) {
-	plots := t.TempDir()
-	out, err := small(t, "--json", "--plots", plots)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r report
+// result is the report of a run.
+type result struct {
+	report.Report
+	Measured measured `json:"detail"`
+}
+
+func read(t *testing.T, out string) (r result) {
+	t.Helper()
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
+	return r
+}
+
+func TestEverythingAgainstFake(t *testing.T) {
+	folder := t.TempDir()
+	out, err := small(t, "--json", "--report", folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := read(t, out)
 	if len(r.Rows) != 8 {
 		t.Errorf("%d rows", len(r.Rows))
 	}
@@ -75,7 +92,7 @@ func TestEverythingAgainstFake(t *testing.T) {
 		if f.Connects <= 0 || s.Connects <= 0 {
 			t.Errorf("round %d: %v and %v connects a second", i, f.Connects, s.Connects)
 		}
-		if p := s.Push; p == nil || p.Client.Count != 40 || p.Server.Count != 40 || p.Server.P99 != 2e6 || p.Broadcasts < 2 || p.Refused == 0 {
+		if p := s.Push; p == nil || p.Home.Client.Count != 40 || p.Home.Server.Count != 40 || p.Home.Server.P99 != 2e6 || p.Broadcasts < 2 || p.Refused == 0 {
 			t.Errorf("round %d: %+v", i, p)
 		}
 	}
@@ -84,7 +101,7 @@ func TestEverythingAgainstFake(t *testing.T) {
 			t.Errorf("%v messages: %+v", want, x)
 		}
 	}
-	if chart, err := os.ReadFile(plots + "/rates.svg"); err != nil || !bytes.Contains(chart, []byte("<svg")) {
+	if chart, err := os.ReadFile(folder + "/rates.svg"); err != nil || !bytes.Contains(chart, []byte("<svg")) {
 		t.Errorf("chart: %v", err)
 	}
 	if m := r.Measured.Memory[0]; !m.Heartbeat || m.Base == 0 {
@@ -103,21 +120,21 @@ func TestFaultsAreFound(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			o := smallOptions(t)
-			o.env = []string{"FAKE_FAULT=" + fault}
-			err := withSide(ctx, o, func() (side, error) { return startServer(ctx, o) }, func(p *bench.Pool, s side) error {
-				if _, err := connectAll(ctx, o, p, s); err != nil {
+			o.Env = []string{"FAKE_FAULT=" + fault}
+			err := o.populate(ctx, tool.NewProgress(t.Output()), false, nil, func(pop *measure.Population) error {
+				if err := pop.Connect(ctx, o.Conns); err != nil {
 					return err
 				}
 				if fault != "close" {
-					_, err := measureFanout(ctx, o, p, s)
+					_, err := pop.Fanout(ctx, o.fanout())
 					return err
 				}
-				if _, err := s.broadcast(ctx, p.Next(), o.size); err != nil { // not waited for: one client will not get it
+				if _, err := pop.Target.Broadcast(ctx, pop.Pool.Next(), o.Size); err != nil { // not waited for: one client will not get it
 					return err
 				}
 				for {
-					if sum, err := p.Stats(ctx); err != nil || sum.Open < p.Open() {
-						return errors.Join(err, verify(ctx, p, s))
+					if sum, err := pop.Pool.Stats(ctx); err != nil || sum.Open < pop.Pool.Open() {
+						return errors.Join(err, pop.Verify(ctx))
 					}
 					if err := bench.Sleep(ctx, time.Millisecond); err != nil {
 						return err
@@ -131,13 +148,13 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
-func smallOptions(t *testing.T) options {
+func smallOptions(t *testing.T) *Options {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return options{server: self, conns: 20, base: 10, topics: 2, clients: 2, shards: 2, broadcasts: 5, size: 128}
+	return &Options{Server: self, Conns: 20, Base: 10, Topics: 2, Clients: 2, Shards: 2, Broadcasts: 5, Size: 128}
 }
 
 func TestFloorAgainstItself(t *testing.T) {
@@ -192,7 +209,7 @@ func TestTimeoutEndsEverything(t *testing.T) {
 func TestFlagsAreChecked(t *testing.T) {
 	for flag, value := range map[string]string{
 		"--conns": "1", "--base": "60", "--clients": "0", "--shards": "0", "--rounds": "0", "--memory-rounds": "0",
-		"--broadcasts": "0", "--size": "10", "--push": "0s", "--only": "tea", "--server": "/nonexistent",
+		"--broadcasts": "0", "--size": "10", "--push": "0s", "--rates": "0", "--only": "tea", "--server": "/nonexistent",
 	} {
 		if _, err := small(t, flag, value); err == nil || !strings.Contains(err.Error(), flag) {
 			t.Errorf("%s %s: %v", flag, value, err)
@@ -235,13 +252,5 @@ PASS
 	}
 	if a := parseAllocs("PASS\n"); a.Delivery != -1 || a.Inbound != -1 || a.Deflated != -1 {
 		t.Errorf("%+v", a)
-	}
-}
-
-func TestNumber(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 15000: "15000", 17753.4: "17753", 218.46: "218", 6.6819: "6.68", 0.91234: "0.912", 42.26: "42.3", -0.5: "-0.500"} {
-		if got := number(v); got != want {
-			t.Errorf("%v: %s, want %s", v, got, want)
-		}
 	}
 }

@@ -2,16 +2,17 @@ package figures
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/measure"
+	"belfry/bench/target"
+	"belfry/bench/tool"
 )
 
 // memory is one round of the memory of idle sessions. Slopes are bytes per
-// session between o.base and o.conns sessions, so that the memory of the
-// program itself cancels out.
+// session between o.Base and o.Conns sessions.
 type memory struct {
 	Idle      float64 `json:"idle"`           // total RSS
 	IdleAnon  float64 `json:"idle_anonymous"` // without pages backed by files
@@ -23,107 +24,62 @@ type memory struct {
 	Heartbeat bool    `json:"heartbeat"` // whether there was a heartbeat round: the floor has none
 }
 
-// reading is the memory of a server at one number of sessions.
-type reading struct {
-	bench.Memory
-	slab int64
-}
-
-func read(s side) (r reading, err error) {
-	if r.Memory, err = bench.ReadMemory(s.process().PID()); err != nil {
-		return r, err
-	}
-	r.slab, err = bench.ReadSlab()
-	return r, err
-}
-
 // memoryRound runs two servers: one whose sessions get nothing, and one that
 // sends broadcasts and pings.
-func memoryRound(ctx context.Context, o options) (m memory, err error) {
-	span := float64(o.conns - o.base)
-	slope := func(from, to int64) float64 { return float64(to-from) / span }
-
-	low, high, err := idleReadings(ctx, o)
+func memoryRound(ctx context.Context, o *Options, p *tool.Progress) (m memory, err error) {
+	low, high, err := idleReadings(ctx, o, p)
 	if err != nil {
 		return m, fmt.Errorf("idle: %w", err)
 	}
-	m.Idle, m.IdleAnon, m.Slab = slope(low.RSS, high.RSS), slope(low.Anonymous, high.Anonymous), slope(low.slab, high.slab)
+	m.Idle, m.IdleAnon, m.Slab = measure.Slope(low, high, measure.RSS), measure.Slope(low, high, measure.Anonymous), measure.Slope(low, high, measure.Slab)
 	m.Base = low.RSS
-	idle := low.RSS
+	idle := low
 
-	ping := fmt.Sprintf("BELFRY_SESSION_PING_INTERVAL=%v", o.ping)
-	low, high, err = twoReadings(ctx, o, func() (side, error) { return startServer(ctx, o, ping) }, func(p *bench.Pool, s side) error {
+	ping := fmt.Sprintf("BELFRY_SESSION_PING_INTERVAL=%v", o.Ping)
+	low, high, err = readings(ctx, o, p, []string{ping}, func(pop *measure.Population) error {
 		connected := time.Now()
-		for range o.broadcasts {
-			if _, err := broadcast(ctx, o, p, s); err != nil {
-				return err
-			}
+		if _, err := pop.Broadcasts(ctx, o.Broadcasts, o.Size, 0); err != nil {
+			return err
 		}
-		if _, ok := s.(*belfrySide); ok {
+		if _, ok := pop.Target.(*target.Belfry); ok {
 			m.Heartbeat = true
-			if err := heartbeat(ctx, o, p); err != nil {
+			if err := pop.Heartbeat(ctx, o.Ping); err != nil {
 				return err
 			}
 		}
-		return bench.Sleep(ctx, o.settle-time.Since(connected))
+		return bench.Sleep(ctx, o.Settle-time.Since(connected))
 	})
 	if err != nil {
 		return m, fmt.Errorf("used: %w", err)
 	}
-	m.Used, m.UsedAnon, m.Once = slope(low.RSS, high.RSS), slope(low.Anonymous, high.Anonymous), slope(idle, high.RSS)
+	m.Used, m.UsedAnon, m.Once = measure.Slope(low, high, measure.RSS), measure.Slope(low, high, measure.Anonymous), measure.Slope(idle, high, measure.RSS)
 	return m, nil
 }
 
 // idleReadings are those of a server whose sessions never hear anything.
-func idleReadings(ctx context.Context, o options, env ...string) (low, high reading, err error) {
-	return twoReadings(ctx, o, func() (side, error) { return startServer(ctx, o, env...) }, func(*bench.Pool, side) error {
-		return bench.Sleep(ctx, o.settle)
-	})
+func idleReadings(ctx context.Context, o *Options, p *tool.Progress, env ...string) (low, high measure.Reading, err error) {
+	return readings(ctx, o, p, env, func(*measure.Population) error { return bench.Sleep(ctx, o.Settle) })
 }
 
-// twoReadings connects o.base sessions, does something with them, reads, and
-// the same with all o.conns of them.
-func twoReadings(ctx context.Context, o options, start func() (side, error), use func(*bench.Pool, side) error) (low, high reading, err error) {
-	err = withSide(ctx, o, start, func(p *bench.Pool, s side) error {
+// readings connects o.Base sessions, does something with them, reads, and the
+// same with all o.Conns of them.
+func readings(ctx context.Context, o *Options, p *tool.Progress, env []string, use func(*measure.Population) error) (low, high measure.Reading, err error) {
+	err = o.populate(ctx, p, false, env, func(pop *measure.Population) error {
 		for _, step := range []struct {
-			from, to int
-			into     *reading
-		}{{0, o.base, &low}, {o.base, o.conns, &high}} {
-			if c, err := p.Connect(ctx, step.from, step.to); err != nil || c.Failed > 0 {
-				return errors.Join(err, c.Err())
-			}
-			if err := use(p, s); err != nil {
+			n    int
+			into *measure.Reading
+		}{{o.Base, &low}, {o.Conns, &high}} {
+			if err := pop.Connect(ctx, step.n); err != nil {
 				return err
 			}
-			if *step.into, err = read(s); err != nil {
+			if err := use(pop); err != nil {
+				return err
+			}
+			if *step.into, err = pop.Read(ctx); err != nil {
 				return err
 			}
 		}
-		return verify(ctx, p, s)
+		return pop.Verify(ctx)
 	})
 	return low, high, err
-}
-
-// heartbeat waits until every session was pinged once more and has answered.
-func heartbeat(ctx context.Context, o options, p *bench.Pool) error {
-	if err := p.Mark(ctx); err != nil {
-		return err
-	}
-	waitLimit := 3*o.ping + 5*time.Second
-	for deadline := time.Now().Add(waitLimit); ; {
-		sum, err := p.Stats(ctx)
-		if err != nil {
-			return err
-		}
-		if sum.MinPings >= 1 {
-			return bench.Sleep(ctx, 500*time.Millisecond) // the last pongs arrive
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("not every session was pinged within %v at an interval of %v: %d pings, %d connections open, ended: %s",
-				waitLimit, o.ping, sum.Pings, sum.Open, bench.Causes(sum.Ended))
-		}
-		if err := bench.Sleep(ctx, 250*time.Millisecond); err != nil {
-			return err
-		}
-	}
 }

@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/measure"
 	"belfry/bench/plot"
+	"belfry/bench/report"
+	"belfry/bench/target"
 	"belfry/bench/tool"
 )
 
@@ -23,21 +26,21 @@ type rate struct {
 }
 
 // measureRates has one server and streams at one rate after the other. The last
-// one takes o.rateLast.
-func measureRates(ctx context.Context, o options, p *tool.Progress) (rates []rate, err error) {
-	err = withSide(ctx, o, func() (side, error) { return startBelfry(ctx, o) }, func(pool *bench.Pool, s side) error {
-		if _, err := connectAll(ctx, o, pool, s); err != nil {
+// one takes o.RateLast.
+func measureRates(ctx context.Context, o *Options, p *tool.Progress) (rates []rate, err error) {
+	err = o.populate(ctx, p, false, nil, func(pop *measure.Population) error {
+		if err := pop.Connect(ctx, o.Conns); err != nil {
 			return err
 		}
-		for i, n := range o.rates {
+		for i, n := range o.Rates {
 			p.Step("a stream of %d messages a second", n)
-			length := o.rateTime
-			if i == len(o.rates)-1 {
-				length = o.rateLast
+			length := o.RateTime
+			if i == len(o.Rates)-1 {
+				length = o.RateLast
 			}
-			r, err := measureRate(ctx, o, pool, s.(*belfrySide), n, length)
+			r, err := measureRate(ctx, o, pop, pop.Target.(*target.Belfry), n, length)
 			if err != nil {
-				return fmt.Errorf("%d messages a second: %w", n, err)
+				return err
 			}
 			rates = append(rates, r)
 		}
@@ -46,19 +49,19 @@ func measureRates(ctx context.Context, o options, p *tool.Progress) (rates []rat
 	return rates, err
 }
 
-func measureRate(ctx context.Context, o options, p *bench.Pool, s *belfrySide, perSecond int, length time.Duration) (r rate, err error) {
-	if err := p.Mark(ctx); err != nil {
+func measureRate(ctx context.Context, o *Options, pop *measure.Population, b *target.Belfry, perSecond int, length time.Duration) (r rate, err error) {
+	if err := pop.Pool.Mark(ctx); err != nil {
 		return r, err
 	}
-	statsBefore, err := s.stats(ctx)
+	statsBefore, err := b.Stats(ctx, 0)
 	if err != nil {
 		return r, err
 	}
-	before, err := settledCPU(ctx, s.process().PID())
+	before, err := pop.SettledCPU(ctx)
 	if err != nil {
 		return r, err
 	}
-	refused := s.conn.Refused
+	refused := b.All.Refused
 	n := int(length.Seconds() * float64(perSecond))
 	begin, wait, last := time.Now(), (func(context.Context) (int64, error))(nil), int64(0)
 	for i := range n {
@@ -66,8 +69,8 @@ func measureRate(ctx context.Context, o options, p *bench.Pool, s *belfrySide, p
 			return r, err
 		}
 		var seq uint32
-		seq, wait = p.Expect()
-		if last, err = s.broadcast(ctx, seq, o.size); err != nil {
+		seq, wait = pop.Pool.Expect()
+		if last, err = b.Broadcast(ctx, seq, o.Size); err != nil {
 			return r, err
 		}
 	}
@@ -76,39 +79,39 @@ func measureRate(ctx context.Context, o options, p *bench.Pool, s *belfrySide, p
 	if err != nil {
 		return r, err
 	}
-	after, err := settledCPU(ctx, s.process().PID())
+	after, err := pop.SettledCPU(ctx)
 	if err != nil {
 		return r, err
 	}
-	stats, err := p.Stats(ctx)
+	stats, err := pop.Pool.Stats(ctx)
 	if err != nil {
 		return r, err
 	}
-	statsAfter, err := s.stats(ctx)
+	statsAfter, err := b.Stats(ctx, 0)
 	if err != nil {
 		return r, err
 	}
 	cpu := (after - before).Seconds()
 	return rate{
 		PerSecond: float64(n) / took.Seconds(), Seconds: took.Seconds(),
-		CPU: cpu * 1e6 / float64(n*p.Open()), Share: cpu / took.Seconds(),
-		Passes:  float64(n*o.shards) / max(statsAfter.Passes-statsBefore.Passes, 1),
-		Receipt: stats.Broadcasts.Quantiles(), Behind: float64(end-last) / 1e6, Refused: s.conn.Refused - refused,
-	}, verify(ctx, p, s)
+		CPU: cpu * 1e6 / float64(n*pop.Pool.Open()), Share: cpu / took.Seconds(),
+		Passes:  float64(n*o.Shards) / max(statsAfter.Passes-statsBefore.Passes, 1),
+		Receipt: stats.Broadcasts.Quantiles(), Behind: float64(end-last) / 1e6, Refused: b.All.Refused - refused,
+	}, pop.Verify(ctx)
 }
 
 // maxBehind is the largest delay of a stream's last receipt with which no
 // client has fallen behind: one or two fan-out runs.
 const maxBehind = 1000
 
-func (r *report) rateRow() bench.Row {
-	rates := r.Measured.Rates
+func (r *run) rateRow() bench.Row {
+	rates := r.Rates
 	if len(rates) == 0 {
 		return bench.Row{What: "a stream of messages to all", Missing: "no rates"}
 	}
 	last := rates[len(rates)-1]
 	row := bench.Row{
-		What:  fmt.Sprintf("%.0f messages a second of %d bytes to %d for %.0f s: last publish → last receipt", last.PerSecond, r.opts.size, r.opts.conns, last.Seconds),
+		What:  fmt.Sprintf("%.0f messages a second of %d bytes to %d for %.0f s: last publish → last receipt", last.PerSecond, r.o.Size, r.o.Conns, last.Seconds),
 		Value: last.Behind, Format: "%.0f ms", Target: maxBehind, Bound: bench.AtMost,
 	}
 	for _, x := range rates {
@@ -119,14 +122,14 @@ func (r *report) rateRow() bench.Row {
 }
 
 // rateChart draws how the cost of a delivery falls with the rate.
-func (r *report) rateChart() *plot.Chart {
-	var x, y []float64
-	for _, v := range r.Measured.Rates {
-		x, y = append(x, v.PerSecond), append(y, v.CPU)
+func (r *run) rateChart() report.Chart {
+	c := report.Chart{File: "rates.svg", Text: "Messages that wait for a fan-out run are sent together, so that a delivery costs less at a higher rate.",
+		Chart: plot.Chart{Title: fmt.Sprintf("Cost of a delivery by the rate of messages to %d sessions", r.o.Conns),
+			X: "messages a second", Y: "server CPU per delivery, µs", LogX: true, Zero: true}}
+	if len(r.Rates) > 0 {
+		c.Series = []plot.Series{{Dots: true,
+			X: report.Gather(r.Rates, func(x rate) float64 { return x.PerSecond }),
+			Y: report.Gather(r.Rates, func(x rate) float64 { return x.CPU })}}
 	}
-	return &plot.Chart{
-		Title: fmt.Sprintf("Cost of a delivery by the rate of messages to %d sessions", r.opts.conns),
-		X:     "messages a second", Y: "server CPU per delivery, µs", LogX: true, Zero: true,
-		Series: []plot.Series{{X: x, Y: y, Dots: true}},
-	}
+	return c
 }

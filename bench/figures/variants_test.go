@@ -1,12 +1,12 @@
 package figures
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 
 	"belfry/bench"
+	"belfry/bench/measure"
 )
 
 func TestVariantsAgainstFake(t *testing.T) {
@@ -14,10 +14,7 @@ func TestVariantsAgainstFake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r report
-	if err := json.Unmarshal([]byte(out), &r); err != nil {
-		t.Fatal(err)
-	}
+	r := read(t, out)
 	if len(r.Rows) != 6 {
 		t.Errorf("%d rows", len(r.Rows))
 	}
@@ -48,11 +45,11 @@ func TestVariantRows(t *testing.T) {
 	of := func(v variant, cpu, idle float64) variantRound {
 		r := variantRound{Variant: v, Idle: idle, IdleAnon: idle}
 		if cpu > 0 {
-			r.Fanout = &fanout{CPU: cpu, Wall: 100}
+			r.Fanout = &measure.Fanout{CPU: cpu, Wall: 100}
 		}
 		return r
 	}
-	r := &report{opts: options{conns: 15000, base: 5000, size: 128}, Measured: measured{Variants: []variantRound{
+	r := &run{o: &Options{Conns: 15000, Base: 5000, Size: 128}, measured: measured{Variants: []variantRound{
 		of(events, 4.4, 0), of(plain, 4, 0), of(documents, 5, 0), of(deflateDocuments, 4, 0),
 		of(events, 0, 216), of(plain, 0, 200), of(deflate, 0, 206),
 	}}}
@@ -70,7 +67,7 @@ func TestVariantRows(t *testing.T) {
 			t.Errorf("%s: row %d of %+v, want %q", what, i, rows, want)
 		}
 	}
-	r.Measured.Variants = nil
+	r.Variants = nil
 	for _, row := range r.variantRows() {
 		if row.Outcome() != "not measured" {
 			t.Errorf("%s: %s of nothing", row.What, row.Outcome())

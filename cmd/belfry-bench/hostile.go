@@ -70,11 +70,11 @@ func newAttackerCommand() *cobra.Command {
 // so far, and fails.
 func runHostile(cmd *cobra.Command, o *hostile.Options, to hostileOutput) error {
 	if err := o.Validate(); err != nil {
-		return &usageError{err, cmd.CommandPath()}
+		return &tool.UsageError{Err: err, Path: cmd.CommandPath()}
 	}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), to.timeout, fmt.Errorf("not done after %v (--timeout)", to.timeout))
 	defer cancel()
-	result, err := hostile.Run(ctx, o, tool.NewProgress(os.Stderr))
+	result, err := hostile.Run(ctx, o, tool.NewProgress(cmd.ErrOrStderr()))
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = fmt.Errorf("%w, during: %w", cause, err)
 	}

@@ -6,106 +6,47 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
-
 	"github.com/spf13/cobra"
 
 	"belfry/bench/figures"
+	"belfry/bench/load"
+	"belfry/bench/million"
 	"belfry/bench/tool"
-)
-
-// Exit codes.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2 // the command line was wrong
 )
 
 // version is set by the Makefile (-ldflags -X); nothing changes it later.
 var version = "unknown"
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once; the kernel then ends its children
-	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// execute runs one command line and returns the exit code.
-func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRootCommand()
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
-	fmt.Fprintln(stderr, "belfry-bench:", err)
-	var coded interface{ ExitCode() int }
-	if errors.As(err, &coded) {
-		return coded.ExitCode()
-	}
-	return exitFailed
-}
+func main() { tool.Main(newRootCommand()) }
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "belfry-bench",
-		Short:         "Put load on a WebSocket server and check everything that arrives",
-		Long:          aboutLoad,
-		Example:       examples,
-		Version:       version,
-		SilenceErrors: true, // execute prints errors
-		SilenceUsage:  true,
+		Use:   "belfry-bench",
+		Short: "Put load on a WebSocket server and check everything that arrives",
+		Long: `Put load on any WebSocket server, from this or another host, and check everything
+that arrives: payloads, order, losses and duplicates. Child processes hold the
+connections, as many as the limit of open files requires.
+
+The defaults are for a belfry in development mode (belfry serve --dev). In --path,
+--send-on-open, --echo and the templates of --publish-…, {uid}, {topic} and {n} stand
+for the user, the topic and the number of the connection, and {payload} for the
+payload of the message.
+
+Ctrl-C ends a run with the report so far. Exit status: 0 if everything that was sent
+arrived once, in order and unchanged, and every connection was made and kept; 1 if not;
+2 for wrong usage.`,
+		Example: `  belfry serve --dev --listen 127.0.0.1:9000 &
+  belfry-bench fanout --ports 9000 --api http://127.0.0.1:8081 --server-pid $! --report fanout
+  belfry-bench push --ports 9000 --api http://127.0.0.1:8081 --connections 15000 --duration 30s
+  belfry-bench echo --target ws.example.com --ports 80 --path /echo --open-rate 5000
+  belfry-bench fanout --ports 8000 --path '/connection/websocket' --send-on-open '{"id":1,"connect":{}}' \
+    --send-on-open '{"id":2,"subscribe":{"channel":"all"}}' --ready '"id":2' --reply '{}={}' \
+    --publish-url http://127.0.0.1:8000/api/publish --publish-body '{"channel":"all","data":"{payload}"}'`,
+		Version: version,
 	}
-	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newLoadCommands()...)
-	root.AddCommand(figures.Command(), newMillionCommand(), newHostileCommand(), newPeersCommand())
-	root.AddCommand(tool.ClientCommand(), tool.FloorCommand(), newAttackerCommand())
-	markUsage(root)
+	for _, s := range append(load.Scenarios(), figures.Scenario(), million.Scenario()) {
+		root.AddCommand(s.Command())
+	}
+	root.AddCommand(newHostileCommand(), newPeersCommand(), newAttackerCommand(), tool.ClientCommand(), tool.FloorCommand())
 	return root
-}
-
-// usageError is an error of the command line.
-type usageError struct {
-	err  error
-	path string // of the command
-}
-
-func (e *usageError) Error() string {
-	return e.err.Error() + "\nRun '" + e.path + " --help' for usage."
-}
-func (e *usageError) Unwrap() error { return e.err }
-func (e *usageError) ExitCode() int { return exitUsage }
-
-// markUsage makes cmd and all commands below it return errors about flags and
-// arguments as usageError.
-func markUsage(cmd *cobra.Command) {
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{err, cmd.CommandPath()}
-	})
-	check := cmd.Args
-	if check == nil {
-		check = cobra.NoArgs
-	}
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &usageError{err, cmd.CommandPath()}
-		}
-		return nil
-	}
-	if cmd.HasSubCommands() && cmd.Run == nil && cmd.RunE == nil {
-		// Without a Run, cobra does not check the arguments.
-		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	}
-	for _, sub := range cmd.Commands() {
-		markUsage(sub)
-	}
 }

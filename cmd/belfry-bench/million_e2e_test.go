@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // millionProgram returns the command with the flags of a small run against the
@@ -28,21 +27,23 @@ func millionProgram(t *testing.T, args ...string) *exec.Cmd {
 
 // result has the tested fields of the program's JSON.
 type result struct {
-	Rows []struct{ What, Missing string }
-	Plan struct {
-		Nodes []struct{ Connections int }
-	}
-	Floor, Belfry side
-	Push          struct {
-		Home, Away latency
-		Broadcasts int
-	}
-	Idle struct {
-		Ramp     struct{ Opened int }
-		Pings    int
-		Cores    float64
-		Readings []struct{ Connections int }
-		Left     struct{ RSS int64 }
+	Rows   []struct{ What, Missing string }
+	Detail struct {
+		Plan struct {
+			Nodes []struct{ Connections int }
+		}
+		Floor, Belfry side
+		Push          struct {
+			Home, Away latency
+			Broadcasts int
+		}
+		Idle struct {
+			Ramp     struct{ Opened int }
+			Pings    int
+			Cores    float64
+			Readings []struct{ Connections int }
+			Left     struct{ RSS int64 }
+		}
 	}
 }
 
@@ -76,10 +77,10 @@ func TestE2EMillion(t *testing.T) {
 			t.Errorf("%s: %s", row.What, row.Missing)
 		}
 	}
-	if len(r.Plan.Nodes) != 2 {
-		t.Errorf("%d nodes", len(r.Plan.Nodes))
+	if len(r.Detail.Plan.Nodes) != 2 {
+		t.Errorf("%d nodes", len(r.Detail.Plan.Nodes))
 	}
-	for name, s := range map[string]side{"floor": r.Floor, "belfry": r.Belfry} {
+	for name, s := range map[string]side{"floor": r.Detail.Floor, "belfry": r.Detail.Belfry} {
 		if s.Ramp.Opened != 400 || len(s.Fanouts) != 2 {
 			t.Fatalf("%s: %+v", name, s)
 		}
@@ -87,10 +88,10 @@ func TestE2EMillion(t *testing.T) {
 			t.Errorf("%s: %+v", name, s.Fanouts)
 		}
 	}
-	if p := r.Push; p.Home.Server.Count < 100 || p.Home.Client.Count != p.Home.Server.Count || p.Away.Client.Count < 100 || p.Broadcasts < 2 {
+	if p := r.Detail.Push; p.Home.Server.Count < 100 || p.Home.Client.Count != p.Home.Server.Count || p.Away.Client.Count < 100 || p.Broadcasts < 2 {
 		t.Errorf("push: %+v", p)
 	}
-	if d := r.Idle; d.Ramp.Opened != 400 || d.Pings < 200 || d.Cores <= 0 || len(d.Readings) != 5 || d.Left.RSS <= 0 {
+	if d := r.Detail.Idle; d.Ramp.Opened != 400 || d.Pings < 200 || d.Cores <= 0 || len(d.Readings) != 5 || d.Left.RSS <= 0 {
 		t.Errorf("idle: %+v", d)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "report.md")); err != nil {
