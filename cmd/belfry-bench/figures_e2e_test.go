@@ -20,7 +20,7 @@ import (
 func TestE2EFigures(t *testing.T) {
 	dir := t.TempDir()
 	cmd := program(t, "figures", "--server", server(t), "--conns", "300", "--base", "100", "--rounds", "1", "--memory-rounds", "1",
-		"--broadcasts", "3", "--settle", "100ms", "--ping", "1s", "--push", "1s", "--rates", "10,20", "--rate-time", "500ms", "--rate-last", "1s",
+		"--broadcasts", "3", "--settle", "100ms", "--ping", "1s", "--env", "BELFRY_SESSION_PONG_TIMEOUT=1s", "--push", "1s", "--rates", "10,20", "--rate-time", "500ms", "--rate-last", "1s",
 		"--only", "memory,fanout,push,rates,variants", "--timeout", "2m", "--json", "--report", dir)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
