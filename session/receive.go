@@ -23,6 +23,7 @@ type receiver struct {
 
 	decoders  []wire.Decoder   // by variant
 	left      [rateCount]int32 // tokens of the session whose read is being decoded
+	received  received         // of that read, not in the counters yet
 	reclaimed []poller.ID      // connections that gave up their input and have to be ended
 }
 
@@ -55,6 +56,7 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	r.answers.begin(slot)
 	defer r.answers.done()
 	used := r.decode(slot, p)
+	r.received.count(r.counters)
 	r.inbounds.dropIdle(rec)
 	r.answers.flush(slot)
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !r.buckets.limits {
@@ -65,6 +67,23 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	}
 	r.buckets.charge(slot, rec, r.left)
 	return used
+}
+
+// received is what one read held. It is added to the counters once a read, because
+// an atomic addition costs as much as decoding a small frame.
+type received struct{ frames, messages, bytes, unwanted uint64 }
+
+// count adds what was received to the counters.
+func (n *received) count(c *counters) {
+	c.framesIn.Add(n.frames)
+	if n.messages > 0 {
+		c.messagesIn.Add(n.messages)
+		c.bytesIn.Add(n.bytes)
+	}
+	if n.unwanted > 0 {
+		c.unwanted.Add(n.unwanted)
+	}
+	*n = received{}
 }
 
 // oneFrame says whether a read of so many bytes was one frame, small enough for
@@ -122,7 +141,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 				return len(p)
 			}
 		default:
-			r.counters.framesIn.Add(1)
+			r.received.frames++
 			r.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
 			if in != nil && !in.Active() {
 				r.inbounds.stopClock(in)
@@ -183,8 +202,8 @@ func (r *receiver) event(slot uint32, rec *record, ev ws.Event) bool {
 
 // message acts on a data message.
 func (r *receiver) message(slot uint32, rec *record, ev ws.Event) {
-	r.counters.messagesIn.Add(1)
-	r.counters.bytesIn.Add(uint64(len(ev.Payload)))
+	r.received.messages++
+	r.received.bytes += uint64(len(ev.Payload))
 	if rec.flags&flagEcho != 0 {
 		r.echo(slot, ev)
 		return
@@ -201,7 +220,7 @@ func (r *receiver) runCommands(slot uint32, rec *record, p []byte, kind message.
 			r.left[rateCommands] -= int32(max(1, len(cmd.Topics), len(cmd.Target.Names)))
 			r.commands.run(slot, rec, &cmd)
 		case errors.Is(err, wire.ErrNoCommands):
-			r.counters.unwanted.Add(1)
+			r.received.unwanted++
 			if r.opt.RefuseClient {
 				r.closer.end(slot, ReasonPolicy, "")
 			}

@@ -177,7 +177,7 @@ func (b *buckets) overrun(slot uint32, rec *record, which int) bool {
 			"more than %d %s a second (%s): reading pauses; after %d s of it the session is closed with 1008",
 			b.rates[which].perSecond, rateUnits[which], limitNames[rateLimits[which]], b.grace)}})
 		if ce := b.opt.Log.Check(zap.DebugLevel, "session slowed down"); ce != nil {
-			ce.Write(zap.String("limit", limitNames[rateLimits[which]]), zap.String("sid", b.sid(slot)))
+			ce.Write(zap.String("limit", limitNames[rateLimits[which]]), zap.String("sid", b.session(slot)))
 		}
 	}
 	rec.flags |= flagSlowed

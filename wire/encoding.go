@@ -50,13 +50,17 @@ var ErrNoCommands = errors.New("wire: this encoding has no commands")
 // Hello greets a client once: after its connection was accepted or, with an InBand
 // encoding, after its login was granted.
 type Hello struct {
-	Session      string        // session id
+	SID          message.SID   // of Session
+	Key          *[32]byte     // of Session
 	UID          string        // "" if the session has none
 	Ref          string        // Ref of the OpLogin that was granted; "" for none
 	Topics       []string      // subscriptions at the start
 	PingInterval time.Duration // 0: the server sends no pings
 	PongTimeout  time.Duration // how long a ping may stay unanswered
 }
+
+// Session returns the session id. It is made only for encodings that ask for it.
+func (h *Hello) Session() string { return h.SID.Format(h.Key) }
 
 // Bye announces that the server closes the session. The transport's AppendClose
 // follows.
