@@ -15,6 +15,7 @@ var notInServer = map[string][]string{
 	"plots, PDF, LaTeX and fonts": {"gonum.org", "codeberg.org", "git.sr.ht", "golang.org/x/image",
 		"github.com/golang/freetype", "github.com/ajstarks/svgo"},
 	"templates, whose reflection keeps every exported method in the binary": {"html/template"},
+	"formats of Prometheus that are not text":                               {"google.golang.org/protobuf", "github.com/prometheus"},
 }
 
 // mostBytes is the largest size of the server's binary.
