@@ -39,7 +39,7 @@ func newBenchRig(b *testing.B, shards int) *Server {
 	b.Helper()
 	rules, _ := message.CompileTopics([]string{"*"})
 	s, err := New(Options{
-		Poller:        poller.Options{Shards: shards, Listen: []poller.Endpoint{{Host: "127.0.0.1"}}, ManualTicks: true},
+		Poller:        poller.Options{Shards: shards, Listen: []poller.PortRange{{Host: "127.0.0.1"}}, ManualTicks: true},
 		Authenticator: &Open{Unproven: true, Topics: rules},
 	})
 	if err != nil {

@@ -19,7 +19,7 @@ type receiver struct {
 	answers  *answers
 	buckets  *buckets
 	commands *commands
-	inbounds *assembly
+	assembly *assembly
 
 	decoders  []wire.Decoder   // by variant
 	left      [rateCount]int32 // tokens of the session whose read is being decoded
@@ -32,7 +32,8 @@ type receiver struct {
 // counts them.
 const maxClosing = 16 << 10
 
-// framesPerCheck is after how many frames the clock is looked at.
+// framesPerCheck is the number of frames that are decoded between two looks at the
+// clock.
 const framesPerCheck = 16
 
 // read decodes what a session has received and returns how many bytes it has
@@ -48,8 +49,8 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	}
 	pinged := rec.flags&flagPinged != 0
 	if !r.ps.Backlogged(slot) {
-		// Something came, so the client lives. But a client with a backlog has to
-		// answer the ping, which it can only if it reads.
+		// Any input shows that the client lives. A client with a backlog must
+		// answer the ping instead, which shows that it reads too.
 		rec.flags &^= flagPinged
 	}
 	r.left = r.buckets.tokens(rec)
@@ -57,7 +58,7 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	defer r.answers.done()
 	used := r.decode(slot, p)
 	r.received.count(r.counters)
-	r.inbounds.dropIdle(rec)
+	r.assembly.dropIdle(rec)
 	r.answers.flush(slot)
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !r.buckets.limits {
 		return used
@@ -101,7 +102,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 	if echo {
 		limits = ws.Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
 	}
-	for frames := 1; ; frames++ { // since the clock was looked at last
+	for frames := 1; ; frames++ { // since the last look at the clock
 		rec := r.rec(slot)
 		if used < len(p) {
 			if which := exhausted(r.left); which < rateCount && !echo {
@@ -119,7 +120,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 				frames = 0
 			}
 		}
-		in := r.inbounds.of(rec)
+		in := r.assembly.of(rec)
 		n, ev, err := r.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
 		r.left[rateBytes] -= int32(n + ev.Inflated)
@@ -136,7 +137,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 			r.unfinished(slot, rec, len(p)-used)
 			return used
 		case ws.EventAssemble:
-			if r.inbounds.open(slot, rec) == nil {
+			if r.assembly.open(slot, rec) == nil {
 				r.closer.violated(slot, ws.ErrNoMemory)
 				return len(p)
 			}
@@ -144,7 +145,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 			r.received.frames++
 			r.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
 			if in != nil && !in.Active() {
-				r.inbounds.stopClock(in)
+				r.assembly.stopClock(in)
 			}
 			if !r.event(slot, rec, ev) {
 				return len(p)
@@ -156,8 +157,9 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 	}
 }
 
-// limit acts on a session that has used up the tokens of a rate. ended: nothing
-// more that it sends matters. stop: the rest of the read waits.
+// limit acts on a session that has used up the tokens of a rate. ended means that
+// the session is over and its input is discarded; stop means that the rest of the
+// read waits.
 func (r *receiver) limit(slot uint32, rec *record, which int) (ended, stop bool) {
 	switch rec.state {
 	case stateClosing:
@@ -170,8 +172,8 @@ func (r *receiver) limit(slot uint32, rec *record, which int) (ended, stop bool)
 	return false, false
 }
 
-// event acts on what was decoded. It returns false if nothing more that the
-// connection sends matters.
+// event acts on a decoded event. It returns false if the rest of the connection's
+// input is to be discarded.
 func (r *receiver) event(slot uint32, rec *record, ev ws.Event) bool {
 	if rec.state == stateLogin {
 		r.upgrader.beforeLogin(slot, rec, ev)
