@@ -29,6 +29,10 @@ func millionProgram(t *testing.T, args ...string) *exec.Cmd {
 type result struct {
 	Rows   []struct{ What, Missing string }
 	Detail struct {
+		Facts struct {
+			Low  int `json:"port_low"`
+			High int `json:"port_high"`
+		}
 		Plan struct {
 			Nodes []struct{ Connections int }
 		}
@@ -152,5 +156,38 @@ func TestE2EMillionEndsCleanly(t *testing.T) {
 			}
 			gone(t, pids)
 		})
+	}
+}
+
+// Where a host was tuned so that nearly all ports are ephemeral, the servers'
+// ports are held before any connection is made. The range of ports belongs to a
+// network namespace.
+func TestE2EMillionWhereAllPortsAreEphemeral(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	cmd := millionProgram(t, "--json", "--push", "1s", "--idle", "1s")
+	const inside = `set -e
+ip link set lo up
+echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range
+exec "$@"`
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path, cmd.Args = shell, append([]string{"sh", "-c", inside, "sh"}, cmd.Args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	var r result
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Detail.Facts.Low != 1024 || r.Detail.Facts.High != 65535 || r.Detail.Belfry.Ramp.Opened != 400 || r.Detail.Idle.Ramp.Opened != 400 {
+		t.Errorf("%+v", r.Detail)
 	}
 }
