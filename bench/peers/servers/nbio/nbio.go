@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/lesismal/nbio/logging"
@@ -36,6 +37,7 @@ func Serve(ctx context.Context, sockets, control net.Listener) error {
 		Listen:                  func(string, string) (net.Listener, error) { return sockets, nil },
 		Handler:                 mux,
 		IOMod:                   nbhttp.IOModNonBlocking,
+		NPoller:                 runtime.NumCPU(), // the default, a quarter of them, was slower
 		ReleaseWebsocketPayload: true,
 	})
 	if err := engine.Start(); err != nil {
