@@ -15,14 +15,14 @@ type Local interface {
 
 // Prepared is a message that is ready for the sessions of this node.
 type Prepared interface {
-	// Await waits while the message's local receivers are busy, within w or
+	// Await waits while shards that the message is for are busy, within w or
 	// until ctx is done. It reports whether it waited. It returns a
 	// *message.OverloadedError if too many publishers already wait.
 	Await(ctx context.Context, w message.Wait) (waited bool, err error)
 	// Leave releases what Await holds for the message. It is called after the
 	// message was delivered or given up.
 	Leave()
-	// Deliver hands the message to all its local receivers, or to none if it
+	// Deliver hands the message to all shards that it is for, or to none if it
 	// returns an error. It must neither block nor publish. It may be called
 	// again after an error.
 	Deliver() error

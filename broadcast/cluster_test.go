@@ -76,8 +76,8 @@ func threeNodes(t *testing.T, n []*member) {
 	n[2].user(t, eve)
 	n[0].sees(t, subjectTopic+"news/a:b@c", 2)
 	n[0].sees(t, subjectTopic+"sport", 1)
-	n[0].sees(t, bucketSubject(7), 1)
-	n[0].sees(t, bucketSubject(9), 1)
+	n[0].sees(t, userBucketSubject(7), 1)
+	n[0].sees(t, userBucketSubject(9), 1)
 	s0, s1, s2 := sid(n[0].NodeID(), 1), sid(n[1].NodeID(), 1), sid(n[2].NodeID(), 1)
 
 	for _, c := range []arrival{
@@ -169,7 +169,7 @@ func orderHolds(t *testing.T, n []*member) {
 	n[1].user(t, uid)
 	n[0].sees(t, subjectTopic+"a", 1)
 	n[0].sees(t, subjectTopic+"b", 1)
-	n[0].sees(t, bucketSubject(1), 1)
+	n[0].sees(t, userBucketSubject(1), 1)
 	targets := []message.Target{message.ToAll(), message.ToTopics("a"), message.ToUsers(uid), message.ToTopics("a", "b"), message.ToTopics("b")}
 	done := make(chan error, publishers)
 	for p := range publishers {

@@ -21,7 +21,7 @@ const (
 	headerOp      = "Belfry-Op"
 	headerKey     = "Belfry-Key"
 	headerTopic   = "Belfry-Topic"   // one value for each topic, if there are several
-	headerUser    = "Belfry-User"    // one value for each user of the bucket
+	headerUser    = "Belfry-User"    // one value for each user; all are in the user bucket of the subject
 	headerSession = "Belfry-Session" // one value for each session of the node
 	headerNode    = "Belfry-Node"    // id of the node that sent the message
 	headerSeq     = "Belfry-Seq"     // epoch.number in the stream of node and subject
@@ -268,19 +268,19 @@ func topicNames(names *[]string, topic string) error {
 	return bad(headerTopic, "must list the topic of the subject")
 }
 
-// userNames checks that all users belong to the bucket. Otherwise a node that
-// did not subscribe to the bucket would miss messages for its users.
+// userNames checks that all users belong to the user bucket. Otherwise a node that
+// did not subscribe to it would miss messages for its users.
 func userNames(names []string, bucket string) error {
-	b, ok := parseBucket(bucket)
+	b, ok := parseUserBucket(bucket)
 	if !ok {
-		return bad("subject", fmt.Sprintf("user bucket %q; allowed are 0 to %d", bucket, buckets-1))
+		return bad("subject", fmt.Sprintf("user bucket %q; allowed are 0 to %d", bucket, userBuckets-1))
 	}
 	if len(names) == 0 {
 		return bad(headerUser, "required on this subject, one value for each user")
 	}
 	for _, name := range names {
-		if Bucket(name) != b {
-			return bad(headerUser, fmt.Sprintf("a user of bucket %d on the subject of bucket %d", Bucket(name), b))
+		if UserBucket(name) != b {
+			return bad(headerUser, fmt.Sprintf("a user of user bucket %d on the subject of user bucket %d", UserBucket(name), b))
 		}
 	}
 	return nil

@@ -116,11 +116,11 @@ func TestEscape(t *testing.T) {
 
 func TestSubjects(t *testing.T) {
 	// The documented example; the hash is part of the protocol.
-	if got := Bucket("123456789"); got != 0xcbf43926%buckets {
+	if got := UserBucket("123456789"); got != 0xcbf43926%userBuckets {
 		t.Errorf("CRC-32 check value: %d", got)
 	}
 	for _, s := range []string{"", "x", "4096", "-1", "07", "+1", "1 "} {
-		if _, ok := parseBucket(s); ok {
+		if _, ok := parseUserBucket(s); ok {
 			t.Errorf("bucket %q accepted", s)
 		}
 	}

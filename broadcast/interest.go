@@ -20,12 +20,12 @@ type interest struct {
 	wake  chan struct{}
 
 	// Any goroutine.
-	users      [buckets]atomic.Uint32 // readyBit and the number of sessions
-	from       [buckets]atomic.Int64  // subscribed since this instant
-	wanted     atomic.Int32           // buckets with sessions
-	wildcardOn atomic.Bool            // one subscription covers all buckets
-	epoch      time.Time              // instants are relative to it
-	begun      atomic.Int64           // the fixed subjects are subscribed since this instant
+	users      [userBuckets]atomic.Uint32 // readyBit and the number of sessions
+	from       [userBuckets]atomic.Int64  // subscribed since this instant
+	wanted     atomic.Int32               // user buckets with sessions
+	wildcardOn atomic.Bool                // one subscription covers all user buckets
+	epoch      time.Time                  // instants are relative to it
+	begun      atomic.Int64               // the fixed subjects are subscribed since this instant
 
 	mu        sync.Mutex // guards the rest of this group; held for a few assignments, see doc.go
 	topics    map[string]*topic
@@ -33,14 +33,14 @@ type interest struct {
 	queued    topicList  // to be subscribed: wanted by one shard
 	lingering topicList  // subscribed and not wanted any more, the oldest first
 	leaving   []*topic   // to be unsubscribed
-	waiting   []userWait // buckets to subscribe to, or sessions to notify
+	waiting   []userWait // user buckets to subscribe to, or sessions to notify
 	fixed     []string   // subjects of every node, to be subscribed
 
 	// Owned by run.
-	held       map[uint16]*nats.Subscription // single buckets
+	held       map[uint16]*nats.Subscription // single user buckets
 	wildcard   *nats.Subscription
-	zeroAt     map[uint16]time.Time // when a held bucket was first seen empty
-	fewSince   time.Time            // since when few buckets are wanted; zero if many are
+	zeroAt     map[uint16]time.Time // when a held user bucket was first seen empty
+	fewSince   time.Time            // since when few user buckets are wanted; zero if many are
 	replaced   []replaced           // subscriptions that overlap with their successors
 	overlap    *time.Timer          // fires when the first of replaced is due
 	live       map[*nats.Subscription]struct{}
@@ -48,8 +48,8 @@ type interest struct {
 	unnotified []notice // notices to shards whose mailbox was full
 }
 
-// readyBit is set while messages for the bucket reach this node. The other bits
-// count the bucket's sessions.
+// readyBit is set while messages for the user bucket reach this node. The other
+// bits count its sessions.
 const readyBit = 1 << 31
 
 // notice tells a shard that a subscription is ready.
@@ -66,7 +66,7 @@ func (n notice) send() bool {
 	return n.waiter.TopicReady(n.token)
 }
 
-// userWait is a session whose bucket was not ready when the session came.
+// userWait is a session whose user bucket was not ready when the session came.
 type userWait struct {
 	bucket uint16
 	notice notice // without a waiter if the session does not wait
@@ -92,8 +92,8 @@ func (i *interest) start() {
 	wakeUp(i.wake)
 }
 
-// joinUser implements Interest.JoinUser for a bucket. It takes the lock only if
-// the bucket is not ready.
+// joinUser implements Interest.JoinUser for a user bucket. It takes the lock only
+// if the user bucket is not ready.
 func (i *interest) joinUser(b uint16, w Waiter, token uint64) bool {
 	v := i.users[b].Add(1)
 	if v&^readyBit == 1 {
@@ -120,13 +120,13 @@ func (i *interest) leaveUser(b uint16) {
 	}
 }
 
-// holds reports whether this node has a session of bucket b.
+// holds reports whether this node has a session of user bucket b.
 func (i *interest) holds(b uint16) bool { return i.users[b].Load()&^readyBit != 0 }
 
 // since returns the time since which subject has been subscribed to without
 // interruption, and false if it is not subscribed now. The receiver calls it.
 func (i *interest) since(subject string) (time.Time, bool) {
-	if b, ok := userBucket(subject); ok {
+	if b, ok := userBucketOfSubject(subject); ok {
 		return i.moment(i.from[b].Load())
 	}
 	if len(subject) > len(subjectTopic) && subject[:len(subjectTopic)] == subjectTopic {

@@ -87,7 +87,7 @@ func TestReadyMeansSubscribed(t *testing.T) {
 		topic, uid := fmt.Sprint("t", i), uidInBucket(uint16(i), 0)
 		b.topic(t, topic)
 		b.user(t, uid)
-		if s.GlobalAccount().Interest(subjectTopic+topic) != 1 || s.GlobalAccount().Interest(bucketSubject(uint16(i))) != 1 {
+		if s.GlobalAccount().Interest(subjectTopic+topic) != 1 || s.GlobalAccount().Interest(userBucketSubject(uint16(i))) != 1 {
 			t.Fatal("ready, but the server does not know")
 		}
 		a.publish(t, message.ToTopics(topic), topic)

@@ -230,10 +230,10 @@ func nodeOf(id string) (uint32, error) {
 	return binary.BigEndian.Uint32(b[2:]), nil
 }
 
-// uidInBucket returns a user of bucket b, a different one for each n.
+// uidInBucket returns a user of user bucket b, a different one for each n.
 func uidInBucket(b uint16, n int) string {
 	for i := 0; ; i++ {
-		if uid := "u" + strconv.Itoa(i); Bucket(uid) == b {
+		if uid := "u" + strconv.Itoa(i); UserBucket(uid) == b {
 			if n == 0 {
 				return uid
 			}

@@ -31,14 +31,14 @@ func memory(t *testing.T) (heap, rss int) {
 }
 
 // The figures of docs/adr/0003-user-bucket-wildcard.md. 15,000 users want
-// nearly all buckets; a subscription for each would cost more than a fifth of
+// nearly all user buckets; a subscription for each would cost more than a fifth of
 // the memory a session may use.
 func TestMemoryOfUsers(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		above int
 		limit int // bytes on the heap for each user
-	}{{"wildcard", 256, 16}, {"single", buckets, 2000}} {
+	}{{"wildcard", 256, 16}, {"single", userBuckets, 2000}} {
 		t.Run(c.name, func(t *testing.T) {
 			n := open(t, Options{WildcardAbove: c.above, overlap: time.Millisecond})
 			uids := make([][]byte, measuredUsers)

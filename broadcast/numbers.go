@@ -2,12 +2,12 @@ package broadcast
 
 import "time"
 
-// The sender removes idle streams, and the receivers remove them well after the
-// sender. So a receiver that still knows the old stream sees the larger epoch of
-// the next one, and never a number that decreases.
+// The sending node removes idle streams, and receiving nodes remove them well after
+// it. So a node that still knows the old stream sees the larger epoch of the next
+// one, and never a number that decreases.
 const (
-	streamIdle     = time.Minute    // after which the sender removes a stream
-	streamForget   = 3 * streamIdle // after which receivers remove it
+	streamIdle     = time.Minute    // after which the sending node removes a stream
+	streamForget   = 3 * streamIdle // after which receiving nodes remove it
 	streamsSweep   = streamIdle / 4 // between two searches for idle streams
 	ownStreams     = 1 << 16        // streams of this node above which announced ones are removed at once
 	maxPeerStreams = 1 << 16        // streams remembered of one other node, in case it misbehaves

@@ -56,9 +56,9 @@ type Options struct {
 	// than the time between the reconnects of the first and the last node.
 	ReconnectPause time.Duration
 	// WildcardAbove is the number of wanted user buckets above which the node
-	// subscribes to all buckets with one subscription; 0: 256. Below
+	// subscribes to all user buckets with one subscription; 0: 256. Below
 	// WildcardBelow (0: half of WildcardAbove) it returns to one subscription
-	// for each wanted bucket.
+	// for each wanted user bucket.
 	WildcardAbove int
 	WildcardBelow int
 
@@ -137,7 +137,7 @@ func (o *Options) fillNumbers() error {
 		fill("OutboxBytes", &o.OutboxBytes, 64<<20, 1<<10, 1<<40),
 		fill("PendingBytes", &o.PendingBytes, 256<<20, 1<<10, 1<<40),
 		fill("MaxLingering", &o.MaxLingering, 4096, 1, 1<<20),
-		fill("WildcardAbove", &o.WildcardAbove, 256, 1, buckets),
+		fill("WildcardAbove", &o.WildcardAbove, 256, 1, userBuckets),
 
 		fill("Linger", &o.Linger, 5*time.Second, time.Millisecond, time.Hour),
 		fill("Beacon", &o.Beacon, time.Second, time.Millisecond, time.Hour),

@@ -22,8 +22,8 @@ func (n *Node) Publish(m *message.Message) error {
 	return err
 }
 
-// PublishWithin is Publish for a caller that can wait while the local receivers
-// of m are busy, within w or until ctx is done. It reports whether it waited. If
+// PublishWithin is Publish for a caller that can wait while the local shards of m
+// are busy, within w or until ctx is done. It reports whether it waited. If
 // the caller has gone away after the wait, PublishWithin does not publish and
 // returns a *message.OverloadedError: the caller got no answer, so it will
 // publish the message again.

@@ -82,8 +82,8 @@ func (r *receiver) handle(m *nats.Msg) {
 		r.bus.count.duplicates.Add(1)
 		return
 	}
-	if b, ok := userBucket(m.Subject); ok && !r.bus.interest.holds(b) {
-		return // it came over the wildcard, or was under way when the last session left the bucket
+	if b, ok := userBucketOfSubject(m.Subject); ok && !r.bus.interest.holds(b) {
+		return // it came over the wildcard, or was under way when the last session of the user bucket ended
 	}
 	out, err := r.decoder.decode(m, numbered)
 	if err != nil {
@@ -101,13 +101,13 @@ func (r *receiver) handle(m *nats.Msg) {
 	r.deliver(out)
 }
 
-// userBucket returns the bucket of a valid user subject.
-func userBucket(subject string) (uint16, bool) {
+// userBucketOfSubject returns the user bucket of a valid user subject.
+func userBucketOfSubject(subject string) (uint16, bool) {
 	token, ok := strings.CutPrefix(subject, subjectUser)
 	if !ok {
 		return 0, false
 	}
-	return parseBucket(token)
+	return parseUserBucket(token)
 }
 
 func (r *receiver) malformed(m *nats.Msg, err error) {

@@ -12,15 +12,15 @@ type part struct {
 }
 
 // splitMessage returns the parts of m, one for each subject. Every topic is a
-// subject, and each of these parts has all topics. Users are grouped by bucket and
-// sessions by node, and each part has only its own names. Sessions of this node
-// are in no part, because the bus is not needed for them.
+// subject, and each of these parts has all topics. Users are grouped by user
+// bucket and sessions by node, and each part has only its own names. Sessions of
+// this node are in no part, because the bus is not needed for them.
 func splitMessage(m *message.Message, self uint32, nodeOf func(string) (uint32, error)) ([]part, error) {
 	switch m.Target.Scope {
 	case message.ScopeTopics:
 		return splitTopics(m), nil
 	case message.ScopeUsers:
-		return splitNames(m, func(uid string) (string, error) { return bucketSubject(Bucket(uid)), nil })
+		return splitNames(m, func(uid string) (string, error) { return userBucketSubject(UserBucket(uid)), nil })
 	case message.ScopeSessions:
 		return splitNames(m, func(sid string) (string, error) {
 			node, err := nodeOf(sid)

@@ -4,9 +4,9 @@ import "sync/atomic"
 
 // Stats are counters since the start and, where marked with "now", present
 // values. A node counts every message that it loses in exactly one of its Lost
-// counters. Gaps are the messages that a receiver found missing. So a message
-// lost between nodes is in Gaps of every receiver, and it may be in a Lost
-// counter of the sender.
+// counters. Gaps are the messages that a receiving node found missing. So a
+// message lost between nodes is in Gaps of every receiving node, and it may be in
+// a Lost counter of the sending node.
 type Stats struct {
 	Published       uint64 // messages that Publish accepted
 	RefusedOutbox   uint64 // messages refused because the outbox was full

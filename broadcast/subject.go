@@ -12,7 +12,7 @@ import (
 const (
 	subjectAll     = "belfry.all"
 	subjectTopic   = "belfry.topic." // followed by the topic
-	subjectUser    = "belfry.user."  // followed by the bucket, decimal
+	subjectUser    = "belfry.user."  // followed by the user bucket, decimal
 	subjectNode    = "belfry.node."  // followed by the node id, 8 hexadecimal digits
 	subjectControl = "belfry.ctl."
 	subjectBeacon  = subjectControl + "beacon"
@@ -20,16 +20,16 @@ const (
 	subjectUsers   = subjectUser + "*"
 )
 
-// buckets is the number of groups of users, each of which has a subject. It is
+// userBuckets is the number of groups of users, each of which has a subject. It is
 // part of the protocol: all nodes and publishers must use the same number.
-const buckets = 4096
+const userBuckets = 4096
 
-// Bucket returns the bucket of a user, 0 to 4095: the CRC-32 (IEEE) of the uid
-// modulo 4096. Pushes to the user go to the subject of this bucket.
-func Bucket(uid string) uint16 { return uint16(crc32.ChecksumIEEE([]byte(uid)) % buckets) }
+// UserBucket returns the user bucket of a uid, 0 to 4095: the CRC-32 (IEEE) of the
+// uid modulo 4096. Pushes to the user go to the subject of this user bucket.
+func UserBucket(uid string) uint16 { return uint16(crc32.ChecksumIEEE([]byte(uid)) % userBuckets) }
 
-// bucketOf is Bucket for borrowed bytes; it does not allocate.
-func bucketOf(uid []byte) uint16 { return uint16(crc32.ChecksumIEEE(uid) % buckets) }
+// userBucketOf is UserBucket for borrowed bytes; it does not allocate.
+func userBucketOf(uid []byte) uint16 { return uint16(crc32.ChecksumIEEE(uid) % userBuckets) }
 
 // NodeID returns the id of the node with that name: the FNV-1a 32 hash of the name.
 func NodeID(name string) uint32 {
@@ -38,7 +38,7 @@ func NodeID(name string) uint32 {
 	return h.Sum32()
 }
 
-func bucketSubject(b uint16) string { return subjectUser + strconv.Itoa(int(b)) }
+func userBucketSubject(b uint16) string { return subjectUser + strconv.Itoa(int(b)) }
 
 func nodeSubject(id uint32) string { return subjectNode + nodeString(id) }
 
@@ -53,11 +53,11 @@ func parseNode(s string) (uint32, bool) {
 	return uint32(id), err == nil
 }
 
-// parseBucket parses the last token of a user subject. It accepts only the
+// parseUserBucket parses the last token of a user subject. It accepts only the
 // canonical decimal form.
-func parseBucket(s string) (uint16, bool) {
+func parseUserBucket(s string) (uint16, bool) {
 	n, err := strconv.ParseUint(s, 10, 16)
-	if err != nil || n >= buckets || strconv.FormatUint(n, 10) != s {
+	if err != nil || n >= userBuckets || strconv.FormatUint(n, 10) != s {
 		return 0, false
 	}
 	return uint16(n), true

@@ -48,8 +48,8 @@ func (i *interest) recovered(step func()) {
 	step()
 }
 
-// join subscribes to the queued topics and buckets, with one flush, and notifies
-// the shards that waited for them.
+// join subscribes to the queued topics and user buckets, with one flush, and
+// notifies the shards that waited for them.
 func (i *interest) join() {
 	i.mu.Lock()
 	topics := i.takeTopics(nil)
@@ -74,7 +74,7 @@ func (i *interest) join() {
 	for _, t := range topics {
 		t.sub = i.subscribe(subjectTopic+t.name, "")
 	}
-	if placed := i.subscribeBuckets(waiting); begins || len(topics)+placed > 0 {
+	if placed := i.subscribeUserBuckets(waiting); begins || len(topics)+placed > 0 {
 		i.confirm()
 	}
 	now := i.bus.opt.clock.now()
@@ -93,16 +93,16 @@ func (i *interest) join() {
 	i.notify(notices)
 }
 
-// subscribeBuckets subscribes to the buckets in waiting that are not subscribed
-// yet. It returns how many of them need a flush before they are ready.
-func (i *interest) subscribeBuckets(waiting []userWait) int {
+// subscribeUserBuckets subscribes to the user buckets in waiting that are not
+// subscribed yet. It returns how many of them need a flush before they are ready.
+func (i *interest) subscribeUserBuckets(waiting []userWait) int {
 	if len(waiting) == 0 || i.wildcardOn.Load() {
 		return 0
 	}
 	need := make(map[uint16]struct{})
 	for _, w := range waiting {
-		// If the session has left again, its bucket is not needed. The bucket
-		// stays not ready, so the next session is queued in waiting again.
+		// If the session has left again, its user bucket is not needed. It stays
+		// not ready, so the next session is queued in waiting again.
 		if _, held := i.held[w.bucket]; !held && i.holds(w.bucket) {
 			need[w.bucket] = struct{}{}
 		}
@@ -112,12 +112,13 @@ func (i *interest) subscribeBuckets(waiting []userWait) int {
 		return 0
 	}
 	for b := range need {
-		i.held[b] = i.subscribe(bucketSubject(b), i.group)
+		i.held[b] = i.subscribe(userBucketSubject(b), i.group)
 	}
 	return len(need)
 }
 
-// markReady marks bucket b as subscribed since now, unless it is marked already.
+// markReady marks user bucket b as subscribed since now, unless it is marked
+// already.
 func (i *interest) markReady(b uint16, now time.Time) {
 	if i.users[b].Load()&readyBit == 0 {
 		i.from[b].Store(i.instant(now))
@@ -125,8 +126,8 @@ func (i *interest) markReady(b uint16, now time.Time) {
 	}
 }
 
-// clearReady removes the mark from bucket b and returns true, unless the bucket
-// has sessions. A session that joins afterwards waits.
+// clearReady removes the mark from user bucket b and returns true, unless it has
+// sessions. A session that joins afterwards waits.
 func (i *interest) clearReady(b uint16) bool {
 	if !i.users[b].CompareAndSwap(readyBit, 0) {
 		return i.users[b].Load() == 0

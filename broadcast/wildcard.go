@@ -8,11 +8,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// The switch between single buckets and the wildcard must neither lose nor
+// The switch between single user buckets and the wildcard must neither lose nor
 // duplicate a message, whether it is numbered or not. All user subscriptions of a
 // process are therefore in one queue group, which only this process uses. While
-// the process subscribes to a bucket and to the wildcard, the NATS server gives
-// each message to one of the two subscriptions.
+// the process subscribes to a user bucket and to the wildcard, the NATS server
+// gives each message to one of the two subscriptions.
 //
 // Old and new subscriptions overlap for a while, because the server first looks
 // up the subscriptions for a message and then delivers it. If it looked them up
@@ -32,8 +32,8 @@ type replaced struct {
 	due time.Time // when it ends
 }
 
-// widen replaces the subscriptions to single buckets by the wildcard. All buckets
-// are ready when it returns.
+// widen replaces the subscriptions to single user buckets by the wildcard. All
+// user buckets are ready when it returns.
 func (i *interest) widen() {
 	i.wildcard = i.subscribe(subjectUsers, i.group)
 	i.confirm()
@@ -51,8 +51,8 @@ func (i *interest) widen() {
 	i.switched("one subscription for all user buckets")
 }
 
-// sweepWildcard returns to single buckets when fewer than WildcardBelow have been
-// wanted for Options.Linger.
+// sweepWildcard returns to single user buckets when fewer than WildcardBelow have
+// been wanted for Options.Linger.
 func (i *interest) sweepWildcard(now time.Time) {
 	switch {
 	case int(i.wanted.Load()) >= i.bus.opt.WildcardBelow:
@@ -64,7 +64,7 @@ func (i *interest) sweepWildcard(now time.Time) {
 	}
 }
 
-// narrow replaces the wildcard by subscriptions to the wanted buckets. An old
+// narrow replaces the wildcard by subscriptions to the wanted user buckets. An old
 // subscription of an earlier switch is in the same queue group, so it causes no
 // duplicates.
 func (i *interest) narrow() {
@@ -74,7 +74,7 @@ func (i *interest) narrow() {
 		}
 	}
 	for b := range i.held {
-		i.held[b] = i.subscribe(bucketSubject(b), i.group)
+		i.held[b] = i.subscribe(userBucketSubject(b), i.group)
 	}
 	i.confirm()
 	i.wildcardOn.Store(false)

@@ -13,7 +13,7 @@ import (
 	"belfry/message"
 )
 
-// A node switches from single buckets to the wildcard and back, several times.
+// A node switches from single user buckets to the wildcard and back, several times.
 // Meanwhile another node and a NATS client, whose messages have no numbers, push
 // to its users without pause. Every message must arrive exactly once and in order.
 func TestWildcardSwitchUnderTraffic(t *testing.T) {
@@ -35,7 +35,7 @@ func TestWildcardSwitchUnderTraffic(t *testing.T) {
 // traffic is two publishers, a node and a NATS client that is not a node, which
 // push to the users of another node until they are stopped.
 type traffic struct {
-	users    []string // user i is in bucket i
+	users    []string // user i is in user bucket i
 	from, to *member
 	client   *nats.Conn
 	base     int // messages of to before the traffic
@@ -56,7 +56,7 @@ func (p *traffic) start(t *testing.T) {
 	})
 	go p.publish(t, func(i int) {
 		for b, uid := range p.users {
-			m := &nats.Msg{Subject: bucketSubject(uint16(b)), Header: nats.Header{headerUser: {uid}}, Data: []byte("f" + strconv.Itoa(i))}
+			m := &nats.Msg{Subject: userBucketSubject(uint16(b)), Header: nats.Header{headerUser: {uid}}, Data: []byte("f" + strconv.Itoa(i))}
 			if err := p.client.PublishMsg(m); err != nil {
 				t.Error(err)
 			}
@@ -119,7 +119,7 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, client *nats.Conn
 		uid := uidInBucket(uint16(i), 0)
 		p.users = append(p.users, uid)
 		to.user(t, uid)
-		from.sees(t, bucketSubject(uint16(i)), 1)
+		from.sees(t, userBucketSubject(uint16(i)), 1)
 	}
 	awaitRoute(t, client, to)
 	p.base = len(to.messages())
@@ -146,7 +146,7 @@ func switching(t *testing.T, clk *fakeClock, from, to *member, client *nats.Conn
 	p.check(t)
 }
 
-// awaitRoute waits until messages of the client reach the node in every bucket: its
+// awaitRoute waits until messages of the client reach the node in every user bucket: its
 // server may learn of the subscriptions later than others. When awaitRoute returns,
 // no message of it is under way.
 func awaitRoute(t *testing.T, foreign *nats.Conn, to *member) {
@@ -154,10 +154,10 @@ func awaitRoute(t *testing.T, foreign *nats.Conn, to *member) {
 	before := len(to.messages())
 	probe := func(text string) {
 		for b := range uint16(3) {
-			send(t, foreign, &nats.Msg{Subject: bucketSubject(b), Header: nats.Header{headerUser: {uidInBucket(b, 0)}}, Data: []byte(text)})
+			send(t, foreign, &nats.Msg{Subject: userBucketSubject(b), Header: nats.Header{headerUser: {uidInBucket(b, 0)}}, Data: []byte(text)})
 		}
 	}
-	arrived := func(text string) bool { // reports whether text came in every bucket
+	arrived := func(text string) bool { // reports whether text came in every user bucket
 		buckets := make(map[string]bool)
 		for _, m := range to.messages()[before:] {
 			if string(m.Payload) == text {
@@ -206,7 +206,7 @@ func TestWildcardHysteresis(t *testing.T) {
 	}
 	n.LeaveUser([]byte(uidInBucket(5, 0)))
 	advance(time.Second)
-	n.user(t, uidInBucket(5, 0)) // four buckets again: the time starts again
+	n.user(t, uidInBucket(5, 0)) // four user buckets again: the time starts again
 	advance(time.Second)
 	n.LeaveUser([]byte(uidInBucket(5, 0)))
 	advance(time.Second)

@@ -58,7 +58,7 @@ type Node struct {
 // Proxy is the section proxy.
 type Proxy struct {
 	Protocol []string `yaml:"protocol" zero:"none" doc:"Entries of listen where every connection starts with a PROXY protocol header (v1 or v2); a connection without one is refused."`
-	Trusted  []string `yaml:"trusted" zero:"none" doc:"Networks of proxies (10.0.0.0/8, ::1) that are believed about the client's address. proxy.header is ignored from any other address. If this list is set, the PROXY protocol is refused from any other address too."`
+	Trusted  []string `yaml:"trusted" zero:"none" doc:"Networks of proxies (10.0.0.0/8, ::1) that belfry trusts to name the client's address. proxy.header is ignored from any other address. If this list is set, the PROXY protocol is refused from any other address too."`
 	Header   string   `yaml:"header" default:"x-forwarded-for" enum:"x-forwarded-for|forwarded" doc:"Header in which the trusted proxies name the client's address. The other header is ignored, because a proxy may forward what a client wrote there."`
 }
 
@@ -96,9 +96,9 @@ type Session struct {
 	InboundBytes   Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of clients' input this node may hold: unfinished messages, input not yet decoded, and messages clients publish. Beyond it the session that holds most is closed with 4007."`
 	MessageRate    int           `yaml:"message_rate" default:"200" range:"1..1000000" zero:"no limit" doc:"Messages per second from one session, including commands, pings and fragments. A faster session is slowed down (belfry.v1: err rate_limited) and after session.rate_grace closed with 1008."`
 	MessageBurst   int           `yaml:"message_burst" default:"1000" range:"1..10000000" doc:"Messages a session may send at once before session.message_rate applies."`
-	ByteRate       Size          `yaml:"byte_rate" default:"512KiB" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes per second from one session, and those that inflating adds; beyond it as for session.message_rate. A compressed message counts as what it inflates to."`
+	ByteRate       Size          `yaml:"byte_rate" default:"512KiB" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes per second from one session; a compressed message counts with its inflated size. A faster session is treated as with session.message_rate."`
 	ByteBurst      Size          `yaml:"byte_burst" default:"4MiB" range:"1KiB..1GiB" doc:"Bytes a session may send at once before session.byte_rate applies; never less than session.max_message."`
-	CommandRate    int           `yaml:"command_rate" default:"50" range:"1..1000000" zero:"no limit" doc:"Commands per second from one belfry.v1 session; beyond it as for session.message_rate. A sub or unsub counts once for each topic, a pub once for each name in its target."`
+	CommandRate    int           `yaml:"command_rate" default:"50" range:"1..1000000" zero:"no limit" doc:"Commands per second from one belfry.v1 session; a faster session is treated as with session.message_rate. A sub or unsub counts once for each topic, a pub once for each name in its target."`
 	CommandBurst   int           `yaml:"command_burst" default:"500" range:"1..10000000" doc:"Commands a session may send at once before session.command_rate applies; never less than session.max_topics."`
 	RateGrace      time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may keep exceeding its rates (it is slowed down meanwhile) before it is closed with 1008."`
 	ClientMessages string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: drop counts and drops it, refuse closes with 1008."`
@@ -143,7 +143,7 @@ type API struct {
 	MaxBatchLines    int           `yaml:"max_batch_lines" default:"10000" range:"1..10000000" doc:"Most lines of one batch; the lines after that get 413."`
 	MaxRequests      int           `yaml:"max_requests" default:"2048" range:"1..1048576" doc:"Requests under /v1/ and batch lines served at the same time (bodies still arriving are not counted); further ones get 503. Half of them may wait for one busy shard (api.push_wait), three quarters for all shards. Lowered to api.max_connections."`
 	MaxBodies        int           `yaml:"max_bodies" default:"1024" range:"1..1048576" doc:"Request bodies arriving at the same time, at most half of them batches; further ones get 503. A body that arrives in one packet with its head is not counted. Lowered to half of api.max_connections."`
-	BodyBytes        Size          `yaml:"body_bytes" default:"64MiB" range:"1MiB..64GiB" doc:"Bytes held of request bodies that are still arriving; further ones get 503."`
+	BodyBytes        Size          `yaml:"body_bytes" default:"64MiB" range:"1MiB..64GiB" doc:"Bytes of arriving request bodies that the node holds; further bodies get 503."`
 	MaxConnections   int           `yaml:"max_connections" default:"8192" range:"1..1048576" doc:"Open connections at each API address, plus 64 for health and metrics only. Beyond it a new connection replaces one that was answered, or else the one that has been idle longest; an address (IPv6: a /64) that has half of them replaces its own. If all are being served, the new one gets 503. Lowered if the limit of open files requires it."`
 	MaxHead          Size          `yaml:"max_head" default:"16KiB" range:"1KiB..1MiB" doc:"Largest request line and headers; longer ones get 431."`
 	HeadTimeout      time.Duration `yaml:"head_timeout" default:"5s" range:"1s..10m" doc:"Time for a whole request head to arrive."`

@@ -49,7 +49,7 @@ type FaultError struct {
 
 func (e *FaultError) Error() string {
 	if e.Uncertain {
-		return "fault of belfry: some receivers may have got the message; the log has the stack"
+		return "fault of belfry: some sessions may have got the message; the log has the stack"
 	}
 	return "fault of belfry: no session got the message; the log has the stack"
 }

@@ -129,7 +129,7 @@ func TestCollect(t *testing.T) {
 # TYPE belfry_closed_total counter
 belfry_closed_total{reason="client"} 2
 belfry_closed_total{reason="gone"} 1
-# HELP belfry_http_request_duration_seconds Time from the end of a request's head to the end of its answer, its body and waiting for a busy shard included; of a batch, all its lines.
+# HELP belfry_http_request_duration_seconds Time from the end of a request's head to the end of its answer, including its body and the wait for a busy shard; of a batch, including all lines.
 # TYPE belfry_http_request_duration_seconds histogram
 belfry_http_request_duration_seconds_bucket{route="/v1/all",le="0.25"} 2
 belfry_http_request_duration_seconds_bucket{route="/v1/all",le="+Inf"} 3

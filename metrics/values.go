@@ -61,7 +61,7 @@ type Sessions struct {
 type Traffic struct {
 	Messages        uint64            `metric:"belfry_client_messages_total" type:"counter" help:"Messages received from clients, commands included."`
 	MessageBytes    uint64            `metric:"belfry_client_message_bytes_total" type:"counter" help:"Payload bytes received from clients."`
-	InboundBytes    uint64            `metric:"belfry_inbound_bytes" type:"gauge" help:"Bytes of clients' input held: unfinished messages, input not yet decoded, messages clients publish (session.inbound_bytes)."`
+	InboundBytes    uint64            `metric:"belfry_inbound_bytes" type:"gauge" help:"Bytes of clients' input that the node holds: unfinished messages, input not yet decoded, messages that clients publish (session.inbound_bytes)."`
 	Dropped         uint64            `metric:"belfry_client_messages_dropped_total" type:"counter" help:"Messages from plain clients that were dropped (session.client_messages)."`
 	Commands        map[string]uint64 `metric:"belfry_commands_total" type:"counter" label:"op" help:"Commands of belfry.v1 clients."`
 	CommandErrors   map[string]uint64 `metric:"belfry_command_errors_total" type:"counter" label:"code" help:"Commands of belfry.v1 clients that were refused."`
@@ -131,12 +131,12 @@ type HTTP struct {
 	Waited             uint64               `metric:"belfry_http_paced_total" type:"counter" help:"Pushes that waited because their shard was busy (api.push_wait)."`
 	PayloadBytes       uint64               `metric:"belfry_http_payload_bytes_total" type:"counter" help:"Payload bytes accepted."`
 	WaitRefused        uint64               `metric:"belfry_http_pace_refused_total" type:"counter" help:"Pushes refused because too many were waiting for busy shards: half of api.max_requests for one shard, three quarters for all."`
-	Duration           map[string]Histogram `metric:"belfry_http_request_duration_seconds" type:"histogram" label:"route" help:"Time from the end of a request's head to the end of its answer, its body and waiting for a busy shard included; of a batch, all its lines."`
+	Duration           map[string]Histogram `metric:"belfry_http_request_duration_seconds" type:"histogram" label:"route" help:"Time from the end of a request's head to the end of its answer, including its body and the wait for a busy shard; of a batch, including all lines."`
 	KeyRequests        map[string]uint64    `metric:"belfry_http_key_requests_total" type:"counter" label:"key" help:"Requests under /v1/ by the name of their API key (api.keys); unnamed is a key without a name, none a request without a valid key."`
 	KeyPushes          map[string]uint64    `metric:"belfry_http_key_pushes_total" type:"counter" label:"key" help:"Messages accepted, including lines of batches, by the name of the API key."`
 	InFlight           uint64               `metric:"belfry_http_requests_in_flight" type:"gauge" help:"Requests under /v1/ and lines of batches being served, without those whose body is still arriving; bounded by api.max_requests."`
 	Bodies             uint64               `metric:"belfry_http_bodies" type:"gauge" help:"Request bodies that are arriving, batches included; bounded by api.max_bodies."`
-	BodyBytes          uint64               `metric:"belfry_http_bodies_bytes" type:"gauge" help:"Bytes held of request bodies that are arriving; bounded by api.body_bytes."`
+	BodyBytes          uint64               `metric:"belfry_http_bodies_bytes" type:"gauge" help:"Bytes of arriving request bodies that the node holds; bounded by api.body_bytes."`
 	Connections        uint64               `metric:"belfry_http_connections" type:"gauge" help:"Open connections to the API."`
 	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end; their connections are closed."`
 	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections closed at api.max_connections to make room for new ones."`

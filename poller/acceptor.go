@@ -22,7 +22,7 @@ type acceptor struct {
 	counters *Counters
 	log      *zap.Logger
 	shard    int                       // for the log
-	open     func(fd int32, state any) // takes an accepted connection, with Endpoint.State
+	open     func(fd int32, state any) // takes an accepted connection, with PortRange.State
 
 	listeners []*listener
 
@@ -36,7 +36,7 @@ type listener struct {
 	fd    int32
 	index int  // in acceptor.listeners
 	inSet bool // in the epoll set
-	state any  // Endpoint.State
+	state any  // PortRange.State
 }
 
 // Labels of the errors of accept that are counted.

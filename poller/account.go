@@ -28,7 +28,7 @@ const freeAccounts = 256
 type accounts struct {
 	conns    *conns
 	counters *Counters
-	node     *inbound
+	node     *nodeInput
 	reclaim  func(slot uint32) // has the handler give up what it charged to a connection
 
 	index   offheap.Index[*account] // by conn.account

@@ -170,8 +170,8 @@ func TestLargestIsRefused(t *testing.T) {
 		}
 		s.Uncharge(much.Slot(), 1<<30) // it holds nothing any more: no effect
 		s.Uncharge(little.Slot(), 1<<30)
-		if got := hoarders[0].reclaimed; len(got) != 1 || got[0] != much.Slot() || s.loop.inbound.held.Load() != 0 {
-			t.Errorf("reclaimed %d, %d bytes left; want %d and none", got, s.loop.inbound.held.Load(), much.Slot())
+		if got := hoarders[0].reclaimed; len(got) != 1 || got[0] != much.Slot() || s.loop.input.held.Load() != 0 {
+			t.Errorf("reclaimed %d, %d bytes left; want %d and none", got, s.loop.input.held.Load(), much.Slot())
 		}
 	})
 }

@@ -21,16 +21,16 @@ const (
 // It is fair between shards too. Shards share processors, and without a rule
 // the lengths of their queues drift apart: callers of the longest queue would
 // wait twice as long as the average, while a shard with a short queue uses as
-// much CPU. So if on average as many callers wait for each shard as it has
-// places, a shard with fewer than 7/8 of the average number of callers is ahead
-// and gets fewer places. That leaves CPU to the other shards. A shard that is
-// ahead never stops.
+// much CPU. The rule applies when at least as many callers wait on average as a
+// shard has places. A shard for which fewer callers wait than 7/8 of the average
+// is ahead then and gets fewer places (aheadShare), which leaves CPU to the other
+// shards. It never stops.
 type admission struct {
 	places   int64         // places in QueueSingle that make it congested
 	waiting  atomic.Int64  // callers of wait
-	tokens   atomic.Int64  // tokens that were given out and that no caller has used yet
-	admitted atomic.Int64  // permits that are not released, tokens included
-	permits  chan struct{} // the tokens; each admits one caller
+	offered  atomic.Int64  // permits in the channel permits, or just taken from it
+	admitted atomic.Int64  // permits that are not released, offered ones included
+	permits  chan struct{} // offered permits; each admits one caller
 	taken    *atomic.Int64 // places in QueueSingle that are taken
 	node     *nodeWaiters
 }
@@ -72,24 +72,24 @@ func (a *admission) limit() int64 {
 	return a.places
 }
 
-// admit admits as many callers as there is room for. It is called when a place
-// becomes free. If the caller for which a token was meant has left meanwhile, the
-// token admits the next one. Any goroutine.
+// admit offers permits to as many callers as there is room for. It is called when
+// a place becomes free. If a caller leaves before it has taken its permit, the
+// permit admits the next one. Any goroutine.
 func (a *admission) admit() {
 	for {
-		n := a.tokens.Load()
+		n := a.offered.Load()
 		if n >= a.waiting.Load() || a.taken.Load()+a.admitted.Load() >= a.limit() {
 			return
 		}
 		a.admitted.Add(1)
-		if !a.tokens.CompareAndSwap(n, n+1) {
+		if !a.offered.CompareAndSwap(n, n+1) {
 			a.admitted.Add(-1)
 			continue
 		}
 		select {
 		case a.permits <- struct{}{}:
-		default: // concurrent calls gave out one token too many; a shard must not block here
-			a.tokens.Add(-1)
+		default: // concurrent calls offered one permit too many; a shard must not block here
+			a.offered.Add(-1)
 			a.admitted.Add(-1)
 			return
 		}
@@ -108,7 +108,7 @@ func (a *admission) wait(ctx context.Context, wait time.Duration, gone <-chan st
 	select {
 	case <-a.permits:
 		p.from = a
-		defer a.tokens.Add(-1) // at the end, so that no other caller is admitted for this one
+		defer a.offered.Add(-1) // at the end, so that no other caller is admitted for this one
 	case <-late.C:
 	case <-ctx.Done():
 	case <-gone:

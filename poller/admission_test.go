@@ -65,8 +65,8 @@ func TestAdmit(t *testing.T) {
 	}
 	eventually(t, "no caller waits", func() bool { return r.waiting.total.Load() == 0 })
 	for i := range 2 {
-		if e := &r.Shard(i).box.single; e.waiting.Load() != 0 || e.admitted.Load() != int64(len(e.permits)) || e.tokens.Load() != int64(len(e.permits)) {
-			t.Errorf("shard %d: %d wait, %d admitted, %d tokens, %d in the channel", i, e.waiting.Load(), e.admitted.Load(), e.tokens.Load(), len(e.permits))
+		if e := &r.Shard(i).box.single; e.waiting.Load() != 0 || e.admitted.Load() != int64(len(e.permits)) || e.offered.Load() != int64(len(e.permits)) {
+			t.Errorf("shard %d: %d wait, %d admitted, %d offered, %d in the channel", i, e.waiting.Load(), e.admitted.Load(), e.offered.Load(), len(e.permits))
 		}
 	}
 }
@@ -104,7 +104,7 @@ func TestAdmissionPlaces(t *testing.T) {
 	for range waiters {
 		go func() { enter <- a.wait(t.Context(), time.Hour, nil) }()
 	}
-	eventually(t, "everybody came", func() bool { return a.waiting.Load()+a.admitted.Load() == waiters && a.tokens.Load() == 0 })
+	eventually(t, "everybody came", func() bool { return a.waiting.Load()+a.admitted.Load() == waiters && a.offered.Load() == 0 })
 	var in []Permit
 	in = append(in, <-enter, <-enter, <-enter)
 	if a.admit(); a.admitted.Load() != 3 || a.waiting.Load() != waiters-3 {
@@ -125,8 +125,8 @@ func TestAdmissionPlaces(t *testing.T) {
 	for range waiters - 4 {
 		(<-enter).Release()
 	}
-	if a.congested() || a.admitted.Load() != 0 || a.tokens.Load() != 0 {
-		t.Errorf("at the end %d let in, %d tokens", a.admitted.Load(), a.tokens.Load())
+	if a.congested() || a.admitted.Load() != 0 || a.offered.Load() != 0 {
+		t.Errorf("at the end %d admitted, %d offered", a.admitted.Load(), a.offered.Load())
 	}
 }
 

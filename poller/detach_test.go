@@ -63,7 +63,7 @@ func nothingLeft(t *testing.T, s *Shard, id ID, fd int) {
 	if a, q := s.receiver.accounts.index.Len(), s.sender.backlogs.queues.Len(); a != 0 || q != 0 || s.timers.wheel.armed != 0 {
 		t.Errorf("%d accounts, %d queues, %d timers are left", a, q, s.timers.wheel.armed)
 	}
-	if in, out := s.loop.inbound.held.Load(), s.loop.nodeBytes.Load(); in != 0 || out != 0 {
+	if in, out := s.loop.input.held.Load(), s.loop.nodeBytes.Load(); in != 0 || out != 0 {
 		t.Errorf("%d bytes in and %d bytes out are still counted", in, out)
 	}
 }

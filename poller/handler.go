@@ -9,7 +9,7 @@ package poller
 // is called or Detach returns true. An ID stays valid for longer: it never
 // names another connection.
 type Handler interface {
-	// OnOpen starts a connection. If it was accepted, state is Endpoint.State; if
+	// OnOpen starts a connection. If it was accepted, state is PortRange.State; if
 	// it was adopted, state is Socket.State. Its Record is zero.
 	OnOpen(slot uint32, state any)
 	// OnMoved continues a connection that another shard has moved here. state is

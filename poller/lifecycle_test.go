@@ -62,7 +62,7 @@ func TestCloseManyTimes(t *testing.T) {
 
 // A loop that was never started gives everything back too.
 func TestDiscard(t *testing.T) {
-	o := Options{Shards: 3, Listen: []Endpoint{{Host: "127.0.0.1"}}, NewHandler: func(s *Shard) Handler { return &echoHandler{s: s} }}
+	o := Options{Shards: 3, Listen: []PortRange{{Host: "127.0.0.1"}}, NewHandler: func(s *Shard) Handler { return &echoHandler{s: s} }}
 	before := openDescriptors(t)
 	for _, end := range []func(*Loop) error{
 		func(l *Loop) error { return l.Discard() },

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Endpoint is an address and a run of ports to listen on.
-type Endpoint struct {
+// PortRange is a host and a range of ports to listen on.
+type PortRange struct {
 	Host   string // an IP address, a host name, or "" for all addresses, IPv4 and IPv6
 	Lo, Hi uint16 // first and last port; 0, 0 lets the kernel choose one
 	State  any    // given to OnOpen with each connection that is accepted here
@@ -20,7 +20,7 @@ type Endpoint struct {
 // listenBacklog asks for the kernel's maximum, net.core.somaxconn (man 2 listen).
 const listenBacklog = 1 << 16
 
-// listen opens a listener in every shard for each port of the endpoints.
+// listen opens a listener in every shard for each port of Options.Listen.
 func (l *Loop) listen() error {
 	for _, e := range l.opt.Listen {
 		ip, err := resolve(e.Host)

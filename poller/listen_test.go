@@ -42,7 +42,7 @@ func TestPortRange(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1", "localhost"} {
 		t.Run(host, func(t *testing.T) {
 			lo := freePorts(t, host, 20)
-			r := newRig(t, Options{Mailbox: 64, Listen: []Endpoint{{Host: host, Lo: lo, Hi: lo + 19}}}, nil)
+			r := newRig(t, Options{Mailbox: 64, Listen: []PortRange{{Host: host, Lo: lo, Hi: lo + 19}}}, nil)
 			if len(r.Addrs()) != 20 {
 				t.Fatalf("listening on %v, want 20 addresses", r.Addrs())
 			}
@@ -64,7 +64,7 @@ func TestPortRange(t *testing.T) {
 // The kernel knows the peer's address, in the family of the connection.
 func TestRemoteAddr(t *testing.T) {
 	seen := make(chan netip.AddrPort, 1)
-	r := newRig(t, Options{Shards: 1, Listen: []Endpoint{{}}}, func(h *echoHandler) {
+	r := newRig(t, Options{Shards: 1, Listen: []PortRange{{}}}, func(h *echoHandler) {
 		h.data = func(s *Shard, slot uint32, p []byte) int { seen <- s.RemoteAddr(slot); return len(p) }
 	})
 	for _, host := range []string{"127.0.0.1", "::1"} {
@@ -80,7 +80,7 @@ func TestRemoteAddr(t *testing.T) {
 	}
 }
 
-func tryListen(e ...Endpoint) error {
+func tryListen(e ...PortRange) error {
 	l, err := New(Options{Shards: 2, Mailbox: 16, Listen: e, NewHandler: func(s *Shard) Handler { return &echoHandler{s: s} }})
 	if err == nil {
 		l.Discard()
@@ -110,7 +110,7 @@ func TestPortTakenByReusePort(t *testing.T) {
 	if err := unix.Listen(fd, 1); err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range []Endpoint{
+	for _, e := range []PortRange{
 		{Host: "127.0.0.1", Lo: taken, Hi: taken},
 		{Host: "127.0.0.1", Lo: lo, Hi: lo + 2},
 		{Host: "0.0.0.0", Lo: taken, Hi: taken},
@@ -131,14 +131,14 @@ func TestPortTakenByReusePort(t *testing.T) {
 
 func TestListenErrors(t *testing.T) {
 	for _, trial := range []struct {
-		e    Endpoint
+		e    PortRange
 		want string
 	}{
-		{Endpoint{Host: "127.0.0.1", Lo: 9019, Hi: 9000}, "9019-9000"},
-		{Endpoint{Host: "127.0.0.1", Lo: 0, Hi: 5}, "0-5"},
-		{Endpoint{Host: "not a name"}, "not a name"},
-		{Endpoint{Host: "192.0.2.1"}, "192.0.2.1:0"}, // RFC 5737: for documentation only
-		{Endpoint{Host: "fe80::1%nosuchinterface"}, "nosuchinterface"},
+		{PortRange{Host: "127.0.0.1", Lo: 9019, Hi: 9000}, "9019-9000"},
+		{PortRange{Host: "127.0.0.1", Lo: 0, Hi: 5}, "0-5"},
+		{PortRange{Host: "not a name"}, "not a name"},
+		{PortRange{Host: "192.0.2.1"}, "192.0.2.1:0"}, // RFC 5737: for documentation only
+		{PortRange{Host: "fe80::1%nosuchinterface"}, "nosuchinterface"},
 	} {
 		if err := tryListen(trial.e); err == nil || !strings.Contains(err.Error(), trial.want) {
 			t.Errorf("%+v: %v; want an error with %q", trial.e, err, trial.want)

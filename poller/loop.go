@@ -22,7 +22,7 @@ type Loop struct {
 	missing    [len(optionalSockopts)]error // options that listeners could not set; only New writes it
 	noRing     sync.Once                    // logs that there is no io_uring
 	nodeBytes  atomic.Int64                 // bytes in all backlogs, each frame counted once
-	inbound    inbound
+	input      nodeInput
 	waiting    nodeWaiters
 	started    atomic.Bool
 	spareProcs bool // shards may keep their processor while they wait: see Start
@@ -46,7 +46,7 @@ func New(o Options) (*Loop, error) {
 		return nil, err
 	}
 	l := &Loop{opt: o, base: time.Now(), watched: make(chan struct{})}
-	l.inbound.limit = o.InboundBytes
+	l.input.limit = o.InboundBytes
 	l.waiting.shards = int64(o.Shards)
 	l.arrivals.New = func() any { return new(arrival) }
 	for i := range o.Shards {
@@ -56,7 +56,7 @@ func New(o Options) (*Loop, error) {
 			return nil, err
 		}
 		l.shards = append(l.shards, s)
-		l.inbound.shards = append(l.inbound.shards, &s.receiver.accounts)
+		l.input.shards = append(l.input.shards, &s.receiver.accounts)
 	}
 	if err := l.listen(); err != nil {
 		l.Discard()

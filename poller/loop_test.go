@@ -94,7 +94,7 @@ func newRig(t testing.TB, o Options, each func(*echoHandler)) *rig {
 		o.Shards = 2
 	}
 	if o.Listen == nil {
-		o.Listen = []Endpoint{{Host: "127.0.0.1"}}
+		o.Listen = []PortRange{{Host: "127.0.0.1"}}
 	}
 	o.ManualTicks = true
 	if o.Memory == nil {
@@ -241,7 +241,7 @@ func TestBytewise(t *testing.T) {
 // Every shard accepts connections, and each connection ends with the reason that
 // its peer caused.
 func TestPortsAndFamilies(t *testing.T) {
-	r := newRig(t, Options{Listen: []Endpoint{{Host: "127.0.0.1"}, {Host: "::1"}, {}}}, nil)
+	r := newRig(t, Options{Listen: []PortRange{{Host: "127.0.0.1"}, {Host: "::1"}, {}}}, nil)
 	if len(r.Addrs()) != 3 {
 		t.Fatalf("addresses: %v", r.Addrs())
 	}
@@ -264,7 +264,7 @@ func portOf(r *rig, i int) string {
 func TestPortTaken(t *testing.T) {
 	r := newRig(t, Options{}, nil)
 	addr := r.Addrs()[0]
-	_, err := New(Options{Listen: []Endpoint{{Host: "127.0.0.1", Lo: addr.Port(), Hi: addr.Port()}},
+	_, err := New(Options{Listen: []PortRange{{Host: "127.0.0.1", Lo: addr.Port(), Hi: addr.Port()}},
 		NewHandler: func(s *Shard) Handler { return &echoHandler{s: s} }})
 	if err == nil || !strings.Contains(err.Error(), "taken") {
 		t.Fatalf("a second loop on %v: %v", addr, err)

@@ -151,7 +151,7 @@ func TestNoLostWakeup(t *testing.T) {
 	if raceDetector {
 		each = 5_000
 	}
-	r := newRig(t, Options{Shards: 1, Listen: []Endpoint{}}, func(h *echoHandler) {
+	r := newRig(t, Options{Shards: 1, Listen: []PortRange{}}, func(h *echoHandler) {
 		h.mail = func(_ *Shard, m Mail) { m.Ptr.(chan struct{}) <- struct{}{} }
 	})
 	var wg sync.WaitGroup

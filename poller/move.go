@@ -80,7 +80,7 @@ func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	a := s.loop.arrivals.Get().(*arrival)
 	*a = arrival{Socket: sock, charged: chargeOf(sock.Unread)}
 	if !s.receiver.accounts.reserve(nil, a.charged, a.charged) {
-		s.loop.inbound.add(a.charged) // beyond the limit: the other shard reclaims
+		s.loop.input.add(a.charged) // beyond the limit: the other shard reclaims
 	}
 	if s.moves.send(a, s.loop.shards[to]) {
 		return
@@ -91,7 +91,7 @@ func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 
 // dropArrival closes a socket that no shard will open.
 func (s *Shard) dropArrival(a *arrival) {
-	s.loop.inbound.add(-a.charged)
+	s.loop.input.add(-a.charged)
 	sysClose(int32(a.FD))
 }
 
@@ -114,9 +114,9 @@ func (l *Loop) Adopt(shard int, sock Socket) error {
 		return ErrClosed
 	}
 	a := &arrival{Socket: sock, adopted: true, charged: chargeOf(sock.Unread)}
-	l.inbound.add(a.charged)
+	l.input.add(a.charged)
 	if !s.Post(QueueMove, Mail{Ptr: a}) {
-		l.inbound.add(-a.charged)
+		l.input.add(-a.charged)
 		return ErrMailboxFull
 	}
 	return nil

@@ -109,7 +109,7 @@ func moveFlood(t *testing.T, mailbox int) {
 // While sockets wait for another shard's mailbox, no connections are accepted, but
 // open ones are served.
 func TestMovePausesAccepting(t *testing.T) {
-	r := newRig(t, Options{Mailbox: 1, Listen: []Endpoint{{Host: "127.0.0.1"}}}, func(h *echoHandler) {
+	r := newRig(t, Options{Mailbox: 1, Listen: []PortRange{{Host: "127.0.0.1"}}}, func(h *echoHandler) {
 		h.mail = runMail
 		h.open = reportID
 	})

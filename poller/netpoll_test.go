@@ -81,7 +81,7 @@ func TestNetpollNilNil(t *testing.T) {
 	// The last call made it unreadable. An event of another descriptor in the same
 	// poller comes after any further call.
 	for range 20 {
-		other := newRig(t, Options{Shards: 1, Listen: []Endpoint{}}, func(h *echoHandler) { h.mail = runMail })
+		other := newRig(t, Options{Shards: 1, Listen: []PortRange{}}, func(h *echoHandler) { h.mail = runMail })
 		other.on(0, func(*Shard) {})
 	}
 	if n := l.calls.Load(); n != 1000 {

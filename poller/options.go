@@ -20,9 +20,9 @@ type Options struct {
 	// record (Shard.Record), a multiple of 4 up to 4096.
 	RecordSize int
 
-	Shards   int        // 0: runtime.NumCPU()
-	Listen   []Endpoint // empty: connections come through Adopt only
-	MaxConns int        // of one shard; 0: 1<<20. It reserves address space, not memory
+	Shards   int         // 0: runtime.NumCPU()
+	Listen   []PortRange // empty: connections come through Adopt only
+	MaxConns int         // of one shard; 0: 1<<20. It reserves address space, not memory
 
 	Backlog      Bounds // of one connection
 	LargeBacklog Bounds // of one connection after SetLargeBacklog; 0: 1<<18 frames, 128 MiB

@@ -69,4 +69,4 @@ func (s *Shard) ChargeNode(slot uint32, size, n int) bool {
 }
 
 // UnchargeNode takes n bytes back that ChargeNode counted. Any goroutine.
-func (s *Shard) UnchargeNode(n int) { s.loop.inbound.add(-n) }
+func (s *Shard) UnchargeNode(n int) { s.loop.input.add(-n) }

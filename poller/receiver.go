@@ -41,7 +41,7 @@ func (x *receiver) init(s *Shard) {
 	x.conns, x.log, x.guard, x.chunk = &s.conns, s.opt.Log, &s.guard, &s.chunk
 	x.handler = &s.handler
 	x.scratch = make([]byte, scratchSize)
-	x.accounts.conns, x.accounts.counters, x.accounts.node = x.conns, &s.Counters, &s.loop.inbound
+	x.accounts.conns, x.accounts.counters, x.accounts.node = x.conns, &s.Counters, &s.loop.input
 	x.accounts.reclaim = x.reclaim
 }
 

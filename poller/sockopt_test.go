@@ -29,7 +29,7 @@ func without(lacking ...int) func(fd, level, opt, value int) error {
 func warnings(t *testing.T, set func(fd, level, opt, value int) error) []observer.LoggedEntry {
 	t.Helper()
 	core, logs := observer.New(zapcore.WarnLevel)
-	r := newRig(t, Options{Shards: 2, Listen: []Endpoint{{Host: "127.0.0.1"}, {Host: "127.0.0.1"}}, Log: zap.New(core), setsockopt: set}, nil)
+	r := newRig(t, Options{Shards: 2, Listen: []PortRange{{Host: "127.0.0.1"}, {Host: "127.0.0.1"}}, Log: zap.New(core), setsockopt: set}, nil)
 	for _, a := range r.Addrs() {
 		c, err := net.Dial("tcp", a.String())
 		if err != nil {
@@ -59,7 +59,7 @@ func TestListenWithoutSocketOptions(t *testing.T) {
 
 // An option that listeners need is named when it cannot be set.
 func TestListenNeeds(t *testing.T) {
-	_, err := New(Options{NewHandler: func(*Shard) Handler { return nil }, Listen: []Endpoint{{Host: "127.0.0.1"}},
+	_, err := New(Options{NewHandler: func(*Shard) Handler { return nil }, Listen: []PortRange{{Host: "127.0.0.1"}},
 		setsockopt: func(fd, level, opt, value int) error {
 			if opt == unix.SO_REUSEPORT && level == unix.SOL_SOCKET {
 				return syscall.EINVAL

@@ -57,7 +57,7 @@ type Stats struct {
 
 // Waiting returns how many bytes are in backlogs or held of clients' input. It
 // costs two atomic loads. Any goroutine.
-func (l *Loop) Waiting() int64 { return l.nodeBytes.Load() + l.inbound.held.Load() }
+func (l *Loop) Waiting() int64 { return l.nodeBytes.Load() + l.input.held.Load() }
 
 // TickAge returns the time since the last tick of the shard whose last tick is
 // oldest. It looks at each shard. Any goroutine.
@@ -104,6 +104,6 @@ func (l *Loop) Stats() Stats {
 		st.BusySeconds = append(st.BusySeconds, float64(c.BusyNanos.Load())/1e9)
 	}
 	st.BacklogBytes = l.nodeBytes.Load()
-	st.InboundBytes = l.inbound.held.Load()
+	st.InboundBytes = l.input.held.Load()
 	return st
 }

@@ -18,12 +18,12 @@ type wheelLink struct {
 }
 
 const (
-	// wheelBuckets is the span of the wheel in ticks (512 s in a shard). A timer
+	// wheelSpan is the span of the wheel in ticks (512 s in a shard). A timer
 	// within it is looked at only once, when it is due.
-	wheelBuckets = 512
-	wheelMask    = wheelBuckets - 1
-	dueList      = wheelBuckets // the list that nextDue takes from
-	headMark     = 1 << 31      // slots are below 2^30
+	wheelSpan = 512
+	wheelMask = wheelSpan - 1
+	dueList   = wheelSpan // the list that nextDue takes from
+	headMark  = 1 << 31   // slots are below 2^30
 )
 
 // wheel is a hashed timing wheel (Varghese and Lauck, scheme 6) with one timer for
@@ -36,7 +36,7 @@ const (
 // may stop and continue later. Timers that are due meanwhile can be set and
 // cancelled like others.
 //
-// A timer beyond the wheel's span stays in its bucket and is skipped once a round.
+// A timer beyond the wheel's span stays in its list and is skipped once a round.
 // Ticks may wrap: a deadline is in the future if it is less than 2^31 ticks ahead.
 //
 // A slot's timer must be cancelled before the slot is freed. A wheel belongs to
@@ -46,7 +46,7 @@ type wheel struct {
 	stride uintptr
 	heads  []uint32 // by list: slot + 1 of the first timer, 0 if empty
 	now    uint32   // tick of the last advance
-	tick   uint32   // the buckets of ticks up to this one were moved to dueList
+	tick   uint32   // the lists of ticks up to this one were moved to dueList
 	armed  int      // timers that are set
 }
 
@@ -59,7 +59,7 @@ func newWheel(s *offheap.Slab, offset uintptr, now uint32) (*wheel, error) {
 	return &wheel{
 		base:   unsafe.Add(s.Ptr(0), offset),
 		stride: uintptr(s.Stride()),
-		heads:  make([]uint32, wheelBuckets+1),
+		heads:  make([]uint32, wheelSpan+1),
 		now:    now,
 		tick:   now,
 	}, nil
@@ -101,8 +101,8 @@ func (w *wheel) advance(now uint32) {
 		return
 	}
 	w.now = now
-	if now-w.tick > wheelBuckets {
-		w.tick = now - wheelBuckets // each bucket once is enough after a stall
+	if now-w.tick > wheelSpan {
+		w.tick = now - wheelSpan // each list once is enough after a stall
 	}
 }
 
@@ -128,26 +128,26 @@ func (w *wheel) nextDue() (slot uint32, ok bool) {
 	}
 }
 
-// splice moves a bucket to the due list, which must be empty.
-func (w *wheel) splice(bucket uint32) {
-	first := w.heads[bucket]
+// splice moves a list to the due list, which must be empty.
+func (w *wheel) splice(list uint32) {
+	first := w.heads[list]
 	if first == 0 {
 		return
 	}
-	w.heads[bucket] = 0
+	w.heads[list] = 0
 	w.heads[dueList] = first
 	w.link(first - 1).prev = headMark | dueList
 }
 
-// push puts a slot that is in no list at the head of its deadline's bucket.
+// push puts a slot that is in no list at the head of its deadline's list.
 func (w *wheel) push(slot uint32, l *wheelLink) {
-	bucket := l.deadline & wheelMask
-	first := w.heads[bucket]
-	l.prev, l.next = headMark|bucket, first
+	list := l.deadline & wheelMask
+	first := w.heads[list]
+	l.prev, l.next = headMark|list, first
 	if first != 0 {
 		w.link(first - 1).prev = slot + 1
 	}
-	w.heads[bucket] = slot + 1
+	w.heads[list] = slot + 1
 	w.armed++
 }
 

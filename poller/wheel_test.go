@@ -122,7 +122,7 @@ func TestWheelAgainstModel(t *testing.T) {
 		}
 		m := &wheelModel{w: w, now: start, when: map[uint32]uint32{}}
 		slot := rapid.Uint32Range(0, slots-1)
-		ahead := rapid.OneOf(rapid.IntRange(-3, 10), rapid.IntRange(0, 3*wheelBuckets), rapid.Just(wheelBuckets))
+		ahead := rapid.OneOf(rapid.IntRange(-3, 10), rapid.IntRange(0, 3*wheelSpan), rapid.Just(wheelSpan))
 		t.Repeat(map[string]func(*rapid.T){
 			"set": func(t *rapid.T) {
 				m.set(slot.Draw(t, "slot"), m.now+uint32(ahead.Draw(t, "ahead")))
@@ -187,12 +187,12 @@ func TestWheelDueInPastComesNextTick(t *testing.T) {
 
 func TestWheelFartherThanItsSpan(t *testing.T) {
 	w, _ := testWheel(t, 4, 7)
-	w.set(0, 7+10*wheelBuckets)
-	for tick := uint32(8); tick < 7+10*wheelBuckets; tick++ {
+	w.set(0, 7+10*wheelSpan)
+	for tick := uint32(8); tick < 7+10*wheelSpan; tick++ {
 		w.advance(tick)
 		wantDue(t, w)
 	}
-	w.advance(7 + 10*wheelBuckets)
+	w.advance(7 + 10*wheelSpan)
 	wantDue(t, w, 0)
 }
 

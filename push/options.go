@@ -15,8 +15,8 @@ import (
 // Publisher takes messages for delivery. PublishWithin may be called from any
 // goroutine. Before it returns, it sets the ID of a message that has none. If it
 // returns no error, it owns the message and its payload. It waits while the
-// receivers are busy, within w or until ctx is done, and reports whether it waited.
-// So backends that push too fast are slowed down before they are refused.
+// message's shards are busy, within w or until ctx is done, and reports whether it
+// waited. So backends that push too fast are slowed down before they are refused.
 //
 // Three errors are shown to the client: *message.FieldError (400),
 // *message.TooLargeError (413) and *message.OverloadedError (503 with
@@ -90,7 +90,7 @@ type Limits struct {
 	ReadTimeout       time.Duration // for the whole request to arrive, except batches; 30 s; beyond: 408
 	WriteTimeout      time.Duration // for sending the answer, or one write of a batch's answers; 30 s; beyond: the connection is closed
 	IdleTimeout       time.Duration // between requests of a connection; 2 min; beyond: the connection is closed
-	PushWait          time.Duration // for a push to wait for busy receivers; 1 s, at most half of WriteTimeout; beyond: 503 if there is still no room
+	PushWait          time.Duration // for a push to wait for busy shards; 1 s, at most half of WriteTimeout; beyond: 503 if there is still no room
 	BatchIdleTimeout  time.Duration // for each line of a batch to arrive completely; 60 s; beyond: the last line of the answer is a 408
 	ShutdownTimeout   time.Duration // for requests that are being served when the server stops; 10 s; beyond: their connections are closed
 }

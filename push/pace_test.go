@@ -28,7 +28,7 @@ func (p *waitingPublisher) PublishWithin(ctx context.Context, m *message.Message
 	return waited, err
 }
 
-// A push may wait for busy receivers, and so may a line of a batch. Pushes that
+// A push may wait for busy shards, and so may a line of a batch. Pushes that
 // waited are counted.
 func TestPushesMayWait(t *testing.T) {
 	var asked []message.Target

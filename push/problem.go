@@ -69,7 +69,7 @@ var causeInfo = [causeCount]struct {
 	CauseInternal:        {"internal", http.StatusInternalServerError, "Internal error"},
 	CauseOverloaded:      {"overloaded", http.StatusServiceUnavailable, "The server is overloaded"},
 	CauseBusy:            {"too-many-requests-at-once", http.StatusServiceUnavailable, "Too many requests at once"},
-	CauseBodies:          {"too-many-bodies-at-once", http.StatusServiceUnavailable, "Too many bodies on their way in"},
+	CauseBodies:          {"too-many-bodies-at-once", http.StatusServiceUnavailable, "Too many bodies are arriving"},
 	CauseShutdown:        {"shutting-down", http.StatusServiceUnavailable, "The server is shutting down"},
 	CauseIdempotency:     {"idempotency-unsupported", http.StatusBadRequest, "An Idempotency-Key is not supported"},
 	CauseLength:          {"length-required", http.StatusLengthRequired, "The length of the body is missing"},

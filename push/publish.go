@@ -66,7 +66,7 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 	}
 }
 
-// publish publishes m, if need be after a wait for its receivers. After a wait it
+// publish publishes m, if need be after a wait for busy shards. After a wait it
 // calls gone, unless gone is nil: if the client has gone away, m is not published,
 // because the client gets no answer and will push again. payload is the name of the
 // field with the payload.
@@ -197,7 +197,7 @@ const maxPooledBuffer = 128 << 10
 const firstRead = 64 << 10
 
 // readPayload reads the body into a slice of exactly its size, because the message
-// keeps the slice until the slowest receiver has it.
+// keeps the slice until the slowest client has it.
 func (s *Server) readPayload(r *http.Request, c *conn) ([]byte, *problem) {
 	n := r.ContentLength
 	if most := s.opt.MaxPayload; n > int64(most) {

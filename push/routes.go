@@ -62,12 +62,13 @@ type access uint8
 
 const (
 	accessOpen   access = iota // nothing
-	accessHealth               // nothing; connections of the reserve can use it too
-	accessKeyed                // an API key, if there are any
-	accessPush                 // the same; the route reads a body
+	accessHealth               // nothing; connections that are reserved for health can use the route too (HealthReserve)
+	accessKeyed                // an API key, if any is set
+	accessPush                 // an API key, if any is set; the route reads a body
 )
 
-// apiRoutes are the routes under /v1/ and, in --dev, the page.
+// apiRoutes returns the routes under /v1/ and, with Options.Dev, those of the demo
+// page.
 func (s *Server) apiRoutes() []route {
 	routes := []route{
 		{routeAll, http.MethodPost, "/v1/all", accessPush, s.pushTo(message.ScopeAll, "")},
@@ -92,7 +93,8 @@ func (s *Server) apiRoutes() []route {
 	return routes
 }
 
-// healthRoutes are the routes for health, which never require a key.
+// healthRoutes returns the routes for health and metrics, which never require a
+// key.
 func (s *Server) healthRoutes() []route {
 	routes := []route{
 		{routeHealthz, http.MethodGet, "/healthz", accessHealth, s.healthz},

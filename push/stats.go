@@ -54,7 +54,7 @@ type Stats struct {
 	LinesRejected      []CauseCount   // lines of batches refused; every cause, also with 0
 	PayloadBytes       uint64         // bytes of accepted payloads
 	BodiesCut          uint64         // bodies not read to their end; their connections are closed, and the answer may be lost
-	Waited             uint64         // pushes that waited for busy receivers
+	Waited             uint64         // pushes that waited for busy shards
 	WaitRefused        uint64         // pushes refused because too many pushes already waited
 	InFlight           int            // now: requests under /v1/ and lines of batches being served; at most MaxRequests
 	Bodies             int            // now: request bodies arriving; at most MaxBodies

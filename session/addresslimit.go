@@ -172,7 +172,7 @@ func (a *addresses) leave(key addrKey, now uint32) {
 	s.link(at)
 }
 
-// sweep forgets addresses without a connection whose bucket is full again, and
+// sweep forgets addresses without a connection whose token bucket is full, and
 // gives memory back. Each shard sweeps its share of the stripes at each tick.
 func (a *addresses) sweep(now uint32, shard, shards int) {
 	if a == nil {

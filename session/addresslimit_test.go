@@ -136,7 +136,7 @@ func TestAddressesCostNothing(t *testing.T) {
 // same segment.
 func TestProxyProtocol(t *testing.T) {
 	r := newRig(t, Options{MaxPerAddress: 100, Poller: poller.Options{Shards: 2,
-		Listen: []poller.Endpoint{{Host: "127.0.0.1", State: BehindProxy{}}}}})
+		Listen: []poller.PortRange{{Host: "127.0.0.1", State: BehindProxy{}}}}})
 	header := []byte("PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n")
 	all := append(bytes.Clone(header), request("/ws?uid=u1", "belfry.v1")...)
 	for cut := 0; cut < len(all); cut += 9 {
@@ -174,7 +174,7 @@ func TestProxyProtocol(t *testing.T) {
 // Who sends no header where one is to come, or is not trusted to, is told so.
 func TestProxyProtocolRefused(t *testing.T) {
 	o := Options{Proxy: ProxyOptions{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.5.0/24")}},
-		Poller: poller.Options{Shards: 1, Listen: []poller.Endpoint{{Host: "127.0.0.1", State: BehindProxy{}}}}}
+		Poller: poller.Options{Shards: 1, Listen: []poller.PortRange{{Host: "127.0.0.1", State: BehindProxy{}}}}}
 	r := newRig(t, o)
 	for name, tc := range map[string]struct {
 		from, say string

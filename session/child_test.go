@@ -86,7 +86,7 @@ func TestChild(t *testing.T) {
 // three for the pong. Each line that it gets goes to everybody.
 func childServer(t *testing.T) {
 	s, err := New(Options{
-		Poller:       poller.Options{Shards: 2, Listen: []poller.Endpoint{{Host: "127.0.0.1"}}},
+		Poller:       poller.Options{Shards: 2, Listen: []poller.PortRange{{Host: "127.0.0.1"}}},
 		PingInterval: time.Second, PongTimeout: 3 * time.Second,
 	})
 	if err != nil {

@@ -84,7 +84,7 @@ func TestChurn(t *testing.T) {
 func (r *rig) tablesEmpty() {
 	r.each(func(h *shard) {
 		ts := &h.topics
-		if n := ts.len() + ts.table.Len() + ts.links.Len() + ts.names.Len() + h.users.table.Len() + h.users.uids.Len() + h.upgrades.index.Len() + h.inbounds.index.Len(); n != 0 {
+		if n := ts.len() + ts.table.Len() + ts.links.Len() + ts.names.Len() + h.users.table.Len() + h.users.uids.Len() + h.upgrades.index.Len() + h.assembly.index.Len(); n != 0 {
 			r.t.Errorf("shard %d: %d entries left in tables", h.index, n)
 		}
 	})

@@ -23,7 +23,7 @@ type closer struct {
 	log      *connLog
 	answers  *answers
 	upgrades *upgrades
-	inbounds *assembly
+	assembly *assembly
 	buckets  *buckets
 	topics   *topics
 	users    *users
@@ -147,7 +147,7 @@ func (c *closer) halfClose(slot uint32, rec *record) {
 	rec.state = stateHalfClosed // before unregister, which may wake waiters for its topics
 	c.unregister(slot, nil)
 	c.upgrades.drop(rec)
-	c.inbounds.drop(rec)
+	c.assembly.drop(rec)
 	c.ps.CloseWrite(slot)
 	c.ps.Resume(slot)
 	rec.pingedAt = c.ps.Now()

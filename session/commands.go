@@ -17,7 +17,7 @@ const minPendingSubs = 16
 type pendingSub struct {
 	ref     string
 	pending int  // topics that are not ready
-	failed  bool // and was answered
+	failed  bool // refused, and the client was told; nothing more is answered
 }
 
 // commands does what clients ask for in commands of their encoding: sub, unsub,

@@ -40,7 +40,7 @@ func testConformance(t *testing.T, d *websocket.Deflate) {
 			Encodings: []websocket.Encoding{{Encoding: plain.Encoding{}}},
 			Deflate:   d,
 		})},
-		Poller: poller.Options{Shards: 2, Listen: []poller.Endpoint{{Host: "127.0.0.1"}}},
+		Poller: poller.Options{Shards: 2, Listen: []poller.PortRange{{Host: "127.0.0.1"}}},
 	})
 	if err != nil {
 		t.Fatal(err)

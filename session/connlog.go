@@ -96,7 +96,7 @@ func (l *connLog) ended(slot uint32, rec *record, err error) {
 		fields = append(fields, zap.String("uid", string(l.users.uid(rec))))
 	}
 	if rec.openedAt != 0 {
-		fields = append(fields, zap.String("sid", l.sid(slot)),
+		fields = append(fields, zap.String("sid", l.session(slot)),
 			zap.Duration("duration", time.Duration(time.Now().Unix()-int64(rec.openedAt))*time.Second))
 	}
 	ce.Write(l.fields(slot, fields)...)

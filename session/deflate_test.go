@@ -286,7 +286,7 @@ func BenchmarkInboundDeflated(b *testing.B) {
 func newDeflateServer(tb testing.TB) *Server {
 	tb.Helper()
 	s, err := New(Options{Endpoints: withDeflate(tb), Poller: poller.Options{
-		Shards: 1, Listen: []poller.Endpoint{{Host: "127.0.0.1"}}, ManualTicks: true,
+		Shards: 1, Listen: []poller.PortRange{{Host: "127.0.0.1"}}, ManualTicks: true,
 		Chunk: time.Second, // a read that is deferred takes a buffer
 	}})
 	if err != nil {
@@ -360,7 +360,7 @@ func TestIdleDeflateCostsNothing(t *testing.T) {
 			eventually(t, "read", func() bool { return r.Stats().MessagesIn > before })
 		}
 		r.on(0, func(h *shard) {
-			if n := h.inbounds.index.Len() + h.upgrades.index.Len(); n != 0 {
+			if n := h.assembly.index.Len() + h.upgrades.index.Len(); n != 0 {
 				t.Errorf("%d objects are kept", n)
 			}
 		})

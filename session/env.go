@@ -29,6 +29,7 @@ type env struct {
 type scratch struct {
 	buf    []byte
 	writer wire.Writer
+	hello  wire.Hello
 }
 
 func newEnv(srv *Server, ps *poller.Shard) env {
@@ -45,7 +46,10 @@ func (e *env) say(rec *record, dst []byte) *wire.Writer {
 	return &e.writer
 }
 
-// sid returns the id of the session in a slot.
-func (e *env) sid(slot uint32) string {
-	return message.SID{Node: e.opt.Node, Shard: uint16(e.index), Conn: uint64(e.ps.ID(slot))}.Format(&e.opt.Key)
+// sid returns the decoded id of the session in a slot.
+func (e *env) sid(slot uint32) message.SID {
+	return message.SID{Node: e.opt.Node, Shard: uint16(e.index), Conn: uint64(e.ps.ID(slot))}
 }
+
+// session returns the id of the session in a slot.
+func (e *env) session(slot uint32) string { return e.sid(slot).Format(&e.opt.Key) }

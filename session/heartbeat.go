@@ -72,7 +72,7 @@ func (h *heartbeats) ping(slot uint32, rec *record, v *variant) {
 	}
 	h.counters.pingsOut.Add(1)
 	if h.intervals.pong > 0 && v.answers {
-		rec.flags |= flagPinged // until the pong comes, or anything while nothing waits for the client
+		rec.flags |= flagPinged // cleared by the pong, or by any input while the client has no backlog
 	}
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Control)
 }

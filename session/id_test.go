@@ -20,7 +20,7 @@ func TestSessionIDs(t *testing.T) {
 		var sid string
 		r.each(func(h *shard) {
 			if slot, ok := h.ps.Next(0); ok {
-				sid = h.sid(slot)
+				sid = h.session(slot)
 			}
 		})
 		if err := message.CheckSID(sid); err != nil || len(sid) != 30 || sid[0] == '-' {
@@ -104,7 +104,7 @@ func TestIDWhileClosing(t *testing.T) {
 	var sid string
 	r.on(0, func(h *shard) {
 		slot, _ := h.ps.Next(0)
-		sid = h.sid(slot)
+		sid = h.session(slot)
 		h.closer.end(slot, ReasonIdle, "")
 	})
 	if _, ok := r.Lookup(sid); ok {

@@ -28,7 +28,7 @@ func (r *rig) sumInbound() (sum int64) {
 			held := charged[h.ps.ID(slot)]
 			sum += int64(held)
 			mine := 0
-			if in := h.inbounds.of(h.rec(slot)); in != nil {
+			if in := h.assembly.of(h.rec(slot)); in != nil {
 				inbounds++
 				mine = inboundSize + in.Cap()
 				if in.slot != slot {
@@ -46,13 +46,13 @@ func (r *rig) sumInbound() (sum int64) {
 				r.t.Errorf("slot %d is to end and holds %d", slot, held)
 			}
 		}
-		if n := h.inbounds.index.Len(); n != inbounds {
+		if n := h.assembly.index.Len(); n != inbounds {
 			r.t.Errorf("%d messages on their way, %d connections have one", n, inbounds)
 		}
 		waiting := 0
-		for in := h.inbounds.oldest; in != nil; in = in.newer {
+		for in := h.assembly.oldest; in != nil; in = in.newer {
 			waiting++
-			if in.newer == nil && h.inbounds.newest != in || in.newer != nil && in.since > in.newer.since {
+			if in.newer == nil && h.assembly.newest != in || in.newer != nil && in.since > in.newer.since {
 				r.t.Errorf("message of slot %d is in the wrong place", in.slot)
 			}
 		}

@@ -308,7 +308,7 @@ func TestLoginLeavesNothing(t *testing.T) {
 		c.want(fmt.Sprintf("thello user-%d L []", i))
 	}
 	kept := 0
-	r.each(func(h *shard) { kept += h.upgrades.index.Len() + len(h.upgrader.logins) + h.inbounds.index.Len() })
+	r.each(func(h *shard) { kept += h.upgrades.index.Len() + len(h.upgrader.logins) + h.assembly.index.Len() })
 	if st := r.Stats(); kept != 0 || st.Sessions != 100 || st.Waiting != 0 {
 		t.Errorf("%d kept, %d sessions, %d waiting", kept, st.Sessions, st.Waiting)
 	}

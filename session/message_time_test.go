@@ -90,7 +90,7 @@ func TestMessageTimeoutIsPerMessage(t *testing.T) {
 		t.Error("closed without a message on its way")
 	}
 	r.on(0, func(h *shard) {
-		if h.inbounds.oldest != nil || h.inbounds.newest != nil || h.inbounds.index.Len() != 0 {
+		if h.assembly.oldest != nil || h.assembly.newest != nil || h.assembly.index.Len() != 0 {
 			t.Error("a message is still waited for")
 		}
 	})

@@ -190,7 +190,7 @@ func (m *machine) open(o op) {
 	}
 	a := m.idle[0]
 	m.idle = m.idle[1:]
-	a.uid, a.v1, a.sid = o.uid(), o.V1, m.h.sid(a.slot)
+	a.uid, a.v1, a.sid = o.uid(), o.V1, m.h.session(a.slot)
 	names := o.names()
 	slices.Sort(names)
 	names = slices.Compact(names)

@@ -17,7 +17,7 @@ type ProxyOptions struct {
 	Header  ws.ForwardHeader // in which they name the client; the other one is ignored
 }
 
-// BehindProxy is the State of a poller.Endpoint where every connection starts with
+// BehindProxy is the State of a poller.PortRange where every connection starts with
 // a header of the PROXY protocol.
 type BehindProxy struct{}
 

@@ -19,10 +19,11 @@ type receiver struct {
 	answers  *answers
 	buckets  *buckets
 	commands *commands
-	inbounds *assembly
+	assembly *assembly
 
 	decoders  []wire.Decoder   // by variant
 	left      [rateCount]int32 // tokens of the session whose read is being decoded
+	received  received         // of that read, not in the counters yet
 	reclaimed []poller.ID      // connections that gave up their input and have to be ended
 }
 
@@ -31,7 +32,8 @@ type receiver struct {
 // counts them.
 const maxClosing = 16 << 10
 
-// framesPerCheck is after how many frames the clock is looked at.
+// framesPerCheck is the number of frames that are decoded between two looks at the
+// clock.
 const framesPerCheck = 16
 
 // read decodes what a session has received and returns how many bytes it has
@@ -47,15 +49,16 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	}
 	pinged := rec.flags&flagPinged != 0
 	if !r.ps.Backlogged(slot) {
-		// Something came, so the client lives. But a client with a backlog has to
-		// answer the ping, which it can only if it reads.
+		// Any input shows that the client lives. A client with a backlog must
+		// answer the ping instead, which shows that it reads too.
 		rec.flags &^= flagPinged
 	}
 	r.left = r.buckets.tokens(rec)
 	r.answers.begin(slot)
 	defer r.answers.done()
 	used := r.decode(slot, p)
-	r.inbounds.dropIdle(rec)
+	r.received.count(r.counters)
+	r.assembly.dropIdle(rec)
 	r.answers.flush(slot)
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !r.buckets.limits {
 		return used
@@ -65,6 +68,23 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	}
 	r.buckets.charge(slot, rec, r.left)
 	return used
+}
+
+// received is what one read held. It is added to the counters once a read, because
+// an atomic addition costs as much as decoding a small frame.
+type received struct{ frames, messages, bytes, unwanted uint64 }
+
+// count adds what was received to the counters.
+func (n *received) count(c *counters) {
+	c.framesIn.Add(n.frames)
+	if n.messages > 0 {
+		c.messagesIn.Add(n.messages)
+		c.bytesIn.Add(n.bytes)
+	}
+	if n.unwanted > 0 {
+		c.unwanted.Add(n.unwanted)
+	}
+	*n = received{}
 }
 
 // oneFrame says whether a read of so many bytes was one frame, small enough for
@@ -82,7 +102,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 	if echo {
 		limits = ws.Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
 	}
-	for frames := 1; ; frames++ { // since the clock was looked at last
+	for frames := 1; ; frames++ { // since the last look at the clock
 		rec := r.rec(slot)
 		if used < len(p) {
 			if which := exhausted(r.left); which < rateCount && !echo {
@@ -100,7 +120,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 				frames = 0
 			}
 		}
-		in := r.inbounds.of(rec)
+		in := r.assembly.of(rec)
 		n, ev, err := r.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
 		r.left[rateBytes] -= int32(n + ev.Inflated)
@@ -117,15 +137,15 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 			r.unfinished(slot, rec, len(p)-used)
 			return used
 		case ws.EventAssemble:
-			if r.inbounds.open(slot, rec) == nil {
+			if r.assembly.open(slot, rec) == nil {
 				r.closer.violated(slot, ws.ErrNoMemory)
 				return len(p)
 			}
 		default:
-			r.counters.framesIn.Add(1)
+			r.received.frames++
 			r.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
 			if in != nil && !in.Active() {
-				r.inbounds.stopClock(in)
+				r.assembly.stopClock(in)
 			}
 			if !r.event(slot, rec, ev) {
 				return len(p)
@@ -137,8 +157,9 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 	}
 }
 
-// limit acts on a session that has used up the tokens of a rate. ended: nothing
-// more that it sends matters. stop: the rest of the read waits.
+// limit acts on a session that has used up the tokens of a rate. ended means that
+// the session is over and its input is discarded; stop means that the rest of the
+// read waits.
 func (r *receiver) limit(slot uint32, rec *record, which int) (ended, stop bool) {
 	switch rec.state {
 	case stateClosing:
@@ -151,8 +172,8 @@ func (r *receiver) limit(slot uint32, rec *record, which int) (ended, stop bool)
 	return false, false
 }
 
-// event acts on what was decoded. It returns false if nothing more that the
-// connection sends matters.
+// event acts on a decoded event. It returns false if the rest of the connection's
+// input is to be discarded.
 func (r *receiver) event(slot uint32, rec *record, ev ws.Event) bool {
 	if rec.state == stateLogin {
 		r.upgrader.beforeLogin(slot, rec, ev)
@@ -183,8 +204,8 @@ func (r *receiver) event(slot uint32, rec *record, ev ws.Event) bool {
 
 // message acts on a data message.
 func (r *receiver) message(slot uint32, rec *record, ev ws.Event) {
-	r.counters.messagesIn.Add(1)
-	r.counters.bytesIn.Add(uint64(len(ev.Payload)))
+	r.received.messages++
+	r.received.bytes += uint64(len(ev.Payload))
 	if rec.flags&flagEcho != 0 {
 		r.echo(slot, ev)
 		return
@@ -201,7 +222,7 @@ func (r *receiver) runCommands(slot uint32, rec *record, p []byte, kind message.
 			r.left[rateCommands] -= int32(max(1, len(cmd.Topics), len(cmd.Target.Names)))
 			r.commands.run(slot, rec, &cmd)
 		case errors.Is(err, wire.ErrNoCommands):
-			r.counters.unwanted.Add(1)
+			r.received.unwanted++
 			if r.opt.RefuseClient {
 				r.closer.end(slot, ReasonPolicy, "")
 			}

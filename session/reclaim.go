@@ -2,31 +2,31 @@ package session
 
 import "belfry/ws"
 
-// unfinished is called when everything that was received of a session is decoded
-// but the last rest bytes, which begin a frame. It starts the clock of the message
-// that is in progress, if one is.
+// unfinished is called when the decoder needs more bytes of a session: all that was
+// received is decoded, but for rest bytes at the end, the start of a frame. If a
+// message is in progress or a frame has begun, its clock starts.
 func (r *receiver) unfinished(slot uint32, rec *record, rest int) {
-	in := r.inbounds.of(rec)
+	in := r.assembly.of(rec)
 	if !in.Active() {
-		r.inbounds.drop(rec)
+		r.assembly.drop(rec)
 		in = nil
 	}
 	if r.opt.MessageTime <= 0 || in == nil && rest == 0 {
 		return
 	}
 	if in == nil {
-		in = r.inbounds.open(slot, rec)
+		in = r.assembly.open(slot, rec)
 	}
 	if in != nil {
-		r.inbounds.startClock(in, r.ps.Now())
+		r.assembly.startClock(in, r.ps.Now())
 	}
 }
 
-// reclaim takes the unfinished message of the connection that holds most of the
+// reclaim discards the unfinished message of the connection that holds most of the
 // node's input. endInbound ends the connection later.
 func (r *receiver) reclaim(slot uint32) {
 	rec := r.rec(slot)
-	r.inbounds.drop(rec)
+	r.assembly.drop(rec)
 	if rec.flags&flagReclaimed == 0 {
 		rec.flags |= flagReclaimed
 		r.reclaimed = append(r.reclaimed, r.ps.ID(slot))
@@ -50,11 +50,11 @@ func (r *receiver) endInbound() (more bool) {
 		return false
 	}
 	for n := 1; ; n++ {
-		in := r.inbounds.overdue(r.ps.Now(), ticks(r.opt.MessageTime))
+		in := r.assembly.overdue(r.ps.Now(), ticks(r.opt.MessageTime))
 		if in == nil {
 			return false
 		}
-		r.inbounds.stopClock(in)
+		r.assembly.stopClock(in)
 		if r.rec(in.slot).state == stateOpen {
 			r.counters.limit(limitMessageTime)
 			r.closer.endNow(in.slot, ReasonMessageTime)

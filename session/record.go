@@ -25,7 +25,7 @@ type record struct {
 
 	openedAt uint32 // Unix seconds
 	pingedAt uint32 // tick, while flagPinged; closing: bytes received since; half-closed: tick of that
-	inbound  uint32 // index in shard.inbounds; 0: no message is in progress
+	inbound  uint32 // index in shard.assembly; 0: no message is in progress
 	// side is an index: in shard.halfOpen (+ 1) while the request is not complete, in
 	// shard.upgrades while the upgrade waits, in shard.buckets if flagMetered.
 	// Without flagMetered 0 means none.

@@ -125,14 +125,17 @@ func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 	}
 	if !o.echo {
 		w := u.say(rec, u.buf)
-		u.variantOf(rec).Encoding.Hello(w, &wire.Hello{
-			Session:      u.sid(slot),
+		u.hello = wire.Hello{
+			SID:          u.sid(slot),
+			Key:          &u.opt.Key,
 			UID:          o.uid,
 			Ref:          o.ref,
 			Topics:       o.topics,
 			PingInterval: u.opt.PingInterval,
 			PongTimeout:  u.opt.PongTimeout,
-		})
+		}
+		u.variantOf(rec).Encoding.Hello(w, &u.hello)
+		u.hello = wire.Hello{} // keeps nothing of the session alive
 		u.buf = w.Bytes()
 	}
 	u.srv.putUpgrade(o)

@@ -48,7 +48,7 @@ type remote struct {
 	counted bool // in Server.addresses
 }
 
-// remotes returns for how many connections addresses may have to be kept.
+// remotes returns the number of connections whose address may have to be kept.
 func (o *Options) remotes() int {
 	if len(o.Proxy.Trusted) > 0 || o.MaxPerAddress > 0 {
 		return o.MaxSessions + o.MaxPending

@@ -50,7 +50,7 @@ func newRig(t *testing.T, o Options) *rig {
 		o.Poller.Shards = 2
 	}
 	if o.Poller.Listen == nil {
-		o.Poller.Listen = []poller.Endpoint{{Host: "127.0.0.1"}}
+		o.Poller.Listen = []poller.PortRange{{Host: "127.0.0.1"}}
 	}
 	o.Poller.ManualTicks = true
 	o.Poller.Memory = new(offheap.Owners)

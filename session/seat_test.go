@@ -32,7 +32,7 @@ func (r *rig) seat(o upgrade) *seat {
 	r.on(0, func(h *shard) {
 		h.upgrader.register(slot, &o)
 		h.ps.Submit() // the answer, which is not to be seen later
-		s.sid = h.sid(slot)
+		s.sid = h.session(slot)
 		if h.rec(slot).state != stateOpen {
 			r.t.Errorf("session in state %d", h.rec(slot).state)
 		}

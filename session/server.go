@@ -175,7 +175,7 @@ func (s *Server) Lookup(sid string) (info Info, ok bool) {
 func (h *shard) info(slot uint32) Info {
 	rec := h.rec(slot)
 	i := Info{
-		ID:       h.sid(slot),
+		ID:       h.session(slot),
 		UID:      string(h.users.uid(rec)),
 		Opened:   time.Unix(int64(rec.openedAt), 0),
 		Remote:   h.remotes.of(slot),

@@ -18,7 +18,7 @@ type shard struct {
 
 	// What clients send.
 	receiver receiver
-	inbounds assembly
+	assembly assembly
 	buckets  buckets
 	answers  answers
 	commands commands
@@ -57,17 +57,17 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	}
 	h.upgrades.env = h.env
 	h.answers.env = h.env
-	h.inbounds = assembly{ps: ps, buffers: ps.NewBuffers()}
+	h.assembly = assembly{ps: ps, buffers: ps.NewBuffers()}
 	h.pubs.init(&h.env, &h.answers)
 	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
-	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, inbounds: &h.inbounds,
+	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
 		buckets: &h.buckets, topics: &h.topics, users: &h.users}
 	h.heartbeats = heartbeats{env: h.env, closer: &h.closer, intervals: h.opt.intervals()}
 	h.commands = commands{env: h.env, topics: &h.topics, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
 	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
-		commands: &h.commands, inbounds: &h.inbounds, decoders: srv.protocols.newDecoders()}
+		commands: &h.commands, assembly: &h.assembly, decoders: srv.protocols.newDecoders()}
 	h.refuser = refuser{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, log: &h.log, closer: &h.closer}
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
 	h.upgrader = upgrader{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
@@ -156,7 +156,7 @@ func (h *shard) OnTimer(slot uint32) {
 func (h *shard) OnClose(slot uint32, cause poller.Reason, err error) {
 	defer h.srv.connEnded() // also after a panic
 	rec := h.rec(slot)
-	h.inbounds.drop(rec) // before anything that may fail
+	h.assembly.drop(rec) // before anything that may fail
 	if rec.reason == ReasonNone {
 		rec.reason = lossReason(cause)
 		if rec.openedAt == 0 {
@@ -226,7 +226,7 @@ func (h *shard) OnTick() {
 	h.users.trim()
 	h.topics.trim()
 	h.buckets.tick()
-	h.inbounds.trim()
+	h.assembly.trim()
 	h.halfOpen.trim()
 	h.remotes.trim()
 	h.srv.addresses.sweep(h.srv.now(), h.index, len(h.srv.shards))
@@ -273,7 +273,7 @@ func (h *shard) OnStop() {
 	h.users.close()
 	h.topics.close()
 	h.buckets.all.Close()
-	h.inbounds.close()
+	h.assembly.close()
 	h.halfOpen.close()
 	h.remotes.close()
 }

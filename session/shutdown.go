@@ -31,7 +31,7 @@ type shutdownRun struct {
 	begun  time.Time
 	next   time.Time // when the next step is due
 	given  int       // sessions that were due up to the last step
-	left   int       // of those, how many are not ended yet
+	left   int       // sessions that are due and not ended yet
 	cursor uint32    // next slot
 }
 

@@ -83,8 +83,8 @@ type bucket struct {
 	slot   uint32           // of the session
 	tokens [rateCount]int32 // below 0: a debt
 	at     uint32           // tick to which the tokens are counted
-	since  uint32           // tick at which its streak of running out began
-	last   uint32           // tick at which it has tokens again after it last ran out; 0: it never did
+	since  uint32           // tick at which the present streak began (streakGap)
+	last   uint32           // tick at which the session gets tokens again, or last got them; 0: it never ran out
 }
 
 func (b *buckets) init(e *env, c *closer, a *answers) (err error) {
@@ -177,7 +177,7 @@ func (b *buckets) overrun(slot uint32, rec *record, which int) bool {
 			"more than %d %s a second (%s): reading pauses; after %d s of it the session is closed with 1008",
 			b.rates[which].perSecond, rateUnits[which], limitNames[rateLimits[which]], b.grace)}})
 		if ce := b.opt.Log.Check(zap.DebugLevel, "session slowed down"); ce != nil {
-			ce.Write(zap.String("limit", limitNames[rateLimits[which]]), zap.String("sid", b.sid(slot)))
+			ce.Write(zap.String("limit", limitNames[rateLimits[which]]), zap.String("sid", b.session(slot)))
 		}
 	}
 	rec.flags |= flagSlowed
@@ -186,8 +186,9 @@ func (b *buckets) overrun(slot uint32, rec *record, which int) bool {
 	return true
 }
 
-// streakGap is in ticks. A session that runs out of tokens again within this time
-// after it got some is still in the same streak, which Rates.Grace bounds.
+// streakGap is in ticks. A streak is a time in which a session runs out of tokens
+// again and again: each time at most streakGap after it got tokens. Rates.Grace
+// bounds a streak.
 const streakGap = 2
 
 // wait returns after how many ticks, at least one, every bucket of k has tokens.

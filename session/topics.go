@@ -103,7 +103,7 @@ func (ts *topics) name(t uint32) []byte { return ts.names.Get(ts.at(t).name) }
 // slots returns the members of a topic, valid until one joins or leaves.
 func (ts *topics) slots(t uint32) []uint32 { return ts.members.Slice(&ts.all.At(t).members) }
 
-// token names a topic in what the bus is asked to call back with.
+// token returns the number with which the bus calls back about a topic.
 func (ts *topics) token(t uint32) uint64 { return uint64(ts.at(t).gen)<<32 | uint64(t) }
 
 func (ts *topics) hashOf(name []byte) uint32 {
@@ -250,8 +250,9 @@ func (ts *topics) leaveNewest(rec *record, keep uint16) {
 
 // unlink takes the member at pos out of a topic's list by putting the last one
 // in its place. A fan-out run that walks the list must neither miss that member
-// nor visit it twice. The places before the run's cursor are done. So a member
-// of these is moved to pos first, and the last one goes to the cursor's border.
+// nor visit it twice. It has visited the places before its cursor. So if pos is
+// one of these, the member just before the cursor moves to pos, and the last one
+// to the place that this leaves.
 func (ts *topics) unlink(t, pos uint32) {
 	at := ts.at(t)
 	if border := ts.run.visited(t); pos < border {

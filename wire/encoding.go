@@ -16,7 +16,7 @@ type Encoding interface {
 	// Message writes a pushed message. A broadcast calls it once for all clients
 	// of a variant.
 	Message(w *Writer, m *message.Message)
-	// Hello writes the greeting at the start of a session.
+	// Hello writes the first payload of a session: its id, user and topics.
 	Hello(w *Writer, h *Hello)
 	// Bye writes the announcement that the server closes the session.
 	Bye(w *Writer, b *Bye)
@@ -47,16 +47,20 @@ type InBand interface {
 // ErrNoCommands means that an encoding has no commands.
 var ErrNoCommands = errors.New("wire: this encoding has no commands")
 
-// Hello greets a client once: after its connection was accepted or, with an InBand
-// encoding, after its login was granted.
+// Hello tells a client about its session, once: after its connection was accepted
+// or, with an InBand encoding, after its login was granted.
 type Hello struct {
-	Session      string        // session id
+	SID          message.SID   // of Session
+	Key          *[32]byte     // of Session
 	UID          string        // "" if the session has none
 	Ref          string        // Ref of the OpLogin that was granted; "" for none
 	Topics       []string      // subscriptions at the start
 	PingInterval time.Duration // 0: the server sends no pings
 	PongTimeout  time.Duration // how long a ping may stay unanswered
 }
+
+// Session returns the session id. It is made only for encodings that ask for it.
+func (h *Hello) Session() string { return h.SID.Format(h.Key) }
 
 // Bye announces that the server closes the session. The transport's AppendClose
 // follows.

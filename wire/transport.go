@@ -31,17 +31,23 @@ type Close struct {
 type Transport interface {
 	// Name returns the label for logs and metrics.
 	Name() string
-	// Answers returns whether clients can answer pings and a close. If they cannot (SSE), pings only
-	// keep the connection alive, a session is not closed for silence, and the
-	// server does not wait for an answer to AppendClose.
+	// Answers returns whether clients can answer pings and a close. If they cannot
+	// (SSE), pings only keep the connection alive, a session is not closed for
+	// silence, and the server does not wait for an answer to AppendClose.
 	Answers() bool
 
 	// AppendAccept appends the HTTP response that accepts r. The transport's
-	// endpoint has chosen the variant before.
+	// endpoint has chosen the variant before, and the server has checked that the
+	// request's Origin may connect. So a response that pages read with fetch or
+	// EventSource may name this Origin in Access-Control-Allow-Origin.
 	AppendAccept(dst []byte, r *ws.Request) []byte
 	// AppendRefusal appends the HTTP response that refuses a request for this
-	// transport. accept is the response of AppendAccept, which was not sent. date
-	// is the value of the field Date. The connection is closed after it.
+	// transport. accept is the response of AppendAccept, which was not sent; it is
+	// empty only if AppendAccept appends nothing. date is the value of the field
+	// Date. The connection is closed after the response. AppendRefusal is not
+	// called for a request that is refused before its endpoint has chosen a
+	// variant, or whose Origin may not connect: the server answers it with
+	// ws.AppendRefusal.
 	AppendRefusal(dst, accept []byte, refusal *ws.Refusal, date []byte) []byte
 
 	// AppendFrame appends p as one frame. A broadcast calls it once, and all
@@ -80,6 +86,9 @@ type Decoder interface {
 	// it begins the message with Begin and continues with Take as long as in is
 	// Active. With ws.EventNone it may leave at most ws.MaxTail bytes unconsumed,
 	// for example an incomplete header.
+	//
+	// A decoder that inflates sets Event.Inflated to the work that this took, so
+	// that the rates of the session limit it.
 	//
 	// Only events that a client sends are returned: a ping is answered with
 	// AppendPong, ws.EventClose with AppendCloseReply. A *ws.ProtocolError closes

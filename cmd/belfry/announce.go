@@ -68,9 +68,12 @@ func (n *belfry) addressFields() []zap.Field {
 	}
 }
 
-// demoUser is the user of the printed page, to whom the third curl of README
-// pushes.
-const demoUser = "u1"
+// The user and the topic of the printed page. The printed commands and those of
+// README push to them.
+const (
+	demoUser  = "u1"
+	demoTopic = "news"
+)
 
 // printBanner tells a developer what to do next, in development only.
 func (n *belfry) printBanner(state string) {
@@ -78,9 +81,11 @@ func (n *belfry) printBanner(state string) {
 		return
 	}
 	api := n.api.Addr()
-	fmt.Fprintf(n.banner, "\n  %s  Open  http://%s/?uid=%s\n", state, api, demoUser)
-	fmt.Fprintf(n.banner, "  and push to it:      curl -d hello http://%s/v1/all\n", api)
-	fmt.Fprintf(n.banner, "  to that user alone:  curl -d hello http://%s/v1/users/%s\n", api, demoUser)
+	fmt.Fprintf(n.banner, "\n  %s  Open  http://%s/?uid=%s&topic=%s\n", state, api, demoUser, demoTopic)
+	fmt.Fprintf(n.banner, "  and push to everybody:  curl -d hello http://%s/v1/all\n", api)
+	fmt.Fprintf(n.banner, "  to the page's topic:    curl -d hello http://%s/v1/topics/%s\n", api, demoTopic)
+	fmt.Fprintf(n.banner, "  to the page's user:     curl -d hello http://%s/v1/users/%s\n", api, demoUser)
+	fmt.Fprintln(n.banner, "  Ctrl-C stops the node.")
 	if open := n.openAddresses(); len(open) > 0 {
 		fmt.Fprintf(n.banner, "\n  WARNING: --dev believes any user id and any topic, and other machines can reach %s.\n", strings.Join(open, ", "))
 	}

@@ -24,12 +24,8 @@ var allowed = map[string][]string{
 	"wire":      {"ws", "message"},
 	"session":   {"poller", "offheap", "ws", "wire", "message"},
 	"broadcast": {"message"},
-	"auth":      {"session"},
-	"cluster":   {"broadcast", "message"},
-	"push":      {"broadcast", "cluster", "message", "ws"},
-	"gateway":   {"session", "message"},
+	"push":      {"broadcast", "message", "ws"},
 	"deploy":    {},
-	"handover":  {"session", "broadcast", "cluster"},
 	"config":    {"ws", "message"},
 	"metrics":   {},
 	"host":      {},
@@ -102,6 +98,31 @@ func violations(p goPackage) []string {
 	return bad
 }
 
+// rulesWithout returns the folders that have rules and are not among the existing
+// ones, in alphabetical order. may is a table like allowed, whose values are
+// folders too; the values of the others are modules.
+func rulesWithout(existing map[string]bool, may map[string][]string, others ...map[string][]string) (missing []string) {
+	named := map[string]bool{}
+	for _, table := range append(others, may) {
+		for folder := range table {
+			named[folder] = true
+		}
+	}
+	for _, folders := range may {
+		for _, folder := range folders {
+			named[folder] = true
+		}
+	}
+	delete(named, "*")
+	for folder := range named {
+		if !existing[folder] {
+			missing = append(missing, folder)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
 // folderOf returns the top-level folder of one of our packages.
 func folderOf(importPath string) string {
 	folder, _, _ := strings.Cut(strings.TrimPrefix(importPath, "belfry/"), "/")
@@ -126,7 +147,7 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
+	seen, folders := 0, map[string]bool{}
 	for decoder := json.NewDecoder(bytes.NewReader(out)); ; seen++ {
 		var p goPackage
 		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
@@ -134,12 +155,26 @@ func TestImports(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
+		folders[folderOf(p.ImportPath)] = true
 		for _, bad := range violations(p) {
 			t.Error(bad)
 		}
 	}
+	for _, folder := range rulesWithout(folders, allowed, mayUse, without) {
+		t.Errorf("a rule names the folder %s, which has no Go code", folder)
+	}
 	if seen < 5 {
 		t.Errorf("go list found %d packages only", seen)
+	}
+}
+
+// A folder without Go code is reported if it has a rule in any of the tables, or may
+// be imported.
+func TestRulesWithout(t *testing.T) {
+	may := map[string][]string{"a": {"b", "gone"}, "c": {"*"}, "old": {}}
+	modules := []map[string][]string{{"a": {"example.com/m"}, "past": {"example.com/m"}}, {"lost": nil}}
+	if got, want := rulesWithout(map[string]bool{"a": true, "b": true, "c": true}, may, modules...), []string{"gone", "lost", "old", "past"}; !slices.Equal(got, want) {
+		t.Errorf("%q; want %q", got, want)
 	}
 }
 

@@ -206,7 +206,7 @@ func pollerOptions(c *config.Config, memory *offheap.Owners) poller.Options {
 	for _, text := range c.Listen {
 		// The configuration was validated: this cannot fail.
 		host, lo, hi, _ := config.ParseListen(text)
-		e := poller.Endpoint{Host: host, Lo: uint16(lo), Hi: uint16(hi)}
+		e := poller.PortRange{Host: host, Lo: uint16(lo), Hi: uint16(hi)}
 		if slices.Contains(c.Proxy.Protocol, text) {
 			e.State = session.BehindProxy{}
 		}

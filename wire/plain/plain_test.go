@@ -69,7 +69,7 @@ func TestPlainMessageIsThePayload(t *testing.T) {
 
 func TestPlainSaysNothingElse(t *testing.T) {
 	dst := []byte("before")
-	dst = written(dst, Encoding.Hello, &wire.Hello{Session: "s"})
+	dst = written(dst, Encoding.Hello, &wire.Hello{})
 	dst = written(dst, Encoding.Bye, &wire.Bye{Code: 1001})
 	dst = written(dst, Encoding.Reply, &wire.Reply{Ref: "1"})
 	if string(dst) != "before" {

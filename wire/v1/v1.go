@@ -57,7 +57,7 @@ func (Encoding) Message(w *wire.Writer, m *message.Message) {
 // Hello writes a "hello".
 func (Encoding) Hello(w *wire.Writer, h *wire.Hello) {
 	dst := append(w.Buffer(), `{"type":"hello","session":`...)
-	dst = strictjson.AppendString(dst, h.Session)
+	dst = strictjson.AppendString(dst, h.Session())
 	if h.UID != "" {
 		dst = append(dst, `,"uid":`...)
 		dst = strictjson.AppendString(dst, h.UID)

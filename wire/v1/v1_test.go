@@ -56,6 +56,8 @@ func readObject(t testing.TB, p []byte) string {
 }
 
 func TestObjects(t *testing.T) {
+	sid, key := message.SID{Node: 1, Shard: 2, Conn: 3}, [32]byte{4}
+	session := sid.Format(&key)
 	for _, c := range []struct {
 		name, want string
 		got        []byte
@@ -72,10 +74,10 @@ func TestObjects(t *testing.T) {
 			written(nil, Encoding.Message, &message.Message{Payload: []byte("hi")})},
 		{"binary msg", `{"type":"msg","id":"m1","binary":true,"data":"AP8B/g=="}`,
 			written(nil, Encoding.Message, &message.Message{ID: "m1", Kind: message.Binary, Payload: []byte{0, 255, 1, 254}})},
-		{"hello", `{"type":"hello","session":"s1","ping":0,"pong":0}`,
-			written(nil, Encoding.Hello, &wire.Hello{Session: "s1"})},
-		{"whole hello", `{"type":"hello","session":"s1","uid":"a\"b","topics":["a","b"],"ping":25,"pong":2.5}`,
-			written(nil, Encoding.Hello, &wire.Hello{Session: "s1", UID: `a"b`, Topics: []string{"a", "b"}, PingInterval: 25 * time.Second, PongTimeout: 2500 * time.Millisecond})},
+		{"hello", `{"type":"hello","session":"` + session + `","ping":0,"pong":0}`,
+			written(nil, Encoding.Hello, &wire.Hello{SID: sid, Key: &key})},
+		{"whole hello", `{"type":"hello","session":"` + session + `","uid":"a\"b","topics":["a","b"],"ping":25,"pong":2.5}`,
+			written(nil, Encoding.Hello, &wire.Hello{SID: sid, Key: &key, UID: `a"b`, Topics: []string{"a", "b"}, PingInterval: 25 * time.Second, PongTimeout: 2500 * time.Millisecond})},
 		{"ack", `{"type":"ack"}`, written(nil, Encoding.Reply, &wire.Reply{})},
 		{"ack of a pub", `{"type":"ack","ref":"r\u0031","id":"m1"}`, written(nil, Encoding.Reply, &wire.Reply{Ref: `"r\u0031"`, ID: "m1"})},
 		{"err", `{"type":"err","ref":1.0,"code":"forbidden","field":"topic","message":"no"}`,

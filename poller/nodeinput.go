@@ -2,9 +2,9 @@ package poller
 
 import "sync/atomic"
 
-// inbound counts the bytes of clients' input that the node holds, against their
+// nodeInput counts the bytes of clients' input that the node holds, against their
 // limit. All shards use it.
-type inbound struct {
+type nodeInput struct {
 	limit  int64        // Options.InboundBytes
 	held   atomic.Int64 // bytes
 	shards []*accounts  // of all shards; set before they start
@@ -15,11 +15,11 @@ type inbound struct {
 // all hold little would have to close one of them for what other shards hold.
 const inboundReserve = 16
 
-func (n *inbound) add(bytes int) { n.held.Add(int64(bytes)) }
+func (n *nodeInput) add(bytes int) { n.held.Add(int64(bytes)) }
 
 // share returns how many bytes the node may hold when the shard with the
 // largest account asks for more.
-func (n *inbound) share() int64 {
+func (n *nodeInput) share() int64 {
 	if len(n.shards) == 1 {
 		return n.limit
 	}
@@ -28,7 +28,7 @@ func (n *inbound) share() int64 {
 
 // isTop says whether no shard has an account of a higher class than top (see
 // accountClasses.top).
-func (n *inbound) isTop(top int32) bool {
+func (n *nodeInput) isTop(top int32) bool {
 	for _, x := range n.shards {
 		if x.classes.top.Load() > top {
 			return false
