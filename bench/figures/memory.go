@@ -75,7 +75,7 @@ func readings(ctx context.Context, o *Options, p *tool.Progress, env []string, u
 			if err := use(pop); err != nil {
 				return err
 			}
-			if *step.into, err = pop.Read(ctx); err != nil {
+			if *step.into, err = pop.Read(); err != nil {
 				return err
 			}
 		}

@@ -29,7 +29,7 @@ func Slope(low, high Reading, value func(Reading) int64) float64 {
 }
 
 // Read reads the memory.
-func (p *Population) Read(ctx context.Context) (Reading, error) {
+func (p *Population) Read() (Reading, error) {
 	return read(p.Target.Processes(), p.Pool.Open())
 }
 
@@ -54,17 +54,6 @@ func read(processes []*bench.Process, connections int) (r Reading, err error) {
 	}
 	r.Available, err = target.Available()
 	return r, err
-}
-
-// ReadAt connects up to n, waits until the memory has settled, and reads it.
-func (p *Population) ReadAt(ctx context.Context, n int, settle time.Duration) (Reading, error) {
-	if err := p.Connect(ctx, n); err != nil {
-		return Reading{}, err
-	}
-	if err := bench.Sleep(ctx, settle); err != nil {
-		return Reading{}, err
-	}
-	return p.Read(ctx)
 }
 
 // Heartbeat waits until every connection was pinged once more and has answered;

@@ -175,7 +175,7 @@ func (r *run) grow(ctx context.Context, pop *measure.Population, g *growth) erro
 		g.Fanouts = append(g.Fanouts, f)
 	}
 	var err error
-	g.Full, err = pop.Read(ctx)
+	g.Full, err = pop.Read()
 	return err
 }
 
@@ -228,7 +228,7 @@ func (r *run) sit(ctx context.Context, pop *measure.Population, b *target.Belfry
 				d.Base = used
 			}
 		}
-		x, err := pop.Read(ctx)
+		x, err := pop.Read()
 		if err != nil {
 			return err
 		}
@@ -285,7 +285,7 @@ func (r *run) leave(ctx context.Context, pop *measure.Population, b *target.Belf
 	if err := bench.Sleep(ctx, r.o.Settle); err != nil {
 		return err
 	}
-	x, err := pop.Read(ctx)
+	x, err := pop.Read()
 	r.Idle.Left = &x
 	return err
 }
