@@ -42,9 +42,11 @@ func (s *Shard) serveEvents(n int) {
 		if s.chunk.stalled {
 			if served == 0 || round > s.slab.Len()/len(s.events)+1 {
 				s.chunk.stalled = false
+				s.timers.caughtUp = true
 				return
 			}
 		} else if late || n < len(s.events) || round >= maxRounds {
+			s.timers.caughtUp = s.timers.caughtUp || !late && n < len(s.events)
 			return
 		}
 		s.closePending()

@@ -103,6 +103,7 @@ func shardValues(st *poller.Stats, shards int, offheap map[string]int64) metrics
 		TickAge:     map[string]float64{},
 		Busy:        map[string]float64{},
 		Stalls:      st.Stalls,
+		Behind:      st.BehindTicks,
 		Panics:      st.Panics,
 		MailboxFull: st.MailboxFull,
 		Offheap:     map[string]uint64{},
