@@ -189,3 +189,23 @@ push:
 		t.Error("Met is wrong")
 	}
 }
+
+// The columns of targets are left out where no row has one.
+func TestWriteTableWithoutTargets(t *testing.T) {
+	var b strings.Builder
+	if err := WriteTable(&b, []Row{{What: "count", Value: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "| what  | reached |\n|-------|--------:|\n| count |       3 |\n"; b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 15000: "15,000", 1234567.4: "1,234,567", -1234: "-1,234", 218.46: "218", 99.96: "100.0", 42.26: "42.3",
+		6.6819: "6.68", 1.005: "1.00", 0.91234: "0.912", 0.5: "0.500", -0.5: "-0.500", 1e-9: "0.000000"} {
+		if got := Number(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package million
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -78,6 +79,7 @@ func TestGrowFloors(t *testing.T) {
 		r.o.Unpaced = unpaced
 		f := newFloor(t, r)
 		var g growth
+		began := time.Now()
 		var processes []*bench.Process
 		err := r.populate(t.Context(), f, true, func(pop *measure.Population) error {
 			err := r.grow(t.Context(), pop, &g)
@@ -93,6 +95,13 @@ func TestGrowFloors(t *testing.T) {
 		ended(t, processes)
 		if g.Ramp.Opened != 200 || total(g.Ramp.Failed) != 0 || g.Ramp.Took <= 0 || g.Empty.RSS <= 0 || g.Full.Connections != 200 {
 			t.Errorf("%+v, empty %+v, full %+v", g.Ramp, g.Empty, g.Full)
+		}
+		last := g.Ramp.Points[len(g.Ramp.Points)-1]
+		if last.Open != 200 || last.Seconds != g.Ramp.Took || !slices.IsSortedFunc(g.Ramp.Points, func(a, b measure.Point) int { return cmp.Compare(a.Seconds, b.Seconds) }) {
+			t.Errorf("%+v", g.Ramp)
+		}
+		if g.Ramp.Took > time.Since(began).Seconds()/2 { // the fan-outs took longer than connecting
+			t.Errorf("connecting took %v s of %v", g.Ramp.Took, time.Since(began))
 		}
 		if len(g.Fanouts) != 3 || g.last(200) == nil || g.last(199) != nil {
 			t.Fatalf("%d steps", len(g.Fanouts))
