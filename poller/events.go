@@ -12,8 +12,8 @@ import (
 const maxRounds = 3
 
 // While a turn serves connections it looks at the clock after so many of them,
-// or so many bytes received. Bytes count because a client's input takes time to
-// decode.
+// or so many bytes received, or when the handler says so (Shard.CheckClock).
+// Bytes count because a client's input takes time to decode.
 const (
 	clockConns = 8
 	clockBytes = 16 << 10
@@ -70,8 +70,8 @@ func (s *Shard) serveBatch(n int) (served int, late bool) {
 		case uint32(key) != keyNone:
 			served++
 			s.serveConn(ID(key), ev.events)
-			if served%clockConns == 0 || s.receiver.received-looked >= clockBytes {
-				late, looked = s.chunk.late(), s.receiver.received
+			if served%clockConns == 0 || s.receiver.received-looked >= clockBytes || s.chunk.check {
+				late, looked, s.chunk.check = s.chunk.late(), s.receiver.received, false
 			}
 		default:
 			s.acceptor.accept(s.acceptor.listeners[(key-keyListener)>>32])

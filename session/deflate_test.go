@@ -145,6 +145,35 @@ func TestInflatingLooksAtTheClock(t *testing.T) {
 	t.Error("ten messages of 64 KiB were always decoded in one go")
 }
 
+// It is looked at also before the message of another session.
+func TestInflatingForSeveralLooksAtTheClock(t *testing.T) {
+	const sessions = 6
+	r := newRig(t, Options{Endpoints: withDeflate(t), Poller: poller.Options{Shards: 1, Chunk: time.Nanosecond}})
+	var all [sessions]*rawConn
+	for i := range all {
+		all[i] = r.deflateWire("/ws", "")
+	}
+	one := deflated(gobwas.OpText, true, padded(64<<10))
+	decoded := func() (n uint64) {
+		r.on(0, func(h *shard) { n = h.counters.framesIn.Load() })
+		return n
+	}
+	for range 50 {
+		before := decoded()
+		r.on(0, func(*shard) { // the shard is blocked, so that all messages arrive before it reads
+			for _, w := range all {
+				w.Write(one)
+			}
+		})
+		for n := before; n < before+sessions; n = decoded() {
+			if n > before {
+				return // between two turns some are decoded and others are not
+			}
+		}
+	}
+	t.Error("messages of 64 KiB of six sessions were always decoded in one turn")
+}
+
 // The clock is looked at after each compressed message, however small it is.
 func TestClockAfterEachCompressedMessage(t *testing.T) {
 	for _, size := range []int{256, 64 << 10} {
