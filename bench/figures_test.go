@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
@@ -53,8 +54,8 @@ func TestReadersOnThisProcess(t *testing.T) {
 	if _, err := ProcessCPU(1 << 28); err == nil {
 		t.Error("no error for a process that cannot exist")
 	}
-	if slab, err := ReadSlab(); err != nil || slab < 1<<20 {
-		t.Errorf("slab %d, %v", slab, err)
+	if v, err := Meminfo("Slab", "MemAvailable"); err != nil || v[0] < 1<<20 || v[1] < 1<<20 {
+		t.Errorf("slab and available: %d, %v", v, err)
 	}
 	if load, err := Load(); err != nil || load < 0 {
 		t.Errorf("load %v, %v", load, err)
@@ -207,5 +208,20 @@ func TestNumber(t *testing.T) {
 		if got := Number(v); got != want {
 			t.Errorf("%v: %s, want %s", v, got, want)
 		}
+	}
+}
+
+func TestSchedstat(t *testing.T) {
+	q, err := parseSchedstat("100 2000 30\n")
+	if err != nil || q != (RunQueue{2000, 30}) {
+		t.Errorf("%+v %v", q, err)
+	}
+	for _, bad := range []string{"", "1 2", "1 x 2", "1 2 x"} {
+		if _, err := parseSchedstat(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	if q, err := ReadRunQueue(fmt.Sprintf("/proc/%d/task/*/schedstat", os.Getpid())); err != nil || q.Slices == 0 {
+		t.Errorf("%+v %v", q, err)
 	}
 }

@@ -103,7 +103,9 @@ func (s *sampler) sample(ctx context.Context) {
 	}
 	x.RSS, x.CPU = rss, cpu
 	if s.o.ServerPID > 0 {
-		x.Slab, _ = bench.ReadSlab() // 0 is unknown
+		if v, err := bench.Meminfo("Slab"); err == nil {
+			x.Slab = v[0]
+		}
 	}
 	s.samples = append(s.samples, x)
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"belfry/bench"
-	"belfry/bench/target"
 )
 
 // Reading is the memory of all nodes at one number of connections, in bytes.
@@ -49,10 +48,10 @@ func read(processes []*bench.Process, connections int) (r Reading, err error) {
 		r.RSS += m.RSS
 		r.Anonymous += m.Anonymous
 	}
-	if r.Slab, err = bench.ReadSlab(); err != nil {
-		return r, err
+	v, err := bench.Meminfo("Slab", "MemAvailable")
+	if err == nil {
+		r.Slab, r.Available = v[0], v[1]
 	}
-	r.Available, err = target.Available()
 	return r, err
 }
 

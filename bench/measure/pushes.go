@@ -62,8 +62,8 @@ func (p *Population) Pushes(ctx context.Context, b *target.Belfry, o ProbeOption
 			return nil, err
 		}
 	}
-	r, refused, pid := &Pushes{}, b.All.Refused, b.Processes()[home].PID()
-	queueBefore, err := runQueue(pid)
+	r, refused, threads := &Pushes{}, b.All.Refused, fmt.Sprintf("/proc/%d/task/*/schedstat", b.Processes()[home].PID())
+	before, err := bench.ReadRunQueue(threads)
 	if err != nil {
 		return nil, err
 	}
@@ -80,12 +80,12 @@ func (p *Population) Pushes(ctx context.Context, b *target.Belfry, o ProbeOption
 	if err != nil {
 		return nil, err
 	}
-	queue, err := runQueue(pid)
+	after, err := bench.ReadRunQueue(threads)
 	if err != nil {
 		return nil, err
 	}
-	r.Switches = queue.slices - queueBefore.slices
-	r.RunQueue = float64(queue.waited-queueBefore.waited) / 1e6 / float64(max(r.Switches, 1))
+	r.Switches = after.Slices - before.Slices
+	r.RunQueue = float64(after.Waited-before.Waited) / 1e6 / float64(max(r.Switches, 1))
 	r.Refused = b.All.Refused - refused
 	for i, probe := range probes {
 		result, err := probe.Result(ctx, p.Pool.Next())

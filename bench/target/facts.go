@@ -1,7 +1,6 @@
 package target
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"belfry/bench"
 )
 
 // Facts are the resources of this host, from which the plan is made.
@@ -62,9 +63,11 @@ func ReadFacts() (Facts, error) {
 	if err != nil {
 		return f, fmt.Errorf("ip_local_reserved_ports: %w", err)
 	}
-	if f.Memory, err = Available(); err != nil {
+	available, err := bench.Meminfo("MemAvailable") // what can be used without swapping
+	if err != nil {
 		return f, err
 	}
+	f.Memory = available[0]
 	if left, ok := groupMemory("/sys/fs/cgroup"); ok {
 		f.Memory = min(f.Memory, left)
 	}
@@ -111,22 +114,6 @@ func reserved(list string, low, high int) (n int, err error) {
 		n += max(min(b, high)-max(a, low)+1, 0)
 	}
 	return n, nil
-}
-
-// Available returns MemAvailable, the bytes that can be used without swapping.
-func Available() (int64, error) {
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if kb, ok := strings.CutPrefix(lines.Text(), "MemAvailable:"); ok {
-			v, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(kb), " kB"), 10, 64)
-			return v << 10, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/meminfo: no MemAvailable")
 }
 
 // groupMemory returns the unused bytes of the memory limit of a version 2
