@@ -103,6 +103,11 @@ func TestChurnOfTopicsIsBounded(t *testing.T) {
 	s := external(t, 0)
 	n := open(t, Options{URLs: []string{s.ClientURL()}, MaxLingering: most, Linger: 5 * time.Second, clock: clk.clock()})
 	n.topic(t, "kept")
+	// Until the node has tried its permissions, it has two subscriptions for that.
+	eventually(t, "the inspection", n.nats.inspected.Load)
+	if err := n.nats.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	held := func() int { return int(s.NumSubscriptions()) }
 	before, peak := held(), 0
 	var mu sync.Mutex // guards peak
@@ -131,6 +136,9 @@ func TestChurnOfTopicsIsBounded(t *testing.T) {
 	if limit := before + most + 2*joinBatch; peak > limit {
 		t.Errorf("%d subscriptions at the NATS server; allowed are %d", peak, limit)
 	}
+	// A topic that is still being subscribed when the time moves would begin to
+	// linger after it.
+	eventually(t, "the last batch", n.nats.interest.settled)
 	clk.advance(t, 6*time.Second)
 	eventually(t, "everything given back", func() bool { return held() == before })
 	clk.advance(t, time.Second)
@@ -140,6 +148,18 @@ func TestChurnOfTopicsIsBounded(t *testing.T) {
 	if !n.JoinTopic([]byte("kept"), n.shard, 1) {
 		t.Error("a wanted topic was unsubscribed instead of lingering ones")
 	}
+}
+
+// settled says whether every topic that is or was wanted is subscribed.
+func (i *interest) settled() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, t := range i.topics {
+		if !t.ready {
+			return false
+		}
+	}
+	return true
 }
 
 // A topic that is left and wanted again at once is subscribed to once: otherwise

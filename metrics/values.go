@@ -85,6 +85,7 @@ type Deflate struct {
 	Messages map[string]uint64  `metric:"belfry_deflate_messages_total" type:"counter" label:"direction" help:"Messages that were compressed (out; a broadcast counts once) and messages of clients that were inflated (in)."`
 	Saved    uint64             `metric:"belfry_deflate_saved_bytes_total" type:"counter" help:"Bytes by which compression made messages smaller; a broadcast counts once."`
 	Inflated uint64             `metric:"belfry_deflate_inflated_bytes_total" type:"counter" help:"Bytes of clients' compressed messages after inflating."`
+	Buffers  uint64             `metric:"belfry_deflate_buffer_bytes" type:"gauge" help:"Bytes of the buffers that clients' messages are inflated into: at most two of session.max_message for each shard. session.inbound_bytes does not count them."`
 	Seconds  map[string]float64 `metric:"belfry_deflate_seconds_total" type:"counter" label:"direction" help:"Time spent on compressing (out) and inflating (in)."`
 }
 
@@ -95,6 +96,7 @@ type Shards struct {
 	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds means a stalled shard."`
 	Busy        map[string]float64 `metric:"belfry_shard_busy_seconds_total" type:"counter" label:"shard" help:"Time a shard spent working, without waiting for events; a rate of 1 is a shard at its limit."`
 	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times a shard did not run for three seconds or more: stopped, or short of CPU."`
+	Behind      uint64             `metric:"belfry_shard_behind_seconds_total" type:"counter" help:"Seconds that the clocks of shards left out because the shards had not read everything that had arrived. Any lasting rate means overload; the most is 0.5 a shard."`
 	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard; each usually cost one connection. The log has the stack."`
 	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`
 	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"owner" help:"Memory outside the Go heap by purpose: pages that were used and not given back to the kernel. go_memstats does not include it."`
@@ -107,9 +109,15 @@ type Bus struct {
 	Peers          uint64            `metric:"belfry_bus_peers" type:"gauge" help:"Other nodes whose beacons arrived recently."`
 	Unheard        uint64            `metric:"belfry_bus_peers_unheard" type:"gauge" help:"Nodes whose beacons other nodes receive and this node does not."`
 	Subscriptions  uint64            `metric:"belfry_bus_subscriptions" type:"gauge" help:"NATS subjects this node subscribes to."`
+	Topics         uint64            `metric:"belfry_bus_topics" type:"gauge" help:"Topics this node subscribes to, including those without a local subscriber."`
+	Buckets        uint64            `metric:"belfry_bus_user_buckets" type:"gauge" help:"User buckets (of 4096) with a session on this node."`
+	Wildcard       uint64            `metric:"belfry_bus_user_wildcard" type:"gauge" help:"1 while one subscription covers all user buckets (nats.wildcard_above), else 0."`
+	Switches       uint64            `metric:"belfry_bus_user_wildcard_switches_total" type:"counter" help:"Changes between single user buckets and the wildcard."`
 	Lingering      uint64            `metric:"belfry_bus_lingering" type:"gauge" help:"Topics that stay subscribed without a local subscriber (nats.max_lingering)."`
 	Published      uint64            `metric:"belfry_bus_published_total" type:"counter" help:"Messages accepted for this node and the bus."`
+	Sent           uint64            `metric:"belfry_bus_sent_total" type:"counter" help:"Messages that NATS confirmed; a push to several users or topics is several messages."`
 	Received       uint64            `metric:"belfry_bus_received_total" type:"counter" help:"Messages received from NATS."`
+	Delivered      uint64            `metric:"belfry_bus_delivered_total" type:"counter" help:"Messages received from NATS and handed to this node's shards."`
 	Refused        map[string]uint64 `metric:"belfry_bus_refused_total" type:"counter" label:"cause" help:"Messages refused before any delivery: the outbox or a mailbox was full, or this NATS cannot carry them."`
 	Lost           map[string]uint64 `metric:"belfry_bus_lost_total" type:"counter" label:"cause" help:"Messages lost between nodes, by cause."`
 	Gaps           uint64            `metric:"belfry_bus_gaps_total" type:"counter" help:"Numbered messages of other nodes that did not arrive."`

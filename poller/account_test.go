@@ -2,18 +2,16 @@ package poller
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"net"
 	"testing"
-
-	"pgregory.net/rapid"
 )
 
-// hoarder is a handler that consumes nothing, and remembers the connections that it
-// had to give up.
+// hoarder is a handler that consumes nothing but what a test asks for, and remembers
+// the connections that it had to give up.
 type hoarder struct {
 	*echoHandler
-	charged   map[uint32]int
+	charged   map[uint32]int // bytes, by slot
+	eat       map[uint32]int // bytes to consume at the next OnData
 	reclaimed []uint32
 }
 
@@ -25,6 +23,7 @@ func (h *hoarder) OnReclaim(slot uint32) {
 
 func (h *hoarder) OnClose(slot uint32, c Reason, err error) {
 	delete(h.charged, slot)
+	delete(h.eat, slot)
 	h.echoHandler.OnClose(slot, c, err)
 }
 
@@ -35,13 +34,15 @@ func hoarderRig(t *testing.T, o Options) (*rig, []*hoarder) {
 	o.Mailbox = 1 << 12
 	o.ManualTicks = true
 	o.NewHandler = func(s *Shard) Handler {
-		h := &hoarder{charged: map[uint32]int{}}
+		h := &hoarder{charged: map[uint32]int{}, eat: map[uint32]int{}}
 		h.echoHandler = &echoHandler{s: s, reasons: make(chan Reason, 1024), mail: runMail,
 			data: func(s *Shard, slot uint32, p []byte) int {
-				if len(p) > 8<<10 {
+				n := h.eat[slot]
+				delete(h.eat, slot)
+				if len(p)-n > 8<<10 {
 					s.Pause(slot)
 				}
-				return 0
+				return n
 			},
 			open: func(s *Shard, slot uint32, state any) {
 				if to, ok := state.(chan ID); ok {
@@ -249,129 +250,4 @@ func TestMovedBytesAreCounted(t *testing.T) {
 	}
 	c.Close()
 	eventually(t, "nothing", func() bool { return r.counted() == 0 && r.Stats().InboundBytes == 0 })
-}
-
-// holder is a connection of the model.
-type holder struct {
-	peer  net.Conn
-	shard int
-	id    ID
-}
-
-// inboundModel does at random what connections can do to the node's count of
-// inbound bytes.
-type inboundModel struct {
-	t        *testing.T
-	rt       *rapid.T
-	r        *rig
-	hoarders []*hoarder
-	rnd      *rand.Rand
-	limit    int64
-	live     []*holder
-}
-
-// The node always counts exactly what its connections hold.
-func TestInboundCountModel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		m := &inboundModel{t: t, rt: rt, limit: int64(rapid.SampledFrom([]int{64 << 10, 1 << 20, 256 << 20}).Draw(rt, "limit"))}
-		m.r, m.hoarders = hoarderRig(t, Options{InboundBytes: m.limit, Shards: 2})
-		m.rnd = rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
-		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
-			if len(m.live) == 0 || m.rnd.IntN(4) == 0 {
-				shard := m.rnd.IntN(2)
-				c, id := m.r.pair(shard)
-				m.live = append(m.live, &holder{c, shard, id})
-				continue
-			}
-			m.check(m.step(m.rnd.IntN(len(m.live))))
-		}
-		for _, h := range m.live {
-			h.peer.Close()
-		}
-		eventually(t, "all gone", func() bool { return m.r.Stats().Connections == 0 })
-		if n := m.r.Stats().InboundBytes; n != 0 {
-			rt.Fatalf("%d bytes counted that no connection holds", n)
-		}
-		closeLoop(t, m.r.Loop)
-	})
-}
-
-func (m *inboundModel) check(what string) {
-	eventually(m.t, what+": nothing under way", func() bool {
-		st := m.r.Stats()
-		return st.MovedIn == st.MovedOut
-	})
-	if sum, n := m.r.counted(), m.r.Stats().InboundBytes; sum != n {
-		m.rt.Fatalf("after %s: %d counted, %d held", what, n, sum)
-	} else if n > m.limit+m.limit/8+64<<10 { // moves exceed it for a moment
-		m.rt.Fatalf("after %s: %d bytes, limit %d", what, n, m.limit)
-	}
-}
-
-// act calls f on the shard of h, unless h has ended.
-func (m *inboundModel) act(h *holder, f func(s *Shard)) (gone bool) {
-	m.r.on(h.shard, func(s *Shard) {
-		if _, ok := s.Lookup(h.id); !ok {
-			gone = true
-			return
-		}
-		f(s)
-	})
-	return gone
-}
-
-// step makes an open connection do something, and returns what.
-func (m *inboundModel) step(i int) (what string) {
-	h, slot, size := m.live[i], m.live[i].id.Slot(), 1<<m.rnd.IntN(16)
-	charged := m.hoarders[h.shard].charged
-	switch m.rnd.IntN(7) {
-	case 0:
-		m.write(h, min(size, 2000))
-		return "write"
-	case 1:
-		m.act(h, func(s *Shard) {
-			if s.Charge(slot, size) {
-				charged[slot] += size
-			}
-		})
-		return "charge"
-	case 2:
-		m.act(h, func(s *Shard) {
-			s.Uncharge(slot, charged[slot])
-			delete(charged, slot)
-		})
-		return "uncharge"
-	case 3:
-		moved := make(chan ID, 1)
-		if gone := m.act(h, func(s *Shard) {
-			delete(charged, slot)
-			s.Move(slot, 1-h.shard, moved, nil)
-		}); !gone {
-			h.id, h.shard = <-moved, 1-h.shard
-		}
-		return "move"
-	case 4:
-		h.peer.Close()
-		m.live = append(m.live[:i], m.live[i+1:]...)
-		eventually(m.t, "closed", func() (over bool) {
-			m.r.on(h.shard, func(s *Shard) { _, ok := s.Lookup(h.id); over = !ok })
-			return over
-		})
-		return "close"
-	case 5:
-		m.act(h, func(s *Shard) { s.guard.protect(h.id, func() { panic("asked for") }) })
-		return "panic"
-	}
-	m.act(h, func(s *Shard) { s.Pause(slot); s.Resume(slot) })
-	return "pause and resume"
-}
-
-// write sends n bytes to a connection that is read.
-func (m *inboundModel) write(h *holder, n int) {
-	read, paused := m.r.Stats().ReadBytes, false
-	gone := m.act(h, func(s *Shard) { paused = s.Paused(h.id.Slot()) })
-	if !gone && !paused {
-		h.peer.Write(make([]byte, n))
-		eventually(m.t, "read", func() bool { return m.r.Stats().ReadBytes > read })
-	}
 }

@@ -8,6 +8,7 @@ type chunk struct {
 	base     time.Time // zero of the loop's clock
 	length   time.Duration
 	deadline time.Duration // on the loop's clock
+	check    bool          // see Shard.CheckClock
 
 	// The shard has not run for a while: events are served without a limit of
 	// time until each connection was served once.

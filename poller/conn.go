@@ -37,7 +37,7 @@ const (
 	flagStaged                             // a send to it is staged
 	flagDeferred                           // in receiver.deferred
 	flagLargeReads                         // a message longer than one read is arriving
-	flagRefused                            // a send to it was refused, and the handler was not told yet
+	flagRefused                            // a send to it was refused in this turn; the handler may know already
 	flagEvicted                            // its backlog was dropped for another connection, and the handler was not told yet
 
 	flagsNoSend = flagClosing | flagCloseWrite | flagEvicted // nothing can be sent

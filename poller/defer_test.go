@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"testing"
 	"time"
 )
@@ -78,6 +79,45 @@ func TestReadLooksAtTheClock(t *testing.T) {
 	r.on(0, func(*Shard) { c.Write(make([]byte, maxReads*smallRead)) })
 	if n := <-before; n != 1 {
 		t.Errorf("%d reads of one connection in a turn whose time was over after the first", n)
+	}
+}
+
+// After work that took long no further connection is served when the chunk is
+// over. After other work the clock is looked at only now and then.
+func TestCheckClock(t *testing.T) {
+	const count = clockConns - 1
+	for _, long := range []bool{false, true} {
+		reads, before := 0, make(chan int, 1)
+		r := newRig(t, Options{Shards: 1, Chunk: time.Nanosecond}, func(h *echoHandler) {
+			h.mail = runMail
+			h.data = func(s *Shard, slot uint32, p []byte) int {
+				if reads++; reads == count+1 {
+					s.Post(QueueSingle, Mail{Ptr: func(*Shard) { before <- reads - count }})
+				}
+				if long {
+					s.CheckClock()
+				}
+				s.Send(slot, Bytes(p), Data)
+				return len(p)
+			}
+		})
+		var conns [count]net.Conn
+		for i := range conns {
+			conns[i] = r.dial()
+			ask(t, conns[i], "x")
+		}
+		r.on(0, func(*Shard) { // the shard is blocked, so that all bytes arrive before it reads
+			for _, c := range conns {
+				c.Write([]byte{'x'})
+			}
+		})
+		want := count
+		if long {
+			want = 1
+		}
+		if n := <-before; n != want {
+			t.Errorf("long work %v: %d connections were served in a turn whose time was over after the first, not %d", long, n, want)
+		}
 	}
 }
 

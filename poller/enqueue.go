@@ -95,19 +95,27 @@ func (x *sender) enqueueControl(slot uint32, c *conn, p []byte) SendResult {
 }
 
 // adopt takes over what a connection brings from another shard or from outside:
-// its unsent bytes, and whether to shut it down for writing afterwards.
-func (x *sender) adopt(slot uint32, c *conn, unsent []byte, closeWrite bool) {
-	if closeWrite {
+// its unsent bytes, whether to shut it down for writing afterwards, and refusals
+// that the handler is to be told of.
+func (x *sender) adopt(slot uint32, c *conn, a *arrival) {
+	if a.CloseWrite {
 		c.flags |= flagCloseWrite
 	}
-	if len(unsent) == 0 {
-		if closeWrite {
+	if a.evicted {
+		c.flags |= flagEvicted
+	}
+	for _, r := range a.refused {
+		x.refused(slot, r)
+	}
+	if len(a.Unsent) == 0 {
+		if a.CloseWrite {
 			c.shutdown()
 		}
 		return
 	}
-	f := &Frame{b: unsent, own: true}
+	f := &Frame{b: a.Unsent, own: true}
 	q := x.backlogs.open(x.conns.id(slot), c, x.conns.now)
+	q.evicted = a.evicted
 	x.backlogs.retain(f)
 	q.pushRest(f)
 	x.backlogs.classes.update(q)

@@ -12,8 +12,8 @@ import (
 const maxRounds = 3
 
 // While a turn serves connections it looks at the clock after so many of them,
-// or so many bytes received. Bytes count because a client's input takes time to
-// decode.
+// or so many bytes received, or when the handler says so (Shard.CheckClock).
+// Bytes count because a client's input takes time to decode.
 const (
 	clockConns = 8
 	clockBytes = 16 << 10
@@ -42,9 +42,11 @@ func (s *Shard) serveEvents(n int) {
 		if s.chunk.stalled {
 			if served == 0 || round > s.slab.Len()/len(s.events)+1 {
 				s.chunk.stalled = false
+				s.timers.caughtUp = true
 				return
 			}
 		} else if late || n < len(s.events) || round >= maxRounds {
+			s.timers.caughtUp = s.timers.caughtUp || !late && n < len(s.events)
 			return
 		}
 		s.closePending()
@@ -68,8 +70,8 @@ func (s *Shard) serveBatch(n int) (served int, late bool) {
 		case uint32(key) != keyNone:
 			served++
 			s.serveConn(ID(key), ev.events)
-			if served%clockConns == 0 || s.receiver.received-looked >= clockBytes {
-				late, looked = s.chunk.late(), s.receiver.received
+			if served%clockConns == 0 || s.receiver.received-looked >= clockBytes || s.chunk.check {
+				late, looked, s.chunk.check = s.chunk.late(), s.receiver.received, false
 			}
 		default:
 			s.acceptor.accept(s.acceptor.listeners[(key-keyListener)>>32])

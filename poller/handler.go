@@ -39,7 +39,8 @@ type Handler interface {
 	// OnSendFailed is called for a send that was refused. r is FramesFull,
 	// BytesFull, NodeFull or ControlLost. It is called at the end of the turn and
 	// never within another call. For a broken connection OnClose is called
-	// instead.
+	// instead. If the connection has moved since the send, the handler of its new
+	// shard is told.
 	OnSendFailed(slot uint32, r SendResult)
 	// OnStop is the last call to the handler, after all connections were closed.
 	OnStop()

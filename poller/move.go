@@ -21,7 +21,9 @@ type Socket struct {
 type arrival struct {
 	Socket
 	adopted bool
-	charged int // bytes that the node counts for Unread meanwhile
+	charged int          // bytes that the node counts for Unread meanwhile
+	refused []SendResult // sends of which no handler has been told yet
+	evicted bool         // flagEvicted
 }
 
 // Detach lets go of a connection without closing it. Afterwards another goroutine
@@ -40,7 +42,7 @@ type arrival struct {
 // the connection ended or that a send failed: OnClose or OnSendFailed follows.
 func (s *Shard) Detach(slot uint32, unread []byte) (sock Socket, ok bool) {
 	s.Submit() // a send may fail, of which the handler is told
-	if s.at(slot).flags&(flagClosing|flagRefused) != 0 {
+	if s.at(slot).flags&flagClosing != 0 || s.sender.untold(slot) {
 		return Socket{}, false
 	}
 	s.Counters.Detached.Add(1)
@@ -71,14 +73,17 @@ func (s *Shard) detach(slot uint32, unread []byte) Socket {
 // Move hands a connection to another shard, where OnMoved gets state and OnData
 // the unread bytes (see Detach). It never fails: if the mailbox of the other
 // shard is full, the socket waits here, and this shard accepts no connections
-// until it is gone. If the connection is broken, the other shard notices.
+// until it is gone. If the connection is broken, the other shard notices. If a
+// send was refused of which the handler was not told yet, OnSendFailed is called
+// in the other shard, after OnMoved.
 func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	s.Submit()
+	refused, evicted := s.sender.takeRefusals(slot)
 	sock := s.detach(slot, unread)
 	sock.State = state
 	s.Counters.MovedOut.Add(1)
 	a := s.loop.arrivals.Get().(*arrival)
-	*a = arrival{Socket: sock, charged: chargeOf(sock.Unread)}
+	*a = arrival{Socket: sock, charged: chargeOf(sock.Unread), refused: refused, evicted: evicted}
 	if !s.receiver.accounts.reserve(nil, a.charged, a.charged) {
 		s.loop.input.add(a.charged) // beyond the limit: the other shard reclaims
 	}

@@ -36,20 +36,20 @@ func (s *Shard) openArrival(a *arrival) {
 		}
 		return
 	}
-	sock, adopted := a.Socket, a.adopted
+	in := *a
 	*a = arrival{}
 	s.loop.arrivals.Put(a)
 	id := s.id(slot)
 	defer s.guard.recoverConn(id)
 	c := s.at(slot)
-	s.sender.adopt(slot, c, sock.Unsent, sock.CloseWrite)
-	s.receiver.accounts.adoptUnread(slot, c, sock.Unread) // before the handler, which may move the socket on
-	if adopted {
+	s.sender.adopt(slot, c, &in)
+	s.receiver.accounts.adoptUnread(slot, c, in.Unread) // before the handler, which may move the socket on
+	if in.adopted {
 		s.Counters.Adopted.Add(1)
-		s.handler.OnOpen(slot, sock.State)
+		s.handler.OnOpen(slot, in.State)
 	} else {
 		s.Counters.MovedIn.Add(1)
-		s.handler.OnMoved(slot, sock.State)
+		s.handler.OnMoved(slot, in.State)
 	}
 	if s.alive(slot, id.gen()) {
 		s.receiver.receiveUnread(slot, c)

@@ -8,6 +8,24 @@ func (s *Shard) Pause(slot uint32) { s.receiver.pause(slot) }
 // turn or the next.
 func (s *Shard) Resume(slot uint32) { s.receiver.resume(slot) }
 
+// ReadNow reads what has arrived on a connection. A handler calls it from
+// OnTimer or OnWork, before it ends a connection for its silence: when the shard
+// is behind, bytes that came in time may still wait in the socket. It calls
+// OnData if there is something, and returns false if the connection has ended or
+// is being closed then. A paused or deferred connection is not read.
+func (s *Shard) ReadNow(slot uint32) (open bool) {
+	c := s.at(slot)
+	id := s.id(slot)
+	if c.flags&(flagPaused|flagDeferred|flagClosing) == 0 {
+		s.receiver.read(slot, c)
+	}
+	_, open = s.lookup(id)
+	return open
+}
+
+// Deferred says whether bytes of a connection wait for a later turn (Defer).
+func (s *Shard) Deferred(slot uint32) bool { return s.at(slot).flags&flagDeferred != 0 }
+
 // Paused says whether reading a connection is paused.
 func (s *Shard) Paused(slot uint32) bool { return s.at(slot).flags&flagPaused != 0 }
 

@@ -1,6 +1,9 @@
 package poller
 
-import "syscall"
+import (
+	"slices"
+	"syscall"
+)
 
 // sender is the sending half of a shard. It owns the bytes on their way to the
 // sockets: sends that are staged for one system call, and the backlogs of
@@ -15,14 +18,15 @@ type sender struct {
 	stage    stage
 	backlogs backlogs
 	refusals []refusal
+	told     int    // refusals of this turn that the handler has been told of
 	joined   []byte // buffer in which waiting frames are joined for one send
 	direct   int    // sends that were not staged
 	written  uint64 // bytes since takeWritten was last called
 }
 
-// refusal is a refused send that the handler has not been told of yet.
+// refusal is a refused send of which the handler is told at the end of the turn.
 type refusal struct {
-	id     ID
+	id     ID // 0: the connection has moved and taken the refusal with it
 	result SendResult
 }
 
@@ -167,6 +171,50 @@ func (x *sender) refused(slot uint32, r SendResult) {
 	if r > sendClosed {
 		x.conns.at(slot).flags |= flagRefused
 		x.refusals = append(x.refusals, refusal{x.conns.id(slot), r})
+	}
+}
+
+// untold says whether the handler is still to be told of a refused send to a
+// connection.
+func (x *sender) untold(slot uint32) bool {
+	if x.conns.at(slot).flags&flagRefused == 0 {
+		return false
+	}
+	id := x.conns.id(slot)
+	return slices.ContainsFunc(x.refusals[x.told:], func(r refusal) bool { return r.id == id })
+}
+
+// takeRefusals returns what a connection that moves takes with it: the refused
+// sends of which the handler was not told, and whether the connection was evicted.
+// The handler of the other shard is told of an eviction in any case: what the
+// handler here was told does not help it.
+func (x *sender) takeRefusals(slot uint32) (results []SendResult, evicted bool) {
+	id, flags := x.conns.id(slot), x.conns.at(slot).flags
+	if flags&flagRefused != 0 {
+		for i := x.told; i < len(x.refusals); i++ {
+			if r := &x.refusals[i]; r.id == id {
+				results = append(results, r.result)
+				r.id = 0
+			}
+		}
+	}
+	evicted = flags&flagEvicted != 0
+	if evicted && !slices.Contains(results, NodeFull) {
+		results = append(results, NodeFull)
+	}
+	return results, evicted
+}
+
+// forgetRefusals is called when the handler has been told of all refused sends.
+func (x *sender) forgetRefusals() {
+	for _, r := range x.refusals {
+		if slot, ok := x.conns.lookup(r.id); ok {
+			x.conns.at(slot).flags &^= flagRefused
+		}
+	}
+	x.told = 0
+	if x.refusals = x.refusals[:0]; cap(x.refusals) > 1024 {
+		x.refusals = nil
 	}
 }
 

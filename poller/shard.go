@@ -132,6 +132,10 @@ func (s *Shard) Now() uint32 { return s.now }
 // then returns and goes on in a later turn.
 func (s *Shard) Expired() bool { return s.chunk.over() }
 
+// CheckClock is called within OnData after work that took long for the number of
+// bytes. The shard then looks at the clock before it serves another connection.
+func (s *Shard) CheckClock() { s.chunk.check = true }
+
 // Protect calls f and catches its panic, which closes the connection named by
 // id and interrupts nothing else that the handler is doing. With id 0 no
 // connection is closed.

@@ -23,7 +23,8 @@ type Counters struct {
 	DroppedOldest   atomic.Uint64 // frames dropped by DropOldest, or by LatestOnly at the limit
 	DroppedLatest   atomic.Uint64 // frames replaced under LatestOnly
 	Stalls          atomic.Uint64 // times the shard did not run for stallTicks or more
-	StalledTicks    atomic.Uint64 // ticks that the clock did not count
+	StalledTicks    atomic.Uint64 // ticks that the clock did not count after stalls
+	BehindTicks     atomic.Uint64 // ticks that it did not count because the shard was behind
 	Panics          atomic.Uint64
 	Reclaimed       atomic.Uint64 // connections that had to give up what they held of Options.InboundBytes
 	MovesDeferred   atomic.Uint64 // sockets that waited because the mailbox of the other shard was full
@@ -35,12 +36,12 @@ type Counters struct {
 
 // Stats is a snapshot of a Loop.
 type Stats struct {
-	Accepted, AcceptRefused, MovedIn, MovedOut, Adopted, Detached, Closed uint64
-	ReadBytes, WrittenBytes                                               uint64
-	ShortWrites, Overflows, NodeOverflows                                 uint64
-	DroppedOldest, DroppedLatest                                          uint64
-	Stalls, StalledTicks, Panics, MovesDeferred, ControlsDropped          uint64
-	Reclaimed                                                             uint64
+	Accepted, AcceptRefused, MovedIn, MovedOut, Adopted, Detached, Closed     uint64
+	ReadBytes, WrittenBytes                                                   uint64
+	ShortWrites, Overflows, NodeOverflows                                     uint64
+	DroppedOldest, DroppedLatest                                              uint64
+	Stalls, StalledTicks, BehindTicks, Panics, MovesDeferred, ControlsDropped uint64
+	Reclaimed                                                                 uint64
 
 	AcceptErrors map[string]uint64 // by errno name
 	MailboxFull  map[string]uint64 // by Queue
@@ -82,7 +83,7 @@ func (l *Loop) Stats() Stats {
 			{&st.Closed, &c.Closed}, {&st.ReadBytes, &c.ReadBytes}, {&st.WrittenBytes, &c.WrittenBytes},
 			{&st.ShortWrites, &c.ShortWrites}, {&st.Overflows, &c.Overflows}, {&st.NodeOverflows, &c.NodeOverflows},
 			{&st.DroppedOldest, &c.DroppedOldest}, {&st.DroppedLatest, &c.DroppedLatest},
-			{&st.Stalls, &c.Stalls}, {&st.StalledTicks, &c.StalledTicks}, {&st.Panics, &c.Panics},
+			{&st.Stalls, &c.Stalls}, {&st.StalledTicks, &c.StalledTicks}, {&st.BehindTicks, &c.BehindTicks}, {&st.Panics, &c.Panics},
 			{&st.MovesDeferred, &c.MovesDeferred}, {&st.ControlsDropped, &c.ControlsDropped}, {&st.Reclaimed, &c.Reclaimed},
 		} {
 			*p.to += p.from.Load()

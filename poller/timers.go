@@ -20,10 +20,13 @@ type timers struct {
 	chunk    *chunk
 	counters *Counters
 
-	wheel   *wheel
-	fd      int32  // a timerfd that expires once a second, or an eventfd that Loop.Tick writes
-	counted uint32 // ticks that are not handled yet
-	due     bool   // the wheel may have timers that are due
+	wheel    *wheel
+	fd       int32  // a timerfd that expires once a second, or an eventfd that Loop.Tick writes
+	counted  uint32 // ticks that are not handled yet
+	caughtUp bool   // since the last tick, everything that had arrived was read
+	skipped  bool   // the last tick was not counted
+	lenient  bool   // ticks may be left out; not with Options.ManualTicks, where tests count them
+	due      bool   // the wheel may have timers that are due
 
 	last atomic.Int64 // time of the last tick on the loop's clock, in ns; other goroutines read it
 }
@@ -39,7 +42,7 @@ func (t *timers) openFD(manual bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("poller: timer: %w", err)
 	}
-	t.fd = int32(fd)
+	t.fd, t.lenient = int32(fd), !manual
 	return nil
 }
 
@@ -68,8 +71,20 @@ func (t *timers) count() {
 	}
 }
 
-// moveClock adds the counted ticks to the shard's clock.
+// moveClock adds the counted ticks to the shard's clock. A tick is left out if
+// the shard is behind: since the tick before there was no moment at which
+// everything that had arrived was read. So clients have more time while the
+// shard has too little, and the shard sends fewer pings. Two ticks in a row are
+// never left out, so that a flood slows the clock down at most by half.
 func (t *timers) moveClock() {
+	if t.lenient && !t.caughtUp && !t.skipped {
+		t.counters.BehindTicks.Add(1)
+		t.counted--
+		t.skipped = true
+	} else {
+		t.skipped = false
+	}
+	t.caughtUp = false
 	t.conns.now += t.counted
 	t.counted = 0
 	t.last.Store(int64(t.chunk.now()))

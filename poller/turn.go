@@ -53,16 +53,15 @@ func (s *Shard) finishTurn() {
 
 // tellRefusals tells the handler about sends that were refused.
 func (s *Shard) tellRefusals() {
-	for i := 0; i < len(s.sender.refusals); i++ { // the handler may cause more
-		r := s.sender.refusals[i]
+	x := &s.sender
+	for x.told < len(x.refusals) { // the handler may cause more
+		r := x.refusals[x.told]
+		x.told++
 		if slot, ok := s.lookup(r.id); ok {
-			s.at(slot).flags &^= flagRefused
 			s.guard.protect(r.id, func() { s.handler.OnSendFailed(slot, r.result) })
 		}
 	}
-	if s.sender.refusals = s.sender.refusals[:0]; cap(s.sender.refusals) > 1024 {
-		s.sender.refusals = nil
-	}
+	x.forgetRefusals()
 }
 
 // updateCounters adds what the turn did to the counters that every turn moves.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"strings"
 
 	"belfry/ws"
 )
@@ -24,18 +23,4 @@ func CheckAddress(addr string, keys int) error {
 		return fmt.Errorf("api address %q is not a loopback address and there is no API key: set a key, or listen on 127.0.0.1, [::1] or localhost", addr)
 	}
 	return nil
-}
-
-// splitHost splits a Host header or the authority of an origin. Without a port it
-// returns port "". Unlike net.SplitHostPort it does not allocate an error then.
-func splitHost(hostport string) (host, port string) {
-	host = hostport
-	if i := strings.LastIndexByte(hostport, ':'); i >= 0 && strings.IndexByte(hostport[i:], ']') < 0 &&
-		(hostport[0] == '[' || strings.IndexByte(hostport, ':') == i) {
-		host, port = hostport[:i], hostport[i+1:]
-	}
-	if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
-		host = host[1 : len(host)-1]
-	}
-	return host, port
 }

@@ -36,14 +36,3 @@ func TestCheckAddress(t *testing.T) {
 		}
 	}
 }
-
-func TestSplitHost(t *testing.T) {
-	for in, want := range map[string][2]string{
-		"": {"", ""}, "a": {"a", ""}, "a:1": {"a", "1"}, "[::1]": {"::1", ""}, "[::1]:8081": {"::1", "8081"},
-		"::1": {"::1", ""}, ":80": {"", "80"}, "127.0.0.1:": {"127.0.0.1", ""}, "[": {"[", ""}, "]:1": {"]", "1"},
-	} {
-		if host, port := splitHost(in); host != want[0] || port != want[1] {
-			t.Errorf("%q: %q %q", in, host, port)
-		}
-	}
-}

@@ -25,7 +25,7 @@ type browserGuard struct {
 func newBrowserGuard(allowed []string) (*browserGuard, error) {
 	g := &browserGuard{hosts: make(map[string]struct{}, len(allowed))}
 	for _, h := range allowed {
-		if host, _ := splitHost(h); host == "" || strings.ContainsAny(h, "/@ *") {
+		if host, _ := ws.SplitHost(h); host == "" || strings.ContainsAny(h, "/@ *") {
 			return nil, fmt.Errorf("push: AllowedHosts has %q; allowed are host or host:port", h)
 		}
 		g.hosts[strings.ToLower(h)] = struct{}{}
@@ -64,7 +64,7 @@ func (g *browserGuard) check(r *http.Request) *problem {
 
 // hostAllowed reports whether a Host header names this machine or is in hosts.
 func (g *browserGuard) hostAllowed(hostport string) bool {
-	host, _ := splitHost(hostport)
+	host, _ := ws.SplitHost(hostport)
 	if ws.IsLoopback(host) {
 		return true
 	}

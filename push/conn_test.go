@@ -177,12 +177,18 @@ func TestRequestOnAnEvictedConnection(t *testing.T) {
 	v.ask(t, smallPush)
 	until(t, func() bool { return s.listeners[0].limit.waiting() == 1 })
 	p := s.listeners[0].limit
-	p.mu.Lock()
-	c := p.evictable.first()
-	c.evicted.Store(true)
-	p.free(c)
-	p.mu.Unlock()
-	a := v.ask(t, smallPush)
+	func() {
+		p.mu.Lock() // net/http reads the request, and then waits for the lock
+		defer p.mu.Unlock()
+		c := p.evictable.first()
+		if _, err := io.WriteString(v, smallPush); err != nil {
+			t.Fatal(err)
+		}
+		until(t, func() bool { return c.served.Load() == 2 }) // before that the connection would be closed unread
+		c.evicted.Store(true)
+		p.free(c)
+	}()
+	a := v.answer(t)
 	if p := a.problem(t); p.Type != CauseBusy.Type() || !a.Close {
 		t.Errorf("%+v, close %v", p, a.Close)
 	}

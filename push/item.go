@@ -1,7 +1,6 @@
 package push
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 
@@ -107,7 +106,7 @@ func (it *item) payload(field string, value []byte) (err error) {
 		it.m.Payload = append(make([]byte, 0, len(value)), value...)
 	case "base64":
 		it.m.Kind = message.Binary
-		it.m.Payload, err = decodeBase64(field, value)
+		it.m.Payload, err = strictjson.Base64(field, value)
 	}
 	if err != nil {
 		return err
@@ -116,19 +115,4 @@ func (it *item) payload(field string, value []byte) (err error) {
 		return &message.TooLargeError{What: field, Size: n, Max: it.maxPayload}
 	}
 	return nil
-}
-
-// decodeBase64 returns the bytes of a base64 string. It skips line breaks, because
-// some tools wrap their output.
-func decodeBase64(field string, value []byte) ([]byte, error) {
-	text, err := strictjson.Bytes(field, value)
-	if err != nil {
-		return nil, err
-	}
-	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
-	n, err := base64.StdEncoding.Strict().Decode(decoded, text)
-	if err != nil {
-		return nil, &message.FieldError{Field: field, Detail: fmt.Sprintf("%v; allowed is the standard alphabet with padding (RFC 4648 §4)", err)}
-	}
-	return decoded[:n:n], nil
 }

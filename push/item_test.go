@@ -70,6 +70,8 @@ func TestItemRefusals(t *testing.T) {
 		{`{"to":{"all":true},"text":5}`, CauseField, "text", "must be a string"},
 		{`{"to":{"all":true},"text":"\ud800"}`, CauseField, "text", "surrogate"},
 		{`{"to":{"all":true},"base64":"/wD"}`, CauseField, "base64", "padding"},
+		{`{"to":{"all":true},"base64":"/wD+\n"}`, CauseField, "base64", "a line break at byte 4"},
+		{`{"to":{"all":true},"base64":"/wD\r\n+"}`, CauseField, "base64", "a line break at byte 3"},
 		{`{"to":{"all":true},"base64":"_-D+"}`, CauseField, "base64", "standard alphabet"},
 		{`{"to":{"all":true},"base64":"/x=="}`, CauseField, "base64", "standard alphabet"}, // unused bits are not 0
 		{`{"to":{"all":true},"text":"123456789012345678901"}`, CausePayloadTooLarge, "text", "21 bytes; allowed are at most 20"},

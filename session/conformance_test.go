@@ -21,7 +21,7 @@ func TestConformance(t *testing.T) { testConformance(t, nil) }
 // TestConformanceDeflate is TestConformance with a server that negotiates
 // permessage-deflate and compresses all messages.
 func TestConformanceDeflate(t *testing.T) {
-	d, err := websocket.NewDeflate(websocket.DeflateOptions{DeflateOptions: ws.DeflateOptions{MinSize: 1}})
+	d, err := websocket.NewDeflate(ws.DeflateOptions{MinSize: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

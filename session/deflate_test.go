@@ -25,7 +25,7 @@ import (
 // withDeflate is the default endpoint with deflate.
 func withDeflate(tb testing.TB) []wire.Endpoint {
 	tb.Helper()
-	d, err := websocket.NewDeflate(websocket.DeflateOptions{})
+	d, err := websocket.NewDeflate(ws.DeflateOptions{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -143,6 +143,35 @@ func TestInflatingLooksAtTheClock(t *testing.T) {
 		}
 	}
 	t.Error("ten messages of 64 KiB were always decoded in one go")
+}
+
+// The clock is looked at also before the message of another session.
+func TestInflatingForSeveralLooksAtTheClock(t *testing.T) {
+	const sessions = 6
+	r := newRig(t, Options{Endpoints: withDeflate(t), Poller: poller.Options{Shards: 1, Chunk: time.Nanosecond}})
+	var all [sessions]*rawConn
+	for i := range all {
+		all[i] = r.deflateWire("/ws", "")
+	}
+	one := deflated(gobwas.OpText, true, padded(64<<10))
+	decoded := make(chan uint64, 1)
+	// first reports how many messages the first turn has decoded that decoded
+	// any: a turn reads sockets first and mail afterwards.
+	var first func(h *shard)
+	first = func(h *shard) {
+		if n := h.counters.framesIn.Load(); n > 0 || !h.ps.Post(poller.QueueSingle, poller.Mail{Kind: mailCall, Ptr: first}) {
+			decoded <- n
+		}
+	}
+	r.on(0, func(h *shard) { // the shard is blocked, so that all messages arrive before it reads
+		for _, w := range all {
+			w.Write(one)
+		}
+		first(h)
+	})
+	if n := <-decoded; n != 1 {
+		t.Errorf("%d messages of 64 KiB were decoded in a turn whose time was over after the first", n)
+	}
 }
 
 // The clock is looked at after each compressed message, however small it is.

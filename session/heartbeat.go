@@ -33,35 +33,48 @@ func (o *Options) intervals() intervals {
 // run (poller.Shard.Now), and everything that arrived meanwhile was read before
 // the timers.
 func (h *heartbeats) check(slot uint32, rec *record) {
-	now, read, write := h.ps.Now(), h.ps.LastRead(slot), h.ps.LastWrite(slot)
 	b, v := &h.intervals, h.variantOf(rec)
-	over := func(limit, since uint32) bool { return limit > 0 && now-since >= limit }
-	switch {
-	case rec.flags&flagSlowed != 0: // it is not read, so it cannot show that it lives
-		h.arm(slot, rec)
-		return
-	case b.backlogTime > 0 && h.ps.BacklogAge(slot) >= b.backlogTime:
+	if b.backlogTime > 0 && h.ps.BacklogAge(slot) >= b.backlogTime && rec.flags&flagSlowed == 0 {
 		h.counters.limit(limitBacklogTime)
 		h.ps.DropBacklog(slot)
 		h.closer.end(slot, ReasonSlow, "read nothing for too long (backlog.timeout)")
 		return
-	case rec.flags&flagPinged != 0 && over(b.pong, rec.pingedAt):
-		h.closer.end(slot, ReasonPongTimeout, "")
-		return
-	case v.answers && over(b.idleRead, read):
-		h.closer.end(slot, ReasonIdleRead, "")
-		return
-	case over(b.idleWrite, write):
-		h.closer.end(slot, ReasonIdleWrite, "")
-		return
-	case over(b.idle, max(read, write)):
-		h.closer.end(slot, ReasonIdle, "")
-		return
 	}
-	if b.ping > 0 && rec.flags&flagPinged == 0 && now-max(h.lastSign(slot, v), rec.pingedAt) >= b.ping-b.jitter {
+	if h.overdue(slot, rec, v) != ReasonNone {
+		if !h.ps.ReadNow(slot) || rec.state != stateOpen {
+			return // what it read has ended the session
+		}
+		if reason := h.overdue(slot, rec, v); reason != ReasonNone {
+			h.closer.end(slot, reason, "")
+			return
+		}
+	}
+	now := h.ps.Now()
+	if rec.flags&flagSlowed == 0 && b.ping > 0 && rec.flags&flagPinged == 0 && now-max(h.lastSign(slot, v), rec.pingedAt) >= b.ping-b.jitter {
 		h.ping(slot, rec, v)
 	}
 	h.arm(slot, rec)
+}
+
+// overdue returns why a session has to end: what is awaited of its client has not
+// come in time, or nothing was written for too long. It is ReasonNone while the
+// shard does not read the session, which then cannot show that it lives.
+func (h *heartbeats) overdue(slot uint32, rec *record, v *variant) Reason {
+	b, now, read, write := &h.intervals, h.ps.Now(), h.ps.LastRead(slot), h.ps.LastWrite(slot)
+	over := func(limit, since uint32) bool { return limit > 0 && now-since >= limit }
+	switch {
+	case rec.flags&flagSlowed != 0 || h.ps.Deferred(slot):
+		return ReasonNone
+	case rec.flags&flagPinged != 0 && over(b.pong, rec.pingedAt):
+		return ReasonPongTimeout
+	case v.answers && over(b.idleRead, read):
+		return ReasonIdleRead
+	case over(b.idleWrite, write):
+		return ReasonIdleWrite
+	case over(b.idle, max(read, write)):
+		return ReasonIdle
+	}
+	return ReasonNone
 }
 
 // ping sends a ping, if the transport has pings.

@@ -126,6 +126,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 		r.left[rateBytes] -= int32(n + ev.Inflated)
 		if ev.Inflated > 0 {
 			frames = framesPerCheck // inflating 64 KiB takes up to about 2 ms
+			r.ps.CheckClock()       // before other connections, too
 		}
 		if err != nil {
 			r.closer.violated(slot, err)

@@ -108,6 +108,33 @@ func TestSSETooManyOfAddress(t *testing.T) {
 	r.answerTo("GET", "/sse", from).comeBack("7000", "429 this address")
 }
 
+// Without a proxy the address is known before the request is read, and the refusal
+// is plain HTTP. So is that of a connection whose request does not arrive. Both say
+// when to come back, for clients other than EventSource.
+func TestSSERefusedBeforeTheRequest(t *testing.T) {
+	r := sseRig(t, Options{MaxPerAddress: 2, MaxPending: 2, RetryAfter: 7 * time.Second, Poller: onePoller()})
+	plain := func(s *stream, status int) {
+		t.Helper()
+		if h := s.resp.Header; s.resp.StatusCode != status || h.Get("Retry-After") != "7" || h.Get("Content-Type") != "text/plain; charset=utf-8" {
+			t.Errorf("%s, %v; want %d", s.resp.Status, h, status)
+		}
+	}
+	r.stream("/sse")
+	r.stream("/sse")
+	plain(r.answerTo("GET", "/sse", ""), 429)
+	begun := r.half("127.0.1.1")
+	read := r.loop.Stats().ReadBytes
+	io.WriteString(begun, "/sse HTTP/1.1\r\nAccept: text/event-stream\r\n")
+	// If the connection were closed with unread bytes, the client would get a reset.
+	eventually(t, "read", func() bool { return r.loop.Stats().ReadBytes > read })
+	r.half("127.0.1.1") // takes the place of its address's oldest
+	plain(r.answered(begun, "GET"), 429)
+	eventually(t, "its place taken", func() bool { return r.pending.Load() == 1 }) // which half counts from
+	r.half("127.0.1.2")
+	late := r.half("127.0.1.3") // all places are taken
+	plain(r.answered(late, "GET"), 503)
+}
+
 // A node with as many connections as it keeps, those that are ending included,
 // closes at once what it refuses.
 func TestSSETooManyConnections(t *testing.T) {

@@ -83,6 +83,21 @@ func (s *stream) accepted() {
 	s.want("retry: 3000\n")
 }
 
+// slowStream is stream with a small receive buffer, so that not reading shows soon.
+func (r *rig) slowStream(target string) *stream {
+	r.t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
+	}}
+	c, err := d.Dial("tcp", r.Addrs()[0].String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	s := r.ask(&rawConn{c.(*net.TCPConn), bufio.NewReader(c)}, "GET", target, "")
+	s.accepted()
+	return s
+}
+
 // block reads up to an empty line, and returns the lines before it.
 func (s *stream) block() (lines string, err error) {
 	s.SetReadDeadline(time.Now().Add(clientTimeout))
@@ -215,15 +230,7 @@ func TestSSEIdleWrite(t *testing.T) {
 
 func TestSSESlowConsumer(t *testing.T) {
 	r := sseRig(t, Options{Poller: poller.Options{Shards: 1, Backlog: poller.Bounds{Frames: 64, Bytes: 256 << 10}}})
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
-	}}
-	c, err := d.Dial("tcp", r.Addrs()[0].String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	slow := r.ask(&rawConn{c.(*net.TCPConn), bufio.NewReader(c)}, "GET", "/sse", "")
-	slow.accepted()
+	slow := r.slowStream("/sse")
 	witness := r.stream("/sse")
 	for n := 0; r.Stats().Slow == 0; n++ {
 		if err := r.push(&message.Message{Target: message.ToAll(), Payload: numbered(n)}); err != nil {

@@ -178,6 +178,13 @@ type authResult struct {
 
 // timedOut refuses an upgrade that took longer than Options.UpgradeTime.
 func (u *upgrader) timedOut(slot uint32, rec *record) {
+	switch state := rec.state; state {
+	case stateHead, stateProxy, stateLogin:
+		// The shard may be behind, and what is awaited may be in the socket.
+		if !u.ps.ReadNow(slot) || rec.state != state && rec.state != stateHead {
+			return // it was; the next state has a timer of its own
+		}
+	}
 	u.counters.limit(limitUpgradeTime)
 	switch rec.state {
 	case stateLogin:

@@ -5,7 +5,6 @@ package web
 import (
 	"bufio"
 	"context"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,7 +112,7 @@ func TestE2ECurl(t *testing.T) {
 // The npm package eventsource, which Node.js programs use.
 func TestE2ENodeEventSource(t *testing.T) {
 	n := startNode(t)
-	c := startProgram(t, eventsourceFolder(t), "node", "eventsource.mjs", "http://"+n.listen+"/sse?topic=news")
+	c := startProgram(t, npmFolder(t, "eventsource.mjs", "eventsource@"+eventsourceVersion), "node", "eventsource.mjs", "http://"+n.listen+"/sse?topic=news")
 	c.want(`["open"]`)
 	id := n.push(t, "/v1/topics/news", "text/plain", "one\ntwo")
 	c.want(`["news","one\ntwo",` + quote(id) + `]`)
@@ -129,21 +128,16 @@ func TestE2ENodeEventSource(t *testing.T) {
 	c.want(`["news","again",` + quote(id) + `]`)
 }
 
-// eventsourceFolder returns a folder with the script and what it imports.
-func eventsourceFolder(t *testing.T) string {
+// npmFolder returns a folder with a script of testdata and the npm package that it
+// imports, given as name@version.
+func npmFolder(t *testing.T, script, pkg string) string {
 	t.Helper()
 	dir := t.TempDir()
-	script, err := os.Open(filepath.Join("testdata", "eventsource.mjs"))
+	text, err := os.ReadFile(filepath.Join("testdata", script))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer script.Close()
-	to, err := os.Create(filepath.Join(dir, "eventsource.mjs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer to.Close()
-	if _, err := io.Copy(to, script); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, script), text, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "package.json"), []byte("{}\n"), 0o644); err != nil {
@@ -152,7 +146,7 @@ func eventsourceFolder(t *testing.T) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	install := exec.CommandContext(ctx, findProgram(t, "npm"), "install", "--fetch-retries=5", "--no-package-lock", "--no-audit", "--no-fund",
-		"--loglevel=error", "eventsource@"+eventsourceVersion)
+		"--loglevel=error", pkg)
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", strings.Join(install.Args, " "), err, out)

@@ -21,17 +21,13 @@ var brokenDeflate = []string{
 
 // NegotiateDeflate accepts the first offer of permessage-deflate that this
 // package supports, and returns whether there is one; AppendAccept then answers
-// it. It declines if the User-Agent of the client contains a string of except;
-// nil means the browsers that are known to break.
-func (r *Request) NegotiateDeflate(except []string) bool {
+// it. It declines if the client is one of the browsers that are known to break.
+func (r *Request) NegotiateDeflate() bool {
 	if r.known[fieldExtensions].count == 0 {
 		return false
 	}
-	if except == nil {
-		except = brokenDeflate
-	}
 	agent := r.Header("User-Agent")
-	for _, part := range except {
+	for _, part := range brokenDeflate {
 		if bytes.Contains(agent, []byte(part)) {
 			return false
 		}

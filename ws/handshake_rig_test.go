@@ -12,7 +12,6 @@ type handshakeOptions struct {
 	Subprotocols []string
 	Origins      *Origins
 	Deflate      bool
-	NoDeflate    []string
 }
 
 // handshaker checks a whole opening handshake, in the order in which a server
@@ -53,7 +52,7 @@ func (h *handshaker) Parse(p []byte) (*Request, int, *Refusal) {
 		return nil, n, refusal
 	}
 	if h.o.Deflate {
-		req.NegotiateDeflate(h.o.NoDeflate)
+		req.NegotiateDeflate()
 	}
 	return req, n, nil
 }

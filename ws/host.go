@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"bytes"
 	"net/netip"
 	"strings"
 	"unsafe"
@@ -30,14 +29,31 @@ func isHost(p []byte) bool {
 	return name[last] == ']' && isIPv6(name[1:last])
 }
 
-// splitPort splits host[:port]. The port may be empty after the colon (RFC 3986
-// §3.2.3).
-func splitPort(p []byte) (host, port []byte) {
-	colon := bytes.LastIndexByte(p, ':')
-	if colon < 0 || bytes.IndexByte(p[colon:], ']') >= 0 {
-		return p, nil
+// SplitHost splits the field Host, or the authority of an origin, into host and
+// port. The host of an IPv6 address has no brackets. An IPv6 address without
+// brackets and port is a host too, because operators write it in lists of hosts.
+// The port is "" if there is none. It does not allocate.
+func SplitHost(hostport string) (host, port string) {
+	if strings.HasPrefix(hostport, "[") || strings.Count(hostport, ":") < 2 {
+		host, port = splitPort(hostport)
+	} else {
+		host = hostport
 	}
-	return p[:colon], p[colon+1:]
+	if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
+		host = host[1 : len(host)-1]
+	}
+	return host, port
+}
+
+// splitPort splits host[:port]. The port may be empty after the colon (RFC 3986
+// §3.2.3). An IPv6 address has brackets and keeps them.
+func splitPort[S string | []byte](p S) (host, port S) {
+	for i := len(p) - 1; i >= 0 && p[i] != ']'; i-- {
+		if p[i] == ':' {
+			return p[:i], p[i+1:]
+		}
+	}
+	return p, port
 }
 
 // isPort returns whether p is empty or the number of a port. Leading zeros are

@@ -80,6 +80,10 @@ func (f *Inflater) Inflate(ev Event, lim Limits) ([]byte, error) {
 // in bytes that take as long to inflate: its Huffman tables without the first.
 func (f *Inflater) Cost() int { return max(0, f.tables-1) * tableCost }
 
+// Buffer returns how many bytes the buffer takes that the Inflater keeps for its
+// next message.
+func (f *Inflater) Buffer() int { return cap(f.buf) }
+
 // inflate returns the message whose compressed payload is p, of at most max
 // bytes.
 func (f *Inflater) inflate(p []byte, max int) ([]byte, error) {

@@ -40,9 +40,10 @@ type Aim struct {
 
 // Pushes are pushes of a backend to the attackers.
 type Pushes struct {
-	Path string // of the API
-	Rate int    // a second
-	Size int    // bytes
+	Path     string // of the API
+	Rate     int    // a second
+	Size     int    // bytes
+	Document bool   // JSON that compresses as that of an API does, not letters
 }
 
 // Plan is the behaviour of attackers: they connect, send the beginning, and
@@ -55,8 +56,12 @@ type Plan struct {
 	Address int     // 0: each has its own address; else all have this one of 127.66.0.0/16
 	// Head returns the first bytes of connection n; nil: none.
 	Head func(n int) []byte
-	// Upgrade makes the attacker wait for the 101 first.
-	Upgrade bool
+	// Upgrade makes the attacker wait for the 101 first, Events for the 200 of an
+	// event stream.
+	Upgrade, Events bool
+	// Deflate says that Head offers permessage-deflate. An attacker whose offer
+	// is declined has failed.
+	Deflate bool
 	// Once is sent after that, OnceTimes times; 0 is 1.
 	Once      []byte
 	OnceTimes int
@@ -65,10 +70,17 @@ type Plan struct {
 	// Cap is the most bytes per second that all connections send together; 0:
 	// as many as a gigabit link carries.
 	Cap int
-	// Renew is the number of bytes after which a connection is reset and
-	// replaced by a new one, which has the full token buckets of a new session;
-	// 0: connections stay.
-	Renew int
+	// Renew makes an attacker send one buffer of Flood and a ping behind it. When
+	// the pong shows that the server has read everything, the connection is reset
+	// and replaced by a new one, which has the full token buckets of a new
+	// session. Without Flood it is reset as soon as it is accepted.
+	Renew bool
+	// Again replaces each connection that the server refuses or ends by a new
+	// one.
+	Again bool
+	// Stays makes the attacker ignore that the server has shut the connection
+	// down: it goes on sending, and never closes the socket by itself.
+	Stays bool
 	// Drip is sent repeatedly, one byte every Every.
 	Drip  []byte
 	Every time.Duration
@@ -77,9 +89,26 @@ type Plan struct {
 	Reads bool
 }
 
-// upgradeRequest is a WebSocket handshake for a target.
-func upgradeRequest(target, subprotocol string) []byte {
-	return bench.AppendRequest(nil, "127.0.0.1", target, nil, subprotocol)
+// accepted returns the status for which attackers wait before they go on, "" if
+// they do not wait.
+func (p *Plan) accepted() string {
+	switch {
+	case p.Upgrade:
+		return "101"
+	case p.Events:
+		return "200"
+	}
+	return ""
+}
+
+// upgradeRequest is a WebSocket handshake for a target, with more header fields.
+func upgradeRequest(target, subprotocol string, fields ...string) []byte {
+	return bench.AppendRequest(nil, "127.0.0.1", target, fields, subprotocol)
+}
+
+// eventsRequest is the request of an EventSource.
+func eventsRequest(target string) []byte {
+	return []byte("GET " + target + " HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n\r\n")
 }
 
 // isLimited says whether a belfry.v1 message reports a rate limit.

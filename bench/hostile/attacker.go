@@ -47,12 +47,12 @@ type bot struct {
 	number int
 	round  int    // buffers begun
 	left   []byte // of the present buffer
-	sent   int    // bytes; only with Plan.Renew
 	at     int    // of the drip
 	due    int64  // of the next byte of the drip
 	got    received
 	parked bool   // waits for the cap
-	ended  bool   // it got a close frame and goes on
+	ended  bool   // the server has ended it, and it goes on
+	eof    bool   // the server sends no more; only with Plan.Stays
 	head   []byte // of the answer, until it is complete
 }
 
@@ -213,9 +213,13 @@ func (a *attacker) slot() uint32 {
 	return uint32(len(a.bots) - 1)
 }
 
-// end counts a connection that the server ended.
+// end counts a connection that the server ended. Nothing happens if it was
+// renewed already.
 func (a *attacker) end(i uint32, cause string) {
 	b := &a.bots[i]
+	if b.state == botClosed {
+		return
+	}
 	if b.got.closed != "" {
 		cause = b.got.closed
 	}
@@ -226,9 +230,12 @@ func (a *attacker) end(i uint32, cause string) {
 		a.closed(b, cause)
 	}
 	a.shut(i)
+	if a.plan.Again {
+		a.plan.Count++
+	}
 }
 
-// closed counts the end of a connection by its close frame or by its error.
+// closed counts the end of a connection, by its close frame or by its error.
 func (a *attacker) closed(b *bot, cause string) {
 	b.ended = true
 	a.report.Closed[cause]++
@@ -239,8 +246,7 @@ func (a *attacker) closed(b *bot, cause string) {
 	a.report.Last = at
 }
 
-// renew resets a connection that has sent Plan.Renew bytes, and begins a new
-// one.
+// renew resets a connection, and begins a new one.
 func (a *attacker) renew(i uint32) {
 	a.shut(i)
 	a.plan.Count++

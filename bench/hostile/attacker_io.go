@@ -51,7 +51,7 @@ func (a *attacker) connected(i uint32) bool {
 		a.count(len(head))
 	}
 	b.state = botUpgrading
-	if !a.plan.Upgrade {
+	if a.plan.accepted() == "" {
 		a.activate(i)
 	}
 	return a.rearm(i)
@@ -69,9 +69,12 @@ func (a *attacker) activate(i uint32) {
 // rearm sets the events of connection i in epoll.
 func (a *attacker) rearm(i uint32) bool {
 	b := &a.bots[i]
-	events := uint32(unix.EPOLLRDHUP)
-	if a.plan.Reads || b.state == botUpgrading {
-		events |= unix.EPOLLIN
+	var events uint32
+	if !b.eof {
+		events = unix.EPOLLRDHUP
+		if a.plan.Reads || b.state == botUpgrading {
+			events |= unix.EPOLLIN
+		}
 	}
 	if b.state == botActive && a.wants(b) && !b.parked {
 		events |= unix.EPOLLOUT
@@ -90,13 +93,26 @@ func (a *attacker) rearm(i uint32) bool {
 
 // wants says whether there are bytes to send when the socket accepts them.
 func (a *attacker) wants(b *bot) bool {
-	return len(b.left) > 0 || a.plan.Flood != nil || len(a.plan.Once) > 0 && b.round < max(a.plan.OnceTimes, 1)
+	switch {
+	case len(b.left) > 0:
+		return true
+	case a.plan.Renew:
+		return a.plan.Flood != nil && b.round < 2
+	case a.plan.Flood != nil:
+		return true
+	}
+	return len(a.plan.Once) > 0 && b.round < max(a.plan.OnceTimes, 1)
 }
+
+// lastPing is sent behind the buffer of a connection that will be renewed.
+var lastPing = appendFrame(nil, true, opPing, nil)
 
 // next returns the next buffer, nil if there is none.
 func (a *attacker) next(b *bot) []byte {
 	b.round++
 	switch {
+	case a.plan.Renew && b.round > 1:
+		return lastPing
 	case a.plan.Flood != nil:
 		return a.plan.Flood(b.number, b.round)
 	case b.round <= max(a.plan.OnceTimes, 1):
@@ -131,10 +147,6 @@ func (a *attacker) send(i uint32) {
 		sent += n
 		a.allowed -= int64(n)
 		b.left = b.left[n:]
-		if b.sent += n; a.plan.Renew > 0 && b.sent >= a.plan.Renew {
-			a.renew(i)
-			return
-		}
 	}
 	if b.state == botActive {
 		a.rearm(i)
@@ -154,6 +166,8 @@ func (a *attacker) receive(i uint32, ended bool) bool {
 		case err != nil:
 			a.end(i, errnoName(err))
 			return false
+		case n == 0 && a.plan.Stays && b.state == botActive:
+			return a.shutDown(i)
 		case n == 0:
 			a.end(i, "EOF")
 			return false
@@ -166,6 +180,16 @@ func (a *attacker) receive(i uint32, ended bool) bool {
 			return true
 		}
 	}
+}
+
+// shutDown notes that the server sends no more on a connection that stays.
+func (a *attacker) shutDown(i uint32) bool {
+	b := &a.bots[i]
+	if !b.ended {
+		a.closed(b, "EOF")
+	}
+	b.eof = true
+	return a.rearm(i)
 }
 
 // readAll reads the rest of a connection that cannot be written to any more. It
@@ -188,30 +212,43 @@ func (a *attacker) readAll(i uint32) {
 func (a *attacker) received(i uint32, p []byte) {
 	b := &a.bots[i]
 	a.report.Received += uint64(len(p))
-	if b.head != nil || b.state == botUpgrading || !a.plan.Upgrade {
+	if b.head != nil || b.state == botUpgrading || a.plan.accepted() == "" {
 		rest, whole := a.answer(b, p)
 		if !whole {
 			return
 		}
-		if p = rest; b.state == botUpgrading {
-			a.activate(i)
-			a.rearm(i)
+		if a.plan.Deflate && !b.got.deflate {
+			a.end(i, "permessage-deflate was declined")
+			return
+		}
+		a.activate(i)
+		if a.plan.Renew && a.plan.Flood == nil {
+			a.renew(i)
+			return
+		}
+		if p = rest; !a.rearm(i) {
+			return
 		}
 	}
-	if a.plan.Upgrade {
-		limited := b.got.limited
-		b.got.take(p)
-		a.report.Limited += b.got.limited - limited
-		if b.got.closed != "" && b.state == botActive && !b.ended {
-			a.closed(b, b.got.closed) // a hostile client continues until the socket is closed
-		}
+	if !a.plan.Upgrade {
+		return
+	}
+	limited := b.got.limited
+	b.got.take(p)
+	a.report.Limited += b.got.limited - limited
+	switch {
+	case b.got.closed != "" && b.state == botActive && !b.ended:
+		a.closed(b, b.got.closed) // a hostile client continues until the socket is closed
+	case a.plan.Renew && b.got.pongs > 0:
+		a.renew(i)
 	}
 }
 
-// answer collects the head of an HTTP answer and counts its status. After a 101
-// frames follow.
+// answer collects the head of an HTTP answer and counts its status. whole says
+// that the head is complete and accepts the connection; rest is what follows it.
 func (a *attacker) answer(b *bot, p []byte) (rest []byte, whole bool) {
-	if !a.plan.Upgrade && b.round > 0 { // the body of a counted answer
+	want := a.plan.accepted()
+	if want == "" && b.round > 0 { // the body of a counted answer
 		return nil, false
 	}
 	b.head = append(b.head, p...)
@@ -219,18 +256,20 @@ func (a *attacker) answer(b *bot, p []byte) (rest []byte, whole bool) {
 	if end < 0 || len(b.head) < 12 {
 		return nil, false
 	}
-	status := string(b.head[9:12])
+	head, rest := b.head[:end], b.head[end+4:]
+	b.head = nil
+	status := string(head[9:12])
 	a.report.Answers[status]++
-	rest, b.head = b.head[end+4:], nil
-	if !a.plan.Upgrade {
+	switch want {
+	case "":
 		b.round = 1
-		return nil, false
-	}
-	if status != "101" {
+	case status:
+		b.got.deflate = bytes.Contains(head, []byte("permessage-deflate"))
+		return rest, true
+	default:
 		b.got.closed = "status " + status
-		return nil, false
 	}
-	return rest, true
+	return nil, false
 }
 
 // mayPast says whether the cap allows more bytes. If not, bot i is parked until

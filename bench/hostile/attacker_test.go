@@ -2,10 +2,13 @@ package hostile
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,20 +114,160 @@ func TestFloodCap(t *testing.T) {
 	}
 }
 
-// A connection that has sent all its bytes is reset, and a new one begins.
+// A connection that is renewed sends its buffer and a ping once, and is reset
+// when the pong has come and no earlier. Then a new one begins.
 func TestRenew(t *testing.T) {
+	piece := appendText(nil, filler(100_000))
+	var resets, early atomic.Int64
+	target := fake(t, func(c net.Conn) {
+		if !accept(c) {
+			return
+		}
+		if _, err := io.CopyN(io.Discard, c, int64(len(piece)+len(lastPing))); err != nil {
+			early.Add(1)
+			return
+		}
+		_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			early.Add(1)
+			return
+		}
+		_ = c.SetReadDeadline(time.Time{})
+		_, _ = c.Write([]byte{0x80 | opPong, 0})
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, syscall.ECONNRESET) {
+			resets.Add(1)
+		}
+	})
+	plan := Plan{Count: 2, Head: plainHead, Upgrade: true, Flood: once(piece, 1), Renew: true, Reads: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { return resets.Load()+early.Load() >= 10 })
+	if r.Connected < 10 || r.Open > 2 || r.ClosedCount() != 0 || early.Load() > 0 {
+		t.Errorf("%d more than they should be, or too early: %+v", early.Load(), r)
+	}
+}
+
+// The last bytes of a connection may renew it while an error of its socket is
+// handled. Then its end is not counted, and no other socket is closed.
+func TestEndAfterRenew(t *testing.T) {
+	a, err := newAttacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := a.slot()
+	if a.end(i, "EPIPE"); len(a.report.Failed) > 0 || a.pending != 0 || a.open != 0 || len(a.free) != 0 {
+		t.Errorf("%+v, %d pending, %d open", a.report, a.pending, a.open)
+	}
+}
+
+// Without a flood a connection is renewed as soon as it is accepted.
+func TestRenewAtOnce(t *testing.T) {
 	var resets atomic.Int64
 	target := fake(t, func(c net.Conn) {
 		if !accept(c) {
 			return
 		}
-		if n, err := io.Copy(io.Discard, c); n <= 1000+turnBytes && err != nil {
+		if n, err := c.Read(make([]byte, 1)); n == 0 && errors.Is(err, syscall.ECONNRESET) {
 			resets.Add(1)
 		}
 	})
-	plan := Plan{Count: 2, Head: plainHead, Upgrade: true, Flood: constant(appendText(nil, "x")), Renew: 1000, Reads: true}
+	plan := Plan{Count: 2, Head: plainHead, Upgrade: true, Renew: true, Reads: true}
 	r := attackUntil(t, target, plan, func(a *attacker) bool { return resets.Load() >= 10 })
-	if r.Connected < 10 || r.Open > 2 || r.ClosedCount() != 0 {
+	if r.Connected < 10 || r.Open > 2 || r.ClosedCount() != 0 || r.Sent > uint64(r.Connected+2)*uint64(len(plainHead(0))) {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A client that comes again replaces each connection that was closed or refused.
+func TestAgain(t *testing.T) {
+	var n atomic.Int64
+	target := fake(t, func(c net.Conn) {
+		if n.Add(1)%2 == 0 {
+			_, _ = c.Read(make([]byte, 1000))
+			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+			return
+		}
+		if accept(c) {
+			_, _ = c.Write([]byte{0x80 | opClose, 2, 0x03, 0xF1})
+		}
+	})
+	plan := Plan{Count: 3, Head: plainHead, Upgrade: true, Reads: true, Again: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool {
+		return a.report.Closed["close 1009"] >= 5 && a.report.Failed["status 400"] >= 5
+	})
+	if r.ClosedCount() != r.Closed["close 1009"] || sum(r.Failed) != r.Failed["status 400"] || r.Open > 3 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A client that stays goes on sending when the server has shut the connection
+// down, until it is reset. It is counted once.
+func TestStays(t *testing.T) {
+	var taken atomic.Int64
+	target := fake(t, func(c net.Conn) {
+		if !accept(c) {
+			return
+		}
+		_, _ = c.Write([]byte{0x80 | opClose, 2, 0x03, 0xEA})
+		_ = c.(*net.TCPConn).CloseWrite()
+		n, _ := io.CopyN(io.Discard, c, 1_000_000)
+		taken.Add(n)
+	})
+	plan := Plan{Count: 2, Head: plainHead, Upgrade: true, Flood: constant(appendText(nil, "x")), Reads: true, Stays: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { return a.begun == 2 && a.open == 0 })
+	if taken.Load() != 2_000_000 || r.ClosedCount() != 2 || r.Closed["close 1002"] != 2 {
+		t.Errorf("%d bytes taken, %+v", taken.Load(), r)
+	}
+}
+
+// A client that stays and sends nothing keeps its socket open and costs no
+// processor time.
+func TestStaysSilent(t *testing.T) {
+	done := make(chan error, 1)
+	target := fake(t, func(c net.Conn) {
+		if !accept(c) {
+			return
+		}
+		_ = c.(*net.TCPConn).CloseWrite()
+		_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		_, err := c.Read(make([]byte, 1))
+		done <- err
+	})
+	polls := 0
+	plan := Plan{Count: 1, Head: plainHead, Upgrade: true, Reads: true, Stays: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { polls++; return len(done) == 1 })
+	if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) || r.Closed["EOF"] != 1 || polls > 50 {
+		t.Errorf("%v after %d polls, %+v", err, polls, r)
+	}
+}
+
+// A client of an event stream waits for its 200. What follows is no frame.
+func TestEvents(t *testing.T) {
+	for _, status := range []string{"200 OK", "403 Forbidden"} {
+		target := fake(t, func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 1000))
+			_, _ = io.WriteString(c, "HTTP/1.1 "+status+"\r\nContent-Type: text/event-stream\r\n\r\n\xFF\xFFretry: 1\n\n")
+		})
+		plan := Plan{Count: 2, Head: func(int) []byte { return eventsRequest("/sse") }, Events: true, Reads: true}
+		r := attackUntil(t, target, plan, func(a *attacker) bool { return a.begun == 2 && a.open == 0 })
+		good := status == "200 OK"
+		if good && (r.Connected != 2 || r.ClosedCount() != 2 || r.Closed["EOF"] != 2 || len(r.Failed) > 0) {
+			t.Errorf("%s: %+v", status, r)
+		}
+		if !good && (r.Connected != 0 || r.Failed["status 403"] != 2 || r.ClosedCount() != 0) {
+			t.Errorf("%s: %+v", status, r)
+		}
+	}
+}
+
+// An attack on compression is none if the server declines it.
+func TestDeflateDeclined(t *testing.T) {
+	target := fake(t, func(c net.Conn) {
+		if accept(c) {
+			_, _ = io.Copy(io.Discard, c)
+		}
+	})
+	plan := Plan{Count: 2, Head: func(int) []byte { return upgradeRequest("/ws", "", deflateOffer) }, Upgrade: true, Deflate: true, Reads: true}
+	r := attackUntil(t, target, plan, func(a *attacker) bool { return a.begun == 2 && a.open == 0 })
+	if r.Connected != 0 || r.Failed["permessage-deflate was declined"] != 2 {
 		t.Errorf("%+v", r)
 	}
 }

@@ -27,7 +27,10 @@ func Attacks() []Attack {
 	a = append(a, memoryAttacks()...)
 	a = append(a, fanoutAttacks()...)
 	a = append(a, renewAttacks()...)
-	return append(a, connectAttacks()...)
+	a = append(a, deflateAttacks()...)
+	a = append(a, closingAttacks()...)
+	a = append(a, connectAttacks()...)
+	return append(a, eventAttacks()...)
 }
 
 // v1 is the handshake of a belfry.v1 client. Up to 32 attackers are one user,
@@ -35,13 +38,13 @@ func Attacks() []Attack {
 // each, below what a user may have.
 func v1(count int, aim Aim) func(n int) []byte { return upgrades(count, aim, "belfry.v1") }
 
-func upgrades(count int, aim Aim, subprotocol string) func(n int) []byte {
+func upgrades(count int, aim Aim, subprotocol string, fields ...string) func(n int) []byte {
 	return func(n int) []byte {
 		uid := aim.UID
 		if count > 32 {
 			uid += "-" + strconv.Itoa(n/20)
 		}
-		return upgradeRequest("/ws?uid="+uid, subprotocol)
+		return upgradeRequest("/ws?uid="+uid, subprotocol, fields...)
 	}
 }
 
@@ -95,21 +98,27 @@ func commandAttacks() []Attack {
 	}
 }
 
-// newTopics subscribes to 100 new topics at once and unsubscribes.
+// newTopics subscribes to 100 new topics at once and unsubscribes, eight times.
 func newTopics(n, round int) []byte {
 	var buf []byte
 	for i := range 8 {
-		var names []byte
-		for k := range 100 {
-			if k > 0 {
-				names = append(names, ',')
-			}
-			names = fmt.Appendf(names, `"public.%d.%d.%d"`, n, round*8+i, k)
-		}
-		buf = appendText(buf, `{"type":"sub","topics":[`+string(names)+`]}`)
-		buf = appendText(buf, `{"type":"unsub","topics":[`+string(names)+`]}`)
+		buf = appendTopics(buf, n, round*8+i)
 	}
 	return buf
+}
+
+// appendTopics appends a sub and an unsub of 100 topics, which are new for each
+// pair of numbers.
+func appendTopics(dst []byte, n, k int) []byte {
+	var names []byte
+	for i := range 100 {
+		if i > 0 {
+			names = append(names, ',')
+		}
+		names = fmt.Appendf(names, `"public.%d.%d.%d"`, n, k, i)
+	}
+	dst = appendText(dst, `{"type":"sub","topics":[`+string(names)+`]}`)
+	return appendText(dst, `{"type":"unsub","topics":[`+string(names)+`]}`)
 }
 
 // frameAttacks are floods below the level of messages.

@@ -7,10 +7,14 @@ import (
 	"belfry/bench"
 )
 
+// rsv1 marks the first frame of a compressed message (RFC 7692 §6).
+const rsv1 = 0x40
+
 // Opcodes of RFC 6455 §5.2.
 const (
 	opContinuation = 0x0
 	opText         = 0x1
+	opBinary       = 0x2
 	opClose        = 0x8
 	opPing         = 0x9
 	opPong         = 0xA
@@ -58,14 +62,20 @@ type received struct {
 	rest    []byte // of a frame that is not complete yet
 	closed  string // "close 1008" once there was a close frame
 	limited int    // err rate_limited
+	pongs   int
+	deflate bool // the connection has agreed to permessage-deflate
 }
 
-// take parses the frames in p, after the rest of the input before.
+// take parses the frames in p, after the rest of the input before. It may change
+// p.
 func (r *received) take(p []byte) {
 	if len(r.rest) > 0 {
 		p = append(r.rest, p...)
 	}
 	for len(p) > 0 {
+		if op := p[0] &^ (0x80 | rsv1); r.deflate && (op == opText || op == opBinary) {
+			p[0] &^= rsv1 // the content of broadcasts does not matter; errors are too short to be compressed
+		}
 		f, n, err := bench.ParseFrame(p)
 		if err != nil {
 			r.closed, r.rest = "server: "+err.Error(), nil
@@ -80,6 +90,8 @@ func (r *received) take(p []byte) {
 			if len(f.Payload) >= 2 {
 				r.closed = "close " + strconv.Itoa(int(binary.BigEndian.Uint16(f.Payload)))
 			}
+		case f.Op == opPong:
+			r.pongs++
 		case f.Op == opText && isLimited(f.Payload):
 			r.limited++
 		}

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 )
 
@@ -45,6 +46,22 @@ func TestReceivedSplit(t *testing.T) {
 	}
 }
 
+// With permessage-deflate messages may be compressed, wherever they are split;
+// without it that is a violation. Pongs are counted.
+func TestReceivedDeflate(t *testing.T) {
+	stream := []byte{0x80 | rsv1 | opText, 3, 'x', 'y', 'z', 0x80 | opPong, 0, 0x80 | rsv1 | opBinary, 1, 'x', 0x80 | opPong, 1, 'p'}
+	for at := range len(stream) + 1 {
+		for _, deflate := range []bool{true, false} {
+			r, p := received{deflate: deflate}, bytes.Clone(stream)
+			r.take(p[:at:at])
+			r.take(p[at:])
+			if deflate && (r.closed != "" || r.pongs != 2 || len(r.rest) != 0) || !deflate && r.closed == "" {
+				t.Fatalf("split at %d, deflate %v: %d pongs, %q, %d bytes left", at, deflate, r.pongs, r.closed, len(r.rest))
+			}
+		}
+	}
+}
+
 func TestReceivedViolation(t *testing.T) {
 	var r received
 	r.take([]byte{0x81, 0x80, 0, 0, 0, 0})
@@ -60,4 +77,30 @@ func TestRepeat(t *testing.T) {
 	if got := repeat([]byte("abc"), 1); string(got) != "abc" {
 		t.Errorf("at least one: %q", got)
 	}
+}
+
+// clientFrame is a frame of a client.
+type clientFrame struct {
+	head    byte // FIN, RSV and opcode
+	payload []byte
+}
+
+// clientFrames reads what appendFrame writes, whose masks are zero.
+func clientFrames(t *testing.T, p []byte) (frames []clientFrame) {
+	t.Helper()
+	for len(p) > 0 {
+		at, n := 2, int(p[1]&0x7F)
+		switch n {
+		case 126:
+			at, n = 4, int(binary.BigEndian.Uint16(p[2:]))
+		case 127:
+			at, n = 10, int(binary.BigEndian.Uint64(p[2:]))
+		}
+		if at += 4; p[1]&0x80 == 0 || len(p) < at+n || !bytes.Equal(p[at-4:at], make([]byte, 4)) {
+			t.Fatalf("not a frame: %x", p[:min(len(p), 14)])
+		}
+		frames = append(frames, clientFrame{p[0], p[at : at+n]})
+		p = p[at+n:]
+	}
+	return frames
 }

@@ -135,12 +135,17 @@ func (c *apiConn) close() {
 
 // stream pushes to the attackers at a rate until ctx is done.
 func stream(ctx context.Context, api string, p Pushes) {
-	target, err := publish.NewRequest("POST", "http://"+api+p.Path, filler(p.Size), "Content-Type: text/plain")
+	body, size := filler(p.Size), bench.MinPayload
+	if p.Document {
+		body, size = "", p.Size
+	}
+	target, err := publish.NewRequest("POST", "http://"+api+p.Path, body, "Content-Type: text/plain")
 	if err != nil {
 		return
 	}
+	target.Document = p.Document
 	clock := bench.NewClock()
-	request := target.Append(nil, bench.Message{Stream: bench.Broadcast}, bench.MinPayload)
+	request := target.Append(nil, bench.Message{Stream: bench.Broadcast}, size)
 	c := apiConn{address: api}
 	defer c.close()
 	for due := clock.Now(); ; {

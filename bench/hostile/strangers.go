@@ -253,7 +253,7 @@ func (r *readers) fill(ctx context.Context, n int) error {
 		stream(pushes, r.node.api, Pushes{Path: "/v1/topics/" + slowTopic, Rate: 100, Size: slowMessage})
 	}()
 	defer func() { stop(); <-done }()
-	for range 200 {
+	for range 600 {
 		// Shared frames count once.
 		if m, err := r.node.metrics(ctx); err == nil && m["belfry_backlog_bytes"] > 512<<10 && m["belfry_backlog_connections"] >= float64(n) {
 			return nil
@@ -262,7 +262,7 @@ func (r *readers) fill(ctx context.Context, n int) error {
 			return err
 		}
 	}
-	return errors.New("slow readers have no backlog after 10 s of pushes")
+	return errors.New("slow readers have no backlog after 30 s of pushes")
 }
 
 func (r *readers) ended() map[string]int {

@@ -19,9 +19,7 @@ func (n *belfry) endpoints() ([]wire.Endpoint, error) {
 	}}
 	if c.Deflate.Enabled {
 		var err error
-		o.Deflate, err = websocket.NewDeflate(websocket.DeflateOptions{
-			DeflateOptions: ws.DeflateOptions{Level: c.Deflate.Level, MinSize: int(c.Deflate.MinBytes)},
-		})
+		o.Deflate, err = websocket.NewDeflate(ws.DeflateOptions{Level: c.Deflate.Level, MinSize: int(c.Deflate.MinBytes)})
 		if err != nil {
 			return nil, err
 		}

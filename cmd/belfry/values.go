@@ -42,6 +42,7 @@ func deflateValues(d *websocket.Deflate) metrics.Deflate {
 		Messages: map[string]uint64{"out": st.Compressed, "in": st.Inflated},
 		Saved:    st.Saved,
 		Inflated: st.Received,
+		Buffers:  uint64(max(st.Buffers, 0)),
 		Seconds:  map[string]float64{"out": st.CompressTime.Seconds(), "in": st.InflateTime.Seconds()},
 	}
 }
@@ -103,6 +104,7 @@ func shardValues(st *poller.Stats, shards int, offheap map[string]int64) metrics
 		TickAge:     map[string]float64{},
 		Busy:        map[string]float64{},
 		Stalls:      st.Stalls,
+		Behind:      st.BehindTicks,
 		Panics:      st.Panics,
 		MailboxFull: st.MailboxFull,
 		Offheap:     map[string]uint64{},
@@ -118,14 +120,21 @@ func shardValues(st *poller.Stats, shards int, offheap map[string]int64) metrics
 }
 
 func busValues(bus *broadcast.Stats) metrics.Bus {
-	v := metrics.Bus{
+	return metrics.Bus{
+		Connected:     oneIf(bus.Connected),
 		Reconnects:    bus.Reconnects,
 		Peers:         uint64(max(bus.Peers, 0)),
 		Unheard:       uint64(len(bus.Unheard)),
 		Subscriptions: uint64(bus.Subscriptions),
+		Topics:        uint64(bus.Topics),
+		Buckets:       uint64(bus.Buckets),
+		Wildcard:      oneIf(bus.Wildcard),
+		Switches:      bus.Switches,
 		Lingering:     uint64(bus.Lingering),
 		Published:     bus.Published,
+		Sent:          bus.Sent,
 		Received:      bus.Received,
+		Delivered:     bus.Delivered,
 		Refused:       map[string]uint64{"outbox": bus.RefusedOutbox, "mailbox": bus.RefusedLocal, "nats": bus.RefusedNATS},
 		Lost: map[string]uint64{
 			"unconfirmed": bus.LostUnconfirmed, "too_large": bus.LostTooLarge, "shutdown": bus.LostShutdown,
@@ -141,10 +150,14 @@ func busValues(bus *broadcast.Stats) metrics.Bus {
 		OutboxMessages: uint64(bus.OutboxMessages),
 		OutboxBytes:    uint64(bus.OutboxBytes),
 	}
-	if bus.Connected {
-		v.Connected = 1
+}
+
+// oneIf returns 1 for true and 0 for false.
+func oneIf(b bool) uint64 {
+	if b {
+		return 1
 	}
-	return v
+	return 0
 }
 
 func httpValues(api push.Stats) metrics.HTTP {
@@ -289,10 +302,14 @@ func (n *belfry) stats() any {
 		BacklogBytes: st.Poller.BacklogBytes,
 
 		Push: viewLatency(&st.PushLatency),
-		Bus: busView{
-			Connected: bus.Connected, Peers: bus.Peers, PeerNames: orEmpty(bus.PeerNames), Unheard: orEmpty(bus.Unheard), Published: bus.Published, Received: bus.Received,
-			Gaps: bus.Gaps, OutboxMessages: bus.OutboxMessages, Subscriptions: bus.Subscriptions,
-		},
+		Bus:  viewBus(&bus),
+	}
+}
+
+func viewBus(bus *broadcast.Stats) busView {
+	return busView{
+		Connected: bus.Connected, Peers: bus.Peers, PeerNames: orEmpty(bus.PeerNames), Unheard: orEmpty(bus.Unheard), Published: bus.Published, Received: bus.Received,
+		Gaps: bus.Gaps, OutboxMessages: bus.OutboxMessages, Subscriptions: bus.Subscriptions,
 	}
 }
 

@@ -1,11 +1,37 @@
 package main
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
+	"belfry/broadcast"
 	"belfry/session"
 )
+
+// TestBusStatsAreShown: every field of broadcast.Stats reaches a metric or
+// /v1/stats. A field that nothing shows is counted in vain.
+func TestBusStatsAreShown(t *testing.T) {
+	inLimits := map[string]bool{"LeftEarly": true} // see belfry.values
+	shown := func(st *broadcast.Stats) [2]any { return [2]any{busValues(st), viewBus(st)} }
+	nothing := shown(&broadcast.Stats{})
+	for field := range reflect.TypeFor[broadcast.Stats]().Fields() {
+		var st broadcast.Stats
+		switch f := reflect.ValueOf(&st).Elem().FieldByIndex(field.Index); f.Kind() {
+		case reflect.Uint64:
+			f.SetUint(1)
+		case reflect.Int:
+			f.SetInt(1)
+		case reflect.Bool:
+			f.SetBool(true)
+		default:
+			f.Set(reflect.ValueOf([]string{"a"}))
+		}
+		if reflect.DeepEqual(shown(&st), nothing) != inLimits[field.Name] {
+			t.Errorf("broadcast.Stats.%s: shown in a metric or in /v1/stats: %v", field.Name, inLimits[field.Name])
+		}
+	}
+}
 
 // TestHistogram: the converted histogram counts each latency below every bound
 // that is above it.

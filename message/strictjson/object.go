@@ -77,7 +77,9 @@ func (o *Object) Value(name string) []byte {
 // Parse reads p, which must contain one object and nothing else. The fields are
 // borrowed from p. Errors: ErrUTF8, ErrNotObject, ErrTooManyFields, a
 // *SyntaxError, and a *message.FieldError for a field that is given more than
-// once. After an error the object has the fields that precede it.
+// once. After an error the object has the fields that precede it. A field
+// precedes it only if a comma or brace follows: of "01", which is no number, the
+// decoder reads 0 before it finds the error.
 func (o *Object) Parse(p []byte) error {
 	o.n = 0
 	if !utf8.Valid(p) {
@@ -104,6 +106,9 @@ func (o *Object) Parse(p []byte) error {
 		if err != nil {
 			return syntaxError(err)
 		}
+		if !endsField(p[d.InputOffset():]) {
+			continue // the next token is an error
+		}
 		name = unquoteName(name)
 		if o.Value(string(name)) != nil {
 			repeated = &message.FieldError{Field: Shorten(string(name)), Detail: "given more than once"}
@@ -119,6 +124,18 @@ func (o *Object) Parse(p []byte) error {
 		return &SyntaxError{Offset: end, Detail: "something follows the object"}
 	}
 	return repeated
+}
+
+// endsField returns whether the value before p is a whole one.
+func endsField(p []byte) bool {
+	for _, c := range p {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+		default:
+			return c == ',' || c == '}'
+		}
+	}
+	return false
 }
 
 // unquoteName returns the name that a JSON string stands for. It replaces half a

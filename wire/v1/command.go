@@ -1,7 +1,6 @@
 package v1
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -195,11 +194,13 @@ func (f *fields) fillPub(cmd *wire.Command) error {
 	if err != nil {
 		return err
 	}
-	if cmd.Payload, err = strictjson.Bytes("data", data); err != nil || !binary {
+	if !binary {
+		cmd.Payload, err = strictjson.Bytes("data", data)
 		return err
 	}
 	cmd.Kind = message.Binary
-	return decodeBase64(cmd)
+	cmd.Payload, err = strictjson.Base64("data", data)
+	return err
 }
 
 // isBinary reads "binary"; without it, a payload is text.
@@ -212,20 +213,3 @@ func (f *fields) isBinary() (bool, error) {
 	}
 	return false, &message.FieldError{Field: "binary", Detail: "must be true or false"}
 }
-
-// decodeBase64 decodes the payload.
-func decodeBase64(cmd *wire.Command) error {
-	// Decode would skip line breaks, which must not be there (RFC 4648 §3.1).
-	if slices.Contains(cmd.Payload, '\n') || slices.Contains(cmd.Payload, '\r') {
-		return errBase64
-	}
-	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(cmd.Payload)))
-	n, err := base64.StdEncoding.Strict().Decode(decoded, cmd.Payload)
-	if err != nil {
-		return errBase64
-	}
-	cmd.Payload = decoded[:n:n]
-	return nil
-}
-
-var errBase64 = &message.FieldError{Field: "data", Detail: "not base64 (RFC 4648 §4, with padding, without line breaks)"}

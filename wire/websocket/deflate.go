@@ -9,14 +9,6 @@ import (
 	"belfry/ws"
 )
 
-// DeflateOptions configure a Deflate.
-type DeflateOptions struct {
-	ws.DeflateOptions
-	// Except are parts of the User-Agent of clients whose offers are declined;
-	// nil: browsers that are known to break.
-	Except []string
-}
-
 // Deflate is WebSocket with permessage-deflate (RFC 7692). It implements
 // wire.Transport. Neither direction keeps context from message to message: a
 // broadcast is compressed once for all clients, and an idle session takes no more
@@ -24,7 +16,6 @@ type DeflateOptions struct {
 type Deflate struct {
 	Transport
 	deflater *ws.Deflater
-	except   []string
 	counters deflateCounters
 }
 
@@ -32,9 +23,11 @@ type deflateCounters struct {
 	compressed, inflated      atomic.Uint64 // messages
 	saved, received           atomic.Uint64 // bytes
 	compressTime, inflateTime atomic.Int64  // nanoseconds
+	buffers                   atomic.Int64  // bytes
 }
 
-// DeflateStats are totals since the start. A broadcast counts once.
+// DeflateStats are totals since the start and, where marked with "now", present
+// values. A broadcast counts once.
 type DeflateStats struct {
 	Compressed   uint64        // frames that were compressed
 	Saved        uint64        // bytes that compression has saved in these frames
@@ -42,24 +35,23 @@ type DeflateStats struct {
 	Inflated     uint64        // messages of clients
 	Received     uint64        // bytes of these messages after inflating
 	InflateTime  time.Duration
+	Buffers      int64 // now: bytes of the buffers of all decoders that messages are inflated into
 }
 
 var _ wire.Transport = (*Deflate)(nil)
 
 // NewDeflate returns a Deflate, or an *ws.OptionError if an option is out of its
 // range.
-func NewDeflate(o DeflateOptions) (*Deflate, error) {
-	d, err := ws.NewDeflater(o.DeflateOptions)
+func NewDeflate(o ws.DeflateOptions) (*Deflate, error) {
+	d, err := ws.NewDeflater(o)
 	if err != nil {
 		return nil, err
 	}
-	return &Deflate{deflater: d, except: o.Except}, nil
+	return &Deflate{deflater: d}, nil
 }
 
 // Name returns "websocket+deflate".
 func (*Deflate) Name() string { return "websocket+deflate" }
-
-func (d *Deflate) accepts(r *ws.Request) bool { return r.NegotiateDeflate(d.except) }
 
 // AppendFrame appends one text or binary frame, compressed if that makes it
 // smaller.
@@ -80,6 +72,7 @@ func (d *Deflate) Stats() DeflateStats {
 	return DeflateStats{
 		Compressed: c.compressed.Load(), Saved: c.saved.Load(), CompressTime: time.Duration(c.compressTime.Load()),
 		Inflated: c.inflated.Load(), Received: c.received.Load(), InflateTime: time.Duration(c.inflateTime.Load()),
+		Buffers: c.buffers.Load(),
 	}
 }
 
@@ -89,6 +82,7 @@ func (d *Deflate) NewDecoder() wire.Decoder { return &inflating{counters: &d.cou
 type inflating struct {
 	inflater ws.Inflater
 	counters *deflateCounters
+	counted  int // bytes of the inflater's buffer in counters.buffers
 }
 
 // Next implements wire.Decoder. limits.MaxMessage limits the compressed payload
@@ -106,6 +100,10 @@ func (d *inflating) Next(p []byte, in *ws.Inbound, limits ws.Limits) (int, ws.Ev
 	d.counters.inflated.Add(1)
 	d.counters.received.Add(uint64(len(ev.Payload)))
 	d.counters.inflateTime.Add(int64(time.Since(began)))
+	if size := d.inflater.Buffer(); size != d.counted {
+		d.counters.buffers.Add(int64(size - d.counted))
+		d.counted = size
+	}
 	return n, ev, err
 }
 

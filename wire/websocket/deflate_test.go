@@ -28,7 +28,7 @@ var limits = ws.Limits{MaxMessage: 100 << 10, MaxFragments: 10}
 
 // TestDeflate sends messages through a Deflate and back, and checks its totals.
 func TestDeflate(t *testing.T) {
-	d := newDeflate(t, DeflateOptions{DeflateOptions: ws.DeflateOptions{MinSize: 100}})
+	d := newDeflate(t, ws.DeflateOptions{MinSize: 100})
 	decoder := d.NewDecoder()
 	long := strings.Repeat("hello ", 1000)
 	sent := 0
@@ -65,9 +65,39 @@ func TestDeflate(t *testing.T) {
 	}
 }
 
+// TestDeflateBuffers: the bytes of the buffers of all decoders are counted, also
+// after a message that was refused, and never more than a message may have.
+func TestDeflateBuffers(t *testing.T) {
+	d := newDeflate(t, ws.DeflateOptions{MinSize: 1})
+	decoders := []*inflating{d.NewDecoder().(*inflating), d.NewDecoder().(*inflating)}
+	inflate := func(decoder *inflating, size int) {
+		in := masked(d.AppendFrame(nil, wire.Payload{Data: make([]byte, size)}))
+		_, _, _ = decoder.Next(in, nil, limits)
+	}
+	check := func(what string, least, most int) {
+		t.Helper()
+		sum := 0
+		for _, decoder := range decoders {
+			sum += decoder.inflater.Buffer()
+		}
+		if got := d.Stats().Buffers; got != int64(sum) || sum < least || sum > most {
+			t.Errorf("%s: %d bytes counted, %d held; want %d to %d", what, got, sum, least, most)
+		}
+	}
+	check("nothing", 0, 0)
+	inflate(decoders[0], 90<<10)
+	check("one", 90<<10, limits.MaxMessage)
+	inflate(decoders[1], limits.MaxMessage+1)
+	check("one, and one refused", 90<<10, 2*limits.MaxMessage)
+	inflate(decoders[1], limits.MaxMessage)
+	check("both", 90<<10+limits.MaxMessage, 2*limits.MaxMessage)
+	inflate(decoders[0], 100) // gives the large buffer back
+	check("a small one", limits.MaxMessage, limits.MaxMessage+64<<10)
+}
+
 // TestDeflateLimit: a message that is too large after inflating is an error.
 func TestDeflateLimit(t *testing.T) {
-	d := newDeflate(t, DeflateOptions{})
+	d := newDeflate(t, ws.DeflateOptions{})
 	in := masked(d.AppendFrame(nil, wire.Payload{Data: make([]byte, limits.MaxMessage+1)}))
 	_, _, err := d.NewDecoder().Next(in, nil, limits)
 	if fault, ok := errors.AsType[*ws.ProtocolError](err); !ok || fault.Violation != ws.TooBig {
@@ -77,7 +107,7 @@ func TestDeflateLimit(t *testing.T) {
 
 // TestTransportDoesNotInflate: without deflate a compressed message is an error.
 func TestTransportDoesNotInflate(t *testing.T) {
-	d := newDeflate(t, DeflateOptions{})
+	d := newDeflate(t, ws.DeflateOptions{})
 	in := masked(d.AppendFrame(nil, wire.Payload{Data: make([]byte, 10000)}))
 	if _, _, err := (Transport{}).NewDecoder().Next(in, nil, limits); err == nil {
 		t.Error("accepted")

@@ -74,7 +74,7 @@ func (e *Endpoint) Choose(r *ws.Request) (variant int, refusal *ws.Refusal) {
 			variant = i
 		}
 	}
-	if e.deflate != nil && e.deflate.accepts(r) {
+	if e.deflate != nil && r.NegotiateDeflate() {
 		variant += len(e.encodings)
 	}
 	return variant, nil

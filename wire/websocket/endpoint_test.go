@@ -25,7 +25,7 @@ func handshake(t *testing.T, fields string) *ws.Request {
 	return r
 }
 
-func newDeflate(t *testing.T, o DeflateOptions) *Deflate {
+func newDeflate(t *testing.T, o ws.DeflateOptions) *Deflate {
 	t.Helper()
 	d, err := NewDeflate(o)
 	if err != nil {
@@ -43,7 +43,7 @@ func TestChoose(t *testing.T) {
 		subprotocol = "Sec-WebSocket-Protocol: unknown, belfry.v1\r\n"
 		deflate     = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 	)
-	with := New(Options{Encodings: encodings, Deflate: newDeflate(t, DeflateOptions{Except: []string{"Broken"}})})
+	with := New(Options{Encodings: encodings, Deflate: newDeflate(t, ws.DeflateOptions{})})
 	without := New(Options{Encodings: encodings})
 	for name, c := range map[string]struct {
 		e                   *Endpoint
@@ -55,7 +55,7 @@ func TestChoose(t *testing.T) {
 		"unknown subprotocol":    {with, "Sec-WebSocket-Protocol: unknown\r\n", "websocket", "plain"},
 		"deflate":                {with, deflate, "websocket+deflate", "plain"},
 		"both":                   {with, subprotocol + deflate, "websocket+deflate", "belfry.v1"},
-		"deflate that is broken": {with, deflate + "User-Agent: Broken/1\r\n", "websocket", "plain"},
+		"deflate that is broken": {with, deflate + "User-Agent: Mozilla/5.0 Version/15.1 Safari/605.1.15\r\n", "websocket", "plain"},
 		"deflate is off":         {without, subprotocol + deflate, "websocket", "belfry.v1"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -68,7 +68,7 @@ func echo(conn *net.TCPConn, d *ws.Deflater) {
 			req, n, refusal := h.Parse(buf)
 			if req != nil {
 				if refusal = req.CheckUpgrade(); refusal == nil && d != nil {
-					req.NegotiateDeflate(nil)
+					req.NegotiateDeflate()
 				}
 			}
 			if refusal != nil {
