@@ -70,15 +70,19 @@ hostile: build ## hostile clients against two nodes, and what the others notice 
 	$(GO) build -o bin/hostile ./bench/cmd/hostile
 	bin/hostile --server bin/belfry $(ARGS)
 
-# The peers are a module of their own, so that the product does not depend on them.
+# The peers are a module of their own, so that the product does not depend on
+# them. Centrifugo is built from its own module, into bin/peers-cache.
 .PHONY: bench-peers
 bench-peers: build ## belfry beside the floor and other WebSocket servers, one table (ARGS="--only gws,gorilla")
 	cd bench/peers && $(GO) build -o $(CURDIR)/bin/peers .
 	bin/peers --belfry bin/belfry --cache bin/peers-cache --chart bin/peers.svg $(ARGS)
 
+# The tests of peers that are not of this module run with -v, which says why one
+# of them is skipped.
+OTHER_PEERS := ^Test(SocketIO|Centrifugo)$$
 .PHONY: test-peers
-test-peers: ## the tests of bench/peers (socket.io's needs node and npm)
-	cd bench/peers && $(GO) vet ./... && $(GO) test ./...
+test-peers: ## the tests of bench/peers (socket.io's needs node and npm, Centrifugo's the program that bench-peers builds)
+	cd bench/peers && $(GO) vet ./... && $(GO) test -skip '$(OTHER_PEERS)' ./... && $(GO) test -v -run '$(OTHER_PEERS)' .
 
 .PHONY: million
 million: build ## a million connections on this host, measured beside the floor (CONNECTIONS=200000 for fewer)

@@ -27,7 +27,9 @@ type Wire struct {
 
 // Answer is a message that the client sends whenever it receives another,
 // which has to be equal to To in every byte: the pong to a ping that is a
-// message, as socket.io's "2" → "3".
+// message, as socket.io's "2" → "3". To may also be a line of a message, because
+// servers put several of their messages into one (Centrifugo, nats-server); To
+// may contain the line feed at its end.
 type Answer struct {
 	To   string `json:"to"`
 	With string `json:"with"`

@@ -10,6 +10,7 @@ import (
 
 	"belfry/bench"
 	"belfry/bench/peers/peer"
+	"belfry/bench/peers/servers/centrifugo"
 	"belfry/bench/peers/servers/socketio"
 	"belfry/bench/tool"
 )
@@ -80,16 +81,39 @@ func contenders(ctx context.Context, o *options, r *report, p *tool.Progress) ([
 			lineup = append(lineup, fromDefinition(peer.ForSocketIO(command), ""))
 		}
 	}
+	external, err := externals(ctx, o, r, p)
+	return append(lineup, external...), err
+}
+
+// externals returns the servers that are programs of their own: those that were
+// given, and Centrifugo, which is built if it was not.
+func externals(ctx context.Context, o *options, r *report, p *tool.Progress) ([]contender, error) {
+	var all []contender
 	for _, name := range names(o.external) {
+		if !o.measures(name) {
+			continue
+		}
 		d := o.external[name]
 		needs := strings.Contains(strings.Join(d.Command, " "), "{binary}")
-		switch program := o.programs[name]; {
-		case !o.measures(name):
-		case program != "" || !needs:
-			lineup = append(lineup, fromDefinition(d, program))
-		default:
-			r.Skipped = append(r.Skipped, fmt.Sprintf("%s: its program is not given (--with %s=PROGRAM)", name, name))
+		program := o.programs[name]
+		if name == peer.Centrifugo && program == "" {
+			p.Say("building Centrifugo %s unless %s has it; the first time takes minutes", centrifugo.Version, o.cache)
+			var err error
+			switch program, err = centrifugo.Build(ctx, o.cache); {
+			case ctx.Err() != nil:
+				return nil, context.Cause(ctx)
+			case errors.Is(err, centrifugo.ErrNotBuilt):
+				r.Skipped = append(r.Skipped, name+": "+err.Error())
+				continue
+			case err != nil:
+				return nil, err
+			}
 		}
+		if needs && program == "" {
+			r.Skipped = append(r.Skipped, fmt.Sprintf("%s: its program is not given (--with %s=PROGRAM)", name, name))
+			continue
+		}
+		all = append(all, fromDefinition(d, program))
 	}
-	return lineup, nil
+	return all, nil
 }

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/tool"
 )
 
 func example() *report {
@@ -84,7 +86,7 @@ func TestValidateNamesTheFlag(t *testing.T) {
 		"--chart":       func(o *options) { o.chart = "x.pdf" },
 		"--push":        func(o *options) { o.push = -time.Second },
 		"--belfry":      func(o *options) { o.belfry = "missing" },
-		"--only":        func(o *options) { o.only = []string{"centrifugo"} },
+		"--only":        func(o *options) { o.only = []string{"uwebsockets"} },
 		"--with x":      func(o *options) { o.with = []string{"x=y"} },
 		"--with goim":   func(o *options) { o.with = []string{"goim=missing"} },
 		"--define":      func(o *options) { o.define = []string{"missing.yaml"} },
@@ -108,7 +110,7 @@ func TestExternalServersInTheLineup(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := small()
-	o.belfry, o.define, o.with, o.only = "main.go", []string{file}, []string{"nbio=main.go"}, []string{"mine", "nbio", "gws"}
+	o.belfry, o.define, o.with, o.only = "main.go", []string{file}, []string{"uwebsockets=main.go"}, []string{"mine", "uwebsockets", "gws"}
 	if err := o.validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +122,37 @@ func TestExternalServersInTheLineup(t *testing.T) {
 	for _, c := range lineup {
 		got = append(got, c.name)
 	}
-	if want := "belfry floor gws mine nbio"; strings.Join(got, " ") != want {
+	if want := "belfry floor gws mine uwebsockets"; strings.Join(got, " ") != want {
 		t.Errorf("line-up %v, want %s", got, want)
+	}
+}
+
+func TestCentrifugoInTheLineup(t *testing.T) {
+	lineup := func(with ...string) (names []string, r *report) {
+		o, r := small(), new(report)
+		o.belfry, o.with, o.only, o.cache = "main.go", with, []string{"centrifugo"}, t.TempDir()
+		if err := o.validate(); err != nil {
+			t.Fatal(err)
+		}
+		quiet, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer quiet.Close()
+		all, err := contenders(t.Context(), o, r, tool.NewProgress(quiet))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range all {
+			names = append(names, c.name)
+		}
+		return names, r
+	}
+	t.Setenv("PATH", "") // so that nothing is built
+	if got, r := lineup("centrifugo=main.go"); !slices.Equal(got, []string{"belfry", "floor", "centrifugo"}) || len(r.Skipped) > 0 {
+		t.Errorf("with a program: %v, skipped %q", got, r.Skipped)
+	}
+	if got, r := lineup(); len(got) != 2 || len(r.Skipped) != 1 || !strings.Contains(r.Skipped[0], "go command") {
+		t.Errorf("where it cannot be built: %v, skipped %q", got, r.Skipped)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"belfry/bench"
 	"belfry/bench/peers/peer"
+	"belfry/bench/peers/servers/centrifugo"
 	"belfry/bench/peers/servers/socketio"
 )
 
@@ -76,6 +77,20 @@ func TestSocketIO(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkRound(t, fromDefinition(peer.ForSocketIO(command), ""))
+}
+
+// TestCentrifugo runs the program that make bench-peers has built; building it
+// would take minutes.
+func TestCentrifugo(t *testing.T) {
+	program, ok := centrifugo.Built("../../bin/peers-cache")
+	if !ok {
+		t.Skipf("Centrifugo is not built: %s is missing; make bench-peers ARGS=\"--only centrifugo\" builds it", program)
+	}
+	all, err := peer.External()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkRound(t, fromDefinition(all[peer.Centrifugo], program))
 }
 
 func TestPushToOneUserOverNATS(t *testing.T) {
