@@ -8,8 +8,14 @@ ARGS        ?=
 CONNECTIONS ?= 1000000
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-# The bench folder holds its own program; the figures are taken from a built server.
-BENCH := ./bench/cmd/figures
+# Where programs are written.
+BIN ?= bin
+
+# Static, with the version stamped; `go build` with $(1) into $(BIN).
+define build
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/$(1) ./cmd/$(1)
+endef
 
 .DEFAULT_GOAL := help
 
@@ -18,12 +24,18 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/belfry: static, with the version stamped
-	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/belfry ./cmd/belfry
+build: server load-tool ## build bin/belfry and bin/belfry-bench: static, with the version stamped
+
+.PHONY: server
+server: ## build only bin/belfry
+	$(call build,belfry)
+
+.PHONY: load-tool
+load-tool: ## build only bin/belfry-bench
+	$(call build,belfry-bench)
 
 .PHONY: run
-run: build ## build and start a node in development mode (ARGS="--listen :9000" adds flags)
+run: server ## build and start a node in development mode (ARGS="--listen :9000" adds flags)
 	bin/belfry serve --dev $(ARGS)
 
 .PHONY: test
@@ -59,31 +71,33 @@ e2e: build ## tests named TestE2E… behind the build tag e2e: whole binary, hea
 
 .PHONY: bench
 bench: build ## the figures against the floor, in one run on this machine
-	$(GO) run $(BENCH) --server bin/belfry $(ARGS)
+	bin/belfry-bench figures --server bin/belfry $(ARGS)
 
 .PHONY: bench-variants
 bench-variants: build ## SSE and deflate beside plain WebSocket: fan-out, memory, allocations
-	$(GO) run $(BENCH) --server bin/belfry --only variants,allocs $(ARGS)
+	bin/belfry-bench figures --server bin/belfry --only variants,allocs $(ARGS)
 
 .PHONY: hostile
 hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
-	$(GO) build -o bin/hostile ./bench/cmd/hostile
-	bin/hostile --server bin/belfry $(ARGS)
+	bin/belfry-bench hostile --server bin/belfry $(ARGS)
 
-# The peers are a module of their own, so that the product does not depend on them.
+# The peers are a module of their own, so that the product does not depend on
+# them. Centrifugo is built from its own module, into bin/peers-cache.
 .PHONY: bench-peers
 bench-peers: build ## belfry beside the floor and other WebSocket servers, one table (ARGS="--only gws,gorilla")
 	cd bench/peers && $(GO) build -o $(CURDIR)/bin/peers .
-	bin/peers --belfry bin/belfry --cache bin/peers-cache --chart bin/peers.svg $(ARGS)
+	bin/belfry-bench peers --belfry bin/belfry --cache bin/peers-cache --report bin/peers-report $(ARGS)
 
+# The tests of peers that are not of this module run with -v, which says why one
+# of them is skipped.
+OTHER_PEERS := ^Test(SocketIO|Centrifugo)$$
 .PHONY: test-peers
-test-peers: ## the tests of bench/peers (socket.io's needs node and npm)
-	cd bench/peers && $(GO) vet ./... && $(GO) test ./...
+test-peers: ## the tests of bench/peers (socket.io's needs node and npm, Centrifugo's the program that bench-peers builds)
+	cd bench/peers && $(GO) vet ./... && $(GO) test -skip '$(OTHER_PEERS)' ./... && $(GO) test -v -run '$(OTHER_PEERS)' .
 
 .PHONY: million
 million: build ## a million connections on this host, measured beside the floor (CONNECTIONS=200000 for fewer)
-	$(GO) build -o bin/million ./bench/cmd/million
-	bin/million --server bin/belfry --connections $(CONNECTIONS) --report bin/million-report $(ARGS)
+	bin/belfry-bench million --server bin/belfry --connections $(CONNECTIONS) --report bin/million-report $(ARGS)
 
 .PHONY: docs
 docs: ## write the generated tables in docs/ anew

@@ -3,14 +3,18 @@ package bench
 import (
 	"bufio"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // rawServer answers every upgrade with head, then calls script. It returns its
@@ -80,6 +84,38 @@ func pollUntil(t *testing.T, c *Client, done func() bool) {
 		}
 		if _, err := c.Poll(10 * time.Millisecond); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A client is edge-triggered unless it is told otherwise, and gets everything
+// either way.
+func TestLevelTriggered(t *testing.T) {
+	addr := rawServer(t, goodHead, func(c net.Conn) {
+		for seq := range uint32(3) {
+			c.Write(broadcastFrames(seq + 1))
+		}
+	})
+	for _, level := range []bool{false, true} {
+		c := newTestClient(t)
+		if d := dialWire(t, c, addr, 5, Wire{Path: DevPath(0), Level: level}); d.Opened != 5 {
+			t.Fatalf("%+v", d)
+		}
+		pollUntil(t, c, func() bool { return c.Stats(0).Broadcast.Received == 15 })
+		text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", c.epfd))
+		if err != nil {
+			t.Fatal(err)
+		}
+		edge := 0
+		for line := range strings.Lines(string(text)) {
+			var fd int
+			var events uint32
+			if _, err := fmt.Sscanf(line, "tfd: %d events: %x", &fd, &events); err == nil && events&unix.EPOLLET != 0 {
+				edge++
+			}
+		}
+		if want := map[bool]int{false: 5, true: 0}[level]; edge != want {
+			t.Errorf("level %v: %d of 5 connections are edge-triggered:\n%s", level, edge, text)
 		}
 	}
 }

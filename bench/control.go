@@ -50,6 +50,7 @@ type Send struct {
 	Seq     uint32 `json:"seq"`
 	Size    int    `json:"size"`    // of the payload, in bytes
 	Threads int    `json:"threads"` // threads that share the sockets, from 1 to all of the floor
+	Stamp   int64  `json:"stamp"`   // of the message; 0 is when the first write(2) begins
 }
 
 // Sent is the result of a Send.

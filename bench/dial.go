@@ -215,7 +215,7 @@ func (c *Client) request(i uint32) {
 	k := &c.conns[i]
 	c.out = c.wire.appendRequest(c.out[:0], int(k.number))
 	n, e := write(k.fd, c.out)
-	op, events := unix.EPOLL_CTL_ADD, uint32(readEvents)
+	op, events := unix.EPOLL_CTL_ADD, c.wire.readEvents()
 	if k.watched {
 		op = unix.EPOLL_CTL_MOD
 	}

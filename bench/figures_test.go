@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
@@ -53,8 +54,8 @@ func TestReadersOnThisProcess(t *testing.T) {
 	if _, err := ProcessCPU(1 << 28); err == nil {
 		t.Error("no error for a process that cannot exist")
 	}
-	if slab, err := ReadSlab(); err != nil || slab < 1<<20 {
-		t.Errorf("slab %d, %v", slab, err)
+	if v, err := Meminfo("Slab", "MemAvailable"); err != nil || v[0] < 1<<20 || v[1] < 1<<20 {
+		t.Errorf("slab and available: %d, %v", v, err)
 	}
 	if load, err := Load(); err != nil || load < 0 {
 		t.Errorf("load %v, %v", load, err)
@@ -85,7 +86,7 @@ func TestClocksAgree(t *testing.T) {
 	}
 }
 
-func TestPlan(t *testing.T) {
+func TestShares(t *testing.T) {
 	for _, tt := range []struct{ conns, processes, files, targets, want, sources int }{
 		{15000, 2, 20000, 1, 2, 1},
 		{15000, 2, 5100, 1, 3, 1},
@@ -98,13 +99,13 @@ func TestPlan(t *testing.T) {
 		{1, 2, 20000, 1, 1, 1},
 		{7, 3, 20000, 1, 3, 1},
 	} {
-		shares, err := Plan(tt.conns, tt.processes, tt.files, tt.targets)
+		shares, err := Spread{Connections: tt.conns, Processes: tt.processes, OpenFiles: tt.files, Targets: tt.targets}.Shares()
 		if err != nil || len(shares) != tt.want {
 			t.Fatalf("%+v: %d shares, %v", tt, len(shares), err)
 		}
 		next, seen := 0, make(map[netip.Addr]bool)
 		for _, s := range shares {
-			if s.First != next || s.Count < 1 || s.Count > tt.files-spareFiles || s.Count > len(s.Sources)*tt.targets*perSource || len(s.Sources) != tt.sources {
+			if s.First != next || s.Count < 1 || s.Count > tt.files-SpareFiles || s.Count > len(s.Sources)*tt.targets*perSource || len(s.Sources) != tt.sources {
 				t.Errorf("%+v: %+v, expected to begin at %d", tt, s, next)
 			}
 			for _, a := range s.Sources {
@@ -121,7 +122,7 @@ func TestPlan(t *testing.T) {
 		testParts(t, shares, tt.conns)
 	}
 	for _, bad := range [][4]int{{0, 2, 20000, 1}, {10, 0, 20000, 1}, {10, 2, 100, 1}, {100000, 2, 110, 1}, {10, 1, 20000, 0}} {
-		if _, err := Plan(bad[0], bad[1], bad[2], bad[3]); err == nil {
+		if _, err := (Spread{Connections: bad[0], Processes: bad[1], OpenFiles: bad[2], Targets: bad[3]}).Shares(); err == nil {
 			t.Errorf("%v was planned", bad)
 		}
 	}
@@ -137,6 +138,9 @@ func testParts(t *testing.T, shares []Share, conns int) {
 				t.Errorf("parts %+v and %+v of %+v", a, b, s)
 			}
 			low, all = low+a.Count, all+a.Count+b.Count
+			if c, d := s.Cut(0, cut), s.Cut(cut, conns); c.Count+d.Count != s.Count || c.Count > 0 && (c.First != s.First || c.First+c.Count > cut) || d.Count > 0 && d.First < cut {
+				t.Errorf("%+v and %+v of %+v, cut at %d", c, d, s, cut)
+			}
 		}
 		if all != conns || low > cut || low < cut-len(shares) {
 			t.Errorf("%d cut at %d: %d below", conns, cut, low)
@@ -184,5 +188,40 @@ push:
 	}
 	if Met(rows) || Met(rows[2:]) || !Met([]Row{rows[0], rows[3]}) {
 		t.Error("Met is wrong")
+	}
+}
+
+// The columns of targets are left out where no row has one.
+func TestWriteTableWithoutTargets(t *testing.T) {
+	var b strings.Builder
+	if err := WriteTable(&b, []Row{{What: "count", Value: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "| what  | reached |\n|-------|--------:|\n| count |       3 |\n"; b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 15000: "15,000", 1234567.4: "1,234,567", -1234: "-1,234", 218.46: "218", 99.96: "100.0", 42.26: "42.3",
+		6.6819: "6.68", 1.005: "1.00", 0.91234: "0.912", 0.5: "0.500", -0.5: "-0.500", 1e-9: "0.000000"} {
+		if got := Number(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
+
+func TestSchedstat(t *testing.T) {
+	q, err := parseSchedstat("100 2000 30\n")
+	if err != nil || q != (RunQueue{2000, 30}) {
+		t.Errorf("%+v %v", q, err)
+	}
+	for _, bad := range []string{"", "1 2", "1 x 2", "1 2 x"} {
+		if _, err := parseSchedstat(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+	if q, err := ReadRunQueue(fmt.Sprintf("/proc/%d/task/*/schedstat", os.Getpid())); err != nil || q.Slices == 0 {
+		t.Errorf("%+v %v", q, err)
 	}
 }

@@ -188,6 +188,43 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// A server may put a ping into one message with others. Every connection must
+// answer it, although the message is the same for all.
+func TestAnswersToLines(t *testing.T) {
+	const pings = 4
+	answers := make(chan string, 3)
+	payload := string(AppendPayload(nil, Broadcast, 1, 1, 128))
+	addr := rawServer(t, goodHead, func(c net.Conn) {
+		for _, m := range []string{"{}\n{\"push\":\"" + payload + "\"}", "{}\n{}", "MSG {}\nPING\r\nMSG"} {
+			c.Write(AppendTextFrame(nil, []byte(m)))
+		}
+		r := bufio.NewReader(c)
+		got := ""
+		for range pings {
+			_, pong, err := readClientFrame(r)
+			if err != nil {
+				break
+			}
+			got += string(pong) + " "
+		}
+		answers <- got
+	})
+	c := newTestClient(t)
+	w := Wire{Path: DevPath(0), Wrapped: true, Answers: []Answer{{"{}", "[]"}, {"PING\r\n", "PONG"}}}
+	if d := dialWire(t, c, addr, 3, w); d.Opened != 3 {
+		t.Fatalf("%+v", d)
+	}
+	pollUntil(t, c, func() bool { s := c.Stats(0); return s.Broadcast.Received == 3 && s.Other == 3*(pings+1) })
+	for range 3 {
+		if got := <-answers; got != "[] [] [] PONG " {
+			t.Errorf("answers %q", got)
+		}
+	}
+	if s := c.Stats(1); s.Faults() != nil || s.Open != 3 {
+		t.Errorf("%v, %d open", s.Faults(), s.Open)
+	}
+}
+
 // A connection that does not get the message of readiness counts as not made.
 func TestGreetingMissing(t *testing.T) {
 	addr := rawServer(t, goodHead, func(c net.Conn) { c.Write(AppendTextFrame(nil, []byte("INFO"))) })

@@ -14,6 +14,9 @@ import (
 // PoolOptions describes the connections that a Pool holds.
 type PoolOptions struct {
 	Connections int
+	Shares      []Share          // of the client processes; if there are none, Targets, Sources and Processes say how they are made
+	InOrder     bool             // the numbers fill one share after the other; otherwise all shares grow at the same time
+	Parallel    int              // client processes that connect at the same time; 0 is all
 	Targets     []netip.AddrPort // all IPv4 or all IPv6; the connections use them in turn, so one that is named twice gets twice as many
 	Sources     []netip.Addr     // local addresses; if there are none, loopback addresses for an IPv4 loopback target, otherwise the kernel chooses
 	Processes   int              // at least so many; 0 is as many as the limit of open files requires, but at least one for each processor
@@ -108,7 +111,10 @@ func (o *PoolOptions) plan() ([]Share, error) {
 	if o.Processes == 0 {
 		o.Processes = min(runtime.NumCPU(), o.Connections/1000+1)
 	}
-	if len(o.Targets) == 0 {
+	switch {
+	case len(o.Shares) > 0:
+		return o.Shares, nil
+	case len(o.Targets) == 0:
 		return nil, errors.New("targets: none")
 	}
 	files, err := OpenFiles()
@@ -120,7 +126,7 @@ func (o *PoolOptions) plan() ([]Share, error) {
 		different[t] = true
 		local = local && t.Addr().IsLoopback() && t.Addr().Is4() // IPv6 has one such address, not a network of them
 	}
-	shares, err := Plan(o.Connections, o.Processes, files, len(different))
+	shares, err := Spread{Connections: o.Connections, Processes: o.Processes, OpenFiles: files, Targets: len(different)}.Shares()
 	if err != nil {
 		return nil, err
 	}
@@ -166,15 +172,27 @@ func (p *Pool) All(ctx context.Context, cmd func(i int) Command) ([]Reply, error
 // Connect makes the connections with numbers from to to, without to. Failed
 // connections are in the result; an error means that a client does not answer.
 func (p *Pool) Connect(ctx context.Context, from, to int) (Connects, error) {
-	o := &p.opts
-	replies, err := p.All(ctx, func(i int) Command {
-		part := p.shares[i].Part(from, to, o.Connections)
-		if part.Count == 0 {
-			return Command{Op: OpMark}
+	var dialing []int // the clients that have a part
+	parts, dialed := make([]Share, len(p.shares)), make([]Dialed, len(p.shares))
+	for i, s := range p.shares {
+		if parts[i] = s.Part(from, to, p.opts.Connections); p.opts.InOrder {
+			parts[i] = s.Cut(from, to)
 		}
-		return Command{Op: OpDial, Dial: &Dial{Targets: o.Targets, Sources: part.Sources, First: part.First, Count: part.Count,
-			Window: o.Window, Rate: o.Rate * float64(part.Count) / float64(to-from), Next: p.Next(),
-			Timeout: int64(o.ConnectTimeout), Wire: o.Wire}}
+		if parts[i].Count > 0 {
+			dialing = append(dialing, i)
+		}
+	}
+	width := p.opts.Parallel
+	if width == 0 {
+		width = max(len(dialing), 1)
+	}
+	err := Parallel(ctx, len(dialing), width, func(ctx context.Context, n int) error {
+		i := dialing[n]
+		r, err := p.clients[i].Call(ctx, Command{Op: OpDial, Dial: p.dial(parts[i], to-from)})
+		if err == nil {
+			dialed[i] = *r.Dialed
+		}
+		return err
 	})
 	if err != nil {
 		return Connects{}, err
@@ -182,13 +200,11 @@ func (p *Pool) Connect(ctx context.Context, from, to int) (Connects, error) {
 	var c Connects
 	start, end := int64(1<<62), int64(0)
 	p.mu.Lock()
-	for i, r := range replies {
-		if r.Dialed == nil {
-			continue
-		}
-		start, end = min(start, r.Dialed.Start), max(end, r.Dialed.End)
-		c.Opened, c.Failed = c.Opened+r.Dialed.Opened, c.Failed+r.Dialed.Failed
-		p.open[i] += r.Dialed.Opened
+	for _, i := range dialing {
+		d := dialed[i]
+		start, end = min(start, d.Start), max(end, d.End)
+		c.Opened, c.Failed = c.Opened+d.Opened, c.Failed+d.Failed
+		p.open[i] += d.Opened
 	}
 	p.mu.Unlock()
 	c.Took = time.Duration(max(end-start, 0))
@@ -198,6 +214,18 @@ func (p *Pool) Connect(ctx context.Context, from, to int) (Connects, error) {
 		return c, err
 	}
 	return c, nil
+}
+
+// dial makes a client's part of so many connections.
+func (p *Pool) dial(part Share, all int) *Dial {
+	o := &p.opts
+	d := &Dial{Targets: part.Targets, Sources: part.Sources, First: part.First, Count: part.Count,
+		Window: o.Window, Rate: o.Rate * float64(part.Count) / float64(all), Next: p.Next(),
+		Timeout: int64(o.ConnectTimeout), Wire: o.Wire}
+	if len(d.Targets) == 0 {
+		d.Targets = o.Targets
+	}
+	return d
 }
 
 // Drop resets every connection. Connect may make them again.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -52,7 +53,8 @@ func (p *Pool) Expect() (seq uint32, wait func(context.Context) (int64, error)) 
 
 // Broadcast lets publish send one message with the given number to all. publish
 // returns the stamp in the message; the result is the time from the stamp to
-// the last receipt.
+// the last receipt. If a connection does not get the message, the error also says
+// which connections ended and why, and what else went wrong.
 func (p *Pool) Broadcast(ctx context.Context, publish func(ctx context.Context, seq uint32) (stamp int64, err error)) (time.Duration, error) {
 	seq, wait := p.Expect()
 	stamp, err := publish(ctx, seq)
@@ -60,6 +62,9 @@ func (p *Pool) Broadcast(ctx context.Context, publish func(ctx context.Context, 
 		return 0, err
 	}
 	last, err := wait(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(err, p.Verify(ctx))
+	}
 	return time.Duration(last - stamp), err
 }
 

@@ -118,6 +118,12 @@ func TestPool(t *testing.T) {
 	if err := p.Verify(ctx); err == nil || !strings.Contains(err.Error(), "39 of 40") {
 		t.Errorf("a lost connection: %v", err)
 	}
+	nothing := func(context.Context, uint32) (int64, error) { return clock.Now(), nil }
+	p.opts.ReceiptTimeout = 50 * time.Millisecond
+	if _, err := p.Broadcast(ctx, nothing); err == nil || !strings.Contains(err.Error(), "39 of 40") {
+		t.Errorf("a message that does not arrive: %v; want one that speaks of the lost connection", err)
+	}
+	p.opts.ReceiptTimeout = 5 * time.Second
 	if err := p.Refresh(ctx); err != nil || p.Open() != 39 {
 		t.Errorf("%d open, %v", p.Open(), err)
 	}

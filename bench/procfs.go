@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -53,18 +54,19 @@ func parseSmapsRollup(r io.Reader) (Memory, error) {
 	return Memory{RSS: rss[0], Anonymous: rss[1]}, nil
 }
 
-// ReadSlab returns the bytes in the kernel's slabs, which contain sockets.
-func ReadSlab() (int64, error) {
+// Meminfo returns values of /proc/meminfo by name, in bytes: "Slab", the memory
+// in the kernel's slabs, which contain sockets, "MemAvailable", "MemTotal".
+func Meminfo(names ...string) ([]int64, error) {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer f.Close()
-	v, err := parseKB(f, "Slab")
+	v, err := parseKB(f, names...)
 	if err != nil {
-		return 0, fmt.Errorf("meminfo: %w", err)
+		return nil, fmt.Errorf("meminfo: %w", err)
 	}
-	return v[0], nil
+	return v, nil
 }
 
 // parseKB finds lines "name:   123 kB" and returns bytes.
@@ -91,6 +93,51 @@ func parseKB(r io.Reader, names ...string) ([]int64, error) {
 	return values, nil
 }
 
+// RunQueue is how long threads have waited for a processor while they were ready
+// to run, and how often they got one.
+type RunQueue struct {
+	Waited int64 // ns
+	Slices uint64
+}
+
+// ReadRunQueue reads the schedstat files that a pattern matches, as
+// /proc/PID/task/*/schedstat, and adds them up (the kernel's
+// Documentation/scheduler/sched-stats.rst: time on the CPU, time on the run
+// queue, time slices). A kernel without CONFIG_SCHEDSTATS has none.
+func ReadRunQueue(pattern string) (q RunQueue, err error) {
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		return q, err
+	}
+	for _, name := range names {
+		p, err := os.ReadFile(name)
+		if os.IsNotExist(err) || errors.Is(err, unix.ESRCH) {
+			continue // the thread ended meanwhile
+		}
+		var one RunQueue
+		if err == nil {
+			one, err = parseSchedstat(string(p))
+		}
+		if err != nil {
+			return q, fmt.Errorf("%s: %w", name, err)
+		}
+		q.Waited, q.Slices = q.Waited+one.Waited, q.Slices+one.Slices
+	}
+	return q, nil
+}
+
+func parseSchedstat(s string) (q RunQueue, err error) {
+	fields := strings.Fields(s)
+	if len(fields) != 3 {
+		return q, fmt.Errorf("%q: not three numbers", s)
+	}
+	if q.Waited, err = strconv.ParseInt(fields[1], 10, 64); err != nil {
+		return q, err
+	}
+	q.Slices, err = strconv.ParseUint(fields[2], 10, 64)
+	return q, err
+}
+
 // Machine describes the machine in one line: processor, memory, kernel, Go.
 func Machine() string {
 	model := "unknown processor"
@@ -98,11 +145,8 @@ func Machine() string {
 		model = parseModel(string(p))
 	}
 	memory := "unknown memory"
-	if f, err := os.Open("/proc/meminfo"); err == nil {
-		if v, err := parseKB(f, "MemTotal"); err == nil {
-			memory = fmt.Sprintf("%.1f GiB", float64(v[0])/(1<<30))
-		}
-		f.Close()
+	if v, err := Meminfo("MemTotal"); err == nil {
+		memory = fmt.Sprintf("%.1f GiB", float64(v[0])/(1<<30))
 	}
 	kernel := "unknown kernel"
 	var u unix.Utsname

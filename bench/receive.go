@@ -13,6 +13,14 @@ import (
 // 7 epoll).
 const readEvents = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
 
+// readEvents is the constant unless Wire.Level asks for a level-triggered set.
+func (w *wire) readEvents() uint32 {
+	if w.Level {
+		return readEvents &^ unix.EPOLLET
+	}
+	return readEvents
+}
+
 // receive reads all available bytes of connection i, up to its end if it has
 // ended. A read that does not fill the buffer has emptied the socket.
 func (c *Client) receive(i uint32, ended bool) {
@@ -176,7 +184,8 @@ func (c *Client) content(i uint32, raw, p []byte, now int64) {
 		c.take(i, m, now)
 		return
 	}
-	if c.conversation(i, p) {
+	answered := c.conversation(i, p)
+	if answered > 0 && answered == len(p) || c.conns[i].state == connClosed {
 		return
 	}
 	var first Message
@@ -196,22 +205,40 @@ func (c *Client) content(i uint32, raw, p []byte, now int64) {
 		rest = after
 		c.take(i, m, now)
 	}
-	switch found {
-	case 0:
+	switch {
+	case found == 0:
 		c.stats.Other++
-	case 1:
+	case found == 1 && answered == 0: // on another connection the answer would be missing
 		c.remember(raw, first)
 	}
 }
 
 func (c *Client) remember(p []byte, m Message) { c.known, c.knownAs = append(c.known[:0], p...), m }
 
-// conversation handles messages of the server's own protocol: the one that says
-// that the connection is ready, and those that need an answer.
-func (c *Client) conversation(i uint32, p []byte) bool {
+// conversation handles the messages of the server's own protocol in p: the one
+// that says that the connection is ready, and those that need an answer. It
+// returns how many bytes of p were answered.
+func (c *Client) conversation(i uint32, p []byte) (answered int) {
 	if c.conns[i].state == connGreeting && bytes.Contains(p, []byte(c.wire.Ready)) {
 		c.open(i)
 	}
+	switch {
+	case c.reply(i, p):
+		return len(p)
+	case len(c.wire.Answers) == 0 || bytes.IndexByte(p, '\n') < 0:
+		return 0
+	}
+	for line := range bytes.Lines(p) {
+		if c.reply(i, line) || c.reply(i, bytes.TrimSuffix(line, []byte("\n"))) {
+			answered += len(line)
+		}
+	}
+	return answered
+}
+
+// reply sends the answer to message p of connection i and says whether there is
+// one.
+func (c *Client) reply(i uint32, p []byte) bool {
 	for _, a := range c.wire.Answers {
 		if string(p) == a.To {
 			c.stats.Other++

@@ -44,7 +44,7 @@ func (c *Client) Read() (n int) {
 		if k.state != connOpen || !k.slow || k.watched {
 			continue
 		}
-		ev := unix.EpollEvent{Events: readEvents, Fd: int32(i)}
+		ev := unix.EpollEvent{Events: c.wire.readEvents(), Fd: int32(i)}
 		if err := unix.EpollCtl(c.epfd, unix.EPOLL_CTL_ADD, int(k.fd), &ev); err != nil {
 			c.end(uint32(i), "epoll_ctl: "+err.Error())
 			continue

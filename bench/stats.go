@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -80,7 +79,9 @@ func (c *Client) Counters() Stats {
 	if cpu, err := ProcessCPU(os.Getpid()); err == nil {
 		s.CPU = int64(cpu)
 	}
-	s.RunDelay = runDelay()
+	if q, err := ReadRunQueue("/proc/thread-self/schedstat"); err == nil {
+		s.RunDelay = q.Waited
+	}
 	return s
 }
 
@@ -94,21 +95,6 @@ func (c *Client) Mark() {
 	c.stats.Handshakes.Reset()
 	c.stats.Broadcasts.Reset()
 	c.stats.Directs.Reset()
-}
-
-// runDelay reads how long the calling thread waited for a processor (the
-// kernel's Documentation/scheduler/sched-stats.rst), 0 if it is not known.
-func runDelay() int64 {
-	p, err := os.ReadFile("/proc/thread-self/schedstat")
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(p))
-	if len(fields) < 2 {
-		return 0
-	}
-	n, _ := strconv.ParseInt(fields[1], 10, 64) // 0 if it cannot be read
-	return n
 }
 
 // SumStats adds up the counters of clients. CPU is the sum, Gap the longest, At

@@ -3,7 +3,9 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,7 +14,8 @@ import (
 type Row struct {
 	What   string  `json:"what"`
 	Value  float64 `json:"value"`
-	Format string  `json:"-"` // of Value and Target, a fmt verb with the unit: "%.2f ×"
+	Unit   string  `json:"unit,omitempty"` // behind Value where there is no Format
+	Format string  `json:"-"`              // of Value and Target, a fmt verb with the unit: "%.2f ×"
 	Target float64 `json:"target"`
 	Bound  Bound   `json:"bound"`
 	// Missing is why there is no Value; "" if there is one.
@@ -47,6 +50,9 @@ func (r Row) reached() string {
 	if r.Missing != "" {
 		return "–"
 	}
+	if r.Format == "" {
+		return strings.TrimSpace(Number(r.Value) + " " + r.Unit)
+	}
 	return fmt.Sprintf(r.Format, r.Value)
 }
 
@@ -68,11 +74,15 @@ func Met(rows []Row) bool {
 }
 
 // WriteTable prints the rows as a Markdown table that is also readable as text,
-// and the notes under it.
+// and the notes under it. The columns of targets are left out if there are none.
 func WriteTable(w io.Writer, rows []Row) error {
-	cells := [][]string{{"what", "reached", "target", ""}}
+	columns := 2
+	if slices.ContainsFunc(rows, func(r Row) bool { return r.Bound != Info || r.Missing != "" }) {
+		columns = 4
+	}
+	cells := [][]string{[]string{"what", "reached", "target", ""}[:columns]}
 	for _, r := range rows {
-		cells = append(cells, []string{r.What, r.reached(), r.target(), r.Outcome()})
+		cells = append(cells, []string{r.What, r.reached(), r.target(), r.Outcome()}[:columns])
 	}
 	var b strings.Builder
 	WriteCells(&b, cells, 0, 3)
@@ -123,4 +133,26 @@ func WriteCells(b *strings.Builder, lines [][]string, text ...int) {
 		}
 		b.WriteString("|\n")
 	}
+}
+
+// Number prints three significant digits, and all of whole numbers, whose
+// thousands are separated: 1,000,000.
+func Number(v float64) string {
+	if math.Abs(v) >= 100 || v == math.Trunc(v) {
+		return group(strconv.FormatFloat(math.Round(v), 'f', 0, 64))
+	}
+	digits := min(max(2-int(math.Floor(math.Log10(math.Abs(v)))), 0), 6)
+	return strconv.FormatFloat(v, 'f', digits, 64)
+}
+
+// group separates the thousands of a whole number.
+func group(s string) string {
+	digits := strings.TrimPrefix(s, "-")
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	if s[0] == '-' {
+		return "-" + digits
+	}
+	return digits
 }

@@ -23,11 +23,14 @@ type Wire struct {
 	Answers     []Answer `json:"answers,omitempty"`     // to the server's own messages. Needs Wrapped
 	Deflate     bool     `json:"deflate,omitempty"`     // offer permessage-deflate without context takeover, and insist on it
 	Events      bool     `json:"events,omitempty"`      // Server-Sent Events instead of WebSocket: nothing can be sent, so no OnOpen and no Answers
+	Level       bool     `json:"level,omitempty"`       // the epoll set of the clients is level-triggered, as that of most clients is
 }
 
 // Answer is a message that the client sends whenever it receives another,
 // which has to be equal to To in every byte: the pong to a ping that is a
-// message, as socket.io's "2" → "3".
+// message, as socket.io's "2" → "3". To may also be a line of a message, because
+// servers put several of their messages into one (Centrifugo, nats-server); To
+// may contain the line feed at its end.
 type Answer struct {
 	To   string `json:"to"`
 	With string `json:"with"`

@@ -109,6 +109,15 @@ func TestFloorAndClient(t *testing.T) {
 	if s := client(bench.Command{Op: bench.OpStats, Next: 12}).Stats; s.Missing != conns {
 		t.Errorf("a broadcast that was never sent: %d missing", s.Missing)
 	}
+	// A stamp of the sender is in the message, so that the receipt counts from it.
+	client(bench.Command{Op: bench.OpMark})
+	const early = int64(time.Minute)
+	stamp := bench.NewClock().Now() - early
+	floor(bench.Command{Op: bench.OpSend, Send: &bench.Send{Seq: 11, Size: 128, Threads: 1, Stamp: stamp}})
+	client(bench.Command{Op: bench.OpWait, Wait: &bench.Wait{Stream: bench.Broadcast, Until: 11 * conns, Timeout: int64(10 * time.Second)}})
+	if q := client(bench.Command{Op: bench.OpStats, Next: 12}).Stats.Broadcasts.Quantiles(); q.Count != conns || q.P50 < early*99/100 {
+		t.Errorf("receipts of a message sent a minute ago: %+v", q)
+	}
 	client(bench.Command{Op: bench.OpDrop})
 	floor(bench.Command{Op: bench.OpDrop})
 	if n := floor(bench.Command{Op: bench.OpCount}).Count; n != 0 {

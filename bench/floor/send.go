@@ -48,7 +48,10 @@ func (f *Floor) Send(s bench.Send) (bench.Sent, error) {
 	}
 	fds := f.snapshot()
 	sent := bench.Sent{Start: f.clock.Now()}
-	f.payload = bench.AppendPayload(f.payload[:0], bench.Broadcast, s.Seq, sent.Start, s.Size)
+	if s.Stamp == 0 {
+		s.Stamp = sent.Start
+	}
+	f.payload = bench.AppendPayload(f.payload[:0], bench.Broadcast, s.Seq, s.Stamp, s.Size)
 	f.frame = bench.AppendTextFrame(f.frame[:0], f.payload)
 	wrote := make(chan int, s.Threads)
 	for i := range s.Threads {

@@ -3,6 +3,7 @@ package load
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,12 +15,15 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"belfry/bench"
+	"belfry/bench/tool"
 )
 
 // TestMain lets the test binary be the client processes of the tested runs.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == "bench" && os.Args[2] == "client" {
+	if len(os.Args) > 1 && os.Args[1] == "client" {
 		if err := bench.RunClient(int(os.Stdin.Fd()), os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -44,6 +48,16 @@ type fake struct {
 	at       map[int]func() // what happens at a post
 }
 
+// defaults returns the options of a mode without flags.
+func defaults(mode string) Options {
+	o := Options{Mode: mode}
+	tool.Flags(pflag.NewFlagSet(mode, pflag.ContinueOnError), &o, mode)
+	return o
+}
+
+// valid checks options as the command does.
+func valid(o *Options) error { return errors.Join(tool.CheckRanges(o, o.Mode), o.Validate()) }
+
 // startFake returns options that reach a fake.
 func startFake(t *testing.T, mode, fault string) Options {
 	t.Helper()
@@ -63,7 +77,7 @@ func (f *fake) start(t *testing.T, mode string) Options {
 	mux.HandleFunc("POST /v1/all", func(w http.ResponseWriter, r *http.Request) { f.post(w, r, "") })
 	mux.HandleFunc("POST /v1/users/{uid}", func(w http.ResponseWriter, r *http.Request) { f.post(w, r, r.PathValue("uid")) })
 	server := httptest.NewUnstartedServer(mux)
-	o := Defaults(mode)
+	o := defaults(mode)
 	if f.ipv6 {
 		server.Listener.Close()
 		var err error

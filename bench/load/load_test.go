@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,20 +12,28 @@ import (
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/report"
+	"belfry/bench/tool"
 )
 
-func runFake(t *testing.T, o Options) *Report {
+// outcome is the report of a run with its detail.
+type outcome struct {
+	*report.Report
+	*Detail
+}
+
+func runFake(t *testing.T, o Options) outcome {
 	t.Helper()
-	if err := o.Validate(); err != nil {
+	if err := valid(&o); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	r, err := Run(ctx, &o, nil)
+	r, err := Run(ctx, &o, tool.NewProgress(io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return outcome{r, r.Detail.(*Detail)}
 }
 
 func TestEveryMode(t *testing.T) {
@@ -49,17 +58,17 @@ func TestEveryMode(t *testing.T) {
 				o.Interval = 10 * time.Millisecond
 			}
 			r := runFake(t, o)
-			if r.Err() != nil || r.Opened != 40 || r.Open != 40 || r.Lost+r.Failed != 0 {
-				t.Errorf("%v; %d opened, %d open, %d lost, %d failed", r.Err(), r.Opened, r.Open, r.Lost, r.Failed)
+			if r.Err(false) != nil || r.Opened != 40 || r.Open != 40 || r.Lost+r.Failed != 0 {
+				t.Errorf("%v; %d opened, %d open, %d lost, %d failed", r.Err(false), r.Opened, r.Open, r.Lost, r.Failed)
 			}
-			if !slices.ContainsFunc(r.Figures, func(f Figure) bool { return f.Name == want.figure }) {
-				t.Errorf("no %q in %+v", want.figure, r.Figures)
+			if !slices.ContainsFunc(r.Rows, func(row bench.Row) bool { return row.What == want.figure }) {
+				t.Errorf("no %q in %+v", want.figure, r.Rows)
 			}
 			silent := mode == Connect || mode == Heartbeat || mode == Storm
 			if want.received > 0 && r.Received != want.received || silent != (r.Received == 0) {
 				t.Errorf("%d messages received", r.Received)
 			}
-			if want.latency != "" && r.find(want.latency) == nil {
+			if want.latency != "" && r.Find(want.latency) == nil {
 				t.Errorf("no latency %q", want.latency)
 			}
 			testFolder(t, r)
@@ -68,7 +77,7 @@ func TestEveryMode(t *testing.T) {
 }
 
 // testFolder writes the report and checks that all files named in it exist.
-func testFolder(t *testing.T, r *Report) {
+func testFolder(t *testing.T, r outcome) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "report")
 	if err := r.WriteFolder(dir); err != nil {
@@ -87,10 +96,11 @@ func testFolder(t *testing.T, r *Report) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back Report
-	if err := json.Unmarshal(p, &back); err != nil || back.Received != r.Received || len(back.Latencies) != len(r.Latencies) ||
+	detail := new(Detail)
+	back := report.Report{Detail: detail}
+	if err := json.Unmarshal(p, &back); err != nil || detail.Received != r.Received || len(back.Latencies) != len(r.Latencies) ||
 		len(back.Latencies) > 0 && back.Latencies[0].Histogram.Quantiles() != r.Latencies[0].Quantiles {
-		t.Errorf("%v; read back %d messages, %d latencies", err, back.Received, len(back.Latencies))
+		t.Errorf("%v; read back %d messages, %d latencies", err, detail.Received, len(back.Latencies))
 	}
 }
 
@@ -114,13 +124,13 @@ func TestFaultsAreFound(t *testing.T) {
 			t.Parallel()
 			o := startFake(t, tt.mode, tt.fault)
 			if tt.mode == Push {
-				o.Wire.Users, o.Duration = 8, 2*time.Second // so that the faulty user gets many, also on a busy machine
+				o.Users, o.Duration = 8, 2*time.Second // so that the faulty user gets many, also on a busy machine
 			}
 			if tt.mode == Echo {
 				o.OpenRate = 2000
 			}
 			r := runShort(t, o)
-			if err := r.Err(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := r.Err(false); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v; want %q", err, tt.want)
 			}
 		})
@@ -128,7 +138,7 @@ func TestFaultsAreFound(t *testing.T) {
 }
 
 // runShort does not wait long for messages that will not arrive.
-func runShort(t *testing.T, o Options) *Report {
+func runShort(t *testing.T, o Options) outcome {
 	t.Helper()
 	o.grace = 300 * time.Millisecond
 	return runFake(t, o)
@@ -138,15 +148,15 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	o := (&fake{at: map[int]func(){20: cancel}}).start(t, Soak) // each has got some by then
 	o.Duration = time.Hour
-	if err := o.Validate(); err != nil {
+	if err := valid(&o); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Run(ctx, &o, nil)
-	if err != nil {
+	r, err := Run(ctx, &o, tool.NewProgress(io.Discard))
+	if r == nil || err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Fatal(err)
 	}
-	if !r.Interrupted || r.Received == 0 || len(r.Receipts) == 0 || len(r.Problems) > 0 || !strings.Contains(r.Err().Error(), "interrupted") {
-		t.Errorf("%v, %d messages received, %d to all", r.Err(), r.Received, len(r.Receipts))
+	if d := r.Detail.(*Detail); d.Received == 0 || len(d.Receipts) == 0 || len(r.Problems) > 0 {
+		t.Errorf("%q, %d messages received, %d to all", r.Problems, d.Received, len(d.Receipts))
 	}
 }
 
@@ -155,7 +165,7 @@ func TestIPv6(t *testing.T) {
 		o := (&fake{ipv6: true}).start(t, Fanout)
 		o.Sources = sources
 		r := runFake(t, o)
-		if err := r.Err(); err != nil || r.Open != o.Connections {
+		if err := r.Err(false); err != nil || r.Open != o.Connections {
 			t.Errorf("from %v: %d open, %v", sources, r.Open, err)
 		}
 	}
@@ -167,8 +177,8 @@ func TestPublishCommand(t *testing.T) {
 	o.Publish.API = ""
 	o.Connections, o.Messages = 3, 1
 	r := runFake(t, o)
-	if r.Err() != nil && !strings.Contains(r.Err().Error(), "not found") { // no curl here
-		t.Error(r.Err())
+	if r.Err(false) != nil && !strings.Contains(r.Err(false).Error(), "not found") { // no curl here
+		t.Error(r.Err(false))
 	}
 }
 
@@ -176,7 +186,7 @@ func TestWrongKey(t *testing.T) {
 	for _, mode := range []string{Fanout, Push} {
 		o := startFake(t, mode, "")
 		o.Publish.Key = "wrong"
-		if err := runFake(t, o).Err(); err == nil || !strings.Contains(err.Error(), "status 401: the key is wrong") {
+		if err := runFake(t, o).Err(false); err == nil || !strings.Contains(err.Error(), "status 401: the key is wrong") {
 			t.Errorf("%s: %v", mode, err)
 		}
 	}
@@ -185,39 +195,39 @@ func TestWrongKey(t *testing.T) {
 // A pusher at a rate counts the time that a message waited for a connection.
 func TestOpenLoopCountsWaiting(t *testing.T) {
 	o := startFake(t, Push, "")
-	o.OpenRate, o.Concurrency, o.Wire.Users = 2000, 2, 4
+	o.OpenRate, o.Concurrency, o.Users = 2000, 2, 4
 	r := runFake(t, o)
-	if r.Err() != nil {
-		t.Fatal(r.Err())
+	if r.Err(false) != nil {
+		t.Fatal(r.Err(false))
 	}
 	var accepted float64
-	for _, f := range r.Figures {
-		if f.Name == "pushes accepted" {
+	for _, f := range r.Rows {
+		if f.What == "pushes accepted" {
 			accepted = f.Value
 		}
 	}
 	if accepted < 390 || accepted > 401 {
 		t.Errorf("%v pushes in 200 ms at 2,000 a second", accepted)
 	}
-	if a := r.find(answerLatency); a == nil || a.Count != int64(accepted) || a.Max < int64(time.Millisecond) { // every seventh was refused at first
+	if a := r.Find(answerLatency); a == nil || a.Count != int64(accepted) || a.Max < int64(time.Millisecond) { // every seventh was refused at first
 		t.Errorf("%+v", a)
 	}
 }
 
 func TestClientAsBottleneck(t *testing.T) {
-	o := Defaults(Fanout)
-	r := newReport(&o, 1)
-	h := bench.NewHistogram()
-	h.Record(20e6)
-	r.latency(receiptLatency, h)
-	before := []bench.Stats{{At: 0}, {At: 0}}
-	r.doubt(&o, before, []bench.Stats{{At: 1e9, CPU: 5e8}, {At: 1e9, CPU: 95e7, RunDelay: 3e8, Gap: 6e6}})
-	if len(r.Warnings) != 3 {
-		t.Errorf("%q", r.Warnings)
+	doubts := func(after ...bench.Stats) []string {
+		o := defaults(Fanout)
+		r := &run{o: &o, rep: &report.Report{}, detail: &Detail{}, before: make([]bench.Stats, len(after))}
+		h := bench.NewHistogram()
+		h.Record(20e6)
+		r.rep.Latency(receiptLatency, h)
+		r.doubt(after)
+		return r.rep.Warnings
 	}
-	r = newReport(&o, 1)
-	r.latency(receiptLatency, h)
-	if r.doubt(&o, before, []bench.Stats{{At: 1e9, CPU: 5e8, Gap: 4e6}, {At: 1e9, CPU: 8e8}}); len(r.Warnings) != 0 {
-		t.Errorf("%q", r.Warnings)
+	if w := doubts(bench.Stats{At: 1e9, CPU: 5e8}, bench.Stats{At: 1e9, CPU: 95e7, RunDelay: 3e8, Gap: 6e6}); len(w) != 3 {
+		t.Errorf("%q", w)
+	}
+	if w := doubts(bench.Stats{At: 1e9, CPU: 5e8, Gap: 4e6}, bench.Stats{At: 1e9, CPU: 8e8}); len(w) != 0 {
+		t.Errorf("%q", w)
 	}
 }

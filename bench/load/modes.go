@@ -6,44 +6,52 @@ import (
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/measure"
 )
 
-// broadcasts sends n messages to all. It sends the next when all have the last
-// one and the interval is over. It returns the time to the last receipt of each
-// message.
-func (r *run) broadcasts(ctx context.Context, what string, p publisher, n int) (took []float64, err error) {
-	r.progress.begin(what, n)
-	begun := time.Now()
-	for i := range n {
-		wall, err := r.pool.Broadcast(ctx, p.broadcast)
-		if err != nil {
-			return took, fmt.Errorf("message %d of %d: %w", i+1, n, err)
-		}
-		took = append(took, wall.Seconds()*1e3)
-		r.progress.set(i+1, "%d of %d messages, the last reached all in %.0f ms", i+1, n, took[i])
-		if next := time.Duration(i+1) * r.o.Interval; i+1 < n && next > 0 {
-			if err := bench.Sleep(ctx, time.Until(begun.Add(next))); err != nil {
-				return took, err
-			}
-		}
+// hold keeps the connections for the duration.
+func (r *run) hold(ctx context.Context) error {
+	if used, known := r.ended(ctx); known {
+		r.rep.Figure("server CPU per connection made", used*1e6/float64(max(r.detail.Opened, 1)), "µs")
 	}
-	return took, nil
+	err := r.wait(ctx, "holding", r.o.Duration)
+	r.memoryFigures()
+	return err
+}
+
+// memoryFigures adds the server's memory per connection: its memory now less
+// that before the first connection.
+func (r *run) memoryFigures() {
+	now, ok := r.sampler.last()
+	if !ok || now.RSS == 0 || now.Open == 0 {
+		return
+	}
+	first := r.sampler.first()
+	per := func(a, b int64) float64 { return float64(b-a) / float64(now.Open) }
+	r.rep.Figure("server RSS", float64(now.RSS)/(1<<20), "MiB")
+	r.rep.Figure("server RSS per connection", per(first.RSS, now.RSS), "B")
+	if now.Slab > 0 {
+		r.rep.Figure("kernel slab per connection, both ends", per(first.Slab, now.Slab), "B")
+	}
+}
+
+// warmUp sends the messages that do not count.
+func (r *run) warmUp(ctx context.Context) error {
+	r.Progress.Count(warmups, "warming up")
+	_, err := r.Broadcasts(ctx, warmups, r.o.Size, 0)
+	return err
 }
 
 // fanout sends messages to all.
 func (r *run) fanout(ctx context.Context) error {
-	p, err := newPublisher(r.o)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	if _, err := r.broadcasts(ctx, "warming up", p, warmups); err != nil {
+	if err := r.warmUp(ctx); err != nil {
 		return err
 	}
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	took, err := r.broadcasts(ctx, "fan-out", p, r.o.Messages)
+	r.Progress.Count(r.o.Messages, "fan-out")
+	took, err := r.Broadcasts(ctx, r.o.Messages, r.o.Size, r.o.Interval)
 	r.fanoutFigures(ctx, took)
 	return err
 }
@@ -53,18 +61,18 @@ func (r *run) fanoutFigures(ctx context.Context, took []float64) {
 	if len(took) == 0 {
 		return
 	}
-	r.rep.Receipts = took
+	r.detail.Receipts = took
 	median, worst, total := bench.Median(took), 0.0, 0.0
 	for _, ms := range took {
 		worst, total = max(worst, ms), total+ms
 	}
-	open := float64(r.pool.Open())
-	r.rep.figure("publish → last receipt, median", median, "ms")
-	r.rep.figure("publish → last receipt, worst", worst, "ms")
-	r.rep.figure("publish → last receipt per connection, median", median*1e3/open, "µs")
-	r.rep.figure("deliveries per second while a message is being delivered", open*float64(len(took))/total*1e3, "/s")
+	open := float64(r.Pool.Open())
+	r.rep.Figure("publish → last receipt, median", median, "ms")
+	r.rep.Figure("publish → last receipt, worst", worst, "ms")
+	r.rep.Figure("publish → last receipt per connection, median", median*1e3/open, "µs")
+	r.rep.Figure("deliveries per second while a message is being delivered", open*float64(len(took))/total*1e3, "/s")
 	if used, known := r.ended(ctx); known {
-		r.rep.figure("server CPU per delivery", used*1e6/open/float64(len(took)), "µs")
+		r.rep.Figure("server CPU per delivery", used*1e6/open/float64(len(took)), "µs")
 	}
 }
 
@@ -77,25 +85,25 @@ func (r *run) echo(ctx context.Context) error {
 	var e bench.Echoed
 	go func() {
 		var err error
-		e, err = r.pool.Echo(ctx, bench.Echo{Rate: r.o.OpenRate, Size: r.o.Size, Duration: int64(r.o.Duration),
-			Grace: int64(r.o.wait(arriveQuiet)), Message: r.o.Echo})
+		e, err = r.Pool.Echo(ctx, bench.Echo{Rate: r.o.OpenRate, Size: r.o.Size, Duration: int64(r.o.Duration),
+			Grace: int64(r.o.wait(measure.ArriveQuiet)), Message: r.o.Echo})
 		done <- err
 	}()
 	waited := r.wait(ctx, "echo", r.o.Duration)
 	if err := <-done; err != nil {
 		return err
 	}
-	r.rep.figure("echoes sent", float64(e.Sent), "")
-	r.rep.figure("echoes back", float64(e.Back), "")
-	r.rep.figure("echoes per second", float64(e.Back)/(float64(max(e.End-e.Start, 1))/1e9), "/s")
+	r.rep.Figure("echoes sent", float64(e.Sent), "")
+	r.rep.Figure("echoes back", float64(e.Back), "")
+	r.rep.Figure("echoes per second", float64(e.Back)/(float64(max(e.End-e.Start, 1))/1e9), "/s")
 	if r.o.OpenRate > 0 {
-		r.rep.figure("sent late by at most", float64(e.Late)/1e6, "ms")
+		r.rep.Figure("sent late by at most", float64(e.Late)/1e6, "ms")
 	}
 	if used, known := r.ended(ctx); known && e.Back > 0 {
-		r.rep.figure("server CPU per echo", used*1e6/float64(e.Back), "µs")
+		r.rep.Figure("server CPU per echo", used*1e6/float64(e.Back), "µs")
 	}
 	if e.Back < e.Sent {
-		r.rep.problem("%d of %d echoes did not come back", e.Sent-e.Back, e.Sent)
+		r.rep.Problem("%d of %d echoes did not come back", e.Sent-e.Back, e.Sent)
 	}
 	return waited
 }
@@ -106,122 +114,157 @@ func (r *run) heartbeat(ctx context.Context) error {
 		return err
 	}
 	begun := time.Now()
-	before, err := r.pool.Stats(ctx)
+	before, err := r.Pool.Stats(ctx)
 	if err != nil {
 		return err
 	}
 	waited := r.wait(ctx, "heartbeats", r.o.Duration)
 	last, cancel := lastWords(ctx)
 	defer cancel()
-	after, err := r.pool.Stats(last)
+	after, err := r.Pool.Stats(last)
 	if err != nil {
 		return err
 	}
 	took := time.Since(begun).Seconds()
 	pings := float64(after.Pings - before.Pings)
-	r.rep.figure("pings answered", float64(after.Pongs-before.Pongs), "")
-	r.rep.figure("pings per second", pings/took, "/s")
+	r.rep.Figure("pings answered", float64(after.Pongs-before.Pongs), "")
+	r.rep.Figure("pings per second", pings/took, "/s")
 	if after.MinPings != ^uint32(0) {
-		r.rep.figure("pings of the connection with the fewest", float64(after.MinPings), "")
+		r.rep.Figure("pings of the connection with the fewest", float64(after.MinPings), "")
 	}
 	if used, known := r.ended(last); known {
-		r.rep.figure("server CPU", 100*used/took, "% of a core")
+		r.rep.Figure("server CPU", 100*used/took, "% of a core")
 		if pings > 0 {
-			r.rep.figure("server CPU per ping and pong", used*1e6/pings, "µs")
+			r.rep.Figure("server CPU per ping and pong", used*1e6/pings, "µs")
 		}
 	}
 	r.memoryFigures()
 	if pings == 0 {
-		r.rep.warning("no ping arrived in %v: the server pings less often, or not at all (--duration)", r.o.Duration)
+		r.rep.Warning("no ping arrived in %v: the server pings less often, or not at all (--duration)", r.o.Duration)
 	}
 	if n := after.PongsLost - before.PongsLost; n > 0 {
-		r.rep.problem("%d pings could not be answered: the sockets were full", n)
+		r.rep.Problem("%d pings could not be answered: the sockets were full", n)
 	}
 	return waited
 }
 
 // storm resets all connections and makes them again, all at once.
 func (r *run) storm(ctx context.Context) error {
-	r.progress.begin("storms", r.o.Rounds)
+	r.Progress.Count(r.o.Rounds, "storms")
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
 	var seconds, rates []float64
 	for i := range r.o.Rounds {
-		if err := r.pool.Drop(ctx); err != nil {
+		if err := r.Pool.Drop(ctx); err != nil {
 			return err
 		}
-		c, err := r.pool.Connect(ctx, 0, r.o.Connections)
+		c, err := r.Pool.Connect(ctx, 0, r.o.Connections)
 		if err != nil {
 			return err
 		}
 		if c.Failed > 0 {
-			r.rep.problem("storm %d: %v", i+1, c.Err())
+			r.rep.Problem("storm %d: %v", i+1, c.Err())
 		}
 		seconds, rates = append(seconds, c.Took.Seconds()), append(rates, c.PerSecond())
-		r.progress.set(i+1, "%d of %d, all back in %.2f s", i+1, r.o.Rounds, c.Took.Seconds())
+		r.Progress.Set(i+1, "%d of %d, all back in %.2f s", i+1, r.o.Rounds, c.Took.Seconds())
 	}
-	r.rep.figure("all back after, median", bench.Median(seconds), "s")
-	r.rep.figure("connections per second, median", bench.Median(rates), "/s")
+	r.rep.Figure("all back after, median", bench.Median(seconds), "s")
+	r.rep.Figure("connections per second, median", bench.Median(rates), "/s")
 	if used, known := r.ended(ctx); known {
-		r.rep.figure("server CPU per connection ended and made", used*1e6/float64(r.o.Connections*r.o.Rounds), "µs")
+		r.rep.Figure("server CPU per connection ended and made", used*1e6/float64(r.o.Connections*r.o.Rounds), "µs")
 	}
 	return nil
 }
 
-// slow makes a share of the clients stop reading, measures the others while
-// messages are sent, and then checks the slow ones.
-func (r *run) slow(ctx context.Context) error {
-	p, err := newPublisher(r.o)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	if _, err := r.broadcasts(ctx, "warming up", p, warmups); err != nil {
-		return err
-	}
-	slow, err := r.pool.Slow(ctx, r.o.Share)
+// push posts messages to users and checks that each reached all connections of
+// its user exactly once.
+func (r *run) push(ctx context.Context) error {
+	request, err := r.o.Publish.request(r.o.Publish.UserURL)
 	if err != nil {
 		return err
 	}
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	took, err := r.broadcasts(ctx, "fan-out past slow clients", p, r.o.Messages)
+	r.Progress.Count(int(r.o.Duration/time.Millisecond), "pushing")
+	p, err := r.PushUsers(ctx, measure.PushOptions{Request: request, Users: r.o.wire.Users, Connections: r.o.Connections, Concurrency: r.o.Concurrency,
+		Rate: r.o.OpenRate, Duration: r.o.Duration, Size: r.o.Size}, r.o.wait(measure.ArriveQuiet))
+	if p == nil {
+		return err
+	}
+	last, cancel := lastWords(ctx)
+	defer cancel()
+	used, known := r.ended(last)
+	took := max(p.Took, time.Microsecond).Seconds()
+	r.rep.Latency(answerLatency, p.Answers)
+	r.rep.Figure("pushes accepted", float64(p.Accepted), "")
+	r.rep.Figure("pushes per second", float64(p.Accepted)/took, "/s")
+	r.rep.Figure("deliveries expected from these", float64(p.Deliveries), "")
+	r.rep.Figure("deliveries per second", float64(p.Deliveries)/took, "/s")
+	r.rep.Figure("refused with 503 or 429, and repeated", float64(p.Refused), "")
+	if r.o.OpenRate > 0 {
+		r.rep.Figure("sent late by at most", float64(p.Late)/1e6, "ms")
+	}
+	if known && p.Accepted > 0 {
+		r.rep.Figure("server CPU per push", used*1e6/float64(p.Accepted), "µs")
+	}
+	r.rep.Figure("the generator's CPU per push", p.CPU.Seconds()*1e6/float64(max(p.Accepted, 1)), "µs")
+	if busy := p.CPU.Seconds() / took; busy >= tooBusy {
+		r.rep.Warning("the HTTP pusher used %.0f %% of a processor: it was the bottleneck", 100*busy)
+	}
+	return err
+}
+
+// slow makes a share of the clients stop reading, measures the others while
+// messages are sent, and then checks the slow ones.
+func (r *run) slow(ctx context.Context) error {
+	if err := r.warmUp(ctx); err != nil {
+		return err
+	}
+	slow, err := r.Pool.Slow(ctx, r.o.Share)
+	if err != nil {
+		return err
+	}
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	r.Progress.Count(r.o.Messages, "fan-out past slow clients")
+	took, err := r.Broadcasts(ctx, r.o.Messages, r.o.Size, r.o.Interval)
 	r.fanoutFigures(ctx, took)
 	if err != nil {
 		return err
 	}
 	if used, known := r.sampler.last(); known && used.RSS > 0 {
-		r.rep.figure("server RSS with slow clients", float64(used.RSS)/(1<<20), "MiB")
+		r.rep.Figure("server RSS with slow clients", float64(used.RSS)/(1<<20), "MiB")
 	}
-	before, err := r.pool.Stats(ctx)
+	before, err := r.Pool.Stats(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := r.pool.Read(ctx); err != nil {
+	if _, err := r.Pool.Read(ctx); err != nil {
 		return err
 	}
 	after, err := r.waitQuiet(ctx, before)
 	if err != nil {
 		return err
 	}
-	r.rep.SlowEnded = subtract(after.Ended, before.Ended)
-	r.rep.figure("clients that stopped reading", float64(slow), "")
-	r.rep.figure("of these disconnected by the server", float64(sum(r.rep.SlowEnded)), "")
-	r.rep.figure("messages that these had still to read", float64(after.Slowed.Received), "")
-	r.rep.figure("messages that these missed", float64(after.Slowed.Lost), "")
+	r.detail.SlowEnded = subtract(after.Ended, before.Ended)
+	r.rep.Figure("clients that stopped reading", float64(slow), "")
+	r.rep.Figure("of these disconnected by the server", float64(sum(r.detail.SlowEnded)), "")
+	r.rep.Figure("messages that these had still to read", float64(after.Slowed.Received), "")
+	r.rep.Figure("messages that these missed", float64(after.Slowed.Lost), "")
 	return nil
 }
 
 // waitQuiet waits until clients that read again receive nothing more.
 func (r *run) waitQuiet(ctx context.Context, last bench.Stats) (bench.Stats, error) {
-	r.progress.begin("reading what is left", 50)
+	r.Progress.Step("reading what is left")
 	for quiet, i := 0, 0; quiet < 5 && i < 300; i++ {
 		if err := bench.Sleep(ctx, 100*time.Millisecond); err != nil {
 			return last, err
 		}
-		now, err := r.pool.Stats(ctx)
+		now, err := r.Pool.Stats(ctx)
 		if err != nil {
 			return last, err
 		}
@@ -245,37 +288,33 @@ func subtract(a, b map[string]int) map[string]int {
 
 // soak publishes for a long time.
 func (r *run) soak(ctx context.Context) error {
-	p, err := newPublisher(r.o)
-	if err != nil {
-		return err
-	}
-	defer p.close()
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
 	first, _ := r.sampler.last()
 	begun := time.Now()
 	var took []float64
-	r.progress.begin("soak", int(r.o.Duration/time.Millisecond))
+	r.Progress.Count(int(r.o.Duration/time.Millisecond), "soak")
+	var err error
 	for time.Since(begun) < r.o.Duration && err == nil {
 		var wall time.Duration
-		if err = r.pool.Refresh(ctx); err == nil { // lost connections are not waited for; they are counted
-			wall, err = r.pool.Broadcast(ctx, p.broadcast)
+		if err = r.Pool.Refresh(ctx); err == nil { // lost connections are not waited for; they are counted
+			wall, err = r.Broadcast(ctx, r.o.Size)
 		}
 		if err == nil {
 			took = append(took, wall.Seconds()*1e3)
 			s, _ := r.sampler.last()
-			r.progress.set(int(time.Since(begun)/time.Millisecond), "%d open, %d lost, message %d reached all in %.0f ms", s.Open, s.Lost, len(took), took[len(took)-1])
+			r.Progress.Set(int(time.Since(begun)/time.Millisecond), "%d open, %d lost, message %d reached all in %.0f ms", s.Open, s.Lost, len(took), took[len(took)-1])
 			err = bench.Sleep(ctx, r.o.Interval-wall)
 		}
 	}
 	last, cancel := lastWords(ctx)
 	defer cancel()
 	r.fanoutFigures(last, took)
-	r.rep.figure("messages to all", float64(len(took)), "")
+	r.rep.Figure("messages to all", float64(len(took)), "")
 	if now, ok := r.sampler.last(); ok && now.RSS > 0 {
-		r.rep.figure("server RSS at the end", float64(now.RSS)/(1<<20), "MiB")
-		r.rep.figure("growth of it since the first message", float64(now.RSS-first.RSS)/(1<<20), "MiB")
+		r.rep.Figure("server RSS at the end", float64(now.RSS)/(1<<20), "MiB")
+		r.rep.Figure("growth of it since the first message", float64(now.RSS-first.RSS)/(1<<20), "MiB")
 	}
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("after %v: %w", time.Since(begun).Round(time.Second), err)

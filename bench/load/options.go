@@ -1,19 +1,22 @@
-// Package load is the load generator of `belfry bench`: it connects to any
-// WebSocket server, publishes through an HTTP API, checks everything that
-// arrives, and reports. The modes are in modes.go, push in push.go.
+// Package load puts load on a server that runs already, on this or another host:
+// it connects to any WebSocket server, publishes through an HTTP API, checks
+// everything that arrives, and reports.
 package load
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/report"
+	"belfry/bench/tool"
 )
 
 // Modes, in the order of the help.
@@ -28,134 +31,133 @@ const (
 	Soak      = "soak"
 )
 
-// Modes returns the names of all modes.
-func Modes() []string { return []string{Connect, Fanout, Push, Echo, Heartbeat, Storm, Slow, Soak} }
+// Scenarios returns one for each mode.
+func Scenarios() (all []tool.Scenario) {
+	for _, m := range [][2]string{
+		{Connect, "Make connections, hold them, and report rate and memory"},
+		{Fanout, "Send messages to all connections"},
+		{Push, "Push messages to users over HTTP"},
+		{Echo, "Send messages that come back"},
+		{Heartbeat, "Measure the cost of idle connections that are pinged"},
+		{Storm, "Break all connections and let them come back at once"},
+		{Slow, "Send messages while a share of the clients does not read"},
+		{Soak, "Send messages to all connections for a long time"},
+	} {
+		o := &Options{Mode: m[0]}
+		all = append(all, tool.Scenario{Name: m[0], About: m[1], Options: o, Validate: o.Validate,
+			Run: func(ctx context.Context, p *tool.Progress) (*report.Report, error) { return Run(ctx, o, p) }})
+	}
+	return all
+}
 
-// Options says what to do to which server. Defaults returns values that work.
+// Options says what to do to which server; see tool.Flags.
 type Options struct {
-	Mode  string
-	Wire  bench.Wire
-	Reply []string // of Wire.Answers: "message=answer"
+	Mode string
 
-	Target      string // host name or address
-	Ports       string // "9000-9019,9100"
-	Connections int
-	Rate        float64 // connections a second; 0 is no limit
-	Window      int     // connections in progress at once in one process
-	Processes   int     // client processes, at least; 0 is automatic
-	Sources     []string
+	Target      string    `flag:"target" value:"127.0.0.1" help:"host of the server: a name, or an IPv4 or IPv6 address"`
+	Ports       string    `flag:"ports" value:"9000-9019" help:"its ports; the connections take turns"`
+	Connections int       `flag:"connections" value:"10000" range:"1..10000000" help:"connections to make"`
+	Rate        float64   `flag:"rate" range:"0..1000000" help:"connections begun per second, 0 for as many as possible"`
+	Window      int       `flag:"window" value:"256" range:"1..100000" help:"connections in progress at once in one client process (storm: all)"`
+	Processes   Processes `flag:"processes" help:"least number of client processes; auto is one for each processor; more are started if the limit of open files requires it"`
+	Sources     tool.List `flag:"sources" help:"addresses to connect from; each has 28,000 ports to each port of the server (default: enough of 127.0.0.2… over loopback)"`
 
-	Duration time.Duration // of push, echo, heartbeat and soak; of connect: how long to hold
-	Messages int           // of fanout and slow
-	Interval time.Duration // between broadcasts; 0 sends the next when all have the last
-	Size     int           // of a payload, in bytes
-	Rounds   int           // of storm
-	Share    float64       // of slow: of the connections that stop reading
-	Echo     string        // of echo: what to send; a template with {payload}
+	Path        string   `flag:"path" echo:"/echo" help:"path and query (default /ws?uid={uid}, with --topics &topic={topic})"`
+	Host        string   `flag:"host" help:"Host header, in which {port} is the port (default: --target and port)"`
+	Headers     []string `flag:"header" help:"further header lines of the upgrade request: 'Name: value' (repeatable)"`
+	Subprotocol string   `flag:"subprotocol" help:"subprotocol to request; a server that does not accept it is an error"`
+	Users       int      `flag:"uids" help:"different users; each has connections/uids connections (default: one each; push: 10 each)"`
+	Topics      int      `flag:"topics" range:"0..1000000" help:"different topics; each connection has one"`
+	OnOpen      []string `flag:"send-on-open" help:"message to send when upgraded; a template, in which \\r, \\n, \\x1e and \\\\ are understood (repeatable)"`
+	Ready       string   `flag:"ready" help:"part of the message that says that a connection is subscribed (default: the upgrade says so)"`
+	Reply       []string `flag:"reply" help:"answer to a message: 'message=answer', like 2=3 or PING\\r\\n=PONG\\r\\n (repeatable)"`
+	Binary      bool     `flag:"binary" help:"send binary messages, not text"`
+	Wrapped     bool     `flag:"wrapped" help:"the server wraps payloads in its own messages, and sends other messages too (implied by --send-on-open, --subprotocol, --ready and --reply)"`
 
-	Publish     Publish
-	Concurrency int     // of push: requests in progress at once
-	OpenRate    float64 // of push and echo: a second, sent whether or not the ones before were answered; 0 waits for the answers
+	Duration time.Duration `flag:"duration" of:"connect push echo heartbeat soak" value:"30s" connect:"5s" push:"2m" soak:"10m" range:"10ms..168h" help:"how long"`
+	Messages int           `flag:"messages" of:"fanout slow" value:"10" slow:"200" range:"1..1000000" help:"messages to all"`
+	Interval time.Duration `flag:"interval" of:"fanout slow soak" slow:"20ms" soak:"1s" range:"0s..1h" help:"time from one message to the next; at least until every connection has it"`
+	Size     int           `flag:"size" value:"128" range:"51..65536" help:"payload in bytes"`
+	Rounds   int           `flag:"rounds" of:"storm" value:"3" range:"1..1000" help:"storms"`
+	Share    float64       `flag:"share" of:"slow" value:"0.1" range:"0.0001..1" help:"share of the connections that stop reading"`
+	Echo     string        `flag:"echo" of:"echo" value:"{payload}" help:"message to send; a template"`
 
-	ServerPID int    // of a server on this machine, 0 for none
-	Metrics   string // URL of a server's Prometheus metrics, "" for none
+	Publish
+	Concurrency int     `flag:"concurrency" of:"push" value:"600" range:"1..10000" help:"HTTP requests in progress at once; at most --uids"`
+	OpenRate    float64 `flag:"open-rate" of:"push echo" range:"0..1000000" help:"messages per second, sent whether or not earlier ones were answered, with times from when they are due; 0 sends the next when the last was answered"`
 
+	ServerPID int    `flag:"server-pid" range:"0..4194304" help:"process id of a server on this machine, for its memory and CPU"`
+	Metrics   string `flag:"metrics" help:"URL of the server's Prometheus metrics, for its memory and CPU"`
+
+	wire  bench.Wire
 	grace time.Duration // how long to wait for what does not arrive; 0 is the defaults
 }
 
-// Defaults returns the options of `belfry bench` without flags.
-func Defaults(mode string) Options {
-	o := Options{Mode: mode, Target: "127.0.0.1", Ports: "9000-9019", Connections: 10_000, Window: 256, Messages: 10, Size: 128,
-		Rounds: 3, Share: 0.1, Echo: "{payload}", Concurrency: 600, Duration: 30 * time.Second}
-	switch mode {
-	case Connect:
-		o.Duration = 5 * time.Second
-	case Push:
-		o.Duration = 120 * time.Second
-	case Slow:
-		o.Messages, o.Interval = 200, 20*time.Millisecond
-	case Soak:
-		o.Duration, o.Interval = 10*time.Minute, time.Second
-	case Echo:
-		o.Wire.Path = "/echo"
+// Processes is a number of client processes, or auto for 0.
+type Processes int
+
+func (p *Processes) String() string {
+	if *p == 0 {
+		return "auto"
 	}
-	return o
+	return strconv.Itoa(int(*p))
 }
 
-// Limits of the options.
-const (
-	maxConnections = 10_000_000
-	maxSize        = 64 << 10
-	maxTargets     = 1000
-)
+func (p *Processes) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if s == "auto" {
+		n, err = 0, nil
+	} else if err != nil || n < 1 || n > 200 {
+		return errors.New("allowed are auto and 1 to 200")
+	}
+	*p = Processes(n)
+	return err
+}
+
+func (p *Processes) Type() string { return "number" }
+
+// maxTargets is the largest number of ports.
+const maxTargets = 1000
 
 // Validate checks the options without using the network, and sets those that
 // depend on others.
 func (o *Options) Validate() error {
 	var errs []error
-	between := func(flag string, v, low, high float64) {
-		if v < low || v > high {
-			errs = append(errs, fmt.Errorf("--%s %v: allowed are %v to %v", flag, v, low, high))
-		}
-	}
-	if !slices.Contains(Modes(), o.Mode) {
-		return fmt.Errorf("mode %q: allowed are %s", o.Mode, strings.Join(Modes(), ", "))
-	}
-	between("connections", float64(o.Connections), 1, maxConnections)
-	between("rate", o.Rate, 0, 1e6)
-	between("window", float64(o.Window), 1, 1e5)
-	between("processes", float64(o.Processes), 0, 200)
-	between("messages", float64(o.Messages), 1, 1e6)
-	between("size", float64(o.Size), bench.MinPayload, maxSize)
-	between("rounds", float64(o.Rounds), 1, 1000)
-	between("share", o.Share, 0.0001, 1)
-	between("uids", float64(o.Wire.Users), 0, float64(o.Connections))
-	between("topics", float64(o.Wire.Topics), 0, 1e6)
-	between("concurrency", float64(o.Concurrency), 1, 10_000)
-	between("open-rate", o.OpenRate, 0, 1e6)
-	between("duration", o.Duration.Seconds(), 0.01, 7*24*3600)
-	between("interval", o.Interval.Seconds(), 0, 3600)
-	between("server-pid", float64(o.ServerPID), 0, 1<<22)
-	for _, header := range o.Wire.Headers {
+	for _, header := range o.Headers {
 		if name, _, ok := strings.Cut(header, ":"); !ok || name == "" || strings.ContainsAny(header, "\r\n") {
 			errs = append(errs, fmt.Errorf("--header %q: not of the form 'Name: value'", header))
 		}
 	}
-	errs = append(errs, o.readMessages())
-	o.setDependent()
+	if o.Users < 0 || o.Users > o.Connections {
+		errs = append(errs, fmt.Errorf("--uids %d: allowed are 0 to %d", o.Users, o.Connections))
+	}
 	if o.Target == "" {
 		errs = append(errs, errors.New("--target: missing; a name, or an IPv4 or IPv6 address"))
 	}
-	if !strings.Contains(o.Echo, "{payload}") {
+	if o.Mode == Echo && !strings.Contains(o.Echo, "{payload}") {
 		errs = append(errs, errors.New("--echo: has no {payload} in it"))
 	}
-	if _, err := ParsePorts(o.Ports); err != nil {
-		errs = append(errs, err)
-	}
-	errs = append(errs, o.Publish.validate(o.Mode))
-	return errors.Join(errs...)
+	_, err := ParsePorts(o.Ports)
+	return errors.Join(append(errs, err, o.setWire(), o.Publish.validate(o.Mode))...)
 }
 
-// readMessages reads the messages of the command line: answers to the server's,
-// and those that are sent at the start.
-func (o *Options) readMessages() error {
+// setWire sets how the server is talked to, and the options that follow from
+// others.
+func (o *Options) setWire() error {
+	o.wire = bench.Wire{Path: o.Path, Host: o.Host, Headers: o.Headers, Subprotocol: o.Subprotocol, Users: o.Users, Topics: o.Topics,
+		Ready: o.Ready, Binary: o.Binary, Wrapped: o.Wrapped}
+	w := &o.wire
 	var errs []error
 	for _, reply := range o.Reply {
 		to, with, ok := strings.Cut(reply, "=")
 		if !ok || to == "" {
 			errs = append(errs, fmt.Errorf("--reply %q: not of the form 'message=answer'", reply))
 		}
-		o.Wire.Answers = append(o.Wire.Answers, bench.Answer{To: unescape(to), With: unescape(with)})
+		w.Answers = append(w.Answers, bench.Answer{To: unescape(to), With: unescape(with)})
 	}
-	for i, m := range o.Wire.OnOpen {
-		o.Wire.OnOpen[i] = unescape(m)
+	for _, m := range o.OnOpen {
+		w.OnOpen = append(w.OnOpen, unescape(m))
 	}
-	return errors.Join(errs...)
-}
-
-// setDependent sets the options that follow from others.
-func (o *Options) setDependent() {
-	w := &o.Wire
 	w.Wrapped = w.Wrapped || len(w.OnOpen) > 0 || len(w.Answers) > 0 || w.Ready != "" || w.Subprotocol != ""
 	if w.Path == "" {
 		w.Path = bench.DevPath(w.Topics)
@@ -166,12 +168,13 @@ func (o *Options) setDependent() {
 	if _, err := netip.ParseAddr(o.Target); err != nil && w.Host == "" {
 		w.Host = o.Target + ":{port}"
 	}
-	if o.Mode == Push && w.Users == 0 {
-		w.Users = max(o.Connections/10, 1) // 10 connections each, as published
-	}
 	if o.Mode == Push {
+		if w.Users == 0 {
+			w.Users = max(o.Connections/10, 1) // 10 connections each, as published
+		}
 		o.Concurrency = min(o.Concurrency, w.Users) // pushes to one user are sent one after the other
 	}
+	return errors.Join(errs...)
 }
 
 // unescape replaces \r, \n, \x1e and \\ by their characters, so that messages
@@ -235,4 +238,15 @@ func (o *Options) addresses() (targets []netip.AddrPort, sources []netip.Addr, e
 		targets = append(targets, netip.AddrPortFrom(addr.Unmap(), p))
 	}
 	return targets, sources, nil
+}
+
+// envAPIKey is the environment variable of --api-key.
+const envAPIKey = "BELFRY_API_KEY"
+
+// key returns the bearer token.
+func (p *Publish) key() string {
+	if p.Key == "" {
+		return os.Getenv(envAPIKey)
+	}
+	return p.Key
 }

@@ -2,24 +2,27 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/measure"
+	"belfry/bench/report"
+	"belfry/bench/tool"
 )
 
 // run is a measurement in progress.
 type run struct {
-	o        *Options
-	pool     *bench.Pool
-	rep      *Report
-	progress *progress
-	clock    bench.Clock
-	before   []bench.Stats // of the clients when the measurement began
-	after    []bench.Stats // and at its end, nil if it was not reached
-	cpu      float64       // of the server then, in s; 0 if it is not known
-	sampler  *sampler
+	*measure.Population
+	o          *Options
+	rep        *report.Report
+	detail     *Detail
+	sampler    *sampler
+	handshakes *bench.Histogram
+	before     []bench.Stats // of the clients when the measurement began
+	after      []bench.Stats // and at its end, nil if it was not reached
+	cpu        float64       // of the server when the measurement began, in s; 0 if it is not known
 }
 
 // warmups are broadcasts before those that count: the first touches every
@@ -27,11 +30,18 @@ type run struct {
 const warmups = 2
 
 // Run carries out o, which must be valid (Validate). If ctx is done, it ends
-// early with the report so far. An error means that it could not begin; later
-// errors are in the report, see Report.Err. Bars are shown on the terminal,
-// which may be nil.
-func Run(ctx context.Context, o *Options, terminal *os.File) (*Report, error) {
+// early with the report so far and an error. Without a report it could not begin;
+// what goes wrong later is a problem of the report.
+func Run(ctx context.Context, o *Options, p *tool.Progress) (*report.Report, error) {
 	targets, sources, err := o.addresses()
+	if err != nil {
+		return nil, err
+	}
+	rep, err := report.New(o.Mode)
+	if err != nil {
+		return nil, err
+	}
+	server, err := newRemote(&o.Publish)
 	if err != nil {
 		return nil, err
 	}
@@ -43,43 +53,33 @@ func Run(ctx context.Context, o *Options, terminal *os.File) (*Report, error) {
 	// the report.
 	alive, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
-	pool, err := bench.StartPool(alive, bench.PoolOptions{
-		Connections: o.Connections, Targets: targets, Sources: sources, Processes: o.Processes,
-		Program: clientProgram(), Rate: o.Rate, Window: window, Wire: o.Wire,
+	begun := false
+	err = measure.Populate(alive, server, bench.PoolOptions{
+		Connections: o.Connections, Targets: targets, Sources: sources, Processes: int(o.Processes),
+		Rate: o.Rate, Window: window, Wire: o.wire,
 		ConnectTimeout: o.connectTimeout(), ReceiptTimeout: o.wait(time.Minute),
+	}, measure.OneNode, p, func(pop *measure.Population) error {
+		begun = true
+		r := &run{Population: pop, o: o, rep: rep, detail: &Detail{Wanted: o.Connections}}
+		rep.Detail = r.detail
+		r.sampler = startSampler(alive, o, pop.Pool, rep.Began)
+		if err := r.measure(ctx); err != nil && ctx.Err() == nil {
+			rep.Problem("%s: %v", o.Mode, err)
+		}
+		last, cancel := context.WithTimeout(alive, 10*time.Second)
+		defer cancel()
+		if err := r.finish(last, ctx.Err() != nil); err != nil {
+			rep.Problem("the clients: %v", err)
+		}
+		return nil
 	})
-	if err != nil {
+	switch {
+	case !begun:
 		return nil, err
+	case ctx.Err() != nil:
+		err = errors.New("interrupted: the report has the results until then")
 	}
-	defer pool.Stop()
-	r := &run{o: o, pool: pool, progress: newProgress(terminal), clock: bench.NewClock(), rep: newReport(o, len(pool.Processes()))}
-	defer r.progress.close()
-	r.sampler = startSampler(alive, o, pool, r.rep.Began)
-	err = r.measure(ctx)
-	r.progress.end()
-	if ctx.Err() != nil {
-		r.rep.Interrupted = true
-		err = nil
-	}
-	if err != nil {
-		r.rep.problem("%s: %v", o.Mode, err)
-	}
-	last, cancel := context.WithTimeout(alive, 10*time.Second)
-	defer cancel()
-	if err := r.finish(last); err != nil {
-		r.rep.problem("the clients: %v", err)
-	}
-	return r.rep, nil
-}
-
-// clientProgram returns the hidden command of this program that holds
-// connections.
-func clientProgram() []string {
-	self, err := os.Executable()
-	if err != nil {
-		self = os.Args[0]
-	}
-	return []string{self, "bench", "client"}
+	return rep, err
 }
 
 // wait returns how long to wait for something; tests may change it.
@@ -114,44 +114,31 @@ func (r *run) measure(ctx context.Context) error {
 
 // connect makes all connections.
 func (r *run) connect(ctx context.Context) error {
-	r.progress.begin("connecting", r.o.Connections)
-	type outcome struct {
-		c   bench.Connects
-		err error
+	r.Progress.Count(r.o.Connections, "connecting")
+	c, err := r.Dial(ctx, r.o.Connections)
+	r.detail.Opened = c.Opened
+	if c.Opened > 0 {
+		r.rep.Figure("time to connect", c.Took.Seconds(), "s")
+		r.rep.Figure("connections per second", c.PerSecond(), "/s")
 	}
-	done := make(chan outcome, 1)
-	go func() {
-		c, err := r.pool.Connect(ctx, 0, r.o.Connections)
-		done <- outcome{c, err}
-	}()
-	for begun := time.Now(); ; {
-		select {
-		case x := <-done:
-			r.rep.connected(x.c)
-			if s, err := r.pool.Stats(ctx); err == nil {
-				r.rep.Handshakes = s.Handshakes
-			}
-			if x.err == nil && x.c.Opened == 0 {
-				return fmt.Errorf("no connection could be made: %s", bench.Causes(x.c.Causes))
-			}
-			return x.err
-		case <-time.After(200 * time.Millisecond):
-		}
-		if s, ok := r.sampler.last(); ok {
-			r.progress.set(s.Open, "%d of %d connected, %.0f/s, %d failed", s.Open, r.o.Connections, float64(s.Open)/time.Since(begun).Seconds(), s.Failed)
-		}
+	if s, err := r.Pool.Stats(ctx); err == nil {
+		r.handshakes = s.Handshakes
 	}
+	if err == nil && c.Opened == 0 {
+		return fmt.Errorf("no connection could be made: %s", bench.Causes(c.Causes))
+	}
+	return err
 }
 
 // begin marks the beginning of the measurement.
 func (r *run) begin(ctx context.Context) (err error) {
-	if err = r.pool.Mark(ctx); err != nil {
+	if err = r.Pool.Mark(ctx); err != nil {
 		return err
 	}
 	if _, r.cpu, err = r.sampler.server(ctx); err != nil {
 		return err
 	}
-	r.before, err = r.pool.Each(ctx)
+	r.before, err = r.Pool.Each(ctx)
 	return err
 }
 
@@ -160,85 +147,47 @@ func (r *run) begin(ctx context.Context) (err error) {
 // read.
 func (r *run) ended(ctx context.Context) (used float64, known bool) {
 	_, cpu, err := r.sampler.server(ctx)
-	if after, err := r.pool.Each(ctx); err == nil {
+	if after, err := r.Pool.Each(ctx); err == nil {
 		r.after = after
 	}
 	return cpu - r.cpu, err == nil && cpu > 0
 }
 
 // finish reads the clients for the last time and completes the report.
-func (r *run) finish(ctx context.Context) error {
-	each, err := r.pool.Each(ctx)
+func (r *run) finish(ctx context.Context, interrupted bool) error {
+	each, err := r.Pool.Each(ctx)
 	if err != nil {
 		return err
 	}
-	all, err := r.pool.Stats(ctx)
+	all, err := r.Pool.Stats(ctx)
 	if err != nil {
 		return err
 	}
 	samples, failed := r.sampler.end(ctx)
-	r.rep.Samples = samples
+	r.detail.Samples = samples
 	if failed != "" {
-		r.rep.warning("the server's memory and CPU: %s", failed)
+		r.rep.Warning("the server's memory and CPU: %s", failed)
 	}
 	if r.after != nil {
 		each = r.after
 	}
-	r.rep.finish(r.o, all, r.before, each)
+	if interrupted { // the last message may still have been in transit
+		all.Missing = 0
+	}
+	r.conclude(all, each)
+	r.draw()
 	return nil
-}
-
-// last returns the latest sample.
-func (s *sampler) last() (Sample, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.samples) == 0 {
-		return Sample{}, false
-	}
-	return s.samples[len(s.samples)-1], true
-}
-
-// hold keeps the connections for the duration.
-func (r *run) hold(ctx context.Context) error {
-	if used, known := r.ended(ctx); known {
-		r.rep.figure("server CPU per connection made", used*1e6/float64(max(r.rep.Opened, 1)), "µs")
-	}
-	err := r.wait(ctx, "holding", r.o.Duration)
-	r.memoryFigures()
-	return err
 }
 
 // wait waits for a time.
 func (r *run) wait(ctx context.Context, what string, d time.Duration) error {
-	r.progress.begin(what, int(d/time.Millisecond))
+	r.Progress.Count(int(d/time.Millisecond), "%s", what)
 	for begun := time.Now(); time.Since(begun) < d; {
 		if err := bench.Sleep(ctx, min(200*time.Millisecond, d-time.Since(begun))); err != nil {
 			return err
 		}
 		s, _ := r.sampler.last()
-		r.progress.set(int(time.Since(begun)/time.Millisecond), "%d open, %d lost", s.Open, s.Lost)
+		r.Progress.Set(int(time.Since(begun)/time.Millisecond), "%d open, %d lost", s.Open, s.Lost)
 	}
 	return nil
-}
-
-// memoryFigures adds the server's memory per connection: its memory now less
-// that before the first connection.
-func (r *run) memoryFigures() {
-	now, ok := r.sampler.last()
-	first := r.sampler.first()
-	if !ok || now.RSS == 0 || now.Open == 0 {
-		return
-	}
-	per := func(a, b int64) float64 { return float64(b-a) / float64(now.Open) }
-	r.rep.figure("server RSS", float64(now.RSS)/(1<<20), "MiB")
-	r.rep.figure("server RSS per connection", per(first.RSS, now.RSS), "B")
-	if now.Slab > 0 {
-		r.rep.figure("kernel slab per connection, both ends", per(first.Slab, now.Slab), "B")
-	}
-}
-
-func (s *sampler) first() Sample {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.samples[0]
 }

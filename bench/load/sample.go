@@ -64,6 +64,16 @@ func startSampler(ctx context.Context, o *Options, pool *bench.Pool, start time.
 	return s
 }
 
+// last returns the latest sample.
+func (s *sampler) last() (Sample, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.samples) == 0 {
+		return Sample{}, false
+	}
+	return s.samples[len(s.samples)-1], true
+}
+
 // end takes the last sample and returns all samples, and the reason if some
 // have no figures of the server.
 func (s *sampler) end(ctx context.Context) ([]Sample, string) {
@@ -93,7 +103,9 @@ func (s *sampler) sample(ctx context.Context) {
 	}
 	x.RSS, x.CPU = rss, cpu
 	if s.o.ServerPID > 0 {
-		x.Slab, _ = bench.ReadSlab() // 0 is unknown
+		if v, err := bench.Meminfo("Slab"); err == nil {
+			x.Slab = v[0]
+		}
 	}
 	s.samples = append(s.samples, x)
 }
@@ -182,4 +194,11 @@ func sum(m map[string]int) (n int) {
 		n += v
 	}
 	return n
+}
+
+// first returns the sample from before the first connection.
+func (s *sampler) first() Sample {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.samples[0]
 }

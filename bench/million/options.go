@@ -1,108 +1,56 @@
 package million
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/report"
+	"belfry/bench/tool"
 )
 
-// Options of a run. DefaultOptions returns those of the command.
+// Options are the flags; see tool.Flags.
 type Options struct {
-	Program string   // this program: it is started again as client and floor
-	Server  string   // belfry's binary
-	Env     []string // NAME=VALUE, for belfry's environment
-
-	Connections int
-	PerNode     int           // most connections of a node; 0: as many as the limit of open files allows
-	Steps       []int         // numbers of connections at which fan-outs are measured while connecting
-	Broadcasts  int           // to all of them, that count
-	Size        int           // of a payload, in bytes
-	Topics      int           // different ones; each connection has one
-	Ping        time.Duration // between pings while idle; 0 leaves the idle part out
-	Idle        time.Duration // how long idle connections are watched, at least Ping
-	Settle      time.Duration // before memory is read
-	Push        time.Duration // how long pushes to one user are measured; 0 leaves them out
-	PushEvery   time.Duration // time between them; 0: a millisecond for each node, 5 at least
-	FirstPort   int           // servers listen from this port upwards
-	SkipFloor   bool          // measure belfry alone
-	Report      string        // folder for report.md and its charts; "" makes none
+	Server      string        `flag:"server" value:"bin/belfry" help:"belfry's binary"`
+	Env         []string      `flag:"env" help:"NAME=VALUE for the nodes' environment (repeatable)"`
+	Connections int           `flag:"connections,n" value:"1000000" range:"1..10000000" help:"connections in all"`
+	PerNode     int           `flag:"per-node" range:"0..10000000" help:"most connections of a node; 0 is as many as the limit of open files allows"`
+	Steps       []int         `flag:"steps" value:"1000,10000,100000" range:"1..10000000" help:"numbers of connections at which fan-outs are measured while connecting"`
+	Broadcasts  int           `flag:"broadcasts" value:"10" range:"1..1000" help:"measured broadcasts to all connections"`
+	Size        int           `flag:"size" value:"128" range:"51..65536" help:"payload, in bytes"`
+	Topics      int           `flag:"topics" value:"100" range:"0..1000000" help:"different topics; each connection has one; 0 is none"`
+	Ping        time.Duration `flag:"ping" value:"30s" range:"0|1s..1h" help:"ping interval of the idle part; 0 leaves this part out"`
+	Idle        time.Duration `flag:"idle" value:"30s" range:"0s..1h" help:"how long idle connections are watched, at least one ping interval"`
+	Settle      time.Duration `flag:"settle" value:"10s" range:"100ms..10m" help:"time from the last connect to reading memory"`
+	Push        time.Duration `flag:"push" value:"1m" range:"0s..1h" help:"how long pushes to one user are measured; 0 leaves them out"`
+	PushEvery   time.Duration `flag:"push-every" range:"0|1ms..1m" help:"time between pushes to one user; 0 is a millisecond for each node, 5 at least"`
+	FirstPort   int           `flag:"first-port" value:"20000" range:"1024..65535" help:"servers listen on free loopback ports from this one upwards"`
+	SkipFloor   bool          `flag:"skip-floor" help:"measure belfry alone"`
+	Unpaced     bool          `flag:"unpaced" help:"all client processes connect at the same time, and their epoll sets are level-triggered"`
 }
 
-// DefaultOptions are those of a run with one million connections.
-func DefaultOptions() Options {
-	return Options{
-		Server:      "bin/belfry",
-		Connections: 1_000_000,
-		Steps:       []int{1_000, 10_000, 100_000},
-		Broadcasts:  10,
-		Size:        128,
-		Topics:      100,
-		Ping:        30 * time.Second,
-		Idle:        30 * time.Second,
-		Settle:      10 * time.Second,
-		Push:        time.Minute,
-		FirstPort:   20_000,
-	}
+// Scenario returns the scenario of a million connections.
+func Scenario() tool.Scenario {
+	o := &Options{}
+	return tool.Scenario{Name: "million", About: "Make a million connections on this host and measure fan-outs to them", Timeout: 40 * time.Minute,
+		Long: "Make a million connections on this host and measure fan-outs to them, with the floor and with belfry.\n" +
+			"It first prints what this needs, and refuses if the host does not have it.",
+		Options: o, Validate: o.Validate,
+		Run: func(ctx context.Context, p *tool.Progress) (*report.Report, error) { return Run(ctx, o, p) }}
 }
 
-// Validate returns an error that names every flag out of its range.
+// Validate checks the options beyond their ranges.
 func (o *Options) Validate() error {
-	var errs []error
-	between := func(name string, v, low, high int) {
-		if v < low || v > high {
-			errs = append(errs, fmt.Errorf("--%s %d: allowed are %d to %d", name, v, low, high))
-		}
+	info, err := os.Stat(o.Server)
+	if err != nil {
+		return fmt.Errorf("--server: %w (make build makes it)", err)
 	}
-	lasts := func(name string, v, low, high time.Duration) {
-		if v < low || v > high {
-			errs = append(errs, fmt.Errorf("--%s %v: allowed are %v to %v", name, v, low, high))
-		}
+	if info.IsDir() {
+		return fmt.Errorf("--server %s: is a folder; belfry's binary is wanted", o.Server)
 	}
-	between("connections", o.Connections, 1, MaxConnections)
-	between("per-node", o.PerNode, 0, MaxConnections)
-	between("broadcasts", o.Broadcasts, 1, 1000)
-	between("size", o.Size, bench.MinPayload, 64<<10)
-	between("topics", o.Topics, 0, 1_000_000)
-	between("first-port", o.FirstPort, 1024, 65535)
-	for _, n := range o.Steps {
-		between("steps", n, 1, MaxConnections)
-	}
-	if o.Ping != 0 {
-		lasts("ping", o.Ping, time.Second, time.Hour)
-	}
-	lasts("idle", o.Idle, 0, time.Hour)
-	lasts("settle", o.Settle, 100*time.Millisecond, 10*time.Minute)
-	lasts("push", o.Push, 0, time.Hour)
-	if o.PushEvery != 0 {
-		lasts("push-every", o.PushEvery, time.Millisecond, time.Minute)
-	}
-	if info, err := os.Stat(o.Server); err != nil {
-		errs = append(errs, fmt.Errorf("--server: %w (make build makes it)", err))
-	} else if info.IsDir() {
-		errs = append(errs, fmt.Errorf("--server %s: is a folder; belfry's binary is wanted", o.Server))
-	}
-	return errors.Join(append(errs, o.reportable())...)
-}
-
-// reportable checks the report's folder now, so that the run does not fail
-// after a quarter of an hour.
-func (o *Options) reportable() error {
-	if o.Report == "" {
-		return nil
-	}
-	if err := os.MkdirAll(o.Report, 0o755); err != nil {
-		return fmt.Errorf("--report: %w", err)
-	}
-	probe := filepath.Join(o.Report, ".writable")
-	if err := os.WriteFile(probe, nil, 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("--report: %w", err)
-	}
-	return os.Remove(probe)
+	return nil
 }
 
 // pushEvery returns the time between pushes to one user. Each push goes to all
@@ -131,4 +79,31 @@ func (o *Options) steps() []int {
 		}
 		n = next
 	}
+}
+
+// How long to wait for connections, and for the last receipt of a broadcast: a
+// fixed time, and a time for each connection.
+const (
+	waitBase    = 2 * time.Minute
+	connectEach = time.Millisecond
+	receiptEach = 100 * time.Microsecond
+)
+
+// window is how many upgrades are in progress of one client: far below any
+// accept queue.
+const window = 256
+
+// pool returns the clients of a part without their servers.
+func (o *Options) pool(shards int) bench.PoolOptions {
+	p := bench.PoolOptions{Connections: o.Connections, Window: window, Parallel: max(4, shards), Wire: o.wire(),
+		ConnectTimeout: waitBase + time.Duration(o.Connections)*connectEach,
+		ReceiptTimeout: waitBase + time.Duration(o.Connections)*receiptEach}
+	if o.Unpaced {
+		p.Parallel = 0
+	}
+	return p
+}
+
+func (o *Options) wire() bench.Wire {
+	return bench.Wire{Path: bench.DevPath(o.Topics), Topics: o.Topics, Level: o.Unpaced}
 }

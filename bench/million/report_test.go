@@ -2,60 +2,77 @@ package million
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"belfry/bench"
-	"belfry/bench/probe"
+	"belfry/bench/measure"
+	"belfry/bench/report"
+	"belfry/bench/target"
+	"belfry/bench/tool"
 )
 
-// measured returns the result of an invented run.
-func measured(t *testing.T) *Result {
+// invented returns an invented run, whose report is complete.
+func invented(t *testing.T) *run {
 	t.Helper()
-	o := DefaultOptions()
-	p, err := MakePlan(small(), Wanted{Connections: o.Connections})
+	o := &Options{}
+	tool.Flags(pflag.NewFlagSet("million", pflag.ContinueOnError), o, "million")
+	p, err := target.MakePlan(small(), target.Wanted{Connections: o.Connections})
 	if err != nil {
 		t.Fatal(err)
 	}
+	memory := func(n int, rss, anonymous float64) measure.Reading {
+		return measure.Reading{Connections: n, Memory: bench.Memory{RSS: int64(rss), Anonymous: int64(anonymous)}}
+	}
 	side := func(factor float64) *growth {
 		g := &growth{
-			Ramp:  ramp{Opened: 1_000_000, Took: 60 * factor, Points: []rampPoint{{0, 0}, {30, 400_000}, {60 * factor, 1_000_000}}},
-			Empty: reading{RSS: 53 * 30e6},
-			Full:  reading{Connections: 1_000_000, RSS: 53*30e6 + 400e6},
+			Ramp:  measure.Ramp{Opened: 1_000_000, Took: 60 * factor, Points: []measure.Point{{}, {Seconds: 30, Open: 400_000}, {Seconds: 60 * factor, Open: 1_000_000}}},
+			Empty: memory(0, 53*30e6, 0),
+			Full:  memory(1_000_000, 53*30e6+400e6, 0),
+		}
+		receipts := bench.NewHistogram()
+		for i := range 100 {
+			receipts.Record(int64(i+1) * 15e7)
 		}
 		for _, n := range o.steps() {
-			g.Fanouts = append(g.Fanouts, fanout{Connections: n, Nodes: p.nodesFor(n), CPU: 5 * factor, Clients: 3,
-				Wall: float64(n) * factor * 15e-3, Walls: []float64{float64(n) * factor * 15e-3},
-				Curve: []curvePoint{{1, 0.1}, {8, 0.6}, {15, 1}}})
+			g.Fanouts = append(g.Fanouts, measure.Fanout{Connections: n, Nodes: p.NodesFor(n), CPU: 5 * factor, Clients: measure.ClientLoad{CPU: 3},
+				Wall: float64(n) * factor * 15e-3, Walls: []float64{float64(n) * factor * 15e-3}, Receipts: receipts, Receipt: receipts.Quantiles()})
 		}
 		return g
 	}
-	d := &idle{Ramp: ramp{Opened: 1_000_000, Took: 61, Points: []rampPoint{{0, 0}, {61, 1_000_000}}},
+	d := &idle{Ramp: measure.Ramp{Opened: 1_000_000, Took: 61, Points: []measure.Point{{}, {Seconds: 61, Open: 1_000_000}}},
 		Ping: 30, Seconds: 30, Pings: 999_000, Cores: 0.6, LeftIn: 3}
 	for i := range quarters + 1 {
-		d.Readings = append(d.Readings, reading{Connections: 250_000 * i, RSS: 53*30e6 + 250_000*200*int64(i), Anonymous: 53*20e6 + 250_000*190*int64(i),
-			Slab: 100e6 + 250_000*8400*int64(i), Available: 22e9 - int64(i)*2.5e9})
+		x := memory(250_000*i, 53*30e6+250_000*200*float64(i), 53*20e6+250_000*190*float64(i))
+		x.Slab, x.Available = 100e6+250_000*8400*int64(i), 22e9-int64(i)*2.5e9
+		d.Readings = append(d.Readings, x)
 	}
-	d.Left = &reading{RSS: 53 * 31e6, Slab: 200e6}
-	r := &Result{Machine: "a machine", Command: "million --connections 1000000", Began: time.Unix(0, 0).UTC(), Took: 800, Facts: small(), Plan: p, opts: &o,
-		Floor: side(1), Belfry: side(1.05), Idle: d,
-		Push: &push{
-			Home: pushed{Node: 52, Result: probe.Result{
+	left := memory(0, 53*31e6, 0)
+	left.Slab = 200e6
+	d.Left = &left
+	rep := &report.Report{Scenario: "million", Machine: "a machine", Command: "belfry-bench million --connections 1000000", Began: time.Unix(0, 0).UTC(), Took: 800}
+	r := &run{o: o, rep: rep, measured: measured{Facts: small(), Plan: p, Floor: side(1), Belfry: side(1.05), Idle: d,
+		Push: &measure.Pushes{
+			Home: measure.ProbedUser{Node: 52, Probed: measure.Probed{
 				Server: bench.Quantiles{Count: 6000, P50: 1e6, P99: 30e6, P999: 50e6}, Client: bench.Quantiles{Count: 6000, P99: 45e6}}},
-			Away:    &pushed{Node: 51, Result: probe.Result{Client: bench.Quantiles{Count: 6000, P99: 70e6}}},
-			Flooded: probe.Flooded{Broadcasts: 3, Seconds: 40}, RunQueue: 12.5, Switches: 4000}}
+			Away:    &measure.ProbedUser{Node: 51, Probed: measure.Probed{Client: bench.Quantiles{Count: 6000, P99: 70e6}}},
+			Flooded: measure.Flooded{Broadcasts: 3, Seconds: 40}, RunQueue: 12.5, Switches: 4000}}}
 	r.fill()
 	return r
 }
 
 func TestRows(t *testing.T) {
-	r := measured(t)
+	r := invented(t)
 	var b bytes.Buffer
-	if err := r.Write(&b); err != nil {
+	if err := r.rep.Write(&b, false); err != nil {
 		t.Fatal(err)
 	}
 	text := strings.Join(strings.Fields(b.String()), " ")
@@ -69,7 +86,7 @@ func TestRows(t *testing.T) {
 		"| kernel slab per connection, both ends | 8400 B |",
 		"publish → last receipt | 15750 ms |",
 		"the same per connection | 15.75 µs |",
-		"- half of the clients and 99 % of them had it after, ms: belfry 8000 and 15000, floor 8000 and 15000",
+		"- half of the clients and 99 % of them had it after, ms: belfry 7516 and 14898, floor 7516 and 14898",
 		"the same / floor | 1.05 × | ≤ 1.10 × | ok |",
 		"server CPU per delivery / floor | 1.05 × | ≤ 1.10 × | ok |",
 		"- at 10000 on 1 nodes: belfry 5.25 µs, floor 5.00 µs",
@@ -85,15 +102,15 @@ func TestRows(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
-	if bench.Met(r.Rows) {
+	if bench.Met(r.rep.Rows) {
 		t.Error("a missed target was met")
 	}
 }
 
 func TestReport(t *testing.T) {
-	r := measured(t)
+	r := invented(t)
 	dir := filepath.Join(t.TempDir(), "new", "report")
-	if err := r.WriteReport(dir); err != nil {
+	if err := r.rep.WriteFolder(dir); err != nil {
 		t.Fatal(err)
 	}
 	md, err := os.ReadFile(filepath.Join(dir, "report.md"))
@@ -109,7 +126,7 @@ func TestReport(t *testing.T) {
 			t.Errorf("report.md does not show %s", chart)
 		}
 	}
-	for _, want := range []string{"# 1000000 connections on one host", "53 nodes of one shard", "| user memory per idle session", "`million --connections 1000000`"} {
+	for _, want := range []string{"# 1000000 connections on one host", "53 nodes of one shard", "| user memory per idle session", "`belfry-bench million --connections 1000000`"} {
 		if !bytes.Contains(md, []byte(want)) {
 			t.Errorf("no %q in report.md", want)
 		}
@@ -118,40 +135,41 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back Result
-	if err := json.Unmarshal(data, &back); err != nil || back.Idle.Pings != 999_000 || back.Plan.Connections != 1_000_000 {
-		t.Errorf("%v %+v", err, back.Idle)
+	var detail measured
+	back := report.Report{Detail: &detail}
+	if err := json.Unmarshal(data, &back); err != nil || detail.Idle.Pings != 999_000 || detail.Plan.Connections != 1_000_000 {
+		t.Errorf("%v %+v", err, detail.Idle)
 	}
 }
 
 // A run that ended early reports its results so far, wherever it ended.
 func TestReportOfAPartOfARun(t *testing.T) {
-	for name, cut := range map[string]func(*Result){
-		"nothing":          func(r *Result) { r.Floor, r.Belfry, r.Push, r.Idle = nil, nil, nil, nil },
-		"begun":            func(r *Result) { r.Floor, r.Belfry, r.Push, r.Idle = &growth{}, nil, nil, nil },
-		"floor":            func(r *Result) { r.Belfry, r.Push, r.Idle = nil, nil, nil },
-		"first step":       func(r *Result) { r.Belfry.Fanouts, r.Push, r.Idle = r.Belfry.Fanouts[:1], nil, nil },
-		"without floor":    func(r *Result) { r.Floor = nil },
-		"push not reached": func(r *Result) { r.Push, r.Idle = nil, nil },
-		"idle begun":       func(r *Result) { r.Idle = &idle{} },
-		"half connected":   func(r *Result) { r.Idle.Readings, r.Idle.Left, r.Idle.Seconds = r.Idle.Readings[:3], nil, 0 },
-		"not left":         func(r *Result) { r.Idle.Left = nil },
+	for name, cut := range map[string]func(*run){
+		"nothing":          func(r *run) { r.Floor, r.Belfry, r.Push, r.Idle = nil, nil, nil, nil },
+		"begun":            func(r *run) { r.Floor, r.Belfry, r.Push, r.Idle = &growth{}, nil, nil, nil },
+		"floor":            func(r *run) { r.Belfry, r.Push, r.Idle = nil, nil, nil },
+		"first step":       func(r *run) { r.Belfry.Fanouts, r.Push, r.Idle = r.Belfry.Fanouts[:1], nil, nil },
+		"without floor":    func(r *run) { r.Floor = nil },
+		"push not reached": func(r *run) { r.Push, r.Idle = nil, nil },
+		"idle begun":       func(r *run) { r.Idle = &idle{} },
+		"half connected":   func(r *run) { r.Idle.Readings, r.Idle.Left, r.Idle.Seconds = r.Idle.Readings[:3], nil, 0 },
+		"not left":         func(r *run) { r.Idle.Left = nil },
 	} {
-		r := measured(t)
+		r := invented(t)
 		cut(r)
-		r.Unfinished = "interrupted"
+		r.rep.Unfinished = "interrupted"
 		r.fill()
 		var b bytes.Buffer
-		if err := r.Write(&b); err != nil {
+		if err := r.rep.Write(&b, false); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if !strings.Contains(b.String(), "NOT FINISHED: interrupted") || bench.Met(r.Rows) {
+		if !strings.Contains(b.String(), "NOT FINISHED: interrupted") || bench.Met(r.rep.Rows) {
 			t.Errorf("%s: does not say that it is not finished", name)
 		}
 		if strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "Inf") {
 			t.Errorf("%s:\n%s", name, b.String())
 		}
-		if err := r.WriteReport(t.TempDir()); err != nil {
+		if err := r.rep.WriteFolder(t.TempDir()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -162,31 +180,31 @@ func TestValidate(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	good := DefaultOptions()
-	good.Server = file
-	good.Report = filepath.Join(t.TempDir(), "report")
-	if err := good.Validate(); err != nil {
-		t.Error(err)
-	}
-	for want, change := range map[string]func(*Options){
-		"--connections 0: allowed are 1 to 10000000": func(o *Options) { o.Connections = 0 },
-		"--per-node -1: allowed are 0 to":            func(o *Options) { o.PerNode = -1 },
-		"--broadcasts 0: allowed are 1 to 1000":      func(o *Options) { o.Broadcasts = 0 },
-		"--size 1: allowed are":                      func(o *Options) { o.Size = 1 },
-		"--topics -1: allowed are 0":                 func(o *Options) { o.Topics = -1 },
-		"--first-port 80: allowed are 1024":          func(o *Options) { o.FirstPort = 80 },
-		"--steps 0: allowed are 1":                   func(o *Options) { o.Steps = []int{0} },
-		"--ping 1ms: allowed are 1s to 1h":           func(o *Options) { o.Ping = time.Millisecond },
-		"--push -1s: allowed are 0s to":              func(o *Options) { o.Push = -time.Second },
-		"--push-every 1µs: allowed are 1ms":          func(o *Options) { o.PushEvery = time.Microsecond },
-		"--server: stat":                             func(o *Options) { o.Server = file + "x" },
-		"is a folder":                                func(o *Options) { o.Server = filepath.Dir(file) },
-		"--report: ":                                 func(o *Options) { o.Report = file },
+	for args, want := range map[string]string{
+		"":                   "",
+		"--connections 0":    "--connections 0: allowed are 1 to 10000000",
+		"--per-node -1":      "--per-node -1: allowed are 0 to",
+		"--broadcasts 0":     "--broadcasts 0: allowed are 1 to 1000",
+		"--size 1":           "--size 1: allowed are",
+		"--topics -1":        "--topics -1: allowed are 0",
+		"--first-port 80":    "--first-port 80: allowed are 1024",
+		"--steps 0":          "--steps 0: allowed are 1",
+		"--ping 1ms":         "--ping 1ms: allowed are 1s to 1h",
+		"--push -1s":         "--push -1s: allowed are 0s to",
+		"--push-every 1us":   "--push-every 1µs: allowed are 1ms",
+		"--report " + file:   "--report: ",
+		"--timeout -1s":      "--timeout -1s: at least 0",
+		"--server /nowhere/": "--server: stat",
+		"--server /":         "is a folder",
 	} {
-		o := good
-		change(&o)
-		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", want, err)
+		scenario := Scenario()
+		scenario.Run = func(context.Context, *tool.Progress) (*report.Report, error) { return nil, nil }
+		cmd := scenario.Command()
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		cmd.SetArgs(append([]string{"--server", file}, strings.Fields(args)...))
+		if err := cmd.ExecuteContext(t.Context()); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
 		}
 	}
 }

@@ -2,10 +2,12 @@ package million
 
 import (
 	"fmt"
-	"io"
+	"slices"
 	"time"
 
 	"belfry/bench"
+	"belfry/bench/measure"
+	"belfry/bench/report"
 )
 
 // million is the number of connections for which the targets hold.
@@ -18,39 +20,35 @@ const fullNode = 10_000
 // missingRun is why a row of a part that was not reached has no value.
 const missingRun = "the run did not reach it"
 
-// Write prints the table, with the machine.
-func (r *Result) Write(w io.Writer) error {
-	if err := bench.WriteTable(w, r.Rows); err != nil {
-		return err
+// fill makes the rows, the charts and the text of the report.
+func (r *run) fill() {
+	r.rep.Title = fmt.Sprintf("%d connections on one host", r.o.Connections)
+	r.rep.Intro = "```\n" + r.Plan.Text(r.Facts) + "```\n\n" +
+		"Ratios are belfry / floor, in the same run and with the same number of processes. The floor does the least that a server can do: accept, answer 101, and `write(2)` to each socket."
+	r.rep.Detail = &r.measured
+	r.rep.Rows = slices.Concat([]bench.Row{r.failureRow()}, r.connectRows(), r.memoryRows(), r.fanoutRows(), r.pushRows(), r.idleRows())
+	r.rep.Charts = nil
+	for _, c := range []report.Chart{r.rampChart(), r.memoryChart(), r.receiptChart(), r.growthChart()} {
+		r.rep.Draw(c)
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n%s\n%s, %.0f s, load average before %.2f\n", r.Machine, r.Command,
-		r.Began.Format(time.RFC3339), r.Took, r.LoadBefore)
-	if err == nil && r.Unfinished != "" {
-		_, err = fmt.Fprintf(w, "NOT FINISHED: %s\n", r.Unfinished)
-	}
-	return err
 }
 
-// fill makes the rows.
-func (r *Result) fill() {
-	r.Rows = []bench.Row{r.failureRow()}
-	r.Rows = append(r.Rows, r.connectRows()...)
-	r.Rows = append(r.Rows, r.memoryRows()...)
-	r.Rows = append(r.Rows, r.fanoutRows()...)
-	r.Rows = append(r.Rows, r.pushRows()...)
-	if r.opts.Ping > 0 {
-		r.Rows = append(r.Rows, r.idleRows()...)
+// sides returns the parts with fan-outs that were begun, by name.
+func (r *run) sides() (names []string, sides []*growth) {
+	for i, g := range []*growth{r.Floor, r.Belfry} {
+		if g != nil {
+			names, sides = append(names, []string{"floor", "belfry"}[i]), append(sides, g)
+		}
 	}
+	return names, sides
 }
 
 // ramps returns the ramps of all parts that were begun, by name.
-func (r *Result) ramps() (names []string, ramps []*ramp) {
-	for _, g := range []struct {
-		name string
-		g    *growth
-	}{{"floor", r.Floor}, {"belfry", r.Belfry}} {
-		if g.g != nil && g.g.Ramp.Opened > 0 {
-			names, ramps = append(names, g.name), append(ramps, &g.g.Ramp)
+func (r *run) ramps() (names []string, ramps []*measure.Ramp) {
+	all, sides := r.sides()
+	for i, g := range sides {
+		if g.Ramp.Opened > 0 {
+			names, ramps = append(names, all[i]), append(ramps, &g.Ramp)
 		}
 	}
 	if r.Idle != nil && r.Idle.Ramp.Opened > 0 {
@@ -59,46 +57,49 @@ func (r *Result) ramps() (names []string, ramps []*ramp) {
 	return names, ramps
 }
 
-func (r *Result) failureRow() bench.Row {
+func (r *run) failureRow() bench.Row {
 	row := bench.Row{What: "connections that failed or were lost; messages lost, doubled, reordered, damaged",
 		Format: "%.0f", Target: 0, Bound: bench.AtMost}
 	names, ramps := r.ramps()
 	for i, ramp := range ramps {
-		row.Value += float64(ramp.failed())
+		row.Value += float64(total(ramp.Failed))
 		row.Notes = append(row.Notes, fmt.Sprintf("%s: %d opened, failed: %s", names[i], ramp.Opened, bench.Causes(ramp.Failed)))
 	}
 	row.Notes = append(row.Notes, "a run ends with an error when a connection is lost or a client finds a message missing, double, out of order or damaged")
-	if r.Unfinished != "" {
-		row.Missing = r.Unfinished
+	if r.rep.Unfinished != "" {
+		row.Missing = r.rep.Unfinished
 	}
 	return row
 }
 
-func (r *Result) connectRows() []bench.Row {
-	row := bench.Row{What: fmt.Sprintf("time to connect %d", r.opts.Connections), Format: "%.1f s"}
+func (r *run) connectRows() []bench.Row {
+	row := bench.Row{What: fmt.Sprintf("time to connect %d", r.o.Connections), Format: "%.1f s"}
 	rate := bench.Row{What: "connects per second / floor", Format: "%.2f ×", Target: 0.9, Bound: bench.AtLeast}
 	names, ramps := r.ramps()
 	for i, ramp := range ramps {
-		row.Notes = append(row.Notes, fmt.Sprintf("%s: %d in %.1f s, %.0f/s", names[i], ramp.Opened, ramp.Took, ramp.perSecond()))
+		row.Notes = append(row.Notes, fmt.Sprintf("%s: %d in %.1f s, %.0f/s", names[i], ramp.Opened, ramp.Took, ramp.PerSecond()))
 	}
-	if r.Belfry == nil || r.Belfry.Ramp.Opened < r.opts.Connections {
+	if r.Belfry == nil || r.Belfry.Ramp.Opened < r.o.Connections {
 		row.Missing, rate.Missing = missingRun, missingRun
 		return []bench.Row{row, rate}
 	}
 	row.Value = r.Belfry.Ramp.Took
-	if r.Floor == nil || r.Floor.Ramp.Opened < r.opts.Connections {
+	if r.Floor == nil || r.Floor.Ramp.Opened < r.o.Connections {
 		rate.Missing = "the floor was not measured"
 	} else {
-		rate.Value = r.Belfry.Ramp.perSecond() / r.Floor.Ramp.perSecond()
+		rate.Value = r.Belfry.Ramp.PerSecond() / r.Floor.Ramp.PerSecond()
 	}
 	return []bench.Row{row, rate}
 }
 
-func rss(m reading) int64       { return m.RSS }
-func anonymous(m reading) int64 { return m.Anonymous }
-func slab(m reading) int64      { return m.Slab }
+func total(m map[string]int) (n int) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
 
-func (r *Result) memoryRows() []bench.Row {
+func (r *run) memoryRows() []bench.Row {
 	user := bench.Row{What: "user memory per idle session, RSS slope", Format: "%.0f B"}
 	if r.Plan.Connections/len(r.Plan.Nodes) >= fullNode {
 		user.Target, user.Bound = 256, bench.AtMost
@@ -109,20 +110,17 @@ func (r *Result) memoryRows() []bench.Row {
 	nodes := float64(len(r.Plan.Nodes))
 	if d := r.Idle; d != nil && len(d.Readings) == quarters+1 {
 		empty, low, high := d.Readings[0], d.Readings[1], d.Readings[quarters]
-		user.Value, kernel.Value = d.slope(rss), d.slope(slab)
+		user.Value, kernel.Value = measure.Slope(low, high, measure.RSS), measure.Slope(low, high, measure.Slab)
 		base.Value = float64(empty.RSS) / nodes / 1e6
-		whole := func(value func(reading) int64) float64 {
-			return float64(value(high)-value(empty)) / float64(high.Connections)
-		}
 		user.Notes = []string{
-			fmt.Sprintf("%d → %d connections over all nodes, with pings; anonymous memory alone: %.0f B", low.Connections, high.Connections, d.slope(anonymous)),
-			fmt.Sprintf("against empty nodes, with what a process needs once it has connections at all: RSS %.0f B, anonymous %.0f B", whole(rss), whole(anonymous)),
+			fmt.Sprintf("%d → %d connections over all nodes, with pings; anonymous memory alone: %.0f B", low.Connections, high.Connections, measure.Slope(low, high, measure.Anonymous)),
+			fmt.Sprintf("against empty nodes, with what a process needs once it has connections at all: RSS %.0f B, anonymous %.0f B", measure.Slope(empty, high, measure.RSS), measure.Slope(empty, high, measure.Anonymous)),
 		}
 		kernel.Notes = []string{fmt.Sprintf("memory of the host in use, all of it, clients too: %.1f GB more than with empty nodes",
 			float64(empty.Available-high.Available)/1e9)}
 	} else {
 		why := missingRun
-		if r.opts.Ping == 0 {
+		if r.o.Ping == 0 {
 			why = "the idle part was left out (--ping 0)"
 		}
 		user.Missing, kernel.Missing, base.Missing = why, why, why
@@ -138,10 +136,10 @@ func (r *Result) memoryRows() []bench.Row {
 	return []bench.Row{user, base, used, kernel}
 }
 
-func (r *Result) fanoutRows() []bench.Row {
-	n := r.opts.Connections
+func (r *run) fanoutRows() []bench.Row {
+	n := r.o.Connections
 	server, floor := r.Belfry.last(n), r.Floor.last(n)
-	what := fmt.Sprintf("fan-out of %d bytes to %d: ", r.opts.Size, n)
+	what := fmt.Sprintf("fan-out of %d bytes to %d: ", r.o.Size, n)
 	last := bench.Row{What: what + "publish → last receipt", Format: "%.0f ms"}
 	each := bench.Row{What: what + "the same per connection", Format: "%.2f µs"}
 	wall := bench.Row{What: what + "the same / floor", Format: "%.2f ×", Target: 1.10, Bound: bench.AtMost}
@@ -152,17 +150,17 @@ func (r *Result) fanoutRows() []bench.Row {
 			row.Missing = missingRun
 		}
 	} else {
-		last.Value, each.Value = server.Wall, server.each()
+		last.Value, each.Value = server.Wall, server.Each()
 		last.Notes = []string{fmt.Sprintf("one message to one node's API reached all sessions of %d nodes, %d times; ms: %s", server.Nodes, len(server.Walls), list(server.Walls)),
-			"half of the clients and 99 % of them had it after, ms: belfry " + server.reached()}
-		cpu.Notes = []string{fmt.Sprintf("belfry: %.2f µs a delivery over all nodes, clients %.2f µs; nodes without any fan-out: %.2f cores", server.CPU, server.Clients, server.Idle)}
+			"half of the clients and 99 % of them had it after, ms: belfry " + reached(server)}
+		cpu.Notes = []string{fmt.Sprintf("belfry: %.2f µs a delivery over all nodes, clients %.2f µs; nodes without any fan-out: %.2f cores", server.CPU, server.Clients.CPU, server.Idle)}
 		if floor == nil {
 			wall.Missing, cpu.Missing = "the floor was not measured", "the floor was not measured"
 		} else {
 			wall.Value, cpu.Value = server.Wall/floor.Wall, server.CPU/floor.CPU
-			wall.Notes = []string{fmt.Sprintf("floor: %.0f ms, %.2f µs a connection; ms: %s", floor.Wall, floor.each(), list(floor.Walls))}
-			last.Notes[1] += ", floor " + floor.reached()
-			cpu.Notes = append(cpu.Notes, fmt.Sprintf("floor: %.2f µs a delivery, clients %.2f µs", floor.CPU, floor.Clients))
+			wall.Notes = []string{fmt.Sprintf("floor: %.0f ms, %.2f µs a connection; ms: %s", floor.Wall, floor.Each(), list(floor.Walls))}
+			last.Notes[1] += ", floor " + reached(floor)
+			cpu.Notes = append(cpu.Notes, fmt.Sprintf("floor: %.2f µs a delivery, clients %.2f µs", floor.CPU, floor.Clients.CPU))
 		}
 	}
 	if r.Belfry != nil {
@@ -177,6 +175,11 @@ func (r *Result) fanoutRows() []bench.Row {
 	return []bench.Row{last, each, wall, cpu}
 }
 
+// reached returns when half of the clients and when nearly all had the message.
+func reached(f *measure.Fanout) string {
+	return fmt.Sprintf("%.0f and %.0f", float64(f.Receipt.P50)/1e6, float64(f.Receipt.P99)/1e6)
+}
+
 // list prints figures one after the other.
 func list(v []float64) string {
 	s := ""
@@ -189,11 +192,11 @@ func list(v []float64) string {
 	return s
 }
 
-func (r *Result) pushRows() []bench.Row {
-	if r.opts.Push == 0 {
+func (r *run) pushRows() []bench.Row {
+	if r.o.Push == 0 {
 		return nil
 	}
-	home := bench.Row{What: fmt.Sprintf("push to one user during fan-outs to %d: p99, HTTP request → sendto", r.opts.Connections), Format: "%.1f ms"}
+	home := bench.Row{What: fmt.Sprintf("push to one user during fan-outs to %d: p99, HTTP request → sendto", r.o.Connections), Format: "%.1f ms"}
 	if len(r.Plan.Nodes) == 1 { // otherwise the processors are oversubscribed, and the row is only information
 		home.Target, home.Bound = 20, bench.AtMost
 	}
@@ -225,9 +228,12 @@ func quantiles(q bench.Quantiles) string {
 	return fmt.Sprintf("p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms, of %d", ms(q.P50), ms(q.P99), ms(q.P999), q.Count)
 }
 
-func (r *Result) idleRows() []bench.Row {
-	cpu := bench.Row{What: fmt.Sprintf("CPU of all nodes while idle, pings every %v", r.opts.Ping), Format: "%.2f cores"}
-	if r.opts.Connections == million && r.opts.Ping == 30*time.Second {
+func (r *run) idleRows() []bench.Row {
+	if r.o.Ping == 0 {
+		return nil
+	}
+	cpu := bench.Row{What: fmt.Sprintf("CPU of all nodes while idle, pings every %v", r.o.Ping), Format: "%.2f cores"}
+	if r.o.Connections == million && r.o.Ping == 30*time.Second {
 		cpu.Target, cpu.Bound = 0.5, bench.AtMost
 	}
 	left := bench.Row{What: "RSS of all nodes after all clients have left", Format: "%.0f MB"}

@@ -18,6 +18,7 @@ import (
 	"belfry/bench/peers/servers/gorilla"
 	"belfry/bench/peers/servers/gws"
 	"belfry/bench/peers/servers/nats"
+	"belfry/bench/peers/servers/nbio"
 )
 
 // serveCommand runs one of the servers of this module.
@@ -54,7 +55,7 @@ func serve(ctx context.Context, name, listen, api string) error {
 		return nats.Serve(ctx, sockets, control)
 	}
 	run := map[string]func(context.Context, net.Listener, net.Listener) error{
-		peer.GWS: gws.Serve, peer.Gorilla: gorilla.Serve, peer.Coder: coder.Serve}[name]
+		peer.GWS: gws.Serve, peer.Gorilla: gorilla.Serve, peer.Coder: coder.Serve, peer.NBIO: nbio.Serve}[name]
 	if run == nil {
 		return fmt.Errorf("serve %s: allowed are %s", name, peer.List(peer.Libraries()))
 	}

@@ -3,67 +3,38 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"belfry/bench"
 	"belfry/bench/peers/peer"
+	"belfry/bench/tool"
 )
 
-// options are the flags.
+// options are the flags; see tool.Flags.
 type options struct {
-	belfry      string
-	only        []string
-	with        []string
-	define      []string
-	connections int
-	rounds      int
-	broadcasts  int
-	size        int
-	clients     int
-	shards      int
-	settle      time.Duration
-	push        time.Duration
-	concurrency int
-	cache       string
-	chart       string
-	timeout     time.Duration
-	json        bool
+	Belfry      string        `flag:"belfry" value:"../../bin/belfry" help:"belfry's program"`
+	Only        tool.List     `flag:"only" help:"peers to measure besides belfry and the floor; none is all"`
+	With        []string      `flag:"with" help:"NAME=PROGRAM of an external server with a definition, or of another Centrifugo (repeatable)"`
+	Define      []string      `flag:"define" help:"YAML file with the definition of a further server (repeatable)"`
+	Connections int           `flag:"connections" value:"15000" range:"30..1000000" help:"connections"`
+	Rounds      int           `flag:"rounds" value:"3" range:"1..100" help:"rounds; each server runs once in every round"`
+	Broadcasts  int           `flag:"broadcasts" value:"20" range:"1..10000" help:"messages to all in a round"`
+	Size        int           `flag:"size" value:"128" range:"51..61440" help:"payload, in bytes"`
+	Clients     int           `flag:"clients" value:"2" range:"1..100" help:"client processes, at least"`
+	Shards      int           `flag:"shards" value:"cpus" range:"1..256" help:"shards of belfry and threads of the floor"`
+	Settle      time.Duration `flag:"settle" value:"2s" range:"0s..10m" help:"time from the last connect to reading memory"`
+	Push        time.Duration `flag:"push" value:"6s" range:"0s..1h" help:"time of pushes to users in a round; 0 leaves them out"`
+	Concurrency int           `flag:"concurrency" value:"600" range:"1..10000" help:"requests in progress during pushes to users"`
+	Cache       string        `flag:"cache" value:"cache" help:"folder where socket.io is installed and Centrifugo is built"`
 
 	programs map[string]string           // of --with
 	external map[string]*peer.Definition // ready ones, and those of --define
 }
 
+// validate checks the options beyond their ranges.
 func (o *options) validate() error {
-	for _, b := range []struct {
-		name         string
-		v, low, high int
-	}{
-		{"connections", o.connections, 3 * perUser, 1_000_000},
-		{"rounds", o.rounds, 1, 100},
-		{"broadcasts", o.broadcasts, 1, 10_000},
-		{"size", o.size, bench.MinPayload, 60 << 10},
-		{"clients", o.clients, 1, 100},
-		{"shards", o.shards, 1, 256},
-		{"concurrency", o.concurrency, 1, 10_000},
-	} {
-		if b.v < b.low || b.v > b.high {
-			return fmt.Errorf("--%s %d: allowed are %d to %d", b.name, b.v, b.low, b.high)
-		}
-	}
-	switch {
-	case o.settle < 0:
-		return fmt.Errorf("--settle %v: must not be below 0", o.settle)
-	case o.push < 0:
-		return fmt.Errorf("--push %v: must not be below 0", o.push)
-	case o.timeout <= 0:
-		return fmt.Errorf("--timeout %v: must be above 0", o.timeout)
-	case o.chart != "" && filepath.Ext(o.chart) != ".svg" && filepath.Ext(o.chart) != ".png":
-		return fmt.Errorf("--chart %s: allowed are .svg and .png", o.chart)
-	}
-	if _, err := os.Stat(o.belfry); err != nil {
+	if _, err := os.Stat(o.Belfry); err != nil {
 		return fmt.Errorf("--belfry: %w (make build makes it)", err)
 	}
 	return o.definitions()
@@ -75,7 +46,7 @@ func (o *options) definitions() (err error) {
 		return err
 	}
 	used := peer.Own()
-	for _, file := range o.define {
+	for _, file := range o.Define {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return fmt.Errorf("--define: %w", err)
@@ -93,7 +64,7 @@ func (o *options) definitions() (err error) {
 		}
 	}
 	o.programs = make(map[string]string)
-	for _, s := range o.with {
+	for _, s := range o.With {
 		name, program, ok := strings.Cut(s, "=")
 		if !ok || o.external[name] == nil {
 			return fmt.Errorf("--with %s: allowed is NAME=PROGRAM, NAME one of %s", s, peer.List(names(o.external)))
@@ -104,7 +75,7 @@ func (o *options) definitions() (err error) {
 		o.programs[name] = program
 		used = append(used, name)
 	}
-	for _, name := range o.only {
+	for _, name := range o.Only {
 		if !slices.Contains(used, name) {
 			return fmt.Errorf("--only %s: allowed are %s; others need --with", name, peer.List(used))
 		}
@@ -114,7 +85,7 @@ func (o *options) definitions() (err error) {
 
 // measures says whether a server is in the table.
 func (o *options) measures(name string) bool {
-	return len(o.only) == 0 || name == peer.Belfry || name == peer.Floor || slices.Contains(o.only, name)
+	return len(o.Only) == 0 || name == peer.Belfry || name == peer.Floor || slices.Contains(o.Only, name)
 }
 
 func names(m map[string]*peer.Definition) []string {

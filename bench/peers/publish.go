@@ -28,8 +28,20 @@ func newPublisher(d *peer.Definition) (publisher, error) {
 		}
 		return &natsPublisher{conn: conn, subject: d.All.Subject, clock: bench.NewClock()}, nil
 	}
-	conn, err := newConn(d.API, d.All)
-	return &httpPublisher{conn}, err
+	r, err := request(d.API, d.All)
+	if err != nil {
+		return nil, err
+	}
+	return &httpPublisher{publish.NewConn(r)}, nil
+}
+
+// request makes requests to a server's API.
+func request(addr string, form *peer.Request) (*publish.Request, error) {
+	r, err := publish.NewRequest("", "http://"+addr+form.Path, form.Body, form.Headers...)
+	if err == nil {
+		r.Delivered = form.Delivered
+	}
+	return r, err
 }
 
 type httpPublisher struct{ conn *publish.Conn }
@@ -57,31 +69,3 @@ func (p *natsPublisher) broadcast(_ context.Context, seq uint32, size int) (int6
 }
 
 func (p *natsPublisher) close() { p.conn.Close() }
-
-// floorPublisher drives the floor through the control protocol.
-type floorPublisher struct {
-	proc    *bench.Process
-	clock   bench.Clock
-	threads int // that write
-}
-
-func (p *floorPublisher) broadcast(ctx context.Context, seq uint32, size int) (int64, error) {
-	stamp := p.clock.Now()
-	r, err := p.proc.Call(ctx, bench.Command{Op: bench.OpSend, Send: &bench.Send{Seq: seq, Size: size, Threads: p.threads}})
-	if err == nil && r.Sent.Failed > 0 {
-		err = fmt.Errorf("%d of %d writes failed", r.Sent.Failed, r.Sent.Failed+r.Sent.Written)
-	}
-	return stamp, err
-}
-
-func (p *floorPublisher) close() {}
-
-// newConn returns a connection that publishes at a server's API.
-func newConn(addr string, form *peer.Request) (*publish.Conn, error) {
-	r, err := publish.NewRequest("", "http://"+addr+form.Path, form.Body, form.Headers...)
-	if err != nil {
-		return nil, err
-	}
-	r.Delivered = form.Delivered
-	return publish.NewConn(r), nil
-}

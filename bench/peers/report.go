@@ -1,32 +1,23 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"strings"
-	"time"
 
 	"belfry/bench"
+	"belfry/bench/measure"
 	"belfry/bench/peers/peer"
 	"belfry/bench/plot"
+	"belfry/bench/report"
 )
 
-// report has all measured values.
-type report struct {
-	Machine     string    `json:"machine"`
-	Command     string    `json:"command"`
-	Began       time.Time `json:"began"`
-	Took        float64   `json:"took_seconds"`
-	LoadBefore  float64   `json:"load_before"`
+// results has all measured values.
+type results struct {
 	Connections int       `json:"connections"`
-	Rounds      int       `json:"rounds"`
+	Rounds      int       `json:"rounds"` // that are complete
 	Servers     []*result `json:"servers"`
 	Skipped     []string  `json:"skipped,omitempty"` // and why
-
-	size, broadcasts, concurrency int
-	settle                        time.Duration
 }
 
 // result is one server of the table.
@@ -67,8 +58,8 @@ func columns() []column {
 	}
 }
 
-// fill computes the medians.
-func (r *report) fill() {
+// fill computes the medians and completes the report.
+func (r *results) fill(rep *report.Report, o *options) {
 	for _, s := range r.Servers {
 		of := func(value func(*round) float64) float64 {
 			var values []float64
@@ -83,7 +74,7 @@ func (r *report) fill() {
 		m := &s.Median
 		m.RSS, m.Slab, m.Connects, m.Wall, m.P99, m.CPU = of(c[0].of), of(c[1].of), of(c[2].of), of(c[3].of), of(c[4].of), of(c[5].of)
 		m.BaseRSS = int64(of(func(r *round) float64 { return float64(r.BaseRSS) }))
-		m.Clients = clients{
+		m.Clients = measure.ClientLoad{
 			CPU:     of(func(r *round) float64 { return r.Clients.CPU }),
 			Starved: of(func(r *round) float64 { return r.Clients.Starved }),
 			Gap:     of(func(r *round) float64 { return r.Clients.Gap }),
@@ -92,18 +83,12 @@ func (r *report) fill() {
 			m.Push = &pushes{PerSecond: perSecond, Latency: bench.Quantiles{P99: int64(of(c[7].of) * 1e6)}}
 		}
 	}
+	rep.Title, rep.Detail, rep.Body, rep.Lines = "belfry beside other servers", r, r.tables(), r.lines(o)
+	rep.Draw(r.chart())
 }
 
-func (r *report) writeJSON(w io.Writer) error {
-	p, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		_, err = w.Write(append(p, '\n'))
-	}
-	return err
-}
-
-// writeTable prints figures and their ratios as Markdown tables.
-func (r *report) writeTable(w io.Writer) error {
+// tables are the figures, and their ratios to those of belfry.
+func (r *results) tables() string {
 	var b strings.Builder
 	heads := []string{"server"}
 	for _, c := range columns() {
@@ -118,30 +103,33 @@ func (r *report) writeTable(w io.Writer) error {
 		b.WriteString("\n")
 		bench.WriteCells(&b, append([][]string{heads}, r.cells(&belfry.Median)...), 0)
 	}
-	fmt.Fprintf(&b, "\n%d connections, %d of them a user; medians over rounds in fresh processes, %d of them complete. Idle RSS and slab (both ends) are slopes from a third of the connections, %v after the last; "+
+	return b.String()
+}
+
+// lines say how it was measured, and what each server is.
+func (r *results) lines(o *options) []string {
+	lines := []string{fmt.Sprintf("%d connections, %d of them a user; medians over rounds in fresh processes, %d of them complete. Idle RSS and slab (both ends) are slopes from a third of the connections, %v after the last; "+
 		"fan-out is one message of %d B to all, publish → last receipt, median of %d a round; pushes are a closed loop of %d requests. "+
-		"Slab is that of the whole machine, which should run nothing else.\n",
-		r.Connections, perUser, r.Rounds, r.settle, r.size, r.broadcasts, r.concurrency)
+		"Slab is that of the whole machine, which should run nothing else.",
+		r.Connections, perUser, r.Rounds, o.Settle, o.Size, o.Broadcasts, o.Concurrency)}
 	for _, s := range r.Servers {
-		fmt.Fprintf(&b, "- %s: %s\n", s.Name, s.About)
+		lines = append(lines, fmt.Sprintf("- %s: %s", s.Name, s.About))
 		if c := s.Median.Clients; c.CPU > 0 {
-			fmt.Fprintf(&b, "  - its clients took %.2f µs of CPU a delivery, waited %.0f %% of the time for a processor, and let messages wait up to %.0f ms\n", c.CPU, 100*c.Starved, c.Gap)
+			lines = append(lines, fmt.Sprintf("  - its clients took %.2f µs of CPU a delivery, waited %.0f %% of the time for a processor, and let messages wait up to %.0f ms", c.CPU, 100*c.Starved, c.Gap))
 		}
 		for i, round := range s.Rounds {
 			if round.Problem != "" {
-				fmt.Fprintf(&b, "  - round %d: %s\n", i+1, round.Problem)
+				lines = append(lines, fmt.Sprintf("  - round %d: %s", i+1, round.Problem))
 			}
 		}
 	}
 	for _, s := range r.Skipped {
-		fmt.Fprintf(&b, "- skipped: %s\n", s)
+		lines = append(lines, "- skipped: "+s)
 	}
-	fmt.Fprintf(&b, "\n%s\n%s\n%s, %.0f s, load average before %.2f\n", r.Machine, r.Command, r.Began.Format(time.RFC3339), r.Took, r.LoadBefore)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return lines
 }
 
-func (r *report) find(name string) *result {
+func (r *results) find(name string) *result {
 	for _, s := range r.Servers {
 		if s.Name == name {
 			return s
@@ -152,7 +140,7 @@ func (r *report) find(name string) *result {
 
 // cells returns a line for each server: its figures, or their ratios to those
 // of over.
-func (r *report) cells(over *round) [][]string {
+func (r *results) cells(over *round) [][]string {
 	var lines [][]string
 	for _, s := range r.Servers {
 		line := []string{s.Name}
@@ -174,11 +162,12 @@ func (r *report) cells(over *round) [][]string {
 
 // chart shows each server as a point: what an idle connection costs in memory
 // and what a delivery costs in time.
-func (r *report) chart() *plot.Chart {
-	c := &plot.Chart{
-		Title: fmt.Sprintf("One message to %d connections against the memory of an idle one", r.Connections),
-		X:     "server RSS, bytes per idle connection", Y: "fan-out, µs per connection", LogX: true, Zero: true,
-	}
+func (r *results) chart() report.Chart {
+	c := report.Chart{File: "peers.svg", Text: "Each server is a point: what an idle connection costs in memory, and a delivery in time.",
+		Chart: plot.Chart{
+			Title: fmt.Sprintf("One message to %d connections against the memory of an idle one", r.Connections),
+			X:     "server RSS, bytes per idle connection", Y: "fan-out, µs per connection", LogX: true, Zero: true,
+		}}
 	for _, s := range r.Servers {
 		if m := s.Median; m.Wall > 0 {
 			c.Series = append(c.Series, plot.Series{Name: s.Name, Dots: true, Bare: true,

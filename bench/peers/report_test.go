@@ -2,21 +2,25 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"belfry/bench"
+	"belfry/bench/report"
+	"belfry/bench/tool"
 )
 
-func example() *report {
+func example() (*results, *report.Report) {
 	push := func(perSecond float64) *pushes {
 		return &pushes{PerSecond: perSecond, Latency: bench.Quantiles{P99: 5e6}}
 	}
-	r := &report{Connections: 600, Rounds: 2, Servers: []*result{
+	r := &results{Connections: 600, Rounds: 2, Servers: []*result{
 		{Name: "belfry", Rounds: []round{
 			{RSS: 200, Slab: 8000, Connects: 20000, Wall: 5, P99: 50, CPU: 4, Push: push(10000)},
 			{RSS: 300, Slab: 8000, Connects: 30000, Wall: 5, P99: 50, CPU: 4, Push: push(14000)}}},
@@ -25,13 +29,15 @@ func example() *report {
 			{Problem: "it fell over"}}},
 		{Name: "nothing", Rounds: []round{{Problem: "not ready"}}},
 	}, Skipped: []string{"goim: why"}}
-	r.fill()
-	return r
+	rep := &report.Report{Scenario: "peers"}
+	r.fill(rep, small())
+	return r, rep
 }
 
 func TestTable(t *testing.T) {
 	var b bytes.Buffer
-	if err := example().writeTable(&b); err != nil {
+	_, rep := example()
+	if err := rep.Write(&b, false); err != nil {
 		t.Fatal(err)
 	}
 	lines := map[string][]string{}
@@ -58,45 +64,52 @@ func TestTable(t *testing.T) {
 }
 
 func TestWrite(t *testing.T) {
-	chart := filepath.Join(t.TempDir(), "chart.svg")
+	_, rep := example()
 	var b bytes.Buffer
-	if err := (&options{json: true, chart: chart}).write(&b, example()); err != nil {
+	if err := rep.Write(&b, true); err != nil {
 		t.Fatal(err)
 	}
-	var back report
-	if err := json.Unmarshal(b.Bytes(), &back); err != nil || len(back.Servers) != 3 || len(back.Servers[0].Rounds) != 2 {
+	var detail results
+	back := report.Report{Detail: &detail}
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil || len(detail.Servers) != 3 || len(detail.Servers[0].Rounds) != 2 {
 		t.Errorf("%v: %s", err, b.Bytes())
 	}
-	svg, err := os.ReadFile(chart)
+	dir := t.TempDir()
+	if err := rep.WriteFolder(dir); err != nil {
+		t.Fatal(err)
+	}
+	svg, err := os.ReadFile(filepath.Join(dir, "peers.svg"))
 	if err != nil || !bytes.Contains(svg, []byte("gws")) || bytes.Contains(svg, []byte("nothing")) {
 		t.Errorf("chart: %v, %d bytes; want gws and not the server without figures", err, len(svg))
 	}
-	if err := (&options{}).write(&b, nil); err != nil {
-		t.Error(err)
+	if md, err := os.ReadFile(filepath.Join(dir, "report.md")); err != nil || !bytes.Contains(md, []byte("÷ belfry")) {
+		t.Errorf("%v: %s", err, md)
 	}
 }
 
 func TestValidateNamesTheFlag(t *testing.T) {
-	for want, change := range map[string]func(*options){
-		"--connections": func(o *options) { o.connections = 1 },
-		"--rounds":      func(o *options) { o.rounds = 0 },
-		"--size":        func(o *options) { o.size = 1 },
-		"--chart":       func(o *options) { o.chart = "x.pdf" },
-		"--push":        func(o *options) { o.push = -time.Second },
-		"--belfry":      func(o *options) { o.belfry = "missing" },
-		"--only":        func(o *options) { o.only = []string{"centrifugo"} },
-		"--with x":      func(o *options) { o.with = []string{"x=y"} },
-		"--with goim":   func(o *options) { o.with = []string{"goim=missing"} },
-		"--define":      func(o *options) { o.define = []string{"missing.yaml"} },
+	for args, want := range map[string]string{
+		"":                        "",
+		"--connections 1":         "--connections 1: allowed are",
+		"--rounds 0":              "--rounds",
+		"--size 1":                "--size",
+		"--push -1s":              "--push",
+		"--belfry missing":        "--belfry",
+		"--only uwebsockets":      "--only",
+		"--with x=y":              "--with x",
+		"--with goim=missing":     "--with goim",
+		"--define missing.yaml":   "--define",
+		"--report main.go/report": "--report",
 	} {
-		o := small()
-		o.belfry = "main.go" // anything that is there
-		if err := o.validate(); err != nil {
-			t.Fatal(err)
-		}
-		change(o)
-		if err := o.validate(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want an error that names %s", err, want)
+		o := new(options)
+		s := tool.Scenario{Name: "peers", Options: o, Validate: o.validate,
+			Run: func(context.Context, *tool.Progress) (*report.Report, error) { return nil, nil }}
+		cmd := s.Command()
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		cmd.SetArgs(append([]string{"--belfry", "main.go"}, strings.Fields(args)...)) // anything that is there
+		if err := cmd.ExecuteContext(t.Context()); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error that names %s", args, err, want)
 		}
 	}
 }
@@ -108,11 +121,11 @@ func TestExternalServersInTheLineup(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := small()
-	o.belfry, o.define, o.with, o.only = "main.go", []string{file}, []string{"nbio=main.go"}, []string{"mine", "nbio", "gws"}
+	o.Belfry, o.Define, o.With, o.Only = "main.go", []string{file}, []string{"uwebsockets=main.go"}, []string{"mine", "uwebsockets", "gws"}
 	if err := o.validate(); err != nil {
 		t.Fatal(err)
 	}
-	lineup, err := contenders(t.Context(), o, new(report), nil)
+	lineup, err := contenders(t.Context(), o, new(results), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +133,32 @@ func TestExternalServersInTheLineup(t *testing.T) {
 	for _, c := range lineup {
 		got = append(got, c.name)
 	}
-	if want := "belfry floor gws mine nbio"; strings.Join(got, " ") != want {
+	if want := "belfry floor gws mine uwebsockets"; strings.Join(got, " ") != want {
 		t.Errorf("line-up %v, want %s", got, want)
+	}
+}
+
+func TestCentrifugoInTheLineup(t *testing.T) {
+	lineup := func(with ...string) (names []string, r *results) {
+		o, r := small(), new(results)
+		o.Belfry, o.With, o.Only, o.Cache = "main.go", with, []string{"centrifugo"}, t.TempDir()
+		if err := o.validate(); err != nil {
+			t.Fatal(err)
+		}
+		all, err := contenders(t.Context(), o, r, tool.NewProgress(io.Discard))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range all {
+			names = append(names, c.name)
+		}
+		return names, r
+	}
+	t.Setenv("PATH", "") // so that nothing is built
+	if got, r := lineup("centrifugo=main.go"); !slices.Equal(got, []string{"belfry", "floor", "centrifugo"}) || len(r.Skipped) > 0 {
+		t.Errorf("with a program: %v, skipped %q", got, r.Skipped)
+	}
+	if got, r := lineup(); len(got) != 2 || len(r.Skipped) != 1 || !strings.Contains(r.Skipped[0], "go command") {
+		t.Errorf("where it cannot be built: %v, skipped %q", got, r.Skipped)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -11,7 +12,9 @@ import (
 
 	"belfry/bench"
 	"belfry/bench/peers/peer"
+	"belfry/bench/peers/servers/centrifugo"
 	"belfry/bench/peers/servers/socketio"
+	"belfry/bench/tool"
 )
 
 // TestMain lets the test binary be the program's child processes.
@@ -24,8 +27,8 @@ func TestMain(m *testing.M) {
 }
 
 func small() *options {
-	return &options{connections: 60, rounds: 1, broadcasts: 3, size: 128, clients: 1, shards: 2,
-		push: 100 * time.Millisecond, concurrency: 6, timeout: time.Minute}
+	return &options{Connections: 60, Rounds: 1, Broadcasts: 3, Size: 128, Clients: 1, Shards: 2,
+		Push: 100 * time.Millisecond, Concurrency: 6}
 }
 
 func self(t *testing.T) string {
@@ -39,16 +42,16 @@ func self(t *testing.T) string {
 
 // checkRound runs a round, in which the clients verify that every broadcast
 // reaches every connection once and every push those of its user.
-func checkRound(t *testing.T, c contender) {
+func checkRound(t *testing.T, c contender, pushes bool) {
 	t.Helper()
-	r, err := measureRound(t.Context(), small(), c, func(string) {})
+	r, err := measureRound(t.Context(), small(), c, tool.NewProgress(io.Discard))
 	if err != nil || r.Problem != "" {
 		t.Fatalf("%v, problem: %s", err, r.Problem)
 	}
 	if r.Connects <= 0 || r.Wall <= 0 || r.P99 <= 0 || r.CPU <= 0 || r.BaseRSS <= 0 || r.Clients.CPU <= 0 {
 		t.Errorf("not measured: %+v", r)
 	}
-	if c.pushes && (r.Push == nil || r.Push.Pushed == 0 || r.Push.Latency.Count != int64(r.Push.Pushed*perUser)) {
+	if pushes != (r.Push != nil) || pushes && (r.Push.PerSecond <= 0 || r.Push.Pushed == 0 || r.Push.Latency.Count != int64(r.Push.Pushed*perUser)) {
 		t.Errorf("pushes: %+v", r.Push)
 	}
 }
@@ -56,16 +59,12 @@ func checkRound(t *testing.T, c contender) {
 func TestLibraries(t *testing.T) {
 	for _, name := range peer.Libraries() {
 		t.Run(name, func(t *testing.T) {
-			c := fromDefinition(peer.ForLibrary(name), self(t))
-			checkRound(t, c)
-			if c.pushes == (name == peer.NATS) {
-				t.Errorf("pushes over HTTP: %v", c.pushes)
-			}
+			checkRound(t, fromDefinition(peer.ForLibrary(name), self(t)), name != peer.NATS)
 		})
 	}
 }
 
-func TestFloor(t *testing.T) { checkRound(t, floorContender(2)) }
+func TestFloor(t *testing.T) { checkRound(t, floorContender(2), false) }
 
 func TestSocketIO(t *testing.T) {
 	command, err := socketio.Install(t.Context(), "cache")
@@ -75,19 +74,33 @@ func TestSocketIO(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkRound(t, fromDefinition(peer.ForSocketIO(command), ""))
+	checkRound(t, fromDefinition(peer.ForSocketIO(command), ""), true)
 }
 
-func TestPushToOneUserOverNATS(t *testing.T) {
-	target, err := startDefined(t.Context(), peer.ForLibrary(peer.NATS), self(t))
+// TestCentrifugo runs the program that make bench-peers has built; building it
+// would take minutes.
+func TestCentrifugo(t *testing.T) {
+	program, ok := centrifugo.Built("../../bin/peers-cache")
+	if !ok {
+		t.Skipf("Centrifugo is not built: %s is missing; make bench-peers ARGS=\"--only centrifugo\" builds it", program)
+	}
+	all, err := peer.External()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer target.stop()
+	checkRound(t, fromDefinition(all[peer.Centrifugo], program), true)
+}
+
+func TestPushToOneUserOverNATS(t *testing.T) {
+	server, err := startDefined(t.Context(), peer.ForLibrary(peer.NATS), self(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
 	d := peer.ForLibrary(peer.NATS)
 	wire := d.Wire
 	wire.Users = 2
-	p, err := bench.StartPool(t.Context(), bench.PoolOptions{Connections: 4, Targets: target.addresses(), Wire: wire})
+	p, err := bench.StartPool(t.Context(), bench.PoolOptions{Connections: 4, Processes: 1, Targets: server.Listen(0), Wire: wire})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,12 +108,13 @@ func TestPushToOneUserOverNATS(t *testing.T) {
 	if c, err := p.Connect(t.Context(), 0, 4); err != nil || c.Err() != nil {
 		t.Fatal(err, c.Err())
 	}
-	n := target.all.(*natsPublisher)
+	n := server.all.(*natsPublisher)
 	payload := bench.AppendMessage(nil, bench.Message{Stream: bench.Direct, User: 1, Seq: 1, Stamp: n.clock.Now()}, 128)
 	if err := n.conn.Publish("user."+bench.UID(1), payload); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := arrival(t.Context(), p, 2); err != nil {
+	wait := bench.Command{Op: bench.OpWait, Wait: &bench.Wait{Stream: bench.Direct, Until: 2, Timeout: int64(15 * time.Second)}}
+	if _, err := p.Processes()[0].Call(t.Context(), wait); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Verify(t.Context()); err != nil {
@@ -121,7 +135,7 @@ user: {path: "/v1/users/{uid}", body: "<{payload}>"}
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkRound(t, fromDefinition(d, self(t)))
+	checkRound(t, fromDefinition(d, self(t)), true)
 }
 
 // doubled publishes everything twice.
@@ -137,14 +151,14 @@ func (d doubled) broadcast(ctx context.Context, seq uint32, size int) (int64, er
 func TestFaultsAreAProblem(t *testing.T) {
 	c := fromDefinition(peer.ForLibrary(peer.GWS), self(t))
 	start := c.start
-	c.start = func(ctx context.Context) (*target, error) {
-		target, err := start(ctx)
+	c.start = func(ctx context.Context) (server, error) {
+		s, err := start(ctx)
 		if err == nil {
-			target.all = doubled{target.all}
+			s.(*defined).all = doubled{s.(*defined).all}
 		}
-		return target, err
+		return s, err
 	}
-	r, err := measureRound(t.Context(), small(), c, func(string) {})
+	r, err := measureRound(t.Context(), small(), c, tool.NewProgress(io.Discard))
 	if err != nil || !strings.Contains(r.Problem, "Duplicated") {
 		t.Errorf("%v, problem %q; want one that speaks of duplicates", err, r.Problem)
 	}
@@ -153,34 +167,41 @@ func TestFaultsAreAProblem(t *testing.T) {
 func TestServerThatDoesNotStart(t *testing.T) {
 	d := peer.ForLibrary(peer.GWS)
 	d.Command = []string{"{binary}", "serve", "nonsense"}
-	r, err := measureRound(t.Context(), small(), fromDefinition(d, self(t)), func(string) {})
+	r, err := measureRound(t.Context(), small(), fromDefinition(d, self(t)), tool.NewProgress(io.Discard))
 	if err != nil || !strings.Contains(r.Problem, "nonsense") {
 		t.Errorf("%v, problem %q; want the server's last words", err, r.Problem)
 	}
+}
+
+// interrupting ends a context when the first message is published.
+type interrupting struct {
+	publisher
+	cancel context.CancelFunc
+}
+
+func (i interrupting) broadcast(ctx context.Context, seq uint32, size int) (int64, error) {
+	i.cancel()
+	return i.publisher.broadcast(ctx, seq, size)
 }
 
 func TestInterruptEndsTheServer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := fromDefinition(peer.ForLibrary(peer.GWS), self(t))
 	start := c.start
-	var server *bench.Process
-	c.start = func(ctx context.Context) (*target, error) {
-		target, err := start(ctx)
+	var process *bench.Process
+	c.start = func(ctx context.Context) (server, error) {
+		s, err := start(ctx)
 		if err == nil {
-			server = target.proc
+			process = s.(*defined).proc
+			s.(*defined).all = interrupting{s.(*defined).all, cancel}
 		}
-		return target, err
+		return s, err
 	}
-	_, err := measureRound(ctx, small(), c, func(what string) {
-		if what == "fan-out" {
-			cancel()
-		}
-	})
-	if !errors.Is(err, context.Canceled) {
+	if _, err := measureRound(ctx, small(), c, tool.NewProgress(io.Discard)); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	select {
-	case <-server.Exited():
+	case <-process.Exited():
 	case <-time.After(5 * time.Second):
 		t.Error("the server is still there")
 	}

@@ -3,6 +3,7 @@ package plot
 import (
 	"encoding/xml"
 	"errors"
+	"image/color"
 	"image/png"
 	"io"
 	"math"
@@ -166,5 +167,16 @@ func TestTicks(t *testing.T) {
 		if got := strings.Join(labels, " "); got != tt.want {
 			t.Errorf("%v to %v: %s; want %s", tt.low, tt.high, got, tt.want)
 		}
+	}
+}
+
+func TestPaletteTellsNineSeriesApart(t *testing.T) {
+	seen := make(map[color.Color]int)
+	for i := range 9 {
+		c := palette(i)
+		if j, ok := seen[c]; ok {
+			t.Errorf("series %d and %d are %v", j, i, c)
+		}
+		seen[c] = i
 	}
 }

@@ -21,7 +21,7 @@ var (
 
 // palette returns the colour of series i: those of Okabe and Ito, which
 // colour-blind people can distinguish, without yellow, which is hard to see on
-// white.
+// white, and a dark red, because nine servers are compared.
 func palette(i int) color.Color {
 	colors := [...]color.RGBA{
 		{0x00, 0x72, 0xb2, 0xff}, // blue
@@ -31,6 +31,8 @@ func palette(i int) color.Color {
 		{0xe6, 0x9f, 0x00, 0xff}, // orange
 		{0x56, 0xb4, 0xe9, 0xff}, // sky
 		{0x5b, 0x67, 0x77, 0xff}, // grey
+		{0x00, 0x00, 0x00, 0xff}, // black
+		{0x88, 0x22, 0x55, 0xff}, // wine
 	}
 	return colors[i%len(colors)]
 }

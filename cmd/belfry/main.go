@@ -64,11 +64,19 @@ func newRootCommand(env []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "belfry",
 		Short:         "Push server: holds client connections and pushes messages to them",
-		Version:       buildVersion(),
 		SilenceErrors: true, // execute prints errors
 		SilenceUsage:  true,
 	}
-	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	// cobra's own flag would need text/template, whose reflection keeps every
+	// exported method of every package in the binary: 8 MB.
+	version := root.Flags().Bool("version", false, "print the version")
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !*version {
+			return cmd.Help()
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "belfry", buildVersion())
+		return err
+	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newServeCommand(env), newDoctorCommand(env), newConfigCommand(env), newPushCommand(), newListenCommand(), newBenchCommand(), newVersionCommand())
 	markUsage(root)

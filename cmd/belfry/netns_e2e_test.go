@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -96,7 +97,7 @@ func (n *namespace) get(address, path string) string {
 // others reach them, and each knows only the route of the first. All find each
 // other.
 func TestE2EThreeHostsByOneRoute(t *testing.T) {
-	bin := benchBinary(t)
+	bin := builtBinary(t)
 	hub := newNamespace(t, "hub")
 	hub.ip("link add br0 type bridge")
 	hub.ip("link set br0 up")
@@ -143,10 +144,28 @@ func TestE2EThreeHostsByOneRoute(t *testing.T) {
 
 // A host without IPv4, even on loopback.
 func TestE2EHostWithoutIPv4(t *testing.T) {
-	bin := benchBinary(t)
+	bin := builtBinary(t)
 	h := newNamespace(t, "six")
 	h.ip("addr del 127.0.0.1/8 dev lo")
 	const api = "[::1]:8081"
 	h.serve(bin, "--listen", "[::1]:8080", "--api", api, "--nats-cluster-listen", "[::1]:6222")
 	soon(t, "ready", func() bool { return strings.Contains(h.get(api, "/readyz"), `{"ready":true}`) })
+}
+
+// builtBinary is the binary that BELFRY_BIN names, by default the one that make
+// build makes.
+func builtBinary(t *testing.T) string {
+	t.Helper()
+	bin := os.Getenv("BELFRY_BIN")
+	if bin == "" {
+		bin = "../../bin/belfry"
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(bin); err != nil {
+		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
+	}
+	return bin
 }

@@ -53,9 +53,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 		return o, err
 	}
 	defer n.sessions.Loop().Discard()
-	if o.api, err = n.apiOptions(keys); err != nil {
-		return o, err
-	}
+	o.api = n.apiOptions(keys)
 	if n.api, err = push.New(o.api); err == nil && use != nil {
 		use(n)
 	}

@@ -93,11 +93,7 @@ func (n *belfry) open() (err error) {
 	if n.sessions, err = session.New(opt); err != nil {
 		return addressSpace(err, n.cfg)
 	}
-	api, err := n.apiOptions(keys)
-	if err != nil {
-		return err
-	}
-	if n.api, err = push.New(api); err != nil {
+	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}
 	if err = n.api.Listen(); err != nil {

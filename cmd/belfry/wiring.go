@@ -215,15 +215,11 @@ func pollerOptions(c *config.Config, memory *offheap.Owners) poller.Options {
 	return o
 }
 
-func (n *belfry) apiOptions(keys []config.Key) (push.Options, error) {
+func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	c := n.cfg
 	var apiKeys []push.Key
 	for _, k := range keys {
 		apiKeys = append(apiKeys, push.Key{Name: k.Name, Secret: k.Key.Reveal()})
-	}
-	scrape, err := metrics.Handler(n.values)
-	if err != nil {
-		return push.Options{}, err
 	}
 	return push.Options{
 		Publisher:     n.bus,
@@ -236,7 +232,7 @@ func (n *belfry) apiOptions(keys []config.Key) (push.Options, error) {
 		Degraded:      n.bus.Degraded,
 		Healthy:       n.healthy,
 		Config:        func() any { return configView{n.bus.Name(), buildVersion(), n.cfg.Show(n.sources)} },
-		Metrics:       scrape,
+		Metrics:       metrics.Handler(n.values),
 		Dev:           n.page(),
 		Log:           n.log.Named("api"),
 		Limits: push.Limits{
@@ -255,7 +251,7 @@ func (n *belfry) apiOptions(keys []config.Key) (push.Options, error) {
 			BatchIdleTimeout:  c.API.BatchIdleTimeout,
 			ShutdownTimeout:   apiGrace,
 		},
-	}, nil
+	}
 }
 
 // configView is the answer of GET /v1/config: the settings in force.

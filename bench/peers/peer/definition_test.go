@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,6 +40,9 @@ func TestCentrifugo(t *testing.T) {
 			Port         int    `json:"port"`
 			InternalPort string `json:"internal_port"`
 		} `json:"http_server"`
+		API struct {
+			Key string `json:"key"`
+		} `json:"http_api"`
 	}
 	if err := json.Unmarshal([]byte(d.Files["config.json"]), &config); err != nil {
 		t.Fatalf("config.json: %v\n%s", err, d.Files["config.json"])
@@ -49,20 +53,28 @@ func TestCentrifugo(t *testing.T) {
 	if d.Ready != "http://127.0.0.1:7002/health" {
 		t.Errorf("ready %s", d.Ready)
 	}
-	hello := bench.ParseTemplate(d.Wire.OnOpen[0]).Append(nil, bench.Values{User: 7})
-	commands := strings.Split(string(hello), "\n")
-	for i, line := range commands {
-		var c struct{ ID int }
-		if err := json.Unmarshal([]byte(line), &c); err != nil || c.ID != i+1 {
-			t.Errorf("command %s: id %d, %v", line, c.ID, err)
+	for _, r := range []*Request{d.All, d.User} {
+		if key := "X-API-Key: " + config.API.Key; config.API.Key == "" || !slices.Contains(r.Headers, key) {
+			t.Errorf("headers %q, want %s", r.Headers, key)
 		}
 	}
-	if len(commands) != 3 || !strings.Contains(commands[2], bench.UID(7)) {
-		t.Errorf("commands %q, want connect and two subscriptions, the last to the user's channel", commands)
+	var hello struct {
+		ID      int
+		Connect struct{ Subs map[string]struct{} }
 	}
-	body := bench.ParseTemplate(d.User.Body).Append(nil, bench.Values{User: 7, Payload: bench.AppendPayload(nil, bench.Direct, 1, 1, 128)})
-	if !json.Valid(body) {
-		t.Errorf("the body is no JSON: %s", body)
+	text := bench.ParseTemplate(d.Wire.OnOpen[0]).Append(nil, bench.Values{User: 7})
+	if err := json.Unmarshal(text, &hello); err != nil || hello.ID == 0 {
+		t.Errorf("%s: %v; want a command with an id", text, err)
+	}
+	for _, r := range []*Request{d.All, d.User} {
+		var publish struct{ Channel string }
+		text := bench.ParseTemplate(r.Body).Append(nil, bench.Values{User: 7, Payload: bench.AppendPayload(nil, bench.Direct, 1, 1, 128)})
+		if err := json.Unmarshal(text, &publish); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if _, ok := hello.Connect.Subs[publish.Channel]; !ok {
+			t.Errorf("publishes to %q, clients subscribe to %v", publish.Channel, hello.Connect.Subs)
+		}
 	}
 }
 
@@ -83,15 +95,13 @@ func TestGoimPacket(t *testing.T) {
 	}
 }
 
-func TestServersOfYourOwn(t *testing.T) {
-	for _, name := range []string{"nbio", "uwebsockets"} {
-		d := external(t, name)
-		if got, want := strings.Join(d.Command, " "), "/opt/server --listen 127.0.0.1:7001 --api 127.0.0.1:7002"; got != want {
-			t.Errorf("%s: command %s, want %s", name, got, want)
-		}
-		if d.Wire.Path != "/ws?uid={uid}" || d.All.Path != "/v1/all" || d.User.Path != "/v1/users/{uid}" {
-			t.Errorf("%s: %+v %+v %+v", name, d.Wire, d.All, d.User)
-		}
+func TestServerOfYourOwn(t *testing.T) {
+	d := external(t, "uwebsockets")
+	if got, want := strings.Join(d.Command, " "), "/opt/server --listen 127.0.0.1:7001 --api 127.0.0.1:7002"; got != want {
+		t.Errorf("command %s, want %s", got, want)
+	}
+	if d.Wire.Path != "/ws?uid={uid}" || d.All.Path != "/v1/all" || d.User.Path != "/v1/users/{uid}" {
+		t.Errorf("%+v %+v %+v", d.Wire, d.All, d.User)
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 //go:embed definitions/*.yaml
 var definitions embed.FS
 
-// External returns the included definitions of servers that need a given
-// program, by name.
+// External returns the included definitions of servers that are programs of
+// their own, by name.
 func External() (map[string]*Definition, error) {
 	files, err := definitions.ReadDir("definitions")
 	if err != nil {
@@ -37,19 +37,23 @@ func External() (map[string]*Definition, error) {
 	return all, nil
 }
 
-// Names of the servers of this module, in the order of tables.
+// Names of the servers that this module has or builds, in the order of tables.
 const (
-	Belfry   = "belfry"
-	Floor    = "floor"
-	GWS      = "gws"
-	Gorilla  = "gorilla"
-	Coder    = "coder"
-	NATS     = "nats"
-	SocketIO = "socketio"
+	Belfry     = "belfry"
+	Floor      = "floor"
+	GWS        = "gws"
+	Gorilla    = "gorilla"
+	Coder      = "coder"
+	NBIO       = "nbio"
+	NATS       = "nats"
+	SocketIO   = "socketio"
+	Centrifugo = "centrifugo" // defined as the external ones are
 )
 
-// Own lists the names of the servers of this module.
-func Own() []string { return []string{Belfry, Floor, GWS, Gorilla, Coder, NATS, SocketIO} }
+// Own lists the names of the servers that need no given program.
+func Own() []string {
+	return []string{Belfry, Floor, GWS, Gorilla, Coder, NBIO, NATS, SocketIO, Centrifugo}
+}
 
 // The API of belfry, which the peers of this module have too.
 var (
@@ -84,6 +88,8 @@ func ForLibrary(name string) *Definition {
 		d.About = "gorilla/websocket 1.5.3: two goroutines and a queue of 64 a connection, otherwise as in its chat example, prepared messages"
 	case Coder:
 		d.About = "coder/websocket 1.8.15: two goroutines and a queue of 64 a connection, otherwise as in its chat example"
+	case NBIO:
+		d.About = "lesismal/nbio 1.6.8: its own HTTP server and epoll sets (IOModNonBlocking), no goroutine a connection"
 	case NATS:
 		d.About = "nats-server 2.15.2, its WebSocket listener; two subscriptions a connection, published to over NATS"
 		d.Ready, d.Connected, d.All, d.User = "", "", &Request{Subject: "all"}, &Request{Subject: "user.{uid}"}
@@ -119,11 +125,11 @@ func ForSocketIO(command []string) *Definition {
 	}
 }
 
-// IsOwn says whether name is a server of this module.
+// IsOwn says whether name is in Own.
 func IsOwn(name string) bool { return slices.Contains(Own(), name) }
 
 // Libraries lists what `serve` serves.
-func Libraries() []string { return []string{GWS, Gorilla, Coder, NATS} }
+func Libraries() []string { return []string{GWS, Gorilla, Coder, NBIO, NATS} }
 
 // List joins names for messages.
 func List(names []string) string { return strings.Join(names, ", ") }

@@ -43,14 +43,31 @@ func Handler(h Hub) http.Handler {
 	return mux
 }
 
-// Serve serves WebSockets, and the API of h, until the end of ctx.
-func Serve(ctx context.Context, sockets, control net.Listener, ws http.Handler, h Hub) error {
+// Serve serves the API of h until the end of ctx.
+func Serve(ctx context.Context, control net.Listener, h Hub) error {
+	return serve(ctx, endpoint{control, Handler(h)})
+}
+
+// ServeWith serves ws at the path /ws of sockets, and the API of h, until the
+// end of ctx.
+func ServeWith(ctx context.Context, sockets net.Listener, ws http.Handler, control net.Listener, h Hub) error {
 	mux := http.NewServeMux()
 	mux.Handle("/ws", ws)
-	servers := []*http.Server{{Handler: mux}, {Handler: Handler(h)}}
-	done := make(chan error, len(servers))
-	for i, l := range []net.Listener{sockets, control} {
-		go func() { done <- servers[i].Serve(l) }()
+	return serve(ctx, endpoint{sockets, mux}, endpoint{control, Handler(h)})
+}
+
+type endpoint struct {
+	listener net.Listener
+	handler  http.Handler
+}
+
+func serve(ctx context.Context, endpoints ...endpoint) error {
+	var servers []*http.Server
+	done := make(chan error, len(endpoints))
+	for _, e := range endpoints {
+		s := &http.Server{Handler: e.handler}
+		servers = append(servers, s)
+		go func() { done <- s.Serve(e.listener) }()
 	}
 	var first error
 	select {

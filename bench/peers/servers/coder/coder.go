@@ -34,7 +34,7 @@ type hub struct {
 // Serve serves until the end of ctx.
 func Serve(ctx context.Context, sockets, control net.Listener) error {
 	h := &hub{conns: registry.New[*client]()}
-	return api.Serve(ctx, sockets, control, http.HandlerFunc(h.serve), h)
+	return api.ServeWith(ctx, sockets, http.HandlerFunc(h.serve), control, h)
 }
 
 func (h *hub) serve(w http.ResponseWriter, r *http.Request) {

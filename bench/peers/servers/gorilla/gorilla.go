@@ -55,7 +55,7 @@ func Serve(ctx context.Context, sockets, control net.Listener) error {
 		go c.write()
 		go h.read(c)
 	})
-	return api.Serve(ctx, sockets, control, ws, h)
+	return api.ServeWith(ctx, sockets, ws, control, h)
 }
 
 // read drops what the client says until the connection ends.

@@ -40,7 +40,7 @@ func Serve(ctx context.Context, sockets, control net.Listener) error {
 		// net/http's holds is released.
 		go conn.ReadLoop()
 	})
-	return api.Serve(ctx, sockets, control, ws, h)
+	return api.ServeWith(ctx, sockets, ws, control, h)
 }
 
 func user(c *gws.Conn) string {
