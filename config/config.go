@@ -107,7 +107,7 @@ type Session struct {
 	OpenTopics     []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
 	MaxTopics      int           `yaml:"max_topics" default:"128" range:"1..4096" doc:"Most topics of one session."`
 	MaxPerUser     int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; beyond it the oldest is closed with 4006."`
-	PingInterval   time.Duration `yaml:"ping_interval" default:"25s" range:"1s..1h" zero:"no pings" doc:"Time without input from a client after which it is pinged."`
+	PingInterval   time.Duration `yaml:"ping_interval" default:"25s" range:"1s..1h" zero:"no pings" doc:"Time without input from a client after which it is pinged. During a fan-out run it is up to a quarter longer."`
 	PongTimeout    time.Duration `yaml:"pong_timeout" default:"10s" range:"1s..10m" zero:"no limit" doc:"How long a ping may stay unanswered; then the session is closed with 4000."`
 	IdleRead       time.Duration `yaml:"idle_read" range:"1s..24h" zero:"off" doc:"Longest time without input from the client; then it is closed with 4001."`
 	IdleWrite      time.Duration `yaml:"idle_write" range:"1s..24h" zero:"off" doc:"Longest time without output to the client; then it is closed with 4002."`

@@ -14,6 +14,7 @@ func seconds(ticks uint32) time.Duration { return time.Duration(ticks) * time.Se
 type heartbeats struct {
 	env
 	closer    *closer
+	fanout    *fanoutRuns // to which pings give way
 	intervals intervals
 }
 
@@ -49,12 +50,20 @@ func (h *heartbeats) check(slot uint32, rec *record) {
 			return
 		}
 	}
-	now := h.ps.Now()
-	if rec.flags&flagSlowed == 0 && b.ping > 0 && rec.flags&flagPinged == 0 && now-max(h.lastSign(slot, v), rec.pingedAt) >= b.ping-b.jitter {
-		h.ping(slot, rec, v)
+	if rec.flags&(flagSlowed|flagPinged) == 0 && b.ping > 0 {
+		silent := h.ps.Now() - max(h.lastSign(slot, v), rec.pingedAt)
+		if silent >= b.ping-b.jitter && (!h.fanout.active || silent >= b.ping+b.ping/pingDelay) {
+			h.ping(slot, rec, v)
+		}
 	}
 	h.arm(slot, rec)
 }
+
+// pingDelay is the part of the ping interval by which a ping waits for a fan-out
+// run at most. A ping costs as much as a delivery, and its pong as much again. On
+// a host that has just enough CPU for its pings, a message to all would take
+// three times as long beside them.
+const pingDelay = 4
 
 // overdue returns why a session has to end: what is awaited of its client has not
 // come in time, or nothing was written for too long. It is ReasonNone while the
@@ -117,6 +126,9 @@ func (h *heartbeats) arm(slot uint32, rec *record) {
 	switch {
 	case rec.flags&flagPinged != 0:
 		consider(b.pong, rec.pingedAt)
+		if b.ping > 0 && b.ping < b.pong { // the pong may have come when the next ping is due
+			consider(b.ping, rec.pingedAt)
+		}
 	case b.ping > 0:
 		consider(b.ping-rand.Uint32N(b.jitter+1), max(h.lastSign(slot, v), rec.pingedAt))
 	}

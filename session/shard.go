@@ -64,7 +64,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.dispatcher = dispatcher{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
 		buckets: &h.buckets, topics: &h.topics, users: &h.users}
-	h.heartbeats = heartbeats{env: h.env, closer: &h.closer, intervals: h.opt.intervals()}
+	h.heartbeats = heartbeats{env: h.env, closer: &h.closer, fanout: &h.fanout, intervals: h.opt.intervals()}
 	h.commands = commands{env: h.env, topics: &h.topics, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
 	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
 		commands: &h.commands, assembly: &h.assembly, decoders: srv.protocols.newDecoders()}
