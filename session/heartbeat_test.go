@@ -3,6 +3,8 @@ package session
 import (
 	"testing"
 	"time"
+
+	gobwas "github.com/gobwas/ws"
 )
 
 // A ping comes early, but never so early that its timer would not be set.
