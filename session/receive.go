@@ -98,11 +98,7 @@ func (r *receiver) oneFrame(used int) bool {
 }
 
 func (r *receiver) decode(slot uint32, p []byte) (used int) {
-	limits := r.opt.Limits
-	echo := r.rec(slot).flags&flagEcho != 0
-	if echo {
-		limits = ws.Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}
-	}
+	limits, echo := r.limitsOf(r.rec(slot))
 	for frames := 1; ; frames++ { // since the last look at the clock
 		rec := r.rec(slot)
 		if used < len(p) {
@@ -157,6 +153,15 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 			}
 		}
 	}
+}
+
+// limitsOf returns the limits of a session's messages, and whether it gets them
+// back.
+func (r *receiver) limitsOf(rec *record) (limits ws.Limits, echo bool) {
+	if rec.flags&flagEcho != 0 {
+		return ws.Limits{MaxMessage: maxEchoMessage, MaxFragments: maxEchoFragments}, true
+	}
+	return r.opt.Limits, false
 }
 
 // limit acts on a session that has used up the tokens of a rate. ended means that

@@ -67,7 +67,7 @@ func deflateAttacks() []Attack {
 		},
 		attack("renew-deflate-connects", "sessions with deflate that are reset at once and begin anew", "", usual[:2], func(p *Plan) { p.Renew = true }),
 		burst("renew-deflate-tables", "60 compressed messages of 32 Huffman tables, reset, and anew", "", emptyTables, 60),
-		burst("renew-deflate-most-tables", "one compressed message of 64 KiB with 593 Huffman tables, reset, and anew", "", manyTables, 1),
+		burst("renew-deflate-most-tables", "three compressed messages of 64 KiB with 593 Huffman tables, reset, and anew", "", manyTables, 3),
 		burst("renew-deflate-large", "60 compressed messages that inflate to 64 KiB, reset, and anew", "", largest, 60),
 		burst("renew-deflate-costly", "60 compressed commands of 65,000 bytes with 13,000 members, reset, and anew", "belfry.v1", costlyCommand, 60),
 	}
