@@ -44,7 +44,7 @@ func TestSSEBacklogCountsEvents(t *testing.T) {
 		t.Errorf("backlog.bytes was reached %d times", n)
 	}
 	events := strings.Split(s.rest(), "\n\n")
-	if event := events[0] + "\n\n"; len(event) != lineEndsEvent || strings.Trim(event, "data: \n") != "" {
+	if event := events[0] + "\n\n"; len(event) != lineEndsEvent || strings.ReplaceAll(event, "data: \n", "") != "\n" {
 		t.Errorf("an event of %d bytes, want %d", len(event), lineEndsEvent)
 	}
 }
