@@ -126,6 +126,25 @@ func synBacklog(f *Facts, w *Want) Finding {
 	return advice(f.SYNBacklog >= queue(w.Connections)/4, found)
 }
 
+// wantPackets is what scripts/tune.sh sets.
+const wantPackets = 16384
+
+// packetQueue: the kernel's default is 1,000. A host on which clients and nodes
+// talked over loopback lost 850,000 packets that way, and pongs came too late.
+func packetQueue(f *Facts, w *Want) Finding {
+	found := Finding{
+		Name:  "net.core.netdev_max_backlog",
+		Value: Thousands(f.PacketQueue),
+		Why:   "packets that wait for a CPU; what is beyond is dropped and sent again a second or more later (second column of /proc/net/softnet_stat)",
+	}
+	if f.PacketQueue == 0 { // it is the host's, and no other network namespace shows it
+		found.Value = "not visible in this network namespace"
+		return advice(true, found)
+	}
+	found.Fix = setting(found.Name, wantPackets)
+	return advice(f.PacketQueue >= min(max(w.Connections/16, 1000), wantPackets), found)
+}
+
 // localPorts: the default range has 28,232.
 func localPorts(f *Facts) Finding {
 	n := f.LocalPorts.Last - f.LocalPorts.First + 1

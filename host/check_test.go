@@ -47,7 +47,7 @@ func TestCheck(t *testing.T) {
 			map[string]Status{
 				"kernel": Warn, "cpus": Warn, "clock source": Warn, "memory": Warn, "net.ipv4.tcp_mem": Fail,
 				"open files": Fail, "fs.file-max": Fail, "nf_conntrack": Fail, "net.core.somaxconn": Warn,
-				"net.ipv4.tcp_max_syn_backlog": Warn, "net.ipv4.ip_local_reserved_ports": Warn,
+				"net.ipv4.tcp_max_syn_backlog": Warn, "net.core.netdev_max_backlog": Warn, "net.ipv4.ip_local_reserved_ports": Warn,
 				"io_uring": Warn, "transparent_hugepage": Warn,
 			},
 		},
@@ -65,7 +65,7 @@ func TestCheck(t *testing.T) {
 			Capacity{held(2<<30, belfryBytes), "cgroup memory"},
 			map[string]Status{
 				"net.ipv4.tcp_mem": Fail, "fs.file-max": Fail, "fs.epoll.max_user_watches": Fail,
-				"net.core.somaxconn": Warn, "net.ipv4.tcp_max_syn_backlog": Warn,
+				"net.core.somaxconn": Warn, "net.ipv4.tcp_max_syn_backlog": Warn, "net.core.netdev_max_backlog": Warn,
 				"net.ipv4.ip_local_port_range": Warn, "net.ipv4.ip_local_reserved_ports": Warn, "io_uring": Warn,
 			},
 		},

@@ -28,6 +28,7 @@ type Facts struct {
 	EpollWatches     int64    `json:"epoll_watches"`     // fs.epoll.max_user_watches
 	AcceptQueue      int64    `json:"accept_queue"`      // net.core.somaxconn
 	SYNBacklog       int64    `json:"syn_backlog"`       // net.ipv4.tcp_max_syn_backlog
+	PacketQueue      int64    `json:"packet_queue"`      // net.core.netdev_max_backlog
 	LocalPorts       Ports    `json:"local_ports"`       // net.ipv4.ip_local_port_range
 	ReservedPorts    []Ports  `json:"reserved_ports"`    // net.ipv4.ip_local_reserved_ports
 	TCPMemory        [3]int64 `json:"tcp_memory"`        // net.ipv4.tcp_mem in pages: low, pressure, high

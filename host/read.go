@@ -37,6 +37,7 @@ func Read(root fs.FS) Facts {
 		EpollWatches:    r.number("proc/sys/fs/epoll/max_user_watches"),
 		AcceptQueue:     r.number("proc/sys/net/core/somaxconn"),
 		SYNBacklog:      r.number("proc/sys/net/ipv4/tcp_max_syn_backlog"),
+		PacketQueue:     r.number("proc/sys/net/core/netdev_max_backlog"),
 		ReservedPorts:   ports(r.text("proc/sys/net/ipv4/ip_local_reserved_ports")),
 		ConntrackMax:    r.number("proc/sys/net/netfilter/nf_conntrack_max"),
 		HugePages:       chosen(r.text("sys/kernel/mm/transparent_hugepage/enabled")),

@@ -21,8 +21,8 @@ type Options struct {
 	Broadcasts  int           `flag:"broadcasts" value:"10" range:"1..1000" help:"measured broadcasts to all connections"`
 	Size        int           `flag:"size" value:"128" range:"51..65536" help:"payload, in bytes"`
 	Topics      int           `flag:"topics" value:"100" range:"0..1000000" help:"different topics; each connection has one; 0 is none"`
-	Ping        time.Duration `flag:"ping" value:"30s" range:"0|1s..1h" help:"ping interval of the idle part; 0 leaves this part out"`
-	Idle        time.Duration `flag:"idle" value:"30s" range:"0s..1h" help:"how long idle connections are watched, at least one ping interval"`
+	Ping        time.Duration `flag:"ping" value:"25s" range:"0|1s..1h" help:"ping interval of the idle part; 0 leaves this part out"`
+	Idle        time.Duration `flag:"idle" value:"25s" range:"0s..1h" help:"how long idle connections are watched, at least one ping interval"`
 	Settle      time.Duration `flag:"settle" value:"10s" range:"100ms..10m" help:"time from the last connect to reading memory"`
 	Push        time.Duration `flag:"push" value:"1m" range:"0s..1h" help:"how long pushes to one user are measured; 0 leaves them out"`
 	PushEvery   time.Duration `flag:"push-every" range:"0|1ms..1m" help:"time between pushes to one user; 0 is a millisecond for each node, 5 at least"`

@@ -94,7 +94,7 @@ func TestRows(t *testing.T) {
 		"p99, HTTP request → sendto | 30.0 ms | | |",
 		"another node's API: p99, HTTP request → receipt | 70.0 ms |",
 		"waited 12.50 ms for a processor each time they were ready (4000 times): 106 processes share 2 cores",
-		"| CPU of all nodes while idle, pings every 30s | 0.60 cores | ≤ 0.50 cores | miss |",
+		"| CPU of all nodes while idle, pings every 25s | 0.60 cores | ≤ 0.45 cores | miss |",
 		"| RSS of all nodes after all clients have left | 1643 MB |",
 		"memory of the host in use, all of it, clients too: 10.0 GB more",
 	} {

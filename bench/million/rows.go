@@ -233,8 +233,8 @@ func (r *run) idleRows() []bench.Row {
 		return nil
 	}
 	cpu := bench.Row{What: fmt.Sprintf("CPU of all nodes while idle, pings every %v", r.o.Ping), Format: "%.2f cores"}
-	if r.o.Connections == million && r.o.Ping == 30*time.Second {
-		cpu.Target, cpu.Bound = 0.5, bench.AtMost
+	if r.o.Connections == million && r.o.Ping == 25*time.Second {
+		cpu.Target, cpu.Bound = 0.45, bench.AtMost
 	}
 	left := bench.Row{What: "RSS of all nodes after all clients have left", Format: "%.0f MB"}
 	d := r.Idle

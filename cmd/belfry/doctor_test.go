@@ -19,7 +19,7 @@ func roomy() machine {
 	return machine{cores: 2, descriptors: 1 << 20, hostname: "edge", suffix: "beef", facts: host.Facts{
 		Kernel: "6.12.9", CPUs: 8, ClockSource: "tsc", MemoryTotal: 64 << 30, PageSize: 4096,
 		Descriptors: host.Limit{Soft: 1 << 20, Hard: 1 << 20}, MayRaiseLimits: true,
-		FileMax: 1 << 40, NrOpen: 1 << 20, EpollWatches: 1 << 24, AcceptQueue: 65535, SYNBacklog: 65535,
+		FileMax: 1 << 40, NrOpen: 1 << 20, EpollWatches: 1 << 24, AcceptQueue: 65535, SYNBacklog: 65535, PacketQueue: 65536,
 		LocalPorts: host.Ports{First: 1024, Last: 65535}, TCPMemory: [3]int64{1 << 20, 1 << 21, 1 << 22}, HugePages: "madvise",
 	}}
 }
