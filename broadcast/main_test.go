@@ -186,6 +186,10 @@ func open(t testing.TB, o Options) *member {
 func (m *member) away() bool  { return m.Ready() != nil || len(m.Degraded()) > 0 }
 func (m *member) whole() bool { return !m.away() }
 
+// lost reports whether the node has noticed that its connection broke. A node
+// that has just been opened is away too, but its connection is there.
+func (m *member) lost() bool { return m.away() && !m.Stats().Connected }
+
 // topic and user add a subscriber or a session and wait until it is ready.
 func (m *member) topic(t *testing.T, name string) {
 	t.Helper()

@@ -27,7 +27,7 @@ func TestNATSKilledAndBack(t *testing.T) {
 
 	kill(s)
 	for _, m := range n {
-		eventually(t, "loss noticed", func() bool { return m.away() && !m.Stats().Connected })
+		eventually(t, "loss noticed", func() bool { return m.lost() })
 	}
 	want := []string{"before"}
 	for i := range 50 {
@@ -73,7 +73,7 @@ func TestFullOutboxRefusesBeforeDelivery(t *testing.T) {
 	port := portOf(t, s)
 	n := open(t, Options{URLs: []string{s.ClientURL()}, OutboxMessages: 5, OutboxBytes: 10000, ReconnectPause: time.Millisecond})
 	kill(s)
-	eventually(t, "loss noticed", func() bool { return n.away() })
+	eventually(t, "loss noticed", func() bool { return n.lost() })
 	for range 3 {
 		n.publish(t, message.ToAll(), "x")
 	}
@@ -116,7 +116,7 @@ func TestReconnectPause(t *testing.T) {
 	port, url := portOf(t, s), s.ClientURL()
 	n := sharing(t, url, Options{ReconnectPause: time.Hour})
 	kill(s)
-	eventually(t, "loss noticed", func() bool { return n[0].away() })
+	eventually(t, "loss noticed", func() bool { return n[0].lost() })
 	n[0].publish(t, message.ToAll(), "held")
 	external(t, port)
 	for _, m := range n {
@@ -184,7 +184,7 @@ func TestDrain(t *testing.T) {
 	port := portOf(t, s)
 	n := open(t, Options{URLs: []string{s.ClientURL()}, ReconnectPause: time.Millisecond})
 	kill(s)
-	eventually(t, "loss noticed", func() bool { return n.away() })
+	eventually(t, "loss noticed", func() bool { return n.lost() })
 	for range 7 {
 		n.publish(t, message.ToAll(), "x")
 	}
@@ -209,7 +209,7 @@ func TestCloseCountsWhatIsLeft(t *testing.T) {
 	s := external(t, 0)
 	n := open(t, Options{URLs: []string{s.ClientURL()}})
 	kill(s)
-	eventually(t, "loss noticed", func() bool { return n.away() })
+	eventually(t, "loss noticed", func() bool { return n.lost() })
 	for range 7 {
 		n.publish(t, message.ToAll(), "x")
 	}
