@@ -84,9 +84,8 @@ func (o *Object) Value(name string) []byte {
 // borrowed from p. Errors: ErrUTF8, ErrNotObject, ErrTooManyFields, a
 // *SyntaxError, and a *message.FieldError for a field that is given more than
 // once or in which MaxTokens is exceeded. After an error the object has the
-// fields that precede it. A field
-// precedes it only if a comma or brace follows: of "01", which is no number, the
-// decoder reads 0 before it finds the error.
+// fields that precede it. A field precedes it only if a comma or brace follows:
+// of "01", which is no number, the decoder reads 0 before it finds the error.
 func (o *Object) Parse(p []byte) error {
 	o.n = 0
 	if !utf8.Valid(p) {
