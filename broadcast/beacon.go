@@ -1,7 +1,6 @@
 package broadcast
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"strconv"
@@ -51,11 +50,11 @@ func parseBeacon(p []byte) (*beacon, error) {
 	if len(p) > 4*beaconPart {
 		return nil, bad("beacon", fmt.Sprintf("%d bytes; a part has about %d", len(p), beaconPart))
 	}
-	sc := bufio.NewScanner(bytes.NewReader(p))
-	if !sc.Scan() {
+	if len(p) == 0 {
 		return nil, bad("beacon", "empty")
 	}
-	f := strings.Split(sc.Text(), " ")
+	line, rest := cutLine(p)
+	f := strings.Split(string(line), " ")
 	if len(f) != 7 || f[0] != "belfry" || f[1] != "1" {
 		return nil, bad("beacon", "the first line is not: belfry 1 node name instance round max-epoch")
 	}
@@ -67,8 +66,9 @@ func parseBeacon(p []byte) (*beacon, error) {
 	if !parseUints(f[5:], &b.round, &b.maxEpoch) || !validNumber(b.round) || b.maxEpoch > maxNumber {
 		return nil, bad("beacon", "invalid round or max-epoch")
 	}
-	for sc.Scan() {
-		f := strings.Split(sc.Text(), " ")
+	for len(rest) > 0 {
+		line, rest = cutLine(rest)
+		f := strings.Split(string(line), " ")
 		e := beaconEntry{subject: f[0]}
 		if len(f) != 4 || !parseUints(f[1:], &e.epoch, &e.prev, &e.last) || e.prev > e.last ||
 			!validNumber(e.epoch) || e.last > maxNumber {
@@ -76,7 +76,13 @@ func parseBeacon(p []byte) (*beacon, error) {
 		}
 		b.entries = append(b.entries, e)
 	}
-	return b, sc.Err()
+	return b, nil
+}
+
+// cutLine returns the first line of p and what follows it. Both are parts of p.
+func cutLine(p []byte) (line, rest []byte) {
+	line, rest, _ = bytes.Cut(p, []byte("\n"))
+	return line, rest
 }
 
 func parseUints(fields []string, to ...*uint64) bool {

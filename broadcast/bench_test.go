@@ -34,7 +34,7 @@ func BenchmarkUserPush(b *testing.B) {
 		n.Start(&got[i])
 		nodes[i] = n
 	}
-	ready := new(ticker)
+	ready := new(waiterCount)
 	nodes[1].JoinUser([]byte("bob"), ready, 1)
 	eventually(b, "ready", func() bool { return ready.n.Load() == 1 })
 	payload := make([]byte, 128)

@@ -1,6 +1,10 @@
 package broadcast
 
-import "time"
+import (
+	"time"
+
+	"belfry/ticker"
+)
 
 // clock gives the time and ticks to periodic work. Tests replace it by a virtual
 // one: testing/synctest does not work with real sockets.
@@ -13,7 +17,7 @@ func wallClock() clock {
 	return clock{
 		now: time.Now,
 		tick: func(every time.Duration) (<-chan time.Time, func()) {
-			t := time.NewTicker(every)
+			t := ticker.New(every)
 			return t.C, t.Stop
 		},
 	}

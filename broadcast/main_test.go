@@ -152,11 +152,11 @@ func (s *shard) count(token uint64) (n int) {
 	return n
 }
 
-// ticker is a Waiter that only counts.
-type ticker struct{ n atomic.Int64 }
+// waiterCount is a Waiter that only counts.
+type waiterCount struct{ n atomic.Int64 }
 
-func (c *ticker) UserReady(uint64) bool  { c.n.Add(1); return true }
-func (c *ticker) TopicReady(uint64) bool { c.n.Add(1); return true }
+func (c *waiterCount) UserReady(uint64) bool  { c.n.Add(1); return true }
+func (c *waiterCount) TopicReady(uint64) bool { c.n.Add(1); return true }
 
 // member is a Node under test with its sessions.
 type member struct {

@@ -45,7 +45,7 @@ func TestMemoryOfUsers(t *testing.T) {
 			for i := range uids {
 				uids[i] = []byte("user-" + strconv.Itoa(1e10+i))
 			}
-			tokens := &ticker{}
+			tokens := &waiterCount{}
 			heap0, rss0 := memory(t)
 			start, waits := time.Now(), 0
 			for i, uid := range uids {

@@ -1,8 +1,6 @@
 package broadcast
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,7 +100,7 @@ func (r *roster) node(id uint32, name string) *peer {
 		if len(r.nodes) >= maxPeers {
 			return nil
 		}
-		p = &peer{name: name}
+		p = &peer{name: strings.Clone(name)} // the name is part of a whole list
 		r.nodes[id] = p
 	}
 	return p
@@ -151,12 +149,13 @@ func (r *roster) onPeerList(l *peerList, now time.Time) {
 		if now.Sub(p.reported) > r.reportLife() {
 			p.reportedSince = now
 		}
-		p.reported, p.reportedBy = now, l.name
+		p.reported, p.reportedBy = now, strings.Clone(l.name)
 	}
 }
 
 // sweep marks nodes as lost and forgets nodes that were lost long ago.
 func (r *roster) sweep(now time.Time) {
+	renew := len(r.view.Load().unheard) > 0
 	for id, p := range r.nodes {
 		if p.present && now.Sub(p.heard) >= r.timeout() {
 			p.present = false
@@ -167,8 +166,11 @@ func (r *roster) sweep(now time.Time) {
 		if !p.present && now.Sub(p.heard) > peerForget && now.Sub(p.reported) > peerForget {
 			delete(r.nodes, id)
 		}
+		renew = renew || !p.present && !p.reported.IsZero() // whether it is unheard is a matter of time
 	}
-	r.publish(now)
+	if renew {
+		r.publish(now)
+	}
 }
 
 // peerForget is how long a lost node is remembered. If it comes back within that
@@ -208,10 +210,10 @@ func (l *peerList) append(dst []byte) []byte {
 	return dst
 }
 
+// parsePeers reads a list. The names in it are parts of one string.
 func parsePeers(p []byte) (*peerList, error) {
-	sc := bufio.NewScanner(bytes.NewReader(p))
-	sc.Scan()
-	f := strings.Split(sc.Text(), " ")
+	first, rest, _ := strings.Cut(string(p), "\n")
+	f := strings.Split(first, " ")
 	l := &peerList{}
 	var ok bool
 	if len(f) != 4 || f[0] != "belfry" || f[1] != "1" {
@@ -221,15 +223,17 @@ func parsePeers(p []byte) (*peerList, error) {
 		return nil, bad("peers", "invalid node id or name")
 	}
 	l.name = f[3]
-	for sc.Scan() {
-		id, name, _ := strings.Cut(sc.Text(), " ")
+	l.peers = make([]peerName, 0, min(strings.Count(rest, "\n")+1, maxListed))
+	for line := ""; rest != ""; {
+		line, rest, _ = strings.Cut(rest, "\n")
+		id, name, _ := strings.Cut(line, " ")
 		n := peerName{name: name}
 		if n.id, ok = parseNode(id); !ok || !nodeName(name) || len(l.peers) >= maxListed {
 			return nil, bad("peers", fmt.Sprintf("a line is not: node name; or there are more than %d", maxListed))
 		}
 		l.peers = append(l.peers, n)
 	}
-	return l, sc.Err()
+	return l, nil
 }
 
 // nodeName reports whether name is valid as the name of a node.

@@ -259,11 +259,17 @@ func (s *sender) beacon(now time.Time) {
 	}
 }
 
-// sendPeers publishes the list of nodes that this node hears.
+// sendPeers publishes the list of nodes that this node hears, if it can together
+// with a beacon: then the other nodes wake once for both.
 func (s *sender) sendPeers() {
 	defer s.bus.faults.caught("peers")
 	present := s.bus.receiver.roster.view.Load().present
-	if s.sinceList++; len(present) == 0 || s.sinceList < idleBeacons(int64(len(present))) || !s.bus.nc.IsConnected() {
+	s.sinceList++
+	due := idleBeacons(int64(len(present)))
+	if s.idle > 0 { // no beacon in this interval: the list can wait for the next, but not for long
+		due += due / 4
+	}
+	if len(present) == 0 || s.sinceList < due || !s.bus.nc.IsConnected() {
 		return
 	}
 	l := peerList{node: s.bus.id, name: s.bus.opt.NodeName, peers: present}

@@ -98,7 +98,7 @@ func check(f *Facts, w *Want) Report {
 			kernel(f), cpus(f), clockSource(f),
 			memory(f, w), cgroupMemory(f, w), Queues(f, *w), tcpMemory(f, w),
 			descriptors(f, w), nrOpen(f, w), fileMax(f, w), epollWatches(f, w), conntrack(f, w),
-			acceptQueue(f, w), synBacklog(f, w), packetQueue(f, w), localPorts(f), reservedPorts(f, w),
+			acceptQueue(f, w), synBacklog(f, w), packetQueue(f, w), socketTable(f, w), localPorts(f), reservedPorts(f, w),
 			ioUring(f), hugePages(f), tasks(f),
 		},
 	}

@@ -66,6 +66,7 @@ func TestCheck(t *testing.T) {
 			map[string]Status{
 				"net.ipv4.tcp_mem": Fail, "fs.file-max": Fail, "fs.epoll.max_user_watches": Fail,
 				"net.core.somaxconn": Warn, "net.ipv4.tcp_max_syn_backlog": Warn, "net.core.netdev_max_backlog": Warn,
+				"net.ipv4.tcp_ehash_entries":   Warn,
 				"net.ipv4.ip_local_port_range": Warn, "net.ipv4.ip_local_reserved_ports": Warn, "io_uring": Warn,
 			},
 		},

@@ -29,6 +29,7 @@ type Facts struct {
 	AcceptQueue      int64    `json:"accept_queue"`      // net.core.somaxconn
 	SYNBacklog       int64    `json:"syn_backlog"`       // net.ipv4.tcp_max_syn_backlog
 	PacketQueue      int64    `json:"packet_queue"`      // net.core.netdev_max_backlog
+	SocketTable      int64    `json:"socket_table"`      // net.ipv4.tcp_ehash_entries
 	LocalPorts       Ports    `json:"local_ports"`       // net.ipv4.ip_local_port_range
 	ReservedPorts    []Ports  `json:"reserved_ports"`    // net.ipv4.ip_local_reserved_ports
 	TCPMemory        [3]int64 `json:"tcp_memory"`        // net.ipv4.tcp_mem in pages: low, pressure, high

@@ -48,6 +48,8 @@ func Read(root fs.FS) Facts {
 	const clock = "sys/devices/system/clocksource/clocksource0/"
 	f.ClockSource = r.text(clock + "current_clocksource")
 	f.ClockSources = strings.Fields(r.text(clock + "available_clocksource"))
+	// It is negative if the network namespace shares the table of the host.
+	f.SocketTable = first(numbers(strings.TrimPrefix(r.text("proc/sys/net/ipv4/tcp_ehash_entries"), "-")))
 	f.ConntrackEntries = r.number("proc/sys/net/netfilter/nf_conntrack_count")
 	f.FilesOpen = first(numbers(r.text("proc/sys/fs/file-nr")))
 	if n := numbers(r.text("proc/sys/net/ipv4/ip_local_port_range")); len(n) == 2 {

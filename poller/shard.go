@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"belfry/offheap"
+	"belfry/ticker"
 )
 
 // Shard is one reactor: an epoll set and the connections in it. Its methods may
@@ -113,12 +114,12 @@ func (s *Shard) closeSet() {
 }
 
 // startTimer starts the timer of 1 s. The shards' timers expire at different
-// parts of the second.
+// parts of the second, the first one together with the process's tickers.
 func (s *Shard) startTimer() error {
 	if s.opt.ManualTicks {
 		return nil
 	}
-	return s.timers.start(time.Second + time.Duration(s.index)*time.Second/time.Duration(s.opt.Shards))
+	return s.timers.start(ticker.Until(time.Second) + time.Duration(s.index)*time.Second/time.Duration(s.opt.Shards))
 }
 
 // Index returns the shard's number in its loop, from 0. Any goroutine.

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"belfry/ticker"
 )
 
 // staleTick is the age of a shard's last tick from which on it is reported.
@@ -13,7 +15,7 @@ const staleTick = 5 * time.Second
 // can end without an error, and a handler can hang: both stop the shard's clock.
 func (l *Loop) watch() {
 	defer l.watchdogDone.Done()
-	t := time.NewTicker(time.Second)
+	t := ticker.New(time.Second)
 	defer t.Stop()
 	w := watchdog{stale: make([]int, len(l.shards))}
 	for {

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"belfry/ticker"
 )
 
 // By how much the Go heap may grow between two collections, in percent.
@@ -60,7 +62,7 @@ func tuneGC(ctx context.Context) {
 	debug.SetGCPercent(gcPercent)
 	go func() {
 		var p gcTuner
-		ticks := time.NewTicker(time.Second)
+		ticks := ticker.New(time.Second)
 		defer ticks.Stop()
 		for last, now := gcCycles(), gcPercent; ; {
 			select {

@@ -18,12 +18,13 @@ import (
 // code. "*" is every folder.
 var allowed = map[string][]string{
 	"offheap":   {},
-	"poller":    {"offheap"},
+	"ticker":    {},
+	"poller":    {"offheap", "ticker"},
 	"ws":        {},
 	"message":   {},
 	"wire":      {"ws", "message"},
 	"session":   {"poller", "offheap", "ws", "wire", "message"},
-	"broadcast": {"message"},
+	"broadcast": {"message", "ticker"},
 	"push":      {"broadcast", "message", "ws"},
 	"deploy":    {},
 	"config":    {"ws", "message"},

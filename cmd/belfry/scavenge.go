@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime/debug"
 	"time"
+
+	"belfry/ticker"
 )
 
 // When thousands of slow readers leave, their backlogs are garbage. The next
@@ -64,8 +66,8 @@ func (p *scavenger) next(cycles uint64, waiting, objects, free int64) bool {
 func scavenge(ctx context.Context, waiting func() int64) {
 	var p scavenger
 	const idle, busy = time.Second, time.Second / scavengeSamples
-	looks := time.NewTicker(idle)
-	defer looks.Stop()
+	looks := ticker.New(idle)
+	defer func() { looks.Stop() }()
 	every := idle
 	n := 0
 	for last := gcCycles(); ; {
@@ -94,7 +96,8 @@ func scavenge(ctx context.Context, waiting func() int64) {
 		}
 		if last = cycles; wanted != every {
 			every = wanted
-			looks.Reset(every)
+			looks.Stop()
+			looks = ticker.New(every)
 		}
 	}
 }
