@@ -15,13 +15,17 @@ func (r *run) hold(ctx context.Context) error {
 		r.rep.Figure("server CPU per connection made", used*1e6/float64(max(r.detail.Opened, 1)), "µs")
 	}
 	err := r.wait(ctx, "holding", r.o.Duration)
-	r.memoryFigures()
+	last, cancel := lastWords(ctx)
+	defer cancel()
+	r.memoryFigures(last)
 	return err
 }
 
 // memoryFigures adds the server's memory per connection: its memory now less
-// that before the first connection.
-func (r *run) memoryFigures() {
+// that before the first connection. It takes a sample: in a short run the sampler's
+// last one may be older than the connections.
+func (r *run) memoryFigures(ctx context.Context) {
+	r.sampler.sample(ctx)
 	now, ok := r.sampler.last()
 	if !ok || now.RSS == 0 || now.Open == 0 {
 		return
@@ -138,7 +142,7 @@ func (r *run) heartbeat(ctx context.Context) error {
 			r.rep.Figure("server CPU per ping and pong", used*1e6/pings, "µs")
 		}
 	}
-	r.memoryFigures()
+	r.memoryFigures(last)
 	if pings == 0 {
 		r.rep.Warning("no ping arrived in %v: the server pings less often, or not at all (--duration)", r.o.Duration)
 	}
