@@ -3,24 +3,57 @@ package session
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
+	"time"
 
 	"belfry/message"
 	"belfry/ws"
 )
 
-// Authenticator decides who a client is and which topics it may have: the third
-// of the four steps of an upgrade.
+// Authenticator decides who a client is and what it may do: the third of the four
+// steps of an upgrade.
 type Authenticator interface {
 	// Authenticate is called on a shard's goroutine and must not block. If it needs
 	// time it returns pending, and calls later exactly once, from another
-	// goroutine. r is valid until Authenticate returns; r.Clone stays valid.
-	Authenticate(r *ws.Request, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
+	// goroutine. a and its request are valid until Authenticate returns;
+	// a.Request.Clone stays valid.
+	Authenticate(a *Attempt, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
-// Grant is what an authenticator grants to a client.
+// Attempt is a request to become a session.
+type Attempt struct {
+	Request *ws.Request
+	// Remote returns the client's address, also behind a proxy. It may cost a
+	// system call, and may be called only until Authenticate returns.
+	Remote func() netip.AddrPort
+}
+
+// Grant is what an authenticator grants to a client. The server checks every
+// field, whatever authenticator it comes from.
 type Grant struct {
 	UID    string   // "": the session has no user
-	Topics []string // subscriptions from the start; must not be changed any more
+	Topics []string // subscriptions from the start, which need no permission; must not be changed any more
+
+	// Subscribe and Publish are patterns of topics (message.CompilePatterns) that
+	// the client may subscribe and publish to, beside those that everybody may.
+	Subscribe, Publish []string
+
+	Issued  time.Time     // when the credentials were issued; zero: not known. Server.Expire compares it
+	Expires time.Time     // when the session ends unless it is renewed; zero: never
+	Meta    []byte        // a JSON object of at most MaxMeta bytes, which hooks are told; nil: none
+	Limits  SessionLimits // where the session's limits differ from those of Options
+}
+
+// MaxMeta limits Grant.Meta, in bytes.
+const MaxMeta = 1 << 10
+
+// SessionLimits are limits of one session. 0 means that of Options; a negative
+// value means none.
+type SessionLimits struct {
+	PingInterval, Idle, IdleRead, IdleWrite time.Duration
+
+	Topics   int // subscriptions
+	Messages int // a second, as Rates.Messages
 }
 
 // Open admits every client. A client is subscribed to the topics of its ?topic=
@@ -33,9 +66,9 @@ type Open struct {
 }
 
 // Authenticate implements Authenticator.
-func (a *Open) Authenticate(r *ws.Request, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
+func (a *Open) Authenticate(at *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
 	claimed := false
-	r.QueryEach(func(key, value []byte) bool {
+	at.Request.QueryEach(func(key, value []byte) bool {
 		switch {
 		case string(key) == "uid":
 			g.UID, refusal = a.user(string(value), claimed)

@@ -63,7 +63,7 @@ func TestOpen(t *testing.T) {
 		if refusal != nil {
 			t.Fatal(refusal)
 		}
-		g, refusal, pending := a.Authenticate(req, nil)
+		g, refusal, pending := a.Authenticate(&Attempt{Request: req}, nil)
 		if pending {
 			t.Errorf("%s: pending", tt.query)
 		}

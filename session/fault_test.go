@@ -71,8 +71,8 @@ func (faultyInterest) JoinTopic(topic []byte, _ Waiter, _ uint64) bool {
 // faultyAuthenticator panics for uids that hold "auth fault".
 type faultyAuthenticator struct{ Open }
 
-func (a *faultyAuthenticator) Authenticate(r *ws.Request, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
-	if uid, _ := r.Query("uid"); string(uid) == "auth "+faultWord {
+func (a *faultyAuthenticator) Authenticate(r *Attempt, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+	if uid, _ := r.Request.Query("uid"); string(uid) == "auth "+faultWord {
 		panic("injected in Authenticate")
 	}
 	return a.Open.Authenticate(r, later)

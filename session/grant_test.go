@@ -18,7 +18,7 @@ type grants struct {
 	later bool
 }
 
-func (g grants) Authenticate(_ *ws.Request, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+func (g grants) Authenticate(_ *Attempt, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	if g.later {
 		go later(g.grant, nil)
 		return Grant{}, nil, true

@@ -6,13 +6,14 @@ import (
 	"belfry/ws"
 )
 
-// LoginAuthenticator is an Authenticator that also decides about logins: it is
-// needed for encodings that are wire.InBand.
+// LoginAuthenticator is an Authenticator that also decides about credentials that
+// a client sends in a command: the login of an encoding that is wire.InBand, which
+// needs it, and wire.OpAuth of an open session.
 type LoginAuthenticator interface {
 	Authenticator
-	// Login is like Authenticate, for credentials that a client sent in its first
-	// command. It may keep the slice.
-	Login(credentials []byte, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
+	// Login is like Authenticate, for credentials that a client sent in a command.
+	// It may keep both arguments. c.SID and c.UID are empty before the first login.
+	Login(c *Client, credentials []byte, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
 // maxCredentials limits the credentials of a client whose login is being checked,
@@ -89,7 +90,7 @@ func (u *upgrader) startLogins() (more bool) {
 func (u *upgrader) startLogin(slot uint32, id poller.ID) {
 	credentials := u.upgrades.get(u.rec(slot)).credentials
 	a := u.opt.Authenticator.(LoginAuthenticator) // newProtocols has checked it
-	grant, refusal, pending := a.Login(credentials, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
+	grant, refusal, pending := a.Login(&Client{Addr: u.remotes.of(slot)}, credentials, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
 	if !pending {
 		u.authDone(id, &authResult{grant, refusal})
 	}

@@ -23,7 +23,7 @@ type passwords struct {
 	later chan func(Grant, *ws.Refusal) // of the credentials "later"
 }
 
-func (a passwords) Login(credentials []byte, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+func (a passwords) Login(_ *Client, credentials []byte, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	switch word, about, _ := strings.Cut(string(credentials), " "); word {
 	case "later":
 		a.later <- later

@@ -93,9 +93,9 @@ type counters struct {
 }
 
 // opCount is one more than the last Op.
-const opCount = wire.OpLogin + 1
+const opCount = wire.OpRPC + 1
 
-var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login"}
+var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc"}
 
 // Codes of command errors. Any other code counts as the last one.
 var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "rate_limited", "unavailable"}

@@ -3,6 +3,7 @@ package session
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -135,7 +136,7 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 		return u.readAhead(slot, p, n)
 	}
 	id := u.ps.ID(slot)
-	grant, refusal, pending := u.opt.Authenticator.Authenticate(req, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
+	grant, refusal, pending := u.opt.Authenticator.Authenticate(&Attempt{req, func() netip.AddrPort { return u.remotes.of(slot) }}, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
 	switch {
 	case pending:
 		if refusal = u.upgrades.startWaiting(slot); refusal != nil {

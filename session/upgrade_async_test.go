@@ -16,7 +16,7 @@ import (
 // lateAuth is an Authenticator whose answers the test gives later.
 type lateAuth chan func(Grant, *ws.Refusal)
 
-func (a lateAuth) Authenticate(_ *ws.Request, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+func (a lateAuth) Authenticate(_ *Attempt, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	a <- later
 	return Grant{}, nil, true
 }
@@ -188,7 +188,7 @@ func TestAuthTooLate(t *testing.T) {
 // sameGrant is an Authenticator that gives everybody the same list.
 type sameGrant []string
 
-func (g sameGrant) Authenticate(*ws.Request, func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+func (g sameGrant) Authenticate(*Attempt, func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	return Grant{Topics: g}, nil, false
 }
 
