@@ -219,7 +219,8 @@ func TestHalfClosedIsBounded(t *testing.T) {
 	begin := func(t *testing.T) (r *rig, w *rawConn, read uint64) {
 		r = newRig(t, Options{Poller: onePoller()})
 		w = r.mustWire("/ws?uid=u", "")
-		before := r.loop.Stats().ReadBytes
+		var before uint64 // bytes are counted at the end of a turn, after the answer is sent
+		eventually(t, "the request is counted", func() bool { before = r.loop.Stats().ReadBytes; return before > 0 })
 		w.Write(violation)
 		if _, code, _, err := w.end(); code != 1002 {
 			t.Fatalf("code %d, %v", code, err)
