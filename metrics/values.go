@@ -126,6 +126,10 @@ type Bus struct {
 	Duplicates     uint64            `metric:"belfry_bus_duplicates_total" type:"counter" help:"Messages from NATS that had arrived before and were dropped."`
 	Denied         uint64            `metric:"belfry_bus_denied_total" type:"counter" help:"Subscriptions and messages that NATS permissions refused."`
 	DuplicateNodes uint64            `metric:"belfry_bus_duplicate_nodes_total" type:"counter" help:"Other processes seen with this node's name."`
+	ControlSent    uint64            `metric:"belfry_bus_control_sent_total" type:"counter" help:"Commands to other nodes, and answers to their commands, that NATS took."`
+	ControlIn      uint64            `metric:"belfry_bus_control_received_total" type:"counter" help:"Commands and answers received from other nodes."`
+	ControlDropped map[string]uint64 `metric:"belfry_bus_control_dropped_total" type:"counter" label:"cause" help:"Commands and answers of other nodes that had no effect. queue: too many waited; unknown: this version does not know the command; late: nobody waits for the answer any more."`
+	ControlTimeout uint64            `metric:"belfry_bus_control_timeouts_total" type:"counter" help:"Nodes that did not answer a command in time."`
 	OutboxMessages uint64            `metric:"belfry_bus_outbox_messages" type:"gauge" help:"Messages waiting to be sent to NATS."`
 	OutboxBytes    uint64            `metric:"belfry_bus_outbox_bytes" type:"gauge" help:"Bytes waiting to be sent to NATS."`
 }

@@ -147,6 +147,10 @@ func busValues(bus *broadcast.Stats) metrics.Bus {
 		Duplicates:     bus.Duplicates,
 		Denied:         bus.Denied,
 		DuplicateNodes: bus.DuplicateNodes,
+		ControlSent:    bus.ControlSent,
+		ControlIn:      bus.ControlReceived,
+		ControlDropped: map[string]uint64{"queue": bus.ControlDropped, "unknown": bus.ControlUnknown, "late": bus.ControlLate},
+		ControlTimeout: bus.ControlTimeouts,
 		OutboxMessages: uint64(bus.OutboxMessages),
 		OutboxBytes:    uint64(bus.OutboxBytes),
 	}
