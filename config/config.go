@@ -22,18 +22,19 @@ type Config struct {
 	Shards         int      `yaml:"shards" flag:"shards" range:"1..256" zero:"one for each core" doc:"Event loops, each with its own epoll set, tables and timers."`
 	GOMAXPROCS     int      `yaml:"gomaxprocs" range:"3..1024" zero:"the larger of cores and shards + 2" doc:"Threads that run Go code; at least shards + 2, so that HTTP and NATS can run while all shards are busy."`
 
-	Node     Node     `yaml:"node" doc:"The name of this node."`
-	Proxy    Proxy    `yaml:"proxy" doc:"Proxies in front of this node, and how they pass on the client's address."`
-	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request with which a client connects."`
-	Deflate  Deflate  `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
-	SSE      SSE      `yaml:"sse" doc:"Server-Sent Events, for clients that only receive: messages over plain HTTP."`
-	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
-	Backlog  Backlog  `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
-	Fanout   Fanout   `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
-	API      API      `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
-	NATS     NATS     `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
-	Shutdown Shutdown `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
-	Log      Log      `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`
+	Node     Node         `yaml:"node" doc:"The name of this node."`
+	Proxy    Proxy        `yaml:"proxy" doc:"Proxies in front of this node, and how they pass on the client's address."`
+	Upgrade  Upgrade      `yaml:"upgrade" doc:"The HTTP request with which a client connects."`
+	Deflate  Deflate      `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
+	SSE      SSE          `yaml:"sse" doc:"Server-Sent Events, for clients that only receive: messages over plain HTTP."`
+	Session  Session      `yaml:"session" doc:"What a session may do, and how long it may be silent."`
+	Backlog  Backlog      `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
+	Fanout   Fanout       `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
+	Auth     AuthSettings `yaml:"auth" doc:"Who clients are, and what they may do."`
+	API      API          `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
+	NATS     NATS         `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
+	Shutdown Shutdown     `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
+	Log      Log          `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`
 }
 
 // Default returns the default of every setting.
@@ -71,6 +72,9 @@ type Upgrade struct {
 	MaxPerAddress  int           `yaml:"max_per_address" range:"1..16777216" zero:"no limit" doc:"Connections from one address (IPv6: its /64); further ones get 429. Off by default, because many clients may share the address of one proxy (see proxy.trusted)."`
 	RatePerAddress int           `yaml:"rate_per_address" range:"1..1048576" zero:"no limit" doc:"New connections per second from one address (IPv6: its /64), twice as many at once; further ones get 429."`
 	Health         bool          `yaml:"health" default:"true" doc:"Answer GET /healthz with 200 or 503 at the addresses of listen, for load balancers that can only check that port."`
+	Rate           int           `yaml:"rate" range:"1..1048576" zero:"no limit" doc:"New connections per second on this node, so that a storm of clients does not reach what authenticates them; further ones get 503 with a random Retry-After, before their request is parsed. GET /healthz is answered."`
+	Burst          int           `yaml:"burst" range:"1..16777216" zero:"twice upgrade.rate" doc:"Connections at once before upgrade.rate applies."`
+	WaitingBytes   Size          `yaml:"waiting_bytes" default:"64MiB" range:"64KiB..64GiB" doc:"Bytes of requests, and of credentials sent after them, that wait for authentication; further clients get 503."`
 	Origins        []string      `yaml:"origins" zero:"the request's own host" doc:"Web pages that may connect, by their origin: https://app.example.com, https://*.example.com, http://localhost:* for any port, null, file://, or * for any. Without a list under dev: pages of this machine, and pages of the request's host on any port."`
 	RetryAfter     time.Duration `yaml:"retry_after" default:"5s" range:"1s..1h" doc:"Retry-After of a 503 answer."`
 }
@@ -101,6 +105,7 @@ type Session struct {
 	CommandRate    int           `yaml:"command_rate" default:"50" range:"1..1000000" zero:"no limit" doc:"Commands per second from one belfry.v1 session; a faster session is treated as with session.message_rate. A sub or unsub counts once for each topic, a pub once for each name in its target."`
 	CommandBurst   int           `yaml:"command_burst" default:"500" range:"1..10000000" doc:"Commands a session may send at once before session.command_rate applies; never less than session.max_topics."`
 	RateGrace      time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may keep exceeding its rates (it is slowed down meanwhile) before it is closed with 1008."`
+	CommandTokens  int           `yaml:"command_tokens" default:"1024" range:"300..1048576" doc:"JSON tokens in the objects and arrays of one belfry.v1 command; more get the error bad_request."`
 	ClientMessages string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: drop counts and drops it, refuse closes with 1008."`
 	Publish        bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
 	PublishQueue   int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub gets the error unavailable."`
@@ -112,6 +117,8 @@ type Session struct {
 	IdleRead       time.Duration `yaml:"idle_read" range:"1s..24h" zero:"off" doc:"Longest time without input from the client; then it is closed with 4001."`
 	IdleWrite      time.Duration `yaml:"idle_write" range:"1s..24h" zero:"off" doc:"Longest time without output to the client; then it is closed with 4002."`
 	Idle           time.Duration `yaml:"idle" range:"1s..24h" zero:"off" doc:"Longest time without input or output; then the client is closed with 4003."`
+	ClosingBytes   Size          `yaml:"closing_bytes" default:"16KiB" range:"1KiB..64MiB" doc:"Bytes that a client may send between the server's close frame and its own; what follows is discarded."`
+	HalfClosed     Size          `yaml:"half_closed_bytes" default:"1MiB" range:"1KiB..64MiB" doc:"Bytes that are read and discarded from a connection that has its last answer; what follows is not read."`
 	CloseTimeout   time.Duration `yaml:"close_timeout" default:"5s" range:"1s..5m" doc:"How long the server waits for the client's answer to a close frame."`
 }
 
@@ -151,6 +158,7 @@ type API struct {
 	WriteTimeout     time.Duration `yaml:"write_timeout" default:"30s" range:"1s..10m" doc:"Time to send a whole answer, or one write of a batch's answers."`
 	IdleTimeout      time.Duration `yaml:"idle_timeout" default:"2m" range:"1s..1h" doc:"How long a kept-alive connection may wait for its next request."`
 	PushWait         time.Duration `yaml:"push_wait" default:"1s" range:"1ms..10s" doc:"Under load a push to a user or session waits up to this long in a fair queue, then gets 503. At most half of api.write_timeout."`
+	NodesWait        time.Duration `yaml:"nodes_wait" default:"2s" range:"1ms..10s" doc:"How long a request that ends or changes sessions waits for the answers of other nodes; then its own answer, with 202, names those that did not answer. At most half of api.write_timeout."`
 	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" default:"1m" range:"1s..1h" doc:"Time for each line of a batch to arrive completely; then the last answer is 408."`
 }
 

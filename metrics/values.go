@@ -39,6 +39,7 @@ type Sessions struct {
 	Upgrading     uint64               `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections without a complete request head (upgrade.max_pending)."`
 	Protocols     map[[2]string]uint64 `metric:"belfry_sessions_by_protocol" type:"gauge" label:"transport,encoding" help:"Sessions by the transport and the encoding that their clients use."`
 	Waiting       uint64               `metric:"belfry_upgrades_waiting" type:"gauge" help:"Upgrades with a complete request that wait for authentication or subscriptions (upgrade.max_waiting)."`
+	WaitingBytes  uint64               `metric:"belfry_upgrades_waiting_bytes" type:"gauge" help:"Bytes of requests and credentials that wait for authentication (upgrade.waiting_bytes)."`
 	Open          uint64               `metric:"belfry_sessions" type:"gauge" help:"Open sessions."`
 	Users         uint64               `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
 	Topics        uint64               `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, summed over the shards."`
@@ -54,7 +55,7 @@ type Sessions struct {
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. closing: a connection sent too much after its end (docs/security.md)."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory."`
 }
 
 // Traffic counts messages in both directions.

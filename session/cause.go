@@ -16,6 +16,7 @@ const (
 	CauseHalfOpen      ws.Cause = "half_open"     // too many connections without a complete request
 	CausePending       ws.Cause = "pending"       // too many upgrades in progress
 	CauseAddress       ws.Cause = "address"       // too many connections of one address, or too fast
+	CauseConnectRate   ws.Cause = "connect_rate"  // the node accepts no more connections at the moment
 	CauseProxy         ws.Cause = "proxy"         // the PROXY header is missing, or the proxy is not trusted
 	CauseMemory        ws.Cause = "memory"        // the shard's tables are full
 	CauseInbound       ws.Cause = "inbound"       // the node holds as many unread bytes as it may
@@ -52,6 +53,7 @@ var causes = [...]struct {
 	{CauseHalfOpen, 503},
 	{CausePending, 503},
 	{CauseAddress, 429},
+	{CauseConnectRate, 503},
 	{CauseProxy, 400},
 	{CauseMemory, 503},
 	{CauseInbound, 503},

@@ -16,12 +16,6 @@ const halfCloseTime = 2
 // reading what waits for it.
 const maxHalfClosed = 30
 
-// maxDiscarded is how many bytes of a half-closed connection are read and
-// discarded. What the client sends after them stays in the sockets, so that it has
-// to wait for the end. It is enough for a client that was refused in the middle of a
-// message and sends the rest before it reads.
-const maxDiscarded = 1 << 20
-
 // closer ends sessions: the closing handshake, and the way out of all tables.
 // Owned by the shard.
 type closer struct {
@@ -57,7 +51,7 @@ func (c *closer) endWith(slot uint32, r Reason, detail string, after uint32) {
 	rec.reason = r
 	c.log.unopened(slot, rec)
 	rec.state = stateClosing // before unregister, which may wake waiters for its topics
-	rec.pingedAt = 0         // from now on it counts bytes, see maxClosing
+	rec.pingedAt = 0         // from now on it counts bytes, see receiver.read
 	c.unregister(slot, nil)
 	c.upgrades.drop(rec)
 	v, w := c.variantOf(rec), c.say(rec, c.buf[:0])
@@ -163,7 +157,7 @@ func (c *closer) countSlow(r poller.SendResult) Reason {
 }
 
 // halfClose shuts a connection down for writing once everything was sent. What
-// the peer still sends is discarded, up to maxDiscarded bytes, until it closes or
+// the peer still sends is discarded, up to Options.HalfClosedBytes, until it closes or
 // halfCloseTime has passed.
 func (c *closer) halfClose(slot uint32, rec *record) {
 	rec.state = stateHalfClosed // before unregister, which may wake waiters for its topics
@@ -176,12 +170,14 @@ func (c *closer) halfClose(slot uint32, rec *record) {
 	c.ps.SetTimer(slot, c.ps.Now()+halfCloseTime)
 }
 
-// discard counts n bytes that a half-closed connection has sent. After maxDiscarded
-// bytes it is not read any more, and ends by its timer if the client does not reset
-// it before.
+// discard counts n bytes that a half-closed connection has sent. After
+// Options.HalfClosedBytes it is not read any more, and ends by its timer if the
+// client does not reset it before: what the client sends then stays in the sockets.
+// A client that was refused in the middle of a message sends the rest before it
+// reads.
 func (c *closer) discard(slot uint32, rec *record, n int) {
-	if rec.userHash += uint32(n); rec.userHash > maxDiscarded && !c.ps.Paused(slot) {
-		c.counters.limit(limitClosing)
+	if rec.userHash += uint32(n); int64(rec.userHash) > int64(c.opt.HalfClosedBytes) && !c.ps.Paused(slot) {
+		c.counters.limit(limitHalfClosed)
 		c.ps.Pause(slot)
 	}
 }

@@ -17,8 +17,8 @@ type LoginAuthenticator interface {
 }
 
 // maxCredentials limits the credentials of a client whose login is being checked,
-// in bytes. They are not counted in Poller.InboundBytes: upgrade.max_waiting
-// limits how many clients wait.
+// in bytes. They are not counted in Poller.InboundBytes, but in
+// Options.WaitingBytes.
 const maxCredentials = 4 << 10
 
 // maxBeforeLogin is how many frames a client may send before it has logged in,
@@ -90,7 +90,9 @@ func (u *upgrader) startLogins() (more bool) {
 func (u *upgrader) startLogin(slot uint32, id poller.ID) {
 	credentials := u.upgrades.get(u.rec(slot)).credentials
 	a := u.opt.Authenticator.(LoginAuthenticator) // newProtocols has checked it
-	grant, refusal, pending := a.Login(&Client{Addr: u.remotes.of(slot)}, credentials, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
+	grant, refusal, pending := u.decide(id, len(credentials), func(later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+		return a.Login(&Client{Addr: u.remotes.of(slot)}, credentials, later)
+	})
 	if !pending {
 		u.authDone(id, &authResult{grant, refusal})
 	}

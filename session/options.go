@@ -38,6 +38,8 @@ type Options struct {
 	Authenticator Authenticator   // nil: &Open{}
 	Interest      Interest        // nil: there is no bus
 
+	NodeLimits
+
 	MaxPerAddress  int          // connections of one address (IPv6: of its /64); 0: any number; beyond: 429
 	RatePerAddress int          // new ones a second, with twice as many at once; 0: any number; beyond: 429
 	Proxy          ProxyOptions // proxies that are believed about addresses
@@ -86,7 +88,7 @@ type Options struct {
 // fill sets the defaults of options that are 0 or nil, and checks ranges.
 func (o *Options) fill() error {
 	o.fillParts()
-	return errors.Join(o.fillNumbers(), o.fillTimes())
+	return errors.Join(o.fillNumbers(), o.fillTimes(), o.NodeLimits.fill())
 }
 
 func (o *Options) fillNumbers() error {

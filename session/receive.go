@@ -27,11 +27,6 @@ type receiver struct {
 	reclaimed []poller.ID      // connections that gave up their input and have to be ended
 }
 
-// maxClosing is how many bytes a client may send between our close frame and its
-// own; what follows is discarded. While a session is closing, record.pingedAt
-// counts them.
-const maxClosing = 16 << 10
-
 // framesPerCheck is the number of frames that are decoded between two looks at the
 // clock.
 const framesPerCheck = 16
@@ -41,8 +36,9 @@ const framesPerCheck = 16
 func (r *receiver) read(slot uint32, p []byte) int {
 	rec := r.rec(slot)
 	if rec.state == stateClosing {
-		// The only thing awaited is the close frame, and no rate holds here.
-		if rec.pingedAt += uint32(len(p)); rec.pingedAt > maxClosing {
+		// The only thing awaited is the close frame, and no rate holds here. While a
+		// session is closing, pingedAt counts its bytes.
+		if rec.pingedAt += uint32(len(p)); int64(rec.pingedAt) > int64(r.opt.ClosingBytes) {
 			r.counters.limit(limitClosing)
 			r.closer.halfClose(slot, rec)
 			return len(p)

@@ -58,5 +58,6 @@ const (
 	flagMetered                     // has token buckets
 	flagSlowed                      // is not read until it has tokens again
 	flagReclaimed                   // its input was reclaimed; receiver.endInbound will end it
+	flagLate                        // came beyond Options.ConnectRate
 	flagRemote                      // shard.remotes has its client's address
 )

@@ -44,7 +44,11 @@ type Server struct {
 	upgrades  pool       // of *upgrade
 	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses
-	clock     func() time.Duration
+
+	connectRate  *connectRate // nil: no limit
+	waitingBytes atomic.Int64 // that authenticators hold
+
+	clock func() time.Duration
 
 	done     chan struct{} // closed when the shards are being stopped
 	once     sync.Once
@@ -82,6 +86,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.perVariant = make([]atomic.Int64, len(s.protocols.variants))
 	s.perUser = newUserVariants(len(s.protocols.variants))
+	s.connectRate = newConnectRate(&s.opt.NodeLimits)
 	if s.addresses, err = newAddresses(&s.opt); err != nil {
 		return nil, err
 	}

@@ -37,6 +37,9 @@ const (
 	limitInbound
 	limitMessageTime
 	limitClosing
+	limitHalfClosed
+	limitConnectRate
+	limitWaitingBytes
 	limitCount
 )
 
@@ -66,7 +69,11 @@ var limitNames = [limitCount]string{
 	limitMailbox:     "fanout.mailbox_bytes",
 	limitInbound:     "session.inbound_bytes",
 	limitMessageTime: "session.message_timeout",
-	limitClosing:     "closing", // maxClosing and maxDiscarded: no setting
+	limitClosing:     "session.closing_bytes",
+	limitHalfClosed:  "session.half_closed_bytes",
+
+	limitConnectRate:  "upgrade.rate",
+	limitWaitingBytes: "upgrade.waiting_bytes",
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may
@@ -155,6 +162,7 @@ type Stats struct {
 
 	Sessions, Pending, Users, Topics, Subscriptions int64
 	Waiting                                         int64                // connections whose complete request waits for its answer
+	WaitingBytes                                    int64                // of requests and credentials that authenticators have not decided about
 	Upgrades                                        map[[2]string]uint64 // by status and cause
 	Protocols                                       map[[2]string]uint64 // sessions, by the names of transport and encoding
 	Closed                                          map[string]uint64    // by reason
@@ -179,7 +187,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Poller:   s.loop.Stats(),
-		Sessions: s.sessions.Load(), Pending: s.pending.Load(), Waiting: s.waiting.Load(),
+		Sessions: s.sessions.Load(), Pending: s.pending.Load(), Waiting: s.waiting.Load(), WaitingBytes: s.waitingBytes.Load(),
 		Upgrades: map[[2]string]uint64{}, Closed: map[string]uint64{}, Limits: map[string]uint64{},
 		Commands: map[string]uint64{}, CommandErrors: map[string]uint64{}, Pushes: map[string]uint64{},
 	}

@@ -53,6 +53,10 @@ func (u *upgrader) init() (err error) {
 // readHead is the first step of an upgrade: it parses the request once all of it
 // has arrived, and returns how many bytes are consumed.
 func (u *upgrader) readHead(slot uint32, p []byte) int {
+	if u.tooFast(slot, p) {
+		u.refuser.refuse(slot, u.refuser.overRate())
+		return len(p)
+	}
 	req, n, refusal := u.parser.Parse(p)
 	// Refused connections count too, until they have ended.
 	crowded := u.srv.conns.Load() > u.opt.maxConns()
@@ -61,6 +65,9 @@ func (u *upgrader) readHead(slot uint32, p []byte) int {
 		return 0
 	case refusal != nil && refusal.Health:
 		u.refuser.health(slot, refusal)
+		return len(p)
+	case u.rec(slot).flags&flagLate != 0: // its path only begins as HealthPath
+		u.refuser.refuse(slot, u.refuser.overRate())
 		return len(p)
 	case refusal != nil && crowded:
 		u.refuser.refuseAndClose(slot, u.refuser.fullOfConnections())
@@ -136,7 +143,9 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 		return u.readAhead(slot, p, n)
 	}
 	id := u.ps.ID(slot)
-	grant, refusal, pending := u.opt.Authenticator.Authenticate(&Attempt{req, func() netip.AddrPort { return u.remotes.of(slot) }}, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
+	grant, refusal, pending := u.decide(id, len(p), func(later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+		return u.opt.Authenticator.Authenticate(&Attempt{req, func() netip.AddrPort { return u.remotes.of(slot) }}, later)
+	})
 	switch {
 	case pending:
 		if refusal = u.upgrades.startWaiting(slot); refusal != nil {

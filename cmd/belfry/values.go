@@ -53,6 +53,7 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 		Limit:         uint64(limit),
 		Upgrading:     uint64(max(st.Pending, 0)),
 		Waiting:       uint64(max(st.Waiting, 0)),
+		WaitingBytes:  uint64(max(st.WaitingBytes, 0)),
 		HalfOpened:    st.HalfOpened,
 		Unreadable:    st.UnreadableForwarded,
 		BadGrants:     st.BadGrants,

@@ -105,6 +105,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		UpgradeTime:    c.Upgrade.Timeout,
 		MaxPending:     c.Upgrade.MaxPending,
 		MaxWaiting:     c.Upgrade.MaxWaiting,
+		NodeLimits:     nodeLimits(c),
 		MaxPerAddress:  c.Upgrade.MaxPerAddress,
 		RatePerAddress: c.Upgrade.RatePerAddress,
 		Proxy:          proxyOptions(c),
@@ -139,6 +140,14 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		o.Healthy = n.serves
 	}
 	return o, nil
+}
+
+func nodeLimits(c *config.Config) session.NodeLimits {
+	return session.NodeLimits{
+		ConnectRate: c.Upgrade.Rate, ConnectBurst: c.Upgrade.Burst,
+		WaitingBytes: int64(c.Upgrade.WaitingBytes),
+		ClosingBytes: int(c.Session.ClosingBytes), HalfClosedBytes: int(c.Session.HalfClosed),
+	}
 }
 
 func rates(c *config.Config) session.Rates {
@@ -248,6 +257,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 			WriteTimeout:      c.API.WriteTimeout,
 			IdleTimeout:       c.API.IdleTimeout,
 			PushWait:          c.API.PushWait,
+			NodesWait:         c.API.NodesWait,
 			BatchIdleTimeout:  c.API.BatchIdleTimeout,
 			ShutdownTimeout:   apiGrace,
 		},
