@@ -75,8 +75,8 @@ func (l *SessionLimits) check() error {
 const maxRate = 1 << 20
 
 // expired returns the refusal of a grant that has ended already, nil if it has not.
-func (g *Grant) expired() *ws.Refusal {
-	if g.Expires.IsZero() || g.Expires.After(time.Now()) {
+func (o *Options) expired(g *Grant) *ws.Refusal {
+	if g.Expires.IsZero() || g.Expires.After(o.now()) {
 		return nil
 	}
 	return ws.Unauthorized("the credentials have expired").WithCause(CauseExpired)

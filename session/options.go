@@ -48,6 +48,7 @@ type Options struct {
 	MessageTime  time.Duration // from the first byte of a client's message to its last; 0: no limit
 	MaxTopics    int           // subscriptions of a session; 0: 128
 	MaxPerUser   int           // sessions of a user; beyond, the oldest is closed; 0: any number
+	RefuseNewest bool          // a session beyond MaxPerUser is refused with 429 or 4006; the oldest goes on
 	RefuseClient bool          // close with 1008 on a message of an encoding without commands, instead of dropping it
 
 	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: message.OverloadedError
@@ -81,6 +82,8 @@ type Options struct {
 	ReconnectAfter time.Duration // least delay advised to clients at shutdown; 0: 1 s; below 0: none
 
 	Log *zap.Logger // nil: none
+
+	clock func() time.Time // by which grants expire; nil: time.Now
 }
 
 // fill sets the defaults of options that are 0 or nil, and checks ranges.
