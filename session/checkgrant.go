@@ -74,10 +74,14 @@ func (l *SessionLimits) check() error {
 // maxRate is the most messages a second that a limit may allow.
 const maxRate = 1 << 20
 
-// expired returns the refusal of a grant that has ended already, nil if it has not.
-func (g *Grant) expired() *ws.Refusal {
-	if g.Expires.IsZero() || g.Expires.After(time.Now()) {
-		return nil
+// expired returns the refusal of a grant that has ended already or whose credentials
+// were revoked, nil if it may begin.
+func (o *Options) expired(g *Grant) *ws.Refusal {
+	if !g.Expires.IsZero() && !g.Expires.After(o.now()) {
+		return ws.Unauthorized("the credentials have expired").WithCause(CauseExpired)
 	}
-	return ws.Unauthorized("the credentials have expired").WithCause(CauseExpired)
+	if o.Revoked != nil && !g.Issued.IsZero() && o.Revoked(g.UID, g.Issued) {
+		return ws.Unauthorized("the credentials have been revoked").WithCause(CauseExpired)
+	}
+	return nil
 }

@@ -29,6 +29,7 @@ type closer struct {
 	users     *users
 	grants    *grants
 	decisions *decisions
+	renewals  *renewals
 }
 
 // end closes a session: it sends bye and a close frame, and waits for the peer's
@@ -201,6 +202,7 @@ func (c *closer) endNow(slot uint32, r Reason) {
 // the same session does nothing.
 func (c *closer) unregister(slot uint32, err error) {
 	rec := c.rec(slot)
+	c.renewals.drop(slot, rec)
 	c.upgrades.stopWaiting(rec)
 	if rec.flags&flagSession == 0 {
 		return

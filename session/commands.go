@@ -15,7 +15,7 @@ const minPendingSubs = 16
 // pendingSub is a sub command that waits for the bus. It is on the Go heap only
 // while it waits.
 type pendingSub struct {
-	ref     string
+	reply   wire.Reply
 	pending int  // topics that are not ready
 	failed  bool // refused, and the client was told; nothing more is answered
 }
@@ -28,6 +28,7 @@ type commands struct {
 	grants    *grants
 	clients   *clients
 	decisions *decisions
+	renewals  *renewals
 	answers   *answers
 	pubs      *pubQueue
 	upgrader  *upgrader // told of upgrades whose topics are ready
@@ -52,6 +53,8 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 		cs.publish(slot, rec, c)
 	case wire.OpLogin:
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "this session needs no login, or has had it")
+	case wire.OpAuth:
+		cs.renewals.begin(slot, rec, c)
 	case wire.OpPing:
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
 	default:
@@ -76,31 +79,26 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 	}
 	if asked := cs.unpermitted(rec, c.Topics); len(asked) > 0 {
 		cs.decisions.ask(slot, rec, c, asked, func(slot uint32, u *undecided) {
-			cs.enter(slot, cs.rec(slot), u.ref, u.topics)
-			for _, topicName := range u.asked {
-				if t, ok := cs.topics.find(topicName); ok {
-					cs.topics.permitBy(cs.rec(slot), t, permitDecided)
-				}
-			}
+			cs.enter(slot, cs.rec(slot), wire.Reply{Ref: u.ref}, u.topics, permitDecided)
 		})
 		return
 	}
-	cs.enter(slot, rec, c.Ref, c.Topics)
+	cs.enter(slot, rec, wire.Reply{Ref: c.Ref}, c.Topics, permitPattern)
 }
 
-// enter enters a session into topics that it may subscribe to, or into none, and
-// answers its command.
-func (cs *commands) enter(slot uint32, rec *record, ref string, topics []string) {
+// enter enters a session into topics that it may subscribe to, or into none. The
+// reply to its command follows when the bus carries all of them to this node.
+func (cs *commands) enter(slot uint32, rec *record, reply wire.Reply, topics []string, by permit) {
 	most := cs.grants.maxTopics(rec)
 	before := rec.count
-	sub := &pendingSub{ref: ref}
+	sub := &pendingSub{reply: reply}
 	for _, topicName := range topics {
 		if int(rec.count) >= most {
 			if !cs.topics.has(rec, topicName) {
 				cs.counters.limit(limitTopics)
 				sub.failed = true
 				cs.topics.leaveNewest(rec, before)
-				cs.answers.fail(slot, ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", most))
+				cs.answers.fail(slot, reply.Ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", most))
 				return
 			}
 		}
@@ -109,16 +107,17 @@ func (cs *commands) enter(slot uint32, rec *record, ref string, topics []string)
 			cs.counters.limit(limitMemory)
 			sub.failed = true
 			cs.topics.leaveNewest(rec, before)
-			cs.answers.fail(slot, ref, "unavailable", "", "this server's tables are full")
+			cs.answers.fail(slot, reply.Ref, "unavailable", "", "this server's tables are full")
 			return
 		}
+		cs.topics.permitBy(rec, t, by)
 		if !cs.topics.at(t).ready {
 			cs.topics.await(t, waiter{cs.ps.ID(slot), sub})
 			sub.pending++
 		}
 	}
 	if sub.pending == 0 {
-		cs.answers.reply(slot, &wire.Reply{Ref: ref})
+		cs.answers.reply(slot, &reply)
 		return
 	}
 	rec.awaited++
@@ -146,7 +145,7 @@ func (cs *commands) subscribed(slot uint32, sub *pendingSub) {
 	}
 	if rec := cs.rec(slot); rec.state == stateOpen {
 		rec.awaited--
-		cs.answers.reply(slot, &wire.Reply{Ref: sub.ref})
+		cs.answers.reply(slot, &sub.reply)
 	}
 }
 

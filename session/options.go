@@ -36,7 +36,12 @@ type Options struct {
 	RetryAfter    time.Duration   // Retry-After of a 503; 0: 5 s
 	Echo          bool            // serve /echo by the first endpoint, for conformance suites
 	Authenticator Authenticator   // nil: &Open{}
-	Interest      Interest        // nil: there is no bus
+	// Revoked says whether credentials of a user that were issued at that time were
+	// revoked. It is asked about each Grant with Issued when it is taken, so that no
+	// session opens that ExpireUser did not meet; nil: none are. It must not block.
+	Revoked func(uid string, issued time.Time) bool
+
+	Interest Interest // nil: there is no bus
 
 	NodeLimits
 
@@ -50,6 +55,7 @@ type Options struct {
 	MessageTime  time.Duration // from the first byte of a client's message to its last; 0: no limit
 	MaxTopics    int           // subscriptions of a session; 0: 128
 	MaxPerUser   int           // sessions of a user; beyond, the oldest is closed; 0: any number
+	RefuseNewest bool          // a session beyond MaxPerUser is refused with 429 or 4006; the oldest goes on
 	RefuseClient bool          // close with 1008 on a message of an encoding without commands, instead of dropping it
 
 	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: message.OverloadedError
@@ -83,6 +89,8 @@ type Options struct {
 	ReconnectAfter time.Duration // least delay advised to clients at shutdown; 0: 1 s; below 0: none
 
 	Log *zap.Logger // nil: none
+
+	clock func() time.Time // by which grants expire; nil: time.Now
 }
 
 // fill sets the defaults of options that are 0 or nil, and checks ranges.

@@ -60,4 +60,9 @@ const (
 	flagReclaimed                   // its input was reclaimed; receiver.endInbound will end it
 	flagLate                        // came beyond Options.ConnectRate
 	flagRemote                      // shard.remotes has its client's address
+	flagAuth                        // an auth command is in progress; it is not read meanwhile
+	flagLeaving                     // it moves to another shard as soon as it has its messages
 )
+
+// flagsUnread are those of sessions that are not read for a while.
+const flagsUnread = flagSlowed | flagAuth

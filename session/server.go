@@ -41,6 +41,10 @@ type Server struct {
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
 	deciding   atomic.Int64 // decisions of Options.Subscriptions that are awaited
 
+	// cut is held for reading while a message is put into the bulk queues of the
+	// shards, and for writing while marks are (relocation). Nothing blocks under it.
+	cut sync.RWMutex
+
 	upgrades  pool       // of *upgrade
 	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses

@@ -32,6 +32,8 @@ const (
 	limitMessageRate
 	limitByteRate
 	limitCommandRate
+	limitUserMessageRate
+	limitUserByteRate
 	limitBacklogTime
 	limitMailbox
 	limitInbound
@@ -46,34 +48,35 @@ const (
 // limitNames are the labels of the metric: the name of the setting. A test of
 // cmd/belfry compares them with the settings.
 var limitNames = [limitCount]string{
-	limitPending:     "upgrade.max_pending",
-	limitWaiting:     "upgrade.max_waiting",
-	limitPerAddress:  "upgrade.max_per_address",
-	limitAddressRate: "upgrade.rate_per_address",
-	limitSessions:    "max_connections",
-	limitUpgradeTime: "upgrade.timeout",
-	limitTopics:      "session.max_topics",
-	limitPerUser:     "session.max_per_user",
-	limitMessage:     "session.max_message",
-	limitFragments:   "session.max_fragments",
-	limitFrames:      "backlog.frames",
-	limitBytes:       "backlog.bytes",
-	limitNodeBacklog: "backlog.node_bytes",
-	limitPubs:        "session.publish_queue",
-	limitMemory:      "memory", // of a shard's tables: no setting
-	limitDeciding:    "auth.max_deciding",
-	limitMessageRate: "session.message_rate",
-	limitByteRate:    "session.byte_rate",
-	limitCommandRate: "session.command_rate",
-	limitBacklogTime: "backlog.timeout",
-	limitMailbox:     "fanout.mailbox_bytes",
-	limitInbound:     "session.inbound_bytes",
-	limitMessageTime: "session.message_timeout",
-	limitClosing:     "session.closing_bytes",
-	limitHalfClosed:  "session.half_closed_bytes",
-
-	limitConnectRate:  "upgrade.rate",
-	limitWaitingBytes: "upgrade.waiting_bytes",
+	limitPending:         "upgrade.max_pending",
+	limitWaiting:         "upgrade.max_waiting",
+	limitPerAddress:      "upgrade.max_per_address",
+	limitAddressRate:     "upgrade.rate_per_address",
+	limitSessions:        "max_connections",
+	limitUpgradeTime:     "upgrade.timeout",
+	limitTopics:          "session.max_topics",
+	limitPerUser:         "session.max_per_user",
+	limitMessage:         "session.max_message",
+	limitFragments:       "session.max_fragments",
+	limitFrames:          "backlog.frames",
+	limitBytes:           "backlog.bytes",
+	limitNodeBacklog:     "backlog.node_bytes",
+	limitPubs:            "session.publish_queue",
+	limitMemory:          "memory", // of a shard's tables: no setting
+	limitDeciding:        "session.max_deciding",
+	limitMessageRate:     "session.message_rate",
+	limitByteRate:        "session.byte_rate",
+	limitCommandRate:     "session.command_rate",
+	limitUserMessageRate: "session.user_message_rate",
+	limitUserByteRate:    "session.user_byte_rate",
+	limitBacklogTime:     "backlog.timeout",
+	limitMailbox:         "fanout.mailbox_bytes",
+	limitInbound:         "session.inbound_bytes",
+	limitMessageTime:     "session.message_timeout",
+	limitClosing:         "session.closing_bytes",
+	limitHalfClosed:      "session.half_closed_bytes",
+	limitConnectRate:     "upgrade.rate",
+	limitWaitingBytes:    "upgrade.waiting_bytes",
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may

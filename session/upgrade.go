@@ -18,19 +18,22 @@ import (
 // (register, accept). Owned by the shard.
 type upgrader struct {
 	env
-	upgrades   *upgrades
-	halfOpen   *halfOpen
-	remotes    *remotes
-	log        *connLog // told of the origin of a request
-	users      *users
-	grants     *grants
-	topics     *topics
-	fanout     *fanoutRuns // for the number of the fan-out run
-	receiver   *receiver   // for frames that came with the request
-	answers    *answers
-	closer     *closer
-	refuser    *refuser
-	heartbeats *heartbeats
+	upgrades    *upgrades
+	halfOpen    *halfOpen
+	remotes     *remotes
+	log         *connLog // told of the origin of a request
+	users       *users
+	grants      *grants
+	arrivals    *arrivals
+	permissions *permitting
+	buckets     *buckets
+	topics      *topics
+	fanout      *fanoutRuns // for the number of the fan-out run
+	receiver    *receiver   // for frames that came with the request
+	answers     *answers
+	closer      *closer
+	refuser     *refuser
+	heartbeats  *heartbeats
 
 	parser     *ws.Parser
 	logins     []poller.ID // in stateAuth; the authenticator has not seen their credentials yet
@@ -122,7 +125,7 @@ func (u *upgrader) choose(req *ws.Request) (*upgrade, *ws.Refusal) {
 		return nil, refusal
 	}
 	o := u.srv.newUpgrade()
-	o.variant, o.echo = variant, echo
+	o.variant, o.echo, o.closes = variant, echo, req.Subprotocol() != ""
 	o.accept = u.srv.protocols.variants[variant].Transport.AppendAccept(o.accept, req)
 	return o, nil
 }
@@ -198,7 +201,7 @@ func (u *upgrader) timedOut(slot uint32, rec *record) {
 	u.counters.limit(limitUpgradeTime)
 	switch rec.state {
 	case stateLogin:
-		u.closer.end(slot, ReasonLogin, "no login in time")
+		u.closer.end(slot, ReasonLoginRefused, "no login in time")
 	case stateJoin:
 		rec.reason = ReasonHandshakeTime
 		u.refuser.refuse(slot, ws.Unavailable("the bus between the servers does not answer", u.opt.RetryAfter).WithCause(CauseBus))
@@ -248,7 +251,7 @@ const badGrantEvery = 60
 func (u *upgrader) takeGrant(slot uint32, o *upgrade, g Grant) bool {
 	err := checkGrant(&g)
 	if err == nil {
-		if refusal := g.expired(); refusal != nil {
+		if refusal := u.opt.expired(&g); refusal != nil {
 			u.refuser.refuseUpgrade(slot, o, refusal)
 			return false
 		}
