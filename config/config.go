@@ -22,19 +22,19 @@ type Config struct {
 	Shards         int      `yaml:"shards" flag:"shards" range:"1..256" zero:"one for each core" doc:"Event loops, each with its own epoll set, tables and timers."`
 	GOMAXPROCS     int      `yaml:"gomaxprocs" range:"3..1024" zero:"the larger of cores and shards + 2" doc:"Threads that run Go code; at least shards + 2, so that HTTP and NATS can run while all shards are busy."`
 
-	Node     Node         `yaml:"node" doc:"The name of this node."`
-	Proxy    Proxy        `yaml:"proxy" doc:"Proxies in front of this node, and how they pass on the client's address."`
-	Upgrade  Upgrade      `yaml:"upgrade" doc:"The HTTP request with which a client connects."`
-	Deflate  Deflate      `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
-	SSE      SSE          `yaml:"sse" doc:"Server-Sent Events, for clients that only receive: messages over plain HTTP."`
-	Session  Session      `yaml:"session" doc:"What a session may do, and how long it may be silent."`
-	Backlog  Backlog      `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
-	Fanout   Fanout       `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
-	Auth     AuthSettings `yaml:"auth" doc:"Who clients are, and what they may do."`
-	API      API          `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
-	NATS     NATS         `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
-	Shutdown Shutdown     `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
-	Log      Log          `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`
+	Node     Node     `yaml:"node" doc:"The name of this node."`
+	Proxy    Proxy    `yaml:"proxy" doc:"Proxies in front of this node, and how they pass on the client's address."`
+	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request with which a client connects."`
+	Deflate  Deflate  `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
+	SSE      SSE      `yaml:"sse" doc:"Server-Sent Events, for clients that only receive: messages over plain HTTP."`
+	Auth     Auth     `yaml:"auth" doc:"Who clients are, and what they may do; docs/auth.md explains it."`
+	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
+	Backlog  Backlog  `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
+	Fanout   Fanout   `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
+	API      API      `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
+	NATS     NATS     `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
+	Shutdown Shutdown `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
+	Log      Log      `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`
 }
 
 // Default returns the default of every setting.
@@ -107,9 +107,7 @@ type Session struct {
 	RateGrace      time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may keep exceeding its rates (it is slowed down meanwhile) before it is closed with 1008."`
 	CommandTokens  int           `yaml:"command_tokens" default:"1024" range:"300..1048576" doc:"JSON tokens in the objects and arrays of one belfry.v1 command; more get the error bad_request."`
 	ClientMessages string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: drop counts and drops it, refuse closes with 1008."`
-	Publish        bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
 	PublishQueue   int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub gets the error unavailable."`
-	OpenTopics     []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
 	MaxTopics      int           `yaml:"max_topics" default:"128" range:"1..4096" doc:"Most topics of one session."`
 	MaxPerUser     int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; beyond it the oldest is closed with 4006."`
 	PingInterval   time.Duration `yaml:"ping_interval" default:"25s" range:"1s..1h" zero:"no pings" doc:"Time without input from a client after which it is pinged. During a fan-out run it is up to a quarter longer."`
