@@ -34,7 +34,7 @@ type SyncOptions struct {
 const (
 	// startWait is how long a node waits at its start for the revocations of
 	// another node before it is ready without them.
-	startWait = 3 * time.Second
+	startWait = 5 * time.Second
 	// compareEvery is how often a node compares its revocations with those of one
 	// other node, in turn, in case that a command was lost.
 	compareEvery = time.Minute
@@ -58,7 +58,7 @@ type RevocationSync struct {
 	set   *Revocations
 	opt   SyncOptions
 	log   *zap.Logger
-	asked chan uint32 // nodes to be asked
+	asked chan hint // nodes to be asked
 	ready atomic.Bool
 	peers map[uint32]int // owned by Run: nodes that have been there, and how often each failed since
 
@@ -70,21 +70,29 @@ func NewRevocationSync(set *Revocations, o SyncOptions) *RevocationSync {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	s := &RevocationSync{set: set, opt: o, log: o.Log, asked: make(chan uint32, maxWaiting), peers: make(map[uint32]int)}
+	s := &RevocationSync{set: set, opt: o, log: o.Log, asked: make(chan hint, maxWaiting), peers: make(map[uint32]int)}
 	s.ready.Store(o.Alone)
 	return s
 }
 
+// hint says that a node should be asked.
+type hint struct {
+	node  uint32
+	first bool // only if it was not asked before
+}
+
 // PeerUp says that another node is there, or is back. It does not block.
-func (s *RevocationSync) PeerUp(node uint32) {
+func (s *RevocationSync) PeerUp(node uint32) { s.hint(hint{node: node}) }
+
+func (s *RevocationSync) hint(h hint) {
 	select {
-	case s.asked <- node:
+	case s.asked <- h:
 	default: // it is asked in its turn
 	}
 }
 
 // Ready returns false at the start, until this node has the revocations of another
-// one, or has waited for them for three seconds. A node that is alone is ready at
+// one, or has waited for them for five seconds. A node that is alone is ready at
 // once.
 func (s *RevocationSync) Ready() bool { return s.ready.Load() }
 
@@ -96,8 +104,10 @@ func (s *RevocationSync) Run(ctx context.Context) {
 	defer compare.Stop()
 	for {
 		select {
-		case node := <-s.asked:
-			s.ask(ctx, node)
+		case h := <-s.asked:
+			if _, known := s.peers[h.node]; !known || !h.first {
+				s.ask(ctx, h.node)
+			}
 		case <-start.C:
 			if !s.ready.Swap(true) {
 				s.log.Info("no other node has sent its revocations: this node begins without any")
@@ -155,8 +165,10 @@ type userRevocation struct {
 	Before int64  `json:"before"`
 }
 
-// Answer answers the ask of another node.
-func (s *RevocationSync) Answer(body []byte) ([]byte, error) {
+// Answer answers the ask of another node. A node that has just started is known to
+// the others before it knows them: it learns of them by their asks.
+func (s *RevocationSync) Answer(node uint32, body []byte) ([]byte, error) {
+	s.hint(hint{node, true})
 	var ask revocationAsk
 	if err := json.Unmarshal(body, &ask); err != nil {
 		return nil, fmt.Errorf("malformed ask for revocations: %w", err)

@@ -26,7 +26,7 @@ type clusterNode struct {
 	applied []string
 }
 
-func (c *cluster) ask(ctx context.Context, node uint32, body []byte) ([]byte, error) {
+func (c *cluster) ask(ctx context.Context, from, node uint32, body []byte) ([]byte, error) {
 	c.mu.Lock()
 	n := c.nodes[node]
 	c.asks++
@@ -40,13 +40,13 @@ func (c *cluster) ask(ctx context.Context, node uint32, body []byte) ([]byte, er
 		return nil, errors.New("no answer in time")
 	}
 	time.Sleep(time.Millisecond)
-	return n.sync.Answer(body)
+	return n.sync.Answer(from, body)
 }
 
 // join starts a node, which ends with the test.
 func (c *cluster) join(t *testing.T, id uint32, most int) *clusterNode {
 	n := &clusterNode{set: NewRevocations(time.Hour, most)}
-	n.sync = NewRevocationSync(n.set, SyncOptions{Ask: c.ask, Apply: func(v Revocation) {
+	n.sync = NewRevocationSync(n.set, SyncOptions{Ask: func(ctx context.Context, node uint32, body []byte) ([]byte, error) { return c.ask(ctx, id, node, body) }, Apply: func(v Revocation) {
 		n.mu.Lock()
 		n.applied = append(n.applied, v.UID)
 		n.mu.Unlock()
@@ -116,6 +116,34 @@ func TestSyncAtStart(t *testing.T) {
 	})
 }
 
+// A node that the others know before it knows them asks those that ask it, and each
+// only once.
+func TestSyncAsksBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{nodes: map[uint32]*clusterNode{}}
+		first := c.join(t, 1, 0)
+		now := time.Now()
+		add(t, first.set, "u1", now, now)
+		c.mu.Lock()
+		c.nodes, c.asks = map[uint32]*clusterNode{}, 0
+		c.mu.Unlock()
+		second := c.join(t, 2, 0) // it does not know the first one
+		c.mu.Lock()
+		c.nodes[1] = first
+		c.mu.Unlock()
+		first.sync.PeerUp(2)
+		time.Sleep(time.Second)
+		if !second.sync.Ready() || !second.set.Revoked("u1", now.Add(-time.Second)) {
+			t.Error("a node that was asked does not ask back")
+		}
+		time.Sleep(10 * time.Second)
+		if c.mu.Lock(); c.asks != 2 {
+			t.Errorf("%d asks", c.asks)
+		}
+		c.mu.Unlock()
+	})
+}
+
 func TestSyncAlone(t *testing.T) {
 	s := NewRevocationSync(NewRevocations(0, 0), SyncOptions{Alone: true})
 	if !s.Ready() {
@@ -179,7 +207,7 @@ func TestSyncBadAnswers(t *testing.T) {
 		})
 	}
 	s := NewRevocationSync(NewRevocations(0, 0), SyncOptions{})
-	if _, err := s.Answer([]byte("no JSON")); err == nil {
+	if _, err := s.Answer(1, []byte("no JSON")); err == nil {
 		t.Error("a malformed ask was answered")
 	}
 }

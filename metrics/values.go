@@ -67,6 +67,10 @@ type Auth struct {
 	CacheHits uint64            `metric:"belfry_token_cache_hits_total" type:"counter" help:"Tokens whose signature was known to be valid (auth.jwt.cache)."`
 	Keys      uint64            `metric:"belfry_token_keys" type:"gauge" help:"Keys in force for tokens."`
 	Reads     map[string]uint64 `metric:"belfry_jwks_reads_total" type:"counter" label:"result" help:"Readings of auth.jwt.jwks; ok or failed."`
+	Revoked   uint64            `metric:"belfry_revoked_users" type:"gauge" help:"Users with revoked tokens (auth.max_revocations)."`
+	RevokedAt float64           `metric:"belfry_revoked_before_seconds" type:"gauge" help:"Unix time before which the tokens of all users are revoked; 0: none are."`
+	Revoking  map[string]uint64 `metric:"belfry_revocations_total" type:"counter" label:"result" help:"Revocations. learned: from other nodes, after their commands were missed; refused: auth.max_revocations was reached; lost: another node had one for which there was no room here."`
+	SyncFails uint64            `metric:"belfry_revocation_sync_failures_total" type:"counter" help:"Attempts to read the revocations of another node that failed."`
 	Age       float64           `metric:"belfry_jwks_age_seconds" type:"gauge" help:"Time since auth.jwt.jwks was read; 0 before the first time."`
 }
 

@@ -31,7 +31,7 @@ type Sessions interface {
 }
 
 // Permissions are the topics that a session may subscribe and publish to, as
-// patterns. A list that is nil stays what it was.
+// patterns.
 type Permissions struct {
 	Subscribe, Publish []string
 }
@@ -203,7 +203,8 @@ func (s *Server) userPermissions(ctx context.Context, r *http.Request, body *str
 	return s.opt.Sessions.PermitUser(ctx, uid, p)
 }
 
-// permissions reads the lists of patterns, at least one of which must be given.
+// permissions reads the lists of patterns. Both must be given: one that is forgotten
+// must neither stay nor become empty silently.
 func permissions(body *strictjson.Object) (p Permissions, err error) {
 	if p.Subscribe, err = patterns(body, "subscribe"); err != nil {
 		return p, err
@@ -211,8 +212,10 @@ func permissions(body *strictjson.Object) (p Permissions, err error) {
 	if p.Publish, err = patterns(body, "publish"); err != nil {
 		return p, err
 	}
-	if p.Subscribe == nil && p.Publish == nil {
-		return p, &message.FieldError{Field: "subscribe", Detail: `missing; allowed are lists of patterns in subscribe and publish, such as {"subscribe":["news","chat.*"]}; a list that is left out stays as it is`}
+	for field, list := range map[string][]string{"subscribe": p.Subscribe, "publish": p.Publish} {
+		if list == nil {
+			return p, &message.FieldError{Field: field, Detail: `missing; both lists of patterns are required, such as {"subscribe":["news","chat.*"],"publish":[]}`}
+		}
 	}
 	return p, nil
 }

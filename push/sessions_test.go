@@ -92,13 +92,13 @@ func TestSessionChanges(t *testing.T) {
 	for _, c := range []struct{ path, body, want string }{
 		{"sessions/" + testSID + "/auth", `{"expire":true}`, "expire " + testSID},
 		{"sessions/" + testSID + "/auth", `{"subscribe":["a","b.*"],"publish":[]}`, "permit " + testSID + ` []string{"a", "b.*"} []string{}`},
-		{"sessions/" + testSID + "/auth", `{"publish":["inbox.{uid}"]}`, "permit " + testSID + ` []string(nil) []string{"inbox.{uid}"}`},
+		{"sessions/" + testSID + "/auth", `{"publish":["inbox.{uid}"],"subscribe":[]}`, "permit " + testSID + ` []string{} []string{"inbox.{uid}"}`},
 		{"users/J%C3%B6rg/expire", ``, "expire Jörg now"},
 		{"users/u1/expire", `{}`, "expire u1 now"},
 		{"users/u1/expire", `{"issued_before":"2026-01-31T13:00:00.5+01:00"}`, "expire u1 2026-01-31T12:00:00.5Z"},
 		{"users/u1/expire", `{"issued_before":1769860800}`, "expire u1 2026-01-31T12:00:00Z"},
 		{"users/u1/expire", `{"issued_before":1769860800.25}`, "expire u1 2026-01-31T12:00:00.25Z"},
-		{"users/a%2Fexpire/permissions", `{"subscribe":[]}`, `permit a/expire []string{} []string(nil)`},
+		{"users/a%2Fexpire/permissions", `{"subscribe":[],"publish":[]}`, `permit a/expire []string{} []string{}`},
 		{"tokens/expire", `{"issued_before":"2026-01-31T12:00:00Z"}`, "expire all 2026-01-31T12:00:00Z"},
 	} {
 		a := post(t, ts, "/v1/"+c.path, c.body)
@@ -129,7 +129,7 @@ func TestSessionChangesRefused(t *testing.T) {
 		status     int
 		field      string
 	}{
-		{session, ``, 400, "subscribe"}, {session, `{}`, 400, "subscribe"}, {session, `{"expire":false}`, 400, "expire"},
+		{session, `{"publish":[]}`, 400, "subscribe"}, {session, `{"subscribe":[]}`, 400, "publish"}, {session, `{"expire":false}`, 400, "expire"},
 		{session, `{"expire":true,"publish":[]}`, 400, "expire"}, {session, `{"expires":true}`, 400, "expires"},
 		{session, `{"subscribe":"a"}`, 400, "subscribe"}, {session, `{"subscribe":["a",1]}`, 400, "subscribe[1]"},
 		{session, `{"publish":null}`, 400, "publish"}, {session, `{"publish":[],"publish":[]}`, 400, "publish"},
@@ -144,7 +144,7 @@ func TestSessionChangesRefused(t *testing.T) {
 		{"users/u1/expire", `{"issued_before":"9999-01-01T00:00:00Z"}`, 400, "issued_before"},
 		{"users/u1/expire", `{"expire":true}`, 400, "expire"},
 		{"users/u1/permissions", `{"expire":true}`, 400, "expire"},
-		{"users/u1/permissions", `{}`, 400, "subscribe"},
+		{"users/u1/permissions", `{"publish":[]}`, 400, "subscribe"},
 		{"tokens/expire", ``, 400, "issued_before"}, {"tokens/expire", `{}`, 400, "issued_before"},
 		{"users/u1/expire?x=1", ``, 400, "x"},
 		{"users/u1/expire", `{` + strings.Repeat(" ", maxCommandBody) + `}`, 413, "body"},
@@ -185,8 +185,8 @@ func TestSessionChangesInPart(t *testing.T) {
 func (c *contract) sessions(open, keyed, slow, busy *httptest.Server) {
 	const asJSON = "Content-Type: application/json"
 	for template, bodies := range map[string][2]string{ // of an answer 200, and of one 202
-		"/v1/sessions/{sid}/auth":     {`{"expire":true}`, `{"subscribe":["fail:some"]}`},
-		"/v1/users/{uid}/permissions": {`{"publish":["chat.*"]}`, `{"subscribe":["fail:away"],"publish":[]}`},
+		"/v1/sessions/{sid}/auth":     {`{"expire":true}`, `{"subscribe":["fail:some"],"publish":[]}`},
+		"/v1/users/{uid}/permissions": {`{"publish":["chat.*"],"subscribe":[]}`, `{"subscribe":["fail:away"],"publish":[]}`},
 		"/v1/users/{uid}/expire":      {``, `{"issued_before":"2026-01-31T12:00:00Z"}`},
 		"/v1/tokens/expire":           {`{"issued_before":1769860800}`, `{"issued_before":"1998-01-31T12:00:00Z"}`},
 	} {

@@ -18,7 +18,9 @@ func (n *belfry) authenticator() (session.Authenticator, error) {
 		return &session.Open{Unproven: c.Dev, Topics: patterns}, err
 	}
 	var err error
-	if n.auth, err = auth.New(authOptions(c, n.log)); err != nil {
+	o := authOptions(c, n.log)
+	o.Revoked = n.revocations.Revoked
+	if n.auth, err = auth.New(o); err != nil {
 		return nil, err
 	}
 	return n.auth, nil
@@ -72,6 +74,15 @@ func (n *belfry) authValues(limits map[string]uint64) metrics.Auth {
 	if n.auth != nil {
 		st = n.auth.Stats()
 	}
+	revoked, sync := n.revocations.Stats(), auth.SyncStats{}
+	if n.sync != nil {
+		sync = n.sync.Stats()
+	}
+	limits["auth.max_revocations"] = revoked.Refused
+	before := 0.0
+	if !revoked.Everybody.IsZero() {
+		before = float64(revoked.Everybody.UnixNano()) / 1e9
+	}
 	limits["auth.queue"], limits["auth.max_token"] = st.QueueFull, st.TooLong
 	return metrics.Auth{
 		Tokens:    st.Tokens,
@@ -79,6 +90,10 @@ func (n *belfry) authValues(limits map[string]uint64) metrics.Auth {
 		Parked:    uint64(st.Parked),
 		CacheHits: st.CacheHits,
 		Keys:      uint64(st.Keys),
+		Revoked:   uint64(revoked.Users),
+		RevokedAt: before,
+		Revoking:  map[string]uint64{"learned": sync.Learned, "refused": revoked.Refused, "lost": sync.Overflow},
+		SyncFails: sync.Failed,
 		Reads:     map[string]uint64{"ok": st.Readings - st.FailedReadings, "failed": st.FailedReadings},
 		Age:       st.Age.Seconds(),
 	}

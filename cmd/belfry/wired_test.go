@@ -23,7 +23,7 @@ import (
 // as an option. TestCommandReads checks the list.
 var inCommand = []string{
 	"gomaxprocs",
-	"auth.cookie_any_origin",
+	"auth.cookie_any_origin", "auth.max_revocations",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
 	"log.level", "log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }

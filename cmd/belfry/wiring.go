@@ -84,6 +84,7 @@ func natsRoutes(routes []string) []string {
 
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
+	n.newRevocations()
 	authenticator, err := n.authenticator()
 	if err != nil {
 		return session.Options{}, err
@@ -113,6 +114,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
 		Authenticator:  authenticator,
+		Revoked:        n.revocations.Revoked,
 		Interest:       interest{n.bus},
 		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
@@ -232,6 +234,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	}
 	return push.Options{
 		Publisher:     n.bus,
+		Sessions:      sessionControl{n},
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
 		Keys:          apiKeys,
@@ -296,6 +299,9 @@ func (n *belfry) ready() (reasons []string) {
 	}
 	if err := n.bus.Ready(); err != nil {
 		reasons = append(reasons, err.Error())
+	}
+	if reason := n.revocationsReady(); reason != "" {
+		reasons = append(reasons, reason)
 	}
 	return append(reasons, n.healthy()...)
 }
