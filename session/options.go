@@ -36,12 +36,7 @@ type Options struct {
 	RetryAfter    time.Duration   // Retry-After of a 503; 0: 5 s
 	Echo          bool            // serve /echo by the first endpoint, for conformance suites
 	Authenticator Authenticator   // nil: &Open{}
-	// Revoked says whether credentials of a user that were issued at that time were
-	// revoked. It is asked about each Grant with Issued when it is taken, so that no
-	// session opens that ExpireUser did not meet; nil: none are. It must not block.
-	Revoked func(uid string, issued time.Time) bool
-
-	Interest Interest // nil: there is no bus
+	Interest      Interest        // nil: there is no bus
 
 	NodeLimits
 

@@ -116,7 +116,7 @@ func (rs *renewals) settled(slot uint32) bool {
 func (rs *renewals) ask(slot uint32, rn *renewal) {
 	a := rs.opt.Authenticator.(LoginAuthenticator)
 	g, refusal, pending := a.Login(rs.clients.of(slot), rn.credentials, func(g Grant, r *ws.Refusal) {
-		rs.post(func(*shard) { rs.decided(rn, g, r) })
+		rs.post(func(*shard) { rs.ps.Protect(rn.id, func() { rs.decided(rn, g, r) }) })
 	})
 	if !pending {
 		rs.decided(rn, g, refusal)
@@ -137,7 +137,9 @@ func (rs *renewals) decided(rn *renewal, g Grant, refusal *ws.Refusal) {
 			rs.refuse(slot, rec, rn, "unavailable", "the server cannot determine this client's permissions; its log has the reason")
 			return
 		}
-		refusal = rs.opt.expired(&g)
+		if refusal = rs.opt.expired(&g); refusal == nil {
+			refusal = rs.srv.revoked.refusal(&g, rs.srv.clock())
+		}
 	}
 	uid := string(rs.users.uid(rec))
 	switch {

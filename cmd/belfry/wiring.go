@@ -114,7 +114,6 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
 		Authenticator:  authenticator,
-		Revoked:        n.revocations.Revoked,
 		Interest:       interest{n.bus},
 		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
@@ -123,6 +122,8 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MessageTime:    c.Session.MessageTimeout,
 		MaxTopics:      c.Session.MaxTopics,
 		MaxPerUser:     c.Session.MaxPerUser,
+		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
+		MaxDeciding:    c.Session.MaxDeciding,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
 		PublishQueue:   c.Session.PublishQueue,
@@ -158,7 +159,9 @@ func rates(c *config.Config) session.Rates {
 		Messages: s.MessageRate, MessageBurst: s.MessageBurst,
 		Bytes: int(s.ByteRate), ByteBurst: int(s.ByteBurst),
 		Commands: s.CommandRate, CommandBurst: s.CommandBurst,
-		Grace: s.RateGrace,
+		Grace:        s.RateGrace,
+		UserMessages: s.UserMessageRate, UserMessageBurst: s.UserMessageBurst,
+		UserBytes: int(s.UserByteRate), UserByteBurst: int(s.UserByteBurst),
 	}
 }
 
