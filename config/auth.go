@@ -19,6 +19,7 @@ type Auth struct {
 	MaxToken        Size          `yaml:"max_token" default:"4KiB" range:"64..16KiB" doc:"Longest token; a longer one gets 401. A token in the request also counts for upgrade.max_head."`
 	Verifiers       int           `yaml:"verifiers" range:"1..256" zero:"one for each core" doc:"Tokens that are verified at the same time."`
 	Queue           int           `yaml:"queue" default:"4096" range:"1..1048576" doc:"Tokens that may wait to be verified; a client with a further one gets 503 with Retry-After."`
+	MaxDeciding     int           `yaml:"max_deciding" default:"4096" range:"1..1048576" doc:"Topics that clients asked for by command and that wait for the decision of a webhook; a further one gets the error unavailable."`
 	MaxLifetime     time.Duration `yaml:"max_lifetime" default:"24h" range:"1m..8760h" zero:"no limit" doc:"Longest time from a token's iat to its end; sessions of older tokens end, and a token without iat must expire within this time. A revocation is remembered for as long."`
 
 	JWT JWT `yaml:"jwt" doc:"JSON Web Tokens: who signs them, and what is read from them."`
