@@ -2,6 +2,9 @@ package auth
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net"
@@ -104,6 +107,26 @@ func TestRotation(t *testing.T) {
 	if st := a.Stats(); st.Readings != 5 || st.FailedReadings != 0 || st.Keys != 1 || st.Parked != 0 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// A key without an id could have signed every token. That it has not signed one must
+// not hide that the provider has a new key.
+func TestRotationBesideAFile(t *testing.T) {
+	p, c := newProvider(t, serves("EdDSA")), newClock()
+	a := start(t, Options{Now: c.Now, JWT: JWT{JWKS: p.URL, PublicKeyFiles: []string{publicFile(t, "ES256")}, Interval: 10 * time.Second}})
+	login(a, signed(t, "ES256", "", good())).expect(t, "by the key of the file", 0, "", "")
+	second, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := Sign(second, "ES256", "second", good())
+	if err != nil {
+		t.Fatal(err)
+	}
+	login(a, token).expect(t, "before it is published", 401, session.CauseTokenKey, "unknown key")
+	p.answer.Store(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(jwks(jwk("second", second.Public()))) }))
+	c.add(11 * time.Second)
+	login(a, token).expect(t, "after it was published", 0, "", "")
 }
 
 // A provider that is down at the start: 503, until it is back.

@@ -75,10 +75,17 @@ func (v *verifier) checkSignature(token string, set *keySet, c *claims) error {
 		_, c.cheap = t.Method.(*jwt.SigningMethodHMAC)
 		return nil
 	}
-	if errors.Is(err, errUnknownKey) {
+	if errors.Is(err, errUnknownKey) || errors.Is(err, jwt.ErrTokenSignatureInvalid) && v.mayBeNew(t, set) {
 		return errUnknownKey
 	}
 	return v.parseError(err, set, t)
+}
+
+// mayBeNew says whether a token whose signature no key without an id has made may be
+// signed by a key that its provider has published since the last reading.
+func (v *verifier) mayBeNew(t *jwt.Token, set *keySet) bool {
+	id, _ := t.Header["kid"].(string)
+	return id != "" && v.opt.JWKS != "" && !set.has(id) && t.Method != nil && v.allows(set, t.Method.Alg())
 }
 
 // tolerant reads claims and keeps the error about a wrong one, so that the library

@@ -63,60 +63,48 @@ func flipped(token string, part int) string {
 	return strings.Join(parts, ".")
 }
 
-// Bad tokens of every kind: each gets 401, its cause, and a text that does not
-// repeat the token.
-func TestBadTokens(t *testing.T) {
-	file := publicFile(t, "RS256", "ES256", "EdDSA")
-	a := start(t, Options{JWT: JWT{
-		Secret: secret, PublicKeyFiles: []string{file}, Leeway: 5 * time.Second, CacheBytes: 1 << 20,
-		Issuer: "https://id.example", Audience: []string{"belfry", "push"}, Required: []string{"exp", "tenant"},
-		Algorithms: []string{"HS256", "HS384", "RS256", "ES256", "EdDSA"},
-	}, Revoked: func(uid string, _ time.Time) bool { return uid == "mallory" }})
-	ok := map[string]any{"iss": "https://id.example", "aud": "push", "tenant": 7}
-	but := func(changes map[string]any) map[string]any {
-		c := with(ok)
-		for name, value := range changes {
-			if c[name] = value; value == nil {
-				delete(c, name)
-			}
+// badToken is a token, why it is refused, and a part of the text. cause and says are
+// empty for a token that is accepted; only cause, if several are right.
+type badToken struct {
+	name, token string
+	cause       ws.Cause
+	says        string
+}
+
+// tenant returns the claims that TestBadTokens accepts, with changes.
+func tenant(changes map[string]any) map[string]any {
+	c := with(map[string]any{"iss": "https://id.example", "aud": "push", "tenant": 7})
+	for name, value := range changes {
+		if c[name] = value; value == nil {
+			delete(c, name)
 		}
-		return c
 	}
-	public, err := x509.MarshalPKIXPublicKey(private()["RS256"].Public())
+	return c
+}
+
+func must[T any](v T, err error) T {
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	asSecret, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims(but(nil))).SignedString(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	none, err := jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims(but(nil))).SignedString(jwt.UnsafeAllowNoneSignatureType)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wrongKey, err := Sign(other, "RS256", "", but(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
+	return v
+}
+
+func badSignatures(t *testing.T) []badToken {
+	public := must(x509.MarshalPKIXPublicKey(private()["RS256"].Public()))
+	asSecret := must(jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims(tenant(nil))).SignedString(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
+	none := must(jwt.NewWithClaims(jwt.SigningMethodNone, jwt.MapClaims(tenant(nil))).SignedString(jwt.UnsafeAllowNoneSignatureType))
+	wrongKey := must(Sign(must(rsa.GenerateKey(rand.Reader, 2048)), "RS256", "", tenant(nil)))
+	claimsText := must(json.Marshal(tenant(nil)))
+	valid := signed(t, "RS256", "", tenant(nil))
 	now := time.Now()
-	valid := signed(t, "RS256", "", but(nil))
-	claimsText, _ := json.Marshal(but(nil))
-	for _, tt := range []struct {
-		name, token string
-		cause       ws.Cause
-		says        string
-	}{
+	return []badToken{
 		{"valid", valid, "", ""},
-		{"valid, several audiences", signed(t, "HS256", "", but(map[string]any{"aud": []string{"x", "belfry"}})), "", ""},
-		{"valid within the leeway", signed(t, "HS256", "", but(map[string]any{"exp": now.Add(-3 * time.Second).Unix()})), "", ""},
+		{"valid, several audiences", signed(t, "HS256", "", tenant(map[string]any{"aud": []string{"x", "belfry"}})), "", ""},
+		{"valid within the leeway", signed(t, "HS256", "", tenant(map[string]any{"exp": now.Add(-3 * time.Second).Unix()})), "", ""},
 		{"alg none", none, session.CauseTokenAlgorithm, "allowed are HS256, HS384, RS256"},
 		{"alg None", raw(`{"alg":"None"}`, string(claimsText)), session.CauseTokenAlgorithm, "not allowed"},
 		{"alg of another case", raw(`{"alg":"hs256"}`, string(claimsText)), session.CauseTokenAlgorithm, "not allowed"},
-		{"alg that is not allowed here", signed(t, "HS512", "", but(nil)), session.CauseTokenAlgorithm, "not allowed"},
+		{"alg that is not allowed here", signed(t, "HS512", "", tenant(nil)), session.CauseTokenAlgorithm, "not allowed"},
 		{"alg is no text", raw(`{"alg":7}`, string(claimsText)), session.CauseTokenAlgorithm, "not allowed"},
 		{"HS with the RSA public key", asSecret, session.CauseTokenSignature, "signature"},
 		{"wrong key", wrongKey, session.CauseTokenSignature, "signature"},
@@ -124,67 +112,101 @@ func TestBadTokens(t *testing.T) {
 		{"changed signature", flipped(valid, 2), session.CauseTokenSignature, "signature"},
 		{"no signature", valid[:strings.LastIndexByte(valid, '.')+1], session.CauseTokenSignature, "signature"},
 		{"truncated", valid[:len(valid)/2], "", "token: "},
+		{"header with crit", raw(`{"alg":"HS256","crit":["b64"],"b64":false}`, string(claimsText)), session.CauseTokenMalformed, "crit"},
+		{"header with a kid of another type", raw(`{"alg":"HS256","kid":7}`, string(claimsText)), session.CauseTokenMalformed, "kid"},
+		{"claims are a list", raw(`{"alg":"HS256"}`, `[]`), session.CauseTokenMalformed, "three parts"},
+		{"claims with a name twice", raw(`{"alg":"HS256"}`, `{"sub":"a","sub":"b"}`), session.CauseTokenMalformed, "three parts"},
+		{"a required claim is null", raw(`{"alg":"HS256"}`, strings.Replace(string(claimsText), `"tenant":7`, `"tenant":null`, 1)), session.CauseTokenClaims, "tenant is missing"},
+		{"exp is huge", raw(`{"alg":"HS256"}`, `{"exp":1e300}`), session.CauseTokenClaims, "claim exp"},
+	}
+}
+
+func badForms(t *testing.T) []badToken {
+	claimsText := must(json.Marshal(tenant(nil)))
+	valid := signed(t, "RS256", "", tenant(nil))
+	return []badToken{
 		{"two parts", valid[:strings.LastIndexByte(valid, '.')], session.CauseTokenMalformed, "three parts"},
 		{"four parts", valid + ".x", session.CauseTokenMalformed, "three parts"},
 		{"not base64url", "a+b." + valid, session.CauseTokenMalformed, "three parts"},
 		{"no JSON", raw(`{`, `{}`), session.CauseTokenMalformed, "three parts"},
 		{"undefined", "undefined", session.CauseTokenMalformed, "three parts"},
-		{"header with crit", raw(`{"alg":"HS256","crit":["b64"],"b64":false}`, string(claimsText)), session.CauseTokenMalformed, "crit"},
-		{"header with a kid of another type", raw(`{"alg":"HS256","kid":7}`, string(claimsText)), session.CauseTokenMalformed, "kid"},
-		{"claims are a list", raw(`{"alg":"HS256"}`, `[]`), session.CauseTokenMalformed, "three parts"},
-		{"claims with a name twice", raw(`{"alg":"HS256"}`, `{"sub":"a","sub":"b"}`), session.CauseTokenMalformed, "three parts"},
-		{"expired", signed(t, "HS256", "", but(map[string]any{"exp": now.Add(-12 * time.Second).Unix()})), session.CauseTokenExpired, "token: expired 1"},
-		{"not yet valid", signed(t, "HS256", "", but(map[string]any{"nbf": now.Add(time.Hour).Unix()})), session.CauseTokenEarly, "nbf"},
-		{"wrong issuer", signed(t, "HS256", "", but(map[string]any{"iss": "https://evil.example"})), session.CauseTokenClaims, "issuer"},
-		{"no issuer", signed(t, "HS256", "", but(map[string]any{"iss": nil})), session.CauseTokenClaims, "issuer"},
-		{"wrong audience", signed(t, "HS256", "", but(map[string]any{"aud": "shop"})), session.CauseTokenClaims, "audience"},
-		{"no audience", signed(t, "HS256", "", but(map[string]any{"aud": nil})), session.CauseTokenClaims, "audience"},
-		{"no exp", signed(t, "HS256", "", but(map[string]any{"exp": nil})), session.CauseTokenClaims, "exp is missing"},
-		{"a required claim is null", raw(`{"alg":"HS256"}`, strings.Replace(string(claimsText), `"tenant":7`, `"tenant":null`, 1)), session.CauseTokenClaims, "tenant is missing"},
-		{"exp is a text", signed(t, "HS256", "", but(map[string]any{"exp": "soon"})), session.CauseTokenClaims, "claim exp"},
-		{"exp is huge", raw(`{"alg":"HS256"}`, `{"exp":1e300}`), session.CauseTokenClaims, "claim exp"},
-		{"no uid", signed(t, "HS256", "", but(map[string]any{"sub": nil})), session.CauseTokenClaims, "sub is missing"},
-		{"uid is a number", signed(t, "HS256", "", but(map[string]any{"sub": 7})), session.CauseTokenClaims, "claim sub: must be a string"},
-		{"uid is empty", signed(t, "HS256", "", but(map[string]any{"sub": ""})), session.CauseTokenClaims, "claim sub: uid: 0 bytes"},
-		{"uid with a control character", signed(t, "HS256", "", but(map[string]any{"sub": "a\nb"})), session.CauseTokenClaims, "control character"},
-		{"topic with a wildcard", signed(t, "HS256", "", but(map[string]any{"topics": []string{"a.*"}})), session.CauseTokenClaims, "claim topics"},
-		{"pattern of NATS", signed(t, "HS256", "", but(map[string]any{"subscribe": []string{"a.>"}})), session.CauseTokenClaims, "claim subscribe"},
-		{"pattern for publish", signed(t, "HS256", "", but(map[string]any{"publish": []string{"a.{uid}x"}})), session.CauseTokenClaims, "claim publish"},
-		{"topics of another type", signed(t, "HS256", "", but(map[string]any{"topics": 7})), session.CauseTokenClaims, "claim topics"},
-		{"topics holds a number", signed(t, "HS256", "", but(map[string]any{"topics": []any{"a", 7}})), session.CauseTokenClaims, "claim topics"},
-		{"meta is no object", signed(t, "HS256", "", but(map[string]any{"meta": "x"})), session.CauseTokenClaims, "claim meta"},
-		{"meta is too long", signed(t, "HS256", "", but(map[string]any{"meta": map[string]string{"a": strings.Repeat("x", session.MaxMeta)}})), session.CauseTokenClaims, "claim meta"},
-		{"unknown limit", signed(t, "HS256", "", but(map[string]any{"limits": map[string]any{"idel": 7}})), session.CauseTokenClaims, "claim limits.idel"},
-		{"limit out of range", signed(t, "HS256", "", but(map[string]any{"limits": map[string]any{"idle": "1ms"}})), session.CauseTokenClaims, "claim limits.idle"},
-		{"revoked", signed(t, "HS256", "", but(map[string]any{"sub": "mallory"})), session.CauseTokenRevoked, "revoked"},
 		{"too long", strings.Repeat("x", 4097), session.CauseTokenSize, "4097 bytes; at most 4096"},
 		{"empty", "", session.CauseTokenMissing, "empty"},
-	} {
+	}
+}
+
+func badClaims(t *testing.T) []badToken {
+	claimsText := must(json.Marshal(tenant(nil)))
+	now := time.Now()
+	return []badToken{
+		{"expired", signed(t, "HS256", "", tenant(map[string]any{"exp": now.Add(-12 * time.Second).Unix()})), session.CauseTokenExpired, "token: expired 1"},
+		{"not yet valid", signed(t, "HS256", "", tenant(map[string]any{"nbf": now.Add(time.Hour).Unix()})), session.CauseTokenEarly, "nbf"},
+		{"wrong issuer", signed(t, "HS256", "", tenant(map[string]any{"iss": "https://evil.example"})), session.CauseTokenClaims, "issuer"},
+		{"no issuer", signed(t, "HS256", "", tenant(map[string]any{"iss": nil})), session.CauseTokenClaims, "issuer"},
+		{"wrong audience", signed(t, "HS256", "", tenant(map[string]any{"aud": "shop"})), session.CauseTokenClaims, "audience"},
+		{"no audience", signed(t, "HS256", "", tenant(map[string]any{"aud": nil})), session.CauseTokenClaims, "audience"},
+		{"no exp", signed(t, "HS256", "", tenant(map[string]any{"exp": nil})), session.CauseTokenClaims, "exp is missing"},
+		{"exp is a text", signed(t, "HS256", "", tenant(map[string]any{"exp": "soon"})), session.CauseTokenClaims, "claim exp"},
+		{"no uid", signed(t, "HS256", "", tenant(map[string]any{"sub": nil})), session.CauseTokenClaims, "sub is missing"},
+		{"uid is a number", signed(t, "HS256", "", tenant(map[string]any{"sub": 7})), session.CauseTokenClaims, "claim sub: must be a string"},
+		{"uid is empty", signed(t, "HS256", "", tenant(map[string]any{"sub": ""})), session.CauseTokenClaims, "claim sub: uid: 0 bytes"},
+		{"uid with a control character", signed(t, "HS256", "", tenant(map[string]any{"sub": "a\nb"})), session.CauseTokenClaims, "control character"},
+		{"topic with a wildcard", signed(t, "HS256", "", tenant(map[string]any{"topics": []string{"a.*"}})), session.CauseTokenClaims, "claim topics"},
+		{"pattern of NATS", signed(t, "HS256", "", tenant(map[string]any{"subscribe": []string{"a.>"}})), session.CauseTokenClaims, "claim subscribe"},
+		{"pattern for publish", signed(t, "HS256", "", tenant(map[string]any{"publish": []string{"a.{uid}x"}})), session.CauseTokenClaims, "claim publish"},
+		{"topics of another type", signed(t, "HS256", "", tenant(map[string]any{"topics": 7})), session.CauseTokenClaims, "claim topics"},
+		{"topics holds a number", signed(t, "HS256", "", tenant(map[string]any{"topics": []any{"a", 7}})), session.CauseTokenClaims, "claim topics"},
+		{"meta is no object", signed(t, "HS256", "", tenant(map[string]any{"meta": "x"})), session.CauseTokenClaims, "claim meta"},
+		{"meta is too long", signed(t, "HS256", "", tenant(map[string]any{"meta": map[string]string{"a": strings.Repeat("x", session.MaxMeta)}})), session.CauseTokenClaims, "claim meta"},
+		{"unknown limit", signed(t, "HS256", "", tenant(map[string]any{"limits": map[string]any{"idel": 7}})), session.CauseTokenClaims, "claim limits.idel"},
+		{"limit out of range", signed(t, "HS256", "", tenant(map[string]any{"limits": map[string]any{"idle": "1ms"}})), session.CauseTokenClaims, "claim limits.idle"},
+		{"revoked", signed(t, "HS256", "", tenant(map[string]any{"sub": "mallory"})), session.CauseTokenRevoked, "revoked"},
+	}
+}
+
+// Bad tokens of every kind: each gets 401, its cause, and a text that does not
+// repeat the token.
+func TestBadTokens(t *testing.T) {
+	a := start(t, Options{JWT: JWT{
+		Secret: secret, PublicKeyFiles: []string{publicFile(t, "RS256", "ES256", "EdDSA")}, Leeway: 5 * time.Second, CacheBytes: 1 << 20,
+		Issuer: "https://id.example", Audience: []string{"belfry", "push"}, Required: []string{"exp", "tenant"},
+		Algorithms: []string{"HS256", "HS384", "RS256", "ES256", "EdDSA"},
+	}, Revoked: func(uid string, _ time.Time) bool { return uid == "mallory" }})
+	all := slices.Concat(badSignatures(t), badForms(t), badClaims(t))
+	if len(all) < 40 {
+		t.Fatalf("%d tokens only", len(all))
+	}
+	for _, tt := range all {
 		for range 2 { // the second time perhaps from the cache
-			before := a.Stats()
-			got := login(a, tt.token)
-			status := 401
-			if tt.cause == "" && tt.says == "" {
-				status = 0
-			}
-			cause := tt.cause
-			if status != 0 && cause == "" && got.refusal != nil {
-				cause = got.refusal.Cause // several are right
-			}
-			got.expect(t, tt.name, status, cause, tt.says)
-			if status == 0 {
-				cause = "accepted"
-			}
-			if n := a.Stats().Tokens[string(cause)] - before.Tokens[string(cause)]; n != 1 {
-				t.Errorf("%s: %d counted as %s", tt.name, n, cause)
-			}
-			if got.refusal != nil {
-				for _, part := range strings.Split(tt.token, ".") {
-					if len(part) > 12 && strings.Contains(got.refusal.Detail, part[:12]) {
-						t.Errorf("%s: the text repeats the token: %s", tt.name, got.refusal.Detail)
-					}
-				}
-			}
+			tt.try(t, a)
+		}
+	}
+}
+
+func (tt *badToken) try(t *testing.T, a *Authenticator) {
+	t.Helper()
+	before := a.Stats()
+	got := login(a, tt.token)
+	status, cause := 401, tt.cause
+	switch {
+	case tt.cause == "" && tt.says == "":
+		status = 0
+	case tt.cause == "" && got.refusal != nil:
+		cause = got.refusal.Cause
+	}
+	got.expect(t, tt.name, status, cause, tt.says)
+	if status == 0 {
+		cause = "accepted"
+	}
+	if n := a.Stats().Tokens[string(cause)] - before.Tokens[string(cause)]; n != 1 {
+		t.Errorf("%s: %d counted as %s", tt.name, n, cause)
+	}
+	if got.refusal == nil {
+		return
+	}
+	for _, part := range strings.Split(tt.token, ".") {
+		if len(part) > 12 && strings.Contains(got.refusal.Detail, part[:12]) {
+			t.Errorf("%s: the text repeats the token: %s", tt.name, got.refusal.Detail)
 		}
 	}
 }
