@@ -15,7 +15,7 @@ import (
 
 // RevocationKind is the kind of the command with which nodes ask each other for
 // revocations.
-const RevocationKind = "auth.revocations"
+const RevocationKind = "revocations"
 
 // SyncOptions configure a RevocationSync. Ask is required.
 type SyncOptions struct {

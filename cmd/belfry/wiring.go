@@ -126,7 +126,6 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxDeciding:    c.Session.MaxDeciding,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
-		MaxDeciding:    c.Auth.MaxDeciding,
 		PublishQueue:   c.Session.PublishQueue,
 		PingInterval:   c.Session.PingInterval,
 		PongTimeout:    c.Session.PongTimeout,
