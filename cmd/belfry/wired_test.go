@@ -260,7 +260,7 @@ func writeValue(b *strings.Builder, v reflect.Value) {
 			return
 		}
 		b.WriteString(v.Elem().Type().String())
-		if v.Elem().Kind() == reflect.Pointer {
+		if of := v.Elem().Type(); of.Kind() == reflect.Pointer || of.Kind() == reflect.Struct && isOption(of) {
 			writeValue(b, v.Elem())
 		}
 	case reflect.Pointer:
