@@ -278,5 +278,5 @@ func writeValue(b *strings.Builder, v reflect.Value) {
 // isOption says whether values of a type are made from settings: types of our
 // packages are, except the parts of a node.
 func isOption(t reflect.Type) bool {
-	return strings.HasPrefix(t.PkgPath(), "belfry/") && t.Name() != "Node" && t.Name() != "Server" && t != reflect.TypeFor[auth.Authenticator]()
+	return strings.HasPrefix(t.PkgPath(), "belfry/") && t.Name() != "Node" && t.Name() != "Server" && t != reflect.TypeFor[auth.Authenticator]() && t != reflect.TypeFor[belfry]()
 }
