@@ -136,13 +136,18 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		ReconnectAfter: orNone(c.Shutdown.ReconnectAfter),
 		Log:            n.log.Named("session"),
 	}
-	if len(c.Auth.Publish) > 0 || n.auth != nil { // a token may permit it
-		o.Publish, o.Publishable = n.publish, c.Auth.Publish
+	n.addCalls(&o)
+	return o, nil
+}
+
+// addCalls adds what sessions call, as far as the settings want it.
+func (n *belfry) addCalls(o *session.Options) {
+	if len(n.cfg.Auth.Publish) > 0 || n.auth != nil { // a token may permit it
+		o.Publish, o.Publishable = n.publish, n.cfg.Auth.Publish
 	}
-	if c.Upgrade.Health {
+	if n.cfg.Upgrade.Health {
 		o.Healthy = n.serves
 	}
-	return o, nil
 }
 
 func nodeLimits(c *config.Config) session.NodeLimits {
