@@ -60,6 +60,7 @@ type Waiter interface {
 // goroutine. Only Drain and Close wait for the network.
 type Bus interface {
 	Interest
+	ControlBus
 
 	// Reserve takes places in the outbox for every bus message that m needs,
 	// or for none. Errors: *message.OverloadedError, *message.TooLargeError.
@@ -85,4 +86,33 @@ type Bus interface {
 type Reservation interface {
 	Commit() // sends the message; the order on the bus is the order of commits
 	Cancel() // gives the places back
+}
+
+// ControlBus is the part of a Bus that carries control messages. A Control makes
+// and reads them.
+type ControlBus interface {
+	// StartControl begins to receive. It is called once, before Start.
+	StartControl(r ControlReceiver)
+	// PublishControl sends a control message to all other nodes, SendControl to
+	// one. Nothing is kept for later: without a connection they return an
+	// error. They may wait for a write to a socket. p must not be changed
+	// afterwards.
+	PublishControl(p []byte) error
+	SendControl(node uint32, p []byte) error
+	// Peers returns the other nodes that are present, sorted by name.
+	Peers() []Peer
+	// Alone reports whether no other node can exist.
+	Alone() bool
+}
+
+// ControlReceiver is told what a ControlBus receives. Its methods are called from
+// goroutines of the bus, Received from one.
+type ControlReceiver interface {
+	// Received takes a control message, and may keep p.
+	Received(p []byte)
+	// PeerUp says that a node joined, restarted, or is back after silence.
+	PeerUp(p Peer)
+	// Up says that the connection is there, for the first time or again, and
+	// that control messages arrive.
+	Up()
 }

@@ -19,6 +19,9 @@
 //     same order. Prepared.Deliver must therefore not call Publish.
 //  2. outbox.mu (outbox.go): held for a few assignments.
 //
+// Control.mu (control.go) is held for a few assignments, and neither taken under
+// another lock nor while another is taken.
+//
 // interest.mu (interest.go) is taken while no other lock is held, and no other
 // lock is taken under it. Shards take it in JoinTopic and LeaveTopic, so the code
 // under it never waits. This package holds no lock while it calls nats.go. The

@@ -39,9 +39,12 @@ type NATS struct {
 	server *embedded // nil with an external cluster
 	nc     *nats.Conn
 	box    *outbox
-	in     chan *nats.Msg // the messages of all subscriptions, in order
-	count  counters
-	faults *faults
+	in     chan *nats.Msg // the messages of all other subscriptions, in order
+
+	commands chan *nats.Msg // control messages for Control: pushes cannot delay them
+	control  ControlReceiver
+	count    counters
+	faults   *faults
 
 	sender   *sender
 	receiver *receiver
@@ -75,7 +78,7 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 		opt: o, id: id, self: nodeSubject(id), ids: ids, log: sampled(o.Log),
 		box:  newOutbox(o.OutboxMessages, o.OutboxBytes),
 		in:   make(chan *nats.Msg, max(o.PendingBytes/o.MaxPayload, minPendingLength)),
-		stop: make(chan struct{}),
+		stop: make(chan struct{}), commands: make(chan *nats.Msg, maxCommands),
 	}
 	b.faults = newFaults(o.Log, &b.count.faults)
 	b.conditionLog.bus = b
@@ -90,6 +93,7 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 		},
 		roster: newRoster(id, o.Beacon, start, b.log, &b.count.peers),
 	}
+	b.receiver.roster.up = func(p Peer) { b.control.PeerUp(p) }
 	if len(o.URLs) == 0 {
 		if b.server, err = startServer(&b.opt, instance); err != nil {
 			return nil, err
@@ -205,6 +209,7 @@ func (b *NATS) up(nc *nats.Conn, again bool) {
 	b.log.Info("connected to NATS", zap.String("server", server), zap.Bool("again", again))
 	wakeUp(b.sender.wake)
 	wakeUp(b.interest.wake)
+	b.tellUp()
 }
 
 // down runs when the connection has ended.
@@ -332,7 +337,7 @@ func (b *NATS) Stats(s *Stats) {
 	s.Connected = b.connected.Load()
 	view := b.receiver.roster.view.Load()
 	for _, p := range view.present {
-		s.PeerNames = append(s.PeerNames, p.name)
+		s.PeerNames = append(s.PeerNames, p.Name)
 	}
 	for _, u := range view.unheard {
 		s.Unheard = append(s.Unheard, u.name)

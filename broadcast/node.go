@@ -25,6 +25,7 @@ type Node struct {
 	count   counters
 	faults  *faults
 	local   atomic.Pointer[Local]
+	control *Control
 
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -55,15 +56,14 @@ func Open(o Options) (*Node, error) {
 		overloadWait: o.OverloadWait,
 	}
 	n.faults = newFaults(o.Log, &n.count.faults)
-	if o.Bus != nil {
-		n.bus = o.Bus
-		return n, nil
+	if n.bus = o.Bus; n.bus == nil {
+		bus, err := openNATS(o, id, start, n.ids)
+		if err != nil {
+			return nil, err
+		}
+		n.bus, n.nats = bus, bus
 	}
-	bus, err := openNATS(o, id, start, n.ids)
-	if err != nil {
-		return nil, err
-	}
-	n.bus, n.nats = bus, bus
+	n.control = newControl(n.bus, Peer{id, o.NodeName}, o.Log, n.faults, &n.count)
 	return n, nil
 }
 
@@ -71,8 +71,12 @@ func Open(o Options) (*Node, error) {
 // Start is called once, before anything is published.
 func (n *Node) Start(local Local) {
 	n.local.Store(&local)
+	n.control.start()
 	n.bus.Start(n.receive)
 }
+
+// Control returns what sends commands to other nodes.
+func (n *Node) Control() *Control { return n.control }
 
 // NodeID returns this node's id, which session ids carry.
 func (n *Node) NodeID() uint32 { return n.id }
@@ -150,6 +154,7 @@ func (n *Node) Drain(ctx context.Context) error { return n.bus.Drain(ctx) }
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
 		close(n.closing)
+		n.control.close()
 		n.closeErr = n.bus.Close()
 	})
 	return n.closeErr

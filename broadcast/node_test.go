@@ -331,6 +331,12 @@ func (b *stubBus) Stats(*Stats)                                    {}
 func (b *stubBus) Drain(context.Context) error                     { return nil }
 func (b *stubBus) Close() error                                    { return nil }
 
+func (b *stubBus) StartControl(ControlReceiver)     {}
+func (b *stubBus) PublishControl([]byte) error      { return nil }
+func (b *stubBus) SendControl(uint32, []byte) error { return nil }
+func (b *stubBus) Peers() []Peer                    { return nil }
+func (b *stubBus) Alone() bool                      { return true }
+
 // For every target, the local sessions and the bus see the same order, whatever
 // the interleaving.
 func TestCommitOrderIsDeliveryOrder(t *testing.T) {

@@ -25,12 +25,6 @@ const maxListed = 1024
 // kind makes the node degraded: the other node is then the one that is joining.
 const joinTime = time.Minute
 
-// peerName is the id and the name of a node.
-type peerName struct {
-	id   uint32
-	name string
-}
-
 // roster has the nodes that this node knows. A node is heard if this node
 // receives its beacons. Owned by the receiver's goroutine, except view.
 type roster struct {
@@ -38,6 +32,7 @@ type roster struct {
 	beacon  time.Duration // interval of beacons
 	started time.Time
 	log     *zap.Logger
+	up      func(Peer) // called when a node joined, restarted or is back; may be nil
 	nodes   map[uint32]*peer
 	count   *atomic.Int64 // nodes that are present
 
@@ -46,8 +41,8 @@ type roster struct {
 
 // rosterView is a snapshot of the roster. It never changes.
 type rosterView struct {
-	present []peerName // sorted by name
-	unheard []unheard  // sorted by name
+	present []Peer    // sorted by name
+	unheard []unheard // sorted by name
 }
 
 // unheard is a node whose beacons other nodes receive and this node does not.
@@ -134,15 +129,18 @@ func (r *roster) onBeacon(b *beacon, now time.Time) {
 		fields = append(fields, zap.Duration("silent", silent))
 	}
 	r.log.Info(event, fields...)
+	if r.up != nil {
+		r.up(Peer{b.node, b.name})
+	}
 }
 
 // onPeerList records which nodes another node hears.
 func (r *roster) onPeerList(l *peerList, now time.Time) {
 	for _, n := range l.peers {
-		if n.id == r.self {
+		if n.ID == r.self {
 			continue
 		}
-		p := r.node(n.id, n.name)
+		p := r.node(n.ID, n.Name)
 		if p == nil || p.present {
 			continue
 		}
@@ -183,13 +181,13 @@ func (r *roster) publish(now time.Time) {
 	for id, p := range r.nodes {
 		switch {
 		case p.present:
-			v.present = append(v.present, peerName{id, p.name})
+			v.present = append(v.present, Peer{id, p.name})
 		case !p.reported.IsZero() && now.Sub(p.reported) <= r.reportLife() && now.Sub(p.reportedSince) >= r.timeout():
 			joining := p.reportedSince.Sub(r.started) < max(joinTime, 6*r.timeout())
 			v.unheard = append(v.unheard, unheard{p.name, p.reportedBy, p.heard.IsZero() && joining})
 		}
 	}
-	slices.SortFunc(v.present, func(a, b peerName) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(v.present, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(v.unheard, func(a, b unheard) int { return strings.Compare(a.name, b.name) })
 	r.count.Store(int64(len(v.present)))
 	r.view.Store(v)
@@ -199,13 +197,13 @@ func (r *roster) publish(now time.Time) {
 type peerList struct {
 	node  uint32
 	name  string
-	peers []peerName
+	peers []Peer
 }
 
 func (l *peerList) append(dst []byte) []byte {
 	dst = fmt.Appendf(dst, "belfry 1 %s %s\n", nodeString(l.node), l.name)
 	for _, p := range l.peers[:min(len(l.peers), maxListed)] {
-		dst = fmt.Appendf(dst, "%s %s\n", nodeString(p.id), p.name)
+		dst = fmt.Appendf(dst, "%s %s\n", nodeString(p.ID), p.Name)
 	}
 	return dst
 }
@@ -223,12 +221,12 @@ func parsePeers(p []byte) (*peerList, error) {
 		return nil, bad("peers", "invalid node id or name")
 	}
 	l.name = f[3]
-	l.peers = make([]peerName, 0, min(strings.Count(rest, "\n")+1, maxListed))
+	l.peers = make([]Peer, 0, min(strings.Count(rest, "\n")+1, maxListed))
 	for line := ""; rest != ""; {
 		line, rest, _ = strings.Cut(rest, "\n")
 		id, name, _ := strings.Cut(line, " ")
-		n := peerName{name: name}
-		if n.id, ok = parseNode(id); !ok || !nodeName(name) || len(l.peers) >= maxListed {
+		n := Peer{Name: name}
+		if n.ID, ok = parseNode(id); !ok || !nodeName(name) || len(l.peers) >= maxListed {
 			return nil, bad("peers", fmt.Sprintf("a line is not: node name; or there are more than %d", maxListed))
 		}
 		l.peers = append(l.peers, n)

@@ -39,7 +39,7 @@ func (k *rosterTest) beacon(id uint32, instance string) {
 func (k *rosterTest) list(ids ...uint32) {
 	l := &peerList{node: 1, name: "n1"}
 	for _, id := range ids {
-		l.peers = append(l.peers, peerName{id, fmt.Sprint("n", id)})
+		l.peers = append(l.peers, Peer{id, fmt.Sprint("n", id)})
 	}
 	k.onPeerList(l, k.now)
 }
@@ -78,7 +78,7 @@ func TestPeersComeAndGo(t *testing.T) {
 		t.Errorf("logged %q\nwant %q", got, want)
 	}
 	names := k.view.Load().present
-	if len(names) != 2 || names[0].name != "n1" || names[1].name != "n2" || k.lines.FilterLevelExact(zapcore.WarnLevel).Len() != 1 {
+	if len(names) != 2 || names[0].Name != "n1" || names[1].Name != "n2" || k.lines.FilterLevelExact(zapcore.WarnLevel).Len() != 1 {
 		t.Errorf("present: %v", names)
 	}
 }
@@ -131,7 +131,7 @@ func (k *rosterTest) never(t *testing.T) {
 }
 
 func TestPeerListIsReadStrictly(t *testing.T) {
-	l := &peerList{node: 7, name: "me", peers: []peerName{{1, "a"}, {2, "b.c"}}}
+	l := &peerList{node: 7, name: "me", peers: []Peer{{1, "a"}, {2, "b.c"}}}
 	back, err := parsePeers(l.append(nil))
 	if err != nil || back.node != 7 || back.name != "me" || !slices.Equal(back.peers, l.peers) {
 		t.Errorf("%+v: %v", back, err)

@@ -128,7 +128,7 @@ func (s *sender) probe() (refused, err error) {
 	}
 	token := "belfry-probe-" + s.instance
 	if b.nc.HeadersSupported() {
-		for _, subject := range []string{subjectAll, subjectTopic + token, subjectUser + token, b.self, subjectBeacon, subjectPeers} {
+		for _, subject := range []string{subjectAll, subjectTopic + token, subjectUser + token, b.self, subjectBeacon, subjectPeers, subjectEvery, controlSubject(b.id)} {
 			if err := b.nc.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{headerProbe: {"1"}}}); err != nil {
 				return nil, err
 			}

@@ -29,6 +29,12 @@ type Stats struct {
 	Switches        uint64 // changes between single user buckets and the wildcard
 	DuplicateNodes  uint64 // other processes seen that use this node's id
 	Faults          uint64 // panics caught; each cost at most one message or one step
+	ControlSent     uint64 // control messages that NATS took
+	ControlReceived uint64 // control messages received
+	ControlDropped  uint64 // commands and answers not handled because too many waited
+	ControlUnknown  uint64 // commands of a kind that this node does not know
+	ControlLate     uint64 // commands not run, and answers dropped, because nobody waits for the answer any more
+	ControlTimeouts uint64 // nodes that were asked and did not answer in time
 	LeftEarly       uint64 // topics unsubscribed before Linger was over, because more than MaxLingering lingered
 
 	OutboxMessages int      // now: places taken
@@ -54,6 +60,9 @@ type counters struct {
 	reconnects, denied, switches, duplicateNodes atomic.Uint64
 	refusedNATS, leftEarly, faults, lostFault    atomic.Uint64
 	subscriptions, topics, lingering, peers      atomic.Int64
+	controlSent, controlReceived, controlLate    atomic.Uint64
+	controlDropped, controlUnknown               atomic.Uint64
+	controlTimeouts, controlLost                 atomic.Uint64 // lost: dropped by nats.go
 }
 
 func (c *counters) fill(s *Stats) {
@@ -83,4 +92,10 @@ func (c *counters) fill(s *Stats) {
 	s.Faults += c.faults.Load()
 	s.LostFault += c.lostFault.Load()
 	s.LeftEarly += c.leftEarly.Load()
+	s.ControlSent += c.controlSent.Load()
+	s.ControlReceived += c.controlReceived.Load()
+	s.ControlDropped += c.controlDropped.Load() + c.controlLost.Load()
+	s.ControlUnknown += c.controlUnknown.Load()
+	s.ControlLate += c.controlLate.Load()
+	s.ControlTimeouts += c.controlTimeouts.Load()
 }

@@ -17,6 +17,8 @@ const (
 	subjectControl = "belfry.ctl."
 	subjectBeacon  = subjectControl + "beacon"
 	subjectPeers   = subjectControl + "peers"
+	subjectEvery   = subjectControl + "all"   // commands to all nodes, see control.go
+	subjectOne     = subjectControl + "node." // commands to one node, and answers; followed by the node id
 	subjectUsers   = subjectUser + "*"
 )
 
@@ -41,6 +43,8 @@ func NodeID(name string) uint32 {
 func userBucketSubject(b uint16) string { return subjectUser + strconv.Itoa(int(b)) }
 
 func nodeSubject(id uint32) string { return subjectNode + nodeString(id) }
+
+func controlSubject(node uint32) string { return subjectOne + nodeString(node) }
 
 func nodeString(id uint32) string { return fmt.Sprintf("%08x", id) }
 

@@ -80,6 +80,7 @@ func (i *interest) join() {
 	now := i.bus.opt.clock.now()
 	if begins {
 		i.begun.Store(i.instant(now))
+		i.bus.tellUp()
 	}
 	notices := i.markTopics(topics, now)
 	for _, w := range waiting {
@@ -142,9 +143,12 @@ func (i *interest) clearReady(b uint16) bool {
 func (i *interest) subscribe(subject, group string) *nats.Subscription {
 	var sub *nats.Subscription
 	var err error
-	if group == "" {
+	switch {
+	case isControl(subject):
+		sub, err = i.bus.nc.ChanSubscribe(subject, i.bus.commands)
+	case group == "":
 		sub, err = i.bus.nc.ChanSubscribe(subject, i.bus.in)
-	} else {
+	default:
 		sub, err = i.bus.nc.ChanQueueSubscribe(subject, group, i.bus.in)
 	}
 	if err != nil { // after Close, or not a subject
@@ -238,11 +242,16 @@ func (i *interest) retire(sub *nats.Subscription) {
 // apply to channel subscriptions, and nats.go calls the error handler only for
 // the first of several drops.
 func (i *interest) countDrops() {
-	lost := i.dropped
+	lost, commands := i.dropped, uint64(0)
 	for sub := range i.live {
-		if n, err := sub.Dropped(); err == nil {
+		switch n, err := sub.Dropped(); {
+		case err != nil:
+		case isControl(sub.Subject):
+			commands += uint64(n)
+		default:
 			lost += uint64(n)
 		}
 	}
 	i.bus.count.lostReceive.Store(lost)
+	i.bus.count.controlLost.Store(commands)
 }

@@ -153,7 +153,7 @@ func TestExposition(t *testing.T) {
 	v.Traffic.PushLatency = Histogram{Count: 6, Sum: 1.5, Buckets: map[float64]uint64{0.001: 2, 0.5: 5}}
 	v.HTTP.Duration = map[string]Histogram{"/v1/all": {Count: 3, Sum: 0.5, Buckets: map[float64]uint64{0.25: 2}}}
 	const want = `
-# HELP belfry_closed_total Connections ended, by reason; see the registry of close codes in docs/protocol.md.
+# HELP belfry_closed_total Connections ended, by reason, and sessions that logged in and go on as others (login); see the registry of close codes in docs/protocol.md.
 # TYPE belfry_closed_total counter
 belfry_closed_total{reason="client"} 2
 belfry_closed_total{reason="gone"} 1

@@ -12,6 +12,7 @@ package metrics
 type Values struct {
 	Build    Build    `group:"Build"`
 	Sessions Sessions `group:"Connections and sessions"`
+	Auth     Auth     `group:"Tokens"`
 	Traffic  Traffic  `group:"From clients and to clients"`
 	Deflate  Deflate  `group:"Compression"`
 	Shards   Shards   `group:"Shards and memory"`
@@ -39,6 +40,7 @@ type Sessions struct {
 	Upgrading     uint64               `metric:"belfry_upgrades_pending" type:"gauge" help:"Connections without a complete request head (upgrade.max_pending)."`
 	Protocols     map[[2]string]uint64 `metric:"belfry_sessions_by_protocol" type:"gauge" label:"transport,encoding" help:"Sessions by the transport and the encoding that their clients use."`
 	Waiting       uint64               `metric:"belfry_upgrades_waiting" type:"gauge" help:"Upgrades with a complete request that wait for authentication or subscriptions (upgrade.max_waiting)."`
+	WaitingBytes  uint64               `metric:"belfry_upgrades_waiting_bytes" type:"gauge" help:"Bytes of requests and credentials that wait for authentication (upgrade.waiting_bytes)."`
 	Open          uint64               `metric:"belfry_sessions" type:"gauge" help:"Open sessions."`
 	Users         uint64               `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
 	Topics        uint64               `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, summed over the shards."`
@@ -47,14 +49,30 @@ type Sessions struct {
 	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that a limit of open files was reached."`
 	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request was not complete after the first read. Many more than usual mean an attack or clients with bad connections."`
 	Unreadable    uint64               `metric:"belfry_forwarded_unreadable_total" type:"counter" help:"Requests from trusted proxies whose proxy.header could not be parsed; the proxy's address was used."`
-	BadGrants     uint64               `metric:"belfry_grants_invalid_total" type:"counter" help:"Clients refused because the authenticator granted a user id or topic that is not valid."`
+	BadGrants     uint64               `metric:"belfry_grants_invalid_total" type:"counter" help:"Clients refused because the authenticator granted something that is not valid: a user id, a topic, a pattern, meta data or a limit."`
+	UnfitUIDs     uint64               `metric:"belfry_uids_unfit_total" type:"counter" help:"Topics refused to users whose id cannot stand for {uid} in a pattern: it is no token of a topic."`
 	Upgrades      map[[2]string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status,cause" help:"Upgrades by the HTTP status of the answer and the cause of the refusal; 101 is success (200 for event streams). docs/protocol.md lists both."`
-	Closed        map[string]uint64    `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason; see the registry of close codes in docs/protocol.md."`
+	Closed        map[string]uint64    `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason, and sessions that logged in and go on as others (login); see the registry of close codes in docs/protocol.md."`
 	Moves         uint64               `metric:"belfry_moves_total" type:"counter" help:"Connections moved to their user's shard."`
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. closing: a connection sent too much after its end (docs/security.md)."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory."`
+}
+
+// Auth counts the tokens of clients and what happens to the keys that verify them.
+type Auth struct {
+	Tokens    map[string]uint64 `metric:"belfry_tokens_total" type:"counter" label:"result" help:"Credentials of clients by what became of them: accepted, or the cause of the refusal (docs/auth.md). Tokens in auth commands are included."`
+	Queue     uint64            `metric:"belfry_tokens_waiting" type:"gauge" help:"Tokens that wait to be verified (auth.queue)."`
+	Parked    uint64            `metric:"belfry_tokens_waiting_for_keys" type:"gauge" help:"Tokens with an unknown key id that wait for auth.jwt.jwks to be read; at most 1024."`
+	CacheHits uint64            `metric:"belfry_token_cache_hits_total" type:"counter" help:"Tokens whose signature was known to be valid (auth.jwt.cache)."`
+	Keys      uint64            `metric:"belfry_token_keys" type:"gauge" help:"Keys in force for tokens."`
+	Reads     map[string]uint64 `metric:"belfry_jwks_reads_total" type:"counter" label:"result" help:"Readings of auth.jwt.jwks; ok or failed."`
+	Revoked   uint64            `metric:"belfry_revoked_users" type:"gauge" help:"Users with revoked tokens (auth.max_revocations)."`
+	RevokedAt float64           `metric:"belfry_revoked_before_seconds" type:"gauge" help:"Unix time before which the tokens of all users are revoked; 0: none are."`
+	Revoking  map[string]uint64 `metric:"belfry_revocations_total" type:"counter" label:"result" help:"Revocations. learned: from other nodes, after their commands were missed; refused: auth.max_revocations was reached; lost: another node had one for which there was no room here."`
+	SyncFails uint64            `metric:"belfry_revocation_sync_failures_total" type:"counter" help:"Attempts to read the revocations of another node that failed."`
+	Age       float64           `metric:"belfry_jwks_age_seconds" type:"gauge" help:"Time since auth.jwt.jwks was read; 0 before the first time."`
 }
 
 // Traffic counts messages in both directions.
@@ -126,6 +144,10 @@ type Bus struct {
 	Duplicates     uint64            `metric:"belfry_bus_duplicates_total" type:"counter" help:"Messages from NATS that had arrived before and were dropped."`
 	Denied         uint64            `metric:"belfry_bus_denied_total" type:"counter" help:"Subscriptions and messages that NATS permissions refused."`
 	DuplicateNodes uint64            `metric:"belfry_bus_duplicate_nodes_total" type:"counter" help:"Other processes seen with this node's name."`
+	ControlSent    uint64            `metric:"belfry_bus_control_sent_total" type:"counter" help:"Commands to other nodes, and answers to their commands, that NATS took."`
+	ControlIn      uint64            `metric:"belfry_bus_control_received_total" type:"counter" help:"Commands and answers received from other nodes."`
+	ControlDropped map[string]uint64 `metric:"belfry_bus_control_dropped_total" type:"counter" label:"cause" help:"Commands and answers of other nodes that had no effect. queue: too many waited; unknown: this version does not know the command; late: nobody waits for the answer any more."`
+	ControlTimeout uint64            `metric:"belfry_bus_control_timeouts_total" type:"counter" help:"Nodes that did not answer a command in time."`
 	OutboxMessages uint64            `metric:"belfry_bus_outbox_messages" type:"gauge" help:"Messages waiting to be sent to NATS."`
 	OutboxBytes    uint64            `metric:"belfry_bus_outbox_bytes" type:"gauge" help:"Bytes waiting to be sent to NATS."`
 }

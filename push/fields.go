@@ -29,13 +29,8 @@ func checkBody(r *http.Request) (message.Kind, *problem) {
 		return 0, &problem{cause: CauseIdempotency, field: "Idempotency-Key",
 			detail: "not supported, a repeated push would not be recognized: leave the header out; after every error except a broken connection nothing was delivered"}
 	}
-	for _, line := range h["Content-Encoding"] {
-		for coding := range strings.SplitSeq(line, ",") {
-			if coding = strings.Trim(coding, " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
-				return 0, &problem{cause: CauseMediaType, field: "Content-Encoding",
-					detail: fmt.Sprintf("%q; allowed is a body that is not encoded", strings.Join(h["Content-Encoding"], ", "))}
-			}
-		}
+	if p := checkCoding(r); p != nil {
+		return 0, p
 	}
 	value, once := single(h, "Content-Type")
 	if !once {
@@ -46,6 +41,20 @@ func checkBody(r *http.Request) (message.Kind, *problem) {
 			detail: "neither Content-Length nor Transfer-Encoding: chunked; an empty message is Content-Length: 0 (curl: -d '')"}
 	}
 	return checkType(value)
+}
+
+// checkCoding refuses a body that is compressed.
+func checkCoding(r *http.Request) *problem {
+	h := r.Header
+	for _, line := range h["Content-Encoding"] {
+		for coding := range strings.SplitSeq(line, ",") {
+			if coding = strings.Trim(coding, " \t"); coding != "" && !strings.EqualFold(coding, "identity") {
+				return &problem{cause: CauseMediaType, field: "Content-Encoding",
+					detail: fmt.Sprintf("%q; allowed is a body that is not encoded", strings.Join(h["Content-Encoding"], ", "))}
+			}
+		}
+	}
+	return nil
 }
 
 // checkType returns the kind of a body with this Content-Type.

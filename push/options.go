@@ -33,6 +33,9 @@ const DefaultAddress = "127.0.0.1:8081"
 // every other field is a safe default.
 type Options struct {
 	Publisher Publisher
+	// Sessions serves the requests that end sessions and change their
+	// permissions; nil means 404.
+	Sessions Sessions
 
 	// Address is the host:port of the API. Without Keys it must be a
 	// loopback address (see CheckAddress).
@@ -91,6 +94,7 @@ type Limits struct {
 	WriteTimeout      time.Duration // for sending the answer, or one write of a batch's answers; 30 s; beyond: the connection is closed
 	IdleTimeout       time.Duration // between requests of a connection; 2 min; beyond: the connection is closed
 	PushWait          time.Duration // for a push to wait for busy shards; 1 s, at most half of WriteTimeout; beyond: 503 if there is still no room
+	NodesWait         time.Duration // for other nodes to end or change sessions; 2 s, at most half of WriteTimeout; beyond: the answer says which nodes did not answer
 	BatchIdleTimeout  time.Duration // for each line of a batch to arrive completely; 60 s; beyond: the last line of the answer is a 408
 	ShutdownTimeout   time.Duration // for requests that are being served when the server stops; 10 s; beyond: their connections are closed
 }
@@ -117,12 +121,14 @@ func (l *Limits) fill() error {
 		fill("WriteTimeout", &l.WriteTimeout, 30*time.Second, time.Millisecond, maxTimeout),
 		fill("IdleTimeout", &l.IdleTimeout, 2*time.Minute, time.Millisecond, maxTimeout),
 		fill("PushWait", &l.PushWait, time.Second, time.Millisecond, maxTimeout),
+		fill("NodesWait", &l.NodesWait, 2*time.Second, time.Millisecond, maxTimeout),
 		fill("BatchIdleTimeout", &l.BatchIdleTimeout, time.Minute, time.Millisecond, maxTimeout),
 		fill("ShutdownTimeout", &l.ShutdownTimeout, 10*time.Second, time.Millisecond, maxTimeout),
 	)
 	err = errors.Join(err, fill("MaxBatchLine", &l.MaxBatchLine, 6*l.MaxPayload+64<<10, 1, 8*most))
 	l.BodyBytes = max(l.BodyBytes, l.MaxBatchLine+lineSlack)
 	l.PushWait = min(l.PushWait, l.WriteTimeout/2) // time remains to send the answer
+	l.NodesWait = min(l.NodesWait, l.WriteTimeout/2)
 	return err
 }
 

@@ -38,6 +38,7 @@ const (
 	CauseHead                             // a head above MaxHeaderBytes
 	CauseTransferCoding                   // a Transfer-Encoding other than chunked
 	CauseVersion                          // a version of HTTP other than 1.0 and 1.1
+	CauseRevocations                      // the tokens of too many users are revoked
 	causeCount
 )
 
@@ -76,6 +77,7 @@ var causeInfo = [causeCount]struct {
 	CauseHTTP:            {"malformed-request", http.StatusBadRequest, "Not a request of HTTP/1.1"},
 	CauseHead:            {"head-too-large", http.StatusRequestHeaderFieldsTooLarge, "The request line and headers are too long"},
 	CauseTransferCoding:  {"unsupported-transfer-coding", http.StatusNotImplemented, "The transfer coding is not supported"},
+	CauseRevocations:     {"too-many-revocations", http.StatusInsufficientStorage, "Too many revocations"},
 	CauseVersion:         {"unsupported-http-version", http.StatusHTTPVersionNotSupported, "The version of HTTP is not supported"},
 }
 

@@ -45,7 +45,7 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 			o.Kind, p = checkBody(r)
 		}
 		if p == nil {
-			if o.Payload, p = s.readPayload(r, c.conn); p != nil && (p.cause == CauseSlow || p.cause == CauseBody) {
+			if o.Payload, p = s.readBody(r, c.conn, s.opt.MaxPayload); p != nil && (p.cause == CauseSlow || p.cause == CauseBody) {
 				w.Header()["Connection"] = closeConn // the rest of the body may still arrive
 			}
 		}
@@ -196,11 +196,11 @@ const maxPooledBuffer = 128 << 10
 // first byte has arrived.
 const firstRead = 64 << 10
 
-// readPayload reads the body into a slice of exactly its size, because the message
-// keeps the slice until the slowest client has it.
-func (s *Server) readPayload(r *http.Request, c *conn) ([]byte, *problem) {
+// readBody reads a body of at most most bytes into a slice of exactly its size,
+// because a message keeps the slice until the slowest client has it.
+func (s *Server) readBody(r *http.Request, c *conn, most int) ([]byte, *problem) {
 	n := r.ContentLength
-	if most := s.opt.MaxPayload; n > int64(most) {
+	if n > int64(most) {
 		return nil, payloadTooLarge("body", fmt.Sprint(n), most)
 	}
 	if n == 0 || n > 0 && c.whole() { // the body is in the buffer of net/http
@@ -218,7 +218,7 @@ func (s *Server) readPayload(r *http.Request, c *conn) ([]byte, *problem) {
 		}
 		return readSmall(r.Body, int(n))
 	}
-	return s.readLarge(r.Body, int(n))
+	return s.readLarge(r.Body, int(n), most)
 }
 
 // readSmall reads a body of n bytes.
@@ -231,9 +231,8 @@ func readSmall(body io.Reader, n int) ([]byte, *problem) {
 }
 
 // readLarge reads a body of n bytes, more than firstRead. If n is negative, the
-// length of the body is unknown.
-func (s *Server) readLarge(body io.Reader, n int) ([]byte, *problem) {
-	most := s.opt.MaxPayload
+// length of the body is unknown: then it may have most bytes.
+func (s *Server) readLarge(body io.Reader, n, most int) ([]byte, *problem) {
 	held := heldBytes{bodies: &s.bodies}
 	defer held.release()
 	src := heldReader{body, &held}

@@ -22,6 +22,10 @@ const (
 	routeTopic
 	routeUser
 	routeSession
+	routeSessionAuth
+	routeUserExpire
+	routeUserPermissions
+	routeTokensExpire
 	routeBatch
 	routeStats
 	routeConfig
@@ -35,7 +39,7 @@ const (
 // String returns the path as docs/openapi.yaml writes it.
 func (id routeID) String() string {
 	return [...]string{"other", "/v1/all", "/v1/topics/{topic}", "/v1/users/{uid}", "/v1/sessions/{sid}",
-		"/v1/batch", "/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics", "/"}[id]
+		"/v1/sessions/{sid}/auth", "/v1/users/{uid}/expire", "/v1/users/{uid}/permissions", "/v1/tokens/expire", "/v1/batch", "/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics", "/"}[id]
 }
 
 // call has what admit knows about a request.
@@ -82,6 +86,9 @@ func (s *Server) apiRoutes() []route {
 		{routeOther, "", "/v1/", accessKeyed, s.notFound},
 		{routeOther, "", "/v1", accessKeyed, s.notFound},
 		{routeOther, "", "/", accessOpen, s.notFound},
+	}
+	if s.opt.Sessions != nil {
+		routes = append(routes, s.sessionRoutes()...)
 	}
 	if s.opt.Config != nil {
 		routes = append(routes, route{routeConfig, http.MethodGet, "/v1/config", accessKeyed, s.shown("settings", s.opt.Config)})
@@ -240,7 +247,7 @@ func (s *Server) refuse(w http.ResponseWriter, p *problem) (status int) {
 }
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request, _ call) int {
-	detail := "no such path; the API has /v1/all, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, /v1/batch, /v1/stats and /v1/config"
+	detail := "no such path; the API has /v1/all, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, /v1/sessions/{sid}/auth, /v1/users/{uid}/expire, /v1/users/{uid}/permissions, /v1/tokens/expire, /v1/batch, /v1/stats and /v1/config"
 	if !strings.HasPrefix(r.URL.Path, "/v1") {
 		detail += "; WebSocket clients connect to the addresses of listen"
 	}
@@ -283,10 +290,12 @@ func keepPath(r *http.Request) *http.Request {
 	kept.URL = u
 	u.Path, u.RawPath = "/v1/-", ""
 	for _, prefix := range namePrefixes {
-		switch name, ok := strings.CutPrefix(p, prefix); {
+		rest, ok := strings.CutPrefix(p, prefix)
+		name, after, deeper := strings.Cut(rest, "/")
+		switch {
 		case !ok:
-		case name == "." || name == "..":
-			u.Path, u.RawPath = r.URL.Path, prefix+strings.ReplaceAll(name, ".", "%2E")
+		case (name == "." || name == "..") && (!deeper || !unclean("/"+after)):
+			u.Path, u.RawPath = r.URL.Path, prefix+strings.ReplaceAll(name, ".", "%2E")+rest[len(name):]
 		default:
 			u.Path = prefix + "-/-" // not found, with the text for this prefix
 		}

@@ -3,24 +3,57 @@ package session
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
+	"time"
 
 	"belfry/message"
 	"belfry/ws"
 )
 
-// Authenticator decides who a client is and which topics it may have: the third
-// of the four steps of an upgrade.
+// Authenticator decides who a client is and what it may do: the third of the four
+// steps of an upgrade.
 type Authenticator interface {
 	// Authenticate is called on a shard's goroutine and must not block. If it needs
 	// time it returns pending, and calls later exactly once, from another
-	// goroutine. r is valid until Authenticate returns; r.Clone stays valid.
-	Authenticate(r *ws.Request, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
+	// goroutine. a and its request are valid until Authenticate returns;
+	// a.Request.Clone stays valid.
+	Authenticate(a *Attempt, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
-// Grant is what an authenticator grants to a client.
+// Attempt is a request to become a session.
+type Attempt struct {
+	Request *ws.Request
+	// Remote returns the client's address, also behind a proxy. It may cost a
+	// system call, and may be called only until Authenticate returns.
+	Remote func() netip.AddrPort
+}
+
+// Grant is what an authenticator grants to a client. The server checks every
+// field, whatever authenticator it comes from.
 type Grant struct {
 	UID    string   // "": the session has no user
-	Topics []string // subscriptions from the start; must not be changed any more
+	Topics []string // subscriptions from the start, which need no permission; must not be changed any more
+
+	// Subscribe and Publish are patterns of topics (message.CompilePatterns) that
+	// the client may subscribe and publish to, beside those that everybody may.
+	Subscribe, Publish []string
+
+	Issued  time.Time     // when the credentials were issued; zero: not known. Server.Expire compares it
+	Expires time.Time     // when the session ends unless it is renewed; zero: never
+	Meta    []byte        // a JSON object of at most MaxMeta bytes, which hooks are told; nil: none
+	Limits  SessionLimits // where the session's limits differ from those of Options
+}
+
+// MaxMeta limits Grant.Meta, in bytes.
+const MaxMeta = 1 << 10
+
+// SessionLimits are limits of one session. 0 means that of Options; a negative
+// value means none.
+type SessionLimits struct {
+	PingInterval, Idle, IdleRead, IdleWrite time.Duration
+
+	Topics   int // subscriptions
+	Messages int // a second, as Rates.Messages, with five times as many at once
 }
 
 // Open admits every client. A client is subscribed to the topics of its ?topic=
@@ -29,20 +62,24 @@ type Grant struct {
 // parameters are ignored.
 type Open struct {
 	Unproven bool
-	Topics   message.TopicRules
+	Topics   *message.Patterns // nil: none
 }
 
 // Authenticate implements Authenticator.
-func (a *Open) Authenticate(r *ws.Request, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
-	claimed := false
-	r.QueryEach(func(key, value []byte) bool {
+func (a *Open) Authenticate(at *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
+	claimed, user := false, ""
+	if a.Topics.ForUsers() { // the uid may come behind the topics
+		uid, _ := at.Request.Query("uid")
+		user = string(uid)
+	}
+	at.Request.QueryEach(func(key, value []byte) bool {
 		switch {
 		case string(key) == "uid":
 			g.UID, refusal = a.user(string(value), claimed)
 			claimed = true
 		case string(key) == "topic":
 			topic := string(value)
-			refusal = a.mayHave(topic)
+			refusal = a.mayHave(topic, user)
 			g.Topics = append(g.Topics, topic)
 		case bytes.EqualFold(key, []byte("uid")):
 			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).WithCause(CauseUID)
@@ -70,12 +107,12 @@ func (a *Open) user(uid string, again bool) (string, *ws.Refusal) {
 }
 
 // mayHave checks a topic that a client asks for.
-func (a *Open) mayHave(topic string) *ws.Refusal {
+func (a *Open) mayHave(topic, uid string) *ws.Refusal {
 	if err := message.CheckTopic(topic); err != nil {
 		return ws.BadRequest(err.Error() + ofQuery).WithCause(CauseTopic)
 	}
-	if !a.Topics.Allow(topic) {
-		return ws.Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).WithCause(CauseTopic)
+	if !a.Topics.Match(topic, uid) {
+		return ws.Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what auth.subscribe lists", topic)).WithCause(CauseTopic)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ const (
 	CauseNone          ws.Cause = "none"          // not refused
 	CauseOther         ws.Cause = "other"         // of a Refusal that names none
 	CauseUID           ws.Cause = "uid"           // the user id is not valid, or not proven
+	CauseExpired       ws.Cause = "expired"       // the credentials have expired
 	CauseTopic         ws.Cause = "topic"         // a topic that is not valid, or not open to this client
 	CauseMaxTopics     ws.Cause = "max_topics"    // more topics than a session may have
 	CauseUserSessions  ws.Cause = "user_sessions" // newer sessions of the user took its place
@@ -15,6 +16,7 @@ const (
 	CauseHalfOpen      ws.Cause = "half_open"     // too many connections without a complete request
 	CausePending       ws.Cause = "pending"       // too many upgrades in progress
 	CauseAddress       ws.Cause = "address"       // too many connections of one address, or too fast
+	CauseConnectRate   ws.Cause = "connect_rate"  // the node accepts no more connections at the moment
 	CauseProxy         ws.Cause = "proxy"         // the PROXY header is missing, or the proxy is not trusted
 	CauseMemory        ws.Cause = "memory"        // the shard's tables are full
 	CauseInbound       ws.Cause = "inbound"       // the node holds as many unread bytes as it may
@@ -43,6 +45,7 @@ var causes = [...]struct {
 	{ws.CauseUpgrade, 400},
 	{ws.CauseOrigin, 403},
 	{CauseUID, 401},
+	{CauseExpired, 401},
 	{CauseTopic, 403},
 	{CauseMaxTopics, 403},
 	{CauseUserSessions, 429},
@@ -50,12 +53,26 @@ var causes = [...]struct {
 	{CauseHalfOpen, 503},
 	{CausePending, 503},
 	{CauseAddress, 429},
+	{CauseConnectRate, 503},
 	{CauseProxy, 400},
 	{CauseMemory, 503},
 	{CauseInbound, 503},
 	{CauseTimeout, 408},
 	{CauseBus, 503},
 	{CauseShutdown, 503},
+	{CauseTokenMissing, 401},
+	{CauseTokenPlace, 400},
+	{CauseTokenSize, 401},
+	{CauseTokenMalformed, 401},
+	{CauseTokenAlgorithm, 401},
+	{CauseTokenKey, 401},
+	{CauseTokenSignature, 401},
+	{CauseTokenExpired, 401},
+	{CauseTokenEarly, 401},
+	{CauseTokenClaims, 401},
+	{CauseTokenRevoked, 401},
+	{CauseAuthQueue, 503},
+	{CauseAuthKeys, 503},
 	{CauseAuthenticator, 500},
 	{CauseInternal, 500},
 }

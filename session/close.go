@@ -16,23 +16,20 @@ const halfCloseTime = 2
 // reading what waits for it.
 const maxHalfClosed = 30
 
-// maxDiscarded is how many bytes of a half-closed connection are read and
-// discarded. What the client sends after them stays in the sockets, so that it has
-// to wait for the end. It is enough for a client that was refused in the middle of a
-// message and sends the rest before it reads.
-const maxDiscarded = 1 << 20
-
 // closer ends sessions: the closing handshake, and the way out of all tables.
 // Owned by the shard.
 type closer struct {
 	env
-	log      *connLog
-	answers  *answers
-	upgrades *upgrades
-	assembly *assembly
-	buckets  *buckets
-	topics   *topics
-	users    *users
+	log       *connLog
+	answers   *answers
+	upgrades  *upgrades
+	assembly  *assembly
+	buckets   *buckets
+	topics    *topics
+	users     *users
+	grants    *grants
+	decisions *decisions
+	renewals  *renewals
 }
 
 // end closes a session: it sends bye and a close frame, and waits for the peer's
@@ -55,7 +52,7 @@ func (c *closer) endWith(slot uint32, r Reason, detail string, after uint32) {
 	rec.reason = r
 	c.log.unopened(slot, rec)
 	rec.state = stateClosing // before unregister, which may wake waiters for its topics
-	rec.pingedAt = 0         // from now on it counts bytes, see maxClosing
+	rec.pingedAt = 0         // from now on it counts bytes, see receiver.read
 	c.unregister(slot, nil)
 	c.upgrades.drop(rec)
 	v, w := c.variantOf(rec), c.say(rec, c.buf[:0])
@@ -161,7 +158,7 @@ func (c *closer) countSlow(r poller.SendResult) Reason {
 }
 
 // halfClose shuts a connection down for writing once everything was sent. What
-// the peer still sends is discarded, up to maxDiscarded bytes, until it closes or
+// the peer still sends is discarded, up to Options.HalfClosedBytes, until it closes or
 // halfCloseTime has passed.
 func (c *closer) halfClose(slot uint32, rec *record) {
 	rec.state = stateHalfClosed // before unregister, which may wake waiters for its topics
@@ -174,12 +171,14 @@ func (c *closer) halfClose(slot uint32, rec *record) {
 	c.ps.SetTimer(slot, c.ps.Now()+halfCloseTime)
 }
 
-// discard counts n bytes that a half-closed connection has sent. After maxDiscarded
-// bytes it is not read any more, and ends by its timer if the client does not reset
-// it before.
+// discard counts n bytes that a half-closed connection has sent. After
+// Options.HalfClosedBytes it is not read any more, and ends by its timer if the
+// client does not reset it before: what the client sends then stays in the sockets.
+// A client that was refused in the middle of a message sends the rest before it
+// reads.
 func (c *closer) discard(slot uint32, rec *record, n int) {
-	if rec.userHash += uint32(n); rec.userHash > maxDiscarded && !c.ps.Paused(slot) {
-		c.counters.limit(limitClosing)
+	if rec.userHash += uint32(n); int64(rec.userHash) > int64(c.opt.HalfClosedBytes) && !c.ps.Paused(slot) {
+		c.counters.limit(limitHalfClosed)
 		c.ps.Pause(slot)
 	}
 }
@@ -203,6 +202,7 @@ func (c *closer) endNow(slot uint32, r Reason) {
 // the same session does nothing.
 func (c *closer) unregister(slot uint32, err error) {
 	rec := c.rec(slot)
+	c.renewals.drop(slot, rec)
 	c.upgrades.stopWaiting(rec)
 	if rec.flags&flagSession == 0 {
 		return
@@ -215,5 +215,7 @@ func (c *closer) unregister(slot uint32, err error) {
 	c.srv.perVariant[rec.variant].Add(-1)
 	c.buckets.drop(slot, rec)
 	c.topics.leaveAll(rec)
+	c.grants.drop(rec)
+	c.decisions.drop(slot)
 	c.users.leave(slot, rec)
 }

@@ -190,12 +190,13 @@ func TestViolations(t *testing.T) {
 // A client that goes on sending after our close frame is not decoded for long,
 // whatever its rates are: it is shut down for writing, and the rest discarded.
 func TestClosingIsBounded(t *testing.T) {
+	const closing = 5 << 10 // not the default
 	for name, frames := range map[string][]byte{
-		"bytes":  masked(gobwas.OpText, true, make([]byte, maxClosing)),
-		"frames": bytes.Repeat(masked(gobwas.OpText, true, nil), maxClosing/6+1),
+		"bytes":  masked(gobwas.OpText, true, make([]byte, closing)),
+		"frames": bytes.Repeat(masked(gobwas.OpText, true, nil), closing/6+1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, Options{Poller: onePoller(), RefuseClient: true})
+			r := newRig(t, Options{Poller: onePoller(), RefuseClient: true, NodeLimits: NodeLimits{ClosingBytes: closing}})
 			w := r.mustWire("/ws", "")
 			w.send(gobwas.OpText, []byte("not wanted"))
 			if _, code, _, err := w.end(); code != 1008 {
@@ -205,7 +206,7 @@ func TestClosingIsBounded(t *testing.T) {
 			w.ended(t)
 			r.ticks(halfCloseTime)
 			r.closedOnce(t, "policy")
-			if n := r.Stats().Limits["closing"]; n != 1 {
+			if n := r.Stats().Limits["session.closing_bytes"]; n != 1 {
 				t.Errorf("the limit was reached %d times", n)
 			}
 		})
@@ -215,9 +216,10 @@ func TestClosingIsBounded(t *testing.T) {
 // What a half-closed connection sends is read up to a limit. Beyond it the client
 // has to wait for the end, which comes as soon as without.
 func TestHalfClosedIsBounded(t *testing.T) {
+	const discarded = 100 << 10 // not the default
 	violation := []byte{0xff, 0xff}
 	begin := func(t *testing.T) (r *rig, w *rawConn, read uint64) {
-		r = newRig(t, Options{Poller: onePoller()})
+		r = newRig(t, Options{Poller: onePoller(), NodeLimits: NodeLimits{HalfClosedBytes: discarded}})
 		w = r.mustWire("/ws?uid=u", "")
 		var before uint64 // bytes are counted at the end of a turn, after the answer is sent
 		eventually(t, "the request is counted", func() bool { before = r.loop.Stats().ReadBytes; return before > 0 })
@@ -229,12 +231,12 @@ func TestHalfClosedIsBounded(t *testing.T) {
 	}
 	t.Run("at the limit", func(t *testing.T) {
 		r, w, read := begin(t)
-		w.Write(make([]byte, maxDiscarded))
-		eventually(t, "all read", func() bool { return r.loop.Stats().ReadBytes == read+maxDiscarded })
+		w.Write(make([]byte, discarded))
+		eventually(t, "all read", func() bool { return r.loop.Stats().ReadBytes == read+discarded })
 		w.ended(t)
 		r.ticks(halfCloseTime)
 		r.closedOnce(t, "protocol")
-		if n := r.Stats().Limits["closing"]; n != 0 {
+		if n := r.Stats().Limits["session.half_closed_bytes"]; n != 0 {
 			t.Errorf("the limit was reached %d times", n)
 		}
 	})
@@ -249,7 +251,7 @@ func TestHalfClosedIsBounded(t *testing.T) {
 				}
 			}
 		}()
-		eventually(t, "the limit", func() bool { return r.Stats().Limits["closing"] > 0 })
+		eventually(t, "the limit", func() bool { return r.Stats().Limits["session.half_closed_bytes"] > 0 })
 		r.on(0, func(h *shard) {
 			if slot, _ := h.ps.Next(0); !h.ps.Paused(slot) {
 				t.Error("it is still read")
@@ -260,9 +262,9 @@ func TestHalfClosedIsBounded(t *testing.T) {
 		if err := <-over; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 			t.Error(err)
 		}
-		n, most := r.loop.Stats().ReadBytes-read, uint64(maxDiscarded+64<<10) // 64 KiB: one read
-		if limit := r.Stats().Limits["closing"]; n <= maxDiscarded || n > most || limit != 1 {
-			t.Errorf("%d bytes were read; want %d to %d; the limit was reached %d times", n, maxDiscarded, most, limit)
+		n, most := r.loop.Stats().ReadBytes-read, uint64(discarded+64<<10) // 64 KiB: one read
+		if limit := r.Stats().Limits["session.half_closed_bytes"]; n <= discarded || n > most || limit != 1 {
+			t.Errorf("%d bytes were read; want %d to %d; the limit was reached %d times", n, discarded, most, limit)
 		}
 	})
 }

@@ -71,15 +71,24 @@ func (faultyInterest) JoinTopic(topic []byte, _ Waiter, _ uint64) bool {
 // faultyAuthenticator panics for uids that hold "auth fault".
 type faultyAuthenticator struct{ Open }
 
-func (a *faultyAuthenticator) Authenticate(r *ws.Request, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
-	if uid, _ := r.Query("uid"); string(uid) == "auth "+faultWord {
+func (a *faultyAuthenticator) Authenticate(r *Attempt, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+	if uid, _ := r.Request.Query("uid"); string(uid) == "auth "+faultWord {
 		panic("injected in Authenticate")
 	}
 	return a.Open.Authenticate(r, later)
 }
 
+type faultySubscriptions struct{}
+
+func (faultySubscriptions) MaySubscribe(_ *Client, topic string, later func(bool, string)) {
+	if topic == faultWord {
+		panic("injected in MaySubscribe")
+	}
+	go later(true, "")
+}
+
 func faultRig(t *testing.T) *rig {
-	rules, err := message.CompileTopics([]string{"*"})
+	rules, err := message.CompilePatterns([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +96,9 @@ func faultRig(t *testing.T) *rig {
 		Endpoints:     withEncoding(v1.Name, faultyEncoding{}),
 		Interest:      faultyInterest{},
 		Authenticator: &faultyAuthenticator{Open{Unproven: true, Topics: rules}},
-		MaySubscribe: func(topic string) bool {
-			if topic == faultWord {
-				panic("injected in MaySubscribe")
-			}
-			return true
-		},
-		Poller: poller.Options{Shards: 1},
-		Log:    zap.NewNop(),
+		Subscriptions: faultySubscriptions{},
+		Poller:        poller.Options{Shards: 1},
+		Log:           zap.NewNop(),
 	})
 	r.faults = true
 	return r

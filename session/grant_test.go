@@ -12,13 +12,13 @@ import (
 	"belfry/ws"
 )
 
-// grants is an Authenticator that grants what it is told, at once or later.
-type grants struct {
+// granting is an Authenticator that grants what it is told, at once or later.
+type granting struct {
 	grant Grant
 	later bool
 }
 
-func (g grants) Authenticate(_ *ws.Request, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+func (g granting) Authenticate(_ *Attempt, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	if g.later {
 		go later(g.grant, nil)
 		return Grant{}, nil, true
@@ -38,10 +38,20 @@ func TestGrantIsChecked(t *testing.T) {
 			{Grant{Topics: []string{""}}, `topic`},
 			{Grant{UID: "line\nbreak"}, `uid`},
 			{Grant{UID: strings.Repeat("u", message.MaxUIDLen+1)}, `uid`},
+			{Grant{Subscribe: []string{"a.>"}}, `subscribe`},
+			{Grant{Subscribe: slices.Repeat([]string{"a"}, message.MaxPatterns+1)}, `subscribe`},
+			{Grant{Publish: []string{"*.b"}}, `publish`},
+			{Grant{Meta: []byte(`[1]`)}, `meta`},
+			{Grant{Meta: []byte(`{"a":}`)}, `meta`},
+			{Grant{Meta: []byte(" ")}, `meta`},
+			{Grant{Meta: []byte(`{"a":"` + strings.Repeat("x", MaxMeta) + `"}`)}, `meta`},
+			{Grant{Limits: SessionLimits{Idle: maxTime + 1}}, `limits.idle`},
+			{Grant{Limits: SessionLimits{Topics: maxTopicsOfSession + 1}}, `limits.topics`},
+			{Grant{Limits: SessionLimits{Messages: maxRate + 1}}, `limits.messages`},
 		} {
 			log, logs := observed(zap.ErrorLevel)
 			g := newGate(false)
-			r := newRig(t, Options{Authenticator: grants{tc.grant, later}, Interest: g, Log: log})
+			r := newRig(t, Options{Authenticator: granting{tc.grant, later}, Interest: g, Log: log})
 			for range 3 {
 				if status := r.refusal("/ws", nil); status != 500 {
 					t.Fatalf("%+v: %d", tc.grant, status)

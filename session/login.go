@@ -6,18 +6,19 @@ import (
 	"belfry/ws"
 )
 
-// LoginAuthenticator is an Authenticator that also decides about logins: it is
-// needed for encodings that are wire.InBand.
+// LoginAuthenticator is an Authenticator that also decides about credentials that
+// a client sends in a command: the login of an encoding that is wire.InBand, which
+// needs it, and wire.OpAuth of an open session.
 type LoginAuthenticator interface {
 	Authenticator
-	// Login is like Authenticate, for credentials that a client sent in its first
-	// command. It may keep the slice.
-	Login(credentials []byte, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
+	// Login is like Authenticate, for credentials that a client sent in a command.
+	// It may keep both arguments. c.SID and c.UID are empty before the first login.
+	Login(c *Client, credentials []byte, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
 // maxCredentials limits the credentials of a client whose login is being checked,
-// in bytes. They are not counted in Poller.InboundBytes: upgrade.max_waiting
-// limits how many clients wait.
+// in bytes. They are not counted in Poller.InboundBytes, but in
+// Options.WaitingBytes.
 const maxCredentials = 4 << 10
 
 // maxBeforeLogin is how many frames a client may send before it has logged in,
@@ -46,7 +47,7 @@ func (u *upgrader) awaitLogin(slot uint32, o *upgrade) {
 func (u *upgrader) beforeLogin(slot uint32, rec *record, ev ws.Event) {
 	o := u.upgrades.get(rec)
 	if o.frames++; o.frames > maxBeforeLogin {
-		u.closer.end(slot, ReasonLogin, "too many frames before the login")
+		u.closer.end(slot, ReasonLoginRefused, "too many frames before the login")
 		return
 	}
 	if ev.Type != ws.EventMessage {
@@ -54,11 +55,11 @@ func (u *upgrader) beforeLogin(slot uint32, rec *record, ev ws.Event) {
 	}
 	cmd, rest, err := u.variantOf(rec).Encoding.Command(ev.Payload, kindOf(ev.Op))
 	if err != nil || cmd.Op != wire.OpLogin || len(rest) > 0 {
-		u.closer.end(slot, ReasonLogin, "the first message must be the login and nothing else")
+		u.closer.end(slot, ReasonLoginRefused, "the first message must be the login and nothing else")
 		return
 	}
 	if len(cmd.Payload) > maxCredentials {
-		u.closer.end(slot, ReasonLogin, "the credentials are longer than 4096 bytes")
+		u.closer.end(slot, ReasonLoginRefused, "the credentials are longer than 4096 bytes")
 		return
 	}
 	u.counters.commands[cmd.Op].Add(1)
@@ -89,7 +90,9 @@ func (u *upgrader) startLogins() (more bool) {
 func (u *upgrader) startLogin(slot uint32, id poller.ID) {
 	credentials := u.upgrades.get(u.rec(slot)).credentials
 	a := u.opt.Authenticator.(LoginAuthenticator) // newProtocols has checked it
-	grant, refusal, pending := a.Login(credentials, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
+	grant, refusal, pending := u.decide(id, len(credentials), func(later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+		return a.Login(&Client{Addr: u.remotes.of(slot)}, credentials, later)
+	})
 	if !pending {
 		u.authDone(id, &authResult{grant, refusal})
 	}

@@ -24,6 +24,9 @@ type BehindProxy struct{}
 // arrived is called for a new connection. It counts the client's address, unless a
 // PROXY header has to name it first.
 func (u *upgrader) arrived(slot uint32, rec *record, state any) {
+	if limit := u.srv.connectRate; limit != nil && !limit.take(u.srv.clock()) {
+		rec.flags |= flagLate // it is refused when it sends its request, see tooFast
+	}
 	if _, ok := state.(BehindProxy); ok {
 		rec.state = stateProxy
 		if len(u.opt.Proxy.Trusted) > 0 {

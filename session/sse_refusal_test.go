@@ -190,8 +190,8 @@ func TestSSEShutdown(t *testing.T) {
 // laterAuth admits every client, but never decides about clients that ask for later.
 type laterAuth struct{ asked chan struct{} }
 
-func (a *laterAuth) Authenticate(r *ws.Request, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
-	if _, pending = r.Query("later"); pending {
+func (a *laterAuth) Authenticate(r *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
+	if _, pending = r.Request.Query("later"); pending {
 		a.asked <- struct{}{}
 	}
 	return Grant{}, nil, pending

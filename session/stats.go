@@ -28,43 +28,55 @@ const (
 	limitNodeBacklog
 	limitPubs
 	limitMemory
+	limitDeciding
 	limitMessageRate
 	limitByteRate
 	limitCommandRate
+	limitUserMessageRate
+	limitUserByteRate
 	limitBacklogTime
 	limitMailbox
 	limitInbound
 	limitMessageTime
 	limitClosing
+	limitHalfClosed
+	limitConnectRate
+	limitWaitingBytes
 	limitCount
 )
 
 // limitNames are the labels of the metric: the name of the setting. A test of
 // cmd/belfry compares them with the settings.
 var limitNames = [limitCount]string{
-	limitPending:     "upgrade.max_pending",
-	limitWaiting:     "upgrade.max_waiting",
-	limitPerAddress:  "upgrade.max_per_address",
-	limitAddressRate: "upgrade.rate_per_address",
-	limitSessions:    "max_connections",
-	limitUpgradeTime: "upgrade.timeout",
-	limitTopics:      "session.max_topics",
-	limitPerUser:     "session.max_per_user",
-	limitMessage:     "session.max_message",
-	limitFragments:   "session.max_fragments",
-	limitFrames:      "backlog.frames",
-	limitBytes:       "backlog.bytes",
-	limitNodeBacklog: "backlog.node_bytes",
-	limitPubs:        "session.publish_queue",
-	limitMemory:      "memory", // of a shard's tables: no setting
-	limitMessageRate: "session.message_rate",
-	limitByteRate:    "session.byte_rate",
-	limitCommandRate: "session.command_rate",
-	limitBacklogTime: "backlog.timeout",
-	limitMailbox:     "fanout.mailbox_bytes",
-	limitInbound:     "session.inbound_bytes",
-	limitMessageTime: "session.message_timeout",
-	limitClosing:     "closing", // maxClosing and maxDiscarded: no setting
+	limitPending:         "upgrade.max_pending",
+	limitWaiting:         "upgrade.max_waiting",
+	limitPerAddress:      "upgrade.max_per_address",
+	limitAddressRate:     "upgrade.rate_per_address",
+	limitSessions:        "max_connections",
+	limitUpgradeTime:     "upgrade.timeout",
+	limitTopics:          "session.max_topics",
+	limitPerUser:         "session.max_per_user",
+	limitMessage:         "session.max_message",
+	limitFragments:       "session.max_fragments",
+	limitFrames:          "backlog.frames",
+	limitBytes:           "backlog.bytes",
+	limitNodeBacklog:     "backlog.node_bytes",
+	limitPubs:            "session.publish_queue",
+	limitMemory:          "memory", // of a shard's tables: no setting
+	limitDeciding:        "session.max_deciding",
+	limitMessageRate:     "session.message_rate",
+	limitByteRate:        "session.byte_rate",
+	limitCommandRate:     "session.command_rate",
+	limitUserMessageRate: "session.user_message_rate",
+	limitUserByteRate:    "session.user_byte_rate",
+	limitBacklogTime:     "backlog.timeout",
+	limitMailbox:         "fanout.mailbox_bytes",
+	limitInbound:         "session.inbound_bytes",
+	limitMessageTime:     "session.message_timeout",
+	limitClosing:         "session.closing_bytes",
+	limitHalfClosed:      "session.half_closed_bytes",
+	limitConnectRate:     "upgrade.rate",
+	limitWaitingBytes:    "upgrade.waiting_bytes",
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may
@@ -87,15 +99,16 @@ type counters struct {
 	slow          atomic.Uint64
 	unreadable    atomic.Uint64 // headers of trusted proxies that could not be parsed
 	badGrants     atomic.Uint64
+	unfitUIDs     atomic.Uint64 // topics refused to users whose id cannot stand for {uid}
 	halfOpened    atomic.Uint64 // connections whose request was not complete at once
 	users, topics atomic.Int64
 	links         atomic.Int64
 }
 
 // opCount is one more than the last Op.
-const opCount = wire.OpLogin + 1
+const opCount = wire.OpRPC + 1
 
-var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login"}
+var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc"}
 
 // Codes of command errors. Any other code counts as the last one.
 var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "rate_limited", "unavailable"}
@@ -152,6 +165,7 @@ type Stats struct {
 
 	Sessions, Pending, Users, Topics, Subscriptions int64
 	Waiting                                         int64                // connections whose complete request waits for its answer
+	WaitingBytes                                    int64                // of requests and credentials that authenticators have not decided about
 	Upgrades                                        map[[2]string]uint64 // by status and cause
 	Protocols                                       map[[2]string]uint64 // sessions, by the names of transport and encoding
 	Closed                                          map[string]uint64    // by reason
@@ -165,6 +179,7 @@ type Stats struct {
 	PingsIn, PongsIn, PingsOut              uint64
 	Deliveries, FanoutRuns, Coalesced, Slow uint64
 	UnreadableForwarded, BadGrants          uint64
+	UnfitUIDs                               uint64 // topics refused to users whose id cannot stand for {uid} in a pattern
 	HalfOpened                              uint64
 
 	PushLatency   Latency // of pushes to users and sessions, from arrival to send
@@ -175,7 +190,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Poller:   s.loop.Stats(),
-		Sessions: s.sessions.Load(), Pending: s.pending.Load(), Waiting: s.waiting.Load(),
+		Sessions: s.sessions.Load(), Pending: s.pending.Load(), Waiting: s.waiting.Load(), WaitingBytes: s.waitingBytes.Load(),
 		Upgrades: map[[2]string]uint64{}, Closed: map[string]uint64{}, Limits: map[string]uint64{},
 		Commands: map[string]uint64{}, CommandErrors: map[string]uint64{}, Pushes: map[string]uint64{},
 	}
@@ -224,6 +239,7 @@ func (c *counters) addTo(st *Stats) {
 	st.Slow += c.slow.Load()
 	st.UnreadableForwarded += c.unreadable.Load()
 	st.BadGrants += c.badGrants.Load()
+	st.UnfitUIDs += c.unfitUIDs.Load()
 	st.HalfOpened += c.halfOpened.Load()
 	st.Users += c.users.Load()
 	st.Topics += c.topics.Load()

@@ -80,6 +80,9 @@ const (
 	OpPub                 // publish Payload to Target
 	OpPing                // ask for an answer
 	OpLogin               // log in with the credentials in Payload
+	OpAuth                // renew the session, or log in, with the credentials in Payload
+	OpSend                // send Payload to the backend (Event, Topic)
+	OpRPC                 // the same, and its answer is the reply to Ref
 )
 
 // Command is a client's request to the server.
@@ -88,14 +91,22 @@ type Command struct {
 	Ref     string         // the client's name for the command, repeated in the Reply; "" for none
 	Topics  []string       // of OpSub and OpUnsub; the server checks their names
 	Target  message.Target // of OpPub
-	Kind    message.Kind   // of OpPub
-	Payload []byte         // of OpPub and OpLogin; the caller may keep it
+	Event   string         // of OpSend and OpRPC: what the message is, for routing; "" for none
+	Topic   string         // of OpSend and OpRPC: the topic it is about; "" for none
+	Kind    message.Kind   // of OpPub, OpSend and OpRPC
+	Payload []byte         // of OpPub, OpLogin, OpAuth, OpSend and OpRPC; the caller may keep it
 }
 
 // Reply answers a command: with success, or with an error if Err is set.
 type Reply struct {
 	Ref string
 	ID  string // id of the message that an OpPub has published; "" otherwise
+
+	Kind    message.Kind // of Data
+	Data    []byte       // a backend's answer to an OpRPC; nil: none
+	Expires time.Time    // of an OpAuth: when the session ends now; zero: never
+	Left    []string     // of an OpAuth: topics that the session has lost, because they are no longer permitted
+
 	Err *CommandError
 }
 

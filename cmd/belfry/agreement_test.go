@@ -2,9 +2,11 @@ package main
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
+	"belfry/auth"
 	"belfry/broadcast"
 	"belfry/config"
 	"belfry/push"
@@ -67,6 +69,25 @@ func TestAddressesAgree(t *testing.T) {
 				})
 			},
 			func(text string) error { return push.CheckAddress(text, keys) })
+	}
+}
+
+func TestJWKSAgrees(t *testing.T) {
+	agree(t, []string{"https://", "http://", "ftp://", "127.0.0.1", "localhost", "[::1]", "id.example", ":80", ":x", "/keys", "u:p@", "?a=b", "%"},
+		func(text string) error {
+			return problemOf(func(c *config.Config) { c.Auth.JWT.JWKS = text + "://"[:3*oneIf(!strings.Contains(text, "://"))] })
+		},
+		func(text string) error {
+			return auth.CheckJWKSURL(text + "://"[:3*oneIf(!strings.Contains(text, "://"))])
+		})
+}
+
+func TestAlgorithmsAgree(t *testing.T) {
+	for _, name := range append(auth.Algorithms(), "none", "HS1", "") {
+		mine := problemOf(func(c *config.Config) { c.Auth.JWT.Algorithms = []string{name} })
+		if (mine == nil) != slices.Contains(auth.Algorithms(), name) {
+			t.Errorf("%q: config says %v", name, mine)
+		}
 	}
 }
 

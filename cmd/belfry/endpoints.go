@@ -14,8 +14,8 @@ import (
 func (n *belfry) endpoints() ([]wire.Endpoint, error) {
 	c := n.cfg
 	o := websocket.Options{Paths: []string{c.Path}, Encodings: []websocket.Encoding{
-		{Encoding: plain.Encoding{}},
-		{Encoding: v1.Encoding{}, Subprotocol: v1.Name},
+		{Encoding: plain.Encoding{}, Also: plain.Name},
+		{Encoding: v1.Encoding{MaxTokens: c.Session.CommandTokens}, Subprotocol: v1.Name},
 	}}
 	if c.Deflate.Enabled {
 		var err error
@@ -29,7 +29,7 @@ func (n *belfry) endpoints() ([]wire.Endpoint, error) {
 	if c.SSE.Path != "" {
 		endpoints = append(endpoints, sse.New(sse.Options{
 			Paths:     []string{c.SSE.Path},
-			Encodings: []wire.Encoding{plain.Encoding{}, v1.Encoding{}},
+			Encodings: []wire.Encoding{plain.Encoding{}, v1.Encoding{MaxTokens: c.Session.CommandTokens}},
 			Transport: sse.Transport{Retry: c.SSE.Retry},
 		}))
 	}

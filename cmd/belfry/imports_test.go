@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"wire":      {"ws", "message"},
 	"session":   {"poller", "offheap", "ws", "wire", "message"},
 	"broadcast": {"message", "ticker"},
+	"auth":      {"session", "message", "ws"},
 	"push":      {"broadcast", "message", "ws"},
 	"deploy":    {},
 	"config":    {"ws", "message"},

@@ -33,8 +33,7 @@ var settingPaths = func() map[string]bool {
 // limitsWithoutSetting are the labels of belfry_limits_hit_total that are not
 // settings, with what sets the limit instead.
 var limitsWithoutSetting = map[string]string{
-	"memory":  "the kernel, which gave a shard's tables no more memory",
-	"closing": "maxClosing and maxDiscarded of package session",
+	"memory": "the kernel, which gave a shard's tables no more memory",
 }
 
 // TestLimitsAreSettings: every label of the metric of limits is a setting, not
@@ -110,7 +109,7 @@ func TestNamedSettingsExist(t *testing.T) {
 // nats.outbox_* is matched.
 func isSetting(name string) bool {
 	if !strings.HasSuffix(name, "_") {
-		return settingPaths[name]
+		return settingPaths[name] || config.Former(name) != ""
 	}
 	for path := range settingPaths {
 		if strings.HasPrefix(path, name) {

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/auth"
 	"belfry/broadcast"
 	"belfry/config"
 	"belfry/offheap"
@@ -21,16 +22,20 @@ import (
 // belfry is a running node. Only here the packages are connected with each
 // other.
 type belfry struct {
-	cfg      *config.Config
-	sources  map[string]config.Source // of its values
-	log      *zap.Logger
-	lines    *sink     // the sink of log
-	banner   io.Writer // standard output; writing never waits
-	bus      *broadcast.Node
-	memory   offheap.Owners     // memory of the sessions, outside the Go heap
-	deflate  *websocket.Deflate // nil: compression is off
-	sessions *session.Server
-	api      *push.Server
+	cfg         *config.Config
+	sources     map[string]config.Source // of its values
+	log         *zap.Logger
+	lines       *sink     // the sink of log
+	banner      io.Writer // standard output; writing never waits
+	bus         *broadcast.Node
+	memory      offheap.Owners      // memory of the sessions, outside the Go heap
+	deflate     *websocket.Deflate  // nil: compression is off
+	auth        *auth.Authenticator // nil: no client proves who it is
+	sessions    *session.Server
+	api         *push.Server
+	revocations *auth.Revocations
+	sync        *auth.RevocationSync
+
 	started  time.Time
 	stopping atomic.Bool // the node is shutting down
 }
@@ -46,6 +51,7 @@ func (n *belfry) run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- n.api.Serve(serving) }()
 	go n.announce(ctx)
+	go n.sync.Run(serving)
 	go scavenge(serving, n.sessions.Loop().Waiting)
 
 	var failed error
@@ -99,7 +105,11 @@ func (n *belfry) open() (err error) {
 	if err = n.api.Listen(); err != nil {
 		return err
 	}
+	n.joinControl()
 	n.bus.Start(local{n.sessions})
+	if n.auth != nil {
+		n.auth.Start()
+	}
 	return n.sessions.Start()
 }
 
@@ -110,6 +120,9 @@ func (n *belfry) abandon() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		errs = append(errs, n.sessions.Shutdown(ctx, 0, 0))
+	}
+	if n.auth != nil {
+		n.auth.Close()
 	}
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
@@ -146,6 +159,9 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 		n.log.Warn("connections were cut off", zap.Int("connections", cut.Connections))
 	} else if err != nil {
 		errs = append(errs, err)
+	}
+	if n.auth != nil {
+		n.auth.Close()
 	}
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 //	poll URL regexp                     GET until a line of the body matches; ! until none does
 //	nats NAME start|stop                an external NATS, always at the same $NAME_url
 //	natspub URL subject payload         publish to NATS without headers
+//	token VARIABLE [flag…]              belfry token new; sets $VARIABLE, and $VARIABLE_end to its last characters
 //	ws NAME dial URL [-p subprotocol] [-H 'K: V'] [-mute]
 //	                                    -mute: answers neither pings nor close frames
 //	ws NAME refused URL status          dial, and be answered with that status; prints the answer
@@ -64,6 +65,7 @@ func TestScript(t *testing.T) {
 			"poll":    cmdPoll,
 			"nats":    cmdNATS,
 			"natspub": cmdNATSPub,
+			"token":   cmdToken,
 			"ws":      cmdWS,
 		},
 	})

@@ -23,6 +23,7 @@ func (n *belfry) values() metrics.Values {
 	st.Limits["nats.max_lingering"] += bus.LeftEarly
 	st.Limits["max_connections"] += st.Poller.AcceptRefused // a shard without a free record
 	st.Limits["log.buffer"] += v.Log.Lost
+	v.Auth = n.authValues(st.Limits)
 	v.Sessions = sessionValues(&st, n.cfg.MaxConnections)
 	v.Traffic = trafficValues(&st)
 	v.Deflate = deflateValues(n.deflate)
@@ -53,9 +54,11 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 		Limit:         uint64(limit),
 		Upgrading:     uint64(max(st.Pending, 0)),
 		Waiting:       uint64(max(st.Waiting, 0)),
+		WaitingBytes:  uint64(max(st.WaitingBytes, 0)),
 		HalfOpened:    st.HalfOpened,
 		Unreadable:    st.UnreadableForwarded,
 		BadGrants:     st.BadGrants,
+		UnfitUIDs:     st.UnfitUIDs,
 		Open:          uint64(max(st.Sessions, 0)),
 		Users:         uint64(st.Users),
 		Topics:        uint64(st.Topics),
@@ -147,6 +150,10 @@ func busValues(bus *broadcast.Stats) metrics.Bus {
 		Duplicates:     bus.Duplicates,
 		Denied:         bus.Denied,
 		DuplicateNodes: bus.DuplicateNodes,
+		ControlSent:    bus.ControlSent,
+		ControlIn:      bus.ControlReceived,
+		ControlDropped: map[string]uint64{"queue": bus.ControlDropped, "unknown": bus.ControlUnknown, "late": bus.ControlLate},
+		ControlTimeout: bus.ControlTimeouts,
 		OutboxMessages: uint64(bus.OutboxMessages),
 		OutboxBytes:    uint64(bus.OutboxBytes),
 	}

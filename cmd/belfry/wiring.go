@@ -84,7 +84,8 @@ func natsRoutes(routes []string) []string {
 
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
-	rules, err := message.CompileTopics(c.Session.OpenTopics)
+	n.newRevocations()
+	authenticator, err := n.authenticator()
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -105,13 +106,14 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		UpgradeTime:    c.Upgrade.Timeout,
 		MaxPending:     c.Upgrade.MaxPending,
 		MaxWaiting:     c.Upgrade.MaxWaiting,
+		NodeLimits:     nodeLimits(c),
 		MaxPerAddress:  c.Upgrade.MaxPerAddress,
 		RatePerAddress: c.Upgrade.RatePerAddress,
 		Proxy:          proxyOptions(c),
 		MaxSessions:    c.MaxConnections,
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
-		Authenticator:  &session.Open{Unproven: c.Dev, Topics: rules},
+		Authenticator:  authenticator,
 		Interest:       interest{n.bus},
 		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
@@ -120,8 +122,10 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MessageTime:    c.Session.MessageTimeout,
 		MaxTopics:      c.Session.MaxTopics,
 		MaxPerUser:     c.Session.MaxPerUser,
+		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
+		MaxDeciding:    c.Session.MaxDeciding,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
-		MaySubscribe:   rules.Allow,
+		Subscribe:      c.Auth.Subscribe,
 		PublishQueue:   c.Session.PublishQueue,
 		PingInterval:   c.Session.PingInterval,
 		PongTimeout:    c.Session.PongTimeout,
@@ -132,13 +136,26 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		ReconnectAfter: orNone(c.Shutdown.ReconnectAfter),
 		Log:            n.log.Named("session"),
 	}
-	if c.Session.Publish {
-		o.Publish = n.publish
+	n.addCalls(&o)
+	return o, nil
+}
+
+// addCalls adds what sessions call, as far as the settings want it.
+func (n *belfry) addCalls(o *session.Options) {
+	if len(n.cfg.Auth.Publish) > 0 || n.auth != nil { // a token may permit it
+		o.Publish, o.Publishable = n.publish, n.cfg.Auth.Publish
 	}
-	if c.Upgrade.Health {
+	if n.cfg.Upgrade.Health {
 		o.Healthy = n.serves
 	}
-	return o, nil
+}
+
+func nodeLimits(c *config.Config) session.NodeLimits {
+	return session.NodeLimits{
+		ConnectRate: c.Upgrade.Rate, ConnectBurst: c.Upgrade.Burst,
+		WaitingBytes: int64(c.Upgrade.WaitingBytes),
+		ClosingBytes: int(c.Session.ClosingBytes), HalfClosedBytes: int(c.Session.HalfClosed),
+	}
 }
 
 func rates(c *config.Config) session.Rates {
@@ -147,7 +164,9 @@ func rates(c *config.Config) session.Rates {
 		Messages: s.MessageRate, MessageBurst: s.MessageBurst,
 		Bytes: int(s.ByteRate), ByteBurst: int(s.ByteBurst),
 		Commands: s.CommandRate, CommandBurst: s.CommandBurst,
-		Grace: s.RateGrace,
+		Grace:        s.RateGrace,
+		UserMessages: s.UserMessageRate, UserMessageBurst: s.UserMessageBurst,
+		UserBytes: int(s.UserByteRate), UserByteBurst: int(s.UserByteBurst),
 	}
 }
 
@@ -223,13 +242,14 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	}
 	return push.Options{
 		Publisher:     n.bus,
+		Sessions:      sessionControl{n},
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
 		Keys:          apiKeys,
 		AllowedHosts:  c.API.AllowedHosts,
 		Stats:         n.stats,
 		Ready:         n.ready,
-		Degraded:      n.bus.Degraded,
+		Degraded:      n.degraded,
 		Healthy:       n.healthy,
 		Config:        func() any { return configView{n.bus.Name(), buildVersion(), n.cfg.Show(n.sources)} },
 		Metrics:       metrics.Handler(n.values),
@@ -248,6 +268,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 			WriteTimeout:      c.API.WriteTimeout,
 			IdleTimeout:       c.API.IdleTimeout,
 			PushWait:          c.API.PushWait,
+			NodesWait:         c.API.NodesWait,
 			BatchIdleTimeout:  c.API.BatchIdleTimeout,
 			ShutdownTimeout:   apiGrace,
 		},
@@ -286,6 +307,9 @@ func (n *belfry) ready() (reasons []string) {
 	}
 	if err := n.bus.Ready(); err != nil {
 		reasons = append(reasons, err.Error())
+	}
+	if reason := n.revocationsReady(); reason != "" {
+		reasons = append(reasons, reason)
 	}
 	return append(reasons, n.healthy()...)
 }

@@ -1,6 +1,7 @@
 package v1
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,12 +16,7 @@ import (
 const (
 	maxRefLen        = 64                     // bytes of a ref in JSON, with its quotes
 	maxCommandTopics = message.MaxTargetNames // topics in one sub or unsub
-
-	// maxTokens limits the JSON tokens of the objects and arrays in a command. A
-	// command with as many names as are allowed has 261. Without a limit, 64 KiB of
-	// small members would take 20 times as long, and with deflate they come in 200
-	// bytes.
-	maxTokens = 1024
+	defaultMaxTokens = 1024                   // of Encoding.MaxTokens
 )
 
 // badRequest is the CommandError code for a payload that is not a valid command.
@@ -30,12 +26,12 @@ const badRequest = "bad_request"
 // that are unknown, repeated or not for this command, so that a misspelt field is
 // not ignored. Errors are *wire.CommandError with the code bad_request. The
 // Command holds only copies.
-func (Encoding) Command(p []byte, kind message.Kind) (cmd wire.Command, rest []byte, err error) {
+func (e Encoding) Command(p []byte, kind message.Kind) (cmd wire.Command, rest []byte, err error) {
 	if kind != message.Text {
 		return cmd, nil, &wire.CommandError{Code: badRequest, Text: "a command is a text message, not a binary one"}
 	}
 	var f fields
-	err = f.parse(p)
+	err = f.parse(p, e.MaxTokens)
 	ref, refErr := f.ref() // also after an error of parse: the reply needs it
 	if err == nil {
 		err = refErr
@@ -59,8 +55,8 @@ type fields struct{ strictjson.Object }
 
 // parse reads the fields of the object in p. After an error, f has the fields
 // before the error.
-func (f *fields) parse(p []byte) error {
-	f.MaxTokens = maxTokens
+func (f *fields) parse(p []byte, maxTokens int) error {
+	f.MaxTokens = cmp.Or(maxTokens, defaultMaxTokens)
 	err := f.Parse(p)
 	if syntax, ok := errors.AsType[*strictjson.SyntaxError](err); ok {
 		return fmt.Errorf("%w: %s", strictjson.ErrNotObject, syntax.Detail)

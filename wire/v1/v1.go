@@ -21,7 +21,13 @@ import (
 const Name = "belfry.v1"
 
 // Encoding implements wire.Encoding.
-type Encoding struct{}
+type Encoding struct {
+	// MaxTokens limits the JSON tokens of the objects and arrays in a command; 0:
+	// 1024. A command with as many names as are allowed has 261. Without a limit,
+	// 64 KiB of small members would take 20 times as long, and with deflate they
+	// come in 200 bytes.
+	MaxTokens int
+}
 
 var _ wire.Encoding = Encoding{}
 

@@ -1,0 +1,75 @@
+package broadcast
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// maxCommands is the number of control messages that wait between nats.go and
+// Control.
+const maxCommands = 1024
+
+// isControl reports whether control messages for Control come on subject.
+func isControl(subject string) bool {
+	return subject == subjectEvery || strings.HasPrefix(subject, subjectOne)
+}
+
+// StartControl implements ControlBus.
+func (b *NATS) StartControl(r ControlReceiver) {
+	b.control = r
+	b.wg.Add(1)
+	go b.receiveControl()
+}
+
+// receiveControl is the goroutine that takes control messages. They have their own
+// channel, so that neither many pushes nor full mailboxes delay them.
+func (b *NATS) receiveControl() {
+	defer b.wg.Done()
+	for {
+		select {
+		case m := <-b.commands:
+			if m.Header[headerProbe] == nil { // see probe.go
+				b.control.Received(m.Data)
+			}
+		case <-b.stop:
+			return
+		}
+	}
+}
+
+// tellUp tells Control that the connection is there and the subscriptions are in
+// place. It is called when either has become true.
+func (b *NATS) tellUp() {
+	if b.connected.Load() && b.interest.begun.Load() != 0 {
+		b.control.Up()
+	}
+}
+
+// PublishControl implements ControlBus.
+func (b *NATS) PublishControl(p []byte) error { return b.publishControl(subjectEvery, p) }
+
+// SendControl implements ControlBus.
+func (b *NATS) SendControl(node uint32, p []byte) error {
+	return b.publishControl(controlSubject(node), p)
+}
+
+func (b *NATS) publishControl(subject string, p []byte) error {
+	if b.Alone() {
+		return nil
+	}
+	if !b.connected.Load() {
+		return fmt.Errorf("no connection to NATS: %s", *b.connectErr.Load())
+	}
+	if err := b.nc.PublishMsg(&nats.Msg{Subject: subject, Data: p}); err != nil {
+		return fmt.Errorf("NATS: %w", err)
+	}
+	return nil
+}
+
+// Peers implements ControlBus.
+func (b *NATS) Peers() []Peer { return b.receiver.roster.view.Load().present }
+
+// Alone implements ControlBus.
+func (b *NATS) Alone() bool { return b.server != nil && b.server.alone }

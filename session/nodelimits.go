@@ -1,0 +1,128 @@
+package session
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"belfry/poller"
+	"belfry/ws"
+)
+
+// NodeLimits limit what connections cost the node before they are sessions, and
+// after they have ended.
+type NodeLimits struct {
+	ConnectRate  int // new connections a second; 0: any number; beyond: 503
+	ConnectBurst int // of them at once; 0: twice ConnectRate
+
+	// WaitingBytes are the bytes of requests, with what follows them, and of
+	// credentials that an Authenticator has not decided about; 0: 64 MiB; beyond: 503.
+	WaitingBytes int64
+
+	ClosingBytes    int // that a client may send between our close frame and its own; 0: 16 KiB; beyond: discarded
+	HalfClosedBytes int // of a connection that is shut down for writing that are read and discarded; 0: 1 MiB; beyond: not read
+}
+
+// fill sets the defaults, and checks ranges.
+func (l *NodeLimits) fill() error {
+	return errors.Join(
+		fill("ConnectRate", &l.ConnectRate, 0, 0, 1<<20),
+		fill("ConnectBurst", &l.ConnectBurst, 2*l.ConnectRate, 0, 1<<24),
+		fill("WaitingBytes", &l.WaitingBytes, 64<<20, 1, 1<<50),
+		fill("ClosingBytes", &l.ClosingBytes, 16<<10, 1, 1<<30),
+		fill("HalfClosedBytes", &l.HalfClosedBytes, 1<<20, 1, 1<<30),
+	)
+}
+
+// connectRate limits how fast the node accepts connections. The shards share it
+// without a lock: it is the time at which all connections so far would have been
+// due, had they come evenly (the generic cell rate algorithm, ITU-T I.371).
+type connectRate struct {
+	each  time.Duration // between two connections at the rate
+	ahead time.Duration // how far due may be ahead of the clock
+	due   atomic.Int64  // on Server.clock
+}
+
+// newConnectRate returns nil if there is no limit.
+func newConnectRate(l *NodeLimits) *connectRate {
+	if l.ConnectRate == 0 {
+		return nil
+	}
+	each := time.Second / time.Duration(l.ConnectRate)
+	return &connectRate{each: each, ahead: each * time.Duration(max(l.ConnectBurst, 1)-1)}
+}
+
+// take admits one connection, or returns false. Any goroutine.
+func (c *connectRate) take(now time.Duration) bool {
+	for {
+		due := c.due.Load()
+		at := max(due, int64(now))
+		if at-int64(now) > int64(c.ahead) {
+			return false
+		}
+		if c.due.CompareAndSwap(due, at+int64(c.each)) {
+			return true
+		}
+	}
+}
+
+// tooFast says whether a request comes on a connection beyond Options.ConnectRate
+// and must be refused before it is parsed. A request for HealthPath is not: a load
+// balancer would take a node for dead that refuses a storm.
+func (u *upgrader) tooFast(slot uint32, p []byte) bool {
+	if u.rec(slot).flags&flagLate == 0 {
+		return false
+	}
+	if u.opt.Healthy == nil {
+		return true
+	}
+	for _, health := range [...]string{"GET " + HealthPath, "HEAD " + HealthPath} {
+		if n := min(len(p), len(health)); string(p[:n]) == health[:n] {
+			return false
+		}
+	}
+	return true
+}
+
+// overRate is the refusal of a connection beyond Options.ConnectRate. Its
+// Retry-After is random, so that refused clients do not come back together.
+func (f *refuser) overRate() *ws.Refusal {
+	f.counters.limit(limitConnectRate)
+	after := f.opt.RetryAfter + rand.N(2*f.opt.RetryAfter)
+	return ws.Unavailable("clients connect faster than this server admits them (upgrade.rate)", after).WithCause(CauseConnectRate)
+}
+
+// hold counts the bytes that an authenticator is about to be given. It returns a refusal if too many are held.
+func (u *upgrader) hold(n int) *ws.Refusal {
+	if u.srv.waitingBytes.Add(int64(n)) <= u.opt.WaitingBytes {
+		return nil
+	}
+	u.srv.waitingBytes.Add(-int64(n))
+	u.counters.limit(limitWaitingBytes)
+	return ws.Unavailable("the requests that wait for authentication have too many bytes (upgrade.waiting_bytes)", u.opt.RetryAfter).WithCause(CausePending)
+}
+
+// decide asks the authenticator, which is given n bytes. They count as held until
+// it has decided, also if the connection has ended before: the authenticator may
+// keep them until then.
+func (u *upgrader) decide(id poller.ID, n int, ask func(later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool)) (g Grant, refusal *ws.Refusal, pending bool) {
+	if refusal = u.hold(n); refusal != nil {
+		return g, refusal, false
+	}
+	var released atomic.Bool // a second decision would release the bytes again
+	release := func() {
+		if !released.Swap(true) {
+			u.srv.waitingBytes.Add(-int64(n))
+		}
+	}
+	defer func() {
+		if !pending { // also after a panic
+			release()
+		}
+	}()
+	return ask(func(g Grant, r *ws.Refusal) {
+		release()
+		u.postAuth(id, g, r)
+	})
+}
