@@ -129,6 +129,25 @@ func TestRotationBesideAFile(t *testing.T) {
 	login(a, token).expect(t, "after it was published", 0, "", "")
 }
 
+// A reading that ends while a token is verified with the set before it does not refuse
+// the token.
+func TestKeysChangeMeanwhile(t *testing.T) {
+	p := newProvider(t, serves("EdDSA"))
+	a, err := New(Options{JWT: JWT{JWKS: p.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := a.keys.set.Load()
+	a.keys.readAll(t.Context())
+	retry := func() { t.Error("the token waits for another reading") }
+	if why := a.keys.await(seen, retry); why != errKeysChanged {
+		t.Errorf("with the set before: %v", why)
+	}
+	if why := a.keys.await(a.keys.set.Load(), retry); why != errUnknownKey {
+		t.Errorf("with the set in force: %v", why)
+	}
+}
+
 // A provider that is down at the start: 503, until it is back.
 func TestDownAtTheStart(t *testing.T) {
 	p, c := newProvider(t, status(500)), newClock()
