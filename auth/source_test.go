@@ -206,8 +206,12 @@ func TestLastGoodSetStays(t *testing.T) {
 	} {
 		p.answer.Store(bad.answer)
 		c.add(11 * time.Second)
+		before := p.requests.Load()
 		login(a, signed(t, "ES256", "ES256", good())).expect(t, name+": new key", 503, session.CauseAuthKeys, "cannot be read")
 		login(a, token).expect(t, name+": old key", 0, "", "")
+		if n := p.requests.Load() - before; n > maxRedirects+1 {
+			t.Errorf("%s: %d requests for one reading", name, n)
+		}
 		if d := a.Degraded(); len(d) != 1 || !strings.Contains(d[0], bad.says) || !strings.Contains(d[0], "stay in force") || strings.Contains(d[0], p.URL) {
 			t.Errorf("%s: degraded %q, want %q", name, d, bad.says)
 		}
