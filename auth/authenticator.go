@@ -155,18 +155,19 @@ func (a *Authenticator) work() {
 
 // decide verifies a token and calls later, unless the token has to wait for keys.
 func (a *Authenticator) decide(j *job) {
+	seen := a.keys.set.Load()
 	g, err := a.verify(j.token)
-	if err == errUnknownKey {
-		var retry func()
-		if !j.again {
-			j.again = true
-			retry = func() { a.enqueueAgain(j) }
-		}
-		why := a.keys.await(retry)
+	for err == errUnknownKey {
+		why := a.keys.await(seen, a.retry(j))
 		if why == nil {
 			return
 		}
-		err = why
+		if why != errKeysChanged {
+			err = why
+			break
+		}
+		seen = a.keys.set.Load()
+		g, err = a.verify(j.token)
 	}
 	if err == nil {
 		err = a.addTopics(&g, j.topics)
@@ -186,6 +187,18 @@ func (a *Authenticator) verify(token string) (g session.Grant, err error) {
 }
 
 var errFault = errors.New("token: could not be verified, by a fault of this server")
+
+// retry returns what is done with a token when the keys were read because of it, nil
+// if that has happened before.
+func (a *Authenticator) retry(j *job) func() {
+	if j.again {
+		return nil
+	}
+	return func() {
+		j.again = true
+		a.enqueueAgain(j)
+	}
+}
 
 // enqueueAgain gives a token to the verifiers after the keys were read.
 func (a *Authenticator) enqueueAgain(j *job) {

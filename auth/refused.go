@@ -40,6 +40,9 @@ func refuseKeys(detail string) *refused { return refuse(session.CauseAuthKeys, "
 // out of date.
 var errUnknownKey = refuse(session.CauseTokenKey, "signed by an unknown key: no key here has the id that the header names (kid)")
 
+// errKeysChanged means that a token has to be verified again.
+var errKeysChanged = refuseKeys("the keys have changed")
+
 // parseError returns why the library refused a token before its claims were checked.
 func (v *verifier) parseError(err error, set *keySet, t *jwt.Token) *refused {
 	var own *refused

@@ -244,14 +244,17 @@ func (s *source) finish() {
 // await is called for a token with an unknown key id. It has the keys read if the
 // last reading is long enough ago, and calls retry after that, from the goroutine of
 // run. If it will not call retry, or retry is nil, it returns why the token is
-// refused.
-func (s *source) await(retry func()) *refused {
+// refused; errKeysChanged if seen, the set that the token was verified with, is not in
+// force any more.
+func (s *source) await(seen *keySet, retry func()) *refused {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	remote := s.remote()
 	switch {
 	case remote == nil:
 		return errUnknownKey
+	case !s.reading && s.set.Load() != seen: // a set is in force before its reading ends
+		return errKeysChanged
 	case retry != nil && (s.reading || s.now().Sub(s.lastRead) >= s.opt.Interval):
 		if len(s.parked) >= maxParked {
 			return refuseKeys("too many clients wait for the keys of the identity provider")

@@ -129,6 +129,25 @@ func TestRotationBesideAFile(t *testing.T) {
 	login(a, token).expect(t, "after it was published", 0, "", "")
 }
 
+// A reading that ends while a token is verified with the set before it does not refuse
+// the token.
+func TestKeysChangeMeanwhile(t *testing.T) {
+	p := newProvider(t, serves("EdDSA"))
+	a, err := New(Options{JWT: JWT{JWKS: p.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := a.keys.set.Load()
+	a.keys.readAll(t.Context())
+	retry := func() { t.Error("the token waits for another reading") }
+	if why := a.keys.await(seen, retry); why != errKeysChanged {
+		t.Errorf("with the set before: %v", why)
+	}
+	if why := a.keys.await(a.keys.set.Load(), retry); why != errUnknownKey {
+		t.Errorf("with the set in force: %v", why)
+	}
+}
+
 // A provider that is down at the start: 503, until it is back.
 func TestDownAtTheStart(t *testing.T) {
 	p, c := newProvider(t, status(500)), newClock()
@@ -187,8 +206,12 @@ func TestLastGoodSetStays(t *testing.T) {
 	} {
 		p.answer.Store(bad.answer)
 		c.add(11 * time.Second)
+		before := p.requests.Load()
 		login(a, signed(t, "ES256", "ES256", good())).expect(t, name+": new key", 503, session.CauseAuthKeys, "cannot be read")
 		login(a, token).expect(t, name+": old key", 0, "", "")
+		if n := p.requests.Load() - before; n > maxRedirects+1 {
+			t.Errorf("%s: %d requests for one reading", name, n)
+		}
 		if d := a.Degraded(); len(d) != 1 || !strings.Contains(d[0], bad.says) || !strings.Contains(d[0], "stay in force") || strings.Contains(d[0], p.URL) {
 			t.Errorf("%s: degraded %q, want %q", name, d, bad.says)
 		}
