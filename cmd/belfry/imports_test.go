@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"poller":    {"offheap"},
 	"ws":        {},
 	"message":   {},
+	"webhook":   {"message"},
 	"wire":      {"ws", "message"},
 	"session":   {"poller", "offheap", "ws", "wire", "message"},
 	"broadcast": {"message"},
