@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"belfry/message"
+	"belfry/session"
 	"belfry/webhook"
 	"belfry/wire"
 )
@@ -28,12 +30,8 @@ const (
 
 var resultNames = [results]string{"empty", "pushed", "commands", "refused", "failed"}
 
-// plainEncoding is the name of the encoding whose clients have no commands.
-const plainEncoding = "plain"
-
 // succeed does what a 2xx answer says.
 func (g *Gateway) succeed(e *event, a *webhook.Answer) {
-	s := *g.sessions.Load()
 	kind := mediaType(a)
 	switch {
 	case len(a.Body) == 0 || e.kind == Disconnect && kind != CommandsType:
@@ -42,38 +40,67 @@ func (g *Gateway) succeed(e *event, a *webhook.Answer) {
 	case kind == CommandsType:
 		g.runCommands(e, a.Body)
 	default:
-		e.route.results[resultPushed].Add(1)
-		data := newData(kind, a.Body)
-		if e.kind == Message && e.in.RPC {
-			_ = s.Reply(e.client.SID, &wire.Reply{Ref: e.in.Ref, Kind: data.kind, Data: data.bytes}) // else the session is gone
+		if g.push(e, newData(kind, a.Body)) != nil {
+			g.fail(e, causeOverload, "")
 			return
 		}
-		_ = s.SendTo(e.client.SID, &message.Message{ID: g.id(e), Target: message.ToSessions(e.client.SID), Kind: data.kind, Payload: data.bytes})
-		g.ack(e)
+		e.route.results[resultPushed].Add(1)
 	}
 }
 
-// ack tells a client that its message was taken, if it has asked.
+// push sends the body of an answer to its session: as the answer to an rpc, and as a
+// message otherwise. The error says that the session has no room for it.
+func (g *Gateway) push(e *event, d data) error {
+	if e.kind == Message && e.in.RPC {
+		return g.reply(e, d)
+	}
+	if err := g.sendTo(e, "", d); err != nil {
+		return err
+	}
+	g.ack(e)
+	return nil
+}
+
+func (g *Gateway) reply(e *event, d data) error {
+	return notGone((*g.sessions.Load()).Reply(e.client.SID, &wire.Reply{Ref: e.in.Ref, Kind: d.kind, Data: d.bytes, JSON: d.json}))
+}
+
+func (g *Gateway) sendTo(e *event, key string, d data) error {
+	sid := e.client.SID
+	return notGone((*g.sessions.Load()).SendTo(sid, &message.Message{ID: g.id(e), Target: message.ToSessions(sid), Kind: d.kind, Key: key, Payload: d.bytes}))
+}
+
+// notGone returns err unless it says that the session has ended: nobody misses what
+// it would have got.
+func notGone(err error) error {
+	if errors.Is(err, session.ErrNoSession) {
+		return nil
+	}
+	return err
+}
+
+// ack tells a client that its message was taken, if it awaits that.
 func (g *Gateway) ack(e *event) {
 	if e.awaitsAnswer() {
-		_ = (*g.sessions.Load()).Reply(e.client.SID, &wire.Reply{Ref: e.in.Ref}) // else the session is gone
+		_ = (*g.sessions.Load()).Reply(e.client.SID, &wire.Reply{Ref: e.in.Ref}) // is refused only if the session is gone
 	}
 }
 
 // data is what a client gets of a backend.
 type data struct {
 	kind  message.Kind
+	json  bool // bytes is said to be a JSON value
 	bytes []byte
 }
 
 // newData returns a body with its kind: text for text/* and JSON if it is UTF-8, and
 // else binary. Without a media type its bytes decide.
 func newData(mediaType string, body []byte) data {
-	text := mediaType == "" || strings.HasPrefix(mediaType, "text/") || isJSON(mediaType)
-	if text && utf8.Valid(body) {
-		return data{message.Text, body}
+	json := isJSON(mediaType)
+	if (json || mediaType == "" || strings.HasPrefix(mediaType, "text/")) && utf8.Valid(body) {
+		return data{message.Text, json, body}
 	}
-	return data{message.Binary, body}
+	return data{message.Binary, false, body}
 }
 
 func isJSON(mediaType string) bool {
@@ -110,7 +137,7 @@ func (g *Gateway) answerRefusal(e *event, r *route, why cause, reason string) {
 	if text == "" {
 		text = causeText[why]
 	}
-	if e.client.Encoding != plainEncoding {
+	if e.awaitsAnswer() {
 		_ = s.Reply(sid, &wire.Reply{Ref: e.in.Ref, Err: &wire.CommandError{Code: codeOf(why), Text: text, Ref: e.in.Ref}})
 		return
 	}

@@ -50,7 +50,7 @@ func isRefusal(status int) bool {
 }
 
 // awaitsAnswer says whether a client waits for what becomes of the event.
-func (e *event) awaitsAnswer() bool { return e.kind == Message && e.in.Ref != "" }
+func (e *event) awaitsAnswer() bool { return e.kind == Message && e.in.Answered }
 
 // firstPause is the pause before the second try of at_least_once.
 const firstPause = 100 * time.Millisecond
@@ -115,6 +115,8 @@ func contentType(in *session.Inbound) string {
 	switch {
 	case in.Kind == message.Binary:
 		return "application/octet-stream"
+	case in.JSON:
+		return "application/json"
 	case len(in.Payload) > 1 && (in.Payload[0] == '{' || in.Payload[0] == '[') && json.Valid(in.Payload):
 		return "application/json"
 	}

@@ -13,11 +13,12 @@ const (
 	causeFailed         // the call failed
 	causeRefused        // the backend refused the event
 	causeAnswer         // the answer was not valid
+	causeOverload       // the session had no room for the answer
 	causeShutdown       // the node stops
 	causes
 )
 
-var causeNames = [causes]string{"none", "no_route", "queue", "bytes", "session", "failed", "refused", "answer", "shutdown"}
+var causeNames = [causes]string{"none", "no_route", "queue", "bytes", "session", "failed", "refused", "answer", "overload", "shutdown"}
 
 // causeText is what a client is told.
 var causeText = [causes]string{
@@ -27,5 +28,6 @@ var causeText = [causes]string{
 	causeFailed:   "the backend cannot be reached or has failed; try again",
 	causeRefused:  "the backend has refused the message",
 	causeAnswer:   "the answer of the backend was not valid",
+	causeOverload: "the backend has answered, but the server has no room for the answer",
 	causeShutdown: "the server is going away",
 }

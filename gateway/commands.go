@@ -10,7 +10,6 @@ import (
 	"belfry/message"
 	"belfry/message/strictjson"
 	"belfry/session"
-	"belfry/wire"
 )
 
 // CommandsType is the media type of an answer that is a list of commands.
@@ -164,7 +163,7 @@ func (c *command) parseData(o *strictjson.Object, required bool) (err error) {
 	case raw[0] == '"':
 		c.data.bytes, err = strictjson.Bytes("data", raw)
 	default:
-		c.data.bytes = raw
+		c.data.json, c.data.bytes = true, raw
 	}
 	return err
 }
@@ -210,8 +209,8 @@ func (c *command) parseClose(o *strictjson.Object) (err error) {
 	c.code = 1000
 	if raw := o.Value("code"); raw != nil {
 		n, err := strconv.ParseUint(string(raw), 10, 16)
-		if err != nil || n != 1000 && n != 1008 && (n < 4500 || n > 4999) {
-			return &message.FieldError{Field: "code", Detail: "allowed are 1000, 1008 and 4500 to 4999"}
+		if err != nil || !mayClose(n) {
+			return &message.FieldError{Field: "code", Detail: "allowed are 1000, 1001, 1008, 1011, 1013, 3000 to 3999 and 4500 to 4999"}
 		}
 		c.code = uint16(n)
 	}
@@ -223,6 +222,15 @@ func (c *command) parseClose(o *strictjson.Object) (err error) {
 		err = &message.FieldError{Field: "reason", Detail: fmt.Sprintf("%d bytes long; allowed are up to %d", len(c.reason), maxReason)}
 	}
 	return err
+}
+
+// mayClose says whether a backend may close with a code. 4000 to 4499 are belfry's own.
+func mayClose(code uint64) bool {
+	switch code {
+	case 1000, 1001, 1008, 1011, 1013:
+		return true
+	}
+	return code >= 3000 && code < 4000 || code >= 4500 && code < 5000
 }
 
 // runCommands carries out the commands of an answer, in their order, and answers the
@@ -261,19 +269,19 @@ func (g *Gateway) run(e *event, c *command, answered *bool) error {
 		if c.target != nil {
 			return g.opt.Publisher.Publish(&message.Message{Target: *c.target, Kind: c.data.kind, Key: c.key, Payload: c.data.bytes})
 		}
-		return s.SendTo(sid, &message.Message{ID: g.id(e), Target: message.ToSessions(sid), Kind: c.data.kind, Key: c.key, Payload: c.data.bytes})
+		return g.sendTo(e, c.key, c.data)
 	case subscribe:
-		return s.Subscribe(sid, c.topics)
+		return notGone(s.Subscribe(sid, c.topics))
 	case unsubscribe:
-		return s.Unsubscribe(sid, c.topics)
+		return notGone(s.Unsubscribe(sid, c.topics))
 	case meta:
-		return s.SetMeta(sid, c.meta)
+		return notGone(s.SetMeta(sid, c.meta))
 	case closing:
-		return s.Close(sid, c.code, c.reason)
+		return notGone(s.Close(sid, c.code, c.reason))
 	}
 	if *answered {
 		return nil // nobody has asked, or a reply came before
 	}
 	*answered = true
-	return s.Reply(sid, &wire.Reply{Ref: e.in.Ref, Kind: c.data.kind, Data: c.data.bytes})
+	return g.reply(e, c.data)
 }

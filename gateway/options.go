@@ -14,11 +14,12 @@ import (
 
 // Sessions is what the gateway needs of the sessions of this node. The methods are
 // called on the gateway's goroutines, for one session in the order in which the
-// client is to see the effects. Their errors say that the session is gone, or that
-// it cannot be served now.
+// client is to see the effects, and must not wait. They return session.ErrNoSession
+// if the session is gone, and other errors if there is no room now. Resume, Close and
+// a Reply without data are refused only for a session that is gone.
 type Sessions interface {
 	// Resume reads a session again for which Received has returned pause.
-	Resume(sid string)
+	Resume(sid string) error
 	// Reply answers a command of a client.
 	Reply(sid string, r *wire.Reply) error
 	// SendTo pushes a message to one session, without the bus.

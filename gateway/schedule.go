@@ -268,6 +268,6 @@ func (g *Gateway) finish(q *queue) {
 	}
 	g.mu.Unlock()
 	if resume {
-		(*g.sessions.Load()).Resume(q.sid)
+		_ = (*g.sessions.Load()).Resume(q.sid) // else the session is gone
 	}
 }

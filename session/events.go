@@ -39,10 +39,12 @@ const MaxKept = 4 << 10
 
 // Inbound is a message of a client for a backend. The callee may keep it.
 type Inbound struct {
-	Event   string       // what the client names it; "" for none
-	Topic   string       // "" for none
-	Ref     string       // the client's name for the command; "" for none
-	RPC     bool         // the answer is awaited as the reply to Ref
-	Kind    message.Kind // of Payload
-	Payload []byte
+	Event    string       // what the client names it; "" for none
+	Topic    string       // "" for none
+	Ref      string       // the client's name for the command; "" for none
+	RPC      bool         // the data of the answer is the reply to Ref
+	Answered bool         // the client awaits one Server.Reply with Ref: every message of an encoding with commands
+	Kind     message.Kind // of Payload
+	JSON     bool         // Payload is a JSON value
+	Payload  []byte
 }
