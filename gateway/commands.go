@@ -282,6 +282,7 @@ func (g *Gateway) run(e *event, c *command, answered *bool) error {
 	if *answered {
 		return nil // nobody has asked, or a reply came before
 	}
-	*answered = true
-	return g.reply(e, c.data)
+	err := g.reply(e, c.data)
+	*answered = err == nil
+	return err
 }
