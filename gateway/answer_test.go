@@ -98,7 +98,7 @@ func TestAnswersThatFail(t *testing.T) {
 			defer stop(g)
 			g.Received(client(g, "s"), rpc("1", "x"))
 			synctest.Wait()
-			if got := strings.Join(n.of("s"), "; "); !strings.HasPrefix(got, tc.want) || strings.Contains(got, ";") {
+			if got := strings.Join(n.of("s"), " | "); !strings.HasPrefix(got, tc.want) || strings.Contains(got, "|") {
 				t.Errorf("%s: %q", tc.fail, got)
 			}
 		})
