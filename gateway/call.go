@@ -98,7 +98,7 @@ func (g *Gateway) request(e *event) *webhook.Call {
 // id returns the id of an event: different from all others, also of other nodes and
 // of earlier starts.
 func (g *Gateway) id(e *event) string {
-	return g.opt.Instance + "-" + strconv.FormatUint(e.seq, 36)
+	return g.prefix + strconv.FormatUint(e.seq, 36)
 }
 
 func address(c *session.Client) string {

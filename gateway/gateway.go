@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ type Gateway struct {
 	opt      Options
 	routes   []*route
 	sets     sets
+	prefix   string // of ids: it differs for every start of every node
 	sessions atomic.Pointer[Sessions]
 	seq      atomic.Uint64 // of events
 
@@ -61,7 +63,7 @@ func New(o Options) (*Gateway, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{opt: o, wake: make(chan struct{}, 1), queues: map[string]*queue{}, delayed: map[*queue]*time.Timer{}}
+	g := &Gateway{opt: o, prefix: fmt.Sprintf("%08x-%s-", o.NodeID, strconv.FormatInt(time.Now().UnixMicro(), 36)), wake: make(chan struct{}, 1), queues: map[string]*queue{}, delayed: map[*queue]*time.Timer{}}
 	names := map[string]bool{}
 	for i := range o.Routes {
 		r, err := compile(&o.Routes[i], i)

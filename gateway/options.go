@@ -46,7 +46,7 @@ type Backend interface {
 // Options configure a Gateway.
 type Options struct {
 	Node      string // name of this node: ce-source is /nodes/NAME
-	Instance  string // differs for every start of every node: the first part of ids. 1 to 64 of A-Z a-z 0-9 _ -
+	NodeID    uint32 // differs for every node: the first part of ids
 	Routes    []Route
 	Publisher Publisher
 

@@ -181,7 +181,7 @@ func status(code int, contentType, body string) (*webhook.Answer, error) {
 // start returns a running gateway. Without a change, each route takes messages.
 func start(t *testing.T, n *node, o Options) *Gateway {
 	t.Helper()
-	o.Node, o.Instance, o.Publisher = "a", "i", n
+	o.Node, o.NodeID, o.Publisher = "a", 7, n
 	for i := range o.Routes {
 		if o.Routes[i].Name == "" {
 			o.Routes[i].Name = fmt.Sprint("r", i)

@@ -17,6 +17,7 @@ type Values struct {
 	Shards   Shards   `group:"Shards and memory"`
 	Bus      Bus      `group:"The bus"`
 	HTTP     HTTP     `group:"The HTTP API"`
+	Gateway  Gateway  `group:"The gateway"`
 	Log      Log      `group:"The log"`
 }
 

@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"session":   {"poller", "offheap", "ws", "wire", "message"},
 	"broadcast": {"message"},
 	"push":      {"broadcast", "message", "ws"},
+	"gateway":   {"session", "webhook", "message", "wire", "ws"},
 	"deploy":    {},
 	"config":    {"ws", "message"},
 	"metrics":   {},

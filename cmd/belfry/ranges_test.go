@@ -8,6 +8,7 @@ import (
 
 	"belfry/broadcast"
 	"belfry/config"
+	"belfry/gateway"
 	"belfry/push"
 	"belfry/session"
 )
@@ -24,6 +25,7 @@ type options struct {
 	bus      broadcast.Options
 	sessions session.Options
 	api      push.Options
+	gateway  gateway.Options
 }
 
 // build makes all parts of a node without starting them, and returns their
@@ -46,6 +48,12 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 		return o, err
 	}
 	defer n.bus.Close()
+	if o.gateway, err = n.gatewayOptions(); err != nil {
+		return o, err
+	}
+	if err = n.openGateway(); err != nil {
+		return o, err
+	}
 	if o.sessions, err = n.sessionOptions(); err != nil {
 		return o, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"belfry/broadcast"
 	"belfry/config"
+	"belfry/gateway"
 	"belfry/offheap"
 	"belfry/push"
 	"belfry/session"
@@ -30,6 +31,7 @@ type belfry struct {
 	memory   offheap.Owners     // memory of the sessions, outside the Go heap
 	deflate  *websocket.Deflate // nil: compression is off
 	sessions *session.Server
+	gateway  *gateway.Gateway // nil: there are no routes
 	api      *push.Server
 	started  time.Time
 	stopping atomic.Bool // the node is shutting down
@@ -86,6 +88,9 @@ func (n *belfry) open() (err error) {
 	if n.bus, err = broadcast.Open(busOptions(n.cfg, n.log)); err != nil {
 		return err
 	}
+	if err = n.openGateway(); err != nil {
+		return err
+	}
 	opt, err := n.sessionOptions()
 	if err != nil {
 		return err
@@ -100,6 +105,7 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.bus.Start(local{n.sessions})
+	n.startGateway()
 	return n.sessions.Start()
 }
 
@@ -147,6 +153,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	} else if err != nil {
 		errs = append(errs, err)
 	}
+	n.stopGateway(ctx)
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
 	n.log.Info("stopped")

@@ -135,6 +135,9 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	if c.Session.Publish {
 		o.Publish = n.publish
 	}
+	if n.gateway != nil {
+		o.Events = n.gateway
+	}
 	if c.Upgrade.Health {
 		o.Healthy = n.serves
 	}
@@ -229,7 +232,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 		AllowedHosts:  c.API.AllowedHosts,
 		Stats:         n.stats,
 		Ready:         n.ready,
-		Degraded:      n.bus.Degraded,
+		Degraded:      n.degraded,
 		Healthy:       n.healthy,
 		Config:        func() any { return configView{n.bus.Name(), buildVersion(), n.cfg.Show(n.sources)} },
 		Metrics:       metrics.Handler(n.values),
@@ -288,6 +291,15 @@ func (n *belfry) ready() (reasons []string) {
 		reasons = append(reasons, err.Error())
 	}
 	return append(reasons, n.healthy()...)
+}
+
+// degraded returns what does not work although the node is ready.
+func (n *belfry) degraded() []string {
+	reasons := n.bus.Degraded()
+	if n.gateway != nil {
+		reasons = append(reasons, n.gateway.Degraded()...)
+	}
+	return reasons
 }
 
 // healthy returns the reasons to restart this process: a shard whose clock has

@@ -1,6 +1,8 @@
 package websocket
 
 import (
+	"slices"
+
 	"belfry/wire"
 	"belfry/ws"
 )
@@ -11,6 +13,12 @@ import (
 type Encoding struct {
 	wire.Encoding
 	Subprotocol string
+	Aliases     []string // further subprotocols that select it; the answer repeats the one that the client offered
+}
+
+// has says whether a subprotocol selects the encoding.
+func (e *Encoding) has(subprotocol string) bool {
+	return e.Subprotocol == subprotocol || slices.Contains(e.Aliases, subprotocol)
 }
 
 // Options configure an Endpoint.
@@ -41,6 +49,7 @@ func New(o Options) *Endpoint {
 		if enc.Subprotocol != "" {
 			e.subprotocols = append(e.subprotocols, enc.Subprotocol)
 		}
+		e.subprotocols = append(e.subprotocols, enc.Aliases...)
 		e.variants = append(e.variants, wire.Variant{Transport: Transport{}, Encoding: enc.Encoding})
 	}
 	if e.deflate != nil {
@@ -69,8 +78,8 @@ func (e *Endpoint) Choose(r *ws.Request) (variant int, refusal *ws.Refusal) {
 	if refusal != nil {
 		return 0, refusal
 	}
-	for i, enc := range e.encodings {
-		if enc.Subprotocol == chosen {
+	for i := range e.encodings {
+		if e.encodings[i].has(chosen) {
 			variant = i
 		}
 	}
