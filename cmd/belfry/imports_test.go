@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"push":      {"broadcast", "message", "ws"},
 	"gateway":   {"session", "webhook", "message", "wire", "ws"},
 	"deploy":    {},
+	"examples":  {},
 	"config":    {"ws", "message"},
 	"metrics":   {},
 	"host":      {},
