@@ -20,13 +20,13 @@ func main() {
 	http.HandleFunc("POST /session", func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		if sid := r.Header.Get("ce-sid"); r.Header.Get("ce-type") == "belfry.session.closed" {
-			delete(names, sid)
+		if r.Header.Get("ce-type") == "belfry.session.closed" {
+			delete(names, r.Header.Get("ce-sid"))
 			commands(w, push(user(r)+" has left"))
-		} else {
-			names[sid] = user(r)
-			commands(w, object{"type": "subscribe", "topic": "chat"}, push(user(r)+" is here"))
+			return
 		}
+		names[r.Header.Get("ce-sid")] = user(r)
+		commands(w, object{"type": "subscribe", "topic": "chat"}, push(user(r)+" is here"))
 	})
 	http.HandleFunc("POST /say", func(w http.ResponseWriter, r *http.Request) {
 		var m struct{ Text string }
