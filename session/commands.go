@@ -25,6 +25,7 @@ type pendingSub struct {
 type commands struct {
 	env
 	topics   *topics
+	events   *eventing
 	answers  *answers
 	pubs     *pubQueue
 	upgrader *upgrader // told of upgrades whose topics are ready
@@ -37,21 +38,35 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 	case wire.OpSub:
 		cs.subscribe(slot, rec, c)
 	case wire.OpUnsub:
-		for _, topicName := range c.Topics {
-			if t, ok := cs.topics.find(topicName); ok {
-				cs.topics.leave(rec, t)
-			}
-		}
+		cs.unsubscribe(slot, rec, c.Topics)
 		cs.wake() // sub commands are answered before this unsub
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
 	case wire.OpPub:
 		cs.publish(slot, c)
+	case wire.OpSend, wire.OpRPC:
+		cs.forward(slot, rec, c)
 	case wire.OpLogin:
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "this session needs no login, or has had it")
 	case wire.OpPing:
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
 	default:
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "not a command of this server")
+	}
+}
+
+// unsubscribe ends a session's subscriptions to topics.
+func (cs *commands) unsubscribe(slot uint32, rec *record, topics []string) {
+	told := cs.events.wanted(slot, rec)
+	for _, topicName := range topics {
+		t, ok := cs.topics.find(topicName)
+		if !ok {
+			continue
+		}
+		_, member := cs.topics.member(rec, t)
+		cs.topics.leave(rec, t)
+		if told && member {
+			cs.events.unsubscribed(slot, rec, topicName)
+		}
 	}
 }
 
@@ -75,6 +90,8 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 	}
 	before := rec.count
 	sub := &pendingSub{ref: c.Ref}
+	told := cs.events.wanted(slot, rec)
+	var joined []string // if told
 	for _, topicName := range c.Topics {
 		if int(rec.count) >= cs.opt.MaxTopics {
 			if !cs.topics.has(rec, topicName) {
@@ -85,7 +102,7 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 				return
 			}
 		}
-		t, _, err := cs.topics.join(slot, rec, topicName)
+		t, isNew, err := cs.topics.join(slot, rec, topicName)
 		if err != nil {
 			cs.counters.limit(limitMemory)
 			sub.failed = true
@@ -97,12 +114,16 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 			cs.topics.await(t, waiter{cs.ps.ID(slot), sub})
 			sub.pending++
 		}
+		if told && isNew {
+			joined = append(joined, topicName)
+		}
 	}
-	if sub.pending == 0 {
+	if sub.pending > 0 {
+		rec.awaited++
+	} else {
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
-		return
 	}
-	rec.awaited++
+	cs.events.subscribed(slot, rec, joined)
 }
 
 // wake tells upgrades and sub commands that a topic they waited for is ready or

@@ -36,6 +36,13 @@ func newEnv(srv *Server, ps *poller.Shard) env {
 	return env{records: records{ps}, scratch: new(scratch), srv: srv, opt: &srv.opt, index: ps.Index(), counters: new(counters)}
 }
 
+// readOn reads a session again, unless something keeps it from being read.
+func (e *env) readOn(slot uint32, rec *record) {
+	if rec.flags&flagsUnread == 0 {
+		e.ps.Resume(slot)
+	}
+}
+
 // variantOf returns the transport and the encoding of a session.
 func (e *env) variantOf(rec *record) *variant { return &e.srv.protocols.variants[rec.variant] }
 

@@ -34,6 +34,7 @@ const (
 	ReasonMessageTime                 // a message was not complete in time
 	ReasonLogin                       // a login was refused or did not come in time
 	ReasonHealth                      // a request for HealthPath was answered
+	ReasonBackend                     // a backend closed it (Server.Close)
 	reasonCount
 )
 
@@ -71,6 +72,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonMessageTime:   {"message_timeout", 4008, "message not complete in time", true},
 	ReasonLogin:         {"login", 4009, "login refused", false},
 	ReasonHealth:        {"health", 0, "", false},
+	ReasonBackend:       {"backend", ws.CloseNormal, "closed by a backend", false},
 }
 
 // Reasons returns every reason a session can end with, in the registry's order.

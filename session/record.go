@@ -47,7 +47,7 @@ const (
 	stateLogin                   // the request was accepted, and the client has to log in
 )
 
-type flags uint8
+type flags uint16
 
 const (
 	flagEcho      flags = 1 << iota // /echo: gets its own messages back, and no others
@@ -58,4 +58,9 @@ const (
 	flagSlowed                      // is not read until it has tokens again
 	flagReclaimed                   // its input was reclaimed; receiver.endInbound will end it
 	flagRemote                      // shard.remotes has its client's address
+	flagKept                        // shard.eventing has a record of it
+	flagHeld                        // is not read until Server.Resume
 )
+
+// flagsUnread are those of sessions that are not read for a while.
+const flagsUnread = flagSlowed | flagHeld

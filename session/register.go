@@ -59,6 +59,9 @@ func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
 			rec.awaited++
 		}
 	}
+	if err := u.events.keep(slot, rec, o); err != nil {
+		return err
+	}
 	for _, topic := range o.topics {
 		t, joined, err := u.topics.join(slot, rec, topic)
 		if err != nil {
@@ -142,6 +145,7 @@ func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 	u.ps.Send(slot, poller.Bytes(u.buf), poller.Data)
 	u.ps.Resume(slot)
 	u.heartbeats.arm(slot, rec)
+	u.events.opened(slot, rec)
 }
 
 // unixNow returns the time in Unix seconds.

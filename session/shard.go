@@ -15,6 +15,7 @@ type shard struct {
 	upgrades upgrades
 	halfOpen halfOpen
 	remotes  remotes
+	eventing eventing // what Options.Events is told, at every step
 
 	// What clients send.
 	receiver receiver
@@ -28,6 +29,7 @@ type shard struct {
 	users      users
 	topics     topics
 	dispatcher dispatcher
+	orders     orders // of other goroutines
 	fanout     fanoutRuns
 	latencies  latencies // read by any goroutine, as env.counters
 
@@ -56,6 +58,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		return nil, err
 	}
 	h.upgrades.env = h.env
+	h.orders.env = h.env
 	h.answers.env = h.env
 	h.assembly = assembly{ps: ps, buffers: ps.NewBuffers()}
 	h.pubs.init(&h.env, &h.answers)
@@ -63,16 +66,16 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
-		buckets: &h.buckets, topics: &h.topics, users: &h.users}
-	h.heartbeats = heartbeats{env: h.env, closer: &h.closer, fanout: &h.fanout, intervals: h.opt.intervals()}
-	h.commands = commands{env: h.env, topics: &h.topics, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
+		buckets: &h.buckets, topics: &h.topics, users: &h.users, events: &h.eventing}
+	h.heartbeats = heartbeats{env: h.env, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
+	h.commands = commands{env: h.env, topics: &h.topics, events: &h.eventing, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
 	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
-		commands: &h.commands, assembly: &h.assembly, decoders: srv.protocols.newDecoders()}
+		commands: &h.commands, events: &h.eventing, assembly: &h.assembly, decoders: srv.protocols.newDecoders()}
 	h.refuser = refuser{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, log: &h.log, closer: &h.closer}
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
 	h.upgrader = upgrader{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
 		users: &h.users, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
-		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats}
+		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats, events: &h.eventing}
 	if err := h.upgrader.init(); err != nil {
 		return nil, err
 	}
@@ -94,7 +97,10 @@ func (h *shard) initTables() error {
 	if err := h.halfOpen.init(h.opt); err != nil {
 		return err
 	}
-	return h.remotes.init(&h.env)
+	if err := h.remotes.init(&h.env); err != nil {
+		return err
+	}
+	return h.eventing.init(&h.env, &h.users, &h.remotes)
 }
 
 // OnOpen implements poller.Handler.
@@ -230,6 +236,7 @@ func (h *shard) OnTick() {
 	h.assembly.trim()
 	h.halfOpen.trim()
 	h.remotes.trim()
+	h.eventing.trim()
 	h.srv.addresses.sweep(h.srv.now(), h.index, len(h.srv.shards))
 	h.log.tick()
 	h.counters.topics.Store(int64(h.topics.len()))
@@ -240,6 +247,7 @@ func (h *shard) OnTick() {
 // OnWork implements poller.Handler.
 func (h *shard) OnWork() bool {
 	more := h.upgrader.startLogins()
+	more = h.orders.run(h) || more
 	h.commands.wake()
 	more = h.receiver.endInbound() || more
 	more = h.shutdown.run() || more
@@ -269,6 +277,7 @@ func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
 // OnStop implements poller.Handler.
 func (h *shard) OnStop() {
 	h.pubs.stop()
+	h.orders.stop()
 	h.shutdown.stop()
 	h.fanout.drop()
 	h.users.close()
@@ -277,4 +286,5 @@ func (h *shard) OnStop() {
 	h.assembly.close()
 	h.halfOpen.close()
 	h.remotes.close()
+	h.eventing.close()
 }

@@ -36,6 +36,8 @@ const (
 	limitInbound
 	limitMessageTime
 	limitClosing
+	limitKept
+	limitAgents
 	limitCount
 )
 
@@ -65,6 +67,8 @@ var limitNames = [limitCount]string{
 	limitInbound:     "session.inbound_bytes",
 	limitMessageTime: "session.message_timeout",
 	limitClosing:     "closing", // maxClosing and maxDiscarded: no setting
+	limitKept:        "kept",    // MaxKept: no setting
+	limitAgents:      "agents",  // maxAgents: no setting
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may
@@ -88,6 +92,7 @@ type counters struct {
 	unreadable    atomic.Uint64 // headers of trusted proxies that could not be parsed
 	badGrants     atomic.Uint64
 	halfOpened    atomic.Uint64 // connections whose request was not complete at once
+	held          atomic.Uint64 // pauses of sessions by Events.Received
 	users, topics atomic.Int64
 	links         atomic.Int64
 }
@@ -98,7 +103,7 @@ const opCount = wire.OpRPC + 1
 var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc"}
 
 // Codes of command errors. Any other code counts as the last one.
-var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "rate_limited", "unavailable"}
+var errorCodes = [...]string{"bad_request", "unauthorized", "forbidden", "refused", "too_many_topics", "too_large", "rate_limited", "unavailable"}
 
 const errorCount = len(errorCodes)
 
@@ -166,6 +171,7 @@ type Stats struct {
 	Deliveries, FanoutRuns, Coalesced, Slow uint64
 	UnreadableForwarded, BadGrants          uint64
 	HalfOpened                              uint64
+	Held                                    uint64 // pauses of sessions whose backend was behind
 
 	PushLatency   Latency // of pushes to users and sessions, from arrival to send
 	FanoutLatency Latency // of pushes to topics and all, from arrival to the last send of a shard
@@ -225,6 +231,7 @@ func (c *counters) addTo(st *Stats) {
 	st.UnreadableForwarded += c.unreadable.Load()
 	st.BadGrants += c.badGrants.Load()
 	st.HalfOpened += c.halfOpened.Load()
+	st.Held += c.held.Load()
 	st.Users += c.users.Load()
 	st.Topics += c.topics.Load()
 }

@@ -143,7 +143,8 @@ func (b *buckets) charge(slot uint32, rec *record, left [rateCount]int32) {
 // was slowed down.
 func (b *buckets) drop(slot uint32, rec *record) {
 	if rec.flags&flagSlowed != 0 {
-		b.ps.Resume(slot) // its close frame has to be read
+		rec.flags &^= flagSlowed
+		b.readOn(slot, rec) // its close frame has to be read
 	}
 	if rec.flags&flagMetered != 0 {
 		b.all.Free(rec.side)
@@ -213,7 +214,7 @@ func (b *buckets) resume() (more bool) {
 			if rec := b.rec(slot); exhausted(b.tokens(rec)) == rateCount {
 				rec.flags &^= flagSlowed
 				rec.pingedAt = b.ps.Now() // its pong could not be read
-				b.ps.Resume(slot)
+				b.readOn(slot, rec)
 			} else {
 				b.slowed = append(b.slowed, id)
 			}

@@ -20,6 +20,10 @@ type upgrade struct {
 	uid         string
 	topics      []string
 
+	route Route  // what Events.Match has returned
+	kept  []byte // the same
+	agent string // User-Agent, if it is to be kept
+
 	// The client's address, of a connection that moves to another shard and had
 	// one in remotes.
 	remote  netip.AddrPort
