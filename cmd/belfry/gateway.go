@@ -11,6 +11,7 @@ import (
 	"belfry/gateway"
 	"belfry/message"
 	"belfry/metrics"
+	"belfry/session"
 	"belfry/webhook"
 	"belfry/wire/v1"
 )
@@ -30,7 +31,7 @@ func (n *belfry) openGateway() error {
 
 func (n *belfry) startGateway() {
 	if n.gateway != nil {
-		n.gateway.Start(n.sessions)
+		n.gateway.Start(backends{n.sessions})
 	}
 }
 
@@ -195,3 +196,9 @@ func addRoute(v *metrics.Gateway, r *gateway.RouteStats) {
 		v.Dropped[[3]string{r.Name, event[0], event[1]}] = count
 	}
 }
+
+// backends gives the gateway access to the sessions.
+type backends struct{ *session.Server }
+
+// SetMeta implements gateway.Sessions.
+func (backends) SetMeta(string, []byte) error { return session.ErrNoSession }

@@ -20,34 +20,33 @@ func main() {
 	http.HandleFunc("POST /session", func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		if r.Header.Get("ce-type") == "belfry.session.closed" {
+		if names[r.Header.Get("ce-sid")] = user(r); r.Header.Get("ce-type") == "belfry.session.closed" {
 			delete(names, r.Header.Get("ce-sid"))
 			commands(w, push(user(r)+" has left"))
 			return
 		}
-		names[r.Header.Get("ce-sid")] = user(r)
 		commands(w, object{"type": "subscribe", "topic": "chat"}, push(user(r)+" is here"))
 	})
 	http.HandleFunc("POST /say", func(w http.ResponseWriter, r *http.Request) {
 		var m struct{ Text string }
-		if err := json.NewDecoder(r.Body).Decode(&m); err != nil || m.Text == "" {
+		if json.NewDecoder(r.Body).Decode(&m); m.Text != "" {
+			commands(w, push(user(r)+": "+m.Text))
+		} else {
 			http.Error(w, "say something", http.StatusBadRequest) // the client gets this text
-			return
 		}
-		commands(w, push(user(r)+": "+m.Text))
 	})
 	http.HandleFunc("POST /who", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
 		mu.Lock()
 		defer mu.Unlock()
-		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(slices.Sorted(maps.Values(names)))
 	})
 	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), nil))
 }
 
-func user(r *http.Request) string {
-	uid, _ := url.PathUnescape(r.Header.Get("ce-uid"))
-	return uid
+func user(r *http.Request) (uid string) {
+	uid, _ = url.PathUnescape(r.Header.Get("ce-uid"))
+	return
 }
 
 func push(text string) object {
