@@ -74,8 +74,7 @@ func chat(t *testing.T, dir, name string, args ...string) {
 		say(t, bob, fmt.Sprint("line ", n))
 	}
 	wait(t, ann, has("bob é: line 19"))
-	var lines []string
-	do(t, ann, chromedp.Evaluate(`[...document.querySelectorAll("#lines li")].map((li) => li.textContent).filter((line) => line.startsWith("bob é: "))`, &lines))
+	lines := eval[[]string](t, ann, `[...document.querySelectorAll("#lines li")].map((li) => li.textContent).filter((line) => line.startsWith("bob é: "))`)
 	for n, line := range lines {
 		if want := fmt.Sprint("bob é: line ", n); line != want {
 			t.Errorf("line %d is %q", n, line)
@@ -99,10 +98,10 @@ func has(line string) string {
 func say(t *testing.T, tab context.Context, text string) {
 	t.Helper()
 	quoted, _ := json.Marshal(text)
-	do(t, tab, chromedp.Evaluate(`document.querySelector("#text").value = `+string(quoted)+`; document.querySelector("button").click()`, nil))
+	do(t, tab, chromedp.Evaluate[chromedp.Void](`document.querySelector("#text").value = `+string(quoted)+`; document.querySelector("button").click()`))
 }
 
-func do(t *testing.T, tab context.Context, actions ...chromedp.Action) {
+func do(t *testing.T, tab context.Context, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(tab, waitLimit)
 	defer cancel()
@@ -111,16 +110,27 @@ func do(t *testing.T, tab context.Context, actions ...chromedp.Action) {
 	}
 }
 
-// wait waits until an expression is true.
-func wait(t *testing.T, tab context.Context, expression string) {
+// eval returns the value of an expression.
+func eval[T any](t *testing.T, tab context.Context, expression string) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(tab, waitLimit)
 	defer cancel()
-	if err := chromedp.Do(ctx, chromedp.Poll(expression, nil)); err != nil {
-		var shown string
-		_ = chromedp.Do(tab, chromedp.Evaluate(`document.body.innerText`, &shown))
-		t.Fatalf("%s: %v; the page shows\n%s", expression, err, shown)
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
 	}
+	return v
+}
+
+// wait waits until an expression is true.
+func wait(t *testing.T, tab context.Context, expression string) {
+	t.Helper()
+	for end := time.Now().Add(waitLimit); time.Now().Before(end); time.Sleep(30 * time.Millisecond) { // before the next look
+		if eval[bool](t, tab, "Boolean("+expression+")") {
+			return
+		}
+	}
+	t.Fatalf("not true: %s; the page shows\n%s", expression, eval[string](t, tab, "document.body.innerText"))
 }
 
 func openBrowser(t *testing.T) context.Context {
