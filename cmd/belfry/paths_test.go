@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// paths are the headings of the paths in docs/architecture.md.
-var paths = []string{"Accept to session", "Inbound", "Inbound to a backend", "HTTP push to sockets", "NATS to sockets", "Tick", "Shutdown"}
+// pathNames are the headings of the paths in docs/architecture.md.
+var pathNames = []string{"Accept to session", "Inbound", "Inbound to a backend", "HTTP push to sockets", "NATS to sockets", "Tick", "Shutdown"}
 
 // pathStep is a function that a path names: its file, and its name with the type of
 // its receiver.
@@ -75,14 +75,14 @@ func TestPaths(t *testing.T) {
 	_, section, _ := strings.Cut(string(page), "\n## Seven paths\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	parts := strings.Split(section, "\n### ")[1:]
-	if len(parts) != len(paths) {
-		t.Fatalf("%d paths; want %d", len(parts), len(paths))
+	if len(parts) != len(pathNames) {
+		t.Fatalf("%d paths; want %d", len(parts), len(pathNames))
 	}
 	for i, part := range parts {
 		title, text, _ := strings.Cut(part, "\n")
 		steps := stepsOf(text)
-		if title != paths[i] || len(steps) < 8 {
-			t.Errorf("path %q with %d functions; want %q", title, len(steps), paths[i])
+		if title != pathNames[i] || len(steps) < 8 {
+			t.Errorf("path %q with %d functions; want %q", title, len(steps), pathNames[i])
 		}
 		for _, s := range steps {
 			functions, err := functionsOf(filepath.Join("../..", s.file))
