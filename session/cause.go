@@ -8,6 +8,7 @@ const (
 	CauseNone          ws.Cause = "none"          // not refused
 	CauseOther         ws.Cause = "other"         // of a Refusal that names none
 	CauseUID           ws.Cause = "uid"           // the user id is not valid, or not proven
+	CauseExpired       ws.Cause = "expired"       // the credentials have expired
 	CauseTopic         ws.Cause = "topic"         // a topic that is not valid, or not open to this client
 	CauseMaxTopics     ws.Cause = "max_topics"    // more topics than a session may have
 	CauseUserSessions  ws.Cause = "user_sessions" // newer sessions of the user took its place
@@ -43,6 +44,7 @@ var causes = [...]struct {
 	{ws.CauseUpgrade, 400},
 	{ws.CauseOrigin, 403},
 	{CauseUID, 401},
+	{CauseExpired, 401},
 	{CauseTopic, 403},
 	{CauseMaxTopics, 403},
 	{CauseUserSessions, 429},

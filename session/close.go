@@ -26,14 +26,17 @@ const maxDiscarded = 1 << 20
 // Owned by the shard.
 type closer struct {
 	env
-	log      *connLog
-	answers  *answers
-	upgrades *upgrades
-	assembly *assembly
-	buckets  *buckets
-	topics   *topics
-	users    *users
-	events   *eventing
+	log       *connLog
+	answers   *answers
+	upgrades  *upgrades
+	assembly  *assembly
+	buckets   *buckets
+	topics    *topics
+	users     *users
+	grants    *grants
+	decisions *decisions
+	renewals  *renewals
+	events    *eventing
 }
 
 // end closes a session: it sends bye and a close frame, and waits for the peer's
@@ -209,6 +212,7 @@ func (c *closer) endNow(slot uint32, r Reason) {
 // the same session does nothing.
 func (c *closer) unregister(slot uint32, err error) {
 	rec := c.rec(slot)
+	c.renewals.drop(slot, rec)
 	c.upgrades.stopWaiting(rec)
 	if rec.flags&flagSession == 0 {
 		return
@@ -222,5 +226,7 @@ func (c *closer) unregister(slot uint32, err error) {
 	c.events.closed(slot, rec) // while it has its user
 	c.buckets.drop(slot, rec)
 	c.topics.leaveAll(rec)
+	c.grants.drop(rec)
+	c.decisions.drop(slot)
 	c.users.leave(slot, rec)
 }

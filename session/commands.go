@@ -15,7 +15,7 @@ const minPendingSubs = 16
 // pendingSub is a sub command that waits for the bus. It is on the Go heap only
 // while it waits.
 type pendingSub struct {
-	ref     string
+	reply   wire.Reply
 	pending int  // topics that are not ready
 	failed  bool // refused, and the client was told; nothing more is answered
 }
@@ -24,11 +24,15 @@ type pendingSub struct {
 // pub, ping. Owned by the shard.
 type commands struct {
 	env
-	topics   *topics
-	events   *eventing
-	answers  *answers
-	pubs     *pubQueue
-	upgrader *upgrader // told of upgrades whose topics are ready
+	topics    *topics
+	grants    *grants
+	clients   *clients
+	events    *eventing
+	decisions *decisions
+	renewals  *renewals
+	answers   *answers
+	pubs      *pubQueue
+	upgrader  *upgrader // told of upgrades whose topics are ready
 }
 
 // run does one command.
@@ -42,11 +46,13 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 		cs.wake() // sub commands are answered before this unsub
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
 	case wire.OpPub:
-		cs.publish(slot, c)
+		cs.publish(slot, rec, c)
 	case wire.OpSend, wire.OpRPC:
 		cs.forward(slot, rec, c)
 	case wire.OpLogin:
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "this session needs no login, or has had it")
+	case wire.OpAuth:
+		cs.renewals.begin(slot, rec, c)
 	case wire.OpPing:
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
 	default:
@@ -58,6 +64,7 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 func (cs *commands) unsubscribe(slot uint32, rec *record, topics []string) {
 	told := cs.events.wanted(slot, rec)
 	for _, topicName := range topics {
+		cs.decisions.withdraw(slot, topicName)
 		t, ok := cs.topics.find(topicName)
 		if !ok {
 			continue
@@ -78,27 +85,37 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 			cs.answers.fail(slot, c.Ref, "bad_request", "topics", err.Error())
 			return
 		}
-		if !cs.opt.MaySubscribe(topicName) {
-			cs.answers.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you (session.open_topics)", topicName))
-			return
-		}
 	}
-	if most := max(cs.opt.MaxTopics, minPendingSubs); int(rec.awaited) >= most {
+	most := cs.grants.maxTopics(rec)
+	if waiting := max(most, minPendingSubs); int(rec.awaited) >= waiting {
 		cs.counters.limit(limitTopics)
-		cs.answers.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.awaited, most))
+		cs.answers.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.awaited, waiting))
 		return
 	}
+	if asked := cs.unpermitted(rec, c.Topics); len(asked) > 0 {
+		cs.decisions.ask(slot, rec, c, asked, func(slot uint32, u *undecided) {
+			cs.enter(slot, cs.rec(slot), wire.Reply{Ref: u.ref}, u.topics, permitDecided)
+		})
+		return
+	}
+	cs.enter(slot, rec, wire.Reply{Ref: c.Ref}, c.Topics, permitPattern)
+}
+
+// enter enters a session into topics that it may subscribe to, or into none. The
+// reply to its command follows when the bus carries all of them to this node.
+func (cs *commands) enter(slot uint32, rec *record, reply wire.Reply, topics []string, by permit) {
+	most := cs.grants.maxTopics(rec)
 	before := rec.count
-	sub := &pendingSub{ref: c.Ref}
-	told := cs.events.wanted(slot, rec)
+	sub := &pendingSub{reply: reply}
+	told := cs.events.wanted(slot, rec) && by != permitGranted
 	var joined []string // if told
-	for _, topicName := range c.Topics {
-		if int(rec.count) >= cs.opt.MaxTopics {
+	for _, topicName := range topics {
+		if int(rec.count) >= most {
 			if !cs.topics.has(rec, topicName) {
 				cs.counters.limit(limitTopics)
 				sub.failed = true
 				cs.topics.leaveNewest(rec, before)
-				cs.answers.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", cs.opt.MaxTopics))
+				cs.answers.fail(slot, reply.Ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", most))
 				return
 			}
 		}
@@ -107,9 +124,10 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 			cs.counters.limit(limitMemory)
 			sub.failed = true
 			cs.topics.leaveNewest(rec, before)
-			cs.answers.fail(slot, c.Ref, "unavailable", "", "this server's tables are full")
+			cs.answers.fail(slot, reply.Ref, "unavailable", "", "this server's tables are full")
 			return
 		}
+		cs.topics.permitBy(rec, t, by)
 		if !cs.topics.at(t).ready {
 			cs.topics.await(t, waiter{cs.ps.ID(slot), sub})
 			sub.pending++
@@ -121,7 +139,7 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 	if sub.pending > 0 {
 		rec.awaited++
 	} else {
-		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
+		cs.answers.reply(slot, &reply)
 	}
 	cs.events.subscribed(slot, rec, joined)
 }
@@ -148,15 +166,19 @@ func (cs *commands) subscribed(slot uint32, sub *pendingSub) {
 	}
 	if rec := cs.rec(slot); rec.state == stateOpen {
 		rec.awaited--
-		cs.answers.reply(slot, &wire.Reply{Ref: sub.ref})
+		cs.answers.reply(slot, &sub.reply)
 	}
 }
 
 // publish hands a client's message to the shard's publisher, so that the shard
 // waits neither for the bus nor for a full mailbox.
-func (cs *commands) publish(slot uint32, c *wire.Command) {
+func (cs *commands) publish(slot uint32, rec *record, c *wire.Command) {
 	if cs.opt.Publish == nil {
-		cs.answers.fail(slot, c.Ref, "forbidden", "", "clients may not publish here (session.publish)")
+		cs.answers.fail(slot, c.Ref, "forbidden", "", "clients may not publish here (auth.publish)")
+		return
+	}
+	if !cs.grants.mayPublish(rec, &c.Target) {
+		cs.answers.fail(slot, c.Ref, "forbidden", "to", "you may not publish to this target (auth.publish); to users, sessions and all only clients with the pattern * may")
 		return
 	}
 	m := &message.Message{Target: c.Target, Kind: c.Kind, Payload: c.Payload, Received: time.Now()}

@@ -62,6 +62,10 @@ func (d *Delivery) Deliver() error {
 	if d.left.Store(int32(len(d.shards))); len(d.shards) == 0 {
 		s.mailBytes.Add(-d.size)
 	}
+	if d.queue == poller.QueueBulk {
+		s.cut.RLock()
+		defer s.cut.RUnlock()
+	}
 	for _, h := range d.shards {
 		h.ps.Put(d.queue, poller.Mail{Kind: mailDelivery, Ptr: d})
 	}

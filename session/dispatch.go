@@ -15,6 +15,7 @@ type dispatcher struct {
 	users     *users
 	topics    *topics
 	fanout    *fanoutRuns
+	arrivals  *arrivals
 	latencies *latencies
 	staged    []stagedPush // pushes whose sends are staged
 }
@@ -32,6 +33,9 @@ func (ds *dispatcher) dispatch(d *Delivery) {
 		d.done()
 	}()
 	sent, queued = ds.sendOrQueue(d)
+	if ds.arrivals.expected != nil && d.queue == poller.QueueBulk {
+		ds.arrivals.record(d, queued)
+	}
 	ds.counters.deliveries.Add(uint64(sent))
 	if to, many := ds.latencies.of(d); !d.Message.Received.IsZero() && sent > 0 {
 		if many {

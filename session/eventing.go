@@ -15,8 +15,7 @@ import (
 // has no record here. Owned by the shard.
 type eventing struct {
 	env
-	users   *users
-	remotes *remotes
+	clients *clients
 
 	table  *offheap.Table // by slot: index in all
 	all    *offheap.Records[routed]
@@ -27,11 +26,12 @@ type eventing struct {
 
 // routed is what is kept of a session for Options.Events. No Go pointers.
 type routed struct {
-	opened   int64       // when Opened was called: time since the server's start, + 1 ns; 0: not yet
-	kept     offheap.Str // what Events.Match has kept
-	readFrom uint32      // tick at which the session was read again after a pause
-	route    Route
-	agent    uint16 // in eventing.agents
+	opened     int64       // when Opened was called: time since the server's start, + 1 ns; 0: not yet
+	kept       offheap.Str // what Events.Match has kept
+	readFrom   uint32      // tick at which the session was read again after a pause
+	unanswered uint32      // messages that await Server.Reply
+	route      Route
+	agent      uint16 // in eventing.agents
 }
 
 // recentClients is for how many sessions of a shard the Client is kept that was told
@@ -44,8 +44,8 @@ type recentClient struct {
 	client *Client
 }
 
-func (ev *eventing) init(e *env, us *users, r *remotes) (err error) {
-	ev.env, ev.users, ev.remotes = *e, us, r
+func (ev *eventing) init(e *env, cs *clients) (err error) {
+	ev.env, ev.clients = *e, cs
 	owner, most := e.opt.Poller.Memory.Owner("events"), 1
 	if e.opt.Events != nil || e.opt.KeepAgent {
 		most = e.opt.MaxSessions + e.opt.MaxPending
@@ -139,22 +139,13 @@ func (ev *eventing) wanted(slot uint32, rec *record) bool {
 }
 
 // client returns what Options.Events is told about a session.
-func (ev *eventing) client(slot uint32, rec *record) *Client {
+func (ev *eventing) client(slot uint32) *Client {
 	id, last := ev.ps.ID(slot), &ev.recent[slot%recentClients]
 	if last.id == id {
 		return last.client
 	}
-	c := &Client{
-		SID:      ev.session(slot),
-		UID:      string(ev.users.uid(rec)),
-		Addr:     ev.remotes.of(slot),
-		Encoding: ev.variantOf(rec).Encoding.Name(),
-	}
-	if r := ev.of(slot, rec); r != nil {
-		c.Route, c.Kept, c.Agent = r.route, bytes.Clone(ev.blobs.get(r.kept)), ev.agents.name(r.agent)
-	}
-	*last = recentClient{id, c}
-	return c
+	*last = recentClient{id, ev.clients.of(slot)}
+	return last.client
 }
 
 // changed is called when a session's Client is not what it was.
@@ -171,7 +162,7 @@ func (ev *eventing) opened(slot uint32, rec *record) {
 		return
 	}
 	r.opened = int64(ev.srv.clock()) + 1
-	ev.ps.Protect(ev.ps.ID(slot), func() { ev.opt.Events.Opened(ev.client(slot, rec)) })
+	ev.ps.Protect(ev.ps.ID(slot), func() { ev.opt.Events.Opened(ev.client(slot)) })
 }
 
 // closed tells that a session has ended, if Opened was told, and forgets what was
@@ -184,7 +175,7 @@ func (ev *eventing) closed(slot uint32, rec *record) {
 	if r.opened != 0 {
 		lasted := ev.srv.clock() - time.Duration(r.opened-1)
 		r.opened = 0 // whatever Closed does, it is not called again
-		ev.ps.Protect(0, func() { ev.opt.Events.Closed(ev.client(slot, rec), rec.reason, lasted) })
+		ev.ps.Protect(0, func() { ev.opt.Events.Closed(ev.client(slot), rec.reason, lasted) })
 	}
 	ev.changed(slot)
 	if rec.flags&flagHeld != 0 {
@@ -201,9 +192,32 @@ func (ev *eventing) closed(slot uint32, rec *record) {
 	rec.flags &^= flagKept
 }
 
+// carry stores in o what is kept of a session that goes on as another one.
+func (ev *eventing) carry(slot uint32, rec *record, o *upgrade) {
+	if r := ev.of(slot, rec); r != nil {
+		o.route, o.kept, o.agent = r.route, bytes.Clone(ev.blobs.get(r.kept)), ev.agents.name(r.agent)
+	}
+}
+
+// answered says whether every message of a session that awaits an answer has it.
+func (ev *eventing) answered(slot uint32, rec *record) bool {
+	r := ev.of(slot, rec)
+	return r == nil || r.unanswered == 0
+}
+
+// reply counts an answer.
+func (ev *eventing) reply(slot uint32, rec *record) {
+	if r := ev.of(slot, rec); r != nil && r.unanswered > 0 {
+		r.unanswered--
+	}
+}
+
 // received hands a message to Options.Events. The session must be wanted.
 func (ev *eventing) received(slot uint32, rec *record, m *Inbound) {
-	if ev.opt.Events.Received(ev.client(slot, rec), m) {
+	if m.Answered {
+		ev.of(slot, rec).unanswered++
+	}
+	if ev.opt.Events.Received(ev.client(slot), m) {
 		ev.hold(slot, rec)
 	}
 }
@@ -221,14 +235,14 @@ func (ev *eventing) data(slot uint32, rec *record, kind message.Kind, p []byte) 
 // subscribed tells that commands of a client began subscriptions.
 func (ev *eventing) subscribed(slot uint32, rec *record, topics []string) {
 	for _, topic := range topics {
-		ev.opt.Events.Subscribed(ev.client(slot, rec), topic)
+		ev.opt.Events.Subscribed(ev.client(slot), topic)
 	}
 }
 
 // unsubscribed tells that a subscription of a client has ended. The session must be
 // wanted.
 func (ev *eventing) unsubscribed(slot uint32, rec *record, topic string) {
-	ev.opt.Events.Unsubscribed(ev.client(slot, rec), topic)
+	ev.opt.Events.Unsubscribed(ev.client(slot), topic)
 }
 
 // hold stops reading a session until release. Its client is not asked for a pong

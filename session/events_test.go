@@ -336,7 +336,7 @@ func TestKeepAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.on(0, func(h *shard) {
-		if c := h.eventing.client(0, h.rec(0)); c.Agent != "probe/2" || c.Route != 0 {
+		if c := h.eventing.client(0); c.Agent != "probe/2" || c.Route != 0 {
 			t.Errorf("%+v", c)
 		}
 	})

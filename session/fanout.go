@@ -43,7 +43,11 @@ type fanoutRuns struct {
 	topics    *topics
 	latencies *latencies
 
+	leaving *departures // sessions that get messages up to one of them, and no more
+
 	waiting []fanoutItem
+	added   uint64         // messages that were added since the start
+	begun   uint64         // those whose run has begun
 	users   map[uint32]int // how many messages to a user wait or are being sent, by hash of the uid
 
 	// The run in progress.
@@ -88,6 +92,7 @@ func (p *fanoutRuns) add(q fanoutItem) {
 		p.users[user]++
 	}
 	p.waiting = append(p.waiting, q)
+	p.added++
 }
 
 // hasUser says whether a message to a user with that hash waits or is being sent.
@@ -112,13 +117,18 @@ func (p *fanoutRuns) sameIDs(d *Delivery, changed uint64) []poller.ID {
 func (p *fanoutRuns) run() (more bool) {
 	defer p.flushCounters()
 	defer p.ps.Submit()
-	for p.active || p.begin() {
+	for {
+		if !p.active {
+			p.leaving.run()
+			if !p.begin() {
+				return false
+			}
+		}
 		if !p.runChunk() {
 			return true
 		}
 		p.finish()
 	}
-	return false
 }
 
 // begin starts a run with the oldest waiting messages of one scope. It returns
@@ -130,14 +140,17 @@ func (p *fanoutRuns) begin() bool {
 	first := &p.waiting[0]
 	p.all, p.ids = first.scope() == message.ScopeAll, first.ids
 	n, size, topics := 0, 0, 0
+	barrier, leaving := p.leaving.barrier()
 	for _, q := range p.waiting {
 		size += len(q.d.Message.Payload)
 		topics += len(q.topics)
-		if n == runMessages || n > 0 && (size > runBytes || topics > runTopics) || q.scope() != first.scope() || !sameList(q.ids, p.ids) {
+		if n == runMessages || n > 0 && (size > runBytes || topics > runTopics) || q.scope() != first.scope() || !sameList(q.ids, p.ids) ||
+			leaving && p.begun+uint64(n) == barrier {
 			break
 		}
 		n++
 	}
+	p.begun += uint64(n)
 	p.current = append(p.current[:0], p.waiting[:n]...)
 	clear(p.waiting[:n])
 	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {

@@ -17,6 +17,9 @@ type heartbeats struct {
 	events    *eventing
 	fanout    *fanoutRuns // to which pings give way
 	intervals intervals
+	grants    *grants
+	renewals  *renewals
+	own       intervals // of the session that is looked at, if its grant names limits
 }
 
 // intervals are the times of heartbeats in ticks; 0 turns one off.
@@ -29,13 +32,45 @@ func (o *Options) intervals() intervals {
 	return b
 }
 
+// of returns the intervals of a session. They are valid until the next call.
+func (h *heartbeats) of(rec *record) *intervals {
+	own := h.grants.limitsOf(rec)
+	if own == nil {
+		return &h.intervals
+	}
+	h.own = h.intervals
+	h.own.ping, h.own.jitter = own.ping, own.ping/10
+	h.own.idle, h.own.idleRead, h.own.idleWrite = own.idle, own.idleRead, own.idleWrite
+	return &h.own
+}
+
+// lifetime returns the time in ticks until a session expires; ok is false if it never
+// does. The clock of the grant goes on while the shard stands still, so the time is
+// counted anew whenever the timer is set.
+func (h *heartbeats) lifetime(rec *record) (left uint32, ok bool) {
+	it := h.grants.of(rec)
+	if it == nil || it.expires == 0 {
+		return 0, false
+	}
+	now := unixSeconds(h.opt.now())
+	return it.expires - min(now, it.expires), true
+}
+
 // check looks at a session whose timer has expired. Traffic only writes a time
 // into the record and never touches the timer. So the timer may have expired too
 // early; then it is set again. The clock stands still while the shard does not
 // run (poller.Shard.Now), and everything that arrived meanwhile was read before
 // the timers.
 func (h *heartbeats) check(slot uint32, rec *record) {
-	b, v := &h.intervals, h.variantOf(rec)
+	if left, ok := h.lifetime(rec); ok && left == 0 {
+		h.closer.expire(slot, rec)
+		return
+	}
+	if until, ok := h.renewals.until(slot, rec); ok && h.ps.Now() >= until {
+		h.renewals.timedOut(slot, rec)
+		return
+	}
+	b, v := h.of(rec), h.variantOf(rec)
 	if b.backlogTime > 0 && h.ps.BacklogAge(slot) >= b.backlogTime && rec.flags&flagsUnread == 0 {
 		h.counters.limit(limitBacklogTime)
 		h.ps.DropBacklog(slot)
@@ -51,7 +86,7 @@ func (h *heartbeats) check(slot uint32, rec *record) {
 			return
 		}
 	}
-	if rec.flags&(flagSlowed|flagPinged) == 0 && b.ping > 0 {
+	if rec.flags&(flagsUnread&^flagHeld|flagPinged) == 0 && b.ping > 0 {
 		silent := h.ps.Now() - max(h.lastSign(slot, rec, v), rec.pingedAt)
 		if silent >= b.ping-b.jitter && (!h.fanout.active || silent >= b.ping+b.ping/pingDelay) {
 			h.ping(slot, rec, v)
@@ -70,7 +105,7 @@ const pingDelay = 4
 // come in time, or nothing was written for too long. It is ReasonNone while the
 // shard does not read the session, which then cannot show that it lives.
 func (h *heartbeats) overdue(slot uint32, rec *record, v *variant) Reason {
-	b, now, read, write := &h.intervals, h.ps.Now(), h.events.lastRead(slot, rec), h.ps.LastWrite(slot)
+	b, now, read, write := h.of(rec), h.ps.Now(), h.events.lastRead(slot, rec), h.ps.LastWrite(slot)
 	over := func(limit, since uint32) bool { return limit > 0 && now-since >= limit }
 	switch {
 	case rec.flags&flagsUnread != 0 || h.ps.Deferred(slot):
@@ -116,7 +151,7 @@ func (h *heartbeats) lastSign(slot uint32, rec *record, v *variant) uint32 {
 // opened together are not pinged together.
 func (h *heartbeats) arm(slot uint32, rec *record) {
 	read, write := h.events.lastRead(slot, rec), h.ps.LastWrite(slot)
-	b, v := &h.intervals, h.variantOf(rec)
+	b, v := h.of(rec), h.variantOf(rec)
 	const never = ^uint32(0)
 	wait := never
 	consider := func(limit, since uint32) {
@@ -142,6 +177,12 @@ func (h *heartbeats) arm(slot uint32, rec *record) {
 		}
 		consider(b.idleWrite, write)
 		consider(b.idle, max(read, write))
+	}
+	if left, ok := h.lifetime(rec); ok {
+		wait = min(wait, left)
+	}
+	if until, ok := h.renewals.until(slot, rec); ok {
+		wait = min(wait, until-min(h.ps.Now(), until))
 	}
 	if wait == never {
 		h.ps.StopTimer(slot)

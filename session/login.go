@@ -47,7 +47,7 @@ func (u *upgrader) awaitLogin(slot uint32, o *upgrade) {
 func (u *upgrader) beforeLogin(slot uint32, rec *record, ev ws.Event) {
 	o := u.upgrades.get(rec)
 	if o.frames++; o.frames > maxBeforeLogin {
-		u.closer.end(slot, ReasonLogin, "too many frames before the login")
+		u.closer.end(slot, ReasonLoginRefused, "too many frames before the login")
 		return
 	}
 	if ev.Type != ws.EventMessage {
@@ -55,11 +55,11 @@ func (u *upgrader) beforeLogin(slot uint32, rec *record, ev ws.Event) {
 	}
 	cmd, rest, err := u.variantOf(rec).Encoding.Command(ev.Payload, kindOf(ev.Op))
 	if err != nil || cmd.Op != wire.OpLogin || len(rest) > 0 {
-		u.closer.end(slot, ReasonLogin, "the first message must be the login and nothing else")
+		u.closer.end(slot, ReasonLoginRefused, "the first message must be the login and nothing else")
 		return
 	}
 	if len(cmd.Payload) > maxCredentials {
-		u.closer.end(slot, ReasonLogin, "the credentials are longer than 4096 bytes")
+		u.closer.end(slot, ReasonLoginRefused, "the credentials are longer than 4096 bytes")
 		return
 	}
 	u.counters.commands[cmd.Op].Add(1)

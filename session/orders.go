@@ -146,7 +146,9 @@ func (s *Server) Reply(sid string, r *wire.Reply) error {
 	}
 	frames := s.framesOf(len(r.Data), func(e wire.Encoding, w *wire.Writer) { e.Reply(w, r) })
 	return s.order(sid, len(r.Data)+sizeOf(frames), func(h *shard, slot uint32) {
-		switch p := frames.of(h.rec(slot)); {
+		rec := h.rec(slot)
+		h.eventing.reply(slot, rec)
+		switch p := frames.of(rec); {
 		case p == nil:
 			h.answers.reply(slot, r)
 		case len(p) > 0: // the encoding has answers
@@ -186,14 +188,16 @@ func (s *Server) Subscribe(sid string, topics []string) error {
 	return s.order(sid, 0, func(h *shard, slot uint32) {
 		rec := h.rec(slot)
 		for _, topic := range topics {
-			if int(rec.count) >= h.opt.MaxTopics && !h.topics.has(rec, topic) {
+			if int(rec.count) >= h.grants.maxTopics(rec) && !h.topics.has(rec, topic) {
 				h.counters.limit(limitTopics)
 				return
 			}
-			if _, _, err := h.topics.join(slot, rec, topic); err != nil {
+			t, _, err := h.topics.join(slot, rec, topic)
+			if err != nil {
 				h.counters.limit(limitMemory)
 				return
 			}
+			h.topics.permitBy(rec, t, permitGranted)
 		}
 	})
 }
@@ -218,6 +222,21 @@ func (s *Server) Unsubscribe(sid string, topics []string) error {
 		if len(left) > 0 {
 			h.answers.reply(slot, &wire.Reply{Left: left})
 		}
+	})
+}
+
+// SetMeta replaces the meta data of a session: a JSON object of at most MaxMeta bytes,
+// nil for none. meta must not be changed afterwards. Without memory for it the last
+// meta data stay, which is counted.
+func (s *Server) SetMeta(sid string, meta []byte) error {
+	if err := CheckMeta(meta); err != nil {
+		return err
+	}
+	return s.order(sid, len(meta), func(h *shard, slot uint32) {
+		if h.grants.setMeta(h.rec(slot), meta) != nil {
+			h.counters.limit(limitMemory)
+		}
+		h.eventing.changed(slot)
 	})
 }
 

@@ -142,26 +142,32 @@ func TestPausedSessionIsNotSilent(t *testing.T) {
 	w := r.mustWire("/ws", "")
 	w.send(gobwas.OpText, []byte("a"))
 	e.awaits(t, "opened", "received a")
-	for range 20 {
-		r.tick(10)
+	for i := range 20 {
+		r.ticks(10)
 		if op, _, err := w.frame(); op != gobwas.OpPing || err != nil {
-			t.Fatalf("%v, %v; want a ping", op, err)
+			t.Fatalf("round %d: %v, %v; want a ping", i, op, err)
 		}
 	}
 	r.resume(e)
-	r.tick(8) // within the interval of pings
+	r.ticks(8) // within the interval of pings
 	if n := r.Stats().Sessions; n != 1 {
 		t.Fatalf("%d sessions after the pause", n)
 	}
-	for range 4 {
-		r.tick(5)
-	}
+	r.ticks(20)
 	if _, code, _, err := w.end(); code != 4000 || err != nil { // nothing answers the next ping
 		t.Errorf("close code %d, %v", code, err)
 	}
 	w.Close()
 	r.closedOnce(t, "pong_timeout")
 	e.check(t)
+}
+
+// ticks moves the clock on n times by one.
+func (r *rig) ticks(n int) {
+	r.t.Helper()
+	for range n {
+		r.tick(1)
+	}
 }
 
 // resume ends the pause of the session that was told of last, and waits for that.
@@ -207,7 +213,7 @@ func TestPausedAndSlowedDown(t *testing.T) {
 					t.Fatal("not slowed down")
 				}
 				e.awaits(t, "opened", "received a")
-				r.tick(2)
+				r.ticks(2)
 				e.awaits(t, "opened", "received a", "received b")
 				return
 			}
@@ -215,7 +221,7 @@ func TestPausedAndSlowedDown(t *testing.T) {
 				h.buckets.charge(0, h.rec(0), [rateCount]int32{})
 				h.buckets.overrun(0, h.rec(0), rateMessages)
 			})
-			r.tick(3)
+			r.ticks(3)
 			if slowed() {
 				t.Fatal("still slowed down")
 			}

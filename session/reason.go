@@ -32,8 +32,12 @@ const (
 	ReasonRate                        // the client sent more than its rates allow for too long
 	ReasonNodeInbound                 // the node's limit of input bytes was reached
 	ReasonMessageTime                 // a message was not complete in time
-	ReasonLogin                       // a login was refused or did not come in time
+	ReasonLoginRefused                // a login was refused or did not come in time
 	ReasonHealth                      // a request for HealthPath was answered
+	ReasonExpired                     // the credentials have expired, or were revoked
+	ReasonLogin                       // the session of nobody has logged in and goes on as another session
+	ReasonUnauthorized                // the credentials were refused (401)
+	ReasonForbidden                   // the credentials were refused (403)
 	ReasonBackend                     // a backend closed it (Server.Close)
 	reasonCount
 )
@@ -70,8 +74,12 @@ var reasonInfo = [reasonCount]struct {
 	ReasonRate:          {"rate_limit", ws.ClosePolicyViolation, "sent too much", false},
 	ReasonNodeInbound:   {"node_inbound", 4007, "server input is full", true},
 	ReasonMessageTime:   {"message_timeout", 4008, "message not complete in time", true},
-	ReasonLogin:         {"login", 4009, "login refused", false},
+	ReasonLoginRefused:  {"login_refused", 4009, "login refused", false},
 	ReasonHealth:        {"health", 0, "", false},
+	ReasonExpired:       {"expired", 4010, "the credentials have expired", true},
+	ReasonLogin:         {"login", 0, "", false},
+	ReasonUnauthorized:  {"unauthorized", 4401, "unauthorized", false},
+	ReasonForbidden:     {"forbidden", 4403, "forbidden", false},
 	ReasonBackend:       {"backend", ws.CloseNormal, "closed by a backend", false},
 }
 

@@ -62,10 +62,10 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	r.received.count(r.counters)
 	r.assembly.dropIdle(rec)
 	r.answers.flush(slot)
-	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !r.buckets.limits {
+	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !r.buckets.limited(rec) {
 		return used
 	}
-	if pinged && used == len(p) && rec.flags&flagMetered == 0 && r.oneFrame(used) {
+	if pinged && used == len(p) && rec.flags&flagMetered == 0 && r.oneFrame(rec, used) {
 		return used // the answer to our ping is free
 	}
 	r.buckets.charge(slot, rec, r.left)
@@ -91,8 +91,8 @@ func (n *received) count(c *counters) {
 
 // oneFrame says whether a read of so many bytes was one frame, small enough for
 // a control frame, and no command.
-func (r *receiver) oneFrame(used int) bool {
-	full := &r.buckets.rates
+func (r *receiver) oneFrame(rec *record, used int) bool {
+	full := r.buckets.of(rec)
 	return r.left[rateMessages] == full[rateMessages].burst-1 && used <= ws.MaxTail+1 &&
 		r.left[rateBytes] == full[rateBytes].burst-int32(used) &&
 		r.left[rateCommands] == full[rateCommands].burst
@@ -122,6 +122,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 		n, ev, err := r.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
 		r.left[rateBytes] -= int32(n + ev.Inflated)
+		r.left[rateUserBytes] -= int32(n + ev.Inflated)
 		if ev.Inflated > 0 {
 			frames = framesPerCheck // inflating 64 KiB takes 0.1 ms, and of a hostile client 1.5 ms
 			r.ps.CheckClock()       // before other connections, too
@@ -142,15 +143,17 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 			}
 		default:
 			r.received.frames++
-			r.left[rateMessages] -= int32(in.decoder().Frames(ev.Type))
+			sent := int32(in.decoder().Frames(ev.Type))
+			r.left[rateMessages] -= sent
+			r.left[rateUserMessages] -= sent
 			if in != nil && !in.Active() {
 				r.assembly.stopClock(in)
 			}
 			if !r.event(slot, rec, ev) {
 				return len(p)
 			}
-			if rec.state == stateAuth || rec.flags&flagHeld != 0 {
-				return used // a login is being checked, or a backend is behind
+			if rec.state == stateAuth || rec.flags&(flagAuth|flagHeld) != 0 {
+				return used // credentials are being checked, or a backend is behind
 			}
 		}
 	}
@@ -228,6 +231,10 @@ func (r *receiver) runCommands(slot uint32, rec *record, p []byte, kind message.
 		switch {
 		case err == nil:
 			r.left[rateCommands] -= int32(max(1, len(cmd.Topics), len(cmd.Target.Names)))
+			if cmd.Op == wire.OpAuth && len(rest) > 0 {
+				r.answers.fail(slot, cmd.Ref, "bad_request", "", "auth has to be the last command of its message")
+				break
+			}
 			r.commands.run(slot, rec, &cmd)
 		case errors.Is(err, wire.ErrNoCommands):
 			if r.events.data(slot, rec, kind, p) {

@@ -14,6 +14,7 @@ type record struct {
 	flags   flags
 	reason  Reason
 
+	grant     uint32      // index in shard.grants + 1; 0: nothing was granted that differs from the default
 	fanoutRun uint32      // the last fan-out run that visited the session
 	uid       offheap.Str // 0: none
 	userHash  uint32      // half-closed: bytes discarded since
@@ -58,9 +59,11 @@ const (
 	flagSlowed                      // is not read until it has tokens again
 	flagReclaimed                   // its input was reclaimed; receiver.endInbound will end it
 	flagRemote                      // shard.remotes has its client's address
+	flagAuth                        // an auth command is in progress; it is not read meanwhile
+	flagLeaving                     // it moves to another shard as soon as it has its messages
 	flagKept                        // shard.eventing has a record of it
 	flagHeld                        // is not read until Server.Resume
 )
 
 // flagsUnread are those of sessions that are not read for a while.
-const flagsUnread = flagSlowed | flagHeld
+const flagsUnread = flagSlowed | flagAuth | flagHeld

@@ -37,8 +37,11 @@ func (f *refuser) refuseUpgrade(slot uint32, o *upgrade, r *ws.Refusal) {
 	switch date := f.date.At(time.Now()); {
 	case o == nil:
 		f.buf = ws.AppendRefusal(f.buf[:0], r, date)
+	case o.closes && !o.answered && closeReason(r) != ReasonNone:
+		reason, class = closeReason(r), poller.Last
+		f.buf = f.appendClosing(f.buf[:0], o, reason, r)
 	case o.answered:
-		reason, class = ReasonLogin, poller.Last
+		reason, class = ReasonLoginRefused, poller.Last
 		f.buf = f.appendLoginRefusal(f.buf[:0], o, r)
 	default:
 		f.buf = f.srv.protocols.variants[o.variant].Transport.AppendRefusal(f.buf[:0], o.accept, r, date)
@@ -46,23 +49,48 @@ func (f *refuser) refuseUpgrade(slot uint32, o *upgrade, r *ws.Refusal) {
 	if rec.reason == ReasonNone {
 		rec.reason = reason
 	}
-	if reason != ReasonLogin { // a login has its status already: that of the accepted request
+	if reason != ReasonLoginRefused { // a login has its status already: that of the accepted request
 		f.counters.refused(r)
 	}
 	f.halfOpen.leave(rec)
 	f.log.refused(slot, r)
 	if o != nil {
-		f.srv.putUpgrade(o)
+		f.upgrades.give(o)
 	}
 	f.ps.Send(slot, poller.Bytes(f.buf), class)
 	f.closer.halfClose(slot, rec)
+}
+
+// closeReason returns the close code for a refusal of a client that asked for a
+// subprotocol of the server, ReasonNone if it gets the HTTP answer. Scripts of web
+// pages cannot see an HTTP answer: they get 1006, which means that the client should
+// come back.
+func closeReason(r *ws.Refusal) Reason {
+	switch {
+	case r.Cause == CauseUserSessions:
+		return ReasonReplaced
+	case r.Status == 401:
+		return ReasonUnauthorized
+	case r.Status == 403:
+		return ReasonForbidden
+	}
+	return ReasonNone
+}
+
+// appendClosing accepts a request only to close the connection with a code. There is
+// never a session.
+func (f *refuser) appendClosing(dst []byte, o *upgrade, reason Reason, r *ws.Refusal) []byte {
+	v := &f.srv.protocols.variants[o.variant]
+	f.writer.Reset(v.Transport, append(dst, o.accept...))
+	v.Encoding.Bye(&f.writer, &wire.Bye{Code: reason.Code(), Reason: reason.String(), Reconnect: reason.Reconnect()})
+	return v.Transport.AppendClose(f.writer.Bytes(), &wire.Close{Code: reason.Code(), Text: r.Detail, Reconnect: reason.Reconnect()})
 }
 
 // appendLoginRefusal appends the answer to a login that was refused, and a close
 // frame: 1013 if the client may try again.
 func (f *refuser) appendLoginRefusal(dst []byte, o *upgrade, r *ws.Refusal) []byte {
 	v := &f.srv.protocols.variants[o.variant]
-	code, end := "forbidden", wire.Close{Code: ReasonLogin.Code(), Text: r.Detail}
+	code, end := "forbidden", wire.Close{Code: ReasonLoginRefused.Code(), Text: r.Detail}
 	if mayRetry(r) {
 		code, end = "unavailable", wire.Close{Code: ws.CloseTryAgainLater, Text: r.Detail, Reconnect: true, After: r.RetryAfter}
 	}

@@ -27,6 +27,11 @@ func (u *upgrader) register(slot uint32, o *upgrade) {
 		rec.flags |= flagEcho
 		u.ps.SetLargeBacklog(slot)
 	}
+	if u.refusesNewest(o.grant.UID) {
+		u.counters.limit(limitPerUser)
+		u.refuser.refuseUpgrade(slot, o, &ws.Refusal{Status: 429, Cause: CauseUserSessions, Detail: tooManyOfUser})
+		return
+	}
 	if err := u.enter(slot, rec, o); err != nil {
 		u.opt.Log.Warn("session refused", zap.Error(err))
 		u.counters.limit(limitMemory)
@@ -49,10 +54,13 @@ func (u *upgrader) register(slot uint32, o *upgrade) {
 // enter enters a session into the tables of users and topics, and counts in
 // record.awaited what the bus does not carry yet.
 func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
-	if o.uid != "" {
-		_, hash := u.srv.homeOf(o.uid)
-		u.evictOldest(hash, o.uid)
-		if err := u.users.enter(slot, rec, hash, o.uid); err != nil {
+	if err := u.grants.put(rec, &o.grant); err != nil {
+		return err
+	}
+	if o.grant.UID != "" {
+		_, hash := u.srv.homeOf(o.grant.UID)
+		u.evictOldest(hash, o.grant.UID)
+		if err := u.users.enter(slot, rec, hash, o.grant.UID); err != nil {
 			return err
 		}
 		if !u.users.join(slot, rec) {
@@ -62,17 +70,54 @@ func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
 	if err := u.events.keep(slot, rec, o); err != nil {
 		return err
 	}
-	for _, topic := range o.topics {
-		t, joined, err := u.topics.join(slot, rec, topic)
-		if err != nil {
+	for _, j := range o.joined {
+		if j.by == permitPattern && !u.grants.maySubscribe(rec, j.name) {
+			continue // the client learns it from its hello
+		}
+		if err := u.join(slot, rec, j.name, j.by); err != nil {
 			return err
 		}
-		if joined && !u.topics.at(t).ready {
-			u.topics.await(t, waiter{id: u.ps.ID(slot)})
-			rec.awaited++
+	}
+	for _, topic := range o.grant.Topics {
+		if err := u.join(slot, rec, topic, permitGranted); err != nil {
+			return err
 		}
 	}
+	if o.move != nil {
+		u.arrivals.hold(slot, rec, o.move)
+	}
 	return nil
+}
+
+// join enters a session into a topic, and counts in record.awaited if the bus does not
+// carry it yet.
+func (u *upgrader) join(slot uint32, rec *record, topic string, by permit) error {
+	t, joined, err := u.topics.join(slot, rec, topic)
+	if err != nil {
+		return err
+	}
+	u.topics.permitBy(rec, t, by)
+	if joined && !u.topics.at(t).ready {
+		u.topics.await(t, waiter{id: u.ps.ID(slot)})
+		rec.awaited++
+	}
+	return nil
+}
+
+const tooManyOfUser = "the user has as many sessions as it may (session.max_per_user)"
+
+// refusesNewest says whether a further session of a user would be refused.
+func (u *upgrader) refusesNewest(uid string) bool {
+	if uid == "" || !u.opt.RefuseNewest || u.opt.MaxPerUser <= 0 {
+		return false
+	}
+	_, hash := u.srv.homeOf(uid)
+	first, ok := u.users.find(hash, []byte(uid))
+	if !ok {
+		return false
+	}
+	_, n := u.users.oldest(first)
+	return n >= u.opt.MaxPerUser
 }
 
 // evictOldest ends the oldest sessions of a user until there is room for one
@@ -131,21 +176,35 @@ func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 		u.hello = wire.Hello{
 			SID:          u.sid(slot),
 			Key:          &u.opt.Key,
-			UID:          o.uid,
+			UID:          o.grant.UID,
 			Ref:          o.ref,
-			Topics:       o.topics,
+			Topics:       o.grant.Topics,
 			PingInterval: u.opt.PingInterval,
 			PongTimeout:  u.opt.PongTimeout,
+			Expires:      o.grant.Expires,
+		}
+		if own := u.grants.limitsOf(rec); own != nil {
+			u.hello.PingInterval = seconds(own.ping)
+		}
+		if o.move != nil {
+			u.hello.Topics = u.topics.of(rec)
 		}
 		u.variantOf(rec).Encoding.Hello(w, &u.hello)
 		u.hello = wire.Hello{} // keeps nothing of the session alive
 		u.buf = w.Bytes()
+	}
+	move := o.move
+	if o.metered {
+		u.buckets.charge(slot, rec, o.tokens)
 	}
 	u.srv.putUpgrade(o)
 	u.ps.Send(slot, poller.Bytes(u.buf), poller.Data)
 	u.ps.Resume(slot)
 	u.heartbeats.arm(slot, rec)
 	u.events.opened(slot, rec)
+	if move != nil {
+		u.arrivals.open(slot, rec, move)
+	}
 }
 
 // unixNow returns the time in Unix seconds.

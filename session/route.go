@@ -48,7 +48,9 @@ func (ds *dispatcher) sendToMembers(d *Delivery, topics []uint32) (sent int) {
 		}
 	}
 	for _, slot := range slots[:n] {
-		sent += ds.route(slot, d)
+		if ds.rec(slot).flags&flagLeaving == 0 {
+			sent += ds.route(slot, d)
+		}
 	}
 	return sent
 }

@@ -18,15 +18,23 @@ type shard struct {
 	eventing eventing // what Options.Events is told, at every step
 
 	// What clients send.
-	receiver receiver
-	assembly assembly
-	buckets  buckets
-	answers  answers
-	commands commands
-	pubs     pubQueue // half of it is the publisher goroutine's
+	receiver    receiver
+	assembly    assembly
+	buckets     buckets
+	answers     answers
+	commands    commands
+	decisions   decisions
+	calls       calls // of other goroutines
+	permissions permitting
+	renewals    renewals
+	departures  departures
+	arrivals    arrivals
+	pubs        pubQueue // half of it is the publisher goroutine's
 
 	// What clients are sent.
 	users      users
+	grants     grants
+	clients    clients
 	topics     topics
 	dispatcher dispatcher
 	orders     orders // of other goroutines
@@ -50,6 +58,7 @@ const (
 	mailClose                    // Ptr: closeOrder
 	mailCall                     // Ptr: func(*shard)
 	mailPublished                // pubQueue has results
+	mailCut                      // Ptr: *relocation; a mark in the bulk queue
 )
 
 func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
@@ -57,24 +66,33 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	if err := h.initTables(); err != nil {
 		return nil, err
 	}
-	h.upgrades.env = h.env
+	h.upgrades = upgrades{env: h.env, arrivals: &h.arrivals}
 	h.orders.env = h.env
 	h.answers.env = h.env
 	h.assembly = assembly{ps: ps, buffers: ps.NewBuffers()}
+	h.calls.env = h.env
+	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers}
 	h.pubs.init(&h.env, &h.answers)
 	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
-	h.dispatcher = dispatcher{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
+	h.dispatcher = dispatcher{env: h.env, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
-		buckets: &h.buckets, topics: &h.topics, users: &h.users, events: &h.eventing}
-	h.heartbeats = heartbeats{env: h.env, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
-	h.commands = commands{env: h.env, topics: &h.topics, events: &h.eventing, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
+		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing}
+	h.heartbeats = heartbeats{env: h.env, renewals: &h.renewals, grants: &h.grants, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
+	h.commands = commands{env: h.env, events: &h.eventing, renewals: &h.renewals, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
+	h.permissions = permitting{env: h.env, events: &h.eventing, grants: &h.grants, topics: &h.topics, answers: &h.answers, closer: &h.closer}
+	h.renewals = renewals{env: h.env, events: &h.eventing, users: &h.users, grants: &h.grants, topics: &h.topics, clients: &h.clients, answers: &h.answers, commands: &h.commands,
+		permissions: &h.permissions, upgrades: &h.upgrades, heartbeats: &h.heartbeats, leaving: &h.departures}
+	h.departures = departures{env: h.env, events: &h.eventing, renewals: &h.renewals, closer: &h.closer, remotes: &h.remotes, buckets: &h.buckets, topics: &h.topics,
+		assembly: &h.assembly, fanout: &h.fanout}
+	h.arrivals = arrivals{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, upgrader: &h.upgrader, closer: &h.closer}
+	h.fanout.leaving = &h.departures
 	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
 		commands: &h.commands, events: &h.eventing, assembly: &h.assembly, decoders: srv.protocols.newDecoders()}
 	h.refuser = refuser{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, log: &h.log, closer: &h.closer}
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
-	h.upgrader = upgrader{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
-		users: &h.users, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
+	h.upgrader = upgrader{env: h.env, arrivals: &h.arrivals, permissions: &h.permissions, buckets: &h.buckets, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
+		users: &h.users, grants: &h.grants, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
 		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats, events: &h.eventing}
 	if err := h.upgrader.init(); err != nil {
 		return nil, err
@@ -87,10 +105,14 @@ func (h *shard) initTables() error {
 	if err := h.users.init(&h.env, h); err != nil {
 		return err
 	}
+	if err := h.grants.init(&h.env, &h.users); err != nil {
+		return err
+	}
+	h.clients = clients{h.env, &h.users, &h.grants, &h.remotes, &h.eventing}
 	if err := h.topics.init(&h.env, h, &h.fanout); err != nil {
 		return err
 	}
-	if err := h.buckets.init(&h.env, &h.closer, &h.answers); err != nil {
+	if err := h.buckets.init(&h.env, &h.closer, &h.answers, &h.grants, &h.users); err != nil {
 		return err
 	}
 	h.halfOpen.env = h.env
@@ -100,7 +122,7 @@ func (h *shard) initTables() error {
 	if err := h.remotes.init(&h.env); err != nil {
 		return err
 	}
-	return h.eventing.init(&h.env, &h.users, &h.remotes)
+	return h.eventing.init(&h.env, &h.clients)
 }
 
 // OnOpen implements poller.Handler.
@@ -200,7 +222,7 @@ func (h *shard) OnRefused(state any) {
 		if o.counted {
 			h.srv.addresses.leave(keyOf(o.remote.Addr()), h.srv.now())
 		}
-		h.srv.putUpgrade(o)
+		h.upgrades.give(o)
 		h.srv.waiting.Add(-1)
 		h.srv.connEnded()
 	}
@@ -228,14 +250,28 @@ func (h *shard) OnMail(m poller.Mail) {
 		h.shutdown.begin(m.Ptr.(closeOrder))
 	case mailPublished:
 		h.pubs.answer()
+	case mailCut:
+		defer h.ps.Release(poller.QueueBulk, 1)
+		h.cut(m.Ptr.(*relocation))
 	case mailCall:
 		m.Ptr.(func(*shard))(h)
+	}
+}
+
+// cut takes the mark of a relocation. If both shards are this one, so is the mark.
+func (h *shard) cut(r *relocation) {
+	if r.from == h {
+		h.departures.mark(r)
+	}
+	if r.to == h {
+		h.arrivals.mark(r)
 	}
 }
 
 // OnTick implements poller.Handler.
 func (h *shard) OnTick() {
 	h.users.trim()
+	h.grants.trim()
 	h.topics.trim()
 	h.buckets.tick()
 	h.assembly.trim()
@@ -254,10 +290,14 @@ func (h *shard) OnWork() bool {
 	more := h.upgrader.startLogins()
 	more = h.orders.run(h) || more
 	h.commands.wake()
+	more = h.renewals.run() || more
 	more = h.receiver.endInbound() || more
+	more = h.calls.run(h) || more
 	more = h.shutdown.run() || more
 	more = h.buckets.resume() || more
-	return h.fanout.run() || more
+	more = h.fanout.run() || more
+	h.arrivals.run()
+	return more
 }
 
 // OnSubmitted implements poller.Handler.
@@ -284,10 +324,12 @@ func (h *shard) OnStop() {
 	h.pubs.stop()
 	h.orders.stop()
 	h.shutdown.stop()
+	h.arrivals.stop()
 	h.fanout.drop()
 	h.users.close()
+	h.grants.close()
 	h.topics.close()
-	h.buckets.all.Close()
+	h.buckets.close()
 	h.assembly.close()
 	h.halfOpen.close()
 	h.remotes.close()

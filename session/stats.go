@@ -28,9 +28,12 @@ const (
 	limitNodeBacklog
 	limitPubs
 	limitMemory
+	limitDeciding
 	limitMessageRate
 	limitByteRate
 	limitCommandRate
+	limitUserMessageRate
+	limitUserByteRate
 	limitBacklogTime
 	limitMailbox
 	limitInbound
@@ -44,31 +47,34 @@ const (
 // limitNames are the labels of the metric: the name of the setting. A test of
 // cmd/belfry compares them with the settings.
 var limitNames = [limitCount]string{
-	limitPending:     "upgrade.max_pending",
-	limitWaiting:     "upgrade.max_waiting",
-	limitPerAddress:  "upgrade.max_per_address",
-	limitAddressRate: "upgrade.rate_per_address",
-	limitSessions:    "max_connections",
-	limitUpgradeTime: "upgrade.timeout",
-	limitTopics:      "session.max_topics",
-	limitPerUser:     "session.max_per_user",
-	limitMessage:     "session.max_message",
-	limitFragments:   "session.max_fragments",
-	limitFrames:      "backlog.frames",
-	limitBytes:       "backlog.bytes",
-	limitNodeBacklog: "backlog.node_bytes",
-	limitPubs:        "session.publish_queue",
-	limitMemory:      "memory", // of a shard's tables: no setting
-	limitMessageRate: "session.message_rate",
-	limitByteRate:    "session.byte_rate",
-	limitCommandRate: "session.command_rate",
-	limitBacklogTime: "backlog.timeout",
-	limitMailbox:     "fanout.mailbox_bytes",
-	limitInbound:     "session.inbound_bytes",
-	limitMessageTime: "session.message_timeout",
-	limitClosing:     "closing", // maxClosing and maxDiscarded: no setting
-	limitKept:        "kept",    // MaxKept: no setting
-	limitAgents:      "agents",  // maxAgents: no setting
+	limitPending:         "upgrade.max_pending",
+	limitWaiting:         "upgrade.max_waiting",
+	limitPerAddress:      "upgrade.max_per_address",
+	limitAddressRate:     "upgrade.rate_per_address",
+	limitSessions:        "max_connections",
+	limitUpgradeTime:     "upgrade.timeout",
+	limitTopics:          "session.max_topics",
+	limitPerUser:         "session.max_per_user",
+	limitMessage:         "session.max_message",
+	limitFragments:       "session.max_fragments",
+	limitFrames:          "backlog.frames",
+	limitBytes:           "backlog.bytes",
+	limitNodeBacklog:     "backlog.node_bytes",
+	limitPubs:            "session.publish_queue",
+	limitMemory:          "memory", // of a shard's tables: no setting
+	limitDeciding:        "session.max_deciding",
+	limitMessageRate:     "session.message_rate",
+	limitByteRate:        "session.byte_rate",
+	limitCommandRate:     "session.command_rate",
+	limitUserMessageRate: "session.user_message_rate",
+	limitUserByteRate:    "session.user_byte_rate",
+	limitBacklogTime:     "backlog.timeout",
+	limitMailbox:         "fanout.mailbox_bytes",
+	limitInbound:         "session.inbound_bytes",
+	limitMessageTime:     "session.message_timeout",
+	limitClosing:         "closing", // maxClosing and maxDiscarded: no setting
+	limitKept:            "kept",    // MaxKept: no setting
+	limitAgents:          "agents",  // maxAgents: no setting
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may
@@ -91,6 +97,7 @@ type counters struct {
 	slow          atomic.Uint64
 	unreadable    atomic.Uint64 // headers of trusted proxies that could not be parsed
 	badGrants     atomic.Uint64
+	unfitUIDs     atomic.Uint64 // topics refused to users whose id cannot stand for {uid}
 	halfOpened    atomic.Uint64 // connections whose request was not complete at once
 	held          atomic.Uint64 // pauses of sessions by Events.Received
 	users, topics atomic.Int64
@@ -170,6 +177,7 @@ type Stats struct {
 	PingsIn, PongsIn, PingsOut              uint64
 	Deliveries, FanoutRuns, Coalesced, Slow uint64
 	UnreadableForwarded, BadGrants          uint64
+	UnfitUIDs                               uint64 // topics refused to users whose id cannot stand for {uid} in a pattern
 	HalfOpened                              uint64
 	Held                                    uint64 // pauses of sessions whose backend was behind
 
@@ -230,6 +238,7 @@ func (c *counters) addTo(st *Stats) {
 	st.Slow += c.slow.Load()
 	st.UnreadableForwarded += c.unreadable.Load()
 	st.BadGrants += c.badGrants.Load()
+	st.UnfitUIDs += c.unfitUIDs.Load()
 	st.HalfOpened += c.halfOpened.Load()
 	st.Held += c.held.Load()
 	st.Users += c.users.Load()

@@ -23,14 +23,23 @@ type Rates struct {
 	Bytes, ByteBurst       int // received, framing included, and what inflating adds; the burst is at least Limits.MaxMessage
 	Commands, CommandBurst int // of belfry.v1; a sub, unsub or pub counts once for each name; the burst is at least MaxTopics
 	Grace                  time.Duration
+
+	// Of all sessions of a user on this node together.
+	UserMessages, UserMessageBurst int
+	UserBytes, UserByteBurst       int // the burst is at least Limits.MaxMessage
 }
 
-// The three buckets of a session.
+// The buckets of a session, and those of its user.
 const (
 	rateMessages = iota
 	rateBytes
 	rateCommands
+	rateUserMessages
+	rateUserBytes
 	rateCount
+
+	sessionRates = rateUserMessages // how many are of the session
+	userRates    = rateCount - sessionRates
 )
 
 // rate is how many tokens a bucket gets per second, and how many it holds.
@@ -39,9 +48,10 @@ type rate struct{ perSecond, burst int32 }
 // unlimited is the burst of a rate that is no limit.
 const unlimited = math.MaxInt32 / 2
 
-var rateLimits = [rateCount]int{rateMessages: limitMessageRate, rateBytes: limitByteRate, rateCommands: limitCommandRate}
+var rateLimits = [rateCount]int{rateMessages: limitMessageRate, rateBytes: limitByteRate, rateCommands: limitCommandRate,
+	rateUserMessages: limitUserMessageRate, rateUserBytes: limitUserByteRate}
 
-var rateUnits = [rateCount]string{"messages", "bytes", "commands"}
+var rateUnits = [rateCount]string{"messages", "bytes", "commands", "messages of all sessions of the user", "bytes of all sessions of the user"}
 
 func (o *Options) rates() (rates [rateCount]rate) {
 	set := func(which, each, burst, least int) {
@@ -54,6 +64,8 @@ func (o *Options) rates() (rates [rateCount]rate) {
 	set(rateMessages, o.Rates.Messages, o.Rates.MessageBurst, 1)
 	set(rateBytes, o.Rates.Bytes, o.Rates.ByteBurst, o.Limits.MaxMessage+clientHeader)
 	set(rateCommands, o.Rates.Commands, o.Rates.CommandBurst, o.MaxTopics)
+	set(rateUserMessages, o.Rates.UserMessages, o.Rates.UserMessageBurst, 1)
+	set(rateUserBytes, o.Rates.UserBytes, o.Rates.UserByteBurst, o.Limits.MaxMessage+clientHeader)
 	return rates
 }
 
@@ -67,10 +79,13 @@ type buckets struct {
 	env
 	closer  *closer
 	answers *answers
+	grants  *grants
+	user    userBuckets
 
 	rates  [rateCount]rate
-	grace  uint32 // ticks
-	limits bool   // some rate is a limit
+	own    [rateCount]rate // of the session that is looked at, if its grant names limits
+	grace  uint32          // ticks
+	limits bool            // some rate is a limit
 	all    *offheap.Records[bucket]
 	cursor uint32 // where the sweep goes on
 
@@ -80,34 +95,68 @@ type buckets struct {
 
 // bucket is what one session has left. No Go pointers.
 type bucket struct {
-	slot   uint32           // of the session
-	tokens [rateCount]int32 // below 0: a debt
-	at     uint32           // tick to which the tokens are counted
-	since  uint32           // tick at which the present streak began (streakGap)
-	last   uint32           // tick at which the session gets tokens again, or last got them; 0: it never ran out
+	slot   uint32              // of the session
+	tokens [sessionRates]int32 // below 0: a debt
+	at     uint32              // tick to which the tokens are counted
+	since  uint32              // tick at which the present streak began (streakGap)
+	last   uint32              // tick at which the session gets tokens again, or last got them; 0: it never ran out
 }
 
-func (b *buckets) init(e *env, c *closer, a *answers) (err error) {
+func (b *buckets) init(e *env, c *closer, a *answers, g *grants, us *users) (err error) {
 	o := e.opt
-	b.env, b.closer, b.answers = *e, c, a
+	b.env, b.closer, b.answers, b.grants = *e, c, a, g
 	b.rates, b.grace = o.rates(), ticks(o.Rates.Grace)
 	for _, r := range b.rates {
 		b.limits = b.limits || r.perSecond > 0
 	}
-	b.all, err = offheap.NewRecords[bucket](o.Poller.Memory.Owner("rates"), o.MaxSessions+o.MaxPending)
+	owner := o.Poller.Memory.Owner("rates")
+	if err = b.user.init(e, us, owner, b.rates[sessionRates:]); err != nil {
+		return err
+	}
+	b.all, err = offheap.NewRecords[bucket](owner, o.MaxSessions+o.MaxPending)
 	return err
+}
+
+// ownBurst is how many messages a session may send at once whose grant allows one a
+// second.
+const ownBurst = 5
+
+// of returns the rates of a session. They are valid until the next call.
+func (b *buckets) of(rec *record) *[rateCount]rate {
+	own := b.grants.limitsOf(rec)
+	if own == nil {
+		return &b.rates
+	}
+	b.own = b.rates
+	b.own[rateMessages] = rate{int32(own.messages), int32(ownBurst * own.messages)}
+	if own.messages == 0 {
+		b.own[rateMessages].burst = unlimited
+	}
+	return &b.own
+}
+
+// limited says whether some rate limits a session.
+func (b *buckets) limited(rec *record) bool {
+	return b.limits || rec.grant != 0 && b.of(rec)[rateMessages].perSecond > 0
 }
 
 // refill adds the tokens of the ticks that have passed, and says whether the
 // buckets are full.
-func (b *buckets) refill(k *bucket, now uint32) (full bool) {
-	passed := int64(now - k.at)
-	k.at, full = now, true
-	for i, r := range b.rates {
-		if k.tokens[i] = int32(min(int64(k.tokens[i])+passed*int64(r.perSecond), int64(r.burst))); r.perSecond == 0 {
-			k.tokens[i] = r.burst // no limit
+func (b *buckets) refill(rec *record, k *bucket, now uint32) (full bool) {
+	passed := now - k.at
+	k.at = now
+	return refill(k.tokens[:], b.of(rec)[:sessionRates], int64(passed))
+}
+
+// refill adds the tokens of the ticks that have passed to buckets, and says whether
+// they are full.
+func refill(tokens []int32, rates []rate, passed int64) (full bool) {
+	full = true
+	for i, r := range rates {
+		if tokens[i] = int32(min(int64(tokens[i])+passed*int64(r.perSecond), int64(r.burst))); r.perSecond == 0 {
+			tokens[i] = r.burst // no limit
 		}
-		full = full && k.tokens[i] == r.burst
+		full = full && tokens[i] == r.burst
 	}
 	return full
 }
@@ -116,12 +165,14 @@ func (b *buckets) refill(k *bucket, now uint32) (full bool) {
 func (b *buckets) tokens(rec *record) (left [rateCount]int32) {
 	if rec.flags&flagMetered != 0 {
 		k := b.all.At(rec.side)
-		b.refill(k, b.ps.Now())
-		return k.tokens
+		b.refill(rec, k, b.ps.Now())
+		copy(left[:], k.tokens[:])
+	} else {
+		for i, r := range b.of(rec)[:sessionRates] {
+			left[i] = r.burst
+		}
 	}
-	for i, r := range b.rates {
-		left[i] = r.burst
-	}
+	b.user.tokens(rec, left[sessionRates:])
 	return left
 }
 
@@ -136,7 +187,8 @@ func (b *buckets) charge(slot uint32, rec *record, left [rateCount]int32) {
 		rec.side = at
 		*b.all.At(at) = bucket{slot: slot, at: b.ps.Now()}
 	}
-	b.all.At(rec.side).tokens = left
+	copy(b.all.At(rec.side).tokens[:], left[:])
+	b.user.charge(rec, left[sessionRates:])
 }
 
 // drop frees the buckets of a session, if it has any, and reads it again if it
@@ -167,16 +219,17 @@ func (b *buckets) overrun(slot uint32, rec *record, which int) bool {
 	if first {
 		k.since = now
 	}
-	k.last = now + b.wait(k)
+	rates := b.of(rec)
+	k.last = now + b.wait(k, rates)
 	if now-k.since >= b.grace && (!first || b.grace == 0) {
-		b.closer.end(slot, ReasonRate, fmt.Sprintf("more than %d %s a second", b.rates[which].perSecond, rateUnits[which]))
+		b.closer.end(slot, ReasonRate, fmt.Sprintf("more than %d %s a second", rates[which].perSecond, rateUnits[which]))
 		b.closer.halfClose(slot, rec)
 		return false
 	}
 	if first {
 		b.answers.reply(slot, &wire.Reply{Err: &wire.CommandError{Code: "rate_limited", Text: fmt.Sprintf(
 			"more than %d %s a second (%s): reading pauses; after %d s of it the session is closed with 1008",
-			b.rates[which].perSecond, rateUnits[which], limitNames[rateLimits[which]], b.grace)}})
+			rates[which].perSecond, rateUnits[which], limitNames[rateLimits[which]], b.grace)}})
 		if ce := b.opt.Log.Check(zap.DebugLevel, "session slowed down"); ce != nil {
 			ce.Write(zap.String("limit", limitNames[rateLimits[which]]), zap.String("sid", b.session(slot)))
 		}
@@ -193,9 +246,9 @@ func (b *buckets) overrun(slot uint32, rec *record, which int) bool {
 const streakGap = 2
 
 // wait returns after how many ticks, at least one, every bucket of k has tokens.
-func (b *buckets) wait(k *bucket) uint32 {
+func (b *buckets) wait(k *bucket, rates *[rateCount]rate) uint32 {
 	wait := uint32(1)
-	for i, r := range b.rates {
+	for i, r := range rates[:sessionRates] {
 		if k.tokens[i] <= 0 && r.perSecond > 0 {
 			wait = max(wait, uint32(-k.tokens[i]/r.perSecond)+1)
 		}
@@ -251,9 +304,15 @@ func (b *buckets) tick() {
 			break
 		}
 		b.cursor = at + 1
-		if k := b.all.At(at); b.refill(k, now) && now > k.last+streakGap {
+		if k := b.all.At(at); b.refill(b.rec(k.slot), k, now) && now > k.last+streakGap {
 			b.drop(k.slot, b.rec(k.slot))
 		}
 	}
 	b.all.Trim()
+	b.user.tick(now)
+}
+
+func (b *buckets) close() {
+	b.all.Close()
+	b.user.close()
 }

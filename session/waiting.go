@@ -17,8 +17,15 @@ type upgrade struct {
 	frames   int    // received before the login
 
 	credentials []byte // of the login command
-	uid         string
-	topics      []string
+	grant       Grant  // of the authenticator
+
+	// Of a session of nobody that has logged in (relocation).
+	move    *relocation // nil: this is no such session
+	joined  []joinedTopic
+	tokens  [rateCount]int32
+	metered bool // tokens is set
+
+	closes bool // the client asked for a subprotocol of the server: it can be told of a refusal by a close code
 
 	route Route  // what Events.Match has returned
 	kept  []byte // the same
@@ -44,7 +51,8 @@ func (s *Server) putUpgrade(o *upgrade) {
 // the client's login, or for subscriptions of the bus. Owned by the shard.
 type upgrades struct {
 	env
-	index offheap.Index[*upgrade] // by record.side
+	arrivals *arrivals
+	index    offheap.Index[*upgrade] // by record.side
 }
 
 // put keeps an upgrade in the record of its connection.
@@ -65,8 +73,16 @@ func (us *upgrades) take(rec *record) *upgrade {
 // connection must not be counted as half-open any more.
 func (us *upgrades) drop(rec *record) {
 	if rec.side != 0 && rec.flags&flagMetered == 0 {
-		us.srv.putUpgrade(us.take(rec))
+		us.give(us.take(rec))
 	}
+}
+
+// give gives back an upgrade that has failed.
+func (us *upgrades) give(o *upgrade) {
+	if o.move != nil {
+		us.arrivals.drop(o.move)
+	}
+	us.srv.putUpgrade(o)
 }
 
 // startWaiting counts a connection as waiting for its answer, if it is not
