@@ -11,7 +11,6 @@ import (
 	"belfry/gateway"
 	"belfry/message"
 	"belfry/metrics"
-	"belfry/session"
 	"belfry/webhook"
 	"belfry/wire/v1"
 )
@@ -31,7 +30,7 @@ func (n *belfry) openGateway() error {
 
 func (n *belfry) startGateway() {
 	if n.gateway != nil {
-		n.gateway.Start(backends{n.sessions})
+		n.gateway.Start(n.sessions)
 	}
 }
 
@@ -196,9 +195,3 @@ func addRoute(v *metrics.Gateway, r *gateway.RouteStats) {
 		v.Dropped[[3]string{r.Name, event[0], event[1]}] = count
 	}
 }
-
-// backends gives the gateway access to the sessions.
-type backends struct{ *session.Server }
-
-// SetMeta implements gateway.Sessions.
-func (backends) SetMeta(string, []byte) error { return session.ErrNoSession }
