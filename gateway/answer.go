@@ -62,7 +62,9 @@ func (g *Gateway) push(e *event, d data) error {
 }
 
 func (g *Gateway) reply(e *event, d data) error {
-	return notGone((*g.sessions.Load()).Reply(e.client.SID, &wire.Reply{Ref: e.in.Ref, Kind: d.kind, Data: d.bytes, JSON: d.json}))
+	err := notGone((*g.sessions.Load()).Reply(e.client.SID, &wire.Reply{Ref: e.in.Ref, Kind: d.kind, Data: d.bytes, JSON: d.json}))
+	e.answered = err == nil
+	return err
 }
 
 func (g *Gateway) sendTo(e *event, key string, d data) error {
@@ -81,7 +83,8 @@ func notGone(err error) error {
 
 // ack tells a client that its message was taken, if it awaits that.
 func (g *Gateway) ack(e *event) {
-	if e.awaitsAnswer() {
+	if e.awaitsAnswer() && !e.answered {
+		e.answered = true
 		_ = (*g.sessions.Load()).Reply(e.client.SID, &wire.Reply{Ref: e.in.Ref}) // is refused only if the session is gone
 	}
 }
@@ -137,6 +140,7 @@ func (g *Gateway) answerRefusal(e *event, r *route, why cause, reason string) {
 	if text == "" {
 		text = causeText[why]
 	}
+	e.answered = true
 	if e.awaitsAnswer() {
 		_ = s.Reply(sid, &wire.Reply{Ref: e.in.Ref, Err: &wire.CommandError{Code: codeOf(why), Text: text, Ref: e.in.Ref}})
 		return

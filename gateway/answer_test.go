@@ -45,6 +45,7 @@ func TestOneAnswer(t *testing.T) {
 		{"time-out", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return nil, webhook.ErrTimeout }, []string{unavailable}},
 		{"breaker", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return nil, webhook.ErrOpen }, []string{unavailable}},
 		{"connection", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return nil, errors.New("dial 10.0.0.1") }, []string{unavailable}},
+		{"panic", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return nil, nil }, []string{"err 1 unavailable: a fault of the server; its log says more"}},
 		{"10 MB", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return nil, webhook.ErrAnswerTooBig }, []string{"err 1 unavailable: the answer of the backend was not valid"}},
 		{"commands", rpc("1", "x"), commands(`{"type":"subscribe","topic":"a"},{"type":"push","to":{"topic":"a"},"data":{"n":1}}`), []string{"subscribe [a]", "ack 1"}},
 		{"commands with a reply", rpc("1", "x"), commands(`{"type":"reply","data":"r"},{"type":"push","data":"AP8=","binary":true},{"type":"reply","data":"again"}`), []string{"ack 1 text r", "binary \x00\xff"}},

@@ -17,6 +17,15 @@ import (
 // call sends an event to its backend and does what the answer says. again is true if
 // the event is to be sent once more, after a pause.
 func (g *Gateway) call(e *event) (again bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.fault(e, v)
+			again = false
+			if !e.answered {
+				g.fail(e, causeFault, "")
+			}
+		}
+	}()
 	if g.ctx.Err() != nil {
 		g.fail(e, causeShutdown, "")
 		return false

@@ -14,11 +14,12 @@ const (
 	causeRefused        // the backend refused the event
 	causeAnswer         // the answer was not valid
 	causeOverload       // the session had no room for the answer
+	causeFault          // a fault of belfry
 	causeShutdown       // the node stops
 	causes
 )
 
-var causeNames = [causes]string{"none", "no_route", "queue", "bytes", "session", "failed", "refused", "answer", "overload", "shutdown"}
+var causeNames = [causes]string{"none", "no_route", "queue", "bytes", "session", "failed", "refused", "answer", "overload", "fault", "shutdown"}
 
 // causeText is what a client is told.
 var causeText = [causes]string{
@@ -29,5 +30,6 @@ var causeText = [causes]string{
 	causeRefused:  "the backend has refused the message",
 	causeAnswer:   "the answer of the backend was not valid",
 	causeOverload: "the backend has answered, but the server has no room for the answer",
+	causeFault:    "a fault of the server; its log says more",
 	causeShutdown: "the server is going away",
 }

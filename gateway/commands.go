@@ -242,14 +242,14 @@ func (g *Gateway) runCommands(e *event, body []byte) {
 		g.fail(e, causeAnswer, "")
 		return
 	}
-	answered := !e.awaitsAnswer()
+	e.answered = !e.awaitsAnswer()
 	for i := range list {
 		c := &list[i]
 		g.count.commands[c.kind].Add(1)
-		if err := g.run(e, c, &answered); err != nil {
+		if err := g.run(e, c); err != nil {
 			g.count.cmdsFailed.Add(1)
 			g.warnAnswer(e, fmt.Errorf("commands[%d]: %s: %w", i, commandNames[c.kind], err))
-			if !answered {
+			if !e.answered {
 				g.fail(e, causeFailed, "")
 				return
 			}
@@ -257,12 +257,10 @@ func (g *Gateway) runCommands(e *event, body []byte) {
 		}
 	}
 	e.route.results[resultCommands].Add(1)
-	if !answered {
-		g.ack(e)
-	}
+	g.ack(e)
 }
 
-func (g *Gateway) run(e *event, c *command, answered *bool) error {
+func (g *Gateway) run(e *event, c *command) error {
 	s, sid := *g.sessions.Load(), e.client.SID
 	switch c.kind {
 	case push:
@@ -279,10 +277,8 @@ func (g *Gateway) run(e *event, c *command, answered *bool) error {
 	case closing:
 		return notGone(s.Close(sid, c.code, c.reason))
 	}
-	if *answered {
+	if e.answered {
 		return nil // nobody has asked, or a reply came before
 	}
-	err := g.reply(e, c.data)
-	*answered = err == nil
-	return err
+	return g.reply(e, c.data)
 }

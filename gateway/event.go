@@ -18,11 +18,12 @@ type event struct {
 	at     time.Time
 	seq    uint64 // makes the id
 
-	route   *route // nil: the router has not seen it yet
-	refusal cause  // why a message is not sent at all; causeNone: it is
-	tries   int    // calls that have failed
-	size    int64  // in bytes, as QueueBytes counts it
-	next    *event // in its session's queue
+	route    *route // nil: the router has not seen it yet
+	refusal  cause  // why a message is not sent at all; causeNone: it is
+	tries    int    // calls that have failed
+	answered bool   // the client has got its answer, or nobody awaits one
+	size     int64  // in bytes, as QueueBytes counts it
+	next     *event // in its session's queue
 }
 
 // overhead is what an event takes besides its payload, in bytes: the event, the

@@ -53,6 +53,7 @@ type totals struct {
 	keptCut    atomic.Uint64 // requests of which not all wanted headers were kept
 	commands   [commandTypes]atomic.Uint64
 	cmdsFailed atomic.Uint64
+	faults     atomic.Uint64 // panics
 }
 
 var _ session.Events = (*Gateway)(nil)
@@ -108,27 +109,42 @@ func (g *Gateway) Match(r *ws.Request, _ string) (session.Route, []byte) {
 }
 
 // Opened implements session.Events.
-func (g *Gateway) Opened(c *session.Client) { g.other(newEvent(Connect, c)) }
+func (g *Gateway) Opened(c *session.Client) {
+	if g.wants(c, Connect) {
+		g.other(newEvent(Connect, c))
+	}
+}
 
 // Subscribed implements session.Events.
 func (g *Gateway) Subscribed(c *session.Client, topic string) {
-	e := newEvent(Subscribe, c)
-	e.topic = topic
-	g.other(e)
+	if g.wants(c, Subscribe) {
+		e := newEvent(Subscribe, c)
+		e.topic = topic
+		g.other(e)
+	}
 }
 
 // Unsubscribed implements session.Events.
 func (g *Gateway) Unsubscribed(c *session.Client, topic string) {
-	e := newEvent(Unsubscribe, c)
-	e.topic = topic
-	g.other(e)
+	if g.wants(c, Unsubscribe) {
+		e := newEvent(Unsubscribe, c)
+		e.topic = topic
+		g.other(e)
+	}
 }
 
 // Closed implements session.Events.
 func (g *Gateway) Closed(c *session.Client, r session.Reason, lasted time.Duration) {
-	e := newEvent(Disconnect, c)
-	e.reason, e.lasted = r, lasted
-	g.other(e)
+	if g.wants(c, Disconnect) {
+		e := newEvent(Disconnect, c)
+		e.reason, e.lasted = r, lasted
+		g.other(e)
+	}
+}
+
+// wants says whether a route of the session takes events of a kind at all.
+func (g *Gateway) wants(c *session.Client, k Kind) bool {
+	return len(g.sets.get(c.Route).byKind[k]) > 0
 }
 
 // Degraded returns what does not work although the node is ready.
@@ -146,6 +162,12 @@ func (g *Gateway) Degraded() (reasons []string) {
 
 // degradedFor is how long the gateway is degraded after it has dropped an event.
 const degradedFor = time.Minute
+
+// fault reports a panic, which costs one event.
+func (g *Gateway) fault(e *event, v any) {
+	g.count.faults.Add(1)
+	g.opt.Log.Error("fault of belfry: an event for a backend panicked", zap.Stringer("event", e.kind), zap.Any("panic", v), zap.Stack("stack"))
+}
 
 // drop counts an event that nobody is told of.
 func (g *Gateway) drop(e *event, r *route, why cause) {

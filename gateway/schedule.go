@@ -174,19 +174,7 @@ func (g *Gateway) routeOne() bool {
 		return false
 	}
 	e := q.first // nobody else uses it: it is neither in flight nor in a list
-	var found *route
-	if e.refusal == causeNone {
-		for _, r := range g.sets.get(e.client.Route).byKind[Message] {
-			if r.takes(e) {
-				found = r
-				break
-			}
-		}
-		if found == nil {
-			g.count.unmatched.Add(1)
-			e.refusal = causeNoRoute
-		}
-	}
+	found := g.routeOf(e)
 	g.mu.Lock()
 	if e.refusal == causeNone && found.waiting.n >= found.Queue {
 		e.refusal = causeQueue
@@ -202,6 +190,28 @@ func (g *Gateway) routeOne() bool {
 	g.answerRefusal(e, found, e.refusal, "")
 	g.finish(q)
 	return true
+}
+
+// routeOf returns the route that takes a message. If there is none, it says why in
+// e.refusal.
+func (g *Gateway) routeOf(e *event) *route {
+	if e.refusal != causeNone {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			g.fault(e, v)
+			e.refusal = causeFault
+		}
+	}()
+	for _, r := range g.sets.get(e.client.Route).byKind[Message] {
+		if r.takes(e) {
+			return r
+		}
+	}
+	g.count.unmatched.Add(1)
+	e.refusal = causeNoRoute
+	return nil
 }
 
 // work makes calls of a route, one after the other, until none waits. It begins with

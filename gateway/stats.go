@@ -16,6 +16,7 @@ type Stats struct {
 	KeptCut        uint64 // requests of which not all headers and cookies were kept
 	Commands       map[string]uint64
 	CommandsFailed uint64
+	Faults         uint64 // panics, each of which has cost one event
 }
 
 // RouteStats is about one route.
@@ -35,7 +36,7 @@ func (g *Gateway) Stats() Stats {
 	c := &g.count
 	s := Stats{
 		Paused: c.paused.Load(), Unmatched: c.unmatched.Load(), OverQueue: c.overQueue.Load(), OverBytes: c.overBytes.Load(),
-		NodeBytes: c.nodeBytes.Load(), KeptCut: c.keptCut.Load(), Commands: map[string]uint64{}, CommandsFailed: c.cmdsFailed.Load(),
+		NodeBytes: c.nodeBytes.Load(), KeptCut: c.keptCut.Load(), Commands: map[string]uint64{}, CommandsFailed: c.cmdsFailed.Load(), Faults: c.faults.Load(),
 	}
 	for k := range c.commands {
 		s.Commands[commandNames[k]] = c.commands[k].Load()

@@ -19,5 +19,6 @@ type Gateway struct {
 	Paused     uint64               `metric:"belfry_gateway_paused_total" type:"counter" help:"Times that a session was not read because its messages waited for a backend."`
 	Commands   map[string]uint64    `metric:"belfry_gateway_commands_total" type:"counter" label:"type" help:"Commands in the answers of backends."`
 	CmdsFailed uint64               `metric:"belfry_gateway_commands_failed_total" type:"counter" help:"Commands of backends that could not be carried out; the log says why."`
+	Faults     uint64               `metric:"belfry_gateway_faults_total" type:"counter" help:"Faults of belfry caught in the gateway; each cost one event. The log has the stack."`
 	KeptCut    uint64               `metric:"belfry_gateway_kept_cut_total" type:"counter" help:"Requests of which headers or cookies were not kept because they were longer than 4 KiB in all."`
 }

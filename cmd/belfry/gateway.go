@@ -164,7 +164,7 @@ func (n *belfry) gatewayValues(limits map[string]uint64) (v metrics.Gateway) {
 	limits["gateway.queue_bytes"] += st.NodeBytes
 	v = metrics.Gateway{
 		Unmatched: st.Unmatched, Bytes: uint64(max(st.Bytes, 0)), Sessions: uint64(st.Queues), Paused: st.Paused,
-		Commands: st.Commands, CmdsFailed: st.CommandsFailed, KeptCut: st.KeptCut,
+		Commands: st.Commands, CmdsFailed: st.CommandsFailed, KeptCut: st.KeptCut, Faults: st.Faults,
 		Calls: map[[2]string]uint64{}, Retries: map[string]uint64{}, Seconds: map[string]metrics.Histogram{},
 		InFlight: map[string]uint64{}, Flight: map[string]uint64{}, Waiting: map[string]uint64{}, Open: map[string]uint64{},
 		Answers: map[[2]string]uint64{}, Refused: map[[2]string]uint64{}, Dropped: map[[3]string]uint64{},
