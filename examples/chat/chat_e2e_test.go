@@ -84,7 +84,9 @@ func chat(t *testing.T, dir, name string, args ...string) {
 	say(t, ann, "") // the backend refuses it and says why
 	wait(t, ann, `document.querySelector("#error").textContent === "say something"`)
 
-	do(t, bob, chromedp.Navigate("about:blank"))
+	if err := chromedp.Cancel(bob); err != nil { // closes the tab
+		t.Fatal(err)
+	}
 	wait(t, ann, has("bob é has left"))
 	wait(t, ann, `document.querySelector("#who").textContent === "ann"`)
 }
