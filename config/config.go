@@ -91,29 +91,35 @@ type SSE struct {
 
 // Session is the section session.
 type Session struct {
-	MaxMessage     Size          `yaml:"max_message" default:"64KiB" range:"125..64MiB" doc:"Largest message from a client, all fragments together, compressed or not; a larger one closes with 1009. A shard inflates a compressed message without a break, 1.5 to 7 ms for each MiB, in which its other clients wait: with a large limit consider deflate.enabled: false."`
-	MaxFragments   int           `yaml:"max_fragments" default:"1024" range:"1..1048576" doc:"Most fragments of one message from a client; more close with 1009."`
-	MessageTimeout time.Duration `yaml:"message_timeout" default:"30s" range:"1s..10m" zero:"no limit" doc:"Time from the first byte of a client's message to its last; then 4008."`
-	InboundBytes   Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of clients' input this node may hold: unfinished messages, input not yet decoded, and messages clients publish. Beyond it the session that holds most is closed with 4007."`
-	MessageRate    int           `yaml:"message_rate" default:"200" range:"1..1000000" zero:"no limit" doc:"Messages per second from one session, including commands, pings and fragments. A faster session is slowed down (belfry.v1: err rate_limited) and after session.rate_grace closed with 1008."`
-	MessageBurst   int           `yaml:"message_burst" default:"1000" range:"1..10000000" doc:"Messages a session may send at once before session.message_rate applies."`
-	ByteRate       Size          `yaml:"byte_rate" default:"512KiB" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes per second from one session; a compressed message counts with its inflated size. A faster session is treated as with session.message_rate."`
-	ByteBurst      Size          `yaml:"byte_burst" default:"4MiB" range:"1KiB..1GiB" doc:"Bytes a session may send at once before session.byte_rate applies; never less than session.max_message."`
-	CommandRate    int           `yaml:"command_rate" default:"50" range:"1..1000000" zero:"no limit" doc:"Commands per second from one belfry.v1 session; a faster session is treated as with session.message_rate. A sub or unsub counts once for each topic, a pub once for each name in its target."`
-	CommandBurst   int           `yaml:"command_burst" default:"500" range:"1..10000000" doc:"Commands a session may send at once before session.command_rate applies; never less than session.max_topics."`
-	RateGrace      time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may keep exceeding its rates (it is slowed down meanwhile) before it is closed with 1008."`
-	ClientMessages string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: drop counts and drops it, refuse closes with 1008."`
-	Publish        bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
-	PublishQueue   int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub gets the error unavailable."`
-	OpenTopics     []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
-	MaxTopics      int           `yaml:"max_topics" default:"128" range:"1..4096" doc:"Most topics of one session."`
-	MaxPerUser     int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; beyond it the oldest is closed with 4006."`
-	PingInterval   time.Duration `yaml:"ping_interval" default:"25s" range:"1s..1h" zero:"no pings" doc:"Time without input from a client after which it is pinged. During a fan-out run it is up to a quarter longer."`
-	PongTimeout    time.Duration `yaml:"pong_timeout" default:"10s" range:"1s..10m" zero:"no limit" doc:"How long a ping may stay unanswered; then the session is closed with 4000."`
-	IdleRead       time.Duration `yaml:"idle_read" range:"1s..24h" zero:"off" doc:"Longest time without input from the client; then it is closed with 4001."`
-	IdleWrite      time.Duration `yaml:"idle_write" range:"1s..24h" zero:"off" doc:"Longest time without output to the client; then it is closed with 4002."`
-	Idle           time.Duration `yaml:"idle" range:"1s..24h" zero:"off" doc:"Longest time without input or output; then the client is closed with 4003."`
-	CloseTimeout   time.Duration `yaml:"close_timeout" default:"5s" range:"1s..5m" doc:"How long the server waits for the client's answer to a close frame."`
+	MaxMessage       Size          `yaml:"max_message" default:"64KiB" range:"125..64MiB" doc:"Largest message from a client, all fragments together, compressed or not; a larger one closes with 1009. A shard inflates a compressed message without a break, 1.5 to 7 ms for each MiB, in which its other clients wait: with a large limit consider deflate.enabled: false."`
+	MaxFragments     int           `yaml:"max_fragments" default:"1024" range:"1..1048576" doc:"Most fragments of one message from a client; more close with 1009."`
+	MessageTimeout   time.Duration `yaml:"message_timeout" default:"30s" range:"1s..10m" zero:"no limit" doc:"Time from the first byte of a client's message to its last; then 4008."`
+	InboundBytes     Size          `yaml:"inbound_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of clients' input this node may hold: unfinished messages, input not yet decoded, and messages clients publish. Beyond it the session that holds most is closed with 4007."`
+	MessageRate      int           `yaml:"message_rate" default:"200" range:"1..1000000" zero:"no limit" doc:"Messages per second from one session, including commands, pings and fragments. A faster session is slowed down (belfry.v1: err rate_limited) and after session.rate_grace closed with 1008."`
+	MessageBurst     int           `yaml:"message_burst" default:"1000" range:"1..10000000" doc:"Messages a session may send at once before session.message_rate applies."`
+	ByteRate         Size          `yaml:"byte_rate" default:"512KiB" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes per second from one session; a compressed message counts with its inflated size. A faster session is treated as with session.message_rate."`
+	ByteBurst        Size          `yaml:"byte_burst" default:"4MiB" range:"1KiB..1GiB" doc:"Bytes a session may send at once before session.byte_rate applies; never less than session.max_message."`
+	CommandRate      int           `yaml:"command_rate" default:"50" range:"1..1000000" zero:"no limit" doc:"Commands per second from one belfry.v1 session; a faster session is treated as with session.message_rate. A sub or unsub counts once for each topic, a pub once for each name in its target."`
+	CommandBurst     int           `yaml:"command_burst" default:"500" range:"1..10000000" doc:"Commands a session may send at once before session.command_rate applies; never less than session.max_topics."`
+	RateGrace        time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may keep exceeding its rates (it is slowed down meanwhile) before it is closed with 1008."`
+	ClientMessages   string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: drop counts and drops it, refuse closes with 1008."`
+	Publish          bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
+	PublishQueue     int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub gets the error unavailable."`
+	OpenTopics       []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
+	MaxTopics        int           `yaml:"max_topics" default:"128" range:"1..4096" doc:"Most topics of one session."`
+	MaxPerUser       int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; session.per_user_policy says what happens beyond it."`
+	PerUserPolicy    string        `yaml:"per_user_policy" default:"evict-oldest" enum:"evict-oldest|refuse-newest" doc:"What happens beyond session.max_per_user: evict-oldest closes the oldest session of the user with 4006, refuse-newest refuses the new one with 429 or, if it asked for a subprotocol of belfry, with 4006."`
+	MaxDeciding      int           `yaml:"max_deciding" default:"4096" range:"1..1048576" doc:"Subscriptions of this node's clients about which a subscribe webhook may be deciding; a further sub gets the error unavailable."`
+	UserMessageRate  int           `yaml:"user_message_rate" range:"1..1000000" zero:"no limit" doc:"Messages per second from all sessions of one user on this node together; its sessions are treated as with session.message_rate."`
+	UserMessageBurst int           `yaml:"user_message_burst" default:"2000" range:"1..10000000" doc:"Messages all sessions of a user may send at once before session.user_message_rate applies."`
+	UserByteRate     Size          `yaml:"user_byte_rate" range:"1KiB..1GiB" zero:"no limit" doc:"Bytes per second from all sessions of one user on this node together; its sessions are treated as with session.message_rate."`
+	UserByteBurst    Size          `yaml:"user_byte_burst" default:"8MiB" range:"1KiB..1GiB" doc:"Bytes all sessions of a user may send at once before session.user_byte_rate applies; never less than session.max_message."`
+	PingInterval     time.Duration `yaml:"ping_interval" default:"25s" range:"1s..1h" zero:"no pings" doc:"Time without input from a client after which it is pinged. During a fan-out run it is up to a quarter longer."`
+	PongTimeout      time.Duration `yaml:"pong_timeout" default:"10s" range:"1s..10m" zero:"no limit" doc:"How long a ping may stay unanswered; then the session is closed with 4000."`
+	IdleRead         time.Duration `yaml:"idle_read" range:"1s..24h" zero:"off" doc:"Longest time without input from the client; then it is closed with 4001."`
+	IdleWrite        time.Duration `yaml:"idle_write" range:"1s..24h" zero:"off" doc:"Longest time without output to the client; then it is closed with 4002."`
+	Idle             time.Duration `yaml:"idle" range:"1s..24h" zero:"off" doc:"Longest time without input or output; then the client is closed with 4003."`
+	CloseTimeout     time.Duration `yaml:"close_timeout" default:"5s" range:"1s..5m" doc:"How long the server waits for the client's answer to a close frame."`
 }
 
 // Backlog is the section backlog.

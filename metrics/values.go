@@ -48,9 +48,10 @@ type Sessions struct {
 	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that a limit of open files was reached."`
 	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request was not complete after the first read. Many more than usual mean an attack or clients with bad connections."`
 	Unreadable    uint64               `metric:"belfry_forwarded_unreadable_total" type:"counter" help:"Requests from trusted proxies whose proxy.header could not be parsed; the proxy's address was used."`
-	BadGrants     uint64               `metric:"belfry_grants_invalid_total" type:"counter" help:"Clients refused because the authenticator granted a user id or topic that is not valid."`
+	BadGrants     uint64               `metric:"belfry_grants_invalid_total" type:"counter" help:"Clients refused because the authenticator granted something that is not valid: a user id, a topic, a pattern, meta data or a limit."`
+	UnfitUIDs     uint64               `metric:"belfry_uids_unfit_total" type:"counter" help:"Topics refused to users whose id cannot stand for {uid} in a pattern: it is no token of a topic."`
 	Upgrades      map[[2]string]uint64 `metric:"belfry_upgrades_total" type:"counter" label:"status,cause" help:"Upgrades by the HTTP status of the answer and the cause of the refusal; 101 is success (200 for event streams). docs/protocol.md lists both."`
-	Closed        map[string]uint64    `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason; see the registry of close codes in docs/protocol.md."`
+	Closed        map[string]uint64    `metric:"belfry_closed_total" type:"counter" label:"reason" help:"Connections ended, by reason, and sessions that logged in and go on as others (login); see the registry of close codes in docs/protocol.md."`
 	Moves         uint64               `metric:"belfry_moves_total" type:"counter" help:"Connections moved to their user's shard."`
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`

@@ -49,7 +49,7 @@ func CheckMeta(meta []byte) error {
 		return nil
 	case len(meta) > MaxMeta:
 		return &message.FieldError{Field: "meta", Detail: fmt.Sprintf("%d bytes; allowed are up to %d", len(meta), MaxMeta)}
-	case bytes.TrimLeft(meta, " \t\r\n")[:1][0] != '{' || !json.Valid(meta):
+	case !bytes.HasPrefix(bytes.TrimLeft(meta, " \t\r\n"), []byte("{")) || !json.Valid(meta):
 		return &message.FieldError{Field: "meta", Detail: "not a JSON object"}
 	}
 	return nil

@@ -215,4 +215,3 @@ func TestEventsInOneTurn(t *testing.T) {
 	w.Close()
 	e.check(t)
 }
-

@@ -81,7 +81,11 @@ func (ds *departures) begin(slot uint32, rec *record, rn *renewal, g Grant) {
 func (s *Server) relocate(r *relocation) {
 	defer s.helpers.Done()
 	refused := make(chan string, 1)
-	r.to.post(func(h *shard) { refused <- h.arrivals.expect(r) })
+	r.to.post(func(h *shard) {
+		text := "a fault of this server" // after a panic
+		defer func() { refused <- text }()
+		text = h.arrivals.expect(r)
+	})
 	select {
 	case text := <-refused:
 		if text != "" {

@@ -38,6 +38,16 @@ func TestGrantIsChecked(t *testing.T) {
 			{Grant{Topics: []string{""}}, `topic`},
 			{Grant{UID: "line\nbreak"}, `uid`},
 			{Grant{UID: strings.Repeat("u", message.MaxUIDLen+1)}, `uid`},
+			{Grant{Subscribe: []string{"a.>"}}, `subscribe`},
+			{Grant{Subscribe: slices.Repeat([]string{"a"}, message.MaxPatterns+1)}, `subscribe`},
+			{Grant{Publish: []string{"*.b"}}, `publish`},
+			{Grant{Meta: []byte(`[1]`)}, `meta`},
+			{Grant{Meta: []byte(`{"a":}`)}, `meta`},
+			{Grant{Meta: []byte(" ")}, `meta`},
+			{Grant{Meta: []byte(`{"a":"` + strings.Repeat("x", MaxMeta) + `"}`)}, `meta`},
+			{Grant{Limits: SessionLimits{Idle: maxTime + 1}}, `limits.idle`},
+			{Grant{Limits: SessionLimits{Topics: maxTopicsOfSession + 1}}, `limits.topics`},
+			{Grant{Limits: SessionLimits{Messages: maxRate + 1}}, `limits.messages`},
 		} {
 			log, logs := observed(zap.ErrorLevel)
 			g := newGate(false)

@@ -141,10 +141,18 @@ func (e lines) Reply(w *wire.Writer, r *wire.Reply) {
 		writeLine(w, "error %s %s", r.Ref, r.Err.Code)
 		return
 	}
-	writeLine(w, "done %s", r.Ref)
+	switch {
+	case r.Ref == "" && len(r.Left) > 0:
+		writeLine(w, "left %v", r.Left)
+	case len(r.Left) > 0 || !r.Expires.IsZero():
+		writeLine(w, "done %s until %d left %v", r.Ref, max(r.Expires.Unix(), 0), r.Left)
+	default:
+		writeLine(w, "done %s", r.Ref)
+	}
 }
 
-var lineOps = map[string]wire.Op{"sub": wire.OpSub, "unsub": wire.OpUnsub, "pub": wire.OpPub, "ping": wire.OpPing, "login": wire.OpLogin}
+var lineOps = map[string]wire.Op{"sub": wire.OpSub, "unsub": wire.OpUnsub, "pub": wire.OpPub, "ping": wire.OpPing, "login": wire.OpLogin, "auth": wire.OpAuth,
+	"users": wire.OpPub, "toall": wire.OpPub}
 
 func (e lines) Command(p []byte, kind message.Kind) (c wire.Command, rest []byte, err error) {
 	line, after, _ := strings.Cut(string(p), "\n")
@@ -158,7 +166,13 @@ func (e lines) Command(p []byte, kind message.Kind) (c wire.Command, rest []byte
 		c.Topics = []string{arg}
 	case wire.OpPub:
 		c.Target, c.Payload = message.ToTopics("all"), []byte(arg)
-	case wire.OpLogin:
+		switch op {
+		case "users":
+			c.Target = message.ToUsers("u")
+		case "toall":
+			c.Target = message.ToAll()
+		}
+	case wire.OpLogin, wire.OpAuth:
 		c.Payload = []byte(arg)
 	}
 	return c, []byte(after), nil
@@ -235,20 +249,28 @@ func (c *lpConn) say(kind byte, payload string) {
 func (c *lpConn) want(frames ...string) {
 	c.t.Helper()
 	for _, want := range frames {
-		header := make([]byte, prefixedHeader)
-		if _, err := io.ReadFull(c.br, header); err != nil {
-			c.t.Fatalf("%v; want %q", err, want)
-		}
-		size := binary.BigEndian.Uint32(header[1:])
-		if size > 1<<20 {
-			c.t.Fatalf("got %q, which is no frame; want %q", header, want)
-		}
-		payload := make([]byte, size)
-		io.ReadFull(c.br, payload)
-		if got := string(header[:1]) + string(payload); got != want {
+		kind, payload := c.frame(want)
+		if got := string(rune(kind)) + payload; got != want {
 			c.t.Fatalf("got %q; want %q", got, want)
 		}
 	}
+}
+
+// frame reads a frame; want is only for the text of an error.
+func (c *lpConn) frame(want ...string) (kind byte, payload string) {
+	c.t.Helper()
+	c.SetReadDeadline(time.Now().Add(clientTimeout))
+	header := make([]byte, prefixedHeader)
+	if _, err := io.ReadFull(c.br, header); err != nil {
+		c.t.Fatalf("%v; want %q", err, want)
+	}
+	size := binary.BigEndian.Uint32(header[1:])
+	if size > 1<<20 {
+		c.t.Fatalf("got %q, which is no frame; want %q", header, want)
+	}
+	p := make([]byte, size)
+	io.ReadFull(c.br, p)
+	return header[0], string(p)
 }
 
 // skipPongs reads pongs up to the next other frame. How many there are depends

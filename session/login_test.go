@@ -149,22 +149,22 @@ func TestLoginRefused(t *testing.T) {
 		line   string
 		reason string
 	}{
-		{"wrong", text("login L wrong"), []string{"terror L forbidden", "x4009 wrong password false 0s"}, "connection refused", "login"},
-		{"try again", text("login L busy"), []string{"terror L unavailable", "x1013 ask again true 7s"}, "connection refused", "login"},
+		{"wrong", text("login L wrong"), []string{"terror L forbidden", "x4009 wrong password false 0s"}, "connection refused", "login_refused"},
+		{"try again", text("login L busy"), []string{"terror L unavailable", "x1013 ask again true 7s"}, "connection refused", "login_refused"},
 		{"invalid grant", text("login L invalid"), []string{"terror L unavailable",
-			"x1013 the server cannot determine this client's permissions; its log has the reason true 0s"}, "connection refused", "login"},
+			"x1013 the server cannot determine this client's permissions; its log has the reason true 0s"}, "connection refused", "login_refused"},
 		{"too many topics", text("login L u a b c"), []string{"terror L forbidden",
-			"x4009 topic: a session may have at most 2 topics (session.max_topics) false 0s"}, "connection refused", "login"},
-		{"another command", text("ping 1"), []string{"tbye login", bad}, "connection ended", "login"},
-		{"no command", text("nonsense"), []string{"tbye login", bad}, "connection ended", "login"},
-		{"more than the login", text("login L u\nping 1"), []string{"tbye login", bad}, "connection ended", "login"},
+			"x4009 topic: a session may have at most 2 topics (session.max_topics) false 0s"}, "connection refused", "login_refused"},
+		{"another command", text("ping 1"), []string{"tbye login_refused", bad}, "connection ended", "login_refused"},
+		{"no command", text("nonsense"), []string{"tbye login_refused", bad}, "connection ended", "login_refused"},
+		{"more than the login", text("login L u\nping 1"), []string{"tbye login_refused", bad}, "connection ended", "login_refused"},
 		{"too many pings", []byte(strings.Repeat(string(appendPrefixed(nil, prefixedPing, "")), maxBeforeLogin+1)),
-			[]string{"tbye login", "x4009 too many frames before the login false 0s"}, "connection ended", "login"},
-		{"too long", text("login L " + strings.Repeat("x", maxCredentials+1)), []string{"tbye login",
-			"x4009 the credentials are longer than 4096 bytes false 0s"}, "connection ended", "login"},
+			[]string{"tbye login_refused", "x4009 too many frames before the login false 0s"}, "connection ended", "login_refused"},
+		{"too long", text("login L " + strings.Repeat("x", maxCredentials+1)), []string{"tbye login_refused",
+			"x4009 the credentials are longer than 4096 bytes false 0s"}, "connection ended", "login_refused"},
 		{"broken", []byte("no frame"), []string{"tbye protocol", "x1002 no frame begins with 'n' false 0s"}, "connection ended", "protocol"},
 		{"close", appendPrefixed(nil, prefixedClose, ""), []string{"x7"}, "connection ended", "client"},
-		{"never", nil, []string{"tbye login", "x4009 no login in time false 0s"}, "connection ended", "login"},
+		{"never", nil, []string{"tbye login_refused", "x4009 no login in time false 0s"}, "connection ended", "login_refused"},
 		{"end", nil, nil, "connection ended", "gone"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

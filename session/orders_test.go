@@ -9,29 +9,24 @@ import (
 	"sync"
 	"testing"
 
-	gobwas "github.com/gobwas/ws"
+	"github.com/gorilla/websocket"
 
 	"belfry/message"
 	"belfry/wire"
-	"belfry/wire/websocket"
 )
 
 // Answers and messages, short and long, arrive in the order of the calls.
 func TestRepliesKeepTheirOrder(t *testing.T) {
 	e := &recorder{}
-	r := newRig(t, Options{Events: e, Poller: onePoller(), Endpoints: deflating()})
+	r := newRig(t, Options{Events: e, Poller: onePoller(), Endpoints: withDeflate(t)})
 	for _, deflate := range []bool{false, true} {
-		w := r.mustWire("/ws", "belfry.v1")
-		if deflate {
-			w.Close()
-			w, _ = r.connect()
-			w.Write([]byte(strings.Replace(string(request("/ws", "belfry.v1")), "\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 1)))
-			if status, err := w.answer(); status != 101 || err != nil {
-				t.Fatal(status, err)
-			}
+		d := websocket.Dialer{Subprotocols: []string{"belfry.v1"}, EnableCompression: deflate}
+		conn, _, err := d.Dial(r.url("/ws"), nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-		w.frame() // hello
-		sid := e.client().SID
+		c := &client{conn, t}
+		sid := c.object()["session"].(string)
 		const n = 60
 		for i := range n {
 			text := fmt.Sprintf("%d %s", i, strings.Repeat("x", (i%3)*700))
@@ -46,39 +41,13 @@ func TestRepliesKeepTheirOrder(t *testing.T) {
 			}
 		}
 		for i := range n {
-			op, p, err := w.frame()
-			if err != nil || op != gobwas.OpText {
-				t.Fatal(op, err)
-			}
-			if deflate && p[0] != '{' {
-				continue // compressed: its length says enough, and the next frame follows
-			}
-			var m struct {
-				Ref  int
-				Data string
-			}
-			if err := json.Unmarshal(p, &m); err != nil {
-				t.Fatal(err, string(p[:20]))
-			}
-			if got, _, _ := strings.Cut(m.Data, " "); got != fmt.Sprint(i) || i%2 == 0 && m.Ref != i {
-				t.Fatalf("place %d: %.40s", i, p)
+			m := c.object()
+			if got, _, _ := strings.Cut(m["data"].(string), " "); got != fmt.Sprint(i) || i%2 == 0 && m["ref"] != float64(i) {
+				t.Fatalf("place %d: %.100v", i, m)
 			}
 		}
-		w.Close()
+		c.Close()
 	}
-}
-
-// deflating serves belfry.v1 and plain with deflate.
-func deflating() []wire.Endpoint {
-	o := websocket.Options{Deflate: websocket.Deflate{Enabled: true}}
-	for _, v := range defaultEndpoint().Variants() {
-		if v.Encoding.Name() == "plain" {
-			o.Encodings = append(o.Encodings, websocket.Encoding{Encoding: v.Encoding})
-		} else {
-			o.Encodings = append(o.Encodings, websocket.Encoding{Encoding: v.Encoding, Subprotocol: v.Encoding.Name()})
-		}
-	}
-	return []wire.Endpoint{websocket.New(o)}
 }
 
 // Data that claim to be JSON and are not are sent as text: they must not break the
@@ -266,4 +235,3 @@ func TestOrderThatPanics(t *testing.T) {
 	witness.want("hello")
 	eventually(t, "one session", func() bool { return r.Stats().Sessions == 1 })
 }
-

@@ -118,7 +118,7 @@ func (rs *renewals) settled(slot uint32) bool {
 func (rs *renewals) ask(slot uint32, rn *renewal) {
 	a := rs.opt.Authenticator.(LoginAuthenticator)
 	g, refusal, pending := a.Login(rs.clients.of(slot), rn.credentials, func(g Grant, r *ws.Refusal) {
-		rs.post(func(*shard) { rs.decided(rn, g, r) })
+		rs.post(func(*shard) { rs.ps.Protect(rn.id, func() { rs.decided(rn, g, r) }) })
 	})
 	if !pending {
 		rs.decided(rn, g, refusal)

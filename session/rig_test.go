@@ -63,7 +63,7 @@ func newRig(t *testing.T, o Options) *rig {
 			t.Fatal(err)
 		}
 		o.Authenticator = &Open{Unproven: true, Topics: rules}
-		o.Subscribe = []string{"*"}
+		o.Subscribe, o.Publishable = []string{"*"}, []string{"*"}
 	}
 	s, err := New(o)
 	if err != nil {

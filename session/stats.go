@@ -110,7 +110,7 @@ const opCount = wire.OpRPC + 1
 var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc"}
 
 // Codes of command errors. Any other code counts as the last one.
-var errorCodes = [...]string{"bad_request", "unauthorized", "forbidden", "refused", "too_many_topics", "too_large", "rate_limited", "unavailable"}
+var errorCodes = [...]string{"bad_request", "forbidden", "refused", "too_many_topics", "too_large", "rate_limited", "unavailable"}
 
 const errorCount = len(errorCodes)
 

@@ -132,7 +132,7 @@ func (ds *decisions) decided(u *undecided, topicName string, ok bool, detail str
 	case u.denied != "":
 		ds.answers.fail(slot, u.ref, "forbidden", "topics", u.denied)
 	default:
-		then(slot, u)
+		ds.ps.Protect(u.id, func() { then(slot, u) })
 	}
 }
 
@@ -159,7 +159,10 @@ func (ds *decisions) withdraw(slot uint32, topicName string) {
 
 // drop forgets the commands of a session that ends.
 func (ds *decisions) drop(slot uint32) {
-	if ds.waiting != nil {
-		delete(ds.waiting, ds.ps.ID(slot))
+	if ds.waiting == nil {
+		return
+	}
+	if delete(ds.waiting, ds.ps.ID(slot)); len(ds.waiting) == 0 {
+		ds.waiting = nil
 	}
 }

@@ -57,6 +57,7 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 		HalfOpened:    st.HalfOpened,
 		Unreadable:    st.UnreadableForwarded,
 		BadGrants:     st.BadGrants,
+		UnfitUIDs:     st.UnfitUIDs,
 		Open:          uint64(max(st.Sessions, 0)),
 		Users:         uint64(st.Users),
 		Topics:        uint64(st.Topics),

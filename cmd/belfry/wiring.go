@@ -120,6 +120,8 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MessageTime:    c.Session.MessageTimeout,
 		MaxTopics:      c.Session.MaxTopics,
 		MaxPerUser:     c.Session.MaxPerUser,
+		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
+		MaxDeciding:    c.Session.MaxDeciding,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Session.OpenTopics,
 		PublishQueue:   c.Session.PublishQueue,
@@ -150,7 +152,9 @@ func rates(c *config.Config) session.Rates {
 		Messages: s.MessageRate, MessageBurst: s.MessageBurst,
 		Bytes: int(s.ByteRate), ByteBurst: int(s.ByteBurst),
 		Commands: s.CommandRate, CommandBurst: s.CommandBurst,
-		Grace: s.RateGrace,
+		Grace:        s.RateGrace,
+		UserMessages: s.UserMessageRate, UserMessageBurst: s.UserMessageBurst,
+		UserBytes: int(s.UserByteRate), UserByteBurst: int(s.UserByteBurst),
 	}
 }
 
