@@ -5,11 +5,19 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"belfry/message"
 )
+
+// maxGatewayRoutes limits gateway.routes, as package gateway does.
+const maxGatewayRoutes = 64
 
 // checkGateway checks gateway.routes. Package gateway compiles them with the same
 // rules and has the last word on patterns.
 func (c *Config) checkGateway(k *checks) {
+	if n := len(c.Gateway.Routes); n > maxGatewayRoutes {
+		k.fail("gateway.routes", "%d routes; allowed are up to %d", n, maxGatewayRoutes)
+	}
 	names := map[string]bool{}
 	for i := range c.Gateway.Routes {
 		r := &c.Gateway.Routes[i]
@@ -60,8 +68,34 @@ func (c *Config) checkRoute(k *checks, r *GatewayRoute, at string) {
 	if r.Delivery == "at_least_once" && !r.Idempotent {
 		k.fail(at+"delivery", "at_least_once in route %s, which is not idempotent; set idempotent: true if its backend takes an event that comes twice as one", r.Name)
 	}
-	if r.Match.Value != "" && r.Match.Field == "" {
-		k.fail(at+"match.value", "needs match.field in route %s", r.Name)
+	checkMatch(k, r, at+"match.")
+}
+
+// checkMatch checks the conditions of a route.
+func checkMatch(k *checks, r *GatewayRoute, at string) {
+	m := &r.Match
+	if m.Value != "" && m.Field == "" {
+		k.fail(at+"value", "needs match.field in route %s", r.Name)
+	}
+	for _, p := range [][2]string{{"uid", m.UID}, {"topic", m.Topic}, {"event", m.Event}, {"value", m.Value}} {
+		if strings.Contains(strings.TrimSuffix(p[1], "*"), "*") {
+			k.fail(at+p[0], "%q in route %s; a * is allowed only at the end", p[1], r.Name)
+		}
+	}
+	if prefix, wild := strings.CutSuffix(m.Topic, "*"); m.Topic != "" && m.Topic != "*" && !strings.Contains(prefix, "*") {
+		if err := message.CheckTopic(strings.TrimSuffix(prefix, ".")); err != nil || wild != strings.HasSuffix(prefix, ".") {
+			k.fail(at+"topic", "%q in route %s; allowed are a topic, a topic followed by .*, and *", m.Topic, r.Name)
+		}
+	}
+	for _, event := range r.Events {
+		switch {
+		case event != "message" && (m.Event != "" || m.Field != ""):
+			k.fail(at+"event", "of route %s is for messages, and its events include %s, which never match; give them a route of their own", r.Name, event)
+			return
+		case (event == "connect" || event == "disconnect") && m.Topic != "":
+			k.fail(at+"topic", "of route %s never matches %s, which has no topic; give it a route of its own", r.Name, event)
+			return
+		}
 	}
 }
 

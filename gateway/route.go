@@ -80,7 +80,7 @@ func compile(r *Route, index int) (*route, error) {
 		}
 	}
 	if t := c.topic; t.set && t.text != "" {
-		if err := message.CheckTopic(strings.TrimSuffix(t.text, ".")); err != nil || t.prefix && !strings.HasSuffix(t.text, ".") {
+		if err := message.CheckTopic(strings.TrimSuffix(t.text, ".")); err != nil || t.prefix != strings.HasSuffix(t.text, ".") {
 			return nil, refuse("match.topic", "%q; allowed are a topic, a topic followed by .*, and *", r.Match.Topic)
 		}
 	}
