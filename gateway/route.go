@@ -25,6 +25,7 @@ type route struct {
 
 	// Guarded by Gateway.mu.
 	waiting  list  // sessions whose next event waits for a call of this route
+	messages int   // of these, those whose next event is a message
 	others   int   // events that are no messages, in all queues
 	inFlight int   // calls
 	bytes    int64 // of the events in these calls

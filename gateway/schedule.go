@@ -120,8 +120,10 @@ func (g *Gateway) ready(q *queue) {
 	}
 	r := e.route
 	r.waiting.push(q)
-	if r.waiting.n > r.Queue/2 {
-		g.congested.Or(r.bit)
+	if e.kind == Message {
+		if r.messages++; r.messages > r.Queue/2 {
+			g.congested.Or(r.bit)
+		}
 	}
 	g.dispatch(r)
 }
@@ -149,8 +151,10 @@ func (g *Gateway) take(r *route) *queue {
 		return nil
 	}
 	r.waiting.pop()
-	if r.waiting.n <= r.Queue/4 {
-		g.congested.And(^r.bit)
+	if q.first.kind == Message {
+		if r.messages--; r.messages <= r.Queue/4 {
+			g.congested.And(^r.bit)
+		}
 	}
 	r.inFlight++
 	r.bytes += q.first.size
@@ -176,7 +180,7 @@ func (g *Gateway) routeOne() bool {
 	e := q.first // nobody else uses it: it is neither in flight nor in a list
 	found := g.routeOf(e)
 	g.mu.Lock()
-	if e.refusal == causeNone && found.waiting.n >= found.Queue {
+	if e.refusal == causeNone && found.messages >= found.Queue {
 		e.refusal = causeQueue
 		found.refused[causeQueue].Add(1)
 	}
