@@ -232,6 +232,11 @@ func (h *shard) OnRefused(state any) {
 func (h *shard) OnMail(m poller.Mail) {
 	switch m.Kind {
 	case mailDelivery:
+		if h.opt.Events != nil {
+			// A backend that subscribes a session and then pushes to the topic means
+			// this session too.
+			h.orders.run(h)
+		}
 		h.dispatcher.dispatch(m.Ptr.(*Delivery))
 	case mailAuth:
 		h.upgrader.authDone(poller.ID(m.ID), m.Ptr.(*authResult))
