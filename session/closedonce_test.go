@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	gobwas "github.com/gobwas/ws"
 
@@ -36,8 +37,8 @@ var waysToEnd = map[string]func(r *rig, w *rawConn, sid string){
 	},
 }
 
-// faulty is a recorder whose Received panics at the text "fault".
-func faulty() *recorder {
+// faultyEvents is a recorder whose Received panics at the text "fault".
+func faultyEvents() *recorder {
 	return &recorder{received: func(_ *Client, m *Inbound) bool {
 		if string(m.Payload) == "fault" {
 			panic("a fault in Received")
@@ -51,7 +52,7 @@ func faulty() *recorder {
 func TestClosedOnce(t *testing.T) {
 	for reason, end := range waysToEnd {
 		t.Run(reason, func(t *testing.T) {
-			e := faulty()
+			e := faultyEvents()
 			r := newRig(t, Options{Events: e, MaxPerUser: 1, Poller: onePoller()})
 			r.faults = true
 			w := r.mustWire("/ws?uid=same", "")
@@ -78,7 +79,7 @@ func TestClosedOnce(t *testing.T) {
 // Many sessions that end in many ways at once, some of them at shutdown: as many are
 // closed as were opened, and none twice.
 func TestEveryOpenedIsClosed(t *testing.T) {
-	e := faulty()
+	e := faultyEvents()
 	r := newRig(t, Options{Events: e, MaxPerUser: 2})
 	r.faults = true
 	var reasons []string
@@ -100,11 +101,13 @@ func TestEveryOpenedIsClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { w.Close() })
-		eventually(t, "opened", func() bool { return e.count("opened") > i || e.client() != nil && protocol == "" && i == 0 })
+		eventually(t, "opened", func() bool { return e.count("opened") > i })
 		waysToEnd[reasons[rnd.IntN(len(reasons))]](r, w, e.client().SID)
 	}
-	if err := r.Shutdown(context.Background(), 0, 0); err != nil {
-		t.Log(err)
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if err := r.Shutdown(ctx, 0, 0); err != nil {
+		t.Log(err) // nobody answers the close frames
 	}
 	e.check(t)
 	opened, closed := e.count("opened"), e.count("closed ")

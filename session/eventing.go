@@ -251,7 +251,7 @@ func (ev *eventing) hold(slot uint32, rec *record) {
 	if rec.state != stateOpen || rec.flags&flagHeld != 0 {
 		return
 	}
-	ev.counters.held.Add(1)
+	ev.counters.paused.Add(1)
 	rec.flags = rec.flags&^flagPinged | flagHeld
 	ev.ps.Pause(slot)
 }

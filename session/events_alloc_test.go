@@ -61,14 +61,9 @@ func TestReceiveAllocations(t *testing.T) {
 
 // BenchmarkReceived measures messages of a client as BenchmarkInboundFrame does.
 func BenchmarkReceived(b *testing.B) {
-	for _, c := range append(receiveCases, receiveCases[0]) {
-		b.Run(c.name, func(b *testing.B) {
-			events := Events(&silent{route: c.route})
-			if c.route == 0 && c.protocol == "" {
-				events = nil
-			}
-			benchReceived(b, events, c.protocol, c.text)
-		})
+	b.Run("plain without Events", func(b *testing.B) { benchReceived(b, nil, "", receiveCases[0].text) })
+	for _, c := range receiveCases {
+		b.Run(c.name, func(b *testing.B) { benchReceived(b, &silent{route: c.route}, c.protocol, c.text) })
 	}
 }
 

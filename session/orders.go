@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"go.uber.org/zap"
@@ -28,6 +29,8 @@ type orders struct {
 	env
 	todo []order // owned by the shard: taken, and not done yet
 	next int     // in todo
+
+	waiting atomic.Bool // queue is not empty
 
 	mu      sync.Mutex // guards the fields below
 	queue   []order
@@ -53,6 +56,7 @@ func (os *orders) put(o order) bool {
 	}
 	os.queue = append(os.queue, o)
 	if len(os.queue) == 1 {
+		os.waiting.Store(true)
 		os.ps.Wake()
 	}
 	return true
@@ -61,7 +65,7 @@ func (os *orders) put(o order) bool {
 // run does what is queued, for the time of a chunk, and says whether there is more.
 func (os *orders) run(h *shard) (more bool) {
 	for n := 1; ; n++ {
-		if os.next == len(os.todo) && !os.take() {
+		if os.next == len(os.todo) && !(os.waiting.Load() && os.take()) {
 			return false
 		}
 		o := os.todo[os.next]
@@ -89,6 +93,7 @@ func (os *orders) take() bool {
 	os.mu.Lock()
 	defer os.mu.Unlock()
 	os.todo, os.queue, os.next = os.queue, spare, 0
+	os.waiting.Store(false)
 	return len(os.todo) > 0
 }
 

@@ -120,6 +120,7 @@ func TestOrders(t *testing.T) {
 	if n := r.Stats().Limits["session.max_topics"]; n != 1 {
 		t.Errorf("the limit of topics was hit %d times", n)
 	}
+	r.ordersDone()
 	c.say(`{"type":"send"}`)
 	e.awaits(t, "opened", "received ") // neither Subscribed nor Unsubscribed: the backend did it
 	if m := e.client().Meta; string(m) != `{"role":"guest"}` {
@@ -234,4 +235,23 @@ func TestOrderThatPanics(t *testing.T) {
 	}
 	witness.want("hello")
 	eventually(t, "one session", func() bool { return r.Stats().Sessions == 1 })
+}
+
+// An order runs before a delivery that came after it: a backend that subscribes a
+// session and then pushes to the topic means this session too.
+func TestOrdersRunBeforeLaterDeliveries(t *testing.T) {
+	e := &recorder{}
+	r := newRig(t, Options{Events: e, Poller: onePoller()})
+	c := r.dial("/ws")
+	e.awaits(t, "opened")
+	for i := range 20 {
+		release := r.block(0)
+		topic := fmt.Sprint("t", i)
+		if err := r.Subscribe(e.client().SID, []string{topic}); err != nil {
+			t.Fatal(err)
+		}
+		r.deliver(message.ToTopics(topic), topic)
+		release()
+		c.want(topic)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func TestPause(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := r.Stats().Held; n != 20 {
+	if n := r.Stats().Paused; n != 20 {
 		t.Errorf("%d pauses are counted", n)
 	}
 	w.Close()
@@ -86,17 +87,17 @@ func TestPausedClientIsSlowedDown(t *testing.T) {
 // Resume may come before Received has returned, twice, for sessions that are gone,
 // and for ids that are none.
 func TestResume(t *testing.T) {
-	var r *rig
-	e := &recorder{}
-	e.received = func(c *Client, _ *Inbound) bool {
+	var server atomic.Pointer[Server]
+	e := &recorder{received: func(c *Client, _ *Inbound) bool {
 		for range 2 {
-			if err := r.Resume(c.SID); err != nil {
+			if err := server.Load().Resume(c.SID); err != nil {
 				t.Error(err)
 			}
 		}
 		return true
-	}
-	r = newRig(t, Options{Events: e, Poller: onePoller()})
+	}}
+	r := newRig(t, Options{Events: e, Poller: onePoller()})
+	server.Store(r.Server)
 	w := r.mustWire("/ws", "")
 	for range 50 {
 		w.send(gobwas.OpText, []byte("x"))
@@ -160,14 +161,6 @@ func TestPausedSessionIsNotSilent(t *testing.T) {
 	w.Close()
 	r.closedOnce(t, "pong_timeout")
 	e.check(t)
-}
-
-// ticks moves the clock on n times by one.
-func (r *rig) ticks(n int) {
-	r.t.Helper()
-	for range n {
-		r.tick(1)
-	}
 }
 
 // resume ends the pause of the session that was told of last, and waits for that.
@@ -256,6 +249,11 @@ func TestPausedSessionEnds(t *testing.T) {
 				t.Error(err)
 			}
 		}, closeFrame(4123), "backend"},
+		"expiry": {func(r *rig, e *recorder, _ *rawConn) {
+			if met, err := r.Expire(context.Background(), e.client().SID); !met || err != nil {
+				t.Error(met, err)
+			}
+		}, closeFrame(4010), "expired"},
 		"the client is gone": {func(_ *rig, _ *recorder, w *rawConn) { w.Close() }, func(*testing.T, *rawConn) {}, "gone"},
 		"a reset": {func(_ *rig, _ *recorder, w *rawConn) {
 			w.SetLinger(0)

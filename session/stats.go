@@ -99,7 +99,7 @@ type counters struct {
 	badGrants     atomic.Uint64
 	unfitUIDs     atomic.Uint64 // topics refused to users whose id cannot stand for {uid}
 	halfOpened    atomic.Uint64 // connections whose request was not complete at once
-	held          atomic.Uint64 // pauses of sessions by Events.Received
+	paused        atomic.Uint64 // pauses of sessions by Events.Received
 	users, topics atomic.Int64
 	links         atomic.Int64
 }
@@ -179,7 +179,7 @@ type Stats struct {
 	UnreadableForwarded, BadGrants          uint64
 	UnfitUIDs                               uint64 // topics refused to users whose id cannot stand for {uid} in a pattern
 	HalfOpened                              uint64
-	Held                                    uint64 // pauses of sessions whose backend was behind
+	Paused                                  uint64 // pauses of sessions whose backend was behind
 
 	PushLatency   Latency // of pushes to users and sessions, from arrival to send
 	FanoutLatency Latency // of pushes to topics and all, from arrival to the last send of a shard
@@ -240,7 +240,7 @@ func (c *counters) addTo(st *Stats) {
 	st.BadGrants += c.badGrants.Load()
 	st.UnfitUIDs += c.unfitUIDs.Load()
 	st.HalfOpened += c.halfOpened.Load()
-	st.Held += c.held.Load()
+	st.Paused += c.paused.Load()
 	st.Users += c.users.Load()
 	st.Topics += c.topics.Load()
 }

@@ -53,7 +53,7 @@ type Hello struct {
 	SID          message.SID   // of Session
 	Key          *[32]byte     // of Session
 	UID          string        // "" if the session has none
-	Ref          string        // Ref of the OpLogin that was granted; "" for none
+	Ref          string        // Ref of the OpLogin, or OpAuth, that was granted; "" for none
 	Topics       []string      // subscriptions at the start
 	PingInterval time.Duration // 0: the server sends no pings
 	PongTimeout  time.Duration // how long a ping may stay unanswered

@@ -222,10 +222,16 @@ func TestGatewayBackendFails(t *testing.T) {
 	})
 	hanging[2].say(`{"type":"rpc","ref":10,"data":"long"}`)
 	hanging[2].gets(`{"type":"err","ref":10,"code":"unavailable","message":"the answer of the backend was not valid"}`)
+	stopsWithClosed(t, n, b, "h0", "h1", "h2", "h3")
+}
+
+// stopsWithClosed stops the node, which tells of the sessions that it closes.
+func stopsWithClosed(t *testing.T, n *clusterNode, b *gatewayBackend, uids ...string) {
+	t.Helper()
 	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for _, uid := range []string{"h0", "h1", "h2", "h3"} {
+	for _, uid := range uids {
 		soon(t, "disconnect", func() bool {
 			seen := b.of(uid)
 			return len(seen) > 0 && seen[len(seen)-1] == "session.closed/ shutdown"

@@ -35,6 +35,8 @@ var settingPaths = func() map[string]bool {
 var limitsWithoutSetting = map[string]string{
 	"memory":  "the kernel, which gave a shard's tables no more memory",
 	"closing": "maxClosing and maxDiscarded of package session",
+	"kept":    "MaxKept of package session",
+	"agents":  "maxAgents of package session",
 }
 
 // TestLimitsAreSettings: every label of the metric of limits is a setting, not

@@ -55,6 +55,7 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 		Upgrading:     uint64(max(st.Pending, 0)),
 		Waiting:       uint64(max(st.Waiting, 0)),
 		HalfOpened:    st.HalfOpened,
+		Paused:        st.Paused,
 		Unreadable:    st.UnreadableForwarded,
 		BadGrants:     st.BadGrants,
 		UnfitUIDs:     st.UnfitUIDs,

@@ -115,6 +115,10 @@ func TestAnswersOfBackends(t *testing.T) {
 			t.Errorf("\n got %s\nwant %s", got, want)
 		}
 	}
+	again := readObject(t, written(nil, Encoding.Hello, &wire.Hello{Key: new([32]byte), Ref: "7"}))
+	if !strings.HasSuffix(again, `,"pong":0,"ref":7}`) {
+		t.Error(again)
+	}
 	hello := readObject(t, written(nil, Encoding.Hello, &wire.Hello{Key: new([32]byte), Expires: expires}))
 	if !strings.HasSuffix(hello, `,"pong":0,"expires":1800000000}`) {
 		t.Error(hello)

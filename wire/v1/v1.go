@@ -64,6 +64,7 @@ func (Encoding) Hello(w *wire.Writer, h *wire.Hello) {
 	dst = append(dst, `,"pong":`...)
 	dst = appendSeconds(dst, h.PongTimeout)
 	dst = appendExpires(dst, h.Expires)
+	dst = appendRef(dst, h.Ref)
 	say(w, dst)
 }
 
