@@ -47,7 +47,7 @@ func TestE2EChatNest(t *testing.T) {
 		}
 	}
 	run(t, dir, "npm", "install", "--fetch-retries=5", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
-	chat(t, dir, filepath.Join(dir, "node_modules", ".bin", "tsx"), "main.ts")
+	chat(t, dir, "node", "--import", "tsx", "main.ts") // as npm start does
 }
 
 // chat lets two people talk through a backend, and a third leave.
@@ -196,6 +196,7 @@ func start(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(find(t, name), args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, t.Output(), t.Output()
+	cmd.WaitDelay = 5 * time.Second // for children that keep its output open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
