@@ -77,6 +77,10 @@ bench: build ## the figures against the floor, in one run on this machine
 bench-variants: build ## SSE and deflate beside plain WebSocket: fan-out, memory, allocations
 	bin/belfry-bench figures --server bin/belfry --only variants,allocs $(ARGS)
 
+.PHONY: bench-gateway
+bench-gateway: build ## round trips through the gateway to a backend, and pushes to others meanwhile
+	bin/belfry-bench gateway --server bin/belfry $(ARGS)
+
 .PHONY: hostile
 hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
 	bin/belfry-bench hostile --server bin/belfry $(ARGS)

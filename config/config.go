@@ -32,6 +32,7 @@ type Config struct {
 	Backlog  Backlog  `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
 	Fanout   Fanout   `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
 	API      API      `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
+	Gateway  Gateway  `yaml:"gateway" doc:"Messages of clients, and news of their sessions, as HTTP calls to backends."`
 	NATS     NATS     `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
 	Shutdown Shutdown `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
 	Log      Log      `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`

@@ -93,7 +93,7 @@ func (l *loader) file(name string, data []byte) {
 	f.read(data)
 	l.errs = append(l.errs, f.errs...)
 	for path, origin := range f.sources {
-		if l.settings[path] != nil {
+		if name, _, _ := strings.Cut(path, "["); l.settings[name] != nil {
 			l.loaded.Sources[path] = origin
 		}
 	}
@@ -154,7 +154,7 @@ func (l *loader) finish() (*Loaded, error) {
 	}
 	for _, p := range l.loaded.errors() {
 		if !bad[p.Setting] {
-			p.Source = l.loaded.Sources[p.Setting]
+			p.Source = l.source(p.Setting)
 			l.errs = append(l.errs, p)
 		}
 	}
@@ -167,4 +167,15 @@ func (l *loader) finish() (*Loaded, error) {
 		return nil, err
 	}
 	return l.loaded, nil
+}
+
+// source returns where the value of a setting comes from. A field of a mapping that
+// was not given has the source of its mapping, or of the whole list.
+func (l *loader) source(path string) Source {
+	for {
+		if origin, told := l.loaded.Sources[path]; told || !strings.Contains(path, "[") {
+			return origin
+		}
+		path = path[:strings.LastIndexAny(path, ".[")]
+	}
 }

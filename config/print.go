@@ -2,6 +2,7 @@ package config
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -42,7 +43,7 @@ func (c *Config) Print(w io.Writer, origins map[string]Source, inForce *Config, 
 // Shown is one setting for encoding/json.
 type Shown struct {
 	Setting string `json:"setting"`
-	Value   any    `json:"value"`            // a text, a number, a boolean or a list of texts; durations and sizes as in the file
+	Value   any    `json:"value"`            // a text, a number, a boolean, a list of texts or of mappings; durations and sizes as in the file
 	Source  string `json:"origin"`           // the source of the value; "default" if it was not set
 	Secret  bool   `json:"secret,omitempty"` // the value, or a part of it, is not shown
 }
@@ -56,6 +57,12 @@ func (c *Config) Show(origins map[string]Source) []Shown {
 		switch s.Type() {
 		case "list":
 			one.Value = append([]string{}, items...) // [] for none, not null
+		case "list of mappings":
+			list := make([]json.RawMessage, len(items))
+			for i, item := range items {
+				list[i] = json.RawMessage(item)
+			}
+			one.Value = list
 		case "integer", "true or false":
 			one.Value = s.value.Interface()
 		default:
@@ -96,6 +103,9 @@ func (s *Setting) print(out io.Writer, origins map[string]Source, inForce string
 
 // shown returns the items to print, and whether a part of one is not shown.
 func (s *Setting) shown(secrets bool) (items []string, hidden bool) {
+	if s.Mappings() {
+		return s.mappings(secrets)
+	}
 	items = append(items, s.Items()...)
 	if secrets {
 		return items, false

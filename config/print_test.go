@@ -28,6 +28,8 @@ func TestPrintFeedsBack(t *testing.T) {
 			text = "true"
 		case "list":
 			text = fmt.Sprintf("v%d: #[x],w\"%d\tü", i, i)
+		case "list of mappings":
+			text = `{name: "v: #[x]w\"\tü", match: {uid: "*"}, urls: [a, "b,c"], timeout: 2s}, {retries: 3}`
 		default:
 			text = fmt.Sprintf("v%d: #[x]\"\\\tü", i)
 		}

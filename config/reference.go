@@ -12,7 +12,9 @@ import (
 func Reference(w io.Writer) error {
 	c := Default()
 	out := bufio.NewWriter(w)
+	var lists []Setting
 	walk(&c, func(s Section) {
+		lists = referenceItems(out, lists)
 		if s.Path == "" {
 			fmt.Fprintf(out, "### Top level\n\n")
 		} else {
@@ -20,13 +22,28 @@ func Reference(w io.Writer) error {
 		}
 		fmt.Fprintf(out, "| setting | default | allowed | what it does |\n|---|---|---|---|\n")
 	}, func(s Setting) {
+		if s.Mappings() {
+			lists = append(lists, s)
+		}
 		name := "`" + s.Path + "`<br>`" + s.Env + "`"
 		if s.Flag != "" {
 			name += "<br>`--" + s.Flag + "`"
 		}
 		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", name, s.defaultCell(), s.allowedCell(), cell(s.Doc))
 	})
+	referenceItems(out, lists)
 	return out.Flush()
+}
+
+// referenceItems writes what the mappings in each of the lists may have.
+func referenceItems(out *bufio.Writer, lists []Setting) []Setting {
+	for _, list := range lists {
+		fmt.Fprintf(out, "\nA mapping in `%s` has:\n\n| key | default | allowed | what it does |\n|---|---|---|---|\n", list.Path)
+		for _, s := range list.itemSettings() {
+			fmt.Fprintf(out, "| `%s` | %s | %s | %s |\n", s.Path, s.defaultCell(), s.allowedCell(), cell(s.Doc))
+		}
+	}
+	return nil
 }
 
 func (s *Setting) defaultCell() string {

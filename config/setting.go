@@ -99,6 +99,9 @@ func (s *Setting) Type() string {
 	case []string, []Secret:
 		return "list"
 	}
+	if s.Mappings() {
+		return "list of mappings"
+	}
 	return "text"
 }
 
@@ -109,8 +112,11 @@ func (s *Setting) List() bool { return s.value.Kind() == reflect.Slice }
 func (s *Setting) Bool() bool { return s.value.Kind() == reflect.Bool }
 
 // Set parses text and gives the setting its value. Items of a list are
-// separated by commas.
+// separated by commas; mappings are written in YAML or JSON.
 func (s *Setting) Set(text string) error {
+	if s.Mappings() {
+		return s.setMappings(text)
+	}
 	if !s.List() {
 		return s.setScalar(text)
 	}
@@ -127,6 +133,9 @@ func (s *Setting) Set(text string) error {
 func (s *Setting) SetList(items []string) error {
 	if !s.List() {
 		return fmt.Errorf("one %s is wanted, not a list", s.Type())
+	}
+	if s.Mappings() {
+		return errNoMapping
 	}
 	list := reflect.MakeSlice(s.value.Type(), len(items), len(items))
 	for i, item := range items {
@@ -210,6 +219,10 @@ func (s *Setting) Items() []string {
 		}
 		return items
 	default:
+		if s.Mappings() {
+			items, _ := s.mappings(true)
+			return items
+		}
 		return []string{fmt.Sprint(v)}
 	}
 }

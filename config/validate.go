@@ -32,11 +32,15 @@ func (c *Config) errors() Errors {
 	k := &checks{}
 	for _, s := range c.Settings() {
 		k.when(s.Path, s.check())
+		if s.Mappings() {
+			s.eachItem(func(field Setting) { k.when(field.Path, field.check()) })
+		}
 	}
 	c.checkListen(k)
 	c.checkClients(k)
 	c.checkAPI(k)
 	c.checkAuth(k)
+	c.checkGateway(k)
 	c.checkNATS(k)
 	return k.found
 }

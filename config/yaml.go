@@ -132,6 +132,10 @@ func (f *file) value(s *Setting, was formerName, node ast.Node) {
 		f.fail(node, s.Path, fmt.Sprintf("one %s is wanted, not a list", s.Type()))
 		return
 	}
+	if s.Mappings() {
+		f.mappings(s, list)
+		return
+	}
 	items := make([]string, 0, len(list.Values))
 	for _, item := range list.Values {
 		text, ok := f.scalar(s, item)

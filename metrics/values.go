@@ -18,6 +18,7 @@ type Values struct {
 	Shards   Shards   `group:"Shards and memory"`
 	Bus      Bus      `group:"The bus"`
 	HTTP     HTTP     `group:"The HTTP API"`
+	Gateway  Gateway  `group:"The gateway"`
 	Log      Log      `group:"The log"`
 }
 
@@ -48,6 +49,7 @@ type Sessions struct {
 	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
 	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that a limit of open files was reached."`
 	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request was not complete after the first read. Many more than usual mean an attack or clients with bad connections."`
+	Paused        uint64               `metric:"belfry_sessions_paused_total" type:"counter" help:"Pauses of sessions that were not read because a backend was behind with their messages."`
 	Unreadable    uint64               `metric:"belfry_forwarded_unreadable_total" type:"counter" help:"Requests from trusted proxies whose proxy.header could not be parsed; the proxy's address was used."`
 	BadGrants     uint64               `metric:"belfry_grants_invalid_total" type:"counter" help:"Clients refused because the authenticator granted something that is not valid: a user id, a topic, a pattern, meta data or a limit."`
 	UnfitUIDs     uint64               `metric:"belfry_uids_unfit_total" type:"counter" help:"Topics refused to users whose id cannot stand for {uid} in a pattern: it is no token of a topic."`
@@ -57,7 +59,7 @@ type Sessions struct {
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. kept: a route wanted to keep more of a request than it may. agents: a shard had no room for another User-Agent (docs/security.md)."`
 }
 
 // Auth counts the tokens of clients and what happens to the keys that verify them.

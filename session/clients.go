@@ -8,6 +8,7 @@ type clients struct {
 	users   *users
 	grants  *grants
 	remotes *remotes
+	events  *eventing
 }
 
 // of returns what hooks are told about the session in a slot. It allocates, so it is
@@ -22,6 +23,9 @@ func (cs *clients) of(slot uint32) *Client {
 	}
 	if rec.openedAt != 0 {
 		c.SID = cs.session(slot)
+	}
+	if r := cs.events.of(slot, rec); r != nil {
+		c.Route, c.Kept, c.Agent = r.route, bytes.Clone(cs.events.blobs.get(r.kept)), cs.events.agents.name(r.agent)
 	}
 	return c
 }

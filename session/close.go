@@ -30,6 +30,7 @@ type closer struct {
 	grants    *grants
 	decisions *decisions
 	renewals  *renewals
+	events    *eventing
 }
 
 // end closes a session: it sends bye and a close frame, and waits for the peer's
@@ -41,12 +42,17 @@ func (c *closer) end(slot uint32, r Reason, detail string) {
 
 // endWith is end with the delay in ticks after which the client should reconnect.
 func (c *closer) endWith(slot uint32, r Reason, detail string, after uint32) {
+	c.endAs(slot, r, wire.Close{Code: r.Code(), Text: detail, Reconnect: r.Reconnect(), After: seconds(after)})
+}
+
+// endAs is end with what the client is told. "" is the reason's own text.
+func (c *closer) endAs(slot uint32, r Reason, last wire.Close) {
 	rec := c.rec(slot)
 	if rec.state != stateOpen && rec.state != stateLogin {
 		return
 	}
-	if detail == "" {
-		detail = r.Text()
+	if last.Text == "" {
+		last.Text = r.Text()
 	}
 	c.answers.flush(slot)
 	rec.reason = r
@@ -56,9 +62,9 @@ func (c *closer) endWith(slot uint32, r Reason, detail string, after uint32) {
 	c.unregister(slot, nil)
 	c.upgrades.drop(rec)
 	v, w := c.variantOf(rec), c.say(rec, c.buf[:0])
-	v.Encoding.Bye(w, &wire.Bye{Code: r.Code(), Reason: r.String(), Reconnect: r.Reconnect(), After: seconds(after)})
+	v.Encoding.Bye(w, &wire.Bye{Code: last.Code, Reason: r.String(), Reconnect: last.Reconnect, After: last.After})
 	bye := len(w.Bytes())
-	c.buf = v.Transport.AppendClose(w.Bytes(), &wire.Close{Code: r.Code(), Text: detail, Reconnect: r.Reconnect(), After: seconds(after)})
+	c.buf = v.Transport.AppendClose(w.Bytes(), &last)
 	c.ps.Send(slot, poller.Bytes(c.buf), poller.Last)
 	if !v.answers || len(c.buf) == bye { // no close frame that could be answered
 		c.halfClose(slot, rec)
@@ -213,6 +219,7 @@ func (c *closer) unregister(slot uint32, err error) {
 	rec.flags &^= flagSession
 	c.srv.sessions.Add(-1)
 	c.srv.perVariant[rec.variant].Add(-1)
+	c.events.closed(slot, rec) // while it has its user
 	c.buckets.drop(slot, rec)
 	c.topics.leaveAll(rec)
 	c.grants.drop(rec)

@@ -27,6 +27,7 @@ type commands struct {
 	topics    *topics
 	grants    *grants
 	clients   *clients
+	events    *eventing
 	decisions *decisions
 	renewals  *renewals
 	answers   *answers
@@ -41,16 +42,13 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 	case wire.OpSub:
 		cs.subscribe(slot, rec, c)
 	case wire.OpUnsub:
-		for _, topicName := range c.Topics {
-			cs.decisions.withdraw(slot, topicName)
-			if t, ok := cs.topics.find(topicName); ok {
-				cs.topics.leave(rec, t)
-			}
-		}
+		cs.unsubscribe(slot, rec, c.Topics)
 		cs.wake() // sub commands are answered before this unsub
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
 	case wire.OpPub:
 		cs.publish(slot, rec, c)
+	case wire.OpSend, wire.OpRPC:
+		cs.forward(slot, rec, c)
 	case wire.OpLogin:
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "this session needs no login, or has had it")
 	case wire.OpAuth:
@@ -59,6 +57,23 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
 	default:
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "not a command of this server")
+	}
+}
+
+// unsubscribe ends a session's subscriptions to topics.
+func (cs *commands) unsubscribe(slot uint32, rec *record, topics []string) {
+	told := cs.events.wanted(slot, rec)
+	for _, topicName := range topics {
+		cs.decisions.withdraw(slot, topicName)
+		t, ok := cs.topics.find(topicName)
+		if !ok {
+			continue
+		}
+		_, member := cs.topics.member(rec, t)
+		cs.topics.leave(rec, t)
+		if told && member {
+			cs.events.unsubscribed(slot, rec, topicName)
+		}
 	}
 }
 
@@ -92,6 +107,8 @@ func (cs *commands) enter(slot uint32, rec *record, reply wire.Reply, topics []s
 	most := cs.grants.maxTopics(rec)
 	before := rec.count
 	sub := &pendingSub{reply: reply}
+	told := cs.events.wanted(slot, rec) && by != permitGranted
+	var joined []string // if told
 	for _, topicName := range topics {
 		if int(rec.count) >= most {
 			if !cs.topics.has(rec, topicName) {
@@ -102,7 +119,7 @@ func (cs *commands) enter(slot uint32, rec *record, reply wire.Reply, topics []s
 				return
 			}
 		}
-		t, _, err := cs.topics.join(slot, rec, topicName)
+		t, isNew, err := cs.topics.join(slot, rec, topicName)
 		if err != nil {
 			cs.counters.limit(limitMemory)
 			sub.failed = true
@@ -115,12 +132,16 @@ func (cs *commands) enter(slot uint32, rec *record, reply wire.Reply, topics []s
 			cs.topics.await(t, waiter{cs.ps.ID(slot), sub})
 			sub.pending++
 		}
+		if told && isNew {
+			joined = append(joined, topicName)
+		}
 	}
-	if sub.pending == 0 {
+	if sub.pending > 0 {
+		rec.awaited++
+	} else {
 		cs.answers.reply(slot, &reply)
-		return
 	}
-	rec.awaited++
+	cs.events.subscribed(slot, rec, joined)
 }
 
 // wake tells upgrades and sub commands that a topic they waited for is ready or

@@ -49,6 +49,7 @@ func (r *relocation) TopicReady(uint64) bool { return true }
 // shard.
 type departures struct {
 	env
+	events   *eventing
 	renewals *renewals
 	closer   *closer
 	remotes  *remotes
@@ -214,12 +215,13 @@ func (ds *departures) depart(slot uint32, r *relocation) {
 	o.variant, o.answered, o.ref, o.move, o.grant = rec.variant, true, r.renewal.ref, r, r.grant
 	o.joined = ds.topics.joined(rec)
 	o.tokens, o.metered = ds.buckets.tokens(rec), rec.flags&flagMetered != 0
-	o.remote, o.counted = ds.remotes.take(slot)
+	ds.events.carry(slot, rec, o)
 	rec.flags &^= flagLeaving // so that drop does not cancel the relocation
 	r.renewal.move = nil
 	ds.renewals.forget(slot, rec)
 	rec.state, rec.reason = stateJoin, ReasonLogin // before unregister, which may wake waiters
 	ds.closer.unregister(slot, nil)
+	o.remote, o.counted = ds.remotes.take(slot) // after Closed, which is told of it
 	ds.counters.closed[ReasonLogin].Add(1)
 	ds.assembly.drop(rec)
 	ds.srv.waiting.Add(1) // while it moves

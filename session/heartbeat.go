@@ -14,6 +14,7 @@ func seconds(ticks uint32) time.Duration { return time.Duration(ticks) * time.Se
 type heartbeats struct {
 	env
 	closer    *closer
+	events    *eventing
 	fanout    *fanoutRuns // to which pings give way
 	intervals intervals
 	grants    *grants
@@ -85,8 +86,8 @@ func (h *heartbeats) check(slot uint32, rec *record) {
 			return
 		}
 	}
-	if rec.flags&(flagsUnread|flagPinged) == 0 && b.ping > 0 {
-		silent := h.ps.Now() - max(h.lastSign(slot, v), rec.pingedAt)
+	if rec.flags&(flagsUnread&^flagHeld|flagPinged) == 0 && b.ping > 0 {
+		silent := h.ps.Now() - max(h.lastSign(slot, rec, v), rec.pingedAt)
 		if silent >= b.ping-b.jitter && (!h.fanout.active || silent >= b.ping+b.ping/pingDelay) {
 			h.ping(slot, rec, v)
 		}
@@ -104,7 +105,7 @@ const pingDelay = 4
 // come in time, or nothing was written for too long. It is ReasonNone while the
 // shard does not read the session, which then cannot show that it lives.
 func (h *heartbeats) overdue(slot uint32, rec *record, v *variant) Reason {
-	b, now, read, write := h.of(rec), h.ps.Now(), h.ps.LastRead(slot), h.ps.LastWrite(slot)
+	b, now, read, write := h.of(rec), h.ps.Now(), h.events.lastRead(slot, rec), h.ps.LastWrite(slot)
 	over := func(limit, since uint32) bool { return limit > 0 && now-since >= limit }
 	switch {
 	case rec.flags&flagsUnread != 0 || h.ps.Deferred(slot):
@@ -128,7 +129,7 @@ func (h *heartbeats) ping(slot uint32, rec *record, v *variant) {
 		return
 	}
 	h.counters.pingsOut.Add(1)
-	if h.intervals.pong > 0 && v.answers {
+	if h.intervals.pong > 0 && v.answers && rec.flags&flagHeld == 0 {
 		rec.flags |= flagPinged // cleared by the pong, or by any input while the client has no backlog
 	}
 	h.ps.Send(slot, poller.Bytes(h.buf), poller.Control)
@@ -138,9 +139,9 @@ func (h *heartbeats) ping(slot uint32, rec *record, v *variant) {
 // it is the last read. A client that cannot answer is pinged only so that proxies
 // do not close the connection, so it is the last write: failed writes and
 // TCP_USER_TIMEOUT show that such a client is gone.
-func (h *heartbeats) lastSign(slot uint32, v *variant) uint32 {
+func (h *heartbeats) lastSign(slot uint32, rec *record, v *variant) uint32 {
 	if v.answers {
-		return h.ps.LastRead(slot)
+		return h.events.lastRead(slot, rec)
 	}
 	return h.ps.LastWrite(slot)
 }
@@ -149,7 +150,7 @@ func (h *heartbeats) lastSign(slot uint32, v *variant) uint32 {
 // comes up to a tenth of its interval early, at random, so that sessions that
 // opened together are not pinged together.
 func (h *heartbeats) arm(slot uint32, rec *record) {
-	read, write := h.ps.LastRead(slot), h.ps.LastWrite(slot)
+	read, write := h.events.lastRead(slot, rec), h.ps.LastWrite(slot)
 	b, v := h.of(rec), h.variantOf(rec)
 	const never = ^uint32(0)
 	wait := never
@@ -165,16 +166,18 @@ func (h *heartbeats) arm(slot uint32, rec *record) {
 			consider(b.ping, rec.pingedAt)
 		}
 	case b.ping > 0:
-		consider(b.ping-rand.Uint32N(b.jitter+1), max(h.lastSign(slot, v), rec.pingedAt))
+		consider(b.ping-rand.Uint32N(b.jitter+1), max(h.lastSign(slot, rec, v), rec.pingedAt))
 	}
 	if h.ps.Backlogged(slot) {
 		consider(b.backlogTime, h.ps.Now()-h.ps.BacklogAge(slot))
 	}
-	if v.answers {
-		consider(b.idleRead, read)
+	if rec.flags&flagHeld == 0 { // eventing.release sets the timer again
+		if v.answers {
+			consider(b.idleRead, read)
+		}
+		consider(b.idleWrite, write)
+		consider(b.idle, max(read, write))
 	}
-	consider(b.idleWrite, write)
-	consider(b.idle, max(read, write))
 	if left, ok := h.lifetime(rec); ok {
 		wait = min(wait, left)
 	}

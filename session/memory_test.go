@@ -13,7 +13,7 @@ import (
 // All memory of the sessions outside the Go heap has an owner, which counts
 // what the sessions need and nothing where there is none.
 func TestMemoryByOwner(t *testing.T) {
-	r := newRig(t, Options{MaxPerAddress: 1000, Rates: Rates{Messages: 100, MessageBurst: 100}, Authenticator: generous{}})
+	r := newRig(t, Options{MaxPerAddress: 1000, Events: new(recorder), Rates: Rates{Messages: 100, MessageBurst: 100}, Authenticator: generous{}})
 	memory := r.opt.Poller.Memory
 	for owner, n := range memory.Bytes() {
 		if n != 0 {
@@ -34,7 +34,7 @@ func TestMemoryByOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "a buffer", func() bool { return memory.Bytes()["messages"] >= 1<<16 })
-	want := []string{"address_limits", "connections", "grants", "half_open", "messages", "rates", "remotes", "subscriptions", "topics", "users"}
+	want := []string{"address_limits", "connections", "events", "grants", "half_open", "messages", "rates", "remotes", "subscriptions", "topics", "users"}
 	got := memory.Bytes()
 	delete(got, "io_uring") // where the kernel has it
 	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, want) {

@@ -37,6 +37,8 @@ type Options struct {
 	Echo          bool            // serve /echo by the first endpoint, for conformance suites
 	Authenticator Authenticator   // nil: &Open{}
 	Interest      Interest        // nil: there is no bus
+	Events        Events          // nil: nobody is told of sessions
+	KeepAgent     bool            // Client.Agent of every session; false: only of those with a route
 
 	NodeLimits
 

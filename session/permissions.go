@@ -87,6 +87,7 @@ func (s *Server) SetSessionPermissions(ctx context.Context, sid string, subscrib
 // permitting changes what sessions may do while they are open. Owned by the shard.
 type permitting struct {
 	env
+	events  *eventing
 	grants  *grants
 	topics  *topics
 	answers *answers
@@ -120,9 +121,13 @@ func (p *permitting) leave(slot uint32, rec *record, most permit) (left []string
 		}
 		n = m.next
 	}
+	told := p.events.wanted(slot, rec)
 	for _, name := range left {
 		if t, ok := p.topics.find(name); ok {
 			p.topics.leave(rec, t)
+		}
+		if told {
+			p.events.unsubscribed(slot, rec, name)
 		}
 	}
 	return left

@@ -38,6 +38,7 @@ const (
 	ReasonLogin                       // the session of nobody has logged in and goes on as another session
 	ReasonUnauthorized                // the credentials were refused (401)
 	ReasonForbidden                   // the credentials were refused (403)
+	ReasonBackend                     // a backend closed it (Server.Close)
 	reasonCount
 )
 
@@ -79,6 +80,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonLogin:         {"login", 0, "", false},
 	ReasonUnauthorized:  {"unauthorized", 4401, "unauthorized", false},
 	ReasonForbidden:     {"forbidden", 4403, "forbidden", false},
+	ReasonBackend:       {"backend", ws.CloseNormal, "closed by a backend", false},
 }
 
 // Reasons returns every reason a session can end with, in the registry's order.

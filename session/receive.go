@@ -19,6 +19,7 @@ type receiver struct {
 	answers  *answers
 	buckets  *buckets
 	commands *commands
+	events   *eventing
 	assembly *assembly
 
 	decoders  []wire.Decoder   // by variant
@@ -147,8 +148,8 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 			if !r.event(slot, rec, ev) {
 				return len(p)
 			}
-			if rec.state == stateAuth || rec.flags&flagAuth != 0 {
-				return used // credentials are being checked
+			if rec.state == stateAuth || rec.flags&(flagAuth|flagHeld) != 0 {
+				return used // credentials are being checked, or a backend is behind
 			}
 		}
 	}
@@ -232,6 +233,9 @@ func (r *receiver) runCommands(slot uint32, rec *record, p []byte, kind message.
 			}
 			r.commands.run(slot, rec, &cmd)
 		case errors.Is(err, wire.ErrNoCommands):
+			if r.events.data(slot, rec, kind, p) {
+				return
+			}
 			r.received.unwanted++
 			if r.opt.RefuseClient {
 				r.closer.end(slot, ReasonPolicy, "")

@@ -62,7 +62,9 @@ const (
 	flagRemote                      // shard.remotes has its client's address
 	flagAuth                        // an auth command is in progress; it is not read meanwhile
 	flagLeaving                     // it moves to another shard as soon as it has its messages
+	flagKept                        // shard.eventing has a record of it
+	flagHeld                        // is not read until Server.Resume
 )
 
 // flagsUnread are those of sessions that are not read for a while.
-const flagsUnread = flagSlowed | flagAuth
+const flagsUnread = flagSlowed | flagAuth | flagHeld

@@ -71,6 +71,9 @@ func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
 			rec.awaited++
 		}
 	}
+	if err := u.events.keep(slot, rec, o); err != nil {
+		return err
+	}
 	for _, j := range o.joined {
 		if j.by == permitPattern && !u.grants.maySubscribe(rec, j.name) {
 			continue // the client learns it from its hello
@@ -182,6 +185,7 @@ func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 			Topics:       o.grant.Topics,
 			PingInterval: u.opt.PingInterval,
 			PongTimeout:  u.opt.PongTimeout,
+			Expires:      o.grant.Expires,
 		}
 		if own := u.grants.limitsOf(rec); own != nil {
 			u.hello.PingInterval = seconds(own.ping)
@@ -201,6 +205,7 @@ func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 	u.ps.Send(slot, poller.Bytes(u.buf), poller.Data)
 	u.ps.Resume(slot)
 	u.heartbeats.arm(slot, rec)
+	u.events.opened(slot, rec)
 	if move != nil {
 		u.arrivals.open(slot, rec, move)
 	}

@@ -15,6 +15,7 @@ import (
 // the shard.
 type renewals struct {
 	env
+	events      *eventing
 	users       *users
 	grants      *grants
 	topics      *topics
@@ -110,7 +111,8 @@ func (rs *renewals) run() (more bool) {
 // settled says whether all commands of a session before its auth have been answered.
 // Their answers would not find it under its new id.
 func (rs *renewals) settled(slot uint32) bool {
-	return rs.rec(slot).awaited == 0 && rs.commands.pubs.own[rs.ps.ID(slot)] == 0
+	rec := rs.rec(slot)
+	return rec.awaited == 0 && rs.commands.pubs.own[rs.ps.ID(slot)] == 0 && rs.events.answered(slot, rec)
 }
 
 func (rs *renewals) ask(slot uint32, rn *renewal) {
@@ -170,6 +172,7 @@ func (rs *renewals) renew(slot uint32, rec *record, rn *renewal, g *Grant) {
 		rs.refuse(slot, rec, rn, "unavailable", "this server's tables are full")
 		return
 	}
+	rs.events.changed(slot) // its meta data
 	for _, topicName := range g.Topics {
 		if t, ok := rs.topics.find(topicName); ok {
 			rs.topics.permitBy(rec, t, permitGranted)

@@ -15,6 +15,7 @@ type shard struct {
 	upgrades upgrades
 	halfOpen halfOpen
 	remotes  remotes
+	eventing eventing // what Options.Events is told, at every step
 
 	// What clients send.
 	receiver    receiver
@@ -36,6 +37,7 @@ type shard struct {
 	clients    clients
 	topics     topics
 	dispatcher dispatcher
+	orders     orders // of other goroutines
 	fanout     fanoutRuns
 	latencies  latencies // read by any goroutine, as env.counters
 
@@ -65,6 +67,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		return nil, err
 	}
 	h.upgrades = upgrades{env: h.env, arrivals: &h.arrivals}
+	h.orders.env = h.env
 	h.answers.env = h.env
 	h.assembly = assembly{ps: ps, buffers: ps.NewBuffers()}
 	h.calls.env = h.env
@@ -74,23 +77,23 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
-		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals}
-	h.heartbeats = heartbeats{env: h.env, renewals: &h.renewals, grants: &h.grants, closer: &h.closer, fanout: &h.fanout, intervals: h.opt.intervals()}
-	h.commands = commands{env: h.env, renewals: &h.renewals, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
-	h.permissions = permitting{env: h.env, grants: &h.grants, topics: &h.topics, answers: &h.answers}
-	h.renewals = renewals{env: h.env, users: &h.users, grants: &h.grants, topics: &h.topics, clients: &h.clients, answers: &h.answers, commands: &h.commands,
+		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing}
+	h.heartbeats = heartbeats{env: h.env, renewals: &h.renewals, grants: &h.grants, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
+	h.commands = commands{env: h.env, events: &h.eventing, renewals: &h.renewals, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
+	h.permissions = permitting{env: h.env, events: &h.eventing, grants: &h.grants, topics: &h.topics, answers: &h.answers}
+	h.renewals = renewals{env: h.env, events: &h.eventing, users: &h.users, grants: &h.grants, topics: &h.topics, clients: &h.clients, answers: &h.answers, commands: &h.commands,
 		permissions: &h.permissions, upgrades: &h.upgrades, heartbeats: &h.heartbeats, leaving: &h.departures}
-	h.departures = departures{env: h.env, renewals: &h.renewals, closer: &h.closer, remotes: &h.remotes, buckets: &h.buckets, topics: &h.topics,
+	h.departures = departures{env: h.env, events: &h.eventing, renewals: &h.renewals, closer: &h.closer, remotes: &h.remotes, buckets: &h.buckets, topics: &h.topics,
 		assembly: &h.assembly, fanout: &h.fanout}
 	h.arrivals = arrivals{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, upgrader: &h.upgrader, closer: &h.closer}
 	h.fanout.leaving = &h.departures
 	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
-		commands: &h.commands, assembly: &h.assembly, decoders: srv.protocols.newDecoders()}
+		commands: &h.commands, events: &h.eventing, assembly: &h.assembly, decoders: srv.protocols.newDecoders()}
 	h.refuser = refuser{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, log: &h.log, closer: &h.closer}
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
 	h.upgrader = upgrader{env: h.env, arrivals: &h.arrivals, permissions: &h.permissions, buckets: &h.buckets, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
 		users: &h.users, grants: &h.grants, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
-		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats}
+		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats, events: &h.eventing}
 	if err := h.upgrader.init(); err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func (h *shard) initTables() error {
 	if err := h.grants.init(&h.env, &h.users); err != nil {
 		return err
 	}
-	h.clients = clients{h.env, &h.users, &h.grants, &h.remotes}
+	h.clients = clients{h.env, &h.users, &h.grants, &h.remotes, &h.eventing}
 	if err := h.topics.init(&h.env, h, &h.fanout); err != nil {
 		return err
 	}
@@ -116,7 +119,10 @@ func (h *shard) initTables() error {
 	if err := h.halfOpen.init(h.opt); err != nil {
 		return err
 	}
-	return h.remotes.init(&h.env)
+	if err := h.remotes.init(&h.env); err != nil {
+		return err
+	}
+	return h.eventing.init(&h.env, &h.clients)
 }
 
 // OnOpen implements poller.Handler.
@@ -226,6 +232,11 @@ func (h *shard) OnRefused(state any) {
 func (h *shard) OnMail(m poller.Mail) {
 	switch m.Kind {
 	case mailDelivery:
+		if h.opt.Events != nil {
+			// A backend that subscribes a session and then pushes to the topic means
+			// this session too.
+			h.orders.run(h)
+		}
 		h.dispatcher.dispatch(m.Ptr.(*Delivery))
 	case mailAuth:
 		h.upgrader.authDone(poller.ID(m.ID), m.Ptr.(*authResult))
@@ -266,6 +277,7 @@ func (h *shard) OnTick() {
 	h.assembly.trim()
 	h.halfOpen.trim()
 	h.remotes.trim()
+	h.eventing.trim()
 	h.srv.addresses.sweep(h.srv.now(), h.index, len(h.srv.shards))
 	h.log.tick()
 	h.counters.topics.Store(int64(h.topics.len()))
@@ -276,6 +288,7 @@ func (h *shard) OnTick() {
 // OnWork implements poller.Handler.
 func (h *shard) OnWork() bool {
 	more := h.upgrader.startLogins()
+	more = h.orders.run(h) || more
 	h.commands.wake()
 	more = h.renewals.run() || more
 	more = h.receiver.endInbound() || more
@@ -309,6 +322,7 @@ func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
 // OnStop implements poller.Handler.
 func (h *shard) OnStop() {
 	h.pubs.stop()
+	h.orders.stop()
 	h.shutdown.stop()
 	h.arrivals.stop()
 	h.fanout.drop()
@@ -319,4 +333,5 @@ func (h *shard) OnStop() {
 	h.assembly.close()
 	h.halfOpen.close()
 	h.remotes.close()
+	h.eventing.close()
 }

@@ -42,6 +42,8 @@ const (
 	limitHalfClosed
 	limitConnectRate
 	limitWaitingBytes
+	limitKept
+	limitAgents
 	limitCount
 )
 
@@ -77,6 +79,8 @@ var limitNames = [limitCount]string{
 	limitHalfClosed:      "session.half_closed_bytes",
 	limitConnectRate:     "upgrade.rate",
 	limitWaitingBytes:    "upgrade.waiting_bytes",
+	limitKept:            "kept",   // MaxKept: no setting
+	limitAgents:          "agents", // maxAgents: no setting
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may
@@ -101,6 +105,7 @@ type counters struct {
 	badGrants     atomic.Uint64
 	unfitUIDs     atomic.Uint64 // topics refused to users whose id cannot stand for {uid}
 	halfOpened    atomic.Uint64 // connections whose request was not complete at once
+	paused        atomic.Uint64 // pauses of sessions by Events.Received
 	users, topics atomic.Int64
 	links         atomic.Int64
 }
@@ -111,7 +116,7 @@ const opCount = wire.OpRPC + 1
 var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc"}
 
 // Codes of command errors. Any other code counts as the last one.
-var errorCodes = [...]string{"bad_request", "forbidden", "too_many_topics", "too_large", "rate_limited", "unavailable"}
+var errorCodes = [...]string{"bad_request", "forbidden", "refused", "too_many_topics", "too_large", "rate_limited", "unavailable"}
 
 const errorCount = len(errorCodes)
 
@@ -181,6 +186,7 @@ type Stats struct {
 	UnreadableForwarded, BadGrants          uint64
 	UnfitUIDs                               uint64 // topics refused to users whose id cannot stand for {uid} in a pattern
 	HalfOpened                              uint64
+	Paused                                  uint64 // pauses of sessions whose backend was behind
 
 	PushLatency   Latency // of pushes to users and sessions, from arrival to send
 	FanoutLatency Latency // of pushes to topics and all, from arrival to the last send of a shard
@@ -241,6 +247,7 @@ func (c *counters) addTo(st *Stats) {
 	st.BadGrants += c.badGrants.Load()
 	st.UnfitUIDs += c.unfitUIDs.Load()
 	st.HalfOpened += c.halfOpened.Load()
+	st.Paused += c.paused.Load()
 	st.Users += c.users.Load()
 	st.Topics += c.topics.Load()
 }

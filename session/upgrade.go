@@ -34,6 +34,7 @@ type upgrader struct {
 	closer      *closer
 	refuser     *refuser
 	heartbeats  *heartbeats
+	events      *eventing
 
 	parser     *ws.Parser
 	logins     []poller.ID // in stateAuth; the authenticator has not seen their credentials yet
@@ -105,6 +106,9 @@ func (u *upgrader) readHead(slot uint32, p []byte) int {
 		return len(p)
 	}
 	u.halfOpen.leave(u.rec(slot))
+	if !o.echo {
+		u.events.match(req, o)
+	}
 	return u.authorize(slot, req, o, p, n)
 }
 

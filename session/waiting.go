@@ -27,6 +27,10 @@ type upgrade struct {
 
 	closes bool // the client asked for a subprotocol of the server: it can be told of a refusal by a close code
 
+	route Route  // what Events.Match has returned
+	kept  []byte // the same
+	agent string // User-Agent, if it is to be kept
+
 	// The client's address, of a connection that moves to another shard and had
 	// one in remotes.
 	remote  netip.AddrPort

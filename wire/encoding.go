@@ -53,10 +53,11 @@ type Hello struct {
 	SID          message.SID   // of Session
 	Key          *[32]byte     // of Session
 	UID          string        // "" if the session has none
-	Ref          string        // Ref of the OpLogin that was granted; "" for none
+	Ref          string        // Ref of the OpLogin, or OpAuth, that was granted; "" for none
 	Topics       []string      // subscriptions at the start
 	PingInterval time.Duration // 0: the server sends no pings
 	PongTimeout  time.Duration // how long a ping may stay unanswered
+	Expires      time.Time     // when the session ends unless it is renewed (OpAuth); zero: never
 }
 
 // Session returns the session id. It is made only for encodings that ask for it.
@@ -94,25 +95,29 @@ type Command struct {
 	Event   string         // of OpSend and OpRPC: what the message is, for routing; "" for none
 	Topic   string         // of OpSend and OpRPC: the topic it is about; "" for none
 	Kind    message.Kind   // of OpPub, OpSend and OpRPC
+	JSON    bool           // of OpSend and OpRPC: Payload is a JSON value
 	Payload []byte         // of OpPub, OpLogin, OpAuth, OpSend and OpRPC; the caller may keep it
 }
 
-// Reply answers a command: with success, or with an error if Err is set.
+// Reply answers a command: with success, or with an error if Err is set. Without a
+// Ref and with Left it answers nothing: it tells the client that it has lost topics.
+// So a command that may be answered with Left needs a Ref.
 type Reply struct {
 	Ref string
 	ID  string // id of the message that an OpPub has published; "" otherwise
 
 	Kind    message.Kind // of Data
 	Data    []byte       // a backend's answer to an OpRPC; nil: none
+	JSON    bool         // Data is exactly one JSON value in UTF-8
 	Expires time.Time    // of an OpAuth: when the session ends now; zero: never
-	Left    []string     // of an OpAuth: topics that the session has lost, because they are no longer permitted
+	Left    []string     // topics that the session has lost: they are no longer permitted, or a backend has ended the subscription
 
 	Err *CommandError
 }
 
 // CommandError is the error of a command. The session stays open.
 type CommandError struct {
-	Code  string // machine-readable: "bad_request", "forbidden", "too_many_topics", "unavailable", …
+	Code  string // machine-readable: "bad_request", "forbidden", "unavailable", …
 	Text  string // for people, with the allowed values
 	Field string // the field at fault, "" if none
 	Ref   string // Ref of the command if it could be read

@@ -59,15 +59,6 @@ func authOptions(c *config.Config, log *zap.Logger) auth.Options {
 	}
 }
 
-// degraded returns what does not work although the node is ready.
-func (n *belfry) degraded() []string {
-	reasons := n.bus.Degraded()
-	if n.auth != nil {
-		reasons = append(reasons, n.auth.Degraded()...)
-	}
-	return reasons
-}
-
 // authValues returns the metrics of tokens, and adds their limits to limits.
 func (n *belfry) authValues(limits map[string]uint64) metrics.Auth {
 	var st auth.Stats

@@ -13,8 +13,8 @@ import (
 // new protocol is registered here.
 func (n *belfry) endpoints() ([]wire.Endpoint, error) {
 	c := n.cfg
-	o := websocket.Options{Paths: []string{c.Path}, Encodings: []websocket.Encoding{
-		{Encoding: plain.Encoding{}, Also: plain.Name},
+	o := websocket.Options{Paths: append([]string{c.Path}, gatewayPaths(c)...), Encodings: []websocket.Encoding{
+		{Encoding: plain.Encoding{}, Aliases: append([]string{plain.Name}, gatewaySubprotocols(c)...)},
 		{Encoding: v1.Encoding{MaxTokens: c.Session.CommandTokens}, Subprotocol: v1.Name},
 	}}
 	if c.Deflate.Enabled {

@@ -9,6 +9,7 @@ import (
 	"belfry/auth"
 	"belfry/broadcast"
 	"belfry/config"
+	"belfry/gateway"
 	"belfry/push"
 	"belfry/session"
 )
@@ -26,6 +27,7 @@ type options struct {
 	sessions session.Options
 	api      push.Options
 	auth     auth.Options
+	gateway  gateway.Options
 }
 
 // build makes all parts of a node without starting them, and returns their
@@ -49,6 +51,12 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	}
 	defer n.bus.Close()
 	o.auth = authOptions(&cfg, n.log)
+	if o.gateway, err = n.gatewayOptions(); err != nil {
+		return o, err
+	}
+	if err = n.openGateway(); err != nil {
+		return o, err
+	}
 	if o.sessions, err = n.sessionOptions(); err != nil {
 		return o, err
 	}

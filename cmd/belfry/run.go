@@ -13,6 +13,7 @@ import (
 	"belfry/auth"
 	"belfry/broadcast"
 	"belfry/config"
+	"belfry/gateway"
 	"belfry/offheap"
 	"belfry/push"
 	"belfry/session"
@@ -32,6 +33,7 @@ type belfry struct {
 	deflate     *websocket.Deflate  // nil: compression is off
 	auth        *auth.Authenticator // nil: no client proves who it is
 	sessions    *session.Server
+	gateway     *gateway.Gateway // nil: there are no routes
 	api         *push.Server
 	revocations *auth.Revocations
 	sync        *auth.RevocationSync
@@ -92,6 +94,9 @@ func (n *belfry) open() (err error) {
 	if n.bus, err = broadcast.Open(busOptions(n.cfg, n.log)); err != nil {
 		return err
 	}
+	if err = n.openGateway(); err != nil {
+		return err
+	}
 	opt, err := n.sessionOptions()
 	if err != nil {
 		return err
@@ -110,6 +115,7 @@ func (n *belfry) open() (err error) {
 	if n.auth != nil {
 		n.auth.Start()
 	}
+	n.startGateway()
 	return n.sessions.Start()
 }
 
@@ -160,6 +166,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	} else if err != nil {
 		errs = append(errs, err)
 	}
+	n.stopGateway(ctx)
 	if n.auth != nil {
 		n.auth.Close()
 	}

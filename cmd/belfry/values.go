@@ -30,6 +30,7 @@ func (n *belfry) values() metrics.Values {
 	v.Shards = shardValues(&st.Poller, n.cfg.Shards, n.memory.Bytes())
 	v.Bus = busValues(&bus)
 	v.HTTP = httpValues(n.api.Stats())
+	v.Gateway = n.gatewayValues(st.Limits)
 	return v
 }
 
@@ -56,6 +57,7 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 		Waiting:       uint64(max(st.Waiting, 0)),
 		WaitingBytes:  uint64(max(st.WaitingBytes, 0)),
 		HalfOpened:    st.HalfOpened,
+		Paused:        st.Paused,
 		Unreadable:    st.UnreadableForwarded,
 		BadGrants:     st.BadGrants,
 		UnfitUIDs:     st.UnfitUIDs,

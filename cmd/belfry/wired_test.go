@@ -25,6 +25,7 @@ var inCommand = []string{
 	"gomaxprocs",
 	"auth.cookie_any_origin", "auth.max_revocations",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
+	"gateway.drain_time",
 	"log.level", "log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }
 
@@ -83,6 +84,8 @@ var samples = map[string]sample{
 	"nats.cluster_name":        {value: "other"},
 	"nats.routes":              {"b:6222", []string{clusterListen}},
 	"nats.creds":               {"x.creds", []string{natsURL}},
+	"gateway.routes":           {value: `{name: a, url: "http://127.0.0.1:1"}`},
+	"gateway.signing_keys":     {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", []string{`gateway.routes={name: a, url: "http://127.0.0.1:1"}`}},
 	"sse.path":                 {value: "/events"},
 	"nats.user":                {"other", natsUser},
 	"nats.password":            {"other", natsUser},
@@ -193,7 +196,7 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 }
 
 // parts are the options of the bus, the sessions and the API.
-type parts [4]string
+type parts [5]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
@@ -201,11 +204,12 @@ var reaches = map[string]string{
 	"auth.subscribe":      " sessions auth",
 	"upgrade.retry_after": " sessions auth",
 	"api.max_payload":     " bus api",
-	"node.name":           " bus sessions", // the hash of the name is the node's number in session ids
+	"gateway.routes":      " sessions gateway",
+	"node.name":           " bus sessions gateway", // the hash of the name is the node's number in session ids
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api", " auth"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -220,7 +224,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api, o.auth} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()

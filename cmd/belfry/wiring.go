@@ -145,6 +145,9 @@ func (n *belfry) addCalls(o *session.Options) {
 	if len(n.cfg.Auth.Publish) > 0 || n.auth != nil { // a token may permit it
 		o.Publish, o.Publishable = n.publish, n.cfg.Auth.Publish
 	}
+	if n.gateway != nil {
+		o.Events = n.gateway
+	}
 	if n.cfg.Upgrade.Health {
 		o.Healthy = n.serves
 	}
@@ -312,6 +315,18 @@ func (n *belfry) ready() (reasons []string) {
 		reasons = append(reasons, reason)
 	}
 	return append(reasons, n.healthy()...)
+}
+
+// degraded returns what does not work although the node is ready.
+func (n *belfry) degraded() []string {
+	reasons := n.bus.Degraded()
+	if n.auth != nil {
+		reasons = append(reasons, n.auth.Degraded()...)
+	}
+	if n.gateway != nil {
+		reasons = append(reasons, n.gateway.Degraded()...)
+	}
+	return reasons
 }
 
 // healthy returns the reasons to restart this process: a shard whose clock has

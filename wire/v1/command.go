@@ -102,8 +102,17 @@ func (f *fields) fill(cmd *wire.Command) error {
 	case "ping":
 		cmd.Op = wire.OpPing
 		return f.only("type", "ref")
+	case "auth":
+		cmd.Op = wire.OpAuth
+		return f.fillAuth(cmd)
+	case "send":
+		cmd.Op = wire.OpSend
+		return f.fillSend(cmd)
+	case "rpc":
+		cmd.Op = wire.OpRPC
+		return f.fillSend(cmd)
 	}
-	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub and ping", strictjson.Shorten(name))}
+	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub, send, rpc, auth and ping", strictjson.Shorten(name))}
 }
 
 // only refuses fields that are not allowed. If there are several, it names the
@@ -189,20 +198,25 @@ func (f *fields) fillPub(cmd *wire.Command) error {
 	if cmd.Target, err = strictjson.Target(to); err != nil {
 		return err
 	}
-	binary, err := f.isBinary()
-	if err != nil {
-		return err
-	}
 	data, err := f.required("data")
 	if err != nil {
 		return err
 	}
+	return f.fillPayload(cmd, data)
+}
+
+// fillPayload reads "data", of which raw is the value, as "binary" says.
+func (f *fields) fillPayload(cmd *wire.Command, raw []byte) error {
+	binary, err := f.isBinary()
+	if err != nil {
+		return err
+	}
 	if !binary {
-		cmd.Payload, err = strictjson.Bytes("data", data)
+		cmd.Payload, err = strictjson.Bytes("data", raw)
 		return err
 	}
 	cmd.Kind = message.Binary
-	cmd.Payload, err = strictjson.Base64("data", data)
+	cmd.Payload, err = strictjson.Base64("data", raw)
 	return err
 }
 

@@ -57,7 +57,7 @@ func TestCommandsRefused(t *testing.T) {
 		{`{"ref":1}`, "type", "1", "missing"},
 		{`{"type":1}`, "type", "", "must be a string"},
 		{`{"type":null}`, "type", "", "must be a string"},
-		{`{"type":"publish","ref":1}`, "type", "1", "sub, unsub, pub and ping"},
+		{`{"type":"publish","ref":1}`, "type", "1", "sub, unsub, pub, send, rpc, auth and ping"},
 		{`{"type":"ping","Ref":1}`, "Ref", "", "allowed are type, ref"},
 		{`{"type":"ping","ref":null}`, "ref", "", "string or a number"},
 		{`{"type":"ping","ref":{"a":1}}`, "ref", "", "string or a number"},
@@ -140,6 +140,9 @@ func FuzzCommand(f *testing.F) {
 	f.Add([]byte(`{"type":"pub","ref":"x","to":{"topic":"a"},"data":"\ud83e\udd89"}`))
 	f.Add([]byte(`{"type":"pub","to":{"users":["u"]},"binary":true,"data":"AP8="}`))
 	f.Add([]byte(`{"type":"ping","ref":1e5}`))
+	f.Add([]byte(`{"type":"auth","ref":1,"token":"a.b.c"}`))
+	f.Add([]byte(`{"type":"send","event":"e","topic":"t","data":{"a":[1,null]}}`))
+	f.Add([]byte(`{"type":"rpc","ref":1,"binary":true,"data":"AP8="}`))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		cmd, _, err := Encoding{}.Command(p, message.Text)
 		reply := &wire.Reply{Ref: cmd.Ref}
@@ -178,6 +181,12 @@ func commandFault(cmd wire.Command) error {
 		}
 		return cmd.Target.Check()
 	case wire.OpPing:
+	case wire.OpAuth:
+		if len(cmd.Payload) == 0 || cmd.Ref == "" {
+			return errors.New("without a token or a ref")
+		}
+	case wire.OpSend, wire.OpRPC:
+		return sendFault(cmd)
 	default:
 		return fmt.Errorf("op %d", cmd.Op)
 	}
@@ -217,6 +226,8 @@ var commandSamples = map[string]string{
 	"sub":    `{"type":"sub","ref":1,"topic":"news.sport"}`,
 	"topics": `{"type":"sub","ref":1,"topics":["a` + strings.Repeat(`","a`, 63) + `"]}`,
 	"pub":    `{"type":"pub","ref":2,"to":{"topic":"news.sport"},"data":"{\"price\":123.45,\"symbol\":\"BELL\"}"}`,
+	"rpc":    `{"type":"rpc","ref":2,"event":"orders.create","data":{"price":123.45,"symbol":"BELL"}}`,
+	"send":   `{"type":"send","ref":2,"event":"orders.create","topic":"orders","data":"{\"price\":123.45}"}`,
 	"pub4k":  `{"type":"pub","ref":2,"to":{"user":"0123456789abcdef"},"data":"` + strings.Repeat("x", 4096) + `"}`,
 }
 
@@ -239,7 +250,7 @@ func TestMostNamesAreNotTooManyTokens(t *testing.T) {
 // A command costs what it holds: its type, ref, names, payload, and the growth
 // of a list.
 func TestCommandAllocations(t *testing.T) {
-	for name, most := range map[string]float64{"ping": 2, "sub": 4, "topics": 9, "pub": 5, "pub4k": 5} {
+	for name, most := range map[string]float64{"ping": 2, "sub": 4, "topics": 9, "pub": 5, "pub4k": 5, "send": 6, "rpc": 4} {
 		p := []byte(commandSamples[name])
 		least := math.Inf(1) // of many: the pool may lose a decoder, under the race detector often
 		for range 100 {

@@ -1,6 +1,6 @@
 // Package v1 is the encoding of the subprotocol belfry.v1: each payload is text
-// with one JSON object, as docs/protocol.md specifies. command.go reads the
-// objects of clients.
+// with one JSON object, as docs/protocol.md specifies. command.go and backend.go
+// read the objects of clients, reply.go writes the answers.
 //
 // The code writes objects without encoding/json: it builds them in a buffer that
 // is reused, and allocates only when the buffer grows.
@@ -47,14 +47,7 @@ func (Encoding) Message(w *wire.Writer, m *message.Message) {
 	if m.Target.Scope == message.ScopeTopics {
 		dst = appendTopics(dst, m.Target.Names)
 	}
-	if m.Kind == message.Binary {
-		dst = append(dst, `,"binary":true,"data":"`...)
-		dst = base64.StdEncoding.AppendEncode(dst, m.Payload)
-		dst = append(dst, '"')
-	} else {
-		dst = append(dst, `,"data":`...)
-		dst = strictjson.AppendString(dst, m.Payload)
-	}
+	dst = appendData(dst, m.Kind, m.Payload)
 	// Payload.Event stays empty, because the object has the topic: in an event
 	// stream one handler gets all objects.
 	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}'), ID: m.ID})
@@ -76,6 +69,8 @@ func (Encoding) Hello(w *wire.Writer, h *wire.Hello) {
 	dst = appendSeconds(dst, h.PingInterval)
 	dst = append(dst, `,"pong":`...)
 	dst = appendSeconds(dst, h.PongTimeout)
+	dst = appendExpires(dst, h.Expires)
+	dst = appendRef(dst, h.Ref)
 	say(w, dst)
 }
 
@@ -89,36 +84,6 @@ func (Encoding) Bye(w *wire.Writer, b *wire.Bye) {
 	dst = strconv.AppendBool(dst, b.Reconnect)
 	dst = append(dst, `,"after":`...)
 	dst = appendSeconds(dst, b.After)
-	say(w, dst)
-}
-
-// Reply writes an "ack", or an "err" if r.Err is set. Ref is the JSON token from
-// Command, written unchanged.
-func (Encoding) Reply(w *wire.Writer, r *wire.Reply) {
-	if r.Err == nil {
-		dst := append(w.Buffer(), `{"type":"ack"`...)
-		dst = appendRef(dst, r.Ref)
-		if r.ID != "" {
-			dst = append(dst, `,"id":`...)
-			dst = strictjson.AppendString(dst, r.ID)
-		}
-		say(w, dst)
-		return
-	}
-	ref := r.Ref
-	if ref == "" {
-		ref = r.Err.Ref
-	}
-	dst := append(w.Buffer(), `{"type":"err"`...)
-	dst = appendRef(dst, ref)
-	dst = append(dst, `,"code":`...)
-	dst = strictjson.AppendString(dst, r.Err.Code)
-	if r.Err.Field != "" {
-		dst = append(dst, `,"field":`...)
-		dst = strictjson.AppendString(dst, r.Err.Field)
-	}
-	dst = append(dst, `,"message":`...)
-	dst = strictjson.AppendString(dst, r.Err.Text)
 	say(w, dst)
 }
 
@@ -136,10 +101,25 @@ func messageSize(m *message.Message) int {
 			n += len(name) + 3
 		}
 	}
-	if m.Kind == message.Binary {
-		return n + base64.StdEncoding.EncodedLen(len(m.Payload))
+	return n + dataSize(m.Kind, m.Payload)
+}
+
+func dataSize(k message.Kind, p []byte) int {
+	if k == message.Binary {
+		return base64.StdEncoding.EncodedLen(len(p))
 	}
-	return n + len(m.Payload) + len(m.Payload)/8
+	return len(p) + len(p)/8
+}
+
+// appendData writes a payload: text as a string, binary as base64.
+func appendData(dst []byte, k message.Kind, p []byte) []byte {
+	if k == message.Binary {
+		dst = append(dst, `,"binary":true,"data":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, p)
+		return append(dst, '"')
+	}
+	dst = append(dst, `,"data":`...)
+	return strictjson.AppendString(dst, p)
 }
 
 func appendTopics(dst []byte, names []string) []byte {
@@ -149,14 +129,6 @@ func appendTopics(dst []byte, names []string) []byte {
 	}
 	dst = append(dst, `,"topics":`...)
 	return strictjson.AppendStrings(dst, names)
-}
-
-func appendRef(dst []byte, ref string) []byte {
-	if ref == "" {
-		return dst
-	}
-	dst = append(dst, `,"ref":`...)
-	return append(dst, ref...)
 }
 
 // appendSeconds writes d in seconds, with as many decimals as needed.

@@ -1,6 +1,8 @@
 package websocket
 
 import (
+	"slices"
+
 	"belfry/wire"
 	"belfry/ws"
 )
@@ -11,9 +13,15 @@ import (
 type Encoding struct {
 	wire.Encoding
 	Subprotocol string
-	// Also is a second subprotocol that selects the encoding; "": none. A client
-	// that carries its token as a subprotocol needs a name to offer beside it.
-	Also string
+	// Aliases are further subprotocols that select it; the answer repeats the one that
+	// the client offered. A client that carries its token as a subprotocol needs a
+	// name to offer beside it.
+	Aliases []string
+}
+
+// has says whether a subprotocol selects the encoding.
+func (e *Encoding) has(subprotocol string) bool {
+	return e.Subprotocol == subprotocol || slices.Contains(e.Aliases, subprotocol)
 }
 
 // Options configure an Endpoint.
@@ -41,11 +49,10 @@ func New(o Options) *Endpoint {
 		e.paths = []string{"/ws"}
 	}
 	for _, enc := range e.encodings {
-		for _, name := range []string{enc.Subprotocol, enc.Also} {
-			if name != "" {
-				e.subprotocols = append(e.subprotocols, name)
-			}
+		if enc.Subprotocol != "" {
+			e.subprotocols = append(e.subprotocols, enc.Subprotocol)
 		}
+		e.subprotocols = append(e.subprotocols, enc.Aliases...)
 		e.variants = append(e.variants, wire.Variant{Transport: Transport{}, Encoding: enc.Encoding})
 	}
 	if e.deflate != nil {
@@ -74,8 +81,8 @@ func (e *Endpoint) Choose(r *ws.Request) (variant int, refusal *ws.Refusal) {
 	if refusal != nil {
 		return 0, refusal
 	}
-	for i, enc := range e.encodings {
-		if enc.Subprotocol == chosen || chosen != "" && enc.Also == chosen {
+	for i := range e.encodings {
+		if e.encodings[i].has(chosen) {
 			variant = i
 		}
 	}

@@ -45,6 +45,7 @@ func TestChoose(t *testing.T) {
 	)
 	with := New(Options{Encodings: encodings, Deflate: newDeflate(t, ws.DeflateOptions{})})
 	without := New(Options{Encodings: encodings})
+	aliases := New(Options{Encodings: []Encoding{{Encoding: plain.Encoding{}, Aliases: []string{"chat", "collab"}}, encodings[1]}})
 	for name, c := range map[string]struct {
 		e                   *Endpoint
 		fields              string
@@ -56,6 +57,8 @@ func TestChoose(t *testing.T) {
 		"deflate":                {with, deflate, "websocket+deflate", "plain"},
 		"both":                   {with, subprotocol + deflate, "websocket+deflate", "belfry.v1"},
 		"deflate that is broken": {with, deflate + "User-Agent: Mozilla/5.0 Version/15.1 Safari/605.1.15\r\n", "websocket", "plain"},
+		"alias":                  {aliases, "Sec-WebSocket-Protocol: collab, belfry.v1\r\n", "websocket", "plain"},
+		"not an alias":           {aliases, "Sec-WebSocket-Protocol: col, belfry.v1\r\n", "websocket", "belfry.v1"},
 		"deflate is off":         {without, subprotocol + deflate, "websocket", "belfry.v1"},
 	} {
 		t.Run(name, func(t *testing.T) {
