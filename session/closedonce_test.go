@@ -139,6 +139,8 @@ func TestHooksThatPanic(t *testing.T) {
 			}
 			if method == "Closed" {
 				w.send(gobwas.OpClose, nil)
+				w.end()
+				w.Close()
 			}
 			eventually(t, "the session is over", func() bool { return r.loop.Stats().Connections == 0 })
 			e.mu.Lock()
