@@ -53,7 +53,7 @@ type SessionLimits struct {
 	PingInterval, Idle, IdleRead, IdleWrite time.Duration
 
 	Topics   int // subscriptions
-	Messages int // a second, as Rates.Messages
+	Messages int // a second, as Rates.Messages, with five times as many at once
 }
 
 // Open admits every client. A client is subscribed to the topics of its ?topic=

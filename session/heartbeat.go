@@ -63,7 +63,7 @@ func (h *heartbeats) lifetime(rec *record) (left uint32, ok bool) {
 // the timers.
 func (h *heartbeats) check(slot uint32, rec *record) {
 	if left, ok := h.lifetime(rec); ok && left == 0 {
-		h.closer.expire(slot, rec)
+		h.closer.end(slot, ReasonExpired, "")
 		return
 	}
 	if until, ok := h.renewals.until(slot, rec); ok && h.ps.Now() >= until {

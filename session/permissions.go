@@ -5,15 +5,20 @@ import (
 	"time"
 
 	"belfry/wire"
+	"belfry/ws"
 )
 
-// expire ends a session whose credentials do not hold any more. The client comes back
-// with new ones.
-func (c *closer) expire(slot uint32, rec *record) bool {
-	if rec.state != stateOpen {
+// expire ends a session whose credentials do not hold any more, or refuses its upgrade.
+// The client comes back with new ones.
+func (h *shard) expire(slot uint32) bool {
+	switch rec := h.rec(slot); rec.state {
+	case stateOpen:
+		h.closer.end(slot, ReasonExpired, "")
+	case stateJoin:
+		h.refuser.refuse(slot, ws.Unauthorized("the credentials were revoked").WithCause(CauseExpired))
+	default:
 		return false
 	}
-	c.end(slot, ReasonExpired, "")
 	return true
 }
 
@@ -31,16 +36,18 @@ func (g *grants) issuedBefore(rec *record, t time.Time) bool {
 // returns whether there was one. It waits for the session's shard. After an error the
 // session may end all the same. Any goroutine but a shard's.
 func (s *Server) Expire(ctx context.Context, sid string) (bool, error) {
-	return s.onSession(ctx, sid, func(h *shard, slot uint32) bool { return h.closer.expire(slot, h.rec(slot)) })
+	return s.onSession(ctx, sid, func(h *shard, slot uint32) bool { return h.expire(slot) })
 }
 
 // ExpireUser ends the sessions of a user on this node as Expire does, and returns how
 // many. With a time, only sessions end whose credentials were issued before it, or
 // whose Grant.Issued is not known. Any goroutine but a shard's.
 func (s *Server) ExpireUser(ctx context.Context, uid string, issuedBefore time.Time) (int, error) {
+	if !issuedBefore.IsZero() {
+		s.revoked.add(uid, issuedBefore, s.clock(), 2*s.opt.UpgradeTime)
+	}
 	return s.onUser(ctx, uid, func(h *shard, slot uint32) bool {
-		rec := h.rec(slot)
-		return h.grants.issuedBefore(rec, issuedBefore) && h.closer.expire(slot, rec)
+		return h.grants.issuedBefore(h.rec(slot), issuedBefore) && h.expire(slot)
 	})
 }
 
@@ -49,9 +56,10 @@ func (s *Server) ExpireUser(ctx context.Context, uid string, issuedBefore time.T
 // the authenticator granted nothing, has no credentials and goes on. Any goroutine
 // but a shard's.
 func (s *Server) ExpireIssuedBefore(ctx context.Context, t time.Time) (int, error) {
+	s.revoked.add("", t, s.clock(), 2*s.opt.UpgradeTime)
 	return s.onAll(ctx, func(h *shard, slot uint32) bool {
 		rec := h.rec(slot)
-		return (rec.uid != 0 || rec.grant != 0) && h.grants.issuedBefore(rec, t) && h.closer.expire(slot, rec)
+		return (rec.uid != 0 || rec.grant != 0) && h.grants.issuedBefore(rec, t) && h.expire(slot)
 	})
 }
 
@@ -83,18 +91,18 @@ type permitting struct {
 	grants  *grants
 	topics  *topics
 	answers *answers
-	closer  *closer
 }
 
-// set replaces the permissions of an open session.
+// set replaces the permissions of a session, also of one whose upgrade waits for the
+// bus.
 func (p *permitting) set(slot uint32, subscribe, publish []string) bool {
 	rec := p.rec(slot)
-	if rec.state != stateOpen {
+	if rec.state != stateOpen && rec.state != stateJoin {
 		return false
 	}
 	if p.grants.setPermissions(rec, subscribe, publish) != nil {
 		p.counters.limit(limitMemory)
-		p.closer.end(slot, ReasonExpired, "") // it comes back with new permissions; it must not keep the old ones
+		p.ps.Close(slot) // it must not keep the old ones
 		return true
 	}
 	if left := p.leave(slot, rec, permitDecided); len(left) > 0 {

@@ -27,6 +27,10 @@ func (u *upgrader) register(slot uint32, o *upgrade) {
 		rec.flags |= flagEcho
 		u.ps.SetLargeBacklog(slot)
 	}
+	if refusal := u.srv.revoked.refusal(&o.grant, u.srv.clock()); refusal != nil {
+		u.refuser.refuseUpgrade(slot, o, refusal)
+		return
+	}
 	if u.refusesNewest(o.grant.UID) {
 		u.counters.limit(limitPerUser)
 		u.refuser.refuseUpgrade(slot, o, &ws.Refusal{Status: 429, Cause: CauseUserSessions, Detail: tooManyOfUser})

@@ -139,7 +139,9 @@ func (rs *renewals) decided(rn *renewal, g Grant, refusal *ws.Refusal) {
 			rs.refuse(slot, rec, rn, "unavailable", "the server cannot determine this client's permissions; its log has the reason")
 			return
 		}
-		refusal = rs.opt.expired(&g)
+		if refusal = rs.opt.expired(&g); refusal == nil {
+			refusal = rs.srv.revoked.refusal(&g, rs.srv.clock())
+		}
 	}
 	uid := string(rs.users.uid(rec))
 	switch {

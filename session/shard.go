@@ -80,7 +80,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing}
 	h.heartbeats = heartbeats{env: h.env, renewals: &h.renewals, grants: &h.grants, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
 	h.commands = commands{env: h.env, events: &h.eventing, renewals: &h.renewals, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
-	h.permissions = permitting{env: h.env, events: &h.eventing, grants: &h.grants, topics: &h.topics, answers: &h.answers, closer: &h.closer}
+	h.permissions = permitting{env: h.env, events: &h.eventing, grants: &h.grants, topics: &h.topics, answers: &h.answers}
 	h.renewals = renewals{env: h.env, events: &h.eventing, users: &h.users, grants: &h.grants, topics: &h.topics, clients: &h.clients, answers: &h.answers, commands: &h.commands,
 		permissions: &h.permissions, upgrades: &h.upgrades, heartbeats: &h.heartbeats, leaving: &h.departures}
 	h.departures = departures{env: h.env, events: &h.eventing, renewals: &h.renewals, closer: &h.closer, remotes: &h.remotes, buckets: &h.buckets, topics: &h.topics,

@@ -52,7 +52,14 @@ func TestSubscriptionsAreDecided(t *testing.T) {
 	q.later(true, "")
 	c.want("tdone 5")
 	r.deliver(message.ToTopics("c"), "lost")
-	// Three wait, a fourth is refused.
+}
+
+// The decisions that are awaited have a limit, and so have the topics of a session.
+func TestDecisionsAreBounded(t *testing.T) {
+	d := make(deciding, 64)
+	r := walletRig(t, Options{Subscriptions: d, MaxDeciding: 3, MaxTopics: 3}, newWallet(nil))
+	c := r.lines("/lp")
+	c.want("thello   []")
 	c.say(prefixedText, "sub 8 d\nsub 9 e\nsub 10 f\nsub 11 g")
 	c.want("terror 11 unavailable")
 	for range 3 {
@@ -71,7 +78,7 @@ func TestSubscriptionsAreDecided(t *testing.T) {
 	c.want("terror 12 too_many_topics")
 	// The session ends meanwhile.
 	c.say(prefixedText, "sub 13 i")
-	q = <-d
+	q := <-d
 	c.Close()
 	r.nothingLeft()
 	q.later(true, "")
@@ -171,6 +178,20 @@ func TestExpireByOthers(t *testing.T) {
 	}
 	b.want(bye...)
 	guest.ask("ping 1", "tdone 1")
+	// Credentials that were checked before the call, and whose upgrade ends after it.
+	upgrade, _ := r.connect()
+	upgrade.Write(request("/ws?token=later", ""))
+	later := <-w.later
+	if n, err := r.ExpireUser(ctx, "ann", late); n != 0 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	later(Grant{UID: "ann", Issued: early}, nil)
+	if status, err := upgrade.answer(); status != 401 || err != nil {
+		t.Errorf("%d, %v", status, err)
+	}
+	for _, name := range []string{"late", "unknown"} {
+		open(name)
+	}
 	done, cancel := context.WithCancel(ctx)
 	cancel()
 	release := r.block(0)

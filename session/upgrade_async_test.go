@@ -137,11 +137,14 @@ func TestAuthRefusesLater(t *testing.T) {
 	w, _ := r.connect()
 	w.Write(pipelined())
 	(<-auth)(Grant{}, ws.Unauthorized("no such ticket"))
-	if status, err := w.answer(); err != nil || status != 401 {
+	if status, err := w.answer(); err != nil || status != 101 { // it asked for belfry.v1
 		t.Fatalf("%d %v", status, err)
 	}
+	if texts, code, reason, err := w.end(); len(texts) != 1 || code != 4401 || reason != "no such ticket" || err != nil {
+		t.Errorf("%q, %d %q, %v", texts, code, reason, err)
+	}
 	w.Close()
-	r.closedOnce(t, "handshake")
+	r.closedOnce(t, "unauthorized")
 	if st := r.Stats(); st.Upgrades[[2]string{"401", "other"}] != 1 || st.Pending != 0 || st.FramesIn != 0 {
 		t.Errorf("%v, %d pending, %d frames", st.Upgrades, st.Pending, st.FramesIn)
 	}
