@@ -153,7 +153,9 @@ func TestHooksThatPanic(t *testing.T) {
 				t.Errorf("%d panics", n)
 			}
 			e.check(t)
+			e.mu.Lock()
 			e.panics = "" // the shard goes on
+			e.mu.Unlock()
 			r.dial("/ws", "belfry.v1").object()
 		})
 	}
