@@ -139,6 +139,8 @@ func TestHooksThatPanic(t *testing.T) {
 			}
 			if method == "Closed" {
 				w.send(gobwas.OpClose, nil)
+				w.end()
+				w.Close()
 			}
 			eventually(t, "the session is over", func() bool { return r.loop.Stats().Connections == 0 })
 			e.mu.Lock()
@@ -151,7 +153,9 @@ func TestHooksThatPanic(t *testing.T) {
 				t.Errorf("%d panics", n)
 			}
 			e.check(t)
+			e.mu.Lock()
 			e.panics = "" // the shard goes on
+			e.mu.Unlock()
 			r.dial("/ws", "belfry.v1").object()
 		})
 	}

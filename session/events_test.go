@@ -20,9 +20,9 @@ import (
 type recorder struct {
 	match    func(r *ws.Request) (Route, []byte) // nil: route 1 for everybody, nothing kept
 	received func(c *Client, m *Inbound) bool    // nil: no pause
-	panics   string                              // the method that panics
 
 	mu     sync.Mutex // guards what follows
+	panics string     // the method that panics
 	log    []string
 	last   *Client
 	open   map[string]bool // by session id
@@ -58,7 +58,10 @@ func (e *recorder) add(c *Client, format string, args ...any) {
 }
 
 func (e *recorder) fault(method string) {
-	if e.panics == method {
+	e.mu.Lock()
+	panics := e.panics == method
+	e.mu.Unlock()
+	if panics {
 		panic("a fault in " + method)
 	}
 }

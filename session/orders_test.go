@@ -227,10 +227,11 @@ func TestOrderThatPanics(t *testing.T) {
 	sid := e.client().SID
 	witness := r.dial("/ws")
 	eventually(t, "both", func() bool { return len(e.told()) == 2 })
+	other := e.client().SID // before the end of the first one is told
 	if err := r.order(sid, 0, func(*shard, uint32) { panic("a fault") }); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.SendTo(e.client().SID, &message.Message{Payload: []byte("hello")}); err != nil {
+	if err := r.SendTo(other, &message.Message{Payload: []byte("hello")}); err != nil {
 		t.Fatal(err)
 	}
 	witness.want("hello")
