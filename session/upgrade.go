@@ -136,7 +136,8 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 		return u.readAhead(slot, p, n)
 	}
 	id := u.ps.ID(slot)
-	grant, refusal, pending := u.opt.Authenticator.Authenticate(&Attempt{req, func() netip.AddrPort { return u.remotes.of(slot) }}, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
+	at := &Attempt{Request: req, Remote: func() netip.AddrPort { return u.remotes.of(slot) }, Encoding: u.srv.protocols.variants[o.variant].Encoding.Name()}
+	grant, refusal, pending := u.opt.Authenticator.Authenticate(at, func(g Grant, r *ws.Refusal) { u.postAuth(id, g, r) })
 	switch {
 	case pending:
 		if refusal = u.upgrades.startWaiting(slot); refusal != nil {
