@@ -19,8 +19,8 @@ func checkOrigin(pattern string) error {
 
 // checkPattern checks one pattern of session.open_topics.
 func checkPattern(pattern string) error {
-	if _, err := message.CompileTopics([]string{pattern}); err != nil {
-		return fmt.Errorf("%q; allowed are topics (1 to %d of A-Z a-z 0-9 _ - . : / @, no empty token), prefixes ending in .*, and *", pattern, message.MaxTopicLen)
+	if _, err := message.CompilePatterns([]string{pattern}); err != nil {
+		return fmt.Errorf("%q; allowed are topics (1 to %d of A-Z a-z 0-9 _ - . : / @, no empty token), topics followed by .*, and *; a whole token may be {uid}", pattern, message.MaxTopicLen)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func BenchmarkUpgrade(b *testing.B) {
 
 func newBenchRig(b *testing.B, shards int) *Server {
 	b.Helper()
-	rules, _ := message.CompileTopics([]string{"*"})
+	rules, _ := message.CompilePatterns([]string{"*"})
 	s, err := New(Options{
 		Poller:        poller.Options{Shards: shards, Listen: []poller.PortRange{{Host: "127.0.0.1"}}, ManualTicks: true},
 		Authenticator: &Open{Unproven: true, Topics: rules},

@@ -63,12 +63,16 @@ type SessionLimits struct {
 // parameters are ignored.
 type Open struct {
 	Unproven bool
-	Topics   message.TopicRules
+	Topics   *message.Patterns // nil: none
 }
 
 // Authenticate implements Authenticator.
 func (a *Open) Authenticate(at *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
-	claimed := false
+	claimed, user := false, ""
+	if a.Topics.ForUsers() { // the uid may come behind the topics
+		uid, _ := at.Request.Query("uid")
+		user = string(uid)
+	}
 	at.Request.QueryEach(func(key, value []byte) bool {
 		switch {
 		case string(key) == "uid":
@@ -76,7 +80,7 @@ func (a *Open) Authenticate(at *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, r
 			claimed = true
 		case string(key) == "topic":
 			topic := string(value)
-			refusal = a.mayHave(topic)
+			refusal = a.mayHave(topic, user)
 			g.Topics = append(g.Topics, topic)
 		case bytes.EqualFold(key, []byte("uid")):
 			refusal = ws.BadRequest(fmt.Sprintf("%s: the parameter for a user id is uid, in lower case", key)).WithCause(CauseUID)
@@ -104,11 +108,11 @@ func (a *Open) user(uid string, again bool) (string, *ws.Refusal) {
 }
 
 // mayHave checks a topic that a client asks for.
-func (a *Open) mayHave(topic string) *ws.Refusal {
+func (a *Open) mayHave(topic, uid string) *ws.Refusal {
 	if err := message.CheckTopic(topic); err != nil {
 		return ws.BadRequest(err.Error() + ofQuery).WithCause(CauseTopic)
 	}
-	if !a.Topics.Allow(topic) {
+	if !a.Topics.Match(topic, uid) {
 		return ws.Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).WithCause(CauseTopic)
 	}
 	return nil

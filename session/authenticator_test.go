@@ -49,7 +49,7 @@ var openCases = []struct {
 
 // TestOpen has the parameters of the query read by the letter.
 func TestOpen(t *testing.T) {
-	rules, err := message.CompileTopics([]string{"news", "a.b"})
+	rules, err := message.CompilePatterns([]string{"news", "a.b"})
 	if err != nil {
 		t.Fatal(err)
 	}

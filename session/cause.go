@@ -5,6 +5,7 @@ import "belfry/ws"
 // Causes of refusals that do not follow from the request alone. Package ws has the
 // others.
 const (
+	CauseExpired         ws.Cause = "expired"         // the credentials have expired
 	CauseNone            ws.Cause = "none"            // not refused
 	CauseOther           ws.Cause = "other"           // of a Refusal that names none
 	CauseUID             ws.Cause = "uid"             // the user id is not valid, or not proven
@@ -61,6 +62,7 @@ var causes = [...]struct {
 	{ws.CauseUpgrade, 400},
 	{ws.CauseOrigin, 403},
 	{CauseUID, 401},
+	{CauseExpired, 401},
 	{CauseTopic, 403},
 	{CauseMaxTopics, 403},
 	{CauseUserSessions, 429},

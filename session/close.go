@@ -26,13 +26,15 @@ const maxDiscarded = 1 << 20
 // Owned by the shard.
 type closer struct {
 	env
-	log      *connLog
-	answers  *answers
-	upgrades *upgrades
-	assembly *assembly
-	buckets  *buckets
-	topics   *topics
-	users    *users
+	log       *connLog
+	answers   *answers
+	upgrades  *upgrades
+	assembly  *assembly
+	buckets   *buckets
+	topics    *topics
+	users     *users
+	grants    *grants
+	decisions *decisions
 }
 
 // end closes a session: it sends bye and a close frame, and waits for the peer's
@@ -215,5 +217,7 @@ func (c *closer) unregister(slot uint32, err error) {
 	c.srv.perVariant[rec.variant].Add(-1)
 	c.buckets.drop(slot, rec)
 	c.topics.leaveAll(rec)
+	c.grants.drop(rec)
+	c.decisions.drop(slot)
 	c.users.leave(slot, rec)
 }

@@ -24,10 +24,13 @@ type pendingSub struct {
 // pub, ping. Owned by the shard.
 type commands struct {
 	env
-	topics   *topics
-	answers  *answers
-	pubs     *pubQueue
-	upgrader *upgrader // told of upgrades whose topics are ready
+	topics    *topics
+	grants    *grants
+	clients   *clients
+	decisions *decisions
+	answers   *answers
+	pubs      *pubQueue
+	upgrader  *upgrader // told of upgrades whose topics are ready
 }
 
 // run does one command.
@@ -38,6 +41,7 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 		cs.subscribe(slot, rec, c)
 	case wire.OpUnsub:
 		for _, topicName := range c.Topics {
+			cs.decisions.withdraw(slot, topicName)
 			if t, ok := cs.topics.find(topicName); ok {
 				cs.topics.leave(rec, t)
 			}
@@ -45,7 +49,7 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 		cs.wake() // sub commands are answered before this unsub
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
 	case wire.OpPub:
-		cs.publish(slot, c)
+		cs.publish(slot, rec, c)
 	case wire.OpLogin:
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "this session needs no login, or has had it")
 	case wire.OpPing:
@@ -63,25 +67,40 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 			cs.answers.fail(slot, c.Ref, "bad_request", "topics", err.Error())
 			return
 		}
-		if !cs.opt.MaySubscribe(topicName) {
-			cs.answers.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you (session.open_topics)", topicName))
-			return
-		}
 	}
-	if most := max(cs.opt.MaxTopics, minPendingSubs); int(rec.awaited) >= most {
+	most := cs.grants.maxTopics(rec)
+	if waiting := max(most, minPendingSubs); int(rec.awaited) >= waiting {
 		cs.counters.limit(limitTopics)
-		cs.answers.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.awaited, most))
+		cs.answers.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.awaited, waiting))
 		return
 	}
+	if asked := cs.unpermitted(rec, c.Topics); len(asked) > 0 {
+		cs.decisions.ask(slot, rec, c, asked, func(slot uint32, u *undecided) {
+			cs.enter(slot, cs.rec(slot), u.ref, u.topics)
+			for _, topicName := range u.asked {
+				if t, ok := cs.topics.find(topicName); ok {
+					cs.topics.permitBy(cs.rec(slot), t, permitDecided)
+				}
+			}
+		})
+		return
+	}
+	cs.enter(slot, rec, c.Ref, c.Topics)
+}
+
+// enter enters a session into topics that it may subscribe to, or into none, and
+// answers its command.
+func (cs *commands) enter(slot uint32, rec *record, ref string, topics []string) {
+	most := cs.grants.maxTopics(rec)
 	before := rec.count
-	sub := &pendingSub{ref: c.Ref}
-	for _, topicName := range c.Topics {
-		if int(rec.count) >= cs.opt.MaxTopics {
+	sub := &pendingSub{ref: ref}
+	for _, topicName := range topics {
+		if int(rec.count) >= most {
 			if !cs.topics.has(rec, topicName) {
 				cs.counters.limit(limitTopics)
 				sub.failed = true
 				cs.topics.leaveNewest(rec, before)
-				cs.answers.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", cs.opt.MaxTopics))
+				cs.answers.fail(slot, ref, "too_many_topics", "topics", fmt.Sprintf("a session may have 1 to %d topics", most))
 				return
 			}
 		}
@@ -90,7 +109,7 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 			cs.counters.limit(limitMemory)
 			sub.failed = true
 			cs.topics.leaveNewest(rec, before)
-			cs.answers.fail(slot, c.Ref, "unavailable", "", "this server's tables are full")
+			cs.answers.fail(slot, ref, "unavailable", "", "this server's tables are full")
 			return
 		}
 		if !cs.topics.at(t).ready {
@@ -99,7 +118,7 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 		}
 	}
 	if sub.pending == 0 {
-		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
+		cs.answers.reply(slot, &wire.Reply{Ref: ref})
 		return
 	}
 	rec.awaited++
@@ -133,9 +152,13 @@ func (cs *commands) subscribed(slot uint32, sub *pendingSub) {
 
 // publish hands a client's message to the shard's publisher, so that the shard
 // waits neither for the bus nor for a full mailbox.
-func (cs *commands) publish(slot uint32, c *wire.Command) {
+func (cs *commands) publish(slot uint32, rec *record, c *wire.Command) {
 	if cs.opt.Publish == nil {
-		cs.answers.fail(slot, c.Ref, "forbidden", "", "clients may not publish here (session.publish)")
+		cs.answers.fail(slot, c.Ref, "forbidden", "", "clients may not publish here (auth.publish)")
+		return
+	}
+	if !cs.grants.mayPublish(rec, &c.Target) {
+		cs.answers.fail(slot, c.Ref, "forbidden", "to", "you may not publish to this target (auth.publish); to users, sessions and all only clients with the pattern * may")
 		return
 	}
 	m := &message.Message{Target: c.Target, Kind: c.Kind, Payload: c.Payload, Received: time.Now()}

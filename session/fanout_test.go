@@ -160,7 +160,7 @@ func TestPassMasks(t *testing.T) {
 	subscribed := [][]string{{"a"}, {"b"}, {"a", "b"}, {"c"}, {"a", "b", "c"}, {"d"}, nil}
 	var seats []*seat
 	for i := range 2 * len(subscribed) {
-		seats = append(seats, r.seat(upgrade{topics: subscribed[i/2], variant: uint8(i % 2)}))
+		seats = append(seats, r.seat(upgrade{grant: Grant{Topics: subscribed[i/2]}, variant: uint8(i % 2)}))
 	}
 	sent := []struct {
 		topics []string
@@ -208,8 +208,8 @@ func TestPassNewcomers(t *testing.T) {
 		r.on(0, func(h *shard) {
 			enqueue(h, to, "before")
 			visits(h, 5)
-			h.upgrader.register(lowSlot, &upgrade{accept: pingFrame, topics: []string{"t"}})
-			h.upgrader.register(highSlot, &upgrade{accept: pingFrame, topics: []string{"t"}})
+			h.upgrader.register(lowSlot, &upgrade{accept: pingFrame, grant: Grant{Topics: []string{"t"}}})
+			h.upgrader.register(highSlot, &upgrade{accept: pingFrame, grant: Grant{Topics: []string{"t"}}})
 			enqueue(h, to, "after")
 		})
 		r.fanoutDone()
@@ -278,7 +278,7 @@ func stuff(t *testing.T, fd int) {
 func TestQueuedTopicStays(t *testing.T) {
 	g := newGate(false)
 	r := newRig(t, Options{Poller: poller.Options{Shards: 1}, Interest: g})
-	a, b := r.seat(upgrade{topics: []string{"t"}}), r.seat(upgrade{})
+	a, b := r.seat(upgrade{grant: Grant{Topics: []string{"t"}}}), r.seat(upgrade{})
 	r.on(0, func(h *shard) {
 		enqueue(h, message.ToTopics("t"), "1")
 		enqueue(h, message.ToTopics("t"), "2")
@@ -322,9 +322,9 @@ func TestSinglePushBetweenChunks(t *testing.T) {
 	var push sync.Once
 	in.call = func() { push.Do(func() { r.deliver(message.ToUsers("last"), "single") }) }
 	seats := r.seats(20)
-	slow := r.seat(upgrade{uid: "slow"}) // the run ends it, and the push comes
+	slow := r.seat(upgrade{grant: Grant{UID: "slow"}}) // the run ends it, and the push comes
 	seats = append(seats, r.seats(80)...)
-	last := r.seat(upgrade{uid: "last"})
+	last := r.seat(upgrade{grant: Grant{UID: "last"}})
 	r.on(0, func(h *shard) {
 		stuff(t, h.ps.FD(slow.slot))
 		enqueue(h, message.ToAll(), "1")

@@ -78,8 +78,17 @@ func (a *faultyAuthenticator) Authenticate(r *Attempt, later func(Grant, *ws.Ref
 	return a.Open.Authenticate(r, later)
 }
 
+type faultySubscriptions struct{}
+
+func (faultySubscriptions) MaySubscribe(_ *Client, topic string, later func(bool, string)) {
+	if topic == faultWord {
+		panic("injected in MaySubscribe")
+	}
+	go later(true, "")
+}
+
 func faultRig(t *testing.T) *rig {
-	rules, err := message.CompileTopics([]string{"*"})
+	rules, err := message.CompilePatterns([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,14 +96,9 @@ func faultRig(t *testing.T) *rig {
 		Endpoints:     withEncoding(v1.Name, faultyEncoding{}),
 		Interest:      faultyInterest{},
 		Authenticator: &faultyAuthenticator{Open{Unproven: true, Topics: rules}},
-		MaySubscribe: func(topic string) bool {
-			if topic == faultWord {
-				panic("injected in MaySubscribe")
-			}
-			return true
-		},
-		Poller: poller.Options{Shards: 1},
-		Log:    zap.NewNop(),
+		Subscriptions: faultySubscriptions{},
+		Poller:        poller.Options{Shards: 1},
+		Log:           zap.NewNop(),
 	})
 	r.faults = true
 	return r

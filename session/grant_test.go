@@ -12,13 +12,13 @@ import (
 	"belfry/ws"
 )
 
-// grants is an Authenticator that grants what it is told, at once or later.
-type grants struct {
+// granting is an Authenticator that grants what it is told, at once or later.
+type granting struct {
 	grant Grant
 	later bool
 }
 
-func (g grants) Authenticate(_ *Attempt, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
+func (g granting) Authenticate(_ *Attempt, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	if g.later {
 		go later(g.grant, nil)
 		return Grant{}, nil, true
@@ -41,7 +41,7 @@ func TestGrantIsChecked(t *testing.T) {
 		} {
 			log, logs := observed(zap.ErrorLevel)
 			g := newGate(false)
-			r := newRig(t, Options{Authenticator: grants{tc.grant, later}, Interest: g, Log: log})
+			r := newRig(t, Options{Authenticator: granting{tc.grant, later}, Interest: g, Log: log})
 			for range 3 {
 				if status := r.refusal("/ws", nil); status != 500 {
 					t.Fatalf("%+v: %d", tc.grant, status)

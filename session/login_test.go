@@ -43,12 +43,12 @@ func (a passwords) Login(_ *Client, credentials []byte, later func(Grant, *ws.Re
 
 // loginRig serves lines with a login at /lp, and plain WebSockets at /ws.
 func loginRig(t *testing.T, o Options) (r *rig, auth passwords) {
-	rules, err := message.CompileTopics([]string{"*"})
+	rules, err := message.CompilePatterns([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	auth = passwords{Open: &Open{Unproven: true, Topics: rules}, later: make(chan func(Grant, *ws.Refusal), 16)}
-	o.Authenticator, o.MaySubscribe = auth, rules.Allow
+	o.Authenticator, o.Subscribe = auth, []string{"*"}
 	o.Endpoints = []wire.Endpoint{defaultEndpoint(), new(byPath).add("/lp", prefixed{name: "prefixed"}, loginLines{lines{"login"}})}
 	return newRig(t, o), auth
 }

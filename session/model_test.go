@@ -194,7 +194,7 @@ func (m *machine) open(o op) {
 	names := o.names()
 	slices.Sort(names)
 	names = slices.Compact(names)
-	op := &upgrade{uid: a.uid, topics: names}
+	op := &upgrade{grant: Grant{UID: a.uid, Topics: names}}
 	if a.v1 {
 		op.variant = 1
 	}

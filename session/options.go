@@ -52,9 +52,16 @@ type Options struct {
 
 	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: message.OverloadedError
 
-	// MaySubscribe says whether clients may subscribe to a topic by command. It is
-	// called on shards and must not block; nil refuses all.
-	MaySubscribe func(topic string) bool
+	// Subscribe and Publishable are patterns (message.CheckPattern) of the topics that
+	// every client may subscribe and publish to by command, beside those of its Grant.
+	// To users, sessions and all a client may publish only with the pattern *.
+	Subscribe, Publishable []string
+	// Subscriptions decides about topics that no pattern permits; nil refuses them.
+	Subscriptions Subscriptions
+	// MaxDeciding is how many of its decisions may be awaited; 0: 4096. Further topics
+	// get the error "unavailable".
+	MaxDeciding int
+
 	// Publish publishes what clients send by command. It is called on one goroutine
 	// for each shard, and may wait for w.Time while the shards of the message are
 	// behind; nil refuses such commands.
@@ -94,7 +101,8 @@ func (o *Options) fillNumbers() error {
 		fill("RatePerAddress", &o.RatePerAddress, 0, 0, 1<<20),
 		fill("Limits.MaxMessage", &o.Limits.MaxMessage, ws.DefaultMaxMessage, 1, 1<<30),
 		fill("Limits.MaxFragments", &o.Limits.MaxFragments, ws.DefaultMaxFragments, 1, 1<<30),
-		fill("MaxTopics", &o.MaxTopics, 128, 1, 1<<14),
+		fill("MaxTopics", &o.MaxTopics, 128, 1, maxTopicsOfSession),
+		fill("MaxDeciding", &o.MaxDeciding, 1<<12, 1, 1<<20),
 		fill("MaxPerUser", &o.MaxPerUser, 0, 0, 1<<20),
 		fill("MailboxBytes", &o.MailboxBytes, 256<<20, 1, 1<<50),
 		fill("PublishQueue", &o.PublishQueue, 1024, 1, 1<<16),
@@ -143,9 +151,6 @@ func (o *Options) fillParts() {
 	}
 	if o.Interest == nil {
 		o.Interest = noInterest{}
-	}
-	if o.MaySubscribe == nil {
-		o.MaySubscribe = func(string) bool { return false }
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()

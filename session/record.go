@@ -14,6 +14,7 @@ type record struct {
 	flags   flags
 	reason  Reason
 
+	grant     uint32      // index in shard.grants + 1; 0: nothing was granted that differs from the default
 	fanoutRun uint32      // the last fan-out run that visited the session
 	uid       offheap.Str // 0: none
 	userHash  uint32      // half-closed: bytes discarded since
@@ -47,7 +48,7 @@ const (
 	stateLogin                   // the request was accepted, and the client has to log in
 )
 
-type flags uint8
+type flags uint16
 
 const (
 	flagEcho      flags = 1 << iota // /echo: gets its own messages back, and no others

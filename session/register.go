@@ -49,21 +49,25 @@ func (u *upgrader) register(slot uint32, o *upgrade) {
 // enter enters a session into the tables of users and topics, and counts in
 // record.awaited what the bus does not carry yet.
 func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
-	if o.uid != "" {
-		_, hash := u.srv.homeOf(o.uid)
-		u.evictOldest(hash, o.uid)
-		if err := u.users.enter(slot, rec, hash, o.uid); err != nil {
+	if err := u.grants.put(rec, &o.grant); err != nil {
+		return err
+	}
+	if o.grant.UID != "" {
+		_, hash := u.srv.homeOf(o.grant.UID)
+		u.evictOldest(hash, o.grant.UID)
+		if err := u.users.enter(slot, rec, hash, o.grant.UID); err != nil {
 			return err
 		}
 		if !u.users.join(slot, rec) {
 			rec.awaited++
 		}
 	}
-	for _, topic := range o.topics {
+	for _, topic := range o.grant.Topics {
 		t, joined, err := u.topics.join(slot, rec, topic)
 		if err != nil {
 			return err
 		}
+		u.topics.permitBy(rec, t, permitGranted)
 		if joined && !u.topics.at(t).ready {
 			u.topics.await(t, waiter{id: u.ps.ID(slot)})
 			rec.awaited++
@@ -128,9 +132,9 @@ func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 		u.hello = wire.Hello{
 			SID:          u.sid(slot),
 			Key:          &u.opt.Key,
-			UID:          o.uid,
+			UID:          o.grant.UID,
 			Ref:          o.ref,
-			Topics:       o.topics,
+			Topics:       o.grant.Topics,
 			PingInterval: u.opt.PingInterval,
 			PongTimeout:  u.opt.PongTimeout,
 		}

@@ -58,12 +58,12 @@ func newRig(t *testing.T, o Options) *rig {
 		o.Log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
 	}
 	if o.Authenticator == nil {
-		rules, err := message.CompileTopics([]string{"*"})
+		rules, err := message.CompilePatterns([]string{"*"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		o.Authenticator = &Open{Unproven: true, Topics: rules}
-		o.MaySubscribe = rules.Allow
+		o.Subscribe = []string{"*"}
 	}
 	s, err := New(o)
 	if err != nil {

@@ -45,7 +45,7 @@ func (r *rig) seat(o upgrade) *seat {
 func (r *rig) seats(n int, topics ...string) (all []*seat) {
 	r.t.Helper()
 	for range n {
-		all = append(all, r.seat(upgrade{topics: topics}))
+		all = append(all, r.seat(upgrade{grant: Grant{Topics: topics}}))
 	}
 	return all
 }

@@ -25,6 +25,8 @@ type Server struct {
 	shards []*shard
 
 	protocols protocols
+	subscribe *message.Patterns // topics that every client may subscribe to by command
+	publish   *message.Patterns // topics that every client may publish to
 
 	// Shared by all shards.
 	sessions   atomic.Int64   // in the tables
@@ -37,6 +39,7 @@ type Server struct {
 	perUser    userVariants   // sessions that have a user
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
+	deciding   atomic.Int64 // decisions of Options.Subscriptions that are awaited
 
 	upgrades  pool       // of *upgrade
 	writers   sync.Pool  // of *wire.Writer
@@ -70,6 +73,12 @@ func New(o Options) (*Server, error) {
 	var err error
 	if s.protocols, err = newProtocols(&s.opt); err != nil {
 		return nil, err
+	}
+	if s.subscribe, err = message.CompilePatterns(s.opt.Subscribe); err != nil {
+		return nil, message.Renamed(err, "Subscribe")
+	}
+	if s.publish, err = message.CompilePatterns(s.opt.Publishable); err != nil {
+		return nil, message.Renamed(err, "Publishable")
 	}
 	s.perVariant = make([]atomic.Int64, len(s.protocols.variants))
 	s.perUser = newUserVariants(len(s.protocols.variants))

@@ -17,15 +17,18 @@ type shard struct {
 	remotes  remotes
 
 	// What clients send.
-	receiver receiver
-	assembly assembly
-	buckets  buckets
-	answers  answers
-	commands commands
-	pubs     pubQueue // half of it is the publisher goroutine's
+	receiver  receiver
+	assembly  assembly
+	buckets   buckets
+	answers   answers
+	commands  commands
+	decisions decisions
+	pubs      pubQueue // half of it is the publisher goroutine's
 
 	// What clients are sent.
 	users      users
+	grants     grants
+	clients    clients
 	topics     topics
 	dispatcher dispatcher
 	fanout     fanoutRuns
@@ -58,20 +61,21 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.upgrades.env = h.env
 	h.answers.env = h.env
 	h.assembly = assembly{ps: ps, buffers: ps.NewBuffers()}
+	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers}
 	h.pubs.init(&h.env, &h.answers)
 	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
-		buckets: &h.buckets, topics: &h.topics, users: &h.users}
+		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions}
 	h.heartbeats = heartbeats{env: h.env, closer: &h.closer, fanout: &h.fanout, intervals: h.opt.intervals()}
-	h.commands = commands{env: h.env, topics: &h.topics, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
+	h.commands = commands{env: h.env, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
 	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
 		commands: &h.commands, assembly: &h.assembly, decoders: srv.protocols.newDecoders()}
 	h.refuser = refuser{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, log: &h.log, closer: &h.closer}
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
 	h.upgrader = upgrader{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
-		users: &h.users, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
+		users: &h.users, grants: &h.grants, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
 		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats}
 	if err := h.upgrader.init(); err != nil {
 		return nil, err
@@ -84,6 +88,10 @@ func (h *shard) initTables() error {
 	if err := h.users.init(&h.env, h); err != nil {
 		return err
 	}
+	if err := h.grants.init(&h.env, &h.users); err != nil {
+		return err
+	}
+	h.clients = clients{h.env, &h.users, &h.grants, &h.remotes}
 	if err := h.topics.init(&h.env, h, &h.fanout); err != nil {
 		return err
 	}
@@ -225,6 +233,7 @@ func (h *shard) OnMail(m poller.Mail) {
 // OnTick implements poller.Handler.
 func (h *shard) OnTick() {
 	h.users.trim()
+	h.grants.trim()
 	h.topics.trim()
 	h.buckets.tick()
 	h.assembly.trim()
@@ -272,6 +281,7 @@ func (h *shard) OnStop() {
 	h.shutdown.stop()
 	h.fanout.drop()
 	h.users.close()
+	h.grants.close()
 	h.topics.close()
 	h.buckets.all.Close()
 	h.assembly.close()

@@ -28,6 +28,7 @@ const (
 	limitNodeBacklog
 	limitPubs
 	limitMemory
+	limitDeciding
 	limitMessageRate
 	limitByteRate
 	limitCommandRate
@@ -57,6 +58,7 @@ var limitNames = [limitCount]string{
 	limitNodeBacklog: "backlog.node_bytes",
 	limitPubs:        "session.publish_queue",
 	limitMemory:      "memory", // of a shard's tables: no setting
+	limitDeciding:    "auth.max_deciding",
 	limitMessageRate: "session.message_rate",
 	limitByteRate:    "session.byte_rate",
 	limitCommandRate: "session.command_rate",
@@ -87,6 +89,7 @@ type counters struct {
 	slow          atomic.Uint64
 	unreadable    atomic.Uint64 // headers of trusted proxies that could not be parsed
 	badGrants     atomic.Uint64
+	unfitUIDs     atomic.Uint64 // topics refused to users whose id cannot stand for {uid}
 	halfOpened    atomic.Uint64 // connections whose request was not complete at once
 	users, topics atomic.Int64
 	links         atomic.Int64
@@ -165,6 +168,7 @@ type Stats struct {
 	PingsIn, PongsIn, PingsOut              uint64
 	Deliveries, FanoutRuns, Coalesced, Slow uint64
 	UnreadableForwarded, BadGrants          uint64
+	UnfitUIDs                               uint64 // topics refused to users whose id cannot stand for {uid} in a pattern
 	HalfOpened                              uint64
 
 	PushLatency   Latency // of pushes to users and sessions, from arrival to send
@@ -224,6 +228,7 @@ func (c *counters) addTo(st *Stats) {
 	st.Slow += c.slow.Load()
 	st.UnreadableForwarded += c.unreadable.Load()
 	st.BadGrants += c.badGrants.Load()
+	st.UnfitUIDs += c.unfitUIDs.Load()
 	st.HalfOpened += c.halfOpened.Load()
 	st.Users += c.users.Load()
 	st.Topics += c.topics.Load()

@@ -49,7 +49,7 @@ func (m *machine) checkTopics() {
 		got := slices.Clone(ts.slots(t))
 		for pos, slot := range got {
 			link, ok := m.h.topics.member(m.h.rec(slot), t)
-			if !ok || int(ts.links.At(link).pos) != pos {
+			if !ok || int(ts.links.At(link).pos()) != pos {
 				m.fail("topic %s: the member at %d does not know its place", name, pos)
 			}
 		}

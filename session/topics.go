@@ -41,8 +41,33 @@ type topic struct {
 // membership is one session's subscription to one topic. No Go pointers.
 type membership struct {
 	topic uint32
-	pos   uint32 // in the topic's members
+	place uint32 // the position in the topic's members, and above it the permit
 	next  uint32 // the session's next membership + 1
+}
+
+// permit says what permits a membership, the strongest last.
+type permit uint32
+
+const (
+	permitPattern permit = iota // a pattern
+	permitDecided               // Options.Subscriptions
+	permitGranted               // Grant.Topics
+)
+
+const permitShift = 30 // of membership.place; below it is room for 2^30 members
+
+func (m *membership) pos() uint32       { return m.place & (1<<permitShift - 1) }
+func (m *membership) permit() permit    { return permit(m.place >> permitShift) }
+func (m *membership) moveTo(pos uint32) { m.place = uint32(m.permit())<<permitShift | pos }
+
+// permitBy says what permits the membership of a session in a topic. A weaker permit
+// than the last one changes nothing.
+func (ts *topics) permitBy(rec *record, t uint32, by permit) {
+	if link, ok := ts.member(rec, t); ok {
+		if m := ts.links.At(link); by > m.permit() {
+			m.place = uint32(by)<<permitShift | m.pos()
+		}
+	}
 }
 
 // waiter is an upgrade, or a sub command, that waits for a topic.
@@ -167,7 +192,7 @@ func (ts *topics) join(slot uint32, rec *record, name string) (t uint32, joined 
 		ts.drop(t)
 		return 0, false, err
 	}
-	*ts.links.At(link) = membership{topic: t, pos: uint32(at.members.Len() - 1), next: rec.topics}
+	*ts.links.At(link) = membership{topic: t, place: uint32(at.members.Len() - 1), next: rec.topics}
 	rec.topics = link + 1
 	rec.count++
 	return t, true, nil
@@ -222,7 +247,7 @@ func (ts *topics) leave(rec *record, t uint32) {
 			continue
 		}
 		*from = m.next
-		ts.unlink(t, m.pos)
+		ts.unlink(t, m.pos())
 		ts.links.Free(link)
 		rec.count--
 		return
@@ -235,7 +260,7 @@ func (ts *topics) leaveAll(rec *record) {
 		link := rec.topics - 1
 		m := *ts.links.At(link)
 		rec.topics = m.next
-		ts.unlink(m.topic, m.pos)
+		ts.unlink(m.topic, m.pos())
 		ts.links.Free(link)
 	}
 	rec.count = 0
@@ -277,7 +302,7 @@ func (ts *topics) place(t, pos, member uint32) {
 // moved tells a membership its new position.
 func (ts *topics) moved(t, member, pos uint32) {
 	if link, ok := ts.member(ts.rec(member), t); ok {
-		ts.links.At(link).pos = pos
+		ts.links.At(link).moveTo(pos)
 	}
 }
 

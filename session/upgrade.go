@@ -9,7 +9,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/message"
 	"belfry/poller"
 	"belfry/ws"
 )
@@ -24,6 +23,7 @@ type upgrader struct {
 	remotes    *remotes
 	log        *connLog // told of the origin of a request
 	users      *users
+	grants     *grants
 	topics     *topics
 	fanout     *fanoutRuns // for the number of the fan-out run
 	receiver   *receiver   // for frames that came with the request
@@ -236,53 +236,42 @@ func (u *upgrader) authDone(id poller.ID, v *authResult) {
 const badGrantEvery = 60
 
 // takeGrant stores a grant in the upgrade. It refuses the upgrade and returns false
-// if the grant is not valid. It checks the grants of every authenticator, because a
-// topic becomes a NATS subject, and user ids go into logs and headers.
+// if the grant is not valid. It XX
 func (u *upgrader) takeGrant(slot uint32, o *upgrade, g Grant) bool {
-	o.uid, o.topics = g.UID, g.Topics
-	err := checkGrant(g)
+	err := checkGrant(&g)
 	if err == nil {
+		if refusal := g.expired(); refusal != nil {
+			u.refuser.refuseUpgrade(slot, o, refusal)
+			return false
+		}
+		o.grant = g
 		return true
 	}
 	u.counters.badGrants.Add(1)
 	if now := u.ps.Now() + 1; u.badGrantAt == 0 || now-u.badGrantAt >= badGrantEvery {
 		u.badGrantAt = now
-		u.opt.Log.Error("the authenticator granted an invalid user id or topic; these clients are refused", zap.Error(err))
+		u.opt.Log.Error("the authenticator granted something that is not valid; these clients are refused", zap.Error(err))
 	}
 	u.refuser.refuseUpgrade(slot, o, &ws.Refusal{Status: 500, Cause: CauseAuthenticator, Detail: "the server cannot determine this client's permissions; its log has the reason"})
 	return false
-}
-
-func checkGrant(g Grant) error {
-	if g.UID != "" {
-		if err := message.CheckUID(g.UID); err != nil {
-			return err
-		}
-	}
-	for _, topic := range g.Topics {
-		if err := message.CheckTopic(topic); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // moveHome moves a connection to the shard of its user, or registers it if this is
 // the shard. It returns false if the connection was moved or refused. unread is
 // what follows the request, nil if the poller has it.
 func (u *upgrader) moveHome(slot uint32, o *upgrade, unread []byte) bool {
-	if len(o.topics) > 1 {
-		o.topics = slices.Clone(o.topics) // the authenticator may have granted the same slice to others
-		slices.Sort(o.topics)
-		o.topics = slices.Compact(o.topics)
+	if len(o.grant.Topics) > 1 {
+		o.grant.Topics = slices.Clone(o.grant.Topics) // the authenticator may have granted the same slice to others
+		slices.Sort(o.grant.Topics)
+		o.grant.Topics = slices.Compact(o.grant.Topics)
 	}
-	if len(o.topics) > u.opt.MaxTopics {
+	if most := int(u.opt.sessionLimits(&o.grant.Limits).topics); len(o.grant.Topics) > most {
 		u.counters.limit(limitTopics)
-		u.refuser.refuseUpgrade(slot, o, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", u.opt.MaxTopics)).WithCause(CauseMaxTopics))
+		u.refuser.refuseUpgrade(slot, o, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", most)).WithCause(CauseMaxTopics))
 		return false
 	}
-	if o.uid != "" {
-		if home, _ := u.srv.homeOf(o.uid); home != u.index {
+	if o.grant.UID != "" {
+		if home, _ := u.srv.homeOf(o.grant.UID); home != u.index {
 			if rec := u.rec(slot); rec.flags&flagWaiting == 0 {
 				u.srv.waiting.Add(1) // while it moves
 			}

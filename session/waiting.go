@@ -17,8 +17,7 @@ type upgrade struct {
 	frames   int    // received before the login
 
 	credentials []byte // of the login command
-	uid         string
-	topics      []string
+	grant       Grant  // of the authenticator
 
 	// The client's address, of a connection that moves to another shard and had
 	// one in remotes.

@@ -251,7 +251,7 @@ func TestEndpointsThatDoNotFit(t *testing.T) {
 // TestTopicsOfEveryEncoding: a topic is a NATS subject, so its name is checked
 // although an encoding has not.
 func TestTopicsOfEveryEncoding(t *testing.T) {
-	r := newRig(t, Options{Endpoints: thirdTransport(), MaySubscribe: func(string) bool { return true }})
+	r := newRig(t, Options{Endpoints: thirdTransport(), Subscribe: []string{"*"}})
 	conn, _ := r.lp("/lp?uid=u")
 	conn.want("thello u  []")
 	conn.say(prefixedText, "sub 1 >")

@@ -84,7 +84,7 @@ func natsRoutes(routes []string) []string {
 
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
-	rules, err := message.CompileTopics(c.Session.OpenTopics)
+	rules, err := message.CompilePatterns(c.Session.OpenTopics)
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -121,7 +121,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxTopics:      c.Session.MaxTopics,
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
-		MaySubscribe:   rules.Allow,
+		Subscribe:      c.Session.OpenTopics,
 		PublishQueue:   c.Session.PublishQueue,
 		PingInterval:   c.Session.PingInterval,
 		PongTimeout:    c.Session.PongTimeout,
@@ -133,7 +133,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Log:            n.log.Named("session"),
 	}
 	if c.Session.Publish {
-		o.Publish = n.publish
+		o.Publish, o.Publishable = n.publish, []string{"*"}
 	}
 	if c.Upgrade.Health {
 		o.Healthy = n.serves

@@ -1,0 +1,165 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"belfry/poller"
+	"belfry/wire"
+)
+
+// Subscriptions decides about subscriptions that no pattern permits.
+type Subscriptions interface {
+	// MaySubscribe is asked when a client subscribes by command to a topic that
+	// neither Options.Subscribe nor its grant permits. It is called on a shard's
+	// goroutine and must not block. It calls later once, from another goroutine;
+	// further calls do nothing. detail tells the client why it may not; "" is a text of
+	// the server. It may keep c and topic.
+	MaySubscribe(c *Client, topic string, later func(ok bool, detail string))
+}
+
+// decisions are sub commands of a shard's sessions that wait for
+// Options.Subscriptions. Owned by the shard.
+type decisions struct {
+	env
+	clients *clients
+	answers *answers
+	waiting map[poller.ID][]*undecided // by session, in the order of the commands
+}
+
+// undecided is a sub command that waits for decisions. It is on the Go heap only
+// while it waits.
+type undecided struct {
+	id     poller.ID // of the session
+	ref    string
+	topics []string // of the command, without those that were unsubscribed meanwhile
+	asked  []string // topics that were asked for
+	left   int      // decisions that are awaited
+	denied string   // why the command is refused; "" if it is not
+}
+
+// unpermitted returns the topics of a command that no pattern permits, each once.
+func (cs *commands) unpermitted(rec *record, topics []string) (asked []string) {
+	for _, topicName := range topics {
+		if !cs.grants.maySubscribe(rec, topicName) && !slices.Contains(asked, topicName) {
+			asked = append(asked, topicName)
+		}
+	}
+	return asked
+}
+
+// ask has Options.Subscriptions decide about topics of a command.
+func (ds *decisions) ask(slot uint32, rec *record, c *wire.Command, asked []string, then func(slot uint32, u *undecided)) {
+	if ds.opt.Subscriptions == nil {
+		ds.answers.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you (auth.subscribe)", asked[0]))
+		return
+	}
+	if n := ds.srv.deciding.Add(int64(len(asked))); n > int64(ds.opt.MaxDeciding) {
+		ds.srv.deciding.Add(-int64(len(asked)))
+		ds.counters.limit(limitDeciding)
+		ds.answers.fail(slot, c.Ref, "unavailable", "topics", "too many subscriptions are being decided; try again")
+		return
+	}
+	u := &undecided{id: ds.ps.ID(slot), ref: c.Ref, topics: slices.Clone(c.Topics), asked: asked, left: len(asked)}
+	if ds.waiting == nil {
+		ds.waiting = map[poller.ID][]*undecided{}
+	}
+	ds.waiting[u.id] = append(ds.waiting[u.id], u)
+	rec.awaited++
+	client, told := ds.clients.of(slot), 0
+	defer func() { ds.srv.deciding.Add(int64(told - len(asked))) }() // not 0 after a panic
+	for _, topicName := range asked {
+		ds.askOne(client, topicName, func(ok bool, detail string) {
+			ds.post(func(*shard) { ds.decided(u, topicName, ok, detail, then) })
+		}, &told)
+	}
+}
+
+// askOne asks about one topic, and counts the call in told.
+func (ds *decisions) askOne(c *Client, topicName string, decided func(ok bool, detail string), told *int) {
+	var once sync.Once
+	returned := false
+	*told++
+	defer func() {
+		if !returned {
+			once.Do(func() { ds.srv.deciding.Add(-1) })
+		}
+	}()
+	ds.opt.Subscriptions.MaySubscribe(c, topicName, func(ok bool, detail string) {
+		once.Do(func() {
+			ds.srv.deciding.Add(-1)
+			decided(ok, detail)
+		})
+	})
+	returned = true
+}
+
+// post has the shard call f, and waits while its mailbox is full. Any goroutine but a
+// shard's.
+func (e *env) post(f func(*shard)) {
+	for !e.ps.Post(poller.QueueControl, poller.Mail{Kind: mailCall, Ptr: f}) {
+		select {
+		case <-e.srv.done:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// decided takes the decision about a topic. After the last one, then is called if the
+// session is still open and may subscribe.
+func (ds *decisions) decided(u *undecided, topicName string, ok bool, detail string, then func(slot uint32, u *undecided)) {
+	slot, live := ds.ps.Lookup(u.id)
+	if !live || !slices.Contains(ds.waiting[u.id], u) {
+		return
+	}
+	if !ok && u.denied == "" {
+		u.denied = detail
+		if detail == "" {
+			u.denied = fmt.Sprintf("%q is not open to you", topicName)
+		}
+	}
+	if u.left--; u.left > 0 {
+		return
+	}
+	ds.forget(u)
+	rec := ds.rec(slot)
+	rec.awaited--
+	switch {
+	case rec.state != stateOpen:
+	case u.denied != "":
+		ds.answers.fail(slot, u.ref, "forbidden", "topics", u.denied)
+	default:
+		then(slot, u)
+	}
+}
+
+func (ds *decisions) forget(u *undecided) {
+	if rest := slices.DeleteFunc(ds.waiting[u.id], func(other *undecided) bool { return other == u }); len(rest) > 0 {
+		ds.waiting[u.id] = rest
+		return
+	}
+	if delete(ds.waiting, u.id); len(ds.waiting) == 0 {
+		ds.waiting = nil
+	}
+}
+
+// withdraw takes a topic off the commands that wait: the session has unsubscribed
+// from it since.
+func (ds *decisions) withdraw(slot uint32, topicName string) {
+	if ds.waiting == nil {
+		return
+	}
+	for _, u := range ds.waiting[ds.ps.ID(slot)] {
+		u.topics = slices.DeleteFunc(u.topics, func(name string) bool { return name == topicName })
+	}
+}
+
+// drop forgets the commands of a session that ends.
+func (ds *decisions) drop(slot uint32) {
+	if ds.waiting != nil {
+		delete(ds.waiting, ds.ps.ID(slot))
+	}
+}
