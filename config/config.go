@@ -27,6 +27,7 @@ type Config struct {
 	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request with which a client connects."`
 	Deflate  Deflate  `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
 	SSE      SSE      `yaml:"sse" doc:"Server-Sent Events, for clients that only receive: messages over plain HTTP."`
+	Auth     Auth     `yaml:"auth" doc:"Who clients are, and what they may do; docs/auth.md explains it."`
 	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
 	Backlog  Backlog  `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
 	Fanout   Fanout   `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
@@ -102,9 +103,7 @@ type Session struct {
 	CommandBurst   int           `yaml:"command_burst" default:"500" range:"1..10000000" doc:"Commands a session may send at once before session.command_rate applies; never less than session.max_topics."`
 	RateGrace      time.Duration `yaml:"rate_grace" default:"10s" range:"1s..10m" zero:"closed at once" doc:"How long a session may keep exceeding its rates (it is slowed down meanwhile) before it is closed with 1008."`
 	ClientMessages string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: drop counts and drops it, refuse closes with 1008."`
-	Publish        bool          `yaml:"publish" doc:"Whether belfry.v1 clients may publish."`
 	PublishQueue   int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub gets the error unavailable."`
-	OpenTopics     []string      `yaml:"open_topics" zero:"none" dev:"*" doc:"Topics that any client may subscribe to: names, prefixes ending in .* (public.*), or * for all."`
 	MaxTopics      int           `yaml:"max_topics" default:"128" range:"1..4096" doc:"Most topics of one session."`
 	MaxPerUser     int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; beyond it the oldest is closed with 4006."`
 	PingInterval   time.Duration `yaml:"ping_interval" default:"25s" range:"1s..1h" zero:"no pings" doc:"Time without input from a client after which it is pinged. During a fan-out run it is up to a quarter longer."`

@@ -26,6 +26,7 @@ type Loaded struct {
 	Config
 	Sources map[string]Source // by path, of settings that do not have the default
 	Unknown []string          // names of BELFRY_ variables that no setting has
+	Renamed []Renamed         // settings that were given by their former names
 }
 
 // Load reads every source and validates the result. The error is of type Errors
@@ -66,7 +67,7 @@ func openError(err error) string {
 type loader struct {
 	loaded   *Loaded
 	settings map[string]*Setting // by path
-	byEnv    map[string]*Setting
+	byEnv    map[string]string   // paths of settings, and former ones
 	sections map[string]bool
 	errs     Errors
 }
@@ -75,17 +76,20 @@ func newLoader() *loader {
 	l := &loader{
 		loaded:   &Loaded{Config: Default(), Sources: map[string]Source{}},
 		settings: map[string]*Setting{},
-		byEnv:    map[string]*Setting{},
+		byEnv:    map[string]string{},
 		sections: map[string]bool{},
 	}
 	walk(&l.loaded.Config,
 		func(s Section) { l.sections[s.Path] = true },
-		func(s Setting) { l.settings[s.Path], l.byEnv[s.Env] = &s, &s })
+		func(s Setting) { l.settings[s.Path], l.byEnv[s.Env] = &s, s.Path })
+	for path := range former {
+		l.byEnv[variable(path)] = path
+	}
 	return l
 }
 
 func (l *loader) file(name string, data []byte) {
-	f := &file{name: name, settings: l.settings, sections: l.sections, sources: map[string]Source{}}
+	f := &file{name: name, settings: l.settings, find: l.find, sections: l.sections, sources: map[string]Source{}}
 	f.read(data)
 	l.errs = append(l.errs, f.errs...)
 	for path, origin := range f.sources {
@@ -103,8 +107,10 @@ func (l *loader) environment(env []string) {
 		if !strings.HasPrefix(name, EnvPrefix) || value == "" {
 			continue
 		}
-		if s := l.byEnv[name]; s != nil {
-			l.set(s, Source{From: "environment", Name: name}, value)
+		origin := Source{From: "environment", Name: name}
+		path := l.byEnv[name]
+		if s, was := l.find(path, origin); s != nil {
+			l.set(s, was, origin, value)
 		} else {
 			l.loaded.Unknown = append(l.loaded.Unknown, name)
 		}
@@ -114,8 +120,8 @@ func (l *loader) environment(env []string) {
 func (l *loader) flags(flags []Assignment) {
 	for _, a := range flags {
 		origin := Source{From: "flag", Name: a.Flag}
-		if s := l.settings[a.Path]; s != nil {
-			l.set(s, origin, a.Value)
+		if s, was := l.find(a.Path, origin); s != nil {
+			l.set(s, was, origin, a.Value)
 			continue
 		}
 		l.errs = append(l.errs, &Error{Source: origin, Setting: a.Path, Detail: "no such setting" +
@@ -123,9 +129,9 @@ func (l *loader) flags(flags []Assignment) {
 	}
 }
 
-func (l *loader) set(s *Setting, origin Source, text string) {
+func (l *loader) set(s *Setting, was formerName, origin Source, text string) {
 	l.loaded.Sources[s.Path] = origin
-	if err := s.Set(text); err != nil {
+	if err := was.set(s, text); err != nil {
 		l.errs = append(l.errs, &Error{Source: origin, Setting: s.Path, Detail: err.Error()})
 	}
 }

@@ -79,18 +79,18 @@ func TestDev(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(l.Listen, []string{"127.0.0.1:8080"}) || !reflect.DeepEqual(l.Session.OpenTopics, []string{"*"}) {
-		t.Errorf("dev: listen %q, open topics %q", l.Listen, l.Session.OpenTopics)
+	if !reflect.DeepEqual(l.Listen, []string{"127.0.0.1:8080"}) || !reflect.DeepEqual(l.Auth.Subscribe, []string{"*"}) {
+		t.Errorf("dev: listen %q, open topics %q", l.Listen, l.Auth.Subscribe)
 	}
 	l, err = Load(Inputs{
-		File:  write(t, "dev: true\nsession: {open_topics: []}\n"),
+		File:  write(t, "dev: true\nauth: {subscribe: []}\n"),
 		Flags: []Assignment{{"--listen", "listen", ":8080"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(l.Listen, []string{":8080"}) || len(l.Session.OpenTopics) != 0 {
-		t.Errorf("dev, told otherwise: listen %q, open topics %q", l.Listen, l.Session.OpenTopics)
+	if !reflect.DeepEqual(l.Listen, []string{":8080"}) || len(l.Auth.Subscribe) != 0 {
+		t.Errorf("dev, told otherwise: listen %q, open topics %q", l.Listen, l.Auth.Subscribe)
 	}
 }
 

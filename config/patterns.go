@@ -17,7 +17,7 @@ func checkOrigin(pattern string) error {
 	return err
 }
 
-// checkPattern checks one pattern of session.open_topics.
+// checkPattern checks one pattern of auth.subscribe or auth.publish.
 func checkPattern(pattern string) error {
 	if _, err := message.CompilePatterns([]string{pattern}); err != nil {
 		return fmt.Errorf("%q; allowed are topics (1 to %d of A-Z a-z 0-9 _ - . : / @, no empty token), topics followed by .*, and *; a whole token may be {uid}", pattern, message.MaxTopicLen)

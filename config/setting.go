@@ -54,7 +54,7 @@ func walkStruct(v reflect.Value, prefix string, section func(Section), setting f
 		}
 		s := Setting{
 			Path:   path,
-			Env:    EnvPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_")),
+			Env:    variable(path),
 			Flag:   tag.Get("flag"),
 			Doc:    tag.Get("doc"),
 			Zero:   tag.Get("zero"),
@@ -69,6 +69,11 @@ func walkStruct(v reflect.Value, prefix string, section func(Section), setting f
 		}
 		setting(s)
 	}
+}
+
+// variable returns the environment variable of a setting.
+func variable(path string) string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
 
 // Settings returns every setting of c in the order of declaration. Setting

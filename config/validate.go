@@ -36,6 +36,7 @@ func (c *Config) errors() Errors {
 	c.checkListen(k)
 	c.checkClients(k)
 	c.checkAPI(k)
+	c.checkAuth(k)
 	c.checkNATS(k)
 	return k.found
 }
@@ -85,9 +86,6 @@ func (c *Config) checkClients(k *checks) {
 	c.checkProxy(k)
 	for _, origin := range c.Upgrade.Origins {
 		k.when("upgrade.origins", checkOrigin(origin))
-	}
-	for _, pattern := range c.Session.OpenTopics {
-		k.when("session.open_topics", checkPattern(pattern))
 	}
 	if c.Backlog.NodeBytes != 0 && c.Backlog.Bytes > c.Backlog.NodeBytes {
 		k.fail("backlog.bytes", "%v; allowed is at most backlog.node_bytes (%v)", c.Backlog.Bytes, c.Backlog.NodeBytes)

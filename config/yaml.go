@@ -19,6 +19,7 @@ type file struct {
 	name     string
 	lines    []string
 	settings map[string]*Setting
+	find     func(path string, origin Source) (*Setting, formerName)
 	sections map[string]bool
 	sources  map[string]Source // of the settings and sections found in the file
 	errs     Errors
@@ -93,15 +94,19 @@ func (f *file) entry(entry *ast.MappingValueNode, prefix string) {
 		}
 		return
 	}
-	s := f.settings[path]
+	s, was := f.find(path, origin)
 	if s == nil {
 		// The value of an unknown key may be a secret under a misspelt name.
 		origin.text = upToColon(origin.text, origin.Column)
 		f.errs = append(f.errs, &Error{Source: origin, Setting: path, Detail: "no such setting" + f.suggest(path)})
 		return
 	}
-	f.sources[path] = f.at(entry.Value.GetToken())
-	f.value(s, entry.Value)
+	if first, twice := f.sources[s.Path]; twice {
+		f.fail(entry.Key, path, fmt.Sprintf("the former name of %s, which is set at line %d; remove one of them", s.Path, first.Line))
+		return
+	}
+	f.sources[s.Path] = f.at(entry.Value.GetToken())
+	f.value(s, was, entry.Value)
 }
 
 // upToColon returns line up to the colon of the key that begins at column.
@@ -115,11 +120,11 @@ func upToColon(line string, column int) string {
 	return line
 }
 
-func (f *file) value(s *Setting, node ast.Node) {
+func (f *file) value(s *Setting, was formerName, node ast.Node) {
 	list, ok := node.(*ast.SequenceNode)
 	if !ok {
 		if text, ok := f.scalar(s, node); ok {
-			f.set(s, node, s.Set(text))
+			f.set(s, node, was.set(s, text))
 		}
 		return
 	}

@@ -100,7 +100,7 @@ func startNode(t *testing.T, settings ...string) *node {
 		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
 	}
 	n := &node{listen: freeAddress(t), api: freeAddress(t)}
-	args := []string{"serve", "--set", "session.open_topics=*", "--set", "session.publish=true", "--log-level", "warn", "--listen", n.listen, "--api", n.api}
+	args := []string{"serve", "--set", "auth.subscribe=*", "--set", "auth.publish=*", "--log-level", "warn", "--listen", n.listen, "--api", n.api}
 	for _, s := range settings {
 		args = append(args, "--set", strings.ReplaceAll(s, "{listen}", n.listen))
 	}

@@ -12,6 +12,7 @@ package metrics
 type Values struct {
 	Build    Build    `group:"Build"`
 	Sessions Sessions `group:"Connections and sessions"`
+	Auth     Auth     `group:"Tokens"`
 	Traffic  Traffic  `group:"From clients and to clients"`
 	Deflate  Deflate  `group:"Compression"`
 	Shards   Shards   `group:"Shards and memory"`
@@ -55,6 +56,17 @@ type Sessions struct {
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
 	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. closing: a connection sent too much after its end (docs/security.md)."`
+}
+
+// Auth counts the tokens of clients and what happens to the keys that verify them.
+type Auth struct {
+	Tokens    map[string]uint64 `metric:"belfry_tokens_total" type:"counter" label:"result" help:"Credentials of clients by what became of them: accepted, or the cause of the refusal (docs/auth.md). Tokens in auth commands are included."`
+	Queue     uint64            `metric:"belfry_tokens_waiting" type:"gauge" help:"Tokens that wait to be verified (auth.queue)."`
+	Parked    uint64            `metric:"belfry_tokens_waiting_for_keys" type:"gauge" help:"Tokens with an unknown key id that wait for auth.jwt.jwks to be read; at most 1024."`
+	CacheHits uint64            `metric:"belfry_token_cache_hits_total" type:"counter" help:"Tokens whose signature was known to be valid (auth.jwt.cache)."`
+	Keys      uint64            `metric:"belfry_token_keys" type:"gauge" help:"Keys in force for tokens."`
+	Reads     map[string]uint64 `metric:"belfry_jwks_reads_total" type:"counter" label:"result" help:"Readings of auth.jwt.jwks; ok or failed."`
+	Age       float64           `metric:"belfry_jwks_age_seconds" type:"gauge" help:"Time since auth.jwt.jwks was read; 0 before the first time."`
 }
 
 // Traffic counts messages in both directions.

@@ -113,7 +113,7 @@ func (a *Open) mayHave(topic, uid string) *ws.Refusal {
 		return ws.BadRequest(err.Error() + ofQuery).WithCause(CauseTopic)
 	}
 	if !a.Topics.Match(topic, uid) {
-		return ws.Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what session.open_topics lists", topic)).WithCause(CauseTopic)
+		return ws.Forbidden(fmt.Sprintf("topic: %q is not open to everybody here: clients may have what auth.subscribe lists", topic)).WithCause(CauseTopic)
 	}
 	return nil
 }

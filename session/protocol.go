@@ -27,7 +27,7 @@ const maxVariants = 256
 // empty: WebSocket at /ws, plain or belfry.v1.
 func defaultEndpoint() wire.Endpoint {
 	return websocket.New(websocket.Options{Encodings: []websocket.Encoding{
-		{Encoding: plain.Encoding{}},
+		{Encoding: plain.Encoding{}, Also: plain.Name},
 		{Encoding: v1.Encoding{}, Subprotocol: v1.Name},
 	}})
 }

@@ -76,20 +76,20 @@ func commandAttacks() []Attack {
 		},
 		{
 			Name: "open-topics", What: "anonymous, ever new topics below public.*, with a joined node", Counts: []int{4},
-			Settings: []string{"session.open_topics=public.*"}, Joined: true, Memory: true, Grow: [2]int64{32 << 20, 8 << 20},
+			Settings: []string{"auth.subscribe=public.*"}, Joined: true, Memory: true, Grow: [2]int64{32 << 20, 8 << 20},
 			Plan: func(count int, _ Aim) Plan {
 				return Plan{Count: count, Head: func(int) []byte { return upgradeRequest("/ws", "belfry.v1") }, Upgrade: true, Flood: newTopics, Cap: answered, Reads: true}
 			},
 		},
 		{
-			Name: "publish", What: "flood of pub commands of 128 bytes", Counts: usual[:2], Settings: []string{"session.publish=true"},
+			Name: "publish", What: "flood of pub commands of 128 bytes", Counts: usual[:2], Settings: []string{"auth.publish=*"},
 			Plan: func(count int, aim Aim) Plan {
 				piece := appendText(nil, fmt.Sprintf(`{"type":"pub","to":{"topic":"public.p"},"data":%q}`, filler(128)))
 				return Plan{Count: count, Head: v1(count, aim), Upgrade: true, Flood: constant(piece), Cap: answered, Reads: true}
 			},
 		},
 		{
-			Name: "publish-large", What: "flood of pub commands of 60,000 bytes", Counts: []int{8}, Settings: []string{"session.publish=true"}, Memory: true,
+			Name: "publish-large", What: "flood of pub commands of 60,000 bytes", Counts: []int{8}, Settings: []string{"auth.publish=*"}, Memory: true,
 			Plan: func(count int, aim Aim) Plan {
 				piece := appendText(nil, fmt.Sprintf(`{"type":"pub","to":{"topic":"public.p"},"data":%q}`, filler(60_000)))
 				return Plan{Count: count, Head: v1(count, aim), Upgrade: true, Flood: constant(piece), Reads: true}

@@ -14,7 +14,7 @@ import (
 func (n *belfry) endpoints() ([]wire.Endpoint, error) {
 	c := n.cfg
 	o := websocket.Options{Paths: []string{c.Path}, Encodings: []websocket.Encoding{
-		{Encoding: plain.Encoding{}},
+		{Encoding: plain.Encoding{}, Also: plain.Name},
 		{Encoding: v1.Encoding{}, Subprotocol: v1.Name},
 	}}
 	if c.Deflate.Enabled {

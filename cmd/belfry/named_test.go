@@ -110,7 +110,7 @@ func TestNamedSettingsExist(t *testing.T) {
 // nats.outbox_* is matched.
 func isSetting(name string) bool {
 	if !strings.HasSuffix(name, "_") {
-		return settingPaths[name]
+		return settingPaths[name] || config.Former(name) != ""
 	}
 	for path := range settingPaths {
 		if strings.HasPrefix(path, name) {

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/auth"
 	"belfry/broadcast"
 	"belfry/config"
 	"belfry/push"
@@ -24,6 +25,7 @@ type options struct {
 	bus      broadcast.Options
 	sessions session.Options
 	api      push.Options
+	auth     auth.Options
 }
 
 // build makes all parts of a node without starting them, and returns their
@@ -46,6 +48,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 		return o, err
 	}
 	defer n.bus.Close()
+	o.auth = authOptions(&cfg, n.log)
 	if o.sessions, err = n.sessionOptions(); err != nil {
 		return o, err
 	}
@@ -101,6 +104,9 @@ func TestRangesAreTaken(t *testing.T) {
 		for _, end := range s.Ends() {
 			ranges++
 			c := smallest()
+			if strings.HasPrefix(s.Path, "auth.") {
+				c.Auth.JWT.Secret = jwtSecret // else nothing makes an Authenticator
+			}
 			change(t, &c, s.Path, end)
 			for _, other := range companions[s.Path+" "+end] {
 				path, text, _ := strings.Cut(other, "=")

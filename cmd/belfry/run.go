@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/auth"
 	"belfry/broadcast"
 	"belfry/config"
 	"belfry/offheap"
@@ -27,8 +28,9 @@ type belfry struct {
 	lines    *sink     // the sink of log
 	banner   io.Writer // standard output; writing never waits
 	bus      *broadcast.Node
-	memory   offheap.Owners     // memory of the sessions, outside the Go heap
-	deflate  *websocket.Deflate // nil: compression is off
+	memory   offheap.Owners      // memory of the sessions, outside the Go heap
+	deflate  *websocket.Deflate  // nil: compression is off
+	auth     *auth.Authenticator // nil: no client proves who it is
 	sessions *session.Server
 	api      *push.Server
 	started  time.Time
@@ -100,6 +102,9 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.bus.Start(local{n.sessions})
+	if n.auth != nil {
+		n.auth.Start()
+	}
 	return n.sessions.Start()
 }
 
@@ -110,6 +115,9 @@ func (n *belfry) abandon() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		errs = append(errs, n.sessions.Shutdown(ctx, 0, 0))
+	}
+	if n.auth != nil {
+		n.auth.Close()
 	}
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
@@ -146,6 +154,9 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 		n.log.Warn("connections were cut off", zap.Int("connections", cut.Connections))
 	} else if err != nil {
 		errs = append(errs, err)
+	}
+	if n.auth != nil {
+		n.auth.Close()
 	}
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())

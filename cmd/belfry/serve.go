@@ -55,7 +55,7 @@ func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 	cfg := loaded.Config
 	changed := here.resolve(&cfg)
 	runtime.GOMAXPROCS(cfg.GOMAXPROCS)
-	warn(&cfg, loaded.Unknown, here, log)
+	warn(&cfg, loaded, here, log)
 	warnOfLowered(changed, loaded.Sources, log)
 	here.limitMemory(&cfg, log)
 
@@ -72,12 +72,18 @@ func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 const maxBanner = 4 << 10
 
 // warn logs warnings about the settings before the node starts.
-func warn(cfg *config.Config, unknown []string, here machine, log *zap.Logger) {
+func warn(cfg *config.Config, loaded *config.Loaded, here machine, log *zap.Logger) {
 	if cfg.Dev {
 		log.Warn("development mode: user ids and topics are accepted without proof")
 	}
+	if cfg.Auth.Cookie != "" && cfg.Auth.CookieAnyOrigin {
+		log.Warn("every web page that may connect can act in the name of its visitors (auth.cookie_any_origin)", zap.Strings("origins", cfg.Upgrade.Origins))
+	}
 	warnOfHost(here, cfg, log)
-	for _, name := range unknown {
+	for _, r := range loaded.Renamed {
+		log.Warn("a setting has a new name; the former one will not work in the next version", zap.String("former", r.Was), zap.String("setting", r.Is), zap.Stringer("from", r.Source))
+	}
+	for _, name := range loaded.Unknown {
 		if !platformVariable(name) && name != envPushAPI && name != envAPIKey {
 			log.Warn("unknown environment variable: no setting has this name", zap.String("variable", name))
 		}

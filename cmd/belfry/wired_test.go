@@ -2,6 +2,10 @@ package main
 
 import (
 	"cmp"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"belfry/auth"
 	"belfry/config"
 )
 
@@ -18,6 +23,7 @@ import (
 // as an option. TestCommandReads checks the list.
 var inCommand = []string{
 	"gomaxprocs",
+	"auth.cookie_any_origin",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
 	"log.level", "log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }
@@ -31,41 +37,61 @@ type sample struct {
 
 const natsURL, clusterListen = "nats.url=nats://127.0.0.1:4222", "nats.cluster_listen=127.0.0.1:0"
 
+// jwtSecret is long enough for HS256.
+const jwtSecret = "a-secret-of-at-least-32-bytes-for-HS256"
+
 var (
+	jwtKey      = []string{"auth.jwt.secret=" + jwtSecret}
 	natsUser    = []string{"nats.user=u", "nats.password=p"}
 	clusterUser = []string{clusterListen, "nats.cluster_user=u", "nats.cluster_password=p"}
 	certificate = []string{"nats.tls.cert=c", "nats.tls.key=k"}
 )
 
 var samples = map[string]sample{
-	"listen":                 {value: "127.0.0.2:0"},
-	"path":                   {value: "/other"},
-	"node.name":              {value: "other"},
-	"proxy.protocol":         {value: "127.0.0.1:0"},
-	"proxy.trusted":          {value: "10.0.0.0/8"},
-	"upgrade.origins":        {value: "https://a.example"},
-	"session.open_topics":    {value: "public.*"},
-	"api.listen":             {value: "127.0.0.2:8081"},
-	"api.monitor_listen":     {value: "127.0.0.1:8082"},
-	"api.keys":               {value: "other:0123456789abcdef"},
-	"api.keys_file":          {value: "keys"}, // see TestSettingsAreWired
-	"api.allowed_hosts":      {value: "a.example"},
-	"nats.url":               {value: "nats://127.0.0.1:4222"},
-	"nats.listen":            {value: "127.0.0.1:4222"},
-	"nats.cluster_listen":    {value: "127.0.0.1:6222"},
-	"nats.cluster_advertise": {"a.example:6222", []string{clusterListen}},
-	"nats.cluster_name":      {value: "other"},
-	"nats.routes":            {"b:6222", []string{clusterListen}},
-	"nats.creds":             {"x.creds", []string{natsURL}},
-	"sse.path":               {value: "/events"},
-	"nats.user":              {"other", natsUser},
-	"nats.password":          {"other", natsUser},
-	"nats.token":             {value: "other"},
-	"nats.cluster_user":      {"other", clusterUser},
-	"nats.cluster_password":  {"other", clusterUser},
-	"nats.tls.ca":            {value: "ca"},
-	"nats.tls.cert":          {"other", certificate},
-	"nats.tls.key":           {"other", certificate},
+	"listen":                   {value: "127.0.0.2:0"},
+	"path":                     {value: "/other"},
+	"node.name":                {value: "other"},
+	"proxy.protocol":           {value: "127.0.0.1:0"},
+	"proxy.trusted":            {value: "10.0.0.0/8"},
+	"upgrade.origins":          {value: "https://a.example"},
+	"auth.subscribe":           {value: "public.*"},
+	"auth.publish":             {value: "public.*"},
+	"auth.cookie":              {"token", jwtKey},
+	"auth.anonymous":           {"true", jwtKey},
+	"auth.jwt.secret":          {"another-secret-of-32-bytes-or-more", jwtKey},
+	"auth.jwt.public_key_file": {"key", jwtKey}, // see TestSettingsAreWired
+	"auth.jwt.jwks":            {"https://id.example/keys", jwtKey},
+	"auth.jwt.algorithms":      {"HS256", jwtKey},
+	"auth.jwt.issuer":          {value: "https://id.example"},
+	"auth.jwt.audience":        {value: "push"},
+	"auth.jwt.required":        {value: "tenant"},
+	"auth.jwt.uid_claim":       {value: "other"},
+	"auth.jwt.topics_claim":    {value: "other"},
+	"auth.jwt.subscribe_claim": {value: "other"},
+	"auth.jwt.publish_claim":   {value: "other"},
+	"auth.jwt.meta_claim":      {value: "other"},
+	"auth.jwt.limits_claim":    {value: "other"},
+	"api.listen":               {value: "127.0.0.2:8081"},
+	"api.monitor_listen":       {value: "127.0.0.1:8082"},
+	"api.keys":                 {value: "other:0123456789abcdef"},
+	"api.keys_file":            {value: "keys"}, // see TestSettingsAreWired
+	"api.allowed_hosts":        {value: "a.example"},
+	"nats.url":                 {value: "nats://127.0.0.1:4222"},
+	"nats.listen":              {value: "127.0.0.1:4222"},
+	"nats.cluster_listen":      {value: "127.0.0.1:6222"},
+	"nats.cluster_advertise":   {"a.example:6222", []string{clusterListen}},
+	"nats.cluster_name":        {value: "other"},
+	"nats.routes":              {"b:6222", []string{clusterListen}},
+	"nats.creds":               {"x.creds", []string{natsURL}},
+	"sse.path":                 {value: "/events"},
+	"nats.user":                {"other", natsUser},
+	"nats.password":            {"other", natsUser},
+	"nats.token":               {value: "other"},
+	"nats.cluster_user":        {"other", clusterUser},
+	"nats.cluster_password":    {"other", clusterUser},
+	"nats.tls.ca":              {value: "ca"},
+	"nats.tls.cert":            {"other", certificate},
+	"nats.tls.key":             {"other", certificate},
 }
 
 // TestSettingsAreWired changes each setting and looks for a difference in the
@@ -88,9 +114,12 @@ func TestSettingsAreWired(t *testing.T) {
 		with := samples[s.Path].with
 		base := wiredBase(t, with)
 		c := wiredBase(t, with)
-		if s.Path == "api.keys_file" {
+		switch s.Path {
+		case "api.keys_file":
 			change(t, &c, s.Path, keys)
-		} else {
+		case "auth.jwt.public_key_file":
+			change(t, &c, s.Path, publicKeyFile(t))
+		default:
 			changeToOther(t, &c, s.Path)
 		}
 		needs := strings.Join(with, " ")
@@ -106,6 +135,23 @@ func TestSettingsAreWired(t *testing.T) {
 	if wired < 80 {
 		t.Errorf("only %d settings tried", wired)
 	}
+}
+
+// publicKeyFile returns a file with a public key.
+func publicKeyFile(t *testing.T) string {
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // wiredBase returns a configuration without random values.
@@ -147,17 +193,19 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 }
 
 // parts are the options of the bus, the sessions and the API.
-type parts [3]string
+type parts [4]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
-	"dev":             " sessions api",
-	"api.max_payload": " bus api",
-	"node.name":       " bus sessions", // the hash of the name is the node's number in session ids
+	"dev":                 " sessions api auth",
+	"auth.subscribe":      " sessions auth",
+	"upgrade.retry_after": " sessions auth",
+	"api.max_payload":     " bus api",
+	"node.name":           " bus sessions", // the hash of the name is the node's number in session ids
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -172,7 +220,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()
@@ -230,5 +278,5 @@ func writeValue(b *strings.Builder, v reflect.Value) {
 // isOption says whether values of a type are made from settings: types of our
 // packages are, except the parts of a node.
 func isOption(t reflect.Type) bool {
-	return strings.HasPrefix(t.PkgPath(), "belfry/") && t.Name() != "Node" && t.Name() != "Server"
+	return strings.HasPrefix(t.PkgPath(), "belfry/") && t.Name() != "Node" && t.Name() != "Server" && t != reflect.TypeFor[auth.Authenticator]()
 }

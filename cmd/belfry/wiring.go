@@ -84,7 +84,7 @@ func natsRoutes(routes []string) []string {
 
 func (n *belfry) sessionOptions() (session.Options, error) {
 	c := n.cfg
-	rules, err := message.CompilePatterns(c.Session.OpenTopics)
+	authenticator, err := n.authenticator()
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -111,7 +111,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxSessions:    c.MaxConnections,
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
-		Authenticator:  &session.Open{Unproven: c.Dev, Topics: rules},
+		Authenticator:  authenticator,
 		Interest:       interest{n.bus},
 		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
@@ -121,7 +121,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxTopics:      c.Session.MaxTopics,
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
-		Subscribe:      c.Session.OpenTopics,
+		Subscribe:      c.Auth.Subscribe,
 		PublishQueue:   c.Session.PublishQueue,
 		PingInterval:   c.Session.PingInterval,
 		PongTimeout:    c.Session.PongTimeout,
@@ -132,8 +132,8 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		ReconnectAfter: orNone(c.Shutdown.ReconnectAfter),
 		Log:            n.log.Named("session"),
 	}
-	if c.Session.Publish {
-		o.Publish, o.Publishable = n.publish, []string{"*"}
+	if len(c.Auth.Publish) > 0 || n.auth != nil { // a token may permit it
+		o.Publish, o.Publishable = n.publish, c.Auth.Publish
 	}
 	if c.Upgrade.Health {
 		o.Healthy = n.serves
@@ -229,7 +229,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 		AllowedHosts:  c.API.AllowedHosts,
 		Stats:         n.stats,
 		Ready:         n.ready,
-		Degraded:      n.bus.Degraded,
+		Degraded:      n.degraded,
 		Healthy:       n.healthy,
 		Config:        func() any { return configView{n.bus.Name(), buildVersion(), n.cfg.Show(n.sources)} },
 		Metrics:       metrics.Handler(n.values),

@@ -13,6 +13,10 @@ type Encoding struct{}
 
 var _ wire.Encoding = Encoding{}
 
+// Name is the subprotocol that selects the encoding by name. Clients that offer no
+// subprotocol get the encoding too.
+const Name = "belfry.plain"
+
 // Name returns "plain".
 func (Encoding) Name() string { return "plain" }
 

@@ -11,6 +11,9 @@ import (
 type Encoding struct {
 	wire.Encoding
 	Subprotocol string
+	// Also is a second subprotocol that selects the encoding; "": none. A client
+	// that carries its token as a subprotocol needs a name to offer beside it.
+	Also string
 }
 
 // Options configure an Endpoint.
@@ -38,8 +41,10 @@ func New(o Options) *Endpoint {
 		e.paths = []string{"/ws"}
 	}
 	for _, enc := range e.encodings {
-		if enc.Subprotocol != "" {
-			e.subprotocols = append(e.subprotocols, enc.Subprotocol)
+		for _, name := range []string{enc.Subprotocol, enc.Also} {
+			if name != "" {
+				e.subprotocols = append(e.subprotocols, name)
+			}
 		}
 		e.variants = append(e.variants, wire.Variant{Transport: Transport{}, Encoding: enc.Encoding})
 	}
@@ -70,7 +75,7 @@ func (e *Endpoint) Choose(r *ws.Request) (variant int, refusal *ws.Refusal) {
 		return 0, refusal
 	}
 	for i, enc := range e.encodings {
-		if enc.Subprotocol == chosen {
+		if enc.Subprotocol == chosen || chosen != "" && enc.Also == chosen {
 			variant = i
 		}
 	}

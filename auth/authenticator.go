@@ -1,0 +1,251 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"belfry/message"
+	"belfry/session"
+	"belfry/ws"
+)
+
+// Authenticator admits clients by their tokens. New makes one, Start starts its
+// goroutines, and Close ends them.
+type Authenticator struct {
+	opt       Options
+	open      session.Open // for clients without a token
+	everybody *message.Patterns
+	missing   string // the text for a client without a token
+	keys      *source
+	verifier  *verifier
+	queue     chan *job
+	count     counters
+
+	stopping context.Context
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+}
+
+var _ session.LoginAuthenticator = (*Authenticator)(nil)
+
+// job is a token on its way through the queue.
+type job struct {
+	token  string
+	topics []string // that the request asks for
+	later  func(session.Grant, *ws.Refusal)
+	again  bool // the keys were read because of this token
+}
+
+// New returns an Authenticator. It reads the files of keys, and returns an error
+// that names the setting if one is not valid. A JWKS with a URL is read after Start.
+func New(o Options) (*Authenticator, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	if !o.JWT.Configured() {
+		return nil, errors.New("auth: no key for tokens; set auth.jwt.secret, auth.jwt.public_key_file or auth.jwt.jwks")
+	}
+	a := &Authenticator{opt: o, queue: make(chan *job, o.Queue)}
+	a.stopping, a.stop = context.WithCancel(context.Background())
+	var err error
+	if a.everybody, err = message.CompilePatterns(o.Subscribe); err != nil {
+		return nil, fmt.Errorf("auth.subscribe: %w", err)
+	}
+	a.open = session.Open{Unproven: o.Unproven, Topics: a.everybody}
+	if a.keys, err = newSource(&a.opt); err != nil {
+		return nil, err
+	}
+	a.verifier = newVerifier(&a.opt, a.keys.set.Load)
+	a.missing = "token: missing; send it as Authorization: Bearer, as ?token="
+	if o.Cookie != "" {
+		a.missing += ", as the cookie " + o.Cookie
+	}
+	a.missing += ", or as an entry of Sec-WebSocket-Protocol beside belfry.plain or belfry.v1"
+	return a, nil
+}
+
+// Start starts the goroutines.
+func (a *Authenticator) Start() {
+	a.keys.reading = IsURL(a.opt.JWT.JWKS) // tokens wait for the first reading
+	for range a.opt.Verifiers {
+		a.running.Go(a.work)
+	}
+	a.running.Go(func() { a.keys.run(a.stopping) })
+}
+
+// Close ends the goroutines. Tokens that wait get 503. It must be called once, after
+// Start.
+func (a *Authenticator) Close() {
+	a.stop()
+	a.running.Wait()
+	for {
+		select {
+		case j := <-a.queue:
+			j.later(session.Grant{}, ws.Unavailable("this server stops", a.opt.RetryAfter).WithCause(session.CauseShutdown))
+		default:
+			return
+		}
+	}
+}
+
+// Authenticate implements session.Authenticator.
+func (a *Authenticator) Authenticate(at *session.Attempt, later func(session.Grant, *ws.Refusal)) (session.Grant, *ws.Refusal, bool) {
+	q, refusal := readRequest(at.Request, a.opt.Cookie, a.opt.MaxToken)
+	switch {
+	case refusal != nil:
+		a.count.refused(refusal.Cause)
+		return session.Grant{}, refusal, false
+	case q.place != "":
+		return a.enqueue(&job{token: string(q.token), topics: q.topics, later: later})
+	case a.opt.Anonymous || a.opt.Unproven && claimsUser(at.Request):
+		return a.open.Authenticate(at, later)
+	}
+	a.count.refused(session.CauseTokenMissing)
+	return session.Grant{}, ws.Unauthorized(a.missing).WithCause(session.CauseTokenMissing), false
+}
+
+func claimsUser(r *ws.Request) bool {
+	_, ok := r.Query("uid")
+	return ok
+}
+
+// Login implements session.LoginAuthenticator.
+func (a *Authenticator) Login(_ *session.Client, credentials []byte, later func(session.Grant, *ws.Refusal)) (session.Grant, *ws.Refusal, bool) {
+	var refusal *ws.Refusal
+	switch n := len(credentials); {
+	case n == 0:
+		refusal = ws.Unauthorized("token: empty").WithCause(session.CauseTokenMissing)
+	case n > a.opt.MaxToken:
+		refusal = tooLong(n, a.opt.MaxToken)
+	default:
+		return a.enqueue(&job{token: string(credentials), later: later})
+	}
+	a.count.refused(refusal.Cause)
+	return session.Grant{}, refusal, false
+}
+
+// enqueue gives a token to the verifiers. It never waits.
+func (a *Authenticator) enqueue(j *job) (session.Grant, *ws.Refusal, bool) {
+	select {
+	case a.queue <- j:
+		return session.Grant{}, nil, true
+	default:
+		a.count.queueFull.Add(1)
+		a.count.refused(session.CauseAuthQueue)
+		return session.Grant{}, ws.Unavailable("too many tokens wait to be verified (auth.queue)", a.opt.RetryAfter).WithCause(session.CauseAuthQueue), false
+	}
+}
+
+// work is the goroutine of a verifier.
+func (a *Authenticator) work() {
+	for {
+		select {
+		case j := <-a.queue:
+			a.decide(j)
+		case <-a.stopping.Done():
+			return
+		}
+	}
+}
+
+// decide verifies a token and calls later, unless the token has to wait for keys.
+func (a *Authenticator) decide(j *job) {
+	g, err := a.verify(j.token)
+	if err == errUnknownKey {
+		var retry func()
+		if !j.again {
+			j.again = true
+			retry = func() { a.enqueueAgain(j) }
+		}
+		why := a.keys.await(retry)
+		if why == nil {
+			return
+		}
+		err = why
+	}
+	if err == nil {
+		err = a.addTopics(&g, j.topics)
+	}
+	a.answer(j, g, err)
+}
+
+// verify is verifier.verify without its panics: a token must not end the process.
+func (a *Authenticator) verify(token string) (g session.Grant, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			a.opt.Log.Error("a token could not be verified: a fault of this server", zap.Any("panic", fault), zap.ByteString("stack", debug.Stack()))
+			err = errFault
+		}
+	}()
+	return a.verifier.verify(token)
+}
+
+var errFault = errors.New("token: could not be verified, by a fault of this server")
+
+// enqueueAgain gives a token to the verifiers after the keys were read.
+func (a *Authenticator) enqueueAgain(j *job) {
+	select {
+	case a.queue <- j:
+	case <-a.stopping.Done():
+		a.answer(j, session.Grant{}, refuseKeys("this server stops"))
+	}
+}
+
+// addTopics adds the topics that a request asks for. Everybody's patterns or those
+// of the token must permit them.
+func (a *Authenticator) addTopics(g *session.Grant, topics []string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	for _, topic := range topics {
+		if !a.permitted(topic, g) {
+			return &forbidden{fmt.Sprintf("topic: %q is not open to this client: neither auth.subscribe nor its token permits it", topic)}
+		}
+	}
+	all := make([]string, 0, len(g.Topics)+len(topics)) // the claims may be in the cache
+	g.Topics = append(append(all, g.Topics...), topics...)
+	return nil
+}
+
+func (a *Authenticator) permitted(topic string, g *session.Grant) bool {
+	if a.everybody.Match(topic, g.UID) {
+		return true
+	}
+	for _, pattern := range g.Subscribe {
+		if message.MatchPattern(pattern, topic, g.UID) {
+			return true
+		}
+	}
+	return false
+}
+
+// forbidden is a topic that a client may not have.
+type forbidden struct{ detail string }
+
+func (f *forbidden) Error() string { return f.detail }
+
+// answer tells the server what was decided, and counts it.
+func (a *Authenticator) answer(j *job, g session.Grant, err error) {
+	switch e := err.(type) {
+	case nil:
+		a.count.accepted.Add(1)
+		j.later(g, nil)
+	case *refused:
+		a.count.refused(e.cause)
+		j.later(session.Grant{}, e.refusal(a.opt.RetryAfter))
+	case *forbidden:
+		a.count.refused(session.CauseTopic)
+		j.later(session.Grant{}, ws.Forbidden(e.detail).WithCause(session.CauseTopic))
+	default:
+		a.count.refused(session.CauseInternal)
+		j.later(session.Grant{}, &ws.Refusal{Status: 500, Cause: session.CauseInternal, Detail: err.Error()})
+	}
+}
+
+// Degraded returns what is wrong with the keys, for /readyz.
+func (a *Authenticator) Degraded() []string { return a.keys.degraded() }

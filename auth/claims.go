@@ -1,0 +1,207 @@
+package auth
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/golang-jwt/jwt/v5"
+
+	"belfry/message/strictjson"
+	"belfry/session"
+)
+
+// ClaimNames say in which claims of a token belfry finds what. A name is compared as
+// a whole: https://app.example/topics is one, and a dot has no meaning in it.
+type ClaimNames struct {
+	UID       string // "": sub
+	Topics    string // "": topics
+	Subscribe string // "": subscribe
+	Publish   string // "": publish
+	Meta      string // "": meta
+	Limits    string // "": limits
+}
+
+func (n *ClaimNames) fill() {
+	for _, name := range []struct {
+		value *string
+		def   string
+	}{{&n.UID, "sub"}, {&n.Topics, "topics"}, {&n.Subscribe, "subscribe"}, {&n.Publish, "publish"}, {&n.Meta, "meta"}, {&n.Limits, "limits"}} {
+		if *name.value == "" {
+			*name.value = name.def
+		}
+	}
+}
+
+// claims are what belfry reads of a token's claims. Everything else is skipped, so
+// that a token costs little memory.
+type claims struct {
+	names    *ClaimNames
+	required []string // claims that a token must have
+
+	issuer          string
+	audience        jwt.ClaimStrings
+	expires, begins *jwt.NumericDate // exp, nbf; nil: not in the token
+	issued          *jwt.NumericDate // iat
+
+	uid                        string
+	hasUID                     bool
+	topics, subscribe, publish []string
+	meta                       []byte
+	limits                     session.SessionLimits
+
+	missing []string // of required
+	cheap   bool     // the signature is an HMAC
+}
+
+var _ jwt.Claims = (*claims)(nil)
+
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.expires, nil }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.issued, nil }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.begins, nil }
+func (c *claims) GetIssuer() (string, error)                   { return c.issuer, nil }
+func (c *claims) GetSubject() (string, error)                  { return c.uid, nil }
+func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return c.audience, nil }
+
+// claimError is a claim with a value that is not allowed. The signature was checked
+// before a client is told of it.
+type claimError struct{ claim, detail string }
+
+func (e *claimError) Error() string { return fmt.Sprintf("claim %s: %s", e.claim, e.detail) }
+
+var errNotObject = errors.New("the claims are not a JSON object")
+
+// decoders has decoders that are ready to use.
+var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(new(bytes.Buffer)) }}
+
+// UnmarshalJSON implements json.Unmarshaler. jsontext refuses names that are given
+// twice, half a surrogate pair, and what is not UTF-8: no two readers of a token may
+// see different claims.
+func (c *claims) UnmarshalJSON(p []byte) error {
+	d := decoders.Get().(*jsontext.Decoder)
+	d.Reset(bytes.NewBuffer(p))
+	defer func() {
+		d.Reset(new(bytes.Buffer)) // keeps nothing of p
+		decoders.Put(d)
+	}()
+	c.missing = slices.Clone(c.required)
+	if begin, err := d.ReadToken(); err != nil || begin.Kind() != '{' {
+		return errNotObject
+	}
+	var wrong error // the first claim that is wrong; the syntax of all is checked
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		claim := name.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return err
+		}
+		if i := slices.Index(c.missing, claim); i >= 0 && value.Kind() != 'n' {
+			c.missing = slices.Delete(c.missing, i, i+1)
+		}
+		if err := c.read(claim, value); err != nil && wrong == nil {
+			wrong = err
+		}
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	if _, err := d.ReadToken(); err != io.EOF {
+		return errNotObject
+	}
+	return wrong
+}
+
+// read reads one claim. A name may stand for two things: sub for the uid.
+func (c *claims) read(claim string, value jsontext.Value) (err error) {
+	switch claim {
+	case "iss":
+		c.issuer, err = text(claim, value)
+	case "aud":
+		c.audience, err = list(claim, value)
+	case "exp":
+		c.expires, err = date(claim, value)
+	case "nbf":
+		c.begins, err = date(claim, value)
+	case "iat":
+		c.issued, err = date(claim, value)
+	}
+	if err != nil || value.Kind() == 'n' {
+		return err
+	}
+	switch claim {
+	case c.names.UID:
+		c.hasUID = true
+		c.uid, err = text(claim, value)
+	case c.names.Topics:
+		c.topics, err = list(claim, value)
+	case c.names.Subscribe:
+		c.subscribe, err = list(claim, value)
+	case c.names.Publish:
+		c.publish, err = list(claim, value)
+	case c.names.Meta:
+		c.meta, err = meta(claim, value)
+	case c.names.Limits:
+		c.limits, err = readLimits(claim, value)
+	}
+	return err
+}
+
+func text(claim string, value jsontext.Value) (string, error) {
+	if value.Kind() != '"' {
+		return "", &claimError{claim, "must be a string"}
+	}
+	s, err := strictjson.String(claim, value)
+	if err != nil {
+		return "", &claimError{claim, "is not valid text"}
+	}
+	return s, nil
+}
+
+// list reads an array of strings, or one string (RFC 7519 §4.1.3).
+func list(claim string, value jsontext.Value) ([]string, error) {
+	if value.Kind() == '"' {
+		s, err := text(claim, value)
+		return []string{s}, err
+	}
+	if value.Kind() != '[' {
+		return nil, &claimError{claim, "must be an array of strings, or a string"}
+	}
+	all, err := strictjson.Strings(claim, value)
+	if err != nil {
+		return nil, &claimError{claim, "must be an array of strings, or a string"}
+	}
+	return all, nil
+}
+
+// lastDate is the end of the year 9999 in Unix seconds, the last one that RFC 3339
+// can write.
+const lastDate = 253402300799
+
+// date reads a NumericDate: seconds since 1970, which may have a fraction (RFC 7519
+// §2).
+func date(claim string, value jsontext.Value) (*jwt.NumericDate, error) {
+	if value.Kind() == '0' {
+		if n, err := strconv.ParseFloat(string(value), 64); err == nil && n >= 0 && n <= lastDate {
+			seconds := int64(n)
+			return &jwt.NumericDate{Time: time.Unix(seconds, int64((n-float64(seconds))*1e9))}, nil
+		}
+	}
+	return nil, &claimError{claim, "must be a number of seconds since 1970"}
+}
+
+func meta(claim string, value jsontext.Value) ([]byte, error) {
+	if value.Kind() != '{' || len(value) > session.MaxMeta {
+		return nil, &claimError{claim, fmt.Sprintf("must be a JSON object of at most %d bytes", session.MaxMeta)}
+	}
+	return bytes.Clone(value), nil
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"go.uber.org/zap"
+
+	"belfry/auth"
+	"belfry/config"
+	"belfry/message"
+	"belfry/metrics"
+	"belfry/session"
+)
+
+// authenticator returns what decides who clients are.
+func (n *belfry) authenticator() (session.Authenticator, error) {
+	c := n.cfg
+	if !c.Auth.JWT.Configured() {
+		patterns, err := message.CompilePatterns(c.Auth.Subscribe)
+		return &session.Open{Unproven: c.Dev, Topics: patterns}, err
+	}
+	var err error
+	if n.auth, err = auth.New(authOptions(c, n.log)); err != nil {
+		return nil, err
+	}
+	return n.auth, nil
+}
+
+func authOptions(c *config.Config, log *zap.Logger) auth.Options {
+	j := &c.Auth.JWT
+	return auth.Options{
+		Cookie:     c.Auth.Cookie,
+		MaxToken:   int(c.Auth.MaxToken),
+		Anonymous:  c.Auth.Admits(),
+		Unproven:   c.Dev,
+		Subscribe:  c.Auth.Subscribe,
+		Verifiers:  c.Auth.Verifiers,
+		Queue:      c.Auth.Queue,
+		RetryAfter: c.Upgrade.RetryAfter,
+		Log:        log.Named("auth"),
+		JWT: auth.JWT{
+			Secret:         []byte(j.Secret.Reveal()),
+			PublicKeyFiles: j.PublicKeyFile,
+			JWKS:           j.JWKS,
+			Refresh:        j.JWKSRefresh,
+			Interval:       j.JWKSInterval,
+			Algorithms:     j.Algorithms,
+			Issuer:         j.Issuer,
+			Audience:       j.Audience,
+			Leeway:         j.Leeway,
+			Required:       j.Required,
+			MaxLifetime:    c.Auth.MaxLifetime,
+			CacheBytes:     int(j.Cache),
+			Claims: auth.ClaimNames{
+				UID: j.UIDClaim, Topics: j.TopicsClaim, Subscribe: j.SubscribeClaim,
+				Publish: j.PublishClaim, Meta: j.MetaClaim, Limits: j.LimitsClaim,
+			},
+		},
+	}
+}
+
+// degraded returns what does not work although the node is ready.
+func (n *belfry) degraded() []string {
+	reasons := n.bus.Degraded()
+	if n.auth != nil {
+		reasons = append(reasons, n.auth.Degraded()...)
+	}
+	return reasons
+}
+
+// authValues returns the metrics of tokens, and adds their limits to limits.
+func (n *belfry) authValues(limits map[string]uint64) metrics.Auth {
+	var st auth.Stats
+	if n.auth != nil {
+		st = n.auth.Stats()
+	}
+	limits["auth.queue"], limits["auth.max_token"] = st.QueueFull, st.TooLong
+	return metrics.Auth{
+		Tokens:    st.Tokens,
+		Queue:     uint64(st.Queue),
+		Parked:    uint64(st.Parked),
+		CacheHits: st.CacheHits,
+		Keys:      uint64(st.Keys),
+		Reads:     map[string]uint64{"ok": st.Readings - st.FailedReadings, "failed": st.FailedReadings},
+		Age:       st.Age.Seconds(),
+	}
+}
