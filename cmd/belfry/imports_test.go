@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"webhook":   {"message"},
 	"wire":      {"ws", "message"},
 	"session":   {"poller", "offheap", "ws", "wire", "message"},
-	"auth":      {"session", "message", "ws"},
+	"auth":      {"session", "message", "ws", "webhook"},
 	"broadcast": {"message"},
 	"push":      {"broadcast", "message", "ws"},
 	"deploy":    {},

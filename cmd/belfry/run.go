@@ -30,7 +30,8 @@ type belfry struct {
 	bus      *broadcast.Node
 	memory   offheap.Owners      // memory of the sessions, outside the Go heap
 	deflate  *websocket.Deflate  // nil: compression is off
-	auth     *auth.Authenticator // nil: no client proves who it is
+	auth     *auth.Authenticator // nil: no client proves who it is by a token
+	hooks    hooks               // backends that decide
 	sessions *session.Server
 	api      *push.Server
 	started  time.Time
@@ -119,6 +120,7 @@ func (n *belfry) abandon() error {
 	if n.auth != nil {
 		n.auth.Close()
 	}
+	n.hooks.close()
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}
@@ -158,6 +160,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	if n.auth != nil {
 		n.auth.Close()
 	}
+	n.hooks.close()
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
 	n.log.Info("stopped")
