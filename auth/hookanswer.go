@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -41,8 +42,14 @@ func readGrant(answer *webhook.Answer, g session.Grant) (session.Grant, error) {
 	return g, nil
 }
 
+// grantFields are the members of an answer.
+var grantFields = []string{"uid", "topics", "subscribe", "publish", "meta", "expires", "limits"}
+
 func readGrantField(g *session.Grant, name string, value jsontext.Value) (err error) {
-	if value.Kind() == 'n' {
+	switch {
+	case !slices.Contains(grantFields, name):
+		return &claimError{strictjson.Shorten(name), "is not known; allowed are " + strings.Join(grantFields, ", ")}
+	case value.Kind() == 'n': // as if it were missing
 		return nil
 	}
 	switch name {
@@ -60,8 +67,6 @@ func readGrantField(g *session.Grant, name string, value jsontext.Value) (err er
 		g.Limits, err = readLimits(name, value)
 	case "expires":
 		g.Expires, err = readTime(name, value)
-	default:
-		err = &claimError{strictjson.Shorten(name), "is not known; allowed are uid, topics, subscribe, publish, meta, expires and limits"}
 	}
 	return err
 }
