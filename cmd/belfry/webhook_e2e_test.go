@@ -123,45 +123,51 @@ func attack(t *testing.T, address string) {
 	})
 }
 
+// stormed has clients connect at once, and returns the p99 of pushes while they do
+// and in the four seconds afterwards.
+func stormed(t *testing.T, n *clusterNode, live *clusterClient) (during, afterwards time.Duration) {
+	t.Helper()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		attack(t, n.Listen[0])
+	}()
+	during = pushing(t, n, live, sent)
+	return during, pushing(t, n, live, after(4*time.Second))
+}
+
 // TestWebhookStorm has 5,000 clients connect at once while the backend that decides
 // about them hangs: memory stays bounded, and pushes to live sessions go on. The
-// same storm against another node is the control: it takes the same processor time
-// from the machine.
+// control is the same storm against a node without a webhook, because 5,000
+// handshakes from the same two cores cost pushes time by themselves. While the
+// clients wait, pushes must be as fast as on an idle node.
 func TestWebhookStorm(t *testing.T) {
-	backend, other := startHangingBackend(t), startHangingBackend(t)
-	n, control := startHookNode(t, "attacked", backend), startHookNode(t, "control", other)
-	live := n.dial("live", "topic=live")
+	backend := startHangingBackend(t)
+	n, control := startHookNode(t, "attacked", backend), startClusterNode(t, "control", "--set", "max_connections=16384")
+	live, beside := n.dial("live", "topic=live"), control.dial("beside", "topic=live")
 	live.reachable([]*clusterNode{n}, "/v1/topics/live")
+	beside.reachable([]*clusterNode{control}, "/v1/topics/live")
 	idle := pushing(t, n, live, after(4*time.Second))
-	measure := func(target *clusterNode, b *hangingBackend) time.Duration {
-		b.hangs.Store(true)
-		stop := make(chan struct{})
-		go func() {
-			defer close(stop)
-			attack(t, target.Listen[0])
-			<-after(4 * time.Second)
-		}()
-		p99 := pushing(t, n, live, stop)
-		if waiting := target.metric("belfry_upgrades_waiting"); waiting != storm {
-			t.Errorf("%v clients wait, want %d", waiting, storm)
-		}
-		return p99
-	}
-	beside := measure(control, other)
+	plain, _ := stormed(t, control, beside)
+	control.kill()
 	before := resident(t, n.cmd.Process.Pid)
-	attacked := measure(n, backend)
+	backend.hangs.Store(true)
+	attacked, waited := stormed(t, n, live)
 	grown := resident(t, n.cmd.Process.Pid) - before
 	inFlight := n.metric(`belfry_webhook_in_flight{webhook="connect"}`)
 	waiting := n.metric(`belfry_webhook_waiting{webhook="connect"}`)
-	t.Logf("p99 of pushes: idle %v, control %v, attacked %v; RSS grew by %.1f MiB; %v calls in flight, %v clients wait for one", idle, beside, attacked, float64(grown)/(1<<20), inFlight, waiting)
+	t.Logf("p99 of pushes: idle %v; 5,000 handshakes without a webhook %v, with one that hangs %v; while they wait %v; RSS grew by %.1f MiB; %v calls in flight, %v clients wait for one", idle, plain, attacked, waited, float64(grown)/(1<<20), inFlight, waiting)
 	if inFlight != 256 || waiting != storm-256 {
 		t.Errorf("%v calls in flight and %v clients that wait; want 256 and %d", inFlight, waiting, storm-256)
 	}
 	if grown > 64<<20 {
 		t.Errorf("RSS grew by %d bytes; at most 64 MiB", grown)
 	}
-	if most := 2 * max(idle, beside); attacked > most {
-		t.Errorf("p99 of pushes under attack %v; at most %v", attacked, most)
+	if most := 2 * max(idle, plain); attacked > most {
+		t.Errorf("p99 of pushes during the handshakes %v; at most %v", attacked, most)
+	}
+	if most := 2 * max(idle, 5*time.Millisecond); waited > most { // below 5 ms it is the machine's noise
+		t.Errorf("p99 of pushes while the clients wait %v; at most %v", waited, most)
 	}
 	// Nobody waits for ever, and the node works again when the backend does.
 	soon(t, "they are refused", func() bool { return n.metric("belfry_upgrades_waiting") == 0 })
@@ -225,12 +231,12 @@ func TestWebhooks(t *testing.T) {
 	c.command(`{"type":"sub","ref":"3","topics":["rooms.bob"]}`, "not your room")
 	c.command(`{"type":"sub","ref":"4","topics":["public.x"]}`, `"type":"ack"`)
 	for series, want := range map[string]float64{
-		`belfry_webhook_decisions_total{webhook="connect",result="admitted"}`:  1,
-		`belfry_webhook_decisions_total{webhook="connect",result="refused"}`:   1,
-		`belfry_webhook_decisions_total{webhook="subscribe",result="allowed"}`: 1,
-		`belfry_webhook_decisions_total{webhook="subscribe",result="cached"}`:  1,
-		`belfry_webhook_decisions_total{webhook="subscribe",result="refused"}`: 1,
-		`belfry_upgrades_total{status="403",cause="webhook_refused"}`:          1,
+		`belfry_webhook_decisions_total{result="admitted",webhook="connect"}`:  1,
+		`belfry_webhook_decisions_total{result="refused",webhook="connect"}`:   1,
+		`belfry_webhook_decisions_total{result="allowed",webhook="subscribe"}`: 1,
+		`belfry_webhook_decisions_total{result="cached",webhook="subscribe"}`:  1,
+		`belfry_webhook_decisions_total{result="refused",webhook="subscribe"}`: 1,
+		`belfry_upgrades_total{cause="webhook_refused",status="403"}`:          1,
 	} {
 		if got := n.metric(series); got != want {
 			t.Errorf("%s is %v, want %v", series, got, want)
