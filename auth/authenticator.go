@@ -57,6 +57,9 @@ func New(o Options) (*Authenticator, error) {
 		return nil, fmt.Errorf("auth.subscribe: %w", err)
 	}
 	a.open = session.Open{Unproven: o.Unproven, Topics: a.everybody}
+	if o.LeaveTopics {
+		a.open.Topics, _ = message.CompilePatterns([]string{"*"})
+	}
 	if a.keys, err = newSource(&a.opt); err != nil {
 		return nil, err
 	}
@@ -96,6 +99,9 @@ func (a *Authenticator) Close() {
 // Authenticate implements session.Authenticator.
 func (a *Authenticator) Authenticate(at *session.Attempt, later func(session.Grant, *ws.Refusal)) (session.Grant, *ws.Refusal, bool) {
 	q, refusal := readRequest(at.Request, a.opt.Cookie, a.opt.MaxToken)
+	if a.opt.LeaveTopics {
+		q.topics = nil
+	}
 	switch {
 	case refusal != nil:
 		a.count.refused(refusal.Cause)
@@ -103,7 +109,11 @@ func (a *Authenticator) Authenticate(at *session.Attempt, later func(session.Gra
 	case q.place != "":
 		return a.enqueue(&job{token: string(q.token), topics: q.topics, later: later})
 	case a.opt.Anonymous || a.opt.Unproven && claimsUser(at.Request):
-		return a.open.Authenticate(at, later)
+		g, refusal, pending := a.open.Authenticate(at, later)
+		if a.opt.LeaveTopics {
+			g.Topics = nil
+		}
+		return g, refusal, pending
 	}
 	a.count.refused(session.CauseTokenMissing)
 	return session.Grant{}, ws.Unauthorized(a.missing).WithCause(session.CauseTokenMissing), false

@@ -22,6 +22,10 @@ type Options struct {
 	Unproven  bool     // believe ?uid= of clients without a token: for development only
 	Subscribe []string // patterns of topics that every client may subscribe to
 
+	// LeaveTopics says that a Webhook behind the Authenticator checks the topics that
+	// requests ask for: it may grant more.
+	LeaveTopics bool
+
 	Verifiers  int           // goroutines that verify tokens; 0: one for each processor
 	Queue      int           // tokens that may wait for a verifier; 0: 4096; beyond: 503
 	RetryAfter time.Duration // Retry-After of a 503; 0: 5 s

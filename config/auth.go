@@ -22,7 +22,9 @@ type Auth struct {
 	MaxLifetime     time.Duration `yaml:"max_lifetime" default:"24h" range:"1m..8760h" zero:"no limit" doc:"Longest time from a token's iat to its end; sessions of older tokens end, and a token without iat must expire within this time. A revocation is remembered for as long."`
 	MaxRevocations  int           `yaml:"max_revocations" default:"65536" range:"1..16777216" doc:"Users whose tokens can be revoked at the same time; beyond it POST /v1/users/{uid}/expire gets 507."`
 
-	JWT JWT `yaml:"jwt" doc:"JSON Web Tokens: who signs them, and what is read from them."`
+	JWT              JWT              `yaml:"jwt" doc:"JSON Web Tokens: who signs them, and what is read from them."`
+	Webhook          Webhook          `yaml:"webhook" doc:"A backend that decides about clients, alone or after the token."`
+	SubscribeWebhook SubscribeWebhook `yaml:"subscribe_webhook" doc:"A backend that decides about subscriptions that no pattern permits."`
 }
 
 // JWT is the section auth.jwt.
@@ -56,7 +58,7 @@ func (j *JWT) Configured() bool {
 
 // Admits says whether clients without a token are admitted.
 func (a *Auth) Admits() bool {
-	return a.Anonymous == "true" || a.Anonymous == "auto" && !a.JWT.Configured()
+	return a.Anonymous == "true" || a.Anonymous == "auto" && !a.JWT.Configured() && !a.Webhook.Configured()
 }
 
 func (c *Config) checkAuth(k *checks) {
@@ -68,8 +70,8 @@ func (c *Config) checkAuth(k *checks) {
 		k.when("auth.publish", checkPattern(pattern))
 	}
 	switch {
-	case a.Anonymous == "false" && !a.JWT.Configured():
-		k.fail("auth.anonymous", "false, and no client could prove who it is; set auth.jwt.secret, auth.jwt.public_key_file or auth.jwt.jwks")
+	case a.Anonymous == "false" && !a.JWT.Configured() && !a.Webhook.Configured():
+		k.fail("auth.anonymous", "false, and no client could prove who it is; set auth.jwt.secret, auth.jwt.public_key_file, auth.jwt.jwks or auth.webhook.url")
 	case a.Cookie == "":
 	case !a.JWT.Configured():
 		k.fail("auth.cookie", "carries a token that nothing verifies; set auth.jwt.secret, auth.jwt.public_key_file or auth.jwt.jwks")
@@ -79,6 +81,7 @@ func (c *Config) checkAuth(k *checks) {
 		k.fail("auth.cookie", "any web page could connect in the name of its visitors, because upgrade.origins allows * or null; list the origins of your pages, or set auth.cookie_any_origin=true")
 	}
 	a.JWT.check(k)
+	c.checkWebhooks(k)
 }
 
 // notInToken says whether a character cannot be in a token of HTTP (RFC 9110 §5.6.2).

@@ -13,6 +13,7 @@ type Values struct {
 	Build    Build    `group:"Build"`
 	Sessions Sessions `group:"Connections and sessions"`
 	Auth     Auth     `group:"Tokens"`
+	Webhooks Webhooks `group:"Webhooks that decide"`
 	Traffic  Traffic  `group:"From clients and to clients"`
 	Deflate  Deflate  `group:"Compression"`
 	Shards   Shards   `group:"Shards and memory"`
@@ -75,6 +76,20 @@ type Auth struct {
 	Revoking  map[string]uint64 `metric:"belfry_revocations_total" type:"counter" label:"result" help:"Revocations. learned: from other nodes, after their commands were missed; refused: auth.max_revocations was reached; lost: another node had one for which there was no room here."`
 	SyncFails uint64            `metric:"belfry_revocation_sync_failures_total" type:"counter" help:"Attempts to read the revocations of another node that failed."`
 	Age       float64           `metric:"belfry_jwks_age_seconds" type:"gauge" help:"Time since auth.jwt.jwks was read; 0 before the first time."`
+}
+
+// Webhooks counts what backends decide about clients (webhook="connect") and
+// subscriptions ("subscribe").
+type Webhooks struct {
+	Decisions     map[[2]string]uint64 `metric:"belfry_webhook_decisions_total" type:"counter" label:"webhook,result" help:"Decisions about clients and subscriptions by what was decided; unavailable: the backend did not answer, bad_answer: its answer is not valid (docs/webhooks.md)."`
+	Calls         map[[2]string]uint64 `metric:"belfry_webhook_calls_total" type:"counter" label:"webhook,result" help:"Calls to backends by result: ok, refused (3xx, 4xx), failed (5xx), timeout, error (of the connection), too_big, busy, open (not made, because the backend fails), canceled."`
+	Waiting       map[string]uint64    `metric:"belfry_webhook_waiting" type:"gauge" label:"webhook" help:"Decisions that no call was made for yet."`
+	Bytes         map[string]uint64    `metric:"belfry_webhook_waiting_bytes" type:"gauge" label:"webhook" help:"Bytes of decisions that wait or are being made (auth.webhook.queue_bytes, auth.subscribe_webhook.queue_bytes)."`
+	InFlight      map[string]uint64    `metric:"belfry_webhook_in_flight" type:"gauge" label:"webhook" help:"Calls that are not answered yet (auth.webhook.in_flight, auth.subscribe_webhook.in_flight)."`
+	Open          map[string]uint64    `metric:"belfry_webhook_urls_open" type:"gauge" label:"webhook" help:"URLs that get no calls for a while because they fail."`
+	ConnectTime   Histogram            `metric:"belfry_webhook_connect_seconds" type:"histogram" help:"Time of a call to auth.webhook.url."`
+	SubscribeTime Histogram            `metric:"belfry_webhook_subscribe_seconds" type:"histogram" help:"Time of a call to auth.subscribe_webhook.url."`
+	Cached        uint64               `metric:"belfry_webhook_cached_decisions" type:"gauge" help:"Decisions about subscriptions that are remembered (auth.subscribe_webhook.cache)."`
 }
 
 // Traffic counts messages in both directions.

@@ -25,7 +25,8 @@ type Attempt struct {
 	Request *ws.Request
 	// Remote returns the client's address, also behind a proxy. It may cost a
 	// system call, and may be called only until Authenticate returns.
-	Remote func() netip.AddrPort
+	Remote   func() netip.AddrPort
+	Encoding string // name of the encoding that the client will speak: "v1", "plain"
 }
 
 // Grant is what an authenticator grants to a client. The server checks every

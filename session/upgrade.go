@@ -150,8 +150,9 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 		return u.readAhead(slot, p, n)
 	}
 	id := u.ps.ID(slot)
+	at := &Attempt{Request: req, Remote: func() netip.AddrPort { return u.remotes.of(slot) }, Encoding: u.srv.protocols.variants[o.variant].Encoding.Name()}
 	grant, refusal, pending := u.decide(id, len(p), func(later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
-		return u.opt.Authenticator.Authenticate(&Attempt{req, func() netip.AddrPort { return u.remotes.of(slot) }}, later)
+		return u.opt.Authenticator.Authenticate(at, later)
 	})
 	switch {
 	case pending:

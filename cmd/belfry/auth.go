@@ -10,34 +10,40 @@ import (
 	"belfry/session"
 )
 
-// authenticator returns what decides who clients are.
+// authenticator returns what decides who clients are: tokens, a webhook, or both.
 func (n *belfry) authenticator() (session.Authenticator, error) {
 	c := n.cfg
-	if !c.Auth.JWT.Configured() {
-		patterns, err := message.CompilePatterns(c.Auth.Subscribe)
-		return &session.Open{Unproven: c.Dev, Topics: patterns}, err
-	}
 	var err error
-	o := authOptions(c, n.log)
-	o.Revoked = n.revocations.Revoked
-	if n.auth, err = auth.New(o); err != nil {
-		return nil, err
+	if c.Auth.JWT.Configured() {
+		o := authOptions(c, n.log)
+		o.Revoked = n.revocations.Revoked
+		if n.auth, err = auth.New(o); err != nil {
+			return nil, err
+		}
 	}
-	return n.auth, nil
+	switch {
+	case c.Auth.Webhook.Configured():
+		return n.connectWebhook()
+	case n.auth != nil:
+		return n.auth, nil
+	}
+	patterns, err := message.CompilePatterns(c.Auth.Subscribe)
+	return &session.Open{Unproven: c.Dev, Topics: patterns}, err
 }
 
 func authOptions(c *config.Config, log *zap.Logger) auth.Options {
 	j := &c.Auth.JWT
 	return auth.Options{
-		Cookie:     c.Auth.Cookie,
-		MaxToken:   int(c.Auth.MaxToken),
-		Anonymous:  c.Auth.Admits(),
-		Unproven:   c.Dev,
-		Subscribe:  c.Auth.Subscribe,
-		Verifiers:  c.Auth.Verifiers,
-		Queue:      c.Auth.Queue,
-		RetryAfter: c.Upgrade.RetryAfter,
-		Log:        log.Named("auth"),
+		Cookie:      c.Auth.Cookie,
+		MaxToken:    int(c.Auth.MaxToken),
+		Anonymous:   c.Auth.Admits(),
+		Unproven:    c.Dev,
+		Subscribe:   c.Auth.Subscribe,
+		LeaveTopics: c.Auth.Webhook.Configured(),
+		Verifiers:   c.Auth.Verifiers,
+		Queue:       c.Auth.Queue,
+		RetryAfter:  c.Upgrade.RetryAfter,
+		Log:         log.Named("auth"),
 		JWT: auth.JWT{
 			Secret:         []byte(j.Secret.Reveal()),
 			PublicKeyFiles: j.PublicKeyFile,

@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	"wire":      {"ws", "message"},
 	"session":   {"poller", "offheap", "ws", "wire", "message"},
 	"broadcast": {"message", "ticker"},
-	"auth":      {"session", "message", "ws"},
+	"auth":      {"session", "message", "ws", "webhook"},
 	"push":      {"broadcast", "message", "ws"},
 	"gateway":   {"session", "webhook", "message", "wire", "ws"},
 	"deploy":    {},

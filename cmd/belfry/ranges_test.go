@@ -12,6 +12,7 @@ import (
 	"belfry/gateway"
 	"belfry/push"
 	"belfry/session"
+	"belfry/webhook"
 )
 
 // noBus replaces NATS: the options are checked before anything is sent.
@@ -28,6 +29,14 @@ type options struct {
 	api      push.Options
 	auth     auth.Options
 	gateway  gateway.Options
+	hooks    hookOptions
+}
+
+// hookOptions are those of the webhooks that decide.
+type hookOptions struct {
+	backends  [2]webhook.Options
+	connect   auth.WebhookOptions
+	subscribe auth.SubscribeOptions
 }
 
 // build makes all parts of a node without starting them, and returns their
@@ -57,6 +66,12 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	if err = n.openGateway(); err != nil {
 		return o, err
 	}
+	o.hooks = hookOptions{
+		backends:  [2]webhook.Options{connectBackend(&cfg, n.log), subscribeBackend(&cfg, n.log)},
+		connect:   connectOptions(&cfg, n.log),
+		subscribe: subscribeOptions(&cfg, n.log),
+	}
+	defer n.hooks.close()
 	if o.sessions, err = n.sessionOptions(); err != nil {
 		return o, err
 	}
@@ -114,6 +129,7 @@ func TestRangesAreTaken(t *testing.T) {
 			c := smallest()
 			if strings.HasPrefix(s.Path, "auth.") {
 				c.Auth.JWT.Secret = jwtSecret // else nothing makes an Authenticator
+				c.Auth.Webhook.URL, c.Auth.SubscribeWebhook.URL = []string{hookURL}, []string{hookURL}
 			}
 			change(t, &c, s.Path, end)
 			for _, other := range companions[s.Path+" "+end] {

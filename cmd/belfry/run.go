@@ -31,7 +31,8 @@ type belfry struct {
 	bus         *broadcast.Node
 	memory      offheap.Owners      // memory of the sessions, outside the Go heap
 	deflate     *websocket.Deflate  // nil: compression is off
-	auth        *auth.Authenticator // nil: no client proves who it is
+	auth        *auth.Authenticator // nil: no client proves who it is by a token
+	hooks       hooks               // backends that decide
 	sessions    *session.Server
 	gateway     *gateway.Gateway // nil: there are no routes
 	api         *push.Server
@@ -130,6 +131,7 @@ func (n *belfry) abandon() error {
 	if n.auth != nil {
 		n.auth.Close()
 	}
+	n.hooks.close()
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}
@@ -170,6 +172,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	if n.auth != nil {
 		n.auth.Close()
 	}
+	n.hooks.close()
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
 	n.log.Info("stopped")

@@ -24,6 +24,7 @@ func (n *belfry) values() metrics.Values {
 	st.Limits["max_connections"] += st.Poller.AcceptRefused // a shard without a free record
 	st.Limits["log.buffer"] += v.Log.Lost
 	v.Auth = n.authValues(st.Limits)
+	v.Webhooks = n.hookValues(st.Limits)
 	v.Sessions = sessionValues(&st, n.cfg.MaxConnections)
 	v.Traffic = trafficValues(&st)
 	v.Deflate = deflateValues(n.deflate)

@@ -38,6 +38,11 @@ type sample struct {
 
 const natsURL, clusterListen = "nats.url=nats://127.0.0.1:4222", "nats.cluster_listen=127.0.0.1:0"
 
+const (
+	hookURL    = "https://app.example/hook"
+	signingKey = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+)
+
 // jwtSecret is long enough for HS256.
 const jwtSecret = "a-secret-of-at-least-32-bytes-for-HS256"
 
@@ -49,52 +54,59 @@ var (
 )
 
 var samples = map[string]sample{
-	"listen":                   {value: "127.0.0.2:0"},
-	"path":                     {value: "/other"},
-	"node.name":                {value: "other"},
-	"proxy.protocol":           {value: "127.0.0.1:0"},
-	"proxy.trusted":            {value: "10.0.0.0/8"},
-	"upgrade.origins":          {value: "https://a.example"},
-	"auth.subscribe":           {value: "public.*"},
-	"auth.publish":             {value: "public.*"},
-	"auth.cookie":              {"token", jwtKey},
-	"auth.anonymous":           {"true", jwtKey},
-	"auth.jwt.secret":          {"another-secret-of-32-bytes-or-more", jwtKey},
-	"auth.jwt.public_key_file": {"key", jwtKey}, // see TestSettingsAreWired
-	"auth.jwt.jwks":            {"https://id.example/keys", jwtKey},
-	"auth.jwt.algorithms":      {"HS256", jwtKey},
-	"auth.jwt.issuer":          {value: "https://id.example"},
-	"auth.jwt.audience":        {value: "push"},
-	"auth.jwt.required":        {value: "tenant"},
-	"auth.jwt.uid_claim":       {value: "other"},
-	"auth.jwt.topics_claim":    {value: "other"},
-	"auth.jwt.subscribe_claim": {value: "other"},
-	"auth.jwt.publish_claim":   {value: "other"},
-	"auth.jwt.meta_claim":      {value: "other"},
-	"auth.jwt.limits_claim":    {value: "other"},
-	"api.listen":               {value: "127.0.0.2:8081"},
-	"api.monitor_listen":       {value: "127.0.0.1:8082"},
-	"api.keys":                 {value: "other:0123456789abcdef"},
-	"api.keys_file":            {value: "keys"}, // see TestSettingsAreWired
-	"api.allowed_hosts":        {value: "a.example"},
-	"nats.url":                 {value: "nats://127.0.0.1:4222"},
-	"nats.listen":              {value: "127.0.0.1:4222"},
-	"nats.cluster_listen":      {value: "127.0.0.1:6222"},
-	"nats.cluster_advertise":   {"a.example:6222", []string{clusterListen}},
-	"nats.cluster_name":        {value: "other"},
-	"nats.routes":              {"b:6222", []string{clusterListen}},
-	"nats.creds":               {"x.creds", []string{natsURL}},
-	"gateway.routes":           {value: `{name: a, url: "http://127.0.0.1:1"}`},
-	"gateway.signing_keys":     {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", []string{`gateway.routes={name: a, url: "http://127.0.0.1:1"}`}},
-	"sse.path":                 {value: "/events"},
-	"nats.user":                {"other", natsUser},
-	"nats.password":            {"other", natsUser},
-	"nats.token":               {value: "other"},
-	"nats.cluster_user":        {"other", clusterUser},
-	"nats.cluster_password":    {"other", clusterUser},
-	"nats.tls.ca":              {value: "ca"},
-	"nats.tls.cert":            {"other", certificate},
-	"nats.tls.key":             {"other", certificate},
+	"listen":                              {value: "127.0.0.2:0"},
+	"path":                                {value: "/other"},
+	"node.name":                           {value: "other"},
+	"proxy.protocol":                      {value: "127.0.0.1:0"},
+	"proxy.trusted":                       {value: "10.0.0.0/8"},
+	"upgrade.origins":                     {value: "https://a.example"},
+	"auth.subscribe":                      {value: "public.*"},
+	"auth.publish":                        {value: "public.*"},
+	"auth.cookie":                         {"token", jwtKey},
+	"auth.anonymous":                      {"true", jwtKey},
+	"auth.jwt.secret":                     {"another-secret-of-32-bytes-or-more", jwtKey},
+	"auth.jwt.public_key_file":            {"key", jwtKey}, // see TestSettingsAreWired
+	"auth.jwt.jwks":                       {"https://id.example/keys", jwtKey},
+	"auth.jwt.algorithms":                 {"HS256", jwtKey},
+	"auth.jwt.issuer":                     {value: "https://id.example"},
+	"auth.jwt.audience":                   {value: "push"},
+	"auth.jwt.required":                   {value: "tenant"},
+	"auth.jwt.uid_claim":                  {value: "other"},
+	"auth.jwt.topics_claim":               {value: "other"},
+	"auth.jwt.subscribe_claim":            {value: "other"},
+	"auth.jwt.publish_claim":              {value: "other"},
+	"auth.jwt.meta_claim":                 {value: "other"},
+	"auth.jwt.limits_claim":               {value: "other"},
+	"api.listen":                          {value: "127.0.0.2:8081"},
+	"api.monitor_listen":                  {value: "127.0.0.1:8082"},
+	"api.keys":                            {value: "other:0123456789abcdef"},
+	"api.keys_file":                       {value: "keys"}, // see TestSettingsAreWired
+	"api.allowed_hosts":                   {value: "a.example"},
+	"nats.url":                            {value: "nats://127.0.0.1:4222"},
+	"nats.listen":                         {value: "127.0.0.1:4222"},
+	"nats.cluster_listen":                 {value: "127.0.0.1:6222"},
+	"nats.cluster_advertise":              {"a.example:6222", []string{clusterListen}},
+	"nats.cluster_name":                   {value: "other"},
+	"nats.routes":                         {"b:6222", []string{clusterListen}},
+	"nats.creds":                          {"x.creds", []string{natsURL}},
+	"gateway.routes":                      {value: `{name: a, url: "http://127.0.0.1:1"}`},
+	"gateway.signing_keys":                {"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", []string{`gateway.routes={name: a, url: "http://127.0.0.1:1"}`}},
+	"sse.path":                            {value: "/events"},
+	"nats.user":                           {"other", natsUser},
+	"nats.password":                       {"other", natsUser},
+	"nats.token":                          {value: "other"},
+	"nats.cluster_user":                   {"other", clusterUser},
+	"nats.cluster_password":               {"other", clusterUser},
+	"nats.tls.ca":                         {value: "ca"},
+	"nats.tls.cert":                       {"other", certificate},
+	"nats.tls.key":                        {"other", certificate},
+	"auth.webhook.url":                    {value: hookURL},
+	"auth.webhook.on_failure":             {"admit", jwtKey},
+	"auth.webhook.headers":                {value: "origin"},
+	"auth.webhook.cookies":                {value: "sid"},
+	"auth.webhook.signing_keys":           {value: signingKey},
+	"auth.subscribe_webhook.url":          {value: hookURL},
+	"auth.subscribe_webhook.signing_keys": {value: signingKey},
 }
 
 // TestSettingsAreWired changes each setting and looks for a difference in the
@@ -196,20 +208,22 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 }
 
 // parts are the options of the bus, the sessions and the API.
-type parts [5]string
+type parts [6]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
 	"dev":                 " sessions api auth",
-	"auth.subscribe":      " sessions auth",
-	"upgrade.retry_after": " sessions auth",
+	"auth.subscribe":      " sessions auth hooks",
+	"auth.webhook.url":    " sessions auth hooks",
+	"upgrade.retry_after": " sessions auth hooks",
+	"upgrade.timeout":     " sessions hooks",
 	"api.max_payload":     " bus api",
 	"gateway.routes":      " sessions gateway",
 	"node.name":           " bus sessions gateway", // the hash of the name is the node's number in session ids
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -224,7 +238,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()
@@ -282,5 +296,8 @@ func writeValue(b *strings.Builder, v reflect.Value) {
 // isOption says whether values of a type are made from settings: types of our
 // packages are, except the parts of a node.
 func isOption(t reflect.Type) bool {
-	return strings.HasPrefix(t.PkgPath(), "belfry/") && t.Name() != "Node" && t.Name() != "Server" && t != reflect.TypeFor[auth.Authenticator]() && t != reflect.TypeFor[belfry]()
+	return strings.HasPrefix(t.PkgPath(), "belfry/") && t.Name() != "Node" && t.Name() != "Server" && t != reflect.TypeFor[belfry]() && !slices.Contains(running, t)
 }
+
+// running are types of running parts, which are no options.
+var running = []reflect.Type{reflect.TypeFor[auth.Authenticator](), reflect.TypeFor[auth.Webhook](), reflect.TypeFor[auth.SubscribeWebhook]()}

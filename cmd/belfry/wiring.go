@@ -97,6 +97,10 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	if err != nil {
 		return session.Options{}, err
 	}
+	subscriptions, err := n.subscriptions()
+	if err != nil {
+		return session.Options{}, err
+	}
 	o := session.Options{
 		Poller:         pollerOptions(c, &n.memory),
 		Node:           n.bus.NodeID(),
@@ -114,6 +118,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
 		Authenticator:  authenticator,
+		Subscriptions:  subscriptions,
 		Interest:       interest{n.bus},
 		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
@@ -326,7 +331,7 @@ func (n *belfry) degraded() []string {
 	if n.gateway != nil {
 		reasons = append(reasons, n.gateway.Degraded()...)
 	}
-	return reasons
+	return append(reasons, n.hooks.degraded()...)
 }
 
 // healthy returns the reasons to restart this process: a shard whose clock has
