@@ -24,6 +24,10 @@ type BehindProxy struct{}
 // arrived is called for a new connection. It counts the client's address, unless a
 // PROXY header has to name it first.
 func (u *upgrader) arrived(slot uint32, rec *record, state any) {
+	if a, ok := state.(adopted); ok {
+		u.arrivedBy(slot, a)
+		return
+	}
 	if _, ok := state.(BehindProxy); ok {
 		rec.state = stateProxy
 		if len(u.opt.Proxy.Trusted) > 0 {

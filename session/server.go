@@ -36,7 +36,8 @@ type Server struct {
 	perVariant []atomic.Int64 // sessions, by variant
 	perUser    userVariants   // sessions that have a user
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
-	pubBytes   atomic.Int64 // of clients' messages that wait to be published
+	pubBytes   atomic.Int64  // of clients' messages that wait to be published
+	nextShard  atomic.Uint32 // of Adopt, modulo the shards
 
 	upgrades  pool       // of *upgrade
 	writers   sync.Pool  // of *wire.Writer
