@@ -35,6 +35,7 @@ func (c *Config) errors() Errors {
 	}
 	c.checkListen(k)
 	c.checkClients(k)
+	c.checkTLS(k)
 	c.checkAPI(k)
 	c.checkNATS(k)
 	return k.found

@@ -12,6 +12,7 @@ package metrics
 type Values struct {
 	Build    Build    `group:"Build"`
 	Sessions Sessions `group:"Connections and sessions"`
+	TLS      TLS      `group:"TLS"`
 	Traffic  Traffic  `group:"From clients and to clients"`
 	Deflate  Deflate  `group:"Compression"`
 	Shards   Shards   `group:"Shards and memory"`
@@ -55,6 +56,17 @@ type Sessions struct {
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
 	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. closing: a connection sent too much after its end (docs/security.md)."`
+}
+
+// TLS counts TLS connections of clients, and has the certificates in force.
+type TLS struct {
+	Connections uint64            `metric:"belfry_tls_connections" type:"gauge" help:"Open TLS connections of clients, from the end of their handshake (tls.max_connections)."`
+	Handshaking uint64            `metric:"belfry_tls_handshakes_pending" type:"gauge" help:"TLS connections of clients whose handshake or first request has not arrived (tls.max_handshakes)."`
+	Handshakes  uint64            `metric:"belfry_tls_handshakes_total" type:"counter" help:"TLS handshakes of clients that were completed."`
+	Resumed     uint64            `metric:"belfry_tls_resumed_total" type:"counter" help:"TLS handshakes of clients that resumed an earlier TLS session."`
+	Refused     map[string]uint64 `metric:"belfry_tls_refused_total" type:"counter" label:"cause" help:"TLS connections of clients that became no session's: http is a client that speaks HTTP without TLS, handshake one that does not accept the certificate or has no common version, sessions a node that is stopping or overloaded; docs/tls.md lists all."`
+	NotAfter    map[string]uint64 `metric:"belfry_tls_certificate_not_after_seconds" type:"gauge" label:"file" help:"When each certificate in force ends, in seconds since 1970, for clients and for the API."`
+	Reloads     map[string]uint64 `metric:"belfry_tls_certificate_reloads_total" type:"counter" label:"result" help:"Changed certificate files: ok were taken over, failed could not be used and the earlier certificates stayed."`
 }
 
 // Traffic counts messages in both directions.
@@ -149,6 +161,7 @@ type HTTP struct {
 	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end; their connections are closed."`
 	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections closed at api.max_connections to make room for new ones."`
 	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections while all of them were being served."`
+	HandshakesFailed   uint64               `metric:"belfry_http_tls_failed_total" type:"counter" help:"Connections to the API whose TLS handshake failed: no common version, a client certificate that is missing or not signed by api.tls.client_ca, or HTTP without TLS."`
 }
 
 // Log counts lines that could not be written.

@@ -56,6 +56,9 @@ func (ca *CA) Pool() *x509.CertPool {
 // Client returns a configuration for clients that trust the CA alone.
 func (ca *CA) Client() *tls.Config { return &tls.Config{RootCAs: ca.Pool()} }
 
+// DER returns the CA's certificate.
+func (ca *CA) DER() []byte { return ca.cert.Raw }
+
 // Write writes the CA's certificate to a file in dir and returns its name.
 func (ca *CA) Write(dir string) string { return write(ca.tb, dir, "ca.pem", ca.pem) }
 

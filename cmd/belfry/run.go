@@ -10,7 +10,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/bridge"
 	"belfry/broadcast"
+	"belfry/certs"
 	"belfry/config"
 	"belfry/offheap"
 	"belfry/push"
@@ -31,6 +33,11 @@ type belfry struct {
 	deflate  *websocket.Deflate // nil: compression is off
 	sessions *session.Server
 	api      *push.Server
+
+	clientCerts *certs.Store   // nil: clients speak no TLS
+	apiCerts    *certs.Store   // nil: the API speaks no TLS
+	bridge      *bridge.Server // nil: clients speak no TLS
+
 	started  time.Time
 	stopping atomic.Bool // the node is shutting down
 }
@@ -47,6 +54,7 @@ func (n *belfry) run(ctx context.Context) error {
 	go func() { served <- n.api.Serve(serving) }()
 	go n.announce(ctx)
 	go scavenge(serving, n.sessions.Loop().Waiting)
+	n.watchCerts(serving)
 
 	var failed error
 	select {
@@ -83,6 +91,9 @@ func (n *belfry) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if err = n.openCerts(); err != nil {
+		return err
+	}
 	if n.bus, err = broadcast.Open(busOptions(n.cfg, n.log)); err != nil {
 		return err
 	}
@@ -93,6 +104,9 @@ func (n *belfry) open() (err error) {
 	if n.sessions, err = session.New(opt); err != nil {
 		return addressSpace(err, n.cfg)
 	}
+	if err = n.openBridge(); err != nil {
+		return err
+	}
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}
@@ -100,17 +114,21 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.bus.Start(local{n.sessions})
-	return n.sessions.Start()
+	if err = n.sessions.Start(); err == nil && n.bridge != nil {
+		n.bridge.Start()
+	}
+	return err
 }
 
 // abandon closes the parts that open made before it failed.
 func (n *belfry) abandon() error {
 	var errs []error
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
 	if n.sessions != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
 		errs = append(errs, n.sessions.Shutdown(ctx, 0, 0))
 	}
+	n.closeBridge(ctx)
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}
@@ -129,6 +147,9 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	n.stopping.Store(true)
+	if n.bridge != nil {
+		n.bridge.StopAccepting()
+	}
 	if err := n.sessions.StopAccepting(ctx); err != nil {
 		n.log.Warn("listeners not closed in time", zap.Error(err))
 	}
@@ -147,6 +168,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	} else if err != nil {
 		errs = append(errs, err)
 	}
+	n.closeBridge(ctx)
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
 	n.log.Info("stopped")

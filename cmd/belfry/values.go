@@ -23,6 +23,7 @@ func (n *belfry) values() metrics.Values {
 	st.Limits["nats.max_lingering"] += bus.LeftEarly
 	st.Limits["max_connections"] += st.Poller.AcceptRefused // a shard without a free record
 	st.Limits["log.buffer"] += v.Log.Lost
+	v.TLS = n.tlsValues(st.Limits)
 	v.Sessions = sessionValues(&st, n.cfg.MaxConnections)
 	v.Traffic = trafficValues(&st)
 	v.Deflate = deflateValues(n.deflate)
@@ -179,6 +180,7 @@ func httpValues(api push.Stats) metrics.HTTP {
 		Connections:        uint64(api.Connections),
 		BodiesCut:          api.BodiesCut,
 		ConnectionsRefused: api.ConnectionsRefused,
+		HandshakesFailed:   api.HandshakesFailed,
 	}
 	for _, r := range api.Requests {
 		v.Requests[[2]string{r.Route, strconv.Itoa(r.Status)}] = r.Count

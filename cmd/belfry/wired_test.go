@@ -17,7 +17,6 @@ import (
 // inCommand are the settings that only the command uses; no package gets them
 // as an option. TestCommandReads checks the list.
 var inCommand = []string{
-	"gomaxprocs",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
 	"log.level", "log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }
@@ -35,6 +34,8 @@ var (
 	natsUser    = []string{"nats.user=u", "nats.password=p"}
 	clusterUser = []string{clusterListen, "nats.cluster_user=u", "nats.cluster_password=p"}
 	certificate = []string{"nats.tls.cert=c", "nats.tls.key=k"}
+	clientCert  = []string{"tls.cert=c", "tls.key=k"}
+	apiCert     = []string{"api.tls.cert=c", "api.tls.key=k"}
 )
 
 var samples = map[string]sample{
@@ -66,6 +67,14 @@ var samples = map[string]sample{
 	"nats.tls.ca":            {value: "ca"},
 	"nats.tls.cert":          {"other", certificate},
 	"nats.tls.key":           {"other", certificate},
+	"tls.cert":               {"other", clientCert},
+	"tls.key":                {"other", clientCert},
+	"tls.certificates":       {"a:b", clientCert},
+	"tls.listen":             {"127.0.0.2:0", append([]string{"listen=127.0.0.1:0,127.0.0.2:0"}, clientCert...)},
+	"tls.max_connections":    {"7", clientCert},
+	"api.tls.cert":           {"other", apiCert},
+	"api.tls.key":            {"other", apiCert},
+	"api.tls.client_ca":      {"other", apiCert},
 }
 
 // TestSettingsAreWired changes each setting and looks for a difference in the
@@ -146,8 +155,9 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 	t.Fatalf("%s: the test knows no other allowed value; add a sample", path)
 }
 
-// parts are the options of the bus, the sessions and the API.
-type parts [3]string
+// parts are the options of the bus, the sessions, the API, the TLS listeners and
+// the certificates.
+type parts [5]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
@@ -157,7 +167,7 @@ var reaches = map[string]string{
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api"} {
+	for i, name := range []string{" bus", " sessions", " api", " bridge", " certs"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -172,7 +182,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.bridge, o.certs} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()
