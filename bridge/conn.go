@@ -26,7 +26,7 @@ type conn struct {
 func (s *Server) newConn(tcp *net.TCPConn) *conn {
 	c := &conn{srv: s}
 	c.stream.init(tcp, s.gate)
-	c.drain = s.drain
+	c.drain = s.opt.drain
 	if a, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
 	}

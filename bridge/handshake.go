@@ -96,10 +96,12 @@ func (s *Server) establish(c *conn, proxy bool) *refused {
 			return err
 		}
 	}
-	if !s.places.enter(c.remote.Addr()) {
-		return &refused{cause: CauseMaxHandshakes, err: errors.New("half of all handshakes are of this address")}
+	if addr := c.remote.Addr(); !s.trusts(addr) { // a trusted proxy has many clients
+		if !s.places.enter(addr) {
+			return &refused{cause: CauseMaxHandshakes, err: errors.New("half of all handshakes are of this address")}
+		}
+		defer s.places.leave(addr)
 	}
-	defer s.places.leave(c.remote.Addr())
 	c.tls = tls.Server(c, s.tls)
 	first, err := c.handshake()
 	if err != nil {

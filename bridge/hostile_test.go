@@ -115,7 +115,7 @@ func clientHello(t *testing.T) []byte {
 // A client that does not finish its handshake, or sends no request after it, is
 // closed after Options.HandshakeTime.
 func TestHandshakeTime(t *testing.T) {
-	r := newRig(t, Options{HandshakeTime: 100 * time.Millisecond}, session.Options{})
+	r := newRig(t, Options{HandshakeTime: time.Second}, session.Options{})
 	c := r.raw("")
 	c.Write(clientHello(t)[:50])
 	if !ended(c) {
@@ -247,8 +247,7 @@ func TestPROXY(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	o := session.Options{CloseTime: time.Second}
 	o.Poller.Backlog = poller.Bounds{Frames: 64, Bytes: 256 << 10}
-	r := newRig(t, Options{}, o)
-	r.drain = time.Millisecond
+	r := newRig(t, Options{drain: time.Millisecond}, o)
 	slow := r.slowClient("/ws?topic=news")
 	witness := r.dial("/ws?topic=news")
 	eventually(t, "two sessions", func() bool { return r.sessions.Stats().Sessions == 2 })

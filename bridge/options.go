@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -35,7 +36,8 @@ type Options struct {
 	// only, since that is what shards speak.
 	TLS    *tls.Config
 	Listen []Listen
-	// Trusted are the networks of proxies that may send a PROXY header; empty: any.
+	// Trusted are the networks of proxies. If there are any, no other address may send
+	// a PROXY header. The limit of handshakes for one address does not count them.
 	Trusted []netip.Prefix
 
 	MaxConnections int           // after the handshake; 0: 16384; beyond: 503 after the handshake
@@ -46,6 +48,8 @@ type Options struct {
 	Workers        int           // goroutines that encrypt and decrypt at a time; 0: 2
 
 	Log *zap.Logger // nil: none
+
+	drain time.Duration // 0: drainTime; tests have less
 }
 
 // maxTime is the largest duration in Options.
@@ -59,6 +63,7 @@ func (o *Options) fill() error {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	o.drain = cmp.Or(o.drain, drainTime)
 	for _, l := range o.Listen {
 		if l.Hi < l.Lo || l.Lo == 0 && l.Hi != 0 {
 			return fmt.Errorf("bridge: listen %q: ports %d-%d; allowed are a first port of 1 or above and a last one not below it, or 0-0", l.Host, l.Lo, l.Hi)

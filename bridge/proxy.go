@@ -16,7 +16,7 @@ const maxPROXY = 16 << 10
 // readProxy reads the PROXY header before the handshake, and takes the client's
 // address from it. What follows it stays for the handshake.
 func (c *conn) readProxy() *refused {
-	if peer := c.remote.Addr(); !c.srv.trusts(peer) {
+	if peer := c.remote.Addr(); len(c.srv.opt.Trusted) > 0 && !c.srv.trusts(peer) {
 		detail := fmt.Sprintf("%v may not tell where its clients come from at this address: it is not in proxy.trusted, and the address is in proxy.protocol", peer)
 		return &refused{CauseProxy, errors.New(detail), ws.Forbidden(detail)}
 	}
@@ -57,10 +57,8 @@ func proxyDetail(err error) string {
 		": let the proxy send the header (haproxy: send-proxy-v2, nginx: proxy_protocol on), or take the address out of proxy.protocol"
 }
 
+// trusts says whether an address belongs to a trusted proxy.
 func (s *Server) trusts(a netip.Addr) bool {
-	if len(s.opt.Trusted) == 0 {
-		return true
-	}
 	a = a.Unmap().WithZone("")
 	for _, p := range s.opt.Trusted {
 		if p.Contains(a) {

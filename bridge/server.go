@@ -24,7 +24,6 @@ type Server struct {
 	places    places
 	listeners []*listener
 	count     counters
-	drain     time.Duration // drainTime; tests have less
 
 	mu     sync.Mutex // guards the fields below
 	conns  map[*conn]struct{}
@@ -45,7 +44,7 @@ func New(o Options) (*Server, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	s := &Server{opt: o, tls: o.TLS.Clone(), gate: make(gate, o.Workers), drain: drainTime, conns: map[*conn]struct{}{}}
+	s := &Server{opt: o, tls: o.TLS.Clone(), gate: make(gate, o.Workers), conns: map[*conn]struct{}{}}
 	s.places = places{most: max(1, o.MaxHandshakes/2), by: map[netip.Prefix]int32{}}
 	// A write of a shard becomes one record. Without this option crypto/tls makes
 	// many small ones of the first 128 KiB.

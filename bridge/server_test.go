@@ -83,6 +83,26 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// A first record that is longer than the bridge's buffer arrives as a whole, although
+// nothing comes after it.
+func TestLongFirstRecord(t *testing.T) {
+	r := newRig(t, Options{}, session.Options{Echo: true})
+	c := r.secure(nil)
+	text := strings.Repeat("w", 3*smallBuffer)
+	frame := append([]byte{0x81, 0x80 | 126, byte(len(text) >> 8), byte(len(text)), 0, 0, 0, 0}, text...)
+	if _, err := c.Write(append([]byte(upgrade("/echo")), frame...)); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(c)
+	if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 101 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	echo := make([]byte, 4+len(text))
+	if _, err := io.ReadFull(in, echo); err != nil || string(echo[4:]) != text {
+		t.Errorf("%.20q, %v", echo, err)
+	}
+}
+
 // A client that sends a lot and reads nothing meanwhile is read to the end.
 func TestUploadWithoutReading(t *testing.T) {
 	r := newRig(t, Options{}, session.Options{Echo: true})

@@ -44,7 +44,7 @@ type Sessions struct {
 	Users         uint64               `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
 	Topics        uint64               `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, summed over the shards."`
 	Subscriptions uint64               `metric:"belfry_subscriptions" type:"gauge" help:"Subscriptions of sessions to topics."`
-	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
+	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted; TLS connections when their request has begun."`
 	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that a limit of open files was reached."`
 	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request was not complete after the first read. Many more than usual mean an attack or clients with bad connections."`
 	Unreadable    uint64               `metric:"belfry_forwarded_unreadable_total" type:"counter" help:"Requests from trusted proxies whose proxy.header could not be parsed; the proxy's address was used."`

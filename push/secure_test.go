@@ -122,6 +122,25 @@ func TestSecureRefusals(t *testing.T) {
 	}
 }
 
+// net/http passes the body of some answers to the connection by ReadFrom. They are
+// encrypted too.
+func TestSecureReadFrom(t *testing.T) {
+	o, ca := secureOptions(t, false)
+	body := strings.Repeat("body ", 10_000)
+	o.Dev = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "x.txt", time.Time{}, strings.NewReader(body))
+	})
+	s, _, _ := serve(t, o)
+	resp, err := secureClient(t, ca.Client()).Get("https://" + s.Addr().String() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); err != nil || string(got) != body {
+		t.Errorf("%d bytes, %v; want %d", len(got), err, len(body))
+	}
+}
+
 // A client that speaks HTTP without TLS is told to use https.
 func TestHTTPToHTTPS(t *testing.T) {
 	o, _ := secureOptions(t, false)
@@ -187,7 +206,7 @@ func TestMutualTLS(t *testing.T) {
 // that waits, and one that does not finish its handshake is closed in time.
 func TestSecureConnectionsAreLimited(t *testing.T) {
 	o, ca := secureOptions(t, false)
-	o.Limits = Limits{MaxConnections: 2, ReadHeaderTimeout: 50 * time.Millisecond}
+	o.Limits = Limits{MaxConnections: 2}
 	s, _, _ := serve(t, o)
 	for range 6 {
 		resp, err := secureClient(t, ca.Client()).Do(pushRequest(t, "https://"+s.Addr().String()+"/v1/all", "x"))
@@ -201,6 +220,8 @@ func TestSecureConnectionsAreLimited(t *testing.T) {
 	if n := s.Stats().ConnectionsEvicted; n != 4 {
 		t.Errorf("%d evicted", n)
 	}
+	o.Limits = Limits{ReadHeaderTimeout: 50 * time.Millisecond}
+	s, _, _ = serve(t, o)
 	c, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -61,7 +61,7 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 		Users:         uint64(st.Users),
 		Topics:        uint64(st.Topics),
 		Subscriptions: uint64(st.Subscriptions),
-		Accepted:      st.Poller.Accepted,
+		Accepted:      st.Poller.Accepted + st.Poller.Adopted, // those of TLS are adopted
 		AcceptErrors:  st.Poller.AcceptErrors,
 		Upgrades:      st.Upgrades,
 		Protocols:     st.Protocols,

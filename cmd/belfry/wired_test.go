@@ -41,6 +41,7 @@ var (
 var samples = map[string]sample{
 	"listen":                 {value: "127.0.0.2:0"},
 	"path":                   {value: "/other"},
+	"gomaxprocs":             {value: "7"},
 	"node.name":              {value: "other"},
 	"proxy.protocol":         {value: "127.0.0.1:0"},
 	"proxy.trusted":          {value: "10.0.0.0/8"},
