@@ -46,8 +46,8 @@ func (c *conn) pump(run func()) {
 		if c.pumps.Add(-1) == 0 {
 			c.shut()
 			c.dropAhead()
-			c.srv.forget(c)
 			c.srv.count.connections.Add(-1)
+			c.srv.forget(c)
 		}
 	}()
 	defer c.recovered()

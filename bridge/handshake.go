@@ -59,26 +59,28 @@ func (s *Server) accept(l *listener) {
 
 // serve brings a connection from accept to its shard, or closes it.
 func (s *Server) serve(tcp *net.TCPConn, proxy bool) {
-	defer s.count.handshaking.Add(-1)
 	c := s.newConn(tcp)
 	if !s.remember(c) {
+		s.count.handshaking.Add(-1)
 		_ = tcp.Close()
 		return
 	}
 	placed := false
 	defer func() {
-		if !placed {
-			c.shut()
-			c.dropAhead()
-			s.forget(c)
+		s.count.handshaking.Add(-1)
+		if placed {
+			c.start()
+			return
 		}
+		c.shut()
+		c.dropAhead()
+		s.forget(c)
 	}()
 	defer c.recovered()
 	_ = tcp.SetDeadline(time.Now().Add(s.opt.HandshakeTime))
 	err := s.establish(c, proxy)
 	if err == nil {
 		placed = true
-		c.start()
 		return
 	}
 	s.count.refused[err.cause].Add(1)

@@ -146,7 +146,7 @@ func TestHandshakeFlood(t *testing.T) {
 	}
 	for i := range 5 { // of the same address: closed, and its places stay its own
 		if !ended(open("127.0.0.2")) {
-			t.Error("more than half")
+			t.Fatal("more than half")
 		}
 		r.refusals(CauseMaxHandshakes, uint64(i)+1)
 	}
@@ -157,7 +157,7 @@ func TestHandshakeFlood(t *testing.T) {
 	}
 	for i := range 20 {
 		if !ended(open(fmt.Sprintf("127.0.2.%d", i+1))) {
-			t.Error("more than all")
+			t.Fatal("more than all")
 		}
 	}
 	r.refusals(CauseMaxHandshakes, 25)
