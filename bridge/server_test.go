@@ -46,12 +46,41 @@ func TestSession(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if _, err := plain.NetConn().Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("after the close frame: %v, want the EOF of a close_notify", err)
+		t.Errorf("after the close frame: %v", err)
 	}
 	eventually(t, "one connection left", func() bool { return r.Stats().Connections == 1 })
 	if st := r.Stats(); st.Handshakes != 2 || st.Accepted != 2 || st.Handshaking != 0 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// A connection that the shard closes ends with a close_notify, so that the client
+// knows that nothing was cut off (RFC 8446 §6.1).
+func TestCloseNotify(t *testing.T) {
+	r := newRig(t, Options{}, session.Options{})
+	raw := &recorder{Conn: r.raw("")}
+	c := tls.Client(raw, &tls.Config{RootCAs: r.ca.Pool(), ServerName: "127.0.0.1", MaxVersion: tls.VersionTLS12}) // its alerts can be seen
+	io.WriteString(c, strings.Replace(upgrade("/ws"), "GET", "PUT", 1))
+	if text, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 405 ") {
+		t.Errorf("%q, %v", text, err)
+	}
+	const alert, size = 21, 5 + 8 + 2 + 16 // header, nonce, alert, tag
+	if n := len(raw.got); n < size || raw.got[n-size] != alert {
+		t.Errorf("the connection ended with %x", raw.got[max(0, n-size):])
+	}
+	c.Close()
+}
+
+// recorder is a connection that keeps what was received.
+type recorder struct {
+	net.Conn
+	got []byte
+}
+
+func (r *recorder) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	r.got = append(r.got, p[:n]...)
+	return n, err
 }
 
 // Messages of all sizes arrive in both directions, with TLS 1.2 too.
@@ -87,7 +116,7 @@ func TestSizes(t *testing.T) {
 // nothing comes after it.
 func TestLongFirstRecord(t *testing.T) {
 	r := newRig(t, Options{}, session.Options{Echo: true})
-	c := r.secure(nil)
+	c := r.secure(func(config *tls.Config) { config.DynamicRecordSizingDisabled = true })
 	text := strings.Repeat("w", 3*smallBuffer)
 	frame := append([]byte{0x81, 0x80 | 126, byte(len(text) >> 8), byte(len(text)), 0, 0, 0, 0}, text...)
 	if _, err := c.Write(append([]byte(upgrade("/echo")), frame...)); err != nil {

@@ -122,6 +122,40 @@ func TestSecureRefusals(t *testing.T) {
 	}
 }
 
+// A connection that is closed because it was idle ends with a close_notify.
+func TestSecureCloseNotify(t *testing.T) {
+	o, ca := secureOptions(t, false)
+	o.Limits = Limits{IdleTimeout: 10 * time.Millisecond}
+	s, _, _ := serve(t, o)
+	tcp, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	raw := &received{Conn: tcp}
+	c := tls.Client(raw, &tls.Config{RootCAs: ca.Pool(), ServerName: "127.0.0.1", MaxVersion: tls.VersionTLS12}) // its alerts can be seen
+	io.WriteString(c, healthCheck)
+	if text, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200 ") {
+		t.Errorf("%q, %v", text, err)
+	}
+	const alert, size = 21, 5 + 8 + 2 + 16 // header, nonce, alert, tag
+	if n := len(raw.got); n < size || raw.got[n-size] != alert {
+		t.Errorf("the connection ended with %x", raw.got[max(0, n-size):])
+	}
+}
+
+// received is a connection that keeps what was received.
+type received struct {
+	net.Conn
+	got []byte
+}
+
+func (r *received) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	r.got = append(r.got, p[:n]...)
+	return n, err
+}
+
 // net/http passes the body of some answers to the connection by ReadFrom. They are
 // encrypted too.
 func TestSecureReadFrom(t *testing.T) {
