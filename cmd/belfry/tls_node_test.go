@@ -129,18 +129,7 @@ func TestTLSNode(t *testing.T) {
 		t.Errorf("the page does not know that clients speak TLS: %s", page)
 	}
 
-	n.ca.WritePair(n.dir, "127.0.0.1") // the same files
-	was := before.NetConn().(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber
-	for n.metric(`belfry_tls_certificate_reloads_total{result="ok"}`) != "2" {
-		time.Sleep(100 * time.Millisecond)
-	}
-	after := n.dial("/ws?topic=news").NetConn().(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber
-	if was.Cmp(after) == 0 {
-		t.Error("a new client sees the old certificate")
-	}
-	if n.metric("belfry_tls_connections") != "2" {
-		t.Error("a client was disconnected")
-	}
+	n.rotate(before)
 	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +145,25 @@ func TestTLSNode(t *testing.T) {
 		if strings.Contains(line, "PRIVATE KEY") || strings.Contains(line, "cut off") {
 			t.Error(line)
 		}
+	}
+}
+
+// rotate replaces the certificate of a node. A client that is connected stays, and a
+// new one sees the new certificate.
+func (n *secureNode) rotate(before *websocket.Conn) {
+	t := n.t
+	t.Helper()
+	n.ca.WritePair(n.dir, "127.0.0.1") // the same files
+	was := before.NetConn().(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber
+	for n.metric(`belfry_tls_certificate_reloads_total{result="ok"}`) != "2" {
+		time.Sleep(100 * time.Millisecond)
+	}
+	after := n.dial("/ws?topic=news").NetConn().(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber
+	if was.Cmp(after) == 0 {
+		t.Error("a new client sees the old certificate")
+	}
+	if n.metric("belfry_tls_connections") != "2" {
+		t.Error("a client was disconnected")
 	}
 }
 
