@@ -156,21 +156,16 @@ func (r *received) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// net/http passes the body of some answers to the connection by ReadFrom. They are
+// net/http passes the bodies of files to the connection by ReadFrom. They are
 // encrypted too.
 func TestSecureReadFrom(t *testing.T) {
-	o, ca := secureOptions(t, false)
+	c, client := securePair(t)
 	body := strings.Repeat("body ", 10_000)
-	o.Dev = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "x.txt", time.Time{}, strings.NewReader(body))
-	})
-	s, _, _ := serve(t, o)
-	resp, err := secureClient(t, ca.Client()).Get("https://" + s.Addr().String() + "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if got, err := io.ReadAll(resp.Body); err != nil || string(got) != body {
+	go func() {
+		_, _ = io.Copy(c, strings.NewReader(body)) // calls ReadFrom
+		c.Close()
+	}()
+	if got, err := io.ReadAll(client); err != nil || string(got) != body {
 		t.Errorf("%d bytes, %v; want %d", len(got), err, len(body))
 	}
 }
@@ -270,33 +265,33 @@ func TestSecureConnectionsAreLimited(t *testing.T) {
 // A client that has closed its connection is noticed, although its close_notify is
 // there to be read.
 func TestSecurePresence(t *testing.T) {
-	o, ca := secureOptions(t, false)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	ends := make(chan *tls.Conn, 1)
-	go func() {
-		config := ca.Client()
-		config.ServerName = "127.0.0.1"
-		c, _ := tls.Dial("tcp", l.Addr().String(), config)
-		ends <- c
-	}()
-	tcp, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := newConn(tcp.(*net.TCPConn), new(counters))
-	defer tcp.Close()
-	c.secure(o.TLS)
-	if err := c.tls.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	client := <-ends
+	c, client := securePair(t)
 	if c.client.gone() {
 		t.Error("gone while connected")
 	}
 	client.Close()
 	until(t, c.client.gone)
+}
+
+// securePair returns both ends of a connection with TLS, after the handshake. The
+// server's has a place.
+func securePair(t *testing.T) (*conn, *tls.Conn) {
+	t.Helper()
+	o, ca := secureOptions(t, false)
+	other, tcp := tcpPair(t)
+	c := newConn(tcp, new(counters))
+	newConnLimit(1).take(c)
+	c.secure(o.TLS)
+	config := ca.Client()
+	config.ServerName = "127.0.0.1"
+	client := tls.Client(other, config)
+	done := make(chan error, 1)
+	go func() { done <- client.Handshake() }()
+	if err := c.tls.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	return c, client
 }
