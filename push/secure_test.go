@@ -162,7 +162,7 @@ func TestSecureReadFrom(t *testing.T) {
 	c, client := securePair(t)
 	body := strings.Repeat("body ", 10_000)
 	go func() {
-		_, _ = io.Copy(c, strings.NewReader(body)) // calls ReadFrom
+		_, _ = c.ReadFrom(strings.NewReader(body))
 		c.Close()
 	}()
 	if got, err := io.ReadAll(client); err != nil || string(got) != body {
