@@ -22,20 +22,21 @@ type Config struct {
 	Shards         int      `yaml:"shards" flag:"shards" range:"1..256" zero:"one for each core" doc:"Event loops, each with its own epoll set, tables and timers."`
 	GOMAXPROCS     int      `yaml:"gomaxprocs" range:"3..1024" zero:"the larger of cores and shards + 2" doc:"Threads that run Go code; at least shards + 2, so that HTTP and NATS can run while all shards are busy."`
 
-	Node     Node     `yaml:"node" doc:"The name of this node."`
-	Proxy    Proxy    `yaml:"proxy" doc:"Proxies in front of this node, and how they pass on the client's address."`
-	Upgrade  Upgrade  `yaml:"upgrade" doc:"The HTTP request with which a client connects."`
-	Deflate  Deflate  `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
-	SSE      SSE      `yaml:"sse" doc:"Server-Sent Events, for clients that only receive: messages over plain HTTP."`
-	Auth     Auth     `yaml:"auth" doc:"Who clients are, and what they may do; docs/auth.md explains it."`
-	Session  Session  `yaml:"session" doc:"What a session may do, and how long it may be silent."`
-	Backlog  Backlog  `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
-	Fanout   Fanout   `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
-	API      API      `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
-	Gateway  Gateway  `yaml:"gateway" doc:"Messages of clients, and news of their sessions, as HTTP calls to backends."`
-	NATS     NATS     `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
-	Shutdown Shutdown `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
-	Log      Log      `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`
+	Node     Node      `yaml:"node" doc:"The name of this node."`
+	TLS      ClientTLS `yaml:"tls" doc:"TLS for clients (wss, https), in this process. docs/tls.md says what it costs and when a proxy in front is better."`
+	Proxy    Proxy     `yaml:"proxy" doc:"Proxies in front of this node, and how they pass on the client's address."`
+	Upgrade  Upgrade   `yaml:"upgrade" doc:"The HTTP request with which a client connects."`
+	Deflate  Deflate   `yaml:"deflate" doc:"Compression of WebSocket messages (permessage-deflate), for clients that offer it."`
+	SSE      SSE       `yaml:"sse" doc:"Server-Sent Events, for clients that only receive: messages over plain HTTP."`
+	Auth     Auth      `yaml:"auth" doc:"Who clients are, and what they may do; docs/auth.md explains it."`
+	Session  Session   `yaml:"session" doc:"What a session may do, and how long it may be silent."`
+	Backlog  Backlog   `yaml:"backlog" doc:"Limits for clients that read more slowly than messages arrive."`
+	Fanout   Fanout    `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
+	API      API       `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
+	Gateway  Gateway   `yaml:"gateway" doc:"Messages of clients, and news of their sessions, as HTTP calls to backends."`
+	NATS     NATS      `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
+	Shutdown Shutdown  `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
+	Log      Log       `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`
 }
 
 // Default returns the default of every setting.
@@ -165,6 +166,8 @@ type API struct {
 	PushWait         time.Duration `yaml:"push_wait" default:"1s" range:"1ms..10s" doc:"Under load a push to a user or session waits up to this long in a fair queue, then gets 503. At most half of api.write_timeout."`
 	NodesWait        time.Duration `yaml:"nodes_wait" default:"2s" range:"1ms..10s" doc:"How long a request that ends or changes sessions waits for the answers of other nodes; then its own answer, with 202, names those that did not answer. At most half of api.write_timeout."`
 	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" default:"1m" range:"1s..1h" doc:"Time for each line of a batch to arrive completely; then the last answer is 408."`
+
+	TLS APITLS `yaml:"tls" doc:"HTTPS for the API."`
 }
 
 // NATS is the section nats.

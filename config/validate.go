@@ -38,6 +38,7 @@ func (c *Config) errors() Errors {
 	}
 	c.checkListen(k)
 	c.checkClients(k)
+	c.checkTLS(k)
 	c.checkAPI(k)
 	c.checkAuth(k)
 	c.checkGateway(k)

@@ -32,7 +32,7 @@ func memory(f *Facts, w *Want) Finding {
 	if f.MemoryTotal == 0 {
 		return hidden(found)
 	}
-	kept := systemBytes + w.Queues
+	kept := systemBytes + w.Queues + w.tlsBytes()
 	holds := held(f.MemoryTotal, kept)
 	found.Fix = setMaximum(holds) + fmt.Sprintf("   # or a host with %s", size(needed(w.Connections, kept)))
 	found = bounded(found, w, holds, holds)
@@ -55,7 +55,7 @@ func cgroupMemory(f *Facts, w *Want) Finding {
 		found.Value = "no limit"
 		return found
 	}
-	kept := max(belfryBytes, processBytes+w.Queues)
+	kept := max(belfryBytes, processBytes+w.Queues+w.tlsBytes())
 	limit := mebibytes(needed(w.Connections, kept))
 	found.Fix = fmt.Sprintf("systemctl set-property belfry.service MemoryMax=%s   # in Docker: docker update --memory %[1]s NAME", limit)
 	holds := held(f.Cgroup.Memory, kept)
@@ -94,17 +94,17 @@ func descriptors(f *Facts, w *Want) Finding {
 	found := Finding{
 		Name:  "open files",
 		Value: Thousands(f.Descriptors.Hard) + " per process",
-		Why:   "a connection takes one, and belfry reserves " + Thousands(w.Reserve) + " for everything else",
+		Why:   "a connection takes one, and belfry reserves " + Thousands(w.Reserve+w.tlsFiles()) + " for everything else",
 	}
 	if f.Descriptors.Hard == 0 {
 		return hidden(found)
 	}
-	want := wantDescriptors(w.Connections)
+	want := wantDescriptors(w.Connections + w.tlsFiles())
 	found.Fix = fmt.Sprintf("ulimit -n %d   # in the shell that starts belfry; for its unit: scripts/tune.sh persist --connections %d", want, w.Connections)
 	if !f.MayRaiseLimits {
 		found.Fix = fmt.Sprintf("docker run --ulimit nofile=%d …   # this process may not raise it; whatever starts it must: a unit with LimitNOFILE=%[1]d", want)
 	}
-	return bounded(found, w, f.Descriptors.Hard-w.Reserve, MaxConnections)
+	return bounded(found, w, f.Descriptors.Hard-w.Reserve-w.tlsFiles(), MaxConnections)
 }
 
 // nrOpen checks fs.nr_open, up to which the limit of a process can be raised. A
@@ -119,7 +119,7 @@ func nrOpen(f *Facts, w *Want) Finding {
 	if f.NrOpen == 0 {
 		return hidden(found)
 	}
-	return bounded(found, w, max(f.NrOpen, f.Descriptors.Hard)-w.Reserve, MaxConnections)
+	return bounded(found, w, max(f.NrOpen, f.Descriptors.Hard)-w.Reserve-w.tlsFiles(), MaxConnections)
 }
 
 func fileMax(f *Facts, w *Want) Finding {
@@ -132,7 +132,7 @@ func fileMax(f *Facts, w *Want) Finding {
 	if f.FileMax == 0 {
 		return hidden(found)
 	}
-	return bounded(found, w, f.FileMax-f.FilesOpen, MaxConnections)
+	return bounded(found, w, f.FileMax-f.FilesOpen-w.tlsFiles(), MaxConnections)
 }
 
 func epollWatches(f *Facts, w *Want) Finding {
@@ -145,7 +145,7 @@ func epollWatches(f *Facts, w *Want) Finding {
 	if f.EpollWatches == 0 {
 		return hidden(found)
 	}
-	return bounded(found, w, f.EpollWatches, MaxConnections)
+	return bounded(found, w, f.EpollWatches-w.tlsFiles(), MaxConnections)
 }
 
 func conntrack(f *Facts, w *Want) Finding {

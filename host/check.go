@@ -9,6 +9,7 @@ type Want struct {
 	Ports       []Ports // ports that it listens on
 	Queues      int64   // bytes that may wait in the process
 	QueuesFix   string  // the command that lowers Queues
+	TLS         int64   // how many of the connections may be TLS connections
 }
 
 // Status is the result of a check.
@@ -101,6 +102,9 @@ func check(f *Facts, w *Want) Report {
 			acceptQueue(f, w), synBacklog(f, w), packetQueue(f, w), socketTable(f, w), localPorts(f), reservedPorts(f, w),
 			ioUring(f), hugePages(f), tasks(f),
 		},
+	}
+	if w.TLS > 0 {
+		r.Findings = append(r.Findings, tlsCost(f, w))
 	}
 	for _, nic := range f.NICs {
 		r.Findings = append(r.Findings, packets(f, nic))

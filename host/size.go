@@ -14,6 +14,14 @@ const (
 	UserBytes = 256
 )
 
+// A TLS connection of a client takes the client's socket, and the two ends of a
+// pair of sockets between it and a shard; docs/benchmarks.md has the measurement of
+// its memory. KernelBytes and UserBytes come on top.
+const (
+	TLSDescriptors = 3
+	TLSBytes       = 24 << 10
+)
+
 // MaxConnections is the largest max_connections of a process.
 const MaxConnections = 1 << 24
 

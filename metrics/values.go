@@ -14,6 +14,7 @@ type Values struct {
 	Sessions Sessions `group:"Connections and sessions"`
 	Auth     Auth     `group:"Tokens"`
 	Webhooks Webhooks `group:"Webhooks that decide"`
+	TLS      TLS      `group:"TLS"`
 	Traffic  Traffic  `group:"From clients and to clients"`
 	Deflate  Deflate  `group:"Compression"`
 	Shards   Shards   `group:"Shards and memory"`
@@ -47,7 +48,7 @@ type Sessions struct {
 	Users         uint64               `metric:"belfry_users" type:"gauge" help:"Users with a session on this node."`
 	Topics        uint64               `metric:"belfry_topics" type:"gauge" help:"Topics with a subscriber, summed over the shards."`
 	Subscriptions uint64               `metric:"belfry_subscriptions" type:"gauge" help:"Subscriptions of sessions to topics."`
-	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted."`
+	Accepted      uint64               `metric:"belfry_accepted_total" type:"counter" help:"Connections accepted; TLS connections when their request has begun."`
 	AcceptErrors  map[string]uint64    `metric:"belfry_accept_errors_total" type:"counter" label:"errno" help:"Failed accepts by error; EMFILE and ENFILE mean that a limit of open files was reached."`
 	HalfOpened    uint64               `metric:"belfry_half_open_total" type:"counter" help:"Connections whose request was not complete after the first read. Many more than usual mean an attack or clients with bad connections."`
 	Paused        uint64               `metric:"belfry_sessions_paused_total" type:"counter" help:"Pauses of sessions that were not read because a backend was behind with their messages."`
@@ -90,6 +91,17 @@ type Webhooks struct {
 	ConnectTime   Histogram            `metric:"belfry_webhook_connect_seconds" type:"histogram" help:"Time of a call to auth.webhook.url."`
 	SubscribeTime Histogram            `metric:"belfry_webhook_subscribe_seconds" type:"histogram" help:"Time of a call to auth.subscribe_webhook.url."`
 	Cached        uint64               `metric:"belfry_webhook_cached_decisions" type:"gauge" help:"Decisions about subscriptions that are remembered (auth.subscribe_webhook.cache)."`
+}
+
+// TLS counts TLS connections of clients, and has the certificates in force.
+type TLS struct {
+	Connections uint64            `metric:"belfry_tls_connections" type:"gauge" help:"Open TLS connections of clients, from the end of their handshake (tls.max_connections)."`
+	Handshaking uint64            `metric:"belfry_tls_handshakes_pending" type:"gauge" help:"TLS connections of clients whose handshake or first request has not arrived (tls.max_handshakes)."`
+	Handshakes  uint64            `metric:"belfry_tls_handshakes_total" type:"counter" help:"TLS handshakes of clients that were completed."`
+	Resumed     uint64            `metric:"belfry_tls_resumed_total" type:"counter" help:"TLS handshakes of clients that resumed an earlier TLS session."`
+	Refused     map[string]uint64 `metric:"belfry_tls_refused_total" type:"counter" label:"cause" help:"TLS connections of clients that became no session's: http is a client that speaks HTTP without TLS, handshake one that does not accept the certificate or has no common version, sessions a node that is stopping or overloaded; docs/tls.md lists all."`
+	NotAfter    map[string]uint64 `metric:"belfry_tls_certificate_not_after_seconds" type:"gauge" label:"file" help:"When each certificate in force ends, in seconds since 1970, for clients and for the API."`
+	Reloads     map[string]uint64 `metric:"belfry_tls_certificate_reloads_total" type:"counter" label:"result" help:"Changed certificate files: ok were taken over, failed could not be used and the earlier certificates stayed."`
 }
 
 // Traffic counts messages in both directions.
@@ -188,6 +200,7 @@ type HTTP struct {
 	BodiesCut          uint64               `metric:"belfry_http_bodies_cut_total" type:"counter" help:"Requests whose body was not read to its end; their connections are closed."`
 	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections closed at api.max_connections to make room for new ones."`
 	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections while all of them were being served."`
+	HandshakesFailed   uint64               `metric:"belfry_http_tls_failed_total" type:"counter" help:"Connections to the API whose TLS handshake failed: no common version, a client certificate that is missing or not signed by api.tls.client_ca, or HTTP without TLS."`
 }
 
 // Log counts lines that could not be written.

@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,7 @@ type listener struct {
 	limit   *connLimit
 	reserve *connLimit
 	count   *counters
+	tls     *tls.Config // nil: no TLS
 	refusal problem
 }
 
@@ -48,7 +50,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		if !ok {
 			l.count.connsRefused.Add(1)
-			_, _ = c.Write(l.refusal.whole()) // it does not block: the buffer of a new socket has room
+			if l.tls == nil { // a client of TLS could not read it
+				_, _ = c.Write(l.refusal.whole()) // it does not block: the buffer of a new socket has room
+			}
 			_ = c.Close()
 			continue
 		}
@@ -57,6 +61,9 @@ func (l *listener) Accept() (net.Conn, error) {
 			victim.evict()
 		}
 		l.count.connections.Add(1)
+		if l.tls != nil {
+			mine.secure(l.tls)
+		}
 		return mine, nil
 	}
 }
@@ -69,7 +76,8 @@ var expired = time.Unix(1, 0)
 type conn struct {
 	*net.TCPConn
 	remote     netip.Prefix
-	healthOnly bool // its place is in the reserve
+	tls        *tls.Conn // nil: no TLS
+	healthOnly bool      // its place is in the reserve
 	count      *counters
 	closing    sync.Once
 
@@ -170,7 +178,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 1 && c.serving.Load() && c.whole() {
 		return 0, nil
 	}
-	n, err := c.TCPConn.Read(p)
+	n, err := c.read(p)
 	c.frames.scan(p[:n])
 	return n, err
 }
@@ -180,9 +188,9 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) Write(p []byte) (int, error) {
 	q, closes := c.count.amend(p)
 	if q == nil {
-		return c.write.write(c, p)
+		return c.send(p)
 	}
-	if _, err := c.write.write(c, q); err != nil {
+	if _, err := c.send(q); err != nil {
 		return 0, err
 	}
 	if closes {
@@ -194,7 +202,7 @@ func (c *conn) Write(p []byte) (int, error) {
 // discardRest reads on for a while before net/http closes the connection, for the
 // reason given at Server.discardRest.
 func (c *conn) discardRest() {
-	if c.answered() && c.TCPConn.CloseWrite() == nil && c.TCPConn.SetReadDeadline(time.Now().Add(restTime)) == nil {
+	if c.answered() && c.CloseWrite() == nil && c.TCPConn.SetReadDeadline(time.Now().Add(restTime)) == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(c.TCPConn, maxRest))
 	}
 }
@@ -220,6 +228,9 @@ func (c *conn) Close() error {
 		c.limit.mu.Unlock()
 		c.count.connections.Add(-1)
 	})
+	if !c.evicted.Load() {
+		c.closeNotify()
+	}
 	return c.TCPConn.Close()
 }
 

@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -40,6 +41,9 @@ type Options struct {
 	// Address is the host:port of the API. Without Keys it must be a
 	// loopback address (see CheckAddress).
 	Address string
+	// TLS makes the API at Address speak HTTPS, with HTTP/1.1 only; nil: HTTP. At
+	// HealthAddress there is no TLS.
+	TLS *tls.Config
 	// HealthAddress is a host:port for /healthz, /readyz and /metrics, which
 	// are then not served at Address. With "" they are served at Address.
 	HealthAddress string

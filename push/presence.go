@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // presence checks, when asked, whether a client has closed its connection.
@@ -31,6 +33,14 @@ func (p *presence) init(c *net.TCPConn) {
 		p.left = e == 0 && n == 0 || e != 0 && e != syscall.EAGAIN && e != syscall.EINTR
 	}
 	p.gone = func() bool { return p.raw.Control(p.look) != nil || p.left }
+}
+
+// lookForEnd is look for a connection with TLS, where a close_notify comes before
+// FIN, so that there is something to read from a client that has gone away.
+func (p *presence) lookForEnd(fd uintptr) {
+	set := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(set, 0)
+	p.left = err == nil && n > 0 && set[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 }
 
 // presence returns a context that ends when the client of r goes away, and a

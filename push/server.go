@@ -104,7 +104,7 @@ func (s *Server) Stats() Stats {
 // Listen binds the addresses. It returns an error if one of them cannot be bound.
 // If the port is 0, the kernel chooses one, which Addr returns.
 func (s *Server) Listen() error {
-	for _, addr := range []string{s.opt.Address, s.opt.HealthAddress} {
+	for i, addr := range []string{s.opt.Address, s.opt.HealthAddress} {
 		if addr == "" {
 			continue
 		}
@@ -116,7 +116,11 @@ func (s *Server) Listen() error {
 			s.listeners = nil
 			return fmt.Errorf("push: listen on %s: %w", addr, listenReason(err))
 		}
-		s.listeners = append(s.listeners, newListener(l, s.opt.MaxConnections, &s.count))
+		mine := newListener(l, s.opt.MaxConnections, &s.count)
+		if i == 0 {
+			mine.tls = s.opt.TLS
+		}
+		s.listeners = append(s.listeners, mine)
 	}
 	return nil
 }

@@ -62,6 +62,7 @@ type Stats struct {
 	Connections        int            // now: open connections at both addresses
 	ConnectionsEvicted uint64         // connections closed to make room for new ones
 	ConnectionsRefused uint64         // connections refused because all of MaxConnections were being served
+	HandshakesFailed   uint64         // connections whose TLS handshake failed
 }
 
 // statuses are the statuses that the handlers answer with. Other statuses are
@@ -83,6 +84,8 @@ type counters struct {
 	connections   atomic.Int64
 	connsEvicted  atomic.Uint64
 	connsRefused  atomic.Uint64
+
+	handshakesFailed atomic.Uint64
 }
 
 // duration is a histogram. Durations above the last bound are only in sum and count.
@@ -124,6 +127,7 @@ func (c *counters) snapshot() Stats {
 		InFlight:           int(c.inFlight.Load()),
 		Connections:        int(c.connections.Load()),
 		ConnectionsRefused: c.connsRefused.Load(),
+		HandshakesFailed:   c.handshakesFailed.Load(),
 	}
 	for route := range routeCount {
 		if d := &c.durations[route]; d.count.Load() > 0 {

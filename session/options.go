@@ -45,6 +45,7 @@ type Options struct {
 	MaxPerAddress  int          // connections of one address (IPv6: of its /64); 0: any number; beyond: 429
 	RatePerAddress int          // new ones a second, with twice as many at once; 0: any number; beyond: 429
 	Proxy          ProxyOptions // proxies that are believed about addresses
+	Adopts         bool         // Server.Adopt is used: the addresses of its clients are kept
 	Healthy        func() bool  // answers requests for HealthPath; must not block; nil: 404
 
 	Limits       ws.Limits

@@ -27,6 +27,10 @@ func (u *upgrader) arrived(slot uint32, rec *record, state any) {
 	if limit := u.srv.connectRate; limit != nil && !limit.take(u.srv.clock()) {
 		rec.flags |= flagLate // it is refused when it sends its request, see tooFast
 	}
+	if a, ok := state.(adopted); ok {
+		u.arrivedBy(slot, a)
+		return
+	}
 	if _, ok := state.(BehindProxy); ok {
 		rec.state = stateProxy
 		if len(u.opt.Proxy.Trusted) > 0 {

@@ -50,7 +50,7 @@ type remote struct {
 
 // remotes returns the number of connections whose address may have to be kept.
 func (o *Options) remotes() int {
-	if len(o.Proxy.Trusted) > 0 || o.MaxPerAddress > 0 {
+	if len(o.Proxy.Trusted) > 0 || o.MaxPerAddress > 0 || o.Adopts {
 		return o.MaxSessions + o.MaxPending
 	}
 	for _, e := range o.Poller.Listen {

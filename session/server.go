@@ -39,6 +39,7 @@ type Server struct {
 	perUser    userVariants   // sessions that have a user
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
 	pubBytes   atomic.Int64 // of clients' messages that wait to be published
+	nextShard  atomic.Uint32 // of Adopt, modulo the shards
 	revoked    revoked
 	deciding   atomic.Int64 // decisions of Options.Subscriptions that are awaited
 

@@ -30,6 +30,7 @@ type Info struct {
 	// (0.0.0.0, ::) the page takes the host that it was itself loaded from.
 	Host string
 	Port int    // port for clients; not the port that serves the page
+	TLS  bool   // the port speaks TLS
 	Path string // of the WebSocket; "" is "/ws"
 
 	Version string // of the binary; shown
@@ -42,6 +43,7 @@ type Info struct {
 type settings struct {
 	Host    string `json:"host"` // "" for the page's own
 	Port    int    `json:"port"`
+	TLS     bool   `json:"tls"`
 	Path    string `json:"path"`
 	Version string `json:"version"`
 	Node    string `json:"node"`

@@ -55,6 +55,7 @@ func (n *belfry) addressFields() []zap.Field {
 	return []zap.Field{
 		zap.String("node", n.bus.Name()),
 		zap.Stringers("listen", n.sessions.Addrs()),
+		zap.Stringers("tls", n.tlsAddrs()),
 		zap.Stringer("api", n.api.Addr()),
 		zap.Stringer("monitor", n.api.HealthAddr()),
 		zap.String("nats", n.bus.NATSAddr()),
@@ -80,11 +81,11 @@ func (n *belfry) printBanner(state string) {
 	if !n.cfg.Dev {
 		return
 	}
-	api := n.api.Addr()
-	fmt.Fprintf(n.banner, "\n  %s  Open  http://%s/?uid=%s&topic=%s\n", state, api, demoUser, demoTopic)
-	fmt.Fprintf(n.banner, "  and push to everybody:  curl -d hello http://%s/v1/all\n", api)
-	fmt.Fprintf(n.banner, "  to the page's topic:    curl -d hello http://%s/v1/topics/%s\n", api, demoTopic)
-	fmt.Fprintf(n.banner, "  to the page's user:     curl -d hello http://%s/v1/users/%s\n", api, demoUser)
+	api := n.apiScheme() + "://" + n.api.Addr().String()
+	fmt.Fprintf(n.banner, "\n  %s  Open  %s/?uid=%s&topic=%s\n", state, api, demoUser, demoTopic)
+	fmt.Fprintf(n.banner, "  and push to everybody:  curl -d hello %s/v1/all\n", api)
+	fmt.Fprintf(n.banner, "  to the page's topic:    curl -d hello %s/v1/topics/%s\n", api, demoTopic)
+	fmt.Fprintf(n.banner, "  to the page's user:     curl -d hello %s/v1/users/%s\n", api, demoUser)
 	fmt.Fprintln(n.banner, "  Ctrl-C stops the node.")
 	if open := n.openAddresses(); len(open) > 0 {
 		fmt.Fprintf(n.banner, "\n  WARNING: --dev believes any user id and any topic, and other machines can reach %s.\n", strings.Join(open, ", "))
@@ -95,7 +96,7 @@ func (n *belfry) printBanner(state string) {
 // openAddresses returns the addresses where other machines can reach a node in
 // development mode.
 func (n *belfry) openAddresses() (open []string) {
-	for _, a := range n.sessions.Addrs() {
+	for _, a := range append(n.sessions.Addrs(), n.tlsAddrs()...) {
 		if !a.Addr().IsLoopback() {
 			open = append(open, a.String())
 		}

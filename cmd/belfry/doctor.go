@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -50,6 +51,7 @@ Exit code: 0 if the host can hold the connections, even with warnings; 1 if not.
 		}
 		here.resolve(&cfg)
 		r := host.Check(here.facts, here.want(&cfg, connections))
+		r.Findings = append(r.Findings, certFindings(&cfg, time.Now())...)
 		out := cmd.OutOrStdout()
 		if asJSON {
 			err = printJSON(out, here.facts, &r)
@@ -67,6 +69,9 @@ Exit code: 0 if the host can hold the connections, even with warnings; 1 if not.
 // want returns what a node with resolved settings needs from its host.
 func (m machine) want(c *config.Config, connections int64) host.Want {
 	w := host.Want{Connections: connections, Reserve: int64(m.reserve(c) + c.Upgrade.MaxPending), Queues: queueBytes(c), QueuesFix: m.queuesFix(c)}
+	if c.TLS.On() {
+		w.TLS = int64(c.TLS.MaxConnections)
+	}
 	for _, entry := range append(c.Listen[:len(c.Listen):len(c.Listen)], c.API.Listen, c.API.MonitorListen) {
 		if _, lo, hi, err := config.ParseListen(entry); err == nil && lo > 0 {
 			w.Ports = append(w.Ports, host.Ports{First: lo, Last: hi})

@@ -31,6 +31,7 @@ type listenFlags struct {
 	uid         string
 	topics      []string
 	headers     []string
+	tls         tlsFlags
 	json        bool
 	verbose     bool
 	count       int
@@ -59,6 +60,7 @@ Exit status: 0 interrupted, or --count reached; 1 refused, closed for good, or w
 	flags.StringVar(&f.uid, "uid", "", "user to claim (accepted only with --dev)")
 	flags.StringArrayVar(&f.topics, "topic", nil, "topic to subscribe to; may be repeated")
 	flags.StringArrayVarP(&f.headers, "header", "H", nil, "header line of the request, 'Name: value'; may be repeated")
+	f.tls.add(flags)
 	flags.BoolVar(&f.json, "json", false, "print each message of the server as one line of JSON")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show hello and bye too")
 	flags.IntVar(&f.count, "count", 0, "end after this many messages; 0: never")
@@ -80,6 +82,7 @@ type listener struct {
 	flags    *listenFlags
 	url      string
 	header   http.Header
+	client   *http.Client
 	out, err io.Writer
 	tty      bool // out is a terminal
 	left     int  // messages left; below 0: no limit
@@ -122,7 +125,13 @@ func (f *listenFlags) listener(out, errs io.Writer) (*listener, error) {
 		query.Add("topic", topic)
 	}
 	u.RawQuery = query.Encode()
-	l := &listener{flags: f, url: u.String(), header: http.Header{}, out: out, err: errs, tty: terminal(out), left: -1}
+	secure, err := f.tls.config()
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = secure
+	l := &listener{flags: f, url: u.String(), header: http.Header{}, client: &http.Client{Transport: transport}, out: out, err: errs, tty: terminal(out), left: -1}
 	for _, line := range f.headers {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || name == "" {
@@ -189,7 +198,7 @@ const (
 func (l *listener) connection(ctx context.Context) (least time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, l.url, &websocket.DialOptions{HTTPHeader: l.header, Subprotocols: []string{"belfry.v1"}})
+	conn, resp, err := websocket.Dial(ctx, l.url, &websocket.DialOptions{HTTPClient: l.client, HTTPHeader: l.header, Subprotocols: []string{"belfry.v1"}})
 	if err != nil {
 		return refusedAnswer(resp, err)
 	}

@@ -104,8 +104,12 @@ func (m machine) resolve(c *config.Config) (changed []lowered) {
 		fmt.Sprintf("request bodies are limited to half of the %d connections (api.max_connections)", api.MaxConnections), fixAPIConnections)
 	lower("api.max_requests", &api.MaxRequests, api.MaxConnections,
 		fmt.Sprintf("requests are limited to the %d connections (api.max_connections)", api.MaxConnections), fixAPIConnections)
+	room := max(1, m.descriptors-m.reserve(c)-c.Upgrade.MaxPending)
+	if c.TLS.On() {
+		m.resolveTLS(c, room, lower)
+	}
 	if c.MaxConnections == 0 {
-		c.MaxConnections = max(1, m.descriptors-m.reserve(c)-c.Upgrade.MaxPending)
+		c.MaxConnections = room
 	}
 	return changed
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"belfry/config"
+	"belfry/host"
 	"belfry/push"
 )
 
@@ -123,5 +124,41 @@ func TestWarnOfLowered(t *testing.T) {
 	f := lines[0].ContextMap()
 	if f["setting"] != "upgrade.max_pending" || f["value"] != int64(16384) || f["in_force"] != int64(625) || f["from"] != "--set" || f["fix"] == "" {
 		t.Errorf("%v", f)
+	}
+}
+
+// A TLS connection of a client counts as three descriptors.
+func TestResolveTLS(t *testing.T) {
+	const descriptors = 20000
+	room := descriptors - 128 - 2*9 - 1250 - 64 - descriptors/32 // as in TestResolve
+	room -= descriptors / 32                                     // tls.max_handshakes
+	for _, tc := range []struct {
+		name             string
+		memory           int64
+		change           func(*config.Config)
+		tls, connections int
+	}{
+		{"all", 0, func(*config.Config) {}, room / 3, room / 3},
+		{"little memory", 96 << 20, func(*config.Config) {}, 1024, 1024},
+		{"some addresses", 96 << 20, func(c *config.Config) { c.Listen, c.TLS.Listen = []string{":1", ":2"}, []string{":2"} }, 1024, room - 2 - 2*1024},
+		{"told", 0, func(c *config.Config) { c.TLS.MaxConnections = 100 }, 100, 100},
+		{"told both", 0, func(c *config.Config) { c.TLS.MaxConnections, c.MaxConnections = 100, 200 }, 100, 200},
+		{"few in all", 0, func(c *config.Config) { c.MaxConnections = 50 }, 50, 50},
+		{"too many", 0, func(c *config.Config) { c.TLS.MaxConnections = 20000 }, room / 3, room / 3},
+	} {
+		c := config.Default()
+		c.TLS.Cert, c.TLS.Key = "cert", "key"
+		tc.change(&c)
+		here := machine{cores: 2, descriptors: descriptors, hostname: "h", suffix: "0000", facts: host.Facts{MemoryTotal: tc.memory}}
+		here.resolve(&c)
+		if c.TLS.MaxConnections != tc.tls || c.MaxConnections != tc.connections {
+			t.Errorf("%s: %d TLS connections, %d in all; want %d, %d", tc.name, c.TLS.MaxConnections, c.MaxConnections, tc.tls, tc.connections)
+		}
+		if 2*c.TLS.MaxConnections+c.MaxConnections > room {
+			t.Errorf("%s: %d TLS connections and %d in all take more than %d descriptors", tc.name, c.TLS.MaxConnections, c.MaxConnections, room)
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+		}
 	}
 }

@@ -31,6 +31,7 @@ const (
 // pushFlags are the flags of belfry push and its subcommands.
 type pushFlags struct {
 	api, key string
+	tls      tlsFlags
 	timeout  time.Duration
 	file     string
 	json     string
@@ -59,6 +60,8 @@ Exit status: 0 accepted, 1 refused or not reached, 2 wrong usage.`,
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&f.api, "api", envOr(envPushAPI, "http://"+push.DefaultAddress), "address of the API (or "+envPushAPI+")")
 	flags.StringVar(&f.key, "key", "", "API key (better "+envAPIKey+": the command line is no secret)")
+	f.tls.add(flags)
+	f.tls.addCert(flags)
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long an answer may take; of a batch, until the answer begins")
 	one := func(use, short, path string, names int) *cobra.Command {
 		sub := &cobra.Command{
@@ -306,6 +309,10 @@ func (f *pushFlags) request(cmd *cobra.Command, path, contentType string, body i
 // key must not go to another server.
 func (f *pushFlags) do(req *http.Request) (*http.Response, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	var err error
+	if transport.TLSClientConfig, err = f.tls.config(); err != nil {
+		return nil, err
+	}
 	transport.ResponseHeaderTimeout = f.timeout
 	transport.DisableKeepAlives = true // one request per process
 	client := http.Client{

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"crypto/tls"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
 
 	"belfry/auth"
+	"belfry/bridge"
 	"belfry/broadcast"
+	"belfry/certs"
 	"belfry/config"
 	"belfry/gateway"
 	"belfry/push"
@@ -26,6 +29,8 @@ func (noBus) Stats(*broadcast.Stats) {}
 type options struct {
 	bus      broadcast.Options
 	sessions session.Options
+	bridge   bridge.Options
+	certs    [2]certs.Options // of clients and of the API
 	api      push.Options
 	auth     auth.Options
 	gateway  gateway.Options
@@ -79,6 +84,12 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 		return o, err
 	}
 	defer n.sessions.Loop().Discard()
+	o.bridge, o.certs = bridgeOptions(&cfg, n.log), [2]certs.Options{clientCerts(&cfg, n.log), apiCerts(&cfg, n.log)}
+	closed := o.bridge
+	closed.Sessions, closed.TLS, closed.Listen = n.sessions, new(tls.Config), nil
+	if _, err = bridge.New(closed); err != nil {
+		return o, err
+	}
 	o.api = n.apiOptions(keys)
 	if n.api, err = push.New(o.api); err == nil && use != nil {
 		use(n)
@@ -103,6 +114,8 @@ var companions = map[string][]string{
 	"backlog.bytes 1GiB":   {"backlog.node_bytes=1GiB"},
 	"api.max_payload 8MiB": {"backlog.bytes=8MiB"},
 	"shards 256":           {"gomaxprocs=0"},
+
+	"tls.max_connections 16777216": {"max_connections=16777216"},
 }
 
 func change(t *testing.T, c *config.Config, path, text string) {

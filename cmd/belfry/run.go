@@ -11,7 +11,9 @@ import (
 	"go.uber.org/zap"
 
 	"belfry/auth"
+	"belfry/bridge"
 	"belfry/broadcast"
+	"belfry/certs"
 	"belfry/config"
 	"belfry/gateway"
 	"belfry/offheap"
@@ -38,6 +40,9 @@ type belfry struct {
 	api         *push.Server
 	revocations *auth.Revocations
 	sync        *auth.RevocationSync
+	clientCerts *certs.Store   // nil: clients speak no TLS
+	apiCerts    *certs.Store   // nil: the API speaks no TLS
+	bridge      *bridge.Server // nil: clients speak no TLS
 
 	started  time.Time
 	stopping atomic.Bool // the node is shutting down
@@ -56,6 +61,7 @@ func (n *belfry) run(ctx context.Context) error {
 	go n.announce(ctx)
 	go n.sync.Run(serving)
 	go scavenge(serving, n.sessions.Loop().Waiting)
+	n.watchCerts(serving)
 
 	var failed error
 	select {
@@ -92,6 +98,9 @@ func (n *belfry) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if err = n.openCerts(); err != nil {
+		return err
+	}
 	if n.bus, err = broadcast.Open(busOptions(n.cfg, n.log)); err != nil {
 		return err
 	}
@@ -105,6 +114,9 @@ func (n *belfry) open() (err error) {
 	if n.sessions, err = session.New(opt); err != nil {
 		return addressSpace(err, n.cfg)
 	}
+	if err = n.openBridge(); err != nil {
+		return err
+	}
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}
@@ -117,21 +129,25 @@ func (n *belfry) open() (err error) {
 		n.auth.Start()
 	}
 	n.startGateway()
-	return n.sessions.Start()
+	if err = n.sessions.Start(); err == nil && n.bridge != nil {
+		n.bridge.Start()
+	}
+	return err
 }
 
 // abandon closes the parts that open made before it failed.
 func (n *belfry) abandon() error {
 	var errs []error
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
 	if n.sessions != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
 		errs = append(errs, n.sessions.Shutdown(ctx, 0, 0))
 	}
 	if n.auth != nil {
 		n.auth.Close()
 	}
 	n.hooks.close()
+	n.closeBridge(ctx)
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}
@@ -150,6 +166,9 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	n.stopping.Store(true)
+	if n.bridge != nil {
+		n.bridge.StopAccepting()
+	}
 	if err := n.sessions.StopAccepting(ctx); err != nil {
 		n.log.Warn("listeners not closed in time", zap.Error(err))
 	}
@@ -168,6 +187,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	} else if err != nil {
 		errs = append(errs, err)
 	}
+	n.closeBridge(ctx)
 	n.stopGateway(ctx)
 	if n.auth != nil {
 		n.auth.Close()

@@ -41,6 +41,9 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	state(ts).nodes[name] = node
 	ready, err := node.ready()
 	ts.Check(err)
+	if len(ready.Listen) == 0 {
+		ts.Fatalf("%s has TLS listeners only; see tls_node_test.go", name)
+	}
 	ts.Setenv(name+"_listen", ready.Listen[0])
 	ts.Setenv(name+"_ws", "ws://"+ready.Listen[0]+"/ws")
 	ts.Setenv(name+"_api", "http://"+ready.API)

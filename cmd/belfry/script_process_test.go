@@ -32,6 +32,7 @@ type scriptNode struct {
 type readyLine struct {
 	Msg     string   `json:"msg"`
 	Listen  []string `json:"listen"`
+	TLS     []string `json:"tls"`
 	API     string   `json:"api"`
 	Monitor string   `json:"monitor"`
 	NATS    string   `json:"nats"`
@@ -81,7 +82,7 @@ func (n *scriptNode) ready() (readyLine, error) {
 	if err := json.Unmarshal([]byte(line), &ready); err != nil {
 		return ready, err
 	}
-	if len(ready.Listen) == 0 || ready.API == "" {
+	if len(ready.Listen)+len(ready.TLS) == 0 || ready.API == "" {
 		return ready, fmt.Errorf("the line ready lacks listen or api: %s", line)
 	}
 	if ready.Monitor == "" {

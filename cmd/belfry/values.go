@@ -25,6 +25,7 @@ func (n *belfry) values() metrics.Values {
 	st.Limits["log.buffer"] += v.Log.Lost
 	v.Auth = n.authValues(st.Limits)
 	v.Webhooks = n.hookValues(st.Limits)
+	v.TLS = n.tlsValues(st.Limits)
 	v.Sessions = sessionValues(&st, n.cfg.MaxConnections)
 	v.Traffic = trafficValues(&st)
 	v.Deflate = deflateValues(n.deflate)
@@ -66,7 +67,7 @@ func sessionValues(st *session.Stats, limit int) metrics.Sessions {
 		Users:         uint64(st.Users),
 		Topics:        uint64(st.Topics),
 		Subscriptions: uint64(st.Subscriptions),
-		Accepted:      st.Poller.Accepted,
+		Accepted:      st.Poller.Accepted + st.Poller.Adopted, // those of TLS are adopted
 		AcceptErrors:  st.Poller.AcceptErrors,
 		Upgrades:      st.Upgrades,
 		Protocols:     st.Protocols,
@@ -189,6 +190,7 @@ func httpValues(api push.Stats) metrics.HTTP {
 		Connections:        uint64(api.Connections),
 		BodiesCut:          api.BodiesCut,
 		ConnectionsRefused: api.ConnectionsRefused,
+		HandshakesFailed:   api.HandshakesFailed,
 	}
 	for _, r := range api.Requests {
 		v.Requests[[2]string{r.Route, strconv.Itoa(r.Status)}] = r.Count

@@ -22,7 +22,6 @@ import (
 // inCommand are the settings that only the command uses; no package gets them
 // as an option. TestCommandReads checks the list.
 var inCommand = []string{
-	"gomaxprocs",
 	"auth.cookie_any_origin", "auth.max_revocations",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
 	"gateway.drain_time",
@@ -51,6 +50,8 @@ var (
 	natsUser    = []string{"nats.user=u", "nats.password=p"}
 	clusterUser = []string{clusterListen, "nats.cluster_user=u", "nats.cluster_password=p"}
 	certificate = []string{"nats.tls.cert=c", "nats.tls.key=k"}
+	clientCert  = []string{"tls.cert=c", "tls.key=k"}
+	apiCert     = []string{"api.tls.cert=c", "api.tls.key=k"}
 )
 
 var samples = map[string]sample{
@@ -107,6 +108,15 @@ var samples = map[string]sample{
 	"auth.webhook.signing_keys":           {value: signingKey},
 	"auth.subscribe_webhook.url":          {value: hookURL},
 	"auth.subscribe_webhook.signing_keys": {value: signingKey},
+	"gomaxprocs":                          {value: "7"},
+	"tls.cert":                            {"other", clientCert},
+	"tls.key":                             {"other", clientCert},
+	"tls.certificates":                    {"a:b", clientCert},
+	"tls.listen":                          {"127.0.0.2:0", append([]string{"listen=127.0.0.1:0,127.0.0.2:0"}, clientCert...)},
+	"tls.max_connections":                 {"7", clientCert},
+	"api.tls.cert":                        {"other", apiCert},
+	"api.tls.key":                         {"other", apiCert},
+	"api.tls.client_ca":                   {"other", apiCert},
 }
 
 // TestSettingsAreWired changes each setting and looks for a difference in the
@@ -207,8 +217,9 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 	t.Fatalf("%s: the test knows no other allowed value; add a sample", path)
 }
 
-// parts are the options of the bus, the sessions and the API.
-type parts [6]string
+// parts are the options of the bus, the sessions, the API, authentication, the
+// gateway, the webhooks, the TLS listeners and the certificates.
+type parts [8]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
@@ -223,7 +234,7 @@ var reaches = map[string]string{
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -238,7 +249,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"maps"
 	"net"
@@ -114,6 +115,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxPerAddress:  c.Upgrade.MaxPerAddress,
 		RatePerAddress: c.Upgrade.RatePerAddress,
 		Proxy:          proxyOptions(c),
+		Adopts:         c.TLS.On(),
 		MaxSessions:    c.MaxConnections,
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
@@ -231,6 +233,9 @@ func pollerOptions(c *config.Config, memory *offheap.Owners) poller.Options {
 		}
 	}
 	for _, text := range c.Listen {
+		if slices.Contains(c.TLSListen(), text) {
+			continue // see bridgeOptions
+		}
 		// The configuration was validated: this cannot fail.
 		host, lo, hi, _ := config.ParseListen(text)
 		e := poller.PortRange{Host: host, Lo: uint16(lo), Hi: uint16(hi)}
@@ -248,9 +253,14 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	for _, k := range keys {
 		apiKeys = append(apiKeys, push.Key{Name: k.Name, Secret: k.Key.Reveal()})
 	}
+	var secure *tls.Config
+	if n.apiCerts != nil {
+		secure = n.apiCerts.Config()
+	}
 	return push.Options{
 		Publisher:     n.bus,
 		Sessions:      sessionControl{n},
+		TLS:           secure,
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
 		Keys:          apiKeys,
@@ -376,8 +386,10 @@ func (n *belfry) page() http.Handler {
 	if !n.cfg.Dev {
 		return nil
 	}
-	client := n.sessions.Addrs()[0]
+	clients := append(n.sessions.Addrs(), n.tlsAddrs()...)
+	client := clients[0]
 	return web.Handler(web.Info{
+		TLS:     len(n.sessions.Addrs()) == 0,
 		Host:    client.Addr().String(),
 		Port:    int(client.Port()),
 		Path:    n.cfg.Path,

@@ -79,27 +79,27 @@ var deliveries = [...]delivery{atOnce, frameWise, octetWise}
 // client is a connection to the server under test, after the upgrade.
 type client struct {
 	t    *testing.T
-	conn *net.TCPConn
+	conn net.Conn
 	br   *bufio.Reader
 	buf  []byte // payload of the last message read
 
 	deflate *deflation // nil if it was not negotiated
 }
 
-// dial connects and upgrades. offers are the extensions offered, "" for none.
-func dial(t *testing.T, addr, offers string) *client {
-	conn, err := net.DialTimeout("tcp", addr, timeout)
+// connect connects and upgrades. offers are the extensions offered, "" for none.
+func connect(t *testing.T, dial func() (net.Conn, error), offers string) *client {
+	conn, err := dial()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &client{t: t, conn: conn.(*net.TCPConn), br: bufio.NewReaderSize(conn, 64<<10)}
+	c := &client{t: t, conn: conn, br: bufio.NewReaderSize(conn, 64<<10)}
 	c.must(conn.SetDeadline(time.Now().Add(timeout)))
 	const key = "YmVsZnJ5LWNvbmZvcm1hbg=="
 	extensions := ""
 	if offers != "" {
 		extensions = "Sec-WebSocket-Extensions: " + offers + "\r\n"
 	}
-	c.write([]byte("GET " + Path + " HTTP/1.1\r\nHost: " + addr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	c.write([]byte("GET " + Path + " HTTP/1.1\r\nHost: " + conn.RemoteAddr().String() + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n" + extensions + "\r\n"))
 	resp, err := http.ReadResponse(c.br, nil)
 	if err != nil {

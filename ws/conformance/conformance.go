@@ -1,5 +1,5 @@
 // Package conformance checks a WebSocket server with the cases of the Autobahn
-// fuzzing client, sections 1 to 7, 9, 10, 12 and 13, over plain TCP. The cases
+// fuzzing client, sections 1 to 7, 9, 10, 12 and 13, over TCP or TLS. The cases
 // were written from their public descriptions and have the same numbers. They are
 // stricter: a result that the suite accepts as NON-STRICT fails, and so does a
 // wrong close code. Sections 8 and 11 are empty. Sections 12 and 13, compression,
@@ -11,6 +11,7 @@
 package conformance
 
 import (
+	"net"
 	"testing"
 	"time"
 )
@@ -34,6 +35,11 @@ type testCase struct {
 // (host:port). deflate is true if the server negotiates permessage-deflate.
 // Otherwise it must decline each offer, and sections 12 and 13 are skipped.
 func Run(t *testing.T, addr string, deflate bool) {
+	RunOver(t, func() (net.Conn, error) { return net.DialTimeout("tcp", addr, timeout) }, deflate)
+}
+
+// RunOver is Run over connections that dial makes, such as those of TLS.
+func RunOver(t *testing.T, dial func() (net.Conn, error), deflate bool) {
 	for _, section := range [][]testCase{
 		echoCases(), pingCases(), reservedBitCases(), opcodeCases(), fragmentCases(), utf8Cases(), failFastCases(),
 		closeOrderCases(), closePayloadCases(), volumeCases(), manyMessagesCases(), autoFragmentCases(), beyondCases(),
@@ -41,17 +47,17 @@ func Run(t *testing.T, addr string, deflate bool) {
 		for _, tc := range section {
 			t.Run(tc.id, func(t *testing.T) {
 				t.Parallel()
-				c := dial(t, addr, "")
+				c := connect(t, dial, "")
 				defer c.conn.Close()
 				tc.run(c)
 			})
 		}
 	}
 	if !deflate {
-		runOffers(t, addr, declinedCases())
+		runOffers(t, dial, declinedCases())
 		return
 	}
-	runOffers(t, addr, deflateCases())
-	runOffers(t, addr, deflateParameterCases())
-	runOffers(t, addr, deflateBeyondCases())
+	runOffers(t, dial, deflateCases())
+	runOffers(t, dial, deflateParameterCases())
+	runOffers(t, dial, deflateBeyondCases())
 }

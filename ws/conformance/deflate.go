@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,11 +21,11 @@ type offerCase struct {
 }
 
 // runOffers runs cases as parallel subtests.
-func runOffers(t *testing.T, addr string, cases []offerCase) {
+func runOffers(t *testing.T, dial func() (net.Conn, error), cases []offerCase) {
 	for _, tc := range cases {
 		t.Run(tc.id, func(t *testing.T) {
 			t.Parallel()
-			c := dial(t, addr, tc.offers)
+			c := connect(t, dial, tc.offers)
 			defer c.conn.Close()
 			switch {
 			case c.deflate != nil:
