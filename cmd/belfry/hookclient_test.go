@@ -33,8 +33,8 @@ func (n *clusterNode) upgrade(query string) (status int, text string) {
 	return resp.StatusCode, string(body)
 }
 
-// connect opens a session with a field in its request, and reads the hello.
-func (n *clusterNode) connect(name, value string) *hookClient {
+// connectWith opens a session with a field in its request, and reads the hello.
+func (n *clusterNode) connectWith(name, value string) *hookClient {
 	n.t.Helper()
 	dialer := websocket.Dialer{Subprotocols: []string{"belfry.v1"}, HandshakeTimeout: waitLimit}
 	conn, resp, err := dialer.Dial("ws://"+n.Listen[0]+"/ws", http.Header{name: {value}})

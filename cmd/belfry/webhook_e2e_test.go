@@ -215,7 +215,7 @@ func TestWebhooks(t *testing.T) {
 	if status, answer := n.upgrade(""); status != http.StatusForbidden || !strings.Contains(answer, "log in first") {
 		t.Errorf("without a cookie: %d %s", status, answer)
 	}
-	c := n.connect("Cookie", "who=ann")
+	c := n.connectWith("Cookie", "who=ann")
 	n.push("/v1/users/ann", "hello ann")
 	c.wantData("hello ann")
 	n.push("/v1/topics/news", "the news")
