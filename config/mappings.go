@@ -66,18 +66,23 @@ func (f *file) mappings(s *Setting, list *ast.SequenceNode) {
 	for i, node := range list.Values {
 		path := fmt.Sprintf("%s[%d]", s.Path, i)
 		fields, sections := fieldsOf(all.Index(i), path+".")
-		known := map[string]*Setting{}
+		known := keys{}
 		for j := range fields {
 			fields[j].reset()
 			known[fields[j].Path] = &fields[j]
 		}
 		f.sources[path] = f.at(node.GetToken())
-		item := &file{name: f.name, lines: f.lines, settings: known, sections: sections, sources: f.sources}
+		item := &file{name: f.name, lines: f.lines, settings: known, find: known.find, sections: sections, sources: f.sources}
 		item.mapping(node, path)
 		f.errs = append(f.errs, item.errs...)
 	}
 	s.value.Set(all)
 }
+
+// keys are the settings of a mapping by path; they have no former names.
+type keys map[string]*Setting
+
+func (k keys) find(path string, _ Source) (*Setting, formerName) { return k[path], formerName{} }
 
 // setMappings reads a list of mappings from a variable or a flag; the brackets
 // around it may be left out.

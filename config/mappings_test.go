@@ -14,7 +14,7 @@ const routesFile = `gateway:
   routes:
     - name: orders
       url: http://user:secret@127.0.0.1:9000/orders
-      events: [connect, message]
+      events: [message]
       timeout: 1s
       idempotent: true
       retries: 2

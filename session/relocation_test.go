@@ -90,8 +90,10 @@ func logInWhilePublishing(t *testing.T, shards int) {
 		w.set(uid, Grant{UID: uid})
 		ctx, stop := context.WithCancel(context.Background())
 		var publishers sync.WaitGroup
+		places := map[string]chan struct{}{} // fewer in all than a relocation may record
 		for name, to := range targets {
-			publishers.Go(func() { r.publishNumbers(ctx, name, to, round) })
+			places[name] = make(chan struct{}, 512)
+			publishers.Go(func() { r.publishNumbers(ctx, name, to, round, places[name]) })
 		}
 		if round%2 == 0 {
 			c.say(prefixedText, "auth L "+uid)
@@ -113,6 +115,7 @@ func logInWhilePublishing(t *testing.T, shards int) {
 					t.Fatalf("round %d: %s %d after %d (hello seen: %v)", round, word, n, last-1, hello)
 				}
 				next[word] = n + 1
+				<-places[word]
 				if hello {
 					left--
 				}
@@ -124,17 +127,21 @@ func logInWhilePublishing(t *testing.T, shards int) {
 	}
 }
 
-// publishNumbers publishes numbers until ctx is done.
-func (r *rig) publishNumbers(ctx context.Context, name string, to message.Target, round int) {
-	for n := 0; ctx.Err() == nil; n++ {
+// publishNumbers publishes numbers until ctx is done. Each takes a place until the
+// client has it: one that is given no processor may be behind, but not so far that
+// the server gives it up.
+func (r *rig) publishNumbers(ctx context.Context, name string, to message.Target, round int, places chan<- struct{}) {
+	for n := 0; ; n++ {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
 		for r.push(&message.Message{Target: to, Payload: fmt.Appendf(nil, "%s %d of %d", name, n, round)}) != nil {
 			if ctx.Err() != nil {
 				return
 			}
 			time.Sleep(100 * time.Microsecond) // the mailboxes are full
-		}
-		if n%8 == 7 {
-			time.Sleep(200 * time.Microsecond) // the pace, so that clients keep up
 		}
 	}
 }

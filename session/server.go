@@ -38,7 +38,7 @@ type Server struct {
 	perVariant []atomic.Int64 // sessions, by variant
 	perUser    userVariants   // sessions that have a user
 	pushes     [message.ScopeSessions + 1]atomic.Uint64
-	pubBytes   atomic.Int64 // of clients' messages that wait to be published
+	pubBytes   atomic.Int64  // of clients' messages that wait to be published
 	nextShard  atomic.Uint32 // of Adopt, modulo the shards
 	revoked    revoked
 	deciding   atomic.Int64 // decisions of Options.Subscriptions that are awaited

@@ -93,7 +93,7 @@ func TestListenBackoff(t *testing.T) {
 // TestListenFinal: listen ends after the close codes for which docs/protocol.md
 // says so.
 func TestListenFinal(t *testing.T) {
-	documented := []websocket.StatusCode{1000, 1002, 1007, 1008, 1009, 4006, 4009}
+	documented := []websocket.StatusCode{1000, 1002, 1007, 1008, 1009, 4006, 4009, 4401, 4403}
 	for code := websocket.StatusCode(-1); code < 5000; code++ {
 		if want := slices.Contains(documented, code); final(code) != want {
 			t.Errorf("%d: %v, want %v", code, !want, want)

@@ -226,7 +226,7 @@ var reaches = map[string]string{
 	"dev":                 " sessions api auth",
 	"auth.subscribe":      " sessions auth hooks",
 	"auth.webhook.url":    " sessions auth hooks",
-	"upgrade.retry_after": " sessions auth hooks",
+	"upgrade.retry_after": " sessions auth hooks bridge",
 	"upgrade.timeout":     " sessions hooks",
 	"api.max_payload":     " bus api",
 	"gateway.routes":      " sessions gateway",

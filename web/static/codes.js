@@ -17,6 +17,9 @@ const codes = {
   4007: { back: true, words: "The server holds too much unfinished input, and this client held most of it." },
   4008: { back: true, words: "A message was begun and not finished in time." },
   4009: { back: false, words: "The login was refused, or did not come in time." },
+  4010: { back: true, words: "The credentials have expired." },
+  4401: { back: false, words: "The credentials were not accepted." },
+  4403: { back: false, words: "The credentials do not permit this." },
 };
 
 /**
