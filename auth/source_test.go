@@ -185,8 +185,8 @@ func TestLastGoodSetStays(t *testing.T) {
 		"symmetric": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Write(jwks(map[string]any{"kty": "oct", "k": b64(secret)}))
 		}, "symmetric key"},
-		"other hosts": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, 302) }, "another host"},
-		"a circle":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", 302) }, "too often"},
+		"other hosts": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, "another host"},
+		"a circle":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }, "too often"},
 		"100 MB": {func(w http.ResponseWriter, _ *http.Request) {
 			piece := []byte(strings.Repeat(" ", 1<<20))
 			for range 100 {

@@ -40,7 +40,6 @@ type rig struct {
 	ca       *certtest.CA
 	left     []goleak.Option // goroutines that were there before
 	files    int             // descriptors that were open before
-	cut      bool            // the test cuts connections off
 }
 
 // newRig starts a bridge with a certificate for 127.0.0.1. When the test is over it

@@ -18,16 +18,6 @@ func hasAll(text []byte) bool {
 	return false
 }
 
-// patternsOf returns copies of the patterns in a text of permissions.
-func patternsOf(text []byte) (patterns []string) {
-	for len(text) > 0 {
-		n := 1 + int(text[0])
-		patterns = append(patterns, string(text[1:n]))
-		text = text[n:]
-	}
-	return patterns
-}
-
 func hasPlaceholder(pattern []byte) bool {
 	return bytes.Contains(pattern, []byte(message.UIDPlaceholder))
 }
