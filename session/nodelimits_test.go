@@ -51,8 +51,9 @@ func TestConnectRateBucket(t *testing.T) {
 func TestConnectRate(t *testing.T) {
 	r := newRig(t, Options{NodeLimits: NodeLimits{ConnectRate: 1, ConnectBurst: 2}, RetryAfter: 10 * time.Second, Healthy: func() bool { return true }})
 	var now atomic.Int64
+	r.on(0, func(h *shard) { h.srv.clock = func() time.Duration { return time.Duration(now.Load()) } })
 	for i := range r.shards {
-		r.on(i, func(h *shard) { h.srv.clock = func() time.Duration { return time.Duration(now.Load()) } })
+		r.on(i, func(*shard) {}) // every shard's goroutine sees it
 	}
 	open := func(request []byte) *http.Response {
 		w, _ := r.connect()
