@@ -35,13 +35,13 @@ func TestLogInLater(t *testing.T) {
 				c.want("tlines: " + topic)
 			}
 			r.deliver(message.ToTopics("a.x"), "lost")
-			old := w.asked[len(w.asked)-1]
+			old := w.told(-1)
 			r.deliver(message.ToSessions(old.SID), "lost")
 			if _, ok := r.Lookup(old.SID); ok || old.UID != "" {
 				t.Errorf("the session is still %+v", old)
 			}
 			c.ask("auth C "+uid, "tdone C")
-			now := w.asked[len(w.asked)-1]
+			now := w.told(-1)
 			r.deliver(message.ToSessions(now.SID), "to the session")
 			c.want("tlines: to the session")
 			if now.SID == old.SID || now.UID != uid || now.Addr != old.Addr {
@@ -80,7 +80,7 @@ func logInWhilePublishing(t *testing.T, shards int) {
 		}
 	}
 	targets := map[string]message.Target{"all": message.ToAll(), "many": message.ToTopics("many"), "few": message.ToTopics("few"), "both": message.ToTopics("few", "many")}
-	for round := range 30 {
+	for round := range 16 {
 		c := r.lines("/lp")
 		c.want("thello   []")
 		c.say(prefixedText, "sub 1 few\nsub 2 many")
@@ -92,8 +92,9 @@ func logInWhilePublishing(t *testing.T, shards int) {
 		var publishers sync.WaitGroup
 		places := map[string]chan struct{}{} // fewer in all than a relocation may record
 		for name, to := range targets {
-			places[name] = make(chan struct{}, 512)
-			publishers.Go(func() { r.publishNumbers(ctx, name, to, round, places[name]) })
+			free := make(chan struct{}, 512)
+			places[name] = free
+			publishers.Go(func() { r.publishNumbers(ctx, name, to, round, free) })
 		}
 		if round%2 == 0 {
 			c.say(prefixedText, "auth L "+uid)

@@ -79,11 +79,11 @@ func TestRenew(t *testing.T) {
 	}
 	c.ask("sub 5 a.x\nsub 6 b.y", "terror 5 forbidden", "tdone 6")
 	c.ask("auth 7 two\nping 8", "terror 7 bad_request", "tdone 8")
-	if got := w.asked[len(w.asked)-1]; got.UID != "ann" {
+	if got := w.told(-1); got.UID != "ann" {
 		t.Errorf("%+v", got)
 	}
 	c.ask("auth 9 one", "tdone 9")
-	if got := w.asked[len(w.asked)-1]; string(got.Meta) != `{"n":2}` {
+	if got := w.told(-1); string(got.Meta) != `{"n":2}` {
 		t.Errorf("%+v", got)
 	}
 }
@@ -123,7 +123,7 @@ func TestRenewLater(t *testing.T) {
 	ended.want("thello ann  [t]")
 	ended.say(prefixedText, "auth 6 later")
 	<-w.later
-	if ok, err := r.Expire(context.Background(), w.asked[len(w.asked)-1].SID); !ok || err != nil {
+	if ok, err := r.Expire(context.Background(), w.told(-1).SID); !ok || err != nil {
 		t.Errorf("%v, %v", ok, err)
 	}
 	ended.want("tbye expired", "x4010 the credentials have expired true 0s")

@@ -60,6 +60,17 @@ func (w *wallet) Login(c *Client, credentials []byte, later func(Grant, *ws.Refu
 	return w.find(string(credentials), later)
 }
 
+// told returns the client of a call of Login, counted from the first one; -1 is the
+// last.
+func (w *wallet) told(i int) *Client {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i < 0 {
+		i += len(w.asked)
+	}
+	return w.asked[i]
+}
+
 // testClock is a clock that a test moves.
 type testClock struct {
 	mu  sync.Mutex
@@ -98,6 +109,12 @@ func (p *published) publish(m *message.Message, _ message.Wait) error {
 	defer p.mu.Unlock()
 	p.all = append(p.all, m)
 	return nil
+}
+
+func (p *published) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.all)
 }
 
 func (r *rig) lines(path string) *lpConn {
@@ -145,8 +162,8 @@ func TestPermissions(t *testing.T) {
 	nobody := r.lines("/lp")
 	nobody.want("thello   []")
 	nobody.ask("sub 1 public.a\nsub 2 team.x\npub 3 x\nsub 4 own.x", "tdone 1", "terror 2 forbidden", "terror 3 forbidden", "terror 4 forbidden")
-	if len(p.all) != 3 {
-		t.Errorf("%d messages published", len(p.all))
+	if n := p.count(); n != 3 {
+		t.Errorf("%d messages published", n)
 	}
 }
 
@@ -164,14 +181,11 @@ func TestClientOfASession(t *testing.T) {
 	big := r.lines("/lp?token=big")
 	big.want("thello ann  []")
 	big.ask("auth 1 wrong", "terror 1 forbidden")
-	if len(w.asked) != 2 {
-		t.Fatalf("asked %d times", len(w.asked))
-	}
-	got := w.asked[0]
+	got := w.told(0)
 	if got.UID != "ann" || string(got.Meta) != `{"a":1}` || got.Addr.String() != c.LocalAddr().String() || got.Encoding != "lines" || message.CheckSID(got.SID) != nil {
 		t.Errorf("%+v", got)
 	}
-	if got := string(w.asked[1].Meta); len(w.grants["big"].Meta) != MaxMeta || got != string(w.grants["big"].Meta) {
+	if got := string(w.told(1).Meta); len(w.grants["big"].Meta) != MaxMeta || got != string(w.grants["big"].Meta) {
 		t.Errorf("meta of %d bytes: %q", len(w.grants["big"].Meta), got)
 	}
 	ws := r.mustWire("/ws?token=ann", "belfry.v1")
