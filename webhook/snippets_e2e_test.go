@@ -88,7 +88,7 @@ print(json.dumps([verify(v["headers"], base64.b64decode(v["body"]), v["key"], v[
 }
 
 // The snippets of docs/webhooks.md verify what belfry signs.
-func TestSnippets(t *testing.T) {
+func TestE2ESnippets(t *testing.T) {
 	page, err := os.ReadFile("../docs/webhooks.md")
 	if err != nil {
 		t.Fatal(err)

@@ -177,7 +177,7 @@ func TestWebhookStorm(t *testing.T) {
 
 // TestWebhooks has a backend in front of a real node: it admits, refuses, grants
 // topics, and decides about subscriptions.
-func TestWebhooks(t *testing.T) {
+func TestE2EWebhooks(t *testing.T) {
 	key, err := webhook.ParseKey(signingKey)
 	if err != nil {
 		t.Fatal(err)
