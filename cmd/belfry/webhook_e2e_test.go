@@ -175,7 +175,7 @@ func TestWebhookStorm(t *testing.T) {
 	n.dial("after", "topic=live")
 }
 
-// TestWebhooks has a backend in front of a real node: it admits, refuses, grants
+// TestE2EWebhooks has a backend in front of a real node: it admits, refuses, grants
 // topics, and decides about subscriptions.
 func TestE2EWebhooks(t *testing.T) {
 	key, err := webhook.ParseKey(signingKey)
