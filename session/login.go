@@ -90,10 +90,19 @@ func (u *upgrader) startLogins() (more bool) {
 func (u *upgrader) startLogin(slot uint32, id poller.ID) {
 	credentials := u.upgrades.get(u.rec(slot)).credentials
 	a := u.opt.Authenticator.(LoginAuthenticator) // newProtocols has checked it
-	grant, refusal, pending := u.decide(id, len(credentials), func(later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
-		return a.Login(&Client{Addr: u.remotes.of(slot)}, credentials, later)
-	})
-	if !pending {
+	d, refusal := u.ask(id, len(credentials))
+	if refusal != nil {
+		u.authDone(id, &authResult{refusal: refusal})
+		return
+	}
+	pending := false
+	defer func() {
+		if !pending { // also after a panic
+			d.release()
+		}
+	}()
+	var grant Grant
+	if grant, refusal, pending = a.Login(&Client{Addr: u.remotes.of(slot)}, credentials, d.later); !pending {
 		u.authDone(id, &authResult{grant, refusal})
 	}
 }

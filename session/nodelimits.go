@@ -103,26 +103,32 @@ func (u *upgrader) hold(n int) *ws.Refusal {
 	return ws.Unavailable("the requests that wait for authentication have too many bytes (upgrade.waiting_bytes)", u.opt.RetryAfter).WithCause(CausePending)
 }
 
-// decide asks the authenticator, which is given n bytes. They count as held until
-// it has decided, also if the connection has ended before: the authenticator may
-// keep them until then.
-func (u *upgrader) decide(id poller.ID, n int, ask func(later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool)) (g Grant, refusal *ws.Refusal, pending bool) {
-	if refusal = u.hold(n); refusal != nil {
-		return g, refusal, false
+// decision is what the authenticator is asked about a connection. The bytes that it
+// is given count as held until it has decided, also if the connection has ended
+// before: the authenticator may keep them until then.
+type decision struct {
+	upgrader *upgrader
+	id       poller.ID
+	bytes    int
+	released atomic.Bool // a second answer would release the bytes again
+}
+
+// ask begins a decision for which the authenticator is given n bytes.
+func (u *upgrader) ask(id poller.ID, n int) (*decision, *ws.Refusal) {
+	if refusal := u.hold(n); refusal != nil {
+		return nil, refusal
 	}
-	var released atomic.Bool // a second decision would release the bytes again
-	release := func() {
-		if !released.Swap(true) {
-			u.srv.waitingBytes.Add(-int64(n))
-		}
+	return &decision{upgrader: u, id: id, bytes: n}, nil
+}
+
+// later takes a decision that needed time. Any goroutine.
+func (d *decision) later(g Grant, r *ws.Refusal) {
+	d.release()
+	d.upgrader.postAuth(d.id, g, r)
+}
+
+func (d *decision) release() {
+	if !d.released.Swap(true) {
+		d.upgrader.srv.waitingBytes.Add(-int64(d.bytes))
 	}
-	defer func() {
-		if !pending { // also after a panic
-			release()
-		}
-	}()
-	return ask(func(g Grant, r *ws.Refusal) {
-		release()
-		u.postAuth(id, g, r)
-	})
 }

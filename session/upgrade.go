@@ -37,11 +37,14 @@ type upgrader struct {
 	events      *eventing
 
 	parser     *ws.Parser
+	attempt    Attempt     // what the authenticator is asked about now
+	asking     uint32      // its slot
 	logins     []poller.ID // in stateAuth; the authenticator has not seen their credentials yet
 	badGrantAt uint32      // tick of the last log line about a bad grant, + 1; 0: none yet
 }
 
 func (u *upgrader) init() (err error) {
+	u.attempt.Remote = func() netip.AddrPort { return u.remotes.of(u.asking) }
 	head := ws.ParserOptions{
 		MaxHead:      u.opt.MaxHead,
 		MethodAdvice: "pushes go to the HTTP API, at the address of api.listen",
@@ -149,11 +152,7 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 		u.awaitLogin(slot, o)
 		return u.readAhead(slot, p, n)
 	}
-	id := u.ps.ID(slot)
-	at := &Attempt{Request: req, Remote: func() netip.AddrPort { return u.remotes.of(slot) }, Encoding: u.srv.protocols.variants[o.variant].Encoding.Name()}
-	grant, refusal, pending := u.decide(id, len(p), func(later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
-		return u.opt.Authenticator.Authenticate(at, later)
-	})
+	grant, refusal, pending := u.authenticate(slot, req, o, len(p))
 	switch {
 	case pending:
 		if refusal = u.upgrades.startWaiting(slot); refusal != nil {
@@ -173,6 +172,23 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 		return u.readAhead(slot, p, n)
 	}
 	return len(p)
+}
+
+// authenticate asks the authenticator about a request, for which n bytes are held.
+func (u *upgrader) authenticate(slot uint32, req *ws.Request, o *upgrade, n int) (g Grant, refusal *ws.Refusal, pending bool) {
+	d, refusal := u.ask(u.ps.ID(slot), n)
+	if refusal != nil {
+		return g, refusal, false
+	}
+	defer func() {
+		u.attempt.Request = nil
+		if !pending { // also after a panic
+			d.release()
+		}
+	}()
+	u.asking = slot
+	u.attempt.Request, u.attempt.Encoding = req, u.srv.protocols.variants[o.variant].Encoding.Name()
+	return u.opt.Authenticator.Authenticate(&u.attempt, d.later)
 }
 
 // readAhead reads the frames that a client sent right after its request, without

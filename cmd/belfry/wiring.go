@@ -134,17 +134,19 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
 		PublishQueue:   c.Session.PublishQueue,
-		PingInterval:   c.Session.PingInterval,
-		PongTimeout:    c.Session.PongTimeout,
-		IdleRead:       c.Session.IdleRead,
-		IdleWrite:      c.Session.IdleWrite,
-		Idle:           c.Session.Idle,
-		CloseTime:      c.Session.CloseTimeout,
 		ReconnectAfter: orNone(c.Shutdown.ReconnectAfter),
 		Log:            n.log.Named("session"),
 	}
+	addTimes(&o, c)
 	n.addCalls(&o)
 	return o, nil
+}
+
+// addTimes adds how long sessions may be silent.
+func addTimes(o *session.Options, c *config.Config) {
+	o.PingInterval, o.PongTimeout = c.Session.PingInterval, c.Session.PongTimeout
+	o.IdleRead, o.IdleWrite, o.Idle = c.Session.IdleRead, c.Session.IdleWrite, c.Session.Idle
+	o.CloseTime = c.Session.CloseTimeout
 }
 
 // addCalls adds what sessions call, as far as the settings want it.
