@@ -1,9 +1,7 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 
 	"belfry/message"
@@ -45,7 +43,7 @@ func (c *Config) checkRoute(k *checks, r *GatewayRoute, at string) {
 		k.fail(at+"urls", "route %s has url and urls; set one of them", r.Name)
 	}
 	for _, text := range r.Backends() {
-		k.when(at+"url", checkBackend(text))
+		k.when(at+"url", checkHookURL(text))
 	}
 	if len(r.Events) == 0 {
 		k.fail(at+"events", "route %s has none; allowed are connect, message, disconnect, subscribe and unsubscribe", r.Name)
@@ -105,20 +103,6 @@ func (r *GatewayRoute) Backends() []string {
 		return append([]string{r.URL}, r.URLs...)
 	}
 	return r.URLs
-}
-
-// checkBackend checks the URL of a backend. Its error does not repeat the URL, which
-// may have a password.
-func checkBackend(text string) error {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Fragment != "" {
-		return errors.New("not the URL of a backend; allowed are http://, https:// and h2c:// with a host")
-	}
-	switch u.Scheme {
-	case "http", "https", "h2c":
-		return nil
-	}
-	return fmt.Errorf("scheme %q; allowed are http, https and h2c", u.Scheme)
 }
 
 // checkRouteName checks the name of a route, which is a label of metrics.

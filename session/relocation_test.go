@@ -80,7 +80,7 @@ func logInWhilePublishing(t *testing.T, shards int) {
 		}
 	}
 	targets := map[string]message.Target{"all": message.ToAll(), "many": message.ToTopics("many"), "few": message.ToTopics("few"), "both": message.ToTopics("few", "many")}
-	for round := range 16 {
+	for round := range 30 {
 		c := r.lines("/lp")
 		c.want("thello   []")
 		c.say(prefixedText, "sub 1 few\nsub 2 many")
