@@ -143,7 +143,7 @@ type Shards struct {
 	TickAge     map[string]float64 `metric:"belfry_shard_tick_age_seconds" type:"gauge" label:"shard" help:"Time since the shard's last tick, which comes once a second; more than a few seconds means a stalled shard."`
 	Busy        map[string]float64 `metric:"belfry_shard_busy_seconds_total" type:"counter" label:"shard" help:"Time a shard spent working, without waiting for events; a rate of 1 is a shard at its limit."`
 	Stalls      uint64             `metric:"belfry_shard_stalls_total" type:"counter" help:"Times a shard did not run for three seconds or more: stopped, or short of CPU."`
-	Behind      uint64             `metric:"belfry_shard_behind_seconds_total" type:"counter" help:"Seconds that the clocks of shards left out because the shards had not read everything that had arrived. Any lasting rate means overload; the most is 0.5 a shard."`
+	Behind      uint64             `metric:"belfry_shard_behind_seconds_total" type:"counter" help:"Seconds that the clocks of shards left out because they had not read everything that had arrived, or many clients answered pings late. Any lasting rate means overload; the most is 0.5 a shard."`
 	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard; each usually cost one connection. The log has the stack."`
 	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`
 	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"owner" help:"Memory outside the Go heap by purpose: pages that were used and not given back to the kernel. go_memstats does not include it."`

@@ -23,6 +23,11 @@ func (s *Shard) ReadNow(slot uint32) (open bool) {
 	return open
 }
 
+// PeersLate is called from OnTick when much of what was awaited from peers since the
+// tick before came late: the shard reads in time, and the host is too slow all the
+// same. The next tick is left out then, unless the last one was.
+func (s *Shard) PeersLate() { s.timers.late = true }
+
 // Deferred says whether bytes of a connection wait for a later turn (Defer).
 func (s *Shard) Deferred(slot uint32) bool { return s.at(slot).flags&flagDeferred != 0 }
 

@@ -24,6 +24,7 @@ type timers struct {
 	fd       int32  // a timerfd that expires once a second, or an eventfd that Loop.Tick writes
 	counted  uint32 // ticks that are not handled yet
 	caughtUp bool   // since the last tick, everything that had arrived was read
+	late     bool   // since the last tick, the handler has called PeersLate
 	skipped  bool   // the last tick was not counted
 	lenient  bool   // ticks may be left out; not with Options.ManualTicks, where tests count them
 	due      bool   // the wheel may have timers that are due
@@ -73,18 +74,19 @@ func (t *timers) count() {
 
 // moveClock adds the counted ticks to the shard's clock. A tick is left out if
 // the shard is behind: since the tick before there was no moment at which
-// everything that had arrived was read. So clients have more time while the
-// shard has too little, and the shard sends fewer pings. Two ticks in a row are
-// never left out, so that a flood slows the clock down at most by half.
+// everything that had arrived was read, or the handler said that peers answer late.
+// So clients have more time while the host has too little, and the shard sends
+// fewer pings. Two ticks in a row are never left out, so that a flood slows the
+// clock down at most by half.
 func (t *timers) moveClock() {
-	if t.lenient && !t.caughtUp && !t.skipped {
+	if t.lenient && (!t.caughtUp || t.late) && !t.skipped {
 		t.counters.BehindTicks.Add(1)
 		t.counted--
 		t.skipped = true
 	} else {
 		t.skipped = false
 	}
-	t.caughtUp = false
+	t.caughtUp, t.late = false, false
 	t.conns.now += t.counted
 	t.counted = 0
 	t.last.Store(int64(t.chunk.now()))

@@ -21,6 +21,7 @@ type receiver struct {
 	commands *commands
 	events   *eventing
 	assembly *assembly
+	pongs    *pongTimes
 
 	decoders  []wire.Decoder   // by variant
 	left      [rateCount]int32 // tokens of the session whose read is being decoded
@@ -51,6 +52,7 @@ func (r *receiver) read(slot uint32, p []byte) int {
 		// answer the ping instead, which shows that it reads too.
 		rec.flags &^= flagPinged
 	}
+	since := r.ps.Now() - rec.pingedAt // of use if pinged
 	r.left = r.buckets.tokens(rec)
 	r.answers.begin(slot)
 	defer r.answers.done()
@@ -58,6 +60,9 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	r.received.count(r.counters)
 	r.assembly.dropIdle(rec)
 	r.answers.flush(slot)
+	if pinged && rec.flags&flagPinged == 0 {
+		r.pongs.count(since)
+	}
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !r.buckets.limited(rec) {
 		return used
 	}

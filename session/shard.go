@@ -43,6 +43,7 @@ type shard struct {
 
 	// How sessions are watched, and how they end.
 	heartbeats heartbeats
+	pongs      pongTimes
 	closer     closer
 	refuser    refuser
 	shutdown   shutdownRun
@@ -79,6 +80,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
 		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing}
 	h.heartbeats = heartbeats{env: h.env, renewals: &h.renewals, grants: &h.grants, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
+	h.pongs.limit = h.heartbeats.intervals.pong / 2
 	h.commands = commands{env: h.env, events: &h.eventing, renewals: &h.renewals, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
 	h.permissions = permitting{env: h.env, events: &h.eventing, grants: &h.grants, topics: &h.topics, answers: &h.answers}
 	h.renewals = renewals{env: h.env, events: &h.eventing, users: &h.users, grants: &h.grants, topics: &h.topics, clients: &h.clients, answers: &h.answers, commands: &h.commands,
@@ -88,7 +90,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.arrivals = arrivals{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, upgrader: &h.upgrader, closer: &h.closer}
 	h.fanout.leaving = &h.departures
 	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
-		commands: &h.commands, events: &h.eventing, assembly: &h.assembly, decoders: srv.protocols.newDecoders()}
+		commands: &h.commands, events: &h.eventing, assembly: &h.assembly, pongs: &h.pongs, decoders: srv.protocols.newDecoders()}
 	h.refuser = refuser{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, log: &h.log, closer: &h.closer}
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
 	h.upgrader = upgrader{env: h.env, arrivals: &h.arrivals, permissions: &h.permissions, buckets: &h.buckets, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
@@ -270,6 +272,9 @@ func (h *shard) cut(r *relocation) {
 
 // OnTick implements poller.Handler.
 func (h *shard) OnTick() {
+	if h.pongs.tick() {
+		h.ps.PeersLate()
+	}
 	h.users.trim()
 	h.grants.trim()
 	h.topics.trim()
