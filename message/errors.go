@@ -65,8 +65,8 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Detail }
 // Renamed returns a *FieldError with another name for the field, for input
 // that uses this name. It returns other errors unchanged.
 func Renamed(err error, field string) error {
-	var fe *FieldError
-	if !errors.As(err, &fe) {
+	fe, ok := errors.AsType[*FieldError](err)
+	if !ok {
 		return err
 	}
 	return &FieldError{field, fe.Detail}

@@ -66,7 +66,7 @@ type Open struct {
 	Topics   *message.Patterns // nil: none
 }
 
-// Authenticate implements Authenticator.
+// Authenticate implements Authenticator. It answers at once, so later may be nil.
 func (a *Open) Authenticate(at *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool) {
 	claimed, user := false, ""
 	if a.Topics.ForUsers() { // the uid may come behind the topics

@@ -57,9 +57,12 @@ func CheckMeta(meta []byte) error {
 
 // check returns a *message.FieldError if a limit is out of range.
 func (l *SessionLimits) check() error {
-	for name, d := range map[string]time.Duration{"ping_interval": l.PingInterval, "idle": l.Idle, "idle_read": l.IdleRead, "idle_write": l.IdleWrite} {
-		if d > maxTime {
-			return &message.FieldError{Field: "limits." + name, Detail: fmt.Sprintf("%v; allowed are up to %v, 0 for the default and negative values for none", d, maxTime)}
+	for _, it := range [...]struct {
+		name string
+		d    time.Duration
+	}{{"ping_interval", l.PingInterval}, {"idle", l.Idle}, {"idle_read", l.IdleRead}, {"idle_write", l.IdleWrite}} {
+		if it.d > maxTime {
+			return &message.FieldError{Field: "limits." + it.name, Detail: fmt.Sprintf("%v; allowed are up to %v, 0 for the default and negative values for none", it.d, maxTime)}
 		}
 	}
 	if l.Topics > maxTopicsOfSession {

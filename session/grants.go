@@ -322,21 +322,28 @@ func (o *Options) sessionLimits(l *SessionLimits) sessionLimits {
 		}
 		return ticks(max(d, 0))
 	}
-	count := func(n, of, none int) int {
-		switch {
-		case n == 0:
-			return of
-		case n < 0:
-			return none
-		}
-		return n
-	}
 	return sessionLimits{
 		ping: own(l.PingInterval, o.PingInterval), idle: own(l.Idle, o.Idle),
 		idleRead: own(l.IdleRead, o.IdleRead), idleWrite: own(l.IdleWrite, o.IdleWrite),
-		messages: uint32(count(l.Messages, o.Rates.Messages, 0)),
-		topics:   uint16(count(l.Topics, o.MaxTopics, maxTopicsOfSession)),
+		messages: uint32(limitOr(l.Messages, o.Rates.Messages, 0)),
+		topics:   uint16(o.topicsOf(l)),
 	}
+}
+
+// topicsOf returns how many topics a session with these limits may have.
+func (o *Options) topicsOf(l *SessionLimits) int {
+	return limitOr(l.Topics, o.MaxTopics, maxTopicsOfSession)
+}
+
+// limitOr returns a limit of SessionLimits: usual if it is 0, none if it is negative.
+func limitOr(n, usual, none int) int {
+	switch {
+	case n == 0:
+		return usual
+	case n < 0:
+		return none
+	}
+	return n
 }
 
 // maxTopicsOfSession is the largest number of topics of a session.

@@ -27,7 +27,7 @@ func (u *upgrader) register(slot uint32, o *upgrade) {
 		rec.flags |= flagEcho
 		u.ps.SetLargeBacklog(slot)
 	}
-	if refusal := u.srv.revoked.refusal(&o.grant, u.srv.clock()); refusal != nil {
+	if refusal := u.srv.revoked.refusal(&o.grant, u.srv.clock); refusal != nil {
 		u.refuser.refuseUpgrade(slot, o, refusal)
 		return
 	}

@@ -140,7 +140,7 @@ func (rs *renewals) decided(rn *renewal, g Grant, refusal *ws.Refusal) {
 			return
 		}
 		if refusal = rs.opt.expired(&g); refusal == nil {
-			refusal = rs.srv.revoked.refusal(&g, rs.srv.clock())
+			refusal = rs.srv.revoked.refusal(&g, rs.srv.clock)
 		}
 	}
 	uid := string(rs.users.uid(rec))
@@ -161,7 +161,7 @@ func (rs *renewals) decided(rn *renewal, g Grant, refusal *ws.Refusal) {
 // renew gives a session a new grant. Topics of commands that are not permitted any
 // more are left, and new ones of Grant.Topics joined.
 func (rs *renewals) renew(slot uint32, rec *record, rn *renewal, g *Grant) {
-	most, missing := int(rs.opt.sessionLimits(&g.Limits).topics), rs.missing(rec, g.Topics)
+	most, missing := rs.opt.topicsOf(&g.Limits), rs.missing(rec, g.Topics)
 	if int(rec.count)+len(missing) > most {
 		rs.counters.limit(limitTopics)
 		rs.refuse(slot, rec, rn, "too_many_topics", "the session would have more topics than it may (session.max_topics)")

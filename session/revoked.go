@@ -42,14 +42,15 @@ func (r *revoked) forget(now time.Duration) {
 }
 
 // refusal refuses credentials that were issued before the time of a call. If their
-// time is not known they pass: they may be newer than the call.
-func (r *revoked) refusal(g *Grant, now time.Duration) *ws.Refusal {
+// time is not known they pass: they may be newer than the call. The clock is read only
+// if there was a call.
+func (r *revoked) refusal(g *Grant, clock func() time.Duration) *ws.Refusal {
 	if !r.some.Load() || g.Issued.IsZero() {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forget(now)
+	r.forget(clock())
 	for _, c := range r.calls {
 		if (c.uid == "" || c.uid == g.UID) && g.Issued.Before(c.before) {
 			return ws.Unauthorized("the credentials were revoked").WithCause(CauseExpired)

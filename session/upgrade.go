@@ -37,6 +37,7 @@ type upgrader struct {
 	events      *eventing
 
 	parser     *ws.Parser
+	open       *Open       // the authenticator, if it is this one
 	attempt    Attempt     // what the authenticator is asked about now
 	asking     uint32      // its slot
 	logins     []poller.ID // in stateAuth; the authenticator has not seen their credentials yet
@@ -44,6 +45,7 @@ type upgrader struct {
 }
 
 func (u *upgrader) init() (err error) {
+	u.open, _ = u.opt.Authenticator.(*Open)
 	u.attempt.Remote = func() netip.AddrPort { return u.remotes.of(u.asking) }
 	head := ws.ParserOptions{
 		MaxHead:      u.opt.MaxHead,
@@ -152,7 +154,7 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 		u.awaitLogin(slot, o)
 		return u.readAhead(slot, p, n)
 	}
-	grant, refusal, pending := u.authenticate(slot, req, o, len(p))
+	refusal, pending := u.authenticate(slot, req, o, len(p))
 	switch {
 	case pending:
 		if refusal = u.upgrades.startWaiting(slot); refusal != nil {
@@ -168,17 +170,25 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 		u.refuser.refuseUpgrade(slot, o, refusal)
 		return len(p)
 	}
-	if u.takeGrant(slot, o, grant) && u.moveHome(slot, o, p[n:]) {
+	if u.takeGrant(slot, o) && u.moveHome(slot, o, p[n:]) {
 		return u.readAhead(slot, p, n)
 	}
 	return len(p)
 }
 
-// authenticate asks the authenticator about a request, for which n bytes are held.
-func (u *upgrader) authenticate(slot uint32, req *ws.Request, o *upgrade, n int) (g Grant, refusal *ws.Refusal, pending bool) {
+// authenticate asks the authenticator about a request, for which n bytes are held. The
+// grant is in the upgrade then, and is not checked yet.
+func (u *upgrader) authenticate(slot uint32, req *ws.Request, o *upgrade, n int) (refusal *ws.Refusal, pending bool) {
+	u.asking = slot
+	u.attempt.Request, u.attempt.Encoding = req, u.srv.protocols.variants[o.variant].Encoding.Name()
+	if u.open != nil { // it answers at once, so nothing is held
+		o.grant, refusal, _ = u.open.Authenticate(&u.attempt, nil)
+		u.attempt.Request = nil
+		return refusal, false
+	}
 	d, refusal := u.ask(u.ps.ID(slot), n)
 	if refusal != nil {
-		return g, refusal, false
+		return refusal, false
 	}
 	defer func() {
 		u.attempt.Request = nil
@@ -186,9 +196,8 @@ func (u *upgrader) authenticate(slot uint32, req *ws.Request, o *upgrade, n int)
 			d.release()
 		}
 	}()
-	u.asking = slot
-	u.attempt.Request, u.attempt.Encoding = req, u.srv.protocols.variants[o.variant].Encoding.Name()
-	return u.opt.Authenticator.Authenticate(&u.attempt, d.later)
+	o.grant, refusal, pending = u.opt.Authenticator.Authenticate(&u.attempt, d.later)
+	return refusal, pending
 }
 
 // readAhead reads the frames that a client sent right after its request, without
@@ -258,7 +267,8 @@ func (u *upgrader) authDone(id poller.ID, v *authResult) {
 		u.refuser.refuseUpgrade(slot, o, v.refusal)
 		return
 	}
-	if u.takeGrant(slot, o, v.grant) {
+	o.grant = v.grant
+	if u.takeGrant(slot, o) {
 		u.moveHome(slot, o, nil)
 	}
 }
@@ -267,16 +277,17 @@ func (u *upgrader) authDone(id poller.ID, v *authResult) {
 // are not valid.
 const badGrantEvery = 60
 
-// takeGrant stores a grant in the upgrade. It refuses the upgrade and returns false
-// if the grant is not valid. It XX
-func (u *upgrader) takeGrant(slot uint32, o *upgrade, g Grant) bool {
-	err := checkGrant(&g)
+// takeGrant checks the grant of an upgrade. It refuses the upgrade and returns false
+// if the grant is not valid or has expired. It checks the grants of every
+// authenticator, because a topic becomes a NATS subject, and user ids go into logs and
+// headers.
+func (u *upgrader) takeGrant(slot uint32, o *upgrade) bool {
+	err := checkGrant(&o.grant)
 	if err == nil {
-		if refusal := u.opt.expired(&g); refusal != nil {
+		if refusal := u.opt.expired(&o.grant); refusal != nil {
 			u.refuser.refuseUpgrade(slot, o, refusal)
 			return false
 		}
-		o.grant = g
 		return true
 	}
 	u.counters.badGrants.Add(1)
@@ -297,7 +308,7 @@ func (u *upgrader) moveHome(slot uint32, o *upgrade, unread []byte) bool {
 		slices.Sort(o.grant.Topics)
 		o.grant.Topics = slices.Compact(o.grant.Topics)
 	}
-	if most := int(u.opt.sessionLimits(&o.grant.Limits).topics); len(o.grant.Topics) > most {
+	if most := u.opt.topicsOf(&o.grant.Limits); len(o.grant.Topics) > most {
 		u.counters.limit(limitTopics)
 		u.refuser.refuseUpgrade(slot, o, ws.Forbidden(fmt.Sprintf("topic: a session may have at most %d topics (session.max_topics)", most)).WithCause(CauseMaxTopics))
 		return false
