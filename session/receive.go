@@ -56,7 +56,7 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	defer r.answers.done()
 	used := r.decode(slot, p)
 	r.received.count(r.counters)
-	r.assembly.dropIdle(rec)
+	r.assembly.dropIdle(slot, rec)
 	r.answers.flush(slot)
 	if rec.state != stateOpen || rec.flags&flagEcho != 0 || !r.buckets.limited(rec) {
 		return used
@@ -114,7 +114,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 				frames = 0
 			}
 		}
-		in := r.assembly.of(rec)
+		in := r.assembly.of(slot, rec)
 		n, ev, err := r.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
 		r.left[rateBytes] -= int32(n + ev.Inflated)
