@@ -114,11 +114,12 @@ func (as *arrivals) passed(r *relocation) bool {
 }
 
 // hold makes a session that has arrived wait for the messages before the mark.
-func (as *arrivals) hold(slot uint32, rec *record, r *relocation) {
+func (as *arrivals) hold(slot uint32, o *upgrade) {
+	r := o.move
 	r.arrival.id = as.ps.ID(slot)
 	if !as.passed(r) {
 		r.arrival.held = true
-		rec.awaited++
+		o.awaited++
 	}
 }
 

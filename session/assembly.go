@@ -18,7 +18,8 @@ const (
 // is charged to its connection with what its buffer takes. Owned by the shard.
 type assembly struct {
 	ps      *poller.Shard
-	index   offheap.Index[*inbound] // by record.inbound
+	table   *offheap.Table // by slot: position in index. The slot is hash and key at once
+	index   offheap.Index[*inbound]
 	buffers offheap.Buffers
 	free    []*inbound
 	spare   [][]byte
@@ -33,6 +34,7 @@ type inbound struct {
 	ws.Inbound
 	of           *assembly
 	slot         uint32
+	at           uint32 // in assembly.index
 	mapped       bool   // its buffer is a mapping of its own
 	waits        bool   // in the list of messages whose clock runs
 	since        uint32 // tick at which the message began, if waits
@@ -70,27 +72,38 @@ func (m *assembly) open(slot uint32, rec *record) *inbound {
 	} else {
 		in = new(inbound)
 	}
-	in.of, in.slot, in.Alloc = m, slot, in
-	rec.inbound = m.index.Put(in)
+	at := m.index.Put(in)
+	if m.table.Insert(slot, at) != nil {
+		m.index.Drop(at)
+		m.ps.Uncharge(slot, inboundSize)
+		return nil
+	}
+	in.of, in.slot, in.at, in.Alloc = m, slot, at, in
+	rec.flags |= flagInbound
 	return in
 }
 
 // of returns the connection's inbound, nil if it has none.
-func (m *assembly) of(rec *record) *inbound {
-	if rec.inbound == 0 {
+func (m *assembly) of(slot uint32, rec *record) *inbound {
+	if rec.flags&flagInbound == 0 {
 		return nil
 	}
-	return m.index.Get(rec.inbound)
+	p := m.table.Probe(slot)
+	p.Next()
+	return m.index.Get(p.Val())
 }
 
 // drop frees a connection's inbound, if it has one, and takes back the charge.
-func (m *assembly) drop(rec *record) {
-	in := m.of(rec)
-	if in == nil {
-		return
+func (m *assembly) drop(slot uint32, rec *record) {
+	if in := m.of(slot, rec); in != nil {
+		rec.flags &^= flagInbound
+		m.forget(in)
 	}
-	m.index.Drop(rec.inbound)
-	rec.inbound = 0
+}
+
+func (m *assembly) forget(in *inbound) {
+	m.table.Delete(in.slot, in.at)
+	m.index.Drop(in.at)
 	m.stopClock(in)
 	m.ps.Uncharge(in.slot, inboundSize+in.Cap())
 	m.release(in)
@@ -102,9 +115,9 @@ func (m *assembly) drop(rec *record) {
 
 // dropIdle drops a connection's inbound unless a message is in progress: the
 // connection's next frame may come much later.
-func (m *assembly) dropIdle(rec *record) {
-	if in := m.of(rec); in != nil && !in.Active() && !in.waits {
-		m.drop(rec)
+func (m *assembly) dropIdle(slot uint32, rec *record) {
+	if in := m.of(slot, rec); in != nil && !in.Active() && !in.waits {
+		m.drop(slot, rec)
 	}
 }
 
@@ -202,6 +215,7 @@ func (m *assembly) overdue(now, limit uint32) *inbound {
 
 // trim frees half of the spare buffers.
 func (m *assembly) trim() {
+	m.table.Trim()
 	for keep := len(m.spare) / 2; len(m.spare) > keep; {
 		n := len(m.spare) - 1
 		m.spared -= cap(m.spare[n])
@@ -213,6 +227,9 @@ func (m *assembly) trim() {
 // close frees everything.
 func (m *assembly) close() {
 	for n := uint32(1); m.index.Len() > 0; n++ {
-		m.drop(&record{inbound: n})
+		if in := m.index.Get(n); in != nil {
+			m.forget(in)
+		}
 	}
+	m.table.Close()
 }

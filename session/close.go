@@ -170,7 +170,7 @@ func (c *closer) halfClose(slot uint32, rec *record) {
 	rec.state = stateHalfClosed // before unregister, which may wake waiters for its topics
 	c.unregister(slot, nil)
 	c.upgrades.drop(rec)
-	c.assembly.drop(rec)
+	c.assembly.drop(slot, rec)
 	c.ps.CloseWrite(slot)
 	c.ps.Resume(slot)
 	rec.pingedAt, rec.userHash = c.ps.Now(), 0

@@ -87,9 +87,9 @@ func (cs *commands) subscribe(slot uint32, rec *record, c *wire.Command) {
 		}
 	}
 	most := cs.grants.maxTopics(rec)
-	if waiting := max(most, minPendingSubs); int(rec.awaited) >= waiting {
+	if waiting := max(most, minPendingSubs); cs.decisions.pending(slot) >= waiting {
 		cs.counters.limit(limitTopics)
-		cs.answers.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", rec.awaited, waiting))
+		cs.answers.fail(slot, c.Ref, "too_many_topics", "topics", fmt.Sprintf("%d sub commands wait for their answers; at most %d may", cs.decisions.pending(slot), waiting))
 		return
 	}
 	if asked := cs.unpermitted(rec, c.Topics); len(asked) > 0 {
@@ -137,7 +137,7 @@ func (cs *commands) enter(slot uint32, rec *record, reply wire.Reply, topics []s
 		}
 	}
 	if sub.pending > 0 {
-		rec.awaited++
+		cs.decisions.begin(slot)
 	} else {
 		cs.answers.reply(slot, &reply)
 	}
@@ -164,8 +164,8 @@ func (cs *commands) subscribed(slot uint32, sub *pendingSub) {
 	if sub.pending--; sub.pending > 0 || sub.failed {
 		return
 	}
-	if rec := cs.rec(slot); rec.state == stateOpen {
-		rec.awaited--
+	if cs.rec(slot).state == stateOpen {
+		cs.decisions.end(slot)
 		cs.answers.reply(slot, &sub.reply)
 	}
 }

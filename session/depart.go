@@ -223,7 +223,7 @@ func (ds *departures) depart(slot uint32, r *relocation) {
 	ds.closer.unregister(slot, nil)
 	o.remote, o.counted = ds.remotes.take(slot) // after Closed, which is told of it
 	ds.counters.closed[ReasonLogin].Add(1)
-	ds.assembly.drop(rec)
+	ds.assembly.drop(slot, rec)
 	ds.srv.waiting.Add(1) // while it moves
 	ds.ps.Move(slot, r.to.index, o, nil)
 }

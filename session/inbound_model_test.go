@@ -28,7 +28,7 @@ func (r *rig) sumInbound() (sum int64) {
 			held := charged[h.ps.ID(slot)]
 			sum += int64(held)
 			mine := 0
-			if in := h.assembly.of(h.rec(slot)); in != nil {
+			if in := h.assembly.of(slot, h.rec(slot)); in != nil {
 				inbounds++
 				mine = inboundSize + in.Cap()
 				if in.slot != slot {

@@ -58,7 +58,7 @@ func (r *receiver) read(slot uint32, p []byte) int {
 	defer r.answers.done()
 	used := r.decode(slot, p)
 	r.received.count(r.counters)
-	r.assembly.dropIdle(rec)
+	r.assembly.dropIdle(slot, rec)
 	r.answers.flush(slot)
 	if pinged && rec.flags&flagPinged == 0 {
 		r.pongs.count(since)
@@ -119,7 +119,7 @@ func (r *receiver) decode(slot uint32, p []byte) (used int) {
 				frames = 0
 			}
 		}
-		in := r.assembly.of(rec)
+		in := r.assembly.of(slot, rec)
 		n, ev, err := r.decoders[rec.variant].Next(p[used:], in.decoder(), limits)
 		used += n
 		r.left[rateBytes] -= int32(n + ev.Inflated)

@@ -6,9 +6,9 @@ import "belfry/ws"
 // received is decoded, but for rest bytes at the end, the start of a frame. If a
 // message is in progress or a frame has begun, its clock starts.
 func (r *receiver) unfinished(slot uint32, rec *record, rest int) {
-	in := r.assembly.of(rec)
+	in := r.assembly.of(slot, rec)
 	if !in.Active() {
-		r.assembly.drop(rec)
+		r.assembly.drop(slot, rec)
 		in = nil
 	}
 	if r.opt.MessageTime <= 0 || in == nil && rest == 0 {
@@ -26,7 +26,7 @@ func (r *receiver) unfinished(slot uint32, rec *record, rest int) {
 // node's input. endInbound ends the connection later.
 func (r *receiver) reclaim(slot uint32) {
 	rec := r.rec(slot)
-	r.assembly.drop(rec)
+	r.assembly.drop(slot, rec)
 	if rec.flags&flagReclaimed == 0 {
 		rec.flags |= flagReclaimed
 		r.reclaimed = append(r.reclaimed, r.ps.ID(slot))

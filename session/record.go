@@ -12,6 +12,7 @@ type record struct {
 	state   state
 	variant uint8 // index in protocols.variants
 	flags   flags
+	count   uint16 // memberships
 	reason  Reason
 
 	grant     uint32      // index in shard.grants + 1; 0: nothing was granted that differs from the default
@@ -21,12 +22,9 @@ type record struct {
 	newer     uint32      // the next younger session of the user, slot + 1
 	older     uint32      // the next older one
 	topics    uint32      // first membership + 1
-	count     uint16      // memberships
-	awaited   uint16      // subscriptions of the bus that the upgrade waits for; once open, sub commands not answered yet
 
 	openedAt uint32 // Unix seconds
 	pingedAt uint32 // tick, while flagPinged; closing: bytes received since; half-closed: tick of that
-	inbound  uint32 // index in shard.assembly; 0: no message is in progress
 	// side is an index: in shard.halfOpen (+ 1) while the request is not complete, in
 	// shard.upgrades while the upgrade waits, in shard.buckets if flagMetered.
 	// Without flagMetered 0 means none.
@@ -64,6 +62,7 @@ const (
 	flagLeaving                     // it moves to another shard as soon as it has its messages
 	flagKept                        // shard.eventing has a record of it
 	flagHeld                        // is not read until Server.Resume
+	flagInbound                     // shard.assembly has a message in progress
 )
 
 // flagsUnread are those of sessions that are not read for a while.

@@ -42,7 +42,7 @@ func (u *upgrader) register(slot uint32, o *upgrade) {
 		u.refuser.refuseUpgrade(slot, o, ws.Unavailable("this server's tables are full", u.opt.RetryAfter).WithCause(CauseMemory))
 		return
 	}
-	if rec.awaited > 0 {
+	if o.awaited > 0 {
 		if refusal := u.upgrades.startWaiting(slot); refusal != nil {
 			u.refuser.refuseUpgrade(slot, o, refusal)
 			return
@@ -56,7 +56,7 @@ func (u *upgrader) register(slot uint32, o *upgrade) {
 }
 
 // enter enters a session into the tables of users and topics, and counts in
-// record.awaited what the bus does not carry yet.
+// upgrade.awaited what the bus does not carry yet.
 func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
 	if err := u.grants.put(rec, &o.grant); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
 			return err
 		}
 		if !u.users.join(slot, rec) {
-			rec.awaited++
+			o.awaited++
 		}
 	}
 	if err := u.events.keep(slot, rec, o); err != nil {
@@ -78,24 +78,24 @@ func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
 		if j.by == permitPattern && !u.grants.maySubscribe(rec, j.name) {
 			continue // the client learns it from its hello
 		}
-		if err := u.join(slot, rec, j.name, j.by); err != nil {
+		if err := u.join(slot, rec, o, j.name, j.by); err != nil {
 			return err
 		}
 	}
 	for _, topic := range o.grant.Topics {
-		if err := u.join(slot, rec, topic, permitGranted); err != nil {
+		if err := u.join(slot, rec, o, topic, permitGranted); err != nil {
 			return err
 		}
 	}
 	if o.move != nil {
-		u.arrivals.hold(slot, rec, o.move)
+		u.arrivals.hold(slot, o)
 	}
 	return nil
 }
 
-// join enters a session into a topic, and counts in record.awaited if the bus does not
+// join enters a session into a topic, and counts in upgrade.awaited if the bus does not
 // carry it yet.
-func (u *upgrader) join(slot uint32, rec *record, topic string, by permit) error {
+func (u *upgrader) join(slot uint32, rec *record, o *upgrade, topic string, by permit) error {
 	t, joined, err := u.topics.join(slot, rec, topic)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (u *upgrader) join(slot uint32, rec *record, topic string, by permit) error
 	u.topics.permitBy(rec, t, by)
 	if joined && !u.topics.at(t).ready {
 		u.topics.await(t, waiter{id: u.ps.ID(slot)})
-		rec.awaited++
+		o.awaited++
 	}
 	return nil
 }
@@ -155,10 +155,11 @@ func (u *upgrader) evictOldest(hash uint32, uid string) {
 // ready counts down the subscriptions that an upgrade waits for.
 func (u *upgrader) ready(slot uint32) {
 	rec := u.rec(slot)
-	if rec.state != stateJoin || rec.awaited == 0 {
+	if rec.state != stateJoin || rec.side == 0 {
 		return
 	}
-	if rec.awaited--; rec.awaited > 0 {
+	o := u.upgrades.get(rec)
+	if o.awaited--; o.awaited > 0 {
 		return
 	}
 	u.accept(slot, rec, u.upgrades.take(rec))

@@ -112,7 +112,7 @@ func (rs *renewals) run() (more bool) {
 // Their answers would not find it under its new id.
 func (rs *renewals) settled(slot uint32) bool {
 	rec := rs.rec(slot)
-	return rec.awaited == 0 && rs.commands.pubs.own[rs.ps.ID(slot)] == 0 && rs.events.answered(slot, rec)
+	return rs.commands.decisions.pending(slot) == 0 && rs.commands.pubs.own[rs.ps.ID(slot)] == 0 && rs.events.answered(slot, rec)
 }
 
 func (rs *renewals) ask(slot uint32, rn *renewal) {

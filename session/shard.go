@@ -1,6 +1,7 @@
 package session
 
 import (
+	"belfry/offheap"
 	"belfry/poller"
 )
 
@@ -70,7 +71,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.upgrades = upgrades{env: h.env, arrivals: &h.arrivals}
 	h.orders.env = h.env
 	h.answers.env = h.env
-	h.assembly = assembly{ps: ps, buffers: ps.NewBuffers()}
+	h.assembly = assembly{ps: ps, table: offheap.NewTable(h.opt.Poller.Memory.Owner("messages")), buffers: ps.NewBuffers()}
 	h.calls.env = h.env
 	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers}
 	h.pubs.init(&h.env, &h.answers)
@@ -187,7 +188,7 @@ func (h *shard) OnTimer(slot uint32) {
 func (h *shard) OnClose(slot uint32, cause poller.Reason, err error) {
 	defer h.srv.connEnded() // also after a panic
 	rec := h.rec(slot)
-	h.assembly.drop(rec) // before anything that may fail
+	h.assembly.drop(slot, rec) // before anything that may fail
 	if rec.reason == ReasonNone {
 		rec.reason = lossReason(cause)
 		if rec.openedAt == 0 {

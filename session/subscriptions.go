@@ -21,12 +21,16 @@ type Subscriptions interface {
 }
 
 // decisions are sub commands of a shard's sessions that wait for
-// Options.Subscriptions. Owned by the shard.
+// Options.Subscriptions, and how many wait at all. Owned by the shard.
 type decisions struct {
 	env
 	clients *clients
 	answers *answers
 	waiting map[poller.ID][]*undecided // by session, in the order of the commands
+
+	// How many sub commands of a session are not answered yet: they wait for decisions
+	// or for the bus.
+	unanswered map[poller.ID]int
 }
 
 // undecided is a sub command that waits for decisions. It is on the Go heap only
@@ -67,7 +71,7 @@ func (ds *decisions) ask(slot uint32, rec *record, c *wire.Command, asked []stri
 		ds.waiting = map[poller.ID][]*undecided{}
 	}
 	ds.waiting[u.id] = append(ds.waiting[u.id], u)
-	rec.awaited++
+	ds.begin(slot)
 	client, told := ds.clients.of(slot), 0
 	defer func() { ds.srv.deciding.Add(int64(told - len(asked))) }() // not 0 after a panic
 	for _, topicName := range asked {
@@ -125,10 +129,9 @@ func (ds *decisions) decided(u *undecided, topicName string, ok bool, detail str
 		return
 	}
 	ds.forget(u)
-	rec := ds.rec(slot)
-	rec.awaited--
+	ds.end(slot)
 	switch {
-	case rec.state != stateOpen:
+	case ds.rec(slot).state != stateOpen:
 	case u.denied != "":
 		ds.answers.fail(slot, u.ref, "forbidden", "topics", u.denied)
 	default:
@@ -159,10 +162,46 @@ func (ds *decisions) withdraw(slot uint32, topicName string) {
 
 // drop forgets the commands of a session that ends.
 func (ds *decisions) drop(slot uint32) {
+	if ds.unanswered != nil {
+		ds.answered(ds.ps.ID(slot))
+	}
 	if ds.waiting == nil {
 		return
 	}
 	if delete(ds.waiting, ds.ps.ID(slot)); len(ds.waiting) == 0 {
 		ds.waiting = nil
+	}
+}
+
+// begin counts a sub command that is not answered yet: it waits for a decision or for
+// the bus.
+func (ds *decisions) begin(slot uint32) {
+	if ds.unanswered == nil {
+		ds.unanswered = map[poller.ID]int{}
+	}
+	ds.unanswered[ds.ps.ID(slot)]++
+}
+
+// end counts a sub command less.
+func (ds *decisions) end(slot uint32) {
+	id := ds.ps.ID(slot)
+	if n := ds.unanswered[id]; n > 1 {
+		ds.unanswered[id] = n - 1
+		return
+	}
+	ds.answered(id)
+}
+
+// pending returns how many sub commands of a session are not answered yet.
+func (ds *decisions) pending(slot uint32) int {
+	if ds.unanswered == nil {
+		return 0
+	}
+	return ds.unanswered[ds.ps.ID(slot)]
+}
+
+func (ds *decisions) answered(id poller.ID) {
+	if delete(ds.unanswered, id); len(ds.unanswered) == 0 {
+		ds.unanswered = nil
 	}
 }

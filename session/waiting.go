@@ -18,6 +18,7 @@ type upgrade struct {
 
 	credentials []byte // of the login command
 	grant       Grant  // of the authenticator
+	awaited     int    // subscriptions of the bus that it waits for; a relocation waits for its mark, too
 
 	// Of a session of nobody that has logged in (relocation).
 	move    *relocation // nil: this is no such session
