@@ -228,3 +228,29 @@ func TestCloseDuringHandshake(t *testing.T) {
 		t.Errorf("%d sessions", st.Sessions)
 	}
 }
+
+// What the socket does not take is kept for it up to maxOwed, then the connection fails: a
+// client that makes TLS answer and reads nothing costs no more.
+func TestOwed(t *testing.T) {
+	ours, theirs := loopback(t)
+	defer ours.Close()
+	defer theirs.Close()
+	var s stream
+	s.init(ours, make(gate, 1))
+	record := make([]byte, 16<<10)
+	for n := 0; ; n++ {
+		_, err := s.Write(record)
+		if len(s.owed) > maxOwed {
+			t.Fatalf("%d bytes wait for the client", len(s.owed))
+		}
+		if err == errUnread {
+			break
+		}
+		if err != nil || n > 10_000 {
+			t.Fatalf("%v after %d records", err, n)
+		}
+	}
+	if len(s.owed) < maxOwed/2 {
+		t.Errorf("%d bytes wait", len(s.owed))
+	}
+}

@@ -36,7 +36,7 @@ func TestAuthSettings(t *testing.T) {
 		{"cookie for any page, on purpose", "", "", func(c *Config) {
 			c.Auth.JWT.JWKS, c.Auth.Cookie, c.Upgrade.Origins, c.Auth.CookieAnyOrigin = "keys.json", "auth", []string{"*", "null"}, true
 		}},
-		{"short secret", "auth.jwt.secret", "has 31 bytes; allowed are 32 or more", func(c *Config) { c.Auth.JWT.Secret = jwtSecret[1:] }},
+		{"short secret", "auth.jwt.secret", "has 31 bytes; allowed are 32 or more", func(c *Config) { c.Auth.JWT.Secret = Secret(jwtSecret[1:]) }},
 		{"eight files", "", "", func(c *Config) { c.Auth.JWT.PublicKeyFile = strings.Split("abcdefgh", "") }},
 		{"nine files", "auth.jwt.public_key_file", "9 files; allowed are up to 8", func(c *Config) { c.Auth.JWT.PublicKeyFile = strings.Split("abcdefghi", "") }},
 		{"alg none", "auth.jwt.algorithms", `"none"; allowed are HS256`, func(c *Config) { c.Auth.JWT.Algorithms = []string{"ES256", "none"} }},
