@@ -98,3 +98,26 @@ func TestLimits(t *testing.T) {
 		}
 	}
 }
+
+// What claims that decide may look like.
+func TestDates(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		`0`: time.Unix(0, 0), `1`: time.Unix(1, 0), `1.5e9`: time.Unix(15e8, 0), `1700000000.25`: time.Unix(1700000000, 25e7), `253402300799`: time.Unix(lastDate, 0),
+	} {
+		if d, err := date("exp", []byte(text)); err != nil || !d.Time.Equal(want) {
+			t.Errorf("%s: %v, %v; want %v", text, d, err, want)
+		}
+	}
+	for _, text := range []string{`-1`, `-0.1`, `253402300800`, `1e18`, `1e400`, `"1700000000"`, `true`, `[1]`, `{}`} {
+		if d, err := date("exp", []byte(text)); err == nil {
+			t.Errorf("%s: %v", text, d)
+		}
+	}
+	for _, claim := range []string{"exp", "nbf", "iat"} {
+		_, err := readClaims([]byte(`{"` + claim + `":"soon"}`))
+		var wrong *claimError
+		if !errors.As(err, &wrong) || wrong.claim != claim {
+			t.Errorf("%s is a text: %v", claim, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"belfry/message"
 )
 
 // cluster is nodes that ask each other; each ask takes a millisecond.
@@ -210,4 +213,61 @@ func TestSyncBadAnswers(t *testing.T) {
 	if _, err := s.Answer(1, []byte("no JSON")); err == nil {
 		t.Error("a malformed ask was answered")
 	}
+}
+
+// A page fits into a command of the bus, however long the names of users are, and the
+// pages have every user.
+func TestSyncPageBytes(t *testing.T) {
+	set := NewRevocations(0, 0)
+	now := time.Now()
+	const users = 1500
+	for i := range users {
+		add(t, set, fmt.Sprintf("%0*d", message.MaxUIDLen, i), now, now)
+	}
+	s := NewRevocationSync(set, SyncOptions{Alone: true})
+	got, after := 0, ""
+	for {
+		body, err := s.Answer(1, []byte(`{"digest":"other","after":"`+after+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(body) > 60<<10 { // a command has room for 64 KiB
+			t.Fatalf("a page of %d bytes", len(body))
+		}
+		var page revocationPage
+		if err := json.Unmarshal(body, &page); err != nil {
+			t.Fatal(err)
+		}
+		if got += len(page.Users); !page.More || len(page.Users) == 0 {
+			break
+		}
+		after = page.Users[len(page.Users)-1].UID
+	}
+	if got != users {
+		t.Errorf("%d users", got)
+	}
+}
+
+// A node that never answers is asked three times and then left alone until the bus says
+// that it is back, or its turn comes.
+func TestSyncGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cluster{nodes: map[uint32]*clusterNode{}}
+		n := c.join(t, 1, 0)
+		n.sync.PeerUp(7)
+		time.Sleep(10 * time.Minute)
+		asks := func() int {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.asks
+		}
+		if got := asks(); got != attempts || n.sync.Stats().Failed != attempts {
+			t.Errorf("%d asks, %+v", got, n.sync.Stats())
+		}
+		n.sync.PeerUp(7)
+		time.Sleep(10 * time.Minute)
+		if got := asks(); got != 2*attempts {
+			t.Errorf("%d asks", got)
+		}
+	})
 }
