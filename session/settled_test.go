@@ -5,6 +5,7 @@ import (
 
 	"belfry/message"
 	"belfry/wire"
+	"belfry/ws"
 )
 
 // An auth is decided when all commands before it have been answered: their answers
@@ -89,4 +90,60 @@ func TestAuthIsDecidedOnce(t *testing.T) {
 	}
 	second(Grant{UID: "bob"}, nil)
 	c.want("terror 2 forbidden")
+}
+
+// A login that is granted twice moves the session once.
+func TestLoginIsDecidedOnce(t *testing.T) {
+	w, g := newWallet(nil), newGate(false)
+	r := walletRig(t, Options{Interest: g}, w)
+	c := r.lines("/lp")
+	c.want("thello   []")
+	g.set(true)
+	c.say(prefixedText, "auth 1 later")
+	later := <-w.later
+	later(Grant{UID: "bob"}, nil)
+	later(Grant{UID: "bob"}, nil)
+	later(Grant{}, ws.Forbidden("no"))
+	eventually(t, "the bus is asked", func() bool { users, _ := g.wanted("bob", ""); return users > 0 })
+	for range 3 {
+		r.each(func(*shard) {})
+	}
+	if users, _ := g.wanted("bob", ""); users != 1 {
+		t.Errorf("the user is wanted %d times", users)
+	}
+	g.release()
+	c.want("thello bob 1 []")
+	c.ask("ping 2", "tdone 2")
+	c.Close()
+	r.nothingLeft()
+	eventually(t, "nothing wanted", func() bool { return g.total() == 0 })
+}
+
+// Backends are told the meta data of a new grant from its ack on. What they were told
+// before does not change in their hands.
+func TestRenewalIsTold(t *testing.T) {
+	e := &recorder{}
+	w := newWallet(map[string]Grant{"one": {UID: "ann", Meta: []byte(`{"n":1}`)}, "two": {UID: "ann", Meta: []byte(`{"n":2}`)}})
+	r := walletRig(t, Options{Events: e, Poller: onePoller()}, w)
+	c := r.dial("/ws?token=one", "belfry.v1")
+	c.object()
+	send := func(text string) *Client {
+		before := len(e.told())
+		c.say(`{"type":"send","ref":1,"data":"` + text + `"}`)
+		eventually(t, "received", func() bool { return len(e.told()) > before })
+		if err := r.Reply(e.client().SID, &wire.Reply{Ref: "1"}); err != nil {
+			t.Fatal(err)
+		}
+		c.object()
+		return e.client()
+	}
+	first := send("a")
+	c.say(`{"type":"auth","ref":2,"token":"two"}`)
+	if m := c.object(); m["type"] != "ack" {
+		t.Fatal(m)
+	}
+	second := send("b")
+	if string(first.Meta) != `{"n":1}` || string(second.Meta) != `{"n":2}` {
+		t.Errorf("%s, then %s", first.Meta, second.Meta)
+	}
 }
