@@ -185,6 +185,28 @@ func TestDegradedForAMinute(t *testing.T) {
 	})
 }
 
+// The minute begins when an event is dropped, however long it has waited before.
+func TestDegradedSinceTheDrop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{answer: func(*webhook.Call) (*webhook.Answer, error) {
+			time.Sleep(degradedFor)
+			return status(500, "", "")
+		}}
+		g := start(t, newNode(), Options{Routes: []Route{{Name: "r", Backend: b, Events: []Kind{Connect}, InFlight: 1}}})
+		defer stop(g)
+		for i := range 3 {
+			g.Opened(client(g, fmt.Sprint("s", i)))
+		}
+		for i := range 3 {
+			time.Sleep(degradedFor + time.Second)
+			synctest.Wait()
+			if got := g.Degraded(); len(got) != 1 {
+				t.Errorf("a second after drop %d: %q", i+1, got)
+			}
+		}
+	})
+}
+
 // The first of "reason", "message" and "error" that is a text is what a client is told.
 func TestReasons(t *testing.T) {
 	for body, want := range map[string]string{
