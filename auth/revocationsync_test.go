@@ -248,26 +248,94 @@ func TestSyncPageBytes(t *testing.T) {
 	}
 }
 
-// A node that never answers is asked three times and then left alone until the bus says
-// that it is back, or its turn comes.
+// A node that never answers is asked a few times, for a bounded time each, and again
+// when it is back. A peer that has answered once is asked as often again.
 func TestSyncGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cluster{nodes: map[uint32]*clusterNode{}}
 		n := c.join(t, 1, 0)
-		n.sync.PeerUp(7)
-		time.Sleep(10 * time.Minute)
-		asks := func() int {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return c.asks
+		n.sync.PeerUp(9) // there is no such node
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		c.mu.Lock()
+		asks := c.asks
+		c.mu.Unlock()
+		if asks != attempts || n.sync.Stats().Failed != attempts {
+			t.Errorf("%d asks, %+v", asks, n.sync.Stats())
 		}
-		if got := asks(); got != attempts || n.sync.Stats().Failed != attempts {
-			t.Errorf("%d asks, %+v", got, n.sync.Stats())
+		begun := time.Now()
+		n.sync.PeerUp(9)
+		eventuallyAsked(c, asks+2)
+		if took := time.Since(begun); took < askTime+retryAfter || took > askTime+retryAfter+time.Second {
+			t.Errorf("the second ask came after %v", took)
 		}
-		n.sync.PeerUp(7)
-		time.Sleep(10 * time.Minute)
-		if got := asks(); got != 2*attempts {
-			t.Errorf("%d asks", got)
+		time.Sleep(time.Minute)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.asks != asks+attempts {
+			t.Errorf("%d asks when it was back", c.asks-asks)
 		}
 	})
+}
+
+// eventuallyAsked waits until nodes have asked so often.
+func eventuallyAsked(c *cluster, n int) {
+	for asked := 0; asked < n; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		asked = c.asks
+		c.mu.Unlock()
+	}
+}
+
+// What has no room is counted; what is known already is not applied again.
+func TestSyncCounts(t *testing.T) {
+	set := NewRevocations(0, 1)
+	applied := 0
+	s := NewRevocationSync(set, SyncOptions{Apply: func(Revocation) { applied++ }})
+	now := time.Now()
+	for _, uid := range []string{"a", "a", "b", "c"} {
+		_ = s.learn(Revocation{uid, now})
+	}
+	_ = s.learn(Revocation{Before: now.Add(-time.Minute)})
+	if st := s.Stats(); st.Learned != 3 || st.Overflow != 1 || applied != 3 {
+		t.Errorf("%+v, %d applied", st, applied)
+	}
+}
+
+// Nobody waits for a sync that is behind: a hint that finds no room is left out.
+func TestSyncHintsAreBounded(t *testing.T) {
+	s := NewRevocationSync(NewRevocations(0, 0), SyncOptions{})
+	for i := range 2 * maxWaiting {
+		s.PeerUp(uint32(i))
+	}
+	if n := len(s.asked); n != maxWaiting {
+		t.Errorf("%d hints wait", n)
+	}
+}
+
+// The first ask of a list carries the digest; a later page comes although the digests
+// have become equal meanwhile.
+func TestSyncPagesAreNotCutShort(t *testing.T) {
+	set := NewRevocations(0, 0)
+	now := time.Now()
+	for _, uid := range []string{"a", "b"} {
+		add(t, set, uid, now, now)
+	}
+	s := NewRevocationSync(set, SyncOptions{})
+	for ask, want := range map[string]string{
+		fmt.Sprintf(`{"digest":%q}`, set.digest()):             `{"same":true}`,
+		fmt.Sprintf(`{"digest":%q,"after":"a"}`, set.digest()): fmt.Sprintf(`{"users":[{"uid":"b","before":%d}]}`, now.UnixNano()),
+	} {
+		if got, err := s.Answer(1, []byte(ask)); err != nil || string(got) != want {
+			t.Errorf("%s: %s, %v; want %s", ask, got, err, want)
+		}
+	}
+	refuses := func(answer string) bool {
+		s.opt.Ask = func(context.Context, uint32, []byte) ([]byte, error) { return []byte(answer), nil }
+		_, err := s.fetchPage(context.Background(), 1, revocationAsk{After: "m"})
+		return err != nil
+	}
+	if !refuses(`{"users":[{"uid":"m","before":1}]}`) || !refuses(`{"users":[{"uid":"c","before":1}]}`) || refuses(`{"users":[{"uid":"n","before":1}]}`) {
+		t.Error("a page that begins before its place is taken, or one that is right is not")
+	}
 }

@@ -145,8 +145,10 @@ func (g *Gateway) answerRefusal(e *event, r *route, why cause, reason string) {
 		_ = s.Reply(sid, &wire.Reply{Ref: e.in.Ref, Err: &wire.CommandError{Code: codeOf(why), Text: text, Ref: e.in.Ref}})
 		return
 	}
-	if r == nil && why != causeNoRoute { // its queue was full: the settings of the first route hold
-		r = g.sets.get(e.client.Route).byKind[Message][0]
+	if r == nil && why != causeNoRoute { // no room for it: the settings of the first route hold, if one takes messages
+		if all := g.sets.get(e.client.Route).byKind[Message]; len(all) > 0 {
+			r = all[0]
+		}
 	}
 	if r == nil {
 		return

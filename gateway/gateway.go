@@ -173,7 +173,7 @@ func (g *Gateway) fault(e *event, v any) {
 func (g *Gateway) drop(e *event, r *route, why cause) {
 	r.dropped[e.kind][why].Add(1)
 	if why != causeRefused {
-		r.lost.Store(e.at.UnixNano())
+		r.lost.Store(time.Now().UnixNano()) // not e.at: the event may have waited for long
 		g.opt.Log.Debug("event dropped", zap.String("route", r.Name), zap.Stringer("event", e.kind), zap.String("cause", causeNames[why]))
 	}
 }

@@ -185,8 +185,8 @@ func TestOneSessionsEvents(t *testing.T) {
 		if len(calls) != 6 || calls[5].Type != "belfry.session.closed" || string(calls[1].Body) != `{"sid":"s","uid":"u-s","topic":"t0","address":"192.0.2.1:4711","encoding":"v1"}` {
 			t.Errorf("%d calls, the second %s", len(calls), calls[1].Body)
 		}
-		if got := g.Stats().Routes[0].Dropped[[2]string{"subscribe", "session"}]; got != 7 {
-			t.Errorf("%d dropped", got)
+		if s := g.Stats(); s.Routes[0].Dropped[[2]string{"subscribe", "session"}] != 7 || s.OverQueue != 15 {
+			t.Errorf("dropped %v, %d times", s.Routes[0].Dropped, s.OverQueue)
 		}
 	})
 }

@@ -23,6 +23,8 @@ type node struct {
 	done map[string][]string
 	gone map[string]bool // sessions that have ended
 	fail map[string]bool // methods that return an error
+
+	panics string // the method that panics
 }
 
 func newNode() *node {
@@ -45,9 +47,11 @@ var errFull = errors.New("full")
 
 func (n *node) do(method, sid, what string) error {
 	n.mu.Lock()
-	full, gone := n.fail[method], n.gone[sid]
+	full, gone, panics := n.fail[method], n.gone[sid], n.panics == method
 	n.mu.Unlock()
 	switch {
+	case panics:
+		panic("injected in " + method)
 	case gone:
 		return session.ErrNoSession
 	case full:

@@ -173,6 +173,38 @@ func TestOrdersCheck(t *testing.T) {
 	if n := r.mailBytes.Load(); n != 0 {
 		t.Errorf("%d bytes are counted when nothing waits", n)
 	}
+	if st := r.Stats(); st.Limits["fanout.mailbox_bytes"] != 1 || st.Deliveries != 1 {
+		t.Errorf("%v, %d deliveries", st.Limits, st.Deliveries)
+	}
+	// One message larger than the limit finds room when nothing waits.
+	if err := r.SendTo(sid, &message.Message{Payload: make([]byte, 20<<10)}); err != nil {
+		t.Error(err)
+	}
+	c.object()
+}
+
+// A backend closes with the codes that docs/gateway.md allows, and no others. After some
+// of them the client should come back.
+func TestCloseCodesOfBackends(t *testing.T) {
+	e := &recorder{}
+	r := newRig(t, Options{Events: e, Poller: onePoller()})
+	for code, back := range map[uint16]bool{1000: false, 1001: true, 1008: false, 1011: false, 1013: true, 3000: false, 4999: false} {
+		c := r.dial("/ws", "belfry.v1")
+		sid := c.object()["session"].(string)
+		for _, wrong := range []uint16{0, 999, 1002, 1005, 1006, 1007, 1012, 1015, 2000, 2999, 5000} {
+			if field, ok := errors.AsType[*message.FieldError](r.Close(sid, wrong, "")); !ok || field.Field != "code" {
+				t.Errorf("%d is allowed", wrong)
+			}
+		}
+		if err := r.Close(sid, code, "enough"); err != nil {
+			t.Errorf("%d: %v", code, err)
+			continue
+		}
+		if m := c.object(); m["type"] != "bye" || m["code"] != float64(code) || m["reconnect"] != back {
+			t.Errorf("%d: %v; want reconnect %v", code, m, back)
+		}
+		c.wantClose(int(code))
+	}
 }
 
 // Orders come from many goroutines while sessions end and the server stops; nothing is

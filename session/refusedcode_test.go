@@ -64,6 +64,9 @@ func TestRefusedByCloseCode(t *testing.T) {
 	if st.Upgrades[[2]string{"401", "uid"}] != 3 || st.Upgrades[[2]string{"403", "uid"}] != 2 || st.Upgrades[[2]string{"101", "none"}] != 1 {
 		t.Errorf("%v", st.Upgrades)
 	}
+	if st.Limits["session.max_topics"] != 1 || st.Limits["session.max_per_user"] != 2 {
+		t.Errorf("%v", st.Limits)
+	}
 	if st.Closed["unauthorized"] != 1 || st.Closed["forbidden"] != 2 || st.Closed["user_sessions"] != 1 || st.Deliveries != 0 || st.PingsIn != 0 {
 		t.Errorf("%v, %d deliveries, %d pings", st.Closed, st.Deliveries, st.PingsIn)
 	}

@@ -179,6 +179,9 @@ func TestLogInThatFails(t *testing.T) {
 	c.want("thello   []")
 	c.ask("sub 1 t", "tdone 1")
 	c.ask("auth 2 one", "terror 2 forbidden") // the user has a session already
+	if n := r.Stats().Limits["session.max_per_user"]; n != 1 {
+		t.Errorf("the limit was hit %d times", n)
+	}
 	c.ask("auth 3 many", "terror 3 too_many_topics")
 	held.Close()
 	eventually(t, "gone", func() bool { return r.Stats().Sessions == 1 })

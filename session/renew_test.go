@@ -146,6 +146,9 @@ func TestRenewalsAreBounded(t *testing.T) {
 	a.say(prefixedText, "auth 1 later")
 	later := <-w.later
 	b.ask("auth 1 later", "terror 1 unavailable")
+	if n := r.Stats().Limits["upgrade.max_waiting"]; n != 1 {
+		t.Errorf("the limit was hit %d times", n)
+	}
 	later(Grant{}, nil)
 	a.want("tdone 1")
 	b.say(prefixedText, "auth 2 later")

@@ -146,6 +146,7 @@ func TestSSEEvents(t *testing.T) {
 	s.want("id: b\nevent: sport;base64\ndata: AP8=\n")
 	other.wantSet("one\ntwo", "all", "several")
 
+	r.fanoutDone() // a session gets what its shard reads after its upgrade, also what was published before
 	said := r.stream("/sse?encoding=belfry.v1&uid=bob&topic=news")
 	hello, err := said.block()
 	if err != nil || !strings.HasPrefix(hello, `data: {"type":"hello","session":"`) {

@@ -71,6 +71,13 @@ func (w *wallet) told(i int) *Client {
 	return w.asked[i]
 }
 
+// count returns how often Login was called.
+func (w *wallet) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.asked)
+}
+
 // testClock is a clock that a test moves.
 type testClock struct {
 	mu  sync.Mutex
