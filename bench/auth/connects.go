@@ -31,26 +31,26 @@ type connects struct {
 // one each time, so that a drift of the machine affects all.
 func (r *run) measureConnects(ctx context.Context) error {
 	r.Connects = make(map[string][]connects)
-	servers := make(map[string]server, len(sides))
-	for _, s := range sides {
-		if s.algorithm == "none" {
-			servers[s.algorithm] = server{wire: bench.Wire{Path: bench.DevPath(benchTopic), Topics: benchTopic}}
+	servers := make(map[string]server, len(r.o.Algorithms))
+	for _, name := range r.o.Algorithms {
+		if name == "none" {
+			servers[name] = server{wire: bench.Wire{Path: bench.DevPath(benchTopic), Topics: benchTopic}}
 			continue
 		}
-		r.p.Note("signing tokens with %s", s.algorithm)
-		i, err := newIssuer(r.folder, s.algorithm)
+		r.p.Note("signing tokens with %s", name)
+		i, err := newIssuer(r.folder, name)
 		if err != nil {
 			return err
 		}
-		tokens, err := i.write(ctx, s.algorithm+".tokens", r.o.Connections, content{expires: true})
+		tokens, err := i.write(ctx, name+".tokens", r.o.Connections, content{expires: true})
 		if err != nil {
 			return err
 		}
-		servers[s.algorithm] = proven(i, tokens)
+		servers[name] = proven(i, tokens)
 	}
 	for round := range r.o.Rounds {
-		for k := range sides {
-			name := sides[(k+round)%len(sides)].algorithm
+		for k := range r.o.Algorithms {
+			name := r.o.Algorithms[(k+round)%len(r.o.Algorithms)]
 			r.p.Step("connects, %s, round %d of %d", name, round+1, r.o.Rounds)
 			c, err := r.connect(ctx, servers[name])
 			if err != nil {

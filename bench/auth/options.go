@@ -33,6 +33,7 @@ type Options struct {
 	Push         time.Duration `flag:"push" value:"4s" range:"100ms..40s" help:"how long pushes are measured, from the begin of the storm"`
 	PushEvery    time.Duration `flag:"push-every" value:"5ms" range:"1ms..1m" help:"time between pushes to one user"`
 	Only         tool.List     `flag:"only" value:"connects,memory,storm" help:"parts to measure"`
+	Algorithms   tool.List     `flag:"algorithms" value:"none,HS256,EdDSA,RS256,ES256" help:"algorithms of the connects; none is no token"`
 	FirstPort    int           `flag:"first-port" value:"20000" range:"1024..65535" help:"servers listen on free loopback ports from this one upwards"`
 }
 
@@ -60,6 +61,11 @@ func (o *Options) validate() error {
 	for _, p := range o.Only {
 		if !slices.Contains(parts, p) {
 			errs = append(errs, fmt.Errorf("--only %s: allowed are %s", p, strings.Join(parts, ", ")))
+		}
+	}
+	for _, name := range o.Algorithms {
+		if !slices.ContainsFunc(sides, func(s side) bool { return s.algorithm == name }) {
+			errs = append(errs, fmt.Errorf("--algorithms %s: allowed are none, HS256, EdDSA, RS256, ES256", name))
 		}
 	}
 	if _, err := os.Stat(o.Server); err != nil {

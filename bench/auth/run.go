@@ -41,7 +41,7 @@ func Run(ctx context.Context, o *Options, p *tool.Progress) (*report.Report, err
 	defer os.RemoveAll(r.folder)
 	rep.Detail = &r.measured
 	steps := 0
-	for part, n := range map[string]int{"connects": o.Rounds * len(sides), "memory": o.MemoryRounds * len(grants), "storm": o.Storms * storms} {
+	for part, n := range map[string]int{"connects": o.Rounds * len(o.Algorithms), "memory": o.MemoryRounds * len(grants), "storm": o.Storms * storms} {
 		if o.measures(part) {
 			steps += n
 		}
