@@ -145,13 +145,13 @@ func highest(ctx context.Context, pid int) (most int64) {
 }
 
 // checkWaited checks that everybody who came waited for the webhook, and then got
-// 503.
+// 503, or 408 when upgrade.timeout was over first.
 func (r *run) checkWaited(ctx context.Context, pop *measure.Population, s *stormed) error {
 	if n := s.InFlight + s.Waiting; n != float64(r.o.Storm) {
 		return fmt.Errorf("%v clients waited for the webhook, not %d", n, r.o.Storm)
 	}
 	stats, err := pop.Pool.Stats(ctx)
-	if err == nil && (stats.Failed["status 503"] != r.o.Storm || stats.Open != r.o.Live) {
+	if err == nil && (stats.Failed["status 503"]+stats.Failed["status 408"] != r.o.Storm || stats.Open != r.o.Live) {
 		err = fmt.Errorf("%d sessions are open, not %d; failed: %s", stats.Open, r.o.Live, bench.Causes(stats.Failed))
 	}
 	return err
