@@ -81,6 +81,10 @@ bench-variants: build ## SSE and deflate beside plain WebSocket: fan-out, memory
 bench-gateway: build ## round trips through the gateway to a backend, and pushes to others meanwhile
 	bin/belfry-bench gateway --server bin/belfry $(ARGS)
 
+.PHONY: bench-auth
+bench-auth: build ## connects with tokens, memory of what they grant, a webhook that hangs
+	bin/belfry-bench auth --server bin/belfry $(ARGS)
+
 .PHONY: hostile
 hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
 	bin/belfry-bench hostile --server bin/belfry $(ARGS)

@@ -20,6 +20,7 @@ type verifier struct {
 	parser    *jwt.Parser
 	validator *jwt.Validator
 	cache     *cache // nil: none
+	headers   headers
 	revoked   func(uid string, issued time.Time) bool
 }
 
@@ -69,13 +70,19 @@ func (v *verifier) checkSignature(token string, set *keySet, c *claims) error {
 	if strings.ContainsAny(token, "\r\n") { // RFC 7515 §2 allows none; package encoding/base64 skips them
 		return refuse(session.CauseTokenMalformed, "not a JSON Web Token: it has a line break")
 	}
+	if known, err := v.checkKnown(token, set, c); known {
+		return err
+	}
 	var wrong error // a claim that is wrong; told only if the signature is valid
 	t, err := v.parser.ParseWithClaims(token, &tolerant{c, &wrong}, func(t *jwt.Token) (any, error) { return v.keysFor(t, set) })
 	if err == nil {
 		err = wrong
 	}
 	if err == nil {
-		_, c.cheap = t.Method.(*jwt.SigningMethodHMAC)
+		c.cheap = isHMAC(t.Method)
+		id, _ := t.Header["kid"].(string)
+		keys, _ := set.find(t.Method.Alg(), id) // the same as keysFor has found
+		v.headers.put(set, t, keys)
 		return nil
 	}
 	if errors.Is(err, errUnknownKey) || errors.Is(err, jwt.ErrTokenSignatureInvalid) && v.mayBeNew(t, set) {

@@ -71,7 +71,11 @@ func (c *Client) Dial(d Dial) error {
 	if err := dial.addresses(); err != nil {
 		return err
 	}
-	c.dial, c.wire = dial, newWire(d)
+	wire := newWire(d)
+	if err := wire.readTokens(d.First, d.Count); err != nil {
+		return err
+	}
+	c.dial, c.wire = dial, wire
 	c.conns = slices.Grow(c.conns, d.Count) // the records are most of the client's memory
 	c.dial.Start = c.clock.Now()
 	c.dial.End = c.dial.Start

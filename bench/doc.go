@@ -19,6 +19,7 @@
 //     Fanout, Read (memory), Pushes (to one user during fan-outs), PushUsers.
 //   - The scenarios: package load for a server that runs already, figures for the
 //     ratios to the floor, million for as many connections as a host can hold,
+//     auth for tokens and the connect webhook, gateway for messages to a backend,
 //     hostile for attacks. bench/peers, a module of its own, compares belfry with
 //     other servers.
 //

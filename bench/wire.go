@@ -23,6 +23,7 @@ type Wire struct {
 	Answers     []Answer `json:"answers,omitempty"`     // to the server's own messages. Needs Wrapped
 	Deflate     bool     `json:"deflate,omitempty"`     // offer permessage-deflate without context takeover, and insist on it
 	Events      bool     `json:"events,omitempty"`      // Server-Sent Events instead of WebSocket: nothing can be sent, so no OnOpen and no Answers
+	Tokens      string   `json:"tokens,omitempty"`      // file whose line n, from 0, is what connection n sends as Authorization: Bearer; "" for none
 	Level       bool     `json:"level,omitempty"`       // the epoll set of the clients is level-triggered, as that of most clients is
 }
 
@@ -42,6 +43,8 @@ type wire struct {
 	path   Template
 	onOpen []Template
 	hosts  []string // of the targets
+	tokens []string // of the Dial's connections, from its first
+	first  int      // number of that connection
 }
 
 func newWire(d Dial) wire {
@@ -81,11 +84,14 @@ func (w *wire) values(n int, payload []byte) Values {
 func (w *wire) appendRequest(dst []byte, n int) []byte {
 	var room [512]byte
 	target := w.path.Append(room[:0], w.values(n, nil))
-	host := w.hosts[n%len(w.hosts)]
-	if w.Events {
-		return appendEventRequest(dst, host, string(target), w.Headers)
+	host, headers := w.hosts[n%len(w.hosts)], w.Headers
+	if len(w.tokens) > 0 {
+		headers = append(slices.Clip(headers), "Authorization: Bearer "+w.tokens[n-w.first])
 	}
-	return AppendRequest(dst, host, string(target), w.Headers, w.Subprotocol)
+	if w.Events {
+		return appendEventRequest(dst, host, string(target), headers)
+	}
+	return AppendRequest(dst, host, string(target), headers, w.Subprotocol)
 }
 
 // parseResponse checks the answer to the request; see ParseResponse.

@@ -115,6 +115,10 @@ func (r *run) pushes(ctx context.Context, what string, to *measure.Probed, load 
 			return err
 		}
 		defer probe.Stop()
+		// They are clients on other machines, which would not take the node's processors.
+		if err := pop.Pool.Background(); err != nil {
+			return err
+		}
 		loaded := make(chan error, 1)
 		go func() {
 			if load == nil {

@@ -76,6 +76,11 @@ func (b *Belfry) Stats(ctx context.Context, node int) (publish.Stats, error) {
 	return publish.GetStats(ctx, apiTimeout, b.API(node))
 }
 
+// Metric returns one series of a node's metrics.
+func (b *Belfry) Metric(ctx context.Context, node int, series string) (float64, error) {
+	return publish.GetMetric(ctx, apiTimeout, b.API(node), series)
+}
+
 // Grow starts the first node alone, because it has the NATS server. Then it
 // starts the others one after the other, without waiting until the previous one
 // is ready.
