@@ -27,6 +27,7 @@ func TestAuthenticate(t *testing.T) {
 		{"cookie", "/ws", "Cookie: x=1; auth=" + token + "\r\n", []string{"news"}, 0, "", ""},
 		{"subprotocol", "/ws", "Sec-WebSocket-Protocol: belfry.v1, " + token + "\r\n", []string{"news"}, 0, "", ""},
 		{"topics", "/ws?topic=public.a&topic=inbox.ann&topic=team.x", bearerLine(token), []string{"news", "public.a", "inbox.ann", "team.x"}, 0, "", ""},
+		{"a topic that the token names", "/ws?topic=news&topic=public.a&topic=public.a", bearerLine(token), []string{"news", "public.a"}, 0, "", ""},
 		{"a topic of another user", "/ws?topic=inbox.bob", bearerLine(token), nil, 403, session.CauseTopic, `"inbox.bob" is not open to this client`},
 		{"a topic of nobody", "/ws?topic=secret", bearerLine(token), nil, 403, session.CauseTopic, "auth.subscribe"},
 		{"no token", "/ws", "", nil, 401, session.CauseTokenMissing, "as the cookie auth"},

@@ -26,7 +26,7 @@ type Attempt struct {
 	// Remote returns the client's address, also behind a proxy. It may cost a
 	// system call, and may be called only until Authenticate returns.
 	Remote   func() netip.AddrPort
-	Encoding string // name of the encoding that the client will speak: "v1", "plain"
+	Encoding string // name of the encoding that the client will speak: "belfry.v1", "plain"
 }
 
 // Grant is what an authenticator grants to a client. The server checks every
@@ -96,7 +96,7 @@ func (a *Open) Authenticate(at *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, r
 // claimed one before.
 func (a *Open) user(uid string, again bool) (string, *ws.Refusal) {
 	if !a.Unproven {
-		return "", ws.Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").WithCause(CauseUID)
+		return "", ws.Unauthorized("uid: a user id needs proof, and no setting of auth says how clients prove one (serve --dev believes it)").WithCause(CauseUID)
 	}
 	if again {
 		return "", ws.BadRequest("uid: the parameter is repeated; a session has one user").WithCause(CauseUID)

@@ -54,6 +54,20 @@ func TestSubscriptionsAreDecided(t *testing.T) {
 	r.deliver(message.ToTopics("c"), "lost")
 }
 
+// A topic that the authenticator has granted needs no permission: to subscribe to it
+// again is acknowledged, as long as the session has it.
+func TestGrantedTopicsAreNotAsked(t *testing.T) {
+	r := walletRig(t, Options{}, newWallet(map[string]Grant{"ann": {UID: "ann", Topics: []string{"news"}}}))
+	c := r.lines("/lp?token=ann")
+	c.want("thello ann  [news]")
+	c.ask("sub 1 news", "tdone 1")
+	c.ask("sub 2 other", "terror 2 forbidden")
+	r.deliver(message.ToTopics("news"), "x")
+	c.want("tlines: x")
+	c.ask("unsub 3 news", "tdone 3")
+	c.ask("sub 4 news", "terror 4 forbidden")
+}
+
 // The decisions that are awaited have a limit, and so have the topics of a session.
 func TestDecisionsAreBounded(t *testing.T) {
 	d := make(deciding, 64)
