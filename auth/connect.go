@@ -55,7 +55,7 @@ type connectResult uint8
 const (
 	connectAdmitted    connectResult = iota // by the webhook
 	connectRefused                          // by the webhook
-	connectUnasked                          // admitted as the token grants: there was no answer
+	connectUnanswered                       // admitted as the token grants: there was no answer
 	connectUnavailable                      // refused: there was no answer
 	connectAnswer                           // refused: the answer is not valid
 	connectTopic                            // refused: a topic that it may not subscribe to
@@ -194,7 +194,7 @@ func (w *Webhook) ask(d *decision, g session.Grant) (session.Grant, *ws.Refusal)
 		return session.Grant{}, ws.Unavailable("the service that decides about clients does not answer (auth.webhook)", w.opt.RetryAfter).WithCause(session.CauseHookUnavailable)
 	case err != nil:
 		w.warn("the connect webhook does not decide", "clients are admitted by their tokens", err)
-		result = connectUnasked
+		result = connectUnanswered
 	default:
 		if g, err = readGrant(answer, g); err != nil {
 			w.warn("the connect webhook gives an answer that is not valid", "clients are refused with 503", err)
