@@ -11,7 +11,8 @@ import (
 
 // addTopics adds the topics that a request asks for to what its client is granted. It
 // refuses the request if one of them is not granted already, and no pattern of
-// everybody's or of the grant permits it.
+// everybody's or of the grant permits it. A topic that a pattern permits ends with that
+// permission.
 func addTopics(g *session.Grant, topics []string, everybody *message.Patterns) *ws.Refusal {
 	all := slices.Clip(g.Topics) // append copies it: others may have the same grant
 	for _, topic := range topics {
@@ -19,6 +20,7 @@ func addTopics(g *session.Grant, topics []string, everybody *message.Patterns) *
 		case slices.Contains(all, topic):
 		case permits(g, topic, everybody):
 			all = append(all, topic)
+			g.Asked = append(g.Asked, topic)
 		default:
 			return ws.Forbidden(fmt.Sprintf("topic: %q is not open to this client: no pattern of auth.subscribe, of its token or of auth.webhook permits it", topic)).
 				WithCause(session.CauseTopic)

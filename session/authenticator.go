@@ -34,6 +34,7 @@ type Attempt struct {
 type Grant struct {
 	UID    string   // "": the session has no user
 	Topics []string // subscriptions from the start, which need no permission; must not be changed any more
+	Asked  []string // those of Topics that only a pattern permits: they end when no pattern does any more
 
 	// Subscribe and Publish are patterns of topics (message.CompilePatterns) that
 	// the client may subscribe and publish to, beside those that everybody may.
@@ -89,6 +90,7 @@ func (a *Open) Authenticate(at *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, r
 		}
 		return refusal == nil
 	})
+	g.Asked = g.Topics
 	return g, refusal, false
 }
 

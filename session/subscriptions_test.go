@@ -106,6 +106,25 @@ func TestDecisionsAreBounded(t *testing.T) {
 	}
 }
 
+// Topics that a request asked for end with the permission, as those of a sub do.
+func TestAskedTopicsEndWithTheirPermission(t *testing.T) {
+	w := newWallet(map[string]Grant{
+		"ann": {UID: "ann", Topics: []string{"a.x", "b.x", "granted"}, Asked: []string{"b.x", "a.x"}, Subscribe: []string{"a.*", "b.*"}},
+		"new": {UID: "ann", Topics: []string{"granted"}},
+	})
+	r := walletRig(t, Options{}, w)
+	c := r.lines("/lp?token=ann")
+	c.want("thello ann  [a.x b.x granted]")
+	if n, err := r.SetPermissions(context.Background(), "ann", []string{"a.*"}, nil); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	c.want("tleft [b.x]")
+	c.ask("auth 1 new", "tdone 1 until 0 left [a.x]")
+	r.deliver(message.ToTopics("a.x", "b.x"), "no")
+	r.deliver(message.ToTopics("granted"), "yes")
+	c.want("tlines: yes")
+}
+
 func TestChangesOfPermissions(t *testing.T) {
 	d := make(deciding, 8)
 	w := newWallet(map[string]Grant{"ann": {UID: "ann", Topics: []string{"granted"}, Subscribe: []string{"a.*", "b.*"}}, "bob": {UID: "bob"}})
