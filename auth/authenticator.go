@@ -64,12 +64,18 @@ func New(o Options) (*Authenticator, error) {
 		return nil, err
 	}
 	a.verifier = newVerifier(&a.opt, a.keys.set.Load)
-	a.missing = "token: missing; send it as Authorization: Bearer, as ?token="
-	if o.Cookie != "" {
-		a.missing += ", as the cookie " + o.Cookie
-	}
-	a.missing += ", or as an entry of Sec-WebSocket-Protocol beside belfry.plain or belfry.v1"
+	a.missing = missing(o.Cookie)
 	return a, nil
+}
+
+// missing returns the text for a client without a token. Without the name of a cookie
+// it fits into a close frame, 123 bytes.
+func missing(cookie string) string {
+	text := "token: missing; send it as Authorization: Bearer, as ?token="
+	if cookie != "" {
+		text += ", as the cookie " + cookie
+	}
+	return text + ", or in Sec-WebSocket-Protocol beside belfry.v1 or belfry.plain"
 }
 
 // Start starts the goroutines.
@@ -180,7 +186,11 @@ func (a *Authenticator) decide(j *job) {
 		g, err = a.verify(j.token)
 	}
 	if err == nil {
-		err = a.addTopics(&g, j.topics)
+		if refusal := addTopics(&g, j.topics, a.everybody); refusal != nil {
+			a.count.refused(refusal.Cause)
+			j.later(session.Grant{}, refusal)
+			return
+		}
 	}
 	a.answer(j, g, err)
 }
@@ -219,39 +229,6 @@ func (a *Authenticator) enqueueAgain(j *job) {
 	}
 }
 
-// addTopics adds the topics that a request asks for. Everybody's patterns or those
-// of the token must permit them.
-func (a *Authenticator) addTopics(g *session.Grant, topics []string) error {
-	if len(topics) == 0 {
-		return nil
-	}
-	for _, topic := range topics {
-		if !a.permitted(topic, g) {
-			return &forbidden{fmt.Sprintf("topic: %q is not open to this client: neither auth.subscribe nor its token permits it", topic)}
-		}
-	}
-	all := make([]string, 0, len(g.Topics)+len(topics)) // the claims may be in the cache
-	g.Topics = append(append(all, g.Topics...), topics...)
-	return nil
-}
-
-func (a *Authenticator) permitted(topic string, g *session.Grant) bool {
-	if a.everybody.Match(topic, g.UID) {
-		return true
-	}
-	for _, pattern := range g.Subscribe {
-		if message.MatchPattern(pattern, topic, g.UID) {
-			return true
-		}
-	}
-	return false
-}
-
-// forbidden is a topic that a client may not have.
-type forbidden struct{ detail string }
-
-func (f *forbidden) Error() string { return f.detail }
-
 // answer tells the server what was decided, and counts it.
 func (a *Authenticator) answer(j *job, g session.Grant, err error) {
 	switch e := err.(type) {
@@ -261,9 +238,6 @@ func (a *Authenticator) answer(j *job, g session.Grant, err error) {
 	case *refused:
 		a.count.refused(e.cause)
 		j.later(session.Grant{}, e.refusal(a.opt.RetryAfter))
-	case *forbidden:
-		a.count.refused(session.CauseTopic)
-		j.later(session.Grant{}, ws.Forbidden(e.detail).WithCause(session.CauseTopic))
 	default:
 		a.count.refused(session.CauseInternal)
 		j.later(session.Grant{}, &ws.Refusal{Status: 500, Cause: session.CauseInternal, Detail: err.Error()})

@@ -27,6 +27,7 @@ func TestAuthenticate(t *testing.T) {
 		{"cookie", "/ws", "Cookie: x=1; auth=" + token + "\r\n", []string{"news"}, 0, "", ""},
 		{"subprotocol", "/ws", "Sec-WebSocket-Protocol: belfry.v1, " + token + "\r\n", []string{"news"}, 0, "", ""},
 		{"topics", "/ws?topic=public.a&topic=inbox.ann&topic=team.x", bearerLine(token), []string{"news", "public.a", "inbox.ann", "team.x"}, 0, "", ""},
+		{"a topic that the token names", "/ws?topic=news&topic=public.a&topic=public.a", bearerLine(token), []string{"news", "public.a"}, 0, "", ""},
 		{"a topic of another user", "/ws?topic=inbox.bob", bearerLine(token), nil, 403, session.CauseTopic, `"inbox.bob" is not open to this client`},
 		{"a topic of nobody", "/ws?topic=secret", bearerLine(token), nil, 403, session.CauseTopic, "auth.subscribe"},
 		{"no token", "/ws", "", nil, 401, session.CauseTokenMissing, "as the cookie auth"},
@@ -38,7 +39,7 @@ func TestAuthenticate(t *testing.T) {
 		for range 2 { // the first must not change the claims
 			got := ask(a, attempt(t, tt.target, tt.header))
 			got.expect(t, tt.name, tt.status, tt.cause, tt.says)
-			if tt.status == 0 && (got.grant.UID != "ann" || !slices.Equal(got.grant.Topics, tt.topics)) {
+			if tt.status == 0 && (got.grant.UID != "ann" || !slices.Equal(got.grant.Topics, tt.topics) || !slices.Equal(got.grant.Asked, tt.topics[1:])) {
 				t.Errorf("%s: %+v", tt.name, got.grant)
 			}
 		}

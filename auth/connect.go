@@ -3,7 +3,6 @@ package auth
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -56,7 +55,7 @@ type connectResult uint8
 const (
 	connectAdmitted    connectResult = iota // by the webhook
 	connectRefused                          // by the webhook
-	connectUnasked                          // admitted as the token grants: there was no answer
+	connectUnanswered                       // admitted as the token grants: there was no answer
 	connectUnavailable                      // refused: there was no answer
 	connectAnswer                           // refused: the answer is not valid
 	connectTopic                            // refused: a topic that it may not subscribe to
@@ -195,7 +194,7 @@ func (w *Webhook) ask(d *decision, g session.Grant) (session.Grant, *ws.Refusal)
 		return session.Grant{}, ws.Unavailable("the service that decides about clients does not answer (auth.webhook)", w.opt.RetryAfter).WithCause(session.CauseHookUnavailable)
 	case err != nil:
 		w.warn("the connect webhook does not decide", "clients are admitted by their tokens", err)
-		result = connectUnasked
+		result = connectUnanswered
 	default:
 		if g, err = readGrant(answer, g); err != nil {
 			w.warn("the connect webhook gives an answer that is not valid", "clients are refused with 503", err)
@@ -204,9 +203,9 @@ func (w *Webhook) ask(d *decision, g session.Grant) (session.Grant, *ws.Refusal)
 				WithCause(session.CauseHookAnswer)
 		}
 	}
-	if topic, ok := w.addTopics(&g, d.topics); !ok {
+	if refusal := addTopics(&g, d.topics, w.everybody); refusal != nil {
 		w.count[connectTopic].Add(1)
-		return session.Grant{}, ws.Forbidden(fmt.Sprintf("topic: %q is not open to this client: neither auth.subscribe nor what it was granted permits it", topic)).WithCause(session.CauseTopic)
+		return session.Grant{}, refusal
 	}
 	w.count[result].Add(1)
 	return g, nil
@@ -221,26 +220,4 @@ func (w *Webhook) body(d *decision, g *session.Grant) []byte {
 		b = appendGrant(append(b, `,"grant":`...), g)
 	}
 	return append(append(append(b, ','), d.facts...), '}')
-}
-
-// addTopics adds the topics that a request asks for to a grant. If one of them is
-// not permitted it returns that topic and false.
-func (w *Webhook) addTopics(g *session.Grant, topics []string) (denied string, ok bool) {
-	if len(topics) == 0 {
-		return "", true
-	}
-	for _, topic := range topics {
-		if !w.permits(g, topic) {
-			return topic, false
-		}
-	}
-	g.Topics = slices.Concat(g.Topics, topics) // a copy: others may have the same grant
-	return "", true
-}
-
-func (w *Webhook) permits(g *session.Grant, topic string) bool {
-	matches := func(pattern string) bool {
-		return message.CheckPattern(pattern) == nil && message.MatchPattern(pattern, topic, g.UID)
-	}
-	return w.everybody.Match(topic, g.UID) || slices.Contains(g.Topics, topic) || slices.ContainsFunc(g.Subscribe, matches)
 }

@@ -120,13 +120,13 @@ var (
 	address = netip.MustParseAddrPort("192.0.2.7:51034")
 	issued  = time.Unix(1_800_000_000, 0)
 	ann     = session.Grant{UID: "ann", Topics: []string{"news"}, Subscribe: []string{"rooms.*"}, Issued: issued, Expires: issued.Add(time.Hour), Meta: []byte(`{"team":"blue"}`)}
-	client  = session.Client{SID: "s1", UID: "ann", Meta: ann.Meta, Addr: address, Agent: "Mozilla/5.0", Encoding: "v1"}
+	client  = session.Client{SID: "s1", UID: "ann", Meta: ann.Meta, Addr: address, Agent: "Mozilla/5.0", Encoding: "belfry.v1"}
 )
 
 // browser is a request with everything that the webhook can be told.
 func browser(t testing.TB, target string) *session.Attempt {
 	at := attempt(t, target, "User-Agent: Mozilla/5.0\r\nAccept-Language: de\r\nACCEPT-LANGUAGE: en\r\nCookie: a=b; session=abc; token=secret\r\nAuthorization: Bearer secret\r\n")
 	at.Remote = func() netip.AddrPort { return address }
-	at.Encoding = "v1"
+	at.Encoding = "belfry.v1"
 	return at
 }

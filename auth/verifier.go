@@ -115,7 +115,7 @@ func (t *tolerant) UnmarshalJSON(p []byte) error {
 	return err
 }
 
-// keysFor returns the keys to try for a token whose claims nobody has believed yet.
+// keysFor returns the keys to try for a token whose signature is not checked yet.
 func (v *verifier) keysFor(t *jwt.Token, set *keySet) (any, error) {
 	if _, critical := t.Header["crit"]; critical { // RFC 7515 §4.1.11
 		return nil, refuse(session.CauseTokenMalformed, "its header has critical extensions (crit), which this server does not understand")

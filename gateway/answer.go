@@ -167,7 +167,7 @@ func codeOf(why cause) string {
 	case causeNoRoute:
 		return "forbidden"
 	case causeRefused:
-		return "backend_refused"
+		return "refused"
 	}
 	return "unavailable"
 }

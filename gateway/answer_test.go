@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -30,15 +32,15 @@ func TestOneAnswer(t *testing.T) {
 		{"nothing", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return ok("text/plain", "") }, []string{"ack 1"}},
 		{"send", send, func(*webhook.Call) (*webhook.Answer, error) { return ok("text/plain", "a") }, []string{"text a", "ack "}},
 		{"send and nothing", send, func(*webhook.Call) (*webhook.Answer, error) { return &webhook.Answer{Status: 204}, nil }, []string{"ack "}},
-		{"send refused", send, func(*webhook.Call) (*webhook.Answer, error) { return status(400, "text/plain", "bad order\n") }, []string{"err  backend_refused: bad order"}},
-		{"403", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return status(403, "text/html", "<h1>no</h1>") }, []string{"err 1 backend_refused: the backend has refused the message"}},
+		{"send refused", send, func(*webhook.Call) (*webhook.Answer, error) { return status(400, "text/plain", "bad order\n") }, []string{"err  refused: bad order"}},
+		{"403", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return status(403, "text/html", "<h1>no</h1>") }, []string{"err 1 refused: the backend has refused the message"}},
 		{"404 in JSON", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) {
 			return status(404, "application/problem+json", `{"statusCode":404,"message":"no such order","error":"Not Found"}`)
-		}, []string{"err 1 backend_refused: no such order"}},
+		}, []string{"err 1 refused: no such order"}},
 		{"long reason", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) {
 			return status(400, "text/plain", strings.Repeat("x", maxReason+1))
-		}, []string{"err 1 backend_refused: the backend has refused the message"}},
-		{"reason with control characters", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return status(400, "text/plain", "a\x1bb") }, []string{"err 1 backend_refused: the backend has refused the message"}},
+		}, []string{"err 1 refused: the backend has refused the message"}},
+		{"reason with control characters", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return status(400, "text/plain", "a\x1bb") }, []string{"err 1 refused: the backend has refused the message"}},
 		{"429", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return status(429, "text/plain", "slow") }, []string{unavailable}},
 		{"302", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return status(302, "", "") }, []string{unavailable}},
 		{"500", rpc("1", "x"), func(*webhook.Call) (*webhook.Answer, error) { return status(500, "text/plain", "secret stack") }, []string{unavailable}},
@@ -151,4 +153,17 @@ func TestNoRoute(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	})
+}
+
+// docs/protocol.md lists the codes that a client may get.
+func TestCodesAreDocumented(t *testing.T) {
+	protocol, err := os.ReadFile(filepath.Join("..", "docs", "protocol.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for why := causeNone + 1; why < causes; why++ {
+		if code := codeOf(why); !strings.Contains(string(protocol), "\n| `"+code+"` | ") {
+			t.Errorf("%s: no row of docs/protocol.md has the code %s", causeNames[why], code)
+		}
+	}
 }

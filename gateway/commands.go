@@ -209,7 +209,7 @@ func (c *command) parseClose(o *strictjson.Object) (err error) {
 	c.code = 1000
 	if raw := o.Value("code"); raw != nil {
 		n, err := strconv.ParseUint(string(raw), 10, 16)
-		if err != nil || !mayClose(n) {
+		if err != nil || !mayClose(uint16(n)) {
 			return &message.FieldError{Field: "code", Detail: "allowed are 1000, 1001, 1008, 1011, 1013, 3000 to 3999 and 4500 to 4999"}
 		}
 		c.code = uint16(n)
@@ -225,12 +225,8 @@ func (c *command) parseClose(o *strictjson.Object) (err error) {
 }
 
 // mayClose says whether a backend may close with a code. 4000 to 4499 are belfry's own.
-func mayClose(code uint64) bool {
-	switch code {
-	case 1000, 1001, 1008, 1011, 1013:
-		return true
-	}
-	return code >= 3000 && code < 4000 || code >= 4500 && code < 5000
+func mayClose(code uint16) bool {
+	return session.MayClose(code) && (code < 4000 || code >= 4500)
 }
 
 // runCommands carries out the commands of an answer, in their order, and answers the

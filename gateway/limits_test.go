@@ -182,7 +182,7 @@ func TestOneSessionsEvents(t *testing.T) {
 		g.Closed(c, session.ReasonClient, 0)
 		time.Sleep(20 * slow)
 		calls := b.got()
-		if len(calls) != 6 || calls[5].Type != "belfry.session.closed" || string(calls[1].Body) != `{"sid":"s","uid":"u-s","topic":"t0","address":"192.0.2.1:4711","encoding":"v1"}` {
+		if len(calls) != 6 || calls[5].Type != "belfry.session.closed" || string(calls[1].Body) != `{"sid":"s","uid":"u-s","topic":"t0","address":"192.0.2.1:4711","encoding":"belfry.v1"}` {
 			t.Errorf("%d calls, the second %s", len(calls), calls[1].Body)
 		}
 		if s := g.Stats(); s.Routes[0].Dropped[[2]string{"subscribe", "session"}] != 7 || s.OverQueue != 15 {

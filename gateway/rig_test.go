@@ -212,7 +212,7 @@ func stop(g *Gateway) int {
 // client returns a session whose routes are those of all that match any path.
 func client(g *Gateway, sid string) *session.Client {
 	return &session.Client{
-		SID: sid, UID: "u-" + sid, Encoding: "v1", Addr: netip.MustParseAddrPort("192.0.2.1:4711"),
+		SID: sid, UID: "u-" + sid, Encoding: "belfry.v1", Addr: netip.MustParseAddrPort("192.0.2.1:4711"),
 		Route: g.sets.of(1<<len(g.routes)-1, g.routes).number,
 	}
 }

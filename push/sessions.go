@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"belfry/message"
@@ -152,14 +154,10 @@ func (o *Outcome) write(w http.ResponseWriter) int {
 }
 
 // only returns an error for a field that is not one of the allowed ones.
-func only(body *strictjson.Object, allowed string, names ...string) error {
+func only(body *strictjson.Object, allowed ...string) error {
 	for _, f := range body.Fields() {
-		known := false
-		for _, name := range names {
-			known = known || string(f.Name) == name
-		}
-		if !known {
-			return &message.FieldError{Field: strictjson.Shorten(string(f.Name)), Detail: "unknown; allowed are " + allowed}
+		if !slices.Contains(allowed, string(f.Name)) {
+			return &message.FieldError{Field: strictjson.Shorten(string(f.Name)), Detail: "unknown; allowed: " + strings.Join(allowed, ", ")}
 		}
 	}
 	return nil
@@ -171,7 +169,7 @@ func (s *Server) sessionAuth(ctx context.Context, r *http.Request, body *strictj
 	if err := message.CheckSID(sid); err != nil {
 		return Outcome{}, message.Renamed(err, "sid")
 	}
-	if err := only(body, "expire, subscribe and publish", "expire", "subscribe", "publish"); err != nil {
+	if err := only(body, "expire", "subscribe", "publish"); err != nil {
 		return Outcome{}, err
 	}
 	if v := body.Value("expire"); v != nil {
@@ -193,7 +191,7 @@ func (s *Server) userPermissions(ctx context.Context, r *http.Request, body *str
 	if err := message.CheckUID(uid); err != nil {
 		return Outcome{}, err
 	}
-	if err := only(body, "subscribe and publish", "subscribe", "publish"); err != nil {
+	if err := only(body, "subscribe", "publish"); err != nil {
 		return Outcome{}, err
 	}
 	p, err := permissions(body)
@@ -267,7 +265,7 @@ func (s *Server) tokensExpire(ctx context.Context, _ *http.Request, body *strict
 // in a token (NumericDate, RFC 7519 §2). It returns the zero time if none is given.
 func issuedBefore(body *strictjson.Object) (t time.Time, err error) {
 	const field = "issued_before"
-	if err := only(body, field, field); err != nil {
+	if err := only(body, field); err != nil {
 		return t, err
 	}
 	v := body.Value(field)

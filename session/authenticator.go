@@ -26,7 +26,7 @@ type Attempt struct {
 	// Remote returns the client's address, also behind a proxy. It may cost a
 	// system call, and may be called only until Authenticate returns.
 	Remote   func() netip.AddrPort
-	Encoding string // name of the encoding that the client will speak: "v1", "plain"
+	Encoding string // name of the encoding that the client will speak: "belfry.v1", "plain"
 }
 
 // Grant is what an authenticator grants to a client. The server checks every
@@ -34,6 +34,7 @@ type Attempt struct {
 type Grant struct {
 	UID    string   // "": the session has no user
 	Topics []string // subscriptions from the start, which need no permission; must not be changed any more
+	Asked  []string // those of Topics that only a pattern permits: they end when no pattern does any more
 
 	// Subscribe and Publish are patterns of topics (message.CompilePatterns) that
 	// the client may subscribe and publish to, beside those that everybody may.
@@ -89,6 +90,7 @@ func (a *Open) Authenticate(at *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, r
 		}
 		return refusal == nil
 	})
+	g.Asked = g.Topics
 	return g, refusal, false
 }
 
@@ -96,7 +98,7 @@ func (a *Open) Authenticate(at *Attempt, _ func(Grant, *ws.Refusal)) (g Grant, r
 // claimed one before.
 func (a *Open) user(uid string, again bool) (string, *ws.Refusal) {
 	if !a.Unproven {
-		return "", ws.Unauthorized("uid: a user id needs proof, and this server has no way to check one (serve --dev believes it)").WithCause(CauseUID)
+		return "", ws.Unauthorized("uid: a user id needs proof, and no setting of auth says how clients prove one (serve --dev believes it)").WithCause(CauseUID)
 	}
 	if again {
 		return "", ws.BadRequest("uid: the parameter is repeated; a session has one user").WithCause(CauseUID)

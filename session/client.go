@@ -10,7 +10,7 @@ type Client struct {
 	Meta     []byte // Grant.Meta; nil: none
 	Addr     netip.AddrPort
 	Agent    string // User-Agent of the request, at most 128 bytes; "" if nobody asked for it to be kept
-	Encoding string // name of the encoding: "v1", "plain"
+	Encoding string // name of the encoding: "belfry.v1", "plain"
 	Route    Route  // what Events.Match returned
 	Kept     []byte // what Events.Match returned; nil: nothing
 }

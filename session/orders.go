@@ -247,22 +247,27 @@ func (s *Server) SetMeta(sid string, meta []byte) error {
 
 // Close ends a session with a close code of the caller's: 1000, 1001, 1008, 1011,
 // 1013, or 3000 to 4999. text goes into the close frame, which has room for 123
-// bytes; "" means the usual text. After 1001 and 1013 the client should come back.
+// bytes; "" means the usual text. After 1001, 1011 and 1013 the client should come back.
 func (s *Server) Close(sid string, code uint16, text string) error {
-	switch code {
-	case ws.CloseNormal, ws.CloseGoingAway, ws.ClosePolicyViolation, ws.CloseInternalError, ws.CloseTryAgainLater:
-	default:
-		if code < 3000 || code > 4999 {
-			return &message.FieldError{Field: "code", Detail: fmt.Sprintf("%d; allowed are 1000, 1001, 1008, 1011, 1013 and 3000 to 4999", code)}
-		}
+	if !MayClose(code) {
+		return &message.FieldError{Field: "code", Detail: fmt.Sprintf("%d; allowed are 1000, 1001, 1008, 1011, 1013 and 3000 to 4999", code)}
 	}
 	if !utf8.ValidString(text) {
 		return &message.FieldError{Field: "reason", Detail: "not valid UTF-8"}
 	}
 	return s.order(sid, 0, func(h *shard, slot uint32) {
-		back := code == ws.CloseGoingAway || code == ws.CloseTryAgainLater
+		back := code == ws.CloseGoingAway || code == ws.CloseInternalError || code == ws.CloseTryAgainLater
 		h.closer.endAs(slot, ReasonBackend, wire.Close{Code: code, Text: text, Reconnect: back})
 	})
+}
+
+// MayClose says whether Server.Close takes a close code.
+func MayClose(code uint16) bool {
+	switch code {
+	case ws.CloseNormal, ws.CloseGoingAway, ws.ClosePolicyViolation, ws.CloseInternalError, ws.CloseTryAgainLater:
+		return true
+	}
+	return code >= 3000 && code <= 4999
 }
 
 // encodeAhead is from how many bytes on a message for one session is encoded before

@@ -136,6 +136,22 @@ func TestOrders(t *testing.T) {
 	e.check(t)
 }
 
+// A backend may close with these codes; the client should come back after some.
+func TestBackendsCloseCodes(t *testing.T) {
+	r := newRig(t, Options{})
+	for code, back := range map[uint16]bool{1000: false, 1001: true, 1008: false, 1011: true, 1013: true, 3000: false, 4500: false} {
+		c := r.dial("/ws", "belfry.v1")
+		if err := r.Close(c.object()["session"].(string), code, ""); err != nil {
+			t.Errorf("%d: %v", code, err)
+			continue
+		}
+		if m := c.object(); m["type"] != "bye" || m["code"] != float64(code) || m["reconnect"] != back {
+			t.Errorf("%d: %v", code, m)
+		}
+		c.wantClose(int(code))
+	}
+}
+
 // Arguments are checked before anything is done.
 func TestOrdersCheck(t *testing.T) {
 	e := &recorder{}

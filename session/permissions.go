@@ -64,8 +64,8 @@ func (s *Server) ExpireIssuedBefore(ctx context.Context, t time.Time) (int, erro
 }
 
 // SetPermissions replaces the permissions of a user's sessions on this node, and
-// returns how many sessions it met. Topics of commands that are not permitted any more
-// are left, and the clients are told; topics of Grant.Topics stay. A session that is
+// returns how many sessions it met. Topics of commands and of Grant.Asked that are not permitted
+// any more are left, and the clients are told; other topics of Grant.Topics stay. A session that is
 // renewed gets the permissions of its new Grant. The error is a *message.FieldError for
 // lists that are not valid. Any goroutine but a shard's.
 func (s *Server) SetPermissions(ctx context.Context, uid string, subscribe, publish []string) (int, error) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -83,7 +84,11 @@ func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
 		}
 	}
 	for _, topic := range o.grant.Topics {
-		if err := u.join(slot, rec, o, topic, permitGranted); err != nil {
+		by := permitGranted
+		if slices.Contains(o.grant.Asked, topic) {
+			by = permitPattern
+		}
+		if err := u.join(slot, rec, o, topic, by); err != nil {
 			return err
 		}
 	}

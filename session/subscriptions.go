@@ -44,10 +44,12 @@ type undecided struct {
 	denied string   // why the command is refused; "" if it is not
 }
 
-// unpermitted returns the topics of a command that no pattern permits, each once.
+// unpermitted returns the topics of a command that no pattern permits, each once. A
+// topic of the grant that the session still has is left out: to subscribe to it again
+// changes nothing.
 func (cs *commands) unpermitted(rec *record, topics []string) (asked []string) {
 	for _, topicName := range topics {
-		if !cs.grants.maySubscribe(rec, topicName) && !slices.Contains(asked, topicName) {
+		if !cs.grants.maySubscribe(rec, topicName) && !cs.topics.granted(rec, topicName) && !slices.Contains(asked, topicName) {
 			asked = append(asked, topicName)
 		}
 	}
@@ -57,7 +59,7 @@ func (cs *commands) unpermitted(rec *record, topics []string) (asked []string) {
 // ask has Options.Subscriptions decide about topics of a command.
 func (ds *decisions) ask(slot uint32, rec *record, c *wire.Command, asked []string, then func(slot uint32, u *undecided)) {
 	if ds.opt.Subscriptions == nil {
-		ds.answers.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you (auth.subscribe)", asked[0]))
+		ds.answers.fail(slot, c.Ref, "forbidden", "topics", fmt.Sprintf("%q is not open to you: no pattern of auth.subscribe, of your token or of auth.webhook permits it", asked[0]))
 		return
 	}
 	if n := ds.srv.deciding.Add(int64(len(asked))); n > int64(ds.opt.MaxDeciding) {

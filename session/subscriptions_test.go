@@ -54,6 +54,20 @@ func TestSubscriptionsAreDecided(t *testing.T) {
 	r.deliver(message.ToTopics("c"), "lost")
 }
 
+// A topic that the authenticator has granted needs no permission: to subscribe to it
+// again is acknowledged, as long as the session has it.
+func TestGrantedTopicsAreNotAsked(t *testing.T) {
+	r := walletRig(t, Options{}, newWallet(map[string]Grant{"ann": {UID: "ann", Topics: []string{"news"}}}))
+	c := r.lines("/lp?token=ann")
+	c.want("thello ann  [news]")
+	c.ask("sub 1 news", "tdone 1")
+	c.ask("sub 2 other", "terror 2 forbidden")
+	r.deliver(message.ToTopics("news"), "x")
+	c.want("tlines: x")
+	c.ask("unsub 3 news", "tdone 3")
+	c.ask("sub 4 news", "terror 4 forbidden")
+}
+
 // The decisions that are awaited have a limit, and so have the topics of a session.
 func TestDecisionsAreBounded(t *testing.T) {
 	d := make(deciding, 64)
@@ -90,6 +104,25 @@ func TestDecisionsAreBounded(t *testing.T) {
 	if n := r.deciding.Load(); n != 0 || r.Stats().Limits["session.max_deciding"] != 1 {
 		t.Errorf("%d are being decided, %v", n, r.Stats().Limits)
 	}
+}
+
+// Topics that a request asked for end with the permission, as those of a sub do.
+func TestAskedTopicsEndWithTheirPermission(t *testing.T) {
+	w := newWallet(map[string]Grant{
+		"ann": {UID: "ann", Topics: []string{"a.x", "b.x", "granted"}, Asked: []string{"b.x", "a.x"}, Subscribe: []string{"a.*", "b.*"}},
+		"new": {UID: "ann", Topics: []string{"granted"}},
+	})
+	r := walletRig(t, Options{}, w)
+	c := r.lines("/lp?token=ann")
+	c.want("thello ann  [a.x b.x granted]")
+	if n, err := r.SetPermissions(context.Background(), "ann", []string{"a.*"}, nil); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	c.want("tleft [b.x]")
+	c.ask("auth 1 new", "tdone 1 until 0 left [a.x]")
+	r.deliver(message.ToTopics("a.x", "b.x"), "no")
+	r.deliver(message.ToTopics("granted"), "yes")
+	c.want("tlines: yes")
 }
 
 func TestChangesOfPermissions(t *testing.T) {

@@ -70,6 +70,16 @@ func (ts *topics) permitBy(rec *record, t uint32, by permit) {
 	}
 }
 
+// granted returns whether a session is subscribed to a topic by Grant.Topics.
+func (ts *topics) granted(rec *record, name string) bool {
+	t, ok := ts.find(name)
+	if !ok {
+		return false
+	}
+	link, ok := ts.member(rec, t)
+	return ok && ts.links.At(link).permit() == permitGranted
+}
+
 // waiter is an upgrade, or a sub command, that waits for a topic.
 type waiter struct {
 	id  poller.ID

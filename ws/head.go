@@ -60,7 +60,7 @@ func (ps *Parser) refuseForeign(p []byte) *Refusal {
 	var detail string
 	switch {
 	case bytes.HasPrefix(p, []byte(tlsRecord)):
-		detail = "this is TLS, and this port speaks plain HTTP: end TLS at a proxy in front of it, or connect with ws:// instead of wss://"
+		detail = "this is TLS, and this port speaks plain HTTP: connect with ws:// instead of wss://, turn TLS on at this port (tls.cert, tls.listen), or end it at a proxy in front"
 	case bytes.HasPrefix(p, []byte(proxyV1)), bytes.HasPrefix(p, []byte(proxyV2)):
 		detail = "this is a PROXY protocol header, and none is expected: "
 		if ps.opt.PROXYAdvice != "" {

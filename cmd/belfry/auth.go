@@ -27,6 +27,11 @@ func (n *belfry) authenticator() (session.Authenticator, error) {
 	case n.auth != nil:
 		return n.auth, nil
 	}
+	if !c.Dev && c.Auth.Anonymous == "auto" {
+		n.log.Info("no setting of auth says how clients prove who they are",
+			zap.String("effect", "every client is admitted without a user; tokens are not looked at"),
+			zap.String("fix", "set a key of auth.jwt, or auth.webhook.url; auth.anonymous: true if this is meant"))
+	}
 	patterns, err := message.CompilePatterns(c.Auth.Subscribe)
 	return &session.Open{Unproven: c.Dev, Topics: patterns}, err
 }

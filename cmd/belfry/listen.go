@@ -246,7 +246,7 @@ func keepAlive(ctx context.Context, conn *websocket.Conn) {
 // refusedAnswer tells a permanent refusal from a temporary one.
 func refusedAnswer(resp *http.Response, err error) (least time.Duration, _ error) {
 	if resp == nil || resp.StatusCode == http.StatusSwitchingProtocols {
-		return 0, fmt.Errorf("cannot connect: %w", err)
+		return 0, fmt.Errorf("cannot connect: %w", withCA(err))
 	}
 	var text []byte
 	if resp.Body != nil {

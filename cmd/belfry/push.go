@@ -322,7 +322,7 @@ func (f *pushFlags) do(req *http.Request) (*http.Response, error) {
 	resp, err := client.Do(req)
 	var ue *url.Error
 	if errors.As(err, &ue) {
-		return nil, fmt.Errorf("%s: %w", f.api, ue.Err) // without the path, which has names of users
+		return nil, fmt.Errorf("%s: %w", f.api, withCA(ue.Err)) // without the path, which has names of users
 	}
 	return resp, err
 }

@@ -106,9 +106,7 @@ func TestTLSNode(t *testing.T) {
 	if err := listen.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for n.metric("belfry_sessions") != "2" {
-		time.Sleep(10 * time.Millisecond)
-	}
+	soon(t, "the second session", func() bool { return n.metric("belfry_sessions") == "2" })
 	push := exec.Command("belfry", "push", "topic", "news", "hello", "--api", "https://"+n.API, "--ca", n.file)
 	if text, err := push.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
@@ -122,8 +120,8 @@ func TestTLSNode(t *testing.T) {
 	if _, p, err := before.ReadMessage(); err != nil || string(p) != "hello" {
 		t.Errorf("%q, %v", p, err)
 	}
-	if text, err := exec.Command("belfry", "push", "all", "x", "--api", "https://"+n.API).CombinedOutput(); err == nil {
-		t.Errorf("without the CA: %s", text)
+	if text, err := exec.Command("belfry", "push", "all", "x", "--api", "https://"+n.API).CombinedOutput(); err == nil || !strings.Contains(string(text), "--ca") {
+		t.Errorf("without the CA: %v, %s", err, text)
 	}
 	if page := n.get("/"); !strings.Contains(page, "&#34;tls&#34;:true") {
 		t.Errorf("the page does not know that clients speak TLS: %s", page)
@@ -155,9 +153,7 @@ func (n *secureNode) rotate(before *websocket.Conn) {
 	t.Helper()
 	n.ca.WritePair(n.dir, "127.0.0.1") // the same files
 	was := before.NetConn().(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber
-	for n.metric(`belfry_tls_certificate_reloads_total{result="ok"}`) != "2" {
-		time.Sleep(100 * time.Millisecond)
-	}
+	soon(t, "the new certificate", func() bool { return n.metric(`belfry_tls_certificate_reloads_total{result="ok"}`) == "2" })
 	after := n.dial("/ws?topic=news").NetConn().(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber
 	if was.Cmp(after) == 0 {
 		t.Error("a new client sees the old certificate")

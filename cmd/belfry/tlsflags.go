@@ -22,6 +22,15 @@ func (f *tlsFlags) addCert(flags *pflag.FlagSet) {
 	flags.StringVar(&f.key, "cert-key", "", "file with the key of --cert")
 }
 
+// withCA adds the way out to the error of a connection, if the server's certificate
+// was signed by an unknown authority.
+func withCA(err error) error {
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		return fmt.Errorf("%w; give the file with its CA, or with the certificate itself, as --ca", err)
+	}
+	return err
+}
+
 // config returns what the flags say; nil means the defaults.
 func (f *tlsFlags) config() (*tls.Config, error) {
 	if *f == (tlsFlags{}) {
