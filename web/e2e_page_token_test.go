@@ -46,6 +46,7 @@ func TestE2EPageToken(t *testing.T) {
 	b.is("connected")
 	n.push(t, "/v1/users/bob", "text/plain", "for bob alone")
 	b.arrives("for bob alone")
+	b.wait(`document.querySelector("#uid").textContent === "a plain client is not told"`)
 	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateScale(2)))
 	b.wait("innerWidth === 390 && document.documentElement.scrollWidth <= innerWidth")
 	phone(t, b, "token-phone")

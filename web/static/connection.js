@@ -24,6 +24,7 @@ export class Connection extends EventTarget {
   state = "connecting"; // or "connected", "lost"
   session = "";
   user = "";
+  proven = false; // a token says who the user is
   encoding = "";
   since = 0; // performance.now() of the beginning
   hello = null;
@@ -102,7 +103,8 @@ export class Connection extends EventTarget {
     this.state = "connecting";
     const { uid, encoding, token } = this.#wanted;
     this.encoding = encoding;
-    this.user = token ? "" : uid; // the hello says whom the token names
+    this.proven = token !== "";
+    this.user = this.proven ? "" : uid; // the hello says whom the token names
     this.retryAt = 0;
     const query = new URLSearchParams();
     if (this.user) query.set("uid", this.user);

@@ -32,7 +32,7 @@ function show() {
   setText("sid", c.session || (up ? "a plain client is not told" : "–"));
   $("sid").classList.toggle("id", Boolean(c.session));
   $("copy-sid").hidden = !c.session;
-  setText("uid", c.user || (up ? "nobody in particular" : "–"));
+  setText("uid", c.user || (!up ? "–" : c.proven && !c.hello ? "a plain client is not told" : "nobody in particular"));
   setText("encoding", c.encoding);
   setText("heartbeat", heartbeat(c));
   if (!up) pulse.stop("–");
