@@ -16,7 +16,7 @@ type Admission struct {
 
 // Admit charges a new connection for Options.RatePerAddress and Options.ConnectRate,
 // before anything is spent on it: package bridge asks before a TLS handshake, which costs
-// a hundred times as much. The connection goes to Adopt with the Admission, and is not
+// fifteen times as much as to refuse it here. The connection goes to Adopt with the Admission, and is not
 // charged again. A refusal was counted; nothing is to be given back after it, nor if the
 // connection ends before Adopt. Options.MaxPerAddress counts from Adopt on.
 //
