@@ -146,7 +146,7 @@ func TestSubscribeCounts(t *testing.T) {
 		w.may(&client, "t")
 	}
 	w.queue.reserve(1<<16 - jobBytes)
-	if d := w.may(&client, "other"); d.allow {
+	if d := w.may(&client, "other"); d.is != session.Undecided {
 		t.Errorf("%+v", d)
 	}
 	st, cached := w.Stats()

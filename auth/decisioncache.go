@@ -4,6 +4,8 @@ import (
 	lru "container/list"
 	"sync"
 	"time"
+
+	"belfry/session"
 )
 
 // decisionCache remembers decisions about subscriptions for the time that the
@@ -25,9 +27,10 @@ type decisionKey struct {
 	topic     string
 }
 
-// subscribeDecision says whether a client may subscribe.
+// subscribeDecision says whether a client may subscribe. The cache holds none that is
+// session.Undecided.
 type subscribeDecision struct {
-	allow  bool
+	is     session.Decision
 	reason string // for the client; "" for none
 }
 

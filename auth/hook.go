@@ -21,7 +21,7 @@ type Hook struct {
 	Source  string // ce-source of the calls, such as /nodes/a
 
 	Workers    int           // calls at the same time; 0: 256
-	QueueBytes int           // of decisions that wait or are being made; 0: 16 MiB; beyond: 503, or err unavailable
+	QueueBytes int           // of decisions that wait or are being made; 0: 16 MiB; beyond: 503, or err undecided
 	Wait       time.Duration // longest time until a call begins; then it is not made; 0: 10 s
 
 	Log *zap.Logger // nil: none

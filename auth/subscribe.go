@@ -40,9 +40,9 @@ const (
 	subscribeAllowed     subscribeResult = iota // by the webhook
 	subscribeRefused                            // by the webhook
 	subscribeCached                             // a decision that was remembered
-	subscribeUnavailable                        // refused: there was no answer
-	subscribeAnswer                             // refused: the answer is not valid
-	subscribeQueue                              // refused: too many wait
+	subscribeUnavailable                        // undecided: there was no answer
+	subscribeAnswer                             // undecided: the answer is not valid
+	subscribeQueue                              // undecided: too many wait
 	subscribeResults
 )
 
@@ -57,7 +57,7 @@ func NewSubscribeWebhook(o SubscribeOptions) (*SubscribeWebhook, error) {
 	return &SubscribeWebhook{caller: c, opt: o, cache: decisionCache{most: max(o.Cache, 0)}}, nil
 }
 
-// Close ends the calls and the goroutines. Clients that wait are refused.
+// Close ends the calls and the goroutines. Clients that wait are told to try again.
 func (w *SubscribeWebhook) Close() { w.close() }
 
 // Stats may be called from any goroutine. cached is how many decisions are
@@ -74,17 +74,17 @@ func (w *SubscribeWebhook) Stats() (st HookStats, cached int) {
 // MaySubscribe implements session.Subscriptions. It runs on a shard and never
 // waits. later must not be called on a shard, so that a decision which is known at
 // once takes a goroutine of its own.
-func (w *SubscribeWebhook) MaySubscribe(c *session.Client, topic string, later func(ok bool, detail string)) {
+func (w *SubscribeWebhook) MaySubscribe(c *session.Client, topic string, later func(d session.Decision, detail string)) {
 	now := time.Now()
 	if d, ok := w.cache.get(c.UID, topic, now); ok {
 		w.count[subscribeCached].Add(1)
-		go later(d.allow, d.reason)
+		go later(d.is, d.reason)
 		return
 	}
 	n := len(c.UID) + len(c.Meta) + len(c.Agent) + len(topic)
 	if !w.queue.reserve(n) {
 		w.count[subscribeQueue].Add(1)
-		go later(false, "too many clients wait for a decision (auth.subscribe_webhook.queue_bytes); try again")
+		go later(session.Undecided, "too many clients wait for a decision (auth.subscribe_webhook.queue_bytes); try again")
 		return
 	}
 	w.queue.add(func() {
@@ -92,17 +92,18 @@ func (w *SubscribeWebhook) MaySubscribe(c *session.Client, topic string, later f
 		answer := func(d subscribeDecision) {
 			answered = true
 			w.queue.release(n)
-			later(d.allow, d.reason)
+			later(d.is, d.reason)
 		}
 		w.guard(func() { answer(w.ask(c, topic, now)) }, func() {
 			if !answered {
-				answer(subscribeDecision{reason: "a fault of this server"})
+				answer(subscribeDecision{reason: "a fault of this server; try again"})
 			}
 		})
 	})
 }
 
-// ask calls the webhook. It runs on a goroutine of the queue.
+// ask calls the webhook. Without a valid answer nothing is decided. It runs on a
+// goroutine of the queue.
 func (w *SubscribeWebhook) ask(c *session.Client, topic string, since time.Time) subscribeDecision {
 	b := strictjson.AppendString(append(make([]byte, 0, 512), `{"event":"subscribe","uid":`...), c.UID)
 	b = strictjson.AppendString(append(b, `,"topic":`...), topic)
@@ -114,17 +115,17 @@ func (w *SubscribeWebhook) ask(c *session.Client, topic string, since time.Time)
 	case errors.As(err, &status) && refuses(status.Answer.Status):
 		answer = status.Answer
 	case errors.Is(err, errStopping):
-		return subscribeDecision{reason: "this server stops"}
+		return subscribeDecision{reason: "this server stops; try again"}
 	case err != nil:
-		w.warn("the subscribe webhook does not decide", "subscriptions that no pattern permits are refused", err)
+		w.warn("the subscribe webhook does not decide", "clients are told to try again", err)
 		w.count[subscribeUnavailable].Add(1)
 		return subscribeDecision{reason: "the service that decides about this topic does not answer; try again"}
 	}
 	read, err := readSubscription(answer)
 	if err != nil {
-		w.warn("the subscribe webhook gives an answer that is not valid", "subscriptions that no pattern permits are refused", err)
+		w.warn("the subscribe webhook gives an answer that is not valid", "clients are told to try again", err)
 		w.count[subscribeAnswer].Add(1)
-		return subscribeDecision{reason: "the service that decides about this topic gives an answer that is not valid"}
+		return subscribeDecision{reason: "the service that decides about this topic gives an answer that is not valid; try again"}
 	}
 	if ttl := min(read.ttl, w.opt.CacheTime); ttl > 0 {
 		key := decisionKey{everybody: read.everybody, topic: topic}
@@ -133,7 +134,7 @@ func (w *SubscribeWebhook) ask(c *session.Client, topic string, since time.Time)
 		}
 		w.cache.put(key, read.subscribeDecision, time.Now().Add(ttl))
 	}
-	if read.allow {
+	if read.is == session.Permitted {
 		w.count[subscribeAllowed].Add(1)
 	} else {
 		w.count[subscribeRefused].Add(1)
@@ -156,7 +157,10 @@ type subscriptionAnswer struct {
 // readSubscription reads an answer. Without a body the status decides.
 func readSubscription(answer *webhook.Answer) (a subscriptionAnswer, err error) {
 	ok := answer.Status/100 == 2
-	a.allow, a.ttl = ok, maxAge(answer.Header)
+	a.ttl = maxAge(answer.Header)
+	if a.is = session.Denied; ok {
+		a.is = session.Permitted
+	}
 	if len(bytes.TrimSpace(answer.Body)) == 0 {
 		return a, nil
 	}
@@ -177,7 +181,9 @@ func readSubscription(answer *webhook.Answer) (a subscriptionAnswer, err error) 
 		return a, &answerError{"allow is missing; it must be true or false, or the answer 204 without content"}
 	}
 	a.reason = readReason(answer.Body)
-	a.allow = a.allow && ok
+	if !ok { // whatever the body says
+		a.is = session.Denied
+	}
 	return a, nil
 }
 
@@ -187,7 +193,9 @@ func (a *subscriptionAnswer) read(name string, value jsontext.Value, said *bool)
 		if k := value.Kind(); k != 't' && k != 'f' {
 			return &claimError{name, "must be true or false"}
 		}
-		a.allow, *said = value.Kind() == 't', true
+		if a.is, *said = session.Denied, true; value.Kind() == 't' {
+			a.is = session.Permitted
+		}
 	case "reason": // readReason
 	case "ttl":
 		if a.ttl, err = limitTime(name, value, 24*time.Hour); a.ttl < 0 { // 0 means none there

@@ -23,7 +23,7 @@ func newSubscribeWebhook(t testing.TB, o SubscribeOptions) *SubscribeWebhook {
 // may returns the decision about a topic.
 func (w *SubscribeWebhook) may(c *session.Client, topic string) subscribeDecision {
 	done := make(chan subscribeDecision, 1)
-	w.MaySubscribe(c, topic, func(ok bool, detail string) { done <- subscribeDecision{ok, detail} })
+	w.MaySubscribe(c, topic, func(d session.Decision, detail string) { done <- subscribeDecision{d, detail} })
 	return <-done
 }
 
@@ -31,7 +31,7 @@ func (w *SubscribeWebhook) may(c *session.Client, topic string) subscribeDecisio
 func TestSubscribeBody(t *testing.T) {
 	handler, got := recording()
 	w := newSubscribeWebhook(t, SubscribeOptions{Hook: hookAt(t, handler)})
-	if d := w.may(&client, "rooms.7"); !d.allow {
+	if d := w.may(&client, "rooms.7"); d.is != session.Permitted {
 		t.Errorf("%+v", d)
 	}
 	r := <-got
@@ -47,29 +47,29 @@ func TestSubscribeBody(t *testing.T) {
 
 func TestSubscribeAnswers(t *testing.T) {
 	const unavailable = "the service that decides about this topic does not answer; try again"
-	const invalid = "the service that decides about this topic gives an answer that is not valid"
+	const invalid = "the service that decides about this topic gives an answer that is not valid; try again"
 	for _, tc := range []struct {
 		status int
 		answer string
 		want   subscribeDecision
 		count  string
 	}{
-		{200, ``, subscribeDecision{allow: true}, "allowed"},
-		{200, `{"allow":true}`, subscribeDecision{allow: true}, "allowed"},
-		{200, `{"allow":false,"reason":"members only"}`, subscribeDecision{reason: "members only"}, "refused"},
-		{200, `{"allow":"yes"}`, subscribeDecision{reason: invalid}, "bad_answer"},
-		{200, `{"alow":true}`, subscribeDecision{reason: invalid}, "bad_answer"},
-		{200, `{}`, subscribeDecision{reason: invalid}, "bad_answer"},
-		{200, `{"allow":true,"ttl":-1}`, subscribeDecision{reason: invalid}, "bad_answer"},
-		{200, `{"allow":true,"for":"all"}`, subscribeDecision{reason: invalid}, "bad_answer"},
-		{200, `<html>`, subscribeDecision{reason: invalid}, "bad_answer"},
-		{403, ``, subscribeDecision{}, "refused"},
-		{401, `{"reason":"log in"}`, subscribeDecision{reason: "log in"}, "refused"},
-		{404, `{"allow":true,"reason":"no such room"}`, subscribeDecision{reason: "no such room"}, "refused"},
-		{403, `<html>`, subscribeDecision{}, "refused"},
-		{400, ``, subscribeDecision{reason: unavailable}, "unavailable"},
-		{500, `{"allow":true}`, subscribeDecision{reason: unavailable}, "unavailable"},
-		{302, ``, subscribeDecision{reason: unavailable}, "unavailable"},
+		{200, ``, subscribeDecision{is: session.Permitted}, "allowed"},
+		{200, `{"allow":true}`, subscribeDecision{is: session.Permitted}, "allowed"},
+		{200, `{"allow":false,"reason":"members only"}`, subscribeDecision{session.Denied, "members only"}, "refused"},
+		{200, `{"allow":"yes"}`, subscribeDecision{session.Undecided, invalid}, "bad_answer"},
+		{200, `{"alow":true}`, subscribeDecision{session.Undecided, invalid}, "bad_answer"},
+		{200, `{}`, subscribeDecision{session.Undecided, invalid}, "bad_answer"},
+		{200, `{"allow":true,"ttl":-1}`, subscribeDecision{session.Undecided, invalid}, "bad_answer"},
+		{200, `{"allow":true,"for":"all"}`, subscribeDecision{session.Undecided, invalid}, "bad_answer"},
+		{200, `<html>`, subscribeDecision{session.Undecided, invalid}, "bad_answer"},
+		{403, ``, subscribeDecision{is: session.Denied}, "refused"},
+		{401, `{"reason":"log in"}`, subscribeDecision{session.Denied, "log in"}, "refused"},
+		{404, `{"allow":true,"reason":"no such room"}`, subscribeDecision{session.Denied, "no such room"}, "refused"},
+		{403, `<html>`, subscribeDecision{is: session.Denied}, "refused"},
+		{400, ``, subscribeDecision{session.Undecided, unavailable}, "unavailable"},
+		{500, `{"allow":true}`, subscribeDecision{session.Undecided, unavailable}, "unavailable"},
+		{302, ``, subscribeDecision{session.Undecided, unavailable}, "unavailable"},
 	} {
 		w := newSubscribeWebhook(t, SubscribeOptions{Hook: hookAt(t, answers(tc.status, tc.answer))})
 		if got := w.may(&client, "t"); got != tc.want {
@@ -126,7 +126,7 @@ func TestSubscribeCache(t *testing.T) {
 
 func TestDecisionCache(t *testing.T) {
 	c, now := decisionCache{most: 3}, time.Unix(1000, 0)
-	yes := subscribeDecision{allow: true}
+	yes := subscribeDecision{is: session.Permitted}
 	put := func(topic string, until int64) { c.put(decisionKey{uid: "u", topic: topic}, yes, time.Unix(until, 0)) }
 	has := func(topic string) bool { _, ok := c.get("u", topic, now); return ok }
 	for _, topic := range []string{"a", "b", "c"} {
@@ -178,14 +178,14 @@ func TestSubscribeQueueFull(t *testing.T) {
 		if _, _, full := w.queue.load(); full > 0 {
 			break
 		}
-		w.MaySubscribe(&client, fmt.Sprint("t", asked), func(ok bool, detail string) { decided <- subscribeDecision{ok, detail} })
+		w.MaySubscribe(&client, fmt.Sprint("t", asked), func(d session.Decision, detail string) { decided <- subscribeDecision{d, detail} })
 	}
-	if d := <-decided; d.allow || d.reason != "too many clients wait for a decision (auth.subscribe_webhook.queue_bytes); try again" {
+	if d := <-decided; d.is != session.Undecided || d.reason != "too many clients wait for a decision (auth.subscribe_webhook.queue_bytes); try again" {
 		t.Errorf("%+v", d)
 	}
 	close(release)
 	for range asked - 1 {
-		if d := <-decided; !d.allow {
+		if d := <-decided; d.is != session.Permitted {
 			t.Errorf("%+v", d)
 		}
 	}
@@ -204,10 +204,10 @@ func TestSubscribeClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	decided := make(chan subscribeDecision, 1)
-	w.MaySubscribe(&client, "t", func(ok bool, detail string) { decided <- subscribeDecision{ok, detail} })
+	w.MaySubscribe(&client, "t", func(d session.Decision, detail string) { decided <- subscribeDecision{d, detail} })
 	<-in
 	w.Close()
-	if d := <-decided; d.allow || d.reason != "this server stops" {
+	if d := <-decided; d.is != session.Undecided || d.reason != "this server stops; try again" {
 		t.Errorf("%+v", d)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"belfry/session"
 	"belfry/ws"
 )
 
@@ -91,12 +92,17 @@ func (s *Server) serve(tcp *net.TCPConn, proxy bool) {
 }
 
 // establish reads what a connection begins with, in this order: a PROXY header, the
-// handshake, and the first bytes of the request.
+// handshake, and the first bytes of the request. The rates of new connections hold
+// before the handshake, which costs more than everything else.
 func (s *Server) establish(c *conn, proxy bool) *refused {
 	if proxy {
 		if err := c.readProxy(); err != nil {
 			return err
 		}
+	}
+	admission, refusal := s.opt.Sessions.Admit(c.remote)
+	if refusal != nil {
+		return &refused{cause: rateCause(refusal), err: errors.New(refusal.Detail)}
 	}
 	if addr := c.remote.Addr(); !s.trusts(addr) { // a trusted proxy has many clients
 		if !s.places.enter(addr) {
@@ -109,7 +115,7 @@ func (s *Server) establish(c *conn, proxy bool) *refused {
 	if err != nil {
 		return err
 	}
-	return s.place(c, first)
+	return s.place(c, admission, first)
 }
 
 // handshake makes the handshake and returns the first bytes of the request.
@@ -142,13 +148,13 @@ func (c *conn) shake() error {
 
 // place decides what becomes of a connection after its handshake: here a pair, with
 // the records on two goroutines (see doc.go for TLS in the kernel).
-func (s *Server) place(c *conn, first []byte) *refused {
+func (s *Server) place(c *conn, a session.Admission, first []byte) *refused {
 	if s.count.connections.Add(1) > int64(s.opt.MaxConnections) {
 		s.count.connections.Add(-1)
 		return &refused{CauseMaxConns, errors.New("tls.max_connections"),
 			ws.Unavailable("this server has as many TLS connections as it may (tls.max_connections)", s.opt.RetryAfter)}
 	}
-	if err := s.bridge(c, first); err != nil {
+	if err := s.bridge(c, a, first); err != nil {
 		s.count.connections.Add(-1)
 		return &refused{CauseSessions, err, ws.Unavailable("this server takes no more connections now", s.opt.RetryAfter)}
 	}
@@ -158,13 +164,13 @@ func (s *Server) place(c *conn, first []byte) *refused {
 
 // bridge makes the pair of a connection and gives its other end to a shard. What
 // the shard sends waits in the pair.
-func (s *Server) bridge(c *conn, first []byte) error {
+func (s *Server) bridge(c *conn, a session.Admission, first []byte) error {
 	pair, fd, err := newPair()
 	if err != nil {
 		return err
 	}
 	if err = s.setPair(c, pair); err == nil {
-		err = s.opt.Sessions.Adopt(fd, c.remote, first)
+		err = s.opt.Sessions.Adopt(fd, a, first)
 	}
 	if err != nil {
 		pair.close()
@@ -172,6 +178,14 @@ func (s *Server) bridge(c *conn, first []byte) error {
 		return err
 	}
 	return c.TCPConn.SetDeadline(time.Time{})
+}
+
+// rateCause returns the cause of a connection that Sessions.Admit refuses.
+func rateCause(r *ws.Refusal) Cause {
+	if r.Cause == session.CauseAddress {
+		return CauseAddressRate
+	}
+	return CauseConnectRate
 }
 
 // classify finds the cause of an error of the handshake.

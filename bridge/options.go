@@ -9,14 +9,21 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"belfry/session"
+	"belfry/ws"
 )
 
 // Sessions takes the connections; *session.Server implements it.
 type Sessions interface {
-	// Adopt takes one end of a stream, the address of the client at the other end,
-	// and what the client has sent so far. The descriptor and the bytes belong to
-	// Sessions only if the error is nil.
-	Adopt(fd int, remote netip.AddrPort, unread []byte) error
+	// Admit is asked about each connection before its handshake. The address is the
+	// client's, also behind a proxy that sends PROXY headers. A connection that is
+	// refused is closed at once: there is no TLS yet in which the client could be told.
+	Admit(remote netip.AddrPort) (session.Admission, *ws.Refusal)
+	// Adopt takes one end of a stream, what Admit has said about its client, and what
+	// the client has sent so far. The descriptor and the bytes belong to Sessions only
+	// if the error is nil.
+	Adopt(fd int, a session.Admission, unread []byte) error
 }
 
 // Listen is a host and a range of ports to listen on.

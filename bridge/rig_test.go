@@ -199,12 +199,18 @@ func hello(t testing.TB, c *websocket.Conn) (sid string) {
 // secure makes a TLS connection without a request.
 func (r *rig) secure(change func(*tls.Config)) *tls.Conn {
 	r.t.Helper()
+	return r.secureFrom("", change)
+}
+
+// secureFrom is secure from an address of this machine.
+func (r *rig) secureFrom(local string, change func(*tls.Config)) *tls.Conn {
+	r.t.Helper()
 	config := r.ca.Client()
 	config.ServerName = "127.0.0.1"
 	if change != nil {
 		change(config)
 	}
-	raw, err := dialTCP("", r.addr())
+	raw, err := dialTCP(local, r.addr())
 	if err != nil {
 		r.t.Fatal(err)
 	}

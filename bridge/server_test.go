@@ -21,6 +21,7 @@ import (
 	"belfry/certs/certtest"
 	"belfry/message"
 	"belfry/session"
+	"belfry/ws"
 	"belfry/ws/conformance"
 )
 
@@ -321,7 +322,9 @@ func TestSessionsRefuse(t *testing.T) {
 
 type busy struct{}
 
-func (busy) Adopt(int, netip.AddrPort, []byte) error { return &message.OverloadedError{} }
+func (busy) Admit(netip.AddrPort) (a session.Admission, _ *ws.Refusal) { return a, nil }
+
+func (busy) Adopt(int, session.Admission, []byte) error { return &message.OverloadedError{} }
 
 // Options out of range are refused, and a port that is taken is.
 func TestOptions(t *testing.T) {

@@ -10,6 +10,8 @@ const (
 	CauseNone          Cause = iota
 	CauseMaxHandshakes       // Options.MaxHandshakes, or half of it for one address
 	CauseMaxConns            // Options.MaxConnections
+	CauseAddressRate         // session.Options.RatePerAddress
+	CauseConnectRate         // session.Options.ConnectRate
 	CauseTimeout             // Options.HandshakeTime
 	CauseProxy               // no PROXY header, or not from a trusted proxy
 	CauseHTTP                // HTTP without TLS
@@ -21,7 +23,7 @@ const (
 )
 
 func (c Cause) String() string {
-	return [...]string{"none", "max_handshakes", "max_connections", "timeout", "proxy", "http", "protocol", "handshake", "gone", "sessions"}[c]
+	return [...]string{"none", "max_handshakes", "max_connections", "address_rate", "connect_rate", "timeout", "proxy", "http", "protocol", "handshake", "gone", "sessions"}[c]
 }
 
 // Stats are the counters of a Server since New and, where marked with "now",

@@ -16,7 +16,7 @@ type Auth struct {
 	Publish         []string      `yaml:"publish" zero:"none" doc:"Topics that every belfry.v1 client may publish to, written as in auth.subscribe. To users, sessions and all a client may publish only with *."`
 	Cookie          string        `yaml:"cookie" zero:"none" doc:"Name of a cookie that may carry the token. Browsers send it with requests of any page, so upgrade.origins must name the pages that may connect."`
 	CookieAnyOrigin bool          `yaml:"cookie_any_origin" doc:"Allow auth.cookie together with * or null in upgrade.origins. Every web page can then act in the name of its visitors."`
-	MaxToken        Size          `yaml:"max_token" default:"4KiB" range:"64..16KiB" doc:"Longest token; a longer one gets 401. A token in the request also counts for upgrade.max_head, and one in an auth command may have 4 KiB at most."`
+	MaxToken        Size          `yaml:"max_token" default:"4KiB" range:"64..16KiB" doc:"Longest token; a longer one gets 401, in an auth command the error bad_request. A token in the request also counts for upgrade.max_head, one in a command for session.max_message."`
 	Verifiers       int           `yaml:"verifiers" range:"1..256" zero:"one for each core" doc:"Tokens that are verified at the same time."`
 	Queue           int           `yaml:"queue" default:"4096" range:"1..1048576" doc:"Tokens that may wait to be verified; a client with a further one gets 503 with Retry-After."`
 	MaxLifetime     time.Duration `yaml:"max_lifetime" default:"24h" range:"1m..8760h" zero:"no limit" doc:"Longest time from a token's iat to its end; sessions of older tokens end, and a token without iat must expire within this time. A revocation is remembered for as long."`

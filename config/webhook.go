@@ -25,10 +25,10 @@ type Webhook struct {
 // SubscribeWebhook is the section auth.subscribe_webhook.
 type SubscribeWebhook struct {
 	URL         []string      `yaml:"url" redact:"url" zero:"off" doc:"Backend that decides about each subscription that no pattern permits; written like auth.webhook.url (docs/webhooks.md)."`
-	Timeout     time.Duration `yaml:"timeout" default:"5s" range:"10ms..1m" doc:"Time for a call; then the subscription is refused."`
+	Timeout     time.Duration `yaml:"timeout" default:"5s" range:"10ms..1m" doc:"Time for a call; then the client gets the error undecided."`
 	InFlight    int           `yaml:"in_flight" default:"256" range:"1..4096" doc:"Calls at the same time; further subscriptions wait, at most upgrade.timeout."`
-	QueueBytes  Size          `yaml:"queue_bytes" default:"16MiB" range:"64KiB..4GiB" doc:"Bytes of subscriptions that wait for a decision; a further one is refused."`
-	AnswerBytes Size          `yaml:"answer_bytes" default:"64KiB" range:"1KiB..1MiB" doc:"Longest answer; with a longer one the subscription is refused."`
+	QueueBytes  Size          `yaml:"queue_bytes" default:"16MiB" range:"64KiB..4GiB" doc:"Bytes of subscriptions that wait for a decision; a further one gets the error undecided."`
+	AnswerBytes Size          `yaml:"answer_bytes" default:"64KiB" range:"1KiB..1MiB" doc:"Longest answer; with a longer one the client gets the error undecided."`
 	Cache       int           `yaml:"cache" default:"65536" range:"1..16777216" zero:"none" doc:"Decisions that are remembered for the time that the answer states; beyond it the least recently used one is forgotten."`
 	CacheTime   time.Duration `yaml:"cache_time" default:"10m" range:"1s..24h" doc:"Longest time for which a decision is remembered, whatever the answer states."`
 	SigningKeys []Secret      `yaml:"signing_keys" zero:"not signed" doc:"Keys that calls are signed with, as auth.webhook.signing_keys."`

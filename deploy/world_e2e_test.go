@@ -219,17 +219,30 @@ func startNginx(t *testing.T, n *node, file string, pairs ...string) *proxy {
 // startHAProxy runs HAProxy with a file of haproxy/, changed by pairs.
 func startHAProxy(t *testing.T, n *node, file string, pairs ...string) *proxy {
 	t.Helper()
-	bin := installed(t, "haproxy")
 	p, cert := &proxy{address: freeAddress(t)}, makeCertificate(t)
 	p.roots = cert.pool
-	s := configuration(t, file, append([]string{"bind :443", "bind " + p.address, "127.0.0.1:8080", n.listen,
-		"/etc/haproxy/push.example.com.pem", cert.both, "inter 2s", "inter 100ms"}, pairs...)...)
+	p.awaitTLS(t, "haproxy", p.runHAProxy(t, configuration(t, file, append([]string{"bind :443", "bind " + p.address, "127.0.0.1:8080", n.listen,
+		"/etc/haproxy/push.example.com.pem", cert.both, "inter 2s", "inter 100ms"}, pairs...)...)))
+	return p
+}
+
+// runHAProxy runs HAProxy with a configuration, and returns when it listens.
+func (p *proxy) runHAProxy(t *testing.T, configuration string) (ended chan struct{}) {
+	t.Helper()
+	bin := installed(t, "haproxy")
 	name := filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(name, []byte(s), 0o600); err != nil {
+	if err := os.WriteFile(name, []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.awaitTLS(t, "haproxy", start(t, bin, "-db", "-f", name))
-	return p
+	ended = start(t, bin, "-db", "-f", name)
+	eventually(t, "haproxy", ended, func() error {
+		c, err := net.Dial("tcp", p.address)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	return ended
 }
 
 // installed returns the path of a program, or skips the test.

@@ -35,6 +35,8 @@ type addressStripe struct {
 	// List of the addresses without a connection, in the order in which they lost
 	// their last one. They are kept until their token bucket is full again.
 	first, last uint32 // index + 1
+
+	closed bool // the server has stopped; nothing is counted any more
 }
 
 // addressCount is the count of one address. No Go pointers.
@@ -47,6 +49,15 @@ type addressCount struct {
 	next   uint32 // in the list of addresses without a connection, index + 1
 	prev   uint32
 }
+
+// charge is what a connection is charged for.
+type charge uint8
+
+const (
+	chargeCount charge = 1 << iota // upgrade.max_per_address, until it has ended
+	chargeRate                     // upgrade.rate_per_address
+	chargeAll   = chargeCount | chargeRate
+)
 
 type admitResult uint8
 
@@ -91,6 +102,7 @@ func (a *addresses) close() {
 		s.mu.Lock()
 		s.table.Close()
 		s.all.Close()
+		s.closed = true
 		s.mu.Unlock()
 	}
 }
@@ -104,12 +116,16 @@ func (a *addresses) stripeOf(key addrKey) (*addressStripe, uint32) {
 	return &a.stripes[sum>>32%addressStripes], uint32(sum)
 }
 
-// enter counts a new connection of an address, unless a limit is reached. Without
-// memory for a count the connection is admitted and not counted. Any shard.
-func (a *addresses) enter(key addrKey, now uint32) admitResult {
+// enter charges a new connection to an address, unless a limit is reached. Without
+// memory for a count, and when the server has stopped, the connection is admitted and
+// not counted. Any goroutine.
+func (a *addresses) enter(key addrKey, now uint32, what charge) admitResult {
 	s, hash := a.stripeOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return admitted
+	}
 	at, ok := s.find(key, hash)
 	if !ok {
 		if at, ok = s.create(key, hash); !ok {
@@ -121,24 +137,25 @@ func (a *addresses) enter(key addrKey, now uint32) admitResult {
 	if c.conns == 0 {
 		s.unlink(at)
 	}
-	result := a.admit(c, now)
+	result := a.admit(c, now, what)
 	if c.conns == 0 {
 		s.link(at)
 	}
 	return result
 }
 
-func (a *addresses) admit(c *addressCount, now uint32) admitResult {
-	if a.most > 0 && c.conns >= a.most {
+func (a *addresses) admit(c *addressCount, now uint32, what charge) admitResult {
+	count := a.most > 0 && what&chargeCount != 0
+	if count && c.conns >= a.most {
 		return tooMany
 	}
-	if a.rate > 0 {
+	if a.rate > 0 && what&chargeRate != 0 {
 		if c.refill(a.rate, now); c.tokens < 1000 {
 			return tooFast
 		}
 		c.tokens -= 1000
 	}
-	if a.most > 0 {
+	if count {
 		c.conns++
 	}
 	return admitted

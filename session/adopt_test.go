@@ -19,15 +19,20 @@ import (
 // far, and returns the other end.
 func (r *rig) adoptFrom(remote string, unread string) net.Conn {
 	r.t.Helper()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	var from netip.AddrPort
 	if remote != "" {
 		from = netip.MustParseAddrPort(remote)
 	}
-	if err := r.Adopt(pair[0], from, []byte(unread)); err != nil {
+	return r.adoptAs(Admission{Remote: from}, unread)
+}
+
+func (r *rig) adoptAs(a Admission, unread string) net.Conn {
+	r.t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.Adopt(pair[0], a, []byte(unread)); err != nil {
 		r.t.Fatal(err)
 	}
 	f := os.NewFile(uintptr(pair[1]), "pair")

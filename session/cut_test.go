@@ -92,7 +92,7 @@ func TestMessagesAroundTheCut(t *testing.T) {
 // yes permits every subscription.
 type yes struct{}
 
-func (yes) MaySubscribe(_ *Client, _ string, later func(bool, string)) { go later(true, "") }
+func (yes) MaySubscribe(_ *Client, _ string, later func(Decision, string)) { go later(Permitted, "") }
 
 // seenBy waits until the shard of a user has seen what was delivered to it.
 func (r *rig) seenBy(uid string) {

@@ -80,11 +80,11 @@ func (a *faultyAuthenticator) Authenticate(r *Attempt, later func(Grant, *ws.Ref
 
 type faultySubscriptions struct{}
 
-func (faultySubscriptions) MaySubscribe(_ *Client, topic string, later func(bool, string)) {
+func (faultySubscriptions) MaySubscribe(_ *Client, topic string, later func(Decision, string)) {
 	if topic == faultWord {
 		panic("injected in MaySubscribe")
 	}
-	go later(true, "")
+	go later(Permitted, "")
 }
 
 func faultRig(t *testing.T) *rig {

@@ -176,7 +176,7 @@ func (u *upgrader) halfOpened(slot uint32, rec *record) {
 // of the shard's places loses its oldest connection. So a client that opens
 // connections and sends nothing takes places from itself only.
 func (u *upgrader) addHalfOpen(slot uint32, rec *record) {
-	key := u.remotes.keyOf(u.remotes.of(slot))
+	key := u.opt.keyOf(u.remotes.of(slot))
 	if oldest, n := u.halfOpen.oldest(key); n >= u.halfOpen.perAddress() {
 		u.counters.limit(limitPending)
 		u.refuser.refuseAndClose(oldest, &ws.Refusal{Status: 429, Cause: CauseHalfOpen, RetryAfter: u.opt.RetryAfter,

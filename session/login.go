@@ -1,6 +1,8 @@
 package session
 
 import (
+	"fmt"
+
 	"belfry/poller"
 	"belfry/wire"
 	"belfry/ws"
@@ -16,10 +18,16 @@ type LoginAuthenticator interface {
 	Login(c *Client, credentials []byte, later func(Grant, *ws.Refusal)) (g Grant, refusal *ws.Refusal, pending bool)
 }
 
-// maxCredentials limits the credentials of a client whose login is being checked,
-// in bytes. They are not counted in Poller.InboundBytes, but in
-// Options.WaitingBytes.
-const maxCredentials = 4 << 10
+// credentialsProblem says what is wrong with the length of the credentials of a
+// command; "" if they may be checked. Meanwhile they are not counted in
+// Poller.InboundBytes, but in Options.WaitingBytes.
+func (e *env) credentialsProblem(n int) string {
+	if n <= e.opt.MaxCredentials {
+		return ""
+	}
+	e.counters.limit(limitCredentials)
+	return fmt.Sprintf("the credentials have %d bytes; at most %d are allowed (auth.max_token)", n, e.opt.MaxCredentials)
+}
 
 // maxBeforeLogin is how many frames a client may send before it has logged in,
 // pings included.
@@ -58,8 +66,8 @@ func (u *upgrader) beforeLogin(slot uint32, rec *record, ev ws.Event) {
 		u.closer.end(slot, ReasonLoginRefused, "the first message must be the login and nothing else")
 		return
 	}
-	if len(cmd.Payload) > maxCredentials {
-		u.closer.end(slot, ReasonLoginRefused, "the credentials are longer than 4096 bytes")
+	if problem := u.credentialsProblem(len(cmd.Payload)); problem != "" {
+		u.closer.end(slot, ReasonLoginRefused, problem)
 		return
 	}
 	u.counters.commands[cmd.Op].Add(1)

@@ -160,8 +160,8 @@ func TestLoginRefused(t *testing.T) {
 		{"more than the login", text("login L u\nping 1"), []string{"tbye login_refused", bad}, "connection ended", "login_refused"},
 		{"too many pings", []byte(strings.Repeat(string(appendPrefixed(nil, prefixedPing, "")), maxBeforeLogin+1)),
 			[]string{"tbye login_refused", "x4009 too many frames before the login false 0s"}, "connection ended", "login_refused"},
-		{"too long", text("login L " + strings.Repeat("x", maxCredentials+1)), []string{"tbye login_refused",
-			"x4009 the credentials are longer than 4096 bytes false 0s"}, "connection ended", "login_refused"},
+		{"too long", text("login L " + strings.Repeat("x", 101)), []string{"tbye login_refused",
+			"x4009 the credentials have 101 bytes; at most 100 are allowed (auth.max_token) false 0s"}, "connection ended", "login_refused"},
 		{"broken", []byte("no frame"), []string{"tbye protocol", "x1002 no frame begins with 'n' false 0s"}, "connection ended", "protocol"},
 		{"close", appendPrefixed(nil, prefixedClose, ""), []string{"x7"}, "connection ended", "client"},
 		{"never", nil, []string{"tbye login_refused", "x4009 no login in time false 0s"}, "connection ended", "login_refused"},
@@ -169,7 +169,7 @@ func TestLoginRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			core, logs := observer.New(zapcore.InfoLevel)
-			r, _ := loginRig(t, Options{Log: zap.New(core), UpgradeTime: 5 * time.Second, MaxTopics: 2})
+			r, _ := loginRig(t, Options{Log: zap.New(core), UpgradeTime: 5 * time.Second, MaxTopics: 2, MaxCredentials: 100})
 			conn, _ := r.lp("/lp", c.sent)
 			switch c.name {
 			case "never":

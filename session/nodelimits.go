@@ -13,7 +13,7 @@ import (
 // NodeLimits limit what connections cost the node before they are sessions, and
 // after they have ended.
 type NodeLimits struct {
-	ConnectRate  int // new connections a second; 0: any number; beyond: 503
+	ConnectRate  int // new connections a second; 0: any number; beyond: 503, or a refusal of Admit
 	ConnectBurst int // of them at once; 0: twice ConnectRate
 
 	// WaitingBytes are the bytes of requests, with what follows them, and of
@@ -85,50 +85,63 @@ func (u *upgrader) tooFast(slot uint32, p []byte) bool {
 	return true
 }
 
-// overRate is the refusal of a connection beyond Options.ConnectRate. Its
-// Retry-After is random, so that refused clients do not come back together.
+// overRate is the refusal of a connection beyond Options.ConnectRate.
 func (f *refuser) overRate() *ws.Refusal {
 	f.counters.limit(limitConnectRate)
-	after := f.opt.RetryAfter + rand.N(2*f.opt.RetryAfter)
+	return overRate(f.opt)
+}
+
+// overRate has a random Retry-After, so that refused clients do not come back together.
+func overRate(o *Options) *ws.Refusal {
+	after := o.RetryAfter + rand.N(2*o.RetryAfter)
 	return ws.Unavailable("clients connect faster than this server admits them (upgrade.rate)", after).WithCause(CauseConnectRate)
 }
 
-// hold counts the bytes that an authenticator is about to be given. It returns a refusal if too many are held.
-func (u *upgrader) hold(n int) *ws.Refusal {
-	if u.srv.waitingBytes.Add(int64(n)) <= u.opt.WaitingBytes {
-		return nil
-	}
-	u.srv.waitingBytes.Add(-int64(n))
-	u.counters.limit(limitWaitingBytes)
-	return ws.Unavailable("the requests that wait for authentication have too many bytes (upgrade.waiting_bytes)", u.opt.RetryAfter).WithCause(CausePending)
+// heldBytes are bytes that an authenticator is given. They count until it has decided,
+// also if the connection has ended before: the authenticator may keep them until then.
+type heldBytes struct {
+	srv      *Server
+	n        int
+	released atomic.Bool // a second answer would release the bytes again
 }
 
-// decision is what the authenticator is asked about a connection. The bytes that it
-// is given count as held until it has decided, also if the connection has ended
-// before: the authenticator may keep them until then.
+// keep counts n bytes that an authenticator is about to be given. It returns a refusal
+// if too many are held.
+func (b *heldBytes) keep(e *env, n int) *ws.Refusal {
+	if e.srv.waitingBytes.Add(int64(n)) > e.opt.WaitingBytes {
+		e.srv.waitingBytes.Add(-int64(n))
+		e.counters.limit(limitWaitingBytes)
+		return ws.Unavailable("the requests and credentials that wait for authentication have too many bytes (upgrade.waiting_bytes); try again", e.opt.RetryAfter).WithCause(CausePending)
+	}
+	b.srv, b.n = e.srv, n
+	return nil
+}
+
+// release ends what keep began. Any goroutine.
+func (b *heldBytes) release() {
+	if !b.released.Swap(true) {
+		b.srv.waitingBytes.Add(-int64(b.n))
+	}
+}
+
+// decision is what the authenticator is asked about a connection.
 type decision struct {
+	heldBytes
 	upgrader *upgrader
 	id       poller.ID
-	bytes    int
-	released atomic.Bool // a second answer would release the bytes again
 }
 
 // ask begins a decision for which the authenticator is given n bytes.
 func (u *upgrader) ask(id poller.ID, n int) (*decision, *ws.Refusal) {
-	if refusal := u.hold(n); refusal != nil {
+	d := &decision{upgrader: u, id: id}
+	if refusal := d.keep(&u.env, n); refusal != nil {
 		return nil, refusal
 	}
-	return &decision{upgrader: u, id: id, bytes: n}, nil
+	return d, nil
 }
 
 // later takes a decision that needed time. Any goroutine.
 func (d *decision) later(g Grant, r *ws.Refusal) {
 	d.release()
 	d.upgrader.postAuth(d.id, g, r)
-}
-
-func (d *decision) release() {
-	if !d.released.Swap(true) {
-		d.upgrader.srv.waitingBytes.Add(-int64(d.bytes))
-	}
 }

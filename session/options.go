@@ -26,24 +26,25 @@ type Options struct {
 	Node uint32   // number of this node in the cluster; session ids carry it
 	Key  [32]byte // of session ids and table hashes; zero: random
 
-	MaxHead       int             // bytes of a request's line and header; 0: 8 KiB; passed: 431 or 414
-	Origins       *ws.Origins     // pages that may connect; nil: pages of the same host; others: 403
-	Endpoints     []wire.Endpoint // what clients may speak, and at which paths; nil: defaultEndpoint()
-	UpgradeTime   time.Duration   // from accept to a complete head, and again from there to the answer; 0: 10 s
-	MaxPending    int             // connections without a complete head; 0: 16384; beyond: 503; beyond half of them from one address, its oldest gets 429
-	MaxWaiting    int             // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
-	MaxSessions   int             // 0: 1<<20; beyond: 503
-	RetryAfter    time.Duration   // Retry-After of a 503; 0: 5 s
-	Echo          bool            // serve /echo by the first endpoint, for conformance suites
-	Authenticator Authenticator   // nil: &Open{}
-	Interest      Interest        // nil: there is no bus
-	Events        Events          // nil: nobody is told of sessions
-	KeepAgent     bool            // Client.Agent of every session; false: only of those with a route
+	MaxHead        int             // bytes of a request's line and header; 0: 8 KiB; passed: 431 or 414
+	Origins        *ws.Origins     // pages that may connect; nil: pages of the same host; others: 403
+	Endpoints      []wire.Endpoint // what clients may speak, and at which paths; nil: defaultEndpoint()
+	UpgradeTime    time.Duration   // from accept to a complete head, and again from there to the answer; 0: 10 s
+	MaxPending     int             // connections without a complete head; 0: 16384; beyond: 503; beyond half of them from one address, its oldest gets 429
+	MaxWaiting     int             // upgrades that wait for authenticator or bus; 0: 16384; beyond: 503
+	MaxSessions    int             // 0: 1<<20; beyond: 503
+	MaxCredentials int             // bytes of the credentials in a command; 0: 4 KiB; beyond: an error of the command
+	RetryAfter     time.Duration   // Retry-After of a 503; 0: 5 s
+	Echo           bool            // serve /echo by the first endpoint, for conformance suites
+	Authenticator  Authenticator   // nil: &Open{}
+	Interest       Interest        // nil: there is no bus
+	Events         Events          // nil: nobody is told of sessions
+	KeepAgent      bool            // Client.Agent of every session; false: only of those with a route
 
 	NodeLimits
 
 	MaxPerAddress  int          // connections of one address (IPv6: of its /64); 0: any number; beyond: 429
-	RatePerAddress int          // new ones a second, with twice as many at once; 0: any number; beyond: 429
+	RatePerAddress int          // new ones a second, with twice as many at once; 0: any number; beyond: 429, or a refusal of Admit
 	Proxy          ProxyOptions // proxies that are believed about addresses
 	Adopts         bool         // Server.Adopt is used: the addresses of its clients are kept
 	Healthy        func() bool  // answers requests for HealthPath; must not block; nil: 404
@@ -65,7 +66,7 @@ type Options struct {
 	// Subscriptions decides about topics that no pattern permits; nil refuses them.
 	Subscriptions Subscriptions
 	// MaxDeciding is how many of its decisions may be awaited; 0: 4096. Further topics
-	// get the error "unavailable".
+	// get the error "undecided".
 	MaxDeciding int
 
 	// Publish publishes what clients send by command. It is called on one goroutine
@@ -104,6 +105,7 @@ func (o *Options) fillNumbers() error {
 		fill("MaxHead", &o.MaxHead, ws.DefaultMaxHead, ws.MinMaxHead, poller.MaxUnread),
 		fill("MaxPending", &o.MaxPending, 1<<14, 1, 1<<20),
 		fill("MaxWaiting", &o.MaxWaiting, 1<<14, 1, 1<<20),
+		fill("MaxCredentials", &o.MaxCredentials, 4<<10, 1, 1<<20),
 		fill("MaxSessions", &o.MaxSessions, 1<<20, 1, 1<<25),
 		fill("MaxPerAddress", &o.MaxPerAddress, 0, 0, 1<<24),
 		fill("RatePerAddress", &o.RatePerAddress, 0, 0, 1<<20),

@@ -96,7 +96,7 @@ func TestWhatKeepsASubscription(t *testing.T) {
 	c.want("thello ann  []")
 	c.ask("sub 1 a\nsub 2 b", "tdone 1", "tdone 2")
 	c.say(prefixedText, "sub 3 d")
-	(<-d).later(true, "")
+	(<-d).later(Permitted, "")
 	c.want("tdone 3")
 	sid := e.client().SID
 	if err := r.Subscribe(sid, []string{"o"}); err != nil {
@@ -136,8 +136,12 @@ func TestDecisionsOfOneCommand(t *testing.T) {
 		c.say(`{"type":"sub","ref":1,"topics":["a","open","b","a"]}`)
 		asked := []question{<-d, <-d}
 		for i, q := range asked {
-			q.later(i != denied, "no")
-			q.later(true, "") // once too often
+			is := Permitted
+			if i == denied {
+				is = Denied
+			}
+			q.later(is, "no")
+			q.later(Permitted, "") // once too often
 		}
 		if m := c.object(); m["code"] != "forbidden" || m["message"] != "no" {
 			t.Errorf("%d is denied: %v", denied, m)
@@ -146,7 +150,7 @@ func TestDecisionsOfOneCommand(t *testing.T) {
 	r.deliver(message.ToTopics("a", "b", "open"), "lost")
 	c.say(`{"type":"sub","ref":2,"topics":["a","b"]}`)
 	for _, q := range []question{<-d, <-d} {
-		q.later(true, "")
+		q.later(Permitted, "")
 	}
 	if m := c.object(); m["type"] != "ack" || m["ref"] != 2.0 {
 		t.Errorf("%v", m)

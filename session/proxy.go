@@ -24,10 +24,15 @@ type BehindProxy struct{}
 // arrived is called for a new connection. It counts the client's address, unless a
 // PROXY header has to name it first.
 func (u *upgrader) arrived(slot uint32, rec *record, state any) {
-	if limit := u.srv.connectRate; limit != nil && !limit.take(u.srv.clock()) {
+	a, adopted := state.(Admission)
+	late := a.late
+	if limit := u.srv.connectRate; limit != nil && !a.charged {
+		late = !limit.take(u.srv.clock())
+	}
+	if late {
 		rec.flags |= flagLate // it is refused when it sends its request, see tooFast
 	}
-	if a, ok := state.(adopted); ok {
+	if adopted {
 		u.arrivedBy(slot, a)
 		return
 	}
@@ -41,7 +46,7 @@ func (u *upgrader) arrived(slot uint32, rec *record, state any) {
 		return
 	}
 	if u.opt.limitsAddresses() {
-		if refusal := u.remotes.check(slot, u.ps.RemoteAddr(slot), false); refusal != nil {
+		if refusal := u.remotes.check(slot, u.ps.RemoteAddr(slot), false, chargeAll); refusal != nil {
 			u.refuser.refuse(slot, refusal)
 		}
 	}
@@ -67,7 +72,7 @@ func (u *upgrader) readProxy(slot uint32, p []byte) int {
 		src = u.ps.RemoteAddr(slot)
 	}
 	if told || u.opt.limitsAddresses() {
-		if refusal := u.remotes.check(slot, src, told); refusal != nil {
+		if refusal := u.remotes.check(slot, src, told, chargeAll); refusal != nil {
 			u.refuser.refuse(slot, refusal)
 			return len(p)
 		}
@@ -113,5 +118,5 @@ func (u *upgrader) forwarded(slot uint32, r *ws.Request) *ws.Refusal {
 	if client == peer {
 		return nil
 	}
-	return u.remotes.check(slot, client, true)
+	return u.remotes.check(slot, client, true, chargeAll)
 }

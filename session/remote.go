@@ -114,28 +114,28 @@ func (r *remotes) of(slot uint32) netip.AddrPort {
 }
 
 // keyOf returns what an address counts under, 0 if nothing limits it.
-func (r *remotes) keyOf(a netip.AddrPort) addrKey {
-	if !a.IsValid() || r.opt.trusts(a.Addr()) {
+func (o *Options) keyOf(a netip.AddrPort) addrKey {
+	if !a.IsValid() || o.trusts(a.Addr()) {
 		return 0
 	}
 	return keyOf(a.Addr())
 }
 
-// check counts a new connection under its client's address, and returns a
-// refusal if a limit is reached. The address is kept if a proxy told it (told),
+// check charges a new connection to its client's address, and returns a refusal if a
+// limit is reached. The address is kept if a proxy told it (told),
 // since the socket has the proxy's, and if it was counted, since the socket may
 // not have it any more when the connection ends.
-func (r *remotes) check(slot uint32, a netip.AddrPort, told bool) *ws.Refusal {
+func (r *remotes) check(slot uint32, a netip.AddrPort, told bool, what charge) *ws.Refusal {
 	counted := false
 	if r.opt.limitsAddresses() {
-		if key := r.keyOf(a); key != 0 {
-			switch r.srv.addresses.enter(key, r.srv.now()) {
+		if key := r.opt.keyOf(a); key != 0 {
+			switch r.srv.addresses.enter(key, r.srv.now(), what) {
 			case tooMany:
 				r.counters.limit(limitPerAddress)
 				return addressRefusal(r.opt, "this address has as many connections as it may (upgrade.max_per_address)")
 			case tooFast:
 				r.counters.limit(limitAddressRate)
-				return addressRefusal(r.opt, "this address opens connections faster than it may (upgrade.rate_per_address)")
+				return addressRefusal(r.opt, addressTooFast)
 			}
 			counted = r.opt.MaxPerAddress > 0
 		}
@@ -145,6 +145,8 @@ func (r *remotes) check(slot uint32, a netip.AddrPort, told bool) *ws.Refusal {
 	}
 	return nil
 }
+
+const addressTooFast = "this address opens connections faster than it may (upgrade.rate_per_address)"
 
 func addressRefusal(o *Options, detail string) *ws.Refusal {
 	return &ws.Refusal{Status: 429, Cause: CauseAddress, Detail: detail, RetryAfter: o.RetryAfter}
@@ -157,7 +159,7 @@ func (r *remotes) keep(slot uint32, a netip.AddrPort, counted bool) {
 	if r.put(slot, a, counted) {
 		r.rec(slot).flags |= flagRemote
 	} else if counted {
-		r.srv.addresses.leave(r.keyOf(a), r.srv.now())
+		r.srv.addresses.leave(r.opt.keyOf(a), r.srv.now())
 	}
 }
 

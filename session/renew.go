@@ -36,6 +36,8 @@ type renewal struct {
 	id          poller.ID // of the session
 	ref         string
 	credentials []byte
+	held        heldBytes   // the credentials
+	asked       bool        // the authenticator has the credentials, or had them
 	until       uint32      // tick at which it is given up
 	move        *relocation // of a login; nil before the grant
 }
@@ -44,20 +46,11 @@ type renewal struct {
 // answer may move the connection, which must not happen while the connection's input
 // is being decoded.
 func (rs *renewals) begin(slot uint32, rec *record, c *wire.Command) {
-	_, can := rs.opt.Authenticator.(LoginAuthenticator)
-	switch {
-	case !can:
-		rs.answers.fail(slot, c.Ref, "forbidden", "", "this server takes no credentials in commands")
-		return
-	case len(c.Payload) > maxCredentials:
-		rs.answers.fail(slot, c.Ref, "bad_request", "", "the credentials are longer than 4096 bytes")
-		return
-	case rs.srv.waiting.Load() >= int64(rs.opt.MaxWaiting):
-		rs.counters.limit(limitWaiting)
-		rs.answers.fail(slot, c.Ref, "unavailable", "", "too many logins are being checked (upgrade.max_waiting); try again")
+	rn := &renewal{id: rs.ps.ID(slot), ref: c.Ref, credentials: c.Payload, until: rs.ps.Now() + ticks(rs.opt.UpgradeTime)}
+	if code, field, text := rs.problem(rn); code != "" {
+		rs.answers.fail(slot, c.Ref, code, field, text)
 		return
 	}
-	rn := &renewal{id: rs.ps.ID(slot), ref: c.Ref, credentials: c.Payload, until: rs.ps.Now() + ticks(rs.opt.UpgradeTime)}
 	if rs.waiting == nil {
 		rs.waiting = map[poller.ID]*renewal{}
 	}
@@ -67,6 +60,25 @@ func (rs *renewals) begin(slot uint32, rec *record, c *wire.Command) {
 	rec.flags |= flagAuth | flagWaiting
 	rs.ps.Pause(slot)
 	rs.heartbeats.arm(slot, rec)
+}
+
+// problem says why the authenticator cannot be asked about a command; the code is "" if
+// it can. Then the credentials count as bytes that wait for it.
+func (rs *renewals) problem(rn *renewal) (code, field, text string) {
+	if _, can := rs.opt.Authenticator.(LoginAuthenticator); !can {
+		return "forbidden", "", "this server takes no credentials in commands"
+	}
+	if text = rs.credentialsProblem(len(rn.credentials)); text != "" {
+		return "bad_request", "token", text
+	}
+	if rs.srv.waiting.Load() >= int64(rs.opt.MaxWaiting) {
+		rs.counters.limit(limitWaiting)
+		return "unavailable", "", "too many logins are being checked (upgrade.max_waiting); try again"
+	}
+	if refusal := rn.held.keep(&rs.env, len(rn.credentials)); refusal != nil {
+		return "unavailable", "", refusal.Detail
+	}
+	return "", "", ""
 }
 
 // until returns the tick at which the auth command of a session is given up, if it has
@@ -117,7 +129,17 @@ func (rs *renewals) settled(slot uint32) bool {
 
 func (rs *renewals) ask(slot uint32, rn *renewal) {
 	a := rs.opt.Authenticator.(LoginAuthenticator)
-	g, refusal, pending := a.Login(rs.clients.of(slot), rn.credentials, func(g Grant, r *ws.Refusal) {
+	rn.asked = true
+	pending := false
+	defer func() {
+		if !pending { // also after a panic
+			rn.held.release()
+		}
+	}()
+	var g Grant
+	var refusal *ws.Refusal
+	g, refusal, pending = a.Login(rs.clients.of(slot), rn.credentials, func(g Grant, r *ws.Refusal) {
+		rn.held.release()
 		rs.post(func(*shard) { rs.ps.Protect(rn.id, func() { rs.decided(rn, g, r) }) })
 	})
 	if !pending {
@@ -223,6 +245,9 @@ func (rs *renewals) forget(slot uint32, rec *record) {
 	rn := rs.waiting[id]
 	if delete(rs.waiting, id); len(rs.waiting) == 0 {
 		rs.waiting = nil
+	}
+	if !rn.asked {
+		rn.held.release()
 	}
 	if rn.move != nil {
 		rs.leaving.cancel(rec, rn.move)

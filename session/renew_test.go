@@ -154,11 +154,6 @@ func TestRenewalsAreBounded(t *testing.T) {
 	b.say(prefixedText, "auth 2 later")
 	(<-w.later)(Grant{}, ws.Forbidden("no"))
 	b.want("terror 2 forbidden")
-	long := make([]byte, maxCredentials+1)
-	for i := range long {
-		long[i] = 'x'
-	}
-	b.ask("auth 3 "+string(long), "terror 3 bad_request")
 	plain := newRig(t, Options{Endpoints: thirdTransport()}) // its authenticator takes no credentials in commands
 	c := plain.lines("/lp")
 	c.want("thello   []")

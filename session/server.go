@@ -51,8 +51,9 @@ type Server struct {
 	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses
 
-	connectRate  *connectRate // nil: no limit
-	waitingBytes atomic.Int64 // that authenticators hold
+	connectRate  *connectRate              // nil: no limit
+	early        [limitCount]atomic.Uint64 // hits of limits by connections that no shard has seen: Admit
+	waitingBytes atomic.Int64              // that authenticators hold
 
 	clock func() time.Duration
 

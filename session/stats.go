@@ -42,6 +42,7 @@ const (
 	limitHalfClosed
 	limitConnectRate
 	limitWaitingBytes
+	limitCredentials
 	limitKept
 	limitAgents
 	limitCount
@@ -79,6 +80,7 @@ var limitNames = [limitCount]string{
 	limitHalfClosed:      "session.half_closed_bytes",
 	limitConnectRate:     "upgrade.rate",
 	limitWaitingBytes:    "upgrade.waiting_bytes",
+	limitCredentials:     "auth.max_token",
 	limitKept:            "kept",   // MaxKept: no setting
 	limitAgents:          "agents", // maxAgents: no setting
 }
@@ -116,7 +118,7 @@ const opCount = wire.OpRPC + 1
 var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc"}
 
 // Codes of command errors. Any other code counts as the last one.
-var errorCodes = [...]string{"bad_request", "forbidden", "refused", "too_many_topics", "too_large", "rate_limited", "unavailable"}
+var errorCodes = [...]string{"bad_request", "forbidden", "refused", "too_many_topics", "too_large", "rate_limited", "undecided", "unavailable"}
 
 const errorCount = len(errorCodes)
 
@@ -207,6 +209,9 @@ func (s *Server) Stats() Stats {
 	st.Poller.Panics += s.faults.Load()
 	for i := range s.pushes {
 		st.Pushes[message.Scope(i).String()] = s.pushes[i].Load()
+	}
+	for i, n := range limitNames {
+		st.Limits[n] += s.early[i].Load()
 	}
 	for _, h := range s.shards {
 		h.counters.addTo(&st)

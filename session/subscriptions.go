@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -17,8 +18,17 @@ type Subscriptions interface {
 	// goroutine and must not block. It calls later once, from another goroutine;
 	// further calls do nothing. detail tells the client why it may not; "" is a text of
 	// the server. It may keep c and topic.
-	MaySubscribe(c *Client, topic string, later func(ok bool, detail string))
+	MaySubscribe(c *Client, topic string, later func(d Decision, detail string))
 }
+
+// Decision is what Subscriptions has decided about a topic.
+type Decision uint8
+
+const (
+	Undecided Decision = iota // nothing: the client gets the error "undecided", which says that it may try again
+	Denied                    // the error "forbidden"
+	Permitted
+)
 
 // decisions are sub commands of a shard's sessions that wait for
 // Options.Subscriptions, and how many wait at all. Owned by the shard.
@@ -42,6 +52,7 @@ type undecided struct {
 	asked  []string // topics that were asked for
 	left   int      // decisions that are awaited
 	denied string   // why the command is refused; "" if it is not
+	open   string   // why it was not decided; "" if it was
 }
 
 // unpermitted returns the topics of a command that no pattern permits, each once. A
@@ -65,7 +76,7 @@ func (ds *decisions) ask(slot uint32, rec *record, c *wire.Command, asked []stri
 	if n := ds.srv.deciding.Add(int64(len(asked))); n > int64(ds.opt.MaxDeciding) {
 		ds.srv.deciding.Add(-int64(len(asked)))
 		ds.counters.limit(limitDeciding)
-		ds.answers.fail(slot, c.Ref, "unavailable", "topics", "too many subscriptions are being decided; try again")
+		ds.answers.fail(slot, c.Ref, "undecided", "topics", "too many subscriptions are being decided (session.max_deciding); try again")
 		return
 	}
 	u := &undecided{id: ds.ps.ID(slot), ref: c.Ref, topics: slices.Clone(c.Topics), asked: asked, left: len(asked)}
@@ -77,14 +88,14 @@ func (ds *decisions) ask(slot uint32, rec *record, c *wire.Command, asked []stri
 	client, told := ds.clients.of(slot), 0
 	defer func() { ds.srv.deciding.Add(int64(told - len(asked))) }() // not 0 after a panic
 	for _, topicName := range asked {
-		ds.askOne(client, topicName, func(ok bool, detail string) {
-			ds.post(func(*shard) { ds.decided(u, topicName, ok, detail, then) })
+		ds.askOne(client, topicName, func(d Decision, detail string) {
+			ds.post(func(*shard) { ds.decided(u, topicName, d, detail, then) })
 		}, &told)
 	}
 }
 
 // askOne asks about one topic, and counts the call in told.
-func (ds *decisions) askOne(c *Client, topicName string, decided func(ok bool, detail string), told *int) {
+func (ds *decisions) askOne(c *Client, topicName string, decided func(d Decision, detail string), told *int) {
 	var once sync.Once
 	returned := false
 	*told++
@@ -93,10 +104,10 @@ func (ds *decisions) askOne(c *Client, topicName string, decided func(ok bool, d
 			once.Do(func() { ds.srv.deciding.Add(-1) })
 		}
 	}()
-	ds.opt.Subscriptions.MaySubscribe(c, topicName, func(ok bool, detail string) {
+	ds.opt.Subscriptions.MaySubscribe(c, topicName, func(d Decision, detail string) {
 		once.Do(func() {
 			ds.srv.deciding.Add(-1)
-			decided(ok, detail)
+			decided(d, detail)
 		})
 	})
 	returned = true
@@ -115,17 +126,19 @@ func (e *env) post(f func(*shard)) {
 }
 
 // decided takes the decision about a topic. After the last one, then is called if the
-// session is still open and may subscribe.
-func (ds *decisions) decided(u *undecided, topicName string, ok bool, detail string, then func(slot uint32, u *undecided)) {
+// session is still open and may subscribe. One topic that is denied refuses the command
+// for good, whatever was not decided about the others.
+func (ds *decisions) decided(u *undecided, topicName string, d Decision, detail string, then func(slot uint32, u *undecided)) {
 	slot, live := ds.ps.Lookup(u.id)
 	if !live || !slices.Contains(ds.waiting[u.id], u) {
 		return
 	}
-	if !ok && u.denied == "" {
-		u.denied = detail
-		if detail == "" {
-			u.denied = fmt.Sprintf("%q is not open to you", topicName)
-		}
+	switch {
+	case d == Permitted:
+	case d == Denied && u.denied == "":
+		u.denied = cmp.Or(detail, fmt.Sprintf("%q is not open to you", topicName))
+	case d != Denied && u.open == "":
+		u.open = cmp.Or(detail, fmt.Sprintf("whether %q is open to you could not be decided; try again", topicName))
 	}
 	if u.left--; u.left > 0 {
 		return
@@ -136,6 +149,8 @@ func (ds *decisions) decided(u *undecided, topicName string, ok bool, detail str
 	case ds.rec(slot).state != stateOpen:
 	case u.denied != "":
 		ds.answers.fail(slot, u.ref, "forbidden", "topics", u.denied)
+	case u.open != "":
+		ds.answers.fail(slot, u.ref, "undecided", "topics", u.open)
 	default:
 		ds.ps.Protect(u.id, func() { then(slot, u) })
 	}

@@ -15,10 +15,10 @@ type deciding chan question
 type question struct {
 	c     *Client
 	topic string
-	later func(bool, string)
+	later func(Decision, string)
 }
 
-func (d deciding) MaySubscribe(c *Client, topic string, later func(bool, string)) {
+func (d deciding) MaySubscribe(c *Client, topic string, later func(Decision, string)) {
 	d <- question{c, topic, later}
 }
 
@@ -37,19 +37,19 @@ func TestSubscriptionsAreDecided(t *testing.T) {
 	c.ask("ping 3", "tdone 3")
 	r.deliver(message.ToTopics("a"), "too early")
 	r.each(func(*shard) {}) // the shards have seen it
-	q.later(true, "")
-	q.later(false, "")
+	q.later(Permitted, "")
+	q.later(Denied, "")
 	c.want("tdone 2")
 	r.deliver(message.ToTopics("a"), "x")
 	c.want("tlines: x")
 	c.say(prefixedText, "sub 4 b")
-	(<-d).later(false, "not yours")
+	(<-d).later(Denied, "not yours")
 	c.want("terror 4 forbidden")
 	// It unsubscribes while the decision is awaited.
 	c.say(prefixedText, "sub 5 c\nunsub 6 c\nunsub 7 mine")
 	q = <-d
 	c.want("tdone 6", "tdone 7")
-	q.later(true, "")
+	q.later(Permitted, "")
 	c.want("tdone 5")
 	r.deliver(message.ToTopics("c"), "lost")
 }
@@ -75,9 +75,9 @@ func TestDecisionsAreBounded(t *testing.T) {
 	c := r.lines("/lp")
 	c.want("thello   []")
 	c.say(prefixedText, "sub 8 d\nsub 9 e\nsub 10 f\nsub 11 g")
-	c.want("terror 11 unavailable")
+	c.want("terror 11 undecided")
 	for range 3 {
-		(<-d).later(true, "")
+		(<-d).later(Permitted, "")
 	}
 	var got []string
 	for range 3 {
@@ -88,14 +88,14 @@ func TestDecisionsAreBounded(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	c.say(prefixedText, "sub 12 h")
-	(<-d).later(true, "")
+	(<-d).later(Permitted, "")
 	c.want("terror 12 too_many_topics")
 	// The session ends meanwhile.
 	c.say(prefixedText, "sub 13 i")
 	q := <-d
 	c.Close()
 	r.nothingLeft()
-	q.later(true, "")
+	q.later(Permitted, "")
 	r.each(func(h *shard) {
 		if h.decisions.waiting != nil {
 			t.Error("a decision is awaited for nobody")
@@ -136,7 +136,7 @@ func TestChangesOfPermissions(t *testing.T) {
 	bob.want("thello bob  []")
 	c.ask("sub 1 a.x\nsub 2 b.x\nsub 3 public", "tdone 1", "tdone 2", "tdone 3")
 	c.say(prefixedText, "sub 4 decided")
-	(<-d).later(true, "")
+	(<-d).later(Permitted, "")
 	c.want("tdone 4")
 	if n, err := r.SetPermissions(ctx, "ann", []string{"a.*"}, []string{"all"}); n != 1 || err != nil {
 		t.Errorf("%d, %v", n, err)

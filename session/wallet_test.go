@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,10 @@ func (w *wallet) set(name string, g Grant) {
 func (w *wallet) find(name string, later func(Grant, *ws.Refusal)) (Grant, *ws.Refusal, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if name == "later" {
+	if name == "panic" {
+		panic("injected in Login")
+	}
+	if strings.HasPrefix(name, "later") {
 		w.later <- later
 		return Grant{}, nil, true
 	}

@@ -14,18 +14,24 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// dialing is a page that opens WebSockets and keeps what became of them.
+// dialing is a page that opens WebSockets and event streams, and keeps what became of
+// them.
 const dialing = `<!DOCTYPE html><title>tokens</title><script>
 const results = [];
 function dial(url, ...protocols) {
 	const ws = new WebSocket(url, ...protocols);
 	ws.onmessage = (e) => results.push(ws.protocol + " " + e.data);
 	ws.onopen = () => ws.protocol === "belfry.v1" || results.push(ws.protocol + " open");
-	ws.onclose = (e) => results.push("closed " + e.code);
+	ws.onclose = (e) => results.push("closed " + e.code + " " + e.reason);
+}
+function stream(url) {
+	const es = new EventSource(url, {withCredentials: true});
+	es.onopen = () => results.push("stream open");
+	es.onerror = () => { results.push("stream refused"); es.close(); };
 }
 </script>`
 
-// startPage serves the page at an origin of its own. It sets a cookie if that is not
+// startPage serves the page at an origin of its own, without TLS. It sets a cookie if that is not
 // empty.
 func startPage(t *testing.T, cookie *string) string {
 	t.Helper()

@@ -33,7 +33,7 @@ type browser struct {
 
 // openBrowser starts a Chromium with a profile of its own. If there is none the
 // test fails: e2e tests run only on request.
-func openBrowser(t *testing.T) *browser {
+func openBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	var found string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
@@ -45,11 +45,12 @@ func openBrowser(t *testing.T) *browser {
 	if found == "" {
 		t.Fatal("no Chromium found; on Debian: apt-get install chromium")
 	}
-	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(found), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 1000),
 		chromedp.WSURLReadTimeout(2*time.Minute),
 		chromedp.NoSandbox, chromedp.DisableGPU, // both for containers
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))...)
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	ctx, cancel := chromedp.NewContext(alloc)
 	t.Cleanup(func() {
 		if err := chromedp.Cancel(ctx); err != nil { // waits for the exit, so that the profile can be removed

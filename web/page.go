@@ -37,6 +37,8 @@ type Info struct {
 	Node    string // name of the node; shown
 	// Dev makes the page say that user ids are believed without proof.
 	Dev bool
+	// Tokens says that the node looks at tokens; else the page takes none.
+	Tokens bool
 }
 
 // settings is Info in the form that static/settings.js reads.
@@ -48,6 +50,7 @@ type settings struct {
 	Version string `json:"version"`
 	Node    string `json:"node"`
 	Dev     bool   `json:"dev"`
+	Tokens  bool   `json:"tokens"`
 }
 
 // file is one answer; it is made once.

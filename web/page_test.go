@@ -143,10 +143,10 @@ func TestSettingsArriveWhole(t *testing.T) {
 		{Info{Port: 8080}, settings{Port: 8080, Path: "/ws"}},
 		{Info{Host: "0.0.0.0", Port: 1}, settings{Port: 1, Path: "/ws"}},
 		{Info{Host: "::", Port: 1}, settings{Port: 1, Path: "/ws"}},
-		{Info{Host: "::1", Port: 65535, Path: "/socket", Version: "v1", Node: "oak", Dev: true},
-			settings{"::1", 65535, false, "/socket", "v1", "oak", true}},
+		{Info{Host: "::1", Port: 65535, Path: "/socket", Version: "v1", Node: "oak", Dev: true, Tokens: true},
+			settings{"::1", 65535, false, "/socket", "v1", "oak", true, true}},
 		{Info{Host: "127.0.0.1", Port: 8080, TLS: true, Version: `"><script>alert('1')</script>`, Node: "a&b`\n\u2028é"},
-			settings{"127.0.0.1", 8080, true, "/ws", `"><script>alert('1')</script>`, "a&b`\n\u2028é", false}},
+			settings{"127.0.0.1", 8080, true, "/ws", `"><script>alert('1')</script>`, "a&b`\n\u2028é", false, false}},
 	} {
 		_, body := get(t, Handler(c.info), http.MethodGet, "/")
 		m := metaContent.FindStringSubmatch(body)

@@ -85,7 +85,8 @@ func (n *belfry) authValues(limits map[string]uint64) metrics.Auth {
 	if !revoked.Everybody.IsZero() {
 		before = float64(revoked.Everybody.UnixNano()) / 1e9
 	}
-	limits["auth.queue"], limits["auth.max_token"] = st.QueueFull, st.TooLong
+	limits["auth.queue"] = st.QueueFull
+	limits["auth.max_token"] += st.TooLong // beside those in commands, which package session counts
 	return metrics.Auth{
 		Tokens:    st.Tokens,
 		Queue:     uint64(st.Queue),

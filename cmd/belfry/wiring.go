@@ -117,6 +117,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Proxy:          proxyOptions(c),
 		Adopts:         c.TLS.On(),
 		MaxSessions:    c.MaxConnections,
+		MaxCredentials: int(c.Auth.MaxToken),
 		RetryAfter:     c.Upgrade.RetryAfter,
 		Echo:           c.Dev,
 		Authenticator:  authenticator,
@@ -354,5 +355,6 @@ func (n *belfry) page() http.Handler {
 		Version: buildVersion(),
 		Node:    n.bus.Name(),
 		Dev:     true,
+		Tokens:  n.auth != nil || n.cfg.Auth.Webhook.Configured(),
 	})
 }

@@ -4,6 +4,18 @@ import { fromBase64 } from "./format.js";
 
 const pingEvery = 2000; // ms; often, because this page draws the round-trip times
 
+const refused = new Set([4401, 4403]); // codes whose text says what is wrong with the credentials
+
+/**
+ * The subprotocols to offer. Pages can set no header, so a token is one of them, beside the encoding that the server is
+ * to answer. One that does not look like a JSON Web Token is marked.
+ */
+function protocols(encoding, token) {
+  if (!token) return encoding === "plain" ? [] : [encoding];
+  const jwt = /^ey[\w-]*\.[\w-]+\.[\w-]*$/.test(token);
+  return [encoding === "plain" ? "belfry.plain" : encoding, jwt ? token : `bearer.${token}`];
+}
+
 /**
  * Emits "change" (something about it is different), "message" (detail: at, id,
  * topics, text or bytes), "rtt" (detail: ms) and "event" (detail: words).
@@ -12,6 +24,7 @@ export class Connection extends EventTarget {
   state = "connecting"; // or "connected", "lost"
   session = "";
   user = "";
+  proven = false; // a token says who the user is
   encoding = "";
   since = 0; // performance.now() of the beginning
   hello = null;
@@ -21,7 +34,7 @@ export class Connection extends EventTarget {
   topics = new Map(); // name → "wanted" or "subscribed"
 
   #url;
-  #wanted = { uid: "", encoding: "belfry.v1" };
+  #wanted = { uid: "", encoding: "belfry.v1", token: "" };
   #socket = null;
   #attempt = 0;
   #timer = 0;
@@ -39,9 +52,9 @@ export class Connection extends EventTarget {
     });
   }
 
-  /** Reconnects as another user or with another encoding. */
-  open(uid, encoding) {
-    this.#wanted = { uid, encoding };
+  /** Reconnects as another user or with another encoding. With a token ("" for none) uid does not count. */
+  open(uid, encoding, token) {
+    this.#wanted = { uid, encoding, token };
     this.#attempt = 0;
     this.#start();
   }
@@ -88,8 +101,10 @@ export class Connection extends EventTarget {
   #start() {
     this.#stop();
     this.state = "connecting";
-    this.encoding = this.#wanted.encoding;
-    this.user = this.#wanted.uid;
+    const { uid, encoding, token } = this.#wanted;
+    this.encoding = encoding;
+    this.proven = token !== "";
+    this.user = this.proven ? "" : uid; // the hello says whom the token names
     this.retryAt = 0;
     const query = new URLSearchParams();
     if (this.user) query.set("uid", this.user);
@@ -97,8 +112,7 @@ export class Connection extends EventTarget {
       query.append("topic", topic);
       this.topics.set(topic, "wanted");
     }
-    const protocols = this.encoding === "plain" ? [] : [this.encoding];
-    const socket = new WebSocket(`${this.#url}?${query}`, protocols);
+    const socket = new WebSocket(`${this.#url}?${query}`, protocols(encoding, token));
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     let opened = false;
@@ -107,7 +121,7 @@ export class Connection extends EventTarget {
       if (this.encoding === "plain") this.#up(null);
     };
     socket.onmessage = (e) => this.#received(e.data);
-    socket.onclose = (e) => this.#closed(e.code, opened);
+    socket.onclose = (e) => this.#closed(e.code, opened, e.reason);
     this.#emit("change");
   }
 
@@ -195,19 +209,20 @@ export class Connection extends EventTarget {
     const limit = (this.hello.pong || 10) * 1000;
     const oldest = this.#waiting.values().next().value;
     if (oldest && performance.now() - oldest.sent > limit) {
-      this.#closed(1006, true);
+      this.#closed(1006, true, "");
       return;
     }
     this.#command({ type: "ping" }, (error, ms) => this.#emit("rtt", ms));
   }
 
-  #closed(code, opened) {
+  #closed(code, opened, reason) {
     const bye = this.bye;
     const meaning = explain(code, opened);
     const back = bye ? bye.reconnect : meaning.back;
     this.#stop();
     this.state = "lost";
     this.trouble = code === 1006 ? meaning.words : `${meaning.words} (${code}${bye ? ` ${bye.reason}` : ""})`;
+    if (refused.has(code) && reason) this.trouble += ` The server says: ${reason}.`;
     for (const topic of this.topics.keys()) this.topics.set(topic, "wanted");
     this.#advised = Boolean(bye);
     if (back) {

@@ -16,6 +16,8 @@ const push = new PushForm(connection, (id, at) => feed.pushed(id, at));
 $("node").textContent = settings.node || "–";
 $("version").textContent = settings.version || "–";
 $("dev").hidden = !settings.dev;
+$("token-input").disabled = $("token-hint").hidden = !settings.tokens;
+$("no-tokens").hidden = settings.tokens;
 
 function setText(id, text) {
   const e = $(id);
@@ -30,7 +32,7 @@ function show() {
   setText("sid", c.session || (up ? "a plain client is not told" : "–"));
   $("sid").classList.toggle("id", Boolean(c.session));
   $("copy-sid").hidden = !c.session;
-  setText("uid", c.user || (up ? "nobody in particular" : "–"));
+  setText("uid", c.user || (!up ? "–" : c.proven && !c.hello ? "a plain client is not told" : "nobody in particular"));
   setText("encoding", c.encoding);
   setText("heartbeat", heartbeat(c));
   if (!up) pulse.stop("–");
@@ -101,6 +103,11 @@ function uidProblem(uid) {
   return /\p{Cc}/u.test(uid) ? "A user id has no control characters." : "";
 }
 
+/** A token goes into a header field, which has neither blanks nor separators (RFC 9110 §5.6.2). */
+function tokenProblem(token) {
+  return /^[\w!#$%&'*+\-.^`|~]*$/.test(token) ? "" : "A token is one word without blanks, quotes, =, / or commas. Was it copied whole?";
+}
+
 function copyButton(button, text) {
   button.addEventListener("click", async () => {
     try {
@@ -142,9 +149,11 @@ $("topic-input").addEventListener("input", () => problem("topic-problem", ""));
 $("connect").addEventListener("submit", (e) => {
   e.preventDefault();
   const uid = $("uid-input").value;
-  const wrong = uidProblem(uid);
-  problem("uid-problem", wrong);
-  if (!wrong) connection.open(uid, e.target.elements.encoding.value);
+  const token = $("token-input").value.trim();
+  const [wrongUid, wrongToken] = [token ? "" : uidProblem(uid), tokenProblem(token)];
+  problem("uid-problem", wrongUid);
+  problem("token-problem", wrongToken);
+  if (!wrongUid && !wrongToken) connection.open(uid, e.target.elements.encoding.value, token);
 });
 $("retry").addEventListener("click", () => connection.retry());
 $("clear").addEventListener("click", () => feed.clear());
@@ -162,4 +171,4 @@ for (const topic of asked.has("topic") ? asked.getAll("topic") : ["news"]) {
 const encoding = asked.get("encoding") === "plain" ? "plain" : "belfry.v1";
 $("uid-input").value = uid;
 $("connect").elements.encoding.value = encoding;
-connection.open(uid, encoding);
+connection.open(uid, encoding, "");

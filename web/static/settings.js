@@ -1,7 +1,7 @@
 // The server's facts about itself, from <meta name="belfry">.
 const meta = document.querySelector('meta[name="belfry"]');
 
-/** host ("" for the page's own), port, tls (whether the port speaks it), path, version, node, dev */
+/** host ("" for the page's own), port, tls (whether the port speaks it), path, version, node, dev, tokens (whether the node looks at them) */
 export const settings = JSON.parse(meta.content);
 
 /** The WebSocket's address, without a query. */
