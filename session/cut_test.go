@@ -94,12 +94,17 @@ type yes struct{}
 
 func (yes) MaySubscribe(_ *Client, _ string, later func(Decision, string)) { go later(Permitted, "") }
 
-// seenBy waits until the shard of a user has seen what was delivered to it.
+// seenBy waits until the shard of a user has sent what was delivered to it before.
 func (r *rig) seenBy(uid string) {
 	home, _ := r.homeOf(uid)
-	for range 3 {
-		r.on(home, func(*shard) {})
-	}
+	eventually(r.t, "fan-out runs over", func() bool {
+		over := make(chan bool, 1)
+		look := func(h *shard) {
+			h.ps.Release(poller.QueueBulk, 1)
+			over <- !h.fanout.active && h.fanout.waiting == nil
+		}
+		return r.shards[home].ps.Post(poller.QueueBulk, poller.Mail{Kind: mailCall, Ptr: look}) && <-over
+	})
 }
 
 // A session for which too many messages come while it moves is closed as too slow, and
