@@ -167,6 +167,7 @@ func (cs *commands) subscribed(slot uint32, sub *pendingSub) {
 	if rec := cs.rec(slot); rec.state == stateOpen {
 		rec.awaited--
 		cs.answers.reply(slot, &sub.reply)
+		cs.renewals.recheck(slot, rec)
 	}
 }
 

@@ -24,9 +24,10 @@ type Subscriptions interface {
 // Options.Subscriptions. Owned by the shard.
 type decisions struct {
 	env
-	clients *clients
-	answers *answers
-	waiting map[poller.ID][]*undecided // by session, in the order of the commands
+	clients  *clients
+	answers  *answers
+	renewals *renewals
+	waiting  map[poller.ID][]*undecided // by session, in the order of the commands
 }
 
 // undecided is a sub command that waits for decisions. It is on the Go heap only
@@ -134,6 +135,7 @@ func (ds *decisions) decided(u *undecided, topicName string, ok bool, detail str
 	default:
 		ds.ps.Protect(u.id, func() { then(slot, u) })
 	}
+	ds.renewals.recheck(slot, rec)
 }
 
 func (ds *decisions) forget(u *undecided) {
