@@ -246,14 +246,14 @@ func (s *Server) SetMeta(sid string, meta []byte) error {
 }
 
 // Close ends a session with a close code of the caller's: 1000, 1001, 1008,
-// 1013, or 3000 to 4999. text goes into the close frame, which has room for 123
+// 1011, 1013, or 3000 to 4999. text goes into the close frame, which has room for 123
 // bytes; "" means the usual text. After 1001 and 1013 the client should come back.
 func (s *Server) Close(sid string, code uint16, text string) error {
 	switch code {
-	case ws.CloseNormal, ws.CloseGoingAway, ws.ClosePolicyViolation, ws.CloseTryAgainLater:
+	case ws.CloseNormal, ws.CloseGoingAway, ws.ClosePolicyViolation, ws.CloseInternalError, ws.CloseTryAgainLater:
 	default:
 		if code < 3000 || code > 4999 {
-			return &message.FieldError{Field: "code", Detail: fmt.Sprintf("%d; allowed are 1000, 1001, 1008, 1013 and 3000 to 4999", code)}
+			return &message.FieldError{Field: "code", Detail: fmt.Sprintf("%d; allowed are 1000, 1001, 1008, 1011, 1013 and 3000 to 4999", code)}
 		}
 	}
 	if !utf8.ValidString(text) {

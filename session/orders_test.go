@@ -155,6 +155,11 @@ func TestOrdersCheck(t *testing.T) {
 	if err := r.SendTo("nobody", &message.Message{}); !errors.Is(err, ErrNoSession) {
 		t.Error(err)
 	}
+	for _, code := range []uint16{1000, 1001, 1008, 1011, 1013, 3000, 4999} {
+		if err := r.Close("nobody", code, ""); !errors.Is(err, ErrNoSession) {
+			t.Errorf("close code %d: %v", code, err)
+		}
+	}
 	release := r.block(0)
 	first := r.SendTo(sid, &message.Message{Payload: make([]byte, 4<<10)})
 	second := r.SendTo(sid, &message.Message{Payload: make([]byte, 4<<10)})
