@@ -268,7 +268,7 @@ func (u *upgrader) authDone(id poller.ID, v *authResult) {
 const badGrantEvery = 60
 
 // takeGrant stores a grant in the upgrade. It refuses the upgrade and returns false
-// if the grant is not valid. It XX
+// if the grant is not valid, or has ended already.
 func (u *upgrader) takeGrant(slot uint32, o *upgrade, g Grant) bool {
 	err := checkGrant(&g)
 	if err == nil {
