@@ -219,14 +219,9 @@ func (s *scene) assault(ctx context.Context, target *node, uid string, p phase) 
 	if err := proc.Background(); err != nil {
 		return r, err
 	}
-	o := Order{Attack: s.attack.Name, Count: s.count, Target: target.listen, Aim: Aim{UID: uid, Key: s.props.private()}}
-	switch plan := s.attack.Plan(s.count, o.Aim); {
-	case plan.TLS:
-		o.Target = target.tls
-	case plan.API:
-		if o.Target, err = parseAddr(target.api); err != nil {
-			return r, err
-		}
+	o, err := s.order(target, uid)
+	if err != nil {
+		return r, err
 	}
 	detail, err := json.Marshal(o)
 	if err != nil {
@@ -264,6 +259,18 @@ func (s *scene) assault(ctx context.Context, target *node, uid string, p phase) 
 		return r, err
 	}
 	return r, json.Unmarshal(reply.Detail, &r)
+}
+
+// order is what the attackers of a node are told.
+func (s *scene) order(target *node, uid string) (o Order, err error) {
+	o = Order{Attack: s.attack.Name, Count: s.count, Target: target.listen, Aim: Aim{UID: uid, Key: s.props.private()}}
+	switch plan := s.attack.Plan(s.count, o.Aim); {
+	case plan.TLS:
+		o.Target = target.tls
+	case plan.API:
+		o.Target, err = parseAddr(target.api)
+	}
+	return o, err
 }
 
 // quiet waits until a node has noticed that its attackers have left.
