@@ -45,7 +45,7 @@ func TestAuthenticate(t *testing.T) {
 		}
 	}
 	// Each request is counted once, whether it was refused on the shard or by a verifier.
-	want := map[string]uint64{"accepted": 10, "topic": 4, "token_missing": 6, "token_place": 2, "token_malformed": 2}
+	want := map[string]uint64{"accepted": 12, "topic": 4, "token_missing": 6, "token_place": 2, "token_malformed": 2}
 	for name, n := range a.Stats().Tokens {
 		if n != want[name] {
 			t.Errorf("%d counted as %s, want %d", n, name, want[name])

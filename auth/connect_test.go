@@ -104,6 +104,7 @@ func TestConnectAnswers(t *testing.T) {
 		{status: 200, answer: `{"uid":null,"expires":null}`, grant: func(g session.Grant) bool { return g.UID == "ann" && g.Expires.Equal(ann.Expires) }},
 		{status: 200, answer: `{"uid":7}`, want: 503, cause: session.CauseHookAnswer},
 		{status: 200, answer: `{"expires":"tomorrow"}`, want: 503, cause: session.CauseHookAnswer},
+		{status: 200, answer: `{"expires":"0001-01-01T00:00:00Z"}`, want: 503, cause: session.CauseHookAnswer},
 		{status: 200, answer: `{"limits":{"topics":-3}}`, want: 503, cause: session.CauseHookAnswer},
 		{status: 200, answer: `{"uid":"a","uid":"b"}`, want: 503, cause: session.CauseHookAnswer},
 		{status: 200, answer: `<html>ok</html>`, want: 503, cause: session.CauseHookAnswer},

@@ -79,7 +79,8 @@ func readTime(name string, value jsontext.Value) (time.Time, error) {
 			return time.Time{}, err
 		}
 		at, err := time.Parse(time.RFC3339, s)
-		if err != nil {
+		// The zero time of some languages is the year 1, which Grant.Expires takes for never.
+		if err != nil || at.Unix() < 0 {
 			return time.Time{}, &claimError{name, "must be a number of seconds since 1970, or a text like 2030-01-31T12:00:00Z"}
 		}
 		return at, nil

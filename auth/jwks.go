@@ -19,7 +19,7 @@ const maxKeys = 128
 // published must not have any.
 func readJWKS(data []byte, secrets bool, allowed []string) ([]*key, error) {
 	var set struct {
-		Keys []jwkset.JWKMarshal `json:"keys"`
+		Keys []json.RawMessage `json:"keys"` // one is read after their number is known: a small key in JSON is large in memory
 	}
 	if err := json.Unmarshal(data, &set); err != nil {
 		return nil, fmt.Errorf("not a JWK set: %w", withoutInput(err))
@@ -29,8 +29,8 @@ func readJWKS(data []byte, secrets bool, allowed []string) ([]*key, error) {
 	}
 	var keys []*key
 	why := errors.New(`no keys in it; a JWK set is {"keys":[…]}`)
-	for i, marshalled := range set.Keys {
-		k, err := readJWK(marshalled, secrets, allowed)
+	for i, text := range set.Keys {
+		k, err := readJWK(text, secrets, allowed)
 		if err != nil {
 			why = fmt.Errorf("no usable key in it; key %d: %w", i+1, err)
 			continue
@@ -63,7 +63,11 @@ const (
 	opVerify     = "verify"
 )
 
-func readJWK(m jwkset.JWKMarshal, secrets bool, allowed []string) (*key, error) {
+func readJWK(text []byte, secrets bool, allowed []string) (*key, error) {
+	var m jwkset.JWKMarshal
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, withoutInput(err)
+	}
 	switch {
 	case m.USE != "" && string(m.USE) != useSignature:
 		return nil, errors.New("not for signatures (use)")

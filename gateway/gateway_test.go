@@ -128,6 +128,9 @@ func TestFirstRouteThatMatches(t *testing.T) {
 			{"", "u", session.Inbound{Topic: "prices"}},
 			{"field", "u", session.Inbound{Payload: []byte(`{"x":{"kind":"b"},"kind":"abc"}`)}},
 			{"field", "", session.Inbound{Payload: []byte(`{"kind":"a"}trailing`)}},
+			{"", "", session.Inbound{Payload: []byte(`{"kind":"a","kind":"b"}`)}}, // a backend might take the last one
+			{"", "", session.Inbound{Payload: []byte(`{"kind":"a","x":[],"Kind":"b"}`)}},
+			{"", "", session.Inbound{Payload: []byte(`{"kind":"a",`)}},
 			{"any", "u", session.Inbound{Payload: []byte(` {"kind":"b"}`)}},
 			{"", "u", session.Inbound{Payload: []byte(`{"kind":7}`)}},
 			{"", "u", session.Inbound{Payload: []byte(`["kind","a"]`)}},
@@ -147,7 +150,7 @@ func TestFirstRouteThatMatches(t *testing.T) {
 				b.mu.Unlock()
 			}
 		}
-		if s := g.Stats(); s.Unmatched != 5 {
+		if s := g.Stats(); s.Unmatched != 8 {
 			t.Errorf("%d without a route", s.Unmatched)
 		}
 		g.Opened(client(g, "s"))

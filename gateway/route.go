@@ -163,7 +163,9 @@ func (r *route) takes(e *event) bool {
 }
 
 // stringField returns the value of a field of the JSON object in p, if it is a
-// string. It reads no further than this field.
+// string. An object that has the field twice, also in other letters, has none: the
+// backend's parser might take the other one, and the client would choose the route
+// with one value and be served by another.
 func stringField(p []byte, name string) (value string, found bool) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(p), jsontext.AllowDuplicateNames(true))
 	if d.PeekKind() != '{' {
@@ -177,17 +179,21 @@ func stringField(p []byte, name string) (value string, found bool) {
 		if err != nil {
 			return "", false
 		}
-		if key.String() != name {
+		field := key.String()
+		if !strings.EqualFold(field, name) {
 			if d.SkipValue() != nil {
 				return "", false
 			}
 			continue
 		}
-		if d.PeekKind() != '"' {
+		if found || field != name || d.PeekKind() != '"' {
 			return "", false
 		}
 		text, err := d.ReadToken()
-		return text.String(), err == nil
+		if err != nil {
+			return "", false
+		}
+		value, found = text.String(), true
 	}
-	return "", false
+	return value, found && d.PeekKind() == '}'
 }

@@ -164,9 +164,10 @@ func (cs *commands) subscribed(slot uint32, sub *pendingSub) {
 	if sub.pending--; sub.pending > 0 || sub.failed {
 		return
 	}
-	if cs.rec(slot).state == stateOpen {
+	if rec := cs.rec(slot); rec.state == stateOpen {
 		cs.decisions.end(slot)
 		cs.answers.reply(slot, &sub.reply)
+		cs.renewals.recheck(slot, rec)
 	}
 }
 

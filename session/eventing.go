@@ -15,7 +15,8 @@ import (
 // has no record here. Owned by the shard.
 type eventing struct {
 	env
-	clients *clients
+	clients  *clients
+	renewals *renewals
 
 	table  *offheap.Table // by slot: index in all
 	all    *offheap.Records[routed]
@@ -44,8 +45,8 @@ type recentClient struct {
 	client *Client
 }
 
-func (ev *eventing) init(e *env, cs *clients) (err error) {
-	ev.env, ev.clients = *e, cs
+func (ev *eventing) init(e *env, cs *clients, rs *renewals) (err error) {
+	ev.env, ev.clients, ev.renewals = *e, cs, rs
 	owner, most := e.opt.Poller.Memory.Owner("events"), 1
 	if e.opt.Events != nil || e.opt.KeepAgent {
 		most = e.opt.MaxSessions + e.opt.MaxPending
@@ -209,6 +210,7 @@ func (ev *eventing) answered(slot uint32, rec *record) bool {
 func (ev *eventing) reply(slot uint32, rec *record) {
 	if r := ev.of(slot, rec); r != nil && r.unanswered > 0 {
 		r.unanswered--
+		ev.renewals.recheck(slot, rec)
 	}
 }
 

@@ -171,6 +171,11 @@ func TestOrdersCheck(t *testing.T) {
 	if err := r.SendTo("nobody", &message.Message{}); !errors.Is(err, ErrNoSession) {
 		t.Error(err)
 	}
+	for _, code := range []uint16{1000, 1001, 1008, 1011, 1013, 3000, 4999} {
+		if err := r.Close("nobody", code, ""); !errors.Is(err, ErrNoSession) {
+			t.Errorf("close code %d: %v", code, err)
+		}
+	}
 	release := r.block(0)
 	first := r.SendTo(sid, &message.Message{Payload: make([]byte, 4<<10)})
 	second := r.SendTo(sid, &message.Message{Payload: make([]byte, 4<<10)})
@@ -204,7 +209,7 @@ func TestOrdersCheck(t *testing.T) {
 func TestCloseCodesOfBackends(t *testing.T) {
 	e := &recorder{}
 	r := newRig(t, Options{Events: e, Poller: onePoller()})
-	for code, back := range map[uint16]bool{1000: false, 1001: true, 1008: false, 1011: false, 1013: true, 3000: false, 4999: false} {
+	for code, back := range map[uint16]bool{1000: false, 1001: true, 1008: false, 1011: true, 1013: true, 3000: false, 4999: false} {
 		c := r.dial("/ws", "belfry.v1")
 		sid := c.object()["session"].(string)
 		for _, wrong := range []uint16{0, 999, 1002, 1005, 1006, 1007, 1012, 1015, 2000, 2999, 5000} {

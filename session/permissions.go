@@ -44,7 +44,7 @@ func (s *Server) Expire(ctx context.Context, sid string) (bool, error) {
 // whose Grant.Issued is not known. Any goroutine but a shard's.
 func (s *Server) ExpireUser(ctx context.Context, uid string, issuedBefore time.Time) (int, error) {
 	if !issuedBefore.IsZero() {
-		s.revoked.add(uid, issuedBefore, s.clock(), 2*s.opt.UpgradeTime)
+		s.revoked.add(uid, issuedBefore, s.clock())
 	}
 	return s.onUser(ctx, uid, func(h *shard, slot uint32) bool {
 		return h.grants.issuedBefore(h.rec(slot), issuedBefore) && h.expire(slot)
@@ -56,7 +56,7 @@ func (s *Server) ExpireUser(ctx context.Context, uid string, issuedBefore time.T
 // the authenticator granted nothing, has no credentials and goes on. Any goroutine
 // but a shard's.
 func (s *Server) ExpireIssuedBefore(ctx context.Context, t time.Time) (int, error) {
-	s.revoked.add("", t, s.clock(), 2*s.opt.UpgradeTime)
+	s.revoked.add("", t, s.clock())
 	return s.onAll(ctx, func(h *shard, slot uint32) bool {
 		rec := h.rec(slot)
 		return (rec.uid != 0 || rec.grant != 0) && h.grants.issuedBefore(rec, t) && h.expire(slot)

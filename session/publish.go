@@ -29,15 +29,16 @@ type pubQueue struct {
 	queue chan pub // nil if Options.Publish is; closed by stop
 
 	// Owned by the shard.
-	answers *answers
-	own     map[poller.ID]int // bytes that wait for the publisher, by session
+	answers  *answers
+	renewals *renewals
+	own      map[poller.ID]int // bytes that wait for the publisher, by session
 
 	mu      sync.Mutex  // guards results
 	results []pubResult // until the shard takes them
 }
 
-func (q *pubQueue) init(e *env, a *answers) {
-	q.srv, q.ps, q.answers = e.srv, e.ps, a
+func (q *pubQueue) init(e *env, a *answers, rs *renewals) {
+	q.srv, q.ps, q.answers, q.renewals = e.srv, e.ps, a, rs
 	if e.opt.Publish != nil {
 		q.queue = make(chan pub, e.opt.PublishQueue)
 		q.own = map[poller.ID]int{}
@@ -156,7 +157,10 @@ func (q *pubQueue) answer() {
 	for _, p := range q.takeResults() {
 		q.uncharge(p.from, p.size)
 		if slot, ok := q.ps.Lookup(p.from); ok {
-			q.ps.Protect(p.from, func() { q.answers.reply(slot, &p.reply) })
+			q.ps.Protect(p.from, func() {
+				q.answers.reply(slot, &p.reply)
+				q.renewals.recheck(slot, q.renewals.rec(slot))
+			})
 		}
 	}
 }

@@ -28,7 +28,7 @@ type renewals struct {
 	leaving     *departures
 
 	waiting map[poller.ID]*renewal // by session
-	queue   []*renewal             // the authenticator was not asked yet
+	queue   []*renewal             // the authenticator may be asked, unless the session awaits something else
 }
 
 // renewal is an auth command in progress. It is on the Go heap only meanwhile.
@@ -39,6 +39,7 @@ type renewal struct {
 	held        heldBytes   // the credentials
 	asked       bool        // the authenticator has the credentials, or had them
 	until       uint32      // tick at which it is given up
+	parked      bool        // it waits for settled, and is not in renewals.queue
 	move        *relocation // of a login; nil before the grant
 }
 
@@ -112,12 +113,25 @@ func (rs *renewals) run() (more bool) {
 		if slot, ok := rs.ps.Lookup(rn.id); !ok || rs.waiting[rn.id] != rn {
 			continue
 		} else if !rs.settled(slot) {
-			rs.queue = append(rs.queue, rn) // what it awaits comes by mail, which starts a turn
+			rn.parked = true
 		} else {
 			rs.ps.Protect(rn.id, func() { rs.ask(slot, rn) })
 		}
 	}
 	return false
+}
+
+// recheck is called when a session has got one of the answers that it awaits: its
+// auth command may go on. Commands that wait are not looked at in each turn, because
+// thousands may wait for a backend that is slow.
+func (rs *renewals) recheck(slot uint32, rec *record) {
+	if rec.flags&flagAuth == 0 {
+		return
+	}
+	if rn := rs.waiting[rs.ps.ID(slot)]; rn != nil && rn.parked {
+		rn.parked = false
+		rs.queue = append(rs.queue, rn)
+	}
 }
 
 // settled says whether all commands of a session before its auth have been answered.

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,34 +10,43 @@ import (
 
 // revoked are the last calls of ExpireUser and ExpireIssuedBefore with a time. They
 // are kept for as long as an upgrade can take: a client whose credentials were checked
-// before the call, and which becomes a session after it, must not slip through. Any
-// goroutine.
+// before the call, and which becomes a session after it, must not slip through. There
+// may be tens of thousands, when a node learns the revocations of others, and shards
+// ask for each upgrade; so both cost one look-up. Any goroutine.
 type revoked struct {
-	some  atomic.Bool // there is one; else the lock is not taken
-	mu    sync.Mutex  // guards calls
-	calls []revocation
-}
+	keep time.Duration // how long a call is kept at least; twice as long at most
+	some atomic.Bool   // there is one; else the lock is not taken
 
-// revocation is one such call.
-type revocation struct {
-	uid    string // "": all users
-	before time.Time
-	until  time.Duration // of Server.clock, after which it is forgotten
+	mu         sync.Mutex           // guards what follows
+	young, old map[string]time.Time // by uid, "" for all users: the latest time of a call
+	since      time.Duration        // of Server.clock, when young was begun
 }
 
 // add keeps a call.
-func (r *revoked) add(uid string, before time.Time, now, keep time.Duration) {
+func (r *revoked) add(uid string, before time.Time, now time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget(now)
-	r.calls = append(r.calls, revocation{uid, before, now + keep})
+	if r.young == nil {
+		r.young, r.since = map[string]time.Time{}, now
+	}
+	if before.After(r.young[uid]) {
+		r.young[uid] = before
+	}
 	r.some.Store(true)
 }
 
 // forget drops the calls that are old. The caller holds the lock.
 func (r *revoked) forget(now time.Duration) {
-	r.calls = slices.DeleteFunc(r.calls, func(c revocation) bool { return c.until <= now })
-	r.some.Store(len(r.calls) > 0)
+	switch age := now - r.since; {
+	case r.young == nil || age < r.keep:
+		return
+	case age < 2*r.keep && len(r.young) > 0:
+		r.young, r.old, r.since = map[string]time.Time{}, r.young, now
+	default:
+		r.young, r.old = nil, nil
+	}
+	r.some.Store(len(r.young)+len(r.old) > 0)
 }
 
 // refusal refuses credentials that were issued before the time of a call. If their
@@ -51,8 +59,8 @@ func (r *revoked) refusal(g *Grant, clock func() time.Duration) *ws.Refusal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget(clock())
-	for _, c := range r.calls {
-		if (c.uid == "" || c.uid == g.UID) && g.Issued.Before(c.before) {
+	for _, calls := range []map[string]time.Time{r.young, r.old} {
+		if g.Issued.Before(calls[""]) || g.UID != "" && g.Issued.Before(calls[g.UID]) {
 			return ws.Unauthorized("the credentials were revoked").WithCause(CauseExpired)
 		}
 	}

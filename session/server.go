@@ -80,7 +80,7 @@ func New(o Options) (*Server, error) {
 	if o.Key == ([32]byte{}) {
 		rand.Read(o.Key[:])
 	}
-	s := &Server{opt: o, clock: sinceStart(), done: make(chan struct{}), empty: make(chan struct{})}
+	s := &Server{opt: o, revoked: revoked{keep: 2 * o.UpgradeTime}, clock: sinceStart(), done: make(chan struct{}), empty: make(chan struct{})}
 	var err error
 	if s.protocols, err = newProtocols(&s.opt); err != nil {
 		return nil, err

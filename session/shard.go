@@ -73,8 +73,8 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.answers.env = h.env
 	h.assembly = assembly{ps: ps, table: offheap.NewTable(h.opt.Poller.Memory.Owner("messages")), buffers: ps.NewBuffers()}
 	h.calls.env = h.env
-	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers}
-	h.pubs.init(&h.env, &h.answers)
+	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers, renewals: &h.renewals}
+	h.pubs.init(&h.env, &h.answers, &h.renewals)
 	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
@@ -125,7 +125,7 @@ func (h *shard) initTables() error {
 	if err := h.remotes.init(&h.env); err != nil {
 		return err
 	}
-	return h.eventing.init(&h.env, &h.clients)
+	return h.eventing.init(&h.env, &h.clients, &h.renewals)
 }
 
 // OnOpen implements poller.Handler.

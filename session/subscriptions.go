@@ -34,9 +34,10 @@ const (
 // Options.Subscriptions, and how many wait at all. Owned by the shard.
 type decisions struct {
 	env
-	clients *clients
-	answers *answers
-	waiting map[poller.ID][]*undecided // by session, in the order of the commands
+	clients  *clients
+	answers  *answers
+	renewals *renewals
+	waiting  map[poller.ID][]*undecided // by session, in the order of the commands
 
 	// How many sub commands of a session are not answered yet: they wait for decisions
 	// or for the bus.
@@ -145,8 +146,9 @@ func (ds *decisions) decided(u *undecided, topicName string, d Decision, detail 
 	}
 	ds.forget(u)
 	ds.end(slot)
+	rec := ds.rec(slot)
 	switch {
-	case ds.rec(slot).state != stateOpen:
+	case rec.state != stateOpen:
 	case u.denied != "":
 		ds.answers.fail(slot, u.ref, "forbidden", "topics", u.denied)
 	case u.open != "":
@@ -154,6 +156,7 @@ func (ds *decisions) decided(u *undecided, topicName string, d Decision, detail 
 	default:
 		ds.ps.Protect(u.id, func() { then(slot, u) })
 	}
+	ds.renewals.recheck(slot, rec)
 }
 
 func (ds *decisions) forget(u *undecided) {

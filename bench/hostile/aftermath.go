@@ -99,4 +99,5 @@ func (s *scene) stopNodes() {
 	s.node.stop()
 	s.control.stop()
 	s.joined.stop()
+	s.props.stop()
 }

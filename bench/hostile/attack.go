@@ -17,8 +17,9 @@ type Attack struct {
 	// Counts are the numbers of attackers; a row for each.
 	Counts []int
 	// Settings of all nodes, NAME=VALUE; settings that the binary does not know
-	// are left out.
+	// are left out. props says what {dir} and {backend} stand for.
 	Settings []string
+	File     string // configuration file of all nodes; the same holds for it
 	// Plan returns how the attackers of a run behave.
 	Plan func(count int, aim Aim) Plan
 
@@ -30,12 +31,14 @@ type Attack struct {
 	Files       int           // limit of open files of the node; 0 is that of the rig
 	Crowd       int           // innocent clients that connect to the attacked node during the attack and stay
 	SlowReaders int           // innocent clients that read slowly and have a backlog
+	Shut        string        // why newcomers cannot be let in, "" if they must be
 	Pushes      func() Pushes // pushes besides those to the witness; nil: none
 }
 
 // Aim is the target of an attack.
 type Aim struct {
 	UID string // of a user whose shard is that of the first witness
+	Key []byte // private key of the identity provider: an attacker may be a user with tokens
 }
 
 // Pushes are pushes of a backend to the attackers.
@@ -53,12 +56,15 @@ type Plan struct {
 	Rate    float64 // connections begun per second; 0: as fast as they are accepted
 	Hold    int     // most open connections, beyond which the oldest is closed; 0: no limit
 	API     bool    // at the address of the HTTP API
+	TLS     bool    // at the address for TLS
 	Address int     // 0: each has its own address; else all have this one of 127.66.0.0/16
 	// Head returns the first bytes of connection n; nil: none.
 	Head func(n int) []byte
 	// Upgrade makes the attacker wait for the 101 first, Events for the 200 of an
 	// event stream.
 	Upgrade, Events bool
+	// Bytes makes the attacker wait for any answer first.
+	Bytes bool
 	// Deflate says that Head offers permessage-deflate. An attacker whose offer
 	// is declined has failed.
 	Deflate bool
@@ -97,9 +103,14 @@ func (p *Plan) accepted() string {
 		return "101"
 	case p.Events:
 		return "200"
+	case p.Bytes:
+		return anyAnswer
 	}
 	return ""
 }
+
+// anyAnswer is what accepted returns if any bytes will do.
+const anyAnswer = "any"
 
 // upgradeRequest is a WebSocket handshake for a target, with more header fields.
 func upgradeRequest(target, subprotocol string, fields ...string) []byte {

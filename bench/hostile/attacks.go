@@ -30,6 +30,9 @@ func Attacks() []Attack {
 	a = append(a, deflateAttacks()...)
 	a = append(a, closingAttacks()...)
 	a = append(a, connectAttacks()...)
+	a = append(a, loginAttacks()...)
+	a = append(a, gatewayAttacks()...)
+	a = append(a, tlsAttacks()...)
 	return append(a, eventAttacks()...)
 }
 
@@ -39,13 +42,15 @@ func Attacks() []Attack {
 func v1(count int, aim Aim) func(n int) []byte { return upgrades(count, aim, "belfry.v1") }
 
 func upgrades(count int, aim Aim, subprotocol string, fields ...string) func(n int) []byte {
-	return func(n int) []byte {
-		uid := aim.UID
-		if count > 32 {
-			uid += "-" + strconv.Itoa(n/20)
-		}
-		return upgradeRequest("/ws?uid="+uid, subprotocol, fields...)
+	return func(n int) []byte { return upgradeRequest("/ws?uid="+userOf(count, aim, n), subprotocol, fields...) }
+}
+
+// userOf is the user of attacker n, see v1.
+func userOf(count int, aim Aim, n int) string {
+	if count > 32 {
+		return aim.UID + "-" + strconv.Itoa(n/20)
 	}
+	return aim.UID
 }
 
 // constant floods with copies of one piece.

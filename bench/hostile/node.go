@@ -28,6 +28,7 @@ type node struct {
 	name   string
 	proc   *bench.Process
 	listen netip.AddrPort
+	tls    netip.AddrPort // not valid without
 	api    string
 	routes string // address for other nodes' routes, "" without
 }
@@ -36,6 +37,8 @@ type node struct {
 type nodeOptions struct {
 	name     string
 	settings []string // NAME=VALUE
+	file     string   // configuration file; "": none
+	tls      bool     // it also listens for TLS
 	files    int      // limit of open files; 0: that of the rig
 	cluster  bool     // accepts routes of other nodes
 	join     string   // address of another node's routes
@@ -43,7 +46,7 @@ type nodeOptions struct {
 
 // startNode starts a node and waits until it is ready.
 func (o *Options) startNode(ctx context.Context, n nodeOptions) (*node, error) {
-	var addrs [3]netip.AddrPort
+	var addrs [4]netip.AddrPort
 	for i := range addrs {
 		var err error
 		if addrs[i], err = bench.FreePort(); err != nil {
@@ -53,6 +56,13 @@ func (o *Options) startNode(ctx context.Context, n nodeOptions) (*node, error) {
 	s := &node{name: n.name, listen: addrs[0], api: addrs[1].String()}
 	args := []string{o.Server, "serve", "--dev", "--log-level", "error", "--node-name", n.name, "--shards", strconv.Itoa(o.Shards),
 		"--listen", s.listen.String(), "--api", s.api}
+	if n.tls {
+		s.tls = addrs[3]
+		args = append(args, "--listen", s.tls.String(), "--set", "tls.listen="+s.tls.String())
+	}
+	if n.file != "" {
+		args = append(args, "--config", n.file)
+	}
 	if n.cluster || n.join != "" {
 		s.routes = addrs[2].String()
 		args = append(args, "--nats-cluster-listen", s.routes)

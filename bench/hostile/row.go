@@ -68,6 +68,7 @@ type Row struct {
 	LeftOut   []string           `json:"left_out,omitempty"`     // settings that the binary does not know
 	Bound     [2]int64           `json:"memory_bounds"`          // see Attack.Grow
 	Others    []string           `json:"other_rounds,omitempty"` // faults of the rounds that are not shown
+	Shut      string             `json:"shut,omitempty"`         // see Attack.Shut
 	Died      string             `json:"died,omitempty"`         // how the node ended, if it did
 }
 
@@ -86,7 +87,9 @@ func (r *Row) Faults() []string {
 	add(r.Attacked.Lost+r.After.Lost, "pushes lost: %d", r.Attacked.Lost+r.After.Lost)
 	add(r.Attacked.Refused+r.After.Refused, "pushes refused: %d, %s", r.Attacked.Refused+r.After.Refused, counts(merged(r.Attacked.Causes, r.After.Causes)))
 	add(r.Twice, "pushes delivered twice: %d", r.Twice)
-	add(sum(r.NewAttacked.Failed), "newcomers not let in: %s", counts(r.NewAttacked.Failed))
+	if r.Shut == "" {
+		add(sum(r.NewAttacked.Failed), "newcomers not let in: %s", counts(r.NewAttacked.Failed))
+	}
 	add(sum(r.NewAttacked.Unhealthy), "/healthz: %s of %d", counts(r.NewAttacked.Unhealthy), r.NewAttacked.Asked)
 	for _, other := range r.Others {
 		f = append(f, "in another round: "+other)

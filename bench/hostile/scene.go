@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ type scene struct {
 	node    *node // of the witnesses
 	control *node
 	joined  *node // nil without
+	props   *props
 
 	phase     atomic.Uint32
 	witnesses []*witness
@@ -41,7 +43,7 @@ const calm = 3 * time.Second
 
 // row runs one attack with n attackers.
 func (o *Options) row(ctx context.Context, a Attack, n int, paths []string, progress *tool.Progress) (*Row, error) {
-	s := &scene{opts: o, attack: a, count: n, row: Row{Attack: a.Name, What: a.What, Attackers: n, Target: target(n), Bound: a.Grow}}
+	s := &scene{opts: o, attack: a, count: n, row: Row{Attack: a.Name, What: a.What, Attackers: n, Target: target(n), Bound: a.Grow, Shut: a.Shut}}
 	defer s.stopNodes()
 	// soft stops new activities, hard those in progress.
 	hard, stopHard := context.WithCancel(ctx)
@@ -71,16 +73,29 @@ func (o *Options) row(ctx context.Context, a Attack, n int, paths []string, prog
 
 // start starts nodes, witnesses and strangers.
 func (s *scene) start(ctx, hard, soft context.Context, paths []string) (err error) {
-	settings, lacks := known(append(append([]string{}, s.opts.Settings...), s.attack.Settings...), paths)
-	s.row.LeftOut = lacks
-	if s.node, err = s.opts.startNode(ctx, nodeOptions{name: "witness", settings: settings, files: s.attack.Files, cluster: s.attack.Joined}); err != nil {
+	if s.props, err = newProps(s.attack.File); err != nil {
 		return err
 	}
-	if s.control, err = s.opts.startNode(ctx, nodeOptions{name: "control", settings: settings, files: s.attack.Files}); err != nil {
+	settings, lacks := known(append(append([]string{}, s.opts.Settings...), s.attack.Settings...), paths)
+	s.row.LeftOut = lacks
+	for i := range settings {
+		settings[i] = s.props.fill(settings[i])
+	}
+	each := nodeOptions{settings: settings, files: s.attack.Files, tls: s.attack.Plan(s.count, Aim{}).TLS}
+	if s.attack.File != "" {
+		each.file = filepath.Join(s.props.dir, configFile)
+	}
+	witness, control := each, each
+	witness.name, witness.cluster, control.name = "witness", s.attack.Joined, "control"
+	if s.node, err = s.opts.startNode(ctx, witness); err != nil {
+		return err
+	}
+	if s.control, err = s.opts.startNode(ctx, control); err != nil {
 		return err
 	}
 	if s.attack.Joined {
-		if s.joined, err = s.opts.startNode(ctx, nodeOptions{name: "joined", settings: settings, join: s.node.routes}); err != nil {
+		each.name, each.files, each.join = "joined", 0, s.node.routes
+		if s.joined, err = s.opts.startNode(ctx, each); err != nil {
 			return err
 		}
 		if err := s.node.joined(ctx, 1); err != nil {
@@ -204,11 +219,9 @@ func (s *scene) assault(ctx context.Context, target *node, uid string, p phase) 
 	if err := proc.Background(); err != nil {
 		return r, err
 	}
-	o := Order{Attack: s.attack.Name, Count: s.count, Target: target.listen, Aim: Aim{UID: uid}}
-	if s.attack.Plan(s.count, o.Aim).API {
-		if o.Target, err = parseAddr(target.api); err != nil {
-			return r, err
-		}
+	o, err := s.order(target, uid)
+	if err != nil {
+		return r, err
 	}
 	detail, err := json.Marshal(o)
 	if err != nil {
@@ -246,6 +259,18 @@ func (s *scene) assault(ctx context.Context, target *node, uid string, p phase) 
 		return r, err
 	}
 	return r, json.Unmarshal(reply.Detail, &r)
+}
+
+// order is what the attackers of a node are told.
+func (s *scene) order(target *node, uid string) (o Order, err error) {
+	o = Order{Attack: s.attack.Name, Count: s.count, Target: target.listen, Aim: Aim{UID: uid, Key: s.props.private()}}
+	switch plan := s.attack.Plan(s.count, o.Aim); {
+	case plan.TLS:
+		o.Target = target.tls
+	case plan.API:
+		o.Target, err = parseAddr(target.api)
+	}
+	return o, err
 }
 
 // quiet waits until a node has noticed that its attackers have left.

@@ -152,7 +152,7 @@ func addTimes(o *session.Options, c *config.Config) {
 
 // addCalls adds what sessions call, as far as the settings want it.
 func (n *belfry) addCalls(o *session.Options) {
-	if len(n.cfg.Auth.Publish) > 0 || n.auth != nil { // a token may permit it
+	if len(n.cfg.Auth.Publish) > 0 || n.auth != nil || n.hooks.connect != nil { // a token or the webhook may permit it
 		o.Publish, o.Publishable = n.publish, n.cfg.Auth.Publish
 	}
 	if n.gateway != nil {
