@@ -30,7 +30,7 @@ func startSecureNode(t *testing.T, settings ...string) (*node, certificate) {
 func startHAProxyTLS(t *testing.T, n *node, cert certificate, pairs ...string) *proxy {
 	t.Helper()
 	p := &proxy{address: freeAddress(t), roots: cert.pool}
-	p.runHAProxy(t, configuration(t, "haproxy/belfry-tls.cfg", append([]string{"bind :443", "bind " + p.address, "127.0.0.1:8443", n.listen,
+	p.runHAProxy(t, configuration(t, "haproxy/belfry-passthrough.cfg", append([]string{"bind :443", "bind " + p.address, "127.0.0.1:8443", n.listen,
 		"/etc/haproxy/belfry-ca.pem", cert.cert}, pairs...)...))
 	return p
 }

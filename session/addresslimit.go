@@ -35,8 +35,6 @@ type addressStripe struct {
 	// List of the addresses without a connection, in the order in which they lost
 	// their last one. They are kept until their token bucket is full again.
 	first, last uint32 // index + 1
-
-	closed bool // the server has stopped; nothing is counted any more
 }
 
 // addressCount is the count of one address. No Go pointers.
@@ -102,7 +100,6 @@ func (a *addresses) close() {
 		s.mu.Lock()
 		s.table.Close()
 		s.all.Close()
-		s.closed = true
 		s.mu.Unlock()
 	}
 }
@@ -117,15 +114,12 @@ func (a *addresses) stripeOf(key addrKey) (*addressStripe, uint32) {
 }
 
 // enter charges a new connection to an address, unless a limit is reached. Without
-// memory for a count, and when the server has stopped, the connection is admitted and
-// not counted. Any goroutine.
+// memory for a count, which there is none of after close, the connection is admitted
+// and not counted. Any goroutine.
 func (a *addresses) enter(key addrKey, now uint32, what charge) admitResult {
 	s, hash := a.stripeOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return admitted
-	}
 	at, ok := s.find(key, hash)
 	if !ok {
 		if at, ok = s.create(key, hash); !ok {
