@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -89,5 +90,47 @@ func TestRevokedTokens(t *testing.T) {
 	check("everybody's", []string{before, undated, other}, []string{then, after})
 	if st := a.Stats(); st.Tokens["token_revoked"] != 5 {
 		t.Errorf("%d counted", st.Tokens["token_revoked"])
+	}
+}
+
+// A list of topics may be shared, and have room: what one request adds does not reach
+// another one.
+func TestTopicsAreAdded(t *testing.T) {
+	a, err := New(Options{JWT: JWT{Secret: secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := session.Grant{UID: "ann", Topics: append(make([]string, 0, 8), "news"), Subscribe: []string{"inbox.{uid}", "team.*"}}
+	one, two := shared, shared
+	if err := a.addTopics(&one, []string{"team.a"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.addTopics(&two, []string{"inbox.ann"}); err != nil {
+		t.Fatal(err)
+	}
+	if one.Topics[1] != "team.a" || two.Topics[1] != "inbox.ann" || len(shared.Topics) != 1 {
+		t.Errorf("%q, %q", one.Topics, two.Topics)
+	}
+	if err := a.addTopics(&two, []string{"inbox.bob"}); err == nil {
+		t.Error("the topic of another user is permitted by a pattern of the token")
+	}
+}
+
+// counted counts what is read.
+type counted struct{ n int }
+
+func (c *counted) Read(p []byte) (int, error) {
+	c.n += len(p)
+	if c.n > 64*maxKeyFile {
+		return 0, io.EOF
+	}
+	return len(p), nil
+}
+
+// A set of keys that does not end is not read to its end.
+func TestKeysAreReadWithALimit(t *testing.T) {
+	c := &counted{}
+	if _, err := readAll(c); err == nil || c.n > 4*maxKeyFile {
+		t.Errorf("%v after %d bytes", err, c.n)
 	}
 }

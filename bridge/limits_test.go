@@ -119,7 +119,7 @@ func TestHandshakeTimeIsOver(t *testing.T) {
 
 // A client that was refused and stays is closed all the same.
 func TestRefusedClientStays(t *testing.T) {
-	r := newRig(t, Options{Sessions: busy{}}, session.Options{})
+	r := newRig(t, Options{Sessions: busy{}, HandshakeTime: time.Minute}, session.Options{})
 	c := r.secure(nil)
 	io.WriteString(c, upgrade("/ws"))
 	plain := r.raw("")
