@@ -102,16 +102,16 @@ func TestTopicsAreAdded(t *testing.T) {
 	}
 	shared := session.Grant{UID: "ann", Topics: append(make([]string, 0, 8), "news"), Subscribe: []string{"inbox.{uid}", "team.*"}}
 	one, two := shared, shared
-	if err := a.addTopics(&one, []string{"team.a"}); err != nil {
+	if err := addTopics(&one, []string{"team.a"}, a.everybody); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.addTopics(&two, []string{"inbox.ann"}); err != nil {
+	if err := addTopics(&two, []string{"inbox.ann"}, a.everybody); err != nil {
 		t.Fatal(err)
 	}
 	if one.Topics[1] != "team.a" || two.Topics[1] != "inbox.ann" || len(shared.Topics) != 1 {
 		t.Errorf("%q, %q", one.Topics, two.Topics)
 	}
-	if err := a.addTopics(&two, []string{"inbox.bob"}); err == nil {
+	if err := addTopics(&two, []string{"inbox.bob"}, a.everybody); err == nil {
 		t.Error("the topic of another user is permitted by a pattern of the token")
 	}
 }
