@@ -89,6 +89,7 @@ func (r *run) steps() (n int) {
 }
 
 func (r *run) parts(ctx context.Context, one *round) error {
+	r.backend.hangs.Store(false)
 	if r.o.measures("trips") {
 		err := r.populate(ctx, "round trips", func(ctx context.Context, pop *measure.Population, _ *target.Belfry) (err error) {
 			one.Trips, err = r.echo(ctx, pop, 0, patience)
