@@ -18,7 +18,8 @@ import (
 // Hook says how a webhook that decides is called.
 type Hook struct {
 	Backend *webhook.Backend
-	Source  string // ce-source of the calls, such as /nodes/a
+	Source  string       // ce-source of the calls, such as /nodes/a
+	Gate    webhook.Gate // of Backend
 
 	Workers    int           // calls at the same time; 0: 256
 	QueueBytes int           // of decisions that wait or are being made; 0: 16 MiB; beyond: 503, or err undecided
@@ -87,6 +88,8 @@ func (c *caller) call(since time.Time, name string, attributes []webhook.Attribu
 	case time.Since(since) > c.opt.Wait:
 		return nil, errWaited
 	}
+	c.opt.Gate.Enter()
+	defer c.opt.Gate.Leave()
 	answer, err := c.opt.Backend.Call(c.stopping, &webhook.Call{
 		ID:          c.prefix + strconv.FormatUint(c.events.Add(1), 10),
 		Type:        name,

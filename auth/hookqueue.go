@@ -1,6 +1,9 @@
 package auth
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // hookQueue runs jobs on at most so many goroutines. It starts them when there is
 // work and ends them when there is none, so that it costs nothing while nobody
@@ -11,7 +14,8 @@ type hookQueue struct {
 
 	mu      sync.Mutex // guards what follows
 	jobs    []func()   // that no goroutine has taken yet
-	running int        // goroutines
+	running int        // goroutines that work
+	growing bool       // grow runs
 	bytes   int64      // reserved
 	full    uint64     // how often reserve has failed
 	closed  bool
@@ -50,10 +54,50 @@ func (q *hookQueue) add(job func()) {
 		return
 	}
 	q.jobs = append(q.jobs, job)
-	if q.running < q.workers {
+	switch {
+	case q.running < min(q.workers, startAtOnce):
+		q.running++
+		q.group.Go(q.work)
+	case q.running < q.workers && !q.growing:
+		q.growing = true
+		q.group.Go(q.grow)
+	}
+}
+
+// A backend that hangs gets a call of each worker, on a connection of its own, which
+// takes some 0.2 ms of a processor. Hundreds of them at the same moment would keep
+// shards waiting. Therefore only the first startAtOnce workers start at once; while
+// jobs wait, further ones follow every startEvery, one for each startShare that run.
+const (
+	startAtOnce = 16
+	startEvery  = time.Millisecond
+	startShare  = 256
+)
+
+// grow is a goroutine that starts workers until there are enough.
+func (q *hookQueue) grow() {
+	tick := time.NewTicker(startEvery)
+	defer tick.Stop()
+	for range tick.C {
+		if !q.startMore() {
+			return
+		}
+	}
+}
+
+// startMore starts a few workers, or returns false if no more are needed.
+func (q *hookQueue) startMore() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for range max(1, q.running/startShare) {
+		if q.closed || len(q.jobs) == 0 || q.running >= q.workers {
+			q.growing = false
+			return false
+		}
 		q.running++
 		q.group.Go(q.work)
 	}
+	return true
 }
 
 // work is a goroutine of the queue. It ends when no job waits.

@@ -30,7 +30,7 @@ func (g *Gateway) call(e *event) (again bool) {
 		g.fail(e, causeShutdown, "")
 		return false
 	}
-	answer, err := e.route.Backend.Call(g.ctx, g.request(e))
+	answer, err := g.ask(e)
 	if err == nil {
 		g.succeed(e, answer)
 		return false
@@ -50,6 +50,15 @@ func (g *Gateway) call(e *event) (again bool) {
 		g.fail(e, causeFailed, "")
 	}
 	return false
+}
+
+// ask makes the call. While the backend is left alone, thousands of events may fail
+// in a moment; no request is made for them.
+func (g *Gateway) ask(e *event) (*webhook.Answer, error) {
+	if e.route.Backend.Refuse() {
+		return nil, webhook.ErrOpen
+	}
+	return e.route.Backend.Call(g.ctx, g.request(e))
 }
 
 // isRefusal says whether the backend does not want the event. The other statuses

@@ -261,7 +261,7 @@ func (g *Gateway) run(e *event, c *command) error {
 	switch c.kind {
 	case push:
 		if c.target != nil {
-			return g.opt.Publisher.Publish(&message.Message{Target: *c.target, Kind: c.data.kind, Key: c.key, Payload: c.data.bytes})
+			return g.publish(&message.Message{Target: *c.target, Kind: c.data.kind, Key: c.key, Payload: c.data.bytes})
 		}
 		return g.sendTo(e, c.key, c.data)
 	case subscribe:
@@ -277,4 +277,12 @@ func (g *Gateway) run(e *event, c *command) error {
 		return nil // nobody has asked, or a reply came before
 	}
 	return g.reply(e, c.data)
+}
+
+// publish publishes a message. It gives the place in the gate up meanwhile, because
+// the bus may wait for busy shards.
+func (g *Gateway) publish(m *message.Message) error {
+	g.opt.Gate.Leave()
+	defer g.opt.Gate.Enter()
+	return g.opt.Publisher.Publish(m)
 }

@@ -39,6 +39,7 @@ type Publisher interface {
 // Backend calls one backend. *webhook.Backend is one.
 type Backend interface {
 	Call(ctx context.Context, c *webhook.Call) (*webhook.Answer, error)
+	Refuse() bool // whether Call would return webhook.ErrOpen at once
 	Stats() webhook.Stats
 	Close()
 }
@@ -49,6 +50,7 @@ type Options struct {
 	NodeID    uint32 // differs for every node: the first part of ids
 	Routes    []Route
 	Publisher Publisher
+	Gate      webhook.Gate // for the workers, and that of all Backends
 
 	InFlight     int           // calls of all routes; 0: 4096
 	QueueBytes   int64         // of all events; 0: 64 MiB

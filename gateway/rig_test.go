@@ -164,7 +164,8 @@ func (b *backend) Call(ctx context.Context, c *webhook.Call) (*webhook.Answer, e
 
 func (b *backend) Stats() webhook.Stats { return webhook.Stats{} }
 
-func (b *backend) Close() {}
+func (b *backend) Close()       {}
+func (b *backend) Refuse() bool { return false }
 
 func (b *backend) got() []*webhook.Call {
 	b.mu.Lock()

@@ -221,6 +221,8 @@ func (g *Gateway) routeOf(e *event) *route {
 // work makes calls of a route, one after the other, until none waits. It begins with
 // the first event of q.
 func (g *Gateway) work(r *route, q *queue) {
+	g.opt.Gate.Enter()
+	defer g.opt.Gate.Leave()
 	for q != nil {
 		e := q.first // only this goroutine uses it
 		again := g.call(e)

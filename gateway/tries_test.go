@@ -145,6 +145,7 @@ type failing struct {
 
 func (b *failing) Stats() webhook.Stats { return webhook.Stats{URLs: 2, Open: b.open} }
 func (b *failing) Close()               { b.closed = true }
+func (b *failing) Refuse() bool         { return false }
 
 // A route whose backend has no URL that works makes the gateway degraded; one URL is
 // enough. A shutdown closes the backends.

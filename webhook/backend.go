@@ -29,6 +29,8 @@ type Options struct {
 	Failures int           // in a row, after which a URL is left alone; 0: 5
 	Pause    time.Duration // until a URL that was left alone gets one call as a probe; 0: 5 s
 
+	// Gate is for callers that have a place in it: Call is without one while it waits.
+	Gate Gate
 	Keys []Key       // every attempt is signed with each of them; none: not signed
 	TLS  *tls.Config // nil: the system's certificate authorities
 	Log  *zap.Logger // nil: none
@@ -122,6 +124,19 @@ func (b *Backend) Call(ctx context.Context, c *Call) (*Answer, error) {
 	return answer, err
 }
 
+// Refuse says whether Call would return ErrOpen, as long as no URL works again. It
+// counts such a call, which the caller need not make then.
+func (b *Backend) Refuse() bool {
+	now := time.Now()
+	for _, e := range b.endpoints {
+		if !e.refuses(now) {
+			return false
+		}
+	}
+	b.counters.calls[outcomeOpen].Add(1)
+	return true
+}
+
 // attempts tries a call until it is answered or may not be tried again.
 func (b *Backend) attempts(ctx context.Context, c *Call) (*Answer, error) {
 	header := c.header()
@@ -130,7 +145,10 @@ func (b *Backend) attempts(ctx context.Context, c *Call) (*Answer, error) {
 		if err == nil || !c.Idempotent || n >= b.opt.Retries || !mayRetry(err, n) {
 			return answer, err
 		}
-		if !pause(ctx, n, err) {
+		b.opt.Gate.Leave()
+		again := pause(ctx, n, err)
+		b.opt.Gate.Enter()
+		if !again {
 			return nil, err
 		}
 		b.counters.retries.Add(1)

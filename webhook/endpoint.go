@@ -50,7 +50,7 @@ func newEndpoint(text string, t transports, opt *Options) (*endpoint, error) {
 		u.User = nil
 	}
 	e.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests:  1, // one probe at a time
+		MaxRequests:  probes,
 		Interval:     countsFor,
 		BucketPeriod: countsFor / 10,
 		Timeout:      opt.Pause,
@@ -64,6 +64,9 @@ func newEndpoint(text string, t transports, opt *Options) (*endpoint, error) {
 	})
 	return e, nil
 }
+
+// probes is how many calls at a time show whether a URL that failed works again.
+const probes = 1
 
 // countsFor is how long the breaker remembers failures.
 const countsFor = 10 * time.Second
@@ -89,6 +92,20 @@ func (e *endpoint) changed(_ string, from, to gobreaker.State) {
 // healthy says whether the URL may be called.
 func (e *endpoint) healthy(now time.Time) bool {
 	return e.until.Load() <= now.UnixNano() && e.breaker.State() != gobreaker.StateOpen
+}
+
+// refuses says whether enter would return nil.
+func (e *endpoint) refuses(now time.Time) bool {
+	if e.until.Load() > now.UnixNano() {
+		return true
+	}
+	switch e.breaker.State() {
+	case gobreaker.StateOpen:
+		return true
+	case gobreaker.StateHalfOpen:
+		return e.breaker.Counts().Requests >= probes
+	}
+	return false
 }
 
 // enter returns nil if the URL must be left alone now, else a function that takes
@@ -118,9 +135,24 @@ func (e *endpoint) attempt(ctx context.Context, c *Call, h http.Header) (*Answer
 		req.Body, _ = body()
 		req.GetBody = body
 	}
+	answer, err := e.exchange(req)
+	switch {
+	case errors.Is(err, ErrAnswerTooBig):
+		return nil, err
+	case err != nil:
+		return nil, e.failed(ctx, within, err)
+	}
+	return e.judge(answer)
+}
+
+// exchange sends a request and reads the answer. It gives the caller's place in the
+// gate up meanwhile.
+func (e *endpoint) exchange(req *http.Request) (*Answer, error) {
+	e.opt.Gate.Leave()
+	defer e.opt.Gate.Enter()
 	resp, err := e.transport.RoundTrip(req) // not http.Client, which follows redirects
 	if err != nil {
-		return nil, e.failed(ctx, within, err)
+		return nil, err
 	}
 	defer resp.Body.Close() // closes the connection if the body was not read to its end
 	if resp.ContentLength > int64(e.opt.MaxAnswer) {
@@ -129,11 +161,11 @@ func (e *endpoint) attempt(ctx context.Context, c *Call, h http.Header) (*Answer
 	content, err := io.ReadAll(io.LimitReader(resp.Body, int64(e.opt.MaxAnswer)+1))
 	switch {
 	case err != nil:
-		return nil, e.failed(ctx, within, err)
+		return nil, err
 	case len(content) > e.opt.MaxAnswer:
 		return nil, ErrAnswerTooBig
 	}
-	return e.judge(&Answer{Status: resp.StatusCode, Header: resp.Header, Body: content})
+	return &Answer{Status: resp.StatusCode, Header: resp.Header, Body: content}, nil
 }
 
 // failed tells apart who has ended an attempt that has no answer.

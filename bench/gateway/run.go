@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"belfry/bench"
@@ -19,17 +20,31 @@ const patience = 10 * time.Second
 // probeUser is the user who gets the pushes. No other connection has its number.
 const probeUser = 999_999_998
 
-// measured has all measured values.
-type measured struct {
-	Closed bench.Echoed   `json:"closed"` // each client sends the next message when the last is back
-	Half   bench.Echoed   `json:"half"`   // at half of that rate
-	Idle   measure.Probed `json:"idle"`   // pushes to another user
-	Busy   measure.Probed `json:"busy"`
-	Hangs  measure.Probed `json:"hangs"`
+// round has the measured values of one round.
+type round struct {
+	Trips bench.Echoed `json:"trips"` // each client sends the next message when the last is back
+	Idle  pushed       `json:"idle"`  // pushes to another user
+	Rate  loaded       `json:"rate"`  // at Options.Rate
+	Half  loaded       `json:"half"`  // at half of the rate of Trips
+	Hangs loaded       `json:"hangs"` // at Options.Rate, the backend does not answer
+}
+
+// loaded is pushes during a load in the same node, and beside it.
+type loaded struct {
+	In     pushed `json:"in"`     // the load is on the node with the pushes
+	Beside pushed `json:"beside"` // the load is on another node
+}
+
+// pushed is pushes to a user who does nothing else.
+type pushed struct {
+	measure.Probed
+	Echo    bench.Echoed `json:"echo"`
+	Node    float64      `json:"node_processors"`    // that the node with the load used
+	Backend float64      `json:"backend_processors"` // that this process used: the backend and the pushes
 }
 
 type run struct {
-	measured
+	Rounds  []*round `json:"rounds"`
 	o       *Options
 	p       *tool.Progress
 	ports   *target.Ports
@@ -48,50 +63,98 @@ func Run(ctx context.Context, o *Options, p *tool.Progress) (*report.Report, err
 		return nil, err
 	}
 	defer r.backend.stop()
-	rep.Detail = &r.measured
-	p.Begin(4)
-	err = r.parts(ctx)
+	rep.Detail = r
+	p.Begin(o.Rounds * r.steps())
+	for range o.Rounds {
+		one := &round{}
+		r.Rounds = append(r.Rounds, one)
+		if err = r.parts(ctx, one); err != nil {
+			break
+		}
+	}
 	rep.End(err)
 	r.fill(rep)
 	return rep, err
 }
 
-func (r *run) parts(ctx context.Context) error {
-	err := r.populate(ctx, "round trips", func(ctx context.Context, pop *measure.Population, _ *target.Belfry) (err error) {
-		r.Closed, err = r.echo(ctx, pop, 0)
-		return err
-	})
-	if err != nil {
-		return err
+// steps is how many nodes with pushes or round trips a round has.
+func (r *run) steps() (n int) {
+	for _, part := range r.o.Only {
+		n++
+		if part != "trips" && part != "idle" && !r.o.Alone {
+			n++
+		}
 	}
-	if err := r.pushes(ctx, "pushes, idle", &r.Idle, nil); err != nil {
-		return err
-	}
-	rate := perSecond(r.Closed) / 2
-	err = r.pushes(ctx, "pushes at half the rate", &r.Busy, func(ctx context.Context, pop *measure.Population) (err error) {
-		r.Half, err = r.echo(ctx, pop, rate)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	r.backend.hangs.Store(true)
-	return r.pushes(ctx, "pushes while the backend hangs", &r.Hangs, func(ctx context.Context, pop *measure.Population) error {
-		_, err := r.echo(ctx, pop, rate) // nothing comes back
-		return err
-	})
+	return n
 }
 
-func (r *run) echo(ctx context.Context, pop *measure.Population, rate float64) (bench.Echoed, error) {
+func (r *run) parts(ctx context.Context, one *round) error {
+	r.backend.hangs.Store(false)
+	if r.o.measures("trips") {
+		err := r.populate(ctx, "round trips", func(ctx context.Context, pop *measure.Population, _ *target.Belfry) (err error) {
+			one.Trips, err = r.echo(ctx, pop, 0, patience)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if r.o.measures("idle") {
+		if err := r.pushes(ctx, "pushes, idle", &one.Idle, nil, false); err != nil {
+			return err
+		}
+	}
+	for _, load := range []struct {
+		part, what string
+		into       *loaded
+		rate       float64
+		hangs      bool
+	}{
+		{"rate", fmt.Sprintf("pushes at %d messages/s", r.o.Rate), &one.Rate, float64(r.o.Rate), false},
+		{"half", "pushes at half of the rate of round trips", &one.Half, perSecond(one.Trips) / 2, false},
+		{"hangs", "pushes while the backend hangs", &one.Hangs, float64(r.o.Rate), true},
+	} {
+		if !r.o.measures(load.part) {
+			continue
+		}
+		r.backend.hangs.Store(load.hangs)
+		wait := patience
+		if load.hangs {
+			wait = 0 // nothing comes back
+		}
+		send := func(ctx context.Context, pop *measure.Population) (bench.Echoed, error) {
+			return r.echo(ctx, pop, load.rate, wait)
+		}
+		if err := r.pushes(ctx, load.what, &load.into.In, send, false); err != nil {
+			return err
+		}
+		if r.o.Alone {
+			continue
+		}
+		if err := r.pushes(ctx, load.what+" on another node", &load.into.Beside, send, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) echo(ctx context.Context, pop *measure.Population, rate float64, patience time.Duration) (bench.Echoed, error) {
 	return pop.Pool.Echo(ctx, bench.Echo{Rate: rate, Size: r.o.Size, Duration: int64(r.o.Duration), Grace: int64(patience)})
+}
+
+var wire = bench.Wire{Path: bench.DevPath(0)}
+
+// node returns a node that is not started.
+func (r *run) node(connections int) (*target.Belfry, error) {
+	route := fmt.Sprintf(`gateway.routes={name: echo, url: "%s", in_flight: %d, timeout: 5s}`, r.backend.url, r.o.InFlight)
+	return target.NewBelfry(target.Setup{Binary: r.o.Server, Shards: r.o.Shards, Nodes: []target.Node{{Connections: connections, Ports: 1}}, Ports: r.ports,
+		Args: []string{"--set", route, "--set", "session.ping_interval=0s"}})
 }
 
 // populate runs f with a node and its clients.
 func (r *run) populate(ctx context.Context, what string, f func(context.Context, *measure.Population, *target.Belfry) error) error {
 	r.p.Step("%s", what)
-	route := fmt.Sprintf(`gateway.routes={name: echo, url: "%s", in_flight: %d, timeout: 5s}`, r.backend.url, r.o.InFlight)
-	b, err := target.NewBelfry(target.Setup{Binary: r.o.Server, Shards: r.o.Shards, Nodes: []target.Node{{Connections: r.o.Connections, Ports: 1}}, Ports: r.ports,
-		Args: []string{"--set", route, "--set", "session.ping_interval=0s"}})
+	b, err := r.node(r.o.Connections)
 	if err != nil {
 		return err
 	}
@@ -104,11 +167,22 @@ func (r *run) populate(ctx context.Context, what string, f func(context.Context,
 	})
 }
 
-var wire = bench.Wire{Path: bench.DevPath(0)}
-
-// pushes pushes to a user who does nothing else, during load if there is one.
-func (r *run) pushes(ctx context.Context, what string, to *measure.Probed, load func(context.Context, *measure.Population) error) error {
+// pushes pushes to a user who does nothing else, during load if there is one. With
+// beside the user is on a node of its own.
+func (r *run) pushes(ctx context.Context, what string, to *pushed, load func(context.Context, *measure.Population) (bench.Echoed, error), beside bool) error {
 	return r.populate(ctx, what, func(ctx context.Context, pop *measure.Population, b *target.Belfry) error {
+		busy := b.Processes()[0].PID()
+		if beside {
+			other, err := r.node(1)
+			if err != nil {
+				return err
+			}
+			defer other.Stop()
+			if err := other.Grow(ctx, 1); err != nil {
+				return err
+			}
+			b = other
+		}
 		probe, err := measure.StartProbe(ctx, bench.Dial{Targets: b.Listen(0), First: probeUser, Next: pop.Pool.Next(), Wire: wire},
 			target.Conn(publish.ToUser(b.API(0))), b.API(0))
 		if err != nil {
@@ -119,50 +193,56 @@ func (r *run) pushes(ctx context.Context, what string, to *measure.Probed, load 
 		if err := pop.Pool.Background(); err != nil {
 			return err
 		}
-		loaded := make(chan error, 1)
-		go func() {
+		err = r.during(ctx, to, busy, func() (bench.Echoed, error) {
 			if load == nil {
-				loaded <- nil
-				return
+				return bench.Echoed{}, nil
 			}
-			loaded <- load(ctx, pop)
-		}()
-		pushed := probe.Push(ctx, r.o.Size, r.o.PushEvery, r.o.Duration)
-		if err := <-loaded; err != nil {
+			return load(ctx, pop)
+		}, func() error { return probe.Push(ctx, r.o.Size, r.o.PushEvery, r.o.Duration) })
+		if err != nil {
 			return err
 		}
-		if pushed != nil {
-			return pushed
-		}
-		*to, err = probe.Result(ctx, pop.Pool.Next())
+		to.Probed, err = probe.Result(ctx, pop.Pool.Next())
 		return err
 	})
 }
 
-func perSecond(e bench.Echoed) float64 {
-	return float64(e.Back) / (float64(max(e.End-e.Start, 1)) / 1e9)
+// during runs load and push at the same time, and measures the processors that the
+// node and the backend use until push ends.
+func (r *run) during(ctx context.Context, to *pushed, node int, load func() (bench.Echoed, error), push func() error) error {
+	ended := make(chan error, 1)
+	begin := time.Now()
+	before, err := cpuOf(node, os.Getpid())
+	if err != nil {
+		return err
+	}
+	go func() {
+		var err error
+		to.Echo, err = load()
+		ended <- err
+	}()
+	failed := push()
+	took := time.Since(begin).Seconds()
+	after, err := cpuOf(node, os.Getpid())
+	if err := <-ended; err != nil {
+		return err
+	}
+	to.Node, to.Backend = (after[0]-before[0]).Seconds()/took, (after[1]-before[1]).Seconds()/took
+	if failed != nil {
+		return failed
+	}
+	return err
 }
 
-// fill makes the rows of the report.
-func (r *run) fill(rep *report.Report) {
-	rep.Rows = append(rep.Rows, bench.Row{What: "round trips client → backend → client", Value: perSecond(r.Closed), Format: "%.0f/s", Target: 8000, Bound: bench.AtLeast})
-	rep.Figure("lost", float64(r.Closed.Sent-r.Closed.Back+r.Half.Sent-r.Half.Back), "")
-	rep.Figure("rate with pushes to others", perSecond(r.Half), "/s")
-	if lost := r.Closed.Sent - r.Closed.Back + r.Half.Sent - r.Half.Back; lost > 0 {
-		rep.Problem("%d messages did not come back", lost)
+func cpuOf(pids ...int) (cpu [2]time.Duration, err error) {
+	for i, pid := range pids {
+		if cpu[i], err = bench.ProcessCPU(pid); err != nil {
+			return cpu, err
+		}
 	}
-	for _, part := range []struct {
-		what string
-		p    measure.Probed
-	}{{"idle", r.Idle}, {"at half the rate", r.Busy}, {"while the backend hangs", r.Hangs}} {
-		rep.Figure("p99 of a push in the node, "+part.what, float64(part.p.Server.P99)/1e3, "µs")
-		rep.Figure("p99 of a push to its receipt, "+part.what, float64(part.p.Client.P99)/1e3, "µs")
-	}
-	for _, ratio := range []struct {
-		what string
-		p    measure.Probed
-	}{{"at half the rate", r.Busy}, {"while the backend hangs", r.Hangs}} {
-		rep.Rows = append(rep.Rows, bench.Row{What: "p99 of a push in the node, " + ratio.what + " ÷ idle", Format: "%.2f ×",
-			Value: float64(ratio.p.Server.P99) / float64(max(r.Idle.Server.P99, 1)), Target: 2, Bound: bench.AtMost})
-	}
+	return cpu, nil
+}
+
+func perSecond(e bench.Echoed) float64 {
+	return float64(e.Back) / (float64(max(e.End-e.Start, 1)) / 1e9)
 }

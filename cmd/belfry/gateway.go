@@ -58,6 +58,7 @@ func (n *belfry) gatewayOptions() (gateway.Options, error) {
 		SessionQueue: c.SessionQueue,
 		SessionBytes: int64(c.SessionBytes),
 		RetryMax:     c.RetryMax,
+		Gate:         n.calling,
 		Log:          n.log.Named("gateway"),
 	}
 	var keys []webhook.Key
@@ -88,6 +89,7 @@ func (n *belfry) gatewayRoute(r *config.GatewayRoute, keys []webhook.Key) (gatew
 		// The gateway bounds these bytes; a single larger event may go alone.
 		InFlightBytes: int64(r.InFlightBytes) + int64(n.cfg.Session.MaxMessage),
 		Retries:       r.Retries,
+		Gate:          n.calling,
 		Keys:          keys,
 		Log:           n.log.Named("gateway"),
 	})

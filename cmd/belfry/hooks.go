@@ -48,12 +48,14 @@ func (h *hooks) degraded() (reasons []string) {
 // connectWebhook returns the webhook that decides about clients, after n.auth if
 // that is there.
 func (n *belfry) connectWebhook() (session.Authenticator, error) {
-	backend, err := webhook.New(connectBackend(n.cfg, n.log))
+	b := connectBackend(n.cfg, n.log)
+	b.Gate = n.calling
+	backend, err := webhook.New(b)
 	if err != nil {
 		return nil, err
 	}
 	o := connectOptions(n.cfg, n.log)
-	o.Backend, o.Source = backend, n.source()
+	o.Backend, o.Gate, o.Source = backend, n.calling, n.source()
 	var next session.LoginAuthenticator
 	if n.auth != nil {
 		next = n.auth
@@ -68,12 +70,14 @@ func (n *belfry) subscriptions() (session.Subscriptions, error) {
 	if !n.cfg.Auth.SubscribeWebhook.Configured() {
 		return nil, nil
 	}
-	backend, err := webhook.New(subscribeBackend(n.cfg, n.log))
+	b := subscribeBackend(n.cfg, n.log)
+	b.Gate = n.calling
+	backend, err := webhook.New(b)
 	if err != nil {
 		return nil, err
 	}
 	o := subscribeOptions(n.cfg, n.log)
-	o.Backend, o.Source = backend, n.source()
+	o.Backend, o.Gate, o.Source = backend, n.calling, n.source()
 	n.hooks.subscribe, err = auth.NewSubscribeWebhook(o)
 	return n.hooks.subscribe, err
 }

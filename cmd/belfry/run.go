@@ -19,6 +19,7 @@ import (
 	"belfry/offheap"
 	"belfry/push"
 	"belfry/session"
+	"belfry/webhook"
 	"belfry/wire/websocket"
 )
 
@@ -34,6 +35,7 @@ type belfry struct {
 	memory      offheap.Owners      // memory of the sessions, outside the Go heap
 	deflate     *websocket.Deflate  // nil: compression is off
 	auth        *auth.Authenticator // nil: no client proves who it is by a token
+	calling     webhook.Gate        // of all that call backends
 	hooks       hooks               // backends that decide
 	sessions    *session.Server
 	gateway     *gateway.Gateway // nil: there are no routes
@@ -101,6 +103,7 @@ func (n *belfry) open() (err error) {
 	if err = n.openCerts(); err != nil {
 		return err
 	}
+	n.calling = make(webhook.Gate, otherProcessors(n.cfg))
 	if n.bus, err = broadcast.Open(busOptions(n.cfg, n.log)); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func bridgeOptions(c *config.Config, log *zap.Logger) bridge.Options {
 		MaxHandshakes:  c.TLS.MaxHandshakes,
 		HandshakeTime:  c.TLS.HandshakeTimeout,
 		RetryAfter:     c.Upgrade.RetryAfter,
-		Workers:        max(1, c.GOMAXPROCS-c.Shards), // so that processors are left for all shards
+		Workers:        otherProcessors(c),
 		Log:            log.Named("tls"),
 	}
 	for _, text := range c.TLSListen() {
@@ -176,3 +176,7 @@ func (n *belfry) tlsValues(limits map[string]uint64) metrics.TLS {
 	limits["tls.handshake_timeout"] = st.Refused[bridge.CauseTimeout.String()]
 	return v
 }
+
+// otherProcessors is how many goroutines may compute so that a processor of Go is
+// left for each shard.
+func otherProcessors(c *config.Config) int { return max(1, c.GOMAXPROCS-c.Shards) }
