@@ -15,10 +15,10 @@ func TestE2EClientAddress(t *testing.T) {
 	const limit, trusted = "upgrade.max_per_address=1", "proxy.trusted=127.0.0.1"
 	nginx := func(t *testing.T, n *node) *proxy { return startNginx(t, n, "nginx/belfry.conf") }
 	haproxy := func(t *testing.T, n *node) *proxy {
-		return startHAProxy(t, n, "haproxy/belfry-http.cfg", " check inter 100ms", "")
+		return startHAProxy(t, n, "haproxy/belfry-http.cfg", " check inter 100ms fall 50", "")
 	}
 	tcp := func(t *testing.T, n *node) *proxy {
-		return startHAProxy(t, n, "haproxy/belfry-tcp.cfg", " check inter 100ms", "")
+		return startHAProxy(t, n, "haproxy/belfry-tcp.cfg", " check inter 100ms fall 50", "")
 	}
 	for _, c := range []struct {
 		name     string

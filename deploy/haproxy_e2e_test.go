@@ -43,7 +43,7 @@ func TestE2EHAProxyTCPUnexpected(t *testing.T) {
 	for version, option := range map[string]string{"v1": "send-proxy", "v2": "send-proxy-v2"} {
 		t.Run(version, func(t *testing.T) {
 			n := startNode(t)
-			p := startHAProxy(t, n, "haproxy/belfry-tcp.cfg", " send-proxy-v2", " "+option, " check inter 100ms", "")
+			p := startHAProxy(t, n, "haproxy/belfry-tcp.cfg", " send-proxy-v2", " "+option, " check inter 100ms fall 50", "")
 			p.refused(t, visit{url: "wss://" + site + "/ws", origin: "https://" + site}, http.StatusBadRequest, "PROXY", "proxy.protocol")
 		})
 	}
@@ -53,6 +53,6 @@ func TestE2EHAProxyTCPUnexpected(t *testing.T) {
 // sends none.
 func TestE2EHAProxyTCPMissing(t *testing.T) {
 	n := startNode(t, "proxy.protocol={listen}", "proxy.trusted=127.0.0.0/8")
-	p := startHAProxy(t, n, "haproxy/belfry-tcp.cfg", " send-proxy-v2", "", " check inter 100ms", "")
+	p := startHAProxy(t, n, "haproxy/belfry-tcp.cfg", " send-proxy-v2", "", " check inter 100ms fall 50", "")
 	p.refused(t, visit{url: "wss://" + site + "/ws", origin: "https://" + site}, http.StatusBadRequest, "PROXY", "proxy.protocol")
 }

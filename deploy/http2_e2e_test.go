@@ -95,7 +95,7 @@ func field(dst []byte, name, value string) []byte {
 // (RFC 8441); belfry gets a WebSocket over HTTP/1.1.
 func TestE2EHAProxyHTTP2(t *testing.T) {
 	n := startNode(t)
-	p := startHAProxy(t, n, "haproxy/belfry-http.cfg", " check inter 100ms", "")
+	p := startHAProxy(t, n, "haproxy/belfry-http.cfg", " check inter 100ms fall 50", "")
 	h := p.dialH2(t)
 	if !h.connect {
 		t.Skip("this HAProxy does not accept WebSockets over HTTP/2")

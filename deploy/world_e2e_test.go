@@ -216,13 +216,15 @@ func startNginx(t *testing.T, n *node, file string, pairs ...string) *proxy {
 	return p
 }
 
-// startHAProxy runs HAProxy with a file of haproxy/, changed by pairs.
+// startHAProxy runs HAProxy with a file of haproxy/, changed by pairs. It checks often,
+// so that a test need not wait for a server to be up, and is slow to call one down: each
+// check has only the time to the next one, and the machine may be busy.
 func startHAProxy(t *testing.T, n *node, file string, pairs ...string) *proxy {
 	t.Helper()
 	p, cert := &proxy{address: freeAddress(t)}, makeCertificate(t)
 	p.roots = cert.pool
 	p.awaitTLS(t, "haproxy", p.runHAProxy(t, configuration(t, file, append([]string{"bind :443", "bind " + p.address, "127.0.0.1:8080", n.listen,
-		"/etc/haproxy/push.example.com.pem", cert.both, "inter 2s", "inter 100ms"}, pairs...)...)))
+		"/etc/haproxy/push.example.com.pem", cert.both, "inter 2s", "inter 100ms fall 50"}, pairs...)...)))
 	return p
 }
 
