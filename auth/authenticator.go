@@ -23,7 +23,7 @@ type Authenticator struct {
 	missing   string // the text for a client without a token
 	keys      *source
 	verifier  *verifier
-	queue     chan *job
+	queue     *tokenQueue
 	count     counters
 
 	stopping context.Context
@@ -50,7 +50,7 @@ func New(o Options) (*Authenticator, error) {
 	if !o.JWT.Configured() {
 		return nil, errors.New("auth: no key for tokens; set auth.jwt.secret, auth.jwt.public_key_file or auth.jwt.jwks")
 	}
-	a := &Authenticator{opt: o, queue: make(chan *job, o.Queue)}
+	a := &Authenticator{opt: o, queue: newTokenQueue(o.Queue, o.Verifiers)}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	var err error
 	if a.everybody, err = message.CompilePatterns(o.Subscribe); err != nil {
@@ -81,6 +81,7 @@ func missing(cookie string) string {
 // Start starts the goroutines.
 func (a *Authenticator) Start() {
 	a.keys.reading = IsURL(a.opt.JWT.JWKS) // tokens wait for the first reading
+	a.queue.awake = a.opt.Verifiers
 	for range a.opt.Verifiers {
 		a.running.Go(a.work)
 	}
@@ -92,13 +93,8 @@ func (a *Authenticator) Start() {
 func (a *Authenticator) Close() {
 	a.stop()
 	a.running.Wait()
-	for {
-		select {
-		case j := <-a.queue:
-			j.later(session.Grant{}, ws.Unavailable("this server stops", a.opt.RetryAfter).WithCause(session.CauseShutdown))
-		default:
-			return
-		}
+	for _, j := range a.queue.close() {
+		j.later(session.Grant{}, ws.Unavailable("this server stops", a.opt.RetryAfter).WithCause(session.CauseShutdown))
 	}
 }
 
@@ -147,25 +143,22 @@ func (a *Authenticator) Login(_ *session.Client, credentials []byte, later func(
 
 // enqueue gives a token to the verifiers. It never waits.
 func (a *Authenticator) enqueue(j *job) (session.Grant, *ws.Refusal, bool) {
-	select {
-	case a.queue <- j:
+	if a.queue.put(j) {
 		return session.Grant{}, nil, true
-	default:
-		a.count.queueFull.Add(1)
-		a.count.refused(session.CauseAuthQueue)
-		return session.Grant{}, ws.Unavailable("too many tokens wait to be verified (auth.queue)", a.opt.RetryAfter).WithCause(session.CauseAuthQueue), false
 	}
+	a.count.queueFull.Add(1)
+	a.count.refused(session.CauseAuthQueue)
+	return session.Grant{}, ws.Unavailable("too many tokens wait to be verified (auth.queue)", a.opt.RetryAfter).WithCause(session.CauseAuthQueue), false
 }
 
 // work is the goroutine of a verifier.
 func (a *Authenticator) work() {
-	for {
-		select {
-		case j := <-a.queue:
-			a.decide(j)
-		case <-a.stopping.Done():
+	for a.stopping.Err() == nil {
+		j, ok := a.queue.take(a.stopping.Done())
+		if !ok {
 			return
 		}
+		a.decide(j)
 	}
 }
 
@@ -222,9 +215,7 @@ func (a *Authenticator) retry(j *job) func() {
 
 // enqueueAgain gives a token to the verifiers after the keys were read.
 func (a *Authenticator) enqueueAgain(j *job) {
-	select {
-	case a.queue <- j:
-	case <-a.stopping.Done():
+	if !a.queue.put(j) {
 		a.answer(j, session.Grant{}, refuseKeys("this server stops"))
 	}
 }

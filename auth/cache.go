@@ -43,7 +43,7 @@ func (c *cache) hash(token string) [32]byte {
 // get returns the claims of a token that keys of the set have signed, nil if it is
 // not known. The claims must not be changed.
 func (c *cache) get(token string, set *keySet) *claims {
-	if c == nil {
+	if c == nil || set.cheap {
 		return nil
 	}
 	hash := c.hash(token)

@@ -77,17 +77,32 @@ func (e *claimError) Error() string { return fmt.Sprintf("claim %s: %s", e.claim
 
 var errNotObject = errors.New("the claims are not a JSON object")
 
+// decoder is a decoder and what it reads from.
+type decoder struct {
+	jsontext.Decoder
+	from *bytes.Buffer
+}
+
 // decoders has decoders that are ready to use.
-var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(new(bytes.Buffer)) }}
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// read has the decoder read p. It keeps no part of p after read(nil).
+func (d *decoder) read(p []byte) {
+	if d.from == nil {
+		d.from = new(bytes.Buffer)
+	}
+	*d.from = *bytes.NewBuffer(p)
+	d.Reset(d.from)
+}
 
 // UnmarshalJSON implements json.Unmarshaler. jsontext refuses names that are given
 // twice, half a surrogate pair, and what is not UTF-8: no two readers of a token may
 // see different claims.
 func (c *claims) UnmarshalJSON(p []byte) error {
-	d := decoders.Get().(*jsontext.Decoder)
-	d.Reset(bytes.NewBuffer(p))
+	d := decoders.Get().(*decoder)
+	d.read(p)
 	defer func() {
-		d.Reset(new(bytes.Buffer)) // keeps nothing of p
+		d.read(nil)
 		decoders.Put(d)
 	}()
 	c.missing = slices.Clone(c.required)

@@ -28,6 +28,56 @@ type knownHeaders struct {
 type knownHeader struct {
 	token *jwt.Token // with only the header and the method
 	keys  []*key     // to try
+	macs  []*mac     // of these keys; nil for a key that is no secret
+}
+
+func newKnownHeader(t *jwt.Token, keys []*key) *knownHeader {
+	h := &knownHeader{token: &jwt.Token{Header: t.Header, Method: t.Method}, keys: keys}
+	for _, k := range keys {
+		h.macs = append(h.macs, newMAC(t.Method, k.value))
+	}
+	return h
+}
+
+// signedBy says whether key i has signed the first n bytes of a token.
+func (h *knownHeader) signedBy(i int, token string, n int, s *scratch) bool {
+	if m := h.macs[i]; m != nil {
+		return m.verify(s.signed(token[:n]), s.signature)
+	}
+	return h.token.Method.Verify(token[:n], s.signature, h.keys[i].value) == nil
+}
+
+// scratch has the buffers for one token, which are used again for the next one.
+type scratch struct{ payload, signature, text []byte }
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// maxScratch is the longest buffer that is kept, in bytes.
+const maxScratch = 8 << 10
+
+// decode decodes the second and third part of a token. It returns false if one is not
+// in base64url.
+func (s *scratch) decode(payload, signature string) bool {
+	s.text = append(s.text[:0], payload...)
+	var err1, err2 error
+	s.payload, err1 = strict.AppendDecode(s.payload[:0], s.text)
+	s.text = append(s.text[:0], signature...)
+	s.signature, err2 = strict.AppendDecode(s.signature[:0], s.text)
+	return err1 == nil && err2 == nil
+}
+
+// signed returns text as bytes. They are valid until the next call of a method.
+func (s *scratch) signed(text string) []byte {
+	s.text = append(s.text[:0], text...)
+	return s.text
+}
+
+// put gives the buffers back. They still hold the claims and the signature of a
+// token, as the memory of a process does that has freed them.
+func (s *scratch) put() {
+	if cap(s.payload)+cap(s.signature)+cap(s.text) <= maxScratch {
+		scratches.Put(s)
+	}
 }
 
 // Limits of headers: an issuer has one header for each of its keys.
@@ -62,7 +112,7 @@ func (h *headers) put(set *keySet, t *jwt.Token, keys []*key) {
 			next.tokens[name] = value
 		}
 	}
-	next.tokens[strings.Clone(text)] = &knownHeader{&jwt.Token{Header: t.Header, Method: t.Method}, keys}
+	next.tokens[strings.Clone(text)] = newKnownHeader(t, keys)
 	h.known.Store(next)
 }
 
@@ -81,15 +131,14 @@ func (v *verifier) checkKnown(token string, set *keySet, c *claims) (ok bool, er
 		return false, nil
 	}
 	payload, last, two := strings.Cut(rest, ".")
-	content, err1 := strict.DecodeString(payload)
-	signature, err2 := strict.DecodeString(last)
-	if !two || err1 != nil || err2 != nil || c.UnmarshalJSON(content) != nil {
+	s := scratches.Get().(*scratch)
+	defer s.put()
+	if !two || !s.decode(payload, last) || c.UnmarshalJSON(s.payload) != nil {
 		*c = claims{names: c.names, required: c.required}
 		return false, nil
 	}
-	signed := token[:len(token)-len(last)-1]
-	for _, k := range h.keys {
-		if h.token.Method.Verify(signed, signature, k.value) == nil {
+	for i := range h.keys {
+		if h.signedBy(i, token, len(token)-len(last)-1, s) {
 			c.cheap = isHMAC(h.token.Method)
 			return true, nil
 		}

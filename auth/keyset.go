@@ -14,6 +14,7 @@ type keySet struct {
 	keys       []*key
 	algorithms []string  // that some key is used for, in the order of Algorithms
 	since      time.Time // when the set came into force
+	cheap      bool      // all algorithms are HMACs, whose tokens no cache holds
 }
 
 func newKeySet(keys []*key, now time.Time) *keySet {
@@ -23,6 +24,7 @@ func newKeySet(keys []*key, now time.Time) *keySet {
 			s.algorithms = append(s.algorithms, name)
 		}
 	}
+	s.cheap = !slices.ContainsFunc(s.algorithms, func(name string) bool { return !slices.Contains(hmacAlgorithms, name) })
 	return s
 }
 

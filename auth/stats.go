@@ -51,7 +51,7 @@ type Stats struct {
 func (a *Authenticator) Stats() Stats {
 	st := Stats{
 		Tokens:         map[string]uint64{"accepted": a.count.accepted.Load()},
-		Queue:          len(a.queue),
+		Queue:          a.queue.len(),
 		QueueFull:      a.count.queueFull.Load(),
 		Keys:           len(a.keys.set.Load().keys),
 		Readings:       a.keys.readings.Load(),

@@ -39,6 +39,7 @@ const (
 	flagLargeReads                         // a message longer than one read is arriving
 	flagRefused                            // a send to it was refused in this turn; the handler may know already
 	flagEvicted                            // its backlog was dropped for another connection, and the handler was not told yet
+	flagUnwatched                          // in conns.unwatched; not registered with epoll
 
 	flagsNoSend = flagClosing | flagCloseWrite | flagEvicted // nothing can be sent
 )

@@ -19,6 +19,7 @@ type conns struct {
 	now           uint32         // the shard's clock, in ticks
 	pendingCloses []pendingClose // closed at the end of the turn
 	retired       int            // slots that are never used again
+	unwatched     []ID           // paused connections that are new, and not registered with epoll yet
 
 	live atomic.Int64 // open connections; other goroutines read it
 }
@@ -95,8 +96,40 @@ func (x *conns) closeLater(slot uint32, reason Reason, err error) {
 	x.pendingCloses = append(x.pendingCloses, pendingClose{x.id(slot), reason, err})
 }
 
+// watch has a new connection wait for events. A paused one waits for an answer, which
+// usually comes within microseconds and resumes, moves or closes the connection. Until
+// then it stays out of the epoll set, which saves up to three system calls.
+func (x *conns) watch(slot uint32, c *conn) {
+	if c.flags&flagPaused != 0 && c.backlog == 0 && c.flags&(flagInSet|flagUnwatched|flagClosing) == 0 {
+		c.flags |= flagUnwatched
+		x.unwatched = append(x.unwatched, x.id(slot))
+		return
+	}
+	x.register(slot, c)
+}
+
+// watchAll registers the connections whose answer takes longer: the end of a paused
+// connection must be noticed. It is called when the shard had nothing to do, and with
+// every tick.
+func (x *conns) watchAll() {
+	if len(x.unwatched) == 0 {
+		return
+	}
+	for _, id := range x.unwatched {
+		if slot, ok := x.lookup(id); ok {
+			if c := x.at(slot); c.flags&flagUnwatched != 0 {
+				x.register(slot, c)
+			}
+		}
+	}
+	if x.unwatched = x.unwatched[:0]; cap(x.unwatched) > 1024 {
+		x.unwatched = nil
+	}
+}
+
 // register adds a connection to the epoll set.
 func (x *conns) register(slot uint32, c *conn) {
+	c.flags &^= flagUnwatched
 	if c.flags&(flagInSet|flagClosing) != 0 {
 		return
 	}
@@ -110,6 +143,10 @@ func (x *conns) register(slot uint32, c *conn) {
 // updateEvents tells the epoll set which events the connection waits for now,
 // if they have changed.
 func (x *conns) updateEvents(slot uint32, c *conn) {
+	if c.flags&flagUnwatched != 0 {
+		x.register(slot, c) // it was resumed, or has a backlog now
+		return
+	}
 	if c.flags&flagInSet == 0 || c.flags&flagClosing != 0 {
 		return // a new connection is registered after the handler's first calls
 	}

@@ -67,6 +67,6 @@ func (s *Shard) awaitEvents(slot uint32) {
 		h.OnHalfOpen(slot)
 	}
 	if s.alive(slot, id.gen()) {
-		s.register(slot, s.at(slot))
+		s.watch(slot, s.at(slot))
 	}
 }

@@ -123,6 +123,7 @@ func (s *Shard) tick() {
 		return
 	}
 	s.timers.moveClock()
+	s.watchAll()
 	s.guard.protect(0, s.handler.OnTick)
 	s.timers.advance()
 	for range maxTrims {

@@ -11,6 +11,9 @@ func (s *Shard) turn(wait time.Duration) (served bool) {
 	}
 	n := s.waitForEvents(wait)
 	began := s.chunk.begin()
+	if n == 0 && wait > 0 {
+		s.watchAll()
+	}
 	s.serveEvents(n)          // first: bytes must not wait for work that can wait
 	s.receiver.readDeferred() // bytes that earlier turns had no time for
 	s.readMail()              // what other goroutines posted

@@ -117,11 +117,14 @@ func (b *heldBytes) keep(e *env, n int) *ws.Refusal {
 	return nil
 }
 
-// release ends what keep began. Any goroutine.
-func (b *heldBytes) release() {
-	if !b.released.Swap(true) {
-		b.srv.waitingBytes.Add(-int64(b.n))
+// release ends what keep began. It returns false if that was done before. Any
+// goroutine.
+func (b *heldBytes) release() bool {
+	if b.released.Swap(true) {
+		return false
 	}
+	b.srv.waitingBytes.Add(-int64(b.n))
+	return true
 }
 
 // decision is what the authenticator is asked about a connection.
@@ -129,6 +132,7 @@ type decision struct {
 	heldBytes
 	upgrader *upgrader
 	id       poller.ID
+	result   authResult // set by later
 }
 
 // ask begins a decision for which the authenticator is given n bytes.
@@ -140,8 +144,10 @@ func (u *upgrader) ask(id poller.ID, n int) (*decision, *ws.Refusal) {
 	return d, nil
 }
 
-// later takes a decision that needed time. Any goroutine.
+// later takes a decision that needed time. Only the first one counts. Any goroutine.
 func (d *decision) later(g Grant, r *ws.Refusal) {
-	d.release()
-	d.upgrader.postAuth(d.id, g, r)
+	if d.release() {
+		d.result = authResult{g, r}
+		d.upgrader.postAuth(d.id, &d.result)
+	}
 }

@@ -243,8 +243,8 @@ func (u *upgrader) timedOut(slot uint32, rec *record) {
 
 // postAuth sends an authenticator's decision to the shard. It runs on a goroutine
 // of the authenticator, and waits while the shard's mailbox is full.
-func (u *upgrader) postAuth(id poller.ID, g Grant, r *ws.Refusal) {
-	m := poller.Mail{Kind: mailAuth, ID: uint64(id), Ptr: &authResult{g, r}}
+func (u *upgrader) postAuth(id poller.ID, v *authResult) {
+	m := poller.Mail{Kind: mailAuth, ID: uint64(id), Ptr: v}
 	for !u.ps.Post(poller.QueueControl, m) {
 		select {
 		case <-u.srv.done:

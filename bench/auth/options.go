@@ -25,7 +25,7 @@ type Options struct {
 	Shards       int           `flag:"shards" value:"cpus" range:"1..256" help:"shards of the node"`
 	Rounds       int           `flag:"rounds" value:"5" range:"1..100" help:"rounds of connects"`
 	MemoryRounds int           `flag:"memory-rounds" value:"3" range:"1..100" help:"rounds of memory"`
-	Settle       time.Duration `flag:"settle" value:"10s" range:"0s..10m" help:"time from the last connect to reading memory"`
+	Settle       time.Duration `flag:"settle" value:"2s" range:"0s..10m" help:"time from the last connect to reading memory"`
 	Storm        int           `flag:"storm" value:"5000" range:"1..100000" help:"handshakes at once while the backend hangs"`
 	Live         int           `flag:"live" value:"1000" range:"1..100000" help:"sessions that are there before"`
 	Storms       int           `flag:"storm-rounds" value:"3" range:"1..100" help:"rounds of the storm"`
