@@ -39,6 +39,8 @@ type job struct {
 	topics []string // that the request asks for
 	later  func(session.Grant, *ws.Refusal)
 	again  bool // the keys were read because of this token
+
+	answered bool // later was called
 }
 
 // New returns an Authenticator. It reads the files of keys, and returns an error
@@ -162,10 +164,19 @@ func (a *Authenticator) work() {
 	}
 }
 
-// decide verifies a token and calls later, unless the token has to wait for keys.
+// decide verifies a token and calls later, unless the token has to wait for keys. A
+// panic costs one client and not the process.
 func (a *Authenticator) decide(j *job) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			a.opt.Log.Error("a token could not be verified: a fault of this server", zap.Any("panic", fault), zap.ByteString("stack", debug.Stack()))
+			if !j.answered {
+				a.answer(j, session.Grant{}, errFault)
+			}
+		}
+	}()
 	seen := a.keys.set.Load()
-	g, err := a.verify(j.token)
+	g, err := a.verifier.verify(j.token)
 	for err == errUnknownKey {
 		why := a.keys.await(seen, a.retry(j))
 		if why == nil {
@@ -176,27 +187,17 @@ func (a *Authenticator) decide(j *job) {
 			break
 		}
 		seen = a.keys.set.Load()
-		g, err = a.verify(j.token)
+		g, err = a.verifier.verify(j.token)
 	}
 	if err == nil {
 		if refusal := addTopics(&g, j.topics, a.everybody); refusal != nil {
 			a.count.refused(refusal.Cause)
+			j.answered = true
 			j.later(session.Grant{}, refusal)
 			return
 		}
 	}
 	a.answer(j, g, err)
-}
-
-// verify is verifier.verify without its panics: a token must not end the process.
-func (a *Authenticator) verify(token string) (g session.Grant, err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			a.opt.Log.Error("a token could not be verified: a fault of this server", zap.Any("panic", fault), zap.ByteString("stack", debug.Stack()))
-			err = errFault
-		}
-	}()
-	return a.verifier.verify(token)
 }
 
 var errFault = errors.New("token: could not be verified, by a fault of this server")
@@ -222,6 +223,7 @@ func (a *Authenticator) enqueueAgain(j *job) {
 
 // answer tells the server what was decided, and counts it.
 func (a *Authenticator) answer(j *job, g session.Grant, err error) {
+	j.answered = true
 	switch e := err.(type) {
 	case nil:
 		a.count.accepted.Add(1)

@@ -153,3 +153,13 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	run("cached", 1<<20, "ES256")
 }
+
+// A panic costs one client, and the goroutine goes on.
+func TestTokenFault(t *testing.T) {
+	a := start(t, Options{Verifiers: 1, JWT: JWT{Secret: secret, Algorithms: []string{"HS256"}}})
+	token, v := signed(t, "HS256", "", good()), a.verifier
+	a.verifier = nil // calling it panics
+	login(a, token).expect(t, "fault", 500, session.CauseInternal, "")
+	a.verifier = v
+	login(a, token).expect(t, "afterwards", 0, "", "")
+}

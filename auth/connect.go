@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -98,8 +99,10 @@ func (w *Webhook) Stats() HookStats {
 type decision struct {
 	event  string // connect or login
 	since  time.Time
-	facts  []byte   // what is known of the client: members of a JSON object
+	facts  []byte // what is known of the client: members of a JSON object
+	from   netip.AddrPort
 	topics []string // that the request asks for
+	bytes  int      // reserved in the queue
 	later  func(session.Grant, *ws.Refusal)
 }
 
@@ -109,7 +112,8 @@ func (w *Webhook) Authenticate(at *session.Attempt, later func(session.Grant, *w
 	if refusal := q.readQuery(at.Request, func([]byte, string) bool { return true }); refusal != nil {
 		return session.Grant{}, refusal, false
 	}
-	d := &decision{event: "connect", since: time.Now(), topics: q.topics, later: later, facts: w.appendRequest(make([]byte, 0, 512), at)}
+	from := at.Remote()
+	d := &decision{event: "connect", since: time.Now(), from: from, topics: q.topics, later: later, facts: w.appendRequest(make([]byte, 0, 512), at.Request, from, at.Encoding)}
 	return w.decide(d, func(later func(session.Grant, *ws.Refusal)) (session.Grant, *ws.Refusal, bool) {
 		return w.next.Authenticate(at, later)
 	})
@@ -122,7 +126,7 @@ func (w *Webhook) Login(c *session.Client, credentials []byte, later func(sessio
 	if w.next == nil {
 		facts = strictjson.AppendString(append(facts, `,"credentials":`...), credentials)
 	}
-	return w.decide(&decision{event: "login", since: time.Now(), later: later, facts: facts}, func(later func(session.Grant, *ws.Refusal)) (session.Grant, *ws.Refusal, bool) {
+	return w.decide(&decision{event: "login", since: time.Now(), from: c.Addr, later: later, facts: facts}, func(later func(session.Grant, *ws.Refusal)) (session.Grant, *ws.Refusal, bool) {
 		return w.next.Login(c, credentials, later)
 	})
 }
@@ -130,31 +134,56 @@ func (w *Webhook) Login(c *session.Client, credentials []byte, later func(sessio
 // decide asks the authenticator before the webhook, and then the webhook. It runs
 // on a shard and never waits.
 func (w *Webhook) decide(d *decision, before func(later func(session.Grant, *ws.Refusal)) (session.Grant, *ws.Refusal, bool)) (session.Grant, *ws.Refusal, bool) {
-	if !w.queue.reserve(len(d.facts)) {
-		w.count[connectQueue].Add(1)
-		return session.Grant{}, ws.Unavailable("too many clients wait for a decision (auth.webhook.queue_bytes)", w.opt.RetryAfter).WithCause(session.CauseHookQueue), false
+	if d.bytes = len(d.facts); !w.queue.reserve(d.bytes) {
+		return session.Grant{}, w.full(), false
 	}
 	if w.next == nil {
 		w.enqueue(d, session.Grant{})
 		return session.Grant{}, nil, true
 	}
 	g, refusal, pending := before(func(g session.Grant, refusal *ws.Refusal) {
-		if refusal != nil {
-			w.queue.release(len(d.facts))
+		if refusal = w.admit(d, g, refusal); refusal != nil {
 			d.later(session.Grant{}, refusal)
-			return
 		}
-		w.enqueue(d, g)
 	})
-	switch {
-	case pending:
-	case refusal != nil:
-		w.queue.release(len(d.facts))
-	default:
-		w.enqueue(d, g)
-		pending = true
+	if pending {
+		return session.Grant{}, nil, true
 	}
-	return session.Grant{}, refusal, pending
+	refusal = w.admit(d, g, refusal)
+	return session.Grant{}, refusal, refusal == nil
+}
+
+// admit goes on with a client when its token was verified. It returns why the client
+// is refused; nil if the webhook decides. What the token grants waits, too.
+func (w *Webhook) admit(d *decision, g session.Grant, refusal *ws.Refusal) *ws.Refusal {
+	n := grantBytes(&g)
+	if refusal == nil && !w.queue.reserveMore(n) {
+		refusal = w.full()
+	}
+	if refusal != nil {
+		w.queue.release(d.bytes)
+		return refusal
+	}
+	d.bytes += n
+	w.enqueue(d, g)
+	return nil
+}
+
+// full refuses a client because there is no room for its decision.
+func (w *Webhook) full() *ws.Refusal {
+	w.count[connectQueue].Add(1)
+	return ws.Unavailable("too many clients wait for a decision (auth.webhook.queue_bytes)", w.opt.RetryAfter).WithCause(session.CauseHookQueue)
+}
+
+// grantBytes is what a grant takes in memory.
+func grantBytes(g *session.Grant) int {
+	n := len(g.UID) + len(g.Meta)
+	for _, list := range [][]string{g.Topics, g.Subscribe, g.Publish} {
+		for _, text := range list {
+			n += 16 + len(text)
+		}
+	}
+	return n
 }
 
 // enqueue has the webhook decide about a client with a grant.
@@ -163,7 +192,7 @@ func (w *Webhook) enqueue(d *decision, g session.Grant) {
 		answered := false
 		answer := func(g session.Grant, refusal *ws.Refusal) {
 			answered = true
-			w.queue.release(len(d.facts))
+			w.queue.release(d.bytes)
 			d.later(g, refusal)
 		}
 		w.guard(func() { answer(w.ask(d, g)) }, func() {
@@ -176,7 +205,7 @@ func (w *Webhook) enqueue(d *decision, g session.Grant) {
 
 // ask calls the webhook. It runs on a goroutine of the queue.
 func (w *Webhook) ask(d *decision, g session.Grant) (session.Grant, *ws.Refusal) {
-	answer, err := w.call(d.since, "belfry.session."+d.event, []webhook.Attribute{{Name: "uid", Value: g.UID}}, w.body(d, &g))
+	answer, err := w.call(d.since, webhook.CallerOf(g.UID, ws.ClientPrefix(d.from.Addr())), "belfry.session."+d.event, []webhook.Attribute{{Name: "uid", Value: g.UID}}, w.body(d, &g))
 	if status, reason, ok := refusedWith(err); ok {
 		w.count[connectRefused].Add(1)
 		if reason == "" {

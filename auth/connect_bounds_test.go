@@ -156,3 +156,29 @@ func TestSubscribeCounts(t *testing.T) {
 	}
 	w.queue.release(1<<16 - jobBytes)
 }
+
+// What a token grants waits with its client, and counts.
+func TestConnectGrantCounts(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		in, release := make(chan bool, 1), make(chan bool)
+		h := hookAt(t, func(w http.ResponseWriter, r *http.Request) {
+			in <- true
+			<-release
+			w.WriteHeader(http.StatusNoContent)
+		})
+		h.Workers, h.QueueBytes = 1, 1<<16
+		large := session.Grant{UID: "ann", Topics: []string{strings.Repeat("t", 20<<10)}, Meta: []byte(`{"a":"` + strings.Repeat("m", 20<<10) + `"}`)}
+		w := newWebhook(t, granted{grant: large, later: later}, told(h))
+		first := make(chan outcome, 1)
+		go func() { first <- askHook(w, browser(t, "/ws")) }()
+		<-in
+		if n := w.Stats().Bytes; n < 40<<10 {
+			t.Errorf("%d bytes count", n)
+		}
+		askHook(w, browser(t, "/ws")).expect(t, "beyond the limit", 503, session.CauseHookQueue, "auth.webhook.queue_bytes")
+		close(release)
+		(<-first).expect(t, "the first", 0, "", "")
+		wantDecisions(t, w.Stats(), map[string]uint64{"admitted": 1, "queue": 1})
+		w.wantEmpty(t)
+	}
+}

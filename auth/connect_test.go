@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -234,8 +235,8 @@ func silent(t testing.TB, serve func(net.Conn)) string {
 	return "http://" + l.Addr().String()
 }
 
-// A backend that fails, in every way, is told and bounded; what happens to clients
-// is a setting.
+// A backend that fails, in every way, for several users, is told and bounded; what
+// happens to clients is a setting. For one user alone it is not left alone.
 func TestConnectFailures(t *testing.T) {
 	hangs := silent(t, func(net.Conn) {})
 	dies := silent(t, func(c net.Conn) { c.Read(make([]byte, 1)); c.Close() })
@@ -252,8 +253,10 @@ func TestConnectFailures(t *testing.T) {
 		for _, admit := range []bool{false, true} {
 			o := told(hookOf(t, webhook.Options{URLs: []string{url}, Timeout: 50 * time.Millisecond}))
 			o.Admit = admit
-			w := newWebhook(t, granted{grant: ann}, o)
+			next := &granted{grant: ann}
+			w := newWebhook(t, next, o)
 			for range 8 { // the breaker opens after five
+				next.grant.UID += "x"
 				decided := askHook(w, browser(t, "/ws"))
 				if admit {
 					decided.expect(t, name, 0, "", "")
@@ -268,6 +271,29 @@ func TestConnectFailures(t *testing.T) {
 			wantDecisions(t, w.Stats(), map[string]uint64{result: 8})
 			w.wantEmpty(t)
 		}
+		w := newWebhook(t, granted{grant: ann}, told(hookOf(t, webhook.Options{URLs: []string{url}, Timeout: 10 * time.Millisecond})))
+		for range 8 {
+			askHook(w, browser(t, "/ws"))
+		}
+		if st := w.Stats(); (st.Backend.Open > 0) != (name == "refuses") {
+			t.Errorf("%s, one user: %+v", name, st.Backend)
+		}
+	}
+}
+
+// Without users the addresses are the callers.
+func TestConnectCallersByAddress(t *testing.T) {
+	w := newWebhook(t, nil, told(hookAt(t, answers(500, ""))))
+	for n := range 9 {
+		at := browser(t, "/ws")
+		at.Remote = func() netip.AddrPort { return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}), 1) }
+		if n < 5 {
+			at.Remote = func() netip.AddrPort { return address }
+		}
+		askHook(w, at)
+	}
+	if calls := w.Stats().Backend.Calls; calls["failed"] != 7 || calls["open"] != 2 {
+		t.Errorf("%v", calls)
 	}
 }
 
@@ -279,7 +305,7 @@ func TestConnectQueueFull(t *testing.T) {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	h.Workers, h.QueueBytes = 2, 1<<16
-	w := newWebhook(t, granted{grant: ann, later: true}, told(h))
+	w := newWebhook(t, granted{later: true}, told(h))
 	decided := make(chan outcome, 1000)
 	waiting := 0
 	for ; ; waiting++ {

@@ -80,8 +80,8 @@ var (
 )
 
 // call sends an event and returns the answer. It runs on a goroutine of the queue.
-// since is when the decision began to wait.
-func (c *caller) call(since time.Time, name string, attributes []webhook.Attribute, body []byte) (*webhook.Answer, error) {
+// since is when the decision began to wait, who the client that waits.
+func (c *caller) call(since time.Time, who webhook.Caller, name string, attributes []webhook.Attribute, body []byte) (*webhook.Answer, error) {
 	switch {
 	case c.stopping.Err() != nil:
 		return nil, errStopping
@@ -95,6 +95,7 @@ func (c *caller) call(since time.Time, name string, attributes []webhook.Attribu
 		Type:        name,
 		Source:      c.opt.Source,
 		Time:        time.Now(),
+		Caller:      who,
 		Extensions:  attributes,
 		ContentType: "application/json",
 		Body:        body,

@@ -15,15 +15,14 @@ import (
 // appendRequest appends what the connect webhook is told of a request, as members
 // of a JSON object. It runs on a shard. The length of the head limits it: each
 // field, cookie and query is there once.
-func (w *Webhook) appendRequest(dst []byte, at *session.Attempt) []byte {
-	r := at.Request
-	dst = appendAddress(dst, at.Remote())
+func (w *Webhook) appendRequest(dst []byte, r *ws.Request, from netip.AddrPort, encoding string) []byte {
+	dst = appendAddress(dst, from)
 	dst = strictjson.AppendString(append(dst, `,"path":`...), r.Path())
 	dst = strictjson.AppendString(append(dst, `,"query":`...), w.query(r.RawQuery()))
 	dst = appendValues(append(dst, `,"headers":{`...), w.opt.Headers, r.HeaderAll)
 	dst = appendValues(append(dst, `},"cookies":{`...), w.opt.Cookies, func(name string, fn func([]byte) bool) { cookieValues(r, name, fn) })
 	dst = strictjson.AppendString(append(dst, `},"agent":`...), agent(r))
-	return strictjson.AppendString(append(dst, `,"encoding":`...), at.Encoding)
+	return strictjson.AppendString(append(dst, `,"encoding":`...), encoding)
 }
 
 func appendAddress(dst []byte, a netip.AddrPort) []byte {

@@ -39,6 +39,19 @@ func (q *hookQueue) reserve(n int) bool {
 	return true
 }
 
+// reserveMore takes n bytes more for a job with a reservation, or returns false. release
+// gives back both.
+func (q *hookQueue) reserveMore(n int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.bytes+int64(n) > q.maxBytes {
+		q.full++
+		return false
+	}
+	q.bytes += int64(n)
+	return true
+}
+
 func (q *hookQueue) release(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

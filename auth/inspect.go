@@ -21,7 +21,7 @@ func Inspect(ctx context.Context, o Options, token string) (session.Grant, *ws.R
 	if n := len(token); n > a.opt.MaxToken {
 		return session.Grant{}, tooLong(n, a.opt.MaxToken), nil
 	}
-	g, err := a.verify(token)
+	g, err := a.verifier.verify(token)
 	switch e := err.(type) {
 	case nil:
 		return g, nil, nil

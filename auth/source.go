@@ -3,7 +3,9 @@ package auth
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +35,7 @@ type source struct {
 	mu       sync.Mutex
 	parked   []func() // called after the next reading
 	reading  bool     // a reading runs, or is about to
+	stopped  bool     // there are no more readings
 	lastRead time.Time
 }
 
@@ -133,7 +136,7 @@ func (s *source) readPart(ctx context.Context, p *part) (changed bool) {
 	sum := sha256.Sum256(data)
 	var keys []*key
 	if err == nil && (p.keys == nil || sum != p.sum) {
-		if keys, err = p.parse(data); err == nil {
+		if keys, err = s.parse(p, data); err == nil {
 			p.keys, p.sum, changed = keys, sum, true
 		}
 	}
@@ -144,6 +147,20 @@ func (s *source) readPart(ctx context.Context, p *part) (changed bool) {
 	}
 	return changed
 }
+
+// parse reads keys. A fault of the parser costs this reading: what it reads comes from
+// outside.
+func (s *source) parse(p *part, data []byte) (keys []*key, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.log.Error("keys could not be read: a fault of this server", zap.String("setting", p.setting), zap.Any("panic", fault), zap.ByteString("stack", debug.Stack()))
+			keys, err = nil, errKeysFault
+		}
+	}()
+	return p.parse(data)
+}
+
+var errKeysFault = errors.New("the keys could not be read, by a fault of this server")
 
 // publish puts the keys of all parts in force.
 func (s *source) publish() {
@@ -176,7 +193,7 @@ func (s *source) run(ctx context.Context) {
 			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
-			s.finish()
+			s.stop()
 			return
 		}
 	}
@@ -241,6 +258,15 @@ func (s *source) finish() {
 	}
 }
 
+// stop calls who waits, and has await refuse those that come later: no reading would
+// ever call them.
+func (s *source) stop() {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.finish()
+}
+
 // await is called for a token with an unknown key id. It has the keys read if the
 // last reading is long enough ago, and calls retry after that, from the goroutine of
 // run. If it will not call retry, or retry is nil, it returns why the token is
@@ -253,6 +279,8 @@ func (s *source) await(seen *keySet, retry func()) *refused {
 	switch {
 	case remote == nil:
 		return errUnknownKey
+	case s.stopped:
+		return refuseKeys("this server stops")
 	case !s.reading && s.set.Load() != seen: // a set is in force before its reading ends
 		return errKeysChanged
 	case retry != nil && (s.reading || s.now().Sub(s.lastRead) >= s.opt.Interval):

@@ -14,6 +14,7 @@ import (
 	"belfry/message/strictjson"
 	"belfry/session"
 	"belfry/webhook"
+	"belfry/ws"
 )
 
 // SubscribeOptions configure a SubscribeWebhook.
@@ -109,7 +110,7 @@ func (w *SubscribeWebhook) ask(c *session.Client, topic string, since time.Time)
 	b = strictjson.AppendString(append(b, `,"topic":`...), topic)
 	b = append(appendClient(append(b, ','), c), '}')
 	attributes := []webhook.Attribute{{Name: "uid", Value: c.UID}, {Name: "sid", Value: c.SID}, {Name: "topic", Value: topic}}
-	answer, err := w.call(since, "belfry.session.subscribe", attributes, b)
+	answer, err := w.call(since, webhook.CallerOf(c.UID, ws.ClientPrefix(c.Addr.Addr())), "belfry.session.subscribe", attributes, b)
 	var status *webhook.StatusError
 	switch {
 	case errors.As(err, &status) && refuses(status.Answer.Status):

@@ -14,7 +14,7 @@ type Webhook struct {
 	URL         []string      `yaml:"url" redact:"url" zero:"off" doc:"Backend that decides about each client that connects or logs in, before it is accepted: http://, https://, or h2c:// for HTTP/2 without TLS; several take turns (docs/webhooks.md)."`
 	Timeout     time.Duration `yaml:"timeout" default:"5s" range:"10ms..1m" doc:"Time for a call, from the connection to the end of the answer; then auth.webhook.on_failure applies."`
 	InFlight    int           `yaml:"in_flight" default:"256" range:"1..4096" doc:"Calls at the same time; further clients wait, at most upgrade.timeout."`
-	QueueBytes  Size          `yaml:"queue_bytes" default:"16MiB" range:"64KiB..4GiB" doc:"Bytes of what is known of clients that wait for a decision; a further one gets 503 with Retry-After."`
+	QueueBytes  Size          `yaml:"queue_bytes" default:"16MiB" range:"64KiB..4GiB" doc:"Bytes of what is known of clients that wait for a decision, and of what their tokens grant; a further one gets 503 with Retry-After."`
 	AnswerBytes Size          `yaml:"answer_bytes" default:"64KiB" range:"1KiB..1MiB" doc:"Longest answer; of a longer one the connection is closed, and auth.webhook.on_failure applies."`
 	OnFailure   string        `yaml:"on_failure" default:"refuse" enum:"refuse|admit" doc:"What happens to a client while the backend does not decide: refuse answers 503 with Retry-After, admit admits the client as its token grants (needs auth.jwt)."`
 	Headers     []string      `yaml:"headers" zero:"none" doc:"Header fields of the request that the backend is told, 16 at most. The token is passed on only if its field is named: authorization."`

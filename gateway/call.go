@@ -12,6 +12,7 @@ import (
 	"belfry/message/strictjson"
 	"belfry/session"
 	"belfry/webhook"
+	"belfry/ws"
 )
 
 // call sends an event to its backend and does what the answer says. again is true if
@@ -22,7 +23,7 @@ func (g *Gateway) call(e *event) (again bool) {
 			g.fault(e, v)
 			again = false
 			if !e.answered {
-				g.fail(e, causeFault, "")
+				g.guard(e, func() { g.fail(e, causeFault, "") })
 			}
 		}
 	}()
@@ -95,6 +96,7 @@ func (g *Gateway) request(e *event) *webhook.Call {
 		Type:   kindInfo[e.kind].ceType,
 		Source: "/nodes/" + g.opt.Node,
 		Time:   e.at,
+		Caller: webhook.CallerOf(c.UID, ws.ClientPrefix(c.Addr.Addr())),
 		Extensions: []webhook.Attribute{
 			{Name: "sid", Value: c.SID}, {Name: "uid", Value: c.UID}, {Name: "node", Value: g.opt.Node},
 			{Name: "topic", Value: e.topic}, {Name: "address", Value: address(c)},

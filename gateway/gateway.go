@@ -163,6 +163,18 @@ func (g *Gateway) Degraded() (reasons []string) {
 // degradedFor is how long the gateway is degraded after it has dropped an event.
 const degradedFor = time.Minute
 
+// guard calls f, which handles e, and says whether f has returned. A panic ends no
+// goroutine of the gateway.
+func (g *Gateway) guard(e *event, f func()) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.fault(e, v)
+		}
+	}()
+	f()
+	return true
+}
+
 // fault reports a panic, which costs one event.
 func (g *Gateway) fault(e *event, v any) {
 	g.count.faults.Add(1)

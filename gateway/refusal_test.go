@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -43,6 +44,51 @@ func TestRefusedBeforeItsRoute(t *testing.T) {
 			}
 			stop(g)
 		})
+	}
+}
+
+// A panic while the router refuses a message costs that message, and nothing stays.
+func TestRefusalFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		n.panics = "short reply"
+		g := start(t, n, Options{QueueBytes: 1 << 20, Routes: []Route{{Backend: &backend{}}}})
+		g.Received(client(g, "s"), rpc("1", strings.Repeat("x", 900<<10)))
+		synctest.Wait()
+		n.mu.Lock()
+		n.panics = ""
+		n.mu.Unlock()
+		g.Received(client(g, "s"), rpc("2", "x"))
+		synctest.Wait()
+		if got := n.of("s"); !slices.Equal(got, []string{"resume", "ack 2"}) {
+			t.Errorf("%q", got)
+		}
+		if s := g.Stats(); s.Faults != 1 || s.Bytes != 0 || s.Queues != 0 {
+			t.Errorf("%+v", s)
+		}
+		stop(g)
+	})
+}
+
+// The caller of a call is the user; without a user it is the address.
+func TestCaller(t *testing.T) {
+	b := &backend{}
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, newNode(), Options{Routes: []Route{{Backend: b}}})
+		for _, uid := range []string{"ann", "ann", "bob", "", ""} {
+			c := client(g, "s")
+			c.UID = uid
+			g.Received(c, rpc("1", "x"))
+			synctest.Wait()
+		}
+		stop(g)
+	})
+	who := map[webhook.Caller]int{}
+	for _, c := range b.got() {
+		who[c.Caller]++
+	}
+	if len(who) != 3 || who[webhook.CallerOf("ann", netip.Prefix{})] != 2 || who[webhook.CallerOf("", netip.MustParsePrefix("192.0.2.1/32"))] != 2 {
+		t.Errorf("%v", who)
 	}
 }
 

@@ -191,7 +191,7 @@ func (g *Gateway) routeOne() bool {
 		return true
 	}
 	g.mu.Unlock()
-	g.answerRefusal(e, found, e.refusal, "")
+	g.guard(e, func() { g.answerRefusal(e, found, e.refusal, "") })
 	g.finish(q)
 	return true
 }
@@ -202,19 +202,23 @@ func (g *Gateway) routeOf(e *event) *route {
 	if e.refusal != causeNone {
 		return nil
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			g.fault(e, v)
-			e.refusal = causeFault
-		}
-	}()
+	var found *route
+	if !g.guard(e, func() { found = g.match(e) }) {
+		e.refusal = causeFault
+	} else if found == nil {
+		g.count.unmatched.Add(1)
+		e.refusal = causeNoRoute
+	}
+	return found
+}
+
+// match returns the first route that takes a message, nil if none does.
+func (g *Gateway) match(e *event) *route {
 	for _, r := range g.sets.get(e.client.Route).byKind[Message] {
 		if r.takes(e) {
 			return r
 		}
 	}
-	g.count.unmatched.Add(1)
-	e.refusal = causeNoRoute
 	return nil
 }
 
@@ -236,7 +240,7 @@ func (g *Gateway) work(r *route, q *queue) {
 		} else {
 			g.mu.Unlock()
 			if again {
-				g.fail(e, causeShutdown, "")
+				g.guard(e, func() { g.fail(e, causeShutdown, "") })
 			}
 			g.finish(q)
 		}

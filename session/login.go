@@ -100,7 +100,7 @@ func (u *upgrader) startLogin(slot uint32, id poller.ID) {
 	a := u.opt.Authenticator.(LoginAuthenticator) // newProtocols has checked it
 	d, refusal := u.ask(id, len(credentials))
 	if refusal != nil {
-		u.authDone(id, &authResult{refusal: refusal})
+		u.authDone(id, Grant{}, refusal)
 		return
 	}
 	pending := false
@@ -111,6 +111,6 @@ func (u *upgrader) startLogin(slot uint32, id poller.ID) {
 	}()
 	var grant Grant
 	if grant, refusal, pending = a.Login(&Client{Addr: u.remotes.of(slot)}, credentials, d.later); !pending {
-		u.authDone(id, &authResult{grant, refusal})
+		u.authDone(id, grant, refusal)
 	}
 }

@@ -135,6 +135,12 @@ type decision struct {
 	result   authResult // set by later
 }
 
+// authResult is what an authenticator has found.
+type authResult struct {
+	grant   Grant
+	refusal *ws.Refusal
+}
+
 // ask begins a decision for which the authenticator is given n bytes.
 func (u *upgrader) ask(id poller.ID, n int) (*decision, *ws.Refusal) {
 	d := &decision{upgrader: u, id: id}

@@ -37,7 +37,8 @@ type orders struct {
 	stopped bool
 }
 
-// order is one call. do runs on the shard, if the session is open then.
+// order is one call. do runs on the shard, if the session is open then. An order for
+// id 0 is for no session: do runs in any case.
 type order struct {
 	id   poller.ID
 	size int64 // bytes counted in Server.mailBytes until it is done
@@ -72,7 +73,9 @@ func (os *orders) run(h *shard) (more bool) {
 		os.todo[os.next] = order{}
 		os.next++ // first, so that a panic does not come again
 		os.srv.mailBytes.Add(-o.size)
-		if slot, ok := os.ps.Lookup(o.id); ok && os.rec(slot).state == stateOpen {
+		if o.id == 0 {
+			os.ps.Protect(0, func() { o.do(h, 0) })
+		} else if slot, ok := os.ps.Lookup(o.id); ok && os.rec(slot).state == stateOpen {
 			os.ps.Protect(o.id, func() { o.do(h, slot) })
 		}
 		if n%16 == 0 && os.ps.Expired() {
@@ -95,6 +98,14 @@ func (os *orders) take() bool {
 	os.todo, os.queue, os.next = os.queue, spare, 0
 	os.waiting.Store(false)
 	return len(os.todo) > 0
+}
+
+// decided has the shard call f, which takes the decision of an authenticator or of a
+// webhook. Thousands may come at once, when a backend that hangs is given up, so that
+// they are no mail: the control queue is read completely in a turn. What waits is
+// bounded where the question was asked. Any goroutine.
+func (e *env) decided(f func(h *shard)) {
+	e.srv.shards[e.index].decided.put(order{do: func(h *shard, _ uint32) { f(h) }})
 }
 
 // stop drops what is queued and what comes later.

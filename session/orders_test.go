@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"belfry/message"
+	"belfry/poller"
 	"belfry/wire"
 )
 
@@ -308,4 +309,34 @@ func TestOrdersRunBeforeLaterDeliveries(t *testing.T) {
 		release()
 		c.want(topic)
 	}
+}
+
+// Thousands of decisions that come at once are taken in chunks: other mail is read
+// between them.
+func TestDecisionsAreTakenInChunks(t *testing.T) {
+	const n = 2000
+	r := newRig(t, Options{Poller: onePoller()})
+	h, taken, block := r.shards[0], 0, make(chan struct{})
+	done := make(chan struct{})
+	for i := range n {
+		h.env.decided(func(h *shard) {
+			if i == 0 {
+				<-block
+				for !h.ps.Expired() {
+				}
+			}
+			if taken++; taken == n {
+				close(done)
+			}
+		})
+	}
+	seen := make(chan int, 1)
+	if !h.ps.Post(poller.QueueControl, poller.Mail{Kind: mailCall, Ptr: func(*shard) { seen <- taken }}) {
+		t.Fatal("the control queue is full")
+	}
+	close(block)
+	if before := <-seen; before >= n/2 {
+		t.Errorf("%d decisions were taken before the next mail", before)
+	}
+	<-done
 }

@@ -154,7 +154,7 @@ func (rs *renewals) ask(slot uint32, rn *renewal) {
 	var refusal *ws.Refusal
 	g, refusal, pending = a.Login(rs.clients.of(slot), rn.credentials, func(g Grant, r *ws.Refusal) {
 		rn.held.release()
-		rs.post(func(*shard) { rs.ps.Protect(rn.id, func() { rs.decided(rn, g, r) }) })
+		rs.env.decided(func(*shard) { rs.ps.Protect(rn.id, func() { rs.decided(rn, g, r) }) })
 	})
 	if !pending {
 		rs.decided(rn, g, refusal)

@@ -38,7 +38,8 @@ type shard struct {
 	clients    clients
 	topics     topics
 	dispatcher dispatcher
-	orders     orders // of other goroutines
+	orders     orders // of backends
+	decided    orders // of authenticators and of webhooks that decide
 	fanout     fanoutRuns
 	latencies  latencies // read by any goroutine, as env.counters
 
@@ -54,7 +55,6 @@ type shard struct {
 // Kinds of mail.
 const (
 	mailDelivery   uint32 = iota // Ptr: *Delivery
-	mailAuth                     // ID: connection; Ptr: *authResult
 	mailUserReady                // ID: connection
 	mailTopicReady               // ID: topic token
 	mailClose                    // Ptr: closeOrder
@@ -69,7 +69,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		return nil, err
 	}
 	h.upgrades = upgrades{env: h.env, arrivals: &h.arrivals}
-	h.orders.env = h.env
+	h.orders.env, h.decided.env = h.env, h.env
 	h.answers.env = h.env
 	h.assembly = assembly{ps: ps, table: offheap.NewTable(h.opt.Poller.Memory.Owner("messages")), buffers: ps.NewBuffers()}
 	h.calls.env = h.env
@@ -241,8 +241,6 @@ func (h *shard) OnMail(m poller.Mail) {
 			h.orders.run(h)
 		}
 		h.dispatcher.dispatch(m.Ptr.(*Delivery))
-	case mailAuth:
-		h.upgrader.authDone(poller.ID(m.ID), m.Ptr.(*authResult))
 	case mailUserReady:
 		if slot, ok := h.ps.Lookup(poller.ID(m.ID)); ok {
 			h.upgrader.ready(slot)
@@ -294,6 +292,7 @@ func (h *shard) OnTick() {
 // OnWork implements poller.Handler.
 func (h *shard) OnWork() bool {
 	more := h.upgrader.startLogins()
+	more = h.decided.run(h) || more
 	more = h.orders.run(h) || more
 	h.commands.wake()
 	more = h.renewals.run() || more
@@ -329,6 +328,7 @@ func (h *shard) OnSendFailed(slot uint32, r poller.SendResult) {
 func (h *shard) OnStop() {
 	h.pubs.stop()
 	h.orders.stop()
+	h.decided.stop()
 	h.shutdown.stop()
 	h.arrivals.stop()
 	h.fanout.drop()

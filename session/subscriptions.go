@@ -90,7 +90,7 @@ func (ds *decisions) ask(slot uint32, rec *record, c *wire.Command, asked []stri
 	defer func() { ds.srv.deciding.Add(int64(told - len(asked))) }() // not 0 after a panic
 	for _, topicName := range asked {
 		ds.askOne(client, topicName, func(d Decision, detail string) {
-			ds.post(func(*shard) { ds.decided(u, topicName, d, detail, then) })
+			ds.env.decided(func(*shard) { ds.decided(u, topicName, d, detail, then) })
 		}, &told)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -213,12 +212,6 @@ func (u *upgrader) readAhead(slot uint32, p []byte, n int) int {
 	return n
 }
 
-// authResult is the decision of an authenticator that needed time.
-type authResult struct {
-	grant   Grant
-	refusal *ws.Refusal
-}
-
 // timedOut refuses an upgrade that took longer than Options.UpgradeTime.
 func (u *upgrader) timedOut(slot uint32, rec *record) {
 	switch state := rec.state; state {
@@ -242,32 +235,25 @@ func (u *upgrader) timedOut(slot uint32, rec *record) {
 }
 
 // postAuth sends an authenticator's decision to the shard. It runs on a goroutine
-// of the authenticator, and waits while the shard's mailbox is full.
+// of the authenticator.
 func (u *upgrader) postAuth(id poller.ID, v *authResult) {
-	m := poller.Mail{Kind: mailAuth, ID: uint64(id), Ptr: v}
-	for !u.ps.Post(poller.QueueControl, m) {
-		select {
-		case <-u.srv.done:
-			return
-		case <-time.After(time.Millisecond):
-		}
-	}
+	u.decided(func(*shard) { u.authDone(id, v.grant, v.refusal) })
 }
 
 // authDone goes on with an upgrade after an authenticator has decided. The
 // connection may be gone by then.
-func (u *upgrader) authDone(id poller.ID, v *authResult) {
+func (u *upgrader) authDone(id poller.ID, g Grant, refusal *ws.Refusal) {
 	slot, ok := u.ps.Lookup(id)
 	if !ok || u.rec(slot).state != stateAuth {
 		return
 	}
 	rec := u.rec(slot)
 	o := u.upgrades.take(rec)
-	if v.refusal != nil {
-		u.refuser.refuseUpgrade(slot, o, v.refusal)
+	if refusal != nil {
+		u.refuser.refuseUpgrade(slot, o, refusal)
 		return
 	}
-	o.grant = v.grant
+	o.grant = g
 	if u.takeGrant(slot, o) {
 		u.moveHome(slot, o, nil)
 	}

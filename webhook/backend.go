@@ -26,8 +26,8 @@ type Options struct {
 	InFlightBytes int64         // of the bodies of calls in flight; 0: 16 MiB; beyond: ErrBusy
 	Retries       int           // further attempts of an idempotent call; 0: none
 
-	Failures int           // in a row, after which a URL is left alone; 0: 5
-	Pause    time.Duration // until a URL that was left alone gets one call as a probe; 0: 5 s
+	Failures int           // in a row, after which a URL is left alone if several callers had them; 0: 5
+	Pause    time.Duration // until a URL that was left alone gets a few calls as probes; 0: 5 s
 
 	// Gate is for callers that have a place in it: Call is without one while it waits.
 	Gate Gate
@@ -129,7 +129,7 @@ func (b *Backend) Call(ctx context.Context, c *Call) (*Answer, error) {
 func (b *Backend) Refuse() bool {
 	now := time.Now()
 	for _, e := range b.endpoints {
-		if !e.refuses(now) {
+		if e.healthy(now) {
 			return false
 		}
 	}
@@ -162,12 +162,11 @@ func (b *Backend) anyURL(ctx context.Context, c *Call, header http.Header) (answ
 	err = ErrOpen
 	for i := range b.endpoints {
 		e := b.endpoints[(first+uint32(i))%uint32(len(b.endpoints))]
-		done := e.enter(time.Now())
-		if done == nil {
+		a, ok := e.enter(c.Caller, time.Now())
+		if !ok {
 			continue
 		}
-		answer, err = e.attempt(ctx, c, b.sign(c, header))
-		done(err)
+		answer, err = e.call(ctx, c, b.sign(c, header), a)
 		if err == nil || !isDial(err) || ctx.Err() != nil {
 			return answer, err
 		}

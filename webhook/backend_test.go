@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,9 +37,12 @@ func backendAt(t *testing.T, opt Options) *Backend {
 	return b
 }
 
+// event returns a call of a client that has not called before.
 func event(body string) *Call {
-	return &Call{ID: "n:1/2", Type: "belfry.message", Source: "/nodes/a", Body: []byte(body), ContentType: "application/json"}
+	return &Call{Caller: Caller(callers.Add(1)), ID: "n:1/2", Type: "belfry.message", Source: "/nodes/a", Body: []byte(body), ContentType: "application/json"}
 }
+
+var callers atomic.Uint64
 
 // mustKey returns a key of 32 equal bytes.
 func mustKey(t testing.TB, b byte) Key {

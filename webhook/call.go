@@ -19,6 +19,8 @@ type Call struct {
 	Subject string // ce-subject; "" for none
 	Time    time.Time
 
+	Caller Caller // whose fault a failure may be
+
 	Extensions []Attribute
 	Header     http.Header // further fields. Those that the call itself sets, and those of the connection, are left out
 

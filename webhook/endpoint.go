@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"go.uber.org/zap"
 )
 
@@ -25,7 +24,7 @@ type endpoint struct {
 	host      string // for errors and the log, which do not repeat the rest of the URL
 	basic     string // Authorization, from the user and password of the URL; "" for none
 	transport *http.Transport
-	breaker   *gobreaker.TwoStepCircuitBreaker[struct{}]
+	breaker   *breaker
 	until     atomic.Int64 // Unix ns before which the URL is left alone because it asked for it
 	gone      atomic.Int64 // Unix ns of the last log line about status 410
 }
@@ -49,27 +48,9 @@ func newEndpoint(text string, t transports, opt *Options) (*endpoint, error) {
 		e.basic = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
 		u.User = nil
 	}
-	e.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests:  probes,
-		Interval:     countsFor,
-		BucketPeriod: countsFor / 10,
-		Timeout:      opt.Pause,
-		ReadyToTrip: func(c gobreaker.Counts) bool {
-			// The second rule is for a URL that fails often but not always.
-			return c.ConsecutiveFailures >= uint32(opt.Failures) || c.TotalFailures >= uint32(4*opt.Failures) && c.TotalFailures > c.TotalSuccesses
-		},
-		OnStateChange: e.changed,
-		IsSuccessful:  func(err error) bool { return !isFailure(err) },
-		IsExcluded:    func(err error) bool { return outcomeOf(err) == outcomeCanceled },
-	})
+	e.breaker = newBreaker(opt.Failures, opt.Pause, e.changed)
 	return e, nil
 }
-
-// probes is how many calls at a time show whether a URL that failed works again.
-const probes = 1
-
-// countsFor is how long the breaker remembers failures.
-const countsFor = 10 * time.Second
 
 // isFailure says whether the backend is to blame for err. A backend that refuses a
 // call (4xx) works.
@@ -79,46 +60,35 @@ func isFailure(err error) bool {
 }
 
 // changed is called when the breaker opens or closes.
-func (e *endpoint) changed(_ string, from, to gobreaker.State) {
-	switch {
-	case from == gobreaker.StateClosed && to == gobreaker.StateOpen:
+func (e *endpoint) changed(open bool) {
+	if open {
 		e.opt.Log.Warn("a backend fails", zap.String("backend", e.opt.Name), zap.String("host", e.host),
 			zap.String("effect", "calls go to its other URLs, or fail at once"), zap.Duration("next_try", e.opt.Pause))
-	case to == gobreaker.StateClosed:
-		e.opt.Log.Info("a backend answers again", zap.String("backend", e.opt.Name), zap.String("host", e.host))
+		return
 	}
+	e.opt.Log.Info("a backend answers again", zap.String("backend", e.opt.Name), zap.String("host", e.host))
 }
 
 // healthy says whether the URL may be called.
 func (e *endpoint) healthy(now time.Time) bool {
-	return e.until.Load() <= now.UnixNano() && e.breaker.State() != gobreaker.StateOpen
+	return e.until.Load() <= now.UnixNano() && !e.breaker.open(now)
 }
 
-// refuses says whether enter would return nil.
-func (e *endpoint) refuses(now time.Time) bool {
+// enter says whether the URL may be called now. Then the breaker wants the outcome
+// of the attempt.
+func (e *endpoint) enter(caller Caller, now time.Time) (a attempt, ok bool) {
 	if e.until.Load() > now.UnixNano() {
-		return true
+		return a, false
 	}
-	switch e.breaker.State() {
-	case gobreaker.StateOpen:
-		return true
-	case gobreaker.StateHalfOpen:
-		return e.breaker.Counts().Requests >= probes
-	}
-	return false
+	return e.breaker.enter(caller, now)
 }
 
-// enter returns nil if the URL must be left alone now, else a function that takes
-// the outcome of the attempt.
-func (e *endpoint) enter(now time.Time) (done func(error)) {
-	if e.until.Load() > now.UnixNano() {
-		return nil
-	}
-	done, err := e.breaker.Allow()
-	if err != nil {
-		return nil
-	}
-	return done
+// call makes an attempt and tells the breaker of it, also if it panics.
+func (e *endpoint) call(ctx context.Context, c *Call, h http.Header, a attempt) (answer *Answer, err error) {
+	err = context.Canceled
+	defer func() { e.breaker.leave(a, err, time.Now()) }()
+	answer, err = e.attempt(ctx, c, h)
+	return answer, err
 }
 
 // attempt sends a call once. h belongs to it.

@@ -9,13 +9,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 )
 
 // pipes is a listener without sockets, for tests with virtual time.
@@ -164,100 +160,6 @@ func TestTimestampOfAttempt(t *testing.T) {
 			t.Errorf("%q", stamps)
 		}
 	})
-}
-
-// After five failures a URL is left alone. After the pause one call is a probe,
-// and if it succeeds the others follow.
-func TestBreaker(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		core, logged := observer.New(zap.InfoLevel)
-		var works atomic.Bool
-		seen, release := make(chan bool, 100), make(chan bool)
-		b := virtual(t, Options{URLs: []string{"http://a/?hidden"}, Log: zap.New(core)}, map[string]http.HandlerFunc{"a": func(w http.ResponseWriter, r *http.Request) {
-			seen <- true
-			if !works.Load() {
-				w.WriteHeader(500)
-				return
-			}
-			<-release
-		}})
-		call := func() error {
-			_, err := b.Call(context.Background(), event(""))
-			return err
-		}
-		for range 5 {
-			if err := call(); outcomeOf(err) != outcomeFailed {
-				t.Fatal(err)
-			}
-		}
-		if err := call(); !errors.Is(err, ErrOpen) || b.Stats().Open != 1 {
-			t.Errorf("%v %+v", err, b.Stats())
-		}
-		time.Sleep(5*time.Second + 1)
-		if err := call(); outcomeOf(err) != outcomeFailed { // the probe fails
-			t.Errorf("the probe: %v", err)
-		}
-		if err := call(); !errors.Is(err, ErrOpen) {
-			t.Errorf("after the probe: %v", err)
-		}
-		time.Sleep(5*time.Second + 1)
-		works.Store(true)
-		probe := make(chan error)
-		go func() { probe <- call() }()
-		synctest.Wait()
-		if err := call(); !errors.Is(err, ErrOpen) {
-			t.Errorf("beside the probe: %v", err)
-		}
-		close(release)
-		if err := <-probe; err != nil {
-			t.Error(err)
-		}
-		if err := call(); err != nil || b.Stats().Open != 0 || len(seen) != 8 {
-			t.Errorf("%v %+v, %d requests", err, b.Stats(), len(seen))
-		}
-		b.wantCalls(t, map[string]uint64{"failed": 6, "open": 3, "ok": 2})
-		var lines []string
-		for _, l := range logged.All() {
-			lines = append(lines, l.Message)
-			if f := l.ContextMap(); f["backend"] != "test" || f["host"] != "a" {
-				t.Errorf("%v", f)
-			}
-		}
-		if want := []string{"a backend fails", "a backend answers again"}; !slices.Equal(lines, want) {
-			t.Errorf("logged %q, want %q", lines, want)
-		}
-	})
-}
-
-// A URL that fails more often than not is left alone too, refusals do not count,
-// and old failures are forgotten.
-func TestBreakerRatio(t *testing.T) {
-	for name, tc := range map[string]struct {
-		statuses []int // repeated
-		every    time.Duration
-		open     bool
-	}{
-		"three of four":       {statuses: []int{500, 200, 500, 500}, open: true},
-		"one of four":         {statuses: []int{500, 200, 200, 200}},
-		"refusals":            {statuses: []int{403}},
-		"too many requests":   {statuses: []int{429}},
-		"three of four, rare": {statuses: []int{500, 200, 500, 500}, every: time.Second},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			n := 0
-			b := virtual(t, Options{URLs: []string{"http://a"}}, map[string]http.HandlerFunc{"a": func(w http.ResponseWriter, r *http.Request) {
-				w.WriteHeader(tc.statuses[n%len(tc.statuses)])
-				n++
-			}})
-			for range 80 {
-				b.Call(context.Background(), event(""))
-				time.Sleep(tc.every)
-			}
-			if open := b.Stats().Calls["open"] > 0; open != tc.open {
-				t.Errorf("%s: %+v", name, b.Stats())
-			}
-		})
-	}
 }
 
 // 503 with Retry-After is about the server: no call goes there before, but never

@@ -1,0 +1,42 @@
+package auth
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"belfry/session"
+	"belfry/ws"
+)
+
+// Nobody waits for a reading that does not come: a verifier may still look at a token
+// when the readings have ended.
+func TestNobodyWaitsForKeysAtTheEnd(t *testing.T) {
+	p, c := newProvider(t, serves("RS256")), newClock()
+	a := start(t, Options{Now: c.Now, JWT: JWT{JWKS: p.URL}})
+	login(a, signed(t, "RS256", "RS256", good())).expect(t, "before", 0, "", "")
+	c.add(time.Hour)
+	a.stop()
+	a.running.Wait()
+	decided := make(chan outcome, 1)
+	a.decide(&job{token: signed(t, "ES256", "ES256", good()), later: func(g session.Grant, r *ws.Refusal) { decided <- outcome{g, r} }})
+	select {
+	case o := <-decided:
+		o.expect(t, "at the end", 503, session.CauseAuthKeys, "stops")
+	default:
+		t.Error("a token waits for ever")
+	}
+}
+
+// A fault of the parser costs one reading, not the process.
+func TestKeysFault(t *testing.T) {
+	a, err := New(Options{JWT: JWT{JWKS: writeFile(t, "jwks.json", jwks(jwk("ES256", private()["ES256"].Public())))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := a.keys.parts[0]
+	p.sum, p.parse = [32]byte{}, func([]byte) ([]*key, error) { panic("injected") }
+	if a.keys.readPart(context.Background(), p); p.failed == nil || len(p.keys) != 1 {
+		t.Errorf("%v, %d keys", p.failed, len(p.keys))
+	}
+}
