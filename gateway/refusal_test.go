@@ -109,7 +109,10 @@ func TestRefusedMessagesHoldNothing(t *testing.T) {
 		if grown := g.Stats().Bytes - before; grown > 2*overhead {
 			t.Errorf("%d bytes for a message that is refused", grown)
 		}
-		if q := g.queues["s"]; len(q.last.in.Payload) != 0 || len(in.Payload) == 0 {
+		g.mu.Lock()
+		q := g.queues["s"]
+		g.mu.Unlock()
+		if len(q.last.in.Payload) != 0 || len(in.Payload) == 0 {
 			t.Errorf("a payload of %d bytes is held", len(q.last.in.Payload))
 		}
 		time.Sleep(2 * slow)

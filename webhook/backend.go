@@ -129,7 +129,7 @@ func (b *Backend) Call(ctx context.Context, c *Call) (*Answer, error) {
 func (b *Backend) Refuse() bool {
 	now := time.Now()
 	for _, e := range b.endpoints {
-		if e.healthy(now) {
+		if !e.refuses(now) {
 			return false
 		}
 	}

@@ -154,6 +154,19 @@ func (b *breaker) newRound(now time.Time) {
 	b.until, b.who, b.failed = now.Add(b.pause), b.who[:0], 0
 }
 
+// refuses says whether enter would refuse every caller.
+func (b *breaker) refuses(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch b.state {
+	case breakerOpen:
+		return now.Before(b.until)
+	case breakerProbed:
+		return len(b.who) == b.callers && (b.probes > 0 || now.Before(b.until))
+	}
+	return false
+}
+
 // open says whether calls are kept away and no probe is due yet.
 func (b *breaker) open(now time.Time) bool {
 	b.mu.Lock()

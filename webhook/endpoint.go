@@ -74,6 +74,11 @@ func (e *endpoint) healthy(now time.Time) bool {
 	return e.until.Load() <= now.UnixNano() && !e.breaker.open(now)
 }
 
+// refuses says whether enter would refuse every caller.
+func (e *endpoint) refuses(now time.Time) bool {
+	return e.until.Load() > now.UnixNano() || e.breaker.refuses(now)
+}
+
 // enter says whether the URL may be called now. Then the breaker wants the outcome
 // of the attempt.
 func (e *endpoint) enter(caller Caller, now time.Time) (a attempt, ok bool) {
