@@ -44,6 +44,7 @@ const (
 	limitWaitingBytes
 	limitKept
 	limitAgents
+	limitLastSeen
 	limitCount
 )
 
@@ -81,6 +82,7 @@ var limitNames = [limitCount]string{
 	limitWaitingBytes:    "upgrade.waiting_bytes",
 	limitKept:            "kept",   // MaxKept: no setting
 	limitAgents:          "agents", // maxAgents: no setting
+	limitLastSeen:        "session.last_seen_users",
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may
