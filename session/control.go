@@ -122,12 +122,8 @@ func (h *shard) closeAs(slot uint32, code uint16, text string) {
 // CheckClose returns a *message.FieldError for the field code or reason if a session
 // cannot be closed with them.
 func CheckClose(code uint16, reason string) error {
-	switch code {
-	case ws.CloseNormal, ws.CloseGoingAway, ws.ClosePolicyViolation, ws.CloseTryAgainLater:
-	default:
-		if code < 3000 || code > 4999 {
-			return &message.FieldError{Field: "code", Detail: fmt.Sprintf("%d; allowed are 1000, 1001, 1008, 1013 and 3000 to 4999", code)}
-		}
+	if !ws.ApplicationMayClose(code) {
+		return &message.FieldError{Field: "code", Detail: fmt.Sprintf("%d; allowed are 1000, 1001, 1008, 1013 and 3000 to 4999", code)}
 	}
 	if !utf8.ValidString(reason) {
 		return &message.FieldError{Field: "reason", Detail: "not valid UTF-8"}

@@ -17,6 +17,7 @@ import (
 	"belfry/config"
 	"belfry/gateway"
 	"belfry/offheap"
+	"belfry/presence"
 	"belfry/push"
 	"belfry/session"
 	"belfry/wire/websocket"
@@ -37,6 +38,7 @@ type belfry struct {
 	hooks       hooks               // backends that decide
 	sessions    *session.Server
 	gateway     *gateway.Gateway // nil: there are no routes
+	presence    *presence.Reader
 	api         *push.Server
 	revocations *auth.Revocations
 	sync        *auth.RevocationSync
@@ -117,6 +119,7 @@ func (n *belfry) open() (err error) {
 	if err = n.openBridge(); err != nil {
 		return err
 	}
+	n.openPresence()
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}

@@ -131,6 +131,9 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
+		KeepAgent:      c.Session.KeepAgent,
+		LastSeen:       c.Session.LastSeen,
+		LastSeenUsers:  c.Session.LastSeenUsers,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
 		PublishQueue:   c.Session.PublishQueue,
@@ -262,6 +265,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	return push.Options{
 		Publisher:     n.bus,
 		Sessions:      sessionControl{n},
+		Presence:      n.presence,
 		TLS:           secure,
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
