@@ -278,3 +278,31 @@ func TestReadsTakeTurns(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A client whose upgrade was never answered was not seen, and is not online meanwhile.
+func TestUpgradesAreNotSeen(t *testing.T) {
+	g := newGate(true)
+	r := newRig(t, Options{Interest: g, LastSeen: time.Hour})
+	w, _ := r.connect()
+	w.Write(request("/ws?topic=a&uid=u", ""))
+	eventually(t, "joined", func() bool { return g.count() == 2 })
+	nobody := func(when string) {
+		p, err := r.UsersPresence(read(t), []string{"u"})
+		if err != nil || p[0] != (UserPresence{}) {
+			t.Errorf("%s: %+v %v", when, p, err)
+		}
+	}
+	nobody("while it waits")
+	if list, count, _, err := r.UserSessions(read(t), "u", message.SID{}, 5); len(list) > 0 || count > 0 || err != nil {
+		t.Error(list, count, err)
+	}
+	if list, _, err := r.Members(read(t), "a", message.SID{}, 5); len(list) > 0 || err != nil {
+		t.Error(list, err)
+	}
+	if n, err := r.End(read(t), Selection{UID: "u"}, 1000, ""); n > 0 || err != nil {
+		t.Error(n, err)
+	}
+	w.Close()
+	eventually(t, "gone", func() bool { return r.loop.Stats().Connections == 0 })
+	nobody("after its end")
+}
