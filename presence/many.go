@@ -15,33 +15,7 @@ import (
 // Users returns the presence of up to MaxUsers users. Each node concerned is asked once,
 // or a few times if the names do not fit into one message.
 func (r *Reader) Users(ctx context.Context, uids []string) (*Users, error) {
-	u := &Users{Users: make([]UserPresence, len(uids))}
-	for i, uid := range uids {
-		u.Users[i].UID = uid
-	}
-	var mu sync.Mutex // guards u and answered
-	answered := map[string]bool{}
-	add := func(places []int, a *usersAnswer) error {
-		if len(a.Sessions) != len(places) || len(a.Seen) != len(places) {
-			return fmt.Errorf("an answer about %d users; asked was about %d", len(a.Sessions), len(places))
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for i, place := range places {
-			u.Users[place].Sessions += a.Sessions[i]
-			u.Users[place].LastSeen = later(u.Users[place].LastSeen, seconds(a.Seen[i]))
-		}
-		return nil
-	}
-	result := func(node string, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if err == nil {
-			answered[node] = true
-		} else if !slices.ContainsFunc(u.Silent, func(s Silent) bool { return s.Node == node }) {
-			u.silent(node, detail(err))
-		}
-	}
+	sum := newUsersSum(uids)
 	var wg sync.WaitGroup
 	for _, g := range r.groups(uids) {
 		wg.Go(func() {
@@ -50,10 +24,7 @@ func (r *Reader) Users(ctx context.Context, uids []string) (*Users, error) {
 				if a.Err == nil {
 					a.Err = json.Unmarshal(a.Body, answer)
 				}
-				if a.Err == nil {
-					a.Err = add(g.places, answer)
-				}
-				result(a.Name, a.Err)
+				sum.add(a.Name, g.places, answer, a.Err)
 			}
 		})
 	}
@@ -62,25 +33,66 @@ func (r *Reader) Users(ctx context.Context, uids []string) (*Users, error) {
 		everybody[i] = i
 	}
 	own, err := r.users(ctx, &question{UIDs: uids})
-	if err == nil {
-		err = add(everybody, own)
-	}
-	result(r.opt.Self.Name, err)
+	sum.add(r.opt.Self.Name, everybody, own, err)
 	wg.Wait()
-	for _, s := range u.Silent {
-		delete(answered, s.Node) // a part of its answers is missing
-	}
-	u.Nodes = len(answered)
-	slices.SortFunc(u.Silent, func(a, b Silent) int { return strings.Compare(a.Node, b.Node) })
+	u := sum.total()
 	if r.opt.Degraded != nil {
 		u.Degraded = r.opt.Degraded()
 	}
+	return u, nil
+}
+
+// usersSum adds up the answers of nodes about many users.
+type usersSum struct {
+	mu       sync.Mutex // guards the fields below
+	users    *Users
+	answered map[string]bool // by name of the node
+}
+
+func newUsersSum(uids []string) *usersSum {
+	s := &usersSum{users: &Users{Users: make([]UserPresence, len(uids))}, answered: map[string]bool{}}
+	for i, uid := range uids {
+		s.users.Users[i].UID = uid
+	}
+	return s
+}
+
+// add adds what a node answered about the users at some places of the list. Any
+// goroutine.
+func (s *usersSum) add(node string, places []int, a *usersAnswer, err error) {
+	if err == nil && (len(a.Sessions) != len(places) || len(a.Seen) != len(places)) {
+		err = fmt.Errorf("an answer about %d users; asked was about %d", len(a.Sessions), len(places))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		if !slices.ContainsFunc(s.users.Silent, func(silent Silent) bool { return silent.Node == node }) {
+			s.users.silent(node, detail(err))
+		}
+		return
+	}
+	s.answered[node] = true
+	for i, place := range places {
+		u := &s.users.Users[place]
+		u.Sessions += a.Sessions[i]
+		u.LastSeen = later(u.LastSeen, seconds(a.Seen[i]))
+	}
+}
+
+// total returns the sum when all answers are there.
+func (s *usersSum) total() *Users {
+	u := s.users
+	for _, silent := range u.Silent {
+		delete(s.answered, silent.Node) // a part of its answers is missing
+	}
+	u.Nodes = len(s.answered)
+	slices.SortFunc(u.Silent, func(a, b Silent) int { return strings.Compare(a.Node, b.Node) })
 	for i := range u.Users {
 		if u.Users[i].Sessions > 0 {
 			u.Users[i].LastSeen = time.Time{}
 		}
 	}
-	return u, nil
+	return u
 }
 
 // group are users about whom the same nodes are asked, in one message.

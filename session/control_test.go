@@ -27,7 +27,7 @@ func TestControl(t *testing.T) {
 	join(Selection{UID: "nobody"}, "a", 0, 0)
 	join(Selection{SID: bobSID, UID: "ann"}, "b", 1, 0)
 	if n := r.Stats().Limits["session.max_topics"]; n != 2 {
-		t.Errorf("the limit was hit %d times", n)
+		t.Error(n)
 	}
 	r.deliver(message.ToTopics("c"), "hello")
 	if m := one.object(); m["topic"] != "c" {
@@ -61,9 +61,6 @@ func TestControl(t *testing.T) {
 		if field, ok := errors.AsType[*message.FieldError](err); !ok || field.Field != name {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-	if _, _, err := r.Join(read(t), ann, "a b"); err == nil {
-		t.Error("a topic that is not valid was joined")
 	}
 	r.deliver(message.ToTopics("b"), "still here")
 	if m := bob.object(); m["topic"] != "b" {

@@ -67,16 +67,15 @@ func TestPresenceOfThreeNodes(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		nodes = append(nodes, startClusterNode(t, name, "--nats-url", server.url(), "--set", "api.nodes_wait=5s", "--set", "session.keep_agent=true", "--set", "session.max_topics=2"))
 	}
-	a, b, c := nodes[0], nodes[1], nodes[2]
+	c := nodes[2]
 	for _, n := range nodes {
 		soon(t, "peers", func() bool { return n.metric("belfry_bus_peers") == 2 })
 	}
-	held := map[*clusterClient]*clusterNode{}
 	var ann []string
 	for i, n := range nodes {
 		for range i + 2 {
 			client := n.dial("ann", "uid=ann&topic=news")
-			held[client], ann = n, append(ann, fmt.Sprintf("%c %s", 'a'+i, client.sid))
+			ann = append(ann, fmt.Sprintf("%c %s", 'a'+i, client.sid))
 		}
 	}
 	slices.Sort(ann)
@@ -91,7 +90,13 @@ func TestPresenceOfThreeNodes(t *testing.T) {
 		wantReads(t, n, bob.sid)
 	}
 	controls(t, nodes, bob)
+	stopAndKill(t, nodes, ann, bob.sid)
+}
 
+// stopAndKill has c answer nothing for a while, and then never again.
+func stopAndKill(t *testing.T, nodes []*clusterNode, ann []string, bob string) {
+	t.Helper()
+	a, b, c := nodes[0], nodes[1], nodes[2]
 	// A node that is stopped answers nothing. It is a peer until its beacons are missed.
 	if err := syscall.Kill(c.cmd.Process.Pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -115,7 +120,7 @@ func TestPresenceOfThreeNodes(t *testing.T) {
 	if b.ask("GET", "/v1/users/bob", &nobody); nobody.Count != 0 || len(nobody.Silent) != 1 || nobody.Silent[0].Node != "c" {
 		t.Errorf("after c was killed: %+v", nobody)
 	}
-	if status, body := a.ask("GET", "/v1/sessions/"+bob.sid, nil); status != 503 || !strings.Contains(body, "node-silent") {
+	if status, body := a.ask("GET", "/v1/sessions/"+bob, nil); status != 503 || !strings.Contains(body, "node-silent") {
 		t.Errorf("a session of c: %d %s", status, body)
 	}
 	soon(t, "c is lost", func() bool { return a.metric("belfry_bus_peers") == 1 })

@@ -132,8 +132,6 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
 		KeepAgent:      c.Session.KeepAgent,
-		LastSeen:       c.Session.LastSeen,
-		LastSeenUsers:  c.Session.LastSeenUsers,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
 		PublishQueue:   c.Session.PublishQueue,
@@ -145,11 +143,12 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	return o, nil
 }
 
-// addTimes adds how long sessions may be silent.
+// addTimes adds how long sessions may be silent, and are remembered.
 func addTimes(o *session.Options, c *config.Config) {
 	o.PingInterval, o.PongTimeout = c.Session.PingInterval, c.Session.PongTimeout
 	o.IdleRead, o.IdleWrite, o.Idle = c.Session.IdleRead, c.Session.IdleWrite, c.Session.Idle
 	o.CloseTime = c.Session.CloseTimeout
+	o.LastSeen, o.LastSeenUsers = c.Session.LastSeen, c.Session.LastSeenUsers
 }
 
 // addCalls adds what sessions call, as far as the settings want it.
