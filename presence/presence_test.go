@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"belfry/broadcast"
+	"belfry/broadcast/fakebus"
 	"belfry/message"
 )
 
@@ -197,6 +198,28 @@ func TestSilentNodes(t *testing.T) {
 		}
 		if u, took := ask(); u.Nodes != 3 || u.Silent != nil || took > time.Second {
 			t.Errorf("%+v after %v", u.Reach, took)
+		}
+	})
+}
+
+// A node that answers about some users and not about others is silent.
+func TestUsersInPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dropped := false
+		nodes := clusterOn(t, &fakebus.Network{Delay: time.Millisecond, Drop: func(from, to string, p []byte) bool {
+			drop := !dropped && from == "b" && strings.Contains(string(p[:min(len(p), 100)]), " answer "+kindUsers)
+			dropped = dropped || drop
+			return drop
+		}}, 3, nil)
+		uids := make([]string, MaxUsers)
+		for i := range uids {
+			uids[i] = fmt.Sprint(strings.Repeat("x", 110), i)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		u, err := nodes[0].reader.Users(ctx, uids)
+		if err != nil || u.Nodes != 2 || fmt.Sprint(u.Silent) != "[{b no answer in time}]" || !dropped || nodes[1].asked < 2 {
+			t.Errorf("%+v %v, b was asked %d times", u.Reach, err, nodes[1].asked)
 		}
 	})
 }

@@ -129,7 +129,11 @@ type node struct {
 // cluster opens nodes with the names a, b, and so on.
 func cluster(t *testing.T, n int, change func(*Options)) (nodes []*node) {
 	t.Helper()
-	network := &fakebus.Network{Delay: time.Millisecond}
+	return clusterOn(t, &fakebus.Network{Delay: time.Millisecond}, n, change)
+}
+
+func clusterOn(t *testing.T, network *fakebus.Network, n int, change func(*Options)) (nodes []*node) {
+	t.Helper()
 	for i := range n {
 		name := string(rune('a' + i))
 		one := &node{held: &held{name: name, seen: map[string]time.Time{}}, bus: network.Join(name)}
