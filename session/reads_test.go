@@ -94,8 +94,8 @@ func TestUserSessions(t *testing.T) {
 	after := message.SID{}
 	for page := 0; ; page++ {
 		list, count, more, err := r.UserSessions(read(t), "ann", after, 7)
-		if err != nil || count < 20 || len(list) > 7 {
-			t.Fatalf("%d of %d, %v", len(list), count, err)
+		if err != nil || count < 20 || len(list) > 7 || page > 10 {
+			t.Fatalf("page %d: %d of %d, %v", page, len(list), count, err)
 		}
 		for _, s := range list {
 			got = append(got, s.ID)

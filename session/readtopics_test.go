@@ -16,7 +16,7 @@ func (r *rig) membersOf(topic string, limit int, between func(last string)) (ids
 	after := message.SID{}
 	for {
 		list, more, err := r.Members(read(r.t), topic, after, limit)
-		if err != nil || len(list) > limit {
+		if err != nil || len(list) > limit || len(ids) > 1000 {
 			r.t.Fatalf("%d members, %v", len(list), err)
 		}
 		for _, m := range list {
