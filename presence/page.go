@@ -47,14 +47,16 @@ type part[T any] struct {
 // merge returns the first items of all parts, in the order of compare. What is behind
 // the end of an incomplete part is left for the next page. add, which may be nil, adds an
 // item to an equal one.
-func merge[T any](parts []part[T], limit int, compare func(a, b T) int, add func(to *T, from T)) (list []T, more bool) {
-	var all []T
+func merge[T any](parts []part[T], limit int, compare func(a, b *T) int, add func(to *T, from *T)) (list []T, more bool) {
+	var all []*T  // pointers, because items are large
 	var border *T // the first end of an incomplete part
 	for _, p := range parts {
-		all = append(all, p.items...)
+		for i := range p.items {
+			all = append(all, &p.items[i])
+		}
 		if p.more && len(p.items) > 0 {
 			more = true
-			if last := &p.items[len(p.items)-1]; border == nil || compare(*last, *border) < 0 {
+			if last := &p.items[len(p.items)-1]; border == nil || compare(last, border) < 0 {
 				border = last
 			}
 		}
@@ -62,12 +64,12 @@ func merge[T any](parts []part[T], limit int, compare func(a, b T) int, add func
 	slices.SortStableFunc(all, compare)
 	for _, item := range all {
 		switch n := len(list); {
-		case add != nil && n > 0 && compare(list[n-1], item) == 0:
+		case add != nil && n > 0 && compare(&list[n-1], item) == 0:
 			add(&list[n-1], item)
-		case border != nil && compare(item, *border) > 0, n == limit:
+		case border != nil && compare(item, border) > 0, n == limit:
 			return list, true
 		default:
-			list = append(list, item)
+			list = append(list, *item)
 		}
 	}
 	return list, more

@@ -147,7 +147,7 @@ func (r *Reader) User(ctx context.Context, uid, after string, limit int) (*User,
 		u.LastSeen = time.Time{}
 	}
 	more := false
-	u.Sessions, more = merge(parts, limit, func(a, b Session) int { return compareSIDs(a.SID, b.SID) }, nil)
+	u.Sessions, more = merge(parts, limit, func(a, b *Session) int { return compareSIDs(a.SID, b.SID) }, nil)
 	if u.Sessions == nil {
 		u.Sessions = []Session{} // [] in JSON
 	}
@@ -206,7 +206,7 @@ func (r *Reader) Topic(ctx context.Context, topic string, members bool, after st
 		parts = append(parts, part[Member]{a.Members, a.More})
 	}
 	more := false
-	t.Members, more = merge(parts, limit, func(a, b Member) int { return compareSIDs(a.SID, b.SID) }, nil)
+	t.Members, more = merge(parts, limit, func(a, b *Member) int { return compareSIDs(a.SID, b.SID) }, nil)
 	if more && len(t.Members) > 0 {
 		t.Next = t.Members[len(t.Members)-1].SID
 	}
@@ -225,8 +225,8 @@ func (r *Reader) Topics(ctx context.Context, prefix, after string, limit int) (*
 		parts = append(parts, part[TopicCount]{a.Topics, a.More})
 	}
 	t, more := &Topics{Reach: reach}, false
-	t.Topics, more = merge(parts, limit, func(a, b TopicCount) int { return strings.Compare(a.Topic, b.Topic) },
-		func(to *TopicCount, from TopicCount) { to.Count += from.Count })
+	t.Topics, more = merge(parts, limit, func(a, b *TopicCount) int { return strings.Compare(a.Topic, b.Topic) },
+		func(to *TopicCount, from *TopicCount) { to.Count += from.Count })
 	if t.Topics == nil {
 		t.Topics = []TopicCount{}
 	}
