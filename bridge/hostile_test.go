@@ -221,7 +221,7 @@ func TestPROXY(t *testing.T) {
 		if err != nil || !found {
 			t.Fatalf("%q, %v", text[:n], err)
 		}
-		info, _ := r.sessions.Lookup(rest[:strings.IndexByte(rest, '"')])
+		info, _, _ := r.sessions.Lookup(t.Context(), rest[:strings.IndexByte(rest, '"')])
 		if info.Remote != netip.MustParseAddrPort(tc[1]) {
 			t.Errorf("%v, want %s", info.Remote, tc[1])
 		}

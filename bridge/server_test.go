@@ -30,7 +30,7 @@ import (
 func TestSession(t *testing.T) {
 	r := newRig(t, Options{}, session.Options{})
 	c := r.dialFrom("127.0.0.9", "/ws?topic=news&uid=u1", "belfry.v1")
-	info, ok := r.sessions.Lookup(hello(t, c))
+	info, ok, _ := r.sessions.Lookup(t.Context(), hello(t, c))
 	if !ok || info.Remote != netip.MustParseAddrPort(c.LocalAddr().String()) || info.UID != "u1" {
 		t.Errorf("%+v, %v; the client is %v", info, ok, c.LocalAddr())
 	}

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -65,6 +66,19 @@ func ParseSID(sid string, key *[32]byte) (n SID, ok bool) {
 	}
 	b := n.bytes()
 	return n, highwayhash.Sum64(b[:14], key[:]) == mac
+}
+
+// DecodeSID decodes sid, or returns a *FieldError if it does not have the form of a
+// session id. It does not verify the hash.
+func DecodeSID(sid string) (SID, error) {
+	n, _, err := decodeID(sid)
+	return n, err
+}
+
+// Compare orders ids by node, shard and slot. In this order lists of sessions are
+// paged: an id is a place in a list also after its session has ended.
+func (n SID) Compare(other SID) int {
+	return cmp.Or(cmp.Compare(n.Node, other.Node), cmp.Compare(n.Shard, other.Shard), cmp.Compare(uint32(n.Conn), uint32(other.Conn)))
 }
 
 // CheckSID returns a *FieldError unless sid has the form of a session id. It

@@ -25,6 +25,14 @@ func (s *Shard) Staged() int { return s.sender.stage.n }
 // Backlogged says whether bytes wait to be sent to a connection.
 func (s *Shard) Backlogged(slot uint32) bool { return s.at(slot).backlog != 0 }
 
+// Backlog returns how many frames and bytes wait to be sent to a connection.
+func (s *Shard) Backlog(slot uint32) (frames, bytes int) {
+	if q := s.sender.backlogs.of(s.at(slot)); q != nil {
+		return q.n, q.bytes
+	}
+	return 0, 0
+}
+
 // BacklogAge returns for how many ticks a connection has taken none of the bytes
 // that wait for it, 0 if none wait.
 func (s *Shard) BacklogAge(slot uint32) uint32 {

@@ -90,7 +90,7 @@ type conn struct {
 	served atomic.Uint64 // requests that net/http has begun to serve
 
 	serving atomic.Bool // a handler is running
-	client  presence
+	client  clientGone
 
 	write slowWriter // owned by the goroutine that writes
 
@@ -173,7 +173,7 @@ func (c *conn) answered() bool {
 
 // Read reads and follows where requests begin and end. It returns at once from the
 // read of one byte with which net/http watches for clients that go away (see
-// presence).
+// clientGone).
 func (c *conn) Read(p []byte) (int, error) {
 	if len(p) == 1 && c.serving.Load() && c.whole() {
 		return 0, nil

@@ -39,7 +39,7 @@ func loadDocument(t *testing.T) *openapi3.T {
 
 // The document has exactly the routes and methods of the handlers.
 func TestDocumentHasTheRoutes(t *testing.T) {
-	s, err := New(Options{Publisher: &recorder{}, Sessions: new(changes), Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler(), Config: func() any { return nil }})
+	s, err := New(Options{Publisher: &recorder{}, Sessions: new(changes), Presence: facts{}, Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler(), Config: func() any { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestDocumentHasTheRoutes(t *testing.T) {
 			continue
 		}
 		path := rt.pattern
-		if path != rt.id.String() {
+		if path != rt.id.String() && rt.method+" "+path != rt.id.String() {
 			t.Errorf("route %q is counted as %q", path, rt.id)
 		}
 		inCode = append(inCode, rt.method+" "+path)
@@ -100,7 +100,7 @@ func TestDocumentsHaveTheProblemTypes(t *testing.T) {
 // The schemas of requests are closed, because the handlers refuse unknown members.
 func TestAnswersAreOpenToAdditions(t *testing.T) {
 	doc := loadDocument(t)
-	requests := map[string]bool{"BatchLine": true, "Target": true, "SessionChange": true, "PermissionChange": true, "UserExpiry": true, "TokenExpiry": true}
+	requests := map[string]bool{"BatchLine": true, "Target": true, "SessionChange": true, "PermissionChange": true, "UserExpiry": true, "TokenExpiry": true, "PresenceQuestion": true}
 	for name, schema := range doc.Components.Schemas {
 		closed := schema.Value.AdditionalProperties.Has != nil && !*schema.Value.AdditionalProperties.Has
 		if closed != requests[name] {
@@ -196,10 +196,12 @@ func (c *contract) send(ts *httptest.Server, method, template, path, body string
 		}
 	}
 	params := map[string]string{}
-	if open := strings.IndexByte(template, '{'); open >= 0 {
-		name, after, _ := strings.Cut(template[open+1:], "}")
-		escaped, _, _ := strings.Cut(path[open:], "?")
-		params[name], _ = url.PathUnescape(strings.TrimSuffix(escaped, after))
+	escaped, _, _ := strings.Cut(path, "?")
+	segments := strings.Split(escaped, "/")
+	for i, segment := range strings.Split(template, "/") {
+		if name, ok := strings.CutPrefix(segment, "{"); ok && i < len(segments) {
+			params[strings.TrimSuffix(name, "}")], _ = url.PathUnescape(segments[i])
+		}
 	}
 	c.check(method, template, params, req, a)
 }
@@ -213,15 +215,15 @@ func TestHandlersMatchTheDocument(t *testing.T) {
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "too many scrapes", http.StatusServiceUnavailable)
 		})}
-	_, open, _ := start(t, Options{Sessions: new(changes), Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	_, open, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		io.WriteString(w, "belfry_sessions 1\n")
 	}), Limits: Limits{MaxPayload: 100, MaxBatchLine: 60, MaxBatchLines: 20}, Degraded: func() []string { return []string{"no peers"} },
 		Config: func() any { return map[string]any{"settings": []any{}} }})
-	_, keyed, _ := start(t, Options{Sessions: new(changes), Keys: []Key{{"", "key"}}, Config: func() any { return nil }})
-	_, slow, _ := start(t, Options{Sessions: new(changes), Limits: Limits{ReadTimeout: 30 * time.Millisecond, BatchIdleTimeout: 30 * time.Millisecond}})
+	_, keyed, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Keys: []Key{{"", "key"}}, Config: func() any { return nil }})
+	_, slow, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Limits: Limits{ReadTimeout: 30 * time.Millisecond, BatchIdleTimeout: 30 * time.Millisecond}})
 	_, sick, _ := start(t, unfit)
-	full, _, _ := start(t, Options{Sessions: new(changes), Limits: Limits{MaxRequests: 1, MaxBodies: 1}, Config: func() any { return nil }})
+	full, _, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Limits: Limits{MaxRequests: 1, MaxBodies: 1}, Config: func() any { return nil }})
 	full.count.inFlight.Add(1) // stands for a request that does not end
 	full.bodies.open.Add(1)    // stands for a body that does not arrive
 	busy := httptest.NewServer(full.Handler())
@@ -230,6 +232,8 @@ func TestHandlersMatchTheDocument(t *testing.T) {
 	c.pushes(open, keyed, slow, busy)
 	c.batches(open, slow)
 	c.sessions(open, keyed, slow, busy)
+	c.selections(open, keyed, busy)
+	c.reads(open, keyed, slow, busy)
 	for get, method := range map[string]string{"/v1/stats": "GET", "/v1/config": "GET", "/v1/batch": "POST"} {
 		c.send(open, method, get, get+"?x=1", "")
 		c.send(keyed, method, get, get, "")
@@ -298,7 +302,7 @@ func (c *contract) raw(method, template, addr, request string) {
 // everywhere provokes the answers that every operation has in common. The health
 // routes of the server have their own address.
 func (c *contract) everywhere() {
-	s, _, _ := serve(c.t, Options{Sessions: new(changes), HealthAddress: "127.0.0.1:0", Config: func() any { return nil }, Metrics: http.NotFoundHandler()})
+	s, _, _ := serve(c.t, Options{Sessions: new(changes), Presence: facts{}, HealthAddress: "127.0.0.1:0", Config: func() any { return nil }, Metrics: http.NotFoundHandler()})
 	for path, item := range c.doc.Paths.Map() {
 		filled := strings.NewReplacer("{topic}", "t", "{uid}", "u", "{sid}", testSID).Replace(path)
 		addr := s.Addr().String()
@@ -307,7 +311,7 @@ func (c *contract) everywhere() {
 			addr = s.HealthAddr().String()
 		}
 		for method := range item.Operations() {
-			c.raw(method, path, addr, "PUT "+filled+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			c.raw(method, path, addr, "PATCH "+filled+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			c.raw(method, path, addr, method+" "+filled+" HTTP/1.1\r\nHost: localhost\r\nX: "+strings.Repeat("x", 64<<10)+"\r\n\r\n")
 		}
 	}

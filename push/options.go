@@ -35,8 +35,11 @@ const DefaultAddress = "127.0.0.1:8081"
 type Options struct {
 	Publisher Publisher
 	// Sessions serves the requests that end sessions and change their
-	// permissions; nil means 404.
+	// permissions and subscriptions; nil means 404.
 	Sessions Sessions
+	// Presence serves the requests that read who is online and subscribed to
+	// what; nil means 404.
+	Presence Presence
 
 	// Address is the host:port of the API. Without Keys it must be a
 	// loopback address (see CheckAddress).
@@ -98,7 +101,7 @@ type Limits struct {
 	WriteTimeout      time.Duration // for sending the answer, or one write of a batch's answers; 30 s; beyond: the connection is closed
 	IdleTimeout       time.Duration // between requests of a connection; 2 min; beyond: the connection is closed
 	PushWait          time.Duration // for a push to wait for busy shards; 1 s, at most half of WriteTimeout; beyond: 503 if there is still no room
-	NodesWait         time.Duration // for other nodes to end or change sessions; 2 s, at most half of WriteTimeout; beyond: the answer says which nodes did not answer
+	NodesWait         time.Duration // for other nodes to end, change or read sessions; 2 s, at most half of WriteTimeout; beyond: the answer says which nodes did not answer
 	BatchIdleTimeout  time.Duration // for each line of a batch to arrive completely; 60 s; beyond: the last line of the answer is a 408
 	ShutdownTimeout   time.Duration // for requests that are being served when the server stops; 10 s; beyond: their connections are closed
 }

@@ -112,7 +112,7 @@ func TestGoneWhileWaiting(t *testing.T) {
 	answer <- errors.New("not published")
 }
 
-// presence.gone reports that a client has gone away, and reads no bytes of it.
+// clientGone.gone reports that a client has gone away, and reads no bytes of it.
 func TestPresence(t *testing.T) {
 	for _, tt := range []struct {
 		what string

@@ -39,6 +39,8 @@ const (
 	CauseTransferCoding                   // a Transfer-Encoding other than chunked
 	CauseVersion                          // a version of HTTP other than 1.0 and 1.1
 	CauseRevocations                      // the tokens of too many users are revoked
+	CauseNoSession                        // there is no open session with this id
+	CauseSilent                           // the node that could answer did not
 	causeCount
 )
 
@@ -78,6 +80,8 @@ var causeInfo = [causeCount]struct {
 	CauseHead:            {"head-too-large", http.StatusRequestHeaderFieldsTooLarge, "The request line and headers are too long"},
 	CauseTransferCoding:  {"unsupported-transfer-coding", http.StatusNotImplemented, "The transfer coding is not supported"},
 	CauseRevocations:     {"too-many-revocations", http.StatusInsufficientStorage, "Too many revocations"},
+	CauseNoSession:       {"no-such-session", http.StatusNotFound, "There is no open session with this id"},
+	CauseSilent:          {"node-silent", http.StatusServiceUnavailable, "The node of the session did not answer"},
 	CauseVersion:         {"unsupported-http-version", http.StatusHTTPVersionNotSupported, "The version of HTTP is not supported"},
 }
 

@@ -54,7 +54,7 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 				detail: "not valid UTF-8; allowed is UTF-8, or any bytes with Content-Type: application/octet-stream"}
 		}
 		if p == nil {
-			ctx, gone := c.conn.presence(r)
+			ctx, gone := c.conn.whileThere(r)
 			p = s.publish(ctx, gone, &o.Message, "body")
 		}
 		if p != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,18 @@ const (
 	routeUserExpire
 	routeUserPermissions
 	routeTokensExpire
+	routeUserRead
+	routeUserEnd
+	routeUserJoin
+	routeUserLeave
+	routeSessionRead
+	routeSessionEnd
+	routeSessionJoin
+	routeSessionLeave
+	routeTopicRead
+	routeTopicList
+	routePresence
+	routeNodes
 	routeBatch
 	routeStats
 	routeConfig
@@ -36,10 +49,15 @@ const (
 	routeCount
 )
 
-// String returns the path as docs/openapi.yaml writes it.
+// String returns the path as docs/openapi.yaml writes it. For paths with several
+// methods, all but POST have the method in front, so that pushes are counted apart.
 func (id routeID) String() string {
 	return [...]string{"other", "/v1/all", "/v1/topics/{topic}", "/v1/users/{uid}", "/v1/sessions/{sid}",
-		"/v1/sessions/{sid}/auth", "/v1/users/{uid}/expire", "/v1/users/{uid}/permissions", "/v1/tokens/expire", "/v1/batch", "/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics", "/"}[id]
+		"/v1/sessions/{sid}/auth", "/v1/users/{uid}/expire", "/v1/users/{uid}/permissions", "/v1/tokens/expire",
+		"GET /v1/users/{uid}", "DELETE /v1/users/{uid}", "PUT /v1/users/{uid}/topics/{topic}", "DELETE /v1/users/{uid}/topics/{topic}",
+		"GET /v1/sessions/{sid}", "DELETE /v1/sessions/{sid}", "PUT /v1/sessions/{sid}/topics/{topic}", "DELETE /v1/sessions/{sid}/topics/{topic}",
+		"GET /v1/topics/{topic}", "/v1/topics", "/v1/presence", "/v1/nodes",
+		"/v1/batch", "/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics", "/"}[id]
 }
 
 // call has what admit knows about a request.
@@ -90,6 +108,9 @@ func (s *Server) apiRoutes() []route {
 	if s.opt.Sessions != nil {
 		routes = append(routes, s.sessionRoutes()...)
 	}
+	if s.opt.Presence != nil {
+		routes = append(routes, s.presenceRoutes()...)
+	}
 	if s.opt.Config != nil {
 		routes = append(routes, route{routeConfig, http.MethodGet, "/v1/config", accessKeyed, s.shown("settings", s.opt.Config)})
 	}
@@ -116,15 +137,21 @@ func (s *Server) healthRoutes() []route {
 // handler returns the handler of one address. guard may be nil.
 func (s *Server) handler(guard *browserGuard, routes []route) http.Handler {
 	mux := http.NewServeMux()
+	methods := map[string][]string{} // by pattern
 	for _, rt := range routes {
 		if rt.method == "" {
 			mux.Handle(rt.pattern, s.admit(rt, guard))
 			continue
 		}
 		mux.Handle(rt.method+" "+rt.pattern, s.admit(rt, guard))
-		other := rt
-		other.serve = s.wrongMethod(rt.method)
-		mux.Handle(rt.pattern, s.admit(other, guard))
+		methods[rt.pattern] = append(methods[rt.pattern], rt.method)
+	}
+	for _, rt := range routes { // the first route of a pattern counts requests with a wrong method
+		if allowed := methods[rt.pattern]; allowed != nil {
+			rt.serve = s.wrongMethod(allowed)
+			mux.Handle(rt.pattern, s.admit(rt, guard))
+			delete(methods, rt.pattern)
+		}
 	}
 	noPath := s.admit(route{id: routeOther, serve: s.notFound}, guard)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -247,7 +274,7 @@ func (s *Server) refuse(w http.ResponseWriter, p *problem) (status int) {
 }
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request, _ call) int {
-	detail := "no such path; the API has /v1/all, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, /v1/sessions/{sid}/auth, /v1/users/{uid}/expire, /v1/users/{uid}/permissions, /v1/tokens/expire, /v1/batch, /v1/stats and /v1/config"
+	detail := "no such path; the API has /v1/all, /v1/topics, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, the last two also with /topics/{topic}, /v1/presence, /v1/nodes, /v1/sessions/{sid}/auth, /v1/users/{uid}/expire, /v1/users/{uid}/permissions, /v1/tokens/expire, /v1/batch, /v1/stats and /v1/config"
 	if !strings.HasPrefix(r.URL.Path, "/v1") {
 		detail += "; WebSocket clients connect to the addresses of listen"
 	}
@@ -259,11 +286,8 @@ func (s *Server) notFound(w http.ResponseWriter, r *http.Request, _ call) int {
 	return s.refuse(w, &problem{cause: CauseNotFound, detail: detail})
 }
 
-func (s *Server) wrongMethod(allowed string) handle {
-	allow := allowed
-	if allowed == http.MethodGet {
-		allow = "GET, HEAD"
-	}
+func (s *Server) wrongMethod(allowed []string) handle {
+	allow := strings.Replace(strings.Join(slices.Sorted(slices.Values(allowed)), ", "), http.MethodGet, "GET, HEAD", 1)
 	return func(w http.ResponseWriter, r *http.Request, _ call) int {
 		w.Header().Set("Allow", allow)
 		return s.refuse(w, &problem{cause: CauseMethod, detail: "allowed is " + allow})

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,16 @@ type Sessions interface {
 	// PermitSession and PermitUser change what the open sessions may do.
 	PermitSession(ctx context.Context, sid string, p Permissions) (Outcome, error)
 	PermitUser(ctx context.Context, uid string, p Permissions) (Outcome, error)
+	// End ends sessions with a close code.
+	End(ctx context.Context, sel Selection, code uint16, reason string) (Outcome, error)
+	// Join and Leave begin and end subscriptions to a topic. Outcome.Sessions are those
+	// that are subscribed after Join, and that were before Leave.
+	Join(ctx context.Context, sel Selection, topic string) (Outcome, error)
+	Leave(ctx context.Context, sel Selection, topic string) (Outcome, error)
 }
+
+// Selection are open sessions: the one with an id, or, without an id, those of a user.
+type Selection struct{ SID, UID string }
 
 // Permissions are the topics that a session may subscribe and publish to, as
 // patterns.
@@ -41,6 +51,7 @@ type Permissions struct {
 // Outcome says what was done.
 type Outcome struct {
 	Sessions int         // that were ended or changed
+	Full     int         // that could not be changed, because they or their node had no room
 	Nodes    int         // that answered, this one included
 	Failed   []NodeError // nodes that did not do it, as far as this node knows
 	Degraded []string    // why there may be nodes that this one does not know of
@@ -67,6 +78,12 @@ func (s *Server) sessionRoutes() []route {
 		{routeUserExpire, http.MethodPost, "/v1/users/{uid}/expire", accessPush, s.changing(s.userExpire)},
 		{routeUserPermissions, http.MethodPost, "/v1/users/{uid}/permissions", accessPush, s.changing(s.userPermissions)},
 		{routeTokensExpire, http.MethodPost, "/v1/tokens/expire", accessPush, s.changing(s.tokensExpire)},
+		{routeUserEnd, http.MethodDelete, "/v1/users/{uid}", accessKeyed, s.selecting(s.end, "code", "reason")},
+		{routeSessionEnd, http.MethodDelete, "/v1/sessions/{sid}", accessKeyed, s.selecting(s.end, "code", "reason")},
+		{routeUserJoin, http.MethodPut, "/v1/users/{uid}/topics/{topic}", accessKeyed, s.selecting(s.join)},
+		{routeUserLeave, http.MethodDelete, "/v1/users/{uid}/topics/{topic}", accessKeyed, s.selecting(s.leaveTopic)},
+		{routeSessionJoin, http.MethodPut, "/v1/sessions/{sid}/topics/{topic}", accessKeyed, s.selecting(s.join)},
+		{routeSessionLeave, http.MethodDelete, "/v1/sessions/{sid}/topics/{topic}", accessKeyed, s.selecting(s.leaveTopic)},
 	}
 }
 
@@ -76,16 +93,7 @@ type change func(ctx context.Context, r *http.Request, body *strictjson.Object) 
 // changing returns the handle of a change.
 func (s *Server) changing(do change) handle {
 	return func(w http.ResponseWriter, r *http.Request, c call) int {
-		p := noParameters(r.URL.RawQuery)
-		if p == nil {
-			p = checkCoding(r)
-		}
-		var body []byte
-		if p == nil {
-			if body, p = s.readBody(r, c.conn, maxCommandBody); p != nil && (p.cause == CauseSlow || p.cause == CauseBody) {
-				w.Header()["Connection"] = closeConn // the rest of the body may still arrive
-			}
-		}
+		object, p := s.readObject(w, r, c, maxCommandBody)
 		if p != nil {
 			return s.refuse(w, p)
 		}
@@ -93,20 +101,36 @@ func (s *Server) changing(do change) handle {
 		if p := s.enter(); p != nil {
 			return s.refuse(w, p)
 		}
-		var object strictjson.Object
-		if len(body) > 0 { // an empty body is an empty object
-			if err := object.Parse(body); err != nil {
-				return s.refuse(w, objectProblem(err))
-			}
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), s.opt.NodesWait)
 		defer cancel()
-		outcome, err := do(ctx, r, &object)
+		outcome, err := do(ctx, r, object)
 		if err != nil {
 			return s.refuse(w, s.changeProblem(err))
 		}
 		return outcome.write(w)
 	}
+}
+
+// readObject reads the JSON object of a request without parameters, of at most most
+// bytes. An empty body is an empty object.
+func (s *Server) readObject(w http.ResponseWriter, r *http.Request, c call, most int) (*strictjson.Object, *problem) {
+	if p := cmp.Or(noParameters(r.URL.RawQuery), checkCoding(r)); p != nil {
+		return nil, p
+	}
+	body, p := s.readBody(r, c.conn, most)
+	if p != nil {
+		if p.cause == CauseSlow || p.cause == CauseBody {
+			w.Header()["Connection"] = closeConn // the rest of the body may still arrive
+		}
+		return nil, p
+	}
+	object := new(strictjson.Object)
+	if len(body) > 0 {
+		if err := object.Parse(body); err != nil {
+			return nil, objectProblem(err)
+		}
+	}
+	return object, nil
 }
 
 // objectProblem returns the problem for a body that is not a valid object.
@@ -135,6 +159,10 @@ func (s *Server) changeProblem(err error) *problem {
 func (o *Outcome) write(w http.ResponseWriter) int {
 	status := http.StatusOK
 	b := strconv.AppendInt([]byte(`{"sessions":`), int64(o.Sessions), 10)
+	if o.Full > 0 {
+		status = http.StatusAccepted
+		b = strconv.AppendInt(append(b, `,"full":`...), int64(o.Full), 10)
+	}
 	b = strconv.AppendInt(append(b, `,"nodes":`...), int64(o.Nodes), 10)
 	if len(o.Failed) > 0 {
 		status = http.StatusAccepted

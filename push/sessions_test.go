@@ -31,6 +31,8 @@ func (c *changes) done(ctx context.Context, name, call string) (Outcome, error) 
 		return Outcome{Sessions: 3, Nodes: 2, Failed: []NodeError{{"edge-3", "no answer in time"}, {"0000002a", "not present"}}}, nil
 	case "fail:away":
 		return Outcome{Sessions: 1, Nodes: 1, Degraded: []string{"no connection to NATS"}}, nil
+	case "fail:room":
+		return Outcome{Sessions: 2, Full: 1, Nodes: 2}, nil
 	case "fail:full":
 		return Outcome{}, &FullError{"the tokens of 65536 users are revoked"}
 	case "fail:field":
@@ -83,6 +85,18 @@ func (c *changes) PermitSession(ctx context.Context, sid string, p Permissions) 
 
 func (c *changes) PermitUser(ctx context.Context, uid string, p Permissions) (Outcome, error) {
 	return c.permit(ctx, uid, p)
+}
+
+func (c *changes) End(ctx context.Context, sel Selection, code uint16, reason string) (Outcome, error) {
+	return c.done(ctx, sel.UID, fmt.Sprintf("end %+v %d %q", sel, code, reason))
+}
+
+func (c *changes) Join(ctx context.Context, sel Selection, topic string) (Outcome, error) {
+	return c.done(ctx, sel.UID, fmt.Sprintf("join %+v %s", sel, topic))
+}
+
+func (c *changes) Leave(ctx context.Context, sel Selection, topic string) (Outcome, error) {
+	return c.done(ctx, sel.UID, fmt.Sprintf("leave %+v %s", sel, topic))
 }
 
 // What requests say is what Sessions is told.

@@ -2,16 +2,20 @@ package session
 
 import (
 	"context"
+	"errors"
 
 	"belfry/poller"
 )
+
+var errFault = errors.New("session: a fault of belfry; the log has it")
 
 // call is a function that another goroutine wants called for sessions of a shard. It
 // says whether it has met the session.
 type call func(h *shard, slot uint32) (met bool)
 
-// callRun makes a call for some or all sessions of a shard.
+// callRun makes a call for some or all sessions of a shard, or takes a walk.
 type callRun struct {
+	walk   func(h *shard) (more bool) // one step of a walk, instead of a call
 	call   call
 	all    bool        // all sessions; else those in ids
 	ids    []poller.ID // in the order of the calls
@@ -26,13 +30,12 @@ type calls struct {
 	runs []*callRun
 }
 
-// run goes on with the oldest run, for the time of a chunk, and says whether there is
-// more to do.
+// run goes on with the runs, for the time of a chunk, and says whether there is more to
+// do. After a chunk another run has its turn, so that a long one delays no short one.
 func (cs *calls) run(h *shard) (more bool) {
 	for n := 1; len(cs.runs) > 0; n++ {
 		r := cs.runs[0]
-		slot, ok := cs.next(r)
-		if !ok {
+		if !cs.step(h, r) {
 			r.result <- r.met
 			cs.runs[0] = nil
 			if cs.runs = cs.runs[1:]; len(cs.runs) == 0 {
@@ -40,18 +43,34 @@ func (cs *calls) run(h *shard) (more bool) {
 			}
 			continue
 		}
-		if h.rec(slot).flags&flagSession != 0 {
-			cs.ps.Protect(cs.ps.ID(slot), func() {
-				if r.call(h, slot) {
-					r.met++
-				}
-			})
-		}
 		if n%16 == 0 && cs.ps.Expired() {
+			cs.runs = append(cs.runs[1:], r)
 			return true
 		}
 	}
 	return false
+}
+
+// metFault is the result of a walk that panicked.
+const metFault = -1
+
+// step makes one call of a run, or takes one step of its walk. It returns false if there
+// is none left.
+func (cs *calls) step(h *shard, r *callRun) (more bool) {
+	if r.walk != nil {
+		r.met = metFault
+		cs.ps.Protect(0, func() { more, r.met = r.walk(h), 0 })
+		return more
+	}
+	slot, ok := cs.next(r)
+	if ok && h.rec(slot).flags&flagSession != 0 {
+		cs.ps.Protect(cs.ps.ID(slot), func() {
+			if r.call(h, slot) {
+				r.met++
+			}
+		})
+	}
+	return ok
 }
 
 // next returns the next slot of a run.
@@ -124,6 +143,20 @@ func (s *Server) onAll(ctx context.Context, c call) (met int, err error) {
 	return s.await(ctx, result, len(s.shards))
 }
 
+// onEach has a shard or each shard take the steps of a walk, and waits. begin is called
+// on the shard before the first step.
+func (s *Server) onEach(ctx context.Context, shards []*shard, begin func(h *shard) (walk func(h *shard) (more bool))) error {
+	result := make(chan int, len(shards))
+	for _, h := range shards {
+		err := s.begin(ctx, h, func(h *shard) *callRun { return &callRun{walk: begin(h), result: result} })
+		if err != nil {
+			return err
+		}
+	}
+	_, err := s.await(ctx, result, len(shards))
+	return err
+}
+
 // begin has a shard begin a run.
 func (s *Server) begin(ctx context.Context, h *shard, begin func(h *shard) *callRun) error {
 	return h.ps.PostControl(ctx, poller.Mail{Kind: mailCall, Ptr: func(h *shard) { h.calls.runs = append(h.calls.runs, begin(h)) }})
@@ -134,6 +167,9 @@ func (s *Server) await(ctx context.Context, result <-chan int, shards int) (sum 
 	for range shards {
 		select {
 		case n := <-result:
+			if n == metFault {
+				return sum, errFault
+			}
 			sum += n
 		case <-ctx.Done():
 			return sum, ctx.Err()

@@ -4,5 +4,5 @@
 // goes over the wire. It does not know where messages come from.
 //
 // The file shard.go says which types a shard consists of; docs/architecture.md
-// follows the six paths through them.
+// follows the paths through them.
 package session

@@ -44,8 +44,9 @@ type Events interface {
 	Received(c *Client, m *Inbound) (pause bool)
 	// Subscribed and Unsubscribed are called when commands of the client begin and end
 	// a subscription, and Unsubscribed also when the client lost the permission for it.
-	// They are not called for the topics of Opened, for what the Events' owner does by
-	// Server.Subscribe and Unsubscribe, and not for the topics that end with the session.
+	// They are not called for the topics of Opened, for what backends do by
+	// Server.Subscribe, Unsubscribe, Join and Leave, and not for the topics that end with
+	// the session.
 	Subscribed(c *Client, topic string)
 	Unsubscribed(c *Client, topic string)
 	// Closed is called when a session has ended. lasted is the time since Opened.

@@ -41,6 +41,9 @@ type Options struct {
 	Events         Events          // nil: nobody is told of sessions
 	KeepAgent      bool            // Client.Agent of every session; false: only of those with a route
 
+	LastSeen      time.Duration // how long it is remembered when the last session of a user ended; 0: not at all
+	LastSeenUsers int           // users of whom that is remembered, about; 0: 1<<17; beyond: of others it is forgotten earlier
+
 	NodeLimits
 
 	MaxPerAddress  int          // connections of one address (IPv6: of its /64); 0: any number; beyond: 429
@@ -113,6 +116,7 @@ func (o *Options) fillNumbers() error {
 		fill("Limits.MaxFragments", &o.Limits.MaxFragments, ws.DefaultMaxFragments, 1, 1<<30),
 		fill("MaxTopics", &o.MaxTopics, 128, 1, maxTopicsOfSession),
 		fill("MaxDeciding", &o.MaxDeciding, 1<<12, 1, 1<<20),
+		fill("LastSeenUsers", &o.LastSeenUsers, 1<<17, 1, 1<<25),
 		fill("MaxPerUser", &o.MaxPerUser, 0, 0, 1<<20),
 		fill("MailboxBytes", &o.MailboxBytes, 256<<20, 1, 1<<50),
 		fill("PublishQueue", &o.PublishQueue, 1024, 1, 1<<16),
@@ -125,6 +129,7 @@ func (o *Options) fillTimes() error {
 		fill("RetryAfter", &o.RetryAfter, 5*time.Second, 1, maxTime),
 		fill("MessageTime", &o.MessageTime, 0, 0, maxTime),
 		fill("Rates.Grace", &o.Rates.Grace, 0, 0, maxTime),
+		fill("LastSeen", &o.LastSeen, 0, 0, maxTime),
 		fill("BacklogTime", &o.BacklogTime, 0, 0, maxTime),
 		fill("PingInterval", &o.PingInterval, 0, 0, maxTime),
 		fill("PongTimeout", &o.PongTimeout, 0, 0, maxTime),

@@ -3,7 +3,6 @@ package session
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,7 +13,6 @@ import (
 	"belfry/message"
 	"belfry/poller"
 	"belfry/wire"
-	"belfry/ws"
 )
 
 // ErrNoSession says that a session id is none of this node's, or that the server has
@@ -202,18 +200,10 @@ func (s *Server) Subscribe(sid string, topics []string) error {
 		}
 	}
 	return s.order(sid, 0, func(h *shard, slot uint32) {
-		rec := h.rec(slot)
 		for _, topic := range topics {
-			if int(rec.count) >= h.grants.maxTopics(rec) && !h.topics.has(rec, topic) {
-				h.counters.limit(limitTopics)
+			if !h.subscribe(slot, topic) {
 				return
 			}
-			t, _, err := h.topics.join(slot, rec, topic)
-			if err != nil {
-				h.counters.limit(limitMemory)
-				return
-			}
-			h.topics.permitBy(rec, t, permitGranted)
 		}
 	})
 }
@@ -221,24 +211,7 @@ func (s *Server) Subscribe(sid string, topics []string) error {
 // Unsubscribe ends subscriptions of a session, and tells its client which
 // (wire.Reply.Left).
 func (s *Server) Unsubscribe(sid string, topics []string) error {
-	return s.order(sid, 0, func(h *shard, slot uint32) {
-		rec := h.rec(slot)
-		var left []string
-		for _, topic := range topics {
-			t, ok := h.topics.find(topic)
-			if !ok {
-				continue
-			}
-			if _, member := h.topics.member(rec, t); member {
-				h.topics.leave(rec, t)
-				left = append(left, topic)
-			}
-		}
-		h.commands.wake() // sub commands that waited for one of the topics
-		if len(left) > 0 {
-			h.answers.reply(slot, &wire.Reply{Left: left})
-		}
-	})
+	return s.order(sid, 0, func(h *shard, slot uint32) { h.unsubscribe(slot, topics) })
 }
 
 // SetMeta replaces the meta data of a session: a JSON object of at most MaxMeta bytes,
@@ -260,25 +233,10 @@ func (s *Server) SetMeta(sid string, meta []byte) error {
 // 1013, or 3000 to 4999. text goes into the close frame, which has room for 123
 // bytes; "" means the usual text. After 1001, 1011 and 1013 the client should come back.
 func (s *Server) Close(sid string, code uint16, text string) error {
-	if !MayClose(code) {
-		return &message.FieldError{Field: "code", Detail: fmt.Sprintf("%d; allowed are 1000, 1001, 1008, 1011, 1013 and 3000 to 4999", code)}
+	if err := CheckClose(code, text); err != nil {
+		return err
 	}
-	if !utf8.ValidString(text) {
-		return &message.FieldError{Field: "reason", Detail: "not valid UTF-8"}
-	}
-	return s.order(sid, 0, func(h *shard, slot uint32) {
-		back := code == ws.CloseGoingAway || code == ws.CloseInternalError || code == ws.CloseTryAgainLater
-		h.closer.endAs(slot, ReasonBackend, wire.Close{Code: code, Text: text, Reconnect: back})
-	})
-}
-
-// MayClose says whether Server.Close takes a close code.
-func MayClose(code uint16) bool {
-	switch code {
-	case ws.CloseNormal, ws.CloseGoingAway, ws.ClosePolicyViolation, ws.CloseInternalError, ws.CloseTryAgainLater:
-		return true
-	}
-	return code >= 3000 && code <= 4999
+	return s.order(sid, 0, func(h *shard, slot uint32) { h.closeAs(slot, code, text) })
 }
 
 // encodeAhead is from how many bytes on a message for one session is encoded before

@@ -104,6 +104,16 @@ func newRig(t *testing.T, o Options) *rig {
 	return r
 }
 
+// Lookup is Server.Lookup for a server that answers.
+func (r *rig) Lookup(sid string) (Info, bool) {
+	r.t.Helper()
+	info, ok, err := r.Server.Lookup(context.Background(), sid)
+	if err != nil {
+		r.t.Error(err)
+	}
+	return info, ok
+}
+
 func (r *rig) url(path string) string { return fmt.Sprintf("ws://%s%s", r.Addrs()[0], path) }
 
 // client is a gorilla/websocket client.
@@ -308,3 +318,6 @@ func (r *rig) adopt(socketType int) (peer int, slot uint32) {
 
 // onePoller are options of a reactor with one shard.
 func onePoller() poller.Options { return poller.Options{Shards: 1} }
+
+// pollers are options of a reactor with n shards.
+func pollers(n int) poller.Options { return poller.Options{Shards: n} }

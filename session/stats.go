@@ -45,6 +45,7 @@ const (
 	limitCredentials
 	limitKept
 	limitAgents
+	limitLastSeen
 	limitCount
 )
 
@@ -83,6 +84,7 @@ var limitNames = [limitCount]string{
 	limitCredentials:     "auth.max_token",
 	limitKept:            "kept",   // MaxKept: no setting
 	limitAgents:          "agents", // maxAgents: no setting
+	limitLastSeen:        "session.last_seen_users",
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may

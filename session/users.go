@@ -13,6 +13,7 @@ type users struct {
 	table    *offheap.Table // by hash of the uid: slot of the user's youngest session
 	uids     *offheap.Strs
 	variants *userVariants // of the server
+	seen     lastSeen      // of users without a session
 	changed  uint64        // how often a session was entered or taken out
 }
 
@@ -20,13 +21,16 @@ func (us *users) init(e *env, w Waiter) (err error) {
 	owner := e.opt.Poller.Memory.Owner("users")
 	us.records, us.interest, us.waiter, us.variants = e.records, e.opt.Interest, w, &e.srv.perUser
 	us.table = offheap.NewTable(owner)
-	us.uids, err = offheap.NewStrs(owner, e.opt.MaxSessions+e.opt.MaxPending)
-	return err
+	if us.uids, err = offheap.NewStrs(owner, e.opt.MaxSessions+e.opt.MaxPending); err != nil {
+		return err
+	}
+	return us.seen.init(e)
 }
 
 func (us *users) close() {
 	us.table.Close()
 	us.uids.Close()
+	us.seen.close()
 }
 
 // trim gives memory back that is not used any more.
@@ -103,6 +107,9 @@ func (us *users) leave(slot uint32, rec *record) {
 	case rec.older != 0:
 		us.table.Replace(rec.userHash, slot, rec.older-1)
 	default:
+		if rec.openedAt != 0 { // not an upgrade that was refused
+			us.seen.left(us.uids.Get(rec.uid))
+		}
 		us.table.Delete(rec.userHash, slot)
 		us.uids.Free(rec.uid)
 	}

@@ -28,3 +28,13 @@ func ValidCloseCode(code uint16) bool {
 	}
 	return false
 }
+
+// ApplicationMayClose returns whether an application may end a connection with the
+// code: those that say nothing about the protocol itself.
+func ApplicationMayClose(code uint16) bool {
+	switch code {
+	case CloseNormal, CloseGoingAway, ClosePolicyViolation, CloseInternalError, CloseTryAgainLater:
+		return true
+	}
+	return code >= 3000 && code <= 4999
+}

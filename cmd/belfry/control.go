@@ -18,6 +18,9 @@ import (
 const (
 	kindExpire = "sessions.expire"
 	kindPermit = "sessions.permit"
+	kindEnd    = "sessions.end"
+	kindJoin   = "sessions.join"
+	kindLeave  = "sessions.leave"
 )
 
 // order is the body of a command about sessions: of one session, of a user, or of
@@ -28,11 +31,18 @@ type order struct {
 	Before    int64    `json:"before,omitempty"` // nanoseconds since 1970; of an expiry without SID
 	Subscribe []string `json:"subscribe,omitempty"`
 	Publish   []string `json:"publish,omitempty"`
+	Code      uint16   `json:"code,omitempty"` // of an end
+	Reason    string   `json:"reason,omitempty"`
+	Topic     string   `json:"topic,omitempty"` // of a join or a leave
 }
+
+// orderFunc carries out an order on this node.
+type orderFunc func(context.Context, *order) (done, error)
 
 // done is the answer to an order.
 type done struct {
 	Sessions int `json:"sessions"`
+	Full     int `json:"full,omitempty"` // that had no room
 }
 
 // sessionControl ends sessions and changes their permissions on all nodes. It
@@ -57,6 +67,9 @@ func (n *belfry) joinControl() {
 	c, s := n.bus.Control(), sessionControl{n}
 	c.Handle(kindExpire, s.handle(s.expire))
 	c.Handle(kindPermit, s.handle(s.permit))
+	c.Handle(kindEnd, s.handle(s.end))
+	c.Handle(kindJoin, s.handle(s.join))
+	c.Handle(kindLeave, s.handle(s.leave))
 	n.sync = auth.NewRevocationSync(n.revocations, auth.SyncOptions{
 		Ask: func(ctx context.Context, node uint32, body []byte) ([]byte, error) {
 			return c.Ask(ctx, node, auth.RevocationKind, body)
@@ -91,23 +104,23 @@ func (s sessionControl) learned(v auth.Revocation) {
 }
 
 // handle makes a handler for commands of other nodes.
-func (s sessionControl) handle(do func(context.Context, *order) (int, error)) broadcast.Handler {
+func (s sessionControl) handle(do orderFunc) broadcast.Handler {
 	return func(ctx context.Context, _ broadcast.Peer, body []byte) ([]byte, error) {
 		o := new(order)
 		if err := json.Unmarshal(body, o); err != nil {
 			return nil, fmt.Errorf("malformed order: %w", err)
 		}
-		met, err := do(ctx, o)
+		d, err := do(ctx, o)
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(done{met})
+		return json.Marshal(d)
 	}
 }
 
 // expire ends sessions of this node. It revokes first, so that none opens in
 // between.
-func (s sessionControl) expire(ctx context.Context, o *order) (int, error) {
+func (s sessionControl) expire(ctx context.Context, o *order) (d done, err error) {
 	if o.SID != "" {
 		met, err := s.sessions.Expire(ctx, o.SID)
 		return oneMet(met), err
@@ -115,13 +128,14 @@ func (s sessionControl) expire(ctx context.Context, o *order) (int, error) {
 	v := auth.Revocation{UID: o.UID, Before: time.Unix(0, o.Before)}
 	now := time.Now()
 	if err := v.Check(now); err != nil {
-		return 0, err
+		return d, err
 	}
 	if _, err := s.revocations.Add(v, now); errors.Is(err, auth.ErrRevocationsFull) {
-		return 0, &push.FullError{Detail: fmt.Sprintf("the tokens of %d users are revoked, as many as allowed (auth.max_revocations); "+
+		return d, &push.FullError{Detail: fmt.Sprintf("the tokens of %d users are revoked, as many as allowed (auth.max_revocations); "+
 			"POST /v1/tokens/expire revokes those of all users and needs no place", s.cfg.Auth.MaxRevocations)}
 	}
-	return s.expireRevoked(ctx, v)
+	d.Sessions, err = s.expireRevoked(ctx, v)
+	return d, err
 }
 
 func (s sessionControl) expireRevoked(ctx context.Context, v auth.Revocation) (int, error) {
@@ -132,19 +146,20 @@ func (s sessionControl) expireRevoked(ctx context.Context, v auth.Revocation) (i
 }
 
 // permit changes the permissions of sessions of this node.
-func (s sessionControl) permit(ctx context.Context, o *order) (int, error) {
+func (s sessionControl) permit(ctx context.Context, o *order) (d done, err error) {
 	if o.SID != "" {
 		met, err := s.sessions.SetSessionPermissions(ctx, o.SID, o.Subscribe, o.Publish)
 		return oneMet(met), err
 	}
-	return s.sessions.SetPermissions(ctx, o.UID, o.Subscribe, o.Publish)
+	d.Sessions, err = s.sessions.SetPermissions(ctx, o.UID, o.Subscribe, o.Publish)
+	return d, err
 }
 
-func oneMet(met bool) int {
+func oneMet(met bool) (d done) {
 	if met {
-		return 1
+		d.Sessions = 1
 	}
-	return 0
+	return d
 }
 
 // ExpireSession implements push.Sessions.
@@ -173,7 +188,7 @@ func (s sessionControl) PermitUser(ctx context.Context, uid string, p push.Permi
 }
 
 // one has the node of a session run an order.
-func (s sessionControl) one(ctx context.Context, kind string, o *order, here func(context.Context, *order) (int, error)) (out push.Outcome, err error) {
+func (s sessionControl) one(ctx context.Context, kind string, o *order, here orderFunc) (out push.Outcome, err error) {
 	id, err := message.NodeOf(o.SID)
 	if err != nil {
 		return out, err
@@ -203,7 +218,12 @@ func (s sessionControl) one(ctx context.Context, kind string, o *order, here fun
 }
 
 // all has every node run an order, this one first: what it refuses, no node does.
-func (s sessionControl) all(ctx context.Context, kind string, o *order, here func(context.Context, *order) (int, error)) (out push.Outcome, err error) {
+func (s sessionControl) all(ctx context.Context, kind string, o *order, here orderFunc) (out push.Outcome, err error) {
+	return s.each(ctx, o, here, func(body []byte) []broadcast.Answer { return s.bus.Control().AskAll(ctx, kind, body) })
+}
+
+// each has this node run an order, and then the nodes that ask asks.
+func (s sessionControl) each(ctx context.Context, o *order, here orderFunc, ask func(body []byte) []broadcast.Answer) (out push.Outcome, err error) {
 	if err := s.local(ctx, o, here, &out); err != nil {
 		return out, err
 	}
@@ -211,7 +231,7 @@ func (s sessionControl) all(ctx context.Context, kind string, o *order, here fun
 	if err != nil {
 		return out, err
 	}
-	for _, a := range s.bus.Control().AskAll(ctx, kind, body) {
+	for _, a := range ask(body) {
 		add(&out, a)
 	}
 	out.Degraded = s.reach()
@@ -220,8 +240,8 @@ func (s sessionControl) all(ctx context.Context, kind string, o *order, here fun
 
 // local runs an order on this node. A shard that does not answer in time is not an
 // error: it does it when it gets to it.
-func (s sessionControl) local(ctx context.Context, o *order, here func(context.Context, *order) (int, error), out *push.Outcome) error {
-	met, err := here(ctx, o)
+func (s sessionControl) local(ctx context.Context, o *order, here orderFunc, out *push.Outcome) error {
+	d, err := here(ctx, o)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		out.Failed = append(out.Failed, push.NodeError{Node: s.bus.Name(), Detail: "a shard did not answer in time"})
@@ -230,7 +250,8 @@ func (s sessionControl) local(ctx context.Context, o *order, here func(context.C
 	default:
 		out.Nodes++
 	}
-	out.Sessions += met
+	out.Sessions += d.Sessions
+	out.Full += d.Full
 	return nil
 }
 
@@ -253,6 +274,7 @@ func add(out *push.Outcome, a broadcast.Answer) {
 	}
 	out.Nodes++
 	out.Sessions += d.Sessions
+	out.Full += d.Full
 }
 
 // reach returns why other nodes may have got nothing.

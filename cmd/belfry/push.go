@@ -11,33 +11,21 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
-	"belfry/config"
 	"belfry/push"
-)
-
-// Environment variables of the push command, for values that are the same in
-// every call. Every user of the machine can read a key on the command line.
-const (
-	envPushAPI = "BELFRY_PUSH_API"
-	envAPIKey  = "BELFRY_API_KEY"
 )
 
 // pushFlags are the flags of belfry push and its subcommands.
 type pushFlags struct {
-	api, key string
-	tls      tlsFlags
-	timeout  time.Duration
-	file     string
-	json     string
-	binary   bool
-	exclude  string
-	latest   string
+	apiFlags
+	file    string
+	json    string
+	binary  bool
+	exclude string
+	latest  string
 }
 
 // newPushCommand returns the command push, which calls the HTTP API.
@@ -58,11 +46,7 @@ Exit status: 0 accepted, 1 refused or not reached, 2 wrong usage.`,
   belfry push batch < messages.ndjson`,
 	}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&f.api, "api", envOr(envPushAPI, "http://"+push.DefaultAddress), "address of the API (or "+envPushAPI+")")
-	flags.StringVar(&f.key, "key", "", "API key (better "+envAPIKey+": the command line is no secret)")
-	f.tls.add(flags)
-	f.tls.addCert(flags)
-	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "how long an answer may take; of a batch, until the answer begins")
+	f.add(flags, "how long an answer may take; of a batch, until the answer begins")
 	one := func(use, short, path string, names int) *cobra.Command {
 		sub := &cobra.Command{
 			Use: use, Short: short, Args: cobra.RangeArgs(names, names+1),
@@ -108,22 +92,6 @@ others; the exit status is then 1.`,
 	return cmd
 }
 
-func envOr(name, def string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return def
-}
-
-// escapeName makes a name one segment of a path. Programs on the way would take
-// a name of only dots for a directory.
-func escapeName(name string) string {
-	if name == "." || name == ".." {
-		return strings.ReplaceAll(name, ".", "%2E")
-	}
-	return url.PathEscape(name)
-}
-
 // pushOne pushes one message and prints its id.
 func (f *pushFlags) pushOne(cmd *cobra.Command, path string, text []string) error {
 	data, contentType, err := f.data(cmd, text)
@@ -139,7 +107,7 @@ func (f *pushFlags) pushOne(cmd *cobra.Command, path string, text []string) erro
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	req, cancel, err := f.request(cmd, path, contentType, bytes.NewReader(data))
+	req, cancel, err := f.push(cmd, path, contentType, bytes.NewReader(data))
 	if err != nil {
 		return err
 	}
@@ -160,9 +128,6 @@ func (f *pushFlags) pushOne(cmd *cobra.Command, path string, text []string) erro
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), accepted.ID)
 	return err
 }
-
-// maxAnswer bounds how much of an answer is read, in bytes.
-const maxAnswer = 1 << 20
 
 // data returns the payload, from the one source that the command line names.
 func (f *pushFlags) data(cmd *cobra.Command, text []string) (data []byte, contentType string, err error) {
@@ -224,7 +189,7 @@ func (f *pushFlags) pushBatch(cmd *cobra.Command) error {
 		return err
 	}
 	defer in.Close()
-	req, cancel, err := f.request(cmd, "/v1/batch", "application/x-ndjson", io.NopCloser(in)) // its length is not known: it may be a pipe
+	req, cancel, err := f.push(cmd, "/v1/batch", "application/x-ndjson", io.NopCloser(in)) // its length is not known: it may be a pipe
 	if err != nil {
 		return err
 	}
@@ -270,79 +235,13 @@ func printAnswers(cmd *cobra.Command, body io.Reader) error {
 	return nil
 }
 
-// request builds a request of the API. cancel ends it.
-func (f *pushFlags) request(cmd *cobra.Command, path, contentType string, body io.Reader) (*http.Request, context.CancelFunc, error) {
-	base := f.api
-	if !strings.Contains(base, "://") {
-		base = "http://" + base
-	}
-	if u, err := url.Parse(base); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" {
-		return nil, nil, &usageError{fmt.Errorf("--api %q; allowed are host:port and http:// or https:// addresses", f.api), cmd.CommandPath()}
-	}
-	ctx := cmd.Context()
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(base, "/")+path, body)
+// push builds the request of a push. cancel ends it.
+func (f *pushFlags) push(cmd *cobra.Command, path, contentType string, body io.Reader) (*http.Request, context.CancelFunc, error) {
+	req, cancel, err := f.request(cmd, http.MethodPost, path, body)
 	if err != nil {
-		cancel()
 		return nil, nil, err
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("User-Agent", "belfry-push")
-	key := f.key
-	if key == "" {
-		key = os.Getenv(envAPIKey)
-	}
-	if key, err = config.CleanSecret(key); err != nil {
-		cancel()
-		return nil, nil, fmt.Errorf("the API key %w", err)
-	}
-	if key != "" {
-		req.Header.Set("Authorization", "Bearer "+key)
-	}
 	return req, cancel, nil
-}
-
-// do sends a request. It does not follow redirects: the API sends none, and the
-// key must not go to another server.
-func (f *pushFlags) do(req *http.Request) (*http.Response, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	var err error
-	if transport.TLSClientConfig, err = f.tls.config(); err != nil {
-		return nil, err
-	}
-	transport.ResponseHeaderTimeout = f.timeout
-	transport.DisableKeepAlives = true // one request per process
-	client := http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	resp, err := client.Do(req)
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		return nil, fmt.Errorf("%s: %w", f.api, withCA(ue.Err)) // without the path, which has names of users
-	}
-	return resp, err
-}
-
-// refusal returns the error of an answer that is not a success.
-func refusal(resp *http.Response) error {
-	var p struct {
-		Type, Title, Detail, Field string
-		RetryAfter                 int `json:"retry_after"`
-	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if json.Unmarshal(body, &p) != nil || p.Detail == "" {
-		return fmt.Errorf("the server answered %s, which is not an answer of belfry: is --api right?", resp.Status)
-	}
-	text := p.Detail
-	if p.Field != "" {
-		text = p.Field + ": " + text
-	}
-	if p.RetryAfter > 0 {
-		text += fmt.Sprintf("; try again in %d s", p.RetryAfter)
-	}
-	return fmt.Errorf("%s (%d %s)", text, resp.StatusCode, p.Type[strings.LastIndexByte(p.Type, ':')+1:])
 }

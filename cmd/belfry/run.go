@@ -17,6 +17,7 @@ import (
 	"belfry/config"
 	"belfry/gateway"
 	"belfry/offheap"
+	"belfry/presence"
 	"belfry/push"
 	"belfry/session"
 	"belfry/webhook"
@@ -39,6 +40,7 @@ type belfry struct {
 	hooks       hooks               // backends that decide
 	sessions    *session.Server
 	gateway     *gateway.Gateway // nil: there are no routes
+	presence    *presence.Reader
 	api         *push.Server
 	revocations *auth.Revocations
 	sync        *auth.RevocationSync
@@ -120,6 +122,7 @@ func (n *belfry) open() (err error) {
 	if err = n.openBridge(); err != nil {
 		return err
 	}
+	n.openPresence()
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}

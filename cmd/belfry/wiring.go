@@ -132,6 +132,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
+		KeepAgent:      c.Session.KeepAgent,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
 		PublishQueue:   c.Session.PublishQueue,
@@ -143,11 +144,12 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	return o, nil
 }
 
-// addTimes adds how long sessions may be silent.
+// addTimes adds how long sessions may be silent, and are remembered.
 func addTimes(o *session.Options, c *config.Config) {
 	o.PingInterval, o.PongTimeout = c.Session.PingInterval, c.Session.PongTimeout
 	o.IdleRead, o.IdleWrite, o.Idle = c.Session.IdleRead, c.Session.IdleWrite, c.Session.Idle
 	o.CloseTime = c.Session.CloseTimeout
+	o.LastSeen, o.LastSeenUsers = c.Session.LastSeen, c.Session.LastSeenUsers
 }
 
 // addCalls adds what sessions call, as far as the settings want it.
@@ -263,6 +265,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	return push.Options{
 		Publisher:     n.bus,
 		Sessions:      sessionControl{n},
+		Presence:      n.presence,
 		TLS:           secure,
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,

@@ -48,9 +48,14 @@ func Bytes(field string, value []byte) ([]byte, error) {
 	return text, nil
 }
 
-// Strings returns the strings of a JSON array. It stops with an error after
-// message.MaxTargetNames strings if there are more.
+// Strings is StringList for at most message.MaxTargetNames strings.
 func Strings(field string, value []byte) ([]string, error) {
+	return StringList(field, value, message.MaxTargetNames)
+}
+
+// StringList returns the strings of a JSON array. It stops with an error after most
+// strings if there are more.
+func StringList(field string, value []byte, most int) ([]string, error) {
 	if value[0] != '[' {
 		return nil, &message.FieldError{Field: field, Detail: "must be an array of strings"}
 	}
@@ -61,7 +66,6 @@ func Strings(field string, value []byte) ([]string, error) {
 	}
 	var list []string
 	for d.PeekKind() != ']' {
-		const most = message.MaxTargetNames
 		if len(list) == most {
 			return nil, &message.FieldError{Field: field, Detail: fmt.Sprintf("more than %d names; allowed are 1 to %d", most, most)}
 		}

@@ -1,0 +1,310 @@
+package presence
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"belfry/broadcast"
+	"belfry/broadcast/fakebus"
+	"belfry/message"
+)
+
+// The pages of every list have each item once, in order, with what all nodes have; with
+// small items and with some of which few fit into an answer.
+func TestPages(t *testing.T) {
+	for _, size := range []int{1, 9000} {
+		synctest.Test(t, func(t *testing.T) {
+			nodes := cluster(t, 3, nil)
+			fill(rand.New(rand.NewPCG(1, uint64(size))), nodes, 60, size)
+			for _, limit := range []int{1, 7, MaxPage} {
+				checkSessions(t, nodes, limit)
+				checkTopics(t, nodes, limit)
+			}
+		})
+	}
+}
+
+func checkSessions(t *testing.T, nodes []*node, limit int) {
+	var want, members []string
+	for _, n := range nodes {
+		for _, s := range n.of("u1") {
+			want = append(want, s.SID)
+		}
+		for _, s := range n.sessions {
+			members = append(members, s.SID)
+		}
+	}
+	slices.SortFunc(want, compareSIDs)
+	slices.SortFunc(members, compareSIDs)
+	var got []string
+	for after := ""; ; {
+		u, err := nodes[1].reader.User(t.Context(), "u1", after, limit)
+		if err != nil || u.Count != len(want) || u.Nodes != 3 || u.Silent != nil || len(u.Sessions) > limit {
+			t.Fatalf("%+v %v", u, err)
+		}
+		for _, s := range u.Sessions {
+			got = append(got, s.SID)
+		}
+		if after = u.Next; after == "" {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("pages of %d have %d sessions, want %d", limit, len(got), len(want))
+	}
+	got = nil
+	for after := ""; ; {
+		topic, err := nodes[2].reader.Topic(t.Context(), "all", true, after, limit)
+		if err != nil || topic.Count != len(members) || topic.Nodes != 3 || len(topic.Members) > limit {
+			t.Fatalf("%+v %v", topic, err)
+		}
+		for _, m := range topic.Members {
+			got = append(got, m.SID)
+		}
+		if after = topic.Next; after == "" {
+			break
+		}
+	}
+	if !slices.Equal(got, members) {
+		t.Errorf("pages of %d have %d members, want %d", limit, len(got), len(members))
+	}
+}
+
+func checkTopics(t *testing.T, nodes []*node, limit int) {
+	want := map[string]int{}
+	for _, n := range nodes {
+		for _, s := range n.sessions {
+			want[s.Topics[0]]++
+		}
+	}
+	got := map[string]int{}
+	last := ""
+	for after := ""; ; {
+		page, err := nodes[0].reader.Topics(t.Context(), "t", after, limit)
+		if err != nil || len(page.Topics) > limit || page.Nodes != 3 {
+			t.Fatalf("%+v %v", page, err)
+		}
+		for _, c := range page.Topics {
+			if c.Topic <= last {
+				t.Errorf("%s follows %s", c.Topic, last)
+			}
+			last = c.Topic
+			got[c.Topic] += c.Count
+		}
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("pages of %d: %v, want %v", limit, got, want)
+	}
+}
+
+// Many users are asked about in as many messages as their names need.
+func TestUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := cluster(t, 3, nil)
+		fill(rand.New(rand.NewPCG(1, 2)), nodes, 30, 1)
+		nodes[2].seen["gone"] = time.Unix(1000, 0)
+		nodes[0].seen["gone"] = time.Unix(2000, 0)
+		nodes[0].seen["u1"] = time.Unix(2000, 0) // it is online elsewhere
+		uids := []string{"u1", "gone", "u2", "u1"}
+		for i := range MaxUsers - len(uids) {
+			uids = append(uids, fmt.Sprint(strings.Repeat("\"", 110), i)) // an escape each
+		}
+		u, err := nodes[1].reader.Users(t.Context(), uids)
+		if err != nil || len(u.Users) != len(uids) || u.Nodes != 3 || u.Silent != nil {
+			t.Fatalf("%+v %v", u.Reach, err)
+		}
+		count := func(uid string) (n int) {
+			for _, one := range nodes {
+				n += len(one.of(uid))
+			}
+			return n
+		}
+		for i, want := range []UserPresence{{UID: "u1", Sessions: count("u1")}, {UID: "gone", LastSeen: time.Unix(2000, 0).UTC()}, {UID: "u2", Sessions: count("u2")}, {UID: "u1", Sessions: count("u1")}} {
+			if u.Users[i] != want {
+				t.Errorf("%+v, want %+v", u.Users[i], want)
+			}
+		}
+		if nodes[0].asked < 4 {
+			t.Errorf("a was asked %d times about %d users with long names", nodes[0].asked, len(uids))
+		}
+		one, err := nodes[2].reader.User(t.Context(), "gone", "", 5)
+		if err != nil || one.Count != 0 || !one.LastSeen.Equal(time.Unix(2000, 0)) {
+			t.Errorf("%+v %v", one, err)
+		}
+		if text, _ := json.Marshal(one); !strings.Contains(string(text), `"sessions":[],"last_seen":"1970-01-01T00:33:20Z"`) {
+			t.Errorf("%s", text)
+		}
+	})
+}
+
+// A node that does not answer, or fails, is named; the others are counted all the same.
+func TestSilentNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := cluster(t, 4, func(o *Options) { o.Degraded = func() []string { return []string{"bus: away"} } })
+		fill(rand.New(rand.NewPCG(1, 2)), nodes, 10, 1)
+		a, c, d := nodes[0], nodes[2], nodes[3]
+		c.bus.Cut()
+		d.err = errors.New("a fault")
+		ask := func() (*User, time.Duration) {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			begun := time.Now()
+			u, err := a.reader.User(ctx, "u1", "", 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return u, time.Since(begun)
+		}
+		u, took := ask()
+		if took != 2*time.Second || u.Nodes != 2 || u.Count != len(a.of("u1"))+len(nodes[1].of("u1")) || fmt.Sprint(u.Degraded) != "[bus: away]" ||
+			fmt.Sprint(u.Silent) != "[{d a fault} {c no answer in time}]" {
+			t.Errorf("%+v after %v", u.Reach, took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		many, err := a.reader.Users(ctx, []string{"u1", "u2"})
+		if err != nil || many.Nodes != 2 || fmt.Sprint(many.Silent) != "[{c no answer in time} {d a fault}]" {
+			t.Errorf("%+v %v", many, err)
+		}
+		if s, silent, err := a.reader.Session(ctx, c.sessions[0].SID); s != nil || silent == nil || silent.Node != "c" || err != nil {
+			t.Errorf("%v %v %v", s, silent, err)
+		}
+		all, err := a.reader.Nodes(t.Context())
+		if err != nil || len(all.Nodes) != 4 || all.Nodes[2].State != StateSilent || all.Nodes[2].NodeState != nil || all.Nodes[3].State != StateAlive || !all.Nodes[0].Self {
+			t.Errorf("%+v %v", all, err)
+		}
+		a.err = context.DeadlineExceeded // this node's own shard
+		d.err = nil
+		c.bus.Heal()
+		time.Sleep(time.Second)
+		if u, _ := ask(); u.Nodes != 3 || fmt.Sprint(u.Silent) != "[{a a shard did not answer in time}]" {
+			t.Errorf("%+v", u.Reach)
+		}
+		a.err = nil
+		c.bus.Lose()
+		if _, silent, _ := a.reader.Session(t.Context(), c.sessions[0].SID); silent == nil || !strings.Contains(silent.Detail, "is not there") {
+			t.Errorf("%v", silent)
+		}
+		if u, took := ask(); u.Nodes != 3 || u.Silent != nil || took > time.Second {
+			t.Errorf("%+v after %v", u.Reach, took)
+		}
+	})
+}
+
+// A node that answers about some users and not about others is silent.
+func TestUsersInPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dropped := false
+		nodes := clusterOn(t, &fakebus.Network{Delay: time.Millisecond, Drop: func(from, to string, p []byte) bool {
+			drop := !dropped && from == "b" && strings.Contains(string(p[:min(len(p), 100)]), " answer "+kindUsers)
+			dropped = dropped || drop
+			return drop
+		}}, 3, nil)
+		uids := make([]string, MaxUsers)
+		for i := range uids {
+			uids[i] = fmt.Sprint(strings.Repeat("x", 110), i)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		u, err := nodes[0].reader.Users(ctx, uids)
+		if err != nil || u.Nodes != 2 || fmt.Sprint(u.Silent) != "[{b no answer in time}]" || !dropped || nodes[1].asked < 2 {
+			t.Errorf("%+v %v, b was asked %d times", u.Reach, err, nodes[1].asked)
+		}
+	})
+}
+
+// Sessions of this and of other nodes are found by their ids, and only there.
+func TestSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := cluster(t, 3, nil)
+		fill(rand.New(rand.NewPCG(1, 2)), nodes, 5, 1)
+		for _, n := range nodes {
+			want := n.sessions[2]
+			s, silent, err := nodes[0].reader.Session(t.Context(), want.SID)
+			if err != nil || silent != nil || s == nil || s.SID != want.SID || s.Node != n.name {
+				t.Errorf("%+v %v %v", s, silent, err)
+			}
+		}
+		if nodes[1].asked != 1 || nodes[2].asked != 1 {
+			t.Errorf("b was asked %d times, c %d times", nodes[1].asked, nodes[2].asked)
+		}
+		nodes[1].sessions = nil
+		gone := message.SID{Node: nodes[1].node.NodeID(), Conn: 9}.Format(new([32]byte))
+		if s, silent, err := nodes[0].reader.Session(t.Context(), gone); s != nil || silent != nil || err != nil {
+			t.Errorf("%v %v %v", s, silent, err)
+		}
+		if _, _, err := nodes[0].reader.Session(t.Context(), "x"); err == nil {
+			t.Error("an id that is not valid was taken")
+		}
+	})
+}
+
+// known is a Holders.
+type known map[string][]broadcast.Peer
+
+func (k known) Holders(uid string) ([]broadcast.Peer, bool) {
+	nodes, known := k[uid]
+	return nodes, !known
+}
+
+// Only nodes that may hold a user are asked.
+func TestHolders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broadcast.Peer{ID: broadcast.NodeID("b"), Name: "b"}
+		nodes := cluster(t, 3, func(o *Options) { o.Holders = known{"u1": {b}, "u2": nil} })
+		fill(rand.New(rand.NewPCG(1, 2)), nodes, 20, 1)
+		u, err := nodes[0].reader.User(t.Context(), "u1", "", 100)
+		if err != nil || u.Nodes != 2 || u.Count != len(nodes[0].of("u1"))+len(nodes[1].of("u1")) || nodes[2].asked != 0 {
+			t.Errorf("%+v %v, c was asked %d times", u, err, nodes[2].asked)
+		}
+		many, err := nodes[0].reader.Users(t.Context(), []string{"u0", "u1", "u2"})
+		all := len(nodes[0].of("u0")) + len(nodes[1].of("u0")) + len(nodes[2].of("u0"))
+		if err != nil || many.Nodes != 3 || many.Users[0].Sessions != all || many.Users[1].Sessions != u.Count || many.Users[2].Sessions != len(nodes[0].of("u2")) || nodes[2].asked != 1 {
+			t.Errorf("%+v %v", many, err)
+		}
+	})
+}
+
+// The clocks of nodes are compared, and the error of that is stated.
+func TestNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := cluster(t, 2, nil)
+		all, err := nodes[1].reader.Nodes(t.Context())
+		if err != nil || len(all.Nodes) != 2 || all.Nodes[0].Skew == nil || all.Nodes[1].Skew != nil {
+			t.Fatalf("%+v %v", all, err)
+		}
+		if a := all.Nodes[0]; *a.Skew != 0 || *a.SkewError != 0.001 || a.Version != "a" || a.ID != fmt.Sprintf("%08x", nodes[0].node.NodeID()) {
+			t.Errorf("%+v %v %v", a, *a.Skew, *a.SkewError)
+		}
+	})
+}
+
+// A question that is malformed is refused, and a page has at most MaxPage items.
+func TestQuestionsOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := cluster(t, 2, nil)
+		for kind, body := range map[string]string{kindUser: `{`, kindTopic: `{"members":true,"after":"x","limit":1}`} {
+			_, err := nodes[0].node.Control().Ask(t.Context(), nodes[1].node.NodeID(), kind, []byte(body))
+			if refused, ok := errors.AsType[*broadcast.RefusedError](err); !ok {
+				t.Errorf("%s %s: %v", kind, body, refused)
+			}
+		}
+		fill(rand.New(rand.NewPCG(1, 2)), nodes, 3*MaxPage, 1)
+		body, err := nodes[0].node.Control().Ask(t.Context(), nodes[1].node.NodeID(), kindTopic, []byte(`{"topic":"all","members":true,"limit":1000000}`))
+		var a topicAnswer
+		if err != nil || json.Unmarshal(body, &a) != nil || a.Count != 3*MaxPage || len(a.Members) > MaxPage || !a.More {
+			t.Errorf("%d members of %d, %v", len(a.Members), a.Count, err)
+		}
+	})
+}
