@@ -365,11 +365,11 @@ func (b *NATS) Close() error {
 
 // JoinUser implements Interest.
 func (b *NATS) JoinUser(uid []byte, w Waiter, token uint64) bool {
-	return b.interest.joinUser(userBucketOf(uid), w, token)
+	return b.interest.joinUser(UserBucketOf(uid), w, token)
 }
 
 // LeaveUser implements Interest.
-func (b *NATS) LeaveUser(uid []byte) { b.interest.leaveUser(userBucketOf(uid)) }
+func (b *NATS) LeaveUser(uid []byte) { b.interest.leaveUser(UserBucketOf(uid)) }
 
 // JoinTopic implements Interest.
 func (b *NATS) JoinTopic(topic []byte, w Waiter, token uint64) bool {

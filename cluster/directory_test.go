@@ -1,0 +1,190 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Three nodes know where users are, whoever is asked.
+func TestWhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, 20)
+		for _, name := range []string{"a", "b", "c"} {
+			r.start(name)
+		}
+		time.Sleep(2 * time.Second)
+		for _, n := range r.nodes {
+			r.open(n, 30)
+		}
+		time.Sleep(time.Second)
+		r.check("opened", 100)
+		for _, n := range r.nodes {
+			r.shut(n, 20)
+		}
+		time.Sleep(time.Second)
+		r.check("closed", 100)
+
+		key := r.openFor(r.nodes["b"], "somebody")
+		time.Sleep(50 * time.Millisecond)
+		for name, n := range r.nodes {
+			got, err := n.dir.Where(context.Background(), "somebody")
+			if err != nil || len(got) != 1 || len(got[0].Sessions) != 1 || got[0].Sessions[0].Key != key || got[0].Sessions[0].Class != "phone" ||
+				got[0].Sessions[0].Since.Unix() != time.Now().Unix() {
+				t.Errorf("%s finds %+v, %v", name, got, err)
+			}
+		}
+	})
+}
+
+// WhereMany finds many users with as many questions as there are homes.
+func TestWhereMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2, 1000)
+		for _, name := range []string{"a", "b", "c"} {
+			r.start(name)
+		}
+		time.Sleep(2 * time.Second)
+		for _, n := range r.nodes {
+			r.open(n, 500)
+		}
+		time.Sleep(time.Second)
+		var uids []string
+		for i := range 1000 {
+			uids = append(uids, fmt.Sprint("user-", i))
+		}
+		before := r.nodes["a"].Stats().ControlSent
+		got, err := r.nodes["a"].dir.WhereMany(context.Background(), uids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		online := 0
+		for _, uid := range uids {
+			want := r.expect(uid, 0)
+			if show(got[uid]) != want {
+				t.Errorf("%s is at %q; want %q", uid, show(got[uid]), want)
+			}
+			if want != "" {
+				online++
+			}
+		}
+		if online < 300 || online == 1000 {
+			t.Errorf("%d users online", online)
+		}
+		if asked := r.nodes["a"].Stats().ControlSent - before; asked != 2 {
+			t.Errorf("%d questions for 2 other homes", asked)
+		}
+	})
+}
+
+// The death of a node is told once for each of its sessions, also of those whose home
+// it was itself; a node that leaves is not told of.
+func TestGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3, 500)
+		for _, name := range []string{"a", "b", "c", "d"} {
+			r.start(name)
+		}
+		time.Sleep(2 * time.Second)
+		for _, n := range r.nodes {
+			r.open(n, 300)
+		}
+		time.Sleep(time.Second)
+		var want []string
+		for _, uid := range r.nodes["b"].truth {
+			want = append(want, uid)
+		}
+		r.stop("c", false) // b announces to others what c kept
+		time.Sleep(time.Second)
+		r.stop("b", true)
+		time.Sleep(2 * time.Second)
+		var got []string
+		for name, n := range r.nodes {
+			n.mu.Lock()
+			got = append(got, n.gone["b"]...)
+			if len(n.gone["c"]) > 0 {
+				t.Errorf("%s was told of %d sessions of c, which has left", name, len(n.gone["c"]))
+			}
+			n.mu.Unlock()
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("told of %d sessions of b; it had %d", len(got), len(want))
+		}
+		r.check("after", 100)
+	})
+}
+
+// A home that does not answer is named, and so is a holder that the home waits for.
+func TestSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 4, 100)
+		for _, name := range []string{"a", "b", "c"} {
+			r.start(name)
+		}
+		time.Sleep(2 * time.Second)
+		homes := r.nodes["a"].dir.Homes()
+		uid := ""
+		for i := 0; uid == ""; i++ {
+			if home, _ := homes.Home(bucketOf(fmt.Append(nil, i))); home == r.nodes["b"].NodeID() {
+				uid = fmt.Sprint(i)
+			}
+		}
+		r.nodes["b"].bus.Cut()
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		_, err := r.nodes["a"].dir.Where(ctx, uid)
+		var home *HomeError
+		if !errors.As(err, &home) || home.Node != "b" {
+			t.Errorf("error %v; want one that names b", err)
+		}
+		r.nodes["b"].bus.Heal()
+
+		r.net.Drop = nil
+		n := r.nodes["b"]
+		n.dir.mu.Lock()
+		for _, h := range n.dir.holders {
+			if h.Name == "c" {
+				h.doubt(bucketOf([]byte(uid)))
+			}
+		}
+		n.dir.mu.Unlock()
+		_, err = n.dir.Where(context.Background(), uid)
+		var incomplete *IncompleteError
+		if !errors.As(err, &incomplete) || strings.Join(incomplete.Silent, " ") != "c" {
+			t.Errorf("error %v; want one that names c", err)
+		}
+		time.Sleep(2 * time.Second)
+		r.check("after", 20)
+	})
+}
+
+// A process that begins anew under the same name has no sessions of the earlier one.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 5, 100)
+		for _, name := range []string{"a", "b", "c"} {
+			r.open(r.start(name), 100)
+		}
+		time.Sleep(2 * time.Second)
+		r.check("before", 50)
+		had := len(r.nodes["b"].truth)
+		r.stop("b", true)
+		r.open(r.start("b"), 10)
+		time.Sleep(2 * time.Second)
+		r.check("after", 50)
+		told := 0
+		for _, n := range r.nodes {
+			told += len(n.gone["b"])
+		}
+		if told != had {
+			t.Errorf("told of %d sessions of the earlier process; it had %d", told, had)
+		}
+	})
+}
