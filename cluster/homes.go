@@ -17,7 +17,7 @@ type Homes struct {
 //
 // This is rendezvous hashing (Thaler, Ravishankar 1998): each node has a weight for
 // each bucket, and the heaviest two are the homes. It costs Buckets × nodes hashes,
-// about a millisecond for 100 nodes.
+// about two milliseconds for 100 nodes.
 func NewHomes(nodes []uint32) *Homes {
 	h := &Homes{ids: nodes}
 	if len(nodes) == 0 {

@@ -209,11 +209,13 @@ func (m *Members) tellAll() {
 func (m *Members) sweep(now time.Time) {
 	suspect, gone := m.lease()
 	m.mu.Lock()
-	stopped := now.Sub(m.swept) - 2*m.opt.Beacon
+	stopped := now.Sub(m.swept) - 3*m.opt.Beacon // the first tick comes after up to three intervals
 	m.swept = now
 	for id, n := range m.nodes {
 		if stopped > 0 && n.State != Gone {
-			n.heard = n.heard.Add(stopped)
+			if n.heard = n.heard.Add(stopped); n.heard.After(now) {
+				n.heard = now
+			}
 		}
 		silent := now.Sub(n.heard)
 		state := n.State

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,9 @@ type seen struct {
 	*broadcast.Node
 	bus     *fakebus.Bus
 	members *Members
-	got     []string
+
+	mu  sync.Mutex
+	got []string
 }
 
 func joinMembers(t *testing.T, net *fakebus.Network, name string) *seen {
@@ -39,7 +42,9 @@ func joinMembers(t *testing.T, net *fakebus.Network, name string) *seen {
 		if c.Left {
 			text += " left"
 		}
+		s.mu.Lock()
 		s.got = append(s.got, text)
+		s.mu.Unlock()
 	})
 	s.Start(nowhere{})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -52,6 +57,8 @@ func joinMembers(t *testing.T, net *fakebus.Network, name string) *seen {
 // told returns what was told since the last call.
 func (s *seen) told() string {
 	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	text := strings.Join(s.got, ", ")
 	s.got = nil
 	return text
