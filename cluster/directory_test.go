@@ -188,3 +188,93 @@ func TestRestart(t *testing.T) {
 		}
 	})
 }
+
+// When a node drains, its buckets are known completely at their new homes at once.
+// Without the comparison of the buckets that moved, their keepers would ask for it, but
+// half a second later.
+func TestDrainIsQuick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 8, 200)
+		for _, name := range []string{"a", "b", "c", "d"} {
+			r.open(r.start(name), 100)
+		}
+		time.Sleep(2 * time.Second)
+		r.nodes["d"].dir.Leave()
+		time.Sleep(300 * time.Millisecond)
+		r.check("drains", 100)
+		for b := range uint16(Buckets) {
+			if home, _ := r.nodes["a"].dir.Homes().Home(b); home == r.nodes["d"].NodeID() {
+				t.Fatal("a node that drains is a home")
+			}
+		}
+	})
+}
+
+// What was sent while the network lost it is known soon after, although no node was
+// missed.
+func TestLossIsQuick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 9, 200)
+		r.net.Drop = func(string, string, []byte) bool { return r.lossy() }
+		for _, name := range []string{"a", "b", "c"} {
+			r.start(name)
+		}
+		time.Sleep(2 * time.Second)
+		r.losing.Store(true)
+		for _, n := range r.nodes {
+			r.open(n, 50)
+		}
+		time.Sleep(200 * time.Millisecond)
+		r.losing.Store(false)
+		time.Sleep(time.Second)
+		r.check("after", 100)
+	})
+}
+
+// A keeper that took a holder for gone, while the holder noticed nothing, asks it for
+// what it has. Without that, the comparison every 30 s would find it.
+func TestForgottenHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 6, 100)
+		for _, name := range []string{"a", "b", "c"} {
+			r.open(r.start(name), 100)
+		}
+		time.Sleep(2 * time.Second)
+		a, b := r.nodes["a"], r.nodes["b"]
+		before := a.dir.Stats()
+		a.members.mu.Lock()
+		a.members.nodes[b.NodeID()].heard = time.Now().Add(-time.Minute)
+		a.members.mu.Unlock()
+		a.members.sweep(time.Now())
+		time.Sleep(beacon / 4)
+		if kept := a.dir.Stats().Kept; kept >= before.Kept {
+			t.Errorf("a keeps %d sessions after b was gone, and kept %d before", kept, before.Kept)
+		}
+		time.Sleep(2 * time.Second)
+		r.check("after", 100)
+	})
+}
+
+// Beyond MaxSessions nothing is entered, answers name the holder, and no node asks
+// again and again.
+func TestFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 7, 1000)
+		a, b := r.start("a"), r.start("b")
+		time.Sleep(time.Second)
+		for i := range 1<<16 + 100 {
+			r.openFor(b, fmt.Sprint(i))
+		}
+		time.Sleep(5 * time.Second)
+		sa, sb := a.dir.Stats(), b.dir.Stats()
+		if sb.Own != 1<<16 || sb.Refused != 100 || sa.Kept != 1<<16 {
+			t.Errorf("b has %d sessions, %d refused; a keeps %d; want 65536, 100, 65536", sb.Own, sb.Refused, sa.Kept)
+		}
+		r.openFor(a, "one more")
+		time.Sleep(5 * time.Second)
+		sa = a.dir.Stats()
+		if sa.Refused != 1 || sa.Kept != 1<<16 {
+			t.Errorf("a keeps %d, refused %d", sa.Kept, sa.Refused)
+		}
+	})
+}
