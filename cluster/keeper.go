@@ -82,7 +82,6 @@ func (d *Directory) rehome() (gone []lost) {
 	}
 	for _, c := range d.changes {
 		if l := d.member(c); len(l.sessions) > 0 {
-			d.stats.Gone += uint64(len(l.sessions))
 			gone = append(gone, l)
 		}
 	}
@@ -153,6 +152,9 @@ func (d *Directory) kick(node uint32) {
 func (d *Directory) forget(h *holder, wanted bool) (had []GoneSession) {
 	s := d.store
 	for b := range uint16(Buckets) {
+		if wanted {
+			d.stats.Gone += uint64(s.lists[keyOf(h.index, b)].count)
+		}
 		if wanted && len(d.onGone) > 0 {
 			s.eachOf(h.index, b, func(e *entry) {
 				had = append(had, GoneSession{string(s.uids.Get(e.uid)), s.session(e)})
