@@ -9,6 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"belfry/message"
+	"belfry/offheap"
 )
 
 // Three nodes know where users are, whoever is asked.
@@ -118,6 +121,67 @@ func TestGone(t *testing.T) {
 			t.Errorf("told of %d sessions of b; it had %d", len(got), len(want))
 		}
 		r.check("after", 100)
+	})
+}
+
+// A keeper without room says whose sessions it lacks, and does not ask for them again
+// and again; when there is room it gets them.
+func TestKeeperFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 10, 1000)
+		a, b := r.start("a"), r.start("b")
+		time.Sleep(time.Second)
+		a.dir.opt.MaxSessions = 300
+		a.dir.store.close()
+		var err error
+		if a.dir.store, err = newStore(new(offheap.Owners).Owner("x"), 300); err != nil {
+			t.Fatal(err)
+		}
+		var keys []message.SessionKey
+		for i := range 400 {
+			keys = append(keys, r.openFor(b, fmt.Sprint(i)))
+		}
+		time.Sleep(time.Second)
+		before := b.dir.Stats().Restated
+		time.Sleep(2 * time.Minute)
+		if again := b.dir.Stats().Restated - before; again != 0 || a.dir.Stats().Kept != 300 {
+			t.Errorf("%d buckets were announced again; a keeps %d", again, a.dir.Stats().Kept)
+		}
+		incomplete := 0
+		for i := range 400 {
+			var silent *IncompleteError
+			if _, err := a.dir.Where(context.Background(), fmt.Sprint(i)); errors.As(err, &silent) && silent.Silent[0] == "b" {
+				incomplete++
+			}
+		}
+		if incomplete == 0 {
+			t.Error("no answer of a full keeper is incomplete")
+		}
+		for i, key := range keys[:200] {
+			b.dir.Closed(fmt.Append(nil, i), key)
+			delete(b.truth, key)
+		}
+		time.Sleep(3 * time.Second)
+		r.checkKept("with room again")
+	})
+}
+
+// A node that has said that it left is not told of, whatever it forgot to close.
+func TestLeftIsNotGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 11, 100)
+		for _, name := range []string{"a", "b"} {
+			r.open(r.start(name), 50)
+		}
+		time.Sleep(2 * time.Second)
+		b := r.nodes["b"]
+		b.Close()
+		r.stop("b", true)
+		time.Sleep(time.Second)
+		a := r.nodes["a"]
+		if s := a.dir.Stats(); s.Gone != 0 || s.Kept != 0 || len(a.gone["b"]) != 0 {
+			t.Errorf("%d sessions gone, %d kept, told of %d", s.Gone, s.Kept, len(a.gone["b"]))
+		}
 	})
 }
 
@@ -262,19 +326,23 @@ func TestFull(t *testing.T) {
 		r := newRig(t, 7, 1000)
 		a, b := r.start("a"), r.start("b")
 		time.Sleep(time.Second)
-		for i := range 1<<16 + 100 {
+		const room = 1 << 16
+		for i := range 100 {
+			r.openFor(a, fmt.Sprint("of a ", i))
+		}
+		time.Sleep(time.Second) // b keeps them
+		for i := range room {
 			r.openFor(b, fmt.Sprint(i))
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(10 * time.Second)
 		sa, sb := a.dir.Stats(), b.dir.Stats()
-		if sb.Own != 1<<16 || sb.Refused != 100 || sa.Kept != 1<<16 {
-			t.Errorf("b has %d sessions, %d refused; a keeps %d; want 65536, 100, 65536", sb.Own, sb.Refused, sa.Kept)
+		if sb.Own != room-100 || sb.Refused != 100 || sa.Kept != room-100 {
+			t.Errorf("b has %d sessions, %d refused; a keeps %d", sb.Own, sb.Refused, sa.Kept)
 		}
 		r.openFor(a, "one more")
-		time.Sleep(5 * time.Second)
 		sa = a.dir.Stats()
-		if sa.Refused != 1 || sa.Kept != 1<<16 {
-			t.Errorf("a keeps %d, refused %d", sa.Kept, sa.Refused)
+		if sa.Own+sa.Kept != room || sa.Refused == 0 {
+			t.Errorf("a knows %d sessions, %d refused", sa.Own+sa.Kept, sa.Refused)
 		}
 	})
 }
