@@ -85,27 +85,8 @@ func (r *rig) step(nodes, sessions int) (name string) {
 			r.stop(n.Name(), true)
 			churn()
 			return "kill " + n.Name()
-		case 3: // a split that is noticed
-			part := r.split(1 + r.rand.IntN(len(r.nodes)-1))
-			churn()
-			time.Sleep(settle)
-			r.check("split", 20)
-			churn()
-			r.heal(part)
-			return "split"
-		case 4: // a split that is shorter than a lease
-			part := r.split(1 + r.rand.IntN(len(r.nodes)-1))
-			churn()
-			time.Sleep(time.Duration(r.rand.IntN(400)) * time.Millisecond)
-			r.heal(part)
-			return "short split"
-		case 5: // a node whose connection breaks
-			n := any()
-			n.bus.Cut()
-			churn()
-			time.Sleep(time.Duration(r.rand.IntN(1000)) * time.Millisecond)
-			n.bus.Heal()
-			return "cut " + n.Name()
+		case 3, 4, 5:
+			return r.disturb(churn)
 		case 6:
 			r.losing.Store(true)
 			for range 5 {
@@ -115,6 +96,35 @@ func (r *rig) step(nodes, sessions int) (name string) {
 			r.losing.Store(false)
 			return "loss"
 		}
+	}
+}
+
+// disturb takes nodes from each other for a while.
+func (r *rig) disturb(churn func()) (name string) {
+	short := time.Duration(r.rand.IntN(400)) * time.Millisecond // of a lease of 500 ms
+	part := r.rand.IntN(len(r.nodes)-1) + 1
+	switch r.rand.IntN(3) {
+	case 0: // a split that is noticed
+		nodes := r.split(part)
+		churn()
+		time.Sleep(settle)
+		r.check("split", 20)
+		churn()
+		r.heal(nodes)
+		return "split"
+	case 1:
+		nodes := r.split(part)
+		churn()
+		time.Sleep(short)
+		r.heal(nodes)
+		return "short split"
+	default: // the connection of a node breaks
+		n := r.nodes[r.names()[part]]
+		n.bus.Cut()
+		churn()
+		time.Sleep(2 * short)
+		n.bus.Heal()
+		return "cut " + n.Name()
 	}
 }
 

@@ -62,14 +62,9 @@ func TestStoreModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.close()
-		type session struct {
-			uid    string
-			holder uint16
-			key    message.SessionKey
-		}
-		truth := make(map[session]bool)
-		one := rapid.Custom(func(t *rapid.T) session {
-			return session{fmt.Sprint("u", rapid.IntRange(0, 5).Draw(t, "uid")), uint16(rapid.IntRange(0, 2).Draw(t, "holder")), testKey(rapid.Uint64Range(0, 8).Draw(t, "key"))}
+		truth := make(map[stored]bool)
+		one := rapid.Custom(func(t *rapid.T) stored {
+			return stored{fmt.Sprint("u", rapid.IntRange(0, 5).Draw(t, "uid")), uint16(rapid.IntRange(0, 2).Draw(t, "holder")), testKey(rapid.Uint64Range(0, 8).Draw(t, "key"))}
 		})
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
@@ -97,40 +92,49 @@ func TestStoreModel(t *testing.T) {
 					}
 				}
 			},
-			"": func(t *rapid.T) {
-				if s.entries.Len() != len(truth) {
-					t.Fatalf("%d sessions; want %d", s.entries.Len(), len(truth))
-				}
-				want := make(map[listKey]list)
-				for x := range truth {
-					at := keyOf(x.holder, bucketOf([]byte(x.uid)))
-					l := want[at]
-					e := entry{key: x.key}
-					l.count, l.sum = l.count+1, l.sum+e.digest()
-					want[at] = l
-					found := 0
-					s.each([]byte(x.uid), func(e *entry) {
-						if e.key == x.key && e.holder == x.holder {
-							found++
-						}
-					})
-					if found != 1 {
-						t.Fatalf("%v found %d times", x, found)
-					}
-				}
-				if len(want) != len(s.lists) {
-					t.Fatalf("%d lists; want %d", len(s.lists), len(want))
-				}
-				for at, l := range s.lists {
-					walked := 0
-					s.eachOf(uint16(at>>12), uint16(at&(Buckets-1)), func(*entry) { walked++ })
-					if w := want[at]; w.count != l.count || w.sum != l.sum || walked != int(l.count) {
-						t.Fatalf("list %+v, %d sessions in it; want %+v", l, walked, w)
-					}
-				}
-			},
+			"": func(t *rapid.T) { checkStore(t, s, truth) },
 		})
 	})
+}
+
+// stored is a session of the model.
+type stored struct {
+	uid    string
+	holder uint16
+	key    message.SessionKey
+}
+
+func checkStore(t *rapid.T, s *store, truth map[stored]bool) {
+	if s.entries.Len() != len(truth) {
+		t.Fatalf("%d sessions; want %d", s.entries.Len(), len(truth))
+	}
+	want := make(map[listKey]list)
+	for x := range truth {
+		at := keyOf(x.holder, bucketOf([]byte(x.uid)))
+		l := want[at]
+		e := entry{key: x.key}
+		l.count, l.sum = l.count+1, l.sum+e.digest()
+		want[at] = l
+		found := 0
+		s.each([]byte(x.uid), func(e *entry) {
+			if e.key == x.key && e.holder == x.holder {
+				found++
+			}
+		})
+		if found != 1 {
+			t.Fatalf("%v found %d times", x, found)
+		}
+	}
+	if len(want) != len(s.lists) {
+		t.Fatalf("%d lists; want %d", len(s.lists), len(want))
+	}
+	for at, l := range s.lists {
+		walked := 0
+		s.eachOf(uint16(at>>12), uint16(at&(Buckets-1)), func(*entry) { walked++ })
+		if w := want[at]; w.count != l.count || w.sum != l.sum || walked != int(l.count) {
+			t.Fatalf("list %+v, %d sessions in it; want %+v", l, walked, w)
+		}
+	}
 }
 
 // A body is taken apart only between items, and each item is read as it was written.
