@@ -20,6 +20,7 @@ type beacon struct {
 	instance string // different for each process
 	round    uint64 // counts the node's beacons from 1
 	maxEpoch uint64 // streams with a larger epoch began after this beacon
+	status   Status // from the headers of a beacon that was received
 	entries  []beaconEntry
 }
 

@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"context"
+	"time"
 
 	"belfry/message"
 )
@@ -103,6 +104,10 @@ type ControlBus interface {
 	Peers() []Peer
 	// Alone reports whether no other node can exist.
 	Alone() bool
+	// Beacon publishes a beacon soon, and not only when the next one is due.
+	Beacon()
+	// Lease returns the silence after which a node is not among Peers.
+	Lease() time.Duration
 }
 
 // ControlReceiver is told what a ControlBus receives. Its methods are called from
@@ -115,4 +120,8 @@ type ControlReceiver interface {
 	// Up says that the connection is there, for the first time or again, and
 	// that control messages arrive.
 	Up()
+	// Status returns what the next beacon says of this node.
+	Status() Status
+	// Heard takes what a beacon says of another node, after PeerUp.
+	Heard(s Sighting)
 }

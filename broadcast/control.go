@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,8 +32,8 @@ type Handler func(ctx context.Context, from Peer, body []byte) (answer []byte, e
 // state to be the same on all nodes asks for it when OnPeer says that a node is
 // there.
 //
-// Handle and OnPeer are called before Node.Start, the other methods by any
-// goroutine.
+// Handle, OnPeer, OnBeacon and Describe are called before Node.Start, the other
+// methods by any goroutine.
 type Control struct {
 	bus    ControlBus
 	self   Peer
@@ -43,8 +44,13 @@ type Control struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // goroutines of kinds
 
-	kinds  map[string]*kind // not changed after Node.Start
-	onPeer []func(Peer)     // not changed after Node.Start
+	kinds    map[string]*kind // this group is not changed after Node.Start
+	onPeer   []func(Peer)
+	onBeacon []func(Sighting)
+	describe func(*Status) // nil: nothing
+	instance string        // of this process
+
+	presence atomic.Uint32 // a Presence
 
 	mu    sync.Mutex // guards this group; held for a few assignments
 	asked map[uint64]*question
@@ -96,9 +102,9 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return "node " + e.Node + ": " + e.Detail }
 
-func newControl(bus ControlBus, self Peer, log *zap.Logger, faults *faults, count *counters) *Control {
+func newControl(bus ControlBus, self Peer, instance string, log *zap.Logger, faults *faults, count *counters) *Control {
 	c := &Control{
-		bus: bus, self: self, log: sampled(log), faults: faults, count: count,
+		bus: bus, self: self, instance: instance, log: sampled(log), faults: faults, count: count,
 		kinds: make(map[string]*kind), asked: make(map[uint64]*question), ref: rand.Uint64(),
 	}
 	c.stop, c.cancel = context.WithCancel(context.Background())
@@ -133,8 +139,10 @@ func (c *Control) start() {
 	c.bus.StartControl(c)
 }
 
-// close ends every goroutine and every wait for an answer.
+// close ends every goroutine and every wait for an answer. The last beacon, which
+// the bus sends when it closes, says that the node has left.
 func (c *Control) close() {
+	c.presence.Store(uint32(Left))
 	c.cancel()
 	c.wg.Wait()
 }

@@ -24,6 +24,8 @@ type wireTap struct {
 func (b *wireTap) StartControl(ControlReceiver) {}
 func (b *wireTap) Peers() []Peer                { return b.peers }
 func (b *wireTap) Alone() bool                  { return false }
+func (b *wireTap) Beacon()                      {}
+func (b *wireTap) Lease() time.Duration         { return time.Minute }
 
 func (b *wireTap) PublishControl(p []byte) error {
 	m, err := parseControl(p)
@@ -47,7 +49,7 @@ var self, other, third = Peer{1, "self"}, Peer{2, "other"}, Peer{3, "third"}
 // tapped returns a Control of the node self that runs.
 func tapped(t *testing.T, handlers map[string]Handler) (*Control, *wireTap, *counters) {
 	bus, count := &wireTap{peers: []Peer{other, third}}, new(counters)
-	c := newControl(bus, self, zap.NewNop(), newFaults(zap.NewNop(), new(atomic.Uint64)), count)
+	c := newControl(bus, self, "", zap.NewNop(), newFaults(zap.NewNop(), new(atomic.Uint64)), count)
 	for name, h := range handlers {
 		c.Handle(name, h)
 	}

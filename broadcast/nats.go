@@ -43,6 +43,7 @@ type NATS struct {
 
 	commands chan *nats.Msg // control messages for Control: pushes cannot delay them
 	control  ControlReceiver
+	started  atomic.Pointer[ControlReceiver] // the same as control, for the sender; nil before StartControl
 	count    counters
 	faults   *faults
 
@@ -69,11 +70,7 @@ type NATS struct {
 
 // openNATS connects to NATS. It starts the embedded server first if there are no
 // URLs.
-func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, error) {
-	instance, err := newInstance()
-	if err != nil {
-		return nil, err
-	}
+func openNATS(o Options, id uint32, instance string, start time.Time, ids *identity) (_ *NATS, err error) {
 	b := &NATS{
 		opt: o, id: id, self: nodeSubject(id), ids: ids, log: sampled(o.Log),
 		box:  newOutbox(o.OutboxMessages, o.OutboxBytes),
@@ -82,7 +79,7 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 	}
 	b.faults = newFaults(o.Log, &b.count.faults)
 	b.conditionLog.bus = b
-	b.sender = &sender{bus: b, numbers: newNumbers(start), instance: instance, wake: make(chan struct{}, 1)}
+	b.sender = &sender{bus: b, numbers: newNumbers(start), instance: instance, wake: make(chan struct{}, 1), due: make(chan struct{}, 1), ended: make(chan struct{})}
 	b.interest = newInterest(b, instance, start)
 	b.receiver = &receiver{
 		bus: b, instance: instance, recent: newRecent(),
@@ -93,7 +90,10 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 		},
 		roster: newRoster(id, o.Beacon, start, b.log, &b.count.peers),
 	}
-	b.receiver.roster.up = func(p Peer) { b.control.PeerUp(p) }
+	b.receiver.roster.up = func(p Peer) {
+		b.Beacon() // so that the other node need not wait to learn of this one
+		b.control.PeerUp(p)
+	}
 	if len(o.URLs) == 0 {
 		if b.server, err = startServer(&b.opt, instance); err != nil {
 			return nil, err
@@ -110,12 +110,10 @@ func openNATS(o Options, id uint32, start time.Time, ids *identity) (*NATS, erro
 }
 
 // newInstance returns a name for this process that no other process has.
-func newInstance() (string, error) {
+func newInstance() string {
 	var r [6]byte
-	if _, err := rand.Read(r[:]); err != nil {
-		return "", fmt.Errorf("random instance name: %w", err)
-	}
-	return hex.EncodeToString(r[:]), nil
+	rand.Read(r[:]) // never fails
+	return hex.EncodeToString(r[:])
 }
 
 // sampled returns a logger that writes the first 5 equal lines of each second,
@@ -354,6 +352,7 @@ func (b *NATS) Drain(ctx context.Context) error {
 func (b *NATS) Close() error {
 	b.box.closeFor("stopping")
 	close(b.stop)
+	b.sayLeft()
 	b.nc.Close() // this also ends every wait for a PONG
 	b.connected.Store(false)
 	b.setConnectErr(errors.New("closed"))
@@ -366,11 +365,11 @@ func (b *NATS) Close() error {
 
 // JoinUser implements Interest.
 func (b *NATS) JoinUser(uid []byte, w Waiter, token uint64) bool {
-	return b.interest.joinUser(userBucketOf(uid), w, token)
+	return b.interest.joinUser(UserBucketOf(uid), w, token)
 }
 
 // LeaveUser implements Interest.
-func (b *NATS) LeaveUser(uid []byte) { b.interest.leaveUser(userBucketOf(uid)) }
+func (b *NATS) LeaveUser(uid []byte) { b.interest.leaveUser(UserBucketOf(uid)) }
 
 // JoinTopic implements Interest.
 func (b *NATS) JoinTopic(topic []byte, w Waiter, token uint64) bool {

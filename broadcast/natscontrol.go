@@ -3,6 +3,7 @@ package broadcast
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -19,6 +20,7 @@ func isControl(subject string) bool {
 // StartControl implements ControlBus.
 func (b *NATS) StartControl(r ControlReceiver) {
 	b.control = r
+	b.started.Store(&r)
 	b.wg.Add(1)
 	go b.receiveControl()
 }
@@ -66,6 +68,28 @@ func (b *NATS) publishControl(subject string, p []byte) error {
 		return fmt.Errorf("NATS: %w", err)
 	}
 	return nil
+}
+
+// Beacon implements ControlBus.
+func (b *NATS) Beacon() { wakeUp(b.sender.due) }
+
+// Lease implements ControlBus.
+func (b *NATS) Lease() time.Duration { return b.receiver.roster.timeout() }
+
+// leftWait is how long Close waits for the last beacon, which says that the node
+// has left. Without it the others notice when the lease is over.
+const leftWait = 500 * time.Millisecond
+
+// sayLeft waits until the sender has published its last beacon, and NATS has it.
+func (b *NATS) sayLeft() {
+	if b.Alone() || b.started.Load() == nil || !b.connected.Load() {
+		return
+	}
+	select {
+	case <-b.sender.ended:
+		_ = b.nc.FlushTimeout(leftWait)
+	case <-time.After(leftWait): // it waits for a server that is slow or dead
+	}
 }
 
 // Peers implements ControlBus.

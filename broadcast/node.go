@@ -56,14 +56,15 @@ func Open(o Options) (*Node, error) {
 		overloadWait: o.OverloadWait,
 	}
 	n.faults = newFaults(o.Log, &n.count.faults)
+	instance := newInstance()
 	if n.bus = o.Bus; n.bus == nil {
-		bus, err := openNATS(o, id, start, n.ids)
+		bus, err := openNATS(o, id, instance, start, n.ids)
 		if err != nil {
 			return nil, err
 		}
 		n.bus, n.nats = bus, bus
 	}
-	n.control = newControl(n.bus, Peer{id, o.NodeName}, o.Log, n.faults, &n.count)
+	n.control = newControl(n.bus, Peer{id, o.NodeName}, instance, o.Log, n.faults, &n.count)
 	return n, nil
 }
 

@@ -336,6 +336,8 @@ func (b *stubBus) PublishControl([]byte) error      { return nil }
 func (b *stubBus) SendControl(uint32, []byte) error { return nil }
 func (b *stubBus) Peers() []Peer                    { return nil }
 func (b *stubBus) Alone() bool                      { return true }
+func (b *stubBus) Beacon()                          {}
+func (b *stubBus) Lease() time.Duration             { return time.Second }
 
 // For every target, the local sessions and the bus see the same order, whatever
 // the interleaving.

@@ -43,6 +43,7 @@ type roster struct {
 type rosterView struct {
 	present []Peer    // sorted by name
 	unheard []unheard // sorted by name
+	lost    time.Time // when the node was last heard that was lost last; zero for none
 }
 
 // unheard is a node whose beacons other nodes receive and this node does not.
@@ -62,6 +63,7 @@ type peer struct {
 	name          string
 	instance      string
 	present       bool
+	left          bool      // it said so: it was not lost
 	heard         time.Time // when its last beacon came; zero for none
 	reported      time.Time // when it was last in another node's list
 	reportedSince time.Time // since when it has been in others' lists without being heard
@@ -107,6 +109,10 @@ func (r *roster) onBeacon(b *beacon, now time.Time) {
 	if p == nil {
 		return
 	}
+	if b.status.Presence == Left {
+		r.onLeft(b, p, now)
+		return
+	}
 	event := ""
 	switch {
 	case p.present && p.instance != b.instance:
@@ -118,7 +124,7 @@ func (r *roster) onBeacon(b *beacon, now time.Time) {
 		event = "peer is back"
 	}
 	silent := now.Sub(p.heard)
-	p.name, p.instance, p.heard, p.present = b.name, b.instance, now, true
+	p.name, p.instance, p.heard, p.present, p.left = b.name, b.instance, now, true, false
 	p.reported = time.Time{}
 	if event == "" {
 		return
@@ -132,6 +138,17 @@ func (r *roster) onBeacon(b *beacon, now time.Time) {
 	if r.up != nil {
 		r.up(Peer{b.node, b.name})
 	}
+}
+
+// onLeft records the last beacon of a node. One of an earlier process of the node
+// says nothing of the present one.
+func (r *roster) onLeft(b *beacon, p *peer, now time.Time) {
+	if !p.present || p.instance != b.instance {
+		return
+	}
+	p.present, p.left, p.heard = false, true, now
+	r.publish(now)
+	r.log.Info("peer left", zap.String("peer", p.name), zap.String("id", nodeString(b.node)), zap.Int64("peers", r.count.Load()))
 }
 
 // onPeerList records which nodes another node hears.
@@ -179,6 +196,9 @@ const peerForget = time.Hour
 func (r *roster) publish(now time.Time) {
 	v := &rosterView{}
 	for id, p := range r.nodes {
+		if !p.present && !p.left && p.heard.After(v.lost) {
+			v.lost = p.heard
+		}
 		switch {
 		case p.present:
 			v.present = append(v.present, Peer{id, p.name})

@@ -136,9 +136,15 @@ func (r *receiver) beacon(m *nats.Msg, now time.Time) {
 		r.malformed(m, err)
 		return
 	}
+	b.status.Instance = b.instance
+	if err := b.status.readHeader(m.Header); err != nil {
+		r.malformed(m, err)
+		return
+	}
 	if b.node != r.bus.id {
 		r.roster.onBeacon(b, now)
 		r.gaps.onBeacon(b, now)
+		r.bus.control.Heard(Sighting{Peer{b.node, b.name}, b.status})
 		return
 	}
 	// With NoEcho a node does not receive its own beacons, so another process

@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +33,8 @@ type sender struct {
 	sinceList int    // intervals since the last list of peers
 	batch     []part
 	wake      chan struct{} // capacity 1: the connection changed
+	due       chan struct{} // capacity 1: a beacon is due now
+	ended     chan struct{} // closed when run has ended
 
 	connection uint64 // number of the last connection seen
 	inspected  inspection
@@ -40,6 +43,8 @@ type sender struct {
 
 func (s *sender) run() {
 	defer s.bus.wg.Done()
+	defer close(s.ended)
+	defer s.beaconNow() // by then it says that the node has left
 	ticks, stop := s.bus.opt.clock.tick(s.bus.opt.Beacon)
 	defer stop()
 	s.inspect()
@@ -55,6 +60,9 @@ func (s *sender) run() {
 		case now := <-ticks:
 			s.tick(now)
 			continue
+		case <-s.due:
+			s.beaconNow()
+			continue
 		default:
 		}
 		if len(s.batch) > 0 {
@@ -67,6 +75,8 @@ func (s *sender) run() {
 			s.inspect()
 		case now := <-ticks:
 			s.tick(now)
+		case <-s.due:
+			s.beaconNow()
 		case <-s.bus.stop:
 			return
 		}
@@ -226,6 +236,26 @@ func (s *sender) release(done []part) {
 // take a third of a core in total.
 func idleBeacons(peers int64) int { return 5 + int(peers/5) }
 
+// missingFor is how long nodes send a beacon in each interval after one of them was
+// lost, so that the end of a split is noticed within an interval and not only with
+// the next idle beacon.
+const missingFor = 10 * time.Minute
+
+// quiet reports whether no beacon is due at this tick.
+func (s *sender) quiet(now time.Time) bool {
+	return len(s.numbers.fresh) == 0 && s.round > 0 && s.idle < idleBeacons(s.bus.count.peers.Load()) &&
+		now.Sub(s.bus.receiver.roster.view.Load().lost) > missingFor
+}
+
+// beaconNow publishes a beacon at once.
+func (s *sender) beaconNow() {
+	if s.round == 0 || s.bus.Alone() {
+		return // the first one comes with the first tick
+	}
+	s.idle = math.MaxInt32
+	s.beacon(s.bus.opt.clock.now())
+}
+
 // beacon publishes a beacon with the streams that have messages since the last
 // one. Without a connection it does nothing: the next beacon has these streams.
 func (s *sender) beacon(now time.Time) {
@@ -234,7 +264,7 @@ func (s *sender) beacon(now time.Time) {
 	if !s.bus.nc.IsConnected() {
 		return
 	}
-	if s.idle++; len(s.numbers.fresh) == 0 && s.idle < idleBeacons(s.bus.count.peers.Load()) && s.round > 0 {
+	if s.idle++; s.quiet(now) {
 		return
 	}
 	s.idle = 0
@@ -243,20 +273,31 @@ func (s *sender) beacon(now time.Time) {
 		round: s.round + 1, maxEpoch: s.numbers.epoch,
 	}
 	s.round++
-	part := b.appendHead(nil)
+	part, header := b.appendHead(nil), s.statusHeader()
 	head := len(part)
 	for _, st := range s.numbers.fresh {
 		if len(part) > beaconPart {
-			if s.bus.nc.Publish(subjectBeacon, part) != nil {
+			if s.bus.nc.PublishMsg(&nats.Msg{Subject: subjectBeacon, Header: header, Data: part}) != nil {
 				return
 			}
 			part = append([]byte(nil), part[:head]...)
 		}
 		part = appendEntry(part, beaconEntry{st.subject, st.epoch, st.announced, st.last})
 	}
-	if s.bus.nc.Publish(subjectBeacon, part) == nil {
+	if s.bus.nc.PublishMsg(&nats.Msg{Subject: subjectBeacon, Header: header, Data: part}) == nil {
 		s.numbers.announced()
 	}
+}
+
+// statusHeader returns the headers of a beacon, nil if NATS does not support any or
+// the node has not started.
+func (s *sender) statusHeader() nats.Header {
+	control := s.bus.started.Load()
+	if control == nil || !s.bus.nc.HeadersSupported() {
+		return nil
+	}
+	status := (*control).Status()
+	return status.header()
 }
 
 // sendPeers publishes the list of nodes that this node hears, if it can together

@@ -30,8 +30,8 @@ const userBuckets = 4096
 // uid modulo 4096. Pushes to the user go to the subject of this user bucket.
 func UserBucket(uid string) uint16 { return uint16(crc32.ChecksumIEEE([]byte(uid)) % userBuckets) }
 
-// userBucketOf is UserBucket for borrowed bytes; it does not allocate.
-func userBucketOf(uid []byte) uint16 { return uint16(crc32.ChecksumIEEE(uid) % userBuckets) }
+// UserBucketOf is UserBucket for borrowed bytes; it does not allocate.
+func UserBucketOf(uid []byte) uint16 { return uint16(crc32.ChecksumIEEE(uid) % userBuckets) }
 
 // NodeID returns the id of the node with that name: the FNV-1a 32 hash of the name.
 func NodeID(name string) uint32 {

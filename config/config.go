@@ -34,6 +34,7 @@ type Config struct {
 	Fanout   Fanout    `yaml:"fanout" doc:"How a message is sent to the connections of a shard."`
 	API      API       `yaml:"api" doc:"The HTTP API for backends, with health and metrics."`
 	Gateway  Gateway   `yaml:"gateway" doc:"Messages of clients, and news of their sessions, as HTTP calls to backends."`
+	Cluster  Cluster   `yaml:"cluster" doc:"What the nodes of a cluster know of each other's users; docs/cluster.md explains it."`
 	NATS     NATS      `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
 	Shutdown Shutdown  `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
 	Log      Log       `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`

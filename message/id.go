@@ -81,6 +81,41 @@ func (n SID) Compare(other SID) int {
 	return cmp.Or(cmp.Compare(n.Node, other.Node), cmp.Compare(n.Shard, other.Shard), cmp.Compare(uint32(n.Conn), uint32(other.Conn)))
 }
 
+// SessionKey is a session id without its node, as bytes: half as long as the id.
+type SessionKey [idBytes - 4]byte
+
+// SplitSID takes a session id apart, or returns a *FieldError if sid does not have the
+// form of one. It does not verify the hash.
+func SplitSID(sid string) (node uint32, k SessionKey, err error) {
+	n, mac, err := decodeID(sid)
+	if err != nil {
+		return 0, k, err
+	}
+	b := n.bytes()
+	binary.BigEndian.PutUint64(b[14:], mac)
+	copy(k[:2], b[:2])
+	copy(k[2:], b[6:])
+	return n.Node, k, nil
+}
+
+// SID is the reverse of SplitSID.
+func (k SessionKey) SID(node uint32) string {
+	var b [idBytes]byte
+	copy(b[:2], k[:2])
+	binary.BigEndian.PutUint32(b[2:], node)
+	copy(b[6:], k[2:])
+	return idEncoding.EncodeToString(b[:])
+}
+
+// Key returns the session id of n, made with key, without its node.
+func (n SID) Key(key *[32]byte) (k SessionKey) {
+	b := n.bytes()
+	copy(k[:2], b[:2])
+	copy(k[2:10], b[6:14])
+	binary.BigEndian.PutUint64(k[10:], highwayhash.Sum64(b[:14], key[:]))
+	return k
+}
+
 // CheckSID returns a *FieldError unless sid has the form of a session id. It
 // does not verify the hash.
 func CheckSID(sid string) error {

@@ -19,6 +19,7 @@ type Values struct {
 	Deflate  Deflate  `group:"Compression"`
 	Shards   Shards   `group:"Shards and memory"`
 	Bus      Bus      `group:"The bus"`
+	Cluster  Cluster  `group:"The cluster"`
 	HTTP     HTTP     `group:"The HTTP API"`
 	Gateway  Gateway  `group:"The gateway"`
 	Log      Log      `group:"The log"`
@@ -147,6 +148,19 @@ type Shards struct {
 	Panics      uint64             `metric:"belfry_shard_panics_total" type:"counter" help:"Faults of belfry caught in a shard; each usually cost one connection. The log has the stack."`
 	MailboxFull map[string]uint64  `metric:"belfry_mailbox_full_total" type:"counter" label:"lane" help:"Items that found a shard's mailbox full."`
 	Offheap     map[string]uint64  `metric:"belfry_offheap_bytes" type:"gauge" label:"owner" help:"Memory outside the Go heap by purpose: pages that were used and not given back to the kernel. go_memstats does not include it."`
+}
+
+// Cluster counts what nodes know of each other's users. All are 0 on a node that can
+// have no other.
+type Cluster struct {
+	Sessions  map[string]uint64 `metric:"belfry_cluster_sessions" type:"gauge" label:"of" help:"Sessions of users that this node remembers: its own, and those that it keeps for other nodes."`
+	Pending   uint64            `metric:"belfry_cluster_pending" type:"gauge" help:"User buckets of other nodes that this node keeps and does not know completely yet."`
+	Bodies    uint64            `metric:"belfry_cluster_announcements_total" type:"counter" help:"Announcements of this node's sessions that other nodes confirmed."`
+	Failed    uint64            `metric:"belfry_cluster_announcements_failed_total" type:"counter" help:"Announcements that were not confirmed in time; everything is compared afterwards."`
+	Restated  uint64            `metric:"belfry_cluster_restated_total" type:"counter" help:"User buckets announced as a whole because another node did not have the same."`
+	Lost      uint64            `metric:"belfry_cluster_lost_sessions_total" type:"counter" help:"Sessions of other nodes that this node kept when they were gone without having left."`
+	Asked     uint64            `metric:"belfry_cluster_asked_total" type:"counter" help:"Users about whom other nodes asked this one."`
+	Malformed uint64            `metric:"belfry_cluster_malformed_total" type:"counter" help:"Announcements of other nodes that could not be read."`
 }
 
 // Bus counts messages between nodes.

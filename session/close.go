@@ -31,6 +31,7 @@ type closer struct {
 	decisions *decisions
 	renewals  *renewals
 	events    *eventing
+	changes   *changeFeed
 }
 
 // end closes a session: it sends bye and a close frame, and waits for the peer's
@@ -219,7 +220,8 @@ func (c *closer) unregister(slot uint32, err error) {
 	rec.flags &^= flagSession
 	c.srv.sessions.Add(-1)
 	c.srv.perVariant[rec.variant].Add(-1)
-	c.events.closed(slot, rec) // while it has its user
+	c.changes.closed(slot, rec) // while it has its user, as the next
+	c.events.closed(slot, rec)
 	c.buckets.drop(slot, rec)
 	c.topics.leaveAll(rec)
 	c.grants.drop(rec)

@@ -39,7 +39,11 @@ type Options struct {
 	Authenticator  Authenticator   // nil: &Open{}
 	Interest       Interest        // nil: there is no bus
 	Events         Events          // nil: nobody is told of sessions
-	KeepAgent      bool            // Client.Agent of every session; false: only of those with a route
+	// Changed is told which sessions of users open and close, at most once in a turn of
+	// each shard, on its goroutine: it must neither block nor panic, and p is borrowed
+	// until it returns. nil: nobody is told, and it costs nothing.
+	Changed   func(p Changes)
+	KeepAgent bool // Client.Agent of every session; false: only of those with a route
 
 	LastSeen      time.Duration // how long it is remembered when the last session of a user ended; 0: not at all
 	LastSeenUsers int           // users of whom that is remembered, about; 0: 1<<17; beyond: of others it is forgotten earlier

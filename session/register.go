@@ -211,6 +211,7 @@ func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 	u.ps.Send(slot, poller.Bytes(u.buf), poller.Data)
 	u.ps.Resume(slot)
 	u.heartbeats.arm(slot, rec)
+	u.changes.opened(slot, rec)
 	u.events.opened(slot, rec)
 	if move != nil {
 		u.arrivals.open(slot, rec, move)

@@ -17,6 +17,7 @@ type shard struct {
 	halfOpen halfOpen
 	remotes  remotes
 	eventing eventing // what Options.Events is told, at every step
+	changes  changeFeed
 
 	// What clients send.
 	receiver    receiver
@@ -75,11 +76,12 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.calls.env = h.env
 	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers, renewals: &h.renewals}
 	h.pubs.init(&h.env, &h.answers, &h.renewals)
+	h.changes.init(&h.env, &h.users)
 	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
-		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing}
+		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing, changes: &h.changes}
 	h.heartbeats = heartbeats{env: h.env, renewals: &h.renewals, grants: &h.grants, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
 	h.pongs.limit = h.heartbeats.intervals.pong / 2
 	h.commands = commands{env: h.env, events: &h.eventing, renewals: &h.renewals, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
@@ -96,7 +98,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
 	h.upgrader = upgrader{env: h.env, arrivals: &h.arrivals, permissions: &h.permissions, buckets: &h.buckets, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
 		users: &h.users, grants: &h.grants, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
-		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats, events: &h.eventing}
+		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats, events: &h.eventing, changes: &h.changes}
 	if err := h.upgrader.init(); err != nil {
 		return nil, err
 	}
@@ -302,6 +304,7 @@ func (h *shard) OnWork() bool {
 	more = h.buckets.resume() || more
 	more = h.fanout.run() || more
 	h.arrivals.run()
+	h.changes.flush()
 	return more
 }
 
@@ -329,6 +332,7 @@ func (h *shard) OnStop() {
 	h.pubs.stop()
 	h.orders.stop()
 	h.decided.stop()
+	h.changes.flush()
 	h.shutdown.stop()
 	h.arrivals.stop()
 	h.fanout.drop()

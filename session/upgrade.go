@@ -34,6 +34,7 @@ type upgrader struct {
 	refuser     *refuser
 	heartbeats  *heartbeats
 	events      *eventing
+	changes     *changeFeed
 
 	parser     *ws.Parser
 	open       *Open       // the authenticator, if it is this one

@@ -1,7 +1,7 @@
 // Package fakebus is a bus in memory, for tests: a Network stands for NATS, and
 // each node gets a Bus of it. It needs no sockets, so that tests can use virtual
-// time (testing/synctest). A test can make messages late, drop them, and cut nodes
-// off.
+// time (testing/synctest). A test can make messages late, drop them, cut nodes off,
+// and split the network.
 //
 // Every message reaches every other node, as if each was interested in every user
 // and topic. Nothing is lost or reordered unless the test says so.
@@ -26,6 +26,9 @@ type Network struct {
 	// Drop says that a control message is lost. It may be nil, and is not
 	// changed after the first Join.
 	Drop func(from, to string, p []byte) bool
+	// Every is the time between two beacons of a node; 0: beacons come only when a
+	// node starts, is back, or calls Beacon.
+	Every time.Duration
 
 	mu    sync.Mutex // guards buses and the state of each
 	buses []*Bus
@@ -57,6 +60,7 @@ type Bus struct {
 	// Guarded by Network.mu.
 	started, cut, closed bool
 	lost                 bool // the others have noticed that the node is gone
+	side                 int  // nodes reach those on the same side of a split
 }
 
 // delivery is what is on its way to a node: it is given to the node at its time.
@@ -72,7 +76,19 @@ func (n *Network) send(to *Bus, give func()) {
 
 // reaches reports whether messages of b reach other. Network.mu is held.
 func (b *Bus) reaches(other *Bus) bool {
-	return other != b && b.started && other.started && !b.cut && !other.cut && !b.closed && !other.closed
+	return other != b && b.started && other.started && !b.cut && !other.cut && !b.closed && !other.closed && b.side == other.side
+}
+
+// Split puts nodes on a side of the network. Those on different sides, which begin
+// with 0, do not reach each other. Nobody is told: nodes notice that beacons do not
+// come. As with the routes of embedded NATS servers, no node loses its own
+// connection.
+func (n *Network) Split(side int, buses ...*Bus) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, b := range buses {
+		b.side = side
+	}
 }
 
 // Cut makes messages from and to this node get lost. The other nodes, and this
@@ -107,6 +123,40 @@ func (b *Bus) announce() {
 		if b.reaches(other) {
 			b.net.send(other, func() { other.control.PeerUp(b.self) })
 			b.net.send(b, func() { b.control.PeerUp(other.self) })
+			b.show(other)
+			other.show(b)
+		}
+	}
+}
+
+// show sends a beacon of b to other. Network.mu is held.
+func (b *Bus) show(other *Bus) {
+	s := broadcast.Sighting{Peer: b.self, Status: b.control.Status()}
+	b.net.send(other, func() { other.control.Heard(s) })
+}
+
+// Beacon implements broadcast.ControlBus.
+func (b *Bus) Beacon() {
+	b.set(func() {
+		for _, other := range b.net.buses {
+			if b.reaches(other) {
+				b.show(other)
+			}
+		}
+	})
+}
+
+// Lease implements broadcast.ControlBus.
+func (b *Bus) Lease() time.Duration { return max(4*b.net.Every, time.Second) }
+
+// beacons publishes beacons.
+func (b *Bus) beacons() {
+	for {
+		select {
+		case <-time.After(b.net.Every):
+			b.Beacon()
+		case <-b.done:
+			return
 		}
 	}
 }
@@ -118,6 +168,9 @@ func (b *Bus) StartControl(r broadcast.ControlReceiver) { b.control = r }
 func (b *Bus) Start(receive func(*message.Message)) {
 	b.receive = receive
 	b.ended.Go(b.run)
+	if b.net.Every > 0 {
+		b.ended.Go(b.beacons)
+	}
 	b.set(func() {
 		b.started = true
 		b.net.send(b, b.control.Up)
@@ -231,8 +284,13 @@ func (b *Bus) Stats(*broadcast.Stats) {}
 // Drain implements broadcast.Bus.
 func (b *Bus) Drain(context.Context) error { return nil }
 
+// Kill makes the node one that is gone without a word, as after kill -9: nothing
+// comes from it any more, and Close sends no last beacon.
+func (b *Bus) Kill() { b.set(func() { b.closed = true }) }
+
 // Close implements broadcast.Bus.
 func (b *Bus) Close() error {
+	b.Beacon() // it says that the node has left
 	b.set(func() { b.closed = true })
 	close(b.done)
 	b.ended.Wait()

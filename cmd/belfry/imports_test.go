@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"certs":     {},
 	"session":   {"poller", "offheap", "ws", "wire", "message"},
 	"broadcast": {"message", "ticker"},
+	"cluster":   {"broadcast", "message", "offheap", "ticker"},
 	"auth":      {"session", "message", "ws", "webhook"},
 	"presence":  {"broadcast", "message"},
 	"push":      {"broadcast", "presence", "message", "ws", "certs"},

@@ -11,6 +11,7 @@ import (
 	"belfry/bridge"
 	"belfry/broadcast"
 	"belfry/certs"
+	"belfry/cluster"
 	"belfry/config"
 	"belfry/gateway"
 	"belfry/push"
@@ -34,6 +35,7 @@ type options struct {
 	api      push.Options
 	auth     auth.Options
 	gateway  gateway.Options
+	cluster  cluster.Options
 	hooks    hookOptions
 }
 
@@ -64,7 +66,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 		return o, err
 	}
 	defer n.bus.Close()
-	o.auth = authOptions(&cfg, n.log)
+	o.auth, o.cluster = authOptions(&cfg, n.log), clusterOptions(&cfg)
 	if o.gateway, err = n.gatewayOptions(); err != nil {
 		return o, err
 	}

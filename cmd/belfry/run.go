@@ -42,6 +42,7 @@ type belfry struct {
 	gateway     *gateway.Gateway // nil: there are no routes
 	presence    *presence.Reader
 	api         *push.Server
+	directory   *directory // nil: no other node can exist
 	revocations *auth.Revocations
 	sync        *auth.RevocationSync
 	clientCerts *certs.Store   // nil: clients speak no TLS
@@ -84,6 +85,7 @@ func (n *belfry) run(ctx context.Context) error {
 func (n *belfry) delayShutdown(served chan error) {
 	delay := n.cfg.Shutdown.Delay
 	n.stopping.Store(true)
+	n.directory.leave()
 	if delay == 0 {
 		return
 	}
@@ -112,6 +114,9 @@ func (n *belfry) open() (err error) {
 	if err = n.openGateway(); err != nil {
 		return err
 	}
+	if err = n.openDirectory(); err != nil {
+		return err
+	}
 	opt, err := n.sessionOptions()
 	if err != nil {
 		return err
@@ -131,6 +136,9 @@ func (n *belfry) open() (err error) {
 	}
 	n.joinControl()
 	n.bus.Start(local{n.sessions})
+	if n.directory != nil {
+		n.directory.start()
+	}
 	if n.auth != nil {
 		n.auth.Start()
 	}
@@ -157,6 +165,7 @@ func (n *belfry) abandon() error {
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}
+	n.directory.close()
 	return errors.Join(errs...)
 }
 
@@ -172,6 +181,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	n.stopping.Store(true)
+	n.directory.leave()
 	if n.bridge != nil {
 		n.bridge.StopAccepting()
 	}
@@ -199,8 +209,10 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 		n.auth.Close()
 	}
 	n.hooks.close()
+	n.directory.flush(ctx, n.log)
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
+	n.directory.close()
 	n.log.Info("stopped")
 	return errors.Join(errs...)
 }

@@ -31,6 +31,7 @@ func (n *belfry) values() metrics.Values {
 	v.Deflate = deflateValues(n.deflate)
 	v.Shards = shardValues(&st.Poller, n.cfg.Shards, n.memory.Bytes())
 	v.Bus = busValues(&bus)
+	v.Cluster = n.clusterValues(st.Limits)
 	v.HTTP = httpValues(n.api.Stats())
 	v.Gateway = n.gatewayValues(st.Limits)
 	return v

@@ -160,6 +160,9 @@ func (n *belfry) addCalls(o *session.Options) {
 	if n.gateway != nil {
 		o.Events = n.gateway
 	}
+	if n.directory != nil {
+		o.Changed = n.directory.changed
+	}
 	if n.cfg.Upgrade.Health {
 		o.Healthy = n.serves
 	}

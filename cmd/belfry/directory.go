@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"belfry/broadcast"
+	"belfry/cluster"
+	"belfry/config"
+	"belfry/message"
+	"belfry/metrics"
+	"belfry/session"
+)
+
+// directory joins the shards with the cluster's directory. A shard must not wait for
+// the lock of a cluster.Directory, so a goroutine takes what has changed.
+type directory struct {
+	members *cluster.Members
+	*cluster.Directory
+	wake  chan struct{} // capacity 1: queue is not empty
+	ended sync.WaitGroup
+	stop  context.CancelFunc // nil: not started
+
+	mu    sync.Mutex // guards queue; held for a copy
+	queue session.Changes
+}
+
+func clusterOptions(c *config.Config) cluster.Options {
+	most := c.Cluster.MaxSessions
+	if most == 0 {
+		most = min(4*c.MaxConnections, 1<<28)
+	}
+	return cluster.Options{MaxSessions: most}
+}
+
+// openDirectory makes the directory, unless no other node can exist. It is called
+// before the bus starts.
+func (n *belfry) openDirectory() (err error) {
+	control := n.bus.Control()
+	control.Describe(func(s *broadcast.Status) {
+		s.Version = beaconVersion()
+		if n.sessions != nil { // nil before the bus starts
+			s.Load = uint64(max(n.sessions.Stats().Sessions, 0))
+		}
+	})
+	if control.Alone() {
+		return nil
+	}
+	d := &directory{wake: make(chan struct{}, 1)}
+	log := n.log.Named("cluster")
+	if d.members, err = cluster.NewMembers(cluster.MembersOptions{Control: control, Beacon: n.cfg.NATS.Beacon, Log: log}); err != nil {
+		return err
+	}
+	o := clusterOptions(n.cfg)
+	o.Control, o.Members, o.Memory, o.Log = control, d.members, &n.memory, log
+	if d.Directory, err = cluster.NewDirectory(o); err != nil {
+		return addressSpace(err, n.cfg)
+	}
+	n.directory = d
+	return nil
+}
+
+// beaconVersion is the version of the program as a beacon can carry it.
+func beaconVersion() string {
+	v := []byte(buildVersion())
+	for i, c := range v {
+		if c <= ' ' || c > '~' {
+			v[i] = '-'
+		}
+	}
+	return string(v[:min(len(v), 64)])
+}
+
+// changed takes what one shard has changed. Shards call it.
+func (d *directory) changed(p session.Changes) {
+	d.mu.Lock()
+	d.queue = append(d.queue, p...)
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// start runs the directory until close.
+func (d *directory) start() {
+	ctx, stop := context.WithCancel(context.Background())
+	d.stop = stop
+	d.ended.Go(func() { d.members.Run(ctx) })
+	d.ended.Go(func() { d.Run(ctx) })
+	d.ended.Go(func() { d.feed(ctx) })
+}
+
+// feed passes changes to the directory.
+func (d *directory) feed(ctx context.Context) {
+	var p session.Changes
+	for {
+		select {
+		case <-d.wake:
+		case <-ctx.Done():
+			return
+		}
+		p = d.apply(p)
+	}
+}
+
+// apply passes what is queued to the directory. spare is reused for the queue.
+func (d *directory) apply(spare session.Changes) session.Changes {
+	if cap(spare) > 1<<20 {
+		spare = nil // of a rush
+	}
+	d.mu.Lock()
+	p := d.queue
+	d.queue = spare[:0]
+	d.mu.Unlock()
+	now := time.Now()
+	p.Each(func(opened bool, uid []byte, key message.SessionKey) {
+		if opened {
+			d.Opened(uid, cluster.Session{Key: key, Since: now})
+		} else {
+			d.Closed(uid, key)
+		}
+	})
+	return p
+}
+
+// leave tells the other nodes that this one drains.
+func (d *directory) leave() {
+	if d != nil {
+		d.Leave()
+	}
+}
+
+// flush waits until the others know that the last sessions have ended.
+func (d *directory) flush(ctx context.Context, log *zap.Logger) {
+	if d == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmTime)
+	defer cancel()
+	d.apply(nil)
+	if err := d.Flush(ctx); err != nil {
+		log.Warn("other nodes may take sessions that were closed for lost", zap.Error(err))
+	}
+}
+
+// confirmTime limits flush, in a cluster whose other nodes are away.
+const confirmTime = time.Second
+
+// close ends the goroutines and releases the memory. It is called after the bus was
+// closed, so that no command comes any more.
+func (d *directory) close() {
+	if d == nil {
+		return
+	}
+	if d.stop != nil {
+		d.stop()
+	}
+	d.ended.Wait()
+	d.Close()
+}
+
+// clusterValues returns what the directory counts, and adds what was refused to limits.
+func (n *belfry) clusterValues(limits map[string]uint64) metrics.Cluster {
+	if n.directory == nil {
+		return metrics.Cluster{}
+	}
+	st := n.directory.Stats()
+	limits["cluster.max_sessions"] += st.Refused
+	return metrics.Cluster{
+		Sessions: map[string]uint64{"own": uint64(st.Own), "kept": uint64(st.Kept)},
+		Pending:  uint64(max(st.Pending, 0)), Bodies: st.Bodies, Failed: st.Failed, Restated: st.Restated,
+		Lost: st.Gone, Asked: st.Asked, Malformed: st.Malformed,
+	}
+}
