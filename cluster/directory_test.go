@@ -131,10 +131,13 @@ func TestKeeperFull(t *testing.T) {
 		r := newRig(t, 10, 1000)
 		a, b := r.start("a"), r.start("b")
 		time.Sleep(time.Second)
+		var err error
+		a.dir.mu.Lock()
 		a.dir.opt.MaxSessions = 300
 		a.dir.store.close()
-		var err error
-		if a.dir.store, err = newStore(new(offheap.Owners).Owner("x"), 300); err != nil {
+		a.dir.store, err = newStore(new(offheap.Owners).Owner("x"), 300)
+		a.dir.mu.Unlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 		var keys []message.SessionKey

@@ -28,9 +28,6 @@ var stateNames = [...]string{Alive: "alive", Suspected: "suspected", Leaving: "l
 
 func (s State) String() string { return stateNames[s] }
 
-// present reports whether a node in this state has sessions.
-func (s State) present() bool { return s != Gone }
-
 // home reports whether a node in this state can be a home.
 func (s State) home() bool { return s == Alive || s == Suspected }
 
