@@ -13,16 +13,7 @@ import (
 
 	"belfry/broadcast"
 	"belfry/broadcast/fakebus"
-	"belfry/message"
 )
-
-// nowhere is a Local without sessions.
-type nowhere struct{}
-
-func (nowhere) Prepare(*message.Message) (broadcast.Prepared, error) { return nowhere{}, nil }
-func (nowhere) Await(context.Context, message.Wait) (bool, error)    { return false, nil }
-func (nowhere) Leave()                                               {}
-func (nowhere) Deliver() error                                       { return nil }
 
 // node is a node on a fake bus that notes the commands that it gets.
 type node struct {
@@ -79,7 +70,7 @@ func join(t *testing.T, net *fakebus.Network, name string) *node {
 		return body, ctx.Err()
 	})
 	c.OnPeer(func(p broadcast.Peer) { n.note(&n.ups, p.Name) })
-	n.Start(nowhere{})
+	n.Start(fakebus.Nowhere{})
 	t.Cleanup(func() { n.Close() })
 	return n
 }
@@ -261,7 +252,7 @@ func TestControlFaults(t *testing.T) {
 			}
 			return []byte("fine"), nil
 		})
-		b.Start(nowhere{})
+		b.Start(fakebus.Nowhere{})
 		synctest.Wait()
 		if _, err := a.Control().Ask(within(t, time.Second), b.NodeID(), "panic", nil); err == nil || !strings.Contains(err.Error(), "a fault of belfry") {
 			t.Errorf("%v", err)

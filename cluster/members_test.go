@@ -46,7 +46,7 @@ func joinMembers(t *testing.T, net *fakebus.Network, name string) *seen {
 		s.got = append(s.got, text)
 		s.mu.Unlock()
 	})
-	s.Start(nowhere{})
+	s.Start(fakebus.Nowhere{})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { s.members.Run(ctx); close(done) }()

@@ -18,14 +18,6 @@ import (
 	"belfry/message"
 )
 
-// nowhere is a broadcast.Local without sessions.
-type nowhere struct{}
-
-func (nowhere) Prepare(*message.Message) (broadcast.Prepared, error) { return nowhere{}, nil }
-func (nowhere) Await(context.Context, message.Wait) (bool, error)    { return false, nil }
-func (nowhere) Leave()                                               {}
-func (nowhere) Deliver() error                                       { return nil }
-
 // rig is a cluster on a fake bus, and the truth about it.
 type rig struct {
 	t     testing.TB
@@ -95,7 +87,7 @@ func (r *rig) start(name string) *node {
 			n.gone[m.Name] = append(n.gone[m.Name], s.UID)
 		}
 	})
-	n.Start(nowhere{})
+	n.Start(fakebus.Nowhere{})
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.ended.Go(func() { n.members.Run(ctx) })

@@ -14,14 +14,6 @@ import (
 	"belfry/message"
 )
 
-// nowhere is a broadcast.Local without sessions.
-type nowhere struct{}
-
-func (nowhere) Prepare(*message.Message) (broadcast.Prepared, error) { return nowhere{}, nil }
-func (nowhere) Await(context.Context, message.Wait) (bool, error)    { return false, nil }
-func (nowhere) Leave()                                               {}
-func (nowhere) Deliver() error                                       { return nil }
-
 // held is a Local that holds sessions in a list, by id.
 type held struct {
 	name     string
@@ -146,7 +138,7 @@ func clusterOn(t *testing.T, network *fakebus.Network, n int, change func(*Optio
 			change(&o)
 		}
 		one.reader = New(o)
-		one.node.Start(nowhere{})
+		one.node.Start(fakebus.Nowhere{})
 		t.Cleanup(func() { one.node.Close() })
 		nodes = append(nodes, one)
 	}

@@ -55,17 +55,17 @@ func (r *run) measureStorms(ctx context.Context) error {
 // storm has o.Live sessions on a node, and then, if comes is set, o.Storm clients
 // connect at once. It measures pushes to another user from that moment on.
 func (r *run) storm(ctx context.Context, webhook, comes bool) (s stormed, err error) {
-	back, err := startBackend()
+	back, err := target.StartBackend(decide)
 	if err != nil {
 		return s, err
 	}
-	defer back.stop()
+	defer back.Stop()
 	all := r.o.Live + r.o.Storm
 	// All at once. Nobody is refused before the pushes have ended.
 	at := server{wire: bench.Wire{Path: bench.DevPath(0)}, window: all}
 	if webhook {
 		timeout := r.o.Push + 3*time.Second
-		at.args = []string{"--set", "auth.webhook.url=" + back.url, "--set", fmt.Sprintf("auth.webhook.timeout=%v", timeout),
+		at.args = []string{"--set", "auth.webhook.url=" + back.URL, "--set", fmt.Sprintf("auth.webhook.timeout=%v", timeout),
 			"--set", fmt.Sprintf("upgrade.timeout=%v", timeout+5*time.Second)}
 	}
 	err = r.populate(ctx, at, all, func(pop *measure.Population, b *target.Belfry) error {
@@ -82,7 +82,7 @@ func (r *run) storm(ctx context.Context, webhook, comes bool) (s stormed, err er
 		if err := pop.Pool.Background(); err != nil {
 			return err
 		}
-		back.hangs.Store(true)
+		back.Hangs.Store(true)
 		s, err = r.pushDuring(ctx, pop, b, probe, comes)
 		if err == nil && comes && webhook {
 			err = r.checkWaited(ctx, pop, &s)

@@ -48,7 +48,7 @@ type run struct {
 	o       *Options
 	p       *tool.Progress
 	ports   *target.Ports
-	backend *backend
+	backend *target.Backend
 }
 
 // Run carries out o. Each part has a node of its own.
@@ -59,10 +59,10 @@ func Run(ctx context.Context, o *Options, p *tool.Progress) (*report.Report, err
 	}
 	r := &run{o: o, p: p, ports: target.NewPorts(o.FirstPort)}
 	defer r.ports.Release()
-	if r.backend, err = startBackend(); err != nil {
+	if r.backend, err = target.StartBackend(echo); err != nil {
 		return nil, err
 	}
-	defer r.backend.stop()
+	defer r.backend.Stop()
 	rep.Detail = r
 	p.Begin(o.Rounds * r.steps())
 	for range o.Rounds {
@@ -89,7 +89,7 @@ func (r *run) steps() (n int) {
 }
 
 func (r *run) parts(ctx context.Context, one *round) error {
-	r.backend.hangs.Store(false)
+	r.backend.Hangs.Store(false)
 	if r.o.measures("trips") {
 		err := r.populate(ctx, "round trips", func(ctx context.Context, pop *measure.Population, _ *target.Belfry) (err error) {
 			one.Trips, err = r.echo(ctx, pop, 0, patience)
@@ -117,7 +117,7 @@ func (r *run) parts(ctx context.Context, one *round) error {
 		if !r.o.measures(load.part) {
 			continue
 		}
-		r.backend.hangs.Store(load.hangs)
+		r.backend.Hangs.Store(load.hangs)
 		wait := patience
 		if load.hangs {
 			wait = 0 // nothing comes back
@@ -146,7 +146,7 @@ var wire = bench.Wire{Path: bench.DevPath(0)}
 
 // node returns a node that is not started.
 func (r *run) node(connections int) (*target.Belfry, error) {
-	route := fmt.Sprintf(`gateway.routes={name: echo, url: "%s", in_flight: %d, timeout: 5s}`, r.backend.url, r.o.InFlight)
+	route := fmt.Sprintf(`gateway.routes={name: echo, url: "%s", in_flight: %d, timeout: 5s}`, r.backend.URL, r.o.InFlight)
 	return target.NewBelfry(target.Setup{Binary: r.o.Server, Shards: r.o.Shards, Nodes: []target.Node{{Connections: connections, Ports: 1}}, Ports: r.ports,
 		Args: []string{"--set", route, "--set", "session.ping_interval=0s"}})
 }
