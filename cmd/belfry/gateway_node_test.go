@@ -197,9 +197,10 @@ func TestGatewayBackendFails(t *testing.T) {
 	b.mu.Unlock()
 	hanging[0].say(`{"type":"send","ref":7,"data":"x"}`)
 	hanging[0].gets(`{"type":"err","ref":7,"code":"unavailable","message":"the backend cannot be reached or has failed; try again"}`)
-	for range 5 {
-		hanging[0].say(`{"type":"send","ref":8,"data":"x"}`)
-		hanging[0].ReadMessage()
+	for i := range 6 { // of three clients: one alone opens no breaker
+		c := hanging[i%3]
+		c.say(`{"type":"send","ref":8,"data":"x"}`)
+		c.ReadMessage()
 	}
 	soon(t, "breaker", func() bool {
 		_, reasons := n.readiness()
