@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
-
-	"go.uber.org/zap"
 
 	"belfry/message"
 	"belfry/session"
@@ -33,14 +30,31 @@ type Authenticator struct {
 
 var _ session.LoginAuthenticator = (*Authenticator)(nil)
 
-// job is a token on its way through the queue.
+// job is a token on its way through the queue. Jobs are used again, so that a storm of
+// connections makes little garbage.
 type job struct {
-	token  string
+	token  []byte // the job's own
+	key    tokenKey
 	topics []string // that the request asks for
 	later  func(session.Grant, *ws.Refusal)
 	again  bool // the keys were read because of this token
+}
 
-	answered bool // later was called
+var jobs = sync.Pool{New: func() any { return new(job) }}
+
+func newJob(token []byte, key tokenKey, topics []string, later func(session.Grant, *ws.Refusal)) *job {
+	j := jobs.Get().(*job)
+	*j = job{token: append(j.token[:0], token...), key: key, topics: topics, later: later}
+	return j
+}
+
+// free gives back a job that was decided. Its buffer still holds the token, as the memory
+// of a process does that has freed it.
+func (j *job) free() {
+	if cap(j.token) <= maxScratch {
+		*j = job{token: j.token}
+		jobs.Put(j)
+	}
 }
 
 // New returns an Authenticator. It reads the files of keys, and returns an error
@@ -111,7 +125,7 @@ func (a *Authenticator) Authenticate(at *session.Attempt, later func(session.Gra
 		a.count.refused(refusal.Cause)
 		return session.Grant{}, refusal, false
 	case q.place != "":
-		return a.enqueue(&job{token: string(q.token), topics: q.topics, later: later})
+		return a.token(q.token, q.topics, later)
 	case a.opt.Anonymous || a.opt.Unproven && claimsUser(at.Request):
 		g, refusal, pending := a.open.Authenticate(at, later)
 		if a.opt.LeaveTopics {
@@ -137,10 +151,32 @@ func (a *Authenticator) Login(_ *session.Client, credentials []byte, later func(
 	case n > a.opt.MaxToken:
 		refusal = tooLong(n, a.opt.MaxToken)
 	default:
-		return a.enqueue(&job{token: string(credentials), later: later})
+		return a.token(credentials, nil, later)
 	}
 	a.count.refused(refusal.Cause)
 	return session.Grant{}, refusal, false
+}
+
+// token decides about a token: at once if its signature is known to be valid.
+func (a *Authenticator) token(token []byte, topics []string, later func(session.Grant, *ws.Refusal)) (session.Grant, *ws.Refusal, bool) {
+	g, key, ok := a.verifier.recall(token)
+	if ok {
+		refusal := a.complete(&g, topics)
+		return g, refusal, false
+	}
+	return a.enqueue(newJob(token, key, topics, later))
+}
+
+// complete adds the topics that the request asks for to a grant, and counts what was
+// decided. Nothing is granted together with a refusal.
+func (a *Authenticator) complete(g *session.Grant, topics []string) (refusal *ws.Refusal) {
+	if refusal = addTopics(g, topics, a.everybody); refusal != nil {
+		a.count.refused(refusal.Cause)
+		*g = session.Grant{}
+		return refusal
+	}
+	a.count.accepted.Add(1)
+	return nil
 }
 
 // enqueue gives a token to the verifiers. It never waits.
@@ -151,90 +187,6 @@ func (a *Authenticator) enqueue(j *job) (session.Grant, *ws.Refusal, bool) {
 	a.count.queueFull.Add(1)
 	a.count.refused(session.CauseAuthQueue)
 	return session.Grant{}, ws.Unavailable("too many tokens wait to be verified (auth.queue)", a.opt.RetryAfter).WithCause(session.CauseAuthQueue), false
-}
-
-// work is the goroutine of a verifier.
-func (a *Authenticator) work() {
-	for a.stopping.Err() == nil {
-		j, ok := a.queue.take(a.stopping.Done())
-		if !ok {
-			return
-		}
-		a.decide(j)
-	}
-}
-
-// decide verifies a token and calls later, unless the token has to wait for keys. A
-// panic costs one client and not the process.
-func (a *Authenticator) decide(j *job) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			a.opt.Log.Error("a token could not be verified: a fault of this server", zap.Any("panic", fault), zap.ByteString("stack", debug.Stack()))
-			if !j.answered {
-				a.answer(j, session.Grant{}, errFault)
-			}
-		}
-	}()
-	seen := a.keys.set.Load()
-	g, err := a.verifier.verify(j.token)
-	for err == errUnknownKey {
-		why := a.keys.await(seen, a.retry(j))
-		if why == nil {
-			return
-		}
-		if why != errKeysChanged {
-			err = why
-			break
-		}
-		seen = a.keys.set.Load()
-		g, err = a.verifier.verify(j.token)
-	}
-	if err == nil {
-		if refusal := addTopics(&g, j.topics, a.everybody); refusal != nil {
-			a.count.refused(refusal.Cause)
-			j.answered = true
-			j.later(session.Grant{}, refusal)
-			return
-		}
-	}
-	a.answer(j, g, err)
-}
-
-var errFault = errors.New("token: could not be verified, by a fault of this server")
-
-// retry returns what is done with a token when the keys were read because of it, nil
-// if that has happened before.
-func (a *Authenticator) retry(j *job) func() {
-	if j.again {
-		return nil
-	}
-	return func() {
-		j.again = true
-		a.enqueueAgain(j)
-	}
-}
-
-// enqueueAgain gives a token to the verifiers after the keys were read.
-func (a *Authenticator) enqueueAgain(j *job) {
-	if !a.queue.put(j) {
-		a.answer(j, session.Grant{}, refuseKeys("this server stops"))
-	}
-}
-
-// answer tells the server what was decided, and counts it.
-func (a *Authenticator) answer(j *job, g session.Grant, err error) {
-	j.answered = true
-	switch e := err.(type) {
-	case nil:
-		a.count.accepted.Add(1)
-		j.later(g, nil)
-	case *refused:
-		a.count.refused(e.cause)
-		j.later(session.Grant{}, e.refusal(a.opt.RetryAfter))
-	default:
-		a.count.refused(session.CauseInternal)
-		j.later(session.Grant{}, &ws.Refusal{Status: 500, Cause: session.CauseInternal, Detail: err.Error()})
-	}
 }
 
 // Degraded returns what is wrong with the keys, for /readyz.

@@ -58,6 +58,30 @@ type claims struct {
 
 	missing []string // of required
 	cheap   bool     // the signature is an HMAC
+
+	dates [3]jwt.NumericDate // that expires, begins and issued point to
+}
+
+// spareClaims has claims that are used again. Most tokens come once, and then only the
+// grant lives on.
+var spareClaims = sync.Pool{New: func() any { return new(claims) }}
+
+func newClaims(o *JWT) *claims {
+	c := spareClaims.Get().(*claims)
+	c.names, c.required = &o.Claims, o.Required
+	return c
+}
+
+// reset has the claims hold nothing.
+func (c *claims) reset() {
+	*c = claims{names: c.names, required: c.required, missing: c.missing[:0]}
+}
+
+// free gives claims back that nothing refers to. What a grant has of them is not part
+// of them.
+func (c *claims) free() {
+	c.reset()
+	spareClaims.Put(c)
 }
 
 var _ jwt.Claims = (*claims)(nil)
@@ -68,6 +92,17 @@ func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.begins
 func (c *claims) GetIssuer() (string, error)                   { return c.issuer, nil }
 func (c *claims) GetSubject() (string, error)                  { return c.uid, nil }
 func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return c.audience, nil }
+
+// bytes is about what the texts of the claims take in memory.
+func (c *claims) bytes() int {
+	n := len(c.uid) + len(c.issuer) + len(c.meta)
+	for _, list := range [...][]string{c.audience, c.topics, c.subscribe, c.publish} {
+		for _, text := range list {
+			n += 24 + len(text)
+		}
+	}
+	return n
+}
 
 // claimError is a claim with a value that is not allowed. The signature was checked
 // before a client is told of it.
@@ -105,7 +140,7 @@ func (c *claims) UnmarshalJSON(p []byte) error {
 		d.read(nil)
 		decoders.Put(d)
 	}()
-	c.missing = slices.Clone(c.required)
+	c.missing = append(c.missing[:0], c.required...)
 	if begin, err := d.ReadToken(); err != nil || begin.Kind() != '{' {
 		return errNotObject
 	}
@@ -144,11 +179,11 @@ func (c *claims) read(claim string, value jsontext.Value) (err error) {
 	case "aud":
 		c.audience, err = list(claim, value)
 	case "exp":
-		c.expires, err = date(claim, value)
+		c.expires, err = c.date(0, claim, value)
 	case "nbf":
-		c.begins, err = date(claim, value)
+		c.begins, err = c.date(1, claim, value)
 	case "iat":
-		c.issued, err = date(claim, value)
+		c.issued, err = c.date(2, claim, value)
 	}
 	if err != nil || value.Kind() == 'n' {
 		return err
@@ -204,14 +239,24 @@ const lastDate = 253402300799
 
 // date reads a NumericDate: seconds since 1970, which may have a fraction (RFC 7519
 // §2).
-func date(claim string, value jsontext.Value) (*jwt.NumericDate, error) {
+func date(claim string, value jsontext.Value) (time.Time, error) {
 	if value.Kind() == '0' {
 		if n, err := strconv.ParseFloat(string(value), 64); err == nil && n >= 0 && n <= lastDate {
 			seconds := int64(n)
-			return &jwt.NumericDate{Time: time.Unix(seconds, int64((n-float64(seconds))*1e9))}, nil
+			return time.Unix(seconds, int64((n-float64(seconds))*1e9)), nil
 		}
 	}
-	return nil, &claimError{claim, "must be a number of seconds since 1970"}
+	return time.Time{}, &claimError{claim, "must be a number of seconds since 1970"}
+}
+
+// date reads a NumericDate into one of c.dates.
+func (c *claims) date(i int, claim string, value jsontext.Value) (*jwt.NumericDate, error) {
+	at, err := date(claim, value)
+	if err != nil {
+		return nil, err
+	}
+	c.dates[i].Time = at
+	return &c.dates[i], nil
 }
 
 func meta(claim string, value jsontext.Value) ([]byte, error) {

@@ -104,7 +104,7 @@ func TestDates(t *testing.T) {
 	for text, want := range map[string]time.Time{
 		`0`: time.Unix(0, 0), `1`: time.Unix(1, 0), `1.5e9`: time.Unix(15e8, 0), `1700000000.25`: time.Unix(1700000000, 25e7), `253402300799`: time.Unix(lastDate, 0),
 	} {
-		if d, err := date("exp", []byte(text)); err != nil || !d.Time.Equal(want) {
+		if d, err := date("exp", []byte(text)); err != nil || !d.Equal(want) {
 			t.Errorf("%s: %v, %v; want %v", text, d, err, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strings"
 	"sync"
@@ -40,15 +41,15 @@ func newKnownHeader(t *jwt.Token, keys []*key) *knownHeader {
 }
 
 // signedBy says whether key i has signed the first n bytes of a token.
-func (h *knownHeader) signedBy(i int, token string, n int, s *scratch) bool {
+func (h *knownHeader) signedBy(i int, token []byte, n int, s *scratch) bool {
 	if m := h.macs[i]; m != nil {
-		return m.verify(s.signed(token[:n]), s.signature)
+		return m.verify(token[:n], s.signature)
 	}
-	return h.token.Method.Verify(token[:n], s.signature, h.keys[i].value) == nil
+	return h.token.Method.Verify(string(token[:n]), s.signature, h.keys[i].value) == nil
 }
 
 // scratch has the buffers for one token, which are used again for the next one.
-type scratch struct{ payload, signature, text []byte }
+type scratch struct{ payload, signature []byte }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
@@ -57,25 +58,17 @@ const maxScratch = 8 << 10
 
 // decode decodes the second and third part of a token. It returns false if one is not
 // in base64url.
-func (s *scratch) decode(payload, signature string) bool {
-	s.text = append(s.text[:0], payload...)
+func (s *scratch) decode(payload, signature []byte) bool {
 	var err1, err2 error
-	s.payload, err1 = strict.AppendDecode(s.payload[:0], s.text)
-	s.text = append(s.text[:0], signature...)
-	s.signature, err2 = strict.AppendDecode(s.signature[:0], s.text)
+	s.payload, err1 = strict.AppendDecode(s.payload[:0], payload)
+	s.signature, err2 = strict.AppendDecode(s.signature[:0], signature)
 	return err1 == nil && err2 == nil
-}
-
-// signed returns text as bytes. They are valid until the next call of a method.
-func (s *scratch) signed(text string) []byte {
-	s.text = append(s.text[:0], text...)
-	return s.text
 }
 
 // put gives the buffers back. They still hold the claims and the signature of a
 // token, as the memory of a process does that has freed them.
 func (s *scratch) put() {
-	if cap(s.payload)+cap(s.signature)+cap(s.text) <= maxScratch {
+	if cap(s.payload)+cap(s.signature) <= maxScratch {
 		scratches.Put(s)
 	}
 }
@@ -86,12 +79,12 @@ const (
 	maxHeader  = 512 // bytes, in base64url
 )
 
-func (h *headers) get(set *keySet, text string) *knownHeader {
+func (h *headers) get(set *keySet, text []byte) *knownHeader {
 	known := h.known.Load()
 	if known == nil || known.set != set {
 		return nil
 	}
-	return known.tokens[text]
+	return known.tokens[string(text)]
 }
 
 // put remembers the header of a token that one of the keys has signed. Beyond
@@ -120,21 +113,23 @@ func (h *headers) put(set *keySet, t *jwt.Token, keys []*key) {
 // form only.
 var strict = base64.RawURLEncoding.Strict()
 
+var dot = []byte(".")
+
 // checkKnown is checkSignature for a token whose header is known. It does what the
 // library does, in the same order. ok is false if the header is not known or the
 // token is not well formed: then c holds nothing, and the library says what is
 // wrong.
-func (v *verifier) checkKnown(token string, set *keySet, c *claims) (ok bool, err error) {
-	text, rest, _ := strings.Cut(token, ".")
+func (v *verifier) checkKnown(token []byte, set *keySet, c *claims) (ok bool, err error) {
+	text, rest, _ := bytes.Cut(token, dot)
 	h := v.headers.get(set, text)
 	if h == nil {
 		return false, nil
 	}
-	payload, last, two := strings.Cut(rest, ".")
+	payload, last, two := bytes.Cut(rest, dot)
 	s := scratches.Get().(*scratch)
 	defer s.put()
 	if !two || !s.decode(payload, last) || c.UnmarshalJSON(s.payload) != nil {
-		*c = claims{names: c.names, required: c.required}
+		c.reset()
 		return false, nil
 	}
 	for i := range h.keys {

@@ -85,11 +85,7 @@ func readTime(name string, value jsontext.Value) (time.Time, error) {
 		}
 		return at, nil
 	}
-	seconds, err := date(name, value)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return seconds.Time, nil
+	return date(name, value)
 }
 
 // fieldError names a field of an answer where the readers of tokens name a claim.

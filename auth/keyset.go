@@ -14,7 +14,7 @@ type keySet struct {
 	keys       []*key
 	algorithms []string  // that some key is used for, in the order of Algorithms
 	since      time.Time // when the set came into force
-	cheap      bool      // all algorithms are HMACs, whose tokens no cache holds
+	cheap      bool      // all algorithms are HMACs
 }
 
 func newKeySet(keys []*key, now time.Time) *keySet {

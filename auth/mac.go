@@ -13,6 +13,11 @@ import (
 // Several goroutines may use it at once.
 type mac struct{ hashes sync.Pool }
 
+type macHash struct {
+	hash.Hash
+	sum [64]byte // room for a result
+}
+
 // newMAC returns nil if the method is no HMAC or the key no secret.
 func newMAC(method jwt.SigningMethod, value any) *mac {
 	m, ok := method.(*jwt.SigningMethodHMAC)
@@ -20,16 +25,15 @@ func newMAC(method jwt.SigningMethod, value any) *mac {
 	if !ok || !is {
 		return nil
 	}
-	return &mac{sync.Pool{New: func() any { return hmac.New(m.Hash.New, secret) }}}
+	return &mac{sync.Pool{New: func() any { return &macHash{Hash: hmac.New(m.Hash.New, secret)} }}}
 }
 
 // verify says whether signature is the HMAC of text (RFC 7518 §3.2). It takes the
 // same time for every signature that is wrong.
 func (m *mac) verify(text, signature []byte) bool {
-	h := m.hashes.Get().(hash.Hash)
+	h := m.hashes.Get().(*macHash)
 	defer m.hashes.Put(h)
 	h.Reset()
 	h.Write(text) // never fails
-	var sum [64]byte
-	return hmac.Equal(signature, h.Sum(sum[:0]))
+	return hmac.Equal(signature, h.Sum(h.sum[:0]))
 }

@@ -46,13 +46,14 @@ func (q *tokenQueue) put(j *job) bool {
 	return true
 }
 
-// take returns the oldest token. It waits until there is one, and returns false
-// when stop is closed. The caller counts as awake from its first call on.
-func (q *tokenQueue) take(stop <-chan struct{}) (*job, bool) {
+// take returns the oldest token. If there is none it calls idle, waits, and returns
+// false when stop is closed. The caller counts as awake from its first call on.
+func (q *tokenQueue) take(stop <-chan struct{}, idle func()) (*job, bool) {
 	for {
 		if j, ok := q.next(); ok {
 			return j, true
 		}
+		idle()
 		select {
 		case <-q.work:
 		case <-stop:

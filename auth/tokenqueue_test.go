@@ -19,7 +19,7 @@ func TestTokenQueueWakes(t *testing.T) {
 		for range verifiers {
 			all.Go(func() {
 				for {
-					j, ok := q.take(stop)
+					j, ok := q.take(stop, func() {})
 					if !ok {
 						return
 					}

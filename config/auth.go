@@ -45,7 +45,7 @@ type JWT struct {
 	PublishClaim   string        `yaml:"publish_claim" default:"publish" doc:"Claim with patterns of topics that the client may publish to, beside auth.publish."`
 	MetaClaim      string        `yaml:"meta_claim" default:"meta" doc:"Claim with a JSON object of at most 1 KiB, which webhooks and the gateway are told."`
 	LimitsClaim    string        `yaml:"limits_claim" default:"limits" doc:"Claim with limits of the session: a JSON object with ping_interval, idle, idle_read, idle_write, topics, messages (a second)."`
-	Cache          Size          `yaml:"cache" default:"4MiB" range:"64KiB..1GiB" zero:"none" doc:"Memory for tokens whose signature is known to be valid. A client that comes back with the same token then costs less; its times and revocations are checked again."`
+	Cache          Size          `yaml:"cache" default:"4MiB" range:"64KiB..1GiB" zero:"none" doc:"Memory for tokens whose signature is known to be valid. A client that brings such a token is decided about at once; its times and revocations are checked again."`
 }
 
 // jwtAlgorithms are those of package auth.

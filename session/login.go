@@ -106,11 +106,11 @@ func (u *upgrader) startLogin(slot uint32, id poller.ID) {
 	pending := false
 	defer func() {
 		if !pending { // also after a panic
-			d.release()
+			d.cancel()
 		}
 	}()
 	var grant Grant
-	if grant, refusal, pending = a.Login(&Client{Addr: u.remotes.of(slot)}, credentials, d.later); !pending {
+	if grant, refusal, pending = a.Login(&Client{Addr: u.remotes.of(slot)}, credentials, d.later()); !pending {
 		u.authDone(id, grant, refusal)
 	}
 }

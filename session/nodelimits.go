@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"belfry/poller"
 	"belfry/ws"
 )
 
@@ -105,16 +104,24 @@ type heldBytes struct {
 	released atomic.Bool // a second answer would release the bytes again
 }
 
-// keep counts n bytes that an authenticator is about to be given. It returns a refusal
-// if too many are held.
-func (b *heldBytes) keep(e *env, n int) *ws.Refusal {
+// keepBytes counts n bytes that an authenticator is about to be given. It returns a
+// refusal if too many are held.
+func (e *env) keepBytes(n int) *ws.Refusal {
 	if e.srv.waitingBytes.Add(int64(n)) > e.opt.WaitingBytes {
 		e.srv.waitingBytes.Add(-int64(n))
 		e.counters.limit(limitWaitingBytes)
 		return ws.Unavailable("the requests and credentials that wait for authentication have too many bytes (upgrade.waiting_bytes); try again", e.opt.RetryAfter).WithCause(CausePending)
 	}
-	b.srv, b.n = e.srv, n
 	return nil
+}
+
+// keep is keepBytes for what release ends.
+func (b *heldBytes) keep(e *env, n int) *ws.Refusal {
+	refusal := e.keepBytes(n)
+	if refusal == nil {
+		b.srv, b.n = e.srv, n
+	}
+	return refusal
 }
 
 // release ends what keep began. It returns false if that was done before. Any
@@ -125,35 +132,4 @@ func (b *heldBytes) release() bool {
 	}
 	b.srv.waitingBytes.Add(-int64(b.n))
 	return true
-}
-
-// decision is what the authenticator is asked about a connection.
-type decision struct {
-	heldBytes
-	upgrader *upgrader
-	id       poller.ID
-	result   authResult // set by later
-}
-
-// authResult is what an authenticator has found.
-type authResult struct {
-	grant   Grant
-	refusal *ws.Refusal
-}
-
-// ask begins a decision for which the authenticator is given n bytes.
-func (u *upgrader) ask(id poller.ID, n int) (*decision, *ws.Refusal) {
-	d := &decision{upgrader: u, id: id}
-	if refusal := d.keep(&u.env, n); refusal != nil {
-		return nil, refusal
-	}
-	return d, nil
-}
-
-// later takes a decision that needed time. Only the first one counts. Any goroutine.
-func (d *decision) later(g Grant, r *ws.Refusal) {
-	if d.release() {
-		d.result = authResult{g, r}
-		d.upgrader.postAuth(d.id, &d.result)
-	}
 }

@@ -40,6 +40,7 @@ type upgrader struct {
 	open       *Open       // the authenticator, if it is this one
 	attempt    Attempt     // what the authenticator is asked about now
 	asking     uint32      // its slot
+	spare      []*decision // to be used again
 	logins     []poller.ID // in stateAuth; the authenticator has not seen their credentials yet
 	badGrantAt uint32      // tick of the last log line about a bad grant, + 1; 0: none yet
 }
@@ -159,7 +160,7 @@ func (u *upgrader) authorize(slot uint32, req *ws.Request, o *upgrade, p []byte,
 	case pending:
 		if refusal = u.upgrades.startWaiting(slot); refusal != nil {
 			u.refuser.refuseUpgrade(slot, o, refusal)
-			return len(p) // postAuth will find that the connection is gone
+			return len(p) // authDone will find that the connection is gone
 		}
 		rec := u.rec(slot)
 		rec.state = stateAuth
@@ -193,10 +194,10 @@ func (u *upgrader) authenticate(slot uint32, req *ws.Request, o *upgrade, n int)
 	defer func() {
 		u.attempt.Request = nil
 		if !pending { // also after a panic
-			d.release()
+			d.cancel()
 		}
 	}()
-	o.grant, refusal, pending = u.opt.Authenticator.Authenticate(&u.attempt, d.later)
+	o.grant, refusal, pending = u.opt.Authenticator.Authenticate(&u.attempt, d.later())
 	return refusal, pending
 }
 
@@ -233,12 +234,6 @@ func (u *upgrader) timedOut(slot uint32, rec *record) {
 		rec.reason = ReasonHandshakeTime
 		u.refuser.refuse(slot, &ws.Refusal{Status: 408, Cause: CauseTimeout, Detail: "the upgrade took too long"})
 	}
-}
-
-// postAuth sends an authenticator's decision to the shard. It runs on a goroutine
-// of the authenticator.
-func (u *upgrader) postAuth(id poller.ID, v *authResult) {
-	u.decided(func(*shard) { u.authDone(id, v.grant, v.refusal) })
 }
 
 // authDone goes on with an upgrade after an authenticator has decided. The

@@ -28,7 +28,7 @@ func TestUpgradeAllocations(t *testing.T) {
 	}{
 		{"nobody", "/ws", &Open{}, 0},
 		{"user and topic", "/ws?uid=u&topic=t", nil, 3},
-		{"another authenticator", "/ws", &later{}, 2},
+		{"another authenticator", "/ws", &later{}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, Options{Poller: onePoller(), Authenticator: c.authenticator})

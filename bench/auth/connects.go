@@ -27,38 +27,68 @@ type connects struct {
 	CacheHits float64 `json:"cache_hits"` // of the clients that came back
 }
 
-// measureConnects has all sides in each round. The first side of a round is another
-// one each time, so that a drift of the machine affects all.
+// measureConnects has all sides in each round, with a token for each connection and
+// then with one for all connections of a user. The first side of a round is another one
+// each time, so that a drift of the machine affects all.
 func (r *run) measureConnects(ctx context.Context) error {
-	r.Connects = make(map[string][]connects)
-	servers := make(map[string]server, len(r.o.Algorithms))
+	r.Connects, r.Shared = make(map[string][]connects), make(map[string][]connects)
+	servers, shared := make(map[string]server), make(map[string]server)
 	for _, name := range r.o.Algorithms {
-		if name == "none" {
-			servers[name] = server{wire: bench.Wire{Path: bench.DevPath(benchTopic), Topics: benchTopic}}
-			continue
+		var i *issuer // with one key for both
+		var err error
+		if name != "none" {
+			i, err = newIssuer(r.folder, name)
 		}
-		r.p.Note("signing tokens with %s", name)
-		i, err := newIssuer(r.folder, name)
+		if err == nil {
+			servers[name], err = r.connectServer(ctx, name, i, r.o.Connections)
+		}
+		if err == nil && r.o.PerUser > 1 {
+			shared[name], err = r.connectServer(ctx, name, i, r.o.users())
+		}
 		if err != nil {
 			return err
 		}
-		tokens, err := i.write(ctx, name+".tokens", r.o.Connections, content{expires: true})
-		if err != nil {
-			return err
-		}
-		servers[name] = proven(i, tokens)
 	}
 	for round := range r.o.Rounds {
 		for k := range r.o.Algorithms {
 			name := r.o.Algorithms[(k+round)%len(r.o.Algorithms)]
-			r.p.Step("connects, %s, round %d of %d", name, round+1, r.o.Rounds)
-			c, err := r.connect(ctx, servers[name])
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+			if err := r.connectRound(ctx, servers[name], r.Connects, name, round); err != nil {
+				return err
 			}
-			r.Connects[name] = append(r.Connects[name], c)
+			if r.o.PerUser > 1 {
+				if err := r.connectRound(ctx, shared[name], r.Shared, name, round); err != nil {
+					return err
+				}
+			}
 		}
 	}
+	return nil
+}
+
+// connectServer returns a node whose clients are so many users. Connection n is of user
+// n modulo that, as in all scenarios, and has the user's token.
+func (r *run) connectServer(ctx context.Context, algorithm string, users int) (server, error) {
+	topics := benchTopic
+	if users%topics != 0 {
+		topics = users // so that all connections of a user have the same topic
+	}
+	if i == nil {
+		return server{wire: bench.Wire{Path: bench.DevPath(topics), Topics: topics, Users: users}}, nil
+	}
+	r.p.Note("signing tokens of %d users with %s", users, algorithm)
+	tokens, err := i.write(ctx, fmt.Sprintf("%s.%d.tokens", algorithm, users), r.o.Connections, content{expires: true, users: users, ownTopics: topics})
+	s := proven(i, tokens)
+	s.wire.Users = users
+	return s, err
+}
+
+func (r *run) connectRound(ctx context.Context, s server, into map[string][]connects, name string, round int) error {
+	r.p.Step("connects of %d users, %s, round %d of %d", s.wire.Users, name, round+1, r.o.Rounds)
+	c, err := r.connect(ctx, s)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	into[name] = append(into[name], c)
 	return nil
 }
 

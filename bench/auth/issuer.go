@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -71,7 +72,7 @@ func (i *issuer) server() (env, args []string) {
 	if secret, ok := i.key.([]byte); ok {
 		return []string{"BELFRY_AUTH_JWT_SECRET=" + string(secret)}, nil
 	}
-	return nil, []string{"--set", "auth.jwt.public_key_file=" + i.public, "--set", "auth.jwt.cache=1GiB"}
+	return nil, []string{"--set", "auth.jwt.public_key_file=" + i.public, "--set", "auth.jwt.cache=64MiB"}
 }
 
 // content is what a token says beside the user.
@@ -79,6 +80,9 @@ type content struct {
 	topics  []string // beside the connection's own
 	expires bool
 	meta    bool // an object of metaSize bytes
+
+	users     int // line n is the token of user n modulo this; 0: each is of its own user
+	ownTopics int // how many different own topics there are; 0: benchTopic
 }
 
 const (
@@ -95,7 +99,7 @@ type claims struct {
 
 // claims returns those of the n-th token.
 func (c content) claims(n int, now time.Time) *claims {
-	t := &claims{Topics: append([]string{fmt.Sprintf("bench.%d", n%benchTopic)}, c.topics...)}
+	t := &claims{Topics: append([]string{fmt.Sprintf("bench.%d", n%cmp.Or(c.ownTopics, benchTopic))}, c.topics...)}
 	t.Subject, t.IssuedAt = bench.UID(n), jwt.NewNumericDate(now)
 	if c.expires {
 		t.ExpiresAt = jwt.NewNumericDate(now.Add(lifetime))
@@ -112,17 +116,22 @@ func meta(n int) json.RawMessage {
 	return json.RawMessage(text + strings.Repeat("x", metaSize-len(text)-2) + `"}`)
 }
 
-// write signs n tokens on all processors and returns the file with them.
+// write signs the tokens of n connections on all processors and returns the file with
+// them.
 func (i *issuer) write(ctx context.Context, name string, n int, c content) (string, error) {
-	tokens, width, now := make([]string, n), runtime.NumCPU(), time.Now()
+	users := min(cmp.Or(c.users, n), n)
+	tokens, width, now := make([]string, users, n), runtime.NumCPU(), time.Now()
 	err := bench.Parallel(ctx, width, width, func(ctx context.Context, part int) (err error) {
-		for k := part; k < n && err == nil && ctx.Err() == nil; k += width {
+		for k := part; k < users && err == nil && ctx.Err() == nil; k += width {
 			tokens[k], err = jwt.NewWithClaims(i.method, c.claims(k, now)).SignedString(i.key)
 		}
 		return err
 	})
 	if err != nil {
 		return "", err
+	}
+	for k := users; k < n; k++ {
+		tokens = append(tokens, tokens[k-users])
 	}
 	file := filepath.Join(i.folder, name)
 	return file, os.WriteFile(file, []byte(strings.Join(tokens, "\n")+"\n"), 0o600)

@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Server       string        `flag:"server" value:"bin/belfry" help:"belfry's binary"`
 	Connections  int           `flag:"connections,n" value:"15000" range:"2..1000000" help:"sessions"`
+	PerUser      int           `flag:"per-user" value:"10" range:"1..64" help:"connections of each user that share a token, in further rows of connects; 1: no such rows"`
 	Base         int           `flag:"base" value:"5000" range:"1..999999" help:"sessions at which the memory slope begins"`
 	Clients      int           `flag:"clients" value:"2" range:"1..100" help:"client processes, at least"`
 	Shards       int           `flag:"shards" value:"cpus" range:"1..256" help:"shards of the node"`
@@ -45,7 +46,7 @@ func Scenario() tool.Scenario {
 	o := &Options{}
 	return tool.Scenario{Name: "auth", About: "Measure connects with tokens, the memory of what they grant, and a webhook that hangs", Timeout: 20 * time.Minute,
 		Long: "Start nodes that verify tokens, and connect clients with a token each, which was signed\n" +
-			"before; the same without tokens, in turn. Measure connects a second, when the tokens are\n" +
+			"before, then users with several connections and one token; the same without, in turn. Measure connects a second, when the tokens are\n" +
 			"new and when the same clients come back, and the memory of a session whose token says\n" +
 			"much or little. Then have clients connect at once while the backend that decides about\n" +
 			"them hangs, and measure pushes to others meanwhile.",
@@ -72,6 +73,16 @@ func (o *Options) validate() error {
 		errs = append(errs, fmt.Errorf("--server: %w (make build makes it)", err))
 	}
 	return errors.Join(errs...)
+}
+
+// users returns how many users there are with PerUser connections each. If they are more
+// than benchTopic they are a multiple of it.
+func (o *Options) users() int {
+	n := max(1, o.Connections/o.PerUser)
+	if n > benchTopic {
+		n -= n % benchTopic
+	}
+	return n
 }
 
 func (o *Options) measures(part string) bool { return slices.Contains(o.Only, part) }

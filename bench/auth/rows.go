@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"strings"
 
 	"belfry/bench"
 	"belfry/bench/report"
@@ -18,14 +19,17 @@ const (
 // fill makes the rows of the report.
 func (r *run) fill(rep *report.Report) {
 	for _, s := range sides {
-		r.connectRows(rep, s)
+		r.connectRows(rep, s, r.Connects, "")
+		r.connectRows(rep, s, r.Shared, fmt.Sprintf(", %d connections share a token", r.o.PerUser))
 	}
 	r.memoryRows(rep)
 	r.stormRows(rep)
 }
 
-func (r *run) connectRows(rep *report.Report, s side) {
-	rounds, none := r.Connects[s.algorithm], r.Connects["none"]
+// connectRows adds the rows of one side. The targets are for a token of each connection's
+// own and for shared ones alike.
+func (r *run) connectRows(rep *report.Report, s side, all map[string][]connects, how string) {
+	rounds, none := all[s.algorithm], all["none"]
 	if len(rounds) == 0 {
 		return
 	}
@@ -36,10 +40,10 @@ func (r *run) connectRows(rep *report.Report, s side) {
 			report.Gather(rounds, func(c connects) float64 { return c.BackCPU }), report.Gather(rounds, func(c connects) float64 { return c.CacheHits })),
 	}
 	if s.algorithm == "none" {
-		rep.Rows = append(rep.Rows, bench.Row{What: "connects a second without a token", Value: fresh.Median(), Format: "%.0f/s", Notes: notes})
+		rep.Rows = append(rep.Rows, bench.Row{What: "connects a second without a token" + strings.ReplaceAll(how, "share a token", "of a user"), Value: fresh.Median(), Format: "%.0f/s", Notes: notes})
 		return
 	}
-	row := report.Ratio(bench.Row{What: "connects with " + s.algorithm + " ÷ without a token", Format: "%.2f ×", Target: s.least, Bound: bench.AtLeast},
+	row := report.Ratio(bench.Row{What: "connects with " + s.algorithm + " ÷ without a token" + how, Format: "%.2f ×", Target: s.least, Bound: bench.AtLeast},
 		fresh, report.Gather(none, func(c connects) float64 { return c.New }))
 	row.Notes = append(row.Notes, notes...)
 	again := report.Ratio(bench.Row{What: "the same when all come back with the same tokens", Format: "%.2f ×"},

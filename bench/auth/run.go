@@ -14,6 +14,7 @@ import (
 // measured has all measured values.
 type measured struct {
 	Connects map[string][]connects `json:"connects,omitempty"` // by algorithm, "none" for no token
+	Shared   map[string][]connects `json:"shared,omitempty"`   // the same, where connections of a user share a token
 	Memory   map[string][]memory   `json:"memory,omitempty"`   // by what the tokens say
 	Storms   []storm               `json:"storms,omitempty"`
 }
@@ -41,7 +42,7 @@ func Run(ctx context.Context, o *Options, p *tool.Progress) (*report.Report, err
 	defer os.RemoveAll(r.folder)
 	rep.Detail = &r.measured
 	steps := 0
-	for part, n := range map[string]int{"connects": o.Rounds * len(o.Algorithms), "memory": o.MemoryRounds * len(grants), "storm": o.Storms * storms} {
+	for part, n := range map[string]int{"connects": o.Rounds * len(o.Algorithms) * min(o.PerUser, 2), "memory": o.MemoryRounds * len(grants), "storm": o.Storms * storms} {
 		if o.measures(part) {
 			steps += n
 		}
