@@ -44,14 +44,19 @@ func (d *direction) start() {
 // wake makes a direction run, or run once more if it does already. Any goroutine.
 func (d *direction) wake() {
 	for {
-		switch {
-		case d.state.CompareAndSwap(stateIdle, stateQueued):
-			d.c.srv.workers.add(d)
-		case d.state.CompareAndSwap(stateRunning, stateWoken):
-		case d.state.Load() == stateIdle, d.state.Load() == stateRunning: // it has just changed
-			continue
+		switch d.state.Load() {
+		case stateIdle:
+			if d.state.CompareAndSwap(stateIdle, stateQueued) {
+				d.c.srv.workers.add(d)
+				return
+			}
+		case stateRunning:
+			if d.state.CompareAndSwap(stateRunning, stateWoken) {
+				return
+			}
+		default: // queued or woken: a run that reads begins after this
+			return
 		}
-		return
 	}
 }
 
