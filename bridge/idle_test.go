@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"io"
 	"net/netip"
 	"runtime"
@@ -62,6 +63,7 @@ func TestWaitingTakesNoWorker(t *testing.T) {
 	p := parked{make(chan int, stuck+1)}
 	r := newRig(t, Options{Workers: 1, Sessions: p}, session.Options{})
 	var ends []int
+	var closing []io.Closer
 	var writing sync.WaitGroup
 	block := make([]byte, 256<<10)
 	for range stuck {
@@ -69,8 +71,7 @@ func TestWaitingTakesNoWorker(t *testing.T) {
 		io.WriteString(c, upgrade("/ws"))
 		ends = append(ends, <-p.ends)
 		writing.Go(func() { c.Write(block) }) // nobody reads it: up waits
-		defer writing.Wait()
-		defer c.NetConn().Close()
+		closing = append(closing, c.NetConn())
 	}
 	eventually(t, "both directions of all wait", func() bool {
 		for _, fd := range ends { // and nobody reads this: down waits
@@ -95,6 +96,15 @@ func TestWaitingTakesNoWorker(t *testing.T) {
 	for _, fd := range ends {
 		unix.Close(fd)
 	}
+	for _, c := range closing {
+		c.Close()
+	}
+	eventually(t, "goroutines that were workers end with what they waited for", func() bool {
+		all := make([]byte, 1<<20)
+		all = all[:runtime.Stack(all, true)]
+		return bytes.Count(all, []byte("bridge.(*workers).work(")) == 1
+	})
+	writing.Wait()
 }
 
 // A direction that always has something to read goes to the end of the queue after
