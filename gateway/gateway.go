@@ -35,9 +35,11 @@ type Gateway struct {
 	unrouted list              // sessions whose next event has no route yet
 	bytes    int64             // of all events
 	inFlight int               // calls
+	spare    []chan task       // of workers that wait for a call, the last one longest
 	limited  bool              // a route waits for Options.InFlight
 	delayed  map[*queue]*time.Timer
 	stopping bool
+	ended    bool          // no worker becomes a spare one any more
 	empty    chan struct{} // closed when stopping and nothing is left; nil before
 
 	count totals
