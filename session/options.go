@@ -43,6 +43,7 @@ type Options struct {
 	// each shard, on its goroutine: it must neither block nor panic, and p is borrowed
 	// until it returns. nil: nobody is told, and it costs nothing.
 	Changed   func(p Changes)
+	Observer  Observer
 	KeepAgent bool // Client.Agent of every session; false: only of those with a route
 
 	LastSeen      time.Duration // how long it is remembered when the last session of a user ended; 0: not at all

@@ -42,7 +42,8 @@ type belfry struct {
 	gateway     *gateway.Gateway // nil: there are no routes
 	presence    *presence.Reader
 	api         *push.Server
-	directory   *directory // nil: no other node can exist
+	directory   *directory    // nil: no other node can exist
+	gone        *goneSessions // nil: no backend is to be told of them
 	revocations *auth.Revocations
 	sync        *auth.RevocationSync
 	clientCerts *certs.Store   // nil: clients speak no TLS
@@ -135,6 +136,7 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.joinControl()
+	n.watchGone()
 	n.bus.Start(local{n.sessions})
 	if n.directory != nil {
 		n.directory.start()
