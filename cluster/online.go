@@ -8,9 +8,9 @@ import (
 // Users is told which users are online in the cluster: by each node for the users whose
 // home it is. Its methods are called by Directory.Run, without a lock, and must not block.
 //
-// Changes are collected for Options.Batch. Offline waits until the home knows the bucket
-// of the user completely, and at the start of a node until its lease is over, because it
-// may not have heard of other nodes yet. Nobody is told of what happens while a bucket
+// Changes are collected for Options.Batch. Offline and List wait until the home knows the
+// bucket completely, and at the start of a node until it should have heard of the others:
+// 2 s, or a lease if it hears of none. Nobody is told of what happens while a bucket
 // moves to another home; List makes up for it.
 type Users interface {
 	// Online says that the first session of a user has opened, Offline that the last
@@ -29,7 +29,7 @@ type online struct {
 	due     buckets         // new here: to be listed as soon as they are known completely
 	next    uint16          // bucket that is listed next in turn
 	listed  time.Time       // when the turn went on last
-	settled time.Time       // from then on it is known who the other nodes are
+	begun   time.Time
 }
 
 const (
@@ -44,7 +44,7 @@ const (
 // begin has changes noticed. Directory.mu is held.
 func (o *online) begin(d *Directory, now time.Time) {
 	o.dir, o.touched = d, make(map[string]bool)
-	o.listed, o.settled = now, now.Add(d.control.Lease())
+	o.listed, o.begun = now, now
 	d.store.edge = o.edge
 	for b := range uint16(Buckets) {
 		o.due.add(b) // sessions may be there already
@@ -77,7 +77,7 @@ func (o *online) home(bucket uint16) bool {
 // complete reports whether this node is the home of a bucket and knows all of it.
 // Directory.mu is held.
 func (o *online) complete(bucket uint16, now time.Time) bool {
-	if now.Before(o.settled) || !o.home(bucket) {
+	if !o.home(bucket) || now.Sub(o.begun) < o.settle() {
 		return false
 	}
 	for _, h := range o.dir.holders {
@@ -86,6 +86,17 @@ func (o *online) complete(bucket uint16, now time.Time) bool {
 		}
 	}
 	return true
+}
+
+// settle is the time after the start in which this node may not have heard of all
+// others. Nodes that hear of another one answer with a beacon at once; a node that has
+// heard of nobody waits for a lease. Directory.mu is held.
+func (o *online) settle() time.Duration {
+	lease := o.dir.control.Lease()
+	if len(o.dir.holders) > 0 {
+		return min(lease, 2*time.Second)
+	}
+	return lease
 }
 
 // moved has buckets listed that have come to this node. Directory.mu is held.
@@ -141,7 +152,8 @@ func (o *online) turn(n *news, now time.Time) {
 		o.listed = now.Add(-o.dir.opt.List) // the process did not run; nothing is listed twice
 	}
 	for ; now.Sub(o.listed) >= each; o.listed = o.listed.Add(each) {
-		if b := o.next; !o.due.has(b) && o.complete(b, now) {
+		if b := o.next; n.lists[b] == nil && o.complete(b, now) {
+			o.due.del(b)
 			n.lists[b] = o.list(b)
 		}
 		o.next = (o.next + 1) % Buckets

@@ -10,6 +10,7 @@ import (
 	"belfry/broadcast"
 	"belfry/cluster"
 	"belfry/config"
+	"belfry/events"
 	"belfry/gateway"
 	"belfry/message"
 	"belfry/metrics"
@@ -36,7 +37,7 @@ func clusterOptions(c *config.Config) cluster.Options {
 	if most == 0 {
 		most = min(4*c.MaxConnections, 1<<28)
 	}
-	return cluster.Options{MaxSessions: most}
+	return cluster.Options{MaxSessions: most, List: c.Cluster.EventsList}
 }
 
 // openDirectory makes the directory, unless no other node can exist. It is called
@@ -59,6 +60,9 @@ func (n *belfry) openDirectory() (err error) {
 	}
 	o := clusterOptions(n.cfg)
 	o.Control, o.Members, o.Memory, o.Log = control, d.members, &n.memory, log
+	if n.events != nil && n.events.Wants(events.Online) || n.events != nil && n.events.Wants(events.Offline) {
+		o.Users = userEvents{n.events}
+	}
 	if d.Directory, err = cluster.NewDirectory(o); err != nil {
 		return addressSpace(err, n.cfg)
 	}

@@ -7,16 +7,18 @@ import (
 	"time"
 
 	"belfry/cluster"
+	"belfry/events"
 	"belfry/gateway"
 )
 
-// goneSessions tells backends of the sessions of nodes that are gone. The directory
-// must not wait for backends, so what is to be told waits here. There are at most as
-// many as the directory has kept: cluster.max_sessions.
+// goneSessions tells of the sessions of nodes that are gone: backends, or those who read
+// events. The directory must not wait for them, so what is to be told waits here. There
+// are at most as many as the directory has kept: cluster.max_sessions.
 type goneSessions struct {
-	gateway *gateway.Gateway
-	wake    chan struct{} // capacity 1: list is not empty, or closed is set
-	ended   sync.WaitGroup
+	takes func(*gateway.Ended) bool
+	tell  func(*gateway.Ended) // may wait
+	wake  chan struct{}        // capacity 1: list is not empty, or closed is set
+	ended sync.WaitGroup
 
 	left atomic.Int64 // sessions in list, and those that run has taken out of it
 
@@ -25,30 +27,35 @@ type goneSessions struct {
 	closed bool
 }
 
-// watchGone has backends told of sessions whose node is gone. It is called before the
-// bus starts.
+// watchGone watches the sessions whose node is gone. It is called before the bus starts.
 func (n *belfry) watchGone() {
-	if n.directory == nil || n.gateway == nil {
+	if n.directory == nil {
 		return
 	}
-	n.gone = &goneSessions{gateway: n.gateway, wake: make(chan struct{}, 1)}
-	n.directory.OnGone(n.gone.add)
+	if n.gateway != nil {
+		n.gone = &goneSessions{takes: n.gateway.Takes, tell: n.gateway.NodeGone, wake: make(chan struct{}, 1)}
+		n.directory.OnGone(n.gone.add)
+	}
+	if n.events != nil && n.events.Wants(events.Closed) {
+		n.goneEvents = &goneSessions{takes: func(*gateway.Ended) bool { return true }, tell: n.tellGone, wake: make(chan struct{}, 1)}
+		n.directory.OnGone(n.goneEvents.add)
+	}
 }
 
-// start begins to tell. It is called after the gateway has started.
+// start begins to tell. It is called after those who are told have started.
 func (s *goneSessions) start() {
 	if s != nil {
 		s.ended.Go(s.run)
 	}
 }
 
-// add takes the sessions that some backend wants to hear of.
+// add takes the sessions that somebody wants to hear of.
 func (s *goneSessions) add(node cluster.Member, sessions []cluster.GoneSession) {
 	var list []gateway.Ended
 	for i := range sessions {
 		one := &sessions[i]
 		e := gateway.Ended{UID: one.UID, Node: node.Name, Route: one.Session.Route, Since: one.Session.Since}
-		if s.gateway.Takes(&e) {
+		if s.takes(&e) {
 			e.SID = one.Session.Key.SID(node.ID)
 			list = append(list, e)
 		}
@@ -74,7 +81,7 @@ func (s *goneSessions) run() {
 		s.list = nil
 		s.mu.Unlock()
 		for i := range list {
-			s.gateway.NodeGone(&list[i])
+			s.tell(&list[i])
 			s.left.Add(-1)
 		}
 		if closed {
@@ -83,7 +90,7 @@ func (s *goneSessions) run() {
 	}
 }
 
-// waiting returns of how many sessions backends are still to be told.
+// waiting returns how many sessions are still to be told of.
 func (s *goneSessions) waiting() uint64 {
 	if s == nil {
 		return 0
@@ -91,7 +98,7 @@ func (s *goneSessions) waiting() uint64 {
 	return uint64(max(s.left.Load(), 0))
 }
 
-// flush waits until the gateway has taken everything, or ctx is done.
+// flush waits until everything is told, or ctx is done.
 func (s *goneSessions) flush(ctx context.Context) {
 	for s.waiting() > 0 {
 		select {
@@ -102,8 +109,8 @@ func (s *goneSessions) flush(ctx context.Context) {
 	}
 }
 
-// close ends the goroutine. It is called after the gateway has shut down, which counts
-// what is left as dropped.
+// close ends the goroutine. It is called after those who are told have shut down: they
+// count what is left as dropped.
 func (s *goneSessions) close() {
 	if s == nil {
 		return

@@ -163,6 +163,9 @@ func (n *belfry) addCalls(o *session.Options) {
 	if n.directory != nil {
 		o.Changed = n.directory.changed
 	}
+	if n.events != nil {
+		o.Observer = n.events.Observer()
+	}
 	if n.cfg.Upgrade.Health {
 		o.Healthy = n.serves
 	}
