@@ -24,7 +24,7 @@ import (
 var inCommand = []string{
 	"auth.cookie_any_origin", "auth.max_revocations",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
-	"gateway.drain_time",
+	"gateway.drain_time", "session.presence_members",
 	"log.level", "log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }
 
@@ -110,6 +110,7 @@ var samples = map[string]sample{
 	"auth.subscribe_webhook.signing_keys": {value: signingKey},
 	"gomaxprocs":                          {value: "7"},
 	"cluster.events":                      {value: "online"},
+	"session.presence":                    {value: "room.*"},
 	"tls.cert":                            {"other", clientCert},
 	"tls.key":                             {"other", clientCert},
 	"tls.certificates":                    {"a:b", clientCert},
