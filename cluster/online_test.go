@@ -171,10 +171,10 @@ func TestUsersOfANodeThatStarts(t *testing.T) {
 		h := listen(a)
 		synctest.Wait()
 		key := r.openFor(a, "u")
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(700 * time.Millisecond) // the first batch ends after at most three times its length
 		a.dir.Closed([]byte("u"), key)
 		delete(a.truth, key)
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 		if got := h.take(); got != "+u" || len(h.lists) > 0 {
 			t.Errorf("%q and %d lists before the lease is over", got, len(h.lists))
 		}

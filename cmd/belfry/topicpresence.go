@@ -32,16 +32,21 @@ func (p topicPresence) Ask(topic string, answer func(data []byte, err error)) {
 // ask counts first: to list the subscribers of a topic that has many is expensive.
 func (p topicPresence) ask(ctx context.Context, topic string) ([]byte, error) {
 	most := p.cfg.Session.PresenceMembers
-	t, err := p.presence.Topic(ctx, topic, false, "", 0)
-	if err == nil && t.Count > 0 && t.Count <= most {
-		t, err = p.presence.Topic(ctx, topic, true, "", most)
-	}
+	half, cancel := context.WithTimeout(ctx, p.cfg.API.NodesWait/2) // a node that is silent must leave time for the list
+	defer cancel()
+	t, err := p.presence.Topic(half, topic, false, "", 0)
 	if err != nil {
 		return nil, err
 	}
-	a := topicAnswer{Topic: topic, Count: t.Count, Members: t.Members, Partial: len(t.Silent) > 0}
-	if a.Count > most || t.Next != "" {
-		a.Members = nil // more have come in between
+	a := topicAnswer{Topic: topic, Count: t.Count, Partial: len(t.Silent) > 0}
+	if t.Count > 0 && t.Count <= most {
+		list, err := p.presence.Topic(ctx, topic, true, "", most)
+		if err != nil {
+			return nil, err
+		}
+		if list.Nodes >= t.Nodes && list.Count <= most && list.Next == "" { // else more have come, or a node has gone
+			a.Count, a.Members = list.Count, list.Members
+		}
 	}
 	return json.Marshal(a)
 }
