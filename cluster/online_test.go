@@ -46,6 +46,13 @@ func (h *told) take() string {
 	return strings.Join(all, " ")
 }
 
+// listed returns how many buckets were listed.
+func (h *told) listed() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.lists)
+}
+
 // users3 starts three nodes and returns what the home of the users tells. Their uids
 // are such that node c is their home.
 func users3(t *testing.T) (r *rig, a, b, c *node, uids []string) {
@@ -175,12 +182,12 @@ func TestUsersOfANodeThatStarts(t *testing.T) {
 		a.dir.Closed([]byte("u"), key)
 		delete(a.truth, key)
 		time.Sleep(200 * time.Millisecond)
-		if got := h.take(); got != "+u" || len(h.lists) > 0 {
-			t.Errorf("%q and %d lists before the lease is over", got, len(h.lists))
+		if got, lists := h.take(), h.listed(); got != "+u" || lists > 0 {
+			t.Errorf("%q and %d lists before the lease is over", got, lists)
 		}
 		time.Sleep(settle)
-		if got := h.take(); got != "-u" || len(h.lists) != Buckets {
-			t.Errorf("%q and %d lists afterwards", got, len(h.lists))
+		if got, lists := h.take(), h.listed(); got != "-u" || lists != Buckets {
+			t.Errorf("%q and %d lists afterwards", got, lists)
 		}
 	})
 }
@@ -205,9 +212,12 @@ func TestUsersTouchedAtTheLimit(t *testing.T) {
 		}
 		a.dir.mu.Unlock()
 		time.Sleep(time.Second)
-		if got := h.take(); got != "" || h.lists[broadcast.UserBucket("u")] != 1 {
-			t.Errorf("%q, %d users listed", got, h.lists[broadcast.UserBucket("u")])
+		got := h.take()
+		h.mu.Lock()
+		if users := h.lists[broadcast.UserBucket("u")]; got != "" || users != 1 {
+			t.Errorf("%q, %d users listed", got, users)
 		}
+		h.mu.Unlock()
 		r.checkTables("afterwards")
 	})
 }
