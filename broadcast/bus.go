@@ -100,6 +100,9 @@ type ControlBus interface {
 	// afterwards.
 	PublishControl(p []byte) error
 	SendControl(node uint32, p []byte) error
+	// PublishPlain publishes p as it is, for NATS clients that subscribe to subject. It
+	// keeps and waits as PublishControl does.
+	PublishPlain(subject string, p []byte) error
 	// Peers returns the other nodes that are present, sorted by name.
 	Peers() []Peer
 	// Alone reports whether no other node can exist.

@@ -11,7 +11,8 @@ import (
 // are big-endian. docs/cluster.md specifies them.
 //
 //	head   format (1 byte, 1) · length and bytes of the holder's instance · number of the body (8)
-//	open   'o' · length and bytes of the uid · key (18) · since (4) · length and bytes of the class
+//	open   'o' · length and bytes of the uid · key (18) · since (4) · length and bytes of the class ·
+//	       length and bytes of the route
 //	close  'c' · length and bytes of the uid · key (18)
 //	reset  'r' · bucket (2): the holder has nothing in it, but for what follows
 //	check  'd' · bucket (2) · sessions (4) · sum of their digests (8): what the holder has in it
@@ -36,6 +37,7 @@ const (
 	keySize   = len(message.SessionKey{})
 	checkSize = 1 + 2 + 4 + 8
 	maxClass  = 32 // bytes of the name of a device class
+	maxRoute  = 32 // bytes of the name of a route of the gateway
 )
 
 var errBody = errors.New("the body is not valid; all nodes should run the same version")
@@ -83,9 +85,9 @@ func (r *reader) head() (instance string, number uint64) {
 	return string(r.bytes()), r.u64()
 }
 
-func appendOpen(dst []byte, uid []byte, key *message.SessionKey, since uint32, class string) []byte {
+func appendOpen(dst []byte, uid []byte, key *message.SessionKey, since uint32, class, route string) []byte {
 	dst = append(appendBytes(append(dst, itemOpen), uid), key[:]...)
-	return appendBytes(binary.BigEndian.AppendUint32(dst, since), class)
+	return appendBytes(appendBytes(binary.BigEndian.AppendUint32(dst, since), class), route)
 }
 
 func appendClose(dst []byte, uid []byte, key *message.SessionKey) []byte {
@@ -102,13 +104,14 @@ func appendCheck(dst []byte, bucket uint16, l list) []byte {
 	return binary.BigEndian.AppendUint64(dst, l.sum)
 }
 
-// item is one item of a body. uid and class are parts of it.
+// item is one item of a body. uid, class and route are parts of it.
 type item struct {
 	op     byte
 	uid    []byte
 	key    message.SessionKey
 	since  uint32
 	class  []byte
+	route  []byte
 	bucket uint16 // of every item
 	count  uint32
 	sum    uint64
@@ -118,7 +121,7 @@ type item struct {
 func (r *reader) item() (it item) {
 	switch it.op = r.u8(); it.op {
 	case itemOpen:
-		it.uid, it.key, it.since, it.class = r.bytes(), r.key(), r.u32(), r.bytes()
+		it.uid, it.key, it.since, it.class, it.route = r.bytes(), r.key(), r.u32(), r.bytes(), r.bytes()
 	case itemClose:
 		it.uid, it.key = r.bytes(), r.key()
 	case itemReset:
@@ -131,7 +134,7 @@ func (r *reader) item() (it item) {
 	if it.uid != nil {
 		it.bucket = bucketOf(it.uid)
 	}
-	r.bad = r.bad || it.bucket >= Buckets || (it.op == itemOpen || it.op == itemClose) && len(it.uid) == 0 || len(it.class) > maxClass
+	r.bad = r.bad || it.bucket >= Buckets || (it.op == itemOpen || it.op == itemClose) && len(it.uid) == 0 || len(it.class) > maxClass || len(it.route) > maxRoute
 	return it
 }
 

@@ -38,6 +38,10 @@ type Options struct {
 	Compare time.Duration
 	// AskTime is how long the answer to an announcement is awaited; 0: 1 s.
 	AskTime time.Duration
+	// Users is told who is online in the cluster; nil: nobody is, and it costs nothing.
+	Users Users
+	// List is the time in which Users.List is told all buckets; 0: 1 min.
+	List time.Duration
 	// Memory counts the bytes of the directory, as owner "cluster"; nil: nobody does.
 	Memory *offheap.Owners
 	Log    *zap.Logger // default: nothing is logged
@@ -48,6 +52,7 @@ type Session struct {
 	Key   message.SessionKey // Key.SID(node) is the session id
 	Since time.Time          // in whole seconds
 	Class string             // of the device, up to 32 bytes; "" if none is known
+	Route string             // of the gateway, up to 32 bytes, which is told when the session ends; "": none. Only OnGone returns it
 }
 
 // Directory knows which nodes hold the sessions of which users, as far as this node is
@@ -71,6 +76,7 @@ type Directory struct {
 	free    []uint16           // indexes of former holders
 	indexes uint16             // taken and free ones; 0 is this node
 	number  uint64             // of the last body sent
+	online  online
 	stats   Stats
 }
 
@@ -103,6 +109,7 @@ func NewDirectory(o Options) (*Directory, error) {
 	if err := errors.Join(
 		fill("Batch", &o.Batch, 200*time.Millisecond, time.Millisecond, 10*time.Second),
 		fill("Compare", &o.Compare, 30*time.Second, 10*time.Millisecond, time.Hour),
+		fill("List", &o.List, time.Minute, time.Second, time.Hour),
 		fill("AskTime", &o.AskTime, time.Second, 10*time.Millisecond, time.Minute)); err != nil {
 		return nil, err
 	}
@@ -141,8 +148,15 @@ func fill(name string, v *time.Duration, def, least, most time.Duration) error {
 // Run works until ctx is done: it computes homes, tells keepers what this node has,
 // and looks after what it keeps itself. It is called once, after broadcast.Node.Start.
 func (d *Directory) Run(ctx context.Context) {
+	var batches <-chan time.Time // nil: Options.Users is not told
 	d.mu.Lock()
 	d.ctx = ctx
+	if d.opt.Users != nil && d.store != nil {
+		d.online.begin(d, time.Now())
+		batch := ticker.New(d.opt.Batch)
+		defer batch.Stop()
+		batches = batch.C
+	}
 	d.mu.Unlock()
 	ticks := ticker.New(checkEvery)
 	defer ticks.Stop()
@@ -153,6 +167,8 @@ func (d *Directory) Run(ctx context.Context) {
 			d.gone(d.rehome())
 		case now := <-ticks.C:
 			d.lookAfter(now)
+		case now := <-batches:
+			d.tellUsers(now)
 		case <-ctx.Done():
 			return
 		}
@@ -197,19 +213,19 @@ func wakeUp(c chan struct{}) {
 
 // Opened enters a session of this node. It does nothing if the session is known.
 func (d *Directory) Opened(uid []byte, s Session) {
-	class := s.Class[:min(len(s.Class), maxClass)]
+	class, route := s.Class[:min(len(s.Class), maxClass)], s.Route[:min(len(s.Route), maxRoute)]
 	since := uint32(s.Since.Unix())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.store == nil || len(uid) == 0 {
 		return
 	}
-	if !d.store.put(uid, 0, &s.Key, since, []byte(class)) {
+	if !d.store.put(uid, 0, &s.Key, since, []byte(class), []byte(route)) {
 		d.stats.Refused++
 		return
 	}
 	if l := d.linkFor(uid); l != nil {
-		l.queue = appendOpen(l.queue, uid, &s.Key, since, class)
+		l.queue = appendOpen(l.queue, uid, &s.Key, since, class, route)
 		l.queued()
 	}
 }

@@ -310,7 +310,7 @@ func TestForgottenHolder(t *testing.T) {
 		a, b := r.nodes["a"], r.nodes["b"]
 		before := a.dir.Stats()
 		a.members.mu.Lock()
-		a.members.nodes[b.NodeID()].heard = time.Now().Add(-time.Minute)
+		a.members.nodes[b.NodeID()].Heard = time.Now().Add(-time.Minute)
 		a.members.mu.Unlock()
 		a.members.sweep(time.Now())
 		time.Sleep(beacon / 4)

@@ -97,6 +97,9 @@ func (d *Directory) rehome() (gone []lost) {
 		old := d.homes
 		d.homes = NewHomes(ids)
 		d.moved(old)
+		if d.online.dir != nil {
+			d.online.moved(old)
+		}
 	}
 	d.recount()
 	return gone
@@ -171,7 +174,7 @@ func (d *Directory) forget(h *holder, wanted bool) (had []GoneSession) {
 
 // session returns what others are told of an entry.
 func (s *store) session(e *entry) Session {
-	return Session{Key: e.key, Since: time.Unix(int64(e.since), 0), Class: s.classes[e.class]}
+	return Session{Key: e.key, Since: time.Unix(int64(e.since), 0), Class: s.classes[e.class], Route: s.routes[e.route]}
 }
 
 // moved compares the buckets whose keeper is another one than before, and drops what
@@ -299,7 +302,7 @@ func (d *Directory) apply(h *holder, it *item) (differs bool) {
 	s := d.store
 	switch it.op {
 	case itemOpen:
-		if !s.put(it.uid, h.index, &it.key, it.since, it.class) {
+		if !s.put(it.uid, h.index, &it.key, it.since, it.class, it.route) {
 			d.stats.Refused++
 			h.doubt(it.bucket)
 		}

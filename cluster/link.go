@@ -165,7 +165,7 @@ func (l *link) refill(enough int) {
 		l.dir.stats.Restated++
 		l.queue = appendBucket(l.queue, itemReset, b)
 		s.eachOf(0, b, func(e *entry) {
-			l.queue = appendOpen(l.queue, s.uids.Get(e.uid), &e.key, e.since, s.classes[e.class])
+			l.queue = appendOpen(l.queue, s.uids.Get(e.uid), &e.key, e.since, s.classes[e.class], s.routes[e.route])
 		})
 		l.queue = appendCheck(l.queue, b, s.lists[keyOf(0, b)])
 	}

@@ -40,7 +40,9 @@ type Member struct {
 	State    State
 	Self     bool // it is this node
 
-	heard   time.Time
+	Heard time.Time // when its last beacon came; zero for this node
+	Left  bool      // it is gone because it said so, with its sessions ended
+
 	leaving bool // its last beacon said so
 }
 
@@ -49,7 +51,6 @@ type Change struct {
 	Member          // as it is now
 	Was       State // Gone for a node that was not known
 	Restarted bool  // it is another process than before, and what the earlier one had is lost
-	Left      bool  // the node is gone because it said so, with its sessions ended
 }
 
 // MembersOptions configure Members.
@@ -163,8 +164,8 @@ func (m *Members) heard(s broadcast.Sighting) {
 	default:
 		c.Was = n.State
 	}
-	c.Restarted, c.Left = n.Instance != "" && n.Instance != s.Instance, s.Presence == broadcast.Left
-	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, heard: time.Now(), leaving: s.Presence == broadcast.Leaving}
+	c.Restarted = n.Instance != "" && n.Instance != s.Instance
+	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Heard: time.Now(), Left: s.Presence == broadcast.Left, leaving: s.Presence == broadcast.Leaving}
 	switch s.Presence {
 	case broadcast.Leaving:
 		n.State = Leaving
@@ -210,11 +211,11 @@ func (m *Members) sweep(now time.Time) {
 	m.swept = now
 	for id, n := range m.nodes {
 		if stopped > 0 && n.State != Gone {
-			if n.heard = n.heard.Add(stopped); n.heard.After(now) {
-				n.heard = now
+			if n.Heard = n.Heard.Add(stopped); n.Heard.After(now) {
+				n.Heard = now
 			}
 		}
-		silent := now.Sub(n.heard)
+		silent := now.Sub(n.Heard)
 		state := n.State
 		switch {
 		case state == Gone && silent > forgetAfter:

@@ -123,7 +123,7 @@ func TestMembers(t *testing.T) {
 func TestMembersAfterStop(t *testing.T) {
 	m := &Members{nodes: map[uint32]*Member{}, swept: time.Unix(1000, 0)}
 	m.opt.Beacon, m.opt.SuspectAfter, m.opt.GoneAfter = time.Second, 3*time.Second, 6*time.Second
-	m.nodes[1] = &Member{Peer: broadcast.Peer{ID: 1, Name: "b"}, heard: time.Unix(999, 0), State: Alive}
+	m.nodes[1] = &Member{Peer: broadcast.Peer{ID: 1, Name: "b"}, Heard: time.Unix(999, 0), State: Alive}
 	m.opt.Log = nopLog
 	m.sweep(time.Unix(1060, 0)) // stopped for a minute
 	if s := m.nodes[1].State; s != Suspected && s != Alive {

@@ -69,6 +69,9 @@ func (c *Config) checkAuth(k *checks) {
 	for _, pattern := range a.Publish {
 		k.when("auth.publish", checkPattern(pattern))
 	}
+	for _, pattern := range c.Session.Presence {
+		k.when("session.presence", checkPattern(pattern))
+	}
 	switch {
 	case a.Anonymous == "false" && !a.JWT.Configured() && !a.Webhook.Configured():
 		k.fail("auth.anonymous", "false, and no client could prove who it is; set auth.jwt.secret, auth.jwt.public_key_file, auth.jwt.jwks or auth.webhook.url")

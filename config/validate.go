@@ -43,6 +43,7 @@ func (c *Config) errors() Errors {
 	c.checkAuth(k)
 	c.checkGateway(k)
 	c.checkNATS(k)
+	c.checkCluster(k)
 	return k.found
 }
 

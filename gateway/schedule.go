@@ -219,6 +219,7 @@ func (g *Gateway) finish(q *queue) {
 	if e.kind != Message {
 		e.route.others--
 	}
+	g.leftRoom()
 	resume := q.paused && (q.first == nil || q.messages <= g.opt.SessionQueue/2 && q.bytes <= g.opt.SessionBytes/2 &&
 		g.congested.Load() == 0 && g.bytes <= g.opt.QueueBytes/2)
 	if resume {

@@ -153,14 +153,17 @@ type Shards struct {
 // Cluster counts what nodes know of each other's users. All are 0 on a node that can
 // have no other.
 type Cluster struct {
-	Sessions  map[string]uint64 `metric:"belfry_cluster_sessions" type:"gauge" label:"of" help:"Sessions of users that this node remembers: its own, and those that it keeps for other nodes."`
-	Pending   uint64            `metric:"belfry_cluster_pending" type:"gauge" help:"User buckets of other nodes that this node keeps and does not know completely yet."`
-	Bodies    uint64            `metric:"belfry_cluster_announcements_total" type:"counter" help:"Announcements of this node's sessions that other nodes confirmed."`
-	Failed    uint64            `metric:"belfry_cluster_announcements_failed_total" type:"counter" help:"Announcements that were not confirmed in time; everything is compared afterwards."`
-	Restated  uint64            `metric:"belfry_cluster_restated_total" type:"counter" help:"User buckets announced as a whole because another node did not have the same."`
-	Lost      uint64            `metric:"belfry_cluster_lost_sessions_total" type:"counter" help:"Sessions of other nodes that this node kept when they were gone without having left."`
-	Asked     uint64            `metric:"belfry_cluster_asked_total" type:"counter" help:"Users about whom other nodes asked this one."`
-	Malformed uint64            `metric:"belfry_cluster_malformed_total" type:"counter" help:"Announcements of other nodes that could not be read."`
+	Sessions    map[string]uint64 `metric:"belfry_cluster_sessions" type:"gauge" label:"of" help:"Sessions of users that this node remembers: its own, and those that it keeps for other nodes."`
+	Pending     uint64            `metric:"belfry_cluster_pending" type:"gauge" help:"User buckets of other nodes that this node keeps and does not know completely yet."`
+	Bodies      uint64            `metric:"belfry_cluster_announcements_total" type:"counter" help:"Announcements of this node's sessions that other nodes confirmed."`
+	Failed      uint64            `metric:"belfry_cluster_announcements_failed_total" type:"counter" help:"Announcements that were not confirmed in time; everything is compared afterwards."`
+	Restated    uint64            `metric:"belfry_cluster_restated_total" type:"counter" help:"User buckets announced as a whole because another node did not have the same."`
+	Lost        uint64            `metric:"belfry_cluster_lost_sessions_total" type:"counter" help:"Sessions of other nodes that this node kept when they were gone without having left."`
+	Asked       uint64            `metric:"belfry_cluster_asked_total" type:"counter" help:"Users about whom other nodes asked this one."`
+	Events      map[string]uint64 `metric:"belfry_cluster_events_total" type:"counter" label:"kind" help:"Events published on belfry.events.> (cluster.events), by kind; users: lists of a bucket."`
+	EventsLost  map[string]uint64 `metric:"belfry_cluster_events_lost_total" type:"counter" label:"cause" help:"Events that were not published: no room (bytes: cluster.events_bytes), or NATS did not take them (nats)."`
+	EventsBytes uint64            `metric:"belfry_cluster_events_bytes" type:"gauge" help:"Bytes of events that wait to be published (cluster.events_bytes)."`
+	Malformed   uint64            `metric:"belfry_cluster_malformed_total" type:"counter" help:"Announcements of other nodes that could not be read."`
 }
 
 // Bus counts messages between nodes.

@@ -49,6 +49,8 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 		cs.publish(slot, rec, c)
 	case wire.OpSend, wire.OpRPC:
 		cs.forward(slot, rec, c)
+	case wire.OpPresence:
+		cs.presence(slot, rec, c)
 	case wire.OpLogin:
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "this session needs no login, or has had it")
 	case wire.OpAuth:

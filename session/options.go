@@ -43,6 +43,7 @@ type Options struct {
 	// each shard, on its goroutine: it must neither block nor panic, and p is borrowed
 	// until it returns. nil: nobody is told, and it costs nothing.
 	Changed   func(p Changes)
+	Observer  Observer
 	KeepAgent bool // Client.Agent of every session; false: only of those with a route
 
 	LastSeen      time.Duration // how long it is remembered when the last session of a user ended; 0: not at all
@@ -75,6 +76,13 @@ type Options struct {
 	// MaxDeciding is how many of its decisions may be awaited; 0: 4096. Further topics
 	// get the error "undecided".
 	MaxDeciding int
+	// TopicPresence answers clients who ask who is subscribed to a topic that matches
+	// the patterns in Presence; nil refuses them.
+	TopicPresence TopicPresence
+	Presence      []string
+	// MaxAsking is how many of its answers may be awaited; 0: 256. Further commands get
+	// the error "unavailable".
+	MaxAsking int
 
 	// Publish publishes what clients send by command. It is called on one goroutine
 	// for each shard, and may wait for w.Time while the shards of the message are
@@ -120,6 +128,7 @@ func (o *Options) fillNumbers() error {
 		fill("Limits.MaxFragments", &o.Limits.MaxFragments, ws.DefaultMaxFragments, 1, 1<<30),
 		fill("MaxTopics", &o.MaxTopics, 128, 1, maxTopicsOfSession),
 		fill("MaxDeciding", &o.MaxDeciding, 1<<12, 1, 1<<20),
+		fill("MaxAsking", &o.MaxAsking, 1<<8, 1, 1<<20),
 		fill("LastSeenUsers", &o.LastSeenUsers, 1<<17, 1, 1<<25),
 		fill("MaxPerUser", &o.MaxPerUser, 0, 0, 1<<20),
 		fill("MailboxBytes", &o.MailboxBytes, 256<<20, 1, 1<<50),

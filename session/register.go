@@ -213,6 +213,7 @@ func (u *upgrader) accept(slot uint32, rec *record, o *upgrade) {
 	u.heartbeats.arm(slot, rec)
 	u.changes.opened(slot, rec)
 	u.events.opened(slot, rec)
+	u.watch.opened(slot, rec)
 	if move != nil {
 		u.arrivals.open(slot, rec, move)
 	}

@@ -18,6 +18,7 @@ type shard struct {
 	remotes  remotes
 	eventing eventing // what Options.Events is told, at every step
 	changes  changeFeed
+	watch    watch // what Options.Observer is told
 
 	// What clients send.
 	receiver    receiver
@@ -76,12 +77,16 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.calls.env = h.env
 	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers, renewals: &h.renewals}
 	h.pubs.init(&h.env, &h.answers, &h.renewals)
-	h.changes.init(&h.env, &h.users)
+	h.changes.init(&h.env, &h.users, &h.eventing)
+	h.watch = watch{h.env, &h.clients, &h.topics}
+	if h.opt.Observer.watches() {
+		h.topics.watch = &h.watch
+	}
 	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
-		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing, changes: &h.changes}
+		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing, changes: &h.changes, watch: &h.watch}
 	h.heartbeats = heartbeats{env: h.env, renewals: &h.renewals, grants: &h.grants, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
 	h.pongs.limit = h.heartbeats.intervals.pong / 2
 	h.commands = commands{env: h.env, events: &h.eventing, renewals: &h.renewals, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
@@ -98,7 +103,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
 	h.upgrader = upgrader{env: h.env, arrivals: &h.arrivals, permissions: &h.permissions, buckets: &h.buckets, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
 		users: &h.users, grants: &h.grants, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
-		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats, events: &h.eventing, changes: &h.changes}
+		closer: &h.closer, refuser: &h.refuser, heartbeats: &h.heartbeats, events: &h.eventing, changes: &h.changes, watch: &h.watch}
 	if err := h.upgrader.init(); err != nil {
 		return nil, err
 	}

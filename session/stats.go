@@ -29,6 +29,7 @@ const (
 	limitPubs
 	limitMemory
 	limitDeciding
+	limitAsking
 	limitMessageRate
 	limitByteRate
 	limitCommandRate
@@ -68,6 +69,7 @@ var limitNames = [limitCount]string{
 	limitPubs:            "session.publish_queue",
 	limitMemory:          "memory", // of a shard's tables: no setting
 	limitDeciding:        "session.max_deciding",
+	limitAsking:          "session.max_presence",
 	limitMessageRate:     "session.message_rate",
 	limitByteRate:        "session.byte_rate",
 	limitCommandRate:     "session.command_rate",
@@ -115,9 +117,9 @@ type counters struct {
 }
 
 // opCount is one more than the last Op.
-const opCount = wire.OpRPC + 1
+const opCount = wire.OpPresence + 1
 
-var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc"}
+var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc", "presence"}
 
 // Codes of command errors. Any other code counts as the last one.
 var errorCodes = [...]string{"bad_request", "forbidden", "refused", "too_many_topics", "too_large", "rate_limited", "undecided", "unavailable"}

@@ -217,6 +217,16 @@ func (b *Bus) carry(node *uint32, p []byte) error {
 	return nil
 }
 
+// PublishPlain implements broadcast.ControlBus. There are no NATS clients here.
+func (b *Bus) PublishPlain(string, []byte) error {
+	b.net.mu.Lock()
+	defer b.net.mu.Unlock()
+	if b.closed || b.lost {
+		return errCut
+	}
+	return nil
+}
+
 // Peers implements broadcast.ControlBus.
 func (b *Bus) Peers() (peers []broadcast.Peer) {
 	b.net.mu.Lock()

@@ -10,6 +10,8 @@ import (
 	"belfry/broadcast"
 	"belfry/cluster"
 	"belfry/config"
+	"belfry/events"
+	"belfry/gateway"
 	"belfry/message"
 	"belfry/metrics"
 	"belfry/session"
@@ -18,6 +20,8 @@ import (
 // directory joins the shards with the cluster's directory. A shard must not wait for
 // the lock of a cluster.Directory, so a goroutine takes what has changed.
 type directory struct {
+	control *broadcast.Control
+	gateway *gateway.Gateway // nil: there are no routes
 	members *cluster.Members
 	*cluster.Directory
 	wake  chan struct{} // capacity 1: queue is not empty
@@ -33,7 +37,7 @@ func clusterOptions(c *config.Config) cluster.Options {
 	if most == 0 {
 		most = min(4*c.MaxConnections, 1<<28)
 	}
-	return cluster.Options{MaxSessions: most}
+	return cluster.Options{MaxSessions: most, List: c.Cluster.EventsList}
 }
 
 // openDirectory makes the directory, unless no other node can exist. It is called
@@ -49,13 +53,16 @@ func (n *belfry) openDirectory() (err error) {
 	if control.Alone() {
 		return nil
 	}
-	d := &directory{wake: make(chan struct{}, 1)}
+	d := &directory{control: control, gateway: n.gateway, wake: make(chan struct{}, 1)}
 	log := n.log.Named("cluster")
 	if d.members, err = cluster.NewMembers(cluster.MembersOptions{Control: control, Beacon: n.cfg.NATS.Beacon, Log: log}); err != nil {
 		return err
 	}
 	o := clusterOptions(n.cfg)
 	o.Control, o.Members, o.Memory, o.Log = control, d.members, &n.memory, log
+	if n.events != nil && n.events.Wants(events.Online) || n.events != nil && n.events.Wants(events.Offline) {
+		o.Users = userEvents{n.events}
+	}
 	if d.Directory, err = cluster.NewDirectory(o); err != nil {
 		return addressSpace(err, n.cfg)
 	}
@@ -117,14 +124,23 @@ func (d *directory) apply(spare session.Changes) session.Changes {
 	d.queue = spare[:0]
 	d.mu.Unlock()
 	now := time.Now()
-	p.Each(func(opened bool, uid []byte, key message.SessionKey) {
+	p.Each(func(opened bool, uid []byte, key message.SessionKey, route session.Route) {
 		if opened {
-			d.Opened(uid, cluster.Session{Key: key, Since: now})
+			d.Opened(uid, cluster.Session{Key: key, Since: now, Route: d.routeOf(route, uid)})
 		} else {
 			d.Closed(uid, key)
 		}
 	})
 	return p
+}
+
+// routeOf returns the route of the gateway that is told when a session ends, "" if
+// there is none.
+func (d *directory) routeOf(route session.Route, uid []byte) string {
+	if d.gateway == nil || route == 0 {
+		return ""
+	}
+	return d.gateway.DisconnectRoute(route, string(uid))
 }
 
 // leave tells the other nodes that this one drains.

@@ -13,12 +13,16 @@ import (
 // openPresence makes what reads sessions of all nodes. It is called before the bus
 // starts.
 func (n *belfry) openPresence() {
-	n.presence = presence.New(presence.Options{
+	o := presence.Options{
 		Self:     broadcast.Peer{ID: n.bus.NodeID(), Name: n.bus.Name()},
 		Local:    reads{n},
 		Control:  n.bus.Control(),
 		Degraded: sessionControl{n}.reach,
-	})
+	}
+	if n.directory != nil {
+		o.Holders, o.Members = holders{n.directory}, n.directory.view
+	}
+	n.presence = presence.New(o)
 }
 
 // reads gives presence access to the sessions of this node.

@@ -13,6 +13,7 @@ import (
 	"belfry/certs"
 	"belfry/cluster"
 	"belfry/config"
+	"belfry/events"
 	"belfry/gateway"
 	"belfry/push"
 	"belfry/session"
@@ -36,6 +37,7 @@ type options struct {
 	auth     auth.Options
 	gateway  gateway.Options
 	cluster  cluster.Options
+	events   events.Options
 	hooks    hookOptions
 }
 
@@ -67,6 +69,12 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	}
 	defer n.bus.Close()
 	o.auth, o.cluster = authOptions(&cfg, n.log), clusterOptions(&cfg)
+	if o.events, err = eventOptions(&cfg); err != nil {
+		return o, err
+	}
+	if _, err = events.New(o.events); err != nil {
+		return o, err
+	}
 	if o.gateway, err = n.gatewayOptions(); err != nil {
 		return o, err
 	}

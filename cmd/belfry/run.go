@@ -15,6 +15,7 @@ import (
 	"belfry/broadcast"
 	"belfry/certs"
 	"belfry/config"
+	"belfry/events"
 	"belfry/gateway"
 	"belfry/offheap"
 	"belfry/presence"
@@ -42,7 +43,10 @@ type belfry struct {
 	gateway     *gateway.Gateway // nil: there are no routes
 	presence    *presence.Reader
 	api         *push.Server
-	directory   *directory // nil: no other node can exist
+	directory   *directory        // nil: no other node can exist
+	events      *events.Publisher // nil: none are wanted
+	gone        *goneSessions     // nil: no backend is to be told of them
+	goneEvents  *goneSessions     // nil: no event tells of them
 	revocations *auth.Revocations
 	sync        *auth.RevocationSync
 	clientCerts *certs.Store   // nil: clients speak no TLS
@@ -114,6 +118,9 @@ func (n *belfry) open() (err error) {
 	if err = n.openGateway(); err != nil {
 		return err
 	}
+	if err = n.openEvents(); err != nil {
+		return err
+	}
 	if err = n.openDirectory(); err != nil {
 		return err
 	}
@@ -135,10 +142,12 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.joinControl()
+	n.watchGone()
 	n.bus.Start(local{n.sessions})
 	if n.directory != nil {
 		n.directory.start()
 	}
+	n.startEvents()
 	if n.auth != nil {
 		n.auth.Start()
 	}
@@ -210,6 +219,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	}
 	n.hooks.close()
 	n.directory.flush(ctx, n.log)
+	n.closeEvents()
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
 	n.directory.close()

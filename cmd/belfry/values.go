@@ -32,6 +32,7 @@ func (n *belfry) values() metrics.Values {
 	v.Shards = shardValues(&st.Poller, n.cfg.Shards, n.memory.Bytes())
 	v.Bus = busValues(&bus)
 	v.Cluster = n.clusterValues(st.Limits)
+	n.eventValues(&v.Cluster, st.Limits)
 	v.HTTP = httpValues(n.api.Stats())
 	v.Gateway = n.gatewayValues(st.Limits)
 	return v

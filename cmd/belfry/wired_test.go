@@ -24,7 +24,7 @@ import (
 var inCommand = []string{
 	"auth.cookie_any_origin", "auth.max_revocations",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
-	"gateway.drain_time",
+	"gateway.drain_time", "session.presence_members",
 	"log.level", "log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }
 
@@ -109,6 +109,8 @@ var samples = map[string]sample{
 	"auth.subscribe_webhook.url":          {value: hookURL},
 	"auth.subscribe_webhook.signing_keys": {value: signingKey},
 	"gomaxprocs":                          {value: "7"},
+	"cluster.events":                      {value: "online"},
+	"session.presence":                    {value: "room.*"},
 	"tls.cert":                            {"other", clientCert},
 	"tls.key":                             {"other", clientCert},
 	"tls.certificates":                    {"a:b", clientCert},
@@ -218,8 +220,8 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 }
 
 // parts are the options of the bus, the sessions, the API, authentication, the
-// gateway, the webhooks, the TLS listeners and the certificates.
-type parts [9]string
+// gateway, the webhooks, the TLS listeners, the certificates, the cluster and events.
+type parts [10]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
@@ -234,7 +236,7 @@ var reaches = map[string]string{
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " events"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -249,7 +251,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.events} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()

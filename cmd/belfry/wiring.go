@@ -132,6 +132,9 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
+		TopicPresence:  topicPresence{n},
+		Presence:       c.Session.Presence,
+		MaxAsking:      c.Session.MaxPresence,
 		KeepAgent:      c.Session.KeepAgent,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
@@ -162,6 +165,9 @@ func (n *belfry) addCalls(o *session.Options) {
 	}
 	if n.directory != nil {
 		o.Changed = n.directory.changed
+	}
+	if n.events != nil {
+		o.Observer = n.events.Observer()
 	}
 	if n.cfg.Upgrade.Health {
 		o.Healthy = n.serves

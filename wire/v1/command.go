@@ -102,6 +102,9 @@ func (f *fields) fill(cmd *wire.Command) error {
 	case "ping":
 		cmd.Op = wire.OpPing
 		return f.only("type", "ref")
+	case "presence":
+		cmd.Op = wire.OpPresence
+		return f.fillPresence(cmd)
 	case "auth":
 		cmd.Op = wire.OpAuth
 		return f.fillAuth(cmd)
@@ -112,7 +115,7 @@ func (f *fields) fill(cmd *wire.Command) error {
 		cmd.Op = wire.OpRPC
 		return f.fillSend(cmd)
 	}
-	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub, send, rpc, auth and ping", strictjson.Shorten(name))}
+	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub, send, rpc, presence, auth and ping", strictjson.Shorten(name))}
 }
 
 // only refuses fields that are not allowed. If there are several, it names the
@@ -184,6 +187,18 @@ func (f *fields) topic() ([]string, error) {
 		return nil, err
 	}
 	return []string{topic}, message.CheckTopic(topic)
+}
+
+// fillPresence reads a presence: the topic that it asks about.
+func (f *fields) fillPresence(cmd *wire.Command) (err error) {
+	if err := f.only("type", "ref", "topic"); err != nil {
+		return err
+	}
+	if err := f.needsRef(cmd); err != nil {
+		return err
+	}
+	cmd.Topics, err = f.topic()
+	return err
 }
 
 // fillPub reads a pub: its target and its payload.
