@@ -154,3 +154,27 @@ func TestMembersOptions(t *testing.T) {
 		t.Errorf("errors %q", got)
 	}
 }
+
+// The last word of a process that is not known, or that another one has replaced, changes
+// nothing: beacons may arrive in another order than they were sent.
+func TestLateLastWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := joinMembers(t, &fakebus.Network{}, "a")
+		say := func(instance string, p broadcast.Presence) string {
+			a.members.heard(broadcast.Sighting{Peer: broadcast.Peer{ID: 9, Name: "b"}, Status: broadcast.Status{Instance: instance, Presence: p}})
+			return a.told()
+		}
+		if got := say("one", broadcast.Left); got != "" || len(a.members.View()) != 1 {
+			t.Errorf("a node that was not known has left: told %q, view %+v", got, a.members.View())
+		}
+		if got := say("two", broadcast.Staying); got != "b gone-alive" {
+			t.Errorf("told %q", got)
+		}
+		if got := say("one", broadcast.Left); got != "" || a.members.View()[1].State != Alive {
+			t.Errorf("an earlier process has left: told %q, the node is %v", got, a.members.View()[1].State)
+		}
+		if got := say("two", broadcast.Left); got != "b alive-gone left" {
+			t.Errorf("told %q", got)
+		}
+	})
+}
