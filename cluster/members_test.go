@@ -178,3 +178,25 @@ func TestLateLastWord(t *testing.T) {
 		}
 	})
 }
+
+// A node that is suspected stays a home: its sessions need not move for a late beacon.
+func TestHomeStates(t *testing.T) {
+	for s, want := range map[State]bool{Alive: true, Suspected: true, Leaving: false, Gone: false} {
+		if s.home() != want {
+			t.Errorf("%v: a home: %v", s, !want)
+		}
+	}
+}
+
+// A node is suspected before its lease is over: after half of it and an interval, or, of
+// a short lease, after three quarters.
+func TestSuspectBeforeGone(t *testing.T) {
+	for _, tc := range []struct{ beacon, gone, want time.Duration }{
+		{time.Second, 6 * time.Second, 4 * time.Second}, {time.Second, 2 * time.Second, 1500 * time.Millisecond},
+	} {
+		m := &Members{opt: MembersOptions{Beacon: tc.beacon, GoneAfter: tc.gone}}
+		if suspect, gone := m.lease(); suspect != tc.want || gone != tc.gone {
+			t.Errorf("%+v: %v and %v", tc, suspect, gone)
+		}
+	}
+}
