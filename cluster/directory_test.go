@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"belfry/broadcast"
 	"belfry/message"
 	"belfry/offheap"
 )
@@ -347,54 +346,6 @@ func TestFull(t *testing.T) {
 		sa = a.dir.Stats()
 		if sa.Own+sa.Kept != room || sa.Refused == 0 {
 			t.Errorf("a knows %d sessions, %d refused", sa.Own+sa.Kept, sa.Refused)
-		}
-	})
-}
-
-// A body that comes late or twice changes nothing: what came after it holds.
-func TestLateBody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 12, 10)
-		a, b := r.start("a"), r.start("b")
-		time.Sleep(time.Second)
-		from := broadcast.Peer{ID: b.NodeID(), Name: "b"}
-		uid := []byte("u1")
-		var key message.SessionKey
-		key[3] = 1
-		body := func(number uint64, item []byte) []byte {
-			return append(appendHead(nil, b.dir.self.Instance, number), item...)
-		}
-		open, shut := appendOpen(nil, uid, &key, 1, ""), appendClose(nil, uid, &key)
-		for i, step := range []struct {
-			number uint64
-			item   []byte
-			kept   int
-		}{{1001, open, 1}, {1003, shut, 0}, {1002, open, 0}, {1003, open, 0}, {1004, open, 1}} {
-			if _, err := a.dir.announced(t.Context(), from, body(step.number, step.item)); err != nil {
-				t.Fatal(err)
-			}
-			if kept := a.dir.Stats().Kept; kept != step.kept {
-				t.Errorf("step %d: %d sessions are kept, want %d", i, kept, step.kept)
-			}
-		}
-	})
-}
-
-// A node that restarts again and again takes one index.
-func TestIndexesAreReused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 13, 10)
-		a := r.start("a")
-		for range 5 {
-			r.start("b")
-			time.Sleep(time.Second)
-			r.stop("b", true)
-			time.Sleep(time.Second)
-		}
-		a.dir.mu.Lock()
-		defer a.dir.mu.Unlock()
-		if a.dir.indexes != 2 {
-			t.Errorf("%d indexes were taken by this node and one other", a.dir.indexes)
 		}
 	})
 }

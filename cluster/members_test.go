@@ -200,3 +200,20 @@ func TestSuspectBeforeGone(t *testing.T) {
 		}
 	}
 }
+
+// A node that drains and falls silent does not become a home again; and a stop of this
+// process does not prolong the lease of a node that was heard after it.
+func TestSilenceOfALeavingNode(t *testing.T) {
+	m := &Members{nodes: map[uint32]*Member{}, swept: time.Unix(1000, 0)}
+	m.opt = MembersOptions{Beacon: time.Second, SuspectAfter: 3 * time.Second, GoneAfter: 6 * time.Second, Log: nopLog}
+	m.nodes[1] = &Member{Peer: broadcast.Peer{ID: 1, Name: "b"}, heard: time.Unix(1059, 0), State: Leaving}
+	for _, step := range []struct {
+		second int64
+		want   State
+	}{{1060, Leaving}, {1062, Leaving}, {1064, Leaving}, {1066, Gone}} {
+		m.sweep(time.Unix(step.second, 0)) // before the first one the process was stopped
+		if s := m.nodes[1].State; s != step.want {
+			t.Errorf("at %d the node is %v, want %v", step.second, s, step.want)
+		}
+	}
+}
