@@ -141,3 +141,25 @@ func TestDigestOfKeys(t *testing.T) {
 		}
 	}
 }
+
+// Changes that a keeper does not take are not kept for it without end: beyond the limit
+// all buckets are compared instead.
+func TestQueueOfALinkIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 16, 10)
+		a, b := r.start("a"), r.start("b")
+		time.Sleep(time.Second)
+		a.dir.mu.Lock()
+		l := a.dir.out[b.NodeID()]
+		l.check = buckets{}
+		for _, n := range []int{maxQueue, maxQueue + 1} {
+			l.queue = make([]byte, n)
+			l.queued()
+			if over := n > maxQueue; (len(l.queue) == 0) != over || l.check.empty() == over {
+				t.Errorf("%d bytes: %d are left, to be compared: %v", n, len(l.queue), !l.check.empty())
+			}
+		}
+		l.queue = nil
+		a.dir.mu.Unlock()
+	})
+}
