@@ -113,6 +113,7 @@ func TestUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nodes := cluster(t, 3, nil)
 		fill(rand.New(rand.NewPCG(1, 2)), nodes, 30, 1)
+		nodes[1].sessions[0].UID, nodes[2].seen["half"] = "half", time.Unix(3000, 0) // was on c, is on b
 		nodes[2].seen["gone"] = time.Unix(1000, 0)
 		nodes[0].seen["gone"] = time.Unix(2000, 0)
 		nodes[0].seen["u1"] = time.Unix(2000, 0) // it is online elsewhere
@@ -141,6 +142,9 @@ func TestUsers(t *testing.T) {
 		one, err := nodes[2].reader.User(t.Context(), "gone", "", 5)
 		if err != nil || one.Count != 0 || !one.LastSeen.Equal(time.Unix(2000, 0)) {
 			t.Errorf("%+v %v", one, err)
+		}
+		if half, err := nodes[0].reader.User(t.Context(), "half", "", 5); err != nil || half.Count != 1 || !half.LastSeen.IsZero() {
+			t.Errorf("%+v %v", half, err)
 		}
 		if text, _ := json.Marshal(one); !strings.Contains(string(text), `"sessions":[],"last_seen":"1970-01-01T00:33:20Z"`) {
 			t.Errorf("%s", text)
@@ -331,6 +335,7 @@ func TestMembers(t *testing.T) {
 func TestNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nodes := cluster(t, 2, nil)
+		nodes[0].slow = time.Second // does not count as time that the messages took
 		all, err := nodes[1].reader.Nodes(t.Context())
 		if err != nil || len(all.Nodes) != 2 || all.Nodes[0].Skew == nil || all.Nodes[1].Skew != nil {
 			t.Fatalf("%+v %v", all, err)
@@ -358,4 +363,32 @@ func TestQuestionsOfOthers(t *testing.T) {
 			t.Errorf("%d members of %d, %v", len(a.Members), a.Count, err)
 		}
 	})
+}
+
+// An answer that is not about all users of its question is dropped.
+func TestUsersAnswersAreChecked(t *testing.T) {
+	sum := newUsersSum([]string{"u1", "u2"})
+	places := []int{0, 1}
+	sum.add("a", places, &usersAnswer{Sessions: []int{1, 2}, Seen: []int64{0, 0}}, nil)
+	sum.add("b", places, &usersAnswer{Sessions: []int{3, 4}, Seen: []int64{0}}, nil)
+	sum.add("c", places, &usersAnswer{Sessions: []int{5}, Seen: []int64{0, 0}}, nil)
+	u := sum.total()
+	if u.Nodes != 1 || len(u.Silent) != 2 || u.Users[0].Sessions != 1 || u.Users[1].Sessions != 2 {
+		t.Errorf("%+v", u)
+	}
+}
+
+// A page has at least one item, however long it is: else the next page would be the same.
+func TestPageHasAnItem(t *testing.T) {
+	long := strings.Repeat("x", answerRoom)
+	for _, tc := range []struct {
+		list []string
+		n    int
+		more bool
+	}{{[]string{long, long}, 1, true}, {[]string{long}, 1, false}, {[]string{"a", "b"}, 2, false}, {[]string{"a", long}, 1, true}} {
+		got, more, err := fit(tc.list, false)
+		if err != nil || len(got) != tc.n || more != tc.more {
+			t.Errorf("%d items of %d, more: %v, %v", len(got), len(tc.list), more, err)
+		}
+	}
 }
