@@ -19,6 +19,7 @@ import (
 	"belfry/offheap"
 	"belfry/presence"
 	"belfry/push"
+	"belfry/report"
 	"belfry/session"
 	"belfry/webhook"
 	"belfry/wire/websocket"
@@ -41,6 +42,7 @@ type belfry struct {
 	sessions    *session.Server
 	gateway     *gateway.Gateway // nil: there are no routes
 	presence    *presence.Reader
+	reports     *report.Reporter
 	api         *push.Server
 	directory   *directory // nil: no other node can exist
 	revocations *auth.Revocations
@@ -128,6 +130,7 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.openPresence()
+	n.openReports()
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}
@@ -165,6 +168,7 @@ func (n *belfry) abandon() error {
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}
+	n.closeReports()
 	n.directory.close()
 	return errors.Join(errs...)
 }
@@ -212,6 +216,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	n.directory.flush(ctx, n.log)
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
+	n.closeReports()
 	n.directory.close()
 	n.log.Info("stopped")
 	return errors.Join(errs...)

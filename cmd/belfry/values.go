@@ -33,6 +33,7 @@ func (n *belfry) values() metrics.Values {
 	v.Bus = busValues(&bus)
 	v.Cluster = n.clusterValues(st.Limits)
 	v.HTTP = httpValues(n.api.Stats())
+	v.Reports = n.reportValues(st.Limits)
 	v.Gateway = n.gatewayValues(st.Limits)
 	return v
 }

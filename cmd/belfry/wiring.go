@@ -132,6 +132,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxPerUser:     c.Session.MaxPerUser,
 		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
+		MaxAcks:        c.Session.MaxAcks,
 		KeepAgent:      c.Session.KeepAgent,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
@@ -267,6 +268,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	}
 	return push.Options{
 		Publisher:     n.bus,
+		Reports:       n.reports,
 		Sessions:      sessionControl{n},
 		Presence:      n.presence,
 		TLS:           secure,
