@@ -50,8 +50,8 @@ func TestSums(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		for _, n := range nodes {
-			if len(n.reporter.pending)+len(n.reporter.counted) > 0 {
-				t.Errorf("node %s keeps %d and %d", n.name, len(n.reporter.pending), len(n.reporter.counted))
+			if kept := n.kept(); kept > 0 {
+				t.Errorf("node %s keeps %d", n.name, kept)
 			}
 		}
 	})
@@ -167,7 +167,7 @@ func TestAcks(t *testing.T) {
 				t.Error("the shards are not told that the wait is over")
 			}
 			time.Sleep(3 * second)
-			if !nodes[1].last.Forsaken() || len(nodes[1].reporter.counted) > 0 {
+			if !nodes[1].last.Forsaken() || nodes[1].kept() > 0 {
 				t.Error("the other node does not forget the message")
 			}
 		}
@@ -202,8 +202,8 @@ func TestMaxWaits(t *testing.T) {
 		if _, err := publish(message.ToAll()); !errors.As(err, &full) || !strings.Contains(err.Error(), "api.max_waits") {
 			t.Errorf("got %v", err)
 		}
-		if len(a.got) != 2 {
-			t.Errorf("delivered %v", a.got)
+		if n := a.delivered(); n != 2 {
+			t.Errorf("%d delivered", n)
 		}
 		if st := a.reporter.Stats(); st != (Stats{Waiting: 2, Refused: 1}) {
 			t.Errorf("%+v", st)
@@ -256,12 +256,12 @@ func TestTooManyCounted(t *testing.T) {
 		if res := nodes[0].push(t, Query{Wait: second}); !slices.Equal(res.silentNames(), []string{"b"}) {
 			t.Errorf("%+v", res)
 		}
-		if len(nodes[1].got) != 1 {
+		if n := nodes[1].delivered(); n != 1 {
 			t.Error("the message was not delivered")
 		}
 		time.Sleep(time.Minute + second)
-		if res := nodes[0].push(t, Query{Wait: second}); !res.Complete || len(b.counted) > 0 {
-			t.Errorf("%+v, %d are counted", res, len(b.counted))
+		if res := nodes[0].push(t, Query{Wait: second}); !res.Complete || nodes[1].kept() > 0 {
+			t.Errorf("%+v, %d are counted", res, nodes[1].kept())
 		}
 	})
 }

@@ -120,3 +120,17 @@ func (n *node) pushTo(t *testing.T, to message.Target, q Query) *Result {
 	}
 	return p.Await(t.Context(), nil)
 }
+
+// kept returns how many messages the reporter remembers.
+func (n *node) kept() int {
+	n.reporter.mu.Lock()
+	defer n.reporter.mu.Unlock()
+	return len(n.reporter.pending) + len(n.reporter.counted)
+}
+
+// delivered returns how many messages came.
+func (n *node) delivered() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.got)
+}

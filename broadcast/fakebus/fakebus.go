@@ -252,8 +252,8 @@ func (p place) Commit() {
 				m.Report = message.NewReport(m.Report.ReportRequest, nil)
 			}
 			p.b.net.send(other, func() { other.receive(&m) })
-			if m.Report != nil {
-				p.b.net.send(other, func() { other.control.ReportAsked(p.b.self.ID, m.ID) })
+			if p.m.Report != nil {
+				p.b.net.send(other, func() { other.control.ReportAsked(p.b.self.ID, p.m.ID) })
 			}
 		}
 	}
