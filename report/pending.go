@@ -1,11 +1,9 @@
 package report
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -174,42 +172,55 @@ func (p *Pending) finished() bool {
 
 // result sums up what has come.
 func (p *Pending) result() *Result {
+	answers, silent := p.answers()
+	names := make([]string, 0, len(answers)+len(silent))
+	for name := range answers {
+		names = append(names, name)
+	}
+	for name := range silent {
+		names = append(names, name)
+	}
+	slices.Sort(names)
 	res := &Result{ID: p.id, Nodes: []Node{}}
-	self := p.r.opt.Self.Name
-	if p.own.Complete() {
-		res.add(self, &answer{Counts: countsOf(p.own)})
-	} else {
-		res.silent(self, "a shard did not get to the message in time")
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for id, a := range p.got {
-		res.add(p.names[id], a)
-	}
-	for id, n := range p.missing {
-		if n.Name == "" {
-			res.silent(fmt.Sprintf("%08x", id), "the node of this session is not there; if it has ended, so has the session")
-			continue
+	for _, name := range names {
+		if a := answers[name]; a != nil {
+			res.Counts.add(&a.Counts)
+			res.Nodes = append(res.Nodes, Node{name, a.Counts})
+		} else {
+			res.Silent = append(res.Silent, Silent{name, silent[name]})
 		}
-		res.silent(n.Name, "no report in time")
 	}
 	if p.r.opt.Degraded != nil {
 		res.Degraded = p.r.opt.Degraded()
 	}
-	slices.SortFunc(res.Nodes, func(a, b Node) int { return strings.Compare(a.Node, b.Node) })
-	slices.SortFunc(res.Silent, func(a, b Silent) int { return cmp.Compare(a.Node, b.Node) })
 	res.Complete = len(res.Silent) == 0 && len(res.Degraded) == 0
 	res.Offline = res.Complete && res.Sessions == 0
 	return res
 }
 
-func (res *Result) add(node string, a *answer) {
-	if a.Lost {
-		res.silent(node, "the message was lost there before it got to the sessions")
-		return
+// answers returns what each node has reported, and why the others have not, by name.
+func (p *Pending) answers() (answers map[string]*answer, silent map[string]string) {
+	answers, silent = map[string]*answer{}, map[string]string{}
+	if self := p.r.opt.Self.Name; p.own.Complete() {
+		answers[self] = &answer{Counts: countsOf(p.own)}
+	} else {
+		silent[self] = "a shard did not get to the message in time"
 	}
-	res.Counts.add(&a.Counts)
-	res.Nodes = append(res.Nodes, Node{node, a.Counts})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, a := range p.got {
+		if a.Lost {
+			silent[p.names[id]] = "the message was lost there before it got to the sessions"
+			continue
+		}
+		answers[p.names[id]] = a
+	}
+	for id, n := range p.missing {
+		if n.Name == "" {
+			silent[fmt.Sprintf("%08x", id)] = "the node of this session is not there; if it has ended, so has the session"
+			continue
+		}
+		silent[n.Name] = "no report in time"
+	}
+	return answers, silent
 }
-
-func (res *Result) silent(node, detail string) { res.Silent = append(res.Silent, Silent{node, detail}) }

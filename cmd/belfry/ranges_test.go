@@ -15,6 +15,7 @@ import (
 	"belfry/config"
 	"belfry/gateway"
 	"belfry/push"
+	"belfry/report"
 	"belfry/session"
 	"belfry/webhook"
 )
@@ -36,6 +37,7 @@ type options struct {
 	auth     auth.Options
 	gateway  gateway.Options
 	cluster  cluster.Options
+	report   report.Options
 	hooks    hookOptions
 }
 
@@ -66,7 +68,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 		return o, err
 	}
 	defer n.bus.Close()
-	o.auth, o.cluster = authOptions(&cfg, n.log), clusterOptions(&cfg)
+	o.auth, o.cluster, o.report = authOptions(&cfg, n.log), clusterOptions(&cfg), reportOptions(&cfg)
 	if o.gateway, err = n.gatewayOptions(); err != nil {
 		return o, err
 	}

@@ -2,17 +2,20 @@ package main
 
 import (
 	"belfry/broadcast"
+	"belfry/config"
 	"belfry/metrics"
 	"belfry/report"
 )
 
 // openReports makes what says what became of pushes. It is called before the bus starts.
 func (n *belfry) openReports() {
-	n.reports = report.New(report.Options{
-		Self: broadcast.Peer{ID: n.bus.NodeID(), Name: n.bus.Name()}, Bus: n.bus, Control: n.bus.Control(),
-		Degraded: sessionControl{n}.reach, MaxWaits: n.cfg.API.MaxWaits,
-	})
+	o := reportOptions(n.cfg)
+	o.Self = broadcast.Peer{ID: n.bus.NodeID(), Name: n.bus.Name()}
+	o.Bus, o.Control, o.Degraded = n.bus, n.bus.Control(), sessionControl{n}.reach
+	n.reports = report.New(o)
 }
+
+func reportOptions(c *config.Config) report.Options { return report.Options{MaxWaits: c.API.MaxWaits} }
 
 func (n *belfry) closeReports() {
 	if n.reports != nil {
@@ -21,7 +24,10 @@ func (n *belfry) closeReports() {
 }
 
 func (n *belfry) reportValues(limits map[string]uint64) metrics.Reports {
-	st := n.reports.Stats()
+	var st report.Stats
+	if n.reports != nil { // nil in tests of the settings
+		st = n.reports.Stats()
+	}
 	limits["api.max_waits"] += st.Refused
 	return metrics.Reports{
 		Waiting: uint64(max(st.Waiting, 0)),
