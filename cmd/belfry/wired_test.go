@@ -219,7 +219,7 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 
 // parts are the options of the bus, the sessions, the API, authentication, the
 // gateway, the webhooks, the TLS listeners and the certificates.
-type parts [9]string
+type parts [10]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
