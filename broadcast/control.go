@@ -48,7 +48,8 @@ type Control struct {
 	onPeer   []func(Peer)
 	onBeacon []func(Sighting)
 	describe func(*Status) // nil: nothing
-	instance string        // of this process
+	reporter *reporterSeam
+	instance string // of this process
 
 	presence atomic.Uint32 // a Presence
 

@@ -25,6 +25,7 @@ const (
 	headerSession = "Belfry-Session" // one value for each session of the node
 	headerNode    = "Belfry-Node"    // id of the node that sent the message
 	headerSeq     = "Belfry-Seq"     // epoch.number in the stream of node and subject
+	headerReport  = "Belfry-Report"  // set by nodes, see report.go
 )
 
 // stamp identifies a numbered bus message: the node that sent it, and its number
@@ -51,6 +52,9 @@ func (e *MalformedError) Unwrap() error { return e.Err }
 // encode returns the bus message of a part.
 func encode(p *part, st stamp) *nats.Msg {
 	m := p.message
+	if p.subject == subjectReport {
+		return encodeReport(m, st)
+	}
 	h := make(nats.Header, 8)
 	h[headerID] = []string{m.ID}
 	h[headerKind] = []string{m.Kind.String()}
@@ -67,6 +71,9 @@ func encode(p *part, st stamp) *nats.Msg {
 	}
 	if m.Key != "" {
 		h[headerKey] = []string{escape(m.Key)}
+	}
+	if m.Report != nil {
+		h[headerReport] = []string{formatReport(m.Report)}
 	}
 	if len(p.names) > 0 {
 		values := make([]string, len(p.names))
@@ -99,6 +106,9 @@ func encodedSize(m *message.Message, names []string) int {
 	}
 	for _, name := range m.Target.ExcludeTopics {
 		n += len(headerExcept) + 4 + len(name)
+	}
+	if m.Report != nil {
+		n += len(headerReport) + 4 + maxReportValue
 	}
 	if m.Op != 0 {
 		n += len(headerOp) + 4 + len("4294967295")
@@ -177,6 +187,9 @@ func (d *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
 		return nil, err
 	}
 	if out.Op, err = operation(m.Header); err != nil {
+		return nil, err
+	}
+	if out.Report, err = reportOf(m.Header, numbered); err != nil {
 		return nil, err
 	}
 	key, _, err := one(m.Header, headerKey)

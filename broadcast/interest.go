@@ -87,7 +87,7 @@ func newInterest(b *NATS, instance string, start time.Time) *interest {
 // start queues the subjects that every node subscribes to.
 func (i *interest) start() {
 	i.mu.Lock()
-	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon, subjectPeers, subjectEvery, controlSubject(i.bus.id))
+	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon, subjectPeers, subjectReport, subjectEvery, controlSubject(i.bus.id))
 	i.mu.Unlock()
 	wakeUp(i.wake)
 }

@@ -8,7 +8,7 @@ import (
 	"belfry/message"
 )
 
-const fixedSubscriptions = 6 // all, node, beacon, peers, control to all and to the node
+const fixedSubscriptions = 7 // all, node, beacon, peers, report, control to all and to the node
 
 func TestLingerTopic(t *testing.T) {
 	clk := newFakeClock()

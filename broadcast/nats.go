@@ -296,6 +296,9 @@ func (b *NATS) Reserve(m *message.Message) (Reservation, error) {
 			return nil, &message.OverloadedError{What: detail, Unavailable: true, RetryAfter: inspectAgain}
 		}
 	}
+	if m.Report != nil {
+		ps = append(ps, part{subject: subjectReport, message: m, size: encodedSize(m, nil) - len(m.Payload)})
+	}
 	r := &reservation{box: b.box, parts: ps}
 	allowed := int(b.maxMessage.Load())
 	for i := range ps {

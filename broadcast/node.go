@@ -27,6 +27,8 @@ type Node struct {
 	local   atomic.Pointer[Local]
 	control *Control
 
+	reporter reporterSeam // see report.go
+
 	closing   chan struct{}
 	closeOnce sync.Once
 	closeErr  error
@@ -65,6 +67,7 @@ func Open(o Options) (*Node, error) {
 		n.bus, n.nats = bus, bus
 	}
 	n.control = newControl(n.bus, Peer{id, o.NodeName}, instance, o.Log, n.faults, &n.count)
+	n.control.reporter = &n.reporter
 	return n, nil
 }
 

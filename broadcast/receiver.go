@@ -127,6 +127,12 @@ func (r *receiver) control(m *nats.Msg, now time.Time) {
 		} else if l.node != r.bus.id {
 			r.roster.onPeerList(l, now)
 		}
+	case subjectReport:
+		if node, id, err := r.decoder.report(m); err != nil {
+			r.malformed(m, err)
+		} else {
+			r.bus.control.ReportAsked(node, id)
+		}
 	}
 }
 

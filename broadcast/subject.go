@@ -17,8 +17,9 @@ const (
 	subjectControl = "belfry.ctl."
 	subjectBeacon  = subjectControl + "beacon"
 	subjectPeers   = subjectControl + "peers"
-	subjectEvery   = subjectControl + "all"   // commands to all nodes, see control.go
-	subjectOne     = subjectControl + "node." // commands to one node, and answers; followed by the node id
+	subjectReport  = subjectControl + "report" // see report.go
+	subjectEvery   = subjectControl + "all"    // commands to all nodes, see control.go
+	subjectOne     = subjectControl + "node."  // commands to one node, and answers; followed by the node id
 	subjectUsers   = subjectUser + "*"
 )
 

@@ -23,7 +23,7 @@ func TestLateBody(t *testing.T) {
 		body := func(number uint64, item []byte) []byte {
 			return append(appendHead(nil, b.dir.self.Instance, number), item...)
 		}
-		open, shut := appendOpen(nil, uid, &key, 1, ""), appendClose(nil, uid, &key)
+		open, shut := appendOpen(nil, uid, &key, 1, "", ""), appendClose(nil, uid, &key)
 		for i, step := range []struct {
 			number uint64
 			item   []byte

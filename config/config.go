@@ -120,6 +120,7 @@ type Session struct {
 	MaxDeciding      int           `yaml:"max_deciding" default:"4096" range:"1..1048576" doc:"Subscriptions of this node's clients about which a subscribe webhook may be deciding; a further sub gets the error undecided."`
 	LastSeen         time.Duration `yaml:"last_seen" default:"24h" range:"1s..8760h" zero:"off" doc:"How long this node remembers, in memory only, when the last session of a user ended here, for last_seen in GET /v1/users/{uid} and POST /v1/presence."`
 	LastSeenUsers    int           `yaml:"last_seen_users" default:"131072" range:"1..33554432" doc:"Users of whom session.last_seen is remembered, 12 bytes each; beyond it others are forgotten earlier, a few of them when it is nearly reached."`
+	MaxAcks          int           `yaml:"max_acks" default:"131072" range:"1..16777216" doc:"Sessions of this node whose acknowledgements of pushes with ?ack=1 may be awaited at once, each counted for every message; further ones count as not able to acknowledge. Each takes about 50 bytes."`
 	KeepAgent        bool          `yaml:"keep_agent" doc:"Keep the User-Agent of every session (its first 128 bytes, each different one once), for GET /v1/users/{uid}; about 40 bytes a session. Without it only sessions with a route of the gateway have theirs."`
 	UserMessageRate  int           `yaml:"user_message_rate" range:"1..1000000" zero:"no limit" doc:"Messages per second from all sessions of one user on this node together; its sessions are treated as with session.message_rate."`
 	UserMessageBurst int           `yaml:"user_message_burst" default:"2000" range:"1..10000000" doc:"Messages all sessions of a user may send at once before session.user_message_rate applies."`
@@ -171,6 +172,7 @@ type API struct {
 	WriteTimeout     time.Duration `yaml:"write_timeout" default:"30s" range:"1s..10m" doc:"Time to send a whole answer, or one write of a batch's answers."`
 	IdleTimeout      time.Duration `yaml:"idle_timeout" default:"2m" range:"1s..1h" doc:"How long a kept-alive connection may wait for its next request."`
 	PushWait         time.Duration `yaml:"push_wait" default:"1s" range:"1ms..10s" doc:"Under load a push to a user or session waits up to this long in a fair queue, then gets 503. At most half of api.write_timeout."`
+	MaxWaits         int           `yaml:"max_waits" default:"1024" range:"1..65536" doc:"Pushes with ?wait= whose reports may be awaited at once, lines of batches included; further ones get 503, and nothing is delivered."`
 	NodesWait        time.Duration `yaml:"nodes_wait" default:"2s" range:"1ms..10s" doc:"How long a request that ends, changes or reads sessions waits for the answers of other nodes; then its own answer names those that did not answer (of a change with 202). At most half of api.write_timeout."`
 	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" default:"1m" range:"1s..1h" doc:"Time for each line of a batch to arrive completely; then the last answer is 408."`
 

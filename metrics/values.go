@@ -21,6 +21,7 @@ type Values struct {
 	Bus      Bus      `group:"The bus"`
 	Cluster  Cluster  `group:"The cluster"`
 	HTTP     HTTP     `group:"The HTTP API"`
+	Reports  Reports  `group:"Pushes that wait for their reports"`
 	Gateway  Gateway  `group:"The gateway"`
 	Log      Log      `group:"The log"`
 }
@@ -218,6 +219,12 @@ type HTTP struct {
 	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections closed at api.max_connections to make room for new ones."`
 	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections while all of them were being served."`
 	HandshakesFailed   uint64               `metric:"belfry_http_tls_failed_total" type:"counter" help:"Connections to the API whose TLS handshake failed: no common version, a client certificate that is missing or not signed by api.tls.client_ca, or HTTP without TLS."`
+}
+
+// Reports counts pushes that wait for what became of them.
+type Reports struct {
+	Waiting uint64            `metric:"belfry_push_waits" type:"gauge" help:"Pushes with ?wait= whose reports are awaited; bounded by api.max_waits."`
+	Ended   map[string]uint64 `metric:"belfry_push_waits_total" type:"counter" label:"result" help:"Pushes with ?wait= that were answered. complete: every node had reported; incomplete: a node was silent, or there may be nodes that this one does not know of."`
 }
 
 // Log counts lines that could not be written.

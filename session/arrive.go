@@ -39,6 +39,7 @@ type arrivals struct {
 	fanout   *fanoutRuns
 	upgrader *upgrader
 	closer   *closer
+	acks     *acks // counts for tallies
 
 	expected []*relocation
 }
@@ -151,6 +152,10 @@ func (as *arrivals) open(slot uint32, rec *record, r *relocation) {
 		}
 		as.ps.Send(slot, poller.Shared(m.d.batch(rec.variant)), poller.Data)
 		as.counters.deliveries.Add(1)
+		if m.d.tally != nil {
+			as.acks.reached(slot, m.d)
+			as.ps.Submit() // before drop, which may end the delivery
+		}
 	}
 	overflow := r.arrival.overflow
 	as.drop(r)

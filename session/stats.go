@@ -47,6 +47,7 @@ const (
 	limitKept
 	limitAgents
 	limitLastSeen
+	limitAcks
 	limitCount
 )
 
@@ -87,6 +88,7 @@ var limitNames = [limitCount]string{
 	limitKept:            "kept",   // MaxKept: no setting
 	limitAgents:          "agents", // maxAgents: no setting
 	limitLastSeen:        "session.last_seen_users",
+	limitAcks:            "session.max_acks",
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may
@@ -119,7 +121,7 @@ type counters struct {
 // opCount is one more than the last Op.
 const opCount = wire.OpPresence + 1
 
-var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc", "presence"}
+var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc", "ack", "presence"}
 
 // Codes of command errors. Any other code counts as the last one.
 var errorCodes = [...]string{"bad_request", "forbidden", "refused", "too_many_topics", "too_large", "rate_limited", "undecided", "unavailable"}

@@ -220,8 +220,9 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 }
 
 // parts are the options of the bus, the sessions, the API, authentication, the
-// gateway, the webhooks, the TLS listeners, the certificates, the cluster and events.
-type parts [10]string
+// gateway, the webhooks, the TLS listeners, the certificates, the cluster, events and
+// reports.
+type parts [11]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
@@ -236,7 +237,7 @@ var reaches = map[string]string{
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " events"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " events", " report"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -251,7 +252,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.events} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.events, o.report} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()

@@ -135,6 +135,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		TopicPresence:  topicPresence{n},
 		Presence:       c.Session.Presence,
 		MaxAsking:      c.Session.MaxPresence,
+		MaxAcks:        c.Session.MaxAcks,
 		KeepAgent:      c.Session.KeepAgent,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
@@ -273,6 +274,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	}
 	return push.Options{
 		Publisher:     n.bus,
+		Reports:       n.reports,
 		Sessions:      sessionControl{n},
 		Presence:      n.presence,
 		TLS:           secure,
