@@ -150,7 +150,9 @@ func (d *Directory) Run(ctx context.Context) {
 	for {
 		select {
 		case <-d.wake:
-			d.gone(d.rehome())
+			gone, back := d.rehome()
+			d.askToCompare(back) // they may not have noticed that they were taken for gone
+			d.gone(gone)
 		case now := <-ticks.C:
 			d.lookAfter(now)
 		case <-ctx.Done():

@@ -72,15 +72,19 @@ func (d *Directory) gone(all []lost) {
 	}
 }
 
-// rehome takes the changes of the members into account.
-func (d *Directory) rehome() (gone []lost) {
+// rehome takes the changes of the members into account. It returns what is lost, and
+// the nodes that are back.
+func (d *Directory) rehome() (gone []lost, back []broadcast.Peer) {
 	view := d.opt.Members.View()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.store == nil {
-		return nil
+		return nil, nil
 	}
 	for _, c := range d.changes {
+		if c.Back {
+			back = append(back, c.Peer)
+		}
 		if l := d.member(c); len(l.sessions) > 0 {
 			gone = append(gone, l)
 		}
@@ -99,7 +103,7 @@ func (d *Directory) rehome() (gone []lost) {
 		d.moved(old)
 	}
 	d.recount()
-	return gone
+	return gone, back
 }
 
 // member takes one change into account. d.mu is held.
@@ -218,7 +222,7 @@ func (d *Directory) recount() {
 }
 
 // lookAfter asks holders to compare whose buckets have not been known completely for a
-// while: this node took them for gone, for instance, and they did not notice.
+// while.
 func (d *Directory) lookAfter(now time.Time) {
 	var ask []broadcast.Peer
 	d.mu.Lock()
@@ -238,8 +242,14 @@ func (d *Directory) lookAfter(now time.Time) {
 		}
 	}
 	d.mu.Unlock()
-	for _, p := range ask {
-		_ = d.control.SendTo(p.ID, kindCompare, nil) // again at a later tick if it is lost
+	d.askToCompare(ask)
+}
+
+// askToCompare asks holders to compare all buckets. If a question is lost, lookAfter
+// asks again.
+func (d *Directory) askToCompare(holders []broadcast.Peer) {
+	for _, p := range holders {
+		_ = d.control.SendTo(p.ID, kindCompare, nil)
 	}
 }
 

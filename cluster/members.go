@@ -50,6 +50,7 @@ type Change struct {
 	Was       State // Gone for a node that was not known
 	Restarted bool  // it is another process than before, and what the earlier one had is lost
 	Left      bool  // the node is gone because it said so, with its sessions ended
+	Back      bool  // the same process was taken for gone; it may not have noticed
 }
 
 // MembersOptions configure Members.
@@ -162,6 +163,7 @@ func (m *Members) heard(s broadcast.Sighting) {
 		m.nodes[s.ID] = n
 	default:
 		c.Was = n.State
+		c.Back = n.State == Gone && n.Instance == s.Instance && s.Presence != broadcast.Left
 	}
 	c.Restarted, c.Left = n.Instance != "" && n.Instance != s.Instance, s.Presence == broadcast.Left
 	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, heard: time.Now(), leaving: s.Presence == broadcast.Leaving}

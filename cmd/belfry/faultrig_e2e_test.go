@@ -126,13 +126,18 @@ func (r *faultRig) wrong() string {
 		}
 		kept := 0.0
 		for _, n := range nodes {
-			kept += n.metric(`belfry_cluster_sessions{of="kept"}`)
-			if wrong := cmp.Or(n.wrongNodes(nodes), n.wrongMany(r.uids, truth), n.wrongUsers(r.uids, truth), n.wrongDirectory()); wrong != "" {
+			if wrong := n.wrongDirectory(); wrong != "" {
 				return n.name + ": " + wrong
 			}
+			kept += n.metric(`belfry_cluster_sessions{of="kept"}`)
 		}
 		if want := float64(own); len(nodes) > 1 && kept != want || len(nodes) == 1 && kept != 0 {
 			return fmt.Sprintf("%v sessions have a keeper beside their holder; want %v", kept, want)
+		}
+		for _, n := range nodes {
+			if wrong := cmp.Or(n.wrongNodes(nodes), n.wrongMany(r.uids, truth), n.wrongUsers(r.uids, truth)); wrong != "" {
+				return n.name + ": " + wrong
+			}
 		}
 	}
 	return ""
