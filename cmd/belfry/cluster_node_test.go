@@ -25,18 +25,19 @@ type clusterNode struct {
 	on *nodeHost
 }
 
-// nodeHost says where a node runs: here, unless start and connect are set.
+// nodeHost says where a node runs: here, unless the fields are set.
 type nodeHost struct {
 	start   []string // in front of the node's command
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
+	http    *http.Client // that uses connect
 }
 
 // client returns a client for the node's API.
 func (n *clusterNode) client() *http.Client {
-	if n.on == nil || n.on.connect == nil {
+	if n.on == nil || n.on.http == nil {
 		return http.DefaultClient
 	}
-	return &http.Client{Transport: &http.Transport{DialContext: n.on.connect, DisableKeepAlives: true}}
+	return n.on.http
 }
 
 // startClusterNode starts a node in development mode with free ports. It ends

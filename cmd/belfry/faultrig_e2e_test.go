@@ -34,6 +34,7 @@ type faultNode struct {
 	name    string
 	runs    bool // it is neither killed nor stopped
 	side    int  // nodes on different sides do not hear each other
+	hangs   bool // NATS does not answer, and the node has not noticed: it admits only users to whose messages it is subscribed
 	clients []*faultClient
 }
 

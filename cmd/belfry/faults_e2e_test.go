@@ -76,7 +76,11 @@ func (r *faultRig) churn() {
 		for i, n := range nodes {
 			n.shut(5)
 			for j := range 6 {
-				n.open(r.uids[(7*i+5*j)%len(r.uids)])
+				uid := r.uids[(7*i+5*j)%len(r.uids)]
+				if n.hangs {
+					uid = n.clients[3*j].uid
+				}
+				n.open(uid)
 			}
 		}
 	}
