@@ -112,6 +112,10 @@ test-peers: ## the tests of bench/peers (socket.io's needs node and npm, Centrif
 million: build ## a million connections on this host, measured beside the floor (CONNECTIONS=200000 for fewer)
 	bin/belfry-bench million --server bin/belfry --connections $(CONNECTIONS) --report bin/million-report $(ARGS)
 
+.PHONY: sim-cluster
+sim-cluster: ## 100 nodes with 200,000 sessions each in virtual time: a node dies, a node joins (7 GB of memory)
+	BELFRY_SIM=$(CURDIR)/docs/cluster $(GO) test -count=1 -v -run '^TestClusterSimulation$$' ./cmd/belfry
+
 .PHONY: docs
 docs: ## write the generated tables in docs/ anew
 	$(GO) test -count=1 -run '^TestReference' ./config ./metrics -update
