@@ -43,13 +43,17 @@ func (c *population) join(ctx context.Context, one *round) error {
 	})
 }
 
-// moves waits until the first node knows the fourth, and measures how long it then takes
-// until the fourth node has what it keeps for the others.
+// moves waits until the first node knows the fourth, and measures how long it takes
+// from the last moment when it did not, until the fourth node has what it keeps for the
+// others.
 func (c *population) moves(ctx context.Context, one *round) error {
 	processes := c.Processes()[:three]
+	begun := time.Now()
 	err := target.Until(ctx, patience, processes, func() error {
+		asked := time.Now()
 		peers, err := c.Metric(ctx, publisher, "belfry_bus_peers")
 		if err == nil && peers != three {
+			begun = asked
 			err = fmt.Errorf("the first node sees %v others", peers)
 		}
 		return err
@@ -57,7 +61,6 @@ func (c *population) moves(ctx context.Context, one *round) error {
 	if err != nil {
 		return err
 	}
-	begun := time.Now()
 	err = target.Until(ctx, patience, processes, func() error {
 		kept, pending, err := c.keeps(ctx, three)
 		if err == nil && (kept != float64(one.MovedSessions) || pending > 0) {
