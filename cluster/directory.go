@@ -33,8 +33,8 @@ type Options struct {
 	// Batch is the time in which changes for one keeper are collected; 0: 200 ms.
 	// The first change after a pause is sent at once.
 	Batch time.Duration
-	// Compare is the time between two comparisons of all buckets with one keeper;
-	// 0: 30 s.
+	// Compare is how long after a change all buckets are compared with the keeper that
+	// was told; 0: 30 s. If nothing changes they are after ten times as long.
 	Compare time.Duration
 	// AskTime is how long the answer to an announcement is awaited; 0: 1 s.
 	AskTime time.Duration
@@ -144,25 +144,40 @@ func (d *Directory) Run(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
 	d.mu.Unlock()
-	ticks := ticker.New(checkEvery)
+	ticks := ticker.New(trimEvery)
 	defer ticks.Stop()
+	again := time.NewTimer(0)
+	defer again.Stop()
 	defer d.links.Wait()
 	for {
+		pending := false
 		select {
 		case <-d.wake:
 			gone, back := d.rehome()
 			d.askToCompare(back) // they may not have noticed that they were taken for gone
 			d.gone(gone)
-		case now := <-ticks.C:
-			d.lookAfter(now)
+			pending = true
+		case <-ticks.C:
+			pending = d.lookAfter(time.Now())
+		case <-again.C:
+			pending = d.lookAfter(time.Now())
 		case <-ctx.Done():
 			return
+		}
+		if pending {
+			again.Reset(checkEvery)
 		}
 	}
 }
 
-// checkEvery is how often a keeper looks which buckets it does not know completely.
-const checkEvery = 500 * time.Millisecond
+const (
+	// checkEvery is how often a keeper looks which buckets it does not know completely,
+	// while there are some.
+	checkEvery = 500 * time.Millisecond
+	// trimEvery is how often it does otherwise. Tickers with whole seconds do not wake an
+	// idle process once more (package ticker).
+	trimEvery = time.Second
+)
 
 // Close releases the memory. It is called after Run has returned and
 // broadcast.Node.Close.

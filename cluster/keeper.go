@@ -216,14 +216,18 @@ func (d *Directory) recount() {
 			second[home]++
 		}
 	}
+	now := time.Now()
 	for id, h := range d.holders {
 		h.needed = all + second[id]
+		if h.pending() > 0 && h.since.IsZero() {
+			h.since = now
+		}
 	}
 }
 
 // lookAfter asks holders to compare whose buckets have not been known completely for a
-// while.
-func (d *Directory) lookAfter(now time.Time) {
+// while. It returns whether there are such buckets.
+func (d *Directory) lookAfter(now time.Time) (pending bool) {
 	var ask []broadcast.Peer
 	d.mu.Lock()
 	if d.store != nil {
@@ -234,15 +238,18 @@ func (d *Directory) lookAfter(now time.Time) {
 		switch {
 		case h.pending() == 0 || full:
 			h.since = time.Time{}
+			continue
 		case h.since.IsZero():
 			h.since = now
 		case now.Sub(h.since) >= checkEvery:
 			h.since = now
 			ask = append(ask, h.Peer)
 		}
+		pending = true
 	}
 	d.mu.Unlock()
 	d.askToCompare(ask)
+	return pending
 }
 
 // askToCompare asks holders to compare all buckets. If a question is lost, lookAfter
