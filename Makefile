@@ -90,6 +90,10 @@ bench-gateway: build ## round trips through the gateway to a backend, and pushes
 bench-auth: build ## connects with tokens, memory of what they grant, a webhook that hangs
 	bin/belfry-bench auth --server bin/belfry $(ARGS)
 
+.PHONY: bench-cluster
+bench-cluster: build ## what nodes know of each other's users: presence, messages between nodes, a node that joins, idle nodes
+	bin/belfry-bench cluster --server bin/belfry $(ARGS)
+
 .PHONY: hostile
 hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
 	bin/belfry-bench hostile --server bin/belfry $(ARGS)

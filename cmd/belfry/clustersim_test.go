@@ -169,6 +169,9 @@ func TestClusterSimulation(t *testing.T) {
 		}
 		all := float64(size.nodes * size.sessions)
 		t.Logf("%d nodes with %d sessions each: %.1f bytes for each of the %.0f sessions that a node holds or keeps", size.nodes, size.sessions, bytes/all/2, 2*all)
+		if bytes/all/2 > 100 {
+			t.Error("more than 100 bytes")
+		}
 
 		alive = alive[1:]
 		dead, kept := s.nodes[0], s.nodes[0].dir.Stats().Kept
@@ -186,13 +189,17 @@ func TestClusterSimulation(t *testing.T) {
 		if told := s.told.Load(); told != int64(size.sessions) {
 			t.Errorf("somebody was told of %d sessions of the node that died; want %d, each once", told, size.sessions)
 		}
-		death.report(t, "a node dies", kept)
+		if took := death.report(t, "a node dies", kept); took > simLease+2*time.Second {
+			t.Errorf("a node dies: all is known after %v; want the lease and 2 s", took)
+		}
 
 		s.start(size.nodes, 0)
 		joined := s.nodes[1:]
 		join := s.watch(joined, 0, time.Second, time.Millisecond, func() int { sum := s.sum(joined); return sum.Own - sum.Kept })
 		s.complete("a node joined", joined)
-		join.report(t, "a node joins", s.nodes[size.nodes].dir.Stats().Kept)
+		if took := join.report(t, "a node joins", s.nodes[size.nodes].dir.Stats().Kept); took > time.Second/2 {
+			t.Errorf("a node joins: all is known after %v", took)
+		}
 		if folder != "" {
 			death.draw(t, folder)
 		}

@@ -53,8 +53,9 @@ func (s *simCluster) watch(nodes []*simNode, from, to, step time.Duration, missi
 	return w
 }
 
-// report logs the figures. sessions is how many had to be announced anew.
-func (w *simWatch) report(t *testing.T, what string, sessions int) {
+// report logs the figures, and returns when everything was known. sessions is how many
+// had to be announced anew.
+func (w *simWatch) report(t *testing.T, what string, sessions int) (known time.Duration) {
 	t.Helper()
 	first := max(slices.IndexFunc(w.missing, func(n int) bool { return n != w.missing[0] }), 0)
 	last := len(w.missing) - 1
@@ -70,6 +71,7 @@ func (w *simWatch) report(t *testing.T, what string, sessions int) {
 	t.Logf("%s: %d sessions announced anew from %.3f s to %.3f s, at most %d missing", what, sessions, w.at[first], w.at[last], slices.Max(w.missing))
 	t.Logf("a node receives %.0f messages and %.1f KB; the one that receives most, in %v, %.0f messages and %.1f KB",
 		all.messages, all.bytes/1e3, w.step, most.messages*w.step.Seconds(), most.bytes*w.step.Seconds()/1e3)
+	return time.Duration(w.at[last] * float64(time.Second))
 }
 
 // draw draws the death of a node: what is missing, and what the others receive.
