@@ -12,7 +12,6 @@ import (
 	"belfry/broadcast"
 	"belfry/message"
 	"belfry/offheap"
-	"belfry/ticker"
 )
 
 // Kinds of commands.
@@ -59,6 +58,7 @@ type Directory struct {
 	control *broadcast.Control
 	onGone  []func(Member, []GoneSession) // not changed after Run
 	wake    chan struct{}                 // capacity 1: changes wait
+	touched chan struct{}                 // capacity 1: unseen was set
 	links   sync.WaitGroup                // goroutines of links
 
 	mu      sync.Mutex // guards this group
@@ -72,6 +72,7 @@ type Directory struct {
 	indexes uint16             // taken and free ones; 0 is this node
 	number  uint64             // of the last body sent
 	stats   Stats
+	unseen  bool // something has changed since the last look
 }
 
 // Stats are counters since the start and, where marked with "now", present values.
@@ -114,7 +115,7 @@ func NewDirectory(o Options) (*Directory, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	d := &Directory{
-		opt: o, control: o.Control, self: o.Control.Self(), store: s, wake: make(chan struct{}, 1), indexes: 1,
+		opt: o, control: o.Control, self: o.Control.Self(), store: s, wake: make(chan struct{}, 1), touched: make(chan struct{}, 1), indexes: 1,
 		holders: make(map[uint32]*holder), out: make(map[uint32]*link),
 	}
 	d.homes = NewHomes([]uint32{d.self.ID})
@@ -144,40 +145,38 @@ func (d *Directory) Run(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
 	d.mu.Unlock()
-	ticks := ticker.New(trimEvery)
-	defer ticks.Stop()
-	again := time.NewTimer(0)
-	defer again.Stop()
+	look := time.NewTimer(checkEvery)
+	defer look.Stop()
 	defer d.links.Wait()
 	for {
-		pending := false
 		select {
 		case <-d.wake:
 			gone, back := d.rehome()
 			d.askToCompare(back) // they may not have noticed that they were taken for gone
 			d.gone(gone)
-			pending = true
-		case <-ticks.C:
-			pending = d.lookAfter(time.Now())
-		case <-again.C:
-			pending = d.lookAfter(time.Now())
+		case <-d.touched:
+			look.Reset(checkEvery)
+		case <-look.C:
+			if d.lookAfter(time.Now()) {
+				look.Reset(checkEvery)
+			}
 		case <-ctx.Done():
 			return
-		}
-		if pending {
-			again.Reset(checkEvery)
 		}
 	}
 }
 
-const (
-	// checkEvery is how often a keeper looks which buckets it does not know completely,
-	// while there are some.
-	checkEvery = 500 * time.Millisecond
-	// trimEvery is how often it does otherwise. Tickers with whole seconds do not wake an
-	// idle process once more (package ticker).
-	trimEvery = time.Second
-)
+// checkEvery is how often a keeper looks which buckets it does not know completely. An
+// idle node does not look: that would wake it up.
+const checkEvery = 500 * time.Millisecond
+
+// touch has Run look after the holders, and the memory, in a moment. d.mu is held.
+func (d *Directory) touch() {
+	if !d.unseen {
+		d.unseen = true
+		wakeUp(d.touched)
+	}
+}
 
 // Close releases the memory. It is called after Run has returned and
 // broadcast.Node.Close.
@@ -225,6 +224,7 @@ func (d *Directory) Opened(uid []byte, s Session) {
 		d.stats.Refused++
 		return
 	}
+	d.touch()
 	if l := d.linkFor(uid); l != nil {
 		l.queue = appendOpen(l.queue, uid, &s.Key, since, class)
 		l.queued()
@@ -238,6 +238,7 @@ func (d *Directory) Closed(uid []byte, key message.SessionKey) {
 	if d.store == nil || !d.store.remove(uid, 0, &key) {
 		return
 	}
+	d.touch()
 	if l := d.linkFor(uid); l != nil {
 		l.queue = appendClose(l.queue, uid, &key)
 		l.queued()

@@ -219,6 +219,7 @@ func TestSilent(t *testing.T) {
 		for _, h := range n.dir.holders {
 			if h.Name == "c" {
 				h.doubt(bucketOf([]byte(uid)))
+				n.dir.touch() // as announced does
 			}
 		}
 		n.dir.mu.Unlock()

@@ -103,6 +103,7 @@ func (d *Directory) rehome() (gone []lost, back []broadcast.Peer) {
 		d.moved(old)
 	}
 	d.recount()
+	d.touch()
 	return gone, back
 }
 
@@ -230,6 +231,7 @@ func (d *Directory) recount() {
 func (d *Directory) lookAfter(now time.Time) (pending bool) {
 	var ask []broadcast.Peer
 	d.mu.Lock()
+	d.unseen = false
 	if d.store != nil {
 		d.store.trim()
 	}
@@ -289,6 +291,7 @@ func (d *Directory) announced(_ context.Context, from broadcast.Peer, body []byt
 		return nil, nil // a copy, or late: what came after it holds
 	}
 	h.number = number
+	d.touch()
 	var later buckets
 	var answer []byte
 	for len(r.p) > 0 {
