@@ -173,35 +173,48 @@ func TestClusterSimulation(t *testing.T) {
 			t.Error("more than 100 bytes")
 		}
 
-		alive = alive[1:]
-		dead, kept := s.nodes[0], s.nodes[0].dir.Stats().Kept
-		dead.bus.Kill()
-		dead.stop()             // else it tells of all others
-		missing := func() int { // sessions of the others without a keeper
-			sum := s.sum(alive)
-			return sum.Own - (sum.Kept - (size.sessions - int(sum.Gone)))
-		}
-		if got := missing(); got != kept {
-			t.Errorf("%d sessions lost their keeper; want %d", got, kept)
-		}
-		death := s.watch(alive, simLease-time.Second, simLease+3*time.Second, 20*time.Millisecond, missing)
-		s.complete("a node died", alive)
-		if told := s.told.Load(); told != int64(size.sessions) {
-			t.Errorf("somebody was told of %d sessions of the node that died; want %d, each once", told, size.sessions)
-		}
-		if took := death.report(t, "a node dies", kept); took > simLease+2*time.Second {
-			t.Errorf("a node dies: all is known after %v; want the lease and 2 s", took)
-		}
-
-		s.start(size.nodes, 0)
-		joined := s.nodes[1:]
-		join := s.watch(joined, 0, time.Second, time.Millisecond, func() int { sum := s.sum(joined); return sum.Own - sum.Kept })
-		s.complete("a node joined", joined)
-		if took := join.report(t, "a node joins", s.nodes[size.nodes].dir.Stats().Kept); took > time.Second/2 {
-			t.Errorf("a node joins: all is known after %v", took)
-		}
+		death := s.dies()
+		s.joins()
 		if folder != "" {
 			death.draw(t, folder)
 		}
 	})
+}
+
+// dies has the first node die.
+func (s *simCluster) dies() *simWatch {
+	t, size, alive := s.t, s.size, s.nodes[1:s.size.nodes]
+	dead, kept := s.nodes[0], s.nodes[0].dir.Stats().Kept
+	dead.bus.Kill()
+	dead.stop() // else it tells of all others
+
+	// missing returns the sessions of the others without a keeper.
+	missing := func() int {
+		sum := s.sum(alive)
+		return sum.Own - (sum.Kept - (size.sessions - int(sum.Gone)))
+	}
+	if got := missing(); got != kept {
+		t.Errorf("%d sessions lost their keeper; want %d", got, kept)
+	}
+	death := s.watch(alive, simLease-time.Second, simLease+3*time.Second, 20*time.Millisecond, missing)
+	s.complete("a node died", alive)
+	if told := s.told.Load(); told != int64(size.sessions) {
+		t.Errorf("somebody was told of %d sessions of the node that died; want %d, each once", told, size.sessions)
+	}
+	if took := death.report(t, "a node dies", kept); took > simLease+2*time.Second {
+		t.Errorf("a node dies: all is known after %v; want the lease and 2 s", took)
+	}
+	return death
+}
+
+// joins has a node join the others.
+func (s *simCluster) joins() {
+	t, size := s.t, s.size
+	s.start(size.nodes, 0)
+	joined := s.nodes[1:]
+	join := s.watch(joined, 0, time.Second, time.Millisecond, func() int { sum := s.sum(joined); return sum.Own - sum.Kept })
+	s.complete("a node joined", joined)
+	if took := join.report(t, "a node joins", s.nodes[size.nodes].dir.Stats().Kept); took > time.Second/2 {
+		t.Errorf("a node joins: all is known after %v", took)
+	}
 }
