@@ -33,8 +33,8 @@ type Options struct {
 	// Batch is the time in which changes for one keeper are collected; 0: 200 ms.
 	// The first change after a pause is sent at once.
 	Batch time.Duration
-	// Compare is the time between two comparisons of all buckets with one keeper;
-	// 0: 30 s.
+	// Compare is how long after a change all buckets are compared with the keeper that
+	// was told; 0: 30 s. If nothing changes they are after ten times as long.
 	Compare time.Duration
 	// AskTime is how long the answer to an announcement is awaited; 0: 1 s.
 	AskTime time.Duration
@@ -64,6 +64,7 @@ type Directory struct {
 	control *broadcast.Control
 	onGone  []func(Member, []GoneSession) // not changed after Run
 	wake    chan struct{}                 // capacity 1: changes wait
+	touched chan struct{}                 // capacity 1: unseen was set
 	links   sync.WaitGroup                // goroutines of links
 
 	mu      sync.Mutex // guards this group
@@ -78,6 +79,7 @@ type Directory struct {
 	number  uint64             // of the last body sent
 	online  online
 	stats   Stats
+	unseen  bool // something has changed since the last look
 }
 
 // Stats are counters since the start and, where marked with "now", present values.
@@ -121,7 +123,7 @@ func NewDirectory(o Options) (*Directory, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	d := &Directory{
-		opt: o, control: o.Control, self: o.Control.Self(), store: s, wake: make(chan struct{}, 1), indexes: 1,
+		opt: o, control: o.Control, self: o.Control.Self(), store: s, wake: make(chan struct{}, 1), touched: make(chan struct{}, 1), indexes: 1,
 		holders: make(map[uint32]*holder), out: make(map[uint32]*link),
 	}
 	d.homes = NewHomes([]uint32{d.self.ID})
@@ -158,25 +160,40 @@ func (d *Directory) Run(ctx context.Context) {
 		batches = batch.C
 	}
 	d.mu.Unlock()
-	ticks := ticker.New(checkEvery)
-	defer ticks.Stop()
+	look := time.NewTimer(checkEvery)
+	defer look.Stop()
 	defer d.links.Wait()
 	for {
 		select {
 		case <-d.wake:
-			d.gone(d.rehome())
-		case now := <-ticks.C:
-			d.lookAfter(now)
+			gone, back := d.rehome()
+			d.askToCompare(back) // they may not have noticed that they were taken for gone
+			d.gone(gone)
 		case now := <-batches:
 			d.tellUsers(now)
+		case <-d.touched:
+			look.Reset(checkEvery)
+		case <-look.C:
+			if d.lookAfter(time.Now()) {
+				look.Reset(checkEvery)
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// checkEvery is how often a keeper looks which buckets it does not know completely.
+// checkEvery is how often a keeper looks which buckets it does not know completely. An
+// idle node does not look: that would wake it up.
 const checkEvery = 500 * time.Millisecond
+
+// touch has Run look after the holders, and the memory, in a moment. d.mu is held.
+func (d *Directory) touch() {
+	if !d.unseen {
+		d.unseen = true
+		wakeUp(d.touched)
+	}
+}
 
 // Close releases the memory. It is called after Run has returned and
 // broadcast.Node.Close.
@@ -224,6 +241,7 @@ func (d *Directory) Opened(uid []byte, s Session) {
 		d.stats.Refused++
 		return
 	}
+	d.touch()
 	if l := d.linkFor(uid); l != nil {
 		l.queue = appendOpen(l.queue, uid, &s.Key, since, class, route)
 		l.queued()
@@ -237,6 +255,7 @@ func (d *Directory) Closed(uid []byte, key message.SessionKey) {
 	if d.store == nil || !d.store.remove(uid, 0, &key) {
 		return
 	}
+	d.touch()
 	if l := d.linkFor(uid); l != nil {
 		l.queue = appendClose(l.queue, uid, &key)
 		l.queued()

@@ -72,15 +72,19 @@ func (d *Directory) gone(all []lost) {
 	}
 }
 
-// rehome takes the changes of the members into account.
-func (d *Directory) rehome() (gone []lost) {
+// rehome takes the changes of the members into account. It returns what is lost, and
+// the nodes that are back.
+func (d *Directory) rehome() (gone []lost, back []broadcast.Peer) {
 	view := d.opt.Members.View()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.store == nil {
-		return nil
+		return nil, nil
 	}
 	for _, c := range d.changes {
+		if c.Back {
+			back = append(back, c.Peer)
+		}
 		if l := d.member(c); len(l.sessions) > 0 {
 			gone = append(gone, l)
 		}
@@ -102,7 +106,8 @@ func (d *Directory) rehome() (gone []lost) {
 		}
 	}
 	d.recount()
-	return gone
+	d.touch()
+	return gone, back
 }
 
 // member takes one change into account. d.mu is held.
@@ -215,16 +220,21 @@ func (d *Directory) recount() {
 			second[home]++
 		}
 	}
+	now := time.Now()
 	for id, h := range d.holders {
 		h.needed = all + second[id]
+		if h.pending() > 0 && h.since.IsZero() {
+			h.since = now
+		}
 	}
 }
 
 // lookAfter asks holders to compare whose buckets have not been known completely for a
-// while: this node took them for gone, for instance, and they did not notice.
-func (d *Directory) lookAfter(now time.Time) {
+// while. It returns whether there are such buckets.
+func (d *Directory) lookAfter(now time.Time) (pending bool) {
 	var ask []broadcast.Peer
 	d.mu.Lock()
+	d.unseen = false
 	if d.store != nil {
 		d.store.trim()
 	}
@@ -233,16 +243,25 @@ func (d *Directory) lookAfter(now time.Time) {
 		switch {
 		case h.pending() == 0 || full:
 			h.since = time.Time{}
+			continue
 		case h.since.IsZero():
 			h.since = now
 		case now.Sub(h.since) >= checkEvery:
 			h.since = now
 			ask = append(ask, h.Peer)
 		}
+		pending = true
 	}
 	d.mu.Unlock()
-	for _, p := range ask {
-		_ = d.control.SendTo(p.ID, kindCompare, nil) // again at a later tick if it is lost
+	d.askToCompare(ask)
+	return pending
+}
+
+// askToCompare asks holders to compare all buckets. If a question is lost, lookAfter
+// asks again.
+func (d *Directory) askToCompare(holders []broadcast.Peer) {
+	for _, p := range holders {
+		_ = d.control.SendTo(p.ID, kindCompare, nil)
 	}
 }
 
@@ -275,6 +294,7 @@ func (d *Directory) announced(_ context.Context, from broadcast.Peer, body []byt
 		return nil, nil // a copy, or late: what came after it holds
 	}
 	h.number = number
+	d.touch()
 	var later buckets
 	var answer []byte
 	for len(r.p) > 0 {

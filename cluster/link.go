@@ -25,8 +25,9 @@ type link struct {
 	later   buckets            // the other node does not know yet that it keeps them
 	abort   context.CancelFunc // of the wait for an answer; nil: there is none
 	sending bool
-	bad     bool // the last body was not answered
-	next    time.Time
+	bad     bool      // the last body was not answered
+	changed bool      // something was queued since the last comparison
+	next    time.Time // of the comparison
 }
 
 const (
@@ -39,10 +40,20 @@ const (
 	// retryPause is the pause after a body that was not answered, or when the other
 	// node does not know yet that it is the keeper.
 	retryPause = 100 * time.Millisecond
+	// quietCompare is how many times longer than Options.Compare it takes until the
+	// next comparison with a node that was told nothing: an idle node must not wake up
+	// for each of the others.
+	quietCompare = 10
 )
 
 // queued is called after something was put into the queue. Directory.mu is held.
 func (l *link) queued() {
+	if !l.changed {
+		l.changed = true
+		if soon := time.Now().Add(l.dir.opt.Compare); soon.Before(l.next) {
+			l.next = soon
+		}
+	}
 	if len(l.queue) > maxQueue {
 		l.queue = nil
 		l.checkAll()
@@ -122,7 +133,7 @@ func (l *link) build() (body []byte, wait time.Duration) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	if !now.Before(l.next) {
-		l.next = now.Add(d.opt.Compare)
+		l.next, l.changed = now.Add(quietCompare*d.opt.Compare), false
 		l.checkAll()
 	}
 	d.number++

@@ -51,6 +51,7 @@ type Change struct {
 	Member          // as it is now
 	Was       State // Gone for a node that was not known
 	Restarted bool  // it is another process than before, and what the earlier one had is lost
+	Back      bool  // the same process was taken for gone; it may not have noticed
 }
 
 // MembersOptions configure Members.
@@ -163,6 +164,7 @@ func (m *Members) heard(s broadcast.Sighting) {
 		m.nodes[s.ID] = n
 	default:
 		c.Was = n.State
+		c.Back = n.State == Gone && n.Instance == s.Instance && s.Presence != broadcast.Left
 	}
 	c.Restarted = n.Instance != "" && n.Instance != s.Instance
 	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Heard: time.Now(), Left: s.Presence == broadcast.Left, leaving: s.Presence == broadcast.Leaving}
