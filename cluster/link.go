@@ -27,6 +27,8 @@ type link struct {
 	sending bool
 	bad     bool // the last body was not answered
 	next    time.Time
+
+	places placeQueue // requests for places, of which the other node is the home
 }
 
 const (
@@ -165,7 +167,7 @@ func (l *link) refill(enough int) {
 		l.dir.stats.Restated++
 		l.queue = appendBucket(l.queue, itemReset, b)
 		s.eachOf(0, b, func(e *entry) {
-			l.queue = appendOpen(l.queue, s.uids.Get(e.uid), &e.key, e.since, s.classes[e.class])
+			l.queue = appendOpen(l.queue, s.uids.Get(e.uid), &e.key, e.opened(), s.classes[e.class])
 		})
 		l.queue = appendCheck(l.queue, b, s.lists[keyOf(0, b)])
 	}

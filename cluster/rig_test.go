@@ -27,6 +27,7 @@ type rig struct {
 	keys  uint64
 	users int
 	joins int
+	caps  Caps
 
 	losing atomic.Bool // control messages get lost
 }
@@ -45,6 +46,8 @@ type node struct {
 
 	mu   sync.Mutex
 	gone map[string][]string // by node: users of the sessions of which OnGone told
+
+	evictions []evicted // that Options.Evict was told of
 }
 
 const beacon = 50 * time.Millisecond
@@ -78,7 +81,7 @@ func (r *rig) start(name string) *node {
 	check()
 	n.members, err = NewMembers(MembersOptions{Control: n.Control(), Beacon: beacon, GoneAfter: 500 * time.Millisecond})
 	check()
-	n.dir, err = NewDirectory(Options{Control: n.Control(), Members: n.members, MaxSessions: 1 << 16, AskTime: 300 * time.Millisecond})
+	n.dir, err = NewDirectory(Options{Control: n.Control(), Members: n.members, MaxSessions: 1 << 16, AskTime: 300 * time.Millisecond, Caps: r.caps, Evict: n.evict})
 	check()
 	n.dir.OnGone(func(m Member, sessions []GoneSession) {
 		n.mu.Lock()

@@ -161,6 +161,10 @@ type Cluster struct {
 	Lost      uint64            `metric:"belfry_cluster_lost_sessions_total" type:"counter" help:"Sessions of other nodes that this node kept when they were gone without having left."`
 	Asked     uint64            `metric:"belfry_cluster_asked_total" type:"counter" help:"Users about whom other nodes asked this one."`
 	Malformed uint64            `metric:"belfry_cluster_malformed_total" type:"counter" help:"Announcements of other nodes that could not be read."`
+
+	CapsAsked   map[string]uint64 `metric:"belfry_cluster_caps_asked_total" type:"counter" label:"answer" help:"Sessions about which the homes of their users were asked before they opened (session.per_user_policy refuse-newest). unsure: the home did not answer within a second, or does not know all sessions of the user; the client was admitted."`
+	CapsEvicted uint64            `metric:"belfry_cluster_caps_evicted_total" type:"counter" help:"Sessions that this node, as the home of their users, had closed because a user had too many in the cluster."`
+	CapsOver    uint64            `metric:"belfry_cluster_caps_over" type:"gauge" help:"Users with too many sessions in the cluster whose home is this node."`
 }
 
 // Bus counts messages between nodes.

@@ -6,36 +6,55 @@ import "belfry/message"
 // it happened on one shard. Sessions without a user are not in it.
 type Changes []byte
 
-// A change is a byte (1: opened), the length and bytes of the uid, and the key.
+// A change is a byte (changeClosed, changeOpened, changeClassed), the length and bytes of
+// the uid, and the key; after changeClassed the length and bytes of the device class.
+const (
+	changeClosed  = iota
+	changeOpened  // a session without a device class
+	changeClassed // one with a device class
+)
 
-// Each calls f for each change. uid is borrowed until f returns.
-func (c Changes) Each(f func(opened bool, uid []byte, key message.SessionKey)) {
+// Each calls f for each change. class is the device class of a session that has opened,
+// empty if it has none. uid and class are borrowed until f returns.
+func (c Changes) Each(f func(opened bool, uid []byte, key message.SessionKey, class []byte)) {
 	for len(c) > 0 {
-		end := 2 + int(c[1])
-		key := message.SessionKey(c[end:])
-		f(c[0] == 1, c[2:end:end], key)
-		c = c[end+len(key):]
+		op, end := c[0], 2+int(c[1])
+		uid, key := c[2:end:end], message.SessionKey(c[end:])
+		var class []byte
+		if c = c[end+len(key):]; op == changeClassed {
+			end = 1 + int(c[0])
+			class, c = c[1:end:end], c[end:]
+		}
+		f(op != changeClosed, uid, key, class)
 	}
 }
 
-// append appends a change.
-func (c Changes) append(opened bool, uid []byte, key *message.SessionKey) Changes {
-	head := [2]byte{0, byte(len(uid))} // a uid has at most 128 bytes
-	if opened {
-		head[0] = 1
+// append appends a change. class is "" for a session that has closed.
+func (c Changes) append(opened bool, uid []byte, key *message.SessionKey, class string) Changes {
+	head := [2]byte{changeClosed, byte(len(uid))} // a uid has at most 128 bytes
+	switch {
+	case class != "":
+		head[0] = changeClassed
+	case opened:
+		head[0] = changeOpened
 	}
-	return append(append(append(c, head[:]...), uid...), key[:]...)
+	c = append(append(append(c, head[:]...), uid...), key[:]...)
+	if class != "" {
+		c = append(append(c, byte(len(class))), class...)
+	}
+	return c
 }
 
 // changeFeed collects the changes of a shard during a turn for Options.Changed. Owned
 // by the shard.
 type changeFeed struct {
 	env
-	users *users
-	batch Changes
+	users  *users
+	grants *grants
+	batch  Changes
 }
 
-func (f *changeFeed) init(e *env, us *users) { f.env, f.users = *e, us }
+func (f *changeFeed) init(e *env, us *users, g *grants) { f.env, f.users, f.grants = *e, us, g }
 
 // opened is called when a session is open, closed while it still has its user.
 func (f *changeFeed) opened(slot uint32, rec *record) { f.add(true, slot, rec) }
@@ -52,8 +71,11 @@ func (f *changeFeed) add(opened bool, slot uint32, rec *record) {
 	if len(f.batch) == 0 {
 		f.ps.Wake() // sessions close after OnWork
 	}
-	key := f.sid(slot).Key(&f.opt.Key)
-	f.batch = f.batch.append(opened, f.users.uid(rec), &key)
+	key, class := f.sid(slot).Key(&f.opt.Key), ""
+	if opened {
+		class = f.grants.className(rec)
+	}
+	f.batch = f.batch.append(opened, f.users.uid(rec), &key, class)
 }
 
 // keptBatch is the room that is kept for the changes of later turns, in bytes.

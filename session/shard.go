@@ -76,7 +76,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.calls.env = h.env
 	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers, renewals: &h.renewals}
 	h.pubs.init(&h.env, &h.answers, &h.renewals)
-	h.changes.init(&h.env, &h.users)
+	h.changes.init(&h.env, &h.users, &h.grants)
 	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.dispatcher = dispatcher{env: h.env, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}

@@ -21,6 +21,7 @@ const (
 	limitUpgradeTime
 	limitTopics
 	limitPerUser
+	limitPerClass
 	limitMessage
 	limitFragments
 	limitFrames
@@ -46,6 +47,7 @@ const (
 	limitKept
 	limitAgents
 	limitLastSeen
+	limitClasses
 	limitCount
 )
 
@@ -60,6 +62,7 @@ var limitNames = [limitCount]string{
 	limitUpgradeTime:     "upgrade.timeout",
 	limitTopics:          "session.max_topics",
 	limitPerUser:         "session.max_per_user",
+	limitPerClass:        "session.max_per_user_class",
 	limitMessage:         "session.max_message",
 	limitFragments:       "session.max_fragments",
 	limitFrames:          "backlog.frames",
@@ -85,6 +88,7 @@ var limitNames = [limitCount]string{
 	limitKept:            "kept",   // MaxKept: no setting
 	limitAgents:          "agents", // maxAgents: no setting
 	limitLastSeen:        "session.last_seen_users",
+	limitClasses:         "device_classes", // maxDeviceClasses: no setting
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may

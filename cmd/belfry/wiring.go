@@ -130,6 +130,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MessageTime:    c.Session.MessageTimeout,
 		MaxTopics:      c.Session.MaxTopics,
 		MaxPerUser:     c.Session.MaxPerUser,
+		MaxPerClass:    c.Session.PerUserClass(),
 		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
 		KeepAgent:      c.Session.KeepAgent,
@@ -162,6 +163,7 @@ func (n *belfry) addCalls(o *session.Options) {
 	}
 	if n.directory != nil {
 		o.Changed = n.directory.changed
+		o.Places = places{n.directory}
 	}
 	if n.cfg.Upgrade.Health {
 		o.Healthy = n.serves
