@@ -62,7 +62,7 @@ type Sessions struct {
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. kept: a route wanted to keep more of a request than it may. agents: a shard had no room for another User-Agent (docs/security.md)."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. kept: a route wanted to keep more of a request than it may. agents: a shard had no room for another User-Agent (docs/security.md). device_classes: a shard had no room for another device class, and the session has none."`
 }
 
 // Auth counts the tokens of clients and what happens to the keys that verify them.
