@@ -336,4 +336,3 @@ func TestManyUsersOver(t *testing.T) {
 		r.check("after", true)
 	})
 }
-

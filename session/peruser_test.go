@@ -11,7 +11,6 @@ import (
 	"belfry/message"
 )
 
-
 // newClassed grants the credentials "ann-CLASS" to ann, with that device class.
 func newClassed() *wallet {
 	w := newWallet(map[string]Grant{"nobody": {}})
