@@ -17,12 +17,18 @@ const (
 
 // Places knows the sessions that users have in the whole cluster.
 type Places interface {
-	// Reserve asks for a place for one more session of a user. It is called on a shard's
-	// goroutine and must not block. pending false admits the session: there is no node
-	// to ask. Otherwise later is called once, from another goroutine, within about a
-	// second, with the limit that the session would exceed. A place that is not taken by
-	// a session is free again a few seconds later.
-	Reserve(uid, class string, later func(Cap)) (pending bool)
+	// Needed says whether there is another node, so that places have to be asked for.
+	// Like Reserve it is called on a shard's goroutine and must not block.
+	Needed() bool
+	// Reserve asks for a place for one more session of a user. later is called once, from
+	// another goroutine, within about a second, with the limit that the session would
+	// exceed. A place that no session takes is free again a few seconds later.
+	Reserve(uid, class string, later func(Cap))
+}
+
+// needsPlace says whether a session that a grant permits needs a place.
+func (o *Options) needsPlace(g *Grant) bool {
+	return o.Places != nil && o.RefuseNewest && o.limitsUsers() && g.UID != "" && o.Places.Needed()
 }
 
 // reached counts a hit of a limit on the sessions of a user, and says which it is.
@@ -137,24 +143,21 @@ func (s *Server) Evict(key message.SessionKey, which Cap) {
 // askForPlace asks Options.Places about an upgrade, if it has to be asked. The upgrade
 // then waits: it goes on with register, or is refused.
 func (u *upgrader) askForPlace(slot uint32, o *upgrade) (waits bool) {
-	if u.opt.Places == nil || !u.opt.RefuseNewest || o.placed || o.grant.UID == "" || u.refusesNewest(&o.grant) != NoCap {
-		return false
-	}
-	o.placed = true
-	id := u.ps.ID(slot)
-	if !u.opt.Places.Reserve(o.grant.UID, o.grant.DeviceClass, func(which Cap) {
-		u.decided(func(*shard) { u.ps.Protect(id, func() { u.placeDecided(id, which) }) })
-	}) {
+	if o.placed || !u.opt.needsPlace(&o.grant) || u.refusesNewest(&o.grant) != NoCap {
 		return false
 	}
 	if refusal := u.upgrades.startWaiting(slot); refusal != nil {
 		u.refuser.refuseUpgrade(slot, o, refusal)
 		return true
 	}
-	rec := u.rec(slot)
+	o.placed = true
+	rec, id := u.rec(slot), u.ps.ID(slot)
 	rec.state = stateAuth
 	u.upgrades.put(rec, o)
 	u.ps.Pause(slot)
+	u.opt.Places.Reserve(o.grant.UID, o.grant.DeviceClass, func(which Cap) {
+		u.decided(func(*shard) { u.ps.Protect(id, func() { u.placeDecided(id, which) }) })
+	})
 	return true
 }
 
@@ -176,11 +179,13 @@ func (u *upgrader) placeDecided(id poller.ID, which Cap) {
 // place asks Options.Places about a session of nobody that logs in, and goes on with its
 // login. Until then its auth command is in progress.
 func (rs *renewals) place(slot uint32, rec *record, rn *renewal, g Grant) {
-	if rs.opt.Places == nil || !rs.opt.RefuseNewest || !rs.opt.Places.Reserve(g.UID, g.DeviceClass, func(which Cap) {
-		rs.env.decided(func(*shard) { rs.ps.Protect(rn.id, func() { rs.placeDecided(rn, g, which) }) })
-	}) {
+	if !rs.opt.needsPlace(&g) {
 		rs.leaving.begin(slot, rec, rn, g)
+		return
 	}
+	rs.opt.Places.Reserve(g.UID, g.DeviceClass, func(which Cap) {
+		rs.env.decided(func(*shard) { rs.ps.Protect(rn.id, func() { rs.placeDecided(rn, g, which) }) })
+	})
 }
 
 func (rs *renewals) placeDecided(rn *renewal, g Grant, which Cap) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 // newClassed grants the credentials "ann-CLASS" to ann, with that device class.
 func newClassed() *wallet {
 	w := newWallet(map[string]Grant{"nobody": {}})
+	w.set("bob", Grant{UID: "bob"})
 	for _, class := range []string{"", "phone", "web", "tv"} {
 		w.set("ann-"+class, Grant{UID: "ann", DeviceClass: class})
 	}
@@ -164,7 +166,7 @@ func TestChangesOfClasses(t *testing.T) {
 
 // placesAsked are Places of which the test gives the answers.
 type placesAsked struct {
-	alone bool
+	alone atomic.Bool
 	asked chan placeAsked
 }
 
@@ -173,12 +175,10 @@ type placeAsked struct {
 	later      func(Cap)
 }
 
-func (p *placesAsked) Reserve(uid, class string, later func(Cap)) bool {
-	if p.alone {
-		return false
-	}
+func (p *placesAsked) Needed() bool { return !p.alone.Load() }
+
+func (p *placesAsked) Reserve(uid, class string, later func(Cap)) {
 	p.asked <- placeAsked{uid, class, later}
-	return true
 }
 
 func (p *placesAsked) answer(t *testing.T, want string, which Cap) {
@@ -228,10 +228,8 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("status %d, %d asked", status, len(p.asked))
 	}
 	r.lines("/lp?token=nobody").text()
-	p.alone = true
-	if status := r.refusal("/ws?token=ann-phone", nil); status != 429 {
-		t.Errorf("status %d", status)
-	}
+	p.alone.Store(true)
+	r.lines("/lp?token=bob").text() // nobody to ask
 	if n := r.Stats().Waiting; n != 0 {
 		t.Errorf("%d wait", n)
 	}

@@ -23,16 +23,15 @@ type placeAsk struct {
 	later      func(session.Cap)
 }
 
-// Reserve implements session.Places.
-func (p places) Reserve(uid, class string, later func(session.Cap)) (pending bool) {
-	if !p.HasPeers() {
-		return false
-	}
+// Needed implements session.Places.
+func (p places) Needed() bool { return p.HasPeers() }
+
+// Reserve implements session.Places. At most upgrade.max_waiting clients wait for it.
+func (p places) Reserve(uid, class string, later func(session.Cap)) {
 	p.mu.Lock()
 	p.asks = append(p.asks, placeAsk{uid, class, later})
 	p.mu.Unlock()
 	p.awaken()
-	return true
 }
 
 // capOf says which limit a place is refused for.
