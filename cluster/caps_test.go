@@ -286,10 +286,10 @@ func TestComeBackElsewhere(t *testing.T) {
 func TestEvictedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCapRig(t, 1, Caps{PerUser: 2}, "a", "b", "c")
-		losing := true
+		r.losing.Store(true)
 		for _, n := range r.nodes {
 			n.dir.opt.Evict = func(key message.SessionKey, byClass bool) {
-				if n.evict(key, byClass); losing {
+				if n.evict(key, byClass); r.losing.Load() {
 					n.mu.Lock()
 					n.evictions = nil
 					n.mu.Unlock()
@@ -303,7 +303,7 @@ func TestEvictedAgain(t *testing.T) {
 		if len(r.open) != 6 {
 			t.Fatalf("%d sessions are open", len(r.open))
 		}
-		losing = false
+		r.losing.Store(false)
 		r.pass(time.Second)
 		r.check("heard", true)
 		evictions := uint64(0)

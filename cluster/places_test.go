@@ -83,9 +83,11 @@ func TestPlacesAreExact(t *testing.T) {
 				r.pass(2*placeTime + time.Second)
 			}
 			for name, n := range r.nodes {
+				n.dir.mu.Lock()
 				if n.dir.caps.given != 0 || len(n.dir.caps.places) != 0 {
 					t.Errorf("%s still has %d places, of %d users", name, n.dir.caps.given, len(n.dir.caps.places))
 				}
+				n.dir.mu.Unlock()
 			}
 		})
 	}
