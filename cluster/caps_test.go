@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"belfry/broadcast"
 	"belfry/message"
 )
 
@@ -270,7 +271,7 @@ func TestComeBackElsewhere(t *testing.T) {
 			r.opens(r.nodes["a"], uid, "")
 			had := r.opens(r.nodes["b"], uid, "")
 			r.pass(500 * time.Millisecond)
-			r.opens(r.nodes["b"], uid+" other", "") // what follows waits for a batch
+			r.opens(r.nodes["b"], r.neighbour(r.nodes["b"], uid), "") // what follows waits for a batch
 			r.close(had)
 			r.pass(5 * time.Millisecond)
 			r.opens(r.nodes["c"], uid, "")
@@ -280,6 +281,18 @@ func TestComeBackElsewhere(t *testing.T) {
 			t.Errorf("%d sessions were closed, %d are open", len(r.ended), len(r.open))
 		}
 	})
+}
+
+// neighbour returns a new user whom a node announces to the same keeper as another one.
+func (r *capRig) neighbour(n *node, uid string) string {
+	homes := n.dir.Homes()
+	keeper, _ := homes.Keeper(broadcast.UserBucket(uid), n.NodeID())
+	for i := 0; ; i++ {
+		other := fmt.Sprint("beside ", uid, " ", i)
+		if k, _ := homes.Keeper(broadcast.UserBucket(other), n.NodeID()); k == keeper {
+			return other
+		}
+	}
 }
 
 // A holder that does not hear its home is told again.
