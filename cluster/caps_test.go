@@ -272,6 +272,7 @@ func TestComeBackElsewhere(t *testing.T) {
 			had := r.opens(r.nodes["b"], uid, "")
 			r.pass(500 * time.Millisecond)
 			r.opens(r.nodes["b"], r.neighbour(r.nodes["b"], uid), "") // what follows waits for a batch
+			r.pass(5 * time.Millisecond)
 			r.close(had)
 			r.pass(5 * time.Millisecond)
 			r.opens(r.nodes["c"], uid, "")

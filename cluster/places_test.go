@@ -104,6 +104,7 @@ func TestPlaceOfOneThatComesBack(t *testing.T) {
 			had := r.opens(r.nodes["a"], uid, "")
 			r.pass(500 * time.Millisecond)
 			r.opens(r.nodes["a"], r.neighbour(r.nodes["a"], uid), "") // what follows waits for a batch
+			r.pass(5 * time.Millisecond)
 			r.close(had)
 			r.reserves(r.nodes["b"], uid, "", got)
 			if free, full := r.answers(got, time.Second); len(free) != 1 {
