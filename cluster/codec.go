@@ -11,7 +11,7 @@ import (
 // are big-endian. docs/cluster.md specifies them.
 //
 //	head   format (1 byte, 1) · length and bytes of the holder's instance · number of the body (8)
-//	open   'o' · length and bytes of the uid · key (18) · since (4) · length and bytes of the class ·
+//	open   'o' · length and bytes of the uid · key (18) · since (6, ms) · length and bytes of the class ·
 //	       length and bytes of the route
 //	close  'c' · length and bytes of the uid · key (18)
 //	reset  'r' · bucket (2): the holder has nothing in it, but for what follows
@@ -63,6 +63,7 @@ func (r *reader) u8() uint8     { return r.take(1)[0] }
 func (r *reader) u16() uint16   { return binary.BigEndian.Uint16(r.take(2)) }
 func (r *reader) u32() uint32   { return binary.BigEndian.Uint32(r.take(4)) }
 func (r *reader) u64() uint64   { return binary.BigEndian.Uint64(r.take(8)) }
+func (r *reader) u48() uint64   { return uint64(r.u16())<<32 | uint64(r.u32()) }
 func (r *reader) bytes() []byte { return r.take(int(r.u8())) }
 func (r *reader) key() (k message.SessionKey) {
 	copy(k[:], r.take(keySize))
@@ -85,9 +86,11 @@ func (r *reader) head() (instance string, number uint64) {
 	return string(r.bytes()), r.u64()
 }
 
-func appendOpen(dst []byte, uid []byte, key *message.SessionKey, since uint32, class, route string) []byte {
+func appendOpen(dst []byte, uid []byte, key *message.SessionKey, since uint64, class, route string) []byte {
 	dst = append(appendBytes(append(dst, itemOpen), uid), key[:]...)
-	return appendBytes(appendBytes(binary.BigEndian.AppendUint32(dst, since), class), route)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(since>>32))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(since))
+	return appendBytes(appendBytes(dst, class), route)
 }
 
 func appendClose(dst []byte, uid []byte, key *message.SessionKey) []byte {
@@ -109,7 +112,7 @@ type item struct {
 	op     byte
 	uid    []byte
 	key    message.SessionKey
-	since  uint32
+	since  uint64 // Unix time in milliseconds
 	class  []byte
 	route  []byte
 	bucket uint16 // of every item
@@ -121,7 +124,7 @@ type item struct {
 func (r *reader) item() (it item) {
 	switch it.op = r.u8(); it.op {
 	case itemOpen:
-		it.uid, it.key, it.since, it.class, it.route = r.bytes(), r.key(), r.u32(), r.bytes(), r.bytes()
+		it.uid, it.key, it.since, it.class, it.route = r.bytes(), r.key(), r.u48(), r.bytes(), r.bytes()
 	case itemClose:
 		it.uid, it.key = r.bytes(), r.key()
 	case itemReset:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,8 @@ const (
 	kindAnnounce = "cl.announce" // an ask: items of a holder for a keeper
 	kindCompare  = "cl.compare"  // a tell of a keeper to a holder: compare all buckets
 	kindWhere    = "cl.where"    // an ask to a home
+	kindEvict    = "cl.evict"    // a tell of a home to a holder: sessions beyond a cap
+	kindPlace    = "cl.place"    // an ask to a home: places for sessions that are to open
 )
 
 // Options configure a Directory.
@@ -42,6 +45,12 @@ type Options struct {
 	Users Users
 	// List is the time in which Users.List is told all buckets; 0: 1 min.
 	List time.Duration
+	// Caps limit the sessions of a user; all nodes should have the same.
+	Caps Caps
+	// Evict ends a session of this node that exceeds a cap; byClass says that it is
+	// that of its device class. It is called by goroutines of the bus and of the
+	// directory and must not block; nil: sessions beyond caps are counted only.
+	Evict func(key message.SessionKey, byClass bool)
 	// Memory counts the bytes of the directory, as owner "cluster"; nil: nobody does.
 	Memory *offheap.Owners
 	Log    *zap.Logger // default: nothing is logged
@@ -50,7 +59,7 @@ type Options struct {
 // Session is one session of a user.
 type Session struct {
 	Key   message.SessionKey // Key.SID(node) is the session id
-	Since time.Time          // in whole seconds
+	Since time.Time          // to a millisecond; Where returns whole seconds
 	Class string             // of the device, up to 32 bytes; "" if none is known
 	Route string             // of the gateway, up to 32 bytes, which is told when the session ends; "": none. Only OnGone returns it
 }
@@ -80,6 +89,9 @@ type Directory struct {
 	online  online
 	stats   Stats
 	unseen  bool // something has changed since the last look
+	caps    caps
+
+	present atomic.Int32 // other nodes that are present
 }
 
 // Stats are counters since the start and, where marked with "now", present values.
@@ -95,6 +107,8 @@ type Stats struct {
 	Gone      uint64 // sessions of nodes that are gone
 	Asked     uint64 // users that other nodes asked about
 	Malformed uint64 // bodies of other nodes that could not be read
+
+	CapStats
 }
 
 // NewDirectory returns an empty directory. Close releases its memory.
@@ -124,14 +138,17 @@ func NewDirectory(o Options) (*Directory, error) {
 	}
 	d := &Directory{
 		opt: o, control: o.Control, self: o.Control.Self(), store: s, wake: make(chan struct{}, 1), touched: make(chan struct{}, 1), indexes: 1,
-		holders: make(map[uint32]*holder), out: make(map[uint32]*link),
+		holders: make(map[uint32]*holder), out: make(map[uint32]*link), caps: newCaps(o.Caps),
 	}
+	d.caps.register(s)
 	d.homes = NewHomes([]uint32{d.self.ID})
 	o.Members.Watch(d.changed)
 	o.Control.OnPeer(func(p broadcast.Peer) { d.kick(p.ID) })
 	o.Control.Handle(kindAnnounce, d.announced)
 	o.Control.Handle(kindCompare, d.compare)
 	o.Control.Handle(kindWhere, d.whereAsked)
+	o.Control.Handle(kindEvict, d.evictTold)
+	o.Control.Handle(kindPlace, d.placesAsked)
 	return d, nil
 }
 
@@ -163,6 +180,9 @@ func (d *Directory) Run(ctx context.Context) {
 	look := time.NewTimer(checkEvery)
 	defer look.Stop()
 	defer d.links.Wait()
+	if d.caps.limits() {
+		d.links.Go(func() { d.enforce(ctx) })
+	}
 	for {
 		select {
 		case <-d.wake:
@@ -231,14 +251,13 @@ func wakeUp(c chan struct{}) {
 // Opened enters a session of this node. It does nothing if the session is known.
 func (d *Directory) Opened(uid []byte, s Session) {
 	class, route := s.Class[:min(len(s.Class), maxClass)], s.Route[:min(len(s.Route), maxRoute)]
-	since := uint32(s.Since.Unix())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.store == nil || len(uid) == 0 {
 		return
 	}
-	if !d.store.put(uid, 0, &s.Key, since, []byte(class), []byte(route)) {
-		d.stats.Refused++
+	since := d.after(uid, uint64(max(s.Since.UnixMilli(), 0)))
+	if !d.enter(d.self.ID, 0, uid, &s.Key, since, []byte(class), []byte(route)) {
 		return
 	}
 	d.touch()
@@ -303,6 +322,7 @@ func (d *Directory) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.stats
+	s.Over = len(d.caps.over)
 	if d.store == nil {
 		return s
 	}

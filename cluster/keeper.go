@@ -145,6 +145,11 @@ func (d *Directory) connect(m Member) {
 	l := &link{dir: d, to: m.Peer, wake: make(chan struct{}, 1), retry: make(chan struct{}, 1), cancel: cancel}
 	d.out[m.ID] = l
 	d.links.Go(func() { l.run(ctx) })
+	if d.caps.asks() {
+		l.places.wake = make(chan struct{}, 1)
+		d.links.Go(func() { l.runPlaces(ctx) })
+	}
+	d.present.Add(1)
 }
 
 // kick compares all buckets with a node that is there again.
@@ -172,6 +177,7 @@ func (d *Directory) forget(h *holder, wanted bool) (had []GoneSession) {
 	}
 	delete(d.holders, h.ID)
 	d.free = append(d.free, h.index)
+	d.present.Add(-1)
 	d.out[h.ID].cancel()
 	delete(d.out, h.ID)
 	return had
@@ -179,12 +185,13 @@ func (d *Directory) forget(h *holder, wanted bool) (had []GoneSession) {
 
 // session returns what others are told of an entry.
 func (s *store) session(e *entry) Session {
-	return Session{Key: e.key, Since: time.Unix(int64(e.since), 0), Class: s.classes[e.class], Route: s.routes[e.route]}
+	return Session{Key: e.key, Since: time.UnixMilli(int64(e.opened())), Class: s.classes[e.class], Route: s.routes[e.route]}
 }
 
 // moved compares the buckets whose keeper is another one than before, and drops what
 // this node keeps no more. d.mu is held.
 func (d *Directory) moved(old *Homes) {
+	d.caps.moved(old, d.homes, d.self.ID)
 	for b := range uint16(Buckets) {
 		was, _ := old.Keeper(b, d.self.ID)
 		if keeper, ok := d.homes.Keeper(b, d.self.ID); ok && keeper != was && d.out[keeper] != nil {
@@ -322,8 +329,7 @@ func (d *Directory) apply(h *holder, it *item) (differs bool) {
 	s := d.store
 	switch it.op {
 	case itemOpen:
-		if !s.put(it.uid, h.index, &it.key, it.since, it.class, it.route) {
-			d.stats.Refused++
+		if !d.enter(h.ID, h.index, it.uid, &it.key, it.since, it.class, it.route) {
 			h.doubt(it.bucket)
 		}
 	case itemClose:

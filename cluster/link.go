@@ -28,6 +28,8 @@ type link struct {
 	bad     bool      // the last body was not answered
 	changed bool      // something was queued since the last comparison
 	next    time.Time // of the comparison
+
+	places placeQueue // requests for places, of which the other node is the home
 }
 
 const (
@@ -176,7 +178,7 @@ func (l *link) refill(enough int) {
 		l.dir.stats.Restated++
 		l.queue = appendBucket(l.queue, itemReset, b)
 		s.eachOf(0, b, func(e *entry) {
-			l.queue = appendOpen(l.queue, s.uids.Get(e.uid), &e.key, e.since, s.classes[e.class], s.routes[e.route])
+			l.queue = appendOpen(l.queue, s.uids.Get(e.uid), &e.key, e.opened(), s.classes[e.class], s.routes[e.route])
 		})
 		l.queue = appendCheck(l.queue, b, s.lists[keyOf(0, b)])
 	}

@@ -12,13 +12,15 @@ import (
 type entry struct {
 	key    message.SessionKey
 	holder uint16      // index in store.lists
-	since  uint32      // Unix time in seconds
+	since  uint32      // Unix time in seconds, and millis
 	uid    offheap.Str // shared by the sessions of the user
 	older  uint32      // the next session of the user, + 1; 0: none
 	prev   uint32      // neighbours in the list of the holder's sessions of the bucket, + 1
 	next   uint32
+	millis uint16
 	class  uint8 // index in store.classes
 	route  uint8 // index in store.routes
+	told   bool  // its holder was told to close it (caps)
 }
 
 // list is what one holder has in one bucket: the sessions, and a digest of them that
@@ -106,8 +108,9 @@ func (s *store) find(uid []byte, holder uint16, key *message.SessionKey) (slot u
 	return 0, false
 }
 
-// put enters a session, unless it is there. It returns false if there is no room.
-func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since uint32, class, route []byte) bool {
+// put enters a session, unless it is there. since is a Unix time in milliseconds. It
+// returns false if there is no room.
+func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since uint64, class, route []byte) bool {
 	if _, ok := s.find(uid, holder, key); ok {
 		return true
 	}
@@ -116,7 +119,7 @@ func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since ui
 		return false
 	}
 	e := s.entries.At(slot)
-	*e = entry{key: *key, holder: holder, since: since, class: s.classes.enter(class), route: s.routes.enter(route)}
+	*e = entry{key: *key, holder: holder, since: uint32(since / 1000), millis: uint16(since % 1000), class: s.classes.enter(class), route: s.routes.enter(route)}
 	if !s.enter(uid, slot, e) {
 		s.entries.Free(slot)
 		return false
@@ -244,6 +247,9 @@ func (all *names) enter(name []byte) uint8 {
 	*all = append(*all, string(name))
 	return uint8(len(*all) - 1)
 }
+
+// opened returns when a session opened, as a Unix time in milliseconds.
+func (e *entry) opened() uint64 { return uint64(e.since)*1000 + uint64(e.millis) }
 
 // digest returns a hash of a session that is the same on all nodes. The key has a
 // keyed hash in it, so that clients cannot choose sessions with equal sums.

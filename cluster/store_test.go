@@ -146,7 +146,7 @@ func TestItems(t *testing.T) {
 		key := testKey(uint64(i))
 		switch uid := fmt.Appendf(nil, "%0*d", 1+r.IntN(128), i); i % 4 {
 		case 0:
-			p = appendOpen(p, uid, &key, uint32(i), "phone", "chat")
+			p = appendOpen(p, uid, &key, 1<<40+uint64(i), "phone", "chat")
 		case 1:
 			p = appendClose(p, uid, &key)
 		case 2:
@@ -167,7 +167,7 @@ func TestItems(t *testing.T) {
 	}
 	for i, rd := 0, (reader{p: p}); len(rd.p) > 0; i++ {
 		it := rd.item()
-		if rd.bad || it.op == itemOpen && (it.since != uint32(i) || string(it.class) != "phone" || it.key != testKey(uint64(i))) ||
+		if rd.bad || it.op == itemOpen && (it.since != 1<<40+uint64(i) || string(it.class) != "phone" || it.key != testKey(uint64(i))) ||
 			it.op == itemCheck && (it.bucket != uint16(i) || it.count != 3 || it.sum != uint64(i)) {
 			t.Fatalf("item %d: %+v", i, it)
 		}

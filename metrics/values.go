@@ -63,7 +63,7 @@ type Sessions struct {
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. kept: a route wanted to keep more of a request than it may. agents: a shard had no room for another User-Agent (docs/security.md)."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. kept: a route wanted to keep more of a request than it may. agents: a shard had no room for another User-Agent (docs/security.md). device_classes: a shard had no room for another device class, and the session has none."`
 }
 
 // Auth counts the tokens of clients and what happens to the keys that verify them.
@@ -165,6 +165,10 @@ type Cluster struct {
 	EventsLost  map[string]uint64 `metric:"belfry_cluster_events_lost_total" type:"counter" label:"cause" help:"Events that were not published: no room (bytes: cluster.events_bytes), or NATS did not take them (nats)."`
 	EventsBytes uint64            `metric:"belfry_cluster_events_bytes" type:"gauge" help:"Bytes of events that wait to be published (cluster.events_bytes)."`
 	Malformed   uint64            `metric:"belfry_cluster_malformed_total" type:"counter" help:"Announcements of other nodes that could not be read."`
+
+	CapsAsked   map[string]uint64 `metric:"belfry_cluster_caps_asked_total" type:"counter" label:"answer" help:"Sessions about which the homes of their users were asked before they opened (session.per_user_policy refuse-newest). unsure: the home did not answer within a second, or does not know all sessions of the user; the client was admitted."`
+	CapsEvicted uint64            `metric:"belfry_cluster_caps_evicted_total" type:"counter" help:"Sessions that this node, as the home of their users, had closed because a user had too many in the cluster."`
+	CapsOver    uint64            `metric:"belfry_cluster_caps_over" type:"gauge" help:"Users with too many sessions in the cluster whose home is this node."`
 }
 
 // Bus counts messages between nodes.

@@ -49,9 +49,8 @@ type arrivals struct {
 // if it can.
 func (as *arrivals) expect(r *relocation) string {
 	a := &r.arrival
-	if as.upgrader.refusesNewest(r.grant.UID) {
-		as.counters.limit(limitPerUser)
-		return tooManyOfUser
+	if which := as.upgrader.refusesNewest(&r.grant); which != NoCap {
+		return as.counters.reached(which)
 	}
 	for _, name := range r.topics {
 		t, ok := as.topics.find(name)

@@ -62,8 +62,15 @@ type Options struct {
 	MessageTime  time.Duration // from the first byte of a client's message to its last; 0: no limit
 	MaxTopics    int           // subscriptions of a session; 0: 128
 	MaxPerUser   int           // sessions of a user; beyond, the oldest is closed; 0: any number
-	RefuseNewest bool          // a session beyond MaxPerUser is refused with 429 or 4006; the oldest goes on
+	RefuseNewest bool          // a session beyond MaxPerUser or MaxPerClass is refused with 429 or 4006; the oldest goes on
 	RefuseClient bool          // close with 1008 on a message of an encoding without commands, instead of dropping it
+
+	// MaxPerClass limits the sessions of a user by Grant.DeviceClass, besides MaxPerUser;
+	// classes that it does not name have no limit of their own. At most 64, 1 to 1<<20.
+	MaxPerClass map[string]int
+	// Places is asked about a session of a user before it is admitted, if RefuseNewest is
+	// set; nil: only the sessions of this node count.
+	Places Places
 
 	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: message.OverloadedError
 
@@ -114,7 +121,7 @@ type Options struct {
 // fill sets the defaults of options that are 0 or nil, and checks ranges.
 func (o *Options) fill() error {
 	o.fillParts()
-	return errors.Join(o.fillNumbers(), o.fillTimes(), o.NodeLimits.fill())
+	return errors.Join(o.fillNumbers(), o.fillTimes(), o.NodeLimits.fill(), checkPerClass(o.MaxPerClass))
 }
 
 func (o *Options) fillNumbers() error {

@@ -78,7 +78,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.calls.env = h.env
 	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers, renewals: &h.renewals}
 	h.pubs.init(&h.env, &h.answers, &h.renewals)
-	h.changes.init(&h.env, &h.users, &h.eventing)
+	h.changes.init(&h.env, &h.users, &h.eventing, &h.grants)
 	h.watch = watch{h.env, &h.clients, &h.topics}
 	if h.opt.Observer.watches() {
 		h.topics.watch = &h.watch

@@ -21,6 +21,7 @@ const (
 	limitUpgradeTime
 	limitTopics
 	limitPerUser
+	limitPerClass
 	limitMessage
 	limitFragments
 	limitFrames
@@ -48,6 +49,7 @@ const (
 	limitAgents
 	limitLastSeen
 	limitAcks
+	limitClasses
 	limitCount
 )
 
@@ -62,6 +64,7 @@ var limitNames = [limitCount]string{
 	limitUpgradeTime:     "upgrade.timeout",
 	limitTopics:          "session.max_topics",
 	limitPerUser:         "session.max_per_user",
+	limitPerClass:        "session.max_per_user_class",
 	limitMessage:         "session.max_message",
 	limitFragments:       "session.max_fragments",
 	limitFrames:          "backlog.frames",
@@ -89,6 +92,7 @@ var limitNames = [limitCount]string{
 	limitAgents:          "agents", // maxAgents: no setting
 	limitLastSeen:        "session.last_seen_users",
 	limitAcks:            "session.max_acks",
+	limitClasses:         "device_classes", // maxDeviceClasses: no setting
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may

@@ -78,6 +78,8 @@ var samples = map[string]sample{
 	"auth.jwt.publish_claim":              {value: "other"},
 	"auth.jwt.meta_claim":                 {value: "other"},
 	"auth.jwt.limits_claim":               {value: "other"},
+	"auth.jwt.device_class_claim":         {value: "other"},
+	"session.max_per_user_class":          {value: "phone:1"},
 	"api.listen":                          {value: "127.0.0.2:8081"},
 	"api.monitor_listen":                  {value: "127.0.0.1:8082"},
 	"api.keys":                            {value: "other:0123456789abcdef"},
@@ -226,14 +228,18 @@ type parts [11]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
-	"dev":                 " sessions api auth",
-	"auth.subscribe":      " sessions auth hooks",
-	"auth.webhook.url":    " sessions auth hooks",
-	"upgrade.retry_after": " sessions auth hooks bridge",
-	"upgrade.timeout":     " sessions hooks",
-	"api.max_payload":     " bus api",
-	"gateway.routes":      " sessions gateway",
-	"node.name":           " bus sessions gateway", // the hash of the name is the node's number in session ids
+	"dev":                        " sessions api auth",
+	"auth.subscribe":             " sessions auth hooks",
+	"auth.webhook.url":           " sessions auth hooks",
+	"upgrade.retry_after":        " sessions auth hooks bridge",
+	"upgrade.timeout":            " sessions hooks",
+	"api.max_payload":            " bus api",
+	"gateway.routes":             " sessions gateway",
+	"session.max_per_user":       " sessions cluster",
+	"session.max_per_user_class": " sessions cluster",
+	"session.per_user_policy":    " sessions cluster",
+
+	"node.name": " bus sessions gateway", // the hash of the name is the node's number in session ids
 }
 
 func (p parts) differing(other parts) (names string) {

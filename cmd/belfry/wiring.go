@@ -130,6 +130,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MessageTime:    c.Session.MessageTimeout,
 		MaxTopics:      c.Session.MaxTopics,
 		MaxPerUser:     c.Session.MaxPerUser,
+		MaxPerClass:    c.Session.PerUserClass(),
 		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
 		TopicPresence:  topicPresence{n},
@@ -166,6 +167,7 @@ func (n *belfry) addCalls(o *session.Options) {
 	}
 	if n.directory != nil {
 		o.Changed = n.directory.changed
+		o.Places = places{n.directory}
 	}
 	if n.events != nil {
 		o.Observer = n.events.Observer()
