@@ -222,7 +222,7 @@ func TestReportsOfOneWrite(t *testing.T) {
 // Sessions behind the bridge are known as such also in the shard of their user.
 func TestReportsOfMovedBridge(t *testing.T) {
 	r := newRig(t, Options{Adopts: true, Poller: poller.Options{Shards: 2}})
-	for i := range 6 {
+	for i := range 24 {
 		c := r.adoptFrom("", strings.Replace(adoptedRequest, "?topic=news", fmt.Sprint("?uid=u", i), 1)+"\r\n")
 		if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 101 {
 			t.Fatal(resp, err)
@@ -231,7 +231,7 @@ func TestReportsOfMovedBridge(t *testing.T) {
 	if r.Stats().Poller.MovedIn == 0 {
 		t.Error("none was moved")
 	}
-	r.wantOutcomes("all", r.reported(message.ToAll(), []byte("x"), false), [...]int{0, 6, 0, 0, 0})
+	r.wantOutcomes("all", r.reported(message.ToAll(), []byte("x"), false), [...]int{0, 24, 0, 0, 0})
 }
 
 // A session whose connection breaks with the send is counted as closed, and so is one
