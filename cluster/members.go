@@ -39,6 +39,7 @@ type Member struct {
 	Load     uint64 // sessions at its last beacon
 	State    State
 	Self     bool // it is this node
+	Routes   bool // it knows relays of pushes to users
 
 	heard   time.Time
 	leaving bool // its last beacon said so
@@ -109,7 +110,7 @@ func (m *Members) Watch(f func(Change)) { m.watchers = append(m.watchers, f) }
 // View returns the members, this node among them, sorted by name.
 func (m *Members) View() []Member {
 	self := m.opt.Control.Self()
-	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true}}
+	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true, Routes: self.Routes}}
 	if self.Presence != broadcast.Staying {
 		view[0].State = Leaving
 	}
@@ -164,7 +165,7 @@ func (m *Members) heard(s broadcast.Sighting) {
 		c.Was = n.State
 	}
 	c.Restarted, c.Left = n.Instance != "" && n.Instance != s.Instance, s.Presence == broadcast.Left
-	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, heard: time.Now(), leaving: s.Presence == broadcast.Leaving}
+	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Routes: s.Routes, heard: time.Now(), leaving: s.Presence == broadcast.Leaving}
 	switch s.Presence {
 	case broadcast.Leaving:
 		n.State = Leaving

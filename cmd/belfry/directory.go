@@ -55,10 +55,11 @@ func (n *belfry) openDirectory() (err error) {
 		return err
 	}
 	o := clusterOptions(n.cfg)
-	o.Control, o.Members, o.Memory, o.Log = control, d.members, &n.memory, log
+	o.Control, o.Members, o.Memory, o.Log, o.Overhear = control, d.members, &n.memory, log, n.bus.Overhear
 	if d.Directory, err = cluster.NewDirectory(o); err != nil {
 		return addressSpace(err, n.cfg)
 	}
+	n.bus.Route(d.Directory)
 	n.directory = d
 	return nil
 }
@@ -175,4 +176,19 @@ func (n *belfry) clusterValues(limits map[string]uint64) metrics.Cluster {
 		Pending:  uint64(max(st.Pending, 0)), Bodies: st.Bodies, Failed: st.Failed, Restated: st.Restated,
 		Lost: st.Gone, Asked: st.Asked, Malformed: st.Malformed,
 	}
+}
+
+// routeValues returns what the bus and the directory count of pushes to users.
+func (n *belfry) routeValues(r *broadcast.RouteStats) metrics.Routes {
+	v := metrics.Routes{
+		Relayed: r.Relayed, Confirmed: r.Confirmed, Copies: r.Copies,
+		ToAll:       map[string]uint64{"home": r.ToAll, "publisher": r.Direct},
+		Republished: r.Republished, Fallbacks: r.Fallbacks, Held: r.Held, Fences: r.Fences, Overdue: r.Overdue,
+		Dropped: r.Dropped, Refused: r.Refused, Overheard: r.Overheard,
+	}
+	if n.directory != nil {
+		st := n.directory.Stats()
+		v.Overhearing, v.Expected, v.Waiting = oneIf(st.Overhearing), st.Expected, uint64(st.Waiting)
+	}
+	return v
 }
