@@ -53,6 +53,8 @@ func (s *sender) direct(subject string, p *part, o origin) bool {
 	default: // a socket write failed; a part of the message may have been written
 		if o.epoch == 0 {
 			s.tally.doubtful++
+		} else {
+			s.tally.sent++ // NATS is asked before the home confirms it
 		}
 		s.numbers.used(stream, s.at)
 	}

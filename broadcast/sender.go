@@ -136,8 +136,7 @@ func (s *sender) send(batch []part) {
 		t := s.tally
 		s.tally.sent, s.tally.doubtful, s.tally.unkept = 0, 0, 0
 		switch {
-		case t.sent == 0:
-		case s.confirmed(connection):
+		case t.sent == 0 || s.confirmed(connection):
 			s.bus.count.sent.Add(uint64(t.sent))
 			s.confirms.send(s.bus)
 		default:

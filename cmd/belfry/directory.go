@@ -180,15 +180,19 @@ func (n *belfry) clusterValues(limits map[string]uint64) metrics.Cluster {
 
 // routeValues returns what the bus and the directory count of pushes to users.
 func (n *belfry) routeValues(r *broadcast.RouteStats) metrics.Routes {
-	v := metrics.Routes{
-		Relayed: r.Relayed, Confirmed: r.Confirmed, Copies: r.Copies,
-		ToAll:       map[string]uint64{"home": r.ToAll, "publisher": r.Direct},
-		Republished: r.Republished, Fallbacks: r.Fallbacks, Held: r.Held, Fences: r.Fences, Overdue: r.Overdue,
-		Dropped: r.Dropped, Refused: r.Refused, Overheard: r.Overheard,
-	}
+	v := busRouteValues(r)
 	if n.directory != nil {
 		st := n.directory.Stats()
 		v.Overhearing, v.Expected, v.Waiting = oneIf(st.Overhearing), st.Expected, uint64(st.Waiting)
 	}
 	return v
+}
+
+func busRouteValues(r *broadcast.RouteStats) metrics.Routes {
+	return metrics.Routes{
+		Relayed: r.Relayed, Confirmed: r.Confirmed, Copies: r.Copies,
+		ToAll:       map[string]uint64{"home": r.ToAll, "publisher": r.Direct},
+		Republished: r.Republished, Fallbacks: r.Fallbacks, Held: r.Held, Fences: r.Fences, Overdue: r.Overdue,
+		Dropped: r.Dropped, Refused: r.Refused, Overheard: r.Overheard,
+	}
 }
