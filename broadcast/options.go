@@ -46,7 +46,7 @@ type Options struct {
 	// messages on a channel.
 	PendingBytes int
 
-	Linger       time.Duration // how long a subscription to a topic or user bucket is kept after its last subscriber left; 0: 5 s
+	Linger       time.Duration // how long a subscription to a topic is kept after its last subscriber left; 0: 5 s
 	MaxLingering int           // topics kept that way; 0: 4096; beyond it the oldest are unsubscribed at once and counted in LeftEarly
 	Beacon       time.Duration // interval of beacons; 0: 1 s
 	OverloadWait time.Duration // how long a received message waits for room in the local mailboxes before it is lost; 0: 200 ms
