@@ -81,7 +81,7 @@ func (n *Node) Start(local Local) {
 func (n *Node) Route(r Router) {
 	if n.nats != nil && !n.nats.Alone() {
 		n.nats.router = r
-		n.nats.sender.routes.router = r
+		n.nats.sender.routes.use(r)
 	}
 }
 

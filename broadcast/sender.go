@@ -192,7 +192,7 @@ func (s *sender) publishPart(p *part) (sent bool) {
 		return s.retire(p.retire.epoch, p.retire.number)
 	case p.again:
 		return s.routes.republish(p)
-	case p.users:
+	case p.users && s.routes.router != nil:
 		return s.routes.send(p)
 	}
 	if !s.direct(p.subject, p, origin{}) {
