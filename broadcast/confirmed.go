@@ -117,10 +117,10 @@ func (r *routes) republish(p *part) bool {
 func (r *routes) tick() {
 	now := r.now()
 	for _, s := range r.streams {
-		late := now.Sub(s.moved) >= r.wait && len(s.kept) > 0 && s.state != relaysClosed
-		if late {
-			r.close(s, "timeout")
+		if now.Sub(s.moved) < r.wait || len(s.kept) == 0 || s.state == relaysClosed || s.state == relaysEnding {
+			continue // one that ends waits for its fence, for no longer
 		}
+		r.close(s, "timeout")
 	}
 	if len(r.fences) > 0 {
 		r.tickFences()

@@ -120,6 +120,7 @@ func (s *sender) refuse(o origin) {
 	s.bus.count.routes.refused.Add(1)
 	s.bus.log.Warn("relays of another node refused", zap.String("node", nodeString(o.node)), zap.Uint64("behind", o.number))
 	s.bus.tellRoute(o.node, routeMessage{node: s.bus.id, what: routeRefuse, epoch: o.epoch, number: o.number})
+	s.bus.tellRoute(o.node, routeMessage{node: s.bus.id, what: routePassed, epoch: o.epoch}) // the fence does not come back to this node
 }
 
 // confirms are what this node as a home has to confirm to publishing nodes.

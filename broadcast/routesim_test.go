@@ -141,6 +141,7 @@ func (n *simNode) tell(node uint32, m routeMessage) {
 func (n *simNode) confirm(o origin) { n.due = append(n.due, o) }
 func (n *simNode) refuse(o origin) {
 	n.tell(o.node, routeMessage{n.id(), routeRefuse, o.epoch, o.number})
+	n.tell(o.node, routeMessage{n.id(), routePassed, o.epoch, 0})
 }
 func (n *simNode) free(*part)        {}
 func (n *simNode) nextEpoch() uint64 { n.epoch++; return n.epoch }
