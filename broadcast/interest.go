@@ -66,7 +66,7 @@ func newInterest(b *NATS, start time.Time) *interest {
 func (i *interest) start() {
 	i.mu.Lock()
 	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon, subjectPeers, subjectEvery, controlSubject(i.bus.id), subjectUsers)
-	if i.bus.router != nil {
+	if i.bus.router.Load() != nil {
 		i.fixed = append(i.fixed, i.bus.relaySubject, subjectFence, routeSubject(i.bus.id))
 		i.overhear = true // no home knows this node yet
 	}

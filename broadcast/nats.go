@@ -33,8 +33,8 @@ const (
 type NATS struct {
 	opt    Options
 	id     uint32
-	self   string // belfry.node.<id>
-	router Router // nil: pushes to users go to all nodes. Not changed after Start
+	self   string                 // belfry.node.<id>
+	router atomic.Pointer[Router] // nil: pushes to users go to all nodes. Not changed after Start
 
 	relaySubject string      // belfry.relay.<id>
 	log          *zap.Logger // sampled, so that a flood of bad messages does not flood the log
@@ -228,8 +228,8 @@ func (b *NATS) down(err error) {
 		b.log.Warn("connection to NATS lost", zap.String("server", b.servers()), zap.Error(err))
 	}
 	wakeUp(b.interest.wake) // sessions need not wait for subscriptions now
-	if b.router != nil {
-		b.router.Lost()
+	if r := b.router.Load(); r != nil {
+		(*r).Lost()
 	}
 }
 

@@ -80,8 +80,7 @@ func (n *Node) Start(local Local) {
 // called before Start.
 func (n *Node) Route(r Router) {
 	if n.nats != nil && !n.nats.Alone() {
-		n.nats.router = r
-		n.nats.sender.routes.use(r)
+		n.nats.router.Store(&r)
 	}
 }
 

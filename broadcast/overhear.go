@@ -28,7 +28,7 @@ func (i *interest) joinRelays() (subscribed bool) {
 
 // overhears tells the router that all relays reach this node.
 func (b *NATS) overhears() {
-	if b.router != nil {
-		b.router.Overhears()
+	if r := b.router.Load(); r != nil {
+		(*r).Overhears()
 	}
 }

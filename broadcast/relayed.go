@@ -110,7 +110,7 @@ func (r *receiver) passOn(m *nats.Msg, st stamp, s *relayIn, now time.Time) {
 			err = bad(headerRelay, "allowed are open and fence")
 		}
 		if ok && ref == 0 {
-			r.bus.router.Verify()
+			(*r.bus.router.Load()).Verify()
 		}
 		if ok && ref != 0 {
 			r.bus.tellRoute(st.node, routeMessage{node: r.bus.id, what: routePassed, epoch: ref})

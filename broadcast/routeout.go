@@ -192,9 +192,19 @@ func (in *routeInbox) take() []routeMessage {
 	return queue
 }
 
+// routing reports whether there is a router.
+func (s *sender) routing() bool {
+	if s.routes.router == nil {
+		if r := s.bus.router.Load(); r != nil {
+			s.routes.use(*r)
+		}
+	}
+	return s.routes.router != nil
+}
+
 // lookAtRoutes tells the routes what other nodes said, and what is late.
 func (s *sender) lookAtRoutes() {
-	if s.routes.router == nil {
+	if !s.routing() {
 		return
 	}
 	defer s.bus.faults.caught("routes")

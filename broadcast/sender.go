@@ -192,7 +192,7 @@ func (s *sender) publishPart(p *part) (sent bool) {
 		return s.retire(p.retire.epoch, p.retire.number)
 	case p.again:
 		return s.routes.republish(p)
-	case p.users && s.routes.router != nil:
+	case p.users && s.routing():
 		return s.routes.send(p)
 	}
 	if !s.direct(p.subject, p, origin{}) {
