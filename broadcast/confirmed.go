@@ -69,6 +69,9 @@ func (r *routes) confirmed(s *relays, number uint64) {
 	}
 	s.moved = r.now()
 	r.count.confirmed.Add(uint64(n))
+	if s.waits > 0 && len(s.kept) <= r.window/2 {
+		r.settle()
+	}
 	if s.state == relaysOpening {
 		s.state = relaysOpen
 		r.log.Info("pushes to users go through their home again", zap.String("home", r.nameOf(s.home)))

@@ -88,16 +88,20 @@ func (r *routes) pass(f *fence) {
 
 // settle releases the pushes that wait for no fence any more.
 func (r *routes) settle() {
-	for b, parts := range r.held {
+	for b, q := range r.held {
 		from := r.path[b]
 		if from != nil && from.state == relaysClosed {
 			from = nil
 		}
 		waits := from != nil && from.state == relaysEnding ||
+			q.full != nil && q.full.state == relaysOpen && len(q.full.kept) > r.window/2 ||
 			slices.ContainsFunc(r.fences, func(f *fence) bool { return f.path == from && f.sent >= r.last[b] })
 		if !waits {
 			delete(r.held, b)
-			r.urgent = append(r.urgent, parts...)
+			r.urgent = append(r.urgent, q.parts...)
+			if q.full != nil {
+				q.full.waits -= len(q.parts)
+			}
 		}
 	}
 }

@@ -67,6 +67,12 @@ func parseOrigin(s string) (o origin, ok bool) {
 	return o, ok
 }
 
+// relayWindow is the number of relays to one home that are not confirmed. It is smaller
+// than the number of messages that a node can receive before it processes them
+// (Options.PendingBytes), so that a home that is slow slows its publishers down and loses
+// nothing.
+const relayWindow = 1024
+
 // Times of routes.
 const (
 	confirmWait = time.Second            // without progress, after which relays go to all nodes

@@ -3,6 +3,7 @@ package broadcast
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
@@ -123,14 +124,20 @@ func (s *sender) refuse(o origin) {
 	s.bus.tellRoute(o.node, routeMessage{node: s.bus.id, what: routePassed, epoch: o.epoch}) // the fence does not come back to this node
 }
 
+// confirmEvery is the shortest time between two confirmations to publishing nodes. The
+// first one after a pause is sent at once. It costs only places in their outboxes.
+const confirmEvery = 5 * time.Millisecond
+
 // confirms are what this node as a home has to confirm to publishing nodes.
 type confirms struct {
 	due    map[uint32]origin // by publishing node: the last relay of the newest stream
+	safe   map[uint32]origin // NATS has the copies: may be sent
+	sent   time.Time         // when the last ones were sent
 	broken map[uint32]uint64 // epochs of streams of which copies may be lost: they are confirmed no more
 }
 
 func newConfirms() confirms {
-	return confirms{make(map[uint32]origin), make(map[uint32]uint64)}
+	return confirms{due: make(map[uint32]origin), safe: make(map[uint32]origin), broken: make(map[uint32]uint64)}
 }
 
 func (c *confirms) add(o origin) {
@@ -139,21 +146,38 @@ func (c *confirms) add(o origin) {
 	}
 }
 
-// send sends them, after NATS has the copies.
-func (c *confirms) send(b *NATS) {
+// confirmed is called when NATS has the copies.
+func (c *confirms) confirmed() {
 	for node, o := range c.due {
-		b.tellRoute(node, routeMessage{node: b.id, what: routeConfirm, epoch: o.epoch, number: o.number})
+		c.safe[node] = o
 	}
 	clear(c.due)
 }
 
-// drop confirms nothing of these streams any more: the connection broke, and copies may
-// be lost. The publishing nodes notice, and publish to all nodes.
+// drop confirms nothing more of streams whose last copies NATS has not confirmed: the
+// connection broke, and they may be lost. The publishing nodes notice, and publish to
+// all nodes.
 func (c *confirms) drop() {
 	for node, o := range c.due {
 		c.broken[node] = o.epoch
 	}
 	clear(c.due)
+}
+
+// send sends them, and returns how long the next must wait; 0: there is none.
+func (c *confirms) send(b *NATS, now time.Time) time.Duration {
+	if len(c.safe) == 0 {
+		return 0
+	}
+	if wait := confirmEvery - now.Sub(c.sent); wait > 0 {
+		return wait
+	}
+	for node, o := range c.safe {
+		b.tellRoute(node, routeMessage{node: b.id, what: routeConfirm, epoch: o.epoch, number: o.number})
+	}
+	clear(c.safe)
+	c.sent = now
+	return 0
 }
 
 // routeInbox has what other nodes say about routes, for the sender.
@@ -213,7 +237,9 @@ func (s *sender) lookAtRoutes() {
 	}
 	s.routes.tick()
 	s.tally.release(s.bus.box)
-	if s.routes.busy() {
+	if wait := s.confirms.send(s.bus, time.Now()); wait > 0 {
+		s.lookAt.Reset(wait)
+	} else if s.routes.busy() {
 		s.lookAt.Reset(routeTick)
 	}
 }

@@ -35,7 +35,8 @@ type routes struct {
 	out    outlet
 	now    func() time.Time
 	wait   time.Duration // confirmWait
-	most   int           // relays to one home that are not confirmed
+	window int           // relays to one home that are not confirmed; further pushes wait
+	most   int           // the same, with those that wait; beyond, the home is not used any more
 	bytes  int           // of these
 	count  *routeCounters
 	log    *zap.Logger
@@ -47,7 +48,7 @@ type routes struct {
 	passed  uint64             // pushes up to here that were direct have arrived
 	fences  []*fence           // that are not answered yet
 	calm    time.Time          // until then all pushes are direct, because a node does not answer fences
-	held    map[uint16][]part  // pushes that wait for a fence
+	held    map[uint16]held    // pushes that wait, by bucket
 	urgent  []part             // to be sent before everything else
 
 	scratch []uint32
@@ -62,6 +63,7 @@ type relays struct {
 	kept   []part    // those that are not confirmed: up to number
 	bytes  int       // of kept
 	moved  time.Time // when kept was empty, or became shorter, or the stream was closed
+	waits  int       // pushes that wait because kept has as many as it may
 	passed uint64    // pushes up to here, by this stream, have arrived
 	ending *fence    // with relaysEnding: the stream is closed when it is answered
 	why    string    // with relaysEnding: the cause
@@ -77,8 +79,8 @@ const (
 )
 
 func newRoutes(self uint32, out outlet, now func() time.Time, count *routeCounters, log *zap.Logger) *routes {
-	return &routes{self: self, out: out, now: now, wait: confirmWait, most: 8192, bytes: 16 << 20, count: count, log: log,
-		streams: make(map[uint32]*relays), held: make(map[uint16][]part)}
+	return &routes{self: self, out: out, now: now, wait: confirmWait, window: relayWindow, most: 8192, bytes: 16 << 20, count: count, log: log,
+		streams: make(map[uint32]*relays), held: make(map[uint16]held)}
 }
 
 // use begins to use a router.
@@ -90,7 +92,7 @@ func (r *routes) use(router Router) {
 // is no connection.
 func (r *routes) send(p *part) bool {
 	if q, ok := r.held[p.bucket]; ok {
-		r.held[p.bucket] = append(q, *p)
+		r.hold(p, q.full)
 		return true
 	}
 	home, ok := uint32(0), false
@@ -106,8 +108,11 @@ func (r *routes) send(p *part) bool {
 		from = nil // what was not confirmed has been sent again, directly
 	}
 	if from != nil && from.state == relaysEnding || to != from && r.last[p.bucket] > r.passedOn(from) && !r.fenced(from, r.last[p.bucket]) {
-		r.held[p.bucket] = []part{*p}
-		r.count.held.Add(1)
+		r.hold(p, nil)
+		return true
+	}
+	if to != nil && len(to.kept) >= r.window {
+		r.hold(p, to)
 		return true
 	}
 	sent := false
@@ -162,10 +167,36 @@ func (r *routes) relay(s *relays, p part) bool {
 	s.bytes += p.size
 	s.kept = append(s.kept, p)
 	r.count.relayed.Add(1)
-	if s.state == relaysOpen && (len(s.kept) > r.most || s.bytes > r.bytes) {
+	r.endIfFull(s)
+	return true
+}
+
+// held are pushes to a bucket that wait: for a fence, or until the home confirms relays.
+type held struct {
+	parts []part
+	full  *relays // nil: for a fence
+}
+
+// hold has a push wait. full is the stream that has as many relays as it may, nil if the
+// push waits for a fence.
+func (r *routes) hold(p *part, full *relays) {
+	q, ok := r.held[p.bucket]
+	if !ok {
+		r.count.held.Add(1)
+	}
+	q.parts, q.full = append(q.parts, *p), full
+	r.held[p.bucket] = q
+	if full != nil {
+		full.waits++
+		r.endIfFull(full)
+	}
+}
+
+// endIfFull stops to use a home that does not keep up.
+func (r *routes) endIfFull(s *relays) {
+	if s.state == relaysOpen && (len(s.kept)+s.waits > r.most || s.bytes > r.bytes) {
 		r.end(s, "full")
 	}
-	return true
 }
 
 // spread sends a push to the nodes that have the users, as their home. o is the relay

@@ -72,7 +72,7 @@ func newRouteSim(t *testing.T, seed uint64, nodes, users int) *routeSim {
 			holds: make(map[string]bool), got: make(map[string][]string), epoch: uint64(i+1) * 1e6}
 		n.routes = newRoutes(n.id(), n, func() time.Time { return s.now }, &n.count, zap.NewNop())
 		n.routes.use(n)
-		n.routes.most = 40
+		n.routes.window, n.routes.most = 12, 40
 		for _, uid := range s.users {
 			n.holds[uid] = s.rand.IntN(2) == 0
 		}

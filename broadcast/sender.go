@@ -62,6 +62,7 @@ func (s *sender) run() {
 	defer s.bus.wg.Done()
 	defer close(s.ended)
 	defer s.beaconNow() // by then it says that the node has left
+	defer func() { s.confirms.send(s.bus, time.Now().Add(confirmEvery)) }()
 	ticks, stop := s.bus.opt.clock.tick(s.bus.opt.Beacon)
 	defer stop()
 	s.inspect()
@@ -138,7 +139,7 @@ func (s *sender) send(batch []part) {
 		switch {
 		case t.sent == 0 || s.confirmed(connection):
 			s.bus.count.sent.Add(uint64(t.sent))
-			s.confirms.send(s.bus)
+			s.confirms.confirmed()
 		default:
 			s.confirms.drop()
 			t.doubtful += t.unkept
