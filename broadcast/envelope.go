@@ -26,6 +26,8 @@ const (
 	headerNode    = "Belfry-Node"    // id of the node that sent the message
 	headerSeq     = "Belfry-Seq"     // epoch.number in the stream of node and subject
 	headerReport  = "Belfry-Report"  // set by nodes, see report.go
+	headerOrigin  = "Belfry-Origin"  // of a copy: the relay that it was, see route.go
+	headerRelay   = "Belfry-Relay"   // of a relay that is no push
 )
 
 // stamp identifies a numbered bus message: the node that sent it, and its number
@@ -49,13 +51,24 @@ func (e *MalformedError) Error() string {
 // Unwrap returns Err.
 func (e *MalformedError) Unwrap() error { return e.Err }
 
-// encode returns the bus message of a part.
-func encode(p *part, st stamp) *nats.Msg {
+// originSize is an upper bound of the bytes of the header Belfry-Origin.
+const originSize = len(headerOrigin) + 4 + 8 + 1 + 16 + 1 + 16
+
+// encode returns the bus message of a part on a subject. o is the relay that it was.
+func encode(subject string, p *part, st stamp, o origin) *nats.Msg {
 	m := p.message
 	if p.subject == subjectReport {
 		return encodeReport(m, st)
 	}
 	h := make(nats.Header, 8)
+	if o.node != 0 || o.epoch != 0 {
+		h[headerOrigin] = []string{o.String()}
+	}
+	if p.special != "" {
+		h[headerNode], h[headerSeq] = []string{nodeString(st.node)}, []string{formatSeq(st.epoch, st.number)}
+		h[headerRelay] = []string{p.special}
+		return &nats.Msg{Subject: subject, Header: h}
+	}
 	h[headerID] = []string{m.ID}
 	h[headerKind] = []string{m.Kind.String()}
 	h[headerNode] = []string{nodeString(st.node)}
@@ -82,7 +95,7 @@ func encode(p *part, st stamp) *nats.Msg {
 		}
 		h[nameHeader(m.Target.Scope)] = values
 	}
-	return &nats.Msg{Subject: p.subject, Header: h, Data: m.Payload}
+	return &nats.Msg{Subject: subject, Header: h, Data: m.Payload}
 }
 
 func nameHeader(s message.Scope) string {
@@ -240,8 +253,12 @@ func (d *decoder) target(m *nats.Msg) (message.Target, error) {
 		want, token, t.Scope = headerTopic, s[len(subjectTopic):], message.ScopeTopics
 	case strings.HasPrefix(s, subjectUser):
 		want, token, t.Scope = headerUser, s[len(subjectUser):], message.ScopeUsers
+	case strings.HasPrefix(s, subjectRelay):
+		want, t.Scope = headerUser, message.ScopeUsers
+	case strings.HasPrefix(s, subjectNode) && m.Header[headerUser] != nil: // a copy from the home of the users
+		want, t.Scope = headerUser, message.ScopeUsers
 	case strings.HasPrefix(s, subjectNode):
-		want, token, t.Scope = headerSession, s[len(subjectNode):], message.ScopeSessions
+		want, t.Scope = headerSession, message.ScopeSessions
 	default:
 		return t, bad("subject", "unknown")
 	}
@@ -258,6 +275,9 @@ func (d *decoder) target(m *nats.Msg) (message.Target, error) {
 	case message.ScopeTopics:
 		err = topicNames(&names, token)
 	case message.ScopeUsers:
+		if token == "" && len(names) > 0 {
+			token = strconv.Itoa(int(UserBucket(names[0])))
+		}
 		err = userNames(names, token)
 	case message.ScopeSessions:
 		err = d.sessionNames(names)

@@ -79,6 +79,23 @@ func (n *Node) Start(local Local) {
 	n.bus.Start(n.receive)
 }
 
+// Route has pushes to users go through the homes that r knows, if the bus is NATS. It is
+// called before Start.
+func (n *Node) Route(r Router) {
+	if n.nats != nil && !n.nats.Alone() {
+		n.nats.router.Store(&r)
+	}
+}
+
+// Overhear has the relays of all nodes to all homes reach this node too, or ends that.
+// A node wants it while homes may not know all of its users. Router.Overhears is called
+// when they do.
+func (n *Node) Overhear(on bool) {
+	if n.nats != nil {
+		n.nats.interest.overhearRelays(on)
+	}
+}
+
 // Control returns what sends commands to other nodes.
 func (n *Node) Control() *Control { return n.control }
 

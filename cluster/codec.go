@@ -15,6 +15,7 @@ import (
 //	       length and bytes of the route
 //	close  'c' · length and bytes of the uid · key (18)
 //	reset  'r' · bucket (2): the holder has nothing in it, but for what follows
+//	expect 'e' · length and bytes of the uid: a session is about to open
 //	check  'd' · bucket (2) · sessions (4) · sum of their digests (8): what the holder has in it
 //
 // The answer has 3 bytes for each bucket that the keeper wants something of:
@@ -24,10 +25,11 @@ import (
 const (
 	format = 1
 
-	itemOpen  = 'o'
-	itemClose = 'c'
-	itemReset = 'r'
-	itemCheck = 'd'
+	itemOpen   = 'o'
+	itemClose  = 'c'
+	itemReset  = 'r'
+	itemCheck  = 'd'
+	itemExpect = 'e'
 
 	wantAll   = 'm'
 	wantLater = 'l'
@@ -97,6 +99,8 @@ func appendClose(dst []byte, uid []byte, key *message.SessionKey) []byte {
 	return append(appendBytes(append(dst, itemClose), uid), key[:]...)
 }
 
+func appendExpect(dst []byte, uid string) []byte { return appendBytes(append(dst, itemExpect), uid) }
+
 // appendBucket appends a reset, or a want.
 func appendBucket(dst []byte, op byte, bucket uint16) []byte {
 	return binary.BigEndian.AppendUint16(append(dst, op), bucket)
@@ -127,6 +131,8 @@ func (r *reader) item() (it item) {
 		it.uid, it.key, it.since, it.class, it.route = r.bytes(), r.key(), r.u48(), r.bytes(), r.bytes()
 	case itemClose:
 		it.uid, it.key = r.bytes(), r.key()
+	case itemExpect:
+		it.uid = r.bytes()
 	case itemReset:
 		it.bucket = r.u16()
 	case itemCheck:
@@ -137,7 +143,7 @@ func (r *reader) item() (it item) {
 	if it.uid != nil {
 		it.bucket = bucketOf(it.uid)
 	}
-	r.bad = r.bad || it.bucket >= Buckets || (it.op == itemOpen || it.op == itemClose) && len(it.uid) == 0 || len(it.class) > maxClass || len(it.route) > maxRoute
+	r.bad = r.bad || it.bucket >= Buckets || (it.op == itemOpen || it.op == itemClose || it.op == itemExpect) && len(it.uid) == 0 || len(it.class) > maxClass || len(it.route) > maxRoute
 	return it
 }
 

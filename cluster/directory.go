@@ -53,7 +53,10 @@ type Options struct {
 	Evict func(key message.SessionKey, byClass bool)
 	// Memory counts the bytes of the directory, as owner "cluster"; nil: nobody does.
 	Memory *offheap.Owners
-	Log    *zap.Logger // default: nothing is logged
+	// Overhear has all relays of pushes reach this node, or ends that
+	// (broadcast.Node.Overhear); nil: they never do.
+	Overhear func(on bool)
+	Log      *zap.Logger // default: nothing is logged
 }
 
 // Session is one session of a user.
@@ -74,39 +77,51 @@ type Directory struct {
 	onGone  []func(Member, []GoneSession) // not changed after Run
 	wake    chan struct{}                 // capacity 1: changes wait
 	touched chan struct{}                 // capacity 1: unseen was set
+	view    atomic.Pointer[view]          // what Home needs
+	cover   cover                         // sessions that are about to open
 	links   sync.WaitGroup                // goroutines of links
 
-	mu      sync.Mutex // guards this group
-	ctx     context.Context
-	changes []Change
-	homes   *Homes
-	store   *store
-	holders map[uint32]*holder // nodes that are present, by id; not this one
-	out     map[uint32]*link   // to the same nodes
-	free    []uint16           // indexes of former holders
-	indexes uint16             // taken and free ones; 0 is this node
-	number  uint64             // of the last body sent
-	online  online
-	stats   Stats
-	unseen  bool // something has changed since the last look
-	caps    caps
+	mu       sync.Mutex // guards this group
+	ctx      context.Context
+	changes  []Change
+	homes    *Homes
+	store    *store
+	holders  map[uint32]*holder   // nodes that are present, by id; not this one
+	out      map[uint32]*link     // to the same nodes
+	free     []uint16             // indexes of former holders
+	indexes  uint16               // taken and free ones; 0 is this node
+	number   uint64               // of the last body sent
+	ids      []uint32             // of holders, by index
+	lost     map[uint32]time.Time // nodes that are gone without having left, and since when
+	expected expected             // sessions of other nodes that are about to open
+	unsure   time.Time            // until then this node does not know all holders
+	verified time.Time            // when Verify was called
+	online   online
+	stats    Stats
+	unseen   bool // something has changed since the last look
+	caps     caps
 
 	present atomic.Int32 // other nodes that are present
 }
 
 // Stats are counters since the start and, where marked with "now", present values.
 type Stats struct {
-	Own       int    // now: sessions of this node
-	Kept      int    // now: sessions of other nodes
-	Holders   int    // now: other nodes that are present
-	Pending   int    // now: buckets of other nodes that this one keeps and does not know completely
-	Bodies    uint64 // announcements that keepers confirmed
-	Failed    uint64 // announcements that were not confirmed
-	Restated  uint64 // buckets announced as a whole because they differed
-	Refused   uint64 // sessions not entered for want of room
-	Gone      uint64 // sessions of nodes that are gone
-	Asked     uint64 // users that other nodes asked about
-	Malformed uint64 // bodies of other nodes that could not be read
+	Own         int    // now: sessions of this node
+	Kept        int    // now: sessions of other nodes
+	Holders     int    // now: other nodes that are present
+	Pending     int    // now: buckets of other nodes that this one keeps and does not know completely
+	Bodies      uint64 // announcements that keepers confirmed
+	Failed      uint64 // announcements that were not confirmed
+	Restated    uint64 // buckets announced as a whole because they differed
+	Refused     uint64 // sessions not entered for want of room
+	Untold      uint64 // of these, sessions of this node: no home knows of them
+	Gone        uint64 // sessions of nodes that are gone
+	Asked       uint64 // users that other nodes asked about
+	Malformed   uint64 // bodies of other nodes that could not be read
+	Expected    uint64 // sessions that were announced before they opened
+	Overheard   uint64 // times that this node began to overhear relays, because homes did not know its sessions
+	Overhearing bool   // now: all relays reach this node
+	Waiting     int    // now: sessions that wait until a home expects them
 
 	CapStats
 }
@@ -139,9 +154,12 @@ func NewDirectory(o Options) (*Directory, error) {
 	d := &Directory{
 		opt: o, control: o.Control, self: o.Control.Self(), store: s, wake: make(chan struct{}, 1), touched: make(chan struct{}, 1), indexes: 1,
 		holders: make(map[uint32]*holder), out: make(map[uint32]*link), caps: newCaps(o.Caps),
+		ids: []uint32{0}, lost: make(map[uint32]time.Time), expected: newExpected(),
 	}
 	d.caps.register(s)
 	d.homes = NewHomes([]uint32{d.self.ID})
+	d.view.Store(&view{homes: d.homes})
+	d.cover.init()
 	o.Members.Watch(d.changed)
 	o.Control.OnPeer(func(p broadcast.Peer) { d.kick(p.ID) })
 	o.Control.Handle(kindAnnounce, d.announced)
@@ -176,6 +194,7 @@ func (d *Directory) Run(ctx context.Context) {
 		defer batch.Stop()
 		batches = batch.C
 	}
+	d.unsure = time.Now().Add(settleTime)
 	d.mu.Unlock()
 	look := time.NewTimer(checkEvery)
 	defer look.Stop()
@@ -191,10 +210,13 @@ func (d *Directory) Run(ctx context.Context) {
 			d.gone(gone)
 		case now := <-batches:
 			d.tellUsers(now)
+		case <-d.cover.wake:
+			d.expect()
 		case <-d.touched:
 			look.Reset(checkEvery)
 		case <-look.C:
-			if d.lookAfter(time.Now()) {
+			now := time.Now()
+			if pending, covering := d.lookAfter(now), d.watchCover(now); pending || covering {
 				look.Reset(checkEvery)
 			}
 		case <-ctx.Done():
@@ -258,6 +280,8 @@ func (d *Directory) Opened(uid []byte, s Session) {
 	}
 	since := d.after(uid, uint64(max(s.Since.UnixMilli(), 0)))
 	if !d.enter(d.self.ID, 0, uid, &s.Key, since, []byte(class), []byte(route)) {
+		d.stats.Untold++
+		d.overhear("the directory is full (cluster.max_sessions)")
 		return
 	}
 	d.touch()
@@ -331,6 +355,11 @@ func (d *Directory) Stats() Stats {
 		if at>>12 == 0 {
 			s.Own += int(l.count)
 		}
+	}
+	s.Overhearing = d.cover.overhears
+	s.Waiting = len(d.cover.unnotified)
+	for _, l := range d.out {
+		s.Waiting += len(l.expects) + len(l.asked)
 	}
 	s.Kept = d.store.entries.Len() - s.Own
 	for _, h := range d.holders {

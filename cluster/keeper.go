@@ -97,6 +97,7 @@ func (d *Directory) rehome() (gone []lost, back []broadcast.Peer) {
 		}
 	}
 	slices.Sort(ids)
+	defer d.renewView(view)
 	if !slices.Equal(ids, d.homes.ids) {
 		old := d.homes
 		d.homes = NewHomes(ids)
@@ -115,12 +116,17 @@ func (d *Directory) member(c Change) (l lost) {
 	if h := d.holders[c.ID]; h != nil && (c.State == Gone || c.Restarted) {
 		l = lost{h.Member, d.forget(h, !c.Left)}
 	}
+	delete(d.lost, c.ID)
 	if c.State == Gone {
+		if !c.Left {
+			d.lost[c.ID] = time.Now()
+		}
 		return l
 	}
 	h := d.holders[c.ID]
 	if h == nil {
 		h = &holder{index: d.index()}
+		d.ids[h.index] = c.ID
 		d.holders[c.ID] = h
 		d.connect(c.Member)
 	}
@@ -136,13 +142,14 @@ func (d *Directory) index() uint16 {
 		return i
 	}
 	d.indexes++
+	d.ids = append(d.ids, 0)
 	return d.indexes - 1
 }
 
 // connect makes the link to a node. d.mu is held.
 func (d *Directory) connect(m Member) {
 	ctx, cancel := context.WithCancel(d.ctx)
-	l := &link{dir: d, to: m.Peer, wake: make(chan struct{}, 1), retry: make(chan struct{}, 1), cancel: cancel}
+	l := &link{dir: d, to: m.Peer, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), retry: make(chan struct{}, 1), cancel: cancel}
 	d.out[m.ID] = l
 	d.links.Go(func() { l.run(ctx) })
 	if d.caps.asks() {
@@ -175,6 +182,9 @@ func (d *Directory) forget(h *holder, wanted bool) (had []GoneSession) {
 		}
 		s.drop(h.index, b)
 	}
+	for _, o := range append(d.out[h.ID].asked, d.out[h.ID].expects...) {
+		d.cover.again(o)
+	}
 	delete(d.holders, h.ID)
 	d.free = append(d.free, h.index)
 	d.present.Add(-1)
@@ -194,6 +204,10 @@ func (d *Directory) moved(old *Homes) {
 	d.caps.moved(old, d.homes, d.self.ID)
 	for b := range uint16(Buckets) {
 		was, _ := old.Keeper(b, d.self.ID)
+		home, _ := d.homes.Home(b)
+		if before, _ := old.Home(b); home != before {
+			d.cover.moved.add(b)
+		}
 		if keeper, ok := d.homes.Keeper(b, d.self.ID); ok && keeper != was && d.out[keeper] != nil {
 			d.out[keeper].check.add(b)
 			wakeUp(d.out[keeper].wake)
@@ -205,6 +219,7 @@ func (d *Directory) moved(old *Homes) {
 			}
 		}
 	}
+	d.expectAgain()
 }
 
 // keeps reports whether this node keeps a bucket for a holder. d.mu is held.
@@ -237,7 +252,7 @@ func (d *Directory) recount() {
 }
 
 // lookAfter asks holders to compare whose buckets have not been known completely for a
-// while. It returns whether there are such buckets.
+// while. It returns whether it has to look again.
 func (d *Directory) lookAfter(now time.Time) (pending bool) {
 	var ask []broadcast.Peer
 	d.mu.Lock()
@@ -245,6 +260,13 @@ func (d *Directory) lookAfter(now time.Time) (pending bool) {
 	if d.store != nil {
 		d.store.trim()
 	}
+	d.expected.sweep(now)
+	for node, since := range d.lost {
+		if now.Sub(since) > lostFor {
+			delete(d.lost, node)
+		}
+	}
+	pending = len(d.lost) > 0 || len(d.expected.queue) > 0
 	full := d.store != nil && d.store.entries.Len() == d.opt.MaxSessions
 	for _, h := range d.holders {
 		switch {
@@ -331,6 +353,11 @@ func (d *Directory) apply(h *holder, it *item) (differs bool) {
 	case itemOpen:
 		if !d.enter(h.ID, h.index, it.uid, &it.key, it.since, it.class, it.route) {
 			h.doubt(it.bucket)
+		}
+	case itemExpect:
+		if !d.expected.add(string(it.uid), h.ID, time.Now()) {
+			d.stats.Refused++
+			d.unsure = time.Now().Add(expectFor) // until there is room again
 		}
 	case itemClose:
 		s.remove(it.uid, h.index, &it.key)

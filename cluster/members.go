@@ -39,6 +39,7 @@ type Member struct {
 	Load     uint64 // sessions at its last beacon
 	State    State
 	Self     bool // it is this node
+	Routes   bool // it knows relays of pushes to users
 
 	Heard time.Time // when its last beacon came; zero for this node
 	Left  bool      // it is gone because it said so, with its sessions ended
@@ -111,7 +112,7 @@ func (m *Members) Watch(f func(Change)) { m.watchers = append(m.watchers, f) }
 // View returns the members, this node among them, sorted by name.
 func (m *Members) View() []Member {
 	self := m.opt.Control.Self()
-	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true}}
+	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true, Routes: self.Routes}}
 	if self.Presence != broadcast.Staying {
 		view[0].State = Leaving
 	}
@@ -167,7 +168,7 @@ func (m *Members) heard(s broadcast.Sighting) {
 		c.Back = n.State == Gone && n.Instance == s.Instance && s.Presence != broadcast.Left
 	}
 	c.Restarted = n.Instance != "" && n.Instance != s.Instance
-	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Heard: time.Now(), Left: s.Presence == broadcast.Left, leaving: s.Presence == broadcast.Leaving}
+	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Routes: s.Routes, Heard: time.Now(), Left: s.Presence == broadcast.Left, leaving: s.Presence == broadcast.Leaving}
 	switch s.Presence {
 	case broadcast.Leaving:
 		n.State = Leaving

@@ -197,10 +197,9 @@ type NATS struct {
 	OutboxMessages   int           `yaml:"outbox_messages" default:"16384" range:"1..16777216" doc:"Messages that wait while NATS is not connected; when full, pushes get 503."`
 	OutboxBytes      Size          `yaml:"outbox_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes of messages that wait while NATS is not connected; when full, pushes get 503."`
 	PendingBytes     Size          `yaml:"pending_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes from NATS that may wait for this node's shards; more are lost and counted."`
-	Linger           time.Duration `yaml:"linger" default:"5s" range:"1s..1h" zero:"unsubscribed at once" doc:"How long a subscription is kept after its last local user or subscriber left."`
+	Linger           time.Duration `yaml:"linger" default:"5s" range:"1s..1h" zero:"unsubscribed at once" doc:"How long a subscription is kept to a topic is kept after its last local subscriber left."`
 	Beacon           time.Duration `yaml:"beacon" default:"1s" range:"100ms..1m" doc:"Time between beacons; with them other nodes notice that they missed messages."`
 	OverloadWait     time.Duration `yaml:"overload_wait" default:"200ms" range:"1ms..1m" doc:"How long a message from NATS waits for a place in this node's mailboxes before it is lost and counted."`
-	WildcardAbove    int           `yaml:"wildcard_above" default:"256" range:"1..4096" doc:"Number of user buckets (of 4096) above which the node uses one wildcard subscription for all."`
 	MaxLingering     int           `yaml:"max_lingering" default:"4096" range:"1..1048576" doc:"Topics without a local subscriber that stay subscribed for nats.linger; beyond it the oldest are unsubscribed at once."`
 	Required         bool          `yaml:"required" doc:"Answer 503 at /readyz when NATS is lost. By default the node stays ready for its own clients and reports degraded. A node that never connected to NATS is not ready in either case."`
 

@@ -60,13 +60,14 @@ func (n *belfry) openDirectory() (err error) {
 		return err
 	}
 	o := clusterOptions(n.cfg)
-	o.Control, o.Members, o.Memory, o.Log, o.Evict = control, d.members, &n.memory, log, n.evict
+	o.Control, o.Members, o.Memory, o.Log, o.Evict, o.Overhear = control, d.members, &n.memory, log, n.evict, n.bus.Overhear
 	if n.events != nil && n.events.Wants(events.Online) || n.events != nil && n.events.Wants(events.Offline) {
 		o.Users = userEvents{n.events}
 	}
 	if d.Directory, err = cluster.NewDirectory(o); err != nil {
 		return addressSpace(err, n.cfg)
 	}
+	n.bus.Route(d.Directory)
 	n.directory = d
 	return nil
 }
@@ -202,4 +203,23 @@ func (n *belfry) clusterValues(limits map[string]uint64) metrics.Cluster {
 	}
 	capValues(&st, &v)
 	return v
+}
+
+// routeValues returns what the bus and the directory count of pushes to users.
+func (n *belfry) routeValues(r *broadcast.RouteStats) metrics.Routes {
+	v := busRouteValues(r)
+	if n.directory != nil {
+		st := n.directory.Stats()
+		v.Overhearing, v.Expected, v.Waiting = oneIf(st.Overhearing), st.Expected, uint64(st.Waiting)
+	}
+	return v
+}
+
+func busRouteValues(r *broadcast.RouteStats) metrics.Routes {
+	return metrics.Routes{
+		Relayed: r.Relayed, Confirmed: r.Confirmed, Copies: r.Copies,
+		ToAll:       map[string]uint64{"home": r.ToAll, "publisher": r.Direct},
+		Republished: r.Republished, Fallbacks: r.Fallbacks, Held: r.Held, Fences: r.Fences, Overdue: r.Overdue,
+		Dropped: r.Dropped, Refused: r.Refused, Overheard: r.Overheard,
+	}
 }
