@@ -95,6 +95,10 @@ bench-gateway: build ## round trips through the gateway to a backend, and pushes
 bench-auth: build ## connects with tokens, memory of what they grant, a webhook that hangs
 	bin/belfry-bench auth --server bin/belfry $(ARGS)
 
+.PHONY: bench-cluster
+bench-cluster: build ## what nodes know of each other's users: presence, messages between nodes, a node that joins, idle nodes
+	bin/belfry-bench cluster --server bin/belfry $(ARGS)
+
 .PHONY: hostile
 hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
 	bin/belfry-bench hostile --server bin/belfry $(ARGS)
@@ -116,6 +120,10 @@ test-peers: ## the tests of bench/peers (socket.io's needs node and npm, Centrif
 .PHONY: million
 million: build ## a million connections on this host, measured beside the floor (CONNECTIONS=200000 for fewer)
 	bin/belfry-bench million --server bin/belfry --connections $(CONNECTIONS) --report bin/million-report $(ARGS)
+
+.PHONY: sim-cluster
+sim-cluster: ## 100 nodes with 200,000 sessions each in virtual time: a node dies, a node joins (7 GB of memory)
+	BELFRY_SIM=$(CURDIR)/docs/cluster $(GO) test -count=1 -v -run '^TestClusterSimulation$$' ./cmd/belfry
 
 .PHONY: docs
 docs: ## write the generated tables in docs/ anew

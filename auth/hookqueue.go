@@ -16,6 +16,7 @@ type hookQueue struct {
 	jobs    []func()   // that no goroutine has taken yet
 	running int        // goroutines that work
 	growing bool       // grow runs
+	done    bool       // a job has ended since startMore was last called
 	bytes   int64      // reserved
 	full    uint64     // how often reserve has failed
 	closed  bool
@@ -79,54 +80,65 @@ func (q *hookQueue) add(job func()) {
 
 // A backend that hangs gets a call of each worker, on a connection of its own, which
 // takes some 0.2 ms of a processor. Hundreds of them at the same moment would keep
-// shards waiting. Therefore only the first startAtOnce workers start at once; while
-// jobs wait, further ones follow every startEvery, one for each startShare that run.
+// shards waiting. Therefore only the first startAtOnce workers start at once. While
+// jobs wait, further ones follow every startEvery, one for each startShare that run;
+// if no job has ended meanwhile, after patience of these intervals.
 const (
-	startAtOnce = 16
+	startAtOnce = 4
 	startEvery  = time.Millisecond
 	startShare  = 256
+	patience    = 5
 )
 
 // grow is a goroutine that starts workers until there are enough.
 func (q *hookQueue) grow() {
 	tick := time.NewTicker(startEvery)
 	defer tick.Stop()
-	for range tick.C {
-		if !q.startMore() {
+	for waited := 1; ; waited++ {
+		<-tick.C
+		started, enough := q.startMore(waited >= patience)
+		switch {
+		case enough:
 			return
+		case started:
+			waited = 0
 		}
 	}
 }
 
-// startMore starts a few workers, or returns false if no more are needed.
-func (q *hookQueue) startMore() bool {
+// startMore starts a few workers if a job has ended since the last call, or if it
+// must. No more are needed if there are enough.
+func (q *hookQueue) startMore(must bool) (started, enough bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for range max(1, q.running/startShare) {
-		if q.closed || len(q.jobs) == 0 || q.running >= q.workers {
-			q.growing = false
-			return false
-		}
+	if q.closed || len(q.jobs) == 0 || q.running >= q.workers {
+		q.growing = false
+		return false, true
+	}
+	if !q.done && !must {
+		return false, false
+	}
+	q.done = false
+	for range min(max(1, q.running/startShare), q.workers-q.running) {
 		q.running++
 		q.group.Go(q.work)
 	}
-	return true
+	return true, false
 }
 
 // work is a goroutine of the queue. It ends when no job waits.
 func (q *hookQueue) work() {
-	for {
-		job := q.next()
-		if job == nil {
-			return
-		}
+	for job := q.next(false); job != nil; job = q.next(true) {
 		job()
 	}
 }
 
-func (q *hookQueue) next() (job func()) {
+// next returns a job for a worker, nil if none waits. done says that the worker has
+// done one.
+func (q *hookQueue) next(done bool) (job func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.done = q.done || done
 	if len(q.jobs) == 0 {
 		q.jobs = nil // gives back what a storm has grown
 		q.running--

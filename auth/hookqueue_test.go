@@ -30,7 +30,7 @@ func TestHookQueueGrows(t *testing.T) {
 		if n := running(); n != startAtOnce {
 			t.Errorf("%d workers at once, want %d", n, startAtOnce)
 		}
-		time.Sleep(10 * startEvery)
+		time.Sleep(10 * patience * startEvery)
 		if n := running(); n != startAtOnce+10 {
 			t.Errorf("%d workers after 10 steps, want %d", n, startAtOnce+10)
 		}
@@ -49,6 +49,35 @@ func TestHookQueueGrows(t *testing.T) {
 		if q.growing {
 			t.Error("workers are still being started")
 		}
+	})
+}
+
+// A backend that answers soon has all workers at work: one more every millisecond.
+func TestHookQueueGrowsWithAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const workers = 100
+		q := &hookQueue{workers: workers, maxBytes: 1 << 30}
+		ended := make(chan struct{})
+		for range 5000 {
+			q.add(func() {
+				select {
+				case <-time.After(startEvery / 2):
+				case <-ended:
+				}
+			})
+		}
+		for _, ms := range []int{10, 40} {
+			time.Sleep(time.Duration(ms) * startEvery)
+			synctest.Wait()
+			q.mu.Lock()
+			if want := startAtOnce + ms; q.running < want {
+				t.Errorf("%d workers after %d ms, want %d", q.running, ms, want)
+			}
+			q.mu.Unlock()
+		}
+		close(ended)
+		synctest.Wait()
+		q.close()
 	})
 }
 

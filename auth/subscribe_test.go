@@ -152,6 +152,11 @@ func TestDecisionCache(t *testing.T) {
 	if entries, _ := none.load(); entries != 0 {
 		t.Error("remembered although none may be")
 	}
+	c = decisionCache{most: 3}
+	c.put(decisionKey{topic: "a"}, yes, time.Unix(2000, 0))
+	if entries, _ := c.load(); entries != 0 {
+		t.Error("a decision about a client without a user takes room, although it is never used again")
+	}
 }
 
 // The cache takes no decision for longer than it may.

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -98,6 +99,9 @@ func TestTokenQueueOrder(t *testing.T) {
 		if len(q.jobs) > 3*most {
 			t.Fatalf("%d places for %d tokens", len(q.jobs), q.len())
 		}
+		if slices.ContainsFunc(q.jobs[:q.head], func(j *job) bool { return j != nil }) {
+			t.Fatal("a token that was taken is kept in memory")
+		}
 	}
 	q = newTokenQueue(1, 1)
 	again := &job{again: true}
@@ -109,5 +113,14 @@ func TestTokenQueueOrder(t *testing.T) {
 	}
 	if q.put(again) || q.len() != 0 {
 		t.Error("a closed queue takes tokens")
+	}
+	q = newTokenQueue(2, 1)
+	q.put(jobs[0])
+	q.put(jobs[1])
+	if j, ok := q.next(); !ok || j != jobs[0] {
+		t.Error("the first token is another one")
+	}
+	if left := q.close(); len(left) != 1 || left[0] != jobs[1] {
+		t.Errorf("close returns %v, want the token that was not taken", left)
 	}
 }

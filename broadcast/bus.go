@@ -100,6 +100,9 @@ type ControlBus interface {
 	// afterwards.
 	PublishControl(p []byte) error
 	SendControl(node uint32, p []byte) error
+	// PublishPlain publishes p as it is, for NATS clients that subscribe to subject. It
+	// keeps and waits as PublishControl does.
+	PublishPlain(subject string, p []byte) error
 	// Peers returns the other nodes that are present, sorted by name.
 	Peers() []Peer
 	// Alone reports whether no other node can exist.
@@ -124,4 +127,8 @@ type ControlReceiver interface {
 	Status() Status
 	// Heard takes what a beacon says of another node, after PeerUp.
 	Heard(s Sighting)
+	// ReportAsked says that a node asks what became of its message with this id
+	// (message.Message.Report), and that everything that comes here of the message
+	// has been received.
+	ReportAsked(node uint32, id string)
 }

@@ -36,6 +36,7 @@ func (b *wireTap) PublishControl(p []byte) error {
 }
 
 func (b *wireTap) SendControl(_ uint32, p []byte) error { return b.PublishControl(p) }
+func (b *wireTap) PublishPlain(string, []byte) error    { return nil }
 
 // last returns the message that was sent last.
 func (b *wireTap) last() controlMessage {

@@ -252,7 +252,6 @@ func TestOptionsAreChecked(t *testing.T) {
 		"NodeName":               {NodeName: "a b"},
 		"MaxPayload":             {MaxPayload: -1},
 		"Linger":                 {Linger: time.Microsecond},
-		"WildcardBelow":          {WildcardAbove: 4, WildcardBelow: 5},
 		"TLS":                    {TLS: TLS{Cert: "x"}},
 		"URLs":                   {URLs: []string{"nats://a"}, Embedded: Embedded{Listen: ":1"}},
 		"Embedded.Routes":        {Embedded: Embedded{Routes: []string{"nats://a:1"}}},
@@ -331,13 +330,14 @@ func (b *stubBus) Stats(*Stats)                                    {}
 func (b *stubBus) Drain(context.Context) error                     { return nil }
 func (b *stubBus) Close() error                                    { return nil }
 
-func (b *stubBus) StartControl(ControlReceiver)     {}
-func (b *stubBus) PublishControl([]byte) error      { return nil }
-func (b *stubBus) SendControl(uint32, []byte) error { return nil }
-func (b *stubBus) Peers() []Peer                    { return nil }
-func (b *stubBus) Alone() bool                      { return true }
-func (b *stubBus) Beacon()                          {}
-func (b *stubBus) Lease() time.Duration             { return time.Second }
+func (b *stubBus) StartControl(ControlReceiver)      {}
+func (b *stubBus) PublishControl([]byte) error       { return nil }
+func (b *stubBus) SendControl(uint32, []byte) error  { return nil }
+func (b *stubBus) PublishPlain(string, []byte) error { return nil }
+func (b *stubBus) Peers() []Peer                     { return nil }
+func (b *stubBus) Alone() bool                       { return true }
+func (b *stubBus) Beacon()                           {}
+func (b *stubBus) Lease() time.Duration              { return time.Second }
 
 // For every target, the local sessions and the bus see the same order, whatever
 // the interleaving.

@@ -39,8 +39,11 @@ type Member struct {
 	Load     uint64 // sessions at its last beacon
 	State    State
 	Self     bool // it is this node
+	Routes   bool // it knows relays of pushes to users
 
-	heard   time.Time
+	Heard time.Time // when its last beacon came; zero for this node
+	Left  bool      // it is gone because it said so, with its sessions ended
+
 	leaving bool // its last beacon said so
 }
 
@@ -49,7 +52,7 @@ type Change struct {
 	Member          // as it is now
 	Was       State // Gone for a node that was not known
 	Restarted bool  // it is another process than before, and what the earlier one had is lost
-	Left      bool  // the node is gone because it said so, with its sessions ended
+	Back      bool  // the same process was taken for gone; it may not have noticed
 }
 
 // MembersOptions configure Members.
@@ -109,7 +112,7 @@ func (m *Members) Watch(f func(Change)) { m.watchers = append(m.watchers, f) }
 // View returns the members, this node among them, sorted by name.
 func (m *Members) View() []Member {
 	self := m.opt.Control.Self()
-	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true}}
+	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true, Routes: self.Routes}}
 	if self.Presence != broadcast.Staying {
 		view[0].State = Leaving
 	}
@@ -162,9 +165,10 @@ func (m *Members) heard(s broadcast.Sighting) {
 		m.nodes[s.ID] = n
 	default:
 		c.Was = n.State
+		c.Back = n.State == Gone && n.Instance == s.Instance && s.Presence != broadcast.Left
 	}
-	c.Restarted, c.Left = n.Instance != "" && n.Instance != s.Instance, s.Presence == broadcast.Left
-	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, heard: time.Now(), leaving: s.Presence == broadcast.Leaving}
+	c.Restarted = n.Instance != "" && n.Instance != s.Instance
+	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Routes: s.Routes, Heard: time.Now(), Left: s.Presence == broadcast.Left, leaving: s.Presence == broadcast.Leaving}
 	switch s.Presence {
 	case broadcast.Leaving:
 		n.State = Leaving
@@ -210,11 +214,11 @@ func (m *Members) sweep(now time.Time) {
 	m.swept = now
 	for id, n := range m.nodes {
 		if stopped > 0 && n.State != Gone {
-			if n.heard = n.heard.Add(stopped); n.heard.After(now) {
-				n.heard = now
+			if n.Heard = n.Heard.Add(stopped); n.Heard.After(now) {
+				n.Heard = now
 			}
 		}
-		silent := now.Sub(n.heard)
+		silent := now.Sub(n.Heard)
 		state := n.State
 		switch {
 		case state == Gone && silent > forgetAfter:

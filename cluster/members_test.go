@@ -123,7 +123,7 @@ func TestMembers(t *testing.T) {
 func TestMembersAfterStop(t *testing.T) {
 	m := &Members{nodes: map[uint32]*Member{}, swept: time.Unix(1000, 0)}
 	m.opt.Beacon, m.opt.SuspectAfter, m.opt.GoneAfter = time.Second, 3*time.Second, 6*time.Second
-	m.nodes[1] = &Member{Peer: broadcast.Peer{ID: 1, Name: "b"}, heard: time.Unix(999, 0), State: Alive}
+	m.nodes[1] = &Member{Peer: broadcast.Peer{ID: 1, Name: "b"}, Heard: time.Unix(999, 0), State: Alive}
 	m.opt.Log = nopLog
 	m.sweep(time.Unix(1060, 0)) // stopped for a minute
 	if s := m.nodes[1].State; s != Suspected && s != Alive {
@@ -152,5 +152,68 @@ func TestMembersOptions(t *testing.T) {
 	}
 	if !slices.Equal(got, []string{"true", "true", "true", "false"}) {
 		t.Errorf("errors %q", got)
+	}
+}
+
+// The last word of a process that is not known, or that another one has replaced, changes
+// nothing: beacons may arrive in another order than they were sent.
+func TestLateLastWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := joinMembers(t, &fakebus.Network{}, "a")
+		say := func(instance string, p broadcast.Presence) string {
+			a.members.heard(broadcast.Sighting{Peer: broadcast.Peer{ID: 9, Name: "b"}, Status: broadcast.Status{Instance: instance, Presence: p}})
+			return a.told()
+		}
+		if got := say("one", broadcast.Left); got != "" || len(a.members.View()) != 1 {
+			t.Errorf("a node that was not known has left: told %q, view %+v", got, a.members.View())
+		}
+		if got := say("two", broadcast.Staying); got != "b gone-alive" {
+			t.Errorf("told %q", got)
+		}
+		if got := say("one", broadcast.Left); got != "" || a.members.View()[1].State != Alive {
+			t.Errorf("an earlier process has left: told %q, the node is %v", got, a.members.View()[1].State)
+		}
+		if got := say("two", broadcast.Left); got != "b alive-gone left" {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
+// A node that is suspected stays a home: its sessions need not move for a late beacon.
+func TestHomeStates(t *testing.T) {
+	for s, want := range map[State]bool{Alive: true, Suspected: true, Leaving: false, Gone: false} {
+		if s.home() != want {
+			t.Errorf("%v: a home: %v", s, !want)
+		}
+	}
+}
+
+// A node is suspected before its lease is over: after half of it and an interval, or, of
+// a short lease, after three quarters.
+func TestSuspectBeforeGone(t *testing.T) {
+	for _, tc := range []struct{ beacon, gone, want time.Duration }{
+		{time.Second, 6 * time.Second, 4 * time.Second}, {time.Second, 2 * time.Second, 1500 * time.Millisecond},
+	} {
+		m := &Members{opt: MembersOptions{Beacon: tc.beacon, GoneAfter: tc.gone}}
+		if suspect, gone := m.lease(); suspect != tc.want || gone != tc.gone {
+			t.Errorf("%+v: %v and %v", tc, suspect, gone)
+		}
+	}
+}
+
+// A node that drains and falls silent does not become a home again; and a stop of this
+// process does not prolong the lease of a node that was heard after it.
+func TestSilenceOfALeavingNode(t *testing.T) {
+	m := &Members{nodes: map[uint32]*Member{}, swept: time.Unix(1000, 0)}
+	m.opt = MembersOptions{Beacon: time.Second, SuspectAfter: 3 * time.Second, GoneAfter: 6 * time.Second, Log: nopLog}
+	m.nodes[1] = &Member{Peer: broadcast.Peer{ID: 1, Name: "b"}, Heard: time.Unix(1059, 0), State: Leaving}
+	for _, step := range []struct {
+		second int64
+		want   State
+	}{{1060, Leaving}, {1062, Leaving}, {1064, Leaving}, {1066, Gone}} {
+		m.sweep(time.Unix(step.second, 0)) // before the first one the process was stopped
+		if s := m.nodes[1].State; s != step.want {
+			t.Errorf("at %d the node is %v, want %v", step.second, s, step.want)
+		}
 	}
 }

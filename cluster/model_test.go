@@ -21,15 +21,30 @@ func TestModel(t *testing.T) {
 	} {
 		for run := range tc.runs {
 			t.Run(fmt.Sprint(tc.nodes, " nodes ", run), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { walk(t, uint64(run), tc.nodes, tc.sessions, tc.steps) })
+				synctest.Test(t, func(t *testing.T) { walk(t, uint64(run), tc.nodes, tc.sessions, tc.steps, false) })
+			})
+		}
+	}
+}
+
+// Somebody who only listens has the right table of who is online, two seconds and the
+// time of Options.List after whatever nodes and networks did.
+func TestUsersModel(t *testing.T) {
+	for _, tc := range []struct{ nodes, sessions, steps, runs int }{{3, 30, 25, 4}, {10, 20, 8, 2}} {
+		for run := range tc.runs {
+			t.Run(fmt.Sprint(tc.nodes, " nodes ", run), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { walk(t, uint64(run), tc.nodes, tc.sessions, tc.steps, true) })
 			})
 		}
 	}
 }
 
 // walk takes random steps.
-func walk(t *testing.T, seed uint64, nodes, sessions, steps int) {
+func walk(t *testing.T, seed uint64, nodes, sessions, steps int, tell bool) {
 	r := newRig(t, seed, nodes*sessions/2)
+	if tell {
+		r.tables = &tables{sides: make(map[int]map[uint16]map[string]bool)}
+	}
 	r.net.Drop = func(_, _ string, p []byte) bool { return r.lossy() && len(p)%7 == 0 }
 	for i := range nodes {
 		r.open(r.start(fmt.Sprintf("n%03d", i)), sessions)
@@ -39,6 +54,10 @@ func walk(t *testing.T, seed uint64, nodes, sessions, steps int) {
 	for step := range steps {
 		name := r.step(nodes, sessions)
 		time.Sleep(settle)
+		if tell {
+			time.Sleep(1500 * time.Millisecond)
+			r.checkTables(fmt.Sprintf("step %d, %s", step, name))
+		}
 		if r.check(fmt.Sprintf("step %d, %s", step, name), 30); t.Failed() {
 			return
 		}
@@ -134,6 +153,7 @@ func (r *rig) split(nodes int) (part []*node) {
 	r.rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	for _, name := range names[:nodes] {
 		r.nodes[name].side = 1
+		r.nodes[name].listens.Store(1)
 		part = append(part, r.nodes[name])
 	}
 	r.net.Split(1, busesOf(part)...)
@@ -143,6 +163,7 @@ func (r *rig) split(nodes int) (part []*node) {
 func (r *rig) heal(part []*node) {
 	for _, n := range part {
 		n.side = 0
+		n.listens.Store(0)
 	}
 	r.net.Split(0, busesOf(part)...)
 }

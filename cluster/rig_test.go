@@ -27,8 +27,10 @@ type rig struct {
 	keys  uint64
 	users int
 	joins int
+	caps  Caps
 
 	losing atomic.Bool // control messages get lost
+	tables *tables     // nil: nobody is told who is online
 }
 
 // node is one node of a rig.
@@ -40,11 +42,15 @@ type node struct {
 	cancel  context.CancelFunc
 	ended   sync.WaitGroup
 	side    int
+	listens atomic.Int32         // the same as side
+	told    atomic.Pointer[told] // nil: nobody notes it
 
 	truth map[message.SessionKey]string // uid of each session
 
 	mu   sync.Mutex
 	gone map[string][]string // by node: users of the sessions of which OnGone told
+
+	evictions []evicted // that Options.Evict was told of
 }
 
 const beacon = 50 * time.Millisecond
@@ -78,7 +84,11 @@ func (r *rig) start(name string) *node {
 	check()
 	n.members, err = NewMembers(MembersOptions{Control: n.Control(), Beacon: beacon, GoneAfter: 500 * time.Millisecond})
 	check()
-	n.dir, err = NewDirectory(Options{Control: n.Control(), Members: n.members, MaxSessions: 1 << 16, AskTime: 300 * time.Millisecond})
+	o := Options{Control: n.Control(), Members: n.members, MaxSessions: 1 << 16, AskTime: 300 * time.Millisecond, List: time.Second, Caps: r.caps, Evict: n.evict}
+	if r.tables != nil {
+		o.Users = teller{r.tables, n}
+	}
+	n.dir, err = NewDirectory(o)
 	check()
 	n.dir.OnGone(func(m Member, sessions []GoneSession) {
 		n.mu.Lock()
@@ -212,6 +222,81 @@ func (r *rig) checkKept(when string) {
 		s := n.dir.Stats()
 		if s.Own != own || s.Kept != kept || s.Pending != 0 {
 			r.t.Errorf("%s: %s has %d own sessions and keeps %d, %d buckets pending; want %d and %d, 0", when, name, s.Own, s.Kept, s.Pending, own, kept)
+		}
+	}
+}
+
+// tables are what somebody knows of a side of the network who only listens: the users of
+// each bucket that are online, by side.
+type tables struct {
+	mu    sync.Mutex
+	sides map[int]map[uint16]map[string]bool
+}
+
+// of returns the users of a bucket. tables.mu is held.
+func (t *tables) of(side int, bucket uint16) map[string]bool {
+	if t.sides[side] == nil {
+		t.sides[side] = make(map[uint16]map[string]bool)
+	}
+	if t.sides[side][bucket] == nil {
+		t.sides[side][bucket] = make(map[string]bool)
+	}
+	return t.sides[side][bucket]
+}
+
+// teller is a Users that tells those who listen on the side of its node.
+type teller struct {
+	*tables
+	n *node
+}
+
+func (t teller) Online(uid string) { t.set(uid, true) }
+
+func (t teller) Offline(uid string) { t.set(uid, false) }
+
+func (t teller) set(uid string, online bool) {
+	t.n.told.Load().set(uid, online)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if users := t.of(int(t.n.listens.Load()), broadcast.UserBucket(uid)); online {
+		users[uid] = true
+	} else {
+		delete(users, uid)
+	}
+}
+
+func (t teller) List(bucket uint16, uids []string) {
+	t.n.told.Load().list(bucket, uids)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	users := t.of(int(t.n.listens.Load()), bucket)
+	clear(users)
+	for _, uid := range uids {
+		users[uid] = true
+	}
+}
+
+// checkTables compares what those know who listen with the truth of each side.
+func (r *rig) checkTables(when string) {
+	r.t.Helper()
+	sides := make(map[int]map[string]bool)
+	for _, n := range r.nodes {
+		if sides[n.side] == nil {
+			sides[n.side] = make(map[string]bool)
+		}
+		for _, uid := range n.truth {
+			sides[n.side][uid] = true
+		}
+	}
+	r.tables.mu.Lock()
+	defer r.tables.mu.Unlock()
+	for side, want := range sides {
+		got := make(map[string]bool)
+		for _, users := range r.tables.sides[side] {
+			maps.Copy(got, users)
+		}
+		if !maps.Equal(got, want) {
+			r.t.Errorf("%s: on side %d a table has %d users online, want %d", when, side, len(got), len(want))
 		}
 	}
 }

@@ -12,12 +12,15 @@ import (
 type entry struct {
 	key    message.SessionKey
 	holder uint16      // index in store.lists
-	since  uint32      // Unix time in seconds
+	since  uint32      // Unix time in seconds, and millis
 	uid    offheap.Str // shared by the sessions of the user
 	older  uint32      // the next session of the user, + 1; 0: none
 	prev   uint32      // neighbours in the list of the holder's sessions of the bucket, + 1
 	next   uint32
+	millis uint16
 	class  uint8 // index in store.classes
+	route  uint8 // index in store.routes
+	told   bool  // its holder was told to close it (caps)
 }
 
 // list is what one holder has in one bucket: the sessions, and a digest of them that
@@ -39,15 +42,14 @@ type store struct {
 	table   *offheap.Table // by hash of the uid: the youngest session of the user
 	uids    *offheap.Strs
 	seed    maphash.Seed
-	lists   map[listKey]list // those that are not empty
-	classes []string         // [0] is ""
+	lists   map[listKey]list              // those that are not empty
+	edge    func(uid []byte, online bool) // told of a user's first session, and that the last one was taken out; nil: nobody is
+	classes names                         // of devices
+	routes  names                         // of the gateway
 }
 
-// maxClasses is the number of device classes that a node knows; further ones are "".
-const maxClasses = 256
-
 func newStore(owner *offheap.Owner, most int) (s *store, err error) {
-	s = &store{table: offheap.NewTable(owner), seed: maphash.MakeSeed(), lists: make(map[listKey]list), classes: []string{""}}
+	s = &store{table: offheap.NewTable(owner), seed: maphash.MakeSeed(), lists: make(map[listKey]list), classes: names{""}, routes: names{""}}
 	if s.entries, err = offheap.NewRecords[entry](owner, most); err != nil {
 		return nil, err
 	}
@@ -106,8 +108,9 @@ func (s *store) find(uid []byte, holder uint16, key *message.SessionKey) (slot u
 	return 0, false
 }
 
-// put enters a session, unless it is there. It returns false if there is no room.
-func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since uint32, class []byte) bool {
+// put enters a session, unless it is there. since is a Unix time in milliseconds. It
+// returns false if there is no room.
+func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since uint64, class, route []byte) bool {
 	if _, ok := s.find(uid, holder, key); ok {
 		return true
 	}
@@ -116,7 +119,7 @@ func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since ui
 		return false
 	}
 	e := s.entries.At(slot)
-	*e = entry{key: *key, holder: holder, since: since, class: s.classOf(class)}
+	*e = entry{key: *key, holder: holder, since: uint32(since / 1000), millis: uint16(since % 1000), class: s.classes.enter(class), route: s.routes.enter(route)}
 	if !s.enter(uid, slot, e) {
 		s.entries.Free(slot)
 		return false
@@ -149,6 +152,9 @@ func (s *store) enter(uid []byte, slot uint32, e *entry) bool {
 		return false
 	}
 	e.uid = str
+	if s.edge != nil {
+		s.edge(uid, true)
+	}
 	return true
 }
 
@@ -199,6 +205,9 @@ func (s *store) leave(uid []byte, slot uint32, e *entry) {
 		s.table.Replace(hash, slot, e.older-1)
 	} else {
 		s.table.Delete(hash, slot)
+		if s.edge != nil {
+			s.edge(uid, false)
+		}
 		s.uids.Free(e.uid)
 	}
 }
@@ -219,19 +228,28 @@ func (s *store) eachOf(holder, bucket uint16, f func(*entry)) {
 	}
 }
 
-// classOf returns the number of a device class.
-func (s *store) classOf(name []byte) uint8 {
-	for i, known := range s.classes {
+// names are few names of which entries have the index. [0] is "".
+type names []string
+
+// maxNames is how many names of a kind a node knows; further ones are "".
+const maxNames = 256
+
+// enter returns the index of a name.
+func (all *names) enter(name []byte) uint8 {
+	for i, known := range *all {
 		if known == string(name) {
 			return uint8(i)
 		}
 	}
-	if len(s.classes) == maxClasses {
+	if len(*all) == maxNames {
 		return 0
 	}
-	s.classes = append(s.classes, string(name))
-	return uint8(len(s.classes) - 1)
+	*all = append(*all, string(name))
+	return uint8(len(*all) - 1)
 }
+
+// opened returns when a session opened, as a Unix time in milliseconds.
+func (e *entry) opened() uint64 { return uint64(e.since)*1000 + uint64(e.millis) }
 
 // digest returns a hash of a session that is the same on all nodes. The key has a
 // keyed hash in it, so that clients cannot choose sessions with equal sums.

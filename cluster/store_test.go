@@ -33,7 +33,7 @@ func TestMemory(t *testing.T) {
 	defer s.close()
 	for i := range uint64(sessions) {
 		key := testKey(i)
-		if !s.put(fmt.Appendf(nil, "user%012d", i), 1, &key, 1, []byte("phone")) {
+		if !s.put(fmt.Appendf(nil, "user%012d", i), 1, &key, 1, []byte("phone"), []byte("chat")) {
 			t.Fatal("no room")
 		}
 	}
@@ -69,7 +69,7 @@ func TestStoreModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"put": func(t *rapid.T) {
 				x := one.Draw(t, "session")
-				if ok := s.put([]byte(x.uid), x.holder, &x.key, 5, nil); ok != (truth[x] || len(truth) < 64) {
+				if ok := s.put([]byte(x.uid), x.holder, &x.key, 5, nil, nil); ok != (truth[x] || len(truth) < 64) {
 					t.Fatalf("put: %v", ok)
 				} else if ok {
 					truth[x] = true
@@ -146,7 +146,7 @@ func TestItems(t *testing.T) {
 		key := testKey(uint64(i))
 		switch uid := fmt.Appendf(nil, "%0*d", 1+r.IntN(128), i); i % 4 {
 		case 0:
-			p = appendOpen(p, uid, &key, uint32(i), "phone")
+			p = appendOpen(p, uid, &key, 1<<40+uint64(i), "phone", "chat")
 		case 1:
 			p = appendClose(p, uid, &key)
 		case 2:
@@ -167,7 +167,7 @@ func TestItems(t *testing.T) {
 	}
 	for i, rd := 0, (reader{p: p}); len(rd.p) > 0; i++ {
 		it := rd.item()
-		if rd.bad || it.op == itemOpen && (it.since != uint32(i) || string(it.class) != "phone" || it.key != testKey(uint64(i))) ||
+		if rd.bad || it.op == itemOpen && (it.since != 1<<40+uint64(i) || string(it.class) != "phone" || it.key != testKey(uint64(i))) ||
 			it.op == itemCheck && (it.bucket != uint16(i) || it.count != 3 || it.sum != uint64(i)) {
 			t.Fatalf("item %d: %+v", i, it)
 		}
@@ -177,7 +177,7 @@ func TestItems(t *testing.T) {
 // FuzzAnnounced has a keeper read anything, whole and cut off everywhere.
 func FuzzAnnounced(f *testing.F) {
 	key := testKey(1)
-	p := appendOpen(nil, []byte("u"), &key, 1, "web")
+	p := appendOpen(nil, []byte("u"), &key, 1, "web", "")
 	p = appendCheck(appendBucket(appendClose(p, []byte("u"), &key), itemReset, 7), 9, list{count: 1})
 	f.Add(appendHead(p, "i", 1))
 	f.Fuzz(func(t *testing.T, p []byte) {

@@ -43,6 +43,7 @@ func (c *Config) errors() Errors {
 	c.checkAuth(k)
 	c.checkGateway(k)
 	c.checkNATS(k)
+	c.checkCluster(k)
 	return k.found
 }
 
@@ -89,6 +90,7 @@ func (c *Config) checkClients(k *checks) {
 	}
 	c.checkSSE(k)
 	c.checkProxy(k)
+	c.checkUserClasses(k)
 	for _, origin := range c.Upgrade.Origins {
 		k.when("upgrade.origins", checkOrigin(origin))
 	}

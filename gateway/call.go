@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"belfry/events"
 	"belfry/message"
-	"belfry/message/strictjson"
 	"belfry/session"
 	"belfry/webhook"
 	"belfry/ws"
@@ -90,15 +90,18 @@ func (g *Gateway) delay(q *queue) {
 
 // request makes the call for an event. It is the same for each try.
 func (g *Gateway) request(e *event) *webhook.Call {
-	c := e.client
+	c, node := e.client, e.node
+	if node == "" {
+		node = g.opt.Node
+	}
 	call := &webhook.Call{
 		ID:     g.id(e),
 		Type:   kindInfo[e.kind].ceType,
-		Source: "/nodes/" + g.opt.Node,
+		Source: "/nodes/" + node,
 		Time:   e.at,
 		Caller: webhook.CallerOf(c.UID, ws.ClientPrefix(c.Addr.Addr())),
 		Extensions: []webhook.Attribute{
-			{Name: "sid", Value: c.SID}, {Name: "uid", Value: c.UID}, {Name: "node", Value: g.opt.Node},
+			{Name: "sid", Value: c.SID}, {Name: "uid", Value: c.UID}, {Name: "node", Value: node},
 			{Name: "topic", Value: e.topic}, {Name: "address", Value: address(c)},
 			{Name: "agent", Value: c.Agent}, {Name: "encoding", Value: c.Encoding}, {Name: "meta", Value: string(c.Meta)},
 		},
@@ -118,6 +121,9 @@ func (g *Gateway) request(e *event) *webhook.Call {
 // id returns the id of an event: different from all others, also of other nodes and
 // of earlier starts.
 func (g *Gateway) id(e *event) string {
+	if e.node != "" {
+		return "gone-" + e.client.SID
+	}
 	return g.prefix + strconv.FormatUint(e.seq, 36)
 }
 
@@ -143,29 +149,9 @@ func contentType(in *session.Inbound) string {
 	return "text/plain; charset=utf-8"
 }
 
-// body returns the data of an event that is no message: a JSON object.
+// body returns the data of an event that is no message.
 func body(e *event) []byte {
-	c := e.client
-	b := append(make([]byte, 0, 256+len(c.Meta)), `{"sid":`...)
-	b = strictjson.AppendString(b, c.SID)
-	for _, member := range []struct{ name, value string }{
-		{"uid", c.UID}, {"topic", e.topic}, {"address", address(c)}, {"agent", c.Agent}, {"encoding", c.Encoding},
-	} {
-		if member.value != "" {
-			b = append(append(append(b, `,"`...), member.name...), `":`...)
-			b = strictjson.AppendString(b, member.value)
-		}
-	}
-	if len(c.Meta) > 0 {
-		b = append(append(b, `,"meta":`...), c.Meta...)
-	}
-	if e.kind == Disconnect {
-		b = append(b, `,"reason":`...)
-		b = strictjson.AppendString(b, e.reason.String())
-		if code := e.reason.Code(); code != 0 {
-			b = strconv.AppendUint(append(b, `,"code":`...), uint64(code), 10)
-		}
-		b = strconv.AppendFloat(append(b, `,"duration":`...), e.lasted.Seconds(), 'f', 3, 64)
-	}
-	return append(b, '}')
+	d := events.DataOf(e.client)
+	d.Topic, d.Reason, d.Lasted = e.topic, e.reason, e.lasted
+	return d.Append(make([]byte, 0, 256+len(d.Meta)))
 }

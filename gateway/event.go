@@ -15,6 +15,7 @@ type event struct {
 	topic  string           // of Subscribe and Unsubscribe
 	reason session.Reason   // of Disconnect
 	lasted time.Duration    // of Disconnect
+	node   string           // name of the session's node if it is not this one
 	at     time.Time
 	seq    uint64 // makes the id
 

@@ -26,19 +26,23 @@ type Gateway struct {
 	ctx     context.Context // of calls
 	cancel  context.CancelFunc
 	wake    chan struct{}  // for the router; holds one
+	room    chan struct{}  // for NodeGone; holds one
 	working sync.WaitGroup // workers, and the router
 
 	congested atomic.Uint64 // bits of the routes whose queue is half full
 
-	mu       sync.Mutex
-	queues   map[string]*queue // of the sessions that have events here, by session id
-	unrouted list              // sessions whose next event has no route yet
-	bytes    int64             // of all events
-	inFlight int               // calls
-	limited  bool              // a route waits for Options.InFlight
-	delayed  map[*queue]*time.Timer
-	stopping bool
-	empty    chan struct{} // closed when stopping and nothing is left; nil before
+	mu          sync.Mutex
+	queues      map[string]*queue // of the sessions that have events here, by session id
+	unrouted    list              // sessions whose next event has no route yet
+	bytes       int64             // of all events
+	inFlight    int               // calls
+	spare       []chan task       // of workers that wait for a call, the last one longest
+	limited     bool              // a route waits for Options.InFlight
+	roomAwaited bool              // by NodeGone
+	delayed     map[*queue]*time.Timer
+	stopping    bool
+	ended       bool          // no worker becomes a spare one any more
+	empty       chan struct{} // closed when stopping and nothing is left; nil before
 
 	count totals
 }
@@ -64,7 +68,7 @@ func New(o Options) (*Gateway, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{opt: o, prefix: fmt.Sprintf("%08x-%s-", o.NodeID, strconv.FormatInt(time.Now().UnixMicro(), 36)), wake: make(chan struct{}, 1), queues: map[string]*queue{}, delayed: map[*queue]*time.Timer{}}
+	g := &Gateway{opt: o, prefix: fmt.Sprintf("%08x-%s-", o.NodeID, strconv.FormatInt(time.Now().UnixMicro(), 36)), wake: make(chan struct{}, 1), room: make(chan struct{}, 1), queues: map[string]*queue{}, delayed: map[*queue]*time.Timer{}}
 	names := map[string]bool{}
 	for i := range o.Routes {
 		r, err := compile(&o.Routes[i], i)

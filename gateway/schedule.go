@@ -128,17 +128,6 @@ func (g *Gateway) ready(q *queue) {
 	g.dispatch(r)
 }
 
-// dispatch starts calls of r while its limits allow it.
-func (g *Gateway) dispatch(r *route) {
-	for {
-		q := g.take(r)
-		if q == nil {
-			return
-		}
-		g.working.Go(func() { g.work(r, q) })
-	}
-}
-
 // take returns the next session whose first event may be sent by a call of r, and
 // counts the call; nil if there is none.
 func (g *Gateway) take(r *route) *queue {
@@ -222,48 +211,6 @@ func (g *Gateway) match(e *event) *route {
 	return nil
 }
 
-// work makes calls of a route, one after the other, until none waits. It begins with
-// the first event of q.
-func (g *Gateway) work(r *route, q *queue) {
-	g.opt.Gate.Enter()
-	defer g.opt.Gate.Leave()
-	for q != nil {
-		e := q.first // only this goroutine uses it
-		again := g.call(e)
-		g.mu.Lock()
-		r.inFlight--
-		r.bytes -= e.size
-		g.inFlight--
-		if again && !g.stopping {
-			g.delay(q)
-			g.mu.Unlock()
-		} else {
-			g.mu.Unlock()
-			if again {
-				g.guard(e, func() { g.fail(e, causeShutdown, "") })
-			}
-			g.finish(q)
-		}
-		q = g.takeNext(r)
-	}
-}
-
-// takeNext returns what the worker of r does next. If calls waited for
-// Options.InFlight, it starts those of other routes, too.
-func (g *Gateway) takeNext(r *route) *queue {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.limited {
-		g.limited = false
-		for _, other := range g.routes {
-			if other != r {
-				g.dispatch(other)
-			}
-		}
-	}
-	return g.take(r)
-}
-
 // finish removes the first event of q, which is done, and goes on with the next.
 func (g *Gateway) finish(q *queue) {
 	g.mu.Lock()
@@ -272,6 +219,7 @@ func (g *Gateway) finish(q *queue) {
 	if e.kind != Message {
 		e.route.others--
 	}
+	g.leftRoom()
 	resume := q.paused && (q.first == nil || q.messages <= g.opt.SessionQueue/2 && q.bytes <= g.opt.SessionBytes/2 &&
 		g.congested.Load() == 0 && g.bytes <= g.opt.QueueBytes/2)
 	if resume {

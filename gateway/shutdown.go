@@ -30,6 +30,7 @@ func (g *Gateway) Shutdown(ctx context.Context) (dropped int) {
 	}
 	g.cancel()
 	close(g.wake)
+	g.endSpare()
 	g.working.Wait()
 	for _, r := range g.routes {
 		r.Backend.Close()

@@ -20,5 +20,6 @@ type Gateway struct {
 	Commands   map[string]uint64    `metric:"belfry_gateway_commands_total" type:"counter" label:"type" help:"Commands in the answers of backends."`
 	CmdsFailed uint64               `metric:"belfry_gateway_commands_failed_total" type:"counter" help:"Commands of backends that could not be carried out; the log says why."`
 	Faults     uint64               `metric:"belfry_gateway_faults_total" type:"counter" help:"Faults of belfry caught in the gateway; each cost one event. The log has the stack."`
+	Gone       uint64               `metric:"belfry_gateway_gone_sessions" type:"gauge" help:"Sessions of nodes that are gone of which backends are still to be told."`
 	KeptCut    uint64               `metric:"belfry_gateway_kept_cut_total" type:"counter" help:"Requests of which headers or cookies were not kept because they were longer than 4 KiB in all."`
 }

@@ -8,8 +8,12 @@ import (
 )
 
 // acceptBatch is how many connections one listener may give before the shard's
-// other events are served.
-const acceptBatch = 16
+// other events are served. After each acceptStep of them the shard looks whether
+// something else comes first: accepting and reading a request takes some 30 µs.
+const (
+	acceptBatch = 16
+	acceptStep  = 4
+)
 
 // acceptor owns the listeners of a shard. It belongs to the shard's goroutine,
 // and to New before that runs.
@@ -23,8 +27,11 @@ type acceptor struct {
 	log      *zap.Logger
 	shard    int                       // for the log
 	open     func(fd int32, state any) // takes an accepted connection, with PortRange.State
+	enough   func() bool               // says that other work should not wait any longer
 
 	listeners []*listener
+	due       []*listener // have connections, says the current batch of events
+	first     int         // of due; it changes with each batch
 
 	// Reasons why accepting is paused.
 	exhausted bool // accept said that something has run out
@@ -73,10 +80,27 @@ func (x *acceptor) watch(ln *listener) error {
 	return nil
 }
 
-// accept takes a batch of connections from a listener. more is false if none
-// are left, or accepting is paused.
+// acceptDue accepts from the listeners in due, until that is enough. One of them is
+// always accepted from: a shard with much other work must not refuse new clients.
+func (x *acceptor) acceptDue() {
+	due := x.due
+	x.due = due[:0]
+	x.first++
+	for i := range due {
+		x.accept(due[(x.first+i)%len(due)])
+		if x.enough() {
+			return
+		}
+	}
+}
+
+// accept takes a batch of connections from a listener, or a part of it if that is
+// enough. more is false if none are left, or accepting is paused.
 func (x *acceptor) accept(ln *listener) (more bool) {
-	for range acceptBatch {
+	for n := range acceptBatch {
+		if n > 0 && n%acceptStep == 0 && x.enough() {
+			return true
+		}
 		if !ln.inSet {
 			return false
 		}
@@ -160,7 +184,7 @@ func (x *acceptor) stop() {
 	x.listeners = nil // resume must not find them
 	for _, ln := range listeners {
 		ln.inSet = true
-		for n := 0; x.accept(ln) && n < listenBacklog/acceptBatch; n++ {
+		for n := 0; x.accept(ln) && n < listenBacklog/acceptStep; n++ {
 		}
 		// Closing alone might leave it in the set: a child process that has not
 		// called exec yet may hold a copy of the descriptor.

@@ -55,7 +55,9 @@ func (s *Shard) serveEvents(n int) {
 }
 
 // serveBatch serves n events, and returns how many of them were connections'.
-// When the chunk is over it is late and only notes ticks and mail.
+// When the chunk is over it is late and only notes ticks and mail. It accepts new
+// connections last. Else a storm of them would keep the others waiting: the epoll
+// set reports its members in the same order again.
 func (s *Shard) serveBatch(n int) (served int, late bool) {
 	looked := s.receiver.received // bytes at the last look at the clock
 	for i := range s.events[:n] {
@@ -66,19 +68,29 @@ func (s *Shard) serveBatch(n int) (served int, late bool) {
 			s.inbox.readable = true
 		case key == keyTimer:
 			s.timers.count()
+		case uint32(key) == keyNone:
+			x := &s.acceptor
+			x.due = append(x.due, x.listeners[(key-keyListener)>>32])
 		case late:
-		case uint32(key) != keyNone:
+		default:
 			served++
 			s.serveConn(ID(key), ev.events)
 			if served%clockConns == 0 || s.receiver.received-looked >= clockBytes || s.chunk.check {
 				late, looked, s.chunk.check = s.chunk.late(), s.receiver.received, false
 			}
-		default:
-			s.acceptor.accept(s.acceptor.listeners[(key-keyListener)>>32])
-			late = s.chunk.late()
 		}
 	}
+	if len(s.acceptor.due) > 0 {
+		s.acceptor.acceptDue()
+		late = s.chunk.late()
+	}
 	return served, late
+}
+
+// acceptedEnough says whether a turn should accept no more connections: its chunk is
+// over, or pushes to single users or sessions wait in the mailbox.
+func (s *Shard) acceptedEnough() bool {
+	return s.chunk.late() || s.box.queues[QueueSingle].taken.Load() > 0
 }
 
 // serveConn serves the events of one connection. The connection may have been

@@ -58,7 +58,7 @@ func newShard(l *Loop, i int) (*Shard, error) {
 		moves: newOutboxes(i, o.Shards), done: make(chan struct{})}
 	s.chunk = chunk{base: l.base, length: o.Chunk}
 	s.guard = guard{conns: &s.conns, counters: &s.Counters, log: o.Log, shard: i}
-	s.acceptor = acceptor{conns: &s.conns, counters: &s.Counters, log: o.Log, shard: i, open: s.openAccepted}
+	s.acceptor = acceptor{conns: &s.conns, counters: &s.Counters, log: o.Log, shard: i, open: s.openAccepted, enough: s.acceptedEnough}
 	s.timers = timers{conns: &s.conns, chunk: &s.chunk, counters: &s.Counters, fd: -1}
 	var err error
 	if s.slab, err = offheap.NewSlab(o.Memory.Owner("connections"), int(connSize)+o.RecordSize, o.MaxConns); err != nil {

@@ -12,28 +12,32 @@ import (
 	"belfry/broadcast"
 )
 
-// Users returns the presence of up to MaxUsers users. Each node concerned is asked once,
-// or a few times if the names do not fit into one message.
+// Users returns the presence of up to MaxUsers users. Holders counts the sessions of
+// those who are online at other nodes. About the rest every node is asked once, or a
+// few times if the names do not fit into one message: a node may have a session that
+// is not known yet, or remember when the user was last seen.
 func (r *Reader) Users(ctx context.Context, uids []string) (*Users, error) {
+	known := make(chan []Held, 1)
+	go func() { known <- r.holders(ctx, uids) }()
 	sum := newUsersSum(uids)
-	var wg sync.WaitGroup
-	for _, g := range r.groups(uids) {
-		wg.Go(func() {
-			for _, a := range g.ask(ctx, r, uids) {
-				answer := new(usersAnswer)
-				if a.Err == nil {
-					a.Err = json.Unmarshal(a.Body, answer)
-				}
-				sum.add(a.Name, g.places, answer, a.Err)
-			}
-		})
-	}
 	everybody := make([]int, len(uids))
 	for i := range everybody {
 		everybody[i] = i
 	}
 	own, err := r.users(ctx, &question{UIDs: uids})
 	sum.add(r.opt.Self.Name, everybody, own, err)
+	var wg sync.WaitGroup
+	for _, g := range groups(uids, sum.offline(<-known)) {
+		wg.Go(func() {
+			for _, a := range r.askAbout(ctx, g, uids) {
+				answer := new(usersAnswer)
+				if a.Err == nil {
+					a.Err = json.Unmarshal(a.Body, answer)
+				}
+				sum.add(a.Name, g, answer, a.Err)
+			}
+		})
+	}
 	wg.Wait()
 	u := sum.total()
 	if r.opt.Degraded != nil {
@@ -95,91 +99,46 @@ func (s *usersSum) total() *Users {
 	return u
 }
 
-// group are users about whom the same nodes are asked, in one message.
-type group struct {
-	nodes  []broadcast.Peer
-	all    bool
-	places []int // of the users, in the list that was asked for
-	size   int   // bytes of their names
-}
-
-// groups divides users by the nodes that may hold them, and so that the names of a group
-// fit into a message.
-func (r *Reader) groups(uids []string) (groups []*group) {
-	open := map[string]*group{} // by nodes
-	for place, uid := range uids {
-		g := &group{all: true}
-		if r.opt.Holders != nil {
-			g.nodes, g.all = r.opt.Holders.Holders(uid)
-		}
-		if !g.all && len(g.nodes) == 0 {
+// offline adds what is known of users at other nodes, and returns the places of those
+// of whom no session is known anywhere.
+func (s *usersSum) offline(known []Held) (places []int) {
+	for place := range known {
+		h, u := &known[place], &s.users.Users[place]
+		if h.nobody() && (h.Unknown || u.Sessions == 0) {
+			places = append(places, place)
 			continue
 		}
-		key := fmt.Sprint(g.all, g.nodes)
-		name, _ := encode(uid)
-		if last := open[key]; last != nil && last.size+len(name) <= answerRoom {
-			g = last
-		} else {
-			open[key] = g
-			groups = append(groups, g)
+		u.Sessions += h.Sessions
+		for _, p := range h.Nodes {
+			s.answered[p.Name] = true
 		}
-		g.places, g.size = append(g.places, place), g.size+len(name)
 	}
-	return groups
+	return places
 }
 
-// ask asks the nodes of a group.
-func (g *group) ask(ctx context.Context, r *Reader, uids []string) []broadcast.Answer {
+// groups divides places so that the names of each group fit into a message.
+func groups(uids []string, places []int) (all [][]int) {
+	size := answerRoom
+	for _, place := range places {
+		name, _ := encode(uids[place])
+		if size += len(name); size > answerRoom {
+			all, size = append(all, nil), len(name)
+		}
+		last := &all[len(all)-1]
+		*last = append(*last, place)
+	}
+	return all
+}
+
+// askAbout asks all nodes about the users at some places.
+func (r *Reader) askAbout(ctx context.Context, places []int, uids []string) []broadcast.Answer {
 	q := &question{}
-	for _, place := range g.places {
+	for _, place := range places {
 		q.UIDs = append(q.UIDs, uids[place])
 	}
 	body, err := encode(q)
 	if err != nil {
 		return nil // strings can be encoded
 	}
-	if g.all {
-		return r.opt.Control.AskAll(ctx, kindUsers, body)
-	}
-	return r.askEach(ctx, g.nodes, kindUsers, body)
-}
-
-// Nodes returns every node that is known.
-func (r *Reader) Nodes(ctx context.Context) (*Nodes, error) {
-	peers := r.opt.Control.Peers()
-	all := make([]Node, len(peers)+1)
-	var wg sync.WaitGroup
-	for i, p := range peers {
-		wg.Go(func() { all[i+1] = r.askNode(ctx, p) })
-	}
-	own := r.opt.Local.State(ctx)
-	all[0] = Node{Name: r.opt.Self.Name, ID: fmt.Sprintf("%08x", r.opt.Self.ID), State: StateAlive, Self: true, NodeState: &own}
-	wg.Wait()
-	slices.SortFunc(all, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
-	n := &Nodes{Nodes: all}
-	if r.opt.Degraded != nil {
-		n.Degraded = r.opt.Degraded()
-	}
-	return n, nil
-}
-
-// askNode asks one node about itself, and compares its clock with this node's.
-func (r *Reader) askNode(ctx context.Context, p broadcast.Peer) Node {
-	n := Node{Name: p.Name, ID: fmt.Sprintf("%08x", p.ID), State: StateSilent}
-	begun := time.Now()
-	body, err := r.opt.Control.Ask(ctx, p.ID, kindNode, []byte("{}"))
-	took := time.Since(begun)
-	var a nodeAnswer
-	if err == nil {
-		err = json.Unmarshal(body, &a)
-	}
-	if err != nil {
-		n.Detail = detail(err)
-		return n
-	}
-	way := max(took-a.Took, 0)
-	skew := (time.Unix(0, a.At).Sub(begun) - way/2).Seconds()
-	wrong := (way / 2).Seconds()
-	n.State, n.NodeState, n.Skew, n.SkewError = StateAlive, &a.State, &skew, &wrong
-	return n
+	return r.opt.Control.AskAll(ctx, kindUsers, body)
 }

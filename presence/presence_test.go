@@ -113,6 +113,7 @@ func TestUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nodes := cluster(t, 3, nil)
 		fill(rand.New(rand.NewPCG(1, 2)), nodes, 30, 1)
+		nodes[1].sessions[0].UID, nodes[2].seen["half"] = "half", time.Unix(3000, 0) // was on c, is on b
 		nodes[2].seen["gone"] = time.Unix(1000, 0)
 		nodes[0].seen["gone"] = time.Unix(2000, 0)
 		nodes[0].seen["u1"] = time.Unix(2000, 0) // it is online elsewhere
@@ -141,6 +142,9 @@ func TestUsers(t *testing.T) {
 		one, err := nodes[2].reader.User(t.Context(), "gone", "", 5)
 		if err != nil || one.Count != 0 || !one.LastSeen.Equal(time.Unix(2000, 0)) {
 			t.Errorf("%+v %v", one, err)
+		}
+		if half, err := nodes[0].reader.User(t.Context(), "half", "", 5); err != nil || half.Count != 1 || !half.LastSeen.IsZero() {
+			t.Errorf("%+v %v", half, err)
 		}
 		if text, _ := json.Marshal(one); !strings.Contains(string(text), `"sessions":[],"last_seen":"1970-01-01T00:33:20Z"`) {
 			t.Errorf("%s", text)
@@ -181,7 +185,7 @@ func TestSilentNodes(t *testing.T) {
 			t.Errorf("%v %v %v", s, silent, err)
 		}
 		all, err := a.reader.Nodes(t.Context())
-		if err != nil || len(all.Nodes) != 4 || all.Nodes[2].State != StateSilent || all.Nodes[2].NodeState != nil || all.Nodes[3].State != StateAlive || !all.Nodes[0].Self {
+		if err != nil || len(all.Nodes) != 4 || all.Nodes[2].Detail != "no answer in time" || all.Nodes[2].NodeState != nil || all.Nodes[3].State != StateAlive || all.Nodes[3].NodeState == nil || !all.Nodes[0].Self {
 			t.Errorf("%+v %v", all, err)
 		}
 		a.err = context.DeadlineExceeded // this node's own shard
@@ -250,28 +254,79 @@ func TestSession(t *testing.T) {
 	})
 }
 
-// known is a Holders.
-type known map[string][]broadcast.Peer
+// known is a Holders that knows some users.
+type known map[string]Held
 
-func (k known) Holders(uid string) ([]broadcast.Peer, bool) {
-	nodes, known := k[uid]
-	return nodes, !known
+func (k known) Holders(_ context.Context, uids []string) (all []Held) {
+	for _, uid := range uids {
+		h, ok := k[uid]
+		h.Unknown = !ok
+		all = append(all, h)
+	}
+	return all
 }
 
-// Only nodes that may hold a user are asked.
+// Only nodes that hold a user are asked. A user of whom no session is known is asked
+// about everywhere: a session may be too young to be known.
 func TestHolders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := broadcast.Peer{ID: broadcast.NodeID("b"), Name: "b"}
-		nodes := cluster(t, 3, func(o *Options) { o.Holders = known{"u1": {b}, "u2": nil} })
+		holders := known{"u1": {Nodes: []broadcast.Peer{b}, Sessions: 1000}, "u2": {Here: true}, "young": {}}
+		nodes := cluster(t, 3, func(o *Options) { o.Holders = holders })
 		fill(rand.New(rand.NewPCG(1, 2)), nodes, 20, 1)
-		u, err := nodes[0].reader.User(t.Context(), "u1", "", 100)
-		if err != nil || u.Nodes != 2 || u.Count != len(nodes[0].of("u1"))+len(nodes[1].of("u1")) || nodes[2].asked != 0 {
-			t.Errorf("%+v %v, c was asked %d times", u, err, nodes[2].asked)
+		a, c := nodes[0], nodes[2]
+		sid := message.SID{Node: c.node.NodeID(), Conn: 99}.Format(new([32]byte))
+		c.sessions = append(c.sessions, Session{SID: sid, UID: "young"})
+		u, err := a.reader.User(t.Context(), "u1", "", 100)
+		if err != nil || u.Nodes != 2 || u.Count != len(a.of("u1"))+len(nodes[1].of("u1")) || c.asked != 0 {
+			t.Errorf("%+v %v, c was asked %d times", u, err, c.asked)
 		}
-		many, err := nodes[0].reader.Users(t.Context(), []string{"u0", "u1", "u2"})
-		all := len(nodes[0].of("u0")) + len(nodes[1].of("u0")) + len(nodes[2].of("u0"))
-		if err != nil || many.Nodes != 3 || many.Users[0].Sessions != all || many.Users[1].Sessions != u.Count || many.Users[2].Sessions != len(nodes[0].of("u2")) || nodes[2].asked != 1 {
-			t.Errorf("%+v %v", many, err)
+		here, err := a.reader.User(t.Context(), "u2", "", 100)
+		if err != nil || here.Nodes != 1 || here.Count != len(a.of("u2")) || c.asked != 0 {
+			t.Errorf("%+v %v, c was asked %d times", here, err, c.asked)
+		}
+		if many, err := a.reader.Users(t.Context(), []string{"u1", "u2"}); err != nil || many.Nodes != 2 || many.Users[0].Sessions != 1000+len(a.of("u1")) || c.asked+nodes[1].asked != 1 {
+			t.Errorf("%+v %v: those who are known need no further question", many, err)
+		}
+		many, err := a.reader.Users(t.Context(), []string{"u0", "u1", "u2", "young"})
+		all := len(a.of("u0")) + len(nodes[1].of("u0")) + len(c.of("u0"))
+		if err != nil || many.Nodes != 3 || many.Users[0].Sessions != all || many.Users[2].Sessions != len(a.of("u2")) || many.Users[3].Sessions != 1 || c.asked != 1 {
+			t.Errorf("%+v %v, c was asked %d times", many, err, c.asked)
+		}
+		if young, err := a.reader.User(t.Context(), "young", "", 100); err != nil || young.Count != 1 || young.Nodes != 3 {
+			t.Errorf("%+v %v", young, err)
+		}
+	})
+}
+
+// Nodes that are gone are shown and not asked.
+func TestMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		members := []Sighting{{State: StateAlive, Self: true}, {State: StateSuspected, Sessions: 7, Version: "b1"}, {State: StateGone, Detail: "it has left"}}
+		nodes := cluster(t, 3, func(o *Options) {
+			o.Members = func() []Sighting {
+				for i, name := range []string{"a", "b", "c"} {
+					members[i].Peer = broadcast.Peer{ID: broadcast.NodeID(name), Name: name}
+					members[i].Heard = time.Now().Add(-1500 * time.Millisecond)
+				}
+				return members
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		all, err := nodes[0].reader.Nodes(ctx)
+		if err != nil || len(all.Nodes) != 3 || all.Lease != 1 {
+			t.Fatalf("%+v %v", all, err)
+		}
+		a, b, c := all.Nodes[0], all.Nodes[1], all.Nodes[2]
+		if !a.Self || a.NodeState == nil || a.LastBeacon != nil {
+			t.Errorf("%+v", a)
+		}
+		if b.State != StateSuspected || b.NodeState == nil || *b.LastBeacon != (Beacon{Age: 1.501, Sessions: 7, Version: "b1"}) && *b.LastBeacon != (Beacon{Age: 1.5, Sessions: 7, Version: "b1"}) {
+			t.Errorf("%+v %+v", b, b.LastBeacon)
+		}
+		if c.State != StateGone || c.NodeState != nil || c.Detail != "it has left" || nodes[2].asked != 0 {
+			t.Errorf("%+v, asked %d times", c, nodes[2].asked)
 		}
 	})
 }
@@ -280,6 +335,7 @@ func TestHolders(t *testing.T) {
 func TestNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nodes := cluster(t, 2, nil)
+		nodes[0].slow = time.Second // does not count as time that the messages took
 		all, err := nodes[1].reader.Nodes(t.Context())
 		if err != nil || len(all.Nodes) != 2 || all.Nodes[0].Skew == nil || all.Nodes[1].Skew != nil {
 			t.Fatalf("%+v %v", all, err)
@@ -307,4 +363,32 @@ func TestQuestionsOfOthers(t *testing.T) {
 			t.Errorf("%d members of %d, %v", len(a.Members), a.Count, err)
 		}
 	})
+}
+
+// An answer that is not about all users of its question is dropped.
+func TestUsersAnswersAreChecked(t *testing.T) {
+	sum := newUsersSum([]string{"u1", "u2"})
+	places := []int{0, 1}
+	sum.add("a", places, &usersAnswer{Sessions: []int{1, 2}, Seen: []int64{0, 0}}, nil)
+	sum.add("b", places, &usersAnswer{Sessions: []int{3, 4}, Seen: []int64{0}}, nil)
+	sum.add("c", places, &usersAnswer{Sessions: []int{5}, Seen: []int64{0, 0}}, nil)
+	u := sum.total()
+	if u.Nodes != 1 || len(u.Silent) != 2 || u.Users[0].Sessions != 1 || u.Users[1].Sessions != 2 {
+		t.Errorf("%+v", u)
+	}
+}
+
+// A page has at least one item, however long it is: else the next page would be the same.
+func TestPageHasAnItem(t *testing.T) {
+	long := strings.Repeat("x", answerRoom)
+	for _, tc := range []struct {
+		list []string
+		n    int
+		more bool
+	}{{[]string{long, long}, 1, true}, {[]string{long}, 1, false}, {[]string{"a", "b"}, 2, false}, {[]string{"a", long}, 1, true}} {
+		got, more, err := fit(tc.list, false)
+		if err != nil || len(got) != tc.n || more != tc.more {
+			t.Errorf("%d items of %d, more: %v, %v", len(got), len(tc.list), more, err)
+		}
+	}
 }

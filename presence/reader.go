@@ -24,13 +24,14 @@ const (
 	kindNode    = "read.node"
 )
 
-// Options are what a Reader works with. Degraded and Holders may be nil.
+// Options are what a Reader works with. Degraded, Holders and Members may be nil.
 type Options struct {
 	Self     broadcast.Peer
 	Local    Local
 	Control  *broadcast.Control
-	Holders  Holders         // nil: every node may hold every user
-	Degraded func() []string // why there may be nodes that are not known
+	Holders  Holders           // nil: every node may hold every user
+	Members  func() []Sighting // nil: this node and Control.Peers, which are alive
+	Degraded func() []string   // why there may be nodes that are not known
 }
 
 // Reader reads what all nodes have. Its methods may be called from any goroutine, and
@@ -58,14 +59,25 @@ type question struct {
 	Members bool     `json:"members,omitempty"`
 }
 
-// AskHolders asks the nodes that may hold sessions of a user.
+// AskHolders asks the nodes that hold sessions of a user, but this one. If no session
+// is known it asks all nodes.
 func (r *Reader) AskHolders(ctx context.Context, uid, kind string, body []byte) []broadcast.Answer {
-	if r.opt.Holders != nil {
-		if nodes, all := r.opt.Holders.Holders(uid); !all {
-			return r.askEach(ctx, nodes, kind, body)
-		}
+	if held := r.holders(ctx, []string{uid}); !held[0].nobody() {
+		return r.askEach(ctx, held[0].Nodes, kind, body)
 	}
 	return r.opt.Control.AskAll(ctx, kind, body)
+}
+
+// holders returns who holds the sessions of users, in their order.
+func (r *Reader) holders(ctx context.Context, uids []string) []Held {
+	if r.opt.Holders != nil {
+		return r.opt.Holders.Holders(ctx, uids)
+	}
+	held := make([]Held, len(uids))
+	for i := range held {
+		held[i].Unknown = true
+	}
+	return held
 }
 
 // askEach asks some nodes at the same time.

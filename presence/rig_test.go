@@ -20,7 +20,8 @@ type held struct {
 	sessions []Session
 	seen     map[string]time.Time
 	err      error
-	asked    int // questions
+	asked    int           // questions
+	slow     time.Duration // that State takes
 }
 
 // pageOf returns the part of a list behind a place.
@@ -107,6 +108,8 @@ func (h *held) Topics(_ context.Context, prefix, after string, limit int) (list 
 }
 
 func (h *held) State(context.Context) NodeState {
+	h.asked++
+	time.Sleep(h.slow)
 	return NodeState{Version: h.name, Ready: true, Sessions: int64(len(h.sessions))}
 }
 

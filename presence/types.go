@@ -24,7 +24,8 @@ type Session struct {
 	Since         time.Time       `json:"since"`          // when it was opened, in whole seconds
 	LastActivity  time.Time       `json:"last_activity"`  // when its client last gave a sign of life, to a second
 	Address       string          `json:"address,omitempty"`
-	Agent         string          `json:"agent,omitempty"` // User-Agent of its request, if the node keeps it
+	Agent         string          `json:"agent,omitempty"`        // User-Agent of its request, if the node keeps it
+	DeviceClass   string          `json:"device_class,omitempty"` // what its token or the webhook named
 	Transport     string          `json:"transport"`
 	Encoding      string          `json:"encoding"`
 	Topics        []string        `json:"topics"`        // the newest 256
@@ -90,10 +91,34 @@ type Local interface {
 	State(ctx context.Context) NodeState
 }
 
-// Holders says which other nodes may hold sessions of a user. all is true if that is
-// not known: then every node may.
+// Holders says which nodes hold the sessions of users.
 type Holders interface {
-	Holders(uid string) (nodes []broadcast.Peer, all bool)
+	// Holders returns a Held for each user, in their order. It may ask other nodes
+	// until ctx is done, and should leave time for what is asked afterwards.
+	Holders(ctx context.Context, uids []string) []Held
+}
+
+// Held says who holds the sessions of a user.
+type Held struct {
+	Nodes    []broadcast.Peer // other nodes that have sessions
+	Sessions int              // that they have in all
+	Here     bool             // this node has sessions, too
+	Unknown  bool             // nothing is known: every node may have some
+}
+
+// nobody says that no session is known. A session that has just opened may not be
+// known yet, and any node may remember when the user was last seen.
+func (h *Held) nobody() bool { return h.Unknown || len(h.Nodes) == 0 && !h.Here }
+
+// Sighting is what is known of a node without asking it.
+type Sighting struct {
+	broadcast.Peer
+	State    string // one of the states of a Node
+	Self     bool
+	Detail   string    // why it is gone
+	Heard    time.Time // when its last beacon came
+	Version  string    // of its program, as the beacon says; "" if unknown
+	Sessions uint64    // when it sent the beacon
 }
 
 // Reach says which nodes an answer is of.
@@ -151,11 +176,13 @@ type Topics struct {
 // Node is one node of the cluster.
 type Node struct {
 	Name   string `json:"node"`
-	ID     string `json:"id"`    // 8 hexadecimal digits
-	State  string `json:"state"` // StateAlive or StateSilent
+	ID     string `json:"id"` // 8 hexadecimal digits
+	State  string `json:"state"`
 	Self   bool   `json:"self,omitempty"`
-	Detail string `json:"detail,omitempty"` // why it is silent
-	// NodeState is nil if the node is silent.
+	Detail string `json:"detail,omitempty"` // why it did not answer, or is gone
+	// LastBeacon is what its last beacon said; nil for this node.
+	LastBeacon *Beacon `json:"last_beacon,omitempty"`
+	// NodeState is its answer; nil if there is none.
 	*NodeState
 	// Skew is how much its clock is ahead of this node's, in seconds, and SkewError by
 	// how much that may be wrong: half of the time that question and answer took.
@@ -163,14 +190,24 @@ type Node struct {
 	SkewError *float64 `json:"clock_skew_error,omitempty"`
 }
 
-// States of a Node.
+// Beacon is what the last beacon of a node said.
+type Beacon struct {
+	Age      float64 `json:"age"` // seconds since it came
+	Sessions uint64  `json:"sessions"`
+	Version  string  `json:"version,omitempty"`
+}
+
+// States of a Node. cluster.State describes them.
 const (
-	StateAlive  = "alive"
-	StateSilent = "silent"
+	StateAlive     = "alive"
+	StateSuspected = "suspected"
+	StateLeaving   = "leaving"
+	StateGone      = "gone"
 )
 
 // Nodes is every node that is known, this one included, by name.
 type Nodes struct {
 	Nodes    []Node   `json:"nodes"`
+	Lease    float64  `json:"lease"` // seconds that a node may be silent before it is gone
 	Degraded []string `json:"degraded,omitempty"`
 }

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -60,6 +61,19 @@ func TestKeysThatCannotArrive(t *testing.T) {
 		_, err := New(Options{Publisher: &recorder{}, Keys: []Key{{"", "fine"}, {"", key}}})
 		if err == nil || !strings.Contains(err.Error(), "key 2") || key != "" && strings.Contains(err.Error(), key) {
 			t.Errorf("%q: %v", key, err)
+		}
+	}
+}
+
+// Two headers are refused, whichever has a key: a proxy may have looked at the other.
+func TestTwoKeys(t *testing.T) {
+	ring, err := newKeyring([]Key{{"", "first-key"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lines := range [][]string{{"Bearer first-key", "Bearer x"}, {"Bearer x", "Bearer first-key"}, {"Bearer first-key", "Bearer first-key"}} {
+		if _, err := ring.check(&http.Request{Header: http.Header{"Authorization": lines}}); err != errNoKey {
+			t.Errorf("%q: %v", lines, err)
 		}
 	}
 }

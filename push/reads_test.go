@@ -92,7 +92,7 @@ func (facts) Nodes(context.Context) (*presence.Nodes, error) {
 	return &presence.Nodes{Nodes: []presence.Node{
 		{Name: "a", ID: "0000002a", State: presence.StateAlive, Self: true, NodeState: &presence.NodeState{Version: "1", Ready: true, Load: 0.5}},
 		{Name: "b", ID: "0000002b", State: presence.StateAlive, NodeState: &presence.NodeState{Version: "1", Reasons: []string{"shutting down"}}, Skew: &skew, SkewError: &wrong},
-		{Name: "c", ID: "0000002c", State: presence.StateSilent, Detail: "no answer in time"},
+		{Name: "c", ID: "0000002c", State: presence.StateSuspected, Detail: "no answer in time"},
 	}, Degraded: []string{"bus: away"}}, nil
 }
 

@@ -185,13 +185,17 @@ func TestSessionChangesRefused(t *testing.T) {
 
 // The answer says which nodes did not do it, and its status that not all did.
 func TestSessionChangesInPart(t *testing.T) {
-	_, ts, _ := start(t, Options{Sessions: new(changes)})
+	_, ts, _ := start(t, Options{Sessions: new(changes), Limits: Limits{MaxRequests: 1}}) // each gives its place back
 	if a := post(t, ts, "/v1/users/fail:some/expire", ""); a.StatusCode != 202 ||
 		a.body != `{"sessions":3,"nodes":2,"failed":[{"node":"edge-3","detail":"no answer in time"},{"node":"0000002a","detail":"not present"}]}`+"\n" {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 	if a := post(t, ts, "/v1/users/fail:away/expire", ""); a.StatusCode != 202 || a.body != `{"sessions":1,"nodes":1,"degraded":["no connection to NATS"]}`+"\n" {
 		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+	w := httptest.NewRecorder()
+	if status := (&Outcome{Sessions: 2, Full: 1, Nodes: 1}).write(w); status != 202 || w.Body.String() != `{"sessions":2,"full":1,"nodes":1}`+"\n" {
+		t.Errorf("%d %s", status, w.Body)
 	}
 }
 

@@ -32,6 +32,7 @@ type closer struct {
 	renewals  *renewals
 	events    *eventing
 	changes   *changeFeed
+	watch     *watch
 }
 
 // end closes a session: it sends bye and a close frame, and waits for the peer's
@@ -221,6 +222,7 @@ func (c *closer) unregister(slot uint32, err error) {
 	c.srv.sessions.Add(-1)
 	c.srv.perVariant[rec.variant].Add(-1)
 	c.changes.closed(slot, rec) // while it has its user, as the next
+	c.watch.closed(slot, rec)   // before what is kept of it is forgotten
 	c.events.closed(slot, rec)
 	c.buckets.drop(slot, rec)
 	c.topics.leaveAll(rec)

@@ -352,7 +352,7 @@ func TestLoginLeavesNothing(t *testing.T) {
 	}
 	kept := 0
 	r.each(func(h *shard) { kept += h.upgrades.index.Len() + len(h.upgrader.logins) + h.assembly.index.Len() })
-	if st := r.Stats(); kept != 0 || st.Sessions != 100 || st.Waiting != 0 {
-		t.Errorf("%d kept, %d sessions, %d waiting", kept, st.Sessions, st.Waiting)
+	if st := r.Stats(); kept != 0 || st.Sessions != 100 || st.Waiting != 0 || st.WaitingBytes != 0 {
+		t.Errorf("%d kept, %d sessions, %d waiting, with %d bytes", kept, st.Sessions, st.Waiting, st.WaitingBytes)
 	}
 }

@@ -39,6 +39,7 @@ const (
 	ReasonUnauthorized                // the credentials were refused (401)
 	ReasonForbidden                   // the credentials were refused (403)
 	ReasonBackend                     // a backend closed it (Server.Close)
+	ReasonNodeGone                    // its node is gone: other nodes tell, and no session ends with it here
 	reasonCount
 )
 
@@ -81,6 +82,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonUnauthorized:  {"unauthorized", 4401, "unauthorized", false},
 	ReasonForbidden:     {"forbidden", 4403, "forbidden", false},
 	ReasonBackend:       {"backend", ws.CloseNormal, "closed by a backend", false},
+	ReasonNodeGone:      {"node_gone", 0, "", true},
 }
 
 // Reasons returns every reason a session can end with, in the registry's order.

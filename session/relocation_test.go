@@ -126,6 +126,7 @@ func logInWhilePublishing(t *testing.T, shards int) {
 		publishers.Wait()
 		c.Close()
 	}
+	eventually(t, "no message is kept", func() bool { return r.mailBytes.Load() == 0 })
 }
 
 // publishNumbers publishes numbers until ctx is done. Each takes a place until the

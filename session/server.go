@@ -27,6 +27,7 @@ type Server struct {
 	protocols protocols
 	subscribe *message.Patterns // topics that every client may subscribe to by command
 	publish   *message.Patterns // topics that every client may publish to
+	presence  *message.Patterns // topics of which every client may know the subscribers
 
 	// Shared by all shards.
 	sessions   atomic.Int64   // in the tables
@@ -34,6 +35,7 @@ type Server struct {
 	waiting    atomic.Int64   // connections with a complete head that were not answered yet
 	faults     atomic.Uint64  // panics caught outside the shards
 	mailBytes  atomic.Int64   // of messages that wait for shards or are being sent
+	acks       atomic.Int64   // acknowledgements that the shards await
 	conns      atomic.Int64   // all connections, ending ones included
 	perVariant []atomic.Int64 // sessions, by variant
 	perUser    userVariants   // sessions that have a user
@@ -42,6 +44,7 @@ type Server struct {
 	nextShard  atomic.Uint32 // of Adopt, modulo the shards
 	revoked    revoked
 	deciding   atomic.Int64 // decisions of Options.Subscriptions that are awaited
+	asking     atomic.Int64 // answers of Options.TopicPresence that are awaited
 
 	// cut is held for reading while a message is put into the bulk queues of the
 	// shards, and for writing while marks are (relocation). Nothing blocks under it.
@@ -90,6 +93,9 @@ func New(o Options) (*Server, error) {
 	}
 	if s.publish, err = message.CompilePatterns(s.opt.Publishable); err != nil {
 		return nil, message.Renamed(err, "Publishable")
+	}
+	if s.presence, err = message.CompilePatterns(s.opt.Presence); err != nil {
+		return nil, message.Renamed(err, "Presence")
 	}
 	s.perVariant = make([]atomic.Int64, len(s.protocols.variants))
 	s.perUser = newUserVariants(len(s.protocols.variants))

@@ -17,6 +17,7 @@ type topics struct {
 	interest Interest    // told of topics that got their first member or lost their last
 	waiter   Waiter      // called by interest when a topic is ready
 	run      *fanoutRuns // whose place in a topic's list must stay right
+	watch    *watch      // told of subscriptions; nil: Options.Observer is not
 
 	table   *offheap.Table // by hash of the name: index in all
 	all     *offheap.Records[topic]
@@ -205,6 +206,9 @@ func (ts *topics) join(slot uint32, rec *record, name string) (t uint32, joined 
 	*ts.links.At(link) = membership{topic: t, place: uint32(at.members.Len() - 1), next: rec.topics}
 	rec.topics = link + 1
 	rec.count++
+	if ts.watch != nil {
+		ts.watch.joined(slot, rec, name)
+	}
 	return t, true, nil
 }
 
@@ -257,6 +261,9 @@ func (ts *topics) leave(rec *record, t uint32) {
 			continue
 		}
 		*from = m.next
+		if ts.watch != nil {
+			ts.watch.left(ts.members.Get(&ts.at(t).members, int(m.pos())), rec, ts.name(t))
+		}
 		ts.unlink(t, m.pos())
 		ts.links.Free(link)
 		rec.count--

@@ -35,6 +35,7 @@ type upgrader struct {
 	heartbeats  *heartbeats
 	events      *eventing
 	changes     *changeFeed
+	watch       *watch
 
 	parser     *ws.Parser
 	open       *Open       // the authenticator, if it is this one

@@ -162,7 +162,7 @@ func (b *breaker) refuses(now time.Time) bool {
 	case breakerOpen:
 		return now.Before(b.until)
 	case breakerProbed:
-		return len(b.who) == b.callers && (b.probes > 0 || now.Before(b.until))
+		return len(b.who) == b.callers // until the last probe is answered
 	}
 	return false
 }

@@ -44,6 +44,14 @@ type InBand interface {
 	LoginFirst()
 }
 
+// Acknowledger is an Encoding whose clients can acknowledge a message (OpAck). Message
+// asks them to if m.Report.Ack is set.
+type Acknowledger interface {
+	Encoding
+	// Acknowledges does nothing. It marks the encoding as Acknowledger.
+	Acknowledges()
+}
+
 // ErrNoCommands means that an encoding has no commands.
 var ErrNoCommands = errors.New("wire: this encoding has no commands")
 
@@ -76,21 +84,24 @@ type Bye struct {
 type Op uint8
 
 const (
-	OpSub   Op = iota + 1 // subscribe to Topics
-	OpUnsub               // unsubscribe from Topics
-	OpPub                 // publish Payload to Target
-	OpPing                // ask for an answer
-	OpLogin               // log in with the credentials in Payload
-	OpAuth                // renew the session, or log in, with the credentials in Payload
-	OpSend                // send Payload to the backend (Event, Topic)
-	OpRPC                 // the same, and its answer is the reply to Ref
+	OpSub      Op = iota + 1 // subscribe to Topics
+	OpUnsub                  // unsubscribe from Topics
+	OpPub                    // publish Payload to Target
+	OpPing                   // ask for an answer
+	OpLogin                  // log in with the credentials in Payload
+	OpAuth                   // renew the session, or log in, with the credentials in Payload
+	OpSend                   // send Payload to the backend (Event, Topic)
+	OpRPC                    // the same, and its answer is the reply to Ref
+	OpAck                    // acknowledge the message ID; it is not answered
+	OpPresence               // who is subscribed to the topic in Topics; the answer is the reply to Ref
 )
 
 // Command is a client's request to the server.
 type Command struct {
 	Op      Op
 	Ref     string         // the client's name for the command, repeated in the Reply; "" for none
-	Topics  []string       // of OpSub and OpUnsub; the server checks their names
+	ID      string         // of OpAck: id of the message
+	Topics  []string       // of OpSub and OpUnsub, and one of OpPresence; the server checks their names
 	Target  message.Target // of OpPub
 	Event   string         // of OpSend and OpRPC: what the message is, for routing; "" for none
 	Topic   string         // of OpSend and OpRPC: the topic it is about; "" for none

@@ -66,8 +66,8 @@ func (r *run) measureConnects(ctx context.Context) error {
 }
 
 // connectServer returns a node whose clients are so many users. Connection n is of user
-// n modulo that, as in all scenarios, and has the user's token.
-func (r *run) connectServer(ctx context.Context, algorithm string, users int) (server, error) {
+// n modulo that, as in all scenarios, and has the user's token, which i signed; without i there are no tokens.
+func (r *run) connectServer(ctx context.Context, algorithm string, i *issuer, users int) (server, error) {
 	topics := benchTopic
 	if users%topics != 0 {
 		topics = users // so that all connections of a user have the same topic

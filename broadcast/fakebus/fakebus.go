@@ -217,6 +217,16 @@ func (b *Bus) carry(node *uint32, p []byte) error {
 	return nil
 }
 
+// PublishPlain implements broadcast.ControlBus. There are no NATS clients here.
+func (b *Bus) PublishPlain(string, []byte) error {
+	b.net.mu.Lock()
+	defer b.net.mu.Unlock()
+	if b.closed || b.lost {
+		return errCut
+	}
+	return nil
+}
+
 // Peers implements broadcast.ControlBus.
 func (b *Bus) Peers() (peers []broadcast.Peer) {
 	b.net.mu.Lock()
@@ -248,7 +258,13 @@ func (p place) Commit() {
 	for _, other := range p.b.net.buses {
 		if p.b.reaches(other) {
 			m := *p.m
+			if m.Report != nil { // every node has its own
+				m.Report = message.NewReport(m.Report.ReportRequest, nil)
+			}
 			p.b.net.send(other, func() { other.receive(&m) })
+			if p.m.Report != nil {
+				p.b.net.send(other, func() { other.control.ReportAsked(p.b.self.ID, p.m.ID) })
+			}
 		}
 	}
 }

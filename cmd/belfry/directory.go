@@ -10,6 +10,8 @@ import (
 	"belfry/broadcast"
 	"belfry/cluster"
 	"belfry/config"
+	"belfry/events"
+	"belfry/gateway"
 	"belfry/message"
 	"belfry/metrics"
 	"belfry/session"
@@ -18,14 +20,17 @@ import (
 // directory joins the shards with the cluster's directory. A shard must not wait for
 // the lock of a cluster.Directory, so a goroutine takes what has changed.
 type directory struct {
+	control *broadcast.Control
+	gateway *gateway.Gateway // nil: there are no routes
 	members *cluster.Members
 	*cluster.Directory
 	wake  chan struct{} // capacity 1: queue is not empty
 	ended sync.WaitGroup
 	stop  context.CancelFunc // nil: not started
 
-	mu    sync.Mutex // guards queue; held for a copy
+	mu    sync.Mutex // guards queue and asks; held for a copy
 	queue session.Changes
+	asks  []placeAsk
 }
 
 func clusterOptions(c *config.Config) cluster.Options {
@@ -33,7 +38,7 @@ func clusterOptions(c *config.Config) cluster.Options {
 	if most == 0 {
 		most = min(4*c.MaxConnections, 1<<28)
 	}
-	return cluster.Options{MaxSessions: most}
+	return cluster.Options{MaxSessions: most, List: c.Cluster.EventsList, Caps: caps(c)}
 }
 
 // openDirectory makes the directory, unless no other node can exist. It is called
@@ -49,16 +54,20 @@ func (n *belfry) openDirectory() (err error) {
 	if control.Alone() {
 		return nil
 	}
-	d := &directory{wake: make(chan struct{}, 1)}
+	d := &directory{control: control, gateway: n.gateway, wake: make(chan struct{}, 1)}
 	log := n.log.Named("cluster")
 	if d.members, err = cluster.NewMembers(cluster.MembersOptions{Control: control, Beacon: n.cfg.NATS.Beacon, Log: log}); err != nil {
 		return err
 	}
 	o := clusterOptions(n.cfg)
-	o.Control, o.Members, o.Memory, o.Log = control, d.members, &n.memory, log
+	o.Control, o.Members, o.Memory, o.Log, o.Evict, o.Overhear = control, d.members, &n.memory, log, n.evict, n.bus.Overhear
+	if n.events != nil && n.events.Wants(events.Online) || n.events != nil && n.events.Wants(events.Offline) {
+		o.Users = userEvents{n.events}
+	}
 	if d.Directory, err = cluster.NewDirectory(o); err != nil {
 		return addressSpace(err, n.cfg)
 	}
+	n.bus.Route(d.Directory)
 	n.directory = d
 	return nil
 }
@@ -79,6 +88,11 @@ func (d *directory) changed(p session.Changes) {
 	d.mu.Lock()
 	d.queue = append(d.queue, p...)
 	d.mu.Unlock()
+	d.awaken()
+}
+
+// awaken has feed look at what is queued.
+func (d *directory) awaken() {
 	select {
 	case d.wake <- struct{}{}:
 	default:
@@ -104,6 +118,7 @@ func (d *directory) feed(ctx context.Context) {
 			return
 		}
 		p = d.apply(p)
+		d.ask() // after the sessions that have ended
 	}
 }
 
@@ -117,14 +132,23 @@ func (d *directory) apply(spare session.Changes) session.Changes {
 	d.queue = spare[:0]
 	d.mu.Unlock()
 	now := time.Now()
-	p.Each(func(opened bool, uid []byte, key message.SessionKey) {
+	p.Each(func(opened bool, uid []byte, key message.SessionKey, class []byte, route session.Route) {
 		if opened {
-			d.Opened(uid, cluster.Session{Key: key, Since: now})
+			d.Opened(uid, cluster.Session{Key: key, Since: now, Class: string(class), Route: d.routeOf(route, uid)})
 		} else {
 			d.Closed(uid, key)
 		}
 	})
 	return p
+}
+
+// routeOf returns the route of the gateway that is told when a session ends, "" if
+// there is none.
+func (d *directory) routeOf(route session.Route, uid []byte) string {
+	if d.gateway == nil || route == 0 {
+		return ""
+	}
+	return d.gateway.DisconnectRoute(route, string(uid))
 }
 
 // leave tells the other nodes that this one drains.
@@ -166,13 +190,36 @@ func (d *directory) close() {
 // clusterValues returns what the directory counts, and adds what was refused to limits.
 func (n *belfry) clusterValues(limits map[string]uint64) metrics.Cluster {
 	if n.directory == nil {
-		return metrics.Cluster{}
+		var v metrics.Cluster
+		capValues(&cluster.Stats{}, &v)
+		return v
 	}
 	st := n.directory.Stats()
 	limits["cluster.max_sessions"] += st.Refused
-	return metrics.Cluster{
+	v := metrics.Cluster{
 		Sessions: map[string]uint64{"own": uint64(st.Own), "kept": uint64(st.Kept)},
 		Pending:  uint64(max(st.Pending, 0)), Bodies: st.Bodies, Failed: st.Failed, Restated: st.Restated,
 		Lost: st.Gone, Asked: st.Asked, Malformed: st.Malformed,
+	}
+	capValues(&st, &v)
+	return v
+}
+
+// routeValues returns what the bus and the directory count of pushes to users.
+func (n *belfry) routeValues(r *broadcast.RouteStats) metrics.Routes {
+	v := busRouteValues(r)
+	if n.directory != nil {
+		st := n.directory.Stats()
+		v.Overhearing, v.Expected, v.Waiting = oneIf(st.Overhearing), st.Expected, uint64(st.Waiting)
+	}
+	return v
+}
+
+func busRouteValues(r *broadcast.RouteStats) metrics.Routes {
+	return metrics.Routes{
+		Relayed: r.Relayed, Confirmed: r.Confirmed, Copies: r.Copies,
+		ToAll:       map[string]uint64{"home": r.ToAll, "publisher": r.Direct},
+		Republished: r.Republished, Fallbacks: r.Fallbacks, Held: r.Held, Fences: r.Fences, Overdue: r.Overdue,
+		Dropped: r.Dropped, Refused: r.Refused, Overheard: r.Overheard,
 	}
 }

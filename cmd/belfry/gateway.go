@@ -31,6 +31,7 @@ func (n *belfry) openGateway() error {
 func (n *belfry) startGateway() {
 	if n.gateway != nil {
 		n.gateway.Start(n.sessions)
+		n.gone.start()
 	}
 }
 
@@ -42,9 +43,13 @@ func (n *belfry) stopGateway(ctx context.Context) {
 	}
 	drain, cancel := context.WithTimeout(ctx, n.cfg.Gateway.DrainTime)
 	defer cancel()
+	half, cancelHalf := context.WithTimeout(ctx, n.cfg.Gateway.DrainTime/2)
+	n.gone.flush(half)
+	cancelHalf()
 	if dropped := n.gateway.Shutdown(drain); dropped > 0 {
 		n.log.Warn("backends were not told of all events", zap.Int("events", dropped))
 	}
+	n.gone.close()
 }
 
 func (n *belfry) gatewayOptions() (gateway.Options, error) {
@@ -166,7 +171,7 @@ func (n *belfry) gatewayValues(limits map[string]uint64) (v metrics.Gateway) {
 	limits["gateway.queue_bytes"] += st.NodeBytes
 	v = metrics.Gateway{
 		Unmatched: st.Unmatched, Bytes: uint64(max(st.Bytes, 0)), Sessions: uint64(st.Queues), Paused: st.Paused,
-		Commands: st.Commands, CmdsFailed: st.CommandsFailed, KeptCut: st.KeptCut, Faults: st.Faults,
+		Commands: st.Commands, CmdsFailed: st.CommandsFailed, KeptCut: st.KeptCut, Gone: n.gone.waiting(), Faults: st.Faults,
 		Calls: map[[2]string]uint64{}, Retries: map[string]uint64{}, Seconds: map[string]metrics.Histogram{},
 		InFlight: map[string]uint64{}, Flight: map[string]uint64{}, Waiting: map[string]uint64{}, Open: map[string]uint64{},
 		Answers: map[[2]string]uint64{}, Refused: map[[2]string]uint64{}, Dropped: map[[3]string]uint64{},

@@ -13,12 +13,16 @@ import (
 // openPresence makes what reads sessions of all nodes. It is called before the bus
 // starts.
 func (n *belfry) openPresence() {
-	n.presence = presence.New(presence.Options{
+	o := presence.Options{
 		Self:     broadcast.Peer{ID: n.bus.NodeID(), Name: n.bus.Name()},
 		Local:    reads{n},
 		Control:  n.bus.Control(),
 		Degraded: sessionControl{n}.reach,
-	})
+	}
+	if n.directory != nil {
+		o.Holders, o.Members = holders{n.directory}, n.directory.view
+	}
+	n.presence = presence.New(o)
 }
 
 // reads gives presence access to the sessions of this node.
@@ -47,7 +51,7 @@ func (r reads) UserSessions(ctx context.Context, uid string, after message.SID, 
 // view is what the API says about a session.
 func (r reads) view(i *session.Info) presence.Session {
 	s := presence.Session{
-		SID: i.ID, UID: i.UID, Node: r.bus.Name(), Since: i.Opened.UTC(), LastActivity: i.Active.UTC(), Agent: i.Agent,
+		SID: i.ID, UID: i.UID, Node: r.bus.Name(), Since: i.Opened.UTC(), LastActivity: i.Active.UTC(), Agent: i.Agent, DeviceClass: i.DeviceClass,
 		Transport: i.Transport, Encoding: i.Encoding, Topics: orEmpty(i.Topics), Subscriptions: i.Subscriptions,
 		Backlog: presence.Backlog{Messages: i.BacklogFrames, Bytes: i.BacklogBytes}, Meta: i.Meta,
 	}

@@ -21,7 +21,7 @@ func (n *clusterNode) ask(method, path string, v any) (status int, body string) 
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := n.client().Do(req)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -80,6 +80,11 @@ func TestPresenceOfThreeNodes(t *testing.T) {
 	}
 	slices.Sort(ann)
 	bob := c.dial("bob", "uid=bob&topic=news&topic=chat.1")
+	for i, n := range nodes {
+		name := string(rune('a' + i))
+		n.knows(name, "ann", 9, 3)
+		n.knows(name, "bob", 1, 1)
+	}
 	for _, n := range nodes {
 		for _, limit := range []int{1, 4, 1000} {
 			u, sids := n.user("ann", limit)
@@ -127,6 +132,29 @@ func stopAndKill(t *testing.T, nodes []*clusterNode, ann []string, bob string) {
 	if u, sids := a.user("ann", 1000); u.Count != 5 || u.Silent != nil || u.Nodes != 2 || !slices.Equal(sids, want) {
 		t.Errorf("after c was lost: %+v", u)
 	}
+	soon(t, "c is gone", func() bool {
+		var all presence.Nodes
+		_, body := a.ask("GET", "/v1/nodes", &all)
+		if len(all.Nodes) != 3 || all.Lease < 12 {
+			t.Fatal(body)
+		}
+		n := all.Nodes[2]
+		return all.Nodes[1].State == presence.StateAlive && n.State == presence.StateGone && n.NodeState == nil &&
+			strings.HasPrefix(n.Detail, "no beacon since 2") && n.LastBeacon != nil && n.LastBeacon.Age > 1
+	})
+}
+
+// knows waits until a node asks about a user only itself and the holders.
+func (n *clusterNode) knows(name, uid string, sessions, holders int) {
+	n.t.Helper()
+	soon(n.t, name+" knows "+uid, func() bool {
+		u, sids := n.user(uid, 1000)
+		asked := holders
+		if !slices.ContainsFunc(sids, func(s string) bool { return strings.HasPrefix(s, name+" ") }) {
+			asked++ // itself
+		}
+		return u.Count == sessions && u.Nodes == asked
+	})
 }
 
 // wantReads checks every other read at a node of TestPresenceOfThreeNodes.
@@ -207,7 +235,8 @@ func controls(t *testing.T, nodes []*clusterNode, bob *clusterClient) {
 		}
 	})
 	eve := nodes[2].dial("eve", "uid=eve&topic=news")
-	want(b, "DELETE", "/v1/users/eve?code=4321&reason=bye", `{"sessions":1,"nodes":3}`)
+	b.knows("b", "eve", 1, 1)
+	want(b, "DELETE", "/v1/users/eve?code=4321&reason=bye", `{"sessions":1,"nodes":2}`)
 	for range 2 { // bye, then the end
 		if data, open := <-eve.data; open && !strings.Contains(data, `"code":4321`) {
 			t.Errorf("eve got %q", data)

@@ -13,8 +13,10 @@ import (
 	"belfry/certs"
 	"belfry/cluster"
 	"belfry/config"
+	"belfry/events"
 	"belfry/gateway"
 	"belfry/push"
+	"belfry/report"
 	"belfry/session"
 	"belfry/webhook"
 )
@@ -36,6 +38,8 @@ type options struct {
 	auth     auth.Options
 	gateway  gateway.Options
 	cluster  cluster.Options
+	events   events.Options
+	report   report.Options
 	hooks    hookOptions
 }
 
@@ -66,7 +70,13 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 		return o, err
 	}
 	defer n.bus.Close()
-	o.auth, o.cluster = authOptions(&cfg, n.log), clusterOptions(&cfg)
+	o.auth, o.cluster, o.report = authOptions(&cfg, n.log), clusterOptions(&cfg), reportOptions(&cfg)
+	if o.events, err = eventOptions(&cfg); err != nil {
+		return o, err
+	}
+	if _, err = events.New(o.events); err != nil {
+		return o, err
+	}
 	if o.gateway, err = n.gatewayOptions(); err != nil {
 		return o, err
 	}

@@ -15,10 +15,12 @@ import (
 	"belfry/broadcast"
 	"belfry/certs"
 	"belfry/config"
+	"belfry/events"
 	"belfry/gateway"
 	"belfry/offheap"
 	"belfry/presence"
 	"belfry/push"
+	"belfry/report"
 	"belfry/session"
 	"belfry/webhook"
 	"belfry/wire/websocket"
@@ -41,8 +43,12 @@ type belfry struct {
 	sessions    *session.Server
 	gateway     *gateway.Gateway // nil: there are no routes
 	presence    *presence.Reader
+	reports     *report.Reporter
 	api         *push.Server
-	directory   *directory // nil: no other node can exist
+	directory   *directory        // nil: no other node can exist
+	events      *events.Publisher // nil: none are wanted
+	gone        *goneSessions     // nil: no backend is to be told of them
+	goneEvents  *goneSessions     // nil: no event tells of them
 	revocations *auth.Revocations
 	sync        *auth.RevocationSync
 	clientCerts *certs.Store   // nil: clients speak no TLS
@@ -114,6 +120,9 @@ func (n *belfry) open() (err error) {
 	if err = n.openGateway(); err != nil {
 		return err
 	}
+	if err = n.openEvents(); err != nil {
+		return err
+	}
 	if err = n.openDirectory(); err != nil {
 		return err
 	}
@@ -128,6 +137,7 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.openPresence()
+	n.openReports()
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}
@@ -135,10 +145,12 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.joinControl()
+	n.watchGone()
 	n.bus.Start(local{n.sessions})
 	if n.directory != nil {
 		n.directory.start()
 	}
+	n.startEvents()
 	if n.auth != nil {
 		n.auth.Start()
 	}
@@ -165,6 +177,7 @@ func (n *belfry) abandon() error {
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}
+	n.closeReports()
 	n.directory.close()
 	return errors.Join(errs...)
 }
@@ -210,8 +223,10 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	}
 	n.hooks.close()
 	n.directory.flush(ctx, n.log)
+	n.closeEvents()
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
+	n.closeReports()
 	n.directory.close()
 	n.log.Info("stopped")
 	return errors.Join(errs...)

@@ -112,8 +112,9 @@ func newNodesCommand() *cobra.Command {
 		Long: `Show the nodes of the cluster, as one of them sees it, through its HTTP API.
 
 LOAD is the part of the last tenth of a second in which the busiest shard worked, SKEW how far
-a node's clock is ahead. Exit status: 0 every node is ready, 1 one is not, or the API was not
-reached; 2 wrong usage.`,
+a node's clock is ahead. Of a node that does not answer the last beacon is shown. A node that is
+gone is shown for an hour. Exit status: 0 every node is ready, except those that are gone; 1 one
+is not, or the API was not reached; 2 wrong usage.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var n presence.Nodes
 			if err := f.show(cmd, http.MethodGet, "/v1/nodes", &n, func(w io.Writer) { nodesTable(w, n.Nodes) }); err != nil {
@@ -122,6 +123,7 @@ reached; 2 wrong usage.`,
 			var why []string
 			for _, node := range n.Nodes {
 				switch {
+				case node.State == presence.StateGone: // it may never come back
 				case node.NodeState == nil:
 					why = append(why, node.Name+": "+node.Detail)
 				case !node.Ready:
@@ -142,7 +144,11 @@ func nodesTable(w io.Writer, nodes []presence.Node) {
 	fmt.Fprintln(w, "NODE\tID\tSTATE\tREADY\tSESSIONS\tUSERS\tTOPICS\tLOAD\tUPTIME\tSKEW\tVERSION")
 	for _, n := range nodes {
 		if n.NodeState == nil {
-			fmt.Fprintf(w, "%s\t%s\t%s\t-\t-\t-\t-\t-\t-\t-\t-\n", n.Name, n.ID, n.State)
+			sessions, version := "-", ""
+			if n.LastBeacon != nil {
+				sessions, version = strconv.FormatUint(n.LastBeacon.Sessions, 10), n.LastBeacon.Version
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t-\t%s\t-\t-\t-\t-\t-\t%s\n", n.Name, n.ID, n.State, sessions, orDash(version))
 			continue
 		}
 		skew := "-"

@@ -102,6 +102,12 @@ func (f *fields) fill(cmd *wire.Command) error {
 	case "ping":
 		cmd.Op = wire.OpPing
 		return f.only("type", "ref")
+	case "presence":
+		cmd.Op = wire.OpPresence
+		return f.fillPresence(cmd)
+	case "ack":
+		cmd.Op = wire.OpAck
+		return f.fillAck(cmd)
 	case "auth":
 		cmd.Op = wire.OpAuth
 		return f.fillAuth(cmd)
@@ -112,7 +118,7 @@ func (f *fields) fill(cmd *wire.Command) error {
 		cmd.Op = wire.OpRPC
 		return f.fillSend(cmd)
 	}
-	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub, send, rpc, auth and ping", strictjson.Shorten(name))}
+	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub, send, rpc, ack, presence, auth and ping", strictjson.Shorten(name))}
 }
 
 // only refuses fields that are not allowed. If there are several, it names the
@@ -173,6 +179,25 @@ func (f *fields) fillTopics(cmd *wire.Command) (err error) {
 	return nil
 }
 
+// fillAck reads an ack: the id of the message that the client has processed. An ack is
+// not answered, so it has no ref.
+func (f *fields) fillAck(cmd *wire.Command) error {
+	if err := f.only("type", "id"); err != nil {
+		return err
+	}
+	raw, err := f.required("id")
+	if err != nil {
+		return err
+	}
+	if cmd.ID, err = strictjson.String("id", raw); err != nil {
+		return err
+	}
+	if n := len(cmd.ID); n < 1 || n > message.MaxIDLen {
+		return &message.FieldError{Field: "id", Detail: fmt.Sprintf("%d bytes long; allowed are 1 to %d", n, message.MaxIDLen)}
+	}
+	return nil
+}
+
 // topic reads "topic" as a list of one.
 func (f *fields) topic() ([]string, error) {
 	raw, err := f.required("topic")
@@ -184,6 +209,18 @@ func (f *fields) topic() ([]string, error) {
 		return nil, err
 	}
 	return []string{topic}, message.CheckTopic(topic)
+}
+
+// fillPresence reads a presence: the topic that it asks about.
+func (f *fields) fillPresence(cmd *wire.Command) (err error) {
+	if err := f.only("type", "ref", "topic"); err != nil {
+		return err
+	}
+	if err := f.needsRef(cmd); err != nil {
+		return err
+	}
+	cmd.Topics, err = f.topic()
+	return err
 }
 
 // fillPub reads a pub: its target and its payload.

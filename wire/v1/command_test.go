@@ -18,6 +18,7 @@ func TestCommandsAccepted(t *testing.T) {
 		`{"type":"sub","ref":1,"topics":["a","b"]}`:                  {Op: wire.OpSub, Ref: "1", Topics: []string{"a", "b"}},
 		` {"topic" : "a.b" , "ref" : "r" , "type":"sub"} `:           {Op: wire.OpSub, Ref: `"r"`, Topics: []string{"a.b"}},
 		`{"type":"unsub","topic":"a"}`:                               {Op: wire.OpUnsub, Topics: []string{"a"}},
+		`{"type":"presence","ref":7,"topic":"room.1"}`:               {Op: wire.OpPresence, Ref: "7", Topics: []string{"room.1"}},
 		`{"type":"ping","ref":-1.50e3}`:                              {Op: wire.OpPing, Ref: "-1.50e3"},
 		`{"type":"ping","ref":"\u0031\/"}`:                           {Op: wire.OpPing, Ref: `"\u0031\/"`},
 		`{"type":"p\u0069ng","ref":""}`:                              {Op: wire.OpPing, Ref: `""`},
@@ -57,7 +58,7 @@ func TestCommandsRefused(t *testing.T) {
 		{`{"ref":1}`, "type", "1", "missing"},
 		{`{"type":1}`, "type", "", "must be a string"},
 		{`{"type":null}`, "type", "", "must be a string"},
-		{`{"type":"publish","ref":1}`, "type", "1", "sub, unsub, pub, send, rpc, auth and ping"},
+		{`{"type":"publish","ref":1}`, "type", "1", "sub, unsub, pub, send, rpc, ack, presence, auth and ping"},
 		{`{"type":"ping","Ref":1}`, "Ref", "", "allowed are type, ref"},
 		{`{"type":"ping","ref":null}`, "ref", "", "string or a number"},
 		{`{"type":"ping","ref":{"a":1}}`, "ref", "", "string or a number"},
@@ -68,6 +69,10 @@ func TestCommandsRefused(t *testing.T) {
 		{`{"type":"ping","":1}`, "", "", "unknown here"},
 		{`{"type":"sub","ref":1,"topic":"a","topics":["a"]}`, "topics", "1", "either"},
 		{`{"type":"sub","ref":1}`, "topic", "1", "missing"},
+		{`{"type":"presence","topic":"a"}`, "ref", "", "needs one"},
+		{`{"type":"presence","ref":1}`, "topic", "1", "missing"},
+		{`{"type":"presence","ref":1,"topics":["a"]}`, "topics", "1", "allowed are type, ref, topic"},
+		{`{"type":"presence","ref":1,"topic":"a.*"}`, "topic", "1", "outside"},
 		{`{"type":"sub","topic":"a b"}`, "topic", "", "outside"},
 		{`{"type":"sub","topics":["a","b.>"]}`, "topics", "", "outside"},
 		{`{"type":"sub","topics":[]}`, "topics", "", "0 names; allowed are 1 to 256"},
@@ -181,6 +186,11 @@ func commandFault(cmd wire.Command) error {
 		}
 		return cmd.Target.Check()
 	case wire.OpPing:
+	case wire.OpPresence:
+		if cmd.Ref == "" || len(cmd.Topics) != 1 {
+			return fmt.Errorf("ref %q, %d topics", cmd.Ref, len(cmd.Topics))
+		}
+		return message.CheckTopic(cmd.Topics[0])
 	case wire.OpAuth:
 		if len(cmd.Payload) == 0 || cmd.Ref == "" {
 			return errors.New("without a token or a ref")
