@@ -136,19 +136,26 @@ func (s *routeSim) steps(n int) {
 func TestOverdueFence(t *testing.T) {
 	s := oneRoute(t, 0)
 	s.nodes[2].stopped = true
+	s.nodes[2].holds[s.users[1]] = true
+	s.move(1, 0)
+	s.see(1)
 	s.nodes[0].push(0)
+	s.nodes[0].push(1)
 	s.steps(5)
 	s.move(0, 1)
+	s.move(1, 1)
 	s.see(1)
 	for range 5 {
 		s.nodes[0].push(0)
 		s.steps(3000) // longer than fenceWait and reopenWait
 	}
+	s.nodes[0].push(1)
+	s.steps(100)
 	if st := s.nodes[0].count.stats(); st.Relayed != 0 || st.Overdue == 0 {
 		t.Errorf("%+v", st)
 	}
 	s.nodes[2].stopped = false
-	s.steps(100)
+	s.steps(3000)
 	s.nodes[0].push(0)
 	s.steps(2000)
 	if st := s.nodes[0].count.stats(); st.Relayed != 1 {
