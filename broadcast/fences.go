@@ -93,8 +93,7 @@ func (r *routes) settle() {
 		if from != nil && from.state == relaysClosed {
 			from = nil
 		}
-		waits := from != nil && from.state == relaysEnding ||
-			q.full != nil && q.full.state == relaysOpen && len(q.full.kept) > r.window/2 ||
+		waits := q.full != nil && q.full.state == relaysOpen && len(q.full.kept) > r.window/2 ||
 			slices.ContainsFunc(r.fences, func(f *fence) bool { return f.path == from && f.sent >= r.last[b] })
 		if !waits {
 			delete(r.held, b)

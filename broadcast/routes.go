@@ -107,7 +107,7 @@ func (r *routes) send(p *part) bool {
 	if from != nil && from.state == relaysClosed {
 		from = nil // what was not confirmed has been sent again, directly
 	}
-	if from != nil && from.state == relaysEnding || to != from && r.last[p.bucket] > r.passedOn(from) && !r.fenced(from, r.last[p.bucket]) {
+	if to != from && r.last[p.bucket] > r.passedOn(from) && !r.fenced(from, r.last[p.bucket]) {
 		r.hold(p, nil)
 		return true
 	}

@@ -3,6 +3,7 @@ package broadcast
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // Whatever homes do, each push reaches each node that has the user once and in order
@@ -109,4 +110,108 @@ func (s *routeSim) kill(i int) {
 			s.move(b, s.living())
 		}
 	}
+}
+
+// oneRoute returns a simulation of three nodes in which node 0 pushes to user 0, whose home is
+// home, and whom node 2 has.
+func oneRoute(t *testing.T, home int) *routeSim {
+	s := newRouteSim(t, 1, 3, 3)
+	for _, n := range s.nodes {
+		clear(n.holds)
+	}
+	s.nodes[2].holds[s.users[0]] = true
+	s.move(0, home)
+	s.see(1)
+	return s
+}
+
+func (s *routeSim) steps(n int) {
+	for range n {
+		s.step()
+	}
+}
+
+// A node that does not answer a fence keeps pushes on the direct path: by the home they
+// could overtake what is under way to the node.
+func TestOverdueFence(t *testing.T) {
+	s := oneRoute(t, 0)
+	s.nodes[2].stopped = true
+	s.nodes[2].holds[s.users[1]] = true
+	s.move(1, 0)
+	s.see(1)
+	s.nodes[0].push(0)
+	s.nodes[0].push(1)
+	s.steps(5)
+	s.move(0, 1)
+	s.move(1, 1)
+	s.see(1)
+	for range 5 {
+		s.nodes[0].push(0)
+		s.steps(3000) // longer than fenceWait and reopenWait
+	}
+	s.nodes[0].push(1)
+	s.steps(100)
+	if st := s.nodes[0].count.stats(); st.Relayed != 0 || st.Overdue == 0 {
+		t.Errorf("%+v", st)
+	}
+	s.nodes[2].stopped = false
+	s.steps(3000)
+	s.nodes[0].push(0)
+	s.steps(2000)
+	if st := s.nodes[0].count.stats(); st.Relayed != 1 {
+		t.Errorf("%+v", st)
+	}
+	s.check()
+}
+
+// While a home is given up, pushes of its buckets wait until all copies have arrived.
+func TestEndingStreamHoldsPushes(t *testing.T) {
+	s := oneRoute(t, 1)
+	p := s.nodes[0]
+	p.push(0)
+	s.steps(100)
+	s.nodes[1].full = true
+	p.push(0)
+	for p.routes.streams[2].state != relaysEnding {
+		s.step()
+	}
+	s.pause = time.Millisecond // what comes now would overtake
+	p.push(0)
+	p.work()
+	if len(p.routes.held) != 1 || p.count.direct.Load() != 0 {
+		t.Errorf("%d buckets wait, %d pushes direct", len(p.routes.held), p.count.direct.Load())
+	}
+	s.steps(3000)
+	s.check()
+}
+
+// A home that confirms slowly gets no more than a window, and is given up when too much
+// waits for it.
+func TestRelayWindow(t *testing.T) {
+	s := oneRoute(t, 1)
+	p := s.nodes[0]
+	s.nodes[1].stopped = true
+	for range 30 {
+		p.push(0)
+	}
+	p.work()
+	if st := p.routes.streams[2]; len(st.kept) != 12 || st.waits != 18 || st.state != relaysOpen {
+		t.Errorf("%d relays, %d wait", len(st.kept), st.waits)
+	}
+	s.nodes[1].stopped = false
+	s.steps(500)
+	if st := p.count.stats(); st.Relayed != 30 || st.Confirmed != 30 {
+		t.Errorf("%+v", st)
+	}
+	s.nodes[1].stopped = true
+	for range 100 {
+		p.push(0)
+	}
+	s.steps(3000)
+	if st := p.count.stats(); st.Fallbacks["full"] != 1 {
+		t.Errorf("%+v", st)
+	}
+	s.nodes[1].stopped = false
+	s.steps(3000)
+	s.check()
 }
