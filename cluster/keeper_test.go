@@ -23,7 +23,7 @@ func TestLateBody(t *testing.T) {
 		body := func(number uint64, item []byte) []byte {
 			return append(appendHead(nil, b.dir.self.Instance, number), item...)
 		}
-		open, shut := appendOpen(nil, uid, &key, 1, ""), appendClose(nil, uid, &key)
+		open, shut := appendOpen(nil, uid, &key, 1, "", ""), appendClose(nil, uid, &key)
 		for i, step := range []struct {
 			number uint64
 			item   []byte
@@ -77,7 +77,7 @@ func TestBodyThatIsNotTaken(t *testing.T) {
 			}
 		}
 		kept, other := find(true), find(false)
-		open := appendOpen(nil, kept, &key, 1, "")
+		open := appendOpen(nil, kept, &key, 1, "", "")
 		head := appendHead(nil, b.dir.self.Instance, 1001)
 		newer := append([]byte{format + 1}, head[1:]...)
 		for _, tc := range []struct {
@@ -88,7 +88,7 @@ func TestBodyThatIsNotTaken(t *testing.T) {
 				t.Errorf("%v, want %v; %d are kept", err, tc.want, a.dir.Stats().Kept)
 			}
 		}
-		twice := appendClose(appendOpen(head, other, &key, 1, ""), other, &key)
+		twice := appendClose(appendOpen(head, other, &key, 1, "", ""), other, &key)
 		want := appendBucket(nil, wantLater, bucketOf(other))
 		if answer, err := a.dir.announced(t.Context(), from, twice); err != nil || string(answer) != string(want) {
 			t.Errorf("%q, %v; want %q", answer, err, want)

@@ -206,7 +206,7 @@ func TestSuspectBeforeGone(t *testing.T) {
 func TestSilenceOfALeavingNode(t *testing.T) {
 	m := &Members{nodes: map[uint32]*Member{}, swept: time.Unix(1000, 0)}
 	m.opt = MembersOptions{Beacon: time.Second, SuspectAfter: 3 * time.Second, GoneAfter: 6 * time.Second, Log: nopLog}
-	m.nodes[1] = &Member{Peer: broadcast.Peer{ID: 1, Name: "b"}, heard: time.Unix(1059, 0), State: Leaving}
+	m.nodes[1] = &Member{Peer: broadcast.Peer{ID: 1, Name: "b"}, Heard: time.Unix(1059, 0), State: Leaving}
 	for _, step := range []struct {
 		second int64
 		want   State
