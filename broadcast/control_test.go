@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -164,6 +165,32 @@ func TestControlAskAll(t *testing.T) {
 		}
 		if err := a.Control().Send("note", nil); err == nil {
 			t.Error("a command was sent without a connection")
+		}
+	})
+}
+
+// An answer that comes twice counts once: callers add up what nodes answer.
+func TestControlAskAllCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answered := make(chan []byte, 8)
+		net := &fakebus.Network{Delay: 5 * time.Millisecond}
+		a, _, c := join(t, net, "a"), join(t, net, "b"), join(t, net, "c")
+		time.Sleep(time.Second)
+		c.bus.Cut()
+		net.Drop = func(from, to string, p []byte) bool {
+			if from == "b" && to == "a" {
+				answered <- slices.Clone(p)
+			}
+			return false
+		}
+		go func() {
+			p := <-answered
+			time.Sleep(100 * time.Millisecond) // the other one is awaited still
+			a.Control().Received(p)
+		}()
+		answers := a.Control().AskAll(within(t, time.Second), "note", []byte("1"))
+		if len(answers) != 2 || string(answers[0].Body) != "b has 1" || !errors.Is(answers[1].Err, broadcast.ErrUnanswered) {
+			t.Errorf("%v", answers)
 		}
 	})
 }
