@@ -377,14 +377,3 @@ func lowestFile(t *testing.T) uint64 {
 	syscall.Close(fd)
 	return uint64(fd)
 }
-
-// A PROXY header is not read without end: its length is what a stranger says.
-func TestLongPROXY(t *testing.T) {
-	r := newRig(t, Options{Listen: []Listen{{Host: "127.0.0.1", Proxy: true}}, HandshakeTime: time.Minute}, session.Options{})
-	c := r.raw("")
-	header := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11"), 0xff, 0xff)
-	if _, err := c.Write(append(header, make([]byte, maxPROXY)...)); err != nil { // what is announced is longer
-		t.Fatal(err)
-	}
-	r.refusals(CauseProxy, 1)
-}
