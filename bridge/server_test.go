@@ -310,6 +310,7 @@ func TestClose(t *testing.T) {
 // A shard that takes no connection has the client told.
 func TestSessionsRefuse(t *testing.T) {
 	r := newRig(t, Options{Sessions: busy{}}, session.Options{})
+	before := openFiles(t)
 	c := r.secure(nil)
 	io.WriteString(c, upgrade("/ws"))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -318,6 +319,7 @@ func TestSessionsRefuse(t *testing.T) {
 	}
 	c.Close()
 	r.refusals(CauseSessions, 1)
+	eventually(t, "its descriptors are closed", func() bool { return openFiles(t) <= before })
 }
 
 type busy struct{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -220,7 +221,7 @@ func (c *Control) Ask(ctx context.Context, node uint32, kind string, body []byte
 // AskAll sends a command to all other nodes and returns an answer for each that
 // is present: what it answered, or ErrUnanswered when ctx is done, or after a
 // minute. Nodes that answered although this node does not know them yet are in the
-// list too. If the command could not be sent, every answer has the error.
+// list too. Of two answers of a node the first counts. If the command could not be sent, every answer has the error.
 func (c *Control) AskAll(ctx context.Context, kind string, body []byte) []Answer {
 	ctx, cancel := context.WithTimeout(ctx, maxAsk)
 	defer cancel()
@@ -236,6 +237,9 @@ func (c *Control) AskAll(ctx context.Context, kind string, body []byte) []Answer
 	for err == nil && len(missing) > 0 {
 		select {
 		case a := <-q.got:
+			if slices.ContainsFunc(answers, func(had Answer) bool { return had.ID == a.ID }) {
+				continue // a copy, or another process with the name of the node
+			}
 			answers = append(answers, a)
 			delete(missing, a.ID)
 		case <-ctx.Done():

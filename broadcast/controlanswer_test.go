@@ -176,3 +176,37 @@ func TestControlRefuses(t *testing.T) {
 		}
 	})
 }
+
+// Answers for which there is no room are dropped and counted: whoever reads from the bus
+// does not wait. A question to all has room for every node, and the questions of two
+// processes have numbers that differ, so that neither takes the answers of the other.
+func TestControlAnswersWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, count := tapped(t, nil)
+		if another, _, _ := tapped(t, nil); another.ref == c.ref {
+			t.Error("two processes begin with the same number")
+		}
+		q, ref := c.open("note", 1)
+		answer := controlMessage{from: other, form: formAnswer, kind: "note", ref: ref}
+		for range 3 {
+			c.Received(answer.append(nil))
+		}
+		if n := count.controlDropped.Load(); n != 2 || len(q.got) != 1 {
+			t.Errorf("%d answers were dropped, %d wait", n, len(q.got))
+		}
+		c.forget(ref)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		done := make(chan []Answer)
+		go func() { done <- c.AskAll(ctx, "note", nil) }()
+		synctest.Wait()
+		c.mu.Lock()
+		for _, q := range c.asked {
+			if cap(q.got) < 2 {
+				t.Errorf("room for %d answers of two nodes", cap(q.got))
+			}
+		}
+		c.mu.Unlock()
+		<-done
+	})
+}

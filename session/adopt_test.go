@@ -119,3 +119,22 @@ func TestAdoptedHalfOpen(t *testing.T) {
 		t.Errorf("%v, %v", resp, err)
 	}
 }
+
+// There is room for the address of each connection that is adopted, and a trusted
+// proxy is known under its IPv4 address as a socket for IPv6 has it.
+func TestAddressesThatAreTold(t *testing.T) {
+	o := Options{MaxSessions: 100, MaxPending: 10}
+	if n := o.remotes(); n != 1 {
+		t.Errorf("room for %d addresses, of which none is told", n)
+	}
+	o.Adopts = true
+	if n := o.remotes(); n != 110 {
+		t.Errorf("room for %d addresses of 110 connections", n)
+	}
+	o.Proxy.Trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10")}
+	for a, want := range map[string]bool{"10.1.2.3": true, "::ffff:10.1.2.3": true, "fe80::1%eth0": true, "11.1.2.3": false, "::ffff:11.1.2.3": false} {
+		if o.trusts(netip.MustParseAddr(a)) != want {
+			t.Errorf("%s: trusted: %v", a, !want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"belfry/message"
 	"belfry/poller"
 )
 
@@ -97,4 +98,37 @@ func TestCancelAfterTheMark(t *testing.T) {
 		}
 	})
 	r.notExpected(t, g)
+}
+
+// Of the messages that came while a session moved it does not get its own, and none
+// twice; if there were too many it ends, because some are missing.
+func TestRecordedMessages(t *testing.T) {
+	r := newRig(t, Options{Poller: onePoller()})
+	r.hello("/ws?topic=news")
+	own := message.SID{Conn: 4711}
+	recordedOf := func(exclude message.SID, without bool) recorded {
+		d := r.prepared(message.ToTopics("news"))
+		d.exclude, d.without = exclude, without
+		d.left.Add(1)
+		return recorded{d: d}
+	}
+	rl := &relocation{sid: own}
+	rl.arrival.recorded = []recorded{recordedOf(own, true), recordedOf(message.SID{Conn: 1}, true), recordedOf(message.SID{}, false)}
+	r.on(0, func(h *shard) {
+		slot, _ := h.ps.Next(0)
+		h.arrivals.open(slot, h.rec(slot), rl)
+	})
+	if n := r.Stats().Deliveries; n != 2 {
+		t.Errorf("%d messages of two are delivered", n)
+	}
+	r.on(0, func(h *shard) {
+		slot, _ := h.ps.Next(0)
+		h.arrivals.open(slot, h.rec(slot), &relocation{sid: own, arrival: arrivalState{overflow: true}})
+		if rec := h.rec(slot); rec.state == stateOpen || rec.reason != ReasonSlow {
+			t.Errorf("its state is %v, its reason %v", rec.state, rec.reason)
+		}
+	})
+	if n := r.Stats().Limits["backlog.frames"]; n != 1 {
+		t.Errorf("the limit was hit %d times", n)
+	}
 }

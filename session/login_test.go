@@ -356,3 +356,22 @@ func TestLoginLeavesNothing(t *testing.T) {
 		t.Errorf("%d kept, %d sessions, %d waiting, with %d bytes", kept, st.Sessions, st.Waiting, st.WaitingBytes)
 	}
 }
+
+// The authenticator is asked only about connections that still wait for it.
+func TestLoginThatIsOver(t *testing.T) {
+	w := newWallet(nil)
+	r := walletRig(t, Options{Poller: onePoller()}, w)
+	r.lines("/lp").want("thello   []")
+	r.on(0, func(h *shard) {
+		slot, _ := h.ps.Next(0)
+		h.upgrader.logins = append(h.upgrader.logins, h.ps.ID(slot))
+		if h.upgrader.startLogins() || h.rec(slot).state != stateOpen {
+			t.Error("the login of an open session is begun")
+		}
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.asked) != 0 || r.Stats().Sessions != 1 {
+		t.Errorf("%d logins, %d sessions", len(w.asked), r.Stats().Sessions)
+	}
+}

@@ -340,3 +340,32 @@ func TestDecisionsAreTakenInChunks(t *testing.T) {
 	}
 	<-done
 }
+
+// What is ordered for a session that is closing is dropped: nothing follows its close
+// frame (RFC 6455 section 5.5.1), and it joins no topic.
+func TestOrdersForAClosingSession(t *testing.T) {
+	r := newRig(t, Options{Poller: onePoller()})
+	c, sid := r.hello("/ws?uid=ann")
+	for _, err := range []error{
+		r.Close(sid, 4321, "over"), // its client has not read it yet
+		r.Subscribe(sid, []string{"late"}),
+		r.SendTo(sid, &message.Message{Target: message.ToAll(), Payload: []byte("late")}),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	r.ordersDone()
+	r.on(0, func(h *shard) {
+		if n := h.topics.len(); n != 0 {
+			t.Errorf("%d topics", n)
+		}
+	})
+	if n := r.Stats().Deliveries; n != 0 {
+		t.Errorf("%d messages are delivered", n)
+	}
+	if m := c.object(); m["type"] != "bye" {
+		t.Errorf("%v", m)
+	}
+	c.wantClose(4321)
+}

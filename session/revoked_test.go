@@ -135,6 +135,11 @@ func TestRevokedCalls(t *testing.T) {
 	if !refuses("eve", 6*keep) || !refuses("", 6*keep) {
 		t.Error("a call for all users refuses nobody")
 	}
+	r = revoked{keep: keep}
+	r.add("ann", later, 0)
+	if refuses("ann", 2*keep) || r.some.Load() { // nothing has looked meanwhile
+		t.Error("a call is kept for more than twice its time")
+	}
 }
 
 // Many calls, as a node makes them that learns the revocations of others, hold little
