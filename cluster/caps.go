@@ -79,10 +79,11 @@ func (d *Directory) HasPeers() bool { return d.present.Load() > 0 }
 // opened. d.mu is held.
 func (d *Directory) after(uid []byte, now uint64) uint64 {
 	if d.caps.limits() {
-		d.store.each(uid, func(e *entry) {
+		d.store.until(uid, func(e *entry) bool {
 			if e.holder == 0 && e.opened() >= now {
 				now = e.opened() + 1
 			}
+			return e.holder == 0 // the others of this node opened before
 		})
 	}
 	return now
@@ -129,11 +130,13 @@ func (d *Directory) look(uid []byte) {
 // exceeds reports whether a user has more sessions than a cap allows. d.mu is held.
 func (d *Directory) exceeds(uid []byte) (over bool) {
 	all, classed := 0, false
-	d.store.each(uid, func(e *entry) {
+	d.store.until(uid, func(e *entry) bool {
 		all++
 		classed = classed || e.class != 0
+		over = d.caps.PerUser > 0 && all > d.caps.PerUser
+		return over
 	})
-	return d.caps.PerUser > 0 && all > d.caps.PerUser || classed && len(d.caps.PerClass) > 0 && d.exceedsClass(uid)
+	return over || classed && len(d.caps.PerClass) > 0 && d.exceedsClass(uid)
 }
 
 // exceedsClass is exceeds for the caps of device classes. d.mu is held.

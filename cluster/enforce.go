@@ -83,7 +83,7 @@ func (d *Directory) decideUser(uid []byte, tells map[uint32][]byte) (again bool)
 	home := d.isHome(bucketOf(uid))
 	var all []rival
 	s.each(uid, func(e *entry) {
-		e.told = e.told && home // another home decides now
+		e.setTold(e.told() && home) // else another home decides now
 		all = append(all, rival{e, e.opened()})
 	})
 	if !home {
@@ -102,9 +102,9 @@ func (d *Directory) decideUser(uid []byte, tells map[uint32][]byte) (again bool)
 		most := c.PerClass[s.classes[r.class]]
 		byClass := most > 0 && same[r.class] >= most
 		switch {
-		case r.told:
+		case r.told():
 		case byClass || c.PerUser > 0 && kept >= c.PerUser:
-			r.told = true
+			r.setTold(true)
 			d.stats.Evicted++
 		default:
 			kept++
@@ -150,7 +150,9 @@ func (d *Directory) sweepBuckets() {
 		}
 		look := func(e *entry) {
 			seen++
-			d.look(d.store.uids.Get(e.uid))
+			if e.newer == 0 { // each user once
+				d.look(d.store.uids.Get(e.uid))
+			}
 		}
 		d.store.eachOf(0, b, look)
 		for _, h := range d.holders {

@@ -20,24 +20,25 @@ type link struct {
 	cancel context.CancelFunc
 
 	// Guarded by Directory.mu.
-	queue   []byte             // whole items
-	expects []opening          // to be announced
-	asked   []opening          // announced in the body that is awaited
-	check   buckets            // to be compared
-	restate buckets            // to be announced as a whole
-	later   buckets            // the other node does not know yet that it keeps them
-	abort   context.CancelFunc // of the wait for an answer; nil: there is none
-	sending bool
-	bad     bool      // the last body was not answered
-	changed bool      // something was queued since the last comparison
-	next    time.Time // of the comparison
+	queue     []byte             // whole items
+	restating int                // bytes of the queue that announce buckets as a whole, about
+	expects   []opening          // to be announced
+	asked     []opening          // announced in the body that is awaited
+	check     buckets            // to be compared
+	restate   buckets            // to be announced as a whole
+	later     buckets            // the other node does not know yet that it keeps them
+	abort     context.CancelFunc // of the wait for an answer; nil: there is none
+	sending   bool
+	bad       bool      // the last body was not answered
+	changed   bool      // something was queued since the last comparison
+	next      time.Time // of the comparison
 
 	places placeQueue // requests for places, of which the other node is the home
 }
 
 const (
-	// maxQueue limits the changes that wait for a keeper, in bytes; beyond it they
-	// are forgotten and all buckets compared.
+	// maxQueue limits the changes that wait for a keeper, in bytes, beside one bucket that
+	// is announced as a whole; beyond it they are forgotten and all buckets compared.
 	maxQueue = 1 << 20
 	// restatePause is the pause between two bodies while buckets are announced as a
 	// whole, so that a node that joins 100 others is not flooded.
@@ -61,8 +62,8 @@ func (l *link) queued() {
 			l.next = soon
 		}
 	}
-	if len(l.queue) > maxQueue {
-		l.queue = nil
+	if len(l.queue)-l.restating > maxQueue { // else a bucket with very many sessions would never be announced
+		l.queue, l.restating = nil, 0
 		l.checkAll()
 	}
 	wakeUp(l.wake)
@@ -166,11 +167,11 @@ func (l *link) build() (body []byte, wait time.Duration) {
 		l.refill(broadcast.MaxControlBody - head)
 		n := whole(l.queue, broadcast.MaxControlBody-head)
 		body = append(body, l.queue[:n]...)
-		l.queue = l.queue[n:]
+		l.queue, l.restating = l.queue[n:], max(l.restating-n, 0)
 	}
 	l.sending = len(body) > empty
 	if !l.sending {
-		l.queue = nil // releases its memory
+		l.queue, l.restating = nil, 0 // releases its memory
 		return nil, l.next.Sub(now)
 	}
 	return body, 0
@@ -189,11 +190,13 @@ func (l *link) refill(enough int) {
 			continue
 		}
 		l.dir.stats.Restated++
+		before := len(l.queue)
 		l.queue = appendBucket(l.queue, itemReset, b)
 		s.eachOf(0, b, func(e *entry) {
 			l.queue = appendOpen(l.queue, s.uids.Get(e.uid), &e.key, e.opened(), s.classes[e.class], s.routes[e.route])
 		})
 		l.queue = appendCheck(l.queue, b, s.lists[keyOf(0, b)])
+		l.restating += len(l.queue) - before
 	}
 }
 

@@ -137,7 +137,7 @@ func (d *Directory) give(node uint32, uid, class string) (answer byte) {
 		}
 	}
 	s.each(name, func(e *entry) {
-		if !e.told {
+		if !e.told() {
 			count(e.class)
 		}
 	})

@@ -90,8 +90,10 @@ func (r *Reporter) run() {
 			sweep = nil
 		case <-acks:
 			for _, c := range later {
+				c.later = false
 				r.tell(c)
 			}
+			clear(later)
 			later, acks = later[:0], nil
 		case <-r.stop.Done():
 			return
@@ -99,7 +101,10 @@ func (r *Reporter) run() {
 		list, any := r.take()
 		for _, c := range list {
 			if counts := countsOf(c.report); c.told && !counts.acknowledged() {
-				if later = append(later, c); acks == nil {
+				if !c.later {
+					c.later, later = true, append(later, c)
+				}
+				if acks == nil {
 					acks = time.After(ackPause)
 				}
 				continue

@@ -66,7 +66,8 @@ type counted struct {
 	queued bool // in Reporter.changed
 
 	// Owned by run.
-	told bool
+	told  bool
+	later bool // acknowledgements are told in a moment
 }
 
 // New makes a Reporter, and has the bus tell it of the messages of other nodes. It is

@@ -174,6 +174,28 @@ func TestAcks(t *testing.T) {
 	})
 }
 
+// Acknowledgements that come one after the other are told together, not one by one.
+func TestAcksAreToldTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := cluster(t, 2, nil)
+		nodes[1].set(func(n *node) { n.sessions[message.OutcomeWritten], n.acks = 1000, 1000 })
+		for i := range 1000 { // in 100 ms
+			time.AfterFunc(100*time.Millisecond+time.Duration(i)*100*time.Microsecond, func() {
+				nodes[1].set(func(n *node) { n.last.Acknowledge() })
+			})
+		}
+		before := nodes[1].node.Stats().ControlSent
+		res := nodes[0].push(t, Query{Wait: second, Ack: true})
+		if want := (Ack{Asked: 1000, Acknowledged: 1000}); *res.Ack != want {
+			t.Errorf("%+v", res.Ack)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if sent := nodes[1].node.Stats().ControlSent - before; sent < 2 || sent > 10 {
+			t.Errorf("%d reports about 1000 acknowledgements in 100 ms; want one each 20 ms", sent)
+		}
+	})
+}
+
 // Beyond MaxWaits a push is refused, and nothing is delivered. A push that was refused
 // for another reason leaves no place taken.
 func TestMaxWaits(t *testing.T) {
