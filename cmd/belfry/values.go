@@ -34,6 +34,7 @@ func (n *belfry) values() metrics.Values {
 	v.Cluster = n.clusterValues(st.Limits)
 	n.eventValues(&v.Cluster, st.Limits)
 	v.HTTP = httpValues(n.api.Stats())
+	v.JoinLeave = n.joinLeaveValues(st.Limits)
 	v.Reports = n.reportValues(st.Limits)
 	v.Gateway = n.gatewayValues(st.Limits)
 	return v
