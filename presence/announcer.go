@@ -172,7 +172,7 @@ func (a *Announcer) change(e *memberEvent) {
 	case n.due: // only the count is told
 	case changed && before.joined != e.joined:
 		delete(n.changes, e.sid)
-	case len(n.changes) >= a.opt.Members:
+	case len(n.changes) >= 2*a.opt.Members: // as many may leave as join
 		n.due, n.changes = true, nil
 	default:
 		if n.changes == nil {

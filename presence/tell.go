@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -142,7 +143,7 @@ func (p *piece) members() (joined, left []Member) {
 		}
 	}
 	for _, list := range [][]Member{joined, left} {
-		slices.SortFunc(list, func(x, y Member) int { return compareSIDs(x.SID, y.SID) })
+		slices.SortFunc(list, func(x, y Member) int { return strings.Compare(x.SID, y.SID) })
 	}
 	return joined, left
 }
