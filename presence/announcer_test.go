@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,11 +17,14 @@ import (
 // told is what an Announcer has sent, as lines of time, kind, topic and payload.
 type told struct {
 	begun time.Time
+	mu    sync.Mutex
 	lines []string
 	err   error
 }
 
 func (h *told) publish(m *message.Message) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.err != nil {
 		return h.err
 	}
@@ -31,9 +35,17 @@ func (h *told) publish(m *message.Message) error {
 	return nil
 }
 
+func (h *told) fail(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.err = err
+}
+
 // take returns the lines that have come since the last call.
 func (h *told) take() string {
 	synctest.Wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	text := strings.Join(h.lines, "\n")
 	h.lines = nil
 	return text
@@ -108,10 +120,19 @@ func TestAnnouncerCounts(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		told.expect(t, `3s count room {"count":2}`) // it rests for a second for each node
-		a.opt.Bytes = 40
+	})
+}
+
+// Of a topic whose list is too long for a message the count is told.
+func TestAnnouncerLongList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, told, _, _ := announcer(t, 1, func(o *AnnouncerOptions) { o.Bytes = 80 })
+		a.Joined("room", "s1", strings.Repeat("x", 99))
+		time.Sleep(5 * time.Second)
+		told.expect(t, `1s count room {"count":2}`)
 		a.Joined("room", "s1", "ann")
-		time.Sleep(3 * time.Second)
-		if got := told.take(); !strings.HasSuffix(got, `count room {"count":2}`) {
+		time.Sleep(1500 * time.Millisecond)
+		if got := told.take(); !strings.HasSuffix(got, `join room {"count":2,"members":[{"session":"s1","user":"ann"}]}`) {
 			t.Error(got)
 		}
 	})
@@ -165,10 +186,10 @@ func TestAnnouncerRate(t *testing.T) {
 func TestAnnouncerFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, told, _, _ := announcer(t, 1, nil)
-		told.err = errors.New("full")
+		told.fail(errors.New("full"))
 		a.Joined("room", "s1", "ann")
 		time.Sleep(2500 * time.Millisecond)
-		told.err = nil
+		told.fail(nil)
 		time.Sleep(3 * time.Second)
 		if got := told.take(); !strings.HasSuffix(got, `count room {"count":2}`) || strings.Contains(got, "\n") || a.Stats().Failed == 0 {
 			t.Error(got, a.Stats())
