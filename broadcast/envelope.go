@@ -28,6 +28,7 @@ const (
 	headerReport  = "Belfry-Report"  // set by nodes, see report.go
 	headerOrigin  = "Belfry-Origin"  // of a copy: the relay that it was, see route.go
 	headerRelay   = "Belfry-Relay"   // of a relay that is no push
+	headerMembers = "Belfry-Members" // set by nodes: join, leave or count
 )
 
 // stamp identifies a numbered bus message: the node that sent it, and its number
@@ -85,6 +86,9 @@ func encode(subject string, p *part, st stamp, o origin) *nats.Msg {
 	if m.Key != "" {
 		h[headerKey] = []string{escape(m.Key)}
 	}
+	if m.Membership != message.NoMembership {
+		h[headerMembers] = []string{m.Membership.String()}
+	}
 	if m.Report != nil {
 		h[headerReport] = []string{formatReport(m.Report)}
 	}
@@ -122,6 +126,9 @@ func encodedSize(m *message.Message, names []string) int {
 	}
 	if m.Report != nil {
 		n += len(headerReport) + 4 + maxReportValue
+	}
+	if m.Membership != message.NoMembership {
+		n += len(headerMembers) + 4 + len("leave")
 	}
 	if m.Op != 0 {
 		n += len(headerOp) + 4 + len("4294967295")
@@ -205,6 +212,9 @@ func (d *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
 	if out.Report, err = reportOf(m.Header, numbered); err != nil {
 		return nil, err
 	}
+	if out.Membership, err = membership(m.Header, numbered); err != nil {
+		return nil, err
+	}
 	key, _, err := one(m.Header, headerKey)
 	if err != nil {
 		return nil, err
@@ -240,6 +250,23 @@ func operation(h nats.Header) (uint32, error) {
 		return 0, bad(headerOp, "allowed are 1 to 4294967295")
 	}
 	return uint32(n), nil
+}
+
+// membership returns what a message tells of its topic's subscribers. Only nodes may
+// tell that.
+func membership(h nats.Header, numbered bool) (message.Membership, error) {
+	text, given, err := one(h, headerMembers)
+	if err != nil || !given {
+		return message.NoMembership, err
+	}
+	m, ok := message.ParseMembership(text)
+	switch {
+	case !numbered:
+		return m, bad(headerMembers, "only nodes set it")
+	case !ok:
+		return m, bad(headerMembers, "allowed are join, leave and count")
+	}
+	return m, nil
 }
 
 // target returns the target of m: the subject says its scope, and the header for

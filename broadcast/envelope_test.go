@@ -71,6 +71,10 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 			want = []string{sid(self, 1), sid(self, 2)}
 			m.Target = message.ToSessions(want...)
 		}
+		if len(want) == 1 && m.Target.Scope == message.ScopeTopics && rapid.Bool().Draw(t, "told of members") {
+			m.Membership = message.Membership(rapid.IntRange(1, 3).Draw(t, "membership"))
+			m.Kind, m.Payload = message.Text, []byte(`{"count":1}`)
+		}
 		if rapid.Bool().Draw(t, "exclude") {
 			m.Target.Exclude = sid(1, 2)
 			m.Target.ExcludeTopics = []string{"a.b", "c:/@"}

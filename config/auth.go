@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"belfry/message"
 )
 
 // Auth is the section auth.
@@ -72,6 +74,15 @@ func (c *Config) checkAuth(k *checks) {
 	}
 	for _, pattern := range c.Session.Presence {
 		k.when("session.presence", checkPattern(pattern))
+	}
+	if len(c.Session.JoinLeave) > 0 && c.API.MaxPayload < 256 {
+		k.fail("api.max_payload", "%v: with session.join_leave it must be at least 256", c.API.MaxPayload)
+	}
+	for _, pattern := range c.Session.JoinLeave {
+		k.when("session.join_leave", checkPattern(pattern))
+		if strings.Contains(pattern, message.UIDPlaceholder) {
+			k.fail("session.join_leave", "%q: all subscribers of a topic are told the same; allowed are patterns without %s", pattern, message.UIDPlaceholder)
+		}
 	}
 	switch {
 	case a.Anonymous == "false" && !a.JWT.Configured() && !a.Webhook.Configured():

@@ -138,6 +138,8 @@ type Message struct {
 	Op      uint32 // operation number, for encodings that have one; 0 for none
 	Payload []byte
 
+	Membership Membership // set by nodes: the message tells who is subscribed to its topic
+
 	// Received is the time at which the message came to this node. It serves to
 	// measure latency and is not sent to other nodes. The zero time means that
 	// the latency is not measured.
@@ -165,6 +167,11 @@ func (m *Message) Check(maxPayload int) error {
 	}
 	if len(m.Payload) > maxPayload {
 		return &TooLargeError{What: "payload", Size: len(m.Payload), Max: maxPayload}
+	}
+	if m.Membership != NoMembership {
+		if err := m.checkMembership(); err != nil {
+			return err
+		}
 	}
 	switch m.Kind {
 	case Binary:

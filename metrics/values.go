@@ -10,21 +10,22 @@ package metrics
 // Counters never fall while the process lives. A map holds one series for
 // each of its keys; its keys come from small fixed sets, never from clients.
 type Values struct {
-	Build    Build    `group:"Build"`
-	Sessions Sessions `group:"Connections and sessions"`
-	Auth     Auth     `group:"Tokens"`
-	Webhooks Webhooks `group:"Webhooks that decide"`
-	TLS      TLS      `group:"TLS"`
-	Traffic  Traffic  `group:"From clients and to clients"`
-	Deflate  Deflate  `group:"Compression"`
-	Shards   Shards   `group:"Shards and memory"`
-	Bus      Bus      `group:"The bus"`
-	Cluster  Cluster  `group:"The cluster"`
-	Routes   Routes   `group:"Pushes to users between nodes"`
-	HTTP     HTTP     `group:"The HTTP API"`
-	Reports  Reports  `group:"Pushes that wait for their reports"`
-	Gateway  Gateway  `group:"The gateway"`
-	Log      Log      `group:"The log"`
+	Build     Build     `group:"Build"`
+	Sessions  Sessions  `group:"Connections and sessions"`
+	Auth      Auth      `group:"Tokens"`
+	Webhooks  Webhooks  `group:"Webhooks that decide"`
+	TLS       TLS       `group:"TLS"`
+	Traffic   Traffic   `group:"From clients and to clients"`
+	Deflate   Deflate   `group:"Compression"`
+	Shards    Shards    `group:"Shards and memory"`
+	Bus       Bus       `group:"The bus"`
+	Cluster   Cluster   `group:"The cluster"`
+	Routes    Routes    `group:"Pushes to users between nodes"`
+	HTTP      HTTP      `group:"The HTTP API"`
+	JoinLeave JoinLeave `group:"Who joins and leaves topics"`
+	Reports   Reports   `group:"Pushes that wait for their reports"`
+	Gateway   Gateway   `group:"The gateway"`
+	Log       Log       `group:"The log"`
 }
 
 // Histogram is a distribution of observations, cumulative as Prometheus has it.
@@ -242,6 +243,13 @@ type HTTP struct {
 	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections closed at api.max_connections to make room for new ones."`
 	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections while all of them were being served."`
 	HandshakesFailed   uint64               `metric:"belfry_http_tls_failed_total" type:"counter" help:"Connections to the API whose TLS handshake failed: no common version, a client certificate that is missing or not signed by api.tls.client_ca, or HTTP without TLS."`
+}
+
+// JoinLeave counts what is told to the subscribers of the topics in session.join_leave.
+type JoinLeave struct {
+	Messages map[string]uint64 `metric:"belfry_join_leave_messages_total" type:"counter" label:"type" help:"Messages of this node about its sessions to the subscribers of topics (session.join_leave): join, leave, count."`
+	Failed   uint64            `metric:"belfry_join_leave_failed_total" type:"counter" help:"Topics of which could not be told because shards or NATS were behind; how many subscribers they have is told later."`
+	Waiting  uint64            `metric:"belfry_join_leave_topics" type:"gauge" help:"Topics of which there is something to tell, and large ones whose count was told a short time ago; bounded by 16 times session.join_leave_rate."`
 }
 
 // Reports counts pushes that wait for what became of them.

@@ -21,6 +21,7 @@ const (
 	kindSession = "read.session"
 	kindTopic   = "read.topic"
 	kindTopics  = "read.topics"
+	kindCounts  = "read.counts"
 	kindNode    = "read.node"
 )
 
@@ -53,6 +54,7 @@ type question struct {
 	UIDs    []string `json:"uids,omitempty"`
 	SID     string   `json:"sid,omitempty"`
 	Topic   string   `json:"topic,omitempty"`
+	Topics  []string `json:"topics,omitempty"`
 	Prefix  string   `json:"prefix,omitempty"`
 	After   string   `json:"after,omitempty"`
 	Limit   int      `json:"limit,omitempty"` // 0: no items are wanted

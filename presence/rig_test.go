@@ -82,6 +82,14 @@ func (h *held) Subscribers(_ context.Context, topic string) (n int, err error) {
 	return n, h.err
 }
 
+func (h *held) SubscribersOf(ctx context.Context, topics []string) (counts []int, err error) {
+	for _, topic := range topics {
+		n, _ := h.Subscribers(ctx, topic)
+		counts = append(counts, n)
+	}
+	return counts, h.err
+}
+
 func (h *held) Members(_ context.Context, topic string, after message.SID, limit int) (list []Member, more bool, err error) {
 	for _, s := range h.sessions {
 		if slices.Contains(s.Topics, topic) {

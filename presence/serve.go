@@ -34,6 +34,9 @@ type (
 		Topics []TopicCount `json:"topics,omitempty"`
 		More   bool         `json:"more,omitempty"`
 	}
+	countsAnswer struct {
+		Counts []int `json:"counts"` // of each topic
+	}
 	nodeAnswer struct {
 		At    int64         `json:"at"`   // Unix nanoseconds, by the clock of the node that answers, when it got the question
 		Took  time.Duration `json:"took"` // from there to the answer
@@ -48,6 +51,7 @@ func (r *Reader) serve() {
 	handle(r, kindSession, r.session)
 	handle(r, kindTopic, r.topic)
 	handle(r, kindTopics, r.topics)
+	handle(r, kindCounts, r.counts)
 	handle(r, kindNode, r.node)
 }
 
@@ -136,6 +140,11 @@ func (r *Reader) topics(ctx context.Context, q *question) (*topicsAnswer, error)
 	}
 	a.Topics, a.More, err = fit(a.Topics, a.More)
 	return a, err
+}
+
+func (r *Reader) counts(ctx context.Context, q *question) (*countsAnswer, error) {
+	counts, err := r.opt.Local.SubscribersOf(ctx, q.Topics)
+	return &countsAnswer{counts}, err
 }
 
 func (r *Reader) node(ctx context.Context, _ *question) (*nodeAnswer, error) {

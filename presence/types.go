@@ -87,6 +87,8 @@ type Local interface {
 	// returns some of them.
 	Subscribers(ctx context.Context, topic string) (count int, err error)
 	Members(ctx context.Context, topic string, after message.SID, limit int) (list []Member, more bool, err error)
+	// SubscribersOf is Subscribers for several topics, in their order.
+	SubscribersOf(ctx context.Context, topics []string) (counts []int, err error)
 	Topics(ctx context.Context, prefix, after string, limit int) (list []TopicCount, more bool, err error)
 	State(ctx context.Context) NodeState
 }

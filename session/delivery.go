@@ -213,6 +213,9 @@ func conflationKey(m *message.Message) uint64 {
 			sum = (sum ^ uint64(s[i])) * prime
 		}
 	}
+	if m.Membership != message.NoMembership { // it must not replace what was pushed
+		add("m" + m.Membership.String())
+	}
 	if m.Key != "" {
 		add("k")
 		add(m.Key)

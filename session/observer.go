@@ -18,7 +18,8 @@ type Observer struct {
 // watches reports whether subscriptions are told.
 func (o *Observer) watches() bool { return o.Subscribed != nil || o.Unsubscribed != nil }
 
-// watch tells Options.Observer about a shard's sessions. Owned by the shard.
+// watch tells Options.Observer and Options.TopicWatcher about a shard's sessions. Owned
+// by the shard.
 type watch struct {
 	env
 	clients *clients
@@ -31,11 +32,14 @@ func (w *watch) opened(slot uint32, rec *record) {
 	if o.Opened != nil {
 		w.tell(slot, o.Opened)
 	}
-	if o.Subscribed == nil {
+	if o.Subscribed == nil && !w.watchesTopics() {
 		return
 	}
 	for _, topic := range w.topics.of(rec) {
-		w.tell(slot, func(c *Client) { o.Subscribed(c, topic) })
+		if o.Subscribed != nil {
+			w.tell(slot, func(c *Client) { o.Subscribed(c, topic) })
+		}
+		w.topicJoined(slot, rec, topic)
 	}
 }
 
@@ -46,6 +50,11 @@ func (w *watch) closed(slot uint32, rec *record) {
 		lasted := time.Duration(max(unixNow(), rec.openedAt)-rec.openedAt) * time.Second
 		w.tell(slot, func(c *Client) { o.Closed(c, rec.reason, lasted) })
 	}
+	if w.watchesTopics() && rec.openedAt != 0 {
+		for _, topic := range w.topics.of(rec) {
+			w.topicLeft(slot, rec, topic)
+		}
+	}
 }
 
 // joined tells that a subscription of an open session has begun.
@@ -53,6 +62,7 @@ func (w *watch) joined(slot uint32, rec *record, topic string) {
 	if o := &w.opt.Observer; o.Subscribed != nil && rec.openedAt != 0 {
 		w.tell(slot, func(c *Client) { o.Subscribed(c, topic) })
 	}
+	w.topicJoined(slot, rec, topic)
 }
 
 // left tells that one has ended.
@@ -60,6 +70,9 @@ func (w *watch) left(slot uint32, rec *record, topic []byte) {
 	if o := &w.opt.Observer; o.Unsubscribed != nil && rec.openedAt != 0 {
 		name := string(topic)
 		w.tell(slot, func(c *Client) { o.Unsubscribed(c, name) })
+	}
+	if w.watchesTopics() {
+		w.topicLeft(slot, rec, string(topic))
 	}
 }
 

@@ -91,6 +91,11 @@ type Options struct {
 	// the error "unavailable".
 	MaxAsking int
 
+	// TopicWatcher is told who subscribes to and leaves the topics that match the
+	// patterns in JoinLeave, which have no {uid}; nil: nobody is.
+	TopicWatcher TopicWatcher
+	JoinLeave    []string
+
 	// MaxAcks is how many acknowledgements of clients may be awaited
 	// (message.ReportRequest.Ack); 0: 1<<17. Further sessions are not asked.
 	MaxAcks int

@@ -21,22 +21,36 @@ type TopicCount struct {
 // Subscribers returns how many sessions of this node are subscribed to a topic.
 // Upgrades that wait for the bus count too.
 func (s *Server) Subscribers(ctx context.Context, topic string) (count int, err error) {
-	counts := make([]int, len(s.shards))
+	counts, err := s.SubscribersOf(ctx, []string{topic})
+	if err != nil {
+		return 0, err
+	}
+	return counts[0], nil
+}
+
+// SubscribersOf is Subscribers for several topics, in their order. Each shard looks them
+// all up at once: there should be some hundreds at most.
+func (s *Server) SubscribersOf(ctx context.Context, topics []string) (counts []int, err error) {
+	found := make([]int, len(s.shards)*len(topics))
 	err = s.onEach(ctx, s.shards, func(h *shard) func(*shard) bool {
 		return func(h *shard) bool {
-			if t, ok := h.topics.find(topic); ok {
-				counts[h.index] = len(h.topics.slots(t))
+			own := found[h.index*len(topics):]
+			for i, topic := range topics {
+				if t, ok := h.topics.find(topic); ok {
+					own[i] = len(h.topics.slots(t))
+				}
 			}
 			return false
 		}
 	})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	for _, n := range counts {
-		count += n
+	counts = make([]int, len(topics))
+	for i, n := range found {
+		counts[i%len(topics)] += n
 	}
-	return count, nil
+	return counts, nil
 }
 
 // Members returns the first open sessions behind a place that are subscribed to a

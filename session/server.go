@@ -28,6 +28,7 @@ type Server struct {
 	subscribe *message.Patterns // topics that every client may subscribe to by command
 	publish   *message.Patterns // topics that every client may publish to
 	presence  *message.Patterns // topics of which every client may know the subscribers
+	joinLeave *message.Patterns // topics of which Options.TopicWatcher is told
 
 	// Shared by all shards.
 	sessions   atomic.Int64   // in the tables
@@ -96,6 +97,9 @@ func New(o Options) (*Server, error) {
 	}
 	if s.presence, err = message.CompilePatterns(s.opt.Presence); err != nil {
 		return nil, message.Renamed(err, "Presence")
+	}
+	if s.joinLeave, err = compileJoinLeave(s.opt.JoinLeave); err != nil {
+		return nil, err
 	}
 	s.perVariant = make([]atomic.Int64, len(s.protocols.variants))
 	s.perUser = newUserVariants(len(s.protocols.variants))

@@ -80,7 +80,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.pubs.init(&h.env, &h.answers, &h.renewals)
 	h.changes.init(&h.env, &h.users, &h.eventing, &h.grants)
 	h.watch = watch{h.env, &h.clients, &h.topics}
-	if h.opt.Observer.watches() {
+	if h.opt.Observer.watches() || h.watch.watchesTopics() {
 		h.topics.watch = &h.watch
 	}
 	h.log.init(&h.env, &h.remotes, &h.users)

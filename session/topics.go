@@ -17,7 +17,7 @@ type topics struct {
 	interest Interest    // told of topics that got their first member or lost their last
 	waiter   Waiter      // called by interest when a topic is ready
 	run      *fanoutRuns // whose place in a topic's list must stay right
-	watch    *watch      // told of subscriptions; nil: Options.Observer is not
+	watch    *watch      // told of subscriptions; nil: nobody wants to know of them
 
 	table   *offheap.Table // by hash of the name: index in all
 	all     *offheap.Records[topic]

@@ -76,6 +76,11 @@ func (r reads) Subscribers(ctx context.Context, topic string) (int, error) {
 	return r.sessions.Subscribers(ctx, topic)
 }
 
+// SubscribersOf implements presence.Local.
+func (r reads) SubscribersOf(ctx context.Context, topics []string) ([]int, error) {
+	return r.sessions.SubscribersOf(ctx, topics)
+}
+
 // Members implements presence.Local.
 func (r reads) Members(ctx context.Context, topic string, after message.SID, limit int) ([]presence.Member, bool, error) {
 	list, more, err := r.sessions.Members(ctx, topic, after, limit)

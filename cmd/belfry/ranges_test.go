@@ -15,6 +15,7 @@ import (
 	"belfry/config"
 	"belfry/events"
 	"belfry/gateway"
+	"belfry/presence"
 	"belfry/push"
 	"belfry/report"
 	"belfry/session"
@@ -30,17 +31,18 @@ func (noBus) Stats(*broadcast.Stats) {}
 
 // options are the options of the packages, made from the settings.
 type options struct {
-	bus      broadcast.Options
-	sessions session.Options
-	bridge   bridge.Options
-	certs    [2]certs.Options // of clients and of the API
-	api      push.Options
-	auth     auth.Options
-	gateway  gateway.Options
-	cluster  cluster.Options
-	events   events.Options
-	report   report.Options
-	hooks    hookOptions
+	bus       broadcast.Options
+	sessions  session.Options
+	bridge    bridge.Options
+	certs     [2]certs.Options // of clients and of the API
+	api       push.Options
+	auth      auth.Options
+	gateway   gateway.Options
+	cluster   cluster.Options
+	events    events.Options
+	report    report.Options
+	announcer presence.AnnouncerOptions
+	hooks     hookOptions
 }
 
 // hookOptions are those of the webhooks that decide.
@@ -71,6 +73,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	}
 	defer n.bus.Close()
 	o.auth, o.cluster, o.report = authOptions(&cfg, n.log), clusterOptions(&cfg), reportOptions(&cfg)
+	o.announcer = announcerOptions(&cfg)
 	if o.events, err = eventOptions(&cfg); err != nil {
 		return o, err
 	}

@@ -43,6 +43,7 @@ type belfry struct {
 	sessions    *session.Server
 	gateway     *gateway.Gateway // nil: there are no routes
 	presence    *presence.Reader
+	announcer   *presence.Announcer // nil: session.join_leave names no topics
 	reports     *report.Reporter
 	api         *push.Server
 	directory   *directory        // nil: no other node can exist
@@ -126,6 +127,10 @@ func (n *belfry) open() (err error) {
 	if err = n.openDirectory(); err != nil {
 		return err
 	}
+	n.openPresence()
+	if err = n.openAnnouncer(); err != nil {
+		return err
+	}
 	opt, err := n.sessionOptions()
 	if err != nil {
 		return err
@@ -136,7 +141,6 @@ func (n *belfry) open() (err error) {
 	if err = n.openBridge(); err != nil {
 		return err
 	}
-	n.openPresence()
 	n.openReports()
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
@@ -151,6 +155,7 @@ func (n *belfry) open() (err error) {
 		n.directory.start()
 	}
 	n.startEvents()
+	n.startAnnouncer()
 	if n.auth != nil {
 		n.auth.Start()
 	}
@@ -163,6 +168,7 @@ func (n *belfry) open() (err error) {
 
 // abandon closes the parts that open made before it failed.
 func (n *belfry) abandon() error {
+	n.closeAnnouncer()
 	var errs []error
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -201,6 +207,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	if err := n.sessions.StopAccepting(ctx); err != nil {
 		n.log.Warn("listeners not closed in time", zap.Error(err))
 	}
+	n.closeAnnouncer()
 	var errs []error
 	// NATS may be unreachable for longer than the grace; the sessions need
 	// their part of the time.

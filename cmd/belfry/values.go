@@ -35,6 +35,7 @@ func (n *belfry) values() metrics.Values {
 	n.eventValues(&v.Cluster, st.Limits)
 	v.Routes = n.routeValues(&bus.Routes)
 	v.HTTP = httpValues(n.api.Stats())
+	v.JoinLeave = n.joinLeaveValues(st.Limits)
 	v.Reports = n.reportValues(st.Limits)
 	v.Gateway = n.gatewayValues(st.Limits)
 	return v

@@ -113,6 +113,7 @@ var samples = map[string]sample{
 	"gomaxprocs":                          {value: "7"},
 	"cluster.events":                      {value: "online"},
 	"session.presence":                    {value: "room.*"},
+	"session.join_leave":                  {value: "room.*"},
 	"tls.cert":                            {"other", clientCert},
 	"tls.key":                             {"other", clientCert},
 	"tls.certificates":                    {"a:b", clientCert},
@@ -222,9 +223,9 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 }
 
 // parts are the options of the bus, the sessions, the API, authentication, the
-// gateway, the webhooks, the TLS listeners, the certificates, the cluster, events and
-// reports.
-type parts [11]string
+// gateway, the webhooks, the TLS listeners, the certificates, the cluster, events,
+// reports and announcements.
+type parts [12]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
@@ -233,7 +234,7 @@ var reaches = map[string]string{
 	"auth.webhook.url":           " sessions auth hooks",
 	"upgrade.retry_after":        " sessions auth hooks bridge",
 	"upgrade.timeout":            " sessions hooks",
-	"api.max_payload":            " bus api",
+	"api.max_payload":            " bus api announcer",
 	"gateway.routes":             " sessions gateway",
 	"session.max_per_user":       " sessions cluster",
 	"session.max_per_user_class": " sessions cluster",
@@ -243,7 +244,7 @@ var reaches = map[string]string{
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " events", " report"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " events", " report", " announcer"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -258,7 +259,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.events, o.report} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.events, o.report, o.announcer} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()

@@ -135,6 +135,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		TopicPresence:  topicPresence{n},
 		Presence:       c.Session.Presence,
 		MaxAsking:      c.Session.MaxPresence,
+		JoinLeave:      c.Session.JoinLeave,
 		MaxAcks:        c.Session.MaxAcks,
 		KeepAgent:      c.Session.KeepAgent,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
@@ -167,6 +168,9 @@ func (n *belfry) addCalls(o *session.Options) {
 	if n.directory != nil {
 		o.Changed = n.directory.changed
 		o.Places = places{n.directory}
+	}
+	if n.announcer != nil {
+		o.TopicWatcher = n.announcer
 	}
 	if n.events != nil {
 		o.Observer = n.events.Observer()

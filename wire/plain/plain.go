@@ -20,8 +20,12 @@ const Name = "belfry.plain"
 // Name returns "plain".
 func (Encoding) Name() string { return "plain" }
 
-// Message writes the payload of m unchanged.
+// Message writes the payload of m unchanged, and nothing if m has a Membership: the
+// client could not tell it from a pushed message.
 func (Encoding) Message(w *wire.Writer, m *message.Message) {
+	if m.Membership != message.NoMembership {
+		return
+	}
 	w.Frame(wire.Payload{Kind: m.Kind, Data: m.Payload, ID: m.ID, Event: m.Topic()})
 }
 

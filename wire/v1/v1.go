@@ -39,8 +39,13 @@ func (Encoding) Name() string { return Name }
 
 // Message writes a "msg". A text payload becomes a JSON string. A binary payload
 // becomes base64, marked with "binary":true. A byte of text that is not UTF-8
-// becomes U+FFFD, because JSON has to be UTF-8.
+// becomes U+FFFD, because JSON has to be UTF-8. A message with a Membership becomes a
+// "join", "leave" or "count".
 func (Encoding) Message(w *wire.Writer, m *message.Message) {
+	if m.Membership != message.NoMembership {
+		appendMembership(w, m)
+		return
+	}
 	dst := slices.Grow(w.Buffer(), messageSize(m))
 	dst = append(dst, `{"type":"msg"`...)
 	if m.ID != "" {
@@ -57,6 +62,20 @@ func (Encoding) Message(w *wire.Writer, m *message.Message) {
 	// Payload.Event stays empty, because the object has the topic: in an event
 	// stream one handler gets all objects.
 	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: append(dst, '}'), ID: m.ID})
+}
+
+// appendMembership writes a "join", "leave" or "count": the fields of the payload, which
+// is a JSON object, behind type and topic. It has no id, because an event stream does
+// not go on behind it.
+func appendMembership(w *wire.Writer, m *message.Message) {
+	dst := slices.Grow(w.Buffer(), 64+len(m.Topic())+len(m.Payload))
+	dst = append(dst, `{"type":"`...)
+	dst = append(dst, m.Membership.String()...)
+	dst = append(dst, '"')
+	dst = appendTopics(dst, m.Target.Names)
+	dst = append(dst, ',')
+	dst = append(dst, m.Payload[1:]...)
+	w.FrameBuffer(wire.Payload{Kind: message.Text, Data: dst})
 }
 
 // Hello writes a "hello".
