@@ -14,6 +14,7 @@ import (
 	"belfry/cluster"
 	"belfry/config"
 	"belfry/gateway"
+	"belfry/idempotency"
 	"belfry/push"
 	"belfry/report"
 	"belfry/session"
@@ -38,6 +39,7 @@ type options struct {
 	gateway  gateway.Options
 	cluster  cluster.Options
 	report   report.Options
+	keys     idempotency.Options
 	hooks    hookOptions
 }
 
@@ -69,6 +71,10 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	}
 	defer n.bus.Close()
 	o.auth, o.cluster, o.report = authOptions(&cfg, n.log), clusterOptions(&cfg), reportOptions(&cfg)
+	o.keys = keyOptions(&cfg)
+	if _, err = idempotency.New(o.keys); err != nil {
+		return o, err
+	}
 	if o.gateway, err = n.gatewayOptions(); err != nil {
 		return o, err
 	}

@@ -16,6 +16,7 @@ import (
 	"belfry/certs"
 	"belfry/config"
 	"belfry/gateway"
+	"belfry/idempotency"
 	"belfry/offheap"
 	"belfry/presence"
 	"belfry/push"
@@ -43,6 +44,7 @@ type belfry struct {
 	gateway     *gateway.Gateway // nil: there are no routes
 	presence    *presence.Reader
 	reports     *report.Reporter
+	keys        *idempotency.Keys
 	api         *push.Server
 	directory   *directory // nil: no other node can exist
 	revocations *auth.Revocations

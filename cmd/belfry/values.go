@@ -34,6 +34,7 @@ func (n *belfry) values() metrics.Values {
 	v.Cluster = n.clusterValues(st.Limits)
 	v.HTTP = httpValues(n.api.Stats())
 	v.Reports = n.reportValues(st.Limits)
+	v.Idempotency = n.keyValues(st.Limits)
 	v.Gateway = n.gatewayValues(st.Limits)
 	return v
 }

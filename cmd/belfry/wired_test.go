@@ -219,7 +219,7 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 
 // parts are the options of the bus, the sessions, the API, authentication, the
 // gateway, the webhooks, the TLS listeners and the certificates.
-type parts [9]string
+type parts [11]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
@@ -234,7 +234,7 @@ var reaches = map[string]string{
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " report"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " report", " keys"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -249,7 +249,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.report} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.report, o.keys} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()

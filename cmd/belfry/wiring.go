@@ -269,6 +269,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	return push.Options{
 		Publisher:     n.bus,
 		Reports:       n.reports,
+		Idempotency:   n.keys,
 		Sessions:      sessionControl{n},
 		Presence:      n.presence,
 		TLS:           secure,
