@@ -132,6 +132,10 @@ func (s *sender) publish(batch []part) (done, sent, doubtful int) {
 	now := s.bus.opt.clock.now()
 	for i := range batch {
 		p := &batch[i]
+		if p.subject != subjectReport && p.message.Expired() {
+			s.bus.count.lostExpired.Add(1)
+			continue // its number is still free
+		}
 		stream := s.numbers.stream(p.subject)
 		m := s.encodeNext(p, stamp{node: s.bus.id, epoch: stream.epoch, number: stream.last + 1})
 		if m == nil {

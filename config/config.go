@@ -147,6 +147,7 @@ type Fanout struct {
 	Chunk        time.Duration `yaml:"chunk" default:"300us" range:"50us..10ms" doc:"How long a shard writes to connections before it serves other work."`
 	IOURing      string        `yaml:"io_uring" default:"auto" enum:"auto|off" doc:"Write to many sockets with one system call (Linux 6.1 or newer): auto uses it where the kernel allows it; off does not."`
 	Mailbox      int           `yaml:"mailbox" default:"4096" range:"64..1048576" doc:"Messages that may wait for one shard; a push that finds the queue full gets 503."`
+	MaxSpreads   int           `yaml:"max_spreads" default:"16" range:"1..1024" doc:"Messages with ?spread= that this node may be sending at once; further ones get 503. One of another node is lost and counted."`
 	MailboxBytes Size          `yaml:"mailbox_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of messages that may wait for the shards of this node; a push that finds no room gets 503."`
 }
 

@@ -118,8 +118,11 @@ type Traffic struct {
 	Pushes          map[string]uint64 `metric:"belfry_pushes_total" type:"counter" label:"scope" help:"Messages handed to this node's shards, from its own API and from the bus."`
 	Deliveries      uint64            `metric:"belfry_deliveries_total" type:"counter" help:"Frames handed to sockets or, for slow clients, to their backlogs."`
 	DeliveredBytes  uint64            `metric:"belfry_delivered_bytes_total" type:"counter" help:"Bytes written to client sockets, framing included."`
-	Undelivered     map[string]uint64 `metric:"belfry_deliveries_dropped_total" type:"counter" label:"policy" help:"Frames dropped for slow clients, by the policy that dropped them (backlog.policy)."`
+	Undelivered     map[string]uint64 `metric:"belfry_deliveries_dropped_total" type:"counter" label:"policy" help:"Frames dropped for slow clients, by the policy that dropped them (backlog.policy). ttl: the message died while it waited."`
 	FanoutRuns      uint64            `metric:"belfry_fanout_passes_total" type:"counter" help:"Fan-out runs: walks of a shard over its connections, or over the subscribers of topics."`
+	Spreading       uint64            `metric:"belfry_spreads" type:"gauge" help:"Messages with a spread that are being sent; bounded by fanout.max_spreads."`
+	SpreadLost      uint64            `metric:"belfry_spread_lost_sessions_total" type:"counter" help:"Sessions, about, that messages with a spread had not come to when the node stopped by force. A node that is told to stop sends what is left at once."`
+	Expired         uint64            `metric:"belfry_messages_expired_total" type:"counter" help:"Messages whose ttl was over before a shard came to them, counted once for each shard."`
 	Coalesced       uint64            `metric:"belfry_fanout_coalesced_total" type:"counter" help:"Messages sent in the same fan-out run as another message."`
 	Backlogged      uint64            `metric:"belfry_backlog_connections" type:"gauge" help:"Connections with frames waiting because the client reads too slowly."`
 	BacklogBytes    uint64            `metric:"belfry_backlog_bytes" type:"gauge" help:"Bytes waiting for slow clients; bounded by backlog.node_bytes."`

@@ -148,6 +148,7 @@ func (s *Server) publishItem(line []byte) (m *message.Message, pending *report.P
 		return nil, nil, p
 	}
 	it.m.Received = time.Now()
+	it.params.apply(&it.m)
 	if pending, p = s.publish(s.stop, nil, &it.m, it.data, it.params.report); p != nil {
 		return nil, nil, p
 	}

@@ -297,7 +297,7 @@ func (c *contract) pushes(open, keyed, slow, busy *httptest.Server) {
 			c.t.Fatal(err)
 		}
 		c.send(open, "POST", template, path+"?key=k&exclude="+testSID, "")
-		c.send(open, "POST", template, path+"?ttl=5", "x")
+		c.send(open, "POST", template, path+"?tll=5", "x")
 		c.send(open, "POST", template, path, "\xff")
 		c.send(open, "POST", template, path, "x", "Idempotency-Key: "+path)
 		c.send(open, "POST", template, path, "x", "Idempotency-Key: "+path) // replayed

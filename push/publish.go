@@ -41,6 +41,7 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 		}
 		var params parameters
 		p := params.parse(r.URL.RawQuery, &o.Message)
+		params.apply(&o.Message)
 		if p == nil {
 			o.Kind, p = checkBody(r)
 		}

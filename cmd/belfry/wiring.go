@@ -133,6 +133,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
 		MaxAcks:        c.Session.MaxAcks,
+		MaxSpreads:     c.Fanout.MaxSpreads,
 		KeepAgent:      c.Session.KeepAgent,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
