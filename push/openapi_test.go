@@ -296,7 +296,7 @@ func (c *contract) pushes(open, keyed, slow, busy *httptest.Server) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		c.send(open, "POST", template, path+"?key=k&exclude="+testSID, "")
+		c.send(open, "POST", template, path+"?key=k&ttl=5s&exclude="+testSID, "")
 		c.send(open, "POST", template, path+"?tll=5", "x")
 		c.send(open, "POST", template, path, "\xff")
 		c.send(open, "POST", template, path, "x", "Idempotency-Key: "+path)

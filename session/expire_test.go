@@ -67,8 +67,9 @@ func TestSlowReaderMissesWhatDied(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for r.Stats().Slow == 0 {
+	for r.loop.Stats().Backlogged == 0 {
 		push(0)
+		eventually(t, "sent", func() bool { return r.Stats().Deliveries == uint64(sent) })
 	}
 	lives := sent
 	for range 20 {

@@ -160,7 +160,7 @@ func TestSpreadIsForWhoWasThere(t *testing.T) {
 	c := &spreadCrowd{got: map[int][]string{}}
 	c.client(r, 1, "/ws?topic=a")
 	r.spread(t, message.ToTopics("a"), "spread", time.Hour)
-	r.on(0, func(h *shard) { h.spreads.list[0].opened -= 10 })
+	r.each(func(h *shard) { h.spreads.list[0].opened -= 10 })
 	r.spreadTo(time.Hour)
 	r.deliver(message.ToAll(), "end")
 	eventually(t, "end", func() bool { return c.count(t, "end") == 1 })
@@ -181,7 +181,7 @@ func TestSpreadEnds(t *testing.T) {
 		c.client(r, i, "/ws")
 	}
 	r.spread(t, message.ToAll(), "one", time.Hour)
-	two := &message.Message{Target: message.ToAll(), Payload: []byte("two"), Spread: time.Hour, Expires: time.Now().Add(time.Hour)}
+	two := &message.Message{Target: message.ToAll(), Payload: []byte("two"), Spread: time.Hour, Expires: time.Now().Add(200 * time.Millisecond)}
 	if err := r.push(two); err != nil {
 		t.Fatal(err)
 	}
@@ -192,8 +192,14 @@ func TestSpreadEnds(t *testing.T) {
 	if st := r.Stats(); st.Spreading != 2 || st.Limits["fanout.max_spreads"] != 1 {
 		t.Errorf("%d, %v", st.Spreading, st.Limits)
 	}
-	eventually(t, "begun", func() bool { n := 0; r.on(0, func(h *shard) { n = len(h.spreads.list) }); return n == 2 })
-	r.on(0, func(h *shard) { two.Expires = time.Now().Add(-time.Second) })
+	eventually(t, "begun", func() bool {
+		n := 0
+		for i := range r.shards {
+			r.on(i, func(h *shard) { n += len(h.spreads.list) })
+		}
+		return n == 2*len(r.shards)
+	})
+	time.Sleep(time.Until(two.Expires)) // it dies
 	r.spreadTo(time.Minute)
 	if n := r.Stats().Spreading; n != 1 {
 		t.Errorf("%d after one has died", n)
@@ -201,7 +207,7 @@ func TestSpreadEnds(t *testing.T) {
 	if n := c.count(t, "one"); n > 2 {
 		t.Errorf("%d have it after a minute of an hour", n)
 	}
-	r.shutDown()
+	r.each(func(h *shard) { h.OnMail(poller.Mail{Kind: mailClose, Ptr: closeOrder{}}); h.ps.Wake() })
 	eventually(t, "all have it", func() bool { return c.count(t, "one") == 50 })
 	if n := c.count(t, "two"); n > 0 {
 		t.Errorf("%d got what was dead", n)
