@@ -78,7 +78,7 @@ func New(o Options) *Reporter {
 	r := &Reporter{opt: o, wake: make(chan struct{}, 1), pending: map[string]*Pending{}, counted: map[key]*counted{}}
 	r.stop, r.end = context.WithCancel(context.Background())
 	o.Bus.SetReporter(r)
-	o.Control.Handle(kindResult, r.told)
+	o.Control.HandleAtOnce(kindResult, r.told) // thousands may come at once
 	r.done.Go(r.run)
 	return r
 }

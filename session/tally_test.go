@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	gobwas "github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 
 	"belfry/message"
 	"belfry/poller"
@@ -191,4 +193,69 @@ func TestReportsAroundTheCut(t *testing.T) {
 	for _, wait := range waits {
 		l.r.wantOutcomes("moved", wait(), [...]int{1, 0, 0, 0, 0})
 	}
+}
+
+// Messages that are joined in one write are counted apart: the first waits, the others
+// find the backlog full.
+func TestReportsOfOneWrite(t *testing.T) {
+	r := newRig(t, Options{Poller: poller.Options{Shards: 1, Backlog: poller.Bounds{Frames: 1}}})
+	slow := r.seats(2)[1]
+	r.on(0, func(h *shard) { stuff(t, h.ps.FD(slow.slot)) })
+	release := r.block(0)
+	var waits []func() *message.Report
+	for range 3 {
+		waits = append(waits, r.begun(message.ToAll(), []byte("joined"), false))
+	}
+	release()
+	for i, wait := range waits {
+		want := [message.OutcomeCount]int{0, 1, 0, 1, 0} // seats were adopted
+		if i == 0 {
+			want = [...]int{0, 1, 1, 0, 0}
+		}
+		r.wantOutcomes(fmt.Sprint("message ", i), wait(), want)
+	}
+	if n := r.Stats().Coalesced; n != 2 {
+		t.Errorf("%d messages were joined to others", n)
+	}
+}
+
+// Sessions behind the bridge are known as such also in the shard of their user.
+func TestReportsOfMovedBridge(t *testing.T) {
+	r := newRig(t, Options{Adopts: true, Poller: poller.Options{Shards: 2}})
+	for i := range 24 {
+		c := r.adoptFrom("", strings.Replace(adoptedRequest, "?topic=news", fmt.Sprint("?uid=u", i), 1)+"\r\n")
+		if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 101 {
+			t.Fatal(resp, err)
+		}
+	}
+	if r.Stats().Poller.MovedIn == 0 {
+		t.Error("none was moved")
+	}
+	r.wantOutcomes("all", r.reported(message.ToAll(), []byte("x"), false), [...]int{0, 24, 0, 0, 0})
+}
+
+// A session whose connection breaks with the send is counted as closed, and so is one
+// that takes nothing any more.
+func TestReportsOfBrokenConnections(t *testing.T) {
+	r := newRig(t, Options{Poller: poller.Options{Shards: 1}})
+	seats := r.seats(2, "t")
+	var reports [2]*message.Report
+	r.on(0, func(h *shard) {
+		unix.Shutdown(h.ps.FD(seats[0].slot), unix.SHUT_WR) // sends fail with EPIPE
+		for n := range reports {                            // the second finds a connection that is being closed
+			reports[n] = message.NewReport(message.ReportRequest{}, nil)
+			d, err := r.Prepare(&message.Message{ID: "m", Target: message.ToTopics("t"), Payload: []byte("x"), Report: reports[n]})
+			if err != nil || !h.ps.Reserve(poller.QueueBulk) {
+				t.Error(err)
+				return
+			}
+			d.left.Store(1)
+			d.tally.report.Begin()
+			h.dispatcher.dispatch(d)
+			h.ps.Submit()
+			reports[n].Seal()
+		}
+	})
+	r.wantOutcomes("breaks", reports[0], [...]int{0, 1, 0, 0, 1})
+	r.wantOutcomes("is broken", reports[1], [...]int{0, 1, 0, 0, 1})
 }
