@@ -8,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"belfry/cluster"
 )
 
 var one, two = Print{1}, Print{2}
