@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -25,6 +26,8 @@ const (
 	headerSession = "Belfry-Session" // one value for each session of the node
 	headerNode    = "Belfry-Node"    // id of the node that sent the message
 	headerSeq     = "Belfry-Seq"     // epoch.number in the stream of node and subject
+	headerTTL     = "Belfry-Ttl"     // see ttl.go
+	headerSpread  = "Belfry-Spread"  // milliseconds over which each node sends the message to its sessions
 	headerReport  = "Belfry-Report"  // set by nodes, see report.go
 	headerOrigin  = "Belfry-Origin"  // of a copy: the relay that it was, see route.go
 	headerRelay   = "Belfry-Relay"   // of a relay that is no push
@@ -89,6 +92,12 @@ func encode(subject string, p *part, st stamp, o origin) *nats.Msg {
 	if m.Membership != message.NoMembership {
 		h[headerMembers] = []string{m.Membership.String()}
 	}
+	if !m.Expires.IsZero() {
+		h[headerTTL] = []string{formatTTL(time.Until(m.Expires))}
+	}
+	if m.Spread > 0 {
+		h[headerSpread] = []string{strconv.FormatInt(m.Spread.Milliseconds(), 10)}
+	}
 	if m.Report != nil {
 		h[headerReport] = []string{formatReport(m.Report)}
 	}
@@ -129,6 +138,12 @@ func encodedSize(m *message.Message, names []string) int {
 	}
 	if m.Membership != message.NoMembership {
 		n += len(headerMembers) + 4 + len("leave")
+	}
+	if !m.Expires.IsZero() {
+		n += len(headerTTL) + 4 + maxTTLValue
+	}
+	if m.Spread > 0 {
+		n += len(headerSpread) + 4 + maxTTLValue
 	}
 	if m.Op != 0 {
 		n += len(headerOp) + 4 + len("4294967295")
@@ -207,6 +222,12 @@ func (d *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
 		return nil, err
 	}
 	if out.Op, err = operation(m.Header); err != nil {
+		return nil, err
+	}
+	if out.Expires, err = expires(m.Header); err != nil {
+		return nil, err
+	}
+	if out.Spread, err = spread(m.Header); err != nil {
 		return nil, err
 	}
 	if out.Report, err = reportOf(m.Header, numbered); err != nil {

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"pgregory.net/rapid"
@@ -79,6 +80,9 @@ func TestEnvelopeRoundTrip(t *testing.T) {
 			m.Target.Exclude = sid(1, 2)
 			m.Target.ExcludeTopics = []string{"a.b", "c:/@"}
 			m.Op = rapid.Uint32().Draw(t, "op")
+			if m.Target.Scope <= message.ScopeTopics {
+				m.Spread = time.Duration(rapid.IntRange(100, 3600_000).Draw(t, "spread")) * time.Millisecond
+			}
 		}
 		reached := make(map[string]bool)
 		for _, got := range travel(t, m, self) {

@@ -44,7 +44,7 @@ func checkHeaders(h nats.Header, fromNode bool) error {
 			return bad(trimmed, "blanks before or after the name")
 		}
 		switch name {
-		case headerID, headerKind, headerExclude, headerExcept, headerOp, headerKey, headerTopic, headerUser, headerSession, headerNode, headerSeq, headerReport, headerMembers:
+		case headerID, headerKind, headerExclude, headerExcept, headerOp, headerKey, headerTopic, headerUser, headerSession, headerNode, headerSeq, headerTTL, headerSpread, headerReport, headerMembers:
 		default:
 			if !fromNode {
 				return bad(name, "unknown header; names are case-sensitive")

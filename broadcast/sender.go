@@ -187,6 +187,10 @@ func (s *sender) publishPart(p *part) (sent bool) {
 		}
 	}()
 	switch {
+	case s.expired(p):
+		s.bus.count.lostExpired.Add(1)
+		s.free(p)
+		return true
 	case p.forward:
 		return s.routes.forward(p)
 	case p.retire.epoch != 0:
@@ -201,6 +205,12 @@ func (s *sender) publishPart(p *part) (sent bool) {
 	}
 	s.free(p)
 	return true
+}
+
+// expired reports whether a message that was not sent yet has waited longer than it may.
+// It takes no number.
+func (s *sender) expired(p *part) bool {
+	return !p.forward && !p.again && p.retire.epoch == 0 && p.special == "" && p.subject != subjectReport && p.message.Expired()
 }
 
 // confirmed waits until the NATS server has confirmed everything that was

@@ -23,6 +23,7 @@ type Stats struct {
 	LostReceive     uint64 // messages that nats.go dropped because the receive channel was full
 	LostOverload    uint64 // received messages lost because the local mailboxes stayed full
 	LostFault       uint64 // messages lost by a fault of belfry
+	LostExpired     uint64 // messages that died in the outbox, or were dead on arrival
 	Gaps            uint64 // numbered messages of other nodes that did not arrive, each counted once
 	Reconnects      uint64 // reconnects to NATS
 	Denied          uint64 // subscriptions or messages that NATS permissions refused
@@ -64,6 +65,7 @@ type counters struct {
 	controlDropped, controlUnknown              atomic.Uint64
 	controlTimeouts, controlLost                atomic.Uint64 // lost: dropped by nats.go
 	routes                                      routeCounters
+	lostExpired                                 atomic.Uint64
 }
 
 func (c *counters) fill(s *Stats) {
@@ -91,6 +93,7 @@ func (c *counters) fill(s *Stats) {
 	s.Lingering += int(c.lingering.Load())
 	s.Faults += c.faults.Load()
 	s.LostFault += c.lostFault.Load()
+	s.LostExpired += c.lostExpired.Load()
 	s.LeftEarly += c.leftEarly.Load()
 	s.ControlSent += c.controlSent.Load()
 	s.ControlReceived += c.controlReceived.Load()

@@ -154,6 +154,7 @@ type Fanout struct {
 	Chunk        time.Duration `yaml:"chunk" default:"300us" range:"50us..10ms" doc:"How long a shard writes to connections before it serves other work."`
 	IOURing      string        `yaml:"io_uring" default:"auto" enum:"auto|off" doc:"Write to many sockets with one system call (Linux 6.1 or newer): auto uses it where the kernel allows it; off does not."`
 	Mailbox      int           `yaml:"mailbox" default:"4096" range:"64..1048576" doc:"Messages that may wait for one shard; a push that finds the queue full gets 503."`
+	MaxSpreads   int           `yaml:"max_spreads" default:"16" range:"1..1024" doc:"Messages with ?spread= that this node may be sending at once; further ones get 503. One of another node is lost and counted."`
 	MailboxBytes Size          `yaml:"mailbox_bytes" range:"1MiB..1TiB" zero:"a share of memory" doc:"Bytes of messages that may wait for the shards of this node; a push that finds no room gets 503."`
 }
 
@@ -180,7 +181,15 @@ type API struct {
 	NodesWait        time.Duration `yaml:"nodes_wait" default:"2s" range:"1ms..10s" doc:"How long a request that ends, changes or reads sessions waits for the answers of other nodes; then its own answer names those that did not answer (of a change with 202). At most half of api.write_timeout."`
 	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" default:"1m" range:"1s..1h" doc:"Time for each line of a batch to arrive completely; then the last answer is 408."`
 
-	TLS APITLS `yaml:"tls" doc:"HTTPS for the API."`
+	Idempotency Idempotency `yaml:"idempotency" doc:"Idempotency-Keys, with which a push that is sent again is delivered once."`
+	TLS         APITLS      `yaml:"tls" doc:"HTTPS for the API."`
+}
+
+// Idempotency is the section api.idempotency.
+type Idempotency struct {
+	Window   time.Duration `yaml:"window" default:"10m" range:"1m..24h" doc:"How long an Idempotency-Key is remembered, in memory only. The same on all nodes. For as long after a node came or went all nodes are asked about each key."`
+	MaxKeys  int           `yaml:"max_keys" default:"131072" range:"1..16777216" doc:"Idempotency-Keys that this node remembers: those of its own requests and those that it keeps for other nodes. Beyond it the oldest are forgotten earlier; if all are of requests in progress, further requests with a key get 503."`
+	MaxBytes Size          `yaml:"max_bytes" default:"64MiB" range:"64KiB..64GiB" doc:"Bytes of these keys and of the answers to their requests; beyond it the same happens. A key takes about 330 bytes with the answer of a push that does not wait."`
 }
 
 // NATS is the section nats.

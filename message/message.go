@@ -145,6 +145,18 @@ type Message struct {
 	// the latency is not measured.
 	Received time.Time
 
+	// Expires is the time at which the message dies: sessions that it has not been
+	// written to do not get it any more. The zero time: it lives until the limits
+	// for slow clients drop it. Other nodes are told how much time is left, because
+	// the clocks of nodes differ.
+	Expires time.Time
+
+	// Spread is the time over which each node sends the message to its sessions, one
+	// after the other; 0: at once. Only for ScopeAll and ScopeTopics. Sessions that
+	// open after the message has come do not get it. It is outside the order of
+	// messages.
+	Spread time.Duration
+
 	// Report counts what becomes of the message on this node; nil: nobody wants
 	// to know. Other nodes are asked for reports of their own.
 	Report *Report
@@ -155,6 +167,9 @@ type Message struct {
 // *TooLargeError if the payload has more than maxPayload bytes.
 func (m *Message) Check(maxPayload int) error {
 	if err := m.Target.Check(); err != nil {
+		return err
+	}
+	if err := CheckSpread(m.Spread, m.Target.Scope); err != nil {
 		return err
 	}
 	if m.Key != "" {
@@ -184,6 +199,30 @@ func (m *Message) Check(maxPayload int) error {
 	}
 	return nil
 }
+
+// Expired says whether the message has died.
+func (m *Message) Expired() bool { return !m.Expires.IsZero() && !time.Now().Before(m.Expires) }
+
+// Range of Message.Spread.
+const (
+	MinSpread = 100 * time.Millisecond
+	MaxSpread = time.Hour
+)
+
+// CheckSpread returns a *FieldError if a message to a scope cannot be spread over d.
+func CheckSpread(d time.Duration, scope Scope) error {
+	switch {
+	case d == 0:
+	case d < MinSpread || d > MaxSpread:
+		return &FieldError{"spread", fmt.Sprintf("not a duration in the range; allowed are %v to %v, such as 30s", MinSpread, MaxSpread)}
+	case scope > ScopeTopics:
+		return &FieldError{"spread", "only messages to all or to topics can be spread; leave it out, or push to a topic"}
+	}
+	return nil
+}
+
+// MaxTTL is the longest time for which a message may live.
+const MaxTTL = 24 * time.Hour
 
 // Topic returns the topic that m is for. It returns "" if m is for no topic, or
 // for several: then it is not known which of them a session subscribed to.

@@ -10,22 +10,23 @@ package metrics
 // Counters never fall while the process lives. A map holds one series for
 // each of its keys; its keys come from small fixed sets, never from clients.
 type Values struct {
-	Build     Build     `group:"Build"`
-	Sessions  Sessions  `group:"Connections and sessions"`
-	Auth      Auth      `group:"Tokens"`
-	Webhooks  Webhooks  `group:"Webhooks that decide"`
-	TLS       TLS       `group:"TLS"`
-	Traffic   Traffic   `group:"From clients and to clients"`
-	Deflate   Deflate   `group:"Compression"`
-	Shards    Shards    `group:"Shards and memory"`
-	Bus       Bus       `group:"The bus"`
-	Cluster   Cluster   `group:"The cluster"`
-	Routes    Routes    `group:"Pushes to users between nodes"`
-	HTTP      HTTP      `group:"The HTTP API"`
-	JoinLeave JoinLeave `group:"Who joins and leaves topics"`
-	Reports   Reports   `group:"Pushes that wait for their reports"`
-	Gateway   Gateway   `group:"The gateway"`
-	Log       Log       `group:"The log"`
+	Build       Build       `group:"Build"`
+	Sessions    Sessions    `group:"Connections and sessions"`
+	Auth        Auth        `group:"Tokens"`
+	Webhooks    Webhooks    `group:"Webhooks that decide"`
+	TLS         TLS         `group:"TLS"`
+	Traffic     Traffic     `group:"From clients and to clients"`
+	Deflate     Deflate     `group:"Compression"`
+	Shards      Shards      `group:"Shards and memory"`
+	Bus         Bus         `group:"The bus"`
+	Cluster     Cluster     `group:"The cluster"`
+	Routes      Routes      `group:"Pushes to users between nodes"`
+	HTTP        HTTP        `group:"The HTTP API"`
+	JoinLeave   JoinLeave   `group:"Who joins and leaves topics"`
+	Reports     Reports     `group:"Pushes that wait for their reports"`
+	Idempotency Idempotency `group:"Idempotency-Keys"`
+	Gateway     Gateway     `group:"The gateway"`
+	Log         Log         `group:"The log"`
 }
 
 // Histogram is a distribution of observations, cumulative as Prometheus has it.
@@ -119,8 +120,11 @@ type Traffic struct {
 	Pushes          map[string]uint64 `metric:"belfry_pushes_total" type:"counter" label:"scope" help:"Messages handed to this node's shards, from its own API and from the bus."`
 	Deliveries      uint64            `metric:"belfry_deliveries_total" type:"counter" help:"Frames handed to sockets or, for slow clients, to their backlogs."`
 	DeliveredBytes  uint64            `metric:"belfry_delivered_bytes_total" type:"counter" help:"Bytes written to client sockets, framing included."`
-	Undelivered     map[string]uint64 `metric:"belfry_deliveries_dropped_total" type:"counter" label:"policy" help:"Frames dropped for slow clients, by the policy that dropped them (backlog.policy)."`
+	Undelivered     map[string]uint64 `metric:"belfry_deliveries_dropped_total" type:"counter" label:"policy" help:"Frames dropped for slow clients, by the policy that dropped them (backlog.policy). ttl: the message died while it waited."`
 	FanoutRuns      uint64            `metric:"belfry_fanout_passes_total" type:"counter" help:"Fan-out runs: walks of a shard over its connections, or over the subscribers of topics."`
+	Spreading       uint64            `metric:"belfry_spreads" type:"gauge" help:"Messages with a spread that are being sent; bounded by fanout.max_spreads."`
+	SpreadLost      uint64            `metric:"belfry_spread_lost_sessions_total" type:"counter" help:"Sessions, about, that messages with a spread had not come to when the node stopped by force. A node that is told to stop sends what is left at once."`
+	Expired         uint64            `metric:"belfry_messages_expired_total" type:"counter" help:"Messages whose ttl was over before a shard came to them, counted once for each shard."`
 	Coalesced       uint64            `metric:"belfry_fanout_coalesced_total" type:"counter" help:"Messages sent in the same fan-out run as another message."`
 	Backlogged      uint64            `metric:"belfry_backlog_connections" type:"gauge" help:"Connections with frames waiting because the client reads too slowly."`
 	BacklogBytes    uint64            `metric:"belfry_backlog_bytes" type:"gauge" help:"Bytes waiting for slow clients; bounded by backlog.node_bytes."`
@@ -256,6 +260,14 @@ type JoinLeave struct {
 type Reports struct {
 	Waiting uint64            `metric:"belfry_push_waits" type:"gauge" help:"Pushes with ?wait= whose reports are awaited; bounded by api.max_waits."`
 	Ended   map[string]uint64 `metric:"belfry_push_waits_total" type:"counter" label:"result" help:"Pushes with ?wait= that were answered. complete: every node had reported; incomplete: a node was silent, or there may be nodes that this one does not know of."`
+}
+
+// Idempotency counts pushes with an Idempotency-Key, lines of batches included.
+type Idempotency struct {
+	Keys   uint64            `metric:"belfry_idempotency_keys" type:"gauge" help:"Idempotency-Keys that this node remembers, for itself and for other nodes; bounded by api.idempotency.max_keys."`
+	Bytes  uint64            `metric:"belfry_idempotency_bytes" type:"gauge" help:"Bytes of these keys and of the answers to their requests, about; bounded by api.idempotency.max_bytes."`
+	Claims map[string]uint64 `metric:"belfry_idempotency_requests_total" type:"counter" label:"result" help:"Pushes with an Idempotency-Key. new: delivered, or refused for another reason; replayed: answered with the first answer; in_progress: refused because the first one had no answer yet (409); reused: refused because the key was used with another request (422); unavailable: refused because nodes that may know the key did not answer, or there was no room for it (503)."`
+	Asked  uint64            `metric:"belfry_idempotency_asked_total" type:"counter" help:"Keys about which all nodes were asked, because a node came or went within api.idempotency.window."`
 }
 
 // Log counts lines that could not be written.

@@ -8,6 +8,7 @@ type backlog struct {
 	sent     int    // bytes of the first frame that the kernel took
 	bytes    int    // of all frames, without sent
 	controls int    // control frames among them
+	expiring int    // frames among them that have a time to expire
 	since    uint32 // tick at which the first frame was queued
 	partial  bool   // the first frame is the rest of bytes that the connection had in another shard
 
@@ -38,6 +39,7 @@ func (q *backlog) push(f *Frame) {
 	q.grow()
 	q.frames[q.at(q.n)] = f
 	q.n++
+	q.counted(f, 1)
 	q.bytes += len(f.b)
 }
 
@@ -50,6 +52,13 @@ func (q *backlog) grow() {
 		bigger[i] = q.frames[q.at(i)]
 	}
 	q.frames, q.head = bigger, 0
+}
+
+// counted counts a frame that came (1) or goes (-1).
+func (q *backlog) counted(f *Frame, n int) {
+	if f.expires != nil {
+		q.expiring += n
+	}
 }
 
 // insertControl puts f ahead of the waiting data, but behind a frame that is partly
@@ -105,6 +114,7 @@ func (q *backlog) pop() {
 	if q.frames[q.head].class == Control {
 		q.controls--
 	}
+	q.counted(q.frames[q.head], -1)
 	q.frames[q.head] = nil
 	q.head = q.at(1)
 	q.n--
@@ -143,6 +153,7 @@ func (q *backlog) removeFirst(match func(*Frame) bool) *Frame {
 		if f.class == Control {
 			q.controls--
 		}
+		q.counted(f, -1)
 		for ; i > 0; i-- {
 			q.frames[q.at(i)] = q.frames[q.at(i-1)]
 		}

@@ -75,6 +75,9 @@ func (s *Shard) Lookup(id ID) (slot uint32, ok bool) { return s.lookup(id) }
 // there is none.
 func (s *Shard) Next(from uint32) (slot uint32, ok bool) { return s.slab.Next(from) }
 
+// Len returns the number of connections.
+func (s *Shard) Len() int { return s.slab.Len() }
+
 // LastRead returns the tick in which bytes were last received.
 func (s *Shard) LastRead(slot uint32) uint32 { return s.at(slot).lastRead }
 

@@ -129,6 +129,10 @@ func (x *sender) adopt(slot uint32, c *conn, a *arrival) {
 // unsent returns a copy of the bytes that wait for a connection, nil if none wait.
 func (x *sender) unsent(c *conn) []byte {
 	if q := x.backlogs.of(c); q != nil {
+		x.expire(q)
+		if q.n == 0 {
+			return nil
+		}
 		return q.join(nil, q.bytes)
 	}
 	return nil

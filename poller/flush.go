@@ -13,6 +13,9 @@ const joinSize = 32 << 10
 // frames are joined into one send.
 func (x *sender) flush(slot uint32, c *conn) {
 	q := x.backlogs.of(c)
+	if q != nil {
+		x.expire(q)
+	}
 	for before := x.written; q != nil && q.n > 0; {
 		if x.written-before > maxFlush {
 			return // EPOLLOUT comes again, after other connections

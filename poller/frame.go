@@ -1,6 +1,9 @@
 package poller
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Frame is a sequence of bytes that is sent completely or not at all. The
 // connections that get it share it, so its bytes must not be changed.
@@ -11,7 +14,15 @@ type Frame struct {
 	class Class        // Data if shared
 	refs  atomic.Int32 // backlogs that hold it; the node counts its bytes while there are any
 
-	watcher Watcher // nil: nobody watches what becomes of it
+	watcher Watcher    // nil: nobody watches what becomes of it
+	expires *time.Time // when a backlog drops it; nil: never
+}
+
+// Expiring makes a backlog drop f at a time, unless a part of it was sent. f keeps the
+// pointer. It returns f.
+func (f *Frame) Expiring(at *time.Time) *Frame {
+	f.expires = at
+	return f
 }
 
 // NewFrame makes a shared frame of b. It keeps b. With the policy LatestOnly a

@@ -41,6 +41,7 @@ func (x *sender) makeRoom(c *conn, q *backlog, f *Frame) (r SendResult, fits boo
 		bounds = &x.opt.LargeBacklog
 	}
 	r = sendQueued
+	x.expire(q)
 	if x.opt.Policy == LatestOnly && f.key != 0 {
 		if old := q.removeKey(f.key); old != nil {
 			x.backlogs.release(old)

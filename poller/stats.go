@@ -22,6 +22,7 @@ type Counters struct {
 	NodeOverflows   atomic.Uint64 // sends refused, and connections evicted, at the limit of the node
 	DroppedOldest   atomic.Uint64 // frames dropped by DropOldest, or by LatestOnly at the limit
 	DroppedLatest   atomic.Uint64 // frames replaced under LatestOnly
+	DroppedExpired  atomic.Uint64 // frames whose time was over (Frame.Expiring)
 	Stalls          atomic.Uint64 // times the shard did not run for stallTicks or more
 	StalledTicks    atomic.Uint64 // ticks that the clock did not count after stalls
 	BehindTicks     atomic.Uint64 // ticks that it did not count because the shard was behind
@@ -39,7 +40,7 @@ type Stats struct {
 	Accepted, AcceptRefused, MovedIn, MovedOut, Adopted, Detached, Closed     uint64
 	ReadBytes, WrittenBytes                                                   uint64
 	ShortWrites, Overflows, NodeOverflows                                     uint64
-	DroppedOldest, DroppedLatest                                              uint64
+	DroppedOldest, DroppedLatest, DroppedExpired                              uint64
 	Stalls, StalledTicks, BehindTicks, Panics, MovesDeferred, ControlsDropped uint64
 	Reclaimed                                                                 uint64
 
@@ -82,7 +83,7 @@ func (l *Loop) Stats() Stats {
 			{&st.MovedIn, &c.MovedIn}, {&st.MovedOut, &c.MovedOut}, {&st.Adopted, &c.Adopted}, {&st.Detached, &c.Detached},
 			{&st.Closed, &c.Closed}, {&st.ReadBytes, &c.ReadBytes}, {&st.WrittenBytes, &c.WrittenBytes},
 			{&st.ShortWrites, &c.ShortWrites}, {&st.Overflows, &c.Overflows}, {&st.NodeOverflows, &c.NodeOverflows},
-			{&st.DroppedOldest, &c.DroppedOldest}, {&st.DroppedLatest, &c.DroppedLatest},
+			{&st.DroppedOldest, &c.DroppedOldest}, {&st.DroppedLatest, &c.DroppedLatest}, {&st.DroppedExpired, &c.DroppedExpired},
 			{&st.Stalls, &c.Stalls}, {&st.StalledTicks, &c.StalledTicks}, {&st.BehindTicks, &c.BehindTicks}, {&st.Panics, &c.Panics},
 			{&st.MovesDeferred, &c.MovesDeferred}, {&st.ControlsDropped, &c.ControlsDropped}, {&st.Reclaimed, &c.Reclaimed},
 		} {

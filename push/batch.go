@@ -29,6 +29,10 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request, c call) int {
 	if p == nil {
 		_, p = checkBody(r)
 	}
+	var key string
+	if p == nil {
+		key, p = idempotencyKey(r.Header)
+	}
 	if p != nil {
 		return s.refuse(w, p)
 	}
@@ -50,7 +54,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request, c call) int {
 	}
 	out := newAnswers(w, rc, s.opt.WriteTimeout)
 	defer out.close() // in case of a panic
-	whole := s.runBatch(r, rc, out, c.key)
+	whole := s.runBatch(r, rc, out, c.key, key)
 	err := out.close()
 	_ = rc.SetWriteDeadline(time.Now().Add(s.opt.WriteTimeout)) // for the end of the answer
 	if err != nil || !whole {
@@ -68,9 +72,9 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request, c call) int {
 // connection; otherwise the connection is closed.
 const maxBatchRest = 16 << 20
 
-// runBatch publishes the lines of a batch and adds their answers. It reports
-// whether it read the batch to its end.
-func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *answers, key *keyCount) (whole bool) {
+// runBatch publishes the lines of a batch and adds their answers. once is its
+// Idempotency-Key. It reports whether it read the batch to its end.
+func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *answers, key *keyCount, once string) (whole bool) {
 	// At shutdown a deadline in the past wakes a batch that waits for its next
 	// line. beforeLine also sets a deadline; it checks for the shutdown after
 	// that, so that it cannot undo this one.
@@ -100,25 +104,28 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 			return true
 		}
 		last := false
-		var m *message.Message
-		var pending *report.Pending
-		var p *problem
+		a := lineAnswer{n: n}
 		switch {
 		case n > s.opt.MaxBatchLines && (err == nil || err == errLineTooLong):
-			p = &problem{cause: CauseTooManyLines, detail: fmt.Sprintf("allowed are at most %d lines; this line and later ones were not processed", s.opt.MaxBatchLines)}
+			a.p = &problem{cause: CauseTooManyLines, detail: fmt.Sprintf("allowed are at most %d lines; this line and later ones were not processed", s.opt.MaxBatchLines)}
 			last = true
 		case err == errLineTooLong:
-			p = &problem{cause: CauseLineTooLong, detail: fmt.Sprintf("allowed are at most %d bytes", s.opt.MaxBatchLine)}
+			a.p = &problem{cause: CauseLineTooLong, detail: fmt.Sprintf("allowed are at most %d bytes", s.opt.MaxBatchLine)}
 		case err != nil:
-			p, last = s.batchEnd(err), true
+			a.p, last = s.batchEnd(err), true
 		case len(bytes.TrimLeft(line, " \t\r\n")) == 0:
 			continue // a blank line, as many files have at their end
 		default:
-			if m, pending, p = s.publishItem(line); p == nil {
+			if once != "" {
+				s.lineOnce(&a, key, once, line)
+			} else {
+				a.m, a.pending, a.p = s.publishItem(line)
+			}
+			if a.m != nil {
 				key.pushes.Add(1)
 			}
 		}
-		if err := ordered.add(lineAnswer{n, m, pending, p}); err != nil {
+		if err := ordered.add(a); err != nil {
 			return false
 		}
 		if last {
@@ -141,6 +148,7 @@ func (s *Server) publishItem(line []byte) (m *message.Message, pending *report.P
 		return nil, nil, p
 	}
 	it.m.Received = time.Now()
+	it.params.apply(&it.m)
 	if pending, p = s.publish(s.stop, nil, &it.m, it.data, it.params.report); p != nil {
 		return nil, nil, p
 	}
@@ -162,8 +170,9 @@ func (s *Server) batchEnd(err error) *problem {
 	return &problem{cause: CauseBody, detail: "the body could not be read to its end: " + err.Error()}
 }
 
-// appendAnswer appends the answer to a line: the problem if it was refused, what became
-// of the message if that was awaited, else the message's id. It counts the line.
+// appendAnswer appends the answer to a line: the problem if it was refused, the answer of
+// an earlier batch with its Idempotency-Key, what became of the message if that was
+// awaited, else the message's id. It counts the line.
 func (s *Server) appendAnswer(b []byte, a *lineAnswer, reports []byte) []byte {
 	b = append(b, `{"line":`...)
 	b = strconv.AppendInt(b, int64(a.n), 10)
@@ -172,6 +181,10 @@ func (s *Server) appendAnswer(b []byte, a *lineAnswer, reports []byte) []byte {
 		b = append(b, `,"error":`...)
 		b = a.p.appendJSON(b)
 		return append(b, '}', '\n')
+	}
+	if a.first != nil {
+		b = append(append(b, `,"replayed":true,`...), bytes.TrimSpace(a.first)[1:]...)
+		return append(b, '\n')
 	}
 	s.count.lines.Add(1)
 	s.count.payloadBytes.Add(uint64(len(a.m.Payload)))

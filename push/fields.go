@@ -21,14 +21,9 @@ func single(h http.Header, name string) (value string, once bool) {
 
 // checkBody refuses requests whose body cannot be pushed as it is: compressed
 // bodies, multipart bodies, text in another charset than UTF-8, and bodies without
-// a length. It also refuses an Idempotency-Key, which belfry does not support. The
-// kind is Binary for application/octet-stream and otherwise Text.
+// a length. The kind is Binary for application/octet-stream and otherwise Text.
 func checkBody(r *http.Request) (message.Kind, *problem) {
 	h := r.Header
-	if len(h["Idempotency-Key"]) > 0 {
-		return 0, &problem{cause: CauseIdempotency, field: "Idempotency-Key",
-			detail: "not supported, a repeated push would not be recognized: leave the header out; after every error except a broken connection nothing was delivered"}
-	}
 	if p := checkCoding(r); p != nil {
 		return 0, p
 	}

@@ -32,8 +32,9 @@ func TestFieldsOfAPush(t *testing.T) {
 		{"Content-Length: 2\nContent-Type: application/json; charset=utf-16\n", 415, CauseMediaType, "Content-Type"},
 		{"Content-Length: 2\nContent-Type: text/plain; charset=\n", 415, CauseMediaType, "Content-Type"},
 		{"Content-Length: 2\nContent-Type: application/octet-stream; charset=iso-8859-1\n", 202, 0, ""}, // the charset does not matter for octets
-		{"Content-Length: 2\nIdempotency-Key: \"8e03978e\"\n", 400, CauseIdempotency, "Idempotency-Key"},
-		{"Content-Length: 2\nidempotency-key:\n", 400, CauseIdempotency, "Idempotency-Key"},
+		{"Content-Length: 2\nIdempotency-Key: \"8e03978e\n", 400, CauseField, "Idempotency-Key"},
+		{"Content-Length: 2\nidempotency-key:\n", 400, CauseField, "Idempotency-Key"},
+		{"Content-Length: 2\nIdempotency-Key: a\nIdempotency-Key: a\n", 400, CauseField, "Idempotency-Key"},
 	} {
 		for _, path := range []string{"/v1/all", "/v1/batch"} {
 			v := visit(t, s, "127.0.0.1")

@@ -2,10 +2,12 @@ package push
 
 import (
 	"encoding/json"
+	"net/http"
 	"sync/atomic"
 
 	"go.uber.org/zap"
 
+	"belfry/idempotency"
 	"belfry/message"
 	"belfry/report"
 )
@@ -17,9 +19,12 @@ const maxWaitingLines = 256
 // lineAnswer is what the answer to a line of a batch is made of.
 type lineAnswer struct {
 	n       int              // number of the line
-	m       *message.Message // nil if the line was refused
+	m       *message.Message // nil if the line was refused, or replayed
 	pending *report.Pending  // nil: nothing is awaited
 	p       *problem
+	first   []byte // the answer of an earlier batch with the same Idempotency-Key; nil: none
+
+	settle func(*idempotency.Answer, *problem) // is called with what was awaited; nil: no Idempotency-Key
 }
 
 // inOrder adds the answers of a batch in the order of its lines. From the first line on
@@ -64,7 +69,7 @@ func (o *inOrder) run() {
 	for a := range o.queue {
 		var reports []byte
 		if a.pending != nil {
-			reports = o.await(a.pending, gone)
+			reports = o.await(&a, gone)
 		}
 		if err := o.out.add(func(b []byte) []byte { return o.s.appendAnswer(b, &a, reports) }); err != nil {
 			o.err.Store(&err)
@@ -76,11 +81,18 @@ func (o *inOrder) run() {
 }
 
 // await returns the reports as JSON, nil after a fault, which is logged.
-func (o *inOrder) await(p *report.Pending, gone func() bool) []byte {
-	body, err := json.Marshal(p.Await(o.s.stop, gone))
+func (o *inOrder) await(a *lineAnswer, gone func() bool) []byte {
+	if a.settle != nil {
+		gone = nil // the answer is for the next batch with the key too
+		defer a.settle(nil, nil)
+	}
+	body, err := json.Marshal(a.pending.Await(o.s.stop, gone))
 	if err != nil {
 		o.s.log.Error("report cannot be encoded", zap.Error(err))
 		return nil
+	}
+	if a.settle != nil {
+		a.settle(&idempotency.Answer{Status: http.StatusOK, Body: body}, nil)
 	}
 	return body
 }

@@ -90,6 +90,18 @@ func (it *item) field(f strictjson.Field) (err error) {
 			return err
 		}
 		return message.CheckKey(it.m.Key)
+	case "ttl":
+		text, err := strictjson.String("ttl", f.Value)
+		if err != nil {
+			return err
+		}
+		return it.params.parseTTL(text)
+	case "spread":
+		text, err := strictjson.String("spread", f.Value)
+		if err != nil {
+			return err
+		}
+		return it.params.parseSpread(text)
 	case "wait":
 		text, err := strictjson.String("wait", f.Value)
 		if err != nil {
@@ -102,7 +114,7 @@ func (it *item) field(f strictjson.Field) (err error) {
 		}
 		return &message.FieldError{Field: "ack", Detail: "must be true or false"}
 	}
-	return &message.FieldError{Field: strictjson.Shorten(string(f.Name)), Detail: "unknown; allowed are to, text, json, base64, exclude, key, wait and ack"}
+	return &message.FieldError{Field: strictjson.Shorten(string(f.Name)), Detail: "unknown; allowed are to, text, json, base64, exclude, key, ttl, spread, wait and ack"}
 }
 
 // payload reads the payload from one of its three fields.

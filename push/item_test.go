@@ -66,7 +66,7 @@ func TestItemRefusals(t *testing.T) {
 		{`{"to":{"all":true},"to":{"all":true},"text":"x"}`, CauseField, "to", "more than once"},
 		{`{"to":{"all":true},"key":"a","key":"a","text":"x"}`, CauseField, "key", "more than once"},
 		{`{"to":{"all":true},"Text":"x"}`, CauseField, "Text", "unknown"},
-		{`{"to":{"all":true},"text":"x","ttl":5}`, CauseField, "ttl", "unknown"},
+		{`{"to":{"all":true},"text":"x","tll":5}`, CauseField, "tll", "unknown"},
 		{`{"to":{"all":true},"text":5}`, CauseField, "text", "must be a string"},
 		{`{"to":{"all":true},"text":"\ud800"}`, CauseField, "text", "surrogate"},
 		{`{"to":{"all":true},"base64":"/wD"}`, CauseField, "base64", "padding"},

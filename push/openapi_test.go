@@ -22,6 +22,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 
+	"belfry/idempotency"
 	"belfry/message"
 	"belfry/report"
 )
@@ -281,14 +282,29 @@ func TestHandlersMatchTheDocument(t *testing.T) {
 
 // pushes sends pushes that get every answer a push can have.
 func (c *contract) pushes(open, keyed, slow, busy *httptest.Server) {
+	keys, err := idempotency.New(idempotency.Options{MaxKeys: 1})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, oneKey, _ := start(c.t, Options{Idempotency: keys})
 	pushes := map[string]string{"/v1/all": "/v1/all", "/v1/topics/{topic}": "/v1/topics/a%2Fb", "/v1/users/{uid}": "/v1/users/J%C3%B6rg", "/v1/sessions/{sid}": "/v1/sessions/" + testSID}
 	for template, path := range pushes {
 		c.send(open, "POST", template, path, "hello")
 		c.send(open, "POST", template, path, "\xff\x00", "Content-Type: application/octet-stream")
-		c.send(open, "POST", template, path+"?key=k&exclude="+testSID, "")
-		c.send(open, "POST", template, path+"?ttl=5", "x")
+		o := onceOf(&keyCount{name: keyNone}, path, 0, []byte(path), nil, []byte{0}, []byte("x"))
+		claim, _, err := keys.Claim(c.t.Context(), o.id, o.print)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.send(open, "POST", template, path+"?key=k&ttl=5s&exclude="+testSID, "")
+		c.send(open, "POST", template, path+"?tll=5", "x")
 		c.send(open, "POST", template, path, "\xff")
-		c.send(open, "POST", template, path, "x", "Idempotency-Key: 1")
+		c.send(open, "POST", template, path, "x", "Idempotency-Key: "+path)
+		c.send(open, "POST", template, path, "x", "Idempotency-Key: "+path) // replayed
+		c.send(open, "POST", template, path, "y", "Idempotency-Key: "+path) // reused
+		c.send(oneKey, "POST", template, path, "x", "Idempotency-Key: "+path)
+		c.send(oneKey, "POST", template, path, "x", "Idempotency-Key: another")
+		claim.Release()
 		c.send(keyed, "POST", template, path, "x")
 		c.send(open, "POST", template, path, "x", "Host: evil.example")
 		c.send(open, "POST", template, path, "x", "Origin: null")

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"belfry/idempotency"
 	"belfry/message"
 )
 
@@ -40,6 +41,9 @@ type Options struct {
 	// Reports serves pushes that wait for what became of them (?wait=); nil means
 	// 400 for them.
 	Reports Reports
+	// Idempotency has the Idempotency-Keys of pushes; nil: those of this server only,
+	// with the defaults of idempotency.Options.
+	Idempotency *idempotency.Keys
 	// Presence serves the requests that read who is online and subscribed to
 	// what; nil means 404.
 	Presence Presence

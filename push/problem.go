@@ -32,7 +32,9 @@ const (
 	CauseBusy                             // more than MaxRequests or MaxConnections at once
 	CauseBodies                           // more than MaxBodies or BodyBytes arriving at once
 	CauseShutdown                         // this node is stopping
-	CauseIdempotency                      // an Idempotency-Key, which belfry does not support
+	CauseKeyProgress                      // the first request with the Idempotency-Key has no answer yet
+	CauseKeyReused                        // the Idempotency-Key was used with another request
+	CauseKeyUnavailable                   // nodes that may know the Idempotency-Key did not answer
 	CauseLength                           // a push without a length
 	CauseHTTP                             // not HTTP; net/http finds this cause and the ones below
 	CauseHead                             // a head above MaxHeaderBytes
@@ -74,7 +76,9 @@ var causeInfo = [causeCount]struct {
 	CauseBusy:            {"too-many-requests-at-once", http.StatusServiceUnavailable, "Too many requests at once"},
 	CauseBodies:          {"too-many-bodies-at-once", http.StatusServiceUnavailable, "Too many bodies are arriving"},
 	CauseShutdown:        {"shutting-down", http.StatusServiceUnavailable, "The server is shutting down"},
-	CauseIdempotency:     {"idempotency-unsupported", http.StatusBadRequest, "An Idempotency-Key is not supported"},
+	CauseKeyProgress:     {"idempotency-key-in-progress", http.StatusConflict, "A request with this Idempotency-Key is in progress"},
+	CauseKeyReused:       {"idempotency-key-reused", http.StatusUnprocessableEntity, "The Idempotency-Key was used with another request"},
+	CauseKeyUnavailable:  {"idempotency-unavailable", http.StatusServiceUnavailable, "It is not known whether the Idempotency-Key was used"},
 	CauseLength:          {"length-required", http.StatusLengthRequired, "The length of the body is missing"},
 	CauseHTTP:            {"malformed-request", http.StatusBadRequest, "Not a request of HTTP/1.1"},
 	CauseHead:            {"head-too-large", http.StatusRequestHeaderFieldsTooLarge, "The request line and headers are too long"},
@@ -111,7 +115,7 @@ type problem struct {
 	cause      Cause
 	field      string        // the invalid field, "" if there is none
 	detail     string        // what is wrong and what is allowed
-	retryAfter time.Duration // for causes with status 503; the answer has at least a second
+	retryAfter time.Duration // for causes with status 503 or 409; the answer has at least a second
 }
 
 // appendJSON appends the problem as an RFC 9457 object, with the extension
@@ -129,11 +133,17 @@ func (p *problem) appendJSON(dst []byte) []byte {
 		dst = append(dst, `,"field":`...)
 		dst = strictjson.AppendString(dst, p.field)
 	}
-	if p.cause.Status() == http.StatusServiceUnavailable {
+	if p.later() {
 		dst = append(dst, `,"retry_after":`...)
 		dst = strconv.AppendInt(dst, p.retrySeconds(), 10)
 	}
 	return append(dst, '}')
+}
+
+// later says whether the same request may succeed later.
+func (p *problem) later() bool {
+	status := p.cause.Status()
+	return status == http.StatusServiceUnavailable || status == http.StatusConflict
 }
 
 // retrySeconds returns retryAfter in seconds, rounded up, because Retry-After has
@@ -149,7 +159,7 @@ func (p *problem) write(w http.ResponseWriter) int {
 	h["X-Content-Type-Options"] = nosniff
 	h["Cache-Control"] = noStore
 	status := p.cause.Status()
-	if status == http.StatusServiceUnavailable {
+	if p.later() {
 		h.Set("Retry-After", strconv.FormatInt(p.retrySeconds(), 10))
 	}
 	buf := append(p.appendJSON(make([]byte, 0, 512)), '\n')

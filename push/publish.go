@@ -15,7 +15,6 @@ import (
 	"go.uber.org/zap"
 
 	"belfry/message"
-	"belfry/message/strictjson"
 	"belfry/report"
 )
 
@@ -42,8 +41,13 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 		}
 		var params parameters
 		p := params.parse(r.URL.RawQuery, &o.Message)
+		params.apply(&o.Message)
 		if p == nil {
 			o.Kind, p = checkBody(r)
+		}
+		var key string
+		if p == nil {
+			key, p = idempotencyKey(r.Header)
 		}
 		if p == nil {
 			if o.Payload, p = s.readBody(r, c.conn, s.opt.MaxPayload); p != nil && (p.cause == CauseSlow || p.cause == CauseBody) {
@@ -53,6 +57,9 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 		if p == nil && o.Kind == message.Text && !utf8.Valid(o.Payload) {
 			p = &problem{cause: CauseField, field: "body",
 				detail: "not valid UTF-8; allowed is UTF-8, or any bytes with Content-Type: application/octet-stream"}
+		}
+		if p == nil && key != "" {
+			return s.pushOnce(w, r, c, &o.Message, params.report, key)
 		}
 		var pending *report.Pending
 		ctx, gone := c.conn.whileThere(r)
@@ -139,9 +146,7 @@ var answerBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 192); retur
 // accepted answers 202 with the id of the message.
 func accepted(w http.ResponseWriter, id string) int {
 	buf := answerBuffers.Get().(*[]byte)
-	b := append((*buf)[:0], `{"id":`...)
-	b = strictjson.AppendString(b, id)
-	b = append(b, '}', '\n')
+	b := appendID((*buf)[:0], id)
 	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(http.StatusAccepted)
 	w.Write(b)

@@ -56,7 +56,7 @@ func New(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = zap.NewNop()
 	}
-	if err := s.opt.Limits.fill(); err != nil {
+	if err := errors.Join(s.opt.Limits.fill(), newIdempotency(&s.opt)); err != nil {
 		return nil, err
 	}
 	var err error

@@ -67,7 +67,7 @@ type Stats struct {
 
 // statuses are the statuses that the handlers answer with. Other statuses are
 // counted under the first one, 0.
-var statuses = [...]int{0, 200, 202, 304, 400, 401, 403, 404, 405, 408, 411, 413, 415, 500, 503}
+var statuses = [...]int{0, 200, 202, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413, 415, 422, 500, 503}
 
 // counters are changed by all goroutines that serve requests.
 type counters struct {

@@ -18,6 +18,17 @@ type Reports interface {
 
 // reported awaits what became of a push, and answers with it.
 func (s *Server) reported(w http.ResponseWriter, ctx context.Context, gone func() bool, p *report.Pending, wait time.Duration) int {
+	status, body, fault := s.awaited(w, ctx, gone, p, wait)
+	if fault != nil {
+		return s.refuse(w, fault)
+	}
+	w.Header()["Content-Type"] = jsonType
+	w.Write(body)
+	return status
+}
+
+// awaited awaits what became of a push, and returns the answer.
+func (s *Server) awaited(w http.ResponseWriter, ctx context.Context, gone func() bool, p *report.Pending, wait time.Duration) (status int, body []byte, fault *problem) {
 	// The server's deadline for the answer began with the request.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait + s.opt.WriteTimeout)) // not supported by recorders in tests
 	ctx, cancel := context.WithCancel(ctx)
@@ -25,9 +36,7 @@ func (s *Server) reported(w http.ResponseWriter, ctx context.Context, gone func(
 	defer context.AfterFunc(s.stop, cancel)()
 	body, err := json.Marshal(p.Await(ctx, gone))
 	if err != nil {
-		return s.refuse(w, s.internal("report cannot be encoded", err))
+		return 0, nil, s.internal("report cannot be encoded", err)
 	}
-	w.Header()["Content-Type"] = jsonType
-	w.Write(append(body, '\n'))
-	return http.StatusOK
+	return http.StatusOK, append(body, '\n'), nil
 }

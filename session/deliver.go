@@ -49,13 +49,19 @@ func (d *Delivery) Leave() {
 // arrive in their order. Any goroutine.
 func (d *Delivery) Deliver() error {
 	s := d.srv
+	if !d.takeSpread() {
+		s.shards[0].counters.limit(limitSpreads)
+		return &message.OverloadedError{What: "as many messages are being spread as may be (fanout.max_spreads)", RetryAfter: time.Second}
+	}
 	if waits := s.mailBytes.Add(d.size); waits > s.opt.MailboxBytes && waits > d.size {
 		s.mailBytes.Add(-d.size)
+		d.leaveSpread()
 		s.shards[0].counters.limit(limitMailbox)
 		return &message.OverloadedError{What: "the room for messages that wait for shards (fanout.mailbox_bytes) is full"}
 	}
 	if !d.reserve() {
 		s.mailBytes.Add(-d.size)
+		d.leaveSpread()
 		return &message.OverloadedError{What: "a shard's mailbox is full"}
 	}
 	s.pushes[d.Message.Target.Scope].Add(1)
@@ -72,6 +78,25 @@ func (d *Delivery) Deliver() error {
 		h.ps.Put(d.queue, poller.Mail{Kind: mailDelivery, Ptr: d})
 	}
 	return nil
+}
+
+// takeSpread takes one of the places of Options.MaxSpreads, if the message needs one.
+func (d *Delivery) takeSpread() bool {
+	if d.Message.Spread == 0 {
+		return true
+	}
+	if d.srv.spreading.Add(1) > int64(d.srv.opt.MaxSpreads) {
+		d.srv.spreading.Add(-1)
+		return false
+	}
+	return true
+}
+
+// leaveSpread gives back what takeSpread took.
+func (d *Delivery) leaveSpread() {
+	if d.Message.Spread > 0 {
+		d.srv.spreading.Add(-1)
+	}
 }
 
 // reserve takes a place in the mailbox of each shard, or in none.

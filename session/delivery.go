@@ -167,10 +167,14 @@ func (d *Delivery) batch(variant uint8) *poller.Frames {
 
 // newBatch makes a batch of one.
 func (d *Delivery) newBatch(frame []byte) *poller.Frames {
+	f := poller.NewFrame(frame, d.key)
 	if d.tally != nil {
-		return poller.NewFrames(poller.NewWatchedFrame(frame, d.key, d.tally))
+		f = poller.NewWatchedFrame(frame, d.key, d.tally)
 	}
-	return poller.NewFrames(poller.NewFrame(frame, d.key))
+	if !d.Message.Expires.IsZero() {
+		f.Expiring(&d.Message.Expires)
+	}
+	return poller.NewFrames(f)
 }
 
 // frame returns the frame that batch holds.
@@ -197,6 +201,7 @@ func (d *Delivery) excludes(ts *topics, slot uint32) bool {
 func (d *Delivery) done() {
 	if d.left.Add(-1) == 0 {
 		d.srv.mailBytes.Add(-d.size)
+		d.leaveSpread()
 		if d.tally != nil {
 			d.tally.end()
 		}

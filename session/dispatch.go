@@ -15,6 +15,7 @@ type dispatcher struct {
 	users     *users
 	topics    *topics
 	fanout    *fanoutRuns
+	spreads   *spreads
 	arrivals  *arrivals
 	latencies *latencies
 	acks      *acks        // counts for tallies
@@ -24,6 +25,11 @@ type dispatcher struct {
 
 // dispatch sends a message that came by mail, or queues it for the fan-out run.
 func (ds *dispatcher) dispatch(d *Delivery) {
+	if d.Message.Spread > 0 {
+		ds.ps.Release(d.queue, 1) // it would hold its place for long
+		ds.spreads.begin(d, time.Now())
+		return
+	}
 	sent, queued := 0, false
 	defer func() { // also after a panic
 		if queued {
@@ -57,6 +63,10 @@ func (ds *dispatcher) dispatch(d *Delivery) {
 // sendOrQueue stages a message for its sessions and returns for how many, or
 // queues it for the fan-out run.
 func (ds *dispatcher) sendOrQueue(d *Delivery) (sent int, isQueued bool) {
+	if d.Message.Expired() {
+		ds.counters.expired.Add(1)
+		return 0, false
+	}
 	switch d.Message.Target.Scope {
 	case message.ScopeAll:
 		ds.fanout.add(fanoutItem{d: d, queue: poller.QueueBulk})

@@ -170,6 +170,12 @@ func (p *fanoutRuns) begin() bool {
 			p.counted |= 1 << i
 		}
 		p.excluding = p.excluding || q.d.excluding()
+		if q.d.Message.Expired() {
+			p.counters.expired.Add(1)
+			p.full &^= 1 << i
+			p.excluding = true // some session may get nothing
+			continue
+		}
 		for _, t := range q.topics {
 			p.addMask(t, 1<<i)
 		}

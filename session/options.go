@@ -99,6 +99,9 @@ type Options struct {
 	// MaxAcks is how many acknowledgements of clients may be awaited
 	// (message.ReportRequest.Ack); 0: 1<<17. Further sessions are not asked.
 	MaxAcks int
+	// MaxSpreads is how many messages with a Message.Spread may be under way at once;
+	// 16. Beyond it a message is refused.
+	MaxSpreads int
 
 	// Publish publishes what clients send by command. It is called on one goroutine
 	// for each shard, and may wait for w.Time while the shards of the message are
@@ -146,6 +149,7 @@ func (o *Options) fillNumbers() error {
 		fill("MaxDeciding", &o.MaxDeciding, 1<<12, 1, 1<<20),
 		fill("MaxAsking", &o.MaxAsking, 1<<8, 1, 1<<20),
 		fill("MaxAcks", &o.MaxAcks, 1<<17, 1, 1<<24),
+		fill("MaxSpreads", &o.MaxSpreads, 16, 1, 1024),
 		fill("LastSeenUsers", &o.LastSeenUsers, 1<<17, 1, 1<<25),
 		fill("MaxPerUser", &o.MaxPerUser, 0, 0, 1<<20),
 		fill("MailboxBytes", &o.MailboxBytes, 256<<20, 1, 1<<50),

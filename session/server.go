@@ -37,6 +37,7 @@ type Server struct {
 	faults     atomic.Uint64  // panics caught outside the shards
 	mailBytes  atomic.Int64   // of messages that wait for shards or are being sent
 	acks       atomic.Int64   // acknowledgements that the shards await
+	spreading  atomic.Int64   // messages that are being spread
 	conns      atomic.Int64   // all connections, ending ones included
 	perVariant []atomic.Int64 // sessions, by variant
 	perUser    userVariants   // sessions that have a user

@@ -43,6 +43,7 @@ type shard struct {
 	orders     orders // of backends
 	decided    orders // of authenticators and of webhooks that decide
 	fanout     fanoutRuns
+	spreads    spreads
 	acks       acks      // of clients, for those who push
 	latencies  latencies // read by any goroutine, as env.counters
 
@@ -86,7 +87,8 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
 	h.acks.env, h.fanout.acks = h.env, &h.acks
-	h.dispatcher = dispatcher{env: h.env, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies, acks: &h.acks}
+	h.spreads.env, h.spreads.topics = h.env, &h.topics
+	h.dispatcher = dispatcher{env: h.env, spreads: &h.spreads, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies, acks: &h.acks}
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
 		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing, changes: &h.changes, watch: &h.watch}
 	h.heartbeats = heartbeats{env: h.env, renewals: &h.renewals, grants: &h.grants, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
@@ -257,6 +259,7 @@ func (h *shard) OnMail(m poller.Mail) {
 	case mailTopicReady:
 		h.topics.ready(m.ID)
 	case mailClose:
+		h.spreads.hurry()
 		h.shutdown.begin(m.Ptr.(closeOrder))
 	case mailPublished:
 		h.pubs.answer()
@@ -308,9 +311,12 @@ func (h *shard) OnWork() bool {
 	more = h.renewals.run() || more
 	more = h.receiver.endInbound() || more
 	more = h.calls.run(h) || more
-	more = h.shutdown.run() || more
+	if len(h.spreads.list) == 0 { // what is left of spreads is sent before sessions end
+		more = h.shutdown.run() || more
+	}
 	more = h.buckets.resume() || more
 	more = h.fanout.run() || more
+	more = h.spreads.run() || more // behind the fan-out: it must not wait for spreads
 	h.arrivals.run()
 	h.changes.flush()
 	return more
@@ -344,6 +350,7 @@ func (h *shard) OnStop() {
 	h.shutdown.stop()
 	h.arrivals.stop()
 	h.fanout.drop()
+	h.spreads.stop()
 	h.users.close()
 	h.grants.close()
 	h.topics.close()

@@ -50,6 +50,7 @@ const (
 	limitLastSeen
 	limitAcks
 	limitClasses
+	limitSpreads
 	limitCount
 )
 
@@ -80,6 +81,7 @@ var limitNames = [limitCount]string{
 	limitUserMessageRate: "session.user_message_rate",
 	limitUserByteRate:    "session.user_byte_rate",
 	limitBacklogTime:     "backlog.timeout",
+	limitSpreads:         "fanout.max_spreads",
 	limitMailbox:         "fanout.mailbox_bytes",
 	limitInbound:         "session.inbound_bytes",
 	limitMessageTime:     "session.message_timeout",
@@ -112,6 +114,9 @@ type counters struct {
 	deliveries    atomic.Uint64
 	fanoutRuns    atomic.Uint64
 	coalesced     atomic.Uint64
+	spreadLost    atomic.Uint64 // sessions that spread messages had not come to when the shard stopped
+
+	expired       atomic.Uint64 // messages that died before the shard came to them
 	slow          atomic.Uint64
 	unreadable    atomic.Uint64 // headers of trusted proxies that could not be parsed
 	badGrants     atomic.Uint64
@@ -195,6 +200,9 @@ type Stats struct {
 	FramesIn, MessagesIn, BytesIn, Unwanted uint64
 	PingsIn, PongsIn, PingsOut              uint64
 	Deliveries, FanoutRuns, Coalesced, Slow uint64
+	Spreading                               int64  // now: messages that are being spread
+	SpreadLost                              uint64 // sessions that spread messages had not come to when the shards stopped
+	Expired                                 uint64 // messages that died before a shard came to them, once for each shard
 	UnreadableForwarded, BadGrants          uint64
 	UnfitUIDs                               uint64 // topics refused to users whose id cannot stand for {uid} in a pattern
 	HalfOpened                              uint64
@@ -208,7 +216,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	st := Stats{
 		Poller:   s.loop.Stats(),
-		Sessions: s.sessions.Load(), Pending: s.pending.Load(), Waiting: s.waiting.Load(), WaitingBytes: s.waitingBytes.Load(),
+		Sessions: s.sessions.Load(), Spreading: s.spreading.Load(), Pending: s.pending.Load(), Waiting: s.waiting.Load(), WaitingBytes: s.waitingBytes.Load(),
 		Upgrades: map[[2]string]uint64{}, Closed: map[string]uint64{}, Limits: map[string]uint64{},
 		Commands: map[string]uint64{}, CommandErrors: map[string]uint64{}, Pushes: map[string]uint64{},
 	}
@@ -257,6 +265,8 @@ func (c *counters) addTo(st *Stats) {
 	st.Deliveries += c.deliveries.Load()
 	st.FanoutRuns += c.fanoutRuns.Load()
 	st.Coalesced += c.coalesced.Load()
+	st.Expired += c.expired.Load()
+	st.SpreadLost += c.spreadLost.Load()
 	st.Slow += c.slow.Load()
 	st.UnreadableForwarded += c.unreadable.Load()
 	st.BadGrants += c.badGrants.Load()

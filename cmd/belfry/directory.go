@@ -52,11 +52,14 @@ func (n *belfry) openDirectory() (err error) {
 		}
 	})
 	if control.Alone() {
-		return nil
+		return n.openKeys(nil)
 	}
 	d := &directory{control: control, gateway: n.gateway, wake: make(chan struct{}, 1)}
 	log := n.log.Named("cluster")
 	if d.members, err = cluster.NewMembers(cluster.MembersOptions{Control: control, Beacon: n.cfg.NATS.Beacon, Log: log}); err != nil {
+		return err
+	}
+	if err = n.openKeys(d); err != nil {
 		return err
 	}
 	o := clusterOptions(n.cfg)

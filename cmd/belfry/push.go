@@ -28,6 +28,9 @@ type pushFlags struct {
 	exclude string
 	latest  string
 	wait    time.Duration
+	ttl     time.Duration
+	spread  time.Duration
+	once    string
 	ack     bool
 }
 
@@ -66,6 +69,9 @@ Exit status: 0 accepted, 1 refused or not reached, 2 wrong usage.`,
 		flags.StringVar(&f.json, "json", "", "the data, checked to be JSON")
 		flags.BoolVar(&f.binary, "binary", false, "send a binary frame instead of text")
 		flags.StringVar(&f.exclude, "exclude", "", "id of a session that does not receive the message")
+		flags.DurationVar(&f.ttl, "ttl", 0, "drop the message where it waits for a slow client after this time: 1ms to 24h")
+		flags.DurationVar(&f.spread, "spread", 0, "send the message to one session after the other, evenly over this time: 100ms to 1h; only with all and topic")
+		flags.StringVar(&f.once, "idempotency-key", "", "the Idempotency-Key: pushed again with the same key, the message is delivered once")
 		flags.DurationVar(&f.wait, "wait", 0, "print what became of the message on every node, at the latest after this time: 1ms to 30s")
 		flags.BoolVar(&f.ack, "ack", false, "with --wait, wait also until clients have acknowledged the message")
 		flags.StringVar(&f.latest, "latest-key", "", "with the policy latest-only the message replaces a waiting one with this key")
@@ -105,7 +111,7 @@ func (f *pushFlags) pushOne(cmd *cobra.Command, path string, text []string) erro
 		return err
 	}
 	query := url.Values{}
-	for name, flag := range map[string]string{"exclude": "exclude", "key": "latest-key", "wait": "wait", "ack": "ack"} {
+	for name, flag := range map[string]string{"exclude": "exclude", "key": "latest-key", "ttl": "ttl", "spread": "spread", "wait": "wait", "ack": "ack"} {
 		if v := cmd.Flag(flag); v.Changed {
 			query.Set(name, v.Value.String())
 		}
@@ -118,6 +124,9 @@ func (f *pushFlags) pushOne(cmd *cobra.Command, path string, text []string) erro
 		return err
 	}
 	defer cancel()
+	if f.once != "" {
+		req.Header.Set("Idempotency-Key", f.once)
+	}
 	resp, err := f.do(req)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"belfry/config"
 	"belfry/events"
 	"belfry/gateway"
+	"belfry/idempotency"
 	"belfry/presence"
 	"belfry/push"
 	"belfry/report"
@@ -42,6 +43,7 @@ type options struct {
 	events    events.Options
 	report    report.Options
 	announcer presence.AnnouncerOptions
+	keys      idempotency.Options
 	hooks     hookOptions
 }
 
@@ -73,6 +75,10 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	}
 	defer n.bus.Close()
 	o.auth, o.cluster, o.report = authOptions(&cfg, n.log), clusterOptions(&cfg), reportOptions(&cfg)
+	o.keys = keyOptions(&cfg)
+	if _, err = idempotency.New(o.keys); err != nil {
+		return o, err
+	}
 	o.announcer = announcerOptions(&cfg)
 	if o.events, err = eventOptions(&cfg); err != nil {
 		return o, err

@@ -17,6 +17,7 @@ import (
 	"belfry/config"
 	"belfry/events"
 	"belfry/gateway"
+	"belfry/idempotency"
 	"belfry/offheap"
 	"belfry/presence"
 	"belfry/push"
@@ -45,6 +46,7 @@ type belfry struct {
 	presence    *presence.Reader
 	announcer   *presence.Announcer // nil: session.join_leave names no topics
 	reports     *report.Reporter
+	keys        *idempotency.Keys
 	api         *push.Server
 	directory   *directory        // nil: no other node can exist
 	events      *events.Publisher // nil: none are wanted

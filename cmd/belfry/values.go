@@ -37,6 +37,7 @@ func (n *belfry) values() metrics.Values {
 	v.HTTP = httpValues(n.api.Stats())
 	v.JoinLeave = n.joinLeaveValues(st.Limits)
 	v.Reports = n.reportValues(st.Limits)
+	v.Idempotency = n.keyValues(st.Limits)
 	v.Gateway = n.gatewayValues(st.Limits)
 	return v
 }
@@ -96,9 +97,12 @@ func trafficValues(st *session.Stats) metrics.Traffic {
 		Pushes:          st.Pushes,
 		Deliveries:      st.Deliveries,
 		DeliveredBytes:  st.Poller.WrittenBytes,
-		Undelivered:     map[string]uint64{"drop-oldest": st.Poller.DroppedOldest, "latest-only": st.Poller.DroppedLatest},
+		Undelivered:     map[string]uint64{"drop-oldest": st.Poller.DroppedOldest, "latest-only": st.Poller.DroppedLatest, "ttl": st.Poller.DroppedExpired},
 		FanoutRuns:      st.FanoutRuns,
 		Coalesced:       st.Coalesced,
+		Spreading:       uint64(max(st.Spreading, 0)),
+		SpreadLost:      st.SpreadLost,
+		Expired:         st.Expired,
 		Backlogged:      uint64(st.Poller.Backlogged),
 		BacklogBytes:    uint64(max(st.Poller.BacklogBytes, 0)),
 		Slow:            st.Poller.ShortWrites,
@@ -149,7 +153,7 @@ func busValues(bus *broadcast.Stats) metrics.Bus {
 		Lost: map[string]uint64{
 			"unconfirmed": bus.LostUnconfirmed, "too_large": bus.LostTooLarge, "shutdown": bus.LostShutdown,
 			"receive": bus.LostReceive, "overload": bus.LostOverload,
-			"fault": bus.LostFault,
+			"fault": bus.LostFault, "expired": bus.LostExpired,
 		},
 		Gaps:           bus.Gaps,
 		Faults:         bus.Faults,

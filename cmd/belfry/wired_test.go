@@ -224,8 +224,8 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 
 // parts are the options of the bus, the sessions, the API, authentication, the
 // gateway, the webhooks, the TLS listeners, the certificates, the cluster, events,
-// reports and announcements.
-type parts [12]string
+// reports, announcements and Idempotency-Keys.
+type parts [13]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
@@ -244,7 +244,7 @@ var reaches = map[string]string{
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " events", " report", " announcer"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " events", " report", " announcer", " keys"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -259,7 +259,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.events, o.report, o.announcer} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.events, o.report, o.announcer, o.keys} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()

@@ -137,6 +137,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MaxAsking:      c.Session.MaxPresence,
 		JoinLeave:      c.Session.JoinLeave,
 		MaxAcks:        c.Session.MaxAcks,
+		MaxSpreads:     c.Fanout.MaxSpreads,
 		KeepAgent:      c.Session.KeepAgent,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
@@ -280,6 +281,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	return push.Options{
 		Publisher:     n.bus,
 		Reports:       n.reports,
+		Idempotency:   n.keys,
 		Sessions:      sessionControl{n},
 		Presence:      n.presence,
 		TLS:           secure,
