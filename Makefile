@@ -13,13 +13,14 @@ BIN ?= bin
 
 # Packages that are compiled without inlining, because most of their code never runs
 # in belfry or runs once (JetStream, MQTT and leaf nodes of the NATS server; reading
-# YAML and flags; profiles), but the linker cannot remove it. This saves 1.5 MB;
+# YAML and flags; logs; profiles; our own wiring), but the linker cannot remove it. This saves 1.5 MB;
 # docs/adr/0015-server-alone.md has the cost. A build without the flags works the same.
 COLD := github.com/nats-io/nats-server/v2/... github.com/nats-io/jwt/... \
 	github.com/klauspost/compress/s2 github.com/goccy/... github.com/spf13/... \
 	github.com/MicahParks/... github.com/coder/websocket/... encoding/gob encoding/asn1 \
 	math/big text/tabwriter net/http/pprof internal/profile runtime/pprof \
-	vendor/golang.org/x/net/idna vendor/golang.org/x/text/...
+	vendor/golang.org/x/net/idna vendor/golang.org/x/text/... go.uber.org/zap/... \
+	belfry/cmd/belfry belfry/config belfry/metrics belfry/host belfry/certs
 
 # Static, with the version stamped; `go build` with $(1) into $(BIN).
 define build
@@ -95,6 +96,10 @@ bench-gateway: build ## round trips through the gateway to a backend, and pushes
 bench-auth: build ## connects with tokens, memory of what they grant, a webhook that hangs
 	bin/belfry-bench auth --server bin/belfry $(ARGS)
 
+.PHONY: bench-cluster
+bench-cluster: build ## what nodes know of each other's users: presence, messages between nodes, a node that joins, idle nodes
+	bin/belfry-bench cluster --server bin/belfry $(ARGS)
+
 .PHONY: hostile
 hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
 	bin/belfry-bench hostile --server bin/belfry $(ARGS)
@@ -116,6 +121,10 @@ test-peers: ## the tests of bench/peers (socket.io's needs node and npm, Centrif
 .PHONY: million
 million: build ## a million connections on this host, measured beside the floor (CONNECTIONS=200000 for fewer)
 	bin/belfry-bench million --server bin/belfry --connections $(CONNECTIONS) --report bin/million-report $(ARGS)
+
+.PHONY: sim-cluster
+sim-cluster: ## 100 nodes with 200,000 sessions each in virtual time: a node dies, a node joins (7 GB of memory)
+	BELFRY_SIM=$(CURDIR)/docs/cluster $(GO) test -count=1 -v -run '^TestClusterSimulation$$' ./cmd/belfry
 
 .PHONY: docs
 docs: ## write the generated tables in docs/ anew

@@ -26,13 +26,15 @@ type ClaimNames struct {
 	Publish   string // "": publish
 	Meta      string // "": meta
 	Limits    string // "": limits
+
+	DeviceClass string // "": device_class
 }
 
 func (n *ClaimNames) fill() {
 	for _, name := range []struct {
 		value *string
 		def   string
-	}{{&n.UID, "sub"}, {&n.Topics, "topics"}, {&n.Subscribe, "subscribe"}, {&n.Publish, "publish"}, {&n.Meta, "meta"}, {&n.Limits, "limits"}} {
+	}{{&n.UID, "sub"}, {&n.Topics, "topics"}, {&n.Subscribe, "subscribe"}, {&n.Publish, "publish"}, {&n.Meta, "meta"}, {&n.Limits, "limits"}, {&n.DeviceClass, "device_class"}} {
 		if *name.value == "" {
 			*name.value = name.def
 		}
@@ -55,6 +57,7 @@ type claims struct {
 	topics, subscribe, publish []string
 	meta                       []byte
 	limits                     session.SessionLimits
+	deviceClass                string
 
 	missing []string // of required
 	cheap   bool     // the signature is an HMAC
@@ -202,6 +205,8 @@ func (c *claims) read(claim string, value jsontext.Value) (err error) {
 		c.meta, err = meta(claim, value)
 	case c.names.Limits:
 		c.limits, err = readLimits(claim, value)
+	case c.names.DeviceClass:
+		c.deviceClass, err = deviceClass(claim, value)
 	}
 	return err
 }
@@ -257,6 +262,15 @@ func (c *claims) date(i int, claim string, value jsontext.Value) (*jwt.NumericDa
 	}
 	c.dates[i].Time = at
 	return &c.dates[i], nil
+}
+
+// deviceClass reads the name of a device class.
+func deviceClass(claim string, value jsontext.Value) (string, error) {
+	s, err := text(claim, value)
+	if err == nil && (s == "" || session.CheckDeviceClass(s) != nil) {
+		err = &claimError{claim, fmt.Sprintf("must be 1 to %d of A-Z a-z 0-9 _ - and dots", session.MaxDeviceClass)}
+	}
+	return s, err
 }
 
 func meta(claim string, value jsontext.Value) ([]byte, error) {

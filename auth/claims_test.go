@@ -24,7 +24,7 @@ func readClaims(p []byte) (*claims, error) {
 // keep the rules of a Grant.
 func FuzzClaims(f *testing.F) {
 	for _, seed := range []string{
-		`{"sub":"ann","exp":1e9,"iat":1.5,"nbf":0,"iss":"i","aud":["a","b"],"topics":["a.b"],"subscribe":"a.*","publish":["*"],"meta":{"a":[1]},"limits":{"idle":"5m","topics":3}}`,
+		`{"sub":"ann","exp":1e9,"iat":1.5,"nbf":0,"iss":"i","aud":["a","b"],"topics":["a.b"],"subscribe":"a.*","publish":["*"],"meta":{"a":[1]},"limits":{"idle":"5m","topics":3},"device_class":"tv"}`,
 		`{"sub":"\u0061","tenant":null}`, `{"sub":"a","sub":"b"}`, `{"SUB":"a"}`, `[]`, `{}`, `{"sub":"\ud800"}`, "{\"sub\":\"\xff\"}", `{"a":{"sub":"x"}} x`, `{"exp":-1}`, `{"exp":"1"}`, `{"limits":{"idle":0,"idle":1}}`,
 	} {
 		f.Add([]byte(seed))

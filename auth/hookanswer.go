@@ -43,7 +43,7 @@ func readGrant(answer *webhook.Answer, g session.Grant) (session.Grant, error) {
 }
 
 // grantFields are the members of an answer.
-var grantFields = []string{"uid", "topics", "subscribe", "publish", "meta", "expires", "limits"}
+var grantFields = []string{"uid", "topics", "subscribe", "publish", "meta", "expires", "limits", "device_class"}
 
 func readGrantField(g *session.Grant, name string, value jsontext.Value) (err error) {
 	switch {
@@ -65,6 +65,8 @@ func readGrantField(g *session.Grant, name string, value jsontext.Value) (err er
 		g.Meta, err = meta(name, value)
 	case "limits":
 		g.Limits, err = readLimits(name, value)
+	case "device_class":
+		g.DeviceClass, err = deviceClass(name, value)
 	case "expires":
 		g.Expires, err = readTime(name, value)
 	}

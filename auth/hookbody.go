@@ -115,6 +115,9 @@ func appendGrant(dst []byte, g *session.Grant) []byte {
 			dst = strconv.AppendInt(dst, t.at.Unix(), 10)
 		}
 	}
+	if g.DeviceClass != "" {
+		dst = strictjson.AppendString(append(dst, `,"device_class":`...), g.DeviceClass)
+	}
 	if len(g.Meta) > 0 {
 		dst = append(append(dst, `,"meta":`...), g.Meta...)
 	}

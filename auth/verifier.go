@@ -276,7 +276,7 @@ func (v *verifier) leeway() time.Duration { return max(v.opt.Leeway, 0) }
 // grant returns what the claims of a valid token grant. The session ends when the
 // token does: with the leeway, so that a token that is accepted opens a session.
 func (v *verifier) grant(c *claims) session.Grant {
-	g := session.Grant{UID: c.uid, Topics: c.topics, Subscribe: c.subscribe, Publish: c.publish, Meta: c.meta, Limits: c.limits}
+	g := session.Grant{UID: c.uid, Topics: c.topics, Subscribe: c.subscribe, Publish: c.publish, Meta: c.meta, Limits: c.limits, DeviceClass: c.deviceClass}
 	if c.issued != nil {
 		g.Issued = c.issued.Time
 	}

@@ -159,6 +159,9 @@ func badClaims(t *testing.T) []badToken {
 		{"meta is too long", signed(t, "HS256", "", tenant(map[string]any{"meta": map[string]string{"a": strings.Repeat("x", session.MaxMeta)}})), session.CauseTokenClaims, "claim meta"},
 		{"unknown limit", signed(t, "HS256", "", tenant(map[string]any{"limits": map[string]any{"idel": 7}})), session.CauseTokenClaims, "claim limits.idel"},
 		{"limit out of range", signed(t, "HS256", "", tenant(map[string]any{"limits": map[string]any{"idle": "1ms"}})), session.CauseTokenClaims, "claim limits.idle"},
+		{"device class with a blank", signed(t, "HS256", "", tenant(map[string]any{"device_class": "a b"})), session.CauseTokenClaims, "claim device_class: must be 1 to 32 of"},
+		{"device class is empty", signed(t, "HS256", "", tenant(map[string]any{"device_class": ""})), session.CauseTokenClaims, "claim device_class"},
+		{"device class is a number", signed(t, "HS256", "", tenant(map[string]any{"device_class": 7})), session.CauseTokenClaims, "claim device_class: must be a string"},
 		{"revoked", signed(t, "HS256", "", tenant(map[string]any{"sub": "mallory"})), session.CauseTokenRevoked, "revoked"},
 	}
 }
@@ -216,14 +219,14 @@ func TestGrant(t *testing.T) {
 	exp := time.Now().Add(time.Hour).Truncate(time.Second)
 	got := login(a, signed(t, "HS256", "", map[string]any{
 		"sub": "ignored", "https://app.example/id": "ann@example", "rooms": []string{"news", "inbox.ann"}, "topics": []string{"ignored"},
-		"exp": exp.Unix(), "iat": 1e9 + 0.5,
+		"exp": exp.Unix(), "iat": 1e9 + 0.5, "device_class": "phone",
 		"subscribe": []string{"public.*", "inbox.{uid}"}, "publish": "chat.{uid}", "meta": map[string]any{"plan": "gold"},
 		"limits": map[string]any{"idle": 600, "ping_interval": "1m30s", "idle_read": 0, "topics": 8, "messages": 0},
 	}))
 	got.expect(t, "token", 0, "", "")
 	g := got.grant
 	if g.UID != "ann@example" || !slices.Equal(g.Topics, []string{"news", "inbox.ann"}) || !slices.Equal(g.Subscribe, []string{"public.*", "inbox.{uid}"}) ||
-		!slices.Equal(g.Publish, []string{"chat.{uid}"}) || string(g.Meta) != `{"plan":"gold"}` {
+		!slices.Equal(g.Publish, []string{"chat.{uid}"}) || string(g.Meta) != `{"plan":"gold"}` || g.DeviceClass != "phone" {
 		t.Errorf("%+v, meta %s", g, g.Meta)
 	}
 	if want := (session.SessionLimits{Idle: 10 * time.Minute, PingInterval: 90 * time.Second, IdleRead: -1, Topics: 8, Messages: -1}); g.Limits != want {

@@ -18,14 +18,18 @@ type conn struct {
 	tls    *tls.Conn
 	remote netip.AddrPort // of the client, behind a proxy too
 
-	pair  *pair // nil before the connection went to a shard
-	pumps atomic.Int32
-	once  sync.Once // of shut
+	decrypted bool // of up: nothing is left of what came before it
+
+	pair     *pair // nil before the connection went to a shard
+	up, down direction
+	left     atomic.Int32 // directions that have not ended
+	once     sync.Once    // of shut
 }
 
 func (s *Server) newConn(tcp *net.TCPConn) *conn {
 	c := &conn{srv: s}
-	c.stream.init(tcp, s.gate)
+	c.up.c, c.down.c = c, c
+	c.stream.init(tcp, s.gate, s.shakes)
 	c.drain = s.opt.drain
 	if a, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
@@ -33,25 +37,30 @@ func (s *Server) newConn(tcp *net.TCPConn) *conn {
 	return c
 }
 
-// start starts the two goroutines that a connection has from then on.
-func (c *conn) start() {
-	c.pumps.Store(2)
-	go c.pump(c.up)
-	go c.pump(c.down)
+// watch makes poll look after both directions. Before start it wakes none.
+func (c *conn) watch() error {
+	if err := c.srv.poll.add(c.stream.raw, &c.up); err != nil {
+		return err
+	}
+	c.pair.writer = &c.up
+	return c.srv.poll.add(c.pair.raw, &c.down)
 }
 
-// pump runs one direction. The last of the two forgets the connection.
-func (c *conn) pump(run func()) {
-	defer func() {
-		if c.pumps.Add(-1) == 0 {
-			c.shut()
-			c.dropAhead()
-			c.srv.count.connections.Add(-1)
-			c.srv.forget(c)
-		}
-	}()
-	defer c.recovered()
-	run()
+// start starts the two directions.
+func (c *conn) start() {
+	c.left.Store(2)
+	c.up.start()
+	c.down.start()
+}
+
+// ended is called by each direction at its end. The last one forgets the connection.
+func (c *conn) ended() {
+	if c.left.Add(-1) == 0 {
+		c.shut()
+		c.dropAhead()
+		c.srv.count.connections.Add(-1)
+		c.srv.forget(c)
+	}
 }
 
 // recovered makes a panic cost its connection only.
@@ -63,18 +72,32 @@ func (c *conn) recovered() {
 	}
 }
 
-// up passes on what the client sends, until the client or the shard ends the
+// passUp passes on what the client sends, until the client or the shard ends the
 // connection. The shard learns of the client's end as of any: it reads EOF.
-func (c *conn) up() {
-	for c.decrypt() == nil && c.wait() == nil { // some of the first record may be left
+func (c *conn) passUp() outcome {
+	for range rounds {
+		err := c.decrypt() // at first: what has come with the first record
+		if err == nil {
+			err = c.fetch()
+		}
+		switch {
+		case err == errAgain:
+			return idle
+		case err != nil:
+			c.pair.closeWrite()
+			return over
+		}
 	}
-	c.pair.closeWrite()
+	return more
 }
 
 // decrypt passes on what was received. A record that is not complete stays in the
-// tls.Conn. Answers to key updates that the socket does not take are sent by down,
-// with what the shard sends next: up must not wait for the client to read.
+// tls.Conn. Answers to key updates that the socket does not take are sent by passDown,
+// with what the shard sends next: passUp must not wait for the client to read.
 func (c *conn) decrypt() error {
+	if c.decrypted && len(c.ahead) == 0 {
+		return nil
+	}
 	buf := takeBuffer(smallBuffer)
 	defer giveBuffer(buf)
 	for {
@@ -86,6 +109,7 @@ func (c *conn) decrypt() error {
 		}
 		switch {
 		case err == errAgain:
+			c.decrypted = true
 			return nil
 		case err != nil:
 			return err
@@ -93,62 +117,83 @@ func (c *conn) decrypt() error {
 	}
 }
 
-// down passes on what the shard sends, until the shard closes its end.
-func (c *conn) down() {
-	defer c.shut()
-	for {
-		buf, n := c.pair.read()
-		if n == 0 {
-			break
+// passDown passes on what the shard sends, until the shard closes its end.
+func (c *conn) passDown() outcome {
+	for range rounds {
+		buf, n, err := c.pair.read()
+		switch {
+		case err == errAgain:
+			return idle
+		case err != nil:
+			c.endDown()
+			return over
 		}
-		err := c.write((*buf)[:n])
+		err = c.write((*buf)[:n])
 		giveBuffer(buf)
 		if err == nil {
-			err = c.flush(c.pair)
+			err = c.flushDown()
 		}
 		if err != nil {
-			return
+			c.shut()
+			return over
 		}
 	}
+	return more
+}
+
+// flushDown sends what is owed. It waits for a client that does not read.
+func (c *conn) flushDown() error {
+	if !c.owes() {
+		return nil
+	}
+	c.down.detach()
+	return c.flush(c.pair)
+}
+
+// endDown ends the connection after the shard has sent everything. The shard may
+// still read, until the client has closed too. It has a limit of time for that.
+func (c *conn) endDown() {
+	defer c.shut()
 	c.closeWrite()
-	// The shard may still read, until the client has closed too. It has a limit of
-	// time for that.
+	c.down.detach()
 	c.pair.awaitHangUp()
 }
 
 // closeWrite tells the client that nothing more comes: a close_notify (RFC 8446
 // §6.1), and then FIN for clients that do not look at it.
 func (c *conn) closeWrite() {
-	if c.closeNotify() == nil && c.flush(c.pair) == nil {
+	if c.closeNotify() == nil && c.flushDown() == nil {
 		_ = c.TCPConn.CloseWrite()
 	}
 }
 
 func (c *conn) closeNotify() error {
-	c.gate.enter()
-	defer c.gate.leave()
+	c.enter()
+	defer c.leave()
 	return c.tls.CloseWrite()
 }
 
 func (c *conn) read(p []byte) (int, error) {
-	c.gate.enter()
-	defer c.gate.leave()
+	c.enter()
+	defer c.leave()
 	return c.tls.Read(p)
 }
 
 func (c *conn) write(p []byte) error {
-	c.gate.enter()
-	defer c.gate.leave()
+	c.enter()
+	defer c.leave()
 	_, err := c.tls.Write(p)
 	return err
 }
 
-// shut closes both sides at once, which ends both goroutines. Any goroutine.
+// shut closes both sides at once, which ends both directions. Any goroutine.
 func (c *conn) shut() {
 	c.once.Do(func() {
 		_ = c.TCPConn.Close()
 		if c.pair != nil {
 			c.pair.close()
 		}
+		c.up.wake() // closing is no event of epoll
+		c.down.wake()
 	})
 }

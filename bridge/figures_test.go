@@ -214,13 +214,17 @@ func TestFigures(t *testing.T) {
 	o := session.Options{}
 	o.Poller.Listen = []poller.PortRange{{Host: "127.0.0.1"}}
 	r := newRig(t, Options{MaxConnections: 20_000, Workers: max(1, runtime.GOMAXPROCS(0)-2)}, o)
-	for round := range 3 {
-		r.figureHandshakes(t, round)
-	}
-	r.figureMemory(t)
-	for round := range 3 {
-		r.figureFanout(t, round)
-	}
+	t.Run("handshakes", func(t *testing.T) {
+		for round := range 3 {
+			r.figureHandshakes(t, round)
+		}
+	})
+	t.Run("memory", r.figureMemory)
+	t.Run("fanout", func(t *testing.T) {
+		for round := range 3 {
+			r.figureFanout(t, round)
+		}
+	})
 }
 
 func (r *rig) figureHandshakes(t *testing.T, round int) {

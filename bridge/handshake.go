@@ -141,13 +141,13 @@ func (c *conn) handshake() (first []byte, _ *refused) {
 }
 
 func (c *conn) shake() error {
-	c.gate.enter()
-	defer c.gate.leave()
+	c.enter()
+	defer c.leave()
 	return c.tls.Handshake()
 }
 
 // place decides what becomes of a connection after its handshake: here a pair, with
-// the records on two goroutines (see doc.go for TLS in the kernel).
+// the records on the workers (see doc.go for TLS in the kernel).
 func (s *Server) place(c *conn, a session.Admission, first []byte) *refused {
 	if s.count.connections.Add(1) > int64(s.opt.MaxConnections) {
 		s.count.connections.Add(-1)
@@ -170,6 +170,9 @@ func (s *Server) bridge(c *conn, a session.Admission, first []byte) error {
 		return err
 	}
 	if err = s.setPair(c, pair); err == nil {
+		err = c.watch()
+	}
+	if err == nil {
 		err = s.opt.Sessions.Adopt(fd, a, first)
 	}
 	if err != nil {

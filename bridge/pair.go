@@ -22,12 +22,14 @@ type pair struct {
 	size int     // of the next buffer
 	buf  *[]byte // with the bytes read, nil if none
 	n    int
-	once func(fd uintptr) bool // made once, so that read does not allocate
+	end  error
+	once func(fd uintptr) // made once, so that read does not allocate
 
 	// Of write. Owned by the goroutine that writes.
-	rest  []byte // not written yet
-	err   error
-	again func(fd uintptr) bool
+	writer *direction // detached before write waits
+	rest   []byte     // not written yet
+	err    error
+	again  func(fd uintptr) bool
 }
 
 // newPair makes a pair. The caller owns the descriptor for the shard.
@@ -51,33 +53,30 @@ func newPair() (p *pair, shard int, err error) {
 	return p, fds[1], nil
 }
 
-// read waits until the shard has sent something, and returns it in a buffer that
-// the caller gives back. No bytes: the shard sends nothing more.
-func (p *pair) read() (buf *[]byte, n int) {
-	p.buf, p.n = nil, 0
-	if p.raw.Read(p.once) != nil || p.n <= 0 {
-		giveBuffer(p.buf)
-		p.buf = nil
-		return nil, 0
+// read returns what the shard has sent, in a buffer that the caller gives back. It
+// does not wait: errAgain says that nothing is there. After every other error the
+// shard sends nothing more.
+func (p *pair) read() (buf *[]byte, n int, err error) {
+	if err := p.raw.Control(p.once); err != nil {
+		return nil, 0, err
 	}
 	buf, p.buf = p.buf, nil
+	if p.n <= 0 {
+		giveBuffer(buf)
+		return nil, 0, p.end
+	}
 	p.size = smallBuffer
 	if p.n == len(*buf) {
 		p.size = largeBuffer
 	}
-	return buf, p.n
+	return buf, p.n, nil
 }
 
-// readOnce takes a buffer only for as long as the call, unless there are bytes.
-func (p *pair) readOnce(fd uintptr) bool {
+func (p *pair) readOnce(fd uintptr) {
 	p.buf = takeBuffer(p.size)
 	var err error
-	if p.n, err = ignoringEINTR(unix.Read, fd, *p.buf); err == unix.EAGAIN {
-		giveBuffer(p.buf)
-		p.buf = nil
-		return false
-	}
-	return true
+	p.n, err = ignoringEINTR(unix.Read, fd, *p.buf)
+	p.end = endOf(err)
 }
 
 // write writes all of b. It waits while the shard does not read.
@@ -95,6 +94,7 @@ func (p *pair) writeOnce(fd uintptr) bool {
 	for len(p.rest) > 0 {
 		n, err := ignoringEINTR(unix.Write, fd, p.rest)
 		if err == unix.EAGAIN {
+			p.writer.detach()
 			return false
 		}
 		if p.err = err; err != nil {

@@ -105,7 +105,7 @@ func (r *rig) end() {
 		r.t.Errorf("%d connections were cut off", cut)
 	}
 	st := r.Stats()
-	if st.Connections != 0 || st.Handshaking != 0 || st.Panics != 0 || len(r.conns) != 0 || len(r.places.by) != 0 || len(r.gate) != 0 {
+	if st.Connections != 0 || st.Handshaking != 0 || st.Panics != 0 || len(r.conns) != 0 || len(r.places.by) != 0 || len(r.gate) != 0 || len(r.shakes) != 0 || len(r.poll.by) != 0 {
 		r.t.Errorf("left at the end: %+v, %d connections, %d addresses, %d places in the gate", st, len(r.conns), len(r.places.by), len(r.gate))
 	}
 	if err := goleak.Find(r.left...); err != nil {

@@ -21,7 +21,10 @@ type Server struct {
 	opt       Options
 	tls       *tls.Config
 	gate      gate
+	shakes    gate // of handshakes
 	places    places
+	poll      *poll
+	workers   *workers
 	listeners []*listener
 	count     counters
 
@@ -31,6 +34,7 @@ type Server struct {
 
 	accepting sync.WaitGroup
 	running   sync.WaitGroup // connections
+	polling   sync.WaitGroup
 }
 
 // listener is a listening socket and the options that it was made for.
@@ -44,13 +48,18 @@ func New(o Options) (*Server, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	s := &Server{opt: o, tls: o.TLS.Clone(), gate: make(gate, o.Workers), conns: map[*conn]struct{}{}}
+	s := &Server{opt: o, tls: o.TLS.Clone(), gate: make(gate, o.Workers), shakes: make(gate, o.Workers), workers: newWorkers(), conns: map[*conn]struct{}{}}
 	s.places = places{most: max(1, o.MaxHandshakes/2), by: map[netip.Prefix]int32{}}
 	// A write of a shard becomes one record. Without this option crypto/tls makes
 	// many small ones of the first 128 KiB.
 	s.tls.DynamicRecordSizingDisabled = true
+	var err error
+	if s.poll, err = newPoll(); err != nil {
+		return nil, err
+	}
 	for _, l := range o.Listen {
 		if err := s.listen(l); err != nil {
+			s.poll.close()
 			s.closeListeners()
 			return nil, err
 		}
@@ -101,6 +110,10 @@ func (s *Server) Addrs() (all []netip.AddrPort) {
 
 // Start makes the server accept connections.
 func (s *Server) Start() {
+	s.polling.Go(s.poll.run)
+	for range s.opt.Workers {
+		s.workers.start()
+	}
 	for _, l := range s.listeners {
 		s.accepting.Go(func() { s.accept(l) })
 	}
@@ -132,6 +145,7 @@ func (s *Server) Close(ctx context.Context) (cut int) {
 		}
 	}
 	s.mu.Unlock()
+	defer s.closeWorkers()
 	ended := make(chan struct{})
 	go func() {
 		s.running.Wait()
@@ -152,6 +166,13 @@ func (s *Server) Close(ctx context.Context) (cut int) {
 	return cut
 }
 
+// closeWorkers ends the goroutines of Start. No connection is left.
+func (s *Server) closeWorkers() {
+	s.poll.close()
+	s.polling.Wait()
+	s.workers.close()
+}
+
 // remember counts a connection that begins. It returns false if none may begin any
 // more.
 func (s *Server) remember(c *conn) bool {
@@ -167,6 +188,8 @@ func (s *Server) remember(c *conn) bool {
 
 // forget ends what remember began.
 func (s *Server) forget(c *conn) {
+	s.poll.remove(&c.up)
+	s.poll.remove(&c.down)
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()

@@ -45,17 +45,18 @@ var errUnread = errors.New("the client does not read")
 // may have a place in the gate and the locks of the tls.Conn.
 type stream struct {
 	*net.TCPConn
-	raw  syscall.RawConn
-	gate gate
-	open bool // after the handshake
+	raw    syscall.RawConn
+	gate   gate
+	shakes gate // of handshakes
+	open   bool // after the handshake
 
 	drain time.Duration // drainTime
 
 	// Of the goroutine that reads.
 	ahead   []byte  // received, and not taken by crypto/tls
 	buf     *[]byte // that ahead lies in, nil if it is not a pooled one
-	end     error   // why nothing is received any more
-	receive func(fd uintptr) bool
+	end     error   // of the last fetch
+	receive func(fd uintptr)
 
 	mu   sync.Mutex // guards the fields below, and the order of what is sent
 	owed []byte     // of TLS that the socket did not take
@@ -65,10 +66,26 @@ type stream struct {
 	more func(fd uintptr) bool
 }
 
-func (s *stream) init(tcp *net.TCPConn, g gate) {
-	s.TCPConn, s.gate = tcp, g
+func (s *stream) init(tcp *net.TCPConn, all, shakes gate) {
+	s.TCPConn, s.gate, s.shakes = tcp, all, shakes
 	s.raw, _ = tcp.SyscallConn()                                      // fails only for a nil connection
 	s.receive, s.send, s.more = s.receiveOnce, s.sendOnce, s.sendOwed // made once, so that calls do not allocate
+}
+
+// enter takes a place in the gate. In the handshake it takes one among handshakes
+// before.
+func (s *stream) enter() {
+	if !s.open {
+		s.shakes.enter()
+	}
+	s.gate.enter()
+}
+
+func (s *stream) leave() {
+	s.gate.leave()
+	if !s.open {
+		s.shakes.leave()
+	}
 }
 
 // Read implements net.Conn for crypto/tls. The caller has a place in the gate.
@@ -77,8 +94,8 @@ func (s *stream) Read(p []byte) (n int, err error) {
 		if s.open {
 			return 0, errAgain
 		}
-		s.gate.leave()
-		defer s.gate.enter()
+		s.leave()
+		defer s.enter()
 		if err = s.flush(nil); err == nil {
 			n, err = s.TCPConn.Read(p)
 		}
@@ -96,30 +113,35 @@ func (s *stream) dropAhead() {
 	s.ahead, s.buf = nil, nil
 }
 
-// wait waits until the client has sent something, which Read then returns. It takes
-// a buffer only when there are bytes.
-func (s *stream) wait() error {
-	if err := s.raw.Read(s.receive); err != nil {
+// fetch receives what the client has sent, which Read then returns. It does not wait:
+// errAgain says that nothing is there. It holds a buffer only while bytes are in it.
+func (s *stream) fetch() error {
+	if err := s.raw.Control(s.receive); err != nil {
 		return err
 	}
 	return s.end
 }
 
-func (s *stream) receiveOnce(fd uintptr) bool {
+func (s *stream) receiveOnce(fd uintptr) {
 	buf := takeBuffer(smallBuffer)
 	n, err := ignoringEINTR(unix.Read, fd, *buf)
 	if n > 0 {
-		s.buf, s.ahead = buf, (*buf)[:n]
-		return true
+		s.buf, s.ahead, s.end = buf, (*buf)[:n], nil
+		return
 	}
 	giveBuffer(buf)
-	if err == unix.EAGAIN {
-		return false
+	s.end = endOf(err)
+}
+
+// endOf is the error after a read(2) without bytes.
+func endOf(err error) error {
+	switch err {
+	case nil:
+		return io.EOF
+	case unix.EAGAIN:
+		return errAgain
 	}
-	if s.end = err; err == nil {
-		s.end = io.EOF
-	}
-	return true
+	return err
 }
 
 // Write implements net.Conn for crypto/tls. What the socket does not take at once is
@@ -164,9 +186,10 @@ func sendBytes(fd int, p []byte) (int, error) {
 }
 
 // flush sends what is owed. It waits for the client to read; the caller must not
-// have a place in the gate. One goroutine at a time may call it. p is the pair with the shard: it is looked at while the
-// client does not read, so that a connection ends that the shard has closed. During
-// the handshake p is nil, and the socket's deadline ends the wait.
+// have a place in the gate. One goroutine at a time may call it. p is the pair with
+// the shard: it is looked at while the client does not read, so that a connection
+// ends that the shard has closed. During the handshake p is nil, and the socket's
+// deadline ends the wait.
 func (s *stream) flush(p *pair) error {
 	if !s.owes() {
 		return nil

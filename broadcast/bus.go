@@ -127,4 +127,8 @@ type ControlReceiver interface {
 	Status() Status
 	// Heard takes what a beacon says of another node, after PeerUp.
 	Heard(s Sighting)
+	// ReportAsked says that a node asks what became of its message with this id
+	// (message.Message.Report), and that everything that comes here of the message
+	// has been received.
+	ReportAsked(node uint32, id string)
 }

@@ -24,7 +24,7 @@ func waits(o Options) *interest {
 	o.clock = newFakeClock().clock()
 	b := &NATS{opt: o}
 	b.connected.Store(true)
-	return newInterest(b, "test", time.Now())
+	return newInterest(b, time.Now())
 }
 
 func TestTopicLeftBeforeItsTurnIsNeverSubscribed(t *testing.T) {

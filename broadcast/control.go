@@ -49,7 +49,8 @@ type Control struct {
 	onPeer   []func(Peer)
 	onBeacon []func(Sighting)
 	describe func(*Status) // nil: nothing
-	instance string        // of this process
+	reporter *reporterSeam
+	instance string // of this process
 
 	presence atomic.Uint32 // a Presence
 
@@ -62,7 +63,7 @@ type Control struct {
 // handler delays no others.
 type kind struct {
 	handler Handler
-	queue   chan command
+	queue   chan command // nil: the handler is called at once
 }
 
 // maxQueued is the number of commands of a kind that wait for its handler.
@@ -120,6 +121,13 @@ func (c *Control) Handle(name string, h Handler) {
 	c.kinds[name] = &kind{handler: h, queue: make(chan command, maxQueued)}
 }
 
+// HandleAtOnce is Handle for a handler that is called where commands are received, so
+// that no queue can be full. It must not block, and take microseconds.
+func (c *Control) HandleAtOnce(name string, h Handler) {
+	c.Handle(name, h)
+	c.kinds[name].queue = nil
+}
+
 // OnPeer has f called each time when commands of another node, or to it, may have
 // been lost before: the node joined, restarted or is back after silence, or this
 // node's own connection is back. f must not block.
@@ -134,8 +142,10 @@ func (c *Control) Peers() []Peer { return c.bus.Peers() }
 
 func (c *Control) start() {
 	for _, k := range c.kinds {
-		c.wg.Add(1)
-		go c.run(k)
+		if k.queue != nil {
+			c.wg.Add(1)
+			go c.run(k)
+		}
 	}
 	c.bus.StartControl(c)
 }

@@ -36,6 +36,10 @@ func (c *Control) Received(p []byte) {
 	if m.form == formAsk {
 		cmd.until = time.Now().Add(m.left)
 	}
+	if k.queue == nil {
+		c.serve(k, &cmd)
+		return
+	}
 	select {
 	case k.queue <- cmd:
 	default:

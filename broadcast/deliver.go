@@ -20,12 +20,17 @@ func (n *Node) receive(m *message.Message) {
 		if v := recover(); v != nil {
 			n.faults.report("deliver", v)
 			n.count.lostFault.Add(1)
+			lose(m)
 		}
 	}()
+	if m.Report != nil {
+		m.Report = n.reporter.received(m)
+	}
 	local := *n.local.Load()
 	p, err := local.Prepare(m)
 	if err != nil {
 		n.count.malformed.Add(1)
+		lose(m)
 		n.log.Warn("message dropped: it is not valid for local sessions", zap.String("id", m.ID), zap.Error(err))
 		return
 	}
@@ -34,6 +39,7 @@ func (n *Node) receive(m *message.Message) {
 	}
 	if err != nil {
 		n.count.lostOverload.Add(1)
+		lose(m)
 		n.overloadWait = max(n.overloadWait/2, retryPause)
 		n.log.Warn("message lost: local mailboxes full", zap.String("id", m.ID), zap.Error(err))
 		return

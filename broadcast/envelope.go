@@ -25,6 +25,9 @@ const (
 	headerSession = "Belfry-Session" // one value for each session of the node
 	headerNode    = "Belfry-Node"    // id of the node that sent the message
 	headerSeq     = "Belfry-Seq"     // epoch.number in the stream of node and subject
+	headerReport  = "Belfry-Report"  // set by nodes, see report.go
+	headerOrigin  = "Belfry-Origin"  // of a copy: the relay that it was, see route.go
+	headerRelay   = "Belfry-Relay"   // of a relay that is no push
 )
 
 // stamp identifies a numbered bus message: the node that sent it, and its number
@@ -48,10 +51,24 @@ func (e *MalformedError) Error() string {
 // Unwrap returns Err.
 func (e *MalformedError) Unwrap() error { return e.Err }
 
-// encode returns the bus message of a part.
-func encode(p *part, st stamp) *nats.Msg {
+// originSize is an upper bound of the bytes of the header Belfry-Origin.
+const originSize = len(headerOrigin) + 4 + 8 + 1 + 16 + 1 + 16
+
+// encode returns the bus message of a part on a subject. o is the relay that it was.
+func encode(subject string, p *part, st stamp, o origin) *nats.Msg {
 	m := p.message
+	if p.subject == subjectReport {
+		return encodeReport(m, st)
+	}
 	h := make(nats.Header, 8)
+	if o.node != 0 || o.epoch != 0 {
+		h[headerOrigin] = []string{o.String()}
+	}
+	if p.special != "" {
+		h[headerNode], h[headerSeq] = []string{nodeString(st.node)}, []string{formatSeq(st.epoch, st.number)}
+		h[headerRelay] = []string{p.special}
+		return &nats.Msg{Subject: subject, Header: h}
+	}
 	h[headerID] = []string{m.ID}
 	h[headerKind] = []string{m.Kind.String()}
 	h[headerNode] = []string{nodeString(st.node)}
@@ -68,6 +85,9 @@ func encode(p *part, st stamp) *nats.Msg {
 	if m.Key != "" {
 		h[headerKey] = []string{escape(m.Key)}
 	}
+	if m.Report != nil {
+		h[headerReport] = []string{formatReport(m.Report)}
+	}
 	if len(p.names) > 0 {
 		values := make([]string, len(p.names))
 		for i, name := range p.names {
@@ -75,7 +95,7 @@ func encode(p *part, st stamp) *nats.Msg {
 		}
 		h[nameHeader(m.Target.Scope)] = values
 	}
-	return &nats.Msg{Subject: p.subject, Header: h, Data: m.Payload}
+	return &nats.Msg{Subject: subject, Header: h, Data: m.Payload}
 }
 
 func nameHeader(s message.Scope) string {
@@ -99,6 +119,9 @@ func encodedSize(m *message.Message, names []string) int {
 	}
 	for _, name := range m.Target.ExcludeTopics {
 		n += len(headerExcept) + 4 + len(name)
+	}
+	if m.Report != nil {
+		n += len(headerReport) + 4 + maxReportValue
 	}
 	if m.Op != 0 {
 		n += len(headerOp) + 4 + len("4294967295")
@@ -179,6 +202,9 @@ func (d *decoder) decode(m *nats.Msg, numbered bool) (*message.Message, error) {
 	if out.Op, err = operation(m.Header); err != nil {
 		return nil, err
 	}
+	if out.Report, err = reportOf(m.Header, numbered); err != nil {
+		return nil, err
+	}
 	key, _, err := one(m.Header, headerKey)
 	if err != nil {
 		return nil, err
@@ -227,8 +253,12 @@ func (d *decoder) target(m *nats.Msg) (message.Target, error) {
 		want, token, t.Scope = headerTopic, s[len(subjectTopic):], message.ScopeTopics
 	case strings.HasPrefix(s, subjectUser):
 		want, token, t.Scope = headerUser, s[len(subjectUser):], message.ScopeUsers
+	case strings.HasPrefix(s, subjectRelay):
+		want, t.Scope = headerUser, message.ScopeUsers
+	case strings.HasPrefix(s, subjectNode) && m.Header[headerUser] != nil: // a copy from the home of the users
+		want, t.Scope = headerUser, message.ScopeUsers
 	case strings.HasPrefix(s, subjectNode):
-		want, token, t.Scope = headerSession, s[len(subjectNode):], message.ScopeSessions
+		want, t.Scope = headerSession, message.ScopeSessions
 	default:
 		return t, bad("subject", "unknown")
 	}
@@ -245,6 +275,9 @@ func (d *decoder) target(m *nats.Msg) (message.Target, error) {
 	case message.ScopeTopics:
 		err = topicNames(&names, token)
 	case message.ScopeUsers:
+		if token == "" && len(names) > 0 {
+			token = strconv.Itoa(int(UserBucket(names[0])))
+		}
 		err = userNames(names, token)
 	case message.ScopeSessions:
 		err = d.sessionNames(names)

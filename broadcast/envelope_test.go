@@ -20,7 +20,7 @@ func travel(t *rapid.T, m *message.Message, self uint32) []*message.Message {
 	}
 	var out []*message.Message
 	for i := range ps {
-		msg := encode(&ps[i], stamp{node: 7, epoch: 8, number: 9})
+		msg := encode(ps[i].subject, &ps[i], stamp{node: 7, epoch: 8, number: 9}, origin{})
 		size := len("NATS/1.0\r\n\r\n") + len(msg.Data)
 		for k, vs := range msg.Header {
 			for j, v := range vs {

@@ -200,8 +200,8 @@ func TestFaultWhileSubscribing(t *testing.T) {
 	s := external(t, 0)
 	n := open(t, Options{URLs: []string{s.ClientURL()}, clock: armed.over(clk.clock())})
 	n.JoinTopic([]byte("a"), panicking{}, 1)
-	n.JoinUser([]byte("bob"), panicking{}, 1)
 	n.topic(t, "b")
+	n.JoinTopic([]byte("d"), panicking{}, 1)
 	eventually(t, "both faults", func() bool { return n.Stats().Faults == 2 })
 
 	armed.set(true)

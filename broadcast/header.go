@@ -44,7 +44,7 @@ func checkHeaders(h nats.Header, fromNode bool) error {
 			return bad(trimmed, "blanks before or after the name")
 		}
 		switch name {
-		case headerID, headerKind, headerExclude, headerExcept, headerOp, headerKey, headerTopic, headerUser, headerSession, headerNode, headerSeq:
+		case headerID, headerKind, headerExclude, headerExcept, headerOp, headerKey, headerTopic, headerUser, headerSession, headerNode, headerSeq, headerReport:
 		default:
 			if !fromNode {
 				return bad(name, "unknown header; names are case-sensitive")

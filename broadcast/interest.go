@@ -8,49 +8,38 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// interest keeps the NATS subscriptions in step with the users and topics that
-// the shards have.
+// interest keeps the NATS subscriptions in step with the topics that the shards
+// have. One subscription covers all users, so users are only counted.
 //
 // Shards only count, on their own goroutines. The goroutine run subscribes and
 // unsubscribes in batches, with one flush for each batch, and notifies the shards
 // that waited. A subscription is ready when the NATS server has confirmed it.
 type interest struct {
-	bus   *NATS
-	group string // queue group of the user subscriptions, see wildcard.go
-	wake  chan struct{}
+	bus  *NATS
+	wake chan struct{}
 
 	// Any goroutine.
-	users      [userBuckets]atomic.Uint32 // readyBit and the number of sessions
-	from       [userBuckets]atomic.Int64  // subscribed since this instant
-	wanted     atomic.Int32               // user buckets with sessions
-	wildcardOn atomic.Bool                // one subscription covers all user buckets
-	epoch      time.Time                  // instants are relative to it
-	begun      atomic.Int64               // the fixed subjects are subscribed since this instant
+	users  [userBuckets]atomic.Int32 // sessions
+	wanted atomic.Int32              // user buckets with sessions
+	epoch  time.Time                 // instants are relative to it
+	begun  atomic.Int64              // the fixed subjects are subscribed since this instant
 
 	mu        sync.Mutex // guards the rest of this group; held for a few assignments, see doc.go
 	topics    map[string]*topic
-	shared    topicList  // to be subscribed: wanted by several shards, see topics.go
-	queued    topicList  // to be subscribed: wanted by one shard
-	lingering topicList  // subscribed and not wanted any more, the oldest first
-	leaving   []*topic   // to be unsubscribed
-	waiting   []userWait // user buckets to subscribe to, or sessions to notify
-	fixed     []string   // subjects of every node, to be subscribed
+	shared    topicList // to be subscribed: wanted by several shards, see topics.go
+	queued    topicList // to be subscribed: wanted by one shard
+	lingering topicList // subscribed and not wanted any more, the oldest first
+	leaving   []*topic  // to be unsubscribed
+	waiting   []notice  // to sessions of users that came before the fixed subjects were subscribed
+	fixed     []string  // subjects of every node, to be subscribed
+	overhear  bool      // relays to other nodes are wanted, see overhear.go
 
 	// Owned by run.
-	held       map[uint16]*nats.Subscription // single user buckets
-	wildcard   *nats.Subscription
-	zeroAt     map[uint16]time.Time // when a held user bucket was first seen empty
-	fewSince   time.Time            // since when few user buckets are wanted; zero if many are
-	replaced   []replaced           // subscriptions that overlap with their successors
-	overlap    *time.Timer          // fires when the first of replaced is due
+	relays     *nats.Subscription // to the relays of all nodes; nil: there is none
 	live       map[*nats.Subscription]struct{}
 	dropped    uint64   // messages dropped in subscriptions that have ended
 	unnotified []notice // notices to shards whose mailbox was full
 }
-
-// readyBit is set while messages for the user bucket reach this node. The other
-// bits count its sessions.
-const readyBit = 1 << 31
 
 // notice tells a shard that a subscription is ready.
 type notice struct {
@@ -66,69 +55,65 @@ func (n notice) send() bool {
 	return n.waiter.TopicReady(n.token)
 }
 
-// userWait is a session whose user bucket was not ready when the session came.
-type userWait struct {
-	bucket uint16
-	notice notice // without a waiter if the session does not wait
-}
-
-func newInterest(b *NATS, instance string, start time.Time) *interest {
+func newInterest(b *NATS, start time.Time) *interest {
 	return &interest{
-		bus: b, group: "belfry-" + instance, wake: make(chan struct{}, 1),
-		epoch:   start,
-		overlap: time.NewTimer(time.Hour),
-		live:    make(map[*nats.Subscription]struct{}),
-		topics:  make(map[string]*topic),
-		held:    make(map[uint16]*nats.Subscription),
-		zeroAt:  make(map[uint16]time.Time),
+		bus: b, wake: make(chan struct{}, 1), epoch: start,
+		live: make(map[*nats.Subscription]struct{}), topics: make(map[string]*topic),
 	}
 }
 
 // start queues the subjects that every node subscribes to.
 func (i *interest) start() {
 	i.mu.Lock()
-	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon, subjectPeers, subjectEvery, controlSubject(i.bus.id))
+	i.fixed = append(i.fixed, subjectAll, i.bus.self, subjectBeacon, subjectPeers, subjectReport, subjectEvery, controlSubject(i.bus.id), subjectUsers)
+	if i.bus.router.Load() != nil {
+		i.fixed = append(i.fixed, i.bus.relaySubject, subjectFence, routeSubject(i.bus.id))
+		i.overhear = true // no home knows this node yet
+	}
 	i.mu.Unlock()
 	wakeUp(i.wake)
 }
 
 // joinUser implements Interest.JoinUser for a user bucket. It takes the lock only
-// if the user bucket is not ready.
+// before the fixed subjects are subscribed.
 func (i *interest) joinUser(b uint16, w Waiter, token uint64) bool {
-	v := i.users[b].Add(1)
-	if v&^readyBit == 1 {
+	if i.users[b].Add(1) == 1 {
 		i.wanted.Add(1)
 	}
-	if v&readyBit != 0 {
+	if i.begun.Load() != 0 || !i.bus.connected.Load() {
 		return true
 	}
-	wait := userWait{bucket: b}
-	connected := i.bus.connected.Load()
-	if connected {
-		wait.notice = notice{w, token, true}
-	}
 	i.mu.Lock()
-	i.waiting = append(i.waiting, wait)
-	i.mu.Unlock()
-	wakeUp(i.wake)
-	return !connected
+	defer i.mu.Unlock()
+	if i.begun.Load() != 0 { // begin notifies those that wait under the lock
+		return true
+	}
+	i.waiting = append(i.waiting, notice{w, token, true})
+	return false
 }
 
 func (i *interest) leaveUser(b uint16) {
-	if v := i.users[b].Add(^uint32(0)); v&^readyBit == 0 {
+	if i.users[b].Add(-1) == 0 {
 		i.wanted.Add(-1)
 	}
 }
 
 // holds reports whether this node has a session of user bucket b.
-func (i *interest) holds(b uint16) bool { return i.users[b].Load()&^readyBit != 0 }
+func (i *interest) holds(b uint16) bool { return i.users[b].Load() > 0 }
+
+// begin records that the fixed subjects are subscribed, and returns the notices for
+// those who waited for it.
+func (i *interest) begin(now time.Time) (waiting []notice) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.begun.Store(i.instant(now))
+	waiting, i.waiting = i.waiting, nil
+	return waiting
+}
 
 // since returns the time since which subject has been subscribed to without
 // interruption, and false if it is not subscribed now. The receiver calls it.
 func (i *interest) since(subject string) (time.Time, bool) {
-	if b, ok := userBucketOfSubject(subject); ok {
-		return i.moment(i.from[b].Load())
-	}
 	if len(subject) > len(subjectTopic) && subject[:len(subjectTopic)] == subjectTopic {
 		i.mu.Lock()
 		defer i.mu.Unlock()
@@ -138,7 +123,7 @@ func (i *interest) since(subject string) (time.Time, bool) {
 		}
 		return t.from, true
 	}
-	if subject == subjectAll || subject == i.bus.self {
+	if _, user := userBucketOfSubject(subject); user || subject == subjectAll || subject == i.bus.self {
 		return i.moment(i.begun.Load())
 	}
 	return time.Time{}, false

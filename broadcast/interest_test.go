@@ -8,7 +8,7 @@ import (
 	"belfry/message"
 )
 
-const fixedSubscriptions = 6 // all, node, beacon, peers, control to all and to the node
+const fixedSubscriptions = 8 // all, node, beacon, peers, report, users, control to all and to the node
 
 func TestLingerTopic(t *testing.T) {
 	clk := newFakeClock()
@@ -46,48 +46,17 @@ func TestLingerTopic(t *testing.T) {
 	}
 }
 
-func TestLingerUser(t *testing.T) {
-	clk := newFakeClock()
-	s := external(t, 0)
-	n := open(t, Options{URLs: []string{s.ClientURL()}, Linger: 5 * time.Second, clock: clk.clock()})
-	n.user(t, uidInBucket(7, 0))
-	n.user(t, uidInBucket(7, 1))
-	has := func() bool { return s.GlobalAccount().Interest("belfry.user.7") == 1 }
-	if !has() {
-		t.Fatal("ready without a subscription")
-	}
-	n.LeaveUser([]byte(uidInBucket(7, 0)))
-	for range 8 {
-		clk.advance(t, time.Second)
-	}
-	if !has() {
-		t.Fatal("unsubscribed while a user is here")
-	}
-	n.LeaveUser([]byte(uidInBucket(7, 1)))
-	clk.advance(t, time.Second)
-	clk.advance(t, 4*time.Second)
-	if !has() {
-		t.Error("did not linger")
-	}
-	clk.advance(t, 2*time.Second)
-	eventually(t, "unsubscribed", func() bool { return !has() })
-	if n.JoinUser([]byte(uidInBucket(7, 2)), n.shard, 9) {
-		t.Error("ready at once, although unsubscribed")
-	}
-	eventually(t, "subscribed again", func() bool { return n.shard.count(9) == 1 && has() })
-}
-
 // A session is notified only after the server has the subscription: messages
 // published from then on arrive.
 func TestReadyMeansSubscribed(t *testing.T) {
 	s := external(t, 0)
 	a := open(t, Options{NodeName: "a", URLs: []string{s.ClientURL()}})
-	b := open(t, Options{NodeName: "b", URLs: []string{s.ClientURL()}, WildcardAbove: 20})
+	b := open(t, Options{NodeName: "b", URLs: []string{s.ClientURL()}})
 	for i := range 60 {
 		topic, uid := fmt.Sprint("t", i), uidInBucket(uint16(i), 0)
 		b.topic(t, topic)
 		b.user(t, uid)
-		if s.GlobalAccount().Interest(subjectTopic+topic) != 1 || s.GlobalAccount().Interest(userBucketSubject(uint16(i))) != 1 {
+		if s.GlobalAccount().Interest(subjectTopic+topic) != 1 || s.GlobalAccount().Interest(userBucketSubject(uint16(i))) != 2 {
 			t.Fatal("ready, but the server does not know")
 		}
 		a.publish(t, message.ToTopics(topic), topic)
@@ -96,17 +65,30 @@ func TestReadyMeansSubscribed(t *testing.T) {
 	eventually(t, "all messages", func() bool { return len(b.messages()) == 120 })
 }
 
+// opened returns a node that has not subscribed to anything yet.
+func opened(t *testing.T) *member {
+	t.Helper()
+	n, err := Open(Options{NodeOf: nodeOf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return &member{n, new(recorder), new(shard)}
+}
+
 func TestFullMailboxIsNotifiedAgain(t *testing.T) {
-	n := open(t, Options{})
+	n := opened(t)
 	n.shard.refuse = 3
-	n.JoinUser([]byte("bob"), n.shard, 1)
+	if n.JoinUser([]byte("bob"), n.shard, 1) {
+		t.Error("ready before the node subscribed to anything")
+	}
 	n.JoinTopic([]byte("a"), n.shard, 2)
+	n.Start(n.recorder)
 	eventually(t, "both notified once", func() bool { return n.shard.count(1) == 1 && n.shard.count(2) == 1 })
 }
 
 func TestJoinAndLeaveBeforeReady(t *testing.T) {
-	clk := newFakeClock()
-	n := open(t, Options{Linger: time.Second, clock: clk.clock()})
+	n := opened(t)
 	for i := range 50 {
 		uid, topic := []byte(fmt.Sprint("u", i)), []byte(fmt.Sprint("t", i))
 		n.JoinUser(uid, n.shard, uint64(i))
@@ -114,10 +96,8 @@ func TestJoinAndLeaveBeforeReady(t *testing.T) {
 		n.JoinTopic(topic, n.shard, 1000)
 		n.LeaveTopic(topic)
 	}
+	n.Start(n.recorder)
 	eventually(t, "users notified", func() bool { return n.shard.count(49) == 1 && n.shard.count(0) == 1 })
-	for range 5 {
-		clk.advance(t, time.Second)
-	}
 	eventually(t, "nothing left", func() bool {
 		st := n.Stats()
 		return st.Topics == 0 && st.Buckets == 0 && st.Subscriptions == fixedSubscriptions

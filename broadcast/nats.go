@@ -33,13 +33,16 @@ const (
 type NATS struct {
 	opt    Options
 	id     uint32
-	self   string      // belfry.node.<id>
-	log    *zap.Logger // sampled, so that a flood of bad messages does not flood the log
-	ids    *identity
-	server *embedded // nil with an external cluster
-	nc     *nats.Conn
-	box    *outbox
-	in     chan *nats.Msg // the messages of all other subscriptions, in order
+	self   string                 // belfry.node.<id>
+	router atomic.Pointer[Router] // nil: pushes to users go to all nodes. Not changed after Start
+
+	relaySubject string      // belfry.relay.<id>
+	log          *zap.Logger // sampled, so that a flood of bad messages does not flood the log
+	ids          *identity
+	server       *embedded // nil with an external cluster
+	nc           *nats.Conn
+	box          *outbox
+	in           chan *nats.Msg // the messages of all other subscriptions, in order
 
 	commands chan *nats.Msg // control messages for Control: pushes cannot delay them
 	control  ControlReceiver
@@ -72,17 +75,18 @@ type NATS struct {
 // URLs.
 func openNATS(o Options, id uint32, instance string, start time.Time, ids *identity) (_ *NATS, err error) {
 	b := &NATS{
-		opt: o, id: id, self: nodeSubject(id), ids: ids, log: sampled(o.Log),
+		opt: o, id: id, self: nodeSubject(id), relaySubject: relaySubject(id), ids: ids, log: sampled(o.Log),
 		box:  newOutbox(o.OutboxMessages, o.OutboxBytes),
 		in:   make(chan *nats.Msg, max(o.PendingBytes/o.MaxPayload, minPendingLength)),
 		stop: make(chan struct{}), commands: make(chan *nats.Msg, maxCommands),
 	}
 	b.faults = newFaults(o.Log, &b.count.faults)
 	b.conditionLog.bus = b
-	b.sender = &sender{bus: b, numbers: newNumbers(start), instance: instance, wake: make(chan struct{}, 1), due: make(chan struct{}, 1), ended: make(chan struct{})}
-	b.interest = newInterest(b, instance, start)
+	b.sender = newSender(b, instance, start)
+	b.interest = newInterest(b, start)
 	b.receiver = &receiver{
 		bus: b, instance: instance, recent: newRecent(),
+		relays: relayInbox{make(map[uint32]*relayIn)}, marks: marks{make(map[uint32]map[uint64]*mark)},
 		decoder: decoder{node: id, maxPayload: o.MaxPayload, nodeOf: o.NodeOf},
 		gaps: gapTracker{
 			since: b.interest.since, beacon: o.Beacon, log: b.log, swept: start,
@@ -224,6 +228,9 @@ func (b *NATS) down(err error) {
 		b.log.Warn("connection to NATS lost", zap.String("server", b.servers()), zap.Error(err))
 	}
 	wakeUp(b.interest.wake) // sessions need not wait for subscriptions now
+	if r := b.router.Load(); r != nil {
+		(*r).Lost()
+	}
 }
 
 // failed runs when an attempt to connect has failed.
@@ -296,6 +303,9 @@ func (b *NATS) Reserve(m *message.Message) (Reservation, error) {
 			return nil, &message.OverloadedError{What: detail, Unavailable: true, RetryAfter: inspectAgain}
 		}
 	}
+	if m.Report != nil {
+		ps = append(ps, part{subject: subjectReport, message: m, size: encodedSize(m, nil) - len(m.Payload)})
+	}
 	r := &reservation{box: b.box, parts: ps}
 	allowed := int(b.maxMessage.Load())
 	for i := range ps {
@@ -331,7 +341,7 @@ func (b *NATS) Stats(s *Stats) {
 	s.LostShutdown += b.box.unsent.Load()
 	s.OutboxMessages, s.OutboxBytes = b.box.depth()
 	s.Buckets = int(b.interest.wanted.Load())
-	s.Wildcard = b.interest.wildcardOn.Load()
+	s.Routes = b.count.routes.stats()
 	s.Connected = b.connected.Load()
 	view := b.receiver.roster.view.Load()
 	for _, p := range view.present {

@@ -14,7 +14,7 @@ const maxCommands = 1024
 
 // isControl reports whether control messages for Control come on subject.
 func isControl(subject string) bool {
-	return subject == subjectEvery || strings.HasPrefix(subject, subjectOne)
+	return subject == subjectEvery || strings.HasPrefix(subject, subjectOne) || strings.HasPrefix(subject, subjectRoute)
 }
 
 // StartControl implements ControlBus.
@@ -32,7 +32,11 @@ func (b *NATS) receiveControl() {
 	for {
 		select {
 		case m := <-b.commands:
-			if m.Header[headerProbe] == nil { // see probe.go
+			switch {
+			case m.Header[headerProbe] != nil: // see probe.go
+			case strings.HasPrefix(m.Subject, subjectRoute):
+				b.routeHeard(m)
+			default:
 				b.control.Received(m.Data)
 			}
 		case <-b.stop:

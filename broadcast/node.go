@@ -27,6 +27,8 @@ type Node struct {
 	local   atomic.Pointer[Local]
 	control *Control
 
+	reporter reporterSeam // see report.go
+
 	closing   chan struct{}
 	closeOnce sync.Once
 	closeErr  error
@@ -65,6 +67,7 @@ func Open(o Options) (*Node, error) {
 		n.bus, n.nats = bus, bus
 	}
 	n.control = newControl(n.bus, Peer{id, o.NodeName}, instance, o.Log, n.faults, &n.count)
+	n.control.reporter = &n.reporter
 	return n, nil
 }
 
@@ -74,6 +77,23 @@ func (n *Node) Start(local Local) {
 	n.local.Store(&local)
 	n.control.start()
 	n.bus.Start(n.receive)
+}
+
+// Route has pushes to users go through the homes that r knows, if the bus is NATS. It is
+// called before Start.
+func (n *Node) Route(r Router) {
+	if n.nats != nil && !n.nats.Alone() {
+		n.nats.router.Store(&r)
+	}
+}
+
+// Overhear has the relays of all nodes to all homes reach this node too, or ends that.
+// A node wants it while homes may not know all of its users. Router.Overhears is called
+// when they do.
+func (n *Node) Overhear(on bool) {
+	if n.nats != nil {
+		n.nats.interest.overhearRelays(on)
+	}
 }
 
 // Control returns what sends commands to other nodes.

@@ -252,7 +252,6 @@ func TestOptionsAreChecked(t *testing.T) {
 		"NodeName":               {NodeName: "a b"},
 		"MaxPayload":             {MaxPayload: -1},
 		"Linger":                 {Linger: time.Microsecond},
-		"WildcardBelow":          {WildcardAbove: 4, WildcardBelow: 5},
 		"TLS":                    {TLS: TLS{Cert: "x"}},
 		"URLs":                   {URLs: []string{"nats://a"}, Embedded: Embedded{Listen: ":1"}},
 		"Embedded.Routes":        {Embedded: Embedded{Routes: []string{"nats://a:1"}}},

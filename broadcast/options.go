@@ -46,7 +46,7 @@ type Options struct {
 	// messages on a channel.
 	PendingBytes int
 
-	Linger       time.Duration // how long a subscription to a topic or user bucket is kept after its last subscriber left; 0: 5 s
+	Linger       time.Duration // how long a subscription to a topic is kept after its last subscriber left; 0: 5 s
 	MaxLingering int           // topics kept that way; 0: 4096; beyond it the oldest are unsubscribed at once and counted in LeftEarly
 	Beacon       time.Duration // interval of beacons; 0: 1 s
 	OverloadWait time.Duration // how long a received message waits for room in the local mailboxes before it is lost; 0: 200 ms
@@ -55,13 +55,6 @@ type Options struct {
 	// connected again and receive its messages; 0: 2 s. It should be longer
 	// than the time between the reconnects of the first and the last node.
 	ReconnectPause time.Duration
-	// WildcardAbove is the number of wanted user buckets above which the node
-	// subscribes to all user buckets with one subscription; 0: 256. Below
-	// WildcardBelow (0: half of WildcardAbove) it returns to one subscription
-	// for each wanted user bucket.
-	WildcardAbove int
-	WildcardBelow int
-
 	// Required makes a node without a connection to NATS not ready. By default
 	// a node that was ready stays ready and is degraded.
 	Required bool
@@ -74,8 +67,7 @@ type Options struct {
 	// Bus is used instead of NATS if it is not nil.
 	Bus Bus
 
-	clock   clock         // virtual in tests
-	overlap time.Duration // see wildcard.go; shorter in tests
+	clock clock // virtual in tests
 }
 
 // Embedded configures the NATS server inside the process. Without addresses the
@@ -121,9 +113,6 @@ func (o *Options) fill() error {
 	if o.clock.now == nil {
 		o.clock = wallClock()
 	}
-	if o.overlap == 0 {
-		o.overlap = switchOverlap
-	}
 	if err := o.fillNumbers(); err != nil {
 		return err
 	}
@@ -131,20 +120,18 @@ func (o *Options) fill() error {
 }
 
 func (o *Options) fillNumbers() error {
-	err := errors.Join(
+	return errors.Join(
 		fill("MaxPayload", &o.MaxPayload, 64<<10, 1, 8<<20),
 		fill("OutboxMessages", &o.OutboxMessages, 16384, 1, 1<<24),
 		fill("OutboxBytes", &o.OutboxBytes, 64<<20, 1<<10, 1<<40),
 		fill("PendingBytes", &o.PendingBytes, 256<<20, 1<<10, 1<<40),
 		fill("MaxLingering", &o.MaxLingering, 4096, 1, 1<<20),
-		fill("WildcardAbove", &o.WildcardAbove, 256, 1, userBuckets),
 
 		fill("Linger", &o.Linger, 5*time.Second, time.Millisecond, time.Hour),
 		fill("Beacon", &o.Beacon, time.Second, time.Millisecond, time.Hour),
 		fill("OverloadWait", &o.OverloadWait, 200*time.Millisecond, time.Millisecond, time.Hour),
 		fill("ReconnectPause", &o.ReconnectPause, 2*time.Second, time.Millisecond, time.Hour),
 	)
-	return errors.Join(err, fill("WildcardBelow", &o.WildcardBelow, (o.WildcardAbove+1)/2, 1, o.WildcardAbove))
 }
 
 // badOption returns an error about one option.

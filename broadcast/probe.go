@@ -145,7 +145,7 @@ func (s *sender) probe() (refused, err error) {
 		return nil, err
 	}
 	defer topic.Unsubscribe()
-	user, err := b.nc.QueueSubscribeSync(subjectUser+token, b.interest.group)
+	user, err := b.nc.SubscribeSync(subjectUser + token)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ type receiver struct {
 	gaps     gapTracker
 	roster   *roster
 	recent   *recent
+	relays   relayInbox
+	marks    marks
 	instance string // of this process
 
 	duplicate   string    // instance of another process with this node's id
@@ -51,6 +53,8 @@ func (r *receiver) sweep(now time.Time) {
 	defer r.bus.faults.caught("sweep")
 	r.roster.sweep(now)
 	r.gaps.sweep(now)
+	r.relays.sweep(now)
+	r.marks.sweep(now)
 	r.bus.conditionLog.check(now)
 }
 
@@ -73,6 +77,10 @@ func (r *receiver) handle(m *nats.Msg) {
 		return
 	}
 	r.bus.count.received.Add(1)
+	if strings.HasPrefix(m.Subject, subjectRelay) {
+		r.relay(m, now)
+		return
+	}
 	st, numbered, err := r.decoder.stamp(m)
 	if err != nil {
 		r.malformed(m, err)
@@ -82,8 +90,14 @@ func (r *receiver) handle(m *nats.Msg) {
 		r.bus.count.duplicates.Add(1)
 		return
 	}
+	if deliver, err := r.routed(m, numbered, now); !deliver {
+		if err != nil {
+			r.malformed(m, err)
+		}
+		return
+	}
 	if b, ok := userBucketOfSubject(m.Subject); ok && !r.bus.interest.holds(b) {
-		return // it came over the wildcard, or was under way when the last session of the user bucket ended
+		return // pushes to all users come to every node
 	}
 	out, err := r.decoder.decode(m, numbered)
 	if err != nil {
@@ -119,6 +133,8 @@ func (r *receiver) malformed(m *nats.Msg, err error) {
 // versions may use them.
 func (r *receiver) control(m *nats.Msg, now time.Time) {
 	switch m.Subject {
+	case subjectFence:
+		r.route(m, now)
 	case subjectBeacon:
 		r.beacon(m, now)
 	case subjectPeers:
@@ -126,6 +142,12 @@ func (r *receiver) control(m *nats.Msg, now time.Time) {
 			r.malformed(m, err)
 		} else if l.node != r.bus.id {
 			r.roster.onPeerList(l, now)
+		}
+	case subjectReport:
+		if node, id, err := r.decoder.report(m); err != nil {
+			r.malformed(m, err)
+		} else {
+			r.bus.control.ReportAsked(node, id)
 		}
 	}
 }

@@ -32,6 +32,12 @@ type sender struct {
 	idle      int    // intervals without a beacon since the last one
 	sinceList int    // intervals since the last list of peers
 	batch     []part
+	routes    *routes
+	inbox     routeInbox // what other nodes say about routes
+	confirms  confirms
+	tally     tally
+	at        time.Time     // when the messages are sent that publish publishes
+	lookAt    *time.Timer   // when routes are looked at
 	wake      chan struct{} // capacity 1: the connection changed
 	due       chan struct{} // capacity 1: a beacon is due now
 	ended     chan struct{} // closed when run has ended
@@ -41,16 +47,29 @@ type sender struct {
 	resume     time.Time // messages are not sent before it
 }
 
+func newSender(b *NATS, instance string, start time.Time) *sender {
+	s := &sender{
+		bus: b, numbers: newNumbers(start), instance: instance, lookAt: time.NewTimer(time.Hour),
+		wake: make(chan struct{}, 1), due: make(chan struct{}, 1), ended: make(chan struct{}),
+		inbox: routeInbox{wake: make(chan struct{}, 1)}, confirms: newConfirms(),
+	}
+	s.routes = newRoutes(b.id, s, b.opt.clock.now, &b.count.routes, b.log)
+	s.routes.most, s.routes.bytes = max(b.opt.OutboxMessages/2, 1), b.opt.OutboxBytes/2
+	return s
+}
+
 func (s *sender) run() {
 	defer s.bus.wg.Done()
 	defer close(s.ended)
 	defer s.beaconNow() // by then it says that the node has left
+	defer func() { s.confirms.send(s.bus, time.Now().Add(confirmEvery)) }()
 	ticks, stop := s.bus.opt.clock.tick(s.bus.opt.Beacon)
 	defer stop()
 	s.inspect()
 	for {
+		s.lookAtRoutes()
 		s.batch = s.bus.box.take(s.batch[:0], batchMessages, batchBytes)
-		if len(s.batch) > 0 {
+		if len(s.batch) > 0 || len(s.routes.urgent) > 0 {
 			s.send(s.batch)
 			clear(s.batch)
 		}
@@ -70,6 +89,8 @@ func (s *sender) run() {
 		}
 		select {
 		case <-s.bus.box.more:
+		case <-s.inbox.wake:
+		case <-s.lookAt.C:
 		case <-s.wake:
 			s.pauseLeft()
 			s.inspect()
@@ -87,79 +108,99 @@ func (s *sender) tick(now time.Time) {
 	s.inspect()
 	s.beacon(now)
 	s.sendPeers()
+	s.routes.sweep()
 }
 
-// send publishes a batch. It keeps messages that nats.go refuses for want of a
-// connection until there is one. It does not repeat messages whose connection
-// broke after they were handed to it: they may have arrived.
+// send publishes a batch, and what routes has to send before it. It keeps messages
+// that nats.go refuses for want of a connection until there is one. It does not repeat
+// messages whose connection broke after they were handed to it: they may have arrived.
+// (Relays are repeated by routes.)
 func (s *sender) send(batch []part) {
+	left := batch
 	defer func() {
 		if v := recover(); v != nil {
 			s.bus.faults.report("send", v)
-			s.bus.count.lostFault.Add(uint64(len(batch)))
-			s.release(batch)
+			s.bus.count.lostFault.Add(uint64(len(left)))
+			s.release(left)
+			s.tally.release(s.bus.box)
 		}
 	}()
-	for len(batch) > 0 {
+	for len(left) > 0 || len(s.routes.urgent) > 0 {
 		if !s.waitConnected() {
-			s.bus.count.lostShutdown.Add(uint64(len(batch)))
-			s.release(batch)
+			s.bus.count.lostShutdown.Add(uint64(len(left) + len(s.routes.urgent)))
+			s.release(left)
 			return
 		}
 		connection := s.bus.connection()
-		done, sent, doubtful := s.publish(batch)
-		if sent > 0 {
-			if s.confirmed(connection) {
-				s.bus.count.sent.Add(uint64(sent))
-			} else {
-				doubtful += sent
-			}
+		s.at = s.bus.opt.clock.now()
+		left = s.publish(left)
+		t := s.tally
+		s.tally.sent, s.tally.doubtful, s.tally.unkept = 0, 0, 0
+		switch {
+		case t.sent == 0 || s.confirmed(connection):
+			s.bus.count.sent.Add(uint64(t.sent))
+			s.confirms.confirmed()
+		default:
+			s.confirms.drop()
+			t.doubtful += t.unkept
 		}
-		if doubtful > 0 {
-			s.bus.count.lostUnconfirmed.Add(uint64(doubtful))
-			s.bus.log.Warn("connection to NATS broke: messages possibly lost", zap.Int("messages", doubtful))
+		if t.doubtful > 0 {
+			s.bus.count.lostUnconfirmed.Add(uint64(t.doubtful))
+			s.bus.log.Warn("connection to NATS broke: messages possibly lost", zap.Int("messages", t.doubtful))
 		}
-		s.release(batch[:done])
-		batch = batch[done:]
+		s.tally.release(s.bus.box)
 	}
 }
 
-// publish hands messages to nats.go until one is refused for want of a
-// connection. done is the number of messages that are finished. sent of these
-// were accepted and doubtful may have been written in part; the remaining ones
-// were refused by NATS or met a fault, and are counted here.
-func (s *sender) publish(batch []part) (done, sent, doubtful int) {
-	now := s.bus.opt.clock.now()
-	for i := range batch {
-		p := &batch[i]
-		stream := s.numbers.stream(p.subject)
-		m := s.encodeNext(p, stamp{node: s.bus.id, epoch: stream.epoch, number: stream.last + 1})
-		if m == nil {
-			s.bus.count.lostFault.Add(1)
+// publish hands messages to nats.go until one is refused for want of a connection, and
+// returns that one and those behind it.
+func (s *sender) publish(batch []part) (left []part) {
+	for {
+		if u := s.routes.urgent; len(u) > 0 {
+			p := u[0] // first: sending it may put more in front of the others
+			if s.routes.urgent = u[1:]; !s.publishPart(&p) {
+				s.routes.urgent = append([]part{p}, s.routes.urgent...)
+				return batch
+			}
 			continue
 		}
-		err := s.bus.nc.PublishMsg(m)
-		switch {
-		case err == nil:
-			sent++
-			s.numbers.used(stream, now)
-		case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed):
-			return i, sent, doubtful // this message was not sent: its number is still free
-		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrHeadersNotSupported), errors.Is(err, nats.ErrBadSubject):
-			s.bus.count.lostTooLarge.Add(1)
-			s.bus.log.Error("message refused by NATS", zap.String("subject", p.subject), zap.Int("bytes", p.size), zap.Error(err))
-		default: // a socket write failed; a part of the message may have been written
-			doubtful++
-			s.numbers.used(stream, now)
+		if len(batch) == 0 {
+			s.routes.urgent = nil
+			return nil
 		}
+		if !s.publishPart(&batch[0]) {
+			return batch
+		}
+		batch = batch[1:]
 	}
-	return len(batch), sent, doubtful
 }
 
-// encodeNext returns the bus message of a part, nil after a fault.
-func (s *sender) encodeNext(p *part, st stamp) (m *nats.Msg) {
-	defer s.bus.faults.caught("encode")
-	return encode(p, st)
+// publishPart publishes one part on its path. It returns false if there is no
+// connection.
+func (s *sender) publishPart(p *part) (sent bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.bus.faults.report("encode", v)
+			s.bus.count.lostFault.Add(1)
+			s.free(p)
+			sent = true
+		}
+	}()
+	switch {
+	case p.forward:
+		return s.routes.forward(p)
+	case p.retire.epoch != 0:
+		return s.retire(p.retire.epoch, p.retire.number)
+	case p.again:
+		return s.routes.republish(p)
+	case p.users && s.routing():
+		return s.routes.send(p)
+	}
+	if !s.direct(p.subject, p, origin{}) {
+		return false
+	}
+	s.free(p)
+	return true
 }
 
 // confirmed waits until the NATS server has confirmed everything that was
@@ -221,13 +262,12 @@ func (s *sender) pauseLeft() time.Duration {
 }
 
 func (s *sender) release(done []part) {
-	bytes := 0
 	for i := range done {
-		bytes += done[i].size
+		if !done[i].refuse { // it has no place
+			s.free(&done[i])
+		}
 	}
-	if len(done) > 0 {
-		s.bus.box.release(len(done), bytes)
-	}
+	s.tally.release(s.bus.box)
 }
 
 // idleBeacons returns the number of intervals between the beacons of a node that

@@ -9,6 +9,16 @@ type part struct {
 	message *message.Message
 	names   []string // values of the name header: users, sessions, or all topics if there are several
 	size    int      // upper bound of its bytes, with envelope
+	users   bool     // names are users, of the user bucket
+	bucket  uint16
+
+	origin  origin // the relay that it is or was; zero for none
+	again   bool   // it was a relay, and the home did not confirm it
+	forward bool   // it came as a relay, and this node passes it on as the home
+	fence   uint64 // with forward: number of the fence that the home sends to all nodes
+	refuse  bool   // with forward: nothing behind origin is passed on
+	special string // header Belfry-Relay of a relay that is no push
+	retire  origin // no push: the stream of relays of this node that has ended
 }
 
 // splitMessage returns the parts of m, one for each subject. Every topic is a
@@ -20,7 +30,7 @@ func splitMessage(m *message.Message, self uint32, nodeOf func(string) (uint32, 
 	case message.ScopeTopics:
 		return splitTopics(m), nil
 	case message.ScopeUsers:
-		return splitNames(m, func(uid string) (string, error) { return userBucketSubject(UserBucket(uid)), nil })
+		return splitUsers(m)
 	case message.ScopeSessions:
 		return splitNames(m, func(sid string) (string, error) {
 			node, err := nodeOf(sid)
@@ -31,6 +41,15 @@ func splitMessage(m *message.Message, self uint32, nodeOf func(string) (uint32, 
 		})
 	}
 	return []part{{subject: subjectAll, message: m, size: encodedSize(m, nil)}}, nil
+}
+
+func splitUsers(m *message.Message) ([]part, error) {
+	parts, err := splitNames(m, func(uid string) (string, error) { return userBucketSubject(UserBucket(uid)), nil })
+	for i := range parts {
+		parts[i].users, parts[i].bucket = true, UserBucket(parts[i].names[0])
+		parts[i].size += originSize
+	}
+	return parts, err
 }
 
 func splitTopics(m *message.Message) []part {

@@ -26,7 +26,6 @@ type Stats struct {
 	Gaps            uint64 // numbered messages of other nodes that did not arrive, each counted once
 	Reconnects      uint64 // reconnects to NATS
 	Denied          uint64 // subscriptions or messages that NATS permissions refused
-	Switches        uint64 // changes between single user buckets and the wildcard
 	DuplicateNodes  uint64 // other processes seen that use this node's id
 	Faults          uint64 // panics caught; each cost at most one message or one step
 	ControlSent     uint64 // control messages that NATS took
@@ -46,23 +45,25 @@ type Stats struct {
 	Peers          int      // now: other nodes whose beacons arrive
 	PeerNames      []string // now: names of these nodes
 	Unheard        []string // now: names of nodes whose beacons other nodes receive and this node does not
-	Wildcard       bool     // now: one subscription covers all user buckets
 	Connected      bool     // now: connected to NATS
+
+	Routes RouteStats // pushes to users
 }
 
 // counters are the totals behind Stats. Any goroutine may change them.
 type counters struct {
-	published, refusedOutbox, refusedLocal       atomic.Uint64
-	sent, received, delivered                    atomic.Uint64
-	malformed, duplicates                        atomic.Uint64
-	lostUnconfirmed, lostTooLarge, lostShutdown  atomic.Uint64
-	lostReceive, lostOverload, gaps              atomic.Uint64
-	reconnects, denied, switches, duplicateNodes atomic.Uint64
-	refusedNATS, leftEarly, faults, lostFault    atomic.Uint64
-	subscriptions, topics, lingering, peers      atomic.Int64
-	controlSent, controlReceived, controlLate    atomic.Uint64
-	controlDropped, controlUnknown               atomic.Uint64
-	controlTimeouts, controlLost                 atomic.Uint64 // lost: dropped by nats.go
+	published, refusedOutbox, refusedLocal      atomic.Uint64
+	sent, received, delivered                   atomic.Uint64
+	malformed, duplicates                       atomic.Uint64
+	lostUnconfirmed, lostTooLarge, lostShutdown atomic.Uint64
+	lostReceive, lostOverload, gaps             atomic.Uint64
+	reconnects, denied, duplicateNodes          atomic.Uint64
+	refusedNATS, leftEarly, faults, lostFault   atomic.Uint64
+	subscriptions, topics, lingering, peers     atomic.Int64
+	controlSent, controlReceived, controlLate   atomic.Uint64
+	controlDropped, controlUnknown              atomic.Uint64
+	controlTimeouts, controlLost                atomic.Uint64 // lost: dropped by nats.go
+	routes                                      routeCounters
 }
 
 func (c *counters) fill(s *Stats) {
@@ -83,7 +84,6 @@ func (c *counters) fill(s *Stats) {
 	s.Gaps += c.gaps.Load()
 	s.Reconnects += c.reconnects.Load()
 	s.Denied += c.denied.Load()
-	s.Switches += c.switches.Load()
 	s.DuplicateNodes += c.duplicateNodes.Load()
 	s.Subscriptions += int(c.subscriptions.Load())
 	s.Topics += int(c.topics.Load())

@@ -24,6 +24,7 @@ type Status struct {
 	Version  string   // of the program: up to 64 printable ASCII characters without spaces; "" if unknown
 	Load     uint64   // sessions that the node has now
 	Presence Presence // whether it will stay
+	Routes   bool     // it knows relays, see route.go
 }
 
 // Sighting is a beacon of another node, as far as it says something of the node.
@@ -38,6 +39,7 @@ const (
 	headerVersion  = "Belfry-Version"
 	headerLoad     = "Belfry-Load"
 	headerPresence = "Belfry-Presence" // leaving or left; absent: the node stays
+	headerRoutes   = "Belfry-Routes"   // 1: the node knows relays; absent: it does not
 )
 
 // header returns the headers of a beacon.
@@ -48,6 +50,9 @@ func (s *Status) header() nats.Header {
 	}
 	if s.Presence != Staying {
 		h[headerPresence] = []string{presenceNames[s.Presence]}
+	}
+	if s.Routes {
+		h[headerRoutes] = []string{"1"}
 	}
 	return h
 }
@@ -61,6 +66,7 @@ func (s *Status) readHeader(h nats.Header) error {
 	if load := h.Get(headerLoad); load != "" && (!parseUints([]string{load}, &s.Load) || s.Load > maxNumber) {
 		return bad(headerLoad, "not a number of sessions")
 	}
+	s.Routes = h.Get(headerRoutes) == "1"
 	switch h.Get(headerPresence) {
 	case "":
 	case presenceNames[Leaving]:
@@ -83,7 +89,7 @@ func (c *Control) Describe(f func(*Status)) { c.describe = f }
 
 // Status implements ControlReceiver.
 func (c *Control) Status() Status {
-	s := Status{Instance: c.instance, Presence: Presence(c.presence.Load())}
+	s := Status{Instance: c.instance, Presence: Presence(c.presence.Load()), Routes: true}
 	if c.describe != nil {
 		defer c.faults.caught("status")
 		c.describe(&s)

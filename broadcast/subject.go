@@ -17,9 +17,14 @@ const (
 	subjectControl = "belfry.ctl."
 	subjectBeacon  = subjectControl + "beacon"
 	subjectPeers   = subjectControl + "peers"
-	subjectEvery   = subjectControl + "all"   // commands to all nodes, see control.go
-	subjectOne     = subjectControl + "node." // commands to one node, and answers; followed by the node id
+	subjectReport  = subjectControl + "report" // see report.go
+	subjectEvery   = subjectControl + "all"    // commands to all nodes, see control.go
+	subjectOne     = subjectControl + "node."  // commands to one node, and answers; followed by the node id
+	subjectFence   = subjectControl + "fence"  // fences, see route.go
+	subjectRoute   = subjectControl + "route." // what homes and nodes answer to one publishing node; followed by the node id
 	subjectUsers   = subjectUser + "*"
+	subjectRelay   = "belfry.relay." // relays to a home; followed by the node id
+	subjectRelays  = subjectRelay + "*"
 )
 
 // userBuckets is the number of groups of users, each of which has a subject. It is
@@ -45,6 +50,10 @@ func userBucketSubject(b uint16) string { return subjectUser + strconv.Itoa(int(
 func nodeSubject(id uint32) string { return subjectNode + nodeString(id) }
 
 func controlSubject(node uint32) string { return subjectOne + nodeString(node) }
+
+func relaySubject(home uint32) string { return subjectRelay + nodeString(home) }
+
+func routeSubject(node uint32) string { return subjectRoute + nodeString(node) }
 
 func nodeString(id uint32) string { return fmt.Sprintf("%08x", id) }
 

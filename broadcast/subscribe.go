@@ -20,15 +20,12 @@ func (i *interest) run() {
 	defer stop()
 	repeat := time.NewTimer(time.Hour)
 	defer repeat.Stop()
-	defer i.overlap.Stop()
 	for {
 		step := i.join
 		select {
 		case <-i.wake:
 		case <-repeat.C:
 			step = func() { i.notify(nil) }
-		case <-i.overlap.C:
-			step = i.endOverlap
 		case now := <-ticks:
 			step = func() { i.sweep(now); i.countDrops() }
 		case <-i.bus.stop:
@@ -48,13 +45,13 @@ func (i *interest) recovered(step func()) {
 	step()
 }
 
-// join subscribes to the queued topics and user buckets, with one flush, and
-// notifies the shards that waited for them.
+// join subscribes to the queued topics, with one flush, and notifies the shards that
+// waited for them.
 func (i *interest) join() {
 	i.mu.Lock()
 	topics := i.takeTopics(nil)
-	leaving, waiting, fixed := i.leaving, i.waiting, i.fixed
-	i.leaving, i.waiting, i.fixed = nil, nil, nil
+	leaving, fixed := i.leaving, i.fixed
+	i.leaving, i.fixed = nil, nil
 	if i.shared.n+i.queued.n > 0 {
 		wakeUp(i.wake)
 	}
@@ -62,95 +59,43 @@ func (i *interest) join() {
 
 	defer func() {
 		if v := recover(); v != nil {
-			i.requeue(topics, waiting, fixed)
+			i.requeue(topics, fixed)
 			panic(v)
 		}
 	}()
 	i.leave(leaving) // first, so that a topic that is wanted again is not subscribed twice
 	begins := len(fixed) > 0
 	for ; len(fixed) > 0; fixed = fixed[1:] {
-		i.subscribe(fixed[0], "")
+		i.subscribe(fixed[0])
 	}
 	for _, t := range topics {
-		t.sub = i.subscribe(subjectTopic+t.name, "")
+		t.sub = i.subscribe(subjectTopic + t.name)
 	}
-	if placed := i.subscribeUserBuckets(waiting); begins || len(topics)+placed > 0 {
+	overhears := i.joinRelays()
+	if begins || overhears || len(topics) > 0 {
 		i.confirm()
 	}
 	now := i.bus.opt.clock.now()
+	notices := i.markTopics(topics, now)
 	if begins {
-		i.begun.Store(i.instant(now))
+		notices = append(notices, i.begin(now)...)
 		i.bus.tellUp()
 	}
-	notices := i.markTopics(topics, now)
-	for _, w := range waiting {
-		if i.held[w.bucket] != nil {
-			i.markReady(w.bucket, now)
-		}
-		if w.notice.waiter != nil {
-			notices = append(notices, w.notice)
-		}
-	}
 	i.notify(notices)
-}
-
-// subscribeUserBuckets subscribes to the user buckets in waiting that are not
-// subscribed yet. It returns how many of them need a flush before they are ready.
-func (i *interest) subscribeUserBuckets(waiting []userWait) int {
-	if len(waiting) == 0 || i.wildcardOn.Load() {
-		return 0
+	if overhears {
+		i.bus.overhears()
 	}
-	need := make(map[uint16]struct{})
-	for _, w := range waiting {
-		// If the session has left again, its user bucket is not needed. It stays
-		// not ready, so the next session is queued in waiting again.
-		if _, held := i.held[w.bucket]; !held && i.holds(w.bucket) {
-			need[w.bucket] = struct{}{}
-		}
-	}
-	if len(i.held)+len(need) > i.bus.opt.WildcardAbove {
-		i.widen()
-		return 0
-	}
-	for b := range need {
-		i.held[b] = i.subscribe(userBucketSubject(b), i.group)
-	}
-	return len(need)
-}
-
-// markReady marks user bucket b as subscribed since now, unless it is marked
-// already.
-func (i *interest) markReady(b uint16, now time.Time) {
-	if i.users[b].Load()&readyBit == 0 {
-		i.from[b].Store(i.instant(now))
-		i.users[b].Or(readyBit)
-	}
-}
-
-// clearReady removes the mark from user bucket b and returns true, unless it has
-// sessions. A session that joins afterwards waits.
-func (i *interest) clearReady(b uint16) bool {
-	if !i.users[b].CompareAndSwap(readyBit, 0) {
-		return i.users[b].Load() == 0
-	}
-	i.from[b].Store(0)
-	return true
 }
 
 // subscribe makes a subscription whose messages go to the receive channel. If
 // there is no connection, nats.go subscribes when there is one. It returns nil
 // only when the bus is closed.
-func (i *interest) subscribe(subject, group string) *nats.Subscription {
-	var sub *nats.Subscription
-	var err error
-	switch {
-	case isControl(subject):
-		sub, err = i.bus.nc.ChanSubscribe(subject, i.bus.commands)
-	case group == "":
-		sub, err = i.bus.nc.ChanSubscribe(subject, i.bus.in)
-	default:
-		sub, err = i.bus.nc.ChanQueueSubscribe(subject, group, i.bus.in)
+func (i *interest) subscribe(subject string) *nats.Subscription {
+	in := i.bus.in
+	if isControl(subject) {
+		in = i.bus.commands
 	}
+	sub, err := i.bus.nc.ChanSubscribe(subject, in)
 	if err != nil { // after Close, or not a subject
 		i.bus.log.Error("cannot subscribe", zap.String("subject", subject), zap.Error(err))
 		return nil
@@ -209,23 +154,6 @@ func (i *interest) sent(n notice) (ok bool) {
 func (i *interest) sweep(now time.Time) {
 	i.retry()
 	i.sweepTopics(now)
-	if i.wildcardOn.Load() {
-		i.sweepWildcard(now)
-		return
-	}
-	for b, sub := range i.held {
-		if i.holds(b) {
-			delete(i.zeroAt, b)
-			continue
-		}
-		if at, seen := i.zeroAt[b]; !seen {
-			i.zeroAt[b] = now
-		} else if now.Sub(at) >= i.bus.opt.Linger && i.clearReady(b) {
-			delete(i.zeroAt, b)
-			delete(i.held, b)
-			i.unsubscribe(sub)
-		}
-	}
 }
 
 // retire forgets a subscription that ends, and keeps the number of messages that

@@ -214,7 +214,7 @@ func (i *interest) leave(topics []*topic) {
 
 // requeue queues everything again that join was working on when it panicked. The
 // next tick tries again.
-func (i *interest) requeue(topics []*topic, waiting []userWait, fixed []string) {
+func (i *interest) requeue(topics []*topic, fixed []string) {
 	for _, t := range topics {
 		if !t.ready { // read without the lock: only run sets it
 			i.unsubscribe(t.sub)
@@ -232,7 +232,6 @@ func (i *interest) requeue(topics []*topic, waiting []userWait, fixed []string) 
 			i.queued.push(t)
 		}
 	}
-	i.waiting = append(waiting, i.waiting...)
 	i.fixed = append(fixed, i.fixed...)
 }
 
@@ -240,7 +239,7 @@ func (i *interest) requeue(topics []*topic, waiting []userWait, fixed []string) 
 func (i *interest) retry() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.shared.n+i.queued.n+len(i.waiting)+len(i.fixed) > 0 {
+	if i.shared.n+i.queued.n+len(i.fixed) > 0 {
 		wakeUp(i.wake)
 	}
 }

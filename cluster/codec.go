@@ -11,10 +11,11 @@ import (
 // are big-endian. docs/cluster.md specifies them.
 //
 //	head   format (1 byte, 1) · length and bytes of the holder's instance · number of the body (8)
-//	open   'o' · length and bytes of the uid · key (18) · since (4) · length and bytes of the class ·
+//	open   'o' · length and bytes of the uid · key (18) · since (6, ms) · length and bytes of the class ·
 //	       length and bytes of the route
 //	close  'c' · length and bytes of the uid · key (18)
 //	reset  'r' · bucket (2): the holder has nothing in it, but for what follows
+//	expect 'e' · length and bytes of the uid: a session is about to open
 //	check  'd' · bucket (2) · sessions (4) · sum of their digests (8): what the holder has in it
 //
 // The answer has 3 bytes for each bucket that the keeper wants something of:
@@ -24,10 +25,11 @@ import (
 const (
 	format = 1
 
-	itemOpen  = 'o'
-	itemClose = 'c'
-	itemReset = 'r'
-	itemCheck = 'd'
+	itemOpen   = 'o'
+	itemClose  = 'c'
+	itemReset  = 'r'
+	itemCheck  = 'd'
+	itemExpect = 'e'
 
 	wantAll   = 'm'
 	wantLater = 'l'
@@ -63,6 +65,7 @@ func (r *reader) u8() uint8     { return r.take(1)[0] }
 func (r *reader) u16() uint16   { return binary.BigEndian.Uint16(r.take(2)) }
 func (r *reader) u32() uint32   { return binary.BigEndian.Uint32(r.take(4)) }
 func (r *reader) u64() uint64   { return binary.BigEndian.Uint64(r.take(8)) }
+func (r *reader) u48() uint64   { return uint64(r.u16())<<32 | uint64(r.u32()) }
 func (r *reader) bytes() []byte { return r.take(int(r.u8())) }
 func (r *reader) key() (k message.SessionKey) {
 	copy(k[:], r.take(keySize))
@@ -85,14 +88,18 @@ func (r *reader) head() (instance string, number uint64) {
 	return string(r.bytes()), r.u64()
 }
 
-func appendOpen(dst []byte, uid []byte, key *message.SessionKey, since uint32, class, route string) []byte {
+func appendOpen(dst []byte, uid []byte, key *message.SessionKey, since uint64, class, route string) []byte {
 	dst = append(appendBytes(append(dst, itemOpen), uid), key[:]...)
-	return appendBytes(appendBytes(binary.BigEndian.AppendUint32(dst, since), class), route)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(since>>32))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(since))
+	return appendBytes(appendBytes(dst, class), route)
 }
 
 func appendClose(dst []byte, uid []byte, key *message.SessionKey) []byte {
 	return append(appendBytes(append(dst, itemClose), uid), key[:]...)
 }
+
+func appendExpect(dst []byte, uid string) []byte { return appendBytes(append(dst, itemExpect), uid) }
 
 // appendBucket appends a reset, or a want.
 func appendBucket(dst []byte, op byte, bucket uint16) []byte {
@@ -109,7 +116,7 @@ type item struct {
 	op     byte
 	uid    []byte
 	key    message.SessionKey
-	since  uint32
+	since  uint64 // Unix time in milliseconds
 	class  []byte
 	route  []byte
 	bucket uint16 // of every item
@@ -121,9 +128,11 @@ type item struct {
 func (r *reader) item() (it item) {
 	switch it.op = r.u8(); it.op {
 	case itemOpen:
-		it.uid, it.key, it.since, it.class, it.route = r.bytes(), r.key(), r.u32(), r.bytes(), r.bytes()
+		it.uid, it.key, it.since, it.class, it.route = r.bytes(), r.key(), r.u48(), r.bytes(), r.bytes()
 	case itemClose:
 		it.uid, it.key = r.bytes(), r.key()
+	case itemExpect:
+		it.uid = r.bytes()
 	case itemReset:
 		it.bucket = r.u16()
 	case itemCheck:
@@ -134,7 +143,7 @@ func (r *reader) item() (it item) {
 	if it.uid != nil {
 		it.bucket = bucketOf(it.uid)
 	}
-	r.bad = r.bad || it.bucket >= Buckets || (it.op == itemOpen || it.op == itemClose) && len(it.uid) == 0 || len(it.class) > maxClass || len(it.route) > maxRoute
+	r.bad = r.bad || it.bucket >= Buckets || (it.op == itemOpen || it.op == itemClose || it.op == itemExpect) && len(it.uid) == 0 || len(it.class) > maxClass || len(it.route) > maxRoute
 	return it
 }
 

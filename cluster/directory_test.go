@@ -219,6 +219,7 @@ func TestSilent(t *testing.T) {
 		for _, h := range n.dir.holders {
 			if h.Name == "c" {
 				h.doubt(bucketOf([]byte(uid)))
+				n.dir.touch() // as announced does
 			}
 		}
 		n.dir.mu.Unlock()
@@ -298,8 +299,9 @@ func TestLossIsQuick(t *testing.T) {
 	})
 }
 
-// A keeper that took a holder for gone, while the holder noticed nothing, asks it for
-// what it has. Without that, the comparison every 30 s would find it.
+// A keeper that took a holder for gone, while the holder noticed nothing (SIGSTOP), asks
+// it for what it has as soon as it hears it. Without that, the next look would find it
+// up to a second later, and without that the comparison every 30 s.
 func TestForgottenHolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 6, 100)
@@ -313,11 +315,11 @@ func TestForgottenHolder(t *testing.T) {
 		a.members.nodes[b.NodeID()].Heard = time.Now().Add(-time.Minute)
 		a.members.mu.Unlock()
 		a.members.sweep(time.Now())
-		time.Sleep(beacon / 4)
+		synctest.Wait()
 		if kept := a.dir.Stats().Kept; kept >= before.Kept {
 			t.Errorf("a keeps %d sessions after b was gone, and kept %d before", kept, before.Kept)
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(beacon + 200*time.Millisecond)
 		r.check("after", 100)
 	})
 }

@@ -21,11 +21,14 @@
 // differs is announced anew as a whole. docs/cluster.md describes the protocol, adr
 // 0018 why it is so.
 //
+// The home of a user keeps the Caps on the user's sessions: it has holders close what is
+// too much, and gives places to sessions that are about to open.
+//
 // Everything goes through broadcast.Control, so that tests need no sockets.
 //
 // # Locks
 //
 // Directory.mu and Members.mu are held for bounded work in memory, never while
 // anything waits. Members.mu is not held while another lock is taken. Functions that
-// watch (Members.Watch, Directory.OnGone) are called without a lock.
+// watch (Members.Watch, Directory.OnGone, Options.Evict) are called without a lock.
 package cluster

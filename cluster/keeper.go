@@ -72,15 +72,19 @@ func (d *Directory) gone(all []lost) {
 	}
 }
 
-// rehome takes the changes of the members into account.
-func (d *Directory) rehome() (gone []lost) {
+// rehome takes the changes of the members into account. It returns what is lost, and
+// the nodes that are back.
+func (d *Directory) rehome() (gone []lost, back []broadcast.Peer) {
 	view := d.opt.Members.View()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.store == nil {
-		return nil
+		return nil, nil
 	}
 	for _, c := range d.changes {
+		if c.Back {
+			back = append(back, c.Peer)
+		}
 		if l := d.member(c); len(l.sessions) > 0 {
 			gone = append(gone, l)
 		}
@@ -93,6 +97,7 @@ func (d *Directory) rehome() (gone []lost) {
 		}
 	}
 	slices.Sort(ids)
+	defer d.renewView(view)
 	if !slices.Equal(ids, d.homes.ids) {
 		old := d.homes
 		d.homes = NewHomes(ids)
@@ -102,7 +107,8 @@ func (d *Directory) rehome() (gone []lost) {
 		}
 	}
 	d.recount()
-	return gone
+	d.touch()
+	return gone, back
 }
 
 // member takes one change into account. d.mu is held.
@@ -110,12 +116,17 @@ func (d *Directory) member(c Change) (l lost) {
 	if h := d.holders[c.ID]; h != nil && (c.State == Gone || c.Restarted) {
 		l = lost{h.Member, d.forget(h, !c.Left)}
 	}
+	delete(d.lost, c.ID)
 	if c.State == Gone {
+		if !c.Left {
+			d.lost[c.ID] = time.Now()
+		}
 		return l
 	}
 	h := d.holders[c.ID]
 	if h == nil {
 		h = &holder{index: d.index()}
+		d.ids[h.index] = c.ID
 		d.holders[c.ID] = h
 		d.connect(c.Member)
 	}
@@ -131,15 +142,21 @@ func (d *Directory) index() uint16 {
 		return i
 	}
 	d.indexes++
+	d.ids = append(d.ids, 0)
 	return d.indexes - 1
 }
 
 // connect makes the link to a node. d.mu is held.
 func (d *Directory) connect(m Member) {
 	ctx, cancel := context.WithCancel(d.ctx)
-	l := &link{dir: d, to: m.Peer, wake: make(chan struct{}, 1), retry: make(chan struct{}, 1), cancel: cancel}
+	l := &link{dir: d, to: m.Peer, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), retry: make(chan struct{}, 1), cancel: cancel}
 	d.out[m.ID] = l
 	d.links.Go(func() { l.run(ctx) })
+	if d.caps.asks() {
+		l.places.wake = make(chan struct{}, 1)
+		d.links.Go(func() { l.runPlaces(ctx) })
+	}
+	d.present.Add(1)
 }
 
 // kick compares all buckets with a node that is there again.
@@ -165,8 +182,12 @@ func (d *Directory) forget(h *holder, wanted bool) (had []GoneSession) {
 		}
 		s.drop(h.index, b)
 	}
+	for _, o := range append(d.out[h.ID].asked, d.out[h.ID].expects...) {
+		d.cover.again(o)
+	}
 	delete(d.holders, h.ID)
 	d.free = append(d.free, h.index)
+	d.present.Add(-1)
 	d.out[h.ID].cancel()
 	delete(d.out, h.ID)
 	return had
@@ -174,14 +195,19 @@ func (d *Directory) forget(h *holder, wanted bool) (had []GoneSession) {
 
 // session returns what others are told of an entry.
 func (s *store) session(e *entry) Session {
-	return Session{Key: e.key, Since: time.Unix(int64(e.since), 0), Class: s.classes[e.class], Route: s.routes[e.route]}
+	return Session{Key: e.key, Since: time.UnixMilli(int64(e.opened())), Class: s.classes[e.class], Route: s.routes[e.route]}
 }
 
 // moved compares the buckets whose keeper is another one than before, and drops what
 // this node keeps no more. d.mu is held.
 func (d *Directory) moved(old *Homes) {
+	d.caps.moved(old, d.homes, d.self.ID)
 	for b := range uint16(Buckets) {
 		was, _ := old.Keeper(b, d.self.ID)
+		home, _ := d.homes.Home(b)
+		if before, _ := old.Home(b); home != before {
+			d.cover.moved.add(b)
+		}
 		if keeper, ok := d.homes.Keeper(b, d.self.ID); ok && keeper != was && d.out[keeper] != nil {
 			d.out[keeper].check.add(b)
 			wakeUp(d.out[keeper].wake)
@@ -193,6 +219,7 @@ func (d *Directory) moved(old *Homes) {
 			}
 		}
 	}
+	d.expectAgain()
 }
 
 // keeps reports whether this node keeps a bucket for a holder. d.mu is held.
@@ -215,34 +242,55 @@ func (d *Directory) recount() {
 			second[home]++
 		}
 	}
+	now := time.Now()
 	for id, h := range d.holders {
 		h.needed = all + second[id]
+		if h.pending() > 0 && h.since.IsZero() {
+			h.since = now
+		}
 	}
 }
 
 // lookAfter asks holders to compare whose buckets have not been known completely for a
-// while: this node took them for gone, for instance, and they did not notice.
-func (d *Directory) lookAfter(now time.Time) {
+// while. It returns whether it has to look again.
+func (d *Directory) lookAfter(now time.Time) (pending bool) {
 	var ask []broadcast.Peer
 	d.mu.Lock()
+	d.unseen = false
 	if d.store != nil {
 		d.store.trim()
 	}
+	d.expected.sweep(now)
+	for node, since := range d.lost {
+		if now.Sub(since) > lostFor {
+			delete(d.lost, node)
+		}
+	}
+	pending = len(d.lost) > 0 || len(d.expected.queue) > 0
 	full := d.store != nil && d.store.entries.Len() == d.opt.MaxSessions
 	for _, h := range d.holders {
 		switch {
 		case h.pending() == 0 || full:
 			h.since = time.Time{}
+			continue
 		case h.since.IsZero():
 			h.since = now
 		case now.Sub(h.since) >= checkEvery:
 			h.since = now
 			ask = append(ask, h.Peer)
 		}
+		pending = true
 	}
 	d.mu.Unlock()
-	for _, p := range ask {
-		_ = d.control.SendTo(p.ID, kindCompare, nil) // again at a later tick if it is lost
+	d.askToCompare(ask)
+	return pending
+}
+
+// askToCompare asks holders to compare all buckets. If a question is lost, lookAfter
+// asks again.
+func (d *Directory) askToCompare(holders []broadcast.Peer) {
+	for _, p := range holders {
+		_ = d.control.SendTo(p.ID, kindCompare, nil)
 	}
 }
 
@@ -275,6 +323,7 @@ func (d *Directory) announced(_ context.Context, from broadcast.Peer, body []byt
 		return nil, nil // a copy, or late: what came after it holds
 	}
 	h.number = number
+	d.touch()
 	var later buckets
 	var answer []byte
 	for len(r.p) > 0 {
@@ -302,9 +351,13 @@ func (d *Directory) apply(h *holder, it *item) (differs bool) {
 	s := d.store
 	switch it.op {
 	case itemOpen:
-		if !s.put(it.uid, h.index, &it.key, it.since, it.class, it.route) {
-			d.stats.Refused++
+		if !d.enter(h.ID, h.index, it.uid, &it.key, it.since, it.class, it.route) {
 			h.doubt(it.bucket)
+		}
+	case itemExpect:
+		if !d.expected.add(string(it.uid), h.ID, time.Now()) {
+			d.stats.Refused++
+			d.unsure = time.Now().Add(expectFor) // until there is room again
 		}
 	case itemClose:
 		s.remove(it.uid, h.index, &it.key)

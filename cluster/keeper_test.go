@@ -163,3 +163,28 @@ func TestQueueOfALinkIsBounded(t *testing.T) {
 		a.dir.mu.Unlock()
 	})
 }
+
+// A bucket with so many sessions that they exceed the limit of a queue gets announced to
+// a node that joins, while others open and close.
+func TestBucketLargerThanAQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 17, 10)
+		a := r.start("a")
+		const sessions = 60_000
+		for range sessions {
+			r.openFor(a, "guest")
+		}
+		b := r.start("b")
+		for i := range 1000 {
+			time.Sleep(5 * time.Millisecond)
+			r.openFor(a, fmt.Sprint("u", i))
+			if kept := b.dir.Stats().Kept; i == 400 && kept < sessions {
+				t.Errorf("after 2 s b knows %d sessions", kept)
+			}
+		}
+		time.Sleep(time.Second)
+		if st := b.dir.Stats(); st.Kept != sessions+1000 || st.Pending != 0 {
+			t.Errorf("b knows %d sessions, and awaits %d buckets", st.Kept, st.Pending)
+		}
+	})
+}

@@ -16,22 +16,29 @@ type link struct {
 	to     broadcast.Peer
 	wake   chan struct{} // capacity 1: there is something to send
 	retry  chan struct{} // capacity 1: do not wait, the other node is there again
+	urgent chan struct{} // capacity 1: sessions wait to open
 	cancel context.CancelFunc
 
 	// Guarded by Directory.mu.
-	queue   []byte             // whole items
-	check   buckets            // to be compared
-	restate buckets            // to be announced as a whole
-	later   buckets            // the other node does not know yet that it keeps them
-	abort   context.CancelFunc // of the wait for an answer; nil: there is none
-	sending bool
-	bad     bool // the last body was not answered
-	next    time.Time
+	queue     []byte             // whole items
+	restating int                // bytes of the queue that announce buckets as a whole, about
+	expects   []opening          // to be announced
+	asked     []opening          // announced in the body that is awaited
+	check     buckets            // to be compared
+	restate   buckets            // to be announced as a whole
+	later     buckets            // the other node does not know yet that it keeps them
+	abort     context.CancelFunc // of the wait for an answer; nil: there is none
+	sending   bool
+	bad       bool      // the last body was not answered
+	changed   bool      // something was queued since the last comparison
+	next      time.Time // of the comparison
+
+	places placeQueue // requests for places, of which the other node is the home
 }
 
 const (
-	// maxQueue limits the changes that wait for a keeper, in bytes; beyond it they
-	// are forgotten and all buckets compared.
+	// maxQueue limits the changes that wait for a keeper, in bytes, beside one bucket that
+	// is announced as a whole; beyond it they are forgotten and all buckets compared.
 	maxQueue = 1 << 20
 	// restatePause is the pause between two bodies while buckets are announced as a
 	// whole, so that a node that joins 100 others is not flooded.
@@ -39,12 +46,24 @@ const (
 	// retryPause is the pause after a body that was not answered, or when the other
 	// node does not know yet that it is the keeper.
 	retryPause = 100 * time.Millisecond
+	// quietCompare is how many times longer than Options.Compare it takes until the
+	// next comparison with a node that was told nothing: an idle node must not wake up
+	// for each of the others.
+	quietCompare = 10
+	// openPause is the pause between two bodies while sessions wait to open.
+	openPause = 2 * time.Millisecond
 )
 
 // queued is called after something was put into the queue. Directory.mu is held.
 func (l *link) queued() {
-	if len(l.queue) > maxQueue {
-		l.queue = nil
+	if !l.changed {
+		l.changed = true
+		if soon := time.Now().Add(l.dir.opt.Compare); soon.Before(l.next) {
+			l.next = soon
+		}
+	}
+	if len(l.queue)-l.restating > maxQueue { // else a bucket with very many sessions would never be announced
+		l.queue, l.restating = nil, 0
 		l.checkAll()
 	}
 	wakeUp(l.wake)
@@ -81,6 +100,7 @@ func (l *link) run(ctx context.Context) {
 			select {
 			case <-l.wake:
 			case <-l.retry:
+			case <-l.urgent:
 			case <-time.After(wait):
 			case <-ctx.Done():
 			}
@@ -94,6 +114,11 @@ func (l *link) run(ctx context.Context) {
 		select {
 		case <-time.After(l.answered(answer, err)):
 		case <-l.retry:
+		case <-l.urgent:
+			select {
+			case <-time.After(openPause):
+			case <-ctx.Done():
+			}
 		case <-ctx.Done():
 		}
 	}
@@ -122,11 +147,13 @@ func (l *link) build() (body []byte, wait time.Duration) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	if !now.Before(l.next) {
-		l.next = now.Add(d.opt.Compare)
+		l.next, l.changed = now.Add(quietCompare*d.opt.Compare), false
 		l.checkAll()
 	}
 	d.number++
 	body = appendHead(make([]byte, 0, 1024), d.self.Instance, d.number)
+	empty := len(body)
+	body = l.takeExpects(body)
 	head := len(body)
 	if len(l.queue) == 0 && !l.check.empty() {
 		for b := range l.check.all {
@@ -140,11 +167,11 @@ func (l *link) build() (body []byte, wait time.Duration) {
 		l.refill(broadcast.MaxControlBody - head)
 		n := whole(l.queue, broadcast.MaxControlBody-head)
 		body = append(body, l.queue[:n]...)
-		l.queue = l.queue[n:]
+		l.queue, l.restating = l.queue[n:], max(l.restating-n, 0)
 	}
-	l.sending = len(body) > head
+	l.sending = len(body) > empty
 	if !l.sending {
-		l.queue = nil // releases its memory
+		l.queue, l.restating = nil, 0 // releases its memory
 		return nil, l.next.Sub(now)
 	}
 	return body, 0
@@ -163,11 +190,13 @@ func (l *link) refill(enough int) {
 			continue
 		}
 		l.dir.stats.Restated++
+		before := len(l.queue)
 		l.queue = appendBucket(l.queue, itemReset, b)
 		s.eachOf(0, b, func(e *entry) {
-			l.queue = appendOpen(l.queue, s.uids.Get(e.uid), &e.key, e.since, s.classes[e.class], s.routes[e.route])
+			l.queue = appendOpen(l.queue, s.uids.Get(e.uid), &e.key, e.opened(), s.classes[e.class], s.routes[e.route])
 		})
 		l.queue = appendCheck(l.queue, b, s.lists[keyOf(0, b)])
+		l.restating += len(l.queue) - before
 	}
 }
 
@@ -179,11 +208,13 @@ func (l *link) answered(answer []byte, err error) time.Duration {
 	l.sending, l.bad = false, err != nil
 	if err != nil {
 		d.stats.Failed++
+		l.notExpected()
 		l.checkAll()
 		return retryPause
 	}
 	d.stats.Bodies++
 	later := false
+	var refused buckets
 	for r := (reader{p: answer}); len(r.p) > 0; {
 		op, b := r.u8(), r.u16()
 		switch {
@@ -192,9 +223,11 @@ func (l *link) answered(answer []byte, err error) time.Duration {
 			l.restate.add(b)
 		case op == wantLater:
 			l.later.add(b)
+			refused.add(b)
 			later = true
 		}
 	}
+	l.expectedNow(&refused)
 	if later {
 		time.AfterFunc(retryPause, l.tryLater)
 	}

@@ -39,6 +39,7 @@ type Member struct {
 	Load     uint64 // sessions at its last beacon
 	State    State
 	Self     bool // it is this node
+	Routes   bool // it knows relays of pushes to users
 
 	Heard time.Time // when its last beacon came; zero for this node
 	Left  bool      // it is gone because it said so, with its sessions ended
@@ -51,6 +52,7 @@ type Change struct {
 	Member          // as it is now
 	Was       State // Gone for a node that was not known
 	Restarted bool  // it is another process than before, and what the earlier one had is lost
+	Back      bool  // the same process was taken for gone; it may not have noticed
 }
 
 // MembersOptions configure Members.
@@ -73,16 +75,20 @@ type Members struct {
 	opt      MembersOptions
 	watchers []func(Change) // not changed after Start
 
-	mu    sync.Mutex // guards this group; held for bounded work
-	nodes map[uint32]*Member
-	swept time.Time
-	queue []Change // not told yet
+	mu     sync.Mutex // guards this group; held for bounded work
+	nodes  map[uint32]*Member
+	former map[uint32][]string // by node: instances of earlier processes, the last ones
+	swept  time.Time
+	queue  []Change // not told yet
 
 	tell sync.Mutex // held while watchers are told, so that each hears the changes in order
 }
 
 // forgetAfter is how long a node that is gone stays in the view.
 const forgetAfter = time.Hour
+
+// maxFormer is how many earlier processes of a node are remembered.
+const maxFormer = 8
 
 // NewMembers returns the members that the beacons of o.Control show.
 func NewMembers(o MembersOptions) (*Members, error) {
@@ -98,7 +104,7 @@ func NewMembers(o MembersOptions) (*Members, error) {
 	if o.GoneAfter != 0 && o.SuspectAfter >= o.GoneAfter {
 		return nil, fmt.Errorf("cluster: SuspectAfter %v: must be less than GoneAfter (%v)", o.SuspectAfter, o.GoneAfter)
 	}
-	m := &Members{opt: o, nodes: make(map[uint32]*Member), swept: time.Now()}
+	m := &Members{opt: o, nodes: make(map[uint32]*Member), former: make(map[uint32][]string), swept: time.Now()}
 	o.Control.OnBeacon(m.heard)
 	return m, nil
 }
@@ -110,7 +116,7 @@ func (m *Members) Watch(f func(Change)) { m.watchers = append(m.watchers, f) }
 // View returns the members, this node among them, sorted by name.
 func (m *Members) View() []Member {
 	self := m.opt.Control.Self()
-	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true}}
+	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true, Routes: self.Routes}}
 	if self.Presence != broadcast.Staying {
 		view[0].State = Leaving
 	}
@@ -158,14 +164,21 @@ func (m *Members) heard(s broadcast.Sighting) {
 	case n == nil && s.Presence == broadcast.Left, n != nil && s.Presence == broadcast.Left && n.Instance != s.Instance:
 		m.mu.Unlock()
 		return // the last word of a process that is not known, or not any more
+	case n != nil && n.State != Gone && n.Instance != s.Instance && slices.Contains(m.former[s.ID], s.Instance):
+		m.mu.Unlock()
+		return // late, or two processes have one name: each would end the sessions of the other
 	case n == nil:
 		n = &Member{State: Gone}
 		m.nodes[s.ID] = n
 	default:
 		c.Was = n.State
+		c.Back = n.State == Gone && n.Instance == s.Instance && s.Presence != broadcast.Left
 	}
-	c.Restarted = n.Instance != "" && n.Instance != s.Instance
-	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Heard: time.Now(), Left: s.Presence == broadcast.Left, leaving: s.Presence == broadcast.Leaving}
+	if c.Restarted = n.Instance != "" && n.Instance != s.Instance; c.Restarted {
+		former := append(m.former[s.ID], n.Instance)
+		m.former[s.ID] = former[max(len(former)-maxFormer, 0):]
+	}
+	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Routes: s.Routes, Heard: time.Now(), Left: s.Presence == broadcast.Left, leaving: s.Presence == broadcast.Leaving}
 	switch s.Presence {
 	case broadcast.Leaving:
 		n.State = Leaving
@@ -220,6 +233,7 @@ func (m *Members) sweep(now time.Time) {
 		switch {
 		case state == Gone && silent > forgetAfter:
 			delete(m.nodes, id)
+			delete(m.former, id)
 		case state == Gone:
 		case silent >= gone:
 			n.State = Gone

@@ -179,6 +179,30 @@ func TestLateLastWord(t *testing.T) {
 	})
 }
 
+// Two processes with one name do not end the sessions of each other with every beacon:
+// the one that came last counts until it is gone.
+func TestTwoProcessesWithOneName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := joinMembers(t, &fakebus.Network{}, "a")
+		say := func(instances ...string) string {
+			for _, instance := range instances {
+				a.members.heard(broadcast.Sighting{Peer: broadcast.Peer{ID: 9, Name: "b"}, Status: broadcast.Status{Instance: instance}})
+			}
+			return a.told()
+		}
+		if got := say("one", "two", "one", "two", "three", "one", "two", "three"); got != "b gone-alive, b alive-alive restarted, b alive-alive restarted" {
+			t.Errorf("told %q", got)
+		}
+		for range 8 {
+			time.Sleep(time.Second)
+			say("one")
+		}
+		if got := a.members.View()[1]; got.Instance != "one" || got.State != Alive {
+			t.Errorf("the only process that is left: %+v", got)
+		}
+	})
+}
+
 // A node that is suspected stays a home: its sessions need not move for a late beacon.
 func TestHomeStates(t *testing.T) {
 	for s, want := range map[State]bool{Alive: true, Suspected: true, Leaving: false, Gone: false} {

@@ -27,6 +27,7 @@ type rig struct {
 	keys  uint64
 	users int
 	joins int
+	caps  Caps
 
 	losing atomic.Bool // control messages get lost
 	tables *tables     // nil: nobody is told who is online
@@ -48,6 +49,8 @@ type node struct {
 
 	mu   sync.Mutex
 	gone map[string][]string // by node: users of the sessions of which OnGone told
+
+	evictions []evicted // that Options.Evict was told of
 }
 
 const beacon = 50 * time.Millisecond
@@ -81,7 +84,7 @@ func (r *rig) start(name string) *node {
 	check()
 	n.members, err = NewMembers(MembersOptions{Control: n.Control(), Beacon: beacon, GoneAfter: 500 * time.Millisecond})
 	check()
-	o := Options{Control: n.Control(), Members: n.members, MaxSessions: 1 << 16, AskTime: 300 * time.Millisecond, List: time.Second}
+	o := Options{Control: n.Control(), Members: n.members, MaxSessions: 1 << 16, AskTime: 300 * time.Millisecond, List: time.Second, Caps: r.caps, Evict: n.evict}
 	if r.tables != nil {
 		o.Users = teller{r.tables, n}
 	}

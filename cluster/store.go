@@ -12,13 +12,31 @@ import (
 type entry struct {
 	key    message.SessionKey
 	holder uint16      // index in store.lists
-	since  uint32      // Unix time in seconds
+	since  uint32      // Unix time in seconds, and millis
 	uid    offheap.Str // shared by the sessions of the user
-	older  uint32      // the next session of the user, + 1; 0: none
-	prev   uint32      // neighbours in the list of the holder's sessions of the bucket, + 1
+	older  uint32      // neighbours in the list of the user's sessions, + 1; 0: none
+	newer  uint32
+	prev   uint32 // neighbours in the list of the holder's sessions of the bucket, + 1
 	next   uint32
-	class  uint8 // index in store.classes
-	route  uint8 // index in store.routes
+	millis uint16 // and flags
+	class  uint8  // index in store.classes
+	route  uint8  // index in store.routes
+}
+
+// Flags in entry.millis, whose value is below 1000.
+const (
+	flagTold  = 1 << 15 // its holder was told to close it (caps)
+	flagKeyed = 1 << 14 // it is in store.keys
+)
+
+// told reports whether the holder was told to close the session.
+func (e *entry) told() bool { return e.millis&flagTold != 0 }
+
+func (e *entry) setTold(told bool) {
+	e.millis &^= flagTold
+	if told {
+		e.millis |= flagTold
+	}
 }
 
 // list is what one holder has in one bucket: the sessions, and a digest of them that
@@ -38,6 +56,7 @@ func keyOf(holder, bucket uint16) listKey { return listKey(holder)<<12 | listKey
 type store struct {
 	entries *offheap.Records[entry]
 	table   *offheap.Table // by hash of the uid: the youngest session of the user
+	keys    *offheap.Table // by hash of the key: sessions of users who have, or had, several
 	uids    *offheap.Strs
 	seed    maphash.Seed
 	lists   map[listKey]list              // those that are not empty
@@ -47,7 +66,7 @@ type store struct {
 }
 
 func newStore(owner *offheap.Owner, most int) (s *store, err error) {
-	s = &store{table: offheap.NewTable(owner), seed: maphash.MakeSeed(), lists: make(map[listKey]list), classes: names{""}, routes: names{""}}
+	s = &store{table: offheap.NewTable(owner), keys: offheap.NewTable(owner), seed: maphash.MakeSeed(), lists: make(map[listKey]list), classes: names{""}, routes: names{""}}
 	if s.entries, err = offheap.NewRecords[entry](owner, most); err != nil {
 		return nil, err
 	}
@@ -61,6 +80,7 @@ func newStore(owner *offheap.Owner, most int) (s *store, err error) {
 func (s *store) close() {
 	s.entries.Close()
 	s.table.Close()
+	s.keys.Close()
 	s.uids.Close()
 }
 
@@ -68,6 +88,7 @@ func (s *store) close() {
 func (s *store) trim() {
 	s.entries.Trim()
 	s.table.Trim()
+	s.keys.Trim()
 	s.uids.Trim()
 }
 
@@ -85,29 +106,56 @@ func (s *store) first(hash uint32, uid []byte) (slot uint32, ok bool) {
 
 // each calls f for the sessions of uid, the youngest first.
 func (s *store) each(uid []byte, f func(*entry)) {
+	s.until(uid, func(e *entry) bool { f(e); return false })
+}
+
+// until is each that ends when f returns true.
+func (s *store) until(uid []byte, f func(*entry) bool) {
 	at, ok := s.first(s.hash(uid), uid)
 	for ok {
 		e := s.entries.At(at)
-		f(e)
+		if f(e) {
+			return
+		}
 		at, ok = e.older-1, e.older != 0
 	}
 }
 
-// find returns a session.
+// find returns a session. It does not walk over the sessions of the user, who may have
+// very many.
 func (s *store) find(uid []byte, holder uint16, key *message.SessionKey) (slot uint32, ok bool) {
-	at, ok := s.first(s.hash(uid), uid)
-	for ok {
-		e := s.entries.At(at)
-		if e.holder == holder && e.key == *key {
-			return at, true
+	slot, ok = s.first(s.hash(uid), uid)
+	if !ok {
+		return 0, false
+	}
+	if e := s.entries.At(slot); e.holder == holder && e.key == *key || e.older == 0 {
+		return slot, e.holder == holder && e.key == *key
+	}
+	for p := s.keys.Probe(s.keyHash(key)); p.Next(); {
+		if e := s.entries.At(p.Val()); e.holder == holder && e.key == *key && string(s.uids.Get(e.uid)) == string(uid) {
+			return p.Val(), true
 		}
-		at, ok = e.older-1, e.older != 0
 	}
 	return 0, false
 }
 
-// put enters a session, unless it is there. It returns false if there is no room.
-func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since uint32, class, route []byte) bool {
+func (s *store) keyHash(key *message.SessionKey) uint32 { return s.hash(key[:]) }
+
+// enterKey has find find a session of a user with several. It returns false if there is
+// no room.
+func (s *store) enterKey(slot uint32, e *entry) bool {
+	if e.millis&flagKeyed == 0 {
+		if s.keys.Insert(s.keyHash(&e.key), slot) != nil {
+			return false
+		}
+		e.millis |= flagKeyed
+	}
+	return true
+}
+
+// put enters a session, unless it is there. since is a Unix time in milliseconds. It
+// returns false if there is no room.
+func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since uint64, class, route []byte) bool {
 	if _, ok := s.find(uid, holder, key); ok {
 		return true
 	}
@@ -116,8 +164,9 @@ func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since ui
 		return false
 	}
 	e := s.entries.At(slot)
-	*e = entry{key: *key, holder: holder, since: since, class: s.classes.enter(class), route: s.routes.enter(route)}
+	*e = entry{key: *key, holder: holder, since: uint32(since / 1000), millis: uint16(since % 1000), class: s.classes.enter(class), route: s.routes.enter(route)}
 	if !s.enter(uid, slot, e) {
+		s.forgetKey(slot, e)
 		s.entries.Free(slot)
 		return false
 	}
@@ -136,7 +185,11 @@ func (s *store) put(uid []byte, holder uint16, key *message.SessionKey, since ui
 func (s *store) enter(uid []byte, slot uint32, e *entry) bool {
 	hash := s.hash(uid)
 	if first, ok := s.first(hash, uid); ok {
-		e.uid, e.older = s.entries.At(first).uid, first+1
+		before := s.entries.At(first)
+		if !s.enterKey(first, before) || !s.enterKey(slot, e) {
+			return false
+		}
+		e.uid, e.older, before.newer = before.uid, first+1, slot+1
 		s.table.Replace(hash, first, slot)
 		return true
 	}
@@ -190,22 +243,29 @@ func (s *store) free(slot uint32) {
 
 // leave takes a session off its user's list.
 func (s *store) leave(uid []byte, slot uint32, e *entry) {
-	hash := s.hash(uid)
-	first, _ := s.first(hash, uid)
-	if first != slot {
-		newer := s.entries.At(first)
-		for newer.older != slot+1 {
-			newer = s.entries.At(newer.older - 1)
-		}
-		newer.older = e.older
-	} else if e.older != 0 {
+	s.forgetKey(slot, e)
+	if e.older != 0 {
+		s.entries.At(e.older - 1).newer = e.newer
+	}
+	switch hash := s.hash(uid); {
+	case e.newer != 0:
+		s.entries.At(e.newer - 1).older = e.older
+	case e.older != 0:
 		s.table.Replace(hash, slot, e.older-1)
-	} else {
+	default:
 		s.table.Delete(hash, slot)
 		if s.edge != nil {
 			s.edge(uid, false)
 		}
 		s.uids.Free(e.uid)
+	}
+}
+
+// forgetKey is the reverse of enterKey.
+func (s *store) forgetKey(slot uint32, e *entry) {
+	if e.millis&flagKeyed != 0 {
+		s.keys.Delete(s.keyHash(&e.key), slot)
+		e.millis &^= flagKeyed
 	}
 }
 
@@ -244,6 +304,9 @@ func (all *names) enter(name []byte) uint8 {
 	*all = append(*all, string(name))
 	return uint8(len(*all) - 1)
 }
+
+// opened returns when a session opened, as a Unix time in milliseconds.
+func (e *entry) opened() uint64 { return uint64(e.since)*1000 + uint64(e.millis&^(flagTold|flagKeyed)) }
 
 // digest returns a hash of a session that is the same on all nodes. The key has a
 // keyed hash in it, so that clients cannot choose sessions with equal sums.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -50,6 +51,40 @@ func TestMemory(t *testing.T) {
 	}
 	if left := memory.Owner("cluster").Bytes(); s.entries.Len() != 0 || s.uids.Len() != 0 || s.table.Len() != 0 || left > 1<<20 {
 		t.Errorf("%d sessions, %d uids, %d bytes left", s.entries.Len(), s.uids.Len(), left)
+	}
+}
+
+// A user may have very many sessions, if there is no cap: to enter one and to take it out
+// takes no longer for that, because the lock is held meanwhile. Each takes less than 100
+// bytes, too.
+func TestManySessionsOfAUser(t *testing.T) {
+	const sessions = 100_000
+	var memory offheap.Owners
+	s, err := newStore(memory.Owner("cluster"), sessions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	begun := time.Now()
+	for i := range uint64(sessions) {
+		key := testKey(i)
+		if !s.put([]byte("guest"), uint16(i%3), &key, i, nil, nil) {
+			t.Fatal("no room")
+		}
+	}
+	if per := memory.Owner("cluster").Bytes() / sessions; per > 100 {
+		t.Errorf("%d bytes a session", per)
+	}
+	for i := range uint64(sessions) {
+		if key := testKey(i); !s.remove([]byte("guest"), uint16(i%3), &key) {
+			t.Fatal("a session is not found")
+		}
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("%v for %d sessions", took, sessions) // a walk for each takes ten times as long
+	}
+	if s.entries.Len() != 0 || s.keys.Len() != 0 || s.table.Len() != 0 {
+		t.Errorf("left: %d sessions, %d keys, %d users", s.entries.Len(), s.keys.Len(), s.table.Len())
 	}
 }
 
@@ -146,7 +181,7 @@ func TestItems(t *testing.T) {
 		key := testKey(uint64(i))
 		switch uid := fmt.Appendf(nil, "%0*d", 1+r.IntN(128), i); i % 4 {
 		case 0:
-			p = appendOpen(p, uid, &key, uint32(i), "phone", "chat")
+			p = appendOpen(p, uid, &key, 1<<40+uint64(i), "phone", "chat")
 		case 1:
 			p = appendClose(p, uid, &key)
 		case 2:
@@ -167,7 +202,7 @@ func TestItems(t *testing.T) {
 	}
 	for i, rd := 0, (reader{p: p}); len(rd.p) > 0; i++ {
 		it := rd.item()
-		if rd.bad || it.op == itemOpen && (it.since != uint32(i) || string(it.class) != "phone" || it.key != testKey(uint64(i))) ||
+		if rd.bad || it.op == itemOpen && (it.since != 1<<40+uint64(i) || string(it.class) != "phone" || it.key != testKey(uint64(i))) ||
 			it.op == itemCheck && (it.bucket != uint16(i) || it.count != 3 || it.sum != uint64(i)) {
 			t.Fatalf("item %d: %+v", i, it)
 		}

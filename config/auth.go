@@ -45,6 +45,7 @@ type JWT struct {
 	PublishClaim   string        `yaml:"publish_claim" default:"publish" doc:"Claim with patterns of topics that the client may publish to, beside auth.publish."`
 	MetaClaim      string        `yaml:"meta_claim" default:"meta" doc:"Claim with a JSON object of at most 1 KiB, which webhooks and the gateway are told."`
 	LimitsClaim    string        `yaml:"limits_claim" default:"limits" doc:"Claim with limits of the session: a JSON object with ping_interval, idle, idle_read, idle_write, topics, messages (a second)."`
+	DeviceClaim    string        `yaml:"device_class_claim" default:"device_class" doc:"Claim with the class of the client's device, for session.max_per_user_class: 1 to 32 of A-Z a-z 0-9 _ - and dots, such as phone or web."`
 	Cache          Size          `yaml:"cache" default:"4MiB" range:"64KiB..1GiB" zero:"none" doc:"Memory for tokens whose signature is known to be valid. A client that brings such a token is decided about at once; its times and revocations are checked again."`
 }
 
@@ -111,6 +112,7 @@ func (j *JWT) check(k *checks) {
 	for _, c := range []struct{ setting, claim string }{
 		{"auth.jwt.uid_claim", j.UIDClaim}, {"auth.jwt.topics_claim", j.TopicsClaim}, {"auth.jwt.subscribe_claim", j.SubscribeClaim},
 		{"auth.jwt.publish_claim", j.PublishClaim}, {"auth.jwt.meta_claim", j.MetaClaim}, {"auth.jwt.limits_claim", j.LimitsClaim},
+		{"auth.jwt.device_class_claim", j.DeviceClaim},
 	} {
 		switch other := claims[c.claim]; {
 		case c.claim == "":

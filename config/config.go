@@ -112,14 +112,16 @@ type Session struct {
 	ClientMessages   string        `yaml:"client_messages" default:"drop" enum:"drop|refuse" doc:"What happens to data that a plain client sends: drop counts and drops it, refuse closes with 1008."`
 	PublishQueue     int           `yaml:"publish_queue" default:"1024" range:"1..65536" doc:"Messages of a shard's clients that may wait to be published; a further pub gets the error unavailable."`
 	MaxTopics        int           `yaml:"max_topics" default:"128" range:"1..4096" doc:"Most topics of one session."`
-	MaxPerUser       int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user on this node; session.per_user_policy says what happens beyond it."`
-	PerUserPolicy    string        `yaml:"per_user_policy" default:"evict-oldest" enum:"evict-oldest|refuse-newest" doc:"What happens beyond session.max_per_user: evict-oldest closes the oldest session of the user with 4006, refuse-newest refuses the new one with 429 or, if it asked for a subprotocol of belfry, with 4006."`
+	MaxPerUser       int           `yaml:"max_per_user" default:"64" range:"1..1048576" zero:"no limit" doc:"Most sessions of one user, in the whole cluster; session.per_user_policy says what happens beyond it. Set the same on all nodes. docs/cluster.md says how exact it is while nodes cannot reach each other."`
+	MaxPerUserClass  []string      `yaml:"max_per_user_class" zero:"no limits" doc:"Most sessions of one user by class of device, besides session.max_per_user: a list like phone:1,web:2, at most 64; 0 is no limit. The token or the connect webhook names the class (device_class)."`
+	PerUserPolicy    string        `yaml:"per_user_policy" default:"evict-oldest" enum:"evict-oldest|refuse-newest" doc:"What happens beyond session.max_per_user and session.max_per_user_class: evict-oldest closes the oldest session of the user (of the class) with 4006, refuse-newest refuses the new one with 429 or, if it asked for a subprotocol of belfry, with 4006."`
 	Presence         []string      `yaml:"presence" zero:"none" doc:"Topics of which clients may ask who is subscribed (belfry.v1, presence): topics, topics followed by .*, and *; a whole token may be {uid}. Others get the error forbidden."`
 	PresenceMembers  int           `yaml:"presence_members" default:"100" range:"1..1000" zero:"only counts" doc:"Most subscribers of a topic that an answer to presence lists; of topics with more it has only the count."`
 	MaxPresence      int           `yaml:"max_presence" default:"256" range:"1..1048576" doc:"Presence commands of this node's clients that wait for the answers of other nodes; further ones get the error unavailable."`
 	MaxDeciding      int           `yaml:"max_deciding" default:"4096" range:"1..1048576" doc:"Subscriptions of this node's clients about which a subscribe webhook may be deciding; a further sub gets the error undecided."`
 	LastSeen         time.Duration `yaml:"last_seen" default:"24h" range:"1s..8760h" zero:"off" doc:"How long this node remembers, in memory only, when the last session of a user ended here, for last_seen in GET /v1/users/{uid} and POST /v1/presence."`
 	LastSeenUsers    int           `yaml:"last_seen_users" default:"131072" range:"1..33554432" doc:"Users of whom session.last_seen is remembered, 12 bytes each; beyond it others are forgotten earlier, a few of them when it is nearly reached."`
+	MaxAcks          int           `yaml:"max_acks" default:"131072" range:"1..16777216" doc:"Sessions of this node whose acknowledgements of pushes with ?ack=1 may be awaited at once, each counted for every message; further ones count as not able to acknowledge. Each takes about 50 bytes."`
 	KeepAgent        bool          `yaml:"keep_agent" doc:"Keep the User-Agent of every session (its first 128 bytes, each different one once), for GET /v1/users/{uid}; about 40 bytes a session. Without it only sessions with a route of the gateway have theirs."`
 	UserMessageRate  int           `yaml:"user_message_rate" range:"1..1000000" zero:"no limit" doc:"Messages per second from all sessions of one user on this node together; its sessions are treated as with session.message_rate."`
 	UserMessageBurst int           `yaml:"user_message_burst" default:"2000" range:"1..10000000" doc:"Messages all sessions of a user may send at once before session.user_message_rate applies."`
@@ -171,6 +173,7 @@ type API struct {
 	WriteTimeout     time.Duration `yaml:"write_timeout" default:"30s" range:"1s..10m" doc:"Time to send a whole answer, or one write of a batch's answers."`
 	IdleTimeout      time.Duration `yaml:"idle_timeout" default:"2m" range:"1s..1h" doc:"How long a kept-alive connection may wait for its next request."`
 	PushWait         time.Duration `yaml:"push_wait" default:"1s" range:"1ms..10s" doc:"Under load a push to a user or session waits up to this long in a fair queue, then gets 503. At most half of api.write_timeout."`
+	MaxWaits         int           `yaml:"max_waits" default:"1024" range:"1..65536" doc:"Pushes with ?wait= whose reports may be awaited at once, lines of batches included; further ones get 503, and nothing is delivered."`
 	NodesWait        time.Duration `yaml:"nodes_wait" default:"2s" range:"1ms..10s" doc:"How long a request that ends, changes or reads sessions waits for the answers of other nodes; then its own answer names those that did not answer (of a change with 202). At most half of api.write_timeout."`
 	BatchIdleTimeout time.Duration `yaml:"batch_idle_timeout" default:"1m" range:"1s..1h" doc:"Time for each line of a batch to arrive completely; then the last answer is 408."`
 
@@ -194,10 +197,9 @@ type NATS struct {
 	OutboxMessages   int           `yaml:"outbox_messages" default:"16384" range:"1..16777216" doc:"Messages that wait while NATS is not connected; when full, pushes get 503."`
 	OutboxBytes      Size          `yaml:"outbox_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes of messages that wait while NATS is not connected; when full, pushes get 503."`
 	PendingBytes     Size          `yaml:"pending_bytes" range:"256KiB..64GiB" zero:"a share of memory" doc:"Bytes from NATS that may wait for this node's shards; more are lost and counted."`
-	Linger           time.Duration `yaml:"linger" default:"5s" range:"1s..1h" zero:"unsubscribed at once" doc:"How long a subscription is kept after its last local user or subscriber left."`
+	Linger           time.Duration `yaml:"linger" default:"5s" range:"1s..1h" zero:"unsubscribed at once" doc:"How long a subscription is kept to a topic is kept after its last local subscriber left."`
 	Beacon           time.Duration `yaml:"beacon" default:"1s" range:"100ms..1m" doc:"Time between beacons; with them other nodes notice that they missed messages."`
 	OverloadWait     time.Duration `yaml:"overload_wait" default:"200ms" range:"1ms..1m" doc:"How long a message from NATS waits for a place in this node's mailboxes before it is lost and counted."`
-	WildcardAbove    int           `yaml:"wildcard_above" default:"256" range:"1..4096" doc:"Number of user buckets (of 4096) above which the node uses one wildcard subscription for all."`
 	MaxLingering     int           `yaml:"max_lingering" default:"4096" range:"1..1048576" doc:"Topics without a local subscriber that stay subscribed for nats.linger; beyond it the oldest are unsubscribed at once."`
 	Required         bool          `yaml:"required" doc:"Answer 503 at /readyz when NATS is lost. By default the node stays ready for its own clients and reports degraded. A node that never connected to NATS is not ready in either case."`
 

@@ -90,6 +90,7 @@ func (c *Config) checkClients(k *checks) {
 	}
 	c.checkSSE(k)
 	c.checkProxy(k)
+	c.checkUserClasses(k)
 	for _, origin := range c.Upgrade.Origins {
 		k.when("upgrade.origins", checkOrigin(origin))
 	}

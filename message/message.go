@@ -142,6 +142,10 @@ type Message struct {
 	// measure latency and is not sent to other nodes. The zero time means that
 	// the latency is not measured.
 	Received time.Time
+
+	// Report counts what becomes of the message on this node; nil: nobody wants
+	// to know. Other nodes are asked for reports of their own.
+	Report *Report
 }
 
 // Check validates a message. Every message is checked with it, whether it comes

@@ -20,7 +20,9 @@ type Values struct {
 	Shards   Shards   `group:"Shards and memory"`
 	Bus      Bus      `group:"The bus"`
 	Cluster  Cluster  `group:"The cluster"`
+	Routes   Routes   `group:"Pushes to users between nodes"`
 	HTTP     HTTP     `group:"The HTTP API"`
+	Reports  Reports  `group:"Pushes that wait for their reports"`
 	Gateway  Gateway  `group:"The gateway"`
 	Log      Log      `group:"The log"`
 }
@@ -62,7 +64,7 @@ type Sessions struct {
 	MovesDeferred uint64               `metric:"belfry_moves_deferred_total" type:"counter" help:"Moves that waited because the mailbox of the next shard was full; accepting pauses meanwhile."`
 	Pings         uint64               `metric:"belfry_pings_total" type:"counter" help:"Pings sent."`
 	Pongs         uint64               `metric:"belfry_pongs_total" type:"counter" help:"Pongs received."`
-	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. kept: a route wanted to keep more of a request than it may. agents: a shard had no room for another User-Agent (docs/security.md)."`
+	LimitsHit     map[string]uint64    `metric:"belfry_limits_hit_total" type:"counter" label:"limit" help:"Times that a limit refused something, by setting. memory: the kernel gave a shard's tables no more memory. kept: a route wanted to keep more of a request than it may. agents: a shard had no room for another User-Agent (docs/security.md). device_classes: a shard had no room for another device class, and the session has none."`
 }
 
 // Auth counts the tokens of clients and what happens to the keys that verify them.
@@ -164,6 +166,30 @@ type Cluster struct {
 	EventsLost  map[string]uint64 `metric:"belfry_cluster_events_lost_total" type:"counter" label:"cause" help:"Events that were not published: no room (bytes: cluster.events_bytes), or NATS did not take them (nats)."`
 	EventsBytes uint64            `metric:"belfry_cluster_events_bytes" type:"gauge" help:"Bytes of events that wait to be published (cluster.events_bytes)."`
 	Malformed   uint64            `metric:"belfry_cluster_malformed_total" type:"counter" help:"Announcements of other nodes that could not be read."`
+
+	CapsAsked   map[string]uint64 `metric:"belfry_cluster_caps_asked_total" type:"counter" label:"answer" help:"Sessions about which the homes of their users were asked before they opened (session.per_user_policy refuse-newest). unsure: the home did not answer within a second, or does not know all sessions of the user; the client was admitted."`
+	CapsEvicted uint64            `metric:"belfry_cluster_caps_evicted_total" type:"counter" help:"Sessions that this node, as the home of their users, had closed because a user had too many in the cluster."`
+	CapsOver    uint64            `metric:"belfry_cluster_caps_over" type:"gauge" help:"Users with too many sessions in the cluster whose home is this node."`
+}
+
+// Routes counts pushes to users that go through the homes of the users. All are 0 on a
+// node that can have no other.
+type Routes struct {
+	Relayed     uint64            `metric:"belfry_route_relayed_total" type:"counter" help:"Pushes sent to the home of their user bucket."`
+	Confirmed   uint64            `metric:"belfry_route_confirmed_total" type:"counter" help:"Of these, pushes that the home confirmed."`
+	Copies      uint64            `metric:"belfry_route_copies_total" type:"counter" help:"Copies that this node, as the home, sent to nodes that have the users."`
+	ToAll       map[string]uint64 `metric:"belfry_route_to_all_total" type:"counter" label:"by" help:"Pushes to users sent to all nodes: by the home, because it did not know all nodes that have the users; by the publishing node, because the home was not known or did not confirm."`
+	Republished uint64            `metric:"belfry_route_republished_total" type:"counter" help:"Pushes sent again, to all nodes, because the home did not confirm them."`
+	Fallbacks   map[string]uint64 `metric:"belfry_route_fallbacks_total" type:"counter" label:"cause" help:"Times that this node stopped to use a home: no confirmation in time, refused by the home, or too many pushes without confirmation."`
+	Held        uint64            `metric:"belfry_route_held_total" type:"counter" help:"Times that pushes of a user bucket waited because their path changed."`
+	Fences      uint64            `metric:"belfry_route_fences_total" type:"counter" help:"Fences sent: other nodes answer them when all pushes before them have arrived."`
+	Overdue     uint64            `metric:"belfry_route_fences_overdue_total" type:"counter" help:"Fences that a node did not answer in time; copies that reach it later are lost there."`
+	Dropped     uint64            `metric:"belfry_route_dropped_total" type:"counter" help:"Copies dropped, because the push came before by another path, or because they came too late."`
+	Refused     uint64            `metric:"belfry_route_refused_total" type:"counter" help:"Times that this node, as the home, refused the pushes of another node."`
+	Overheard   uint64            `metric:"belfry_route_overheard_total" type:"counter" help:"Pushes delivered from the traffic to other homes, which this node takes while homes do not know its sessions."`
+	Overhearing uint64            `metric:"belfry_route_overhearing" type:"gauge" help:"1 while this node takes the traffic to other homes, else 0."`
+	Expected    uint64            `metric:"belfry_route_expected_total" type:"counter" help:"Sessions that were announced to the home before they opened."`
+	Waiting     uint64            `metric:"belfry_route_waiting" type:"gauge" help:"Upgrades that wait until the home of the user expects the session."`
 }
 
 // Bus counts messages between nodes.
@@ -175,8 +201,6 @@ type Bus struct {
 	Subscriptions  uint64            `metric:"belfry_bus_subscriptions" type:"gauge" help:"NATS subjects this node subscribes to."`
 	Topics         uint64            `metric:"belfry_bus_topics" type:"gauge" help:"Topics this node subscribes to, including those without a local subscriber."`
 	Buckets        uint64            `metric:"belfry_bus_user_buckets" type:"gauge" help:"User buckets (of 4096) with a session on this node."`
-	Wildcard       uint64            `metric:"belfry_bus_user_wildcard" type:"gauge" help:"1 while one subscription covers all user buckets (nats.wildcard_above), else 0."`
-	Switches       uint64            `metric:"belfry_bus_user_wildcard_switches_total" type:"counter" help:"Changes between single user buckets and the wildcard."`
 	Lingering      uint64            `metric:"belfry_bus_lingering" type:"gauge" help:"Topics that stay subscribed without a local subscriber (nats.max_lingering)."`
 	Published      uint64            `metric:"belfry_bus_published_total" type:"counter" help:"Messages accepted for this node and the bus."`
 	Sent           uint64            `metric:"belfry_bus_sent_total" type:"counter" help:"Messages that NATS confirmed; a push to several users or topics is several messages."`
@@ -218,6 +242,12 @@ type HTTP struct {
 	ConnectionsEvicted uint64               `metric:"belfry_http_connections_evicted_total" type:"counter" help:"Connections closed at api.max_connections to make room for new ones."`
 	ConnectionsRefused uint64               `metric:"belfry_http_connections_refused_total" type:"counter" help:"Connections beyond api.max_connections while all of them were being served."`
 	HandshakesFailed   uint64               `metric:"belfry_http_tls_failed_total" type:"counter" help:"Connections to the API whose TLS handshake failed: no common version, a client certificate that is missing or not signed by api.tls.client_ca, or HTTP without TLS."`
+}
+
+// Reports counts pushes that wait for what became of them.
+type Reports struct {
+	Waiting uint64            `metric:"belfry_push_waits" type:"gauge" help:"Pushes with ?wait= whose reports are awaited; bounded by api.max_waits."`
+	Ended   map[string]uint64 `metric:"belfry_push_waits_total" type:"counter" label:"result" help:"Pushes with ?wait= that were answered. complete: every node had reported; incomplete: a node was silent, or there may be nodes that this one does not know of."`
 }
 
 // Log counts lines that could not be written.

@@ -40,6 +40,7 @@ const (
 	flagRefused                            // a send to it was refused in this turn; the handler may know already
 	flagEvicted                            // its backlog was dropped for another connection, and the handler was not told yet
 	flagUnwatched                          // in conns.unwatched; not registered with epoll
+	flagAdopted                            // came through Loop.Adopt
 
 	flagsNoSend = flagClosing | flagCloseWrite | flagEvicted // nothing can be sent
 )

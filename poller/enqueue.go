@@ -5,6 +5,7 @@ package poller
 func (x *sender) enqueue(slot uint32, c *conn, p Payload, class Class, sent int) SendResult {
 	switch {
 	case c.flags&flagsNoSend != 0:
+		x.tellRest(slot, &p, sent, sendClosed)
 		return sendClosed
 	case class == Control && sent == 0:
 		return x.enqueueControl(slot, c, p.bytes[p.newest:])
@@ -26,9 +27,12 @@ func (x *sender) enqueueShared(slot uint32, c *conn, frames []*Frame, sent int) 
 		frames = frames[1:]
 	}
 	result := sendQueued
-	for _, f := range frames {
+	for i, f := range frames {
 		r := x.enqueueFrame(slot, c, f, sent)
 		if r > sendDropped {
+			for _, behind := range frames[i+1:] {
+				x.tellUnsent(slot, behind, r, false)
+			}
 			return r
 		}
 		result = max(result, r)
@@ -50,6 +54,7 @@ func (x *sender) enqueueFrame(slot uint32, c *conn, f *Frame, sent int) SendResu
 	if sent == 0 { // the rest of a frame that is partly sent must follow despite the limits
 		result, fits = x.makeRoom(c, q, f)
 	}
+	x.tellUnsent(slot, f, result, fits)
 	if fits {
 		x.backlogs.retain(f)
 		q.push(f)

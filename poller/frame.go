@@ -10,6 +10,8 @@ type Frame struct {
 	own   bool         // made for one connection, so no policy drops it
 	class Class        // Data if shared
 	refs  atomic.Int32 // backlogs that hold it; the node counts its bytes while there are any
+
+	watcher Watcher // nil: nobody watches what becomes of it
 }
 
 // NewFrame makes a shared frame of b. It keeps b. With the policy LatestOnly a

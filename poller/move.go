@@ -20,7 +20,8 @@ type Socket struct {
 // arrival is a socket in a mailbox.
 type arrival struct {
 	Socket
-	adopted bool
+	adopted bool         // it comes from outside the loop
+	foreign bool         // it came from outside the loop before (flagAdopted)
 	charged int          // bytes that the node counts for Unread meanwhile
 	refused []SendResult // sends of which no handler has been told yet
 	evicted bool         // flagEvicted
@@ -79,11 +80,12 @@ func (s *Shard) detach(slot uint32, unread []byte) Socket {
 func (s *Shard) Move(slot uint32, to int, state any, unread []byte) {
 	s.Submit()
 	refused, evicted := s.sender.takeRefusals(slot)
+	foreign := s.Adopted(slot)
 	sock := s.detach(slot, unread)
 	sock.State = state
 	s.Counters.MovedOut.Add(1)
 	a := s.loop.arrivals.Get().(*arrival)
-	*a = arrival{Socket: sock, charged: chargeOf(sock.Unread), refused: refused, evicted: evicted}
+	*a = arrival{Socket: sock, charged: chargeOf(sock.Unread), refused: refused, evicted: evicted, foreign: foreign}
 	if !s.receiver.accounts.reserve(nil, a.charged, a.charged) {
 		s.loop.input.add(a.charged) // beyond the limit: the other shard reclaims
 	}

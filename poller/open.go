@@ -42,6 +42,9 @@ func (s *Shard) openArrival(a *arrival) {
 	id := s.id(slot)
 	defer s.guard.recoverConn(id)
 	c := s.at(slot)
+	if in.adopted || in.foreign {
+		c.flags |= flagAdopted
+	}
 	s.sender.adopt(slot, c, &in)
 	s.receiver.accounts.adoptUnread(slot, c, in.Unread) // before the handler, which may move the socket on
 	if in.adopted {

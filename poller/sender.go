@@ -13,6 +13,7 @@ type sender struct {
 	conns     *conns
 	opt       *Options
 	counters  *Counters
+	shard     int    // index of the shard
 	submitted func() // Handler.OnSubmitted
 
 	stage    stage
@@ -53,7 +54,7 @@ const (
 )
 
 func (x *sender) init(s *Shard) {
-	x.conns, x.opt, x.counters = &s.conns, s.opt, &s.Counters
+	x.conns, x.opt, x.counters, x.shard = &s.conns, s.opt, &s.Counters, s.index
 	x.submitted = func() { s.handler.OnSubmitted() }
 	x.stage.init(s)
 	x.backlogs.node = &s.loop.nodeBytes
@@ -151,6 +152,7 @@ func (x *sender) complete(slot uint32, c *conn, p Payload, class Class, n int, e
 	}
 	if e != 0 && e != syscall.EAGAIN && e != syscall.EINTR {
 		x.conns.closeLater(slot, ReasonWrite, e)
+		x.tellRest(slot, &p, n, sendClosed)
 		return sendClosed
 	}
 	if p.frames != nil {

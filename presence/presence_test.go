@@ -346,7 +346,8 @@ func TestNodes(t *testing.T) {
 	})
 }
 
-// A question that is malformed is refused, and a page has at most MaxPage items.
+// A question that is malformed is refused, a page has at most MaxPage items, and a limit
+// below 0 is 0.
 func TestQuestionsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nodes := cluster(t, 2, nil)
@@ -361,6 +362,11 @@ func TestQuestionsOfOthers(t *testing.T) {
 		var a topicAnswer
 		if err != nil || json.Unmarshal(body, &a) != nil || a.Count != 3*MaxPage || len(a.Members) > MaxPage || !a.More {
 			t.Errorf("%d members of %d, %v", len(a.Members), a.Count, err)
+		}
+		for kind, of := range map[string]string{kindUser: `"uid":"u1"`, kindTopic: `"topic":"all","members":true`, kindTopics: `"prefix":""`} {
+			if _, err := nodes[0].node.Control().Ask(t.Context(), nodes[1].node.NodeID(), kind, []byte(`{"limit":-5,`+of+`}`)); err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
 		}
 	})
 }

@@ -57,7 +57,7 @@ func handle[T any](r *Reader, kind string, answer func(context.Context, *questio
 		if err := json.Unmarshal(body, q); err != nil {
 			return nil, fmt.Errorf("malformed question: %w", err)
 		}
-		q.Limit = min(q.Limit, MaxPage)
+		q.Limit = max(min(q.Limit, MaxPage), 0)
 		a, err := answer(ctx, q)
 		if err != nil {
 			return nil, err

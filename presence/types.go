@@ -24,7 +24,8 @@ type Session struct {
 	Since         time.Time       `json:"since"`          // when it was opened, in whole seconds
 	LastActivity  time.Time       `json:"last_activity"`  // when its client last gave a sign of life, to a second
 	Address       string          `json:"address,omitempty"`
-	Agent         string          `json:"agent,omitempty"` // User-Agent of its request, if the node keeps it
+	Agent         string          `json:"agent,omitempty"`        // User-Agent of its request, if the node keeps it
+	DeviceClass   string          `json:"device_class,omitempty"` // what its token or the webhook named
 	Transport     string          `json:"transport"`
 	Encoding      string          `json:"encoding"`
 	Topics        []string        `json:"topics"`        // the newest 256

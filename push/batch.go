@@ -16,6 +16,7 @@ import (
 
 	"belfry/message"
 	"belfry/message/strictjson"
+	"belfry/report"
 )
 
 // batchBuffers has buffers for the lines of batches.
@@ -91,6 +92,8 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 			_ = rc.SetReadDeadline(time.Unix(1, 0))
 		}
 	}
+	ordered := inOrder{s: s, out: out}
+	defer ordered.close()
 	for n := 1; ; n++ {
 		line, err := lines.next()
 		if err == io.EOF {
@@ -98,6 +101,7 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 		}
 		last := false
 		var m *message.Message
+		var pending *report.Pending
 		var p *problem
 		switch {
 		case n > s.opt.MaxBatchLines && (err == nil || err == errLineTooLong):
@@ -110,11 +114,11 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 		case len(bytes.TrimLeft(line, " \t\r\n")) == 0:
 			continue // a blank line, as many files have at their end
 		default:
-			if m, p = s.publishItem(line); p == nil {
+			if m, pending, p = s.publishItem(line); p == nil {
 				key.pushes.Add(1)
 			}
 		}
-		if err := out.add(func(b []byte) []byte { return s.appendAnswer(b, n, m, p) }); err != nil {
+		if err := ordered.add(lineAnswer{n, m, pending, p}); err != nil {
 			return false
 		}
 		if last {
@@ -123,23 +127,24 @@ func (s *Server) runBatch(r *http.Request, rc *http.ResponseController, out *ans
 	}
 }
 
-// publishItem publishes one line. A panic fails only this line.
-func (s *Server) publishItem(line []byte) (m *message.Message, p *problem) {
+// publishItem publishes one line. If the line asks for a wait, the caller awaits the
+// reports. A panic fails only this line.
+func (s *Server) publishItem(line []byte) (m *message.Message, pending *report.Pending, p *problem) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.Error("handler panicked", zap.Stringer("route", routeBatch), zap.Any("panic", v), zap.Stack("stack"))
-			m, p = nil, &problem{cause: CauseInternal, detail: faultDetail}
+			m, pending, p = nil, nil, &problem{cause: CauseInternal, detail: faultDetail}
 		}
 	}()
 	it, p := parseItem(line, s.opt.MaxPayload)
 	if p != nil {
-		return nil, p
+		return nil, nil, p
 	}
 	it.m.Received = time.Now()
-	if p := s.publish(s.stop, nil, &it.m, it.data); p != nil {
-		return nil, p
+	if pending, p = s.publish(s.stop, nil, &it.m, it.data, it.params.report); p != nil {
+		return nil, nil, p
 	}
-	return &it.m, nil
+	return &it.m, pending, nil
 }
 
 // batchEnd returns the problem for an error that ends a batch.
@@ -157,20 +162,24 @@ func (s *Server) batchEnd(err error) *problem {
 	return &problem{cause: CauseBody, detail: "the body could not be read to its end: " + err.Error()}
 }
 
-// appendAnswer appends the answer to line n: the id of m, or p if the line was
-// refused. It counts the line.
-func (s *Server) appendAnswer(b []byte, n int, m *message.Message, p *problem) []byte {
+// appendAnswer appends the answer to a line: the problem if it was refused, what became
+// of the message if that was awaited, else the message's id. It counts the line.
+func (s *Server) appendAnswer(b []byte, a *lineAnswer, reports []byte) []byte {
 	b = append(b, `{"line":`...)
-	b = strconv.AppendInt(b, int64(n), 10)
-	if p != nil {
-		s.count.linesRejected[p.cause].Add(1)
+	b = strconv.AppendInt(b, int64(a.n), 10)
+	if a.p != nil {
+		s.count.linesRejected[a.p.cause].Add(1)
 		b = append(b, `,"error":`...)
-		b = p.appendJSON(b)
-	} else {
-		s.count.lines.Add(1)
-		s.count.payloadBytes.Add(uint64(len(m.Payload)))
-		b = append(b, `,"id":`...)
-		b = strictjson.AppendString(b, m.ID)
+		b = a.p.appendJSON(b)
+		return append(b, '}', '\n')
 	}
+	s.count.lines.Add(1)
+	s.count.payloadBytes.Add(uint64(len(a.m.Payload)))
+	if reports != nil {
+		b = append(b, ',')
+		return append(append(b, reports[1:]...), '\n') // without its brace
+	}
+	b = append(b, `,"id":`...)
+	b = strictjson.AppendString(b, a.m.ID)
 	return append(b, '}', '\n')
 }

@@ -43,6 +43,7 @@ type item struct {
 	m          message.Message
 	maxPayload int    // bytes
 	data       string // name of the field with the payload: "text", "json" or "base64"
+	params     parameters
 }
 
 // parse reads a line.
@@ -62,7 +63,7 @@ func (it *item) parse(line []byte) error {
 	if it.data == "" {
 		return &message.FieldError{Field: "text", Detail: "missing; allowed is one of text, json and base64"}
 	}
-	return nil
+	return it.params.check()
 }
 
 // field reads one field of a line.
@@ -89,8 +90,19 @@ func (it *item) field(f strictjson.Field) (err error) {
 			return err
 		}
 		return message.CheckKey(it.m.Key)
+	case "wait":
+		text, err := strictjson.String("wait", f.Value)
+		if err != nil {
+			return err
+		}
+		return it.params.parseWait(text)
+	case "ack":
+		if text := string(f.Value); text == "true" || text == "false" {
+			return it.params.parseAck(text)
+		}
+		return &message.FieldError{Field: "ack", Detail: "must be true or false"}
 	}
-	return &message.FieldError{Field: strictjson.Shorten(string(f.Name)), Detail: "unknown; allowed are to, text, json, base64, exclude and key"}
+	return &message.FieldError{Field: strictjson.Shorten(string(f.Name)), Detail: "unknown; allowed are to, text, json, base64, exclude, key, wait and ack"}
 }
 
 // payload reads the payload from one of its three fields.

@@ -23,6 +23,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 
 	"belfry/message"
+	"belfry/report"
 )
 
 func loadDocument(t *testing.T) *openapi3.T {
@@ -206,6 +207,16 @@ func (c *contract) send(ts *httptest.Server, method, template, path, body string
 	c.check(method, template, params, req, a)
 }
 
+// waits pushes with ?wait=.
+func (c *contract) waits() {
+	node, reports := onlyNode(c.t, report.Options{})
+	_, ts, _ := start(c.t, Options{Publisher: node, Reports: reports})
+	for _, p := range [][2]string{{"/v1/all", "/v1/all"}, {"/v1/topics/{topic}", "/v1/topics/news"}, {"/v1/users/{uid}", "/v1/users/u1"}, {"/v1/sessions/{sid}", "/v1/sessions/" + testSID}} {
+		c.send(ts, "POST", p[0], p[1]+"?wait=1ms&ack=1", "x")
+	}
+	c.send(ts, "POST", "/v1/batch", "/v1/batch", `{"to":{"all":true},"text":"x","wait":"1s","ack":true}`)
+}
+
 // A real server gives every answer that the document describes, and each answer
 // matches its schema. Every problem type occurs.
 func TestHandlersMatchTheDocument(t *testing.T) {
@@ -230,6 +241,7 @@ func TestHandlersMatchTheDocument(t *testing.T) {
 	t.Cleanup(func() { busy.Client().CloseIdleConnections(); busy.Close() })
 
 	c.pushes(open, keyed, slow, busy)
+	c.waits()
 	c.batches(open, slow)
 	c.sessions(open, keyed, slow, busy)
 	c.selections(open, keyed, busy)

@@ -37,6 +37,9 @@ type Options struct {
 	// Sessions serves the requests that end sessions and change their
 	// permissions and subscriptions; nil means 404.
 	Sessions Sessions
+	// Reports serves pushes that wait for what became of them (?wait=); nil means
+	// 400 for them.
+	Reports Reports
 	// Presence serves the requests that read who is online and subscribed to
 	// what; nil means 404.
 	Presence Presence

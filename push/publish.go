@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"belfry/message"
 	"belfry/message/strictjson"
+	"belfry/report"
 )
 
 // outgoing is a message with room for one name of its target, so that message and
@@ -40,7 +40,8 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 				return s.refuse(w, s.publishProblem(err, "body"))
 			}
 		}
-		p := parseParameters(r.URL.RawQuery, &o.Message)
+		var params parameters
+		p := params.parse(r.URL.RawQuery, &o.Message)
 		if p == nil {
 			o.Kind, p = checkBody(r)
 		}
@@ -53,15 +54,19 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 			p = &problem{cause: CauseField, field: "body",
 				detail: "not valid UTF-8; allowed is UTF-8, or any bytes with Content-Type: application/octet-stream"}
 		}
+		var pending *report.Pending
+		ctx, gone := c.conn.whileThere(r)
 		if p == nil {
-			ctx, gone := c.conn.whileThere(r)
-			p = s.publish(ctx, gone, &o.Message, "body")
+			pending, p = s.publish(ctx, gone, &o.Message, "body", params.report)
 		}
 		if p != nil {
 			return s.refuse(w, p)
 		}
 		s.count.payloadBytes.Add(uint64(len(o.Payload)))
 		c.key.pushes.Add(1)
+		if pending != nil {
+			return s.reported(w, ctx, gone, pending, params.report.Wait)
+		}
 		return accepted(w, o.ID)
 	}
 }
@@ -69,20 +74,30 @@ func (s *Server) pushTo(scope message.Scope, param string) handle {
 // publish publishes m, if need be after a wait for busy shards. After a wait it
 // calls gone, unless gone is nil: if the client has gone away, m is not published,
 // because the client gets no answer and will push again. payload is the name of the
-// field with the payload.
-func (s *Server) publish(ctx context.Context, gone func() bool, m *message.Message, payload string) *problem {
+// field with the payload. If q asks for a wait, the caller awaits the reports.
+func (s *Server) publish(ctx context.Context, gone func() bool, m *message.Message, payload string, q report.Query) (pending *report.Pending, p *problem) {
 	defer s.leave()
 	if p := s.enter(); p != nil {
-		return p
+		return nil, p
 	}
-	waited, err := s.opt.Publisher.PublishWithin(ctx, m, message.Wait{Time: s.opt.PushWait, Others: max(1, s.opt.MaxRequests/2), Gone: gone})
+	if q.Wait > 0 && s.opt.Reports == nil {
+		return nil, fieldProblem(&message.FieldError{Field: "wait", Detail: "this server has no reports"})
+	}
+	var waited bool
+	var err error
+	wait := message.Wait{Time: s.opt.PushWait, Others: max(1, s.opt.MaxRequests/2), Gone: gone}
+	if q.Wait > 0 {
+		pending, waited, err = s.opt.Reports.Publish(ctx, m, wait, q)
+	} else {
+		waited, err = s.opt.Publisher.PublishWithin(ctx, m, wait)
+	}
 	if waited {
 		s.count.waited.Add(1)
 	}
 	if err != nil {
-		return s.publishProblem(err, payload)
+		return nil, s.publishProblem(err, payload)
 	}
-	return nil
+	return pending, nil
 }
 
 // publishProblem returns the problem for an error of the Publisher or of a check.
@@ -133,36 +148,6 @@ func accepted(w http.ResponseWriter, id string) int {
 	*buf = b
 	answerBuffers.Put(buf)
 	return http.StatusAccepted
-}
-
-// parseParameters reads ?exclude= and ?key= into m.
-func parseParameters(raw string, m *message.Message) *problem {
-	if raw == "" {
-		return nil
-	}
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return &problem{cause: CauseParameter, detail: "the query is malformed: " + err.Error()}
-	}
-	for name, v := range values {
-		if name != "exclude" && name != "key" {
-			return unknownParameter(name, "exclude and key")
-		}
-		if len(v) != 1 {
-			return &problem{cause: CauseField, field: name, detail: fmt.Sprintf("given %d times; allowed is once", len(v))}
-		}
-		if name == "exclude" {
-			m.Target.Exclude = v[0]
-			err = checkExclude(m.Target.Exclude)
-		} else {
-			m.Key = v[0]
-			err = message.CheckKey(m.Key)
-		}
-		if invalid, ok := errors.AsType[*message.FieldError](err); ok {
-			return fieldProblem(invalid)
-		}
-	}
-	return nil
 }
 
 // noParameters refuses every query.

@@ -136,6 +136,13 @@ func TestParameters(t *testing.T) {
 		{"key=a%0Ab", "key", CauseField}, // a line break could start a header on the bus
 		{"key=" + strings.Repeat("k", 129), "key", CauseField},
 		{"key=%zz", "", CauseParameter},
+		{"wait=2s", "wait", CauseField}, // there are no reports
+		{"wait=0s", "wait", CauseField},
+		{"wait=30.001s", "wait", CauseField},
+		{"wait=2", "wait", CauseField},
+		{"wait=", "wait", CauseField},
+		{"ack=1", "ack", CauseField},
+		{"ack=yes&wait=1s", "ack", CauseField},
 		{"key=a;exclude=b", "", CauseParameter},
 	}
 	for _, tt := range refused {

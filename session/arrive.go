@@ -39,6 +39,7 @@ type arrivals struct {
 	fanout   *fanoutRuns
 	upgrader *upgrader
 	closer   *closer
+	acks     *acks // counts for tallies
 
 	expected []*relocation
 }
@@ -48,9 +49,8 @@ type arrivals struct {
 // if it can.
 func (as *arrivals) expect(r *relocation) string {
 	a := &r.arrival
-	if as.upgrader.refusesNewest(r.grant.UID) {
-		as.counters.limit(limitPerUser)
-		return tooManyOfUser
+	if which := as.upgrader.refusesNewest(&r.grant); which != NoCap {
+		return as.counters.reached(which)
 	}
 	for _, name := range r.topics {
 		t, ok := as.topics.find(name)
@@ -151,6 +151,10 @@ func (as *arrivals) open(slot uint32, rec *record, r *relocation) {
 		}
 		as.ps.Send(slot, poller.Shared(m.d.batch(rec.variant)), poller.Data)
 		as.counters.deliveries.Add(1)
+		if m.d.tally != nil {
+			as.acks.reached(slot, m.d)
+			as.ps.Submit() // before drop, which may end the delivery
+		}
 	}
 	overflow := r.arrival.overflow
 	as.drop(r)

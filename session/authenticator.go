@@ -44,6 +44,8 @@ type Grant struct {
 	Expires time.Time     // when the session ends unless it is renewed; zero: never
 	Meta    []byte        // a JSON object of at most MaxMeta bytes, which hooks are told; nil: none
 	Limits  SessionLimits // where the session's limits differ from those of Options
+
+	DeviceClass string // what Options.MaxPerClass counts: "phone", "web"; "": none. A renewal does not change it
 }
 
 // MaxMeta limits Grant.Meta, in bytes.

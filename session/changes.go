@@ -10,29 +10,56 @@ import (
 // it happened on one shard. Sessions without a user are not in it.
 type Changes []byte
 
-// A change is a byte (1: opened), the length and bytes of the uid, the key, and two
+// A change is a byte (the flags below), the length and bytes of the uid, and the key;
+// with changeClassed the length and bytes of the device class, with changeRouted two
 // bytes with the route.
+const (
+	changeOpened  = 1 << iota // it has opened; else it has closed
+	changeClassed             // it has a device class
+	changeRouted              // it has a route
+)
 
-// Each calls f for each change. uid is borrowed until f returns. route is that of
-// Events.Match, 0 for a session that has closed.
-func (c Changes) Each(f func(opened bool, uid []byte, key message.SessionKey, route Route)) {
+// Each calls f for each change. Of a session that has opened, class is the device class,
+// empty if it has none, and route that of Events.Match, 0 for none. uid and class are
+// borrowed until f returns.
+func (c Changes) Each(f func(opened bool, uid []byte, key message.SessionKey, class []byte, route Route)) {
 	for len(c) > 0 {
-		end := 2 + int(c[1])
-		key := message.SessionKey(c[end:])
-		rest := c[end+len(key):]
-		f(c[0] == 1, c[2:end:end], key, Route(binary.BigEndian.Uint16(rest)))
-		c = rest[2:]
+		flags, end := c[0], 2+int(c[1])
+		uid, key := c[2:end:end], message.SessionKey(c[end:])
+		c = c[end+len(key):]
+		var class []byte
+		if flags&changeClassed != 0 {
+			end = 1 + int(c[0])
+			class, c = c[1:end:end], c[end:]
+		}
+		var route Route
+		if flags&changeRouted != 0 {
+			route, c = Route(binary.BigEndian.Uint16(c)), c[2:]
+		}
+		f(flags&changeOpened != 0, uid, key, class, route)
 	}
 }
 
-// append appends a change.
-func (c Changes) append(opened bool, uid []byte, key *message.SessionKey, route Route) Changes {
-	head := [2]byte{0, byte(len(uid))} // a uid has at most 128 bytes
+// append appends a change. class and route are "" and 0 for a session that has closed.
+func (c Changes) append(opened bool, uid []byte, key *message.SessionKey, class string, route Route) Changes {
+	var flags byte
 	if opened {
-		head[0] = 1
+		flags = changeOpened
 	}
-	c = append(append(append(c, head[:]...), uid...), key[:]...)
-	return binary.BigEndian.AppendUint16(c, uint16(route))
+	if class != "" {
+		flags |= changeClassed
+	}
+	if route != 0 {
+		flags |= changeRouted
+	}
+	c = append(append(append(c, flags, byte(len(uid))), uid...), key[:]...) // a uid has at most 128 bytes
+	if class != "" {
+		c = append(append(c, byte(len(class))), class...)
+	}
+	if route != 0 {
+		c = binary.BigEndian.AppendUint16(c, uint16(route))
+	}
+	return c
 }
 
 // changeFeed collects the changes of a shard during a turn for Options.Changed. Owned
@@ -40,11 +67,14 @@ func (c Changes) append(opened bool, uid []byte, key *message.SessionKey, route 
 type changeFeed struct {
 	env
 	users  *users
+	grants *grants
 	events *eventing
 	batch  Changes
 }
 
-func (f *changeFeed) init(e *env, us *users, ev *eventing) { f.env, f.users, f.events = *e, us, ev }
+func (f *changeFeed) init(e *env, us *users, ev *eventing, g *grants) {
+	f.env, f.users, f.events, f.grants = *e, us, ev, g
+}
 
 // opened is called when a session is open, closed while it still has its user.
 func (f *changeFeed) opened(slot uint32, rec *record) { f.add(true, slot, rec) }
@@ -61,12 +91,14 @@ func (f *changeFeed) add(opened bool, slot uint32, rec *record) {
 	if len(f.batch) == 0 {
 		f.ps.Wake() // sessions close after OnWork
 	}
-	key := f.sid(slot).Key(&f.opt.Key)
-	route := Route(0)
-	if r := f.events.of(slot, rec); opened && r != nil {
-		route = r.route
+	key, class, route := f.sid(slot).Key(&f.opt.Key), "", Route(0)
+	if opened {
+		class = f.grants.className(rec)
+		if r := f.events.of(slot, rec); r != nil {
+			route = r.route
+		}
 	}
-	f.batch = f.batch.append(opened, f.users.uid(rec), &key, route)
+	f.batch = f.batch.append(opened, f.users.uid(rec), &key, class, route)
 }
 
 // keptBatch is the room that is kept for the changes of later turns, in bytes.

@@ -29,6 +29,9 @@ func checkGrant(g *Grant) error {
 	if err := CheckMeta(g.Meta); err != nil {
 		return err
 	}
+	if err := CheckDeviceClass(g.DeviceClass); err != nil {
+		return err
+	}
 	return g.Limits.check()
 }
 

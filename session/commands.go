@@ -21,7 +21,7 @@ type pendingSub struct {
 }
 
 // commands does what clients ask for in commands of their encoding: sub, unsub,
-// pub, ping. Owned by the shard.
+// pub, ack, ping. Owned by the shard.
 type commands struct {
 	env
 	topics    *topics
@@ -33,6 +33,7 @@ type commands struct {
 	answers   *answers
 	pubs      *pubQueue
 	upgrader  *upgrader // told of upgrades whose topics are ready
+	acks      *acks
 }
 
 // run does one command.
@@ -55,6 +56,8 @@ func (cs *commands) run(slot uint32, rec *record, c *wire.Command) {
 		cs.answers.fail(slot, c.Ref, "bad_request", "", "this session needs no login, or has had it")
 	case wire.OpAuth:
 		cs.renewals.begin(slot, rec, c)
+	case wire.OpAck:
+		cs.acks.got(slot, c.ID)
 	case wire.OpPing:
 		cs.answers.reply(slot, &wire.Reply{Ref: c.Ref})
 	default:

@@ -61,6 +61,8 @@ func (d *Delivery) Deliver() error {
 	s.pushes[d.Message.Target.Scope].Add(1)
 	if d.left.Store(int32(len(d.shards))); len(d.shards) == 0 {
 		s.mailBytes.Add(-d.size)
+	} else if d.tally != nil {
+		d.tally.report.Begin()
 	}
 	if d.queue == poller.QueueBulk {
 		s.cut.RLock()

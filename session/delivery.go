@@ -35,6 +35,7 @@ type Delivery struct {
 	only   [1]home       // backs homes if there is one name
 	entry  poller.Permit // of Await
 	left   atomic.Int32  // shards that have not sent it yet
+	tally  *tally        // nil: nobody wants to know what becomes of it
 }
 
 // home says where the sessions of one name of the target are.
@@ -53,7 +54,7 @@ type home struct {
 //
 // An error is a fault of this server, which is in its log; no session gets m.
 func (s *Server) Prepare(m *message.Message) (*Delivery, error) {
-	d := &Delivery{Message: m, srv: s, key: conflationKey(m), size: int64(len(m.Payload))}
+	d := &Delivery{Message: m, srv: s, key: conflationKey(m), size: int64(len(m.Payload)), tally: s.newTally(m)}
 	if m.Target.Exclude != "" {
 		if n, ok := message.ParseSID(m.Target.Exclude, &s.opt.Key); ok && n.Node == s.opt.Node {
 			d.exclude, d.without = n, true
@@ -65,7 +66,7 @@ func (s *Server) Prepare(m *message.Message) (*Delivery, error) {
 	for i := range s.perVariant {
 		if d.mayNeed(uint8(i)) {
 			frame, encoded := d.encode(uint8(i))
-			d.batches[i].Store(poller.NewFrames(poller.NewFrame(frame, d.key)))
+			d.batches[i].Store(d.newBatch(frame))
 			d.size += int64(len(frame))
 			ok = ok && encoded
 		}
@@ -160,8 +161,16 @@ func (d *Delivery) batch(variant uint8) *poller.Frames {
 		return b
 	}
 	frame, _ := d.encode(variant)
-	p.CompareAndSwap(nil, poller.NewFrames(poller.NewFrame(frame, d.key)))
+	p.CompareAndSwap(nil, d.newBatch(frame))
 	return p.Load()
+}
+
+// newBatch makes a batch of one.
+func (d *Delivery) newBatch(frame []byte) *poller.Frames {
+	if d.tally != nil {
+		return poller.NewFrames(poller.NewWatchedFrame(frame, d.key, d.tally))
+	}
+	return poller.NewFrames(poller.NewFrame(frame, d.key))
 }
 
 // frame returns the frame that batch holds.
@@ -188,6 +197,9 @@ func (d *Delivery) excludes(ts *topics, slot uint32) bool {
 func (d *Delivery) done() {
 	if d.left.Add(-1) == 0 {
 		d.srv.mailBytes.Add(-d.size)
+		if d.tally != nil {
+			d.tally.end()
+		}
 	}
 }
 

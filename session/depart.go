@@ -212,7 +212,7 @@ func (ds *departures) run() {
 func (ds *departures) depart(slot uint32, r *relocation) {
 	rec := ds.rec(slot)
 	o := ds.srv.newUpgrade()
-	o.variant, o.answered, o.ref, o.move, o.grant = rec.variant, true, r.renewal.ref, r, r.grant
+	o.variant, o.answered, o.ref, o.move, o.grant, o.placed = rec.variant, true, r.renewal.ref, r, r.grant, true
 	o.joined = ds.topics.joined(rec)
 	o.tokens, o.metered = ds.buckets.tokens(rec), rec.flags&flagMetered != 0
 	ds.events.carry(slot, rec, o)

@@ -17,7 +17,9 @@ type dispatcher struct {
 	fanout    *fanoutRuns
 	arrivals  *arrivals
 	latencies *latencies
+	acks      *acks        // counts for tallies
 	staged    []stagedPush // pushes whose sends are staged
+	counted   []*Delivery  // those that have a tally; they are done when their sends are
 }
 
 // dispatch sends a message that came by mail, or queues it for the fan-out run.
@@ -30,7 +32,11 @@ func (ds *dispatcher) dispatch(d *Delivery) {
 		if d.queue == poller.QueueBulk {
 			ds.ps.Release(poller.QueueBulk, 1)
 		}
-		d.done()
+		if d.tally == nil {
+			d.done()
+		} else if ds.counted = append(ds.counted, d); ds.ps.Staged() == 0 {
+			ds.endCounted()
+		}
 	}()
 	sent, queued = ds.sendOrQueue(d)
 	if ds.arrivals.expected != nil && d.queue == poller.QueueBulk {
@@ -84,6 +90,9 @@ func (ds *dispatcher) route(slot uint32, d *Delivery) int {
 		return 0
 	}
 	ds.ps.Send(slot, poller.Shared(d.batch(rec.variant)), poller.Data)
+	if d.tally != nil {
+		ds.acks.reached(slot, d)
+	}
 	return 1
 }
 
@@ -97,6 +106,7 @@ type stagedPush struct {
 // submitted is called when everything that was staged is with the kernel: only
 // now have the pushes reached the sockets.
 func (ds *dispatcher) submitted() {
+	ds.endCounted()
 	if len(ds.staged) == 0 {
 		return
 	}
@@ -107,4 +117,14 @@ func (ds *dispatcher) submitted() {
 		}
 	}
 	ds.staged = ds.staged[:0]
+}
+
+// endCounted ends the deliveries that have a tally. Nothing is staged, so it is known
+// what became of their sends.
+func (ds *dispatcher) endCounted() {
+	for _, d := range ds.counted {
+		d.done()
+	}
+	clear(ds.counted)
+	ds.counted = ds.counted[:0]
 }

@@ -44,6 +44,7 @@ type fanoutRuns struct {
 	latencies *latencies
 
 	leaving *departures // sessions that get messages up to one of them, and no more
+	acks    *acks       // counts for tallies
 
 	waiting []fanoutItem
 	added   uint64         // messages that were added since the start
@@ -57,6 +58,7 @@ type fanoutRuns struct {
 	all       bool   // it visits every session; else the sessions in ids, or the members of topics
 	ids       []poller.ID
 	full      uint64 // the mask with a bit for each message
+	counted   uint64 // the mask of the messages that have a tally
 	cursor    uint32 // next slot, next place in ids, or next place in the members of masks[topicAt]
 	topicAt   int
 	masks     []topicMask
@@ -161,9 +163,12 @@ func (p *fanoutRuns) begin() bool {
 	}
 	p.active, p.cursor, p.topicAt = true, 0, 0
 	p.full = ^uint64(0) >> (runMessages - n)
-	p.excluding = false
+	p.excluding, p.counted = false, 0
 	p.masks = p.masks[:0]
 	for i, q := range p.current {
+		if q.d.tally != nil {
+			p.counted |= 1 << i
+		}
 		p.excluding = p.excluding || q.d.excluding()
 		for _, t := range q.topics {
 			p.addMask(t, 1<<i)
@@ -193,13 +198,16 @@ func (p *fanoutRuns) addMask(t uint32, bit uint64) {
 // runChunk continues the run. It returns false if the chunk is over before the
 // run is.
 func (p *fanoutRuns) runChunk() (done bool) {
+	if p.counted != 0 {
+		return p.runCounted()
+	}
 	ps := p.ps
 	for n := 1; ; n++ {
 		slot, ok := p.next(ps)
 		if !ok {
 			return true
 		}
-		if (p.visit(slot) || n%64 == 0) && ps.Expired() {
+		if _, pause := p.visit(slot); (pause || n%64 == 0) && ps.Expired() {
 			return false
 		}
 	}
@@ -230,14 +238,14 @@ func (p *fanoutRuns) next(ps *poller.Shard) (slot uint32, ok bool) {
 }
 
 // visit gives a session its messages, unless it was visited or opened after the
-// run began. It returns whether it is time to look at the clock.
-func (p *fanoutRuns) visit(slot uint32) (pause bool) {
+// run began. It returns which, and whether it is time to look at the clock.
+func (p *fanoutRuns) visit(slot uint32) (mask uint64, pause bool) {
 	rec := p.rec(slot)
 	if rec.state != stateOpen || rec.fanoutRun == p.runNumber || rec.flags&flagEcho != 0 {
-		return false
+		return 0, false
 	}
 	rec.fanoutRun = p.runNumber
-	mask := p.full
+	mask = p.full
 	if !p.all && len(p.masks) > 1 {
 		mask = p.topicsMask(rec)
 	}
@@ -248,12 +256,12 @@ func (p *fanoutRuns) visit(slot uint32) (pause bool) {
 			}
 		}
 		if mask == 0 {
-			return false
+			return 0, false
 		}
 	}
 	b := p.batch(rec.variant, mask)
 	p.sent += uint64(b.Len())
-	return p.ps.Send(slot, poller.Shared(b), poller.Data)
+	return mask, p.ps.Send(slot, poller.Shared(b), poller.Data)
 }
 
 // topicsMask returns the messages for the topics that a session is subscribed to.

@@ -24,6 +24,8 @@ type grants struct {
 	table  *offheap.Table                  // of lists, by the hash of the text
 	blobs  blobs
 	text   []byte // of a list that is being stored
+
+	classes deviceClasses
 }
 
 // granted is the grant of one session. No Go pointers.
@@ -33,6 +35,7 @@ type granted struct {
 	meta        offheap.Str // 0: none
 	issued      uint32      // Unix seconds; 0: not known
 	expires     uint32      // Unix seconds; 0: never
+	class       uint8       // in grants.classes; 0: none
 }
 
 // permissions are the patterns of one or more sessions. The text holds them one
@@ -56,6 +59,7 @@ func (g *grants) init(e *env, us *users) (err error) {
 	owner, most := e.opt.Poller.Memory.Owner("grants"), e.opt.MaxSessions+e.opt.MaxPending
 	g.env, g.users = *e, us
 	g.table = offheap.NewTable(owner)
+	g.classes.init(e.opt.MaxPerClass)
 	if g.all, err = offheap.NewRecords[granted](owner, most); err != nil {
 		return err
 	}
@@ -123,6 +127,7 @@ func (g *grants) put(rec *record, from *Grant) error {
 // fill stores the parts of a grant. After an error the caller releases them.
 func (g *grants) fill(to *granted, from *Grant) (err error) {
 	to.issued, to.expires = unixSeconds(from.Issued), unixSeconds(from.Expires)
+	to.class = g.enterClass(from.DeviceClass)
 	if to.meta, err = g.blobs.put(from.Meta); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ type Info struct {
 	BacklogFrames       int    // frames that wait to be sent
 	BacklogBytes        int    // bytes that wait to be sent, with framing
 	Meta                []byte // Grant.Meta; nil: none
+	DeviceClass         string // Grant.DeviceClass; "": none
 }
 
 // MaxInfoTopics is how many topics of a session an Info has at most.
@@ -46,6 +47,7 @@ func (h *shard) info(slot uint32) Info {
 		Encoding:      v.Encoding.Name(),
 		Subscriptions: int(rec.count),
 		Meta:          bytes.Clone(h.grants.meta(rec)),
+		DeviceClass:   h.grants.className(rec),
 	}
 	i.BacklogFrames, i.BacklogBytes = h.ps.Backlog(slot)
 	if r := h.eventing.of(slot, rec); r != nil {

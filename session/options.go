@@ -62,8 +62,15 @@ type Options struct {
 	MessageTime  time.Duration // from the first byte of a client's message to its last; 0: no limit
 	MaxTopics    int           // subscriptions of a session; 0: 128
 	MaxPerUser   int           // sessions of a user; beyond, the oldest is closed; 0: any number
-	RefuseNewest bool          // a session beyond MaxPerUser is refused with 429 or 4006; the oldest goes on
+	RefuseNewest bool          // a session beyond MaxPerUser or MaxPerClass is refused with 429 or 4006; the oldest goes on
 	RefuseClient bool          // close with 1008 on a message of an encoding without commands, instead of dropping it
+
+	// MaxPerClass limits the sessions of a user by Grant.DeviceClass, besides MaxPerUser;
+	// classes that it does not name have no limit of their own. At most 64, 1 to 1<<20.
+	MaxPerClass map[string]int
+	// Places is asked about a session of a user before it is admitted, if RefuseNewest is
+	// set; nil: only the sessions of this node count.
+	Places Places
 
 	MailboxBytes int64 // of messages that wait for shards; 0: 256 MiB; beyond: message.OverloadedError
 
@@ -83,6 +90,10 @@ type Options struct {
 	// MaxAsking is how many of its answers may be awaited; 0: 256. Further commands get
 	// the error "unavailable".
 	MaxAsking int
+
+	// MaxAcks is how many acknowledgements of clients may be awaited
+	// (message.ReportRequest.Ack); 0: 1<<17. Further sessions are not asked.
+	MaxAcks int
 
 	// Publish publishes what clients send by command. It is called on one goroutine
 	// for each shard, and may wait for w.Time while the shards of the message are
@@ -110,7 +121,7 @@ type Options struct {
 // fill sets the defaults of options that are 0 or nil, and checks ranges.
 func (o *Options) fill() error {
 	o.fillParts()
-	return errors.Join(o.fillNumbers(), o.fillTimes(), o.NodeLimits.fill())
+	return errors.Join(o.fillNumbers(), o.fillTimes(), o.NodeLimits.fill(), checkPerClass(o.MaxPerClass))
 }
 
 func (o *Options) fillNumbers() error {
@@ -129,6 +140,7 @@ func (o *Options) fillNumbers() error {
 		fill("MaxTopics", &o.MaxTopics, 128, 1, maxTopicsOfSession),
 		fill("MaxDeciding", &o.MaxDeciding, 1<<12, 1, 1<<20),
 		fill("MaxAsking", &o.MaxAsking, 1<<8, 1, 1<<20),
+		fill("MaxAcks", &o.MaxAcks, 1<<17, 1, 1<<24),
 		fill("LastSeenUsers", &o.LastSeenUsers, 1<<17, 1, 1<<25),
 		fill("MaxPerUser", &o.MaxPerUser, 0, 0, 1<<20),
 		fill("MailboxBytes", &o.MailboxBytes, 256<<20, 1, 1<<50),

@@ -45,6 +45,7 @@ type variant struct {
 	wire.Variant
 	answers bool // Transport.Answers
 	inBand  bool // Encoding is a wire.InBand
+	acks    bool // clients can acknowledge messages
 }
 
 // route says what is served at a path.
@@ -108,6 +109,7 @@ func (p *protocols) serve(e wire.Endpoint, echo bool) error {
 // encoding needs.
 func newVariant(v wire.Variant, a Authenticator) (variant, error) {
 	_, inBand := v.Encoding.(wire.InBand)
+	_, acks := v.Encoding.(wire.Acknowledger)
 	answers := v.Transport.Answers()
 	if _, can := a.(LoginAuthenticator); inBand && !can {
 		return variant{}, &message.FieldError{Field: "authenticator", Detail: "it cannot check the login that the encoding " + v.Encoding.Name() + " needs"}
@@ -115,7 +117,7 @@ func newVariant(v wire.Variant, a Authenticator) (variant, error) {
 	if inBand && !answers {
 		return variant{}, &message.FieldError{Field: "endpoints", Detail: "clients of the transport " + v.Transport.Name() + " cannot send the login that the encoding " + v.Encoding.Name() + " needs"}
 	}
-	return variant{v, answers, inBand}, nil
+	return variant{v, answers, inBand, acks && answers}, nil
 }
 
 // choose returns which variant a request asks for, and whether its path is

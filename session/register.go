@@ -14,6 +14,9 @@ import (
 // register enters a session into the tables of its shard. It answers the upgrade
 // at once, or when the bus carries the session's topics and user to this node.
 func (u *upgrader) register(slot uint32, o *upgrade) {
+	if u.askForPlace(slot, o) {
+		return
+	}
 	rec := u.rec(slot)
 	rec.variant = o.variant
 	rec.fanoutRun = u.fanout.runNumber // the messages of this run were published before
@@ -32,9 +35,8 @@ func (u *upgrader) register(slot uint32, o *upgrade) {
 		u.refuser.refuseUpgrade(slot, o, refusal)
 		return
 	}
-	if u.refusesNewest(o.grant.UID) {
-		u.counters.limit(limitPerUser)
-		u.refuser.refuseUpgrade(slot, o, &ws.Refusal{Status: 429, Cause: CauseUserSessions, Detail: tooManyOfUser})
+	if which := u.refusesNewest(&o.grant); which != NoCap {
+		u.refuser.refuseUpgrade(slot, o, userSessions(u.counters.reached(which)))
 		return
 	}
 	if err := u.enter(slot, rec, o); err != nil {
@@ -64,7 +66,7 @@ func (u *upgrader) enter(slot uint32, rec *record, o *upgrade) error {
 	}
 	if o.grant.UID != "" {
 		_, hash := u.srv.homeOf(o.grant.UID)
-		u.evictOldest(hash, o.grant.UID)
+		u.evictOldest(hash, o.grant.UID, u.grants.class(rec))
 		if err := u.users.enter(slot, rec, hash, o.grant.UID); err != nil {
 			return err
 		}
@@ -111,50 +113,6 @@ func (u *upgrader) join(slot uint32, rec *record, o *upgrade, topic string, by p
 		o.awaited++
 	}
 	return nil
-}
-
-const tooManyOfUser = "the user has as many sessions as it may (session.max_per_user)"
-
-// refusesNewest says whether a further session of a user would be refused.
-func (u *upgrader) refusesNewest(uid string) bool {
-	if uid == "" || !u.opt.RefuseNewest || u.opt.MaxPerUser <= 0 {
-		return false
-	}
-	_, hash := u.srv.homeOf(uid)
-	first, ok := u.users.find(hash, []byte(uid))
-	if !ok {
-		return false
-	}
-	_, n := u.users.oldest(first)
-	return n >= u.opt.MaxPerUser
-}
-
-// evictOldest ends the oldest sessions of a user until there is room for one
-// more. It ends the oldest and not the newcomer, because the oldest may be the
-// dead half of a connection that its owner has just replaced.
-func (u *upgrader) evictOldest(hash uint32, uid string) {
-	if u.opt.MaxPerUser <= 0 {
-		return
-	}
-	first, ok := u.users.find(hash, []byte(uid))
-	if !ok {
-		return
-	}
-	slot, n := u.users.oldest(first)
-	for ; n >= u.opt.MaxPerUser; n-- {
-		rec := u.rec(slot)
-		newer := rec.newer
-		u.counters.limit(limitPerUser)
-		if rec.state == stateJoin {
-			u.refuser.refuse(slot, &ws.Refusal{Status: 429, Cause: CauseUserSessions, Detail: "too many sessions of this user"})
-		} else {
-			u.closer.end(slot, ReasonReplaced, "")
-		}
-		if newer == 0 {
-			return
-		}
-		slot = newer - 1
-	}
 }
 
 // ready counts down the subscriptions that an upgrade waits for.

@@ -188,7 +188,7 @@ func (rs *renewals) decided(rn *renewal, g Grant, refusal *ws.Refusal) {
 	case g.UID == uid:
 		rs.renew(slot, rec, rn, &g)
 	case uid == "":
-		rs.leaving.begin(slot, rec, rn, g)
+		rs.place(slot, rec, rn, g)
 	default:
 		rs.refuse(slot, rec, rn, "forbidden", "the credentials are of another user: connect anew with them")
 	}
@@ -203,6 +203,7 @@ func (rs *renewals) renew(slot uint32, rec *record, rn *renewal, g *Grant) {
 		rs.refuse(slot, rec, rn, "too_many_topics", "the session would have more topics than it may (session.max_topics)")
 		return
 	}
+	g.DeviceClass = rs.grants.className(rec) // that with which it opened counts until it ends
 	if rs.grants.put(rec, g) != nil {
 		rs.counters.limit(limitMemory)
 		rs.refuse(slot, rec, rn, "unavailable", "this server's tables are full")

@@ -35,6 +35,7 @@ type Server struct {
 	waiting    atomic.Int64   // connections with a complete head that were not answered yet
 	faults     atomic.Uint64  // panics caught outside the shards
 	mailBytes  atomic.Int64   // of messages that wait for shards or are being sent
+	acks       atomic.Int64   // acknowledgements that the shards await
 	conns      atomic.Int64   // all connections, ending ones included
 	perVariant []atomic.Int64 // sessions, by variant
 	perUser    userVariants   // sessions that have a user

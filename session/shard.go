@@ -43,6 +43,7 @@ type shard struct {
 	orders     orders // of backends
 	decided    orders // of authenticators and of webhooks that decide
 	fanout     fanoutRuns
+	acks       acks      // of clients, for those who push
 	latencies  latencies // read by any goroutine, as env.counters
 
 	// How sessions are watched, and how they end.
@@ -77,25 +78,26 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.calls.env = h.env
 	h.decisions = decisions{env: h.env, clients: &h.clients, answers: &h.answers, renewals: &h.renewals}
 	h.pubs.init(&h.env, &h.answers, &h.renewals)
-	h.changes.init(&h.env, &h.users, &h.eventing)
+	h.changes.init(&h.env, &h.users, &h.eventing, &h.grants)
 	h.watch = watch{h.env, &h.clients, &h.topics}
 	if h.opt.Observer.watches() {
 		h.topics.watch = &h.watch
 	}
 	h.log.init(&h.env, &h.remotes, &h.users)
 	h.fanout.init(&h.env, &h.topics, &h.latencies)
-	h.dispatcher = dispatcher{env: h.env, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies}
+	h.acks.env, h.fanout.acks = h.env, &h.acks
+	h.dispatcher = dispatcher{env: h.env, arrivals: &h.arrivals, users: &h.users, topics: &h.topics, fanout: &h.fanout, latencies: &h.latencies, acks: &h.acks}
 	h.closer = closer{env: h.env, log: &h.log, answers: &h.answers, upgrades: &h.upgrades, assembly: &h.assembly,
 		buckets: &h.buckets, topics: &h.topics, users: &h.users, grants: &h.grants, decisions: &h.decisions, renewals: &h.renewals, events: &h.eventing, changes: &h.changes, watch: &h.watch}
 	h.heartbeats = heartbeats{env: h.env, renewals: &h.renewals, grants: &h.grants, closer: &h.closer, events: &h.eventing, fanout: &h.fanout, intervals: h.opt.intervals()}
 	h.pongs.limit = h.heartbeats.intervals.pong / 2
-	h.commands = commands{env: h.env, events: &h.eventing, renewals: &h.renewals, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader}
+	h.commands = commands{env: h.env, events: &h.eventing, renewals: &h.renewals, decisions: &h.decisions, topics: &h.topics, grants: &h.grants, clients: &h.clients, answers: &h.answers, pubs: &h.pubs, upgrader: &h.upgrader, acks: &h.acks}
 	h.permissions = permitting{env: h.env, events: &h.eventing, grants: &h.grants, topics: &h.topics, answers: &h.answers}
 	h.renewals = renewals{env: h.env, events: &h.eventing, users: &h.users, grants: &h.grants, topics: &h.topics, clients: &h.clients, answers: &h.answers, commands: &h.commands,
 		permissions: &h.permissions, upgrades: &h.upgrades, heartbeats: &h.heartbeats, leaving: &h.departures}
 	h.departures = departures{env: h.env, events: &h.eventing, renewals: &h.renewals, closer: &h.closer, remotes: &h.remotes, buckets: &h.buckets, topics: &h.topics,
 		assembly: &h.assembly, fanout: &h.fanout}
-	h.arrivals = arrivals{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, upgrader: &h.upgrader, closer: &h.closer}
+	h.arrivals = arrivals{env: h.env, users: &h.users, topics: &h.topics, fanout: &h.fanout, upgrader: &h.upgrader, closer: &h.closer, acks: &h.acks}
 	h.fanout.leaving = &h.departures
 	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
 		commands: &h.commands, events: &h.eventing, assembly: &h.assembly, pongs: &h.pongs, decoders: srv.protocols.newDecoders()}
@@ -291,6 +293,7 @@ func (h *shard) OnTick() {
 	h.eventing.trim()
 	h.srv.addresses.sweep(h.srv.now(), h.index, len(h.srv.shards))
 	h.log.tick()
+	h.acks.trim()
 	h.counters.topics.Store(int64(h.topics.len()))
 	h.counters.links.Store(int64(h.topics.links.Len()))
 	h.counters.users.Store(int64(h.users.table.Len()))

@@ -21,6 +21,7 @@ const (
 	limitUpgradeTime
 	limitTopics
 	limitPerUser
+	limitPerClass
 	limitMessage
 	limitFragments
 	limitFrames
@@ -47,6 +48,8 @@ const (
 	limitKept
 	limitAgents
 	limitLastSeen
+	limitAcks
+	limitClasses
 	limitCount
 )
 
@@ -61,6 +64,7 @@ var limitNames = [limitCount]string{
 	limitUpgradeTime:     "upgrade.timeout",
 	limitTopics:          "session.max_topics",
 	limitPerUser:         "session.max_per_user",
+	limitPerClass:        "session.max_per_user_class",
 	limitMessage:         "session.max_message",
 	limitFragments:       "session.max_fragments",
 	limitFrames:          "backlog.frames",
@@ -87,6 +91,8 @@ var limitNames = [limitCount]string{
 	limitKept:            "kept",   // MaxKept: no setting
 	limitAgents:          "agents", // maxAgents: no setting
 	limitLastSeen:        "session.last_seen_users",
+	limitAcks:            "session.max_acks",
+	limitClasses:         "device_classes", // maxDeviceClasses: no setting
 }
 
 // counters are what a shard counts. Only the shard writes them; any goroutine may
@@ -119,7 +125,7 @@ type counters struct {
 // opCount is one more than the last Op.
 const opCount = wire.OpPresence + 1
 
-var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc", "presence"}
+var opNames = [opCount]string{"", "sub", "unsub", "pub", "ping", "login", "auth", "send", "rpc", "ack", "presence"}
 
 // Codes of command errors. Any other code counts as the last one.
 var errorCodes = [...]string{"bad_request", "forbidden", "refused", "too_many_topics", "too_large", "rate_limited", "undecided", "unavailable"}

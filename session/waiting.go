@@ -15,6 +15,7 @@ type upgrade struct {
 	answered bool   // accept was sent; the client has to log in
 	ref      string // of its login command
 	frames   int    // received before the login
+	placed   bool   // Options.Places was asked
 
 	credentials []byte // of the login command
 	grant       Grant  // of the authenticator

@@ -44,6 +44,14 @@ type InBand interface {
 	LoginFirst()
 }
 
+// Acknowledger is an Encoding whose clients can acknowledge a message (OpAck). Message
+// asks them to if m.Report.Ack is set.
+type Acknowledger interface {
+	Encoding
+	// Acknowledges does nothing. It marks the encoding as Acknowledger.
+	Acknowledges()
+}
+
 // ErrNoCommands means that an encoding has no commands.
 var ErrNoCommands = errors.New("wire: this encoding has no commands")
 
@@ -84,6 +92,7 @@ const (
 	OpAuth                   // renew the session, or log in, with the credentials in Payload
 	OpSend                   // send Payload to the backend (Event, Topic)
 	OpRPC                    // the same, and its answer is the reply to Ref
+	OpAck                    // acknowledge the message ID; it is not answered
 	OpPresence               // who is subscribed to the topic in Topics; the answer is the reply to Ref
 )
 
@@ -91,6 +100,7 @@ const (
 type Command struct {
 	Op      Op
 	Ref     string         // the client's name for the command, repeated in the Reply; "" for none
+	ID      string         // of OpAck: id of the message
 	Topics  []string       // of OpSub and OpUnsub, and one of OpPresence; the server checks their names
 	Target  message.Target // of OpPub
 	Event   string         // of OpSend and OpRPC: what the message is, for routing; "" for none

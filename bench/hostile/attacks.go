@@ -26,6 +26,7 @@ func Attacks() []Attack {
 	a = append(a, frameAttacks()...)
 	a = append(a, memoryAttacks()...)
 	a = append(a, fanoutAttacks()...)
+	a = append(a, readAttacks()...)
 	a = append(a, renewAttacks()...)
 	a = append(a, deflateAttacks()...)
 	a = append(a, closingAttacks()...)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os/exec"
 	"strings"
+	"time"
 
 	"belfry/bench"
 	"belfry/bench/publish"
@@ -17,14 +18,15 @@ import (
 // Publish says how messages are given to the server: over HTTP, or by a
 // command. Templates may contain {payload}, and for a push to a user {uid}.
 type Publish struct {
-	API     string   `flag:"api" of:"fanout push slow soak" help:"belfry's API, like http://127.0.0.1:8081"`
-	Key     string   `flag:"api-key" of:"fanout push slow soak" help:"bearer token (better BELFRY_API_KEY: the command line is no secret)"`
-	AllURL  string   `flag:"publish-url" of:"fanout slow soak" help:"URL for messages to all (default: that of --api)"`
-	UserURL string   `flag:"push-url" of:"push" help:"URL for messages to one user; may contain {uid} (default: that of --api)"`
-	Method  string   `flag:"publish-method" of:"fanout push slow soak" value:"POST" help:"HTTP method"`
-	Body    string   `flag:"publish-body" of:"fanout push slow soak" value:"{payload}" help:"body of the request; a template"`
-	Lines   []string `flag:"publish-header" of:"fanout push slow soak" help:"further header lines of the request: 'Name: value' (repeatable)"`
-	Command string   `flag:"publish-command" of:"fanout slow soak" help:"shell command that sends its standard input to all, instead of HTTP"`
+	API     string        `flag:"api" of:"fanout push slow soak" help:"belfry's API, like http://127.0.0.1:8081"`
+	Key     string        `flag:"api-key" of:"fanout push slow soak" help:"bearer token (better BELFRY_API_KEY: the command line is no secret)"`
+	AllURL  string        `flag:"publish-url" of:"fanout slow soak" help:"URL for messages to all (default: that of --api)"`
+	UserURL string        `flag:"push-url" of:"push" help:"URL for messages to one user; may contain {uid} (default: that of --api)"`
+	Wait    time.Duration `flag:"wait" of:"push" range:"0s..30s" help:"have belfry answer when it knows what became of the message (?wait=), 0 when it has accepted it"`
+	Method  string        `flag:"publish-method" of:"fanout push slow soak" value:"POST" help:"HTTP method"`
+	Body    string        `flag:"publish-body" of:"fanout push slow soak" value:"{payload}" help:"body of the request; a template"`
+	Lines   []string      `flag:"publish-header" of:"fanout push slow soak" help:"further header lines of the request: 'Name: value' (repeatable)"`
+	Command string        `flag:"publish-command" of:"fanout slow soak" help:"shell command that sends its standard input to all, instead of HTTP"`
 }
 
 func (p *Publish) validate(mode string) error {
@@ -39,6 +41,9 @@ func (p *Publish) validate(mode string) error {
 		}
 		if p.UserURL == "" {
 			p.UserURL = base + "/v1/users/{uid}"
+			if p.Wait > 0 {
+				p.UserURL += "?wait=" + p.Wait.String()
+			}
 		}
 	}
 	to := p.AllURL

@@ -258,7 +258,13 @@ func (p place) Commit() {
 	for _, other := range p.b.net.buses {
 		if p.b.reaches(other) {
 			m := *p.m
+			if m.Report != nil { // every node has its own
+				m.Report = message.NewReport(m.Report.ReportRequest, nil)
+			}
 			p.b.net.send(other, func() { other.receive(&m) })
+			if p.m.Report != nil {
+				p.b.net.send(other, func() { other.control.ReportAsked(p.b.self.ID, p.m.ID) })
+			}
 		}
 	}
 }

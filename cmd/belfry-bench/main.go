@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"belfry/bench/auth"
+	"belfry/bench/cluster"
 	"belfry/bench/figures"
 	"belfry/bench/gateway"
 	"belfry/bench/load"
@@ -46,7 +47,7 @@ arrived once, in order and unchanged, and every connection was made and kept; 1 
     --publish-url http://127.0.0.1:8000/api/publish --publish-body '{"channel":"all","data":"{payload}"}'`,
 		Version: version,
 	}
-	for _, s := range append(load.Scenarios(), figures.Scenario(), million.Scenario(), gateway.Scenario(), auth.Scenario()) {
+	for _, s := range append(load.Scenarios(), figures.Scenario(), million.Scenario(), gateway.Scenario(), auth.Scenario(), cluster.Scenario()) {
 		root.AddCommand(s.Command())
 	}
 	root.AddCommand(newHostileCommand(), newPeersCommand(), newAttackerCommand(), tool.ClientCommand(), tool.FloorCommand())

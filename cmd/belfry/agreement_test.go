@@ -10,6 +10,7 @@ import (
 	"belfry/broadcast"
 	"belfry/config"
 	"belfry/push"
+	"belfry/session"
 )
 
 // Package config does not import push and broadcast, so it has copies of some
@@ -89,6 +90,14 @@ func TestAlgorithmsAgree(t *testing.T) {
 			t.Errorf("%q: config says %v", name, mine)
 		}
 	}
+}
+
+func TestDeviceClassesAgree(t *testing.T) {
+	agree(t, []string{"phone", "A", "_", "-", ".", " ", "ü", "\n", "/", strings.Repeat("x", 15), ":"},
+		func(text string) error {
+			return problemOf(func(c *config.Config) { c.Session.MaxPerUserClass = []string{text + ":1"} })
+		},
+		session.CheckDeviceClass)
 }
 
 func TestEnvelopeRoomAgrees(t *testing.T) {

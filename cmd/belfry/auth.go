@@ -64,7 +64,7 @@ func authOptions(c *config.Config, log *zap.Logger) auth.Options {
 			CacheBytes:     int(j.Cache),
 			Claims: auth.ClaimNames{
 				UID: j.UIDClaim, Topics: j.TopicsClaim, Subscribe: j.SubscribeClaim,
-				Publish: j.PublishClaim, Meta: j.MetaClaim, Limits: j.LimitsClaim,
+				Publish: j.PublishClaim, Meta: j.MetaClaim, Limits: j.LimitsClaim, DeviceClass: j.DeviceClaim,
 			},
 		},
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,17 +21,39 @@ import (
 type clusterNode struct {
 	*scriptNode
 	readyLine
-	t *testing.T
+	t  *testing.T
+	on *nodeHost
+}
+
+// nodeHost says where a node runs: here, unless the fields are set.
+type nodeHost struct {
+	start   []string // in front of the node's command
+	connect func(ctx context.Context, network, address string) (net.Conn, error)
+	http    *http.Client // that uses connect
+}
+
+// client returns a client for the node's API.
+func (n *clusterNode) client() *http.Client {
+	if n.on == nil || n.on.http == nil {
+		return http.DefaultClient
+	}
+	return n.on.http
 }
 
 // startClusterNode starts a node in development mode with free ports. It ends
 // with the test; its log is shown if the test fails.
 func startClusterNode(t *testing.T, name string, flags ...string) *clusterNode {
 	t.Helper()
+	return startClusterNodeOn(t, &nodeHost{}, name, flags...)
+}
+
+// startClusterNodeOn starts it on a host.
+func startClusterNodeOn(t *testing.T, on *nodeHost, name string, flags ...string) *clusterNode {
+	t.Helper()
 	dir := t.TempDir()
 	args := ownPorts(append([]string{"--dev", "--node-name", name, "--set", "backlog.frames=65535", "--set", "backlog.bytes=64MiB",
 		"--set", "fanout.mailbox=65536", "--set", "nats.pending_bytes=4GiB"}, flags...))
-	process, err := launch(dir, filepath.Join(dir, name+".log"), os.Environ(), args)
+	process, err := launchBy(on.start, dir, filepath.Join(dir, name+".log"), os.Environ(), args)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,13 +67,13 @@ func startClusterNode(t *testing.T, name string, flags ...string) *clusterNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &clusterNode{process, ready, t}
+	return &clusterNode{process, ready, t, on}
 }
 
 // post pushes and returns the status and the answer.
 func (n *clusterNode) post(path, body string) (int, string) {
 	n.t.Helper()
-	resp, err := http.Post("http://"+n.API+path, "text/plain", strings.NewReader(body))
+	resp, err := n.client().Post("http://"+n.API+path, "text/plain", strings.NewReader(body))
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -71,7 +95,7 @@ func (n *clusterNode) push(path, body string) {
 // ready is the status of /readyz.
 func (n *clusterNode) readiness() (status int, reasons string) {
 	n.t.Helper()
-	resp, err := http.Get("http://" + n.Monitor + "/readyz")
+	resp, err := n.client().Get("http://" + n.Monitor + "/readyz")
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -83,7 +107,7 @@ func (n *clusterNode) readiness() (status int, reasons string) {
 // metric returns the value of one series.
 func (n *clusterNode) metric(series string) float64 {
 	n.t.Helper()
-	resp, err := http.Get("http://" + n.Monitor + "/metrics")
+	resp, err := n.client().Get("http://" + n.Monitor + "/metrics")
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -117,12 +141,16 @@ type clusterClient struct {
 	t    *testing.T
 	name string
 	sid  string
+	conn *websocket.Conn
 	data chan string // of messages; closed at the end
 }
 
 func (n *clusterNode) dial(name, query string) *clusterClient {
 	n.t.Helper()
 	dialer := websocket.Dialer{Subprotocols: []string{"belfry.v1"}, HandshakeTimeout: waitLimit}
+	if n.on != nil {
+		dialer.NetDialContext = n.on.connect
+	}
 	conn, resp, err := dialer.Dial("ws://"+n.Listen[0]+"/ws?"+query, nil)
 	if err != nil {
 		n.t.Fatalf("%s: %v%s", name, err, answered(resp))
@@ -132,7 +160,7 @@ func (n *clusterNode) dial(name, query string) *clusterClient {
 	if err := conn.ReadJSON(&hello); err != nil || hello.Type != "hello" {
 		n.t.Fatalf("%s: hello %+v, %v", name, hello, err)
 	}
-	c := &clusterClient{n.t, name, hello.Session, make(chan string, 1<<16)}
+	c := &clusterClient{n.t, name, hello.Session, conn, make(chan string, 1<<16)}
 	go func() {
 		defer close(c.data)
 		for {

@@ -28,8 +28,9 @@ type directory struct {
 	ended sync.WaitGroup
 	stop  context.CancelFunc // nil: not started
 
-	mu    sync.Mutex // guards queue; held for a copy
+	mu    sync.Mutex // guards queue and asks; held for a copy
 	queue session.Changes
+	asks  []placeAsk
 }
 
 func clusterOptions(c *config.Config) cluster.Options {
@@ -37,7 +38,7 @@ func clusterOptions(c *config.Config) cluster.Options {
 	if most == 0 {
 		most = min(4*c.MaxConnections, 1<<28)
 	}
-	return cluster.Options{MaxSessions: most, List: c.Cluster.EventsList}
+	return cluster.Options{MaxSessions: most, List: c.Cluster.EventsList, Caps: caps(c)}
 }
 
 // openDirectory makes the directory, unless no other node can exist. It is called
@@ -59,13 +60,14 @@ func (n *belfry) openDirectory() (err error) {
 		return err
 	}
 	o := clusterOptions(n.cfg)
-	o.Control, o.Members, o.Memory, o.Log = control, d.members, &n.memory, log
+	o.Control, o.Members, o.Memory, o.Log, o.Evict, o.Overhear = control, d.members, &n.memory, log, n.evict, n.bus.Overhear
 	if n.events != nil && n.events.Wants(events.Online) || n.events != nil && n.events.Wants(events.Offline) {
 		o.Users = userEvents{n.events}
 	}
 	if d.Directory, err = cluster.NewDirectory(o); err != nil {
 		return addressSpace(err, n.cfg)
 	}
+	n.bus.Route(d.Directory)
 	n.directory = d
 	return nil
 }
@@ -86,6 +88,11 @@ func (d *directory) changed(p session.Changes) {
 	d.mu.Lock()
 	d.queue = append(d.queue, p...)
 	d.mu.Unlock()
+	d.awaken()
+}
+
+// awaken has feed look at what is queued.
+func (d *directory) awaken() {
 	select {
 	case d.wake <- struct{}{}:
 	default:
@@ -111,6 +118,7 @@ func (d *directory) feed(ctx context.Context) {
 			return
 		}
 		p = d.apply(p)
+		d.ask() // after the sessions that have ended
 	}
 }
 
@@ -124,9 +132,9 @@ func (d *directory) apply(spare session.Changes) session.Changes {
 	d.queue = spare[:0]
 	d.mu.Unlock()
 	now := time.Now()
-	p.Each(func(opened bool, uid []byte, key message.SessionKey, route session.Route) {
+	p.Each(func(opened bool, uid []byte, key message.SessionKey, class []byte, route session.Route) {
 		if opened {
-			d.Opened(uid, cluster.Session{Key: key, Since: now, Route: d.routeOf(route, uid)})
+			d.Opened(uid, cluster.Session{Key: key, Since: now, Class: string(class), Route: d.routeOf(route, uid)})
 		} else {
 			d.Closed(uid, key)
 		}
@@ -182,13 +190,36 @@ func (d *directory) close() {
 // clusterValues returns what the directory counts, and adds what was refused to limits.
 func (n *belfry) clusterValues(limits map[string]uint64) metrics.Cluster {
 	if n.directory == nil {
-		return metrics.Cluster{}
+		var v metrics.Cluster
+		capValues(&cluster.Stats{}, &v)
+		return v
 	}
 	st := n.directory.Stats()
 	limits["cluster.max_sessions"] += st.Refused
-	return metrics.Cluster{
+	v := metrics.Cluster{
 		Sessions: map[string]uint64{"own": uint64(st.Own), "kept": uint64(st.Kept)},
 		Pending:  uint64(max(st.Pending, 0)), Bodies: st.Bodies, Failed: st.Failed, Restated: st.Restated,
 		Lost: st.Gone, Asked: st.Asked, Malformed: st.Malformed,
+	}
+	capValues(&st, &v)
+	return v
+}
+
+// routeValues returns what the bus and the directory count of pushes to users.
+func (n *belfry) routeValues(r *broadcast.RouteStats) metrics.Routes {
+	v := busRouteValues(r)
+	if n.directory != nil {
+		st := n.directory.Stats()
+		v.Overhearing, v.Expected, v.Waiting = oneIf(st.Overhearing), st.Expected, uint64(st.Waiting)
+	}
+	return v
+}
+
+func busRouteValues(r *broadcast.RouteStats) metrics.Routes {
+	return metrics.Routes{
+		Relayed: r.Relayed, Confirmed: r.Confirmed, Copies: r.Copies,
+		ToAll:       map[string]uint64{"home": r.ToAll, "publisher": r.Direct},
+		Republished: r.Republished, Fallbacks: r.Fallbacks, Held: r.Held, Fences: r.Fences, Overdue: r.Overdue,
+		Dropped: r.Dropped, Refused: r.Refused, Overheard: r.Overheard,
 	}
 }

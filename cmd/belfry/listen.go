@@ -87,13 +87,16 @@ type listener struct {
 	tty      bool // out is a terminal
 	left     int  // messages left; below 0: no limit
 	bye      *serverMessage
-	attempt  int // failed connections in a row
+	asked    string // id of the last message if it asks for an acknowledgement, else ""
+	attempt  int    // failed connections in a row
 }
 
 // serverMessage has the fields of belfry.v1 messages that listen uses
 // (docs/protocol.md).
 type serverMessage struct {
 	Type      string   `json:"type"`
+	ID        string   `json:"id,omitempty"`
+	Ack       bool     `json:"ack,omitempty"`
 	Session   string   `json:"session,omitempty"`
 	UID       string   `json:"uid,omitempty"`
 	Topics    []string `json:"topics,omitempty"`
@@ -215,7 +218,12 @@ func (l *listener) connection(ctx context.Context) (least time.Duration, err err
 			return l.ended(err)
 		}
 		l.attempt = 0
-		if err := l.received(conn.Subprotocol() != "", kind == websocket.MessageBinary, data); err != nil {
+		err = l.received(conn.Subprotocol() != "", kind == websocket.MessageBinary, data)
+		if l.asked != "" && (err == nil || err == errDone) {
+			ack, _ := json.Marshal(map[string]string{"type": "ack", "id": l.asked}) // strings: cannot fail
+			_ = conn.Write(ctx, websocket.MessageText, ack)                         // the next read finds the error
+		}
+		if err != nil {
 			conn.Close(websocket.StatusNormalClosure, "")
 			return 0, err
 		}
@@ -296,6 +304,7 @@ func (l *listener) after() time.Duration {
 // received prints a message.
 func (l *listener) received(enveloped, binary bool, data []byte) error {
 	m := serverMessage{Type: "msg", Binary: binary}
+	l.asked = ""
 	line := data
 	if enveloped {
 		m.Binary = false
@@ -321,6 +330,9 @@ func (l *listener) received(enveloped, binary bool, data []byte) error {
 	}
 	if _, err := l.out.Write(line); err != nil {
 		return &finalError{err.Error()}
+	}
+	if m.Ack {
+		l.asked = m.ID
 	}
 	if l.left--; l.left == 0 {
 		return errDone

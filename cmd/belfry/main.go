@@ -34,7 +34,7 @@ func execute(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	root.SetErr(stderr)
 	err := root.Execute()
 	if err != nil {
-		report(root.ErrOrStderr(), err)
+		printError(root.ErrOrStderr(), err)
 	}
 	if lines, ok := root.ErrOrStderr().(*sink); ok { // serve has written the error to its log
 		lines.Flush(flushTime)
@@ -49,9 +49,9 @@ func execute(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int 
 	return exitFailed
 }
 
-// report prints errors of the configuration unchanged, so that a line begins
+// printError prints errors of the configuration unchanged, so that a line begins
 // with "file:line:col:", and other errors after the program's name.
-func report(w io.Writer, err error) {
+func printError(w io.Writer, err error) {
 	var problems config.Errors
 	if errors.As(err, &problems) {
 		fmt.Fprintln(w, problems.Error())

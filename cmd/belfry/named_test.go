@@ -36,6 +36,8 @@ var limitsWithoutSetting = map[string]string{
 	"memory": "the kernel, which gave a shard's tables no more memory",
 	"kept":   "MaxKept of package session",
 	"agents": "maxAgents of package session",
+
+	"device_classes": "maxDeviceClasses of package session",
 }
 
 // TestLimitsAreSettings: every label of the metric of limits is a setting, not

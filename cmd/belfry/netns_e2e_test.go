@@ -3,9 +3,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,33 +62,43 @@ func (n *namespace) serve(bin string, flags ...string) {
 	n.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait(); runtime.UnlockOSThread() })
 }
 
-// request sends one request to an address inside and returns the whole answer,
-// "" if there is none.
-func (n *namespace) request(address, text string) (answer string) {
-	n.t.Helper()
+// connect connects from inside.
+func (n *namespace) connect(ctx context.Context, network, address string) (c net.Conn, err error) {
 	done := make(chan struct{})
 	go func() { // its thread is in the other namespace and ends with the goroutine
 		defer close(done)
 		runtime.LockOSThread()
-		ns, err := os.Open("/run/netns/" + n.name)
-		if err != nil {
+		var ns *os.File
+		if ns, err = os.Open("/run/netns/" + n.name); err != nil {
 			return
 		}
 		defer ns.Close()
-		if unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET) != nil {
-			return
+		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
+			c, err = (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, network, address)
 		}
-		c, err := net.DialTimeout("tcp", address, 10*time.Second)
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		io.WriteString(c, text)
-		body, _ := io.ReadAll(c)
-		answer = string(body)
 	}()
 	<-done
-	return answer
+	return c, err
+}
+
+// request sends one request to an address inside and returns the whole answer,
+// "" if there is none.
+func (n *namespace) request(address, text string) (answer string) {
+	n.t.Helper()
+	c, err := n.connect(n.t.Context(), "tcp", address)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	io.WriteString(c, text)
+	body, _ := io.ReadAll(c)
+	return string(body)
+}
+
+// host returns the namespace as the host of nodes.
+func (n *namespace) host() *nodeHost {
+	return &nodeHost{start: []string{"ip", "netns", "exec", n.name}, connect: n.connect,
+		http: &http.Client{Transport: &http.Transport{DialContext: n.connect}}}
 }
 
 func (n *namespace) get(address, path string) string {

@@ -51,7 +51,7 @@ func (r reads) UserSessions(ctx context.Context, uid string, after message.SID, 
 // view is what the API says about a session.
 func (r reads) view(i *session.Info) presence.Session {
 	s := presence.Session{
-		SID: i.ID, UID: i.UID, Node: r.bus.Name(), Since: i.Opened.UTC(), LastActivity: i.Active.UTC(), Agent: i.Agent,
+		SID: i.ID, UID: i.UID, Node: r.bus.Name(), Since: i.Opened.UTC(), LastActivity: i.Active.UTC(), Agent: i.Agent, DeviceClass: i.DeviceClass,
 		Transport: i.Transport, Encoding: i.Encoding, Topics: orEmpty(i.Topics), Subscriptions: i.Subscriptions,
 		Backlog: presence.Backlog{Messages: i.BacklogFrames, Bytes: i.BacklogBytes}, Meta: i.Meta,
 	}

@@ -21,7 +21,7 @@ func (n *clusterNode) ask(method, path string, v any) (status int, body string) 
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := n.client().Do(req)
 	if err != nil {
 		n.t.Fatal(err)
 	}

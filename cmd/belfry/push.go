@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,8 @@ type pushFlags struct {
 	binary  bool
 	exclude string
 	latest  string
+	wait    time.Duration
+	ack     bool
 }
 
 // newPushCommand returns the command push, which calls the HTTP API.
@@ -37,7 +40,8 @@ func newPushCommand() *cobra.Command {
 		Long: `Push messages through the HTTP API of a running belfry.
 
 The data is the argument, the file of -f, or standard input. It is sent byte for byte
-(echo adds a newline, printf does not). The id of the message is printed.
+(echo adds a newline, printf does not). The id of the message is printed, or with --wait
+what became of it, as JSON.
 Exit status: 0 accepted, 1 refused or not reached, 2 wrong usage.`,
 		Example: `  belfry push all "hello"
   belfry push topic news -f story.txt
@@ -62,6 +66,8 @@ Exit status: 0 accepted, 1 refused or not reached, 2 wrong usage.`,
 		flags.StringVar(&f.json, "json", "", "the data, checked to be JSON")
 		flags.BoolVar(&f.binary, "binary", false, "send a binary frame instead of text")
 		flags.StringVar(&f.exclude, "exclude", "", "id of a session that does not receive the message")
+		flags.DurationVar(&f.wait, "wait", 0, "print what became of the message on every node, at the latest after this time: 1ms to 30s")
+		flags.BoolVar(&f.ack, "ack", false, "with --wait, wait also until clients have acknowledged the message")
 		flags.StringVar(&f.latest, "latest-key", "", "with the policy latest-only the message replaces a waiting one with this key")
 		return sub
 	}
@@ -99,7 +105,7 @@ func (f *pushFlags) pushOne(cmd *cobra.Command, path string, text []string) erro
 		return err
 	}
 	query := url.Values{}
-	for name, flag := range map[string]string{"exclude": "exclude", "key": "latest-key"} {
+	for name, flag := range map[string]string{"exclude": "exclude", "key": "latest-key", "wait": "wait", "ack": "ack"} {
 		if v := cmd.Flag(flag); v.Changed {
 			query.Set(name, v.Value.String())
 		}
@@ -117,6 +123,10 @@ func (f *pushFlags) pushOne(cmd *cobra.Command, path string, text []string) erro
 		return err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK { // with --wait
+		_, err = io.Copy(cmd.OutOrStdout(), io.LimitReader(resp.Body, maxAnswer))
+		return err
+	}
 	if resp.StatusCode != http.StatusAccepted {
 		return refusal(resp)
 	}

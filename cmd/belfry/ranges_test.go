@@ -16,6 +16,7 @@ import (
 	"belfry/events"
 	"belfry/gateway"
 	"belfry/push"
+	"belfry/report"
 	"belfry/session"
 	"belfry/webhook"
 )
@@ -38,6 +39,7 @@ type options struct {
 	gateway  gateway.Options
 	cluster  cluster.Options
 	events   events.Options
+	report   report.Options
 	hooks    hookOptions
 }
 
@@ -68,7 +70,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 		return o, err
 	}
 	defer n.bus.Close()
-	o.auth, o.cluster = authOptions(&cfg, n.log), clusterOptions(&cfg)
+	o.auth, o.cluster, o.report = authOptions(&cfg, n.log), clusterOptions(&cfg), reportOptions(&cfg)
 	if o.events, err = eventOptions(&cfg); err != nil {
 		return o, err
 	}

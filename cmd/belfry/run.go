@@ -20,6 +20,7 @@ import (
 	"belfry/offheap"
 	"belfry/presence"
 	"belfry/push"
+	"belfry/report"
 	"belfry/session"
 	"belfry/webhook"
 	"belfry/wire/websocket"
@@ -42,6 +43,7 @@ type belfry struct {
 	sessions    *session.Server
 	gateway     *gateway.Gateway // nil: there are no routes
 	presence    *presence.Reader
+	reports     *report.Reporter
 	api         *push.Server
 	directory   *directory        // nil: no other node can exist
 	events      *events.Publisher // nil: none are wanted
@@ -135,6 +137,7 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.openPresence()
+	n.openReports()
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}
@@ -174,6 +177,7 @@ func (n *belfry) abandon() error {
 	if n.bus != nil {
 		errs = append(errs, n.bus.Close())
 	}
+	n.closeReports()
 	n.directory.close()
 	return errors.Join(errs...)
 }
@@ -222,6 +226,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	n.closeEvents()
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
+	n.closeReports()
 	n.directory.close()
 	n.log.Info("stopped")
 	return errors.Join(errs...)

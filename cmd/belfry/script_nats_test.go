@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -53,6 +54,24 @@ func (s *natsServer) stop() {
 }
 
 func (s *natsServer) url() string { return "nats://127.0.0.1:" + strconv.Itoa(s.port) }
+
+// natsMain is a NATS server in a process of its own, which listens at its argument.
+func natsMain() {
+	host, port, err := net.SplitHostPort(os.Args[1])
+	o := &server.Options{Host: host}
+	if err == nil {
+		o.Port, err = strconv.Atoi(port)
+	}
+	if err == nil {
+		var srv *server.Server
+		if srv, err = server.NewServer(o); err == nil {
+			srv.Start()
+			srv.WaitForShutdown()
+			return
+		}
+	}
+	panic(err)
+}
 
 func cmdNATS(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 2, "nats NAME start|stop|pub …")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,7 +43,13 @@ type readyLine struct {
 // launch starts the node that testscript.Main put on the PATH. Its standard
 // error goes to the file logName, its standard output to the one beside it.
 func launch(dir, logName string, env, args []string) (*scriptNode, error) {
-	cmd := exec.Command("belfry", append([]string{"serve"}, args...)...)
+	return launchBy(nil, dir, logName, env, args)
+}
+
+// launchBy starts it by a command which becomes the node, such as "ip netns exec".
+func launchBy(by []string, dir, logName string, env, args []string) (*scriptNode, error) {
+	line := slices.Concat(by, []string{"belfry", "serve"}, args)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir, cmd.Env = dir, env
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

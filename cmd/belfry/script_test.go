@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"belfry": main, "hang": hang})
+	testscript.Main(m, map[string]func(){"belfry": main, "hang": hang, "nats-server": natsMain})
 }
 
 // TestScript runs testdata/script/*.txtar, each in a directory of its own,

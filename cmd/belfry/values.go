@@ -33,7 +33,9 @@ func (n *belfry) values() metrics.Values {
 	v.Bus = busValues(&bus)
 	v.Cluster = n.clusterValues(st.Limits)
 	n.eventValues(&v.Cluster, st.Limits)
+	v.Routes = n.routeValues(&bus.Routes)
 	v.HTTP = httpValues(n.api.Stats())
+	v.Reports = n.reportValues(st.Limits)
 	v.Gateway = n.gatewayValues(st.Limits)
 	return v
 }
@@ -137,8 +139,6 @@ func busValues(bus *broadcast.Stats) metrics.Bus {
 		Subscriptions: uint64(bus.Subscriptions),
 		Topics:        uint64(bus.Topics),
 		Buckets:       uint64(bus.Buckets),
-		Wildcard:      oneIf(bus.Wildcard),
-		Switches:      bus.Switches,
 		Lingering:     uint64(bus.Lingering),
 		Published:     bus.Published,
 		Sent:          bus.Sent,

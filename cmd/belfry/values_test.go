@@ -13,6 +13,7 @@ import (
 // /v1/stats. A field that nothing shows is counted in vain.
 func TestBusStatsAreShown(t *testing.T) {
 	inLimits := map[string]bool{"LeftEarly": true} // see belfry.values
+	inLimits["Routes"] = true                      // see TestRouteStatsAreShown
 	shown := func(st *broadcast.Stats) [2]any { return [2]any{busValues(st), viewBus(st)} }
 	nothing := shown(&broadcast.Stats{})
 	for field := range reflect.TypeFor[broadcast.Stats]().Fields() {
@@ -24,11 +25,27 @@ func TestBusStatsAreShown(t *testing.T) {
 			f.SetInt(1)
 		case reflect.Bool:
 			f.SetBool(true)
-		default:
+		case reflect.Slice:
 			f.Set(reflect.ValueOf([]string{"a"}))
 		}
 		if reflect.DeepEqual(shown(&st), nothing) != inLimits[field.Name] {
 			t.Errorf("broadcast.Stats.%s: shown in a metric or in /v1/stats: %v", field.Name, inLimits[field.Name])
+		}
+	}
+}
+
+// TestRouteStatsAreShown: every field of broadcast.RouteStats reaches a metric.
+func TestRouteStatsAreShown(t *testing.T) {
+	nothing := busRouteValues(&broadcast.RouteStats{})
+	for field := range reflect.TypeFor[broadcast.RouteStats]().Fields() {
+		var st broadcast.RouteStats
+		if f := reflect.ValueOf(&st).Elem().FieldByIndex(field.Index); f.Kind() == reflect.Uint64 {
+			f.SetUint(1)
+		} else {
+			st.Fallbacks = map[string]uint64{"timeout": 1}
+		}
+		if reflect.DeepEqual(busRouteValues(&st), nothing) {
+			t.Errorf("broadcast.RouteStats.%s: no metric shows it", field.Name)
 		}
 	}
 }

@@ -78,6 +78,8 @@ var samples = map[string]sample{
 	"auth.jwt.publish_claim":              {value: "other"},
 	"auth.jwt.meta_claim":                 {value: "other"},
 	"auth.jwt.limits_claim":               {value: "other"},
+	"auth.jwt.device_class_claim":         {value: "other"},
+	"session.max_per_user_class":          {value: "phone:1"},
 	"api.listen":                          {value: "127.0.0.2:8081"},
 	"api.monitor_listen":                  {value: "127.0.0.1:8082"},
 	"api.keys":                            {value: "other:0123456789abcdef"},
@@ -220,23 +222,28 @@ func changeToOther(t *testing.T, c *config.Config, path string) {
 }
 
 // parts are the options of the bus, the sessions, the API, authentication, the
-// gateway, the webhooks, the TLS listeners, the certificates, the cluster and events.
-type parts [10]string
+// gateway, the webhooks, the TLS listeners, the certificates, the cluster, events and
+// reports.
+type parts [11]string
 
 // reaches are the settings that change options of more than one part.
 var reaches = map[string]string{
-	"dev":                 " sessions api auth",
-	"auth.subscribe":      " sessions auth hooks",
-	"auth.webhook.url":    " sessions auth hooks",
-	"upgrade.retry_after": " sessions auth hooks bridge",
-	"upgrade.timeout":     " sessions hooks",
-	"api.max_payload":     " bus api",
-	"gateway.routes":      " sessions gateway",
-	"node.name":           " bus sessions gateway", // the hash of the name is the node's number in session ids
+	"dev":                        " sessions api auth",
+	"auth.subscribe":             " sessions auth hooks",
+	"auth.webhook.url":           " sessions auth hooks",
+	"upgrade.retry_after":        " sessions auth hooks bridge",
+	"upgrade.timeout":            " sessions hooks",
+	"api.max_payload":            " bus api",
+	"gateway.routes":             " sessions gateway",
+	"session.max_per_user":       " sessions cluster",
+	"session.max_per_user_class": " sessions cluster",
+	"session.per_user_policy":    " sessions cluster",
+
+	"node.name": " bus sessions gateway", // the hash of the name is the node's number in session ids
 }
 
 func (p parts) differing(other parts) (names string) {
-	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " events"} {
+	for i, name := range []string{" bus", " sessions", " api", " auth", " gateway", " hooks", " bridge", " certs", " cluster", " events", " report"} {
 		if p[i] != other[i] {
 			names += name
 		}
@@ -251,7 +258,7 @@ func fingerprint(t *testing.T, c config.Config) (all parts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.events} {
+	for i, part := range []any{o.bus, o.sessions, o.api, o.auth, o.gateway, o.hooks, o.bridge, o.certs, o.cluster, o.events, o.report} {
 		var b strings.Builder
 		writeValue(&b, reflect.ValueOf(part))
 		all[i] = b.String()

@@ -64,7 +64,6 @@ func busOptions(c *config.Config, log *zap.Logger) broadcast.Options {
 		Linger:         linger,
 		Beacon:         c.NATS.Beacon,
 		OverloadWait:   c.NATS.OverloadWait,
-		WildcardAbove:  c.NATS.WildcardAbove,
 		MaxLingering:   c.NATS.MaxLingering,
 		Required:       c.NATS.Required,
 		Log:            log.Named("bus"),
@@ -122,7 +121,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Echo:           c.Dev,
 		Authenticator:  authenticator,
 		Subscriptions:  subscriptions,
-		Interest:       interest{n.bus},
+		Interest:       interest{n.bus, n.directory},
 		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
 		MailboxBytes:   int64(c.Fanout.MailboxBytes),
@@ -130,11 +129,13 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		MessageTime:    c.Session.MessageTimeout,
 		MaxTopics:      c.Session.MaxTopics,
 		MaxPerUser:     c.Session.MaxPerUser,
+		MaxPerClass:    c.Session.PerUserClass(),
 		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
 		TopicPresence:  topicPresence{n},
 		Presence:       c.Session.Presence,
 		MaxAsking:      c.Session.MaxPresence,
+		MaxAcks:        c.Session.MaxAcks,
 		KeepAgent:      c.Session.KeepAgent,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
@@ -165,6 +166,7 @@ func (n *belfry) addCalls(o *session.Options) {
 	}
 	if n.directory != nil {
 		o.Changed = n.directory.changed
+		o.Places = places{n.directory}
 	}
 	if n.events != nil {
 		o.Observer = n.events.Observer()
@@ -273,6 +275,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	}
 	return push.Options{
 		Publisher:     n.bus,
+		Reports:       n.reports,
 		Sessions:      sessionControl{n},
 		Presence:      n.presence,
 		TLS:           secure,

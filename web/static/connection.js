@@ -177,18 +177,27 @@ export class Connection extends EventTarget {
       case "hello":
         return this.#up(m);
       case "msg":
-        return this.#emit("message", {
+        this.#emit("message", {
           at,
           id: m.id ?? "",
           topics: m.topic ? [m.topic] : (m.topics ?? []),
           ...(m.binary ? { bytes: fromBase64(m.data) } : { text: m.data }),
         });
+        if (m.ack) {
+          this.#acknowledge(m.id);
+        }
+        return;
       case "ack":
       case "err":
         return this.#answered(m);
       case "bye":
         this.bye = m;
     }
+  }
+
+  /** Tells a backend that waits for it that the message is on the page. An event stream cannot. */
+  #acknowledge(id) {
+    this.#socket?.send?.(JSON.stringify({ type: "ack", id }));
   }
 
   #command(command, done) {

@@ -105,6 +105,9 @@ func (f *fields) fill(cmd *wire.Command) error {
 	case "presence":
 		cmd.Op = wire.OpPresence
 		return f.fillPresence(cmd)
+	case "ack":
+		cmd.Op = wire.OpAck
+		return f.fillAck(cmd)
 	case "auth":
 		cmd.Op = wire.OpAuth
 		return f.fillAuth(cmd)
@@ -115,7 +118,7 @@ func (f *fields) fill(cmd *wire.Command) error {
 		cmd.Op = wire.OpRPC
 		return f.fillSend(cmd)
 	}
-	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub, send, rpc, presence, auth and ping", strictjson.Shorten(name))}
+	return &message.FieldError{Field: "type", Detail: fmt.Sprintf("%q; allowed are sub, unsub, pub, send, rpc, ack, presence, auth and ping", strictjson.Shorten(name))}
 }
 
 // only refuses fields that are not allowed. If there are several, it names the
@@ -172,6 +175,25 @@ func (f *fields) fillTopics(cmd *wire.Command) (err error) {
 		if err := message.CheckTopic(topic); err != nil {
 			return message.Renamed(err, "topics")
 		}
+	}
+	return nil
+}
+
+// fillAck reads an ack: the id of the message that the client has processed. An ack is
+// not answered, so it has no ref.
+func (f *fields) fillAck(cmd *wire.Command) error {
+	if err := f.only("type", "id"); err != nil {
+		return err
+	}
+	raw, err := f.required("id")
+	if err != nil {
+		return err
+	}
+	if cmd.ID, err = strictjson.String("id", raw); err != nil {
+		return err
+	}
+	if n := len(cmd.ID); n < 1 || n > message.MaxIDLen {
+		return &message.FieldError{Field: "id", Detail: fmt.Sprintf("%d bytes long; allowed are 1 to %d", n, message.MaxIDLen)}
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ func TestCommandsRefused(t *testing.T) {
 		{`{"ref":1}`, "type", "1", "missing"},
 		{`{"type":1}`, "type", "", "must be a string"},
 		{`{"type":null}`, "type", "", "must be a string"},
-		{`{"type":"publish","ref":1}`, "type", "1", "sub, unsub, pub, send, rpc, presence, auth and ping"},
+		{`{"type":"publish","ref":1}`, "type", "1", "sub, unsub, pub, send, rpc, ack, presence, auth and ping"},
 		{`{"type":"ping","Ref":1}`, "Ref", "", "allowed are type, ref"},
 		{`{"type":"ping","ref":null}`, "ref", "", "string or a number"},
 		{`{"type":"ping","ref":{"a":1}}`, "ref", "", "string or a number"},

@@ -29,7 +29,10 @@ type Encoding struct {
 	MaxTokens int
 }
 
-var _ wire.Encoding = Encoding{}
+var _ wire.Acknowledger = Encoding{}
+
+// Acknowledges implements wire.Acknowledger.
+func (Encoding) Acknowledges() {}
 
 // Name returns "belfry.v1".
 func (Encoding) Name() string { return Name }
@@ -46,6 +49,9 @@ func (Encoding) Message(w *wire.Writer, m *message.Message) {
 	}
 	if m.Target.Scope == message.ScopeTopics {
 		dst = appendTopics(dst, m.Target.Names)
+	}
+	if m.Report != nil && m.Report.Ack && m.ID != "" {
+		dst = append(dst, `,"ack":true`...)
 	}
 	dst = appendData(dst, m.Kind, m.Payload)
 	// Payload.Event stays empty, because the object has the topic: in an event
@@ -95,7 +101,7 @@ func say(w *wire.Writer, dst []byte) {
 // messageSize estimates the length of a "msg", so that dst grows once. The estimate
 // is enough for text with few escapes and for any binary payload.
 func messageSize(m *message.Message) int {
-	n := 80 + len(m.ID)
+	n := 96 + len(m.ID)
 	if m.Target.Scope == message.ScopeTopics {
 		for _, name := range m.Target.Names {
 			n += len(name) + 3
