@@ -24,7 +24,7 @@ func twoNodes(t *testing.T, seed uint64, f func(t *testing.T, a, b *node, l *lin
 }
 
 // bucketsOf returns a bucket that the other node of a link keeps, and one that it does
-// not keep.
+// not keep. Directory.mu is held.
 func (l *link) bucketsOf() (kept, other uint16) {
 	for b := range uint16(Buckets) {
 		if l.mine(b) {
@@ -34,6 +34,14 @@ func (l *link) bucketsOf() (kept, other uint16) {
 		}
 	}
 	return kept, other
+}
+
+// kept returns a bucket that the other node of a link keeps.
+func (l *link) kept() (bucket uint16) {
+	l.dir.mu.Lock()
+	defer l.dir.mu.Unlock()
+	bucket, _ = l.bucketsOf()
+	return bucket
 }
 
 // userIn returns a user of a bucket.
@@ -81,7 +89,7 @@ func TestRestatedBucket(t *testing.T) {
 // compared later anyway needs none.
 func TestChangesGoBeforeDigests(t *testing.T) {
 	twoNodes(t, 21, func(t *testing.T, a, _ *node, l *link) {
-		kept, _ := l.bucketsOf()
+		kept := l.kept()
 		key := testKey(1)
 		l.next = time.Now().Add(time.Hour)
 		l.queue = appendOpen(nil, userIn(kept), &key, 1, "", "")
@@ -121,11 +129,13 @@ func TestBusyLink(t *testing.T) {
 // node that is there again is not waited for, and is told all at once.
 func TestKeeperComesLater(t *testing.T) {
 	twoNodes(t, 22, func(t *testing.T, a, _ *node, l *link) {
-		kept, _ := l.bucketsOf()
+		kept := l.kept()
 		l.answered(appendBucket(nil, wantLater, kept), nil)
+		a.dir.mu.Lock()
 		if !l.later.has(kept) || l.check.has(kept) {
 			t.Error("it is compared at once")
 		}
+		a.dir.mu.Unlock()
 		time.Sleep(2 * retryPause)
 		a.dir.mu.Lock()
 		defer a.dir.mu.Unlock()
@@ -144,19 +154,24 @@ func TestKeeperComesLater(t *testing.T) {
 // compared: their digests would not match yet, and they would be announced twice.
 func TestCompareWhileRestating(t *testing.T) {
 	twoNodes(t, 23, func(t *testing.T, a, b *node, l *link) {
-		kept, _ := l.bucketsOf()
+		kept := l.kept()
 		a.dir.mu.Lock()
 		a.dir.out[b.NodeID()].cancel()
 		a.dir.out[b.NodeID()] = l
 		l.cancel = func() {}
 		a.dir.mu.Unlock()
 		for name, set := range map[string]*buckets{"restate": &l.restate, "later": &l.later, "": new(buckets)} {
+			a.dir.mu.Lock()
 			l.check = buckets{}
 			set.add(kept)
-			if _, err := a.dir.compare(t.Context(), l.to, nil); err != nil || l.check.empty() != (name != "") {
+			a.dir.mu.Unlock()
+			_, err := a.dir.compare(t.Context(), l.to, nil)
+			a.dir.mu.Lock()
+			if err != nil || l.check.empty() != (name != "") {
 				t.Errorf("%s: to be compared: %v, %v", name, !l.check.empty(), err)
 			}
 			set.del(kept)
+			a.dir.mu.Unlock()
 		}
 	})
 }

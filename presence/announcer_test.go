@@ -215,3 +215,21 @@ func TestAnnouncerNodeGone(t *testing.T) {
 		}
 	})
 }
+
+// A change of this node is told to all nodes, also while a count for this node waits.
+func TestAnnouncerNodeGoneAndChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, told, here, _ := announcer(t, 2, nil)
+		a.Joined("room", "s1", "ann")
+		time.Sleep(1100 * time.Millisecond)
+		told.expect(t, `1s count room {"count":4}`) // the topic rests
+		a.NodeGone()
+		time.Sleep(1100 * time.Millisecond)
+		a.Joined("room", "s2", "bob")
+		time.Sleep(5 * time.Second)
+		here.expect(t, "")
+		if got := told.take(); !strings.HasSuffix(got, `count room {"count":4}`) {
+			t.Error(got)
+		}
+	})
+}
