@@ -2,7 +2,7 @@ package broadcast
 
 import (
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -207,8 +207,8 @@ func (r *roster) publish(now time.Time) {
 			v.unheard = append(v.unheard, unheard{p.name, p.reportedBy, p.heard.IsZero() && joining})
 		}
 	}
-	slices.SortFunc(v.present, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(v.unheard, func(a, b unheard) int { return strings.Compare(a.name, b.name) })
+	sort.Slice(v.present, func(i, j int) bool { return v.present[i].Name < v.present[j].Name })
+	sort.Slice(v.unheard, func(i, j int) bool { return v.unheard[i].name < v.unheard[j].name })
 	r.count.Store(int64(len(v.present)))
 	r.view.Store(v)
 }

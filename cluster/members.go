@@ -1,10 +1,10 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -125,7 +125,10 @@ func (m *Members) View() []Member {
 		view = append(view, *n)
 	}
 	m.mu.Unlock()
-	slices.SortFunc(view, func(a, b Member) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	sort.Slice(view, func(i, j int) bool {
+		a, b := &view[i], &view[j]
+		return a.Name < b.Name || a.Name == b.Name && a.ID < b.ID
+	})
 	return view
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -221,7 +222,7 @@ func (d *Directory) here(uid string, list bool) (holders []Holder, silent []stri
 			holders[i].Sessions = append(holders[i].Sessions, d.store.session(e))
 		}
 	})
-	slices.SortFunc(holders, func(a, b Holder) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(holders, func(i, j int) bool { return holders[i].Name < holders[j].Name })
 	return holders, silent, true
 }
 

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
+	"sort"
 	"sync"
 	"time"
 
@@ -90,7 +90,7 @@ func (s *usersSum) total() *Users {
 		delete(s.answered, silent.Node) // a part of its answers is missing
 	}
 	u.Nodes = len(s.answered)
-	slices.SortFunc(u.Silent, func(a, b Silent) int { return strings.Compare(a.Node, b.Node) })
+	sort.Slice(u.Silent, func(i, j int) bool { return u.Silent[i].Node < u.Silent[j].Node })
 	for i := range u.Users {
 		if u.Users[i].Sessions > 0 {
 			u.Users[i].LastSeen = time.Time{}

@@ -4,8 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
+	"sort"
 	"sync"
 	"time"
 )
@@ -28,7 +27,7 @@ func (r *Reader) Nodes(ctx context.Context) (*Nodes, error) {
 		}
 	}
 	wg.Wait()
-	slices.SortFunc(n.Nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(n.Nodes, func(i, j int) bool { return n.Nodes[i].Name < n.Nodes[j].Name })
 	if r.opt.Degraded != nil {
 		n.Degraded = r.opt.Degraded()
 	}

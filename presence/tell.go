@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"go.uber.org/zap"
@@ -143,7 +142,7 @@ func (p *piece) members() (joined, left []Member) {
 		}
 	}
 	for _, list := range [][]Member{joined, left} {
-		slices.SortFunc(list, func(x, y Member) int { return strings.Compare(x.SID, y.SID) })
+		sort.Slice(list, func(i, j int) bool { return list[i].SID < list[j].SID })
 	}
 	return joined, left
 }

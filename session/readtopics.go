@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"slices"
+	"sort"
 	"strings"
 
 	"belfry/message"
@@ -165,7 +166,7 @@ func (s *Server) Topics(ctx context.Context, prefix, after string, limit int) (l
 	for name, count := range sums {
 		list = append(list, TopicCount{name, count})
 	}
-	slices.SortFunc(list, func(a, b TopicCount) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	n := min(limit, len(list))
 	return list[:n], n < len(list), nil
 }
