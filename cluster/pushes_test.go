@@ -279,6 +279,9 @@ func (n *real) write(uids ...string) *writer {
 	w := &writer{n: n, stop: make(chan struct{}), count: make(map[string]int)}
 	w.ended.Go(func() {
 		for {
+			for n.Stats().OutboxMessages > 2000 { // on a busy machine the sender is slower
+				time.Sleep(time.Millisecond)
+			}
 			for _, uid := range uids {
 				n.push(uid, fmt.Sprint(n.Name(), " ", w.count[uid]))
 				w.count[uid]++
