@@ -128,6 +128,24 @@ func pushes(t *testing.T, from *member, n int, to ...*member) {
 	}
 }
 
+// A node that overhears receives the pushes of a home, too, which may not know the node's
+// sessions yet; and each of them once.
+func TestPushesOfAHomeAreOverheard(t *testing.T) {
+	n, r := routedMembers(t, Options{})
+	r.route(n[0])
+	n[1].Overhear(true)
+	eventually(t, "relays are overheard", func() bool { return r.heard.Load() == 4 })
+	pushes(t, n[0], 100, n[1])
+	r.route(n[0], n[1])
+	pushes(t, n[0], 100, n[1])
+	n[1].Overhear(false)
+	eventually(t, "nobody overhears", func() bool { return n[1].Stats().Subscriptions == fixedSubscriptions+3 })
+	pushes(t, n[0], 100, n[1])
+	if got := n[2].payloads("bob"); len(got) > 0 {
+		t.Errorf("a node that is neither home nor holder got %d", len(got))
+	}
+}
+
 // All that a message has survives the way over the home, and only holders get it.
 func TestRelayKeepsTheMessage(t *testing.T) {
 	n, r := routedMembers(t, Options{})
@@ -149,6 +167,31 @@ func TestRelayKeepsTheMessage(t *testing.T) {
 	eventually(t, "confirmation", func() bool { st := n[0].Stats(); return st.Routes.Confirmed == 1 && st.OutboxMessages == 0 })
 	if st := n[1].Stats(); st.Routes.Copies != 1 || st.Gaps != 0 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// A push whose reports are awaited goes to all nodes, in its order between pushes that go
+// through the home: the question for its reports goes to all nodes directly.
+func TestAwaitedReportsGoToAll(t *testing.T) {
+	n, r := routedMembers(t, Options{})
+	r.route(n[1], n[2])
+	pushes(t, n[0], 20, n[2])
+	q := message.ReportRequest{Node: n[0].NodeID(), Wait: time.Second}
+	m := &message.Message{Target: message.ToUsers("bob"), Payload: []byte("reported"), Report: message.NewReport(q, nil)}
+	for i := range 3 {
+		n[0].publish(t, message.ToUsers("bob"), fmt.Sprint("before ", i))
+	}
+	if err := n[0].Publish(m); err != nil {
+		t.Fatal(err)
+	}
+	n[0].publish(t, message.ToUsers("bob"), "behind")
+	want := []string{"before 0", "before 1", "before 2", "reported", "behind"}
+	eventually(t, "delivery", func() bool { return len(n[2].payloads("bob")) == 25 })
+	if got := n[2].payloads("bob")[20:]; !slices.Equal(got, want) {
+		t.Errorf("the holder got %q", got)
+	}
+	if st := n[0].Stats().Routes; st.Direct != 1 {
+		t.Errorf("%d went to all: %+v", st.Direct, st)
 	}
 }
 

@@ -43,7 +43,7 @@ func (s *sender) direct(subject string, p *part, o origin) bool {
 	switch {
 	case err == nil:
 		s.tally.sent++
-		if o.epoch == 0 {
+		if !s.kept(o) {
 			s.tally.unkept++
 		}
 		s.numbers.used(stream, s.at)
@@ -52,7 +52,7 @@ func (s *sender) direct(subject string, p *part, o origin) bool {
 	case refused(err):
 		s.refused(subject, p, err)
 	default: // a socket write failed; a part of the message may have been written
-		if o.epoch == 0 {
+		if !s.kept(o) {
 			s.tally.doubtful++
 		} else {
 			s.tally.sent++ // NATS is asked before the home confirms it
@@ -61,6 +61,10 @@ func (s *sender) direct(subject string, p *part, o origin) bool {
 	}
 	return true
 }
+
+// kept reports whether another node publishes a push again if it is lost: the one that
+// sent the relay.
+func (s *sender) kept(o origin) bool { return o.epoch != 0 && o.node != s.bus.id }
 
 func noConnection(err error) bool {
 	return errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionClosed)

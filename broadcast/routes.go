@@ -50,6 +50,7 @@ type routes struct {
 	calm    time.Time          // until then all pushes are direct, because a node does not answer fences
 	held    map[uint16]held    // pushes that wait, by bucket
 	urgent  []part             // to be sent before everything else
+	own     origin             // the last push of this node as its home
 
 	scratch []uint32
 }
@@ -96,7 +97,9 @@ func (r *routes) send(p *part) bool {
 		return true
 	}
 	home, ok := uint32(0), false
-	if !r.now().Before(r.calm) {
+	// A push whose reports are awaited goes to all nodes: the question for the reports does,
+	// and must not overtake it.
+	if !r.now().Before(r.calm) && p.message.Report == nil {
 		home, ok = r.router.Home(p.bucket)
 	}
 	var to *relays
@@ -120,9 +123,9 @@ func (r *routes) send(p *part) bool {
 	case to != nil:
 		sent = r.relay(to, *p)
 	case ok && home == r.self:
-		sent = r.spread(p, origin{})
+		sent = r.toHolders(p)
 	default:
-		if sent = r.out.direct(p.subject, p, origin{}); sent {
+		if sent = r.out.direct(p.subject, p, p.origin); sent {
 			r.count.direct.Add(1)
 		}
 	}
@@ -197,6 +200,23 @@ func (r *routes) endIfFull(s *relays) {
 	if s.state == relaysOpen && (len(s.kept)+s.waits > r.most || s.bytes > r.bytes) {
 		r.end(s, "full")
 	}
+}
+
+// toHolders sends a push of this node, which is the home of its users. Nodes that
+// overhear may have sessions that their homes do not know yet, so it is sent as a relay
+// too: only they receive that. If it returns false, it is called again with the part.
+func (r *routes) toHolders(p *part) bool {
+	if p.origin.epoch == 0 {
+		if r.own.epoch == 0 {
+			r.own = origin{node: r.self, epoch: r.out.nextEpoch()}
+		}
+		o := origin{r.self, r.own.epoch, r.own.number + 1}
+		if !r.out.relay(r.self, p, o) {
+			return false
+		}
+		r.own, p.origin = o, o
+	}
+	return r.spread(p, p.origin)
 }
 
 // spread sends a push to the nodes that have the users, as their home. o is the relay

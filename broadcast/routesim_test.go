@@ -120,6 +120,9 @@ func (n *simNode) direct(subject string, p *part, o origin) bool {
 }
 
 func (n *simNode) relay(home uint32, p *part, o origin) bool {
+	if home == n.id() { // only nodes that overhear receive it
+		return true
+	}
 	n.carry(int(home-1), simPacket{relay: true, home: home, part: *p, origin: o})
 	return true
 }
