@@ -10,19 +10,11 @@ import (
 // for what it needs. These types connect them.
 
 // interest gives the sessions access to the bus.
-type interest struct {
-	*broadcast.Node
-	directory *directory // nil: no other node can exist
-}
+type interest struct{ *broadcast.Node }
 
-// JoinUser implements session.Interest. A session must not open before the user's home
-// expects it, because pushes of other nodes come by the home.
+// JoinUser implements session.Interest.
 func (i interest) JoinUser(uid []byte, w session.Waiter, token uint64) bool {
-	ready := i.Node.JoinUser(uid, w, token)
-	if !ready || i.directory == nil {
-		return ready
-	}
-	return i.directory.JoinUser(uid, w, token)
+	return i.Node.JoinUser(uid, w, token)
 }
 
 // JoinTopic implements session.Interest.
