@@ -115,8 +115,11 @@ func (r *run) pushDuring(ctx context.Context, pop *measure.Population, b *target
 		answered <- err
 	}()
 	pushed := probe.Push(ctx, r.o.Size, r.o.PushEvery, r.o.Push)
-	s.InFlight, _ = b.Metric(ctx, 0, `belfry_webhook_in_flight{webhook="connect"}`) // 0 without a webhook
-	s.Waiting, _ = b.Metric(ctx, 0, `belfry_webhook_waiting{webhook="connect"}`)
+	for before := -1.0; before != s.InFlight; { // calls begin meanwhile: both are to be of one moment
+		before = s.InFlight
+		s.Waiting, _ = b.Metric(ctx, 0, `belfry_webhook_waiting{webhook="connect"}`) // 0 without a webhook
+		s.InFlight, _ = b.Metric(ctx, 0, `belfry_webhook_in_flight{webhook="connect"}`)
+	}
 	if err := <-answered; err != nil {
 		return s, err
 	}
