@@ -16,7 +16,7 @@ import (
 // the fourth node keeps what it should, is checked by the scenario itself.
 func TestE2ECluster(t *testing.T) {
 	cmd := program(t, "cluster", "--server", server(t), "--before", server(t), "--connections", "400", "--asks", "100", "--pushes", "50",
-		"--join", "1s", "--idle", "3", "--settle", "5s", "--idle-time", "1s", "--rounds", "1", "--timeout", "2m", "--json")
+		"--join", "1s", "--idle", "3", "--settle", "0s", "--idle-time", "1s", "--rounds", "1", "--timeout", "2m", "--json")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
