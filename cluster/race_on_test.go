@@ -1,0 +1,6 @@
+//go:build race
+
+package cluster
+
+// raceDetector is set in tests that run under the race detector.
+const raceDetector = true
