@@ -128,14 +128,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		BacklogTime:    c.Backlog.Timeout,
 		MessageTime:    c.Session.MessageTimeout,
 		MaxTopics:      c.Session.MaxTopics,
-		MaxPerUser:     c.Session.MaxPerUser,
-		MaxPerClass:    c.Session.PerUserClass(),
-		RefuseNewest:   c.Session.PerUserPolicy == "refuse-newest",
 		MaxDeciding:    c.Session.MaxDeciding,
-		TopicPresence:  topicPresence{n},
-		Presence:       c.Session.Presence,
-		MaxAsking:      c.Session.MaxPresence,
-		JoinLeave:      c.Session.JoinLeave,
 		MaxAcks:        c.Session.MaxAcks,
 		MaxSpreads:     c.Fanout.MaxSpreads,
 		KeepAgent:      c.Session.KeepAgent,
@@ -146,8 +139,22 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Log:            n.log.Named("session"),
 	}
 	addTimes(&o, c)
+	addUserLimits(&o, c)
+	n.addPresence(&o)
 	n.addCalls(&o)
 	return o, nil
+}
+
+// addUserLimits adds how many sessions a user may have.
+func addUserLimits(o *session.Options, c *config.Config) {
+	o.MaxPerUser, o.MaxPerClass = c.Session.MaxPerUser, c.Session.PerUserClass()
+	o.RefuseNewest = c.Session.PerUserPolicy == "refuse-newest"
+}
+
+// addPresence adds what clients learn of the other subscribers of a topic.
+func (n *belfry) addPresence(o *session.Options) {
+	o.TopicPresence, o.Presence = topicPresence{n}, n.cfg.Session.Presence
+	o.MaxAsking, o.JoinLeave = n.cfg.Session.MaxPresence, n.cfg.Session.JoinLeave
 }
 
 // addTimes adds how long sessions may be silent, and are remembered.
