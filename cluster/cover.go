@@ -52,9 +52,9 @@ const (
 	repeatNotice = 10 * time.Millisecond
 )
 
-func (c *cover) init() {
+func (c *cover) init(overhears bool) {
 	c.wake = make(chan struct{}, 1)
-	c.overhears = true // broadcast begins with it
+	c.overhears = overhears
 }
 
 // JoinUser says that a session of a user is about to open. It returns true if pushes to

@@ -159,7 +159,7 @@ func NewDirectory(o Options) (*Directory, error) {
 	d.caps.register(s)
 	d.homes = NewHomes([]uint32{d.self.ID})
 	d.view.Store(&view{homes: d.homes})
-	d.cover.init()
+	d.cover.init(o.Overhear != nil) // broadcast begins with it
 	o.Members.Watch(d.changed)
 	o.Control.OnPeer(func(p broadcast.Peer) { d.kick(p.ID) })
 	o.Control.Handle(kindAnnounce, d.announced)

@@ -12,8 +12,9 @@ import (
 )
 
 // goneSessions tells of the sessions of nodes that are gone: backends, or those who read
-// events. The directory must not wait for them, so what is to be told waits here. There
-// are at most as many as the directory has kept: cluster.max_sessions.
+// events. The directory must not wait for them, so what is to be told waits here. The
+// loss of a node adds at most what the directory kept of it (cluster.max_sessions in all).
+// A node that comes back and is lost again adds its sessions again.
 type goneSessions struct {
 	takes func(*gateway.Ended) bool
 	tell  func(*gateway.Ended) // may wait
