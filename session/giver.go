@@ -250,7 +250,11 @@ func (g *giving) leave(slot uint32, b *Batch) bool {
 	b.State = append(b.State, g.fields...)
 	b.FDs = append(b.FDs, c.FD)
 	b.Sessions++
-	*rec = record{state: stateHanded, older: uint32(b.Number), newer: uint32(at), userHash: uint32(len(g.fields)), grant: g.ticks}
+	session := uint16(1)
+	if it.state != handedOpen {
+		session = 0
+	}
+	*rec = record{state: stateHanded, count: session, older: uint32(b.Number), newer: uint32(at), userHash: uint32(len(g.fields)), grant: g.ticks}
 	return true
 }
 
@@ -395,6 +399,9 @@ func (g *giving) commit() {
 	g.wake.Stop()
 	for slot, ok := g.ps.Next(0); ok; slot, ok = g.ps.Next(slot + 1) {
 		if g.ps.Frozen(slot) {
+			if g.rec(slot).count > 0 {
+				g.srv.sessions.Add(-1)
+			}
 			g.ps.Drop(slot)
 			g.srv.connEnded()
 		}

@@ -126,6 +126,28 @@ func (s *Server) FinishHandOver(ctx context.Context) error {
 	return nil
 }
 
+// Quiet waits until every message that was delivered has been sent, or was given to the
+// successor. Nothing is delivered meanwhile.
+func (s *Server) Quiet(ctx context.Context) error {
+	for {
+		busy := false
+		var mu sync.Mutex
+		s.onShards(func(h *shard) {
+			mu.Lock()
+			defer mu.Unlock()
+			busy = busy || h.fanout.active || len(h.fanout.waiting) > 0 || h.ps.Fill(poller.QueueBulk) > 0
+		})
+		if !busy {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 // CommitHandOver says that the successor serves. This server closes its copies of the
 // connections; Shutdown ends what is left.
 func (s *Server) CommitHandOver() {
