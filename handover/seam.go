@@ -1,0 +1,82 @@
+package handover
+
+import (
+	"context"
+	"time"
+
+	"belfry/message"
+	"belfry/poller"
+)
+
+// Batch is some sessions of one shard on their way.
+type Batch struct {
+	Shard    int
+	Number   uint64
+	State    []byte
+	FDs      []int // they stay the giving server's
+	Sessions int
+}
+
+// Outgoing takes what a shard gives away. A shard calls it on its own goroutine: no
+// method blocks, and b and m may be kept.
+type Outgoing interface {
+	Batch(b *Batch)
+	Message(shard int, m *message.Message)
+	Empty(shard int, left int) // nothing more can move now; left sessions cannot, yet
+}
+
+// Giver is a session server that gives its sessions away.
+type Giver interface {
+	HandOver(out Outgoing)
+	Imported(shard int, batch uint64)
+	Begun(shard int, messages uint64)
+	Ended(shard int, ids []poller.ID)
+	FinishHandOver(ctx context.Context) error
+	CommitHandOver()
+	// AbortHandOver takes everything back. It first stops the shards from sending
+	// messages on, then calls returned once for each shard, from one goroutine: what
+	// the successor gives back. After returned the successor uses no socket of the
+	// shard any more. Sessions that are in no batch go on from the state that was
+	// sent.
+	AbortHandOver(returned func(shard int) []*Batch) (resumed, closed int)
+}
+
+// Taker is a session server that takes sessions over. It tells the Successor of what
+// has begun and ended (Successor.Begun, Successor.Ended).
+type Taker interface {
+	Import(b *Batch, done func(error)) // in order for each shard; b.FDs become its own
+	ImportMessage(shard int, m *message.Message)
+	SendBack(out Outgoing)
+}
+
+// Predecessor is the node of the old process.
+type Predecessor interface {
+	// Inherit returns what the successor opens with. Nothing changes.
+	Inherit() (*Inheritance, error)
+	// Begin says that sessions begin to leave, and Resume that they are all back.
+	Begin()
+	Resume()
+	// Export stops the node, after all sessions have left, and returns its state. The
+	// descriptors stay the node's. After an error or an abort Resume follows.
+	Export(ctx context.Context) (*Heritage, error)
+	// Leave says that the successor, the process pid, serves.
+	Leave(pid int)
+
+	// What sessions in the successor need of the bus. JoinTopic calls ready once, from
+	// any goroutine, when the topic's messages come to this node.
+	JoinTopic(topic []byte, ready func())
+	LeaveTopic(topic []byte)
+	Publish(m *message.Message, wait time.Duration) error
+}
+
+// Node is the node of the successor.
+type Node interface {
+	// Inherit takes over the state of the node at the cut. Its descriptors become the
+	// node's.
+	Inherit(h *Heritage) error
+	// Serve begins to serve: the bus, new clients, the API. The old process does not
+	// any more.
+	Serve() error
+	// Alone does the same without a Heritage, because the old process has died.
+	Alone() error
+}
