@@ -336,7 +336,18 @@ func (n *fakeNode) Inherit() (*Inheritance, error) {
 	return &Inheritance{Sections: map[string][]byte{"fake": []byte("x")}, Files: []string{"listener", "marks"}, FDs: []int{fd, n.marks.FD()}}, err
 }
 func (n *fakeNode) Begin() {}
+
+// Resume goes on behind the last number that a client got, also from the successor.
 func (n *fakeNode) Resume() {
+	n.mu.Lock()
+	for _, h := range n.server.shards {
+		h.on(func() {
+			for _, c := range h.sessions {
+				n.number = max(n.number, c.last)
+			}
+		})
+	}
+	n.mu.Unlock()
 	n.set(true)
 }
 
@@ -348,9 +359,12 @@ func (n *fakeNode) Export(context.Context) (*Heritage, error) {
 	}
 	return &Heritage{Sections: map[string][]byte{"number": binary.AppendUvarint(nil, n.number)}}, nil
 }
-func (n *fakeNode) Leave(int)                            {}
-func (n *fakeNode) JoinTopic(topic []byte, ready func()) { n.topics.Store(string(topic), true); ready() }
-func (n *fakeNode) LeaveTopic(topic []byte)              { n.topics.Delete(string(topic)) }
+func (n *fakeNode) Leave(int) {}
+func (n *fakeNode) JoinTopic(topic []byte, ready func()) {
+	n.topics.Store(string(topic), true)
+	ready()
+}
+func (n *fakeNode) LeaveTopic(topic []byte) { n.topics.Delete(string(topic)) }
 func (n *fakeNode) Publish(m *message.Message, _ time.Duration) error {
 	if m.ID == "" {
 		return &PublishError{Code: "bad_request", Field: "id", Text: "missing"}

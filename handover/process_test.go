@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 // testLimits are short, so that a table of faults is quick.
-var testLimits = Limits{Hello: 2 * time.Second, Ready: time.Second, Ack: 400 * time.Millisecond, Finish: time.Second, Export: 600 * time.Millisecond, Commit: 600 * time.Millisecond, Return: 600 * time.Millisecond}
+var testLimits = Limits{Hello: 5 * time.Second, Ready: time.Second, Ack: 400 * time.Millisecond, Finish: time.Second, Export: 600 * time.Millisecond, Commit: 600 * time.Millisecond, Return: 600 * time.Millisecond}
 
 const fakeShards = 2
 
@@ -106,7 +106,11 @@ func serveFake(role string) error {
 	}
 	defer socket.Close()
 	first := true
-	o := NewOld(OldOptions{Socket: socket, Node: n, Sessions: n.server, Facts: facts(), Version: "1", Limits: testLimits, Log: log, Fault: faultOf("old"),
+	var fault Fault
+	if role == "old" {
+		fault = faultOf(role)
+	}
+	o := NewOld(OldOptions{Socket: socket, Node: n, Sessions: n.server, Facts: facts(), Version: "1", Limits: testLimits, Log: log, Fault: fault,
 		Spawn: func(string) (int, <-chan error, error) {
 			was := first
 			first = false
