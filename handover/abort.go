@@ -109,7 +109,7 @@ func (t *transfer) dismiss(cause error) {
 	}
 	t.asked.Do(func() { _ = t.c.write(kindAbort, []byte(cause.Error())) })
 	t.c.close()
-	if !t.process.ended(leaveTime) {
+	if errors.Is(cause, errLate) || !t.process.ended(leaveTime) {
 		t.kill()
 	}
 }

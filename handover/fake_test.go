@@ -31,14 +31,14 @@ type fakeShard struct {
 	mail     chan func()
 	sessions map[uint32]*fakeSession
 	halted   bool // no message is sent any more
-	held     []uint64
+	newest   uint64
 
 	// Giving away.
 	out     Outgoing
 	left    map[uint32]*fakeSession // that the successor has, or is to get
 	waits   bool                    // for the acknowledgement of a batch
 	batches uint64
-	seen    []byte // marks: the last number that a client got, by slot
+	seen    []byte // marks: the last number that a client got, by slot, and middle
 
 	said func(shard int, messages uint64)
 	got  uint64
@@ -108,8 +108,8 @@ func (s *fakeServer) broadcast(n uint64) {
 }
 
 func (h *fakeShard) send(n uint64) {
+	h.newest = n
 	if h.halted {
-		h.held = append(h.held, n)
 		return
 	}
 	for _, c := range h.sessions {
@@ -120,7 +120,11 @@ func (h *fakeShard) send(n uint64) {
 	}
 }
 
+// middle is set in a mark while it is not known whether the client gets a number.
+const middle = 1 << 63
+
 func (h *fakeShard) write(c *fakeSession, n uint64) {
+	binary.LittleEndian.PutUint64(h.seen[c.slot*8:], n|middle)
 	if _, err := unix.Write(c.fd, fmt.Appendf(nil, "%d\n", n)); err != nil {
 		unix.Close(c.fd)
 		delete(h.sessions, c.slot)
@@ -171,7 +175,8 @@ func (h *fakeShard) export() {
 
 func (s *fakeServer) Imported(shard int, _ uint64) {
 	h := s.shards[shard]
-	h.mail <- func() { h.waits = false; h.export() }
+	h.mail <- func() { h.waits = false }
+	time.AfterFunc(3*time.Millisecond, func() { h.mail <- h.export }) // so that messages come between
 }
 
 func (s *fakeServer) Begun(int, uint64) {}
@@ -230,7 +235,13 @@ func (s *fakeServer) AbortHandOver(returned func(int) []*Batch) (resumed, closed
 			}
 			for slot, c := range h.left {
 				// Also of a successor that has died it is known what clients have got.
-				c.last = max(c.last, binary.LittleEndian.Uint64(h.seen[slot*8:]))
+				seen := binary.LittleEndian.Uint64(h.seen[slot*8:])
+				if seen&middle != 0 {
+					unix.Close(c.fd)
+					closed++
+					continue
+				}
+				c.last = max(c.last, seen)
 				h.sessions[slot] = c
 				resumed++
 			}
@@ -244,19 +255,15 @@ func (s *fakeServer) AbortHandOver(returned func(int) []*Batch) (resumed, closed
 
 // catchUp sends what was broadcast while a client was on its way.
 func (h *fakeShard) catchUp() {
-	newest := uint64(0)
 	for _, c := range h.sessions {
-		newest = max(newest, c.last)
-	}
-	for _, n := range h.held {
-		newest = max(newest, n)
+		h.newest = max(h.newest, c.last)
 	}
 	for _, c := range h.sessions {
-		for n := c.last + 1; c.last > 0 && n <= newest; n++ {
+		for n := c.last + 1; c.last > 0 && n <= h.newest; n++ {
 			h.write(c, n)
 		}
 	}
-	h.halted, h.held, h.waits = false, nil, false
+	h.halted, h.waits = false, false
 }
 
 func (s *fakeServer) Import(b *Batch, done func(error)) {

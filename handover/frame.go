@@ -227,14 +227,14 @@ func (c *conn) fill(n int) error {
 		if flags&unix.MSG_CTRUNC != 0 {
 			return errLost
 		}
-		if err != nil {
-			return err
-		}
-		if k == 0 {
+		if k == 0 && (err == nil || errors.Is(err, io.EOF)) {
 			if len(c.in) > 0 {
 				return io.ErrUnexpectedEOF
 			}
 			return io.EOF
+		}
+		if err != nil {
+			return err
 		}
 		c.in = c.in[:len(c.in)+k]
 	}

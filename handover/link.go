@@ -37,7 +37,7 @@ func (l *link) serve(f *frame) bool {
 	case kindLeave:
 		l.leave(string(f.payload))
 	case kindPublish:
-		if len(f.payload) > 16 {
+		if len(f.payload) >= 16 {
 			go l.publish(f.payload) // at most one for each shard of the successor at a time
 		}
 	default:

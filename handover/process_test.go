@@ -69,6 +69,7 @@ func faultOf(role string) Fault {
 			select {}
 		case "stop":
 			_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
+			time.Sleep(100 * time.Millisecond) // other threads may run for a moment (man 7 signal)
 			return nil
 		}
 		return fmt.Errorf("refused at %q", s)

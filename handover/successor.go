@@ -184,10 +184,10 @@ func (s *Successor) Close() {
 // serves. After an error this process has to end; the old one goes on.
 func (s *Successor) Run(t Taker, n Node) error {
 	s.taker = t
+	s.start()
 	if err := s.at(NewOpen); err != nil {
 		return s.giveUp(err)
 	}
-	s.start()
 	if err := s.c.write(kindReady, nil); err != nil {
 		return fmt.Errorf("handover: ready: %w", err)
 	}
