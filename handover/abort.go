@@ -102,9 +102,11 @@ func (s *stream) returnedAll() {
 // closes thousands of sockets meanwhile.
 const leaveTime = 3 * time.Second
 
-// dismiss ends the successor, which serves nothing any more.
+// dismiss ends the successor, which serves nothing any more. One that has got nothing is
+// left alone.
 func (t *transfer) dismiss(cause error) {
-	if t.process == nil {
+	if !t.given {
+		_ = t.c.write(kindAbort, []byte(cause.Error()))
 		return
 	}
 	t.asked.Do(func() { _ = t.c.write(kindAbort, []byte(cause.Error())) })

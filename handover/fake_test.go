@@ -19,10 +19,11 @@ import (
 // fakeServer stands for session.Server: it sends numbered lines to all its clients. It
 // holds real sockets and obeys the rules of Giver and Taker.
 type fakeServer struct {
-	shards   []*fakeShard
-	listener *net.TCPListener
-	accepts  atomic.Bool
-	next     atomic.Uint64 // connections that were accepted
+	shards    []*fakeShard
+	listener  *net.TCPListener
+	accepts   atomic.Bool
+	accepting sync.Mutex    // held while a client is accepted
+	next      atomic.Uint64 // connections that were accepted
 }
 
 // fakeShard is one goroutine that owns its sessions.
@@ -75,13 +76,16 @@ func newFakeServer(shards int, l *net.TCPListener, marks []byte) *fakeServer {
 // accept takes clients while s.accepts is set; others wait in the kernel's queue.
 func (s *fakeServer) accept() {
 	for {
-		_ = s.listener.SetDeadline(time.Now().Add(20 * time.Millisecond))
+		s.accepting.Lock()
 		if !s.accepts.Load() {
+			s.accepting.Unlock()
 			time.Sleep(time.Millisecond)
 			continue
 		}
+		_ = s.listener.SetDeadline(time.Now().Add(5 * time.Millisecond))
 		c, err := s.listener.AcceptTCP()
 		if err != nil {
+			s.accepting.Unlock()
 			continue
 		}
 		f, _ := c.File()
@@ -97,6 +101,7 @@ func (s *fakeServer) accept() {
 			}
 			h.sessions[slot] = &fakeSession{slot: slot, fd: fd}
 		}
+		s.accepting.Unlock()
 	}
 }
 
@@ -195,6 +200,8 @@ func (s *fakeServer) Ended(shard int, ids []poller.ID) {
 
 func (s *fakeServer) FinishHandOver(ctx context.Context) error {
 	s.accepts.Store(false)
+	s.accepting.Lock() // afterwards no further client comes
+	s.accepting.Unlock()
 	for {
 		left := 0
 		for _, h := range s.shards {
@@ -334,13 +341,17 @@ func (n *fakeNode) set(on bool) {
 }
 
 func (n *fakeNode) Inherit() (*Inheritance, error) {
-	f, err := n.server.listener.File()
+	raw, err := n.server.listener.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	f.Close()
-	return &Inheritance{Sections: map[string][]byte{"fake": []byte("x")}, Files: []string{"listener", "marks"}, FDs: []int{fd, n.marks.FD()}}, err
+	var fd int
+	// Not File().Fd(): it would make the listener block, also in this process.
+	if cerr := raw.Control(func(l uintptr) { fd, err = unix.FcntlInt(l, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return nil, cerr
+	}
+	marks, merr := unix.FcntlInt(uintptr(n.marks.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	return &Inheritance{Sections: map[string][]byte{"fake": []byte("x")}, Files: []string{"listener", "marks"}, FDs: []int{fd, marks}}, errors.Join(err, merr)
 }
 func (n *fakeNode) Begin() {}
 

@@ -43,7 +43,9 @@ func (t *transfer) export() error {
 	if err != nil {
 		return err
 	}
-	if err := t.c.write(kindHeritage, mustJSON(h), h.FDs...); err != nil {
+	err = t.c.write(kindHeritage, mustJSON(h), h.FDs...)
+	closeAll(h.FDs)
+	if err != nil {
 		return broken(err)
 	}
 	if err := t.at(OldExport); err != nil {

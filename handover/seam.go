@@ -51,13 +51,15 @@ type Taker interface {
 
 // Predecessor is the node of the old process.
 type Predecessor interface {
-	// Inherit returns what the successor opens with. Nothing changes.
+	// Inherit returns what the successor opens with. Nothing changes. The descriptors
+	// become the hand-over's: it closes them. Copies of a listener must be made with
+	// SyscallConn, not with File().Fd(), which makes the listener block.
 	Inherit() (*Inheritance, error)
 	// Begin says that sessions begin to leave, and Resume that they are all back.
 	Begin()
 	Resume()
 	// Export stops the node, after all sessions have left, and returns its state. The
-	// descriptors stay the node's. After an error or an abort Resume follows.
+	// descriptors become the hand-over's. After an error or an abort Resume follows.
 	Export(ctx context.Context) (*Heritage, error)
 	// Leave says that the successor, the process pid, serves.
 	Leave(pid int)

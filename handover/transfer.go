@@ -27,6 +27,7 @@ type transfer struct {
 	streams []*stream
 	began   time.Time
 	step    Step // the last one
+	given   bool // the successor has descriptors
 	moving  bool // sessions may have left
 	soft    bool // the successor is asked to give back
 
@@ -154,11 +155,13 @@ func (t *transfer) bequeath(format int) error {
 	}
 	in.Format, in.Version, in.PID = format, t.opt.Version, os.Getpid()
 	in.Node, in.Shards = t.opt.Facts.Node, t.opt.Facts.Shards
+	defer closeAll(in.FDs)
 	theirs, err := t.pairs()
 	defer closeAll(theirs)
 	if err != nil {
 		return err
 	}
+	t.given = true
 	if err := t.c.write(kindInheritance, mustJSON(in), append(theirs[:len(theirs):len(theirs)], in.FDs...)...); err != nil {
 		return broken(err)
 	}
