@@ -26,8 +26,8 @@ type PublishError struct {
 
 func (e *PublishError) Error() string { return e.Text }
 
-// serve answers a frame; it returns false if the frame is for somebody else. It never
-// waits.
+// serve answers a frame; it returns false if the frame is for somebody else. It does not
+// wait for the bus.
 func (l *link) serve(f *frame) bool {
 	switch f.kind {
 	case kindJoin:
@@ -50,7 +50,8 @@ func (l *link) join(token, topic []byte) {
 	l.mu.Lock()
 	l.joined[string(topic)]++
 	l.mu.Unlock()
-	l.t.opt.Node.JoinTopic(topic, func() { _ = l.t.c.write(kindJoined, token) })
+	// The bus waits for nobody who is told that a topic is ready.
+	l.t.opt.Node.JoinTopic(topic, func() { go func() { _ = l.t.c.write(kindJoined, token) }() })
 }
 
 func (l *link) leave(topic string) {
@@ -103,7 +104,7 @@ func (l *link) end() {
 // remote is the other end: the bus as sessions in the successor see it before the
 // commit.
 type remote struct {
-	c *conn
+	out *stream // its queue: shards do not wait for the old process
 
 	mu     sync.Mutex
 	next   uint64
@@ -113,7 +114,7 @@ type remote struct {
 }
 
 func newRemote(c *conn) *remote {
-	return &remote{c: c, ready: map[uint64]func(){}, result: map[uint64]chan *PublishError{}}
+	return &remote{out: newStream(c, 0), ready: map[uint64]func(){}, result: map[uint64]chan *PublishError{}}
 }
 
 // errOver is the answer to a publication whose fate is not known.
@@ -132,7 +133,7 @@ func (r *remote) joinTopic(topic []byte, ready func()) bool {
 	r.ready[token] = ready
 	r.mu.Unlock()
 	p := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+len(topic)), token)
-	_ = r.c.write(kindJoin, append(p, topic...)) // if it fails, the hand-over does
+	_ = r.out.put(item{kind: kindJoin, payload: append(p, topic...)}) // if it fails, the hand-over does
 	return true
 }
 
@@ -141,7 +142,7 @@ func (r *remote) leaveTopic(topic []byte) bool {
 	over := r.over
 	r.mu.Unlock()
 	if !over {
-		_ = r.c.write(kindLeave, topic)
+		_ = r.out.put(item{kind: kindLeave, payload: append([]byte(nil), topic...)})
 	}
 	return !over
 }
@@ -161,7 +162,7 @@ func (r *remote) publish(m *message.Message, wait time.Duration) (err error, ok 
 	r.mu.Unlock()
 	p := binary.LittleEndian.AppendUint64(nil, token)
 	p = binary.LittleEndian.AppendUint64(p, uint64(wait))
-	if werr := r.c.write(kindPublish, appendMessage(p, m)); werr != nil {
+	if r.out.put(item{kind: kindPublish, payload: appendMessage(p, m)}) != nil {
 		return errOver, true
 	}
 	if e := <-result; e != nil {

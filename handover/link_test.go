@@ -14,6 +14,8 @@ func linked(t *testing.T) (*remote, *fakeNode, *link) {
 	n := &fakeNode{}
 	l := &link{t: &transfer{Old: &Old{opt: OldOptions{Node: n}}, c: a}, joined: map[string]int{}}
 	r := newRemote(b)
+	go func() { _ = r.out.write(nil) }()
+	t.Cleanup(r.out.close)
 	go func() {
 		for {
 			f, err := a.read()
@@ -70,6 +72,8 @@ func TestLink(t *testing.T) {
 func TestLinkEnds(t *testing.T) {
 	a, b := pair(t)
 	r := newRemote(b)
+	go func() { _ = r.out.write(nil) }()
+	t.Cleanup(r.out.close)
 	ready, result := make(chan struct{}), make(chan error, 1)
 	r.joinTopic([]byte("t"), func() { close(ready) })
 	go func() { err, _ := r.publish(&message.Message{ID: "1"}, 0); result <- err }()

@@ -182,7 +182,7 @@ func (o *Old) Restart(binary string, tell func(Progress)) Result {
 		return fail(err)
 	}
 	o.opt.Log.Info("hot restart: the successor was started", zap.Int("pid", os.Getpid()), zap.Int("successor", pid))
-	tell(Progress{Phase: "started", PID: pid})
+	tell(Progress{Phase: PhaseStarted, PID: pid})
 	return o.awaitResult(a, pid, ended, fail)
 }
 

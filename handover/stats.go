@@ -28,6 +28,13 @@ type Result struct {
 	Error    string        `json:"error,omitempty"`
 }
 
+// Phases of a Progress.
+const (
+	PhaseStarted = "started" // the successor was started
+	PhaseOpening = "opening" // it opens everything
+	PhaseMoving  = "moving"  // sessions move
+)
+
 // Progress is what a hand-over has done so far.
 type Progress struct {
 	Phase    string `json:"phase"`

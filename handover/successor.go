@@ -167,10 +167,11 @@ func (s *Successor) Close() {
 	for _, st := range s.streams {
 		st.close()
 	}
-	s.workers.Wait()
 	if s.bus != nil {
+		s.bus.out.close()
 		s.bus.end()
 	}
+	s.workers.Wait()
 	if s.In != nil {
 		closeAll(s.In.FDs) // that no part has taken
 		s.In.FDs = nil

@@ -9,8 +9,14 @@ import (
 
 // start starts the goroutines that read and write.
 func (s *Successor) start() {
-	s.workers.Add(1 + 2*len(s.streams))
+	s.workers.Add(2 + 2*len(s.streams))
 	go func() { defer s.workers.Done(); s.readControl() }()
+	go func() {
+		defer s.workers.Done()
+		if err := s.bus.out.write(func() error { return nil }); err != nil {
+			s.fail(err)
+		}
+	}()
 	for _, st := range s.streams {
 		go func() {
 			defer s.workers.Done()

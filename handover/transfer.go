@@ -119,7 +119,7 @@ func (t *transfer) open() error {
 		return refusal
 	}
 	t.log.Info("hot restart: a successor opens", zap.String("version", t.hello.Version), zap.Int("format", format))
-	t.tell(Progress{Phase: "opening", PID: t.pid})
+	t.tell(Progress{Phase: PhaseOpening, PID: t.pid})
 	if err := t.bequeath(format); err != nil {
 		return err
 	}
@@ -243,7 +243,7 @@ func (t *transfer) wait(done <-chan struct{}, k kind, limit time.Duration, what 
 			if time.Since(told) >= time.Second {
 				told = time.Now()
 				t.log.Info("hot restart: in progress", zap.Int64("sessions", t.handed.Load()), zap.Int64("waiting", t.waiting()), zap.Duration("took", time.Since(t.began).Round(time.Millisecond)))
-				t.tell(Progress{Phase: "moving", PID: t.pid, Sessions: int(t.handed.Load())})
+				t.tell(Progress{Phase: PhaseMoving, PID: t.pid, Sessions: int(t.handed.Load())})
 			}
 		}
 	}
