@@ -31,6 +31,7 @@ const (
 	headerReport  = "Belfry-Report"  // set by nodes, see report.go
 	headerOrigin  = "Belfry-Origin"  // of a copy: the relay that it was, see route.go
 	headerRelay   = "Belfry-Relay"   // of a relay that is no push
+	headerPlace   = "Belfry-Place"   // set by nodes: the place of a push to users, see inorder.go
 	headerMembers = "Belfry-Members" // set by nodes: join, leave or count
 )
 
@@ -97,6 +98,9 @@ func encode(subject string, p *part, st stamp, o origin) *nats.Msg {
 	}
 	if m.Spread > 0 {
 		h[headerSpread] = []string{strconv.FormatInt(m.Spread.Milliseconds(), 10)}
+	}
+	if p.place.epoch != 0 {
+		h[headerPlace] = []string{formatSeq(p.place.epoch, p.place.number)}
 	}
 	if m.Report != nil {
 		h[headerReport] = []string{formatReport(m.Report)}

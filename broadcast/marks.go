@@ -11,8 +11,9 @@ import "time"
 // has no holes, and begins behind the last number that the home confirmed. So a number
 // that is not above the last one has come before.
 //
-// Overheard relays have no holes either, but take another way through the network than
-// copies, so either may come first.
+// Overheard relays have no holes either, once this node overhears, but take another way
+// through the network than copies, so either may come first. What was relayed before
+// this node began to overhear comes as copies only.
 type marks struct {
 	nodes map[uint32]map[uint64]*mark // by publishing node and epoch
 }
@@ -20,7 +21,8 @@ type marks struct {
 // mark is what came of a stream.
 type mark struct {
 	copied uint64 // largest number of a copy, or of a push that was published again
-	heard  uint64 // largest number of a relay that was overheard
+	from   uint64 // number of the relay from which on all were overheard, up to heard
+	heard  uint64 // largest number of a relay that was overheard; 0: none
 	early  map[uint64]struct{}
 	at     time.Time
 }
@@ -70,11 +72,11 @@ func (m *marks) first(o origin, now time.Time, relay bool) bool {
 	if relay {
 		return k.relay(o.number)
 	}
-	if o.number <= k.copied || o.number <= k.heard {
+	if o.number <= k.copied || k.from <= o.number && o.number <= k.heard {
 		return false
 	}
 	k.copied = o.number
-	if k.heard != 0 {
+	if o.number > k.heard && k.heard != 0 {
 		if len(k.early) >= maxEarly {
 			clear(k.early)
 		}
@@ -92,6 +94,9 @@ func (k *mark) relay(number uint64) bool {
 	if number <= k.heard || k.heard == 0 && number <= k.copied {
 		return false
 	}
+	if number != k.heard+1 || k.heard == 0 {
+		k.from = number
+	}
 	k.heard = number
 	_, came := k.early[number]
 	for n := range k.early {
@@ -105,7 +110,7 @@ func (k *mark) relay(number uint64) bool {
 // retire records that nothing of a stream up to a number is to be delivered any more.
 func (m *marks) retire(o origin, now time.Time) {
 	if k := m.of(o, now); k != nil {
-		k.copied, k.heard = max(k.copied, o.number), max(k.heard, o.number)
+		k.copied, k.heard, k.from = max(k.copied, o.number), max(k.heard, o.number), 0
 	}
 }
 

@@ -86,7 +86,7 @@ func openNATS(o Options, id uint32, instance string, start time.Time, ids *ident
 	b.interest = newInterest(b, start)
 	b.receiver = &receiver{
 		bus: b, instance: instance, recent: newRecent(),
-		relays: relayInbox{make(map[uint32]*relayIn)}, marks: marks{make(map[uint32]map[uint64]*mark)},
+		relays: relayInbox{make(map[uint32]*relayIn)}, marks: marks{make(map[uint32]map[uint64]*mark)}, order: inOrder{make(map[uint32]*placesOf)},
 		decoder: decoder{node: id, maxPayload: o.MaxPayload, nodeOf: o.NodeOf},
 		gaps: gapTracker{
 			since: b.interest.since, beacon: o.Beacon, log: b.log, swept: start,

@@ -27,6 +27,7 @@ type receiver struct {
 	recent   *recent
 	relays   relayInbox
 	marks    marks
+	order    inOrder
 	instance string // of this process
 
 	duplicate   string    // instance of another process with this node's id
@@ -55,6 +56,7 @@ func (r *receiver) sweep(now time.Time) {
 	r.gaps.sweep(now)
 	r.relays.sweep(now)
 	r.marks.sweep(now)
+	r.order.sweep(now)
 	r.bus.conditionLog.check(now)
 }
 
@@ -76,6 +78,10 @@ func (r *receiver) handle(m *nats.Msg) {
 		r.control(m, now)
 		return
 	}
+	if m.Subject == r.bus.self && m.Header[headerRelay] != nil {
+		r.syncAsked(m)
+		return
+	}
 	r.bus.count.received.Add(1)
 	if strings.HasPrefix(m.Subject, subjectRelay) {
 		r.relay(m, now)
@@ -90,7 +96,8 @@ func (r *receiver) handle(m *nats.Msg) {
 		r.bus.count.duplicates.Add(1)
 		return
 	}
-	if deliver, err := r.routed(m, numbered, now); !deliver {
+	publisher, deliver, err := r.routed(m, st, numbered, now)
+	if !deliver {
 		if err != nil {
 			r.malformed(m, err)
 		}
@@ -102,6 +109,9 @@ func (r *receiver) handle(m *nats.Msg) {
 	out, err := r.decoder.decode(m, numbered)
 	if err != nil {
 		r.malformed(m, err)
+		return
+	}
+	if numbered && out.Target.Scope == message.ScopeUsers && !r.mayDeliver(publisher, UserBucket(out.Target.Names[0]), m, now) {
 		return
 	}
 	if out.Target.Scope == message.ScopeTopics && len(out.Target.Names) > 1 && out.ID != "" &&

@@ -119,6 +119,9 @@ func (r *receiver) passOn(m *nats.Msg, st stamp, s *relayIn, now time.Time) {
 	if err == nil && !given {
 		p.message, err = r.decoder.decode(m, true)
 	}
+	if err == nil && !given {
+		p.place, err = placeOf(m.Header)
+	}
 	if err != nil {
 		r.malformed(m, err) // confirmed all the same: it would be malformed on every node
 		p.message = nil
@@ -135,7 +138,7 @@ func (r *receiver) passOn(m *nats.Msg, st stamp, s *relayIn, now time.Time) {
 	}
 	r.bus.box.commit([]part{p})
 	r.marks.first(origin(st), now, true)
-	if p.message != nil && r.bus.interest.holds(p.bucket) {
+	if p.message != nil && r.bus.interest.holds(p.bucket) && r.mayDeliver(st.node, p.bucket, m, now) {
 		r.deliver(p.message)
 	}
 }
@@ -153,31 +156,32 @@ func (r *receiver) overheard(m *nats.Msg, st stamp, now time.Time) {
 	if err != nil {
 		return // its home counts it
 	}
-	if r.bus.interest.holds(UserBucket(out.Target.Names[0])) {
+	if b := UserBucket(out.Target.Names[0]); r.bus.interest.holds(b) && r.mayDeliver(st.node, b, m, now) {
 		r.bus.count.routes.overheard.Add(1)
 		r.deliver(out)
 	}
 }
 
-// routed reports whether a message is to be delivered that may be a copy of a relay.
-// It counts and drops copies of what was delivered, and those of this node.
-func (r *receiver) routed(m *nats.Msg, numbered bool, now time.Time) (deliver bool, err error) {
+// routed reports whether a message is to be delivered that may be a copy of a relay, and
+// which node has published it. It counts and drops copies of what was delivered, and
+// those of this node.
+func (r *receiver) routed(m *nats.Msg, st stamp, numbered bool, now time.Time) (publisher uint32, deliver bool, err error) {
 	value, given, err := one(m.Header, headerOrigin)
 	if err != nil || !given || !numbered { // of others than nodes the header is unknown, see checkHeaders
-		return err == nil, err
+		return st.node, err == nil, err
 	}
 	o, ok := parseOrigin(value)
 	if !ok {
-		return false, bad(headerOrigin, "allowed is node epoch.number")
+		return 0, false, bad(headerOrigin, "allowed is node epoch.number")
 	}
 	if o.node == r.bus.id {
-		return false, nil // the home sent it to all
+		return o.node, false, nil // the home sent it to all
 	}
 	if !r.marks.first(o, now, false) {
 		r.bus.count.routes.dropped.Add(1)
-		return false, nil
+		return o.node, false, nil
 	}
-	return true, nil
+	return o.node, true, nil
 }
 
 // route takes a message on belfry.ctl.fence.

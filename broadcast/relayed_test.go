@@ -68,17 +68,24 @@ func (r *routing) Lost()      { r.lost.Add(1) }
 func (r *routing) Overhears() { r.heard.Add(1) }
 
 // routedMembers opens three nodes on one NATS server, which share a Router, and whose
-// relays nobody overhears.
+// relays nobody overhears. With a ClusterListen each node has a NATS server.
 func routedMembers(t *testing.T, o Options) ([]*member, *routing) {
 	t.Helper()
 	r := new(routing)
-	if o.URLs == nil {
+	embeds := o.Embedded.ClusterListen != ""
+	if o.URLs == nil && !embeds {
 		o.URLs = []string{external(t, 0).ClientURL()}
 	}
 	o.NodeOf = nodeOf
 	var nodes []*member
 	for _, name := range []string{"one", "two", "three"} {
 		o.NodeName = name
+		if embeds {
+			o.Embedded.Routes = nil
+			for _, other := range nodes {
+				o.Embedded.Routes = append(o.Embedded.Routes, "nats://"+other.ClusterAddr())
+			}
+		}
 		n, err := Open(o)
 		if err != nil {
 			t.Fatal(err)

@@ -132,9 +132,19 @@ func parseRouteMessage(p []byte) (m routeMessage, err error) {
 const (
 	relayOpen  = "open"   // the home is to be used again
 	relayFence = "fence " // followed by the number of a fence that the home sends to all nodes
+	relaySync  = "sync "  // from a home to a node that it sent copies to: followed by what the answer repeats
 )
 
 func relayFenceValue(ref uint64) string { return relayFence + strconv.FormatUint(ref, 10) }
+
+func relaySyncValue(ref uint64) string { return relaySync + strconv.FormatUint(ref, 10) }
+
+// parseRelaySync reads the header Belfry-Relay of a question to a holder.
+func parseRelaySync(s string) (ref uint64, ok bool) {
+	number, sync := strings.CutPrefix(s, relaySync)
+	ref, err := strconv.ParseUint(number, 10, 64)
+	return ref, sync && err == nil && validNumber(ref)
+}
 
 // parseRelay reads the header Belfry-Relay: ref is 0 for open.
 func parseRelay(s string) (ref uint64, ok bool) {

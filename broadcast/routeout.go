@@ -43,7 +43,9 @@ func (s *sender) direct(subject string, p *part, o origin) bool {
 	switch {
 	case err == nil:
 		s.tally.sent++
-		if !s.kept(o) {
+		if s.kept(o) {
+			s.confirms.sync.touch(subject)
+		} else {
 			s.tally.unkept++
 		}
 		s.numbers.used(stream, s.at)
@@ -138,6 +140,7 @@ type confirms struct {
 	safe   map[uint32]origin // NATS has the copies: may be sent
 	sent   time.Time         // when the last ones were sent
 	broken map[uint32]uint64 // epochs of streams of which copies may be lost: they are confirmed no more
+	sync   holderSync        // with an embedded NATS server
 }
 
 func newConfirms() confirms {
@@ -150,7 +153,16 @@ func (c *confirms) add(o origin) {
 	}
 }
 
-// confirmed is called when NATS has the copies.
+// copied is called when NATS has the copies.
+func (s *sender) copied() {
+	if s.bus.server != nil {
+		s.askHolders()
+		return
+	}
+	s.confirms.confirmed()
+}
+
+// confirmed is called when nobody needs to send the relays again.
 func (c *confirms) confirmed() {
 	for node, o := range c.due {
 		c.safe[node] = o
@@ -162,10 +174,14 @@ func (c *confirms) confirmed() {
 // connection broke, and they may be lost. The publishing nodes notice, and publish to
 // all nodes.
 func (c *confirms) drop() {
-	for node, o := range c.due {
+	c.lose(c.due)
+	clear(c.due)
+}
+
+func (c *confirms) lose(due map[uint32]origin) {
+	for node, o := range due {
 		c.broken[node] = o.epoch
 	}
-	clear(c.due)
 }
 
 // send sends them, and returns how long the next must wait; 0: there is none.
@@ -237,13 +253,17 @@ func (s *sender) lookAtRoutes() {
 	}
 	defer s.bus.faults.caught("routes")
 	for _, m := range s.inbox.take() {
+		if m.what == routePassed {
+			s.holderAnswered(m.epoch, m.node)
+		}
 		s.routes.heard(m)
 	}
 	s.routes.tick()
+	s.tickHolders()
 	s.tally.release(s.bus.box)
 	if wait := s.confirms.send(s.bus, time.Now()); wait > 0 {
 		s.lookAt.Reset(wait)
-	} else if s.routes.busy() {
+	} else if s.routes.busy() || s.confirms.sync.ref != 0 {
 		s.lookAt.Reset(routeTick)
 	}
 }

@@ -51,6 +51,7 @@ type routes struct {
 	held    map[uint16]held    // pushes that wait, by bucket
 	urgent  []part             // to be sent before everything else
 	own     origin             // the last push of this node as its home
+	place   place              // of the last push of this node
 
 	scratch []uint32
 }
@@ -92,6 +93,13 @@ func (r *routes) use(router Router) {
 // send gives a push to users its path, if there is a router. It returns false if there
 // is no connection.
 func (r *routes) send(p *part) bool {
+	if p.place.epoch == 0 {
+		if r.place.epoch == 0 {
+			r.place.epoch = r.out.nextEpoch()
+		}
+		r.place.number++
+		p.place = r.place
+	}
 	if q, ok := r.held[p.bucket]; ok {
 		r.hold(p, q.full)
 		return true

@@ -14,7 +14,8 @@ type RouteStats struct {
 	Held        uint64            // buckets whose pushes waited while their path changed
 	Fences      uint64            // fences sent
 	Overdue     uint64            // fences that not all nodes answered in time: order may have been broken
-	Dropped     uint64            // received copies dropped, because the push was there or came too late
+	Dropped     uint64            // received copies dropped, because the push was there or its stream was given up
+	Late        uint64            // received pushes lost, because a later one of their node to a user of their bucket was delivered before
 	Refused     uint64            // streams of relays that this node refused as the home
 	Overheard   uint64            // pushes taken from relays to other nodes
 }
@@ -24,7 +25,7 @@ type routeCounters struct {
 	relayed, confirmed, copies, toAll, direct, again atomic.Uint64
 	timeout, refusals, full                          atomic.Uint64
 	held, fences, overdue                            atomic.Uint64
-	dropped, refused, overheard                      atomic.Uint64
+	dropped, late, refused, overheard                atomic.Uint64
 }
 
 // fell counts a fallback.
@@ -45,6 +46,6 @@ func (c *routeCounters) stats() RouteStats {
 		Direct: c.direct.Load(), Republished: c.again.Load(),
 		Fallbacks: map[string]uint64{"timeout": c.timeout.Load(), "refused": c.refusals.Load(), "full": c.full.Load()},
 		Held:      c.held.Load(), Fences: c.fences.Load(), Overdue: c.overdue.Load(),
-		Dropped: c.dropped.Load(), Refused: c.refused.Load(), Overheard: c.overheard.Load(),
+		Dropped: c.dropped.Load(), Late: c.late.Load(), Refused: c.refused.Load(), Overheard: c.overheard.Load(),
 	}
 }

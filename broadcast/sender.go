@@ -139,7 +139,7 @@ func (s *sender) send(batch []part) {
 		switch {
 		case t.sent == 0 || s.confirmed(connection):
 			s.bus.count.sent.Add(uint64(t.sent))
-			s.confirms.confirmed()
+			s.copied()
 		default:
 			s.confirms.drop()
 			t.doubtful += t.unkept

@@ -13,6 +13,7 @@ type part struct {
 	bucket  uint16
 
 	origin  origin // the relay that it is or was; zero for none
+	place   place  // of a push to users, once it got a path; zero without routes
 	again   bool   // it was a relay, and the home did not confirm it
 	forward bool   // it came as a relay, and this node passes it on as the home
 	fence   uint64 // with forward: number of the fence that the home sends to all nodes
@@ -47,7 +48,7 @@ func splitUsers(m *message.Message) ([]part, error) {
 	parts, err := splitNames(m, func(uid string) (string, error) { return userBucketSubject(UserBucket(uid)), nil })
 	for i := range parts {
 		parts[i].users, parts[i].bucket = true, UserBucket(parts[i].names[0])
-		parts[i].size += originSize
+		parts[i].size += originSize + placeSize
 	}
 	return parts, err
 }

@@ -10,12 +10,19 @@ import (
 // view is what Home needs. It never changes.
 type view struct {
 	homes  *Homes
-	routes bool // there are other nodes, and all of them know relays
+	routes bool      // there are other nodes, and all of them know relays
+	whole  time.Time // when all nodes were there, or those that are not have been away for directFor
 }
 
 // lostFor is how long pushes are still sent to a node that is gone without having left:
 // perhaps only its beacons do not arrive. If it does not exist any more, NATS drops them.
 const lostFor = 10 * time.Minute
+
+// directFor is how long all pushes go to all nodes after a node was gone without having
+// left. Such a node answers no fence: what homes pass on to it would come, when it is
+// there again, in another order than what publishing nodes send. On one path it comes in
+// order. A node that is away for longer may lose pushes that come behind later ones.
+const directFor = time.Minute
 
 // renewView takes the members into account. d.mu is held.
 func (d *Directory) renewView(members []Member) {
@@ -25,13 +32,18 @@ func (d *Directory) renewView(members []Member) {
 			v.routes = false
 		}
 	}
+	for _, since := range d.lost {
+		if whole := since.Add(directFor); whole.After(v.whole) {
+			v.whole = whole
+		}
+	}
 	d.view.Store(v)
 }
 
 // Home implements broadcast.Router.
 func (d *Directory) Home(bucket uint16) (node uint32, ok bool) {
 	v := d.view.Load()
-	if !v.routes {
+	if !v.routes || !v.whole.IsZero() && time.Now().Before(v.whole) {
 		return 0, false
 	}
 	return v.homes.Home(bucket)

@@ -190,6 +190,7 @@ type Routes struct {
 	Fences      uint64            `metric:"belfry_route_fences_total" type:"counter" help:"Fences sent: other nodes answer them when all pushes before them have arrived."`
 	Overdue     uint64            `metric:"belfry_route_fences_overdue_total" type:"counter" help:"Fences that a node did not answer in time; copies that reach it later are lost there."`
 	Dropped     uint64            `metric:"belfry_route_dropped_total" type:"counter" help:"Copies dropped, because the push came before by another path, or because they came too late."`
+	Late        uint64            `metric:"belfry_route_late_total" type:"counter" help:"Pushes lost, because a later one of their node to a user of the same bucket was delivered before: this node was stopped or cut off."`
 	Refused     uint64            `metric:"belfry_route_refused_total" type:"counter" help:"Times that this node, as the home, refused the pushes of another node."`
 	Overheard   uint64            `metric:"belfry_route_overheard_total" type:"counter" help:"Pushes delivered from the traffic to other homes, which this node takes while homes do not know its sessions."`
 	Overhearing uint64            `metric:"belfry_route_overhearing" type:"gauge" help:"1 while this node takes the traffic to other homes, else 0."`

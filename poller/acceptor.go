@@ -36,6 +36,7 @@ type acceptor struct {
 	// Reasons why accepting is paused.
 	exhausted bool // accept said that something has run out
 	movesFull bool // sockets wait for room in other shards' mailboxes
+	held      bool // connections are for another process, see Loop.Hold
 }
 
 // listener is one listening socket of one shard.
@@ -69,6 +70,9 @@ func acceptErrnoIndex(e syscall.Errno) int {
 func (x *acceptor) add(fd int32, state any) error {
 	ln := &listener{fd: fd, index: len(x.listeners), state: state}
 	x.listeners = append(x.listeners, ln)
+	if x.held {
+		return nil
+	}
 	return x.watch(ln)
 }
 
@@ -129,7 +133,18 @@ func (x *acceptor) accept(ln *listener) (more bool) {
 }
 
 // paused says whether accepting is paused.
-func (x *acceptor) paused() bool { return x.exhausted || x.movesFull }
+func (x *acceptor) paused() bool { return x.exhausted || x.movesFull || x.held }
+
+// hold leaves new connections to another process, accepts takes them again.
+func (x *acceptor) hold() {
+	x.held = true
+	x.pause()
+}
+
+func (x *acceptor) accepts() {
+	x.held = false
+	x.resume()
+}
 
 // pause takes the listeners out of the epoll set.
 func (x *acceptor) pause() {
@@ -180,6 +195,10 @@ func (x *acceptor) resume() {
 // closes the listeners. Their number is bounded, because clients may connect
 // as fast as they are accepted.
 func (x *acceptor) stop() {
+	if x.held { // they are for the process that has the same sockets
+		x.close()
+		return
+	}
 	listeners := x.listeners
 	x.listeners = nil // resume must not find them
 	for _, ln := range listeners {

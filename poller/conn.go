@@ -41,6 +41,7 @@ const (
 	flagEvicted                            // its backlog was dropped for another connection, and the handler was not told yet
 	flagUnwatched                          // in conns.unwatched; not registered with epoll
 	flagAdopted                            // came through Loop.Adopt
+	flagFrozen                             // with flagClosing: handed to another process, see Shard.Freeze
 
 	flagsNoSend = flagClosing | flagCloseWrite | flagEvicted // nothing can be sent
 )

@@ -19,6 +19,7 @@ type conns struct {
 	now           uint32         // the shard's clock, in ticks
 	pendingCloses []pendingClose // closed at the end of the turn
 	retired       int            // slots that are never used again
+	frozen        int            // connections that are frozen
 	unwatched     []ID           // paused connections that are new, and not registered with epoll yet
 
 	live atomic.Int64 // open connections; other goroutines read it

@@ -115,7 +115,13 @@ func (s *Shard) dispatch(m Mail) {
 		s.stop()
 	case listenRequest:
 		s.acceptor.stop()
-		p.done.Done()
+		p.done()
+	case holdRequest:
+		s.acceptor.hold()
+		p.done()
+	case acceptRequest:
+		s.acceptor.accepts()
+		p.done()
 	default:
 		s.handler.OnMail(m)
 	}

@@ -22,7 +22,10 @@ const listenBacklog = 1 << 16
 
 // listen opens a listener in every shard for each port of Options.Listen.
 func (l *Loop) listen() error {
-	for _, e := range l.opt.Listen {
+	if l.opt.Heritage != nil {
+		return l.inherit(l.opt.Heritage)
+	}
+	for at, e := range l.opt.Listen {
 		ip, err := resolve(e.Host)
 		if err != nil {
 			return err
@@ -34,7 +37,7 @@ func (l *Loop) listen() error {
 			return fmt.Errorf("poller: listen %s: ports %d-%d run backwards", e.Host, e.Lo, e.Hi)
 		}
 		for port := int(e.Lo); port <= int(e.Hi); port++ {
-			addr, err := l.listenPort(netip.AddrPortFrom(ip, uint16(port)), e.State)
+			addr, err := l.listenPort(netip.AddrPortFrom(ip, uint16(port)), at)
 			if err != nil {
 				return fmt.Errorf("poller: listen on %s: %w", net.JoinHostPort(e.Host, fmt.Sprint(port)), err)
 			}
@@ -80,7 +83,7 @@ func hasIPv6() bool {
 // listenPort opens one port in all shards. It first binds the port exclusively and
 // closes that socket: with SO_REUSEPORT alone, two servers could listen on the
 // same port, and each would get a part of the clients unnoticed.
-func (l *Loop) listenPort(addr netip.AddrPort, state any) (netip.AddrPort, error) {
+func (l *Loop) listenPort(addr netip.AddrPort, at int) (netip.AddrPort, error) {
 	probe, err := l.bind(addr, false)
 	if err != nil {
 		return addr, err
@@ -95,11 +98,42 @@ func (l *Loop) listenPort(addr netip.AddrPort, state any) (netip.AddrPort, error
 		if err != nil {
 			return addr, err
 		}
-		if err := s.acceptor.add(int32(fd), state); err != nil {
+		if err := s.acceptor.add(int32(fd), l.opt.Listen[at].State); err != nil {
 			return addr, err
 		}
+		l.listenings = append(l.listenings, Listening{Shard: s.index, FD: fd, Range: at})
 	}
 	return addr, nil
+}
+
+// inherit takes over clocks, generations and listeners. The listeners accept nothing
+// before Accept.
+func (l *Loop) inherit(h *Heritage) error {
+	if len(h.Clocks) != len(l.shards) || len(h.Generations) != len(l.shards) {
+		return fmt.Errorf("poller: a heritage of %d clocks and %d generations for %d shards", len(h.Clocks), len(h.Generations), len(l.shards))
+	}
+	for i, s := range l.shards {
+		s.now, s.gen = h.Clocks[i], h.Generations[i]
+		s.timers.wheel.start(s.now)
+		s.acceptor.held = true
+	}
+	for _, ln := range h.Listeners {
+		if ln.Shard < 0 || ln.Shard >= len(l.shards) || ln.Range < 0 || ln.Range >= len(l.opt.Listen) {
+			return fmt.Errorf("poller: a listener of shard %d for address %d; there are %d shards and %d addresses", ln.Shard, ln.Range, len(l.shards), len(l.opt.Listen))
+		}
+		if err := l.shards[ln.Shard].acceptor.add(int32(ln.FD), l.opt.Listen[ln.Range].State); err != nil {
+			return err
+		}
+		l.listenings = append(l.listenings, ln)
+		if ln.Shard == 0 {
+			addr, err := boundTo(ln.FD)
+			if err != nil {
+				return fmt.Errorf("poller: listener %d: %w", ln.FD, err)
+			}
+			l.addrs = append(l.addrs, addr)
+		}
+	}
+	return nil
 }
 
 func (l *Loop) bind(addr netip.AddrPort, share bool) (fd int, err error) {

@@ -16,7 +16,9 @@ type Loop struct {
 	opt    Options
 	shards []*Shard
 	addrs  []netip.AddrPort
-	base   time.Time // zero of the loop's clock
+
+	listenings []Listening // not changed after New
+	base       time.Time   // zero of the loop's clock
 
 	arrivals   sync.Pool                    // of *arrival, so that moving sockets leaves no garbage
 	missing    [len(optionalSockopts)]error // options that listeners could not set; only New writes it
@@ -157,6 +159,16 @@ func (l *Loop) Tick(n int) {
 // or ctx is done. Connections stay open. For a loop that was never started it does
 // nothing. Any goroutine except a shard's.
 func (l *Loop) StopAccepting(ctx context.Context) error {
+	return l.askWithin(ctx, func(done func()) any { return listenRequest{done} })
+}
+
+// ask posts a request to each shard and waits until all have done it.
+func (l *Loop) ask(request func(done func()) any) error {
+	return l.askWithin(context.Background(), request)
+}
+
+// askWithin is ask until ctx is done. For a loop that was never started it does nothing.
+func (l *Loop) askWithin(ctx context.Context, request func(done func()) any) error {
 	if !l.started.Load() {
 		return nil
 	}
@@ -166,7 +178,7 @@ func (l *Loop) StopAccepting(ctx context.Context) error {
 			return ErrClosed
 		}
 		wg.Add(1)
-		if err := s.PostControl(ctx, Mail{Ptr: listenRequest{&wg}}); err != nil {
+		if err := s.PostControl(ctx, Mail{Ptr: request(wg.Done)}); err != nil {
 			return err
 		}
 	}

@@ -42,6 +42,10 @@ type Options struct {
 	// io_uring (Shard.Send).
 	NoRing bool
 
+	// Heritage is what the loop takes over from another process; nil: nothing. Then it
+	// binds no addresses, and accepts connections only after Loop.Accept.
+	Heritage *Heritage
+
 	// ManualTicks replaces the 1 s timer by Loop.Tick, for tests.
 	ManualTicks bool
 

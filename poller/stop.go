@@ -1,17 +1,16 @@
 package poller
 
-import "sync"
-
 // Requests of a Loop, posted to a shard's control queue.
 type (
 	stopRequest   struct{}
-	listenRequest struct{ done *sync.WaitGroup }
+	listenRequest struct{ done func() }
 )
 
 // stop closes the listeners and all connections, and ends the handler. The turn
 // in which it is called closes done.
 func (s *Shard) stop() {
 	s.acceptor.stop()
+	s.dropAll()
 	for slot, ok := s.slab.Next(0); ok; slot, ok = s.slab.Next(slot + 1) {
 		s.closeLater(slot, ReasonStop, ErrClosed)
 	}
@@ -53,7 +52,11 @@ func (s *Shard) closeArrivals() {
 		case *arrival:
 			s.dropArrival(p)
 		case listenRequest:
-			p.done.Done()
+			p.done()
+		case holdRequest:
+			p.done()
+		case acceptRequest:
+			p.done()
 		}
 	})
 }

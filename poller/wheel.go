@@ -65,6 +65,9 @@ func newWheel(s *offheap.Slab, offset uintptr, now uint32) (*wheel, error) {
 	}, nil
 }
 
+// start sets the time of a wheel without timers.
+func (w *wheel) start(now uint32) { w.now, w.tick = now, now }
+
 func (w *wheel) link(slot uint32) *wheelLink {
 	return (*wheelLink)(unsafe.Add(w.base, uintptr(slot)*w.stride))
 }
@@ -92,6 +95,12 @@ func (w *wheel) cancel(slot uint32) bool {
 	}
 	w.unlink(l)
 	return true
+}
+
+// deadline returns the tick for which the timer of a slot is set; ok is false if none is.
+func (w *wheel) deadline(slot uint32) (tick uint32, ok bool) {
+	l := w.link(slot)
+	return l.deadline, l.prev != 0
 }
 
 // advance moves the time to now. It ignores an earlier tick. Then nextDue returns

@@ -18,7 +18,8 @@ type dispatcher struct {
 	spreads   *spreads
 	arrivals  *arrivals
 	latencies *latencies
-	acks      *acks        // counts for tallies
+	acks      *acks // counts for tallies
+	giving    *giving
 	staged    []stagedPush // pushes whose sends are staged
 	counted   []*Delivery  // those that have a tally; they are done when their sends are
 }
@@ -26,6 +27,9 @@ type dispatcher struct {
 // dispatch sends a message that came by mail, or queues it for the fan-out run.
 func (ds *dispatcher) dispatch(d *Delivery) {
 	if d.Message.Spread > 0 {
+		if ds.giving.out != nil {
+			ds.giving.forward(d)
+		}
 		ds.ps.Release(d.queue, 1) // it would hold its place for long
 		ds.spreads.begin(d, time.Now())
 		return
@@ -44,7 +48,9 @@ func (ds *dispatcher) dispatch(d *Delivery) {
 			ds.endCounted()
 		}
 	}()
-	sent, queued = ds.sendOrQueue(d)
+	if sent, queued = ds.sendOrQueue(d); !queued && ds.giving.out != nil {
+		ds.giving.forward(d)
+	}
 	if ds.arrivals.expected != nil && d.queue == poller.QueueBulk {
 		ds.arrivals.record(d, queued)
 	}

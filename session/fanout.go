@@ -44,6 +44,7 @@ type fanoutRuns struct {
 	latencies *latencies
 
 	leaving *departures // sessions that get messages up to one of them, and no more
+	giving  *giving     // sessions that go to another process
 	acks    *acks       // counts for tallies
 
 	waiting []fanoutItem
@@ -122,7 +123,8 @@ func (p *fanoutRuns) run() (more bool) {
 	for {
 		if !p.active {
 			p.leaving.run()
-			if !p.begin() {
+			p.giving.run()
+			if p.giving.holds() || !p.begin() {
 				return false
 			}
 		}
@@ -178,6 +180,11 @@ func (p *fanoutRuns) begin() bool {
 		}
 		for _, t := range q.topics {
 			p.addMask(t, 1<<i)
+		}
+	}
+	if p.giving.out != nil {
+		for i := range p.current {
+			p.giving.forward(p.current[i].d)
 		}
 	}
 	p.counters.fanoutRuns.Add(1)

@@ -251,6 +251,20 @@ func (g *grants) intern(subscribe, publish []string) (list uint32, err error) {
 	g.text = appendPatterns(g.text[:0], subscribe)
 	border := uint16(len(g.text))
 	g.text = appendPatterns(g.text, publish)
+	return g.internList(border)
+}
+
+// internText is intern for the text of permissions.
+func (g *grants) internText(subscribe, publish []byte) (list uint32, err error) {
+	if len(subscribe)+len(publish) == 0 {
+		return 0, nil
+	}
+	g.text = append(append(g.text[:0], subscribe...), publish...)
+	return g.internList(uint16(len(subscribe)))
+}
+
+// internList stores the list in g.text.
+func (g *grants) internList(border uint16) (list uint32, err error) {
 	hash := uint32(highwayhash.Sum64(g.text, g.opt.Key[:])) + uint32(border)
 	for p := g.table.Probe(hash); p.Next(); {
 		at := g.lists.At(p.Val())

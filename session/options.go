@@ -103,6 +103,9 @@ type Options struct {
 	// 16. Beyond it a message is refused.
 	MaxSpreads int
 
+	// Heritage is what the server takes over from that of another process; nil: nothing.
+	Heritage *Heritage
+
 	// Publish publishes what clients send by command. It is called on one goroutine
 	// for each shard, and may wait for w.Time while the shards of the message are
 	// behind; nil refuses such commands.

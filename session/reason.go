@@ -40,6 +40,7 @@ const (
 	ReasonForbidden                   // the credentials were refused (403)
 	ReasonBackend                     // a backend closed it (Server.Close)
 	ReasonNodeGone                    // its node is gone: other nodes tell, and no session ends with it here
+	ReasonRestart                     // a hot restart could not take the session along
 	reasonCount
 )
 
@@ -83,6 +84,7 @@ var reasonInfo = [reasonCount]struct {
 	ReasonForbidden:     {"forbidden", 4403, "forbidden", false},
 	ReasonBackend:       {"backend", ws.CloseNormal, "closed by a backend", false},
 	ReasonNodeGone:      {"node_gone", 0, "", true},
+	ReasonRestart:       {"restart", 1012, "service restart", true},
 }
 
 // Reasons returns every reason a session can end with, in the registry's order.

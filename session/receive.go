@@ -22,6 +22,7 @@ type receiver struct {
 	events   *eventing
 	assembly *assembly
 	pongs    *pongTimes
+	taking   *taking
 
 	decoders  []wire.Decoder   // by variant
 	left      [rateCount]int32 // tokens of the session whose read is being decoded
@@ -45,6 +46,9 @@ func (r *receiver) read(slot uint32, p []byte) int {
 			r.closer.halfClose(slot, rec)
 			return len(p)
 		}
+	}
+	if r.taking.from != nil {
+		r.taking.touch(slot)
 	}
 	pinged := rec.flags&flagPinged != 0
 	if !r.ps.Backlogged(slot) {

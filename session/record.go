@@ -44,6 +44,7 @@ const (
 	stateHalfClosed              // shut down for writing; input is discarded
 	stateProxy                   // a PROXY header has to come before the request
 	stateLogin                   // the request was accepted, and the client has to log in
+	stateHanded                  // frozen: another process has the connection
 )
 
 type flags uint16

@@ -111,6 +111,12 @@ func New(o Options) (*Server, error) {
 	s.writers.New = func() any { return new(wire.Writer) }
 	s.upgrades = &sync.Pool{New: func() any { return &upgrade{} }}
 	p := o.Poller
+	if in := o.Heritage; in != nil {
+		if err := in.check(s.Variants()); err != nil {
+			return nil, err
+		}
+		p.Heritage = &in.Poller
+	}
 	p.RecordSize = recordSize
 	p.MaxConns = o.MaxSessions + o.MaxPending
 	p.Log = o.Log

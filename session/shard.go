@@ -53,6 +53,8 @@ type shard struct {
 	closer     closer
 	refuser    refuser
 	shutdown   shutdownRun
+	giving     giving // sessions to another process
+	taking     taking // and from one
 	log        connLog
 }
 
@@ -104,6 +106,14 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 	h.receiver = receiver{env: h.env, upgrader: &h.upgrader, closer: &h.closer, refuser: &h.refuser, answers: &h.answers, buckets: &h.buckets,
 		commands: &h.commands, events: &h.eventing, assembly: &h.assembly, pongs: &h.pongs, decoders: srv.protocols.newDecoders()}
 	h.refuser = refuser{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, log: &h.log, closer: &h.closer}
+	h.giving, h.taking = giving{env: h.env, h: h}, taking{env: h.env, h: h}
+	h.fanout.giving, h.dispatcher.giving, h.receiver.taking = &h.giving, &h.giving, &h.taking
+	if in := h.opt.Heritage; in != nil {
+		h.taking.from = in.From
+		if h.index < len(in.Marks) {
+			h.taking.marks = in.Marks[h.index]
+		}
+	}
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
 	h.upgrader = upgrader{env: h.env, arrivals: &h.arrivals, permissions: &h.permissions, buckets: &h.buckets, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
 		users: &h.users, grants: &h.grants, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
@@ -206,6 +216,7 @@ func (h *shard) OnClose(slot uint32, cause poller.Reason, err error) {
 			h.log.ended(slot, rec, err) // refuse and unregister write the lines of others
 		}
 	}
+	h.taking.closing(slot)
 	h.halfOpen.leave(rec)
 	rec.state = stateHalfClosed
 	h.closer.unregister(slot, err)
@@ -315,7 +326,8 @@ func (h *shard) OnWork() bool {
 		more = h.shutdown.run() || more
 	}
 	more = h.buckets.resume() || more
-	more = h.fanout.run() || more
+	more = h.fanout.run() || more // and between two runs h.giving.run
+	h.taking.tell()
 	more = h.spreads.run() || more // behind the fan-out: it must not wait for spreads
 	h.arrivals.run()
 	h.changes.flush()

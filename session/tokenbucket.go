@@ -191,6 +191,48 @@ func (b *buckets) charge(slot uint32, rec *record, left [rateCount]int32) {
 	b.user.charge(rec, left[sessionRates:])
 }
 
+// export returns what a session has left, and since when it has sent too much, with
+// times as ages in ticks; nil if it has everything.
+func (b *buckets) export(rec *record) []int64 {
+	if rec.flags&flagMetered == 0 {
+		return nil
+	}
+	k, now := b.all.At(rec.side), b.ps.Now()
+	b.refill(rec, k, now)
+	age := func(at uint32) int64 {
+		if at == 0 {
+			return 0
+		}
+		return int64(int32(now-at)) + 1
+	}
+	return []int64{int64(k.tokens[0]), int64(k.tokens[1]), int64(k.tokens[2]), age(k.since), age(k.last)}
+}
+
+// restore is the reverse. A session that was slowed down is read again, and slowed down
+// again if it sends more.
+func (b *buckets) restore(slot uint32, rec *record, v []int64) {
+	if len(v) < sessionRates+2 {
+		return
+	}
+	at, ok := b.all.Alloc()
+	if !ok {
+		return // as in charge
+	}
+	rec.flags |= flagMetered
+	rec.side = at
+	k, now := b.all.At(at), b.ps.Now()
+	*k = bucket{slot: slot, at: now}
+	for i := range k.tokens {
+		k.tokens[i] = int32(v[i])
+	}
+	if v[sessionRates] > 0 {
+		k.since = now - uint32(v[sessionRates]-1)
+	}
+	if v[sessionRates+1] > 0 {
+		k.last = now - uint32(v[sessionRates+1]-1)
+	}
+}
+
 // drop frees the buckets of a session, if it has any, and reads it again if it
 // was slowed down.
 func (b *buckets) drop(slot uint32, rec *record) {

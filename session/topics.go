@@ -25,6 +25,7 @@ type topics struct {
 	names   *offheap.Strs
 	members *offheap.Vecs
 	gen     uint32
+	keeps   bool                // topics without members stay: another process has them (giving)
 	waiters map[uint32][]waiter // by topic: who waits for the bus
 	woken   []waiter            // those that wait no longer and were not told yet
 }
@@ -326,11 +327,18 @@ func (ts *topics) moved(t, member, pos uint32) {
 // drop forgets a topic that has neither members nor queued messages, and tells
 // the bus.
 func (ts *topics) drop(t uint32) {
-	if at := ts.at(t); at.members.Len() > 0 || at.queued > 0 {
+	if at := ts.at(t); at.members.Len() > 0 || at.queued > 0 || ts.keeps {
 		return
 	}
 	ts.interest.LeaveTopic(ts.name(t))
 	ts.remove(t)
+}
+
+// sweep forgets the topics that stayed without members.
+func (ts *topics) sweep() {
+	for t, ok := ts.all.Next(0); ok; t, ok = ts.all.Next(t + 1) {
+		ts.drop(t)
+	}
 }
 
 // remove frees what a topic without members holds.

@@ -15,6 +15,7 @@ type users struct {
 	variants *userVariants // of the server
 	seen     lastSeen      // of users without a session
 	changed  uint64        // how often a session was entered or taken out
+	keeps    bool          // the bus keeps sessions that come and go: another process has them (giving)
 }
 
 func (us *users) init(e *env, w Waiter) (err error) {
@@ -86,6 +87,9 @@ func (us *users) enter(slot uint32, rec *record, hash uint32, uid string) error 
 // join tells the bus of a session that was entered. ready is as with
 // Interest.JoinUser.
 func (us *users) join(slot uint32, rec *record) (ready bool) {
+	if us.keeps {
+		return true
+	}
 	return us.interest.JoinUser(us.uids.Get(rec.uid), us.waiter, uint64(us.ps.ID(slot)))
 }
 
@@ -97,7 +101,9 @@ func (us *users) leave(slot uint32, rec *record) {
 	}
 	us.changed++
 	us.variants.of(rec.userHash, rec.variant).Add(-1)
-	us.interest.LeaveUser(us.uids.Get(rec.uid))
+	if !us.keeps {
+		us.interest.LeaveUser(us.uids.Get(rec.uid))
+	}
 	if rec.older != 0 {
 		us.rec(rec.older - 1).newer = rec.newer
 	}
@@ -107,7 +113,7 @@ func (us *users) leave(slot uint32, rec *record) {
 	case rec.older != 0:
 		us.table.Replace(rec.userHash, slot, rec.older-1)
 	default:
-		if rec.openedAt != 0 { // not an upgrade that was refused
+		if rec.openedAt != 0 && !us.keeps { // not an upgrade that was refused
 			us.seen.left(us.uids.Get(rec.uid))
 		}
 		us.table.Delete(rec.userHash, slot)

@@ -135,7 +135,8 @@ func (r *run) nodes(binary string, nodes []target.Node) (*target.Belfry, error) 
 	return target.NewBelfry(target.Setup{Binary: binary, Shards: r.o.Shards, Nodes: nodes, Ports: r.ports, Args: []string{"--set", "session.ping_interval=0s"}})
 }
 
-// settled waits until some nodes know all sessions.
+// settled waits until some nodes know all sessions, and none takes pushes to users of
+// others.
 func (c *population) settled(ctx context.Context, nodes int) error {
 	return target.Until(ctx, patience, c.Processes(), func() error {
 		all := 0.0
@@ -146,6 +147,9 @@ func (c *population) settled(ctx context.Context, nodes int) error {
 			}
 			if all += kept; pending > 0 {
 				return fmt.Errorf("node %d does not know %v buckets completely", i, pending)
+			}
+			if overhears, err := c.Metric(ctx, i, "belfry_route_overhearing"); err != nil || overhears > 0 {
+				return errors.Join(err, fmt.Errorf("node %d takes the pushes to all users", i))
 			}
 		}
 		if want := float64(three * c.o.Connections); all != want {

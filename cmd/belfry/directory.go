@@ -63,15 +63,14 @@ func (n *belfry) openDirectory() (err error) {
 		return err
 	}
 	o := clusterOptions(n.cfg)
-	o.Control, o.Members, o.Memory, o.Log, o.Evict = control, d.members, &n.memory, log, n.evict
+	o.Control, o.Members, o.Memory, o.Log, o.Evict, o.Overhear = control, d.members, &n.memory, log, n.evict, n.bus.Overhear
 	if n.events != nil && n.events.Wants(events.Online) || n.events != nil && n.events.Wants(events.Offline) {
 		o.Users = userEvents{n.events}
 	}
 	if d.Directory, err = cluster.NewDirectory(o); err != nil {
 		return addressSpace(err, n.cfg)
 	}
-	// Pushes to users go to all nodes until n.bus.Route(d.Directory) is called here, with
-	// o.Overhear and directory.JoinUser: adr 0019 says what is missing.
+	n.bus.Route(d.Directory)
 	n.directory = d
 	return nil
 }
@@ -224,6 +223,6 @@ func busRouteValues(r *broadcast.RouteStats) metrics.Routes {
 		Relayed: r.Relayed, Confirmed: r.Confirmed, Copies: r.Copies,
 		ToAll:       map[string]uint64{"home": r.ToAll, "publisher": r.Direct},
 		Republished: r.Republished, Fallbacks: r.Fallbacks, Held: r.Held, Fences: r.Fences, Overdue: r.Overdue,
-		Dropped: r.Dropped, Refused: r.Refused, Overheard: r.Overheard,
+		Dropped: r.Dropped, Late: r.Late, Refused: r.Refused, Overheard: r.Overheard,
 	}
 }

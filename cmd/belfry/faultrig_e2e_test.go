@@ -152,7 +152,11 @@ func (n *faultNode) wrongNodes(side []*faultNode) string {
 	}
 	var got, want []string
 	for _, one := range all.Nodes {
-		if one.State == presence.StateAlive {
+		switch {
+		case one.State != presence.StateAlive:
+		case one.NodeState == nil:
+			got = append(got, fmt.Sprintf("%s, which did not answer: %s", one.Name, one.Detail))
+		default:
 			got = append(got, fmt.Sprint(one.Name, " with ", one.Sessions))
 		}
 	}

@@ -10,11 +10,19 @@ import (
 // for what it needs. These types connect them.
 
 // interest gives the sessions access to the bus.
-type interest struct{ *broadcast.Node }
+type interest struct {
+	*broadcast.Node
+	directory *directory // nil: no other node can exist
+}
 
-// JoinUser implements session.Interest.
+// JoinUser implements session.Interest. A session must not open before the user's home
+// expects it, because pushes of other nodes come by the home.
 func (i interest) JoinUser(uid []byte, w session.Waiter, token uint64) bool {
-	return i.Node.JoinUser(uid, w, token)
+	ready := i.Node.JoinUser(uid, w, token)
+	if !ready || i.directory == nil {
+		return ready
+	}
+	return i.directory.JoinUser(uid, w, token)
 }
 
 // JoinTopic implements session.Interest.

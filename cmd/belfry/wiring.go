@@ -121,7 +121,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Echo:           c.Dev,
 		Authenticator:  authenticator,
 		Subscriptions:  subscriptions,
-		Interest:       interest{n.bus},
+		Interest:       interest{n.bus, n.directory},
 		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
 		MailboxBytes:   int64(c.Fanout.MailboxBytes),
