@@ -25,7 +25,7 @@ func (t *transfer) abort(cause error) Result {
 	// A successor that is dead or hangs gives nothing back.
 	t.soft = !errors.Is(cause, errBroken) && !errors.Is(cause, errLate) && !t.committed.Load()
 	t.log.Error("hot restart: taken back; this process goes on", zap.String("step", string(t.step)), zap.Bool("successor_gives_back", t.soft), zap.Error(cause))
-	r.Resumed, r.Closed = t.opt.Sessions.AbortHandOver(func(shard int) []*Batch { return t.returned(shard, cause) })
+	r.Resumed, r.Closed = t.opt.Sessions.AbortHandOver(func(shard int) []*Batch { return t.returned(shard, cause) }, t.touched)
 	t.asked.Do(func() { t.askBack(cause) }) // there was no shard that wanted to know
 	t.dismiss(cause)
 	t.opt.Node.Resume()
@@ -51,6 +51,12 @@ func (t *transfer) askBack(cause error) {
 			return
 		}
 	}
+}
+
+// touched says whether a successor that has died had read or changed a session.
+func (t *transfer) touched(shard int, slot uint32) bool {
+	marks := t.marks.Of(shard)
+	return int(slot) < len(marks) && marks[slot] != 0
 }
 
 // returned returns what the successor gives back of a shard. Afterwards it uses no

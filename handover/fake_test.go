@@ -39,7 +39,8 @@ type fakeShard struct {
 	left    map[uint32]*fakeSession // that the successor has, or is to get
 	waits   bool                    // for the acknowledgement of a batch
 	batches uint64
-	seen    []byte // marks: the last number that a client got, by slot, and middle
+	seen    []byte // memory of both processes: the last number that a client got, by slot
+	middle  []byte // marks: 1 while it is not known whether a client gets a number
 
 	said func(shard int, messages uint64)
 	got  uint64
@@ -57,11 +58,11 @@ const (
 	fakeBatch = 8
 )
 
-func newFakeServer(shards int, l *net.TCPListener, marks []byte) *fakeServer {
+func newFakeServer(shards int, l *net.TCPListener, seen *Marks, middle func(shard int) []byte) *fakeServer {
 	s := &fakeServer{listener: l}
 	for i := range shards {
 		h := &fakeShard{number: i, mail: make(chan func(), 1<<12), sessions: map[uint32]*fakeSession{}, left: map[uint32]*fakeSession{},
-			seen: marks[i*fakeSlots*8 : (i+1)*fakeSlots*8]}
+			seen: seen.Of(i), middle: middle(i)}
 		s.shards = append(s.shards, h)
 		go func() {
 			for f := range h.mail {
@@ -125,11 +126,9 @@ func (h *fakeShard) send(n uint64) {
 	}
 }
 
-// middle is set in a mark while it is not known whether the client gets a number.
-const middle = 1 << 63
-
 func (h *fakeShard) write(c *fakeSession, n uint64) {
-	binary.LittleEndian.PutUint64(h.seen[c.slot*8:], n|middle)
+	h.middle[c.slot] = 1
+	defer func() { h.middle[c.slot] = 0 }()
 	if _, err := unix.Write(c.fd, fmt.Appendf(nil, "%d\n", n)); err != nil {
 		unix.Close(c.fd)
 		delete(h.sessions, c.slot)
@@ -226,7 +225,7 @@ func (s *fakeServer) FinishHandOver(ctx context.Context) error {
 
 func (s *fakeServer) CommitHandOver() {}
 
-func (s *fakeServer) AbortHandOver(returned func(int) []*Batch) (resumed, closed int) {
+func (s *fakeServer) AbortHandOver(returned func(int) []*Batch, touched func(int, uint32) bool) (resumed, closed int) {
 	for _, h := range s.shards {
 		h.on(func() { h.halted, h.out = true, nil })
 	}
@@ -242,13 +241,12 @@ func (s *fakeServer) AbortHandOver(returned func(int) []*Batch) (resumed, closed
 			}
 			for slot, c := range h.left {
 				// Also of a successor that has died it is known what clients have got.
-				seen := binary.LittleEndian.Uint64(h.seen[slot*8:])
-				if seen&middle != 0 {
+				if touched(h.number, slot) {
 					unix.Close(c.fd)
 					closed++
 					continue
 				}
-				c.last = max(c.last, seen)
+				c.last = max(c.last, binary.LittleEndian.Uint64(h.seen[slot*8:]))
 				h.sessions[slot] = c
 				resumed++
 			}
@@ -314,7 +312,7 @@ func (s *fakeServer) SendBack(out Outgoing) {
 // fakeNode stands for the node around the sessions: it counts, 500 times a second.
 type fakeNode struct {
 	server *fakeServer
-	marks  *Marks
+	seen   *Marks
 	mu     sync.Mutex // of number and its broadcast
 	number uint64
 	runs   atomic.Bool
@@ -350,8 +348,8 @@ func (n *fakeNode) Inherit() (*Inheritance, error) {
 	if cerr := raw.Control(func(l uintptr) { fd, err = unix.FcntlInt(l, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
 		return nil, cerr
 	}
-	marks, merr := unix.FcntlInt(uintptr(n.marks.FD()), unix.F_DUPFD_CLOEXEC, 0)
-	return &Inheritance{Sections: map[string][]byte{"fake": []byte("x")}, Files: []string{"listener", "marks"}, FDs: []int{fd, marks}}, errors.Join(err, merr)
+	seen, merr := unix.FcntlInt(uintptr(n.seen.fd), unix.F_DUPFD_CLOEXEC, 0)
+	return &Inheritance{Sections: map[string][]byte{"fake": []byte("x")}, Files: []string{"listener", "seen"}, FDs: []int{fd, seen}}, errors.Join(err, merr)
 }
 func (n *fakeNode) Begin() {}
 

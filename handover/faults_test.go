@@ -33,7 +33,7 @@ type row struct {
 func TestFaults(t *testing.T) {
 	var mu sync.Mutex
 	rows := map[string]row{}
-	running := make(chan struct{}, 6)
+	running := make(chan struct{}, 10)
 	t.Run("steps", func(t *testing.T) {
 		for _, step := range Steps {
 			for _, action := range []string{"refuse", "kill", "stop"} {
@@ -170,7 +170,7 @@ func goOn(pid int, done <-chan struct{}) {
 			return
 		}
 		if at := bytes.LastIndexByte(stat, ')'); bytes.HasPrefix(stat[at+1:], []byte(" T")) {
-			time.Sleep(1500 * time.Millisecond)
+			time.Sleep(2500 * time.Millisecond)
 			_ = unix.Kill(pid, unix.SIGCONT)
 			return
 		}

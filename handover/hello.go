@@ -24,7 +24,7 @@ type Facts struct {
 	API      string   `json:"api"`
 	Monitor  string   `json:"monitor,omitempty"`
 	Bus      string   `json:"bus"`      // alone, embedded or external
-	Sessions int      `json:"sessions"` // most connections
+	Sessions int      `json:"sessions"` // most connections; each shard has as many slots
 	Files    uint64   `json:"files"`    // RLIMIT_NOFILE
 }
 
@@ -101,6 +101,7 @@ type Inheritance struct {
 	PID      int               `json:"pid"`     // of the old process
 	Node     string            `json:"node"`
 	Shards   int               `json:"shards"`
+	Slots    int               `json:"slots"`    // of each shard, in Successor.Marks
 	Sections map[string][]byte `json:"sections"` // of parts, by name
 	Files    []string          `json:"files"`    // names of the descriptors of parts, in their order
 	FDs      []int             `json:"-"`        // they belong to who reads the inheritance

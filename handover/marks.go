@@ -15,8 +15,8 @@ type Marks struct {
 	fd    int
 }
 
-// NewMarks makes marks for a number of shards with as many slots each.
-func NewMarks(shards, slots int) (*Marks, error) {
+// newMarks makes marks for a number of shards with as many slots each.
+func newMarks(shards, slots int) (*Marks, error) {
 	fd, err := unix.MemfdCreate("belfry-handover", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("handover: memfd: %w", err)
@@ -30,11 +30,11 @@ func NewMarks(shards, slots int) (*Marks, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("handover: memfd: %w", err)
 	}
-	return OpenMarks(fd, slots)
+	return openMarks(fd, slots)
 }
 
-// OpenMarks maps marks that another process has made. It owns fd from then on.
-func OpenMarks(fd, slots int) (*Marks, error) {
+// openMarks maps marks that another process has made. It owns fd from then on.
+func openMarks(fd, slots int) (*Marks, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		_ = unix.Close(fd)
@@ -52,14 +52,10 @@ func OpenMarks(fd, slots int) (*Marks, error) {
 	return &Marks{slots, b, fd}, nil
 }
 
-// Bytes returns the bytes of all shards, those of shard 0 first. They are valid until
-// Close.
-func (m *Marks) Bytes() []byte { return m.bytes }
+// Of returns the bytes of a shard, one for each slot. They are valid until Close.
+func (m *Marks) Of(shard int) []byte { return m.bytes[shard*m.slots : (shard+1)*m.slots] }
 
-// FD returns the descriptor, which stays the marks'.
-func (m *Marks) FD() int { return m.fd }
-
-// Close gives the memory back. Nobody may use Bytes any more.
+// Close gives the memory back. Nobody may use Of any more.
 func (m *Marks) Close() {
 	_ = unix.Munmap(m.bytes)
 	_ = unix.Close(m.fd)

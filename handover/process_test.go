@@ -38,12 +38,12 @@ func TestMain(m *testing.M) {
 }
 
 // testLimits are short, so that a table of faults is quick.
-var testLimits = Limits{Hello: 5 * time.Second, Ready: time.Second, Ack: 400 * time.Millisecond, Finish: time.Second, Export: 600 * time.Millisecond, Commit: 600 * time.Millisecond, Return: 600 * time.Millisecond}
+var testLimits = Limits{Hello: 5 * time.Second, Ready: 2 * time.Second, Ack: time.Second, Finish: 2 * time.Second, Export: time.Second, Commit: time.Second, Return: time.Second}
 
 const fakeShards = 2
 
 func facts() Facts {
-	f := Facts{Node: "n1", Shards: fakeShards, Listen: []string{"127.0.0.1:0"}, API: "127.0.0.1:8081", Bus: "alone", Sessions: fakeShards * fakeSlots, Files: 1024}
+	f := Facts{Node: "n1", Shards: fakeShards, Listen: []string{"127.0.0.1:0"}, API: "127.0.0.1:8081", Bus: "alone", Sessions: fakeSlots, Files: 1024}
 	if other := os.Getenv(envFacts); other != "" && os.Getenv(envRole) == "successor" {
 		f.Shards, _ = strconv.Atoi(other)
 	}
@@ -93,10 +93,10 @@ func serveFake(role string) error {
 		if err != nil {
 			return err
 		}
-		if n.marks, err = NewMarks(fakeShards, fakeSlots*8); err != nil {
+		if n.seen, err = newMarks(fakeShards, fakeSlots*8); err != nil {
 			return err
 		}
-		n.server = newFakeServer(fakeShards, l, n.marks.Bytes())
+		n.server = newFakeServer(fakeShards, l, n.seen, func(int) []byte { return make([]byte, fakeSlots) })
 		fmt.Println(l.Addr())
 		_ = fakeHeir{n}.Serve()
 	}
@@ -133,10 +133,10 @@ func becomeFake(n *fakeNode, log *zap.Logger, fault Fault) error {
 	if err != nil {
 		return err
 	}
-	if n.marks, err = OpenMarks(s.In.Take("marks")[0], fakeSlots*8); err != nil {
+	if n.seen, err = openMarks(s.In.Take("seen")[0], fakeSlots*8); err != nil {
 		return err
 	}
-	n.server = newFakeServer(fakeShards, l.(*net.TCPListener), n.marks.Bytes())
+	n.server = newFakeServer(fakeShards, l.(*net.TCPListener), n.seen, s.Marks)
 	for _, h := range n.server.shards {
 		h.said = s.Begun
 	}

@@ -6,26 +6,16 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/session"
 )
 
-// Batch is some sessions of one shard on their way.
-type Batch struct {
-	Shard    int
-	Number   uint64
-	State    []byte
-	FDs      []int // they stay the giving server's
-	Sessions int
-}
+// Batch and Outgoing are those of package session.
+type (
+	Batch    = session.Batch
+	Outgoing = session.Outgoing
+)
 
-// Outgoing takes what a shard gives away. A shard calls it on its own goroutine: no
-// method blocks, and b and m may be kept.
-type Outgoing interface {
-	Batch(b *Batch)
-	Message(shard int, m *message.Message)
-	Empty(shard int, left int) // nothing more can move now; left sessions cannot, yet
-}
-
-// Giver is a session server that gives its sessions away.
+// Giver gives sessions away: a *session.Server.
 type Giver interface {
 	HandOver(out Outgoing)
 	Imported(shard int, batch uint64)
@@ -33,16 +23,14 @@ type Giver interface {
 	Ended(shard int, ids []poller.ID)
 	FinishHandOver(ctx context.Context) error
 	CommitHandOver()
-	// AbortHandOver takes everything back. It first stops the shards from sending
-	// messages on, then calls returned once for each shard, from one goroutine: what
-	// the successor gives back. After returned the successor uses no socket of the
-	// shard any more. Sessions that are in no batch go on from the state that was
-	// sent.
-	AbortHandOver(returned func(shard int) []*Batch) (resumed, closed int)
+	// AbortHandOver calls returned once for each shard, from one goroutine, after no
+	// shard forwards messages any more. When returned has returned, the successor uses
+	// no socket of the shard.
+	AbortHandOver(returned func(shard int) []*Batch, touched func(shard int, slot uint32) bool) (resumed, closed int)
 }
 
-// Taker is a session server that takes sessions over. It tells the Successor of what
-// has begun and ended (Successor.Begun, Successor.Ended).
+// Taker takes sessions over: a *session.Server, whose session.Heritage has the Successor
+// as From.
 type Taker interface {
 	Import(b *Batch, done func(error)) // in order for each shard; b.FDs become its own
 	ImportMessage(shard int, m *message.Message)

@@ -131,31 +131,31 @@ func TestPeer(t *testing.T) {
 }
 
 func TestMarks(t *testing.T) {
-	m, err := NewMarks(2, 1000)
+	m, err := newMarks(2, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	fd, err := unix.Dup(m.FD())
+	fd, err := unix.Dup(m.fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := OpenMarks(fd, 1000)
+	other, err := openMarks(fd, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	other.Bytes()[1999] = 7
-	if len(m.Bytes()) != 2000 || m.Bytes()[1999] != 7 {
+	other.Of(1)[999] = 7
+	if len(m.Of(1)) != 1000 || m.Of(1)[999] != 7 || m.Of(0)[999] != 0 {
 		t.Error("the two do not see the same memory")
 	}
-	if err := unix.Ftruncate(m.FD(), 0); err == nil {
+	if err := unix.Ftruncate(m.fd, 0); err == nil {
 		t.Error("the memory can be taken away from the other process")
 	}
-	if fd, err = unix.Dup(m.FD()); err != nil {
+	if fd, err = unix.Dup(m.fd); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenMarks(fd, 999); err == nil {
+	if _, err := openMarks(fd, 999); err == nil {
 		t.Error("marks for another number of slots were accepted")
 	}
 }

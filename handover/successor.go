@@ -38,6 +38,7 @@ type Successor struct {
 	process *process // the old one
 	streams []*stream
 	bus     *remote
+	marks   *Marks
 	taker   Taker
 	began   time.Time
 
@@ -135,20 +136,25 @@ func (s *Successor) inherit(f *frame) error {
 		closeAll(f.fds)
 		return fmt.Errorf("handover: the inheritance cannot be read: %w", err)
 	}
-	if in.Shards != s.opt.Facts.Shards || len(f.fds) != in.Shards+len(in.Files) {
+	if in.Shards != s.opt.Facts.Shards || len(f.fds) != in.Shards+1+len(in.Files) {
 		closeAll(f.fds)
 		return fmt.Errorf("handover: an inheritance with %d descriptors for %d shards and %d files", len(f.fds), in.Shards, len(in.Files))
 	}
-	in.FDs = f.fds[in.Shards:]
+	in.FDs = f.fds[in.Shards+1:]
+	s.In = in
+	var err error
+	if s.marks, err = openMarks(f.fds[in.Shards], in.Slots); err != nil {
+		closeAll(f.fds[:in.Shards])
+		return err
+	}
 	for shard, fd := range f.fds[:in.Shards] {
 		c, err := connOf(fd)
 		if err != nil {
-			closeAll(f.fds[shard+1:])
+			closeAll(f.fds[shard+1 : in.Shards])
 			return err
 		}
 		s.streams = append(s.streams, newStream(c, shard))
 	}
-	s.In = in
 	s.unsent.Store(int64(in.Shards))
 	return nil
 }
@@ -325,6 +331,11 @@ func (s *Successor) giveBack(why string) error {
 	}
 	return errors.New("the process that serves goes on: " + why)
 }
+
+// Marks returns memory with a byte for each slot of a shard. What the taker writes there
+// the old process reads if this one dies: not 0 means that it cannot go on with the
+// session. The memory stays until this process ends.
+func (s *Successor) Marks(shard int) []byte { return s.marks.Of(shard) }
 
 // Begun says that a shard has begun to send so many of the messages that it got.
 func (s *Successor) Begun(shard int, messages uint64) {

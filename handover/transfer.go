@@ -25,6 +25,7 @@ type transfer struct {
 	log     *zap.Logger
 	lived   *lived
 	streams []*stream
+	marks   *Marks // what the successor does to sessions
 	began   time.Time
 	step    Step // the last one
 	given   bool // the successor has descriptors
@@ -88,6 +89,9 @@ func (t *transfer) stop() {
 	t.workers.Wait()
 	if t.process != nil {
 		t.process.close()
+	}
+	if t.marks != nil {
+		t.marks.Close()
 	}
 }
 
@@ -161,8 +165,13 @@ func (t *transfer) bequeath(format int) error {
 	if err != nil {
 		return err
 	}
+	if t.marks, err = newMarks(in.Shards, t.opt.Facts.Sessions); err != nil {
+		return err
+	}
+	in.Slots = t.opt.Facts.Sessions
+	fds := append(theirs[:len(theirs):len(theirs)], t.marks.fd)
 	t.given = true
-	if err := t.c.write(kindInheritance, mustJSON(in), append(theirs[:len(theirs):len(theirs)], in.FDs...)...); err != nil {
+	if err := t.c.write(kindInheritance, mustJSON(in), append(fds, in.FDs...)...); err != nil {
 		return broken(err)
 	}
 	t.start()
