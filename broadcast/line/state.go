@@ -125,3 +125,10 @@ func (c *Conn) Release() (ended int, err error) {
 	c.release()
 	return ended, err
 }
+
+// CloseAll closes descriptors.
+func CloseAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
