@@ -50,7 +50,7 @@ type Control struct {
 	onBeacon []func(Sighting)
 	describe func(*Status) // nil: nothing
 	reporter *reporterSeam
-	instance string // of this process
+	instance atomic.Pointer[string] // of this process, or of the one before
 
 	presence atomic.Uint32 // a Presence
 
@@ -106,9 +106,10 @@ func (e *RefusedError) Error() string { return "node " + e.Node + ": " + e.Detai
 
 func newControl(bus ControlBus, self Peer, instance string, log *zap.Logger, faults *faults, count *counters) *Control {
 	c := &Control{
-		bus: bus, self: self, instance: instance, log: sampled(log), faults: faults, count: count,
+		bus: bus, self: self, log: sampled(log), faults: faults, count: count,
 		kinds: make(map[string]*kind), asked: make(map[uint64]*question), ref: rand.Uint64(),
 	}
+	c.instance.Store(&instance)
 	c.stop, c.cancel = context.WithCancel(context.Background())
 	return c
 }

@@ -1,6 +1,8 @@
 package broadcast
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -22,4 +24,11 @@ func (i *identity) next() string {
 	var b [48]byte
 	p := append(b[:0], i.prefix...)
 	return string(strconv.AppendUint(p, i.count.Add(1), 36))
+}
+
+// newInstance returns a name for this process that no other process has.
+func newInstance() string {
+	var r [6]byte
+	rand.Read(r[:]) // never fails
+	return hex.EncodeToString(r[:])
 }

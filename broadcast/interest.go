@@ -39,6 +39,8 @@ type interest struct {
 	live       map[*nats.Subscription]struct{}
 	dropped    uint64   // messages dropped in subscriptions that have ended
 	unnotified []notice // notices to shards whose mailbox was full
+
+	unconfirmed bool // takeOver made subscriptions that the process before did not have
 }
 
 // notice tells a shard that a subscription is ready.
@@ -130,10 +132,23 @@ func (i *interest) since(subject string) (time.Time, bool) {
 }
 
 // instant returns a time as an int64 for atomic variables: the nanoseconds since
-// epoch plus one, so that 0 can mean no time.
-func (i *interest) instant(t time.Time) int64 { return max(int64(t.Sub(i.epoch)), 0) + 1 }
+// epoch, plus one if t is not before it, so that 0 can mean no time. Instants before epoch
+// are those of the process before this one.
+func (i *interest) instant(t time.Time) int64 {
+	v := int64(t.Sub(i.epoch))
+	if v >= 0 {
+		v++
+	}
+	return v
+}
 
 // moment returns the time of an instant, and false for 0.
 func (i *interest) moment(v int64) (time.Time, bool) {
-	return i.epoch.Add(time.Duration(v - 1)), v != 0
+	if v == 0 {
+		return time.Time{}, false
+	}
+	if v > 0 {
+		v--
+	}
+	return i.epoch.Add(time.Duration(v)), true
 }

@@ -2,8 +2,6 @@ package broadcast
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -53,6 +51,8 @@ type NATS struct {
 	sender   *sender
 	receiver *receiver
 	interest *interest
+	pauses   pauses
+	passing  passing // a connection that another process goes on with
 	stop     chan struct{}
 	wg       sync.WaitGroup
 
@@ -73,7 +73,7 @@ type NATS struct {
 
 // openNATS connects to NATS. It starts the embedded server first if there are no
 // URLs.
-func openNATS(o Options, id uint32, instance string, start time.Time, ids *identity) (_ *NATS, err error) {
+func openNATS(o Options, id uint32, instance string, start time.Time, ids *identity) (*NATS, error) {
 	b := &NATS{
 		opt: o, id: id, self: nodeSubject(id), relaySubject: relaySubject(id), ids: ids, log: sampled(o.Log),
 		box:  newOutbox(o.OutboxMessages, o.OutboxBytes),
@@ -98,26 +98,19 @@ func openNATS(o Options, id uint32, instance string, start time.Time, ids *ident
 		b.Beacon() // so that the other node need not wait to learn of this one
 		b.control.PeerUp(p)
 	}
-	if len(o.URLs) == 0 {
-		if b.server, err = startServer(&b.opt, instance); err != nil {
-			return nil, err
-		}
+	b.pauses = newPauses()
+	if o.Held {
+		b.box.closeFor("taking over")
+		b.setConnectErr(errHeld)
+		return b, nil
 	}
-	if err := b.connect(); err != nil {
-		b.server.stop()
+	if err := b.open(instance); err != nil {
 		return nil, err
 	}
 	b.wg.Add(2)
 	go b.sender.run()
 	go b.interest.run()
 	return b, nil
-}
-
-// newInstance returns a name for this process that no other process has.
-func newInstance() string {
-	var r [6]byte
-	rand.Read(r[:]) // never fails
-	return hex.EncodeToString(r[:])
 }
 
 // sampled returns a logger that writes the first 5 equal lines of each second,
@@ -152,7 +145,9 @@ func (b *NATS) connect() error {
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.failed(err) }),
 		nats.ErrorHandler(b.asyncError),
 	}
-	if b.server != nil {
+	if b.server == nil {
+		opts = append(opts, nats.SetCustomDialer(&b.passing.dialer), nats.SkipHostLookup())
+	} else {
 		opts = append(opts, nats.InProcessServer(b.server.srv))
 		if b.server.token != "" {
 			opts = append(opts, nats.Token(b.server.token))
@@ -192,6 +187,9 @@ func (b *NATS) connect() error {
 // runs on nats.go's callback goroutine.
 func (b *NATS) up(nc *nats.Conn, again bool) {
 	defer b.faults.caught("connection")
+	if b.passing.taking.Load() {
+		return // take calls it again
+	}
 	b.permissionErr.Store(nil)
 	b.publishDenied.Store(nil)
 	b.inspectServer(nc)
@@ -291,7 +289,7 @@ func (b *NATS) connection() uint64 { return b.nc.Stats().Reconnects }
 
 // Reserve implements Bus.
 func (b *NATS) Reserve(m *message.Message) (Reservation, error) {
-	if b.server != nil && b.server.alone {
+	if b.Alone() {
 		return noReservation{}, b.box.reserve(0, 0) // fails only after closeFor
 	}
 	ps, err := splitMessage(m, b.id, b.opt.NodeOf)
@@ -330,9 +328,12 @@ func (noReservation) Cancel() {}
 // Start implements Bus.
 func (b *NATS) Start(receive func(*message.Message)) {
 	b.receiver.deliver = receive
+	b.interest.start()
+	if b.opt.Held {
+		return // see take
+	}
 	b.wg.Add(1)
 	go b.receiver.run()
-	b.interest.start()
 }
 
 // Stats implements Bus.
@@ -363,7 +364,9 @@ func (b *NATS) Close() error {
 	b.box.closeFor("stopping")
 	close(b.stop)
 	b.sayLeft()
-	b.nc.Close() // this also ends every wait for a PONG
+	if b.nc != nil {
+		b.nc.Close() // this also ends every wait for a PONG
+	}
 	b.connected.Store(false)
 	b.setConnectErr(errors.New("closed"))
 	b.wg.Wait()

@@ -32,16 +32,22 @@ func (b *NATS) receiveControl() {
 	for {
 		select {
 		case m := <-b.commands:
-			switch {
-			case m.Header[headerProbe] != nil: // see probe.go
-			case strings.HasPrefix(m.Subject, subjectRoute):
-				b.routeHeard(m)
-			default:
-				b.control.Received(m.Data)
-			}
+			b.commandHeard(m)
+		case p := <-b.pauses.control:
+			p.run(b.stop)
 		case <-b.stop:
 			return
 		}
+	}
+}
+
+func (b *NATS) commandHeard(m *nats.Msg) {
+	switch {
+	case m.Header[headerProbe] != nil: // see probe.go
+	case strings.HasPrefix(m.Subject, subjectRoute):
+		b.routeHeard(m)
+	default:
+		b.control.Received(m.Data)
 	}
 }
 
@@ -86,7 +92,7 @@ const leftWait = 500 * time.Millisecond
 
 // sayLeft waits until the sender has published its last beacon, and NATS has it.
 func (b *NATS) sayLeft() {
-	if b.Alone() || b.started.Load() == nil || !b.connected.Load() {
+	if b.Alone() || b.started.Load() == nil || !b.connected.Load() || b.passing.over.Load() {
 		return
 	}
 	select {
@@ -100,4 +106,7 @@ func (b *NATS) sayLeft() {
 func (b *NATS) Peers() []Peer { return b.receiver.roster.view.Load().present }
 
 // Alone implements ControlBus.
-func (b *NATS) Alone() bool { return b.server != nil && b.server.alone }
+func (b *NATS) Alone() bool {
+	e := &b.opt.Embedded
+	return len(b.opt.URLs) == 0 && e.Listen == "" && e.ClusterListen == ""
+}

@@ -59,6 +59,10 @@ type Options struct {
 	// a node that was ready stays ready and is degraded.
 	Required bool
 
+	// Held makes a node that waits for Node.Take: it only records what its sessions
+	// want, and refuses messages.
+	Held bool
+
 	// NodeOf returns the id of the node that made a session id. Default:
 	// message.NodeOf.
 	NodeOf func(sid string) (uint32, error)

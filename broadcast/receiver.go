@@ -44,6 +44,8 @@ func (r *receiver) run() {
 			r.handle(m)
 		case now := <-ticks:
 			r.sweep(now)
+		case p := <-r.bus.pauses.receiver:
+			p.run(r.bus.stop)
 		case <-r.bus.stop:
 			return
 		}

@@ -98,6 +98,8 @@ func (s *sender) run() {
 			s.tick(now)
 		case <-s.due:
 			s.beaconNow()
+		case p := <-s.bus.pauses.sender:
+			p.run(s.bus.stop)
 		case <-s.bus.stop:
 			return
 		}
@@ -299,7 +301,7 @@ func (s *sender) quiet(now time.Time) bool {
 
 // beaconNow publishes a beacon at once.
 func (s *sender) beaconNow() {
-	if s.round == 0 || s.bus.Alone() {
+	if s.round == 0 || s.bus.Alone() || s.bus.passing.over.Load() {
 		return // the first one comes with the first tick
 	}
 	s.idle = math.MaxInt32

@@ -29,7 +29,6 @@ const serverStart = 10 * time.Second
 type embedded struct {
 	srv    *server.Server
 	closed bool   // it accepts no clients from outside the process
-	alone  bool   // it accepts no routes either: no other process can receive
 	token  string // token of this process's connection, "" to use the credentials of Options
 	log    *serverLog
 }
@@ -43,7 +42,7 @@ func startServer(o *Options, instance string) (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{closed: o.Embedded.Listen == "", alone: so.DontListen}
+	e := &embedded{closed: o.Embedded.Listen == ""}
 	if !so.DontListen && e.closed && o.User == "" && o.Token == "" {
 		e.token = rand.Text()
 		so.Authorization = e.token

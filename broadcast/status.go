@@ -89,7 +89,7 @@ func (c *Control) Describe(f func(*Status)) { c.describe = f }
 
 // Status implements ControlReceiver.
 func (c *Control) Status() Status {
-	s := Status{Instance: c.instance, Presence: Presence(c.presence.Load()), Routes: true}
+	s := Status{Instance: *c.instance.Load(), Presence: Presence(c.presence.Load()), Routes: true}
 	if c.describe != nil {
 		defer c.faults.caught("status")
 		c.describe(&s)

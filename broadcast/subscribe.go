@@ -28,6 +28,8 @@ func (i *interest) run() {
 			step = func() { i.notify(nil) }
 		case now := <-ticks:
 			step = func() { i.sweep(now); i.countDrops() }
+		case p := <-i.bus.pauses.interest:
+			step = func() { p.run(i.bus.stop) }
 		case <-i.bus.stop:
 			return
 		}
