@@ -26,6 +26,10 @@ type dispatcher struct {
 
 // dispatch sends a message that came by mail, or queues it for the fan-out run.
 func (ds *dispatcher) dispatch(d *Delivery) {
+	if ds.giving.recalling {
+		ds.giving.hold(d)
+		return
+	}
 	if d.Message.Spread > 0 {
 		if ds.giving.out != nil {
 			ds.giving.forward(d)

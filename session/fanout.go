@@ -45,6 +45,7 @@ type fanoutRuns struct {
 
 	leaving *departures // sessions that get messages up to one of them, and no more
 	giving  *giving     // sessions that go to another process
+	taking  *taking     // and that came from one
 	acks    *acks       // counts for tallies
 
 	waiting []fanoutItem
@@ -145,16 +146,19 @@ func (p *fanoutRuns) begin() bool {
 	p.all, p.ids = first.scope() == message.ScopeAll, first.ids
 	n, size, topics := 0, 0, 0
 	barrier, leaving := p.leaving.barrier()
+	border, came := p.taking.next()
 	for _, q := range p.waiting {
 		size += len(q.d.Message.Payload)
 		topics += len(q.topics)
 		if n == runMessages || n > 0 && (size > runBytes || topics > runTopics) || q.scope() != first.scope() || !sameList(q.ids, p.ids) ||
-			leaving && p.begun+uint64(n) == barrier {
+			leaving && p.begun+uint64(n) == barrier || came && p.begun+uint64(n) == border {
 			break
 		}
 		n++
 	}
-	p.begun += uint64(n)
+	if p.begun += uint64(n); came {
+		p.taking.began()
+	}
 	p.current = append(p.current[:0], p.waiting[:n]...)
 	clear(p.waiting[:n])
 	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {
@@ -258,6 +262,9 @@ func (p *fanoutRuns) visit(slot uint32) (mask uint64, pause bool) {
 		return 0, false
 	}
 	rec.fanoutRun = p.runNumber
+	if p.taking.until != nil && p.taking.has(slot) {
+		return 0, false
+	}
 	mask = p.full
 	if !p.all && len(p.masks) > 1 {
 		mask = p.topicsMask(rec)

@@ -33,9 +33,8 @@ type Outgoing interface {
 // The order of messages needs no marks, because batches and messages go the same way. A
 // session leaves between two fan-out runs: what the shard has begun to send before, the
 // session has or has in its backlog, and what it begins to send later is forwarded
-// behind the batch. No run begins while a batch is on its way, and no batch leaves while
-// the successor has messages whose run has not begun: it would visit sessions that have
-// the message already.
+// behind the batch. No run begins while a batch is on its way, so that a batch waits for
+// no message.
 //
 // A session that has left keeps its slot and, in the record of the slot, the place of
 // the state that was sent. Owned by the shard.
@@ -49,11 +48,12 @@ type giving struct {
 	finishing chan<- struct{} // gets a value when all have left; nil: not asked for. Sessions that cannot leave yet are paused
 	hurried   bool            // those that cannot leave yet stay
 	last      bool            // the last batch was sent
+	recalling bool            // everything comes back: messages wait until it is there
+	held      []*Delivery     // these messages
+	backTo    Outgoing        // everything goes back there; nil: nothing does
 	ticks     uint32          // of the head of the batch that is collected
 	cursor    uint32          // next slot
 	moved     bool            // some session has left, so messages are forwarded
-	bulk      uint64          // messages forwarded
-	begun     uint64          // of these, those that the successor has begun to send
 	told      int             // left of the last Empty; -1: not called yet
 	skipped   int             // sessions of this round that cannot leave yet
 	wake      *time.Timer
@@ -80,11 +80,15 @@ func (g *giving) start(out Outgoing) {
 }
 
 // holds says that no fan-out run may begin: sessions are on their way.
-func (g *giving) holds() bool { return g.waits }
+func (g *giving) holds() bool { return g.waits || g.recalling }
 
 // run sends the next batch if it may. It returns whether there is more to do now.
 func (g *giving) run() (more bool) {
-	if g.out == nil || g.waits || g.h.fanout.active || g.begun < g.bulk || len(g.h.spreads.list) > 0 {
+	if g.backTo != nil {
+		g.sendBack()
+		return false
+	}
+	if g.out == nil || g.holds() || g.h.fanout.active || len(g.h.spreads.list) > 0 {
 		return false
 	}
 	b := g.collect()
@@ -136,18 +140,49 @@ func (g *giving) finish(ended chan<- struct{}) {
 	g.ps.Wake()
 }
 
-// recall forwards no message any more.
+// recall forwards no message any more, and has none sent before abort.
 func (g *giving) recall() {
 	if g.out != nil {
 		g.wake.Stop()
-		g.waits, g.moved, g.finishing = true, false, nil // nothing leaves and no run begins before abort
+		g.recalling, g.moved, g.finishing = true, false, nil
 	}
 }
 
-// back gives all connections back, without waiting for acknowledgements.
+// hold keeps a message that came by mail until abort.
+func (g *giving) hold(d *Delivery) {
+	if d.queue == poller.QueueSingle {
+		g.ps.KeepPlace()
+	}
+	g.held = append(g.held, d)
+}
+
+// sendHeld sends what was kept.
+func (g *giving) sendHeld() {
+	held := g.held
+	g.held = nil
+	for _, d := range held {
+		before := g.h.fanout.added
+		g.h.dispatcher.dispatch(d)
+		if d.queue == poller.QueueSingle && g.h.fanout.added == before {
+			g.ps.Release(poller.QueueSingle, 1) // else the fan-out run gives the place back
+		}
+	}
+}
+
+// back gives all connections back, once they have got the messages that wait for them.
 func (g *giving) back(out Outgoing) {
+	*g = giving{env: g.env, h: g.h, told: -1, wake: time.NewTimer(time.Hour), backTo: out}
+	g.ps.Wake()
+}
+
+// sendBack does what back asked for. It waits for no acknowledgements.
+func (g *giving) sendBack() {
+	if g.h.fanout.active || len(g.h.fanout.waiting) > 0 {
+		return
+	}
+	out := g.backTo
+	g.backTo, g.out = nil, out
 	g.h.taking.from = nil // what ends here from now on is not told
-	*g = giving{env: g.env, h: g.h, out: out, told: -1, wake: time.NewTimer(time.Hour)}
 	g.h.topics.keeps, g.h.users.keeps = true, true
 	for g.cursor = 0; ; {
 		b := g.collect()
@@ -157,8 +192,9 @@ func (g *giving) back(out Outgoing) {
 		g.batches = append(g.batches, b.State)
 		out.Batch(b)
 	}
-	g.waits, g.moved = true, false
-	out.Empty(g.index, g.skipped)
+	left := g.skipped
+	g.commit()
+	out.Empty(g.index, left)
 }
 
 // collect makes a batch of the next sessions, for the time of a chunk. It is empty when
@@ -279,13 +315,9 @@ func (h *handed) mark(m handedMarks, set bool) {
 
 // forward passes a message on that this shard has begun to send.
 func (g *giving) forward(d *Delivery) {
-	if !g.moved {
-		return
+	if g.moved {
+		g.out.Message(g.index, d.Message)
 	}
-	if d.queue == poller.QueueBulk || d.Message.Target.Scope == message.ScopeUsers {
-		g.bulk++
-	}
-	g.out.Message(g.index, d.Message)
 }
 
 // imported takes the acknowledgement of a batch.
@@ -294,13 +326,6 @@ func (g *giving) imported(batch uint64) {
 		g.waits = false
 		g.ps.Wake()
 	}
-}
-
-// begunThere says how many of the messages that were forwarded the successor has begun
-// to send.
-func (g *giving) begunThere(messages uint64) {
-	g.begun = max(g.begun, messages)
-	g.ps.Wake()
 }
 
 // ended closes the copies of connections that the successor has closed.
@@ -333,7 +358,7 @@ func (g *giving) abort(back []*Batch, touched func(slot uint32) bool) (resumed, 
 		return 0, 0
 	}
 	g.wake.Stop()
-	g.out, g.waits, g.finishing = nil, false, nil
+	g.out, g.waits, g.recalling, g.finishing = nil, false, false, nil
 	for _, b := range back {
 		resumed += g.takeBack(b)
 	}
@@ -363,6 +388,7 @@ func (g *giving) abort(back []*Batch, touched func(slot uint32) bool) (resumed, 
 	g.batches = nil
 	g.h.topics.keeps, g.h.users.keeps = false, false
 	g.h.topics.sweep()
+	g.sendHeld()
 	g.ps.Wake()
 	return resumed, closed
 }

@@ -105,6 +105,7 @@ func (h *shard) takeOver(it *handed) error {
 		h.ps.Close(slot)
 		return fmt.Errorf("slot %d: %w", slot, err)
 	}
+	h.taking.border(slot)
 	h.changes.opened(slot, h.rec(slot))
 	return nil
 }

@@ -89,11 +89,6 @@ func (s *Server) Imported(at int, batch uint64) {
 	s.inOrder(s.shards[at], func(h *shard) { h.giving.imported(batch) }, nothing)
 }
 
-// Begun says how many of the messages that went to the successor it has begun to send.
-func (s *Server) Begun(at int, messages uint64) {
-	s.inOrder(s.shards[at], func(h *shard) { h.giving.begunThere(messages) }, nothing)
-}
-
 // Ended names connections that the successor has closed.
 func (s *Server) Ended(at int, ids []poller.ID) {
 	s.inOrder(s.shards[at], func(h *shard) { h.giving.ended(ids) }, nothing)
@@ -193,9 +188,8 @@ func (s *Server) Import(b *Batch, done func(error)) {
 func (s *Server) ImportMessage(at int, m *message.Message) {
 	h := s.shards[at]
 	d, err := s.Prepare(m)
-	if err != nil { // it is in the log; the other process waits until it was begun
-		s.inOrder(h, func(h *shard) { h.taking.bulk++ }, nothing)
-		return
+	if err != nil {
+		return // it is in the log
 	}
 	d.shards = s.shards[at : at+1 : at+1]
 	d.left.Store(1)
@@ -207,7 +201,7 @@ func (s *Server) ImportMessage(at int, m *message.Message) {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	s.inOrder(h, func(h *shard) { h.taking.message(d) }, nothing)
+	s.inOrder(h, func(h *shard) { h.dispatcher.dispatch(d) }, nothing)
 }
 
 // SendBack gives all connections back to the process that they came from. Afterwards

@@ -145,11 +145,6 @@ func (j *joint) Message(shard int, m *message.Message) {
 // Empty implements Outgoing.
 func (j *joint) Empty(int, int) {}
 
-// Begun implements Successor.
-func (j *joint) Begun(shard int, messages uint64) {
-	j.answers.put(func() { j.old.Begun(shard, messages) })
-}
-
 // Ended implements Successor.
 func (j *joint) Ended(shard int, ids []poller.ID) {
 	j.answers.put(func() { j.old.Ended(shard, ids) })
@@ -336,4 +331,172 @@ func TestHandOver(t *testing.T) {
 		c.Close()
 	}
 	eventually(t, "all but the late one ended", func() bool { return j.new.Stats().Sessions == 1 })
+}
+
+// Everything goes back when the successor does not take over after all, at any moment, and
+// can be handed over again.
+func TestHandOverAborted(t *testing.T) {
+	const users = 60
+	old := newRig(t, Options{})
+	p := &handOverPushes{to: old, sent: map[string]int{}}
+	var clients []*handOverClient
+	for i := range 3 * users {
+		clients = append(clients, old.handOverClient(fmt.Sprint("client ", i), fmt.Sprintf("/ws?uid=u%d&topic=t", i%users)))
+	}
+	stop := make(chan struct{})
+	var pushing sync.WaitGroup
+	pushing.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Microsecond):
+			}
+			if name := fmt.Sprint("u", rand.IntN(users)); i%8 > 0 {
+				p.push(t, name, message.ToUsers(name))
+			} else {
+				p.push(t, "all", message.ToAll())
+			}
+		}
+	})
+	for round := range 4 {
+		j := newJoint(t, old, Options{})
+		old.HandOver(j)
+		eventually(t, "some have left", func() bool { j.mu.Lock(); defer j.mu.Unlock(); return j.sessions >= 40*round })
+		resumed, closed := old.AbortHandOver(func(shard int) []*Batch {
+			if shard == 0 {
+				j.passed()
+				j.new.SendBack(giveBack{j})
+				for range old.shards {
+					<-j.returned
+				}
+			}
+			return j.back[shard]
+		}, nil)
+		j.mu.Lock()
+		if closed != 0 || resumed != j.sessions {
+			t.Errorf("round %d: %d resumed of %d, %d closed", round, resumed, j.sessions, closed)
+		}
+		j.mu.Unlock()
+	}
+	close(stop)
+	pushing.Wait()
+	for i, c := range clients {
+		c.check(t, map[string]int{"all": p.sent["all"], fmt.Sprint("u", i%users): p.sent[fmt.Sprint("u", i%users)]})
+	}
+	late := old.handOverClient("late", "/ws?uid=u0")
+	late.mu.Lock()
+	late.last["all"] = p.sent["all"]
+	late.mu.Unlock()
+	p.push(t, "all", message.ToAll())
+	late.check(t, map[string]int{"all": p.sent["all"]})
+	if n := old.Stats().Sessions; n != 3*users+1 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+// What a connection is in the middle of goes along: a message in fragments, a frame of
+// which half has come, a request without its end, a backlog, and limits.
+func TestHandOverInTheMiddle(t *testing.T) {
+	old := newRig(t, Options{Echo: true})
+	fragments := old.mustWire("/echo", "")
+	if _, err := fragments.Write(masked(gobwas.OpText, false, []byte("first, "))); err != nil {
+		t.Fatal(err)
+	}
+	whole := masked(gobwas.OpText, true, []byte("in two halves"))
+	halves := old.mustWire("/echo", "")
+	halves.Write(whole[:9])
+	head, err := old.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { head.Close() })
+	req := request("/ws?uid=h", "")
+	head.Write(req[:40])
+	slow := old.mustWire("/ws?uid=slow", "")
+	slow.SetReadBuffer(32 << 10)
+	big := make([]byte, 64<<10)
+	for i := range big {
+		big[i] = 'a' + byte(i%26)
+	}
+	pushed := 0
+	push := func() {
+		payload := append(fmt.Appendf(nil, "%04d", pushed), big...)
+		if err := old.push(&message.Message{Target: message.ToUsers("slow"), Kind: message.Binary, Payload: payload}); err != nil {
+			t.Fatal(err)
+		}
+		pushed++
+	}
+	arrived := func() (n, waits int) {
+		for i := range old.shards {
+			old.on(i, func(h *shard) {
+				for slot, ok := h.ps.Next(0); ok; slot, ok = h.ps.Next(slot + 1) {
+					n++
+					if h.ps.Backlogged(slot) {
+						waits++
+					}
+				}
+			})
+		}
+		return n, waits
+	}
+	eventually(t, "all have arrived", func() bool { n, _ := arrived(); return n == 4 })
+	for waits := 0; waits == 0; _, waits = arrived() {
+		push()
+	}
+	for range 5 {
+		push()
+	}
+	j := newJoint(t, old, Options{Echo: true})
+	old.HandOver(j)
+	j.commit()
+
+	fragments.Write(masked(gobwas.OpContinuation, true, []byte("then the rest")))
+	if _, p, err := fragments.frame(); err != nil || string(p) != "first, then the rest" {
+		t.Errorf("fragments: %q, %v", p, err)
+	}
+	halves.Write(whole[9:])
+	if _, p, err := halves.frame(); err != nil || string(p) != "in two halves" {
+		t.Errorf("halves: %q, %v", p, err)
+	}
+	head.Write(req[40:])
+	if status, err := head.answer(); err != nil || status != 101 {
+		t.Errorf("head: %d, %v", status, err)
+	}
+	for i := range pushed {
+		_, p, err := slow.frame()
+		if err != nil || len(p) != 4+len(big) || string(p[:4]) != fmt.Sprintf("%04d", i) {
+			t.Fatalf("the slow client got %d bytes %.8q as number %d: %v", len(p), p, i, err)
+		}
+	}
+	if n := j.new.Stats().Sessions; n != 4 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+// The state of a session survives encoding, also with fields of a later version, and cut
+// anywhere it is an error or a state.
+func FuzzHanded(f *testing.F) {
+	h := handed{uid: []byte("ann"), topics: []joinedTopic{{"news", permitGranted}, {"chat", permitPattern}}, openedAt: 7, pinged: 3, variant: 2,
+		limits: &sessionLimits{1, 2, 3, 4, 5, 6}, route: "orders", agent: "x", lasted: 9, tokens: []int64{-5, 7, 9, 0, 3}, class: "phone"}
+	h.conn = poller.Handed{ID: 1<<32 | 5, Ticks: 100, LastRead: 90, LastWrite: 95, Timer: 120, Timed: true, Unread: []byte("ab"), Unsent: []byte("cd")}
+	f.Add(h.append(nil))
+	f.Add(append(h.append(nil), 0xff, 0x01, 0x02, 'x', 'y'))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		for cut := range min(len(p), 200) {
+			var it handed
+			_ = it.parse(p[:cut], 100)
+		}
+		var it, again handed
+		if it.parse(p, 100) != nil {
+			return
+		}
+		once := it.append(nil)
+		if err := again.parse(once, 100); err != nil {
+			t.Fatalf("%x became %x: %v", p, once, err)
+		}
+		if twice := again.append(nil); string(twice) != string(once) {
+			t.Fatalf("%x became %x, then %x", p, once, twice)
+		}
+	})
 }

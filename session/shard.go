@@ -107,7 +107,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		commands: &h.commands, events: &h.eventing, assembly: &h.assembly, pongs: &h.pongs, decoders: srv.protocols.newDecoders()}
 	h.refuser = refuser{env: h.env, upgrades: &h.upgrades, halfOpen: &h.halfOpen, log: &h.log, closer: &h.closer}
 	h.giving, h.taking = giving{env: h.env, h: h}, taking{env: h.env, h: h}
-	h.fanout.giving, h.dispatcher.giving, h.receiver.taking = &h.giving, &h.giving, &h.taking
+	h.fanout.giving, h.fanout.taking, h.dispatcher.giving, h.receiver.taking = &h.giving, &h.taking, &h.giving, &h.taking
 	if in := h.opt.Heritage; in != nil {
 		h.taking.from = in.From
 		if h.index < len(in.Marks) {

@@ -3,15 +3,12 @@ package session
 import (
 	"fmt"
 
-	"belfry/message"
 	"belfry/poller"
 )
 
 // Successor is what a shard tells the process that it takes sessions over from. Shards
 // call it on their own goroutines; no method blocks.
 type Successor interface {
-	// Begun says how many of the messages of ImportMessage the shard has begun to send.
-	Begun(shard int, messages uint64)
 	// Ended names connections that the shard took over and closed.
 	Ended(shard int, ids []poller.ID)
 }
@@ -23,13 +20,11 @@ type taking struct {
 	env
 	h *shard
 
-	from    Successor   // nil: nothing is taken over
-	taken   bool        // some session was taken over and the other process may want it back
-	ended   []poller.ID // not told yet
-	bulk    uint64      // messages that came
-	begun   uint64      // of these, those that were begun
-	waiting []uint64    // numbers of fan-out items of those that were not
-	told    uint64
+	from    Successor            // nil: nothing is taken over
+	taken   bool                 // some session was taken over and the other process may want it back
+	ended   []poller.ID          // not told yet
+	until   map[uint32]uint64    // by slot: the last fan-out item that the session has got in the other process
+	borders []uint64             // the different values of until, rising
 	extra   map[poller.ID][]byte // fields of a later version, by connection
 	marks   []byte               // by slot: not 0 if the session was read or changed
 }
@@ -74,35 +69,49 @@ func (t *taking) batch(b *Batch) error {
 	return nil
 }
 
-// message sends a message that the other process has begun to send.
-func (t *taking) message(d *Delivery) {
-	counts := d.queue == poller.QueueBulk || d.Message.Target.Scope == message.ScopeUsers
-	before := t.h.fanout.added
-	t.h.dispatcher.dispatch(d)
-	if !counts {
+// border notes that a session has got what waits for a fan-out run here: the other process
+// had begun to send it when the session left.
+func (t *taking) border(slot uint32) {
+	last := t.h.fanout.added
+	if t.h.fanout.begun == last {
 		return
 	}
-	t.bulk++
-	if t.h.fanout.added > before {
-		t.waiting = append(t.waiting, t.h.fanout.added)
+	if t.until == nil {
+		t.until = map[uint32]uint64{}
+	}
+	t.until[slot] = last
+	if n := len(t.borders); n == 0 || t.borders[n-1] != last {
+		t.borders = append(t.borders, last)
 	}
 }
 
-// tell tells what has begun and ended since.
+// next returns the number of the item behind which a fan-out run has to end; ok is false
+// if there is none. A run must not have both messages that a session has got and others.
+func (t *taking) next() (n uint64, ok bool) {
+	if len(t.borders) == 0 {
+		return 0, false
+	}
+	return t.borders[0], true
+}
+
+// began is called when a fan-out run has begun, and forgets the borders that it is behind.
+func (t *taking) began() {
+	n := 0
+	for n < len(t.borders) && t.borders[n] < t.h.fanout.begun {
+		n++
+	}
+	if t.borders = t.borders[n:]; len(t.borders) == 0 {
+		t.borders, t.until = nil, nil
+	}
+}
+
+// has says whether a session has got the messages of the present fan-out run.
+func (t *taking) has(slot uint32) bool { return t.h.fanout.begun <= t.until[slot] }
+
+// tell tells what has ended since.
 func (t *taking) tell() {
 	if t.from == nil {
 		return
-	}
-	n := 0
-	for n < len(t.waiting) && t.waiting[n] <= t.h.fanout.begun {
-		n++
-	}
-	if t.waiting = t.waiting[n:]; len(t.waiting) == 0 {
-		t.waiting = nil
-	}
-	if t.begun = t.bulk - uint64(len(t.waiting)); t.begun != t.told {
-		t.told = t.begun
-		t.from.Begun(t.index, t.begun)
 	}
 	if len(t.ended) > 0 {
 		t.from.Ended(t.index, t.ended)
@@ -114,6 +123,7 @@ func (t *taking) tell() {
 // descriptor, which would keep the connection open.
 func (t *taking) closing(slot uint32) {
 	delete(t.extra, t.ps.ID(slot))
+	delete(t.until, slot)
 	if t.from == nil || !t.taken {
 		return
 	}
@@ -131,6 +141,5 @@ func (t *taking) touch(slot uint32) {
 
 // serves ends the time in which the other process may want sessions back.
 func (t *taking) serves() {
-	t.from, t.taken, t.marks = nil, false, nil
-	t.waiting, t.ended = nil, nil
+	t.from, t.taken, t.marks, t.ended = nil, false, nil, nil
 }
