@@ -42,8 +42,7 @@ type fakeShard struct {
 	seen    []byte // memory of both processes: the last number that a client got, by slot
 	middle  []byte // marks: 1 while it is not known whether a client gets a number
 
-	said func(shard int, messages uint64)
-	got  uint64
+	got uint64
 }
 
 // fakeSession is a client. last is the last number that it got.
@@ -183,8 +182,6 @@ func (s *fakeServer) Imported(shard int, _ uint64) {
 	time.AfterFunc(3*time.Millisecond, func() { h.mail <- h.export }) // so that messages come between
 }
 
-func (s *fakeServer) Begun(int, uint64) {}
-
 func (s *fakeServer) Ended(shard int, ids []poller.ID) {
 	h := s.shards[shard]
 	h.mail <- func() {
@@ -292,7 +289,6 @@ func (s *fakeServer) ImportMessage(shard int, m *message.Message) {
 	h.mail <- func() {
 		h.send(n)
 		h.got++
-		h.said(h.number, h.got)
 	}
 }
 

@@ -37,7 +37,6 @@ const (
 	kindBatch    kind = 32 // number, sessions, state; with descriptors
 	kindMessage  kind = 33 // a message that sessions before it in the stream are to get
 	kindImported kind = 34 // the number of a batch that is served
-	kindBegun    kind = 35 // how many messages for many sessions have begun
 	kindEnded    kind = 36 // connections that have ended
 	kindReturn   kind = 37 // give everything back
 	kindReturned kind = 38 // everything was given back

@@ -137,12 +137,6 @@ func (t *transfer) fromStream(s *stream, f *frame) error {
 	switch f.kind {
 	case kindImported:
 		return t.acknowledged(s, f.payload)
-	case kindBegun:
-		n, err := number(f.payload)
-		if err == nil {
-			t.opt.Sessions.Begun(s.shard, n)
-		}
-		return err
 	case kindEnded:
 		ids, err := parseIDs(f.payload)
 		if err == nil {

@@ -137,9 +137,6 @@ func becomeFake(n *fakeNode, log *zap.Logger, fault Fault) error {
 		return err
 	}
 	n.server = newFakeServer(fakeShards, l.(*net.TCPListener), n.seen, s.Marks)
-	for _, h := range n.server.shards {
-		h.said = s.Begun
-	}
 	if err := s.Run(n.server, fakeHeir{n}); err != nil {
 		return err
 	}

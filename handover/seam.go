@@ -19,7 +19,6 @@ type (
 type Giver interface {
 	HandOver(out Outgoing)
 	Imported(shard int, batch uint64)
-	Begun(shard int, messages uint64)
 	Ended(shard int, ids []poller.ID)
 	FinishHandOver(ctx context.Context) error
 	CommitHandOver()

@@ -1,7 +1,6 @@
 package handover
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -336,11 +335,6 @@ func (s *Successor) giveBack(why string) error {
 // the old process reads if this one dies: not 0 means that it cannot go on with the
 // session. The memory stays until this process ends.
 func (s *Successor) Marks(shard int) []byte { return s.marks.Of(shard) }
-
-// Begun says that a shard has begun to send so many of the messages that it got.
-func (s *Successor) Begun(shard int, messages uint64) {
-	s.say(shard, kindBegun, binary.AppendUvarint(nil, messages))
-}
 
 // Ended says that a shard has closed connections that it took over.
 func (s *Successor) Ended(shard int, ids []poller.ID) {
