@@ -44,7 +44,6 @@ func (c *Config) errors() Errors {
 	c.checkGateway(k)
 	c.checkNATS(k)
 	c.checkCluster(k)
-	c.checkControl(k)
 	return k.found
 }
 
