@@ -89,6 +89,11 @@ func (r *receiver) handle(m *nats.Msg) {
 		r.relay(m, now)
 		return
 	}
+	r.message(m, now)
+}
+
+// message handles a bus message that is neither a control message nor a relay.
+func (r *receiver) message(m *nats.Msg, now time.Time) {
 	st, numbered, err := r.decoder.stamp(m)
 	if err != nil {
 		r.malformed(m, err)

@@ -110,16 +110,10 @@ func New(o Options) (*Server, error) {
 	}
 	s.writers.New = func() any { return new(wire.Writer) }
 	s.upgrades = &sync.Pool{New: func() any { return &upgrade{} }}
-	p := o.Poller
-	if in := o.Heritage; in != nil {
-		if err := in.check(s.Variants()); err != nil {
-			return nil, err
-		}
-		p.Heritage = &in.Poller
+	p, err := s.pollerOptions()
+	if err != nil {
+		return nil, err
 	}
-	p.RecordSize = recordSize
-	p.MaxConns = o.MaxSessions + o.MaxPending
-	p.Log = o.Log
 	var failed error
 	p.NewHandler = func(ps *poller.Shard) poller.Handler {
 		h, err := newShard(s, ps)
@@ -142,6 +136,22 @@ func New(o Options) (*Server, error) {
 	}
 	s.loop = loop
 	return s, nil
+}
+
+// pollerOptions returns the options of the loop, without its handlers.
+func (s *Server) pollerOptions() (poller.Options, error) {
+	o := &s.opt
+	p := o.Poller
+	if in := o.Heritage; in != nil {
+		if err := in.check(s.Variants()); err != nil {
+			return p, err
+		}
+		p.Heritage = &in.Poller
+	}
+	p.RecordSize = recordSize
+	p.MaxConns = o.MaxSessions + o.MaxPending
+	p.Log = o.Log
+	return p, nil
 }
 
 // Start makes the server accept connections.

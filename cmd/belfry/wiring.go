@@ -128,9 +128,6 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		BacklogTime:    c.Backlog.Timeout,
 		MessageTime:    c.Session.MessageTimeout,
 		MaxTopics:      c.Session.MaxTopics,
-		MaxDeciding:    c.Session.MaxDeciding,
-		MaxAcks:        c.Session.MaxAcks,
-		MaxSpreads:     c.Fanout.MaxSpreads,
 		KeepAgent:      c.Session.KeepAgent,
 		RefuseClient:   c.Session.ClientMessages == "refuse",
 		Subscribe:      c.Auth.Subscribe,
@@ -145,8 +142,9 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	return o, nil
 }
 
-// addUserLimits adds how many sessions a user may have.
+// addUserLimits adds how many sessions a user may have, and how much may wait for others.
 func addUserLimits(o *session.Options, c *config.Config) {
+	o.MaxDeciding, o.MaxAcks, o.MaxSpreads = c.Session.MaxDeciding, c.Session.MaxAcks, c.Fanout.MaxSpreads
 	o.MaxPerUser, o.MaxPerClass = c.Session.MaxPerUser, c.Session.PerUserClass()
 	o.RefuseNewest = c.Session.PerUserPolicy == "refuse-newest"
 }
