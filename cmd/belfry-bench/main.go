@@ -14,7 +14,6 @@ import (
 	"belfry/bench/gateway"
 	"belfry/bench/load"
 	"belfry/bench/million"
-	"belfry/bench/restart"
 	"belfry/bench/tool"
 )
 
@@ -48,7 +47,7 @@ arrived once, in order and unchanged, and every connection was made and kept; 1 
     --publish-url http://127.0.0.1:8000/api/publish --publish-body '{"channel":"all","data":"{payload}"}'`,
 		Version: version,
 	}
-	for _, s := range append(load.Scenarios(), figures.Scenario(), million.Scenario(), gateway.Scenario(), auth.Scenario(), cluster.Scenario(), restart.Scenario()) {
+	for _, s := range append(load.Scenarios(), figures.Scenario(), million.Scenario(), gateway.Scenario(), auth.Scenario(), cluster.Scenario()) {
 		root.AddCommand(s.Command())
 	}
 	root.AddCommand(newHostileCommand(), newPeersCommand(), newAttackerCommand(), tool.ClientCommand(), tool.FloorCommand())
