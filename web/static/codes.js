@@ -7,6 +7,7 @@ const codes = {
   1007: { back: false, words: "The client sent text that is not UTF-8." },
   1008: { back: false, words: "The server does not accept what this client sends, or so much of it." },
   1009: { back: false, words: "A message was too big for the server." },
+  1012: { back: true, words: "The server restarts." },
   4000: { back: true, words: "The server's ping was not answered in time." },
   4001: { back: true, words: "The server received nothing for too long." },
   4002: { back: true, words: "The server had nothing to send for too long." },
