@@ -97,12 +97,6 @@ func (r *recorder) tries() int {
 	return r.try
 }
 
-func (r *recorder) received() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.got)
-}
-
 func (r *recorder) messages() []*message.Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
