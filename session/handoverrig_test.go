@@ -26,7 +26,6 @@ type joint struct {
 	batches  int
 	sessions int
 	bytes    int
-	failed   error
 	back     [][]*Batch // of SendBack, by shard
 	returned chan struct{}
 	left     int

@@ -199,10 +199,9 @@ func (c *Conn) Stop(ctx context.Context) error {
 		return errStopped
 	}
 	c.Conn.SetReadDeadline(time.Unix(1, 0)) // wakes the goroutine that reads
-	err := ctx.Err()
+	var err error
 	select {
 	case <-h.idle:
-		err = nil
 	case <-c.closed:
 		err = net.ErrClosed
 	case <-ctx.Done():
