@@ -16,7 +16,7 @@ import (
 // everybody in the storm waited and got 503, is checked by the scenario itself.
 func TestE2EAuth(t *testing.T) {
 	cmd := program(t, "auth", "--server", server(t), "--connections", "300", "--base", "100", "--rounds", "1", "--memory-rounds", "1",
-		"--settle", "100ms", "--storm", "600", "--live", "50", "--storm-rounds", "1", "--push", "500ms", "--timeout", "2m", "--json")
+		"--settle", "100ms", "--storm", "600", "--live", "50", "--storm-rounds", "1", "--push", "2s", "--timeout", "2m", "--json")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
