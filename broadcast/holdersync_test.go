@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -19,13 +20,15 @@ func TestHomeConfirmsWhatHoldersHave(t *testing.T) {
 	eventually(t, "confirmed", func() bool { return n[0].Stats().Routes.Confirmed == 10 })
 
 	n[2].recorder.mu.Lock() // the holder takes one more message, and no further one
+	release := sync.OnceFunc(n[2].recorder.mu.Unlock)
+	defer release()
 	go pushes(t, n[0], 10, n[1])
 	eventually(t, "all at the home", func() bool { return len(n[1].payloads("bob")) == 20 })
 	eventually(t, "the publishing node sends them again", func() bool { return n[0].Stats().Routes.Fallbacks["timeout"] == 1 })
 	if got := n[0].Stats().Routes.Confirmed; got != 10 {
 		t.Errorf("%d confirmed while the holder has not got them", got)
 	}
-	n[2].recorder.mu.Unlock()
+	release()
 	eventually(t, "all at the holder", func() bool { return len(n[2].payloads("bob")) == 20 })
 	pushes(t, n[0], 1, n...)
 }
