@@ -36,6 +36,7 @@ type Config struct {
 	Gateway  Gateway   `yaml:"gateway" doc:"Messages of clients, and news of their sessions, as HTTP calls to backends."`
 	Cluster  Cluster   `yaml:"cluster" doc:"What the nodes of a cluster know of each other's users; docs/cluster.md explains it."`
 	NATS     NATS      `yaml:"nats" doc:"The bus between nodes: embedded by default, external with url."`
+	Control  Control   `yaml:"control" doc:"Hot restart: another process takes over every connection (docs/handover.md)."`
 	Shutdown Shutdown  `yaml:"shutdown" doc:"What happens between SIGTERM and exit."`
 	Log      Log       `yaml:"log" doc:"The log goes to standard error: one line for each event, without payloads."`
 }

@@ -44,6 +44,7 @@ func (c *Config) errors() Errors {
 	c.checkGateway(k)
 	c.checkNATS(k)
 	c.checkCluster(k)
+	c.checkControl(k)
 	return k.found
 }
 

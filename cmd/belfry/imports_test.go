@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"push":        {"broadcast", "presence", "report", "idempotency", "message", "ws", "certs"},
 	"idempotency": {"broadcast", "cluster"},
 	"events":      {"session", "message"},
+	"handover":    {"session", "poller", "message"},
 	"gateway":     {"events", "session", "webhook", "message", "wire", "ws"},
 	"deploy":      {},
 	"examples":    {},

@@ -125,6 +125,7 @@ func smallest() config.Config {
 	c.Shards = 1
 	c.Fanout.Mailbox = 64
 	c.MaxConnections = 1000
+	c.Control.Socket = config.ControlOff // nodes of several tests have one name
 	return c
 }
 

@@ -24,12 +24,13 @@ all of them.`,
 		Args: cobra.NoArgs,
 	}
 	flags := addConfigFlags(cmd.Flags())
+	takeover := cmd.Flags().String(takeoverFlag, "", "take over every connection from the process with this control.socket (hot restart)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := flags.load(env)
 		if err != nil {
 			return err
 		}
-		return serve(cmd, loaded)
+		return serve(cmd, loaded, *takeover)
 	}
 	return cmd
 }
@@ -37,7 +38,7 @@ all of them.`,
 // serve runs a node until it is told to stop. From here on nothing waits for
 // standard output or standard error; the error that serve returns is written
 // through the log too.
-func serve(cmd *cobra.Command, loaded *config.Loaded) error {
+func serve(cmd *cobra.Command, loaded *config.Loaded, takeover string) error {
 	stderr, stdout := cmd.ErrOrStderr(), cmd.OutOrStdout()
 	if file, ok := stderr.(*os.File); ok {
 		stderr = ownPipe(file)
@@ -59,9 +60,9 @@ func serve(cmd *cobra.Command, loaded *config.Loaded) error {
 	warnOfLowered(changed, loaded.Sources, log)
 	here.limitMemory(&cfg, log)
 
-	ctx := watchSignals(cfg.Shutdown, log, lines)
+	n := &belfry{cfg: &cfg, sources: sources(loaded, &cfg), log: log, lines: lines, started: time.Now(), takeover: takeover}
+	ctx := watchSignals(cfg.Shutdown, log, lines, n.restartBySignal)
 	tuneGC(ctx)
-	n := &belfry{cfg: &cfg, sources: sources(loaded, &cfg), log: log, lines: lines, started: time.Now()}
 	banner := newSink(stdout, maxBanner, nil)
 	defer banner.Flush(flushTime)
 	n.banner = banner

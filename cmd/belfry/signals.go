@@ -15,18 +15,22 @@ import (
 // watchSignals ends the context at the first SIGTERM or SIGINT, and the process
 // at the second. After the first the process ends within the time of the
 // section shutdown, even if something hangs.
-func watchSignals(c config.Shutdown, log *zap.Logger, out *sink) context.Context {
+//
+// restart is called for each SIGUSR2, on a goroutine of its own.
+func watchSignals(c config.Shutdown, log *zap.Logger, out *sink, restart func()) context.Context {
 	// A write to a closed pipe at standard output or standard error would end
 	// the process (os/signal, SIGPIPE). Here it is an ordinary error.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancel(context.Background())
 	told := make(chan os.Signal, 8)
-	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
 	go func() {
 		for sig := range told {
 			switch {
 			case sig == syscall.SIGHUP:
 				log.Info("SIGHUP is ignored: settings are read only at start; restart the node to change them")
+			case sig == syscall.SIGUSR2:
+				go restart()
 			case ctx.Err() == nil:
 				time.AfterFunc(c.Delay+c.Grace+deadlineSlack, func() { exitNow(log, out) })
 				stop()

@@ -25,6 +25,7 @@ var inCommand = []string{
 	"auth.cookie_any_origin", "auth.max_revocations",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
 	"gateway.drain_time", "session.presence_members",
+	"control.socket", "control.ready_timeout",
 	"log.level", "log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }
 

@@ -329,6 +329,9 @@ type configView struct {
 	Settings []config.Shown `json:"settings"`
 }
 
+// fromMachine is the source of values that this machine decides.
+const fromMachine = "this machine"
+
 // sources returns the sources of the values in force: where they were loaded
 // from, or this machine if it decided.
 func sources(loaded *config.Loaded, inForce *config.Config) map[string]config.Source {
@@ -338,7 +341,7 @@ func sources(loaded *config.Loaded, inForce *config.Config) map[string]config.So
 		if slices.Equal(was[i].Items(), s.Items()) {
 			continue
 		}
-		origin := config.Source{From: "this machine"}
+		origin := config.Source{From: fromMachine}
 		if set, ok := all[s.Path]; ok {
 			origin.From = set.String() + ", changed for this machine"
 		}

@@ -1,0 +1,91 @@
+package handover
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Outcome says how a hand-over ended. It is the label of its metric.
+type Outcome string
+
+// Outcomes.
+const (
+	Served  Outcome = "served"  // the successor serves
+	Refused Outcome = "refused" // it did not fit
+	Aborted Outcome = "aborted" // it was taken back
+)
+
+// Result is what became of a hand-over.
+type Result struct {
+	Outcome  Outcome       `json:"outcome"`
+	PID      int           `json:"pid,omitempty"` // of the successor
+	Sessions int           `json:"sessions"`      // that were handed over
+	Resumed  int           `json:"resumed"`       // that came back
+	Closed   int           `json:"closed"`        // whose state was not known when the successor had died
+	Took     time.Duration `json:"took"`          // from the hello to the end
+	Silence  time.Duration `json:"silence"`       // of the batch that waited longest
+	Error    string        `json:"error,omitempty"`
+}
+
+// Phases of a Progress.
+const (
+	PhaseStarted = "started" // the successor was started
+	PhaseOpening = "opening" // it opens everything
+	PhaseMoving  = "moving"  // sessions move
+)
+
+// Progress is what a hand-over has done so far.
+type Progress struct {
+	Phase    string `json:"phase"`
+	PID      int    `json:"pid,omitempty"`
+	Sessions int    `json:"sessions"`
+}
+
+// Stats are counters of the old process.
+type Stats struct {
+	Outcomes map[string]uint64
+	Handed   uint64 // sessions that were handed over, also if they came back
+	Resumed  uint64
+	Closed   uint64
+	Took     time.Duration // of the last hand-over
+	Silence  time.Duration // of the last hand-over
+}
+
+// tally counts hand-overs.
+type tally struct {
+	mu sync.Mutex
+	st Stats
+}
+
+func (t *tally) add(r *Result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.st.Outcomes == nil {
+		t.st.Outcomes = map[string]uint64{}
+	}
+	t.st.Outcomes[string(r.Outcome)]++
+	t.st.Handed += uint64(r.Sessions)
+	t.st.Resumed += uint64(r.Resumed)
+	t.st.Closed += uint64(r.Closed)
+	t.st.Took, t.st.Silence = r.Took, r.Silence
+}
+
+func (t *tally) snapshot() Stats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := t.st
+	st.Outcomes = map[string]uint64{string(Served): 0, string(Refused): 0, string(Aborted): 0}
+	for name, n := range t.st.Outcomes {
+		st.Outcomes[name] = n
+	}
+	return st
+}
+
+// String is the last line that belfry restart prints.
+func (r *Result) String() string {
+	if r.Outcome == Served {
+		return fmt.Sprintf("%d sessions handed over in %v (longest silence %v); the process %d serves", r.Sessions, r.Took.Round(time.Millisecond), r.Silence.Round(100*time.Microsecond), r.PID)
+	}
+	return fmt.Sprintf("not restarted: %s", r.Error)
+}
