@@ -102,6 +102,10 @@ bench-auth: build ## connects with tokens, memory of what they grant, a webhook 
 bench-cluster: build ## what nodes know of each other's users: presence, messages between nodes, a node that joins, idle nodes
 	bin/belfry-bench cluster --server bin/belfry $(ARGS)
 
+.PHONY: bench-restart
+bench-restart: build ## hot restarts under load: what clients notice, silence, memory, descriptors
+	bin/belfry-bench restart --server bin/belfry $(ARGS)
+
 .PHONY: hostile
 hostile: build ## hostile clients against two nodes, and what the others notice (ARGS="--only commands:8,topics")
 	bin/belfry-bench hostile --server bin/belfry $(ARGS)

@@ -20,7 +20,8 @@
 //   - The scenarios: package load for a server that runs already, figures for the
 //     ratios to the floor, million for as many connections as a host can hold,
 //     auth for tokens and the connect webhook, gateway for messages to a backend,
-//     cluster for what nodes know of each other's users, hostile for attacks. bench/peers, a module of its own, compares belfry with
+//     cluster for what nodes know of each other's users, restart for hot restarts,
+//     hostile for attacks. bench/peers, a module of its own, compares belfry with
 //     other servers.
 //
 // Package publish gives messages to a server over HTTP, package plot draws the

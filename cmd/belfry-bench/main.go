@@ -14,6 +14,7 @@ import (
 	"belfry/bench/gateway"
 	"belfry/bench/load"
 	"belfry/bench/million"
+	"belfry/bench/restart"
 	"belfry/bench/tool"
 )
 
@@ -47,7 +48,7 @@ arrived once, in order and unchanged, and every connection was made and kept; 1 
     --publish-url http://127.0.0.1:8000/api/publish --publish-body '{"channel":"all","data":"{payload}"}'`,
 		Version: version,
 	}
-	for _, s := range append(load.Scenarios(), figures.Scenario(), million.Scenario(), gateway.Scenario(), auth.Scenario(), cluster.Scenario()) {
+	for _, s := range append(load.Scenarios(), figures.Scenario(), million.Scenario(), gateway.Scenario(), auth.Scenario(), cluster.Scenario(), restart.Scenario()) {
 		root.AddCommand(s.Command())
 	}
 	root.AddCommand(newHostileCommand(), newPeersCommand(), newAttackerCommand(), tool.ClientCommand(), tool.FloorCommand())
