@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -43,6 +44,10 @@ type Options struct {
 	// only, since that is what shards speak.
 	TLS    *tls.Config
 	Listen []Listen
+	// Inherit are listening sockets of another process that was given the same Listen,
+	// in the order of its Server.Sockets; none: the server binds its own. They become
+	// the server's.
+	Inherit []*net.TCPListener
 	// Trusted are the networks of proxies. If there are any, no other address may send
 	// a PROXY header. The limit of handshakes for one address does not count them.
 	Trusted []netip.Prefix

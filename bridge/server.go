@@ -57,8 +57,14 @@ func New(o Options) (*Server, error) {
 	if s.poll, err = newPoll(); err != nil {
 		return nil, err
 	}
+	inherits := len(o.Inherit) > 0
 	for _, l := range o.Listen {
-		if err := s.listen(l); err != nil {
+		if inherits {
+			err = s.inherit(l)
+		} else {
+			err = s.listen(l)
+		}
+		if err != nil {
 			s.poll.close()
 			s.closeListeners()
 			return nil, err
@@ -79,6 +85,28 @@ func (s *Server) listen(l Listen) error {
 		s.listeners = append(s.listeners, &listener{open.(*net.TCPListener), l.Proxy})
 	}
 	return nil
+}
+
+// inherit takes over the listeners of another process.
+func (s *Server) inherit(l Listen) error {
+	n := int(l.Hi) - int(l.Lo) + 1
+	if len(s.opt.Inherit) < n {
+		return fmt.Errorf("bridge: %d listening sockets for the %d ports of %s", len(s.opt.Inherit), n, l.Host)
+	}
+	for _, open := range s.opt.Inherit[:n] {
+		s.listeners = append(s.listeners, &listener{open, l.Proxy})
+	}
+	s.opt.Inherit = s.opt.Inherit[n:]
+	return nil
+}
+
+// Sockets returns the listening sockets, for Options.Inherit of another process. They
+// stay the server's.
+func (s *Server) Sockets() (sockets []*net.TCPListener) {
+	for _, l := range s.listeners {
+		sockets = append(sockets, l.TCPListener)
+	}
+	return sockets
 }
 
 // deferAccept is for how many seconds the kernel keeps a new connection until its

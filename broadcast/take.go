@@ -17,9 +17,13 @@ import (
 // process that has ended its part. It takes the descriptors. It is called after Start.
 // When it returns, every topic that was joined before is subscribed, and the node is
 // ready as the one before was. With an embedded NATS server that has ports, Take waits
-// up to ten seconds until the process before has freed them.
+// up to ten seconds until the process before has freed them. If h is nil the process
+// before has died, and the node begins like one that was just started.
 func (n *Node) Take(h *Heritage, fds []int) error {
 	b := n.nats
+	if h == nil && b != nil {
+		h = &Heritage{Version: heritageVersion, Node: n.id, Name: n.opt.NodeName, Instance: newInstance(), Started: micros(b.opt.clock.now())}
+	}
 	switch {
 	case b == nil || !n.opt.Held || n.local.Load() == nil:
 		line.CloseAll(fds)

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -98,6 +99,18 @@ func (p *Publisher) Close() {
 	p.mu.Unlock()
 	wakeUp(p.wake)
 	p.ended.Wait()
+}
+
+// Flush waits until what was told has been published, or ctx is done. Any goroutine,
+// after Start.
+func (p *Publisher) Flush(ctx context.Context) {
+	for p.Stats().Bytes > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 func wakeUp(c chan struct{}) {

@@ -87,7 +87,7 @@ func (t *transfer) returned(shard int, cause error) []*Batch {
 
 // returned keeps a batch that comes back, and returnedAll says that it was the last.
 func (s *stream) returned(b *Batch) {
-	closeAll(b.FDs) // this process has its own copies
+	CloseAll(b.FDs) // this process has its own copies
 	b.FDs = nil
 	s.mu.Lock()
 	s.back = append(s.back, b)

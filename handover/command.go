@@ -33,7 +33,7 @@ func Ask(socket string, q Request, tell func(Progress)) (Result, error) {
 		if err != nil {
 			return r, fmt.Errorf("%s: %w", socket, err)
 		}
-		closeAll(f.fds)
+		CloseAll(f.fds)
 		switch f.kind {
 		case kindProgress:
 			var p Progress

@@ -40,6 +40,7 @@ const (
 	kindEnded    kind = 36 // connections that have ended
 	kindReturn   kind = 37 // give everything back
 	kindReturned kind = 38 // everything was given back
+	kindFence    kind = 39 // no message comes behind it: the old process delivers nothing any more
 
 	// belfry restart.
 	kindRestart  kind = 64 // Request
@@ -202,7 +203,7 @@ func (c *conn) read() (f frame, err error) {
 
 // drop closes descriptors that no frame has got.
 func (c *conn) drop(err error) error {
-	closeAll(c.fds)
+	CloseAll(c.fds)
 	c.fds = nil
 	return err
 }
@@ -253,7 +254,8 @@ func rightsIn(oob []byte) (fds []int, err error) {
 	return fds, nil
 }
 
-func closeAll(fds []int) {
+// CloseAll closes descriptors.
+func CloseAll(fds []int) {
 	for _, fd := range fds {
 		_ = unix.Close(fd)
 	}

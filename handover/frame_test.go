@@ -84,12 +84,12 @@ func TestFrames(t *testing.T) {
 				t.Fatal("a descriptor would be inherited by programs that this process starts")
 			}
 		}
-		closeAll(f.fds)
+		CloseAll(f.fds)
 	}
 	if err := <-failed; err != nil {
 		t.Fatal(err)
 	}
-	closeAll(files)
+	CloseAll(files)
 	if now := openFiles(t); now != before {
 		t.Errorf("%d descriptors, before %d", now, before)
 	}

@@ -12,10 +12,16 @@ import (
 // link is what the old process does on the bus for sessions in the successor. The topics
 // that it joins for them stay joined until the hand-over has ended.
 type link struct {
-	t      *transfer
+	t          *transfer
+	publishing sync.WaitGroup
+
 	mu     sync.Mutex
 	joined map[string]int // topics, and how often
 }
+
+// CodeLater is the code of a PublishError by which the old process says that it publishes
+// nothing any more: the successor does it when it serves.
+const CodeLater = "later"
 
 // PublishError is the answer to a client whose message was not published.
 type PublishError struct {
@@ -38,7 +44,7 @@ func (l *link) serve(f *frame) bool {
 		l.leave(string(f.payload))
 	case kindPublish:
 		if len(f.payload) >= 16 {
-			go l.publish(f.payload) // at most one for each shard of the successor at a time
+			l.publishing.Go(func() { l.publish(f.payload) }) // at most one for each shard of the successor at a time
 		}
 	default:
 		return false
@@ -110,11 +116,12 @@ type remote struct {
 	next   uint64
 	ready  map[uint64]func()
 	result map[uint64]chan *PublishError
-	over   bool // the node has its own bus
+	over   bool          // the node has its own bus
+	ended  chan struct{} // closed when over is set
 }
 
 func newRemote(c *conn) *remote {
-	return &remote{out: newStream(c, 0), ready: map[uint64]func(){}, result: map[uint64]chan *PublishError{}}
+	return &remote{out: newStream(c, 0), ready: map[uint64]func(){}, result: map[uint64]chan *PublishError{}, ended: make(chan struct{})}
 }
 
 // errOver is the answer to a publication whose fate is not known.
@@ -148,7 +155,7 @@ func (r *remote) leaveTopic(topic []byte) bool {
 }
 
 // publish publishes through the old process and waits for the result. ok is false if the
-// node has its own bus.
+// node has its own bus, for which it waits if the old process publishes nothing any more.
 func (r *remote) publish(m *message.Message, wait time.Duration) (err error, ok bool) {
 	r.mu.Lock()
 	if r.over {
@@ -165,10 +172,15 @@ func (r *remote) publish(m *message.Message, wait time.Duration) (err error, ok 
 	if r.out.put(item{kind: kindPublish, payload: appendMessage(p, m)}) != nil {
 		return errOver, true
 	}
-	if e := <-result; e != nil {
+	switch e := <-result; {
+	case e == nil:
+		return nil, true
+	case e.Code == CodeLater:
+		<-r.ended
+		return nil, false
+	default:
 		return e, true
 	}
-	return nil, true
 }
 
 // serve takes an answer of the old process; it returns false if f is none.
@@ -201,12 +213,17 @@ func (r *remote) serve(f *frame) bool {
 	return true
 }
 
-// end says that the node has its own bus, which has joined all topics. Who still waits
-// gets an answer.
+// end says that the node has its own bus, which has joined all topics, or that this
+// process gives everything back. Who still waits gets an answer.
 func (r *remote) end() {
 	r.mu.Lock()
+	if r.over {
+		r.mu.Unlock()
+		return
+	}
 	ready, result := r.ready, r.result
 	r.over, r.ready, r.result = true, nil, nil
+	close(r.ended)
 	r.mu.Unlock()
 	for _, f := range ready {
 		f()

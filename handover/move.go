@@ -38,13 +38,23 @@ func (t *transfer) export() error {
 	var h *Heritage
 	err := t.during(t.opt.Limits.Export, "(the old process) for the state of the node", func(ctx context.Context) (err error) {
 		h, err = t.opt.Node.Export(ctx)
+		t.link.publishing.Wait() // the node refuses by now
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	// The successor must not deliver messages of its own bus before those that were
+	// forwarded.
+	for _, s := range t.streams {
+		err = errors.Join(err, s.put(item{kind: kindFence}))
+	}
+	if err != nil {
+		CloseAll(h.FDs)
+		return err
+	}
 	err = t.c.write(kindHeritage, mustJSON(h), h.FDs...)
-	closeAll(h.FDs)
+	CloseAll(h.FDs)
 	if err != nil {
 		return broken(err)
 	}
@@ -133,7 +143,7 @@ func (t *transfer) fromStream(s *stream, f *frame) error {
 		}
 		return err
 	}
-	closeAll(f.fds)
+	CloseAll(f.fds)
 	switch f.kind {
 	case kindImported:
 		return t.acknowledged(s, f.payload)
@@ -179,13 +189,13 @@ func (t *transfer) readControl() {
 			return
 		}
 		if t.link.serve(&f) {
-			closeAll(f.fds)
+			CloseAll(f.fds)
 			continue
 		}
 		select {
 		case t.frames <- f:
 		default: // a peer that sends what nobody awaits
-			closeAll(f.fds)
+			CloseAll(f.fds)
 			t.fail(fmt.Errorf("handover: too many control frames (kind %d)", f.kind))
 			return
 		}

@@ -97,7 +97,7 @@ func (o *Old) serve(sock *net.UnixConn, cred *unix.Ucred) {
 	if err != nil {
 		return
 	}
-	closeAll(f.fds)
+	CloseAll(f.fds)
 	_ = sock.SetReadDeadline(time.Time{})
 	switch f.kind {
 	case kindHello:

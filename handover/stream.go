@@ -144,7 +144,7 @@ func parseBatch(shard int, f *frame) (*Batch, error) {
 		sessions, b.State, err = uvarint(b.State)
 	}
 	if err != nil || sessions > maxFDsOfFrame {
-		closeAll(f.fds)
+		CloseAll(f.fds)
 		return nil, fmt.Errorf("handover: a batch of shard %d cannot be read", shard)
 	}
 	b.Sessions = int(sessions)

@@ -52,6 +52,8 @@ type Successor struct {
 	controlRead chan struct{} // closed when the control connection has ended
 	sentBack    chan struct{} // closed when every shard has given everything back
 	unsent      atomic.Int64  // shards that have not
+	fenced      atomic.Int64  // streams in which no message comes any more
+	fences      chan struct{} // closed when that is all of them
 	workers     sync.WaitGroup
 }
 
@@ -69,7 +71,7 @@ func Dial(o SuccessorOptions) (*Successor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--takeover %s: %w: is the process that serves alive, and control.socket of it the same?", o.Socket, err)
 	}
-	s := &Successor{opt: o, c: newConn(sock), began: time.Now(), failed: make(chan error, 1), frames: make(chan frame, 16), controlRead: make(chan struct{}), sentBack: make(chan struct{})}
+	s := &Successor{opt: o, c: newConn(sock), began: time.Now(), failed: make(chan error, 1), frames: make(chan frame, 16), controlRead: make(chan struct{}), sentBack: make(chan struct{}), fences: make(chan struct{})}
 	s.log = o.Log.With(zap.Int("pid", os.Getpid()))
 	if err := s.ask(); err != nil {
 		s.Close()
@@ -102,7 +104,7 @@ func (s *Successor) ask() error {
 	}
 	_ = s.c.sock.SetReadDeadline(time.Time{})
 	if f.kind != kindInheritance {
-		closeAll(f.fds)
+		CloseAll(f.fds)
 		return refused(&f)
 	}
 	if err := s.inherit(&f); err != nil {
@@ -132,24 +134,24 @@ func refused(f *frame) error {
 func (s *Successor) inherit(f *frame) error {
 	in := new(Inheritance)
 	if err := json.Unmarshal(f.payload, in); err != nil {
-		closeAll(f.fds)
+		CloseAll(f.fds)
 		return fmt.Errorf("handover: the inheritance cannot be read: %w", err)
 	}
 	if in.Shards != s.opt.Facts.Shards || len(f.fds) != in.Shards+1+len(in.Files) {
-		closeAll(f.fds)
+		CloseAll(f.fds)
 		return fmt.Errorf("handover: an inheritance with %d descriptors for %d shards and %d files", len(f.fds), in.Shards, len(in.Files))
 	}
 	in.FDs = f.fds[in.Shards+1:]
 	s.In = in
 	var err error
 	if s.marks, err = openMarks(f.fds[in.Shards], in.Slots); err != nil {
-		closeAll(f.fds[:in.Shards])
+		CloseAll(f.fds[:in.Shards])
 		return err
 	}
 	for shard, fd := range f.fds[:in.Shards] {
 		c, err := connOf(fd)
 		if err != nil {
-			closeAll(f.fds[shard+1 : in.Shards])
+			CloseAll(f.fds[shard+1 : in.Shards])
 			return err
 		}
 		s.streams = append(s.streams, newStream(c, shard))
@@ -178,7 +180,7 @@ func (s *Successor) Close() {
 	}
 	s.workers.Wait()
 	if s.In != nil {
-		closeAll(s.In.FDs) // that no part has taken
+		CloseAll(s.In.FDs) // that no part has taken
 		s.In.FDs = nil
 	}
 	if s.process != nil {
@@ -222,7 +224,7 @@ func (s *Successor) control(f *frame, n Node) (done bool, err error) {
 	case kindAbort:
 		return false, s.giveBack(string(f.payload))
 	}
-	closeAll(f.fds)
+	CloseAll(f.fds)
 	return false, s.giveUp(fmt.Errorf("handover: a frame of kind %d", f.kind))
 }
 
@@ -230,7 +232,7 @@ func (s *Successor) control(f *frame, n Node) (done bool, err error) {
 func (s *Successor) prepare(f *frame, n Node) error {
 	h := new(Heritage)
 	if err := json.Unmarshal(f.payload, h); err != nil || len(h.Files) != len(f.fds) {
-		closeAll(f.fds)
+		CloseAll(f.fds)
 		return s.giveUp(fmt.Errorf("handover: the state of the node cannot be read: %v", err))
 	}
 	h.FDs = f.fds
@@ -239,6 +241,12 @@ func (s *Successor) prepare(f *frame, n Node) error {
 	}
 	if err := n.Inherit(h); err != nil {
 		return s.giveUp(err)
+	}
+	select {
+	case <-s.fences:
+	case err := <-s.failed:
+		s.failed <- err // see orphaned
+		return nil
 	}
 	if err := s.c.write(kindPrepared, nil); err != nil {
 		s.fail(err) // see orphaned
@@ -273,6 +281,13 @@ func (s *Successor) serve(n Node) error {
 	return nil
 }
 
+// GiveUp says that this process cannot open what it needs, before Run; the old one goes
+// on. After Run it does nothing.
+func (s *Successor) GiveUp(err error) {
+	_ = s.c.write(kindAbort, []byte(err.Error()))
+	s.Close()
+}
+
 // giveUp tells the old process that it has to go on. The sessions stay here until it
 // asks for them.
 func (s *Successor) giveUp(err error) error {
@@ -283,7 +298,7 @@ func (s *Successor) giveUp(err error) error {
 	for {
 		select {
 		case f := <-s.frames:
-			closeAll(f.fds)
+			CloseAll(f.fds)
 			if f.kind == kindAbort {
 				_ = s.giveBack(string(f.payload))
 				return err
@@ -321,6 +336,7 @@ func (s *Successor) orphaned(cause error, n Node) error {
 // giveBack gives all sessions back, and returns the error with which this process ends.
 func (s *Successor) giveBack(why string) error {
 	s.log.Warn("hot restart: the old process goes on; sessions go back", zap.String("why", why), zap.Int64("sessions", s.sessions.Load()))
+	s.bus.end() // sessions that wait for the bus cannot go back
 	select {
 	case <-s.sentBack:
 		_ = s.c.sock.SetReadDeadline(time.Now().Add(s.opt.Limits.Return))

@@ -42,7 +42,7 @@ func (s *Successor) readControl() {
 			return
 		}
 		if s.bus.serve(&f) {
-			closeAll(f.fds)
+			CloseAll(f.fds)
 			continue
 		}
 		s.frames <- f // the old process sends a handful in all
@@ -61,13 +61,18 @@ func (s *Successor) readStream(st *stream) error {
 			err = s.batch(st, &f)
 		case kindMessage:
 			err = s.message(st, &f)
+		case kindFence:
+			CloseAll(f.fds)
+			if s.fenced.Add(1) == int64(len(s.streams)) {
+				close(s.fences)
+			}
 		case kindReturn:
-			closeAll(f.fds)
+			CloseAll(f.fds)
 			if s.returning.Add(1) == int64(len(s.streams)) {
 				s.taker.SendBack(sendBack{s})
 			}
 		default:
-			closeAll(f.fds)
+			CloseAll(f.fds)
 			err = fmt.Errorf("handover: a frame of kind %d in a stream", f.kind)
 		}
 		if err != nil {
@@ -82,7 +87,7 @@ func (s *Successor) batch(st *stream, f *frame) error {
 		return err
 	}
 	if err := s.opt.Fault.at(NewBatch); err != nil {
-		closeAll(b.FDs)
+		CloseAll(b.FDs)
 		return err
 	}
 	number, sessions := b.Number, b.Sessions
@@ -107,7 +112,7 @@ func (s *Successor) giveUpOn(err error) {
 }
 
 func (s *Successor) message(st *stream, f *frame) error {
-	closeAll(f.fds)
+	CloseAll(f.fds)
 	m, err := parseMessage(f.payload)
 	if err != nil {
 		return err

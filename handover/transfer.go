@@ -159,9 +159,9 @@ func (t *transfer) bequeath(format int) error {
 	}
 	in.Format, in.Version, in.PID = format, t.opt.Version, os.Getpid()
 	in.Node, in.Shards = t.opt.Facts.Node, t.opt.Facts.Shards
-	defer closeAll(in.FDs)
+	defer CloseAll(in.FDs)
 	theirs, err := t.pairs()
-	defer closeAll(theirs)
+	defer CloseAll(theirs)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (t *transfer) wait(done <-chan struct{}, k kind, limit time.Duration, what 
 
 // expect returns an error unless f is of the kind k.
 func (t *transfer) expect(f frame, k kind) error {
-	closeAll(f.fds)
+	CloseAll(f.fds)
 	switch f.kind {
 	case k:
 		return nil

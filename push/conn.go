@@ -28,17 +28,22 @@ type listener struct {
 	count   *counters
 	tls     *tls.Config // nil: no TLS
 	refusal problem
+	closed  chan struct{}
+	closing sync.Once
+
+	mu      sync.Mutex    // guards resumed
+	resumed chan struct{} // closed by resume; nil: the listener is not held
 }
 
 func newListener(l net.Listener, most int, count *counters) *listener {
-	return &listener{Listener: l, limit: newConnLimit(most), reserve: newConnLimit(HealthReserve(most)), count: count,
+	return &listener{Listener: l, limit: newConnLimit(most), reserve: newConnLimit(HealthReserve(most)), count: count, closed: make(chan struct{}),
 		refusal: problem{cause: CauseBusy, detail: fmt.Sprintf("allowed are at most %d connections (api.max_connections), and all of them are being served", most)}}
 }
 
 // Accept returns the next connection that has a place.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		c, err := l.accept()
 		if err != nil {
 			return nil, err
 		}

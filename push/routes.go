@@ -224,8 +224,13 @@ func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *
 }
 
 // checkPlace refuses requests on connections without a place: connections of the
-// reserve, which can use only health routes, and evicted connections.
+// reserve, which can use only health routes, and evicted connections. While the
+// server holds it refuses all others.
 func (s *Server) checkPlace(rt route, w http.ResponseWriter, c *conn) *problem {
+	if s.holding.Load() && rt.access != accessHealth {
+		w.Header()["Connection"] = closeConn
+		return &problem{cause: CauseShutdown, detail: "this process is being replaced by a new one: try again; nothing was delivered"}
+	}
 	if c == nil || !c.healthOnly && !c.evicted.Load() {
 		return nil
 	}

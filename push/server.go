@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"go.uber.org/zap"
@@ -33,6 +34,7 @@ type Server struct {
 	abandoned sync.WaitGroup // calls of abandon: they have taken connections from net/http
 
 	listeners []*listener // of Address, and HealthAddress if it is set
+	holding   atomic.Bool // see Hold
 }
 
 // New returns a Server, or an error if the options are invalid. It opens no socket.
@@ -110,19 +112,28 @@ func (s *Server) Listen() error {
 		}
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			for _, open := range s.listeners {
-				_ = open.Close()
-			}
-			s.listeners = nil
+			s.closeListeners()
 			return fmt.Errorf("push: listen on %s: %w", addr, listenReason(err))
 		}
-		mine := newListener(l, s.opt.MaxConnections, &s.count)
-		if i == 0 {
-			mine.tls = s.opt.TLS
-		}
-		s.listeners = append(s.listeners, mine)
+		s.addListener(l, i)
 	}
 	return nil
+}
+
+// addListener takes the listener of Address (0) or HealthAddress.
+func (s *Server) addListener(l net.Listener, i int) {
+	mine := newListener(l, s.opt.MaxConnections, &s.count)
+	if i == 0 {
+		mine.tls = s.opt.TLS
+	}
+	s.listeners = append(s.listeners, mine)
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	s.listeners = nil
 }
 
 // listenReason returns err without the address, which the caller adds.

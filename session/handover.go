@@ -16,6 +16,7 @@ import (
 // process.
 type Heritage struct {
 	Poller   poller.Heritage
+	Key      [32]byte // Options.Key of the other server, by which users have their shards
 	Variants []string // of the other server; see Server.Variants
 
 	From  Successor // told of what has begun and ended
@@ -44,7 +45,7 @@ func (s *Server) Variants() (names []string) {
 // the listeners stay the server's.
 func (s *Server) Bequeath() *Heritage {
 	n := len(s.shards)
-	in := &Heritage{Variants: s.Variants(), Poller: poller.Heritage{Listeners: s.loop.Listenings(), Clocks: make([]uint32, n), Generations: make([]uint32, n)}}
+	in := &Heritage{Key: s.opt.Key, Variants: s.Variants(), Poller: poller.Heritage{Listeners: s.loop.Listenings(), Clocks: make([]uint32, n), Generations: make([]uint32, n)}}
 	s.onShards(func(h *shard) {
 		in.Poller.Clocks[h.index], in.Poller.Generations[h.index] = h.ps.Now(), h.ps.Generation()
 	})

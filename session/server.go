@@ -82,6 +82,9 @@ func New(o Options) (*Server, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
+	if o.Heritage != nil {
+		o.Key = o.Heritage.Key
+	}
 	if o.Key == ([32]byte{}) {
 		rand.Read(o.Key[:])
 	}

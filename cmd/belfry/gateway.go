@@ -6,7 +6,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"belfry/broadcast"
 	"belfry/config"
 	"belfry/gateway"
 	"belfry/message"
@@ -57,7 +56,7 @@ func (n *belfry) gatewayOptions() (gateway.Options, error) {
 	o := gateway.Options{
 		Node:         n.cfg.Node.Name,
 		NodeID:       n.bus.NodeID(),
-		Publisher:    backendPublisher{n.bus, message.Wait{Time: n.cfg.API.PushWait}},
+		Publisher:    backendPublisher{n, message.Wait{Time: n.cfg.API.PushWait}},
 		InFlight:     c.InFlight,
 		QueueBytes:   int64(c.QueueBytes),
 		SessionQueue: c.SessionQueue,
@@ -150,14 +149,16 @@ func gatewaySubprotocols(c *config.Config) (names []string) {
 // backendPublisher publishes what backends answer. Like a push over HTTP it waits
 // for busy shards.
 type backendPublisher struct {
-	*broadcast.Node
+	*belfry
 	wait message.Wait
 }
 
 // Publish implements gateway.Publisher.
 func (p backendPublisher) Publish(m *message.Message) error {
-	_, err := p.PublishWithin(context.Background(), m, p.wait)
-	return err
+	return p.restart.heir.publish(m, p.wait, func(m *message.Message, w message.Wait) error {
+		_, err := p.bus.PublishWithin(context.Background(), m, w)
+		return err
+	})
 }
 
 // gatewayValues returns the metrics of the gateway, and adds its limits to limits.

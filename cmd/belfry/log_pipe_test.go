@@ -246,7 +246,7 @@ func hang() {
 		panic(err)
 	}
 	lines.mu.Lock()
-	watchSignals(config.Shutdown{}, log, lines)
+	watchSignals(config.Shutdown{}, log, lines, func() {})
 	syscall.Kill(os.Getpid(), syscall.SIGTERM)
 	select {}
 }

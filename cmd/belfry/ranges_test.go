@@ -68,7 +68,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	if err != nil {
 		return o, err
 	}
-	o.bus = busOptions(&cfg, n.log)
+	o.bus = busOptions(&cfg, false, n.log)
 	o.bus.Bus = noBus{}
 	if n.bus, err = broadcast.Open(o.bus); err != nil {
 		return o, err

@@ -58,6 +58,7 @@ type belfry struct {
 	apiCerts    *certs.Store   // nil: the API speaks no TLS
 	bridge      *bridge.Server // nil: clients speak no TLS
 
+	restart  restarts
 	started  time.Time
 	stopping atomic.Bool // the node is shutting down
 }
@@ -65,8 +66,22 @@ type belfry struct {
 // run starts a node with resolved settings. It returns when ctx is done and the
 // node has stopped, or when the node could not start.
 func (n *belfry) run(ctx context.Context) error {
+	if err := n.dial(); err != nil {
+		return err
+	}
 	if err := n.open(); err != nil {
+		if h := n.restart.heir; h != nil {
+			// Nothing is closed: the connections are the old process's, and go with this one.
+			h.from.GiveUp(err)
+			return err
+		}
 		return errors.Join(err, n.abandon())
+	}
+	if err := n.openControl(); err != nil {
+		if n.restart.heir == nil {
+			return errors.Join(err, n.abandon())
+		}
+		n.log.Error("this node cannot be restarted hot", zap.Error(err)) // the clients are here
 	}
 	serving, stopServing := context.WithCancel(context.Background())
 	defer stopServing()
@@ -81,6 +96,8 @@ func (n *belfry) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		n.delayShutdown(served)
+	case <-n.handedOver():
+		return n.endHandedOver(stopServing, served)
 	case failed = <-served:
 		time.AfterFunc(n.cfg.Shutdown.Grace+deadlineSlack, func() { exitNow(n.log, n.lines) })
 		n.log.Error("the API has stopped", zap.Error(failed))
@@ -117,7 +134,7 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.calling = make(webhook.Gate, otherProcessors(n.cfg))
-	if n.bus, err = broadcast.Open(busOptions(n.cfg, n.log)); err != nil {
+	if n.bus, err = broadcast.Open(busOptions(n.cfg, n.restart.heir != nil, n.log)); err != nil {
 		return err
 	}
 	if err = n.openGateway(); err != nil {
@@ -147,25 +164,41 @@ func (n *belfry) open() (err error) {
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}
-	if err = n.api.Listen(); err != nil {
+	if err = n.listenAPI(); err != nil {
 		return err
 	}
 	n.joinControl()
 	n.watchGone()
 	n.bus.Start(local{n.sessions})
+	if n.auth != nil {
+		n.auth.Start()
+	}
+	n.startGateway()
+	if n.restart.heir != nil {
+		return n.takeOver()
+	}
+	n.startNode()
+	if err = n.sessions.Start(); err == nil && n.bridge != nil {
+		n.bridge.Start()
+	}
+	return err
+}
+
+// listenAPI binds the addresses of the API, or takes them over.
+func (n *belfry) listenAPI() error {
+	if n.restart.in != nil {
+		return n.api.Inherit(n.restart.in.api)
+	}
+	return n.api.Listen()
+}
+
+// startNode starts what speaks to other nodes. The bus has started.
+func (n *belfry) startNode() {
 	if n.directory != nil {
 		n.directory.start()
 	}
 	n.startEvents()
 	n.startAnnouncer()
-	if n.auth != nil {
-		n.auth.Start()
-	}
-	n.startGateway()
-	if err = n.sessions.Start(); err == nil && n.bridge != nil {
-		n.bridge.Start()
-	}
-	return err
 }
 
 // abandon closes the parts that open made before it failed.
@@ -202,6 +235,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	n.stopping.Store(true)
+	n.closeControl()
 	n.directory.leave()
 	if n.bridge != nil {
 		n.bridge.StopAccepting()
@@ -227,12 +261,8 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	}
 	n.closeBridge(ctx)
 	n.stopGateway(ctx)
-	if n.auth != nil {
-		n.auth.Close()
-	}
-	n.hooks.close()
 	n.directory.flush(ctx, n.log)
-	n.closeEvents()
+	n.closeParts()
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
 	n.closeReports()

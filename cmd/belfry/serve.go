@@ -60,7 +60,8 @@ func serve(cmd *cobra.Command, loaded *config.Loaded, takeover string) error {
 	warnOfLowered(changed, loaded.Sources, log)
 	here.limitMemory(&cfg, log)
 
-	n := &belfry{cfg: &cfg, sources: sources(loaded, &cfg), log: log, lines: lines, started: time.Now(), takeover: takeover}
+	n := &belfry{cfg: &cfg, sources: sources(loaded, &cfg), log: log, lines: lines, started: time.Now()}
+	n.restart.takeover, n.restart.files = takeover, here.descriptors
 	ctx := watchSignals(cfg.Shutdown, log, lines, n.restartBySignal)
 	tuneGC(ctx)
 	banner := newSink(stdout, maxBanner, nil)

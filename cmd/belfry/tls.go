@@ -112,6 +112,9 @@ func (n *belfry) openBridge() (err error) {
 	}
 	o := bridgeOptions(n.cfg, n.log)
 	o.Sessions, o.TLS = n.sessions, n.clientCerts.Config()
+	if n.restart.in != nil {
+		o.Inherit = n.restart.in.tls
+	}
 	n.bridge, err = bridge.New(o)
 	return err
 }

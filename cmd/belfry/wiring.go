@@ -35,13 +35,16 @@ func orNone(d time.Duration) time.Duration {
 	return d
 }
 
-func busOptions(c *config.Config, log *zap.Logger) broadcast.Options {
+// busOptions returns the options of the bus. held makes a node that waits until it takes
+// over from another process.
+func busOptions(c *config.Config, held bool, log *zap.Logger) broadcast.Options {
 	linger := c.NATS.Linger
 	if linger == 0 {
 		linger = time.Millisecond
 	}
 	return broadcast.Options{
 		NodeName: c.Node.Name,
+		Held:     held,
 		URLs:     c.NATS.URL,
 		Embedded: broadcast.Embedded{
 			Listen:           c.NATS.Listen,
@@ -102,6 +105,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		return session.Options{}, err
 	}
 	o := session.Options{
+		Heritage:       n.restart.sessions(),
 		Poller:         pollerOptions(c, &n.memory),
 		Node:           n.bus.NodeID(),
 		MaxHead:        int(c.Upgrade.MaxHead),
@@ -121,7 +125,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Echo:           c.Dev,
 		Authenticator:  authenticator,
 		Subscriptions:  subscriptions,
-		Interest:       interest{n.bus, n.directory},
+		Interest:       interest{n.bus, n.directory, n.restart.heir},
 		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
 		Rates:          rates(c),
 		MailboxBytes:   int64(c.Fanout.MailboxBytes),
@@ -358,6 +362,10 @@ const clientOutbox = 1.0 / 4
 // publish publishes messages of belfry.v1 clients. It converts errors of the
 // bus to those of docs/protocol.md.
 func (n *belfry) publish(m *message.Message, w message.Wait) error {
+	return n.restart.heir.publish(m, w, n.publishHere)
+}
+
+func (n *belfry) publishHere(m *message.Message, w message.Wait) error {
 	if n.bus.OutboxTaken() > clientOutbox {
 		return &wire.CommandError{Code: "unavailable", Text: "too many messages wait for other nodes; try again"}
 	}
