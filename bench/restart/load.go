@@ -34,7 +34,7 @@ func (r *run) begin(ctx context.Context) *load {
 	l.start(ctx, "pushes", r.o.Pushes, func(ctx context.Context) error {
 		next = (next + 7919) % len(l.users) // a prime: users in a mixed order
 		l.users[next]++
-		return r.pub.push(ctx, r.pub.api, fmt.Sprintf("/v1/users/u%d", next), bench.Message{Stream: bench.Direct, User: uint32(next), Seq: l.users[next]})
+		return r.pub.push(ctx, r.pub.api, "/v1/users/"+bench.UID(next), bench.Message{Stream: bench.Direct, User: uint32(next), Seq: l.users[next]})
 	})
 	if r.callers != nil {
 		l.start(ctx, "calls", 1, l.call)

@@ -160,7 +160,7 @@ func (r *run) ready(ctx context.Context, p *bench.Process, api string) error {
 
 // connect connects all clients but those that come and go.
 func (r *run) connect(ctx context.Context) (err error) {
-	if r.crowd, err = r.pool(ctx, r.o.Connections, bench.Wire{Path: "/ws?uid=u{uid}", Users: r.o.users()}); err != nil {
+	if r.crowd, err = r.pool(ctx, r.o.Connections, bench.Wire{Path: "/ws?uid={uid}", Users: r.o.users()}); err != nil {
 		return err
 	}
 	if r.room, err = r.pool(ctx, r.o.Members, bench.Wire{Path: "/ws?uid=m{n}&topic=" + topic, Users: 1}); err != nil {
