@@ -156,9 +156,7 @@ func (p *fanoutRuns) begin() bool {
 		}
 		n++
 	}
-	if p.begun += uint64(n); came {
-		p.taking.began()
-	}
+	p.begun += uint64(n)
 	p.current = append(p.current[:0], p.waiting[:n]...)
 	clear(p.waiting[:n])
 	if p.waiting = p.waiting[n:]; len(p.waiting) == 0 {

@@ -85,24 +85,21 @@ func (t *taking) border(slot uint32) {
 	}
 }
 
-// next returns the number of the item behind which a fan-out run has to end; ok is false
-// if there is none. A run must not have both messages that a session has got and others.
+// next returns the number of the item behind which the next fan-out run has to end; ok is
+// false if there is none. A run must not have both messages that a session has got and
+// others. No run is in progress: borders behind the last one are forgotten.
 func (t *taking) next() (n uint64, ok bool) {
 	if len(t.borders) == 0 {
 		return 0, false
 	}
-	return t.borders[0], true
-}
-
-// began is called when a fan-out run has begun, and forgets the borders that it is behind.
-func (t *taking) began() {
-	n := 0
-	for n < len(t.borders) && t.borders[n] < t.h.fanout.begun {
-		n++
+	for len(t.borders) > 0 && t.borders[0] <= t.h.fanout.begun {
+		t.borders = t.borders[1:]
 	}
-	if t.borders = t.borders[n:]; len(t.borders) == 0 {
+	if len(t.borders) == 0 {
 		t.borders, t.until = nil, nil
+		return 0, false
 	}
+	return t.borders[0], true
 }
 
 // has says whether a session has got the messages of the present fan-out run.
@@ -110,10 +107,7 @@ func (t *taking) has(slot uint32) bool { return t.h.fanout.begun <= t.until[slot
 
 // tell tells what has ended since.
 func (t *taking) tell() {
-	if t.from == nil {
-		return
-	}
-	if len(t.ended) > 0 {
+	if t.from != nil && len(t.ended) > 0 {
 		t.from.Ended(t.index, t.ended)
 		t.ended = nil
 	}
