@@ -46,6 +46,21 @@ func ReadMemory(pid int) (Memory, error) {
 	return parseSmapsRollup(f)
 }
 
+// ReadPSS reads the proportional set size of a process: pages that several processes
+// share count for each of them in part, so that the sum of processes counts them once.
+func ReadPSS(pid int) (int64, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	v, err := parseKB(f, "Pss")
+	if err != nil {
+		return 0, fmt.Errorf("smaps_rollup: %w", err)
+	}
+	return v[0], nil
+}
+
 func parseSmapsRollup(r io.Reader) (Memory, error) {
 	rss, err1 := parseKB(r, "Rss", "Anonymous")
 	if err1 != nil {

@@ -11,12 +11,13 @@ import (
 // An entry is, all numbers big-endian: id of the key (16) · hash of the request (16) ·
 // owner (4) · number of the claim (8) · time in nanoseconds since 1970 (8) · flags (1:
 // done, 2: firm) · length (4) · answer as in a command. The number of the last claim (8)
-// comes first.
+// and the time when a node came or went (8) come first.
 func (k *Keys) Heritage() []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.store.expire(time.Now())
 	p := binary.BigEndian.AppendUint64(nil, k.number)
+	p = binary.BigEndian.AppendUint64(p, uint64(k.changed.UnixNano()))
 	for e := k.store.oldest; e != nil; e = e.newer {
 		p = append(append(p, e.id[:]...), e.print[:]...)
 		p = binary.BigEndian.AppendUint32(p, e.owner)
@@ -43,16 +44,16 @@ const (
 )
 
 // Inherit takes over the keys that Heritage returned in the process before. Keys beyond
-// MaxKeys and MaxBytes are forgotten, the oldest first, and counted. Members were
-// inherited before: nothing that only other nodes know is new.
+// MaxKeys and MaxBytes are forgotten, the oldest first, and counted.
 func (k *Keys) Inherit(p []byte) error {
-	if len(p) < 8 {
+	if len(p) < 16 {
 		return errBody
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.number = max(k.number, binary.BigEndian.Uint64(p))
-	for p = p[8:]; len(p) > 0; {
+	k.inherited = time.Unix(0, int64(binary.BigEndian.Uint64(p[8:])))
+	for p = p[16:]; len(p) > 0; {
 		if len(p) < entryHead {
 			return errBody
 		}
@@ -79,4 +80,12 @@ func (k *Keys) Inherit(p []byte) error {
 		}
 	}
 	return nil
+}
+
+// Settled says that this node knows the members that the process before knew: it need not
+// wait for them, and no key is known to other nodes only. It is called after Inherit.
+func (k *Keys) Settled() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.started, k.changed = k.inherited, k.inherited
 }

@@ -47,15 +47,16 @@ func (e *UnavailableError) Error() string { return e.Detail }
 // broadcast.Node.Start and before cluster.NewDirectory, so that it hears of members first.
 // The other methods may be called by any goroutine.
 type Keys struct {
-	opt     Options
-	self    uint32
-	started time.Time
+	opt  Options
+	self uint32
 
-	mu      sync.Mutex // guards this group; held for bounded work in memory
-	store   *store
-	changed time.Time // when a node came or went
-	number  uint64    // of the last claim
-	stats   Stats
+	mu        sync.Mutex // guards this group; held for bounded work in memory
+	store     *store
+	started   time.Time
+	changed   time.Time // when a node came or went
+	inherited time.Time // changed of the process before
+	number    uint64    // of the last claim
+	stats     Stats
 }
 
 // Stats are counters since New and, where marked with "now", present values.

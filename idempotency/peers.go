@@ -41,7 +41,10 @@ func (k *Keys) down() (reasons []string) {
 	if k.opt.Reach != nil {
 		reasons = k.opt.Reach()
 	}
-	if time.Since(k.started) < k.opt.Settle {
+	k.mu.Lock()
+	started := k.started
+	k.mu.Unlock()
+	if time.Since(started) < k.opt.Settle {
 		reasons = append(reasons, "this node has just started")
 	}
 	return reasons

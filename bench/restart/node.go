@@ -49,8 +49,8 @@ func (n *node) pid() (int, error) {
 type restarted struct {
 	Took    float64 `json:"took_seconds"` // of the command
 	Output  string  `json:"output"`
-	Before  int64   `json:"rss_before"`     // of the old process, bytes
-	Peak    int64   `json:"rss_both"`       // of both processes at the same time, at most
+	Before  int64   `json:"pss_before"`     // of the old process, bytes
+	Peak    int64   `json:"pss_both"`       // of both processes at the same time, at most
 	After   int64   `json:"rss_after"`      // of the successor, after a pause
 	Files   int     `json:"files_after"`    // descriptors of the successor, after a pause
 	Silence int64   `json:"silence_ns"`     // the longest time from a push to its receipt, for any client
@@ -63,11 +63,9 @@ func (n *node) restart(ctx context.Context) (one restarted, err error) {
 	if err != nil {
 		return one, err
 	}
-	mem, err := bench.ReadMemory(old)
-	if err != nil {
+	if one.Before, err = bench.ReadPSS(old); err != nil {
 		return one, err
 	}
-	one.Before = mem.RSS
 	watching, stop := context.WithCancel(ctx)
 	peak := make(chan int64, 1)
 	go func() { peak <- peakOf(watching, old) }()
@@ -122,8 +120,8 @@ func peakOf(ctx context.Context, pid int) (peak int64) {
 	for {
 		sum := int64(0)
 		for _, p := range append(children(pid), pid) {
-			if mem, err := bench.ReadMemory(p); err == nil { // it may have ended
-				sum += mem.RSS
+			if pss, err := bench.ReadPSS(p); err == nil { // else it has ended
+				sum += pss
 			}
 		}
 		peak = max(peak, sum)

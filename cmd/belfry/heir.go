@@ -88,6 +88,7 @@ func (h *heir) Serve() error {
 	if h.directory != nil {
 		h.directory.Inherit(h.others)
 	}
+	h.keys.Settled()
 	return h.begin()
 }
 
