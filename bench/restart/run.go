@@ -147,7 +147,21 @@ func (r *run) start(ctx context.Context) error {
 	if r.node.first, err = bench.Start(ctx, "the node", false, env, r.o.Server, args...); err != nil {
 		return err
 	}
-	return r.ready(ctx, r.node.first, api)
+	if err := r.ready(ctx, r.node.first, api); err != nil {
+		return err
+	}
+	return r.settled(ctx)
+}
+
+// settled waits until both nodes take Idempotency-Keys: nodes that have just started do
+// not know each other yet.
+func (r *run) settled(ctx context.Context) error {
+	for _, api := range []string{r.pub.api, r.pub.others} {
+		if err := r.pub.push(ctx, api, "/v1/users/nobody", bench.Message{Stream: bench.Direct}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ready waits until a node that was just started is ready.
