@@ -30,6 +30,9 @@ func (t *transfer) abort(cause error) Result {
 	t.dismiss(cause)
 	t.opt.Node.Resume()
 	t.link.end()
+	if err := t.opt.Socket.restore(); err != nil { // the successor may have replaced it
+		t.log.Error("hot restart: this process cannot be restarted hot any more", zap.Error(err))
+	}
 	t.log.Warn("hot restart: this process serves again", zap.Int("handed_over", r.Sessions), zap.Int("resumed", r.Resumed), zap.Int("closed", r.Closed), zap.Duration("took", time.Since(t.began)))
 	r.Took = time.Since(t.began)
 	return r

@@ -23,6 +23,7 @@ const (
 	envSocket = "HANDOVER_SOCKET"
 	envFault  = "HANDOVER_FAULT" // step|action|n: at the n-th time; only for the first successor
 	envFacts  = "HANDOVER_SHARDS"
+	envTest   = "HANDOVER_TEST" // the process of the test
 )
 
 func TestMain(m *testing.M) {
@@ -30,11 +31,22 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "old", "successor":
+		go endWithTest()
 		if err := serveFake(role); err != nil {
 			fmt.Fprintln(os.Stderr, role, os.Getpid(), err)
 			os.Exit(1)
 		}
 	}
+}
+
+// endWithTest ends this process when the test has, also if that was killed: a successor is
+// no child of it.
+func endWithTest() {
+	pid, _ := strconv.Atoi(os.Getenv(envTest))
+	p, err := openProcess(pid)
+	for err == nil && !p.ended(time.Minute) {
+	}
+	os.Exit(3)
 }
 
 // testLimits are short, so that a table of faults is quick.
@@ -193,7 +205,7 @@ func dialFake(t *testing.T, addr string) *fakeClient {
 func startFake(t *testing.T, clients int, env ...string) (pid int, socket string, addr string, all []*fakeClient) {
 	socket = t.TempDir() + "/s"
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(append(os.Environ(), env...), envRole+"=old", envSocket+"="+socket)
+	cmd.Env = append(append(os.Environ(), env...), envRole+"=old", envSocket+"="+socket, fmt.Sprint(envTest, "=", os.Getpid()))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

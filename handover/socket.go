@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -46,8 +47,11 @@ const (
 // Socket is the control socket of a process: a file that only its user may open.
 type Socket struct {
 	path string
-	l    *net.UnixListener
-	file unix.Stat_t
+
+	mu     sync.Mutex // guards this group
+	l      *net.UnixListener
+	file   unix.Stat_t
+	closed bool
 }
 
 // Listen makes the control socket. It replaces the file of a process that has died, and,
@@ -62,26 +66,52 @@ func Listen(path string, replace bool) (*Socket, error) {
 	if err := free(path, replace); err != nil {
 		return nil, err
 	}
+	s := &Socket{path: path}
+	return s, s.listen()
+}
+
+// listen makes the file, or replaces it.
+func (s *Socket) listen() error {
 	// The file gets its name when it has its rights: nobody else can connect meanwhile.
-	made := path + ".new"
+	made := s.path + ".new"
 	_ = os.Remove(made)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("control.socket: %w", err)
+		return fmt.Errorf("control.socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false) // another process may have replaced it
-	s := &Socket{path: path, l: l}
 	if err = os.Chmod(made, 0o600); err == nil {
 		if err = unix.Stat(made, &s.file); err == nil {
-			err = os.Rename(made, path)
+			err = os.Rename(made, s.path)
 		}
 	}
 	if err != nil {
 		_ = l.Close()
 		_ = os.Remove(made)
-		return nil, fmt.Errorf("control.socket: %w", err)
+		return fmt.Errorf("control.socket: %w", err)
 	}
-	return s, nil
+	s.l = l
+	return nil
+}
+
+// restore makes the file again if a successor has replaced it that serves no more.
+func (s *Socket) restore() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.own() {
+		return nil
+	}
+	was := s.l
+	if err := s.listen(); err != nil {
+		return err
+	}
+	return was.Close() // accept goes on with the other one
+}
+
+// own says whether the file is this one's. The caller holds mu.
+func (s *Socket) own() bool {
+	var st unix.Stat_t
+	return unix.Lstat(s.path, &st) == nil && st.Ino == s.file.Ino && st.Dev == s.file.Dev
 }
 
 // ownFolder makes the folder of the socket, if it is missing, for this user alone. A
@@ -137,14 +167,26 @@ func free(path string, replace bool) error {
 	return fmt.Errorf("control.socket: %s listens at %s: to take over from it start with --takeover %s, or set another node.name or control.socket", who, path, path)
 }
 
+// Alive says whether a process listens at a control socket.
+func Alive(path string) bool {
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
 // Path returns the file's name.
 func (s *Socket) Path() string { return s.path }
 
 // Close stops listening and removes the file, unless another process has replaced it.
 func (s *Socket) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
 	_ = s.l.Close()
-	var st unix.Stat_t
-	if unix.Lstat(s.path, &st) == nil && st.Ino == s.file.Ino && st.Dev == s.file.Dev {
+	if s.own() {
 		_ = os.Remove(s.path)
 	}
 }
@@ -153,8 +195,17 @@ func (s *Socket) Close() {
 // an error when the socket is closed.
 func (s *Socket) accept(refused func(cred *unix.Ucred)) (*net.UnixConn, *unix.Ucred, error) {
 	for {
-		c, err := s.l.AcceptUnix()
+		s.mu.Lock()
+		l := s.l
+		s.mu.Unlock()
+		c, err := l.AcceptUnix()
 		if err != nil {
+			s.mu.Lock()
+			restored := !s.closed && s.l != l
+			s.mu.Unlock()
+			if restored {
+				continue
+			}
 			return nil, nil, err
 		}
 		cred, err := peerOf(c)

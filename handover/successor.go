@@ -47,7 +47,8 @@ type Successor struct {
 	sessions    atomic.Int64
 	returning   atomic.Int64 // streams in which everything was asked back
 	failOnce    sync.Once
-	failed      chan error
+	failed      chan struct{} // closed at the first failure
+	failure     error         // that one
 	frames      chan frame
 	controlRead chan struct{} // closed when the control connection has ended
 	sentBack    chan struct{} // closed when every shard has given everything back
@@ -71,7 +72,7 @@ func Dial(o SuccessorOptions) (*Successor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--takeover %s: %w: is the process that serves alive, and control.socket of it the same?", o.Socket, err)
 	}
-	s := &Successor{opt: o, c: newConn(sock), began: time.Now(), failed: make(chan error, 1), frames: make(chan frame, 16), controlRead: make(chan struct{}), sentBack: make(chan struct{}), fences: make(chan struct{})}
+	s := &Successor{opt: o, c: newConn(sock), began: time.Now(), failed: make(chan struct{}), frames: make(chan frame, 16), controlRead: make(chan struct{}), sentBack: make(chan struct{}), fences: make(chan struct{})}
 	s.log = o.Log.With(zap.Int("pid", os.Getpid()))
 	if err := s.ask(); err != nil {
 		s.Close()
@@ -166,7 +167,12 @@ func (s *Successor) at(step Step) error {
 	return s.opt.Fault.at(step)
 }
 
-func (s *Successor) fail(err error) { s.failOnce.Do(func() { s.failed <- err }) }
+func (s *Successor) fail(err error) {
+	s.failOnce.Do(func() {
+		s.failure = err
+		close(s.failed)
+	})
+}
 
 // Close ends the connections to the old process.
 func (s *Successor) Close() {
@@ -208,8 +214,8 @@ func (s *Successor) Run(t Taker, n Node) error {
 			if done, err := s.control(&f, n); done || err != nil {
 				return err
 			}
-		case err := <-s.failed:
-			return s.orphaned(err, n)
+		case <-s.failed:
+			return s.orphaned(s.failure, n)
 		}
 	}
 }
@@ -244,9 +250,8 @@ func (s *Successor) prepare(f *frame, n Node) error {
 	}
 	select {
 	case <-s.fences:
-	case err := <-s.failed:
-		s.failed <- err // see orphaned
-		return nil
+	case <-s.failed:
+		return nil // see orphaned
 	}
 	if err := s.c.write(kindPrepared, nil); err != nil {
 		s.fail(err) // see orphaned

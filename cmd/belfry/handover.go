@@ -52,7 +52,8 @@ func (n *belfry) controlSocket() string {
 }
 
 // openControl waits for successors from now on. A successor replaces the socket of the
-// process that it has taken over from.
+// process that it has taken over from. A node that cannot be restarted hot serves all the
+// same, unless control.socket asks for it.
 func (n *belfry) openControl() error {
 	path := n.controlSocket()
 	if path == "" {
@@ -60,7 +61,11 @@ func (n *belfry) openControl() error {
 	}
 	socket, err := handover.Listen(path, path == n.restart.takeover)
 	if err != nil {
-		return err
+		if n.cfg.Control.Socket != "" && n.restart.heir == nil {
+			return err
+		}
+		n.log.Error("this node cannot be restarted hot", zap.Error(err))
+		return nil
 	}
 	old := handover.NewOld(handover.OldOptions{
 		Socket: socket, Node: predecessor{n}, Sessions: n.sessions,

@@ -92,8 +92,11 @@ func (h *heir) Serve() error {
 	return h.begin()
 }
 
-// Alone implements handover.Node.
+// Alone implements handover.Node. The process before may have handed the bus over.
 func (h *heir) Alone() error {
+	if h.bus != nil {
+		return h.Serve()
+	}
 	if err := h.belfry.bus.Take(nil, nil); err != nil {
 		return err
 	}

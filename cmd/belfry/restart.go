@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,12 +69,13 @@ func restart(cmd *cobra.Command, socket, binary string) error {
 	return err
 }
 
-// findSocket returns the only control socket in a folder.
+// findSocket returns the only control socket in a folder at which a process listens.
 func findSocket(dir string) (string, error) {
-	found, err := filepath.Glob(filepath.Join(dir, handover.Prefix+"*"+handover.Suffix))
+	files, err := filepath.Glob(filepath.Join(dir, handover.Prefix+"*"+handover.Suffix))
 	if err != nil {
 		return "", err
 	}
+	found := slices.DeleteFunc(files, func(file string) bool { return !handover.Alive(file) })
 	switch len(found) {
 	case 0:
 		return "", fmt.Errorf("no node has its control socket in %s: say which one with --control (it is in the line \"control socket\" of the node's log)", dir)

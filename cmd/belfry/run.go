@@ -78,10 +78,7 @@ func (n *belfry) run(ctx context.Context) error {
 		return errors.Join(err, n.abandon())
 	}
 	if err := n.openControl(); err != nil {
-		if n.restart.heir == nil {
-			return errors.Join(err, n.abandon())
-		}
-		n.log.Error("this node cannot be restarted hot", zap.Error(err)) // the clients are here
+		return errors.Join(err, n.abandon())
 	}
 	serving, stopServing := context.WithCancel(context.Background())
 	defer stopServing()

@@ -55,7 +55,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 // scriptEnviron returns the variables of the script's environment that a node
 // uses; testscript does not return all of them.
 func scriptEnviron(ts *testscript.TestScript) []string {
-	names := []string{"PATH", "HOME", "TMPDIR", configVariable}
+	names := []string{"PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", configVariable}
 	defaults := config.Default()
 	for _, s := range defaults.Settings() {
 		names = append(names, s.Env)
@@ -88,7 +88,7 @@ func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		within = limit
 	}
-	ts.Check(n.cmd.Process.Signal(signalNamed(ts, sig)))
+	ts.Check(n.signal(signalNamed(ts, sig)))
 	select {
 	case <-n.done:
 	case <-time.After(within):
@@ -102,7 +102,7 @@ func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
 
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, args, 2, "signal NAME signal")
-	err := node(ts, args[0]).cmd.Process.Signal(signalNamed(ts, args[1]))
+	err := node(ts, args[0]).signal(signalNamed(ts, args[1]))
 	if (err != nil) != neg {
 		ts.Fatalf("signal: %v", err)
 	}
@@ -111,7 +111,7 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 func signalNamed(ts *testscript.TestScript, name string) os.Signal {
 	known := map[string]os.Signal{
 		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL,
-		"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "HUP": syscall.SIGHUP,
+		"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "HUP": syscall.SIGHUP, "USR2": syscall.SIGUSR2,
 	}
 	sig := known[strings.TrimPrefix(name, "SIG")]
 	if sig == nil {

@@ -137,11 +137,33 @@ func (n *scriptNode) wait(want *regexp.Regexp) (string, error) {
 	}
 }
 
+// pid returns the process that serves: after a hot restart it is another one.
+func (n *scriptNode) pid() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, line := range slices.Backward(n.lines) {
+		var took struct {
+			Msg string `json:"msg"`
+			PID int    `json:"pid"`
+		}
+		if json.Unmarshal([]byte(line), &took) == nil && took.Msg == "control socket" {
+			return took.PID
+		}
+	}
+	return n.cmd.Process.Pid
+}
+
+func (n *scriptNode) signal(sig os.Signal) error {
+	return syscall.Kill(n.pid(), sig.(syscall.Signal))
+}
+
+// kill ends the process that serves. done is closed when no process has the log open.
 func (n *scriptNode) kill() {
 	select {
 	case <-n.done:
 	default:
 		n.cmd.Process.Kill()
+		_ = syscall.Kill(n.pid(), syscall.SIGKILL)
 		n.cmd.Process.Signal(syscall.SIGCONT) // a script may have stopped it
 		<-n.done
 	}
