@@ -2,6 +2,7 @@ package handover
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -44,7 +45,7 @@ type Progress struct {
 
 // Stats are counters of the old process.
 type Stats struct {
-	Outcomes map[string]uint64
+	Outcomes map[Outcome]uint64
 	Handed   uint64 // sessions that were handed over, also if they came back
 	Resumed  uint64
 	Closed   uint64
@@ -62,9 +63,9 @@ func (t *tally) add(r *Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.st.Outcomes == nil {
-		t.st.Outcomes = map[string]uint64{}
+		t.st.Outcomes = map[Outcome]uint64{}
 	}
-	t.st.Outcomes[string(r.Outcome)]++
+	t.st.Outcomes[r.Outcome]++
 	t.st.Handed += uint64(r.Sessions)
 	t.st.Resumed += uint64(r.Resumed)
 	t.st.Closed += uint64(r.Closed)
@@ -75,10 +76,7 @@ func (t *tally) snapshot() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	st := t.st
-	st.Outcomes = map[string]uint64{string(Served): 0, string(Refused): 0, string(Aborted): 0}
-	for name, n := range t.st.Outcomes {
-		st.Outcomes[name] = n
-	}
+	st.Outcomes = maps.Clone(t.st.Outcomes)
 	return st
 }
 

@@ -45,6 +45,7 @@ type Successor struct {
 	In *Inheritance
 
 	sessions    atomic.Int64
+	took        atomic.Int64 // ns, from Dial until it served
 	returning   atomic.Int64 // streams in which everything was asked back
 	failOnce    sync.Once
 	failed      chan struct{} // closed at the first failure
@@ -282,6 +283,7 @@ func (s *Successor) serve(n Node) error {
 		}
 		s.log.Warn("hot restart: the old process ended before it was told", zap.Error(err))
 	}
+	s.took.Store(int64(time.Since(s.began)))
 	s.log.Info("hot restart: serves", zap.Int64("sessions", s.sessions.Load()), zap.Duration("took", time.Since(s.began)))
 	return nil
 }
@@ -350,6 +352,12 @@ func (s *Successor) giveBack(why string) error {
 	case <-time.After(s.opt.Limits.Return):
 	}
 	return errors.New("the process that serves goes on: " + why)
+}
+
+// Taken returns how many sessions were taken over, and how long that took. Any goroutine,
+// also after Close.
+func (s *Successor) Taken() (sessions int64, took time.Duration) {
+	return s.sessions.Load(), time.Duration(s.took.Load())
 }
 
 // Marks returns memory with a byte for each slot of a shard. What the taker writes there

@@ -26,6 +26,7 @@ type Values struct {
 	Reports     Reports     `group:"Pushes that wait for their reports"`
 	Idempotency Idempotency `group:"Idempotency-Keys"`
 	Gateway     Gateway     `group:"The gateway"`
+	Handover    Handover    `group:"Hot restarts"`
 	Log         Log         `group:"The log"`
 }
 
@@ -275,4 +276,13 @@ type Idempotency struct {
 type Log struct {
 	Lost   uint64 `metric:"belfry_log_lines_lost_total" type:"counter" help:"Log lines lost because standard error was not read fast enough for log.buffer, or not at all."`
 	Failed uint64 `metric:"belfry_log_write_errors_total" type:"counter" help:"Writes to standard error that failed."`
+}
+
+// Handover counts hot restarts. After one that succeeds, this process serves on as its
+// own successor: the counters begin anew, and Taken says how many sessions came along.
+type Handover struct {
+	Outcomes map[string]uint64 `metric:"belfry_handovers_total" type:"counter" label:"outcome" help:"Hand-overs to a successor by outcome. refused: the successor does not fit; aborted: taken back, this process goes on; served: the successor serves (this process ends)."`
+	Sessions map[string]uint64 `metric:"belfry_handover_sessions_total" type:"counter" label:"state" help:"Sessions handed over to a successor; of these, resumed: came back; closed: were closed with 1012, because the successor died in the middle of a message."`
+	Taken    uint64            `metric:"belfry_taken_over_sessions" type:"gauge" help:"Sessions that this process took over from the one before when it started; 0 after an ordinary start."`
+	Took     float64           `metric:"belfry_taken_over_seconds" type:"gauge" help:"Duration of that hand-over, from the first request to the first served connection."`
 }

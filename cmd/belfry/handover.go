@@ -11,6 +11,7 @@ import (
 
 	"belfry/config"
 	"belfry/handover"
+	"belfry/metrics"
 	"belfry/session"
 )
 
@@ -153,4 +154,22 @@ func (r *restarts) sessions() *session.Heritage {
 		return nil
 	}
 	return r.in.sessions
+}
+
+// values returns the metrics of hot restarts.
+func (r *restarts) values() (v metrics.Handover) {
+	v.Outcomes, v.Sessions = map[string]uint64{}, map[string]uint64{}
+	var st handover.Stats
+	if c := r.control.Load(); c != nil {
+		st = c.old.Stats()
+	}
+	for _, outcome := range []handover.Outcome{handover.Served, handover.Refused, handover.Aborted} {
+		v.Outcomes[string(outcome)] = st.Outcomes[outcome]
+	}
+	v.Sessions["handed_over"], v.Sessions["resumed"], v.Sessions["closed"] = st.Handed, st.Resumed, st.Closed
+	if r.heir != nil {
+		sessions, took := r.heir.from.Taken()
+		v.Taken, v.Took = uint64(sessions), took.Seconds()
+	}
+	return v
 }
