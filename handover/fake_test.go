@@ -313,7 +313,9 @@ type fakeNode struct {
 	number uint64
 	runs   atomic.Bool
 	topics sync.Map
-	socket string
+	socket  string
+	heir    bool // it replaces the socket of another process
+	control *Socket
 }
 
 func (n *fakeNode) count() {
@@ -392,10 +394,11 @@ func (n fakeHeir) Inherit(h *Heritage) error {
 	return nil
 }
 
-func (n fakeHeir) Serve() error {
+func (n fakeHeir) Serve() (err error) {
+	n.control, err = Listen(n.socket, n.heir)
 	n.server.accepts.Store(true)
 	n.set(true)
-	return nil
+	return err
 }
 
 // Alone goes on behind the last number that this process has seen.

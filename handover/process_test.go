@@ -94,9 +94,8 @@ func serveFake(role string) error {
 	if os.Getenv("HANDOVER_LOG") != "" {
 		log, _ = zap.NewDevelopment()
 	}
-	n := &fakeNode{socket: os.Getenv(envSocket)}
-	replace := role == "successor"
-	if replace {
+	n := &fakeNode{socket: os.Getenv(envSocket), heir: role == "successor"}
+	if n.heir {
 		if err := becomeFake(n, log, faultOf(role)); err != nil {
 			return err
 		}
@@ -110,20 +109,18 @@ func serveFake(role string) error {
 		}
 		n.server = newFakeServer(fakeShards, l, n.seen, func(int) []byte { return make([]byte, fakeSlots) })
 		fmt.Println(l.Addr())
-		_ = fakeHeir{n}.Serve()
+		if err := (fakeHeir{n}).Serve(); err != nil {
+			return err
+		}
 	}
 	go n.count()
-	socket, err := Listen(n.socket, replace)
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
+	defer n.control.Close()
 	first := true
 	var fault Fault
 	if role == "old" {
 		fault = faultOf(role)
 	}
-	o := NewOld(OldOptions{Socket: socket, Node: n, Sessions: n.server, Facts: facts(), Version: "1", Limits: testLimits, Log: log, Fault: fault,
+	o := NewOld(OldOptions{Socket: n.control, Node: n, Sessions: n.server, Facts: facts(), Version: "1", Limits: testLimits, Log: log, Fault: fault,
 		Spawn: func(string) (int, <-chan error, error) {
 			was := first
 			first = false

@@ -63,8 +63,8 @@ type Node interface {
 	// Inherit takes over the state of the node at the cut. Its descriptors become the
 	// node's.
 	Inherit(h *Heritage) error
-	// Serve begins to serve: the bus, new clients, the API. The old process does not
-	// any more.
+	// Serve begins to serve: the bus, new clients, the API, and the control socket, which
+	// replaces that of the old process. The old process serves none of it any more.
 	Serve() error
 	// Alone does the same without a Heritage, because the old process has died.
 	Alone() error

@@ -108,11 +108,13 @@ func (h *heir) begin() error {
 	n := h.belfry
 	n.startNode()
 	h.open()
-	err := n.sessions.Serve()
-	if err == nil && n.bridge != nil {
+	if err := n.sessions.Serve(); err != nil {
+		return err
+	}
+	if n.bridge != nil {
 		n.bridge.Start()
 	}
-	return err
+	return n.openControl() // nil: it logs why there is none
 }
 
 // open lets sessions go on that wait for the bus.

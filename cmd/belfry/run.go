@@ -77,8 +77,10 @@ func (n *belfry) run(ctx context.Context) error {
 		}
 		return errors.Join(err, n.abandon())
 	}
-	if err := n.openControl(); err != nil {
-		return errors.Join(err, n.abandon())
+	if n.restart.heir == nil { // else it has done so
+		if err := n.openControl(); err != nil {
+			return errors.Join(err, n.abandon())
+		}
 	}
 	serving, stopServing := context.WithCancel(context.Background())
 	defer stopServing()

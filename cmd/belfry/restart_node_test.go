@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"belfry/presence"
+)
+
+// restartable starts a node whose control socket has a place of its own.
+func restartable(t *testing.T, name string, flags ...string) (n *clusterNode, restart func()) {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "control.sock")
+	n = startClusterNode(t, name, append(flags, "--set", "control.socket="+socket)...)
+	return n, func() {
+		t.Helper()
+		before := n.pid()
+		out, err := exec.Command("belfry", "restart", "--control", socket).CombinedOutput()
+		if err != nil {
+			t.Fatalf("belfry restart: %v: %s", err, out)
+		}
+		soon(t, "the successor has the control socket", func() bool { return n.pid() != before })
+	}
+}
+
+// A node of a cluster is restarted again and again while users of both nodes get pushes by
+// both nodes. Each push arrives once and in order, and both nodes know who is where.
+func TestRestartInCluster(t *testing.T) {
+	for name, cluster := range map[string]func(t *testing.T) (a, b []string){
+		"external NATS": func(t *testing.T) (a, b []string) {
+			url := "--nats-url=" + startNATS(t).url()
+			return []string{url}, []string{url}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flagsA, flagsB := cluster(t)
+			a, restart := restartable(t, "ra", flagsA...)
+			b := startClusterNode(t, "rb", flagsB...)
+			nodes := []*clusterNode{a, b}
+			var clients []*clusterClient
+			for i, n := range nodes {
+				for u := range 4 {
+					uid := fmt.Sprintf("u%d-%d", i, u)
+					c := n.dial(uid, "uid="+uid+"&topic=news")
+					c.reachable(nodes, "/v1/users/"+uid, "/v1/topics/news", "/v1/all")
+					clients = append(clients, c)
+				}
+			}
+			before := map[string]string{}
+			for _, c := range clients {
+				before[c.name] = c.sid
+			}
+			stop := make(chan struct{})
+			var pushing sync.WaitGroup
+			sent := make([]map[string]int, len(nodes))
+			for i, n := range nodes {
+				sent[i] = map[string]int{}
+				pushing.Go(func() { n.pushNumbers(i, clients, sent[i], stop) })
+			}
+			for range 3 {
+				restart()
+				time.Sleep(300 * time.Millisecond) // pushes between two restarts
+			}
+			close(stop)
+			pushing.Wait()
+			for _, c := range clients {
+				c.expectNumbers(sent)
+			}
+			for _, n := range nodes {
+				for _, c := range clients {
+					soon(t, "who is where", func() bool {
+						var u presence.User
+						status, _ := n.ask("GET", "/v1/users/"+c.name, &u)
+						return status == 200 && len(u.Sessions) == 1 && u.Sessions[0].SID == before[c.name]
+					})
+				}
+			}
+		})
+	}
+}
+
+// pushNumbers pushes to the users, the topic and all, each push with its number.
+func (n *clusterNode) pushNumbers(node int, clients []*clusterClient, sent map[string]int, stop <-chan struct{}) {
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		case <-time.After(2 * time.Millisecond):
+		}
+		target := []string{"/v1/all", "/v1/topics/news", "/v1/users/" + clients[i%len(clients)].name}[i%3]
+		for accepted := false; !accepted; {
+			status, answer := n.post(target, fmt.Sprintf("%d %s %d", node, target, sent[target]+1))
+			switch {
+			case status == 202:
+				accepted = true
+			case status != 503:
+				n.t.Errorf("%s: %d %s", target, status, answer)
+				return
+			}
+		}
+		sent[target]++
+	}
+}
+
+// expectNumbers reads what was pushed to a client, and checks that each number comes once
+// and in order.
+func (c *clusterClient) expectNumbers(sent []map[string]int) {
+	c.t.Helper()
+	want, got := 0, map[string]int{}
+	for _, counts := range sent {
+		want += counts["/v1/all"] + counts["/v1/topics/news"] + counts["/v1/users/"+c.name]
+	}
+	for range want {
+		text := c.next()
+		var node, number int
+		var target string
+		if _, err := fmt.Sscan(text, &node, &target, &number); err != nil {
+			c.t.Fatalf("%s: %q: %v", c.name, text, err)
+		}
+		stream := fmt.Sprint(node, target)
+		if got[stream]++; got[stream] != number {
+			c.t.Fatalf("%s: number %d of node %d to %s came as the %d.", c.name, number, node, target, got[stream])
+		}
+		if strings.HasPrefix(target, "/v1/users/") && target != "/v1/users/"+c.name {
+			c.t.Fatalf("%s: got %q", c.name, text)
+		}
+	}
+}
