@@ -307,12 +307,12 @@ func (s *fakeServer) SendBack(out Outgoing) {
 
 // fakeNode stands for the node around the sessions: it counts, 500 times a second.
 type fakeNode struct {
-	server *fakeServer
-	seen   *Marks
-	mu     sync.Mutex // of number and its broadcast
-	number uint64
-	runs   atomic.Bool
-	topics sync.Map
+	server  *fakeServer
+	seen    *Marks
+	mu      sync.Mutex // of number and its broadcast
+	number  uint64
+	runs    atomic.Bool
+	topics  sync.Map
 	socket  string
 	heir    bool // it replaces the socket of another process
 	control *Socket
