@@ -83,10 +83,9 @@ func eventually(t *testing.T, what string, ended chan struct{}, ask func() error
 // node is a belfry node.
 type node struct{ listen, api string }
 
-// startNode starts the binary that BELFRY_BIN names, by default the one that
-// make build makes. It is not in development mode, which would allow more
-// origins. Clients may subscribe to every topic and publish.
-func startNode(t *testing.T, settings ...string) *node {
+// belfryFile returns the program that BELFRY_BIN names, by default the one that make build
+// makes.
+func belfryFile(t *testing.T) string {
 	t.Helper()
 	bin := os.Getenv("BELFRY_BIN")
 	if bin == "" {
@@ -99,6 +98,14 @@ func startNode(t *testing.T, settings ...string) *node {
 	if _, err := os.Stat(bin); err != nil {
 		t.Fatalf("%v; run make build first, or set BELFRY_BIN", err)
 	}
+	return bin
+}
+
+// startNode starts the binary. It is not in development mode, which would allow more
+// origins. Clients may subscribe to every topic and publish.
+func startNode(t *testing.T, settings ...string) *node {
+	t.Helper()
+	bin := belfryFile(t)
 	n := &node{listen: freeAddress(t), api: freeAddress(t)}
 	args := []string{"serve", "--set", "auth.subscribe=*", "--set", "auth.publish=*", "--log-level", "warn", "--listen", n.listen, "--api", n.api}
 	for _, s := range settings {
