@@ -19,7 +19,7 @@ type changesSeen struct {
 func (s *changesSeen) changed(p Changes) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.Each(func(opened bool, uid []byte, key message.SessionKey, _ []byte, _ Route) {
+	p.Each(func(opened bool, uid []byte, key message.SessionKey, _ []byte, _ Route, _ uint32) {
 		sid := key.SID(7)
 		s.all = append(s.all, fmt.Sprint(opened, " ", string(uid)))
 		if opened {

@@ -82,23 +82,24 @@ func (g *giving) start(out Outgoing) {
 // holds says that no fan-out run may begin: sessions are on their way.
 func (g *giving) holds() bool { return g.waits || g.recalling }
 
-// run sends the next batch if it may. It returns whether there is more to do now.
-func (g *giving) run() (more bool) {
+// run sends the next batch if it may.
+func (g *giving) run() {
 	if g.backTo != nil {
 		g.sendBack()
-		return false
+		return
 	}
 	if g.out == nil || g.holds() || g.h.fanout.active || len(g.h.spreads.list) > 0 {
-		return false
+		return
 	}
 	b := g.collect()
 	if b.Sessions > 0 {
 		g.send(b)
-		return false
+		return
 	}
 	g.cursor = 0
 	if g.finishing != nil && (g.skipped == 0 || g.hurried) {
-		return g.end(b)
+		g.end(b)
+		return
 	}
 	if g.skipped != g.told {
 		g.told = g.skipped
@@ -108,7 +109,6 @@ func (g *giving) run() (more bool) {
 		g.wake.Reset(retryLeaving)
 	}
 	g.skipped = 0
-	return false
 }
 
 func (g *giving) send(b *Batch) {
@@ -119,15 +119,14 @@ func (g *giving) send(b *Batch) {
 
 // end sends a last batch without sessions, which tells the clock and the generation, and
 // says that the shard is empty when that was acknowledged.
-func (g *giving) end(b *Batch) (more bool) {
+func (g *giving) end(b *Batch) {
 	if !g.last {
 		g.last = true
 		g.send(b)
-		return false
+		return
 	}
 	g.finishing <- struct{}{} // has room
 	g.finishing = nil
-	return false
 }
 
 // finish has ended get a value when all sessions have left.

@@ -106,7 +106,7 @@ func (h *shard) takeOver(it *handed) error {
 		return fmt.Errorf("slot %d: %w", slot, err)
 	}
 	h.taking.border(slot)
-	h.changes.opened(slot, h.rec(slot))
+	h.changes.came(slot, h.rec(slot))
 	return nil
 }
 

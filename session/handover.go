@@ -18,6 +18,7 @@ type Heritage struct {
 	Poller   poller.Heritage
 	Key      [32]byte // Options.Key of the other server, by which users have their shards
 	Variants []string // of the other server; see Server.Variants
+	LastSeen [][]byte // by shard: when users had their last session
 
 	From  Successor // told of what has begun and ended
 	Marks [][]byte  // by shard and slot: written when a session is read or changed; nil: not wanted
@@ -45,9 +46,10 @@ func (s *Server) Variants() (names []string) {
 // the listeners stay the server's.
 func (s *Server) Bequeath() *Heritage {
 	n := len(s.shards)
-	in := &Heritage{Key: s.opt.Key, Variants: s.Variants(), Poller: poller.Heritage{Listeners: s.loop.Listenings(), Clocks: make([]uint32, n), Generations: make([]uint32, n)}}
+	in := &Heritage{Key: s.opt.Key, Variants: s.Variants(), Poller: poller.Heritage{Listeners: s.loop.Listenings(), Clocks: make([]uint32, n), Generations: make([]uint32, n)}, LastSeen: make([][]byte, n)}
 	s.onShards(func(h *shard) {
 		in.Poller.Clocks[h.index], in.Poller.Generations[h.index] = h.ps.Now(), h.ps.Generation()
+		in.LastSeen[h.index] = h.users.seen.export()
 	})
 	return in
 }

@@ -48,15 +48,15 @@ func TestHandOver(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(20 * time.Millisecond)
+	p.further(t, 100)
 	old.HandOver(j)
 	eventually(t, "most have left", func() bool { j.mu.Lock(); defer j.mu.Unlock(); return j.sessions > users*each*9/10 })
-	time.Sleep(20 * time.Millisecond)
+	p.further(t, 100)
 	p.mu.Lock()
 	j.commit()
 	p.to = j.new
 	p.mu.Unlock()
-	time.Sleep(20 * time.Millisecond)
+	p.further(t, 100)
 	close(stop)
 	pushing.Wait()
 	for i, c := range clients {
@@ -246,4 +246,58 @@ func FuzzHanded(f *testing.F) {
 			t.Fatalf("%x became %x, then %x", p, once, twice)
 		}
 	})
+}
+
+// When users were seen last is handed over, and since when sessions are open.
+func TestHandOverTimes(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	o := Options{LastSeen: time.Hour, clock: func() time.Time { return now }}
+	old := newRig(t, o)
+	gone, sid := old.hello("/ws?uid=gone")
+	gone.Close()
+	eventually(t, "gone", func() bool { _, ok := old.Lookup(sid); return !ok })
+	old.hello("/ws?uid=here")
+	var mu sync.Mutex
+	opened := map[string]uint32{}
+	o.Changed = func(c Changes) {
+		mu.Lock()
+		defer mu.Unlock()
+		c.Each(func(open bool, uid []byte, _ message.SessionKey, _ []byte, _ Route, since uint32) {
+			if open {
+				opened[string(uid)] = since
+			}
+		})
+	}
+	j := newJoint(t, old, o)
+	old.HandOver(j)
+	eventually(t, "it has left", func() bool { j.mu.Lock(); defer j.mu.Unlock(); return j.sessions == 1 })
+	j.commit()
+	p, err := j.new.UsersPresence(read(t), []string{"gone", "here"})
+	if err != nil || !p[0].LastSeen.Equal(now) || p[1].Sessions != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	eventually(t, "it is told of", func() bool { mu.Lock(); defer mu.Unlock(); return opened["here"] != 0 })
+	if d := time.Since(time.Unix(int64(opened["here"]), 0)); d < 0 || d > time.Minute {
+		t.Errorf("open since %v", opened["here"])
+	}
+}
+
+// A batch comes while messages wait that its sessions have got. The fan-out run that is
+// next ends before the messages that they have not got, and begins with one.
+func TestHandOverBorder(t *testing.T) {
+	h := &shard{}
+	h.taking.h = h
+	h.fanout.added, h.fanout.begun = 3, 1 // two messages wait
+	h.taking.border(7)
+	if n, ok := h.taking.next(); n != 3 || !ok || !h.taking.has(7) || h.taking.has(8) {
+		t.Fatalf("border %d, %v", n, ok)
+	}
+	h.fanout.added, h.fanout.begun = 4, 3 // a run with both is over, another message waits
+	if n, ok := h.taking.next(); ok {
+		t.Fatalf("the next run ends at %d, where it begins", n)
+	}
+	h.fanout.begun = 4
+	if h.taking.has(7) {
+		t.Error("the session does not get the message behind the border")
+	}
 }

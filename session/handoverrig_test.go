@@ -263,3 +263,18 @@ func (p *handOverPushes) push(t *testing.T, stream string, to message.Target) {
 	}
 	p.sent[stream]++
 }
+
+// further waits until so many more messages were pushed.
+func (p *handOverPushes) further(t *testing.T, n int) {
+	t.Helper()
+	count := func() (sum int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, n := range p.sent {
+			sum += n
+		}
+		return sum
+	}
+	want := count() + n
+	eventually(t, "pushes", func() bool { return count() >= want })
+}

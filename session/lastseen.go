@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/minio/highwayhash"
@@ -32,8 +33,13 @@ func (ls *lastSeen) init(e *env) (err error) {
 		return nil
 	}
 	each := len(seenSet{}) * e.opt.Poller.Shards
-	ls.sets, err = offheap.NewRecords[seenSet](e.opt.Poller.Memory.Owner("last_seen"), (e.opt.LastSeenUsers+each-1)/each)
-	return err
+	if ls.sets, err = offheap.NewRecords[seenSet](e.opt.Poller.Memory.Owner("last_seen"), (e.opt.LastSeenUsers+each-1)/each); err != nil {
+		return err
+	}
+	if in := e.opt.Heritage; in != nil && e.index < len(in.LastSeen) {
+		ls.restore(in.LastSeen[e.index])
+	}
+	return nil
 }
 
 func (ls *lastSeen) close() {
@@ -51,10 +57,15 @@ func (ls *lastSeen) find(uid []byte) (set uint32, hash [2]uint32) {
 
 // left is called when the last session of a user has ended.
 func (ls *lastSeen) left(uid []byte) {
-	if ls.sets == nil {
-		return
+	if ls.sets != nil {
+		_, hash := ls.find(uid)
+		ls.enter(seenUser{hash, unixSeconds(ls.opt.now())})
 	}
-	at, hash := ls.find(uid)
+}
+
+// enter puts an entry into its set.
+func (ls *lastSeen) enter(one seenUser) {
+	at := one.hash[0] % uint32(ls.sets.Max())
 	if !ls.sets.Live(at) {
 		if !ls.sets.AllocAt(at) {
 			ls.counters.limit(limitMemory)
@@ -64,7 +75,7 @@ func (ls *lastSeen) left(uid []byte) {
 	}
 	set, oldest := ls.sets.At(at), 0
 	for i := range set {
-		if set[i].hash == hash {
+		if set[i].hash == one.hash {
 			oldest = i
 			break
 		}
@@ -72,10 +83,10 @@ func (ls *lastSeen) left(uid []byte) {
 			oldest = i
 		}
 	}
-	if e := &set[oldest]; e.hash != hash && ls.valid(e) {
+	if e := &set[oldest]; e.hash != one.hash && ls.valid(e) {
 		ls.counters.limit(limitLastSeen)
 	}
-	set[oldest] = seenUser{hash, unixSeconds(ls.opt.now())}
+	set[oldest] = one
 }
 
 // valid says whether an entry is not older than Options.LastSeen.
@@ -98,4 +109,32 @@ func (ls *lastSeen) at(uid string) (t time.Time) {
 		}
 	}
 	return t
+}
+
+// export returns what is remembered, for another process with the same key: the entries,
+// each with its hash (8 bytes) and the time (4), big-endian.
+func (ls *lastSeen) export() (p []byte) {
+	if ls.sets == nil {
+		return nil
+	}
+	for at, ok := ls.sets.Next(0); ok; at, ok = ls.sets.Next(at + 1) {
+		for _, e := range ls.sets.At(at) {
+			if ls.valid(&e) {
+				p = binary.BigEndian.AppendUint32(p, e.hash[0])
+				p = binary.BigEndian.AppendUint32(p, e.hash[1])
+				p = binary.BigEndian.AppendUint32(p, e.at)
+			}
+		}
+	}
+	return p
+}
+
+// restore takes what export returned.
+func (ls *lastSeen) restore(p []byte) {
+	for ; ls.sets != nil && len(p) >= 12; p = p[12:] {
+		e := seenUser{[2]uint32{binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:])}, binary.BigEndian.Uint32(p[8:])}
+		if ls.valid(&e) {
+			ls.enter(e)
+		}
+	}
 }

@@ -143,7 +143,7 @@ func TestChangesOfClasses(t *testing.T) {
 	changed := func(p Changes) {
 		mu.Lock()
 		defer mu.Unlock()
-		p.Each(func(opened bool, uid []byte, key message.SessionKey, class []byte, _ Route) {
+		p.Each(func(opened bool, uid []byte, key message.SessionKey, class []byte, _ Route, _ uint32) {
 			all = append(all, fmt.Sprint(opened, " ", string(uid), " ", string(class), " ", key == message.SessionKey{}))
 		})
 	}
@@ -285,7 +285,7 @@ func TestPlaceOfLogin(t *testing.T) {
 func TestEvict(t *testing.T) {
 	keys := make(chan message.SessionKey, 10)
 	r := walletRig(t, Options{Node: 7, Changed: func(p Changes) {
-		p.Each(func(opened bool, _ []byte, key message.SessionKey, _ []byte, _ Route) {
+		p.Each(func(opened bool, _ []byte, key message.SessionKey, _ []byte, _ Route, _ uint32) {
 			if opened {
 				keys <- key
 			}

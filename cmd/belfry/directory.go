@@ -135,9 +135,13 @@ func (d *directory) apply(spare session.Changes) session.Changes {
 	d.queue = spare[:0]
 	d.mu.Unlock()
 	now := time.Now()
-	p.Each(func(opened bool, uid []byte, key message.SessionKey, class []byte, route session.Route) {
+	p.Each(func(opened bool, uid []byte, key message.SessionKey, class []byte, route session.Route, since uint32) {
 		if opened {
-			d.Opened(uid, cluster.Session{Key: key, Since: now, Class: string(class), Route: d.routeOf(route, uid)})
+			at := now
+			if since != 0 {
+				at = time.Unix(int64(since), 0)
+			}
+			d.Opened(uid, cluster.Session{Key: key, Since: at, Class: string(class), Route: d.routeOf(route, uid)})
 		} else {
 			d.Closed(uid, key)
 		}

@@ -31,6 +31,7 @@ type sessionsSection struct {
 	Variants    []string          `json:"variants"`
 	Clocks      []uint32          `json:"clocks"`
 	Generations []uint32          `json:"generations"`
+	LastSeen    [][]byte          `json:"last_seen"`
 	Listeners   []listenerSection `json:"listeners"` // in the order of their descriptors
 }
 
@@ -50,7 +51,7 @@ func (p predecessor) Inherit() (in *handover.Inheritance, err error) {
 		return err
 	}
 	h := p.sessions.Bequeath()
-	s := sessionsSection{Key: h.Key[:], Variants: h.Variants, Clocks: h.Poller.Clocks, Generations: h.Poller.Generations}
+	s := sessionsSection{Key: h.Key[:], Variants: h.Variants, Clocks: h.Poller.Clocks, Generations: h.Poller.Generations, LastSeen: h.LastSeen}
 	var own []int
 	for _, l := range h.Poller.Listeners {
 		own = append(own, l.FD)
@@ -82,7 +83,7 @@ func parseInheritance(s *handover.Successor) (in *inheritance, err error) {
 	if len(section.Key) != len(session.Heritage{}.Key) || len(fds) != len(section.Listeners) {
 		return nil, fmt.Errorf("hot restart: a key of %d bytes, and %d listening sockets for %d descriptions", len(section.Key), len(fds), len(section.Listeners))
 	}
-	h := &session.Heritage{Key: [32]byte(section.Key), Variants: section.Variants, From: s,
+	h := &session.Heritage{Key: [32]byte(section.Key), Variants: section.Variants, LastSeen: section.LastSeen, From: s,
 		Poller: poller.Heritage{Clocks: section.Clocks, Generations: section.Generations}}
 	for i, l := range section.Listeners {
 		h.Poller.Listeners = append(h.Poller.Listeners, poller.Listening{Shard: l.Shard, FD: fds[i], Range: l.Range})
