@@ -24,9 +24,10 @@ type Heritage struct {
 	Marks [][]byte  // by shard and slot: written when a session is read or changed; nil: not wanted
 }
 
-// check returns an error if sessions of the other server could not go on here.
+// check returns an error if sessions of the other server could not go on here. A later
+// version may know more protocols, behind those that the other one knows.
 func (in *Heritage) check(own []string) error {
-	if in != nil && !slices.Equal(in.Variants, own) {
+	if in != nil && (len(in.Variants) > len(own) || !slices.Equal(in.Variants, own[:len(in.Variants)])) {
 		return fmt.Errorf("session: the process that serves speaks %s, this one %s: a hot restart is not possible; restart the node cold",
 			strings.Join(in.Variants, ", "), strings.Join(own, ", "))
 	}
