@@ -150,6 +150,7 @@ func (s *Server) Quiet(ctx context.Context) error {
 // CommitHandOver says that the successor serves. This server closes its copies of the
 // connections; Shutdown ends what is left.
 func (s *Server) CommitHandOver() {
+	s.handed.Store(true)
 	s.onShards(func(h *shard) { h.giving.commit() })
 }
 

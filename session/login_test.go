@@ -291,7 +291,7 @@ func TestLoginAtShutdown(t *testing.T) {
 	silent, _ := r.lp("/lp")
 	undecided, _ := r.lp("/lp", appendPrefixed(nil, prefixedText, "login L later"))
 	later := <-auth.later
-	r.each(func(h *shard) { h.shutdown.begin(closeOrder{}); h.ps.Wake() })
+	r.each(func(h *shard) { h.shutdown.begin(closeOrder{reason: ReasonShutdown}); h.ps.Wake() })
 	silent.want("tbye shutdown", "x1001 server is going away true 1s")
 	silent.say(prefixedClose, "")
 	silent.ends()

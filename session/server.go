@@ -65,6 +65,7 @@ type Server struct {
 	done     chan struct{} // closed when the shards are being stopped
 	once     sync.Once
 	emptying atomic.Bool   // Shutdown waits for the last connection to end
+	handed   atomic.Bool   // a successor serves; see CommitHandOver
 	empty    chan struct{} // closed when the last connection has ended
 	emptied  sync.Once
 	helpers  sync.WaitGroup // publishers

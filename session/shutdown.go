@@ -17,6 +17,7 @@ import (
 type closeOrder struct {
 	rate   float64 // sessions a second; 0: as fast as it goes
 	spread uint32  // ticks over which the advised delays are spread
+	reason Reason
 }
 
 // shutdownRun walks over a shard's connections at shutdown and ends them at the
@@ -83,7 +84,7 @@ func (c *shutdownRun) run() (more bool) {
 		switch c.rec(slot).state {
 		case stateOpen, stateLogin:
 			c.left--
-			c.closer.endWith(slot, ReasonShutdown, "", ticks(c.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
+			c.closer.endWith(slot, c.reason, "", ticks(c.opt.ReconnectAfter)+rand.Uint32N(c.spread+1))
 		case stateHead, stateAuth, stateJoin, stateProxy:
 			c.refuser.refuse(slot, ws.Unavailable("this server is going away", c.opt.RetryAfter).WithCause(CauseShutdown))
 		}
@@ -104,7 +105,8 @@ func (c *shutdownRun) stop() {
 // once, from any goroutine.
 func (s *Server) StopAccepting(ctx context.Context) error { return s.loop.StopAccepting(ctx) }
 
-// Shutdown stops accepting and ends every session with 1001, at most pace a second
+// Shutdown stops accepting and ends every session with 1001 (after CommitHandOver with
+// 1012), at most pace a second
 // (0: as fast as possible). It waits until the connections have ended, and then
 // stops the shards. Clients are advised to reconnect after Options.ReconnectAfter
 // plus a random part of spread, which counts in whole seconds. Connections that
@@ -113,7 +115,10 @@ func (s *Server) Shutdown(ctx context.Context, pace int, spread time.Duration) e
 	if err := s.StopAccepting(ctx); err != nil {
 		s.opt.Log.Warn("listeners not closed in time")
 	}
-	order := closeOrder{rate: float64(pace) / float64(len(s.shards)), spread: uint32(spread / time.Second)}
+	order := closeOrder{rate: float64(pace) / float64(len(s.shards)), spread: uint32(spread / time.Second), reason: ReasonShutdown}
+	if s.handed.Load() {
+		order.reason = ReasonRestart
+	}
 	for _, h := range s.shards {
 		if err := h.ps.PostControl(ctx, poller.Mail{Kind: mailClose, Ptr: order}); err != nil {
 			s.opt.Log.Warn("a shard was not told in time to end its sessions", zap.Int("shard", h.index), zap.Error(err))
