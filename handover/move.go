@@ -107,6 +107,7 @@ func (t *transfer) Batch(b *Batch) {
 
 // Message implements Outgoing.
 func (t *transfer) Message(shard int, m *message.Message) {
+	t.streams[shard].forwarded.Add(1)
 	if err := t.streams[shard].put(item{message: m}); err != nil {
 		t.fail(err)
 	}
@@ -152,6 +153,10 @@ func (t *transfer) fromStream(s *stream, f *frame) error {
 		if err == nil {
 			t.opt.Sessions.Ended(s.shard, ids)
 		}
+		return err
+	case kindSent:
+		n, err := number(f.payload)
+		s.forwarded.Add(-int64(min(n, 1<<32)))
 		return err
 	case kindReturned:
 		s.returnedAll()

@@ -24,6 +24,7 @@ type Result struct {
 	Sessions int           `json:"sessions"`      // that were handed over
 	Resumed  int           `json:"resumed"`       // that came back
 	Closed   int           `json:"closed"`        // whose state was not known when the successor had died
+	Lost     int           `json:"lost"`          // messages that it was given and had not sent to all when it died
 	Took     time.Duration `json:"took"`          // from the hello to the end
 	Silence  time.Duration `json:"silence"`       // of the batch that waited longest
 	Error    string        `json:"error,omitempty"`
@@ -49,6 +50,7 @@ type Stats struct {
 	Handed   uint64 // sessions that were handed over, also if they came back
 	Resumed  uint64
 	Closed   uint64
+	Lost     uint64
 	Took     time.Duration // of the last hand-over
 	Silence  time.Duration // of the last hand-over
 }
@@ -69,6 +71,7 @@ func (t *tally) add(r *Result) {
 	t.st.Handed += uint64(r.Sessions)
 	t.st.Resumed += uint64(r.Resumed)
 	t.st.Closed += uint64(r.Closed)
+	t.st.Lost += uint64(r.Lost)
 	t.st.Took, t.st.Silence = r.Took, r.Silence
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"belfry/message"
@@ -40,6 +41,8 @@ type stream struct {
 	backAll bool
 
 	backReady chan struct{} // closed when it has returned everything
+
+	forwarded atomic.Int64 // messages that the successor has not sent yet; only in the old process
 }
 
 // item is a frame that is encoded when it is its turn.

@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -368,6 +369,11 @@ func (s *Successor) Marks(shard int) []byte { return s.marks.Of(shard) }
 // Ended says that a shard has closed connections that it took over.
 func (s *Successor) Ended(shard int, ids []poller.ID) {
 	s.say(shard, kindEnded, appendIDs(make([]byte, 0, 8*len(ids)), ids))
+}
+
+// Sent says that a shard has sent messages that it was given.
+func (s *Successor) Sent(shard, messages int) {
+	s.say(shard, kindSent, binary.AppendUvarint(nil, uint64(messages)))
 }
 
 // say never blocks. After the hand-over it does nothing.

@@ -15,6 +15,7 @@ type backlogs struct {
 	free    []*backlog
 	node    *atomic.Int64 // bytes that wait in all shards, each frame counted once; all shards write it
 	slow    atomic.Int64  // connections with a backlog; other goroutines read it
+	marks   []byte        // see Shard.MarkBacklogs; nil: none
 }
 
 // maxFreeQueues is how many backlogs are kept to be used again, and maxFreeFrames
@@ -42,6 +43,9 @@ func (b *backlogs) open(id ID, c *conn, now uint32) *backlog {
 	q.id, q.since = id, now
 	c.backlog = b.queues.Put(q)
 	b.slow.Add(1)
+	if slot := id.Slot(); int(slot) < len(b.marks) {
+		b.marks[slot] = 1
+	}
 	return q
 }
 

@@ -176,6 +176,10 @@ func (s *Shard) ThawDone(slot uint32) {
 	}
 }
 
+// MarkBacklogs has a byte set for each slot whose connection gets a backlog: perhaps a
+// part of a frame was sent, and nobody else can go on behind it. nil ends it.
+func (s *Shard) MarkBacklogs(marks []byte) { s.sender.backlogs.marks = marks }
+
 // Shutdown ends a connection for its peer at once, also if another process has a copy of
 // the descriptor (man 2 shutdown). It stays open here.
 func (s *Shard) Shutdown(slot uint32) { _ = unix.Shutdown(int(s.at(slot).fd), unix.SHUT_RDWR) }

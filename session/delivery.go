@@ -29,13 +29,14 @@ type Delivery struct {
 	size    int64                           // bytes of the payload and of the frames
 	batches []atomic.Pointer[poller.Frames] // by variant
 
-	queue  poller.Queue  // of the mailboxes that it goes through
-	shards []*shard      // each once
-	homes  []home        // of a message to users or sessions: one for each name of the target
-	only   [1]home       // backs homes if there is one name
-	entry  poller.Permit // of Await
-	left   atomic.Int32  // shards that have not sent it yet
-	tally  *tally        // nil: nobody wants to know what becomes of it
+	queue    poller.Queue  // of the mailboxes that it goes through
+	shards   []*shard      // each once
+	imported bool          // it came with sessions of another process; see Successor.Sent
+	homes    []home        // of a message to users or sessions: one for each name of the target
+	only     [1]home       // backs homes if there is one name
+	entry    poller.Permit // of Await
+	left     atomic.Int32  // shards that have not sent it yet
+	tally    *tally        // nil: nobody wants to know what becomes of it
 }
 
 // home says where the sessions of one name of the target are.
@@ -204,6 +205,9 @@ func (d *Delivery) done() {
 		d.leaveSpread()
 		if d.tally != nil {
 			d.tally.end()
+		}
+		if d.imported {
+			d.shards[0].taking.sent++
 		}
 	}
 }

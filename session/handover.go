@@ -196,7 +196,7 @@ func (s *Server) ImportMessage(at int, m *message.Message) {
 	if err != nil {
 		return // it is in the log
 	}
-	d.shards = s.shards[at : at+1 : at+1]
+	d.shards, d.imported = s.shards[at:at+1:at+1], true
 	d.left.Store(1)
 	s.mailBytes.Add(d.size)
 	for d.queue == poller.QueueBulk && !h.ps.Reserve(d.queue) {

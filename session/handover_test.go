@@ -65,6 +65,9 @@ func TestHandOver(t *testing.T) {
 	if n := j.new.Stats().Sessions; n != users*each {
 		t.Errorf("%d sessions in the new server", n)
 	}
+	if j.sent == 0 || j.sent > j.forwarded { // the rest was sent after the commit
+		t.Errorf("of %d messages that were forwarded %d are told as sent", j.forwarded, j.sent)
+	}
 	t.Logf("%d sessions in %d batches, %d bytes each; %d pushes", j.sessions, j.batches, j.bytes/max(j.sessions, 1), p.sent["all"])
 
 	// The new server serves all of it: clients that connect, and those that close.

@@ -17,18 +17,20 @@ import (
 // joint joins two servers of one process, as package handover joins those of two. Each
 // shard has a queue, whose goroutine may wait.
 type joint struct {
-	t        *testing.T
-	old, new *rig
-	queues   []*endless // by shard: to the new server
-	answers  *endless   // to the old one
-	ended    sync.WaitGroup
-	mu       sync.Mutex
-	batches  int
-	sessions int
-	bytes    int
-	back     [][]*Batch // of SendBack, by shard
-	returned chan struct{}
-	left     int
+	t         *testing.T
+	old, new  *rig
+	queues    []*endless // by shard: to the new server
+	answers   *endless   // to the old one
+	ended     sync.WaitGroup
+	mu        sync.Mutex
+	batches   int
+	sessions  int
+	bytes     int
+	forwarded int        // messages to the new server
+	sent      int        // of these, by it
+	back      [][]*Batch // of SendBack, by shard
+	returned  chan struct{}
+	left      int
 }
 
 // endless is a queue of functions that is never full.
@@ -137,6 +139,9 @@ func (j *joint) Batch(b *Batch) {
 
 // Message implements Outgoing.
 func (j *joint) Message(shard int, m *message.Message) {
+	j.mu.Lock()
+	j.forwarded++
+	j.mu.Unlock()
 	j.queues[shard].put(func() { j.new.ImportMessage(shard, m) })
 }
 
@@ -146,6 +151,12 @@ func (j *joint) Empty(int, int) {}
 // Ended implements Successor.
 func (j *joint) Ended(shard int, ids []poller.ID) {
 	j.answers.put(func() { j.old.Ended(shard, ids) })
+}
+
+func (j *joint) Sent(_, messages int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.sent += messages
 }
 
 // passed waits until everything that was given to the new server is there.

@@ -165,7 +165,9 @@ func (r *rig) waits(n int64) {
 }
 
 // shutDown ends what there is, as Shutdown does.
-func (r *rig) shutDown() { r.each(func(h *shard) { h.shutdown.begin(closeOrder{reason: ReasonShutdown}); h.ps.Wake() }) }
+func (r *rig) shutDown() {
+	r.each(func(h *shard) { h.shutdown.begin(closeOrder{reason: ReasonShutdown}); h.ps.Wake() })
+}
 
 // reclaimAll takes back what connections hold of their input.
 func (r *rig) reclaimAll() {

@@ -112,6 +112,7 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 		h.taking.from = in.From
 		if h.index < len(in.Marks) {
 			h.taking.marks = in.Marks[h.index]
+			h.ps.MarkBacklogs(in.Marks[h.index])
 		}
 	}
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}

@@ -208,7 +208,10 @@ func TestSpreadEnds(t *testing.T) {
 	if n := c.count(t, "one"); n > 2 {
 		t.Errorf("%d have it after a minute of an hour", n)
 	}
-	r.each(func(h *shard) { h.OnMail(poller.Mail{Kind: mailClose, Ptr: closeOrder{reason: ReasonShutdown}}); h.ps.Wake() })
+	r.each(func(h *shard) {
+		h.OnMail(poller.Mail{Kind: mailClose, Ptr: closeOrder{reason: ReasonShutdown}})
+		h.ps.Wake()
+	})
 	eventually(t, "all have it", func() bool { return c.count(t, "one") == 50 })
 	if n := c.count(t, "two"); n > 0 {
 		t.Errorf("%d got what was dead", n)

@@ -11,6 +11,8 @@ import (
 type Successor interface {
 	// Ended names connections that the shard took over and closed.
 	Ended(shard int, ids []poller.ID)
+	// Sent says that so many more messages of ImportMessage were sent.
+	Sent(shard int, messages int)
 }
 
 // taking takes sessions over from another process. Until that process has left,
@@ -23,6 +25,7 @@ type taking struct {
 	from    Successor            // nil: nothing is taken over
 	taken   bool                 // some session was taken over and the other process may want it back
 	ended   []poller.ID          // not told yet
+	sent    int                  // messages of the other process that were sent, not told yet
 	until   map[uint32]uint64    // by slot: the last fan-out item that the session has got in the other process
 	borders []uint64             // the different values of until, rising
 	extra   map[poller.ID][]byte // fields of a later version, by connection
@@ -111,6 +114,10 @@ func (t *taking) tell() {
 		t.from.Ended(t.index, t.ended)
 		t.ended = nil
 	}
+	if t.from != nil && t.sent > 0 {
+		t.from.Sent(t.index, t.sent)
+		t.sent = 0
+	}
 }
 
 // closing is called before a connection is closed: the other process has a copy of the
@@ -136,4 +143,5 @@ func (t *taking) touch(slot uint32) {
 // serves ends the time in which the other process may want sessions back.
 func (t *taking) serves() {
 	t.from, t.taken, t.marks, t.ended = nil, false, nil, nil
+	t.ps.MarkBacklogs(nil)
 }
