@@ -32,6 +32,7 @@ func (n *belfry) announce(ctx context.Context) {
 		switch {
 		case len(reasons) == 0:
 			n.log.Info("ready", n.addressFields()...)
+			n.notifyReady()
 			if !told {
 				n.printBanner("belfry is up.")
 			}

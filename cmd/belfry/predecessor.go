@@ -105,7 +105,8 @@ func (p predecessor) Resume() {
 }
 
 // Leave implements handover.Predecessor.
-func (p predecessor) Leave(int) {
+func (p predecessor) Leave(pid int) {
+	p.notifySuccessor(pid)
 	p.bus.HandedOver()
 	p.stopping.Store(true)
 }

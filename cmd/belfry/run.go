@@ -110,6 +110,7 @@ func (n *belfry) run(ctx context.Context) error {
 func (n *belfry) delayShutdown(served chan error) {
 	delay := n.cfg.Shutdown.Delay
 	n.stopping.Store(true)
+	n.notifyStopping()
 	n.directory.leave()
 	if delay == 0 {
 		return
