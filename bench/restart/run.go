@@ -34,6 +34,7 @@ type run struct {
 	Churned  int         `json:"connects"` // of clients that come and go
 	Failed   int         `json:"failed"`   // of these
 	Causes   []string    `json:"causes,omitempty"`
+	Kernel   int64       `json:"kernel"` // memory of the node's sockets in the kernel, bytes: half of what the slabs grew by, because clients have as many
 
 	o      *Options
 	p      *tool.Progress
@@ -84,9 +85,18 @@ func (r *run) all(ctx context.Context) (err error) {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
+	before, err := bench.Meminfo("Slab")
+	if err != nil {
+		return err
+	}
 	if err := r.connect(ctx); err != nil {
 		return err
 	}
+	after, err := bench.Meminfo("Slab")
+	if err != nil {
+		return err
+	}
+	r.Kernel = max(after[0]-before[0], 0) / 2
 	return r.restarts(ctx)
 }
 

@@ -28,7 +28,7 @@ func TestE2ERestart(t *testing.T) {
 			if err := json.Unmarshal(out, &r); err != nil {
 				t.Fatal(err)
 			}
-			if len(r.Rows) != 8 || r.Unfinished != "" {
+			if len(r.Rows) != 9 || r.Unfinished != "" {
 				t.Errorf("%d rows; %s", len(r.Rows), r.Unfinished)
 			}
 			for _, row := range r.Rows {
