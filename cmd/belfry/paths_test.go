@@ -13,7 +13,7 @@ import (
 )
 
 // pathNames are the headings of the paths in docs/architecture.md.
-var pathNames = []string{"Accept to session", "Inbound", "Inbound to a backend", "HTTP push to sockets", "NATS to sockets", "A push that waits", "A read of the API", "Tick", "Shutdown"}
+var pathNames = []string{"Accept to session", "Inbound", "Inbound to a backend", "HTTP push to sockets", "NATS to sockets", "A push that waits", "A read of the API", "Tick", "Shutdown", "Hot restart"}
 
 // pathStep is a function that a path names: its file, and its name with the type of
 // its receiver.
@@ -72,7 +72,7 @@ func TestPaths(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(page), "\n## Nine paths\n")
+	_, section, _ := strings.Cut(string(page), "\n## Ten paths\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	parts := strings.Split(section, "\n### ")[1:]
 	if len(parts) != len(pathNames) {
