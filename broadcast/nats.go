@@ -146,6 +146,7 @@ func (b *NATS) connect() error {
 		nats.ErrorHandler(b.asyncError),
 	}
 	if b.server == nil {
+		b.passing.dialer.Timeout = connectTimeout
 		opts = append(opts, nats.SetCustomDialer(&b.passing.dialer), nats.SkipHostLookup())
 	} else {
 		opts = append(opts, nats.InProcessServer(b.server.srv))
