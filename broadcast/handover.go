@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"belfry/broadcast/line"
@@ -21,7 +22,7 @@ type passing struct {
 	taking atomic.Bool // take has begun and not ended
 	over   atomic.Bool // the other process goes on: this one publishes nothing more, its last beacon included
 
-	mu     sync.Mutex    // held by HandOver and Resume
+	mu     sync.Mutex    // held by HandOver, Resume and Take, which end soon when the bus is closed
 	resume chan struct{} // ends the pauses; nil: there are none
 }
 
@@ -61,15 +62,35 @@ func (n *Node) HandedOver() {
 func (b *NATS) handOver(ctx context.Context) (*Heritage, []int, error) {
 	b.passing.mu.Lock()
 	defer b.passing.mu.Unlock()
-	if b.passing.resume != nil || b.nc == nil || b.passing.taking.Load() {
+	switch {
+	case b.stopped():
+		return nil, nil, errClosed
+	case b.passing.resume != nil || b.nc == nil:
 		return nil, nil, errors.New("it is held, or stopped already")
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // Close waits for this call
+		select {
+		case <-b.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	b.passing.resume = make(chan struct{})
 	h, fds, err := b.stopAll(ctx)
 	if err != nil {
 		b.goOnLocked()
 	}
 	return h, fds, err
+}
+
+// settled returns the connection when no Take, HandOver or Resume runs any more. The bus
+// is closed: none begins.
+func (b *NATS) settled() *nats.Conn {
+	b.passing.mu.Lock()
+	defer b.passing.mu.Unlock()
+	return b.nc
 }
 
 func (b *NATS) stopAll(ctx context.Context) (*Heritage, []int, error) {
@@ -162,7 +183,7 @@ func (b *NATS) goOn() {
 }
 
 func (b *NATS) goOnLocked() {
-	if b.passing.resume == nil {
+	if b.passing.resume == nil || b.stopped() {
 		return
 	}
 	if c := b.passing.dialer.Current(); c != nil {

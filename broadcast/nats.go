@@ -364,9 +364,10 @@ func (b *NATS) Drain(ctx context.Context) error {
 func (b *NATS) Close() error {
 	b.box.closeFor("stopping")
 	close(b.stop)
+	nc := b.settled()
 	b.sayLeft()
-	if b.nc != nil {
-		b.nc.Close() // this also ends every wait for a PONG
+	if nc != nil {
+		nc.Close() // this also ends every wait for a PONG
 	}
 	b.connected.Store(false)
 	b.setConnectErr(errors.New("closed"))

@@ -30,18 +30,25 @@ func (n *Node) Take(h *Heritage, fds []int) error {
 	case h.Version != heritageVersion:
 		line.CloseAll(fds)
 		return fmt.Errorf("bus: the state handed over has version %d; this program reads %d", h.Version, heritageVersion)
-	case b.nc != nil:
-		line.CloseAll(fds)
-		return errors.New("bus: taken over already")
 	}
-	n.control.instance.Store(&h.Instance)
-	if err := b.take(h, fds); err != nil {
+	if err := b.take(h, fds, func() { n.control.instance.Store(&h.Instance) }); err != nil {
 		return fmt.Errorf("bus: cannot take over: %w", err)
 	}
 	return nil
 }
 
-func (b *NATS) take(h *Heritage, fds []int) error {
+func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
+	b.passing.mu.Lock()
+	defer b.passing.mu.Unlock()
+	switch {
+	case b.stopped():
+		line.CloseAll(fds)
+		return errClosed
+	case b.nc != nil:
+		line.CloseAll(fds)
+		return errors.New("taken over already")
+	}
+	begin()
 	now := b.opt.clock.now()
 	b.adopt(h, now)
 	inherits := h.Line != nil && len(fds) == 1
@@ -54,6 +61,7 @@ func (b *NATS) take(h *Heritage, fds []int) error {
 		line.CloseAll(fds)
 	}
 	b.passing.taking.Store(true)
+	defer b.passing.taking.Store(false)
 	if err := b.openAfter(); err != nil {
 		return err
 	}
