@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
@@ -30,7 +29,9 @@ type passing struct {
 // HandOver returns (Take). It refuses further messages, sends the outbox, and delivers
 // everything that was received. fds are descriptors for Heritage; the caller closes
 // them. Then the node is still: it neither sends nor receives, until Resume or Close.
-// After an error it goes on as before.
+// After an error it goes on as before. An embedded NATS server that has ports is ended
+// last, so that the ports are free for the successor: NATS clients and other nodes lose
+// their connections to it.
 //
 // The sessions must have left, or must not publish any more.
 func (n *Node) HandOver(ctx context.Context) (h *Heritage, fds []int, err error) {
@@ -44,7 +45,9 @@ func (n *Node) HandOver(ctx context.Context) (h *Heritage, fds []int, err error)
 }
 
 // Resume makes the node go on that HandOver stopped: nothing is lost. It must not be
-// called when another process has begun Take.
+// called when another process has begun Take, unless that process has ended. An embedded
+// server that was ended is started again at its ports; if they are not free yet, Resume
+// logs an error and the node tries on until it is closed.
 func (n *Node) Resume() {
 	if n.nats != nil {
 		n.nats.goOn()
@@ -129,6 +132,11 @@ func (b *NATS) standStill(ctx context.Context) (c *line.Conn, err error) {
 	if c, err = b.stopLine(ctx); err != nil {
 		return nil, err
 	}
+	if b.server.ports() {
+		if err := b.stopServer(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := b.pause(ctx, b.pauses.receiver, resume, b.receiveAll); err != nil {
 		return nil, err
 	}
@@ -193,37 +201,6 @@ func (b *NATS) goOnLocked() {
 	}
 	close(b.passing.resume)
 	b.passing.resume = nil
+	b.startServerAgain()
 	b.box.closeFor("")
-}
-
-// open starts the embedded server, if there is one, and connects.
-func (b *NATS) open(instance string) (err error) {
-	if len(b.opt.URLs) == 0 {
-		if b.server, err = startServer(&b.opt, instance); err != nil {
-			return err
-		}
-	}
-	if err := b.connect(); err != nil {
-		b.server.stop()
-		return err
-	}
-	return nil
-}
-
-// takeWait is how long take waits for the ports of the process before, whose embedded
-// server is about to end.
-const takeWait = 10 * time.Second
-
-// openAfter is open for the successor of a process that may still have the ports.
-func (b *NATS) openAfter() (err error) {
-	for end := time.Now().Add(takeWait); ; {
-		if err = b.open(newInstance()); err == nil || !portTaken(err) || time.Now().After(end) {
-			return err
-		}
-		select {
-		case <-b.stop:
-			return errClosed
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -78,6 +77,9 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 		b.interest.confirm()
 	}
 	b.box.closeFor("")
+	if b.server.ports() { // routes and clients have to connect to the new server first
+		b.sender.resume = time.Now().Add(b.opt.ReconnectPause)
+	}
 	b.wg.Add(3)
 	go b.sender.run()
 	go b.interest.run()
@@ -152,7 +154,3 @@ func (i *interest) takeAll(dst []*topic) []*topic {
 	}
 	return dst
 }
-
-// portTaken reports whether an embedded server could not listen because another process
-// has the port. The server gives its errors as texts.
-func portTaken(err error) bool { return strings.Contains(err.Error(), "address already in use") }
