@@ -97,8 +97,14 @@ func (b *NATS) settled() *nats.Conn {
 }
 
 func (b *NATS) stopAll(ctx context.Context) (*Heritage, []int, error) {
+	if err := b.unsendable(); err != nil { // the node would refuse messages in vain
+		return nil, nil, err
+	}
 	b.box.closeFor("restarting")
 	if err := b.box.waitEmpty(ctx); err != nil {
+		if away := b.unsendable(); away != nil {
+			return nil, nil, away
+		}
 		return nil, nil, err
 	}
 	c, err := b.standStill(ctx)
@@ -119,6 +125,17 @@ func (b *NATS) stopAll(ctx context.Context) (*Heritage, []int, error) {
 	return h, []int{fd}, nil
 }
 
+// unsendable returns an error if the outbox has messages that cannot be sent.
+func (b *NATS) unsendable() error {
+	messages, bytes := b.box.depth()
+	if messages == 0 || b.connected.Load() {
+		return nil
+	}
+	return fmt.Errorf("%d messages (%d bytes) wait in the outbox, and there is no connection to NATS at %s (%s): "+
+		"try again when NATS is there, or stop and start the node, which loses these messages",
+		messages, bytes, b.servers(), *b.connectErr.Load())
+}
+
 // standStill pauses every goroutine of the bus when it has done what there is to do. It
 // returns the connection if that can be passed on.
 func (b *NATS) standStill(ctx context.Context) (c *line.Conn, err error) {
@@ -126,7 +143,7 @@ func (b *NATS) standStill(ctx context.Context) (c *line.Conn, err error) {
 	if err := b.pause(ctx, b.pauses.interest, resume, nothing); err != nil {
 		return nil, err
 	}
-	if err := b.pause(ctx, b.pauses.sender, resume, nothing); err != nil {
+	if err := b.pause(ctx, b.pauses.sender, resume, b.sender.confirmAll); err != nil {
 		return nil, err
 	}
 	if c, err = b.stopLine(ctx); err != nil {

@@ -76,6 +76,9 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	if b.interest.unconfirmed {
 		b.interest.confirm()
 	}
+	if b.interest.relays != nil {
+		b.overhears()
+	}
 	b.box.closeFor("")
 	if b.server.ports() { // routes and clients have to connect to the new server first
 		b.sender.resume = time.Now().Add(b.opt.ReconnectPause)
