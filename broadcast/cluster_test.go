@@ -48,7 +48,7 @@ func (m *member) sees(t *testing.T, subject string, n int) {
 		return
 	}
 	eventually(t, "interest in "+subject, func() bool {
-		return m.nats.server.srv.GlobalAccount().Interest(subject) >= n
+		return m.nats.server.srv.Load().GlobalAccount().Interest(subject) >= n
 	})
 }
 

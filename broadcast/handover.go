@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"belfry/broadcast/line"
@@ -21,7 +21,7 @@ type passing struct {
 	taking atomic.Bool // take has begun and not ended
 	over   atomic.Bool // the other process goes on: this one publishes nothing more, its last beacon included
 
-	mu     sync.Mutex    // held by HandOver and Resume
+	mu     sync.Mutex    // held by HandOver, Resume and Take, which end soon when the bus is closed
 	resume chan struct{} // ends the pauses; nil: there are none
 }
 
@@ -29,7 +29,9 @@ type passing struct {
 // HandOver returns (Take). It refuses further messages, sends the outbox, and delivers
 // everything that was received. fds are descriptors for Heritage; the caller closes
 // them. Then the node is still: it neither sends nor receives, until Resume or Close.
-// After an error it goes on as before.
+// After an error it goes on as before. An embedded NATS server that has ports is ended
+// last, so that the ports are free for the successor: NATS clients and other nodes lose
+// their connections to it.
 //
 // The sessions must have left, or must not publish any more.
 func (n *Node) HandOver(ctx context.Context) (h *Heritage, fds []int, err error) {
@@ -43,7 +45,9 @@ func (n *Node) HandOver(ctx context.Context) (h *Heritage, fds []int, err error)
 }
 
 // Resume makes the node go on that HandOver stopped: nothing is lost. It must not be
-// called when another process has begun Take.
+// called when another process has begun Take, unless that process has ended. An embedded
+// server that was ended is started again at its ports; if they are not free yet, Resume
+// logs an error and the node tries on until it is closed.
 func (n *Node) Resume() {
 	if n.nats != nil {
 		n.nats.goOn()
@@ -61,9 +65,21 @@ func (n *Node) HandedOver() {
 func (b *NATS) handOver(ctx context.Context) (*Heritage, []int, error) {
 	b.passing.mu.Lock()
 	defer b.passing.mu.Unlock()
-	if b.passing.resume != nil || b.nc == nil || b.passing.taking.Load() {
+	switch {
+	case b.stopped():
+		return nil, nil, errClosed
+	case b.passing.resume != nil || b.nc == nil:
 		return nil, nil, errors.New("it is held, or stopped already")
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // Close waits for this call
+		select {
+		case <-b.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	b.passing.resume = make(chan struct{})
 	h, fds, err := b.stopAll(ctx)
 	if err != nil {
@@ -72,9 +88,23 @@ func (b *NATS) handOver(ctx context.Context) (*Heritage, []int, error) {
 	return h, fds, err
 }
 
+// settled returns the connection when no Take, HandOver or Resume runs any more. The bus
+// is closed: none begins.
+func (b *NATS) settled() *nats.Conn {
+	b.passing.mu.Lock()
+	defer b.passing.mu.Unlock()
+	return b.nc
+}
+
 func (b *NATS) stopAll(ctx context.Context) (*Heritage, []int, error) {
+	if err := b.unsendable(); err != nil { // the node would refuse messages in vain
+		return nil, nil, err
+	}
 	b.box.closeFor("restarting")
 	if err := b.box.waitEmpty(ctx); err != nil {
+		if away := b.unsendable(); away != nil {
+			return nil, nil, away
+		}
 		return nil, nil, err
 	}
 	c, err := b.standStill(ctx)
@@ -95,6 +125,17 @@ func (b *NATS) stopAll(ctx context.Context) (*Heritage, []int, error) {
 	return h, []int{fd}, nil
 }
 
+// unsendable returns an error if the outbox has messages that cannot be sent.
+func (b *NATS) unsendable() error {
+	messages, bytes := b.box.depth()
+	if messages == 0 || b.connected.Load() {
+		return nil
+	}
+	return fmt.Errorf("%d messages (%d bytes) wait in the outbox, and there is no connection to NATS at %s (%s): "+
+		"try again when NATS is there, or stop and start the node, which loses these messages",
+		messages, bytes, b.servers(), *b.connectErr.Load())
+}
+
 // standStill pauses every goroutine of the bus when it has done what there is to do. It
 // returns the connection if that can be passed on.
 func (b *NATS) standStill(ctx context.Context) (c *line.Conn, err error) {
@@ -102,11 +143,16 @@ func (b *NATS) standStill(ctx context.Context) (c *line.Conn, err error) {
 	if err := b.pause(ctx, b.pauses.interest, resume, nothing); err != nil {
 		return nil, err
 	}
-	if err := b.pause(ctx, b.pauses.sender, resume, nothing); err != nil {
+	if err := b.pause(ctx, b.pauses.sender, resume, b.sender.confirmAll); err != nil {
 		return nil, err
 	}
 	if c, err = b.stopLine(ctx); err != nil {
 		return nil, err
+	}
+	if b.server.ports() {
+		if err := b.stopServer(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.pause(ctx, b.pauses.receiver, resume, b.receiveAll); err != nil {
 		return nil, err
@@ -162,7 +208,7 @@ func (b *NATS) goOn() {
 }
 
 func (b *NATS) goOnLocked() {
-	if b.passing.resume == nil {
+	if b.passing.resume == nil || b.stopped() {
 		return
 	}
 	if c := b.passing.dialer.Current(); c != nil {
@@ -172,37 +218,6 @@ func (b *NATS) goOnLocked() {
 	}
 	close(b.passing.resume)
 	b.passing.resume = nil
+	b.startServerAgain()
 	b.box.closeFor("")
-}
-
-// open starts the embedded server, if there is one, and connects.
-func (b *NATS) open(instance string) (err error) {
-	if len(b.opt.URLs) == 0 {
-		if b.server, err = startServer(&b.opt, instance); err != nil {
-			return err
-		}
-	}
-	if err := b.connect(); err != nil {
-		b.server.stop()
-		return err
-	}
-	return nil
-}
-
-// takeWait is how long take waits for the ports of the process before, whose embedded
-// server is about to end.
-const takeWait = 10 * time.Second
-
-// openAfter is open for the successor of a process that may still have the ports.
-func (b *NATS) openAfter() (err error) {
-	for end := time.Now().Add(takeWait); ; {
-		if err = b.open(newInstance()); err == nil || !portTaken(err) || time.Now().After(end) {
-			return err
-		}
-		select {
-		case <-b.stop:
-			return errClosed
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }

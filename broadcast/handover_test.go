@@ -19,6 +19,14 @@ import (
 	"belfry/message"
 )
 
+// homes is a Router with a home for each of some buckets; all nodes are holders.
+type homes struct {
+	routing
+	of map[uint16]uint32
+}
+
+func (h *homes) Home(bucket uint16) (uint32, bool) { id, ok := h.of[bucket]; return id, ok }
+
 // openHeld opens a node that waits for Take, with these topics and the user bob.
 func openHeld(t testing.TB, o Options, topics ...string) *member {
 	t.Helper()

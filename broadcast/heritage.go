@@ -33,6 +33,8 @@ type Heritage struct {
 	Recent recentState    `json:"recent"`
 	Relays []relayState   `json:"relays,omitempty"`
 	Marks  []markState    `json:"marks,omitempty"`
+	Places []placesState  `json:"places,omitempty"`
+	Routes *routesState   `json:"routes,omitempty"` // nil: no push to a user took a path
 }
 
 // sentState is an outStream.
@@ -98,6 +100,7 @@ type markState struct {
 	Node   uint32   `json:"node"`
 	Epoch  uint64   `json:"epoch"`
 	Copied uint64   `json:"copied"`
+	From   uint64   `json:"from,omitempty"`
 	Heard  uint64   `json:"heard"`
 	Early  []uint64 `json:"early,omitempty"`
 	At     int64    `json:"at"`
@@ -129,6 +132,7 @@ func (b *NATS) heritage(passed bool) *Heritage {
 	for _, o := range s.numbers.streams {
 		h.Sent = append(h.Sent, sentState{o.subject, o.epoch, o.last, o.announced, micros(o.at)})
 	}
+	h.Routes = s.bequeath()
 	b.interest.bequeath(h, passed, b.opt.clock.now())
 	b.receiver.bequeath(h)
 	return h
@@ -202,13 +206,14 @@ func (r *receiver) bequeath(h *Heritage) {
 	}
 	for node, streams := range r.marks.nodes {
 		for epoch, m := range streams {
-			s := markState{Node: node, Epoch: epoch, Copied: m.copied, Heard: m.heard, At: micros(m.at)}
+			s := markState{Node: node, Epoch: epoch, Copied: m.copied, From: m.from, Heard: m.heard, At: micros(m.at)}
 			for n := range m.early {
 				s.Early = append(s.Early, n)
 			}
 			h.Marks = append(h.Marks, s)
 		}
 	}
+	r.order.bequeath(h)
 }
 
 // adopt takes the state of the process before. The goroutines of the bus do not run yet.
@@ -223,6 +228,7 @@ func (b *NATS) adopt(h *Heritage, now time.Time) {
 		}
 		s.numbers.streams[o.Subject] = st
 	}
+	s.adopt(h.Routes)
 	r := b.receiver
 	r.instance, r.roster.started = h.Instance, instant(h.Started)
 	for _, p := range h.Peers {
@@ -252,9 +258,10 @@ func (r *receiver) adopt(h *Heritage) {
 	for _, s := range h.Marks {
 		m := r.marks.of(origin{node: s.Node, epoch: s.Epoch}, instant(s.At))
 		if m != nil {
-			m.copied, m.heard, m.early = s.Copied, s.Heard, set(s.Early)
+			m.copied, m.from, m.heard, m.early = s.Copied, s.From, s.Heard, set(s.Early)
 		}
 	}
+	r.order.adopt(h)
 }
 
 func set(keys []uint64) map[uint64]struct{} {

@@ -99,6 +99,9 @@ func openNATS(o Options, id uint32, instance string, start time.Time, ids *ident
 		b.control.PeerUp(p)
 	}
 	b.pauses = newPauses()
+	if len(o.URLs) == 0 {
+		b.server = newEmbedded(&o)
+	}
 	if o.Held {
 		b.box.closeFor("taking over")
 		b.setConnectErr(errHeld)
@@ -146,9 +149,10 @@ func (b *NATS) connect() error {
 		nats.ErrorHandler(b.asyncError),
 	}
 	if b.server == nil {
+		b.passing.dialer.Timeout = connectTimeout
 		opts = append(opts, nats.SetCustomDialer(&b.passing.dialer), nats.SkipHostLookup())
 	} else {
-		opts = append(opts, nats.InProcessServer(b.server.srv))
+		opts = append(opts, nats.InProcessServer(b.server))
 		if b.server.token != "" {
 			opts = append(opts, nats.Token(b.server.token))
 		}
@@ -223,6 +227,9 @@ func (b *NATS) down(err error) {
 	select {
 	case <-b.stop:
 	default:
+		if b.server != nil && b.server.srv.Load() == nil {
+			break // the embedded server was ended, see handOver
+		}
 		b.log.Warn("connection to NATS lost", zap.String("server", b.servers()), zap.Error(err))
 	}
 	wakeUp(b.interest.wake) // sessions need not wait for subscriptions now
@@ -363,9 +370,10 @@ func (b *NATS) Drain(ctx context.Context) error {
 func (b *NATS) Close() error {
 	b.box.closeFor("stopping")
 	close(b.stop)
+	nc := b.settled()
 	b.sayLeft()
-	if b.nc != nil {
-		b.nc.Close() // this also ends every wait for a PONG
+	if nc != nil {
+		nc.Close() // this also ends every wait for a PONG
 	}
 	b.connected.Store(false)
 	b.setConnectErr(errors.New("closed"))

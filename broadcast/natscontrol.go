@@ -34,7 +34,9 @@ func (b *NATS) receiveControl() {
 		case m := <-b.commands:
 			b.commandHeard(m)
 		case p := <-b.pauses.control:
-			p.run(b.stop)
+			if !p.run(b.stop) {
+				return
+			}
 		case <-b.stop:
 			return
 		}

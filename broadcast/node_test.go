@@ -41,7 +41,7 @@ func TestClusterWithoutListenAdmitsNoClient(t *testing.T) {
 	if n.NATSAddr() != "" {
 		t.Error("NATSAddr returns the internal client port")
 	}
-	if nc, err := nats.Connect("nats://" + n.nats.server.srv.Addr().String()); err == nil {
+	if nc, err := nats.Connect("nats://" + n.nats.server.srv.Load().Addr().String()); err == nil {
 		nc.Close()
 		t.Error("a client without the token was admitted")
 	}

@@ -19,7 +19,9 @@ type pause struct {
 	resume <-chan struct{}
 }
 
-func (p *pause) run(stop <-chan struct{}) {
+// run returns when the pause has ended. It reports whether the goroutine goes on: not
+// when the bus is closed, because what waits in its channels is then for the next process.
+func (p *pause) run(stop <-chan struct{}) (goOn bool) {
 	func() {
 		defer close(p.begun) // also when begin panics
 		p.begin()
@@ -27,6 +29,12 @@ func (p *pause) run(stop <-chan struct{}) {
 	select {
 	case <-p.resume:
 	case <-stop:
+	}
+	select {
+	case <-stop:
+		return false
+	default:
+		return true
 	}
 }
 

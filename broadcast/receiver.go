@@ -45,7 +45,9 @@ func (r *receiver) run() {
 		case now := <-ticks:
 			r.sweep(now)
 		case p := <-r.bus.pauses.receiver:
-			p.run(r.bus.stop)
+			if !p.run(r.bus.stop) {
+				return
+			}
 		case <-r.bus.stop:
 			return
 		}

@@ -99,7 +99,9 @@ func (s *sender) run() {
 		case <-s.due:
 			s.beaconNow()
 		case p := <-s.bus.pauses.sender:
-			p.run(s.bus.stop)
+			if !p.run(s.bus.stop) {
+				return
+			}
 		case <-s.bus.stop:
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -27,47 +28,83 @@ const serverStart = 10 * time.Second
 // embedded is the NATS server inside this process. It is nil with an external
 // cluster.
 type embedded struct {
-	srv    *server.Server
-	closed bool   // it accepts no clients from outside the process
-	token  string // token of this process's connection, "" to use the credentials of Options
+	opt    Options // a copy; after the first start its addresses have the ports that the kernel chose
+	closed bool    // it accepts no clients from outside the process
+	token  string  // token of this process's connection, "" to use the credentials of Options
 	log    *serverLog
+	fatal  chan string
+
+	srv atomic.Pointer[server.Server] // nil: it does not run
 }
 
-// startServer starts the server that o.Embedded describes. The name of the server
+func newEmbedded(o *Options) *embedded {
+	e := &embedded{opt: *o, closed: o.Embedded.Listen == "", fatal: make(chan string, 1)}
+	e.log = &serverLog{log: o.Log.Named("nats-server").Sugar(), fatal: e.fatal, now: o.clock.now}
+	if e.closed && e.ports() && o.User == "" && o.Token == "" {
+		e.token = rand.Text()
+	}
+	return e
+}
+
+// ports reports whether the server listens at any address.
+func (e *embedded) ports() bool {
+	return e != nil && (e.opt.Embedded.Listen != "" || e.opt.Embedded.ClusterListen != "")
+}
+
+// start starts the server, which does not run. The name of the server
 // contains the instance, so that it is unique even if two nodes have the same
 // name: servers refuse routes to a server of the same name, and the receiver
 // would then never notice the duplicate node.
-func startServer(o *Options, instance string) (*embedded, error) {
-	so, err := serverOptions(o, instance)
+func (e *embedded) start(instance string) error {
+	so, err := serverOptions(&e.opt, instance)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	e := &embedded{closed: o.Embedded.Listen == ""}
-	if !so.DontListen && e.closed && o.User == "" && o.Token == "" {
-		e.token = rand.Text()
+	if e.token != "" {
 		so.Authorization = e.token
 	}
 	srv, err := server.NewServer(so)
 	if err != nil {
-		return nil, fmt.Errorf("embedded NATS server: %w", err)
+		return fmt.Errorf("embedded NATS server: %w", err)
 	}
-	fatal := make(chan string, 1)
-	e.log = &serverLog{log: o.Log.Named("nats-server").Sugar(), fatal: fatal, now: o.clock.now}
+	select {
+	case <-e.fatal: // of a start before
+	default:
+	}
 	srv.SetLoggerV2(e.log, false, false, false)
-	e.srv = srv
+	e.srv.Store(srv)
 	go srv.Start()
-	if err := awaitServer(srv, fatal); err != nil {
+	if err := awaitServer(srv, e.fatal); err != nil {
 		e.stop()
-		return nil, fmt.Errorf("embedded NATS server: %w", err)
+		return fmt.Errorf("embedded NATS server: %w", err)
 	}
-	return e, nil
+	keepPort(&e.opt.Embedded.Listen, e.clientAddr())
+	keepPort(&e.opt.Embedded.ClusterListen, e.clusterAddr())
+	return nil
+}
+
+// keepPort gives an address with port 0 the port at which the server listens, where
+// others look for it.
+func keepPort(address *string, now string) {
+	host, port, err := net.SplitHostPort(*address)
+	if _, is, err2 := net.SplitHostPort(now); err == nil && err2 == nil && port == "0" {
+		*address = net.JoinHostPort(host, is)
+	}
+}
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (e *embedded) InProcessConn() (net.Conn, error) {
+	if srv := e.srv.Load(); srv != nil {
+		return srv.InProcessConn()
+	}
+	return nil, errors.New("the embedded NATS server does not run")
 }
 
 // awaitServer returns when the server is ready, or an error that says why it is
 // not.
 func awaitServer(srv *server.Server, fatal <-chan string) error {
 	for deadline := time.Now().Add(serverStart); time.Now().Before(deadline); {
-		ready := srv.ReadyForConnections(100 * time.Millisecond)
+		ready := srv.ReadyForConnections(time.Millisecond) // with more than 25 ms it sleeps that long: a successor is awaited by clients
 		select {
 		case detail := <-fatal: // looked at first: ReadyForConnections ignores listeners that failed
 			return errors.New(detail)
@@ -76,6 +113,7 @@ func awaitServer(srv *server.Server, fatal <-chan string) error {
 		if ready {
 			return nil
 		}
+		time.Sleep(time.Millisecond)
 	}
 	return errors.New("not ready within " + serverStart.String())
 }
@@ -208,27 +246,38 @@ func (e *embedded) clientAddr() string {
 	if e == nil || e.closed {
 		return ""
 	}
-	if a := e.srv.Addr(); a != nil {
-		return a.String()
-	}
-	return ""
+	return addressOf(e.srv.Load(), (*server.Server).Addr)
 }
 
 func (e *embedded) clusterAddr() string {
 	if e == nil {
 		return ""
 	}
-	if a := e.srv.ClusterAddr(); a != nil {
+	return addressOf(e.srv.Load(), func(s *server.Server) net.Addr {
+		if a := s.ClusterAddr(); a != nil { // a nil *net.TCPAddr is no nil net.Addr
+			return a
+		}
+		return nil
+	})
+}
+
+func addressOf(srv *server.Server, address func(*server.Server) net.Addr) string {
+	if srv == nil {
+		return ""
+	}
+	if a := address(srv); a != nil {
 		return a.String()
 	}
 	return ""
 }
 
-// stop ends the server and waits for its goroutines.
+// stop ends the server and waits for its goroutines. Then its ports are free.
 func (e *embedded) stop() {
 	if e == nil {
 		return
 	}
-	e.srv.Shutdown()
-	e.srv.WaitForShutdown()
+	if srv := e.srv.Swap(nil); srv != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
 }

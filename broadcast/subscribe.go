@@ -29,7 +29,10 @@ func (i *interest) run() {
 		case now := <-ticks:
 			step = func() { i.sweep(now); i.countDrops() }
 		case p := <-i.bus.pauses.interest:
-			step = func() { p.run(i.bus.stop) }
+			if !p.run(i.bus.stop) {
+				return
+			}
+			continue
 		case <-i.bus.stop:
 			return
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,18 +33,25 @@ func (n *Node) Take(h *Heritage, fds []int) error {
 	case h.Version != heritageVersion:
 		line.CloseAll(fds)
 		return fmt.Errorf("bus: the state handed over has version %d; this program reads %d", h.Version, heritageVersion)
-	case b.nc != nil:
-		line.CloseAll(fds)
-		return errors.New("bus: taken over already")
 	}
-	n.control.instance.Store(&h.Instance)
-	if err := b.take(h, fds); err != nil {
+	if err := b.take(h, fds, func() { n.control.instance.Store(&h.Instance) }); err != nil {
 		return fmt.Errorf("bus: cannot take over: %w", err)
 	}
 	return nil
 }
 
-func (b *NATS) take(h *Heritage, fds []int) error {
+func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
+	b.passing.mu.Lock()
+	defer b.passing.mu.Unlock()
+	switch {
+	case b.stopped():
+		line.CloseAll(fds)
+		return errClosed
+	case b.nc != nil:
+		line.CloseAll(fds)
+		return errors.New("taken over already")
+	}
+	begin()
 	now := b.opt.clock.now()
 	b.adopt(h, now)
 	inherits := h.Line != nil && len(fds) == 1
@@ -58,6 +64,7 @@ func (b *NATS) take(h *Heritage, fds []int) error {
 		line.CloseAll(fds)
 	}
 	b.passing.taking.Store(true)
+	defer b.passing.taking.Store(false)
 	if err := b.openAfter(); err != nil {
 		return err
 	}
@@ -73,7 +80,13 @@ func (b *NATS) take(h *Heritage, fds []int) error {
 	if b.interest.unconfirmed {
 		b.interest.confirm()
 	}
+	if b.interest.relays != nil {
+		b.overhears()
+	}
 	b.box.closeFor("")
+	if b.server.ports() { // routes and clients have to connect to the new server first
+		b.sender.resume = time.Now().Add(b.opt.ReconnectPause)
+	}
 	b.wg.Add(3)
 	go b.sender.run()
 	go b.interest.run()
@@ -148,7 +161,3 @@ func (i *interest) takeAll(dst []*topic) []*topic {
 	}
 	return dst
 }
-
-// portTaken reports whether an embedded server could not listen because another process
-// has the port. The server gives its errors as texts.
-func portTaken(err error) bool { return strings.Contains(err.Error(), "address already in use") }

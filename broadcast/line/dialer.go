@@ -10,9 +10,12 @@ import (
 )
 
 // Dialer connects nats.go to NATS servers over a Conn (nats.SetCustomDialer, with
-// nats.SkipHostLookup). It may be used from any goroutine.
+// nats.SkipHostLookup: the Dialer looks up the addresses of a host as nats.go does, but
+// nats.go would give each of them the whole Timeout). It may be used from any goroutine.
 type Dialer struct {
-	Timeout time.Duration // of an attempt to connect
+	Timeout time.Duration // of an attempt to connect, for all addresses of a host together; 0: none
+
+	lookup func(host string) ([]string, error) // nil: net.LookupHost
 
 	mu        sync.Mutex
 	current   *Conn
@@ -40,9 +43,12 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 }
 
 func (d *Dialer) dial(network, address string) (nc net.Conn, err error) {
-	addresses := []string{address}
+	addresses, lookup := []string{address}, d.lookup
+	if lookup == nil {
+		lookup = net.LookupHost
+	}
 	if host, port, err := net.SplitHostPort(address); err == nil && net.ParseIP(host) == nil {
-		if ips, err := net.LookupHost(host); err == nil && len(ips) > 0 {
+		if ips, err := lookup(host); err == nil && len(ips) > 0 {
 			addresses = addresses[:0]
 			for _, ip := range ips {
 				addresses = append(addresses, net.JoinHostPort(ip, port))

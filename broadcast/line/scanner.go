@@ -69,6 +69,12 @@ func (s *scanner) step(p []byte) (n int, line []byte, err error) {
 // line that has no payload.
 func (s *scanner) all(p []byte, look func(line []byte)) error {
 	for len(p) > 0 {
+		if s.payload == 0 && len(s.partial) == 0 {
+			if size := whole(p); size > 0 && size <= len(p) { // nearly all that comes
+				p = p[size:]
+				continue
+			}
+		}
 		n, line, err := s.step(p)
 		if err != nil {
 			return err
@@ -79,6 +85,48 @@ func (s *scanner) all(p []byte, look func(line []byte)) error {
 		p = p[n:]
 	}
 	return nil
+}
+
+// The first four bytes of operations with a payload, as servers and nats.go write them.
+const (
+	opMsg  = 'M' | 'S'<<8 | 'G'<<16 | ' '<<24
+	opHMsg = 'H' | 'M'<<8 | 'S'<<16 | 'G'<<24
+	opPub  = 'P' | 'U'<<8 | 'B'<<16 | ' '<<24
+	opHPub = 'H' | 'P'<<8 | 'U'<<16 | 'B'<<24
+)
+
+// whole returns the size of the operation at the front of p with its payload, which may
+// be more than len(p). It returns 0 if step has to tell: the operation has no payload, is
+// written in another way, or its control line does not end in p.
+func whole(p []byte) int {
+	if len(p) < 8 {
+		return 0
+	}
+	switch uint32(p[0]) | uint32(p[1])<<8 | uint32(p[2])<<16 | uint32(p[3])<<24 {
+	case opMsg, opPub:
+	case opHMsg, opHPub:
+		if p[4] != ' ' {
+			return 0
+		}
+	default:
+		return 0
+	}
+	end := bytes.IndexByte(p, '\n')
+	if end < 8 || p[end-1] != '\r' {
+		return 0
+	}
+	size, unit := 0, 1
+	i := end - 2
+	for ; p[i]-'0' <= 9; i-- { // ends at the blank before, which is there
+		size += int(p[i]-'0') * unit
+		if unit *= 10; unit > 1e9 {
+			return 0
+		}
+	}
+	if unit == 1 || p[i] != ' ' {
+		return 0
+	}
+	return end + 1 + size + len("\r\n")
 }
 
 // hasPayload reports whether a payload follows a control line. The names of operations
