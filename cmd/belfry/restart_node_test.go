@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -29,12 +31,18 @@ func restartable(t *testing.T, name string, flags ...string) (n *clusterNode, re
 }
 
 // A node of a cluster is restarted again and again while users of both nodes get pushes by
-// both nodes. Each push arrives once and in order, and both nodes know who is where.
+// both nodes. Each push arrives once and in order, and both nodes know who is where. Where
+// the embedded server with its ports changes its process, pushes of the other node that
+// come in that moment may be missed, but none comes twice or late.
 func TestRestartInCluster(t *testing.T) {
 	for name, cluster := range map[string]func(t *testing.T) (a, b []string){
 		"external NATS": func(t *testing.T) (a, b []string) {
 			url := "--nats-url=" + startNATS(t).url()
 			return []string{url}, []string{url}
+		},
+		"routes": func(t *testing.T) (a, b []string) {
+			first, second := unusedAddress(t), unusedAddress(t)
+			return []string{"--nats-cluster-listen=" + first, "--nats-routes=" + second}, []string{"--nats-cluster-listen=" + second, "--nats-routes=" + first}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,8 +76,11 @@ func TestRestartInCluster(t *testing.T) {
 			}
 			close(stop)
 			pushing.Wait()
+			for _, n := range nodes {
+				n.push("/v1/all", "end")
+			}
 			for _, c := range clients {
-				c.expectNumbers(sent)
+				c.expectNumbers(sent, name == "routes")
 			}
 			for _, n := range nodes {
 				for _, c := range clients {
@@ -108,26 +119,52 @@ func (n *clusterNode) pushNumbers(node int, clients []*clusterClient, sent map[s
 }
 
 // expectNumbers reads what was pushed to a client, and checks that each number comes once
-// and in order.
-func (c *clusterClient) expectNumbers(sent []map[string]int) {
+// and in order; with gaps some may be missing.
+func (c *clusterClient) expectNumbers(sent []map[string]int, gaps bool) {
 	c.t.Helper()
-	want, got := 0, map[string]int{}
+	want, count, got := 0, 0, map[string]int{}
 	for _, counts := range sent {
 		want += counts["/v1/all"] + counts["/v1/topics/news"] + counts["/v1/users/"+c.name]
 	}
-	for range want {
+	for ends := 0; ends < len(sent); {
 		text := c.next()
+		if text == "end" {
+			ends++
+			continue
+		}
 		var node, number int
 		var target string
 		if _, err := fmt.Sscan(text, &node, &target, &number); err != nil {
 			c.t.Fatalf("%s: %q: %v", c.name, text, err)
 		}
 		stream := fmt.Sprint(node, target)
-		if got[stream]++; got[stream] != number {
-			c.t.Fatalf("%s: number %d of node %d to %s came as the %d.", c.name, number, node, target, got[stream])
+		if number != got[stream]+1 && !gaps || number <= got[stream] {
+			c.t.Fatalf("%s: number %d of node %d to %s came behind %d", c.name, number, node, target, got[stream])
 		}
+		got[stream], count = number, count+1
 		if strings.HasPrefix(target, "/v1/users/") && target != "/v1/users/"+c.name {
 			c.t.Fatalf("%s: got %q", c.name, text)
 		}
 	}
+	if count != want && !gaps || count < want/2 {
+		c.t.Errorf("%s: %d of %d pushes came", c.name, count, want)
+	}
+	if count != want {
+		c.t.Logf("%s: %d of %d pushes came", c.name, count, want)
+	}
+}
+
+// unusedAddress returns an address that is not in use at the moment, below the range of
+// ports that the kernel chooses from.
+func unusedAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 12_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
