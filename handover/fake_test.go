@@ -349,7 +349,6 @@ func (n *fakeNode) Inherit() (*Inheritance, error) {
 	seen, merr := unix.FcntlInt(uintptr(n.seen.fd), unix.F_DUPFD_CLOEXEC, 0)
 	return &Inheritance{Sections: map[string][]byte{"fake": []byte("x")}, Files: []string{"listener", "seen"}, FDs: []int{fd, seen}}, errors.Join(err, merr)
 }
-func (n *fakeNode) Begin() {}
 
 // Resume goes on behind the last number that a client got, also from the successor.
 func (n *fakeNode) Resume() {

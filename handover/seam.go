@@ -42,8 +42,7 @@ type Predecessor interface {
 	// become the hand-over's: it closes them. Copies of a listener must be made with
 	// SyscallConn, not with File().Fd(), which makes the listener block.
 	Inherit() (*Inheritance, error)
-	// Begin says that sessions begin to leave, and Resume that they are all back.
-	Begin()
+	// Resume says that all sessions are back.
 	Resume()
 	// Export stops the node, after all sessions have left, and returns its state. The
 	// descriptors become the hand-over's. After an error or an abort Resume follows.

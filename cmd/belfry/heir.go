@@ -27,8 +27,8 @@ type heir struct {
 	users []waitingUser
 
 	// Owned by the goroutine that runs the hand-over.
-	bus    *broadcast.Heritage
-	nats   []int // descriptors of bus
+	handed *broadcast.Heritage // of the bus; nil: not there yet
+	nats   []int               // descriptors of handed
 	others *cluster.Heritage
 }
 
@@ -76,13 +76,13 @@ func (h *heir) Inherit(in *handover.Heritage) error {
 		return fmt.Errorf("the state of the node: %w", err)
 	}
 	h.sync.Inherited()
-	h.bus, h.nats, h.others = bus, in.FDs, others
+	h.handed, h.nats, h.others = bus, in.FDs, others
 	return nil
 }
 
 // Serve implements handover.Node.
 func (h *heir) Serve() error {
-	if err := h.belfry.bus.Take(h.bus, h.nats); err != nil {
+	if err := h.bus.Take(h.handed, h.nats); err != nil {
 		return err
 	}
 	if h.directory != nil {
@@ -94,10 +94,10 @@ func (h *heir) Serve() error {
 
 // Alone implements handover.Node. The process before may have handed the bus over.
 func (h *heir) Alone() error {
-	if h.bus != nil {
+	if h.handed != nil {
 		return h.Serve()
 	}
-	if err := h.belfry.bus.Take(nil, nil); err != nil {
+	if err := h.bus.Take(nil, nil); err != nil {
 		return err
 	}
 	return h.begin()

@@ -58,9 +58,6 @@ func (*linkWaiter) UserReady(uint64) bool { return true }
 // TopicReady implements broadcast.Waiter.
 func (w *linkWaiter) TopicReady(uint64) bool { w.ready(); return true }
 
-// Begin implements handover.Predecessor.
-func (p predecessor) Begin() {}
-
 // holdTime is how long pushes that are being served may take before the cut. After it the
 // bus refuses them, and they are answered with a 503.
 const holdTime = time.Second
