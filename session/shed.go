@@ -203,20 +203,17 @@ func (o Shed) parts(connections []int) []shedOrder {
 	for _, n := range connections {
 		all += n + 1 // a shard without any may get some
 	}
-	parts, most := make([]shedOrder, len(connections)), o.Most
+	parts := make([]shedOrder, len(connections))
+	before, offset := 0, rand.Float64() // each shard has its turn if Most is less than the shards
+	upTo := func(n int) int { return int(float64(o.Most)*float64(n)/float64(all) + offset) }
 	for i, n := range connections {
-		share := float64(n+1) / float64(all)
-		parts[i] = shedOrder{reason: o.Reason, rate: o.Rate * share, phase: float64(len(parts)-i-1) / float64(len(parts)), most: -1}
+		parts[i] = shedOrder{reason: o.Reason, rate: o.Rate * float64(n+1) / float64(all), phase: float64(len(parts)-i-1) / float64(len(parts)), most: -1}
 		if o.Most > 0 {
-			parts[i].most = min(int(float64(o.Most)*share+0.5), most)
-			if i == len(parts)-1 {
-				parts[i].most = most
-			}
-			most -= parts[i].most
-			if parts[i].most == 0 {
-				parts[i].rate = 0
+			if parts[i].most = upTo(before+n+1) - upTo(before); parts[i].most == 0 {
+				parts[i].rate = 0 // no order
 			}
 		}
+		before += n + 1
 	}
 	return parts
 }
