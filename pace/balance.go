@@ -28,7 +28,7 @@ type Balance struct {
 	begun  int           // sessions at the begin of the last run; 0: there was none
 	excess int           // what it had too many then
 	target int           // of the run; 0: there is no run
-	left   int           // what the run may close yet
+	shed   int           // what all runs before it have closed
 }
 
 // Running says whether a run is under way.
@@ -36,29 +36,29 @@ func (b *Balance) Running() bool { return b.target > 0 }
 
 // Next returns how many sessions the node may close until the next call, at most most.
 // now counts from any moment after which it never falls; own are the sessions of this
-// node, loads those of the other nodes that stay.
-func (b *Balance) Next(now time.Duration, own int, loads []uint64, most int) int {
+// node, shed what it has closed by this since the start, loads the sessions of the other
+// nodes that stay.
+func (b *Balance) Next(now time.Duration, own, shed int, loads []uint64, most int) int {
 	sum := float64(own)
 	for _, n := range loads {
 		sum += float64(n)
 	}
 	mean := int(math.Ceil(sum / float64(len(loads)+1)))
-	if b.target == 0 && !b.begin(now, own, mean) {
+	if b.target == 0 && !b.begin(now, own, shed, mean) {
 		return 0
 	}
 	// Clients of other nodes that are on their way make the mean look smaller.
 	b.target = max(b.target, mean)
-	n := min(own-b.target, b.left, most)
-	if len(loads) == 0 || own <= b.target || b.left == 0 {
+	n := min(own-b.target, b.shed+b.excess-shed, most)
+	if len(loads) == 0 || n <= 0 {
 		b.end(now)
 		return 0
 	}
-	b.left -= n
 	return n
 }
 
 // begin says whether a run begins.
-func (b *Balance) begin(now time.Duration, own, mean int) bool {
+func (b *Balance) begin(now time.Duration, own, shed, mean int) bool {
 	if float64(own) <= float64(mean)*(1+b.Tolerance) || own <= mean {
 		b.over = false
 		return false
@@ -79,8 +79,7 @@ func (b *Balance) begin(now time.Duration, own, mean int) bool {
 	} else if !vain && b.begun > 0 {
 		b.pause = 0
 	}
-	b.begun, b.excess = own, own-mean
-	b.target, b.left = max(mean, 1), own-mean
+	b.begun, b.excess, b.shed, b.target = own, own-mean, shed, max(mean, 1)
 	return true
 }
 
@@ -92,6 +91,6 @@ func (b *Balance) Stop(now time.Duration) {
 }
 
 func (b *Balance) end(now time.Duration) {
-	b.target, b.left, b.over = 0, 0, false
+	b.target, b.over = 0, false
 	b.until = now + max(b.pause, b.Pause)
 }

@@ -126,6 +126,7 @@ func balanced(loads []int, long time.Duration, back func(from int) int) (shed in
 		to int
 	}
 	var coming []arrival
+	own := make([]int, len(loads)) // what each has shed
 	for now := time.Duration(0); now < long; now += time.Second {
 		for len(coming) > 0 && coming[0].at <= now {
 			loads[coming[0].to]++
@@ -139,8 +140,9 @@ func balanced(loads []int, long time.Duration, back func(from int) int) (shed in
 					others = append(others, uint64(n))
 				}
 			}
-			for range b.Next(now, loads[i], others, 100) {
+			for range b.Next(now, loads[i], own[i], others, 100) {
 				loads[i]--
+				own[i]++
 				shed++
 				quiet = now
 				coming = append(coming, arrival{now + 10*time.Second, back(i)})
@@ -192,14 +194,14 @@ func TestBalanceKeeps(t *testing.T) {
 		}
 	}
 	b := &Balance{Tolerance: 0.05, Settle: 10 * time.Second, Pause: time.Minute, MaxPause: time.Hour}
-	if n := b.Next(0, 1000, []uint64{0}, 100); n != 0 || b.Running() {
+	if n := b.Next(0, 1000, 0, []uint64{0}, 100); n != 0 || b.Running() {
 		t.Errorf("%d at once, without having settled", n)
 	}
-	if n := b.Next(10*time.Second, 1000, []uint64{0}, 100); n != 100 || !b.Running() {
+	if n := b.Next(10*time.Second, 1000, 0, []uint64{0}, 100); n != 100 || !b.Running() {
 		t.Errorf("%d when it has settled", n)
 	}
 	b.Stop(11 * time.Second)
-	if n := b.Next(12*time.Second, 1000, []uint64{0}, 100); n != 0 || b.Running() {
+	if n := b.Next(12*time.Second, 1000, 0, []uint64{0}, 100); n != 0 || b.Running() {
 		t.Errorf("%d in the pause", n)
 	}
 }

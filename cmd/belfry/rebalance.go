@@ -49,7 +49,7 @@ func (n *belfry) shedSurplus(ctx context.Context, b *pace.Balance, now time.Dura
 	own, ran := n.sessions.Sessions(), b.Running()
 	if n.stopping.Load() || n.drain.active.Load() {
 		b.Stop(now)
-	} else if k := b.Next(now, own, otherLoads(n.directory.members.View()), max(int(rate*rebalanceEvery.Seconds()), 1)); k > 0 {
+	} else if k := b.Next(now, own, int(n.sessions.Shedded(session.ReasonRebalance)), otherLoads(n.directory.members.View()), max(int(rate*rebalanceEvery.Seconds()), 1)); k > 0 {
 		timed, cancel := context.WithTimeout(ctx, orderTime)
 		defer cancel()
 		if err := n.sessions.Shed(timed, session.Shed{Reason: session.ReasonRebalance, Rate: max(rate, float64(k)), Most: k}); err != nil && ctx.Err() == nil {
