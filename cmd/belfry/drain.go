@@ -176,7 +176,8 @@ func (n *belfry) drainValues() metrics.Drain {
 	for _, r := range []session.Reason{session.ReasonDrain, session.ReasonRebalance} {
 		v.Shed[r.String()] = n.sessions.Shedded(r)
 	}
-	if st := n.drain.Status(); st.State != push.DrainOff {
+	if n.drain.active.Load() {
+		st := n.drain.Status()
 		v.Active, v.Total, v.Rate, v.ETA = 1, uint64(st.Total), uint64(st.Rate), st.ETA
 	}
 	return v

@@ -47,7 +47,6 @@ stopped or interrupted, or the API was not reached; 2 wrong usage.`,
 	flags.DurationVar(&f.over, "over", push.DefaultDrain, "time in which the sessions are closed, 1s to 24h; of a drain under way: what is left")
 	flags.BoolVar(&f.status, "status", false, "show how far the drain is, and do nothing")
 	flags.BoolVar(&f.stop, "stop", false, "stop the drain: the node becomes ready again")
-	cmd.MarkFlagsMutuallyExclusive("over", "status", "stop")
 	return cmd
 }
 
@@ -55,6 +54,8 @@ func (f *drainFlags) run(cmd *cobra.Command) error {
 	var st push.DrainStatus
 	print := func(w io.Writer) { fmt.Fprintln(w, drainLine(&st)) }
 	switch {
+	case f.status && f.stop || (f.status || f.stop) && cmd.Flag("over").Changed:
+		return &usageError{errors.New("--over, --status and --stop exclude each other"), cmd.CommandPath()}
 	case f.status:
 		return f.show(cmd, http.MethodGet, "/v1/drain", &st, print)
 	case f.stop:
@@ -158,11 +159,11 @@ func drainLine(st *push.DrainStatus) string {
 	eta := time.Duration(st.ETA * float64(time.Second)).Round(time.Second)
 	switch st.State {
 	case push.DrainOff:
-		return fmt.Sprintf("%s is not drained; %d sessions", st.Node, st.Left)
+		return fmt.Sprintf("%s is not drained; sessions: %d", st.Node, st.Left)
 	case push.DrainWaiting:
 		return fmt.Sprintf("%s is not ready; its %d sessions will be closed, %d a second at most, ETA %v", st.Node, st.Left, st.Rate, eta)
 	case push.DrainDone:
-		return fmt.Sprintf("%s is drained: %d sessions closed, none left", st.Node, st.Closed)
+		return fmt.Sprintf("%s is drained: %d closed, none left", st.Node, st.Closed)
 	}
 	return fmt.Sprintf("%s drains: %d closed, %d left, %d a second at most, ETA %v", st.Node, st.Closed, st.Left, st.Rate, eta)
 }
