@@ -132,6 +132,10 @@ million: build ## a million connections on this host, measured beside the floor 
 sim-cluster: ## 100 nodes with 200,000 sessions each in virtual time: a node dies, a node joins (7 GB of memory)
 	BELFRY_SIM=$(CURDIR)/docs/cluster $(GO) test -count=1 -v -run '^TestClusterSimulation$$' ./cmd/belfry
 
+.PHONY: sim-drain
+sim-drain: ## 100 nodes with 200,000 sessions each in virtual time: all are drained, nodes die, cluster.rebalance evens out
+	BELFRY_SIM=$(CURDIR)/docs/drain $(GO) test -count=1 -v -run '^TestDrainSimulation$$' ./cmd/belfry
+
 .PHONY: docs
 docs: ## write the generated tables in docs/ anew
 	$(GO) test -count=1 -run '^TestReference' ./config ./metrics -update

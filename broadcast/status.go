@@ -25,6 +25,7 @@ type Status struct {
 	Load     uint64   // sessions that the node has now
 	Presence Presence // whether it will stay
 	Routes   bool     // it knows relays, see route.go
+	Draining bool     // it closes its sessions, and stays
 }
 
 // Sighting is a beacon of another node, as far as it says something of the node.
@@ -40,6 +41,7 @@ const (
 	headerLoad     = "Belfry-Load"
 	headerPresence = "Belfry-Presence" // leaving or left; absent: the node stays
 	headerRoutes   = "Belfry-Routes"   // 1: the node knows relays; absent: it does not
+	headerDraining = "Belfry-Draining" // 1: the node closes its sessions; absent: it does not
 )
 
 // header returns the headers of a beacon.
@@ -54,6 +56,9 @@ func (s *Status) header() nats.Header {
 	if s.Routes {
 		h[headerRoutes] = []string{"1"}
 	}
+	if s.Draining {
+		h[headerDraining] = []string{"1"}
+	}
 	return h
 }
 
@@ -66,7 +71,7 @@ func (s *Status) readHeader(h nats.Header) error {
 	if load := h.Get(headerLoad); load != "" && (!parseUints([]string{load}, &s.Load) || s.Load > maxNumber) {
 		return bad(headerLoad, "not a number of sessions")
 	}
-	s.Routes = h.Get(headerRoutes) == "1"
+	s.Routes, s.Draining = h.Get(headerRoutes) == "1", h.Get(headerDraining) == "1"
 	switch h.Get(headerPresence) {
 	case "":
 	case presenceNames[Leaving]:
@@ -83,7 +88,7 @@ func (s *Status) readHeader(h nats.Header) error {
 // Node.Start. f runs on a goroutine of the bus and must not block.
 func (c *Control) OnBeacon(f func(Sighting)) { c.onBeacon = append(c.onBeacon, f) }
 
-// Describe has f fill in Version and Load of each beacon of this node. It is called
+// Describe has f fill in Version, Load and Draining of each beacon of this node. It is called
 // before Node.Start. f runs on a goroutine of the bus and must not block.
 func (c *Control) Describe(f func(*Status)) { c.describe = f }
 

@@ -11,7 +11,7 @@ import (
 // What a node says of itself is read as it was written; a beacon without it is one of
 // an earlier version.
 func TestStatusHeader(t *testing.T) {
-	for _, s := range []Status{{}, {Version: "v1.2", Load: 7}, {Presence: Leaving}, {Presence: Left, Load: maxNumber}} {
+	for _, s := range []Status{{}, {Version: "v1.2", Load: 7}, {Presence: Leaving}, {Presence: Left, Load: maxNumber}, {Draining: true}} {
 		var got Status
 		if err := got.readHeader(s.header()); err != nil || got != s {
 			t.Errorf("%+v became %+v, %v", s, got, err)

@@ -40,6 +40,7 @@ type Member struct {
 	State    State
 	Self     bool // it is this node
 	Routes   bool // it knows relays of pushes to users
+	Draining bool // it closes its sessions, and stays
 
 	Heard time.Time // when its last beacon came; zero for this node
 	Left  bool      // it is gone because it said so, with its sessions ended
@@ -116,7 +117,7 @@ func (m *Members) Watch(f func(Change)) { m.watchers = append(m.watchers, f) }
 // View returns the members, this node among them, sorted by name.
 func (m *Members) View() []Member {
 	self := m.opt.Control.Self()
-	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true, Routes: self.Routes}}
+	view := []Member{{Peer: self.Peer, Instance: self.Instance, Version: self.Version, Load: self.Load, Self: true, Routes: self.Routes, Draining: self.Draining}}
 	if self.Presence != broadcast.Staying {
 		view[0].State = Leaving
 	}
@@ -181,7 +182,7 @@ func (m *Members) heard(s broadcast.Sighting) {
 		former := append(m.former[s.ID], n.Instance)
 		m.former[s.ID] = former[max(len(former)-maxFormer, 0):]
 	}
-	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Routes: s.Routes, Heard: time.Now(), Left: s.Presence == broadcast.Left, leaving: s.Presence == broadcast.Leaving}
+	*n = Member{Peer: s.Peer, Instance: s.Instance, Version: s.Version, Load: s.Load, Routes: s.Routes, Draining: s.Draining, Heard: time.Now(), Left: s.Presence == broadcast.Left, leaving: s.Presence == broadcast.Leaving}
 	switch s.Presence {
 	case broadcast.Leaving:
 		n.State = Leaving

@@ -12,6 +12,7 @@ package metrics
 type Values struct {
 	Build       Build       `group:"Build"`
 	Sessions    Sessions    `group:"Connections and sessions"`
+	Drain       Drain       `group:"Draining and rebalancing"`
 	Auth        Auth        `group:"Tokens"`
 	Webhooks    Webhooks    `group:"Webhooks that decide"`
 	TLS         TLS         `group:"TLS"`

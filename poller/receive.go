@@ -31,6 +31,10 @@ func (s *Shard) PeersLate() { s.timers.late = true }
 // Deferred says whether bytes of a connection wait for a later turn (Defer).
 func (s *Shard) Deferred(slot uint32) bool { return s.at(slot).flags&flagDeferred != 0 }
 
+// Unread says whether bytes of a connection were received that the handler has not
+// consumed: the beginning of a frame, or what waits while it is paused.
+func (s *Shard) Unread(slot uint32) bool { return len(s.receiver.accounts.unread(s.at(slot))) > 0 }
+
 // Paused says whether reading a connection is paused.
 func (s *Shard) Paused(slot uint32) bool { return s.at(slot).flags&flagPaused != 0 }
 

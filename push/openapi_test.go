@@ -38,7 +38,7 @@ func loadDocument(t *testing.T) *openapi3.T {
 
 // The document has exactly the routes and methods of the handlers.
 func TestDocumentHasTheRoutes(t *testing.T) {
-	s, err := New(Options{Publisher: &recorder{}, Sessions: new(changes), Presence: facts{}, Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler(), Config: func() any { return nil }})
+	s, err := New(Options{Publisher: &recorder{}, Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler(), Config: func() any { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestDocumentsHaveTheProblemTypes(t *testing.T) {
 // The schemas of requests are closed, because the handlers refuse unknown members.
 func TestAnswersAreOpenToAdditions(t *testing.T) {
 	doc := loadDocument(t)
-	requests := map[string]bool{"BatchLine": true, "Target": true, "SessionChange": true, "PermissionChange": true, "UserExpiry": true, "TokenExpiry": true, "PresenceQuestion": true}
+	requests := map[string]bool{"BatchLine": true, "Target": true, "SessionChange": true, "PermissionChange": true, "UserExpiry": true, "TokenExpiry": true, "PresenceQuestion": true, "DrainRequest": true}
 	for name, schema := range doc.Components.Schemas {
 		closed := schema.Value.AdditionalProperties.Has != nil && !*schema.Value.AdditionalProperties.Has
 		if closed != requests[name] {
@@ -224,15 +224,15 @@ func TestHandlersMatchTheDocument(t *testing.T) {
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "too many scrapes", http.StatusServiceUnavailable)
 		})}
-	_, open, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	_, open, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		io.WriteString(w, "belfry_sessions 1\n")
 	}), Limits: Limits{MaxPayload: 100, MaxBatchLine: 60, MaxBatchLines: 20}, Degraded: func() []string { return []string{"no peers"} },
 		Config: func() any { return map[string]any{"settings": []any{}} }})
-	_, keyed, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Keys: []Key{{"", "key"}}, Config: func() any { return nil }})
-	_, slow, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Limits: Limits{ReadTimeout: 30 * time.Millisecond, BatchIdleTimeout: 30 * time.Millisecond}})
+	_, keyed, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), Keys: []Key{{"", "key"}}, Config: func() any { return nil }})
+	_, slow, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), Limits: Limits{ReadTimeout: 30 * time.Millisecond, BatchIdleTimeout: 30 * time.Millisecond}})
 	_, sick, _ := start(t, unfit)
-	full, _, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Limits: Limits{MaxRequests: 1, MaxBodies: 1}, Config: func() any { return nil }})
+	full, _, _ := start(t, Options{Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), Limits: Limits{MaxRequests: 1, MaxBodies: 1}, Config: func() any { return nil }})
 	full.count.inFlight.Add(1) // stands for a request that does not end
 	full.bodies.open.Add(1)    // stands for a body that does not arrive
 	busy := httptest.NewServer(full.Handler())
@@ -259,6 +259,7 @@ func TestHandlersMatchTheDocument(t *testing.T) {
 		c.send(open, "GET", get, get, "", "Host: a:xx")
 		c.send(sick, "GET", get, get, "")
 	}
+	c.drains(open, keyed, slow, busy)
 	c.everywhere()
 
 	for path, item := range c.doc.Paths.Map() {
@@ -327,7 +328,7 @@ func (c *contract) raw(method, template, addr, request string) {
 // everywhere provokes the answers that every operation has in common. The health
 // routes of the server have their own address.
 func (c *contract) everywhere() {
-	s, _, _ := serve(c.t, Options{Sessions: new(changes), Presence: facts{}, HealthAddress: "127.0.0.1:0", Config: func() any { return nil }, Metrics: http.NotFoundHandler()})
+	s, _, _ := serve(c.t, Options{Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), HealthAddress: "127.0.0.1:0", Config: func() any { return nil }, Metrics: http.NotFoundHandler()})
 	for path, item := range c.doc.Paths.Map() {
 		filled := strings.NewReplacer("{topic}", "t", "{uid}", "u", "{sid}", testSID).Replace(path)
 		addr := s.Addr().String()

@@ -44,6 +44,8 @@ type Options struct {
 	// Idempotency has the Idempotency-Keys of pushes; nil: those of this server only,
 	// with the defaults of idempotency.Options.
 	Idempotency *idempotency.Keys
+	// Drain serves /v1/drain; nil means 404.
+	Drain Drain
 	// Presence serves the requests that read who is online and subscribed to
 	// what; nil means 404.
 	Presence Presence

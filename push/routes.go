@@ -40,6 +40,9 @@ const (
 	routePresence
 	routeNodes
 	routeBatch
+	routeDrain
+	routeDrainRead
+	routeDrainStop
 	routeStats
 	routeConfig
 	routeHealthz
@@ -57,7 +60,7 @@ func (id routeID) String() string {
 		"GET /v1/users/{uid}", "DELETE /v1/users/{uid}", "PUT /v1/users/{uid}/topics/{topic}", "DELETE /v1/users/{uid}/topics/{topic}",
 		"GET /v1/sessions/{sid}", "DELETE /v1/sessions/{sid}", "PUT /v1/sessions/{sid}/topics/{topic}", "DELETE /v1/sessions/{sid}/topics/{topic}",
 		"GET /v1/topics/{topic}", "/v1/topics", "/v1/presence", "/v1/nodes",
-		"/v1/batch", "/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics", "/"}[id]
+		"/v1/batch", "/v1/drain", "GET /v1/drain", "DELETE /v1/drain", "/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics", "/"}[id]
 }
 
 // call has what admit knows about a request.
@@ -110,6 +113,9 @@ func (s *Server) apiRoutes() []route {
 	}
 	if s.opt.Presence != nil {
 		routes = append(routes, s.presenceRoutes()...)
+	}
+	if s.opt.Drain != nil {
+		routes = append(routes, s.drainRoutes()...)
 	}
 	if s.opt.Config != nil {
 		routes = append(routes, route{routeConfig, http.MethodGet, "/v1/config", accessKeyed, s.shown("settings", s.opt.Config)})
@@ -279,7 +285,7 @@ func (s *Server) refuse(w http.ResponseWriter, p *problem) (status int) {
 }
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request, _ call) int {
-	detail := "no such path; the API has /v1/all, /v1/topics, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, the last two also with /topics/{topic}, /v1/presence, /v1/nodes, /v1/sessions/{sid}/auth, /v1/users/{uid}/expire, /v1/users/{uid}/permissions, /v1/tokens/expire, /v1/batch, /v1/stats and /v1/config"
+	detail := "no such path; the API has /v1/all, /v1/topics, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, the last two also with /topics/{topic}, /v1/presence, /v1/nodes, /v1/sessions/{sid}/auth, /v1/users/{uid}/expire, /v1/users/{uid}/permissions, /v1/tokens/expire, /v1/batch, /v1/drain, /v1/stats and /v1/config"
 	if !strings.HasPrefix(r.URL.Path, "/v1") {
 		detail += "; WebSocket clients connect to the addresses of listen"
 	}

@@ -197,9 +197,7 @@ func (g *giving) ready(slot uint32) leaves {
 	if g.ps.Adopted(slot) {
 		return leavesNever // its other end is a goroutine of this process
 	}
-	id := g.ps.ID(slot)
-	if rec.flags&(flagAuth|flagLeaving|flagReclaimed|flagHeld) != 0 || g.h.decisions.unanswered[id] > 0 || g.h.decisions.waiting[id] != nil ||
-		g.h.renewals.waiting[id] != nil || g.h.pubs.own[id] > 0 || !g.h.eventing.answered(slot, rec) || g.h.eventing.busy(slot, rec) {
+	if g.h.undecided(slot, rec) {
 		if g.finishing != nil {
 			g.ps.Pause(slot) // it asks for nothing more; unpause
 		}

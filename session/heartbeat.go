@@ -19,6 +19,7 @@ type heartbeats struct {
 	intervals intervals
 	grants    *grants
 	renewals  *renewals
+	h         *shard
 	own       intervals // of the session that is looked at, if its grant names limits
 }
 
@@ -64,6 +65,10 @@ func (h *heartbeats) lifetime(rec *record) (left uint32, ok bool) {
 func (h *heartbeats) check(slot uint32, rec *record) {
 	if left, ok := h.lifetime(rec); ok && left == 0 {
 		h.closer.end(slot, ReasonExpired, "")
+		return
+	}
+	if left, ok := h.untilOld(slot, rec); ok && left == 0 && !h.h.busy(slot, rec) {
+		h.h.advise(slot, ReasonLifetime)
 		return
 	}
 	if until, ok := h.renewals.until(slot, rec); ok && h.ps.Now() >= until {
@@ -180,6 +185,9 @@ func (h *heartbeats) arm(slot uint32, rec *record) {
 	}
 	if left, ok := h.lifetime(rec); ok {
 		wait = min(wait, left)
+	}
+	if left, ok := h.untilOld(slot, rec); ok {
+		wait = min(wait, left) // 0: it is busy, and looked at again in a second
 	}
 	if until, ok := h.renewals.until(slot, rec); ok {
 		wait = min(wait, until-min(h.ps.Now(), until))

@@ -122,7 +122,13 @@ type Options struct {
 	Idle         time.Duration // time in which nothing was received or sent
 	CloseTime    time.Duration // for the peer's answer to a close frame; 0: 5 s
 
-	ReconnectAfter time.Duration // least delay advised to clients at shutdown; 0: 1 s; below 0: none
+	// Lifetime is how old a session becomes; 0: as old as it likes. LifetimeSpread is how
+	// much earlier or later it may be for a session, which its id decides; less than
+	// Lifetime.
+	Lifetime, LifetimeSpread time.Duration
+
+	ReconnectAfter  time.Duration // least delay advised to clients that are to come back; 0: 1 s; below 0: none
+	ReconnectSpread time.Duration // what is added to it at most by Shed and Lifetime; at shutdown it is an argument
 
 	Log *zap.Logger // nil: none
 
@@ -174,6 +180,9 @@ func (o *Options) fillTimes() error {
 		fill("IdleWrite", &o.IdleWrite, 0, 0, maxTime),
 		fill("Idle", &o.Idle, 0, 0, maxTime),
 		fill("CloseTime", &o.CloseTime, 5*time.Second, 1, maxTime),
+		fill("Lifetime", &o.Lifetime, 0, 0, maxTime),
+		fill("LifetimeSpread", &o.LifetimeSpread, 0, 0, max(o.Lifetime-time.Second, 0)),
+		fill("ReconnectSpread", &o.ReconnectSpread, 0, 0, maxTime),
 		fill("ReconnectAfter", &o.ReconnectAfter, time.Second, -1, maxTime),
 	)
 }

@@ -41,6 +41,9 @@ const (
 	ReasonBackend                     // a backend closed it (Server.Close)
 	ReasonNodeGone                    // its node is gone: other nodes tell, and no session ends with it here
 	ReasonRestart                     // a hot restart could not take the session along
+	ReasonDrain                       // this node is drained (Server.Shed)
+	ReasonRebalance                   // this node has more sessions than others (Server.Shed)
+	ReasonLifetime                    // the session is as old as Options.Lifetime lets it become
 	reasonCount
 )
 
@@ -85,6 +88,9 @@ var reasonInfo = [reasonCount]struct {
 	ReasonBackend:       {"backend", ws.CloseNormal, "closed by a backend", false},
 	ReasonNodeGone:      {"node_gone", 0, "", true},
 	ReasonRestart:       {"restart", 1012, "service restart", true},
+	ReasonDrain:         {"drain", ws.CloseGoingAway, "server is drained", true},
+	ReasonRebalance:     {"rebalance", ws.CloseGoingAway, "other servers have fewer clients", true},
+	ReasonLifetime:      {"lifetime", ws.CloseGoingAway, "session is old", true},
 }
 
 // Reasons returns every reason a session can end with, in the registry's order.

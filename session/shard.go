@@ -2,6 +2,7 @@ package session
 
 import (
 	"belfry/offheap"
+	"belfry/pace"
 	"belfry/poller"
 )
 
@@ -53,8 +54,10 @@ type shard struct {
 	closer     closer
 	refuser    refuser
 	shutdown   shutdownRun
-	giving     giving // sessions to another process
-	taking     taking // and from one
+	shedding   shedding
+	delays     pace.Delays // advised to clients of sessions that are closed by an order, or old
+	giving     giving      // sessions to another process
+	taking     taking      // and from one
 	log        connLog
 }
 
@@ -115,6 +118,9 @@ func newShard(srv *Server, ps *poller.Shard) (*shard, error) {
 			h.ps.MarkBacklogs(in.Marks[h.index])
 		}
 	}
+	h.delays = h.opt.newDelays()
+	h.shedding = shedding{env: h.env, h: h}
+	h.heartbeats.h = h
 	h.shutdown = shutdownRun{env: h.env, closer: &h.closer, refuser: &h.refuser}
 	h.upgrader = upgrader{env: h.env, arrivals: &h.arrivals, permissions: &h.permissions, buckets: &h.buckets, upgrades: &h.upgrades, halfOpen: &h.halfOpen, remotes: &h.remotes, log: &h.log,
 		users: &h.users, grants: &h.grants, topics: &h.topics, fanout: &h.fanout, receiver: &h.receiver, answers: &h.answers,
@@ -272,6 +278,7 @@ func (h *shard) OnMail(m poller.Mail) {
 		h.topics.ready(m.ID)
 	case mailClose:
 		h.spreads.hurry()
+		h.shedding.stop()
 		h.shutdown.begin(m.Ptr.(closeOrder))
 	case mailPublished:
 		h.pubs.answer()
@@ -323,6 +330,7 @@ func (h *shard) OnWork() bool {
 	more = h.renewals.run() || more
 	more = h.receiver.endInbound() || more
 	more = h.calls.run(h) || more
+	more = h.shedding.run() || more
 	if len(h.spreads.list) == 0 { // what is left of spreads is sent before sessions end
 		more = h.shutdown.run() || more
 	}
@@ -361,6 +369,7 @@ func (h *shard) OnStop() {
 	h.decided.stop()
 	h.changes.flush()
 	h.shutdown.stop()
+	h.shedding.stop()
 	h.arrivals.stop()
 	h.fanout.drop()
 	h.spreads.stop()

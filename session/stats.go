@@ -102,6 +102,7 @@ var limitNames = [limitCount]string{
 type counters struct {
 	upgraded      [statusCount][causeCount]atomic.Uint64
 	closed        [reasonCount]atomic.Uint64
+	shed          [reasonCount]atomic.Uint64 // of them, by orders to shed; counted when they are told
 	limits        [limitCount]atomic.Uint64
 	commands      [opCount]atomic.Uint64
 	commandErrors [errorCount]atomic.Uint64

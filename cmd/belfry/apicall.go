@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -119,7 +120,12 @@ func (f *apiFlags) do(req *http.Request) (*http.Response, error) {
 // call sends a request without a body, and reads the JSON of its answer into v if the
 // answer is a success. It returns the answer as it came, too.
 func (f *apiFlags) call(cmd *cobra.Command, method, path string, v any) (answer []byte, err error) {
-	req, cancel, err := f.request(cmd, method, path, nil)
+	return f.callWith(cmd, method, path, nil, v)
+}
+
+// callWith is call with a body.
+func (f *apiFlags) callWith(cmd *cobra.Command, method, path string, body []byte, v any) (answer []byte, err error) {
+	req, cancel, err := f.request(cmd, method, path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

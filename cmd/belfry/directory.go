@@ -46,7 +46,7 @@ func clusterOptions(c *config.Config) cluster.Options {
 func (n *belfry) openDirectory() (err error) {
 	control := n.bus.Control()
 	control.Describe(func(s *broadcast.Status) {
-		s.Version = beaconVersion()
+		s.Version, s.Draining = beaconVersion(), n.drain.active.Load()
 		if n.sessions != nil { // nil before the bus starts
 			s.Load = uint64(max(n.sessions.Stats().Sessions, 0))
 		}

@@ -5,6 +5,9 @@ func (n *belfry) ready() (reasons []string) {
 	if n.stopping.Load() {
 		reasons = append(reasons, "shutting down")
 	}
+	if n.drain.active.Load() {
+		reasons = append(reasons, "draining")
+	}
 	if err := n.bus.Ready(); err != nil {
 		reasons = append(reasons, err.Error())
 	}
@@ -38,7 +41,7 @@ func (n *belfry) healthy() []string {
 // serves is the answer for load balancers at the client port. Shards call it
 // for every request, so it only reads a variable.
 func (n *belfry) serves() bool {
-	return !n.stopping.Load() && n.sessions.Loop().TickAge().Seconds() <= maxTickAge
+	return !n.stopping.Load() && !n.drain.active.Load() && n.sessions.Loop().TickAge().Seconds() <= maxTickAge
 }
 
 // maxTickAge is the largest age of a shard's last tick, in seconds.

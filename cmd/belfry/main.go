@@ -78,7 +78,7 @@ func newRootCommand(env []string) *cobra.Command {
 		return err
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServeCommand(env), newRestartCommand(), newDoctorCommand(env), newConfigCommand(env), newPushCommand(), newWhoCommand(), newNodesCommand(), newKickCommand(), newListenCommand(), newTokenCommand(env), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(env), newRestartCommand(), newDoctorCommand(env), newConfigCommand(env), newPushCommand(), newWhoCommand(), newNodesCommand(), newKickCommand(), newDrainCommand(), newListenCommand(), newTokenCommand(env), newBenchCommand(), newVersionCommand())
 	markUsage(root)
 	return root
 }

@@ -57,6 +57,8 @@ type belfry struct {
 	clientCerts *certs.Store   // nil: clients speak no TLS
 	apiCerts    *certs.Store   // nil: the API speaks no TLS
 	bridge      *bridge.Server // nil: clients speak no TLS
+	drain       drain
+	balancing   atomic.Bool // a run of rebalance is under way
 
 	restart  restarts
 	started  time.Time
@@ -90,6 +92,7 @@ func (n *belfry) run(ctx context.Context) error {
 	go n.sync.Run(serving)
 	go scavenge(serving, n.sessions.Loop().Waiting)
 	n.watchCerts(serving)
+	go n.rebalance(serving)
 
 	var failed error
 	select {
@@ -161,6 +164,7 @@ func (n *belfry) open() (err error) {
 		return err
 	}
 	n.openReports()
+	n.drain.n = n
 	if n.api, err = push.New(n.apiOptions(keys)); err != nil {
 		return err
 	}
@@ -236,6 +240,7 @@ func (n *belfry) shutdown(stopServing func(), served <-chan error) error {
 	defer cancel()
 	n.stopping.Store(true)
 	n.closeControl()
+	n.drain.end()
 	n.directory.leave()
 	if n.bridge != nil {
 		n.bridge.StopAccepting()

@@ -23,6 +23,7 @@ func (n *belfry) values() metrics.Values {
 	st.Limits["nats.max_lingering"] += bus.LeftEarly
 	st.Limits["max_connections"] += st.Poller.AcceptRefused // a shard without a free record
 	st.Limits["log.buffer"] += v.Log.Lost
+	v.Drain = n.drainValues()
 	v.Auth = n.authValues(st.Limits)
 	v.Webhooks = n.hookValues(st.Limits)
 	v.TLS = n.tlsValues(st.Limits)

@@ -164,6 +164,8 @@ func addTimes(o *session.Options, c *config.Config) {
 	o.PingInterval, o.PongTimeout = c.Session.PingInterval, c.Session.PongTimeout
 	o.IdleRead, o.IdleWrite, o.Idle = c.Session.IdleRead, c.Session.IdleWrite, c.Session.Idle
 	o.CloseTime = c.Session.CloseTimeout
+	o.Lifetime, o.LifetimeSpread = c.Session.Lifetime, c.Session.LifetimeSpread
+	o.ReconnectSpread = c.Shutdown.ReconnectJitter
 	o.LastSeen, o.LastSeenUsers = c.Session.LastSeen, c.Session.LastSeenUsers
 }
 
@@ -291,6 +293,7 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 		Publisher:     n.bus,
 		Reports:       n.reports,
 		Idempotency:   n.keys,
+		Drain:         &n.drain,
 		Sessions:      sessionControl{n},
 		Presence:      n.presence,
 		TLS:           secure,
