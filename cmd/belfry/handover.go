@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"belfry/config"
 	"belfry/handover"
 	"belfry/metrics"
+	"belfry/push"
 	"belfry/session"
 )
 
@@ -35,7 +37,7 @@ type restarts struct {
 
 // errPID1 is why a process that is PID 1 is not replaced: when it ends, all processes of
 // its container do (man 7 pid_namespaces).
-var errPID1 = errors.New("hot restart: this process is PID 1 of its container, which ends with it: drain this node (belfry drain) and start the new version beside it")
+var errPID1 = errors.New("hot restart: this process is PID 1 of its container, which ends with it: start the new version beside it and stop this one when it is drained")
 
 // controlSocket returns the path of the control socket; "" for none.
 func (n *belfry) controlSocket() string {
@@ -96,11 +98,14 @@ func (n *belfry) handedOver() <-chan struct{} {
 	return nil
 }
 
-// restartBySignal starts a successor at SIGUSR2.
+// restartBySignal starts a successor at SIGUSR2. As PID 1 it drains the node instead.
 func (n *belfry) restartBySignal() {
 	switch r := n.restart.control.Load(); {
 	case os.Getpid() == 1:
-		n.log.Error(errPID1.Error())
+		n.log.Error(errPID1.Error()+". It drains now", zap.Duration("over", push.DefaultDrain))
+		if _, err := n.drain.Start(context.Background(), push.DefaultDrain); err != nil {
+			n.log.Error("not drained", zap.Error(err))
+		}
 	case r == nil:
 		n.log.Error("SIGUSR2: no hot restart, since this process has no control socket (control.socket), or does not serve yet")
 	default:

@@ -40,8 +40,14 @@ type listenerSection struct {
 	Range int `json:"range"`
 }
 
+// errDraining is why a node that drains has no successor: it would take clients again.
+var errDraining = errors.New("this node drains: stop that first (belfry drain --stop), or stop the node when it is empty")
+
 // Inherit implements handover.Predecessor.
 func (p predecessor) Inherit() (in *handover.Inheritance, err error) {
+	if p.drain.active.Load() {
+		return nil, errDraining
+	}
 	in = &handover.Inheritance{Sections: map[string][]byte{}}
 	add := func(name string, fds []int, err error) error {
 		in.FDs = append(in.FDs, fds...)
