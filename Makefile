@@ -21,7 +21,7 @@ COLD := github.com/nats-io/nats-server/v2/... github.com/nats-io/jwt/... \
 	github.com/MicahParks/... github.com/coder/websocket/... encoding/gob encoding/asn1 \
 	math/big text/tabwriter net/http/pprof internal/profile runtime/pprof \
 	vendor/golang.org/x/net/idna vendor/golang.org/x/text/... go.uber.org/zap/... \
-	belfry/cmd/belfry belfry/config belfry/metrics belfry/host belfry/certs belfry/presence belfry/events belfry/idempotency belfry/report belfry/broadcast/line belfry/cluster belfry/webhook \
+	belfry/cmd/belfry belfry/config belfry/metrics belfry/host belfry/certs belfry/presence belfry/events belfry/idempotency belfry/report belfry/handover belfry/broadcast/line belfry/cluster belfry/webhook \
 	regexp/... crypto/x509/... log/slog/... mime/... compress/flate
 
 # Static, with the version stamped; `go build` with $(1) into $(BIN).
