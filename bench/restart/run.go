@@ -147,7 +147,7 @@ func (r *run) start(ctx context.Context) error {
 		}
 		r.pub.others = other
 	}
-	r.node = &node{binary: r.o.Server, socket: filepath.Join(r.folder, "node.sock")}
+	r.node = &node{binary: r.o.Server, socket: filepath.Join(r.folder, "belfry.sock")}
 	args = append(args, "bench-restart", "--listen", clients, "--api", api,
 		"--set", "control.socket="+r.node.socket, "--set", fmt.Sprintf("max_connections=%d", r.o.sessions()+r.o.Churn+100),
 		"--set", "session.ping_interval=5s", "--set", fmt.Sprintf(`gateway.routes={name: echo, url: "%s", in_flight: 1000, timeout: 5s}`, r.backend.URL))
