@@ -37,7 +37,10 @@ func TestE2EFirstProcess(t *testing.T) {
 	if _, err := n.wait(regexp.MustCompile(`PID 1 of its container.*It drains now`)); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, "it drains", func() bool { status, reasons := n.readiness(); return status == 503 && strings.Contains(reasons, "draining") })
+	soon(t, "it drains", func() bool {
+		status, reasons := n.readiness()
+		return status == 503 && strings.Contains(reasons, "draining")
+	})
 	for _, line := range n.lines {
 		if strings.Contains(line, "control socket") {
 			t.Errorf("there is a control socket: %s", line)
