@@ -43,9 +43,12 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	case b.stopped():
 		line.CloseAll(fds)
 		return errClosed
-	case b.nc != nil:
+	case b.nc != nil && b.passing.joined == nil:
 		line.CloseAll(fds)
 		return errors.New("taken over already")
+	case b.passing.joined != nil && (h.Overlap == nil || h.Overlap.Token != b.passing.joined.token):
+		line.CloseAll(fds)
+		return errors.New("what was handed over does not say what this node may have received too: call Expect before Join, and HandOver behind both")
 	}
 	begin()
 	now := b.opt.clock.now()
@@ -61,8 +64,10 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	}
 	b.passing.taking.Store(true)
 	defer b.passing.taking.Store(false)
-	if err := b.openAfter(); err != nil {
-		return err
+	if b.passing.joined == nil {
+		if err := b.openAfter(); err != nil {
+			return err
+		}
 	}
 	b.interest.takeOver(h, inherits, now)
 	if inherits {
@@ -78,6 +83,9 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	}
 	if b.interest.relays != nil {
 		b.overhears()
+	}
+	if j := b.passing.joined; j != nil {
+		b.replay(j, h.Overlap)
 	}
 	b.box.closeFor("")
 	if b.server.ports() { // routes and clients have to connect to the new server first
@@ -135,6 +143,7 @@ func (i *interest) takeOver(h *Heritage, inherits bool, now time.Time) {
 	if _, ok := had[subjectAll]; ok && h.Begun != 0 {
 		begun = instant(h.Begun)
 	}
+	topics, i.ahead = append(topics, i.ahead...), nil
 	i.markTopics(topics, now) // nobody waits: a held node says that topics are ready
 	i.mu.Lock()
 	for _, t := range topics {
@@ -144,6 +153,24 @@ func (i *interest) takeOver(h *Heritage, inherits bool, now time.Time) {
 	}
 	i.mu.Unlock()
 	i.notify(i.begin(begun))
+}
+
+// subscribeAhead subscribes to everything that was recorded, before takeOver.
+func (i *interest) subscribeAhead() {
+	defer i.bus.faults.caught("subscriptions")
+	i.mu.Lock()
+	topics, fixed := i.takeAll(nil), i.fixed
+	i.fixed = nil
+	i.mu.Unlock()
+	for _, subject := range fixed {
+		i.subscribe(subject)
+	}
+	for _, t := range topics {
+		t.sub = i.subscribe(subjectTopic + t.name)
+	}
+	i.ahead = topics
+	i.joinRelays()
+	i.confirm()
 }
 
 // takeAll appends all topics that are queued. The caller holds mu.
