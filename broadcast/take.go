@@ -16,7 +16,8 @@ import (
 // process that has ended its part. It takes the descriptors. It is called after Start.
 // When it returns, every topic that was joined before is subscribed, and the node is
 // ready as the one before was. With an embedded NATS server that has ports, Take waits
-// up to ten seconds until the process before has freed them.
+// up to ten seconds until the process before has freed them. If the node has joined before
+// (Join), Take delivers what came since and the process before has not received.
 func (n *Node) Take(h *Heritage, fds []int) error {
 	b := n.nats
 	switch {
@@ -87,6 +88,7 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	if j := b.passing.joined; j != nil {
 		b.replay(j, h.Overlap)
 	}
+	b.receiver.refuseAgain()
 	b.box.closeFor("")
 	if b.server.ports() { // routes and clients have to connect to the new server first
 		b.sender.resume = time.Now().Add(b.opt.ReconnectPause)
