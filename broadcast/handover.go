@@ -213,6 +213,7 @@ func (b *NATS) commandsAll() {
 func (b *NATS) goOn() {
 	b.passing.mu.Lock()
 	defer b.passing.mu.Unlock()
+	b.passing.record.Store(nil) // no successor is expected any more
 	b.goOnLocked()
 }
 

@@ -48,8 +48,8 @@ func (n *Node) Overlaps() bool {
 // Expect makes the node remember what it receives, for a successor that calls Join with
 // the token and has the sessions already. HandOver then waits until the successor's
 // marker has come, and fails if the node has received more than 262,144 messages without
-// numbers since Expect. Resume, and a HandOver that fails, end it: a successor that has
-// joined must be closed then.
+// numbers since Expect. Resume, also without HandOver, and a HandOver that fails end it: a
+// successor that has joined must be closed then.
 func (n *Node) Expect() (token string, err error) {
 	if n.nats == nil || !n.Overlaps() {
 		return "", errors.New("bus: the connection to NATS can be passed on, or there is none: nothing to expect")

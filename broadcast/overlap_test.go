@@ -169,6 +169,14 @@ func TestJoinedInVain(t *testing.T) {
 	nc := client(t, "nats://"+s.Addr().String())
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	if _, err := m.Expect(); err != nil {
+		t.Fatal(err)
+	}
+	m.Resume() // nobody joins
+	if _, _, err := m.HandOver(ctx); err != nil {
+		t.Fatal(err)
+	}
+	m.Resume()
 	token, err := m.Expect()
 	if err != nil {
 		t.Fatal(err)

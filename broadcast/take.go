@@ -40,16 +40,9 @@ func (n *Node) Take(h *Heritage, fds []int) error {
 func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	b.passing.mu.Lock()
 	defer b.passing.mu.Unlock()
-	switch {
-	case b.stopped():
+	if err := b.mayTake(h); err != nil {
 		line.CloseAll(fds)
-		return errClosed
-	case b.nc != nil && b.passing.joined == nil:
-		line.CloseAll(fds)
-		return errors.New("taken over already")
-	case b.passing.joined != nil && (h.Overlap == nil || h.Overlap.Token != b.passing.joined.token):
-		line.CloseAll(fds)
-		return errors.New("what was handed over does not say what this node may have received too: call Expect before Join, and HandOver behind both")
+		return err
 	}
 	begin()
 	now := b.opt.clock.now()
@@ -99,6 +92,20 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	go b.receiver.run()
 	if !b.nc.IsConnected() { // it broke, and down or up have run, or will
 		b.connected.Store(false)
+	}
+	return nil
+}
+
+// mayTake returns an error if the bus cannot go on with h. The caller holds passing.mu.
+func (b *NATS) mayTake(h *Heritage) error {
+	j := b.passing.joined
+	switch {
+	case b.stopped():
+		return errClosed
+	case b.nc != nil && j == nil:
+		return errors.New("taken over already")
+	case j != nil && (h.Overlap == nil || h.Overlap.Token != j.token):
+		return errors.New("what was handed over does not say what this node may have received too: call Expect before Join, and HandOver behind both")
 	}
 	return nil
 }
