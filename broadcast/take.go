@@ -82,6 +82,7 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 		b.replay(j, h.Overlap)
 	}
 	b.receiver.refuseAgain()
+	b.Beacon() // the last one was before the hand-over, and the intervals begin anew
 	b.box.closeFor("")
 	if b.server.ports() { // routes and clients have to connect to the new server first
 		b.sender.resume = time.Now().Add(b.opt.ReconnectPause)
