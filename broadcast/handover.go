@@ -21,6 +21,9 @@ type passing struct {
 	taking atomic.Bool // take has begun and not ended
 	over   atomic.Bool // the other process goes on: this one publishes nothing more, its last beacon included
 
+	record atomic.Pointer[record] // what a successor that has joined may receive too; nil: none is expected
+	joined *joined                // of the successor, guarded by mu
+
 	mu     sync.Mutex    // held by HandOver, Resume and Take, which end soon when the bus is closed
 	resume chan struct{} // ends the pauses; nil: there are none
 }
@@ -100,6 +103,9 @@ func (b *NATS) stopAll(ctx context.Context) (*Heritage, []int, error) {
 	if err := b.unsendable(); err != nil { // the node would refuse messages in vain
 		return nil, nil, err
 	}
+	if err := b.awaitMarker(ctx); err != nil {
+		return nil, nil, err
+	}
 	b.box.closeFor("restarting")
 	if err := b.box.waitEmpty(ctx); err != nil {
 		if away := b.unsendable(); away != nil {
@@ -112,6 +118,9 @@ func (b *NATS) stopAll(ctx context.Context) (*Heritage, []int, error) {
 		return nil, nil, err
 	}
 	h := b.heritage(c != nil)
+	if h.Overlap, err = b.overlapped(); err != nil {
+		return nil, nil, err
+	}
 	if c == nil {
 		return h, nil, nil
 	}
@@ -204,6 +213,7 @@ func (b *NATS) commandsAll() {
 func (b *NATS) goOn() {
 	b.passing.mu.Lock()
 	defer b.passing.mu.Unlock()
+	b.passing.record.Store(nil) // no successor is expected any more
 	b.goOnLocked()
 }
 
@@ -211,6 +221,7 @@ func (b *NATS) goOnLocked() {
 	if b.passing.resume == nil || b.stopped() {
 		return
 	}
+	b.passing.record.Store(nil)
 	if c := b.passing.dialer.Current(); c != nil {
 		if err := c.Resume(); err != nil {
 			b.log.Warn("connection to NATS broke while it was handed over", zap.Error(err))

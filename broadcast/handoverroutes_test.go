@@ -135,3 +135,37 @@ func TestHandedOverWithPushes(t *testing.T) {
 	}
 	t.Logf("%d pushes to bob, %d to carol, %d own to each; %+v", *sent["bob"], *sent["carol"], own, two.Stats().Routes)
 }
+
+// The successor refuses the relays that the process before refused, at once: their
+// publishing node may not have heard it.
+func TestRefusedAgain(t *testing.T) {
+	url := "nats://" + external(t, 0).Addr().String()
+	o := Options{NodeName: "a", URLs: []string{url}}
+	m := open(t, o)
+	eventually(t, "ready", m.whole)
+	nc := client(t, url)
+	said, err := nc.SubscribeSync(routeSubject(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	next := openHeld(t, o)
+	h, fds, err := m.HandOver(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Relays = append(h.Relays, relayState{Node: 7, Epoch: 5, Last: 3, Refused: true, At: micros(time.Now())})
+	m.HandedOver()
+	if err := next.Take(h, fds); err != nil {
+		t.Fatal(err)
+	}
+	msg, err := said.NextMsg(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := parseRouteMessage(msg.Data); err != nil || r.what != routeRefuse || r.epoch != 5 || r.number != 3 {
+		t.Errorf("%q: %v", msg.Data, err)
+	}
+}

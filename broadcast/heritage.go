@@ -35,6 +35,8 @@ type Heritage struct {
 	Marks  []markState    `json:"marks,omitempty"`
 	Places []placesState  `json:"places,omitempty"`
 	Routes *routesState   `json:"routes,omitempty"` // nil: no push to a user took a path
+
+	Overlap *overlapState `json:"overlap,omitempty"` // nil: the next process has not joined before
 }
 
 // sentState is an outStream.

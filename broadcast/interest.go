@@ -40,7 +40,8 @@ type interest struct {
 	dropped    uint64   // messages dropped in subscriptions that have ended
 	unnotified []notice // notices to shards whose mailbox was full
 
-	unconfirmed bool // takeOver made subscriptions that the process before did not have
+	ahead       []*topic // subscribed by subscribeAhead, before takeOver
+	unconfirmed bool     // takeOver made subscriptions that the process before did not have
 }
 
 // notice tells a shard that a subscription is ready.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,9 +43,11 @@ type NATS struct {
 
 	commands chan *nats.Msg // control messages for Control: pushes cannot delay them
 	control  ControlReceiver
-	started  atomic.Pointer[ControlReceiver] // the same as control, for the sender; nil before StartControl
-	count    counters
-	faults   *faults
+
+	lateCommands *filter                         // after Take of a node that has joined; owned by the goroutine that takes control messages
+	started      atomic.Pointer[ControlReceiver] // the same as control, for the sender; nil before StartControl
+	count        counters
+	faults       *faults
 
 	sender   *sender
 	receiver *receiver
@@ -130,13 +131,11 @@ func (b *NATS) connect() error {
 	o := &b.opt
 	first := make(chan struct{})
 	opts := []nats.Option{
-		nats.Name(o.ClientName),
 		nats.NoEcho(),             // messages of this node are delivered here before they are sent
 		nats.ReconnectBufSize(-1), // no buffer: the outbox keeps the messages, see sender.go
 		nats.MaxReconnects(-1),    // without limit
 		nats.RetryOnFailedConnect(true),
 		nats.IgnoreAuthErrorAbort(), // an operator may correct the credentials while the node runs
-		nats.Timeout(connectTimeout),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
 		nats.PingInterval(pingInterval),
@@ -157,24 +156,11 @@ func (b *NATS) connect() error {
 			opts = append(opts, nats.Token(b.server.token))
 		}
 	}
-	if b.server == nil && o.TLS.CA != "" {
-		opts = append(opts, nats.RootCAs(o.TLS.CA))
+	access, err := b.access()
+	if err != nil {
+		return err
 	}
-	if b.server == nil && o.TLS.Cert != "" {
-		opts = append(opts, nats.ClientCert(o.TLS.Cert, o.TLS.Key))
-	}
-	if o.Credentials != "" {
-		if _, err := os.Stat(o.Credentials); err != nil { // nats.go would keep trying without the file
-			return fmt.Errorf("NATS credentials: %w", err)
-		}
-		opts = append(opts, nats.UserCredentials(o.Credentials))
-	}
-	if o.User != "" {
-		opts = append(opts, nats.UserInfo(o.User, o.Password))
-	}
-	if o.Token != "" {
-		opts = append(opts, nats.Token(o.Token))
-	}
+	opts = append(opts, access...)
 	b.setConnectErr(errors.New("not connected yet"))
 	nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
 	if err != nil {
@@ -379,7 +365,9 @@ func (b *NATS) Close() error {
 	b.setConnectErr(errors.New("closed"))
 	b.wg.Wait()
 	b.box.discard()
-	b.count.lostShutdown.Add(uint64(len(b.in)))
+	if !b.passing.over.Load() { // what waits is otherwise for the next process
+		b.count.lostShutdown.Add(uint64(len(b.in)))
+	}
 	b.server.stop()
 	return nil
 }

@@ -44,7 +44,9 @@ func (b *NATS) receiveControl() {
 }
 
 func (b *NATS) commandHeard(m *nats.Msg) {
+	b.came(1, m)
 	switch {
+	case !passes(&b.lateCommands, m, b.opt.clock.now()):
 	case m.Header[headerProbe] != nil: // see probe.go
 	case strings.HasPrefix(m.Subject, subjectRoute):
 		b.routeHeard(m)

@@ -28,7 +28,8 @@ type receiver struct {
 	relays   relayInbox
 	marks    marks
 	order    inOrder
-	instance string // of this process
+	late     *filter // after Take of a node that has joined; nil: none
+	instance string  // of this process
 
 	duplicate   string    // instance of another process with this node's id
 	duplicateAt time.Time // when it was logged
@@ -75,6 +76,10 @@ func (r *receiver) handle(m *nats.Msg) {
 		}
 	}()
 	now := r.bus.opt.clock.now()
+	r.bus.came(0, m)
+	if !passes(&r.late, m, now) {
+		return
+	}
 	if m.Header[headerProbe] != nil { // it serves to check permissions, see probe.go
 		return
 	}

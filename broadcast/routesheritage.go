@@ -65,6 +65,17 @@ func (o *inOrder) adopt(h *Heritage) {
 	}
 }
 
+// refuseAgain tells publishing nodes which of their relays this home does not take. The
+// process before may have refused them when its sender was paused already, and without an
+// answer a publishing node waits for confirmWait. The receiver does not run yet.
+func (r *receiver) refuseAgain() {
+	for node, s := range r.relays.streams {
+		if s.refused {
+			r.refuse(stamp{node: node}, s)
+		}
+	}
+}
+
 // confirmAll sends what is to be confirmed. It runs on the sender's goroutine before it
 // is paused.
 func (s *sender) confirmAll() {

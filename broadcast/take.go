@@ -16,8 +16,9 @@ import (
 // process that has ended its part. It takes the descriptors. It is called after Start.
 // When it returns, every topic that was joined before is subscribed, and the node is
 // ready as the one before was. With an embedded NATS server that has ports, Take waits
-// up to ten seconds until the process before has freed them. If h is nil the process
-// before has died, and the node begins like one that was just started.
+// up to ten seconds until the process before has freed them. If the node has joined before
+// (Join), Take delivers what came since and the process before has not received. If h is
+// nil the process before has died, and the node begins like one that was just started.
 func (n *Node) Take(h *Heritage, fds []int) error {
 	b := n.nats
 	if h == nil && b != nil {
@@ -43,13 +44,9 @@ func (n *Node) Take(h *Heritage, fds []int) error {
 func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	b.passing.mu.Lock()
 	defer b.passing.mu.Unlock()
-	switch {
-	case b.stopped():
+	if err := b.mayTake(h); err != nil {
 		line.CloseAll(fds)
-		return errClosed
-	case b.nc != nil:
-		line.CloseAll(fds)
-		return errors.New("taken over already")
+		return err
 	}
 	begin()
 	now := b.opt.clock.now()
@@ -65,8 +62,10 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	}
 	b.passing.taking.Store(true)
 	defer b.passing.taking.Store(false)
-	if err := b.openAfter(); err != nil {
-		return err
+	if b.passing.joined == nil {
+		if err := b.openAfter(); err != nil {
+			return err
+		}
 	}
 	b.interest.takeOver(h, inherits, now)
 	if inherits {
@@ -83,6 +82,11 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	if b.interest.relays != nil {
 		b.overhears()
 	}
+	if j := b.passing.joined; j != nil {
+		b.replay(j, h.Overlap)
+	}
+	b.receiver.refuseAgain()
+	b.Beacon() // the last one was before the hand-over, and the intervals begin anew
 	b.box.closeFor("")
 	if b.server.ports() { // routes and clients have to connect to the new server first
 		b.sender.resume = time.Now().Add(b.opt.ReconnectPause)
@@ -93,6 +97,20 @@ func (b *NATS) take(h *Heritage, fds []int, begin func()) error {
 	go b.receiver.run()
 	if !b.nc.IsConnected() { // it broke, and down or up have run, or will
 		b.connected.Store(false)
+	}
+	return nil
+}
+
+// mayTake returns an error if the bus cannot go on with h. The caller holds passing.mu.
+func (b *NATS) mayTake(h *Heritage) error {
+	j := b.passing.joined
+	switch {
+	case b.stopped():
+		return errClosed
+	case b.nc != nil && j == nil:
+		return errors.New("taken over already")
+	case j != nil && (h.Overlap == nil || h.Overlap.Token != j.token):
+		return errors.New("what was handed over does not say what this node may have received too: call Expect before Join, and HandOver behind both")
 	}
 	return nil
 }
@@ -139,6 +157,7 @@ func (i *interest) takeOver(h *Heritage, inherits bool, now time.Time) {
 	if _, ok := had[subjectAll]; ok && h.Begun != 0 {
 		begun = instant(h.Begun)
 	}
+	topics, i.ahead = append(topics, i.ahead...), nil
 	i.markTopics(topics, now) // nobody waits: a held node says that topics are ready
 	i.mu.Lock()
 	for _, t := range topics {
@@ -148,6 +167,24 @@ func (i *interest) takeOver(h *Heritage, inherits bool, now time.Time) {
 	}
 	i.mu.Unlock()
 	i.notify(i.begin(begun))
+}
+
+// subscribeAhead subscribes to everything that was recorded, before takeOver.
+func (i *interest) subscribeAhead() {
+	defer i.bus.faults.caught("subscriptions")
+	i.mu.Lock()
+	topics, fixed := i.takeAll(nil), i.fixed
+	i.fixed = nil
+	i.mu.Unlock()
+	for _, subject := range fixed {
+		i.subscribe(subject)
+	}
+	for _, t := range topics {
+		t.sub = i.subscribe(subjectTopic + t.name)
+	}
+	i.ahead = topics
+	i.joinRelays()
+	i.confirm()
 }
 
 // takeAll appends all topics that are queued. The caller holds mu.

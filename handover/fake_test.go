@@ -197,7 +197,7 @@ func (s *fakeServer) Ended(shard int, ids []poller.ID) {
 func (s *fakeServer) FinishHandOver(ctx context.Context) error {
 	s.accepts.Store(false)
 	s.accepting.Lock() // afterwards no further client comes
-	s.accepting.Unlock()
+	defer s.accepting.Unlock()
 	for {
 		left := 0
 		for _, h := range s.shards {
@@ -350,6 +350,9 @@ func (n *fakeNode) Inherit() (*Inheritance, error) {
 	return &Inheritance{Sections: map[string][]byte{"fake": []byte("x")}, Files: []string{"listener", "seen"}, FDs: []int{fd, seen}}, errors.Join(err, merr)
 }
 
+// Overlap has the successor say that it has joined the bus.
+func (n *fakeNode) Overlap() (string, error) { return "token", nil }
+
 // Resume goes on behind the last number that a client got, also from the successor.
 func (n *fakeNode) Resume() {
 	n.mu.Lock()
@@ -387,6 +390,13 @@ func (n *fakeNode) Publish(m *message.Message, _ time.Duration) error {
 
 // fakeHeir is the node of the successor, before it serves.
 type fakeHeir struct{ *fakeNode }
+
+func (n fakeHeir) Overlap(_ context.Context, token string) error {
+	if token != "token" {
+		return errors.New("another token")
+	}
+	return nil
+}
 
 func (n fakeHeir) Inherit(h *Heritage) error {
 	n.number, _ = binary.Uvarint(h.Sections["number"])

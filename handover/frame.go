@@ -32,6 +32,8 @@ const (
 	kindLeave       kind = 12 // successor: topic
 	kindPublish     kind = 13 // successor: token, wait, message
 	kindPublished   kind = 14 // old: token, error
+	kindOverlap     kind = 15 // old: join the bus beside me; a token
+	kindOverlaps    kind = 16 // successor: it has
 
 	// Streams of shards.
 	kindBatch    kind = 32 // number, sessions, state; with descriptors

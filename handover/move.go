@@ -24,6 +24,22 @@ func (t *transfer) move() error {
 	return t.at(OldEmpty)
 }
 
+// overlap has the successor join the bus, where it cannot be handed over as it is. Most
+// sessions are there by now, and so are their topics.
+func (t *transfer) overlap() error {
+	token, err := t.opt.Node.Overlap()
+	if err != nil || token == "" {
+		return err
+	}
+	if err := t.c.write(kindOverlap, []byte(token)); err != nil {
+		return broken(err)
+	}
+	if _, err := t.await(kindOverlaps, t.opt.Limits.Export, "to join the bus"); err != nil {
+		return err
+	}
+	return t.at(OldOverlap)
+}
+
 // finish hands over the rest: the node accepts nobody any more.
 func (t *transfer) finish() error {
 	if err := t.during(t.opt.Limits.Finish, "for the sessions that were busy", t.opt.Sessions.FinishHandOver); err != nil {

@@ -42,8 +42,12 @@ type Predecessor interface {
 	// become the hand-over's: it closes them. Copies of a listener must be made with
 	// SyscallConn, not with File().Fd(), which makes the listener block.
 	Inherit() (*Inheritance, error)
-	// Resume says that all sessions are back.
+	// Resume says that all sessions are back. It follows Overlap and Export, if the
+	// hand-over does not succeed.
 	Resume()
+	// Overlap returns a token with which the successor joins the bus before the cut; "": it
+	// need not, because it gets the bus as it is.
+	Overlap() (token string, err error)
 	// Export stops the node, after all sessions have left, and returns its state. The
 	// descriptors become the hand-over's. After an error or an abort Resume follows.
 	Export(ctx context.Context) (*Heritage, error)
@@ -59,6 +63,8 @@ type Predecessor interface {
 
 // Node is the node of the successor.
 type Node interface {
+	// Overlap joins the bus beside the old process, with its token. What comes waits.
+	Overlap(ctx context.Context, token string) error
 	// Inherit takes over the state of the node at the cut. Its descriptors become the
 	// node's.
 	Inherit(h *Heritage) error

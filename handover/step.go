@@ -11,6 +11,7 @@ const (
 	OldBatch   Step = "old: a batch has been sent"
 	OldAck     Step = "old: a batch has been acknowledged"
 	OldEmpty   Step = "old: what can move has moved"
+	OldOverlap Step = "old: the successor has joined the bus"
 	OldFinish  Step = "old: all sessions have moved"
 	OldExport  Step = "old: the node's state has been sent"
 	OldPrepare Step = "old: the successor is prepared"
@@ -27,6 +28,7 @@ const (
 	NewBatch    Step = "successor: a batch has been read"
 	NewImported Step = "successor: a batch is served"
 	NewMessage  Step = "successor: a message has been read"
+	NewOverlap  Step = "successor: it has joined the bus"
 	NewHeritage Step = "successor: the node's state has been read"
 	NewPrepared Step = "successor: it has said prepared"
 	NewCommit   Step = "successor: the commit has been read"
@@ -34,8 +36,8 @@ const (
 )
 
 // Steps are all of them, in the order of the course.
-var Steps = []Step{OldHello, OldInherit, OldReady, OldBatch, OldAck, OldEmpty, OldFinish, OldExport, OldPrepare, OldCommit, OldServed,
-	NewDial, NewInherit, NewOpen, NewReady, NewBatch, NewImported, NewMessage, NewHeritage, NewPrepared, NewCommit, NewServe}
+var Steps = []Step{OldHello, OldInherit, OldReady, OldBatch, OldAck, OldEmpty, OldOverlap, OldFinish, OldExport, OldPrepare, OldCommit, OldServed,
+	NewDial, NewInherit, NewOpen, NewReady, NewBatch, NewImported, NewMessage, NewOverlap, NewHeritage, NewPrepared, NewCommit, NewServe}
 
 // Fault is called at each step, if it is set. Its error is taken for a failure there.
 type Fault func(Step) error

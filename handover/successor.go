@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -225,6 +226,8 @@ func (s *Successor) Run(t Taker, n Node) error {
 // control does what the old process says. done says that this process serves.
 func (s *Successor) control(f *frame, n Node) (done bool, err error) {
 	switch f.kind {
+	case kindOverlap:
+		return false, s.overlap(string(f.payload), n)
 	case kindHeritage:
 		return false, s.prepare(f, n)
 	case kindCommit:
@@ -234,6 +237,23 @@ func (s *Successor) control(f *frame, n Node) (done bool, err error) {
 	}
 	CloseAll(f.fds)
 	return false, s.giveUp(fmt.Errorf("handover: a frame of kind %d", f.kind))
+}
+
+// overlap joins the bus beside the old process.
+func (s *Successor) overlap(token string, n Node) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.opt.Limits.Export)
+	err := n.Overlap(ctx, token)
+	cancel()
+	if err == nil {
+		err = s.at(NewOverlap)
+	}
+	if err != nil {
+		return s.giveUp(err)
+	}
+	if err := s.c.write(kindOverlaps, nil); err != nil {
+		s.fail(err) // see orphaned
+	}
+	return nil
 }
 
 // prepare takes the state of the node.

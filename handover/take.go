@@ -26,9 +26,7 @@ func (s *Successor) start() {
 		}()
 		go func() {
 			defer s.workers.Done()
-			if err := s.readStream(st); err != nil {
-				s.fail(err)
-			}
+			s.fail(s.readStream(st)) // it returns when the stream has ended
 		}()
 	}
 }

@@ -69,7 +69,7 @@ func (t *transfer) run() Result {
 	defer t.lived.close()
 	defer t.stop()
 	err := t.open()
-	for _, part := range []func() error{t.move, t.finish, t.export, t.commit} {
+	for _, part := range []func() error{t.move, t.overlap, t.finish, t.export, t.commit} {
 		if err == nil {
 			err = part()
 		}

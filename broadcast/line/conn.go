@@ -187,6 +187,9 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
+// Opaque reports whether the connection cannot be passed on, see ErrOpaque.
+func (c *Conn) Opaque() bool { return c.opaque.Load() }
+
 // Stop ends reading behind an operation. It returns when nats.go has processed
 // everything that was read: its messages are in the channels of their subscriptions. If
 // ctx is done first, or the connection breaks, it returns an error and reading goes on.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,9 @@ func (n *belfry) takeOver() error {
 	from.Close()
 	return err
 }
+
+// Overlap implements handover.Node.
+func (h *heir) Overlap(ctx context.Context, token string) error { return h.bus.Join(ctx, token) }
 
 // Inherit implements handover.Node.
 func (h *heir) Inherit(in *handover.Heritage) error {

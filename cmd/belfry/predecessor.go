@@ -58,6 +58,14 @@ func (*linkWaiter) UserReady(uint64) bool { return true }
 // TopicReady implements broadcast.Waiter.
 func (w *linkWaiter) TopicReady(uint64) bool { w.ready(); return true }
 
+// Overlap implements handover.Predecessor.
+func (p predecessor) Overlap() (token string, err error) {
+	if !p.bus.Overlaps() {
+		return "", nil
+	}
+	return p.bus.Expect()
+}
+
 // holdTime is how long pushes that are being served may take before the cut. After it the
 // bus refuses them, and they are answered with a 503.
 const holdTime = time.Second
