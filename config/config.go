@@ -137,7 +137,7 @@ type Session struct {
 	IdleWrite        time.Duration `yaml:"idle_write" range:"1s..24h" zero:"off" doc:"Longest time without output to the client; then it is closed with 4002."`
 	Idle             time.Duration `yaml:"idle" range:"1s..24h" zero:"off" doc:"Longest time without input or output; then the client is closed with 4003."`
 	Lifetime         time.Duration `yaml:"lifetime" range:"1m..8760h" zero:"off" doc:"How old a session becomes; then it is closed with 1001, unless it is in the middle of a message, and its client is told to reconnect. So the clients of a tier move to new nodes smoothly."`
-	LifetimeSpread   time.Duration `yaml:"lifetime_spread" range:"1s..8760h" zero:"none" doc:"How much earlier or later than session.lifetime a session may be closed, by its id; less than session.lifetime. Without it sessions that opened together are closed together."`
+	LifetimeSpread   time.Duration `yaml:"lifetime_spread" range:"1s..8760h" zero:"none" doc:"How much earlier or later than session.lifetime a session may be closed, by its id; less than session.lifetime, without which it does nothing. Without a spread sessions that opened together are closed together."`
 	ClosingBytes     Size          `yaml:"closing_bytes" default:"16KiB" range:"1KiB..64MiB" doc:"Bytes that a client may send between the server's close frame and its own; what follows is discarded."`
 	HalfClosed       Size          `yaml:"half_closed_bytes" default:"1MiB" range:"1KiB..64MiB" doc:"Bytes that are read and discarded from a connection that has its last answer; what follows is not read."`
 	CloseTimeout     time.Duration `yaml:"close_timeout" default:"5s" range:"1s..5m" doc:"How long the server waits for the client's answer to a close frame."`

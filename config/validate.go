@@ -99,8 +99,8 @@ func (c *Config) checkClients(k *checks) {
 	if c.Backlog.NodeBytes != 0 && c.Backlog.Bytes > c.Backlog.NodeBytes {
 		k.fail("backlog.bytes", "%v; allowed is at most backlog.node_bytes (%v)", c.Backlog.Bytes, c.Backlog.NodeBytes)
 	}
-	if life := c.Session.Lifetime; c.Session.LifetimeSpread > max(life-time.Second, 0) {
-		k.fail("session.lifetime_spread", "%v; allowed is less than session.lifetime (%v)", c.Session.LifetimeSpread, life)
+	if life := c.Session.Lifetime; life > 0 && c.Session.LifetimeSpread > life-time.Second {
+		k.fail("session.lifetime_spread", "%v; allowed is at most a second less than session.lifetime (%v)", c.Session.LifetimeSpread, life)
 	}
 	if in := c.Session.InboundBytes; in != 0 && c.Session.MaxMessage > in/2 {
 		k.fail("session.max_message", "%v; allowed is at most half of session.inbound_bytes (%v), else the longest messages would end their sessions with 4007",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestValidate(t *testing.T) {
@@ -149,4 +150,18 @@ func FuzzParseListen(f *testing.F) {
 			t.Errorf("%q: ports %d to %d", text, lo, hi)
 		}
 	})
+}
+
+// A session may not end before it begins.
+func TestLifetimeSpread(t *testing.T) {
+	for _, c := range []struct {
+		life, spread time.Duration
+		ok           bool
+	}{{0, time.Hour, true}, {time.Hour, time.Hour - time.Second, true}, {time.Hour, time.Hour, false}, {time.Hour, 2 * time.Hour, false}} {
+		cfg := Default()
+		cfg.Session.Lifetime, cfg.Session.LifetimeSpread = c.life, c.spread
+		if err := cfg.Validate(); (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "session.lifetime_spread") {
+			t.Errorf("lifetime %v, spread %v: %v", c.life, c.spread, err)
+		}
+	}
 }

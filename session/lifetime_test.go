@@ -91,8 +91,7 @@ func TestNoLifetime(t *testing.T) {
 		}
 	})
 	for name, o := range map[string]Options{
-		"spread without lifetime": {LifetimeSpread: time.Minute},
-		"spread of the whole":     {Lifetime: time.Minute, LifetimeSpread: time.Minute},
+		"spread of the whole": {Lifetime: time.Minute, LifetimeSpread: time.Minute},
 	} {
 		if s, err := New(o); err == nil {
 			s.loop.Discard()

@@ -124,7 +124,7 @@ type Options struct {
 
 	// Lifetime is how old a session becomes; 0: as old as it likes. LifetimeSpread is how
 	// much earlier or later it may be for a session, which its id decides; less than
-	// Lifetime.
+	// Lifetime, unless that is 0.
 	Lifetime, LifetimeSpread time.Duration
 
 	ReconnectAfter  time.Duration // least delay advised to clients that are to come back; 0: 1 s; below 0: none
@@ -181,10 +181,18 @@ func (o *Options) fillTimes() error {
 		fill("Idle", &o.Idle, 0, 0, maxTime),
 		fill("CloseTime", &o.CloseTime, 5*time.Second, 1, maxTime),
 		fill("Lifetime", &o.Lifetime, 0, 0, maxTime),
-		fill("LifetimeSpread", &o.LifetimeSpread, 0, 0, max(o.Lifetime-time.Second, 0)),
+		fill("LifetimeSpread", &o.LifetimeSpread, 0, 0, o.mostSpread()),
 		fill("ReconnectSpread", &o.ReconnectSpread, 0, 0, maxTime),
 		fill("ReconnectAfter", &o.ReconnectAfter, time.Second, -1, maxTime),
 	)
+}
+
+// mostSpread returns the largest LifetimeSpread.
+func (o *Options) mostSpread() time.Duration {
+	if o.Lifetime <= 0 {
+		return maxTime // it does nothing
+	}
+	return max(o.Lifetime-time.Second, 0)
 }
 
 // maxTime is the largest duration in Options.

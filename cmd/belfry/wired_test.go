@@ -24,7 +24,7 @@ import (
 var inCommand = []string{
 	"auth.cookie_any_origin", "auth.max_revocations",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_jitter",
-	"gateway.drain_time", "session.presence_members",
+	"gateway.drain_time", "session.presence_members", "cluster.rebalance",
 	"control.socket", "control.ready_timeout",
 	"log.level", "log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }
