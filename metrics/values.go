@@ -27,6 +27,7 @@ type Values struct {
 	Idempotency Idempotency `group:"Idempotency-Keys"`
 	Gateway     Gateway     `group:"The gateway"`
 	Log         Log         `group:"The log"`
+	Reload      Reload      `group:"Reloads of the settings"`
 }
 
 // Histogram is a distribution of observations, cumulative as Prometheus has it.

@@ -21,12 +21,10 @@ func watchSignals(c config.Shutdown, log *zap.Logger, out *sink) context.Context
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancel(context.Background())
 	told := make(chan os.Signal, 8)
-	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
 		for sig := range told {
 			switch {
-			case sig == syscall.SIGHUP:
-				log.Info("SIGHUP is ignored: settings are read only at start; restart the node to change them")
 			case ctx.Err() == nil:
 				time.AfterFunc(c.Delay+c.Grace+deadlineSlack, func() { exitNow(log, out) })
 				stop()
