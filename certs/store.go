@@ -54,6 +54,7 @@ type Store struct {
 
 	mu     sync.Mutex // guards the fields below, and that one goroutine at a time reads files
 	seen   stamps     // of the files that were read last, also if they were refused
+	bad    bool       // they were refused
 	warned time.Time  // when a certificate that ends soon was last warned of
 
 	reloads, failures atomic.Uint64
@@ -135,17 +136,50 @@ func (s *Store) Reload() {
 		return
 	}
 	s.seen = seen
-	next, err := load(&s.opt)
-	if err == nil {
-		if err = s.current.Load().worse(next, s.now()); err != nil {
-			err = fmt.Errorf("%s: %w", s.opt.Name, err)
-		}
-	}
-	if err != nil {
+	next, err := s.usable()
+	if s.bad = err != nil; s.bad {
 		s.failures.Add(1)
 		s.opt.Log.Error("changed certificates cannot be used; the earlier ones stay in force", zap.Error(err))
 		return
 	}
+	s.replace(next)
+}
+
+// usable reads the files, and returns an error if they cannot be used.
+func (s *Store) usable() (*loaded, error) {
+	next, err := load(&s.opt)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.current.Load().worse(next, s.now()); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.opt.Name, err)
+	}
+	return next, nil
+}
+
+// Prepare reads the files if one of them has changed, and returns a function that
+// takes the certificates over; it cannot fail. apply is nil if the files are those in
+// force.
+func (s *Store) Prepare() (apply func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := s.stamps()
+	if seen.equal(s.seen) && !s.bad {
+		return nil, nil
+	}
+	next, err := s.usable()
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.seen, s.bad = seen, false // Run reads the files again if they have changed since
+		s.replace(next)
+	}, nil
+}
+
+func (s *Store) replace(next *loaded) {
 	s.current.Store(next)
 	s.reloads.Add(1)
 	for _, c := range next.certificates() {

@@ -307,3 +307,35 @@ func TestEndsSoon(t *testing.T) {
 		t.Errorf("%v", lines.All())
 	}
 }
+
+// A prepared change is in force when it is applied, not before. A pair that cannot be
+// used is an error, also if Reload has refused it already.
+func TestPrepare(t *testing.T) {
+	ca, dir := certtest.NewCA(t), t.TempDir()
+	cert, key := ca.WritePair(dir, "a.example")
+	s, _ := mustOpen(t, Options{Pairs: []Pair{{cert, key}}})
+	name := func() string { return s.Stats().Certificates[0].Names[0] }
+	if apply, err := s.Prepare(); apply != nil || err != nil {
+		t.Fatalf("nothing has changed: %v", err)
+	}
+	newCert, newKey := ca.Pair(time.Hour, "b.example")
+	put(t, cert, newCert)
+	for range 2 {
+		if apply, err := s.Prepare(); apply != nil || err == nil {
+			t.Fatal("a pair whose halves do not match was prepared")
+		}
+		s.Reload()
+	}
+	put(t, key, newKey)
+	apply, err := s.Prepare()
+	if err != nil || name() != "a.example" {
+		t.Fatalf("%s before apply, %v", name(), err)
+	}
+	apply()
+	if name() != "b.example" {
+		t.Errorf("%s after apply", name())
+	}
+	if apply, err := s.Prepare(); apply != nil || err != nil {
+		t.Errorf("applied already: %v", err)
+	}
+}

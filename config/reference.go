@@ -29,6 +29,9 @@ func Reference(w io.Writer) error {
 		if s.Flag != "" {
 			name += "<br>`--" + s.Flag + "`"
 		}
+		if EffectOf(s.Path) == Live {
+			name += "<br>live"
+		}
 		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", name, s.defaultCell(), s.allowedCell(), cell(s.Doc))
 	})
 	referenceItems(out, lists)

@@ -29,6 +29,7 @@ type Values struct {
 	Gateway     Gateway     `group:"The gateway"`
 	Handover    Handover    `group:"Hot restarts"`
 	Log         Log         `group:"The log"`
+	Reload      Reload      `group:"Reloads of the settings"`
 }
 
 // Histogram is a distribution of observations, cumulative as Prometheus has it.

@@ -1,11 +1,13 @@
 package push
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -42,9 +44,15 @@ type keyring struct {
 // newKeyring returns an error for keys that cannot be sent in an Authorization
 // header. The error names a key by its position and does not contain it.
 func newKeyring(keys []Key) (*keyring, error) {
-	unnamed := &keyCount{name: keyUnnamed}
-	ring := &keyring{none: &keyCount{name: keyNone}}
-	ring.all = []*keyCount{ring.none, unnamed}
+	none, unnamed := &keyCount{name: keyNone}, &keyCount{name: keyUnnamed}
+	return (&keyring{none: none, all: []*keyCount{none, unnamed}}).with(keys)
+}
+
+// with returns a keyring with other keys that goes on counting where ring is. A name
+// whose key is gone keeps its counts, so that no counter falls.
+func (ring *keyring) with(keys []Key) (*keyring, error) {
+	next := &keyring{none: ring.none, all: slices.Clone(ring.all)}
+	taken := map[string]bool{}
 	for i, key := range keys {
 		if key.Secret == "" {
 			return nil, fmt.Errorf("push: API key %d is empty", i+1)
@@ -52,20 +60,43 @@ func newKeyring(keys []Key) (*keyring, error) {
 		if strings.IndexFunc(key.Secret, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
 			return nil, fmt.Errorf("push: API key %d has a character outside printable ASCII without space", i+1)
 		}
-		count := unnamed
-		if key.Name != "" {
-			count = &keyCount{name: key.Name}
-			for _, other := range ring.all {
-				if other.name == key.Name {
-					return nil, fmt.Errorf("push: API key %d has the name %s, which is taken", i+1, key.Name)
-				}
-			}
-			ring.all = append(ring.all, count)
+		name := cmp.Or(key.Name, keyUnnamed)
+		if taken[key.Name] || key.Name == keyNone || key.Name == keyUnnamed {
+			return nil, fmt.Errorf("push: API key %d has the name %s, which is taken", i+1, key.Name)
 		}
-		ring.digests = append(ring.digests, sha256.Sum256([]byte(key.Secret)))
-		ring.counts = append(ring.counts, count)
+		taken[key.Name] = key.Name != ""
+		next.digests = append(next.digests, sha256.Sum256([]byte(key.Secret)))
+		next.counts = append(next.counts, next.count(name))
 	}
-	return ring, nil
+	return next, nil
+}
+
+// count returns the keyCount of a name.
+func (ring *keyring) count(name string) *keyCount {
+	for _, c := range ring.all {
+		if c.name == name {
+			return c
+		}
+	}
+	c := &keyCount{name: name}
+	ring.all = append(ring.all, c)
+	return c
+}
+
+// PrepareKeys returns a function that puts other keys in the place of the present
+// ones; it cannot fail. A request that is being served goes on. Keys cannot be taken
+// from a Server that has some, nor given to one without: that changes which requests
+// are checked for their Host. It may be called from any goroutine, by one at a time.
+func (s *Server) PrepareKeys(keys []Key) (apply func(), err error) {
+	ring := s.keys.Load()
+	if (len(keys) == 0) != (len(ring.digests) == 0) {
+		return nil, errors.New("push: the first API key and the last one need a restart")
+	}
+	next, err := ring.with(keys)
+	if err != nil {
+		return nil, err
+	}
+	return func() { s.keys.Store(next) }, nil
 }
 
 var (

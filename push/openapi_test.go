@@ -38,7 +38,7 @@ func loadDocument(t *testing.T) *openapi3.T {
 
 // The document has exactly the routes and methods of the handlers.
 func TestDocumentHasTheRoutes(t *testing.T) {
-	s, err := New(Options{Publisher: &recorder{}, Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler(), Config: func() any { return nil }})
+	s, err := New(Options{Publisher: &recorder{}, Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), Metrics: http.NotFoundHandler(), Dev: http.NotFoundHandler(), Config: func() any { return nil }, Reload: reloads(nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,6 +260,7 @@ func TestHandlersMatchTheDocument(t *testing.T) {
 		c.send(sick, "GET", get, get, "")
 	}
 	c.drains(open, keyed, slow, busy)
+	c.reloads()
 	c.everywhere()
 
 	for path, item := range c.doc.Paths.Map() {
@@ -328,7 +329,7 @@ func (c *contract) raw(method, template, addr, request string) {
 // everywhere provokes the answers that every operation has in common. The health
 // routes of the server have their own address.
 func (c *contract) everywhere() {
-	s, _, _ := serve(c.t, Options{Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), HealthAddress: "127.0.0.1:0", Config: func() any { return nil }, Metrics: http.NotFoundHandler()})
+	s, _, _ := serve(c.t, Options{Sessions: new(changes), Presence: facts{}, Drain: new(drainNode), HealthAddress: "127.0.0.1:0", Config: func() any { return nil }, Reload: reloads(nil), Metrics: http.NotFoundHandler()})
 	for path, item := range c.doc.Paths.Map() {
 		filled := strings.NewReplacer("{topic}", "t", "{uid}", "u", "{sid}", testSID).Replace(path)
 		addr := s.Addr().String()

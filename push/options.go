@@ -78,6 +78,10 @@ type Options struct {
 	// Config returns the value that GET /v1/config encodes as JSON, without
 	// secrets; nil means 404.
 	Config func() any
+	// Reload reads the settings again, and returns the value that POST /v1/reload
+	// encodes as JSON; nil means 404. A *SettingsError is answered with 422, any
+	// other error with 500.
+	Reload func() (any, error)
 	// Healthy returns the reasons for which this process should be restarted.
 	// No reason, or a nil Healthy, means that the process is healthy.
 	Healthy func() []string

@@ -43,6 +43,7 @@ const (
 	CauseRevocations                      // the tokens of too many users are revoked
 	CauseNoSession                        // there is no open session with this id
 	CauseSilent                           // the node that could answer did not
+	CauseSettings                         // the settings that a reload read cannot be used
 	causeCount
 )
 
@@ -86,6 +87,7 @@ var causeInfo = [causeCount]struct {
 	CauseRevocations:     {"too-many-revocations", http.StatusInsufficientStorage, "Too many revocations"},
 	CauseNoSession:       {"no-such-session", http.StatusNotFound, "There is no open session with this id"},
 	CauseSilent:          {"node-silent", http.StatusServiceUnavailable, "The node of the session did not answer"},
+	CauseSettings:        {"invalid-settings", http.StatusUnprocessableEntity, "The settings cannot be used"},
 	CauseVersion:         {"unsupported-http-version", http.StatusHTTPVersionNotSupported, "The version of HTTP is not supported"},
 }
 
@@ -113,13 +115,14 @@ func (c Cause) Title() string { return causeInfo[c].title }
 // problem is the answer to a request, or to a line of a batch, that was refused.
 type problem struct {
 	cause      Cause
-	field      string        // the invalid field, "" if there is none
-	detail     string        // what is wrong and what is allowed
-	retryAfter time.Duration // for causes with status 503 or 409; the answer has at least a second
+	field      string         // the invalid field, "" if there is none
+	detail     string         // what is wrong and what is allowed
+	place      *SettingsError // where a fault of the settings is; nil: none
+	retryAfter time.Duration  // for causes with status 503 or 409; the answer has at least a second
 }
 
 // appendJSON appends the problem as an RFC 9457 object, with the extension
-// members "field" and "retry_after" (seconds) where they apply.
+// members "field", "file", "line" and "column" (of settings), and "retry_after" (seconds) where they apply.
 func (p *problem) appendJSON(dst []byte) []byte {
 	dst = append(dst, `{"type":`...)
 	dst = strictjson.AppendString(dst, p.cause.Type())
@@ -132,6 +135,9 @@ func (p *problem) appendJSON(dst []byte) []byte {
 	if p.field != "" {
 		dst = append(dst, `,"field":`...)
 		dst = strictjson.AppendString(dst, p.field)
+	}
+	if p.place != nil {
+		dst = p.place.appendJSON(dst)
 	}
 	if p.later() {
 		dst = append(dst, `,"retry_after":`...)

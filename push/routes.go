@@ -45,6 +45,7 @@ const (
 	routeDrainStop
 	routeStats
 	routeConfig
+	routeReload
 	routeHealthz
 	routeReadyz
 	routeMetrics
@@ -60,7 +61,7 @@ func (id routeID) String() string {
 		"GET /v1/users/{uid}", "DELETE /v1/users/{uid}", "PUT /v1/users/{uid}/topics/{topic}", "DELETE /v1/users/{uid}/topics/{topic}",
 		"GET /v1/sessions/{sid}", "DELETE /v1/sessions/{sid}", "PUT /v1/sessions/{sid}/topics/{topic}", "DELETE /v1/sessions/{sid}/topics/{topic}",
 		"GET /v1/topics/{topic}", "/v1/topics", "/v1/presence", "/v1/nodes",
-		"/v1/batch", "/v1/drain", "GET /v1/drain", "DELETE /v1/drain", "/v1/stats", "/v1/config", "/healthz", "/readyz", "/metrics", "/"}[id]
+		"/v1/batch", "/v1/drain", "GET /v1/drain", "DELETE /v1/drain", "/v1/stats", "/v1/config", "/v1/reload", "/healthz", "/readyz", "/metrics", "/"}[id]
 }
 
 // call has what admit knows about a request.
@@ -119,6 +120,9 @@ func (s *Server) apiRoutes() []route {
 	}
 	if s.opt.Config != nil {
 		routes = append(routes, route{routeConfig, http.MethodGet, "/v1/config", accessKeyed, s.shown("settings", s.opt.Config)})
+	}
+	if s.opt.Reload != nil {
+		routes = append(routes, route{routeReload, http.MethodPost, "/v1/reload", accessKeyed, s.reload})
 	}
 	if s.opt.Dev != nil {
 		routes = append(routes, route{routeDev, "", "/{$}", accessOpen, foreign(s.opt.Dev)},
@@ -216,7 +220,7 @@ func (s *Server) serve(rt route, guard *browserGuard, w http.ResponseWriter, r *
 		return rt.serve(w, r, c)
 	}
 	var err error
-	c.key, err = s.keys.check(r)
+	c.key, err = s.keys.Load().check(r)
 	c.key.requests.Add(1)
 	if err != nil {
 		s.logs.refused(rt.id, r, logKey(err), CauseUnauthorized)
@@ -285,7 +289,7 @@ func (s *Server) refuse(w http.ResponseWriter, p *problem) (status int) {
 }
 
 func (s *Server) notFound(w http.ResponseWriter, r *http.Request, _ call) int {
-	detail := "no such path; the API has /v1/all, /v1/topics, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, the last two also with /topics/{topic}, /v1/presence, /v1/nodes, /v1/sessions/{sid}/auth, /v1/users/{uid}/expire, /v1/users/{uid}/permissions, /v1/tokens/expire, /v1/batch, /v1/drain, /v1/stats and /v1/config"
+	detail := "no such path; the API has /v1/all, /v1/topics, /v1/topics/{topic}, /v1/users/{uid}, /v1/sessions/{sid}, the last two also with /topics/{topic}, /v1/presence, /v1/nodes, /v1/sessions/{sid}/auth, /v1/users/{uid}/expire, /v1/users/{uid}/permissions, /v1/tokens/expire, /v1/batch, /v1/drain, /v1/stats, /v1/config and /v1/reload"
 	if !strings.HasPrefix(r.URL.Path, "/v1") {
 		detail += "; WebSocket clients connect to the addresses of listen"
 	}

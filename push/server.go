@@ -18,9 +18,9 @@ import (
 // Server is the HTTP API. Create it with New, then call Listen and Serve; or serve
 // its Handler elsewhere.
 type Server struct {
-	opt    Options // with defaults filled in
-	keys   *keyring
-	guard  *browserGuard // nil if there are keys
+	opt    Options                 // with defaults filled in
+	keys   atomic.Pointer[keyring] // never nil
+	guard  *browserGuard           // nil if there are keys
 	log    *zap.Logger
 	count  counters
 	bodies bodies
@@ -61,11 +61,12 @@ func New(o Options) (*Server, error) {
 	if err := errors.Join(s.opt.Limits.fill(), newIdempotency(&s.opt)); err != nil {
 		return nil, err
 	}
-	var err error
-	if s.keys, err = newKeyring(o.Keys); err != nil {
+	keys, err := newKeyring(o.Keys)
+	if err != nil {
 		return nil, err
 	}
-	if len(s.keys.digests) == 0 {
+	s.keys.Store(keys)
+	if len(keys.digests) == 0 {
 		if s.guard, err = newBrowserGuard(o.AllowedHosts); err != nil {
 			return nil, err
 		}
@@ -97,7 +98,7 @@ func (s *Server) HealthHandler() http.Handler {
 func (s *Server) Stats() Stats {
 	st := s.count.snapshot()
 	st.Bodies, st.BodyBytes = int(s.bodies.open.Load()), s.bodies.bytes.Load()
-	for _, k := range s.keys.all {
+	for _, k := range s.keys.Load().all {
 		st.Keys = append(st.Keys, KeyCount{k.name, k.requests.Load(), k.pushes.Load()})
 	}
 	return st

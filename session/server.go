@@ -13,6 +13,7 @@ import (
 	"belfry/message"
 	"belfry/poller"
 	"belfry/wire"
+	"belfry/ws"
 )
 
 var errNoRoom = errors.New("session: table is full")
@@ -25,10 +26,11 @@ type Server struct {
 	shards []*shard
 
 	protocols protocols
-	subscribe *message.Patterns // topics that every client may subscribe to by command
-	publish   *message.Patterns // topics that every client may publish to
-	presence  *message.Patterns // topics of which every client may know the subscribers
-	joinLeave *message.Patterns // topics of which Options.TopicWatcher is told
+	origins   atomic.Pointer[ws.Origins] // replaced by SetOrigins; read once for each upgrade
+	subscribe *message.Patterns          // topics that every client may subscribe to by command
+	publish   *message.Patterns          // topics that every client may publish to
+	presence  *message.Patterns          // topics of which every client may know the subscribers
+	joinLeave *message.Patterns          // topics of which Options.TopicWatcher is told
 
 	// Shared by all shards.
 	sessions   atomic.Int64   // in the tables
@@ -90,6 +92,7 @@ func New(o Options) (*Server, error) {
 		rand.Read(o.Key[:])
 	}
 	s := &Server{opt: o, revoked: revoked{keep: 2 * o.UpgradeTime}, clock: sinceStart(), done: make(chan struct{}), empty: make(chan struct{})}
+	s.SetOrigins(o.Origins)
 	var err error
 	if s.protocols, err = newProtocols(&s.opt); err != nil {
 		return nil, err
@@ -184,3 +187,7 @@ func (s *Server) homeOf(uid string) (shard int, hash uint32) {
 	sum := highwayhash.Sum64([]byte(uid), s.opt.Key[:])
 	return int((sum >> 32) % uint64(len(s.shards))), uint32(sum)
 }
+
+// SetOrigins puts other origins in the place of Options.Origins, for upgrades that
+// follow. Sessions that are open stay.
+func (s *Server) SetOrigins(o *ws.Origins) { s.origins.Store(o) }

@@ -132,7 +132,7 @@ func (u *upgrader) full() *ws.Refusal {
 // not served, and pages that may not connect.
 func (u *upgrader) choose(req *ws.Request) (*upgrade, *ws.Refusal) {
 	variant, echo, refusal := u.srv.protocols.choose(req)
-	if refusal = cmp.Or(refusal, u.opt.Origins.Check(req, "upgrade.origins")); refusal != nil {
+	if refusal = cmp.Or(refusal, u.srv.origins.Load().Check(req, "upgrade.origins")); refusal != nil {
 		return nil, refusal
 	}
 	o := u.srv.newUpgrade()

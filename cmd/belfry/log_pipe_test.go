@@ -17,6 +17,8 @@ import (
 	"github.com/gorilla/websocket"
 	"golang.org/x/sys/unix"
 
+	"go.uber.org/zap"
+
 	"belfry/config"
 )
 
@@ -241,7 +243,7 @@ func TestFullOutputAtStart(t *testing.T) {
 // hang is a process that cannot end when it is told to, and whose log hangs
 // too.
 func hang() {
-	log, lines, err := newLogger(config.Default().Log, os.Stderr)
+	log, lines, err := newLogger(config.Default().Log, os.Stderr, zap.NewAtomicLevel())
 	if err != nil {
 		panic(err)
 	}

@@ -15,12 +15,13 @@ import (
 )
 
 // newLogger returns the logger of the section log and the sink between it and
-// w. Logging never waits for w.
-func newLogger(c config.Log, w io.Writer) (*zap.Logger, *sink, error) {
-	level, err := zapcore.ParseLevel(c.Level)
+// w. Logging never waits for w. From here on level is the level of the logger.
+func newLogger(c config.Log, w io.Writer, level zap.AtomicLevel) (*zap.Logger, *sink, error) {
+	first, err := zapcore.ParseLevel(c.Level)
 	if err != nil {
 		return nil, nil, fmt.Errorf("log.level: %w", err)
 	}
+	level.SetLevel(first)
 	encoder := newEncoder(c.Format, terminal(w))
 	out := newSink(w, int(c.Buffer), linesLost(encoder.Clone()))
 	core := zapcore.NewCore(encoder, out, level)

@@ -22,7 +22,7 @@ func logTo(t *testing.T, change func(*config.Log)) (*zap.Logger, func() string) 
 		change(&c)
 	}
 	out := &bytes.Buffer{}
-	log, lines, err := newLogger(c, out)
+	log, lines, err := newLogger(c, out, zap.NewAtomicLevel())
 	if err != nil {
 		t.Fatal(err)
 	}

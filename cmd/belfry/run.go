@@ -33,7 +33,8 @@ type belfry struct {
 	cfg         *config.Config
 	sources     map[string]config.Source // of its values
 	log         *zap.Logger
-	lines       *sink     // the sink of log
+	lines       *sink // the sink of log
+	reload      *reloader
 	banner      io.Writer // standard output; writing never waits
 	bus         *broadcast.Node
 	memory      offheap.Owners      // memory of the sessions, outside the Go heap
@@ -90,6 +91,7 @@ func (n *belfry) run(ctx context.Context) error {
 	go func() { served <- n.api.Serve(serving) }()
 	go n.announce(ctx)
 	go n.sync.Run(serving)
+	go n.reload.run(ctx)
 	go scavenge(serving, n.sessions.Loop().Waiting)
 	n.watchCerts(serving)
 	go n.rebalance(serving)
@@ -133,6 +135,7 @@ func (n *belfry) open() (err error) {
 	if err != nil {
 		return err
 	}
+	n.reload.keys = keys
 	if err = n.openCerts(); err != nil {
 		return err
 	}

@@ -18,6 +18,9 @@ func newServeCommand(env []string) *cobra.Command {
 		Short: "Run a node until SIGTERM or SIGINT",
 		Long: `Run a node until SIGTERM or SIGINT; the same signal again ends it at once.
 
+SIGHUP reads the settings again: those that can change while the node runs take
+effect, the others are named in the log.
+
 Settings come from flags, then environment variables (such as
 BELFRY_SESSION_PING_INTERVAL), then the YAML file. "belfry config print" shows
 all of them.`,
@@ -30,20 +33,21 @@ all of them.`,
 		if err != nil {
 			return err
 		}
-		return serve(cmd, loaded, *takeover)
+		return serve(cmd, loaded, func() (*config.Loaded, error) { return flags.load(env) }, *takeover)
 	}
 	return cmd
 }
 
-// serve runs a node until it is told to stop. From here on nothing waits for
+// serve runs a node until it is told to stop. reload reads the settings again. From here on nothing waits for
 // standard output or standard error; the error that serve returns is written
 // through the log too.
-func serve(cmd *cobra.Command, loaded *config.Loaded, takeover string) error {
+func serve(cmd *cobra.Command, loaded *config.Loaded, reload func() (*config.Loaded, error), takeover string) error {
 	stderr, stdout := cmd.ErrOrStderr(), cmd.OutOrStdout()
 	if file, ok := stderr.(*os.File); ok {
 		stderr = ownPipe(file)
 	}
-	log, lines, err := newLogger(loaded.Log, stderr)
+	level := zap.NewAtomicLevel()
+	log, lines, err := newLogger(loaded.Log, stderr, level)
 	if err != nil {
 		return err
 	}
@@ -62,6 +66,7 @@ func serve(cmd *cobra.Command, loaded *config.Loaded, takeover string) error {
 
 	n := &belfry{cfg: &cfg, sources: sources(loaded, &cfg), log: log, lines: lines, started: time.Now()}
 	n.restart.takeover, n.restart.files = takeover, here.descriptors
+	n.reload = newReloader(n, loaded, reload, level)
 	ctx := watchSignals(cfg.Shutdown, log, lines, n.restartBySignal)
 	tuneGC(ctx)
 	banner := newSink(stdout, maxBanner, nil)

@@ -23,12 +23,10 @@ func watchSignals(c config.Shutdown, log *zap.Logger, out *sink, restart func())
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancel(context.Background())
 	told := make(chan os.Signal, 8)
-	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
+	signal.Notify(told, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 	go func() {
 		for sig := range told {
 			switch {
-			case sig == syscall.SIGHUP:
-				log.Info("SIGHUP is ignored: settings are read only at start; restart the node to change them")
 			case sig == syscall.SIGUSR2:
 				go restart()
 			case ctx.Err() == nil:

@@ -39,6 +39,7 @@ func (n *belfry) values() metrics.Values {
 	v.JoinLeave = n.joinLeaveValues(st.Limits)
 	v.Reports = n.reportValues(st.Limits)
 	v.Idempotency = n.keyValues(st.Limits)
+	v.Reload = n.reload.values()
 	v.Gateway = n.gatewayValues(st.Limits)
 	v.Handover = n.restart.values()
 	return v

@@ -92,7 +92,7 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	if err != nil {
 		return session.Options{}, err
 	}
-	origins, err := n.origins()
+	origins, err := origins(c)
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -229,12 +229,12 @@ func proxyOptions(c *config.Config) session.ProxyOptions {
 // they are those of the demo page, whose origin differs from the WebSocket's by
 // its port, and of pages that a developer serves on the same machine, opened
 // there or on a phone in the same network.
-func (n *belfry) origins() (*ws.Origins, error) {
-	if !n.cfg.Dev || len(n.cfg.Upgrade.Origins) > 0 {
-		return ws.CompileOrigins(n.cfg.Upgrade.Origins)
+func origins(c *config.Config) (*ws.Origins, error) {
+	if !c.Dev || len(c.Upgrade.Origins) > 0 {
+		return ws.CompileOrigins(c.Upgrade.Origins)
 	}
 	hosts := []string{"localhost:*", "127.0.0.1:*", "[::1]:*"}
-	if host, _, err := net.SplitHostPort(n.cfg.API.Listen); err == nil && net.ParseIP(host) != nil {
+	if host, _, err := net.SplitHostPort(c.API.Listen); err == nil && net.ParseIP(host) != nil {
 		hosts = append(hosts, net.JoinHostPort(host, "*"))
 	}
 	var patterns []string
@@ -281,10 +281,6 @@ func pollerOptions(c *config.Config, memory *offheap.Owners) poller.Options {
 
 func (n *belfry) apiOptions(keys []config.Key) push.Options {
 	c := n.cfg
-	var apiKeys []push.Key
-	for _, k := range keys {
-		apiKeys = append(apiKeys, push.Key{Name: k.Name, Secret: k.Key.Reveal()})
-	}
 	var secure *tls.Config
 	if n.apiCerts != nil {
 		secure = n.apiCerts.Config()
@@ -299,13 +295,14 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 		TLS:           secure,
 		Address:       c.API.Listen,
 		HealthAddress: c.API.MonitorListen,
-		Keys:          apiKeys,
+		Keys:          apiKeys(keys),
 		AllowedHosts:  c.API.AllowedHosts,
 		Stats:         n.stats,
 		Ready:         n.ready,
 		Degraded:      n.degraded,
 		Healthy:       n.healthy,
-		Config:        func() any { return configView{n.bus.Name(), buildVersion(), n.cfg.Show(n.sources)} },
+		Config:        func() any { return configView{n.bus.Name(), buildVersion(), n.shown()} },
+		Reload:        n.reload.serve,
 		Metrics:       metrics.Handler(n.values),
 		Dev:           n.page(),
 		Log:           n.log.Named("api"),
@@ -327,6 +324,13 @@ func (n *belfry) apiOptions(keys []config.Key) push.Options {
 			ShutdownTimeout:   apiGrace,
 		},
 	}
+}
+
+func apiKeys(keys []config.Key) (all []push.Key) {
+	for _, k := range keys {
+		all = append(all, push.Key{Name: k.Name, Secret: k.Key.Reveal()})
+	}
+	return all
 }
 
 // configView is the answer of GET /v1/config: the settings in force.
