@@ -63,7 +63,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 		return o, err
 	}
 	here.resolve(&cfg)
-	n := &belfry{cfg: &cfg, log: zap.NewNop(), lines: &sink{}}
+	n := &belfry{cfg: &cfg, log: zap.NewNop(), lines: &sink{}, reload: &reloader{}}
 	keys, err := cfg.API.AllKeys()
 	if err != nil {
 		return o, err
