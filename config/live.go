@@ -29,7 +29,13 @@ func EffectOf(path string) Effect {
 }
 
 // live has the settings that a reload applies, sorted.
-var live = [...]string{"api.keys", "api.keys_file", "log.level", "upgrade.origins"}
+var live = [...]string{
+	"api.keys", "api.keys_file", "auth.publish", "auth.subscribe", "log.level", "session.byte_burst", "session.byte_rate", "session.client_messages",
+	"session.close_timeout", "session.closing_bytes", "session.command_burst", "session.command_rate", "session.half_closed_bytes", "session.max_acks",
+	"session.max_deciding", "session.max_fragments", "session.max_presence", "session.max_topics", "session.message_burst", "session.message_rate",
+	"session.message_timeout", "session.presence", "session.rate_grace", "upgrade.burst", "upgrade.max_waiting", "upgrade.origins", "upgrade.rate",
+	"upgrade.waiting_bytes",
+}
 
 // restart has the settings that are read only at start.
 var restart = [...]string{
@@ -37,11 +43,11 @@ var restart = [...]string{
 	"node.name",
 	"tls.cert", "tls.key", "tls.certificates", "tls.listen", "tls.min_version", "tls.max_connections", "tls.max_handshakes", "tls.handshake_timeout",
 	"proxy.protocol", "proxy.trusted", "proxy.header",
-	"upgrade.max_head", "upgrade.timeout", "upgrade.max_pending", "upgrade.max_waiting", "upgrade.max_per_address", "upgrade.rate_per_address",
-	"upgrade.health", "upgrade.rate", "upgrade.burst", "upgrade.waiting_bytes", "upgrade.retry_after",
+	"upgrade.max_head", "upgrade.timeout", "upgrade.max_pending", "upgrade.max_per_address", "upgrade.rate_per_address",
+	"upgrade.health", "upgrade.retry_after",
 	"deflate.enabled", "deflate.min_bytes", "deflate.level",
 	"sse.path", "sse.retry",
-	"auth.anonymous", "auth.subscribe", "auth.publish", "auth.cookie", "auth.cookie_any_origin", "auth.max_token", "auth.verifiers", "auth.queue",
+	"auth.anonymous", "auth.cookie", "auth.cookie_any_origin", "auth.max_token", "auth.verifiers", "auth.queue",
 	"auth.max_lifetime", "auth.max_revocations", "auth.jwt.secret", "auth.jwt.public_key_file", "auth.jwt.jwks", "auth.jwt.jwks_refresh",
 	"auth.jwt.jwks_interval", "auth.jwt.algorithms", "auth.jwt.issuer", "auth.jwt.audience", "auth.jwt.leeway", "auth.jwt.required",
 	"auth.jwt.uid_claim", "auth.jwt.topics_claim", "auth.jwt.subscribe_claim", "auth.jwt.publish_claim", "auth.jwt.meta_claim", "auth.jwt.limits_claim",
@@ -49,14 +55,14 @@ var restart = [...]string{
 	"auth.webhook.answer_bytes", "auth.webhook.on_failure", "auth.webhook.headers", "auth.webhook.cookies", "auth.webhook.signing_keys",
 	"auth.subscribe_webhook.url", "auth.subscribe_webhook.timeout", "auth.subscribe_webhook.in_flight", "auth.subscribe_webhook.queue_bytes",
 	"auth.subscribe_webhook.answer_bytes", "auth.subscribe_webhook.cache", "auth.subscribe_webhook.cache_time", "auth.subscribe_webhook.signing_keys",
-	"session.max_message", "session.max_fragments", "session.message_timeout", "session.inbound_bytes", "session.message_rate", "session.message_burst",
-	"session.byte_rate", "session.byte_burst", "session.command_rate", "session.command_burst", "session.rate_grace", "session.command_tokens",
-	"session.client_messages", "session.publish_queue", "session.max_topics", "session.max_per_user", "session.max_per_user_class",
-	"session.per_user_policy", "session.presence", "session.presence_members", "session.max_presence", "session.join_leave",
-	"session.join_leave_members", "session.join_leave_rate", "session.max_deciding", "session.last_seen", "session.last_seen_users", "session.max_acks",
+	"session.max_message", "session.inbound_bytes",
+	"session.command_tokens",
+	"session.publish_queue", "session.max_per_user", "session.max_per_user_class",
+	"session.per_user_policy", "session.presence_members", "session.join_leave",
+	"session.join_leave_members", "session.join_leave_rate", "session.lifetime", "session.lifetime_spread", "session.last_seen", "session.last_seen_users",
 	"session.keep_agent", "session.user_message_rate", "session.user_message_burst", "session.user_byte_rate", "session.user_byte_burst",
-	"session.ping_interval", "session.pong_timeout", "session.idle_read", "session.idle_write", "session.idle", "session.closing_bytes",
-	"session.half_closed_bytes", "session.close_timeout",
+	"session.ping_interval", "session.pong_timeout", "session.idle_read", "session.idle_write", "session.idle",
+
 	"backlog.frames", "backlog.bytes", "backlog.node_bytes", "backlog.timeout", "backlog.policy",
 	"fanout.chunk", "fanout.io_uring", "fanout.mailbox", "fanout.max_spreads", "fanout.mailbox_bytes",
 	"api.listen", "api.monitor_listen", "api.allowed_hosts", "api.max_payload", "api.max_batch_lines", "api.max_requests", "api.max_bodies",
@@ -65,10 +71,11 @@ var restart = [...]string{
 	"api.idempotency.max_bytes", "api.tls.cert", "api.tls.key", "api.tls.client_ca", "api.tls.min_version",
 	"gateway.routes", "gateway.signing_keys", "gateway.in_flight", "gateway.queue_bytes", "gateway.session_queue", "gateway.session_bytes",
 	"gateway.retry_max", "gateway.drain_time",
-	"cluster.max_sessions", "cluster.events", "cluster.events_bytes", "cluster.events_list",
+	"cluster.max_sessions", "cluster.rebalance", "cluster.events", "cluster.events_bytes", "cluster.events_list",
 	"nats.url", "nats.listen", "nats.cluster_listen", "nats.cluster_advertise", "nats.cluster_name", "nats.routes", "nats.creds", "nats.user",
 	"nats.password", "nats.token", "nats.cluster_user", "nats.cluster_password", "nats.outbox_messages", "nats.outbox_bytes", "nats.pending_bytes",
 	"nats.linger", "nats.beacon", "nats.overload_wait", "nats.max_lingering", "nats.required", "nats.tls.ca", "nats.tls.cert", "nats.tls.key",
+	"control.socket", "control.ready_timeout",
 	"shutdown.delay", "shutdown.grace", "shutdown.pace", "shutdown.reconnect_after", "shutdown.reconnect_jitter",
 	"log.format", "log.sample_first", "log.sample_every", "log.buffer",
 }

@@ -33,7 +33,7 @@ func (s *Server) Admit(remote netip.AddrPort) (Admission, *ws.Refusal) {
 		s.early[limitAddressRate].Add(1)
 		return a, addressRefusal(&s.opt, addressTooFast)
 	}
-	if limit := s.connectRate; limit != nil && !limit.take(s.clock()) {
+	if limit := s.connectRate.Load(); limit != nil && !limit.take(s.clock()) {
 		if a.late = key == 0; !a.late {
 			s.early[limitConnectRate].Add(1)
 			return a, overRate(&s.opt)

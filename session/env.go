@@ -19,7 +19,7 @@ type env struct {
 	records
 	*scratch
 	srv      *Server
-	opt      *Options // never changed
+	opt      *Options // this shard's own; changed only by Adjust, on the shard
 	index    int      // of the shard
 	counters *counters
 }
@@ -33,7 +33,8 @@ type scratch struct {
 }
 
 func newEnv(srv *Server, ps *poller.Shard) env {
-	return env{records: records{ps}, scratch: new(scratch), srv: srv, opt: &srv.opt, index: ps.Index(), counters: new(counters)}
+	own := srv.opt
+	return env{records: records{ps}, scratch: new(scratch), srv: srv, opt: &own, index: ps.Index(), counters: new(counters)}
 }
 
 // readOn reads a session again, unless something keeps it from being read.

@@ -301,10 +301,11 @@ const maxTopicsOfSession = 1 << 14
 func (g *grants) mayPublish(rec *record, to *message.Target) bool {
 	_, own := g.patterns(rec)
 	if to.Scope != message.ScopeTopics {
-		return g.srv.publish.All() || hasAll(own)
+		return g.srv.permitted.Load().publish.All() || hasAll(own)
 	}
+	all := g.srv.permitted.Load()
 	for _, topic := range to.Names {
-		if !g.permits(rec, g.srv.publish, own, topic) {
+		if !g.permits(rec, all.publish, own, topic) {
 			return false
 		}
 	}
@@ -315,7 +316,7 @@ func (g *grants) mayPublish(rec *record, to *message.Target) bool {
 // must be valid.
 func (g *grants) maySubscribe(rec *record, topic string) bool {
 	own, _ := g.patterns(rec)
-	return g.permits(rec, g.srv.subscribe, own, topic)
+	return g.permits(rec, g.srv.permitted.Load().subscribe, own, topic)
 }
 
 // permits says whether a topic matches everybody's patterns or a session's own.

@@ -26,7 +26,7 @@ type BehindProxy struct{}
 func (u *upgrader) arrived(slot uint32, rec *record, state any) {
 	a, adopted := state.(Admission)
 	late := a.late
-	if limit := u.srv.connectRate; limit != nil && !a.charged {
+	if limit := u.srv.connectRate.Load(); limit != nil && !a.charged {
 		late = !limit.take(u.srv.clock())
 	}
 	if late {

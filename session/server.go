@@ -27,9 +27,7 @@ type Server struct {
 
 	protocols protocols
 	origins   atomic.Pointer[ws.Origins] // replaced by SetOrigins; read once for each upgrade
-	subscribe *message.Patterns          // topics that every client may subscribe to by command
-	publish   *message.Patterns          // topics that every client may publish to
-	presence  *message.Patterns          // topics of which every client may know the subscribers
+	permitted atomic.Pointer[permitted]  // replaced by Adjust; read once for each name
 	joinLeave *message.Patterns          // topics of which Options.TopicWatcher is told
 
 	// Shared by all shards.
@@ -58,9 +56,9 @@ type Server struct {
 	writers   sync.Pool  // of *wire.Writer
 	addresses *addresses // nil: no limit on addresses
 
-	connectRate  *connectRate              // nil: no limit
-	early        [limitCount]atomic.Uint64 // hits of limits by connections that no shard has seen: Admit
-	waitingBytes atomic.Int64              // that authenticators hold
+	connectRate  atomic.Pointer[connectRate] // nil: no limit; replaced by Adjust
+	early        [limitCount]atomic.Uint64   // hits of limits by connections that no shard has seen: Admit
+	waitingBytes atomic.Int64                // that authenticators hold
 
 	clock func() time.Duration
 
@@ -97,21 +95,17 @@ func New(o Options) (*Server, error) {
 	if s.protocols, err = newProtocols(&s.opt); err != nil {
 		return nil, err
 	}
-	if s.subscribe, err = message.CompilePatterns(s.opt.Subscribe); err != nil {
-		return nil, message.Renamed(err, "Subscribe")
+	all, err := compilePermitted(&s.opt)
+	if err != nil {
+		return nil, err
 	}
-	if s.publish, err = message.CompilePatterns(s.opt.Publishable); err != nil {
-		return nil, message.Renamed(err, "Publishable")
-	}
-	if s.presence, err = message.CompilePatterns(s.opt.Presence); err != nil {
-		return nil, message.Renamed(err, "Presence")
-	}
+	s.permitted.Store(all)
 	if s.joinLeave, err = compileJoinLeave(s.opt.JoinLeave); err != nil {
 		return nil, err
 	}
 	s.perVariant = make([]atomic.Int64, len(s.protocols.variants))
 	s.perUser = newUserVariants(len(s.protocols.variants))
-	s.connectRate = newConnectRate(&s.opt.NodeLimits)
+	s.connectRate.Store(newConnectRate(&s.opt.NodeLimits))
 	if s.addresses, err = newAddresses(&s.opt); err != nil {
 		return nil, err
 	}

@@ -105,16 +105,22 @@ type bucket struct {
 func (b *buckets) init(e *env, c *closer, a *answers, g *grants, us *users) (err error) {
 	o := e.opt
 	b.env, b.closer, b.answers, b.grants = *e, c, a, g
-	b.rates, b.grace = o.rates(), ticks(o.Rates.Grace)
-	for _, r := range b.rates {
-		b.limits = b.limits || r.perSecond > 0
-	}
+	b.setRates(o)
 	owner := o.Poller.Memory.Owner("rates")
 	if err = b.user.init(e, us, owner, b.rates[sessionRates:]); err != nil {
 		return err
 	}
 	b.all, err = offheap.NewRecords[bucket](owner, o.MaxSessions+o.MaxPending)
 	return err
+}
+
+// setRates takes the rates of options. Buckets that exist keep their tokens, of which the
+// next look leaves at most the new burst.
+func (b *buckets) setRates(o *Options) {
+	b.rates, b.grace, b.limits = o.rates(), ticks(o.Rates.Grace), false
+	for _, r := range b.rates {
+		b.limits = b.limits || r.perSecond > 0
+	}
 }
 
 // ownBurst is how many messages a session may send at once whose grant allows one a

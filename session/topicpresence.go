@@ -28,7 +28,7 @@ func (cs *commands) presence(slot uint32, rec *record, c *wire.Command) {
 		cs.answers.fail(slot, c.Ref, "bad_request", "topic", err.Error())
 		return
 	}
-	if cs.opt.TopicPresence == nil || !cs.grants.permits(rec, cs.srv.presence, nil, topic) {
+	if cs.opt.TopicPresence == nil || !cs.grants.permits(rec, cs.srv.permitted.Load().presence, nil, topic) {
 		cs.answers.fail(slot, c.Ref, "forbidden", "topic", "no pattern of session.presence permits it")
 		return
 	}

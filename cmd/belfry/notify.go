@@ -17,7 +17,20 @@ func (n *belfry) notify(states ...string) {
 }
 
 // notifyReady tells it that this node is ready.
-func (n *belfry) notifyReady() { n.notify(daemon.SdNotifyReady, "STATUS=serves") }
+func (n *belfry) notifyReady() {
+	n.noted.Store(true)
+	n.notify(daemon.SdNotifyReady, "STATUS=serves")
+}
+
+// notifyReloading tells it that the settings are read again, until reloaded is called. A
+// node that was not ready yet says nothing.
+func (n *belfry) notifyReloading() (reloaded func()) {
+	if !n.noted.Load() {
+		return func() {}
+	}
+	n.notify(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec(), "STATUS=reads its settings again")
+	return n.notifyReady
+}
 
 // notifyStopping tells it that this process ends, and no other one goes on.
 func (n *belfry) notifyStopping() { n.notify(daemon.SdNotifyStopping, "STATUS=stopping") }

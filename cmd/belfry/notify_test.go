@@ -55,6 +55,11 @@ func TestServiceManager(t *testing.T) {
 	}
 	soon(t, "the successor has the control socket", func() bool { return n.pid() != was })
 	until(fmt.Sprintf("MAINPID=%d", n.pid()))
+	if err := n.signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	until("RELOADING=1")
+	until("READY=1")
 	if err := n.signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"belfry/config"
 	"belfry/metrics"
 	"belfry/push"
+	"belfry/session"
 )
 
 // reloader reads the settings again while the node runs. A reload has three steps:
@@ -80,6 +81,7 @@ func (r *reloader) serve() (any, error) {
 func (r *reloader) reload() (*reloadResult, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.node.notifyReloading()()
 	next, err := r.prepare()
 	if err != nil {
 		r.failed.Add(1)
@@ -123,6 +125,9 @@ func (r *reloader) prepare() (*reloading, error) {
 	if slices.Contains(change.Applied, "upgrade.origins") {
 		next.apply = append(next.apply, func() { r.node.sessions.SetOrigins(allowed) })
 	}
+	if err := r.prepareSessions(next, change, &inForce); err != nil {
+		return nil, settingsFault(read, "auth.publish", err)
+	}
 	if next.level, err = zapcore.ParseLevel(inForce.Log.Level); err != nil {
 		return nil, settingsFault(read, "log.level", err)
 	}
@@ -163,6 +168,23 @@ func (r *reloader) prepareKeys(next *reloading, change *config.Reloaded) (err er
 		change.Unchanged--
 	}
 	apply, err := r.node.api.PrepareKeys(apiKeys(next.keys))
+	next.apply = append(next.apply, apply)
+	return err
+}
+
+// prepareSessions prepares other limits and permissions of sessions. Without any
+// permission to publish at start there is nothing that publishes: the first one needs a
+// restart.
+func (r *reloader) prepareSessions(next *reloading, change *config.Reloaded, inForce *config.Config) error {
+	const publish = "auth.publish"
+	if slices.Contains(change.Applied, publish) && !r.node.publishes() {
+		change.Applied = slices.DeleteFunc(change.Applied, func(path string) bool { return path == publish })
+		change.Restart = append(change.Restart, publish)
+		next.loaded.Auth.Publish, inForce.Auth.Publish = r.loaded.Auth.Publish, r.loaded.Auth.Publish
+	}
+	var o session.Options
+	addAdjustable(&o, inForce)
+	apply, err := r.node.sessions.Adjust(o)
 	next.apply = append(next.apply, apply)
 	return err
 }

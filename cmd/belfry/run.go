@@ -64,6 +64,7 @@ type belfry struct {
 	restart  restarts
 	started  time.Time
 	stopping atomic.Bool // the node is shutting down
+	noted    atomic.Bool // the service manager was told that the node is ready
 }
 
 // run starts a node with resolved settings. It returns when ctx is done and the

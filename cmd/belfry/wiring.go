@@ -113,8 +113,6 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Endpoints:      endpoints,
 		UpgradeTime:    c.Upgrade.Timeout,
 		MaxPending:     c.Upgrade.MaxPending,
-		MaxWaiting:     c.Upgrade.MaxWaiting,
-		NodeLimits:     nodeLimits(c),
 		MaxPerAddress:  c.Upgrade.MaxPerAddress,
 		RatePerAddress: c.Upgrade.RatePerAddress,
 		Proxy:          proxyOptions(c),
@@ -126,19 +124,14 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 		Authenticator:  authenticator,
 		Subscriptions:  subscriptions,
 		Interest:       interest{n.bus, n.directory, n.restart.heir},
-		Limits:         ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments},
-		Rates:          rates(c),
 		MailboxBytes:   int64(c.Fanout.MailboxBytes),
 		BacklogTime:    c.Backlog.Timeout,
-		MessageTime:    c.Session.MessageTimeout,
-		MaxTopics:      c.Session.MaxTopics,
 		KeepAgent:      c.Session.KeepAgent,
-		RefuseClient:   c.Session.ClientMessages == "refuse",
-		Subscribe:      c.Auth.Subscribe,
 		PublishQueue:   c.Session.PublishQueue,
 		ReconnectAfter: orNone(c.Shutdown.ReconnectAfter),
 		Log:            n.log.Named("session"),
 	}
+	addAdjustable(&o, c)
 	addTimes(&o, c)
 	addUserLimits(&o, c)
 	n.addPresence(&o)
@@ -146,33 +139,47 @@ func (n *belfry) sessionOptions() (session.Options, error) {
 	return o, nil
 }
 
-// addUserLimits adds how many sessions a user may have, and how much may wait for others.
+// addAdjustable adds what a reload can change (session.Server.Adjust).
+func addAdjustable(o *session.Options, c *config.Config) {
+	o.Rates, o.NodeLimits, o.MaxWaiting = rates(c), nodeLimits(c), c.Upgrade.MaxWaiting
+	o.Limits = ws.Limits{MaxMessage: int(c.Session.MaxMessage), MaxFragments: c.Session.MaxFragments}
+	o.MessageTime, o.CloseTime, o.MaxTopics = c.Session.MessageTimeout, c.Session.CloseTimeout, c.Session.MaxTopics
+	o.MaxDeciding, o.MaxAcks, o.MaxAsking = c.Session.MaxDeciding, c.Session.MaxAcks, c.Session.MaxPresence
+	o.RefuseClient = c.Session.ClientMessages == "refuse"
+	o.Subscribe, o.Publishable, o.Presence = c.Auth.Subscribe, c.Auth.Publish, c.Session.Presence
+}
+
+// addUserLimits adds how many sessions a user may have, and how many messages are spread.
 func addUserLimits(o *session.Options, c *config.Config) {
-	o.MaxDeciding, o.MaxAcks, o.MaxSpreads = c.Session.MaxDeciding, c.Session.MaxAcks, c.Fanout.MaxSpreads
+	o.MaxSpreads = c.Fanout.MaxSpreads
 	o.MaxPerUser, o.MaxPerClass = c.Session.MaxPerUser, c.Session.PerUserClass()
 	o.RefuseNewest = c.Session.PerUserPolicy == "refuse-newest"
 }
 
 // addPresence adds what clients learn of the other subscribers of a topic.
 func (n *belfry) addPresence(o *session.Options) {
-	o.TopicPresence, o.Presence = topicPresence{n}, n.cfg.Session.Presence
-	o.MaxAsking, o.JoinLeave = n.cfg.Session.MaxPresence, n.cfg.Session.JoinLeave
+	o.TopicPresence, o.JoinLeave = topicPresence{n}, n.cfg.Session.JoinLeave
 }
 
 // addTimes adds how long sessions may be silent, and are remembered.
 func addTimes(o *session.Options, c *config.Config) {
 	o.PingInterval, o.PongTimeout = c.Session.PingInterval, c.Session.PongTimeout
 	o.IdleRead, o.IdleWrite, o.Idle = c.Session.IdleRead, c.Session.IdleWrite, c.Session.Idle
-	o.CloseTime = c.Session.CloseTimeout
 	o.Lifetime, o.LifetimeSpread = c.Session.Lifetime, c.Session.LifetimeSpread
 	o.ReconnectSpread = c.Shutdown.ReconnectJitter
 	o.LastSeen, o.LastSeenUsers = c.Session.LastSeen, c.Session.LastSeenUsers
 }
 
+// publishes says whether a client may be permitted to publish: by a setting, a token or
+// the webhook.
+func (n *belfry) publishes() bool {
+	return len(n.cfg.Auth.Publish) > 0 || n.auth != nil || n.hooks.connect != nil
+}
+
 // addCalls adds what sessions call, as far as the settings want it.
 func (n *belfry) addCalls(o *session.Options) {
-	if len(n.cfg.Auth.Publish) > 0 || n.auth != nil || n.hooks.connect != nil { // a token or the webhook may permit it
-		o.Publish, o.Publishable = n.publish, n.cfg.Auth.Publish
+	if n.publishes() {
+		o.Publish = n.publish
 	}
 	if n.gateway != nil {
 		o.Events = n.gateway
