@@ -353,6 +353,8 @@ func (n *fakeNode) Inherit() (*Inheritance, error) {
 // Overlap has the successor say that it has joined the bus.
 func (n *fakeNode) Overlap() (string, error) { return "token", nil }
 
+func (n *fakeNode) Begin() {}
+
 // Resume goes on behind the last number that a client got, also from the successor.
 func (n *fakeNode) Resume() {
 	n.mu.Lock()

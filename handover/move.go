@@ -17,6 +17,7 @@ import (
 func (t *transfer) move() error {
 	t.moving = true
 	t.log.Info("hot restart: sessions move")
+	t.opt.Node.Begin()
 	t.opt.Sessions.HandOver(t)
 	if _, err := t.wait(t.emptied, 0, t.opt.Limits.Finish, "in which no session moved"); err != nil {
 		return err

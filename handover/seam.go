@@ -42,8 +42,9 @@ type Predecessor interface {
 	// become the hand-over's: it closes them. Copies of a listener must be made with
 	// SyscallConn, not with File().Fd(), which makes the listener block.
 	Inherit() (*Inheritance, error)
-	// Resume says that all sessions are back. It follows Overlap and Export, if the
-	// hand-over does not succeed.
+	// Begin says that sessions begin to leave, and Resume that all of them are back: it
+	// follows Begin, Overlap and Export if the hand-over does not succeed.
+	Begin()
 	Resume()
 	// Overlap returns a token with which the successor joins the bus before the cut; "": it
 	// need not, because it gets the bus as it is.

@@ -303,7 +303,7 @@ func (ev *eventing) busy(slot uint32, rec *record) bool {
 		return false
 	}
 	b, ok := ev.opt.Events.(Busy)
-	return ok && b.Busy(ev.session(slot))
+	return ok && (b.Busy(ev.session(slot)) || ev.srv.shards[ev.index].orders.pending())
 }
 
 // handedEnded counts a connection that ended in the successor.

@@ -61,6 +61,10 @@ func (os *orders) put(o order) bool {
 	return true
 }
 
+// pending says whether something is queued. A backend's answer is queued before Busy says
+// that nothing is left of its event.
+func (os *orders) pending() bool { return os.waiting.Load() || os.next < len(os.todo) }
+
 // run does what is queued, for the time of a chunk, and says whether there is more.
 func (os *orders) run(h *shard) (more bool) {
 	for n := 1; ; n++ {

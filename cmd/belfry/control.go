@@ -110,6 +110,10 @@ func (s sessionControl) handle(do orderFunc) broadcast.Handler {
 		if err := json.Unmarshal(body, o); err != nil {
 			return nil, fmt.Errorf("malformed order: %w", err)
 		}
+		if !s.restart.moving.TryRLock() {
+			return nil, errMoving
+		}
+		defer s.restart.moving.RUnlock()
 		d, err := do(ctx, o)
 		if err != nil {
 			return nil, err
@@ -241,6 +245,11 @@ func (s sessionControl) each(ctx context.Context, o *order, here orderFunc, ask 
 // local runs an order on this node. A shard that does not answer in time is not an
 // error: it does it when it gets to it.
 func (s sessionControl) local(ctx context.Context, o *order, here orderFunc, out *push.Outcome) error {
+	if !s.restart.moving.TryRLock() {
+		out.Failed = append(out.Failed, push.NodeError{Node: s.bus.Name(), Detail: errMoving.Error()})
+		return nil
+	}
+	defer s.restart.moving.RUnlock()
 	d, err := here(ctx, o)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

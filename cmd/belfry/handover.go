@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -33,7 +34,12 @@ type restarts struct {
 
 	control   atomic.Pointer[hotRestart] // nil: there is no control socket
 	exporting atomic.Bool                // the bus is another process's, or will be in a moment
+	moving    sync.RWMutex               // held while sessions are another process's; read-held by who reads or changes sessions by their ids
 }
+
+// errMoving is the answer to who asks for sessions while they move: some are here, some in
+// the successor.
+var errMoving = errors.New("the sessions of this node are being handed to another process: try again in a moment")
 
 // errPID1 is why a process that is PID 1 is not replaced: when it ends, all processes of
 // its container do (man 7 pid_namespaces).

@@ -66,6 +66,9 @@ func (p predecessor) Overlap() (token string, err error) {
 	return p.bus.Expect()
 }
 
+// Begin implements handover.Predecessor. What is being done to sessions ends first.
+func (p predecessor) Begin() { p.restart.moving.Lock() }
+
 // holdTime is how long pushes that are being served may take before the cut. After it the
 // bus refuses them, and they are answered with a 503.
 const holdTime = time.Second
@@ -106,6 +109,7 @@ func (p predecessor) Export(ctx context.Context) (*handover.Heritage, error) {
 func (p predecessor) Resume() {
 	p.bus.Resume()
 	p.restart.exporting.Store(false)
+	p.restart.moving.Unlock()
 	p.api.Resume()
 }
 

@@ -30,6 +30,10 @@ type reads struct{ *belfry }
 
 // Session implements presence.Local.
 func (r reads) Session(ctx context.Context, sid string) (*presence.Session, error) {
+	if !r.restart.moving.TryRLock() {
+		return nil, errMoving
+	}
+	defer r.restart.moving.RUnlock()
 	info, ok, err := r.sessions.Lookup(ctx, sid)
 	if err != nil || !ok {
 		return nil, err
@@ -40,6 +44,10 @@ func (r reads) Session(ctx context.Context, sid string) (*presence.Session, erro
 
 // UserSessions implements presence.Local.
 func (r reads) UserSessions(ctx context.Context, uid string, after message.SID, limit int) ([]presence.Session, int, bool, error) {
+	if !r.restart.moving.TryRLock() {
+		return nil, 0, false, errMoving
+	}
+	defer r.restart.moving.RUnlock()
 	list, count, more, err := r.sessions.UserSessions(ctx, uid, after, limit)
 	views := make([]presence.Session, len(list))
 	for i := range list {
@@ -63,6 +71,10 @@ func (r reads) view(i *session.Info) presence.Session {
 
 // Users implements presence.Local.
 func (r reads) Users(ctx context.Context, uids []string) ([]presence.UserCount, error) {
+	if !r.restart.moving.TryRLock() {
+		return nil, errMoving
+	}
+	defer r.restart.moving.RUnlock()
 	list, err := r.sessions.UsersPresence(ctx, uids)
 	counts := make([]presence.UserCount, len(list))
 	for i, p := range list {
@@ -73,16 +85,28 @@ func (r reads) Users(ctx context.Context, uids []string) ([]presence.UserCount, 
 
 // Subscribers implements presence.Local.
 func (r reads) Subscribers(ctx context.Context, topic string) (int, error) {
+	if !r.restart.moving.TryRLock() {
+		return 0, errMoving
+	}
+	defer r.restart.moving.RUnlock()
 	return r.sessions.Subscribers(ctx, topic)
 }
 
 // SubscribersOf implements presence.Local.
 func (r reads) SubscribersOf(ctx context.Context, topics []string) ([]int, error) {
+	if !r.restart.moving.TryRLock() {
+		return nil, errMoving
+	}
+	defer r.restart.moving.RUnlock()
 	return r.sessions.SubscribersOf(ctx, topics)
 }
 
 // Members implements presence.Local.
 func (r reads) Members(ctx context.Context, topic string, after message.SID, limit int) ([]presence.Member, bool, error) {
+	if !r.restart.moving.TryRLock() {
+		return nil, false, errMoving
+	}
+	defer r.restart.moving.RUnlock()
 	list, more, err := r.sessions.Members(ctx, topic, after, limit)
 	members := make([]presence.Member, len(list))
 	for i, m := range list {
@@ -93,6 +117,10 @@ func (r reads) Members(ctx context.Context, topic string, after message.SID, lim
 
 // Topics implements presence.Local.
 func (r reads) Topics(ctx context.Context, prefix, after string, limit int) ([]presence.TopicCount, bool, error) {
+	if !r.restart.moving.TryRLock() {
+		return nil, false, errMoving
+	}
+	defer r.restart.moving.RUnlock()
 	list, more, err := r.sessions.Topics(ctx, prefix, after, limit)
 	topics := make([]presence.TopicCount, len(list))
 	for i, t := range list {
