@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,6 +38,7 @@ type Old struct {
 	gone  chan struct{} // closed when a successor serves
 
 	asking sync.WaitGroup // calls of belfry restart
+	unread atomic.Int64   // connections whose first frame was not read yet
 
 	mu      sync.Mutex
 	busy    string   // why no other hand-over may begin; "": one may
@@ -84,9 +86,17 @@ func (o *Old) Run() {
 		if err != nil {
 			return
 		}
+		if o.unread.Add(1) > maxUnread {
+			o.unread.Add(-1)
+			_ = c.Close()
+			continue
+		}
 		go o.serve(c, cred)
 	}
 }
+
+// maxUnread is how many connections may be open that have not said what they are for.
+const maxUnread = 16
 
 // serve reads what a connection is for.
 func (o *Old) serve(sock *net.UnixConn, cred *unix.Ucred) {
@@ -94,6 +104,7 @@ func (o *Old) serve(sock *net.UnixConn, cred *unix.Ucred) {
 	defer c.close()
 	_ = sock.SetReadDeadline(time.Now().Add(o.opt.Limits.Hello))
 	f, err := c.read()
+	o.unread.Add(-1)
 	if err != nil {
 		return
 	}
@@ -177,6 +188,9 @@ func (o *Old) Restart(binary string, tell func(Progress)) Result {
 		o.attempt = nil
 		o.mu.Unlock()
 	}()
+	if err := o.opt.Socket.restore(); err != nil {
+		return fail(err)
+	}
 	pid, ended, err := o.opt.Spawn(binary)
 	if err != nil {
 		return fail(err)

@@ -94,12 +94,16 @@ func (s *Socket) listen() error {
 	return nil
 }
 
-// restore makes the file again if a successor has replaced it that serves no more.
+// restore makes the file again if a successor has replaced it that serves no more, or if
+// somebody has removed it.
 func (s *Socket) restore() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.own() {
 		return nil
+	}
+	if err := ownFolder(filepath.Dir(s.path)); err != nil {
+		return err
 	}
 	was := s.l
 	if err := s.listen(); err != nil {

@@ -41,17 +41,14 @@ func (s *Server) Sockets() (sockets []*net.TCPListener) {
 // leaveTick is how often Hold looks for requests that are being served.
 const leaveTick = time.Millisecond
 
-// Hold accepts no more connections until Resume, ends those that wait for a request, and
-// waits until all pushes that have begun are answered. Requests that come meanwhile, and
-// the next ones on connections that are being served, get a 503 and were not delivered.
-// It returns ctx's error if pushes are still being served then.
+// Hold accepts no more connections until Resume, and waits until all pushes that have
+// begun are answered. The next request on a connection that is open gets a 503, was not
+// delivered, and ends the connection. It returns ctx's error if pushes are still being
+// served then.
 func (s *Server) Hold(ctx context.Context) error {
 	s.holding.Store(true)
 	for _, l := range s.listeners {
 		l.hold()
-		for _, c := range append(l.limit.evictIdle(), l.reserve.evictIdle()...) {
-			c.evict()
-		}
 	}
 	for s.count.inFlight.Load() > 0 {
 		select {
@@ -124,16 +121,4 @@ func (l *listener) accept() (net.Conn, error) {
 func (l *listener) Close() error {
 	l.closing.Do(func() { close(l.closed) })
 	return l.Listener.Close()
-}
-
-// evictIdle takes their places from all connections that are not being served.
-func (l *connLimit) evictIdle() (victims []*conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for c := l.evictable.first(); c != nil; c = l.evictable.first() {
-		c.evicted.Store(true)
-		l.free(c)
-		victims = append(victims, c)
-	}
-	return victims
 }

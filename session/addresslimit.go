@@ -155,6 +155,26 @@ func (a *addresses) admit(c *addressCount, now uint32, what charge) admitResult 
 	return admitted
 }
 
+// add counts a connection of another process whatever the limit is. Any goroutine.
+func (a *addresses) add(key addrKey, now uint32) {
+	s, hash := a.stripeOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.find(key, hash)
+	if !ok {
+		if at, ok = s.create(key, hash); !ok {
+			return
+		}
+		s.all.At(at).tokens, s.all.At(at).seen = a.rate*rateBurst*1000, now
+	}
+	if c := s.all.At(at); c.conns > 0 {
+		c.conns++
+		return
+	}
+	s.unlink(at)
+	s.all.At(at).conns = 1
+}
+
 // refill adds the tokens of the time since seen.
 func (c *addressCount) refill(rate, now uint32) {
 	full := uint64(rate) * rateBurst * 1000

@@ -94,6 +94,7 @@ func (h *shard) takeOver(it *handed) error {
 		return err
 	}
 	h.srv.conns.Add(1)
+	h.remotes.arrived(it)
 	if it.state != handedOpen {
 		h.takeHead(slot, it)
 		return nil
@@ -310,6 +311,9 @@ func (ev *eventing) busy(slot uint32, rec *record) bool {
 func (s *Server) handedEnded(it *handed) {
 	if it.state == handedOpen {
 		s.sessions.Add(-1)
+	}
+	if it.marks&markCounted != 0 {
+		s.addresses.leave(keyOf(it.remote.Addr()), s.now())
 	}
 	s.connEnded()
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -303,4 +304,41 @@ func TestHandOverBorder(t *testing.T) {
 	if h.taking.has(7) {
 		t.Error("the session does not get the message behind the border")
 	}
+}
+
+// The limit on connections of an address holds in the successor, too, for those that came
+// and for new ones, also when the ones that came have ended.
+func TestHandOverAddresses(t *testing.T) {
+	o := Options{MaxPerAddress: 4, Poller: poller.Options{Shards: 2}}
+	old := newRig(t, o)
+	var all []*rawConn
+	for i := range 3 {
+		w, status := old.dialFrom("127.0.3.1", fmt.Sprint("/ws?uid=u", i))
+		if status != 101 {
+			t.Fatalf("connection %d: %d", i, status)
+		}
+		all = append(all, w)
+	}
+	j := newJoint(t, old, o)
+	old.HandOver(j)
+	eventually(t, "all have left", func() bool { j.mu.Lock(); defer j.mu.Unlock(); return j.sessions == 3 })
+	j.commit()
+	address := netip.MustParseAddr("127.0.3.1")
+	if n := j.new.addresses.conns(address); n != 3 {
+		t.Errorf("%d connections are counted; want 3", n)
+	}
+	if _, status := j.new.dialFrom("127.0.3.1", "/ws?uid=fourth"); status != 101 {
+		t.Errorf("the fourth: %d", status)
+	}
+	w, _ := j.new.connectFrom("127.0.3.1")
+	defer w.Close()
+	w.Write(request("/ws", ""))
+	if status, _ := w.refused(t); status != 429 {
+		t.Errorf("the fifth: %d", status)
+	}
+	for _, c := range all {
+		c.SetLinger(0)
+		c.Close()
+	}
+	eventually(t, "those that came have ended", func() bool { return j.new.addresses.conns(address) == 1 })
 }

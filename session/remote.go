@@ -152,6 +152,18 @@ func addressRefusal(o *Options, detail string) *ws.Refusal {
 	return &ws.Refusal{Status: 429, Cause: CauseAddress, Detail: detail, RetryAfter: o.RetryAfter}
 }
 
+// arrived counts the address of a connection that was counted in another process.
+func (r *remotes) arrived(it *handed) {
+	if it.marks&markCounted == 0 {
+		return
+	}
+	if r.opt.MaxPerAddress > 0 {
+		r.srv.addresses.add(keyOf(it.remote.Addr()), r.srv.now())
+	} else {
+		it.marks &^= markCounted // there was a limit
+	}
+}
+
 // keep stores the address of a slot instead of what was stored before. Without
 // memory for it the address is not kept, and limits do not count the connection.
 func (r *remotes) keep(slot uint32, a netip.AddrPort, counted bool) {

@@ -34,6 +34,7 @@ type restarts struct {
 
 	control   atomic.Pointer[hotRestart] // nil: there is no control socket
 	exporting atomic.Bool                // the bus is another process's, or will be in a moment
+	inherits  sync.Mutex                 // held while listeners are copied, and when stopping is set
 	moving    sync.RWMutex               // held while sessions are another process's; read-held by who reads or changes sessions by their ids
 }
 

@@ -43,9 +43,16 @@ type listenerSection struct {
 // errDraining is why a node that drains has no successor: it would take clients again.
 var errDraining = errors.New("this node drains: stop that first (belfry drain --stop), or stop the node when it is empty")
 
+var errStopping = errors.New("this node is shutting down")
+
 // Inherit implements handover.Predecessor.
 func (p predecessor) Inherit() (in *handover.Inheritance, err error) {
-	if p.drain.active.Load() {
+	p.restart.inherits.Lock() // the listeners are not closed meanwhile
+	defer p.restart.inherits.Unlock()
+	switch {
+	case p.stopping.Load():
+		return nil, errStopping
+	case p.drain.active.Load():
 		return nil, errDraining
 	}
 	in = &handover.Inheritance{Sections: map[string][]byte{}}

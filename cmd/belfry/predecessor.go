@@ -120,10 +120,15 @@ func (p predecessor) Leave(pid int) {
 	p.stopping.Store(true)
 }
 
+// answerTime is how long this process still answers the requests of connections to the
+// API that it has accepted, with a 503.
+const answerTime = time.Second
+
 // endHandedOver ends this process after its successor serves. Sessions that could not be
 // handed over are closed: those over TLS, and those with a call under way.
 func (n *belfry) endHandedOver(stopServing func(), served <-chan error) error {
 	r := n.restart.control.Load()
+	answering := time.NewTimer(answerTime)
 	grace := n.cfg.Shutdown.Grace
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
@@ -146,6 +151,7 @@ func (n *belfry) endHandedOver(stopServing func(), served <-chan error) error {
 	n.closeBridge(ctx)
 	n.stopGateway(ctx)
 	n.closeParts()
+	<-answering.C // a request that is on its way gets an answer, and not the end of its connection
 	stopServing()
 	errs = append(errs, <-served, n.bus.Close())
 	n.closeReports()

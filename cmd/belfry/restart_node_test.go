@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -92,6 +94,32 @@ func TestRestartInCluster(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Descriptors and sessions are what they were, however often a node is restarted.
+func TestRestartLeaksNothing(t *testing.T) {
+	n, restart := restartable(t, "leaks")
+	n.dial("a", "uid=a&topic=t")
+	files := func() int {
+		t.Helper()
+		all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.pid()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	restart()
+	http.DefaultClient.CloseIdleConnections()
+	want := files()
+	for range 4 {
+		restart()
+	}
+	soon(t, fmt.Sprintf("as many descriptors as before (%d)", want), func() bool { return files() <= want })
+	for _, series := range []string{"belfry_sessions", "belfry_users", "belfry_topics", "belfry_subscriptions", "belfry_taken_over_sessions"} {
+		if v := n.metric(series); v != 1 {
+			t.Errorf("%s %v; want 1", series, v)
+		}
 	}
 }
 

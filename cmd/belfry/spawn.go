@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // takeoverFlag is the flag of belfry serve with which a successor starts.
@@ -26,6 +29,10 @@ func spawn(binary, socket string) (pid int, ended <-chan error, err error) {
 		cmd.Args[0] = binary // the next successor is started from there
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// netpoll opens descriptors without O_CLOEXEC: each successor would inherit them.
+	if err := unix.CloseRange(uint(unix.Stderr+1), math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return 0, nil, fmt.Errorf("descriptors cannot be kept from the successor (close_range, Linux 5.11 or later): %w", err)
+	}
 	if err := cmd.Start(); err != nil {
 		return 0, nil, fmt.Errorf("the successor cannot be started: %w", err)
 	}
