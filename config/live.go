@@ -29,7 +29,11 @@ func EffectOf(path string) Effect {
 }
 
 // live has the settings that a reload applies, sorted.
-var live = [...]string{"api.keys", "api.keys_file", "log.level", "upgrade.origins"}
+var live = [...]string{
+	"api.keys", "api.keys_file",
+	"gateway.in_flight", "gateway.queue_bytes", "gateway.retry_max", "gateway.routes", "gateway.session_bytes", "gateway.session_queue", "gateway.signing_keys",
+	"log.level", "upgrade.origins",
+}
 
 // restart has the settings that are read only at start.
 var restart = [...]string{
@@ -63,8 +67,7 @@ var restart = [...]string{
 	"api.body_bytes", "api.max_connections", "api.max_head", "api.head_timeout", "api.read_timeout", "api.write_timeout", "api.idle_timeout",
 	"api.push_wait", "api.max_waits", "api.nodes_wait", "api.batch_idle_timeout", "api.idempotency.window", "api.idempotency.max_keys",
 	"api.idempotency.max_bytes", "api.tls.cert", "api.tls.key", "api.tls.client_ca", "api.tls.min_version",
-	"gateway.routes", "gateway.signing_keys", "gateway.in_flight", "gateway.queue_bytes", "gateway.session_queue", "gateway.session_bytes",
-	"gateway.retry_max", "gateway.drain_time",
+	"gateway.drain_time",
 	"cluster.max_sessions", "cluster.events", "cluster.events_bytes", "cluster.events_list",
 	"nats.url", "nats.listen", "nats.cluster_listen", "nats.cluster_advertise", "nats.cluster_name", "nats.routes", "nats.creds", "nats.user",
 	"nats.password", "nats.token", "nats.cluster_user", "nats.cluster_password", "nats.outbox_messages", "nats.outbox_bytes", "nats.pending_bytes",
