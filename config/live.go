@@ -30,11 +30,12 @@ func EffectOf(path string) Effect {
 
 // live has the settings that a reload applies, sorted.
 var live = [...]string{
-	"api.keys", "api.keys_file", "auth.publish", "auth.subscribe", "log.level", "session.byte_burst", "session.byte_rate", "session.client_messages",
-	"session.close_timeout", "session.closing_bytes", "session.command_burst", "session.command_rate", "session.half_closed_bytes", "session.max_acks",
-	"session.max_deciding", "session.max_fragments", "session.max_presence", "session.max_topics", "session.message_burst", "session.message_rate",
-	"session.message_timeout", "session.presence", "session.rate_grace", "upgrade.burst", "upgrade.max_waiting", "upgrade.origins", "upgrade.rate",
-	"upgrade.waiting_bytes",
+	"api.keys", "api.keys_file", "auth.publish", "auth.subscribe", "gateway.in_flight", "gateway.queue_bytes", "gateway.retry_max", "gateway.routes",
+	"gateway.session_bytes", "gateway.session_queue", "gateway.signing_keys", "log.level", "session.byte_burst", "session.byte_rate",
+	"session.client_messages", "session.close_timeout", "session.closing_bytes", "session.command_burst", "session.command_rate",
+	"session.half_closed_bytes", "session.max_acks", "session.max_deciding", "session.max_fragments", "session.max_presence", "session.max_topics",
+	"session.message_burst", "session.message_rate", "session.message_timeout", "session.presence", "session.rate_grace", "upgrade.burst",
+	"upgrade.max_waiting", "upgrade.origins", "upgrade.rate", "upgrade.waiting_bytes",
 }
 
 // restart has the settings that are read only at start.
@@ -69,8 +70,7 @@ var restart = [...]string{
 	"api.body_bytes", "api.max_connections", "api.max_head", "api.head_timeout", "api.read_timeout", "api.write_timeout", "api.idle_timeout",
 	"api.push_wait", "api.max_waits", "api.nodes_wait", "api.batch_idle_timeout", "api.idempotency.window", "api.idempotency.max_keys",
 	"api.idempotency.max_bytes", "api.tls.cert", "api.tls.key", "api.tls.client_ca", "api.tls.min_version",
-	"gateway.routes", "gateway.signing_keys", "gateway.in_flight", "gateway.queue_bytes", "gateway.session_queue", "gateway.session_bytes",
-	"gateway.retry_max", "gateway.drain_time",
+	"gateway.drain_time",
 	"cluster.max_sessions", "cluster.rebalance", "cluster.events", "cluster.events_bytes", "cluster.events_list",
 	"nats.url", "nats.listen", "nats.cluster_listen", "nats.cluster_advertise", "nats.cluster_name", "nats.routes", "nats.creds", "nats.user",
 	"nats.password", "nats.token", "nats.cluster_user", "nats.cluster_password", "nats.outbox_messages", "nats.outbox_bytes", "nats.pending_bytes",

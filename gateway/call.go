@@ -83,6 +83,7 @@ func (g *Gateway) delay(q *queue) {
 		defer g.mu.Unlock()
 		if _, waits := g.delayed[q]; waits {
 			delete(g.delayed, q)
+			g.replace(q.first)
 			g.ready(q)
 		}
 	})

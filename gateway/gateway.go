@@ -17,7 +17,6 @@ import (
 // Gateway implements session.Events. Any goroutine may use it.
 type Gateway struct {
 	opt      Options
-	routes   []*route
 	sets     sets
 	prefix   string // of ids: it differs for every start of every node
 	sessions atomic.Pointer[Sessions]
@@ -29,9 +28,9 @@ type Gateway struct {
 	room    chan struct{}  // for NodeGone; holds one
 	working sync.WaitGroup // workers, and the router
 
-	congested atomic.Uint64 // bits of the routes whose queue is half full
-
 	mu          sync.Mutex
+	retired     []*route          // that are not in force any more and have events
+	congested   int               // routes whose queue is half full
 	queues      map[string]*queue // of the sessions that have events here, by session id
 	unrouted    list              // sessions whose next event has no route yet
 	bytes       int64             // of all events
@@ -69,19 +68,11 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{opt: o, prefix: fmt.Sprintf("%08x-%s-", o.NodeID, strconv.FormatInt(time.Now().UnixMicro(), 36)), wake: make(chan struct{}, 1), room: make(chan struct{}, 1), queues: map[string]*queue{}, delayed: map[*queue]*time.Timer{}}
-	names := map[string]bool{}
-	for i := range o.Routes {
-		r, err := compile(&o.Routes[i], i)
-		if err != nil {
-			return nil, err
-		}
-		if names[r.Name] {
-			return nil, fmt.Errorf("gateway: route %s: name: another route has it; allowed are names that differ", r.Name)
-		}
-		names[r.Name] = true
-		g.routes = append(g.routes, r)
+	routes, err := compileAll(o.Routes)
+	if err != nil {
+		return nil, err
 	}
-	g.sets.table.Store(&setTable{byMask: map[uint64]*set{}, byNumber: []*set{nil}})
+	g.sets.change(routes)
 	return g, nil
 }
 
@@ -95,16 +86,10 @@ func (g *Gateway) Start(s Sessions) {
 // Match implements session.Events. It compares the path and the subprotocol, and no
 // more.
 func (g *Gateway) Match(r *ws.Request, _ string) (session.Route, []byte) {
-	mask, subprotocol := uint64(0), r.Subprotocol()
-	for _, route := range g.routes {
-		if (route.Path == "" || route.Path == string(r.Path())) && (route.Subprotocol == "" || route.Subprotocol == subprotocol) {
-			mask |= route.bit
-		}
-	}
-	if mask == 0 {
+	s := g.sets.of(origin{path: string(r.Path()), subprotocol: r.Subprotocol()})
+	if s == nil || len(s.routes) == 0 {
 		return 0, nil
 	}
-	s := g.sets.of(mask, g.routes)
 	kept, cut := s.keep(r)
 	if cut {
 		g.count.keptCut.Add(1)
@@ -153,7 +138,7 @@ func (g *Gateway) wants(c *session.Client, k Kind) bool {
 
 // Degraded returns what does not work although the node is ready.
 func (g *Gateway) Degraded() (reasons []string) {
-	for _, r := range g.routes {
+	for _, r := range g.routes() {
 		if last := r.lost.Load(); last != 0 && time.Since(time.Unix(0, last)) < degradedFor {
 			reasons = append(reasons, "gateway: route "+r.Name+" has dropped events")
 		}

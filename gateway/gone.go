@@ -34,7 +34,7 @@ func (g *Gateway) Takes(e *Ended) bool { return g.disconnectsOf(e.Route) != nil 
 
 // disconnectsOf returns the route with a name if it takes disconnects, else nil.
 func (g *Gateway) disconnectsOf(name string) *route {
-	for _, r := range g.routes {
+	for _, r := range g.routes() {
 		if r.Name != name {
 			continue
 		}
@@ -56,7 +56,7 @@ func (g *Gateway) NodeGone(s *Ended) {
 	if r == nil {
 		return
 	}
-	for e := goneEvent(s, r); !g.takeGone(e); {
+	for e := goneEvent(s, r); !g.takeGone(e, s.Route); {
 		<-g.room // the events that fill the queue are done some time, at the latest in Shutdown
 	}
 }
@@ -71,9 +71,14 @@ func goneEvent(s *Ended, r *route) *event {
 }
 
 // takeGone queues the event, unless there is no room for it now.
-func (g *Gateway) takeGone(e *event) bool {
+func (g *Gateway) takeGone(e *event, name string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if e.route.retired { // meanwhile
+		if e.route = g.disconnectsOf(name); e.route == nil {
+			return true
+		}
+	}
 	switch {
 	case g.stopping:
 		g.drop(e, e.route, causeShutdown)
@@ -82,7 +87,7 @@ func (g *Gateway) takeGone(e *event) bool {
 		g.roomAwaited = true
 		return false
 	}
-	e.route.others++
+	e.take(e.route)
 	g.add(g.queues[e.client.SID], e)
 	return true
 }

@@ -54,7 +54,7 @@ func TestDisconnectRoute(t *testing.T) {
 		}})
 		defer stop(g)
 		all := client(g, "s").Route
-		some := g.sets.of(0b010, g.routes).number
+		some := g.sets.of(origin{names: "messages"}).number
 		for _, x := range []struct {
 			number session.Route
 			uid    string
@@ -95,7 +95,7 @@ func TestNodeGoneIsPaced(t *testing.T) {
 				t.Errorf("%d bytes and %d sessions wait", st.Bytes, st.Queues)
 			}
 			g.Closed(client(g, "own"), session.ReasonGone, time.Second)
-			if n := g.routes[0].dropped[Disconnect][causeQueue].Load() + g.routes[0].dropped[Disconnect][causeBytes].Load(); n != 0 {
+			if n := g.routes()[0].dropped[Disconnect][causeQueue].Load() + g.routes()[0].dropped[Disconnect][causeBytes].Load(); n != 0 {
 				t.Error("there was no room for an event of this node's own session")
 			}
 			<-done
@@ -128,7 +128,7 @@ func TestNodeGoneEnds(t *testing.T) {
 		g.Shutdown(ctx)
 		<-done
 		var st RouteStats
-		g.routes[0].stats(&st)
+		g.routes()[0].stats(&st)
 		if n := st.Dropped[[2]string{"disconnect", "shutdown"}]; n != 5 {
 			t.Errorf("%v", strings.TrimSpace(fmt.Sprint(st.Dropped)))
 		}

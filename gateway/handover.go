@@ -16,31 +16,35 @@ func (g *Gateway) Busy(sid string) bool {
 	return g.queues[sid] != nil
 }
 
-// RouteName implements session.RouteNames: the names of the set's routes, with commas.
+// RouteName implements session.RouteNames: the names of the set's routes, and at the end
+// the path and the subprotocol that decide them, with commas. The names are for a process
+// that knows nothing of paths; no name has a slash.
 func (g *Gateway) RouteName(number session.Route) string {
-	mask := g.sets.get(number).mask
-	var names []string
-	for _, r := range g.routes {
-		if r.bit&mask != 0 {
-			names = append(names, r.Name)
-		}
+	s := g.sets.get(number)
+	if s.origin.names != "" {
+		return s.origin.names
 	}
-	return strings.Join(names, ",")
+	var names strings.Builder
+	for _, r := range s.routes {
+		names.WriteString(r.Name + ",")
+	}
+	return names.String() + s.origin.path + " " + s.origin.subprotocol
 }
 
 // RouteOf implements session.RouteNames. Routes that are not configured here are left
-// out.
+// out. ok is false if none is left.
 func (g *Gateway) RouteOf(name string) (number session.Route, ok bool) {
-	mask := uint64(0)
-	for one := range strings.SplitSeq(name, ",") {
-		for _, r := range g.routes {
-			if r.Name == one {
-				mask |= r.bit
-			}
+	o := origin{names: name}
+	if at := strings.IndexByte(name, '/'); at >= 0 {
+		o = origin{}
+		o.path, o.subprotocol = name[at:], ""
+		if space := strings.LastIndexByte(o.path, ' '); space >= 0 {
+			o.path, o.subprotocol = o.path[:space], o.path[space+1:]
 		}
 	}
-	if mask == 0 {
+	s := g.sets.of(o)
+	if s == nil {
 		return 0, false
 	}
-	return g.sets.of(mask, g.routes).number, true
+	return s.number, true
 }

@@ -96,7 +96,7 @@ func TestQueueOfARoute(t *testing.T) {
 		if acks != 9 || errs != 11 || resumes != 14 {
 			t.Errorf("%d acks, %d errors, %d resumed", acks, errs, resumes)
 		}
-		if s := g.Stats(); s.Routes[0].Refused["queue"] != 11 || g.congested.Load() != 0 {
+		if s := g.Stats(); s.Routes[0].Refused["queue"] != 11 || g.congested != 0 {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -114,7 +114,7 @@ func ParseOnError(name string) (OnError, error) {
 // CloseFailed is the close code of OnError Close.
 const CloseFailed = 4500
 
-// maxRoutes limits the routes: a set of them is a word of 64 bits.
+// maxRoutes limits the routes: each event is compared with those of its session.
 const maxRoutes = 64
 
 // fill sets the defaults of options that are 0, and checks ranges.

@@ -214,7 +214,7 @@ func stop(g *Gateway) int {
 func client(g *Gateway, sid string) *session.Client {
 	return &session.Client{
 		SID: sid, UID: "u-" + sid, Encoding: "belfry.v1", Addr: netip.MustParseAddrPort("192.0.2.1:4711"),
-		Route: g.sets.of(1<<len(g.routes)-1, g.routes).number,
+		Route: g.sets.of(origin{path: "/ws"}).number,
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 // route is a Route that is in use.
 type route struct {
 	*Route
-	bit        uint64 // of this route in sets
 	headers    map[string]bool
 	cookies    map[string]bool
 	uid, event pattern
@@ -30,7 +29,11 @@ type route struct {
 	inFlight int   // calls
 	bytes    int64 // of the events in these calls
 
-	counters
+	pending   int  // events that are not done
+	retired   bool // not in force any more: it gets no further events
+	congested bool // its queue is half full
+
+	*counters // shared with the route of that name that it has replaced
 }
 
 // counters of a route. Several goroutines write them.
@@ -41,9 +44,26 @@ type counters struct {
 	lost    atomic.Int64                 // time of the last event that was dropped, as Unix nanoseconds
 }
 
+// compileAll checks Routes.
+func compileAll(routes []Route) (all []*route, err error) {
+	names := map[string]bool{}
+	for i := range routes {
+		r, err := compile(&routes[i], i)
+		if err != nil {
+			return nil, err
+		}
+		if names[r.Name] {
+			return nil, fmt.Errorf("gateway: route %s: name: another route has it; allowed are names that differ", r.Name)
+		}
+		names[r.Name] = true
+		all = append(all, r)
+	}
+	return all, nil
+}
+
 // compile checks a Route. Errors name the route and the field.
 func compile(r *Route, index int) (*route, error) {
-	c := &route{Route: r, bit: 1 << index, headers: map[string]bool{}, cookies: map[string]bool{}}
+	c := &route{Route: r, counters: &counters{}, headers: map[string]bool{}, cookies: map[string]bool{}}
 	refuse := func(field, why string, args ...any) error {
 		return fmt.Errorf("gateway: route %s: %s: %s", r.Name, field, fmt.Sprintf(why, args...))
 	}

@@ -1,24 +1,24 @@
 package gateway
 
 import (
+	"slices"
+
 	"belfry/session"
 )
 
 // other takes an event that is no message. Its route is found here, on the shard: no
 // payload is looked into.
 func (g *Gateway) other(e *event) {
-	s := g.sets.get(e.client.Route)
-	for _, r := range s.byKind[e.kind] {
-		if r.takes(e) {
-			e.route = r
-			break
-		}
-	}
-	if e.route == nil {
+	if e.route = g.match(e); e.route == nil {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if e.route.retired { // meanwhile
+		if e.route = g.match(e); e.route == nil {
+			return
+		}
+	}
 	q := g.queues[e.client.SID]
 	switch {
 	case g.stopping:
@@ -37,8 +37,25 @@ func (g *Gateway) other(e *event) {
 		g.drop(e, e.route, causeSession)
 		return
 	}
-	e.route.others++
+	e.take(e.route)
 	g.add(q, e)
+}
+
+// take gives e to r, which counts it. Gateway.mu is held.
+func (e *event) take(r *route) {
+	e.route = r
+	r.pending++
+	if e.kind != Message {
+		r.others++
+	}
+}
+
+// leave takes e from its route. Gateway.mu is held.
+func (e *event) leave() {
+	e.route.pending--
+	if e.kind != Message {
+		e.route.others--
+	}
 }
 
 // others returns how many events of q are not messages.
@@ -57,7 +74,6 @@ func (g *Gateway) Received(c *session.Client, in *session.Inbound) (pause bool) 
 	e := newEvent(Message, c)
 	e.in = in
 	e.size += int64(len(in.Payload))
-	mask := g.sets.get(c.Route).mask
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -75,7 +91,7 @@ func (g *Gateway) Received(c *session.Client, in *session.Inbound) (pause bool) 
 	case q.bytes >= g.opt.SessionBytes:
 		g.count.overBytes.Add(1)
 		pause = true
-	case e.refusal != causeNone || g.congested.Load()&mask != 0 || g.bytes > g.opt.QueueBytes/2:
+	case e.refusal != causeNone || g.isCongested(c) || g.bytes > g.opt.QueueBytes/2:
 		pause = true
 	}
 	if pause && !q.paused {
@@ -83,6 +99,11 @@ func (g *Gateway) Received(c *session.Client, in *session.Inbound) (pause bool) 
 		q.paused = true
 	}
 	return pause
+}
+
+// isCongested says whether a route of a session is. Gateway.mu is held.
+func (g *Gateway) isCongested(c *session.Client) bool {
+	return g.congested > 0 && slices.ContainsFunc(g.sets.get(c.Route).byKind[Message], func(r *route) bool { return r.congested })
 }
 
 // refuse makes e an event that is only answered.
@@ -121,8 +142,9 @@ func (g *Gateway) ready(q *queue) {
 	r := e.route
 	r.waiting.push(q)
 	if e.kind == Message {
-		if r.messages++; r.messages > r.Queue/2 {
-			g.congested.Or(r.bit)
+		if r.messages++; r.messages > r.Queue/2 && !r.congested {
+			r.congested = true
+			g.congested++
 		}
 	}
 	g.dispatch(r)
@@ -141,8 +163,9 @@ func (g *Gateway) take(r *route) *queue {
 	}
 	r.waiting.pop()
 	if q.first.kind == Message {
-		if r.messages--; r.messages <= r.Queue/4 {
-			g.congested.And(^r.bit)
+		if r.messages--; r.messages <= r.Queue/4 && r.congested {
+			r.congested = false
+			g.congested--
 		}
 	}
 	r.inFlight++
@@ -169,12 +192,17 @@ func (g *Gateway) routeOne() bool {
 	e := q.first // nobody else uses it: it is neither in flight nor in a list
 	found := g.routeOf(e)
 	g.mu.Lock()
+	for found != nil && found.retired { // meanwhile
+		g.mu.Unlock()
+		found = g.routeOf(e)
+		g.mu.Lock()
+	}
 	if e.refusal == causeNone && found.messages >= found.Queue {
 		e.refusal = causeQueue
 		found.refused[causeQueue].Add(1)
 	}
 	if e.refusal == causeNone {
-		e.route = found
+		e.take(found)
 		g.ready(q)
 		g.mu.Unlock()
 		return true
@@ -201,9 +229,9 @@ func (g *Gateway) routeOf(e *event) *route {
 	return found
 }
 
-// match returns the first route that takes a message, nil if none does.
+// match returns the first route that takes an event, nil if none does.
 func (g *Gateway) match(e *event) *route {
-	for _, r := range g.sets.get(e.client.Route).byKind[Message] {
+	for _, r := range g.sets.get(e.client.Route).byKind[e.kind] {
 		if r.takes(e) {
 			return r
 		}
@@ -216,12 +244,13 @@ func (g *Gateway) finish(q *queue) {
 	g.mu.Lock()
 	e := q.pop()
 	g.bytes -= e.size
-	if e.kind != Message {
-		e.route.others--
+	if e.route != nil {
+		e.leave()
+		g.release(e.route)
 	}
 	g.leftRoom()
 	resume := q.paused && (q.first == nil || q.messages <= g.opt.SessionQueue/2 && q.bytes <= g.opt.SessionBytes/2 &&
-		g.congested.Load() == 0 && g.bytes <= g.opt.QueueBytes/2)
+		g.congested == 0 && g.bytes <= g.opt.QueueBytes/2)
 	if resume {
 		q.paused = false
 	}

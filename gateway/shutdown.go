@@ -32,7 +32,7 @@ func (g *Gateway) Shutdown(ctx context.Context) (dropped int) {
 	close(g.wake)
 	g.endSpare()
 	g.working.Wait()
-	for _, r := range g.routes {
+	for _, r := range g.routes() {
 		r.Backend.Close()
 	}
 	return dropped

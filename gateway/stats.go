@@ -43,11 +43,12 @@ func (g *Gateway) Stats() Stats {
 	}
 	g.mu.Lock()
 	s.Bytes, s.Queues = g.bytes, len(g.queues)
-	for _, r := range g.routes {
+	routes := g.routes()
+	for _, r := range routes {
 		s.Routes = append(s.Routes, RouteStats{Name: r.Name, Waiting: r.waiting.n, InFlight: r.inFlight, Bytes: r.bytes})
 	}
 	g.mu.Unlock()
-	for i, r := range g.routes {
+	for i, r := range routes {
 		r.stats(&s.Routes[i])
 	}
 	return s

@@ -76,13 +76,17 @@ func (g *Gateway) makeCalls(t task) {
 		r.inFlight--
 		r.bytes -= e.size
 		g.inFlight--
-		if again && !g.stopping {
+		if again && !g.stopping && g.tries(r) {
 			g.delay(q)
 			g.mu.Unlock()
 		} else {
+			why := causeFailed
+			if g.stopping {
+				why = causeShutdown
+			}
 			g.mu.Unlock()
 			if again {
-				g.guard(e, func() { g.fail(e, causeShutdown, "") })
+				g.guard(e, func() { g.fail(e, why, "") })
 			}
 			g.finish(q)
 		}
@@ -96,9 +100,11 @@ func (g *Gateway) takeNext(r *route) *queue {
 	defer g.mu.Unlock()
 	if g.limited {
 		g.limited = false
-		for _, other := range g.routes {
-			if other != r {
-				g.dispatch(other)
+		for _, all := range [][]*route{g.routes(), g.retired} {
+			for _, other := range all {
+				if other != r {
+					g.dispatch(other)
+				}
 			}
 		}
 	}

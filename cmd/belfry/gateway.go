@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	"go.uber.org/zap"
@@ -19,12 +20,21 @@ func (n *belfry) openGateway() error {
 	if len(n.cfg.Gateway.Routes) == 0 {
 		return nil
 	}
-	o, err := n.gatewayOptions()
+	o, made, err := n.gatewayOptions(n.cfg)
 	if err != nil {
 		return err
 	}
+	n.routes = made
 	n.gateway, err = gateway.New(o)
 	return err
+}
+
+// routeMade is a route of the gateway, and the settings that it was made of.
+type routeMade struct {
+	from    config.GatewayRoute
+	keys    []config.Secret
+	message config.Size // session.max_message
+	route   gateway.Route
 }
 
 func (n *belfry) startGateway() {
@@ -51,8 +61,10 @@ func (n *belfry) stopGateway(ctx context.Context) {
 	n.gone.close()
 }
 
-func (n *belfry) gatewayOptions() (gateway.Options, error) {
-	c := &n.cfg.Gateway
+// gatewayOptions returns the options for settings, and the routes that they have. A route
+// that was made of the same settings before is taken again, with its backend.
+func (n *belfry) gatewayOptions(cfg *config.Config) (gateway.Options, map[string]routeMade, error) {
+	c := &cfg.Gateway
 	o := gateway.Options{
 		Node:         n.cfg.Node.Name,
 		NodeID:       n.bus.NodeID(),
@@ -65,25 +77,31 @@ func (n *belfry) gatewayOptions() (gateway.Options, error) {
 		Gate:         n.calling,
 		Log:          n.log.Named("gateway"),
 	}
+	made := map[string]routeMade{}
 	var keys []webhook.Key
 	for _, text := range c.SigningKeys {
 		key, err := webhook.ParseKey(text.Reveal())
 		if err != nil {
-			return o, err
+			return o, nil, err
 		}
 		keys = append(keys, key)
 	}
 	for i := range c.Routes {
-		route, err := n.gatewayRoute(&c.Routes[i], keys)
-		if err != nil {
-			return o, err
+		name := c.Routes[i].Name
+		next := routeMade{from: c.Routes[i], keys: c.SigningKeys, message: cfg.Session.MaxMessage, route: n.routes[name].route}
+		if !reflect.DeepEqual(next, n.routes[name]) {
+			var err error
+			if next.route, err = n.gatewayRoute(&c.Routes[i], cfg, keys); err != nil {
+				return o, nil, err
+			}
 		}
-		o.Routes = append(o.Routes, route)
+		made[name] = next
+		o.Routes = append(o.Routes, next.route)
 	}
-	return o, nil
+	return o, made, nil
 }
 
-func (n *belfry) gatewayRoute(r *config.GatewayRoute, keys []webhook.Key) (gateway.Route, error) {
+func (n *belfry) gatewayRoute(r *config.GatewayRoute, cfg *config.Config, keys []webhook.Key) (gateway.Route, error) {
 	backend, err := webhook.New(webhook.Options{
 		Name:      r.Name,
 		URLs:      r.Backends(),
@@ -91,7 +109,7 @@ func (n *belfry) gatewayRoute(r *config.GatewayRoute, keys []webhook.Key) (gatew
 		MaxAnswer: int(r.MaxAnswer),
 		InFlight:  r.InFlight,
 		// The gateway bounds these bytes; a single larger event may go alone.
-		InFlightBytes: int64(r.InFlightBytes) + int64(n.cfg.Session.MaxMessage),
+		InFlightBytes: int64(r.InFlightBytes) + int64(cfg.Session.MaxMessage),
 		Retries:       r.Retries,
 		Gate:          n.calling,
 		Keys:          keys,

@@ -86,7 +86,7 @@ func build(cfg config.Config, use func(*belfry)) (o options, err error) {
 	if _, err = events.New(o.events); err != nil {
 		return o, err
 	}
-	if o.gateway, err = n.gatewayOptions(); err != nil {
+	if o.gateway, _, err = n.gatewayOptions(n.cfg); err != nil {
 		return o, err
 	}
 	if err = n.openGateway(); err != nil {

@@ -131,6 +131,9 @@ func (r *reloader) prepare() (*reloading, error) {
 	if next.level, err = zapcore.ParseLevel(inForce.Log.Level); err != nil {
 		return nil, settingsFault(read, "log.level", err)
 	}
+	if err := r.prepareGateway(next, change, &inForce); err != nil {
+		return nil, settingsFault(read, "gateway.routes", err)
+	}
 	if err := r.prepareCerts(next, read); err != nil {
 		return nil, err
 	}

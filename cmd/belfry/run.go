@@ -43,7 +43,8 @@ type belfry struct {
 	calling     webhook.Gate        // of all that call backends
 	hooks       hooks               // backends that decide
 	sessions    *session.Server
-	gateway     *gateway.Gateway // nil: there are no routes
+	gateway     *gateway.Gateway     // nil: there are no routes
+	routes      map[string]routeMade // of the gateway; a reload replaces them
 	presence    *presence.Reader
 	announcer   *presence.Announcer // nil: session.join_leave names no topics
 	reports     *report.Reporter
