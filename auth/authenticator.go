@@ -2,9 +2,9 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"belfry/message"
 	"belfry/session"
@@ -17,12 +17,12 @@ type Authenticator struct {
 	opt       Options
 	open      session.Open // for clients without a token
 	everybody *message.Patterns
-	missing   string // the text for a client without a token
-	keys      *source
-	verifier  *verifier
+	missing   string                 // the text for a client without a token
+	inForce   atomic.Pointer[tokens] // a reload replaces them
 	queue     *tokenQueue
 	count     counters
 
+	mu       sync.Mutex // held to replace inForce, and to stop
 	stopping context.Context
 	stop     context.CancelFunc
 	running  sync.WaitGroup
@@ -33,7 +33,8 @@ var _ session.LoginAuthenticator = (*Authenticator)(nil)
 // job is a token on its way through the queue. Jobs are used again, so that a storm of
 // connections makes little garbage.
 type job struct {
-	token  []byte // the job's own
+	token  []byte  // the job's own
+	by     *tokens // whose cache key is for
 	key    tokenKey
 	topics []string // that the request asks for
 	later  func(session.Grant, *ws.Refusal)
@@ -64,7 +65,7 @@ func New(o Options) (*Authenticator, error) {
 		return nil, err
 	}
 	if !o.JWT.Configured() {
-		return nil, errors.New("auth: no key for tokens; set auth.jwt.secret, auth.jwt.public_key_file or auth.jwt.jwks")
+		return nil, errUnconfigured
 	}
 	a := &Authenticator{opt: o, queue: newTokenQueue(o.Queue, o.Verifiers)}
 	a.stopping, a.stop = context.WithCancel(context.Background())
@@ -76,10 +77,11 @@ func New(o Options) (*Authenticator, error) {
 	if o.LeaveTopics {
 		a.open.Topics, _ = message.CompilePatterns([]string{"*"})
 	}
-	if a.keys, err = newSource(&a.opt); err != nil {
+	t, err := newTokens(o)
+	if err != nil {
 		return nil, err
 	}
-	a.verifier = newVerifier(&a.opt, a.keys.set.Load)
+	a.inForce.Store(t)
 	a.missing = missing(o.Cookie)
 	return a, nil
 }
@@ -96,18 +98,21 @@ func missing(cookie string) string {
 
 // Start starts the goroutines.
 func (a *Authenticator) Start() {
-	a.keys.reading = IsURL(a.opt.JWT.JWKS) // tokens wait for the first reading
+	t := a.inForce.Load()
+	t.keys.reading = IsURL(a.opt.JWT.JWKS) // tokens wait for the first reading
 	a.queue.awake = a.opt.Verifiers
 	for range a.opt.Verifiers {
 		a.running.Go(a.work)
 	}
-	a.running.Go(func() { a.keys.run(a.stopping) })
+	a.read(t)
 }
 
 // Close ends the goroutines. Tokens that wait get 503. It must be called once, after
 // Start.
 func (a *Authenticator) Close() {
+	a.mu.Lock()
 	a.stop()
+	a.mu.Unlock()
 	a.running.Wait()
 	for _, j := range a.queue.close() {
 		j.later(session.Grant{}, ws.Unavailable("this server stops", a.opt.RetryAfter).WithCause(session.CauseShutdown))
@@ -159,12 +164,15 @@ func (a *Authenticator) Login(_ *session.Client, credentials []byte, later func(
 
 // token decides about a token: at once if its signature is known to be valid.
 func (a *Authenticator) token(token []byte, topics []string, later func(session.Grant, *ws.Refusal)) (session.Grant, *ws.Refusal, bool) {
-	g, key, ok := a.verifier.recall(token)
+	t := a.inForce.Load()
+	g, key, ok := t.verifier.recall(token)
 	if ok {
 		refusal := a.complete(&g, topics)
 		return g, refusal, false
 	}
-	return a.enqueue(newJob(token, key, topics, later))
+	j := newJob(token, key, topics, later)
+	j.by = t
+	return a.enqueue(j)
 }
 
 // complete adds the topics that the request asks for to a grant, and counts what was
@@ -190,4 +198,4 @@ func (a *Authenticator) enqueue(j *job) (session.Grant, *ws.Refusal, bool) {
 }
 
 // Degraded returns what is wrong with the keys, for /readyz.
-func (a *Authenticator) Degraded() []string { return a.keys.degraded() }
+func (a *Authenticator) Degraded() []string { return a.inForce.Load().keys.degraded() }

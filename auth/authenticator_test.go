@@ -142,7 +142,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := a.verifier.verify(token); err != nil {
+				if _, err := a.inForce.Load().verifier.verify(token); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -157,9 +157,9 @@ func BenchmarkVerify(b *testing.B) {
 // A panic costs one client, and the goroutine goes on.
 func TestTokenFault(t *testing.T) {
 	a := start(t, Options{Verifiers: 1, JWT: JWT{Secret: secret, Algorithms: []string{"HS256"}}})
-	token, keys := signed(t, "HS256", "", good()), a.verifier.keys
-	a.verifier.keys = func() *keySet { panic("injected") }
+	token, keys := signed(t, "HS256", "", good()), a.inForce.Load().verifier.keys
+	a.inForce.Load().verifier.keys = func() *keySet { panic("injected") }
 	login(a, token).expect(t, "fault", 500, session.CauseInternal, "")
-	a.verifier.keys = keys
+	a.inForce.Load().verifier.keys = keys
 	login(a, token).expect(t, "afterwards", 0, "", "")
 }

@@ -22,7 +22,7 @@ import (
 type cache struct {
 	secret [32]byte
 	most   int // bytes
-	hits   atomic.Uint64
+	hits   *atomic.Uint64
 
 	// seen has marks of valid tokens, so that a token which comes for the first time
 	// costs no SHA-256. Two tokens may have the same mark, and a later one takes the
@@ -74,7 +74,7 @@ const marksEach = 4
 const minBuckets = 64
 
 func newCache(most int) *cache {
-	c := &cache{most: most, seed: maphash.MakeSeed(), seen: make([]atomic.Uint32, 1<<bits.Len(uint(most/entryBytes*marksEach)))}
+	c := &cache{most: most, hits: new(atomic.Uint64), seed: maphash.MakeSeed(), seen: make([]atomic.Uint32, 1<<bits.Len(uint(most/entryBytes*marksEach)))}
 	rand.Read(c.secret[:]) // never fails
 	c.table.Store(newTable(minBuckets))
 	return c

@@ -94,11 +94,11 @@ func TestCacheMemory(t *testing.T) {
 	}
 	before := heap()
 	for _, token := range tokens {
-		if _, err := a.verifier.verify(token); err != nil {
+		if _, err := a.inForce.Load().verifier.verify(token); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c := a.verifier.cache
+	c := a.inForce.Load().verifier.cache
 	took := heap() - before
 	t.Logf("%d entries, %d bytes counted, %d bytes", c.entries, c.bytes, took)
 	if took > int64(c.most)*5/4 || took < int64(c.bytes)/2 || c.entries == len(tokens) {

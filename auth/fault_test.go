@@ -30,9 +30,9 @@ func TestKeysFault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := a.keys.parts[0]
+	p := a.inForce.Load().keys.parts[0]
 	p.sum, p.parse = [32]byte{}, func([]byte) ([]*key, error) { panic("injected") }
-	if a.keys.readPart(context.Background(), p); p.failed == nil || len(p.keys) != 1 {
+	if a.inForce.Load().keys.readPart(context.Background(), p); p.failed == nil || len(p.keys) != 1 {
 		t.Errorf("%v, %d keys", p.failed, len(p.keys))
 	}
 }

@@ -19,15 +19,15 @@ func twoVerifiers(t testing.TB) (warm, cold func(token string) (session.Grant, e
 		t.Fatal(err)
 	}
 	for _, algorithm := range []string{"HS256", "ES256"} {
-		if _, err := a.verifier.verify(signed(t, algorithm, "", with(map[string]any{"iss": "us"}))); err != nil {
+		if _, err := a.inForce.Load().verifier.verify(signed(t, algorithm, "", with(map[string]any{"iss": "us"}))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	cold = func(token string) (session.Grant, error) {
-		v := newVerifier(&a.opt, a.keys.set.Load)
+		v := newVerifier(&a.opt, a.inForce.Load().keys.set.Load)
 		return v.verify(token)
 	}
-	return a.verifier.verify, cold
+	return a.inForce.Load().verifier.verify, cold
 }
 
 // sameVerdict says how two verdicts about a token differ, "" if they do not.
@@ -108,35 +108,35 @@ func TestHeadersAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := func() int {
-		if known := a.verifier.headers.known.Load(); known != nil {
+		if known := a.inForce.Load().verifier.headers.known.Load(); known != nil {
 			return len(known.tokens)
 		}
 		return 0
 	}
 	for i := range 100 {
 		token := signed(t, "HS256", fmt.Sprint("forged", i), good())
-		if _, err := a.verifier.verify(token[:len(token)-4] + "AAAA"); err == nil {
+		if _, err := a.inForce.Load().verifier.verify(token[:len(token)-4] + "AAAA"); err == nil {
 			t.Fatal("a forged token was accepted")
 		}
 	}
-	if _, err := a.verifier.verify(signed(t, "HS256", strings.Repeat("k", maxHeader), good())); err != nil || size() != 0 {
+	if _, err := a.inForce.Load().verifier.verify(signed(t, "HS256", strings.Repeat("k", maxHeader), good())); err != nil || size() != 0 {
 		t.Errorf("%d headers remembered of tokens that are forged or too long; %v", size(), err)
 	}
 	for i := range 2 * maxHeaders {
-		if _, err := a.verifier.verify(signed(t, "HS256", fmt.Sprint("k", i), good())); err != nil {
+		if _, err := a.inForce.Load().verifier.verify(signed(t, "HS256", fmt.Sprint("k", i), good())); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if size() != maxHeaders {
 		t.Errorf("%d headers; want %d", size(), maxHeaders)
 	}
-	set := a.keys.set.Load()
-	a.keys.set.Store(newKeySet(set.keys, time.Now()))
-	if _, err := a.verifier.verify(signed(t, "HS256", "", good())); err != nil || size() != 1 {
+	set := a.inForce.Load().keys.set.Load()
+	a.inForce.Load().keys.set.Store(newKeySet(set.keys, time.Now()))
+	if _, err := a.inForce.Load().verifier.verify(signed(t, "HS256", "", good())); err != nil || size() != 1 {
 		t.Errorf("%d headers after a change of the keys; %v", size(), err)
 	}
-	a.keys.set.Store(&keySet{algorithms: set.algorithms})
-	if _, err := a.verifier.verify(signed(t, "HS256", "", good())); err == nil {
+	a.inForce.Load().keys.set.Store(&keySet{algorithms: set.algorithms})
+	if _, err := a.inForce.Load().verifier.verify(signed(t, "HS256", "", good())); err == nil {
 		t.Error("a token was accepted after its key was removed")
 	}
 }

@@ -15,13 +15,13 @@ func Inspect(ctx context.Context, o Options, token string) (session.Grant, *ws.R
 		return session.Grant{}, nil, err
 	}
 	defer a.stop()
-	if IsURL(o.JWT.JWKS) && !a.keys.readAll(ctx) {
-		return session.Grant{}, nil, a.keys.remote().failed
+	if IsURL(o.JWT.JWKS) && !a.inForce.Load().keys.readAll(ctx) {
+		return session.Grant{}, nil, a.inForce.Load().keys.remote().failed
 	}
 	if n := len(token); n > a.opt.MaxToken {
 		return session.Grant{}, tooLong(n, a.opt.MaxToken), nil
 	}
-	g, err := a.verifier.verify(token)
+	g, err := a.inForce.Load().verifier.verify(token)
 	switch e := err.(type) {
 	case nil:
 		return g, nil, nil

@@ -57,10 +57,10 @@ func TestRecall(t *testing.T) {
 	clear(revoked.users)
 	revoked.mu.Unlock()
 	try("not revoked", "/ws", true, 0, "")
-	set := a.keys.set.Load()
-	a.keys.set.Store(newKeySet(nil, now))
+	set := a.inForce.Load().keys.set.Load()
+	a.inForce.Load().keys.set.Store(newKeySet(nil, now))
 	try("without its key", "/ws", false, 401, session.CauseTokenAlgorithm)
-	a.keys.set.Store(newKeySet(set.keys, now))
+	a.inForce.Load().keys.set.Store(newKeySet(set.keys, now))
 	try("the key is back", "/ws", false, 0, "")
 	try("again", "/ws", true, 0, "")
 	later := now.Add(2 * time.Hour)
@@ -79,9 +79,9 @@ func TestRecallOfAnother(t *testing.T) {
 	}
 	for part := range 3 {
 		forged := []byte(flipped(token, part))
-		k := a.verifier.cache.find(forged)
-		a.verifier.cache.mark(&k)
-		if g, k, ok := a.verifier.recall(forged); ok || !k.hashed {
+		k := a.inForce.Load().verifier.cache.find(forged)
+		a.inForce.Load().verifier.cache.mark(&k)
+		if g, k, ok := a.inForce.Load().verifier.recall(forged); ok || !k.hashed {
 			t.Errorf("part %d: %+v, %v", part, g, k.hashed)
 		}
 		if got := login(a, string(forged)); got.refusal == nil {
@@ -108,7 +108,7 @@ func TestRecallOfHMAC(t *testing.T) {
 			if o.expect(t, name, 0, "", ""); once != want || o.grant.UID != "ann" {
 				t.Errorf("%s, %d: at once %v, %+v", name, i, once, o.grant)
 			}
-			if c := a.verifier.cache; i == 0 && c != nil && c.entries != 0 {
+			if c := a.inForce.Load().verifier.cache; i == 0 && c != nil && c.entries != 0 {
 				t.Errorf("%s: kept when it came for the first time", name)
 			}
 		}
@@ -194,7 +194,7 @@ func BenchmarkRecall(b *testing.B) {
 	b.Run("unseen", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, _, ok := a.verifier.recall(unseen); ok {
+			if _, _, ok := a.inForce.Load().verifier.recall(unseen); ok {
 				b.Fatal("known")
 			}
 		}

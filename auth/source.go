@@ -30,7 +30,7 @@ type source struct {
 	parts []*part                // owned by the goroutine of run, except what mu guards
 	wake  chan struct{}          // holds one: read now
 
-	readings, failures atomic.Uint64 // of the JWKS
+	readings *readings
 
 	mu       sync.Mutex
 	parked   []func() // called after the next reading
@@ -38,6 +38,9 @@ type source struct {
 	stopped  bool     // there are no more readings
 	lastRead time.Time
 }
+
+// readings counts readings of a JWKS.
+type readings struct{ all, failed atomic.Uint64 }
 
 // part is one place that keys come from: a file or a URL. mu of the source guards
 // failed and since.
@@ -56,7 +59,7 @@ type part struct {
 // newSource returns a source with the secret and the keys of all files. A JWKS with
 // a URL is read by run.
 func newSource(o *Options) (*source, error) {
-	s := &source{opt: &o.JWT, now: o.Now, log: o.Log, wake: make(chan struct{}, 1)}
+	s := &source{opt: &o.JWT, now: o.Now, log: o.Log, wake: make(chan struct{}, 1), readings: &readings{}}
 	if secret := o.JWT.Secret; len(secret) > 0 {
 		k, err := newKey("", "", secret, o.JWT.Algorithms)
 		if err != nil {
@@ -225,11 +228,11 @@ func (s *source) readAll(ctx context.Context) bool {
 		changed = s.readPart(ctx, p) || changed
 		ok = ok && p.failed == nil
 		if p.remote {
-			s.readings.Add(1)
+			s.readings.all.Add(1)
 		}
 		switch {
 		case p.failed != nil && p.remote:
-			s.failures.Add(1)
+			s.readings.failed.Add(1)
 			fallthrough
 		case p.failed != nil:
 			if was == nil {

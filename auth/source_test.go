@@ -137,13 +137,13 @@ func TestKeysChangeMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := a.keys.set.Load()
-	a.keys.readAll(t.Context())
+	seen := a.inForce.Load().keys.set.Load()
+	a.inForce.Load().keys.readAll(t.Context())
 	retry := func() { t.Error("the token waits for another reading") }
-	if why := a.keys.await(seen, retry); why != errKeysChanged {
+	if why := a.inForce.Load().keys.await(seen, retry); why != errKeysChanged {
 		t.Errorf("with the set before: %v", why)
 	}
-	if why := a.keys.await(a.keys.set.Load(), retry); why != errUnknownKey {
+	if why := a.inForce.Load().keys.await(a.inForce.Load().keys.set.Load(), retry); why != errUnknownKey {
 		t.Errorf("with the set in force: %v", why)
 	}
 }

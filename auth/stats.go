@@ -49,24 +49,25 @@ type Stats struct {
 
 // Stats may be called from any goroutine.
 func (a *Authenticator) Stats() Stats {
+	keys, cache := a.inForce.Load().keys, a.inForce.Load().verifier.cache
 	st := Stats{
 		Tokens:         map[string]uint64{"accepted": a.count.accepted.Load()},
 		Queue:          a.queue.len(),
 		QueueFull:      a.count.queueFull.Load(),
-		Keys:           len(a.keys.set.Load().keys),
-		Readings:       a.keys.readings.Load(),
-		FailedReadings: a.keys.failures.Load(),
-		Age:            a.keys.age(),
+		Keys:           len(keys.set.Load().keys),
+		Readings:       keys.readings.all.Load(),
+		FailedReadings: keys.readings.failed.Load(),
+		Age:            keys.age(),
 	}
 	for i, cause := range causes {
 		st.Tokens[string(cause)] = a.count.causes[i].Load()
 	}
 	st.TooLong = st.Tokens[string(session.CauseTokenSize)]
-	if a.verifier.cache != nil {
-		st.CacheHits = a.verifier.cache.hits.Load()
+	if cache != nil {
+		st.CacheHits = cache.hits.Load()
 	}
-	a.keys.mu.Lock()
-	defer a.keys.mu.Unlock()
-	st.Parked = len(a.keys.parked)
+	keys.mu.Lock()
+	defer keys.mu.Unlock()
+	st.Parked = len(keys.parked)
 	return st
 }

@@ -51,11 +51,15 @@ func (v *verifier) allows(set *keySet, algorithm string) bool {
 // verify returns what a token grants. The error is a *refused; it is errUnknownKey
 // if the keys may be out of date.
 func (v *verifier) verify(token string) (session.Grant, error) {
-	var k tokenKey
+	return v.verifyFound([]byte(token), v.find([]byte(token)))
+}
+
+// find is cache.find.
+func (v *verifier) find(token []byte) (k tokenKey) {
 	if v.cache != nil {
-		k = v.cache.find([]byte(token))
+		k = v.cache.find(token)
 	}
-	return v.verifyFound([]byte(token), k)
+	return k
 }
 
 // verifyFound is verify for a token that cache.find was called for. It keeps no part of

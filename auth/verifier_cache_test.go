@@ -19,7 +19,7 @@ func TestCacheOfAnotherSet(t *testing.T) {
 	}
 	gone, stays := signed(t, "ES256", "ES256", good()), signed(t, "EdDSA", "EdDSA", good())
 	for _, token := range []string{gone, stays, gone} {
-		if _, err := a.verifier.verify(token); err != nil {
+		if _, err := a.inForce.Load().verifier.verify(token); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -27,12 +27,12 @@ func TestCacheOfAnotherSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.keys.set.Store(newKeySet(keys, time.Now()))
+	a.inForce.Load().keys.set.Store(newKeySet(keys, time.Now()))
 	for range 2 { // the second time the token that stays is in the cache
-		if _, err := a.verifier.verify(stays); err != nil {
+		if _, err := a.inForce.Load().verifier.verify(stays); err != nil {
 			t.Error(err)
 		}
-		if g, err := a.verifier.verify(gone); err == nil {
+		if g, err := a.inForce.Load().verifier.verify(gone); err == nil {
 			t.Errorf("a token of a key that is gone is accepted: %+v", g)
 		}
 	}

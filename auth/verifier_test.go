@@ -279,7 +279,7 @@ func TestCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := a.verifier
+	v := a.inForce.Load().verifier
 	token := signed(t, "ES256", "one", with(map[string]any{"exp": now.Add(time.Minute).Unix()}))
 	for want := range uint64(3) {
 		if _, err := v.verify(token); err != nil {
@@ -297,7 +297,7 @@ func TestCache(t *testing.T) {
 		t.Errorf("after its time: %v", err)
 	}
 	now = now.Add(-2 * time.Minute)
-	a.keys.set.Store(newKeySet(nil, now))
+	a.inForce.Load().keys.set.Store(newKeySet(nil, now))
 	if _, err := v.verify(token); err != error(errUnknownKey) {
 		t.Errorf("without its key: %v", err)
 	}

@@ -81,10 +81,14 @@ func (a *Authenticator) decide(j *job) (d decided, ok bool) {
 			d, ok = a.decided(j, session.Grant{}, errFault), true
 		}
 	}()
-	seen := a.keys.set.Load()
-	g, err := a.verifier.verifyFound(j.token, j.key)
+	t := a.inForce.Load()
+	if j.by != t {
+		j.by, j.key = t, t.verifier.find(j.token)
+	}
+	seen := t.keys.set.Load()
+	g, err := t.verifier.verifyFound(j.token, j.key)
 	for err == errUnknownKey {
-		why := a.keys.await(seen, a.retry(j))
+		why := t.keys.await(seen, a.retry(j))
 		if why == nil {
 			return decided{}, false
 		}
@@ -92,8 +96,11 @@ func (a *Authenticator) decide(j *job) (d decided, ok bool) {
 			err = why
 			break
 		}
-		seen = a.keys.set.Load()
-		g, err = a.verifier.verifyFound(j.token, j.key)
+		seen = t.keys.set.Load()
+		g, err = t.verifier.verifyFound(j.token, j.key)
+	}
+	if a.inForce.Load() != t { // a reload meanwhile: t counts no more
+		return a.decide(j)
 	}
 	return a.decided(j, g, err), true
 }

@@ -30,12 +30,13 @@ func EffectOf(path string) Effect {
 
 // live has the settings that a reload applies, sorted.
 var live = [...]string{
-	"api.keys", "api.keys_file", "auth.publish", "auth.subscribe", "gateway.in_flight", "gateway.queue_bytes", "gateway.retry_max", "gateway.routes",
-	"gateway.session_bytes", "gateway.session_queue", "gateway.signing_keys", "log.level", "session.byte_burst", "session.byte_rate",
-	"session.client_messages", "session.close_timeout", "session.closing_bytes", "session.command_burst", "session.command_rate",
-	"session.half_closed_bytes", "session.max_acks", "session.max_deciding", "session.max_fragments", "session.max_presence", "session.max_topics",
-	"session.message_burst", "session.message_rate", "session.message_timeout", "session.presence", "session.rate_grace", "upgrade.burst",
-	"upgrade.max_waiting", "upgrade.origins", "upgrade.rate", "upgrade.waiting_bytes",
+	"api.keys", "api.keys_file", "auth.jwt.algorithms", "auth.jwt.audience", "auth.jwt.issuer", "auth.jwt.jwks", "auth.jwt.jwks_interval",
+	"auth.jwt.jwks_refresh", "auth.jwt.leeway", "auth.jwt.public_key_file", "auth.jwt.required", "auth.jwt.secret", "auth.publish", "auth.subscribe",
+	"gateway.in_flight", "gateway.queue_bytes", "gateway.retry_max", "gateway.routes", "gateway.session_bytes", "gateway.session_queue",
+	"gateway.signing_keys", "log.level", "session.byte_burst", "session.byte_rate", "session.client_messages", "session.close_timeout",
+	"session.closing_bytes", "session.command_burst", "session.command_rate", "session.half_closed_bytes", "session.max_acks", "session.max_deciding",
+	"session.max_fragments", "session.max_presence", "session.max_topics", "session.message_burst", "session.message_rate", "session.message_timeout",
+	"session.presence", "session.rate_grace", "upgrade.burst", "upgrade.max_waiting", "upgrade.origins", "upgrade.rate", "upgrade.waiting_bytes",
 }
 
 // restart has the settings that are read only at start.
@@ -49,8 +50,7 @@ var restart = [...]string{
 	"deflate.enabled", "deflate.min_bytes", "deflate.level",
 	"sse.path", "sse.retry",
 	"auth.anonymous", "auth.cookie", "auth.cookie_any_origin", "auth.max_token", "auth.verifiers", "auth.queue",
-	"auth.max_lifetime", "auth.max_revocations", "auth.jwt.secret", "auth.jwt.public_key_file", "auth.jwt.jwks", "auth.jwt.jwks_refresh",
-	"auth.jwt.jwks_interval", "auth.jwt.algorithms", "auth.jwt.issuer", "auth.jwt.audience", "auth.jwt.leeway", "auth.jwt.required",
+	"auth.max_lifetime", "auth.max_revocations",
 	"auth.jwt.uid_claim", "auth.jwt.topics_claim", "auth.jwt.subscribe_claim", "auth.jwt.publish_claim", "auth.jwt.meta_claim", "auth.jwt.limits_claim",
 	"auth.jwt.device_class_claim", "auth.jwt.cache", "auth.webhook.url", "auth.webhook.timeout", "auth.webhook.in_flight", "auth.webhook.queue_bytes",
 	"auth.webhook.answer_bytes", "auth.webhook.on_failure", "auth.webhook.headers", "auth.webhook.cookies", "auth.webhook.signing_keys",

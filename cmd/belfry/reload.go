@@ -134,6 +134,9 @@ func (r *reloader) prepare() (*reloading, error) {
 	if err := r.prepareGateway(next, change, &inForce); err != nil {
 		return nil, settingsFault(read, "gateway.routes", err)
 	}
+	if err := r.prepareTokens(next, change, &inForce); err != nil {
+		return nil, settingsFault(read, settingNamed(err, "auth.jwt.secret"), err)
+	}
 	if err := r.prepareCerts(next, read); err != nil {
 		return nil, err
 	}
