@@ -25,30 +25,18 @@ func (t *transfer) abort(cause error) Result {
 	// A successor that is dead or hangs gives nothing back.
 	t.soft = !errors.Is(cause, errBroken) && !errors.Is(cause, errLate) && !t.committed.Load()
 	t.log.Error("hot restart: taken back; this process goes on", zap.String("step", string(t.step)), zap.Bool("successor_gives_back", t.soft), zap.Error(cause))
-	r.Resumed, r.Closed = t.opt.Sessions.AbortHandOver(func(shard int) []*Batch { return t.returned(shard, cause) }, t.touched)
+	back := t.opt.Sessions.AbortHandOver(func(shard int) []*Batch { return t.returned(shard, cause) }, t.touched)
+	r.Resumed, r.Closed, r.Again, r.Lost = back.Resumed, back.Closed, back.Again, back.Lost
 	t.asked.Do(func() { t.askBack(cause) }) // there was no shard that wanted to know
-	r.Lost = t.lost()
 	t.dismiss(cause)
 	t.opt.Node.Resume()
 	t.link.end()
 	if err := t.opt.Socket.restore(); err != nil { // the successor may have replaced it
 		t.log.Error("hot restart: this process cannot be restarted hot any more", zap.Error(err))
 	}
-	t.log.Warn("hot restart: this process serves again", zap.Int("handed_over", r.Sessions), zap.Int("resumed", r.Resumed), zap.Int("closed", r.Closed), zap.Int("messages_lost", r.Lost), zap.Duration("took", time.Since(t.began)))
+	t.log.Warn("hot restart: this process serves again", zap.Int("handed_over", r.Sessions), zap.Int("resumed", r.Resumed), zap.Int("closed", r.Closed), zap.Int("messages_sent_again", r.Again), zap.Int("messages_lost", r.Lost), zap.Duration("took", time.Since(t.began)))
 	r.Took = time.Since(t.began)
 	return r
-}
-
-// lost returns how many messages the successor was given and had not sent when it died.
-// Those that it had sent to some sessions count, too.
-func (t *transfer) lost() (n int) {
-	if t.soft && !t.process.ended(0) {
-		return 0 // it has sent them before it gave sessions back
-	}
-	for _, s := range t.streams {
-		n += int(max(s.forwarded.Load(), 0))
-	}
-	return n
 }
 
 // askBack asks the successor to give all sessions back, or kills it.

@@ -14,6 +14,7 @@ import (
 
 	"belfry/message"
 	"belfry/poller"
+	"belfry/session"
 )
 
 // fakeServer stands for session.Server: it sends numbered lines to all its clients. It
@@ -222,7 +223,9 @@ func (s *fakeServer) FinishHandOver(ctx context.Context) error {
 
 func (s *fakeServer) CommitHandOver() {}
 
-func (s *fakeServer) AbortHandOver(returned func(int) []*Batch, touched func(int, uint32) bool) (resumed, closed int) {
+func (s *fakeServer) Sent(int, []uint64) {}
+
+func (s *fakeServer) AbortHandOver(returned func(int) []*Batch, touched func(int, uint32) bool) (a session.Aborted) {
 	for _, h := range s.shards {
 		h.on(func() { h.halted, h.out = true, nil })
 	}
@@ -240,19 +243,19 @@ func (s *fakeServer) AbortHandOver(returned func(int) []*Batch, touched func(int
 				// Also of a successor that has died it is known what clients have got.
 				if touched(h.number, slot) {
 					unix.Close(c.fd)
-					closed++
+					a.Closed++
 					continue
 				}
 				c.last = max(c.last, binary.LittleEndian.Uint64(h.seen[slot*8:]))
 				h.sessions[slot] = c
-				resumed++
+				a.Resumed++
 			}
 			clear(h.left)
 			h.catchUp()
 		})
 	}
 	s.accepts.Store(true)
-	return resumed, closed
+	return a
 }
 
 // catchUp sends what was broadcast while a client was on its way.

@@ -39,7 +39,7 @@ const (
 	kindBatch    kind = 32 // number, sessions, state; with descriptors
 	kindMessage  kind = 33 // a message that sessions before it in the stream are to get
 	kindImported kind = 34 // the number of a batch that is served
-	kindSent     kind = 35 // so many more messages were sent
+	kindSent     kind = 35 // the numbers of messages that were sent
 	kindEnded    kind = 36 // connections that have ended
 	kindReturn   kind = 37 // give everything back
 	kindReturned kind = 38 // everything was given back

@@ -123,7 +123,6 @@ func (t *transfer) Batch(b *Batch) {
 
 // Message implements Outgoing.
 func (t *transfer) Message(shard int, m *message.Message) {
-	t.streams[shard].forwarded.Add(1)
 	if err := t.streams[shard].put(item{message: m}); err != nil {
 		t.fail(err)
 	}
@@ -171,8 +170,10 @@ func (t *transfer) fromStream(s *stream, f *frame) error {
 		}
 		return err
 	case kindSent:
-		n, err := number(f.payload)
-		s.forwarded.Add(-int64(min(n, 1<<32)))
+		numbers, err := parseNumbers(f.payload)
+		if err == nil {
+			t.opt.Sessions.Sent(s.shard, numbers)
+		}
 		return err
 	case kindReturned:
 		s.returnedAll()

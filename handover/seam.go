@@ -20,12 +20,13 @@ type Giver interface {
 	HandOver(out Outgoing)
 	Imported(shard int, batch uint64)
 	Ended(shard int, ids []poller.ID)
+	Sent(shard int, numbers []uint64)
 	FinishHandOver(ctx context.Context) error
 	CommitHandOver()
 	// AbortHandOver calls returned once for each shard, from one goroutine, after no
 	// shard forwards messages any more. When returned has returned, the successor uses
 	// no socket of the shard.
-	AbortHandOver(returned func(shard int) []*Batch, touched func(shard int, slot uint32) bool) (resumed, closed int)
+	AbortHandOver(returned func(shard int) []*Batch, touched func(shard int, slot uint32) bool) session.Aborted
 }
 
 // Taker takes sessions over: a *session.Server, whose session.Heritage has the Successor

@@ -24,7 +24,8 @@ type Result struct {
 	Sessions int           `json:"sessions"`      // that were handed over
 	Resumed  int           `json:"resumed"`       // that came back
 	Closed   int           `json:"closed"`        // whose state was not known when the successor had died
-	Lost     int           `json:"lost"`          // messages that it was given and had not sent to all when it died
+	Again    int           `json:"again"`         // messages of shards that it had not sent when it died, and that this process sent
+	Lost     int           `json:"lost"`          // messages that this process had not kept for that
 	Took     time.Duration `json:"took"`          // from the hello to the end
 	Silence  time.Duration `json:"silence"`       // of the batch that waited longest
 	Error    string        `json:"error,omitempty"`
@@ -50,6 +51,7 @@ type Stats struct {
 	Handed   uint64 // sessions that were handed over, also if they came back
 	Resumed  uint64
 	Closed   uint64
+	Again    uint64
 	Lost     uint64
 	Took     time.Duration // of the last hand-over
 	Silence  time.Duration // of the last hand-over
@@ -71,6 +73,7 @@ func (t *tally) add(r *Result) {
 	t.st.Handed += uint64(r.Sessions)
 	t.st.Resumed += uint64(r.Resumed)
 	t.st.Closed += uint64(r.Closed)
+	t.st.Again += uint64(r.Again)
 	t.st.Lost += uint64(r.Lost)
 	t.st.Took, t.st.Silence = r.Took, r.Silence
 }

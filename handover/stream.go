@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"belfry/message"
@@ -41,8 +40,6 @@ type stream struct {
 	backAll bool
 
 	backReady chan struct{} // closed when it has returned everything
-
-	forwarded atomic.Int64 // messages that the successor has not sent yet; only in the old process
 }
 
 // item is a frame that is encoded when it is its turn.
@@ -161,6 +158,25 @@ func number(p []byte) (uint64, error) {
 		err = errMessage
 	}
 	return v, err
+}
+
+// appendNumbers and parseNumbers are the payload of a kindSent.
+func appendNumbers(b []byte, numbers []uint64) []byte {
+	for _, n := range numbers {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
+}
+
+func parseNumbers(p []byte) (numbers []uint64, err error) {
+	for len(p) > 0 {
+		var n uint64
+		if n, p, err = uvarint(p); err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, nil
 }
 
 func appendIDs(b []byte, ids []poller.ID) []byte {

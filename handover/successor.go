@@ -2,7 +2,6 @@ package handover
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -391,9 +390,9 @@ func (s *Successor) Ended(shard int, ids []poller.ID) {
 	s.say(shard, kindEnded, appendIDs(make([]byte, 0, 8*len(ids)), ids))
 }
 
-// Sent says that a shard has sent messages that it was given.
-func (s *Successor) Sent(shard, messages int) {
-	s.say(shard, kindSent, binary.AppendUvarint(nil, uint64(messages)))
+// Sent names messages that a shard was given and has sent.
+func (s *Successor) Sent(shard int, numbers []uint64) {
+	s.say(shard, kindSent, appendNumbers(nil, numbers))
 }
 
 // say never blocks. After the hand-over it does nothing.

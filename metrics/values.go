@@ -285,7 +285,8 @@ type Log struct {
 type Handover struct {
 	Outcomes map[string]uint64 `metric:"belfry_handovers_total" type:"counter" label:"outcome" help:"Hand-overs to a successor by outcome. refused: the successor does not fit; aborted: taken back, this process goes on; served: the successor serves (this process ends)."`
 	Sessions map[string]uint64 `metric:"belfry_handover_sessions_total" type:"counter" label:"state" help:"Sessions handed over to a successor; of these, resumed: came back; closed: were closed with 1012, because the successor died in the middle of a message."`
-	Lost     uint64            `metric:"belfry_handover_messages_lost_total" type:"counter" help:"Messages that a successor was given and had not sent to all sessions when it died: some clients may have missed them."`
+	Again    uint64            `metric:"belfry_handover_messages_again_total" type:"counter" help:"Messages, counted on each shard, that a successor had not sent when it died and that were sent here: clients to which it was sending at that moment may have got them twice."`
+	Lost     uint64            `metric:"belfry_handover_messages_lost_total" type:"counter" help:"The same that were not kept (64 MiB for each shard): clients have missed them."`
 	Taken    uint64            `metric:"belfry_taken_over_sessions" type:"gauge" help:"Sessions that this process took over from the one before when it started; 0 after an ordinary start."`
 	Took     float64           `metric:"belfry_taken_over_seconds" type:"gauge" help:"Duration of that hand-over, from the first request to the first served connection."`
 }

@@ -31,7 +31,7 @@ type Delivery struct {
 
 	queue    poller.Queue  // of the mailboxes that it goes through
 	shards   []*shard      // each once
-	imported bool          // it came with sessions of another process; see Successor.Sent
+	imported uint64        // number, from 1, of a message that came with sessions of another process; see Successor.Sent
 	homes    []home        // of a message to users or sessions: one for each name of the target
 	only     [1]home       // backs homes if there is one name
 	entry    poller.Permit // of Await
@@ -206,8 +206,9 @@ func (d *Delivery) done() {
 		if d.tally != nil {
 			d.tally.end()
 		}
-		if d.imported {
-			d.shards[0].taking.sent++
+		if d.imported > 0 {
+			t := &d.shards[0].taking
+			t.sent = append(t.sent, d.imported-1)
 		}
 	}
 }

@@ -42,8 +42,10 @@ type giving struct {
 	env
 	h *shard
 
-	out       Outgoing        // nil: nothing is handed over
-	batches   [][]byte        // the states, by number - 1
+	out       Outgoing // nil: nothing is handed over
+	batches   [][]byte // the states, by number - 1
+	before    []uint64 // by number - 1: of the first message that its sessions have not got
+	forwards  forwards
 	waits     bool            // the last batch is not acknowledged
 	finishing chan<- struct{} // gets a value when all have left; nil: not asked for. Sessions that cannot leave yet are paused
 	hurried   bool            // those that cannot leave yet stay
@@ -113,7 +115,7 @@ func (g *giving) run() {
 
 func (g *giving) send(b *Batch) {
 	g.waits, g.moved = true, true
-	g.batches = append(g.batches, b.State)
+	g.batches, g.before = append(g.batches, b.State), append(g.before, g.forwards.next())
 	g.out.Batch(b)
 }
 
@@ -256,6 +258,7 @@ func (h *handed) mark(m handedMarks, set bool) {
 // forward passes a message on that this shard has begun to send.
 func (g *giving) forward(d *Delivery) {
 	if g.moved {
+		g.forwards.add(d.Message)
 		g.out.Message(g.index, d.Message)
 	}
 }
@@ -305,5 +308,6 @@ func (g *giving) commit() {
 			g.srv.connEnded()
 		}
 	}
-	g.out, g.batches, g.waits, g.moved = nil, nil, false, false
+	g.out, g.batches, g.before, g.waits, g.moved = nil, nil, nil, false, false
+	g.forwards = forwards{}
 }

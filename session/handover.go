@@ -154,11 +154,10 @@ func (s *Server) CommitHandOver() {
 	s.onShards(func(h *shard) { h.giving.commit() })
 }
 
-// AbortHandOver takes all sessions back, accepts connections again, and returns how many
-// sessions go on and how many had to be closed. returned is called once for each shard,
+// AbortHandOver takes all sessions back, and accepts connections again. returned is called once for each shard,
 // when it sends no messages on any more: it returns what the successor gives back.
 // touched says whether the successor has read or changed a session; nil: not known.
-func (s *Server) AbortHandOver(returned func(shard int) []*Batch, touched func(shard int, slot uint32) bool) (resumed, closed int) {
+func (s *Server) AbortHandOver(returned func(shard int) []*Batch, touched func(shard int, slot uint32) bool) (all Aborted) {
 	s.onShards(func(h *shard) { h.giving.recall() })
 	back := make([][]*Batch, len(s.shards))
 	if returned != nil {
@@ -172,13 +171,14 @@ func (s *Server) AbortHandOver(returned func(shard int) []*Batch, touched func(s
 		if touched != nil && back[h.index] == nil {
 			changed = func(slot uint32) bool { return touched(h.index, slot) }
 		}
-		r, c := h.giving.abort(back[h.index], changed)
+		one := h.giving.abort(back[h.index], changed)
 		mu.Lock()
 		defer mu.Unlock()
-		resumed, closed = resumed+r, closed+c
+		all.Resumed, all.Closed = all.Resumed+one.Resumed, all.Closed+one.Closed
+		all.Again, all.Lost = all.Again+one.Again, all.Lost+one.Lost
 	})
 	_ = s.loop.Accept() // fails only if the loop has stopped
-	return resumed, closed
+	return all
 }
 
 // Import opens the connections of a batch, whose descriptors become the server's. Batches
@@ -192,11 +192,12 @@ func (s *Server) Import(b *Batch, done func(error)) {
 // while the shard is busy.
 func (s *Server) ImportMessage(at int, m *message.Message) {
 	h := s.shards[at]
+	h.taking.came++ // by this goroutine alone
 	d, err := s.Prepare(m)
 	if err != nil {
 		return // it is in the log
 	}
-	d.shards, d.imported = s.shards[at:at+1:at+1], true
+	d.shards, d.imported = s.shards[at:at+1:at+1], h.taking.came
 	d.left.Store(1)
 	s.mailBytes.Add(d.size)
 	for d.queue == poller.QueueBulk && !h.ps.Reserve(d.queue) {

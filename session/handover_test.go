@@ -114,7 +114,7 @@ func TestHandOverAborted(t *testing.T) {
 		j := newJoint(t, old, Options{})
 		old.HandOver(j)
 		eventually(t, "some have left", func() bool { j.mu.Lock(); defer j.mu.Unlock(); return j.sessions >= 40*round })
-		resumed, closed := old.AbortHandOver(func(shard int) []*Batch {
+		a := old.AbortHandOver(func(shard int) []*Batch {
 			if shard == 0 {
 				j.passed()
 				j.new.SendBack(giveBack{j})
@@ -125,8 +125,8 @@ func TestHandOverAborted(t *testing.T) {
 			return j.back[shard]
 		}, nil)
 		j.mu.Lock()
-		if closed != 0 || resumed != j.sessions {
-			t.Errorf("round %d: %d resumed of %d, %d closed", round, resumed, j.sessions, closed)
+		if a.Closed != 0 || a.Resumed != j.sessions || a.Again != 0 || a.Lost != 0 {
+			t.Errorf("round %d: %+v of %d", round, a, j.sessions)
 		}
 		j.mu.Unlock()
 	}
@@ -144,6 +144,65 @@ func TestHandOverAborted(t *testing.T) {
 	if n := old.Stats().Sessions; n != 3*users+1 {
 		t.Errorf("%d sessions", n)
 	}
+}
+
+// The successor hangs while it has sessions, and dies. Its sessions go on here, and get what
+// it was given and had not sent: nothing is missed and nothing comes late. What it was
+// sending at that moment may come twice.
+func TestHandOverSuccessorDies(t *testing.T) {
+	const users = 40
+	old := newRig(t, Options{Poller: poller.Options{Shards: 2}})
+	p := &handOverPushes{to: old, sent: map[string]int{}}
+	var clients []*handOverClient
+	for i := range 3 * users {
+		c := old.handOverClient(fmt.Sprint("client ", i), fmt.Sprintf("/ws?uid=u%d&topic=t%d", i%users, i%2))
+		c.may = 64
+		clients = append(clients, c)
+	}
+	stop := make(chan struct{})
+	var pushing sync.WaitGroup
+	pushing.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Microsecond):
+			}
+			switch {
+			case i%8 == 0:
+				p.push(t, "all", message.ToAll())
+			case i%8 < 3:
+				name := fmt.Sprint("t", i%2)
+				p.push(t, name, message.ToTopics(name))
+			default:
+				name := fmt.Sprint("u", rand.IntN(users))
+				p.push(t, name, message.ToUsers(name))
+			}
+		}
+	})
+	j := newJoint(t, old, Options{Poller: poller.Options{Shards: 2}})
+	old.HandOver(j)
+	eventually(t, "all have left", func() bool { j.mu.Lock(); defer j.mu.Unlock(); return j.sessions == 3*users })
+	p.further(t, 100)
+	dead := make(chan struct{})
+	for _, q := range j.queues { // it reads nothing more
+		q.put(func() { <-dead })
+	}
+	t.Cleanup(func() { close(dead) })
+	p.further(t, 200)
+	a := old.AbortHandOver(func(int) []*Batch { return nil }, func(int, uint32) bool { return false })
+	if a.Resumed != 3*users || a.Closed != 0 || a.Again < 100 || a.Lost != 0 {
+		t.Errorf("%+v", a)
+	}
+	p.further(t, 100)
+	close(stop)
+	pushing.Wait()
+	twice := 0
+	for i, c := range clients {
+		c.check(t, map[string]int{"all": p.sent["all"], fmt.Sprint("t", i%2): p.sent[fmt.Sprint("t", i%2)], fmt.Sprint("u", i%users): p.sent[fmt.Sprint("u", i%users)]})
+		twice += c.twice
+	}
+	t.Logf("%d messages were sent again, of which clients got %d twice", a.Again, twice)
 }
 
 // What a connection is in the middle of goes along: a message in fragments, a frame of

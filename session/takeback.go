@@ -70,21 +70,23 @@ func (g *giving) sendBack() {
 // are in no batch of it go on from the state that was sent; if touched says that the
 // successor has read from one or changed it, it is closed. The shard's messages are its
 // own again.
-func (g *giving) abort(back []*Batch, touched func(slot uint32) bool) (resumed, closed int) {
+func (g *giving) abort(back []*Batch, touched func(slot uint32) bool) (a Aborted) {
 	if g.out == nil {
-		return 0, 0
+		return a
 	}
 	g.wake.Stop()
 	g.out, g.waits, g.recalling, g.finishing = nil, false, false, nil
 	for _, b := range back {
-		resumed += g.takeBack(b)
+		a.Resumed += g.takeBack(b)
 	}
+	from := map[uint32]uint64{}
 	for slot, ok := g.ps.Next(0); ok; slot, ok = g.ps.Next(slot + 1) {
 		if !g.ps.Frozen(slot) {
 			g.unpause(slot)
 			continue
 		}
 		var it handed
+		batch := g.rec(slot).older
 		err := g.kept(slot, &it)
 		if err == nil {
 			err = g.h.enterAgain(&it)
@@ -93,21 +95,23 @@ func (g *giving) abort(back []*Batch, touched func(slot uint32) bool) (resumed, 
 		case err != nil:
 			g.ps.Drop(slot)
 			g.srv.handedEnded(&it)
-			closed++
+			a.Closed++
 		case touched != nil && touched(slot):
 			g.h.closer.end(slot, ReasonRestart, "")
 			g.h.closer.halfClose(slot, g.rec(slot))
-			closed++
+			a.Closed++
 		default:
-			resumed++
+			a.Resumed++
+			from[slot] = g.before[batch-1]
 		}
 	}
-	g.batches = nil
+	a.Again, a.Lost = g.sendAgain(from), g.forwards.dropped
+	g.batches, g.before, g.forwards = nil, nil, forwards{}
 	g.h.topics.keeps, g.h.users.keeps = false, false
 	g.h.topics.sweep()
 	g.sendHeld()
 	g.ps.Wake()
-	return resumed, closed
+	return a
 }
 
 // takeBack thaws the connections of a batch that the successor gives back.

@@ -11,8 +11,8 @@ import (
 type Successor interface {
 	// Ended names connections that the shard took over and closed.
 	Ended(shard int, ids []poller.ID)
-	// Sent says that so many more messages of ImportMessage were sent.
-	Sent(shard int, messages int)
+	// Sent names messages of ImportMessage that were sent, by their numbers from 0.
+	Sent(shard int, numbers []uint64)
 }
 
 // taking takes sessions over from another process. Until that process has left,
@@ -20,12 +20,13 @@ type Successor interface {
 // Owned by the shard.
 type taking struct {
 	env
-	h *shard
+	h    *shard
+	came uint64 // messages of ImportMessage; owned by its caller
 
 	from    Successor            // nil: nothing is taken over
 	taken   bool                 // some session was taken over and the other process may want it back
 	ended   []poller.ID          // not told yet
-	sent    int                  // messages of the other process that were sent, not told yet
+	sent    []uint64             // numbers of messages of the other process that were sent, not told yet
 	until   map[uint32]uint64    // by slot: the last fan-out item that the session has got in the other process
 	borders []uint64             // the different values of until, rising
 	extra   map[poller.ID][]byte // fields of a later version, by connection
@@ -114,9 +115,9 @@ func (t *taking) tell() {
 		t.from.Ended(t.index, t.ended)
 		t.ended = nil
 	}
-	if t.from != nil && t.sent > 0 {
+	if t.from != nil && len(t.sent) > 0 {
 		t.from.Sent(t.index, t.sent)
-		t.sent = 0
+		t.sent = nil
 	}
 }
 

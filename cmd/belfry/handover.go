@@ -179,7 +179,7 @@ func (r *restarts) values() (v metrics.Handover) {
 		v.Outcomes[string(outcome)] = st.Outcomes[outcome]
 	}
 	v.Sessions["handed_over"], v.Sessions["resumed"], v.Sessions["closed"] = st.Handed, st.Resumed, st.Closed
-	v.Lost = st.Lost
+	v.Again, v.Lost = st.Again, st.Lost
 	if r.heir != nil {
 		sessions, took := r.heir.from.Taken()
 		v.Taken, v.Took = uint64(sessions), took.Seconds()
