@@ -200,7 +200,9 @@ func TestHandOverSuccessorDies(t *testing.T) {
 	twice := 0
 	for i, c := range clients {
 		c.check(t, map[string]int{"all": p.sent["all"], fmt.Sprint("t", i%2): p.sent[fmt.Sprint("t", i%2)], fmt.Sprint("u", i%users): p.sent[fmt.Sprint("u", i%users)]})
+		c.mu.Lock()
 		twice += c.twice
+		c.mu.Unlock()
 	}
 	t.Logf("%d messages were sent again, of which clients got %d twice", a.Again, twice)
 }
