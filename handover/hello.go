@@ -50,7 +50,7 @@ func (r *Refusal) Error() string { return r.Text }
 func (h *hello) format(version string) (int, *Refusal) {
 	highest := min(h.Highest, HighestFormat)
 	if highest < max(h.Lowest, LowestFormat) {
-		return 0, &Refusal{"", fmt.Sprintf("the state formats do not fit: belfry %s writes %d to %d, its successor %s reads %d to %d: restart without --takeover (drain first), or go by a version in between",
+		return 0, &Refusal{"", fmt.Sprintf("the state formats do not fit: belfry %s writes %d to %d, its successor %s reads %d to %d: stop and start the node, which disconnects its clients, or go by a version in between",
 			version, LowestFormat, HighestFormat, h.Version, h.Lowest, h.Highest)}
 	}
 	return highest, nil
@@ -60,7 +60,7 @@ func (h *hello) format(version string) (int, *Refusal) {
 // the facts old; nil if it can.
 func (old *Facts) differ(f *Facts) *Refusal {
 	other := func(setting, was, is string) *Refusal {
-		return &Refusal{setting, fmt.Sprintf("%s is %s, in the process that serves it is %s: start the successor with the same value, or restart without --takeover", setting, is, was)}
+		return &Refusal{setting, fmt.Sprintf("%s is %s, in the process that serves it is %s: start the successor with the same value, or stop this node and start it anew, which disconnects its clients", setting, is, was)}
 	}
 	switch {
 	case f.Node != "" && f.Node != old.Node:
@@ -78,7 +78,7 @@ func (old *Facts) differ(f *Facts) *Refusal {
 	case f.Bus != old.Bus:
 		return other("nats (its servers)", old.Bus, f.Bus)
 	case f.Sessions < old.Sessions:
-		return &Refusal{"max_connections", fmt.Sprintf("max_connections is %d, in the process that serves it is %d: set at least as many, since every connection is handed over", f.Sessions, old.Sessions)}
+		return &Refusal{"max_connections", fmt.Sprintf("max_connections with upgrade.max_pending is %d, in the process that serves it is %d: set at least as many, since every connection is handed over", f.Sessions, old.Sessions)}
 	case f.Files < old.Files:
 		return &Refusal{"", fmt.Sprintf("the successor may open %d files, the process that serves %d: raise its limit (ulimit -n, LimitNOFILE)", f.Files, old.Files)}
 	}

@@ -58,6 +58,9 @@ func (t *transfer) export() error {
 		return err
 	})
 	if err != nil {
+		if h != nil {
+			CloseAll(h.FDs)
+		}
 		return err
 	}
 	// The successor must not deliver messages of its own bus before those that were

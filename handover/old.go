@@ -153,6 +153,7 @@ func (o *Old) begin(as string) (a *attempt, why string) {
 
 // end is the reverse of begin.
 func (o *Old) end(r *Result, a *attempt) {
+	a.result <- *r // first: who waits must not take the end of the process for the reason
 	if r.Outcome == Served {
 		close(o.gone) // busy stays: this process serves nothing any more
 	} else {
@@ -160,7 +161,6 @@ func (o *Old) end(r *Result, a *attempt) {
 		o.busy = ""
 		o.mu.Unlock()
 	}
-	a.result <- *r
 }
 
 // Restart starts a successor and hands over to it. tell is called with what has been
@@ -168,8 +168,10 @@ func (o *Old) end(r *Result, a *attempt) {
 // goes on.
 func (o *Old) Restart(binary string, tell func(Progress)) Result {
 	fail := func(err error) Result {
-		o.opt.Log.Error("hot restart: not done; this process goes on", zap.Error(err))
-		return Result{Outcome: Aborted, Error: err.Error()}
+		o.opt.Log.Error("hot restart: not done; this process goes on", zap.Int("pid", os.Getpid()), zap.Error(err))
+		r := Result{Outcome: Aborted, Error: err.Error()}
+		o.tally.add(&r)
+		return r
 	}
 	a := &attempt{tell, make(chan Result, 1)}
 	o.mu.Lock()
@@ -216,7 +218,7 @@ func (o *Old) awaitResult(a *attempt, pid int, ended <-chan error, fail func(err
 			if err == nil {
 				err = errors.New("exit status 0")
 			}
-			return fail(fmt.Errorf("the successor (process %d) ended before it asked for anything: %w; its log says why", pid, err))
+			return fail(fmt.Errorf("the successor (process %d) ended before it connected: %w; the reason is on the node's standard error", pid, err))
 		case <-late.C:
 			if o.isBusy() {
 				continue
@@ -225,7 +227,7 @@ func (o *Old) awaitResult(a *attempt, pid int, ended <-chan error, fail func(err
 				_ = p.kill()
 				p.close()
 			}
-			return fail(fmt.Errorf("the successor (process %d) has not asked for anything within %v: is it belfry? It was killed", pid, o.opt.Limits.Ready))
+			return fail(fmt.Errorf("the successor (process %d) has not connected within %v: is --binary a belfry? It was killed", pid, o.opt.Limits.Ready))
 		}
 	}
 }

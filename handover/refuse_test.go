@@ -22,15 +22,15 @@ func TestFacts(t *testing.T) {
 		}
 	}
 	for want, change := range map[string]func(f *Facts){
-		"node.name is n2, in the process that serves it is n1":                 func(f *Facts) { f.Node = "n2" },
-		"shards is 3, in the process that serves it is 2":                      func(f *Facts) { f.Shards = 3 },
-		"listen is :90, in the process that serves it is :80":                  func(f *Facts) { f.Listen = []string{":90"} },
-		"tls.listen is none, in the process that serves it is :443":            func(f *Facts) { f.Secure = nil },
-		"api.listen is :91, in the process that serves it is :81":              func(f *Facts) { f.API = ":91" },
-		"api.monitor_listen is none, in the process that serves it is :82":     func(f *Facts) { f.Monitor = "" },
-		"nats (its servers) is external, in the process that serves it is emb": func(f *Facts) { f.Bus = "external" },
-		"max_connections is 99, in the process that serves it is 100":          func(f *Facts) { f.Sessions = 99 },
-		"may open 999 files, the process that serves 1000":                     func(f *Facts) { f.Files = 999 },
+		"node.name is n2, in the process that serves it is n1":                                 func(f *Facts) { f.Node = "n2" },
+		"shards is 3, in the process that serves it is 2":                                      func(f *Facts) { f.Shards = 3 },
+		"listen is :90, in the process that serves it is :80":                                  func(f *Facts) { f.Listen = []string{":90"} },
+		"tls.listen is none, in the process that serves it is :443":                            func(f *Facts) { f.Secure = nil },
+		"api.listen is :91, in the process that serves it is :81":                              func(f *Facts) { f.API = ":91" },
+		"api.monitor_listen is none, in the process that serves it is :82":                     func(f *Facts) { f.Monitor = "" },
+		"nats (its servers) is external, in the process that serves it is emb":                 func(f *Facts) { f.Bus = "external" },
+		"max_connections with upgrade.max_pending is 99, in the process that serves it is 100": func(f *Facts) { f.Sessions = 99 },
+		"may open 999 files, the process that serves 1000":                                     func(f *Facts) { f.Files = 999 },
 	} {
 		f := old
 		change(&f)

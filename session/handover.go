@@ -156,7 +156,8 @@ func (s *Server) CommitHandOver() {
 
 // AbortHandOver takes all sessions back, and accepts connections again. returned is called once for each shard,
 // when it sends no messages on any more: it returns what the successor gives back.
-// touched says whether the successor has read or changed a session; nil: not known.
+// touched says whether the successor has read or changed a session that is not given
+// back; nil: not known.
 func (s *Server) AbortHandOver(returned func(shard int) []*Batch, touched func(shard int, slot uint32) bool) (all Aborted) {
 	s.onShards(func(h *shard) { h.giving.recall() })
 	back := make([][]*Batch, len(s.shards))
@@ -168,7 +169,7 @@ func (s *Server) AbortHandOver(returned func(shard int) []*Batch, touched func(s
 	var mu sync.Mutex
 	s.onShards(func(h *shard) {
 		var changed func(uint32) bool
-		if touched != nil && back[h.index] == nil {
+		if touched != nil { // of sessions that are not given back
 			changed = func(slot uint32) bool { return touched(h.index, slot) }
 		}
 		one := h.giving.abort(back[h.index], changed)

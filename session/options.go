@@ -132,7 +132,8 @@ type Options struct {
 
 	Log *zap.Logger // nil: none
 
-	clock func() time.Time // by which grants expire; nil: time.Now
+	clock  func() time.Time     // by which grants expire; nil: time.Now
+	uptime func() time.Duration // Server.clock; nil: the time since New
 }
 
 // fill sets the defaults of options that are 0 or nil, and checks ranges.

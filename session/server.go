@@ -89,7 +89,10 @@ func New(o Options) (*Server, error) {
 	if o.Key == ([32]byte{}) {
 		rand.Read(o.Key[:])
 	}
-	s := &Server{opt: o, revoked: revoked{keep: 2 * o.UpgradeTime}, clock: sinceStart(), done: make(chan struct{}), empty: make(chan struct{})}
+	s := &Server{opt: o, revoked: revoked{keep: 2 * o.UpgradeTime}, clock: o.uptime, done: make(chan struct{}), empty: make(chan struct{})}
+	if s.clock == nil {
+		s.clock = sinceStart()
+	}
 	s.SetOrigins(o.Origins)
 	var err error
 	if s.protocols, err = newProtocols(&s.opt); err != nil {

@@ -20,8 +20,9 @@ type shedRig struct {
 }
 
 func newShedRig(t *testing.T, o Options) *shedRig {
-	s := &shedRig{rig: newRig(t, o)}
-	s.each(func(h *shard) { h.srv.clock = func() time.Duration { return time.Duration(s.now.Load()) } })
+	s := new(shedRig)
+	o.uptime = func() time.Duration { return time.Duration(s.now.Load()) }
+	s.rig = newRig(t, o)
 	return s
 }
 

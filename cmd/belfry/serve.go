@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -27,11 +28,16 @@ all of them.`,
 		Args: cobra.NoArgs,
 	}
 	flags := addConfigFlags(cmd.Flags())
-	takeover := cmd.Flags().String(takeoverFlag, "", "take over every connection from the process with this control.socket (hot restart)")
+	takeover := cmd.Flags().String(takeoverFlag, "", "take over every connection that can move from the process with this control.socket (belfry restart sets it)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		loaded, err := flags.load(env)
 		if err != nil {
 			return err
+		}
+		if *takeover != "" {
+			if *takeover, err = filepath.Abs(*takeover); err != nil {
+				return err
+			}
 		}
 		return serve(cmd, loaded, func() (*config.Loaded, error) { return flags.load(env) }, *takeover)
 	}

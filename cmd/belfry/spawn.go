@@ -18,14 +18,15 @@ const takeoverFlag = "takeover"
 // streams of this process. binary is its program; "": the one at the path from which
 // this process was started, which may be a newer one by now.
 func spawn(binary, socket string) (pid int, ended <-chan error, err error) {
-	if binary == "" {
+	named := binary != ""
+	if !named {
 		if binary, err = ownBinary(); err != nil {
 			return 0, nil, err
 		}
 	}
 	cmd := exec.Command(binary, append(withoutTakeover(os.Args[1:]), "--"+takeoverFlag, socket)...)
 	cmd.Args[0] = os.Args[0]
-	if binary != "" && filepath.IsAbs(os.Args[0]) {
+	if named || filepath.IsAbs(os.Args[0]) {
 		cmd.Args[0] = binary // the next successor is started from there
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
