@@ -15,7 +15,10 @@ type (
 	Outgoing = session.Outgoing
 )
 
-// Giver gives sessions away: a *session.Server.
+// Giver gives sessions away: a *session.Server, which has the docs. HandOver begins, and
+// FinishHandOver waits until all have left that can; CommitHandOver or AbortHandOver ends
+// it. The others pass on what the successor reports, from any goroutine: a batch that is
+// served, connections that have ended, messages that were sent.
 type Giver interface {
 	HandOver(out Outgoing)
 	Imported(shard int, batch uint64)

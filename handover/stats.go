@@ -53,8 +53,6 @@ type Stats struct {
 	Closed   uint64
 	Again    uint64
 	Lost     uint64
-	Took     time.Duration // of the last hand-over
-	Silence  time.Duration // of the last hand-over
 }
 
 // tally counts hand-overs.
@@ -75,7 +73,6 @@ func (t *tally) add(r *Result) {
 	t.st.Closed += uint64(r.Closed)
 	t.st.Again += uint64(r.Again)
 	t.st.Lost += uint64(r.Lost)
-	t.st.Took, t.st.Silence = r.Took, r.Silence
 }
 
 func (t *tally) snapshot() Stats {

@@ -117,13 +117,26 @@ func (a *addresses) stripeOf(key addrKey) (*addressStripe, uint32) {
 // memory for a count, which there is none of after close, the connection is admitted
 // and not counted. Any goroutine.
 func (a *addresses) enter(key addrKey, now uint32, what charge) admitResult {
+	result := admitted
+	a.count(key, now, func(c *addressCount) { result = a.admit(c, now, what) })
+	return result
+}
+
+// add counts a connection of another process, whatever the limit is. Any goroutine.
+func (a *addresses) add(key addrKey, now uint32) {
+	a.count(key, now, func(c *addressCount) { c.conns++ })
+}
+
+// count has f change the count of an address, under the lock of its stripe; not without
+// memory for one.
+func (a *addresses) count(key addrKey, now uint32, f func(c *addressCount)) {
 	s, hash := a.stripeOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at, ok := s.find(key, hash)
 	if !ok {
 		if at, ok = s.create(key, hash); !ok {
-			return admitted
+			return
 		}
 		s.all.At(at).tokens, s.all.At(at).seen = a.rate*rateBurst*1000, now
 	}
@@ -131,11 +144,10 @@ func (a *addresses) enter(key addrKey, now uint32, what charge) admitResult {
 	if c.conns == 0 {
 		s.unlink(at)
 	}
-	result := a.admit(c, now, what)
+	f(c)
 	if c.conns == 0 {
 		s.link(at)
 	}
-	return result
 }
 
 func (a *addresses) admit(c *addressCount, now uint32, what charge) admitResult {
@@ -153,26 +165,6 @@ func (a *addresses) admit(c *addressCount, now uint32, what charge) admitResult 
 		c.conns++
 	}
 	return admitted
-}
-
-// add counts a connection of another process whatever the limit is. Any goroutine.
-func (a *addresses) add(key addrKey, now uint32) {
-	s, hash := a.stripeOf(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, ok := s.find(key, hash)
-	if !ok {
-		if at, ok = s.create(key, hash); !ok {
-			return
-		}
-		s.all.At(at).tokens, s.all.At(at).seen = a.rate*rateBurst*1000, now
-	}
-	if c := s.all.At(at); c.conns > 0 {
-		c.conns++
-		return
-	}
-	s.unlink(at)
-	s.all.At(at).conns = 1
 }
 
 // refill adds the tokens of the time since seen.

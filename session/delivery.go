@@ -207,8 +207,7 @@ func (d *Delivery) done() {
 			d.tally.end()
 		}
 		if d.imported > 0 {
-			t := &d.shards[0].taking
-			t.sent = append(t.sent, d.imported-1)
+			d.shards[0].taking.sentOne(d.imported - 1)
 		}
 	}
 }

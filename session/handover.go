@@ -154,8 +154,9 @@ func (s *Server) CommitHandOver() {
 	s.onShards(func(h *shard) { h.giving.commit() })
 }
 
-// AbortHandOver takes all sessions back, and accepts connections again. returned is called once for each shard,
-// when it sends no messages on any more: it returns what the successor gives back.
+// AbortHandOver takes all sessions back, and accepts connections again. returned is called
+// once for each shard, when it sends no messages on any more: it returns what the successor
+// gives back.
 // touched says whether the successor has read or changed a session that is not given
 // back; nil: not known.
 func (s *Server) AbortHandOver(returned func(shard int) []*Batch, touched func(shard int, slot uint32) bool) (all Aborted) {

@@ -25,30 +25,18 @@ func TestHandOver(t *testing.T) {
 		clients = append(clients, old.handOverClient(fmt.Sprint("client ", i), fmt.Sprintf("/ws?uid=u%d&topic=t%d", i%users, i%3)))
 	}
 	j := newJoint(t, old, Options{})
-	stop := make(chan struct{})
-	var pushing sync.WaitGroup
-	for range 2 {
-		pushing.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				time.Sleep(100 * time.Microsecond)
-				switch n := rand.IntN(10); {
-				case n == 0:
-					p.push(t, "all", message.ToAll())
-				case n < 4:
-					name := fmt.Sprint("t", rand.IntN(3))
-					p.push(t, name, message.ToTopics(name))
-				default:
-					name := fmt.Sprint("u", rand.IntN(users))
-					p.push(t, name, message.ToUsers(name))
-				}
-			}
-		})
+	pick := func(int) (string, message.Target) {
+		switch n := rand.IntN(10); {
+		case n == 0:
+			return "all", message.ToAll()
+		case n < 4:
+			name := fmt.Sprint("t", rand.IntN(3))
+			return name, message.ToTopics(name)
+		}
+		name := fmt.Sprint("u", rand.IntN(users))
+		return name, message.ToUsers(name)
 	}
+	stop, stopOther := p.start(t, pick), p.start(t, pick)
 	p.further(t, 100)
 	old.HandOver(j)
 	eventually(t, "most have left", func() bool { j.mu.Lock(); defer j.mu.Unlock(); return j.sessions > users*each*9/10 })
@@ -58,8 +46,8 @@ func TestHandOver(t *testing.T) {
 	p.to = j.new
 	p.mu.Unlock()
 	p.further(t, 100)
-	close(stop)
-	pushing.Wait()
+	stop()
+	stopOther()
 	for i, c := range clients {
 		c.check(t, map[string]int{"all": p.sent["all"], fmt.Sprint("t", i%3): p.sent[fmt.Sprint("t", i%3)], fmt.Sprint("u", i%users): p.sent[fmt.Sprint("u", i%users)]})
 	}
@@ -94,21 +82,11 @@ func TestHandOverAborted(t *testing.T) {
 	for i := range 3 * users {
 		clients = append(clients, old.handOverClient(fmt.Sprint("client ", i), fmt.Sprintf("/ws?uid=u%d&topic=t", i%users)))
 	}
-	stop := make(chan struct{})
-	var pushing sync.WaitGroup
-	pushing.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			case <-time.After(100 * time.Microsecond):
-			}
-			if name := fmt.Sprint("u", rand.IntN(users)); i%8 > 0 {
-				p.push(t, name, message.ToUsers(name))
-			} else {
-				p.push(t, "all", message.ToAll())
-			}
+	stop := p.start(t, func(i int) (string, message.Target) {
+		if name := fmt.Sprint("u", rand.IntN(users)); i%8 > 0 {
+			return name, message.ToUsers(name)
 		}
+		return "all", message.ToAll()
 	})
 	for round := range 4 {
 		j := newJoint(t, old, Options{})
@@ -130,8 +108,7 @@ func TestHandOverAborted(t *testing.T) {
 		}
 		j.mu.Unlock()
 	}
-	close(stop)
-	pushing.Wait()
+	stop()
 	for i, c := range clients {
 		c.check(t, map[string]int{"all": p.sent["all"], fmt.Sprint("u", i%users): p.sent[fmt.Sprint("u", i%users)]})
 	}
@@ -159,26 +136,16 @@ func TestHandOverSuccessorDies(t *testing.T) {
 		c.may = 64
 		clients = append(clients, c)
 	}
-	stop := make(chan struct{})
-	var pushing sync.WaitGroup
-	pushing.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			case <-time.After(100 * time.Microsecond):
-			}
-			switch {
-			case i%8 == 0:
-				p.push(t, "all", message.ToAll())
-			case i%8 < 3:
-				name := fmt.Sprint("t", i%2)
-				p.push(t, name, message.ToTopics(name))
-			default:
-				name := fmt.Sprint("u", rand.IntN(users))
-				p.push(t, name, message.ToUsers(name))
-			}
+	stop := p.start(t, func(i int) (string, message.Target) {
+		switch {
+		case i%8 == 0:
+			return "all", message.ToAll()
+		case i%8 < 3:
+			name := fmt.Sprint("t", i%2)
+			return name, message.ToTopics(name)
 		}
+		name := fmt.Sprint("u", rand.IntN(users))
+		return name, message.ToUsers(name)
 	})
 	j := newJoint(t, old, Options{Poller: poller.Options{Shards: 2}})
 	old.HandOver(j)
@@ -195,8 +162,7 @@ func TestHandOverSuccessorDies(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	p.further(t, 100)
-	close(stop)
-	pushing.Wait()
+	stop()
 	twice := 0
 	for i, c := range clients {
 		c.check(t, map[string]int{"all": p.sent["all"], fmt.Sprint("t", i%2): p.sent[fmt.Sprint("t", i%2)], fmt.Sprint("u", i%users): p.sent[fmt.Sprint("u", i%users)]})

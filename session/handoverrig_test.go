@@ -285,6 +285,24 @@ func (p *handOverPushes) push(t *testing.T, stream string, to message.Target) {
 	p.sent[stream]++
 }
 
+// start pushes what pick returns, again and again, until stop is called.
+func (p *handOverPushes) start(t *testing.T, pick func(i int) (stream string, to message.Target)) (stop func()) {
+	ending := make(chan struct{})
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-ending:
+				return
+			case <-time.After(100 * time.Microsecond):
+			}
+			stream, to := pick(i)
+			p.push(t, stream, to)
+		}
+	})
+	return func() { close(ending); ended.Wait() }
+}
+
 // further waits until so many more messages were pushed.
 func (p *handOverPushes) further(t *testing.T, n int) {
 	t.Helper()

@@ -213,6 +213,9 @@ func fill[T int | int64 | time.Duration](name string, v *T, def, least, most T) 
 
 // fillParts sets the defaults of parts that are missing.
 func (o *Options) fillParts() {
+	if o.uptime == nil {
+		o.uptime = sinceStart()
+	}
 	if len(o.Endpoints) == 0 {
 		o.Endpoints = []wire.Endpoint{defaultEndpoint()}
 	}

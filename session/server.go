@@ -90,9 +90,6 @@ func New(o Options) (*Server, error) {
 		rand.Read(o.Key[:])
 	}
 	s := &Server{opt: o, revoked: revoked{keep: 2 * o.UpgradeTime}, clock: o.uptime, done: make(chan struct{}), empty: make(chan struct{})}
-	if s.clock == nil {
-		s.clock = sinceStart()
-	}
 	s.SetOrigins(o.Origins)
 	var err error
 	if s.protocols, err = newProtocols(&s.opt); err != nil {

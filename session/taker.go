@@ -109,7 +109,14 @@ func (t *taking) next() (n uint64, ok bool) {
 // has says whether a session has got the messages of the present fan-out run.
 func (t *taking) has(slot uint32) bool { return t.h.fanout.begun <= t.until[slot] }
 
-// tell tells what has ended since.
+// sentOne notes that a message of the other process was sent.
+func (t *taking) sentOne(number uint64) {
+	if t.from != nil {
+		t.sent = append(t.sent, number)
+	}
+}
+
+// tell tells what has ended, and what was sent, since.
 func (t *taking) tell() {
 	if t.from != nil && len(t.ended) > 0 {
 		t.from.Ended(t.index, t.ended)
@@ -143,6 +150,6 @@ func (t *taking) touch(slot uint32) {
 
 // serves ends the time in which the other process may want sessions back.
 func (t *taking) serves() {
-	t.from, t.taken, t.marks, t.ended = nil, false, nil, nil
+	t.from, t.taken, t.marks, t.ended, t.sent = nil, false, nil, nil, nil
 	t.ps.MarkBacklogs(nil)
 }

@@ -1,9 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"belfry/bench"
 	"belfry/presence"
 )
 
@@ -43,8 +43,12 @@ func TestRestartInCluster(t *testing.T) {
 			return []string{url}, []string{url}
 		},
 		"routes": func(t *testing.T) (a, b []string) {
-			first, second := unusedAddress(t), unusedAddress(t)
-			return []string{"--nats-cluster-listen=" + first, "--nats-routes=" + second}, []string{"--nats-cluster-listen=" + second, "--nats-routes=" + first}
+			first, err := bench.FreePort()
+			second, err2 := bench.FreePort()
+			if err = errors.Join(err, err2); err != nil {
+				t.Fatal(err)
+			}
+			return []string{"--nats-cluster-listen=" + first.String(), "--nats-routes=" + second.String()}, []string{"--nats-cluster-listen=" + second.String(), "--nats-routes=" + first.String()}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -178,19 +182,4 @@ func (c *clusterClient) expectNumbers(sent []map[string]int, gaps bool) {
 	if count != want {
 		c.t.Logf("%s: %d of %d pushes came", c.name, count, want)
 	}
-}
-
-// unusedAddress returns an address that is not in use at the moment, below the range of
-// ports that the kernel chooses from.
-func unusedAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 12_000+rand.IntN(20_000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }

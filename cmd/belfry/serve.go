@@ -44,9 +44,10 @@ all of them.`,
 	return cmd
 }
 
-// serve runs a node until it is told to stop. reload reads the settings again. From here on nothing waits for
-// standard output or standard error; the error that serve returns is written
-// through the log too.
+// serve runs a node until it is told to stop. reload reads the settings again;
+// takeover is the control socket of the process to take over from, "" for none. From
+// here on nothing waits for standard output or standard error; the error that serve
+// returns is written through the log too.
 func serve(cmd *cobra.Command, loaded *config.Loaded, reload func() (*config.Loaded, error), takeover string) error {
 	stderr, stdout := cmd.ErrOrStderr(), cmd.OutOrStdout()
 	if file, ok := stderr.(*os.File); ok {
