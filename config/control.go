@@ -7,7 +7,7 @@ import (
 
 // Control is the section control.
 type Control struct {
-	Socket       string        `yaml:"socket" zero:"belfry-<node.name>.sock in the runtime folder, off as PID 1" doc:"Unix socket for belfry restart and for a successor (--takeover), which only this user and root may open: an absolute path of at most 103 bytes, or off. The runtime folder is $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR, or belfry-<uid> in the folder for temporary files."`
+	Socket       string        `yaml:"socket" zero:"belfry-<node.name>.sock in the runtime folder, off as PID 1" doc:"Unix socket for belfry restart and for a successor (--takeover), which only this user and root may open: an absolute path of at most 103 bytes, or off: then the next restart is a cold one. The runtime folder is $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR, or belfry-<uid> in the folder for temporary files."`
 	ReadyTimeout time.Duration `yaml:"ready_timeout" default:"30s" range:"1s..10m" doc:"How long a successor may take to open everything before it gets the first session; then this process goes on and says so."`
 }
 

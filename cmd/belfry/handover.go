@@ -114,7 +114,7 @@ func (n *belfry) restartBySignal() {
 			n.log.Error("not drained", zap.Error(err))
 		}
 	case r == nil:
-		n.log.Error("SIGUSR2: no hot restart, since this process has no control socket (control.socket), or does not serve yet")
+		n.log.Error("SIGUSR2: no hot restart: this process has no control socket (is control.socket off?), or is still starting")
 	default:
 		r.old.Restart("", func(handover.Progress) {})
 	}
